@@ -1,0 +1,611 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "memory.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#ifndef MAP_NORESERVE
+#define MAP_NORESERVE 0
+#endif
+
+/* Anonymous memory is made accessible this much at a time, so that the system may back it with huge pages. */
+#define COMMIT_STEP (UINT64_C(2) << 20)
+
+/* ---- flat roots: reservation, growth ---- */
+
+static uint64_t round_up(uint64_t n, uint64_t step) {
+    return (n + step - 1) / step * step;
+}
+
+/* Reserves `bytes` of address space at a multiple of COMMIT_STEP, or less where the system refuses so much. */
+static int reserve(ss_root *root, uint64_t bytes) {
+    for (uint64_t ask = bytes; ask >= SS_PAGE_SIZE; ask /= 2) {
+        uint64_t whole = round_up(ask, COMMIT_STEP) + COMMIT_STEP;
+        uint8_t *at = mmap(NULL, whole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (at == MAP_FAILED) continue;
+        uint8_t *aligned = (uint8_t *)round_up((uint64_t)(uintptr_t)at, COMMIT_STEP);
+        uint64_t head = (uint64_t)(aligned - at), kept = whole - COMMIT_STEP;
+        if (head > 0) munmap(at, head);
+        if (head < COMMIT_STEP) munmap(aligned + kept, COMMIT_STEP - head);
+        root->base = aligned;
+        root->reserved = kept;
+        return SS_OK;
+    }
+    return ss_fail(SS_OUT_OF_MEMORY, "address space for a memory: none to be had", 0, bytes, 0);
+}
+
+/* Makes the bytes below `end` of an anonymous memory accessible. */
+static int commit_bytes(ss_root *root, uint64_t end) {
+    if (end <= root->committed) return SS_OK;
+    uint64_t upto = round_up(end, COMMIT_STEP);
+    uint8_t *at = root->base + root->committed;
+    if (mprotect(at, upto - root->committed, PROT_READ | PROT_WRITE) != 0) {
+        return ss_fail(SS_OUT_OF_MEMORY, "the system gives no more memory", 0, end, root->committed);
+    }
+#ifdef MADV_HUGEPAGE
+    /* A hint: fewer TLB misses for large memories. Small ones stay on small pages. */
+    if (root->committed > 0) (void)madvise(at, upto - root->committed, MADV_HUGEPAGE);
+#endif
+    root->committed = upto;
+    return SS_OK;
+}
+
+static int grow_flat(ss_root *root, uint64_t pages, uint64_t *old) {
+    *old = root->pages;
+    uint64_t limit = root->reserved / SS_PAGE_SIZE < root->max_pages ? root->reserved / SS_PAGE_SIZE : root->max_pages;
+    if (pages > limit || root->pages > limit - pages) {
+        const char *rule = limit < root->max_pages ? "limit of the memory in pages (the system reserved less address space than asked)"
+                                                   : "limit of the memory in pages";
+        return ss_fail(SS_OUT_OF_MEMORY, rule, root->pages * SS_PAGE_SIZE, root->pages + pages, limit);
+    }
+    uint64_t new_pages = root->pages + pages;
+    int status = root->storage_ops != NULL && root->storage_ops->grow != NULL
+                     ? root->storage_ops->grow(root->storage, root->pages, new_pages)
+                     : commit_bytes(root, new_pages * SS_PAGE_SIZE);
+    if (status == SS_OK) root->pages = new_pages;
+    return status;
+}
+
+void ss_root_shrink(ss_root *root, uint64_t pages) {
+    if (pages >= root->pages) return;
+    uint64_t old = root->pages;
+    root->pages = pages;
+    if (root->storage_ops != NULL && root->storage_ops->shrink != NULL) {
+        root->storage_ops->shrink(root->storage, old, pages);
+        return;
+    }
+    /* Fresh zero pages that stay readable: a view taken before the rollback must not fault. */
+    uint8_t *at = root->base + pages * SS_PAGE_SIZE;
+    uint64_t length = (old - pages) * SS_PAGE_SIZE;
+    void *got = mmap(at, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    if (got == MAP_FAILED) memset(at, 0, length);
+}
+
+/* ---- life ---- */
+
+static ss_root *new_root(void) {
+    ss_root *root = calloc(1, sizeof *root);
+    if (root == NULL) return NULL;
+    if (pthread_mutex_init(&root->mutex, NULL) != 0) {
+        free(root);
+        return NULL;
+    }
+    root->references = 1;
+    return root;
+}
+
+static void free_root(ss_root *root) {
+    if (root->storage_ops != NULL && root->storage_ops->free != NULL) root->storage_ops->free(root->storage);
+    if (root->base != NULL) munmap(root->base, root->reserved);
+    free(root->undo.log);
+    pthread_mutex_destroy(&root->mutex);
+    free(root);
+}
+
+/* A memory object on `root`, which it keeps; on failure the root is as before. */
+static ss_memory *new_memory(enum ss_memory_kind kind, ss_root *root, ss_memory *base) {
+    ss_memory *memory = calloc(1, sizeof *memory);
+    if (memory == NULL) return NULL;
+    memory->kind = kind;
+    memory->references = 1;
+    memory->root = root;
+    memory->base = base;
+    if (base != NULL) {
+        ss_memory_retain(base);
+        atomic_fetch_add(&root->references, 1);
+    }
+    return memory;
+}
+
+static int no_heap(void) {
+    return ss_fail(SS_NO_HEAP, "a memory object", 0, sizeof(ss_memory), 0);
+}
+
+static int new_root_memory(enum ss_memory_kind kind, ss_memory **out) {
+    ss_root *root = new_root();
+    *out = root == NULL ? NULL : new_memory(kind, root, NULL);
+    if (*out != NULL) return SS_OK;
+    if (root != NULL) free_root(root);
+    return no_heap();
+}
+
+int ss_memory_new_flat(uint64_t max_pages, ss_memory **out) {
+    *out = NULL;
+    if (max_pages == 0 || max_pages > UINT64_MAX / SS_PAGE_SIZE / 4) {
+        return ss_fail(SS_ARGUMENT, "limit of a memory in pages", 0, max_pages, UINT64_MAX / SS_PAGE_SIZE / 4);
+    }
+    int status = new_root_memory(SS_FLAT, out);
+    if (status != SS_OK) return status;
+    (*out)->root->max_pages = max_pages;
+    status = reserve((*out)->root, max_pages * SS_PAGE_SIZE);
+    if (status != SS_OK) {
+        ss_memory_release(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+int ss_memory_new_foreign(const ss_foreign_ops *ops, void *self, ss_memory **out) {
+    int status = new_root_memory(SS_FOREIGN, out);
+    if (status != SS_OK) return status;
+    (*out)->root->foreign = true;
+    (*out)->root->foreign_ops = ops;
+    (*out)->root->foreign_self = self;
+    return SS_OK;
+}
+
+int ss_memory_new_restricted(ss_memory *base, uint64_t first, uint64_t end, ss_memory **out) {
+    *out = NULL;
+    if (first > end || end > UINT64_MAX / SS_PAGE_SIZE) return ss_fail(SS_ARGUMENT, "page range of a restricted memory", 0, first, end);
+    *out = new_memory(SS_RESTRICTED, base->root, base);
+    if (*out == NULL) return no_heap();
+    (*out)->first = first;
+    (*out)->end = end;
+    return SS_OK;
+}
+
+int ss_memory_new_virtual(ss_memory *base, ss_memory **out) {
+    *out = new_memory(SS_VIRTUAL, base->root, base);
+    return *out == NULL ? no_heap() : SS_OK;
+}
+
+void ss_memory_retain(ss_memory *memory) {
+    atomic_fetch_add(&memory->references, 1);
+}
+
+void ss_memory_release(ss_memory *memory) {
+    while (memory != NULL && atomic_fetch_sub(&memory->references, 1) == 1) {
+        ss_memory *base = memory->base;
+        ss_root *root = memory->root;
+        if (memory->virtual_ops != NULL && memory->virtual_ops->free != NULL) memory->virtual_ops->free(memory);
+        for (ss_claim *claim = memory->claims; claim != NULL;) {
+            ss_claim *next = claim->next;
+            free(claim);
+            claim = next;
+        }
+        if (base == NULL && !root->closed) (void)ss_memory_close(memory);
+        free(memory);
+        if (atomic_fetch_sub(&root->references, 1) == 1) free_root(root);
+        memory = base;
+    }
+}
+
+int ss_memory_close(ss_memory *memory) {
+    ss_root *root = memory->root;
+    int status = ss_enter_read(memory);
+    if (status == SS_CLOSED) return SS_OK;
+    if (status != SS_OK) return status;
+    if (root->storage_ops != NULL && root->storage_ops->close != NULL) status = root->storage_ops->close(root->storage);
+    root->closed = true;
+    root->epoch++;
+    ss_leave_read(memory);
+    return status;
+}
+
+/* ---- the lock ---- */
+
+/* Its address names the calling thread. */
+static _Thread_local char thread_mark;
+
+/* Virtual memories below first: what they know of the manager's tables may be stale. */
+static int refresh(ss_memory *memory) {
+    if (memory->base != NULL) {
+        int status = refresh(memory->base);
+        if (status != SS_OK) return status;
+    }
+    if (memory->virtual_ops == NULL || memory->seen == memory->root->epoch) return SS_OK;
+    return memory->virtual_ops->refresh(memory);
+}
+
+int ss_enter_read(ss_memory *memory) {
+    ss_root *root = memory->root;
+    if (atomic_load_explicit(&root->holder, memory_order_relaxed) == &thread_mark) {
+        return ss_fail(SS_REENTRANT, NULL, 0, 0, 0);
+    }
+    pthread_mutex_lock(&root->mutex);
+    atomic_store_explicit(&root->holder, &thread_mark, memory_order_relaxed);
+    if (SS_UNLIKELY(root->closed)) {
+        ss_leave_read(memory);
+        return ss_fail(SS_CLOSED, "the memory was closed", 0, 0, 0);
+    }
+    int status = memory->base == NULL ? SS_OK : refresh(memory);
+    if (SS_UNLIKELY(status != SS_OK)) ss_leave_read(memory);
+    return status;
+}
+
+void ss_leave_read(ss_memory *memory) {
+    ss_root *root = memory->root;
+    atomic_store_explicit(&root->holder, NULL, memory_order_relaxed);
+    pthread_mutex_unlock(&root->mutex);
+}
+
+int ss_enter_write(ss_memory *memory) {
+    int status = ss_enter_read(memory);
+    if (status != SS_OK) return status;
+    ss_root *root = memory->root;
+    if (SS_UNLIKELY(root->read_only)) {
+        ss_leave_read(memory);
+        return ss_fail(SS_READ_ONLY, NULL, 0, 0, 0);
+    }
+    if (SS_UNLIKELY(root->storage_ops != NULL && root->storage_ops->begin != NULL)) {
+        status = root->storage_ops->begin(root->storage);
+        if (status != SS_OK) {
+            ss_leave_read(memory);
+            return status;
+        }
+    }
+    root->writing = true;
+    /* A foreign write can fail at any time. */
+    if (SS_UNLIKELY(root->foreign)) ss_undo_begin(memory);
+    return SS_OK;
+}
+
+static void undo_end(ss_root *root, bool restore);
+
+int ss_leave_write(ss_memory *memory, int status) {
+    ss_root *root = memory->root;
+    if (SS_UNLIKELY(root->undo.active)) undo_end(root, status < 0);
+    if (SS_UNLIKELY(root->storage_ops != NULL && root->storage_ops->end != NULL)) {
+        status = root->storage_ops->end(root->storage, status);
+    }
+    root->writing = false;
+    ss_leave_read(memory);
+    return status;
+}
+
+/* ---- undo scopes ---- */
+
+/* A log larger than this is given back when its scope ends. */
+#define UNDO_KEPT ((size_t)256 * 1024)
+#define UNDO_TRAILER ((size_t)16)
+
+static int root_pages(const ss_root *root, uint64_t *pages) {
+    if (SS_UNLIKELY(root->foreign)) return root->foreign_ops->size(root->foreign_self, pages);
+    *pages = root->pages;
+    return SS_OK;
+}
+
+void ss_undo_begin(ss_memory *memory) {
+    ss_root *root = memory->root;
+    if (root->undo.active) return;
+    root->undo.active = true;
+    root->undo.used = 0;
+    root->undo.pages = root->pages;
+    root->watch |= SS_WATCH_UNDO;
+}
+
+static int undo_room(ss_undo *undo, size_t more) {
+    if (undo->room - undo->used >= more) return SS_OK;
+    size_t room = undo->room * 2 > undo->used + more ? undo->room * 2 : undo->used + more + 4096;
+    uint8_t *log = realloc(undo->log, room);
+    if (log == NULL) return ss_fail(SS_NO_HEAP, "undo log of an operation", 0, room, 0);
+    undo->log = log;
+    undo->room = room;
+    return SS_OK;
+}
+
+/* Appends the bytes that are about to change. Pages that the operation itself added need no record. */
+static int undo_record(ss_root *root, uint64_t offset, uint64_t length) {
+    ss_undo *undo = &root->undo;
+    if (!root->foreign) {
+        uint64_t end = undo->pages * SS_PAGE_SIZE;
+        if (offset >= end) return SS_OK;
+        if (length > end - offset) length = end - offset;
+    }
+    if (length > SIZE_MAX / 4) return ss_fail(SS_NO_HEAP, "undo log of an operation", offset, length, 0);
+    int status = undo_room(undo, (size_t)length + UNDO_TRAILER);
+    if (status != SS_OK) return status;
+    uint8_t *at = undo->log + undo->used;
+    if (root->foreign) {
+        status = root->foreign_ops->read(root->foreign_self, offset, at, length);
+        if (status != SS_OK) return status;
+    } else {
+        memcpy(at, root->base + offset, (size_t)length);
+    }
+    ss_put64(at + length, offset);
+    ss_put64(at + length + 8, length);
+    undo->used += (size_t)length + UNDO_TRAILER;
+    return SS_OK;
+}
+
+/* Newest first, so that the oldest record of a byte wins. A foreign memory that refuses to be restored keeps what it
+ * has: nothing more can be done, and its error is the one that the operation reports. */
+static void undo_restore(ss_root *root) {
+    ss_undo *undo = &root->undo;
+    while (undo->used > 0) {
+        uint8_t *trailer = undo->log + undo->used - UNDO_TRAILER;
+        uint64_t offset = ss_get64(trailer), length = ss_get64(trailer + 8);
+        undo->used -= (size_t)length + UNDO_TRAILER;
+        if (root->foreign) {
+            (void)root->foreign_ops->write(root->foreign_self, offset, undo->log + undo->used, length);
+        } else {
+            memcpy(root->base + offset, undo->log + undo->used, (size_t)length);
+        }
+    }
+    if (!root->foreign) ss_root_shrink(root, undo->pages);
+}
+
+static void undo_end(ss_root *root, bool restore) {
+    ss_undo *undo = &root->undo;
+    if (restore) {
+        struct ss_failure reason = *ss_last_failure();
+        undo_restore(root);
+        root->epoch++;
+        ss_fail(reason.status, reason.rule, reason.address, reason.number, reason.limit);
+    }
+    undo->active = false;
+    root->watch &= ~(unsigned)SS_WATCH_UNDO;
+    if (undo->room > UNDO_KEPT) {
+        free(undo->log);
+        undo->log = NULL;
+        undo->room = 0;
+    }
+    undo->used = 0;
+}
+
+int ss_root_touch_watched(ss_root *root, uint64_t offset, uint64_t length) {
+    int status = SS_OK;
+    if (root->watch & SS_WATCH_STORAGE) status = root->storage_ops->touch(root->storage, offset, length);
+    if (status == SS_OK && (root->watch & SS_WATCH_UNDO)) status = undo_record(root, offset, length);
+    return status;
+}
+
+/* ---- claims ---- */
+
+static int claim_range(ss_memory *memory, uint64_t first, uint64_t end, const void *owner) {
+    while (memory->kind == SS_RESTRICTED) {
+        first = first > UINT64_MAX - memory->first ? UINT64_MAX : first + memory->first;
+        end = end > memory->end - memory->first ? memory->end : end + memory->first;
+        memory = memory->base;
+    }
+    for (const ss_claim *other = memory->claims; other != NULL; other = other->next) {
+        if (first < other->end && other->first < end) return ss_fail(SS_IN_USE, NULL, 0, other->first, other->end);
+    }
+    ss_claim *claim = malloc(sizeof *claim);
+    if (claim == NULL) return no_heap();
+    *claim = (ss_claim){memory->claims, owner, first, end};
+    memory->claims = claim;
+    return SS_OK;
+}
+
+int ss_memory_claim(ss_memory *memory, const void *owner) {
+    return claim_range(memory, 0, UINT64_MAX, owner);
+}
+
+void ss_memory_unclaim(ss_memory *memory, const void *owner) {
+    while (memory->kind == SS_RESTRICTED) memory = memory->base;
+    for (ss_claim **link = &memory->claims; *link != NULL;) {
+        ss_claim *claim = *link;
+        if (claim->owner == owner) {
+            *link = claim->next;
+            free(claim);
+        } else {
+            link = &claim->next;
+        }
+    }
+}
+
+/* ---- where bytes lie ---- */
+
+/* The place in the base of virtual byte `offset`, and how many bytes follow it in one piece there (at most `length`).
+ * Buckets that lie one behind the other are one piece. The range is inside the virtual memory. */
+static uint64_t locate_virtual(const ss_memory *memory, uint64_t offset, uint64_t *length) {
+    uint64_t bucket = memory->shift != 0 ? offset >> memory->shift : offset / memory->bucket_bytes;
+    uint64_t inside = offset - bucket * memory->bucket_bytes;
+    uint64_t start = memory->buckets[bucket], run = memory->bucket_bytes - inside;
+    while (run < *length && memory->buckets[bucket + 1] == memory->buckets[bucket] + memory->bucket_bytes) {
+        bucket++;
+        run += memory->bucket_bytes;
+    }
+    if (run < *length) *length = run;
+    return start + inside;
+}
+
+/* Root offset of byte `offset`, and in *length how many bytes lie there in one piece. Bounds are those of the caller;
+ * what a damaged manager's table says is checked at the root. */
+static uint64_t locate(const ss_memory *memory, uint64_t offset, uint64_t *length) {
+    for (; memory->base != NULL; memory = memory->base) {
+        offset = memory->kind == SS_VIRTUAL ? locate_virtual(memory, offset, length) : offset + memory->first * SS_PAGE_SIZE;
+    }
+    return offset;
+}
+
+int ss_memory_size(const ss_memory *memory, uint64_t *pages) {
+    if (memory->base == NULL) return root_pages(memory->root, pages);
+    if (memory->kind == SS_VIRTUAL) {
+        *pages = memory->bytes / SS_PAGE_SIZE;
+        return SS_OK;
+    }
+    uint64_t below;
+    int status = ss_memory_size(memory->base, &below);
+    if (status != SS_OK) return status;
+    uint64_t end = below < memory->end ? below : memory->end;
+    *pages = below < memory->first ? 0 : end - memory->first;
+    return SS_OK;
+}
+
+/* That [offset, offset + length) exists. */
+static int check_bounds(const ss_memory *memory, uint64_t offset, uint64_t length) {
+    uint64_t pages, end;
+    int status = ss_memory_size(memory, &pages);
+    if (status != SS_OK) return status;
+    bool fits = ss_add(offset, length, &end) && (pages > UINT64_MAX / SS_PAGE_SIZE || end <= pages * SS_PAGE_SIZE);
+    return fits ? SS_OK : ss_fail(SS_OUT_OF_BOUNDS, "end of the memory", offset, length, pages * SS_PAGE_SIZE);
+}
+
+static int check_root_bounds(const ss_root *root, uint64_t offset, uint64_t length) {
+    uint64_t bytes = root->pages * SS_PAGE_SIZE;
+    if (root->foreign || (offset <= bytes && length <= bytes - offset)) return SS_OK;
+    return ss_fail(SS_OUT_OF_BOUNDS, "end of the underlying memory", offset, length, bytes);
+}
+
+/* ---- the four operations ---- */
+
+static int read_root(const ss_root *root, uint64_t offset, uint8_t *to, uint64_t length) {
+    int status = check_root_bounds(root, offset, length);
+    if (status != SS_OK) return status;
+    if (root->foreign) return root->foreign_ops->read(root->foreign_self, offset, to, length);
+    memcpy(to, root->base + offset, (size_t)length);
+    return SS_OK;
+}
+
+static int write_root(ss_root *root, uint64_t offset, const uint8_t *from, uint64_t length) {
+    int status = check_root_bounds(root, offset, length);
+    if (status == SS_OK) status = ss_root_touch(root, offset, length);
+    if (status != SS_OK) return status;
+    if (root->foreign) return root->foreign_ops->write(root->foreign_self, offset, from, length);
+    memcpy(root->base + offset, from, (size_t)length);
+    return SS_OK;
+}
+
+int ss_memory_read(const ss_memory *memory, uint64_t offset, void *to, uint64_t length) {
+    if (length == 0) return SS_OK;
+    const uint8_t *at = ss_memory_direct(memory, offset, length);
+    if (SS_LIKELY(at != NULL)) {
+        memcpy(to, at, (size_t)length);
+        return SS_OK;
+    }
+    int status = check_bounds(memory, offset, length);
+    for (uint8_t *next = to; status == SS_OK && length > 0;) {
+        uint64_t run = length, place = locate(memory, offset, &run);
+        status = read_root(memory->root, place, next, run);
+        next += run;
+        offset += run;
+        length -= run;
+    }
+    return status;
+}
+
+int ss_memory_write(ss_memory *memory, uint64_t offset, const void *from, uint64_t length) {
+    if (length == 0) return SS_OK;
+    int status = check_bounds(memory, offset, length);
+    /* All pieces must exist before the first one changes. */
+    for (uint64_t done = 0; status == SS_OK && memory->base != NULL && done < length;) {
+        uint64_t run = length - done, place = locate(memory, offset + done, &run);
+        status = check_root_bounds(memory->root, place, run);
+        done += run;
+    }
+    for (const uint8_t *next = from; status == SS_OK && length > 0;) {
+        uint64_t run = length, place = locate(memory, offset, &run);
+        status = write_root(memory->root, place, next, run);
+        next += run;
+        offset += run;
+        length -= run;
+    }
+    return status;
+}
+
+static int grow_foreign(ss_root *root, uint64_t pages, uint64_t *old) {
+    return root->foreign_ops->grow(root->foreign_self, pages, old);
+}
+
+/* FORMAT section 1: a base shorter than the range is grown up to it and by `pages`, and 0 is reported. */
+static int grow_restricted(ss_memory *memory, uint64_t pages, uint64_t *old) {
+    uint64_t below, ignored;
+    int status = ss_memory_size(memory->base, &below);
+    if (status == SS_OK) status = ss_memory_size(memory, old);
+    if (status != SS_OK) return status;
+    uint64_t start = below < memory->first ? memory->first : below;
+    if (pages == 0 && start == below) return SS_OK;
+    if (start > memory->end || pages > memory->end - start) {
+        return ss_fail(SS_OUT_OF_MEMORY, "end of the restricted range in pages", 0, start + pages, memory->end);
+    }
+    return ss_memory_grow(memory->base, start + pages - below, &ignored);
+}
+
+int ss_memory_grow(ss_memory *memory, uint64_t pages, uint64_t *old) {
+    switch (memory->kind) {
+        case SS_FLAT:
+            return grow_flat(memory->root, pages, old);
+        case SS_FOREIGN:
+            return grow_foreign(memory->root, pages, old);
+        case SS_VIRTUAL:
+            return memory->virtual_ops->grow(memory, pages, old);
+        default:
+            return grow_restricted(memory, pages, old);
+    }
+}
+
+int ss_memory_ensure(ss_memory *memory, uint64_t end) {
+    uint64_t pages, old;
+    int status = ss_memory_size(memory, &pages);
+    if (status != SS_OK) return status;
+    uint64_t needed = end / SS_PAGE_SIZE + (end % SS_PAGE_SIZE != 0);
+    return needed <= pages ? SS_OK : ss_memory_grow(memory, needed - pages, &old);
+}
+
+int ss_memory_write_growing(ss_memory *memory, uint64_t offset, const void *from, uint64_t length) {
+    uint64_t end;
+    if (!ss_add(offset, length, &end)) return ss_fail(SS_OUT_OF_BOUNDS, "64-bit addresses", offset, length, UINT64_MAX);
+    int status = ss_memory_ensure(memory, end);
+    return status != SS_OK ? status : ss_memory_write(memory, offset, from, length);
+}
+
+/* ---- pins ---- */
+
+/* Sets *place to the root offset of a range that lies in one piece; false where it does not (or not inside). */
+static bool locate_whole(const ss_memory *memory, uint64_t offset, uint64_t length, uint64_t *place) {
+    if (memory->root->foreign || length == 0) return false;
+    uint64_t bytes = memory->bytes, pages, run = length;
+    if (memory->kind != SS_VIRTUAL) {
+        if (ss_memory_size(memory, &pages) != SS_OK) return false;
+        bytes = pages * SS_PAGE_SIZE;
+    }
+    if (offset > bytes || length > bytes - offset) return false;
+    *place = locate(memory, offset, &run);
+    uint64_t end = memory->root->pages * SS_PAGE_SIZE;
+    return run == length && *place <= end && length <= end - *place;
+}
+
+const uint8_t *ss_memory_direct_mapped(const ss_memory *memory, uint64_t offset, uint64_t length) {
+    uint64_t place;
+    return locate_whole(memory, offset, length, &place) ? memory->root->base + place : NULL;
+}
+
+int ss_pin_range(const ss_memory *memory, uint64_t offset, uint64_t length, ss_scratch *scratch, ss_pin *pin) {
+    uint64_t place;
+    pin->offset = offset;
+    pin->length = length;
+    pin->direct = locate_whole(memory, offset, length, &place);
+    if (SS_LIKELY(pin->direct)) {
+        pin->root_offset = place;
+        pin->bytes = memory->root->base + place;
+        return SS_OK;
+    }
+    int status = check_bounds(memory, offset, length);
+    if (status != SS_OK) return status;
+    pin->root_offset = 0;
+    pin->bytes = ss_scratch_take(scratch, (size_t)length);
+    return pin->bytes == NULL ? SS_NO_HEAP : ss_memory_read(memory, offset, pin->bytes, length);
+}
+
+int ss_pin_change(ss_memory *memory, ss_pin *pin, uint64_t at, uint64_t length) {
+    if (at > pin->length || length > pin->length - at) {
+        return ss_fail(SS_OUT_OF_BOUNDS, "end of a pinned range", pin->offset + at, length, pin->length);
+    }
+    return pin->direct ? ss_root_touch(memory->root, pin->root_offset + at, length) : SS_OK;
+}
+
+int ss_pin_changed(ss_memory *memory, ss_pin *pin, uint64_t at, uint64_t length) {
+    return pin->direct ? SS_OK : ss_memory_write(memory, pin->offset + at, pin->bytes + at, length);
+}

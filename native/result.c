@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "result.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "bytes.h"
+#include "error.h"
+
+/* A buffer larger than this is given back before the next answer. */
+#define KEPT ((size_t)1 << 20)
+#define SMALL 512
+
+static _Thread_local uint8_t small[SMALL];
+static _Thread_local uint8_t *large;
+static _Thread_local size_t room;
+static _Thread_local const uint8_t *answer = small;
+static _Thread_local int last_status;
+
+static pthread_key_t at_exit;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void make_key(void) {
+    (void)pthread_key_create(&at_exit, free);
+}
+
+/* The buffer is freed when its thread ends. */
+static bool set_large(uint8_t *bytes, size_t size) {
+    pthread_once(&once, make_key);
+    if (pthread_setspecific(at_exit, bytes) != 0) {
+        free(bytes);
+        return false;
+    }
+    large = bytes;
+    room = size;
+    return true;
+}
+
+uint8_t *ss_result_room(size_t size) {
+    if (SS_LIKELY(size <= SMALL)) {
+        answer = small;
+        return small;
+    }
+    if (size > room || (room > KEPT && size <= KEPT)) {
+        uint8_t *bytes = malloc(size);
+        free(large);
+        large = NULL;
+        room = 0;
+        if (bytes == NULL || !set_large(bytes, size)) {
+            if (bytes == NULL) pthread_setspecific(at_exit, NULL);
+            answer = small;
+            ss_fail(SS_NO_HEAP, "room for a value", 0, size, 0);
+            return NULL;
+        }
+    }
+    answer = large;
+    return large;
+}
+
+const uint8_t *ss_result(void) {
+    return answer;
+}
+
+uint64_t ss_result_number(int status, uint64_t value) {
+    if (SS_LIKELY(status == SS_OK && value != SS_ASK)) return value;
+    last_status = status;
+    return SS_ASK;
+}
+
+int ss_last_status(void) {
+    return last_status;
+}
+
+int64_t ss_result_size(int status, uint64_t size) {
+    if (SS_LIKELY(status == SS_OK)) return (int64_t)size;
+    return status == SS_ABSENT ? SS_NO_VALUE : status;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How a value crosses to the caller: in the return value where it is a number, else in a buffer of the calling thread.
+ *
+ * A function that answers with bytes returns their number, and they lie at ss_result() until the thread's next call
+ * that answers with bytes; SS_NO_VALUE says that there is no value, another negative number is a status.
+ * A function that answers with a number returns it. SS_ASK says "ask ss_last_status()": SS_OK means that the number
+ * happens to be SS_ASK, SS_ABSENT that there is none, and a negative status an error.
+ */
+#ifndef SS_RESULT_H
+#define SS_RESULT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SS_NO_VALUE INT64_C(-1000)
+#define SS_ASK UINT64_C(0xA5C396E15B7D2F08)
+
+/* Room for `size` bytes in this thread's buffer; NULL (failure recorded) where the process has no memory left. */
+uint8_t *ss_result_room(size_t size);
+const uint8_t *ss_result(void);
+
+/* Ends a function that answers with a number: `value` with SS_OK, else the status is kept for ss_last_status(). */
+uint64_t ss_result_number(int status, uint64_t value);
+int ss_last_status(void);
+
+/* The status of a function that answers with bytes as its return value. */
+int64_t ss_result_size(int status, uint64_t size);
+
+#endif
