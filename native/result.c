@@ -14,7 +14,7 @@
 static _Thread_local uint8_t small[SMALL];
 static _Thread_local uint8_t *large;
 static _Thread_local size_t room;
-static _Thread_local const uint8_t *answer = small;
+static _Thread_local const uint8_t *answer; /* NULL: the small one */
 static _Thread_local int last_status;
 
 static pthread_key_t at_exit;
@@ -24,41 +24,30 @@ static void make_key(void) {
     (void)pthread_key_create(&at_exit, free);
 }
 
-/* The buffer is freed when its thread ends. */
-static bool set_large(uint8_t *bytes, size_t size) {
+/* Gives the thread another large buffer; the key frees it when the thread ends. */
+static bool set_large(size_t size) {
     pthread_once(&once, make_key);
-    if (pthread_setspecific(at_exit, bytes) != 0) {
-        free(bytes);
-        return false;
-    }
-    large = bytes;
-    room = size;
-    return true;
+    (void)pthread_setspecific(at_exit, NULL);
+    free(large);
+    large = malloc(size);
+    room = large == NULL ? 0 : size;
+    return large != NULL && pthread_setspecific(at_exit, large) == 0;
 }
 
 uint8_t *ss_result_room(size_t size) {
-    if (SS_LIKELY(size <= SMALL)) {
-        answer = small;
-        return small;
-    }
-    if (size > room || (room > KEPT && size <= KEPT)) {
-        uint8_t *bytes = malloc(size);
-        free(large);
-        large = NULL;
-        room = 0;
-        if (bytes == NULL || !set_large(bytes, size)) {
-            if (bytes == NULL) pthread_setspecific(at_exit, NULL);
-            answer = small;
-            ss_fail(SS_NO_HEAP, "room for a value", 0, size, 0);
-            return NULL;
-        }
+    answer = NULL;
+    if (SS_LIKELY(size <= SMALL)) return small;
+    bool too_large = room > KEPT && size <= KEPT;
+    if ((size > room || too_large) && !set_large(size)) {
+        ss_fail(SS_NO_HEAP, "room for a value", 0, size, 0);
+        return NULL;
     }
     answer = large;
     return large;
 }
 
 const uint8_t *ss_result(void) {
-    return answer;
+    return answer == NULL ? small : answer;
 }
 
 uint64_t ss_result_number(int status, uint64_t value) {
