@@ -90,6 +90,11 @@ static ss_root *new_root(void) {
         free(root);
         return NULL;
     }
+    if (pthread_mutex_init(&root->claims_mutex, NULL) != 0) {
+        pthread_mutex_destroy(&root->mutex);
+        free(root);
+        return NULL;
+    }
     root->references = 1;
     return root;
 }
@@ -98,6 +103,7 @@ static void free_root(ss_root *root) {
     if (root->storage_ops != NULL && root->storage_ops->free != NULL) root->storage_ops->free(root->storage);
     if (root->base != NULL) munmap(root->base, root->reserved);
     free(root->undo.log);
+    pthread_mutex_destroy(&root->claims_mutex);
     pthread_mutex_destroy(&root->mutex);
     free(root);
 }
@@ -208,9 +214,9 @@ int ss_memory_close(ss_memory *memory) {
 static _Thread_local char thread_mark;
 
 /* Virtual memories below first: what they know of the manager's tables may be stale. */
-static int refresh(ss_memory *memory) {
+int ss_memory_refresh(ss_memory *memory) {
     if (memory->base != NULL) {
-        int status = refresh(memory->base);
+        int status = ss_memory_refresh(memory->base);
         if (status != SS_OK) return status;
     }
     if (memory->virtual_ops == NULL || memory->seen == memory->root->epoch) return SS_OK;
@@ -228,7 +234,7 @@ int ss_enter_read(ss_memory *memory) {
         ss_leave_read(memory);
         return ss_fail(SS_CLOSED, "the memory was closed", 0, 0, 0);
     }
-    int status = memory->base == NULL ? SS_OK : refresh(memory);
+    int status = memory->base == NULL ? SS_OK : ss_memory_refresh(memory);
     if (SS_UNLIKELY(status != SS_OK)) ss_leave_read(memory);
     return status;
 }
@@ -389,10 +395,14 @@ static int claim_range(ss_memory *memory, uint64_t first, uint64_t end, const vo
 }
 
 int ss_memory_claim(ss_memory *memory, const void *owner) {
-    return claim_range(memory, 0, UINT64_MAX, owner);
+    pthread_mutex_lock(&memory->root->claims_mutex);
+    int status = claim_range(memory, 0, UINT64_MAX, owner);
+    pthread_mutex_unlock(&memory->root->claims_mutex);
+    return status;
 }
 
 void ss_memory_unclaim(ss_memory *memory, const void *owner) {
+    pthread_mutex_lock(&memory->root->claims_mutex);
     while (memory->kind == SS_RESTRICTED) memory = memory->base;
     for (ss_claim **link = &memory->claims; *link != NULL;) {
         ss_claim *claim = *link;
@@ -403,6 +413,7 @@ void ss_memory_unclaim(ss_memory *memory, const void *owner) {
             link = &claim->next;
         }
     }
+    pthread_mutex_unlock(&memory->root->claims_mutex);
 }
 
 /* ---- where bytes lie ---- */

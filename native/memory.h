@@ -82,6 +82,7 @@ enum ss_watch { SS_WATCH_UNDO = 1, SS_WATCH_STORAGE = 2 };
 
 struct ss_root {
     pthread_mutex_t mutex;
+    pthread_mutex_t claims_mutex; /* of the claims only; nothing is called while it is held */
     _Atomic(const void *) holder; /* identity of the thread that holds the mutex */
     unsigned watch;               /* bits of enum ss_watch */
     bool closed, read_only, foreign;
@@ -151,6 +152,8 @@ int ss_memory_close(ss_memory *memory);
  * (write) SS_READ_ONLY; then the lock is not held and leave must not be called. */
 int ss_enter_read(ss_memory *memory);
 void ss_leave_read(ss_memory *memory);
+/* For a second memory on a root whose lock is held: what ss_enter_read does beside locking. */
+int ss_memory_refresh(ss_memory *memory);
 int ss_enter_write(ss_memory *memory);
 /* Ends the operation with its status: on a negative one an open undo scope is rolled back; else it is kept. */
 int ss_leave_write(ss_memory *memory, int status);
@@ -162,7 +165,7 @@ void ss_undo_begin(ss_memory *memory);
 
 /* ---- claims: one live structure per memory ---- */
 
-/* SS_IN_USE where another owner has any page of it. The lock must be held. */
+/* SS_IN_USE where a live structure has any page of it. Needs no lock; nor does the release, which works after a close. */
 int ss_memory_claim(ss_memory *memory, const void *owner);
 void ss_memory_unclaim(ss_memory *memory, const void *owner);
 
