@@ -198,6 +198,8 @@ void ss_memory_release(ss_memory *memory) {
 
 int ss_memory_close(ss_memory *memory) {
     ss_root *root = memory->root;
+    /* By way of the root's own memory, so that a damaged manager in between cannot keep it open. */
+    while (memory->base != NULL) memory = memory->base;
     int status = ss_enter_read(memory);
     if (status == SS_CLOSED) return SS_OK;
     if (status != SS_OK) return status;
