@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all tests share: hypothesis profiles, the seed of random runs and the time that stress tests may take."""
+
+from __future__ import annotations
+
+import os
+import secrets
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Random examples in CI as well: the blob that a failure prints repeats it. No deadline: a sanitizer or a busy machine is no failure.
+settings.register_profile("ci", derandomize=False, print_blob=True, deadline=None, max_examples=100)
+settings.register_profile(
+    "long", settings.get_profile("ci"), max_examples=10_000, stateful_step_count=200, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("stable structures")
+    group.addoption("--seed", type=int, default=None, help="seed of the random tests (default: another one each time)")
+    group.addoption("--duration", type=float, default=2.0, metavar="SECONDS", help="how long each stress test runs (default: 2)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.seed is None:
+        config.option.seed = secrets.randbits(32)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"random tests: --seed={config.option.seed} --duration={config.option.duration:g}"
+
+
+@pytest.fixture(scope="session")
+def seed(pytestconfig: pytest.Config) -> int:
+    """The seed of this run; the header prints it."""
+    return pytestconfig.option.seed
+
+
+@pytest.fixture(scope="session")
+def duration(pytestconfig: pytest.Config) -> float:
+    """The seconds for which a stress test goes on."""
+    return pytestconfig.option.duration

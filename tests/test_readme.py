@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each example of the README runs: ```python blocks one after the other in one namespace, ```bash run blocks in a shell."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parent.parent / "README.md"
+TEXT = README.read_text(encoding="utf-8")
+
+
+def blocks(info: str) -> list[tuple[int, str]]:
+    """Line number and text of each block whose opening fence says just `info`."""
+    found = re.finditer(rf"^```{re.escape(info)}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    return [(TEXT[: match.start(1)].count("\n"), match[1]) for match in found]
+
+
+def test_python_examples_run_in_order(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    examples = blocks("python")
+    assert examples
+    namespace = {"__name__": "readme"}
+    for line, source in examples:
+        # Blank lines in front, so that a traceback names the line of the README.
+        exec(compile("\n" * line + source, README, "exec"), namespace)  # noqa: S102
+
+
+@pytest.mark.parametrize("command", [pytest.param(text, id=f"line {line + 1}") for line, text in blocks("bash run")])
+def test_commands_marked_as_runnable_succeed(command, tmp_path):
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    subprocess.run([shutil.which("bash"), "-euo", "pipefail", "-c", command], cwd=tmp_path, env={**os.environ, "PATH": path}, check=True)
+
+
+@pytest.mark.parametrize("name", ["install", "test"])
+def test_the_commands_that_ci_takes_from_the_readme_are_there(name):
+    assert len(blocks(f"bash {name}")) == 1
