@@ -34,8 +34,7 @@ static int reserve(ss_root *root, uint64_t bytes) {
     return ss_fail(SS_OUT_OF_MEMORY, "address space for a memory: none to be had", 0, bytes, 0);
 }
 
-/* Makes the bytes below `end` of an anonymous memory accessible. */
-static int commit_bytes(ss_root *root, uint64_t end) {
+int ss_root_commit(ss_root *root, uint64_t end) {
     if (end <= root->committed) return SS_OK;
     uint64_t upto = round_up(end, COMMIT_STEP);
     uint8_t *at = root->base + root->committed;
@@ -61,7 +60,7 @@ static int grow_flat(ss_root *root, uint64_t pages, uint64_t *old) {
     uint64_t new_pages = root->pages + pages;
     int status = root->storage_ops != NULL && root->storage_ops->grow != NULL
                      ? root->storage_ops->grow(root->storage, root->pages, new_pages)
-                     : commit_bytes(root, new_pages * SS_PAGE_SIZE);
+                     : ss_root_commit(root, new_pages * SS_PAGE_SIZE);
     if (status == SS_OK) root->pages = new_pages;
     return status;
 }
@@ -74,11 +73,47 @@ void ss_root_shrink(ss_root *root, uint64_t pages) {
         root->storage_ops->shrink(root->storage, old, pages);
         return;
     }
-    /* Fresh zero pages that stay readable: a view taken before the rollback must not fault. */
-    uint8_t *at = root->base + pages * SS_PAGE_SIZE;
-    uint64_t length = (old - pages) * SS_PAGE_SIZE;
+    ss_root_zero(root, pages, old);
+}
+
+/* Fresh pages that stay readable: a view taken before a rollback must not fault. */
+void ss_root_zero(ss_root *root, uint64_t first, uint64_t end) {
+    uint8_t *at = root->base + first * SS_PAGE_SIZE;
+    uint64_t length = (end - first) * SS_PAGE_SIZE;
     void *got = mmap(at, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
     if (got == MAP_FAILED) memset(at, 0, length);
+}
+
+void ss_root_forked(ss_root *root, const char *because) {
+    pthread_mutex_init(&root->mutex, NULL);
+    pthread_mutex_init(&root->claims_mutex, NULL);
+    atomic_store_explicit(&root->holder, NULL, memory_order_relaxed);
+    root->closed = true;
+    root->closed_because = because;
+}
+
+/* Its address names the calling thread. */
+static _Thread_local char thread_mark;
+
+static int lock_root(ss_root *root) {
+    if (atomic_load_explicit(&root->holder, memory_order_relaxed) == &thread_mark) {
+        return ss_fail(SS_REENTRANT, NULL, 0, 0, 0);
+    }
+    pthread_mutex_lock(&root->mutex);
+    atomic_store_explicit(&root->holder, &thread_mark, memory_order_relaxed);
+    return SS_OK;
+}
+
+static void unlock_root(ss_root *root) {
+    atomic_store_explicit(&root->holder, NULL, memory_order_relaxed);
+    pthread_mutex_unlock(&root->mutex);
+}
+
+int ss_root_wait(ss_root *root, pthread_cond_t *condition, const struct timespec *until) {
+    atomic_store_explicit(&root->holder, NULL, memory_order_relaxed);
+    int error = pthread_cond_timedwait(condition, &root->mutex, until);
+    atomic_store_explicit(&root->holder, &thread_mark, memory_order_relaxed);
+    return error;
 }
 
 /* ---- life ---- */
@@ -179,6 +214,19 @@ void ss_memory_retain(ss_memory *memory) {
     atomic_fetch_add(&memory->references, 1);
 }
 
+/* Asks nobody in between, so that neither a damaged manager nor a dead file can keep it open. */
+static int close_root(ss_root *root, bool last) {
+    int status = lock_root(root);
+    if (status != SS_OK) return status;
+    if (root->storage_ops != NULL && root->storage_ops->close != NULL) status = root->storage_ops->close(root->storage, last);
+    if (status != SS_TRANSACTION) {
+        root->closed = true;
+        root->epoch++;
+    }
+    unlock_root(root);
+    return status;
+}
+
 void ss_memory_release(ss_memory *memory) {
     while (memory != NULL && atomic_fetch_sub(&memory->references, 1) == 1) {
         ss_memory *base = memory->base;
@@ -189,7 +237,7 @@ void ss_memory_release(ss_memory *memory) {
             free(claim);
             claim = next;
         }
-        if (base == NULL && !root->closed) (void)ss_memory_close(memory);
+        if (base == NULL) (void)close_root(root, true);
         free(memory);
         if (atomic_fetch_sub(&root->references, 1) == 1) free_root(root);
         memory = base;
@@ -197,23 +245,10 @@ void ss_memory_release(ss_memory *memory) {
 }
 
 int ss_memory_close(ss_memory *memory) {
-    ss_root *root = memory->root;
-    /* By way of the root's own memory, so that a damaged manager in between cannot keep it open. */
-    while (memory->base != NULL) memory = memory->base;
-    int status = ss_enter_read(memory);
-    if (status == SS_CLOSED) return SS_OK;
-    if (status != SS_OK) return status;
-    if (root->storage_ops != NULL && root->storage_ops->close != NULL) status = root->storage_ops->close(root->storage);
-    root->closed = true;
-    root->epoch++;
-    ss_leave_read(memory);
-    return status;
+    return close_root(memory->root, false);
 }
 
 /* ---- the lock ---- */
-
-/* Its address names the calling thread. */
-static _Thread_local char thread_mark;
 
 /* Virtual memories below first: what they know of the manager's tables may be stale. */
 int ss_memory_refresh(ss_memory *memory) {
@@ -225,26 +260,33 @@ int ss_memory_refresh(ss_memory *memory) {
     return memory->virtual_ops->refresh(memory);
 }
 
+/* For a root that is closed or guarded; lock held. */
+static int enter_special(ss_root *root) {
+    int status = root->guarded && !root->closed ? root->storage_ops->enter(root->storage) : SS_OK;
+    if (status != SS_OK || !root->closed) return status;
+    return ss_fail(SS_CLOSED, root->closed_because != NULL ? root->closed_because : "the memory was closed", 0, 0, 0);
+}
+
 int ss_enter_read(ss_memory *memory) {
     ss_root *root = memory->root;
-    if (atomic_load_explicit(&root->holder, memory_order_relaxed) == &thread_mark) {
-        return ss_fail(SS_REENTRANT, NULL, 0, 0, 0);
+    int status = lock_root(root);
+    if (SS_UNLIKELY(status != SS_OK)) return status;
+    if (SS_UNLIKELY(root->closed | root->guarded)) {
+        status = enter_special(root);
+        if (status != SS_OK) {
+            unlock_root(root);
+            return status;
+        }
     }
-    pthread_mutex_lock(&root->mutex);
-    atomic_store_explicit(&root->holder, &thread_mark, memory_order_relaxed);
-    if (SS_UNLIKELY(root->closed)) {
-        ss_leave_read(memory);
-        return ss_fail(SS_CLOSED, "the memory was closed", 0, 0, 0);
-    }
-    int status = memory->base == NULL ? SS_OK : ss_memory_refresh(memory);
+    status = memory->base == NULL ? SS_OK : ss_memory_refresh(memory);
     if (SS_UNLIKELY(status != SS_OK)) ss_leave_read(memory);
     return status;
 }
 
 void ss_leave_read(ss_memory *memory) {
     ss_root *root = memory->root;
-    atomic_store_explicit(&root->holder, NULL, memory_order_relaxed);
-    pthread_mutex_unlock(&root->mutex);
+    if (SS_UNLIKELY(root->guarded)) root->storage_ops->leave(root->storage);
+    unlock_root(root);
 }
 
 int ss_enter_write(ss_memory *memory) {

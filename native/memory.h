@@ -23,6 +23,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "bytes.h"
 #include "error.h"
@@ -47,11 +48,17 @@ typedef struct ss_storage_ops {
     void (*shrink)(void *self, uint64_t old_pages, uint64_t new_pages);
     /* Before bytes [offset, offset+length) change; called only while root->watch has SS_WATCH_STORAGE. */
     int (*touch)(void *self, uint64_t offset, uint64_t length);
+    /* Around each public operation, read-only ones included, while root->guarded. `enter` may release the lock and
+     * wait; where it fails, the operation does not take place and there is no `leave`. */
+    int (*enter)(void *self);
+    void (*leave)(void *self);
     /* Around each public operation that may write. `end` gets its status and returns the final one. */
     int (*begin)(void *self);
     int (*end)(void *self, int status);
-    /* Release of the storage (flush, unlock, close files) when the root is closed; the mapping goes later. */
-    int (*close)(void *self);
+    /* Release of the storage (flush, unlock, close files) when the root is closed; the mapping goes later. Idempotent.
+     * SS_TRANSACTION: another thread's transaction is open, and nothing was closed; not where `last`, when no other
+     * thread can know the memory any more. */
+    int (*close)(void *self, bool last);
     /* The root is gone: free `self`. */
     void (*free)(void *self);
 } ss_storage_ops;
@@ -85,7 +92,8 @@ struct ss_root {
     pthread_mutex_t claims_mutex; /* of the claims only; nothing is called while it is held */
     _Atomic(const void *) holder; /* identity of the thread that holds the mutex */
     unsigned watch;               /* bits of enum ss_watch */
-    bool closed, read_only, foreign;
+    bool closed, guarded, read_only, foreign;
+    const char *closed_because;   /* the rule of SS_CLOSED, where it was not the user who closed it */
     bool writing;                 /* between ss_enter_write and ss_leave_write */
     /* Counts what makes cached knowledge stale: rollbacks and raw writes. */
     uint64_t epoch;
@@ -217,5 +225,16 @@ static inline int ss_root_touch(ss_root *root, uint64_t offset, uint64_t length)
 
 /* Sets the size of a flat root back (rollback): pages above must read as zeros when they come back. */
 void ss_root_shrink(ss_root *root, uint64_t pages);
+
+/* ---- for storages ---- */
+
+/* Makes the bytes from root->committed up to `end` of a flat root anonymous memory, readable and writable. */
+int ss_root_commit(ss_root *root, uint64_t end);
+/* Puts zeros, without giving up the mapping, in place of pages first..end. */
+void ss_root_zero(ss_root *root, uint64_t first, uint64_t end);
+/* Waits for the condition with the root's lock released; an errno, as pthread_cond_timedwait. */
+int ss_root_wait(ss_root *root, pthread_cond_t *condition, const struct timespec *until);
+/* In the child of a fork, where locks may be held by threads that are not there: makes them anew and closes the root. */
+void ss_root_forked(ss_root *root, const char *because);
 
 #endif

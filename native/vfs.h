@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* All that this library asks of the operating system about files, in one table: tests put a simulated disk here.
+ *
+ * A function returns 0 or an errno; none is repeated on EINTR and none completes a short transfer, the helpers below
+ * the table do that. Files live in a directory that is held open, so that nothing depends on the working directory.
+ * Locks are locks of the open file (two opens of one file exclude each other, in one process too), on bytes far behind
+ * the end of the file: no byte is written and the size does not change.
+ */
+#ifndef SS_VFS_H
+#define SS_VFS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+enum ss_vfs_open_flag {
+    SS_OPEN_WRITE = 1,  /* for reading and writing; else for reading */
+    SS_OPEN_CREATE = 2  /* must not exist (EEXIST) */
+};
+
+enum ss_vfs_lock_kind { SS_UNLOCK, SS_LOCK_SHARED, SS_LOCK_EXCLUSIVE };
+
+enum ss_vfs_map_kind {
+    SS_MAP_PRIVATE,     /* readable and writable; changes stay in this process */
+    SS_MAP_SHARED,      /* readable and writable; changes are changes of the file */
+    SS_MAP_READ         /* readable; shows the file */
+};
+
+typedef struct ss_vfs_status {
+    uint64_t size, inode, device, links;
+    bool regular;
+} ss_vfs_status;
+
+typedef struct ss_vfs {
+    void *self;
+    int (*open_directory)(void *self, const char *path, int *directory);
+    /* Follows no symbolic link in the last place (ELOOP), never blocks on a pipe. */
+    int (*open)(void *self, int directory, const char *name, unsigned flags, unsigned permissions, int *file);
+    int (*close)(void *self, int file);
+    int (*status)(void *self, int file, ss_vfs_status *status);
+    int (*status_at)(void *self, int directory, const char *name, ss_vfs_status *status);
+    int (*read)(void *self, int file, void *to, size_t length, uint64_t offset, size_t *done);
+    int (*write)(void *self, int file, const struct iovec *parts, int count, uint64_t offset, size_t *done);
+    /* Data and size of the file are on the medium afterwards. */
+    int (*sync)(void *self, int file);
+    int (*resize)(void *self, int file, uint64_t size);
+    /* Disk space for bytes [from, end), so that storing there cannot fail later; the size becomes `end` unless
+     * keep_size. EOPNOTSUPP where the file system cannot. */
+    int (*reserve)(void *self, int file, uint64_t from, uint64_t end, bool keep_size);
+    int (*rename)(void *self, int directory, const char *from, const char *to);
+    int (*unlink)(void *self, int directory, const char *name);
+    int (*sync_directory)(void *self, int directory);
+    /* Does not wait: EAGAIN where another open file holds the lock. */
+    int (*lock)(void *self, int file, unsigned byte, int kind);
+    int (*locked)(void *self, int file, unsigned byte, bool *held);
+    /* Bytes [offset, offset + length) of the file at address `at`, in place of what is there; NULL where files cannot be
+     * mapped (then they are read). */
+    int (*map)(void *self, int file, void *at, uint64_t offset, uint64_t length, int kind);
+    int (*sync_map)(void *self, void *at, uint64_t length);
+    int (*random)(void *self, void *to, size_t length);
+} ss_vfs;
+
+/* The operating system itself. */
+extern const ss_vfs ss_vfs_system;
+
+/* The same, repeated on EINTR and until everything is done. Reading past the end is EIO, a write that makes no progress
+ * ENOSPC. `parts` is used up. */
+int ss_vfs_read_all(const ss_vfs *vfs, int file, void *to, size_t length, uint64_t offset);
+int ss_vfs_write_all(const ss_vfs *vfs, int file, struct iovec *parts, size_t count, uint64_t offset);
+int ss_vfs_write_bytes(const ss_vfs *vfs, int file, const void *from, size_t length, uint64_t offset);
+int ss_vfs_sync(const ss_vfs *vfs, int file);
+int ss_vfs_resize(const ss_vfs *vfs, int file, uint64_t size);
+int ss_vfs_reserve(const ss_vfs *vfs, int file, uint64_t from, uint64_t end, bool keep_size);
+int ss_vfs_open(const ss_vfs *vfs, int directory, const char *name, unsigned flags, unsigned permissions, int *file);
+int ss_vfs_sync_directory(const ss_vfs *vfs, int directory);
+int ss_vfs_rename(const ss_vfs *vfs, int directory, const char *from, const char *to);
+/* 0 also where there is no such name. */
+int ss_vfs_unlink(const ss_vfs *vfs, int directory, const char *name);
+
+#endif
