@@ -253,7 +253,7 @@ static int read_header(const ss_space *space, ss_node *node) {
 
 int ss_node_open(ss_space *space, uint64_t address, ss_node *node) {
     node->address = address;
-    node->laid_out = false;
+    node->laid_out = node->keys_laid_out = false;
     node->overflow_count = node->overflow_room = 0;
     int status = ss_pin_range(space->memory, address, space->page_size, &space->scratch, &node->page);
     if (SS_UNLIKELY(status == SS_OUT_OF_BOUNDS || address < SS_FIRST_CHUNK)) {
@@ -283,6 +283,7 @@ static int lay_out_v1(const ss_space *space, ss_node *node) {
 }
 
 static int lay_out_keys(ss_space *space, ss_node *node) {
+    if (node->keys_laid_out) return SS_OK;
     uint64_t at = keys_at(node), size = space->key_size;
     for (uint32_t i = 0; i < node->count; i++) {
         node->key_at[i] = at;
@@ -294,6 +295,7 @@ static int lay_out_keys(ss_space *space, ss_node *node) {
         at += size;
     }
     node->key_at[node->count] = at;
+    node->keys_laid_out = true;
     return SS_OK;
 }
 
@@ -335,7 +337,7 @@ int ss_node_key(ss_space *space, ss_node *node, uint32_t index, ss_span *key) {
     } else if (space->fixed_key) {
         at = keys_at(node) + (uint64_t)index * space->key_size;
     } else {
-        if (!node->laid_out) status = lay_out_keys(space, node);
+        status = lay_out_keys(space, node);
         at = node->key_at[index];
     }
     if (status == SS_OK) status = key_span(space, node, at, &at, &size);
@@ -650,7 +652,7 @@ static int edit_v2(ss_space *space, ss_node *node, const ss_edit *edit) {
     if (status == SS_OK) status = fill_gaps(space, node, plan, edit);
     if (status == SS_OK && edit->add != edit->drop) status = put_count(space, node, node->count + edit->add - edit->drop);
     if (status == SS_OK) status = cut_chain(space, node, pages);
-    node->laid_out = false;
+    node->laid_out = node->keys_laid_out = false;
     return status;
 }
 
@@ -693,7 +695,7 @@ static int edit_v1(ss_space *space, ss_node *node, const ss_edit *edit) {
     node->children_at = V1_HEADER + count * v1_stride(space);
     if (status == SS_OK && !node->leaf) status = put_children(space, node, node->children_at, children, count + 1);
     if (status == SS_OK) status = put_count(space, node, count);
-    node->laid_out = false;
+    node->laid_out = node->keys_laid_out = false;
     return status;
 }
 

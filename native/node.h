@@ -45,7 +45,7 @@ typedef struct ss_node {
     uint32_t count;
     uint8_t version;
     bool leaf;
-    bool laid_out;             /* key_at and value_at are filled */
+    bool keys_laid_out, laid_out; /* key_at, and value_at too, are filled */
     uint64_t children_at;      /* offset in the run of the first child */
     ss_pin page;               /* the first page */
     ss_pin *overflow;          /* further pages, as far as they were needed */

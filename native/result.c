@@ -16,6 +16,7 @@ static _Thread_local uint8_t *large;
 static _Thread_local size_t room;
 static _Thread_local const uint8_t *answer; /* NULL: the small one */
 static _Thread_local int last_status;
+static _Thread_local uint64_t last_number;
 
 static pthread_key_t at_exit;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -51,9 +52,15 @@ const uint8_t *ss_result(void) {
 }
 
 uint64_t ss_result_number(int status, uint64_t value) {
-    if (SS_LIKELY(status == SS_OK && value != SS_ASK)) return value;
+    if (SS_LIKELY(status == SS_OK && value != SS_ASK && value != SS_NO_NUMBER)) return value;
+    if (status == SS_ABSENT) return SS_NO_NUMBER;
     last_status = status;
+    last_number = value;
     return SS_ASK;
+}
+
+uint64_t ss_last_number(void) {
+    return last_number;
 }
 
 int ss_last_status(void) {

@@ -3,8 +3,8 @@
  *
  * A function that answers with bytes returns their number, and they lie at ss_result() until the thread's next call
  * that answers with bytes; SS_NO_VALUE says that there is no value, another negative number is a status.
- * A function that answers with a number returns it. SS_ASK says "ask ss_last_status()": SS_OK means that the number
- * happens to be SS_ASK, SS_ABSENT that there is none, and a negative status an error.
+ * A function that answers with a number returns it, or SS_NO_NUMBER where there is none, or SS_ASK: then
+ * ss_last_status() has a negative status, or SS_OK and ss_last_number() the number, which happens to be one of the two.
  */
 #ifndef SS_RESULT_H
 #define SS_RESULT_H
@@ -14,15 +14,17 @@
 #include <stdint.h>
 
 #define SS_NO_VALUE INT64_C(-1000)
+#define SS_NO_NUMBER UINT64_C(0x9D1BC46F02E8537A)
 #define SS_ASK UINT64_C(0xA5C396E15B7D2F08)
 
 /* Room for `size` bytes in this thread's buffer; NULL (failure recorded) where the process has no memory left. */
 uint8_t *ss_result_room(size_t size);
 const uint8_t *ss_result(void);
 
-/* Ends a function that answers with a number: `value` with SS_OK, else the status is kept for ss_last_status(). */
+/* Ends a function that answers with a number: `value` with SS_OK, none with SS_ABSENT, else an error. */
 uint64_t ss_result_number(int status, uint64_t value);
 int ss_last_status(void);
+uint64_t ss_last_number(void);
 
 /* The status of a function that answers with bytes as its return value. */
 int64_t ss_result_size(int status, uint64_t size);

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the parts of the B-tree share: btree.c (point operations), cursor.c, btree_bulk.c, btree_check.c. */
+#ifndef SS_BTREE_INTERNAL_H
+#define SS_BTREE_INTERNAL_H
+
+#include "allocator.h"
+#include "btree.h"
+#include "node.h"
+
+/* A tree of more levels would need more than 2^64 entries. */
+#define SS_DEPTH 32
+
+enum { SS_BTREE_HEADER = 28 };
+
+/* What an operation gives back. */
+enum ss_answer { SS_ANSWER_NONE, SS_ANSWER_NUMBER, SS_ANSWER_BYTES, SS_ANSWER_ENTRY };
+
+struct ss_btree {
+    ss_handle handle; /* first: the owner of the claim */
+    ss_order order;
+    ss_space space;
+    ss_bound key, value;
+    uint32_t key_int, value_int; /* size of the number where the lane is one, else 0 */
+    /* The header as read at the beginning of the running operation. */
+    uint64_t root, length;
+    uint64_t seen_pages, seen_page_size; /* what space.most_pages was computed from */
+    enum ss_answer answer;
+    uint64_t answered; /* the number, or the size of the bytes */
+};
+
+/* Take the lock, read and check the header; leave with ss_leave_*. */
+int ss_btree_begin_read(ss_btree *tree);
+int ss_btree_begin_write(ss_btree *tree);
+/* Reads and checks the header (lock held). */
+int ss_btree_read_header(ss_btree *tree);
+int ss_btree_write_header(ss_btree *tree);
+
+/* Descends to `key`. SS_OK with the node and index, or SS_ABSENT. */
+int ss_btree_find(ss_btree *tree, ss_span key, ss_node *node, uint32_t *index);
+/* SS_BOUND_EXCEEDED unless the encoded key and value fit their types (and the slots of a version 1 map). */
+int ss_btree_check_bounds(const ss_btree *tree, ss_span key, ss_span value);
+int ss_btree_insert(ss_btree *tree, ss_span key, ss_span value);
+int ss_btree_remove(ss_btree *tree, ss_span key);
+/* Gives the value of entry `index` to the caller, as tree->answer says. */
+int ss_btree_answer(ss_btree *tree, ss_node *node, uint32_t index);
+
+/* That a chain of parent and child, or two siblings, are different nodes. */
+int ss_btree_distinct(const ss_node *one, const ss_node *other);
+
+#endif
