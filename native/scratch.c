@@ -39,6 +39,24 @@ void *ss_scratch_take(ss_scratch *scratch, size_t size) {
     return taken;
 }
 
+ss_scratch_mark ss_scratch_at(const ss_scratch *scratch) {
+    return (ss_scratch_mark){scratch->block, scratch->used};
+}
+
+/* Frees the newest blocks down to `upto`. */
+static void drop_blocks(ss_scratch *scratch, const struct ss_scratch_block *upto) {
+    while (scratch->block != upto) {
+        struct ss_scratch_block *older = scratch->block->older;
+        free(scratch->block);
+        scratch->block = older;
+    }
+}
+
+void ss_scratch_rewind(ss_scratch *scratch, ss_scratch_mark mark) {
+    drop_blocks(scratch, mark.block);
+    scratch->used = mark.used;
+}
+
 /* Frees all blocks but the oldest, and that one too if it is larger than what may be kept. */
 void ss_scratch_reset(ss_scratch *scratch) {
     while (scratch->block != NULL && (scratch->block->older != NULL || scratch->block->size > SS_SCRATCH_KEPT)) {
@@ -50,10 +68,6 @@ void ss_scratch_reset(ss_scratch *scratch) {
 }
 
 void ss_scratch_free(ss_scratch *scratch) {
-    while (scratch->block != NULL) {
-        struct ss_scratch_block *older = scratch->block->older;
-        free(scratch->block);
-        scratch->block = older;
-    }
+    drop_blocks(scratch, NULL);
     scratch->used = 0;
 }

@@ -21,6 +21,15 @@ typedef struct ss_scratch {
 
 /* NULL where the process has no memory left (the failure is recorded). Aligned to 16 bytes. */
 void *ss_scratch_take(ss_scratch *scratch, size_t size);
+/* A place to come back to: everything taken after the mark is freed by the rewind. */
+typedef struct ss_scratch_mark {
+    struct ss_scratch_block *block;
+    size_t used;
+} ss_scratch_mark;
+
+ss_scratch_mark ss_scratch_at(const ss_scratch *scratch);
+void ss_scratch_rewind(ss_scratch *scratch, ss_scratch_mark mark);
+
 void ss_scratch_reset(ss_scratch *scratch);
 void ss_scratch_free(ss_scratch *scratch);
 

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Walks a whole map and holds it against every rule of FORMAT sections 3 and 4.
+ *
+ * Each chunk gets a mark when it is reached: from the tree, or from the free list. At the end every chunk below the end
+ * of the free list must have been reached once, and as what its header says.
+ */
+#include <stdlib.h>
+
+#include "btree_internal.h"
+
+typedef struct walk {
+    ss_btree *tree;
+    ss_check check;
+    uint64_t chunks;     /* how many fit the memory */
+    uint8_t *reached;    /* one byte per chunk: 1 from the tree, 2 from the free list */
+    int leaf_depth;      /* -1 until the first leaf */
+    uint64_t entries;
+    uint64_t allocated;  /* chunks reached from the tree */
+} walk;
+
+/* The keys between which a subtree lies; `at` is NULL where there is no end. */
+typedef struct limits {
+    ss_span low, high;
+} limits;
+
+static int broken(const char *rule, uint64_t address, uint64_t number, uint64_t limit) {
+    return ss_fail(SS_CORRUPT, rule, address, number, limit);
+}
+
+/* Marks the chunk of `address`; SS_CORRUPT where it was reached before. */
+static int mark(walk *w, uint64_t address, uint8_t as) {
+    uint64_t stride = SS_CHUNK_HEADER + w->tree->space.page_size, chunk = address - SS_CHUNK_HEADER;
+    if (chunk < SS_FIRST_CHUNK || (chunk - SS_FIRST_CHUNK) % stride != 0) {
+        return broken("a chunk's address lies on the grid of chunks", address, stride, 0);
+    }
+    uint64_t index = (chunk - SS_FIRST_CHUNK) / stride;
+    if (index >= w->chunks) return broken("a chunk lies inside the memory", address, index, w->chunks);
+    if (w->reached[index] != 0) return broken("every chunk is reached once", address, w->reached[index], as);
+    w->reached[index] = as;
+    return SS_OK;
+}
+
+/* Steps that a broken rule does not make pointless go on after it when everything is to be reported. */
+static int note(walk *w, int status) {
+    return ss_check_note(&w->check, status);
+}
+
+/* ---- one node ---- */
+
+static int check_size(ss_bound bound, uint64_t size, const char *rule, uint64_t address) {
+    bool good = size <= bound.max_size && (!bound.fixed || size == bound.max_size);
+    return good ? SS_OK : broken(rule, address, size, bound.max_size);
+}
+
+static int check_order(const walk *w, ss_span low, ss_span high, uint64_t address) {
+    int answer;
+    if (low.at == NULL || high.at == NULL) return SS_OK;
+    int status = ss_order_compare(&w->tree->order, low.at, low.size, high.at, high.size, &answer);
+    if (status != SS_OK) return status;
+    return answer == SS_LESS ? SS_OK : broken("keys ascend strictly", address, 0, 0);
+}
+
+static int check_entries(walk *w, ss_node *node, const limits *within, ss_span keys[SS_CAPACITY]) {
+    ss_span before = within->low, value;
+    for (uint32_t i = 0; i < node->count; i++) {
+        int status = ss_node_key(&w->tree->space, node, i, &keys[i]);
+        if (status == SS_OK) status = note(w, check_size(w->tree->key, keys[i].size, "a key fits its type", node->address));
+        if (status == SS_OK) status = note(w, check_order(w, before, keys[i], node->address));
+        if (status == SS_OK) status = ss_node_value(&w->tree->space, node, i, &value);
+        if (status == SS_OK) status = note(w, check_size(w->tree->value, value.size, "a value fits its type", node->address));
+        if (status != SS_OK) return status;
+        before = keys[i];
+    }
+    return note(w, check_order(w, before, within->high, node->address));
+}
+
+static int check_shape(walk *w, ss_node *node, int depth) {
+    bool is_root = node->address == w->tree->root;
+    int status = is_root || node->count >= SS_MINIMUM
+                     ? SS_OK
+                     : note(w, broken("a node has at least 5 entries", node->address, node->count, SS_MINIMUM));
+    if (status != SS_OK || !node->leaf) return status;
+    if (w->leaf_depth < 0) w->leaf_depth = depth;
+    if (depth == w->leaf_depth) return SS_OK;
+    return note(w, broken("all leaves have one depth", node->address, (uint64_t)depth, (uint64_t)w->leaf_depth));
+}
+
+/* The node's own chunk and its chain. */
+static int check_chunks(walk *w, ss_node *node) {
+    int status = note(w, ss_chunk_check(w->tree->space.memory, w->tree->space.page_size, node->address));
+    if (status == SS_OK) status = ss_node_check_chain(&w->tree->space, node);
+    for (uint32_t i = 0; status == SS_OK && i < node->overflow_count; i++) {
+        status = note(w, mark(w, node->overflow_address[i], 1));
+        w->allocated++;
+    }
+    return status;
+}
+
+/* ---- the tree ---- */
+
+static int walk_subtree(walk *w, uint64_t address, int depth, const limits *within);
+
+static int walk_children(walk *w, ss_node *node, int depth, const limits *within, const ss_span keys[SS_CAPACITY]) {
+    uint64_t children[SS_CHILDREN];
+    int status = ss_node_copy_children(&w->tree->space, node, 0, node->count + 1, children);
+    for (uint32_t i = 0; status == SS_OK && i <= node->count; i++) {
+        limits part = {i == 0 ? within->low : keys[i - 1], i == node->count ? within->high : keys[i]};
+        status = walk_subtree(w, children[i], depth + 1, &part);
+    }
+    return status;
+}
+
+static int walk_node(walk *w, uint64_t address, int depth, const limits *within) {
+    ss_node node;
+    ss_span keys[SS_CAPACITY];
+    int status = ss_node_open(&w->tree->space, address, &node);
+    if (status == SS_OK) status = mark(w, address, 1);
+    if (status != SS_OK) return status;
+    w->allocated++;
+    w->entries += node.count;
+    status = check_shape(w, &node, depth);
+    if (status == SS_OK) status = note(w, check_chunks(w, &node));
+    if (status == SS_OK) status = check_entries(w, &node, within, keys);
+    return status == SS_OK && !node.leaf ? walk_children(w, &node, depth, within, keys) : status;
+}
+
+/* What cannot be read of a subtree is one violation; the walk goes on beside it. */
+static int walk_subtree(walk *w, uint64_t address, int depth, const limits *within) {
+    if (depth == SS_DEPTH) return note(w, broken("a tree has fewer than 32 levels", address, SS_DEPTH, SS_DEPTH));
+    ss_scratch_mark here = ss_scratch_at(&w->tree->space.scratch);
+    int status = walk_node(w, address, depth, within);
+    ss_scratch_rewind(&w->tree->space.scratch, here);
+    return note(w, status);
+}
+
+/* ---- the chunks ---- */
+
+static int walk_free_list(walk *w, const ss_allocator *allocator, uint64_t *end) {
+    uint64_t chunk = allocator->head, next = SS_NULL;
+    bool allocated;
+    for (uint64_t i = 0; i <= w->chunks; i++) {
+        int status = ss_chunk_load(w->tree->space.memory, allocator->size, chunk, &allocated, &next);
+        if (status == SS_OK && next != SS_NULL) status = mark(w, chunk + SS_CHUNK_HEADER, 2);
+        if (status != SS_OK) return status;
+        if (allocated) return broken("a chunk of the free list is not allocated", chunk, 1, 0);
+        if (next == SS_NULL) {
+            *end = chunk;
+            return SS_OK;
+        }
+        chunk = next;
+    }
+    return broken("the free list is no circle", chunk, w->chunks, w->chunks);
+}
+
+/* Every chunk below the end of the free list was reached. */
+static int check_reached(walk *w, uint64_t end) {
+    uint64_t stride = SS_CHUNK_HEADER + w->tree->space.page_size, below = (end - SS_FIRST_CHUNK) / stride;
+    for (uint64_t i = 0; i < w->chunks; i++) {
+        uint64_t chunk = SS_FIRST_CHUNK + i * stride;
+        int status = SS_OK;
+        if (i < below && w->reached[i] == 0) status = broken("every chunk is in the tree or on the free list", chunk, i, below);
+        if (i >= below && w->reached[i] != 0) status = broken("the free list ends behind the last chunk", chunk, i, below);
+        status = note(w, status);
+        if (status != SS_OK) return status;
+    }
+    return SS_OK;
+}
+
+static int check_allocator(walk *w) {
+    ss_allocator allocator;
+    uint64_t end;
+    int status = ss_allocator_load(w->tree->space.memory, w->tree->space.page_size, &allocator);
+    if (status == SS_OK && allocator.allocated != w->allocated) {
+        status = note(w, broken("the number of allocated chunks counts them", SS_ALLOCATOR_OFFSET, allocator.allocated, w->allocated));
+    }
+    if (status == SS_OK) status = walk_free_list(w, &allocator, &end);
+    if (status != SS_OK) return note(w, status);
+    return check_reached(w, end);
+}
+
+static int walk_map(walk *w) {
+    limits everything = {{NULL, 0}, {NULL, 0}};
+    ss_btree *tree = w->tree;
+    int status = tree->root == SS_NULL ? SS_OK : walk_subtree(w, tree->root, 0, &everything);
+    if (status == SS_OK && w->entries != tree->length) {
+        status = note(w, broken("a map's length counts its entries", 20, tree->length, w->entries));
+    }
+    return status == SS_OK ? check_allocator(w) : status;
+}
+
+int ss_btree_check(ss_btree *tree, ss_report report, void *self) {
+    walk w = {.tree = tree, .check = {report, self, {0}}, .leaf_depth = -1};
+    int status = ss_btree_begin_read(tree);
+    if (status != SS_OK) return status;
+    /* The last chunk of the free list may have no more than its header inside the memory. */
+    w.chunks = tree->seen_pages * SS_PAGE_SIZE / (SS_CHUNK_HEADER + tree->space.page_size) + 1;
+    w.reached = calloc((size_t)w.chunks, 1);
+    status = w.reached == NULL ? ss_fail(SS_NO_HEAP, "marks of a check", 0, w.chunks, 0) : walk_map(&w);
+    status = ss_check_end(&w.check, status);
+    free(w.reached);
+    ss_leave_read(tree->handle.memory);
+    return status;
+}

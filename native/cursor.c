@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Invariants
+ *  C1  A path names an entry: the node of each level from the root on, and in it the child that the path takes, in the
+ *      last one the entry itself.
+ *  C2  What is left of the range are the entries from `front` to `back`, both included; `done` where nothing is left.
+ *  C3  Paths are valid while the map is as it was when the cursor was made.
+ */
+#include "cursor.h"
+
+#include <stdlib.h>
+
+#include "btree_internal.h"
+
+typedef struct path {
+    int depth; /* levels; 0 is no entry */
+    uint64_t node[SS_DEPTH];
+    uint32_t index[SS_DEPTH];
+} path;
+
+/* A growing row of bytes. */
+typedef struct row {
+    uint8_t *bytes;
+    size_t size, room;
+} row;
+
+struct ss_cursor {
+    ss_btree *tree;
+    uint64_t changes;
+    bool done;
+    path front, back;
+    row numbers[2], bytes[2]; /* of keys and values; used within one call, kept for the next */
+};
+
+/* ---- paths ---- */
+
+static int push(path *at, uint64_t node, uint32_t index) {
+    if (at->depth == SS_DEPTH) return ss_fail(SS_CORRUPT, "a tree has fewer than 32 levels", node, SS_DEPTH, SS_DEPTH);
+    at->node[at->depth] = node;
+    at->index[at->depth] = index;
+    at->depth++;
+    return SS_OK;
+}
+
+/* From the subtree at `address` down to its first or last entry. */
+static int descend(ss_btree *tree, path *at, uint64_t address, bool last) {
+    for (;;) {
+        ss_node node;
+        int status = ss_node_open(&tree->space, address, &node);
+        if (status != SS_OK) return status;
+        status = push(at, address, node.leaf ? (last ? node.count - 1 : 0) : (last ? node.count : 0));
+        if (status != SS_OK || node.leaf) return status;
+        status = ss_node_child(&tree->space, &node, last ? node.count : 0, &address);
+        if (status != SS_OK) return status;
+    }
+}
+
+/* Up to the nearest entry on the way that follows (or precedes) the subtree we are in; depth 0 where there is none. */
+static int climb(ss_btree *tree, path *at, bool back) {
+    while (at->depth > 0 && --at->depth > 0) {
+        uint32_t *index = &at->index[at->depth - 1];
+        if (back && *index > 0) {
+            (*index)--;
+            return SS_OK;
+        }
+        if (!back) {
+            ss_node node;
+            int status = ss_node_open(&tree->space, at->node[at->depth - 1], &node);
+            if (status != SS_OK || *index < node.count) return status;
+        }
+    }
+    return SS_OK;
+}
+
+/* To the entry behind (or before) the one that the path names. `node` is that entry's node, opened. */
+static int step(ss_btree *tree, path *at, ss_node *node, bool back) {
+    uint32_t *index = &at->index[at->depth - 1];
+    if (node->leaf) {
+        if (back ? *index > 0 : *index + 1 < node->count) {
+            *index += back ? UINT32_MAX : 1;
+            return SS_OK;
+        }
+        return climb(tree, at, back);
+    }
+    uint64_t child;
+    if (!back) (*index)++;
+    int status = ss_node_child(&tree->space, node, *index, &child);
+    return status == SS_OK ? descend(tree, at, child, back) : status;
+}
+
+/* Where two paths of one tree stand to each other: entry i lies between children i and i + 1. */
+static int compare_paths(const path *a, const path *b) {
+    for (int i = 0; i < a->depth && i < b->depth; i++) {
+        uint64_t x = 2 * (uint64_t)a->index[i] + (i + 1 == a->depth), y = 2 * (uint64_t)b->index[i] + (i + 1 == b->depth);
+        if (x != y) return x < y ? -1 : 1;
+    }
+    return 0;
+}
+
+/* ---- making one ---- */
+
+/* The first entry whose key is >= `key`, or > it (`after`). */
+static int seek(ss_btree *tree, path *at, ss_span key, bool after) {
+    uint64_t address = tree->root;
+    at->depth = 0;
+    for (;;) {
+        ss_node node;
+        uint32_t index = 0;
+        bool found = false;
+        int status = ss_node_open(&tree->space, address, &node);
+        if (status == SS_OK) status = ss_node_search(&tree->space, &node, key, &index, &found);
+        if (status == SS_OK) status = push(at, address, index);
+        if (status != SS_OK) return status;
+        if (found) return after ? step(tree, at, &node, false) : SS_OK;
+        if (node.leaf) return index < node.count ? SS_OK : climb(tree, at, false);
+        status = ss_node_child(&tree->space, &node, index, &address);
+        if (status != SS_OK) return status;
+    }
+}
+
+/* The entry before the one that `at` names; the last one of the map where it names none. */
+static int previous(ss_btree *tree, path *at) {
+    ss_node node;
+    if (at->depth == 0) return descend(tree, at, tree->root, true);
+    int status = ss_node_open(&tree->space, at->node[at->depth - 1], &node);
+    return status == SS_OK ? step(tree, at, &node, true) : status;
+}
+
+static int set_front(ss_btree *tree, path *front, int from, ss_span start) {
+    front->depth = 0;
+    if (from == SS_FROM_FIRST) return descend(tree, front, tree->root, false);
+    int status = seek(tree, front, start, from == SS_AFTER);
+    if (status != SS_OK || from != SS_FROM_BEFORE) return status;
+    status = previous(tree, front);
+    if (status != SS_OK || front->depth > 0) return status;
+    return descend(tree, front, tree->root, false);
+}
+
+static int set_back(ss_btree *tree, path *back, int to, ss_span stop) {
+    back->depth = 0;
+    if (to == SS_TO_LAST) return descend(tree, back, tree->root, true);
+    int status = seek(tree, back, stop, to == SS_UPTO);
+    return status == SS_OK ? previous(tree, back) : status;
+}
+
+static int set_range(ss_cursor *cursor, int from, ss_span start, int to, ss_span stop) {
+    ss_btree *tree = cursor->tree;
+    cursor->changes = ss_handle_changes(&tree->handle);
+    cursor->done = true;
+    if (tree->root == SS_NULL) return SS_OK;
+    int status = set_front(tree, &cursor->front, from, start);
+    if (status == SS_OK) status = set_back(tree, &cursor->back, to, stop);
+    if (status != SS_OK) return status;
+    cursor->done = cursor->front.depth == 0 || cursor->back.depth == 0 || compare_paths(&cursor->front, &cursor->back) > 0;
+    return SS_OK;
+}
+
+int ss_cursor_open(ss_btree *tree, int from, const uint8_t *start, uint64_t start_size, int to, const uint8_t *stop,
+                   uint64_t stop_size, ss_cursor **out) {
+    *out = NULL;
+    if (from < SS_FROM_FIRST || from > SS_FROM_BEFORE || to < SS_TO_LAST || to > SS_BEFORE) {
+        return ss_fail(SS_ARGUMENT, "kind of end of a range", 0, (uint64_t)from, (uint64_t)to);
+    }
+    ss_cursor *cursor = calloc(1, sizeof *cursor);
+    if (cursor == NULL) return ss_fail(SS_NO_HEAP, "a cursor", 0, sizeof *cursor, 0);
+    cursor->tree = tree;
+    int status = ss_btree_begin_read(tree);
+    if (status == SS_OK) {
+        status = set_range(cursor, from, (ss_span){start, start_size}, to, (ss_span){stop, stop_size});
+        ss_leave_read(tree->handle.memory);
+    }
+    if (status != SS_OK) {
+        free(cursor);
+        return status;
+    }
+    *out = cursor;
+    return SS_OK;
+}
+
+void ss_cursor_free(ss_cursor *cursor) {
+    if (cursor == NULL) return;
+    for (int i = 0; i < 2; i++) {
+        free(cursor->numbers[i].bytes);
+        free(cursor->bytes[i].bytes);
+    }
+    free(cursor);
+}
+
+/* ---- collecting ---- */
+
+static uint8_t *row_room(row *at, size_t size) {
+    if (at->room - at->size < size) {
+        size_t room = at->room * 2 > at->size + size ? at->room * 2 : at->size + size + 256;
+        uint8_t *bytes = realloc(at->bytes, room);
+        if (bytes == NULL) {
+            ss_fail(SS_NO_HEAP, "entries on their way out", 0, room, 0);
+            return NULL;
+        }
+        at->bytes = bytes;
+        at->room = room;
+    }
+    uint8_t *room = at->bytes + at->size;
+    at->size += size;
+    return room;
+}
+
+/* Part 0 is the keys, 1 the values. A number stands for itself, bytes for where they end. */
+static int collect(ss_cursor *cursor, int part, ss_span span, uint32_t int_size) {
+    uint64_t number;
+    if (int_size != 0) {
+        if (span.size != int_size) return ss_fail(SS_CORRUPT, "a fixed-size key or value has its size", 0, span.size, int_size);
+        number = ss_get_be(span.at, int_size);
+    } else {
+        uint8_t *room = row_room(&cursor->bytes[part], (size_t)span.size);
+        if (room == NULL) return SS_NO_HEAP;
+        memcpy(room, span.at, (size_t)span.size);
+        number = cursor->bytes[part].size;
+    }
+    uint8_t *room = row_room(&cursor->numbers[part], 8);
+    if (room == NULL) return SS_NO_HEAP;
+    ss_put64(room, number);
+    return SS_OK;
+}
+
+static int collect_entry(ss_cursor *cursor, ss_node *node, uint32_t index, int want) {
+    ss_btree *tree = cursor->tree;
+    ss_span span;
+    int status = SS_OK;
+    if (want & SS_WANT_KEYS) {
+        status = ss_node_key(&tree->space, node, index, &span);
+        if (status == SS_OK) status = collect(cursor, 0, span, tree->key_int);
+    }
+    if (status == SS_OK && (want & SS_WANT_VALUES)) {
+        status = ss_node_value(&tree->space, node, index, &span);
+        if (status == SS_OK) status = collect(cursor, 1, span, tree->value_int);
+    }
+    return status;
+}
+
+/* Moves one end past the entry that it names; `node` is that entry's. */
+static int advance(ss_cursor *cursor, ss_node *node, bool back) {
+    path *end = back ? &cursor->back : &cursor->front;
+    if (compare_paths(&cursor->front, &cursor->back) == 0) {
+        cursor->done = true;
+        return SS_OK;
+    }
+    int status = step(cursor->tree, end, node, back);
+    if (status == SS_OK && end->depth == 0) status = ss_fail(SS_CORRUPT, "the ends of a range meet", node->address, 0, 0);
+    return status;
+}
+
+static size_t collected(const ss_cursor *cursor) {
+    return cursor->bytes[0].size + cursor->bytes[1].size;
+}
+
+/* Takes entries from one end. *taken counts them; want 0 passes over them. */
+static int take(ss_cursor *cursor, uint64_t most, uint64_t most_bytes, int want, bool back, uint64_t *taken) {
+    ss_btree *tree = cursor->tree;
+    path *end = back ? &cursor->back : &cursor->front;
+    ss_node node = {.address = SS_NULL};
+    for (*taken = 0; *taken < most && !cursor->done && collected(cursor) < most_bytes; (*taken)++) {
+        uint64_t address = end->node[end->depth - 1];
+        int status = SS_OK;
+        if (node.address != address) {
+            ss_scratch_reset(&tree->space.scratch);
+            status = ss_node_open(&tree->space, address, &node);
+        }
+        if (status == SS_OK && end->index[end->depth - 1] >= node.count) {
+            status = ss_fail(SS_CORRUPT, "a path leads to an entry", address, end->index[end->depth - 1], node.count);
+        }
+        if (status == SS_OK && want != 0) status = collect_entry(cursor, &node, end->index[end->depth - 1], want);
+        if (status == SS_OK) status = advance(cursor, &node, back);
+        if (status != SS_OK) return status;
+    }
+    return SS_OK;
+}
+
+static int begin(ss_cursor *cursor) {
+    int status = ss_btree_begin_read(cursor->tree);
+    if (status != SS_OK || cursor->changes == ss_handle_changes(&cursor->tree->handle)) return status;
+    ss_leave_read(cursor->tree->handle.memory);
+    return ss_fail(SS_CHANGED, NULL, 0, 0, 0);
+}
+
+/* The answer of ss_cursor_next, from the rows. */
+static int hand_over(ss_cursor *cursor, uint64_t taken, uint64_t *size) {
+    const row *parts[] = {&cursor->numbers[0], &cursor->numbers[1], &cursor->bytes[0], &cursor->bytes[1]};
+    *size = 24;
+    for (int i = 0; i < 4; i++) *size += parts[i]->size;
+    uint8_t *at = ss_result_room((size_t)*size);
+    if (at == NULL) return SS_NO_HEAP;
+    ss_put64(at, taken);
+    ss_put64(at + 8, parts[2]->size);
+    ss_put64(at + 16, parts[3]->size);
+    at += 24;
+    for (int i = 0; i < 4; i++) {
+        if (parts[i]->size > 0) memcpy(at, parts[i]->bytes, parts[i]->size);
+        at += parts[i]->size;
+    }
+    return SS_OK;
+}
+
+int64_t ss_cursor_next(ss_cursor *cursor, uint64_t most, uint64_t most_bytes, int want, int back) {
+    uint64_t taken = 0, size = 0;
+    int status = begin(cursor);
+    if (status != SS_OK) return status;
+    for (int i = 0; i < 2; i++) cursor->numbers[i].size = cursor->bytes[i].size = 0;
+    path front = cursor->front, end = cursor->back;
+    bool done = cursor->done;
+    status = take(cursor, most, most_bytes, want, back != 0, &taken);
+    if (status == SS_OK) status = hand_over(cursor, taken, &size);
+    if (status != SS_OK) {
+        cursor->front = front;
+        cursor->back = end;
+        cursor->done = done;
+    }
+    ss_leave_read(cursor->tree->handle.memory);
+    return ss_result_size(status, size);
+}
+
+int64_t ss_cursor_skip(ss_cursor *cursor, uint64_t n, int back) {
+    uint64_t taken = 0;
+    int status = begin(cursor);
+    if (status != SS_OK) return status;
+    for (int i = 0; i < 2; i++) cursor->numbers[i].size = cursor->bytes[i].size = 0;
+    status = take(cursor, n, UINT64_MAX, 0, back != 0, &taken);
+    ss_leave_read(cursor->tree->handle.memory);
+    return ss_result_size(status, taken);
+}
