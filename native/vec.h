@@ -33,7 +33,7 @@ int ss_vec_set(ss_vec *vec, uint64_t index, const uint8_t *bytes, uint64_t size)
 
 /* SS_BOUND_EXCEEDED for a value that needs more bytes. */
 int ss_vec_push_int(ss_vec *vec, uint64_t value);
-/* SS_ASK with SS_ABSENT past the end, and from an empty vec. */
+/* SS_NO_NUMBER past the end, and from an empty vec. */
 uint64_t ss_vec_get_int(ss_vec *vec, uint64_t index);
 uint64_t ss_vec_pop_int(ss_vec *vec);
 int ss_vec_set_int(ss_vec *vec, uint64_t index, uint64_t value);
