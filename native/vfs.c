@@ -141,17 +141,17 @@ static int system_resize(void *self, int file, uint64_t size) {
     return outcome(ftruncate(file, (off_t)size));
 }
 
-static int system_reserve(void *self, int file, uint64_t from, uint64_t end, bool keep_size) {
+static int system_reserve(void *self, int file, uint64_t from, uint64_t end) {
     (void)self;
     if (over_limit(end)) return EFBIG;
 #if defined(__linux__)
-    return outcome(fallocate(file, keep_size ? FALLOC_FL_KEEP_SIZE : 0, (off_t)from, (off_t)(end - from)));
+    return outcome(fallocate(file, FALLOC_FL_KEEP_SIZE, (off_t)from, (off_t)(end - from)));
 #elif defined(__APPLE__)
     fstore_t store = {.fst_flags = F_ALLOCATEALL, .fst_posmode = F_PEOFPOSMODE, .fst_length = (off_t)(end - from)};
-    if (fcntl(file, F_PREALLOCATE, &store) != 0) return errno == ENOTSUP ? EOPNOTSUPP : errno;
-    return keep_size ? 0 : outcome(ftruncate(file, (off_t)end));
+    if (fcntl(file, F_PREALLOCATE, &store) == 0) return 0;
+    return errno == ENOTSUP ? EOPNOTSUPP : errno;
 #else
-    (void)file, (void)from, (void)keep_size;
+    (void)file, (void)from;
     return EOPNOTSUPP;
 #endif
 }
@@ -281,8 +281,8 @@ int ss_vfs_resize(const ss_vfs *vfs, int file, uint64_t size) {
     RETRY(vfs->resize(vfs->self, file, size));
 }
 
-int ss_vfs_reserve(const ss_vfs *vfs, int file, uint64_t from, uint64_t end, bool keep_size) {
-    RETRY(vfs->reserve(vfs->self, file, from, end, keep_size));
+int ss_vfs_reserve(const ss_vfs *vfs, int file, uint64_t from, uint64_t end) {
+    RETRY(vfs->reserve(vfs->self, file, from, end));
 }
 
 int ss_vfs_open(const ss_vfs *vfs, int directory, const char *name, unsigned flags, unsigned permissions, int *file) {

@@ -45,9 +45,9 @@ typedef struct ss_vfs {
     /* Data and size of the file are on the medium afterwards. */
     int (*sync)(void *self, int file);
     int (*resize)(void *self, int file, uint64_t size);
-    /* Disk space for bytes [from, end), so that storing there cannot fail later; the size becomes `end` unless
-     * keep_size. EOPNOTSUPP where the file system cannot. */
-    int (*reserve)(void *self, int file, uint64_t from, uint64_t end, bool keep_size);
+    /* Disk space for bytes [from, end), so that storing there cannot fail later; the size stays. EOPNOTSUPP where the
+     * file system cannot; after any other failure some space may be taken, which a resize gives back. */
+    int (*reserve)(void *self, int file, uint64_t from, uint64_t end);
     int (*rename)(void *self, int directory, const char *from, const char *to);
     int (*unlink)(void *self, int directory, const char *name);
     int (*sync_directory)(void *self, int directory);
@@ -71,7 +71,7 @@ int ss_vfs_write_all(const ss_vfs *vfs, int file, struct iovec *parts, size_t co
 int ss_vfs_write_bytes(const ss_vfs *vfs, int file, const void *from, size_t length, uint64_t offset);
 int ss_vfs_sync(const ss_vfs *vfs, int file);
 int ss_vfs_resize(const ss_vfs *vfs, int file, uint64_t size);
-int ss_vfs_reserve(const ss_vfs *vfs, int file, uint64_t from, uint64_t end, bool keep_size);
+int ss_vfs_reserve(const ss_vfs *vfs, int file, uint64_t from, uint64_t end);
 int ss_vfs_open(const ss_vfs *vfs, int directory, const char *name, unsigned flags, unsigned permissions, int *file);
 int ss_vfs_sync_directory(const ss_vfs *vfs, int directory);
 int ss_vfs_rename(const ss_vfs *vfs, int directory, const char *from, const char *to);

@@ -1,0 +1,503 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "file.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "journal.h"
+
+/* Bytes of the file's lock area. */
+enum lock_byte {
+    LOCK_WRITER, /* exclusive: the life of a handle that writes */
+    LOCK_READY,  /* exclusive: from the end of the recovery to the close; tells that the file is an image or a writer lives */
+    LOCK_GATE,   /* exclusive: no new readers; shared: a reader on its way in */
+    LOCK_READ    /* exclusive: the file changes; shared: a reader reads */
+};
+
+#define NO_FILE (-1)
+#define DEFAULT_PERMISSIONS 0600u
+
+typedef struct ss_file {
+    ss_root *root;
+    const ss_vfs *vfs;
+    int mode, durability;
+    uint32_t permissions, patience;
+    char *directory_path, *name, *log_name, *temporary_name;
+    int directory, main;
+    int locks; /* the file once more: a mapping keeps what it maps open, and the locks must end before the mapping does */
+    uint64_t file_pages;   /* size of the file */
+    uint64_t mapped_pages; /* of the root, that show the file */
+    time_t checked_second; /* when the size was last compared, by the coarse clock */
+    long checked_nanosecond;
+    bool opened;
+    struct ss_file *next, **link; /* in the list of open files */
+} ss_file;
+
+/* ---- errors ---- */
+
+static int system_failure(int error, const char *rule, uint64_t address) {
+    bool full = error == ENOSPC || error == EDQUOT || error == EFBIG;
+    return ss_fail(full ? SS_OUT_OF_MEMORY : SS_SYSTEM, rule, address, (uint64_t)error, 0);
+}
+
+/* The handle does no more input or output; what it knows of the file is not to be trusted. */
+static int die(ss_file *file, int status, const char *rule, uint64_t number, uint64_t limit) {
+    file->root->closed = true;
+    file->root->closed_because = rule;
+    return ss_fail(status, rule, 0, number, limit);
+}
+
+/* ---- forks ---- */
+
+/* A child has the parent's files, and its locks with them: a lock would outlive the parent. The list of open files is
+ * for closing them there. */
+static pthread_mutex_t open_files_mutex = PTHREAD_MUTEX_INITIALIZER;
+static ss_file *open_files;
+
+static void close_descriptors(ss_file *file) {
+    int *all[] = {&file->main, &file->directory, &file->locks};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        if (*all[i] != NO_FILE) file->vfs->close(file->vfs->self, *all[i]);
+        *all[i] = NO_FILE;
+    }
+}
+
+static void before_fork(void) {
+    pthread_mutex_lock(&open_files_mutex);
+}
+
+static void after_fork(void) {
+    pthread_mutex_unlock(&open_files_mutex);
+}
+
+static void after_fork_in_child(void) {
+    for (ss_file *file = open_files; file != NULL; file = file->next) {
+        close_descriptors(file);
+        ss_root_forked(file->root, "the file was opened before this process was forked: open it again here");
+    }
+    pthread_mutex_unlock(&open_files_mutex);
+}
+
+static void watch_forks(void) {
+    pthread_atfork(before_fork, after_fork, after_fork_in_child);
+}
+
+static void list_file(ss_file *file) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, watch_forks);
+    pthread_mutex_lock(&open_files_mutex);
+    file->next = open_files;
+    file->link = &open_files;
+    if (open_files != NULL) open_files->link = &file->next;
+    open_files = file;
+    pthread_mutex_unlock(&open_files_mutex);
+}
+
+static void unlist_file(ss_file *file) {
+    pthread_mutex_lock(&open_files_mutex);
+    if (file->link != NULL) {
+        *file->link = file->next;
+        if (file->next != NULL) file->next->link = file->link;
+        file->link = NULL;
+    }
+    pthread_mutex_unlock(&open_files_mutex);
+}
+
+/* ---- locks ---- */
+
+static int try_lock(ss_file *file, unsigned byte, int kind) {
+    int error;
+    do {
+        error = file->vfs->lock(file->vfs->self, file->locks, byte, kind);
+    } while (error == EINTR);
+    return error;
+}
+
+static void unlock(ss_file *file, unsigned byte) {
+    (void)try_lock(file, byte, SS_UNLOCK);
+}
+
+static uint64_t milliseconds_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* EAGAIN where the lock does not come free within the time. The system's own waiting has no end, so this asks again. */
+static int wait_lock(ss_file *file, unsigned byte, int kind, uint32_t patience) {
+    int error = try_lock(file, byte, kind);
+    if (error != EAGAIN) return error;
+    uint64_t until = milliseconds_now() + patience;
+    for (long pause = 20000; error == EAGAIN && milliseconds_now() < until; pause = pause < 2000000 ? pause * 2 : pause) {
+        nanosleep(&(struct timespec){.tv_nsec = pause}, NULL);
+        error = try_lock(file, byte, kind);
+    }
+    return error;
+}
+
+static bool is_locked(ss_file *file, unsigned byte) {
+    bool held = false;
+    return file->vfs->locked(file->vfs->self, file->locks, byte, &held) == 0 && held;
+}
+
+static int lock_failure(int error, const char *rule) {
+    if (error == EAGAIN) return ss_fail(SS_LOCKED, rule, 0, 0, 0);
+    return system_failure(error, "locks of open files, which the file system must have", 0);
+}
+
+/* ---- what the file is now ---- */
+
+static int file_status(ss_file *file, ss_vfs_status *status) {
+    int error = file->vfs->status(file->vfs->self, file->main, status);
+    return error == 0 ? SS_OK : system_failure(error, "state of the file", 0);
+}
+
+static int check_size(ss_file *file, uint64_t size) {
+    if (size % SS_PAGE_SIZE != 0) return ss_fail(SS_CORRUPT, "the size of a memory file is a multiple of 65,536 bytes", 0, size, SS_PAGE_SIZE);
+    uint64_t pages = size / SS_PAGE_SIZE;
+    if (pages > file->root->max_pages) return ss_fail(SS_OUT_OF_MEMORY, "the file is larger than the limit in pages", 0, pages, file->root->max_pages);
+    if (size > file->root->reserved) return ss_fail(SS_OUT_OF_MEMORY, "address space for the file", 0, size, file->root->reserved);
+    return SS_OK;
+}
+
+/* A program that does not know the locks may have cut or replaced the file; its missing pages cannot even be read. */
+static int check_unchanged(ss_file *file) {
+    ss_vfs_status now;
+    int status = file_status(file, &now);
+    if (status != SS_OK) return status;
+    if (now.size < file->file_pages * SS_PAGE_SIZE) {
+        return die(file, SS_CLOSED, "the file was cut by another program: open it again", now.size, file->file_pages * SS_PAGE_SIZE);
+    }
+    if (now.links == 0) return die(file, SS_CLOSED, "the file was deleted or replaced by another program: open it again", 0, 0);
+    return SS_OK;
+}
+
+/* ---- durability none: the mapping is the file ---- */
+
+#ifdef CLOCK_MONOTONIC_COARSE
+#define COARSE_CLOCK CLOCK_MONOTONIC_COARSE
+#else
+#define COARSE_CLOCK CLOCK_MONOTONIC
+#endif
+
+/* Once per tick of the coarse clock: asking the system costs as much as a small operation. */
+static int shared_begin(void *self) {
+    ss_file *file = self;
+    struct timespec now;
+    clock_gettime(COARSE_CLOCK, &now);
+    if (now.tv_sec == file->checked_second && now.tv_nsec == file->checked_nanosecond) return SS_OK;
+    file->checked_second = now.tv_sec;
+    file->checked_nanosecond = now.tv_nsec;
+    return check_unchanged(file);
+}
+
+static int write_zeros(ss_file *file, uint64_t from, uint64_t end) {
+    static const uint8_t zeros[SS_PAGE_SIZE];
+    int error = 0;
+    while (error == 0 && from < end) {
+        uint64_t length = end - from < sizeof zeros ? end - from : sizeof zeros;
+        error = ss_vfs_write_bytes(file->vfs, file->main, zeros, (size_t)length, from);
+        from += length;
+    }
+    return error;
+}
+
+/* Disk space first: a store into a mapped hole on a full disk would end the process. */
+static int extend_file(ss_file *file, uint64_t from, uint64_t end) {
+    int error = ss_vfs_reserve(file->vfs, file->main, from, end);
+    if (error == 0) error = ss_vfs_resize(file->vfs, file->main, end);
+    if (error == EOPNOTSUPP) error = write_zeros(file, from, end);
+    if (error != 0) (void)ss_vfs_resize(file->vfs, file->main, from);
+    return error;
+}
+
+static int map_pages(ss_file *file, uint64_t first, uint64_t end, int kind) {
+    if (first >= end) return SS_OK;
+    uint64_t offset = first * SS_PAGE_SIZE, length = (end - first) * SS_PAGE_SIZE;
+    int error = file->vfs->map(file->vfs->self, file->main, file->root->base + offset, offset, length, kind);
+    if (error != 0) return system_failure(error, "mapping of the file", offset);
+    file->mapped_pages = end;
+    return SS_OK;
+}
+
+static int shared_grow(void *self, uint64_t old_pages, uint64_t new_pages) {
+    ss_file *file = self;
+    uint64_t old_size = old_pages * SS_PAGE_SIZE;
+    int error = 0;
+    /* Left by a shrink that could not cut the file. */
+    if (file->file_pages > old_pages) error = ss_vfs_resize(file->vfs, file->main, old_size);
+    if (error == 0) file->file_pages = old_pages;
+    if (error == 0) error = extend_file(file, old_size, new_pages * SS_PAGE_SIZE);
+    if (error != 0) return system_failure(error, "disk space for a growing file", old_size);
+    int status = map_pages(file, old_pages, new_pages, SS_MAP_SHARED);
+    if (status != SS_OK) {
+        (void)ss_vfs_resize(file->vfs, file->main, old_size);
+        return status;
+    }
+    file->file_pages = new_pages;
+    return SS_OK;
+}
+
+/* The pages that go become private zeros first, so that a view of them does not fault when the file is cut. */
+static void shared_shrink(void *self, uint64_t old_pages, uint64_t new_pages) {
+    ss_file *file = self;
+    ss_root_zero(file->root, new_pages, old_pages);
+    file->mapped_pages = new_pages;
+    if (ss_vfs_resize(file->vfs, file->main, new_pages * SS_PAGE_SIZE) == 0) file->file_pages = new_pages;
+}
+
+static int shared_sync(void *self) {
+    ss_file *file = self;
+    int error = file->mapped_pages == 0 ? 0 : file->vfs->sync_map(file->vfs->self, file->root->base, file->mapped_pages * SS_PAGE_SIZE);
+    if (error == 0) error = ss_vfs_sync(file->vfs, file->main);
+    return error == 0 ? SS_OK : die(file, SS_COMMIT_UNKNOWN, "the disk failed to store the file", (uint64_t)error, 0);
+}
+
+/* ---- reading what others write ---- */
+
+static int enter_as_reader(ss_file *file) {
+    int error = wait_lock(file, LOCK_GATE, SS_LOCK_SHARED, file->patience);
+    if (error == 0) {
+        error = wait_lock(file, LOCK_READ, SS_LOCK_SHARED, file->patience);
+        unlock(file, LOCK_GATE);
+    }
+    return error == 0 ? SS_OK : lock_failure(error, "a writer did not finish changing the file in time");
+}
+
+static int show_file(ss_file *file) {
+    ss_vfs_status now;
+    int status = file_status(file, &now);
+    if (status != SS_OK) return status;
+    if (now.links == 0) return die(file, SS_CLOSED, "the file was deleted or replaced: open it again", 0, 0);
+    /* A writer without a log may be in the middle of growing it. */
+    if (now.size % SS_PAGE_SIZE != 0 && is_locked(file, LOCK_READY)) now.size -= now.size % SS_PAGE_SIZE;
+    status = check_size(file, now.size);
+    uint64_t pages = now.size / SS_PAGE_SIZE;
+    if (status == SS_OK) status = map_pages(file, file->mapped_pages, pages, SS_MAP_READ);
+    if (status != SS_OK) return status;
+    file->file_pages = file->root->pages = pages;
+    file->root->epoch++;
+    return SS_OK;
+}
+
+static int reader_begin(void *self) {
+    ss_file *file = self;
+    int status = enter_as_reader(file);
+    if (status != SS_OK) return status;
+    status = show_file(file);
+    if (status != SS_OK) unlock(file, LOCK_READ);
+    return status;
+}
+
+static void reader_end(void *self) {
+    ss_file *file = self;
+    unlock(file, LOCK_READ);
+}
+
+/* ---- closing ---- */
+
+static int file_close(void *self) {
+    ss_file *file = self;
+    unlist_file(file);
+    close_descriptors(file);
+    return SS_OK;
+}
+
+static void file_free(void *self) {
+    ss_file *file = self;
+    unlist_file(file);
+    close_descriptors(file);
+    free(file->directory_path);
+    free(file->name);
+    free(file->log_name);
+    free(file->temporary_name);
+    free(file);
+}
+
+static const ss_backing_ops shared_ops = {
+    .begin = shared_begin,
+    .grow = shared_grow,
+    .shrink = shared_shrink,
+    .sync = shared_sync,
+    .checkpoint = shared_sync,
+    .close = file_close,
+    .free = file_free,
+};
+
+static const ss_backing_ops reader_ops = {
+    .read_begin = reader_begin,
+    .read_end = reader_end,
+    .close = file_close,
+    .free = file_free,
+};
+
+/* ---- opening ---- */
+
+static char *join(const char *a, size_t length, const char *b) {
+    size_t more = strlen(b);
+    char *text = malloc(length + more + 1);
+    if (text == NULL) return NULL;
+    memcpy(text, a, length);
+    memcpy(text + length, b, more + 1);
+    return text;
+}
+
+static int split_path(ss_file *file, const char *path) {
+    const char *slash = strrchr(path, '/');
+    const char *name = slash == NULL ? path : slash + 1;
+    if (*name == '\0') return ss_fail(SS_ARGUMENT, "the path of a file ends in a name", 0, 0, 0);
+    file->directory_path = slash == NULL ? join(".", 1, "") : join(path, (size_t)(slash - path) + 1, "");
+    file->name = join(name, strlen(name), "");
+    file->log_name = join(name, strlen(name), "-wal");
+    file->temporary_name = join(name, strlen(name), "-wal.tmp");
+    bool all = file->directory_path && file->name && file->log_name && file->temporary_name;
+    return all ? SS_OK : ss_fail(SS_NO_HEAP, "names of a file", 0, strlen(path), 0);
+}
+
+static int open_failure(int error) {
+    const char *rule = error == ELOOP    ? "a memory file is not a symbolic link"
+                       : error == EISDIR ? "a memory file is not a directory"
+                       : error == EEXIST ? "mode x: the file must not exist"
+                                         : "opening the file";
+    return ss_fail(SS_SYSTEM, rule, 0, (uint64_t)error, 0);
+}
+
+/* Another process may create or delete the file between the two attempts, so it goes round a few times. */
+static int open_main(ss_file *file) {
+    unsigned access = file->mode == SS_FILE_READ ? 0 : SS_OPEN_WRITE;
+    int error = ENOENT;
+    for (int attempt = 0; attempt < 10 && (error == ENOENT || error == EEXIST); attempt++) {
+        if (file->mode != SS_FILE_CREATE) {
+            error = ss_vfs_open(file->vfs, file->directory, file->name, access, 0, &file->main);
+            if (error != ENOENT || file->mode == SS_FILE_READ) break;
+        }
+        error = ss_vfs_open(file->vfs, file->directory, file->name, access | SS_OPEN_CREATE, file->permissions, &file->main);
+        if (file->mode == SS_FILE_CREATE) break;
+    }
+    if (error == 0) return SS_OK;
+    file->main = NO_FILE;
+    return open_failure(error);
+}
+
+static int check_same(const ss_vfs_status *one, const ss_vfs_status *other) {
+    if (one->inode == other->inode && one->device == other->device) return SS_OK;
+    return ss_fail(SS_LOCKED, "the file was replaced while it was opened", 0, 0, 0);
+}
+
+static int open_locks(ss_file *file) {
+    ss_vfs_status opened, again;
+    int status = file_status(file, &opened);
+    if (status != SS_OK) return status;
+    if (!opened.regular) return ss_fail(SS_CORRUPT, "a memory file is a regular file", 0, 0, 0);
+    unsigned access = file->mode == SS_FILE_READ ? 0 : SS_OPEN_WRITE;
+    int error = ss_vfs_open(file->vfs, file->directory, file->name, access, 0, &file->locks);
+    if (error == 0) error = file->vfs->status(file->vfs->self, file->locks, &again);
+    return error == 0 ? check_same(&opened, &again) : open_failure(error);
+}
+
+/* That what is locked is still the file of that name. */
+static int check_name(ss_file *file) {
+    ss_vfs_status opened, named;
+    int status = file_status(file, &opened);
+    if (status != SS_OK) return status;
+    int error = file->vfs->status_at(file->vfs->self, file->directory, file->name, &named);
+    return error == 0 ? check_same(&opened, &named) : open_failure(error);
+}
+
+static int open_names(ss_file *file, const char *path) {
+    int status = split_path(file, path);
+    if (status != SS_OK) return status;
+    int error = file->vfs->open_directory(file->vfs->self, file->directory_path, &file->directory);
+    if (error != 0) {
+        file->directory = NO_FILE;
+        return ss_fail(SS_SYSTEM, "opening the directory of the file", 0, (uint64_t)error, 0);
+    }
+    status = open_main(file);
+    return status == SS_OK ? open_locks(file) : status;
+}
+
+static int open_as_reader(ss_file *file) {
+    file->root->read_only = true;
+    int status = reader_begin(file);
+    if (status == SS_OK) reader_end(file);
+    return status;
+}
+
+static int open_shared(ss_file *file) {
+    ss_vfs_status now;
+    int status = file_status(file, &now);
+    if (status == SS_OK) status = check_size(file, now.size);
+    if (status != SS_OK) return status;
+    file->file_pages = file->root->pages = now.size / SS_PAGE_SIZE;
+    return map_pages(file, 0, file->file_pages, SS_MAP_SHARED);
+}
+
+static int open_as_writer(ss_file *file) {
+    int error = try_lock(file, LOCK_WRITER, SS_LOCK_EXCLUSIVE);
+    if (error != 0) return lock_failure(error, "another handle has the file open for writing");
+    int status = check_name(file);
+    if (status == SS_OK) status = open_shared(file);
+    if (status != SS_OK) return status;
+    error = try_lock(file, LOCK_READY, SS_LOCK_EXCLUSIVE);
+    return error == 0 ? SS_OK : lock_failure(error, "another handle has the file open for writing");
+}
+
+static int check_options(const ss_file_options *options) {
+    if (options->path == NULL || options->path[0] == '\0') return ss_fail(SS_ARGUMENT, "path of a file", 0, 0, 0);
+    if (options->mode < SS_FILE_READ || options->mode > SS_FILE_CREATE) return ss_fail(SS_ARGUMENT, "mode of a file", 0, 0, 0);
+    if (options->durability < SS_DURABILITY_NONE || options->durability > SS_DURABILITY_FULL) {
+        return ss_fail(SS_ARGUMENT, "durability of a file", 0, 0, 0);
+    }
+    return SS_OK;
+}
+
+static ss_file *new_file(const ss_file_options *options, ss_root *root) {
+    ss_file *file = calloc(1, sizeof *file);
+    if (file == NULL) return NULL;
+    file->root = root;
+    file->vfs = options->vfs != NULL ? options->vfs : &ss_vfs_system;
+    file->mode = options->mode;
+    file->durability = options->durability;
+    file->permissions = options->permissions != 0 ? options->permissions : DEFAULT_PERMISSIONS;
+    file->patience = options->patience != 0 ? options->patience : SS_PATIENCE_MS;
+    file->directory = file->main = file->locks = NO_FILE;
+    return file;
+}
+
+static int open_under(ss_memory *memory, const ss_file_options *options) {
+    ss_root *root = memory->root;
+    ss_file *file = new_file(options, root);
+    if (file == NULL) return ss_fail(SS_NO_HEAP, "a file", 0, sizeof *file, 0);
+    int status = ss_journal_attach(root, file->mode == SS_FILE_READ ? &reader_ops : &shared_ops, file);
+    if (status != SS_OK) {
+        free(file);
+        return status;
+    }
+    list_file(file);
+    status = open_names(file, options->path);
+    if (status == SS_OK) status = file->mode == SS_FILE_READ ? open_as_reader(file) : open_as_writer(file);
+    file->opened = status == SS_OK;
+    return status;
+}
+
+int ss_file_open_with(const ss_file_options *options, ss_memory **out) {
+    *out = NULL;
+    int status = check_options(options);
+    ss_memory *memory = NULL;
+    if (status == SS_OK) status = ss_memory_new_flat(options->max_pages, &memory);
+    if (status != SS_OK) return status;
+    status = open_under(memory, options);
+    if (status == SS_OK) {
+        *out = memory;
+        return SS_OK;
+    }
+    struct ss_failure reason = *ss_last_failure();
+    ss_memory_release(memory);
+    return ss_fail(reason.status, reason.rule, reason.address, reason.number, reason.limit);
+}
+
+int ss_file_open(const char *path, int mode, int durability, uint64_t max_pages, ss_memory **out) {
+    ss_file_options options = {.path = path, .mode = mode, .durability = durability, .max_pages = max_pages};
+    return ss_file_open_with(&options, out);
+}

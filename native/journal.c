@@ -1,0 +1,510 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Transactions: the first change of each 4 KiB block keeps what the block held; rollback copies it back.
+ *
+ *   state          what other threads may do     changes of memory     on failure of an operation
+ *   IDLE           everything                    not tracked           undo scope of memory.c
+ *   OPERATION      wait for the lock             tracked, committed    all of the operation is rolled back
+ *                                                when it ends
+ *   TRANSACTION    wait for the end (enter)      tracked               undo scope of memory.c
+ *
+ * A memory without a log is never in OPERATION: nothing would be done with what was tracked.
+ *
+ * Invariants; those of the log (I2 to I6) stand in wal.c, those of the file (I7 to I9) in file.c
+ *  I1   Uncommitted bytes exist in private memory only, where there is a log.
+ *  I10  While IDLE, the memory is the committed image.
+ *  T1   The bit of a block is set exactly where the block is in `changes`, and bits are set in a transaction only.
+ *  T2   The old bytes of a block are in the arena before its first byte changes; blocks above the size at the beginning
+ *       have none, they were zero.
+ *  T3   Rollback does no input or output on the log, allocates nothing and cannot fail. Its cost is that of the changed
+ *       blocks.
+ */
+#include "journal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#ifndef MAP_NORESERVE
+#define MAP_NORESERVE 0
+#endif
+
+/* Sizes of the arena's pieces; the first one is kept between transactions. */
+#define CHUNK_FIRST ((size_t)64)   /* blocks */
+#define CHUNK_LAST ((size_t)1024)
+/* Lists longer than this are given back when their transaction ends. */
+#define KEPT_CHANGES ((size_t)4096)
+
+enum state { IDLE, OPERATION, TRANSACTION };
+
+struct change {
+    uint64_t block;
+    const uint8_t *before; /* NULL: zeros, above the old size */
+};
+
+struct chunk {
+    struct chunk *older;
+    size_t used, room; /* blocks */
+    _Alignas(16) uint8_t bytes[];
+};
+
+struct journal {
+    ss_root *root;
+    const ss_backing_ops *backing;
+    void *file;
+    enum state state;
+    bool doomed;     /* a change was refused half-way through an operation: only rollback is left */
+    uint64_t owner;  /* thread of the TRANSACTION */
+    pthread_cond_t ended;
+    uint32_t patience;
+    uint64_t pages;  /* of the root, at the beginning */
+    uint8_t *bits;   /* one for each block of the reservation; NULL until the first transaction */
+    size_t bits_size;
+    struct change *changes;
+    size_t count, room;
+    struct chunk *arena;
+    uint64_t *blocks; /* for the commit: the blocks of `changes`, sorted */
+    size_t blocks_room;
+};
+
+/* ---- threads ---- */
+
+/* Never used twice, unlike addresses and numbers of the system. */
+static uint64_t this_thread(void) {
+    static _Atomic uint64_t last;
+    static _Thread_local uint64_t id;
+    if (id == 0) id = atomic_fetch_add(&last, 1) + 1;
+    return id;
+}
+
+static int new_condition(pthread_cond_t *condition) {
+#ifdef __APPLE__
+    return pthread_cond_init(condition, NULL);
+#else
+    pthread_condattr_t how;
+    int error = pthread_condattr_init(&how);
+    if (error != 0) return error;
+    pthread_condattr_setclock(&how, CLOCK_MONOTONIC);
+    error = pthread_cond_init(condition, &how);
+    pthread_condattr_destroy(&how);
+    return error;
+#endif
+}
+
+static struct timespec after(uint32_t milliseconds) {
+    struct timespec at;
+#ifdef __APPLE__
+    clock_gettime(CLOCK_REALTIME, &at);
+#else
+    clock_gettime(CLOCK_MONOTONIC, &at);
+#endif
+    at.tv_sec += (time_t)(milliseconds / 1000);
+    at.tv_nsec += (long)(milliseconds % 1000) * 1000000;
+    if (at.tv_nsec >= 1000000000) {
+        at.tv_nsec -= 1000000000;
+        at.tv_sec++;
+    }
+    return at;
+}
+
+static bool is_foreign_transaction(const struct journal *journal) {
+    return journal->state == TRANSACTION && journal->owner != this_thread() && !journal->root->closed;
+}
+
+/* Until no other thread has a transaction. */
+static int wait_turn(struct journal *journal) {
+    if (!is_foreign_transaction(journal)) return SS_OK;
+    struct timespec until = after(journal->patience);
+    while (is_foreign_transaction(journal)) {
+        if (ss_root_wait(journal->root, &journal->ended, &until) == ETIMEDOUT && is_foreign_transaction(journal)) {
+            return ss_fail(SS_TRANSACTION, "another thread's transaction did not end in time (milliseconds)", 0, journal->patience, 0);
+        }
+    }
+    return SS_OK;
+}
+
+static int enter(void *self) {
+    struct journal *journal = self;
+    int status = wait_turn(journal);
+    bool begins = journal->backing != NULL && journal->backing->read_begin != NULL && journal->state != TRANSACTION;
+    return status == SS_OK && begins && !journal->root->closed ? journal->backing->read_begin(journal->file) : status;
+}
+
+static void leave(void *self) {
+    struct journal *journal = self;
+    if (journal->backing == NULL || journal->backing->read_end == NULL || journal->state == TRANSACTION) return;
+    journal->backing->read_end(journal->file);
+}
+
+/* ---- what changed ---- */
+
+static bool has_bit(const struct journal *journal, uint64_t block) {
+    return (journal->bits[block / 8] >> (block % 8) & 1) != 0;
+}
+
+static void set_bit(struct journal *journal, uint64_t block) {
+    journal->bits[block / 8] |= (uint8_t)(1u << (block % 8));
+}
+
+static void clear_bit(struct journal *journal, uint64_t block) {
+    journal->bits[block / 8] &= (uint8_t)~(1u << (block % 8));
+}
+
+static int need_bits(struct journal *journal) {
+    if (journal->bits != NULL) return SS_OK;
+    size_t size = (size_t)(journal->root->reserved / SS_BLOCK_SIZE / 8 + 1);
+    void *got = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (got == MAP_FAILED) return ss_fail(SS_NO_HEAP, "table of the changed blocks", 0, size, 0);
+    journal->bits = got;
+    journal->bits_size = size;
+    return SS_OK;
+}
+
+/* Room for one block in the arena, NULL where there is none to be had. */
+static uint8_t *arena_room(struct journal *journal) {
+    struct chunk *chunk = journal->arena;
+    if (chunk == NULL || chunk->used == chunk->room) {
+        size_t room = chunk == NULL ? CHUNK_FIRST : chunk->room * 2 < CHUNK_LAST ? chunk->room * 2 : CHUNK_LAST;
+        struct chunk *newer = malloc(sizeof *newer + room * SS_BLOCK_SIZE);
+        if (newer == NULL) return NULL;
+        *newer = (struct chunk){.older = chunk, .room = room};
+        journal->arena = chunk = newer;
+    }
+    return chunk->bytes + chunk->used++ * SS_BLOCK_SIZE;
+}
+
+static bool change_room(struct journal *journal) {
+    if (journal->count < journal->room) return true;
+    size_t room = journal->room == 0 ? 64 : journal->room * 2;
+    struct change *changes = realloc(journal->changes, room * sizeof *changes);
+    if (changes == NULL) return false;
+    journal->changes = changes;
+    journal->room = room;
+    return true;
+}
+
+static int keep(struct journal *journal, uint64_t block) {
+    uint8_t *before = NULL;
+    bool room = change_room(journal);
+    if (room && block < journal->pages * SS_BLOCKS_PER_PAGE) {
+        before = arena_room(journal);
+        room = before != NULL;
+    }
+    if (!room) return ss_fail(SS_NO_HEAP, "what a transaction must remember", block * SS_BLOCK_SIZE, SS_BLOCK_SIZE, 0);
+    if (before != NULL) memcpy(before, journal->root->base + block * SS_BLOCK_SIZE, SS_BLOCK_SIZE);
+    journal->changes[journal->count++] = (struct change){block, before};
+    set_bit(journal, block);
+    return SS_OK;
+}
+
+static int touch(void *self, uint64_t offset, uint64_t length) {
+    struct journal *journal = self;
+    if (length == 0) return SS_OK;
+    int status = SS_OK;
+    uint64_t last = (offset + length - 1) / SS_BLOCK_SIZE;
+    for (uint64_t block = offset / SS_BLOCK_SIZE; status == SS_OK && block <= last; block++) {
+        if (!has_bit(journal, block)) status = keep(journal, block);
+    }
+    /* Nobody undoes what the operation may have written already. */
+    if (status != SS_OK && !(journal->root->watch & SS_WATCH_UNDO)) journal->doomed = true;
+    return status;
+}
+
+static void arena_reset(struct journal *journal) {
+    while (journal->arena != NULL && journal->arena->older != NULL) {
+        struct chunk *older = journal->arena->older;
+        free(journal->arena);
+        journal->arena = older;
+    }
+    if (journal->arena != NULL) journal->arena->used = 0;
+}
+
+static void forget_changes(struct journal *journal) {
+    for (size_t i = 0; i < journal->count; i++) clear_bit(journal, journal->changes[i].block);
+    journal->count = 0;
+    arena_reset(journal);
+    if (journal->room <= KEPT_CHANGES) return;
+    free(journal->changes);
+    free(journal->blocks);
+    journal->changes = NULL;
+    journal->blocks = NULL;
+    journal->room = journal->blocks_room = 0;
+}
+
+/* Blocks that are not there any more have not changed. */
+static void forget_above(struct journal *journal, uint64_t pages) {
+    size_t kept = 0;
+    for (size_t i = 0; i < journal->count; i++) {
+        struct change change = journal->changes[i];
+        if (change.block < pages * SS_BLOCKS_PER_PAGE) {
+            journal->changes[kept++] = change;
+        } else {
+            clear_bit(journal, change.block);
+        }
+    }
+    journal->count = kept;
+}
+
+/* ---- growth ---- */
+
+static int grow(void *self, uint64_t old_pages, uint64_t new_pages) {
+    struct journal *journal = self;
+    if (journal->backing != NULL && journal->backing->grow != NULL) return journal->backing->grow(journal->file, old_pages, new_pages);
+    return ss_root_commit(journal->root, new_pages * SS_PAGE_SIZE);
+}
+
+static void shrink(void *self, uint64_t old_pages, uint64_t new_pages) {
+    struct journal *journal = self;
+    if (journal->state != IDLE) forget_above(journal, new_pages);
+    if (journal->backing != NULL && journal->backing->shrink != NULL) {
+        journal->backing->shrink(journal->file, old_pages, new_pages);
+    } else {
+        ss_root_zero(journal->root, new_pages, old_pages);
+    }
+}
+
+/* ---- beginning and end ---- */
+
+static int start(struct journal *journal, enum state state) {
+    int status = need_bits(journal);
+    if (status != SS_OK) return status;
+    journal->state = state;
+    journal->pages = journal->root->pages;
+    journal->root->watch |= SS_WATCH_STORAGE;
+    return SS_OK;
+}
+
+static void finish(struct journal *journal) {
+    forget_changes(journal);
+    enum state was = journal->state;
+    journal->state = IDLE;
+    journal->doomed = false;
+    journal->owner = 0;
+    journal->root->watch &= ~(unsigned)SS_WATCH_STORAGE;
+    journal->root->guarded = journal->backing != NULL && journal->backing->read_begin != NULL;
+    if (was == TRANSACTION) pthread_cond_broadcast(&journal->ended);
+}
+
+static void roll_back(struct journal *journal) {
+    ss_root *root = journal->root;
+    for (size_t i = 0; i < journal->count; i++) {
+        const struct change *change = &journal->changes[i];
+        if (change->before != NULL) memcpy(root->base + change->block * SS_BLOCK_SIZE, change->before, SS_BLOCK_SIZE);
+    }
+    if (root->pages > journal->pages) ss_root_shrink(root, journal->pages);
+    root->epoch++;
+    finish(journal);
+}
+
+static int compare_blocks(const void *a, const void *b) {
+    uint64_t x, y;
+    memcpy(&x, a, sizeof x);
+    memcpy(&y, b, sizeof y);
+    return (x > y) - (x < y);
+}
+
+static int sort_blocks(struct journal *journal) {
+    if (journal->blocks_room < journal->count) {
+        uint64_t *blocks = realloc(journal->blocks, journal->room * sizeof *blocks);
+        if (blocks == NULL) return ss_fail(SS_NO_HEAP, "list of the changed blocks", 0, journal->count, 0);
+        journal->blocks = blocks;
+        journal->blocks_room = journal->room;
+    }
+    bool sorted = true;
+    for (size_t i = 0; i < journal->count; i++) {
+        journal->blocks[i] = journal->changes[i].block;
+        sorted = sorted && (i == 0 || journal->blocks[i - 1] < journal->blocks[i]);
+    }
+    if (!sorted) qsort(journal->blocks, journal->count, sizeof *journal->blocks, compare_blocks);
+    return SS_OK;
+}
+
+static int commit(struct journal *journal) {
+    bool changed = journal->count > 0 || journal->root->pages != journal->pages;
+    int status = SS_OK;
+    if (changed && journal->backing != NULL && journal->backing->commit != NULL) {
+        status = sort_blocks(journal);
+        if (status == SS_OK) status = journal->backing->commit(journal->file, journal->blocks, journal->count);
+    }
+    if (status == SS_OK || status == SS_COMMIT_UNKNOWN) {
+        finish(journal);
+    } else {
+        roll_back(journal);
+    }
+    return status;
+}
+
+/* ---- each operation ---- */
+
+static int begin(void *self) {
+    struct journal *journal = self;
+    if (journal->state == TRANSACTION) {
+        return journal->doomed ? ss_fail(SS_TRANSACTION, "an operation of this transaction failed half-way: roll it back", 0, 0, 0) : SS_OK;
+    }
+    if (journal->backing == NULL) return SS_OK;
+    int status = journal->backing->begin != NULL ? journal->backing->begin(journal->file) : SS_OK;
+    return status == SS_OK && journal->backing->logged ? start(journal, OPERATION) : status;
+}
+
+static int end(void *self, int status) {
+    struct journal *journal = self;
+    if (journal->state != OPERATION) return status;
+    if (status < 0) {
+        roll_back(journal);
+        return status;
+    }
+    int committed = commit(journal);
+    return committed < 0 ? committed : status;
+}
+
+/* ---- life ---- */
+
+static int close_storage(void *self, bool last) {
+    struct journal *journal = self;
+    int status = last ? SS_OK : wait_turn(journal);
+    if (status != SS_OK) return status;
+    if (journal->state != IDLE) {
+        roll_back(journal);
+        leave(journal);
+    }
+    return journal->backing != NULL && journal->backing->close != NULL ? journal->backing->close(journal->file) : SS_OK;
+}
+
+static void free_storage(void *self) {
+    struct journal *journal = self;
+    if (journal->backing != NULL && journal->backing->free != NULL) journal->backing->free(journal->file);
+    if (journal->bits != NULL) munmap(journal->bits, journal->bits_size);
+    arena_reset(journal);
+    free(journal->arena);
+    free(journal->changes);
+    free(journal->blocks);
+    pthread_cond_destroy(&journal->ended);
+    free(journal);
+}
+
+static const ss_storage_ops journal_ops = {
+    .grow = grow,
+    .shrink = shrink,
+    .touch = touch,
+    .enter = enter,
+    .leave = leave,
+    .begin = begin,
+    .end = end,
+    .close = close_storage,
+    .free = free_storage,
+};
+
+int ss_journal_attach(ss_root *root, const ss_backing_ops *backing, void *self) {
+    struct journal *journal = calloc(1, sizeof *journal);
+    if (journal == NULL || new_condition(&journal->ended) != 0) {
+        free(journal);
+        return ss_fail(SS_NO_HEAP, "journal of a memory", 0, sizeof *journal, 0);
+    }
+    journal->root = root;
+    journal->backing = backing;
+    journal->file = self;
+    journal->patience = SS_PATIENCE_MS;
+    root->storage = journal;
+    root->storage_ops = &journal_ops;
+    root->guarded = backing != NULL && backing->read_begin != NULL;
+    return SS_OK;
+}
+
+/* ---- the public functions ---- */
+
+/* Enters by way of the root's own memory: a damaged manager in between must not keep anybody from ending a transaction. */
+static int enter_root(ss_memory **memory) {
+    while ((*memory)->base != NULL) *memory = (*memory)->base;
+    return ss_enter_read(*memory);
+}
+
+static int begin_transaction(ss_root *root) {
+    if (root->foreign) return ss_fail(SS_TRANSACTION, "a memory of callbacks has no transactions", 0, 0, 0);
+    int status = root->storage == NULL ? ss_journal_attach(root, NULL, NULL) : SS_OK;
+    if (status != SS_OK) return status;
+    struct journal *journal = root->storage;
+    if (journal->state == TRANSACTION) return ss_fail(SS_TRANSACTION, "this thread has a transaction open on the memory", 0, 0, 0);
+    bool begins = journal->backing != NULL && journal->backing->begin != NULL && !root->read_only;
+    if (begins) status = journal->backing->begin(journal->file);
+    if (status == SS_OK) status = start(journal, TRANSACTION);
+    if (status != SS_OK) return status;
+    journal->owner = this_thread();
+    root->guarded = true;
+    return SS_OK;
+}
+
+int ss_transaction_begin(ss_memory *memory) {
+    int status = enter_root(&memory);
+    if (status != SS_OK) return status;
+    status = begin_transaction(memory->root);
+    ss_leave_read(memory);
+    return status;
+}
+
+/* The transaction that this thread has open (the lock is held then), or a failure. */
+static int enter_transaction(ss_memory **memory, struct journal **journal) {
+    int status = enter_root(memory);
+    if (status != SS_OK) return status;
+    *journal = (*memory)->root->storage;
+    bool open = !(*memory)->root->foreign && *journal != NULL && (*journal)->state == TRANSACTION;
+    if (open) return SS_OK;
+    ss_leave_read(*memory);
+    return ss_fail(SS_TRANSACTION, "no transaction is open", 0, 0, 0);
+}
+
+int ss_transaction_commit(ss_memory *memory) {
+    struct journal *journal;
+    int status = enter_transaction(&memory, &journal);
+    if (status != SS_OK) return status;
+    if (journal->doomed) {
+        roll_back(journal);
+        status = ss_fail(SS_TRANSACTION, "an operation of this transaction failed half-way: it was rolled back", 0, 0, 0);
+    } else {
+        status = commit(journal);
+    }
+    ss_leave_read(memory);
+    return status;
+}
+
+int ss_transaction_rollback(ss_memory *memory) {
+    struct journal *journal;
+    int status = enter_transaction(&memory, &journal);
+    if (status != SS_OK) return status;
+    roll_back(journal);
+    ss_leave_read(memory);
+    return SS_OK;
+}
+
+int ss_memory_set_patience(ss_memory *memory, uint32_t milliseconds) {
+    int status = enter_root(&memory);
+    if (status != SS_OK) return status;
+    ss_root *root = memory->root;
+    if (!root->foreign && root->storage == NULL) status = ss_journal_attach(root, NULL, NULL);
+    if (status == SS_OK && !root->foreign) ((struct journal *)root->storage)->patience = milliseconds;
+    ss_leave_read(memory);
+    return status;
+}
+
+uint32_t ss_memory_patience(const ss_root *root) {
+    return root->storage == NULL ? SS_PATIENCE_MS : ((const struct journal *)root->storage)->patience;
+}
+
+static int settle(ss_memory *memory, bool checkpoint) {
+    int status = enter_root(&memory);
+    if (status != SS_OK) return status;
+    struct journal *journal = memory->root->storage;
+    const ss_backing_ops *backing = journal != NULL ? journal->backing : NULL;
+    int (*work)(void *) = backing == NULL ? NULL : checkpoint ? backing->checkpoint : backing->sync;
+    if (work != NULL) {
+        status = journal->state == TRANSACTION ? ss_fail(SS_TRANSACTION, "a transaction is open: end it first", 0, 0, 0) : work(journal->file);
+    }
+    ss_leave_read(memory);
+    return status;
+}
+
+int ss_memory_sync(ss_memory *memory) {
+    return settle(memory, false);
+}
+
+int ss_memory_checkpoint(ss_memory *memory) {
+    return settle(memory, true);
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Transactions on a flat memory: which 4 KiB blocks changed, and what they held before.
+ *
+ * A transaction belongs to its memory and to the thread that began it. Until it ends, every operation of other threads
+ * on any memory over the same root waits; after the patience of the root (30 seconds at first) it fails with
+ * SS_TRANSACTION instead, so threads that wait for each other come free. A transaction whose thread has ended is one
+ * that nobody can end but the last release of the memory, which rolls it back.
+ *
+ * An operation that fails inside a transaction is undone alone, and the transaction goes on.
+ */
+#ifndef SS_JOURNAL_H
+#define SS_JOURNAL_H
+
+#include "memory.h"
+
+#define SS_BLOCK_SIZE UINT64_C(4096)
+#define SS_BLOCKS_PER_PAGE (SS_PAGE_SIZE / SS_BLOCK_SIZE)
+#define SS_PATIENCE_MS UINT32_C(30000)
+
+/* What lies below the transactions: a file. Members may be NULL. The root's lock is held in each. */
+typedef struct ss_backing_ops {
+    /* Outside a transaction each public operation is one of its own. */
+    bool logged;
+    /* Before the first change of an operation or transaction: is all as we left it? */
+    int (*begin)(void *self);
+    /* As in ss_storage_ops. */
+    int (*grow)(void *self, uint64_t old_pages, uint64_t new_pages);
+    void (*shrink)(void *self, uint64_t old_pages, uint64_t new_pages);
+    /* Makes the changed blocks (ascending, inside the memory) and the size of the root last. SS_COMMIT_UNKNOWN where
+     * nobody can know, the root is closed then; after any other failure they are as before and are rolled back. */
+    int (*commit)(void *self, const uint64_t *blocks, size_t count);
+    /* Around each operation, or transaction, of a memory that another process may change. */
+    int (*read_begin)(void *self);
+    void (*read_end)(void *self);
+    int (*sync)(void *self);
+    int (*checkpoint)(void *self);
+    int (*close)(void *self);
+    void (*free)(void *self);
+} ss_backing_ops;
+
+/* Puts a journal over `backing` (NULL: none) at a root that has no storage yet. The journal owns `self` from then on. */
+int ss_journal_attach(ss_root *root, const ss_backing_ops *backing, void *self);
+
+/* Begins a transaction of the calling thread. SS_TRANSACTION where it has one. On a memory that is open for reading it
+ * is a snapshot: what other processes commit is seen after its end. */
+int ss_transaction_begin(ss_memory *memory);
+/* Ends it; after any failure but SS_COMMIT_UNKNOWN everything is rolled back. SS_TRANSACTION where none is open. */
+int ss_transaction_commit(ss_memory *memory);
+int ss_transaction_rollback(ss_memory *memory);
+
+/* How long operations wait for another thread's transaction or another process. */
+int ss_memory_set_patience(ss_memory *memory, uint32_t milliseconds);
+uint32_t ss_memory_patience(const ss_root *root);
+
+/* Everything committed so far survives a power loss. */
+int ss_memory_sync(ss_memory *memory);
+/* And the file alone holds it: the log is empty. SS_LOCKED where readers do not make room in time. */
+int ss_memory_checkpoint(ss_memory *memory);
+
+#endif
