@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The base of every codec: what the structures ask a type for, and the errors that all types share."""
+
+from __future__ import annotations
+
+import reprlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeAlias, TypeVar
+
+import numpy as np
+
+from ..errors import BoundExceeded, CorruptMemory, IncompatibleType
+from .order import Order, OrderKind
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from .bound import Bound
+
+T = TypeVar("T")
+
+Data: TypeAlias = bytes | bytearray | memoryview
+Octets: TypeAlias = "npt.NDArray[np.uint8]"
+DType: TypeAlias = np.dtype[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class IntLane:
+    """Values cross to C as an unsigned integer of `size` bytes: the value plus `bias`; stored big-endian."""
+
+    size: int
+    bias: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BytesLane:
+    """Values cross to C as their encoding."""
+
+
+Lane: TypeAlias = IntLane | BytesLane
+BYTES_LANE: Final = BytesLane()
+
+
+class Codec(Generic[T]):
+    """How values of one type become bytes and back.
+
+    `bound` is the size that the structures plan with, `order` how encodings compare in C, `lane` how values cross to C.
+    `dtype` is the numpy dtype of the encoded form and `native_dtype` the one that users give and get; both are None
+    where numpy cannot hold the type. Codecs of equal types are equal, and hash by structure.
+    """
+
+    name: str
+    bound: Bound
+    order: Order
+    lane: Lane = BYTES_LANE
+    dtype: DType | None = None
+    native_dtype: DType | None = None
+    key_problem: str = ""
+    """Why the type cannot be a key of a map or set; empty where it can."""
+    heap_problem: str = ""
+    """Why the type cannot be in a heap; empty where it can."""
+
+    def __init__(self, name: str, bound: Bound, order: Order, *identity: object) -> None:
+        self.name = name
+        self.bound = bound
+        self.order = order
+        self._identity = identity or (name,)
+
+    def encode(self, value: T) -> bytes:
+        """The bytes of a value. O(size). Raises `IncompatibleType` and `BoundExceeded`."""
+        raise NotImplementedError
+
+    def decode(self, data: Data) -> T:
+        """The value of bytes from a memory. O(size). Raises `CorruptMemory` where they are no value of the type."""
+        raise NotImplementedError
+
+    def compare(self, a: T, b: T) -> int | None:
+        """-1, 0 or 1 as `a` is less than, equal to or greater than `b`; None where they have no order."""
+        return -1 if a < b else int(b < a)  # type: ignore[operator]
+
+    def less(self, a: T, b: T) -> bool:
+        """Whether `a` comes before `b` in the order of the type. The cost of a comparison."""
+        return self.compare(a, b) == -1
+
+    @property
+    def orderable_as_key(self) -> bool:
+        """Whether values can be keys of maps and sets: their order is total."""
+        return not self.key_problem
+
+    def require_key(self) -> None:
+        """Raises `IncompatibleType`, with the reason and the way out, where values cannot be keys."""
+        if self.key_problem:
+            raise IncompatibleType(f"{self.name} cannot be a key: {self.key_problem}")
+
+    def require_heap(self) -> None:
+        """Raises `IncompatibleType`, with the reason and the way out, where values cannot be in a heap."""
+        if self.heap_problem:
+            raise IncompatibleType(f"{self.name} cannot be in a heap: {self.heap_problem}")
+
+    def encode_array(self, array: npt.ArrayLike) -> Octets:
+        r"""The encodings of a one-dimensional array, back to back. O(n).
+
+        Casts are safe ones only, and integers are checked by value. A list is encoded item by item. Raises
+        `IncompatibleType` for another dtype or shape and `BoundExceeded` for a value that does not fit.
+
+        >>> from stable_structures.storable import codec, u16
+        >>> bytes(codec(u16).encode_array(np.arange(3)))
+        b'\x00\x00\x00\x01\x00\x02'
+        """
+        if self.dtype is None:
+            self._refuse_array()
+        if not isinstance(array, np.ndarray):
+            return np.frombuffer(b"".join(map(self.encode, array)), np.uint8)  # type: ignore[arg-type]
+        packed = np.ascontiguousarray(self._pack(self._as_column(array)))
+        return packed.view(np.uint8)
+
+    def decode_array(self, data: Data | Octets) -> npt.NDArray[Any]:
+        r"""The values of encodings that lie back to back, as an array of its own. O(n).
+
+        Raises `CorruptMemory` where the bytes are no values of the type.
+
+        >>> from stable_structures.storable import codec, i8
+        >>> codec(i8).decode_array(b"\x00\x80\xff").tolist()
+        [-128, 0, 127]
+        """
+        if self.dtype is None:
+            self._refuse_array()
+        octets = np.frombuffer(data, np.uint8)
+        if octets.size % self.dtype.itemsize:
+            self._corrupt(f"an array is whole items of {self.dtype.itemsize} bytes, found {octets.size} bytes")
+        return self._unpack(octets.view(self.dtype))
+
+    def _as_column(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        if array.ndim != 1:
+            self._refuse_dtype(array, "; give one dimension, as array.reshape(-1) does")
+        return array
+
+    def _pack(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The array in `dtype`, checked."""
+        raise NotImplementedError
+
+    def _unpack(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The array in `native_dtype`, checked; never a view of the argument."""
+        raise NotImplementedError
+
+    def _refuse_array(self) -> NoReturn:
+        raise IncompatibleType(f"{self.name} has no numpy form: its encodings are not of one fixed size; pass the values one by one")
+
+    def _refuse_dtype(self, array: npt.NDArray[Any], hint: str = "") -> NoReturn:
+        raise IncompatibleType(f"{self.name} takes an array of {self.native_dtype}, got {array.dtype} of shape {array.shape}{hint}")
+
+    def _corruption(self, rule: str, other_cause: str = "it was written as another type") -> CorruptMemory:
+        error = CorruptMemory(f"{self.name}: {rule}; the memory is damaged, or {other_cause}")
+        error.rule = rule
+        return error
+
+    def _corrupt(self, rule: str) -> NoReturn:
+        raise self._corruption(rule) from None
+
+    def _wrong_type(self, value: object, wants: str) -> NoReturn:
+        raise IncompatibleType(f"{self.name} takes {wants}, got {shown(value)}")
+
+    def _check_size(self, size: int, hint: str) -> None:
+        """Raises `BoundExceeded` for an encoding of `size` bytes outside the bound; the hint says what to use instead."""
+        maximum = self.bound.max_size
+        if maximum is None or size == maximum or (size < maximum and not self.bound.is_fixed_size):
+            return
+        rule = f"exactly {maximum}" if self.bound.is_fixed_size else f"at most {maximum}"
+        raise BoundExceeded(f"{self.name} holds {rule} bytes, got {size}; {hint}")
+
+    def __or__(self, other: object) -> Codec[Any]:
+        from .compound import OptionCodec  # noqa: PLC0415 - a compound is itself a codec
+
+        return OptionCodec(self) if other is None or other is type(None) else NotImplemented
+
+    __ror__ = __or__
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Codec):
+            return NotImplemented
+        return type(self) is type(other) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._identity))
+
+    def __repr__(self) -> str:
+        return f"codec({self.name})"
+
+
+def shown(value: object) -> str:
+    """A value and its type, short enough for a message."""
+    return f"{reprlib.repr(value)} of type {type(value).__name__}"
+
+
+def bytewise(a: bytes, b: bytes) -> int:
+    """-1, 0 or 1 by the order of bytes."""
+    return (a > b) - (a < b)
+
+
+def python_order(bound: Bound) -> Order:
+    """The order of a type that only Python can compare."""
+    return Order(OrderKind.PYTHON, bound.max_size, bound.is_fixed_size)

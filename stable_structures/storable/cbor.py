@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: D102 - Codec says what encode, decode and compare do
+"""CBOR values (ours): whatever the cbor2 package encodes, deterministically, so that equal values have equal bytes.
+
+Maps and sets are sorted and floats take their shortest form (cbor2's `canonical`). Dataclasses and enums are encoded
+as the map of their fields and as their value; `Cbor[T]` makes them again where T says where they are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import io
+import types
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, Final, TypeAlias, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+import cbor2
+import numpy as np
+
+from ..errors import IncompatibleType
+from .base import Codec, Data, python_order, shown
+from .bound import Unbounded
+
+MAX_NESTING: Final = 400
+"""How deep lists, maps and so on may lie in one another; the decoder of cbor2 goes no deeper by itself."""
+
+_MAX_SHARED_NESTING: Final = MAX_NESTING // 2 - 1
+"""The same for values that contain themselves, where each level costs a tag too."""
+
+_CONTAINERS: Final = (list, tuple, dict, set, frozenset)
+
+Restore: TypeAlias = Callable[[Any], Any]
+
+
+class CborCodec(Codec[Any]):
+    """`Cbor[T]`: any value that cbor2 takes. Unbounded; no key, since lists and maps of mixed values have no order.
+
+    A value that contains itself keeps its shared references; in any other they become copies.
+    """
+
+    key_problem = heap_problem = (
+        "values such as maps have no order; use str, an integer, a tuple or a @storable dataclass, and CBOR for what it leads to"
+    )
+
+    def __init__(self, target: Any = Any) -> None:
+        name = "Cbor" if target is Any else f"Cbor[{getattr(target, '__qualname__', None) if isinstance(target, type) else target}]"
+        super().__init__(name, Unbounded, python_order(Unbounded), target)
+        self._restore = restorer(target)
+
+    def encode(self, value: Any) -> bytes:
+        try:
+            nests = _is_deeper(value, MAX_NESTING)
+            if not nests:
+                return cbor2.dumps(value, canonical=True, default=_plain)
+            return self._encode_cycle(value)
+        except (cbor2.CBOREncodeError, TypeError, ValueError, RecursionError) as error:
+            raise IncompatibleType(f"{self.name} cannot hold {shown(value)}: {error}; {_hint(error)}") from error
+
+    def decode(self, data: Data) -> Any:
+        try:
+            decoder = cbor2.CBORDecoder(io.BytesIO(data))
+            value = decoder.decode()
+        except Exception as error:  # tags run constructors of many types
+            raise self._corruption(f"encoded as CBOR; {type(error).__name__}: {error}") from error
+        self._check_end(decoder)
+        return value if self._restore is None else self._restored(value)
+
+    def _encode_cycle(self, value: Any) -> bytes:
+        """Only a value that contains itself may nest without end, and it is written with its references."""
+        if _depth_once(value) > _MAX_SHARED_NESTING:
+            raise ValueError(f"it is nested more than {MAX_NESTING} deep ({_MAX_SHARED_NESTING} where it contains itself)")
+        data = cbor2.dumps(value, canonical=True, value_sharing=True, default=_plain)
+        cbor2.loads(data)
+        return data
+
+    def _check_end(self, decoder: cbor2.CBORDecoder) -> None:
+        try:
+            decoder.read(1)
+        except cbor2.CBORDecodeEOF:
+            return
+        self._corrupt("encoded as one CBOR item, found more bytes behind it")
+
+    def _restored(self, value: Any) -> Any:
+        try:
+            return self._restore(value) if self._restore is not None else value
+        except Exception as error:
+            raise self._corruption(f"fits {self.name}; {error}", "the class changed since it was written") from error
+
+
+def _hint(error: Exception) -> str:
+    if "naive datetime" in str(error):
+        return "give the datetime a tzinfo"
+    if "nested" in str(error):
+        return "store it flat, for instance as a map from names to items"
+    return "turn it into numbers, text, bytes, lists, maps or dataclasses first"
+
+
+def _plain(encoder: cbor2.CBOREncoder, value: Any) -> Any:
+    """What cbor2 does not know by itself."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return encoder.encode({field.name: getattr(value, field.name) for field in dataclasses.fields(value)})
+    if isinstance(value, enum.Enum):
+        return encoder.encode(value.value)
+    if isinstance(value, np.generic) and not isinstance(value, np.void):
+        return encoder.encode(value.item())
+    raise cbor2.CBOREncodeError(f"no CBOR form for {shown(value)}")
+
+
+# ---- nesting ----
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return (*value.keys(), *value.values())
+    if isinstance(value, _CONTAINERS):
+        return value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return [getattr(value, field.name) for field in dataclasses.fields(value)]
+    return ()
+
+
+_FLAT: Final = frozenset({int, str, bytes, float, bool, type(None)})
+
+
+def _is_deeper(value: Any, limit: int) -> bool:
+    """Whether containers lie deeper than the limit, or in themselves. O(size), level by level."""
+    level = [value]
+    for _ in range(limit + 1):
+        level = [child for parent in level for child in _children(parent) if type(child) not in _FLAT]
+        if not level:
+            return False
+        level = list({id(child): child for child in level}.values())
+    return True
+
+
+def _depth_once(value: Any) -> int:
+    """How deep containers lie when each is entered once, as it is encoded with references."""
+    seen: set[int] = set()
+    deepest = 0
+    stack = [(value, 1)]
+    while stack:
+        item, depth = stack.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        deepest = max(deepest, depth)
+        stack += [(child, depth + 1) for child in _children(item) if type(child) not in _FLAT]
+    return deepest
+
+
+# ---- making values of T again ----
+
+
+def restorer(target: Any) -> Restore | None:
+    """What turns a decoded value into one of `target`, or None where it is one already."""
+    origin, args = get_origin(target), get_args(target)
+    if origin is Annotated:
+        return restorer(args[0])
+    if origin in (Union, types.UnionType):
+        return _of_union(args)
+    if isinstance(target, type) and issubclass(target, enum.Enum):
+        return target
+    if dataclasses.is_dataclass(target) and isinstance(target, type):
+        return _Fields(target).restore
+    if is_typeddict(target):
+        return _Fields(target).restore_map
+    return _of_container(origin or target, args)
+
+
+def _of_container(origin: Any, args: tuple[Any, ...]) -> Restore | None:
+    if origin is tuple and args and args[-1] is not Ellipsis:
+        return _of_tuple([restorer(arg) for arg in args])
+    if origin is dict and args:
+        return _of_dict(restorer(args[0]), restorer(args[1]))
+    inner = restorer(args[0]) if args and origin in _CONTAINERS else None
+    if origin in (tuple, frozenset) or (inner is not None and origin in (list, set)):
+        return lambda value: origin(value if inner is None else map(inner, value))
+    return None
+
+
+def _of_tuple(inners: list[Restore | None]) -> Restore:
+    def restore(value: Any) -> Any:
+        if len(value) != len(inners):
+            raise ValueError(f"a tuple of {len(inners)} holds {len(value)} items")
+        return tuple(item if inner is None else inner(item) for inner, item in zip(inners, value, strict=True))
+
+    return restore
+
+
+def _of_dict(key: Restore | None, item: Restore | None) -> Restore | None:
+    if key is None and item is None:
+        return None
+    return lambda value: {(k if key is None else key(k)): (v if item is None else item(v)) for k, v in value.items()}
+
+
+def _of_union(members: tuple[Any, ...]) -> Restore | None:
+    """None stays None; else the first member that the value fits."""
+    inners = [inner for member in members if member is not type(None) and (inner := restorer(member)) is not None]
+    if not inners:
+        return None
+
+    def restore(value: Any) -> Any:
+        for inner in inners if value is not None else ():
+            try:
+                return inner(value)
+            except (TypeError, ValueError, AttributeError):
+                continue
+        return value
+
+    return restore
+
+
+class _Fields:
+    """The fields of a dataclass or TypedDict; their types are looked up at the first use, so that a class may name itself."""
+
+    def __init__(self, cls: Any) -> None:
+        self._class = cls
+        self._restorers: dict[str, Restore | None] | None = None
+
+    def _fields(self) -> dict[str, Restore | None]:
+        if self._restorers is None:
+            hints = get_type_hints(self._class)
+            fields = [field.name for field in dataclasses.fields(self._class)] if dataclasses.is_dataclass(self._class) else list(hints)
+            self._restorers = {name: restorer(hints[name]) for name in fields}
+        return self._restorers
+
+    def restore_map(self, value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise TypeError(f"{self._class.__qualname__} is stored as a map, found {shown(value)}")
+        restorers = self._fields()
+        return {name: item if (inner := restorers.get(name)) is None else inner(item) for name, item in value.items()}
+
+    def restore(self, value: Any) -> Any:
+        """Fields that the class no longer has are left out; missing ones take their defaults."""
+        known = self.restore_map(value)
+        return self._class(**{name: known[name] for name in self._fields() if name in known})

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: D102 - Codec says what encode, decode and compare do
+"""Numpy structured scalars (ours): as many bytes as the dtype has, fields little-endian, gaps between fields zero."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ..errors import BoundExceeded, IncompatibleType
+from .base import Codec, Data, DType, python_order, shown
+from .bound import Bounded
+from .scalars import FLOAT_KEY_PROBLEM
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
+_MAX_CODE_POINT: Final = 0x10FFFF
+_KINDS: Final = frozenset("biufcSUVmM")
+
+
+class Record(Codec["np.void"]):
+    r"""A numpy structured scalar: `Annotated[np.void, Record(dtype)]`, or `Record(dtype)` itself. O(fields).
+
+    Takes a scalar of the dtype, one that casts to it safely, or a tuple; gives a read-only `np.void`. As a key it is
+    compared in Python, as the tuple of its fields. Raises `IncompatibleType` for a dtype without fields, with
+    objects, or with numbers whose form depends on the machine.
+
+    >>> from stable_structures.storable import Record
+    >>> point = Record([("x", "u2"), ("y", "u2")])
+    >>> point.encode((1, 2))
+    b'\x01\x00\x02\x00'
+    >>> point.decode(b"\x01\x00\x02\x00")["y"]
+    np.uint16(2)
+    """
+
+    def __init__(self, dtype: npt.DTypeLike) -> None:
+        wanted = np.dtype(dtype).newbyteorder("<")
+        _check_dtype(wanted)
+        bound = Bounded(wanted.itemsize, is_fixed_size=True)
+        super().__init__(f"Record({np.dtype(wanted).descr if _plain_layout(wanted) else wanted})", bound, python_order(bound), str(wanted))
+        self._dtype: DType = wanted
+        self.dtype = self.native_dtype = wanted
+        self._gaps = not _plain_layout(wanted)
+        self._texts = list(_text_fields(wanted, 0))
+        leaves = {leaf.kind for leaf, _ in _leaves(wanted, 0)}
+        if leaves & {"f", "c"}:
+            self.key_problem = f"it holds a float: {FLOAT_KEY_PROBLEM}"
+        if leaves & {"M", "m", "c"}:
+            self.key_problem = self.heap_problem = "it holds a date or a complex number, which have no total order; use integer fields"
+
+    def encode(self, value: Any) -> bytes:
+        if isinstance(value, np.void) and value.dtype == self._dtype:
+            return self._without_gaps(np.array(value)).tobytes() if self._gaps else value.tobytes()
+        return self._converted(value).tobytes()
+
+    def decode(self, data: Data) -> np.void:
+        if len(data) != self._dtype.itemsize:
+            self._corrupt(f"encoded in {self._dtype.itemsize} bytes, found {len(data)}")
+        data = bytes(data)
+        for offset, count in self._texts:
+            if np.frombuffer(data, "<u4", count, offset).max() > _MAX_CODE_POINT:
+                self._corrupt(f"text holds code points up to 0x10ffff; the field at byte {offset} does not")
+        return np.frombuffer(data, self._dtype)[0]  # type: ignore[no-any-return]
+
+    def compare(self, a: Any, b: Any) -> int | None:
+        x, y = _comparable(a), _comparable(b)
+        return -1 if x < y else 1 if y < x else 0 if x == y else None
+
+    def _converted(self, value: Any) -> npt.NDArray[Any]:
+        """Another scalar, or a tuple, as one item of the dtype; nothing is cut off or rounded to a whole number."""
+        if isinstance(value, np.void):
+            return self._pack(np.array([value]))
+        if not isinstance(value, tuple):
+            self._wrong_type(value, f"a numpy scalar of {self._dtype} or a tuple")
+        made = np.zeros(1, self._dtype)
+        try:
+            with np.errstate(over="ignore"):
+                made[0] = value
+        except (TypeError, ValueError, OverflowError) as error:
+            raise IncompatibleType(
+                f"{self.name} takes a numpy scalar of its dtype or a tuple like it, got {shown(value)}: {error}"
+            ) from None
+        if not _same(_comparable(made[0]), value):
+            raise BoundExceeded(f"{self.name} cannot hold {shown(value)}: it would become {made[0]}; use wider fields, or convert it first")
+        return made
+
+    def _pack(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        if array.dtype.names != self._dtype.names or not np.can_cast(array.dtype, self._dtype):
+            self._refuse_dtype(array, "; array.astype(dtype) converts it if the loss is meant")
+        return self._without_gaps(array.astype(self._dtype))
+
+    def _unpack(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        if self._texts:
+            for item in array:
+                self.decode(item.tobytes())
+        return array.copy()
+
+    def _without_gaps(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The same values with zeros where no field lies, so that equal values have equal bytes."""
+        if not self._gaps:
+            return array
+        clean = np.zeros(array.shape, self._dtype)
+        octets = clean.reshape(-1).view(np.uint8).reshape(-1, self._dtype.itemsize)
+        source = np.ascontiguousarray(array).reshape(-1).view(np.uint8).reshape(-1, self._dtype.itemsize)
+        for leaf, offset in _leaves(self._dtype, 0):
+            octets[:, offset : offset + leaf.itemsize] = source[:, offset : offset + leaf.itemsize]
+        return clean
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def _check_dtype(dtype: DType) -> None:
+    if dtype.names is None or dtype.itemsize == 0:
+        raise IncompatibleType(
+            f"Record takes a structured dtype with fields, got {dtype}; use u64, f64, Array(size) and so on for one number"
+        )
+    spans = []
+    for leaf, offset in _leaves(dtype, 0):
+        if leaf.hasobject or leaf.kind not in _KINDS or leaf.char in "gG":
+            raise IncompatibleType(f"Record cannot hold {leaf} (in {dtype}): it is no fixed run of bytes; use Cbor, or another field type")
+        spans.append((offset, offset + leaf.itemsize))
+    spans.sort()
+    if any(end > start for (_, end), (start, _) in pairwise(spans)):
+        raise IncompatibleType(f"Record cannot hold {dtype}: its fields overlap; give each field bytes of its own")
+
+
+def _leaves(dtype: DType, offset: int) -> Iterator[tuple[DType, int]]:
+    """Every field that is no record itself, with its place; an array of them counts once for each item."""
+    if dtype.subdtype is not None:
+        base, shape = dtype.subdtype
+        for index in range(int(np.prod(shape))):
+            yield from _leaves(base, offset + index * base.itemsize)
+    elif dtype.names is not None and dtype.fields is not None:
+        for name in dtype.names:
+            part = dtype.fields[name]
+            yield from _leaves(part[0], offset + part[1])
+    else:
+        yield dtype, offset
+
+
+def _text_fields(dtype: DType, offset: int) -> Iterator[tuple[int, int]]:
+    """Offset and number of characters of every `U` field."""
+    for leaf, place in _leaves(dtype, offset):
+        if leaf.kind == "U" and leaf.itemsize:
+            yield place, leaf.itemsize // 4
+
+
+def _plain_layout(dtype: DType) -> bool:
+    """Whether the fields fill the item without gaps, one behind the other."""
+    end = 0
+    for leaf, offset in _leaves(dtype, 0):
+        if offset != end:
+            return False
+        end += leaf.itemsize
+    return end == dtype.itemsize
+
+
+def _comparable(value: Any) -> Any:
+    """A record as tuples and lists of Python values."""
+    if isinstance(value, np.void):
+        return _comparable(value.item())
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return tuple(map(_comparable, value)) if isinstance(value, tuple) else value
+
+
+def _same(stored: Any, given: Any) -> bool:
+    """Whether what was stored is what was given: floats may have been rounded, nothing else may change."""
+    if isinstance(stored, (tuple, list)):
+        items = _comparable(given)
+        return isinstance(items, (tuple, list)) and len(items) == len(stored) and all(map(_same, stored, items))
+    if isinstance(given, (np.datetime64, np.timedelta64)):
+        return True
+    if isinstance(stored, (float, complex)):
+        return bool(np.isinf(stored) == np.isinf(given))
+    return bool(stored == given)

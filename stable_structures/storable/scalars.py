@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: D102 - Codec says what encode, decode and compare do
+# ruff: noqa: PLR2004 - the numbers are those of the format
+"""Numbers, bool and unit (FORMAT section 9).
+
+| type | bytes |
+|---|---|
+| u8 u16 u32 u64 u128 | big-endian |
+| i8 i16 i32 i64 i128 | big-endian of value + 2**(bits-1), so that bytes keep the order; ours, not in the crate |
+| f32 f64 | big-endian IEEE 754 |
+| bool | 0 or 1 |
+| None | nothing; its bound is 0 bytes and, as in the crate, not fixed |
+"""
+
+from __future__ import annotations
+
+import operator
+import struct
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, SupportsFloat
+
+import numpy as np
+
+from ..errors import BoundExceeded
+from .base import Codec, Data, IntLane, shown
+from .bound import Bounded
+from .order import OrderKind, leaf
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+FLOAT_KEY_PROBLEM = (
+    "the order of floats is not total, since NaN is neither less than nor equal to anything; "
+    "use an integer (a scaled u64 or i64), or keep floats as values, in a StableVec or in a StableMinHeap"
+)
+UNIT_KEY_PROBLEM = "it has one value only, so there is nothing to order; use a StableCell for a single value, or a key such as u64"
+
+
+class IntCodec(Codec[int]):
+    """Integers of 1, 2, 4, 8 or 16 bytes. Takes whatever has `__index__`, gives `int`."""
+
+    def __init__(self, bits: int, *, signed: bool) -> None:
+        bound = Bounded(bits // 8, is_fixed_size=True)
+        super().__init__(f"{'i' if signed else 'u'}{bits}", bound, leaf(OrderKind.BYTES, bound))
+        self._size = bits // 8
+        self._bias = 1 << (bits - 1) if signed else 0
+        self.minimum = -self._bias
+        self.maximum = (1 << bits) - 1 - self._bias
+
+    def compare(self, a: int, b: int) -> int:
+        return (a > b) - (a < b)
+
+    def _refuse(self, value: Any) -> NoReturn:
+        try:
+            number = operator.index(value)
+        except TypeError:
+            self._wrong_type(value, "a whole number; convert it with int() first")
+        self._refuse_number(number)
+
+    def _refuse_number(self, number: int, where: str = "") -> NoReturn:
+        hint = "use a wider type" if number > 0 else f"use a {'wider' if self._bias else 'signed'} type"
+        raise BoundExceeded(f"{self.name} holds {self.minimum} to {self.maximum}, got {number}{where}; {hint}")
+
+
+class _NarrowCodec(IntCodec):
+    """Up to 8 bytes: crosses to C as an integer, and numpy holds it."""
+
+    def __init__(self, bits: int, *, signed: bool) -> None:
+        super().__init__(bits, signed=signed)
+        self.lane = IntLane(self._size, self._bias)
+        self.dtype = np.dtype(f">u{self._size}")
+        self.native_dtype = self._native = np.dtype(f"<{'i' if signed else 'u'}{self._size}")
+        self._unsigned = np.dtype(f"<u{self._size}")
+        layout = struct.Struct({1: ">B", 2: ">H", 4: ">I", 8: ">Q"}[self._size])
+        self._pack_int = layout.pack
+        self._unpack_int = layout.unpack
+
+    def _pack(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        if array.dtype.kind not in "biu":
+            self._refuse_dtype(array, "; convert it with array.astype() first if its values are whole")
+        if array.size and not np.can_cast(array.dtype, self._native):
+            self._check_range(array)
+        return self._flipped(array.astype(self._native)).astype(self.dtype)
+
+    def _unpack(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return self._flipped(array.astype(self._unsigned)).view(self._native)
+
+    def _flipped(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """As unsigned numbers with the bias added, or taken away again: both flip the top bit."""
+        unsigned = array.view(self._unsigned)
+        return unsigned ^ self._unsigned.type(self._bias) if self._bias else unsigned
+
+    def _check_range(self, array: npt.NDArray[Any]) -> None:
+        if self.minimum <= int(array.min()) and int(array.max()) <= self.maximum:
+            return
+        for index, number in enumerate(array.tolist()):
+            if not self.minimum <= number <= self.maximum:
+                self._refuse_number(number, f" at index {index}")
+
+
+class _UnsignedCodec(_NarrowCodec):
+    def encode(self, value: int) -> bytes:
+        try:
+            return self._pack_int(value)
+        except (struct.error, OverflowError):
+            self._refuse(value)
+
+    def decode(self, data: Data) -> int:
+        try:
+            return self._unpack_int(data)[0]  # type: ignore[no-any-return]
+        except struct.error:
+            self._corrupt(f"encoded in {self._size} bytes, found {len(data)}")
+
+
+class _SignedCodec(_NarrowCodec):
+    def encode(self, value: int) -> bytes:
+        try:
+            return self._pack_int(operator.index(value) + self._bias)
+        except (struct.error, OverflowError, TypeError):
+            self._refuse(value)
+
+    def decode(self, data: Data) -> int:
+        try:
+            return self._unpack_int(data)[0] - self._bias  # type: ignore[no-any-return]
+        except struct.error:
+            self._corrupt(f"encoded in {self._size} bytes, found {len(data)}")
+
+
+class _WideCodec(IntCodec):
+    """16 bytes, signed or not."""
+
+    def encode(self, value: int) -> bytes:
+        try:
+            return (operator.index(value) + self._bias).to_bytes(self._size, "big")
+        except (OverflowError, TypeError):
+            self._refuse(value)
+
+    def decode(self, data: Data) -> int:
+        if len(data) != self._size:
+            self._corrupt(f"encoded in {self._size} bytes, found {len(data)}")
+        return int.from_bytes(data, "big") - self._bias
+
+
+class FloatCodec(Codec[float]):
+    """Floats of 4 or 8 bytes; f32 rounds to the nearest, as a cast in C does. No key: their order is partial."""
+
+    key_problem = FLOAT_KEY_PROBLEM
+
+    def __init__(self, bits: int) -> None:
+        size = bits // 8
+        bound = Bounded(size, is_fixed_size=True)
+        super().__init__(f"f{bits}", bound, leaf(OrderKind.FLOAT, bound))
+        self.dtype = np.dtype(f">f{size}")
+        self.native_dtype = self._native = np.dtype(f"<f{size}")
+        layout = struct.Struct(">f" if size == 4 else ">d")
+        self._size = size
+        self._pack_float = layout.pack
+        self._unpack_float = layout.unpack
+
+    def encode(self, value: SupportsFloat) -> bytes:
+        try:
+            return self._pack_float(value)
+        except struct.error:
+            self._wrong_type(value, "a number; convert it with float() first")
+        except OverflowError:
+            raise BoundExceeded(f"{self.name} cannot hold {shown(value)}: it is too large; use f64, or a number in range") from None
+
+    def decode(self, data: Data) -> float:
+        try:
+            return self._unpack_float(data)[0]  # type: ignore[no-any-return]
+        except struct.error:
+            self._corrupt(f"encoded in {self._size} bytes, found {len(data)}")
+
+    def compare(self, a: float, b: float) -> int | None:
+        return -1 if a < b else 1 if a > b else 0 if a == b else None
+
+    def _pack(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        if array.dtype.kind not in "biuf" or not np.can_cast(array.dtype, self._native):
+            self._refuse_dtype(array, f"; array.astype({str(self.native_dtype)!r}) converts it if rounding is meant")
+        return array.astype(self.dtype)
+
+    def _unpack(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return array.astype(self.native_dtype)
+
+
+class BoolCodec(Codec[bool]):
+    """True and False, nothing that is merely truthy."""
+
+    def __init__(self) -> None:
+        bound = Bounded(1, is_fixed_size=True)
+        super().__init__("bool", bound, leaf(OrderKind.BYTES, bound))
+        self.dtype = np.dtype("u1")
+        self.native_dtype = np.dtype("?")
+
+    def encode(self, value: bool | np.bool_) -> bytes:
+        if value is True:
+            return b"\x01"
+        if value is False:
+            return b"\x00"
+        if not isinstance(value, np.bool_):
+            self._wrong_type(value, "True or False; convert it with bool() first")
+        return b"\x01" if value else b"\x00"
+
+    def decode(self, data: Data) -> bool:
+        if data == b"\x01":
+            return True
+        if data != b"\x00":
+            self._corrupt(f"encoded as the byte 0 or 1, found {bytes(data[:4]).hex() or 'nothing'}")
+        return False
+
+    def _pack(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        if array.dtype.kind != "b":
+            self._refuse_dtype(array, "; array.astype(bool) converts it if every value but 0 is meant as True")
+        return array.astype(self.dtype)
+
+    def _unpack(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        if array.size and array.max() > 1:
+            index = int(np.argmax(array > 1))
+            self._corrupt(f"encoded as the byte 0 or 1, found {int(array[index])} at index {index}")
+        return array.astype(self.native_dtype)
+
+
+class UnitCodec(Codec[None]):
+    """None: no bytes at all."""
+
+    key_problem = UNIT_KEY_PROBLEM
+
+    def __init__(self) -> None:
+        bound = Bounded(0, is_fixed_size=False)
+        super().__init__("None", bound, leaf(OrderKind.BYTES, bound))
+
+    def encode(self, value: None) -> bytes:
+        if value is not None:
+            self._wrong_type(value, "nothing but None")
+        return b""
+
+    def decode(self, data: Data) -> None:
+        if len(data):
+            self._corrupt(f"encoded in no bytes at all, found {len(data)}")
+
+    def compare(self, a: None, b: None) -> int:  # noqa: ARG002 - there is one value
+        return 0
+
+
+u8 = Annotated[int, _UnsignedCodec(8, signed=False)]
+u16 = Annotated[int, _UnsignedCodec(16, signed=False)]
+u32 = Annotated[int, _UnsignedCodec(32, signed=False)]
+u64 = Annotated[int, _UnsignedCodec(64, signed=False)]
+u128 = Annotated[int, _WideCodec(128, signed=False)]
+i8 = Annotated[int, _SignedCodec(8, signed=True)]
+i16 = Annotated[int, _SignedCodec(16, signed=True)]
+i32 = Annotated[int, _SignedCodec(32, signed=True)]
+i64 = Annotated[int, _SignedCodec(64, signed=True)]
+i128 = Annotated[int, _WideCodec(128, signed=True)]
+f32 = Annotated[float, FloatCodec(32)]
+f64 = Annotated[float, FloatCodec(64)]
+
+BOOL = BoolCodec()
+UNIT = UnitCodec()

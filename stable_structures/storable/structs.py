@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: D102 - Codec says what encode, decode and compare do
+"""Classes as stored types: any class with `to_bytes`, `from_bytes` and `BOUND`, and dataclasses field by field.
+
+A dataclass under `@storable` is laid out like this (ours; the crate leaves it to its users):
+
+    fields in order: a fixed-size one raw; another with its size before it, 4 bytes big-endian; the last one without
+
+Its bound is the sum of the parts and of those sizes, or `Unbounded` where a part is; it is fixed where all parts are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from typing import Any, Final
+
+from ..errors import CorruptMemory, IncompatibleType
+from .base import Codec, Data, T, bytewise, python_order
+from .bound import Bound, Bounded, UnboundedType, sum_of_bounds
+from .compound import RowCodec
+from .order import Order, OrderKind, concatenation, leaf
+
+CODEC_ATTRIBUTE: Final = "__stable_codec__"
+"""Where a class keeps the codec that was made for it."""
+
+_SIZE_BYTES: Final = 4
+_NO_LESS: Final = vars(object)["__lt__"]
+PROTOCOL: Final = ("to_bytes", "from_bytes", "BOUND")
+
+
+class ClassCodec(Codec[T]):
+    """A user's class: `to_bytes(self)`, `from_bytes(data)` and `BOUND`; ordered by `<` unless `ORDER = "bytes"`."""
+
+    def __init__(self, cls: type[T]) -> None:
+        bound = _bound_of(cls)
+        in_bytes = _is_bytewise(cls)
+        super().__init__(cls.__qualname__, bound, leaf(OrderKind.BYTES, bound) if in_bytes else python_order(bound), cls)
+        self._class = cls
+        self._bytewise = in_bytes
+        self._from_bytes = cls.from_bytes  # type: ignore[attr-defined]
+        if not in_bytes and getattr(cls, "__lt__", None) is _NO_LESS:
+            self.key_problem = self.heap_problem = (
+                'it defines no order; define __lt__ (a total order), or set ORDER = "bytes" if its encodings compare as it does'
+            )
+
+    def encode(self, value: T) -> bytes:
+        if not isinstance(value, self._class):
+            self._wrong_type(value, f"instances of {self.name}")
+        data: object = value.to_bytes()  # type: ignore[attr-defined]
+        if type(data) is not bytes:
+            self._wrong_type(data, f"bytes from {self.name}.to_bytes()")
+        self._check_size(len(data), "shorten the value, or give the class a larger BOUND in a new structure")
+        return data
+
+    def decode(self, data: Data) -> T:
+        try:
+            value = self._from_bytes(bytes(data))
+        except CorruptMemory:
+            raise
+        except Exception as error:
+            rule = f"from_bytes() takes what to_bytes() gave; on {len(data)} bytes it raised {error!r}"
+            raise self._corruption(rule, "from_bytes() has a mistake") from error
+        if not isinstance(value, self._class):
+            self._wrong_type(value, f"an instance from {self.name}.from_bytes(); return it")
+        return value
+
+    def compare(self, a: T, b: T) -> int | None:
+        if self._bytewise:
+            return bytewise(self.encode(a), self.encode(b))
+        return super().compare(a, b)
+
+
+def missing_attributes(cls: type[Any]) -> list[str]:
+    """What a class lacks to be stored by `ClassCodec`."""
+    return [name for name in PROTOCOL if not hasattr(cls, name)]
+
+
+def _bound_of(cls: type[Any]) -> Bound:
+    bound = cls.BOUND
+    if not isinstance(bound, (Bounded, UnboundedType)):
+        raise IncompatibleType(f"{cls.__qualname__}.BOUND is {bound!r}; make it Unbounded or Bounded(max_size, is_fixed_size)")
+    return bound
+
+
+def _is_bytewise(cls: type[Any]) -> bool:
+    order = getattr(cls, "ORDER", "python")
+    if order not in ("bytes", "python"):
+        raise IncompatibleType(f'{cls.__qualname__}.ORDER is {order!r}; make it "bytes" (by encoding) or "python" (by <)')
+    return bool(order == "bytes")
+
+
+class StructCodec(RowCodec[T]):
+    """A dataclass, field by field; ordered by its fields as a tuple of them would be."""
+
+    def __init__(self, cls: type[T], fields: dict[str, Codec[Any]]) -> None:
+        parts = list(fields.values())
+        sizes = sum(_SIZE_BYTES for part in parts[:-1] if not part.bound.is_fixed_size)
+        bound = sum_of_bounds([part.bound for part in parts], sizes)
+        super().__init__(cls.__qualname__, bound, _order_of(bound, parts, sizes), cls, *fields.items(), fields=fields)
+        self._class = cls
+        self._names = tuple(fields)
+        self._steps = [(part.decode, part.bound.max_size if part.bound.is_fixed_size else None) for part in parts[:-1]]
+        self._last = parts[-1].decode
+        self._by_name = any(field.kw_only for field in dataclasses.fields(cls))  # type: ignore[arg-type]
+
+    def encode(self, value: T) -> bytes:
+        if type(value) is not self._class:
+            self._wrong_type(value, f"instances of {self.name} itself")
+        chunks = []
+        for name, part in self.fields.items():
+            data = part.encode(getattr(value, name))
+            if not part.bound.is_fixed_size:
+                chunks.append(len(data).to_bytes(_SIZE_BYTES, "big"))
+            chunks.append(data)
+        if not part.bound.is_fixed_size:
+            del chunks[-2]
+        return b"".join(chunks)
+
+    def decode(self, data: Data) -> T:
+        values = []
+        at = 0
+        for decode, fixed in self._steps:
+            size = fixed
+            if size is None:
+                size = int.from_bytes(data[at : at + _SIZE_BYTES], "big")
+                at += _SIZE_BYTES
+            if at + size > len(data):
+                self._corrupt(f"a field of {size} bytes at {at} ends inside the value, which has {len(data)} bytes")
+            values.append(decode(data[at : at + size]))
+            at += size
+        values.append(self._last(data[at:]))
+        return self._made(values)
+
+    def _made(self, values: list[Any]) -> T:
+        try:
+            return self._class(**dict(zip(self._names, values, strict=True))) if self._by_name else self._class(*values)
+        except CorruptMemory:
+            raise
+        except Exception as error:
+            rule = f"{self.name}() takes its stored fields; it raised {error!r}"
+            raise self._corruption(rule, "__post_init__() refuses what it took before") from error
+
+    def compare(self, a: T, b: T) -> int | None:
+        return self._compare_parts([getattr(a, name) for name in self._names], [getattr(b, name) for name in self._names])
+
+
+def _order_of(bound: Bound, parts: list[Codec[Any]], sizes: int) -> Order:
+    """Without sizes between them the fields lie as the C core can take apart; else Python compares."""
+    if sizes:
+        return python_order(bound)
+    order = concatenation([part.order for part in parts])
+    return python_order(bound) if order.kind is OrderKind.PYTHON else order
+
+
+def check_dataclass(cls: type[Any]) -> None:
+    """Raises `IncompatibleType` where a class is no dataclass that can be made again from its fields."""
+    name = cls.__qualname__
+    if not dataclasses.is_dataclass(cls) or "__dataclass_fields__" not in vars(cls):
+        raise IncompatibleType(f"@storable takes a dataclass, and {name} is none; write @storable above @dataclass above the class")
+    inherits = isinstance(getattr(cls, CODEC_ATTRIBUTE, None), StructCodec)
+    taken = [attribute for attribute in PROTOCOL if attribute in vars(cls) or (hasattr(cls, attribute) and not inherits)]
+    if taken:
+        raise IncompatibleType(f"{name} defines {', '.join(taken)} itself; leave out either those or @storable")
+    fields = [field.name for field in dataclasses.fields(cls)]
+    if not fields:
+        raise IncompatibleType(f"{name} has no fields, so there is nothing to store; use None (unit) instead")
+    not_given = {field.name for field in dataclasses.fields(cls) if not field.init}
+    odd = sorted(not_given | (set(inspect.signature(cls).parameters) ^ set(fields)))
+    if odd:
+        raise IncompatibleType(f"{name} cannot be made from its fields alone, because of {', '.join(odd)}; use plain fields with init=True")
