@@ -14,7 +14,7 @@
 
 #include <stdlib.h>
 
-#include "result.h"
+#include "answer.h"
 
 #define MAGIC "SCL"
 #define VERSION 1
@@ -94,31 +94,30 @@ int ss_cell_detach(ss_cell *cell) {
 
 /* ---- value ---- */
 
-/* The value to the caller's result buffer. */
-static int answer(const ss_memory *memory, uint64_t *size) {
-    int status = read_header(memory, size);
-    if (status != SS_OK) return status;
-    uint8_t *room = ss_result_room((size_t)*size);
-    return room == NULL ? SS_NO_HEAP : ss_memory_read(memory, AT_VALUE, room, *size);
+static int read_value(const ss_memory *memory, ss_answer *answer) {
+    uint64_t size;
+    int status = read_header(memory, &size);
+    return status == SS_OK ? ss_answer_read(answer, memory, AT_VALUE, size) : status;
 }
 
 int64_t ss_cell_get(ss_cell *cell) {
-    uint64_t size = 0;
+    ss_answer answer = {0};
     int status = ss_handle_enter_read(&cell->handle);
     if (status != SS_OK) return status;
-    status = answer(cell->handle.memory, &size);
+    status = read_value(cell->handle.memory, &answer);
     ss_leave_read(cell->handle.memory);
-    return ss_result_size(status, size);
+    return ss_answer_give(&answer, status);
 }
 
 int64_t ss_cell_set(ss_cell *cell, const uint8_t *bytes, uint64_t size) {
-    uint64_t old = 0;
+    ss_answer old = {0};
     int status = accept(size);
     if (status == SS_OK) status = ss_handle_enter_write(&cell->handle);
     if (status != SS_OK) return status;
-    status = answer(cell->handle.memory, &old);
+    status = read_value(cell->handle.memory, &old);
     if (status == SS_OK) status = write_value(cell->handle.memory, bytes, size);
-    return ss_result_size(ss_leave_write(cell->handle.memory, status), old);
+    status = ss_leave_write(cell->handle.memory, status);
+    return ss_answer_give(&old, status);
 }
 
 int ss_cell_put(ss_cell *cell, const uint8_t *bytes, uint64_t size) {

@@ -21,7 +21,6 @@
 #include "slots.h"
 
 #include "ints.h"
-#include "result.h"
 
 #define VERSION 1
 
@@ -55,6 +54,7 @@ static int too_long(const ss_slots *slots, uint64_t length, uint64_t bytes, uint
 /* S2: the start of the last slot and the part of it that must be there. */
 static int check_length(const ss_slots *slots, uint64_t length) {
     uint64_t pages, start, needed = slots->fixed ? slots->slot : slots->size_bytes;
+    if (length > INT64_MAX) return ss_fail(SS_CORRUPT, "length", AT_LENGTH, length, INT64_MAX);
     if (length == 0 || slots->slot == 0) return SS_OK;
     int status = ss_memory_size(slots->handle.memory, &pages);
     if (status != SS_OK) return status;
@@ -174,13 +174,10 @@ int ss_slots_view(const ss_slots *slots, uint64_t index, ss_scratch *scratch, ss
     return status;
 }
 
-int64_t ss_slots_answer(const ss_slots *slots, uint64_t index) {
-    uint64_t address, size = 0;
+int ss_slots_answer(const ss_slots *slots, uint64_t index, ss_answer *answer) {
+    uint64_t address, size;
     int status = ss_slots_find(slots, index, &address, &size);
-    if (status != SS_OK) return status;
-    uint8_t *room = ss_result_room((size_t)size);
-    if (room == NULL) return SS_NO_HEAP;
-    return ss_result_size(ss_memory_read(slots->handle.memory, address, room, size), size);
+    return status == SS_OK ? ss_answer_read(answer, slots->handle.memory, address, size) : status;
 }
 
 int ss_slots_accept(const ss_slots *slots, uint64_t size) {
@@ -207,7 +204,7 @@ int ss_slots_store(ss_slots *slots, uint64_t index, const uint8_t *bytes, uint64
 int ss_slots_demand_int(const ss_slots *slots) {
     uint32_t size = slots->max_size;
     if (SS_LIKELY(slots->fixed && size <= 8 && size != 0 && (size & (size - 1)) == 0)) return SS_OK;
-    return ss_fail(SS_ARGUMENT, "the elements are no integers of 1, 2, 4 or 8 bytes", 0, size, 8);
+    return ss_fail(SS_INCOMPATIBLE, "the elements are no integers of 1, 2, 4 or 8 bytes", 0, size, 8);
 }
 
 int ss_slots_accept_int(const ss_slots *slots, uint64_t value) {

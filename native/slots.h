@@ -7,6 +7,7 @@
 #ifndef SS_SLOTS_H
 #define SS_SLOTS_H
 
+#include "answer.h"
 #include "structure.h"
 
 #define SS_SLOTS_START UINT64_C(64)
@@ -45,8 +46,7 @@ static inline uint64_t ss_slots_data(const ss_slots *slots, uint64_t index) {
 /* Where the bytes of an element lie, inside the memory, and how many. SS_CORRUPT where the size breaks the rules. */
 int ss_slots_find(const ss_slots *slots, uint64_t index, uint64_t *address, uint64_t *size);
 int ss_slots_view(const ss_slots *slots, uint64_t index, ss_scratch *scratch, ss_element *element);
-/* The element to the caller's result buffer. */
-int64_t ss_slots_answer(const ss_slots *slots, uint64_t index);
+int ss_slots_answer(const ss_slots *slots, uint64_t index, ss_answer *answer);
 
 /* SS_BOUND_EXCEEDED unless an element may have this size. */
 int ss_slots_accept(const ss_slots *slots, uint64_t size);
@@ -55,7 +55,7 @@ int ss_slots_ensure(ss_slots *slots, uint64_t index, uint64_t size);
 /* Writes size and bytes; the rest of the slot stays. The memory reaches over them. */
 int ss_slots_store(ss_slots *slots, uint64_t index, const uint8_t *bytes, uint64_t size);
 
-/* Fixed elements of 1, 2, 4 or 8 bytes as integers. SS_ARGUMENT where the slots are not of that kind. */
+/* Fixed elements of 1, 2, 4 or 8 bytes as integers. SS_INCOMPATIBLE where the slots are not of that kind. */
 int ss_slots_demand_int(const ss_slots *slots);
 /* SS_BOUND_EXCEEDED where the value needs more bytes than the element has. */
 int ss_slots_accept_int(const ss_slots *slots, uint64_t value);

@@ -62,11 +62,12 @@ static int leave_write(ss_vec *vec, int status) {
     return ss_leave_write(vec->slots.handle.memory, status);
 }
 
-uint64_t ss_vec_len(ss_vec *vec) {
-    uint64_t length = 0;
+int64_t ss_vec_length(ss_vec *vec) {
+    uint64_t length;
     int status = enter_read(vec, &length);
-    if (status == SS_OK) leave_read(vec);
-    return ss_result_number(status, length);
+    if (status != SS_OK) return status;
+    leave_read(vec);
+    return (int64_t)length;
 }
 
 uint64_t ss_vec_changes(ss_vec *vec) {
@@ -87,8 +88,8 @@ int ss_vec_clear(ss_vec *vec) {
 
 /* Only elements without any bytes can be so many. */
 static int check_count(uint64_t length, uint64_t count) {
-    uint64_t sum;
-    return ss_add(length, count, &sum) ? SS_OK : ss_fail(SS_OUT_OF_MEMORY, "a length has 64 bits", 0, count, UINT64_MAX - length);
+    uint64_t limit = INT64_MAX - length;
+    return count <= limit ? SS_OK : ss_fail(SS_OUT_OF_MEMORY, "elements that a length can count", 0, count, limit);
 }
 
 static int check_index(uint64_t index, uint64_t length) {
@@ -110,22 +111,25 @@ int ss_vec_push(ss_vec *vec, const uint8_t *bytes, uint64_t size) {
 }
 
 int64_t ss_vec_get(ss_vec *vec, uint64_t index) {
+    ss_answer answer = {0};
     uint64_t length;
     int status = enter_read(vec, &length);
     if (status != SS_OK) return status;
-    int64_t answer = index < length ? ss_slots_answer(&vec->slots, index) : SS_NO_VALUE;
+    status = index < length ? ss_slots_answer(&vec->slots, index, &answer) : SS_ABSENT;
     leave_read(vec);
-    return answer;
+    return ss_answer_give(&answer, status);
 }
 
 int64_t ss_vec_pop(ss_vec *vec) {
+    ss_answer answer = {0};
     uint64_t length;
     int status = enter_write(vec, &length);
     if (status != SS_OK) return status;
     if (length == 0) return ss_result_size(ss_leave_write(vec->slots.handle.memory, SS_ABSENT), 0);
-    int64_t answer = ss_slots_answer(&vec->slots, length - 1);
-    status = leave_write(vec, answer < 0 ? (int)answer : ss_slots_set_length(&vec->slots, length - 1));
-    return ss_result_size(status, (uint64_t)answer);
+    status = ss_slots_answer(&vec->slots, length - 1, &answer);
+    if (status == SS_OK) status = ss_slots_set_length(&vec->slots, length - 1);
+    status = leave_write(vec, status);
+    return ss_answer_give(&answer, status);
 }
 
 int ss_vec_set(ss_vec *vec, uint64_t index, const uint8_t *bytes, uint64_t size) {
@@ -194,7 +198,7 @@ int ss_vec_set_int(ss_vec *vec, uint64_t index, uint64_t value) {
 /* ---- many ---- */
 
 static int demand_fixed(const ss_vec *vec) {
-    return vec->slots.fixed ? SS_OK : ss_fail(SS_ARGUMENT, "the elements have no fixed size", 0, 0, 0);
+    return vec->slots.fixed ? SS_OK : ss_fail(SS_INCOMPATIBLE, "the elements have no fixed size", 0, 0, 0);
 }
 
 /* Only the last of the new elements decides the size of the memory. */
@@ -293,18 +297,19 @@ static int measure(const ss_slots *slots, uint64_t start, uint64_t stop, uint64_
 
 int64_t ss_vec_export_var(ss_vec *vec, uint64_t start, uint64_t stop, uint64_t *ends) {
     const ss_slots *slots = &vec->slots;
+    ss_answer answer = {0};
     uint64_t total = 0, done = 0;
     int status = enter_range(vec, start, stop);
     if (status != SS_OK) return status;
     status = measure(slots, start, stop, ends, &total);
-    uint8_t *room = status == SS_OK ? ss_result_room((size_t)total) : NULL;
+    uint8_t *room = status == SS_OK ? ss_answer_room(&answer, slots->handle.memory, total) : NULL;
     if (status == SS_OK && room == NULL) status = SS_NO_HEAP;
     for (uint64_t i = start; i < stop && status == SS_OK; i++) {
         status = ss_memory_read(slots->handle.memory, ss_slots_data(slots, i), room + done, ends[i - start] - done);
         done = ends[i - start];
     }
     leave_read(vec);
-    return ss_result_size(status, total);
+    return ss_answer_give(&answer, status);
 }
 
 int ss_vec_export_ints(ss_vec *vec, uint64_t start, uint64_t stop, void *native, uint64_t bias) {

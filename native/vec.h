@@ -2,7 +2,7 @@
 /* A growable array of elements of bounded size.
  *
  * Bytes lane: any element, encoded. Integer lane (_int, _ints): elements of fixed size 1, 2, 4 or 8 as big-endian
- * unsigned integers; SS_ARGUMENT on any other vec. Answers in bytes and in numbers follow result.h. The bulk functions
+ * unsigned integers; SS_INCOMPATIBLE on any other vec. Answers in bytes and in numbers follow result.h. The bulk functions
  * write all or nothing, and the same bytes as a loop.
  */
 #ifndef SS_VEC_H
@@ -18,7 +18,8 @@ void ss_vec_free(ss_vec *vec);
 /* Gives the memory up; the vec answers SS_CLOSED from now on. */
 int ss_vec_detach(ss_vec *vec);
 
-uint64_t ss_vec_len(ss_vec *vec);
+/* Elements, or a negative status. */
+int64_t ss_vec_length(ss_vec *vec);
 /* A number that differs after the vec may have changed. */
 uint64_t ss_vec_changes(ss_vec *vec);
 int ss_vec_clear(ss_vec *vec);
