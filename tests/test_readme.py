@@ -38,6 +38,6 @@ def test_commands_marked_as_runnable_succeed(command, tmp_path):
     subprocess.run([shutil.which("bash"), "-euo", "pipefail", "-c", command], cwd=tmp_path, env={**os.environ, "PATH": path}, check=True)
 
 
-@pytest.mark.parametrize("name", ["install", "test"])
+@pytest.mark.parametrize("name", ["install", "test", "develop"])
 def test_the_commands_that_ci_takes_from_the_readme_are_there(name):
     assert len(blocks(f"bash {name}")) == 1
