@@ -35,7 +35,6 @@ static void note_raw_write(ss_memory *memory) {
 int ss_access_write(ss_memory *memory, uint64_t offset, const void *from, uint64_t length) {
     int status = ss_enter_write(memory);
     if (status != SS_OK) return status;
-    ss_undo_begin(memory);
     note_raw_write(memory);
     return ss_leave_write(memory, ss_memory_write(memory, offset, from, length));
 }
@@ -43,7 +42,6 @@ int ss_access_write(ss_memory *memory, uint64_t offset, const void *from, uint64
 int ss_access_write_growing(ss_memory *memory, uint64_t offset, const void *from, uint64_t length) {
     int status = ss_enter_write(memory);
     if (status != SS_OK) return status;
-    ss_undo_begin(memory);
     note_raw_write(memory);
     return ss_leave_write(memory, ss_memory_write_growing(memory, offset, from, length));
 }
@@ -63,4 +61,8 @@ const uint8_t *ss_access_base(ss_memory *memory, uint64_t *bytes) {
 
 uint64_t ss_access_reserved_pages(const ss_memory *memory) {
     return memory->kind == SS_FLAT ? memory->root->reserved / SS_PAGE_SIZE : 0;
+}
+
+const uint64_t *ss_access_generation(const ss_memory *memory) {
+    return &memory->root->generation;
 }

@@ -16,6 +16,8 @@ int ss_access_write_growing(ss_memory *memory, uint64_t offset, const void *from
 /* First byte of a flat memory, *bytes of them; NULL (failure recorded) for the other kinds and after a close. The address
  * holds until the memory is freed; more bytes follow it when the memory grows. */
 const uint8_t *ss_access_base(ss_memory *memory, uint64_t *bytes);
+/* The root's generation (memory.h); valid while the memory lives, to be read without the lock. */
+const uint64_t *ss_access_generation(const ss_memory *memory);
 /* Pages for which a flat memory has address space; 0 for the other kinds. */
 uint64_t ss_access_reserved_pages(const ss_memory *memory);
 

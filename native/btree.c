@@ -737,7 +737,7 @@ static int check_key(const ss_btree *tree, ss_span key) {
     return check_bound_of(tree->key, key, "largest encoded key", "size of a fixed-size key");
 }
 
-static int get(ss_btree *tree, ss_span key, enum ss_answer answer, uint64_t *answered) {
+static int get(ss_btree *tree, ss_span key, enum ss_answer_kind answer, uint64_t *answered) {
     ss_node node;
     uint32_t index;
     int status = ss_btree_begin_read(tree);
@@ -750,7 +750,7 @@ static int get(ss_btree *tree, ss_span key, enum ss_answer answer, uint64_t *ans
     return end_read(tree, status);
 }
 
-static int insert(ss_btree *tree, ss_span key, ss_span value, enum ss_answer answer, uint64_t *answered) {
+static int insert(ss_btree *tree, ss_span key, ss_span value, enum ss_answer_kind answer, uint64_t *answered) {
     int status = ss_btree_begin_write(tree);
     if (status != SS_OK) return status;
     tree->answer = answer;
@@ -760,7 +760,7 @@ static int insert(ss_btree *tree, ss_span key, ss_span value, enum ss_answer ans
     return end_write(tree, status);
 }
 
-static int remove_key(ss_btree *tree, ss_span key, enum ss_answer answer, uint64_t *answered) {
+static int remove_key(ss_btree *tree, ss_span key, enum ss_answer_kind answer, uint64_t *answered) {
     int status = ss_btree_begin_write(tree);
     if (status != SS_OK) return status;
     tree->answer = answer;

@@ -168,7 +168,7 @@ static int check_reached(walk *w, uint64_t end) {
 
 static int check_allocator(walk *w) {
     ss_allocator allocator;
-    uint64_t end;
+    uint64_t end = SS_FIRST_CHUNK;
     int status = ss_allocator_load(w->tree->space.memory, w->tree->space.page_size, &allocator);
     if (status == SS_OK && allocator.allocated != w->allocated) {
         status = note(w, broken("the number of allocated chunks counts them", SS_ALLOCATOR_OFFSET, allocator.allocated, w->allocated));

@@ -13,7 +13,7 @@
 enum { SS_BTREE_HEADER = 28 };
 
 /* What an operation gives back. */
-enum ss_answer { SS_ANSWER_NONE, SS_ANSWER_NUMBER, SS_ANSWER_BYTES, SS_ANSWER_ENTRY };
+enum ss_answer_kind { SS_ANSWER_NONE, SS_ANSWER_NUMBER, SS_ANSWER_BYTES, SS_ANSWER_ENTRY };
 
 struct ss_btree {
     ss_handle handle; /* first: the owner of the claim */
@@ -24,7 +24,7 @@ struct ss_btree {
     /* The header as read at the beginning of the running operation. */
     uint64_t root, length;
     uint64_t seen_pages, seen_page_size; /* what space.most_pages was computed from */
-    enum ss_answer answer;
+    enum ss_answer_kind answer;
     uint64_t answered; /* the number, or the size of the bytes */
 };
 

@@ -223,15 +223,15 @@ static int collect(ss_cursor *cursor, int part, ss_span span, uint32_t int_size)
 
 static int collect_entry(ss_cursor *cursor, ss_node *node, uint32_t index, int want) {
     ss_btree *tree = cursor->tree;
-    ss_span span;
+    ss_span span = {NULL, 0};
     int status = SS_OK;
     if (want & SS_WANT_KEYS) {
         status = ss_node_key(&tree->space, node, index, &span);
-        if (status == SS_OK) status = collect(cursor, 0, span, tree->key_int);
+        if (status == SS_OK) status = collect(cursor, 0, span, want & SS_WANT_KEY_NUMBERS ? tree->key_int : 0);
     }
     if (status == SS_OK && (want & SS_WANT_VALUES)) {
         status = ss_node_value(&tree->space, node, index, &span);
-        if (status == SS_OK) status = collect(cursor, 1, span, tree->value_int);
+        if (status == SS_OK) status = collect(cursor, 1, span, want & SS_WANT_VALUE_NUMBERS ? tree->value_int : 0);
     }
     return status;
 }
@@ -279,6 +279,12 @@ static int begin(ss_cursor *cursor) {
     if (status != SS_OK || cursor->changes == ss_handle_changes(&cursor->tree->handle)) return status;
     ss_leave_read(cursor->tree->handle.memory);
     return ss_fail(SS_CHANGED, NULL, 0, 0, 0);
+}
+
+int ss_cursor_valid(ss_cursor *cursor) {
+    int status = begin(cursor);
+    if (status == SS_OK) ss_leave_read(cursor->tree->handle.memory);
+    return status;
 }
 
 /* The answer of ss_cursor_next, from the rows. */

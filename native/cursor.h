@@ -24,7 +24,8 @@ enum ss_stop {
     SS_BEFORE = 2   /* keys < stop */
 };
 
-enum ss_want { SS_WANT_KEYS = 1, SS_WANT_VALUES = 2 };
+/* Numbers are for parts whose type is an unsigned big-endian integer of 1, 2, 4 or 8 bytes. */
+enum ss_want { SS_WANT_KEYS = 1, SS_WANT_VALUES = 2, SS_WANT_KEY_NUMBERS = 4, SS_WANT_VALUE_NUMBERS = 8 };
 
 /* Encoded ends; `start` and `stop` are copied. Keys outside the bound of their type are allowed as ends. O(log n). */
 int ss_cursor_open(ss_btree *tree, int from, const uint8_t *start, uint64_t start_size, int to, const uint8_t *stop,
@@ -37,6 +38,9 @@ void ss_cursor_free(ss_cursor *cursor);
  *     key bytes · value bytes
  * What is not wanted is left out. n is 0 at the end. O(n). */
 int64_t ss_cursor_next(ss_cursor *cursor, uint64_t most, uint64_t most_bytes, int want, int back);
+
+/* SS_OK, or why the cursor is of no use any more: SS_CHANGED, SS_CLOSED. */
+int ss_cursor_valid(ss_cursor *cursor);
 
 /* Passes over at most n entries without looking at them; answers how many there were, or a negative status. */
 int64_t ss_cursor_skip(ss_cursor *cursor, uint64_t n, int back);

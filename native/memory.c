@@ -222,6 +222,7 @@ static int close_root(ss_root *root, bool last) {
     if (status != SS_TRANSACTION) {
         root->closed = true;
         root->epoch++;
+        root->generation++;
     }
     unlock_root(root);
     return status;
@@ -319,6 +320,7 @@ int ss_leave_write(ss_memory *memory, int status) {
         status = root->storage_ops->end(root->storage, status);
     }
     root->writing = false;
+    root->generation++;
     ss_leave_read(memory);
     return status;
 }

@@ -97,6 +97,8 @@ struct ss_root {
     bool writing;                 /* between ss_enter_write and ss_leave_write */
     /* Counts what makes cached knowledge stale: rollbacks and raw writes. */
     uint64_t epoch;
+    /* Moves with every operation that may have changed anything on this root: a cheap hint for iterators. */
+    uint64_t generation;
     uint64_t pages, max_pages;
     uint8_t *base;                /* flat: first byte; the reservation is `reserved` bytes */
     uint64_t reserved;            /* bytes of address space from base on */

@@ -397,7 +397,7 @@ int ss_node_value_size(ss_space *space, ss_node *node, uint32_t index, uint64_t 
 }
 
 int ss_node_child(ss_space *space, ss_node *node, uint32_t index, uint64_t *child) {
-    ss_span span;
+    ss_span span = {NULL, 0};
     int status = read_run(space, node, node->children_at + (uint64_t)index * CHILD_SIZE, CHILD_SIZE, &span);
     if (status == SS_OK) *child = ss_get64(span.at);
     return status;
@@ -440,7 +440,7 @@ int ss_node_search(ss_space *space, ss_node *node, ss_span key, uint32_t *index,
     }
     while (low < high) {
         uint32_t middle = (low + high) / 2;
-        ss_span there;
+        ss_span there = {NULL, 0};
         int answer, status = ss_node_key(space, node, middle, &there);
         if (status == SS_OK) status = ss_order_compare(space->order, there.at, there.size, key.at, key.size, &answer);
         if (status != SS_OK) return status;

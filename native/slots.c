@@ -186,8 +186,29 @@ int ss_slots_accept(const ss_slots *slots, uint64_t size) {
     return ss_fail(SS_BOUND_EXCEEDED, rule, 0, size, slots->max_size);
 }
 
+int ss_slots_accept_all(const ss_slots *slots, const uint64_t *ends, uint64_t count) {
+    uint64_t start = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        if (ends[i] < start) return ss_fail(SS_ARGUMENT, "ends of elements never fall", 0, ends[i], start);
+        int status = ss_slots_accept(slots, ends[i] - start);
+        if (status != SS_OK) return status;
+        start = ends[i];
+    }
+    return SS_OK;
+}
+
+int ss_slots_demand_fixed(const ss_slots *slots) {
+    return slots->fixed ? SS_OK : ss_fail(SS_INCOMPATIBLE, "the elements have no fixed size", 0, 0, 0);
+}
+
+int ss_slots_reserve(ss_slots *slots, uint64_t length, uint64_t count, uint64_t last_size) {
+    uint64_t limit = INT64_MAX - length, bytes;
+    bool fits = count <= limit && !__builtin_mul_overflow(count, slots->slot, &bytes) && bytes <= SS_SLOTS_LIMIT;
+    if (!fits) return ss_fail(SS_OUT_OF_MEMORY, "elements that any memory can hold", 0, count, limit);
+    return ss_slots_ensure(slots, length + count - 1, last_size);
+}
+
 int ss_slots_ensure(ss_slots *slots, uint64_t index, uint64_t size) {
-    /* An index up to the length keeps far from 2^64, except where slots have no bytes at all. */
     return ss_memory_ensure(slots->handle.memory, ss_slots_data(slots, index) + size);
 }
 

@@ -50,6 +50,12 @@ int ss_slots_answer(const ss_slots *slots, uint64_t index, ss_answer *answer);
 
 /* SS_BOUND_EXCEEDED unless an element may have this size. */
 int ss_slots_accept(const ss_slots *slots, uint64_t size);
+int ss_slots_accept_all(const ss_slots *slots, const uint64_t *ends, uint64_t count);
+/* SS_INCOMPATIBLE unless the elements have a fixed size. */
+int ss_slots_demand_fixed(const ss_slots *slots);
+/* Makes room for `count` more elements, at least one, the last of `last_size` bytes: that one alone decides how far the
+ * memory must reach. */
+int ss_slots_reserve(ss_slots *slots, uint64_t length, uint64_t count, uint64_t last_size);
 /* Makes the memory reach over an element of `size` bytes at `index`. */
 int ss_slots_ensure(ss_slots *slots, uint64_t index, uint64_t size);
 /* Writes size and bytes; the rest of the slot stays. The memory reaches over them. */

@@ -58,7 +58,7 @@ static void leave_read(ss_vec *vec) {
 }
 
 static int leave_write(ss_vec *vec, int status) {
-    if (status >= 0) vec->slots.handle.changes++;
+    if (status == SS_OK) vec->slots.handle.changes++;
     return ss_leave_write(vec->slots.handle.memory, status);
 }
 
@@ -86,19 +86,12 @@ int ss_vec_clear(ss_vec *vec) {
 
 /* ---- one element ---- */
 
-/* Only elements without any bytes can be so many. */
-static int check_count(uint64_t length, uint64_t count) {
-    uint64_t limit = INT64_MAX - length;
-    return count <= limit ? SS_OK : ss_fail(SS_OUT_OF_MEMORY, "elements that a length can count", 0, count, limit);
-}
-
 static int check_index(uint64_t index, uint64_t length) {
     return index < length ? SS_OK : ss_fail(SS_OUT_OF_BOUNDS, "index of an element", 0, index, length);
 }
 
 static int append(ss_slots *slots, uint64_t length, const uint8_t *bytes, uint64_t size) {
-    int status = check_count(length, 1);
-    if (status == SS_OK) status = ss_slots_ensure(slots, length, size);
+    int status = ss_slots_reserve(slots, length, 1, size);
     if (status == SS_OK) status = ss_slots_store(slots, length, bytes, size);
     return status == SS_OK ? ss_slots_set_length(slots, length + 1) : status;
 }
@@ -197,52 +190,27 @@ int ss_vec_set_int(ss_vec *vec, uint64_t index, uint64_t value) {
 
 /* ---- many ---- */
 
-static int demand_fixed(const ss_vec *vec) {
-    return vec->slots.fixed ? SS_OK : ss_fail(SS_INCOMPATIBLE, "the elements have no fixed size", 0, 0, 0);
-}
-
-/* Only the last of the new elements decides the size of the memory. */
-static int reserve(ss_slots *slots, uint64_t length, uint64_t count, uint64_t last_size) {
-    int status = check_count(length, count);
-    uint64_t bytes;
-    if (status == SS_OK && (__builtin_mul_overflow(count, slots->slot, &bytes) || bytes > SS_SLOTS_LIMIT)) {
-        return ss_fail(SS_OUT_OF_MEMORY, "elements that any memory can hold", 0, count, SS_SLOTS_LIMIT / slots->slot);
-    }
-    return status == SS_OK ? ss_slots_ensure(slots, length + count - 1, last_size) : status;
-}
-
 int ss_vec_extend(ss_vec *vec, const uint8_t *data, uint64_t count) {
     ss_slots *slots = &vec->slots;
     uint64_t length;
-    int status = demand_fixed(vec);
+    int status = ss_slots_demand_fixed(&vec->slots);
     if (status == SS_OK) status = enter_write(vec, &length);
     if (status != SS_OK) return status;
     if (count == 0) return ss_leave_write(slots->handle.memory, SS_OK);
-    status = reserve(slots, length, count, slots->max_size);
+    status = ss_slots_reserve(slots, length, count, slots->max_size);
     if (status == SS_OK) status = ss_slots_store_run(slots, length, data, count);
     if (status == SS_OK) status = ss_slots_set_length(slots, length + count);
     return leave_write(vec, status);
 }
 
-static int accept_all(const ss_slots *slots, const uint64_t *ends, uint64_t count) {
-    uint64_t start = 0;
-    for (uint64_t i = 0; i < count; i++) {
-        if (ends[i] < start) return ss_fail(SS_ARGUMENT, "ends of elements never fall", 0, ends[i], start);
-        int status = ss_slots_accept(slots, ends[i] - start);
-        if (status != SS_OK) return status;
-        start = ends[i];
-    }
-    return SS_OK;
-}
-
 int ss_vec_extend_var(ss_vec *vec, const uint8_t *data, const uint64_t *ends, uint64_t count) {
     ss_slots *slots = &vec->slots;
     uint64_t length, start = 0;
-    int status = accept_all(slots, ends, count);
+    int status = ss_slots_accept_all(slots, ends, count);
     if (status == SS_OK) status = enter_write(vec, &length);
     if (status != SS_OK) return status;
     if (count == 0) return ss_leave_write(slots->handle.memory, SS_OK);
-    status = reserve(slots, length, count, ends[count - 1] - (count > 1 ? ends[count - 2] : 0));
+    status = ss_slots_reserve(slots, length, count, ends[count - 1] - (count > 1 ? ends[count - 2] : 0));
     for (uint64_t i = 0; i < count && status == SS_OK; i++) {
         status = ss_slots_store(slots, length + i, data + start, ends[i] - start);
         start = ends[i];
@@ -258,7 +226,7 @@ int ss_vec_extend_ints(ss_vec *vec, const void *native, uint64_t count, uint64_t
     if (status == SS_OK) status = enter_write(vec, &length);
     if (status != SS_OK) return status;
     if (count == 0) return ss_leave_write(slots->handle.memory, SS_OK);
-    status = reserve(slots, length, count, slots->max_size);
+    status = ss_slots_reserve(slots, length, count, slots->max_size);
     if (status == SS_OK) status = ss_slots_store_ints(slots, length, native, count, bias);
     if (status == SS_OK) status = ss_slots_set_length(slots, length + count);
     return leave_write(vec, status);
@@ -274,7 +242,7 @@ static int enter_range(ss_vec *vec, uint64_t start, uint64_t stop) {
 }
 
 int ss_vec_export(ss_vec *vec, uint64_t start, uint64_t stop, uint8_t *to) {
-    int status = demand_fixed(vec);
+    int status = ss_slots_demand_fixed(&vec->slots);
     if (status == SS_OK) status = enter_range(vec, start, stop);
     if (status != SS_OK) return status;
     status = ss_slots_read_run(&vec->slots, start, to, stop - start);

@@ -12,3 +12,7 @@ if _sys.byteorder != "little" or _sys.maxsize < 2**63 - 1 or not _sys.platform.s
 
 # In a checkout after a plain `pip install .`, `python -m` finds this directory first, and the compiled module is in the installed one.
 __path__ = _extend_path(__path__, __name__)
+
+from .btreemap import StableBTreeMap
+from .memory import MAX_PAGES, PAGE_SIZE, Memory, RestrictedMemory, StableMemory
+from .storable import u64

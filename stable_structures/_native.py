@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The border to the C core: the only module that imports `ffi` and `lib`.
+
+Functions of the core are used by their C names (`native.lib_name(...)` is spelled `native.call.ss_vec_push(...)`); hot
+paths bind them once. Every status passes through `check` or `fail`, the one place that makes an exception of it.
+Handles are released by cffi when the last reference to them goes; the core counts references between handles, so the
+order does not matter.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import numpy as np
+
+from . import errors
+from ._core import ffi, lib
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy.typing as npt
+
+    from .storable import Codec
+
+call: Final[Any] = lib
+"""The functions of the core, by their C names."""
+
+NULL: Final[Any] = ffi.NULL
+PAGE_SIZE: Final[int] = lib.SS_PAGE_SIZE
+MAX_PAGES: Final[int] = lib.SS_MAX_PAGES
+NO_VALUE: Final[int] = lib.SS_NO_VALUE
+NO_NUMBER: Final[int] = lib.SS_NO_NUMBER
+ASK: Final[int] = lib.SS_ASK
+
+_EXCEPTIONS: Final[dict[int, type[Exception]]] = {
+    lib.SS_OUT_OF_BOUNDS: errors.OutOfBounds,
+    lib.SS_OUT_OF_MEMORY: errors.OutOfMemory,
+    lib.SS_NO_HEAP: errors.OutOfMemory,
+    lib.SS_BOUND_EXCEEDED: errors.BoundExceeded,
+    lib.SS_INCOMPATIBLE: errors.IncompatibleType,
+    lib.SS_CORRUPT: errors.CorruptMemory,
+    lib.SS_BAD_MAGIC: errors.BadMagic,
+    lib.SS_BAD_VERSION: errors.UnsupportedVersion,
+    lib.SS_IN_USE: errors.MemoryInUse,
+    lib.SS_CLOSED: errors.Closed,
+    lib.SS_READ_ONLY: errors.ReadOnly,
+    lib.SS_LOCKED: errors.Locked,
+    lib.SS_COMMIT_UNKNOWN: errors.CommitUnknown,
+    lib.SS_WAL_CORRUPT: errors.WalCorrupt,
+    lib.SS_REENTRANT: errors.MemoryInUse,
+    lib.SS_CHANGED: RuntimeError,
+    lib.SS_SYSTEM: OSError,
+    lib.SS_ARGUMENT: ValueError,
+    lib.SS_TRANSACTION: errors.MemoryInUse,
+    lib.SS_UNORDERED: errors.IncompatibleType,
+}
+
+_HINTS: Final[dict[int, str]] = {
+    lib.SS_OUT_OF_BOUNDS: "check the offset against the size, or grow the memory first",
+    lib.SS_OUT_OF_MEMORY: "nothing was changed; give the memory a larger max_pages, free disk space, or remove entries",
+    lib.SS_BOUND_EXCEEDED: "nothing was written; use a type with a larger bound, or an unbounded one",
+    lib.SS_INCOMPATIBLE: "open it with the types that it was written with",
+    lib.SS_CORRUPT: "nothing was changed; run check(), and restore a backup or salvage what is readable",
+    lib.SS_BAD_MAGIC: "open the structure that is there, or use .new(memory) to overwrite it",
+    lib.SS_BAD_VERSION: "it was written by a newer library or is damaged; use a newer stable_structures",
+    lib.SS_IN_USE: "use the live structure, or release it with into_memory() first",
+    lib.SS_CLOSED: "open the memory again and make a new structure on it",
+    lib.SS_READ_ONLY: 'open the memory with mode="r+"',
+    lib.SS_LOCKED: "close the other handle first, or open with mode='r'",
+    lib.SS_REENTRANT: "a key comparison or a memory callback must not use the memory that it serves",
+    lib.SS_CHANGED: "make a new iterator, or collect what to change first, as in list(m.keys())",
+    lib.SS_UNORDERED: "use keys with a total order",
+}
+
+_pending = threading.local()
+
+
+def _keep(_kind: object, error: BaseException, _traceback: object) -> int:
+    """Keeps what a callback raised, for the operation that it failed."""
+    _pending.error = error
+    return int(lib.SS_CALLBACK)
+
+
+def _message(status: int, operation: str) -> str:
+    failure = lib.ss_last_failure()
+    text = ffi.string(lib.ss_status_text(status)).decode()
+    if failure.status != status:
+        return f"{operation}: {text}"
+    if failure.rule != ffi.NULL:
+        text += f" ({ffi.string(failure.rule).decode()})"
+    if failure.address or failure.number or failure.limit:
+        text += f": at byte {failure.address:#x}, {failure.number} against {failure.limit}"
+    hint = _HINTS.get(status)
+    return f"{operation}: {text}; {hint}" if hint else f"{operation}: {text}"
+
+
+def _exception(status: int, operation: str) -> BaseException:
+    if status == lib.SS_CALLBACK:
+        error: BaseException = _pending.__dict__.pop("error", None) or errors.StableError(_message(status, operation))
+        return error
+    kind = _EXCEPTIONS.get(status, errors.StableError)
+    failure = lib.ss_last_failure()
+    if kind is OSError:
+        return OSError(int(failure.number), _message(status, operation))
+    error = kind(_message(status, operation))
+    if isinstance(error, errors.StableError):
+        error.code = status
+    if isinstance(error, errors.CorruptMemory):
+        error.address = int(failure.address)
+        error.rule = "" if failure.rule == ffi.NULL else ffi.string(failure.rule).decode()
+    return error
+
+
+def fail(status: int, operation: str) -> NoReturn:
+    """Raises what a negative status of the core stands for."""
+    raise _exception(status, operation)
+
+
+def check(status: int, operation: str) -> int:
+    """Gives a status or count of the core back unless it is negative; then raises."""
+    if status < 0:
+        fail(status, operation)
+    return status
+
+
+def answered_number(operation: str) -> int:
+    """What a function that gave ASK has to say: a number that looks like one of the signals, or an error."""
+    check(lib.ss_last_status(), operation)
+    return int(lib.ss_last_number())
+
+
+def result(size: int) -> bytes:
+    """The bytes that the last call of this thread answered with."""
+    return ffi.buffer(lib.ss_result(), size)[:]  # type: ignore[no-any-return]
+
+
+def new_handle(kind: str, opened: Callable[[Any], int], release: Any, operation: str) -> Any:
+    """Calls a function of the core that stores a new `kind *`; the handle is released with its last reference."""
+    out = ffi.new(f"{kind} **")
+    check(opened(out), operation)
+    return ffi.gc(out[0], release)
+
+
+def path_bytes(path: str) -> Any:
+    """A path as C takes it."""
+    return ffi.new("char[]", path.encode("utf-8", "surrogateescape"))
+
+
+# ---- memories ----
+
+
+def read(handle: Any, offset: int, length: int) -> bytes:
+    """Bytes of a memory."""
+    buffer = bytearray(length)
+    check(lib.ss_access_read(handle, offset, ffi.from_buffer(buffer), length), "read")
+    return bytes(buffer)
+
+
+def readinto(handle: Any, offset: int, buffer: Any) -> int:
+    """Fills a writable buffer from a memory; gives its length."""
+    target = ffi.from_buffer("uint8_t[]", buffer, require_writable=True)
+    check(lib.ss_access_read(handle, offset, target, len(target)), "readinto")
+    return len(target)
+
+
+def write(handle: Any, offset: int, data: Any, *, growing: bool = False) -> int:
+    """Writes a buffer to a memory; gives its length."""
+    source = ffi.from_buffer("uint8_t[]", data)
+    function = lib.ss_access_write_growing if growing else lib.ss_access_write
+    check(function(handle, offset, source, len(source)), "write")
+    return len(source)
+
+
+class _Bytes:
+    """The address range of a flat memory for numpy; keeps the mapping alive as long as a view of it."""
+
+    def __init__(self, handle: Any, base: Any, offset: int, length: int) -> None:
+        self._handle = handle
+        address = int(ffi.cast("uintptr_t", base)) + offset
+        self.__array_interface__ = {"version": 3, "shape": (length,), "typestr": "|u1", "data": (address, True)}
+
+
+def view(handle: Any, offset: int, length: int | None) -> npt.NDArray[np.uint8]:
+    """A read-only array over the bytes of a flat memory, without a copy."""
+    size = ffi.new("uint64_t *")
+    base = lib.ss_access_base(handle, size)
+    if base == ffi.NULL:
+        fail(lib.ss_last_failure().status, "view")
+    length = int(size[0]) - offset if length is None else length
+    if offset < 0 or length < 0 or offset + length > size[0]:
+        raise errors.OutOfBounds(f"view: bytes {offset} to {offset + length} of a memory of {size[0]} bytes; check the range")
+    return np.asarray(_Bytes(handle, base, offset, length))
+
+
+@ffi.def_extern(onerror=_keep)  # type: ignore[untyped-decorator]
+def ss_python_size(self: Any, pages: Any) -> int:
+    """Size of a foreign memory."""
+    pages[0] = ffi.from_handle(self).size()
+    return 0
+
+
+@ffi.def_extern(onerror=_keep)  # type: ignore[untyped-decorator]
+def ss_python_grow(self: Any, pages: int, old: Any) -> int:
+    """Growth of a foreign memory."""
+    before = ffi.from_handle(self).grow(pages)
+    if before < 0:
+        return int(lib.SS_OUT_OF_MEMORY)
+    old[0] = before
+    return 0
+
+
+@ffi.def_extern(onerror=_keep)  # type: ignore[untyped-decorator]
+def ss_python_read(self: Any, offset: int, to: Any, length: int) -> int:
+    """Reading from a foreign memory."""
+    data = ffi.from_handle(self).read(offset, length)
+    if len(data) != length:
+        raise ValueError(f"read({offset}, {length}) of a memory written in Python gave {len(data)} bytes; it must give {length} or raise")
+    ffi.memmove(to, data, length)
+    return 0
+
+
+@ffi.def_extern(onerror=_keep)  # type: ignore[untyped-decorator]
+def ss_python_write(self: Any, offset: int, data: Any, length: int) -> int:
+    """Writing to a foreign memory."""
+    ffi.from_handle(self).write(offset, ffi.buffer(data, length)[:])
+    return 0
+
+
+_FOREIGN_OPS: Final[Any] = ffi.new(
+    "ss_foreign_ops *",
+    {"size": lib.ss_python_size, "grow": lib.ss_python_grow, "read": lib.ss_python_read, "write": lib.ss_python_write},
+)
+
+
+def new_foreign(memory: Any) -> tuple[Any, Any]:
+    """A handle over a memory written in Python, and what must live as long as it."""
+    anchor = ffi.new_handle(memory)
+    handle = new_handle(
+        "ss_memory", lambda out: lib.ss_memory_new_foreign(_FOREIGN_OPS, anchor, out), lib.ss_memory_release, "memory written in Python"
+    )
+    return handle, anchor
+
+
+# ---- key orders ----
+
+
+class KeyOrder:
+    """The order of a codec's encodings as the core takes it."""
+
+    def __init__(self, codec: Codec[Any]) -> None:
+        terms = codec.order.terms()
+        self.count = len(terms)
+        self.terms = ffi.new("ss_order_term[]", self.count)
+        for term, out in zip(terms, self.terms, strict=True):
+            out.kind = int(term.kind)
+            out.fixed = term.fixed
+            out.max_size = lib.SS_UNBOUNDED if term.max_size is None else term.max_size
+            out.part = list(term.parts) + [-1] * (3 - len(term.parts))
+        self._codec = codec
+        self.anchor = ffi.new_handle(self)
+        self.callback = lib.ss_python_compare
+
+    def compare(self, a: bytes, b: bytes) -> int | None:
+        """As `Codec.compare`, on encodings."""
+        return self._codec.compare(self._codec.decode(a), self._codec.decode(b))
+
+
+@ffi.def_extern(onerror=_keep)  # type: ignore[untyped-decorator]
+def ss_python_compare(self: Any, a: Any, a_size: int, b: Any, b_size: int, answer: Any) -> int:
+    """A comparison of keys that only Python can make."""
+    compared = ffi.from_handle(self).compare(ffi.buffer(a, a_size)[:], ffi.buffer(b, b_size)[:])
+    answer[0] = lib.SS_NO_ORDER if compared is None else compared
+    return 0
+
+
+def bound(codec: Codec[Any]) -> Any:
+    """The bound of a codec as an `ss_bound`."""
+    size = codec.bound.max_size
+    return ffi.new("ss_bound *", {"max_size": lib.SS_UNBOUNDED if size is None else size, "fixed": codec.bound.is_fixed_size})[0]
+
+
+# ---- checks and sizes ----
+
+
+@ffi.def_extern()  # type: ignore[untyped-decorator]
+def ss_python_report(self: Any, violation: Any) -> None:
+    """One broken rule of a check that goes on."""
+    rule = "" if violation.rule == ffi.NULL else ffi.string(violation.rule).decode()
+    ffi.from_handle(self).append((int(violation.status), rule, int(violation.address), int(violation.number), int(violation.limit)))
+
+
+def violations(checker: Any, *handles: Any) -> list[tuple[int, str, int, int, int]]:
+    """Every rule that a structure breaks: status, rule, address, number, limit."""
+    found: list[tuple[int, str, int, int, int]] = []
+    anchor = ffi.new_handle(found)
+    status = checker(*handles, lib.ss_python_report, anchor)
+    if status < 0 and not found:
+        fail(status, "check")
+    return found
+
+
+def usage(function: Any, handle: Any) -> tuple[int, int, int]:
+    """Live, allocated and reserved bytes of a structure."""
+    out = ffi.new("struct ss_usage *")
+    check(function(handle, out), "bytes_used")
+    return int(out.live), int(out.allocated), int(out.reserved)
+
+
+# ---- rows of things ----
+
+
+def numbers(at: Any, count: int) -> Sequence[int]:
+    """`count` 8-byte numbers."""
+    return ffi.unpack(ffi.cast("uint64_t *", at), count) if count else []  # type: ignore[no-any-return]
+
+
+def batch(size: int, *, keys: int, values: int) -> tuple[list[Any], list[Any]]:
+    """Takes an answer of ss_cursor_next apart. `keys` and `values`: 0 not wanted, 1 bytes, 2 numbers."""
+    at = lib.ss_result()
+    count, key_bytes, value_bytes = numbers(at, 3)
+    place = at + 24
+    rows: list[Any] = []
+    for kind in (keys, values):
+        rows.append(numbers(place, count) if kind else [])
+        place += 8 * count if kind else 0
+    data = ffi.buffer(place, key_bytes + value_bytes)[:]
+    if keys == 1:
+        rows[0] = _cut(data, 0, rows[0])
+    if values == 1:
+        rows[1] = _cut(data, key_bytes, rows[1])
+    return rows[0], rows[1]
+
+
+def _cut(data: bytes, start: int, ends: Sequence[int]) -> list[bytes]:
+    """The pieces of data[start:] that end where `ends` says."""
+    pieces, begin = [], start
+    for end in ends:
+        pieces.append(data[begin : start + end])
+        begin = start + end
+    return pieces

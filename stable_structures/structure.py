@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all structures share: how they are opened, checked, measured and released."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
+
+from . import _native as native
+from .errors import CorruptMemory, IncompatibleType
+from .memory import Memory, native_memory
+from .storable import Codec, codec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+INIT: Final[int] = native.call.SS_INIT
+NEW: Final[int] = native.call.SS_NEW
+LOAD: Final[int] = native.call.SS_LOAD
+
+S = TypeVar("S", bound="Structure")
+
+
+@dataclass(frozen=True, slots=True)
+class BytesUsed:
+    """Bytes that a structure uses: `live` by what it holds, `allocated` in chunks or slots, `reserved` in pages of its memory."""
+
+    live: int
+    allocated: int
+    reserved: int
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A broken rule that `violations()` found: the rule in words, and the byte offset in the structure's memory."""
+
+    rule: str
+    address: int
+    found: int
+    expected: int
+
+
+class Structure:
+    """Base of the structures. `S[types](memory)` loads what is there or starts anew."""
+
+    _arity: ClassVar[int] = 1
+    _c_name: ClassVar[str]
+    _codecs: ClassVar[tuple[Codec[Any], ...]] = ()
+    _special: ClassVar[dict[tuple[type, tuple[Codec[Any], ...]], type[Any]]] = {}
+
+    _handle: Any
+    memory: Memory
+    """The memory that the structure was given."""
+
+    @classmethod
+    def _specialise(cls: type[S], types: Any) -> type[S]:
+        """The class for these types, made once: it knows its codecs and picks its lanes."""
+        given = types if isinstance(types, tuple) else (types,)
+        if cls._codecs:
+            raise TypeError(f"{cls.__name__} has its types already")
+        if len(given) != cls._arity:
+            names = ", ".join("KVW"[: cls._arity])
+            raise TypeError(f"{cls.__name__}[{names}] takes {cls._arity} type{'s' * (cls._arity > 1)}, got {len(given)}")
+        codecs = tuple(codec(tp) for tp in given)
+        key = (cls, codecs)
+        special = Structure._special.get(key)
+        if special is None:
+            name = f"{cls.__name__}[{', '.join(c.name for c in codecs)}]"
+            cls._check_types(codecs)
+            body = {"_codecs": codecs, "__module__": cls.__module__, "__qualname__": name, "__doc__": cls.__doc__, **cls._lanes(codecs)}
+            special = Structure._special.setdefault(key, type(name, (cls,), body))
+        return special
+
+    @classmethod
+    def _check_types(cls, codecs: tuple[Codec[Any], ...]) -> None:
+        """Raises `IncompatibleType` where the structure cannot hold these types."""
+
+    @classmethod
+    def _lanes(cls, codecs: tuple[Codec[Any], ...]) -> dict[str, Any]:
+        """Methods made for these types."""
+        return {}
+
+    @classmethod
+    def new(cls, memory: Memory, *args: Any) -> Self:
+        """An empty structure, overwriting what the memory holds. O(1). Raises `MemoryInUse`, `OutOfMemory`, `ReadOnly`."""
+        return cls._open(NEW, memory, *args)
+
+    @classmethod
+    def load(cls, memory: Memory, *args: Any) -> Self:
+        """The structure that the memory holds; raises `BadMagic` where it holds none. O(1)."""
+        return cls._open(LOAD, memory, *args)
+
+    @classmethod
+    def _open(cls, mode: int, memory: Memory, *args: Any) -> Self:
+        self = cls.__new__(cls)
+        self._start(mode, memory, *args)
+        return self
+
+    def _start(self, mode: int, memory: Memory, *args: Any) -> None:
+        raise NotImplementedError
+
+    def _open_handle(self, memory: Memory, opened: Callable[[Any, Any], int]) -> None:
+        """Fills `_handle`: `opened(memory handle, out)` calls the core."""
+        if not self._codecs:
+            names = ", ".join("KVW"[: self._arity])
+            raise IncompatibleType(f"{type(self).__name__} needs its types: write {type(self).__name__}[{names}](memory)")
+        under = native_memory(memory)
+        self.memory = memory
+        self._native_memory = under
+        release = getattr(native.call, f"ss_{self._c_name}_free")
+        self._handle = native.new_handle(f"ss_{self._c_name}", lambda out: opened(under._handle, out), release, type(self).__name__)  # noqa: SLF001
+
+    def into_memory(self) -> Memory:
+        """Releases the memory and gives it back; the structure raises `Closed` from then on. O(1)."""
+        native.check(getattr(native.call, f"ss_{self._c_name}_detach")(self._handle), "into_memory")
+        return self.memory
+
+    def check(self) -> None:
+        """Walks everything and raises `CorruptMemory` naming the first broken rule. O(n)."""
+        native.check(getattr(native.call, f"ss_{self._c_name}_check")(self._handle, native.NULL, native.NULL), "check")
+
+    def violations(self) -> list[Violation]:
+        """Walks everything and lists every broken rule; an empty list is a sound structure. O(n)."""
+        found = native.violations(getattr(native.call, f"ss_{self._c_name}_check"), self._handle)
+        return [Violation(rule, address, number, limit) for _, rule, address, number, limit in found]
+
+    def bytes_used(self) -> BytesUsed:
+        """How many bytes are live, allocated and reserved. O(1)."""
+        return BytesUsed(*native.usage(getattr(native.call, f"ss_{self._c_name}_usage"), self._handle))
+
+    def is_empty(self) -> bool:
+        """Whether there is nothing in it. O(1)."""
+        return len(self) == 0  # type: ignore[arg-type]
+
+
+def length_problem(length: int, what: str) -> CorruptMemory:
+    """For a length that Python's `len` cannot give."""
+    return CorruptMemory(f"{what}: a length of {length} cannot be; run check()")
