@@ -243,43 +243,42 @@ int ss_btree_detach(ss_btree *tree) {
     return ss_handle_detach(&tree->handle);
 }
 
-/* ---- answers ---- */
+/* ---- replies ---- */
 
-static int answer_bytes(ss_btree *tree, ss_span span) {
-    uint8_t *room = ss_result_room((size_t)span.size);
+static int reply_bytes(ss_btree *tree, ss_span span) {
+    uint8_t *room = ss_answer_room(&tree->reply->bytes, tree->handle.memory, span.size);
     if (room == NULL) return SS_NO_HEAP;
     memcpy(room, span.at, (size_t)span.size);
-    tree->answered = span.size;
     return SS_OK;
 }
 
-static int answer_entry(ss_btree *tree, ss_span key, ss_span value) {
-    uint8_t *room = ss_result_room((size_t)(8 + key.size + value.size));
+static int reply_entry(ss_btree *tree, ss_span key, ss_span value) {
+    uint8_t *room = ss_answer_room(&tree->reply->bytes, tree->handle.memory, 8 + key.size + value.size);
     if (room == NULL) return SS_NO_HEAP;
     ss_put64(room, key.size);
     memcpy(room + 8, key.at, (size_t)key.size);
     memcpy(room + 8 + key.size, value.at, (size_t)value.size);
-    tree->answered = 8 + key.size + value.size;
     return SS_OK;
 }
 
-static int answer_number(ss_btree *tree, const ss_node *node, ss_span value) {
+static int reply_number(ss_btree *tree, const ss_node *node, ss_span value) {
     if (SS_UNLIKELY(value.size != tree->value_int)) {
         return ss_fail(SS_CORRUPT, "a fixed-size value has its size", node->address, value.size, tree->value_int);
     }
-    tree->answered = ss_get_be(value.at, tree->value_int);
+    tree->reply->number = ss_get_be(value.at, tree->value_int);
     return SS_OK;
 }
 
-int ss_btree_answer(ss_btree *tree, ss_node *node, uint32_t index) {
+int ss_btree_reply(ss_btree *tree, ss_node *node, uint32_t index) {
     ss_span key, value;
-    if (tree->answer == SS_ANSWER_NONE) return SS_OK;
+    enum ss_reply_kind kind = tree->reply->kind;
+    if (kind == SS_REPLY_NONE) return SS_OK;
     int status = ss_node_value(&tree->space, node, index, &value);
     if (status != SS_OK) return status;
-    if (tree->answer == SS_ANSWER_NUMBER) return answer_number(tree, node, value);
-    if (tree->answer == SS_ANSWER_BYTES) return answer_bytes(tree, value);
+    if (kind == SS_REPLY_NUMBER) return reply_number(tree, node, value);
+    if (kind == SS_REPLY_BYTES) return reply_bytes(tree, value);
     status = ss_node_key(&tree->space, node, index, &key);
-    return status == SS_OK ? answer_entry(tree, key, value) : status;
+    return status == SS_OK ? reply_entry(tree, key, value) : status;
 }
 
 /* ---- descending ---- */
@@ -337,7 +336,7 @@ int ss_btree_check_bounds(const ss_btree *tree, ss_span key, ss_span value) {
 }
 
 static int replace_value(ss_btree *tree, ss_node *node, uint32_t index, ss_span value) {
-    int status = ss_btree_answer(tree, node, index);
+    int status = ss_btree_reply(tree, node, index);
     if (status != SS_OK) return status;
     ss_entry entry = {.value = value};
     ss_edit edit = {.at = index, .drop = 1, .add = 1, .entries = &entry, .keep_keys = true};
@@ -608,7 +607,7 @@ static int remove_from_internal(ss_btree *tree, ss_node *node, uint32_t *index, 
     int status = open_child(tree, node, *index, &left);
     if (status != SS_OK) return status;
     if (can_lose(&left)) {
-        status = ss_btree_answer(tree, node, *index);
+        status = ss_btree_reply(tree, node, *index);
         if (status == SS_OK) status = take_end(tree, &left, true, &taken);
         return status == SS_OK ? replace_entry(tree, node, *index, &taken) : status;
     }
@@ -616,7 +615,7 @@ static int remove_from_internal(ss_btree *tree, ss_node *node, uint32_t *index, 
     if (status == SS_OK) status = ss_btree_distinct(&left, &right);
     if (status != SS_OK) return status;
     if (can_lose(&right)) {
-        status = ss_btree_answer(tree, node, *index);
+        status = ss_btree_reply(tree, node, *index);
         if (status == SS_OK) status = take_end(tree, &right, false, &taken);
         return status == SS_OK ? replace_entry(tree, node, *index, &taken) : status;
     }
@@ -652,7 +651,7 @@ int ss_btree_remove(ss_btree *tree, ss_span key) {
         if (done) return status;
     }
     if (status == SS_OK && !found) return SS_ABSENT;
-    if (status == SS_OK) status = ss_btree_answer(tree, &node, index);
+    if (status == SS_OK) status = ss_btree_reply(tree, &node, index);
     return status == SS_OK ? drop_from_leaf(tree, &node, index) : status;
 }
 
@@ -663,7 +662,7 @@ static int pop_end(ss_btree *tree, bool last) {
     if (tree->length == 0) return ss_fail(SS_CORRUPT, "a map's length counts its entries", LENGTH_AT, 0, 1);
     int status = ss_node_open_for_change(&tree->space, tree->root, &node);
     if (status == SS_OK) status = take_end(tree, &node, last, &taken);
-    return status == SS_OK ? answer_entry(tree, taken.key, taken.value) : status;
+    return status == SS_OK ? reply_entry(tree, taken.key, taken.value) : status;
 }
 
 /* ---- public: whole map ---- */
@@ -737,46 +736,43 @@ static int check_key(const ss_btree *tree, ss_span key) {
     return check_bound_of(tree->key, key, "largest encoded key", "size of a fixed-size key");
 }
 
-static int get(ss_btree *tree, ss_span key, enum ss_answer_kind answer, uint64_t *answered) {
+static int get(ss_btree *tree, ss_span key, ss_reply *reply) {
     ss_node node;
     uint32_t index;
     int status = ss_btree_begin_read(tree);
     if (status != SS_OK) return status;
-    tree->answer = answer;
+    tree->reply = reply;
     status = check_key(tree, key);
     if (status == SS_OK) status = ss_btree_find(tree, key, &node, &index);
-    if (status == SS_OK) status = ss_btree_answer(tree, &node, index);
-    *answered = tree->answered;
+    if (status == SS_OK) status = ss_btree_reply(tree, &node, index);
     return end_read(tree, status);
 }
 
-static int insert(ss_btree *tree, ss_span key, ss_span value, enum ss_answer_kind answer, uint64_t *answered) {
+static int insert(ss_btree *tree, ss_span key, ss_span value, ss_reply *reply) {
     int status = ss_btree_begin_write(tree);
     if (status != SS_OK) return status;
-    tree->answer = answer;
+    tree->reply = reply;
     status = ss_btree_check_bounds(tree, key, value);
     if (status == SS_OK) status = ss_btree_insert(tree, key, value);
-    *answered = tree->answered;
     return end_write(tree, status);
 }
 
-static int remove_key(ss_btree *tree, ss_span key, enum ss_answer_kind answer, uint64_t *answered) {
+static int remove_key(ss_btree *tree, ss_span key, ss_reply *reply) {
     int status = ss_btree_begin_write(tree);
     if (status != SS_OK) return status;
-    tree->answer = answer;
+    tree->reply = reply;
     status = check_key(tree, key);
     if (status == SS_OK) status = ss_btree_remove(tree, key);
-    *answered = tree->answered;
     return end_removal(tree, status);
 }
 
 static int64_t pop(ss_btree *tree, bool last) {
+    ss_reply reply = {.kind = SS_REPLY_ENTRY};
     int status = ss_btree_begin_write(tree);
     if (status != SS_OK) return status;
-    tree->answer = SS_ANSWER_NONE;
-    status = pop_end(tree, last);
-    uint64_t size = tree->answered;
-    return ss_result_size(end_removal(tree, status), size);
+    tree->reply = &reply;
+    status = end_removal(tree, pop_end(tree, last));
+    return ss_answer_give(&reply.bytes, status);
 }
 
 int64_t ss_btree_pop_first(ss_btree *tree) {
@@ -790,13 +786,13 @@ int64_t ss_btree_pop_last(ss_btree *tree) {
 static int64_t end_entry(ss_btree *tree, bool last) {
     ss_node node;
     uint32_t index;
+    ss_reply reply = {.kind = SS_REPLY_ENTRY};
     int status = ss_btree_begin_read(tree);
     if (status != SS_OK) return status;
-    tree->answer = SS_ANSWER_ENTRY;
+    tree->reply = &reply;
     status = find_end(tree, last, &node, &index);
-    if (status == SS_OK) status = ss_btree_answer(tree, &node, index);
-    uint64_t size = tree->answered;
-    return ss_result_size(end_read(tree, status), size);
+    if (status == SS_OK) status = ss_btree_reply(tree, &node, index);
+    return ss_answer_give(&reply.bytes, end_read(tree, status));
 }
 
 int64_t ss_btree_first(ss_btree *tree) {
@@ -809,139 +805,144 @@ int64_t ss_btree_last(ss_btree *tree) {
 
 /* ---- public: lanes ---- */
 
-uint64_t ss_btree_get_ii(ss_btree *tree, uint64_t key) {
+/* A key or a value as a public function gets it. */
+typedef struct part {
     uint8_t bytes[8];
     ss_span span;
-    uint64_t answered = 0;
-    int status = encode_key(tree, key, bytes, &span);
-    if (status == SS_OK) status = get(tree, span, SS_ANSWER_NUMBER, &answered);
-    return ss_result_number(status, answered);
+} part;
+
+static int number_key(const ss_btree *tree, uint64_t number, part *key) {
+    return encode_key(tree, number, key->bytes, &key->span);
+}
+
+static int number_value(const ss_btree *tree, uint64_t number, part *value) {
+    return encode_value(tree, number, value->bytes, &value->span);
+}
+
+uint64_t ss_btree_get_ii(ss_btree *tree, uint64_t key) {
+    part k;
+    ss_reply reply = {.kind = SS_REPLY_NUMBER};
+    int status = number_key(tree, key, &k);
+    return ss_result_number(status == SS_OK ? get(tree, k.span, &reply) : status, reply.number);
 }
 
 int64_t ss_btree_get_ib(ss_btree *tree, uint64_t key) {
-    uint8_t bytes[8];
-    ss_span span;
-    uint64_t answered = 0;
-    int status = encode_key(tree, key, bytes, &span);
-    if (status == SS_OK) status = get(tree, span, SS_ANSWER_BYTES, &answered);
-    return ss_result_size(status, answered);
+    part k;
+    ss_reply reply = {.kind = SS_REPLY_BYTES};
+    int status = number_key(tree, key, &k);
+    return ss_answer_give(&reply.bytes, status == SS_OK ? get(tree, k.span, &reply) : status);
 }
 
 uint64_t ss_btree_get_bi(ss_btree *tree, const uint8_t *key, uint64_t key_size) {
-    uint64_t answered = 0;
-    int status = get(tree, (ss_span){key, key_size}, SS_ANSWER_NUMBER, &answered);
-    return ss_result_number(status, answered);
+    ss_reply reply = {.kind = SS_REPLY_NUMBER};
+    int status = get(tree, (ss_span){key, key_size}, &reply);
+    return ss_result_number(status, reply.number);
 }
 
 int64_t ss_btree_get_bb(ss_btree *tree, const uint8_t *key, uint64_t key_size) {
-    uint64_t answered = 0;
-    int status = get(tree, (ss_span){key, key_size}, SS_ANSWER_BYTES, &answered);
-    return ss_result_size(status, answered);
+    ss_reply reply = {.kind = SS_REPLY_BYTES};
+    int status = get(tree, (ss_span){key, key_size}, &reply);
+    return ss_answer_give(&reply.bytes, status);
 }
 
 int ss_btree_contains_i(ss_btree *tree, uint64_t key) {
-    uint8_t bytes[8];
-    ss_span span;
-    uint64_t answered;
-    int status = encode_key(tree, key, bytes, &span);
-    return status == SS_OK ? get(tree, span, SS_ANSWER_NONE, &answered) : status;
+    part k;
+    ss_reply reply = {.kind = SS_REPLY_NONE};
+    int status = number_key(tree, key, &k);
+    return status == SS_OK ? get(tree, k.span, &reply) : status;
 }
 
 int ss_btree_contains_b(ss_btree *tree, const uint8_t *key, uint64_t key_size) {
-    uint64_t answered;
-    return get(tree, (ss_span){key, key_size}, SS_ANSWER_NONE, &answered);
+    ss_reply reply = {.kind = SS_REPLY_NONE};
+    return get(tree, (ss_span){key, key_size}, &reply);
+}
+
+/* The insertions with and without an answer. */
+static int insert_ii(ss_btree *tree, uint64_t key, uint64_t value, ss_reply *reply) {
+    part k, v;
+    int status = number_key(tree, key, &k);
+    if (status == SS_OK) status = number_value(tree, value, &v);
+    return status == SS_OK ? insert(tree, k.span, v.span, reply) : status;
+}
+
+static int insert_ib(ss_btree *tree, uint64_t key, ss_span value, ss_reply *reply) {
+    part k;
+    int status = number_key(tree, key, &k);
+    return status == SS_OK ? insert(tree, k.span, value, reply) : status;
+}
+
+static int insert_bi(ss_btree *tree, ss_span key, uint64_t value, ss_reply *reply) {
+    part v;
+    int status = number_value(tree, value, &v);
+    return status == SS_OK ? insert(tree, key, v.span, reply) : status;
 }
 
 uint64_t ss_btree_insert_ii(ss_btree *tree, uint64_t key, uint64_t value) {
-    uint8_t key_bytes[8], value_bytes[8];
-    ss_span key_span, value_span;
-    uint64_t answered = 0;
-    int status = encode_key(tree, key, key_bytes, &key_span);
-    if (status == SS_OK) status = encode_value(tree, value, value_bytes, &value_span);
-    if (status == SS_OK) status = insert(tree, key_span, value_span, SS_ANSWER_NUMBER, &answered);
-    return ss_result_number(status, answered);
+    ss_reply reply = {.kind = SS_REPLY_NUMBER};
+    int status = insert_ii(tree, key, value, &reply);
+    return ss_result_number(status, reply.number);
 }
 
 int64_t ss_btree_insert_ib(ss_btree *tree, uint64_t key, const uint8_t *value, uint64_t value_size) {
-    uint8_t bytes[8];
-    ss_span span;
-    uint64_t answered = 0;
-    int status = encode_key(tree, key, bytes, &span);
-    if (status == SS_OK) status = insert(tree, span, (ss_span){value, value_size}, SS_ANSWER_BYTES, &answered);
-    return ss_result_size(status, answered);
+    ss_reply reply = {.kind = SS_REPLY_BYTES};
+    int status = insert_ib(tree, key, (ss_span){value, value_size}, &reply);
+    return ss_answer_give(&reply.bytes, status);
 }
 
 uint64_t ss_btree_insert_bi(ss_btree *tree, const uint8_t *key, uint64_t key_size, uint64_t value) {
-    uint8_t bytes[8];
-    ss_span span;
-    uint64_t answered = 0;
-    int status = encode_value(tree, value, bytes, &span);
-    if (status == SS_OK) status = insert(tree, (ss_span){key, key_size}, span, SS_ANSWER_NUMBER, &answered);
-    return ss_result_number(status, answered);
+    ss_reply reply = {.kind = SS_REPLY_NUMBER};
+    int status = insert_bi(tree, (ss_span){key, key_size}, value, &reply);
+    return ss_result_number(status, reply.number);
 }
 
 int64_t ss_btree_insert_bb(ss_btree *tree, const uint8_t *key, uint64_t key_size, const uint8_t *value, uint64_t value_size) {
-    uint64_t answered = 0;
-    int status = insert(tree, (ss_span){key, key_size}, (ss_span){value, value_size}, SS_ANSWER_BYTES, &answered);
-    return ss_result_size(status, answered);
+    ss_reply reply = {.kind = SS_REPLY_BYTES};
+    int status = insert(tree, (ss_span){key, key_size}, (ss_span){value, value_size}, &reply);
+    return ss_answer_give(&reply.bytes, status);
 }
 
 int ss_btree_put_ii(ss_btree *tree, uint64_t key, uint64_t value) {
-    uint8_t key_bytes[8], value_bytes[8];
-    ss_span key_span, value_span;
-    uint64_t answered;
-    int status = encode_key(tree, key, key_bytes, &key_span);
-    if (status == SS_OK) status = encode_value(tree, value, value_bytes, &value_span);
-    return status == SS_OK ? insert(tree, key_span, value_span, SS_ANSWER_NONE, &answered) : status;
+    ss_reply reply = {.kind = SS_REPLY_NONE};
+    return insert_ii(tree, key, value, &reply);
 }
 
 int ss_btree_put_ib(ss_btree *tree, uint64_t key, const uint8_t *value, uint64_t value_size) {
-    uint8_t bytes[8];
-    ss_span span;
-    uint64_t answered;
-    int status = encode_key(tree, key, bytes, &span);
-    return status == SS_OK ? insert(tree, span, (ss_span){value, value_size}, SS_ANSWER_NONE, &answered) : status;
+    ss_reply reply = {.kind = SS_REPLY_NONE};
+    return insert_ib(tree, key, (ss_span){value, value_size}, &reply);
 }
 
 int ss_btree_put_bi(ss_btree *tree, const uint8_t *key, uint64_t key_size, uint64_t value) {
-    uint8_t bytes[8];
-    ss_span span;
-    uint64_t answered;
-    int status = encode_value(tree, value, bytes, &span);
-    return status == SS_OK ? insert(tree, (ss_span){key, key_size}, span, SS_ANSWER_NONE, &answered) : status;
+    ss_reply reply = {.kind = SS_REPLY_NONE};
+    return insert_bi(tree, (ss_span){key, key_size}, value, &reply);
 }
 
 int ss_btree_put_bb(ss_btree *tree, const uint8_t *key, uint64_t key_size, const uint8_t *value, uint64_t value_size) {
-    uint64_t answered;
-    return insert(tree, (ss_span){key, key_size}, (ss_span){value, value_size}, SS_ANSWER_NONE, &answered);
+    ss_reply reply = {.kind = SS_REPLY_NONE};
+    return insert(tree, (ss_span){key, key_size}, (ss_span){value, value_size}, &reply);
 }
 
 uint64_t ss_btree_remove_ii(ss_btree *tree, uint64_t key) {
-    uint8_t bytes[8];
-    ss_span span;
-    uint64_t answered = 0;
-    int status = encode_key(tree, key, bytes, &span);
-    if (status == SS_OK) status = remove_key(tree, span, SS_ANSWER_NUMBER, &answered);
-    return ss_result_number(status, answered);
+    part k;
+    ss_reply reply = {.kind = SS_REPLY_NUMBER};
+    int status = number_key(tree, key, &k);
+    return ss_result_number(status == SS_OK ? remove_key(tree, k.span, &reply) : status, reply.number);
 }
 
 int64_t ss_btree_remove_ib(ss_btree *tree, uint64_t key) {
-    uint8_t bytes[8];
-    ss_span span;
-    uint64_t answered = 0;
-    int status = encode_key(tree, key, bytes, &span);
-    if (status == SS_OK) status = remove_key(tree, span, SS_ANSWER_BYTES, &answered);
-    return ss_result_size(status, answered);
+    part k;
+    ss_reply reply = {.kind = SS_REPLY_BYTES};
+    int status = number_key(tree, key, &k);
+    return ss_answer_give(&reply.bytes, status == SS_OK ? remove_key(tree, k.span, &reply) : status);
 }
 
 uint64_t ss_btree_remove_bi(ss_btree *tree, const uint8_t *key, uint64_t key_size) {
-    uint64_t answered = 0;
-    int status = remove_key(tree, (ss_span){key, key_size}, SS_ANSWER_NUMBER, &answered);
-    return ss_result_number(status, answered);
+    ss_reply reply = {.kind = SS_REPLY_NUMBER};
+    int status = remove_key(tree, (ss_span){key, key_size}, &reply);
+    return ss_result_number(status, reply.number);
 }
 
 int64_t ss_btree_remove_bb(ss_btree *tree, const uint8_t *key, uint64_t key_size) {
-    uint64_t answered = 0;
-    int status = remove_key(tree, (ss_span){key, key_size}, SS_ANSWER_BYTES, &answered);
-    return ss_result_size(status, answered);
+    ss_reply reply = {.kind = SS_REPLY_BYTES};
+    int status = remove_key(tree, (ss_span){key, key_size}, &reply);
+    return ss_answer_give(&reply.bytes, status);
 }

@@ -4,6 +4,7 @@
 #define SS_BTREE_INTERNAL_H
 
 #include "allocator.h"
+#include "answer.h"
 #include "btree.h"
 #include "node.h"
 
@@ -12,8 +13,15 @@
 
 enum { SS_BTREE_HEADER = 28 };
 
-/* What an operation gives back. */
-enum ss_answer_kind { SS_ANSWER_NONE, SS_ANSWER_NUMBER, SS_ANSWER_BYTES, SS_ANSWER_ENTRY };
+/* What an operation gives back: lives in the frame of the public function, since another thread may use the tree as
+ * soon as the lock is left. */
+enum ss_reply_kind { SS_REPLY_NONE, SS_REPLY_NUMBER, SS_REPLY_BYTES, SS_REPLY_ENTRY };
+
+typedef struct ss_reply {
+    enum ss_reply_kind kind;
+    uint64_t number;
+    ss_answer bytes;
+} ss_reply;
 
 struct ss_btree {
     ss_handle handle; /* first: the owner of the claim */
@@ -24,8 +32,7 @@ struct ss_btree {
     /* The header as read at the beginning of the running operation. */
     uint64_t root, length;
     uint64_t seen_pages, seen_page_size; /* what space.most_pages was computed from */
-    enum ss_answer_kind answer;
-    uint64_t answered; /* the number, or the size of the bytes */
+    ss_reply *reply; /* of the running operation */
 };
 
 /* Take the lock, read and check the header; leave with ss_leave_*. */
@@ -41,8 +48,8 @@ int ss_btree_find(ss_btree *tree, ss_span key, ss_node *node, uint32_t *index);
 int ss_btree_check_bounds(const ss_btree *tree, ss_span key, ss_span value);
 int ss_btree_insert(ss_btree *tree, ss_span key, ss_span value);
 int ss_btree_remove(ss_btree *tree, ss_span key);
-/* Gives the value of entry `index` to the caller, as tree->answer says. */
-int ss_btree_answer(ss_btree *tree, ss_node *node, uint32_t index);
+/* Puts the value of entry `index` (or the entry) into the reply of the running operation. */
+int ss_btree_reply(ss_btree *tree, ss_node *node, uint32_t index);
 
 /* That a chain of parent and child, or two siblings, are different nodes. */
 int ss_btree_distinct(const ss_node *one, const ss_node *other);
