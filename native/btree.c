@@ -823,14 +823,16 @@ uint64_t ss_btree_get_ii(ss_btree *tree, uint64_t key) {
     part k;
     ss_reply reply = {.kind = SS_REPLY_NUMBER};
     int status = number_key(tree, key, &k);
-    return ss_result_number(status == SS_OK ? get(tree, k.span, &reply) : status, reply.number);
+    if (status == SS_OK) status = get(tree, k.span, &reply);
+    return ss_result_number(status, reply.number);
 }
 
 int64_t ss_btree_get_ib(ss_btree *tree, uint64_t key) {
     part k;
     ss_reply reply = {.kind = SS_REPLY_BYTES};
     int status = number_key(tree, key, &k);
-    return ss_answer_give(&reply.bytes, status == SS_OK ? get(tree, k.span, &reply) : status);
+    if (status == SS_OK) status = get(tree, k.span, &reply);
+    return ss_answer_give(&reply.bytes, status);
 }
 
 uint64_t ss_btree_get_bi(ss_btree *tree, const uint8_t *key, uint64_t key_size) {
@@ -925,14 +927,16 @@ uint64_t ss_btree_remove_ii(ss_btree *tree, uint64_t key) {
     part k;
     ss_reply reply = {.kind = SS_REPLY_NUMBER};
     int status = number_key(tree, key, &k);
-    return ss_result_number(status == SS_OK ? remove_key(tree, k.span, &reply) : status, reply.number);
+    if (status == SS_OK) status = remove_key(tree, k.span, &reply);
+    return ss_result_number(status, reply.number);
 }
 
 int64_t ss_btree_remove_ib(ss_btree *tree, uint64_t key) {
     part k;
     ss_reply reply = {.kind = SS_REPLY_BYTES};
     int status = number_key(tree, key, &k);
-    return ss_answer_give(&reply.bytes, status == SS_OK ? remove_key(tree, k.span, &reply) : status);
+    if (status == SS_OK) status = remove_key(tree, k.span, &reply);
+    return ss_answer_give(&reply.bytes, status);
 }
 
 uint64_t ss_btree_remove_bi(ss_btree *tree, const uint8_t *key, uint64_t key_size) {
