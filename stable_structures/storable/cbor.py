@@ -25,8 +25,8 @@ from .bound import Unbounded
 MAX_NESTING: Final = 400
 """How deep lists, maps and so on may lie in one another; the decoder of cbor2 goes no deeper by itself."""
 
-_MAX_SHARED_NESTING: Final = MAX_NESTING // 2 - 1
-"""The same for values that contain themselves, where each level costs a tag too."""
+_SAFE_NESTING: Final = MAX_NESTING // 4
+"""What surely stays below that, though a set, say, costs more than one level of CBOR."""
 
 _CONTAINERS: Final = (list, tuple, dict, set, frozenset)
 
@@ -50,11 +50,10 @@ class CborCodec(Codec[Any]):
 
     def encode(self, value: Any) -> bytes:
         try:
-            nests = _is_deeper(value, MAX_NESTING)
-            if not nests:
-                return cbor2.dumps(value, canonical=True, default=_plain)
-            return self._encode_cycle(value)
-        except (cbor2.CBOREncodeError, TypeError, ValueError, RecursionError) as error:
+            if _is_deeper(value, _SAFE_NESTING):
+                return self._encode_deep(value)
+            return cbor2.dumps(value, canonical=True, default=_plain)
+        except (cbor2.CBORError, TypeError, ValueError, RecursionError) as error:
             raise IncompatibleType(f"{self.name} cannot hold {shown(value)}: {error}; {_hint(error)}") from error
 
     def decode(self, data: Data) -> Any:
@@ -66,11 +65,12 @@ class CborCodec(Codec[Any]):
         self._check_end(decoder)
         return value if self._restore is None else self._restored(value)
 
-    def _encode_cycle(self, value: Any) -> bytes:
-        """Only a value that contains itself may nest without end, and it is written with its references."""
-        if _depth_once(value) > _MAX_SHARED_NESTING:
-            raise ValueError(f"it is nested more than {MAX_NESTING} deep ({_MAX_SHARED_NESTING} where it contains itself)")
-        data = cbor2.dumps(value, canonical=True, value_sharing=True, default=_plain)
+    def _encode_deep(self, value: Any) -> bytes:
+        """What nests without end contains itself, and is written with its references; nothing unreadable is written."""
+        endless = _is_deeper(value, MAX_NESTING)
+        if endless and _depth_once(value) > MAX_NESTING:
+            raise ValueError(f"it is nested more than {MAX_NESTING} deep")
+        data = cbor2.dumps(value, canonical=True, value_sharing=endless, default=_plain)
         cbor2.loads(data)
         return data
 
@@ -91,7 +91,7 @@ class CborCodec(Codec[Any]):
 def _hint(error: Exception) -> str:
     if "naive datetime" in str(error):
         return "give the datetime a tzinfo"
-    if "nested" in str(error):
+    if "nest" in str(error):
         return "store it flat, for instance as a map from names to items"
     return "turn it into numbers, text, bytes, lists, maps or dataclasses first"
 
@@ -126,7 +126,7 @@ _FLAT: Final = frozenset({int, str, bytes, float, bool, type(None)})
 def _is_deeper(value: Any, limit: int) -> bool:
     """Whether containers lie deeper than the limit, or in themselves. O(size), level by level."""
     level = [value]
-    for _ in range(limit + 1):
+    for _ in range(limit):
         level = [child for parent in level for child in _children(parent) if type(child) not in _FLAT]
         if not level:
             return False

@@ -159,16 +159,19 @@ class FloatCodec(Codec[float]):
     def encode(self, value: SupportsFloat) -> bytes:
         try:
             return self._pack_float(value)
-        except struct.error:
-            self._wrong_type(value, "a number; convert it with float() first")
-        except OverflowError:
-            raise BoundExceeded(f"{self.name} cannot hold {shown(value)}: it is too large; use f64, or a number in range") from None
+        except (struct.error, OverflowError):
+            self._refuse(value)
 
     def decode(self, data: Data) -> float:
         try:
             return self._unpack_float(data)[0]  # type: ignore[no-any-return]
         except struct.error:
             self._corrupt(f"encoded in {self._size} bytes, found {len(data)}")
+
+    def _refuse(self, value: object) -> NoReturn:
+        if not hasattr(value, "__float__"):
+            self._wrong_type(value, "a number; convert it with float() first")
+        raise BoundExceeded(f"{self.name} cannot hold {shown(value)}: it is too large; use a number in range, in f64 if need be") from None
 
     def compare(self, a: float, b: float) -> int | None:
         return -1 if a < b else 1 if a > b else 0 if a == b else None

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Numpy arrays across the border: the same bytes as item by item, and nothing cut off or rounded."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from stable_structures.errors import BoundExceeded, CorruptMemory, IncompatibleType
+from stable_structures.principal import Principal
+from stable_structures.storable import (
+    Array,
+    Blob,
+    Cbor,
+    Record,
+    Reverse,
+    codec,
+    f32,
+    f64,
+    i8,
+    i16,
+    i32,
+    i64,
+    i128,
+    storable,
+    u8,
+    u16,
+    u32,
+    u64,
+    u128,
+)
+
+POINT = np.dtype([("x", "<i4"), ("y", "<u2"), ("tag", "S3")])
+
+
+@storable
+@dataclasses.dataclass(frozen=True)
+class Score:
+    points: u32
+    level: u8
+
+
+# ---- numpy arrays ----
+
+ARRAYS = [
+    (u8, [0, 255]), (u16, [0, 65535]), (u32, [7, 2**32 - 1]), (u64, [1, 2**64 - 1]),
+    (i8, [-128, 127]), (i16, [-1, 1]), (i32, [-(2**31), 0]), (i64, [-(2**63), 2**63 - 1]),
+    (f32, [0.5, -1.0]), (f64, [0.1, -0.0]), (bool, [True, False]), (Reverse[u32], [1, 2]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("tp", "values"), ARRAYS)
+def test_arrays_have_the_bytes_of_their_items(tp, values):
+    made = codec(tp)
+    array = np.array(values, made.native_dtype)
+    encoded = made.encode_array(array)
+    assert bytes(encoded) == b"".join(map(made.encode, values)) == bytes(made.encode_array(values))
+    assert (encoded.dtype, encoded.ndim, encoded.flags.c_contiguous) == (np.uint8, 1, True)
+    back = made.decode_array(encoded)
+    assert (back.dtype, back.tolist(), back.flags.writeable) == (made.native_dtype, values, True)
+    assert made.decode_array(bytes(encoded)).tolist() == values
+    assert made.decode_array(b"").tolist() == []
+    assert made.encode_array(array[:0]).size == 0
+    assert bytes(made.encode_array(array[::-1])) == b"".join(map(made.encode, values[::-1]))
+    assert made.dtype.itemsize == made.bound.max_size
+
+
+@pytest.mark.parametrize(
+    ("tp", "array"),
+    [
+        (u64, np.arange(3, dtype=np.uint32)),
+        (u64, np.arange(3)),
+        (u8, np.array([0, 255])),
+        (i8, np.array([127], np.uint64)),
+        (i64, np.array([2**63 - 1], np.uint64)),
+        (u16, np.array([1], ">u2")),
+        (u8, np.array([True, False])),
+        (f64, np.array([0.5], np.float32)),
+        (f64, np.array([3])),
+        (f32, np.array([3], np.int16)),
+    ],
+)
+def test_arrays_of_other_dtypes_are_taken_where_nothing_is_lost(tp, array):
+    assert codec(tp).decode_array(codec(tp).encode_array(array)).tolist() == array.tolist()
+
+
+@pytest.mark.parametrize(
+    ("tp", "array", "error", "message"),
+    [
+        (u64, np.array([3, -1]), BoundExceeded, "u64 holds 0 to 18446744073709551615, got -1 at index 1; use a signed type"),
+        (i64, np.array([2**63], np.uint64), BoundExceeded, "got 9223372036854775808 at index 0; use a wider type"),
+        (u8, np.array([1, 256]), BoundExceeded, "u8 holds 0 to 255, got 256 at index 1"),
+        (
+            u64,
+            np.array([1.0]),
+            IncompatibleType,
+            r"u64 takes an array of uint64, got float64 of shape \(1,\); convert it with array.astype",
+        ),
+        (f32, np.array([1.0]), IncompatibleType, r"f32 takes an array of float32, got float64 .*array.astype\('float32'\)"),
+        (f64, np.array(["x"]), IncompatibleType, "f64 takes an array of float64, got <U1"),
+        (bool, np.array([1]), IncompatibleType, r"bool takes an array of bool, got int64 .*astype\(bool\)"),
+        (u8, np.zeros((2, 2), np.uint8), IncompatibleType, r"shape \(2, 2\); give one dimension"),
+        (u8, np.array(1), IncompatibleType, "give one dimension"),
+        (Array(3), np.zeros(2, "V4"), IncompatibleType, r"a uint8 array of shape \(n, 3\) is taken too"),
+        (u8, [1, 256], BoundExceeded, "u8 holds 0 to 255, got 256"),
+        (u8, [1, 1.5], IncompatibleType, "u8 takes a whole number"),
+        (str, np.array(["x"]), IncompatibleType, "str has no numpy form.*pass the values one by one"),
+        (u128, [1], IncompatibleType, "u128 has no numpy form"),
+        (tuple[u8, u8], np.zeros(1, "u1"), IncompatibleType, "give a structured array with these names in this order"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(tp, array, error, message):
+    with pytest.raises(error, match=message):
+        codec(tp).encode_array(array)
+
+
+@pytest.mark.parametrize("tp", [str, bytes, Principal, u128, i128, None, Blob(3), u8 | None, tuple[u8, str, u8], Cbor, Array(0)])
+def test_types_without_a_numpy_form_say_so(tp):
+    assert codec(tp).dtype is None
+    assert codec(tp).native_dtype is None
+    with pytest.raises(IncompatibleType, match="has no numpy form"):
+        codec(tp).decode_array(b"")
+
+
+def test_byte_arrays_cross_in_three_shapes():
+    tp = Array(3)
+    rows = np.frombuffer(b"abc\0\0\0", np.uint8).reshape(2, 3)
+    for array in (rows, rows.view("V3").reshape(-1), rows.view("S3").reshape(-1)):
+        assert bytes(tp.encode_array(array)) == b"abc\0\0\0"
+    assert tp.native_dtype == np.dtype("V3")
+    assert [item.tobytes() for item in tp.decode_array(b"abcdef")] == [b"abc", b"def"]
+
+
+def test_tuples_and_dataclasses_of_fixed_parts_cross_as_structured_arrays():
+    tp = codec(tuple[u16, i8])
+    array = np.array([(1, -1), (2, 0)], tp.native_dtype)
+    assert bytes(tp.encode_array(array)) == tp.encode((1, -1)) + tp.encode((2, 0))
+    assert tp.decode_array(tp.encode_array(array)).tolist() == [(1, -1), (2, 0)]
+    scores = np.array([(70000, 3)], [("points", "i8"), ("level", "i8")])
+    assert bytes(codec(Score).encode_array(scores)) == Score(70000, 3).to_bytes()
+    assert codec(Score).native_dtype.names == ("points", "level")
+    with pytest.raises(BoundExceeded, match="u8 holds 0 to 255, got 300"):
+        codec(Score).encode_array(np.array([(1, 300)], [("points", "i8"), ("level", "i8")]))
+
+
+def test_records_cross_as_they_are():
+    array = np.array([(1, 2, b"abc"), (-3, 4, b"")], POINT)
+    tp = Record(POINT)
+    assert bytes(tp.encode_array(array)) == array.tobytes()
+    assert tp.decode_array(array.tobytes()).tolist() == array.tolist()
+    with pytest.raises(IncompatibleType, match="if the loss is meant"):
+        tp.encode_array(np.zeros(1, [("x", "<i8"), ("y", "<u2"), ("tag", "S3")]))
+
+
+def test_damaged_arrays_are_found():
+    with pytest.raises(CorruptMemory, match="found 2 at index 1"):
+        codec(bool).decode_array(b"\0\2")
+    with pytest.raises(CorruptMemory, match="whole items of 2 bytes, found 3 bytes"):
+        codec(u16).decode_array(b"abc")
