@@ -3,14 +3,16 @@
 option(SS_WERROR "Treat warnings as errors" OFF)
 set(SS_SANITIZE "" CACHE STRING "Sanitizers to build with, as in -fsanitize=")
 
+set(CMAKE_C_STANDARD 11)
+set(CMAKE_C_STANDARD_REQUIRED ON)
+set(CMAKE_C_EXTENSIONS OFF)
 find_package(Threads REQUIRED)
 file(GLOB SS_CORE_SOURCES CONFIGURE_DEPENDS "${CMAKE_CURRENT_LIST_DIR}/*.c")
 file(GLOB SS_CORE_HEADERS CONFIGURE_DEPENDS "${CMAKE_CURRENT_LIST_DIR}/*.h")
 
-# What every target with C of ours has: the language and the warnings.
+# What every target with C of ours has.
 add_library(ss_options INTERFACE)
 target_include_directories(ss_options INTERFACE "${CMAKE_CURRENT_LIST_DIR}")
-target_compile_features(ss_options INTERFACE c_std_11)
 # Empty as in a plain #define, so that a file which defines it for itself does not redefine it.
 target_compile_definitions(ss_options INTERFACE $<$<PLATFORM_ID:Linux>:_GNU_SOURCE=> $<$<PLATFORM_ID:Darwin>:_DARWIN_C_SOURCE=>)
 target_compile_options(
@@ -36,5 +38,5 @@ if(SS_SANITIZE)
 endif()
 
 add_library(ss_core OBJECT ${SS_CORE_SOURCES})
-set_target_properties(ss_core PROPERTIES POSITION_INDEPENDENT_CODE ON C_VISIBILITY_PRESET hidden C_EXTENSIONS OFF)
+set_target_properties(ss_core PROPERTIES POSITION_INDEPENDENT_CODE ON C_VISIBILITY_PRESET hidden)
 target_link_libraries(ss_core PRIVATE ss_options)
