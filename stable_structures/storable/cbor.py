@@ -57,12 +57,13 @@ class CborCodec(Codec[Any]):
             raise IncompatibleType(f"{self.name} cannot hold {shown(value)}: {error}; {_hint(error)}") from error
 
     def decode(self, data: Data) -> Any:
+        stream = io.BytesIO(data)
         try:
-            decoder = cbor2.CBORDecoder(io.BytesIO(data))
-            value = decoder.decode()
+            value = cbor2.CBORDecoder(stream).decode()
         except Exception as error:  # tags run constructors of many types
             raise self._corruption(f"encoded as CBOR; {type(error).__name__}: {error}") from error
-        self._check_end(decoder)
+        if stream.tell() != len(data):
+            self._corrupt(f"encoded as one CBOR item, found {len(data) - stream.tell()} more bytes behind it")
         return value if self._restore is None else self._restored(value)
 
     def _encode_deep(self, value: Any) -> bytes:
@@ -73,13 +74,6 @@ class CborCodec(Codec[Any]):
         data = cbor2.dumps(value, canonical=True, value_sharing=endless, default=_plain)
         cbor2.loads(data)
         return data
-
-    def _check_end(self, decoder: cbor2.CBORDecoder) -> None:
-        try:
-            decoder.read(1)
-        except cbor2.CBORDecodeEOF:
-            return
-        self._corrupt("encoded as one CBOR item, found more bytes behind it")
 
     def _restored(self, value: Any) -> Any:
         try:

@@ -147,11 +147,10 @@ class _TupleCodec(RowCodec[tuple[Any, ...]]):
     def compare(self, a: tuple[Any, ...], b: tuple[Any, ...]) -> int | None:
         return self._compare_parts(a, b)
 
-    def _check(self, value: object) -> None:
+    def _refuse(self, value: object) -> NoReturn:
         if not isinstance(value, tuple):
             self._wrong_type(value, f"a tuple of {len(self._parts)}; convert it with tuple() first")
-        if len(value) != len(self._parts):
-            self._wrong_type(value, f"a tuple of {len(self._parts)}, not of {len(value)}")
+        self._wrong_type(value, f"a tuple of {len(self._parts)}, not of {len(value)}")
 
 
 class Tuple2Codec(_TupleCodec):
@@ -168,11 +167,13 @@ class Tuple2Codec(_TupleCodec):
         self._a_size_bytes = 0 if a.bound.is_fixed_size else size_bytes(self._a_max)
         self._b_size_bytes = 0 if b.bound.is_fixed_size else size_bytes(self._b_max)
         self._size = self.bound.max_size or 0
+        self._plain = self.bound.is_fixed_size
 
-    def encode(self, value: tuple[Any, ...]) -> bytes:
-        self._check(value)
+    def encode(self, value: Any) -> bytes:
+        if not isinstance(value, tuple) or len(value) != 2:
+            self._refuse(value)
         a, b = self._a.encode(value[0]), self._b.encode(value[1])
-        if self.bound.is_fixed_size:
+        if self._plain:
             return a + b
         sizes = _size_field(a, self._a_size_bytes) + _size_field(b, self._b_size_bytes)
         return a.ljust(self._a_max, b"\0") + b.ljust(self._b_max, b"\0") + sizes
@@ -180,6 +181,8 @@ class Tuple2Codec(_TupleCodec):
     def decode(self, data: Data) -> tuple[Any, ...]:
         if len(data) != self._size:
             self._corrupt(f"encoded in {self._size} bytes, found {len(data)}")
+        if self._plain:
+            return self._a.decode(data[: self._a_max]), self._b.decode(data[self._a_max :])
         b_at, sizes_at = self._a_max, self._a_max + self._b_max
         b_size_at = sizes_at + self._a_size_bytes
         a_size = int.from_bytes(data[sizes_at:b_size_at], "big") if self._a_size_bytes else self._a_max
@@ -214,8 +217,9 @@ class Tuple3Codec(_TupleCodec):
         extra = sum(size_bytes(part.max_size) for part in (a, b) if not part.is_fixed_size)
         return sum_of_bounds([a, b, c], extra if self._plain else extra + 1)
 
-    def encode(self, value: tuple[Any, ...]) -> bytes:
-        self._check(value)
+    def encode(self, value: Any) -> bytes:
+        if not isinstance(value, tuple) or len(value) != 3:
+            self._refuse(value)
         a, b, c = self._a.encode(value[0]), self._b.encode(value[1]), self._c.encode(value[2])
         if self._plain:
             return a + b + c

@@ -81,7 +81,9 @@ class Record(Codec["np.void"]):
         try:
             with np.errstate(over="ignore"):
                 made[0] = value
-        except (TypeError, ValueError, OverflowError) as error:
+        except (OverflowError, DeprecationWarning) as error:  # numpy 1 only warns
+            raise BoundExceeded(f"{self.name} cannot hold {shown(value)}: {error}; use wider fields") from None
+        except (TypeError, ValueError) as error:
             raise IncompatibleType(
                 f"{self.name} takes a numpy scalar of its dtype or a tuple like it, got {shown(value)}: {error}"
             ) from None
