@@ -1,48 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "file.h"
-
+/* Opening and closing, locks, forks; files without a log, and readers. What has to do with the log is in durable.c. */
 #include <errno.h>
 #include <stdlib.h>
-#include <time.h>
 
-#include "journal.h"
+#include "file_private.h"
 
-/* Bytes of the file's lock area. */
-enum lock_byte {
-    LOCK_WRITER, /* exclusive: the life of a handle that writes */
-    LOCK_READY,  /* exclusive: from the end of the recovery to the close; tells that the file is an image or a writer lives */
-    LOCK_GATE,   /* exclusive: no new readers; shared: a reader on its way in */
-    LOCK_READ    /* exclusive: the file changes; shared: a reader reads */
-};
-
-#define NO_FILE (-1)
 #define DEFAULT_PERMISSIONS 0600u
-
-typedef struct ss_file {
-    ss_root *root;
-    const ss_vfs *vfs;
-    int mode, durability;
-    uint32_t permissions, patience;
-    char *directory_path, *name, *log_name, *temporary_name;
-    int directory, main;
-    int locks; /* the file once more: a mapping keeps what it maps open, and the locks must end before the mapping does */
-    uint64_t file_pages;   /* size of the file */
-    uint64_t mapped_pages; /* of the root, that show the file */
-    time_t checked_second; /* when the size was last compared, by the coarse clock */
-    long checked_nanosecond;
-    bool opened;
-    struct ss_file *next, **link; /* in the list of open files */
-} ss_file;
+#define LOG_BYTES (UINT64_C(1) << 20)
+#define CHECKPOINT_BYTES (UINT64_C(4) << 20)
 
 /* ---- errors ---- */
 
-static int system_failure(int error, const char *rule, uint64_t address) {
+int ss_file_failure(int error, const char *rule, uint64_t address) {
     bool full = error == ENOSPC || error == EDQUOT || error == EFBIG;
     return ss_fail(full ? SS_OUT_OF_MEMORY : SS_SYSTEM, rule, address, (uint64_t)error, 0);
 }
 
-/* The handle does no more input or output; what it knows of the file is not to be trusted. */
-static int die(ss_file *file, int status, const char *rule, uint64_t number, uint64_t limit) {
+int ss_file_die(ss_file *file, int status, const char *rule, uint64_t number, uint64_t limit) {
     file->root->closed = true;
     file->root->closed_because = rule;
     return ss_fail(status, rule, 0, number, limit);
@@ -55,11 +29,11 @@ static int die(ss_file *file, int status, const char *rule, uint64_t number, uin
 static pthread_mutex_t open_files_mutex = PTHREAD_MUTEX_INITIALIZER;
 static ss_file *open_files;
 
-static void close_descriptors(ss_file *file) {
-    int *all[] = {&file->main, &file->directory, &file->locks};
+void ss_file_close_descriptors(ss_file *file) {
+    int *all[] = {&file->wal.file, &file->main, &file->directory, &file->locks};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
-        if (*all[i] != NO_FILE) file->vfs->close(file->vfs->self, *all[i]);
-        *all[i] = NO_FILE;
+        if (*all[i] != SS_NO_FILE) file->vfs->close(file->vfs->self, *all[i]);
+        *all[i] = SS_NO_FILE;
     }
 }
 
@@ -73,7 +47,7 @@ static void after_fork(void) {
 
 static void after_fork_in_child(void) {
     for (ss_file *file = open_files; file != NULL; file = file->next) {
-        close_descriptors(file);
+        ss_file_close_descriptors(file);
         ss_root_forked(file->root, "the file was opened before this process was forked: open it again here");
     }
     pthread_mutex_unlock(&open_files_mutex);
@@ -106,16 +80,16 @@ static void unlist_file(ss_file *file) {
 
 /* ---- locks ---- */
 
-static int try_lock(ss_file *file, unsigned byte, int kind) {
+static int try_lock(ss_file *file, enum ss_file_lock lock, int kind) {
     int error;
     do {
-        error = file->vfs->lock(file->vfs->self, file->locks, byte, kind);
+        error = file->vfs->lock(file->vfs->self, file->locks, (unsigned)lock, kind);
     } while (error == EINTR);
     return error;
 }
 
-static void unlock(ss_file *file, unsigned byte) {
-    (void)try_lock(file, byte, SS_UNLOCK);
+void ss_file_unlock(ss_file *file, enum ss_file_lock lock) {
+    (void)try_lock(file, lock, SS_UNLOCK);
 }
 
 static uint64_t milliseconds_now(void) {
@@ -124,36 +98,36 @@ static uint64_t milliseconds_now(void) {
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* EAGAIN where the lock does not come free within the time. The system's own waiting has no end, so this asks again. */
-static int wait_lock(ss_file *file, unsigned byte, int kind, uint32_t patience) {
-    int error = try_lock(file, byte, kind);
-    if (error != EAGAIN) return error;
+/* The system's own waiting has no end, so this asks again and again. */
+int ss_file_lock(ss_file *file, enum ss_file_lock lock, int kind, uint32_t patience) {
+    int error = try_lock(file, lock, kind);
+    if (error != EAGAIN || patience == 0) return error;
     uint64_t until = milliseconds_now() + patience;
     for (long pause = 20000; error == EAGAIN && milliseconds_now() < until; pause = pause < 2000000 ? pause * 2 : pause) {
         nanosleep(&(struct timespec){.tv_nsec = pause}, NULL);
-        error = try_lock(file, byte, kind);
+        error = try_lock(file, lock, kind);
     }
     return error;
 }
 
-static bool is_locked(ss_file *file, unsigned byte) {
+bool ss_file_is_locked(ss_file *file, enum ss_file_lock lock) {
     bool held = false;
-    return file->vfs->locked(file->vfs->self, file->locks, byte, &held) == 0 && held;
+    return file->vfs->locked(file->vfs->self, file->locks, (unsigned)lock, &held) == 0 && held;
 }
 
-static int lock_failure(int error, const char *rule) {
+int ss_file_lock_failure(int error, const char *rule) {
     if (error == EAGAIN) return ss_fail(SS_LOCKED, rule, 0, 0, 0);
-    return system_failure(error, "locks of open files, which the file system must have", 0);
+    return ss_file_failure(error, "locks of open files, which the file system must have", 0);
 }
 
 /* ---- what the file is now ---- */
 
-static int file_status(ss_file *file, ss_vfs_status *status) {
+int ss_file_status(ss_file *file, ss_vfs_status *status) {
     int error = file->vfs->status(file->vfs->self, file->main, status);
-    return error == 0 ? SS_OK : system_failure(error, "state of the file", 0);
+    return error == 0 ? SS_OK : ss_file_failure(error, "state of the file", 0);
 }
 
-static int check_size(ss_file *file, uint64_t size) {
+int ss_file_check_size(ss_file *file, uint64_t size) {
     if (size % SS_PAGE_SIZE != 0) return ss_fail(SS_CORRUPT, "the size of a memory file is a multiple of 65,536 bytes", 0, size, SS_PAGE_SIZE);
     uint64_t pages = size / SS_PAGE_SIZE;
     if (pages > file->root->max_pages) return ss_fail(SS_OUT_OF_MEMORY, "the file is larger than the limit in pages", 0, pages, file->root->max_pages);
@@ -161,16 +135,39 @@ static int check_size(ss_file *file, uint64_t size) {
     return SS_OK;
 }
 
-/* A program that does not know the locks may have cut or replaced the file; its missing pages cannot even be read. */
-static int check_unchanged(ss_file *file) {
+/* A program that does not know the locks may have done it; missing pages of a mapping cannot even be read. */
+int ss_file_check_unchanged(ss_file *file) {
     ss_vfs_status now;
-    int status = file_status(file, &now);
+    int status = ss_file_status(file, &now);
     if (status != SS_OK) return status;
     if (now.size < file->file_pages * SS_PAGE_SIZE) {
-        return die(file, SS_CLOSED, "the file was cut by another program: open it again", now.size, file->file_pages * SS_PAGE_SIZE);
+        return ss_file_die(file, SS_CLOSED, "the file was cut by another program: open it again", now.size, file->file_pages * SS_PAGE_SIZE);
     }
-    if (now.links == 0) return die(file, SS_CLOSED, "the file was deleted or replaced by another program: open it again", 0, 0);
+    if (now.links == 0) return ss_file_die(file, SS_CLOSED, "the file was deleted or replaced by another program: open it again", 0, 0);
     return SS_OK;
+}
+
+/* ---- showing the file in memory ---- */
+
+static int load_pages(ss_file *file, uint64_t offset, uint64_t length) {
+    int status = ss_root_commit(file->root, offset + length);
+    if (status != SS_OK) return status;
+    int error = ss_vfs_read_all(file->vfs, file->main, file->root->base + offset, (size_t)length, offset);
+    return error == 0 ? SS_OK : ss_file_failure(error, "reading the file", offset);
+}
+
+int ss_file_map(ss_file *file, uint64_t first, uint64_t end, int kind) {
+    if (first >= end) return SS_OK;
+    uint64_t offset = first * SS_PAGE_SIZE, length = (end - first) * SS_PAGE_SIZE;
+    int status = SS_OK;
+    if (file->load || file->vfs->map == NULL) {
+        status = load_pages(file, offset, length);
+    } else {
+        int error = file->vfs->map(file->vfs->self, file->main, file->root->base + offset, offset, length, kind);
+        if (error != 0) status = ss_file_failure(error, "mapping of the file", offset);
+    }
+    if (status == SS_OK) file->mapped_pages = end;
+    return status;
 }
 
 /* ---- durability none: the mapping is the file ---- */
@@ -186,10 +183,9 @@ static int shared_begin(void *self) {
     ss_file *file = self;
     struct timespec now;
     clock_gettime(COARSE_CLOCK, &now);
-    if (now.tv_sec == file->checked_second && now.tv_nsec == file->checked_nanosecond) return SS_OK;
-    file->checked_second = now.tv_sec;
-    file->checked_nanosecond = now.tv_nsec;
-    return check_unchanged(file);
+    if (now.tv_sec == file->checked.tv_sec && now.tv_nsec == file->checked.tv_nsec) return SS_OK;
+    file->checked = now;
+    return ss_file_check_unchanged(file);
 }
 
 static int write_zeros(ss_file *file, uint64_t from, uint64_t end) {
@@ -212,15 +208,6 @@ static int extend_file(ss_file *file, uint64_t from, uint64_t end) {
     return error;
 }
 
-static int map_pages(ss_file *file, uint64_t first, uint64_t end, int kind) {
-    if (first >= end) return SS_OK;
-    uint64_t offset = first * SS_PAGE_SIZE, length = (end - first) * SS_PAGE_SIZE;
-    int error = file->vfs->map(file->vfs->self, file->main, file->root->base + offset, offset, length, kind);
-    if (error != 0) return system_failure(error, "mapping of the file", offset);
-    file->mapped_pages = end;
-    return SS_OK;
-}
-
 static int shared_grow(void *self, uint64_t old_pages, uint64_t new_pages) {
     ss_file *file = self;
     uint64_t old_size = old_pages * SS_PAGE_SIZE;
@@ -229,8 +216,8 @@ static int shared_grow(void *self, uint64_t old_pages, uint64_t new_pages) {
     if (file->file_pages > old_pages) error = ss_vfs_resize(file->vfs, file->main, old_size);
     if (error == 0) file->file_pages = old_pages;
     if (error == 0) error = extend_file(file, old_size, new_pages * SS_PAGE_SIZE);
-    if (error != 0) return system_failure(error, "disk space for a growing file", old_size);
-    int status = map_pages(file, old_pages, new_pages, SS_MAP_SHARED);
+    if (error != 0) return ss_file_failure(error, "disk space for a growing file", old_size);
+    int status = ss_file_map(file, old_pages, new_pages, SS_MAP_SHARED);
     if (status != SS_OK) {
         (void)ss_vfs_resize(file->vfs, file->main, old_size);
         return status;
@@ -251,63 +238,27 @@ static int shared_sync(void *self) {
     ss_file *file = self;
     int error = file->mapped_pages == 0 ? 0 : file->vfs->sync_map(file->vfs->self, file->root->base, file->mapped_pages * SS_PAGE_SIZE);
     if (error == 0) error = ss_vfs_sync(file->vfs, file->main);
-    return error == 0 ? SS_OK : die(file, SS_COMMIT_UNKNOWN, "the disk failed to store the file", (uint64_t)error, 0);
-}
-
-/* ---- reading what others write ---- */
-
-static int enter_as_reader(ss_file *file) {
-    int error = wait_lock(file, LOCK_GATE, SS_LOCK_SHARED, file->patience);
-    if (error == 0) {
-        error = wait_lock(file, LOCK_READ, SS_LOCK_SHARED, file->patience);
-        unlock(file, LOCK_GATE);
-    }
-    return error == 0 ? SS_OK : lock_failure(error, "a writer did not finish changing the file in time");
-}
-
-static int show_file(ss_file *file) {
-    ss_vfs_status now;
-    int status = file_status(file, &now);
-    if (status != SS_OK) return status;
-    if (now.links == 0) return die(file, SS_CLOSED, "the file was deleted or replaced: open it again", 0, 0);
-    /* A writer without a log may be in the middle of growing it. */
-    if (now.size % SS_PAGE_SIZE != 0 && is_locked(file, LOCK_READY)) now.size -= now.size % SS_PAGE_SIZE;
-    status = check_size(file, now.size);
-    uint64_t pages = now.size / SS_PAGE_SIZE;
-    if (status == SS_OK) status = map_pages(file, file->mapped_pages, pages, SS_MAP_READ);
-    if (status != SS_OK) return status;
-    file->file_pages = file->root->pages = pages;
-    file->root->epoch++;
-    return SS_OK;
-}
-
-static int reader_begin(void *self) {
-    ss_file *file = self;
-    int status = enter_as_reader(file);
-    if (status != SS_OK) return status;
-    status = show_file(file);
-    if (status != SS_OK) unlock(file, LOCK_READ);
-    return status;
-}
-
-static void reader_end(void *self) {
-    ss_file *file = self;
-    unlock(file, LOCK_READ);
+    return error == 0 ? SS_OK : ss_file_die(file, SS_COMMIT_UNKNOWN, "the disk failed to store the file", (uint64_t)error, 0);
 }
 
 /* ---- closing ---- */
 
-static int file_close(void *self) {
+int ss_file_shut(void *self) {
     ss_file *file = self;
     unlist_file(file);
-    close_descriptors(file);
+    if (file->opened && file->mode != SS_FILE_READ && file->locks != SS_NO_FILE) {
+        ss_file_unlock(file, LOCK_READY);
+        ss_file_unlock(file, LOCK_WRITER);
+    }
+    ss_file_close_descriptors(file);
     return SS_OK;
 }
 
-static void file_free(void *self) {
+void ss_file_free(void *self) {
     ss_file *file = self;
-    unlist_file(file);
-    close_descriptors(file);
+    (void)ss_file_shut(file);
+    ss_wal_close(&file->wal);
+    free(file->pending);
     free(file->directory_path);
     free(file->name);
     free(file->log_name);
@@ -321,15 +272,8 @@ static const ss_backing_ops shared_ops = {
     .shrink = shared_shrink,
     .sync = shared_sync,
     .checkpoint = shared_sync,
-    .close = file_close,
-    .free = file_free,
-};
-
-static const ss_backing_ops reader_ops = {
-    .read_begin = reader_begin,
-    .read_end = reader_end,
-    .close = file_close,
-    .free = file_free,
+    .close = ss_file_shut,
+    .free = ss_file_free,
 };
 
 /* ---- opening ---- */
@@ -369,14 +313,14 @@ static int open_main(ss_file *file) {
     int error = ENOENT;
     for (int attempt = 0; attempt < 10 && (error == ENOENT || error == EEXIST); attempt++) {
         if (file->mode != SS_FILE_CREATE) {
-            error = ss_vfs_open(file->vfs, file->directory, file->name, access, 0, &file->main);
+            error = ss_vfs_open(file->vfs, file->place.directory, file->name, access, 0, &file->main);
             if (error != ENOENT || file->mode == SS_FILE_READ) break;
         }
-        error = ss_vfs_open(file->vfs, file->directory, file->name, access | SS_OPEN_CREATE, file->permissions, &file->main);
+        error = ss_vfs_open(file->vfs, file->place.directory, file->name, access | SS_OPEN_CREATE, file->permissions, &file->main);
         if (file->mode == SS_FILE_CREATE) break;
     }
     if (error == 0) return SS_OK;
-    file->main = NO_FILE;
+    file->main = SS_NO_FILE;
     return open_failure(error);
 }
 
@@ -387,21 +331,23 @@ static int check_same(const ss_vfs_status *one, const ss_vfs_status *other) {
 
 static int open_locks(ss_file *file) {
     ss_vfs_status opened, again;
-    int status = file_status(file, &opened);
+    int status = ss_file_status(file, &opened);
     if (status != SS_OK) return status;
     if (!opened.regular) return ss_fail(SS_CORRUPT, "a memory file is a regular file", 0, 0, 0);
     unsigned access = file->mode == SS_FILE_READ ? 0 : SS_OPEN_WRITE;
-    int error = ss_vfs_open(file->vfs, file->directory, file->name, access, 0, &file->locks);
+    int error = ss_vfs_open(file->vfs, file->place.directory, file->name, access, 0, &file->locks);
     if (error == 0) error = file->vfs->status(file->vfs->self, file->locks, &again);
+    file->place.inode = opened.inode;
+    file->place.permissions = opened.permissions;
     return error == 0 ? check_same(&opened, &again) : open_failure(error);
 }
 
 /* That what is locked is still the file of that name. */
 static int check_name(ss_file *file) {
     ss_vfs_status opened, named;
-    int status = file_status(file, &opened);
+    int status = ss_file_status(file, &opened);
     if (status != SS_OK) return status;
-    int error = file->vfs->status_at(file->vfs->self, file->directory, file->name, &named);
+    int error = file->vfs->status_at(file->vfs->self, file->place.directory, file->name, &named);
     return error == 0 ? check_same(&opened, &named) : open_failure(error);
 }
 
@@ -410,12 +356,106 @@ static int open_names(ss_file *file, const char *path) {
     if (status != SS_OK) return status;
     int error = file->vfs->open_directory(file->vfs->self, file->directory_path, &file->directory);
     if (error != 0) {
-        file->directory = NO_FILE;
+        file->directory = SS_NO_FILE;
         return ss_fail(SS_SYSTEM, "opening the directory of the file", 0, (uint64_t)error, 0);
     }
+    file->place = (ss_wal_place){.vfs = file->vfs, .directory = file->directory, .name = file->log_name,
+                                 .temporary = file->temporary_name, .bytes = file->place.bytes};
     status = open_main(file);
     return status == SS_OK ? open_locks(file) : status;
 }
+
+/* ---- reading what others write ---- */
+
+static int enter_as_reader(ss_file *file) {
+    int error = ss_file_lock(file, LOCK_GATE, SS_LOCK_SHARED, file->patience);
+    if (error == 0) {
+        error = ss_file_lock(file, LOCK_READ, SS_LOCK_SHARED, file->patience);
+        ss_file_unlock(file, LOCK_GATE);
+    }
+    return error == 0 ? SS_OK : ss_file_lock_failure(error, "a writer did not finish changing the file in time");
+}
+
+/* The file is not an image where no writer keeps it one and a log holds commits that may be missing in it. */
+static int is_unsettled(ss_file *file, bool *unsettled) {
+    *unsettled = false;
+    return ss_file_is_locked(file, LOCK_READY) ? SS_OK : ss_wal_has_records(&file->place, unsettled);
+}
+
+static int settle_with(ss_file *writer) {
+    int error = ss_vfs_open(writer->vfs, writer->place.directory, writer->name, SS_OPEN_WRITE, 0, &writer->main);
+    if (error == EACCES || error == EROFS || error == EPERM) {
+        return ss_fail(SS_READ_ONLY, "the log beside the file holds commits: open it once for writing", 0, (uint64_t)error, 0);
+    }
+    if (error != 0) return open_failure(error);
+    int status = open_locks(writer);
+    if (status != SS_OK) return status;
+    error = ss_file_lock(writer, LOCK_WRITER, SS_LOCK_EXCLUSIVE, 0);
+    if (error != 0) return ss_file_lock_failure(error, "another handle has the file open for writing");
+    status = check_name(writer);
+    return status == SS_OK ? ss_durable_settle(writer) : status;
+}
+
+/* Does for a moment what a writer does when it opens and closes. SS_LOCKED where one is just beginning. */
+static int settle(ss_file *reader) {
+    ss_file writer = {.root = reader->root, .vfs = reader->vfs, .mode = SS_FILE_WRITE, .patience = reader->patience, .name = reader->name,
+                      .directory = SS_NO_FILE, .main = SS_NO_FILE, .locks = SS_NO_FILE, .place = reader->place};
+    ss_wal_init(&writer.wal, &writer.place);
+    list_file(&writer);
+    int status = settle_with(&writer);
+    unlist_file(&writer);
+    ss_file_close_descriptors(&writer);
+    ss_wal_close(&writer.wal);
+    return status;
+}
+
+static int show_file(ss_file *file) {
+    ss_vfs_status now;
+    int status = ss_file_status(file, &now);
+    if (status != SS_OK) return status;
+    if (now.links == 0) return ss_file_die(file, SS_CLOSED, "the file was deleted or replaced: open it again", 0, 0);
+    /* A writer without a log may be in the middle of growing it. */
+    if (now.size % SS_PAGE_SIZE != 0 && ss_file_is_locked(file, LOCK_READY)) now.size -= now.size % SS_PAGE_SIZE;
+    status = ss_file_check_size(file, now.size);
+    uint64_t pages = now.size / SS_PAGE_SIZE;
+    bool copies = file->load || file->vfs->map == NULL;
+    if (status == SS_OK) status = ss_file_map(file, copies ? 0 : file->mapped_pages, pages, SS_MAP_READ);
+    if (status != SS_OK) return status;
+    file->file_pages = file->root->pages = pages;
+    file->root->epoch++;
+    return SS_OK;
+}
+
+static int reader_begin(void *self) {
+    ss_file *file = self;
+    uint64_t until = milliseconds_now() + file->patience;
+    for (bool unsettled = true;;) {
+        int status = enter_as_reader(file);
+        if (status != SS_OK) return status;
+        status = is_unsettled(file, &unsettled);
+        if (status == SS_OK && !unsettled) status = show_file(file);
+        if (status == SS_OK && !unsettled) return SS_OK;
+        ss_file_unlock(file, LOCK_READ);
+        if (status == SS_OK) status = settle(file);
+        if (status == SS_LOCKED && milliseconds_now() < until) {
+            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        } else if (status != SS_OK) {
+            return status;
+        }
+    }
+}
+
+static void reader_end(void *self) {
+    ss_file *file = self;
+    ss_file_unlock(file, LOCK_READ);
+}
+
+static const ss_backing_ops reader_ops = {
+    .read_begin = reader_begin,
+    .read_end = reader_end,
+    .close = ss_file_shut,
+    .free = ss_file_free,
+};
 
 static int open_as_reader(ss_file *file) {
     file->root->read_only = true;
@@ -424,23 +464,27 @@ static int open_as_reader(ss_file *file) {
     return status;
 }
 
+/* ---- opening for writing ---- */
+
 static int open_shared(ss_file *file) {
     ss_vfs_status now;
-    int status = file_status(file, &now);
-    if (status == SS_OK) status = check_size(file, now.size);
+    int status = ss_durable_settle(file);
+    if (status == SS_OK) status = ss_file_status(file, &now);
+    if (status == SS_OK) status = ss_file_check_size(file, now.size);
     if (status != SS_OK) return status;
     file->file_pages = file->root->pages = now.size / SS_PAGE_SIZE;
-    return map_pages(file, 0, file->file_pages, SS_MAP_SHARED);
+    status = ss_file_map(file, 0, file->file_pages, SS_MAP_SHARED);
+    if (status != SS_OK) return status;
+    int error = ss_file_lock(file, LOCK_READY, SS_LOCK_EXCLUSIVE, 0);
+    return error == 0 ? SS_OK : ss_file_lock_failure(error, "another handle has the file open for writing");
 }
 
 static int open_as_writer(ss_file *file) {
-    int error = try_lock(file, LOCK_WRITER, SS_LOCK_EXCLUSIVE);
-    if (error != 0) return lock_failure(error, "another handle has the file open for writing");
+    int error = ss_file_lock(file, LOCK_WRITER, SS_LOCK_EXCLUSIVE, 0);
+    if (error != 0) return ss_file_lock_failure(error, "another handle has the file open for writing");
     int status = check_name(file);
-    if (status == SS_OK) status = open_shared(file);
     if (status != SS_OK) return status;
-    error = try_lock(file, LOCK_READY, SS_LOCK_EXCLUSIVE);
-    return error == 0 ? SS_OK : lock_failure(error, "another handle has the file open for writing");
+    return file->durability == SS_DURABILITY_NONE ? open_shared(file) : ss_durable_open(file);
 }
 
 static int check_options(const ss_file_options *options) {
@@ -448,6 +492,9 @@ static int check_options(const ss_file_options *options) {
     if (options->mode < SS_FILE_READ || options->mode > SS_FILE_CREATE) return ss_fail(SS_ARGUMENT, "mode of a file", 0, 0, 0);
     if (options->durability < SS_DURABILITY_NONE || options->durability > SS_DURABILITY_FULL) {
         return ss_fail(SS_ARGUMENT, "durability of a file", 0, 0, 0);
+    }
+    if (options->load && options->durability == SS_DURABILITY_NONE && options->mode != SS_FILE_READ) {
+        return ss_fail(SS_ARGUMENT, "a file without a log is mapped, not loaded", 0, 0, 0);
     }
     return SS_OK;
 }
@@ -461,7 +508,12 @@ static ss_file *new_file(const ss_file_options *options, ss_root *root) {
     file->durability = options->durability;
     file->permissions = options->permissions != 0 ? options->permissions : DEFAULT_PERMISSIONS;
     file->patience = options->patience != 0 ? options->patience : SS_PATIENCE_MS;
-    file->directory = file->main = file->locks = NO_FILE;
+    file->directory = file->main = file->locks = SS_NO_FILE;
+    file->exclusive = options->exclusive != 0;
+    file->load = options->load != 0;
+    file->place.bytes = options->log_bytes != 0 ? options->log_bytes : LOG_BYTES;
+    file->checkpoint_bytes = options->checkpoint_bytes != 0 ? options->checkpoint_bytes : CHECKPOINT_BYTES;
+    ss_wal_init(&file->wal, &file->place);
     return file;
 }
 
@@ -469,7 +521,10 @@ static int open_under(ss_memory *memory, const ss_file_options *options) {
     ss_root *root = memory->root;
     ss_file *file = new_file(options, root);
     if (file == NULL) return ss_fail(SS_NO_HEAP, "a file", 0, sizeof *file, 0);
-    int status = ss_journal_attach(root, file->mode == SS_FILE_READ ? &reader_ops : &shared_ops, file);
+    const ss_backing_ops *ops = file->mode == SS_FILE_READ                   ? &reader_ops
+                                : file->durability == SS_DURABILITY_NONE ? &shared_ops
+                                                                         : &ss_durable_ops;
+    int status = ss_journal_attach(root, ops, file);
     if (status != SS_OK) {
         free(file);
         return status;

@@ -61,6 +61,7 @@ static void to_status(const struct stat *from, ss_vfs_status *to) {
     to->inode = (uint64_t)from->st_ino;
     to->device = (uint64_t)from->st_dev;
     to->links = (uint64_t)from->st_nlink;
+    to->permissions = (unsigned)from->st_mode & 0777u;
     to->regular = S_ISREG(from->st_mode);
 }
 

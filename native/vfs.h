@@ -29,6 +29,7 @@ enum ss_vfs_map_kind {
 
 typedef struct ss_vfs_status {
     uint64_t size, inode, device, links;
+    unsigned permissions;
     bool regular;
 } ss_vfs_status;
 

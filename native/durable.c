@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A file with a log: commit, checkpoint, recovery, close. The picture of the log and its invariants stand in wal.c, those
+ * of the file in file_private.h.
+ *
+ *   commit       record -> log [full: sync log] | from here on it is committed | [full: blocks -> file]
+ *   checkpoint   [normal: sync log] blocks -> file, sync file, new generation -> log, sync log
+ *   close        checkpoint, delete log
+ *   open         find log, copy its records to a new log, sync, rename, blocks -> file, map
+ *
+ * The memory is a private mapping of the file and, above its size, anonymous: nothing that happens in it reaches the
+ * file by itself. `pending` names the blocks that were committed and are not in the file; they are written from memory,
+ * which at these moments is the committed image.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "file_private.h"
+
+/* When so many blocks of the mapping are copies of our own (64 MiB), they are given back. */
+#define PRIVATE_BLOCKS_KEPT UINT64_C(16384)
+/* How long a commit waits for readers to let it empty a log that has become long. */
+#define CHECKPOINT_PATIENCE_MS 500u
+
+static bool is_full(const ss_file *file) {
+    return file->durability == SS_DURABILITY_FULL;
+}
+
+/* ---- from memory to the file ---- */
+
+static int lock_for_change(ss_file *file, uint32_t patience) {
+    int error = ss_file_lock(file, LOCK_GATE, SS_LOCK_EXCLUSIVE, patience);
+    if (error == 0) {
+        error = ss_file_lock(file, LOCK_READ, SS_LOCK_EXCLUSIVE, patience);
+        if (error != 0) ss_file_unlock(file, LOCK_GATE);
+    }
+    return error == 0 ? SS_OK : ss_file_lock_failure(error, "readers keep the file from being changed");
+}
+
+static void unlock_after_change(ss_file *file) {
+    ss_file_unlock(file, LOCK_READ);
+    ss_file_unlock(file, LOCK_GATE);
+}
+
+static int compare_blocks(const void *a, const void *b) {
+    uint64_t x, y;
+    memcpy(&x, a, sizeof x);
+    memcpy(&y, b, sizeof y);
+    return (x > y) - (x < y);
+}
+
+static void sort_pending(ss_file *file) {
+    size_t kept = 0;
+    qsort(file->pending, file->pending_count, sizeof *file->pending, compare_blocks);
+    for (size_t i = 0; i < file->pending_count; i++) {
+        if (kept == 0 || file->pending[kept - 1] != file->pending[i]) file->pending[kept++] = file->pending[i];
+    }
+    file->pending_count = kept;
+}
+
+static int extend_to(ss_file *file, uint64_t pages) {
+    if (file->file_pages >= pages) return SS_OK;
+    int error = ss_vfs_resize(file->vfs, file->main, pages * SS_PAGE_SIZE);
+    if (error != 0) return ss_file_failure(error, "making the file longer", file->file_pages * SS_PAGE_SIZE);
+    file->file_pages = pages;
+    return SS_OK;
+}
+
+static int write_pending(ss_file *file) {
+    bool grows = file->file_pages < file->wal.pages;
+    int status = extend_to(file, file->wal.pages);
+    if (status != SS_OK) return status;
+    file->half_changed = grows || file->pending_count > 0;
+    if (file->pending_count > 1) sort_pending(file);
+    for (size_t i = 0; i < file->pending_count;) {
+        size_t end = i + 1;
+        while (end < file->pending_count && file->pending[end] == file->pending[end - 1] + 1) end++;
+        uint64_t offset = file->pending[i] * SS_BLOCK_SIZE;
+        int error = ss_vfs_write_bytes(file->vfs, file->main, file->root->base + offset, (end - i) * SS_BLOCK_SIZE, offset);
+        if (error != 0) return ss_file_failure(error, "writing committed blocks to the file", offset);
+        i = end;
+    }
+    file->pending_count = 0;
+    file->half_changed = false;
+    return SS_OK;
+}
+
+/* After a failure the blocks stay pending: the log has them. Readers are kept out until the file is an image again. */
+static int apply(ss_file *file, uint32_t patience) {
+    if (file->pending_count == 0 && file->file_pages >= file->wal.pages) return SS_OK;
+    int status = file->half_changed ? SS_OK : lock_for_change(file, patience);
+    if (status != SS_OK) return status;
+    status = write_pending(file);
+    if (!file->half_changed) unlock_after_change(file);
+    return status;
+}
+
+/* ---- checkpoint ---- */
+
+/* Drops our own copies of the file's pages. By a new mapping, not by advice to the system, whose meaning differs. */
+static void drop_private(ss_file *file) {
+    bool many = file->private_blocks > PRIVATE_BLOCKS_KEPT;
+    if (!many || file->load || file->vfs->map == NULL) return;
+    file->private_blocks = 0;
+    if (ss_file_map(file, 0, file->file_pages, SS_MAP_PRIVATE) == SS_OK) return;
+    /* The old mapping may be gone by now, and views of it with it. */
+    ss_root_zero(file->root, 0, file->file_pages);
+    (void)ss_file_die(file, SS_SYSTEM, "the file could not be mapped again: open it again", 0, 0);
+}
+
+static int empty_log(ss_file *file) {
+    int status = ss_vfs_sync(file->vfs, file->main);
+    if (status != 0) {
+        return ss_file_die(file, SS_COMMIT_UNKNOWN, "the disk failed to store the file; its log has everything: open it again", (uint64_t)status, 0);
+    }
+    status = ss_wal_reset(&file->wal, file->file_pages);
+    if (status != SS_OK) {
+        return ss_file_die(file, SS_COMMIT_UNKNOWN, "the disk failed to empty the log: open the file again", ss_last_failure()->number, 0);
+    }
+    ss_wal_trim(&file->wal, 2 * file->checkpoint_bytes);
+    file->checkpoint_at = file->checkpoint_bytes;
+    drop_private(file);
+    return SS_OK;
+}
+
+static int sync_log(ss_file *file) {
+    if (ss_wal_sync(&file->wal) == SS_OK) return SS_OK;
+    const char *rule = "the disk failed while commits were made durable; opening the file again shows what it has";
+    return ss_file_die(file, SS_COMMIT_UNKNOWN, rule, ss_last_failure()->number, 0);
+}
+
+static int checkpoint(ss_file *file, uint32_t patience) {
+    if (file->wal.sequence == 0) return SS_OK;
+    int status = is_full(file) ? SS_OK : sync_log(file);
+    if (status == SS_OK) status = apply(file, patience);
+    return status == SS_OK ? empty_log(file) : status;
+}
+
+/* Within a commit, which has succeeded already: only what makes that untrue is its failure. */
+static int checkpoint_in_commit(ss_file *file) {
+    int status = is_full(file) ? SS_OK : sync_log(file);
+    if (status != SS_OK) return status;
+    status = apply(file, CHECKPOINT_PATIENCE_MS);
+    if (status == SS_OK) status = empty_log(file);
+    if (status != SS_OK) file->checkpoint_at = file->wal.position + file->checkpoint_bytes / 4;
+    return SS_OK;
+}
+
+/* ---- commit ---- */
+
+static int pending_room(ss_file *file, size_t more) {
+    size_t need = file->pending_count + more;
+    if (need <= file->pending_room) return SS_OK;
+    if (need > file->pending_room && file->pending_count > 1) {
+        sort_pending(file);
+        need = file->pending_count + more;
+    }
+    size_t room = need * 2 > 256 ? need * 2 : 256;
+    uint64_t *pending = realloc(file->pending, room * sizeof *pending);
+    if (pending == NULL) return ss_fail(SS_NO_HEAP, "list of the committed blocks", 0, room, 0);
+    file->pending = pending;
+    file->pending_room = room;
+    return SS_OK;
+}
+
+static int durable_commit(void *self, const uint64_t *blocks, size_t count) {
+    ss_file *file = self;
+    /* Whatever can fail comes before the record is complete. */
+    int status = pending_room(file, count);
+    if (status == SS_OK) status = ss_wal_append(&file->wal, file->root->base, blocks, count, file->root->pages, is_full(file));
+    if (status == SS_OK && is_full(file)) status = sync_log(file);
+    if (status != SS_OK) return status;
+    ss_wal_accept(&file->wal);
+    if (count > 0) memcpy(file->pending + file->pending_count, blocks, count * sizeof *blocks);
+    file->pending_count += count;
+    file->private_blocks += count;
+    if (is_full(file) && !file->exclusive) (void)apply(file, 0);
+    return file->wal.position > file->checkpoint_at ? checkpoint_in_commit(file) : SS_OK;
+}
+
+/* ---- growth ---- */
+
+/* The size of the file stays until the growth is committed, but its disk space is taken, so that a full disk says so
+ * now and not after the commit. */
+static int durable_grow(void *self, uint64_t old_pages, uint64_t new_pages) {
+    ss_file *file = self;
+    (void)old_pages;
+    if (new_pages > file->reserved_pages) {
+        int error = ss_vfs_reserve(file->vfs, file->main, file->reserved_pages * SS_PAGE_SIZE, new_pages * SS_PAGE_SIZE);
+        if (error != 0 && error != EOPNOTSUPP && error != ENOSYS) {
+            /* Some of it may have been taken; what an earlier growth of this transaction took must stay. */
+            if (file->reserved_pages == file->file_pages) (void)ss_vfs_resize(file->vfs, file->main, file->file_pages * SS_PAGE_SIZE);
+            return ss_file_failure(error, "disk space for a growing file", file->reserved_pages * SS_PAGE_SIZE);
+        }
+        file->reserved_pages = new_pages;
+    }
+    return ss_root_commit(file->root, new_pages * SS_PAGE_SIZE);
+}
+
+static void durable_shrink(void *self, uint64_t old_pages, uint64_t new_pages) {
+    ss_file *file = self;
+    ss_root_zero(file->root, new_pages, old_pages);
+}
+
+/* ---- recovery ---- */
+
+/* A file that the log cannot belong to is left alone. */
+static int check_file_of_log(const ss_file *file, uint64_t size) {
+    const ss_wal *wal = &file->wal;
+    if (wal->sequence == 0) return SS_OK;
+    uint64_t pages = size / SS_PAGE_SIZE;
+    bool fits = size % SS_PAGE_SIZE == 0 && pages >= wal->base_pages && pages <= wal->pages;
+    if (fits) return SS_OK;
+    return ss_fail(SS_WAL_CORRUPT, "size of the file that the log belongs to (was the file cut or replaced?)", 0, size, wal->pages * SS_PAGE_SIZE);
+}
+
+static int put_log_into_file(ss_file *file) {
+    int status = lock_for_change(file, file->patience);
+    if (status != SS_OK) return status;
+    status = extend_to(file, file->wal.pages);
+    if (status == SS_OK) status = ss_wal_replay(&file->wal, file->main);
+    unlock_after_change(file);
+    return status;
+}
+
+/* Of a file without a log, or with an empty one. Gives back disk space that was reserved and never used. */
+static int check_plain_file(ss_file *file, uint64_t size) {
+    if (size % SS_PAGE_SIZE != 0) return ss_file_check_size(file, size);
+    int error = ss_vfs_resize(file->vfs, file->main, size);
+    return error == 0 ? SS_OK : ss_file_failure(error, "setting the size of the file", size);
+}
+
+/* After success there is a log of our own, and all that it holds is in the file too. `found` says whether there was one
+ * before; without one, none is made unless `makes`. */
+static int recover(ss_file *file, bool makes, bool *found) {
+    ss_vfs_status now;
+    int status = ss_wal_find(&file->wal);
+    *found = status == SS_OK;
+    if (status == SS_OK || status == SS_ABSENT) status = ss_file_status(file, &now);
+    if (status == SS_OK && *found) status = check_file_of_log(file, now.size);
+    if (status == SS_OK && file->wal.sequence == 0) status = check_plain_file(file, now.size);
+    if (status != SS_OK) return status;
+    file->file_pages = now.size / SS_PAGE_SIZE;
+    if (!*found && makes && now.size == 0) {
+        int error = ss_vfs_sync(file->vfs, file->main);
+        if (error != 0) return ss_file_failure(error, "making a new file durable", 0);
+    }
+    if (!*found && !makes) return ss_wal_delete_temporary(&file->place);
+    status = ss_wal_renew(&file->wal, file->file_pages);
+    return status == SS_OK && file->wal.sequence > 0 ? put_log_into_file(file) : status;
+}
+
+int ss_durable_settle(ss_file *file) {
+    bool found;
+    int status = recover(file, false, &found);
+    if (status != SS_OK || !found) return status;
+    int error = ss_vfs_sync(file->vfs, file->main);
+    if (error != 0) return ss_file_failure(error, "making the file durable", 0);
+    /* Should the deletion get lost, the log that comes back is empty. */
+    status = ss_wal_reset(&file->wal, file->file_pages);
+    return status == SS_OK ? ss_wal_delete(&file->wal) : status;
+}
+
+static int take_image(ss_file *file) {
+    int status = ss_file_check_size(file, file->file_pages * SS_PAGE_SIZE);
+    if (status == SS_OK) status = ss_file_map(file, 0, file->file_pages, SS_MAP_PRIVATE);
+    if (status != SS_OK) return status;
+    ss_root *root = file->root;
+    file->reserved_pages = root->pages = file->file_pages;
+    if (root->committed < root->pages * SS_PAGE_SIZE) root->committed = root->pages * SS_PAGE_SIZE;
+    return SS_OK;
+}
+
+int ss_durable_open(ss_file *file) {
+    bool found;
+    file->checkpoint_at = file->checkpoint_bytes;
+    int status = recover(file, true, &found);
+    if (status == SS_OK) status = take_image(file);
+    if (status != SS_OK) return status;
+    int error = ss_file_lock(file, LOCK_READY, SS_LOCK_EXCLUSIVE, 0);
+    return error == 0 ? SS_OK : ss_file_lock_failure(error, "another handle has the file open for writing");
+}
+
+/* ---- the end, and what a user asks for ---- */
+
+static int durable_begin(void *self) {
+    return ss_file_check_unchanged(self);
+}
+
+static int durable_sync(void *self) {
+    ss_file *file = self;
+    return is_full(file) || file->wal.sequence == 0 ? SS_OK : sync_log(file);
+}
+
+static int durable_checkpoint(void *self) {
+    ss_file *file = self;
+    return checkpoint(file, file->patience);
+}
+
+/* Leaves the bare image. Where readers or the disk do not allow it, the log stays, and the next open goes on. */
+static int durable_close(void *self) {
+    ss_file *file = self;
+    int status = SS_OK;
+    if (file->opened && !file->root->closed) {
+        status = checkpoint(file, file->patience);
+        if (status == SS_OK && file->reserved_pages > file->file_pages) {
+            (void)ss_vfs_resize(file->vfs, file->main, file->file_pages * SS_PAGE_SIZE);
+        }
+        if (status == SS_OK) status = ss_wal_delete(&file->wal);
+    }
+    (void)ss_file_shut(file);
+    return status;
+}
+
+const ss_backing_ops ss_durable_ops = {
+    .logged = true,
+    .begin = durable_begin,
+    .grow = durable_grow,
+    .shrink = durable_shrink,
+    .commit = durable_commit,
+    .sync = durable_sync,
+    .checkpoint = durable_checkpoint,
+    .close = durable_close,
+    .free = ss_file_free,
+};

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* For file.c and durable.c only: an open memory file.
+ *
+ *   locks of the file          exclusive                                       shared
+ *   LOCK_WRITER                the life of a handle that writes
+ *   LOCK_READY                 from the end of the recovery to the close: the
+ *                              file is an image, and a writer keeps it one
+ *   LOCK_GATE                  no new readers                                  a reader on its way in
+ *   LOCK_READ                  the file changes                                a reader reads
+ *
+ * Invariants
+ *  I7  The size of the file is a committed size, where there is a log.
+ *  I8  Where there is a log, the file changes only under exclusive LOCK_READ, by the holder of LOCK_WRITER.
+ *      A change that failed half-way keeps that lock until it is finished or the handle is closed.
+ *  I9  After a sync that failed the handle does no more input or output.
+ */
+#ifndef SS_FILE_PRIVATE_H
+#define SS_FILE_PRIVATE_H
+
+#include <time.h>
+
+#include "file.h"
+#include "journal.h"
+#include "wal.h"
+
+enum ss_file_lock { LOCK_WRITER, LOCK_READY, LOCK_GATE, LOCK_READ };
+
+#define SS_NO_FILE (-1)
+
+typedef struct ss_file {
+    ss_root *root;
+    const ss_vfs *vfs;
+    int mode, durability;
+    uint32_t permissions, patience;
+    bool exclusive, load;
+    char *directory_path, *name, *log_name, *temporary_name;
+    int directory, main;
+    int locks; /* the file once more: a mapping keeps what it maps open, and the locks must end before the mapping does */
+    uint64_t file_pages;   /* size of the file */
+    uint64_t mapped_pages; /* of the root, that show the file */
+    struct timespec checked; /* without a log: when the size was last compared, by the coarse clock */
+    bool opened;
+    struct ss_file *next, **link; /* in the list of open files */
+    /* with a log */
+    ss_wal_place place;
+    ss_wal wal;
+    uint64_t checkpoint_bytes;
+    uint64_t checkpoint_at;  /* position in the log at which the next checkpoint is tried */
+    uint64_t reserved_pages; /* disk space that the file has */
+    uint64_t *pending;       /* blocks that were committed and are not in the file; may name one twice */
+    size_t pending_count, pending_room;
+    bool half_changed;       /* LOCK_GATE and LOCK_READ are kept: some of the pending blocks are in the file */
+    uint64_t private_blocks; /* at most so many blocks of the mapping are copies of our own */
+} ss_file;
+
+/* ---- file.c ---- */
+
+int ss_file_failure(int error, const char *rule, uint64_t address);
+/* The handle does no more input or output; what it knows of the file is not to be trusted. Returns `status`. */
+int ss_file_die(ss_file *file, int status, const char *rule, uint64_t number, uint64_t limit);
+/* EAGAIN where the lock does not come free within `patience` milliseconds. */
+int ss_file_lock(ss_file *file, enum ss_file_lock lock, int kind, uint32_t patience);
+void ss_file_unlock(ss_file *file, enum ss_file_lock lock);
+bool ss_file_is_locked(ss_file *file, enum ss_file_lock lock);
+int ss_file_lock_failure(int error, const char *rule);
+int ss_file_status(ss_file *file, ss_vfs_status *status);
+/* That a file of so many bytes can be this memory. */
+int ss_file_check_size(ss_file *file, uint64_t size);
+/* That nobody cut or replaced the file; the handle dies else. */
+int ss_file_check_unchanged(ss_file *file);
+/* Shows pages first..end of the file in the root, by a mapping or (load) by reading them. */
+int ss_file_map(ss_file *file, uint64_t first, uint64_t end, int kind);
+void ss_file_close_descriptors(ss_file *file);
+/* Forgets the file and frees it. */
+int ss_file_shut(void *self);
+void ss_file_free(void *self);
+
+/* ---- durable.c ---- */
+
+extern const ss_backing_ops ss_durable_ops;
+
+/* Opens a locked file with a log: recovers, makes a new log, maps. The file is ready for readers then. */
+int ss_durable_open(ss_file *file);
+/* Puts into the file what a log beside it holds, and deletes the log; the writer's lock is held. */
+int ss_durable_settle(ss_file *file);
+
+#endif

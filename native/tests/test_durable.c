@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Files with a log on the real file system: commits, reopening, killed processes, readers, damaged logs. */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "checksum.h"
+#include "file.h"
+#include "journal.h"
+
+static char directory[] = "/tmp/ss_test_durable.XXXXXX";
+
+static const char *path_of(const char *name) {
+    static char paths[4][256];
+    static int next;
+    char *path = paths[next++ % 4];
+    snprintf(path, sizeof paths[0], "%s/%s", directory, name);
+    return path;
+}
+
+static int open_as(const char *name, int mode, int durability, ss_memory **out) {
+    return ss_file_open(path_of(name), mode, durability, 1000, out);
+}
+
+static ss_memory *must_open(const char *name, int mode, int durability) {
+    ss_memory *memory = NULL;
+    CHECK_EQ(open_as(name, mode, durability, &memory), SS_OK);
+    return memory;
+}
+
+static int grow(ss_memory *memory, uint64_t pages) {
+    uint64_t old;
+    int status = ss_enter_write(memory);
+    return status != SS_OK ? status : ss_leave_write(memory, ss_memory_grow(memory, pages, &old));
+}
+
+static int put(ss_memory *memory, uint64_t offset, const char *text) {
+    int status = ss_enter_write(memory);
+    return status != SS_OK ? status : ss_leave_write(memory, ss_memory_write(memory, offset, text, strlen(text)));
+}
+
+static int has(ss_memory *memory, uint64_t offset, const char *text) {
+    char got[64];
+    int status = ss_enter_read(memory);
+    if (status != SS_OK) return status;
+    status = ss_memory_read(memory, offset, got, strlen(text));
+    ss_leave_read(memory);
+    return status != SS_OK ? status : memcmp(got, text, strlen(text)) == 0;
+}
+
+static off_t size_of(const char *name) {
+    struct stat st;
+    return lstat(path_of(name), &st) == 0 ? st.st_size : -1;
+}
+
+/* Runs `work` in a child that is killed when it returns. */
+static void in_killed_child(void (*work)(const char *name), const char *name) {
+    pid_t child = fork();
+    if (child == 0) {
+        check_failed = 0;
+        work(name);
+        if (check_failed != 0) _exit(1);
+        kill(getpid(), SIGKILL);
+    }
+    int status = 0;
+    CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status));
+}
+
+static void sums_are_those_of_the_specification(void) {
+    CHECK_EQ(ss_checksum_of("", 0, 0), 0xEF46DB3751D8E999);
+    CHECK_EQ(ss_checksum_of("a", 1, 0), 0xD24EC4F1A98C6E5B);
+    CHECK_EQ(ss_checksum_of("abc", 3, 0), 0x44BC2CF5AD770999);
+    CHECK_EQ(ss_checksum_of("Nobody inspects the spammish repetition", 39, 0), 0xFBCEA83C8A378BF1);
+    uint8_t bytes[200];
+    for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (uint8_t)(i * 37 + 11);
+    for (size_t cut = 0; cut <= sizeof bytes; cut++) {
+        ss_checksum sum;
+        ss_checksum_begin(&sum, 77);
+        ss_checksum_add(&sum, bytes, cut);
+        ss_checksum_add(&sum, bytes + cut, sizeof bytes - cut);
+        CHECK_EQ(ss_checksum_end(&sum), ss_checksum_of(bytes, sizeof bytes, 77));
+    }
+}
+
+static void at_rest_the_file_is_the_bare_image(int durability) {
+    ss_memory *memory = must_open("rest", SS_FILE_CREATE, durability);
+    CHECK_EQ(size_of("rest-wal"), 1 << 20);
+    CHECK_EQ(grow(memory, 2), SS_OK);
+    CHECK_EQ(put(memory, 65530, "over the edge"), SS_OK);
+    CHECK_EQ(ss_transaction_begin(memory), SS_OK);
+    CHECK_EQ(grow(memory, 1), SS_OK);
+    CHECK_EQ(put(memory, 2 * 65536, "rolled back"), SS_OK);
+    CHECK_EQ(ss_transaction_rollback(memory), SS_OK);
+    CHECK_EQ(ss_memory_sync(memory), SS_OK);
+    CHECK_EQ(ss_memory_close(memory), SS_OK);
+    ss_memory_release(memory);
+    CHECK_EQ(size_of("rest"), 2 * 65536);
+    CHECK_EQ(size_of("rest-wal"), -1);
+    memory = must_open("rest", SS_FILE_WRITE, SS_DURABILITY_NONE);
+    CHECK_EQ(has(memory, 65530, "over the edge"), 1);
+    ss_memory_release(memory);
+    CHECK(unlink(path_of("rest")) == 0);
+}
+
+static void write_normal_and_stay(const char *name) {
+    ss_memory *memory = must_open(name, SS_FILE_WRITE, SS_DURABILITY_NORMAL);
+    CHECK_EQ(grow(memory, 1), SS_OK);
+    CHECK_EQ(put(memory, 10, "committed"), SS_OK);
+    CHECK_EQ(ss_transaction_begin(memory), SS_OK);
+    CHECK_EQ(put(memory, 10, "forgotten"), SS_OK);
+}
+
+static void write_full_and_stay(const char *name) {
+    ss_memory *memory = must_open(name, SS_FILE_WRITE, SS_DURABILITY_FULL);
+    CHECK_EQ(grow(memory, 1), SS_OK);
+    CHECK_EQ(put(memory, 10, "committed"), SS_OK);
+    CHECK_EQ(ss_transaction_begin(memory), SS_OK);
+    CHECK_EQ(put(memory, 10, "forgotten"), SS_OK);
+}
+
+static void a_killed_process_loses_nothing_that_was_committed(void) {
+    for (int durability = SS_DURABILITY_NONE; durability <= SS_DURABILITY_FULL; durability++) {
+        in_killed_child(durability == SS_DURABILITY_FULL ? write_full_and_stay : write_normal_and_stay, "killed");
+        ss_memory *memory = must_open("killed", SS_FILE_WRITE, durability);
+        CHECK_EQ(memory->root->pages, 1);
+        CHECK_EQ(has(memory, 10, "committed"), 1);
+        CHECK_EQ(put(memory, 10, "and again"), SS_OK);
+        CHECK_EQ(ss_memory_close(memory), SS_OK);
+        ss_memory_release(memory);
+        CHECK_EQ(size_of("killed-wal"), -1);
+        CHECK(unlink(path_of("killed")) == 0);
+    }
+}
+
+static void a_reader_recovers_what_a_killed_writer_left(void) {
+    in_killed_child(write_normal_and_stay, "left");
+    CHECK_EQ(size_of("left"), 0);
+    ss_memory *reader = must_open("left", SS_FILE_READ, SS_DURABILITY_NORMAL);
+    CHECK_EQ(has(reader, 10, "committed"), 1);
+    CHECK_EQ(size_of("left-wal"), -1);
+    in_killed_child(write_full_and_stay, "left");
+    CHECK_EQ(has(reader, 10, "committed"), 1);
+    CHECK_EQ(reader->root->pages, 2);
+    ss_memory_release(reader);
+}
+
+static void a_reader_sees_full_commits_at_once_and_snapshots_hold(void) {
+    ss_memory *writer = must_open("seen", SS_FILE_WRITE, SS_DURABILITY_FULL);
+    ss_memory *reader = must_open("seen", SS_FILE_READ, SS_DURABILITY_FULL);
+    CHECK_EQ(grow(writer, 1), SS_OK);
+    CHECK_EQ(put(writer, 5, "first"), SS_OK);
+    CHECK_EQ(has(reader, 5, "first"), 1);
+    CHECK_EQ(ss_transaction_begin(writer), SS_OK);
+    CHECK_EQ(put(writer, 5, "other"), SS_OK);
+    CHECK_EQ(has(reader, 5, "first"), 1);
+    CHECK_EQ(ss_transaction_commit(writer), SS_OK);
+    CHECK_EQ(has(reader, 5, "other"), 1);
+    CHECK_EQ(ss_transaction_begin(reader), SS_OK);
+    CHECK_EQ(put(writer, 5, "third"), SS_OK);
+    CHECK_EQ(has(reader, 5, "other"), 1);
+    CHECK_EQ(ss_memory_set_patience(writer, 50), SS_OK);
+    CHECK_EQ(ss_memory_checkpoint(writer), SS_LOCKED);
+    CHECK_EQ(put(writer, 6, "h"), SS_OK);
+    CHECK_EQ(ss_transaction_commit(reader), SS_OK);
+    CHECK_EQ(has(reader, 5, "other"), 1);
+    CHECK_EQ(ss_memory_checkpoint(writer), SS_OK);
+    CHECK_EQ(has(reader, 5, "third"), 1);
+    CHECK_EQ(ss_memory_close(writer), SS_OK);
+    CHECK_EQ(has(reader, 5, "third"), 1);
+    CHECK_EQ(put(reader, 5, "x"), SS_READ_ONLY);
+    ss_memory_release(writer);
+    ss_memory_release(reader);
+}
+
+static void a_log_that_grows_long_is_emptied(void) {
+    for (int durability = SS_DURABILITY_NORMAL; durability <= SS_DURABILITY_FULL; durability++) {
+        ss_file_options options = {.path = path_of("long"), .mode = SS_FILE_WRITE, .durability = durability, .max_pages = 100,
+                                   .log_bytes = 65536, .checkpoint_bytes = 100000};
+        ss_memory *memory;
+        CHECK_EQ(ss_file_open_with(&options, &memory), SS_OK);
+        CHECK_EQ(grow(memory, 10), SS_OK);
+        for (uint64_t i = 0; i < 500; i++) CHECK_EQ(put(memory, i * 1300, "some text"), SS_OK);
+        CHECK(size_of("long-wal") < 200000);
+        CHECK_EQ(ss_transaction_begin(memory), SS_OK);
+        for (uint64_t i = 0; i < 160; i++) CHECK_EQ(put(memory, i * 4096, "everywhere"), SS_OK);
+        CHECK_EQ(ss_transaction_commit(memory), SS_OK);
+        CHECK(size_of("long-wal") <= 65536);
+        ss_memory_release(memory);
+        CHECK(unlink(path_of("long")) == 0);
+    }
+}
+
+static void copy_file(const char *from, const char *to) {
+    char command[600];
+    snprintf(command, sizeof command, "cp %s %s", path_of(from), path_of(to));
+    CHECK_EQ(system(command), 0);
+}
+
+static void what_is_no_log_of_the_file_is_refused(void) {
+    ss_memory *memory;
+    in_killed_child(write_full_and_stay, "odd");
+    copy_file("odd-wal", "kept-wal");
+    CHECK(truncate(path_of("odd"), 3 * 65536) == 0);
+    CHECK_EQ(open_as("odd", SS_FILE_WRITE, SS_DURABILITY_FULL, &memory), SS_WAL_CORRUPT);
+    CHECK(truncate(path_of("odd"), 65536) == 0);
+    CHECK(truncate(path_of("odd-wal"), 5000) == 0);
+    CHECK_EQ(open_as("odd", SS_FILE_WRITE, SS_DURABILITY_NONE, &memory), SS_WAL_CORRUPT);
+    CHECK_EQ(open_as("odd", SS_FILE_READ, SS_DURABILITY_NONE, &memory), SS_WAL_CORRUPT);
+    CHECK(unlink(path_of("odd-wal")) == 0 && symlink("kept-wal", path_of("odd-wal")) == 0);
+    CHECK_EQ(open_as("odd", SS_FILE_WRITE, SS_DURABILITY_FULL, &memory), SS_SYSTEM);
+    CHECK_EQ(ss_last_failure()->number, ELOOP);
+    CHECK(unlink(path_of("odd-wal")) == 0 && mkdir(path_of("odd-wal"), 0700) == 0);
+    CHECK(open_as("odd", SS_FILE_WRITE, SS_DURABILITY_FULL, &memory) < 0);
+    CHECK(rmdir(path_of("odd-wal")) == 0);
+    copy_file("kept-wal", "odd-wal");
+    CHECK_EQ(open_as("odd", SS_FILE_WRITE, SS_DURABILITY_FULL, &memory), SS_OK);
+    CHECK_EQ(has(memory, 10, "committed"), 1);
+    ss_memory_release(memory);
+}
+
+/* Runs `work` in a child that may write files of at most `limit` bytes. */
+static void with_file_limit(rlim_t limit, void (*work)(void)) {
+    pid_t child = fork();
+    if (child == 0) {
+        setrlimit(RLIMIT_FSIZE, &(struct rlimit){limit, limit});
+        check_failed = 0;
+        work();
+        _exit(check_failed != 0);
+    }
+    int status = -1;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+}
+
+static void commit_on_a_full_disk(void) {
+    ss_file_options options = {.path = path_of("full"), .mode = SS_FILE_WRITE, .durability = SS_DURABILITY_FULL, .max_pages = 100,
+                               .log_bytes = 65536, .checkpoint_bytes = 1 << 30};
+    ss_memory *memory;
+    CHECK_EQ(ss_file_open_with(&options, &memory), SS_OK);
+    CHECK_EQ(grow(memory, 4), SS_OK);
+    CHECK_EQ(grow(memory, 2), SS_OUT_OF_MEMORY);
+    CHECK_EQ(memory->root->pages, 4);
+    int status = SS_OK, count = 0;
+    for (; status == SS_OK && count < 1000; count++) status = put(memory, 100, count % 2 == 0 ? "even" : "odd.");
+    CHECK_EQ(status, SS_OUT_OF_MEMORY);
+    CHECK(count > 10 && count < 100);
+    CHECK_EQ(has(memory, 100, count % 2 == 0 ? "even" : "odd."), 1);
+    CHECK_EQ(ss_memory_checkpoint(memory), SS_OK);
+    CHECK_EQ(put(memory, 100, "goes on"), SS_OK);
+    CHECK_EQ(ss_memory_close(memory), SS_OK);
+    ss_memory_release(memory);
+    CHECK_EQ(size_of("full"), 4 * 65536);
+}
+
+static void a_full_disk_rolls_back_and_the_handle_goes_on(void) {
+    with_file_limit(4 * 65536 + 1000, commit_on_a_full_disk);
+}
+
+static void a_child_of_a_fork_has_no_file(void) {
+    ss_memory *memory = must_open("fork", SS_FILE_WRITE, SS_DURABILITY_NORMAL), *other;
+    CHECK_EQ(grow(memory, 1), SS_OK);
+    pid_t child = fork();
+    if (child == 0) {
+        check_failed = 0;
+        CHECK_EQ(put(memory, 0, "child"), SS_CLOSED);
+        CHECK_EQ(ss_memory_close(memory), SS_OK);
+        ss_memory_release(memory);
+        CHECK_EQ(open_as("fork", SS_FILE_WRITE, SS_DURABILITY_NORMAL, &other), SS_LOCKED);
+        _exit(check_failed != 0);
+    }
+    int status = -1;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    CHECK_EQ(put(memory, 0, "parent"), SS_OK);
+    ss_memory_release(memory);
+    memory = must_open("fork", SS_FILE_READ, SS_DURABILITY_NORMAL);
+    CHECK_EQ(has(memory, 0, "parent"), 1);
+    ss_memory_release(memory);
+}
+
+static void a_stopped_writer_keeps_nobody_waiting_for_ever(void) {
+    int ready[2];
+    CHECK(pipe(ready) == 0);
+    pid_t writer = fork();
+    if (writer == 0) {
+        write_full_and_stay("stopped");
+        (void)!write(ready[1], "x", 1);
+        for (;;) pause();
+    }
+    char byte;
+    CHECK(read(ready[0], &byte, 1) == 1);
+    kill(writer, SIGSTOP);
+    ss_memory *reader = must_open("stopped", SS_FILE_READ, SS_DURABILITY_NONE), *other;
+    CHECK_EQ(has(reader, 10, "committed"), 1);
+    CHECK_EQ(open_as("stopped", SS_FILE_WRITE, SS_DURABILITY_NORMAL, &other), SS_LOCKED);
+    kill(writer, SIGKILL);
+    waitpid(writer, NULL, 0);
+    CHECK_EQ(has(reader, 10, "committed"), 1);
+    ss_memory_release(reader);
+}
+
+static void a_loaded_file_is_as_a_mapped_one(void) {
+    for (int load = 0; load < 2; load++) {
+        ss_file_options options = {.path = path_of("load"), .mode = SS_FILE_WRITE, .durability = SS_DURABILITY_NORMAL, .max_pages = 10, .load = load};
+        ss_memory *memory;
+        CHECK_EQ(ss_file_open_with(&options, &memory), SS_OK);
+        if (load == 0) CHECK_EQ(grow(memory, 2), SS_OK);
+        CHECK_EQ(put(memory, 70000 + (uint64_t)load * 10, "text"), SS_OK);
+        ss_memory_release(memory);
+    }
+    ss_memory *memory = must_open("load", SS_FILE_READ, 0);
+    CHECK_EQ(has(memory, 70000, "text"), 1);
+    CHECK_EQ(has(memory, 70010, "text"), 1);
+    ss_memory_release(memory);
+}
+
+/* ---- cost, by counting ---- */
+
+static ss_vfs counting;
+static int writes, syncs;
+
+static int count_write(void *self, int file, const struct iovec *parts, int count, uint64_t offset, size_t *done) {
+    writes++;
+    return ss_vfs_system.write(self, file, parts, count, offset, done);
+}
+
+static int count_sync(void *self, int file) {
+    syncs++;
+    return ss_vfs_system.sync(self, file);
+}
+
+static void a_small_commit_is_one_write_and_one_sync(void) {
+    counting = ss_vfs_system;
+    counting.write = count_write;
+    counting.sync = count_sync;
+    for (int exclusive = 0; exclusive < 2; exclusive++) {
+        ss_file_options options = {.path = path_of("cost"), .mode = SS_FILE_WRITE, .durability = SS_DURABILITY_FULL, .max_pages = 10,
+                                   .vfs = &counting, .exclusive = exclusive};
+        ss_memory *memory;
+        CHECK_EQ(ss_file_open_with(&options, &memory), SS_OK);
+        CHECK_EQ(grow(memory, 1), SS_OK);
+        writes = syncs = 0;
+        CHECK_EQ(put(memory, 100, "small"), SS_OK);
+        CHECK_EQ(writes, exclusive ? 1 : 2); /* the log, and the block in the file */
+        CHECK_EQ(syncs, 1);
+        writes = syncs = 0;
+        CHECK_EQ(has(memory, 100, "small"), 1);
+        CHECK_EQ(writes + syncs, 0);
+        ss_memory_release(memory);
+    }
+}
+
+int main(void) {
+    CHECK(mkdtemp(directory) != NULL);
+    sums_are_those_of_the_specification();
+    at_rest_the_file_is_the_bare_image(SS_DURABILITY_NORMAL);
+    at_rest_the_file_is_the_bare_image(SS_DURABILITY_FULL);
+    a_killed_process_loses_nothing_that_was_committed();
+    a_reader_recovers_what_a_killed_writer_left();
+    a_reader_sees_full_commits_at_once_and_snapshots_hold();
+    a_log_that_grows_long_is_emptied();
+    what_is_no_log_of_the_file_is_refused();
+    a_full_disk_rolls_back_and_the_handle_goes_on();
+    a_child_of_a_fork_has_no_file();
+    a_stopped_writer_keeps_nobody_waiting_for_ever();
+    a_loaded_file_is_as_a_mapped_one();
+    a_small_commit_is_one_write_and_one_sync();
+    char command[64];
+    snprintf(command, sizeof command, "rm -rf %s", directory);
+    CHECK_EQ(system(command), 0);
+    return check_summary();
+}

@@ -1,0 +1,619 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The write-ahead log, `<file>-wal`. Integers are little-endian, a block is 4096 bytes.
+ *
+ *   block 0        header of the even generations
+ *   block 1        header of the odd generations; of two valid headers the one with the higher generation counts
+ *   block 2...     records, one behind the other, each of whole blocks; behind the last one anything may lie
+ *
+ *   header                                        record
+ *    0  u64 magic "SMWALv01"                       0  u32 magic "SMRC"
+ *    8  u32 version 1                              4  u16 version 1
+ *   12  u32 block size 4096                        6  u16 flags; bit 0: synced before the commit returned
+ *   16  u64 generation                             8  u64 salt of the header
+ *   24  u64 salt, random                          16  u64 sequence 1, 2, ...
+ *   32  u64 pages of the file at its beginning    24  u64 sum of the record before (of the header for the first)
+ *   40  u64 inode of the file, a hint             32  u64 pages of the memory after it
+ *   48  u64 0                                     40  u32 number n of extents
+ *   56  u64 sum: XXH64(bytes 0..55, seed 0)       44  u32 0
+ *                                                 48  u64 number of data blocks
+ *                                                 56  u64 sum: XXH64(whole record with sum 0, seed: the sum before)
+ *                                                 64  n * {u64 first block, u64 blocks}, then zeros to a whole block
+ *                                                     data blocks, in the order of the extents
+ *
+ * One record is one commit: whole blocks, not what changed in them, so that torn blocks of the file are healed too.
+ *
+ * Invariants
+ *  I2  A block reaches the file only after its record is durable (kept by durable.c).
+ *  I3  The log is emptied only after a sync of the file that succeeded; the first record of a generation is written
+ *      only after its header is durable.
+ *  I4  A header that is the only valid one, and a record that was synced, are never overwritten in place.
+ *  I5  A record has its blocks for itself: a torn write of the next one cannot damage it.
+ *  I6  Recovery changes the file only after its copy of the log is durable. It never writes into the log that it found:
+ *      after a sync that failed, the system may show a record that the disk does not have, and a second sync says yes.
+ */
+#include "wal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bytes.h"
+#include "checksum.h"
+#include "error.h"
+
+#define BLOCK SS_WAL_BLOCK
+#define BLOCKS_PER_PAGE UINT64_C(16)
+#define RECORDS_AT (2 * BLOCK)
+#define COPY_SIZE ((size_t)256 * 1024)
+#define NO_FILE (-1)
+#define VERSION 1u
+
+#define HEADER_MAGIC UINT64_C(0x3130764C41574D53) /* "SMWALv01" */
+#define HEADER_VERSION 8
+#define HEADER_BLOCK_SIZE 12
+#define HEADER_GENERATION 16
+#define HEADER_SALT 24
+#define HEADER_PAGES 32
+#define HEADER_INODE 40
+#define HEADER_SUM 56
+
+#define RECORD_MAGIC UINT32_C(0x43524D53) /* "SMRC" */
+#define RECORD_VERSION 4
+#define RECORD_FLAGS 6
+#define RECORD_SALT 8
+#define RECORD_SEQUENCE 16
+#define RECORD_PREVIOUS 24
+#define RECORD_PAGES 32
+#define RECORD_EXTENTS 40
+#define RECORD_BLOCKS 48
+#define RECORD_SUM 56
+#define RECORD_TABLE 64
+#define EXTENT_SIZE 16
+#define FLAG_FULL 1u
+
+/* A record as its header describes it. */
+struct record {
+    uint64_t at, sequence, previous, pages, blocks, sum;
+    uint64_t header_bytes;
+    uint32_t extents;
+    unsigned flags;
+};
+
+/* Reading the records of one file. */
+struct reader {
+    const ss_wal *wal;
+    uint64_t size;      /* of the file */
+    uint8_t *header;    /* of the record that was read last, its sum zeroed */
+    size_t header_room;
+    uint8_t *buffer;    /* COPY_SIZE bytes */
+};
+
+static int io_failure(int error, const char *rule, uint64_t address) {
+    bool full = error == ENOSPC || error == EDQUOT || error == EFBIG;
+    return ss_fail(full ? SS_OUT_OF_MEMORY : SS_SYSTEM, rule, address, (uint64_t)error, 0);
+}
+
+static int no_heap(uint64_t size) {
+    return ss_fail(SS_NO_HEAP, "reading or writing a log", 0, size, 0);
+}
+
+void ss_wal_init(ss_wal *wal, const ss_wal_place *place) {
+    *wal = (ss_wal){.place = place, .file = NO_FILE};
+}
+
+static void close_file(const ss_wal_place *place, int *file) {
+    if (*file != NO_FILE) place->vfs->close(place->vfs->self, *file);
+    *file = NO_FILE;
+}
+
+void ss_wal_close(ss_wal *wal) {
+    if (wal->place != NULL) close_file(wal->place, &wal->file);
+    free(wal->header);
+    free(wal->parts);
+    wal->header = NULL;
+    wal->parts = NULL;
+    wal->header_room = wal->parts_room = 0;
+}
+
+/* ---- headers ---- */
+
+static int new_salt(ss_wal *wal) {
+    int error = wal->place->vfs->random(wal->place->vfs->self, &wal->salt, sizeof wal->salt);
+    return error == 0 ? SS_OK : io_failure(error, "random number for a log", 0);
+}
+
+/* Makes `block` the header of the wal's generation and salt, and the log empty. */
+static void put_header(ss_wal *wal, uint8_t *block) {
+    memset(block, 0, BLOCK);
+    ss_put64(block, HEADER_MAGIC);
+    ss_put32(block + HEADER_VERSION, VERSION);
+    ss_put32(block + HEADER_BLOCK_SIZE, (uint32_t)BLOCK);
+    ss_put64(block + HEADER_GENERATION, wal->generation);
+    ss_put64(block + HEADER_SALT, wal->salt);
+    ss_put64(block + HEADER_PAGES, wal->base_pages);
+    ss_put64(block + HEADER_INODE, wal->place->inode);
+    wal->header_sum = ss_checksum_of(block, HEADER_SUM, 0);
+    ss_put64(block + HEADER_SUM, wal->header_sum);
+    wal->sequence = 0;
+    wal->previous = wal->header_sum;
+    wal->pages = wal->base_pages;
+    wal->position = RECORDS_AT;
+}
+
+static bool is_header(const uint8_t *block) {
+    return ss_get64(block) == HEADER_MAGIC && ss_get32(block + HEADER_VERSION) == VERSION &&
+           ss_get32(block + HEADER_BLOCK_SIZE) == BLOCK && ss_get64(block + HEADER_SUM) == ss_checksum_of(block, HEADER_SUM, 0);
+}
+
+static void take_header(ss_wal *wal, const uint8_t *block) {
+    wal->generation = ss_get64(block + HEADER_GENERATION);
+    wal->salt = ss_get64(block + HEADER_SALT);
+    wal->base_pages = ss_get64(block + HEADER_PAGES);
+    wal->header_sum = ss_get64(block + HEADER_SUM);
+    wal->sequence = 0;
+    wal->previous = wal->header_sum;
+    wal->pages = wal->base_pages;
+    wal->position = RECORDS_AT;
+}
+
+static int log_status(const ss_wal_place *place, int file, uint64_t *size) {
+    ss_vfs_status status;
+    int error = place->vfs->status(place->vfs->self, file, &status);
+    if (error != 0) return io_failure(error, "state of the log", 0);
+    if (!status.regular) return ss_fail(SS_WAL_CORRUPT, "a log is a regular file", 0, 0, 0);
+    *size = status.size;
+    return SS_OK;
+}
+
+/* A log comes into being by a rename of a complete file, so there is never one without a header. */
+static int read_header(ss_wal *wal, uint64_t size) {
+    uint8_t blocks[RECORDS_AT];
+    if (size < sizeof blocks) return ss_fail(SS_WAL_CORRUPT, "a log has two header blocks", 0, size, sizeof blocks);
+    int error = ss_vfs_read_all(wal->place->vfs, wal->file, blocks, sizeof blocks, 0);
+    if (error != 0) return io_failure(error, "reading the log", 0);
+    const uint8_t *even = is_header(blocks) ? blocks : NULL;
+    const uint8_t *odd = is_header(blocks + BLOCK) ? blocks + BLOCK : NULL;
+    if (even == NULL && odd == NULL) return ss_fail(SS_WAL_CORRUPT, "one of the two headers of a log is valid", 0, 0, 0);
+    bool takes_odd = even == NULL || (odd != NULL && ss_get64(odd + HEADER_GENERATION) > ss_get64(even + HEADER_GENERATION));
+    take_header(wal, takes_odd ? odd : even);
+    return SS_OK;
+}
+
+/* Opens the log and reads its header. SS_ABSENT where there is none. */
+static int open_log(ss_wal *wal, uint64_t *size) {
+    const ss_wal_place *place = wal->place;
+    int error = ss_vfs_open(place->vfs, place->directory, place->name, 0, 0, &wal->file);
+    if (error != 0) wal->file = NO_FILE;
+    if (error == ENOENT) return SS_ABSENT;
+    if (error == ELOOP) return ss_fail(SS_SYSTEM, "a log is not a symbolic link", 0, (uint64_t)error, 0);
+    if (error != 0) return io_failure(error, "opening the log", 0);
+    int status = log_status(place, wal->file, size);
+    return status == SS_OK ? read_header(wal, *size) : status;
+}
+
+/* ---- reading records ---- */
+
+static int reader_begin(struct reader *reader, const ss_wal *wal, uint64_t size) {
+    *reader = (struct reader){.wal = wal, .size = size, .buffer = malloc(COPY_SIZE)};
+    return reader->buffer == NULL ? no_heap(COPY_SIZE) : SS_OK;
+}
+
+static void reader_end(struct reader *reader) {
+    free(reader->buffer);
+    free(reader->header);
+}
+
+static int read_log(const struct reader *reader, void *to, uint64_t length, uint64_t at) {
+    int error = ss_vfs_read_all(reader->wal->place->vfs, reader->wal->file, to, (size_t)length, at);
+    return error == 0 ? SS_OK : io_failure(error, "reading the log", at);
+}
+
+static int header_room(uint8_t **header, size_t *room, uint64_t size) {
+    if (*room >= size) return SS_OK;
+    uint8_t *more = size > SIZE_MAX / 2 ? NULL : realloc(*header, (size_t)size);
+    if (more == NULL) return no_heap(size);
+    *header = more;
+    *room = (size_t)size;
+    return SS_OK;
+}
+
+static uint64_t header_bytes_of(uint64_t extents) {
+    return (RECORD_TABLE + extents * EXTENT_SIZE + BLOCK - 1) / BLOCK * BLOCK;
+}
+
+static uint64_t length_of(const struct record *record) {
+    return record->header_bytes + record->blocks * BLOCK;
+}
+
+/* SS_ABSENT where the block does not begin a record of this generation that lies inside the file. */
+static int parse_record(const struct reader *reader, const uint8_t *block, uint64_t at, struct record *record) {
+    bool ours = ss_get32(block) == RECORD_MAGIC && ss_get16(block + RECORD_VERSION) == VERSION &&
+                ss_get64(block + RECORD_SALT) == reader->wal->salt;
+    if (!ours) return SS_ABSENT;
+    record->at = at;
+    record->flags = ss_get16(block + RECORD_FLAGS);
+    record->sequence = ss_get64(block + RECORD_SEQUENCE);
+    record->previous = ss_get64(block + RECORD_PREVIOUS);
+    record->pages = ss_get64(block + RECORD_PAGES);
+    record->extents = ss_get32(block + RECORD_EXTENTS);
+    record->blocks = ss_get64(block + RECORD_BLOCKS);
+    record->sum = ss_get64(block + RECORD_SUM);
+    record->header_bytes = header_bytes_of(record->extents);
+    uint64_t room = reader->size - at;
+    return record->header_bytes <= room && record->blocks <= (room - record->header_bytes) / BLOCK ? SS_OK : SS_ABSENT;
+}
+
+static int sum_data(const struct reader *reader, const struct record *record, ss_checksum *sum) {
+    uint64_t at = record->at + record->header_bytes, end = record->at + length_of(record);
+    while (at < end) {
+        uint64_t length = end - at < COPY_SIZE ? end - at : COPY_SIZE;
+        int status = read_log(reader, reader->buffer, length, at);
+        if (status != SS_OK) return status;
+        ss_checksum_add(sum, reader->buffer, (size_t)length);
+        at += length;
+    }
+    return SS_OK;
+}
+
+/* The sum of a record whose header, with the sum zeroed, is in reader->header. */
+static int sum_record(const struct reader *reader, const struct record *record, uint64_t seed, uint64_t *result) {
+    ss_checksum sum;
+    ss_checksum_begin(&sum, seed);
+    ss_checksum_add(&sum, reader->header, (size_t)record->header_bytes);
+    int status = sum_data(reader, record, &sum);
+    *result = ss_checksum_end(&sum);
+    return status;
+}
+
+/* The table of extents of a record whose sum is right: we wrote it, so it makes sense or the log is damaged by more
+ * than a crash. */
+static int check_extents(const struct reader *reader, const struct record *record) {
+    uint64_t blocks = 0, end = 0;
+    bool good = record->pages <= UINT64_MAX / SS_WAL_BLOCK / BLOCKS_PER_PAGE;
+    for (uint64_t i = 0; good && i < record->extents; i++) {
+        const uint8_t *extent = reader->header + RECORD_TABLE + i * EXTENT_SIZE;
+        uint64_t first = ss_get64(extent), count = ss_get64(extent + 8);
+        good = first >= end && ss_add(first, count, &end) && end <= record->pages * BLOCKS_PER_PAGE && ss_add(blocks, count, &blocks);
+    }
+    return good && blocks == record->blocks ? SS_OK : ss_fail(SS_WAL_CORRUPT, "blocks of a record", record->at, blocks, record->blocks);
+}
+
+/* Reads the record at `at` and checks its sum. SS_ABSENT where there is none, or one that is not complete. */
+static int read_record(struct reader *reader, uint64_t at, struct record *record) {
+    uint8_t block[BLOCK];
+    if (at > reader->size || reader->size - at < BLOCK) return SS_ABSENT;
+    int status = read_log(reader, block, BLOCK, at);
+    if (status == SS_OK) status = parse_record(reader, block, at, record);
+    if (status == SS_OK) status = header_room(&reader->header, &reader->header_room, record->header_bytes);
+    if (status != SS_OK) return status;
+    memcpy(reader->header, block, BLOCK);
+    status = read_log(reader, reader->header + BLOCK, record->header_bytes - BLOCK, at + BLOCK);
+    ss_put64(reader->header + RECORD_SUM, 0);
+    uint64_t sum;
+    if (status == SS_OK) status = sum_record(reader, record, record->previous, &sum);
+    if (status != SS_OK) return status;
+    return sum == record->sum ? check_extents(reader, record) : SS_ABSENT;
+}
+
+/* The next record of the chain, behind what wal->position says. */
+static int next_record(struct reader *reader, const ss_wal *wal, struct record *record) {
+    int status = read_record(reader, wal->position, record);
+    if (status != SS_OK) return status;
+    return record->sequence == wal->sequence + 1 && record->previous == wal->previous ? SS_OK : SS_ABSENT;
+}
+
+static void pass_record(ss_wal *wal, const struct record *record) {
+    wal->sequence = record->sequence;
+    wal->previous = record->sum;
+    wal->pages = record->pages;
+    wal->position = record->at + length_of(record);
+}
+
+/* A record that was synced, behind the end of the chain: what is missing between was durable and is damaged now. */
+static int check_nothing_follows(struct reader *reader, const ss_wal *wal) {
+    struct record record;
+    for (uint64_t at = wal->position; at < reader->size; at += BLOCK) {
+        int status = read_record(reader, at, &record);
+        if (status == SS_OK && record.sequence > wal->sequence + 1 && (record.flags & FLAG_FULL)) {
+            return ss_fail(SS_WAL_CORRUPT, "no record is missing before one that was stored", wal->position, wal->sequence + 1, record.sequence);
+        }
+        if (status < 0) return status;
+    }
+    return SS_OK;
+}
+
+int ss_wal_find(ss_wal *wal) {
+    uint64_t size = 0;
+    struct reader reader;
+    struct record record;
+    int status = open_log(wal, &size);
+    if (status != SS_OK) return status;
+    status = reader_begin(&reader, wal, size);
+    while (status == SS_OK) {
+        status = next_record(&reader, wal, &record);
+        if (status == SS_OK) pass_record(wal, &record);
+    }
+    if (status == SS_ABSENT) status = check_nothing_follows(&reader, wal);
+    reader_end(&reader);
+    return status;
+}
+
+int ss_wal_has_records(const ss_wal_place *place, bool *has) {
+    ss_wal wal;
+    uint64_t size = 0;
+    struct reader reader;
+    struct record record;
+    ss_wal_init(&wal, place);
+    *has = false;
+    int status = open_log(&wal, &size);
+    if (status == SS_OK && size >= RECORDS_AT + BLOCK) {
+        status = reader_begin(&reader, &wal, size);
+        uint8_t block[BLOCK];
+        if (status == SS_OK) status = read_log(&reader, block, BLOCK, RECORDS_AT);
+        *has = status == SS_OK && parse_record(&reader, block, RECORDS_AT, &record) == SS_OK;
+        reader_end(&reader);
+    }
+    ss_wal_close(&wal);
+    return status == SS_ABSENT ? SS_OK : status;
+}
+
+/* ---- a new log ---- */
+
+static int write_log(const ss_wal *wal, const void *from, uint64_t length, uint64_t at) {
+    int error = ss_vfs_write_bytes(wal->place->vfs, wal->file, from, (size_t)length, at);
+    return error == 0 ? SS_OK : io_failure(error, "writing the log", at);
+}
+
+/* Writes the record that reader->header describes to the end of `to`, as one of its generation. */
+static int copy_record(struct reader *reader, const struct record *from, ss_wal *to) {
+    struct record record = *from;
+    record.sequence = to->sequence + 1;
+    ss_put16(reader->header + RECORD_FLAGS, FLAG_FULL);
+    ss_put64(reader->header + RECORD_SALT, to->salt);
+    ss_put64(reader->header + RECORD_SEQUENCE, record.sequence);
+    ss_put64(reader->header + RECORD_PREVIOUS, to->previous);
+    int status = sum_record(reader, from, to->previous, &record.sum);
+    if (status != SS_OK) return status;
+    ss_put64(reader->header + RECORD_SUM, record.sum);
+    status = write_log(to, reader->header, from->header_bytes, to->position);
+    for (uint64_t done = from->header_bytes, end = length_of(from); status == SS_OK && done < end;) {
+        uint64_t length = end - done < COPY_SIZE ? end - done : COPY_SIZE;
+        status = read_log(reader, reader->buffer, length, from->at + done);
+        if (status == SS_OK) status = write_log(to, reader->buffer, length, to->position + done);
+        done += length;
+    }
+    record.at = to->position;
+    pass_record(to, &record);
+    return status;
+}
+
+static int copy_records(const ss_wal *from, ss_wal *to) {
+    struct reader reader;
+    struct record record;
+    ss_wal at = *from;
+    at.sequence = 0;
+    at.previous = from->header_sum;
+    at.position = RECORDS_AT;
+    int status = reader_begin(&reader, from, from->position);
+    while (status == SS_OK && at.sequence < from->sequence) {
+        status = next_record(&reader, &at, &record);
+        if (status == SS_OK) status = copy_record(&reader, &record, to);
+        if (status == SS_OK) pass_record(&at, &record);
+    }
+    reader_end(&reader);
+    return status == SS_ABSENT ? ss_fail(SS_WAL_CORRUPT, "the log changed while it was read", at.position, 0, 0) : status;
+}
+
+/* Zeros up to the size of a new log: blocks that were written once are cheaper to make durable. */
+static int fill_log(const ss_wal *wal) {
+    static const uint8_t zeros[65536];
+    int status = SS_OK;
+    for (uint64_t at = wal->position, end = wal->place->bytes; status == SS_OK && at < end;) {
+        uint64_t length = end - at < sizeof zeros ? end - at : sizeof zeros;
+        status = write_log(wal, zeros, length, at);
+        at += length;
+    }
+    return status;
+}
+
+static int fill_new_log(const ss_wal *from, ss_wal *to) {
+    uint8_t blocks[RECORDS_AT] = {0};
+    put_header(to, blocks + (to->generation % 2) * BLOCK);
+    int status = write_log(to, blocks, sizeof blocks, 0);
+    if (status == SS_OK && from->file != NO_FILE) status = copy_records(from, to);
+    if (status == SS_OK) status = fill_log(to);
+    return status == SS_OK ? ss_wal_sync(to) : status;
+}
+
+static int put_in_place(const ss_wal_place *place) {
+    int error = ss_vfs_rename(place->vfs, place->directory, place->temporary, place->name);
+    if (error == 0) error = ss_vfs_sync_directory(place->vfs, place->directory);
+    return error == 0 ? SS_OK : io_failure(error, "putting the log in its place", 0);
+}
+
+int ss_wal_delete_temporary(const ss_wal_place *place) {
+    int error = ss_vfs_unlink(place->vfs, place->directory, place->temporary);
+    return error == 0 ? SS_OK : io_failure(error, "deleting what the making of a log left", 0);
+}
+
+int ss_wal_renew(ss_wal *wal, uint64_t base_pages) {
+    const ss_wal_place *place = wal->place;
+    ss_wal made;
+    ss_wal_init(&made, place);
+    made.generation = wal->file == NO_FILE ? 0 : wal->generation + 1;
+    made.base_pages = base_pages;
+    int status = new_salt(&made);
+    if (status == SS_OK) status = ss_wal_delete_temporary(place);
+    if (status != SS_OK) return status;
+    int error = ss_vfs_open(place->vfs, place->directory, place->temporary, SS_OPEN_WRITE | SS_OPEN_CREATE, place->permissions, &made.file);
+    if (error != 0) return io_failure(error, "creating the log", 0);
+    status = fill_new_log(wal, &made);
+    if (status == SS_OK) status = put_in_place(place);
+    if (status != SS_OK) {
+        struct ss_failure reason = *ss_last_failure();
+        close_file(place, &made.file);
+        (void)ss_vfs_unlink(place->vfs, place->directory, place->temporary);
+        return ss_fail(reason.status, reason.rule, reason.address, reason.number, reason.limit);
+    }
+    ss_wal_close(wal);
+    *wal = made;
+    return SS_OK;
+}
+
+/* ---- putting records into the file ---- */
+
+static int copy_extent(const struct reader *reader, int main_file, uint64_t from, uint64_t to, uint64_t length) {
+    int status = SS_OK;
+    for (uint64_t done = 0; status == SS_OK && done < length;) {
+        uint64_t piece = length - done < COPY_SIZE ? length - done : COPY_SIZE;
+        status = read_log(reader, reader->buffer, piece, from + done);
+        if (status != SS_OK) return status;
+        int error = ss_vfs_write_bytes(reader->wal->place->vfs, main_file, reader->buffer, (size_t)piece, to + done);
+        if (error != 0) status = io_failure(error, "writing what the log holds to the file", to + done);
+        done += piece;
+    }
+    return status;
+}
+
+static int replay_record(const struct reader *reader, const struct record *record, int main_file) {
+    uint64_t from = record->at + record->header_bytes;
+    int status = SS_OK;
+    for (uint64_t i = 0; status == SS_OK && i < record->extents; i++) {
+        const uint8_t *extent = reader->header + RECORD_TABLE + i * EXTENT_SIZE;
+        uint64_t first = ss_get64(extent), count = ss_get64(extent + 8);
+        status = copy_extent(reader, main_file, from, first * BLOCK, count * BLOCK);
+        from += count * BLOCK;
+    }
+    return status;
+}
+
+int ss_wal_replay(const ss_wal *wal, int main_file) {
+    struct reader reader;
+    struct record record;
+    ss_wal at = *wal;
+    at.sequence = 0;
+    at.previous = wal->header_sum;
+    at.position = RECORDS_AT;
+    int status = reader_begin(&reader, wal, wal->position);
+    while (status == SS_OK && at.sequence < wal->sequence) {
+        status = next_record(&reader, &at, &record);
+        if (status == SS_OK) status = replay_record(&reader, &record, main_file);
+        if (status == SS_OK) pass_record(&at, &record);
+    }
+    reader_end(&reader);
+    return status == SS_ABSENT ? ss_fail(SS_WAL_CORRUPT, "the log changed while it was read", at.position, 0, 0) : status;
+}
+
+/* ---- writing records ---- */
+
+static size_t count_extents(const uint64_t *blocks, size_t count) {
+    size_t extents = 0;
+    for (size_t i = 0; i < count; i++) extents += i == 0 || blocks[i] != blocks[i - 1] + 1;
+    return extents;
+}
+
+static int record_room(ss_wal *wal, size_t extents) {
+    int status = header_room(&wal->header, &wal->header_room, header_bytes_of(extents));
+    if (status != SS_OK || wal->parts_room > extents) return status;
+    struct iovec *parts = realloc(wal->parts, (extents + 1) * sizeof *parts);
+    if (parts == NULL) return no_heap(extents);
+    wal->parts = parts;
+    wal->parts_room = extents + 1;
+    return SS_OK;
+}
+
+/* Fills the table of the header, and the parts behind the first with the places of the extents in memory. */
+static void put_extents(ss_wal *wal, uint8_t *base, const uint64_t *blocks, size_t count) {
+    uint8_t *entry = wal->header + RECORD_TABLE;
+    struct iovec *part = wal->parts;
+    for (size_t i = 0; i < count;) {
+        size_t end = i + 1;
+        while (end < count && blocks[end] == blocks[end - 1] + 1) end++;
+        ss_put64(entry, blocks[i]);
+        ss_put64(entry + 8, end - i);
+        entry += EXTENT_SIZE;
+        *++part = (struct iovec){base + blocks[i] * BLOCK, (end - i) * BLOCK};
+        i = end;
+    }
+}
+
+static uint64_t sum_parts(const ss_wal *wal, size_t parts) {
+    ss_checksum sum;
+    ss_checksum_begin(&sum, wal->previous);
+    for (size_t i = 0; i < parts; i++) ss_checksum_add(&sum, wal->parts[i].iov_base, wal->parts[i].iov_len);
+    return ss_checksum_end(&sum);
+}
+
+static void put_record(ss_wal *wal, size_t extents, size_t blocks, uint64_t pages, bool full) {
+    uint8_t *header = wal->header;
+    memset(header, 0, RECORD_TABLE);
+    ss_put32(header, RECORD_MAGIC);
+    ss_put16(header + RECORD_VERSION, VERSION);
+    ss_put16(header + RECORD_FLAGS, full ? FLAG_FULL : 0);
+    ss_put64(header + RECORD_SALT, wal->salt);
+    ss_put64(header + RECORD_SEQUENCE, wal->sequence + 1);
+    ss_put64(header + RECORD_PREVIOUS, wal->previous);
+    ss_put64(header + RECORD_PAGES, pages);
+    ss_put32(header + RECORD_EXTENTS, (uint32_t)extents);
+    ss_put64(header + RECORD_BLOCKS, blocks);
+}
+
+int ss_wal_append(ss_wal *wal, uint8_t *base, const uint64_t *blocks, size_t count, uint64_t pages, bool full) {
+    size_t extents = count_extents(blocks, count);
+    if (extents > UINT32_MAX) return ss_fail(SS_NO_HEAP, "extents of one record of the log", 0, extents, UINT32_MAX);
+    int status = record_room(wal, extents);
+    if (status != SS_OK) return status;
+    uint64_t header_bytes = header_bytes_of(extents), used = RECORD_TABLE + extents * EXTENT_SIZE;
+    memset(wal->header + used, 0, (size_t)(header_bytes - used));
+    put_record(wal, extents, count, pages, full);
+    wal->parts[0] = (struct iovec){wal->header, (size_t)header_bytes};
+    put_extents(wal, base, blocks, count);
+    wal->next_sum = sum_parts(wal, extents + 1);
+    wal->next_position = wal->position + header_bytes + count * BLOCK;
+    wal->next_pages = pages;
+    ss_put64(wal->header + RECORD_SUM, wal->next_sum);
+    int error = ss_vfs_write_all(wal->place->vfs, wal->file, wal->parts, extents + 1, wal->position);
+    if (error == 0) return SS_OK;
+    /* In case all of it is there in spite of the error: nobody may find a commit that was reported as failed. */
+    static const uint8_t zeros[BLOCK];
+    (void)ss_vfs_write_bytes(wal->place->vfs, wal->file, zeros, sizeof zeros, wal->position);
+    return io_failure(error, "writing a commit to the log", wal->position);
+}
+
+void ss_wal_accept(ss_wal *wal) {
+    wal->sequence++;
+    wal->previous = wal->next_sum;
+    wal->position = wal->next_position;
+    wal->pages = wal->next_pages;
+}
+
+int ss_wal_sync(ss_wal *wal) {
+    int error = ss_vfs_sync(wal->place->vfs, wal->file);
+    return error == 0 ? SS_OK : io_failure(error, "making the log durable", 0);
+}
+
+int ss_wal_reset(ss_wal *wal, uint64_t base_pages) {
+    uint8_t block[BLOCK];
+    int status = new_salt(wal);
+    if (status != SS_OK) return status;
+    wal->generation++;
+    wal->base_pages = base_pages;
+    put_header(wal, block);
+    status = write_log(wal, block, BLOCK, (wal->generation % 2) * BLOCK);
+    return status == SS_OK ? ss_wal_sync(wal) : status;
+}
+
+void ss_wal_trim(ss_wal *wal, uint64_t limit) {
+    uint64_t size;
+    if (log_status(wal->place, wal->file, &size) == SS_OK && size > limit) {
+        (void)ss_vfs_resize(wal->place->vfs, wal->file, wal->place->bytes);
+    }
+}
+
+int ss_wal_delete(ss_wal *wal) {
+    const ss_wal_place *place = wal->place;
+    close_file(place, &wal->file);
+    int error = ss_vfs_unlink(place->vfs, place->directory, place->name);
+    if (error == 0) error = ss_vfs_sync_directory(place->vfs, place->directory);
+    return error == 0 ? SS_OK : io_failure(error, "deleting the empty log", 0);
+}

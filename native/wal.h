@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The write-ahead log of a memory file: its bytes, and how they are written, found again and put into the file. It knows
+ * files only, no memory; when to do what is decided in durable.c.
+ */
+#ifndef SS_WAL_H
+#define SS_WAL_H
+
+#include "vfs.h"
+
+#define SS_WAL_BLOCK UINT64_C(4096)
+
+/* Where a log is and what it belongs to. */
+typedef struct ss_wal_place {
+    const ss_vfs *vfs;
+    int directory;
+    const char *name, *temporary;
+    unsigned permissions; /* of a new log */
+    uint64_t inode;       /* of the file */
+    uint64_t bytes;       /* size of a new log */
+} ss_wal_place;
+
+typedef struct ss_wal {
+    const ss_wal_place *place;
+    int file; /* -1: none */
+    uint64_t generation, salt, header_sum;
+    uint64_t base_pages;          /* size of the file when the generation began */
+    uint64_t sequence, previous;  /* number and sum of the last record; 0 and header_sum where there is none */
+    uint64_t pages;               /* after the last record; base_pages where there is none */
+    uint64_t position;            /* behind the last record */
+    uint64_t next_sum, next_position, next_pages; /* of the record that was appended and not accepted */
+    uint8_t *header;              /* of the record in the making */
+    size_t header_room;
+    struct iovec *parts;
+    size_t parts_room;
+} ss_wal;
+
+void ss_wal_init(ss_wal *wal, const ss_wal_place *place);
+void ss_wal_close(ss_wal *wal);
+
+/* Opens the log and finds its last record. SS_ABSENT where there is no log, SS_WAL_CORRUPT where its bytes cannot be
+ * what we wrote. Nothing is written. */
+int ss_wal_find(ss_wal *wal);
+/* Whether there is a log that has, or may have, records. */
+int ss_wal_has_records(const ss_wal_place *place, bool *has);
+
+/* Puts a new log of the next generation, with the records of this one, in the place of what is there. After a failure
+ * the old one is there, or a new one with the same records. */
+int ss_wal_renew(ss_wal *wal, uint64_t base_pages);
+/* Writes the blocks of all records into the file, which is long enough. */
+int ss_wal_replay(const ss_wal *wal, int main_file);
+
+/* Writes one record behind the last: the blocks (ascending) of the memory at `base`. The log is as before until
+ * ss_wal_accept; after a failure as if nothing had been written. */
+int ss_wal_append(ss_wal *wal, uint8_t *base, const uint64_t *blocks, size_t count, uint64_t pages, bool full);
+void ss_wal_accept(ss_wal *wal);
+int ss_wal_sync(ss_wal *wal);
+/* Begins the next generation, empty. After a failure nobody knows which one counts. */
+int ss_wal_reset(ss_wal *wal, uint64_t base_pages);
+/* Makes the log no longer than a new one if it has grown beyond `limit`. No harm if that fails. */
+void ss_wal_trim(ss_wal *wal, uint64_t limit);
+/* Deletes the empty log. */
+int ss_wal_delete(ss_wal *wal);
+/* Deletes what the making of a log left. */
+int ss_wal_delete_temporary(const ss_wal_place *place);
+
+#endif
