@@ -23,6 +23,8 @@
 
 #include <stdlib.h>
 
+#include "probe.h"
+
 enum { VERSION_AT = 3, FIRST_AT = 4, SECOND_AT = 8, ROOT_AT = 12, LENGTH_AT = 20, MIDDLE = 5, KEPT_CHILDREN = 6 };
 #define PAGE_SIZE_MARK UINT32_MAX
 #define DEFAULT_PAGE UINT64_C(1024)
@@ -199,7 +201,7 @@ static int check_bound(ss_bound bound) {
 static void set_types(ss_btree *tree, ss_memory *memory, ss_bound key, ss_bound value) {
     tree->key = key;
     tree->value = value;
-    tree->key_int = tree->order.int_size;
+    tree->key_int = int_size(key);
     tree->value_int = int_size(value);
     tree->space.memory = memory;
     tree->space.order = &tree->order;
@@ -287,9 +289,8 @@ static int too_deep(const ss_btree *tree) {
     return ss_fail(SS_CORRUPT, "a tree has fewer than 32 levels", tree->root, SS_DEPTH, SS_DEPTH);
 }
 
-int ss_btree_find(ss_btree *tree, ss_span key, ss_node *node, uint32_t *index) {
-    uint64_t address = tree->root;
-    if (address == SS_NULL) return SS_ABSENT;
+/* The general way down, for every layout and order. */
+static int find_from(ss_btree *tree, uint64_t address, ss_span key, ss_node *node, uint32_t *index) {
     for (int depth = 0; depth < SS_DEPTH; depth++) {
         bool found;
         int status = ss_node_open(&tree->space, address, node);
@@ -301,6 +302,56 @@ int ss_btree_find(ss_btree *tree, ss_span key, ss_node *node, uint32_t *index) {
         if (status != SS_OK) return status;
     }
     return too_deep(tree);
+}
+
+int ss_btree_find(ss_btree *tree, ss_span key, ss_node *node, uint32_t *index) {
+    uint64_t address = tree->root;
+    if (address == SS_NULL) return SS_ABSENT;
+    if (!ss_probe_possible(&tree->space)) return find_from(tree, address, key, node, index);
+    ss_probe_key probed = ss_probe_key_of(&tree->space, key);
+    ss_probe probe;
+    for (int depth = 0; depth < SS_DEPTH; depth++) {
+        const uint8_t *page = ss_probe_page(&tree->space, address);
+        if (page == NULL) return find_from(tree, address, key, node, index);
+        ss_probe_prefetch(&tree->space, page);
+        enum ss_probe_answer answer = ss_probe_node(&tree->space, page, &probed, &probe);
+        if (answer == SS_PROBE_ABSENT) return SS_ABSENT;
+        if (answer == SS_PROBE_HARD) return find_from(tree, address, key, node, index);
+        if (answer == SS_PROBE_FOUND) {
+            *index = probe.index;
+            return ss_node_open(&tree->space, address, node);
+        }
+        address = probe.child;
+    }
+    return too_deep(tree);
+}
+
+/* The way down for a change that will touch one node only: *easy says that the node with the key, or the leaf where it
+ * would be, was reached over nodes with `least` to `most` entries (the root may have fewer than `least`), all in place.
+ * Nothing is changed; where the way is not easy the general one, which splits or refills on its way, starts anew. */
+static int probe_for_change(ss_btree *tree, ss_span key, uint32_t least, uint32_t most, ss_node *node, uint32_t *index, bool *found,
+                            bool *easy) {
+    uint64_t address = tree->root;
+    *easy = false;
+    if (!ss_probe_possible(&tree->space)) return SS_OK;
+    ss_probe_key probed = ss_probe_key_of(&tree->space, key);
+    ss_probe probe;
+    for (int depth = 0; depth < SS_DEPTH; depth++) {
+        const uint8_t *page = ss_probe_page(&tree->space, address);
+        if (page == NULL) return SS_OK;
+        ss_probe_prefetch(&tree->space, page);
+        enum ss_probe_answer answer = ss_probe_node(&tree->space, page, &probed, &probe);
+        bool fits = probe.count <= most && (probe.count >= least || depth == 0);
+        if (answer == SS_PROBE_HARD || (!fits && !(answer == SS_PROBE_FOUND && most < SS_CAPACITY))) return SS_OK;
+        if (answer != SS_PROBE_CHILD) {
+            *easy = true;
+            *index = probe.index;
+            *found = answer == SS_PROBE_FOUND;
+            return ss_node_open_for_change(&tree->space, address, node);
+        }
+        address = probe.child;
+    }
+    return SS_OK;
 }
 
 /* The first (or last) entry of the map. */
@@ -422,23 +473,30 @@ static int descend_to_insert(ss_btree *tree, ss_span key, ss_node *node, uint32_
     return status;
 }
 
+/* The general way down: to the node that has the key, or to a leaf that has room for it. */
+static int split_down(ss_btree *tree, ss_span key, ss_node *node, uint32_t *index, bool *found) {
+    uint64_t sibling;
+    int status = ss_node_open_for_change(&tree->space, tree->root, node);
+    if (status == SS_OK) status = ss_node_search(&tree->space, node, key, index, found);
+    if (status == SS_OK && !*found && node->count == SS_CAPACITY) {
+        status = split_root(tree, node, &sibling);
+        if (status == SS_OK) status = choose_half(tree, node, sibling, index);
+    }
+    for (int depth = 0; status == SS_OK && !*found && !node->leaf; depth++) {
+        if (depth == SS_DEPTH) return too_deep(tree);
+        status = descend_to_insert(tree, key, node, index, found);
+    }
+    return status;
+}
+
 int ss_btree_insert(ss_btree *tree, ss_span key, ss_span value) {
     ss_entry entry = {key, value};
     if (tree->root == SS_NULL) return plant_root(tree, &entry);
     ss_node node;
     uint32_t index;
-    uint64_t sibling;
-    bool found;
-    int status = ss_node_open_for_change(&tree->space, tree->root, &node);
-    if (status == SS_OK) status = ss_node_search(&tree->space, &node, key, &index, &found);
-    if (status == SS_OK && !found && node.count == SS_CAPACITY) {
-        status = split_root(tree, &node, &sibling);
-        if (status == SS_OK) status = choose_half(tree, &node, sibling, &index);
-    }
-    for (int depth = 0; status == SS_OK && !found && !node.leaf; depth++) {
-        if (depth == SS_DEPTH) return too_deep(tree);
-        status = descend_to_insert(tree, key, &node, &index, &found);
-    }
+    bool found, easy;
+    int status = probe_for_change(tree, key, 0, SS_CAPACITY - 1, &node, &index, &found, &easy);
+    if (status == SS_OK && !easy) status = split_down(tree, key, &node, &index, &found);
     if (status != SS_OK) return status;
     return found ? replace_value(tree, &node, index, value) : insert_in_leaf(tree, &node, index, &entry);
 }
@@ -642,9 +700,12 @@ int ss_btree_remove(ss_btree *tree, ss_span key) {
     if (tree->length == 0) return ss_fail(SS_CORRUPT, "a map's length counts its entries", LENGTH_AT, 0, 1);
     ss_node node;
     uint32_t index;
-    bool found, done = false;
-    int status = ss_node_open_for_change(&tree->space, tree->root, &node);
-    if (status == SS_OK) status = ss_node_search(&tree->space, &node, key, &index, &found);
+    bool found, easy, done = false;
+    int status = probe_for_change(tree, key, SS_MINIMUM + 1, SS_CAPACITY, &node, &index, &found, &easy);
+    if (status == SS_OK && !(easy && node.leaf)) {
+        status = ss_node_open_for_change(&tree->space, tree->root, &node);
+        if (status == SS_OK) status = ss_node_search(&tree->space, &node, key, &index, &found);
+    }
     for (int depth = 0; status == SS_OK && !node.leaf; depth++) {
         if (depth == SS_DEPTH) return too_deep(tree);
         status = found ? remove_from_internal(tree, &node, &index, &done) : descend_to_remove(tree, key, &node, &index, &found);

@@ -34,9 +34,8 @@ static const struct {
     {SS_UNORDERED, "the keys have no order"},
 };
 
-int ss_fail(int status, const char *rule, uint64_t address, uint64_t number, uint64_t limit) {
+void ss_record_failure(int status, const char *rule, uint64_t address, uint64_t number, uint64_t limit) {
     last_failure = (struct ss_failure){status, rule, address, number, limit};
-    return status;
 }
 
 const struct ss_failure *ss_last_failure(void) {

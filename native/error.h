@@ -45,8 +45,14 @@ struct ss_failure {
     uint64_t limit;
 };
 
-/* Records the failure and returns `status`, so that a check reads `return ss_fail(...)`. */
-int ss_fail(int status, const char *rule, uint64_t address, uint64_t number, uint64_t limit);
+void ss_record_failure(int status, const char *rule, uint64_t address, uint64_t number, uint64_t limit);
+
+/* Records the failure and returns `status`, so that a check reads `return ss_fail(...)`. Inline, so that the compiler
+ * sees that what it returns is not SS_OK. */
+static inline int ss_fail(int status, const char *rule, uint64_t address, uint64_t number, uint64_t limit) {
+    ss_record_failure(status, rule, address, number, limit);
+    return status;
+}
 
 /* The last failure of this thread; valid until its next failing call. */
 const struct ss_failure *ss_last_failure(void);

@@ -513,7 +513,7 @@ static int check_bounds(const ss_memory *memory, uint64_t offset, uint64_t lengt
 static int check_root_bounds(const ss_root *root, uint64_t offset, uint64_t length) {
     uint64_t bytes = root->pages * SS_PAGE_SIZE;
     if (root->foreign || (offset <= bytes && length <= bytes - offset)) return SS_OK;
-    return ss_fail(SS_OUT_OF_BOUNDS, "end of the underlying memory", offset, length, bytes);
+    return ss_fail(SS_OUT_OF_BOUNDS, "end of the memory", offset, length, bytes);
 }
 
 /* ---- the four operations ---- */
@@ -555,6 +555,7 @@ int ss_memory_read(const ss_memory *memory, uint64_t offset, void *to, uint64_t 
 
 int ss_memory_write(ss_memory *memory, uint64_t offset, const void *from, uint64_t length) {
     if (length == 0) return SS_OK;
+    if (SS_LIKELY(memory->kind == SS_FLAT)) return write_root(memory->root, offset, from, length);
     int status = check_bounds(memory, offset, length);
     /* All pieces must exist before the first one changes. */
     for (uint64_t done = 0; status == SS_OK && memory->base != NULL && done < length;) {
@@ -639,7 +640,7 @@ const uint8_t *ss_memory_direct_mapped(const ss_memory *memory, uint64_t offset,
     return locate_whole(memory, offset, length, &place) ? memory->root->base + place : NULL;
 }
 
-int ss_pin_range(const ss_memory *memory, uint64_t offset, uint64_t length, ss_scratch *scratch, ss_pin *pin) {
+int ss_pin_range_mapped(const ss_memory *memory, uint64_t offset, uint64_t length, ss_scratch *scratch, ss_pin *pin) {
     uint64_t place;
     pin->offset = offset;
     pin->length = length;

@@ -202,8 +202,7 @@ typedef struct ss_pin {
     bool direct;
 } ss_pin;
 
-/* SS_OUT_OF_BOUNDS past the end. */
-int ss_pin_range(const ss_memory *memory, uint64_t offset, uint64_t length, ss_scratch *scratch, ss_pin *pin);
+int ss_pin_range_mapped(const ss_memory *memory, uint64_t offset, uint64_t length, ss_scratch *scratch, ss_pin *pin);
 /* Announces that bytes [at, at + length) of the pin will change; after the change call ss_pin_changed with the same range. */
 int ss_pin_change(ss_memory *memory, ss_pin *pin, uint64_t at, uint64_t length);
 int ss_pin_changed(ss_memory *memory, ss_pin *pin, uint64_t at, uint64_t length);
@@ -215,6 +214,16 @@ static inline const uint8_t *ss_memory_direct(const ss_memory *memory, uint64_t 
     if (SS_UNLIKELY(memory->kind != SS_FLAT)) return ss_memory_direct_mapped(memory, offset, length);
     uint64_t bytes = memory->root->pages * SS_PAGE_SIZE;
     return SS_LIKELY(offset <= bytes && length <= bytes - offset) ? memory->root->base + offset : NULL;
+}
+
+/* SS_OUT_OF_BOUNDS past the end. */
+static inline int ss_pin_range(const ss_memory *memory, uint64_t offset, uint64_t length, ss_scratch *scratch, ss_pin *pin) {
+    uint64_t bytes = memory->root->pages * SS_PAGE_SIZE;
+    if (SS_UNLIKELY(memory->kind != SS_FLAT || offset > bytes || length > bytes - offset)) {
+        return ss_pin_range_mapped(memory, offset, length, scratch, pin);
+    }
+    *pin = (ss_pin){memory->root->base + offset, offset, length, offset, true};
+    return SS_OK;
 }
 
 /* ---- for watchers ---- */

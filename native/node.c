@@ -262,9 +262,15 @@ int ss_node_open(ss_space *space, uint64_t address, ss_node *node) {
     return status == SS_OK ? read_header(space, node) : status;
 }
 
+/* The header of an allocated chunk, whatever its next, as a little-endian number. */
+#define ALLOCATED_CHUNK UINT64_C(0x00000001014B4843)
+
 int ss_node_open_for_change(ss_space *space, uint64_t address, ss_node *node) {
     int status = ss_node_open(space, address, node);
-    return status == SS_OK ? ss_chunk_check(space->memory, space->page_size, address) : status;
+    if (status != SS_OK) return status;
+    const uint8_t *chunk = ss_memory_direct(space->memory, address - SS_CHUNK_HEADER, SS_CHUNK_HEADER);
+    if (SS_LIKELY(chunk != NULL && ss_get64(chunk) == ALLOCATED_CHUNK)) return SS_OK;
+    return ss_chunk_check(space->memory, space->page_size, address);
 }
 
 /* ---- where keys and values lie ---- */
@@ -564,22 +570,32 @@ static void plan_splices(const ss_space *space, const ss_node *node, const ss_ed
     if (node->leaf) plan[0] = (splice){V2_HEADER, 0, 0};
 }
 
-/* Moves the parts between the splices to their new places: first those that go up, last one first, then those that go
- * down, first one first; so no part is overwritten before it has moved. */
-static int move_parts(ss_space *space, ss_node *node, const splice plan[SPLICES], uint64_t end) {
-    uint64_t from[SPLICES], length[SPLICES], to[SPLICES], shift = 0;
+/* The parts of the run behind each splice: where they lie and where they go. */
+typedef struct parts {
+    uint64_t from[SPLICES], to[SPLICES], length[SPLICES];
+} parts;
+
+static parts plan_parts(const splice plan[SPLICES], uint64_t end) {
+    parts moved;
+    uint64_t shift = 0;
     for (int i = 0; i < SPLICES; i++) {
-        from[i] = plan[i].at + plan[i].drop;
-        length[i] = (i + 1 < SPLICES ? plan[i + 1].at : end) - from[i];
+        moved.from[i] = plan[i].at + plan[i].drop;
+        moved.length[i] = (i + 1 < SPLICES ? plan[i + 1].at : end) - moved.from[i];
         shift += plan[i].add - plan[i].drop;
-        to[i] = from[i] + shift;
+        moved.to[i] = moved.from[i] + shift;
     }
+    return moved;
+}
+
+/* Moves the parts to their new places: first those that go up, last one first, then those that go down, first one first;
+ * so no part is overwritten before it has moved. */
+static int move_parts(ss_space *space, ss_node *node, const parts *moved) {
     int status = SS_OK;
     for (int i = SPLICES; status == SS_OK && i-- > 0;) {
-        if (to[i] > from[i]) status = move_up(space, node, to[i], from[i], length[i]);
+        if (moved->to[i] > moved->from[i]) status = move_up(space, node, moved->to[i], moved->from[i], moved->length[i]);
     }
     for (int i = 0; status == SS_OK && i < SPLICES; i++) {
-        if (to[i] < from[i]) status = move_down(space, node, to[i], from[i], length[i]);
+        if (moved->to[i] < moved->from[i]) status = move_down(space, node, moved->to[i], moved->from[i], moved->length[i]);
     }
     return status;
 }
@@ -626,15 +642,43 @@ static int put_count(ss_space *space, ss_node *node, uint32_t count) {
 }
 
 /* Fills the gaps that move_parts left. */
-static int fill_gaps(ss_space *space, ss_node *node, const splice plan[SPLICES], const ss_edit *edit) {
-    int64_t shift = (int64_t)(plan[0].add - plan[0].drop);
+static int fill_gaps(ss_space *space, ss_node *node, const splice plan[SPLICES], const parts *moved, const ss_edit *edit) {
     int status = node->leaf ? SS_OK : put_children(space, node, plan[0].at, edit->children, edit->child_add);
-    if (status == SS_OK && !edit->keep_keys) {
-        status = put_keys(space, node, plan[1].at + (uint64_t)shift, edit->entries, edit->add);
+    if (status == SS_OK && !edit->keep_keys) status = put_keys(space, node, moved->to[1] - plan[1].add, edit->entries, edit->add);
+    return status == SS_OK ? put_values(space, node, moved->to[2] - plan[2].add, edit->entries, edit->add) : status;
+}
+
+static uint8_t *lay_bytes(uint8_t *to, ss_span span, bool with_size) {
+    if (with_size) {
+        ss_put32(to, (uint32_t)span.size);
+        to += SIZE_FIELD;
     }
-    shift += (int64_t)(plan[1].add - plan[1].drop);
-    if (status == SS_OK) status = put_values(space, node, plan[2].at + (uint64_t)shift, edit->entries, edit->add);
-    return status;
+    memcpy(to, span.at, (size_t)span.size);
+    return to + span.size;
+}
+
+/* The usual case: the node lies in one page, in place, before and after. One announcement, then plain moves. */
+static int edit_in_page(ss_space *space, ss_node *node, const splice plan[SPLICES], const ss_edit *edit, uint64_t end, uint64_t new_end) {
+    parts moved = plan_parts(plan, end);
+    uint8_t *run = node->page.bytes;
+    int status = ss_pin_change(space->memory, &node->page, COUNT_AT, (end > new_end ? end : new_end) - COUNT_AT);
+    if (status != SS_OK) return status;
+    for (int i = SPLICES; i-- > 0;) {
+        if (moved.to[i] > moved.from[i]) memmove(run + moved.to[i], run + moved.from[i], (size_t)moved.length[i]);
+    }
+    for (int i = 0; i < SPLICES; i++) {
+        if (moved.to[i] < moved.from[i]) memmove(run + moved.to[i], run + moved.from[i], (size_t)moved.length[i]);
+    }
+    uint8_t *children = run + plan[0].at, *keys = run + moved.to[1] - plan[1].add, *values = run + moved.to[2] - plan[2].add;
+    for (uint32_t i = 0; i < edit->child_add && !node->leaf; i++) ss_put64(children + (size_t)i * CHILD_SIZE, edit->children[i]);
+    for (uint32_t i = 0; i < edit->add; i++) {
+        if (!edit->keep_keys) keys = lay_bytes(keys, edit->entries[i].key, !space->fixed_key);
+        values = lay_bytes(values, edit->entries[i].value, true);
+    }
+    node->count += edit->add - edit->drop;
+    ss_put16(run + COUNT_AT, (uint16_t)node->count);
+    node->laid_out = node->keys_laid_out = false;
+    return SS_OK;
 }
 
 static int edit_v2(ss_space *space, ss_node *node, const ss_edit *edit) {
@@ -643,13 +687,16 @@ static int edit_v2(ss_space *space, ss_node *node, const ss_edit *edit) {
     uint64_t end = node->value_at[node->count], new_end = end;
     for (int i = 0; i < SPLICES; i++) new_end += plan[i].add - plan[i].drop;
     uint64_t pages = pages_for(space, new_end);
+    bool in_page = node->page.direct && end <= space->page_size && new_end <= space->page_size;
+    if (SS_LIKELY(in_page && next_page(node) == SS_NULL)) return edit_in_page(space, node, plan, edit, end, new_end);
     if (next_page(node) != SS_NULL) {
         return bad_node(node, "a chain of overflow pages ends with the run", node->overflow_count, node->overflow_count);
     }
     if (pages != node->overflow_count) ss_undo_begin(space->memory);
     int status = extend_chain(space, node, pages);
-    if (status == SS_OK) status = move_parts(space, node, plan, end);
-    if (status == SS_OK) status = fill_gaps(space, node, plan, edit);
+    parts moved = plan_parts(plan, end);
+    if (status == SS_OK) status = move_parts(space, node, &moved);
+    if (status == SS_OK) status = fill_gaps(space, node, plan, &moved, edit);
     if (status == SS_OK && edit->add != edit->drop) status = put_count(space, node, node->count + edit->add - edit->drop);
     if (status == SS_OK) status = cut_chain(space, node, pages);
     node->laid_out = node->keys_laid_out = false;

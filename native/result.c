@@ -52,7 +52,7 @@ const uint8_t *ss_result(void) {
 }
 
 uint64_t ss_result_number(int status, uint64_t value) {
-    if (SS_LIKELY(status == SS_OK && value != SS_ASK && value != SS_NO_NUMBER)) return value;
+    if (SS_LIKELY(status == SS_OK && value < SS_ASK)) return value;
     if (status == SS_ABSENT) return SS_NO_NUMBER;
     last_status = status;
     last_number = value;

@@ -14,8 +14,9 @@
 #include <stdint.h>
 
 #define SS_NO_VALUE INT64_C(-1000)
-#define SS_NO_NUMBER UINT64_C(0x9D1BC46F02E8537A)
-#define SS_ASK UINT64_C(0xA5C396E15B7D2F08)
+/* The two largest numbers, so that one comparison tells the usual answer. */
+#define SS_NO_NUMBER UINT64_MAX
+#define SS_ASK (UINT64_MAX - 1)
 
 /* Room for `size` bytes in this thread's buffer; NULL (failure recorded) where the process has no memory left. */
 uint8_t *ss_result_room(size_t size);

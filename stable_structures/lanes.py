@@ -58,8 +58,9 @@ class Part:
         if self.is_int:
             value = f"answer - {self.bias}" if self.bias else "answer"
             return dedent(f"""\
+                if answer < ASK: return {value}
                 if answer == NO_NUMBER: {absent}
-                if answer == ASK: answer = answered_number({operation!r})
+                answer = answered_number({operation!r})
                 return {value}""")
         return dedent(f"""\
             if answer >= 0: return decode_{self.name}(result(answer))
