@@ -188,7 +188,7 @@ void ss_cursor_free(ss_cursor *cursor) {
 /* ---- collecting ---- */
 
 static uint8_t *row_room(row *at, size_t size) {
-    if (at->room - at->size < size) {
+    if (at->bytes == NULL || at->room - at->size < size) {
         size_t room = at->room * 2 > at->size + size ? at->room * 2 : at->size + size + 256;
         uint8_t *bytes = realloc(at->bytes, room);
         if (bytes == NULL) {
