@@ -263,9 +263,10 @@ static int reply_entry(ss_btree *tree, ss_span key, ss_span value) {
     return SS_OK;
 }
 
-static int reply_number(ss_btree *tree, const ss_node *node, ss_span value) {
+static int reply_value(ss_btree *tree, uint64_t address, ss_span value) {
+    if (tree->reply->kind == SS_REPLY_BYTES) return reply_bytes(tree, value);
     if (SS_UNLIKELY(value.size != tree->value_int)) {
-        return ss_fail(SS_CORRUPT, "a fixed-size value has its size", node->address, value.size, tree->value_int);
+        return ss_fail(SS_CORRUPT, "a fixed-size value has its size", address, value.size, tree->value_int);
     }
     tree->reply->number = ss_get_be(value.at, tree->value_int);
     return SS_OK;
@@ -277,8 +278,7 @@ int ss_btree_reply(ss_btree *tree, ss_node *node, uint32_t index) {
     if (kind == SS_REPLY_NONE) return SS_OK;
     int status = ss_node_value(&tree->space, node, index, &value);
     if (status != SS_OK) return status;
-    if (kind == SS_REPLY_NUMBER) return reply_number(tree, node, value);
-    if (kind == SS_REPLY_BYTES) return reply_bytes(tree, value);
+    if (kind != SS_REPLY_ENTRY) return reply_value(tree, node->address, value);
     status = ss_node_key(&tree->space, node, index, &key);
     return status == SS_OK ? reply_entry(tree, key, value) : status;
 }
@@ -305,25 +305,41 @@ static int find_from(ss_btree *tree, uint64_t address, ss_span key, ss_node *nod
 }
 
 int ss_btree_find(ss_btree *tree, ss_span key, ss_node *node, uint32_t *index) {
+    return tree->root == SS_NULL ? SS_ABSENT : find_from(tree, tree->root, key, node, index);
+}
+
+/* Goes down by probes as far as they lead; *address is where they ended. */
+static enum ss_probe_answer probe_down(ss_btree *tree, ss_span key, ss_probe *probe, uint64_t *address) {
+    ss_probe_key probed = ss_probe_key_of(&tree->space, key);
+    for (int depth = 0; depth < SS_DEPTH; depth++) {
+        const uint8_t *page = ss_probe_page(&tree->space, *address);
+        if (page == NULL) return SS_PROBE_HARD;
+        ss_probe_prefetch(&tree->space, page);
+        enum ss_probe_answer answer = ss_probe_node(&tree->space, page, &probed, probe);
+        if (answer != SS_PROBE_CHILD) return answer;
+        *address = probe->child;
+    }
+    return SS_PROBE_HARD;
+}
+
+/* Replies with the value of the key. */
+static int look_up(ss_btree *tree, ss_span key) {
+    ss_node node;
+    ss_probe probe;
+    ss_span value;
+    uint32_t index;
     uint64_t address = tree->root;
     if (address == SS_NULL) return SS_ABSENT;
-    if (!ss_probe_possible(&tree->space)) return find_from(tree, address, key, node, index);
-    ss_probe_key probed = ss_probe_key_of(&tree->space, key);
-    ss_probe probe;
-    for (int depth = 0; depth < SS_DEPTH; depth++) {
-        const uint8_t *page = ss_probe_page(&tree->space, address);
-        if (page == NULL) return find_from(tree, address, key, node, index);
-        ss_probe_prefetch(&tree->space, page);
-        enum ss_probe_answer answer = ss_probe_node(&tree->space, page, &probed, &probe);
+    if (SS_LIKELY(ss_probe_possible(&tree->space))) {
+        enum ss_probe_answer answer = probe_down(tree, key, &probe, &address);
         if (answer == SS_PROBE_ABSENT) return SS_ABSENT;
-        if (answer == SS_PROBE_HARD) return find_from(tree, address, key, node, index);
         if (answer == SS_PROBE_FOUND) {
-            *index = probe.index;
-            return ss_node_open(&tree->space, address, node);
+            if (tree->reply->kind == SS_REPLY_NONE) return SS_OK;
+            if (ss_probe_value(&tree->space, &probe, &value)) return reply_value(tree, address, value);
         }
-        address = probe.child;
     }
-    return too_deep(tree);
+    int status = find_from(tree, address, key, &node, &index);
+    return status == SS_OK ? ss_btree_reply(tree, &node, index) : status;
 }
 
 /* The way down for a change that will touch one node only: *easy says that the node with the key, or the leaf where it
@@ -769,47 +785,23 @@ int ss_btree_usage(ss_btree *tree, struct ss_usage *usage) {
     return end_read(tree, status);
 }
 
-/* ---- public: answers of two lanes ---- */
-
-/* Encodes a number of the key's or value's lane. */
-static int encode(uint32_t size, uint64_t number, uint8_t bytes[8], ss_span *span, const char *rule) {
-    if (SS_UNLIKELY(size == 0)) return ss_fail(SS_INCOMPATIBLE, "numbers are for integer types of 1, 2, 4 or 8 bytes", 0, 0, 0);
-    if (SS_UNLIKELY(size < 8 && number >> (8 * size) != 0)) {
-        return ss_fail(SS_BOUND_EXCEEDED, rule, 0, number, (UINT64_C(1) << (8 * size)) - 1);
-    }
-    ss_put_be(bytes, size, number);
-    *span = (ss_span){bytes, size};
-    return SS_OK;
-}
-
-static int encode_key(const ss_btree *tree, uint64_t number, uint8_t bytes[8], ss_span *span) {
-    if (tree == NULL) return ss_fail(SS_CLOSED, "no map", 0, 0, 0);
-    return encode(tree->key_int, number, bytes, span, "largest integer of the key's type");
-}
-
-static int encode_value(const ss_btree *tree, uint64_t number, uint8_t bytes[8], ss_span *span) {
-    if (tree == NULL) return ss_fail(SS_CLOSED, "no map", 0, 0, 0);
-    return encode(tree->value_int, number, bytes, span, "largest integer of the value's type");
-}
+/* ---- whole operations on one key ---- */
 
 /* A key of the wrong size cannot be in a map of fixed-size keys; comparing it would be wrong. */
-static int check_key(const ss_btree *tree, ss_span key) {
+int ss_btree_check_key(const ss_btree *tree, ss_span key) {
     return check_bound_of(tree->key, key, "largest encoded key", "size of a fixed-size key");
 }
 
-static int get(ss_btree *tree, ss_span key, ss_reply *reply) {
-    ss_node node;
-    uint32_t index;
+int ss_btree_get(ss_btree *tree, ss_span key, ss_reply *reply) {
     int status = ss_btree_begin_read(tree);
     if (status != SS_OK) return status;
     tree->reply = reply;
-    status = check_key(tree, key);
-    if (status == SS_OK) status = ss_btree_find(tree, key, &node, &index);
-    if (status == SS_OK) status = ss_btree_reply(tree, &node, index);
+    status = ss_btree_check_key(tree, key);
+    if (status == SS_OK) status = look_up(tree, key);
     return end_read(tree, status);
 }
 
-static int insert(ss_btree *tree, ss_span key, ss_span value, ss_reply *reply) {
+int ss_btree_put(ss_btree *tree, ss_span key, ss_span value, ss_reply *reply) {
     int status = ss_btree_begin_write(tree);
     if (status != SS_OK) return status;
     tree->reply = reply;
@@ -818,11 +810,11 @@ static int insert(ss_btree *tree, ss_span key, ss_span value, ss_reply *reply) {
     return end_write(tree, status);
 }
 
-static int remove_key(ss_btree *tree, ss_span key, ss_reply *reply) {
+int ss_btree_take(ss_btree *tree, ss_span key, ss_reply *reply) {
     int status = ss_btree_begin_write(tree);
     if (status != SS_OK) return status;
     tree->reply = reply;
-    status = check_key(tree, key);
+    status = ss_btree_check_key(tree, key);
     if (status == SS_OK) status = ss_btree_remove(tree, key);
     return end_removal(tree, status);
 }
@@ -862,152 +854,4 @@ int64_t ss_btree_first(ss_btree *tree) {
 
 int64_t ss_btree_last(ss_btree *tree) {
     return end_entry(tree, true);
-}
-
-/* ---- public: lanes ---- */
-
-/* A key or a value as a public function gets it. */
-typedef struct part {
-    uint8_t bytes[8];
-    ss_span span;
-} part;
-
-static int number_key(const ss_btree *tree, uint64_t number, part *key) {
-    return encode_key(tree, number, key->bytes, &key->span);
-}
-
-static int number_value(const ss_btree *tree, uint64_t number, part *value) {
-    return encode_value(tree, number, value->bytes, &value->span);
-}
-
-uint64_t ss_btree_get_ii(ss_btree *tree, uint64_t key) {
-    part k;
-    ss_reply reply = {.kind = SS_REPLY_NUMBER};
-    int status = number_key(tree, key, &k);
-    if (status == SS_OK) status = get(tree, k.span, &reply);
-    return ss_result_number(status, reply.number);
-}
-
-int64_t ss_btree_get_ib(ss_btree *tree, uint64_t key) {
-    part k;
-    ss_reply reply = {.kind = SS_REPLY_BYTES};
-    int status = number_key(tree, key, &k);
-    if (status == SS_OK) status = get(tree, k.span, &reply);
-    return ss_answer_give(&reply.bytes, status);
-}
-
-uint64_t ss_btree_get_bi(ss_btree *tree, const uint8_t *key, uint64_t key_size) {
-    ss_reply reply = {.kind = SS_REPLY_NUMBER};
-    int status = get(tree, (ss_span){key, key_size}, &reply);
-    return ss_result_number(status, reply.number);
-}
-
-int64_t ss_btree_get_bb(ss_btree *tree, const uint8_t *key, uint64_t key_size) {
-    ss_reply reply = {.kind = SS_REPLY_BYTES};
-    int status = get(tree, (ss_span){key, key_size}, &reply);
-    return ss_answer_give(&reply.bytes, status);
-}
-
-int ss_btree_contains_i(ss_btree *tree, uint64_t key) {
-    part k;
-    ss_reply reply = {.kind = SS_REPLY_NONE};
-    int status = number_key(tree, key, &k);
-    return status == SS_OK ? get(tree, k.span, &reply) : status;
-}
-
-int ss_btree_contains_b(ss_btree *tree, const uint8_t *key, uint64_t key_size) {
-    ss_reply reply = {.kind = SS_REPLY_NONE};
-    return get(tree, (ss_span){key, key_size}, &reply);
-}
-
-/* The insertions with and without an answer. */
-static int insert_ii(ss_btree *tree, uint64_t key, uint64_t value, ss_reply *reply) {
-    part k, v;
-    int status = number_key(tree, key, &k);
-    if (status == SS_OK) status = number_value(tree, value, &v);
-    return status == SS_OK ? insert(tree, k.span, v.span, reply) : status;
-}
-
-static int insert_ib(ss_btree *tree, uint64_t key, ss_span value, ss_reply *reply) {
-    part k;
-    int status = number_key(tree, key, &k);
-    return status == SS_OK ? insert(tree, k.span, value, reply) : status;
-}
-
-static int insert_bi(ss_btree *tree, ss_span key, uint64_t value, ss_reply *reply) {
-    part v;
-    int status = number_value(tree, value, &v);
-    return status == SS_OK ? insert(tree, key, v.span, reply) : status;
-}
-
-uint64_t ss_btree_insert_ii(ss_btree *tree, uint64_t key, uint64_t value) {
-    ss_reply reply = {.kind = SS_REPLY_NUMBER};
-    int status = insert_ii(tree, key, value, &reply);
-    return ss_result_number(status, reply.number);
-}
-
-int64_t ss_btree_insert_ib(ss_btree *tree, uint64_t key, const uint8_t *value, uint64_t value_size) {
-    ss_reply reply = {.kind = SS_REPLY_BYTES};
-    int status = insert_ib(tree, key, (ss_span){value, value_size}, &reply);
-    return ss_answer_give(&reply.bytes, status);
-}
-
-uint64_t ss_btree_insert_bi(ss_btree *tree, const uint8_t *key, uint64_t key_size, uint64_t value) {
-    ss_reply reply = {.kind = SS_REPLY_NUMBER};
-    int status = insert_bi(tree, (ss_span){key, key_size}, value, &reply);
-    return ss_result_number(status, reply.number);
-}
-
-int64_t ss_btree_insert_bb(ss_btree *tree, const uint8_t *key, uint64_t key_size, const uint8_t *value, uint64_t value_size) {
-    ss_reply reply = {.kind = SS_REPLY_BYTES};
-    int status = insert(tree, (ss_span){key, key_size}, (ss_span){value, value_size}, &reply);
-    return ss_answer_give(&reply.bytes, status);
-}
-
-int ss_btree_put_ii(ss_btree *tree, uint64_t key, uint64_t value) {
-    ss_reply reply = {.kind = SS_REPLY_NONE};
-    return insert_ii(tree, key, value, &reply);
-}
-
-int ss_btree_put_ib(ss_btree *tree, uint64_t key, const uint8_t *value, uint64_t value_size) {
-    ss_reply reply = {.kind = SS_REPLY_NONE};
-    return insert_ib(tree, key, (ss_span){value, value_size}, &reply);
-}
-
-int ss_btree_put_bi(ss_btree *tree, const uint8_t *key, uint64_t key_size, uint64_t value) {
-    ss_reply reply = {.kind = SS_REPLY_NONE};
-    return insert_bi(tree, (ss_span){key, key_size}, value, &reply);
-}
-
-int ss_btree_put_bb(ss_btree *tree, const uint8_t *key, uint64_t key_size, const uint8_t *value, uint64_t value_size) {
-    ss_reply reply = {.kind = SS_REPLY_NONE};
-    return insert(tree, (ss_span){key, key_size}, (ss_span){value, value_size}, &reply);
-}
-
-uint64_t ss_btree_remove_ii(ss_btree *tree, uint64_t key) {
-    part k;
-    ss_reply reply = {.kind = SS_REPLY_NUMBER};
-    int status = number_key(tree, key, &k);
-    if (status == SS_OK) status = remove_key(tree, k.span, &reply);
-    return ss_result_number(status, reply.number);
-}
-
-int64_t ss_btree_remove_ib(ss_btree *tree, uint64_t key) {
-    part k;
-    ss_reply reply = {.kind = SS_REPLY_BYTES};
-    int status = number_key(tree, key, &k);
-    if (status == SS_OK) status = remove_key(tree, k.span, &reply);
-    return ss_answer_give(&reply.bytes, status);
-}
-
-uint64_t ss_btree_remove_bi(ss_btree *tree, const uint8_t *key, uint64_t key_size) {
-    ss_reply reply = {.kind = SS_REPLY_NUMBER};
-    int status = remove_key(tree, (ss_span){key, key_size}, &reply);
-    return ss_result_number(status, reply.number);
-}
-
-int64_t ss_btree_remove_bb(ss_btree *tree, const uint8_t *key, uint64_t key_size) {
-    ss_reply reply = {.kind = SS_REPLY_BYTES};
-    int status = remove_key(tree, (ss_span){key, key_size}, &reply);
-    return ss_answer_give(&reply.bytes, status);
 }

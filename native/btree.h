@@ -9,6 +9,7 @@
 #ifndef SS_BTREE_H
 #define SS_BTREE_H
 
+#include "column.h"
 #include "order.h"
 #include "result.h"
 #include "structure.h"
@@ -67,6 +68,20 @@ int64_t ss_btree_pop_first(ss_btree *tree);
 int64_t ss_btree_pop_last(ss_btree *tree);
 int64_t ss_btree_first(ss_btree *tree);
 int64_t ss_btree_last(ss_btree *tree);
+
+/* Many keys in one call. All or nothing: where one entry fails, none is changed. The bytes are those of the loop.
+ *
+ * found[i] says whether key i is there; what is absent leaves its place in `values` as it is. */
+int ss_btree_get_many(ss_btree *tree, const ss_column *keys, uint64_t count, const ss_room *values, uint8_t *found);
+/* The same for values of any size. Answer: count 8-byte ends, then the values. */
+int64_t ss_btree_get_many_bytes(ss_btree *tree, const ss_column *keys, uint64_t count, uint8_t *found);
+/* How many keys were new, or a negative status. */
+int64_t ss_btree_insert_many(ss_btree *tree, const ss_column *keys, const ss_column *values, uint64_t count);
+/* found[i] says whether key i was there; how many were, or a negative status. */
+int64_t ss_btree_remove_many(ss_btree *tree, const ss_column *keys, uint64_t count, uint8_t *found);
+/* Fills an empty map from strictly ascending keys with full nodes, bottom up. SS_ARGUMENT where they do not ascend, or
+ * where the map is not empty. The bytes differ from those of insertions; everything else holds. O(n). */
+int ss_btree_build(ss_btree *tree, const ss_column *keys, const ss_column *values, uint64_t count);
 
 /* Walks everything. SS_OK, or the first (with `report`: each) broken rule as SS_CORRUPT. O(n). */
 int ss_btree_check(ss_btree *tree, ss_report report, void *self);

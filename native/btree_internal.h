@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the parts of the B-tree share: btree.c (point operations), cursor.c, btree_bulk.c, btree_check.c. */
+/* What the parts of the B-tree share: btree.c (the algorithms), btree_lanes.c (operations on one key as they are called),
+ * btree_bulk.c, btree_check.c and cursor.c. */
 #ifndef SS_BTREE_INTERNAL_H
 #define SS_BTREE_INTERNAL_H
 
@@ -48,6 +49,14 @@ int ss_btree_find(ss_btree *tree, ss_span key, ss_node *node, uint32_t *index);
 int ss_btree_check_bounds(const ss_btree *tree, ss_span key, ss_span value);
 int ss_btree_insert(ss_btree *tree, ss_span key, ss_span value);
 int ss_btree_remove(ss_btree *tree, ss_span key);
+/* A key of the wrong size cannot be in a map of fixed-size keys; comparing it would be wrong. */
+int ss_btree_check_key(const ss_btree *tree, ss_span key);
+
+/* Whole operations, lock and all. SS_OK with the reply, or SS_ABSENT. */
+int ss_btree_get(ss_btree *tree, ss_span key, ss_reply *reply);
+int ss_btree_put(ss_btree *tree, ss_span key, ss_span value, ss_reply *reply);
+int ss_btree_take(ss_btree *tree, ss_span key, ss_reply *reply);
+
 /* Puts the value of entry `index` (or the entry) into the reply of the running operation. */
 int ss_btree_reply(ss_btree *tree, ss_node *node, uint32_t index);
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "btree_internal.h"
+#include "probe.h"
 
 typedef struct path {
     int depth; /* levels; 0 is no entry */
@@ -329,6 +330,78 @@ int64_t ss_cursor_skip(ss_cursor *cursor, uint64_t n, int back) {
     if (status != SS_OK) return status;
     for (int i = 0; i < 2; i++) cursor->numbers[i].size = cursor->bytes[i].size = 0;
     status = take(cursor, n, UINT64_MAX, 0, back != 0, &taken);
+    ss_leave_read(cursor->tree->handle.memory);
+    return ss_result_size(status, taken);
+}
+
+/* ---- into arrays ---- */
+
+static int export_part(const ss_room *room, uint64_t i, ss_span span, uint64_t address) {
+    if (ss_room_store(room, i, span.at, span.size)) return SS_OK;
+    return ss_fail(SS_CORRUPT, "a fixed-size key or value has its size", address, span.size, room->size);
+}
+
+static int export_entry(ss_cursor *cursor, ss_node *node, uint32_t index, uint64_t i, const ss_room *keys, const ss_room *values) {
+    ss_space *space = &cursor->tree->space;
+    ss_span span = {NULL, 0};
+    int status = keys == NULL ? SS_OK : ss_node_key(space, node, index, &span);
+    if (status == SS_OK && keys != NULL) status = export_part(keys, i, span, node->address);
+    if (status == SS_OK && values != NULL) status = ss_node_value(space, node, index, &span);
+    return status == SS_OK && values != NULL ? export_part(values, i, span, node->address) : status;
+}
+
+/* Entries first..first + n of a leaf that lies in one page, in place: false where it must be done one by one. */
+static bool export_run(const ss_space *space, const ss_node *node, uint32_t first, uint32_t n, uint64_t i, const ss_room *keys,
+                       const ss_room *values) {
+    ss_probe probe;
+    uint64_t at, stride = 4 + (uint64_t)space->value_size;
+    if (!node->page.direct || !space->fixed_key || !space->fixed_value || !ss_probe_open(&probe, node->page.bytes)) return false;
+    if (!ss_probe_values_at(space, &probe, &at) || at + probe.count * stride > space->page_size) return false;
+    if ((keys != NULL && keys->size != space->key_size) || (values != NULL && values->size != space->value_size)) return false;
+    const uint8_t *key = probe.page + probe.keys_at + (size_t)first * space->key_size, *value = probe.page + at + first * stride;
+    for (uint32_t k = 0; k < n; k++, key += space->key_size, value += stride) {
+        if (ss_get32(value) != space->value_size) return false;
+        if (keys != NULL) ss_room_store(keys, i + k, key, space->key_size);
+        if (values != NULL) ss_room_store(values, i + k, value + 4, space->value_size);
+    }
+    return true;
+}
+
+/* How many entries from the front on lie in its leaf, in the range, and are wanted. */
+static uint32_t run_length(const ss_cursor *cursor, const ss_node *node, uint64_t most) {
+    uint32_t first = cursor->front.index[cursor->front.depth - 1], end = node->count;
+    bool last = cursor->back.depth == cursor->front.depth && cursor->back.node[cursor->back.depth - 1] == node->address;
+    if (last) end = cursor->back.index[cursor->back.depth - 1] + 1;
+    uint32_t n = end > first ? end - first : 0;
+    return n < most ? n : (uint32_t)most;
+}
+
+static int export_step(ss_cursor *cursor, ss_node *node, uint64_t *taken, uint64_t most, const ss_room *keys, const ss_room *values) {
+    path *front = &cursor->front;
+    uint32_t *index = &front->index[front->depth - 1];
+    ss_scratch_reset(&cursor->tree->space.scratch);
+    int status = ss_node_open(&cursor->tree->space, front->node[front->depth - 1], node);
+    if (status != SS_OK) return status;
+    if (*index >= node->count) return ss_fail(SS_CORRUPT, "a path leads to an entry", node->address, *index, node->count);
+    uint32_t n = node->leaf ? run_length(cursor, node, most - *taken) : 1;
+    if (n > 1 && export_run(&cursor->tree->space, node, *index, n, *taken, keys, values)) {
+        *index += n - 1;
+    } else {
+        n = 1;
+        status = export_entry(cursor, node, *index, *taken, keys, values);
+    }
+    *taken += n;
+    return status == SS_OK ? advance(cursor, node, false) : status;
+}
+
+int64_t ss_cursor_export(ss_cursor *cursor, uint64_t most, const ss_room *keys, const ss_room *values) {
+    uint64_t taken = 0;
+    ss_node node;
+    int status = begin(cursor);
+    if (status != SS_OK) return status;
+    path front = cursor->front;
+    while (status == SS_OK && !cursor->done && taken < most) status = export_step(cursor, &node, &taken, most, keys, values);
+    if (status != SS_OK) cursor->front = front;
     ss_leave_read(cursor->tree->handle.memory);
     return ss_result_size(status, taken);
 }

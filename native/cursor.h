@@ -39,6 +39,10 @@ void ss_cursor_free(ss_cursor *cursor);
  * What is not wanted is left out. n is 0 at the end. O(n). */
 int64_t ss_cursor_next(ss_cursor *cursor, uint64_t most, uint64_t most_bytes, int want, int back);
 
+/* The next entries from the front, at most `most`, straight into arrays; NULL for a part that is not wanted. How many
+ * there were, or a negative status: SS_CORRUPT too where one has not the size of the items. O(n). */
+int64_t ss_cursor_export(ss_cursor *cursor, uint64_t most, const ss_room *keys, const ss_room *values);
+
 /* SS_OK, or why the cursor is of no use any more: SS_CHANGED, SS_CLOSED. */
 int ss_cursor_valid(ss_cursor *cursor);
 

@@ -346,6 +346,20 @@ void ss_undo_begin(ss_memory *memory) {
     root->watch |= SS_WATCH_UNDO;
 }
 
+int ss_undo_begin_blocks(ss_memory *memory) {
+    ss_root *root = memory->root;
+    uint64_t pages;
+    int status = root_pages(root, &pages);
+    if (status != SS_OK || (root->undo.active && root->undo.used > 0)) return status;
+    uint64_t words = pages * (SS_PAGE_SIZE / SS_UNDO_BLOCK) / 64 + 1;
+    uint64_t *kept = pages > UINT64_MAX / SS_PAGE_SIZE ? NULL : calloc((size_t)words, sizeof *kept);
+    if (kept == NULL) return ss_fail(SS_NO_HEAP, "undo log of an operation of many steps", 0, words * 8, 0);
+    ss_undo_begin(memory);
+    root->undo.pages = pages;
+    root->undo.kept = kept;
+    return SS_OK;
+}
+
 static int undo_room(ss_undo *undo, size_t more) {
     if (undo->room - undo->used >= more) return SS_OK;
     size_t room = undo->room * 2 > undo->used + more ? undo->room * 2 : undo->used + more + 4096;
@@ -356,14 +370,9 @@ static int undo_room(ss_undo *undo, size_t more) {
     return SS_OK;
 }
 
-/* Appends the bytes that are about to change. Pages that the operation itself added need no record. */
-static int undo_record(ss_root *root, uint64_t offset, uint64_t length) {
+/* Appends bytes that are about to change. */
+static int undo_append(ss_root *root, uint64_t offset, uint64_t length) {
     ss_undo *undo = &root->undo;
-    if (!root->foreign) {
-        uint64_t end = undo->pages * SS_PAGE_SIZE;
-        if (offset >= end) return SS_OK;
-        if (length > end - offset) length = end - offset;
-    }
     if (length > SIZE_MAX / 4) return ss_fail(SS_NO_HEAP, "undo log of an operation", offset, length, 0);
     int status = undo_room(undo, (size_t)length + UNDO_TRAILER);
     if (status != SS_OK) return status;
@@ -378,6 +387,29 @@ static int undo_record(ss_root *root, uint64_t offset, uint64_t length) {
     ss_put64(at + length + 8, length);
     undo->used += (size_t)length + UNDO_TRAILER;
     return SS_OK;
+}
+
+static int undo_append_blocks(ss_root *root, uint64_t offset, uint64_t length) {
+    uint64_t *kept = root->undo.kept;
+    for (uint64_t block = offset / SS_UNDO_BLOCK; block <= (offset + length - 1) / SS_UNDO_BLOCK; block++) {
+        if (kept[block / 64] >> (block % 64) & 1) continue;
+        int status = undo_append(root, block * SS_UNDO_BLOCK, SS_UNDO_BLOCK);
+        if (status != SS_OK) return status;
+        kept[block / 64] |= UINT64_C(1) << (block % 64);
+    }
+    return SS_OK;
+}
+
+/* Pages that the operation itself added need no record; those of a foreign memory cannot be taken back. */
+static int undo_record(ss_root *root, uint64_t offset, uint64_t length) {
+    ss_undo *undo = &root->undo;
+    if (!root->foreign || undo->kept != NULL) {
+        uint64_t end = undo->pages * SS_PAGE_SIZE;
+        if (offset >= end) return SS_OK;
+        if (length > end - offset) length = end - offset;
+    }
+    if (length == 0) return SS_OK;
+    return undo->kept != NULL ? undo_append_blocks(root, offset, length) : undo_append(root, offset, length);
 }
 
 /* Newest first, so that the oldest record of a byte wins. A foreign memory that refuses to be restored keeps what it
@@ -406,6 +438,8 @@ static void undo_end(ss_root *root, bool restore) {
         ss_fail(reason.status, reason.rule, reason.address, reason.number, reason.limit);
     }
     undo->active = false;
+    free(undo->kept);
+    undo->kept = NULL;
     root->watch &= ~(unsigned)SS_WATCH_UNDO;
     if (undo->room > UNDO_KEPT) {
         free(undo->log);

@@ -83,6 +83,7 @@ typedef struct ss_undo {
     uint64_t pages; /* of the root, when the scope began */
     uint8_t *log;   /* records of [bytes][offset 8][length 8], newest last */
     size_t used, room;
+    uint64_t *kept; /* by blocks: a bit for each block that is in the log; else NULL */
 } ss_undo;
 
 enum ss_watch { SS_WATCH_UNDO = 1, SS_WATCH_STORAGE = 2 };
@@ -172,6 +173,10 @@ int ss_leave_write(ss_memory *memory, int status);
 
 /* From here until ss_leave_write every change is recorded so that a failure restores it. Idempotent. */
 void ss_undo_begin(ss_memory *memory);
+/* The same for operations of many steps: each block of SS_UNDO_BLOCK bytes is kept once, so the log is never larger than
+ * what the operation touches. SS_NO_HEAP where there is no memory for the bits. */
+int ss_undo_begin_blocks(ss_memory *memory);
+#define SS_UNDO_BLOCK UINT64_C(4096)
 
 /* ---- claims: one live structure per memory ---- */
 

@@ -99,6 +99,51 @@ static inline enum ss_probe_answer ss_probe_node(const ss_space *space, const ui
     return SS_PROBE_CHILD;
 }
 
+/* The size field at `at`, where it lies in the page. */
+static inline bool ss_probe_size(const ss_space *space, const ss_probe *probe, uint64_t at, uint64_t *size) {
+    if (SS_UNLIKELY(at > space->page_size - 4)) return false;
+    *size = ss_get32(probe->page + at);
+    return true;
+}
+
+/* Offset of the first value, where all keys lie in the page. */
+static inline bool ss_probe_values_at(const ss_space *space, const ss_probe *probe, uint64_t *at) {
+    *at = probe->keys_at;
+    if (space->fixed_key) {
+        *at += (uint64_t)probe->count * space->key_size;
+        return true;
+    }
+    for (uint32_t i = 0; i < probe->count; i++) {
+        uint64_t size;
+        if (!ss_probe_size(space, probe, *at, &size)) return false;
+        *at += 4 + size;
+    }
+    return true;
+}
+
+/* The value of entry probe->index, where it lies in the page; false where node.c must find it. Before it walks the sizes
+ * of values it asks for the lines where they lie if all are as large as the first. */
+static inline bool ss_probe_value(const ss_space *space, const ss_probe *probe, ss_span *value) {
+    uint64_t at, size;
+    if (!ss_probe_values_at(space, probe, &at)) return false;
+    if (space->fixed_value) {
+        at += probe->index * (4 + (uint64_t)space->value_size);
+        if (!ss_probe_size(space, probe, at, &size) || size != space->value_size) return false;
+    } else {
+        if (!ss_probe_size(space, probe, at, &size)) return false;
+        for (uint64_t i = 1, next = at; i <= probe->index && next < space->page_size; i++) {
+            next += 4 + size;
+            __builtin_prefetch(probe->page + (next < space->page_size ? next : at));
+        }
+        for (uint32_t i = 0; i < probe->index; i++) {
+            at += 4 + size;
+            if (!ss_probe_size(space, probe, at, &size)) return false;
+        }
+    }
+    *value = (ss_span){probe->page + at + 4, size};
+    return at + 4 + size <= space->page_size;
+}
+
 /* Whether probes can serve a map with this order at all. */
 static inline bool ss_probe_possible(const ss_space *space) {
     return space->order->terms[0].kind == SS_ORDER_BYTES && space->memory->root->foreign == false;

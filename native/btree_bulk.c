@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Many keys in one call.
+ *
+ * A lookup is a chain of cache misses, each of which must end before the next address is known. Independent lookups have
+ * no such chain between them, so several descend at once, one level in turn: while one waits for its node the others
+ * work on theirs. Changes must happen one after the other to give the bytes of the loop; they are preceded by lookups of
+ * the same keys that bring their nodes into the cache.
+ */
+#include <stdlib.h>
+
+#include "btree_internal.h"
+#include "probe.h"
+
+/* Descents at once: enough to cover a miss to memory with the work on the others. */
+#define FLIGHT 16
+/* Keys whose nodes are fetched before they are changed. */
+#define AHEAD 64
+/* Below this many entries a map is in the cache anyway. */
+#define SMALL_MAP 20000
+
+/* ---- checking ---- */
+
+static int bad_column(const char *rule, uint64_t number, uint64_t limit) {
+    return ss_fail(SS_INCOMPATIBLE, rule, 0, number, limit);
+}
+
+static int check_item(ss_bound bound, uint64_t size) {
+    bool good = size <= bound.max_size && size <= UINT32_MAX && (!bound.fixed || size == bound.max_size);
+    return good ? SS_OK : ss_fail(SS_BOUND_EXCEEDED, "size of an encoded key or value of its type", 0, size, bound.max_size);
+}
+
+/* All items, before anything is done. */
+static int check_column(const ss_column *column, ss_bound bound, uint64_t count) {
+    if (column->native && (!bound.fixed || column->size != bound.max_size)) {
+        return bad_column("size of the type's numbers", column->size, bound.max_size);
+    }
+    if (column->ends == NULL) return count == 0 ? SS_OK : check_item(bound, column->size);
+    int status = SS_OK;
+    for (uint64_t i = 0; status == SS_OK && i < count; i++) {
+        uint64_t begin = i == 0 ? 0 : column->ends[i - 1];
+        if (column->ends[i] < begin) return ss_fail(SS_ARGUMENT, "ends of items ascend", i, column->ends[i], begin);
+        status = check_item(bound, column->ends[i] - begin);
+    }
+    return status;
+}
+
+static ss_span item(const ss_column *column, uint64_t i, uint8_t buffer[8]) {
+    ss_span span;
+    span.at = ss_column_item(column, i, buffer, &span.size);
+    return span;
+}
+
+/* ---- descents in flight ---- */
+
+typedef struct flyer {
+    uint64_t item, address;
+    const uint8_t *page;
+    int depth;
+    uint8_t buffer[8];
+    ss_probe_key key;
+    ss_probe probe;
+} flyer;
+
+/* What to do where a descent ends. */
+typedef int (*landing)(void *self, flyer *at, enum ss_probe_answer answer);
+
+static void take_off(ss_btree *tree, const ss_column *keys, uint64_t i, flyer *at) {
+    at->item = i;
+    at->address = tree->root;
+    at->page = ss_probe_page(&tree->space, at->address);
+    at->depth = 0;
+    at->key = ss_probe_key_of(&tree->space, item(keys, i, at->buffer));
+}
+
+/* One level down. SS_PROBE_CHILD: there is more to come. */
+static inline enum ss_probe_answer glide(ss_btree *tree, flyer *at) {
+    if (at->page == NULL || at->depth++ == SS_DEPTH) return SS_PROBE_HARD;
+    enum ss_probe_answer answer = ss_probe_node(&tree->space, at->page, &at->key, &at->probe);
+    if (answer != SS_PROBE_CHILD) return answer;
+    at->address = at->probe.child;
+    at->page = ss_probe_page(&tree->space, at->address);
+    if (at->page != NULL) ss_probe_prefetch(&tree->space, at->page);
+    return SS_PROBE_CHILD;
+}
+
+/* Looks up items first..end, FLIGHT at a time. */
+static inline int fly(ss_btree *tree, const ss_column *keys, uint64_t first, uint64_t end, landing land, void *self) {
+    flyer flyers[FLIGHT];
+    uint32_t flying = 0;
+    while (flying < FLIGHT && first < end) take_off(tree, keys, first++, &flyers[flying++]);
+    while (flying > 0) {
+        for (uint32_t i = 0; i < flying; i++) {
+            enum ss_probe_answer answer = glide(tree, &flyers[i]);
+            if (answer == SS_PROBE_CHILD) continue;
+            int status = land(self, &flyers[i], answer);
+            if (status != SS_OK) return status;
+            if (first < end) {
+                take_off(tree, keys, first++, &flyers[i]);
+            } else {
+                flyers[i--] = flyers[--flying];
+                /* The key of a moved flyer lies in its own buffer. */
+                if (keys->native && flying > 0 && i + 1 < flying) flyers[i + 1].key.span.at = flyers[i + 1].buffer;
+            }
+        }
+    }
+    return SS_OK;
+}
+
+static int land_anywhere(void *self, flyer *at, enum ss_probe_answer answer) {
+    (void)self;
+    (void)at;
+    (void)answer;
+    return SS_OK;
+}
+
+/* Brings the nodes on the way to the next items into the cache. */
+static void fetch_ahead(ss_btree *tree, const ss_column *keys, uint64_t first, uint64_t count) {
+    if (first % AHEAD != 0 || tree->length < SMALL_MAP || tree->root == SS_NULL || !ss_probe_possible(&tree->space)) return;
+    (void)fly(tree, keys, first, first + AHEAD < count ? first + AHEAD : count, land_anywhere, NULL);
+}
+
+/* ---- lookups ---- */
+
+typedef struct lookup {
+    ss_btree *tree;
+    const ss_room *values; /* NULL: to spans */
+    ss_span *spans;
+    uint8_t *found;
+} lookup;
+
+static int keep_value(lookup *self, uint64_t i, ss_span value, uint64_t address) {
+    self->found[i] = 1;
+    if (self->values == NULL) {
+        self->spans[i] = value;
+        return SS_OK;
+    }
+    if (ss_room_store(self->values, i, value.at, value.size)) return SS_OK;
+    return ss_fail(SS_CORRUPT, "a fixed-size value has its size", address, value.size, self->values->size);
+}
+
+/* The general way, for what a probe cannot settle. */
+static int look_up(lookup *self, uint64_t i, ss_span key) {
+    ss_node node;
+    uint32_t index;
+    ss_span value = {NULL, 0};
+    self->found[i] = 0;
+    int status = ss_btree_find(self->tree, key, &node, &index);
+    if (status == SS_ABSENT) return SS_OK;
+    if (status == SS_OK) status = ss_node_value(&self->tree->space, &node, index, &value);
+    return status == SS_OK ? keep_value(self, i, value, node.address) : status;
+}
+
+static int land_with_value(void *of, flyer *at, enum ss_probe_answer answer) {
+    lookup *self = of;
+    ss_span value;
+    if (answer == SS_PROBE_ABSENT) {
+        self->found[at->item] = 0;
+        return SS_OK;
+    }
+    if (answer == SS_PROBE_FOUND && ss_probe_value(&self->tree->space, &at->probe, &value)) {
+        return keep_value(self, at->item, value, at->address);
+    }
+    return look_up(self, at->item, at->key.span);
+}
+
+static int look_up_all(lookup *self, const ss_column *keys, uint64_t count) {
+    ss_btree *tree = self->tree;
+    if (tree->root != SS_NULL && ss_probe_possible(&tree->space)) return fly(tree, keys, 0, count, land_with_value, self);
+    int status = SS_OK;
+    for (uint64_t i = 0; status == SS_OK && i < count; i++) {
+        uint8_t buffer[8];
+        status = look_up(self, i, item(keys, i, buffer));
+    }
+    return status;
+}
+
+int ss_btree_get_many(ss_btree *tree, const ss_column *keys, uint64_t count, const ss_room *values, uint8_t *found) {
+    lookup self = {tree, values, NULL, found};
+    int status = ss_btree_begin_read(tree);
+    if (status != SS_OK) return status;
+    status = check_column(keys, tree->key, count);
+    if (status == SS_OK) status = look_up_all(&self, keys, count);
+    ss_leave_read(tree->handle.memory);
+    return status;
+}
+
+/* The values of all spans behind their ends. */
+static int join_spans(const lookup *self, uint64_t count, ss_answer *answer) {
+    uint64_t size = 8 * count;
+    for (uint64_t i = 0; i < count; i++) size += self->found[i] ? self->spans[i].size : 0;
+    uint8_t *ends = ss_answer_room(answer, self->tree->handle.memory, size), *at = ends + 8 * count;
+    if (ends == NULL) return SS_NO_HEAP;
+    for (uint64_t i = 0; i < count; i++) {
+        if (self->found[i]) {
+            memcpy(at, self->spans[i].at, (size_t)self->spans[i].size);
+            at += self->spans[i].size;
+        }
+        ss_put64(ends + 8 * i, (uint64_t)(at - ends) - 8 * count);
+    }
+    return SS_OK;
+}
+
+int64_t ss_btree_get_many_bytes(ss_btree *tree, const ss_column *keys, uint64_t count, uint8_t *found) {
+    ss_answer answer = {0};
+    lookup self = {tree, NULL, count > SIZE_MAX / 64 ? NULL : calloc((size_t)count + 1, sizeof(ss_span)), found};
+    if (self.spans == NULL) return ss_fail(SS_NO_HEAP, "values on their way out", 0, count, 0);
+    int status = ss_btree_begin_read(tree);
+    if (status == SS_OK) {
+        status = check_column(keys, tree->key, count);
+        if (status == SS_OK) status = look_up_all(&self, keys, count);
+        if (status == SS_OK) status = join_spans(&self, count, &answer);
+        ss_leave_read(tree->handle.memory);
+    }
+    free(self.spans);
+    return ss_answer_give(&answer, status);
+}
+
+/* ---- changes ---- */
+
+/* Begins a change of many steps: each can be taken back, also when a later one fails. */
+static int begin_change(ss_btree *tree, ss_reply *reply) {
+    int status = ss_btree_begin_write(tree);
+    if (status != SS_OK) return status;
+    tree->reply = reply;
+    status = ss_undo_begin_blocks(tree->handle.memory);
+    return status == SS_OK ? SS_OK : ss_leave_write(tree->handle.memory, status);
+}
+
+static int64_t end_change(ss_btree *tree, int status, uint64_t changed) {
+    if (status == SS_OK) tree->handle.changes++;
+    return ss_result_size(ss_leave_write(tree->handle.memory, status), changed);
+}
+
+/* What each step of a change begins with: the header as the step before left it, and free working storage. */
+static int begin_step(ss_btree *tree) {
+    ss_scratch_reset(&tree->space.scratch);
+    return ss_btree_read_header(tree);
+}
+
+static int insert_all(ss_btree *tree, const ss_column *keys, const ss_column *values, uint64_t count, uint64_t *new_keys) {
+    int status = SS_OK;
+    for (uint64_t i = 0; status == SS_OK && i < count; i++) {
+        uint8_t key[8], value[8];
+        fetch_ahead(tree, keys, i, count);
+        status = begin_step(tree);
+        if (status == SS_OK) status = ss_btree_insert(tree, item(keys, i, key), item(values, i, value));
+        if (status == SS_ABSENT) {
+            (*new_keys)++;
+            status = SS_OK;
+        }
+    }
+    return status;
+}
+
+int64_t ss_btree_insert_many(ss_btree *tree, const ss_column *keys, const ss_column *values, uint64_t count) {
+    ss_reply reply = {.kind = SS_REPLY_NONE};
+    uint64_t new_keys = 0;
+    int status = begin_change(tree, &reply);
+    if (status != SS_OK) return status;
+    status = check_column(keys, tree->key, count);
+    if (status == SS_OK) status = check_column(values, tree->value, count);
+    if (status == SS_OK) status = insert_all(tree, keys, values, count, &new_keys);
+    return end_change(tree, status, new_keys);
+}
+
+static int remove_all(ss_btree *tree, const ss_column *keys, uint64_t count, uint8_t *found, uint64_t *removed) {
+    int status = SS_OK;
+    for (uint64_t i = 0; status == SS_OK && i < count; i++) {
+        uint8_t key[8];
+        fetch_ahead(tree, keys, i, count);
+        status = begin_step(tree);
+        if (status == SS_OK) status = ss_btree_remove(tree, item(keys, i, key));
+        found[i] = status == SS_OK;
+        *removed += found[i];
+        if (status == SS_ABSENT) status = SS_OK;
+    }
+    return status;
+}
+
+int64_t ss_btree_remove_many(ss_btree *tree, const ss_column *keys, uint64_t count, uint8_t *found) {
+    ss_reply reply = {.kind = SS_REPLY_NONE};
+    uint64_t removed = 0;
+    int status = begin_change(tree, &reply);
+    if (status != SS_OK) return status;
+    status = check_column(keys, tree->key, count);
+    if (status == SS_OK) status = remove_all(tree, keys, count, found, &removed);
+    return end_change(tree, status, removed);
+}
+
+/* ---- building ---- */
+
+typedef struct builder {
+    ss_btree *tree;
+    const ss_column *keys, *values;
+    uint64_t next; /* item */
+} builder;
+
+/* Bytes of numbers that are encoded for one node. */
+typedef struct node_buffer {
+    uint8_t key[SS_CAPACITY][8], value[SS_CAPACITY][8];
+} node_buffer;
+
+static ss_entry next_entry(builder *b, node_buffer *buffer, uint32_t i) {
+    ss_entry entry = {item(b->keys, b->next, buffer->key[i]), item(b->values, b->next, buffer->value[i])};
+    b->next++;
+    return entry;
+}
+
+/* Most entries of a tree of `height` levels above its leaves: 12^(height + 1) - 1. */
+static uint64_t most_entries(int height) {
+    uint64_t nodes = SS_CHILDREN;
+    while (height-- > 0) nodes *= SS_CHILDREN;
+    return nodes - 1;
+}
+
+static int build_leaf(builder *b, uint64_t count, uint64_t *address) {
+    node_buffer buffer;
+    ss_entry entries[SS_CAPACITY];
+    for (uint32_t i = 0; i < count; i++) entries[i] = next_entry(b, &buffer, i);
+    int status = ss_node_take(&b->tree->space, address);
+    if (status == SS_OK) status = ss_node_fill(&b->tree->space, *address, true, entries, (uint32_t)count, NULL);
+    ss_scratch_reset(&b->tree->space.scratch);
+    return status;
+}
+
+/* A subtree of the next `count` entries: as few children as can hold them, filled evenly, so that each has more than
+ * half of what it can hold and no node is below the minimum. */
+static int build_subtree(builder *b, uint64_t count, int height, uint64_t *address) {
+    if (height == 0) return build_leaf(b, count, address);
+    node_buffer buffer;
+    ss_entry entries[SS_CAPACITY];
+    uint64_t children[SS_CHILDREN], below = most_entries(height - 1) + 1, parts = (count + below) / below;
+    uint64_t left = count - (parts - 1);
+    int status = SS_OK;
+    for (uint64_t i = 0; status == SS_OK && i < parts; i++) {
+        uint64_t share = left / (parts - i);
+        left -= share;
+        status = build_subtree(b, share, height - 1, &children[i]);
+        if (status == SS_OK && i + 1 < parts) entries[i] = next_entry(b, &buffer, (uint32_t)i);
+    }
+    if (status == SS_OK) status = ss_node_take(&b->tree->space, address);
+    if (status == SS_OK) status = ss_node_fill(&b->tree->space, *address, false, entries, (uint32_t)(parts - 1), children);
+    ss_scratch_reset(&b->tree->space.scratch);
+    return status;
+}
+
+static int check_ascending(const ss_btree *tree, const ss_column *keys, uint64_t count) {
+    for (uint64_t i = 1; i < count; i++) {
+        uint8_t low[8], high[8];
+        int answer = SS_LESS;
+        ss_span a = item(keys, i - 1, low), b = item(keys, i, high);
+        int status = ss_order_compare(&tree->order, a.at, a.size, b.at, b.size, &answer);
+        if (status != SS_OK) return status;
+        if (answer != SS_LESS) return ss_fail(SS_ARGUMENT, "keys ascend strictly (sort them, and drop repeated ones)", 0, i, count);
+    }
+    return SS_OK;
+}
+
+static int build(ss_btree *tree, const ss_column *keys, const ss_column *values, uint64_t count) {
+    builder b = {tree, keys, values, 0};
+    int height = 0;
+    if (tree->root != SS_NULL) return ss_fail(SS_ARGUMENT, "only an empty map can be built", 0, tree->length, 0);
+    int status = check_column(keys, tree->key, count);
+    if (status == SS_OK) status = check_column(values, tree->value, count);
+    if (status == SS_OK) status = check_ascending(tree, keys, count);
+    if (status != SS_OK || count == 0) return status;
+    while (most_entries(height) < count) height++;
+    status = build_subtree(&b, count, height, &tree->root);
+    tree->length = count;
+    return status == SS_OK ? ss_btree_write_header(tree) : status;
+}
+
+int ss_btree_build(ss_btree *tree, const ss_column *keys, const ss_column *values, uint64_t count) {
+    ss_reply reply = {.kind = SS_REPLY_NONE};
+    int status = begin_change(tree, &reply);
+    if (status != SS_OK) return status;
+    return (int)end_change(tree, build(tree, keys, values, count), 0);
+}
