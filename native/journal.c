@@ -474,6 +474,15 @@ int ss_transaction_rollback(ss_memory *memory) {
     return SS_OK;
 }
 
+int64_t ss_transaction_changed(ss_memory *memory) {
+    struct journal *journal;
+    int status = enter_transaction(&memory, &journal);
+    if (status != SS_OK) return status;
+    int64_t changed = (int64_t)journal->count;
+    ss_leave_read(memory);
+    return changed;
+}
+
 int ss_memory_set_patience(ss_memory *memory, uint32_t milliseconds) {
     int status = enter_root(&memory);
     if (status != SS_OK) return status;

@@ -465,11 +465,12 @@ static int claim_range(ss_memory *memory, uint64_t first, uint64_t end, const vo
         memory = memory->base;
     }
     for (const ss_claim *other = memory->claims; other != NULL; other = other->next) {
+        if (other->program != memory->program) continue;
         if (first < other->end && other->first < end) return ss_fail(SS_IN_USE, NULL, 0, other->first, other->end);
     }
     ss_claim *claim = malloc(sizeof *claim);
     if (claim == NULL) return no_heap();
-    *claim = (ss_claim){memory->claims, owner, first, end};
+    *claim = (ss_claim){memory->claims, owner, memory->program, first, end};
     memory->claims = claim;
     return SS_OK;
 }
@@ -493,6 +494,13 @@ void ss_memory_unclaim(ss_memory *memory, const void *owner) {
             link = &claim->next;
         }
     }
+    pthread_mutex_unlock(&memory->root->claims_mutex);
+}
+
+void ss_memory_set_program(ss_memory *memory, uint64_t program) {
+    pthread_mutex_lock(&memory->root->claims_mutex);
+    while (memory->kind == SS_RESTRICTED) memory = memory->base;
+    memory->program = program;
     pthread_mutex_unlock(&memory->root->claims_mutex);
 }
 

@@ -75,6 +75,7 @@ typedef struct ss_foreign_ops {
 typedef struct ss_claim {
     struct ss_claim *next;
     const void *owner;
+    uint64_t program;
     uint64_t first, end; /* pages of the memory that holds the list */
 } ss_claim;
 
@@ -129,6 +130,7 @@ struct ss_memory {
     uint64_t bucket_count;
     uint64_t seen;                /* virtual: the root's epoch when the fields above were read */
     ss_claim *claims;             /* live structures on it (roots and virtual memories) */
+    uint64_t program;             /* claims of other programs than this one do not count */
 };
 
 /* How the manager serves its virtual memories; set by manager.c, so that this layer looks down only. */
@@ -183,6 +185,10 @@ int ss_undo_begin_blocks(ss_memory *memory);
 /* SS_IN_USE where a live structure has any page of it. Needs no lock; nor does the release, which works after a close. */
 int ss_memory_claim(ss_memory *memory, const void *owner);
 void ss_memory_unclaim(ss_memory *memory, const void *owner);
+
+/* From here on `program` uses the memory: it may claim what structures of other programs have claimed, which keep their
+ * claims and must not be used meanwhile. For a canister whose code is exchanged, and perhaps put back. */
+void ss_memory_set_program(ss_memory *memory, uint64_t program);
 
 /* ---- the four operations (lock held) ---- */
 
