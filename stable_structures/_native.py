@@ -10,6 +10,7 @@ order does not matter.
 from __future__ import annotations
 
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import numpy as np
@@ -340,3 +341,38 @@ def _cut(data: bytes, start: int, ends: Sequence[int]) -> list[bytes]:
         pieces.append(data[begin : start + end])
         begin = start + end
     return pieces
+
+
+# ---- columns ----
+
+
+def column(data: Any, ends: npt.NDArray[np.uint64] | None, size: int, *, native: bool, bias: int = 0) -> Any:
+    """Items for the core: `data` is a contiguous array or bytes, `ends` where each item ends, or None for items of `size`."""
+    buffer = ffi.from_buffer("uint8_t[]", data)
+    end_buffer = ffi.NULL if ends is None else ffi.from_buffer("uint64_t[]", ends)
+    made = ffi.new("ss_column *", {"data": buffer, "ends": end_buffer, "size": size, "native": native, "bias": bias})
+    _alive[made] = (buffer, end_buffer)
+    return made
+
+
+def room(array: npt.NDArray[Any], *, native: bool, bias: int = 0) -> Any:
+    """Room for items of the core in a contiguous array, which must live as long as it is used."""
+    buffer = ffi.from_buffer("uint8_t[]", array.view(np.uint8), require_writable=True)
+    made = ffi.new("ss_room *", {"data": buffer, "size": array.itemsize, "native": native, "bias": bias})
+    _alive[made] = (buffer,)
+    return made
+
+
+def flags(array: npt.NDArray[np.bool_]) -> Any:
+    """Room for one byte per item."""
+    return ffi.from_buffer("uint8_t[]", array.view(np.uint8), require_writable=True)
+
+
+def pieces(size: int, count: int) -> list[bytes]:
+    """Takes an answer of `count` 8-byte ends and the bytes behind them apart."""
+    at = lib.ss_result()
+    ends = numbers(at, count)
+    return _cut(ffi.buffer(at + 8 * count, size - 8 * count)[:], 0, ends)
+
+
+_alive: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()

@@ -5,15 +5,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import ItemsView, Iterator, KeysView, MutableMapping, ValuesView
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, NoReturn, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, NoReturn, Self, TypeVar, overload
+
+import numpy as np
 
 from . import _native as native
+from .columns import Column
 from .errors import IncompatibleType
 from .lanes import Part, method
 from .structure import INIT, Structure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    import numpy.typing as npt
 
     from .memory import Memory
     from .storable import Codec
@@ -212,6 +217,8 @@ class StableBTreeMap(Structure, MutableMapping[K, V]):
     _key: ClassVar[Part]
     _value: ClassVar[Part]
     _order: ClassVar[native.KeyOrder]
+    _keys_column: ClassVar[Column[Any]]
+    _values_column: ClassVar[Column[Any]]
 
     if not TYPE_CHECKING:
 
@@ -242,7 +249,8 @@ class StableBTreeMap(Structure, MutableMapping[K, V]):
         made = {name: make(key, value) for name, make in _METHODS.items()}
         for name, function in made.items():
             function.__doc__ = getattr(cls, name).__doc__
-        return {**made, "_key": key, "_value": value, "_order": native.KeyOrder(codecs[0])}
+        columns = {"_keys_column": Column(codecs[0]), "_values_column": Column(codecs[1])}
+        return {**made, **columns, "_key": key, "_value": value, "_order": native.KeyOrder(codecs[0])}
 
     def _untyped(self) -> NoReturn:
         raise IncompatibleType(f"{type(self).__name__} needs its types: write {type(self).__name__}[K, V](memory)")
@@ -391,6 +399,111 @@ class StableBTreeMap(Structure, MutableMapping[K, V]):
 
     clear_new = clear
 
+    # ---- many keys ----
+
+    def insert_many(self, keys: npt.ArrayLike | Iterable[K], values: npt.ArrayLike | Iterable[V]) -> int:
+        """Sets many values in one call; gives how many keys were new. All or nothing, with the bytes of the loop.
+
+        Takes numpy arrays of what numpy can hold, and any iterables. O(n log m), with the cache misses of several keys
+        overlapped. Raises `ValueError` where there are not as many values as keys, `BoundExceeded`,
+        `IncompatibleType` for a dtype that would lose something, and `OutOfMemory`; nothing is changed then.
+
+        >>> from stable_structures import StableBTreeMap, StableMemory, u64
+        >>> m = StableBTreeMap[u64, u64](StableMemory())
+        >>> m.insert_many(np.arange(5), [10, 11, 12, 13, 14]), m.insert_many([4, 5], [0, 0])
+        (5, 1)
+        """
+        (keys_column, count), (values_column, value_count) = self._keys_column.take(keys), self._values_column.take(values)
+        _same_length(count, value_count)
+        return native.check(native.call.ss_btree_insert_many(self._handle, keys_column, values_column, count), "insert_many")
+
+    def get_many(self, keys: npt.ArrayLike | Iterable[K]) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]] | list[V | None]:
+        """The values of many keys in one call. Number values: arrays (values, found), 0 where absent; else a list with None.
+
+        O(n log m), with the cache misses of several keys overlapped.
+
+        >>> from stable_structures import StableBTreeMap, StableMemory, u64
+        >>> m = StableBTreeMap[u64, u64](StableMemory())
+        >>> m.update({1: 10, 2: 20})
+        >>> values, found = m.get_many([2, 3])
+        >>> values.tolist(), found.tolist()
+        ([20, 0], [True, False])
+        """
+        column, count = self._keys_column.take(keys)
+        found = np.zeros(count, np.bool_)
+        if self._values_column.is_number:
+            values, room = self._values_column.room(count)
+            native.check(native.call.ss_btree_get_many(self._handle, column, count, room, native.flags(found)), "get_many")
+            return values, found
+        size = native.call.ss_btree_get_many_bytes(self._handle, column, count, native.flags(found))
+        pieces = native.pieces(native.check(size, "get_many"), count)
+        decode = self._value.codec.decode
+        return [decode(piece) if there else None for piece, there in zip(pieces, found.tolist(), strict=True)]
+
+    def remove_many(self, keys: npt.ArrayLike | Iterable[K]) -> npt.NDArray[np.bool_]:
+        """Removes many keys in one call; gives which of them were there. All or nothing, with the bytes of the loop.
+
+        O(n log m), with the cache misses of several keys overlapped.
+
+        >>> from stable_structures import StableBTreeMap, StableMemory, u64
+        >>> m = StableBTreeMap[u64, u64](StableMemory())
+        >>> m.update({1: 10, 2: 20})
+        >>> m.remove_many([2, 3]).tolist(), list(m)
+        ([True, False], [1])
+        """
+        column, count = self._keys_column.take(keys)
+        found = np.zeros(count, np.bool_)
+        native.check(native.call.ss_btree_remove_many(self._handle, column, count, native.flags(found)), "remove_many")
+        return found
+
+    def to_numpy(
+        self, start: K | None = None, stop: K | None = None, *, inclusive: tuple[bool, bool] = (True, False)
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """The entries of a range as two arrays, keys in order and their values. O(n), at the speed of memory.
+
+        Raises `IncompatibleType` where numpy cannot hold the keys or the values, and `RuntimeError` where another thread
+        changes the map meanwhile.
+
+        >>> from stable_structures import StableBTreeMap, StableMemory, i16, f64
+        >>> m = StableBTreeMap[i16, f64](StableMemory())
+        >>> m.update({3: 0.5, -1: 0.25, 7: 1.0})
+        >>> m.to_numpy(stop=7)
+        (array([-1,  3], dtype=int16), array([0.25, 0.5 ]))
+        """
+        columns = (self._keys_column, self._values_column)
+        cursor = self._cursor(_start_kind(start, inclusive=inclusive[0]), start, _stop_kind(stop, inclusive=inclusive[1]), stop)
+        whole = start is None and stop is None
+        chunks: list[tuple[npt.NDArray[Any], npt.NDArray[Any]]] = []
+        size = len(self) if whole else _LAST_BATCH
+        while not chunks or len(chunks[-1][0]) == size:
+            size = size if not chunks else min(2 * size, 1 << 20)
+            (keys, keys_room), (values, values_room) = columns[0].room(size), columns[1].room(size)
+            taken = native.check(native.call.ss_cursor_export(cursor, size, keys_room, values_room), "to_numpy")
+            chunks.append((keys[:taken], values[:taken]))
+            if whole:
+                break
+        parts = chunks[0] if len(chunks) == 1 else tuple(map(np.concatenate, zip(*chunks, strict=True)))
+        return columns[0].give(parts[0]), columns[1].give(parts[1])
+
+    @classmethod
+    def from_sorted(cls, memory: Memory, keys: npt.ArrayLike | Iterable[K], values: npt.ArrayLike | Iterable[V]) -> Self:
+        """A new map in `memory`, packed from strictly ascending keys. Ours, not the crate's. O(n), at the speed of memory.
+
+        The nodes are full, so the map takes less room and its bytes differ from those of insertions; everything else
+        holds. What the memory held is overwritten. Raises `ValueError` where keys do not ascend or there are not as many
+        values; the memory then holds an empty map.
+
+        >>> from stable_structures import StableBTreeMap, StableMemory, u64
+        >>> m = StableBTreeMap[u64, str].from_sorted(StableMemory(), range(100), map(str, range(100)))
+        >>> m[42], len(m)
+        ('42', 100)
+        """
+        (keys_column, count), (values_column, value_count) = cls._keys_column.take(keys), cls._values_column.take(values)
+        _same_length(count, value_count)
+        tree = cls.new(memory)
+        native.check(native.call.ss_btree_build(tree._handle, keys_column, values_column, count), "from_sorted")
+        return tree
+
     # ---- ranges ----
 
     def _cursor(self, from_: int, start: K | None, to: int, stop: K | None) -> Any:
@@ -477,6 +590,11 @@ class StableBTreeMap(Structure, MutableMapping[K, V]):
             return f"<{type(self).__name__} of {len(self)} entries>"
         except Exception as error:  # noqa: BLE001 - a repr must not raise
             return f"<{type(self).__name__}, {type(error).__name__}>"
+
+
+def _same_length(keys: int, values: int) -> None:
+    if keys != values:
+        raise ValueError(f"{keys} keys and {values} values: give as many values as keys; nothing was changed")
 
 
 def _get(key: Part, value: Part) -> Any:
