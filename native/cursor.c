@@ -72,6 +72,18 @@ static int climb(ss_btree *tree, path *at, bool back) {
     return SS_OK;
 }
 
+/* Asks for the nodes that a walk will come to after child `index`, so that it need not wait for them one by one. */
+static void ask_for_siblings(const ss_space *space, const ss_node *node, uint32_t index, bool back) {
+    const uint8_t *children = node->page.bytes + node->children_at;
+    if (!node->page.direct || node->children_at + (uint64_t)8 * (node->count + 1) > space->page_size) return;
+    for (uint32_t i = 1; i <= 2; i++) {
+        uint32_t next = back ? index - i : index + i;
+        if (next > node->count) return;
+        const uint8_t *page = ss_probe_page(space, ss_get64(children + (size_t)next * 8));
+        if (page != NULL) ss_probe_prefetch(space, page);
+    }
+}
+
 /* To the entry behind (or before) the one that the path names. `node` is that entry's node, opened. */
 static int step(ss_btree *tree, path *at, ss_node *node, bool back) {
     uint32_t *index = &at->index[at->depth - 1];
@@ -84,6 +96,7 @@ static int step(ss_btree *tree, path *at, ss_node *node, bool back) {
     }
     uint64_t child;
     if (!back) (*index)++;
+    ask_for_siblings(&tree->space, node, *index, back);
     int status = ss_node_child(&tree->space, node, *index, &child);
     return status == SS_OK ? descend(tree, at, child, back) : status;
 }
