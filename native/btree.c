@@ -60,6 +60,7 @@ int ss_btree_read_header(ss_btree *tree) {
     const uint8_t *header = ss_memory_direct(tree->handle.memory, 0, SS_BTREE_HEADER);
     if (SS_UNLIKELY(header == NULL)) {
         int status = ss_memory_read(tree->handle.memory, 0, copy, sizeof copy);
+        if (status == SS_OUT_OF_BOUNDS) return bad_header(SS_BAD_MAGIC, "the memory holds no map: it has no pages", 0, 1);
         if (status != SS_OK) return status;
         header = copy;
     }

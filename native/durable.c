@@ -213,11 +213,17 @@ static int check_file_of_log(const ss_file *file, uint64_t size) {
     return ss_fail(SS_WAL_CORRUPT, "size of the file that the log belongs to (was the file cut or replaced?)", 0, size, wal->pages * SS_PAGE_SIZE);
 }
 
+/* Sets even a size that the file seems to have: after a sync that failed, the disk may not have it. */
 static int put_log_into_file(ss_file *file) {
     int status = lock_for_change(file, file->patience);
     if (status != SS_OK) return status;
-    status = extend_to(file, file->wal.pages);
-    if (status == SS_OK) status = ss_wal_replay(&file->wal, file->main);
+    int error = ss_vfs_resize(file->vfs, file->main, file->wal.pages * SS_PAGE_SIZE);
+    if (error == 0) {
+        file->file_pages = file->wal.pages;
+        status = ss_wal_replay(&file->wal, file->main);
+    } else {
+        status = ss_file_failure(error, "making the file longer", file->file_pages * SS_PAGE_SIZE);
+    }
     unlock_after_change(file);
     return status;
 }
@@ -240,9 +246,10 @@ static int recover(ss_file *file, bool makes, bool *found) {
     if (status == SS_OK && file->wal.sequence == 0) status = check_plain_file(file, now.size);
     if (status != SS_OK) return status;
     file->file_pages = now.size / SS_PAGE_SIZE;
-    if (!*found && makes && now.size == 0) {
+    if (!*found && makes) {
+        /* The records of a log are changes of a file that is durable; who wrote it last may not have cared. */
         int error = ss_vfs_sync(file->vfs, file->main);
-        if (error != 0) return ss_file_failure(error, "making a new file durable", 0);
+        if (error != 0) return ss_file_failure(error, "making the file durable", 0);
     }
     if (!*found && !makes) return ss_wal_delete_temporary(&file->place);
     status = ss_wal_renew(&file->wal, file->file_pages);

@@ -441,7 +441,8 @@ int ss_wal_renew(ss_wal *wal, uint64_t base_pages) {
     ss_wal made;
     ss_wal_init(&made, place);
     made.generation = wal->file == NO_FILE ? 0 : wal->generation + 1;
-    made.base_pages = base_pages;
+    /* The size may have grown since by what a power loss takes back. */
+    made.base_pages = wal->sequence > 0 ? wal->base_pages : base_pages;
     int status = new_salt(&made);
     if (status == SS_OK) status = ss_wal_delete_temporary(place);
     if (status != SS_OK) return status;

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the tests of the B-tree and its fuzzer share: random numbers, kinds of maps, a memory behind callbacks. */
+#ifndef SS_TEST_MAPS_H
+#define SS_TEST_MAPS_H
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../btree.h"
+#include "../cursor.h"
+#include "../manager.h"
+#include "../node.h"
+
+/* ---- random numbers (splitmix64) ---- */
+
+typedef struct rng {
+    uint64_t state;
+} rng;
+
+static inline uint64_t rng_next(rng *random) {
+    uint64_t z = (random->state += UINT64_C(0x9E3779B97F4A7C15));
+    z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
+    return z ^ (z >> 31);
+}
+
+static inline uint64_t rng_below(rng *random, uint64_t n) {
+    return rng_next(random) % n;
+}
+
+/* ---- kinds of maps ---- */
+
+enum { KEY_ROOM = 3000, VALUE_ROOM = 6000 };
+
+/* A key and value type, and how big the test makes them. */
+typedef struct map_kind {
+    const char *name;
+    ss_order_term terms[3];
+    uint32_t term_count;
+    ss_bound key, value;
+    uint32_t long_keys, long_values; /* one in so many is long; 0 is none */
+} map_kind;
+
+#define TERM_BYTES(is_fixed, max) {SS_ORDER_BYTES, is_fixed, max, {-1, -1, -1}, 0}
+#define NO_BOUND {SS_UNBOUNDED, 0, 0}
+
+static const map_kind map_kinds[] = {
+    {"u64 -> u64", {TERM_BYTES(1, 8)}, 1, {8, 1, 0}, {8, 1, 0}, 0, 0},
+    {"bytes -> bytes", {TERM_BYTES(0, SS_UNBOUNDED)}, 1, NO_BOUND, NO_BOUND, 7, 5},
+    {"blob<29> -> blob<60>", {TERM_BYTES(0, 29)}, 1, {29, 0, 0}, {60, 0, 0}, 0, 0},
+    {"u32 -> unit", {TERM_BYTES(1, 4)}, 1, {4, 1, 0}, {0, 0, 0}, 0, 0},
+    {"principal -> bytes", {{SS_ORDER_LENGTH_FIRST, 0, 29, {-1, -1, -1}, 0}}, 1, {29, 0, 0}, NO_BOUND, 0, 9},
+    {"tuple<blob<8>,u16> -> u8",
+     {{SS_ORDER_TUPLE2, 1, 11, {1, 2, -1}, 0}, TERM_BYTES(0, 8), TERM_BYTES(1, 2)},
+     3,
+     {11, 1, 0},
+     {1, 1, 0},
+     0,
+     0},
+};
+enum { MAP_KINDS = sizeof map_kinds / sizeof map_kinds[0], U64_MAP = 0, BYTES_MAP = 1, TUPLE_MAP = 5 };
+
+static inline int open_kind(ss_memory *memory, int mode, const map_kind *kind, ss_btree **tree) {
+    return ss_btree_open(memory, mode, kind->terms, kind->term_count, NULL, NULL, kind->key, kind->value, tree);
+}
+
+static inline ss_span random_bytes(rng *random, uint8_t *room, uint64_t size) {
+    uint8_t next = (uint8_t)rng_next(random);
+    for (uint64_t i = 0; i < size; i++, next = (uint8_t)(next + 31)) room[i] = next;
+    return (ss_span){room, size};
+}
+
+static inline uint64_t size_within(rng *random, ss_bound bound, uint32_t one_in, uint64_t room) {
+    if (bound.fixed) return bound.max_size;
+    uint64_t most = bound.max_size < 40 ? bound.max_size : 40;
+    if (one_in != 0 && rng_below(random, one_in) == 0) most = room;
+    if (bound.max_size < room && rng_below(random, 8) == 0) most = bound.max_size;
+    return rng_below(random, most + 1);
+}
+
+/* The key number `n` of a kind: the same each time. */
+static inline ss_span key_number(const map_kind *kind, uint64_t n, uint8_t room[KEY_ROOM]) {
+    rng random = {n * 7919 + 3};
+    ss_span key = random_bytes(&random, room, size_within(&random, kind->key, kind->long_keys, KEY_ROOM));
+    for (uint64_t i = 0; i < key.size && i < 8; i++) room[i] = (uint8_t)(rng_next(&random));
+    if (kind->terms[0].kind == SS_ORDER_TUPLE2) {
+        uint8_t size = (uint8_t)rng_below(&random, 9);
+        memset(room + size, 0, 8u - size);
+        room[10] = size;
+    }
+    return key;
+}
+
+static inline ss_span random_value(const map_kind *kind, rng *random, uint8_t room[VALUE_ROOM]) {
+    return random_bytes(random, room, size_within(random, kind->value, kind->long_values, VALUE_ROOM));
+}
+
+/* ---- a memory behind callbacks ---- */
+
+typedef struct buffer_memory {
+    uint8_t *bytes;
+    uint64_t pages, limit;
+    long calls_left; /* 0: the next counted call fails; negative: none does */
+    int fail_kind;   /* which calls are counted: one of those below */
+} buffer_memory;
+
+enum { FAIL_NONE, FAIL_SIZE, FAIL_GROW, FAIL_READ, FAIL_WRITE };
+
+static inline int buffer_fails(buffer_memory *self, int kind) {
+    return self->fail_kind == kind && self->calls_left >= 0 && self->calls_left-- == 0;
+}
+
+static int buffer_size(void *self, uint64_t *pages) {
+    if (buffer_fails(self, FAIL_SIZE)) return SS_CALLBACK;
+    *pages = ((buffer_memory *)self)->pages;
+    return SS_OK;
+}
+
+static int buffer_grow(void *self, uint64_t pages, uint64_t *old) {
+    buffer_memory *memory = self;
+    if (buffer_fails(self, FAIL_GROW)) return SS_CALLBACK;
+    if (pages > memory->limit || memory->pages > memory->limit - pages) return ss_fail(SS_OUT_OF_MEMORY, NULL, 0, pages, memory->limit);
+    *old = memory->pages;
+    uint8_t *bytes = realloc(memory->bytes, (memory->pages + pages) * SS_PAGE_SIZE + 1);
+    if (bytes == NULL) abort();
+    memset(bytes + memory->pages * SS_PAGE_SIZE, 0, pages * SS_PAGE_SIZE);
+    memory->bytes = bytes;
+    memory->pages += pages;
+    return SS_OK;
+}
+
+static int buffer_read(void *self, uint64_t offset, void *to, uint64_t length) {
+    const buffer_memory *memory = self;
+    if (buffer_fails(self, FAIL_READ)) return SS_CALLBACK;
+    uint64_t size = memory->pages * SS_PAGE_SIZE;
+    if (offset > size || length > size - offset) return ss_fail(SS_OUT_OF_BOUNDS, NULL, offset, length, size);
+    memcpy(to, memory->bytes + offset, length);
+    return SS_OK;
+}
+
+static int buffer_write(void *self, uint64_t offset, const void *from, uint64_t length) {
+    buffer_memory *memory = self;
+    if (buffer_fails(self, FAIL_WRITE)) return SS_CALLBACK;
+    uint64_t size = memory->pages * SS_PAGE_SIZE;
+    if (offset > size || length > size - offset) return ss_fail(SS_OUT_OF_BOUNDS, NULL, offset, length, size);
+    memcpy(memory->bytes + offset, from, length);
+    return SS_OK;
+}
+
+static const ss_foreign_ops buffer_ops = {buffer_size, buffer_grow, buffer_read, buffer_write};
+
+#endif
