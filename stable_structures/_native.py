@@ -134,7 +134,7 @@ def answered_number(operation: str) -> int:
 
 def result(size: int) -> bytes:
     """The bytes that the last call of this thread answered with."""
-    return ffi.buffer(lib.ss_result(), size)[:]  # type: ignore[no-any-return]
+    return ffi.buffer(lib.ss_result(), size)[:]
 
 
 def new_handle(kind: str, opened: Callable[[Any], int], release: Any, operation: str) -> Any:
@@ -269,7 +269,7 @@ class KeyOrder:
 
 
 @ffi.def_extern(onerror=_keep)  # type: ignore[untyped-decorator]
-def ss_python_compare(self: Any, a: Any, a_size: int, b: Any, b_size: int, answer: Any) -> int:
+def ss_python_compare(self: Any, a: Any, a_size: int, b: Any, b_size: int, answer: Any) -> int:  # noqa: PLR0913, PLR0917 - the C type
     """A comparison of keys that only Python can make."""
     compared = ffi.from_handle(self).compare(ffi.buffer(a, a_size)[:], ffi.buffer(b, b_size)[:])
     answer[0] = lib.SS_NO_ORDER if compared is None else compared
@@ -314,10 +314,10 @@ def usage(function: Any, handle: Any) -> tuple[int, int, int]:
 
 def numbers(at: Any, count: int) -> Sequence[int]:
     """`count` 8-byte numbers."""
-    return ffi.unpack(ffi.cast("uint64_t *", at), count) if count else []  # type: ignore[no-any-return]
+    return ffi.unpack(ffi.cast("uint64_t *", at), count) if count else []
 
 
-def batch(size: int, *, keys: int, values: int) -> tuple[list[Any], list[Any]]:
+def batch(*, keys: int, values: int) -> tuple[list[Any], list[Any]]:
     """Takes an answer of ss_cursor_next apart. `keys` and `values`: 0 not wanted, 1 bytes, 2 numbers."""
     at = lib.ss_result()
     count, key_bytes, value_bytes = numbers(at, 3)

@@ -57,14 +57,14 @@ class MapIterator(Iterator[T], Generic[T]):
         self._seen = self._generation[0]
         self._walks = (self._walk(back=False), self._walk(back=True))
 
-    def __iter__(self) -> Iterator[T]:
+    def __iter__(self) -> Iterator[T]:  # noqa: PYI034 - the generator behind it, for the speed of a plain loop
         return self._walks[self._reverse]
 
     def __next__(self) -> T:
         return next(self._walks[self._reverse])
 
     def next_back(self) -> T:
-        """The last entry that is left; raises `StopIteration` where none is.
+        """The last entry that is left; raises `StopIteration` where none is. O(1) on average.
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u8
         >>> m = StableBTreeMap[u8, u8](StableMemory())
@@ -97,16 +97,15 @@ class MapIterator(Iterator[T], Generic[T]):
         return skipped
 
     def _validate(self) -> None:
-        """Something on the memory changed: was it this map?"""
+        """Something on the memory changed; raises where it was this map."""
         seen = self._generation[0]
         native.check(native.call.ss_cursor_valid(self._cursor), "iteration")
         self._seen = seen
 
     def _fetch(self, *, back: bool) -> bool:
         """Gets more from one end."""
-        size = native.call.ss_cursor_next(self._cursor, self._batch, _BATCH_BYTES, self._want, back)
-        native.check(size, "iteration")
-        keys, values = native.batch(size, keys=self._rows[0], values=self._rows[1])
+        native.check(native.call.ss_cursor_next(self._cursor, self._batch, _BATCH_BYTES, self._want, back), "iteration")
+        keys, values = native.batch(keys=self._rows[0], values=self._rows[1])
         self._batch = min(self._batch * 2, _LAST_BATCH)
         fetched = zip(keys, values, strict=True) if self._want & _KEYS and self._want & _VALUES else keys or values
         self._ends[back].extend(fetched)
@@ -137,7 +136,8 @@ def _restorer(part: Part) -> Callable[[Any], Any] | None:
     """Makes a key or value of what C gave; None where it is that already."""
     if not part.is_int:
         return part.codec.decode
-    return (lambda number, bias=part.bias: number - bias) if part.bias else None
+    bias = part.bias
+    return (lambda number: number - bias) if bias else None
 
 
 def _finisher(key: Part, value: Part, want: int) -> Callable[[Any], Any] | None:
@@ -252,7 +252,7 @@ class StableBTreeMap(Structure, MutableMapping[K, V]):
         columns = {"_keys_column": Column(codecs[0]), "_values_column": Column(codecs[1])}
         return {**made, **columns, "_key": key, "_value": value, "_order": native.KeyOrder(codecs[0])}
 
-    def _untyped(self) -> NoReturn:
+    def _untyped(self, *_args: object) -> NoReturn:
         raise IncompatibleType(f"{type(self).__name__} needs its types: write {type(self).__name__}[K, V](memory)")
 
     # ---- one key ----
@@ -269,7 +269,7 @@ class StableBTreeMap(Structure, MutableMapping[K, V]):
         >>> m.get(1), m.get(1, "?")
         (None, '?')
         """
-        self._untyped()
+        self._untyped(key, default)
 
     def insert(self, key: K, value: V) -> V | None:
         """Sets the value of a key; gives the one before, or None. O(log n).
@@ -281,7 +281,7 @@ class StableBTreeMap(Structure, MutableMapping[K, V]):
         >>> m.insert(1, "a"), m.insert(1, "b")
         (None, 'a')
         """
-        self._untyped()
+        self._untyped(key, value)
 
     def remove(self, key: K) -> V | None:
         """Removes a key; gives its value, or None where it was absent. O(log n).
@@ -292,23 +292,23 @@ class StableBTreeMap(Structure, MutableMapping[K, V]):
         >>> m.remove(1), m.remove(1)
         ('a', None)
         """
-        self._untyped()
+        self._untyped(key)
 
     def __contains__(self, key: object) -> bool:
         """Whether the key is there. O(log n)."""
-        self._untyped()
+        self._untyped(key)
 
     def __getitem__(self, key: K) -> V:
         """The value of a key; raises `KeyError`. O(log n)."""
-        self._untyped()
+        self._untyped(key)
 
     def __setitem__(self, key: K, value: V) -> None:
         """Sets the value of a key. O(log n)."""
-        self._untyped()
+        self._untyped(key, value)
 
     def __delitem__(self, key: K) -> None:
         """Removes a key; raises `KeyError`. O(log n)."""
-        self._untyped()
+        self._untyped(key)
 
     def contains_key(self, key: K) -> bool:
         """Whether the key is there. O(log n).
@@ -385,7 +385,7 @@ class StableBTreeMap(Structure, MutableMapping[K, V]):
 
     def _take(self, key: K, default: Any) -> Any:
         """Removes a key; its value or `default`."""
-        self._untyped()
+        self._untyped(key, default)
 
     # ---- the whole map ----
 
@@ -501,7 +501,7 @@ class StableBTreeMap(Structure, MutableMapping[K, V]):
         (keys_column, count), (values_column, value_count) = cls._keys_column.take(keys), cls._values_column.take(values)
         _same_length(count, value_count)
         tree = cls.new(memory)
-        native.check(native.call.ss_btree_build(tree._handle, keys_column, values_column, count), "from_sorted")
+        native.check(native.call.ss_btree_build(tree._handle, keys_column, values_column, count), "from_sorted")  # noqa: SLF001 - one of ours
         return tree
 
     # ---- ranges ----
@@ -559,7 +559,8 @@ class StableBTreeMap(Structure, MutableMapping[K, V]):
         >>> list(m.iter_from_prev_key(4))
         [(3, 'c'), (5, 'e')]
         """
-        return MapIterator(self, self._cursor(native.call.SS_FROM_BEFORE, bound, native.call.SS_TO_LAST, None), _KEYS | _VALUES, reverse=False)
+        cursor = self._cursor(native.call.SS_FROM_BEFORE, bound, native.call.SS_TO_LAST, None)
+        return MapIterator(self, cursor, _KEYS | _VALUES, reverse=False)
 
     def __iter__(self) -> Iterator[K]:
         """Keys in order."""

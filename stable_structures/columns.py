@@ -38,7 +38,7 @@ class Column(Generic[T]):
         """Values of the user for the core, and how many. O(n). Raises before anything is written, as the codec does."""
         if isinstance(values, np.ndarray):
             return self._take_array(values)
-        items = list(values)  # type: ignore[arg-type]
+        items: list[Any] = list(values)  # type: ignore[arg-type]
         if self.is_number and isinstance(self._codec.lane, IntLane):
             array = _whole_numbers(items)
             if array is not None:

@@ -80,12 +80,12 @@ class NativeMemory:
         return -1 if old == native.call.SS_OUT_OF_MEMORY else native.check(old, "grow")
 
     def read(self, offset: int, length: int) -> bytes:
-        """A copy of `length` bytes. O(length). Raises `OutOfBounds` past the end, `Closed`.
+        r"""A copy of `length` bytes. O(length). Raises `OutOfBounds` past the end, `Closed`.
 
         >>> memory = StableMemory()
         >>> _ = memory.grow(1)
         >>> memory.read(0, 3)
-        b'\\x00\\x00\\x00'
+        b'\x00\x00\x00'
         """
         return native.read(self._handle, _count(offset, "offset"), _count(length, "length"))
 
@@ -100,7 +100,7 @@ class NativeMemory:
         return native.readinto(self._handle, _count(offset, "offset"), buffer)
 
     def write(self, offset: int, data: Any) -> None:
-        """Writes a buffer. O(length). Raises `OutOfBounds` past the end (nothing is written then), `Closed`, `ReadOnly`.
+        r"""Writes a buffer. O(length). Raises `OutOfBounds` past the end (nothing is written then), `Closed`, `ReadOnly`.
 
         The bytes of a live structure belong to it: writing there damages it.
 
@@ -108,7 +108,7 @@ class NativeMemory:
         >>> _ = memory.grow(1)
         >>> memory.write(7, b"abc")
         >>> memory.read(6, 5)
-        b'\\x00abc\\x00'
+        b'\x00abc\x00'
         """
         native.write(self._handle, _count(offset, "offset"), data)
 
@@ -224,7 +224,8 @@ def native_memory(memory: Memory) -> NativeMemory:
     missing = [name for name in ("size", "grow", "read", "write") if not callable(getattr(memory, name, None))]
     if missing:
         raise TypeError(
-            f"a memory needs size, grow, read and write; {type(memory).__name__} lacks {', '.join(missing)}. Use StableMemory() or StableMemory.open(path)"
+            f"a memory needs size, grow, read and write; {type(memory).__name__} lacks {', '.join(missing)}. "
+            "Use StableMemory() or StableMemory.open(path)"
         )
     wrapper = _foreign.get(id(memory))
     if wrapper is None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from . import _native as native
 from .errors import CorruptMemory, IncompatibleType
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 INIT: Final[int] = native.call.SS_INIT
 NEW: Final[int] = native.call.SS_NEW
 LOAD: Final[int] = native.call.SS_LOAD
-
-S = TypeVar("S", bound="Structure")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,7 @@ class Structure:
     """The memory that the structure was given."""
 
     @classmethod
-    def _specialise(cls: type[S], types: Any) -> type[S]:
+    def _specialise(cls, types: Any) -> type[Self]:
         """The class for these types, made once: it knows its codecs and picks its lanes."""
         given = types if isinstance(types, tuple) else (types,)
         if cls._codecs:
@@ -76,7 +74,7 @@ class Structure:
         """Raises `IncompatibleType` where the structure cannot hold these types."""
 
     @classmethod
-    def _lanes(cls, codecs: tuple[Codec[Any], ...]) -> dict[str, Any]:
+    def _lanes(cls, codecs: tuple[Codec[Any], ...]) -> dict[str, Any]:  # noqa: ARG003 - for those that override it
         """Methods made for these types."""
         return {}
 
