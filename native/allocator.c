@@ -91,12 +91,23 @@ static int advance_head(ss_memory *memory, ss_allocator *allocator, uint64_t nex
     return save_chunk(memory, allocator->head, false, SS_NULL);
 }
 
+/* Of the free list, only the contents of its last chunk may lie behind the end of the memory (A1). */
+static int check_inside(const ss_memory *memory, uint64_t size, uint64_t chunk, uint64_t next) {
+    uint64_t pages = 0, end;
+    if (next == SS_NULL) return SS_OK;
+    int status = ss_memory_size(memory, &pages);
+    bool fits = ss_add(chunk, SS_CHUNK_HEADER + size, &end) && end / SS_PAGE_SIZE + (end % SS_PAGE_SIZE != 0) <= pages;
+    if (status != SS_OK || fits) return status;
+    return ss_fail(SS_CORRUPT, "a chunk lies inside the memory", chunk, size, pages);
+}
+
 int ss_allocator_take(ss_memory *memory, uint64_t size, uint64_t *address) {
     ss_allocator allocator;
     bool allocated;
     uint64_t next;
     int status = ss_allocator_load(memory, size, &allocator);
     if (status == SS_OK) status = ss_chunk_load(memory, size, allocator.head, &allocated, &next);
+    if (status == SS_OK) status = check_inside(memory, size, allocator.head, next);
     if (status != SS_OK) return status;
     uint64_t chunk = allocator.head;
     if (allocated) return ss_fail(SS_CORRUPT, "a chunk of the free list is not allocated", chunk, 1, 0);

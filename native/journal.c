@@ -474,6 +474,24 @@ int ss_transaction_rollback(ss_memory *memory) {
     return SS_OK;
 }
 
+static int may_shrink(const ss_root *root, uint64_t pages) {
+    const struct journal *journal = root->storage;
+    if (root->foreign) return ss_fail(SS_ARGUMENT, "a memory of callbacks cannot shrink", 0, root->pages, pages);
+    if (journal != NULL && journal->state == TRANSACTION) return ss_fail(SS_TRANSACTION, "a transaction is open: end it first", 0, 0, 0);
+    if (journal != NULL && journal->backing != NULL) return ss_fail(SS_ARGUMENT, "a file cannot shrink", 0, root->pages, pages);
+    return pages <= root->pages ? SS_OK : ss_fail(SS_ARGUMENT, "it would grow", 0, root->pages, pages);
+}
+
+int ss_memory_shrink(ss_memory *memory, uint64_t pages) {
+    int status = enter_root(&memory);
+    if (status != SS_OK) return status;
+    status = may_shrink(memory->root, pages);
+    if (status == SS_OK && pages < memory->root->pages) ss_root_shrink(memory->root, pages);
+    if (status == SS_OK) memory->root->epoch++;
+    ss_leave_read(memory);
+    return status;
+}
+
 int64_t ss_transaction_changed(ss_memory *memory) {
     struct journal *journal;
     int status = enter_transaction(&memory, &journal);

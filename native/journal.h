@@ -47,6 +47,8 @@ int ss_transaction_begin(ss_memory *memory);
 /* Ends it; after any failure but SS_COMMIT_UNKNOWN everything is rolled back. SS_TRANSACTION where none is open. */
 int ss_transaction_commit(ss_memory *memory);
 int ss_transaction_rollback(ss_memory *memory);
+/* Sets the size back outside of transactions; pages that come back are zeros. SS_ARGUMENT on a file, which never shrinks. */
+int ss_memory_shrink(ss_memory *memory, uint64_t pages);
 /* How many blocks the open transaction has changed so far. */
 int64_t ss_transaction_changed(ss_memory *memory);
 
