@@ -490,6 +490,10 @@ static int descend_to_insert(ss_btree *tree, ss_span key, ss_node *node, uint32_
     return status;
 }
 
+int ss_btree_change_at(ss_btree *tree, ss_node *node, uint32_t index, bool found, const ss_entry *entry) {
+    return found ? replace_value(tree, node, index, entry->value) : insert_in_leaf(tree, node, index, entry);
+}
+
 /* The general way down: to the node that has the key, or to a leaf that has room for it. */
 static int split_down(ss_btree *tree, ss_span key, ss_node *node, uint32_t *index, bool *found) {
     uint64_t sibling;
@@ -514,8 +518,7 @@ int ss_btree_insert(ss_btree *tree, ss_span key, ss_span value) {
     bool found, easy;
     int status = probe_for_change(tree, key, 0, SS_CAPACITY - 1, &node, &index, &found, &easy);
     if (status == SS_OK && !easy) status = split_down(tree, key, &node, &index, &found);
-    if (status != SS_OK) return status;
-    return found ? replace_value(tree, &node, index, value) : insert_in_leaf(tree, &node, index, &entry);
+    return status == SS_OK ? ss_btree_change_at(tree, &node, index, found, &entry) : status;
 }
 
 /* ---- removal ---- */

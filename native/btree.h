@@ -69,6 +69,21 @@ int64_t ss_btree_pop_last(ss_btree *tree);
 int64_t ss_btree_first(ss_btree *tree);
 int64_t ss_btree_last(ss_btree *tree);
 
+/* Where a key is or would be, so that a change after a look needs no second way down. Made by ss_btree_locate. */
+typedef struct ss_place {
+    uint64_t changes; /* of the map when it was made; a changed map makes the place useless, not wrong */
+    uint64_t address; /* of the node */
+    uint32_t index;
+    int32_t found;
+    int32_t direct;   /* the entry can be put there without splitting a node */
+} ss_place;
+
+/* O(log n). Answer: the value of the key, or nothing. */
+int64_t ss_btree_locate(ss_btree *tree, const uint8_t *key, uint64_t key_size, ss_place *place);
+/* Sets the value of the key that `place` was made for; O(1) where the map is as it was, else O(log n). SS_OK where it had
+ * one, SS_ABSENT where it was new. The place is made anew. */
+int ss_btree_put_at(ss_btree *tree, ss_place *place, const uint8_t *key, uint64_t key_size, const uint8_t *value, uint64_t value_size);
+
 /* Many keys in one call. All or nothing: where one entry fails, none is changed. The bytes are those of the loop.
  *
  * found[i] says whether key i is there; what is absent leaves its place in `values` as it is. */

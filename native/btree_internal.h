@@ -49,6 +49,8 @@ int ss_btree_find(ss_btree *tree, ss_span key, ss_node *node, uint32_t *index);
 int ss_btree_check_bounds(const ss_btree *tree, ss_span key, ss_span value);
 int ss_btree_insert(ss_btree *tree, ss_span key, ss_span value);
 int ss_btree_remove(ss_btree *tree, ss_span key);
+/* Replaces entry `index` of the node (found), or puts the entry there into a leaf that has room for it. */
+int ss_btree_change_at(ss_btree *tree, ss_node *node, uint32_t index, bool found, const ss_entry *entry);
 /* A key of the wrong size cannot be in a map of fixed-size keys; comparing it would be wrong. */
 int ss_btree_check_key(const ss_btree *tree, ss_span key);
 

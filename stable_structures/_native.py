@@ -343,6 +343,25 @@ def _cut(data: bytes, start: int, ends: Sequence[int]) -> list[bytes]:
     return pieces
 
 
+# ---- places in a map ----
+
+
+def new_place() -> Any:
+    """A place for `locate` to fill."""
+    return ffi.new("ss_place *")
+
+
+def locate(handle: Any, key: bytes, place: Any) -> bytes | None:
+    """The value of a key, and where it is."""
+    size = lib.ss_btree_locate(handle, key, len(key), place)
+    return None if size == NO_VALUE else result(check(size, "entry"))
+
+
+def put_at(handle: Any, place: Any, key: bytes, value: bytes) -> None:
+    """Sets the value of the key that the place was made for."""
+    check(lib.ss_btree_put_at(handle, place, key, len(key), value, len(value)), "entry")
+
+
 # ---- columns ----
 
 

@@ -12,7 +12,7 @@ from .memory import Memory, native_memory
 from .storable import Codec, codec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 INIT: Final[int] = native.call.SS_INIT
 NEW: Final[int] = native.call.SS_NEW
@@ -125,6 +125,39 @@ class Structure:
     def bytes_used(self) -> BytesUsed:
         """How many bytes are live, allocated and reserved. O(1)."""
         return BytesUsed(*native.usage(getattr(native.call, f"ss_{self._c_name}_usage"), self._handle))
+
+    def copy_into(self, target: Structure, progress: Callable[[int, int], object] | None = None) -> None:
+        """Copies everything into another structure of the same kind, which may have other types; the way to a larger bound.
+
+        Values are decoded with the types of this structure and encoded with those of the target, in batches; after each
+        `progress(done, total)` is called. Where one does not fit, its error is raised, this structure is as it was, and
+        the target has the batches before it. O(n), or O(n log n) into a map or set.
+
+        >>> from stable_structures import Blob, StableBTreeMap, StableMemory, u64
+        >>> old = StableBTreeMap[u64, Blob(4)](StableMemory())
+        >>> old[1] = b"abcd"
+        >>> new = StableBTreeMap[u64, bytes](StableMemory())
+        >>> old.copy_into(new, print)
+        1 1
+        >>> new[1]
+        b'abcd'
+        """
+        if type(self).__mro__[1] is not type(target).__mro__[1] or target is self:
+            raise IncompatibleType(f"copy_into: a {type(self).__name__} goes into another of its kind, not into {target!r}")
+        done, total = 0, len(self)  # type: ignore[arg-type]
+        for batch in self._batches():
+            target._absorb(batch)
+            done += len(batch)
+            if progress is not None:
+                progress(done, total)
+
+    def _batches(self) -> Iterator[list[Any]]:
+        """What the structure holds, in pieces of bearable size."""
+        raise NotImplementedError
+
+    def _absorb(self, batch: list[Any]) -> None:
+        """Takes in one of those pieces."""
+        raise NotImplementedError
 
     def is_empty(self) -> bool:
         """Whether there is nothing in it. O(1)."""

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Entry: what it does to a map is what the map's own operations do, byte for byte."""
+
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stable_structures import StableBTreeMap, StableMemory, u16, u64
+
+keys = st.integers(0, 60)
+steps = st.lists(st.tuples(st.sampled_from(["set", "update", "setdefault", "remove", "other"]), keys, st.integers(0, 65535)), max_size=200)
+
+
+def digest(tree: StableBTreeMap) -> str:
+    return hashlib.sha256(tree.memory.view()).hexdigest()
+
+
+@given(steps)
+def test_entries_leave_the_bytes_of_the_plain_operations(steps):
+    through, plain = StableBTreeMap[u16, str](StableMemory()), StableBTreeMap[u16, str](StableMemory())
+    for step, key, number in steps:
+        entry = through.entry(key)
+        assert entry.get("none") == plain.get(key, "none")
+        if step == "set":
+            entry.set(str(number))
+            plain[key] = str(number)
+        elif step == "update":
+            assert entry.update(lambda old: old + "+", default="") == plain.get(key, "") + "+"
+            plain[key] = plain.get(key, "") + "+"
+        elif step == "setdefault":
+            assert entry.setdefault(str(number)) == plain.setdefault(key, str(number))
+        elif step == "remove":
+            assert entry.remove() == plain.remove(key)
+        else:
+            through[number % 61] = "x"
+            plain[number % 61] = "x"
+            entry.set("y")
+            plain[key] = "y"
+        assert entry.exists == (key in plain)
+    assert digest(through) == digest(plain)
+    through.check()
+
+
+def test_an_entry_sees_what_others_did_to_its_key():
+    tree = StableBTreeMap[u64, str](StableMemory())
+    entry = tree.entry(5)
+    tree[5] = "other"
+    assert entry.get() == "other"
+    del tree[5]
+    assert not entry.exists
+    entry.set("mine")
+    assert tree[5] == "mine"
+
+
+def test_an_entry_that_splits_nodes_goes_the_general_way():
+    tree = StableBTreeMap[u64, u64](StableMemory())
+    for key in range(500):
+        tree.entry(key).set(key)
+        tree.check()
+    assert list(tree.items()) == [(key, key) for key in range(500)]
+
+
+def test_update_without_a_default_names_the_key_and_changes_nothing():
+    tree = StableBTreeMap[u64, u64](StableMemory())
+    with pytest.raises(KeyError, match="7"):
+        tree.entry(7).update(lambda value: value + 1)
+    with pytest.raises(ZeroDivisionError):
+        tree.entry(7).update(lambda value: 1 // value, default=0)
+    assert len(tree) == 0
