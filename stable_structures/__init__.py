@@ -56,6 +56,7 @@ from .storable import (
     u64,
     u128,
 )
+from .stream import Reader, Writer
 
 __all__ = [
     "MAX_PAGES",
@@ -78,6 +79,7 @@ __all__ = [
     "OutOfMemory",
     "Principal",
     "ReadOnly",
+    "Reader",
     "Record",
     "RestrictedMemory",
     "Reverse",
@@ -87,6 +89,7 @@ __all__ = [
     "Unbounded",
     "UnsupportedVersion",
     "WalCorrupt",
+    "Writer",
     "codec",
     "f32",
     "f64",

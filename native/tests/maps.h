@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../access.h"
 #include "../btree.h"
 #include "../cursor.h"
 #include "../manager.h"
@@ -148,5 +149,52 @@ static int buffer_write(void *self, uint64_t offset, const void *from, uint64_t 
 }
 
 static const ss_foreign_ops buffer_ops = {buffer_size, buffer_grow, buffer_read, buffer_write};
+
+/* ---- a memory in each of its kinds ---- */
+
+enum place { IN_FLAT, IN_SCATTERED, IN_RESTRICTED, IN_FOREIGN, IN_SCATTERED_FOREIGN, PLACES };
+
+static const char *const place_names[] = {"flat", "scattered buckets", "restricted", "foreign", "scattered buckets of a foreign memory"};
+
+/* `memory` is the one to use; no two of its pages lie one behind the other where it is scattered. */
+typedef struct test_memory {
+    ss_memory *root, *memory, *neighbour;
+    ss_manager *manager;
+    buffer_memory buffer;
+} test_memory;
+
+static inline void require(bool held, const char *what) {
+    if (held) return;
+    fprintf(stderr, "cannot go on: %s (%s)\n", what, ss_status_text(ss_last_failure()->status));
+    abort();
+}
+
+static inline void test_memory_new(test_memory *made, enum place place, uint64_t limit) {
+    *made = (test_memory){.buffer = {.limit = limit, .fail_kind = FAIL_NONE}};
+    bool foreign = place == IN_FOREIGN || place == IN_SCATTERED_FOREIGN;
+    int status = foreign ? ss_memory_new_foreign(&buffer_ops, &made->buffer, &made->root) : ss_memory_new_flat(limit, &made->root);
+    require(status == SS_OK, "a new memory");
+    made->memory = made->root;
+    if (place == IN_RESTRICTED) require(ss_memory_new_restricted(made->root, 2, limit, &made->memory) == SS_OK, "a restricted memory");
+    if (place != IN_SCATTERED && place != IN_SCATTERED_FOREIGN) return;
+    require(ss_manager_open(made->root, SS_NEW, 1, &made->manager) == SS_OK, "a manager");
+    require(ss_manager_get(made->manager, 3, &made->memory) == SS_OK, "a virtual memory");
+    require(ss_manager_get(made->manager, 9, &made->neighbour) == SS_OK, "its neighbour");
+}
+
+/* Between operations: the next page will not follow the last one. */
+static inline void test_memory_scatter(test_memory *made) {
+    if (made->neighbour == NULL) return;
+    int64_t size = ss_access_size(made->memory), other = ss_access_size(made->neighbour);
+    if (other < size) require(ss_access_grow(made->neighbour, 1) >= 0, "a neighbour that grows");
+}
+
+static inline void test_memory_free(test_memory *made) {
+    if (made->memory != made->root) ss_memory_release(made->memory);
+    ss_memory_release(made->neighbour);
+    ss_manager_free(made->manager);
+    ss_memory_release(made->root);
+    free(made->buffer.bytes);
+}
 
 #endif
