@@ -110,7 +110,8 @@ static void drop_private(ss_file *file) {
 static int empty_log(ss_file *file) {
     int status = ss_vfs_sync(file->vfs, file->main);
     if (status != 0) {
-        return ss_file_die(file, SS_COMMIT_UNKNOWN, "the disk failed to store the file; its log has everything: open it again", (uint64_t)status, 0);
+        return ss_file_die(file, SS_COMMIT_UNKNOWN, "the disk failed to store the file; its log has everything: open it again",
+                           (uint64_t)status, 0);
     }
     status = ss_wal_reset(&file->wal, file->file_pages);
     if (status != SS_OK) {
@@ -162,11 +163,24 @@ static int pending_room(ss_file *file, size_t more) {
     return SS_OK;
 }
 
+/* A commit that is reported as failed must not be found by the next open. */
+static int append(ss_file *file, const uint64_t *blocks, size_t count) {
+    int status = ss_wal_append(&file->wal, file->root->base, blocks, count, file->root->pages, is_full(file));
+    if (status == SS_OK) return SS_OK;
+    struct ss_failure reason = *ss_last_failure();
+    if (ss_wal_withdraw(&file->wal) != SS_OK) {
+        return ss_file_die(file, SS_COMMIT_UNKNOWN,
+                           "the disk failed to write a commit and to withdraw it; opening the file again shows what it has", reason.number,
+                           0);
+    }
+    return ss_fail(reason.status, reason.rule, reason.address, reason.number, reason.limit);
+}
+
 static int durable_commit(void *self, const uint64_t *blocks, size_t count) {
     ss_file *file = self;
     /* Whatever can fail comes before the record is complete. */
     int status = pending_room(file, count);
-    if (status == SS_OK) status = ss_wal_append(&file->wal, file->root->base, blocks, count, file->root->pages, is_full(file));
+    if (status == SS_OK) status = append(file, blocks, count);
     if (status == SS_OK && is_full(file)) status = sync_log(file);
     if (status != SS_OK) return status;
     ss_wal_accept(&file->wal);
@@ -210,7 +224,8 @@ static int check_file_of_log(const ss_file *file, uint64_t size) {
     uint64_t pages = size / SS_PAGE_SIZE;
     bool fits = size % SS_PAGE_SIZE == 0 && pages >= wal->base_pages && pages <= wal->pages;
     if (fits) return SS_OK;
-    return ss_fail(SS_WAL_CORRUPT, "size of the file that the log belongs to (was the file cut or replaced?)", 0, size, wal->pages * SS_PAGE_SIZE);
+    return ss_fail(SS_WAL_CORRUPT, "size of the file that the log belongs to (was the file cut or replaced?)", 0, size,
+                   wal->pages * SS_PAGE_SIZE);
 }
 
 /* Sets even a size that the file seems to have: after a sync that failed, the disk may not have it. */
@@ -263,7 +278,7 @@ int ss_durable_settle(ss_file *file) {
     int error = ss_vfs_sync(file->vfs, file->main);
     if (error != 0) return ss_file_failure(error, "making the file durable", 0);
     /* Should the deletion get lost, the log that comes back is empty. */
-    status = ss_wal_reset(&file->wal, file->file_pages);
+    if (file->wal.sequence > 0) status = ss_wal_reset(&file->wal, file->file_pages);
     return status == SS_OK ? ss_wal_delete(&file->wal) : status;
 }
 

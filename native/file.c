@@ -128,9 +128,11 @@ int ss_file_status(ss_file *file, ss_vfs_status *status) {
 }
 
 int ss_file_check_size(ss_file *file, uint64_t size) {
-    if (size % SS_PAGE_SIZE != 0) return ss_fail(SS_CORRUPT, "the size of a memory file is a multiple of 65,536 bytes", 0, size, SS_PAGE_SIZE);
+    if (size % SS_PAGE_SIZE != 0)
+        return ss_fail(SS_CORRUPT, "the size of a memory file is a multiple of 65,536 bytes", 0, size, SS_PAGE_SIZE);
     uint64_t pages = size / SS_PAGE_SIZE;
-    if (pages > file->root->max_pages) return ss_fail(SS_OUT_OF_MEMORY, "the file is larger than the limit in pages", 0, pages, file->root->max_pages);
+    if (pages > file->root->max_pages)
+        return ss_fail(SS_OUT_OF_MEMORY, "the file is larger than the limit in pages", 0, pages, file->root->max_pages);
     if (size > file->root->reserved) return ss_fail(SS_OUT_OF_MEMORY, "address space for the file", 0, size, file->root->reserved);
     return SS_OK;
 }
@@ -141,7 +143,8 @@ int ss_file_check_unchanged(ss_file *file) {
     int status = ss_file_status(file, &now);
     if (status != SS_OK) return status;
     if (now.size < file->file_pages * SS_PAGE_SIZE) {
-        return ss_file_die(file, SS_CLOSED, "the file was cut by another program: open it again", now.size, file->file_pages * SS_PAGE_SIZE);
+        return ss_file_die(file, SS_CLOSED, "the file was cut by another program: open it again", now.size,
+                           file->file_pages * SS_PAGE_SIZE);
     }
     if (now.links == 0) return ss_file_die(file, SS_CLOSED, "the file was deleted or replaced by another program: open it again", 0, 0);
     return SS_OK;
@@ -359,8 +362,11 @@ static int open_names(ss_file *file, const char *path) {
         file->directory = SS_NO_FILE;
         return ss_fail(SS_SYSTEM, "opening the directory of the file", 0, (uint64_t)error, 0);
     }
-    file->place = (ss_wal_place){.vfs = file->vfs, .directory = file->directory, .name = file->log_name,
-                                 .temporary = file->temporary_name, .bytes = file->place.bytes};
+    file->place = (ss_wal_place){.vfs = file->vfs,
+                                 .directory = file->directory,
+                                 .name = file->log_name,
+                                 .temporary = file->temporary_name,
+                                 .bytes = file->place.bytes};
     status = open_main(file);
     return status == SS_OK ? open_locks(file) : status;
 }
@@ -398,8 +404,15 @@ static int settle_with(ss_file *writer) {
 
 /* Does for a moment what a writer does when it opens and closes. SS_LOCKED where one is just beginning. */
 static int settle(ss_file *reader) {
-    ss_file writer = {.root = reader->root, .vfs = reader->vfs, .mode = SS_FILE_WRITE, .patience = reader->patience, .name = reader->name,
-                      .directory = SS_NO_FILE, .main = SS_NO_FILE, .locks = SS_NO_FILE, .place = reader->place};
+    ss_file writer = {.root = reader->root,
+                      .vfs = reader->vfs,
+                      .mode = SS_FILE_WRITE,
+                      .patience = reader->patience,
+                      .name = reader->name,
+                      .directory = SS_NO_FILE,
+                      .main = SS_NO_FILE,
+                      .locks = SS_NO_FILE,
+                      .place = reader->place};
     ss_wal_init(&writer.wal, &writer.place);
     list_file(&writer);
     int status = settle_with(&writer);
@@ -521,7 +534,7 @@ static int open_under(ss_memory *memory, const ss_file_options *options) {
     ss_root *root = memory->root;
     ss_file *file = new_file(options, root);
     if (file == NULL) return ss_fail(SS_NO_HEAP, "a file", 0, sizeof *file, 0);
-    const ss_backing_ops *ops = file->mode == SS_FILE_READ                   ? &reader_ops
+    const ss_backing_ops *ops = file->mode == SS_FILE_READ               ? &reader_ops
                                 : file->durability == SS_DURABILITY_NONE ? &shared_ops
                                                                          : &ss_durable_ops;
     int status = ss_journal_attach(root, ops, file);

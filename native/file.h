@@ -10,9 +10,9 @@
 #include "vfs.h"
 
 enum ss_file_mode {
-    SS_FILE_READ = 0,   /* must exist; others may write it meanwhile */
-    SS_FILE_WRITE = 1,  /* created if absent */
-    SS_FILE_CREATE = 2  /* must not exist */
+    SS_FILE_READ = 0,  /* must exist; others may write it meanwhile */
+    SS_FILE_WRITE = 1, /* created if absent */
+    SS_FILE_CREATE = 2 /* must not exist */
 };
 
 enum ss_durability {
@@ -26,13 +26,13 @@ typedef struct ss_file_options {
     const char *path;
     int mode, durability;
     uint64_t max_pages;
-    uint32_t permissions;    /* of a file that is created, reduced by the umask; 0: 0600 */
-    uint32_t patience;       /* milliseconds to wait for other processes and threads; 0: SS_PATIENCE_MS */
-    int exclusive;           /* full: write the file itself only at checkpoints, so readers see no more than those */
-    int load;                /* normal, full: read the file into memory instead of mapping it; damaged disks give errors then */
-    uint64_t log_bytes;      /* size of a new log; 0: 1 MiB */
+    uint32_t permissions;      /* of a file that is created, reduced by the umask; 0: 0600 */
+    uint32_t patience;         /* milliseconds to wait for other processes and threads; 0: SS_PATIENCE_MS */
+    int exclusive;             /* full: write the file itself only at checkpoints, so readers see no more than those */
+    int load;                  /* normal, full: read the file into memory instead of mapping it; damaged disks give errors then */
+    uint64_t log_bytes;        /* size of a new log; 0: 1 MiB */
     uint64_t checkpoint_bytes; /* size of the log at which it is emptied; 0: 4 MiB */
-    const ss_vfs *vfs;       /* NULL: the operating system */
+    const ss_vfs *vfs;         /* NULL: the operating system */
 } ss_file_options;
 
 /* Opens the file as a memory of at most max_pages pages.

@@ -35,9 +35,9 @@ typedef struct ss_file {
     bool exclusive, load;
     char *directory_path, *name, *log_name, *temporary_name;
     int directory, main;
-    int locks; /* the file once more: a mapping keeps what it maps open, and the locks must end before the mapping does */
-    uint64_t file_pages;   /* size of the file */
-    uint64_t mapped_pages; /* of the root, that show the file */
+    int locks;               /* the file once more: a mapping keeps what it maps open, and the locks must end before the mapping does */
+    uint64_t file_pages;     /* size of the file */
+    uint64_t mapped_pages;   /* of the root, that show the file */
     struct timespec checked; /* without a log: when the size was last compared, by the coarse clock */
     bool opened;
     struct ss_file *next, **link; /* in the list of open files */

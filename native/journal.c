@@ -29,7 +29,7 @@
 #endif
 
 /* Sizes of the arena's pieces; the first one is kept between transactions. */
-#define CHUNK_FIRST ((size_t)64)   /* blocks */
+#define CHUNK_FIRST ((size_t)64) /* blocks */
 #define CHUNK_LAST ((size_t)1024)
 /* Lists longer than this are given back when their transaction ends. */
 #define KEPT_CHANGES ((size_t)4096)
@@ -52,12 +52,12 @@ struct journal {
     const ss_backing_ops *backing;
     void *file;
     enum state state;
-    bool doomed;     /* a change was refused half-way through an operation: only rollback is left */
-    uint64_t owner;  /* thread of the TRANSACTION */
+    bool doomed;    /* a change was refused half-way through an operation: only rollback is left */
+    uint64_t owner; /* thread of the TRANSACTION */
     pthread_cond_t ended;
     uint32_t patience;
-    uint64_t pages;  /* of the root, at the beginning */
-    uint8_t *bits;   /* one for each block of the reservation; NULL until the first transaction */
+    uint64_t pages; /* of the root, at the beginning */
+    uint8_t *bits;  /* one for each block of the reservation; NULL until the first transaction */
     size_t bits_size;
     struct change *changes;
     size_t count, room;
@@ -522,7 +522,8 @@ static int settle(ss_memory *memory, bool checkpoint) {
     const ss_backing_ops *backing = journal != NULL ? journal->backing : NULL;
     int (*work)(void *) = backing == NULL ? NULL : checkpoint ? backing->checkpoint : backing->sync;
     if (work != NULL) {
-        status = journal->state == TRANSACTION ? ss_fail(SS_TRANSACTION, "a transaction is open: end it first", 0, 0, 0) : work(journal->file);
+        status =
+            journal->state == TRANSACTION ? ss_fail(SS_TRANSACTION, "a transaction is open: end it first", 0, 0, 0) : work(journal->file);
     }
     ss_leave_read(memory);
     return status;

@@ -217,13 +217,13 @@ const ss_vfs ss_vfs_system = {
 
 /* ---- helpers ---- */
 
-#define RETRY(call)                                                                                                    \
-    do {                                                                                                               \
-        int error;                                                                                                     \
-        do {                                                                                                           \
-            error = (call);                                                                                            \
-        } while (error == EINTR);                                                                                      \
-        return error;                                                                                                  \
+#define RETRY(call)               \
+    do {                          \
+        int error;                \
+        do {                      \
+            error = (call);       \
+        } while (error == EINTR); \
+        return error;             \
     } while (0)
 
 int ss_vfs_read_all(const ss_vfs *vfs, int file, void *to, size_t length, uint64_t offset) {

@@ -15,16 +15,16 @@
 #include <sys/uio.h>
 
 enum ss_vfs_open_flag {
-    SS_OPEN_WRITE = 1,  /* for reading and writing; else for reading */
-    SS_OPEN_CREATE = 2  /* must not exist (EEXIST) */
+    SS_OPEN_WRITE = 1, /* for reading and writing; else for reading */
+    SS_OPEN_CREATE = 2 /* must not exist (EEXIST) */
 };
 
 enum ss_vfs_lock_kind { SS_UNLOCK, SS_LOCK_SHARED, SS_LOCK_EXCLUSIVE };
 
 enum ss_vfs_map_kind {
-    SS_MAP_PRIVATE,     /* readable and writable; changes stay in this process */
-    SS_MAP_SHARED,      /* readable and writable; changes are changes of the file */
-    SS_MAP_READ         /* readable; shows the file */
+    SS_MAP_PRIVATE, /* readable and writable; changes stay in this process */
+    SS_MAP_SHARED,  /* readable and writable; changes are changes of the file */
+    SS_MAP_READ     /* readable; shows the file */
 };
 
 typedef struct ss_vfs_status {

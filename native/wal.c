@@ -82,10 +82,10 @@ struct record {
 /* Reading the records of one file. */
 struct reader {
     const ss_wal *wal;
-    uint64_t size;      /* of the file */
-    uint8_t *header;    /* of the record that was read last, its sum zeroed */
+    uint64_t size;   /* of the file */
+    uint8_t *header; /* of the record that was read last, its sum zeroed */
     size_t header_room;
-    uint8_t *buffer;    /* COPY_SIZE bytes */
+    uint8_t *buffer; /* COPY_SIZE bytes */
 };
 
 static int io_failure(int error, const char *rule, uint64_t address) {
@@ -141,8 +141,8 @@ static void put_header(ss_wal *wal, uint8_t *block) {
 }
 
 static bool is_header(const uint8_t *block) {
-    return ss_get64(block) == HEADER_MAGIC && ss_get32(block + HEADER_VERSION) == VERSION &&
-           ss_get32(block + HEADER_BLOCK_SIZE) == BLOCK && ss_get64(block + HEADER_SUM) == ss_checksum_of(block, HEADER_SUM, 0);
+    return ss_get64(block) == HEADER_MAGIC && ss_get32(block + HEADER_VERSION) == VERSION && ss_get32(block + HEADER_BLOCK_SIZE) == BLOCK &&
+           ss_get64(block + HEADER_SUM) == ss_checksum_of(block, HEADER_SUM, 0);
 }
 
 static void take_header(ss_wal *wal, const uint8_t *block) {
@@ -165,6 +165,13 @@ static int log_status(const ss_wal_place *place, int file, uint64_t *size) {
     return SS_OK;
 }
 
+static bool is_written(const uint8_t *block) {
+    for (size_t i = 0; i < HEADER_SUM + 8; i++) {
+        if (block[i] != 0) return true;
+    }
+    return false;
+}
+
 /* A log comes into being by a rename of a complete file, so there is never one without a header. */
 static int read_header(ss_wal *wal, uint64_t size) {
     uint8_t blocks[RECORDS_AT];
@@ -176,6 +183,7 @@ static int read_header(ss_wal *wal, uint64_t size) {
     if (even == NULL && odd == NULL) return ss_fail(SS_WAL_CORRUPT, "one of the two headers of a log is valid", 0, 0, 0);
     bool takes_odd = even == NULL || (odd != NULL && ss_get64(odd + HEADER_GENERATION) > ss_get64(even + HEADER_GENERATION));
     take_header(wal, takes_odd ? odd : even);
+    wal->doubtful = is_written(takes_odd ? blocks : blocks + BLOCK) && (takes_odd ? even : odd) == NULL;
     return SS_OK;
 }
 
@@ -315,7 +323,8 @@ static int check_nothing_follows(struct reader *reader, const ss_wal *wal) {
     for (uint64_t at = wal->position; at < reader->size; at += BLOCK) {
         int status = read_record(reader, at, &record);
         if (status == SS_OK && record.sequence > wal->sequence + 1 && (record.flags & FLAG_FULL)) {
-            return ss_fail(SS_WAL_CORRUPT, "no record is missing before one that was stored", wal->position, wal->sequence + 1, record.sequence);
+            return ss_fail(SS_WAL_CORRUPT, "no record is missing before one that was stored", wal->position, wal->sequence + 1,
+                           record.sequence);
         }
         if (status < 0) return status;
     }
@@ -335,7 +344,9 @@ int ss_wal_find(ss_wal *wal) {
     }
     if (status == SS_ABSENT) status = check_nothing_follows(&reader, wal);
     reader_end(&reader);
-    return status;
+    if (status != SS_OK || !wal->doubtful || wal->sequence > 0) return status;
+    /* A crash tears the header of the next generation only while the records of this one are still there. */
+    return ss_fail(SS_WAL_CORRUPT, "a log with a damaged header has the records of the other one", 0, wal->generation, 0);
 }
 
 int ss_wal_has_records(const ss_wal_place *place, bool *has) {
@@ -574,11 +585,13 @@ int ss_wal_append(ss_wal *wal, uint8_t *base, const uint64_t *blocks, size_t cou
     wal->next_pages = pages;
     ss_put64(wal->header + RECORD_SUM, wal->next_sum);
     int error = ss_vfs_write_all(wal->place->vfs, wal->file, wal->parts, extents + 1, wal->position);
-    if (error == 0) return SS_OK;
-    /* In case all of it is there in spite of the error: nobody may find a commit that was reported as failed. */
+    return error == 0 ? SS_OK : io_failure(error, "writing a commit to the log", wal->position);
+}
+
+int ss_wal_withdraw(ss_wal *wal) {
     static const uint8_t zeros[BLOCK];
     (void)ss_vfs_write_bytes(wal->place->vfs, wal->file, zeros, sizeof zeros, wal->position);
-    return io_failure(error, "writing a commit to the log", wal->position);
+    return ss_wal_sync(wal);
 }
 
 void ss_wal_accept(ss_wal *wal) {

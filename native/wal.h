@@ -21,14 +21,15 @@ typedef struct ss_wal_place {
 
 typedef struct ss_wal {
     const ss_wal_place *place;
-    int file; /* -1: none */
+    int file;      /* -1: none */
+    bool doubtful; /* one of the two headers was written and is not valid */
     uint64_t generation, salt, header_sum;
-    uint64_t base_pages;          /* size of the file when the generation began */
-    uint64_t sequence, previous;  /* number and sum of the last record; 0 and header_sum where there is none */
-    uint64_t pages;               /* after the last record; base_pages where there is none */
-    uint64_t position;            /* behind the last record */
+    uint64_t base_pages;                          /* size of the file when the generation began */
+    uint64_t sequence, previous;                  /* number and sum of the last record; 0 and header_sum where there is none */
+    uint64_t pages;                               /* after the last record; base_pages where there is none */
+    uint64_t position;                            /* behind the last record */
     uint64_t next_sum, next_position, next_pages; /* of the record that was appended and not accepted */
-    uint8_t *header;              /* of the record in the making */
+    uint8_t *header;                              /* of the record in the making */
     size_t header_room;
     struct iovec *parts;
     size_t parts_room;
@@ -49,10 +50,12 @@ int ss_wal_renew(ss_wal *wal, uint64_t base_pages);
 /* Writes the blocks of all records into the file, which is long enough. */
 int ss_wal_replay(const ss_wal *wal, int main_file);
 
-/* Writes one record behind the last: the blocks (ascending) of the memory at `base`. The log is as before until
- * ss_wal_accept; after a failure as if nothing had been written. */
+/* Writes one record behind the last: the blocks (ascending) of the memory at `base`. Call ss_wal_accept when it counts,
+ * and ss_wal_withdraw after a failure. */
 int ss_wal_append(ss_wal *wal, uint8_t *base, const uint64_t *blocks, size_t count, uint64_t pages, bool full);
 void ss_wal_accept(ss_wal *wal);
+/* In case all of a record is there in spite of a failure to write it: sees to it that nobody finds it. */
+int ss_wal_withdraw(ss_wal *wal);
 int ss_wal_sync(ss_wal *wal);
 /* Begins the next generation, empty. After a failure nobody knows which one counts. */
 int ss_wal_reset(ss_wal *wal, uint64_t base_pages);

@@ -25,7 +25,20 @@
 #define DISK_DIRECTORY 1000
 #define DISK_NONE (-1)
 
-enum disk_call { CALL_OPEN, CALL_STATUS, CALL_READ, CALL_WRITE, CALL_SYNC, CALL_RESIZE, CALL_RESERVE, CALL_RENAME, CALL_UNLINK, CALL_SYNC_DIRECTORY, CALL_LOCK, CALL_RANDOM };
+enum disk_call {
+    CALL_OPEN,
+    CALL_STATUS,
+    CALL_READ,
+    CALL_WRITE,
+    CALL_SYNC,
+    CALL_RESIZE,
+    CALL_RESERVE,
+    CALL_RENAME,
+    CALL_UNLINK,
+    CALL_SYNC_DIRECTORY,
+    CALL_LOCK,
+    CALL_RANDOM
+};
 
 struct disk_block {
     uint32_t references;
@@ -77,8 +90,8 @@ struct disk {
     int fail_with;
     bool failed;
     enum disk_call failed_call;
-    bool hiccups; /* calls are interrupted, and writes and reads are short, without harm */
-    bool off;     /* everything fails: a quick end for what is thrown away */
+    bool hiccups;       /* calls are interrupted, and writes and reads are short, without harm */
+    bool off;           /* everything fails: a quick end for what is thrown away */
     const char *broken; /* a rule that the caller of the disk broke */
 };
 
@@ -155,9 +168,11 @@ static void content_get(const struct disk_content *content, uint64_t offset, uin
     }
 }
 
-/* What lies above a smaller size is gone, and comes back as zeros. Sizes are whole blocks here. */
+/* What lies above a smaller size is gone, and comes back as zeros. */
 static void content_resize(struct disk_content *content, uint64_t size) {
-    for (size_t i = (size_t)(size / DISK_BLOCK); i < content->count; i++) {
+    size_t first = (size_t)((size + DISK_BLOCK - 1) / DISK_BLOCK), inside = (size_t)(size % DISK_BLOCK);
+    if (inside > 0 && first <= content->count) memset(content_block(content, first - 1) + inside, 0, DISK_BLOCK - inside);
+    for (size_t i = first; i < content->count; i++) {
         block_drop(content->blocks[i]);
         content->blocks[i] = NULL;
     }
@@ -196,7 +211,7 @@ static void disk_free(struct disk *disk) {
 }
 
 /* The same disk, cache and all, without the process that used it. */
-static struct disk *disk_copy(const struct disk *from) {
+static inline struct disk *disk_copy(const struct disk *from) {
     struct disk *disk = malloc(sizeof *disk);
     *disk = *from;
     disk->vfs.self = disk;
@@ -210,7 +225,18 @@ static struct disk *disk_copy(const struct disk *from) {
 
 /* ---- what is there after a power loss ---- */
 
-enum disk_loss { LOSE_ALL, LOSE_NOTHING, LOSE_SECTORS, LOSE_WRITES, LOSE_ONE_SECTOR, KEEP_ONE_SECTOR, LOSE_BLOCKS, LOSE_LAST, LOSE_GARBAGE, LOSS_KINDS };
+enum disk_loss {
+    LOSE_ALL,
+    LOSE_NOTHING,
+    LOSE_SECTORS,
+    LOSE_WRITES,
+    LOSE_ONE_SECTOR,
+    KEEP_ONE_SECTOR,
+    LOSE_BLOCKS,
+    LOSE_LAST,
+    LOSE_GARBAGE,
+    LOSS_KINDS
+};
 
 struct loss {
     enum disk_loss kind;
@@ -273,14 +299,14 @@ static size_t pending_list(const struct disk_file *file, const struct disk_write
     return count;
 }
 
-static uint64_t landed_size(const struct disk_file *file, struct loss *loss) {
+static inline uint64_t landed_size(const struct disk_file *file, struct loss *loss) {
     if (loss->kind == LOSE_ALL || file->size_count == 0) return file->durable.size;
     if (loss->kind == LOSE_NOTHING) return file->cache.size;
     uint64_t pick = disk_below(loss->random, (uint64_t)file->size_count + 1);
     return pick == 0 ? file->durable.size : file->sizes[pick - 1];
 }
 
-static struct disk_file *file_after_loss(const struct disk_file *from, enum disk_loss kind, uint64_t *random) {
+static inline struct disk_file *file_after_loss(const struct disk_file *from, enum disk_loss kind, uint64_t *random) {
     const struct disk_write *list[512];
     struct disk_file *file = calloc(1, sizeof *file);
     struct loss loss = {.kind = kind, .random = random};
@@ -294,12 +320,14 @@ static struct disk_file *file_after_loss(const struct disk_file *from, enum disk
     return file;
 }
 
-static struct disk *disk_after_loss(const struct disk *from, enum disk_loss kind, uint64_t *random) {
+static inline struct disk *disk_after_loss(const struct disk *from, enum disk_loss kind, uint64_t *random) {
     struct disk *disk = malloc(sizeof *disk);
     *disk = *from;
     disk->vfs.self = disk;
     for (int i = 0; i < disk->file_count; i++) disk->files[i] = file_after_loss(from->files[i], kind, random);
-    uint64_t pick = kind == LOSE_ALL ? 0 : kind == LOSE_NOTHING ? (uint64_t)from->pending_name_count : disk_below(random, (uint64_t)from->pending_name_count + 1);
+    uint64_t pick = kind == LOSE_ALL       ? 0
+                    : kind == LOSE_NOTHING ? (uint64_t)from->pending_name_count
+                                           : disk_below(random, (uint64_t)from->pending_name_count + 1);
     disk->names = pick == 0 ? from->durable_names : from->pending_names[pick - 1];
     disk->durable_names = disk->names;
     disk->pending_name_count = 0;
@@ -387,7 +415,8 @@ static int disk_status(void *self, int file, ss_vfs_status *status) {
     struct disk *disk = self;
     int error = disk_call(disk, CALL_STATUS);
     if (error != 0) return error;
-    *status = (ss_vfs_status){.size = disk->files[file]->cache.size, .inode = (uint64_t)file + 1, .links = 1, .permissions = 0600, .regular = true};
+    *status = (ss_vfs_status){
+        .size = disk->files[file]->cache.size, .inode = (uint64_t)file + 1, .links = 1, .permissions = 0600, .regular = true};
     return 0;
 }
 
@@ -416,13 +445,16 @@ static void check_locks(struct disk *disk, int file) {
     }
 }
 
+/* Sectors that are written in part go to the disk whole. */
 static void write_piece(struct disk *disk, int file, const uint8_t *bytes, size_t length, uint64_t offset) {
     struct disk_file *at = disk->files[file];
-    struct disk_write *write = malloc(sizeof *write + length);
-    *write = (struct disk_write){.references = 1, .older = at->pending, .offset = offset, .length = length};
-    memcpy(write->bytes, bytes, length);
+    uint64_t first = offset / DISK_SECTOR * DISK_SECTOR;
+    size_t whole = (size_t)((offset + length + DISK_SECTOR - 1) / DISK_SECTOR * DISK_SECTOR - first);
+    struct disk_write *write = malloc(sizeof *write + whole);
+    *write = (struct disk_write){.references = 1, .older = at->pending, .offset = first, .length = whole};
     at->pending = write;
     content_put(&at->cache, offset, bytes, length);
+    content_get(&at->cache, first, write->bytes, whole);
     if (offset + length > at->cache.size) {
         at->cache.size = offset + length;
         size_changed(disk, at);
@@ -436,9 +468,8 @@ static int disk_write(void *self, int file, const struct iovec *parts, int count
     check_locks(disk, file);
     size_t length = 0;
     for (int i = 0; i < count; i++) length += parts[i].iov_len;
-    if (offset % DISK_SECTOR != 0 || length % DISK_SECTOR != 0) disk->broken = "writes are whole sectors";
-    /* A write that fails may have done a part. */
-    size_t left = error != 0 ? length / 2 / DISK_SECTOR * DISK_SECTOR : disk_short(disk, length);
+    /* A write that fails may have done a part, or all of it. */
+    size_t left = error != 0 ? length * (size_t)disk_below(&disk->random, 3) / 2 : disk_short(disk, length);
     left = disk->broken != NULL ? 0 : left;
     *done = left;
     for (int i = 0; i < count && left > 0; i++) {
@@ -484,7 +515,6 @@ static int disk_resize(void *self, int number, uint64_t size) {
     if (error != 0) return error;
     struct disk_file *file = disk->files[number];
     if (size != file->cache.size) check_locks(disk, number);
-    if (size % DISK_BLOCK != 0) disk->broken = "sizes are whole blocks";
     content_resize(&file->cache, size);
     size_changed(disk, file);
     return 0;

@@ -182,8 +182,12 @@ static void a_reader_sees_full_commits_at_once_and_snapshots_hold(void) {
 
 static void a_log_that_grows_long_is_emptied(void) {
     for (int durability = SS_DURABILITY_NORMAL; durability <= SS_DURABILITY_FULL; durability++) {
-        ss_file_options options = {.path = path_of("long"), .mode = SS_FILE_WRITE, .durability = durability, .max_pages = 100,
-                                   .log_bytes = 65536, .checkpoint_bytes = 100000};
+        ss_file_options options = {.path = path_of("long"),
+                                   .mode = SS_FILE_WRITE,
+                                   .durability = durability,
+                                   .max_pages = 100,
+                                   .log_bytes = 65536,
+                                   .checkpoint_bytes = 100000};
         ss_memory *memory;
         CHECK_EQ(ss_file_open_with(&options, &memory), SS_OK);
         CHECK_EQ(grow(memory, 10), SS_OK);
@@ -240,8 +244,12 @@ static void with_file_limit(rlim_t limit, void (*work)(void)) {
 }
 
 static void commit_on_a_full_disk(void) {
-    ss_file_options options = {.path = path_of("full"), .mode = SS_FILE_WRITE, .durability = SS_DURABILITY_FULL, .max_pages = 100,
-                               .log_bytes = 65536, .checkpoint_bytes = 1 << 30};
+    ss_file_options options = {.path = path_of("full"),
+                               .mode = SS_FILE_WRITE,
+                               .durability = SS_DURABILITY_FULL,
+                               .max_pages = 100,
+                               .log_bytes = 65536,
+                               .checkpoint_bytes = 1 << 30};
     ss_memory *memory;
     CHECK_EQ(ss_file_open_with(&options, &memory), SS_OK);
     CHECK_EQ(grow(memory, 4), SS_OK);
@@ -307,7 +315,8 @@ static void a_stopped_writer_keeps_nobody_waiting_for_ever(void) {
 
 static void a_loaded_file_is_as_a_mapped_one(void) {
     for (int load = 0; load < 2; load++) {
-        ss_file_options options = {.path = path_of("load"), .mode = SS_FILE_WRITE, .durability = SS_DURABILITY_NORMAL, .max_pages = 10, .load = load};
+        ss_file_options options = {
+            .path = path_of("load"), .mode = SS_FILE_WRITE, .durability = SS_DURABILITY_NORMAL, .max_pages = 10, .load = load};
         ss_memory *memory;
         CHECK_EQ(ss_file_open_with(&options, &memory), SS_OK);
         if (load == 0) CHECK_EQ(grow(memory, 2), SS_OK);
@@ -340,8 +349,12 @@ static void a_small_commit_is_one_write_and_one_sync(void) {
     counting.write = count_write;
     counting.sync = count_sync;
     for (int exclusive = 0; exclusive < 2; exclusive++) {
-        ss_file_options options = {.path = path_of("cost"), .mode = SS_FILE_WRITE, .durability = SS_DURABILITY_FULL, .max_pages = 10,
-                                   .vfs = &counting, .exclusive = exclusive};
+        ss_file_options options = {.path = path_of("cost"),
+                                   .mode = SS_FILE_WRITE,
+                                   .durability = SS_DURABILITY_FULL,
+                                   .max_pages = 10,
+                                   .vfs = &counting,
+                                   .exclusive = exclusive};
         ss_memory *memory;
         CHECK_EQ(ss_file_open_with(&options, &memory), SS_OK);
         CHECK_EQ(grow(memory, 1), SS_OK);
@@ -354,6 +367,110 @@ static void a_small_commit_is_one_write_and_one_sync(void) {
         CHECK_EQ(writes + syncs, 0);
         ss_memory_release(memory);
     }
+}
+
+/* ---- a file that cannot be written for a while ---- */
+
+static ss_vfs failing;
+static int main_writes_left = -1;
+
+static int fail_main_write(void *self, int file, const struct iovec *parts, int count, uint64_t offset, size_t *done) {
+    struct stat st, main_file;
+    bool is_main = fstat(file, &st) == 0 && stat(path_of("half"), &main_file) == 0 && st.st_ino == main_file.st_ino;
+    if (is_main && main_writes_left >= 0 && main_writes_left-- == 0) {
+        main_writes_left = 0;
+        return ENOSPC;
+    }
+    return ss_vfs_system.write(self, file, parts, count, offset, done);
+}
+
+static ss_memory *open_failing(void) {
+    failing = ss_vfs_system;
+    failing.write = fail_main_write;
+    ss_file_options options = {
+        .path = path_of("half"), .mode = SS_FILE_WRITE, .durability = SS_DURABILITY_FULL, .max_pages = 10, .vfs = &failing};
+    ss_memory *memory;
+    CHECK_EQ(ss_file_open_with(&options, &memory), SS_OK);
+    return memory;
+}
+
+static void put_both(ss_memory *memory, const char *text) {
+    CHECK_EQ(ss_transaction_begin(memory), SS_OK);
+    CHECK_EQ(put(memory, 0, text), SS_OK);
+    CHECK_EQ(put(memory, 100000, text), SS_OK);
+    CHECK_EQ(ss_transaction_commit(memory), SS_OK);
+}
+
+static void a_half_written_file_is_shown_to_nobody(void) {
+    ss_memory *memory = open_failing(), *reader;
+    CHECK_EQ(grow(memory, 2), SS_OK);
+    put_both(memory, "one");
+    ss_file_options options = {.path = path_of("half"), .mode = SS_FILE_READ, .max_pages = 10, .patience = 50};
+    CHECK_EQ(ss_file_open_with(&options, &reader), SS_OK);
+    main_writes_left = 1;
+    put_both(memory, "two");
+    CHECK_EQ(has(reader, 0, "one"), SS_LOCKED);
+    main_writes_left = -1;
+    put_both(memory, "six");
+    CHECK_EQ(has(reader, 0, "six"), 1);
+    CHECK_EQ(has(reader, 100000, "six"), 1);
+    /* Closed in that state, the log stays and the reader finishes the work. */
+    main_writes_left = 1;
+    put_both(memory, "ten");
+    CHECK_EQ(ss_memory_close(memory), SS_OUT_OF_MEMORY);
+    ss_memory_release(memory);
+    CHECK(size_of("half-wal") > 0);
+    CHECK_EQ(has(reader, 0, "ten"), 1);
+    CHECK_EQ(has(reader, 100000, "ten"), 1);
+    CHECK_EQ(size_of("half-wal"), -1);
+    ss_memory_release(reader);
+    main_writes_left = -1;
+}
+
+/* ---- threads ---- */
+
+struct worker {
+    ss_memory *memory;
+    bool reads;
+};
+
+/* Two places far apart hold the same number, but within a transaction. */
+static void *work_on_both(void *argument) {
+    struct worker *worker = argument;
+    ss_memory *memory = worker->memory;
+    for (int round = 0; round < 60; round++) {
+        uint64_t first, last;
+        CHECK_EQ(ss_transaction_begin(memory), SS_OK);
+        CHECK_EQ(ss_enter_read(memory), SS_OK);
+        CHECK_EQ(ss_memory_read(memory, 0, &first, 8), SS_OK);
+        CHECK_EQ(ss_memory_read(memory, 100000, &last, 8), SS_OK);
+        ss_leave_read(memory);
+        CHECK_EQ(first, last);
+        first++;
+        for (int i = 0; i < 2 && !worker->reads; i++) {
+            CHECK_EQ(ss_enter_write(memory), SS_OK);
+            CHECK_EQ(ss_leave_write(memory, ss_memory_write(memory, i == 0 ? 0 : 100000, &first, 8)), SS_OK);
+        }
+        CHECK_EQ(round % 5 == 4 ? ss_transaction_rollback(memory) : ss_transaction_commit(memory), SS_OK);
+    }
+    return NULL;
+}
+
+static void threads_and_readers_see_whole_transactions(void) {
+    ss_memory *writer = must_open("threads", SS_FILE_WRITE, SS_DURABILITY_FULL);
+    CHECK_EQ(grow(writer, 2), SS_OK);
+    ss_memory *reader = must_open("threads", SS_FILE_READ, 0);
+    struct worker write = {writer, false}, read = {reader, true};
+    pthread_t threads[5];
+    for (int i = 0; i < 5; i++) CHECK_EQ(pthread_create(&threads[i], NULL, work_on_both, i < 3 ? &write : &read), 0);
+    for (int i = 0; i < 5; i++) pthread_join(threads[i], NULL);
+    uint64_t total;
+    CHECK_EQ(ss_enter_read(writer), SS_OK);
+    CHECK_EQ(ss_memory_read(writer, 0, &total, 8), SS_OK);
+    ss_leave_read(writer);
+    CHECK_EQ(total, 3 * 48);
+    ss_memory_release(reader);
+    ss_memory_release(writer);
 }
 
 int main(void) {
@@ -371,6 +488,8 @@ int main(void) {
     a_stopped_writer_keeps_nobody_waiting_for_ever();
     a_loaded_file_is_as_a_mapped_one();
     a_small_commit_is_one_write_and_one_sync();
+    a_half_written_file_is_shown_to_nobody();
+    threads_and_readers_see_whole_transactions();
     char command[64];
     snprintf(command, sizeof command, "rm -rf %s", directory);
     CHECK_EQ(system(command), 0);

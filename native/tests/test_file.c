@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A memory that is a file, without a log: modes, locks, growth on full disks, files that change behind our back. */
-#include "file.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -14,6 +12,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "file.h"
 #include "journal.h"
 
 static char directory[] = "/tmp/ss_test_file.XXXXXX";

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Logs with flipped bits and logs that were cut: an image that was committed, or SS_WAL_CORRUPT, and nothing else. */
+#include <stdio.h>
+
+#include "check.h"
+#include "checksum.h"
+#include "file.h"
+#include "journal.h"
+#include "simulated_disk.h"
+
+#define COMMITS 6
+
+static uint64_t sums[COMMITS + 1];
+static uint64_t ends[COMMITS + 1]; /* of the records, in the log; 0: before the last checkpoint */
+
+static ss_memory *open_on(struct disk *disk) {
+    ss_file_options options = {.path = "main",
+                               .mode = SS_FILE_WRITE,
+                               .durability = SS_DURABILITY_FULL,
+                               .exclusive = 1,
+                               .max_pages = 4,
+                               .patience = 1,
+                               .log_bytes = 20 * DISK_BLOCK,
+                               .checkpoint_bytes = 1 << 20,
+                               .vfs = &disk->vfs};
+    ss_memory *memory;
+    return ss_file_open_with(&options, &memory) == SS_OK ? memory : NULL;
+}
+
+static void abandon(struct disk *disk, ss_memory *memory) {
+    disk->off = true;
+    ss_memory_release(memory);
+    disk->off = false;
+}
+
+static uint64_t sum_of(const ss_memory *memory) {
+    uint64_t pages = memory->root->pages;
+    return ss_checksum_of(memory->root->base, (size_t)(pages * SS_PAGE_SIZE), pages);
+}
+
+static uint64_t record_length(const struct disk *disk, uint64_t at) {
+    uint8_t header[64];
+    content_get(&disk->files[disk->names.file[1]]->cache, at, header, sizeof header);
+    return DISK_BLOCK + ss_get64(header + 48) * DISK_BLOCK;
+}
+
+static void commit_once(ss_memory *memory, int number) {
+    uint64_t old;
+    uint8_t bytes[6000];
+    memset(bytes, number, sizeof bytes);
+    CHECK_EQ(ss_transaction_begin(memory), SS_OK);
+    CHECK_EQ(ss_enter_write(memory), SS_OK);
+    int status = number % 2 == 1 && number < 6 ? ss_memory_grow(memory, 1, &old) : SS_OK;
+    if (status == SS_OK) status = ss_memory_write(memory, (uint64_t)number * 3000, bytes, 1000 * (uint64_t)number);
+    CHECK_EQ(ss_leave_write(memory, status), SS_OK);
+    CHECK_EQ(ss_transaction_commit(memory), SS_OK);
+}
+
+/* A disk whose log has the last commits, all of them synced and none of them in the file. */
+static struct disk *make_disk(int checkpoint_after) {
+    struct disk *disk = disk_new(7);
+    ss_memory *memory = open_on(disk);
+    uint64_t at = 2 * DISK_BLOCK;
+    sums[0] = sum_of(memory);
+    for (int i = 1; i <= COMMITS; i++) {
+        commit_once(memory, i);
+        sums[i] = sum_of(memory);
+        at += record_length(disk, at);
+        ends[i] = at;
+        if (i != checkpoint_after) continue;
+        CHECK_EQ(ss_memory_checkpoint(memory), SS_OK);
+        at = 2 * DISK_BLOCK;
+        for (int before = 0; before <= i; before++) ends[before] = 0;
+    }
+    abandon(disk, memory);
+    return disk;
+}
+
+/* The oldest image that a damage at this place of the log may leave. */
+static int oldest_after_flip(uint64_t place) {
+    return place >= ends[COMMITS - 1] ? COMMITS - 1 : COMMITS;
+}
+
+static void check_opened(struct disk *disk, int oldest, const char *what, uint64_t place) {
+    ss_memory *memory = open_on(disk);
+    bool held = false;
+    if (memory == NULL) {
+        held = ss_last_failure()->status == SS_WAL_CORRUPT;
+    } else {
+        uint64_t sum = sum_of(memory);
+        for (int i = oldest; i <= COMMITS; i++) held = held || sums[i] == sum;
+        abandon(disk, memory);
+    }
+    if (!held) fprintf(stderr, "%s at %llu\n", what, (unsigned long long)place);
+    CHECK(held);
+}
+
+static struct disk_content *log_of(struct disk *disk) {
+    return &disk->files[disk->names.file[1]]->cache;
+}
+
+/* Everything in what we check by hand, a sample in what only the sum covers. */
+static uint64_t next_bit(uint64_t bit) {
+    return bit / 8 % DISK_BLOCK < 128 ? bit + 1 : bit + 397;
+}
+
+static void flip_every_bit(const struct disk *disk) {
+    for (uint64_t bit = 0; bit / 8 < ends[COMMITS] + DISK_BLOCK; bit = next_bit(bit)) {
+        struct disk *damaged = disk_copy(disk);
+        uint8_t byte;
+        content_get(log_of(damaged), bit / 8, &byte, 1);
+        byte ^= (uint8_t)(1u << bit % 8);
+        content_put(log_of(damaged), bit / 8, &byte, 1);
+        check_opened(damaged, oldest_after_flip(bit / 8), "bit flipped", bit / 8);
+        disk_free(damaged);
+    }
+}
+
+/* A cut loses what it cuts off, and nobody can tell; what is left must be whole. */
+static void cut_everywhere(const struct disk *disk, int oldest) {
+    for (uint64_t size = 0; size < ends[COMMITS] + DISK_BLOCK; size += 256) {
+        struct disk *damaged = disk_copy(disk);
+        content_resize(log_of(damaged), size);
+        check_opened(damaged, oldest, "cut", size);
+        disk_free(damaged);
+    }
+}
+
+int main(void) {
+    static const int checkpoints[] = {0, 3};
+    for (size_t i = 0; i < 2; i++) {
+        struct disk *disk = make_disk(checkpoints[i]);
+        flip_every_bit(disk);
+        cut_everywhere(disk, checkpoints[i]);
+        disk_free(disk);
+    }
+    return check_summary();
+}

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ways to get durability wrong, as changes of the C code: the crash simulator must notice each of them.
+
+Each change names the text that it replaces, which must be there exactly once: a mutant that no longer fits the code is an error, not a pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+WAL, DURABLE = "wal.c", "durable.c"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """Changes of the code, and which test of native/tests must notice them, in which mode."""
+
+    changes: tuple[tuple[str, str, str], ...]  # file, text, what takes its place
+    mode: str = "full"
+    test: str = "test_crash"
+
+
+SYNC_IN_COMMIT = "    if (status == SS_OK && is_full(file)) status = sync_log(file);\n"
+ACCEPT = """    if (status != SS_OK) return status;
+    ss_wal_accept(&file->wal);
+    if (count > 0) memcpy(file->pending + file->pending_count, blocks, count * sizeof *blocks);
+    file->pending_count += count;
+"""
+RENEW = "    status = ss_wal_renew(&file->wal, file->file_pages);\n"
+LOG_READ_ONLY = "place->directory, place->name, 0, 0, &wal->file)"
+LOG_WRITABLE = "place->directory, place->name, SS_OPEN_WRITE, 0, &wal->file)"
+REWRITE = """    if (!*found) {
+        status = ss_wal_renew(&file->wal, file->file_pages);
+    } else {
+        uint8_t block[4096];
+        for (uint64_t at = 0; at < file->wal.position; at += 4096) {
+            (void)ss_vfs_read_all(file->vfs, file->wal.file, block, 4096, at);
+            (void)ss_vfs_write_bytes(file->vfs, file->wal.file, block, 4096, at);
+        }
+        status = ss_wal_sync(&file->wal);
+    }
+"""
+
+MUTANTS = {
+    "a commit does not sync the log": Mutant(((DURABLE, SYNC_IN_COMMIT, ""),)),
+    "blocks reach the file before their record is synced": Mutant(
+        (
+            (DURABLE, SYNC_IN_COMMIT, ""),
+            (DURABLE, ACCEPT, ACCEPT + "    (void)apply(file, 0);\n    if (sync_log(file) != SS_OK) return SS_COMMIT_UNKNOWN;\n"),
+        ),
+    ),
+    "records are believed whatever their sum": Mutant(
+        ((WAL, "return sum == record->sum ? check_extents(reader, record) : SS_ABSENT;", "return check_extents(reader, record);"),),
+    ),
+    "neither salt nor chain tell the generations apart": Mutant(
+        (
+            (
+                WAL,
+                "int error = wal->place->vfs->random(wal->place->vfs->self, &wal->salt, sizeof wal->salt);",
+                "int error = 0;\n    wal->salt = 42;",
+            ),
+            (WAL, " && record->previous == wal->previous ? SS_OK", " ? SS_OK"),
+        ),
+    ),
+    "records follow a header that is not synced": Mutant(
+        (
+            (
+                WAL,
+                "(wal->generation % 2) * BLOCK);\n    return status == SS_OK ? ss_wal_sync(wal) : status;",
+                "(wal->generation % 2) * BLOCK);\n    return status;",
+            ),
+        ),
+    ),
+    "the log is emptied before the file is synced": Mutant(
+        ((DURABLE, "    int status = ss_vfs_sync(file->vfs, file->main);\n", "    int status = 0;\n"),),
+    ),
+    "recovery trusts the log that it sees": Mutant(
+        ((WAL, LOG_READ_ONLY, LOG_WRITABLE), (DURABLE, RENEW, "    if (!*found) status = ss_wal_renew(&file->wal, file->file_pages);\n")),
+    ),
+    "recovery syncs the log that it sees": Mutant(
+        (
+            (WAL, LOG_READ_ONLY, LOG_WRITABLE),
+            (DURABLE, RENEW, "    status = *found ? ss_wal_sync(&file->wal) : ss_wal_renew(&file->wal, file->file_pages);\n"),
+        ),
+    ),
+    "recovery writes the log again in its place": Mutant(((WAL, LOG_READ_ONLY, LOG_WRITABLE), (DURABLE, RENEW, REWRITE))),
+    "a new log is renamed and the directory not synced": Mutant(
+        (
+            (
+                WAL,
+                '    if (error == 0) error = ss_vfs_sync_directory(place->vfs, place->directory);\n    return error == 0 ? SS_OK : io_failure(error, "putting',
+                '    return error == 0 ? SS_OK : io_failure(error, "putting',
+            ),
+        ),
+    ),
+    "the file grows before the commit": Mutant(
+        (
+            (
+                DURABLE,
+                "    return ss_root_commit(file->root, new_pages * SS_PAGE_SIZE);\n}\n\nstatic void durable_shrink",
+                "    (void)extend_to(file, new_pages);\n    return ss_root_commit(file->root, new_pages * SS_PAGE_SIZE);\n}\n\nstatic void durable_shrink",
+            ),
+        ),
+    ),
+    "records share blocks": Mutant(
+        (
+            (
+                WAL,
+                "return (RECORD_TABLE + extents * EXTENT_SIZE + BLOCK - 1) / BLOCK * BLOCK;",
+                "return (RECORD_TABLE + extents * EXTENT_SIZE + BLOCK - 1) / BLOCK * BLOCK + 64;",
+            ),
+        ),
+    ),
+    "there is one place for the header": Mutant(
+        (
+            (WAL, "block, BLOCK, (wal->generation % 2) * BLOCK);", "block, BLOCK, 0);"),
+            (WAL, "put_header(to, blocks + (to->generation % 2) * BLOCK);", "put_header(to, blocks);"),
+        ),
+    ),
+    "a new log is made in its place": Mutant(
+        (
+            (
+                WAL,
+                "    if (status == SS_OK) status = ss_wal_delete_temporary(place);\n",
+                "    if (status == SS_OK) (void)ss_vfs_unlink(place->vfs, place->directory, place->name);\n",
+            ),
+            (WAL, "place->directory, place->temporary, SS_OPEN_WRITE", "place->directory, place->name, SS_OPEN_WRITE"),
+            (
+                WAL,
+                "    int error = ss_vfs_rename(place->vfs, place->directory, place->temporary, place->name);\n    if (error == 0) error =",
+                "    int error =",
+            ),
+        ),
+    ),
+    "a checkpoint in mode normal does not sync the log": Mutant(
+        (
+            (
+                DURABLE,
+                "    int status = is_full(file) ? SS_OK : sync_log(file);\n    if (status == SS_OK) status = apply(file, patience);",
+                "    int status = apply(file, patience);",
+            ),
+            (
+                DURABLE,
+                "    int status = is_full(file) ? SS_OK : sync_log(file);\n    if (status != SS_OK) return status;\n",
+                "    int status;\n",
+            ),
+        ),
+        mode="normal",
+    ),
+    "a reader that settles a log does not sync the file": Mutant(
+        (
+            (
+                DURABLE,
+                '    int error = ss_vfs_sync(file->vfs, file->main);\n    if (error != 0) return ss_file_failure(error, "making the file durable", 0);\n    /* Should',
+                "    /* Should",
+            ),
+        ),
+    ),
+    "a copied log forgets the size that it began with": Mutant(
+        ((WAL, "wal->sequence > 0 ? wal->base_pages : base_pages;", "base_pages;"),),
+    ),
+    "recovery sets the size of the file only where it seems wrong": Mutant(
+        (
+            (
+                DURABLE,
+                "    int error = ss_vfs_resize(file->vfs, file->main, file->wal.pages * SS_PAGE_SIZE);\n",
+                "    int error = extend_to(file, file->wal.pages) == SS_OK ? 0 : 5;\n",
+            ),
+        ),
+    ),
+    "a record whose writing failed may stay": Mutant(
+        ((WAL, "    (void)ss_vfs_write_bytes(wal->place->vfs, wal->file, zeros, sizeof zeros, wal->position);\n", "    (void)zeros;\n"),),
+    ),
+    "a record whose writing failed may come back": Mutant(
+        ((WAL, "wal->position);\n    return ss_wal_sync(wal);", "wal->position);\n    return SS_OK;"),)
+    ),
+    "a torn header of the next generation is called damage": Mutant(
+        (
+            (
+                WAL,
+                "    if (status != SS_OK || !wal->doubtful || wal->sequence > 0) return status;\n",
+                '    if (wal->doubtful && wal->sequence > 0) status = ss_fail(SS_WAL_CORRUPT, "mutant", 0, 0, 0);\n    return status;\n',
+            ),
+        ),
+    ),
+    "a commit that failed is not rolled back": Mutant(
+        (
+            (
+                "journal.c",
+                "    } else {\n        roll_back(journal);\n    }\n    return status;",
+                "    } else {\n        finish(journal);\n    }\n    return status;",
+            ),
+        ),
+    ),
+    "a damaged header hides the records of its generation": Mutant(
+        (
+            (
+                WAL,
+                "    if (status != SS_OK || !wal->doubtful || wal->sequence > 0) return status;\n",
+                "    if (status != SS_BAD_MAGIC) return status;\n",
+            ),
+        ),
+        test="test_damage",
+    ),
+    "a hole before a synced record ends the log": Mutant(
+        (
+            (
+                WAL,
+                "    if (status == SS_ABSENT) status = check_nothing_follows(&reader, wal);\n",
+                "    (void)check_nothing_follows;\n    if (status == SS_ABSENT) status = SS_OK;\n",
+            ),
+        ),
+        test="test_damage",
+    ),
+}
+
+# Changes that change nothing: here the simulator must find nothing, or it cries wolf.
+EQUIVALENT = {
+    "recovery syncs the file at once": Mutant(
+        (
+            (
+                DURABLE,
+                "        status = ss_wal_replay(&file->wal, file->main);\n",
+                '        status = ss_wal_replay(&file->wal, file->main);\n        if (status == SS_OK && ss_vfs_sync(file->vfs, file->main) != 0) status = ss_file_failure(5, "sync", 0);\n',
+            ),
+        ),
+    ),
+}
