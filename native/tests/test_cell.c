@@ -183,6 +183,21 @@ static void damage_is_an_error_or_harmless(enum kind kind) {
     place_close(&place);
 }
 
+static void a_value_may_end_with_the_memory(void) {
+    struct place place;
+    place_open(&place, FLAT, 20);
+    ss_cell *cell = open_cell(place.memory, SS_INIT);
+    const uint32_t fits = 65536 - 8, falls_out = fits + 1;
+    CHECK_EQ(ss_access_write(place.memory, 4, &fits, 4), SS_OK);
+    CHECK_EQ(ss_cell_get(cell), fits);
+    CHECK_EQ(ss_access_write(place.memory, 4, &falls_out, 4), SS_OK);
+    CHECK_EQ(ss_cell_get(cell), SS_CORRUPT);
+    CHECK_EQ(ss_last_failure()->address, 4);
+    CHECK(ss_last_failure()->number == falls_out && ss_last_failure()->limit == fits);
+    ss_cell_free(cell);
+    place_close(&place);
+}
+
 static void a_cell_gives_its_memory_up(void) {
     struct place place;
     struct ss_usage usage;
@@ -215,6 +230,7 @@ int main(void) {
     }
     a_set_on_a_foreign_memory_may_fail_at_every_call(FOREIGN);
     a_set_on_a_foreign_memory_may_fail_at_every_call(FOREIGN_BUCKETS);
+    a_value_may_end_with_the_memory();
     a_cell_gives_its_memory_up();
     return check_summary();
 }

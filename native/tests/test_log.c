@@ -328,7 +328,122 @@ static void an_append_that_cannot_grow_changes_nothing(enum pair_kind kind) {
     }
 }
 
+/* The data memory grows, then the index memory cannot: what was added to the data goes away again. */
+static void the_growth_of_one_memory_is_taken_back_if_the_other_fails(void) {
+    static uint64_t ends[32763];
+    static const uint8_t data[100000];
+    struct pair pair;
+    pair_open(&pair, ONE_FLAT, 30);
+    ss_log *log = open_log(&pair, SS_INIT);
+    CHECK_EQ(ss_log_extend(log, data, ends, COUNT(ends)), SS_OK);
+    CHECK_EQ(ss_access_size(pair.index), 4);
+    struct images before = images_of(&pair);
+    CHECK_EQ(ss_log_append(log, data, sizeof data), SS_ASK);
+    CHECK_EQ(ss_last_status(), SS_OUT_OF_MEMORY);
+    CHECK(images_hold(&before, &pair));
+    images_free(&before);
+    ss_log_free(log);
+    pair_close(&pair);
+}
+
+static void opening_that_cannot_grow_one_memory_leaves_the_other(void) {
+    struct pair pair;
+    ss_log *log;
+    ss_memory *none;
+    pair_open(&pair, TWO_FLATS, 10);
+    CHECK_EQ(ss_memory_new_restricted(pair.data, 0, 0, &none), SS_OK);
+    CHECK_EQ(ss_log_open(pair.index, none, SS_INIT, &log), SS_OUT_OF_MEMORY);
+    CHECK_EQ(ss_access_size(pair.index), 0);
+    ss_memory_release(none);
+    ss_log_free(open_log(&pair, SS_INIT));
+    pair_close(&pair);
+}
+
+static int refuse_commit(void *self, int status) {
+    (void)self;
+    return status < 0 ? status : ss_fail(SS_COMMIT_UNKNOWN, "commit", 0, 0, 0);
+}
+
+/* The data memory commits first; if it cannot, the index does not count what may not be there. */
+static void the_index_follows_the_commit_of_the_data(void) {
+    static const ss_storage_ops refusing = {.end = refuse_commit};
+    struct pair pair;
+    pair_open(&pair, TWO_FLATS, 10);
+    ss_log *log = open_log(&pair, SS_INIT);
+    struct image before = image_of(pair.index);
+    pair.data->root->storage_ops = &refusing;
+    CHECK_EQ(ss_log_append(log, (const uint8_t *)"abc", 3), SS_ASK);
+    CHECK_EQ(ss_last_status(), SS_COMMIT_UNKNOWN);
+    pair.data->root->storage_ops = NULL;
+    CHECK(image_holds(&before, pair.index));
+    CHECK_EQ(ss_log_append(log, (const uint8_t *)"de", 2), 0);
+    image_free(&before);
+    ss_log_free(log);
+    pair_close(&pair);
+}
+
+/* Both memories of a manager, and only one of them is the one that the lock is taken by. */
+static void a_rollback_is_seen_by_both_memories(void) {
+    static const uint8_t data[100000];
+    struct pair pair;
+    uint64_t old;
+    pair_open(&pair, ONE_MANAGER, 20);
+    ss_log *log = open_log(&pair, SS_INIT);
+    CHECK_EQ(ss_enter_write(pair.data), SS_OK);
+    CHECK_EQ(ss_memory_grow(pair.data, 5, &old), SS_OK);
+    CHECK_EQ(ss_leave_write(pair.data, SS_CALLBACK), SS_CALLBACK);
+    CHECK_EQ(ss_log_append(log, data, sizeof data), 0);
+    CHECK_EQ(ss_access_size(pair.data), 2);
+    CHECK_EQ(ss_access_size(pair.a.root), 4);
+    CHECK_EQ(ss_access_grow(pair.data, 1), 2);
+    CHECK_EQ(ss_manager_check(pair.a.manager, NULL, NULL), SS_OK);
+    CHECK_EQ(ss_enter_write(pair.data), SS_OK);
+    CHECK_EQ(ss_memory_grow(pair.data, 5, &old), SS_OK);
+    CHECK_EQ(ss_leave_write(pair.data, SS_CALLBACK), SS_CALLBACK);
+    CHECK_EQ(ss_log_get(log, 0), sizeof data);
+    ss_log_free(log);
+    pair_close(&pair);
+}
+
+/* Where both memories of a manager need a bucket, the data memory gets the first. */
+static void the_data_memory_grows_first(void) {
+    static uint64_t ends[8187];
+    static const uint8_t data[100000];
+    struct pair pair;
+    uint8_t owners[4];
+    pair_open(&pair, ONE_MANAGER, 20);
+    ss_log *log = open_log(&pair, SS_INIT);
+    CHECK_EQ(ss_log_extend(log, data, ends, COUNT(ends)), SS_OK);
+    CHECK_EQ(ss_log_append(log, data, 70000), COUNT(ends));
+    CHECK_EQ(ss_access_read(pair.a.root, 2080, owners, sizeof owners), SS_OK);
+    CHECK(memcmp(owners, "\3\x9\x9\3", 4) == 0);
+    ss_log_free(log);
+    pair_close(&pair);
+}
+
 /* ---- damage ---- */
+
+/* The last count, and the last end, that the memories can hold, and one more. */
+static void what_ends_with_the_memory_is_still_inside(void) {
+    struct pair pair;
+    uint64_t count = (65536 - 40) / 8, last = 65536 - 32;
+    pair_open(&pair, TWO_FLATS, 20);
+    ss_log *log = open_log(&pair, SS_INIT);
+    CHECK_EQ(ss_access_write(pair.index, 32, &count, 8), SS_OK);
+    CHECK_EQ(ss_log_length(log), count);
+    CHECK_EQ(ss_access_write(pair.index, 65528, &last, 8), SS_OK);
+    CHECK_EQ(ss_log_get(log, count - 1), last);
+    last++;
+    CHECK_EQ(ss_access_write(pair.index, 65528, &last, 8), SS_OK);
+    CHECK_EQ(ss_log_get(log, count - 1), SS_CORRUPT);
+    CHECK_EQ(ss_last_failure()->address, 65528);
+    count++;
+    CHECK_EQ(ss_access_write(pair.index, 32, &count, 8), SS_OK);
+    CHECK_EQ(ss_log_length(log), SS_CORRUPT);
+    CHECK_EQ(ss_last_failure()->limit, count - 1);
+    ss_log_free(log);
+    pair_close(&pair);
+}
 
 static void count_violation(void *self, const struct ss_failure *violation) {
     CHECK(violation->status < 0 && violation->rule != NULL);
@@ -477,6 +592,12 @@ int main(void) {
     opening_may_fail_at_every_call(TWO_FOREIGN, false);
     opening_may_fail_at_every_call(FOREIGN_MANAGER, true);
     opening_may_fail_at_every_call(MANAGER_AND_FOREIGN, false);
+    the_growth_of_one_memory_is_taken_back_if_the_other_fails();
+    opening_that_cannot_grow_one_memory_leaves_the_other();
+    the_index_follows_the_commit_of_the_data();
+    a_rollback_is_seen_by_both_memories();
+    the_data_memory_grows_first();
+    what_ends_with_the_memory_is_still_inside();
     each_rule_is_named();
     logs_on_the_same_roots_do_not_lock_each_other_out();
     return check_summary();

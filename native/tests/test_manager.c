@@ -358,6 +358,46 @@ static void each_rule_is_named(void) {
     ss_memory_release(base);
 }
 
+/* What was found at rest, when the manager is opened. */
+static void damaged_tables_are_refused_on_opening(void) {
+    ss_memory *base = new_flat(40);
+    ss_manager *manager = open_manager(base, SS_INIT, 2);
+    ss_memory *memory = get(manager, 1);
+    CHECK_EQ(ss_access_grow(memory, 3), 0);
+    ss_memory_release(memory);
+    ss_manager_free(manager);
+    put16(base, AT_OWNERS + 20, 0x0202);
+    CHECK_EQ(ss_manager_open(base, SS_LOAD, 2, &manager), SS_CORRUPT);
+    CHECK_EQ(ss_last_failure()->address, AT_OWNERS + 20);
+    put16(base, AT_OWNERS + 20, 0xFFFF);
+    put64(base, AT_SIZES + 8, 5);
+    CHECK_EQ(ss_manager_open(base, SS_LOAD, 2, &manager), SS_CORRUPT);
+    CHECK_EQ(ss_last_failure()->address, AT_SIZES + 8);
+    put64(base, AT_SIZES + 8, 4);
+    ss_manager_free(open_manager(base, SS_LOAD, 2));
+    ss_memory_release(base);
+}
+
+/* A bucket that a memory owns beyond its size is not in use: it need not even exist, and comes last when the memory grows. */
+static void a_bucket_beyond_the_size_does_not_matter(void) {
+    ss_memory *base = new_flat(40);
+    ss_manager *manager = open_manager(base, SS_INIT, 2);
+    ss_memory *memory = get(manager, 1);
+    CHECK_EQ(ss_access_grow(memory, 4), 0);
+    put16(base, AT_ALLOCATED, 3);
+    CHECK_EQ(ss_access_write(base, AT_OWNERS + 2, "\1", 1), SS_OK);
+    CHECK_EQ(ss_manager_check(manager, NULL, NULL), SS_OK);
+    CHECK_EQ(ss_access_grow(memory, 1), 4);
+    CHECK_EQ(ss_access_size(base), 9);
+    CHECK_EQ(byte_at(base, AT_ALLOCATED), 4);
+    CHECK_EQ(byte_at(base, AT_OWNERS + 3), 1);
+    CHECK_EQ(ss_access_write(memory, 4 * SS_PAGE_SIZE, "here", 4), SS_OK);
+    CHECK_EQ(byte_at(base, 5 * SS_PAGE_SIZE), 'h');
+    ss_memory_release(memory);
+    ss_manager_free(manager);
+    ss_memory_release(base);
+}
+
 /* Buckets at the end of the image are gone: the memory that has them fails, the other one goes on. */
 static void a_truncated_image_serves_what_it_still_has(void) {
     ss_memory *whole = new_flat(40), *base = new_flat(40);
@@ -580,6 +620,8 @@ int main(void) {
     the_table_of_buckets_can_be_full();
     damaged_tables_are_refused_or_harmless();
     damage_under_a_live_manager_is_an_error_at_every_entry();
+    damaged_tables_are_refused_on_opening();
+    a_bucket_beyond_the_size_does_not_matter();
     each_rule_is_named();
     a_truncated_image_serves_what_it_still_has();
     a_manager_stays_inside_its_restricted_memory();

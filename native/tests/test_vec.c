@@ -147,6 +147,66 @@ static void elements_lie_where_the_format_says(void) {
     place_close(&place);
 }
 
+/* The size in front of an element has 1, 2 or 4 bytes as the largest one has up to 255, up to 65,535, or more. */
+static void the_size_field_follows_the_max_size(void) {
+    static const struct {
+        uint32_t max_size, size_bytes;
+    } cases[] = {{255, 1}, {256, 2}, {65535, 2}, {65536, 4}};
+    for (uint64_t i = 0; i < COUNT(cases); i++) {
+        struct place place;
+        uint8_t two[5];
+        uint64_t second = 64 + cases[i].max_size + cases[i].size_bytes;
+        place_open(&place, FLAT, 10);
+        ss_vec *vec = open_vec(place.memory, SS_INIT, (struct type){cases[i].max_size, 0});
+        CHECK_EQ(ss_vec_push(vec, (const uint8_t *)"ab", 2), SS_OK);
+        CHECK_EQ(ss_vec_push(vec, (const uint8_t *)"ab", 2), SS_OK);
+        CHECK_EQ(ss_access_read(place.memory, second - 1, two, sizeof two), SS_OK);
+        CHECK(two[0] == 0 && two[1] == 2 && (cases[i].size_bytes == 4 || two[1 + cases[i].size_bytes] == 'a'));
+        ss_vec_free(vec);
+        place_close(&place);
+    }
+}
+
+static void put_length(struct place *place, uint64_t length) {
+    CHECK_EQ(ss_access_write(place->memory, 4, &length, 8), SS_OK);
+}
+
+/* The last length, and the last element, that the memory can hold, and one more. */
+static void what_ends_with_the_memory_is_still_inside(void) {
+    struct place place;
+    place_open(&place, FLAT, 10);
+    ss_vec *vec = open_vec(place.memory, SS_INIT, (struct type){8, 1});
+    put_length(&place, (65536 - 64) / 8);
+    CHECK_EQ(ss_vec_length(vec), 8184);
+    CHECK_EQ(ss_vec_get_int(vec, 8183), 0);
+    put_length(&place, 8185);
+    CHECK_EQ(ss_vec_length(vec), SS_CORRUPT);
+    CHECK_EQ(ss_vec_push_int(vec, 0), SS_CORRUPT);
+    CHECK_EQ(ss_last_failure()->limit, 8184);
+    ss_vec_free(vec);
+    vec = open_vec(place.memory, SS_NEW, (struct type){MAX_SIZE, 0});
+    CHECK_EQ(ss_vec_push(vec, (const uint8_t *)"", 1), SS_OK);
+    const uint32_t fits = 65536 - 64 - 4, falls_out = fits + 1;
+    CHECK_EQ(ss_access_write(place.memory, 64, &fits, 4), SS_OK);
+    CHECK_EQ(ss_vec_get(vec, 0), fits);
+    CHECK_EQ(ss_access_write(place.memory, 64, &falls_out, 4), SS_OK);
+    CHECK_EQ(ss_vec_get(vec, 0), SS_CORRUPT);
+    put_length(&place, 2);
+    CHECK_EQ(ss_vec_length(vec), SS_CORRUPT);
+    ss_vec_free(vec);
+    vec = open_vec(place.memory, SS_NEW, (struct type){0, 1});
+    put_length(&place, INT64_MAX);
+    CHECK_EQ(ss_vec_length(vec), INT64_MAX);
+    CHECK_EQ(ss_vec_push(vec, NULL, 0), SS_OUT_OF_MEMORY);
+    put_length(&place, (uint64_t)INT64_MAX + 1);
+    CHECK_EQ(ss_vec_length(vec), SS_CORRUPT);
+    CHECK_EQ(ss_access_write(place.memory, 16, "\2", 1), SS_OK);
+    CHECK_EQ(ss_vec_length(vec), SS_CORRUPT);
+    CHECK_EQ(ss_last_failure()->address, 16);
+    ss_vec_free(vec);
+    place_close(&place);
+}
+
 /* The memory ends where the last element does, so a longer one in the same slot must grow it. */
 static void a_longer_element_in_the_last_slot_grows_the_memory(enum kind kind) {
     struct place place;
@@ -571,6 +631,8 @@ static void usage_counts_slots(void) {
 int main(void) {
     a_new_vec_writes_its_header_only();
     elements_lie_where_the_format_says();
+    the_size_field_follows_the_max_size();
+    what_ends_with_the_memory_is_still_inside();
     other_memories_are_refused();
     values_outside_the_bound_write_nothing();
     every_number_can_be_an_answer();
