@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Transactions on an anonymous memory, against a plain copy of its bytes; threads; a heap that runs out. */
 
-/* The journal once more under other names, with an allocator that fails on demand. */
+/* The journal once more with an allocator that fails on demand; each of its functions must have another name then. */
 #include <stdlib.h>
 static void *test_malloc(size_t size);
 static void *test_realloc(void *old, size_t size);
@@ -11,6 +11,8 @@ static void *test_realloc(void *old, size_t size);
 #define ss_transaction_begin heap_transaction_begin
 #define ss_transaction_commit heap_transaction_commit
 #define ss_transaction_rollback heap_transaction_rollback
+#define ss_memory_shrink heap_memory_shrink
+#define ss_transaction_changed heap_transaction_changed
 #define ss_memory_set_patience heap_memory_set_patience
 #define ss_memory_patience heap_memory_patience
 #define ss_memory_sync heap_memory_sync
@@ -22,6 +24,8 @@ static void *test_realloc(void *old, size_t size);
 #undef ss_transaction_begin
 #undef ss_transaction_commit
 #undef ss_transaction_rollback
+#undef ss_memory_shrink
+#undef ss_transaction_changed
 #undef ss_memory_set_patience
 #undef ss_memory_patience
 #undef ss_memory_sync

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: E501  # C code, in the lines that it has
 """Ways to get durability wrong, as changes of the C code: the crash simulator must notice each of them.
 
-Each change names the text that it replaces, which must be there exactly once: a mutant that no longer fits the code is an error, not a pass.
+Each change names the text that it replaces, which must be there exactly once: a mutant that no longer fits the code is an error and no pass.
 """
 
 from __future__ import annotations
