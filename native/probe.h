@@ -90,9 +90,20 @@ static inline enum ss_probe_answer ss_probe_search(const ss_space *space, ss_pro
     return found ? SS_PROBE_FOUND : SS_PROBE_ABSENT;
 }
 
+/* The values at the end of a long leaf lie in its overflow page: asks for that while the keys are searched. */
+static inline void ss_probe_prefetch_overflow(const ss_space *space, const ss_probe *probe) {
+    uint64_t overflow = ss_get64(probe->page + SS_PROBE_OVERFLOW_AT);
+    if (SS_LIKELY(overflow == SS_NULL) || !probe->leaf) return;
+    const uint8_t *page = ss_probe_page(space, overflow);
+    for (uint64_t at = 0; page != NULL && at < space->page_size && at < 16 * SS_PROBE_LINE; at += SS_PROBE_LINE) {
+        __builtin_prefetch(page + at);
+    }
+}
+
 /* Looks for the key in the node whose page this is. SS_PROBE_CHILD: it can only be below probe->child. */
 static inline enum ss_probe_answer ss_probe_node(const ss_space *space, const uint8_t *page, const ss_probe_key *key, ss_probe *probe) {
     if (SS_UNLIKELY(!ss_probe_open(probe, page))) return SS_PROBE_HARD;
+    ss_probe_prefetch_overflow(space, probe);
     enum ss_probe_answer answer = ss_probe_search(space, probe, key);
     if (answer != SS_PROBE_ABSENT || probe->leaf) return answer;
     probe->child = ss_get64(page + SS_PROBE_HEADER + (size_t)probe->index * 8);
