@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What map and set share: the B-tree, its cursors, and ranges of it (FORMAT section 4)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, NoReturn, TypeVar
+
+import numpy as np
+
+from . import _native as native
+from .columns import Column
+from .errors import IncompatibleType
+from .lanes import Part, method
+from .structure import INIT, Structure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    import numpy.typing as npt
+
+    from .memory import Memory
+    from .storable import Codec
+
+T = TypeVar("T")
+
+KEYS: Final[int] = native.call.SS_WANT_KEYS
+VALUES: Final[int] = native.call.SS_WANT_VALUES
+COPY_BATCH: Final = 4096
+_FIRST_BATCH: Final = 16
+_LAST_BATCH: Final = 1024
+_BATCH_BYTES: Final = 256 * 1024
+
+
+class TreeIterator(Iterator[T], Generic[T]):
+    """What is left of a range of a map, from both ends: an iterator with `next_back()` and `skip(n)`.
+
+    It is lazy, holds no lock, and raises `RuntimeError` once the map has changed since it was made. Each step is O(1)
+    on average, making one O(log n).
+    """
+
+    def __init__(self, tree: Tree, cursor: Any, want: int, *, reverse: bool) -> None:
+        key, value = tree._key, tree._value  # noqa: SLF001
+        self._tree = tree
+        self._cursor = cursor
+        self._reverse = reverse
+        self._batch = _FIRST_BATCH
+        self._rows = (_row(key, want & KEYS), _row(value, want & VALUES))
+        self._want = want | native.call.SS_WANT_KEY_NUMBERS * key.is_int | native.call.SS_WANT_VALUE_NUMBERS * value.is_int
+        self._finish = _finisher(key, value, want)
+        self._ends: tuple[deque[Any], deque[Any]] = (deque(), deque())
+        self._generation = native.call.ss_access_generation(tree._native_memory._handle)  # noqa: SLF001
+        self._seen = self._generation[0]
+        self._walks = (self._walk(back=False), self._walk(back=True))
+
+    def __iter__(self) -> Iterator[T]:  # noqa: PYI034 - the generator behind it, for the speed of a plain loop
+        return self._walks[self._reverse]
+
+    def __next__(self) -> T:
+        return next(self._walks[self._reverse])
+
+    def next_back(self) -> T:
+        """The last entry that is left; raises `StopIteration` where none is. O(1) on average.
+
+        >>> from stable_structures import StableBTreeMap, StableMemory, u8
+        >>> m = StableBTreeMap[u8, u8](StableMemory())
+        >>> m.update({1: 10, 2: 20, 3: 30})
+        >>> it = m.range()
+        >>> it.next_back(), next(it), next(it)
+        ((3, 30), (1, 10), (2, 20))
+        """
+        return next(self._walks[not self._reverse])
+
+    def skip(self, n: int) -> int:
+        """Passes over up to `n` entries without decoding them; gives how many there were. O(n), a small part of iterating.
+
+        >>> from stable_structures import StableBTreeMap, StableMemory, u8
+        >>> m = StableBTreeMap[u8, u8](StableMemory())
+        >>> m.update({1: 10, 2: 20, 3: 30})
+        >>> it = m.range()
+        >>> it.skip(2), next(it), it.skip(5)
+        (2, (3, 30), 0)
+        """
+        self._validate()
+        own, other = self._ends[self._reverse], self._ends[not self._reverse]
+        skipped = min(n, len(own))
+        for _ in range(skipped):
+            own.popleft()
+        skipped += native.check(native.call.ss_cursor_skip(self._cursor, n - skipped, self._reverse), "skip")
+        while skipped < n and other:
+            other.pop()
+            skipped += 1
+        return skipped
+
+    def _validate(self) -> None:
+        """Something on the memory changed; raises where it was this map."""
+        seen = self._generation[0]
+        native.check(native.call.ss_cursor_valid(self._cursor), "iteration")
+        self._seen = seen
+
+    def _fetch(self, *, back: bool) -> bool:
+        """Gets more from one end."""
+        native.check(native.call.ss_cursor_next(self._cursor, self._batch, _BATCH_BYTES, self._want, back), "iteration")
+        keys, values = native.batch(keys=self._rows[0], values=self._rows[1])
+        self._batch = min(self._batch * 2, _LAST_BATCH)
+        fetched = zip(keys, values, strict=True) if self._want & KEYS and self._want & VALUES else keys or values
+        self._ends[back].extend(fetched)
+        return bool(self._ends[back])
+
+    def _walk(self, *, back: bool) -> Iterator[T]:
+        own, other = self._ends[back], self._ends[not back]
+        generation, finish = self._generation, self._finish
+        while own or self._fetch(back=back) or other:
+            while own:
+                if generation[0] != self._seen:
+                    self._validate()
+                raw = own.popleft()
+                yield raw if finish is None else finish(raw)
+            if other and not self._fetch(back=back):
+                if generation[0] != self._seen:
+                    self._validate()
+                raw = other.pop()
+                yield raw if finish is None else finish(raw)
+
+
+def _row(part: Part, wanted: int) -> int:
+    """How `native.batch` takes a row of keys or values."""
+    return 0 if not wanted else 2 if part.is_int else 1
+
+
+def _restorer(part: Part) -> Callable[[Any], Any] | None:
+    """Makes a key or value of what C gave; None where it is that already."""
+    if not part.is_int:
+        return part.codec.decode
+    bias = part.bias
+    return (lambda number: number - bias) if bias else None
+
+
+def _finisher(key: Part, value: Part, want: int) -> Callable[[Any], Any] | None:
+    """Makes what an iterator yields of what C gave; None where it is that already."""
+    key_of, value_of = _restorer(key), _restorer(value)
+    if not want & VALUES:
+        return key_of
+    if not want & KEYS:
+        return value_of
+    if key_of is None and value_of is None:
+        return None
+    as_is = lambda raw: raw  # noqa: E731
+    key_of, value_of = key_of or as_is, value_of or as_is
+    return lambda raw: (key_of(raw[0]), value_of(raw[1]))
+
+
+def start_kind(start: object, *, inclusive: bool) -> int:
+    """How the core takes the lower end of a range."""
+    if start is None:
+        return int(native.call.SS_FROM_FIRST)
+    return int(native.call.SS_FROM if inclusive else native.call.SS_AFTER)
+
+
+def stop_kind(stop: object, *, inclusive: bool) -> int:
+    """How the core takes the upper end of a range."""
+    if stop is None:
+        return int(native.call.SS_TO_LAST)
+    return int(native.call.SS_UPTO if inclusive else native.call.SS_BEFORE)
+
+
+class Tree(Structure):
+    """A B-tree with the operations that do not depend on what its values are."""
+
+    _c_name: ClassVar[str] = "btree"
+    _key: ClassVar[Part]
+    _value: ClassVar[Part]
+    _order: ClassVar[native.KeyOrder]
+    _keys_column: ClassVar[Column[Any]]
+    _values_column: ClassVar[Column[Any]]
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, types: Any) -> Any:
+            return cls._specialise(types)
+
+    def __init__(self, memory: Memory) -> None:
+        self._start(INIT, memory)
+
+    def _start(self, mode: int, memory: Memory, *args: Any) -> None:
+        if args:
+            raise TypeError(f"{type(self).__name__} takes one memory, got {1 + len(args)}")
+        self._open_handle(memory, lambda under, out: self._open_tree(under, mode, out))
+
+    @classmethod
+    def _open_tree(cls, memory: Any, mode: int, out: Any) -> int:
+        order = cls._order
+        bounds = [native.bound(codec) for codec in (cls._key.codec, cls._value.codec)]
+        return int(native.call.ss_btree_open(memory, mode, order.terms, order.count, order.callback, order.anchor, *bounds, out))
+
+    @classmethod
+    def _check_types(cls, codecs: tuple[Codec[Any], ...]) -> None:
+        codecs[0].require_key()
+
+    @classmethod
+    def _tree_lanes(cls, key_codec: Codec[Any], value_codec: Codec[Any], methods: dict[str, Callable[[Part, Part], Any]]) -> dict[str, Any]:
+        """Methods and columns made for a type of keys and one of values."""
+        key, value = Part("key", key_codec), Part("value", value_codec)
+        made = {name: make(key, value) for name, make in {"__contains__": _contains, **methods}.items()}
+        for name, function in made.items():
+            function.__doc__ = getattr(cls, name).__doc__
+        columns = {"_keys_column": Column(key_codec), "_values_column": Column(value_codec)}
+        return {**made, **columns, "_key": key, "_value": value, "_order": native.KeyOrder(key_codec)}
+
+    def _untyped(self, *_args: object) -> NoReturn:
+        raise IncompatibleType(f"{type(self).__name__} needs its types: write {type(self).__name__}[K, V](memory)")
+
+    def __contains__(self, key: object) -> bool:
+        """Whether the key is there. O(log n)."""
+        self._untyped(key)
+
+    def __len__(self) -> int:
+        """Entries. O(1)."""
+        return native.check(native.call.ss_btree_length(self._handle), "len")
+
+    def clear(self) -> None:
+        """Removes everything, as the crate's `clear_new`; the memory keeps its size. O(1)."""
+        native.check(native.call.ss_btree_clear(self._handle), "clear")
+
+    clear_new = clear
+
+    def remove_many(self, keys: npt.ArrayLike | Iterable[Any]) -> npt.NDArray[np.bool_]:
+        """Removes many keys in one call; gives which of them were there. All or nothing, with the bytes of the loop.
+
+        O(n log m), with the cache misses of several keys overlapped.
+
+        >>> from stable_structures import StableBTreeMap, StableMemory, u64
+        >>> m = StableBTreeMap[u64, u64](StableMemory())
+        >>> m.update({1: 10, 2: 20})
+        >>> m.remove_many([2, 3]).tolist(), list(m)
+        ([True, False], [1])
+        """
+        column, count = self._keys_column.take(keys)
+        found = np.zeros(count, np.bool_)
+        native.check(native.call.ss_btree_remove_many(self._handle, column, count, native.flags(found)), "remove_many")
+        return found
+
+    def _cursor(self, from_: int, start: Any, to: int, stop: Any) -> Any:
+        low, high = (b"" if end is None else self._key.codec.encode(end) for end in (start, stop))
+        return native.new_handle(
+            "ss_cursor",
+            lambda out: native.call.ss_cursor_open(self._handle, from_, low, len(low), to, high, len(high), out),
+            native.call.ss_cursor_free,
+            "iteration",
+        )
+
+    def _iterate(self, want: int, *, reverse: bool) -> TreeIterator[Any]:
+        cursor = self._cursor(native.call.SS_FROM_FIRST, None, native.call.SS_TO_LAST, None)
+        return TreeIterator(self, cursor, want, reverse=reverse)
+
+    def _ranged(self, want: int, start: Any, stop: Any, inclusive: tuple[bool, bool], *, reverse: bool) -> TreeIterator[Any]:
+        from_, to = start_kind(start, inclusive=inclusive[0]), stop_kind(stop, inclusive=inclusive[1])
+        return TreeIterator(self, self._cursor(from_, start, to, stop), want, reverse=reverse)
+
+    def __repr__(self) -> str:
+        try:
+            return f"<{type(self).__name__} of {len(self)} entries>"
+        except Exception as error:  # noqa: BLE001 - a repr must not raise
+            return f"<{type(self).__name__}, {type(error).__name__}>"
+
+
+def _contains(key: Part, _value: Part) -> Any:
+    source = """
+    def __contains__(self, key):
+        status = call(self._handle, {args})
+        if status < 0: fail(status, "contains_key")
+        return status != SS_ABSENT
+    """
+    return method(source, [key], f"ss_btree_contains_{key.letter}")
+
+
+def indented(code: str) -> str:
+    """Code for the body of a method of a template."""
+    return "\n".join("        " + line for line in code.split("\n"))
