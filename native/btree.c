@@ -74,12 +74,13 @@ int ss_btree_read_header(ss_btree *tree) {
     tree->length = ss_get64(header + LENGTH_AT);
     uint64_t pages;
     status = ss_memory_size(tree->handle.memory, &pages);
+    if (SS_UNLIKELY(status != SS_OK)) return status;
     if (SS_UNLIKELY(pages != tree->seen_pages || tree->space.page_size != tree->seen_page_size)) {
         tree->space.most_pages = pages > UINT64_MAX / SS_PAGE_SIZE ? 0 : pages * SS_PAGE_SIZE / tree->space.page_size;
         tree->seen_pages = pages;
         tree->seen_page_size = tree->space.page_size;
     }
-    return status;
+    return SS_OK;
 }
 
 int ss_btree_write_header(ss_btree *tree) {

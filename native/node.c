@@ -362,10 +362,13 @@ static int find_value(ss_space *space, ss_node *node, uint32_t index, uint64_t *
     if (status != SS_OK) return status;
     if (space->fixed_value) {
         uint64_t guess = *at + index * (SIZE_FIELD + (uint64_t)space->value_size);
-        if (read_size(space, node, guess, size) == SS_OK && *size == space->value_size) {
+        status = read_size(space, node, guess, size);
+        if (status == SS_OK && *size == space->value_size) {
             *at = guess;
             return SS_OK;
         }
+        /* Where the values are not all of that size, the guess may lie behind the run. */
+        if (status != SS_OK && status != SS_CORRUPT) return status;
     }
     for (uint32_t i = 0;; i++) {
         status = read_size(space, node, *at, size);

@@ -51,6 +51,7 @@ static const map_kind map_kinds[] = {
     {"blob<29> -> blob<60>", {TERM_BYTES(0, 29)}, 1, {29, 0, 0}, {60, 0, 0}, 0, 0},
     {"u32 -> unit", {TERM_BYTES(1, 4)}, 1, {4, 1, 0}, {0, 0, 0}, 0, 0},
     {"principal -> bytes", {{SS_ORDER_LENGTH_FIRST, 0, 29, {-1, -1, -1}, 0}}, 1, {29, 0, 0}, NO_BOUND, 0, 9},
+    {"bytes -> u64", {TERM_BYTES(0, SS_UNBOUNDED)}, 1, NO_BOUND, {8, 1, 0}, 3, 0},
     {"tuple<blob<8>,u16> -> u8",
      {{SS_ORDER_TUPLE2, 1, 11, {1, 2, -1}, 0}, TERM_BYTES(0, 8), TERM_BYTES(1, 2)},
      3,
@@ -59,7 +60,7 @@ static const map_kind map_kinds[] = {
      0,
      0},
 };
-enum { MAP_KINDS = sizeof map_kinds / sizeof map_kinds[0], U64_MAP = 0, BYTES_MAP = 1, TUPLE_MAP = 5 };
+enum { MAP_KINDS = sizeof map_kinds / sizeof map_kinds[0], U64_MAP = 0, BYTES_MAP = 1 };
 
 static inline int open_kind(ss_memory *memory, int mode, const map_kind *kind, ss_btree **tree) {
     return ss_btree_open(memory, mode, kind->terms, kind->term_count, NULL, NULL, kind->key, kind->value, tree);
