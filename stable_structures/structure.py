@@ -38,17 +38,62 @@ class Violation:
     expected: int
 
 
-class Structure:
-    """Base of the structures. `S[types](memory)` loads what is there or starts anew."""
+class Stored:
+    """What lies in a memory: a structure, or a manager of memories."""
 
-    _arity: ClassVar[int] = 1
     _c_name: ClassVar[str]
-    _codecs: ClassVar[tuple[Codec[Any], ...]] = ()
-    _special: ClassVar[dict[tuple[type, tuple[Codec[Any], ...]], type[Any]]] = {}
 
     _handle: Any
     memory: Memory
-    """The memory that the structure was given."""
+    """The memory that it was given."""
+
+    @classmethod
+    def new(cls, memory: Memory, *args: Any) -> Self:
+        """An empty structure, overwriting what the memory holds. O(1). Raises `MemoryInUse`, `OutOfMemory`, `ReadOnly`."""
+        return cls._open(NEW, memory, *args)
+
+    @classmethod
+    def load(cls, memory: Memory, *args: Any) -> Self:
+        """The structure that the memory holds; raises `BadMagic` where it holds none. O(1)."""
+        return cls._open(LOAD, memory, *args)
+
+    @classmethod
+    def _open(cls, mode: int, memory: Memory, *args: Any) -> Self:
+        self = cls.__new__(cls)
+        self._start(mode, memory, *args)
+        return self
+
+    def _start(self, mode: int, memory: Memory, *args: Any) -> None:
+        raise NotImplementedError
+
+    def _take_memory(self, memory: Memory, opened: Callable[[Any, Any], int]) -> None:
+        """Fills `_handle`: `opened(memory handle, out)` calls the core."""
+        under = native_memory(memory)
+        self.memory = memory
+        self._native_memory = under
+        release = getattr(native.call, f"ss_{self._c_name}_free")
+        self._handle = native.new_handle(f"ss_{self._c_name}", lambda out: opened(under._handle, out), release, type(self).__name__)  # noqa: SLF001
+
+    def check(self) -> None:
+        """Walks everything and raises `CorruptMemory` naming the first broken rule. O(n)."""
+        native.check(getattr(native.call, f"ss_{self._c_name}_check")(self._handle, native.NULL, native.NULL), "check")
+
+    def violations(self) -> list[Violation]:
+        """Walks everything and lists every broken rule; an empty list is a sound structure. O(n)."""
+        found = native.violations(getattr(native.call, f"ss_{self._c_name}_check"), self._handle)
+        return [Violation(rule, address, number, limit) for _, rule, address, number, limit in found]
+
+    def bytes_used(self) -> BytesUsed:
+        """How many bytes are live, allocated and reserved. O(1)."""
+        return BytesUsed(*native.usage(getattr(native.call, f"ss_{self._c_name}_usage"), self._handle))
+
+
+class Structure(Stored):
+    """Base of the structures. `S[types](memory)` loads what is there or starts anew."""
+
+    _arity: ClassVar[int] = 1
+    _codecs: ClassVar[tuple[Codec[Any], ...]] = ()
+    _special: ClassVar[dict[tuple[type, tuple[Codec[Any], ...]], type[Any]]] = {}
 
     @classmethod
     def _specialise(cls, types: Any) -> type[Self]:
@@ -78,53 +123,17 @@ class Structure:
         """Methods made for these types."""
         return {}
 
-    @classmethod
-    def new(cls, memory: Memory, *args: Any) -> Self:
-        """An empty structure, overwriting what the memory holds. O(1). Raises `MemoryInUse`, `OutOfMemory`, `ReadOnly`."""
-        return cls._open(NEW, memory, *args)
-
-    @classmethod
-    def load(cls, memory: Memory, *args: Any) -> Self:
-        """The structure that the memory holds; raises `BadMagic` where it holds none. O(1)."""
-        return cls._open(LOAD, memory, *args)
-
-    @classmethod
-    def _open(cls, mode: int, memory: Memory, *args: Any) -> Self:
-        self = cls.__new__(cls)
-        self._start(mode, memory, *args)
-        return self
-
-    def _start(self, mode: int, memory: Memory, *args: Any) -> None:
-        raise NotImplementedError
-
     def _open_handle(self, memory: Memory, opened: Callable[[Any, Any], int]) -> None:
-        """Fills `_handle`: `opened(memory handle, out)` calls the core."""
+        """As `_take_memory`, of a class that has its types."""
         if not self._codecs:
             names = ", ".join("KVW"[: self._arity])
             raise IncompatibleType(f"{type(self).__name__} needs its types: write {type(self).__name__}[{names}](memory)")
-        under = native_memory(memory)
-        self.memory = memory
-        self._native_memory = under
-        release = getattr(native.call, f"ss_{self._c_name}_free")
-        self._handle = native.new_handle(f"ss_{self._c_name}", lambda out: opened(under._handle, out), release, type(self).__name__)  # noqa: SLF001
+        self._take_memory(memory, opened)
 
     def into_memory(self) -> Memory:
         """Releases the memory and gives it back; the structure raises `Closed` from then on. O(1)."""
         native.check(getattr(native.call, f"ss_{self._c_name}_detach")(self._handle), "into_memory")
         return self.memory
-
-    def check(self) -> None:
-        """Walks everything and raises `CorruptMemory` naming the first broken rule. O(n)."""
-        native.check(getattr(native.call, f"ss_{self._c_name}_check")(self._handle, native.NULL, native.NULL), "check")
-
-    def violations(self) -> list[Violation]:
-        """Walks everything and lists every broken rule; an empty list is a sound structure. O(n)."""
-        found = native.violations(getattr(native.call, f"ss_{self._c_name}_check"), self._handle)
-        return [Violation(rule, address, number, limit) for _, rule, address, number, limit in found]
-
-    def bytes_used(self) -> BytesUsed:
-        """How many bytes are live, allocated and reserved. O(1)."""
-        return BytesUsed(*native.usage(getattr(native.call, f"ss_{self._c_name}_usage"), self._handle))
 
     def copy_into(self, target: Structure, progress: Callable[[int, int], object] | None = None) -> None:
         """Copies everything into another structure of the same kind, which may have other types; the way to a larger bound.
