@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The canister under test: real stable memory, the platform's lifecycle and rollback, and the CDKs' modules, in the test process.
+
+    canister.py    Canister: install, call, upgrade, stop, snapshot         source.py modules.py   code and its modules
+    execution.py   a message: all or nothing, step by step                  heap.py                Python's objects, put back after a trap
+    message.py     which system call is allowed where                       system.py              `ic`, the system calls
+    actor.py       our own form: Actor and decorators                       variables.py           stable variables
+    calls.py       calls between canisters                                  cdk/                   basilisk and kybra
+    plugin.py      fixtures for pytest
+
+The rules are those of the interface specification (IC.md section 2). Not simulated: instructions, candid checks of the arguments of
+`call`, consensus and the order of messages between canisters, cycles other than as plain numbers.
+"""
+
+from . import system as ic
+from .actor import Actor, composite_query, heartbeat, init, inspect_message, post_upgrade, pre_upgrade, query, update
+from .calls import Call, CallRejected
+from .canister import Canister
+from .errors import ErrorCode, RejectCode, Rejected, SourceError, Trapped, Unsupported
+from .execution import Limits
+from .snapshot import Snapshot
+from .variables import ChangedType, UpgradeReport, stable
+
+__all__ = [
+    "Actor",
+    "Call",
+    "CallRejected",
+    "Canister",
+    "ChangedType",
+    "ErrorCode",
+    "Limits",
+    "RejectCode",
+    "Rejected",
+    "Snapshot",
+    "SourceError",
+    "Trapped",
+    "Unsupported",
+    "UpgradeReport",
+    "composite_query",
+    "heartbeat",
+    "ic",
+    "init",
+    "inspect_message",
+    "post_upgrade",
+    "pre_upgrade",
+    "query",
+    "stable",
+    "update",
+]

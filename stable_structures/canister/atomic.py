@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Transactions of a canister's memory, by name: what `with memory.transaction()` does, in steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from .. import _native as native
+
+if TYPE_CHECKING:
+    from ..memory import NativeMemory
+
+BLOCK_SIZE: Final[int] = native.call.SS_BLOCK_SIZE
+
+
+def begin(memory: NativeMemory) -> None:
+    """Begins a transaction of this thread."""
+    native.check(native.call.ss_transaction_begin(memory._handle), "begin")  # noqa: SLF001
+
+
+def commit(memory: NativeMemory) -> None:
+    """Keeps what changed."""
+    native.check(native.call.ss_transaction_commit(memory._handle), "commit")  # noqa: SLF001
+
+
+def rollback(memory: NativeMemory) -> None:
+    """Puts back every byte and the size. O(what changed)."""
+    native.check(native.call.ss_transaction_rollback(memory._handle), "rollback")  # noqa: SLF001
+
+
+def changed_bytes(memory: NativeMemory) -> int:
+    """How much the open transaction changed, in blocks of 4 KiB."""
+    return native.check(native.call.ss_transaction_changed(memory._handle), "changed") * BLOCK_SIZE  # noqa: SLF001
+
+
+def use_by(memory: NativeMemory, program: int) -> None:
+    """From here on this program uses the memory: structures of other programs are not in its way."""
+    native.call.ss_memory_set_program(memory._handle, program)  # noqa: SLF001
+
+
+def shrink(memory: NativeMemory, pages: int) -> None:
+    """Sets the size of an anonymous memory back; what was above reads as zeros when it comes back."""
+    native.check(native.call.ss_memory_shrink(memory._handle, pages), "shrink")  # noqa: SLF001
+
+
+def same_memory(one: NativeMemory, other: NativeMemory) -> bool:
+    """Whether both are ranges of one root."""
+    return bool(native.call.ss_access_generation(one._handle) == native.call.ss_access_generation(other._handle))  # noqa: SLF001

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calls to other canisters, and the steps of a method that waits for them.
+
+A method that waits is a generator (Kybra, Basilisk) or a coroutine (`async def`). Each step of it is a message of its
+own: what it changed before it waits is committed, and a trap afterwards undoes only what came after (IC.md 2.3).
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ..principal import Principal
+from .errors import ErrorCode, RejectCode, Rejected, Unsupported
+from .message import Reply
+
+Handler = Callable[..., Any]
+"""What a test registers for a canister that is not there: called with the arguments of the call."""
+
+
+class CallRejected(Rejected):
+    """What `await call(...)` raises where the other canister rejected or trapped; `message` is the reject message."""
+
+    def __init__(self, reject_code: RejectCode, message: str) -> None:
+        super().__init__(ErrorCode.CANISTER_REJECTED, message, reject_code)
+        self.args = (message,)
+
+
+@dataclass
+class Call:
+    """A call that is to be made: `await` it (or yield it from a generator), or give it to `notify`."""
+
+    principal: Principal
+    method: str
+    args: tuple[Any, ...]
+    cycles: int = 0
+    raw: bool = False
+    finish: Callable[[Reply], Any] | None = field(default=None, repr=False)
+    """Turns the reply into what the waiting code gets; None: the value, or `CallRejected`."""
+
+    def __await__(self) -> Generator[Call, Any, Any]:
+        return (yield self)
+
+
+class Step:
+    """What one step of a method came to: it waits for `call`, or is done with `value`."""
+
+    __slots__ = ("call", "value")
+
+    def __init__(self, call: Call | None, value: Any = None) -> None:
+        self.call = call
+        self.value = value
+
+
+_WAITING: Final = (types.GeneratorType, types.CoroutineType)
+
+
+def is_waiting(value: object) -> bool:
+    """Whether a method gave back something that has to be run step by step."""
+    return isinstance(value, _WAITING)
+
+
+class Task:
+    """A method on its way: a generator or coroutine, and those that it waits for itself."""
+
+    def __init__(self, start: Any, as_call: Callable[[Any], Call | None]) -> None:
+        self._stack = [start]
+        self._as_call = as_call
+
+    @property
+    def frames(self) -> list[Any]:
+        """The suspended generators: part of the heap."""
+        return self._stack
+
+    def step(self, answer: Any = None, error: BaseException | None = None) -> Step:
+        """Runs on until the next call or the end. Raises what the code raises."""
+        while True:
+            top = self._stack[-1]
+            try:
+                given = top.throw(error) if error is not None else top.send(answer)
+            except StopIteration as stop:
+                self._stack.pop()
+                if not self._stack:
+                    return Step(None, stop.value)
+                answer, error = stop.value, None
+                continue
+            answer = error = None
+            if is_waiting(given):
+                self._stack.append(given)
+                continue
+            call = given if isinstance(given, Call) else self._as_call(given)
+            if call is None:
+                raise Unsupported(f"a canister waits for calls to canisters only, not for {type(given).__name__}; yield or await a call")
+            return Step(call)
+
+    def close(self) -> None:
+        """Ends what is still suspended."""
+        for generator in reversed(self._stack):
+            generator.close()
+
+
+def rejection_of(error: Rejected) -> Reply:
+    """What the caller gets to know of a failed call."""
+    explicit = error.error_code == ErrorCode.CANISTER_REJECTED
+    return Reply(rejected=True, code=error.reject_code, message=error.message if explicit else str(error))
+
+
+def deliver(call: Call, reply: Reply) -> tuple[Any, BaseException | None]:
+    """What the waiting code gets for a reply: a value, or an exception."""
+    if call.finish is not None:
+        return call.finish(reply), None
+    if not reply.rejected:
+        return reply.value, None
+    return None, CallRejected(reply.code, reply.message)

@@ -1,0 +1,612 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`Canister`: a canister in the test process, installed, called, stopped, upgraded and rolled back as the platform does it."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import itertools
+import weakref
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, TypeVar
+
+from ..errors import Closed
+from ..memory import PAGE_SIZE, NativeMemory, RestrictedMemory, StableMemory
+from ..principal import Principal
+from ..structure import Structure
+from . import atomic, calls
+from . import message as messages
+from .errors import ErrorCode, Rejected, Trapped, Unsupported
+from .execution import Execution, Limits, method_or_reject, no_module, private_copy
+from .message import CallContext, Kind, Message, Reply
+from .program import Method, Program, Timers
+from .snapshot import Snapshot
+from .source import Code, Source, read_source
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from ..manager import MemoryManager
+    from .variables import UpgradeReport
+
+Status = Literal["running", "stopping", "stopped"]
+HeapMode = Literal["restore", "reimport", "keep"]
+H = TypeVar("H", bound=calls.Handler)
+
+START_TIME: Final = 1_620_328_630_000_000_000
+"""The time at which a canister's clock begins, in nanoseconds: 6 May 2021, as in the platform's own test server."""
+_NANOSECONDS: Final = 1_000_000_000
+_numbers: Final = itertools.count(1)
+_FIRST_MAGIC: Final = b"MGR"
+
+
+def _principal(value: Principal | str | bytes) -> Principal:
+    if isinstance(value, Principal):
+        return value
+    return Principal.from_text(value) if isinstance(value, str) else Principal(value)
+
+
+def _new_id() -> Principal:
+    """An identifier as the platform gives them out: a number, then two bytes of 1."""
+    return Principal(next(_numbers).to_bytes(8, "big") + b"\x01\x01")
+
+
+class Canister:
+    """A canister under test. Make one with `Canister.install(source)`; `Canister()` is an empty one.
+
+    `memory` is the stable memory (another object after reinstall and uninstall), `logs` what the canister printed and its
+    traps, `time` its clock in nanoseconds, `cycles` its balance, `controllers`, `certified_data` and `data_certificate` plain
+    attributes. Only one canister runs at a time in a process; other threads wait.
+
+    >>> from stable_structures.canister import Canister
+    >>> counter = Canister.install('''
+    ... from stable_structures.canister import update
+    ... count = 0
+    ... @update
+    ... def inc():
+    ...     global count
+    ...     count += 1
+    ...     return count
+    ... ''')
+    >>> counter.call("inc"), counter.call("inc"), counter.status, counter.version
+    (1, 2, 'running', 3)
+    """
+
+    _known: ClassVar[weakref.WeakValueDictionary[Principal, Canister]] = weakref.WeakValueDictionary()
+
+    def __init__(
+        self,
+        memory: StableMemory | bytes | None = None,
+        *,
+        id: Principal | str | None = None,  # noqa: A002 - the platform's word
+        controllers: Iterable[Principal | str] = (),
+        limits: Limits | None = None,
+        heap: HeapMode = "restore",
+    ) -> None:
+        """An empty canister of version 0. See `install` for the arguments."""
+        self.limits = Limits() if limits is None else limits
+        self.id = _new_id() if id is None else _principal(id)
+        self.controllers: list[Principal] = [_principal(one) for one in controllers] or [Principal.anonymous()]
+        self.memory: NativeMemory = self._stable_memory(memory)
+        self.heap: HeapMode = heap
+        self.status: Status = "running"
+        self.version = 0
+        self.time = START_TIME
+        self.cycles = 10**13
+        self.logs: list[str] = []
+        self.certified_data = b""
+        self.data_certificate: bytes | None = b"certificate of the test"
+        self.last_upgrade: UpgradeReport | None = None
+        self.handlers: dict[tuple[Principal, str], calls.Handler] = {}
+        self._program: Program | None = None
+        self._empty_timers = Timers()
+        self._execution = Execution(self)
+        self._snapshots: list[weakref.ref[Snapshot]] = []
+        Canister._known[self.id] = self
+
+    def _stable_memory(self, given: StableMemory | bytes | None) -> NativeMemory:
+        pages = self.limits.stable_memory // PAGE_SIZE
+        if given is None:
+            return StableMemory(max_pages=pages)
+        if isinstance(given, (bytes, bytearray, memoryview)):
+            return _memory_of(bytes(given), pages)
+        if not isinstance(given, StableMemory):
+            raise TypeError(f"a canister's memory is a StableMemory or the bytes of an image, got {type(given).__name__}: rollback needs transactions")
+        return given if given.reserved_pages <= pages else RestrictedMemory(given, range(pages))
+
+    # ---- install, upgrade, uninstall ----
+
+    @classmethod
+    def install(
+        cls,
+        source: Source,
+        arg: Any = None,
+        memory: StableMemory | bytes | None = None,
+        *,
+        id: Principal | str | None = None,  # noqa: A002 - the platform's word
+        controllers: Iterable[Principal | str] = (),
+        limits: Limits | None = None,
+        heap: HeapMode = "restore",
+        caller: Principal | str | None = None,
+    ) -> Self:
+        """A new canister that runs `source`: a .py file, a package folder, a module, or source text.
+
+        The source is run anew in modules of its own, then its `@init` hook with `arg` (a tuple is several arguments). A
+        `memory` that is not empty, for instance the snapshot of a real canister, is one to go on with: then `@post_upgrade` runs
+        and not `@init`. Bytes are copied into a new memory.
+
+        `heap` says what a trap does to Python's objects: "restore" puts their content back as far as it can be done
+        (see `stable_structures.canister.heap`; O(objects) for each message), "reimport" runs the source anew, "keep" leaves them.
+
+        Raises `Trapped` where the source or the hook fails (nothing is installed then), `SourceError`. Source: IC.md 2.4.
+
+        >>> from stable_structures.canister import Canister
+        >>> source = "from stable_structures.canister import ic, query\\n@query\\ndef who():\\n    return ic.caller()"
+        >>> Canister.install(source).call("who", caller="2vxsx-fae")
+        Principal.from_text('2vxsx-fae')
+        """
+        self = cls(memory, id=id, controllers=controllers, limits=limits, heap=heap)
+        kind = Kind.POST_UPGRADE if self.memory.size() else Kind.INIT
+        self._install(read_source(source), kind, arg, self.controllers[0] if caller is None else _principal(caller))
+        return self
+
+    def upgrade(
+        self,
+        source: Source | None = None,
+        arg: Any = None,
+        *,
+        skip_pre_upgrade: bool = False,
+        memory: StableMemory | bytes | None = None,
+        caller: Principal | str | None = None,
+    ) -> UpgradeReport | None:
+        """Puts new code in place: `@pre_upgrade` of the old, then the new source and its `@post_upgrade`. Stable memory stays.
+
+        `source` None is the same code again. The old heap, timers and waiting calls are gone. All of it happens or nothing
+        does: any trap, and the old program goes on with the stable memory as it was. With `memory`, the canister goes on
+        with that one (a snapshot of a real canister) and the old program's hook does not run.
+
+        Gives a report where the program has stable variables. Raises `Trapped`, `Rejected` for a caller who is no controller
+        (IC0512) and for an empty canister. Source: IC.md 2.4.
+
+        >>> from stable_structures.canister import Canister
+        >>> v1 = "from stable_structures.canister import query\\n@query\\ndef version():\\n    return 1"
+        >>> canister = Canister.install(v1)
+        >>> canister.upgrade(v1.replace("1", "2"))
+        >>> canister.call("version"), canister.version
+        (2, 2)
+        """
+        self._check_controller(caller)
+        program = self._program
+        if program is None:
+            raise no_module()
+        code = program.code if source is None else read_source(source)
+        by = self.controllers[0] if caller is None else _principal(caller)
+        if memory is not None:
+            self._replace(self._stable_memory(memory), lambda: self._install(code, Kind.POST_UPGRADE, arg, by))
+        else:
+            self._install(code, Kind.POST_UPGRADE, arg, by, pre_upgrade=not skip_pre_upgrade)
+        return self.last_upgrade
+
+    def reinstall(self, source: Source, arg: Any = None, *, caller: Principal | str | None = None) -> None:
+        """Starts over with empty stable memory, as a new object `memory`. Where it traps, everything is as before.
+
+        Source: IC.md 2.4.
+        """
+        self._check_controller(caller)
+        code = read_source(source)
+        by = self.controllers[0] if caller is None else _principal(caller)
+        certified, self.certified_data = self.certified_data, b""
+        try:
+            self._replace(self._stable_memory(None), lambda: self._install(code, Kind.INIT, arg, by))
+        except BaseException:
+            self.certified_data = certified
+            raise
+
+    def uninstall(self, *, caller: Principal | str | None = None) -> None:
+        """Drops the code, the heap and the stable memory; the identity, the balance and the status stay. Source: IC.md 2.4, 2.7."""
+        self._check_controller(caller)
+        self._check_idle()
+        self.memory, self.certified_data = self._stable_memory(None), b""
+        self._program = None
+        self.version += 1
+
+    def install_code(self, source: Source, arg: Any = None, *, caller: Principal | str | None = None) -> None:
+        """Installs into this canister, which must be empty. Raises `Rejected` (IC0514) where it is not. Source: IC.md 2.4."""
+        self._check_controller(caller)
+        if self._program is not None:
+            text = f"Canister {self.id} cannot be installed because the canister is not empty. Try installing with mode='reinstall' instead."
+            raise Rejected(ErrorCode.NON_EMPTY, text)
+        kind = Kind.POST_UPGRADE if self.memory.size() else Kind.INIT
+        self._install(read_source(source), kind, arg, self.controllers[0] if caller is None else _principal(caller))
+
+    def _replace(self, memory: NativeMemory, install: Callable[[], None]) -> None:
+        """Installs on another memory; back to the old one where it fails."""
+        old, program = self.memory, self._program
+        self.memory, self._program = memory, None
+        try:
+            install()
+        except BaseException:
+            self.memory, self._program = old, program
+            raise
+
+    def _install(self, code: Code, kind: Kind, arg: Any, caller: Principal, *, pre_upgrade: bool = False) -> None:
+        self._check_idle()
+        execution, old, new = self._execution, self._program, Program(code)
+        args = arg if isinstance(arg, tuple) else () if arg is None else (arg,)
+        context = CallContext(caller, kind.value, private_copy(args), Reply())
+        left_open = [] if old is None else self._structures()
+        with execution.atomic(kind):
+            if old is not None and pre_upgrade:
+                before = execution.message(Kind.PRE_UPGRADE, context)
+                with execution.running(before):
+                    self._run_hook(old, Kind.PRE_UPGRADE, (), before)
+            self.put_program(new)
+            self.last_upgrade = None
+            message = execution.message(kind, context)
+            message.version = self.version + 1
+            with execution.running(message):
+                new.load()
+                self._run_hook(new, kind, context.args, message)
+        self.version += 1
+        self._retire(left_open)
+
+    def _run_hook(self, program: Program, kind: Kind, args: tuple[Any, ...], message: Message) -> None:
+        role = {Kind.INIT: "init", Kind.PRE_UPGRADE: "pre_upgrade", Kind.POST_UPGRADE: "post_upgrade"}[kind]
+        program.dialect.before_hook(program, kind)
+        value = program.run_hook(role, args, message)
+        if calls.is_waiting(value):
+            value.close()
+            raise Unsupported(f"@{role} is a generator or a coroutine: no call can be made there; set a timer with delay 0 that makes it")
+        program.dialect.after_hook(program, kind)
+
+    def _retire(self, structures: list[weakref.ref[Structure]]) -> None:
+        """Closes what the old program left open, so that nobody writes with it; not while a snapshot may bring it back."""
+        if any(ref() is not None for ref in self._snapshots):
+            return
+        for ref in structures:
+            structure = ref()
+            if structure is not None:
+                with contextlib.suppress(Closed):
+                    structure.into_memory()
+
+    def _structures(self) -> list[weakref.ref[Structure]]:
+        """The structures that are open on the stable memory. O(objects of the process)."""
+        found = [item for item in gc.get_objects() if isinstance(item, Structure) and "_native_memory" in vars(item)]
+        return [weakref.ref(item) for item in found if atomic.same_memory(item._native_memory, self.memory)]  # noqa: SLF001
+
+    def put_program(self, program: Program | None) -> None:
+        """Makes a program the one that runs (for the harness)."""
+        self._program = program
+        if program is not None:
+            atomic.use_by(self.memory, program.number)
+
+    def reimport(self) -> None:
+        """Runs the program's source anew, without hooks: the strict way to get Python's globals back after a trap.
+
+        What the source did not make from stable memory is as after an import. Raises `Trapped` where that fails.
+        """
+        old = self._program
+        if old is None:
+            raise no_module()
+        new, execution, left_open = Program(old.code), self._execution, self._structures()
+        with execution.atomic(Kind.POST_UPGRADE):
+            self.put_program(new)
+            with execution.running(execution.message(Kind.POST_UPGRADE, execution.system_context())):
+                new.load()
+        self._retire(left_open)
+
+    # ---- calls ----
+
+    def call(self, method: str, *args: Any, caller: Principal | str | None = None, cycles: int = 0) -> Any:
+        """Calls an update method, or a query method as an update; gives its answer.
+
+        Arguments and answer cross as copies. All changes stay, or none where it traps; a method that waits for other
+        canisters commits each time it waits. O(what it does and, with heap="restore", the program's objects).
+
+        Raises `Trapped`, or `Rejected`: by the method, by `@inspect_message`, for an unknown method (IC0536), a stopped
+        (IC0508) or empty canister (IC0537), and for a method that never replies (IC0506). Source: IC.md 2.3, 2.7.
+        """
+        self._check_idle()
+        program = self._ready()
+        found = method_or_reject(program, method, query=False)
+        context = CallContext(self._caller(caller), method, private_copy(args), cycles=cycles)
+        self._inspect(program, context)
+        return _answer(self._run_method(program, found, context, query=found.kind is Kind.QUERY))
+
+    def query(self, method: str, *args: Any, caller: Principal | str | None = None) -> Any:
+        """Calls a query or composite query; whatever it changes is undone. Raises as `call` does. Source: IC.md 2.3.
+
+        >>> from stable_structures.canister import Canister
+        >>> canister = Canister.install('''
+        ... from stable_structures.canister import query
+        ... seen = []
+        ... @query
+        ... def look():
+        ...     seen.append("me")
+        ...     return len(seen)
+        ... ''')
+        >>> canister.query("look"), canister.query("look")
+        (1, 1)
+        """
+        self._check_idle()
+        program = self._ready()
+        found = method_or_reject(program, method, query=True)
+        context = CallContext(self._caller(caller), method, private_copy(args))
+        return _answer(self._run_method(program, found, context, query=True))
+
+    def receive(self, call: calls.Call, caller: Principal, *, query: bool) -> tuple[Reply, int]:
+        """A call from another canister: its reply, and the cycles that go back (for the harness)."""
+        context = CallContext(caller, call.method, (), cycles=call.cycles, by_canister=True)
+        try:
+            program = self._ready()
+            found = method_or_reject(program, call.method, query=query)
+            context.args = program.dialect.from_raw(found, call.args[0]) if call.raw else private_copy(call.args)
+            reply = self._run_method(program, found, context, query=query or found.kind is Kind.QUERY)
+            if call.raw and not reply.rejected:
+                reply = Reply(program.dialect.to_raw(found, reply.value))
+        except Rejected as error:
+            reply = calls.rejection_of(error)
+        return reply, context.cycles
+
+    def _run_method(self, program: Program, method: Method, context: CallContext, *, query: bool) -> Reply:
+        kind = method.kind if query else Kind.UPDATE
+
+        def start(message: Message) -> Any:
+            if method.guard is not None and not program.dialect.check_guard(method.guard, message):
+                return None
+            return method.function(*context.args)
+
+        value = self._execution.run(kind, context, start)
+        if context.reply is None and program.dialect.replies_by_itself(method):
+            raise Rejected(ErrorCode.DID_NOT_REPLY, f"Canister {self.id} did not reply to the call")
+        reply = context.reply or Reply(value)
+        return Reply(private_copy(reply.value), reply.rejected, reply.code, reply.message)
+
+    def _inspect(self, program: Program, context: CallContext) -> None:
+        """Calls from outside pass `@inspect_message` first, where there is one."""
+        if "inspect_message" not in program.hooks:
+            return
+        execution = self._execution
+        message = execution.message(Kind.INSPECT, context)
+        with execution.atomic(Kind.INSPECT), execution.running(message):
+            program.run_hook("inspect_message", context.args, message)
+        if not message.accepted:
+            raise Rejected(ErrorCode.REJECTED_MESSAGE, "Canister rejected the message")
+
+    def _caller(self, caller: Principal | str | None) -> Principal:
+        return Principal.anonymous() if caller is None else _principal(caller)
+
+    def _ready(self) -> Program:
+        """The program, where the canister takes calls."""
+        if self.status == "stopped":
+            raise Rejected(ErrorCode.STOPPED, f"Canister {self.id} is stopped and therefore does not have a CallContextManager")
+        if self.status == "stopping":
+            raise Rejected(ErrorCode.STOPPING, f"Canister {self.id} is stopping")
+        if self._program is None:
+            raise no_module()
+        return self._program
+
+    def _check_idle(self) -> None:
+        if messages.is_running():
+            raise RuntimeError("a canister's code is running: it reaches other canisters by ic.call, not through a Canister object")
+
+    def _check_controller(self, caller: Principal | str | None) -> None:
+        if caller is not None and _principal(caller) not in self.controllers:
+            raise Rejected(ErrorCode.INVALID_CONTROLLER, f"Only the controllers of the canister {self.id} can control it.")
+
+    # ---- status ----
+
+    def stop(self, *, caller: Principal | str | None = None) -> None:
+        """Stops it: no calls, timers or heartbeats. With calls under way it is "stopping" until they are answered.
+
+        Each step counts one version, so stopping a quiet canister counts two. Source: IC.md 2.5, 2.7.
+        """
+        self._check_controller(caller)
+        self.version += 1
+        if self.status == "running":
+            self.status = "stopping"
+            self.context_closed()
+
+    def start(self, *, caller: Principal | str | None = None) -> None:
+        """Lets it run again; counts one version even where it runs. Source: IC.md 2.5, 2.7."""
+        self._check_controller(caller)
+        self.version += 1
+        self.status = "running"
+
+    def context_closed(self) -> None:
+        """A call was answered (for the harness)."""
+        if self.status == "stopping" and not self._execution.open_contexts:
+            self.status = "stopped"
+            self.version += 1
+
+    def count_version(self) -> None:
+        """A message changed the canister (for the harness)."""
+        self.version += 1
+
+    @property
+    def composite_is_open(self) -> bool:
+        """Whether it waits in a composite query (for the harness)."""
+        return self._execution.composite
+
+    # ---- time ----
+
+    def advance_time(self, seconds: float = 0, *, rounds: int = 1) -> list[Trapped]:
+        """Lets time pass: timers run when they are due, each as a message of its own, and the heartbeat once a round.
+
+        The time is cut into `rounds` equal parts. Nothing runs unless the canister is running; timers that are due by then
+        run later. Gives what trapped: a timer or heartbeat that traps is rolled back and nobody is told but the log.
+        Source: IC.md 2.2-2.4, 2.7.
+
+        >>> from stable_structures.canister import Canister
+        >>> canister = Canister.install('''
+        ... from stable_structures.canister import ic, init, query
+        ... ticks = []
+        ... @init
+        ... def begin():
+        ...     ic.set_timer_interval(60, lambda: ticks.append(ic.time() // 10**9))
+        ... @query
+        ... def count():
+        ...     return len(ticks)
+        ... ''')
+        >>> canister.advance_time(600), canister.query("count")
+        ([], 10)
+        """
+        self._check_idle()
+        if seconds < 0 or rounds < 1:
+            raise ValueError(f"advance_time: time goes forward in one or more rounds, got {seconds} seconds in {rounds}")
+        trapped: list[Trapped] = []
+        start, span = self.time, round(seconds * _NANOSECONDS)
+        for number in range(1, rounds + 1):
+            self._run_timers(start + span * number // rounds, trapped)
+            self._run_heartbeat(trapped)
+        return trapped
+
+    def _run_timers(self, until: int, trapped: list[Trapped]) -> None:
+        while self.status == "running" and self._program is not None:
+            number = self._program.timers.first_due(until)
+            if number is None:
+                break
+            timer = self._program.timers.entries[number]
+            self.time = max(self.time, timer.due)
+            timer.due += timer.interval
+            if not timer.interval:
+                self._program.timers.clear(number)
+            self._run_task(Kind.TIMER, timer.function, trapped)
+        self.time = max(self.time, until)
+
+    def _run_heartbeat(self, trapped: list[Trapped]) -> None:
+        program = self._program
+        if self.status == "running" and program is not None and "heartbeat" in program.hooks:
+            hook = program.hooks["heartbeat"]
+            self._run_task(Kind.HEARTBEAT, lambda: program.run_hook("heartbeat", (), messages.current()) if hook else None, trapped)
+
+    def _run_task(self, kind: Kind, function: Callable[[], Any], trapped: list[Trapped]) -> None:
+        try:
+            self._execution.run(kind, self._execution.system_context(), lambda _: function())
+        except Trapped as error:
+            trapped.append(error)
+
+    @property
+    def timers(self) -> Timers:
+        """The timers of the program."""
+        return self._empty_timers if self._program is None else self._program.timers
+
+    # ---- snapshots ----
+
+    def snapshot(self) -> Snapshot:
+        """Code, heap, stable memory and certified data at this moment. O(objects + stable memory). At most 10 live ones.
+
+        It stays good for this canister only, for any number of `load_snapshot`; `snapshot().image` are the bytes of the stable
+        memory. Raises `Rejected` for an empty canister. Source: IC.md 2.2, 2.7.
+        """
+        self._check_idle()
+        self._snapshots = [ref for ref in self._snapshots if ref() is not None]
+        if len(self._snapshots) >= self.limits.snapshots:
+            raise Rejected(ErrorCode.CONTRACT_VIOLATION, f"Canister {self.id} has reached the maximum number of snapshots allowed: {self.limits.snapshots}.")
+        if self._program is None:
+            raise no_module()
+        taken = Snapshot(self, self._program)
+        self._snapshots.append(weakref.ref(taken))
+        return taken
+
+    def load_snapshot(self, snapshot: Snapshot) -> None:
+        """Puts code, heap, stable memory and certified data back; the version goes on counting.
+
+        Timers are heap, so they are those of the snapshot.
+
+        Stable memory in a file cannot shrink: raises `Unsupported` where it would have to. Source: IC.md 2.5, 2.7.
+        """
+        self._check_idle()
+        snapshot.load(self)
+        self.version += 1
+
+    # ---- the canister and its test ----
+
+    def register(self, principal: Principal | str, method: str, function: H) -> H:
+        """Answers calls of this canister to one that is not there: `function(*args)` gives the reply, or raises `Rejected`.
+
+        It runs between two messages of the canister, so it may call it, stop it or look at it.
+
+        >>> from stable_structures.canister import Canister
+        >>> canister = Canister.install('''
+        ... from stable_structures.canister import ic, update
+        ... @update
+        ... async def fee():
+        ...     return await ic.call("ryjl3-tyaaa-aaaaa-aaaba-cai", "transfer_fee")
+        ... ''')
+        >>> _ = canister.register("ryjl3-tyaaa-aaaaa-aaaba-cai", "transfer_fee", lambda: 10_000)
+        >>> canister.call("fee")
+        10000
+        """
+        self.handlers[_principal(principal), method] = function
+        return function
+
+    @classmethod
+    def find(cls, principal: Principal) -> Canister | None:
+        """The canister of this process with this principal, the one that was made last."""
+        return cls._known.get(principal)
+
+    @property
+    def program(self) -> Program | None:
+        """What is installed."""
+        return self._program
+
+    @property
+    def module(self) -> Any:
+        """The main module that runs, to look at; None where the canister is empty."""
+        return None if self._program is None else self._program.main
+
+    @property
+    def manager(self) -> MemoryManager:
+        """The manager of the stable memory: that of the program, or one made on a memory that holds one.
+
+        Raises `LookupError` where there is none: looking must not make one.
+        """
+        program = self._program
+        if program is not None and program.manager is not None:
+            return program.manager
+        if not self.memory.size() or self.memory.read(0, 3) != _FIRST_MAGIC:
+            raise LookupError("the stable memory holds no manager: the program has not made one yet")
+        return self.program_manager()
+
+    def program_manager(self) -> MemoryManager:
+        """The manager of the running program, made where there is none (for the harness and `ic.manager`)."""
+        from ..manager import MemoryManager  # noqa: PLC0415 - keeps a canister without one light
+
+        program = self._program
+        if program is None:
+            raise no_module()
+        if program.manager is None:
+            program.manager = MemoryManager(self.memory)
+        return program.manager
+
+    def close(self) -> None:
+        """Forgets the program and closes the stable memory."""
+        self._program = None
+        self.memory.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        name = "empty" if self._program is None else self._program.code.name
+        return f"<Canister {self.id} {name}, {self.status}, version {self.version}>"
+
+
+def _answer(reply: Reply) -> Any:
+    if reply.rejected:
+        raise Rejected(ErrorCode.CANISTER_REJECTED, reply.message, reply.code)
+    return reply.value
+
+
+def _memory_of(image: bytes, max_pages: int) -> StableMemory:
+    if len(image) % PAGE_SIZE:
+        raise ValueError(f"an image of stable memory is whole pages of {PAGE_SIZE} bytes, got {len(image)}; is the file cut off?")
+    memory = StableMemory(max_pages=max_pages)
+    if memory.grow(len(image) // PAGE_SIZE) < 0:
+        raise ValueError(f"the image has {len(image)} bytes, more than the limit of {max_pages} pages; give larger limits")
+    memory.write(0, image)
+    return memory

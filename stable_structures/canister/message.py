@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One message: what the system knows while an entry point of a canister runs, and which system calls it may make (IC.md 2.6)."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from ..principal import Principal
+from .errors import RejectCode, Trap, Unsupported, violation
+
+if TYPE_CHECKING:
+    from .calls import Call
+    from .canister import Canister
+
+
+class Kind(enum.Enum):
+    """The entry points of a canister, by the names that the platform's messages use."""
+
+    INIT = "init"
+    PRE_UPGRADE = "pre upgrade"
+    POST_UPGRADE = "post upgrade"
+    UPDATE = "update"
+    QUERY = "query"
+    COMPOSITE_QUERY = "composite query"
+    REPLY = "reply callback"
+    REJECT = "reject callback"
+    TIMER = "global timer"
+    HEARTBEAT = "heartbeat"
+    INSPECT = "inspect message"
+
+    @property
+    def keeps_changes(self) -> bool:
+        """Whether what the entry point changed stays; queries and inspect_message never keep anything."""
+        return self not in (Kind.QUERY, Kind.COMPOSITE_QUERY, Kind.INSPECT)
+
+
+_CALLBACKS: Final = {Kind.REPLY, Kind.REJECT}
+_TASKS: Final = {Kind.TIMER, Kind.HEARTBEAT}
+_INSTALLS: Final = {Kind.INIT, Kind.PRE_UPGRADE, Kind.POST_UPGRADE}
+_QUERIES: Final = {Kind.QUERY, Kind.COMPOSITE_QUERY}
+_CHANGES: Final = {*_INSTALLS, Kind.UPDATE, *_CALLBACKS, *_TASKS}
+_ANSWERS: Final = {Kind.UPDATE, *_QUERIES, *_CALLBACKS}
+
+ALLOWED: Final[dict[str, set[Kind]]] = {
+    "msg_arg_data": {Kind.INIT, Kind.POST_UPGRADE, Kind.UPDATE, *_QUERIES, Kind.REPLY, Kind.INSPECT},
+    "msg_reply": _ANSWERS,
+    "msg_reject": _ANSWERS,
+    "msg_reject_code": _CALLBACKS,
+    "msg_reject_msg": {Kind.REJECT},
+    "msg_cycles_available": {Kind.UPDATE, Kind.QUERY, *_CALLBACKS},
+    "msg_cycles_accept": {Kind.UPDATE, Kind.QUERY, *_CALLBACKS},
+    "msg_cycles_refunded": _CALLBACKS,
+    "certified_data_set": _CHANGES,
+    "data_certificate_copy": _QUERIES,
+    "global_timer_set": _CHANGES,
+    "call_new": {Kind.UPDATE, Kind.COMPOSITE_QUERY, *_CALLBACKS, *_TASKS},
+    "accept_message": {Kind.INSPECT},
+    "msg_method_name": {Kind.INSPECT},
+}
+"""Where a system call is allowed; those that are not listed are allowed everywhere."""
+
+
+@dataclass
+class Reply:
+    """The answer to a call: a value, or a rejection."""
+
+    value: Any = None
+    rejected: bool = False
+    code: RejectCode = RejectCode.CANISTER_REJECT
+    message: str = ""
+
+
+@dataclass
+class CallContext:
+    """A call that is not answered yet; it lasts over all the messages that it takes."""
+
+    caller: Principal
+    method: str
+    args: tuple[Any, ...]
+    reply: Reply | None = None
+    cycles: int = 0
+    by_canister: bool = False
+
+
+@dataclass
+class Message:
+    """One execution of an entry point."""
+
+    canister: Canister
+    kind: Kind
+    context: CallContext
+    time: int
+    version: int | None = None
+    trap: Trap | None = None
+    accepted: bool = False
+    refunded: int = 0
+    rejection: Reply | None = None
+    notifications: list[Call] = field(default_factory=list)
+
+    def allow(self, api: str) -> None:
+        """Traps where this system call is not allowed in this kind of message."""
+        kinds = ALLOWED.get(api)
+        if kinds is not None and self.kind not in kinds:
+            self.raise_trap(violation(f"ic0_{api}", self.kind.value))
+
+    def raise_trap(self, trap: Trap) -> None:
+        """Traps: code that catches it all the same does not save the message."""
+        if self.trap is None:
+            self.trap = trap
+        raise trap
+
+    def answer(self, reply: Reply) -> None:
+        """Replies or rejects; a second answer traps."""
+        api = "msg_reject" if reply.rejected else "msg_reply"
+        self.allow(api)
+        if self.context.reply is not None:
+            self.raise_trap(violation(f"ic0_{api}", "already answered"))
+        self.context.reply = reply
+
+
+_running: list[Message] = []
+
+
+def begin(message: Message) -> None:
+    """Makes a message the current one."""
+    _running.append(message)
+
+
+def end() -> None:
+    """Ends the current message."""
+    _running.pop()
+
+
+def is_running() -> bool:
+    """Whether a canister's code runs."""
+    return bool(_running)
+
+
+def current(what: str = "this") -> Message:
+    """The message that runs. Raises `Unsupported` outside a canister."""
+    if not _running:
+        raise Unsupported(f"{what} works inside a canister only: install the code with Canister.install(source) and call it")
+    message = _running[-1]
+    if message.trap is not None:
+        raise message.trap
+    return message

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The modules of one installed program, apart from those of the test and of other canisters.
+
+A canister's modules are its heap: its own files and third-party pure-Python packages are imported anew at each install
+and upgrade. Shared with the test are the standard library, packages with extension modules (which cannot be imported
+twice), this library, and the test tools. Python's import works on one table, `sys.modules`; so while a program runs, its own modules are
+in that table and the test's are not, and afterwards the table is as it was. One program runs at a time in a process.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.machinery
+import os
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
+_SHARED_TOOLS: Final = frozenset(
+    {"__main__", "__mp_main__", "stable_structures", "pytest", "_pytest", "pluggy", "iniconfig", "hypothesis", "_hypothesis_pytestplugin", "coverage"}
+)
+_EXTENSIONS: Final = tuple(importlib.machinery.EXTENSION_SUFFIXES) + (".pyd",)
+
+_lock: Final = threading.RLock()
+_shared: Final[dict[str, bool]] = {}
+
+
+def _has_extension(folder: str) -> bool:
+    return any(name.endswith(_EXTENSIONS) for _, _, files in os.walk(folder) for name in files)
+
+
+def _is_shared_package(top: str) -> bool:
+    """Whether a top-level module that is no part of the standard library has compiled code."""
+    module = sys.modules.get(top)
+    spec = getattr(module, "__spec__", None)
+    if spec is None and module is None:
+        spec = importlib.machinery.PathFinder.find_spec(top)
+    if spec is None:
+        return False
+    if isinstance(spec.loader, importlib.machinery.ExtensionFileLoader):
+        return True
+    return any(_has_extension(folder) for folder in spec.submodule_search_locations or ())
+
+
+def is_shared(name: str) -> bool:
+    """Whether a module is one and the same for the test and all canisters. O(1) once its package is known."""
+    top = name.partition(".")[0]
+    known = _shared.get(top)
+    if known is None:
+        known = top in _SHARED_TOOLS or top in sys.stdlib_module_names or top in sys.builtin_module_names or _is_shared_package(top)
+        _shared[top] = known
+    return known
+
+
+class Modules:
+    """The private modules of a program, and where it looks for its own files."""
+
+    def __init__(self, search: list[str], given: dict[str, ModuleType]) -> None:
+        self.search = search
+        self.private: dict[str, ModuleType] = dict(given)
+
+    def owns(self, name: str | None) -> bool:
+        """Whether a module of this name belongs to the program; while it is active, whether it will."""
+        return name in self.private or (name in sys.modules and not is_shared(name))
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Puts the program's modules in place of the test's. O(modules of the test)."""
+        with _lock:
+            host = {name: module for name, module in sys.modules.items() if not is_shared(name)}
+            path, writes = list(sys.path), sys.dont_write_bytecode
+            _exchange(host, self.private)
+            sys.path[:0] = self.search
+            sys.dont_write_bytecode = True  # a test rewrites its canisters faster than the time stamps of bytecode can tell
+            try:
+                yield
+            finally:
+                self.private = {name: module for name, module in sys.modules.items() if not is_shared(name)}
+                _exchange(self.private, host)
+                sys.path[:], sys.dont_write_bytecode = path, writes
+
+
+def _exchange(out: dict[str, ModuleType], into: dict[str, ModuleType]) -> None:
+    for name in out:
+        sys.modules.pop(name, None)
+    sys.modules.update(into)

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A canister at one moment: code, heap, stable memory and certified data (IC.md 2.7)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ..errors import StableError
+from ..memory import PAGE_SIZE
+from . import atomic
+from .errors import Unsupported
+from .heap import HeapImage
+
+if TYPE_CHECKING:
+    from .canister import Canister
+    from .program import Program
+
+_ZEROS: Final = bytes(PAGE_SIZE)
+
+
+class Snapshot:
+    """What `Canister.snapshot()` gives. Pages that are all zeros take no room."""
+
+    def __init__(self, canister: Canister, program: Program) -> None:
+        self.taken_at = canister.time
+        self.version = canister.version
+        self.certified_data = canister.certified_data
+        self.pages = canister.memory.size()
+        self._owner = canister.id
+        self._program = program
+        self._memory = canister.memory
+        self._modules = dict(program.modules.private)
+        self._timers = program.timers.image()
+        self._stores = dict(program.stores)
+        self._manager = program.manager
+        self._heap = HeapImage(program.heap_roots(), program.modules.private.__contains__)
+        self._content = {number: page for number in range(self.pages) if (page := _page(canister, number)) != _ZEROS}
+
+    @property
+    def image(self) -> bytes:
+        """The stable memory, byte for byte. O(its size)."""
+        return b"".join(self._content.get(number, _ZEROS) for number in range(self.pages))
+
+    def load(self, canister: Canister) -> None:
+        """Puts everything back (for `Canister.load_snapshot`)."""
+        if canister.id != self._owner:
+            raise ValueError(f"the snapshot was taken of canister {self._owner}, not of {canister.id}; give its image to Canister.install")
+        canister.memory = self._memory
+        self._load_memory(canister)
+        program = self._program
+        program.modules.private = dict(self._modules)
+        program.timers.restore(self._timers)
+        program.stores, program.manager = dict(self._stores), self._manager
+        program.tasks.clear()
+        self._heap.restore()
+        canister.put_program(program)
+        canister.certified_data = self.certified_data
+
+    def _load_memory(self, canister: Canister) -> None:
+        memory = self._memory
+        size = memory.size()
+        if size > self.pages:
+            try:
+                atomic.shrink(memory, self.pages)
+            except StableError as error:
+                raise Unsupported(f"load_snapshot: stable memory has {size} pages, the snapshot {self.pages}: {error}") from error
+            except ValueError as error:
+                raise Unsupported(f"load_snapshot: stable memory in a file cannot shrink from {size} pages to {self.pages}") from error
+        elif size < self.pages:
+            memory.grow(self.pages - size)
+        for number in range(self.pages):
+            page = self._content.get(number, _ZEROS)
+            if _page(canister, number) != page:
+                memory.write(number * PAGE_SIZE, page)
+
+
+def _page(canister: Canister, number: int) -> bytes:
+    return canister.memory.read(number * PAGE_SIZE, PAGE_SIZE)

@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`ic`: what the platform offers to a canister's code while a message runs (IC.md 2.1, 2.6).
+
+Every function works on the message that runs, raises `Unsupported` outside a canister, and traps where the platform does not
+allow it. Costs are O(1) but for the bytes that are moved.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from ..memory import PAGE_SIZE
+from ..principal import Principal
+from . import message as messages
+from .calls import Call
+from .errors import RejectCode, called_trap, wasm_trap
+from .message import Message, Reply
+
+if TYPE_CHECKING:
+    from ..manager import MemoryManager
+    from ..memory import NativeMemory
+
+_LIMIT_32: Final = 2**32
+_TOO_LARGE: Final = "32 bit stable memory api used on a memory larger than 4GB"
+_OUT_OF_BOUNDS: Final = "stable memory out of bounds"
+_MAX_CERTIFIED: Final = 32
+_NANOSECONDS: Final = 1_000_000_000
+
+
+def _allowed(api: str) -> Message:
+    message = messages.current(f"ic0.{api}")
+    message.allow(api)
+    return message
+
+
+def _number(value: object, bits: int, what: str) -> int:
+    """An argument as the system call takes it; what does not fit is a Python error, as in the CDKs."""
+    number = operator.index(value)  # type: ignore[arg-type]
+    if not 0 <= number < 2**bits:
+        raise OverflowError(f"{what} must be from 0 to {2**bits - 1}, got {number}")
+    return number
+
+
+# ---- stable memory, 64 bits ----
+
+
+def stable64_size() -> int:
+    """Pages of the stable memory."""
+    return _allowed("stable64_size").canister.memory.size()
+
+
+def stable64_grow(pages: int) -> int:
+    """Adds zero pages; gives the size before, or -1 where the limit is reached."""
+    memory = _allowed("stable64_grow").canister.memory
+    count = _number(pages, 64, "stable64_grow: pages")
+    return memory.grow(count) if count < 2**47 else -1
+
+
+def stable64_read(offset: int, length: int) -> bytes:
+    """Bytes of the stable memory; traps past its end. Nothing at all can be read from anywhere."""
+    message = _allowed("stable64_read")
+    offset, length = _number(offset, 64, "stable64_read: offset"), _number(length, 64, "stable64_read: length")
+    _check_range(message, offset, length)
+    return message.canister.memory.read(offset, length) if length else b""
+
+
+def stable64_write(offset: int, data: bytes) -> None:
+    """Writes to the stable memory; traps past its end and never grows it."""
+    message = _allowed("stable64_write")
+    offset = _number(offset, 64, "stable64_write: offset")
+    _check_range(message, offset, len(data))
+    if data:
+        message.canister.memory.write(offset, data)
+
+
+def _check_range(message: Message, offset: int, length: int) -> None:
+    if length and offset + length > message.canister.memory.nbytes:
+        message.raise_trap(wasm_trap(_OUT_OF_BOUNDS))
+
+
+# ---- stable memory, 32 bits ----
+
+
+def _check_32(message: Message) -> None:
+    if message.canister.memory.nbytes > _LIMIT_32:
+        message.raise_trap(wasm_trap(_TOO_LARGE))
+
+
+def stable_size() -> int:
+    """Pages of the stable memory; traps where it is larger than 4 GiB."""
+    message = _allowed("stable_size")
+    _check_32(message)
+    return message.canister.memory.size()
+
+
+def stable_grow(pages: int) -> int:
+    """Adds zero pages; -1 where it would be larger than 4 GiB, a trap where it is already."""
+    message = _allowed("stable_grow")
+    count = _number(pages, 32, "stable_grow: pages")
+    _check_32(message)
+    memory = message.canister.memory
+    return -1 if memory.size() + count > _LIMIT_32 // PAGE_SIZE else memory.grow(count)
+
+
+def stable_read(offset: int, length: int) -> bytes:
+    """Bytes of the stable memory; traps past its end and where it is larger than 4 GiB."""
+    message = _allowed("stable_read")
+    offset, length = _number(offset, 32, "stable_read: offset"), _number(length, 32, "stable_read: length")
+    if length:
+        _check_32(message)
+    return stable64_read(offset, length)
+
+
+def stable_write(offset: int, data: bytes) -> None:
+    """Writes to the stable memory; traps past its end and where it is larger than 4 GiB."""
+    message = _allowed("stable_write")
+    offset = _number(offset, 32, "stable_write: offset")
+    if data:
+        _check_32(message)
+    stable64_write(offset, data)
+
+
+def stable_bytes() -> bytes:
+    """The whole stable memory, by the 32-bit calls."""
+    return stable_read(0, stable_size() * PAGE_SIZE) if stable_size() else b""
+
+
+# ---- the message and the canister ----
+
+
+def time() -> int:
+    """Nanoseconds since 1970: the same through one message, and never less than before."""
+    return _allowed("time").time
+
+
+def caller() -> Principal:
+    """Who sent the message; the canister itself for timers and heartbeats."""
+    return _allowed("msg_caller").context.caller
+
+
+def id() -> Principal:  # noqa: A001 - the platform's CDKs call it that
+    """The canister's own principal."""
+    return _allowed("canister_self").canister.id
+
+
+def method_name() -> str:
+    """The method that inspect_message is asked about."""
+    return _allowed("msg_method_name").context.method
+
+
+def accept_message() -> None:
+    """Lets the message that inspect_message looks at pass."""
+    _allowed("accept_message").accepted = True
+
+
+def is_controller(principal: Principal) -> bool:
+    """Whether the principal controls the canister."""
+    return principal in _allowed("is_controller").canister.controllers
+
+
+def canister_version() -> int:
+    """How often the canister changed (IC.md 2.5)."""
+    message = _allowed("canister_version")
+    return message.canister.version if message.version is None else message.version
+
+
+def canister_status() -> int:
+    """1 running, 2 stopping, 3 stopped."""
+    return ("", "running", "stopping", "stopped").index(_allowed("canister_status").canister.status)
+
+
+def performance_counter(counter: int = 0) -> int:
+    """Instructions so far. The harness counts none: always 0."""
+    _allowed("performance_counter")
+    return _number(counter, 32, "performance_counter") * 0
+
+
+def debug_print(*args: object) -> None:
+    """A line for the canister's log, which keeps it even if the message traps."""
+    _allowed("debug_print").canister.logs.append(" ".join(map(str, args)))
+
+
+def trap(message: str) -> NoReturn:
+    """Ends the message and undoes what it changed. No `except Exception` catches it."""
+    running = _allowed("trap")
+    error = called_trap(str(message))
+    running.raise_trap(error)
+    raise error
+
+
+def reply(value: Any = None) -> None:
+    """Answers the call before the method ends; answering twice traps."""
+    messages.current("ic0.msg_reply").answer(Reply(value))
+
+
+def reject(message: str) -> None:
+    """Answers the call with a rejection of the canister's own (code 4)."""
+    messages.current("ic0.msg_reject").answer(Reply(rejected=True, code=RejectCode.CANISTER_REJECT, message=str(message)))
+
+
+def reject_code() -> int:
+    """In a callback, why the call was rejected; 0 where it was not."""
+    rejection = _allowed("msg_reject_code").rejection
+    return 0 if rejection is None else int(rejection.code)
+
+
+def reject_message() -> str:
+    """In a reject callback, the text of the rejection."""
+    rejection = _allowed("msg_reject_msg").rejection
+    return "" if rejection is None else rejection.message
+
+
+# ---- certified data and cycles ----
+
+
+def set_certified_data(data: bytes) -> None:
+    """Sets what the subnet certifies: at most 32 bytes, or a trap."""
+    message = _allowed("certified_data_set")
+    if len(data) > _MAX_CERTIFIED:
+        message.raise_trap(wasm_trap(f"certified_data_set: data has {len(data)} bytes, at most {_MAX_CERTIFIED}"))
+    message.canister.certified_data = bytes(data)
+
+
+def data_certificate() -> bytes | None:
+    """In a query, what the test set as `canister.data_certificate`; None elsewhere."""
+    message = messages.current("ic0.data_certificate_present")
+    return message.canister.data_certificate if not message.kind.keeps_changes else None
+
+
+def canister_balance() -> int:
+    """Cycles of the canister: a number that the test sets as `canister.cycles`, and calls move."""
+    return _allowed("canister_cycle_balance").canister.cycles
+
+
+def msg_cycles_available() -> int:
+    """Cycles that came with the call and are not accepted yet."""
+    return _allowed("msg_cycles_available").context.cycles
+
+
+def msg_cycles_accept(most: int) -> int:
+    """Takes up to so many of the cycles that came with the call; gives how many."""
+    message = _allowed("msg_cycles_accept")
+    taken = min(_number(most, 128, "msg_cycles_accept"), message.context.cycles)
+    message.context.cycles -= taken
+    message.canister.cycles += taken
+    return taken
+
+
+def msg_cycles_refunded() -> int:
+    """In a callback, the cycles of the call that came back."""
+    return _allowed("msg_cycles_refunded").refunded
+
+
+# ---- timers and calls ----
+
+
+def set_timer(delay: float, function: Callable[[], Any]) -> int:
+    """Runs a function once, `delay` seconds from now, as a message of its own; gives the timer's number.
+
+    `Canister.advance_time` lets it happen. Timers are heap: an upgrade forgets them.
+    """
+    return _add_timer(delay, function, 0)
+
+
+def set_timer_interval(interval: float, function: Callable[[], Any]) -> int:
+    """Runs a function every `interval` seconds."""
+    return _add_timer(interval, function, max(1, round(interval * _NANOSECONDS)))
+
+
+def _add_timer(delay: float, function: Callable[[], Any], interval: int) -> int:
+    message = _allowed("global_timer_set")
+    if delay < 0:
+        raise ValueError(f"set_timer: the delay must not be negative, got {delay}")
+    return message.canister.timers.add(message.time + round(delay * _NANOSECONDS), interval, function)
+
+
+def clear_timer(timer: int) -> None:
+    """Forgets a timer; one that is not there is nothing."""
+    _allowed("global_timer_set").canister.timers.clear(timer)
+
+
+def call(principal: Principal | str, method: str, *args: Any, cycles: int = 0) -> Call:
+    """A call to another canister: `await` it in an `async def` method, or give it to `notify`.
+
+    It goes to the `Canister` of this principal in the same process, or to what the test registered for it. Awaiting it raises
+    `CallRejected` where it was rejected.
+    """
+    _allowed("call_new")
+    target = Principal.from_text(principal) if isinstance(principal, str) else principal
+    return Call(target, method, args, _number(cycles, 128, "call: cycles"))
+
+
+def notify(call: Call) -> None:
+    """Makes a call and waits for no answer: it is sent when the message has ended well."""
+    message = _allowed("call_new")
+    pay(message, call)
+    message.notifications.append(call)
+
+
+def pay(message: Message, call: Call) -> None:
+    """Takes the cycles of a call from the canister; traps where it has too few."""
+    if call.cycles > message.canister.cycles:
+        message.raise_trap(wasm_trap(f"call_cycles_add: {call.cycles} cycles wanted, the canister has {message.canister.cycles}"))
+    message.canister.cycles -= call.cycles
+
+
+# ---- for code that uses this library ----
+
+
+def memory() -> NativeMemory:
+    """The canister's stable memory, for one structure on all of it or a manager of one's own."""
+    return messages.current("ic.memory").canister.memory
+
+
+def manager() -> MemoryManager:
+    """The manager of the canister's stable memory, one per installed program; made at the first use."""
+    return messages.current("ic.manager").canister.program_manager()

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stable variables: saved before an upgrade, reloaded after it, and then overwritten with zeros.
+
+Before the upgrade: in one virtual memory of the canister's manager, the pattern of FORMAT section 10, with the CBOR map of names
+to values. After it: nothing but zeros there, so nobody mistakes old values for new ones.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, get_type_hints, overload
+
+from ..errors import IncompatibleType, StableError
+from ..storable import Cbor, codec
+
+if TYPE_CHECKING:
+    from ..memory import NativeMemory
+    from ..storable import Codec
+
+T = TypeVar("T")
+
+_MISSING: Final = object()
+_PREFIX: Final = 4
+_CHUNK: Final = 65536
+
+
+@dataclass(frozen=True)
+class UpgradeReport:
+    """What became of the stable variables in an upgrade: names by fate."""
+
+    kept: tuple[str, ...] = ()
+    new: tuple[str, ...] = ()
+    """They got their default."""
+    removed: tuple[str, ...] = ()
+    """They were saved, and the new code has them no more: their values are gone."""
+
+
+class ChangedType(StableError, TypeError):
+    """A stable variable was saved as another type than the new code declares."""
+
+
+class StableVariable(Generic[T]):
+    """An attribute of an actor that survives upgrades; see `stable`."""
+
+    name: str
+    owner: type
+
+    def __init__(self, default: T) -> None:
+        self.default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name, self.owner = name, owner
+
+    @overload
+    def __get__(self, actor: None, owner: type) -> StableVariable[T]: ...
+    @overload
+    def __get__(self, actor: object, owner: type) -> T: ...
+    def __get__(self, actor: object | None, owner: type) -> T | StableVariable[T]:
+        if actor is None:
+            return self
+        values = vars(actor)
+        if self.name not in values:
+            values[self.name] = copy.deepcopy(self.default)
+        return values[self.name]  # type: ignore[no-any-return]
+
+    def __set__(self, actor: object, value: T) -> None:
+        vars(actor)[self.name] = value
+
+    def declared(self) -> Any:
+        """The type that the class annotates; where it does not, that of the default; Any for None."""
+        hints = {name: hint for cls in reversed(self.owner.__mro__) for name, hint in _hints(cls).items()}
+        if self.name in hints:
+            return hints[self.name]
+        return Any if self.default is None else type(self.default)
+
+    def codec(self) -> Codec[Any]:
+        """How values of it are restored from CBOR."""
+        declared = self.declared()
+        made: Codec[Any] = codec(Cbor if declared is Any else Cbor[declared])
+        return made
+
+
+def _hints(cls: type) -> dict[str, Any]:
+    try:
+        return get_type_hints(cls)
+    except (NameError, TypeError):
+        return {}
+
+
+def stable(default: T) -> Any:
+    """A variable that survives upgrades, in the body of an `Actor`; each actor starts with a copy of the default.
+
+    It is saved as CBOR before an upgrade and reloaded after it. Its type is what the class annotates (`names: dict[str, int] =
+    stable({})`), or that of the default; if new code gives it another type, the upgrade fails and nothing has changed.
+
+    >>> from stable_structures.canister import Actor, stable
+    >>> class Counter(Actor):
+    ...     value = stable(0)
+    >>> Counter().value
+    0
+    """
+    return StableVariable(default)
+
+
+def variables_of(actor: object) -> dict[str, StableVariable[Any]]:
+    """The stable variables of an actor's class, by name, those of its bases first."""
+    found: dict[str, StableVariable[Any]] = {}
+    for cls in reversed(type(actor).__mro__):
+        for name, item in vars(cls).items():
+            if isinstance(item, StableVariable):
+                found[name] = item
+    return found
+
+
+def save(actor: object, memory: NativeMemory) -> None:
+    """Writes the stable variables of an actor. O(size). Raises `IncompatibleType` for a value that CBOR cannot hold."""
+    values = {name: getattr(actor, name) for name in variables_of(actor)}
+    for name, value in values.items():
+        try:
+            codec(Cbor).encode(value)
+        except StableError as error:
+            raise IncompatibleType(f"stable variable {name}: {error}") from error
+    from ..upgrade import backup
+
+    backup(memory, values)
+
+
+def load(actor: object, memory: NativeMemory) -> UpgradeReport:
+    """Sets the stable variables of an actor from what was saved, then overwrites it with zeros. O(size).
+
+    Raises `ChangedType`; what was saved is untouched then, and the failing upgrade rolls back.
+    """
+    saved = _saved(memory)
+    declared = variables_of(actor)
+    for name, variable in declared.items():
+        if name in saved:
+            setattr(actor, name, _as_declared(variable, saved[name]))
+    erase(memory)
+    kept = tuple(name for name in declared if name in saved)
+    new = tuple(name for name in declared if name not in saved)
+    return UpgradeReport(kept, new, tuple(name for name in saved if name not in declared))
+
+
+def _saved(memory: NativeMemory) -> dict[str, Any]:
+    if saved_bytes(memory) == 0:
+        return {}
+    from ..upgrade import restore
+
+    saved = restore(memory)
+    if not isinstance(saved, dict):
+        raise ChangedType(f"the memory of the stable variables holds a {type(saved).__name__}, not a map of names: something else was saved there")
+    return saved
+
+
+def saved_bytes(memory: NativeMemory) -> int:
+    """Length of what is saved; 0 where nothing is."""
+    return int.from_bytes(memory.read(0, _PREFIX), "little") if memory.size() else 0
+
+
+def erase(memory: NativeMemory) -> None:
+    """Overwrites what is saved, and its length, with zeros. O(size)."""
+    end = saved_bytes(memory) + _PREFIX if memory.size() else 0
+    for offset in range(0, end, _CHUNK):
+        memory.write(offset, bytes(min(_CHUNK, end - offset)))
+
+
+def _as_declared(variable: StableVariable[Any], value: Any) -> Any:
+    """A saved value as the type that the new code declares."""
+    declared = variable.declared()
+    if declared is Any:
+        return value
+    try:
+        restored = variable.codec().decode(codec(Cbor).encode(value))
+    except StableError as error:
+        raise _changed(variable, value) from error
+    if not _fits(restored, declared):
+        raise _changed(variable, value)
+    return restored
+
+
+def _fits(value: Any, declared: Any) -> bool:
+    """Whether a value is of a declared type: exactly, so that True is no int; unions by their members, generics by their origin."""
+    members = getattr(declared, "__args__", ()) if _is_union(declared) else (declared,)
+    for member in members:
+        plain = getattr(member, "__origin__", member)
+        if plain is Any or (plain is None or plain is type(None)) and value is None:
+            return True
+        if isinstance(plain, type) and (type(value) is plain or (isinstance(value, plain) and plain not in (int, float))):
+            return True
+    return False
+
+
+def _is_union(declared: Any) -> bool:
+    import types  # noqa: PLC0415
+    from typing import Union, get_origin  # noqa: PLC0415
+
+    return get_origin(declared) in (Union, types.UnionType)
+
+
+def _changed(variable: StableVariable[Any], value: Any) -> ChangedType:
+    declared = variable.declared()
+    name = getattr(declared, "__name__", str(declared))
+    return ChangedType(
+        f"stable variable {variable.owner.__name__}.{variable.name} was saved as {type(value).__name__} and is declared as {name} now: "
+        "give it a new name and convert the old one in @post_upgrade"
+    )
