@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads Candid messages, which describe themselves, so that values can be shown without knowing their type.
+
+Names of fields and variants are hashes in a message, so they are shown as numbers, `_5343647`. Records whose fields are
+0, 1, 2... become tuples, `vec nat8` becomes bytes, an option becomes its value or None.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any, Final
+
+from ..principal import Principal
+
+MAGIC: Final = b"DIDL"
+_DEPTH: Final = 100
+_MOST_TYPES: Final = 10_000
+
+_NULL, _BOOL, _NAT, _INT, _TEXT, _RESERVED, _EMPTY, _PRINCIPAL = -1, -2, -3, -4, -15, -16, -17, -24
+_NUMBERS: Final[dict[int, struct.Struct]] = {
+    -5: struct.Struct("<B"),
+    -6: struct.Struct("<H"),
+    -7: struct.Struct("<I"),
+    -8: struct.Struct("<Q"),
+    -9: struct.Struct("<b"),
+    -10: struct.Struct("<h"),
+    -11: struct.Struct("<i"),
+    -12: struct.Struct("<q"),
+    -13: struct.Struct("<f"),
+    -14: struct.Struct("<d"),
+}
+_NAMES: Final[dict[int, str]] = dict(
+    zip(
+        (*range(-1, -18, -1), -24),
+        "null bool nat int nat8 nat16 nat32 nat64 int8 int16 int32 int64 float32 float64 text reserved empty principal".split(),
+        strict=True,
+    )
+)
+_OPT, _VEC, _RECORD, _VARIANT, _FUNC, _SERVICE = -18, -19, -20, -21, -22, -23
+
+
+class CandidError(ValueError):
+    """Bytes that are no Candid message."""
+
+
+class _Message:
+    """A message and how far it is read."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 0
+        self.types: list[tuple[int, Any]] = []
+
+    # ---- bytes ----
+
+    def take(self, size: int) -> bytes:
+        if size < 0 or self.at + size > len(self.data):
+            raise CandidError(f"ends at byte {len(self.data)}, {size} more are needed at {self.at}")
+        self.at += size
+        return self.data[self.at - size : self.at]
+
+    def leb(self) -> int:
+        result = shift = 0
+        while True:
+            byte = self.take(1)[0]
+            result |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:  # noqa: PLR2004 - the continuation bit
+                return result
+
+    def sleb(self) -> int:
+        result = shift = 0
+        while True:
+            byte = self.take(1)[0]
+            result |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:  # noqa: PLR2004 - the continuation bit
+                return result - (1 << shift) if byte & 0x40 else result
+
+    def count(self) -> int:
+        found = self.leb()
+        if found > len(self.data):
+            raise CandidError(f"a count of {found} in {len(self.data)} bytes")
+        return found
+
+    # ---- types ----
+
+    def read_table(self) -> None:
+        if self.take(4) != MAGIC:
+            raise CandidError("does not begin with DIDL")
+        count = self.count()
+        if count > _MOST_TYPES:
+            raise CandidError(f"{count} types")
+        for _ in range(count):
+            self.types.append(self._definition())
+
+    def _definition(self) -> tuple[int, Any]:
+        code = self.sleb()
+        if code in (_OPT, _VEC, 1):
+            return code, self.sleb()
+        if code in (_RECORD, _VARIANT):
+            return code, [(self.leb(), self.sleb()) for _ in range(self.count())]
+        if code == _FUNC:
+            return code, [[self.sleb() for _ in range(self.count())] for _ in range(2)] + [self.take(self.count())]
+        if code == _SERVICE:
+            return code, [(self.take(self.count()), self.sleb()) for _ in range(self.count())]
+        raise CandidError(f"unknown type {code}")
+
+    def name(self, reference: int, depth: int = 0) -> str:
+        """A type in the words of Candid; nested ones are cut."""
+        if reference < 0:
+            return _NAMES.get(reference, "?")
+        code, parts = self.types[reference] if reference < len(self.types) else (0, None)
+        word = {_OPT: "opt", _VEC: "vec", _RECORD: "record", _VARIANT: "variant", _FUNC: "func", _SERVICE: "service", 1: "var"}.get(code, "?")
+        if depth > 1 or code in (_FUNC, _SERVICE):
+            return word
+        if code in (_OPT, _VEC, 1):
+            return f"{word} {self.name(parts, depth + 1)}"
+        most = 6
+        inner = "; ".join(self.name(part, depth + 1) for _, part in parts[:most])
+        return f"{word} {{ {inner}{'; ...' if len(parts) > most else ''} }}"
+
+    # ---- values ----
+
+    def value(self, reference: int, depth: int = 0) -> Any:
+        if depth > _DEPTH:
+            raise CandidError("nested too deep")
+        if reference < 0:
+            return self._primitive(reference)
+        if reference >= len(self.types):
+            raise CandidError(f"type {reference} of {len(self.types)}")
+        code, parts = self.types[reference]
+        return _COMPOUND[code](self, parts, depth + 1)
+
+    def _primitive(self, code: int) -> Any:
+        if code in _NUMBERS:
+            return _NUMBERS[code].unpack(self.take(_NUMBERS[code].size))[0]
+        if code in (_NULL, _RESERVED):
+            return None
+        reader = _SIMPLE.get(code)
+        if reader is None:
+            raise CandidError(f"no value can have type {_NAMES.get(code, code)}")
+        return reader(self)
+
+    def read_bool(self) -> bool:
+        byte = self.take(1)[0]
+        if byte > 1:
+            raise CandidError(f"a bool of {byte}")
+        return bool(byte)
+
+    def read_text(self) -> str:
+        try:
+            return self.take(self.count()).decode()
+        except UnicodeDecodeError as error:
+            raise CandidError(str(error)) from None
+
+    def read_principal(self) -> Any:
+        if self.take(1) != b"\1":
+            raise CandidError("an opaque reference")
+        raw = self.take(self.count())
+        if len(raw) > 29:  # noqa: PLR2004 - the longest principal
+            raise CandidError(f"a principal of {len(raw)} bytes")
+        return Principal(raw)
+
+    def opt(self, part: int, depth: int) -> Any:
+        return self.value(part, depth) if self.read_bool() else None
+
+    def vec(self, part: int, depth: int) -> Any:
+        size = self.count()
+        return self.take(size) if part == -5 else [self.value(part, depth) for _ in range(size)]  # noqa: PLR2004 - nat8
+
+    def record(self, fields: list[tuple[int, int]], depth: int) -> Any:
+        values = [(label, self.value(part, depth)) for label, part in fields]
+        if values and [label for label, _ in values] == list(range(len(values))):
+            return tuple(value for _, value in values)
+        return {f"_{label}": value for label, value in values}
+
+    def variant(self, fields: list[tuple[int, int]], depth: int) -> Any:
+        chosen = self.leb()
+        if chosen >= len(fields):
+            raise CandidError(f"member {chosen} of a variant of {len(fields)}")
+        label, part = fields[chosen]
+        return {f"_{label}": self.value(part, depth)}
+
+    def func(self, _parts: Any, _depth: int) -> Any:
+        if self.take(1) != b"\1":
+            raise CandidError("an opaque reference")
+        return {"service": self.read_principal(), "method": self.read_text()}
+
+    def service(self, _parts: Any, _depth: int) -> Any:
+        return self.read_principal()
+
+    def alias(self, part: int, depth: int) -> Any:
+        """Motoko's extension: a mutable variable."""
+        return self.value(part, depth)
+
+
+_SIMPLE: Final[dict[int, Callable[[_Message], Any]]] = {
+    _BOOL: _Message.read_bool,
+    _NAT: _Message.leb,
+    _INT: _Message.sleb,
+    _TEXT: _Message.read_text,
+    _PRINCIPAL: _Message.read_principal,
+}
+_COMPOUND: Final[dict[int, Callable[[_Message, Any, int], Any]]] = {
+    _OPT: _Message.opt,
+    _VEC: _Message.vec,
+    _RECORD: _Message.record,
+    _VARIANT: _Message.variant,
+    _FUNC: _Message.func,
+    _SERVICE: _Message.service,
+    1: _Message.alias,
+}
+
+
+def read_message(data: bytes) -> tuple[list[str], list[Any], int]:
+    """The types, the values and the length of the message at the start of the bytes. Raises `CandidError`. O(size).
+
+    >>> read_message(bytes.fromhex("4449444c00017b05") + b"more")
+    (['nat8'], [5], 8)
+    """
+    message = _Message(data)
+    message.read_table()
+    references = [message.sleb() for _ in range(message.count())]
+    try:
+        values = [message.value(reference) for reference in references]
+        names = [message.name(reference) for reference in references]
+    except (RecursionError, KeyError) as error:
+        raise CandidError(f"a type that cannot be: {error}") from None
+    return names, values, message.at
+
+
+def decode(data: bytes) -> Any:
+    """The value of a message, or a tuple where it has several or none. Raises `CandidError`, also for bytes behind it.
+
+    >>> decode(bytes.fromhex("4449444c00017b05"))
+    5
+    """
+    _, values, length = read_message(data)
+    if length != len(data):
+        raise CandidError(f"{len(data) - length} bytes behind the message")
+    return values[0] if len(values) == 1 else tuple(values)

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A memory opened for looking: what it is, and the memories in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from ..memory import PAGE_SIZE, Memory
+from ..storable import Codec
+from .layout import Damage, Finding
+from .managed import Manager, read_manager
+from .maps import MapReader
+from .recognise import STRUCTURES, Recognition, recognise
+from .rows import CellReader, LogReader, RowReader, SlotReader
+from .snapshot import METADATA, Snapshot, open_snapshot
+from .source import BytesSource, FileSource, MemorySource, Progress, Source, Unreadable, no_progress, unzip
+
+Reader: TypeAlias = MapReader | RowReader
+_GZIP = b"\x1f\x8b\x08"
+
+
+@dataclass(slots=True)
+class Part:
+    """One memory: the whole image (id None) or a virtual memory of it."""
+
+    id: int | None
+    source: Source
+    recognition: Recognition
+    pages: int
+    buckets: list[int] = field(default_factory=list)
+    data: Part | None = None
+    """Of a log's index: the memory with its data."""
+    index: Part | None = None
+    """Of a log's data: the memory with its index."""
+
+    @property
+    def kind(self) -> str:
+        """map, vec, heap, cell, log index, log data, or another word of `Recognition.kind`."""
+        return self.recognition.kind
+
+    @property
+    def is_structure(self) -> bool:
+        """Whether there is a reader for it."""
+        return self.kind in STRUCTURES and self.kind != "log data"
+
+    @property
+    def label(self) -> str:
+        """For messages."""
+        return self.kind if self.id is None else f"memory {self.id}, {self.kind}"
+
+    def open(self, key: Codec[Any] | None = None, value: Codec[Any] | None = None) -> Reader:
+        """A reader of the structure. Raises `Damage` where its header leads nowhere, and `Unreadable` where there is no structure."""
+        if self.kind == "map":
+            return MapReader(self.source, key, value)
+        if self.kind in ("vec", "heap"):
+            return SlotReader(self.source, self.kind, value or key)
+        if self.kind == "cell":
+            return CellReader(self.source, value or key)
+        if self.kind == "log index":
+            return LogReader(self.source, None if self.data is None else self.data.source, value or key)
+        if self.kind == "log data" and self.index is not None:
+            return self.index.open(key, value)
+        raise Unreadable(f"{self.label}: {self.recognition.title}, no structure with entries")
+
+    def finding(self, damage: Damage) -> Finding:
+        """A broken rule with all that is known of its place."""
+        physical = self.source.physical(damage.address) if 0 <= damage.address < max(self.source.nbytes, 1) else -1
+        return Finding(self.id, self.kind, damage.rule, damage.address, physical, damage.found, damage.expected)
+
+
+@dataclass(slots=True)
+class Image:
+    """What `open_image` gives; a context manager that closes the file."""
+
+    name: str
+    source: Source
+    recognition: Recognition
+    snapshot: Snapshot | None = None
+    manager: Manager | None = None
+    parts: dict[int | None, Part] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def __enter__(self) -> Image:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self.source.close()
+
+    def part(self, memory: int | None) -> Part:
+        """The memory with this id; without one the only one. Raises `Unreadable`."""
+        if memory is None and len(self.parts) == 1:
+            return next(iter(self.parts.values()))
+        if memory in self.parts:
+            return self.parts[memory]
+        known = ", ".join(str(i) for i in self.parts if i is not None)
+        if self.manager is None:
+            raise Unreadable(f"{self.name}: {self.recognition.title}; it has no memory {memory}, leave --memory out")
+        if memory is None:
+            raise Unreadable(f"{self.name}: say which memory: --memory with one of {known or '(it has none)'}")
+        raise Unreadable(f"{self.name}: there is no memory {memory}; it has {known or 'none'}")
+
+
+def open_image(what: str | Path | Memory | bytes, progress: Progress = no_progress) -> Image:
+    """Opens an image, a gzip of one, a snapshot's folder, or a running memory, for looking only. O(1), O(size) for a gzip.
+
+    Raises `Unreadable` for what is none of these.
+
+    >>> from stable_structures import StableBTreeMap, StableMemory, u64
+    >>> memory = StableMemory()
+    >>> _ = StableBTreeMap[u64, str](memory).insert(1, "one")
+    >>> open_image(memory).recognition.title
+    'a bare map'
+    """
+    if isinstance(what, (str, Path)):
+        return _open_path(Path(what), progress)
+    source = BytesSource(what) if isinstance(what, bytes) else MemorySource(what)
+    return _image("memory", source, None)
+
+
+def _open_path(path: Path, progress: Progress) -> Image:
+    try:
+        if path.is_dir():
+            return _open_folder(path, progress)
+        if path.name == METADATA and path.exists():
+            return _open_folder(path.parent, progress)
+    except OSError as error:
+        raise Unreadable(f"{path}: cannot be read: {error.strerror}") from None
+    return _image(str(path), _open_file(path, progress), None)
+
+
+def _open_folder(folder: Path, progress: Progress) -> Image:
+    snapshot = open_snapshot(folder)
+    source: Source = BytesSource(b"") if snapshot.stable_memory is None else _open_file(snapshot.stable_memory, progress)
+    image = _image(str(folder), source, snapshot)
+    image.notes += snapshot.notes
+    return image
+
+
+def _open_file(path: Path, progress: Progress) -> FileSource:
+    source = FileSource(path)
+    if source.head(3) == _GZIP:
+        source.close()
+        source = unzip(path, progress)
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists():
+        source.notes.append(
+            f"{log.name} lies beside it: a program has the memory open, or ended without closing it. This is the file as it was last "
+            "written through; opening it once with StableMemory.open brings in the rest"
+        )
+    return source
+
+
+def _image(name: str, source: Source, snapshot: Snapshot | None) -> Image:
+    recognition = recognise(source)
+    image = Image(name, source, recognition, snapshot, notes=list(source.notes))
+    if recognition.kind != "manager":
+        image.parts[None] = Part(None, source, recognition, source.nbytes // PAGE_SIZE)
+        return image
+    try:
+        image.manager = read_manager(source)
+    except Damage as damage:
+        recognition.damage.append(str(damage))
+        return image
+    for memory in image.manager.ids():
+        image.parts[memory] = _part(image.manager, memory)
+    _pair_logs(image)
+    return image
+
+
+def _part(manager: Manager, memory: int) -> Part:
+    source = manager.memory(memory)
+    recognition = recognise(source)
+    if recognition.kind == "manager":  # one in another has no meaning for the crate
+        recognition = Recognition("unknown", "a memory manager inside of a virtual memory", recognition.facts)
+    return Part(memory, source, recognition, manager.sizes[memory], manager.buckets(memory))
+
+
+def _pair_logs(image: Image) -> None:
+    """Which data memory belongs to which index: the next id if it is one, else the only one that is left and fits."""
+    waiting = [part for part in image.parts.values() if part.kind == "log index"]
+    data = {part.id: part for part in image.parts.values() if part.kind == "log data"}
+    for index in list(waiting):
+        near = next((data.pop(i) for i in ((index.id or 0) + 1, (index.id or 0) - 1) if i in data and _fits(index, data[i])), None)
+        if near is not None:
+            index.data, near.index = near, index
+            waiting.remove(index)
+    for index in waiting:
+        chosen = next((part for part in data.values() if _fits(index, part)), None) or next(iter(data.values()), None)
+        if chosen is not None:
+            del data[chosen.id]
+            index.data, chosen.index = chosen, index
+
+
+def _fits(index: Part, data: Part) -> bool:
+    """Whether the last entry ends inside the data."""
+    try:
+        reader = LogReader(index.source, data.source)
+        return reader.length == 0 or reader.end(reader.length - 1) <= reader.room()
+    except Damage:
+        return False

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The memory manager's tables (FORMAT section 2), and the virtual memories behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..memory import PAGE_SIZE
+from .layout import BUCKETS, FREE, MEMORIES, OWNERS_AT, SIZES_AT, TABLES_SIZE, U64, Damage
+from .source import PastEnd, Source, VirtualSource
+
+
+@dataclass(slots=True)
+class Manager:
+    """The tables of a manager: sizes in pages by id, owners by bucket. Made by `read_manager`."""
+
+    source: Source
+    bucket_pages: int
+    allocated: int
+    sizes: list[int]
+    owners: bytes
+    reserved: bytes
+    version: int
+
+    @property
+    def bucket_bytes(self) -> int:
+        """Bytes of a bucket."""
+        return self.bucket_pages * PAGE_SIZE
+
+    def ids(self) -> list[int]:
+        """Memories that have pages or buckets."""
+        owned = set(self.owners[: self.allocated])
+        return [i for i in range(MEMORIES) if self.sizes[i] or i in owned]
+
+    def buckets(self, memory: int) -> list[int]:
+        """The buckets of a memory, in its order. O(allocated)."""
+        return [i for i in range(self.allocated) if self.owners[i] == memory]
+
+    def unowned(self) -> list[int]:
+        """Buckets that were given out and belong to nobody."""
+        return self.buckets(FREE)
+
+    def memory(self, memory: int) -> VirtualSource:
+        """A virtual memory; where the table or the file is damaged, as much of it as there is."""
+        owned = self.buckets(memory)
+        whole = len(owned) * self.bucket_bytes
+        for rank, bucket in enumerate(owned):
+            left = self.source.nbytes - PAGE_SIZE - bucket * self.bucket_bytes
+            if left < self.bucket_bytes:
+                whole = rank * self.bucket_bytes + max(left, 0)
+                break
+        return VirtualSource(self.source, owned, self.bucket_bytes, min(self.sizes[memory] * PAGE_SIZE, whole))
+
+    def end(self) -> int:
+        """Where the last bucket ends."""
+        return PAGE_SIZE + self.allocated * self.bucket_bytes
+
+    # ---- rules ----
+
+    def check(self, note: Callable[[Damage], None]) -> None:
+        """Tells every broken rule of the tables. O(32,768)."""
+        if self.version != 1:
+            note(Damage("layout version of a memory manager is 1", 3, self.version, 1))
+        if any(self.reserved):
+            at = next(i for i, byte in enumerate(self.reserved) if byte)
+            note(Damage("the reserved bytes of a memory manager are zero", 8 + at, self.reserved[at], 0))
+        self._check_owners(note)
+        owned = [0] * (MEMORIES + 1)
+        for bucket in range(self.allocated):
+            owner = self.owners[bucket]
+            owned[owner] += 1
+            self._check_bucket(bucket, owner, owned[owner], note)
+        for memory in range(MEMORIES):
+            needed = -(-self.sizes[memory] // self.bucket_pages)
+            if needed != owned[memory]:
+                note(Damage("a memory owns as many buckets as its size needs", SIZES_AT + 8 * memory, owned[memory], needed))
+
+    def _check_owners(self, note: Callable[[Damage], None]) -> None:
+        """Behind the allocated buckets nothing has an owner."""
+        rest = self.owners[self.allocated :]
+        for i, owner in enumerate(rest) if rest.count(FREE) != len(rest) else ():
+            if owner != FREE:
+                note(Damage("a bucket that was never allocated has no owner", OWNERS_AT + self.allocated + i, owner, FREE))
+
+    def _check_bucket(self, bucket: int, owner: int, rank: int, note: Callable[[Damage], None]) -> None:
+        end = PAGE_SIZE + (bucket + 1) * self.bucket_bytes
+        if owner == FREE:
+            note(Damage("an allocated bucket belongs to a memory", OWNERS_AT + bucket, owner, "0 to 254"))
+        elif end > self.source.nbytes and rank <= -(-self.sizes[owner] // self.bucket_pages):
+            note(Damage("a bucket in use ends inside the memory", OWNERS_AT + bucket, end, self.source.nbytes))
+
+
+def read_manager(source: Source) -> Manager:
+    """The tables at the start of a memory. O(1). Raises `Damage` where they cannot be used at all."""
+    try:
+        tables = source.read(0, TABLES_SIZE)
+    except PastEnd:
+        raise Damage("a memory manager has a page of tables", 0, source.nbytes, PAGE_SIZE) from None
+    allocated = int.from_bytes(tables[4:6], "little")
+    bucket_pages = int.from_bytes(tables[6:8], "little")
+    if bucket_pages == 0:
+        raise Damage("the bucket size is not 0", 6, 0, 128)
+    if allocated > BUCKETS:
+        raise Damage("number of allocated buckets", 4, allocated, BUCKETS)
+    sizes = [int(U64.unpack_from(tables, SIZES_AT + 8 * i)[0]) for i in range(MEMORIES)]
+    return Manager(source, bucket_pages, allocated, sizes, tables[OWNERS_AT:], tables[8:SIZES_AT], tables[3])

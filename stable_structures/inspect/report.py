@@ -1,0 +1,350 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is in a memory: `inspect` and `check`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from ..memory import PAGE_SIZE, Memory
+from ..storable import Codec
+from .image import Image, Part, open_image
+from .layout import CAPACITY, FREE, UNBOUNDED_MARK, Damage, Finding
+from .maps import MapReader, MapStats, sizes_with
+from .recognise import STRUCTURES
+from .rows import CellReader, LogReader, RowReader, SlotReader
+from .source import PastEnd, Progress, no_progress
+from .values import Reading, guess, reading_of
+
+Types = dict[int | None, tuple[Codec[Any] | None, Codec[Any] | None]]
+"""Key and value types by memory id, as far as they are told."""
+
+_SMALL: Final = 20_000
+"""Nodes of a map that is walked without being asked: a tenth of a second or two."""
+_SAMPLES: Final = 64
+_LARGEST_SAMPLE: Final = 1 << 16
+
+
+@dataclass(slots=True)
+class Contents:
+    """One memory of an image, as `inspect` shows it. Sizes in bytes; None is what was not looked for or cannot be known."""
+
+    memory: int | None
+    kind: str
+    title: str
+    pages: int
+    buckets: int | None
+    length: int | None = None
+    key_bound: str | None = None
+    value_bound: str | None = None
+    key_sizes: tuple[int, int] | None = None
+    value_sizes: tuple[int, int] | None = None
+    key_type: str | None = None
+    value_type: str | None = None
+    key_order: str | None = None
+    depth: int | None = None
+    fill: float | None = None
+    live: int | None = None
+    allocated: int | None = None
+    reserved: int = 0
+    free_chunks: int | None = None
+    lost_chunks: int | None = None
+    layout: str | None = None
+    whole: bool = True
+    """Whether everything was walked; False where sizes and fill are of a sample."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    first: list[Any] = field(default_factory=list)
+    """The first entry or two, read by the types that are shown."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What `inspect` found."""
+
+    name: str
+    kind: str
+    title: str
+    certain: bool
+    nbytes: int
+    facts: dict[str, Any]
+    snapshot: dict[str, Any] | None
+    bucket_pages: int | None
+    bucket_map: list[int | None] | None
+    """The owner of each allocated bucket, None where it has none."""
+    memories: list[Contents]
+    damage: list[str]
+    notes: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def inspect(
+    what: str | Path | Memory | Image, *, deep: bool | None = None, types: Types | None = None, progress: Progress = no_progress
+) -> Report:
+    """What a memory holds. O(1) in its size unless `deep`, which walks everything.
+
+    By itself it walks what is small. Guesses at types end in a question mark. Raises `Unreadable`.
+
+    >>> from stable_structures import StableBTreeMap, StableMemory, u64
+    >>> memory = StableMemory()
+    >>> StableBTreeMap[u64, str](memory).update({i: "x" * i for i in range(100)})
+    >>> found = inspect(memory).memories[0]
+    >>> found.kind, found.length, found.depth, found.value_sizes
+    ('map', 100, 3, (0, 99))
+    """
+    image = what if isinstance(what, Image) else open_image(what, progress)
+    try:
+        return _report(image, deep, types or {}, progress)
+    finally:
+        if image is not what:
+            image.close()
+
+
+def _report(image: Image, deep: bool | None, types: Types, progress: Progress) -> Report:
+    found, manager = image.recognition, image.manager
+    report = Report(
+        image.name, found.kind, found.title, found.certain, image.source.nbytes, dict(found.facts), _snapshot_facts(image), None, None, [], [], []
+    )
+    report.damage += found.damage
+    report.notes += image.notes
+    if manager is not None:
+        report.bucket_pages = manager.bucket_pages
+        report.bucket_map = [None if owner == FREE else owner for owner in manager.owners[: manager.allocated]]
+        unowned = len(manager.unowned())
+        report.facts |= {"bytes behind the last bucket": max(0, image.source.nbytes - manager.end()), "buckets without owner": unowned}
+        manager.check(lambda damage: report.damage.append(str(damage)))
+    report.memories = [contents(part, deep=deep, types=types, progress=progress) for part in image.parts.values()]
+    return report
+
+
+def _snapshot_facts(image: Image) -> dict[str, Any] | None:
+    snapshot = image.snapshot
+    return None if snapshot is None else {"tool": snapshot.tool, "state": snapshot.state, **snapshot.facts}
+
+
+def contents(part: Part, *, deep: bool | None, types: Types, progress: Progress = no_progress) -> Contents:
+    """One memory of an image."""
+    found = Contents(part.id, part.kind, part.recognition.title, part.pages, len(part.buckets) if part.id is not None else None)
+    found.reserved = part.source.nbytes
+    found.facts = dict(part.recognition.facts) if part.kind not in STRUCTURES else {}
+    found.notes += part.recognition.damage
+    if part.source.nbytes < part.pages * PAGE_SIZE:
+        found.notes.append(f"only {part.source.nbytes:,} of {part.pages * PAGE_SIZE:,} bytes are there")
+    if part.kind == "log data":
+        found.notes.append("entries: see its index" if part.index is not None else "its index is in no memory of this image")
+        found.length = None
+    if not part.is_structure:
+        return found
+    try:
+        reader = part.open(*types.get(part.id, (None, None)))
+        _describe(found, part, reader, deep, progress)
+    except Damage as damage:
+        found.notes.append(str(damage))
+    return found
+
+
+def _describe(found: Contents, part: Part, reader: MapReader | RowReader, deep: bool | None, progress: Progress) -> None:
+    if isinstance(reader, MapReader):
+        _describe_map(found, reader, deep, progress)
+        return
+    found.notes += [str(problem) for problem in reader.problems]
+    found.length = reader.length
+    found.live = found.allocated = reader.live()
+    samples = sample_elements(reader)
+    _describe_values(found, reader.value, samples)
+    if isinstance(reader, SlotReader):
+        found.value_bound = f"= {reader.max_size}" if reader.fixed else f"<= {reader.max_size}"
+        found.whole = reader.length <= len(samples)
+    elif isinstance(reader, LogReader) and part.data is not None:
+        found.facts["data in memory"] = part.data.id
+        found.facts["bytes of entries"] = reader.live_data()
+        found.whole = reader.length <= len(samples)
+    if isinstance(reader, CellReader):
+        found.value_bound = None
+
+
+def _describe_values(found: Contents, codec: Codec[Any] | None, samples: list[bytes]) -> None:
+    reading = reading_of(codec) if codec is not None else guess(samples)
+    found.value_type = reading.label if samples else None
+    found.first = [reading.read(data) for data in samples[:2]]
+    for data in samples:
+        found.value_sizes = sizes_with(found.value_sizes, len(data), len(data))
+
+
+def sample_elements(reader: RowReader) -> list[bytes]:
+    """Some elements, spread over the whole row; large ones are left out."""
+    count = reader.readable()
+    step = max(1, count // _SAMPLES)
+    samples = []
+    for index in range(0, count, step):
+        try:
+            data = reader.element(index)
+        except Damage:
+            continue
+        if len(data) <= _LARGEST_SAMPLE or not samples:
+            samples.append(data)
+    return samples
+
+
+def _describe_map(found: Contents, reader: MapReader, deep: bool | None, progress: Progress) -> None:
+    shape = reader.shape
+    found.length, found.depth = reader.length, reader.depth()
+    found.layout = f"layout {reader.version}, pages of {reader.page} bytes"
+    found.whole = deep if deep is not None else reader.space.chunks <= _SMALL or reader.allocated <= _SMALL
+    stats, problems = _walk(reader, progress) if found.whole else (_sampled(reader), list(reader.problems))
+    found.notes += [str(problem) for problem in problems[:3]]
+    if len(problems) > 3:  # noqa: PLR2004
+        found.notes.append(f"{len(problems) - 3} more; run check")
+    keys, values = sample_entries(reader)
+    _describe_values(found, reader.value, values)
+    key_reading = reading_of(reader.key) if reader.key is not None else guess(keys)
+    found.key_type = key_reading.label if keys else None
+    found.first = [[key_reading.read(key), value] for key, value in zip(keys, found.first, strict=False)]
+    found.key_sizes, found.value_sizes = stats.key_sizes, stats.value_sizes
+    found.key_bound = _bound(shape.key_fixed, shape.key_max)
+    found.value_bound = _bound(shape.value_fixed, shape.value_max)
+    found.key_order = reader.order.name if reader.order.certain else f"{reader.order.name}?"
+    _describe_space(found, reader, stats)
+    if stats.entries and stats.value_sizes == (0, 0):
+        found.title, found.facts["set"] = "a set, or a map of units", True
+
+
+def _describe_space(found: Contents, reader: MapReader, stats: MapStats) -> None:
+    nodes = sum(stats.nodes_by_depth)
+    found.fill = round(stats.entries / (CAPACITY * nodes), 3) if nodes else None
+    found.allocated = reader.allocated * reader.page
+    if found.whole:
+        found.live, found.free_chunks, found.lost_chunks = stats.live, stats.free_chunks, stats.lost_chunks
+        found.facts |= {"nodes by depth": stats.nodes_by_depth, "overflow pages": stats.overflow_pages}
+        if stats.layout_1_nodes:
+            found.facts["layout 1 nodes"] = stats.layout_1_nodes
+
+
+def _bound(fixed: int | None, most: int) -> str | None:
+    return f"= {fixed}" if fixed is not None else None if most == UNBOUNDED_MARK else f"<= {most}"
+
+
+def _walk(reader: MapReader, progress: Progress) -> tuple[MapStats, list[Damage]]:
+    problems: list[Damage] = []
+    return reader.check(problems.append, progress), problems
+
+
+def _sampled(reader: MapReader) -> MapStats:
+    stats = MapStats(whole=False)
+    stats.nodes_by_depth = [0]
+    for address in reader.sample:
+        try:
+            node = reader.space.node(address, reader.shape)
+        except Damage:
+            continue
+        stats.nodes_by_depth[0] += 1
+        stats.entries += len(node.keys)
+        for key, (_, size) in zip(node.keys, node.values, strict=True):
+            stats.key_sizes = sizes_with(stats.key_sizes, len(key), len(key))
+            stats.value_sizes = sizes_with(stats.value_sizes, size, size)
+    return stats
+
+
+def sample_entries(reader: MapReader) -> tuple[list[bytes], list[bytes]]:
+    """Keys and values of some nodes; the least keys first."""
+    keys: list[bytes] = []
+    values: list[bytes] = []
+    for address in reversed(reader.sample):
+        try:
+            node = reader.space.node(address, reader.shape)
+            pairs = [(key, node.value(i)) for i, key in enumerate(node.keys) if node.values[i][1] <= _LARGEST_SAMPLE]
+        except Damage:
+            continue
+        keys += [key for key, _ in pairs]
+        values += [value for _, value in pairs]
+        if len(keys) >= _SAMPLES:
+            break
+    return keys, values
+
+
+def readings(part: Part, types: Types) -> tuple[Reading, Reading]:
+    """How keys and values of a memory are read: as told, or as guessed. Of a row, both are the elements'."""
+    key, value = types.get(part.id, (None, None))
+    reader = part.open(key, value)
+    if isinstance(reader, MapReader):
+        keys, values = sample_entries(reader)
+    else:
+        keys = values = sample_elements(reader)
+        key = value = value or key
+    return (reading_of(key) if key else guess(keys)), (reading_of(value) if value else guess(values))
+
+
+# ---- check ----
+
+
+def check(
+    what: str | Path | Memory | Image, *, types: Types | None = None, progress: Progress = no_progress, tell: Callable[[Finding], None] | None = None
+) -> list[Finding]:
+    """Every broken rule of the manager and of every structure; an empty list is a sound memory. O(n). Never writes.
+
+    The order of keys whose type is not told is checked where nearly all keys keep one of the usual orders. `tell` hears
+    of each finding as it is made. Raises `Unreadable`.
+
+    >>> from stable_structures import StableBTreeMap, StableMemory, u64
+    >>> memory = StableMemory()
+    >>> StableBTreeMap[u64, str](memory).update({i: "x" * i for i in range(100)})
+    >>> check(memory)
+    []
+    """
+    image = what if isinstance(what, Image) else open_image(what, progress)
+    findings: list[Finding] = []
+
+    def note(finding: Finding) -> None:
+        findings.append(finding)
+        if tell is not None:
+            tell(finding)
+
+    try:
+        _check_image(image, note, progress)
+        for part in image.parts.values():
+            check_part(part, note, types or {}, progress)
+    finally:
+        if image is not what:
+            image.close()
+    return findings
+
+
+def _check_image(image: Image, note: Callable[[Finding], None], progress: Progress) -> None:
+    snapshot = image.snapshot
+    if snapshot is not None and snapshot.state in ("short", "missing", "unfinished", "longer"):
+        note(Finding(None, "snapshot", "the snapshot is complete", 0, 0, snapshot.state, f"{snapshot.stable_memory_size} bytes"))
+    whole = Part(None, image.source, image.recognition, image.source.nbytes // PAGE_SIZE)
+    if image.recognition.kind in (*STRUCTURES, "manager") and image.source.nbytes % PAGE_SIZE:
+        note(whole.finding(Damage("a memory has whole pages", image.source.nbytes, image.source.nbytes, f"a multiple of {PAGE_SIZE}")))
+    if image.manager is not None:
+        progress("manager", 0, 1)
+        image.manager.check(lambda damage: note(whole.finding(damage)))
+    elif image.recognition.kind == "manager":
+        for text in image.recognition.damage:
+            note(Finding(None, "manager", text, 0, 0, "", ""))
+
+
+def check_part(part: Part, note: Callable[[Finding], None], types: Types, progress: Progress) -> None:
+    """Every broken rule of one memory."""
+
+    def tell(damage: Damage) -> None:
+        note(part.finding(damage))
+
+    if part.kind == "log data" and part.index is None and part.id is not None:
+        tell(Damage("the data of a log have an index", 0, "none", "a log index in another memory"))
+    if part.kind == "log index" and part.data is None and part.id is not None:
+        tell(Damage("the index of a log has its data", 0, "none", "log data in another memory"))
+    if not part.is_structure:
+        return
+    try:
+        reader = part.open(*types.get(part.id, (None, None)))
+        reader.check(tell, progress)
+    except Damage as damage:
+        tell(damage)
+    except PastEnd as error:
+        tell(Damage("an address lies inside the memory", 0, str(error), part.source.nbytes))

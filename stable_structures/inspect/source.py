@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the bytes come from: files, gzips, running memories, and virtual memories inside of them. Nothing here writes.
+
+Files are read with `pread`, not mapped: memory use does not follow the size of the file, a file that is cut off under
+us gives an error instead of a signal, and no lock is taken, so no writer is ever held up.
+"""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import os
+import stat
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any, Final, TypeAlias
+
+from ..errors import StableError
+from ..memory import PAGE_SIZE, Memory
+
+BLOCK: Final = 1 << 20
+"""Bytes that are read at once where a whole range is read."""
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is done, and how much there is."""
+
+
+def no_progress(_what: str, _done: int, _total: int) -> None:
+    """Tells nobody."""
+
+
+class Unreadable(StableError, OSError):
+    """What was given cannot be read, or is nothing that can be looked into."""
+
+
+class PastEnd(StableError, IndexError):
+    """An address outside of the memory, found in the memory."""
+
+
+class Source:
+    """Bytes at addresses, as a structure sees its memory."""
+
+    nbytes: int
+    """Bytes in all."""
+
+    def __init__(self, nbytes: int) -> None:
+        self.nbytes = nbytes
+        self.notes: list[str] = []
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Exactly `length` bytes. Raises `PastEnd`, and `Unreadable` where the system cannot read."""
+        if offset < 0 or length < 0 or offset + length > self.nbytes:
+            raise PastEnd(f"bytes {offset} to {offset + length} of a memory of {self.nbytes} bytes")
+        return self._read(offset, length)
+
+    def head(self, length: int) -> bytes:
+        """The first bytes: `length` of them, or as many as there are."""
+        return self.read(0, min(length, self.nbytes))
+
+    def blocks(self, start: int = 0, stop: int | None = None, block: int = BLOCK) -> Iterator[tuple[int, bytes]]:
+        """What may not be zero from `start` to `stop`, as (offset, bytes); holes of a sparse file are left out."""
+        stop = self.nbytes if stop is None else min(stop, self.nbytes)
+        for first, last in self.extents(start, stop):
+            for offset in range(first, last, block):
+                yield offset, self.read(offset, min(block, last - offset))
+
+    def extents(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Ranges outside of which all bytes are zero; at least the system says so."""
+        if start < stop:
+            yield start, stop
+
+    def is_zero(self, start: int = 0, stop: int | None = None) -> bool:
+        """Whether all bytes of the range are zero. O(bytes that are not holes)."""
+        return not any(any_set(data) for _, data in self.blocks(start, stop))
+
+    def physical(self, offset: int) -> int:
+        """The address in the file or outermost memory."""
+        return offset
+
+    def close(self) -> None:
+        """Lets go of files."""
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _read(self, offset: int, length: int) -> bytes:
+        raise NotImplementedError
+
+
+def any_set(data: bytes) -> bool:
+    """Whether any byte is not zero; as fast as memory is read."""
+    return data.count(0) != len(data)
+
+
+class BytesSource(Source):
+    """Bytes that are there already.
+
+    >>> BytesSource(b"abcdef").read(2, 3)
+    b'cde'
+    """
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(len(data))
+        self._data = data
+
+    def _read(self, offset: int, length: int) -> bytes:
+        return self._data[offset : offset + length]
+
+
+class FileSource(Source):
+    """A regular file, read only and without a lock."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._fd = -1
+        try:
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            found = os.fstat(self._fd)
+        except (OSError, ValueError) as error:
+            self.close()
+            raise _unreadable(path, error) from None
+        if not stat.S_ISREG(found.st_mode):
+            self.close()
+            raise Unreadable(f"{path}: not a regular file; give an image, a gzip of one, or the folder of a snapshot")
+        super().__init__(found.st_size)
+
+    def _read(self, offset: int, length: int) -> bytes:
+        try:
+            data = os.pread(self._fd, length, offset)
+            while len(data) < length:  # signals, and reads of more than 2 GiB
+                more = os.pread(self._fd, length - len(data), offset + len(data))
+                if not more:
+                    raise Unreadable(f"{self.path}: it became shorter while it was read (byte {offset + len(data)} of {self.nbytes}); start again")
+                data += more
+        except (OSError, MemoryError) as error:
+            if isinstance(error, Unreadable):
+                raise
+            raise _unreadable(self.path, error) from None
+        return data
+
+    def extents(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """The file's data as the file system tells it; all of it where it cannot."""
+        while start < stop:
+            try:
+                first = os.lseek(self._fd, start, os.SEEK_DATA)
+                last = os.lseek(self._fd, first, os.SEEK_HOLE)
+            except OSError as error:
+                if error.errno != errno.ENXIO:  # ENXIO: only a hole is left
+                    yield start, stop
+                return
+            if first >= stop:
+                return
+            yield first, min(last, stop)
+            start = last
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _unreadable(path: object, error: BaseException) -> Unreadable:
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return Unreadable(f"{path}: cannot be read: {reason}")
+
+
+class MemorySource(Source):
+    """A running memory, as it is at each read; its size is the one it had at the start."""
+
+    def __init__(self, memory: Memory) -> None:
+        super().__init__(memory.size() * PAGE_SIZE)
+        self._memory = memory
+
+    def _read(self, offset: int, length: int) -> bytes:
+        return self._memory.read(offset, length)
+
+
+class VirtualSource(Source):
+    """A virtual memory: the buckets of its id, in the order of the manager's table."""
+
+    def __init__(self, base: Source, buckets: list[int], bucket_bytes: int, nbytes: int) -> None:
+        super().__init__(nbytes)
+        self._base, self._buckets, self._bucket_bytes = base, buckets, bucket_bytes
+
+    def physical(self, offset: int) -> int:
+        """The address in the managed memory."""
+        bucket, inside = divmod(offset, self._bucket_bytes)
+        if bucket >= len(self._buckets):
+            return -1
+        return self._base.physical(PAGE_SIZE + self._buckets[bucket] * self._bucket_bytes + inside)
+
+    def _read(self, offset: int, length: int) -> bytes:
+        bucket, inside = divmod(offset, self._bucket_bytes)
+        if inside + length <= self._bucket_bytes and bucket < len(self._buckets):
+            return self._base.read(PAGE_SIZE + self._buckets[bucket] * self._bucket_bytes + inside, length)
+        return b"".join(self._base.read(at, stop - at) for at, stop, _ in self._pieces(offset, offset + length))
+
+    def _pieces(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        """Ranges of the base, each with the address here at which it begins."""
+        while start < stop:
+            bucket, inside = divmod(start, self._bucket_bytes)
+            if bucket >= len(self._buckets):
+                raise PastEnd(f"byte {start} of a virtual memory that owns {len(self._buckets)} buckets of {self._bucket_bytes} bytes")
+            length = min(stop - start, self._bucket_bytes - inside)
+            at = PAGE_SIZE + self._buckets[bucket] * self._bucket_bytes + inside
+            yield at, at + length, start
+            start += length
+
+    def extents(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """As the base tells it."""
+        for at, end, here in self._pieces(start, stop):
+            for first, last in self._base.extents(at, min(end, self._base.nbytes)):
+                yield first - at + here, last - at + here
+
+
+def unzip(path: str | Path, progress: Progress = no_progress) -> FileSource:
+    """A gzip as a source: unpacked to a temporary file that has no name and holes where there are zeros.
+
+    O(size). Raises `Unreadable` for a damaged gzip; one that ends too early is read as far as it goes, with a note.
+    """
+    total = Path(path).stat().st_size
+    note = ""
+    with tempfile.NamedTemporaryFile(prefix="stable-structures-") as out:
+        with Path(path).open("rb") as packed, gzip.GzipFile(fileobj=packed) as data:
+            try:
+                _unpack(data, out, lambda: progress("unpacking", packed.tell(), total))
+            except EOFError:
+                note = "the gzip ends too early; what it holds up to there is shown"
+            except (zlib.error, OSError) as error:
+                raise _unreadable(path, error) from None
+        out.truncate()
+        out.flush()
+        source = FileSource(out.name)
+    source.path = Path(path)
+    source.notes += [note] if note else []
+    return source
+
+
+def _unpack(data: Any, out: IO[bytes] | Any, tell: Callable[[], None]) -> None:
+    while block := data.read(BLOCK):
+        if any_set(block):
+            out.write(block)
+        else:
+            out.seek(len(block), os.SEEK_CUR)
+        tell()
