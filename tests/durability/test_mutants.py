@@ -8,7 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from mutants import EQUIVALENT, MUTANTS, Mutant
+
+from .mutants import EQUIVALENT, MUTANTS, Mutant
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The log of a memory file read by its picture in native/wal.c alone: another program, so that the picture is what the files are."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+BLOCK, PAGE = 4096, 65536
+HEADER = struct.Struct("<8sIIQQQQQQ")
+RECORD = struct.Struct("<IHHQQQQIIQQ")
+MASK = 2**64 - 1
+PRIMES = (0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5)
+
+
+def rotate(x: int, bits: int) -> int:
+    return (x << bits | x >> (64 - bits)) & MASK
+
+
+def xxh64(data: bytes, seed: int) -> int:
+    p1, p2, p3, p4, p5 = PRIMES
+
+    def lane(value: int, word: int) -> int:
+        return rotate((value + word * p2) & MASK, 31) * p1 & MASK
+
+    at = 0
+    if len(data) >= 32:
+        lanes = [(seed + p1 + p2) & MASK, (seed + p2) & MASK, seed, (seed - p1) & MASK]
+        while at + 32 <= len(data):
+            lanes = [lane(*pair) for pair in zip(lanes, struct.unpack_from("<4Q", data, at), strict=True)]
+            at += 32
+        result = sum(map(rotate, lanes, (1, 7, 12, 18))) & MASK
+        for value in lanes:
+            result = ((result ^ lane(0, value)) * p1 + p4) & MASK
+    else:
+        result = (seed + p5) & MASK
+    result = (result + len(data)) & MASK
+    while at + 8 <= len(data):
+        result = (rotate(result ^ lane(0, struct.unpack_from("<Q", data, at)[0]), 27) * p1 + p4) & MASK
+        at += 8
+    if at + 4 <= len(data):
+        result = (rotate(result ^ struct.unpack_from("<I", data, at)[0] * p1 & MASK, 23) * p2 + p3) & MASK
+        at += 4
+    for byte in data[at:]:
+        result = rotate(result ^ byte * p5 & MASK, 11) * p1 & MASK
+    for shift, prime in ((33, p2), (29, p3)):
+        result = (result ^ result >> shift) * prime & MASK
+    return result ^ result >> 32
+
+
+@dataclass
+class Log:
+    """The generation that counts, and its complete records: pages afterwards and the blocks by number."""
+
+    generation: int
+    base_pages: int
+    inode: int
+    records: list[tuple[int, dict[int, bytes]]]
+
+
+def header(block: bytes) -> tuple[int, ...] | None:
+    magic, version, size, *rest = HEADER.unpack_from(block)
+    good = magic == b"SMWALv01" and version == 1 and size == BLOCK and rest[-1] == xxh64(block[:56], 0)
+    return tuple(rest) if good else None
+
+
+def record(log: bytes, at: int, salt: int, sequence: int, previous: int) -> tuple[int, dict[int, bytes], int, int] | None:
+    """Pages, blocks, sum and length of the record there, or None where there is no complete one."""
+    if at + BLOCK > len(log):
+        return None
+    magic, version, _, its_salt, its_sequence, its_previous, pages, extents, zero, blocks, its_sum = RECORD.unpack_from(log, at)
+    if (magic, version, its_salt, its_sequence, its_previous, zero) != (0x43524D53, 1, salt, sequence, previous, 0):
+        return None
+    table = -(-(64 + 16 * extents) // BLOCK) * BLOCK
+    whole = log[at : at + table + blocks * BLOCK]
+    if len(whole) != table + blocks * BLOCK or xxh64(whole[:56] + bytes(8) + whole[64:], previous) != its_sum:
+        return None
+    numbers = [first + i for first, count in struct.iter_unpack("<QQ", whole[64 : 64 + 16 * extents]) for i in range(count)]
+    contents = {number: whole[table + i * BLOCK :][:BLOCK] for i, number in enumerate(numbers)}
+    return pages, contents, its_sum, len(whole)
+
+
+def read_log(log: bytes) -> Log:
+    generation, salt, base_pages, inode, zero, previous = max(h for h in (header(log), header(log[BLOCK:])) if h)
+    assert zero == 0
+    found, at = Log(generation, base_pages, inode, []), 2 * BLOCK
+    while (this := record(log, at, salt, len(found.records) + 1, previous)) is not None:
+        pages, contents, previous, length = this
+        found.records.append((pages, contents))
+        at += length
+    return found
+
+
+def replay(image: bytes, log: Log) -> bytes:
+    """The committed image: what is in the file with what the log holds in its place."""
+    result = bytearray(image)
+    for pages, contents in log.records:
+        result.extend(bytes(max(0, pages * PAGE - len(result))))
+        for number, block in contents.items():
+            result[number * BLOCK : (number + 1) * BLOCK] = block
+    return bytes(result)
