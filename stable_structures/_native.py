@@ -309,6 +309,20 @@ def usage(function: Any, handle: Any) -> tuple[int, int, int]:
     return int(out.live), int(out.allocated), int(out.reserved)
 
 
+def manager_info(handle: Any) -> tuple[int, int]:
+    """Pages of a bucket, and allocated buckets."""
+    out = ffi.new("struct ss_manager_info *")
+    check(lib.ss_manager_info(handle, out), "MemoryManager")
+    return int(out.bucket_pages), int(out.allocated_buckets)
+
+
+def manager_sizes(handle: Any) -> Sequence[int]:
+    """Pages of each memory of a manager."""
+    sizes = ffi.new("uint64_t[]", lib.SS_MANAGER_MEMORIES)
+    check(lib.ss_manager_tables(handle, sizes, ffi.new("uint8_t[]", lib.SS_MANAGER_BUCKETS)), "MemoryManager")
+    return ffi.unpack(sizes, lib.SS_MANAGER_MEMORIES)
+
+
 # ---- rows of things ----
 
 
@@ -341,6 +355,16 @@ def _cut(data: bytes, start: int, ends: Sequence[int]) -> list[bytes]:
         pieces.append(data[begin : start + end])
         begin = start + end
     return pieces
+
+
+def exported(function: Any, handle: Any, start: int, stop: int) -> list[bytes] | None:
+    """Elements [start, stop) of a vec or log as bytes; None where there are not so many."""
+    ends = ffi.new("uint64_t[]", stop - start)
+    size = function(handle, start, stop, ends)
+    if size == lib.SS_OUT_OF_BOUNDS:
+        return None
+    data = result(check(size, "get"))
+    return _cut(data, 0, ffi.unpack(ends, stop - start))
 
 
 # ---- places in a map ----
