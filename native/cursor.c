@@ -4,6 +4,7 @@
  *      last one the entry itself.
  *  C2  What is left of the range are the entries from `front` to `back`, both included; `done` where nothing is left.
  *  C3  Paths are valid while the map is as it was when the cursor was made.
+ *  C4  `left` is at least the number of entries that are left: a walk through a damaged tree ends too.
  */
 #include "cursor.h"
 
@@ -28,6 +29,7 @@ struct ss_cursor {
     ss_btree *tree;
     uint64_t changes;
     bool done;
+    uint64_t left;
     path front, back;
     row numbers[2], bytes[2]; /* of keys and values; used within one call, kept for the next */
 };
@@ -160,6 +162,7 @@ static int set_range(ss_cursor *cursor, int from, ss_span start, int to, ss_span
     ss_btree *tree = cursor->tree;
     cursor->changes = ss_handle_changes(&tree->handle);
     cursor->done = true;
+    cursor->left = SS_CAPACITY * tree->space.most_pages;
     if (tree->root == SS_NULL) return SS_OK;
     int status = set_front(tree, &cursor->front, from, start);
     if (status == SS_OK) status = set_back(tree, &cursor->back, to, stop);
@@ -250,9 +253,18 @@ static int collect_entry(ss_cursor *cursor, ss_node *node, uint32_t index, int w
     return status;
 }
 
+/* Puts the ends back to where they were, after a failure. */
+static void go_back(ss_cursor *cursor, const ss_cursor *before) {
+    cursor->done = before->done;
+    cursor->left = before->left;
+    cursor->front = before->front;
+    cursor->back = before->back;
+}
+
 /* Moves one end past the entry that it names; `node` is that entry's. */
 static int advance(ss_cursor *cursor, ss_node *node, bool back) {
     path *end = back ? &cursor->back : &cursor->front;
+    if (cursor->left-- == 0) return ss_fail(SS_CORRUPT, "every node is reached once", node->address, 0, 0);
     if (compare_paths(&cursor->front, &cursor->back) == 0) {
         cursor->done = true;
         return SS_OK;
@@ -324,15 +336,10 @@ int64_t ss_cursor_next(ss_cursor *cursor, uint64_t most, uint64_t most_bytes, in
     int status = begin(cursor);
     if (status != SS_OK) return status;
     for (int i = 0; i < 2; i++) cursor->numbers[i].size = cursor->bytes[i].size = 0;
-    path front = cursor->front, end = cursor->back;
-    bool done = cursor->done;
+    const ss_cursor before = *cursor;
     status = take(cursor, most, most_bytes, want, back != 0, &taken);
     if (status == SS_OK) status = hand_over(cursor, taken, &size);
-    if (status != SS_OK) {
-        cursor->front = front;
-        cursor->back = end;
-        cursor->done = done;
-    }
+    if (status != SS_OK) go_back(cursor, &before);
     ss_leave_read(cursor->tree->handle.memory);
     return ss_result_size(status, size);
 }
@@ -342,7 +349,9 @@ int64_t ss_cursor_skip(ss_cursor *cursor, uint64_t n, int back) {
     int status = begin(cursor);
     if (status != SS_OK) return status;
     for (int i = 0; i < 2; i++) cursor->numbers[i].size = cursor->bytes[i].size = 0;
+    const ss_cursor before = *cursor;
     status = take(cursor, n, UINT64_MAX, 0, back != 0, &taken);
+    if (status != SS_OK) go_back(cursor, &before);
     ss_leave_read(cursor->tree->handle.memory);
     return ss_result_size(status, taken);
 }
@@ -412,9 +421,9 @@ int64_t ss_cursor_export(ss_cursor *cursor, uint64_t most, const ss_room *keys, 
     ss_node node;
     int status = begin(cursor);
     if (status != SS_OK) return status;
-    path front = cursor->front;
+    const ss_cursor before = *cursor;
     while (status == SS_OK && !cursor->done && taken < most) status = export_step(cursor, &node, &taken, most, keys, values);
-    if (status != SS_OK) cursor->front = front;
+    if (status != SS_OK) go_back(cursor, &before);
     ss_leave_read(cursor->tree->handle.memory);
     return ss_result_size(status, taken);
 }

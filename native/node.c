@@ -440,7 +440,7 @@ static void search_int_keys(const uint8_t *keys, uint32_t count, uint32_t size, 
 
 int ss_node_search(ss_space *space, ss_node *node, ss_span key, uint32_t *index, bool *found) {
     uint32_t int_size = space->order->int_size, low = 0, high = node->count;
-    if (SS_LIKELY(int_size != 0 && node->version == 2)) {
+    if (SS_LIKELY(int_size != 0 && node->version == 2 && key.size == int_size)) {
         uint64_t at = keys_at(node);
         if (SS_LIKELY(at + node->count * int_size <= space->page_size)) {
             search_int_keys(node->page.bytes + at, node->count, int_size, ss_get_be(key.at, int_size), index, found);
