@@ -9,6 +9,7 @@ order does not matter.
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -19,7 +20,7 @@ from . import errors
 from ._core import ffi, lib
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -75,6 +76,14 @@ _HINTS: Final[dict[int, str]] = {
     lib.SS_UNORDERED: "use keys with a total order",
 }
 
+_FILE_HINTS: Final[dict[int, str]] = {
+    **_HINTS,
+    lib.SS_CORRUPT: "nothing was changed; is it the image of a memory? Where only zeros at its end are missing: truncate -s %65536 FILE",
+    lib.SS_OUT_OF_MEMORY: "nothing was changed; open it with a larger max_pages",
+    lib.SS_WAL_CORRUPT: "nothing was changed; keep the file and the log beside it (-wal), and restore a backup of both",
+    lib.SS_READ_ONLY: 'open it once with mode="r+", which puts the log into the file',
+}
+
 _pending = threading.local()
 
 
@@ -84,7 +93,7 @@ def _keep(_kind: object, error: BaseException, _traceback: object) -> int:
     return int(lib.SS_CALLBACK)
 
 
-def _message(status: int, operation: str) -> str:
+def _message(status: int, operation: str, hints: Mapping[int, str] = _HINTS) -> str:
     failure = lib.ss_last_failure()
     text = ffi.string(lib.ss_status_text(status)).decode()
     if failure.status != status:
@@ -93,19 +102,26 @@ def _message(status: int, operation: str) -> str:
         text += f" ({ffi.string(failure.rule).decode()})"
     if failure.address or failure.number or failure.limit:
         text += f": at byte {failure.address:#x}, {failure.number} against {failure.limit}"
-    hint = _HINTS.get(status)
+    hint = hints.get(status)
     return f"{operation}: {text}; {hint}" if hint else f"{operation}: {text}"
 
 
-def _exception(status: int, operation: str) -> BaseException:
+def _system_error(operation: str) -> OSError:
+    """What the operating system refused, as the subclass for its number."""
+    failure = lib.ss_last_failure()
+    rule = "" if failure.rule == ffi.NULL else f" ({ffi.string(failure.rule).decode()})"
+    return OSError(int(failure.number), f"{operation}: {os.strerror(failure.number)}{rule}")
+
+
+def _exception(status: int, operation: str, hints: Mapping[int, str] = _HINTS) -> BaseException:
     if status == lib.SS_CALLBACK:
         error: BaseException = _pending.__dict__.pop("error", None) or errors.StableError(_message(status, operation))
         return error
     kind = _EXCEPTIONS.get(status, errors.StableError)
     failure = lib.ss_last_failure()
     if kind is OSError:
-        return OSError(int(failure.number), _message(status, operation))
-    error = kind(_message(status, operation))
+        return _system_error(operation)
+    error = kind(_message(status, operation, hints))
     if isinstance(error, errors.StableError):
         error.code = status
     if isinstance(error, errors.CorruptMemory):
@@ -137,16 +153,21 @@ def result(size: int) -> bytes:
     return ffi.buffer(lib.ss_result(), size)[:]
 
 
-def new_handle(kind: str, opened: Callable[[Any], int], release: Any, operation: str) -> Any:
-    """Calls a function of the core that stores a new `kind *`; the handle is released with its last reference."""
+def new_handle(kind: str, opened: Callable[[Any], int], release: Any, operation: str, hints: Mapping[int, str] = _HINTS) -> Any:
+    """Calls a function of the core that stores a new `kind *`; the handle is released with its last reference.
+
+    `hints` say what to do about a status where that is more to the point than what is usual.
+    """
     out = ffi.new(f"{kind} **")
-    check(opened(out), operation)
+    status = opened(out)
+    if status < 0:
+        raise _exception(status, operation, hints)
     return ffi.gc(out[0], release)
 
 
 def path_bytes(path: str) -> Any:
     """A path as C takes it."""
-    return ffi.new("char[]", path.encode("utf-8", "surrogateescape"))
+    return ffi.new("char[]", os.fsencode(path))
 
 
 # ---- memories ----
@@ -172,6 +193,19 @@ def write(handle: Any, offset: int, data: Any, *, growing: bool = False) -> int:
     function = lib.ss_access_write_growing if growing else lib.ss_access_write
     check(function(handle, offset, source, len(source)), "write")
     return len(source)
+
+
+def open_file(path: str, options: dict[str, int]) -> Any:
+    """A handle over a memory file; the options are those of ss_file_options."""
+    name = path_bytes(path)
+    given = ffi.new("ss_file_options *", {"path": name, **options})
+    operation = f"StableMemory.open({path!r})"
+    return new_handle("ss_memory", lambda out: lib.ss_file_open_with(given, out), lib.ss_memory_release, operation, _FILE_HINTS)
+
+
+def root(handle: Any) -> int:
+    """A number that is the same for all memories over one root, while it lives."""
+    return int(ffi.cast("uintptr_t", lib.ss_access_generation(handle)))
 
 
 class _Bytes:

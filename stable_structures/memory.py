@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import math
 import operator
+import os
+import threading
 import weakref
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self, TypeAlias, runtime_checkable
 
 from . import _native as native
-from .errors import OutOfBounds
+from .errors import Closed, OutOfBounds
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -47,11 +52,96 @@ class Memory(Protocol):
         ...
 
 
+Mode: TypeAlias = Literal["r", "r+", "x"]
+Durability: TypeAlias = Literal["none", "normal", "full"]
+
+_MODES: Final = {"r": native.call.SS_FILE_READ, "r+": native.call.SS_FILE_WRITE, "x": native.call.SS_FILE_CREATE}
+_DURABILITIES: Final = {
+    "none": native.call.SS_DURABILITY_NONE,
+    "normal": native.call.SS_DURABILITY_NORMAL,
+    "full": native.call.SS_DURABILITY_FULL,
+}
+
+
+def _choice(value: str, choices: dict[str, int], what: str) -> int:
+    if value not in choices:
+        raise ValueError(f"{what} is one of {', '.join(map(repr, choices))}, got {value!r}")
+    return choices[value]
+
+
+def _path(path: str | os.PathLike[str]) -> str:
+    name = os.fsdecode(path)
+    if "\0" in name:
+        raise ValueError(f"path {name!r} has a zero character in it")
+    return name
+
+
+def _milliseconds(seconds: float) -> int:
+    """As the core takes it, where 0 stands for its own choice."""
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"patience is a number of seconds, 0 or more, got {seconds}")
+    return min(max(1, round(seconds * 1000)), 2**32 - 1)
+
+
 def _count(value: int, what: str) -> int:
     number = operator.index(value)
     if number < 0:
         raise OutOfBounds(f"{what} must not be negative, got {number}")
     return number
+
+
+class Transaction:
+    """What `memory.transaction()` gives: a `with` block whose changes happen all or not at all.
+
+    `commit()` and `rollback()` end it before its block ends; the rest of the block is outside of it.
+    """
+
+    def __init__(self, memory: NativeMemory) -> None:
+        self._memory = memory
+        self._root = 0
+
+    def __enter__(self) -> Self:
+        handle = self._memory._handle  # noqa: SLF001
+        native.check(native.call.ss_transaction_begin(handle), "transaction")
+        self._root = native.root(handle)
+        _transactions.open[self._root] = self
+        return self
+
+    def _end(self, function: Any, operation: str) -> None:
+        """The core's word on whether it is open is final; after an error it is not, either."""
+        _transactions.open.pop(self._root, None)
+        native.check(function(self._memory._handle), operation)  # noqa: SLF001
+
+    def commit(self) -> None:
+        """Keeps the changes and ends the transaction. O(changed bytes) in a file with a log, else O(1).
+
+        Raises `MemoryInUse` where it is not open; `OutOfMemory` and `OSError` of a full or failing disk, after which
+        everything is rolled back; `CommitUnknown`.
+        """
+        self._end(native.call.ss_transaction_commit, "commit")
+
+    def rollback(self) -> None:
+        """Puts back every byte and the size, and ends the transaction. O(changed bytes). Raises `MemoryInUse` where it is not open."""
+        self._end(native.call.ss_transaction_rollback, "rollback")
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if _transactions.open.get(self._root) is not self:
+            return
+        if kind is None:
+            self.commit()
+            return
+        with contextlib.suppress(Closed):  # a memory that was closed in the block is rolled back already
+            self.rollback()
+
+
+class _Transactions(threading.local):
+    """The transactions that this thread has open, by root."""
+
+    def __init__(self) -> None:
+        self.open: dict[int, Transaction] = {}
+
+
+_transactions = _Transactions()
 
 
 class NativeMemory:
@@ -117,6 +207,56 @@ class NativeMemory:
         """Size in bytes: pages * 65,536. O(1). Raises `Closed`."""
         return self.size() * PAGE_SIZE
 
+    def transaction(self) -> Transaction:
+        """`with memory.transaction():` keeps all changes of its block, or on an exception puts back every byte and the size.
+
+        It covers every memory over the same file or anonymous memory, and belongs to the thread that began it: operations
+        of other threads wait until it ends (30 seconds, or the `patience` of `StableMemory.open`), then raise `MemoryInUse`.
+        In the block a failing operation undoes itself alone. Where the memory is open for reading the block sees one
+        state of the file. O(1) to begin, then O(1) more for each changed block of 4 KiB, whose old bytes are kept.
+
+        Entering raises `MemoryInUse` where this thread has one open, and for memories written in Python.
+
+        >>> from stable_structures import StableBTreeMap, StableMemory, u64
+        >>> memory = StableMemory()
+        >>> accounts = StableBTreeMap[u64, u64](memory)
+        >>> accounts.update({1: 100, 2: 0})
+        >>> with memory.transaction():
+        ...     accounts[2] += 150
+        ...     accounts[1] -= 150
+        Traceback (most recent call last):
+        stable_structures.errors.BoundExceeded: ...
+        >>> dict(accounts)
+        {1: 100, 2: 0}
+        """
+        return Transaction(self)
+
+    def commit(self) -> None:
+        """Keeps the changes of this thread's open transaction and ends it; see `Transaction.commit`."""
+        self._ended(native.call.ss_transaction_commit, "commit")
+
+    def rollback(self) -> None:
+        """Puts back what this thread's open transaction changed and ends it; see `Transaction.rollback`."""
+        self._ended(native.call.ss_transaction_rollback, "rollback")
+
+    def _ended(self, function: Any, operation: str) -> None:
+        _transactions.open.pop(native.root(self._handle), None)
+        native.check(function(self._handle), operation)
+
+    def sync(self) -> None:
+        """From here on all that was committed survives a power loss. The time of the disk; O(1) without a file.
+
+        Raises `CommitUnknown` where the disk fails (the memory is closed then), `MemoryInUse` in a transaction, `Closed`.
+        """
+        native.check(native.call.ss_memory_sync(self._handle), "sync")
+
+    def checkpoint(self) -> None:
+        """As `sync`, and the file by itself is the image then: its log is empty. O(bytes changed since the last one).
+
+        Raises `Locked` where readers make no room in time, `CommitUnknown`, `MemoryInUse` in a transaction, `Closed`.
+        """
+        native.check(native.call.ss_memory_checkpoint(self._handle), "checkpoint")
+
     def close(self) -> None:
         """Closes the memory and everything on it; later use raises `Closed`. Closing twice is allowed.
 
@@ -142,6 +282,11 @@ class StableMemory(NativeMemory):
     (0, 3, 196608)
     """
 
+    path: str | None = None
+    """The file, as it was given; None for an anonymous memory."""
+    mode: Mode = "r+"
+    durability: Durability = "none"
+
     def __init__(self, *, max_pages: int = MAX_PAGES) -> None:
         self._handle = native.new_handle(
             "ss_memory",
@@ -149,6 +294,68 @@ class StableMemory(NativeMemory):
             native.call.ss_memory_release,
             f"StableMemory(max_pages={max_pages})",
         )
+
+    @classmethod
+    def open(  # noqa: PLR0913 - keywords, as for the open of Python
+        cls,
+        path: str | os.PathLike[str],
+        mode: Mode = "r+",
+        durability: Durability = "normal",
+        max_pages: int = MAX_PAGES,
+        *,
+        patience: float = 30.0,
+        permissions: int = 0o600,
+        exclusive: bool = False,
+        load: bool = False,
+    ) -> Self:
+        """A file as a memory. At rest it is the bare image, `pages * 65,536` bytes, and any such image can be opened.
+
+        `mode` is "r" (the file exists, is not changed, and others may write it meanwhile), "r+" (created if absent) or "x"
+        (must not exist). One handle at a time writes; any number read, and see what the file holds: with "full" what was
+        committed, with "normal" what was at the last checkpoint. A symbolic link is refused.
+
+        `durability` says what is still there after a crash, where each operation outside of transactions is one of its own:
+
+        * "none": no log. Operations that a crash or kill cuts short may be there in part.
+        * "normal": a killed process loses no commit; a power loss may lose the last ones (after the last `sync`), but whole.
+        * "full": a commit is on the disk when it returns.
+
+        While a file is open with a log, `NAME-wal` lies beside it and belongs to it. `patience` is how many seconds to wait
+        for other threads' transactions, for readers, and for a writer that is changing the file. `permissions` are those of
+        a new file, before the umask. `exclusive` (for "full") writes the file itself only at checkpoints: fewer writes,
+        and readers see no more than those. `load` reads the file into memory rather than mapping it, so that a damaged
+        disk gives an `OSError` at opening and not a killed process later.
+
+        O(1), or O(bytes in the log) after a crash. Raises `OSError` (`FileNotFoundError`, `FileExistsError`, ...), `Locked`,
+        `CorruptMemory` for a size that is no multiple of a page, `WalCorrupt`, `OutOfMemory` for a file of more than
+        `max_pages`, `ReadOnly` where a log holds commits and the file may not be written.
+
+        >>> import tempfile
+        >>> directory = tempfile.TemporaryDirectory()
+        >>> with StableMemory.open(directory.name + "/state.bin") as memory:
+        ...     with memory.transaction():
+        ...         _ = memory.grow(1)
+        ...         memory.write(0, b"abc")
+        >>> with open(directory.name + "/state.bin", "rb") as file:
+        ...     file.read(3), len(file.read())
+        (b'abc', 65533)
+        >>> directory.cleanup()
+        """
+        options = {
+            "mode": _choice(mode, _MODES, "mode"),
+            "durability": _choice(durability, _DURABILITIES, "durability"),
+            "max_pages": _count(max_pages, "max_pages"),
+            "patience": _milliseconds(patience),
+            "permissions": _count(permissions, "permissions"),
+            "exclusive": exclusive,
+            "load": load,
+        }
+        self = cls.__new__(cls)
+        self.path, self.mode, self.durability = _path(path), mode, durability
+        self._handle = native.open_file(self.path, options)
+        native.check(native.call.ss_memory_set_patience(self._handle, options["patience"]), "open")
+        _files.add(self)
+        return self
 
     @property
     def reserved_pages(self) -> int:
@@ -170,7 +377,18 @@ class StableMemory(NativeMemory):
         return native.view(self._handle, _count(offset, "offset"), None if length is None else _count(length, "length"))
 
     def __repr__(self) -> str:
-        return f"<StableMemory at {id(self):#x}>"
+        return f"<StableMemory at {id(self):#x}>" if self.path is None else f"<StableMemory {self.path!r}, {self.mode}, {self.durability}>"
+
+
+_files: weakref.WeakSet[StableMemory] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_files() -> None:
+    """Leaves bare images where a program ends without closing its files."""
+    for memory in list(_files):
+        with contextlib.suppress(Exception):
+            memory.close()
 
 
 class RestrictedMemory(NativeMemory):
