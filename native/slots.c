@@ -122,12 +122,18 @@ int ss_slots_open(ss_slots *slots, ss_memory *memory, int mode, const char *magi
 void ss_slots_free(ss_slots *slots) {
     ss_handle_free(&slots->handle);
     ss_scratch_free(&slots->scratch);
+    ss_scratch_free(&slots->stored);
 }
 
 /* ---- elements ---- */
 
 static uint64_t address_of(const ss_slots *slots, uint64_t index) {
     return SS_SLOTS_START + index * slots->slot;
+}
+
+/* 1, 2 or 4 bytes. */
+static uint64_t size_field(const ss_slots *slots, const uint8_t *bytes) {
+    return slots->size_bytes == 1 ? bytes[0] : slots->size_bytes == 2 ? ss_get16(bytes) : ss_get32(bytes);
 }
 
 static int read_size(const ss_slots *slots, uint64_t address, uint64_t *size) {
@@ -138,7 +144,7 @@ static int read_size(const ss_slots *slots, uint64_t address, uint64_t *size) {
         if (status != SS_OK) return status;
         bytes = copy;
     }
-    *size = slots->size_bytes == 1 ? bytes[0] : slots->size_bytes == 2 ? ss_get16(bytes) : ss_get32(bytes);
+    *size = size_field(slots, bytes);
     return SS_OK;
 }
 
@@ -165,12 +171,16 @@ int ss_slots_find(const ss_slots *slots, uint64_t index, uint64_t *address, uint
 int ss_slots_view(const ss_slots *slots, uint64_t index, ss_scratch *scratch, ss_element *element) {
     uint64_t address;
     ss_pin pin;
+    /* Most slots lie whole inside the memory, and in one piece. */
+    const uint8_t *slot = ss_memory_direct(slots->handle.memory, address_of(slots, index), slots->slot);
+    if (SS_LIKELY(slot != NULL)) {
+        element->bytes = slot + slots->size_bytes;
+        element->size = slots->fixed ? slots->max_size : size_field(slots, slot);
+        return SS_LIKELY(element->size <= slots->max_size) ? SS_OK : check_element(slots, address_of(slots, index), element->size);
+    }
     int status = ss_slots_find(slots, index, &address, &element->size);
-    if (status != SS_OK) return status;
-    element->bytes = ss_memory_direct(slots->handle.memory, address, element->size);
-    if (SS_LIKELY(element->bytes != NULL)) return SS_OK;
-    status = ss_pin_range(slots->handle.memory, address, element->size, scratch, &pin);
-    element->bytes = pin.bytes;
+    if (status == SS_OK) status = ss_pin_range(slots->handle.memory, address, element->size, scratch, &pin);
+    if (status == SS_OK) element->bytes = pin.bytes;
     return status;
 }
 
@@ -213,11 +223,19 @@ int ss_slots_ensure(ss_slots *slots, uint64_t index, uint64_t size) {
 }
 
 int ss_slots_store(ss_slots *slots, uint64_t index, const uint8_t *bytes, uint64_t size) {
-    uint64_t address = address_of(slots, index);
+    ss_memory *memory = slots->handle.memory;
+    uint64_t length = slots->size_bytes + size;
     uint8_t field[4];
+    ss_pin pin;
+    if (length == 0) return SS_OK;
     ss_put32(field, (uint32_t)size);
-    int status = ss_memory_write(slots->handle.memory, address, field, slots->size_bytes);
-    return status == SS_OK ? ss_memory_write(slots->handle.memory, address + slots->size_bytes, bytes, size) : status;
+    ss_scratch_reset(&slots->stored);
+    int status = ss_pin_range(memory, address_of(slots, index), length, &slots->stored, &pin);
+    if (status == SS_OK) status = ss_pin_change(memory, &pin, 0, length);
+    if (status != SS_OK) return status;
+    memcpy(pin.bytes, field, slots->size_bytes);
+    if (size > 0) memcpy(pin.bytes + slots->size_bytes, bytes, (size_t)size);
+    return ss_pin_changed(memory, &pin, 0, length);
 }
 
 /* ---- integers ---- */

@@ -22,7 +22,8 @@ typedef struct ss_slots {
     bool fixed;
     uint32_t size_bytes; /* of the size in front of an element; 0 if all have max_size */
     uint64_t slot;       /* size_bytes + max_size */
-    ss_scratch scratch;
+    ss_scratch scratch;  /* of the operation */
+    ss_scratch stored;   /* of one element that is written where it does not lie in one piece */
 } ss_slots;
 
 /* The bytes of an element: in place, or in a scratch until its next reset. */
