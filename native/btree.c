@@ -529,6 +529,12 @@ int ss_btree_distinct(const ss_node *one, const ss_node *other) {
     return ss_fail(SS_CORRUPT, "every node is reached once", one->address, 0, 0);
 }
 
+/* That two neighbours below one parent are different nodes of one level. */
+static int check_siblings(const ss_node *one, const ss_node *other) {
+    if (one->leaf == other->leaf) return ss_btree_distinct(one, other);
+    return ss_fail(SS_CORRUPT, "all leaves have one depth", one->address, one->leaf, other->leaf);
+}
+
 static bool can_lose(const ss_node *node) {
     return node->count > SS_MINIMUM;
 }
@@ -601,9 +607,6 @@ static int merge(ss_btree *tree, ss_node *parent, uint32_t separator, ss_node *s
     int status = ss_node_copy_entries(space, source, 0, n, entries + (at_end ? 1 : 0));
     if (status == SS_OK) status = ss_node_copy_entries(space, parent, separator, 1, at_end ? entries : entries + n);
     if (status == SS_OK && !source->leaf) status = ss_node_copy_children(space, source, 0, n + 1, children);
-    if (status == SS_OK && source->leaf != target->leaf) {
-        status = ss_fail(SS_CORRUPT, "all leaves have one depth", source->address, source->leaf, target->leaf);
-    }
     ss_edit gain = {.at = at_end ? target->count : 0, .add = n + 1, .entries = entries,
                     .child_at = at_end ? target->count + 1 : 0, .child_add = n + 1, .children = children};
     if (status == SS_OK) status = ss_node_edit(space, target, &gain);
@@ -634,13 +637,13 @@ static int prepare_child(ss_btree *tree, ss_node *parent, uint32_t index, ss_nod
     ss_undo_begin(tree->handle.memory);
     if (has_left) {
         status = open_child(tree, parent, index - 1, &left);
-        if (status == SS_OK) status = ss_btree_distinct(&left, child);
+        if (status == SS_OK) status = check_siblings(&left, child);
         if (status != SS_OK) return status;
         if (can_lose(&left)) return rotate_right(tree, parent, index - 1, &left, child);
     }
     if (has_right) {
         status = open_child(tree, parent, index + 1, &right);
-        if (status == SS_OK) status = ss_btree_distinct(&right, child);
+        if (status == SS_OK) status = check_siblings(&right, child);
         if (status != SS_OK) return status;
         if (can_lose(&right)) return rotate_left(tree, parent, index, &right, child);
     }
@@ -691,7 +694,7 @@ static int remove_from_internal(ss_btree *tree, ss_node *node, uint32_t *index, 
         return status == SS_OK ? replace_entry(tree, node, *index, &taken) : status;
     }
     status = open_child(tree, node, *index + 1, &right);
-    if (status == SS_OK) status = ss_btree_distinct(&left, &right);
+    if (status == SS_OK) status = check_siblings(&left, &right);
     if (status != SS_OK) return status;
     if (can_lose(&right)) {
         status = ss_btree_reply(tree, node, *index);

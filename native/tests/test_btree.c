@@ -657,6 +657,28 @@ static void what_is_no_map_is_refused(void) {
     test_memory_free(&in);
 }
 
+/* A leaf that says it is internal: refilling its neighbour from it would lose what it seems to have below. */
+static void siblings_of_two_levels_are_not_mixed(void) {
+    for (int way = 0; way < 4; way++) {
+        setting *s = begin(&map_kinds[U64_MAP], IN_FLAT, 10, 1);
+        for (uint64_t i = 0; i < 18; i++) CHECK(ss_btree_put_ii(s->tree, i, i) == SS_ABSENT);
+        uint8_t *base = s->in.root->root->base;
+        uint64_t root = ss_get64(base + 12), first = ss_get64(base + root + 15), last = ss_get64(base + root + 15 + 8 * 2);
+        CHECK_EQ(ss_get16(base + root + 5), 2);
+        /* The leaf at one end gets to the minimum, the one in the middle can lose an entry (1, 3) or not (0, 2). */
+        uint64_t gone = way < 2 ? 0 : 17, middle = ss_get64(base + root + 15 + 8);
+        CHECK(first != middle && last != middle);
+        while (ss_get16(base + (way < 2 ? first : last) + 5) > 5) CHECK(ss_btree_remove_ii(s->tree, way < 2 ? gone++ : gone--) != SS_NO_NUMBER);
+        base[middle + 4] = 1;
+        if (way & 1) ss_put16(base + middle + 5, 6);
+        bytes_before before = remember(s);
+        CHECK(ss_btree_remove_ii(s->tree, gone) == SS_ASK);
+        CHECK_EQ(ss_last_status(), SS_CORRUPT);
+        unchanged(s, &before);
+        finish(s);
+    }
+}
+
 int main(void) {
     a_map_answers_as_its_twin_in_every_memory();
     a_cleared_map_is_a_new_one();
@@ -673,5 +695,6 @@ int main(void) {
     bounds_are_checked_before_anything_is_written();
     one_map_lives_on_a_memory_at_a_time();
     what_is_no_map_is_refused();
+    siblings_of_two_levels_are_not_mixed();
     return check_summary();
 }
