@@ -37,39 +37,59 @@ static int number_value(const ss_btree *tree, uint64_t number, part *value) {
     return encode_value(tree, number, value->bytes, &value->span);
 }
 
-uint64_t ss_btree_get_ii(ss_btree *tree, uint64_t key) {
+/* ---- operations that take a key: looking it up and removing it ---- */
+
+typedef int (*key_operation)(ss_btree *tree, ss_span key, ss_reply *reply);
+
+static inline int on_number(key_operation operation, ss_btree *tree, uint64_t key, ss_reply *reply) {
     part k;
-    ss_reply reply = {.kind = SS_REPLY_NUMBER};
     int status = number_key(tree, key, &k);
-    if (status == SS_OK) status = ss_btree_get(tree, k.span, &reply);
+    return status == SS_OK ? operation(tree, k.span, reply) : status;
+}
+
+static inline uint64_t number_to_number(key_operation operation, ss_btree *tree, uint64_t key) {
+    ss_reply reply = {.kind = SS_REPLY_NUMBER};
+    int status = on_number(operation, tree, key, &reply);
     return ss_result_number(status, reply.number);
+}
+
+static inline int64_t number_to_bytes(key_operation operation, ss_btree *tree, uint64_t key) {
+    ss_reply reply = {.kind = SS_REPLY_BYTES};
+    int status = on_number(operation, tree, key, &reply);
+    return ss_answer_give(&reply.bytes, status);
+}
+
+static inline uint64_t bytes_to_number(key_operation operation, ss_btree *tree, ss_span key) {
+    ss_reply reply = {.kind = SS_REPLY_NUMBER};
+    int status = operation(tree, key, &reply);
+    return ss_result_number(status, reply.number);
+}
+
+static inline int64_t bytes_to_bytes(key_operation operation, ss_btree *tree, ss_span key) {
+    ss_reply reply = {.kind = SS_REPLY_BYTES};
+    int status = operation(tree, key, &reply);
+    return ss_answer_give(&reply.bytes, status);
+}
+
+uint64_t ss_btree_get_ii(ss_btree *tree, uint64_t key) {
+    return number_to_number(ss_btree_get, tree, key);
 }
 
 int64_t ss_btree_get_ib(ss_btree *tree, uint64_t key) {
-    part k;
-    ss_reply reply = {.kind = SS_REPLY_BYTES};
-    int status = number_key(tree, key, &k);
-    if (status == SS_OK) status = ss_btree_get(tree, k.span, &reply);
-    return ss_answer_give(&reply.bytes, status);
+    return number_to_bytes(ss_btree_get, tree, key);
 }
 
 uint64_t ss_btree_get_bi(ss_btree *tree, const uint8_t *key, uint64_t key_size) {
-    ss_reply reply = {.kind = SS_REPLY_NUMBER};
-    int status = ss_btree_get(tree, (ss_span){key, key_size}, &reply);
-    return ss_result_number(status, reply.number);
+    return bytes_to_number(ss_btree_get, tree, (ss_span){key, key_size});
 }
 
 int64_t ss_btree_get_bb(ss_btree *tree, const uint8_t *key, uint64_t key_size) {
-    ss_reply reply = {.kind = SS_REPLY_BYTES};
-    int status = ss_btree_get(tree, (ss_span){key, key_size}, &reply);
-    return ss_answer_give(&reply.bytes, status);
+    return bytes_to_bytes(ss_btree_get, tree, (ss_span){key, key_size});
 }
 
 int ss_btree_contains_i(ss_btree *tree, uint64_t key) {
-    part k;
     ss_reply reply = {.kind = SS_REPLY_NONE};
-    int status = number_key(tree, key, &k);
-    return status == SS_OK ? ss_btree_get(tree, k.span, &reply) : status;
+    return on_number(ss_btree_get, tree, key, &reply);
 }
 
 int ss_btree_contains_b(ss_btree *tree, const uint8_t *key, uint64_t key_size) {
@@ -77,7 +97,24 @@ int ss_btree_contains_b(ss_btree *tree, const uint8_t *key, uint64_t key_size) {
     return ss_btree_get(tree, (ss_span){key, key_size}, &reply);
 }
 
-/* The insertions with and without an answer. */
+uint64_t ss_btree_remove_ii(ss_btree *tree, uint64_t key) {
+    return number_to_number(ss_btree_take, tree, key);
+}
+
+int64_t ss_btree_remove_ib(ss_btree *tree, uint64_t key) {
+    return number_to_bytes(ss_btree_take, tree, key);
+}
+
+uint64_t ss_btree_remove_bi(ss_btree *tree, const uint8_t *key, uint64_t key_size) {
+    return bytes_to_number(ss_btree_take, tree, (ss_span){key, key_size});
+}
+
+int64_t ss_btree_remove_bb(ss_btree *tree, const uint8_t *key, uint64_t key_size) {
+    return bytes_to_bytes(ss_btree_take, tree, (ss_span){key, key_size});
+}
+
+/* ---- insertions, with and without an answer ---- */
+
 static int insert_ii(ss_btree *tree, uint64_t key, uint64_t value, ss_reply *reply) {
     part k, v;
     int status = number_key(tree, key, &k);
@@ -139,32 +176,4 @@ int ss_btree_put_bi(ss_btree *tree, const uint8_t *key, uint64_t key_size, uint6
 int ss_btree_put_bb(ss_btree *tree, const uint8_t *key, uint64_t key_size, const uint8_t *value, uint64_t value_size) {
     ss_reply reply = {.kind = SS_REPLY_NONE};
     return ss_btree_put(tree, (ss_span){key, key_size}, (ss_span){value, value_size}, &reply);
-}
-
-uint64_t ss_btree_remove_ii(ss_btree *tree, uint64_t key) {
-    part k;
-    ss_reply reply = {.kind = SS_REPLY_NUMBER};
-    int status = number_key(tree, key, &k);
-    if (status == SS_OK) status = ss_btree_take(tree, k.span, &reply);
-    return ss_result_number(status, reply.number);
-}
-
-int64_t ss_btree_remove_ib(ss_btree *tree, uint64_t key) {
-    part k;
-    ss_reply reply = {.kind = SS_REPLY_BYTES};
-    int status = number_key(tree, key, &k);
-    if (status == SS_OK) status = ss_btree_take(tree, k.span, &reply);
-    return ss_answer_give(&reply.bytes, status);
-}
-
-uint64_t ss_btree_remove_bi(ss_btree *tree, const uint8_t *key, uint64_t key_size) {
-    ss_reply reply = {.kind = SS_REPLY_NUMBER};
-    int status = ss_btree_take(tree, (ss_span){key, key_size}, &reply);
-    return ss_result_number(status, reply.number);
-}
-
-int64_t ss_btree_remove_bb(ss_btree *tree, const uint8_t *key, uint64_t key_size) {
-    ss_reply reply = {.kind = SS_REPLY_BYTES};
-    int status = ss_btree_take(tree, (ss_span){key, key_size}, &reply);
-    return ss_answer_give(&reply.bytes, status);
 }
