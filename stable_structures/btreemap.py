@@ -77,7 +77,7 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
     (None, 'Ada', 'Grace', 1)
     """
 
-    _arity: ClassVar[int] = 2
+    _parameters: ClassVar[str] = "KV"
 
     @classmethod
     def _lanes(cls, codecs: tuple[Codec[Any], ...]) -> dict[str, Any]:

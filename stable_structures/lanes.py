@@ -13,7 +13,7 @@ from textwrap import dedent, indent
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from . import _native as native
-from .storable import Codec, IntLane
+from .storable import Codec, IntLane, Lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Part:
     """One argument of the methods: its name there, its codec, and the code that sends it to C and brings it back."""
 
-    def __init__(self, name: str, codec: Codec[Any]) -> None:
-        lane = codec.lane
+    def __init__(self, name: str, codec: Codec[Any], lane: Lane | None = None) -> None:
+        lane = lane or codec.lane
         self.name = name
         self.codec = codec
         self.is_int = isinstance(lane, IntLane)

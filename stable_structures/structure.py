@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self
 
 from . import _native as native
 from .errors import CorruptMemory, IncompatibleType
@@ -91,7 +91,7 @@ class Stored:
 class Structure(Stored):
     """Base of the structures. `S[types](memory)` loads what is there or starts anew."""
 
-    _arity: ClassVar[int] = 1
+    _parameters: ClassVar[str] = "T"
     _codecs: ClassVar[tuple[Codec[Any], ...]] = ()
     _special: ClassVar[dict[tuple[type, tuple[Codec[Any], ...]], type[Any]]] = {}
 
@@ -101,9 +101,9 @@ class Structure(Stored):
         given = types if isinstance(types, tuple) else (types,)
         if cls._codecs:
             raise TypeError(f"{cls.__name__} has its types already")
-        if len(given) != cls._arity:
-            names = ", ".join("KVW"[: cls._arity])
-            raise TypeError(f"{cls.__name__}[{names}] takes {cls._arity} type{'s' * (cls._arity > 1)}, got {len(given)}")
+        count = len(cls._parameters)
+        if len(given) != count:
+            raise TypeError(f"{cls.__name__}[{', '.join(cls._parameters)}] takes {count} type{'s' * (count > 1)}, got {len(given)}")
         codecs = tuple(codec(tp) for tp in given)
         key = (cls, codecs)
         special = Structure._special.get(key)
@@ -126,9 +126,12 @@ class Structure(Stored):
     def _open_handle(self, memory: Memory, opened: Callable[[Any, Any], int]) -> None:
         """As `_take_memory`, of a class that has its types."""
         if not self._codecs:
-            names = ", ".join("KVW"[: self._arity])
-            raise IncompatibleType(f"{type(self).__name__} needs its types: write {type(self).__name__}[{names}](memory)")
+            self._untyped()
         self._take_memory(memory, opened)
+
+    def _untyped(self, *_args: object) -> NoReturn:
+        name = type(self).__name__
+        raise IncompatibleType(f"{name} needs its types: write {name}[{', '.join(self._parameters)}](memory)")
 
     def into_memory(self) -> Memory:
         """Releases the memory and gives it back; the structure raises `Closed` from then on. O(1)."""
@@ -153,7 +156,7 @@ class Structure(Stored):
         """
         if type(self).__mro__[1] is not type(target).__mro__[1] or target is self:
             raise IncompatibleType(f"copy_into: a {type(self).__name__} goes into another of its kind, not into {target!r}")
-        done, total = 0, len(self)  # type: ignore[arg-type]
+        done, total = 0, self._count()
         for batch in self._batches():
             target._absorb(batch)
             done += len(batch)
@@ -170,7 +173,11 @@ class Structure(Stored):
 
     def is_empty(self) -> bool:
         """Whether there is nothing in it. O(1)."""
-        return len(self) == 0  # type: ignore[arg-type]
+        return self._count() == 0
+
+    def _count(self) -> int:
+        """How much it holds."""
+        return len(self)  # type: ignore[arg-type]
 
 
 def length_problem(length: int, what: str) -> CorruptMemory:

@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 import numpy as np
 
 from . import _native as native
 from .columns import Column
-from .errors import IncompatibleType
+from .iterators import BothEnds
 from .lanes import Part, method
 from .structure import INIT, Structure
 
@@ -33,8 +31,8 @@ _LAST_BATCH: Final = 1024
 _BATCH_BYTES: Final = 256 * 1024
 
 
-class TreeIterator(Iterator[T], Generic[T]):
-    """What is left of a range of a map, from both ends: an iterator with `next_back()` and `skip(n)`.
+class TreeIterator(BothEnds[T]):
+    """What is left of a range of a map or set, from both ends: an iterator with `next_back()` and `skip(n)`.
 
     It is lazy, holds no lock, and raises `RuntimeError` once the map has changed since it was made. Each step is O(1)
     on average, making one O(log n).
@@ -44,84 +42,24 @@ class TreeIterator(Iterator[T], Generic[T]):
         key, value = tree._key, tree._value  # noqa: SLF001
         self._tree = tree
         self._cursor = cursor
-        self._reverse = reverse
         self._batch = _FIRST_BATCH
         self._rows = (_row(key, want & KEYS), _row(value, want & VALUES))
         self._want = want | native.call.SS_WANT_KEY_NUMBERS * key.is_int | native.call.SS_WANT_VALUE_NUMBERS * value.is_int
-        self._finish = _finisher(key, value, want)
-        self._ends: tuple[deque[Any], deque[Any]] = (deque(), deque())
-        self._generation = native.call.ss_access_generation(tree._native_memory._handle)  # noqa: SLF001
-        self._seen = self._generation[0]
-        self._walks = (self._walk(back=False), self._walk(back=True))
+        super().__init__(tree._native_memory._handle, _finisher(key, value, want), reverse=reverse)  # noqa: SLF001
 
-    def __iter__(self) -> Iterator[T]:  # noqa: PYI034 - the generator behind it, for the speed of a plain loop
-        return self._walks[self._reverse]
-
-    def __next__(self) -> T:
-        return next(self._walks[self._reverse])
-
-    def next_back(self) -> T:
-        """The last entry that is left; raises `StopIteration` where none is. O(1) on average.
-
-        >>> from stable_structures import StableBTreeMap, StableMemory, u8
-        >>> m = StableBTreeMap[u8, u8](StableMemory())
-        >>> m.update({1: 10, 2: 20, 3: 30})
-        >>> it = m.range()
-        >>> it.next_back(), next(it), next(it)
-        ((3, 30), (1, 10), (2, 20))
-        """
-        return next(self._walks[not self._reverse])
-
-    def skip(self, n: int) -> int:
-        """Passes over up to `n` entries without decoding them; gives how many there were. O(n), a small part of iterating.
-
-        >>> from stable_structures import StableBTreeMap, StableMemory, u8
-        >>> m = StableBTreeMap[u8, u8](StableMemory())
-        >>> m.update({1: 10, 2: 20, 3: 30})
-        >>> it = m.range()
-        >>> it.skip(2), next(it), it.skip(5)
-        (2, (3, 30), 0)
-        """
-        self._validate()
-        own, other = self._ends[self._reverse], self._ends[not self._reverse]
-        skipped = min(n, len(own))
-        for _ in range(skipped):
-            own.popleft()
-        skipped += native.check(native.call.ss_cursor_skip(self._cursor, n - skipped, self._reverse), "skip")
-        while skipped < n and other:
-            other.pop()
-            skipped += 1
-        return skipped
-
-    def _validate(self) -> None:
-        """Something on the memory changed; raises where it was this map."""
-        seen = self._generation[0]
+    def _demand_unchanged(self) -> None:
         native.check(native.call.ss_cursor_valid(self._cursor), "iteration")
-        self._seen = seen
+
+    def _pass_over(self, n: int) -> int:
+        return native.check(native.call.ss_cursor_skip(self._cursor, n, self._reverse), "skip")
 
     def _fetch(self, *, back: bool) -> bool:
-        """Gets more from one end."""
         native.check(native.call.ss_cursor_next(self._cursor, self._batch, _BATCH_BYTES, self._want, back), "iteration")
         keys, values = native.batch(keys=self._rows[0], values=self._rows[1])
         self._batch = min(self._batch * 2, _LAST_BATCH)
         fetched = zip(keys, values, strict=True) if self._want & KEYS and self._want & VALUES else keys or values
         self._ends[back].extend(fetched)
         return bool(self._ends[back])
-
-    def _walk(self, *, back: bool) -> Iterator[T]:
-        own, other = self._ends[back], self._ends[not back]
-        generation, finish = self._generation, self._finish
-        while own or self._fetch(back=back) or other:
-            while own:
-                if generation[0] != self._seen:
-                    self._validate()
-                raw = own.popleft()
-                yield raw if finish is None else finish(raw)
-            if other and not self._fetch(back=back):
-                if generation[0] != self._seen:
-                    self._validate()
-                raw = other.pop()
-                yield raw if finish is None else finish(raw)
 
 
 def _row(part: Part, wanted: int) -> int:
@@ -207,9 +145,6 @@ class Tree(Structure):
             function.__doc__ = getattr(cls, name).__doc__
         columns = {"_keys_column": Column(key_codec), "_values_column": Column(value_codec)}
         return {**made, **columns, "_key": key, "_value": value, "_order": native.KeyOrder(key_codec)}
-
-    def _untyped(self, *_args: object) -> NoReturn:
-        raise IncompatibleType(f"{type(self).__name__} needs its types: write {type(self).__name__}[K, V](memory)")
 
     def __contains__(self, key: object) -> bool:
         """Whether the key is there. O(log n)."""

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the iterators over all structures share: both ends, batches, and noticing that the structure changed."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from . import _native as native
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+
+class BothEnds(Iterator[T], Generic[T]):
+    """What is left of a range, from both ends: an iterator with `next_back()` and `skip(n)`.
+
+    It is lazy, holds no lock, and raises `RuntimeError` once the structure has changed since it was made.
+    """
+
+    def __init__(self, handle: Any, finish: Callable[[Any], T] | None, *, reverse: bool) -> None:
+        self._reverse = reverse
+        self._finish = finish
+        self._ends: tuple[deque[Any], deque[Any]] = (deque(), deque())
+        self._generation = native.call.ss_access_generation(handle)
+        self._seen = self._generation[0]
+        self._walks = (self._walk(back=False), self._walk(back=True))
+
+    def __iter__(self) -> Iterator[T]:  # noqa: PYI034 - the generator behind it, for the speed of a plain loop
+        return self._walks[self._reverse]
+
+    def __next__(self) -> T:
+        return next(self._walks[self._reverse])
+
+    def next_back(self) -> T:
+        """The last item that is left; raises `StopIteration` where none is. O(1) on average.
+
+        >>> from stable_structures import StableBTreeMap, StableMemory, u8
+        >>> m = StableBTreeMap[u8, u8](StableMemory())
+        >>> m.update({1: 10, 2: 20, 3: 30})
+        >>> it = m.range()
+        >>> it.next_back(), next(it), next(it)
+        ((3, 30), (1, 10), (2, 20))
+        """
+        return next(self._walks[not self._reverse])
+
+    def skip(self, n: int) -> int:
+        """Passes over up to `n` items without decoding them; gives how many there were.
+
+        O(1) in a vec, heap or log, else O(n), a small part of iterating. Raises `RuntimeError`, `Closed`.
+
+        >>> from stable_structures import StableBTreeMap, StableMemory, u8
+        >>> m = StableBTreeMap[u8, u8](StableMemory())
+        >>> m.update({1: 10, 2: 20, 3: 30})
+        >>> it = m.range()
+        >>> it.skip(2), next(it), it.skip(5)
+        (2, (3, 30), 0)
+        """
+        self._validate()
+        own, other = self._ends[self._reverse], self._ends[not self._reverse]
+        skipped = min(n, len(own))
+        for _ in range(skipped):
+            own.popleft()
+        skipped += self._pass_over(n - skipped)
+        while skipped < n and other:
+            other.pop()
+            skipped += 1
+        return skipped
+
+    def _validate(self) -> None:
+        """Something on the memory changed; raises where it was this structure."""
+        seen = self._generation[0]
+        self._demand_unchanged()
+        self._seen = seen
+
+    def _demand_unchanged(self) -> None:
+        """Raises `RuntimeError` where the structure changed."""
+        raise NotImplementedError
+
+    def _fetch(self, *, back: bool) -> bool:
+        """Gets more from one end into `_ends[back]`; whether there was any."""
+        raise NotImplementedError
+
+    def _pass_over(self, n: int) -> int:
+        """Skips up to `n` items that were not fetched, at the iterator's own end."""
+        raise NotImplementedError
+
+    def _walk(self, *, back: bool) -> Iterator[T]:
+        own, other = self._ends[back], self._ends[not back]
+        generation, finish = self._generation, self._finish
+        while own or self._fetch(back=back) or other:
+            while own:
+                if generation[0] != self._seen:
+                    self._validate()
+                raw = own.popleft()
+                yield raw if finish is None else finish(raw)
+            if other and not self._fetch(back=back):
+                if generation[0] != self._seen:
+                    self._validate()
+                raw = other.pop()
+                yield raw if finish is None else finish(raw)
