@@ -669,8 +669,15 @@ static void siblings_of_two_levels_are_not_mixed(void) {
         uint64_t gone = way < 2 ? 0 : 17, middle = ss_get64(base + root + 15 + 8);
         CHECK(first != middle && last != middle);
         while (ss_get16(base + (way < 2 ? first : last) + 5) > 5) CHECK(ss_btree_remove_ii(s->tree, way < 2 ? gone++ : gone--) != SS_NO_NUMBER);
-        base[middle + 4] = 1;
-        if (way & 1) ss_put16(base + middle + 5, 6);
+        uint32_t count = way & 1 ? 6 : 5;
+        uint8_t *node = base + middle, *keys = node + 15 + 8 * (count + 1), *values = keys + 8 * count;
+        node[4] = 1;
+        ss_put16(node + 5, (uint16_t)count);
+        for (uint32_t i = 0; i <= count; i++) ss_put64(node + 15 + 8 * i, first);
+        for (uint32_t i = 0; i < count; i++) {
+            ss_put_be(keys + 8 * i, 8, 7 + i);
+            ss_put32(values + 12 * i, 8);
+        }
         bytes_before before = remember(s);
         CHECK(ss_btree_remove_ii(s->tree, gone) == SS_ASK);
         CHECK_EQ(ss_last_status(), SS_CORRUPT);
