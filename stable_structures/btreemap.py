@@ -11,8 +11,8 @@ import numpy as np
 
 from . import _native as native
 from .entry import Entry
-from .lanes import Part, method
-from .tree import COPY_BATCH, KEYS, VALUES, Tree, TreeIterator, indented, start_kind, stop_kind
+from .lanes import Part, indented, method
+from .tree import COPY_BATCH, KEYS, VALUES, Tree, TreeIterator, start_kind, stop_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -29,6 +29,7 @@ class Part:
         self.is_int = isinstance(lane, IntLane)
         self.bias = lane.bias if isinstance(lane, IntLane) else 0
         self.letter = "i" if self.is_int else "b"
+        self.suffix = "_int" if self.is_int else ""
 
     @property
     def prepare(self) -> str:
@@ -93,7 +94,8 @@ def method(source: str, parts: list[Part], function: str, **names: Any) -> Any:
     """Compiles the source of one method.
 
     `source` is a `def`, with `{prepare}` for the code that makes the arguments ready, `{args}` for the arguments of the
-    C function `call`, and the numbers of a lane out of range turned into the error of their codec.
+    C function `call`, and the numbers of a lane out of range turned into the error of their codec. `failed(status,
+    operation, *values)` raises what a status stands for, in the words of the codec where a value is out of its bound.
     """
     prepare = "\n".join(part.prepare for part in parts)
     head, _, body = dedent(source).strip().partition("\n")
@@ -107,6 +109,7 @@ def method(source: str, parts: list[Part], function: str, **names: Any) -> Any:
         body = "\n".join(lines)
     text = f"{head}\n{indent(prepare, '    ')}\n{indent(body, '    ')}\n" if prepare else f"{head}\n{indent(body, '    ')}\n"
     scope: dict[str, Any] = {**_COMMON, "call": getattr(native.call, function), "refuse": _refuse([p.codec for p in guarded]), **names}
+    scope["failed"] = _failed([part.codec for part in parts])
     for part in parts:
         scope.update(part.names)
     exec(compile(text, f"<{function}>", "exec"), scope)  # noqa: S102 - the text above and nothing else
@@ -122,3 +125,20 @@ def _refuse(codecs: list[Codec[Any]]) -> Callable[..., NoReturn]:
         raise OverflowError(f"{values} do not fit 64 bits")
 
     return refuse
+
+
+def _failed(codecs: list[Codec[Any]]) -> Callable[..., NoReturn]:
+    """As `native.fail`, but of a bound the codec speaks."""
+
+    def failed(status: int, operation: str, *values: Any) -> NoReturn:
+        if status == native.call.SS_BOUND_EXCEEDED:
+            for codec, value in zip(codecs, values, strict=True):
+                codec.encode(value)
+        native.fail(status, operation)
+
+    return failed
+
+
+def indented(code: str) -> str:
+    """Code for the body of a method of a template."""
+    return indent(code, "        ")

@@ -123,10 +123,22 @@ class Structure(Stored):
         """Methods made for these types."""
         return {}
 
-    def _open_handle(self, memory: Memory, opened: Callable[[Any, Any], int]) -> None:
-        """As `_take_memory`, of a class that has its types."""
+    @classmethod
+    def _documented(cls, made: dict[str, Any]) -> dict[str, Any]:
+        """The methods with the documentation of those that they take the place of."""
+        for name, method in made.items():
+            method.__doc__ = getattr(cls, name).__doc__
+            method.__module__ = cls.__module__
+            method.__qualname__ = f"{cls.__qualname__}.{name}"
+        return made
+
+    def _require_types(self) -> None:
         if not self._codecs:
             self._untyped()
+
+    def _open_handle(self, memory: Memory, opened: Callable[[Any, Any], int]) -> None:
+        """As `_take_memory`, of a class that has its types."""
+        self._require_types()
         self._take_memory(memory, opened)
 
     def _untyped(self, *_args: object) -> NoReturn:

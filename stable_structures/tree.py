@@ -141,10 +141,8 @@ class Tree(Structure):
         """Methods and columns made for a type of keys and one of values."""
         key, value = Part("key", key_codec), Part("value", value_codec)
         made = {name: make(key, value) for name, make in {"__contains__": _contains, **methods}.items()}
-        for name, function in made.items():
-            function.__doc__ = getattr(cls, name).__doc__
         columns = {"_keys_column": Column(key_codec), "_values_column": Column(value_codec)}
-        return {**made, **columns, "_key": key, "_value": value, "_order": native.KeyOrder(key_codec)}
+        return {**cls._documented(made), **columns, "_key": key, "_value": value, "_order": native.KeyOrder(key_codec)}
 
     def __contains__(self, key: object) -> bool:
         """Whether the key is there. O(log n)."""
@@ -208,8 +206,3 @@ def _contains(key: Part, _value: Part) -> Any:
         return status != SS_ABSENT
     """
     return method(source, [key], f"ss_btree_contains_{key.letter}")
-
-
-def indented(code: str) -> str:
-    """Code for the body of a method of a template."""
-    return "\n".join("        " + line for line in code.split("\n"))
