@@ -400,7 +400,7 @@ static int undo_append_blocks(ss_root *root, uint64_t offset, uint64_t length) {
     return SS_OK;
 }
 
-/* Pages that the operation itself added need no record; those of a foreign memory cannot be taken back. */
+/* Pages that the operation itself added need no record: they go, or (blocks of a foreign memory) become zeros. */
 static int undo_record(ss_root *root, uint64_t offset, uint64_t length) {
     ss_undo *undo = &root->undo;
     if (!root->foreign || undo->kept != NULL) {
@@ -412,10 +412,21 @@ static int undo_record(ss_root *root, uint64_t offset, uint64_t length) {
     return undo->kept != NULL ? undo_append_blocks(root, offset, length) : undo_append(root, offset, length);
 }
 
+/* Pages that a foreign memory grew by stay; of writes to them there is no record where blocks are recorded. */
+static void zero_new_pages(ss_root *root) {
+    static const uint8_t zeros[SS_PAGE_SIZE];
+    uint64_t pages = 0;
+    if (!root->foreign || root->undo.kept == NULL || root_pages(root, &pages) != SS_OK) return;
+    for (uint64_t page = root->undo.pages; page < pages; page++) {
+        (void)root->foreign_ops->write(root->foreign_self, page * SS_PAGE_SIZE, zeros, SS_PAGE_SIZE);
+    }
+}
+
 /* Newest first, so that the oldest record of a byte wins. A foreign memory that refuses to be restored keeps what it
  * has: nothing more can be done, and its error is the one that the operation reports. */
 static void undo_restore(ss_root *root) {
     ss_undo *undo = &root->undo;
+    zero_new_pages(root);
     while (undo->used > 0) {
         uint8_t *trailer = undo->log + undo->used - UNDO_TRAILER;
         uint64_t offset = ss_get64(trailer), length = ss_get64(trailer + 8);

@@ -320,6 +320,40 @@ static bool allowed(trial *t, int64_t status, const char *what) {
     return holds(same && memcmp(bytes, before, before_pages * SS_PAGE_SIZE) == 0, "a refused operation changes no byte", (int)status);
 }
 
+static many batch;
+
+static bool change_many(trial *t) {
+    make_many(&batch, t->from->kind, &t->random, rng_below(&t->random, t->from->keys));
+    if (rng_below(&t->random, 2) == 0) {
+        return allowed(t, ss_btree_remove_many(t->tree, &batch.key_column, MANY, batch.found), "remove_many answers or says what is damaged");
+    }
+    int64_t status = ss_btree_insert_many(t->tree, &batch.key_column, &batch.value_column, MANY);
+    return allowed(t, status, "insert_many answers or says what is damaged");
+}
+
+/* A look and then a change at the place that it gave. */
+static bool change_at_place(trial *t, ss_span key, ss_span value) {
+    ss_place place;
+    int64_t status = ss_btree_locate(t->tree, key.at, key.size, &place);
+    if (!allowed(t, status, "locate answers or says what is damaged") || is_damage(status)) return true;
+    status = ss_btree_put_at(t->tree, &place, key.at, key.size, value.at, value.size);
+    return allowed(t, status, "put_at answers or says what is damaged");
+}
+
+static bool export(trial *t) {
+    static uint8_t keys[8 * 100], values[8 * 100];
+    ss_cursor *cursor;
+    const map_kind *kind = t->from->kind;
+    int status = ss_cursor_open(t->tree, SS_FROM_FIRST, NULL, 0, SS_TO_LAST, NULL, 0, &cursor);
+    if (status != SS_OK) return allowed(t, status, "opening a cursor gives an answer or says what is damaged");
+    ss_room key_room = {keys, 8, 1, 0}, value_room = {values, 8, 1, 0};
+    bool numbers = kind->key.fixed && kind->key.max_size == 8;
+    int64_t count = 1;
+    while (numbers && count > 0) count = ss_cursor_export(cursor, 100, &key_room, &value_room);
+    ss_cursor_free(cursor);
+    return allowed(t, count, "an export gives entries or says what is damaged");
+}
+
 static bool iterate(trial *t, int from, ss_span start, bool back) {
     ss_cursor *cursor;
     uint64_t most = 1 + rng_below(&t->random, 40), passed = 0, pages;
@@ -350,13 +384,17 @@ static bool read_things(trial *t) {
     struct ss_usage usage;
     ss_span key = key_number(t->from->kind, rng_below(&t->random, t->from->keys), room);
     remember(t);
-    switch (rng_below(&t->random, 8)) {
+    switch (rng_below(&t->random, 10)) {
         case 0: return allowed(t, ss_btree_length(t->tree), "length answers or says what is damaged");
         case 1: return allowed(t, ss_btree_first(t->tree), "first answers or says what is damaged");
         case 2: return allowed(t, ss_btree_last(t->tree), "last answers or says what is damaged");
-        case 3: return allowed(t, ss_btree_usage(t->tree, &usage), "usage answers or says what is damaged");
+        case 7: return allowed(t, ss_btree_usage(t->tree, &usage), "usage answers or says what is damaged");
+        case 3: return export(t);
         case 4: return iterate(t, SS_FROM_FIRST, (ss_span){room, 0}, rng_below(&t->random, 2));
         case 5: return iterate(t, SS_FROM + (int)rng_below(&t->random, 3), key, rng_below(&t->random, 2));
+        case 6:
+            make_many(&batch, t->from->kind, &t->random, rng_below(&t->random, t->from->keys));
+            return allowed(t, ss_btree_get_many_bytes(t->tree, &batch.key_column, MANY, batch.found), "get_many answers or says what is damaged");
         default: return allowed(t, ss_btree_get_bb(t->tree, key.at, key.size), "get answers or says what is damaged");
     }
 }
@@ -370,6 +408,8 @@ static bool change_things(trial *t) {
     t->changed = true;
     if (choice == 0) return allowed(t, ss_btree_clear(t->tree), "clear answers or says what is damaged");
     if (choice < 4) return allowed(t, ss_btree_pop_first(t->tree), "pop_first answers or says what is damaged");
+    if (choice == 19) return change_many(t);
+    if (choice >= 17) return change_at_place(t, key, value);
     if (choice < 7) return allowed(t, ss_btree_pop_last(t->tree), "pop_last answers or says what is damaged");
     if (choice < 13) return allowed(t, ss_btree_remove_bb(t->tree, key.at, key.size), "remove answers or says what is damaged");
     return allowed(t, ss_btree_insert_bb(t->tree, key.at, key.size, value.at, value.size), "insert answers or says what is damaged");

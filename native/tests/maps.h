@@ -97,6 +97,25 @@ static inline ss_span random_value(const map_kind *kind, rng *random, uint8_t ro
     return random_bytes(random, room, size_within(random, kind->value, kind->long_values, VALUE_ROOM));
 }
 
+/* Keys `n`, `n` + 1, ... and a value for each, as the functions for many take them. */
+enum { MANY = 12 };
+
+typedef struct many {
+    uint8_t keys[MANY * KEY_ROOM], values[MANY * VALUE_ROOM], found[MANY];
+    uint64_t key_ends[MANY], value_ends[MANY];
+    ss_column key_column, value_column;
+} many;
+
+static inline void make_many(many *made, const map_kind *kind, rng *random, uint64_t n) {
+    uint64_t key_end = 0, value_end = 0;
+    for (uint64_t i = 0; i < MANY; i++) {
+        made->key_ends[i] = key_end += key_number(kind, n + i, made->keys + key_end).size;
+        made->value_ends[i] = value_end += random_value(kind, random, made->values + value_end).size;
+    }
+    made->key_column = (ss_column){made->keys, made->key_ends, 0, 0, 0};
+    made->value_column = (ss_column){made->values, made->value_ends, 0, 0, 0};
+}
+
 /* ---- a memory behind callbacks ---- */
 
 typedef struct buffer_memory {
@@ -124,7 +143,7 @@ static int buffer_grow(void *self, uint64_t pages, uint64_t *old) {
     if (pages > memory->limit || memory->pages > memory->limit - pages) return ss_fail(SS_OUT_OF_MEMORY, NULL, 0, pages, memory->limit);
     *old = memory->pages;
     uint8_t *bytes = realloc(memory->bytes, (memory->pages + pages) * SS_PAGE_SIZE + 1);
-    if (bytes == NULL) abort();
+    if (bytes == NULL) return ss_fail(SS_NO_HEAP, "a test's memory", 0, 0, 0);
     memset(bytes + memory->pages * SS_PAGE_SIZE, 0, pages * SS_PAGE_SIZE);
     memory->bytes = bytes;
     memory->pages += pages;

@@ -150,7 +150,7 @@ typedef struct operation {
     ss_span key, value;
 } operation;
 
-enum { INSERT = 9, REMOVE = 14, POP_FIRST = 15, POP_LAST = 16, GET = 18, ENDS = 19, CHOICES };
+enum { INSERT = 9, REMOVE = 14, POP_FIRST = 15, POP_LAST = 16, GET = 18, ENDS = 19, PUT_AT = 20, CHOICES };
 
 static void choose(setting *s, operation *made) {
     made->choice = (int)rng_below(&s->random, CHOICES);
@@ -164,6 +164,13 @@ static int64_t perform(setting *s, const operation *what) {
     if (what->choice == POP_FIRST) return ss_btree_pop_first(s->tree);
     if (what->choice == POP_LAST) return ss_btree_pop_last(s->tree);
     if (what->choice <= GET) return ss_btree_get_bb(s->tree, what->key.at, what->key.size);
+    if (what->choice == PUT_AT) {
+        ss_place place;
+        int64_t answer = ss_btree_locate(s->tree, what->key.at, what->key.size, &place);
+        if (answer < 0 && answer != SS_NO_VALUE) return answer;
+        int status = ss_btree_put_at(s->tree, &place, what->key.at, what->key.size, what->value.at, what->value.size);
+        return status < 0 ? status : answer;
+    }
     return ss_btree_last(s->tree);
 }
 
@@ -171,7 +178,7 @@ static int64_t perform(setting *s, const operation *what) {
 static bool agree(setting *s, const operation *what, int64_t answer) {
     uint32_t i;
     bool found = find(s, what->key, &i), right = true;
-    if (what->choice > REMOVE && (what->choice <= POP_LAST || what->choice == ENDS)) {
+    if (what->choice > REMOVE && what->choice != PUT_AT && (what->choice <= POP_LAST || what->choice == ENDS)) {
         if (s->count == 0) return CHECK_EQ(answer, SS_NO_VALUE);
         i = what->choice == POP_FIRST ? 0 : s->count - 1;
         right = answer_is_entry(answer, &s->twin[i]);
@@ -179,7 +186,7 @@ static bool agree(setting *s, const operation *what, int64_t answer) {
         return right;
     }
     right = found ? answer_is(answer, s->twin[i].value, s->twin[i].value_size) : CHECK_EQ(answer, SS_NO_VALUE);
-    if (what->choice <= INSERT) put(s, what->key, what->value);
+    if (what->choice <= INSERT || what->choice == PUT_AT) put(s, what->key, what->value);
     else if (what->choice <= REMOVE && found) drop(s, i);
     return right;
 }
@@ -348,6 +355,45 @@ static void a_memory_that_fails_changes_nothing(void) {
         }
         CHECK(failures > (failing_kind == FAIL_GROW ? 8 : 1000));
     }
+}
+
+/* Many at once: all or nothing too, wherever it fails. */
+static void many_keys_are_changed_or_none(void) {
+    many *batch = malloc(sizeof *batch);
+    for (size_t kind = 0; kind <= MAP_KINDS; kind++) {
+        for (int place = 0; place < PLACES; place++) {
+            for (int what = 0; what < 2 * FAIL_WRITE + 2; what++) {
+                setting *s = begin(kind == MAP_KINDS ? &heavy : &map_kinds[kind], (enum place)place, 4000, kind + 5 + 100 * (uint64_t)what);
+                long (*arm)(setting *, long) = what < 2 ? arm_heap : arm_memory;
+                failing_kind = what / 2;
+                fill(s, 60);
+                make_many(batch, s->kind, &s->random, rng_below(&s->random, MOST_ENTRIES));
+                bytes_before before = remember(s);
+                for (long chance = 0;; chance += 1 + chance / 8) {
+                    arm(s, chance);
+                    int64_t answer = what & 1 ? ss_btree_insert_many(s->tree, &batch->key_column, &batch->value_column, MANY)
+                                              : ss_btree_remove_many(s->tree, &batch->key_column, MANY, batch->found);
+                    if (arm(s, -1) >= 0) {
+                        CHECK(answer >= 0);
+                        break;
+                    }
+                    if (!CHECK_EQ(answer, what < 2 ? SS_NO_HEAP : SS_CALLBACK) || !unchanged(s, &before)) break;
+                    if (chance % 16 == 0 && !same_entries(s)) break;
+                }
+                for (uint64_t i = 0; i < MANY; i++) {
+                    uint64_t key_begin = i == 0 ? 0 : batch->key_ends[i - 1], value_begin = i == 0 ? 0 : batch->value_ends[i - 1];
+                    ss_span key = {batch->keys + key_begin, batch->key_ends[i] - key_begin};
+                    uint32_t index;
+                    bool found = find(s, key, &index);
+                    if (what & 1) put(s, key, (ss_span){batch->values + value_begin, batch->value_ends[i] - value_begin});
+                    else if (CHECK_EQ(batch->found[i], found) && found) drop(s, index);
+                }
+                same_entries(s);
+                finish(s);
+            }
+        }
+    }
+    free(batch);
 }
 
 /* A limit that some operations hit: they change nothing, the others go on. */
@@ -691,6 +737,7 @@ int main(void) {
     a_cleared_map_is_a_new_one();
     a_heap_that_runs_out_changes_nothing();
     a_memory_that_fails_changes_nothing();
+    many_keys_are_changed_or_none();
     a_memory_that_does_not_grow_changes_nothing();
     opening_fails_without_a_trace();
     a_comparison_that_fails_changes_nothing();
