@@ -36,11 +36,6 @@
 
 enum state { IDLE, OPERATION, TRANSACTION };
 
-struct change {
-    uint64_t block;
-    const uint8_t *before; /* NULL: zeros, above the old size */
-};
-
 struct chunk {
     struct chunk *older;
     size_t used, room; /* blocks */
@@ -59,11 +54,9 @@ struct journal {
     uint64_t pages; /* of the root, at the beginning */
     uint8_t *bits;  /* one for each block of the reservation; NULL until the first transaction */
     size_t bits_size;
-    struct change *changes;
+    ss_change *changes;
     size_t count, room;
     struct chunk *arena;
-    uint64_t *blocks; /* for the commit: the blocks of `changes`, sorted */
-    size_t blocks_room;
 };
 
 /* ---- threads ---- */
@@ -175,7 +168,7 @@ static uint8_t *arena_room(struct journal *journal) {
 static bool change_room(struct journal *journal) {
     if (journal->count < journal->room) return true;
     size_t room = journal->room == 0 ? 64 : journal->room * 2;
-    struct change *changes = realloc(journal->changes, room * sizeof *changes);
+    ss_change *changes = realloc(journal->changes, room * sizeof *changes);
     if (changes == NULL) return false;
     journal->changes = changes;
     journal->room = room;
@@ -191,7 +184,7 @@ static int keep(struct journal *journal, uint64_t block) {
     }
     if (!room) return ss_fail(SS_NO_HEAP, "what a transaction must remember", block * SS_BLOCK_SIZE, SS_BLOCK_SIZE, 0);
     if (before != NULL) memcpy(before, journal->root->base + block * SS_BLOCK_SIZE, SS_BLOCK_SIZE);
-    journal->changes[journal->count++] = (struct change){block, before};
+    journal->changes[journal->count++] = (ss_change){block, before};
     set_bit(journal, block);
     return SS_OK;
 }
@@ -224,17 +217,15 @@ static void forget_changes(struct journal *journal) {
     arena_reset(journal);
     if (journal->room <= KEPT_CHANGES) return;
     free(journal->changes);
-    free(journal->blocks);
     journal->changes = NULL;
-    journal->blocks = NULL;
-    journal->room = journal->blocks_room = 0;
+    journal->room = 0;
 }
 
 /* Blocks that are not there any more have not changed. */
 static void forget_above(struct journal *journal, uint64_t pages) {
     size_t kept = 0;
     for (size_t i = 0; i < journal->count; i++) {
-        struct change change = journal->changes[i];
+        ss_change change = journal->changes[i];
         if (change.block < pages * SS_BLOCKS_PER_PAGE) {
             journal->changes[kept++] = change;
         } else {
@@ -281,13 +272,15 @@ static void finish(struct journal *journal) {
     journal->owner = 0;
     journal->root->watch &= ~(unsigned)SS_WATCH_STORAGE;
     journal->root->guarded = journal->backing != NULL && journal->backing->read_begin != NULL;
-    if (was == TRANSACTION) pthread_cond_broadcast(&journal->ended);
+    if (was != TRANSACTION) return;
+    ss_root_end_scope(journal->root);
+    pthread_cond_broadcast(&journal->ended);
 }
 
 static void roll_back(struct journal *journal) {
     ss_root *root = journal->root;
     for (size_t i = 0; i < journal->count; i++) {
-        const struct change *change = &journal->changes[i];
+        const ss_change *change = &journal->changes[i];
         if (change->before != NULL) memcpy(root->base + change->block * SS_BLOCK_SIZE, change->before, SS_BLOCK_SIZE);
     }
     if (root->pages > journal->pages) ss_root_shrink(root, journal->pages);
@@ -295,35 +288,25 @@ static void roll_back(struct journal *journal) {
     finish(journal);
 }
 
-static int compare_blocks(const void *a, const void *b) {
-    uint64_t x, y;
-    memcpy(&x, a, sizeof x);
-    memcpy(&y, b, sizeof y);
-    return (x > y) - (x < y);
+static int compare_changes(const void *a, const void *b) {
+    const ss_change *one = a, *other = b;
+    return (one->block > other->block) - (one->block < other->block);
 }
 
-static int sort_blocks(struct journal *journal) {
-    if (journal->blocks_room < journal->count) {
-        uint64_t *blocks = realloc(journal->blocks, journal->room * sizeof *blocks);
-        if (blocks == NULL) return ss_fail(SS_NO_HEAP, "list of the changed blocks", 0, journal->count, 0);
-        journal->blocks = blocks;
-        journal->blocks_room = journal->room;
+static void sort_changes(struct journal *journal) {
+    for (size_t i = 1; i < journal->count; i++) {
+        if (journal->changes[i - 1].block < journal->changes[i].block) continue;
+        qsort(journal->changes, journal->count, sizeof *journal->changes, compare_changes);
+        return;
     }
-    bool sorted = true;
-    for (size_t i = 0; i < journal->count; i++) {
-        journal->blocks[i] = journal->changes[i].block;
-        sorted = sorted && (i == 0 || journal->blocks[i - 1] < journal->blocks[i]);
-    }
-    if (!sorted) qsort(journal->blocks, journal->count, sizeof *journal->blocks, compare_blocks);
-    return SS_OK;
 }
 
 static int commit(struct journal *journal) {
     bool changed = journal->count > 0 || journal->root->pages != journal->pages;
     int status = SS_OK;
     if (changed && journal->backing != NULL && journal->backing->commit != NULL) {
-        status = sort_blocks(journal);
-        if (status == SS_OK) status = journal->backing->commit(journal->file, journal->blocks, journal->count);
+        sort_changes(journal);
+        status = journal->backing->commit(journal->file, journal->changes, journal->count);
     }
     if (status == SS_OK || status == SS_COMMIT_UNKNOWN) {
         finish(journal);
@@ -376,7 +359,6 @@ static void free_storage(void *self) {
     arena_reset(journal);
     free(journal->arena);
     free(journal->changes);
-    free(journal->blocks);
     pthread_cond_destroy(&journal->ended);
     free(journal);
 }
@@ -425,6 +407,7 @@ static int begin_transaction(ss_root *root) {
     if (journal->state == TRANSACTION) return ss_fail(SS_TRANSACTION, "this thread has a transaction open on the memory", 0, 0, 0);
     bool begins = journal->backing != NULL && journal->backing->begin != NULL && !root->read_only;
     if (begins) status = journal->backing->begin(journal->file);
+    if (status == SS_OK) status = ss_root_begin_scope(root);
     if (status == SS_OK) status = start(journal, TRANSACTION);
     if (status != SS_OK) return status;
     journal->owner = this_thread();

@@ -134,10 +134,20 @@ static ss_root *new_root(void) {
     return root;
 }
 
+static void release_scope(ss_scope *scope) {
+    if (scope != NULL && --scope->references == 0) free(scope);
+}
+
+static void free_claim(ss_claim *claim) {
+    release_scope(claim->scope);
+    free(claim);
+}
+
 static void free_root(ss_root *root) {
     if (root->storage_ops != NULL && root->storage_ops->free != NULL) root->storage_ops->free(root->storage);
     if (root->base != NULL) munmap(root->base, root->reserved);
     free(root->undo.log);
+    release_scope(root->scope);
     pthread_mutex_destroy(&root->claims_mutex);
     pthread_mutex_destroy(&root->mutex);
     free(root);
@@ -235,7 +245,7 @@ void ss_memory_release(ss_memory *memory) {
         if (memory->virtual_ops != NULL && memory->virtual_ops->free != NULL) memory->virtual_ops->free(memory);
         for (ss_claim *claim = memory->claims; claim != NULL;) {
             ss_claim *next = claim->next;
-            free(claim);
+            free_claim(claim);
             claim = next;
         }
         if (base == NULL) (void)close_root(root, true);
@@ -476,12 +486,14 @@ static int claim_range(ss_memory *memory, uint64_t first, uint64_t end, const vo
         memory = memory->base;
     }
     for (const ss_claim *other = memory->claims; other != NULL; other = other->next) {
-        if (other->program != memory->program) continue;
+        if (other->program != memory->program || (other->scope != NULL && other->scope->forgotten)) continue;
         if (first < other->end && other->first < end) return ss_fail(SS_IN_USE, NULL, 0, other->first, other->end);
     }
     ss_claim *claim = malloc(sizeof *claim);
     if (claim == NULL) return no_heap();
-    *claim = (ss_claim){memory->claims, owner, memory->program, first, end};
+    ss_scope *scope = memory->root->scope;
+    if (scope != NULL) scope->references++;
+    *claim = (ss_claim){memory->claims, owner, memory->program, scope, first, end};
     memory->claims = claim;
     return SS_OK;
 }
@@ -500,7 +512,7 @@ void ss_memory_unclaim(ss_memory *memory, const void *owner) {
         ss_claim *claim = *link;
         if (claim->owner == owner) {
             *link = claim->next;
-            free(claim);
+            free_claim(claim);
         } else {
             link = &claim->next;
         }
@@ -512,6 +524,30 @@ void ss_memory_set_program(ss_memory *memory, uint64_t program) {
     pthread_mutex_lock(&memory->root->claims_mutex);
     while (memory->kind == SS_RESTRICTED) memory = memory->base;
     memory->program = program;
+    pthread_mutex_unlock(&memory->root->claims_mutex);
+}
+
+int ss_root_begin_scope(ss_root *root) {
+    ss_scope *scope = malloc(sizeof *scope);
+    if (scope == NULL) return no_heap();
+    *scope = (ss_scope){1, false};
+    pthread_mutex_lock(&root->claims_mutex);
+    release_scope(root->scope);
+    root->scope = scope;
+    pthread_mutex_unlock(&root->claims_mutex);
+    return SS_OK;
+}
+
+void ss_root_end_scope(ss_root *root) {
+    pthread_mutex_lock(&root->claims_mutex);
+    release_scope(root->scope);
+    root->scope = NULL;
+    pthread_mutex_unlock(&root->claims_mutex);
+}
+
+void ss_memory_forget_claims(ss_memory *memory) {
+    pthread_mutex_lock(&memory->root->claims_mutex);
+    if (memory->root->scope != NULL) memory->root->scope->forgotten = true;
     pthread_mutex_unlock(&memory->root->claims_mutex);
 }
 

@@ -71,11 +71,18 @@ typedef struct ss_foreign_ops {
     int (*write)(void *self, uint64_t offset, const void *from, uint64_t length);
 } ss_foreign_ops;
 
+/* The claims that were made in one transaction. */
+typedef struct ss_scope {
+    size_t references; /* of claims, and of the root while the transaction is open */
+    bool forgotten;
+} ss_scope;
+
 /* A live structure on a range of pages. */
 typedef struct ss_claim {
     struct ss_claim *next;
     const void *owner;
     uint64_t program;
+    ss_scope *scope; /* NULL outside of transactions */
     uint64_t first, end; /* pages of the memory that holds the list */
 } ss_claim;
 
@@ -106,6 +113,7 @@ struct ss_root {
     uint64_t reserved;            /* bytes of address space from base on */
     uint64_t committed;           /* anonymous: bytes from base on that are readable and writable */
     atomic_int references;        /* memories on this root */
+    ss_scope *scope;              /* of the open transaction */
     ss_undo undo;
     const ss_storage_ops *storage_ops;
     void *storage;
@@ -189,6 +197,12 @@ void ss_memory_unclaim(ss_memory *memory, const void *owner);
 /* From here on `program` uses the memory: it may claim what structures of other programs have claimed, which keep their
  * claims and must not be used meanwhile. For a canister whose code is exchanged, and perhaps put back. */
 void ss_memory_set_program(ss_memory *memory, uint64_t program);
+
+/* Around a transaction: what is claimed inside belongs to it. SS_NO_HEAP. */
+int ss_root_begin_scope(ss_root *root);
+void ss_root_end_scope(ss_root *root);
+/* What the open transaction has claimed counts no more: nobody uses those structures any more, whether or not they are freed yet. */
+void ss_memory_forget_claims(ss_memory *memory);
 
 /* ---- the four operations (lock held) ---- */
 
