@@ -23,8 +23,13 @@ def commit(memory: NativeMemory) -> None:
     native.check(native.call.ss_transaction_commit(memory._handle), "commit")  # noqa: SLF001
 
 
-def rollback(memory: NativeMemory) -> None:
-    """Puts back every byte and the size. O(what changed)."""
+def rollback(memory: NativeMemory, *, forget: bool) -> None:
+    """Puts back every byte and the size. O(what changed).
+
+    `forget`: nobody uses the structures any more that were opened since; where Python has not freed them yet, they are in nobody's way.
+    """
+    if forget:
+        native.call.ss_memory_forget_claims(memory._handle)  # noqa: SLF001
     native.check(native.call.ss_transaction_rollback(memory._handle), "rollback")  # noqa: SLF001
 
 

@@ -246,7 +246,7 @@ class Canister:
             message.version = self.version + 1
             with execution.running(message):
                 new.load()
-                self._run_hook(new, kind, context.args, message)
+                self._run_hook(new, kind, new.dialect.inward(context.args), message)
         self.version += 1
         self._retire(left_open)
 
@@ -309,7 +309,7 @@ class Canister:
         self._check_idle()
         program = self._ready()
         found = method_or_reject(program, method, query=False)
-        context = CallContext(self._caller(caller), method, private_copy(args), cycles=cycles)
+        context = CallContext(self._caller(caller), method, _inward(program, args), cycles=cycles)
         self._inspect(program, context)
         return _answer(self._run_method(program, found, context, query=found.kind is Kind.QUERY))
 
@@ -331,7 +331,7 @@ class Canister:
         self._check_idle()
         program = self._ready()
         found = method_or_reject(program, method, query=True)
-        context = CallContext(self._caller(caller), method, private_copy(args))
+        context = CallContext(self._caller(caller), method, _inward(program, args))
         return _answer(self._run_method(program, found, context, query=True))
 
     def receive(self, call: calls.Call, caller: Principal, *, query: bool) -> tuple[Reply, int]:
@@ -340,7 +340,7 @@ class Canister:
         try:
             program = self._ready()
             found = method_or_reject(program, call.method, query=query)
-            context.args = program.dialect.from_raw(found, call.args[0]) if call.raw else private_copy(call.args)
+            context.args = program.dialect.from_raw(found, call.args[0]) if call.raw else _inward(program, call.args)
             reply = self._run_method(program, found, context, query=query or found.kind is Kind.QUERY)
             if call.raw and not reply.rejected:
                 reply = Reply(program.dialect.to_raw(found, reply.value))
@@ -360,7 +360,7 @@ class Canister:
         if context.reply is None and program.dialect.replies_by_itself(method):
             raise Rejected(ErrorCode.DID_NOT_REPLY, f"Canister {self.id} did not reply to the call")
         reply = context.reply or Reply(value)
-        return Reply(private_copy(reply.value), reply.rejected, reply.code, reply.message)
+        return Reply(program.dialect.outward(private_copy(reply.value)), reply.rejected, reply.code, reply.message)
 
     def _inspect(self, program: Program, context: CallContext) -> None:
         """Calls from outside pass `@inspect_message` first, where there is one."""
@@ -594,6 +594,11 @@ class Canister:
     def __repr__(self) -> str:
         name = "empty" if self._program is None else self._program.code.name
         return f"<Canister {self.id} {name}, {self.status}, version {self.version}>"
+
+
+def _inward(program: Program, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    copied: tuple[Any, ...] = program.dialect.inward(private_copy(args))
+    return copied
 
 
 def _answer(reply: Reply) -> Any:

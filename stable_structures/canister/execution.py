@@ -128,7 +128,7 @@ class Execution:
 
     def _undo(self, state: _State, image: HeapImage | None, modules: dict[str, Any] | None) -> None:
         with contextlib.suppress(MemoryInUse, Closed):  # a commit that failed has rolled back by itself
-            atomic.rollback(self.canister.memory)
+            atomic.rollback(self.canister.memory, forget=self.canister.heap != "keep")
         self._restore(state, image)
         if state.program is not None and modules is not None and image is not None:
             state.program.modules.private = modules
@@ -209,6 +209,7 @@ class Execution:
         program = self.canister.program
         step, task = self._first(kind, context, start)
         while step.call is not None and task is not None:
+            step.call.args = program.dialect.outward(step.call.args) if program is not None else step.call.args
             reply, refunded = self.send(step.call, query=kind is Kind.COMPOSITE_QUERY)
             if self.canister.program is not program:
                 raise Trapped(ErrorCode.TRAPPED, "Canister trapped: the code that waited for this answer was replaced while it waited")
@@ -236,6 +237,9 @@ class Execution:
         kind = Kind.REJECT if reply.rejected else Kind.REPLY
 
         def body(message: Message) -> Step:
+            program = self.canister.program
+            if program is not None and not call.raw:
+                reply.value = program.dialect.inward(reply.value)
             message.refunded = refunded
             message.rejection = reply if reply.rejected else None
             self.canister.cycles += refunded

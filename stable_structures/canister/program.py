@@ -7,7 +7,7 @@ import inspect
 import itertools
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -16,11 +16,11 @@ from .message import Kind, Message, Reply
 from .modules import Modules
 
 if TYPE_CHECKING:
-    from importlib.abc import MetaPathFinder
     from types import ModuleType
 
     from ..manager import MemoryManager
     from .calls import Call, Task
+    from .cdk.files import FileSystem
     from .source import Code
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -97,6 +97,14 @@ class Dialect:
             return True
         message.answer(Reply(rejected=True, message=refused if isinstance(refused, str) else f"{guard.__name__} refused the call"))
         return False
+
+    def inward(self, value: Any) -> Any:
+        """A value of the test, or of another canister, as the program's code sees it."""
+        return value
+
+    def outward(self, value: Any) -> Any:
+        """A value of the program's code as the test, or another canister, gets it."""
+        return value
 
     def replies_by_itself(self, method: Method) -> bool:
         """Whether the method answers by `ic.reply` and what it returns is no answer."""
@@ -179,21 +187,27 @@ class Program:
         self.manager: MemoryManager | None = None
         self.stores: dict[Any, Any] = {}
         """Structures that the CDK keeps for the program, by what names them there."""
+        self.files: FileSystem | None = None
         self.main: ModuleType
-        self._finder: MetaPathFinder | None = None
+        self._while_active = ExitStack()
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """The program's modules in place of the test's."""
+        """The program's modules, and its files where it has some, in place of the test's."""
         from .cdk import Finder  # noqa: PLC0415 - the CDKs are made of what is here
 
         finder = Finder(self)
-        with self.modules.active():
+        with self.modules.active(), ExitStack() as self._while_active:
             sys.meta_path.insert(0, finder)
-            try:
-                yield
-            finally:
-                sys.meta_path.remove(finder)
+            self._while_active.callback(sys.meta_path.remove, finder)
+            if self.files is not None:
+                self._while_active.enter_context(self.files.active())
+            yield
+
+    def use_files(self, files: FileSystem) -> None:
+        """From here on the program has files of its own. It must be active."""
+        self.files = files
+        self._while_active.enter_context(files.active())
 
     def load(self) -> None:
         """Runs the source and finds what it exports. The program must be active. Raises `Trap`."""
@@ -239,7 +253,8 @@ class Program:
         """What the program's objects are reachable from."""
         tasks = [frame for task in self.tasks for frame in task.frames]
         timers = [timer.function for timer in self.timers.entries.values()]
-        return [*self.modules.private.values(), self.actor, *tasks, *timers]
+        files = [] if self.files is None else self.files.roots()
+        return [*self.modules.private.values(), self.actor, *tasks, *timers, *files]
 
 
 def _positional(function: Callable[..., Any]) -> int:

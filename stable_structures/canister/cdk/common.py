@@ -1,0 +1,432 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Basilisk and Kybra have in common: type names, decorators, and `ic` by the names and results of those packages.
+
+Names and results are those that their canisters see (IC.md 5.2, 5b); the code is ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+
+from ...principal import InvalidPrincipal, Principal
+from .. import message as messages
+from .. import system
+from ..calls import Call
+from ..errors import RejectCode, Unsupported, called_trap
+from ..message import Reply
+from ..program import Dialect, Method, mark
+
+if TYPE_CHECKING:
+    from ..message import Message
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_CODE_NAMES: Final = ("NoError", "SysFatal", "SysTransient", "DestinationInvalid", "CanisterReject", "CanisterError", "Unknown")
+_EMPTY_ARGS: Final = b"DIDL\x00\x00"
+
+
+class CdkPrincipal:
+    """A principal as the CDKs' classes have it: `from_str`, `to_str`, `bytes`, `hex`. Compared by identity, as Kybra's is."""
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, bytes: bytes = b"") -> None:  # noqa: A002 - the CDKs' word
+        self._raw = Principal(bytes).bytes
+
+    @classmethod
+    def management_canister(cls) -> Any:
+        """The principal without bytes."""
+        return cls()
+
+    @classmethod
+    def anonymous(cls) -> Any:
+        """The caller who has not signed in."""
+        return cls(b"\x04")
+
+    @classmethod
+    def self_authenticating(cls, pubkey: str | bytes) -> Any:
+        """The principal of a public key in DER form, given as bytes or in hexadecimal."""
+        raw = bytes.fromhex(pubkey) if isinstance(pubkey, str) else pubkey
+        return cls(hashlib.sha224(raw).digest() + b"\x02")
+
+    @classmethod
+    def from_str(cls, s: str) -> Any:
+        """The principal of a text."""
+        try:
+            return cls(Principal.from_text(s).bytes)
+        except InvalidPrincipal as error:
+            raise Exception("principal format error") from error  # noqa: TRY002 - what the CDKs raise
+
+    @classmethod
+    def from_hex(cls, s: str) -> Any:
+        """The principal of bytes in hexadecimal."""
+        return cls(bytes.fromhex(s.lower()))
+
+    @property
+    def bytes(self) -> bytes:
+        """The raw bytes."""
+        return self._raw
+
+    @property
+    def hex(self) -> str:
+        """The raw bytes in hexadecimal, upper case."""
+        return self._raw.hex().upper()
+
+    @property
+    def isPrincipal(self) -> bool:  # noqa: N802 - the CDKs' word
+        """True."""
+        return True
+
+    def to_str(self) -> str:
+        """The text."""
+        return Principal(self._raw).to_text()
+
+    def to_account_id(self, sub_account: int = 0) -> AccountIdentifier:
+        """The ledger's account of this principal."""
+        digest = hashlib.sha224(b"\x0aaccount-id" + self._raw + sub_account.to_bytes(32, "big")).digest()
+        return AccountIdentifier(zlib.crc32(digest).to_bytes(4, "big") + digest)
+
+    def __repr__(self) -> str:
+        return f"Principal({self.to_str()})"
+
+    def __str__(self) -> str:
+        return self.to_str()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> CdkPrincipal:
+        return type(self)(self._raw)
+
+
+class AccountIdentifier:
+    """An account of the ledger: 32 bytes."""
+
+    def __init__(self, hash: bytes) -> None:  # noqa: A002 - the CDKs' word
+        self.bytes = hash
+
+    def to_str(self) -> str:
+        """In hexadecimal, with 0x."""
+        return "0x" + self.bytes.hex()
+
+    __str__ = to_str
+
+
+class CallResult:
+    """The result of a call to another canister: `Ok` or `Err`."""
+
+    def __init__(self, Ok: Any = None, Err: str | None = None) -> None:  # noqa: N803 - the CDKs' words
+        self.Ok = Ok
+        self.Err = Err
+
+
+def result_of(reply: Reply) -> CallResult:
+    """A reply as the CDKs give it to the waiting generator."""
+    return CallResult(None, f"Rejection code {int(reply.code)}, {reply.message}") if reply.rejected else CallResult(reply.value, None)
+
+
+class AsyncInfo:
+    """A call that a generator is to yield."""
+
+    def __init__(self, name: str, args: list[Any]) -> None:
+        self.name = name
+        self.args = args
+
+    def with_cycles(self, cycles: int) -> AsyncInfo:
+        """The same call with cycles."""
+        return AsyncInfo("call_with_payment", [*self.args, cycles])
+
+    def with_cycles128(self, cycles: int) -> AsyncInfo:
+        """The same call with cycles."""
+        return AsyncInfo("call_with_payment128", [*self.args, cycles])
+
+    def notify(self) -> dict[str, Any]:
+        """Sends the call without waiting for an answer."""
+        call = as_call(self)
+        if call is not None:
+            system.notify(call)
+        return {"Ok": None}
+
+
+def to_principal(value: Any) -> Principal:
+    """A principal of the CDK, or its text, as ours."""
+    if isinstance(value, str):
+        return Principal.from_text(value)
+    return value if isinstance(value, Principal) else Principal(value.bytes)
+
+
+def as_call(given: Any) -> Call | None:
+    """What a generator yielded as a call; None where it is none."""
+    if not isinstance(given, AsyncInfo):
+        return None
+    principal, method = to_principal(given.args[0]), str(given.args[1]).rpartition(".")[2]
+    if given.name in ("call_raw", "call_raw128"):
+        return Call(principal, method, (bytes(given.args[2]),), int(given.args[3]), raw=True, finish=result_of)
+    if given.name == "call":
+        return Call(principal, method, tuple(given.args[2:]), finish=result_of)
+    if given.name in ("call_with_payment", "call_with_payment128"):
+        return Call(principal, method, tuple(given.args[2:-1]), int(given.args[-1]), finish=result_of)
+    raise SystemError(f"async operation '{given.name}' not supported")
+
+
+class Service:
+    """A canister whose methods are written down in a subclass with `@service_query` and `@service_update`."""
+
+    def __init__(self, canister_id: Any = None) -> None:
+        self.canister_id = canister_id
+
+
+def service_method(function: Callable[..., Any]) -> Callable[..., AsyncInfo]:
+    """A method of a `Service`: calling it gives what a generator is to yield."""
+
+    def make(self: Service, *args: Any) -> AsyncInfo:
+        return AsyncInfo("call", [self.canister_id, function.__qualname__, *args])
+
+    return make
+
+
+class Marked:
+    """`Manual[T]` and `Async[T]` in an annotation: the name, and T."""
+
+    def __init__(self, name: str, item: Any) -> None:
+        self.name, self.item = name, item
+
+    def __repr__(self) -> str:
+        return f"{self.name}[{self.item!r}]"
+
+
+class Manual:
+    """`Manual[T]`: the method answers by `ic.reply`."""
+
+    def __class_getitem__(cls, item: Any) -> Any:
+        return Marked("Manual", item)
+
+
+class Async:
+    """`Async[T]`: the method is a generator."""
+
+    def __class_getitem__(cls, item: Any) -> Any:
+        return Marked("Async", item)
+
+
+def decorator(role: str) -> Callable[..., Any]:
+    """`@role` and `@role(guard=...)`."""
+
+    def decorate(_func: Any = None, *, guard: Callable[[], Any] | None = None) -> Any:
+        if _func is None:
+            return lambda function: mark(function, role, guard)
+        return mark(_func, role, guard)
+
+    return decorate
+
+
+def match(variant: Any, matcher: dict[str, Callable[[Any], Any]]) -> Any:
+    """Picks the function for the member that a variant, or a call result, has."""
+    if isinstance(variant, dict):
+        for key, function in matcher.items():
+            if key in variant:
+                return function(variant[key])
+            if key == "_":
+                return function(None)
+        raise Exception("No matching case found")  # noqa: TRY002 - what the CDKs raise
+    error = getattr(variant, "Err", None)
+    return matcher["Err"](error) if error is not None else matcher["Ok"](variant.Ok)
+
+
+class CdkDialect(Dialect):
+    """What both CDKs do alike."""
+
+    principal: type[CdkPrincipal] = CdkPrincipal
+
+    def as_call(self, given: Any) -> Call | None:
+        """Generators yield `AsyncInfo`."""
+        return as_call(given)
+
+    def inward(self, value: Any) -> Any:
+        """Principals of this library become those of the CDK, in lists, tuples and dicts too."""
+        return _converted(value, Principal, lambda principal: self.principal(principal.bytes))
+
+    def outward(self, value: Any) -> Any:
+        """Principals of the CDK become those of this library."""
+        return _converted(value, CdkPrincipal, to_principal)
+
+    def from_raw(self, method: Method, data: bytes) -> tuple[Any, ...]:
+        """The arguments of a message, by the annotations of the method."""
+        from .candid import decode_arguments  # noqa: PLC0415 - Candid is optional
+
+        values: tuple[Any, ...] = self.inward(decode_arguments(method.function, data))
+        return values
+
+    def to_raw(self, method: Method, value: Any) -> bytes:
+        """The message of an answer, by the annotation of the method."""
+        from .candid import encode_answer  # noqa: PLC0415 - Candid is optional
+
+        return encode_answer(method.function, self.inward(value))
+
+    def replies_by_itself(self, method: Method) -> bool:
+        """Methods that are annotated as returning Manual[...] answer by `ic.reply`."""
+        return "Manual[" in _annotation_text(method.function)
+
+
+def _annotation_text(function: Callable[..., Any]) -> str:
+    returned = getattr(function, "__annotations__", {}).get("return")
+    return returned if isinstance(returned, str) else repr(returned)
+
+
+def _converted(value: Any, kind: type, convert: Callable[[Any], Any]) -> Any:
+    if isinstance(value, kind):
+        return convert(value)
+    if type(value) in (list, tuple):
+        return type(value)(_converted(item, kind, convert) for item in value)
+    if type(value) is dict:
+        return {_converted(key, kind, convert): _converted(item, kind, convert) for key, item in value.items()}
+    return value
+
+
+class CdkIc:
+    """`ic` as the CDKs have it. What the harness cannot do raises `Unsupported`, which names it."""
+
+    Principal: type[CdkPrincipal] = CdkPrincipal
+
+    accept_message = staticmethod(system.accept_message)
+    canister_balance = staticmethod(system.canister_balance)
+    canister_balance128 = staticmethod(system.canister_balance)
+    clear_timer = staticmethod(system.clear_timer)
+    data_certificate = staticmethod(system.data_certificate)
+    method_name = staticmethod(system.method_name)
+    msg_cycles_accept = staticmethod(system.msg_cycles_accept)
+    msg_cycles_accept128 = staticmethod(system.msg_cycles_accept)
+    msg_cycles_available = staticmethod(system.msg_cycles_available)
+    msg_cycles_available128 = staticmethod(system.msg_cycles_available)
+    msg_cycles_refunded = staticmethod(system.msg_cycles_refunded)
+    msg_cycles_refunded128 = staticmethod(system.msg_cycles_refunded)
+    performance_counter = staticmethod(system.performance_counter)
+    print = staticmethod(system.debug_print)
+    reject = staticmethod(system.reject)
+    reject_message = staticmethod(system.reject_message)
+    reply = staticmethod(system.reply)
+    set_certified_data = staticmethod(system.set_certified_data)
+    stable64_read = staticmethod(system.stable64_read)
+    stable64_size = staticmethod(system.stable64_size)
+    stable64_write = staticmethod(system.stable64_write)
+    stable_read = staticmethod(system.stable_read)
+    stable_size = staticmethod(system.stable_size)
+    stable_write = staticmethod(system.stable_write)
+    time = staticmethod(system.time)
+
+    @classmethod
+    def caller(cls) -> CdkPrincipal:
+        """Who sent the message."""
+        return cls.Principal(system.caller().bytes)
+
+    @classmethod
+    def id(cls) -> CdkPrincipal:
+        """The canister's own principal."""
+        return cls.Principal(system.id().bytes)
+
+    @staticmethod
+    def trap(message: str) -> NoReturn:
+        """Ends the message and undoes it."""
+        system.trap(message)
+
+    @staticmethod
+    def stable_bytes() -> bytes:
+        """The whole stable memory."""
+        return system.stable_bytes()
+
+    @staticmethod
+    def stable_grow(new_pages: int) -> dict[str, Any]:
+        """Adds pages: `{"Ok": size before}` or `{"Err": {"OutOfMemory": None}}`."""
+        return _grown(system.stable_grow(new_pages))
+
+    @staticmethod
+    def stable64_grow(new_pages: int) -> dict[str, Any]:
+        """Adds pages: `{"Ok": size before}` or `{"Err": {"OutOfMemory": None}}`."""
+        return _grown(system.stable64_grow(new_pages))
+
+    @staticmethod
+    def set_timer(delay: int, func: Callable[[], Any]) -> int:
+        """Runs a function once, whole seconds from now."""
+        return system.set_timer(_seconds(delay), func)
+
+    @staticmethod
+    def set_timer_interval(interval: int, func: Callable[[], Any]) -> int:
+        """Runs a function every so many whole seconds."""
+        return system.set_timer_interval(_seconds(interval), func)
+
+    @staticmethod
+    def reject_code() -> dict[str, None]:
+        """Why a call was rejected, as a variant."""
+        code = system.reject_code()
+        return {_CODE_NAMES[code if code < int(RejectCode.SYS_UNKNOWN) else -1]: None}
+
+    @staticmethod
+    def is_controller(principal: Any) -> bool:
+        """Whether the principal controls the canister."""
+        return system.is_controller(to_principal(principal))
+
+    @staticmethod
+    def call_raw(canister_id: Any, method: str, args_raw: bytes, payment: int = 0) -> AsyncInfo:
+        """A call with Candid bytes, for a generator to yield; the result's Ok are bytes."""
+        return AsyncInfo("call_raw", [canister_id, method, args_raw, payment])
+
+    call_raw128 = call_raw
+
+    @staticmethod
+    def notify_raw(canister_id: Any, method: str, args_raw: bytes, payment: int = 0) -> dict[str, Any]:
+        """A call with Candid bytes that nobody waits for."""
+        return AsyncInfo("call_raw", [canister_id, method, args_raw, payment]).notify()
+
+    @staticmethod
+    def arg_data_raw() -> bytes:
+        """Not there: arguments reach the method as Python values."""
+        raise Unsupported("ic.arg_data_raw: the harness passes arguments as Python values, there are no Candid bytes")
+
+    @staticmethod
+    def arg_data_raw_size() -> int:
+        """Not there: arguments reach the method as Python values."""
+        raise Unsupported("ic.arg_data_raw_size: the harness passes arguments as Python values, there are no Candid bytes")
+
+    @staticmethod
+    def reply_raw(x: bytes) -> None:
+        """Answers with Candid bytes; `Canister.call` gives the decoded values."""
+        from .candid import decode_values  # noqa: PLC0415 - Candid is optional
+
+        values = decode_values(x)
+        system.reply(values[0] if len(values) == 1 else tuple(values) or None)
+
+    @staticmethod
+    def candid_encode(candid_string: str) -> bytes:
+        """Not there but for the empty tuple: the harness has no parser of Candid text."""
+        if candid_string.replace(" ", "") == "()":
+            return _EMPTY_ARGS
+        raise Unsupported("ic.candid_encode: the harness has no parser of Candid text; encode with icp_candid.encode")
+
+    @staticmethod
+    def candid_decode(candid_encoded: bytes) -> str:
+        """Not there: the harness writes no Candid text."""
+        raise Unsupported("ic.candid_decode: the harness writes no Candid text; decode with icp_candid.decode")
+
+
+def _grown(old: int) -> dict[str, Any]:
+    return {"Err": {"OutOfMemory": None}} if old < 0 else {"Ok": old}
+
+
+def _seconds(delay: Any) -> int:
+    if isinstance(delay, bool) or not isinstance(delay, int):
+        raise TypeError(f"a timer's delay is whole seconds, got {type(delay).__name__}")
+    if delay < 0:
+        raise OverflowError(f"a timer's delay must not be negative, got {delay}")
+    return delay
+
+
+def panic(message: Message, text: str, place: str) -> NoReturn:
+    """A Rust panic in the CDK's own code."""
+    trap = called_trap(f"Panicked at '{text}', {place}")
+    message.raise_trap(trap)
+    raise trap
+
+
+def running() -> Message:
+    """The message that runs."""
+    return messages.current("a structure of a CDK")

@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The file system of a Basilisk canister: files on the heap, of which what was written is kept in stable memory (IC.md 5b).
+
+A file that was opened for writing is put into the map of memory 254 when it is closed, path to content, unless it lies in /tmp, /proc
+or /dev. After an upgrade, once the hook has run, the files are there again. Inside the canister `open` and the functions of `os` that are listed
+in `FUNCTIONS` work on it; `pathlib` and `io.open` do not.
+"""
+
+from __future__ import annotations
+
+import builtins
+import io
+import os
+import posixpath
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+FILES_ID: Final = 254
+"""The memory of the persisted files."""
+MAX_FILE_SIZE: Final = 50_000_000
+MAX_FILES: Final = 10_000
+MAX_TOTAL_SIZE: Final = 200_000_000
+_VOLATILE: Final = ("/tmp/", "/proc/", "/dev/")  # noqa: S108 - paths inside the canister
+FUNCTIONS: Final = ("remove", "unlink", "rename", "listdir", "mkdir", "makedirs", "rmdir")
+PATH_FUNCTIONS: Final = ("exists", "isfile", "isdir", "getsize")
+
+
+class FileStoreError(Exception):
+    """A file that cannot be persisted."""
+
+
+class FileTooLargeError(FileStoreError):
+    """A file larger than the store takes."""
+
+
+class FileStoreLimitError(FileStoreError):
+    """The store is full."""
+
+
+class _Binary(io.BytesIO):
+    """An open file: its bytes go back into the file system when it is closed."""
+
+    def __init__(self, system: FileSystem, path: str, mode: str, content: bytes) -> None:
+        super().__init__(content)
+        self.name, self._system, self._mode = path, system, mode
+        if "a" in mode:
+            self.seek(0, io.SEEK_END)
+
+    def readable(self) -> bool:
+        """Whether it was opened for reading."""
+        return "r" in self._mode or "+" in self._mode
+
+    def writable(self) -> bool:
+        """Whether it was opened for writing."""
+        return any(letter in self._mode for letter in "wax+")
+
+    def write(self, data: Any) -> int:
+        """Writes bytes; at the end in the modes with `a`."""
+        if not self.writable():
+            raise io.UnsupportedOperation("not writable")
+        if "a" in self._mode:
+            self.seek(0, io.SEEK_END)
+        return super().write(data)
+
+    def close(self) -> None:
+        """Puts the content back and, if it was written, into stable memory."""
+        if not self.closed:
+            content = self.getvalue()
+            super().close()
+            if self.writable():
+                self._system.put(self.name, content)
+
+
+class FileSystem:
+    """The files of one program."""
+
+    def __init__(self, store: Callable[[], Any]) -> None:
+        self._store = store
+        self.files: dict[str, bytes] = {}
+        self.folders: set[str] = {"/"}
+
+    def roots(self) -> list[Any]:
+        """What of it is heap."""
+        return [self.files, self.folders]
+
+    # ---- the persisted part ----
+
+    def put(self, path: str, content: bytes) -> None:
+        """The content of a file that was written and closed. Raises `FileStoreError` where the store has no room."""
+        self.files[_normal(path)] = content
+        if path.startswith(_VOLATILE):
+            return
+        store, key = self._store(), path.encode()
+        self._check_room(path, content, store.get(key))
+        store.insert(key, content)
+
+    def _check_room(self, path: str, content: bytes, before: bytes | None) -> None:
+        size = len(content)
+        if size > MAX_FILE_SIZE:
+            raise FileTooLargeError(f"File '{path}' ({size} bytes) exceeds {MAX_FILE_SIZE} byte limit - not persisted to stable memory")
+        store = self._store()
+        if before is None and len(store) >= MAX_FILES:
+            raise FileStoreLimitError(f"File store full ({len(store)}/{MAX_FILES} files) - '{path}' not persisted to stable memory")
+        old = 0 if before is None else len(before)
+        if size > old and sum(map(len, store.values())) - old + size > MAX_TOTAL_SIZE:
+            raise FileStoreLimitError(f"File store size limit ({MAX_TOTAL_SIZE} bytes) would be exceeded - '{path}' not persisted to stable memory")
+
+    def load(self) -> None:
+        """The persisted files are there again."""
+        for key, content in self._store().items():
+            path = _normal(key.decode())
+            self.files[path] = content
+            self._add_folders(posixpath.dirname(path))
+
+    def stats(self) -> dict[str, Any]:
+        """Counts and sizes of the store, by Basilisk's names."""
+        sizes = {key.decode(): len(content) for key, content in self._store().items()}
+        largest = max(sizes, key=lambda path: sizes[path], default="")
+        return {
+            "files": len(sizes),
+            "max_files": MAX_FILES,
+            "total_bytes": sum(sizes.values()),
+            "max_total_bytes": MAX_TOTAL_SIZE,
+            "max_file_bytes": MAX_FILE_SIZE,
+            "largest_bytes": sizes.get(largest, 0),
+            "largest_path": largest,
+        }
+
+    # ---- what the canister sees ----
+
+    def open(self, file: Any, mode: str = "r", buffering: int = -1, encoding: str | None = None, errors: str | None = None, newline: str | None = None) -> Any:
+        """As the builtin `open`, on these files."""
+        del buffering
+        path = os.fspath(file)
+        name = _normal(path)
+        letters = mode.replace("b", "").replace("t", "")
+        if letters not in ("r", "w", "a", "x", "r+", "w+", "a+", "x+"):
+            raise ValueError(f"invalid mode: {mode!r}")
+        content = self._content(name, path, letters)
+        raw = _Binary(self, path, letters, content)
+        return raw if "b" in mode else io.TextIOWrapper(raw, encoding or "utf-8", errors, newline)
+
+    def _content(self, name: str, path: str, letters: str) -> bytes:
+        exists = name in self.files
+        if name in self.folders:
+            raise IsADirectoryError(21, "Is a directory", path)
+        if letters[0] == "r" and not exists:
+            raise FileNotFoundError(2, "No such file or directory", path)
+        if letters[0] == "x" and exists:
+            raise FileExistsError(17, "File exists", path)
+        if letters[0] in "wx":
+            self._add_folders(posixpath.dirname(name))
+            self.files[name] = b""
+            return b""
+        if not exists:
+            self.files[name] = b""
+        return self.files[name]
+
+    def _add_folders(self, path: str) -> None:
+        while path not in self.folders:
+            self.folders.add(path)
+            path = posixpath.dirname(path)
+
+    def remove(self, path: Any) -> None:
+        """As `os.remove`; from the store too."""
+        name = _normal(os.fspath(path))
+        if name not in self.files:
+            raise FileNotFoundError(2, "No such file or directory", path)
+        del self.files[name]
+        self._store().remove(str(path).encode())
+
+    unlink = remove
+
+    def rename(self, src: Any, dst: Any) -> None:
+        """As `os.rename`; in the store too."""
+        old, new = _normal(os.fspath(src)), _normal(os.fspath(dst))
+        if old not in self.files:
+            raise FileNotFoundError(2, "No such file or directory", src)
+        self.files[new] = self.files.pop(old)
+        content = self._store().remove(str(src).encode())
+        if content is not None:
+            self._store().insert(str(dst).encode(), content)
+
+    def listdir(self, path: Any = "/") -> list[str]:
+        """As `os.listdir`."""
+        name = _normal(os.fspath(path))
+        if name not in self.folders:
+            raise FileNotFoundError(2, "No such file or directory", path)
+        return sorted({posixpath.basename(item) for item in (*self.files, *self.folders) if item != "/" and posixpath.dirname(item) == name})
+
+    def mkdir(self, path: Any, mode: int = 0o777) -> None:
+        """As `os.mkdir`."""
+        del mode
+        name = _normal(os.fspath(path))
+        if name in self.folders or name in self.files:
+            raise FileExistsError(17, "File exists", path)
+        if posixpath.dirname(name) not in self.folders:
+            raise FileNotFoundError(2, "No such file or directory", path)
+        self.folders.add(name)
+
+    def makedirs(self, name: Any, mode: int = 0o777, exist_ok: bool = False) -> None:  # noqa: FBT001, FBT002 - as in os
+        """As `os.makedirs`."""
+        del mode
+        path = _normal(os.fspath(name))
+        if path in self.files or (path in self.folders and not exist_ok):
+            raise FileExistsError(17, "File exists", name)
+        self._add_folders(path)
+
+    def rmdir(self, path: Any) -> None:
+        """As `os.rmdir`."""
+        name = _normal(os.fspath(path))
+        if self.listdir(path):
+            raise OSError(39, "Directory not empty", path)
+        self.folders.remove(name)
+
+    def exists(self, path: Any) -> bool:
+        """As `os.path.exists`."""
+        return _normal(os.fspath(path)) in self.files or self.isdir(path)
+
+    def isfile(self, path: Any) -> bool:
+        """As `os.path.isfile`."""
+        return _normal(os.fspath(path)) in self.files
+
+    def isdir(self, path: Any) -> bool:
+        """As `os.path.isdir`."""
+        return _normal(os.fspath(path)) in self.folders
+
+    def getsize(self, path: Any) -> int:
+        """As `os.path.getsize`."""
+        name = _normal(os.fspath(path))
+        if name not in self.files:
+            raise FileNotFoundError(2, "No such file or directory", path)
+        return len(self.files[name])
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """`open` and the functions of `os` work on these files."""
+        with _replaced(builtins, {"open": self.open}), _replaced(os, {name: getattr(self, name) for name in FUNCTIONS}):
+            with _replaced(os.path, {name: getattr(self, name) for name in PATH_FUNCTIONS}):
+                yield
+
+
+def _normal(path: Any) -> str:
+    text = path.decode() if isinstance(path, bytes) else str(path)
+    return posixpath.normpath("/" + text)
+
+
+@contextmanager
+def _replaced(module: Any, names: dict[str, Any]) -> Iterator[None]:
+    kept = {name: getattr(module, name) for name in names}
+    vars(module).update(names)
+    try:
+        yield
+    finally:
+        vars(module).update(kept)
