@@ -250,6 +250,14 @@ class MapReader:
             if not below:
                 yield node, i
 
+    def end_of_chunks(self) -> int:
+        """How many chunks were ever given out since the map was made or cleared: those before the end of the free list.
+
+        What lies behind them is from before that, and means nothing. O(free chunks). Raises `Damage`.
+        """
+        end = MapWalk(self, _ignore).walk_free()
+        return (end - FIRST_CHUNK) // self.space.stride
+
     def depth(self) -> int:
         """Levels from the root to the leftmost leaf. O(log n)."""
         address, levels = self.root, 0
@@ -444,13 +452,13 @@ class MapWalk:
         if self.reader.allocated != used and self.sound:
             self.note(Damage("the number of allocated chunks counts them", ALLOCATOR_AT + 16, self.reader.allocated, used))
         try:
-            end = self._walk_free()
+            end = self.walk_free()
         except Damage as damage:
             self.note(damage)
             return
         self._check_reached((end - FIRST_CHUNK) // self.space.stride)
 
-    def _walk_free(self) -> int:
+    def walk_free(self) -> int:
         """The chunks of the free list; gives the address of its end."""
         chunk = self.reader.free_head
         for _ in range(self.space.chunks + 1):

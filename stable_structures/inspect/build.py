@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes fresh memories: files as memories, and maps packed from entries that come in order.
+
+A packed map has the layout of the format and full nodes; the crate reads it and goes on with it. Entries stream through:
+no more than one node of each level is in memory.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final, Self
+
+from ..errors import OutOfBounds
+from ..memory import PAGE_SIZE, Memory
+from .layout import (
+    ALLOCATOR_AT,
+    CAPACITY,
+    CHUNK_HEADER,
+    FIRST_CHUNK,
+    MINIMUM,
+    NODE_HEADER,
+    OVERFLOW_HEADER,
+    U32,
+    U64,
+    Damage,
+)
+from .maps import MapReader
+from .source import Source, Unreadable
+
+Entry = tuple[bytes, bytes]
+_BUFFER: Final = 1 << 20
+
+
+class ImageFile:
+    """A new file as a memory. It lies under a temporary name until `keep`; without it nothing is left behind.
+
+    Raises `Unreadable` where the file is there already or cannot be made.
+    """
+
+    def __init__(self, path: str | Path, *, overwrite: bool = False) -> None:
+        self.path = Path(path)
+        self._pages = 0
+        self._kept = False
+        if self.path.exists() and not overwrite:
+            raise Unreadable(f"{path}: it is there already; give another name, or remove it")
+        try:
+            self._fd, self._name = tempfile.mkstemp(prefix=f".{self.path.name[:40]}-", dir=self.path.parent)
+        except OSError as error:
+            raise Unreadable(f"{path}: cannot be written: {error.strerror}") from None
+
+    def size(self) -> int:
+        """Pages."""
+        return self._pages
+
+    def grow(self, pages: int, /) -> int:
+        """Adds zero pages, as a hole."""
+        before = self._pages
+        os.ftruncate(self._fd, (before + pages) * PAGE_SIZE)
+        self._pages = before + pages
+        return before
+
+    def read(self, offset: int, length: int, /) -> bytes:
+        """Bytes."""
+        data = os.pread(self._fd, length, offset)
+        if len(data) != length:
+            raise OutOfBounds(f"bytes {offset} to {offset + length} of {self._pages} pages")
+        return data
+
+    def write(self, offset: int, data: bytes, /) -> None:
+        """Writes inside the memory."""
+        if offset + len(data) > self._pages * PAGE_SIZE:
+            raise OutOfBounds(f"bytes {offset} to {offset + len(data)} of {self._pages} pages")
+        view = memoryview(data)
+        while view:
+            done = os.pwrite(self._fd, view, offset)
+            view, offset = view[done:], offset + done
+
+    def keep(self) -> None:
+        """Gives the file its name, once everything is in it and on the disk."""
+        mask = os.umask(0)
+        os.umask(mask)
+        os.fchmod(self._fd, 0o666 & ~mask)
+        os.fsync(self._fd)
+        os.replace(self._name, self.path)
+        self._kept = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+        if not self._kept:
+            Path(self._name).unlink(missing_ok=True)
+
+
+class Output:
+    """Writes to a memory that grows as needed; what is written in sequence is gathered."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
+        self._at = 0
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Writes the bytes, now or at the next flush."""
+        if offset != self._at + self._size or self._size > _BUFFER:
+            self.flush()
+            self._at = offset
+        self._parts.append(data)
+        self._size += len(data)
+
+    def flush(self) -> None:
+        """Writes what was gathered."""
+        if self._size:
+            self.reach(self._at + self._size)
+            self.memory.write(self._at, b"".join(self._parts))
+        self._at, self._parts, self._size = self._at + self._size, [], 0
+
+    def reach(self, end: int) -> None:
+        """Grows the memory by the fewest pages, so that `end` bytes fit. Raises `Unreadable`."""
+        missing = -(-end // PAGE_SIZE) - self.memory.size()
+        if missing > 0 and self.memory.grow(missing) < 0:
+            raise Unreadable(f"a memory of {end:,} bytes does not fit the new image; use larger buckets (--bucket-pages)")
+
+
+@dataclass(frozen=True, slots=True)
+class MapForm:
+    """What a packed map has of the one it was made from."""
+
+    version: int
+    first: int
+    second: int
+    page: int
+    key_fixed: int | None
+    slots: tuple[int, int] | None = None
+    """Largest key and value where nodes are written in layout 1."""
+
+
+def form_of(reader: MapReader, *, layout_1: bool) -> MapForm:
+    """The form of a map; its nodes are written in layout 1 where all of them were, so that old crates still read it."""
+    first, second = (reader.max_key, reader.max_value) if reader.derived else (reader.page, 2**32 - 1)
+    slots = (reader.max_key, reader.max_value) if layout_1 and reader.derived else None
+    return MapForm(1 if reader.derived else 2, first, second, reader.page, reader.shape.key_fixed, slots)
+
+
+def _most(height: int) -> int:
+    return int((CAPACITY + 1) ** (height + 1)) - 1
+
+
+class MapBuilder:
+    """Packs entries into a map: each subtree gets an equal share, so that all nodes are as full as they can be."""
+
+    def __init__(self, form: MapForm, out: Output) -> None:
+        self.form = form
+        self.out = out
+        self.chunks = 0
+
+    def build(self, entries: Iterable[Entry], count: int) -> None:
+        """Writes the map. O(n). Raises `Damage` where there are not `count` entries."""
+        feed = iter(entries)
+        height = 0
+        while _most(height) < count:
+            height += 1
+        root = self._subtree(feed, height, count, fewest=2) if count else 0
+        if next(feed, None) is not None:
+            raise Damage("a map's length counts its entries", 20, count, "more")
+        self._finish(root, count)
+
+    def _subtree(self, feed: Iterator[Entry], height: int, count: int, fewest: int = MINIMUM + 1) -> int:
+        """`count` entries as a tree; gives the address of its root."""
+        if height == 0:
+            return self._node([self._next(feed) for _ in range(count)], [])
+        parts = max(fewest, -(-(count + 1) // (_most(height - 1) + 1)))
+        share, more = divmod(count - (parts - 1), parts)
+        children, separators = [], []
+        for i in range(parts):
+            children.append(self._subtree(feed, height - 1, share + (i < more)))
+            if i < parts - 1:
+                separators.append(self._next(feed))
+        return self._node(separators, children)
+
+    def _next(self, feed: Iterator[Entry]) -> Entry:
+        entry = next(feed, None)
+        if entry is None:
+            raise Damage("a map's length counts its entries", 20, "fewer", "as many as it says")
+        return entry
+
+    # ---- nodes ----
+
+    def _node(self, entries: list[Entry], children: list[int]) -> int:
+        if self.form.slots is not None:
+            run = self._slots(entries, children, *self.form.slots)
+        else:
+            run = self._run(entries, children)
+        page, room = self.form.page, self.form.page - OVERFLOW_HEADER
+        rest = [run[at : at + room] for at in range(page, len(run), room)]
+        address = self._address(self.chunks)
+        if rest:
+            run = run[:7] + U64.pack(self._address(self.chunks + 1)) + run[15:]
+        self._chunk(run[:page])
+        for i, part in enumerate(rest):
+            following = self._address(self.chunks + 1) if i < len(rest) - 1 else 0
+            self._chunk(b"NOF" + U64.pack(following) + part)
+        return address
+
+    def _run(self, entries: list[Entry], children: list[int]) -> bytes:
+        parts = [b"BTN\x02", bytes([bool(children)]), len(entries).to_bytes(2, "little"), bytes(NODE_HEADER - 7)]
+        parts += [U64.pack(child) for child in children]
+        for key, _ in entries:
+            parts += [key] if self.form.key_fixed is not None else [U32.pack(len(key)), key]
+        for _, value in entries:
+            parts += [U32.pack(len(value)), value]
+        return b"".join(parts)
+
+    def _slots(self, entries: list[Entry], children: list[int], most_key: int, most_value: int) -> bytes:
+        parts = [b"BTN\x01", bytes([bool(children)]), len(entries).to_bytes(2, "little")]
+        for key, value in entries:
+            parts += [U32.pack(len(key)), key.ljust(most_key, b"\0"), U32.pack(len(value)), value.ljust(most_value, b"\0")]
+        return b"".join(parts + [U64.pack(child) for child in children])
+
+    # ---- chunks ----
+
+    def _address(self, index: int) -> int:
+        return FIRST_CHUNK + index * (self.form.page + CHUNK_HEADER) + CHUNK_HEADER
+
+    def _chunk(self, data: bytes) -> None:
+        at = self._address(self.chunks)
+        self.out.write(at - CHUNK_HEADER, b"CHK\x01\x01".ljust(CHUNK_HEADER, b"\0") + data.ljust(self.form.page, b"\0"))
+        self.chunks += 1
+
+    def _finish(self, root: int, count: int) -> None:
+        """The end of the free list, then both headers."""
+        form, head = self.form, self._address(self.chunks) - CHUNK_HEADER
+        self.out.write(head, b"CHK\x01".ljust(CHUNK_HEADER, b"\0"))
+        allocator = b"BTA\x01" + bytes(4) + U64.pack(form.page) + U64.pack(self.chunks) + U64.pack(head) + bytes(16)
+        header = b"BTR" + bytes([form.version]) + U32.pack(form.first) + U32.pack(form.second) + U64.pack(root) + U64.pack(count)
+        self.out.write(ALLOCATOR_AT, allocator)
+        self.out.write(0, header)
+        self.out.flush()
+
+
+class Spool:
+    """Entries on disk, so that they can be counted before they are packed."""
+
+    def __init__(self) -> None:
+        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="stable-structures-")
+        self.count = 0
+
+    def add(self, entry: Entry) -> None:
+        """One more."""
+        key, value = entry
+        self._file.write(U32.pack(len(key)) + key + U32.pack(len(value)) + value)
+        self.count += 1
+
+    def __iter__(self) -> Iterator[Entry]:
+        self._file.seek(0)
+        for _ in range(self.count):
+            key, value = (self._file.read(U32.unpack(self._file.read(4))[0]) for _ in range(2))
+            yield key, value
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def copy(source: Source, memory: Memory, length: int | None = None, tell: Callable[[int], None] = lambda _: None) -> None:
+    """The first bytes of a source, all by default, with its size in pages; what is zero stays unwritten. O(length)."""
+    out = Output(memory)
+    length = source.nbytes if length is None else length
+    out.reach(length)
+    for offset, data in source.blocks(0, length):
+        out.write(offset, data)
+        tell(offset + len(data))
+    out.flush()

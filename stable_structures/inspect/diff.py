@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is different between two memories: entries that were added, removed or changed, sizes, and bytes elsewhere.
+
+Both are compared block by block first. An allocated chunk whose bytes are the same holds the same node in both, so only
+the entries of changed chunks are read and compared: what moved from one changed node to another cancels out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from ..memory import Memory
+from .image import Image, Part, open_image
+from .layout import CHUNK_HEADER, FIRST_CHUNK, LOG_DATA_AT, SLOTS_AT, Damage, u64
+from .maps import MapReader
+from .nodes import Node
+from .report import Types, readings
+from .rows import CellReader, LogReader, RowReader, SlotReader
+from .source import BLOCK, Progress, Source, no_progress
+from .values import RAW, Reading
+
+_GRAIN: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One entry: `before` is None where it was added, `after` where it was removed. Encoded bytes."""
+
+    key: bytes | int
+    before: bytes | None
+    after: bytes | None
+
+    @property
+    def what(self) -> str:
+        """added, removed or changed"""
+        return "added" if self.before is None else "removed" if self.after is None else "changed"
+
+
+@dataclass(slots=True)
+class PartDiff:
+    """What is different in one memory."""
+
+    memory: int | None
+    kinds: tuple[str | None, str | None]
+    sizes: tuple[int, int]
+    """Bytes of the memory before and after."""
+    lengths: tuple[int | None, int | None] = (None, None)
+    changes: list[Change] = field(default_factory=list)
+    ranges: list[tuple[int, int]] = field(default_factory=list)
+    """Changed byte ranges, of what is not compared entry by entry."""
+    key: Reading = RAW
+    value: Reading = RAW
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def same(self) -> bool:
+        """Whether there is no difference that means something."""
+        return self.kinds[0] == self.kinds[1] and self.sizes[0] == self.sizes[1] and not self.changes and not self.ranges
+
+
+def diff(
+    a: str | Path | Memory | Image, b: str | Path | Memory | Image, *, types: Types | None = None, progress: Progress = no_progress
+) -> list[PartDiff]:
+    """The differences from `a` to `b`, memory by memory; also those that are the same, with nothing in them.
+
+    O(size) comparing, and O(changed chunks) reading of entries. Raises `Unreadable`.
+    """
+    first = a if isinstance(a, Image) else open_image(a, progress)
+    second = b if isinstance(b, Image) else open_image(b, progress)
+    try:
+        ids = sorted({*first.parts, *second.parts}, key=lambda i: -1 if i is None else i)
+        return [_diff_part(i, first.parts.get(i), second.parts.get(i), types or {}, progress) for i in ids]
+    finally:
+        for image, given in ((first, a), (second, b)):
+            if image is not given:
+                image.close()
+
+
+def _diff_part(memory: int | None, a: Part | None, b: Part | None, types: Types, progress: Progress) -> PartDiff:
+    sizes = (0 if a is None else a.source.nbytes, 0 if b is None else b.source.nbytes)
+    found = PartDiff(memory, (a.kind if a else None, b.kind if b else None), sizes)
+    try:
+        if a is not None and b is not None:
+            _compare(found, a, b, types, progress)
+        elif (a or b) is not None:
+            _one_sided(found, a, b, types)
+    except Damage as damage:
+        found.notes.append(f"damaged: {damage}")
+        if a is not None and b is not None:
+            found.changes, found.ranges = [], list(changed(a.source, b.source, progress))
+    return found
+
+
+def _compare(found: PartDiff, a: Part, b: Part, types: Types, progress: Progress) -> None:
+    if a.kind != b.kind or not a.is_structure:
+        found.ranges = list(changed(a.source, b.source, progress)) if not a.index else []
+        return
+    told = types.get(a.id, types.get(b.id, (None, None)))
+    one, two = a.open(*told), b.open(*told)
+    found.lengths = one.length, two.length
+    ranges = list(changed(a.source, b.source, progress))
+    if isinstance(one, MapReader) and isinstance(two, MapReader):
+        found.changes = list(_map_changes(one, two, ranges))
+    elif isinstance(one, RowReader) and isinstance(two, RowReader):
+        found.changes = list(_row_changes(one, two, ranges, progress))
+    if found.changes:
+        found.key, found.value = readings(b if two.length else a, types)
+
+
+def _one_sided(found: PartDiff, a: Part | None, b: Part | None, types: Types) -> None:
+    part = a or b
+    if part is None or not part.is_structure:
+        return
+    reader = part.open(*types.get(part.id, (None, None)))
+    found.lengths = (reader.length, None) if part is a else (None, reader.length)
+    found.key, found.value = readings(part, types)
+    for key, value in _entries(reader):
+        found.changes.append(Change(key, value, None) if part is a else Change(key, None, value))
+
+
+def _entries(reader: MapReader | RowReader) -> Iterator[tuple[bytes | int, bytes]]:
+    if isinstance(reader, MapReader):
+        return ((node.keys[i], node.value(i)) for node, i in reader.entries())
+    return iter(reader.elements())
+
+
+# ---- bytes ----
+
+
+def changed(a: Source, b: Source, progress: Progress = no_progress) -> Iterator[tuple[int, int]]:
+    """Ranges that are different, in steps of 512 bytes; past the end of one, its bytes count as zeros. O(size)."""
+    total = max(a.nbytes, b.nbytes)
+    start = stop = -1
+    for offset in _places(a, b):
+        progress("comparing", offset, total)
+        for low, high in _different(_bytes(a, offset), _bytes(b, offset), offset):
+            if low != stop and stop >= 0:
+                yield start, stop
+            start, stop = (low if low != stop else start), high
+    if stop >= 0:
+        yield start, stop
+
+
+def _places(a: Source, b: Source) -> list[int]:
+    """Offsets of the blocks in which either has data."""
+    found: set[int] = set()
+    for source in (a, b):
+        for low, high in source.extents(0, source.nbytes):
+            found.update(range(low // BLOCK * BLOCK, high, BLOCK))
+    return sorted(found)
+
+
+def _bytes(source: Source, offset: int) -> bytes:
+    length = max(0, min(BLOCK, source.nbytes - offset))
+    return (source.read(offset, length) if length else b"").ljust(BLOCK, b"\0")
+
+
+def _different(a: bytes, b: bytes, offset: int) -> Iterator[tuple[int, int]]:
+    if a == b:
+        return
+    rows = (np.frombuffer(a, np.uint8) != np.frombuffer(b, np.uint8)).reshape(-1, _GRAIN).any(axis=1)
+    for i in np.flatnonzero(rows).tolist():
+        yield offset + i * _GRAIN, offset + (i + 1) * _GRAIN
+
+
+# ---- maps ----
+
+
+def _map_changes(a: MapReader, b: MapReader, ranges: list[tuple[int, int]]) -> Iterator[Change]:
+    """Changes in the order of the keys, as far as it is known."""
+    if (a.page, a.shape.key_fixed) == (b.page, b.shape.key_fixed):
+        ends = a.end_of_chunks(), b.end_of_chunks()
+        touched = _touched(ranges, a.space.stride, max(ends)) | set(range(min(ends), max(ends)))
+        one, two = dict(_entries_in(a, touched, ends[0])), dict(_entries_in(b, touched, ends[1]))
+    else:
+        one, two = dict(_all(a)), dict(_all(b))
+    keys = [key for key in {**one, **two} if one.get(key) != two.get(key)]
+    for key in sorted(keys, key=b.order.sort_key()):
+        yield Change(key, one.get(key), two.get(key))
+
+
+def _all(reader: MapReader) -> Iterator[tuple[bytes, bytes]]:
+    return ((node.keys[i], node.value(i)) for node, i in reader.entries())
+
+
+def _touched(ranges: Iterable[tuple[int, int]], stride: int, chunks: int) -> set[int]:
+    """Numbers of the chunks that lie in changed ranges."""
+    found: set[int] = set()
+    for low, high in ranges:
+        found.update(range(max(0, (low - FIRST_CHUNK) // stride), min(chunks, (high - 1 - FIRST_CHUNK) // stride + 1)))
+    return found
+
+
+def _entries_in(reader: MapReader, touched: set[int], end: int) -> Iterator[tuple[bytes, bytes]]:
+    """Entries of the nodes that have a page in these chunks, of the first `end`."""
+    space = reader.space
+    overflow = False
+    for index in touched:
+        if index >= end:
+            continue
+        data = _allocated(reader, index)
+        overflow = overflow or data[:3] == b"NOF"
+        if data[:3] == b"BTN":
+            yield from _of_node(space.node(space.address(index), reader.shape))
+    if overflow:
+        yield from _of_chains(reader, touched, end)
+
+
+def _allocated(reader: MapReader, index: int) -> bytes:
+    """The first bytes of an allocated chunk; nothing of a free one."""
+    space, at = reader.space, reader.space.address(index)
+    if at + space.page > space.source.nbytes:
+        return b""
+    header = space.read(at - CHUNK_HEADER, CHUNK_HEADER + 16)
+    return header[CHUNK_HEADER:] if header[:3] == b"CHK" and header[4] == 1 else b""
+
+
+def _of_chains(reader: MapReader, touched: set[int], end: int) -> Iterator[tuple[bytes, bytes]]:
+    """Of nodes whose own chunk is the same and an overflow page is not. O(chunks) small reads."""
+    space = reader.space
+    for index in range(end):
+        data = b"" if index in touched else _allocated(reader, index)
+        if data[:4] != b"BTN\x02" or u64(data, 7) == 0:
+            continue
+        node = space.node(space.address(index), reader.shape)
+        if any(space.index(page) in touched for page in node.run.pages):
+            yield from _of_node(node)
+
+
+def _of_node(node: Node) -> Iterator[tuple[bytes, bytes]]:
+    return ((key, node.value(i)) for i, key in enumerate(node.keys))
+
+
+# ---- rows ----
+
+
+def _row_changes(a: RowReader, b: RowReader, ranges: list[tuple[int, int]], progress: Progress) -> Iterator[Change]:
+    same = min(a.readable(), b.readable())
+    for index in _candidates(a, b, ranges, same, progress):
+        before, after = a.element(index), b.element(index)
+        if before != after:
+            yield Change(index, before, after)
+    for index, data in a.elements(same):
+        yield Change(index, data, None)
+    for index, data in b.elements(same):
+        yield Change(index, None, data)
+
+
+def _candidates(a: RowReader, b: RowReader, ranges: list[tuple[int, int]], same: int, progress: Progress) -> Iterable[int]:
+    """Elements that both have and that may be different."""
+    if isinstance(a, CellReader):
+        return range(same)
+    if isinstance(a, SlotReader) and isinstance(b, SlotReader):
+        return _slots_in(ranges, a.slot, same) if a.slot == b.slot else range(same)
+    if isinstance(a, LogReader) and isinstance(b, LogReader) and a.data is not None and b.data is not None:
+        return _log_candidates(a, b, same, progress)
+    return ()
+
+
+def _slots_in(ranges: Iterable[tuple[int, int]], slot: int, same: int) -> list[int]:
+    found: set[int] = set()
+    for low, high in ranges:
+        if slot and high > SLOTS_AT:
+            found.update(range(max(0, (low - SLOTS_AT) // slot), min(same, (high - 1 - SLOTS_AT) // slot + 1)))
+    return sorted(found)
+
+
+def _log_candidates(a: LogReader, b: LogReader, same: int, progress: Progress) -> Iterator[int]:
+    """Entries whose place or bytes are different."""
+    assert a.data is not None  # noqa: S101 - asked by the caller
+    assert b.data is not None  # noqa: S101
+    ranges = [(low - LOG_DATA_AT, high - LOG_DATA_AT) for low, high in changed(a.data, b.data, progress)]
+    before = 0
+    for (first, one), (_, two) in zip(a.ends(), b.ends(), strict=False):
+        count = min(len(one), len(two), same - first)
+        marked = one[:count] != two[:count]
+        starts = np.concatenate(([np.uint64(before)], one[: count - 1])) if count else one[:0]
+        for low, high in ranges:
+            marked |= (starts < np.uint64(max(high, 0))) & (one[:count] > np.uint64(max(low, 0)))
+        yield from (first + np.flatnonzero(marked)).tolist()
+        before = int(one[-1])
+
+
+# ---- for programs ----
+
+
+def to_dict(found: PartDiff, read: Callable[[Reading, Any], Any], limit: int | None = None) -> dict[str, Any]:
+    """For JSON; `read` makes a value of bytes."""
+    counts = {what: sum(change.what == what for change in found.changes) for what in ("added", "removed", "changed")}
+    rows = []
+    for change in found.changes[:limit]:
+        row: dict[str, Any] = {"what": change.what, "key": change.key if isinstance(change.key, int) else read(found.key, change.key)}
+        with suppress(ValueError):
+            row |= {name: read(found.value, data) for name, data in (("before", change.before), ("after", change.after)) if data is not None}
+        rows.append(row)
+    return {
+        "memory": found.memory,
+        "kinds": list(found.kinds),
+        "sizes": list(found.sizes),
+        "lengths": list(found.lengths),
+        **counts,
+        "changes": rows,
+        "ranges": [list(pair) for pair in found.ranges[:limit]],
+        "notes": found.notes,
+    }
+

@@ -1,0 +1,329 @@
+# SPDX-License-Identifier: Apache-2.0
+"""New images from old ones: `shrink`, `import_part`, and `load`, which makes one of a dump. What is read is never changed."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+import cbor2
+
+from ..btreemap import StableBTreeMap
+from ..errors import StableError
+from ..manager import MemoryManager
+from ..memory import PAGE_SIZE, Memory, StableMemory
+from ..storable import Codec, codec
+from .build import ImageFile, MapBuilder, Output, copy, form_of
+from .image import Image, Part, open_image
+from .layout import LOG_DATA_AT, TABLES_SIZE, Damage
+from .maps import MapReader, MapWalk
+from .report import Types
+from .rows import LogReader
+from .source import MemorySource, Progress, Unreadable, no_progress
+from .values import from_json, unhex
+
+DEFAULT_BUCKET: Final = 128
+
+
+@dataclass(slots=True)
+class Moved:
+    """What became of one memory: its bytes before and after."""
+
+    memory: int | None
+    kind: str
+    before: int
+    after: int
+    note: str = ""
+
+
+@dataclass(slots=True)
+class Rewritten:
+    """What `shrink` did."""
+
+    before: int
+    after: int
+    memories: list[Moved] = field(default_factory=list)
+
+
+Fill = Callable[[Part, Memory], str]
+"""Writes a memory anew; gives a note."""
+
+
+def rewrite(image: Image, out: ImageFile, fill: Fill, bucket_pages: int | None = None, extra: tuple[int, ...] = ()) -> list[Moved]:
+    """Every memory of an image into a fresh one, one after the other."""
+    if image.manager is None:
+        return [_moved(part, out, fill) for part in image.parts.values()]
+    manager = MemoryManager(out, bucket_pages=bucket_pages or image.manager.bucket_pages)
+    ids = sorted({part.id for part in image.parts.values() if part.id is not None} | set(extra))
+    return [_moved(image.parts.get(memory, _absent(memory)), manager.get(memory), fill) for memory in ids]
+
+
+def _absent(memory: int) -> Part:
+    source = MemorySource(StableMemory())
+    return Part(memory, source, open_image(b"").recognition, 0)
+
+
+def _moved(part: Part, memory: Memory, fill: Fill) -> Moved:
+    note = fill(part, memory)
+    return Moved(part.id, part.kind, part.source.nbytes, memory.size() * PAGE_SIZE, note)
+
+
+# ---- shrink ----
+
+
+def shrink(
+    what: str | Path | Memory,
+    out: str | Path,
+    *,
+    types: Types | None = None,
+    bucket_pages: int | None = None,
+    progress: Progress = no_progress,
+) -> Rewritten:
+    """Writes a memory compactly: maps packed, rows cut off behind their last element, buckets of nobody left out. O(n).
+
+    Each structure holds what it held, and the crate reads it. What is not recognised is copied as it is. Raises
+    `Unreadable` where there is nothing to shrink or something is damaged: then nothing is written.
+    """
+    with open_image(what, progress) as image, ImageFile(out) as file:
+        if not any(part.is_structure for part in image.parts.values()) and image.manager is None:
+            raise Unreadable(f"{image.name}: {image.recognition.title}; only a manager and the crate's structures can be shrunk")
+        fill = _Shrinker(types or {}, progress).fill
+        try:
+            moved = rewrite(image, file, fill, bucket_pages)
+        except Damage as damage:
+            raise Unreadable(f"{image.name}: damaged: {damage}; run check to see all of it, and repair for what can be saved") from None
+        file.keep()
+        return Rewritten(image.source.nbytes, file.size() * PAGE_SIZE, moved)
+
+
+class _Shrinker:
+    def __init__(self, types: Types, progress: Progress) -> None:
+        self.types = types
+        self.progress = progress
+
+    def fill(self, part: Part, memory: Memory) -> str:
+        if part.kind == "log data" and part.index is not None:
+            reader = part.index.open()
+            if isinstance(reader, LogReader):
+                self._sound(reader.data_problems)
+                copy(part.source, memory, max(reader.live_data(), LOG_DATA_AT))
+            return ""
+        if not part.is_structure:
+            copy(part.source, memory)
+            return "" if part.kind in ("empty", "log data") else "copied as it is"
+        return self._structure(part, memory)
+
+    def _structure(self, part: Part, memory: Memory) -> str:
+        reader = part.open(*self.types.get(part.id, (None, None)))
+        self._sound(reader.problems)
+        if isinstance(reader, MapReader):
+            return self._pack(reader, memory)
+        reader.check(_refuse)
+        copy(part.source, memory, reader.live())
+        return ""
+
+    def _pack(self, reader: MapReader, memory: Memory) -> str:
+        walk = MapWalk(reader, _refuse, self.progress)
+        walk.run()
+        layout_1 = 0 < walk.stats.layout_1_nodes == sum(walk.stats.nodes_by_depth)
+        entries = ((node.keys[i], node.value(i)) for node, i in reader.entries())
+        MapBuilder(form_of(reader, layout_1=layout_1), Output(memory)).build(entries, reader.length)
+        return "packed"
+
+    def _sound(self, problems: list[Damage]) -> None:
+        for problem in problems:
+            raise problem
+
+
+def _refuse(damage: Damage) -> None:
+    raise damage
+
+
+# ---- import ----
+
+
+def import_part(
+    path: str | Path, memory: int, out: str | Path, *, into: str | Path | None = None, bucket_pages: int = DEFAULT_BUCKET, progress: Progress = no_progress
+) -> list[Moved]:
+    """An image with one virtual memory more, or replaced, from a file; the others are those of `into`. O(size).
+
+    Raises `Unreadable`.
+    """
+    if not 0 <= memory < 255:  # noqa: PLR2004 - the ids of a manager
+        raise Unreadable(f"memory {memory}: ids are 0 to 254")
+    base = _new_image(bucket_pages) if into is None else open_image(into, progress)
+    with base as image, open_image(path, progress) as given, ImageFile(out) as file:
+        if image.manager is None:
+            raise Unreadable(f"{image.name}: {image.recognition.title}; only a memory manager takes a memory in")
+
+        def fill(part: Part, to: Memory) -> str:
+            copy(given.source if part.id == memory else part.source, to)
+            return "imported" if part.id == memory else ""
+
+        moved = rewrite(image, file, fill, image.manager.bucket_pages, extra=(memory,))
+        file.keep()
+        return moved
+
+
+def _new_image(bucket_pages: int) -> Image:
+    memory = StableMemory()
+    manager = MemoryManager(memory, bucket_pages=bucket_pages)
+    image = open_image(memory.read(0, TABLES_SIZE).ljust(PAGE_SIZE, b"\0"))
+    del manager
+    return image
+
+
+# ---- load ----
+
+
+def load(
+    dump: str | Path,
+    out: str | Path,
+    *,
+    structure: str = "map",
+    key: Codec[Any] | None = None,
+    value: Codec[Any] | None = None,
+    memory: int | None = None,
+    bucket_pages: int = DEFAULT_BUCKET,
+    form: str | None = None,
+    progress: Progress = no_progress,
+) -> int:
+    """An image from a dump (JSON lines, CSV, CBOR sequence): a structure of these types, in a manager where `memory` is given.
+
+    Gives the number of entries. The bytes are those of inserting the entries one by one. O(n log n). Raises `Unreadable`
+    for a dump that cannot be read, naming the line, and what the structure raises for entries that do not fit.
+    """
+    path = Path(dump)
+    form = form or path.suffix.removeprefix(".")
+    rows = _READERS.get(form)
+    if rows is None:
+        raise Unreadable(f"{path}: {form!r} is no format that can be loaded; give --format jsonl, csv or cbor")
+    base = StableMemory()
+    target: list[Memory] = [base]
+    if memory is not None:
+        manager = MemoryManager(base, bucket_pages=bucket_pages)
+        target = [manager.get(memory + i) for i in range(2 if structure == "log" else 1)]
+    elif structure == "log":
+        raise Unreadable("a log needs two memories: give --memory ID; its data go into the next one")
+    count = _load_into(_Loader(structure, key, value, target), rows(path), path, progress)
+    with ImageFile(out) as file:
+        copy(MemorySource(base), file)
+        file.keep()
+    return count
+
+
+def _load_into(loader: _Loader, rows: Iterator[tuple[int, dict[str, Any]]], path: Path, progress: Progress) -> int:
+    count = 0
+    for number, row in rows:
+        try:
+            loader.add(row)
+        except (StableError, KeyError, TypeError, ValueError) as error:
+            raise Unreadable(f"{path}, entry {number}: {error if not isinstance(error, KeyError) else f'there is no {error}'}") from None
+        count += 1
+        if count % 1024 == 0:
+            progress("loading", count, 0)
+    return count
+
+
+class _Loader:
+    """Adds rows to a new structure."""
+
+    def __init__(self, structure: str, key: Codec[Any] | None, value: Codec[Any] | None, memories: list[Memory]) -> None:
+        bytes_ = codec(bytes)
+        self.key, self.value = key or bytes_, value or key or bytes_
+        if structure == "map":
+            self.value = value or bytes_
+        self.told = (key is not None, value is not None or (key is not None and structure != "map"))
+        self.structure = structure
+        if structure == "map":
+            self.target: Any = StableBTreeMap[self.key, self.value](memories[0])  # type: ignore[name-defined]
+        else:
+            name = {"set": "StableBTreeSet", "vec": "StableVec", "heap": "StableMinHeap", "log": "StableLog", "cell": "StableCell"}.get(structure)
+            if name is None:
+                raise Unreadable(f"{structure!r} is no structure; write map, set, vec, heap, log or cell")
+            self.kind = getattr(import_module(__package__.rpartition(".")[0]), name)[self.key if structure == "set" else self.value]
+            self.memories = memories
+            self.target = None if structure == "cell" else self.kind(*memories)
+
+    def add(self, row: dict[str, Any]) -> None:
+        """One row."""
+        if self.structure == "map":
+            self.target[self._read("key", row, self.key, told=self.told[0])] = self._read("value", row, self.value, told=self.told[1])
+        elif self.structure == "set":
+            self.target.insert(self._read("key", row, self.key, told=self.told[0]))
+        elif self.structure == "cell":
+            self.target = self.kind(*self.memories, self._read("value", row, self.value, told=self.told[1]))
+        else:
+            getattr(self.target, "append" if self.structure == "log" else "push")(self._read("value", row, self.value, told=self.told[1]))
+
+    def _read(self, name: str, row: dict[str, Any], codec: Codec[Any], *, told: bool) -> Any:
+        """The bytes where the dump has them, since what stands beside them is a guess; else the value by its type."""
+        exact = row.get(f"{name}_bytes")
+        if exact is not None:
+            return codec.decode(exact if isinstance(exact, bytes) else unhex(exact))
+        found = row[name]
+        if not told and isinstance(found, str) and not found.startswith("0x"):
+            raise ValueError(f"the type of the {name} is not told; give --{name} TYPE, or dump with --raw")
+        return from_json(codec, found)
+
+
+def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    with _open(path) as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise Unreadable(f"{path}, line {number}: no JSON: {error}") from None
+            if not isinstance(row, dict):
+                raise Unreadable(f"{path}, line {number}: an object with key and value is wanted, found {str(row)[:40]}")
+            yield number, row
+
+
+def _open(path: Path) -> Any:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise Unreadable(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    with _open(path) as data:
+        lines = (line.decode("utf-8", "surrogatepass") for line in data)
+        for number, row in enumerate(csv.DictReader(lines), 2):
+            yield number, {name: _from_cell(text) for name, text in row.items() if name is not None}
+
+
+def _from_cell(text: str | None) -> Any:
+    """JSON where it is a list or object; else text, which types read."""
+    if text and text[0] in "[{":
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    return None if text == "" else text
+
+
+def _read_cbor(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    with _open(path) as data:
+        decoder, number = cbor2.CBORDecoder(data), 0
+        size = path.stat().st_size
+        while data.tell() < size:
+            number += 1
+            try:
+                pair = decoder.decode()
+                yield number, {"key": pair[0], "index": pair[0], "value": pair[1]}
+            except (cbor2.CBORError, EOFError, TypeError, IndexError) as error:
+                raise Unreadable(f"{path}, item {number}: no array of key and value: {error}") from None
+
+
+_READERS: Final[dict[str, Callable[[Path], Iterator[tuple[int, dict[str, Any]]]]]] = {
+    "jsonl": _read_jsonl,
+    "json": _read_jsonl,
+    "csv": _read_csv,
+    "cbor": _read_cbor,
+}

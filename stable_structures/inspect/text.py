@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the verbs print: tables and progress by rich on a terminal, plain text elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import IO, Any, Final, Self
+
+from .source import Progress
+
+_LEFT: Final = frozenset({"structure", "what", "rule", "key", "value", "before", "after", "types", "note", "order", "memory is", "first entry"})
+
+
+def clean(value: object) -> str:
+    """Text without what a terminal would obey or cannot show."""
+    text = str(value)
+    return "".join(letter if letter.isprintable() else "\N{MIDDLE DOT}" for letter in text)
+
+
+class Printer:
+    """Writes to a stream, with rich where it is a terminal."""
+
+    def __init__(self, stream: IO[str] | None = None) -> None:
+        self.stream = sys.stdout if stream is None else stream
+        self._console: Any = None
+        if self.stream.isatty():
+            from rich.console import Console  # noqa: PLC0415 - a tenth of a second that pipes need not wait for
+
+            self._console = Console(file=self.stream, highlight=False, soft_wrap=True)
+
+    def line(self, text: str = "", style: str = "") -> None:
+        """One line."""
+        text = clean(text)
+        if self._console is not None:
+            self._console.print(text, style=style or None, markup=False)
+        else:
+            self.stream.write(f"{text}\n")
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """A table; a column in which no row has anything is left out."""
+        cells = [["" if cell is None else clean(cell) for cell in row] for row in rows]
+        kept = [i for i in range(len(columns)) if any(row[i] for row in cells)]
+        columns, cells = [columns[i] for i in kept], [[row[i] for i in kept] for row in cells]
+        if self._console is not None:
+            self._rich_table(columns, cells)
+        else:
+            self._plain_table(columns, cells)
+
+    def _rich_table(self, columns: Sequence[str], rows: list[list[str]]) -> None:
+        from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - see __init__
+        from rich.table import Table  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415
+
+        made = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+        for name in columns:
+            made.add_column(name, justify="left" if name in _LEFT else "right", overflow="fold")
+        for row in rows:
+            made.add_row(*(Text(cell) for cell in row))
+        self._console.print(made, soft_wrap=False)
+
+    def _plain_table(self, columns: Sequence[str], rows: list[list[str]]) -> None:
+        widths = [max(map(_width, column)) for column in zip(columns, *rows, strict=True)]
+        for row in (columns, *rows):
+            parts = []
+            for name, cell, width in zip(columns, row, widths, strict=True):
+                space = " " * (width - _width(cell))
+                parts.append(cell + space if name in _LEFT else space + cell)
+            self.stream.write("  ".join(parts).rstrip() + "\n")
+
+
+def _width(text: str) -> int:
+    """Columns on a terminal."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def human(size: int | None) -> str | None:
+    """Bytes in the unit that suits: 1,536 is 1.5 KiB.
+
+    >>> human(100), human(1536), human(10 << 30)
+    ('100 B', '1.5 KiB', '10.0 GiB')
+    """
+    if size is None:
+        return None
+    amount = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024 or unit == "GiB":  # noqa: PLR2004
+            break
+        amount /= 1024
+    return f"{size} B" if unit == "B" else f"{amount:.1f} {unit}"
+
+
+class ProgressBar(AbstractContextManager["ProgressBar"]):
+    """A bar on the error stream where that is a terminal; else nothing. Calling it tells how far things are."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._task: Any = None
+        self._what = ""
+
+    def __enter__(self) -> Self:
+        if sys.stderr is not None and sys.stderr.isatty():
+            from rich.console import Console  # noqa: PLC0415 - only on a terminal
+            from rich.progress import Progress as Bar  # noqa: PLC0415
+
+            self._bar = Bar(console=Console(file=sys.stderr), transient=True)
+            self._bar.start()
+        return self
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """One more step."""
+        if self._bar is None:
+            return
+        if what != self._what or self._task is None:
+            if self._task is not None:
+                self._bar.remove_task(self._task)
+            self._task, self._what = self._bar.add_task(what, total=total or None), what
+        self._bar.update(self._task, completed=min(done, total) if total else done, total=total or None)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def as_progress(bar: ProgressBar) -> Progress:
+    """For functions that take one."""
+    return bar
