@@ -165,7 +165,8 @@ def _memory_of(program: Program) -> NativeMemory:
     memory = canister.memory
     if memory.size() and memory.read(0, len(_MAGIC)) != _MAGIC:
         raise SourceError(
-            "stable variables need a manager, and the stable memory holds something else: keep the structures in ic.manager().get(id), not in ic.memory()"
+            "stable variables need a manager, and the stable memory holds something else: "
+            "keep the structures in ic.manager().get(id), not in ic.memory()"
         )
     return canister.program_manager().get(program.actor.STABLE_MEMORY_ID)
 

@@ -3,21 +3,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import itertools
 import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, TypeVar
 
-from ..errors import Closed
 from ..memory import PAGE_SIZE, NativeMemory, RestrictedMemory, StableMemory
 from ..principal import Principal
 from ..structure import Structure
 from . import atomic, calls
 from . import message as messages
 from .errors import ErrorCode, Rejected, Trapped, Unsupported
-from .execution import Execution, Limits, method_or_reject, no_module, private_copy
+from .execution import Execution, Limits, method_or_reject, no_module, private_copy, release
 from .message import CallContext, Kind, Message, Reply
 from .program import Method, Program, Timers
 from .snapshot import Snapshot
@@ -111,13 +109,15 @@ class Canister:
         if isinstance(given, (bytes, bytearray, memoryview)):
             return _memory_of(bytes(given), pages)
         if not isinstance(given, StableMemory):
-            raise TypeError(f"a canister's memory is a StableMemory or the bytes of an image, got {type(given).__name__}: rollback needs transactions")
+            raise TypeError(
+                f"a canister's memory is a StableMemory or the bytes of an image, got {type(given).__name__}: rollback needs transactions"
+            )
         return given if given.reserved_pages <= pages else RestrictedMemory(given, range(pages))
 
     # ---- install, upgrade, uninstall ----
 
     @classmethod
-    def install(
+    def install(  # noqa: PLR0913 - each by its name
         cls,
         source: Source,
         arg: Any = None,
@@ -129,7 +129,7 @@ class Canister:
         heap: HeapMode = "restore",
         caller: Principal | str | None = None,
     ) -> Self:
-        """A new canister that runs `source`: a .py file, a package folder, a module, or source text.
+        r"""A new canister that runs `source`: a .py file, a package folder, a module, or source text.
 
         The source is run anew in modules of its own, then its `@init` hook with `arg` (a tuple is several arguments). A
         `memory` that is not empty, for instance the snapshot of a real canister, is one to go on with: then `@post_upgrade` runs
@@ -141,7 +141,7 @@ class Canister:
         Raises `Trapped` where the source or the hook fails (nothing is installed then), `SourceError`. Source: IC.md 2.4.
 
         >>> from stable_structures.canister import Canister
-        >>> source = "from stable_structures.canister import ic, query\\n@query\\ndef who():\\n    return ic.caller()"
+        >>> source = "from stable_structures.canister import ic, query\n@query\ndef who():\n    return ic.caller()"
         >>> Canister.install(source).call("who", caller="2vxsx-fae")
         Principal.from_text('2vxsx-fae')
         """
@@ -159,7 +159,7 @@ class Canister:
         memory: StableMemory | bytes | None = None,
         caller: Principal | str | None = None,
     ) -> UpgradeReport | None:
-        """Puts new code in place: `@pre_upgrade` of the old, then the new source and its `@post_upgrade`. Stable memory stays.
+        r"""Puts new code in place: `@pre_upgrade` of the old, then the new source and its `@post_upgrade`. Stable memory stays.
 
         `source` None is the same code again. The old heap, timers and waiting calls are gone. All of it happens or nothing
         does: any trap, and the old program goes on with the stable memory as it was. With `memory`, the canister goes on
@@ -169,7 +169,7 @@ class Canister:
         (IC0512) and for an empty canister. Source: IC.md 2.4.
 
         >>> from stable_structures.canister import Canister
-        >>> v1 = "from stable_structures.canister import query\\n@query\\ndef version():\\n    return 1"
+        >>> v1 = "from stable_structures.canister import query\n@query\ndef version():\n    return 1"
         >>> canister = Canister.install(v1)
         >>> canister.upgrade(v1.replace("1", "2"))
         >>> canister.call("version"), canister.version
@@ -214,7 +214,9 @@ class Canister:
         """Installs into this canister, which must be empty. Raises `Rejected` (IC0514) where it is not. Source: IC.md 2.4."""
         self._check_controller(caller)
         if self._program is not None:
-            text = f"Canister {self.id} cannot be installed because the canister is not empty. Try installing with mode='reinstall' instead."
+            text = (
+                f"Canister {self.id} cannot be installed because the canister is not empty. Try installing with mode='reinstall' instead."
+            )
             raise Rejected(ErrorCode.NON_EMPTY, text)
         kind = Kind.POST_UPGRADE if self.memory.size() else Kind.INIT
         self._install(read_source(source), kind, arg, self.controllers[0] if caller is None else _principal(caller))
@@ -266,8 +268,7 @@ class Canister:
         for ref in structures:
             structure = ref()
             if structure is not None:
-                with contextlib.suppress(Closed):
-                    structure.into_memory()
+                release(structure)
 
     def _structures(self) -> list[weakref.ref[Structure]]:
         """The structures that are open on the stable memory. O(objects of the process)."""
@@ -477,8 +478,7 @@ class Canister:
     def _run_heartbeat(self, trapped: list[Trapped]) -> None:
         program = self._program
         if self.status == "running" and program is not None and "heartbeat" in program.hooks:
-            hook = program.hooks["heartbeat"]
-            self._run_task(Kind.HEARTBEAT, lambda: program.run_hook("heartbeat", (), messages.current()) if hook else None, trapped)
+            self._run_task(Kind.HEARTBEAT, lambda: program.run_hook("heartbeat", (), messages.current()), trapped)
 
     def _run_task(self, kind: Kind, function: Callable[[], Any], trapped: list[Trapped]) -> None:
         try:
@@ -502,7 +502,10 @@ class Canister:
         self._check_idle()
         self._snapshots = [ref for ref in self._snapshots if ref() is not None]
         if len(self._snapshots) >= self.limits.snapshots:
-            raise Rejected(ErrorCode.CONTRACT_VIOLATION, f"Canister {self.id} has reached the maximum number of snapshots allowed: {self.limits.snapshots}.")
+            raise Rejected(
+                ErrorCode.CONTRACT_VIOLATION,
+                f"Canister {self.id} has reached the maximum number of snapshots allowed: {self.limits.snapshots}.",
+            )
         if self._program is None:
             raise no_module()
         taken = Snapshot(self, self._program)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import Closed, MemoryInUse
 from ..principal import Principal
+from ..structure import Structure
 from . import atomic, calls
 from . import message as messages
 from .calls import Call, Step, Task
@@ -93,7 +94,7 @@ class Execution:
         if program is not None:
             program.timers.restore(state.timers)
             for name in program.stores.keys() - state.stores.keys():
-                _release(program.stores[name])
+                release(program.stores[name])
             program.stores, program.manager = state.stores, state.manager
         if image is not None:
             image.restore()
@@ -109,7 +110,7 @@ class Execution:
     @contextmanager
     def atomic(self, kind: Kind) -> Iterator[None]:
         """Everything inside happens, or nothing; always nothing for queries. Raises `Trapped` for a trap."""
-        canister, memory = self.canister, self.canister.memory
+        memory = self.canister.memory
         state, image = self._state(), self.heap_image()
         modules = None if state.program is None else dict(state.program.modules.private)
         atomic.begin(memory)
@@ -123,7 +124,10 @@ class Execution:
             cause = error.__cause__ if isinstance(error, Trap) and error.__cause__ is not None else error
             _forget_locals(cause)
             self._undo(state, image, modules)
-            raise self._outcome(error, cause)
+            if not isinstance(error, Trap):
+                raise
+            self.canister.logs.append(f"[TRAP]: {error.message}")
+            raise Trapped(error.error_code, error.message) from (None if cause is error else cause)
         self._undo(state, image, modules)
 
     def _undo(self, state: _State, image: HeapImage | None, modules: dict[str, Any] | None) -> None:
@@ -132,15 +136,6 @@ class Execution:
         self._restore(state, image)
         if state.program is not None and modules is not None and image is not None:
             state.program.modules.private = modules
-
-    def _outcome(self, error: BaseException, cause: BaseException) -> BaseException:
-        """What the test sees of an exception."""
-        if not isinstance(error, Trap):
-            return error
-        self.canister.logs.append(f"[TRAP]: {error.message}")
-        trapped = Trapped(error.error_code, error.message)
-        trapped.__cause__ = None if cause is error else cause
-        return trapped
 
     def _check_limits(self, kind: Kind) -> None:
         canister, limits = self.canister, self.canister.limits
@@ -210,10 +205,10 @@ class Execution:
         step, task = self._first(kind, context, start)
         while step.call is not None and task is not None:
             step.call.args = program.dialect.outward(step.call.args) if program is not None else step.call.args
-            reply, refunded = self.send(step.call, query=kind is Kind.COMPOSITE_QUERY)
+            answered = self.send(step.call, query=kind is Kind.COMPOSITE_QUERY)
             if self.canister.program is not program:
                 raise Trapped(ErrorCode.TRAPPED, "Canister trapped: the code that waited for this answer was replaced while it waited")
-            step = self._resume(task, step.call, reply, refunded, context, composite=kind is Kind.COMPOSITE_QUERY)
+            step = self._resume(task, step.call, answered, context, composite=kind is Kind.COMPOSITE_QUERY)
         return step.value
 
     def _first(self, kind: Kind, context: CallContext, start: Callable[[Message], Any]) -> tuple[Step, Task | None]:
@@ -232,8 +227,9 @@ class Execution:
 
         return self._segment(kind, context, body), task
 
-    def _resume(self, task: Task, call: Call, reply: Reply, refunded: int, context: CallContext, *, composite: bool) -> Step:
+    def _resume(self, task: Task, call: Call, answered: tuple[Reply, int], context: CallContext, *, composite: bool) -> Step:
         """The callback: the answer of the other canister goes into the waiting code."""
+        reply, refunded = answered
         kind = Kind.REJECT if reply.rejected else Kind.REPLY
 
         def body(message: Message) -> Step:
@@ -309,7 +305,8 @@ def _handled(handler: calls.Handler, call: Call) -> Reply:
 def _unknown(call: Call) -> Reply:
     if call.principal == Principal.management_canister():
         raise Unsupported(
-            f"the management canister's {call.method}: the harness has none; register one with canister.register('aaaaa-aa', {call.method!r}, function)"
+            f"the management canister's {call.method}: the harness has none; "
+            f"register one with canister.register('aaaaa-aa', {call.method!r}, function)"
         )
     text = f"{ErrorCode.CANISTER_NOT_FOUND}: Canister {call.principal} not found"
     return Reply(rejected=True, code=RejectCode.DESTINATION_INVALID, message=text)
@@ -320,10 +317,10 @@ def no_module() -> Rejected:
     return Rejected(ErrorCode.NO_MODULE, "Attempted to execute a message, but the canister contains no Wasm module.")
 
 
-def _release(structure: Any) -> None:
-    """A structure that was made in a message that trapped."""
-    with contextlib.suppress(Exception):
-        structure.into_memory()
+def release(structure: Structure) -> None:
+    """Closes a structure that no code is to use any more."""
+    with contextlib.suppress(Closed, MemoryInUse):
+        getattr(structure, "into_memories", structure.into_memory)()
 
 
 def _forget_locals(error: BaseException | None) -> None:

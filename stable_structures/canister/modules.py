@@ -22,9 +22,20 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 _SHARED_TOOLS: Final = frozenset(
-    {"__main__", "__mp_main__", "stable_structures", "pytest", "_pytest", "pluggy", "iniconfig", "hypothesis", "_hypothesis_pytestplugin", "coverage"}
+    {
+        "__main__",
+        "__mp_main__",
+        "stable_structures",
+        "pytest",
+        "_pytest",
+        "pluggy",
+        "iniconfig",
+        "hypothesis",
+        "_hypothesis_pytestplugin",
+        "coverage",
+    }
 )
-_EXTENSIONS: Final = tuple(importlib.machinery.EXTENSION_SUFFIXES) + (".pyd",)
+_EXTENSIONS: Final = (*importlib.machinery.EXTENSION_SUFFIXES, ".pyd")
 
 _lock: Final = threading.RLock()
 _shared: Final[dict[str, bool]] = {}

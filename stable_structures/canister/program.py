@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from .calls import Call
 from .errors import SourceError, Trap, Unsupported, called_trap, violation
 from .message import Kind, Message, Reply
 from .modules import Modules
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from ..manager import MemoryManager
-    from .calls import Call, Task
+    from .calls import Task
     from .cdk.files import FileSystem
     from .source import Code
 
@@ -68,7 +69,9 @@ class Dialect:
 
     def made(self, program: Program) -> None:
         """After the program's source has run: finds what it exports."""
-        found: dict[str, Any] = {name: item for name, item in vars(program.main).items() if hasattr(item, MARK) and not isinstance(item, type)}
+        found: dict[str, Any] = {
+            name: item for name, item in vars(program.main).items() if hasattr(item, MARK) and not isinstance(item, type)
+        }
         for name, function in found.items():
             program.export(name, function)
 
@@ -79,7 +82,8 @@ class Dialect:
         """After the hook of a lifecycle message."""
 
     def failure(self, message: Message, error: BaseException) -> Trap:
-        """The trap for a Python exception that nobody caught."""
+        """The trap for a Python exception that nobody caught in this message."""
+        del message
         return called_trap(describe(error))
 
     def failed_source(self, error: BaseException) -> Trap:
@@ -88,7 +92,7 @@ class Dialect:
 
     def as_call(self, given: Any) -> Call | None:
         """What a method yielded as a call; None where it is none."""
-        return None
+        return given if isinstance(given, Call) else None
 
     def check_guard(self, guard: Callable[..., Any], message: Message) -> bool:
         """Runs the guard of a method; whether the method may run. Ours raises, or says why not as text."""
@@ -108,15 +112,19 @@ class Dialect:
 
     def replies_by_itself(self, method: Method) -> bool:
         """Whether the method answers by `ic.reply` and what it returns is no answer."""
-        return False
+        return not method.name  # ours never does
 
     def from_raw(self, method: Method, data: bytes) -> tuple[Any, ...]:
         """The arguments of a call that came as Candid."""
-        raise Unsupported(f"{method.name}: calls with raw Candid arguments are for canisters written with kybra or basilisk")
+        raise Unsupported(
+            f"{method.name} got {len(data)} bytes: calls with raw Candid arguments are for canisters written with kybra or basilisk"
+        )
 
     def to_raw(self, method: Method, value: Any) -> bytes:
         """The Candid of a method's answer."""
-        raise Unsupported(f"{method.name}: raw Candid answers are for canisters written with kybra or basilisk")
+        raise Unsupported(
+            f"{method.name} answered {type(value).__name__}: raw Candid answers are for canisters written with kybra or basilisk"
+        )
 
 
 def describe(error: BaseException) -> str:
@@ -218,7 +226,8 @@ class Program:
             raise self.dialect.failed_source(error) from error
         if not self.methods and not self.hooks:
             raise SourceError(
-                f"{self.code.filename} exports nothing: put @query or @update (of stable_structures.canister, basilisk or kybra) above its methods"
+                f"{self.code.filename} exports nothing: "
+                "put @query or @update (of stable_structures.canister, basilisk or kybra) above its methods"
             )
 
     def speak(self, dialect: Dialect) -> None:

@@ -44,7 +44,11 @@ class Code:
         module = importlib.util.module_from_spec(spec)
         module.__file__ = self.filename
         sys.modules[self.name] = module
-        exec(compile(self.text, self.filename, "exec", dont_inherit=True), vars(module))  # noqa: S102 - the user's own code, as an import runs it
+        try:
+            compiled = compile(self.text, self.filename, "exec", dont_inherit=True)
+        except SyntaxError as error:
+            raise SourceError(f"{self.filename}, line {error.lineno}: {error.msg}") from error
+        exec(compiled, vars(module))  # noqa: S102 - the user's own code, as an import runs it
         return module
 
 
@@ -56,12 +60,11 @@ def read_source(source: Source) -> Code:
         return _of_text(source)
     if isinstance(source, (str, os.PathLike)):
         return _of_path(Path(source))
-    hint = "its module" if isinstance(source, type) else "a path, a module or source text"
-    raise SourceError(f"a canister is installed from source that can be run anew; got {type(source).__name__}: give {hint}")
+    raise SourceError(f"a canister is installed from source that can be run anew, got {source!r}: give a path, a module or source text")
 
 
 def _looks_like_path(text: str) -> bool:
-    return text.endswith(".py") or os.sep in text and " " not in text
+    return text.endswith(".py") or (os.sep in text and " " not in text)
 
 
 def _of_text(text: str) -> Code:

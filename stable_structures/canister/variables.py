@@ -8,11 +8,13 @@ to values. After it: nothing but zeros there, so nobody mistakes old values for 
 from __future__ import annotations
 
 import copy
+import types
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, get_type_hints, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, Union, get_origin, get_type_hints, overload
 
 from ..errors import IncompatibleType, StableError
 from ..storable import Cbor, codec
+from ..upgrade import backup, restore
 
 if TYPE_CHECKING:
     from ..memory import NativeMemory
@@ -76,8 +78,9 @@ class StableVariable(Generic[T]):
 
     def codec(self) -> Codec[Any]:
         """How values of it are restored from CBOR."""
-        declared = self.declared()
-        made: Codec[Any] = codec(Cbor if declared is Any else Cbor[declared])
+        declared: Any = self.declared()
+        kind: Any = Cbor
+        made: Codec[Any] = codec(kind if declared is Any else kind[declared])
         return made
 
 
@@ -105,12 +108,8 @@ def stable(default: T) -> Any:
 
 def variables_of(actor: object) -> dict[str, StableVariable[Any]]:
     """The stable variables of an actor's class, by name, those of its bases first."""
-    found: dict[str, StableVariable[Any]] = {}
-    for cls in reversed(type(actor).__mro__):
-        for name, item in vars(cls).items():
-            if isinstance(item, StableVariable):
-                found[name] = item
-    return found
+    classes = reversed(type(actor).__mro__)
+    return {name: item for cls in classes for name, item in vars(cls).items() if isinstance(item, StableVariable)}
 
 
 def save(actor: object, memory: NativeMemory) -> None:
@@ -121,8 +120,6 @@ def save(actor: object, memory: NativeMemory) -> None:
             codec(Cbor).encode(value)
         except StableError as error:
             raise IncompatibleType(f"stable variable {name}: {error}") from error
-    from ..upgrade import backup
-
     backup(memory, values)
 
 
@@ -145,11 +142,11 @@ def load(actor: object, memory: NativeMemory) -> UpgradeReport:
 def _saved(memory: NativeMemory) -> dict[str, Any]:
     if saved_bytes(memory) == 0:
         return {}
-    from ..upgrade import restore
-
     saved = restore(memory)
     if not isinstance(saved, dict):
-        raise ChangedType(f"the memory of the stable variables holds a {type(saved).__name__}, not a map of names: something else was saved there")
+        raise ChangedType(
+            f"the memory of the stable variables holds a {type(saved).__name__}, not a map of names: something else was saved there"
+        )
     return saved
 
 
@@ -184,7 +181,7 @@ def _fits(value: Any, declared: Any) -> bool:
     members = getattr(declared, "__args__", ()) if _is_union(declared) else (declared,)
     for member in members:
         plain = getattr(member, "__origin__", member)
-        if plain is Any or (plain is None or plain is type(None)) and value is None:
+        if plain is Any or ((plain is None or plain is type(None)) and value is None):
             return True
         if isinstance(plain, type) and (type(value) is plain or (isinstance(value, plain) and plain not in (int, float))):
             return True
@@ -192,9 +189,6 @@ def _fits(value: Any, declared: Any) -> bool:
 
 
 def _is_union(declared: Any) -> bool:
-    import types  # noqa: PLC0415
-    from typing import Union, get_origin  # noqa: PLC0415
-
     return get_origin(declared) in (Union, types.UnionType)
 
 

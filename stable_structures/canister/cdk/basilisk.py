@@ -78,7 +78,9 @@ class _MapMeta(type):
 class StableBTreeMap(metaclass=_MapMeta):
     """Basilisk's map: `StableBTreeMap[K, V](memory_id=0)`; keys in the order of their encodings. The sizes are ignored."""
 
-    def __init__(self, memory_id: int = 0, max_key_size: int = 100, max_value_size: int = 100, _key_type: Any = None, _val_type: Any = None) -> None:
+    def __init__(
+        self, memory_id: int = 0, max_key_size: int = 100, max_value_size: int = 100, _key_type: Any = None, _val_type: Any = None
+    ) -> None:
         del max_key_size, max_value_size
         self._memory_id, self._key, self._value = memory_id, hint_of(_key_type), hint_of(_val_type)
         self._open()
@@ -331,7 +333,8 @@ class Ic(CdkIc):
         """Traps: the manager owns stable memory."""
         text = (
             "ic.stable_bytes() is not available: the MemoryManager owns stable memory. "
-            "Use StableBTreeMap/StableVec/etc. for persistent storage, or ic.stable_read(offset, length) for raw access to specific regions."
+            "Use StableBTreeMap/StableVec/etc. for persistent storage, or ic.stable_read(offset, length) "
+            "for raw access to specific regions."
         )
         message = running()
         trap = called_trap(text)
@@ -353,7 +356,7 @@ class Opt:
         self.value = value
 
     def __class_getitem__(cls, item: Any) -> Any:
-        return Optional[item]
+        return Optional[item]  # noqa: UP045 - the item is not known yet
 
 
 class Record(dict[str, Any]):
@@ -400,7 +403,9 @@ class BasiliskDialect(CdkDialect):
     def failure(self, message: Message, error: BaseException) -> Trap:
         """The texts of Basilisk's dispatcher."""
         program = message.canister.program
-        role = {Kind.INIT: "init", Kind.PRE_UPGRADE: "pre_upgrade", Kind.POST_UPGRADE: "post_upgrade"}.get(message.kind, message.kind.name.lower())
+        role = {Kind.INIT: "init", Kind.PRE_UPGRADE: "pre_upgrade", Kind.POST_UPGRADE: "post_upgrade"}.get(
+            message.kind, message.kind.name.lower()
+        )
         hook = program.hooks.get(role) if program is not None else None
         if hook is not None:
             return called_trap(f"Error calling lifecycle '{hook.name}': {describe(error)}")

@@ -43,9 +43,11 @@ class ScalarMeta(type):
     high: int | None
 
     def __instancecheck__(cls, value: object) -> bool:
+        """As of the Python type."""
         return isinstance(value, cls.base)
 
     def __call__(cls, *args: Any, **options: Any) -> Any:
+        """A value of the Python type."""
         return cls.base(*args, **options)
 
 
@@ -116,7 +118,9 @@ class CandidType:
             values = icp().decode(bytes(data), [self.wire])
             return self.outward(values[0]["value"])
         except Exception as error:
-            raise CorruptMemory(f"CandidError: {len(data)} bytes are no {self.name}: {error}; the memory is damaged or was written as another type") from error
+            raise CorruptMemory(
+                f"CandidError: {len(data)} bytes are no {self.name}: {error}; the memory is damaged or was written as another type"
+            ) from error
 
 
 def decode_values(data: bytes) -> list[Any]:
@@ -133,7 +137,7 @@ def candid_type(annotation: Any, names: dict[str, Any] | None = None) -> CandidT
 
 
 def _compare(a: Any, b: Any) -> int:
-    return (a > b) - (a < b)
+    return int(a > b) - int(a < b)
 
 
 def _compare_floats(a: float, b: float) -> int:
@@ -155,17 +159,17 @@ class _Builder:
         self._open: dict[int, _Opened] = {}
 
     def build(self, annotation: Any) -> CandidType:
+        """The type of an annotation."""
         if isinstance(annotation, (str, typing.ForwardRef)):
             annotation = self._named(annotation)
-        if isinstance(annotation, ScalarMeta):
-            return _scalar(annotation)
-        tagged = SCALARS.get(annotation.__name__) if hasattr(annotation, "_stable_tag") else None
-        if tagged is not None:
-            return _scalar(tagged)
-        if annotation in _PLAIN:
-            return _scalar(SCALARS[_PLAIN[annotation]])
-        if isinstance(annotation, type) and issubclass(annotation, CdkPrincipal):
-            return _scalar(SCALARS["principal"])
+        scalar = _scalar_of(annotation)
+        if scalar is not None:
+            return _scalar(scalar)
+        if typing.is_typeddict(annotation) or hasattr(annotation, "__candid_variant__"):
+            return self._fields(annotation)
+        return self._generic(annotation)
+
+    def _generic(self, annotation: Any) -> CandidType:
         origin, args = get_origin(annotation), get_args(annotation)
         if origin is typing.Annotated:
             return self.build(args[0])
@@ -175,11 +179,9 @@ class _Builder:
             return self._vector(self.build(args[0]))
         if origin is tuple:
             return self._tuple([self.build(arg) for arg in args])
-        if typing.is_typeddict(annotation) or hasattr(annotation, "__candid_variant__"):
-            return self._fields(annotation)
         raise IncompatibleType(
-            f"{annotation!r} is no type of Kybra's: use nat, int, nat8 to nat64, int8 to int64, float32, float64, text, blob, bool, Principal, null, reserved, "
-            "Opt[T], Vec[T], Tuple[...], a Record or a Variant"
+            f"{annotation!r} is no type of Kybra's: use nat, int, nat8 to nat64, int8 to int64, float32, float64, text, blob, bool, "
+            "Principal, null, reserved, Opt[T], Vec[T], Tuple[...], a Record or a Variant"
         )
 
     def _named(self, annotation: Any) -> Any:
@@ -219,7 +221,9 @@ class _Builder:
         def compare(a: Any, b: Any) -> int:
             return _compare_items(a, b, [inner.compare] * min(len(a), len(b))) or _compare(len(a), len(b))
 
-        return CandidType(f"vec {inner.name}", icp().Types.Vec(inner.wire), inward, lambda value: [inner.outward(item) for item in value], compare)
+        return CandidType(
+            f"vec {inner.name}", icp().Types.Vec(inner.wire), inward, lambda value: [inner.outward(item) for item in value], compare
+        )
 
     def _tuple(self, parts: list[CandidType]) -> CandidType:
         def inward(value: Any) -> Any:
@@ -325,7 +329,28 @@ def _variant(name: str, members: dict[str, CandidType]) -> CandidType:
     return CandidType(name, wire, lambda value: convert(value, "inward"), lambda value: convert(value, "outward"), compare)
 
 
-_PLAIN: Final[dict[Any, str]] = {int: "int", bool: "bool", str: "text", bytes: "blob", float: "float64", None: "null", type(None): "null", Any: "reserved", typing.NoReturn: "empty"}
+_PLAIN: Final[dict[Any, str]] = {
+    int: "int",
+    bool: "bool",
+    str: "text",
+    bytes: "blob",
+    float: "float64",
+    None: "null",
+    type(None): "null",
+    Any: "reserved",
+    typing.NoReturn: "empty",
+}
+
+
+def _scalar_of(annotation: Any) -> ScalarMeta | None:
+    """The scalar type that an annotation means, if it means one."""
+    if isinstance(annotation, ScalarMeta):
+        return annotation
+    if annotation in _PLAIN:
+        return SCALARS[_PLAIN[annotation]]
+    if isinstance(annotation, type) and issubclass(annotation, CdkPrincipal):
+        return SCALARS["principal"]
+    return SCALARS.get(annotation.__name__) if hasattr(annotation, "_stable_tag") else None
 
 
 def _scalar(scalar: ScalarMeta) -> CandidType:
@@ -338,7 +363,9 @@ def _scalar(scalar: ScalarMeta) -> CandidType:
         "text": lambda: CandidType("text", kinds.Text, functools.partial(_of, str), str, _compare_text),
         "blob": lambda: CandidType("blob", kinds.Vec(kinds.Nat8), functools.partial(_of, bytes), _as_bytes, _compare),
         "bool": lambda: CandidType("bool", kinds.Bool, functools.partial(_of, bool), bool, _compare),
-        "principal": lambda: CandidType("principal", kinds.Principal, _raw_principal, lambda value: CdkPrincipal(value.bytes), _compare_principals),
+        "principal": lambda: CandidType(
+            "principal", kinds.Principal, _raw_principal, lambda value: CdkPrincipal(value.bytes), _compare_principals
+        ),
         "null": lambda: CandidType("null", kinds.Null, functools.partial(_of, type(None)), lambda _: None, lambda _a, _b: 0),
         "reserved": lambda: CandidType("reserved", kinds.Reserved, lambda _: None, lambda _: None, lambda _a, _b: 0),
         "empty": lambda: CandidType("empty", kinds.Empty, _nothing, _nothing, lambda _a, _b: 0),

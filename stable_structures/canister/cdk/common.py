@@ -405,7 +405,7 @@ class CdkIc:
     @staticmethod
     def candid_decode(candid_encoded: bytes) -> str:
         """Not there: the harness writes no Candid text."""
-        raise Unsupported("ic.candid_decode: the harness writes no Candid text; decode with icp_candid.decode")
+        raise Unsupported(f"ic.candid_decode of {len(candid_encoded)} bytes: the harness writes no Candid text; use icp_candid.decode")
 
 
 def _grown(old: int) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The file system of a Basilisk canister: files on the heap, of which what was written is kept in stable memory (IC.md 5b).
 
-A file that was opened for writing is put into the map of memory 254 when it is closed, path to content, unless it lies in /tmp, /proc
-or /dev. After an upgrade, once the hook has run, the files are there again. Inside the canister `open` and the functions of `os` that are listed
-in `FUNCTIONS` work on it; `pathlib` and `io.open` do not.
+A file that was opened for writing is put into the map of memory 254 when it is closed, path to content, unless it
+lies in /tmp, /proc or /dev. After an upgrade, once the hook has run, the files are there again. Inside the canister `open` and
+the functions of `os` that are listed in `FUNCTIONS` work on it; `pathlib` and `io.open` do not.
 """
 
 from __future__ import annotations
@@ -104,7 +104,9 @@ class FileSystem:
             raise FileStoreLimitError(f"File store full ({len(store)}/{MAX_FILES} files) - '{path}' not persisted to stable memory")
         old = 0 if before is None else len(before)
         if size > old and sum(map(len, store.values())) - old + size > MAX_TOTAL_SIZE:
-            raise FileStoreLimitError(f"File store size limit ({MAX_TOTAL_SIZE} bytes) would be exceeded - '{path}' not persisted to stable memory")
+            raise FileStoreLimitError(
+                f"File store size limit ({MAX_TOTAL_SIZE} bytes) would be exceeded - '{path}' not persisted to stable memory"
+            )
 
     def load(self) -> None:
         """The persisted files are there again."""
@@ -129,9 +131,8 @@ class FileSystem:
 
     # ---- what the canister sees ----
 
-    def open(self, file: Any, mode: str = "r", buffering: int = -1, encoding: str | None = None, errors: str | None = None, newline: str | None = None) -> Any:
+    def open(self, file: Any, mode: str = "r", *_buffering: int, encoding: str | None = None, **options: Any) -> Any:
         """As the builtin `open`, on these files."""
-        del buffering
         path = os.fspath(file)
         name = _normal(path)
         letters = mode.replace("b", "").replace("t", "")
@@ -139,7 +140,7 @@ class FileSystem:
             raise ValueError(f"invalid mode: {mode!r}")
         content = self._content(name, path, letters)
         raw = _Binary(self, path, letters, content)
-        return raw if "b" in mode else io.TextIOWrapper(raw, encoding or "utf-8", errors, newline)
+        return raw if "b" in mode else io.TextIOWrapper(raw, encoding or "utf-8", options.get("errors"), options.get("newline"))
 
     def _content(self, name: str, path: str, letters: str) -> bytes:
         exists = name in self.files
@@ -149,11 +150,8 @@ class FileSystem:
             raise FileNotFoundError(2, "No such file or directory", path)
         if letters[0] == "x" and exists:
             raise FileExistsError(17, "File exists", path)
-        if letters[0] in "wx":
+        if letters[0] in "wx" or not exists:
             self._add_folders(posixpath.dirname(name))
-            self.files[name] = b""
-            return b""
-        if not exists:
             self.files[name] = b""
         return self.files[name]
 
@@ -187,7 +185,9 @@ class FileSystem:
         name = _normal(os.fspath(path))
         if name not in self.folders:
             raise FileNotFoundError(2, "No such file or directory", path)
-        return sorted({posixpath.basename(item) for item in (*self.files, *self.folders) if item != "/" and posixpath.dirname(item) == name})
+        return sorted(
+            {posixpath.basename(item) for item in (*self.files, *self.folders) if item != "/" and posixpath.dirname(item) == name}
+        )
 
     def mkdir(self, path: Any, mode: int = 0o777) -> None:
         """As `os.mkdir`."""
@@ -199,7 +199,7 @@ class FileSystem:
             raise FileNotFoundError(2, "No such file or directory", path)
         self.folders.add(name)
 
-    def makedirs(self, name: Any, mode: int = 0o777, exist_ok: bool = False) -> None:  # noqa: FBT001, FBT002 - as in os
+    def makedirs(self, name: Any, mode: int = 0o777, exist_ok: bool = False) -> None:
         """As `os.makedirs`."""
         del mode
         path = _normal(os.fspath(name))
@@ -236,9 +236,9 @@ class FileSystem:
     @contextmanager
     def active(self) -> Iterator[None]:
         """`open` and the functions of `os` work on these files."""
-        with _replaced(builtins, {"open": self.open}), _replaced(os, {name: getattr(self, name) for name in FUNCTIONS}):
-            with _replaced(os.path, {name: getattr(self, name) for name in PATH_FUNCTIONS}):
-                yield
+        of_os, of_path = ({name: getattr(self, name) for name in names} for names in (FUNCTIONS, PATH_FUNCTIONS))
+        with _replaced(builtins, {"open": self.open}), _replaced(os, of_os), _replaced(os.path, of_path):
+            yield
 
 
 def _normal(path: Any) -> str:

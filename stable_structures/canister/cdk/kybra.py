@@ -77,7 +77,9 @@ class StableBTreeMap:
 
     def __init__(self, memory_id: int, max_key_size: int, max_value_size: int, *, _types: tuple[Any, Any] | None = None) -> None:
         if _types is None:
-            raise TypeError("StableBTreeMap needs its types: write StableBTreeMap[K, V](memory_id=..., max_key_size=..., max_value_size=...)")
+            raise TypeError(
+                "StableBTreeMap needs its types: write StableBTreeMap[K, V](memory_id=..., max_key_size=..., max_value_size=...)"
+            )
         if not 0 <= memory_id <= _MAX_MEMORY:
             raise ValueError(f"StableBTreeMap: memory_id is 0 to {_MAX_MEMORY}, got {memory_id}")
         if not (0 <= max_key_size < 2**32 and 0 <= max_value_size < 2**32):
@@ -99,7 +101,9 @@ class StableBTreeMap:
             raise RuntimeError("no program is installed")
         found: _Map[Any, Any] | None = program.stores.get(("kybra", self.memory_id))
         if found is None:
-            found = program.stores["kybra", self.memory_id] = self._load(message, program, message.canister.program_manager().get(self.memory_id))
+            found = program.stores["kybra", self.memory_id] = self._load(
+                message, program, message.canister.program_manager().get(self.memory_id)
+            )
         return found
 
     def _load(self, message: Message, program: Program, memory: NativeMemory) -> _Map[Any, Any]:

@@ -21,7 +21,7 @@ length in bytes first, and negative plain integers behind the positive ones.
 from __future__ import annotations
 
 import struct
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from ...errors import CorruptMemory
 from ...principal import InvalidPrincipal
@@ -91,6 +91,7 @@ _FORMATS: Final[dict[int, struct.Struct]] = {0x02: struct.Struct(">q"), 0x03: st
     for hint in HINTS
 }
 _COUNT: Final = struct.Struct(">I")
+_TEXT, _BYTES, _PRINCIPAL, _LIST, _DICT, _TUPLE = range(0x04, 0x0A)
 
 
 def hint_of(given: Any) -> type[Hint] | None:
@@ -146,7 +147,9 @@ def decode(data: bytes) -> Any:
     try:
         value, _ = _decode(data, 0)
     except (struct.error, IndexError, UnicodeDecodeError, RecursionError) as error:
-        raise CorruptMemory(f"{len(data)} bytes are no value that Basilisk wrote: {error}; the memory is damaged, or another program wrote it") from error
+        raise CorruptMemory(
+            f"{len(data)} bytes are no value that Basilisk wrote: {error}; the memory is damaged, or another program wrote it"
+        ) from error
     return value
 
 
@@ -159,20 +162,20 @@ def _decode(data: bytes, at: int) -> tuple[Any, int]:
     number = _FORMATS.get(tag)
     if number is not None:
         return number.unpack_from(data, at)[0], at + number.size
-    if 0x04 <= tag <= 0x09:
+    if _TEXT <= tag <= _TUPLE:
         count = _COUNT.unpack_from(data, at)[0]
-        return (_decode_text if tag <= 0x06 else _decode_items)(data, at + _COUNT.size, tag, count)
-    _refuse(tag)
+        return (_decode_text if tag <= _PRINCIPAL else _decode_items)(data, at + _COUNT.size, tag, count)
+    raise CorruptMemory(f"Unknown stable encoding tag 0x{tag:02x}; the memory is damaged, or another program wrote it")
 
 
 def _decode_text(data: bytes, at: int, tag: int, size: int) -> tuple[Any, int]:
     raw, end = data[at : at + size], at + size
     if len(raw) < size:
         raise IndexError(f"{size} bytes are said to follow, there are {len(raw)}")
-    if tag == 0x05:
+    if tag == _BYTES:
         return raw, end
     text = raw.decode()
-    if tag == 0x04:
+    if tag == _TEXT:
         return text, end
     try:
         return Principal(text), end
@@ -182,13 +185,9 @@ def _decode_text(data: bytes, at: int, tag: int, size: int) -> tuple[Any, int]:
 
 def _decode_items(data: bytes, at: int, tag: int, count: int) -> tuple[Any, int]:
     items = []
-    for _ in range(count * 2 if tag == 0x08 else count):
+    for _ in range(count * 2 if tag == _DICT else count):
         item, at = _decode(data, at)
         items.append(item)
-    if tag == 0x08:
+    if tag == _DICT:
         return dict(zip(items[::2], items[1::2], strict=True)), at
-    return (items if tag == 0x07 else tuple(items)), at
-
-
-def _refuse(tag: int) -> NoReturn:
-    raise CorruptMemory(f"Unknown stable encoding tag 0x{tag:02x}; the memory is damaged, or another program wrote it")
+    return (items if tag == _LIST else tuple(items)), at
