@@ -12,7 +12,7 @@ import numpy as np
 from . import _native as native
 from .entry import Entry
 from .lanes import Part, indented, method
-from .tree import COPY_BATCH, KEYS, VALUES, Tree, TreeIterator, start_kind, stop_kind
+from .tree import COPY_BATCH, KEYS, VALUES, Tree, TreeIterator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,7 +28,6 @@ T = TypeVar("T")
 D = TypeVar("D")
 
 _MISSING: Final = object()
-_LAST_BATCH: Final = 1024
 
 
 class _View:
@@ -289,20 +288,8 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         >>> m.to_numpy(stop=7)
         (array([-1,  3], dtype=int16), array([0.25, 0.5 ]))
         """
-        columns = (self._keys_column, self._values_column)
-        cursor = self._cursor(start_kind(start, inclusive=inclusive[0]), start, stop_kind(stop, inclusive=inclusive[1]), stop)
-        whole = start is None and stop is None
-        chunks: list[tuple[npt.NDArray[Any], npt.NDArray[Any]]] = []
-        size = len(self) if whole else _LAST_BATCH
-        while not chunks or len(chunks[-1][0]) == size:
-            size = size if not chunks else min(2 * size, 1 << 20)
-            (keys, keys_room), (values, values_room) = columns[0].room(size), columns[1].room(size)
-            taken = native.check(native.call.ss_cursor_export(cursor, size, keys_room, values_room), "to_numpy")
-            chunks.append((keys[:taken], values[:taken]))
-            if whole:
-                break
-        parts = chunks[0] if len(chunks) == 1 else tuple(map(np.concatenate, zip(*chunks, strict=True)))
-        return columns[0].give(parts[0]), columns[1].give(parts[1])
+        keys, values = self._export(start, stop, inclusive, (self._keys_column, self._values_column))
+        return keys, values
 
     @classmethod
     def from_sorted(cls, memory: Memory, keys: npt.ArrayLike | Iterable[K], values: npt.ArrayLike | Iterable[V]) -> Self:

@@ -70,6 +70,11 @@ class BothEnds(Iterator[T], Generic[T]):
             skipped += 1
         return skipped
 
+    def validate(self) -> None:
+        """Raises `RuntimeError` where the structure has changed since the iterator was made, or `Closed`. O(1)."""
+        if self._generation[0] != self._seen:
+            self._validate()
+
     def _validate(self) -> None:
         """Something on the memory changed; raises where it was this structure."""
         seen = self._generation[0]

@@ -14,7 +14,7 @@ from .lanes import Part, method
 from .structure import INIT, Structure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     import numpy.typing as npt
 
@@ -28,6 +28,7 @@ VALUES: Final[int] = native.call.SS_WANT_VALUES
 COPY_BATCH: Final = 4096
 _FIRST_BATCH: Final = 16
 _LAST_BATCH: Final = 1024
+_LARGEST_CHUNK: Final = 1 << 20
 _BATCH_BYTES: Final = 256 * 1024
 
 
@@ -191,11 +192,30 @@ class Tree(Structure):
         from_, to = start_kind(start, inclusive=inclusive[0]), stop_kind(stop, inclusive=inclusive[1])
         return TreeIterator(self, self._cursor(from_, start, to, stop), want, reverse=reverse)
 
+    def _export(self, start: Any, stop: Any, inclusive: tuple[bool, bool], columns: Sequence[Column[Any]]) -> list[npt.NDArray[Any]]:
+        """Keys of a range, and values if there are two columns, as arrays."""
+        cursor = self._cursor(start_kind(start, inclusive=inclusive[0]), start, stop_kind(stop, inclusive=inclusive[1]), stop)
+        whole = start is None and stop is None
+        size = len(self) if whole else _LAST_BATCH
+        chunks = [_export(cursor, size, columns)]
+        while not whole and len(chunks[-1][0]) == size:
+            size = min(2 * size, _LARGEST_CHUNK)
+            chunks.append(_export(cursor, size, columns))
+        joined = [parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in zip(*chunks, strict=True)]
+        return [column.give(array) for column, array in zip(columns, joined, strict=True)]
+
     def __repr__(self) -> str:
         try:
             return f"<{type(self).__name__} of {len(self)} entries>"
         except Exception as error:  # noqa: BLE001 - a repr must not raise
             return f"<{type(self).__name__}, {type(error).__name__}>"
+
+
+def _export(cursor: Any, size: int, columns: Sequence[Column[Any]]) -> list[npt.NDArray[Any]]:
+    """The next entries, at most `size`, in arrays that `Column.give` makes the user's."""
+    arrays, rooms = zip(*(column.room(size) for column in columns), strict=True)
+    taken = native.check(native.call.ss_cursor_export(cursor, size, rooms[0], *rooms[1:] or (native.NULL,)), "to_numpy")
+    return [array[:taken] for array in arrays]
 
 
 def _contains(key: Part, _value: Part) -> Any:

@@ -311,8 +311,7 @@ class Canister:
             if described == "log data":
                 continue
             ids = [int(text)] + [int(text) + 1] * (kind == "log")
-            inner = parse_type(f"tuple{types}") if kind == "btreemap" else parse_type(types[1:-1])
-            parts = [parse_type(part) for part in split_types(types)] if kind == "btreemap" else [inner]
+            parts = [parse_type(part) for part in split_types(types)] if kind == "btreemap" else [parse_type(types[1:-1])]
             player = PLAYERS[kind](parts, *(self.manager.get(i) for i in ids))
             player.open()
             self.players[int(text)] = player

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""StableCell: one value that lives in a memory (FORMAT section 6)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from . import _native as native
+from .structure import INIT, LOAD, Structure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .memory import Memory
+
+T = TypeVar("T")
+
+
+class StableCell(Structure, Generic[T]):
+    """One value in a memory: `StableCell[T](memory, default)` loads the one that is there, or makes one with the default.
+
+    A memory that holds something else becomes a cell with the default too, as in the crate; `StableCell.load(memory)`
+    demands a cell and takes no default, `StableCell.new(memory, value)` overwrites. The value is read from the memory
+    each time: changing what `get` gave, such as a dict, does not change the cell until it is set. The bytes are those of
+    the crate's `Cell` (FORMAT section 6).
+
+    Making one raises `MemoryInUse` where another live structure has the memory, `UnsupportedVersion`, `CorruptMemory`,
+    `OutOfMemory`, and as `set` for the default.
+
+    >>> from stable_structures import Cbor, StableCell, StableMemory
+    >>> config = StableCell[Cbor[dict]](StableMemory(), {"fee": 10})
+    >>> config.set({"fee": 20}), config.value
+    ({'fee': 10}, {'fee': 20})
+    """
+
+    _c_name: ClassVar[str] = "cell"
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, types: Any) -> Any:
+            return cls._specialise(types)
+
+    def __init__(self, memory: Memory, default: T) -> None:
+        self._start(INIT, memory, default)
+
+    def _start(self, mode: int, memory: Memory, *args: Any) -> None:
+        self._require_types()
+        expected = 0 if mode == LOAD else 1
+        if len(args) != expected:
+            takes = "a memory and no value" if mode == LOAD else "a memory and a value to begin with"
+            raise TypeError(f"{type(self).__name__} takes {takes}, got {len(args)} after the memory")
+        data = self._codecs[0].encode(args[0]) if args else b""
+        self._open_handle(memory, lambda under, out: native.call.ss_cell_open(under, mode, data, len(data), out))
+
+    def get(self) -> T:
+        """The value. O(size). Raises `CorruptMemory` where the bytes are none of its type.
+
+        >>> from stable_structures import StableCell, StableMemory, u64
+        >>> StableCell[u64](StableMemory(), 7).get()
+        7
+        """
+        size = native.check(native.call.ss_cell_get(self._handle), "get")
+        return self._codecs[0].decode(native.result(size))  # type: ignore[no-any-return]
+
+    def set(self, value: T) -> T:
+        """Sets the value; gives the one before. O(size).
+
+        Raises `BoundExceeded` (also for more than 2**32-1 bytes), `IncompatibleType` and `OutOfMemory`; the value stays then.
+
+        >>> from stable_structures import StableCell, StableMemory, u64
+        >>> cell = StableCell[u64](StableMemory(), 7)
+        >>> cell.set(8), cell.get()
+        (7, 8)
+        """
+        data = self._codecs[0].encode(value)
+        size = native.check(native.call.ss_cell_set(self._handle, data, len(data)), "set")
+        return self._codecs[0].decode(native.result(size))  # type: ignore[no-any-return]
+
+    @property
+    def value(self) -> T:
+        """The value, to read and to assign to. O(size). Raises as `get` and `set`.
+
+        >>> from stable_structures import StableCell, StableMemory, u64
+        >>> cell = StableCell[u64](StableMemory(), 7)
+        >>> cell.value += 1
+        >>> cell.value
+        8
+        """
+        return self.get()
+
+    @value.setter
+    def value(self, value: T) -> None:
+        data = self._codecs[0].encode(value)
+        native.check(native.call.ss_cell_put(self._handle, data, len(data)), "set")
+
+    def _count(self) -> int:
+        return 1
+
+    def _batches(self) -> Iterator[list[T]]:
+        yield [self.get()]
+
+    def _absorb(self, batch: list[T]) -> None:
+        (self.value,) = batch
+
+    def __repr__(self) -> str:
+        try:
+            return f"<{type(self).__name__} of {native.usage(native.call.ss_cell_usage, self._handle)[0]} bytes>"
+        except Exception as error:  # noqa: BLE001 - a repr must not raise
+            return f"<{type(self).__name__}, {type(error).__name__}>"
