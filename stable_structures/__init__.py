@@ -14,6 +14,8 @@ if _sys.byteorder != "little" or _sys.maxsize < 2**63 - 1 or not _sys.platform.s
 __path__ = _extend_path(__path__, __name__)
 
 from .btreemap import StableBTreeMap
+from .btreeset import StableBTreeSet
+from .cell import StableCell
 from .errors import (
     BadMagic,
     BoundExceeded,
@@ -30,7 +32,10 @@ from .errors import (
     UnsupportedVersion,
     WalCorrupt,
 )
+from .log import StableLog
+from .manager import MemoryManager, VirtualMemory
 from .memory import MAX_PAGES, PAGE_SIZE, Memory, RestrictedMemory, StableMemory
+from .minheap import StableMinHeap
 from .principal import Principal
 from .storable import (
     Array,
@@ -57,10 +62,9 @@ from .storable import (
     u128,
 )
 from .stream import Reader, Writer
+from .vec import StableVec
 
 __all__ = [
-    "MAX_PAGES",
-    "PAGE_SIZE",
     "Array",
     "BadMagic",
     "Blob",
@@ -73,10 +77,13 @@ __all__ = [
     "CorruptMemory",
     "IncompatibleType",
     "Locked",
+    "MAX_PAGES",
     "Memory",
     "MemoryInUse",
+    "MemoryManager",
     "OutOfBounds",
     "OutOfMemory",
+    "PAGE_SIZE",
     "Principal",
     "ReadOnly",
     "Reader",
@@ -84,24 +91,30 @@ __all__ = [
     "RestrictedMemory",
     "Reverse",
     "StableBTreeMap",
+    "StableBTreeSet",
+    "StableCell",
     "StableError",
+    "StableLog",
     "StableMemory",
+    "StableMinHeap",
+    "StableVec",
     "Unbounded",
     "UnsupportedVersion",
+    "VirtualMemory",
     "WalCorrupt",
     "Writer",
     "codec",
     "f32",
     "f64",
-    "i8",
+    "i128",
     "i16",
     "i32",
     "i64",
-    "i128",
+    "i8",
     "storable",
-    "u8",
+    "u128",
     "u16",
     "u32",
     "u64",
-    "u128",
+    "u8",
 ]
