@@ -2,7 +2,7 @@
 /* A file with a log: commit, checkpoint, recovery, close. The picture of the log and its invariants stand in wal.c, those
  * of the file in file_private.h.
  *
- *   commit       record -> log [full: sync log] | from here on it is committed | [full: blocks -> file]
+ *   commit       what changed -> log [full: sync log] | from here on it is committed | [full: blocks -> file]
  *   checkpoint   [normal: sync log] blocks -> file, sync file, new generation -> log, sync log
  *   close        checkpoint, delete log
  *   open         find log, copy its records to a new log, sync, rename, blocks -> file, map
@@ -13,11 +13,19 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "file_private.h"
 
+#ifndef MAP_NORESERVE
+#define MAP_NORESERVE 0
+#endif
+
 /* When so many blocks of the mapping are copies of our own (64 MiB), they are given back. */
 #define PRIVATE_BLOCKS_KEPT UINT64_C(16384)
+/* Differences are looked for in steps of so many bytes, and two of them with less between them than a piece costs are one. */
+#define STRIDE UINT64_C(64)
+#define PIECE_GAP UINT64_C(24)
 /* How long a commit waits for readers to let it empty a log that has become long. */
 #define CHECKPOINT_PATIENCE_MS 500u
 
@@ -48,15 +56,6 @@ static int compare_blocks(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static void sort_pending(ss_file *file) {
-    size_t kept = 0;
-    qsort(file->pending, file->pending_count, sizeof *file->pending, compare_blocks);
-    for (size_t i = 0; i < file->pending_count; i++) {
-        if (kept == 0 || file->pending[kept - 1] != file->pending[i]) file->pending[kept++] = file->pending[i];
-    }
-    file->pending_count = kept;
-}
-
 static int extend_to(ss_file *file, uint64_t pages) {
     if (file->file_pages >= pages) return SS_OK;
     int error = ss_vfs_resize(file->vfs, file->main, pages * SS_PAGE_SIZE);
@@ -70,7 +69,7 @@ static int write_pending(ss_file *file) {
     int status = extend_to(file, file->wal.pages);
     if (status != SS_OK) return status;
     file->half_changed = grows || file->pending_count > 0;
-    if (file->pending_count > 1) sort_pending(file);
+    if (file->pending_count > 1) qsort(file->pending, file->pending_count, sizeof *file->pending, compare_blocks);
     for (size_t i = 0; i < file->pending_count;) {
         size_t end = i + 1;
         while (end < file->pending_count && file->pending[end] == file->pending[end - 1] + 1) end++;
@@ -79,6 +78,7 @@ static int write_pending(ss_file *file) {
         if (error != 0) return ss_file_failure(error, "writing committed blocks to the file", offset);
         i = end;
     }
+    for (size_t i = 0; i < file->pending_count; i++) file->pending_bits[file->pending[i] / 8] = 0;
     file->pending_count = 0;
     file->half_changed = false;
     return SS_OK;
@@ -148,13 +148,19 @@ static int checkpoint_in_commit(ss_file *file) {
 
 /* ---- commit ---- */
 
+static bool is_pending(const ss_file *file, uint64_t block) {
+    return (file->pending_bits[block / 8] >> (block % 8) & 1) != 0;
+}
+
+static void add_pending(ss_file *file, uint64_t block) {
+    if (is_pending(file, block)) return;
+    file->pending_bits[block / 8] |= (uint8_t)(1u << (block % 8));
+    file->pending[file->pending_count++] = block;
+}
+
 static int pending_room(ss_file *file, size_t more) {
     size_t need = file->pending_count + more;
     if (need <= file->pending_room) return SS_OK;
-    if (need > file->pending_room && file->pending_count > 1) {
-        sort_pending(file);
-        need = file->pending_count + more;
-    }
     size_t room = need * 2 > 256 ? need * 2 : 256;
     uint64_t *pending = realloc(file->pending, room * sizeof *pending);
     if (pending == NULL) return ss_fail(SS_NO_HEAP, "list of the committed blocks", 0, room, 0);
@@ -163,9 +169,53 @@ static int pending_room(ss_file *file, size_t more) {
     return SS_OK;
 }
 
+/* Extends the last piece where the new one follows it closely, else adds it. */
+static int add_piece(ss_file *file, size_t *count, uint64_t offset, uint64_t length, uint64_t gap) {
+    ss_wal_piece *last = *count > 0 ? &file->pieces[*count - 1] : NULL;
+    if (last != NULL && offset - (last->offset + last->length) <= gap) {
+        last->length = offset + length - last->offset;
+        return SS_OK;
+    }
+    if (*count == file->pieces_room) {
+        size_t room = *count * 2 > 64 ? *count * 2 : 64;
+        ss_wal_piece *pieces = realloc(file->pieces, room * sizeof *pieces);
+        if (pieces == NULL) return ss_fail(SS_NO_HEAP, "pieces of a commit", 0, room, 0);
+        file->pieces = pieces;
+        file->pieces_room = room;
+    }
+    file->pieces[(*count)++] = (ss_wal_piece){offset, length};
+    return SS_OK;
+}
+
+/* Adds the parts of a block in which it differs from what it held. */
+static int add_differences(ss_file *file, size_t *count, const ss_change *change) {
+    uint64_t start = change->block * SS_BLOCK_SIZE;
+    const uint8_t *now = file->root->base + start;
+    int status = SS_OK;
+    for (uint64_t at = 0; status == SS_OK && at < SS_BLOCK_SIZE; at += STRIDE) {
+        if (memcmp(now + at, change->before + at, STRIDE) == 0) continue;
+        uint64_t first = at, last = at + STRIDE - 8;
+        while (ss_get64(now + first) == ss_get64(change->before + first)) first += 8;
+        while (ss_get64(now + last) == ss_get64(change->before + last)) last -= 8;
+        status = add_piece(file, count, start + first, last + 8 - first, PIECE_GAP);
+    }
+    return status;
+}
+
+/* What a record must have of the changes: whole blocks, or what differs where the log has the block already. */
+static int collect_pieces(ss_file *file, const ss_change *changes, size_t count, size_t *pieces) {
+    int status = SS_OK;
+    for (size_t i = 0; status == SS_OK && i < count; i++) {
+        bool whole = is_full(file) || changes[i].before == NULL || !is_pending(file, changes[i].block);
+        status = whole ? add_piece(file, pieces, changes[i].block * SS_BLOCK_SIZE, SS_BLOCK_SIZE, is_full(file) ? 0 : PIECE_GAP)
+                       : add_differences(file, pieces, &changes[i]);
+    }
+    return status;
+}
+
 /* A commit that is reported as failed must not be found by the next open. */
-static int append(ss_file *file, const uint64_t *blocks, size_t count) {
-    int status = ss_wal_append(&file->wal, file->root->base, blocks, count, file->root->pages, is_full(file));
+static int append(ss_file *file, size_t pieces) {
+    int status = ss_wal_append(&file->wal, file->root->base, file->pieces, pieces, file->root->pages, is_full(file));
     if (status == SS_OK) return SS_OK;
     struct ss_failure reason = *ss_last_failure();
     if (ss_wal_withdraw(&file->wal) != SS_OK) {
@@ -176,16 +226,18 @@ static int append(ss_file *file, const uint64_t *blocks, size_t count) {
     return ss_fail(reason.status, reason.rule, reason.address, reason.number, reason.limit);
 }
 
-static int durable_commit(void *self, const uint64_t *blocks, size_t count) {
+static int durable_commit(void *self, const ss_change *changes, size_t count) {
     ss_file *file = self;
+    size_t pieces = 0;
     /* Whatever can fail comes before the record is complete. */
     int status = pending_room(file, count);
-    if (status == SS_OK) status = append(file, blocks, count);
+    if (status == SS_OK) status = collect_pieces(file, changes, count, &pieces);
+    if (status == SS_OK && pieces == 0 && file->root->pages == file->wal.pages) return SS_OK;
+    if (status == SS_OK) status = append(file, pieces);
     if (status == SS_OK && is_full(file)) status = sync_log(file);
     if (status != SS_OK) return status;
     ss_wal_accept(&file->wal);
-    if (count > 0) memcpy(file->pending + file->pending_count, blocks, count * sizeof *blocks);
-    file->pending_count += count;
+    for (size_t i = 0; i < count; i++) add_pending(file, changes[i].block);
     file->private_blocks += count;
     if (is_full(file) && !file->exclusive) (void)apply(file, 0);
     return file->wal.position > file->checkpoint_at ? checkpoint_in_commit(file) : SS_OK;
@@ -292,10 +344,20 @@ static int take_image(ss_file *file) {
     return SS_OK;
 }
 
+static int make_bits(ss_file *file) {
+    size_t size = (size_t)(file->root->reserved / SS_BLOCK_SIZE / 8 + 1);
+    void *got = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (got == MAP_FAILED) return ss_fail(SS_NO_HEAP, "table of the committed blocks", 0, size, 0);
+    file->pending_bits = got;
+    file->pending_bits_size = size;
+    return SS_OK;
+}
+
 int ss_durable_open(ss_file *file) {
     bool found;
     file->checkpoint_at = file->checkpoint_bytes;
-    int status = recover(file, true, &found);
+    int status = make_bits(file);
+    if (status == SS_OK) status = recover(file, true, &found);
     if (status == SS_OK) status = take_image(file);
     if (status != SS_OK) return status;
     int error = ss_file_lock(file, LOCK_READY, SS_LOCK_EXCLUSIVE, 0);

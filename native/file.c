@@ -2,6 +2,7 @@
 /* Opening and closing, locks, forks; files without a log, and readers. What has to do with the log is in durable.c. */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "file_private.h"
 
@@ -262,6 +263,8 @@ void ss_file_free(void *self) {
     (void)ss_file_shut(file);
     ss_wal_close(&file->wal);
     free(file->pending);
+    free(file->pieces);
+    if (file->pending_bits != NULL) munmap(file->pending_bits, file->pending_bits_size);
     free(file->directory_path);
     free(file->name);
     free(file->log_name);
@@ -362,11 +365,10 @@ static int open_names(ss_file *file, const char *path) {
         file->directory = SS_NO_FILE;
         return ss_fail(SS_SYSTEM, "opening the directory of the file", 0, (uint64_t)error, 0);
     }
-    file->place = (ss_wal_place){.vfs = file->vfs,
-                                 .directory = file->directory,
-                                 .name = file->log_name,
-                                 .temporary = file->temporary_name,
-                                 .bytes = file->place.bytes};
+    file->place.vfs = file->vfs;
+    file->place.directory = file->directory;
+    file->place.name = file->log_name;
+    file->place.temporary = file->temporary_name;
     status = open_main(file);
     return status == SS_OK ? open_locks(file) : status;
 }
@@ -526,6 +528,7 @@ static ss_file *new_file(const ss_file_options *options, ss_root *root) {
     file->load = options->load != 0;
     file->place.bytes = options->log_bytes != 0 ? options->log_bytes : LOG_BYTES;
     file->checkpoint_bytes = options->checkpoint_bytes != 0 ? options->checkpoint_bytes : CHECKPOINT_BYTES;
+    file->place.bytes_prepared = file->checkpoint_bytes;
     ss_wal_init(&file->wal, &file->place);
     return file;
 }

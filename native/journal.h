@@ -17,6 +17,12 @@
 #define SS_BLOCKS_PER_PAGE (SS_PAGE_SIZE / SS_BLOCK_SIZE)
 #define SS_PATIENCE_MS UINT32_C(30000)
 
+/* A block that a transaction changed. */
+typedef struct ss_change {
+    uint64_t block;
+    const uint8_t *before; /* what it held; NULL: zeros, it lies above the size at the beginning */
+} ss_change;
+
 /* What lies below the transactions: a file. Members may be NULL. The root's lock is held in each. */
 typedef struct ss_backing_ops {
     /* Outside a transaction each public operation is one of its own. */
@@ -28,7 +34,7 @@ typedef struct ss_backing_ops {
     void (*shrink)(void *self, uint64_t old_pages, uint64_t new_pages);
     /* Makes the changed blocks (ascending, inside the memory) and the size of the root last. SS_COMMIT_UNKNOWN where
      * nobody can know, the root is closed then; after any other failure they are as before and are rolled back. */
-    int (*commit)(void *self, const uint64_t *blocks, size_t count);
+    int (*commit)(void *self, const ss_change *changes, size_t count);
     /* Around each operation, or transaction, of a memory that another process may change. */
     int (*read_begin)(void *self);
     void (*read_end)(void *self);

@@ -3,31 +3,37 @@
  *
  *   block 0        header of the even generations
  *   block 1        header of the odd generations; of two valid headers the one with the higher generation counts
- *   block 2...     records, one behind the other, each of whole blocks; behind the last one anything may lie
+ *   block 2...     records, one behind the other; behind the last one anything may lie
  *
  *   header                                        record
  *    0  u64 magic "SMWALv01"                       0  u32 magic "SMRC"
  *    8  u32 version 1                              4  u16 version 1
- *   12  u32 block size 4096                        6  u16 flags; bit 0: synced before the commit returned
+ *   12  u32 block size 4096                        6  u16 flags; bit 0: synced before it counted; bit 1: packed
  *   16  u64 generation                             8  u64 salt of the header
  *   24  u64 salt, random                          16  u64 sequence 1, 2, ...
  *   32  u64 pages of the file at its beginning    24  u64 sum of the record before (of the header for the first)
  *   40  u64 inode of the file, a hint             32  u64 pages of the memory after it
- *   48  u64 0                                     40  u32 number n of extents
+ *   48  u64 0                                     40  u32 number n of pieces
  *   56  u64 sum: XXH64(bytes 0..55, seed 0)       44  u32 0
- *                                                 48  u64 number of data blocks
+ *                                                 48  u64 length of the data
  *                                                 56  u64 sum: XXH64(whole record with sum 0, seed: the sum before)
- *                                                 64  n * {u64 first block, u64 blocks}, then zeros to a whole block
- *                                                     data blocks, in the order of the extents
+ *                                                 64  n * {u64 place in the memory, u64 length}
+ *                                                     the data, piece by piece, in the order of the places
  *
- * One record is one commit: whole blocks, not what changed in them, so that torn blocks of the file are healed too.
+ *   whole blocks   places and lengths are counted in blocks, the table is filled up with zeros to a whole block, and the
+ *                  record begins at a block. Mode full, where every commit is synced.
+ *   packed         they are counted in bytes, nothing is filled up, and the record begins at a multiple of 64 behind the one
+ *                  before, or at the next block where that one was synced. Mode normal.
+ *
+ * One record is one commit. The first record of a generation that changes a block has all of it, so that a block of the
+ * file that was torn is healed before what changed in it later is put there.
  *
  * Invariants
  *  I2  A block reaches the file only after its record is durable (kept by durable.c).
  *  I3  The log is emptied only after a sync of the file that succeeded; the first record of a generation is written
  *      only after its header is durable.
  *  I4  A header that is the only valid one, and a record that was synced, are never overwritten in place.
- *  I5  A record has its blocks for itself: a torn write of the next one cannot damage it.
+ *  I5  A record that was synced has its blocks for itself: a torn write of the next one cannot damage it.
  *  I6  Recovery changes the file only after its copy of the log is durable. It never writes into the log that it found:
  *      after a sync that failed, the system may show a record that the disk does not have, and a second sync says yes.
  */
@@ -42,7 +48,8 @@
 #include "error.h"
 
 #define BLOCK SS_WAL_BLOCK
-#define BLOCKS_PER_PAGE UINT64_C(16)
+#define PAGE UINT64_C(65536)
+#define PACKING UINT64_C(64)
 #define RECORDS_AT (2 * BLOCK)
 #define COPY_SIZE ((size_t)256 * 1024)
 #define NO_FILE (-1)
@@ -64,18 +71,20 @@
 #define RECORD_SEQUENCE 16
 #define RECORD_PREVIOUS 24
 #define RECORD_PAGES 32
-#define RECORD_EXTENTS 40
-#define RECORD_BLOCKS 48
+#define RECORD_PIECES 40
+#define RECORD_LENGTH 48
 #define RECORD_SUM 56
 #define RECORD_TABLE 64
-#define EXTENT_SIZE 16
-#define FLAG_FULL 1u
+#define PIECE_SIZE 16
+#define FLAG_SYNCED 1u
+#define FLAG_PACKED 2u
 
 /* A record as its header describes it. */
 struct record {
-    uint64_t at, sequence, previous, pages, blocks, sum;
-    uint64_t header_bytes;
-    uint32_t extents;
+    uint64_t at, sequence, previous, pages, sum;
+    uint64_t header_bytes, data_bytes;
+    uint64_t unit; /* of the places and lengths in its table: bytes or blocks */
+    uint32_t pieces;
     unsigned flags;
 };
 
@@ -225,30 +234,40 @@ static int header_room(uint8_t **header, size_t *room, uint64_t size) {
     return SS_OK;
 }
 
-static uint64_t header_bytes_of(uint64_t extents) {
-    return (RECORD_TABLE + extents * EXTENT_SIZE + BLOCK - 1) / BLOCK * BLOCK;
+static uint64_t round_up(uint64_t n, uint64_t step) {
+    return (n + step - 1) / step * step;
+}
+
+static uint64_t header_bytes_of(uint64_t pieces, bool packed) {
+    return round_up(RECORD_TABLE + pieces * PIECE_SIZE, packed ? 1 : BLOCK);
 }
 
 static uint64_t length_of(const struct record *record) {
-    return record->header_bytes + record->blocks * BLOCK;
+    return record->header_bytes + record->data_bytes;
 }
 
-/* SS_ABSENT where the block does not begin a record of this generation that lies inside the file. */
-static int parse_record(const struct reader *reader, const uint8_t *block, uint64_t at, struct record *record) {
-    bool ours = ss_get32(block) == RECORD_MAGIC && ss_get16(block + RECORD_VERSION) == VERSION &&
-                ss_get64(block + RECORD_SALT) == reader->wal->salt;
+static uint64_t end_of(const struct record *record) {
+    return round_up(record->at + length_of(record), PACKING);
+}
+
+/* SS_ABSENT where these bytes do not begin a record of this generation that lies inside the file. */
+static int parse_record(const struct reader *reader, const uint8_t *bytes, uint64_t at, struct record *record) {
+    bool ours = ss_get32(bytes) == RECORD_MAGIC && ss_get16(bytes + RECORD_VERSION) == VERSION &&
+                ss_get64(bytes + RECORD_SALT) == reader->wal->salt;
     if (!ours) return SS_ABSENT;
     record->at = at;
-    record->flags = ss_get16(block + RECORD_FLAGS);
-    record->sequence = ss_get64(block + RECORD_SEQUENCE);
-    record->previous = ss_get64(block + RECORD_PREVIOUS);
-    record->pages = ss_get64(block + RECORD_PAGES);
-    record->extents = ss_get32(block + RECORD_EXTENTS);
-    record->blocks = ss_get64(block + RECORD_BLOCKS);
-    record->sum = ss_get64(block + RECORD_SUM);
-    record->header_bytes = header_bytes_of(record->extents);
-    uint64_t room = reader->size - at;
-    return record->header_bytes <= room && record->blocks <= (room - record->header_bytes) / BLOCK ? SS_OK : SS_ABSENT;
+    record->flags = ss_get16(bytes + RECORD_FLAGS);
+    record->unit = record->flags & FLAG_PACKED ? 1 : BLOCK;
+    record->sequence = ss_get64(bytes + RECORD_SEQUENCE);
+    record->previous = ss_get64(bytes + RECORD_PREVIOUS);
+    record->pages = ss_get64(bytes + RECORD_PAGES);
+    record->pieces = ss_get32(bytes + RECORD_PIECES);
+    record->sum = ss_get64(bytes + RECORD_SUM);
+    record->header_bytes = header_bytes_of(record->pieces, record->unit == 1);
+    uint64_t room = reader->size - at, length = ss_get64(bytes + RECORD_LENGTH);
+    if (record->header_bytes > room || length > (room - record->header_bytes) / record->unit) return SS_ABSENT;
+    record->data_bytes = length * record->unit;
+    return SS_OK;
 }
 
 static int sum_data(const struct reader *reader, const struct record *record, ss_checksum *sum) {
@@ -273,56 +292,63 @@ static int sum_record(const struct reader *reader, const struct record *record, 
     return status;
 }
 
-/* The table of extents of a record whose sum is right: we wrote it, so it makes sense or the log is damaged by more
- * than a crash. */
-static int check_extents(const struct reader *reader, const struct record *record) {
-    uint64_t blocks = 0, end = 0;
-    bool good = record->pages <= UINT64_MAX / SS_WAL_BLOCK / BLOCKS_PER_PAGE;
-    for (uint64_t i = 0; good && i < record->extents; i++) {
-        const uint8_t *extent = reader->header + RECORD_TABLE + i * EXTENT_SIZE;
-        uint64_t first = ss_get64(extent), count = ss_get64(extent + 8);
-        good = first >= end && ss_add(first, count, &end) && end <= record->pages * BLOCKS_PER_PAGE && ss_add(blocks, count, &blocks);
+/* The table of a record whose sum is right: we wrote it, so it makes sense or the log is damaged by more than a crash. */
+static int check_pieces(const struct reader *reader, const struct record *record) {
+    uint64_t total = 0, end = 0, length = record->data_bytes / record->unit;
+    bool good = record->pages <= UINT64_MAX / PAGE;
+    for (uint64_t i = 0; good && i < record->pieces; i++) {
+        const uint8_t *piece = reader->header + RECORD_TABLE + i * PIECE_SIZE;
+        uint64_t place = ss_get64(piece), count = ss_get64(piece + 8);
+        good = place >= end && ss_add(place, count, &end) && end <= record->pages * (PAGE / record->unit) && ss_add(total, count, &total);
     }
-    return good && blocks == record->blocks ? SS_OK : ss_fail(SS_WAL_CORRUPT, "blocks of a record", record->at, blocks, record->blocks);
+    return good && total == length ? SS_OK : ss_fail(SS_WAL_CORRUPT, "places of a record", record->at, total, length);
 }
 
 /* Reads the record at `at` and checks its sum. SS_ABSENT where there is none, or one that is not complete. */
 static int read_record(struct reader *reader, uint64_t at, struct record *record) {
     uint8_t block[BLOCK];
-    if (at > reader->size || reader->size - at < BLOCK) return SS_ABSENT;
-    int status = read_log(reader, block, BLOCK, at);
+    if (at > reader->size || reader->size - at < RECORD_TABLE) return SS_ABSENT;
+    uint64_t first = reader->size - at < BLOCK ? reader->size - at : BLOCK;
+    int status = read_log(reader, block, first, at);
     if (status == SS_OK) status = parse_record(reader, block, at, record);
     if (status == SS_OK) status = header_room(&reader->header, &reader->header_room, record->header_bytes);
     if (status != SS_OK) return status;
-    memcpy(reader->header, block, BLOCK);
-    status = read_log(reader, reader->header + BLOCK, record->header_bytes - BLOCK, at + BLOCK);
+    if (first > record->header_bytes) first = record->header_bytes;
+    memcpy(reader->header, block, (size_t)first);
+    status = read_log(reader, reader->header + first, record->header_bytes - first, at + first);
     ss_put64(reader->header + RECORD_SUM, 0);
     uint64_t sum;
     if (status == SS_OK) status = sum_record(reader, record, record->previous, &sum);
     if (status != SS_OK) return status;
-    return sum == record->sum ? check_extents(reader, record) : SS_ABSENT;
+    return sum == record->sum ? check_pieces(reader, record) : SS_ABSENT;
 }
 
-/* The next record of the chain, behind what wal->position says. */
-static int next_record(struct reader *reader, const ss_wal *wal, struct record *record) {
-    int status = read_record(reader, wal->position, record);
+static int read_in_chain(struct reader *reader, const ss_wal *wal, uint64_t at, struct record *record) {
+    int status = read_record(reader, at, record);
     if (status != SS_OK) return status;
     return record->sequence == wal->sequence + 1 && record->previous == wal->previous ? SS_OK : SS_ABSENT;
+}
+
+/* The next record of the chain: behind the last one, or at the next block. */
+static int next_record(struct reader *reader, const ss_wal *wal, struct record *record) {
+    uint64_t block = round_up(wal->position, BLOCK);
+    int status = read_in_chain(reader, wal, wal->position, record);
+    return status == SS_ABSENT && block != wal->position ? read_in_chain(reader, wal, block, record) : status;
 }
 
 static void pass_record(ss_wal *wal, const struct record *record) {
     wal->sequence = record->sequence;
     wal->previous = record->sum;
     wal->pages = record->pages;
-    wal->position = record->at + length_of(record);
+    wal->position = end_of(record);
 }
 
 /* A record that was synced, behind the end of the chain: what is missing between was durable and is damaged now. */
 static int check_nothing_follows(struct reader *reader, const ss_wal *wal) {
     struct record record;
-    for (uint64_t at = wal->position; at < reader->size; at += BLOCK) {
+    for (uint64_t at = round_up(wal->position, BLOCK); at < reader->size; at += BLOCK) {
         int status = read_record(reader, at, &record);
-        if (status == SS_OK && record.sequence > wal->sequence + 1 && (record.flags & FLAG_FULL)) {
+        if (status == SS_OK && record.sequence > wal->sequence + 1 && (record.flags & FLAG_SYNCED)) {
             return ss_fail(SS_WAL_CORRUPT, "no record is missing before one that was stored", wal->position, wal->sequence + 1,
                            record.sequence);
         }
@@ -379,21 +405,21 @@ static int write_log(const ss_wal *wal, const void *from, uint64_t length, uint6
 static int copy_record(struct reader *reader, const struct record *from, ss_wal *to) {
     struct record record = *from;
     record.sequence = to->sequence + 1;
-    ss_put16(reader->header + RECORD_FLAGS, FLAG_FULL);
+    record.at = from->unit == 1 ? to->position : round_up(to->position, BLOCK);
+    ss_put16(reader->header + RECORD_FLAGS, (uint16_t)((from->flags & FLAG_PACKED) | FLAG_SYNCED));
     ss_put64(reader->header + RECORD_SALT, to->salt);
     ss_put64(reader->header + RECORD_SEQUENCE, record.sequence);
     ss_put64(reader->header + RECORD_PREVIOUS, to->previous);
     int status = sum_record(reader, from, to->previous, &record.sum);
     if (status != SS_OK) return status;
     ss_put64(reader->header + RECORD_SUM, record.sum);
-    status = write_log(to, reader->header, from->header_bytes, to->position);
+    status = write_log(to, reader->header, from->header_bytes, record.at);
     for (uint64_t done = from->header_bytes, end = length_of(from); status == SS_OK && done < end;) {
         uint64_t length = end - done < COPY_SIZE ? end - done : COPY_SIZE;
         status = read_log(reader, reader->buffer, length, from->at + done);
-        if (status == SS_OK) status = write_log(to, reader->buffer, length, to->position + done);
+        if (status == SS_OK) status = write_log(to, reader->buffer, length, record.at + done);
         done += length;
     }
-    record.at = to->position;
     pass_record(to, &record);
     return status;
 }
@@ -416,7 +442,7 @@ static int copy_records(const ss_wal *from, ss_wal *to) {
 }
 
 /* Zeros up to the size of a new log: blocks that were written once are cheaper to make durable. */
-static int fill_log(const ss_wal *wal) {
+static int fill_log(ss_wal *wal) {
     static const uint8_t zeros[65536];
     int status = SS_OK;
     for (uint64_t at = wal->position, end = wal->place->bytes; status == SS_OK && at < end;) {
@@ -424,6 +450,7 @@ static int fill_log(const ss_wal *wal) {
         status = write_log(wal, zeros, length, at);
         at += length;
     }
+    wal->size = wal->position > wal->place->bytes ? wal->position : wal->place->bytes;
     return status;
 }
 
@@ -474,15 +501,15 @@ int ss_wal_renew(ss_wal *wal, uint64_t base_pages) {
 
 /* ---- putting records into the file ---- */
 
-static int copy_extent(const struct reader *reader, int main_file, uint64_t from, uint64_t to, uint64_t length) {
+static int copy_piece(const struct reader *reader, int main_file, uint64_t from, uint64_t to, uint64_t length) {
     int status = SS_OK;
     for (uint64_t done = 0; status == SS_OK && done < length;) {
-        uint64_t piece = length - done < COPY_SIZE ? length - done : COPY_SIZE;
-        status = read_log(reader, reader->buffer, piece, from + done);
+        uint64_t part = length - done < COPY_SIZE ? length - done : COPY_SIZE;
+        status = read_log(reader, reader->buffer, part, from + done);
         if (status != SS_OK) return status;
-        int error = ss_vfs_write_bytes(reader->wal->place->vfs, main_file, reader->buffer, (size_t)piece, to + done);
+        int error = ss_vfs_write_bytes(reader->wal->place->vfs, main_file, reader->buffer, (size_t)part, to + done);
         if (error != 0) status = io_failure(error, "writing what the log holds to the file", to + done);
-        done += piece;
+        done += part;
     }
     return status;
 }
@@ -490,11 +517,11 @@ static int copy_extent(const struct reader *reader, int main_file, uint64_t from
 static int replay_record(const struct reader *reader, const struct record *record, int main_file) {
     uint64_t from = record->at + record->header_bytes;
     int status = SS_OK;
-    for (uint64_t i = 0; status == SS_OK && i < record->extents; i++) {
-        const uint8_t *extent = reader->header + RECORD_TABLE + i * EXTENT_SIZE;
-        uint64_t first = ss_get64(extent), count = ss_get64(extent + 8);
-        status = copy_extent(reader, main_file, from, first * BLOCK, count * BLOCK);
-        from += count * BLOCK;
+    for (uint64_t i = 0; status == SS_OK && i < record->pieces; i++) {
+        const uint8_t *piece = reader->header + RECORD_TABLE + i * PIECE_SIZE;
+        uint64_t place = ss_get64(piece) * record->unit, length = ss_get64(piece + 8) * record->unit;
+        status = copy_piece(reader, main_file, from, place, length);
+        from += length;
     }
     return status;
 }
@@ -518,35 +545,28 @@ int ss_wal_replay(const ss_wal *wal, int main_file) {
 
 /* ---- writing records ---- */
 
-static size_t count_extents(const uint64_t *blocks, size_t count) {
-    size_t extents = 0;
-    for (size_t i = 0; i < count; i++) extents += i == 0 || blocks[i] != blocks[i - 1] + 1;
-    return extents;
-}
-
-static int record_room(ss_wal *wal, size_t extents) {
-    int status = header_room(&wal->header, &wal->header_room, header_bytes_of(extents));
-    if (status != SS_OK || wal->parts_room > extents) return status;
-    struct iovec *parts = realloc(wal->parts, (extents + 1) * sizeof *parts);
-    if (parts == NULL) return no_heap(extents);
+static int record_room(ss_wal *wal, size_t pieces) {
+    int status = header_room(&wal->header, &wal->header_room, header_bytes_of(pieces, false));
+    if (status != SS_OK || wal->parts_room > pieces) return status;
+    size_t room = pieces * 2 + 16;
+    struct iovec *parts = realloc(wal->parts, room * sizeof *parts);
+    if (parts == NULL) return no_heap(room);
     wal->parts = parts;
-    wal->parts_room = extents + 1;
+    wal->parts_room = room;
     return SS_OK;
 }
 
-/* Fills the table of the header, and the parts behind the first with the places of the extents in memory. */
-static void put_extents(ss_wal *wal, uint8_t *base, const uint64_t *blocks, size_t count) {
+/* Fills the table of the header, and the parts behind the first with the pieces in memory. Returns their length. */
+static uint64_t put_pieces(ss_wal *wal, uint8_t *base, const ss_wal_piece *pieces, size_t count, uint64_t unit) {
     uint8_t *entry = wal->header + RECORD_TABLE;
-    struct iovec *part = wal->parts;
-    for (size_t i = 0; i < count;) {
-        size_t end = i + 1;
-        while (end < count && blocks[end] == blocks[end - 1] + 1) end++;
-        ss_put64(entry, blocks[i]);
-        ss_put64(entry + 8, end - i);
-        entry += EXTENT_SIZE;
-        *++part = (struct iovec){base + blocks[i] * BLOCK, (end - i) * BLOCK};
-        i = end;
+    uint64_t length = 0;
+    for (size_t i = 0; i < count; i++, entry += PIECE_SIZE) {
+        ss_put64(entry, pieces[i].offset / unit);
+        ss_put64(entry + 8, pieces[i].length / unit);
+        wal->parts[i + 1] = (struct iovec){base + pieces[i].offset, (size_t)pieces[i].length};
+        length += pieces[i].length;
     }
+    return length;
 }
 
 static uint64_t sum_parts(const ss_wal *wal, size_t parts) {
@@ -556,35 +576,46 @@ static uint64_t sum_parts(const ss_wal *wal, size_t parts) {
     return ss_checksum_end(&sum);
 }
 
-static void put_record(ss_wal *wal, size_t extents, size_t blocks, uint64_t pages, bool full) {
+static void put_record(ss_wal *wal, size_t pieces, uint64_t length, uint64_t pages, unsigned flags) {
     uint8_t *header = wal->header;
     memset(header, 0, RECORD_TABLE);
     ss_put32(header, RECORD_MAGIC);
     ss_put16(header + RECORD_VERSION, VERSION);
-    ss_put16(header + RECORD_FLAGS, full ? FLAG_FULL : 0);
+    ss_put16(header + RECORD_FLAGS, (uint16_t)flags);
     ss_put64(header + RECORD_SALT, wal->salt);
     ss_put64(header + RECORD_SEQUENCE, wal->sequence + 1);
     ss_put64(header + RECORD_PREVIOUS, wal->previous);
     ss_put64(header + RECORD_PAGES, pages);
-    ss_put32(header + RECORD_EXTENTS, (uint32_t)extents);
-    ss_put64(header + RECORD_BLOCKS, blocks);
+    ss_put32(header + RECORD_PIECES, (uint32_t)pieces);
+    ss_put64(header + RECORD_LENGTH, length);
 }
 
-int ss_wal_append(ss_wal *wal, uint8_t *base, const uint64_t *blocks, size_t count, uint64_t pages, bool full) {
-    size_t extents = count_extents(blocks, count);
-    if (extents > UINT32_MAX) return ss_fail(SS_NO_HEAP, "extents of one record of the log", 0, extents, UINT32_MAX);
-    int status = record_room(wal, extents);
+/* Blocks that were written once are cheaper to make durable than ones that make the file longer. No harm if it fails. */
+static void prepare_blocks(ss_wal *wal, uint64_t end) {
+    static const uint8_t zeros[65536];
+    if (end <= wal->size || wal->position > wal->place->bytes_prepared) return;
+    uint64_t from = round_up(wal->position > wal->size ? wal->position : wal->size, BLOCK);
+    for (uint64_t at = from, stop = end + wal->place->bytes; at < stop; at += sizeof zeros) {
+        if (ss_vfs_write_bytes(wal->place->vfs, wal->file, zeros, sizeof zeros, at) != 0) return;
+        wal->size = at + sizeof zeros;
+    }
+}
+
+int ss_wal_append(ss_wal *wal, uint8_t *base, const ss_wal_piece *pieces, size_t count, uint64_t pages, bool full) {
+    if (count > UINT32_MAX) return ss_fail(SS_NO_HEAP, "pieces of one record of the log", 0, count, UINT32_MAX);
+    int status = record_room(wal, count);
     if (status != SS_OK) return status;
-    uint64_t header_bytes = header_bytes_of(extents), used = RECORD_TABLE + extents * EXTENT_SIZE;
+    uint64_t unit = full ? BLOCK : 1, header_bytes = header_bytes_of(count, !full), used = RECORD_TABLE + count * PIECE_SIZE;
     memset(wal->header + used, 0, (size_t)(header_bytes - used));
-    put_record(wal, extents, count, pages, full);
+    uint64_t length = put_pieces(wal, base, pieces, count, unit);
+    put_record(wal, count, length / unit, pages, full ? FLAG_SYNCED : FLAG_PACKED);
     wal->parts[0] = (struct iovec){wal->header, (size_t)header_bytes};
-    put_extents(wal, base, blocks, count);
-    wal->next_sum = sum_parts(wal, extents + 1);
-    wal->next_position = wal->position + header_bytes + count * BLOCK;
+    wal->next_sum = sum_parts(wal, count + 1);
+    wal->next_position = round_up(wal->position + header_bytes + length, PACKING);
     wal->next_pages = pages;
     ss_put64(wal->header + RECORD_SUM, wal->next_sum);
-    int error = ss_vfs_write_all(wal->place->vfs, wal->file, wal->parts, extents + 1, wal->position);
+    prepare_blocks(wal, wal->next_position);
+    int error = ss_vfs_write_all(wal->place->vfs, wal->file, wal->parts, count + 1, wal->position);
     return error == 0 ? SS_OK : io_failure(error, "writing a commit to the log", wal->position);
 }
 
@@ -603,7 +634,9 @@ void ss_wal_accept(ss_wal *wal) {
 
 int ss_wal_sync(ss_wal *wal) {
     int error = ss_vfs_sync(wal->place->vfs, wal->file);
-    return error == 0 ? SS_OK : io_failure(error, "making the log durable", 0);
+    if (error != 0) return io_failure(error, "making the log durable", 0);
+    wal->position = round_up(wal->position, BLOCK);
+    return SS_OK;
 }
 
 int ss_wal_reset(ss_wal *wal, uint64_t base_pages) {
@@ -620,7 +653,7 @@ int ss_wal_reset(ss_wal *wal, uint64_t base_pages) {
 void ss_wal_trim(ss_wal *wal, uint64_t limit) {
     uint64_t size;
     if (log_status(wal->place, wal->file, &size) == SS_OK && size > limit) {
-        (void)ss_vfs_resize(wal->place->vfs, wal->file, wal->place->bytes);
+        if (ss_vfs_resize(wal->place->vfs, wal->file, wal->place->bytes) == 0) wal->size = wal->place->bytes;
     }
 }
 

@@ -14,9 +14,10 @@ typedef struct ss_wal_place {
     const ss_vfs *vfs;
     int directory;
     const char *name, *temporary;
-    unsigned permissions; /* of a new log */
-    uint64_t inode;       /* of the file */
-    uint64_t bytes;       /* size of a new log */
+    unsigned permissions;    /* of a new log */
+    uint64_t inode;          /* of the file */
+    uint64_t bytes;          /* size of a new log, and by how much it grows */
+    uint64_t bytes_prepared; /* it is made ready in advance up to here */
 } ss_wal_place;
 
 typedef struct ss_wal {
@@ -28,6 +29,7 @@ typedef struct ss_wal {
     uint64_t sequence, previous;                  /* number and sum of the last record; 0 and header_sum where there is none */
     uint64_t pages;                               /* after the last record; base_pages where there is none */
     uint64_t position;                            /* behind the last record */
+    uint64_t size;                                /* of the file, as far as it is known to have blocks */
     uint64_t next_sum, next_position, next_pages; /* of the record that was appended and not accepted */
     uint8_t *header;                              /* of the record in the making */
     size_t header_room;
@@ -50,9 +52,14 @@ int ss_wal_renew(ss_wal *wal, uint64_t base_pages);
 /* Writes the blocks of all records into the file, which is long enough. */
 int ss_wal_replay(const ss_wal *wal, int main_file);
 
-/* Writes one record behind the last: the blocks (ascending) of the memory at `base`. Call ss_wal_accept when it counts,
- * and ss_wal_withdraw after a failure. */
-int ss_wal_append(ss_wal *wal, uint8_t *base, const uint64_t *blocks, size_t count, uint64_t pages, bool full);
+/* Bytes of the memory that a record holds. */
+typedef struct ss_wal_piece {
+    uint64_t offset, length;
+} ss_wal_piece;
+
+/* Writes one record behind the last: pieces (ascending) of the memory at `base`, whole blocks for one that will be synced
+ * before it counts (full), any bytes else. Call ss_wal_accept when it counts, and ss_wal_withdraw after a failure. */
+int ss_wal_append(ss_wal *wal, uint8_t *base, const ss_wal_piece *pieces, size_t count, uint64_t pages, bool full);
 void ss_wal_accept(ss_wal *wal);
 /* In case all of a record is there in spite of a failure to write it: sees to it that nobody finds it. */
 int ss_wal_withdraw(ss_wal *wal);

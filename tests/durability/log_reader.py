@@ -50,7 +50,7 @@ def xxh64(data: bytes, seed: int) -> int:
 
 @dataclass
 class Log:
-    """The generation that counts, and its complete records: pages afterwards and the blocks by number."""
+    """The generation that counts, and its complete records: pages afterwards and what lies at which offset."""
 
     generation: int
     base_pages: int
@@ -65,30 +65,36 @@ def header(block: bytes) -> tuple[int, ...] | None:
 
 
 def record(log: bytes, at: int, salt: int, sequence: int, previous: int) -> tuple[int, dict[int, bytes], int, int] | None:
-    """Pages, blocks, sum and length of the record there, or None where there is no complete one."""
-    if at + BLOCK > len(log):
+    """Pages, contents, sum and end of the record there, or None where there is no complete one."""
+    if at + RECORD.size > len(log):
         return None
-    magic, version, _, its_salt, its_sequence, its_previous, pages, extents, zero, blocks, its_sum = RECORD.unpack_from(log, at)
+    magic, version, flags, its_salt, its_sequence, its_previous, pages, pieces, zero, length, its_sum = RECORD.unpack_from(log, at)
     if (magic, version, its_salt, its_sequence, its_previous, zero) != (0x43524D53, 1, salt, sequence, previous, 0):
         return None
-    table = -(-(64 + 16 * extents) // BLOCK) * BLOCK
-    whole = log[at : at + table + blocks * BLOCK]
-    if len(whole) != table + blocks * BLOCK or xxh64(whole[:56] + bytes(8) + whole[64:], previous) != its_sum:
+    unit, table = (1, 64 + 16 * pieces) if flags & 2 else (BLOCK, -(-(64 + 16 * pieces) // BLOCK) * BLOCK)
+    assert flags & 2 or at % BLOCK == 0
+    whole = log[at : at + table + length * unit]
+    if len(whole) != table + length * unit or xxh64(whole[:56] + bytes(8) + whole[64:], previous) != its_sum:
         return None
-    numbers = [first + i for first, count in struct.iter_unpack("<QQ", whole[64 : 64 + 16 * extents]) for i in range(count)]
-    contents = {number: whole[table + i * BLOCK :][:BLOCK] for i, number in enumerate(numbers)}
-    return pages, contents, its_sum, len(whole)
+    contents, data = {}, table
+    for place, count in struct.iter_unpack("<QQ", whole[64 : 64 + 16 * pieces]):
+        contents[place * unit] = whole[data : data + count * unit]
+        data += count * unit
+    assert data == len(whole)
+    return pages, contents, its_sum, at + -(-len(whole) // 64) * 64
 
 
 def read_log(log: bytes) -> Log:
     generation, salt, base_pages, inode, zero, previous = max(h for h in (header(log), header(log[BLOCK:])) if h)
     assert zero == 0
     found, at = Log(generation, base_pages, inode, []), 2 * BLOCK
-    while (this := record(log, at, salt, len(found.records) + 1, previous)) is not None:
-        pages, contents, previous, length = this
+    while True:
+        candidates = (record(log, place, salt, len(found.records) + 1, previous) for place in (at, -(-at // BLOCK) * BLOCK))
+        this = next(filter(None, candidates), None)
+        if this is None:
+            return found
+        pages, contents, previous, at = this
         found.records.append((pages, contents))
-        at += length
-    return found
 
 
 def replay(image: bytes, log: Log) -> bytes:
@@ -96,6 +102,6 @@ def replay(image: bytes, log: Log) -> bytes:
     result = bytearray(image)
     for pages, contents in log.records:
         result.extend(bytes(max(0, pages * PAGE - len(result))))
-        for number, block in contents.items():
-            result[number * BLOCK : (number + 1) * BLOCK] = block
+        for offset, data in contents.items():
+            result[offset : offset + len(data)] = data
     return bytes(result)

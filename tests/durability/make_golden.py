@@ -13,7 +13,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 def write(path: Path) -> StableMemory:
-    """Leaves a log of three commits over a file of one page."""
+    """Leaves a log of four commits over a file of one page."""
     memory = StableMemory.open(path)
     memory.grow(1)
     memory.write(100, b"before the checkpoint")
@@ -24,15 +24,18 @@ def write(path: Path) -> StableMemory:
         memory.write(65536 + 4090, b"two blocks apart")
         memory.write(100, b"after the checkpoint!")
     memory.write(120, b".")
+    memory.sync()
+    memory.write(130, b"at the next block")
     return memory
 
 
 def main() -> None:
     GOLDEN.mkdir(exist_ok=True)
     path = GOLDEN / "state.bin"
-    path.unlink(missing_ok=True)
-    memory = write(path)
     log = GOLDEN / "state.bin-wal"
+    path.unlink(missing_ok=True)
+    log.unlink(missing_ok=True)
+    memory = write(path)
     # Without the zeros behind the last record, which stand for nothing.
     log.write_bytes(log.read_bytes().rstrip(b"\0"))
     log.write_bytes(log.read_bytes() + bytes(-log.stat().st_size % 4096))

@@ -24,8 +24,7 @@ class Mutant:
 SYNC_IN_COMMIT = "    if (status == SS_OK && is_full(file)) status = sync_log(file);\n"
 ACCEPT = """    if (status != SS_OK) return status;
     ss_wal_accept(&file->wal);
-    if (count > 0) memcpy(file->pending + file->pending_count, blocks, count * sizeof *blocks);
-    file->pending_count += count;
+    for (size_t i = 0; i < count; i++) add_pending(file, changes[i].block);
 """
 RENEW = "    status = ss_wal_renew(&file->wal, file->file_pages);\n"
 LOG_READ_ONLY = "place->directory, place->name, 0, 0, &wal->file)"
@@ -51,7 +50,7 @@ MUTANTS = {
         ),
     ),
     "records are believed whatever their sum": Mutant(
-        ((WAL, "return sum == record->sum ? check_extents(reader, record) : SS_ABSENT;", "return check_extents(reader, record);"),),
+        ((WAL, "return sum == record->sum ? check_pieces(reader, record) : SS_ABSENT;", "return check_pieces(reader, record);"),),
     ),
     "neither salt nor chain tell the generations apart": Mutant(
         (
@@ -103,14 +102,15 @@ MUTANTS = {
             ),
         ),
     ),
-    "records share blocks": Mutant(
-        (
-            (
-                WAL,
-                "return (RECORD_TABLE + extents * EXTENT_SIZE + BLOCK - 1) / BLOCK * BLOCK;",
-                "return (RECORD_TABLE + extents * EXTENT_SIZE + BLOCK - 1) / BLOCK * BLOCK + 64;",
-            ),
-        ),
+    "records that were synced share blocks": Mutant(
+        ((WAL, "    wal->position = round_up(wal->position, BLOCK);\n    return SS_OK;", "    return SS_OK;"),), mode="normal"
+    ),
+    "a block is logged by differences before it is logged whole": Mutant(
+        ((DURABLE, "changes[i].before == NULL || !is_pending(file, changes[i].block);", "changes[i].before == NULL;"),), mode="normal"
+    ),
+    "blocks that were put into the file are still thought to be in the log": Mutant(
+        ((DURABLE, "    for (size_t i = 0; i < file->pending_count; i++) file->pending_bits[file->pending[i] / 8] = 0;\n", ""),),
+        mode="normal",
     ),
     "there is one place for the header": Mutant(
         (
