@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pytest plugin: fixtures `stable_memory` and `canister`, images of failed tests, readable differences of structures.
+
+It is found by itself where stable-structures is installed. `pytest -p no:stable_structures` leaves it out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Set
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import pytest
+
+from ..errors import Closed
+from ..memory import PAGE_SIZE, NativeMemory, StableMemory
+from ..structure import Structure
+from .canister import Canister
+from .source import Source
+
+_USED: Final = pytest.StashKey[list[Callable[[], NativeMemory]]]()
+_MOST_LINES: Final = 20
+
+
+class CanisterFactory(Protocol):
+    """What the fixture `canister` gives: takes the arguments of `Canister.install`."""
+
+    def __call__(self, source: Source, arg: Any = None, memory: StableMemory | bytes | None = None, **options: Any) -> Canister:
+        """Installs a canister that is closed after the test."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds `--stable-memory-dir`."""
+    group = parser.getgroup("stable structures")
+    group.addoption(
+        "--stable-memory-dir",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="keep the stable memories of failed tests in this folder, as images that `python -m stable_structures` reads",
+    )
+
+
+def _used(request: pytest.FixtureRequest) -> list[Callable[[], NativeMemory]]:
+    return request.node.stash.setdefault(_USED, [])  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def stable_memory(request: pytest.FixtureRequest) -> Iterator[StableMemory]:
+    """A new, empty stable memory, closed after the test; `--stable-memory-dir` keeps it where the test fails."""
+    with StableMemory() as memory:
+        _used(request).append(lambda: memory)
+        yield memory
+
+
+@pytest.fixture
+def canister(request: pytest.FixtureRequest) -> Iterator[CanisterFactory]:
+    """A function that installs canisters: `counter = canister("counter.py")`, with the arguments of `Canister.install`.
+
+    A relative path is also looked for beside the test. All are closed after the test; `--stable-memory-dir` keeps their
+    stable memories where the test fails.
+    """
+    made: list[Canister] = []
+    folder = request.path.parent
+
+    def install(source: Source, arg: Any = None, memory: StableMemory | bytes | None = None, **options: Any) -> Canister:
+        installed = Canister.install(beside(source, folder), arg, memory, **options)
+        made.append(installed)
+        _used(request).append(lambda: installed.memory)
+        return installed
+
+    yield install
+    for one in made:
+        one.close()
+
+
+def beside(source: Source, folder: Path) -> Source:
+    """The source, as a path in the folder where it is one there."""
+    if isinstance(source, (str, Path)) and "\n" not in str(source) and not Path(source).exists() and (folder / source).exists():
+        return folder / source
+    return source
+
+
+# ---- images of failed tests ----
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Keeps the memories of a test that failed, before its fixtures close them."""
+    report = yield
+    folder: Path | None = item.config.getoption("--stable-memory-dir")
+    if call.when == "call" and report.failed and folder is not None:
+        kept = [str(path) for path in _keep_images(item, folder)]
+        if kept:
+            report.sections.append(("stable memory", "kept in " + ", ".join(kept)))
+    return report
+
+
+def _keep_images(item: pytest.Item, folder: Path) -> Iterator[Path]:
+    name = re.sub(r"[^\w.-]+", "_", item.nodeid).strip("_")
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, memory_of in enumerate(item.stash.get(_USED, [])):
+        path = folder / f"{name}-{number}.bin"
+        try:
+            write_image(memory_of(), path)
+        except Closed:
+            continue
+        yield path
+
+
+def write_image(memory: NativeMemory, path: Path) -> None:
+    """The bytes of a memory as a file, with holes where pages are all zeros. O(size)."""
+    zeros = bytes(PAGE_SIZE)
+    with path.open("wb") as file:
+        for number in range(memory.size()):
+            page = memory.read(number * PAGE_SIZE, PAGE_SIZE)
+            if page != zeros:
+                file.seek(number * PAGE_SIZE)
+                file.write(page)
+        file.truncate(memory.nbytes)
+
+
+# ---- assertion errors ----
+
+
+def pytest_assertrepr_compare(config: pytest.Config, op: str, left: object, right: object) -> list[str] | None:
+    """Says where two structures, or a structure and what it should hold, differ."""
+    del config
+    if op != "==" or not (isinstance(left, Structure) or isinstance(right, Structure)):
+        return None
+    try:
+        one, other = _plain(left), _plain(right)
+    except Closed:
+        return None
+    return [f"{_shown(left)} == {_shown(right)}", *_limited(_differences(one, other))]
+
+
+def _plain(value: object) -> Any:
+    """What a structure holds, as a dict, set or list."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Structure):
+        content: Any = list(value) if isinstance(value, Iterable) else value
+        return set(content) if isinstance(value, Set) else content
+    return value
+
+
+def _shown(value: object) -> str:
+    return repr(value) if isinstance(value, Structure) else type(value).__name__
+
+
+def _differences(one: Any, other: Any) -> Iterator[str]:
+    if isinstance(one, dict) and isinstance(other, dict):
+        yield from (f"only left:  {key!r}: {value!r}" for key, value in one.items() if key not in other)
+        yield from (f"only right: {key!r}: {value!r}" for key, value in other.items() if key not in one)
+        yield from (f"at {key!r}: {value!r} != {other[key]!r}" for key, value in one.items() if key in other and value != other[key])
+    elif isinstance(one, (set, frozenset)) and isinstance(other, (set, frozenset)):
+        yield from (f"only left:  {item!r}" for item in one - other)
+        yield from (f"only right: {item!r}" for item in other - one)
+    elif isinstance(one, Sequence) and isinstance(other, Sequence):
+        if len(one) != len(other):
+            yield f"lengths {len(one)} != {len(other)}"
+        yield from (f"at {i}: {a!r} != {b!r}" for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    else:
+        yield f"{one!r} != {other!r}"
+
+
+def _limited(lines: Iterator[str]) -> list[str]:
+    found = list(lines)
+    left = len(found) - _MOST_LINES
+    return found if left <= 0 else [*found[:_MOST_LINES], f"... and {left} more"]
