@@ -44,7 +44,7 @@ class HeapImage:
         self._seen: set[int] = {id(vars(builtins)), id(sys.modules)}
         self._stack: list[object] = list(roots)
         self.size = 0
-        """Bytes of all objects that were visited, as `sys.getsizeof` tells."""
+        """Bytes of all objects that were visited, as `sys.getsizeof` tells; of numbers nothing."""
         while self._stack:
             self._visit(self._stack.pop())
 
@@ -54,7 +54,10 @@ class HeapImage:
             restore()
 
     def _visit(self, item: Any) -> None:
-        if type(item) in _ATOMS or id(item) in self._seen:
+        if type(item) in _ATOMS:
+            self.size += sys.getsizeof(item) if type(item) in (str, bytes) else 0
+            return
+        if id(item) in self._seen:
             return
         self._seen.add(id(item))
         self._kept.append(item)  # so that no other object gets its id

@@ -7,7 +7,8 @@ It is found by itself where stable-structures is installed. `pytest -p no:stable
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -27,7 +28,7 @@ class CanisterFactory(Protocol):
     """What the fixture `canister` gives: takes the arguments of `Canister.install`."""
 
     def __call__(self, source: Source, arg: Any = None, memory: StableMemory | bytes | None = None, **options: Any) -> Canister:
-        """Installs a canister that is closed after the test."""
+        """A canister that is closed after the test."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,7 +57,7 @@ def stable_memory(request: pytest.FixtureRequest) -> Iterator[StableMemory]:
 
 @pytest.fixture
 def canister(request: pytest.FixtureRequest) -> Iterator[CanisterFactory]:
-    """A function that installs canisters: `counter = canister("counter.py")`, with the arguments of `Canister.install`.
+    """Gives a test its canisters: called as `Canister.install` is, as in `counter = canister("counter.py")`.
 
     A relative path is also looked for beside the test. All are closed after the test; `--stable-memory-dir` keeps their
     stable memories where the test fails.
@@ -100,7 +101,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def _keep_images(item: pytest.Item, folder: Path) -> Iterator[Path]:
     name = re.sub(r"[^\w.-]+", "_", item.nodeid).strip("_")
     folder.mkdir(parents=True, exist_ok=True)
-    for number, memory_of in enumerate(item.stash.get(_USED, [])):
+    used: list[Callable[[], NativeMemory]] = item.stash.get(_USED, [])
+    for number, memory_of in enumerate(used):
         path = folder / f"{name}-{number}.bin"
         try:
             write_image(memory_of(), path)
@@ -142,7 +144,7 @@ def _plain(value: object) -> Any:
         return dict(value)
     if isinstance(value, Structure):
         content: Any = list(value) if isinstance(value, Iterable) else value
-        return set(content) if isinstance(value, Set) else content
+        return set(content) if isinstance(value, AbstractSet) else content
     return value
 
 
