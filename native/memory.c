@@ -17,18 +17,40 @@ static uint64_t round_up(uint64_t n, uint64_t step) {
     return (n + step - 1) / step * step;
 }
 
-/* Reserves `bytes` of address space at a multiple of COMMIT_STEP, or less where the system refuses so much. */
+/* What the memories of the process have reserved together, and how much of it they share out: half of the 128 TiB that
+ * a process has on x86-64. Nobody gets more than an eighth of what is left, so neither the next memory nor malloc ever
+ * finds the address space empty, however many memories there are. */
+static _Atomic(uint64_t) reserved_by_all;
+#define SHARED_SPACE (UINT64_C(64) << 40)
+#define LEAST_SHARE (UINT64_C(4) << 30)
+
+static uint64_t share_of(uint64_t bytes) {
+    uint64_t taken = atomic_load(&reserved_by_all), left = taken < SHARED_SPACE ? SHARED_SPACE - taken : 0;
+    uint64_t most = left / 8 > LEAST_SHARE ? left / 8 : LEAST_SHARE;
+    return bytes < most ? bytes : most;
+}
+
+static void unreserve(const ss_root *root) {
+    if (root->base == NULL) return;
+    munmap(root->base, root->reserved);
+    atomic_fetch_sub(&reserved_by_all, root->reserved);
+}
+
+/* Reserves `bytes` of address space at a multiple of COMMIT_STEP. Where the system refuses so much: half of the most
+ * that it gives, since the process needs some too. */
 static int reserve(ss_root *root, uint64_t bytes) {
-    for (uint64_t ask = bytes; ask >= SS_PAGE_SIZE; ask /= 2) {
+    uint64_t first = share_of(bytes);
+    for (uint64_t ask = first; ask >= SS_PAGE_SIZE; ask /= 2) {
         uint64_t whole = round_up(ask, COMMIT_STEP) + COMMIT_STEP;
         uint8_t *at = mmap(NULL, whole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (at == MAP_FAILED) continue;
         uint8_t *aligned = (uint8_t *)round_up((uint64_t)(uintptr_t)at, COMMIT_STEP);
-        uint64_t head = (uint64_t)(aligned - at), kept = whole - COMMIT_STEP;
+        uint64_t head = (uint64_t)(aligned - at), kept = round_up(ask == first ? ask : ask / 2, COMMIT_STEP);
         if (head > 0) munmap(at, head);
-        if (head < COMMIT_STEP) munmap(aligned + kept, COMMIT_STEP - head);
+        if (head + kept < whole) munmap(aligned + kept, whole - head - kept);
         root->base = aligned;
         root->reserved = kept;
+        atomic_fetch_add(&reserved_by_all, kept);
         return SS_OK;
     }
     return ss_fail(SS_OUT_OF_MEMORY, "address space for a memory: none to be had", 0, bytes, 0);
@@ -145,7 +167,7 @@ static void free_claim(ss_claim *claim) {
 
 static void free_root(ss_root *root) {
     if (root->storage_ops != NULL && root->storage_ops->free != NULL) root->storage_ops->free(root->storage);
-    if (root->base != NULL) munmap(root->base, root->reserved);
+    unreserve(root);
     free(root->undo.log);
     release_scope(root->scope);
     pthread_mutex_destroy(&root->claims_mutex);

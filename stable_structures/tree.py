@@ -176,7 +176,10 @@ class Tree(Structure):
         return found
 
     def _cursor(self, from_: int, start: Any, to: int, stop: Any) -> Any:
-        low, high = (b"" if end is None else self._key.codec.encode(end) for end in (start, stop))
+        encode = self._key.codec.encode
+        # None is a key where the type is an Option; which ends count is said by their kinds.
+        low = b"" if from_ == native.call.SS_FROM_FIRST else encode(start)
+        high = b"" if to == native.call.SS_TO_LAST else encode(stop)
         return native.new_handle(
             "ss_cursor",
             lambda out: native.call.ss_cursor_open(self._handle, from_, low, len(low), to, high, len(high), out),

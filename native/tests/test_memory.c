@@ -301,6 +301,23 @@ static void less_is_reserved_where_the_system_has_no_more(void) {
     ss_memory_release(memory);
 }
 
+static void many_memories_leave_address_space_to_others(void) {
+    enum { MANY_MEMORIES = 1000 };
+    static ss_memory *memories[MANY_MEMORIES];
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < MANY_MEMORIES; i++) {
+            if (!CHECK_EQ(ss_memory_new_flat(SS_MAX_PAGES, &memories[i]), SS_OK)) return;
+            CHECK(ss_access_reserved_pages(memories[i]) >= 65536);
+            if (i < 50) CHECK_EQ(ss_access_reserved_pages(memories[i]), SS_MAX_PAGES);
+        }
+        void *room = malloc((size_t)1 << 28);
+        CHECK(room != NULL);
+        free(room);
+        CHECK_EQ(ss_access_grow(memories[MANY_MEMORIES - 1], 3), 0);
+        for (int i = 0; i < MANY_MEMORIES; i++) ss_memory_release(memories[i]);
+    }
+}
+
 static void nobody_enters_twice(void) {
     test_memory in;
     test_memory_new(&in, IN_RESTRICTED, 10);
@@ -326,6 +343,7 @@ int main(void) {
     a_closed_memory_answers_nothing_more();
     a_memory_of_no_pages_or_too_many_is_refused();
     less_is_reserved_where_the_system_has_no_more();
+    many_memories_leave_address_space_to_others();
     nobody_enters_twice();
     return check_summary();
 }
