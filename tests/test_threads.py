@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import random
 import threading
@@ -148,10 +149,8 @@ class Worker(threading.Thread):
     def walk(self) -> None:
         """An iterator sees the map in order, or is told that it changed."""
         seen: list[int] = []
-        try:
+        with contextlib.suppress(RuntimeError):
             seen.extend(key for key, _ in self.shared.numbers.range(reverse=self.random.random() < 0.5))
-        except RuntimeError as error:
-            assert "changed" in str(error)
         assert seen in (sorted(seen), sorted(seen, reverse=True))
 
 
@@ -184,7 +183,7 @@ def test_a_long_mix_of_threads_is_a_serial_order(seed, duration):
     mix(seed, duration)
 
 
-def test_threads_on_several_memories_do_not_wait_for_each_other(seed):
+def test_threads_on_several_memories_do_not_wait_for_each_other():
     """Comparisons of one memory may use another one: no lock is held across memories."""
     memories = [StableBTreeMap[u64, u64](StableMemory()) for _ in range(2)]
 
