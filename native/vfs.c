@@ -11,7 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #ifdef __linux__
+#include <linux/magic.h>
 #include <sys/random.h>
+#include <sys/vfs.h>
 #endif
 
 #ifndef MAP_NORESERVE
@@ -189,6 +191,18 @@ static int system_sync_map(void *self, void *at, uint64_t length) {
     return outcome(msync(at, length, MS_SYNC));
 }
 
+static bool system_stores_in_place(void *self, int file) {
+    (void)self;
+#ifdef __linux__
+    struct statfs fs;
+    if (fstatfs(file, &fs) != 0) return false;
+    return fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC || fs.f_type == TMPFS_MAGIC;
+#else
+    (void)file;
+    return false;
+#endif
+}
+
 static int system_random(void *self, void *to, size_t length) {
     (void)self;
     return outcome(getentropy(to, length));
@@ -212,6 +226,7 @@ const ss_vfs ss_vfs_system = {
     .locked = system_locked,
     .map = system_map,
     .sync_map = system_sync_map,
+    .stores_in_place = system_stores_in_place,
     .random = system_random,
 };
 
