@@ -7,12 +7,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #ifdef __linux__
 #include <linux/magic.h>
-#include <sys/random.h>
 #include <sys/vfs.h>
 #endif
 
@@ -21,6 +21,10 @@
 #endif
 #ifndef IOV_MAX
 #define IOV_MAX 1024
+#endif
+
+#if defined(__linux__) && !defined(XFS_SUPER_MAGIC)
+#define XFS_SUPER_MAGIC 0x58465342
 #endif
 
 /* Far behind every possible file. */
