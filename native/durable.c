@@ -367,7 +367,7 @@ int ss_durable_open(ss_file *file) {
 /* ---- the end, and what a user asks for ---- */
 
 static int durable_begin(void *self) {
-    return ss_file_check_unchanged(self);
+    return is_full(self) ? ss_file_check_unchanged(self) : ss_file_check_now_and_then(self);
 }
 
 static int durable_sync(void *self) {

@@ -138,6 +138,14 @@ int ss_file_check_size(ss_file *file, uint64_t size) {
     return SS_OK;
 }
 
+static int check_log(ss_file *file) {
+    ss_vfs_status now;
+    int error = file->vfs->status(file->vfs->self, file->wal.file, &now);
+    if (error != 0) return ss_file_failure(error, "state of the log", 0);
+    if (now.size >= file->wal.window_bytes) return SS_OK;
+    return ss_file_die(file, SS_CLOSED, "the log was cut by another program: open the file again", now.size, file->wal.window_bytes);
+}
+
 /* A program that does not know the locks may have done it; missing pages of a mapping cannot even be read. */
 int ss_file_check_unchanged(ss_file *file) {
     ss_vfs_status now;
@@ -148,7 +156,7 @@ int ss_file_check_unchanged(ss_file *file) {
                            file->file_pages * SS_PAGE_SIZE);
     }
     if (now.links == 0) return ss_file_die(file, SS_CLOSED, "the file was deleted or replaced by another program: open it again", 0, 0);
-    return SS_OK;
+    return file->wal.window_bytes == 0 ? SS_OK : check_log(file);
 }
 
 /* ---- showing the file in memory ---- */
@@ -182,10 +190,11 @@ int ss_file_map(ss_file *file, uint64_t first, uint64_t end, int kind) {
 #define COARSE_CLOCK CLOCK_MONOTONIC
 #endif
 
-/* Once per tick of the coarse clock: asking the system costs as much as a small operation. */
-static int shared_begin(void *self) {
+/* Asking the system costs as much as a small operation. */
+int ss_file_check_now_and_then(void *self) {
     ss_file *file = self;
     struct timespec now;
+    if (file->vfs->map == NULL) return ss_file_check_unchanged(file);
     clock_gettime(COARSE_CLOCK, &now);
     if (now.tv_sec == file->checked.tv_sec && now.tv_nsec == file->checked.tv_nsec) return SS_OK;
     file->checked = now;
@@ -273,7 +282,7 @@ void ss_file_free(void *self) {
 }
 
 static const ss_backing_ops shared_ops = {
-    .begin = shared_begin,
+    .begin = ss_file_check_now_and_then,
     .grow = shared_grow,
     .shrink = shared_shrink,
     .sync = shared_sync,

@@ -38,7 +38,7 @@ typedef struct ss_file {
     int locks;               /* the file once more: a mapping keeps what it maps open, and the locks must end before the mapping does */
     uint64_t file_pages;     /* size of the file */
     uint64_t mapped_pages;   /* of the root, that show the file */
-    struct timespec checked; /* without a log: when the size was last compared, by the coarse clock */
+    struct timespec checked; /* when the size was last compared, by the coarse clock */
     bool opened;
     struct ss_file *next, **link; /* in the list of open files */
     /* with a log */
@@ -72,6 +72,8 @@ int ss_file_status(ss_file *file, ss_vfs_status *status);
 int ss_file_check_size(ss_file *file, uint64_t size);
 /* That nobody cut or replaced the file; the handle dies else. */
 int ss_file_check_unchanged(ss_file *file);
+/* The same, once per tick of the system's coarse clock. */
+int ss_file_check_now_and_then(void *self);
 /* Shows pages first..end of the file in the root, by a mapping or (load) by reading them. */
 int ss_file_map(ss_file *file, uint64_t first, uint64_t end, int kind);
 void ss_file_close_descriptors(ss_file *file);

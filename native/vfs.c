@@ -7,11 +7,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #ifdef __linux__
-#include <sys/random.h>
+#include <linux/magic.h>
+#include <sys/vfs.h>
 #endif
 
 #ifndef MAP_NORESERVE
@@ -19,6 +21,10 @@
 #endif
 #ifndef IOV_MAX
 #define IOV_MAX 1024
+#endif
+
+#if defined(__linux__) && !defined(XFS_SUPER_MAGIC)
+#define XFS_SUPER_MAGIC 0x58465342
 #endif
 
 /* Far behind every possible file. */
@@ -189,6 +195,18 @@ static int system_sync_map(void *self, void *at, uint64_t length) {
     return outcome(msync(at, length, MS_SYNC));
 }
 
+static bool system_stores_in_place(void *self, int file) {
+    (void)self;
+#ifdef __linux__
+    struct statfs fs;
+    if (fstatfs(file, &fs) != 0) return false;
+    return fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC || fs.f_type == TMPFS_MAGIC;
+#else
+    (void)file;
+    return false;
+#endif
+}
+
 static int system_random(void *self, void *to, size_t length) {
     (void)self;
     return outcome(getentropy(to, length));
@@ -212,6 +230,7 @@ const ss_vfs ss_vfs_system = {
     .locked = system_locked,
     .map = system_map,
     .sync_map = system_sync_map,
+    .stores_in_place = system_stores_in_place,
     .random = system_random,
 };
 

@@ -42,6 +42,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "bytes.h"
 #include "checksum.h"
@@ -53,6 +54,8 @@
 #define RECORDS_AT (2 * BLOCK)
 #define COPY_SIZE ((size_t)256 * 1024)
 #define NO_FILE (-1)
+/* Address space of the window; what lies beyond is written by calls. */
+#define WINDOW_MAX (UINT64_C(64) << 20)
 #define VERSION 1u
 
 #define HEADER_MAGIC UINT64_C(0x3130764C41574D53) /* "SMWALv01" */
@@ -117,6 +120,9 @@ static void close_file(const ss_wal_place *place, int *file) {
 
 void ss_wal_close(ss_wal *wal) {
     if (wal->place != NULL) close_file(wal->place, &wal->file);
+    if (wal->window != NULL) munmap(wal->window, WINDOW_MAX);
+    wal->window = NULL;
+    wal->window_bytes = 0;
     free(wal->header);
     free(wal->parts);
     wal->header = NULL;
@@ -205,6 +211,7 @@ static int open_log(ss_wal *wal, uint64_t *size) {
     if (error == ELOOP) return ss_fail(SS_SYSTEM, "a log is not a symbolic link", 0, (uint64_t)error, 0);
     if (error != 0) return io_failure(error, "opening the log", 0);
     int status = log_status(place, wal->file, size);
+    wal->size = *size;
     return status == SS_OK ? read_header(wal, *size) : status;
 }
 
@@ -431,7 +438,7 @@ static int copy_records(const ss_wal *from, ss_wal *to) {
     at.sequence = 0;
     at.previous = from->header_sum;
     at.position = RECORDS_AT;
-    int status = reader_begin(&reader, from, from->position);
+    int status = reader_begin(&reader, from, from->size);
     while (status == SS_OK && at.sequence < from->sequence) {
         status = next_record(&reader, &at, &record);
         if (status == SS_OK) status = copy_record(&reader, &record, to);
@@ -441,16 +448,16 @@ static int copy_records(const ss_wal *from, ss_wal *to) {
     return status == SS_ABSENT ? ss_fail(SS_WAL_CORRUPT, "the log changed while it was read", at.position, 0, 0) : status;
 }
 
-/* Zeros up to the size of a new log: blocks that were written once are cheaper to make durable. */
+/* Zeros up to the size of a new log, or to a whole block: blocks that were written once are cheaper to make durable. */
 static int fill_log(ss_wal *wal) {
     static const uint8_t zeros[65536];
     int status = SS_OK;
-    for (uint64_t at = wal->position, end = wal->place->bytes; status == SS_OK && at < end;) {
-        uint64_t length = end - at < sizeof zeros ? end - at : sizeof zeros;
+    wal->size = round_up(wal->position > wal->place->bytes ? wal->position : wal->place->bytes, BLOCK);
+    for (uint64_t at = wal->position; status == SS_OK && at < wal->size;) {
+        uint64_t length = wal->size - at < sizeof zeros ? wal->size - at : sizeof zeros;
         status = write_log(wal, zeros, length, at);
         at += length;
     }
-    wal->size = wal->position > wal->place->bytes ? wal->position : wal->place->bytes;
     return status;
 }
 
@@ -533,7 +540,7 @@ int ss_wal_replay(const ss_wal *wal, int main_file) {
     at.sequence = 0;
     at.previous = wal->header_sum;
     at.position = RECORDS_AT;
-    int status = reader_begin(&reader, wal, wal->position);
+    int status = reader_begin(&reader, wal, wal->size);
     while (status == SS_OK && at.sequence < wal->sequence) {
         status = next_record(&reader, &at, &record);
         if (status == SS_OK) status = replay_record(&reader, &record, main_file);
@@ -601,6 +608,35 @@ static void prepare_blocks(ss_wal *wal, uint64_t end) {
     }
 }
 
+static bool open_window(ss_wal *wal) {
+    const ss_vfs *vfs = wal->place->vfs;
+    bool can = vfs->map != NULL && vfs->stores_in_place != NULL && vfs->stores_in_place(vfs->self, wal->file);
+    void *got = can ? mmap(NULL, WINDOW_MAX, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) : MAP_FAILED;
+    if (got != MAP_FAILED) wal->window = got;
+    return got != MAP_FAILED;
+}
+
+/* Whether the window shows the log up to `end`. It shows only blocks that were written. */
+static bool window_shows(ss_wal *wal, uint64_t end) {
+    if (end <= wal->window_bytes) return true;
+    uint64_t length = (wal->size < WINDOW_MAX ? wal->size : WINDOW_MAX) / PAGE * PAGE;
+    if (end > length || wal->windowless) return false;
+    const ss_vfs *vfs = wal->place->vfs;
+    wal->windowless =
+        (wal->window == NULL && !open_window(wal)) || vfs->map(vfs->self, wal->file, wal->window, 0, length, SS_MAP_SHARED) != 0;
+    wal->window_bytes = wal->windowless ? 0 : length;
+    return !wal->windowless;
+}
+
+/* A store costs a fraction of a call, and a killed process leaves it to the system just the same. */
+static void store_parts(const ss_wal *wal, size_t parts) {
+    uint8_t *to = wal->window + wal->position;
+    for (size_t i = 0; i < parts; i++) {
+        memcpy(to, wal->parts[i].iov_base, wal->parts[i].iov_len);
+        to += wal->parts[i].iov_len;
+    }
+}
+
 int ss_wal_append(ss_wal *wal, uint8_t *base, const ss_wal_piece *pieces, size_t count, uint64_t pages, bool full) {
     if (count > UINT32_MAX) return ss_fail(SS_NO_HEAP, "pieces of one record of the log", 0, count, UINT32_MAX);
     int status = record_room(wal, count);
@@ -615,6 +651,10 @@ int ss_wal_append(ss_wal *wal, uint8_t *base, const ss_wal_piece *pieces, size_t
     wal->next_pages = pages;
     ss_put64(wal->header + RECORD_SUM, wal->next_sum);
     prepare_blocks(wal, wal->next_position);
+    if (!full && window_shows(wal, wal->next_position)) {
+        store_parts(wal, count + 1);
+        return SS_OK;
+    }
     int error = ss_vfs_write_all(wal->place->vfs, wal->file, wal->parts, count + 1, wal->position);
     return error == 0 ? SS_OK : io_failure(error, "writing a commit to the log", wal->position);
 }
@@ -653,7 +693,9 @@ int ss_wal_reset(ss_wal *wal, uint64_t base_pages) {
 void ss_wal_trim(ss_wal *wal, uint64_t limit) {
     uint64_t size;
     if (log_status(wal->place, wal->file, &size) == SS_OK && size > limit) {
-        if (ss_vfs_resize(wal->place->vfs, wal->file, wal->place->bytes) == 0) wal->size = wal->place->bytes;
+        if (ss_vfs_resize(wal->place->vfs, wal->file, wal->place->bytes) != 0) return;
+        wal->size = wal->place->bytes;
+        if (wal->window_bytes > wal->size) wal->window_bytes = wal->size / PAGE * PAGE;
     }
 }
 

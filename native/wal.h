@@ -31,7 +31,10 @@ typedef struct ss_wal {
     uint64_t position;                            /* behind the last record */
     uint64_t size;                                /* of the file, as far as it is known to have blocks */
     uint64_t next_sum, next_position, next_pages; /* of the record that was appended and not accepted */
-    uint8_t *header;                              /* of the record in the making */
+    uint8_t *window;                              /* packed records are stored through it: bytes [0, window_bytes) of the log */
+    uint64_t window_bytes;
+    bool windowless; /* there can be none */
+    uint8_t *header; /* of the record in the making */
     size_t header_room;
     struct iovec *parts;
     size_t parts_room;

@@ -62,6 +62,7 @@ from .storable import (
     u128,
 )
 from .stream import Reader, Writer
+from .upgrade import UpgradeHooks
 from .vec import StableVec
 
 __all__ = [
@@ -100,6 +101,7 @@ __all__ = [
     "StableVec",
     "Unbounded",
     "UnsupportedVersion",
+    "UpgradeHooks",
     "VirtualMemory",
     "WalCorrupt",
     "Writer",

@@ -9,6 +9,7 @@ order does not matter.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import weakref
@@ -20,7 +21,7 @@ from . import errors
 from ._core import ffi, lib
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -182,17 +183,17 @@ def read(handle: Any, offset: int, length: int) -> bytes:
 
 def readinto(handle: Any, offset: int, buffer: Any) -> int:
     """Fills a writable buffer from a memory; gives its length."""
-    target = ffi.from_buffer("uint8_t[]", buffer, require_writable=True)
-    check(lib.ss_access_read(handle, offset, target, len(target)), "readinto")
-    return len(target)
+    with ffi.from_buffer("uint8_t[]", buffer, require_writable=True) as target:
+        check(lib.ss_access_read(handle, offset, target, len(target)), "readinto")
+        return len(target)
 
 
 def write(handle: Any, offset: int, data: Any, *, growing: bool = False) -> int:
     """Writes a buffer to a memory; gives its length."""
-    source = ffi.from_buffer("uint8_t[]", data)
     function = lib.ss_access_write_growing if growing else lib.ss_access_write
-    check(function(handle, offset, source, len(source)), "write")
-    return len(source)
+    with ffi.from_buffer("uint8_t[]", data) as source:
+        check(function(handle, offset, source, len(source)), "write")
+        return len(source)
 
 
 def open_file(path: str, options: dict[str, int]) -> Any:
@@ -201,6 +202,17 @@ def open_file(path: str, options: dict[str, int]) -> Any:
     given = ffi.new("ss_file_options *", {"path": name, **options})
     operation = f"StableMemory.open({path!r})"
     return new_handle("ss_memory", lambda out: lib.ss_file_open_with(given, out), lib.ss_memory_release, operation, _FILE_HINTS)
+
+
+@contextlib.contextmanager
+def claimed(handle: Any, operation: str) -> Iterator[None]:
+    """Keeps structures off a memory; raises where a live one is on it."""
+    owner = ffi.new("char *")
+    check(lib.ss_memory_claim(handle, owner), operation)
+    try:
+        yield
+    finally:
+        lib.ss_memory_unclaim(handle, owner)
 
 
 def root(handle: Any) -> int:

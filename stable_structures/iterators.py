@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -50,7 +51,8 @@ class BothEnds(Iterator[T], Generic[T]):
     def skip(self, n: int) -> int:
         """Passes over up to `n` items without decoding them; gives how many there were.
 
-        O(1) in a vec, heap or log, else O(n), a small part of iterating. Raises `RuntimeError`, `Closed`.
+        O(1) in a vec, heap or log, else O(n), a small part of iterating. Raises `RuntimeError`, `Closed`, and `ValueError`
+        for a negative `n`.
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u8
         >>> m = StableBTreeMap[u8, u8](StableMemory())
@@ -59,7 +61,10 @@ class BothEnds(Iterator[T], Generic[T]):
         >>> it.skip(2), next(it), it.skip(5)
         (2, (3, 30), 0)
         """
+        if n < 0:
+            raise ValueError(f"skip: the number of items must not be negative, got {n}")
         self._validate()
+        n = min(n, sys.maxsize)
         own, other = self._ends[self._reverse], self._ends[not self._reverse]
         skipped = min(n, len(own))
         for _ in range(skipped):

@@ -93,13 +93,16 @@ _COMMON: Final[dict[str, Any]] = {
 def method(source: str, parts: list[Part], function: str, **names: Any) -> Any:
     """Compiles the source of one method.
 
-    `source` is a `def`, with `{prepare}` for the code that makes the arguments ready, `{args}` for the arguments of the
-    C function `call`, and the numbers of a lane out of range turned into the error of their codec. `failed(status,
-    operation, *values)` raises what a status stands for, in the words of the codec where a value is out of its bound.
+    `source` is a `def`, with `{prepare}` for the code that makes the arguments ready (else it comes first), `{args}` for
+    the arguments of the C function `call`, and the numbers of a lane out of range turned into the error of their codec.
+    `failed(status, operation, *values)` raises what a status stands for, in the words of the codec where a value is out
+    of its bound.
     """
     prepare = "\n".join(part.prepare for part in parts)
     head, _, body = dedent(source).strip().partition("\n")
-    body = dedent(body).replace("{args}", ", ".join(part.args for part in parts))
+    body = dedent(body)
+    body = body.replace("{prepare}", prepare) if "{prepare}" in body else f"{prepare}\n{body}"
+    body = body.replace("{args}", ", ".join(part.args for part in parts))
     guarded = [part for part in parts if part.is_int]
     if guarded:
         refusal = f"refuse({', '.join(part.name for part in guarded)})"
@@ -107,7 +110,7 @@ def method(source: str, parts: list[Part], function: str, **names: Any) -> Any:
         call_at = next(i for i, line in enumerate(lines) if "call(" in line)
         lines[call_at : call_at + 1] = ["try:", "    " + lines[call_at], "except OverflowError:", "    " + refusal]
         body = "\n".join(lines)
-    text = f"{head}\n{indent(prepare, '    ')}\n{indent(body, '    ')}\n" if prepare else f"{head}\n{indent(body, '    ')}\n"
+    text = f"{head}\n{indent(body, '    ')}\n"
     scope: dict[str, Any] = {**_COMMON, "call": getattr(native.call, function), "refuse": _refuse([p.codec for p in guarded]), **names}
     scope["failed"] = _failed([part.codec for part in parts])
     for part in parts:

@@ -57,6 +57,7 @@ class RowIterator(BothEnds[T]):
     def _fetch(self, *, back: bool) -> bool:
         count = min(self._batch, self._most, self._stop - self._start)
         if count <= 0:
+            self.validate()
             return False
         first = self._stop - count if back else self._start
         values = self._row._read(first, first + count)  # noqa: SLF001

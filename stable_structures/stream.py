@@ -113,7 +113,8 @@ class Reader(_Stream):
                 raise TypeError(f"readinto: a writable buffer is needed, got {type(buffer).__name__}")
             count = min(len(room), max(0, self._bytes() - self._position))
             if count:
-                native.readinto(self._native._handle, self._position, room[:count])  # noqa: SLF001 - the binding's own handle
+                with room[:count] as part:  # released at once, as an error's traceback would keep it longer than its buffer lives
+                    native.readinto(self._native._handle, self._position, part)  # noqa: SLF001 - the binding's own handle
         self._position += count
         return count
 

@@ -189,6 +189,7 @@ class StableVec(Slots[T], RowSequence[T]):
 _SET: Final = """
 def set(self, index, value):
     if type(index) is not int or not 0 <= index < LIMIT: index = bounded(index)
+    {prepare}
     status = call(self._handle, index, {args})
     if status < 0: self._set_failed(status, index, value)
 """
@@ -196,6 +197,7 @@ def set(self, index, value):
 _SETITEM: Final = """
 def __setitem__(self, index, value):
     if type(index) is not int or not 0 <= index < LIMIT: index = self._place(index)
+    {prepare}
     status = call(self._handle, index, {args})
     if status < 0: self._set_failed(status, index, value)
 """

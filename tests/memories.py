@@ -36,7 +36,7 @@ class ListMemory:
         self.data[offset : offset + len(data)] = data
 
 
-class Boom(Exception):  # noqa: N818 - what a memory of a user may raise
+class Boom(Exception):
     """Raised by a FailingMemory."""
 
 

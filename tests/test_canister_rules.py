@@ -422,7 +422,7 @@ def test_an_upgrade_keeps_stable_memory_and_drops_the_heap():
     old = canister.module.users
     canister.upgrade(source)
     assert canister.call("add", 2, "b") == (2, 1)
-    with pytest.raises(ValueError, match="closed|released|Closed"):
+    with pytest.raises(ValueError, match=r"(?i)closed|released"):
         old.get(1)
 
 
@@ -511,7 +511,9 @@ def test_versions_count_what_the_platform_counts():
 
     after(lambda: canister.install_code(source))  # 1
     after(lambda: canister.query("logged"))  # 1
-    after(lambda: pytest.raises(Trapped, canister.call, "bad"))  # 1
+    with pytest.raises(Trapped):
+        canister.call("bad")
+    versions.append(canister.version)  # 1
     after(lambda: canister.call("work"))  # 3: the update and its callback
     after(lambda: canister.advance_time(1))  # 5: timer and heartbeat
     after(canister.start)  # 6, though it runs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+
 import pytest
 
 import stable_structures
@@ -34,7 +35,9 @@ def test_canister_trace(name):
 OTHER_MEMORIES = ["btreemap_bytes_bytes", "btreemap_u64_u64", "btreemap_v1_u64_blob100", "btreemap_blob29_blob60"]
 
 
-@pytest.mark.parametrize("make_memory", [lambda: RestrictedMemory(StableMemory(), range(3, 1000)), ListMemory], ids=["restricted", "python"])
+@pytest.mark.parametrize(
+    "make_memory", [lambda: RestrictedMemory(StableMemory(), range(3, 1000)), ListMemory], ids=["restricted", "python"]
+)
 @pytest.mark.parametrize("name", OTHER_MEMORIES)
 def test_trace_on_another_memory(name, make_memory):
     for player in replay(name, make_memory):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import gc
 import io
 import os
 import pickle
@@ -321,6 +322,22 @@ def test_what_a_memory_in_python_raises_comes_out_as_itself():
         Reader(memory).read(1)
     memory.arm("", 0)
     assert Reader(memory).read(1) == b"a"
+
+
+def test_an_error_under_a_buffered_reader_keeps_nothing_of_its_buffer():
+    """The buffer is gone when the traceback goes; what still pointed into it then would end the process."""
+    memory, errors = FailingMemory(), []
+    memory.grow(10)
+    for n in range(1, 30):
+        file = io.BufferedReader(Reader(memory), 1000)
+        memory.arm("read", n)
+        with pytest.raises(Boom) as caught:
+            shutil.copyfileobj(file, io.BytesIO(), 5000)
+        errors.append(caught.value)
+        del caught, file
+        gc.collect()
+    errors.clear()
+    gc.collect()
 
 
 def test_a_memory_in_python_that_reads_itself_through_a_stream_is_refused():

@@ -369,6 +369,77 @@ static void a_small_commit_is_one_write_and_one_sync(void) {
     }
 }
 
+/* Packed commits are stored in a window of the log where that is safe, and written by calls elsewhere: the same bytes. */
+static void commits_without_a_window_are_found_too(void) {
+    counting = ss_vfs_system;
+    counting.write = count_write;
+    for (int window = 0; window < 2; window++) {
+        if (!window) counting.stores_in_place = NULL;
+        ss_file_options options = {.path = path_of("window"),
+                                   .mode = SS_FILE_WRITE,
+                                   .durability = SS_DURABILITY_NORMAL,
+                                   .max_pages = 10,
+                                   .vfs = window ? NULL : &counting};
+        pid_t child = fork();
+        if (child == 0) {
+            ss_memory *memory;
+            if (ss_file_open_with(&options, &memory) != SS_OK || (!window && grow(memory, 1) != SS_OK)) _exit(1);
+            writes = 0;
+            for (uint64_t i = 0; i < 200; i++) {
+                if (put(memory, i * 300, window ? "w" : "c") != SS_OK) _exit(2);
+            }
+            if (!window && writes != 200) _exit(3);
+            kill(getpid(), SIGKILL);
+        }
+        int status = 0;
+        CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status));
+        ss_memory *memory = must_open("window", SS_FILE_READ, 0);
+        for (uint64_t i = 0; i < 200; i++) CHECK_EQ(has(memory, i * 300, window ? "w" : "c"), 1);
+        ss_memory_release(memory);
+    }
+}
+
+static void commit_while_a_reader_stays(const char *name) {
+    ss_file_options options = {.path = path_of(name),
+                               .mode = SS_FILE_WRITE,
+                               .durability = SS_DURABILITY_NORMAL,
+                               .max_pages = 10,
+                               .log_bytes = 65536,
+                               .checkpoint_bytes = 65536};
+    ss_memory *memory;
+    CHECK_EQ(ss_file_open_with(&options, &memory), SS_OK);
+    CHECK_EQ(grow(memory, 4), SS_OK);
+    ss_memory *reader = must_open(name, SS_FILE_READ, 0);
+    CHECK_EQ(ss_transaction_begin(reader), SS_OK);
+    for (uint64_t i = 0; i < 45; i++) CHECK_EQ(put(memory, i * 5000, "unread"), SS_OK);
+    CHECK_EQ(put(memory, 20, "short"), SS_OK);
+}
+
+/* Such a log is longer than it was prepared to be, and ends with its last record and not with a block. */
+static void a_log_that_no_checkpoint_could_empty_is_recovered(void) {
+    in_killed_child(commit_while_a_reader_stays, "stays");
+    CHECK(size_of("stays-wal") > 65536 && size_of("stays-wal") % 4096 != 0);
+    ss_memory *memory = must_open("stays", SS_FILE_WRITE, SS_DURABILITY_NORMAL);
+    for (uint64_t i = 0; i < 45; i++) CHECK_EQ(has(memory, i * 5000, "unread"), 1);
+    ss_memory_release(memory);
+}
+
+static void a_file_or_log_that_is_cut_closes_the_handle(void) {
+    for (int log = 0; log < 2; log++) {
+        ss_memory *memory = must_open("cut", SS_FILE_WRITE, SS_DURABILITY_NORMAL);
+        if (log == 0) CHECK_EQ(grow(memory, 2), SS_OK);
+        CHECK_EQ(put(memory, 0, "text"), SS_OK);
+        CHECK_EQ(ss_memory_checkpoint(memory), SS_OK);
+        CHECK_EQ(put(memory, 0, "more"), SS_OK);
+        usleep(20000);
+        CHECK(truncate(path_of(log ? "cut-wal" : "cut"), log ? 16384 : 65536) == 0);
+        CHECK_EQ(put(memory, 0, "none"), SS_CLOSED);
+        CHECK(strstr(ss_last_failure()->rule, "cut by another program") != NULL);
+        ss_memory_release(memory);
+        CHECK(unlink(path_of("cut-wal")) == 0);
+    }
+}
+
 /* ---- a file that cannot be written for a while ---- */
 
 static ss_vfs failing;
@@ -488,6 +559,9 @@ int main(void) {
     a_stopped_writer_keeps_nobody_waiting_for_ever();
     a_loaded_file_is_as_a_mapped_one();
     a_small_commit_is_one_write_and_one_sync();
+    commits_without_a_window_are_found_too();
+    a_log_that_no_checkpoint_could_empty_is_recovered();
+    a_file_or_log_that_is_cut_closes_the_handle();
     a_half_written_file_is_shown_to_nobody();
     threads_and_readers_see_whole_transactions();
     char command[64];

@@ -222,6 +222,8 @@ class Program:
         try:
             self.main = self.code.run()
             self.dialect.made(self)
+        except (Unsupported, SourceError):
+            raise
         except Exception as error:
             raise self.dialect.failed_source(error) from error
         if not self.methods and not self.hooks:

@@ -114,10 +114,10 @@ def variables_of(actor: object) -> dict[str, StableVariable[Any]]:
 
 def save(actor: object, memory: NativeMemory) -> None:
     """Writes the stable variables of an actor. O(size). Raises `IncompatibleType` for a value that CBOR cannot hold."""
-    values = {name: getattr(actor, name) for name in variables_of(actor)}
-    for name, value in values.items():
+    values = {}
+    for name in variables_of(actor):
         try:
-            codec(Cbor).encode(value)
+            values[name] = codec(Cbor).decode(codec(Cbor).encode(getattr(actor, name)))  # dataclasses as maps, and so on
         except StableError as error:
             raise IncompatibleType(f"stable variable {name}: {error}") from error
     backup(memory, values)

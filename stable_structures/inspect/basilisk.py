@@ -29,9 +29,9 @@ class BasiliskError(ValueError):
 
 
 def decode(data: bytes) -> Any:
-    """The value of an encoding. O(size). Raises `BasiliskError`.
+    r"""The value of an encoding. O(size). Raises `BasiliskError`.
 
-    >>> decode(bytes.fromhex("0400000002") + b"hi"), decode(b"\\x02" + (7).to_bytes(8, "big"))
+    >>> decode(bytes.fromhex("0400000002") + b"hi"), decode(b"\x02" + (7).to_bytes(8, "big"))
     ('hi', 7)
     """
     value, end = _value(data, 0, 0)

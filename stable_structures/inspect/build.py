@@ -85,7 +85,7 @@ class ImageFile:
         os.umask(mask)
         os.fchmod(self._fd, 0o666 & ~mask)
         os.fsync(self._fd)
-        os.replace(self._name, self.path)
+        Path(self._name).replace(self.path)
         self._kept = True
 
     def __enter__(self) -> Self:
@@ -193,10 +193,8 @@ class MapBuilder:
     # ---- nodes ----
 
     def _node(self, entries: list[Entry], children: list[int]) -> int:
-        if self.form.slots is not None:
-            run = self._slots(entries, children, *self.form.slots)
-        else:
-            run = self._run(entries, children)
+        slots = self.form.slots
+        run = self._run(entries, children) if slots is None else self._slots(entries, children, *slots)
         page, room = self.form.page, self.form.page - OVERFLOW_HEADER
         rest = [run[at : at + room] for at in range(page, len(run), room)]
         address = self._address(self.chunks)
@@ -248,7 +246,7 @@ class Spool:
     """Entries on disk, so that they can be counted before they are packed."""
 
     def __init__(self) -> None:
-        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="stable-structures-")
+        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="stable-structures-")  # noqa: SIM115 - __exit__ closes it
         self.count = 0
 
     def add(self, entry: Entry) -> None:

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: PLR2004 - codes and sizes of the Candid format
 """Reads Candid messages, which describe themselves, so that values can be shown without knowing their type.
 
 Names of fields and variants are hashes in a message, so they are shown as numbers, `_5343647`. Records whose fields are
@@ -33,7 +34,26 @@ _NUMBERS: Final[dict[int, struct.Struct]] = {
 _NAMES: Final[dict[int, str]] = dict(
     zip(
         (*range(-1, -18, -1), -24),
-        "null bool nat int nat8 nat16 nat32 nat64 int8 int16 int32 int64 float32 float64 text reserved empty principal".split(),
+        [
+            "null",
+            "bool",
+            "nat",
+            "int",
+            "nat8",
+            "nat16",
+            "nat32",
+            "nat64",
+            "int8",
+            "int16",
+            "int32",
+            "int64",
+            "float32",
+            "float64",
+            "text",
+            "reserved",
+            "empty",
+            "principal",
+        ],
         strict=True,
     )
 )
@@ -66,7 +86,7 @@ class _Message:
             byte = self.take(1)[0]
             result |= (byte & 0x7F) << shift
             shift += 7
-            if byte < 0x80:  # noqa: PLR2004 - the continuation bit
+            if byte < 0x80:
                 return result
 
     def sleb(self) -> int:
@@ -75,7 +95,7 @@ class _Message:
             byte = self.take(1)[0]
             result |= (byte & 0x7F) << shift
             shift += 7
-            if byte < 0x80:  # noqa: PLR2004 - the continuation bit
+            if byte < 0x80:
                 return result - (1 << shift) if byte & 0x40 else result
 
     def count(self) -> int:
@@ -111,8 +131,12 @@ class _Message:
         """A type in the words of Candid; nested ones are cut."""
         if reference < 0:
             return _NAMES.get(reference, "?")
-        code, parts = self.types[reference] if reference < len(self.types) else (0, None)
-        word = {_OPT: "opt", _VEC: "vec", _RECORD: "record", _VARIANT: "variant", _FUNC: "func", _SERVICE: "service", 1: "var"}.get(code, "?")
+        if reference >= len(self.types):
+            return "?"
+        code, parts = self.types[reference]
+        word = {_OPT: "opt", _VEC: "vec", _RECORD: "record", _VARIANT: "variant", _FUNC: "func", _SERVICE: "service", 1: "var"}.get(
+            code, "?"
+        )
         if depth > 1 or code in (_FUNC, _SERVICE):
             return word
         if code in (_OPT, _VEC, 1):
@@ -159,7 +183,7 @@ class _Message:
         if self.take(1) != b"\1":
             raise CandidError("an opaque reference")
         raw = self.take(self.count())
-        if len(raw) > 29:  # noqa: PLR2004 - the longest principal
+        if len(raw) > 29:
             raise CandidError(f"a principal of {len(raw)} bytes")
         return Principal(raw)
 
@@ -168,7 +192,7 @@ class _Message:
 
     def vec(self, part: int, depth: int) -> Any:
         size = self.count()
-        return self.take(size) if part == -5 else [self.value(part, depth) for _ in range(size)]  # noqa: PLR2004 - nat8
+        return self.take(size) if part == -5 else [self.value(part, depth) for _ in range(size)]
 
     def record(self, fields: list[tuple[int, int]], depth: int) -> Any:
         values = [(label, self.value(part, depth)) for label, part in fields]

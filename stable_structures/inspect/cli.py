@@ -29,7 +29,7 @@ from .report import Types, check, inspect
 from .rewrite import DEFAULT_BUCKET, import_part, load, shrink
 from .source import Unreadable
 from .text import Printer, ProgressBar, human
-from .values import RAW, Reading, shorten, to_json
+from .values import Reading, shorten, to_json
 
 SOUND, DAMAGED, TROUBLE = 0, 1, 2
 _KNOWN: Final = (*STRUCTURES, "manager", "empty", "zeros")
@@ -47,7 +47,11 @@ def add_verbs(verbs: Any) -> None:
 
 def _verb(verbs: Any, name: str, run: Callable[[argparse.Namespace], int], summary: str, example: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = verbs.add_parser(
-        name, help=summary, description=summary, epilog=f"example:\n  stable-structures {example}", formatter_class=argparse.RawDescriptionHelpFormatter
+        name,
+        help=summary,
+        description=summary,
+        epilog=f"example:\n  stable-structures {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=lambda arguments: guarded(run, arguments))
     return parser
@@ -91,7 +95,13 @@ def _file(parser: argparse.ArgumentParser, name: str = "file", text: str = _FILE
 
 def _types(parser: argparse.ArgumentParser, *, key_option: str = "--key") -> None:
     parser.add_argument("--memory", type=int, metavar="ID", help="the virtual memory, 0 to 254 (without it: all, or the only one)")
-    parser.add_argument(key_option, dest="key_type", type=_type, metavar="TYPE", help="type of the keys: u64, string, 'blob<29>', principal, 'tuple<u32,bool>'...")
+    parser.add_argument(
+        key_option,
+        dest="key_type",
+        type=_type,
+        metavar="TYPE",
+        help="type of the keys: u64, string, 'blob<29>', principal, 'tuple<u32,bool>'...",
+    )
     parser.add_argument("--value", dest="value_type", type=_type, metavar="TYPE", help="type of the values or elements")
 
 
@@ -164,7 +174,11 @@ def _inspect(arguments: argparse.Namespace) -> int:
 
 def _add_check(verbs: Any) -> None:
     parser = _verb(
-        verbs, "check", _check, "Every rule of the manager and of every structure. Exit code 0: sound, 1: damaged, 2: not recognised or unreadable.", "check stable_memory.bin"
+        verbs,
+        "check",
+        _check,
+        "Every rule of the manager and of every structure. Exit code 0: sound, 1: damaged, 2: not recognised or unreadable.",
+        "check stable_memory.bin",
     )
     _file(parser)
     parser.add_argument("--json", action="store_true", help="for programs")
@@ -190,7 +204,9 @@ def _check(arguments: argparse.Namespace) -> int:
 def _show_findings(arguments: argparse.Namespace, findings: list[Finding], title: str, code: int) -> None:
     if arguments.json:
         result = {SOUND: "sound", DAMAGED: "damaged", TROUBLE: "not recognised"}[code]
-        _print_json({"result": result, "what": title, "count": len(findings), "violations": [asdict(one) for one in findings[: arguments.limit]]})
+        _print_json(
+            {"result": result, "what": title, "count": len(findings), "violations": [asdict(one) for one in findings[: arguments.limit]]}
+        )
         return
     printer = Printer()
     if code == TROUBLE:
@@ -206,7 +222,9 @@ def _show_findings(arguments: argparse.Namespace, findings: list[Finding], title
 
 
 def _add_dump(verbs: Any) -> None:
-    parser = _verb(verbs, "dump", _dump, "The entries of one memory.", "dump stable_memory.bin --memory 3 --key principal --value cbor --limit 10")
+    parser = _verb(
+        verbs, "dump", _dump, "The entries of one memory.", "dump stable_memory.bin --memory 3 --key principal --value cbor --limit 10"
+    )
     _file(parser)
     _types(parser)
     parser.add_argument("--from", dest="start", metavar="K", help="begin with this key (or index)")
@@ -257,7 +275,9 @@ def _add_get(verbs: Any) -> None:
     parser = _verb(verbs, "get", _get, "One entry, by its key or index.", "get stable_memory.bin --memory 3 --key alice --key-type string")
     _file(parser)
     _types(parser, key_option="--key-type")
-    parser.add_argument("--key", required=True, metavar="K", help="the key as text, a number, JSON, or bytes as 0x6162; of a row, the index")
+    parser.add_argument(
+        "--key", required=True, metavar="K", help="the key as text, a number, JSON, or bytes as 0x6162; of a row, the index"
+    )
     parser.add_argument("--raw", action="store_true", help="the encoded bytes as they are")
 
 
@@ -281,13 +301,19 @@ def _get(arguments: argparse.Namespace) -> int:
 
 def _add_load(verbs: Any) -> None:
     parser = _verb(
-        verbs, "load", _load, "An image from a dump, with the bytes that the crate would write.", "load users.jsonl --key u64 --value string --memory 0 -o image.bin"
+        verbs,
+        "load",
+        _load,
+        "An image from a dump, with the bytes that the crate would write.",
+        "load users.jsonl --key u64 --value string --memory 0 -o image.bin",
     )
     _file(parser, "dump", "a dump: JSON lines, CSV or a CBOR sequence")
     _types(parser)
     parser.add_argument("--structure", choices=_STRUCTURES, default="map", help="what to make (default: map)")
     parser.add_argument("--format", choices=FORMATS[:3], help="default: by the name of the dump")
-    parser.add_argument("--bucket-pages", type=_count, default=DEFAULT_BUCKET, metavar="N", help="of the manager, with --memory (default: 128)")
+    parser.add_argument(
+        "--bucket-pages", type=_count, default=DEFAULT_BUCKET, metavar="N", help="of the manager, with --memory (default: 128)"
+    )
     _out(parser, "the image to write")
 
 
@@ -325,7 +351,11 @@ def _export(arguments: argparse.Namespace) -> int:
 
 def _add_import(verbs: Any) -> None:
     parser = _verb(
-        verbs, "import", _import, "An image with one virtual memory from a file.", "import users.bin --memory 3 --into stable_memory.bin -o changed.bin"
+        verbs,
+        "import",
+        _import,
+        "An image with one virtual memory from a file.",
+        "import users.bin --memory 3 --into stable_memory.bin -o changed.bin",
     )
     _file(parser, "part", "the memory, as export writes it")
     parser.add_argument("--memory", type=int, required=True, metavar="ID", help="the id that it gets; what has it is replaced")
@@ -336,7 +366,9 @@ def _add_import(verbs: Any) -> None:
 
 def _import(arguments: argparse.Namespace) -> int:
     with ProgressBar() as bar:
-        moved = import_part(arguments.part, arguments.memory, arguments.out, into=arguments.into, bucket_pages=arguments.bucket_pages, progress=bar)
+        moved = import_part(
+            arguments.part, arguments.memory, arguments.out, into=arguments.into, bucket_pages=arguments.bucket_pages, progress=bar
+        )
     show.moved(moved, Printer())
     return SOUND
 
@@ -345,12 +377,24 @@ def _import(arguments: argparse.Namespace) -> int:
 
 
 def _add_diff(verbs: Any) -> None:
-    parser = _verb(verbs, "diff", _diff, "What is different between two memories. Exit code 0: nothing, 1: something, 2: trouble.", "diff before.bin after.bin")
+    parser = _verb(
+        verbs,
+        "diff",
+        _diff,
+        "What is different between two memories. Exit code 0: nothing, 1: something, 2: trouble.",
+        "diff before.bin after.bin",
+    )
     _file(parser, "a")
     _file(parser, "b")
     _types(parser)
     parser.add_argument("--json", action="store_true", help="for programs")
-    parser.add_argument("--limit", type=_count, default=None, metavar="N", help="show at most N entries of each memory; all are counted (default: 20, with --json all)")
+    parser.add_argument(
+        "--limit",
+        type=_count,
+        default=None,
+        metavar="N",
+        help="show at most N entries of each memory; all are counted (default: 20, with --json all)",
+    )
 
 
 def _diff(arguments: argparse.Namespace) -> int:
@@ -367,21 +411,27 @@ def _diff(arguments: argparse.Namespace) -> int:
 
 
 def _readable(reading: Reading, data: Any) -> Any:
-    return to_json((reading or RAW).read(data))
+    return to_json(reading.read(data))
 
 
 # ---- map ----
 
 
 def _add_map(verbs: Any) -> None:
-    parser = _verb(verbs, "map", _map, "The picture: buckets by owner, pages by fill, nodes by depth, free and stale space.", "map stable_memory.bin -o map.html")
+    parser = _verb(
+        verbs,
+        "map",
+        _map,
+        "The picture: buckets by owner, pages by fill, nodes by depth, free and stale space.",
+        "map stable_memory.bin -o map.html",
+    )
     _file(parser)
     _types(parser)
     _out(parser, "map.html (zoomable, one file), map.svg or map.png (these two need matplotlib)")
 
 
 def _map(arguments: argparse.Namespace) -> int:
-    from .picture import draw  # noqa: PLC0415 - only this verb needs it
+    from .picture import draw  # noqa: PLC0415 - an extra, or only this verb needs it
 
     with _opened(arguments.file) as (image, bar):
         _only(image, arguments.memory)
@@ -395,7 +445,11 @@ def _map(arguments: argparse.Namespace) -> int:
 
 def _add_repair(verbs: Any) -> None:
     parser = _verb(
-        verbs, "repair", _repair, "Saves every readable entry into a new image. Exit code 0: nothing was lost, 1: something was, 2: trouble.", "repair damaged.bin -o saved.bin"
+        verbs,
+        "repair",
+        _repair,
+        "Saves every readable entry into a new image. Exit code 0: nothing was lost, 1: something was, 2: trouble.",
+        "repair damaged.bin -o saved.bin",
     )
     _file(parser)
     _types(parser)
@@ -415,10 +469,17 @@ def _repair(arguments: argparse.Namespace) -> int:
 
 
 def _add_shrink(verbs: Any) -> None:
-    parser = _verb(verbs, "shrink", _shrink, "Writes a memory compactly; the crate reads it as before.", "shrink stable_memory.bin -o small.bin")
+    parser = _verb(
+        verbs, "shrink", _shrink, "Writes a memory compactly; the crate reads it as before.", "shrink stable_memory.bin -o small.bin"
+    )
     _file(parser)
     _types(parser)
-    parser.add_argument("--bucket-pages", type=_count, metavar="N", help="other buckets than before; smaller ones waste less (the crate keeps what it finds)")
+    parser.add_argument(
+        "--bucket-pages",
+        type=_count,
+        metavar="N",
+        help="other buckets than before; smaller ones waste less (the crate keeps what it finds)",
+    )
     _out(parser, "the image to write; FILE is never changed")
 
 
@@ -437,7 +498,11 @@ def _shrink(arguments: argparse.Namespace) -> int:
 
 def _add_completion(verbs: Any) -> None:
     parser = _verb(
-        verbs, "completion", _completion, "A script that completes the verbs and options in a shell.", "completion bash > ~/.local/share/bash-completion/completions/stable-structures"
+        verbs,
+        "completion",
+        _completion,
+        "A script that completes the verbs and options in a shell.",
+        "completion bash > ~/.local/share/bash-completion/completions/stable-structures",
     )
     parser.add_argument("shell", choices=completion.SHELLS)
     parser.set_defaults(verbs=verbs)

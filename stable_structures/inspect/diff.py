@@ -38,7 +38,7 @@ class Change:
 
     @property
     def what(self) -> str:
-        """added, removed or changed"""
+        """One of added, removed and changed."""
         return "added" if self.before is None else "removed" if self.after is None else "changed"
 
 
@@ -274,7 +274,7 @@ def _slots_in(ranges: Iterable[tuple[int, int]], slot: int, same: int) -> list[i
 def _log_candidates(a: LogReader, b: LogReader, same: int, progress: Progress) -> Iterator[int]:
     """Entries whose place or bytes are different."""
     assert a.data is not None  # noqa: S101 - asked by the caller
-    assert b.data is not None  # noqa: S101
+    assert b.data is not None  # noqa: S101 - asked by the caller
     ranges = [(low - LOG_DATA_AT, high - LOG_DATA_AT) for low, high in changed(a.data, b.data, progress)]
     before = 0
     for (first, one), (_, two) in zip(a.ends(), b.ends(), strict=False):
@@ -297,7 +297,9 @@ def to_dict(found: PartDiff, read: Callable[[Reading, Any], Any], limit: int | N
     for change in found.changes[:limit]:
         row: dict[str, Any] = {"what": change.what, "key": change.key if isinstance(change.key, int) else read(found.key, change.key)}
         with suppress(ValueError):
-            row |= {name: read(found.value, data) for name, data in (("before", change.before), ("after", change.after)) if data is not None}
+            row |= {
+                name: read(found.value, data) for name, data in (("before", change.before), ("after", change.after)) if data is not None
+            }
         rows.append(row)
     return {
         "memory": found.memory,
@@ -309,4 +311,3 @@ def to_dict(found: PartDiff, read: Callable[[Reading, Any], Any], limit: int | N
         "ranges": [list(pair) for pair in found.ranges[:limit]],
         "notes": found.notes,
     }
-

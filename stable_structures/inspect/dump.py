@@ -41,7 +41,7 @@ class Table:
     rows: Iterator[tuple[Any, bytes]]
 
 
-def table(
+def table(  # noqa: PLR0913 - keyword-only choices
     part: Part,
     types: Types | None = None,
     *,
@@ -158,7 +158,10 @@ def _write_jsonl(rows: Table, out: IO[bytes]) -> int:
     """With the bytes beside what was guessed, so that nothing is lost by a wrong guess."""
     count = 0
     for at, data in rows.rows:
-        line: dict[str, Any] = {rows.names[0]: at if rows.key is None else to_json(rows.key.read(at)), "value": to_json(rows.value.read(data))}
+        line: dict[str, Any] = {
+            rows.names[0]: at if rows.key is None else to_json(rows.key.read(at)),
+            "value": to_json(rows.value.read(data)),
+        }
         if rows.key is not None and not rows.key.certain:
             line["key_bytes"] = to_json(at)
         if not rows.value.certain:
@@ -203,11 +206,11 @@ def _write_cbor(rows: Table, out: IO[bytes]) -> int:
 
 def _write_parquet(rows: Table, out: IO[bytes]) -> int:
     try:
-        import pyarrow as pa  # noqa: PLC0415 - an extra
-        import pyarrow.parquet as pq  # noqa: PLC0415
+        import pyarrow as pa  # noqa: PLC0415 - an extra, or only this verb needs it
+        import pyarrow.parquet as pq  # noqa: PLC0415 - an extra, or only this verb needs it
     except ImportError:
         raise Unreadable("Parquet needs pyarrow: pip install 'stable-structures[parquet]'") from None
-    cells, writer, count = _cells(rows), None, 0
+    cells, count = _cells(rows), 0
     first = list(islice(cells, _BATCH))
     schema = pa.schema([(name, _arrow_type(pa, [pair[i] for pair in first])) for i, name in enumerate(rows.names)])
     with pq.ParquetWriter(out, schema) as writer:
@@ -239,7 +242,9 @@ def _arrow_cell(value: Any, kind: Any, pa: Any) -> Any:
         return value if isinstance(value, str) else json.dumps(to_json(value), ensure_ascii=False)
     low, high = (0, 2**64) if kind == pa.uint64() else (-(2**63), 2**63)
     if (pa.types.is_integer(kind) and (not isinstance(value, int) or not low <= value < high)) or kind == pa.binary():
-        raise Unreadable(f"Parquet: {value!r} does not fit the column, which the first {_BATCH} rows made {kind}; give --value TYPE, or --raw")
+        raise Unreadable(
+            f"Parquet: {value!r} does not fit the column, which the first {_BATCH} rows made {kind}; give --value TYPE, or --raw"
+        )
     return value
 
 
@@ -270,4 +275,3 @@ def export(part: Part, path: str | Path) -> int:
     except OSError as error:
         raise Unreadable(f"{path}: cannot be written: {error.strerror or error}") from None
     return part.source.nbytes
-

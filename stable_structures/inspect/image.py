@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from ..memory import PAGE_SIZE, Memory
 from ..storable import Codec
@@ -82,7 +82,7 @@ class Image:
     parts: dict[int | None, Part] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    def __enter__(self) -> Image:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -98,7 +98,7 @@ class Finding:
     expected: int | str
 
 
-class Damage(Exception):  # noqa: N818 - inside the package; Finding is what users see
+class Damage(Exception):
     """A broken rule that keeps something from being read."""
 
     def __init__(self, rule: str, address: int, found: int | str = "", expected: int | str = "") -> None:

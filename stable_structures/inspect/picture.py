@@ -52,12 +52,14 @@ def page(scene: Scene) -> str:
 
 def _pyplot() -> Any:
     try:
-        import matplotlib as mpl  # noqa: PLC0415 - an extra
+        import matplotlib as mpl  # noqa: PLC0415 - an extra, or only this verb needs it
 
         mpl.use("agg")
-        from matplotlib import pyplot  # noqa: PLC0415
+        from matplotlib import pyplot  # noqa: ICN001, PLC0415 - one name
     except ImportError:
-        raise Unreadable("PNG and SVG need matplotlib: pip install 'stable-structures[plot]'; a name that ends in .html needs nothing") from None
+        raise Unreadable(
+            "PNG and SVG need matplotlib: pip install 'stable-structures[plot]'; a name that ends in .html needs nothing"
+        ) from None
     return pyplot
 
 
@@ -107,10 +109,14 @@ def _figure(plt: Any, scene: Scene, path: Path) -> None:
     what, memory, size = cells(scene)
     figure = plt.figure(figsize=(14, 10.5), dpi=110)
     try:
-        grid = figure.add_gridspec(3, 3, height_ratios=(1.1, 3.2, 1.3), hspace=0.32, wspace=0.25, left=0.07, right=0.98, top=0.92, bottom=0.06)
+        grid = figure.add_gridspec(
+            3, 3, height_ratios=(1.1, 3.2, 1.3), hspace=0.32, wspace=0.25, left=0.07, right=0.98, top=0.92, bottom=0.06
+        )
         figure.suptitle(f"{_fitting(scene.name)}\n{scene.title}, {human(scene.nbytes)}", fontsize=12)
         _panel(figure.add_subplot(grid[0, :2]), _owner_image(memory), size, "whose it is")
-        _panel(figure.add_subplot(grid[1, :]), _rgb([COLOURS[kind] for kind in What])[what], size, f"what is in it; a cell is {human(size)}")
+        _panel(
+            figure.add_subplot(grid[1, :]), _rgb([COLOURS[kind] for kind in What])[what], size, f"what is in it; a cell is {human(size)}"
+        )
         _legends(figure.add_subplot(grid[0, 2]), scene, set(np.unique(what).tolist()))
         _depths(figure.add_subplot(grid[2, 0]), scene)
         _fills(figure.add_subplot(grid[2, 1:]), scene)
@@ -120,7 +126,7 @@ def _figure(plt: Any, scene: Scene, path: Path) -> None:
 
 
 def _fitting(name: str, most: int = 90) -> str:
-    name = "".join(letter if letter.isprintable() and ord(letter) < 0x2000 else "?" for letter in name).replace("$", r"\$")  # noqa: PLR2004
+    name = "".join(letter if letter.isprintable() and ord(letter) < 0x2000 else "?" for letter in name).replace("$", r"\$")  # noqa: PLR2004 - said by the format
     return name if len(name) <= most else f"...{name[-most:]}"
 
 
@@ -135,7 +141,7 @@ def _panel(axes: Any, pixels: npt.NDArray[np.uint8], size: int, title: str) -> N
 
 
 def _legends(axes: Any, scene: Scene, seen: set[int]) -> None:
-    from matplotlib.patches import Patch  # noqa: PLC0415 - an extra
+    from matplotlib.patches import Patch  # noqa: PLC0415 - an extra, or only this verb needs it
 
     axes.axis("off")
     kinds = [Patch(facecolor=COLOURS[what], edgecolor="#71717a", linewidth=0.4, label=NAMES[what]) for what in What if what in seen]
@@ -143,9 +149,13 @@ def _legends(axes: Any, scene: Scene, seen: set[int]) -> None:
     owners = [Patch(facecolor=OWNER_COLOURS[i % len(OWNER_COLOURS)], label=one.name) for i, one in enumerate(scene.memories[:most])]
     if len(scene.memories) > most:
         owners.append(Patch(facecolor="white", label=f"and {len(scene.memories) - most} more"))
-    first = axes.legend(handles=owners, fontsize=7, loc="upper left", bbox_to_anchor=(-0.12, 1.12), frameon=False)
+    first = axes.legend(
+        handles=owners, fontsize=7, loc="upper left", bbox_to_anchor=(-0.12, 1.16), frameon=False, title="whose it is", title_fontsize=8
+    )
     axes.add_artist(first)
-    axes.legend(handles=kinds, fontsize=7, loc="upper left", bbox_to_anchor=(0.46, 1.12), frameon=False)
+    axes.legend(
+        handles=kinds, fontsize=7, loc="upper left", bbox_to_anchor=(0.46, 1.16), frameon=False, title="what is in it", title_fontsize=8
+    )
 
 
 def _depths(axes: Any, scene: Scene) -> None:

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: PLR2004 - offsets and sizes of formats that others fixed
 """What a memory is, by its first and last bytes (IC.md section 4.5)."""
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from .source import Source
 
 STRUCTURES: Final = frozenset(MAGICS.values()) - {"manager"}
 _HEAD: Final = 400_000
+_LEAST_DUMP: Final = 16
 _SAVED: Final = 16 << 20
 _LOOKED_AT: Final = 64 << 20
 _BLOCK_TABLE: Final = 34
@@ -62,7 +64,9 @@ def _manager(source: Source, head: bytes, _tail: bytes) -> Recognition | None:
     if pages == 0 or allocated > BUCKETS:
         found.damage.append(f"{allocated} buckets of {pages} pages cannot be")
     elif PAGE_SIZE * (1 + allocated * pages) > source.nbytes:
-        found.damage.append(f"{allocated} buckets of {pages} pages need {PAGE_SIZE * (1 + allocated * pages):,} bytes, there are {source.nbytes:,}")
+        found.damage.append(
+            f"{allocated} buckets of {pages} pages need {PAGE_SIZE * (1 + allocated * pages):,} bytes, there are {source.nbytes:,}"
+        )
     return found
 
 
@@ -70,7 +74,7 @@ def _structure(_source: Source, head: bytes, _tail: bytes) -> Recognition | None
     kind = MAGICS.get(head[:3])
     if kind is None:
         return None
-    found = Recognition(kind, f"a bare {kind}", {"layout version": head[3] if len(head) > 3 else None})  # noqa: PLR2004
+    found = Recognition(kind, f"a bare {kind}", {"layout version": head[3] if len(head) > 3 else None})
     if found.facts["layout version"] not in VERSIONS[kind]:
         found.damage.append(f"layout version {found.facts['layout version']} is not known")
     return found
@@ -104,10 +108,12 @@ def _regions(_source: Source, head: bytes, tail: bytes) -> Recognition | None:
 
 
 def _motoko_dump(source: Source, head: bytes, tail: bytes) -> Recognition | None:
-    length = u32(head, 0) if len(head) >= 8 else 0  # noqa: PLR2004
+    length = u32(head, 0) if len(head) >= 8 else 0
     if length and head[4:8] == b"DIDL" and 4 + length <= source.nbytes:
-        return Recognition("motoko-dump", "stable variables of a classical Motoko actor, between upgrades (version 0)", {"bytes of Candid": length})
-    if length == 0 and len(tail) == 64 and 1 <= u32(tail, 60) <= 6:  # noqa: PLR2004
+        return Recognition(
+            "motoko-dump", "stable variables of a classical Motoko actor, between upgrades (version 0)", {"bytes of Candid": length}
+        )
+    if length == 0 and len(tail) == 64 and 1 <= u32(tail, 60) <= 6:
         return _motoko_versioned(source, tail, u32(tail, 60))
     return None
 
@@ -118,7 +124,7 @@ def _motoko_versioned(source: Source, tail: bytes, version: int) -> Recognition 
         logical = u32(tail, 52) * PAGE_SIZE
         dump = u32(source.read(logical, 4), 0) if logical + 4 <= size else 0
         if 0 < logical <= size and logical + 4 + dump <= size:
-            what = "regions" if version == 2 else "stable memory"  # noqa: PLR2004
+            what = "regions" if version == 2 else "stable memory"
             facts = {"version": version, "logical bytes": logical, "bytes of Candid": dump}
             return Recognition("motoko-dump", f"a classical Motoko actor with {what}, between upgrades (version {version})", facts)
     elif version in (3, 4):
@@ -128,14 +134,18 @@ def _motoko_versioned(source: Source, tail: bytes, version: int) -> Recognition 
             return Recognition("motoko-dump", f"a Motoko graph copy, between upgrades (version {version})", facts)
     elif u64(tail, 48) <= size:
         facts = {"version": version, "logical bytes": u64(tail, 48)}
-        return Recognition("motoko-dump", f"a Motoko actor with enhanced orthogonal persistence, between upgrades (version {version})", facts)
+        return Recognition(
+            "motoko-dump", f"a Motoko actor with enhanced orthogonal persistence, between upgrades (version {version})", facts
+        )
     return None
 
 
 def _motoko_heap(source: Source, _head: bytes, _tail: bytes) -> Recognition | None:
     if source.nbytes < _EOP_AT + len(_EOP) or source.read(_EOP_AT, len(_EOP)) != _EOP:
         return None
-    return Recognition("motoko-heap", "the main memory of a Motoko actor (enhanced orthogonal persistence), no stable memory; its data are in its heap")
+    return Recognition(
+        "motoko-heap", "the main memory of a Motoko actor (enhanced orthogonal persistence), no stable memory; its data are in its heap"
+    )
 
 
 def _stable_save(source: Source, head: bytes, _tail: bytes) -> Recognition | None:
@@ -168,22 +178,27 @@ def _zeros(source: Source, head: bytes, _tail: bytes) -> Recognition | None:
             break
     whole = looked < _LOOKED_AT and (extent is None or source.is_zero(extent[1], None))
     said = "all zeros" if whole else f"zeros, as far as was looked ({looked >> 20} MiB of data)"
-    return Recognition("zeros", f"{said}: a memory that was never written, or a running classical Motoko actor", {"pages": source.nbytes // PAGE_SIZE}, whole)
+    return Recognition(
+        "zeros",
+        f"{said}: a memory that was never written, or a running classical Motoko actor",
+        {"pages": source.nbytes // PAGE_SIZE},
+        whole,
+    )
 
 
 def _prefixed(source: Source, head: bytes, _tail: bytes) -> Recognition | None:
     """A u32 length and a payload that decodes; zeros or older, longer payloads may lie behind it."""
-    length = u32(head, 0) if len(head) >= 4 else 0  # noqa: PLR2004
+    length = u32(head, 0) if len(head) >= 4 else 0
     if not 0 < length <= source.nbytes - 4:
         return None
     payload = source.read(4, min(length, _SAVED))
     for name, decode in _PAYLOADS:
         try:
             facts = {"bytes": length, "payload": name, "value": decode(payload) if length == len(payload) else "(too large to show)"}
-        except Exception:  # noqa: BLE001, S112 - bytes of anybody: not this, then
+        except Exception:  # noqa: BLE001, S112 - bytes of anybody
             continue
         return Recognition("prefixed", f"a length and {length:,} bytes of {name} (backup of a heap, dfn_core)", facts, certain=False)
-    if not source.is_zero(4 + length, min(source.nbytes, 4 + length + _SAVED)) or length < 16:  # noqa: PLR2004
+    if not source.is_zero(4 + length, min(source.nbytes, 4 + length + _SAVED)) or length < 16:
         return None
     return Recognition("prefixed", f"perhaps a length and {length:,} bytes of an unknown encoding", {"bytes": length}, certain=False)
 
@@ -210,7 +225,7 @@ _PAYLOADS: Final[tuple[tuple[str, Callable[[bytes], Any]], ...]] = (("Candid", _
 
 def _ic_stable_memory(source: Source, head: bytes, _tail: bytes) -> Recognition | None:
     """No magic: a pointer at 0 to the allocator, Candid in a box."""
-    pointer = u64(head, 0) if len(head) >= 8 else 0  # noqa: PLR2004
+    pointer = u64(head, 0) if len(head) >= 8 else 0
     if not 8 <= pointer <= source.nbytes - 64 or b"DIDL" not in source.read(pointer, min(64, source.nbytes - pointer)):
         return None
     return Recognition("ic-stable-memory", "perhaps a memory of the crate ic-stable-memory", {"allocator at": pointer}, certain=False)

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cmp_to_key
 from heapq import merge
 from pathlib import Path
 from typing import Any, Final
@@ -65,7 +64,9 @@ def repair(what: str | Path | Memory, out: str | Path, *, types: Types | None = 
     with open_image(what, progress) as image, ImageFile(out) as file:
         if image.manager is None and not any(part.is_structure for part in image.parts.values()):
             reasons = "; ".join(image.recognition.damage)
-            raise Unreadable(f"{image.name}: {image.recognition.title}{f' ({reasons})' if reasons else ''}; nothing to save by its structure")
+            raise Unreadable(
+                f"{image.name}: {image.recognition.title}{f' ({reasons})' if reasons else ''}; nothing to save by its structure"
+            )
         done: list[Salvage] = []
         salvager = _Salvager(types or {}, done, progress)
         rewrite(image, file, salvager.fill)
@@ -199,7 +200,7 @@ class MapSalvage:
         try:
             index = self.space.index(address)
             if self.reached[index] or depth == DEPTH:
-                raise Damage("every chunk is reached once", address, 2, 1)
+                raise Damage("every chunk is reached once", address, 2, 1)  # noqa: TRY301 - a broken rule, told as all are
             self.reached[index] = 1
         except Damage as damage:
             self._lose_subtree(damage, between)
@@ -242,7 +243,8 @@ class MapSalvage:
 
     def _lose_subtree(self, damage: Damage, between: tuple[bytes | None, bytes | None]) -> None:
         low, high = between
-        where = " and ".join(filter(None, (low is not None and f"above {shown_key(low)}", high is not None and f"below {shown_key(high)}")))
+        ends = ("" if low is None else f"above {shown_key(low)}", "" if high is None else f"below {shown_key(high)}")
+        where = " and ".join(filter(None, ends))
         self._lose(f"a node with keys {where or 'of the whole map'}: {damage}")
 
     def _lose(self, what: str) -> None:
@@ -289,8 +291,7 @@ class MapSalvage:
         if not self.strays:
             yield from tree
             return
-        ascends = self.reader.order.ascends
-        by_key = cmp_to_key(lambda a, b: -1 if ascends(a, b) else int(ascends(b, a)))
+        ascends, by_key = self.reader.order.ascends, self.reader.order.sort_key()
         strays = sorted(self.strays, key=lambda entry: by_key(entry[0]))
         last: bytes | None = None
         for entry in merge(tree, strays, key=lambda entry: by_key(entry[0])):
@@ -392,14 +393,15 @@ class _RowSalvage:
         if not orders:
             self.result.notes.append("elements are less than their parents; with --value TYPE they are put in order")
             return
-        ascends, source = orders[0].ascends, open_image(memory).source
+        source = open_image(memory).source
         slots = [source.read(SLOTS_AT + i * reader.slot, reader.slot) for i in range(reader.readable())]
         width = reader.size_bytes
 
         def element(slot: bytes) -> bytes:
             return slot[width : width + int.from_bytes(slot[:width], "little")] if width else slot
 
-        slots.sort(key=cmp_to_key(lambda a, b: -1 if ascends(element(a), element(b)) else int(ascends(element(b), element(a)))))
+        by_value = orders[0].sort_key()
+        slots.sort(key=lambda slot: by_value(element(slot)))
         out = Output(memory)
         out.write(SLOTS_AT, b"".join(slots))
         out.flush()

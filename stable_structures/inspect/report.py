@@ -108,7 +108,18 @@ def inspect(
 def _report(image: Image, deep: bool | None, types: Types, progress: Progress) -> Report:
     found, manager = image.recognition, image.manager
     report = Report(
-        image.name, found.kind, found.title, found.certain, image.source.nbytes, dict(found.facts), _snapshot_facts(image), None, None, [], [], []
+        image.name,
+        found.kind,
+        found.title,
+        found.certain,
+        image.source.nbytes,
+        dict(found.facts),
+        _snapshot_facts(image),
+        None,
+        None,
+        [],
+        [],
+        [],
     )
     report.damage += found.damage
     report.notes += image.notes
@@ -180,7 +191,7 @@ def sample_elements(reader: RowReader) -> list[bytes]:
     """Some elements, spread over the whole row; large ones are left out."""
     count = reader.readable()
     step = max(1, count // _SAMPLES)
-    samples = []
+    samples: list[bytes] = []
     for index in range(0, count, step):
         try:
             data = reader.element(index)
@@ -198,7 +209,7 @@ def _describe_map(found: Contents, reader: MapReader, deep: bool | None, progres
     found.whole = deep if deep is not None else reader.space.chunks <= _SMALL or reader.allocated <= _SMALL
     stats, problems = _walk(reader, progress) if found.whole else (_sampled(reader), list(reader.problems))
     found.notes += [str(problem) for problem in problems[:3]]
-    if len(problems) > 3:  # noqa: PLR2004
+    if len(problems) > 3:  # noqa: PLR2004 - said by the format
         found.notes.append(f"{len(problems) - 3} more; run check")
     keys, values = sample_entries(reader)
     _describe_values(found, reader.value, values)
@@ -283,7 +294,11 @@ def readings(part: Part, types: Types) -> tuple[Reading, Reading]:
 
 
 def check(
-    what: str | Path | Memory | Image, *, types: Types | None = None, progress: Progress = no_progress, tell: Callable[[Finding], None] | None = None
+    what: str | Path | Memory | Image,
+    *,
+    types: Types | None = None,
+    progress: Progress = no_progress,
+    tell: Callable[[Finding], None] | None = None,
 ) -> list[Finding]:
     """Every broken rule of the manager and of every structure; an empty list is a sound memory. O(n). Never writes.
 

@@ -7,17 +7,21 @@ import csv
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
 import cbor2
 
 from ..btreemap import StableBTreeMap
+from ..btreeset import StableBTreeSet
+from ..cell import StableCell
 from ..errors import StableError
+from ..log import StableLog
 from ..manager import MemoryManager
 from ..memory import PAGE_SIZE, Memory, StableMemory
+from ..minheap import StableMinHeap
 from ..storable import Codec, codec
+from ..vec import StableVec
 from .build import ImageFile, MapBuilder, Output, copy, form_of
 from .image import Image, Part, open_image
 from .layout import LOG_DATA_AT, TABLES_SIZE, Damage
@@ -28,6 +32,7 @@ from .source import MemorySource, Progress, Unreadable, no_progress
 from .values import from_json, unhex
 
 DEFAULT_BUCKET: Final = 128
+_KINDS: Final[dict[str, Any]] = {"set": StableBTreeSet, "vec": StableVec, "heap": StableMinHeap, "log": StableLog, "cell": StableCell}
 
 
 @dataclass(slots=True)
@@ -147,14 +152,20 @@ def _refuse(damage: Damage) -> None:
 # ---- import ----
 
 
-def import_part(
-    path: str | Path, memory: int, out: str | Path, *, into: str | Path | None = None, bucket_pages: int = DEFAULT_BUCKET, progress: Progress = no_progress
+def import_part(  # noqa: PLR0913 - keyword-only choices
+    path: str | Path,
+    memory: int,
+    out: str | Path,
+    *,
+    into: str | Path | None = None,
+    bucket_pages: int = DEFAULT_BUCKET,
+    progress: Progress = no_progress,
 ) -> list[Moved]:
     """An image with one virtual memory more, or replaced, from a file; the others are those of `into`. O(size).
 
     Raises `Unreadable`.
     """
-    if not 0 <= memory < 255:  # noqa: PLR2004 - the ids of a manager
+    if not 0 <= memory < 255:  # noqa: PLR2004 - said by the format
         raise Unreadable(f"memory {memory}: ids are 0 to 254")
     base = _new_image(bucket_pages) if into is None else open_image(into, progress)
     with base as image, open_image(path, progress) as given, ImageFile(out) as file:
@@ -181,7 +192,7 @@ def _new_image(bucket_pages: int) -> Image:
 # ---- load ----
 
 
-def load(
+def load(  # noqa: PLR0913 - keyword-only choices
     dump: str | Path,
     out: str | Path,
     *,
@@ -240,13 +251,14 @@ class _Loader:
             self.value = value or bytes_
         self.told = (key is not None, value is not None or (key is not None and structure != "map"))
         self.structure = structure
+        self.target: Any = None
         if structure == "map":
-            self.target: Any = StableBTreeMap[self.key, self.value](memories[0])  # type: ignore[name-defined]
+            self.target = StableBTreeMap[self.key, self.value](memories[0])  # type: ignore[name-defined]
         else:
-            name = {"set": "StableBTreeSet", "vec": "StableVec", "heap": "StableMinHeap", "log": "StableLog", "cell": "StableCell"}.get(structure)
-            if name is None:
+            kind = _KINDS.get(structure)
+            if kind is None:
                 raise Unreadable(f"{structure!r} is no structure; write map, set, vec, heap, log or cell")
-            self.kind = getattr(import_module(__package__.rpartition(".")[0]), name)[self.key if structure == "set" else self.value]
+            self.kind = kind[self.key if structure == "set" else self.value]
             self.memories = memories
             self.target = None if structure == "cell" else self.kind(*memories)
 

@@ -92,7 +92,14 @@ class RowReader:
             if self.value is not None:
                 self.value.decode(data)
         except ValueError as error:
-            note(Damage(f"an element is encoded as {self.value.name if self.value else ''}", self.address(index), f"element {index}: {error}", ""))
+            note(
+                Damage(
+                    f"an element is encoded as {self.value.name if self.value else ''}",
+                    self.address(index),
+                    f"element {index}: {error}",
+                    "",
+                )
+            )
 
     def address(self, index: int) -> int:
         """Where an element lies."""
@@ -222,7 +229,14 @@ class SlotReader(RowReader):
             return  # an order that is not known: inspect says so
         for child in broken:
             hint = "" if order.certain else f" (by {order.name}, a guess)"
-            note(Damage(f"no element of a heap is less than its parent{hint}", self.address(child), f"element {child}", f"element {(child - 1) // 2}"))
+            note(
+                Damage(
+                    f"no element of a heap is less than its parent{hint}",
+                    self.address(child),
+                    f"element {child}",
+                    f"element {(child - 1) // 2}",
+                )
+            )
 
     def _broken(self, order: KeyOrder, progress: Progress) -> list[int]:
         """Elements that are less than their parents. Two readings side by side: children, and parents at half the pace."""
@@ -258,11 +272,11 @@ class CellReader(RowReader):
         """1, or 0 where the value does not lie inside the memory."""
         return int(CELL_AT + self.size <= self.source.nbytes)
 
-    def address(self, index: int) -> int:  # noqa: ARG002
+    def address(self, index: int) -> int:  # noqa: ARG002 - a row of one
         """Behind the header."""
         return CELL_AT
 
-    def element(self, index: int) -> bytes:  # noqa: ARG002
+    def element(self, index: int) -> bytes:  # noqa: ARG002 - a row of one
         """The value."""
         return _read(self.source, CELL_AT, self.size, "the value of a cell lies inside the memory")
 

@@ -172,8 +172,8 @@ class Scene:
         """`What` and memory of each address."""
         memory, offset = self.place(addresses)
         what = np.full(addresses.shape, What.OUTSIDE, np.uint8)
-        what[memory == -2] = What.TABLE  # noqa: PLR2004 - see place
-        what[memory == -3] = What.UNOWNED  # noqa: PLR2004
+        what[memory == -2] = What.TABLE  # noqa: PLR2004 - said by the format
+        what[memory == -3] = What.UNOWNED  # noqa: PLR2004 - said by the format
         for number in np.unique(memory[memory >= 0]):
             mine = memory == number
             what[mine] = self.memories[number].classify(offset[mine])
@@ -198,7 +198,10 @@ class Scene:
 
 
 def _memory_dict(one: MemoryScene) -> dict[str, Any]:
-    plain = {name: getattr(one, name) for name in ("id", "kind", "title", "nbytes", "header", "live", "slot", "stride", "group", "labels", "ends")}
+    plain = {
+        name: getattr(one, name)
+        for name in ("id", "kind", "title", "nbytes", "header", "live", "slot", "stride", "group", "labels", "ends")
+    }
     more = {"nodesByDepth": one.nodes_by_depth, "fills": one.fills, "notes": one.notes, "name": one.name}
     return plain | more | {name: _base64(getattr(one, name)) for name in ("what", "depth", "fill")}
 
@@ -303,7 +306,10 @@ def _visitor(scene: MemoryScene, part: Part, reader: MapReader, types: Types, le
 
 
 def _group(scene: MemoryScene) -> None:
-    """Several chunks as one, where there are too many to send: the greatest of what, depth and fill."""
+    """Without the unused end; several chunks as one where they are too many to send: the greatest of what, depth and fill."""
+    used = np.flatnonzero(scene.what != What.UNUSED)
+    end = int(used[-1]) + 1 if len(used) else 0
+    scene.what, scene.depth, scene.fill = scene.what[:end], scene.depth[:end], scene.fill[:end]
     group = -(-len(scene.what) // _MOST_CHUNKS)
     if group <= 1:
         return
@@ -312,4 +318,3 @@ def _group(scene: MemoryScene) -> None:
         column = getattr(scene, name)
         setattr(scene, name, np.pad(column, (0, rows * group - len(column))).reshape(rows, group).max(axis=1))
     scene.group, scene.labels = group, {}
-

@@ -47,7 +47,22 @@ def _facts(facts: dict[str, Any], printer: Printer) -> None:
 
 
 def _memories(memories: list[Contents], printer: Printer) -> None:
-    columns = ["memory", "structure", "length", "key", "value", "types", "order", "depth", "fill", "live", "allocated", "reserved", "free chunks", "buckets"]
+    columns = [
+        "memory",
+        "structure",
+        "length",
+        "key",
+        "value",
+        "types",
+        "order",
+        "depth",
+        "fill",
+        "live",
+        "allocated",
+        "reserved",
+        "free chunks",
+        "buckets",
+    ]
     printer.table(columns, [_row(one) for one in memories])
     firsts = [(one.memory, _first(one)) for one in memories if one.first]
     if firsts:
@@ -67,7 +82,11 @@ def _memories(memories: list[Contents], printer: Printer) -> None:
 
 def _first(one: Contents) -> str:
     first = one.first[0]
-    return f"{shorten(first[0], 40)} -> {shorten(first[1], 60)}" if isinstance(first, list) and one.kind == "map" and len(first) == 2 else shorten(first, 100)  # noqa: PLR2004
+    return (
+        f"{shorten(first[0], 40)} -> {shorten(first[1], 60)}"
+        if isinstance(first, list) and one.kind == "map" and len(first) == 2  # noqa: PLR2004 - said by the format
+        else shorten(first, 100)
+    )
 
 
 def _row(one: Contents) -> list[object]:
@@ -120,7 +139,15 @@ def findings(found: list[Finding], printer: Printer) -> None:
     """`check`: a broken rule a line."""
     columns = ["memory", "structure", "address", "in the file", "rule", "found", "expected"]
     rows = [
-        ("-" if one.memory is None else one.memory, one.structure, one.address, one.physical if one.physical >= 0 else "outside", one.rule, _cut(one.found), _cut(one.expected))
+        (
+            "-" if one.memory is None else one.memory,
+            one.structure,
+            one.address,
+            one.physical if one.physical >= 0 else "outside",
+            one.rule,
+            _cut(one.found),
+            _cut(one.expected),
+        )
         for one in found
     ]
     printer.table(columns, rows)
@@ -142,7 +169,16 @@ def salvage(rows: list[Salvage], printer: Printer) -> None:
     """`repair`: what was kept, and what is gone."""
     printer.table(
         ["memory", "structure", "entries", "saved", "lost"],
-        [("-" if one.memory is None else one.memory, one.kind, one.expected, one.kept if one.expected is not None else None, one.missing or None) for one in rows],
+        [
+            (
+                "-" if one.memory is None else one.memory,
+                one.kind,
+                one.expected,
+                one.kept if one.expected is not None else None,
+                one.missing or None,
+            )
+            for one in rows
+        ],
     )
     for one in rows:
         where = one.kind if one.memory is None else f"memory {one.memory}"

@@ -82,7 +82,9 @@ def _judge(snapshot: Snapshot) -> None:
         snapshot.notes.append(f"the stable memory of {size:,} bytes is not in the folder: the download stopped before it; download again")
     elif found < size:
         snapshot.state = "short"
-        snapshot.notes.append(f"the stable memory has {found:,} of {size:,} bytes: the download stopped too early; download again or go on with --resume")
+        snapshot.notes.append(
+            f"the stable memory has {found:,} of {size:,} bytes: the download stopped too early; download again or go on with --resume"
+        )
     elif found > size:
         snapshot.state = "longer"
         snapshot.notes.append(f"the stable memory has {found:,} bytes, the metadata say {size:,}: files of two snapshots may be mixed")
@@ -99,7 +101,8 @@ def _judge_progress(snapshot: Snapshot) -> None:
     except (Unreadable, ValueError, TypeError, AttributeError):
         frontier = "its progress file cannot be read"
     snapshot.notes.append(
-        f"an unfinished download of icp-cli ({_PROGRESS} is there; the stable memory is {frontier}): what is missing reads as zeros; resume the download"
+        f"an unfinished download of icp-cli ({_PROGRESS} is there; the stable memory is {frontier}): "
+        "what is missing reads as zeros; resume the download"
     )
 
 

@@ -15,7 +15,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, Final, TypeAlias
+from typing import IO, Any, Final, Self, TypeAlias
 
 from ..errors import StableError
 from ..memory import PAGE_SIZE, Memory
@@ -82,7 +82,7 @@ class Source:
     def close(self) -> None:
         """Lets go of files."""
 
-    def __enter__(self) -> Source:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -135,7 +135,9 @@ class FileSource(Source):
             while len(data) < length:  # signals, and reads of more than 2 GiB
                 more = os.pread(self._fd, length - len(data), offset + len(data))
                 if not more:
-                    raise Unreadable(f"{self.path}: it became shorter while it was read (byte {offset + len(data)} of {self.nbytes}); start again")
+                    raise Unreadable(
+                        f"{self.path}: it became shorter while it was read (byte {offset + len(data)} of {self.nbytes}); start again"
+                    )
                 data += more
         except (OSError, MemoryError) as error:
             if isinstance(error, Unreadable):

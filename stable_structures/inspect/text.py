@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: PLC0415 - rich takes a tenth of a second that pipes need not wait for
 """What the verbs print: tables and progress by rich on a terminal, plain text elsewhere."""
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ from typing import IO, Any, Final, Self
 
 from .source import Progress
 
-_LEFT: Final = frozenset({"structure", "what", "rule", "key", "value", "before", "after", "types", "note", "order", "memory is", "first entry"})
+_STEP: Final = 1024
+_LEFT: Final = frozenset(
+    {"structure", "what", "rule", "key", "value", "before", "after", "types", "note", "order", "memory is", "first entry"}
+)
 
 
 def clean(value: object) -> str:
@@ -28,7 +32,7 @@ class Printer:
         self.stream = sys.stdout if stream is None else stream
         self._console: Any = None
         if self.stream.isatty():
-            from rich.console import Console  # noqa: PLC0415 - a tenth of a second that pipes need not wait for
+            from rich.console import Console
 
             self._console = Console(file=self.stream, highlight=False, soft_wrap=True)
 
@@ -51,9 +55,9 @@ class Printer:
             self._plain_table(columns, cells)
 
     def _rich_table(self, columns: Sequence[str], rows: list[list[str]]) -> None:
-        from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - see __init__
-        from rich.table import Table  # noqa: PLC0415
-        from rich.text import Text  # noqa: PLC0415
+        from rich.box import SIMPLE_HEAD
+        from rich.table import Table
+        from rich.text import Text
 
         made = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
         for name in columns:
@@ -87,9 +91,9 @@ def human(size: int | None) -> str | None:
         return None
     amount = float(size)
     for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024 or unit == "GiB":  # noqa: PLR2004
+        if amount < _STEP or unit == "GiB":
             break
-        amount /= 1024
+        amount /= _STEP
     return f"{size} B" if unit == "B" else f"{amount:.1f} {unit}"
 
 
@@ -103,8 +107,8 @@ class ProgressBar(AbstractContextManager["ProgressBar"]):
 
     def __enter__(self) -> Self:
         if sys.stderr is not None and sys.stderr.isatty():
-            from rich.console import Console  # noqa: PLC0415 - only on a terminal
-            from rich.progress import Progress as Bar  # noqa: PLC0415
+            from rich.console import Console
+            from rich.progress import Progress as Bar
 
             self._bar = Bar(console=Console(file=sys.stderr), transient=True)
             self._bar.start()

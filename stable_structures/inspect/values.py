@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: PLR2004 - sizes that types have
 """Encoded values as something to read: by the type that was told, or by a guess at what decodes."""
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def _cbor(data: bytes) -> Any:
     stream = io.BytesIO(data)
     try:
         value = cbor2.CBORDecoder(stream).decode()
-    except Exception as error:  # tags run constructors of many types
+    except Exception as error:  # noqa: BLE001 - tags run constructors of many types
         raise ValueError(str(error)) from None
     if stream.tell() != len(data):
         raise ValueError("bytes behind the item")
@@ -82,7 +83,7 @@ def _text(data: bytes) -> str:
 
 def _principal(data: bytes) -> Principal:
     """Of users (29 bytes, the last a 2) and canisters (10 bytes, the last two 1)."""
-    if not (len(data) == 29 and data[-1] == 2) and not (len(data) == 10 and data[-2:] == b"\1\1"):  # noqa: PLR2004
+    if not (len(data) == 29 and data[-1] == 2) and not (len(data) == 10 and data[-2:] == b"\1\1"):
         raise ValueError("no principal of a user or canister")
     return Principal(data)
 
@@ -104,16 +105,16 @@ _GUESSES: Final[tuple[Reading, ...]] = (
 
 
 def guess(samples: Sequence[bytes]) -> Reading:
-    """What all samples decode as; plain bytes where nothing fits. O(bytes). Never certain.
+    r"""What all samples decode as; plain bytes where nothing fits. O(bytes). Never certain.
 
-    >>> guess([b"hello", b"you"]).label, guess([bytes(7) + b"x", bytes(8)]).label, guess([b"\\xff\\xfe\\xfd"]).label
+    >>> guess([b"hello", b"you"]).label, guess([bytes(7) + b"x", bytes(8)]).label, guess([b"\xff\xfe\xfd"]).label
     ('text?', 'u64?', 'bytes')
     """
     told = [data for data in samples if data]
     sizes = {len(data) for data in samples}
     if not told:
         return Reading("unit", lambda _: None) if samples else RAW
-    if sizes == {8} or len(sizes) == 1 and sizes <= {1, 2, 4} or (sizes == {16} and not _fits(_GUESSES[0], told)):
+    if sizes == {8} or (len(sizes) == 1 and sizes <= {1, 2, 4}) or (sizes == {16} and not _fits(_GUESSES[0], told)):
         return _number_guess(sizes.pop(), told)
     for reading in _GUESSES:
         if _fits(reading, told):
@@ -139,7 +140,7 @@ def _number_guess(size: int, samples: Sequence[bytes]) -> Reading:
     codec_name = _NUMBER_SIZES[size]
     if size in (4, 8) and all(_looks_like_float(data) for data in samples):
         return Reading(f"f{8 * size}", lambda data: float(np.frombuffer(data, f">f{size}")[0]))
-    if size == 16 and any(data[0] for data in samples):  # noqa: PLR2004 - as likely a hash
+    if size == 16 and any(data[0] for data in samples):
         return RAW
     return Reading(codec_name, _number)
 
@@ -147,7 +148,7 @@ def _number_guess(size: int, samples: Sequence[bytes]) -> Reading:
 def _looks_like_float(data: bytes) -> bool:
     """A number between a millionth and a million millions, or zero."""
     number = abs(float(np.frombuffer(data, f">f{len(data)}")[0]))
-    return data[0] & 0x7F >= 0x38 and math.isfinite(number) and 1e-6 <= number <= 1e12  # noqa: PLR2004
+    return data[0] & 0x7F >= 0x38 and math.isfinite(number) and 1e-6 <= number <= 1e12
 
 
 def _named(reading: Reading, samples: Sequence[bytes]) -> Reading:
@@ -161,7 +162,7 @@ def _named(reading: Reading, samples: Sequence[bytes]) -> Reading:
 # ---- JSON ----
 
 
-def to_json(value: Any) -> Any:
+def to_json(value: Any) -> Any:  # noqa: PLR0911 - one for each kind of value
     """A value as JSON can say it: bytes as "0x...", principals as text, what JSON lacks as text. O(size).
 
     >>> to_json((b"ab", 2**60, float("nan"), {1: None}))

@@ -53,7 +53,7 @@ class _Loader(importlib.abc.Loader):
         name = ".".join([top, *spec.name.split(".")[1:]])
         names = cdk.modules().get(name)
         if names is None:
-            raise UnsupportedModule(f"{spec.name} is no part of the harness; it has {', '.join(sorted(cdk.modules()))}", name=spec.name)
+            raise UnsupportedModule(f"{spec.name} is no part of the harness; it has {', '.join(sorted(cdk.modules()))}")
         module = ModuleType(spec.name, cdk.__doc__)
         vars(module).update(names)
         return module

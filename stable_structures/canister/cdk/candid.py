@@ -257,12 +257,18 @@ class _Builder:
         return made
 
 
+@functools.cache
+def _recursive_class() -> Any:
+    """icp-py-core's type that stands for itself, with a name that ends: its own goes round in circles behind a vec."""
+    return type("Recursive", (icp().RecClass,), {"name": property(lambda wire: f"rec_{wire._id}")})  # noqa: SLF001 - as its base names it
+
+
 class _Opened:
     """A class of fields whose type is being built: what stands for it inside itself."""
 
     def __init__(self) -> None:
         self.used = False
-        self._wire = icp().Types.Rec()
+        self._wire = _recursive_class()()
         self._made: CandidType | None = None
 
     def fill(self, made: CandidType) -> None:

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page of results, and the short form of it for the README."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from . import crate, ours
+from .aims import MAP, PEERS, TRANSACTIONS, WIDE, Ratio, Verdict, verdicts
+from .groups import GROUPS, SWEEPS
+from .measure import Results, Times
+from .plots import Picture
+
+if TYPE_CHECKING:
+    from .runner import Findings
+
+BEGIN: Final = "<!-- benches: begin -->"
+END: Final = "<!-- benches: end -->"
+RESULTS: Final = "[benches/results](benches/results/results.md)"
+EXACT_BELOW: Final = 100
+
+
+def page(findings: Findings, pictures: list[Picture]) -> str:
+    """results.md."""
+    parts = [
+        _head(findings),
+        _aims(verdicts(findings.results, findings.sizes)),
+        *(_group(findings, title, size) for title, size in _groups(findings)),
+        *(_sweep(findings.results, sweep.title, sweep.operations) for sweep in SWEEPS),
+        _transactions(findings),
+        _spaces(findings),
+        _digests(findings),
+        "\n".join(f"![{picture.title}]({picture.file})" for picture in pictures),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    head = list(head)
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *(list(row) for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def number(value: float | None) -> str:
+    """Three digits are what a time is good for."""
+    if value is None:
+        return ""
+    return f"{value:.2g}" if value < 10 else f"{value:.0f}" if value < EXACT_BELOW else f"{float(f'{value:.3g}'):,.0f}"
+
+
+def _head(findings: Findings) -> str:
+    about = findings.about
+    machine = ", ".join(f"{name}: {value}" for name, value in about["machine"].items())
+    versions = ", ".join(f"{name} {value}" for name, value in about["versions"].items())
+    lines = [
+        "# Results",
+        "",
+        f"Made by `python -m benches` on {about['date']} at commit {about['commit']} ({about['build']}); `results.json` has every round.",
+        "",
+        f"Machine: {machine}.",
+        "",
+        f"Versions: {versions}.",
+        "",
+        f"Times are medians of {findings.sizes.rounds} rounds in nanoseconds per operation, with the lowest and the highest in brackets.",
+        "In each round all contestants take turns at an operation before the next begins. Results are checked, and the SHA-256 of",
+        "our memory equals that of the Rust crate's after each operation, before a time counts.",
+        *(f"\n{note}" for note in findings.notes),
+        *(f"\n**FAILED: {failure}. The times of that group do not count and are not shown.**" for failure in findings.results.failures),
+    ]
+    return "\n".join(lines)
+
+
+def _aims(judged: list[Verdict]) -> str:
+    rows = [[v.work, v.against, f"≤ {v.limit:g}", _ratio(v.ratio), v.word] for v in judged]
+    met, measured = sum(v.word == "met" for v in judged), sum(v.ratio is not None for v in judged)
+    title = f"## Aims\n\n{met} of {measured} met. Ratios of medians, with the lowest and highest ratio of a round."
+    return f"{title}\n\n{table(('work', 'against', 'aim', 'measured', 'verdict'), rows)}"
+
+
+def _ratio(ratio: Ratio | None) -> str:
+    return "" if ratio is None else f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
+
+
+def _groups(findings: Findings) -> list[tuple[str, int]]:
+    return [(group.title, group.size(findings.sizes)) for group in GROUPS]
+
+
+def _names(results: Results, title: str, size: int) -> tuple[list[str], list[str]]:
+    """Contestants and operations that have times."""
+    times = [each for each in results.times.values() if (each.group, each.size, each.sweep) == (title, size, False)]
+    contestants = list(dict.fromkeys(each.contestant for each in times))
+    return sorted(contestants, key=_place), list(dict.fromkeys(each.operation for each in times))
+
+
+def _place(contestant: str) -> tuple[int, str]:
+    """Ours first, then the crate, then the rest."""
+    order = [ours.SINGLE, ours.BULK, "ours, from_sorted", "ours, exclusive", crate.NAME]
+    return (order.index(contestant) if contestant in order else len(order), contestant)
+
+
+def _spread(times: Times | None) -> str:
+    return "" if times is None else f"{number(times.median)} ({number(min(times.ns))} to {number(max(times.ns))})"
+
+
+def _group(findings: Findings, title: str, size: int) -> str:
+    contestants, operations = _names(findings.results, title, size)
+    if not contestants:
+        return ""
+    rows = [[name, *(_spread(findings.results.of(title, operation, name, size)) for operation in operations)] for name in contestants]
+    return f"## {title}, {size:,} entries\n\n{table(('ns per operation', *operations), rows)}"
+
+
+def _sweep(results: Results, title: str, operations: tuple[str, ...]) -> str:
+    found = [each for each in results.times.values() if each.group == title and each.sweep]
+    if not found:
+        return ""
+    sizes = sorted({each.size for each in found})
+    names = sorted({each.contestant for each in found}, key=_place)
+    tables = []
+    for operation in operations:
+        rows = [[name, *(_median(results.of(title, operation, name, n, sweep=True)) for n in sizes)] for name in names]
+        rows = [row for row in rows if any(row[1:])]
+        tables.append(table((f"{operation}, ns", *(f"{n:,}" for n in sizes)), rows))
+    head = "Structures of so many entries; a tenth of them, at most 100,000, is read, or put in and taken out again, at a time."
+    return f"## {title} over sizes\n\n{head}\n\n" + "\n\n".join(tables)
+
+
+def _median(times: Times | None) -> str:
+    return "" if times is None else number(times.median)
+
+
+def _transactions(findings: Findings) -> str:
+    found = [each for each in findings.results.times.values() if each.group == TRANSACTIONS]
+    if not found:
+        return ""
+    names = sorted({each.contestant for each in found}, key=_place)
+    operations = dict.fromkeys(each.operation for each in found)
+    rows = [[operation, *(_micro(findings.results.of(TRANSACTIONS, operation, name, 1)) for name in names)] for operation in operations]
+    text = f"## Transactions\n\n{table(('µs each', *names), rows)}"
+    for name, calls in findings.calls.items():
+        text += f"\n\nSystem calls of a small full commit, {name}: " + ", ".join(f"{count:g} {call}" for call, count in calls.items()) + "."
+    return text
+
+
+def _micro(times: Times | None) -> str:
+    if times is None:
+        return ""
+    low, high = (number(end / 1000) for end in (min(times.ns), max(times.ns)))
+    return f"{number(times.median / 1000)} ({low} to {high})"
+
+
+def _spaces(findings: Findings) -> str:
+    if not findings.spaces:
+        return ""
+    rows = [[each.contestant, number(each.stored), number(each.resident)] for each in findings.spaces]
+    head = "Bytes for each entry of u64 → u64 (16 bytes): in the memory or file, and by which a fresh process grows."
+    title = f"## Space, {findings.spaces[0].size:,} entries\n\n{head}"
+    return f"{title}\n\n{table(('bytes per entry', 'stored', 'resident'), rows)}"
+
+
+def _digests(findings: Findings) -> str:
+    if not findings.results.digests:
+        return ""
+    compared = [each for each in findings.results.digests if crate.NAME in str(each["sides"])]
+    count = len(findings.results.digests)
+    return f"## Digests\n\n{count} times memories were compared, {len(compared)} times with the Rust crate's; all were equal."
+
+
+# ---- the README ----
+
+
+def into_readme(text: str, findings: Findings) -> str:
+    """The README with the short form between the markers."""
+    before, _, rest = text.partition(BEGIN)
+    _, marker, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{short(findings)}\n{END}{after}" if marker else text
+
+
+def short(findings: Findings) -> str:
+    results, sizes, about = findings.results, findings.sizes, findings.about
+    machine, versions = about["machine"], about["versions"]
+    judged = verdicts(results, sizes)
+    met, measured = sum(v.word == "met" for v in judged), sum(v.ratio is not None for v in judged)
+    where = f"{machine['processor']}, {machine['system']}, Python {versions['Python']}, crate {versions.get('ic-stable-structures', '-')}"
+    return "\n\n".join(
+        (
+            f"Nanoseconds per operation, medians of {sizes.rounds} rounds ({where}; {about['date']}). In brackets: times the crate.",
+            _against_crate(results, (("u64 → u64", MAP, sizes.map), ("bytes 32 → 128, managed", WIDE, sizes.wide))),
+            f"Among its peers, {sizes.peers:,} entries u64 → u64, everything in one transaction and nothing synced:",
+            _among_peers(results, sizes.peers),
+            f"{met} of {measured} aims are met; all of it, losses included, with plots, space and transactions, is in {RESULTS}.",
+        )
+    )
+
+
+def _against_crate(results: Results, maps: tuple[tuple[str, str, int], ...]) -> str:
+    rows = []
+    for label, title, size in maps:
+        for operation in ("insert", "get", "iterate", "remove"):
+            rust = results.of(title, operation, crate.NAME, size)
+            mine = [results.of(title, operation, name, size) for name in (ours.SINGLE, ours.BULK)]
+            rows.append([f"{operation}, {label}, {size:,}", _median(rust), *(_times(one, rust) for one in mine)])
+    return table(("map", "Rust crate, native", "ours, single calls", "ours, bulk"), rows)
+
+
+def _times(one: Times | None, other: Times | None) -> str:
+    ratio = Ratio.of(one, other)
+    return "" if one is None or ratio is None else f"{number(one.median)} ({ratio.value:.2f})"
+
+
+def _among_peers(results: Results, size: int) -> str:
+    contestants, operations = _names(results, PEERS, size)
+    rows = [[operation, *(_median(results.of(PEERS, operation, name, size)) for name in contestants)] for operation in operations]
+    return table(("map", *contestants), rows)

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: what runs, in which order, and where the results go."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from . import machine, plots, report, space, transactions
+from .aims import verdicts
+from .crate import Crate, NoCrate, build
+from .groups import GROUPS, SWEEPS, Group, Sweep
+from .measure import GroupRun, Results, Say, SweepRun
+from .work import FULL, QUICK, Sizes
+
+OUT: Final = machine.ROOT / "benches" / "results"
+QUICK_OUT: Final = machine.ROOT / "build" / "benches"
+README: Final = machine.ROOT / "README.md"
+PARTS: Final = (*(group.case for group in GROUPS), "sweep", "transactions", "space")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0 where all results are right and all digests agree."""
+    options = parse(arguments)
+    if options.space_of:
+        name, size = options.space_of.rsplit(":", 1)
+        sys.stdout.write(json.dumps(asdict(space.measure_here(name, int(size)))))
+        return 0
+    if options.traced:
+        commits, parent, exclusive = options.traced.split(",")
+        transactions.traced(int(commits), Path(parent), exclusive=bool(int(exclusive)))
+        return 0
+    return Runner(options).run()
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benches", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, in seconds: shows that everything runs, measures nothing")
+    parser.add_argument("--only", type=lambda text: text.split(","), default=PARTS, metavar="PART,...", help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--sizes", type=_sizes, metavar="N,...", help="sizes of the plots, as in 1e3,1e6")
+    parser.add_argument("--rounds", type=int, help="how often everything is measured")
+    parser.add_argument("--no-crate", action="store_true", help="without the Rust crate")
+    parser.add_argument("--out", type=Path, help=f"directory for the results (default: {OUT}, with --quick {QUICK_OUT})")
+    parser.add_argument("--disk", type=Path, default=Path(tempfile.gettempdir()), help="where the files of the transactions lie")
+    parser.add_argument("--no-readme", action="store_true", help="leave the README as it is")
+    parser.add_argument("--space-of", help=argparse.SUPPRESS)
+    parser.add_argument("--traced", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    unknown = set(options.only) - set(PARTS)
+    if unknown:
+        parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    return options
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    return tuple(int(float(size)) for size in text.split(","))
+
+
+@dataclass
+class Findings:
+    """Everything that a report shows."""
+
+    about: dict[str, Any]
+    sizes: Sizes
+    results: Results = field(default_factory=Results)
+    spaces: list[space.Space] = field(default_factory=list)
+    calls: dict[str, dict[str, float]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        aims = [{**asdict(verdict), "verdict": verdict.word} for verdict in verdicts(self.results, self.sizes)]
+        times = [{**asdict(each), "median": each.median} for each in self.results.times.values()]
+        return {
+            **self.about,
+            "sizes": asdict(self.sizes),
+            "aims": aims,
+            "times": times,
+            "space": [asdict(each) for each in self.spaces],
+            "system calls of a full commit": self.calls,
+            "digests": self.results.digests,
+            "failures": self.results.failures,
+            "notes": self.notes,
+        }
+
+
+class Runner:
+    """One run."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.start = time.monotonic()
+        sizes = QUICK if options.quick else FULL
+        sizes = replace(sizes, sweep=options.sizes) if options.sizes else sizes
+        sizes = replace(sizes, rounds=options.rounds) if options.rounds else sizes
+        self.findings = Findings(machine.describe(), sizes)
+
+    def say(self, text: str) -> None:
+        sys.stderr.write(f"[{time.monotonic() - self.start:4.0f} s] {text}\n")
+
+    def note(self, text: str) -> None:
+        """Something that the reader of the results has to know too."""
+        if text not in self.findings.notes:
+            self.findings.notes.append(text)
+            self.say(text)
+
+    def run(self) -> int:
+        if machine.is_development_build():
+            self.note("The development build is measured, without link time optimisation: `pip install .` for numbers that count.")
+        self._build_driver()
+        for group in GROUPS:
+            if group.case in self.options.only:
+                self._group(group)
+        if "sweep" in self.options.only:
+            for sweep in SWEEPS:
+                self._sweep(sweep)
+        if "transactions" in self.options.only:
+            self._transactions()
+        if "space" in self.options.only:
+            self.findings.spaces = space.measure(self.findings.sizes.map, self.say)
+        self._write()
+        return 1 if self.findings.results.failures else 0
+
+    def _build_driver(self) -> None:
+        if self.options.no_crate:
+            Crate.program, Crate.missing = None, "left out"
+            return
+        self.say("building the Rust driver")
+        try:
+            Crate.program = build()
+        except NoCrate as reason:
+            Crate.program, Crate.missing = None, str(reason)
+
+    def _group(self, group: Group) -> None:
+        GroupRun(group, self.findings.sizes, self.findings.results, self._sayer()).run()
+
+    def _sweep(self, sweep: Sweep) -> None:
+        SweepRun(sweep, self.findings.sizes, self.findings.results, self._sayer()).run()
+
+    def _sayer(self) -> Say:
+        """Who is absent is a note, all else is progress."""
+        return lambda text: self.note(text) if text.startswith("Without") else self.say(text)
+
+    def _transactions(self) -> None:
+        transactions.run_transactions(self.findings.sizes, self.options.disk, self.findings.results, self.say)
+        for name, exclusive in (("shared", False), ("exclusive", True)):
+            counted = transactions.system_calls(self.options.disk, exclusive=exclusive)
+            if counted is not None:
+                self.findings.calls[name] = counted
+                self.say(f"system calls of a small full commit, {name}: {counted}")
+
+    def _write(self) -> None:
+        out = self.options.out or (QUICK_OUT if self.options.quick else OUT)
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "results.json").write_text(json.dumps(self.findings.as_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        pictures = plots.draw(self.findings.results, out, self.note)
+        (out / "results.md").write_text(report.page(self.findings, pictures), encoding="utf-8")
+        if self._is_whole() and not self.options.no_readme:
+            README.write_text(report.into_readme(README.read_text(encoding="utf-8"), self.findings), encoding="utf-8")
+        self.say(f"results are in {out}")
+
+    def _is_whole(self) -> bool:
+        """Whether the README should tell of this run."""
+        options = self.options
+        parts = set(options.only) == set(PARTS) and Crate.program is not None and not options.sizes
+        return parts and not options.quick and options.out is None
