@@ -19,10 +19,9 @@
  * Insertion splits full nodes on the way down, removal refills nodes at the minimum on the way down, so neither ever
  * goes back up. The node at hand has room for an entry (insertion) or can lose one (removal) unless it is the root.
  */
-#include "btree_internal.h"
-
 #include <stdlib.h>
 
+#include "btree_internal.h"
 #include "probe.h"
 
 enum { VERSION_AT = 3, FIRST_AT = 4, SECOND_AT = 8, ROOT_AT = 12, LENGTH_AT = 20, MIDDLE = 5, KEPT_CHILDREN = 6 };
@@ -135,7 +134,8 @@ static int choose_page_size(ss_btree *tree) {
     tree->space.page_size = DEFAULT_PAGE;
     if (tree->key.max_size == SS_UNBOUNDED || tree->value.max_size == SS_UNBOUNDED) return SS_OK;
     uint64_t size = derived_size(tree->key.max_size, tree->value.max_size) * 3 / 4;
-    if (size > UINT32_MAX - 1) return ss_fail(SS_ARGUMENT, "bounds of key and value: a node's page has at most 2^32-2 bytes", 0, size, UINT32_MAX - 1);
+    if (size > UINT32_MAX - 1)
+        return ss_fail(SS_ARGUMENT, "bounds of key and value: a node's page has at most 2^32-2 bytes", 0, size, UINT32_MAX - 1);
     tree->space.page_size = size;
     return SS_OK;
 }
@@ -213,8 +213,8 @@ static void set_types(ss_btree *tree, ss_memory *memory, ss_bound key, ss_bound 
     tree->space.value_size = value.fixed ? (uint32_t)value.max_size : 0;
 }
 
-int ss_btree_open(ss_memory *memory, int mode, const ss_order_term *terms, uint32_t term_count, ss_order_callback callback,
-                  void *self, ss_bound key, ss_bound value, ss_btree **out) {
+int ss_btree_open(ss_memory *memory, int mode, const ss_order_term *terms, uint32_t term_count, ss_order_callback callback, void *self,
+                  ss_bound key, ss_bound value, ss_btree **out) {
     *out = NULL;
     int status = check_bound(key);
     if (status == SS_OK) status = check_bound(value);
@@ -607,8 +607,12 @@ static int merge(ss_btree *tree, ss_node *parent, uint32_t separator, ss_node *s
     int status = ss_node_copy_entries(space, source, 0, n, entries + (at_end ? 1 : 0));
     if (status == SS_OK) status = ss_node_copy_entries(space, parent, separator, 1, at_end ? entries : entries + n);
     if (status == SS_OK && !source->leaf) status = ss_node_copy_children(space, source, 0, n + 1, children);
-    ss_edit gain = {.at = at_end ? target->count : 0, .add = n + 1, .entries = entries,
-                    .child_at = at_end ? target->count + 1 : 0, .child_add = n + 1, .children = children};
+    ss_edit gain = {.at = at_end ? target->count : 0,
+                    .add = n + 1,
+                    .entries = entries,
+                    .child_at = at_end ? target->count + 1 : 0,
+                    .child_add = n + 1,
+                    .children = children};
     if (status == SS_OK) status = ss_node_edit(space, target, &gain);
     return status == SS_OK ? ss_node_give_back(space, source) : status;
 }

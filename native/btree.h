@@ -25,8 +25,8 @@ typedef struct ss_bound {
 
 /* Opens the map in `memory` (SS_INIT: what is there, or a new one). Keys are ordered by the terms; `callback` may be
  * NULL where no term asks for it. */
-int ss_btree_open(ss_memory *memory, int mode, const ss_order_term *terms, uint32_t term_count, ss_order_callback callback,
-                  void *self, ss_bound key, ss_bound value, ss_btree **out);
+int ss_btree_open(ss_memory *memory, int mode, const ss_order_term *terms, uint32_t term_count, ss_order_callback callback, void *self,
+                  ss_bound key, ss_bound value, ss_btree **out);
 void ss_btree_free(ss_btree *tree);
 int ss_btree_detach(ss_btree *tree);
 
@@ -75,7 +75,7 @@ typedef struct ss_place {
     uint64_t address; /* of the node */
     uint32_t index;
     int32_t found;
-    int32_t direct;   /* the entry can be put there without splitting a node */
+    int32_t direct; /* the entry can be put there without splitting a node */
 } ss_place;
 
 /* O(log n). Answer: the value of the key, or nothing. */

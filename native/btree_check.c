@@ -11,11 +11,11 @@
 typedef struct walk {
     ss_btree *tree;
     ss_check check;
-    uint64_t chunks;     /* how many fit the memory */
-    uint8_t *reached;    /* one byte per chunk: 1 from the tree, 2 from the free list */
-    int leaf_depth;      /* -1 until the first leaf */
+    uint64_t chunks;  /* how many fit the memory */
+    uint8_t *reached; /* one byte per chunk: 1 from the tree, 2 from the free list */
+    int leaf_depth;   /* -1 until the first leaf */
     uint64_t entries;
-    uint64_t allocated;  /* chunks reached from the tree */
+    uint64_t allocated; /* chunks reached from the tree */
 } walk;
 
 /* The keys between which a subtree lies; `at` is NULL where there is no end. */

@@ -33,7 +33,7 @@ struct ss_btree {
     /* The header as read at the beginning of the running operation. */
     uint64_t root, length;
     uint64_t seen_pages, seen_page_size; /* what space.most_pages was computed from */
-    ss_reply *reply; /* of the running operation */
+    ss_reply *reply;                     /* of the running operation */
 };
 
 /* Take the lock, read and check the header; leave with ss_leave_*. */

@@ -77,8 +77,10 @@ int ss_cell_open(ss_memory *memory, int mode, const uint8_t *bytes, uint64_t siz
     if (cell == NULL) return ss_fail(SS_NO_HEAP, "a cell object", 0, sizeof *cell, 0);
     status = ss_handle_begin(&cell->handle, memory, mode);
     if (status == SS_OK) status = ss_handle_end(&cell->handle, load_or_create(cell, mode, bytes, size));
-    if (status == SS_OK) *out = cell;
-    else free(cell);
+    if (status == SS_OK)
+        *out = cell;
+    else
+        free(cell);
     return status;
 }
 

@@ -171,8 +171,8 @@ static int set_range(ss_cursor *cursor, int from, ss_span start, int to, ss_span
     return SS_OK;
 }
 
-int ss_cursor_open(ss_btree *tree, int from, const uint8_t *start, uint64_t start_size, int to, const uint8_t *stop,
-                   uint64_t stop_size, ss_cursor **out) {
+int ss_cursor_open(ss_btree *tree, int from, const uint8_t *start, uint64_t start_size, int to, const uint8_t *stop, uint64_t stop_size,
+                   ss_cursor **out) {
     *out = NULL;
     if (from < SS_FROM_FIRST || from > SS_FROM_BEFORE || to < SS_TO_LAST || to > SS_BEFORE) {
         return ss_fail(SS_ARGUMENT, "kind of end of a range", 0, (uint64_t)from, (uint64_t)to);

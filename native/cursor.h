@@ -12,10 +12,10 @@
 typedef struct ss_cursor ss_cursor;
 
 enum ss_start {
-    SS_FROM_FIRST = 0,  /* no lower end */
-    SS_FROM = 1,        /* keys >= start */
-    SS_AFTER = 2,       /* keys > start */
-    SS_FROM_BEFORE = 3  /* from the largest key < start on; all keys where there is none */
+    SS_FROM_FIRST = 0, /* no lower end */
+    SS_FROM = 1,       /* keys >= start */
+    SS_AFTER = 2,      /* keys > start */
+    SS_FROM_BEFORE = 3 /* from the largest key < start on; all keys where there is none */
 };
 
 enum ss_stop {
@@ -28,8 +28,8 @@ enum ss_stop {
 enum ss_want { SS_WANT_KEYS = 1, SS_WANT_VALUES = 2, SS_WANT_KEY_NUMBERS = 4, SS_WANT_VALUE_NUMBERS = 8 };
 
 /* Encoded ends; `start` and `stop` are copied. Keys outside the bound of their type are allowed as ends. O(log n). */
-int ss_cursor_open(ss_btree *tree, int from, const uint8_t *start, uint64_t start_size, int to, const uint8_t *stop,
-                   uint64_t stop_size, ss_cursor **out);
+int ss_cursor_open(ss_btree *tree, int from, const uint8_t *start, uint64_t start_size, int to, const uint8_t *stop, uint64_t stop_size,
+                   ss_cursor **out);
 void ss_cursor_free(ss_cursor *cursor);
 
 /* The next entries, at most `most` and about `most_bytes`, from the front or (back != 0) from the back. Answers with

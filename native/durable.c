@@ -282,7 +282,7 @@ static int check_file_of_log(const ss_file *file, uint64_t size) {
 
 /* Sets even a size that the file seems to have: after a sync that failed, the disk may not have it. */
 static int put_log_into_file(ss_file *file) {
-    int status = lock_for_change(file, file->patience);
+    int status = lock_for_change(file, ss_memory_patience(file->root));
     if (status != SS_OK) return status;
     int error = ss_vfs_resize(file->vfs, file->main, file->wal.pages * SS_PAGE_SIZE);
     if (error == 0) {
@@ -377,7 +377,7 @@ static int durable_sync(void *self) {
 
 static int durable_checkpoint(void *self) {
     ss_file *file = self;
-    return checkpoint(file, file->patience);
+    return checkpoint(file, ss_memory_patience(file->root));
 }
 
 /* Leaves the bare image. Where readers or the disk do not allow it, the log stays, and the next open goes on. */
@@ -385,7 +385,7 @@ static int durable_close(void *self) {
     ss_file *file = self;
     int status = SS_OK;
     if (file->opened && !file->root->closed) {
-        status = checkpoint(file, file->patience);
+        status = checkpoint(file, ss_memory_patience(file->root));
         if (status == SS_OK && file->reserved_pages > file->file_pages) {
             (void)ss_vfs_resize(file->vfs, file->main, file->file_pages * SS_PAGE_SIZE);
         }

@@ -385,9 +385,9 @@ static int open_names(ss_file *file, const char *path) {
 /* ---- reading what others write ---- */
 
 static int enter_as_reader(ss_file *file) {
-    int error = ss_file_lock(file, LOCK_GATE, SS_LOCK_SHARED, file->patience);
+    int error = ss_file_lock(file, LOCK_GATE, SS_LOCK_SHARED, ss_memory_patience(file->root));
     if (error == 0) {
-        error = ss_file_lock(file, LOCK_READ, SS_LOCK_SHARED, file->patience);
+        error = ss_file_lock(file, LOCK_READ, SS_LOCK_SHARED, ss_memory_patience(file->root));
         ss_file_unlock(file, LOCK_GATE);
     }
     return error == 0 ? SS_OK : ss_file_lock_failure(error, "a writer did not finish changing the file in time");
@@ -418,7 +418,7 @@ static int settle(ss_file *reader) {
     ss_file writer = {.root = reader->root,
                       .vfs = reader->vfs,
                       .mode = SS_FILE_WRITE,
-                      .patience = reader->patience,
+
                       .name = reader->name,
                       .directory = SS_NO_FILE,
                       .main = SS_NO_FILE,
@@ -452,7 +452,7 @@ static int show_file(ss_file *file) {
 
 static int reader_begin(void *self) {
     ss_file *file = self;
-    uint64_t until = milliseconds_now() + file->patience;
+    uint64_t until = milliseconds_now() + ss_memory_patience(file->root);
     for (bool unsettled = true;;) {
         int status = enter_as_reader(file);
         if (status != SS_OK) return status;
@@ -531,7 +531,6 @@ static ss_file *new_file(const ss_file_options *options, ss_root *root) {
     file->mode = options->mode;
     file->durability = options->durability;
     file->permissions = options->permissions != 0 ? options->permissions : DEFAULT_PERMISSIONS;
-    file->patience = options->patience != 0 ? options->patience : SS_PATIENCE_MS;
     file->directory = file->main = file->locks = SS_NO_FILE;
     file->exclusive = options->exclusive != 0;
     file->load = options->load != 0;
@@ -549,7 +548,7 @@ static int open_under(ss_memory *memory, const ss_file_options *options) {
     const ss_backing_ops *ops = file->mode == SS_FILE_READ               ? &reader_ops
                                 : file->durability == SS_DURABILITY_NONE ? &shared_ops
                                                                          : &ss_durable_ops;
-    int status = ss_journal_attach(root, ops, file);
+    int status = ss_journal_attach(root, ops, file, options->patience != 0 ? options->patience : SS_PATIENCE_MS);
     if (status != SS_OK) {
         free(file);
         return status;

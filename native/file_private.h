@@ -31,7 +31,7 @@ typedef struct ss_file {
     ss_root *root;
     const ss_vfs *vfs;
     int mode, durability;
-    uint32_t permissions, patience;
+    uint32_t permissions;
     bool exclusive, load;
     char *directory_path, *name, *log_name, *temporary_name;
     int directory, main;

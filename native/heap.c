@@ -29,7 +29,7 @@ struct ss_heap {
     ss_slots slots;
     ss_scratch step; /* for what lives during one step; slots.scratch lives as long as the operation */
     enum lane lane;
-    bool reverse;    /* of a number lane */
+    bool reverse; /* of a number lane */
     ss_order order;
 };
 
@@ -187,7 +187,8 @@ static int raise_number(const ss_heap *heap, numbers *row, uint64_t index, uint6
 }
 
 /* The child of `index` that goes up if any does: the right one unless the left one is less. */
-static inline int choose_number(const ss_heap *heap, const numbers *row, uint64_t length, uint64_t index, uint64_t *child, uint64_t *value) {
+static inline int choose_number(const ss_heap *heap, const numbers *row, uint64_t length, uint64_t index, uint64_t *child,
+                                uint64_t *value) {
     uint64_t right;
     *child = 2 * index + 1;
     int status = row_load(row, *child, value);
@@ -522,7 +523,8 @@ static int check_pair(ss_heap *heap, uint64_t index) {
     if (status != SS_OK) return status == SS_CORRUPT ? SS_OK : status;
     status = compare(heap, &item, &parent, index, &is_less);
     if (status != SS_OK || !is_less) return status;
-    return ss_fail(SS_CORRUPT, "an element is less than its parent (their indices)", ss_slots_data(&heap->slots, index), index, (index - 1) / 2);
+    return ss_fail(SS_CORRUPT, "an element is less than its parent (their indices)", ss_slots_data(&heap->slots, index), index,
+                   (index - 1) / 2);
 }
 
 static int check_all(ss_heap *heap, ss_check *check) {

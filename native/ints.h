@@ -9,22 +9,22 @@
 
 #include "bytes.h"
 
-#define SS_INTS_LOOPS(bits, swap)                                                                                              \
+#define SS_INTS_LOOPS(bits, swap)                                                                                                \
     static inline void ss_ints_encode##bits(uint8_t *restrict to, const uint8_t *restrict from, uint64_t count, uint64_t bias) { \
-        for (uint64_t i = 0; i < count; i++) {                                                                                 \
-            uint##bits##_t v;                                                                                                  \
-            memcpy(&v, from + i * sizeof v, sizeof v);                                                                         \
-            v = (uint##bits##_t)swap((uint##bits##_t)(v ^ bias));                                                              \
-            memcpy(to + i * sizeof v, &v, sizeof v);                                                                           \
-        }                                                                                                                      \
-    }                                                                                                                          \
+        for (uint64_t i = 0; i < count; i++) {                                                                                   \
+            uint##bits##_t v;                                                                                                    \
+            memcpy(&v, from + i * sizeof v, sizeof v);                                                                           \
+            v = (uint##bits##_t)swap((uint##bits##_t)(v ^ bias));                                                                \
+            memcpy(to + i * sizeof v, &v, sizeof v);                                                                             \
+        }                                                                                                                        \
+    }                                                                                                                            \
     static inline void ss_ints_decode##bits(uint8_t *restrict to, const uint8_t *restrict from, uint64_t count, uint64_t bias) { \
-        for (uint64_t i = 0; i < count; i++) {                                                                                 \
-            uint##bits##_t v;                                                                                                  \
-            memcpy(&v, from + i * sizeof v, sizeof v);                                                                         \
-            v = (uint##bits##_t)(swap(v) ^ bias);                                                                              \
-            memcpy(to + i * sizeof v, &v, sizeof v);                                                                           \
-        }                                                                                                                      \
+        for (uint64_t i = 0; i < count; i++) {                                                                                   \
+            uint##bits##_t v;                                                                                                    \
+            memcpy(&v, from + i * sizeof v, sizeof v);                                                                           \
+            v = (uint##bits##_t)(swap(v) ^ bias);                                                                                \
+            memcpy(to + i * sizeof v, &v, sizeof v);                                                                             \
+        }                                                                                                                        \
     }
 
 #define SS_INTS_SAME(v) (v)
@@ -36,17 +36,25 @@ SS_INTS_LOOPS(64, __builtin_bswap64)
 #undef SS_INTS_LOOPS
 
 static inline void ss_ints_encode(uint8_t *to, const uint8_t *from, uint64_t count, uint32_t size, uint64_t bias) {
-    if (size == 8) ss_ints_encode64(to, from, count, bias);
-    else if (size == 4) ss_ints_encode32(to, from, count, bias);
-    else if (size == 2) ss_ints_encode16(to, from, count, bias);
-    else ss_ints_encode8(to, from, count, bias);
+    if (size == 8)
+        ss_ints_encode64(to, from, count, bias);
+    else if (size == 4)
+        ss_ints_encode32(to, from, count, bias);
+    else if (size == 2)
+        ss_ints_encode16(to, from, count, bias);
+    else
+        ss_ints_encode8(to, from, count, bias);
 }
 
 static inline void ss_ints_decode(uint8_t *to, const uint8_t *from, uint64_t count, uint32_t size, uint64_t bias) {
-    if (size == 8) ss_ints_decode64(to, from, count, bias);
-    else if (size == 4) ss_ints_decode32(to, from, count, bias);
-    else if (size == 2) ss_ints_decode16(to, from, count, bias);
-    else ss_ints_decode8(to, from, count, bias);
+    if (size == 8)
+        ss_ints_decode64(to, from, count, bias);
+    else if (size == 4)
+        ss_ints_decode32(to, from, count, bias);
+    else if (size == 2)
+        ss_ints_decode16(to, from, count, bias);
+    else
+        ss_ints_decode8(to, from, count, bias);
 }
 
 #endif

@@ -9,14 +9,14 @@
  *
  * A memory without a log is never in OPERATION: nothing would be done with what was tracked.
  *
- * Invariants; those of the log (I2 to I6) stand in wal.c, those of the file (I7 to I9) in file.c
+ * Invariants; those of the log (I2 to I6) stand in wal.c, those of the file (I7 to I9) in file_private.h
  *  I1   Uncommitted bytes exist in private memory only, where there is a log.
  *  I10  While IDLE, the memory is the committed image.
  *  T1   The bit of a block is set exactly where the block is in `changes`, and bits are set in a transaction only.
  *  T2   The old bytes of a block are in the arena before its first byte changes; blocks above the size at the beginning
  *       have none, they were zero.
- *  T3   Rollback does no input or output on the log, allocates nothing and cannot fail. Its cost is that of the changed
- *       blocks.
+ *  T3   Rollback does no input or output (but that a file without a log is cut again where it had grown), allocates
+ *       nothing and cannot fail. Its cost is that of the changed blocks.
  */
 #include "journal.h"
 
@@ -375,7 +375,7 @@ static const ss_storage_ops journal_ops = {
     .free = free_storage,
 };
 
-int ss_journal_attach(ss_root *root, const ss_backing_ops *backing, void *self) {
+int ss_journal_attach(ss_root *root, const ss_backing_ops *backing, void *self, uint32_t patience) {
     struct journal *journal = calloc(1, sizeof *journal);
     if (journal == NULL || new_condition(&journal->ended) != 0) {
         free(journal);
@@ -384,7 +384,7 @@ int ss_journal_attach(ss_root *root, const ss_backing_ops *backing, void *self) 
     journal->root = root;
     journal->backing = backing;
     journal->file = self;
-    journal->patience = SS_PATIENCE_MS;
+    journal->patience = patience;
     root->storage = journal;
     root->storage_ops = &journal_ops;
     root->guarded = backing != NULL && backing->read_begin != NULL;
@@ -401,7 +401,7 @@ static int enter_root(ss_memory **memory) {
 
 static int begin_transaction(ss_root *root) {
     if (root->foreign) return ss_fail(SS_TRANSACTION, "a memory of callbacks has no transactions", 0, 0, 0);
-    int status = root->storage == NULL ? ss_journal_attach(root, NULL, NULL) : SS_OK;
+    int status = root->storage == NULL ? ss_journal_attach(root, NULL, NULL, SS_PATIENCE_MS) : SS_OK;
     if (status != SS_OK) return status;
     struct journal *journal = root->storage;
     if (journal->state == TRANSACTION) return ss_fail(SS_TRANSACTION, "this thread has a transaction open on the memory", 0, 0, 0);
@@ -488,7 +488,7 @@ int ss_memory_set_patience(ss_memory *memory, uint32_t milliseconds) {
     int status = enter_root(&memory);
     if (status != SS_OK) return status;
     ss_root *root = memory->root;
-    if (!root->foreign && root->storage == NULL) status = ss_journal_attach(root, NULL, NULL);
+    if (!root->foreign && root->storage == NULL) status = ss_journal_attach(root, NULL, NULL, SS_PATIENCE_MS);
     if (status == SS_OK && !root->foreign) ((struct journal *)root->storage)->patience = milliseconds;
     ss_leave_read(memory);
     return status;

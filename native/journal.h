@@ -45,7 +45,7 @@ typedef struct ss_backing_ops {
 } ss_backing_ops;
 
 /* Puts a journal over `backing` (NULL: none) at a root that has no storage yet. The journal owns `self` from then on. */
-int ss_journal_attach(ss_root *root, const ss_backing_ops *backing, void *self);
+int ss_journal_attach(ss_root *root, const ss_backing_ops *backing, void *self, uint32_t patience);
 
 /* Begins a transaction of the calling thread. SS_TRANSACTION where it has one. On a memory that is open for reading it
  * is a snapshot: what other processes commit is seen after its end. */
@@ -60,6 +60,7 @@ int64_t ss_transaction_changed(ss_memory *memory);
 
 /* How long operations wait for another thread's transaction or another process. */
 int ss_memory_set_patience(ss_memory *memory, uint32_t milliseconds);
+/* For backings; the lock is held. */
 uint32_t ss_memory_patience(const ss_root *root);
 
 /* Everything committed so far survives a power loss. */

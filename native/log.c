@@ -217,8 +217,10 @@ int ss_log_open(ss_memory *index, ss_memory *data, int mode, ss_log **out) {
     if (log == NULL) return ss_fail(SS_NO_HEAP, "a log object", 0, sizeof *log, 0);
     int status = begin(log, index, data, mode);
     if (status == SS_OK) status = end(log, load_or_create(log, mode));
-    if (status == SS_OK) *out = log;
-    else free(log);
+    if (status == SS_OK)
+        *out = log;
+    else
+        free(log);
     return status;
 }
 

@@ -355,8 +355,10 @@ int ss_manager_open(ss_memory *base, int mode, uint32_t bucket_pages, ss_manager
     if (manager == NULL) return SS_NO_HEAP;
     int status = ss_handle_begin(&manager->handle, base, mode);
     if (status == SS_OK) status = ss_handle_end(&manager->handle, load_or_create(manager, mode, bucket_pages));
-    if (status == SS_OK) *out = manager;
-    else release(manager);
+    if (status == SS_OK)
+        *out = manager;
+    else
+        release(manager);
     return status;
 }
 

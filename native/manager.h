@@ -12,9 +12,9 @@
 typedef struct ss_manager ss_manager;
 
 struct ss_manager_info {
-    uint32_t bucket_pages;      /* as stored */
+    uint32_t bucket_pages; /* as stored */
     uint32_t allocated_buckets;
-    uint64_t base_pages;        /* size of the memory below */
+    uint64_t base_pages; /* size of the memory below */
 };
 
 /* Opens the manager on `base`, which it claims whole and keeps alive. bucket_pages counts only for a new one: what is

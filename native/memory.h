@@ -82,7 +82,7 @@ typedef struct ss_claim {
     struct ss_claim *next;
     const void *owner;
     uint64_t program;
-    ss_scope *scope; /* NULL outside of transactions */
+    ss_scope *scope;     /* NULL outside of transactions */
     uint64_t first, end; /* pages of the memory that holds the list */
 } ss_claim;
 
@@ -102,18 +102,18 @@ struct ss_root {
     _Atomic(const void *) holder; /* identity of the thread that holds the mutex */
     unsigned watch;               /* bits of enum ss_watch */
     bool closed, guarded, read_only, foreign;
-    const char *closed_because;   /* the rule of SS_CLOSED, where it was not the user who closed it */
-    bool writing;                 /* between ss_enter_write and ss_leave_write */
+    const char *closed_because; /* the rule of SS_CLOSED, where it was not the user who closed it */
+    bool writing;               /* between ss_enter_write and ss_leave_write */
     /* Counts what makes cached knowledge stale: rollbacks and raw writes. */
     uint64_t epoch;
     /* Moves with every operation that may have changed anything on this root: a cheap hint for iterators. */
     uint64_t generation;
     uint64_t pages, max_pages;
-    uint8_t *base;                /* flat: first byte; the reservation is `reserved` bytes */
-    uint64_t reserved;            /* bytes of address space from base on */
-    uint64_t committed;           /* anonymous: bytes from base on that are readable and writable */
-    atomic_int references;        /* memories on this root */
-    ss_scope *scope;              /* of the open transaction */
+    uint8_t *base;         /* flat: first byte; the reservation is `reserved` bytes */
+    uint64_t reserved;     /* bytes of address space from base on */
+    uint64_t committed;    /* anonymous: bytes from base on that are readable and writable */
+    atomic_int references; /* memories on this root */
+    ss_scope *scope;       /* of the open transaction */
     ss_undo undo;
     const ss_storage_ops *storage_ops;
     void *storage;
@@ -125,20 +125,20 @@ struct ss_memory {
     enum ss_memory_kind kind;
     atomic_int references;
     ss_root *root;
-    ss_memory *base;              /* virtual, restricted: the memory below; NULL for roots */
-    uint64_t first, end;          /* restricted: page range of the base */
+    ss_memory *base;     /* virtual, restricted: the memory below; NULL for roots */
+    uint64_t first, end; /* restricted: page range of the base */
     /* virtual: filled and kept by manager.c */
     const struct ss_virtual_ops *virtual_ops;
-    void *owner;                  /* virtual: its manager */
+    void *owner; /* virtual: its manager */
     uint32_t id;
-    uint32_t shift;               /* log2 of the bucket size in bytes, or 0 where it is no power of two */
+    uint32_t shift; /* log2 of the bucket size in bytes, or 0 where it is no power of two */
     uint64_t bucket_bytes;
-    uint64_t bytes;               /* virtual: size in bytes, as in the manager's header */
-    uint64_t *buckets;            /* virtual: offset in the base of each bucket, in order */
+    uint64_t bytes;    /* virtual: size in bytes, as in the manager's header */
+    uint64_t *buckets; /* virtual: offset in the base of each bucket, in order */
     uint64_t bucket_count;
-    uint64_t seen;                /* virtual: the root's epoch when the fields above were read */
-    ss_claim *claims;             /* live structures on it (roots and virtual memories) */
-    uint64_t program;             /* claims of other programs than this one do not count */
+    uint64_t seen;    /* virtual: the root's epoch when the fields above were read */
+    ss_claim *claims; /* live structures on it (roots and virtual memories) */
+    uint64_t program; /* claims of other programs than this one do not count */
 };
 
 /* How the manager serves its virtual memories; set by manager.c, so that this layer looks down only. */

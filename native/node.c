@@ -737,8 +737,7 @@ static int edit_v1(ss_space *space, ss_node *node, const ss_edit *edit) {
         status = ss_node_copy_children(space, node, 0, edit->child_at, children);
         for (uint32_t i = 0; i < edit->child_add; i++) children[edit->child_at + i] = edit->children[i];
         if (status == SS_OK) {
-            status = ss_node_copy_children(space, node, child_tail, old_children - child_tail,
-                                           children + edit->child_at + edit->child_add);
+            status = ss_node_copy_children(space, node, child_tail, old_children - child_tail, children + edit->child_at + edit->child_add);
         }
     }
     for (uint32_t i = 0; status == SS_OK && i < count; i++) status = put_slot(space, node, i, &entries[i]);

@@ -11,8 +11,8 @@
 #include "memory.h"
 #include "order.h"
 
-#define SS_CAPACITY 11      /* entries of a full node */
-#define SS_MINIMUM 5        /* entries of the emptiest node that is not the root */
+#define SS_CAPACITY 11 /* entries of a full node */
+#define SS_MINIMUM 5   /* entries of the emptiest node that is not the root */
 #define SS_CHILDREN (SS_CAPACITY + 1)
 #define SS_LEAST_PAGE UINT64_C(128)
 
@@ -21,13 +21,13 @@ typedef struct ss_space {
     ss_memory *memory;
     ss_scratch scratch;
     const ss_order *order;
-    uint64_t page_size;        /* bytes of a chunk; from the map's header */
-    uint64_t most_pages;       /* pages that fit the memory: no chain is longer */
-    bool derived;              /* the header gives sizes for layout 1, as below */
+    uint64_t page_size;  /* bytes of a chunk; from the map's header */
+    uint64_t most_pages; /* pages that fit the memory: no chain is longer */
+    bool derived;        /* the header gives sizes for layout 1, as below */
     uint32_t v1_key, v1_value;
-    bool fixed_key;            /* keys have no size field in layout 2 */
-    uint32_t key_size;         /* of a fixed key */
-    bool fixed_value;          /* every value has value_size bytes */
+    bool fixed_key;    /* keys have no size field in layout 2 */
+    uint32_t key_size; /* of a fixed key */
+    bool fixed_value;  /* every value has value_size bytes */
     uint32_t value_size;
 } ss_space;
 
@@ -46,9 +46,9 @@ typedef struct ss_node {
     uint8_t version;
     bool leaf;
     bool keys_laid_out, laid_out; /* key_at, and value_at too, are filled */
-    uint64_t children_at;      /* offset in the run of the first child */
-    ss_pin page;               /* the first page */
-    ss_pin *overflow;          /* further pages, as far as they were needed */
+    uint64_t children_at;         /* offset in the run of the first child */
+    ss_pin page;                  /* the first page */
+    ss_pin *overflow;             /* further pages, as far as they were needed */
     uint64_t *overflow_address;
     uint32_t overflow_count, overflow_room;
     uint64_t key_at[SS_CAPACITY + 1];   /* offset of each key's field; [count] is where the values begin */

@@ -4,8 +4,8 @@
 /* ---- building ---- */
 
 static const int part_count[] = {
-    [SS_ORDER_BYTES] = 0,   [SS_ORDER_LENGTH_FIRST] = 0, [SS_ORDER_OPTION] = 1, [SS_ORDER_REVERSE] = 1,
-    [SS_ORDER_TUPLE2] = 2,  [SS_ORDER_TUPLE3] = 3,       [SS_ORDER_FLOAT] = 0,  [SS_ORDER_CALLBACK] = 0,
+    [SS_ORDER_BYTES] = 0,  [SS_ORDER_LENGTH_FIRST] = 0, [SS_ORDER_OPTION] = 1, [SS_ORDER_REVERSE] = 1,
+    [SS_ORDER_TUPLE2] = 2, [SS_ORDER_TUPLE3] = 3,       [SS_ORDER_FLOAT] = 0,  [SS_ORDER_CALLBACK] = 0,
 };
 
 static int bad_term(const char *rule, uint32_t index) {

@@ -85,8 +85,9 @@ static inline enum ss_probe_answer ss_probe_search(const ss_space *space, ss_pro
     uint32_t size = space->order->int_size;
     if (size == 0) return ss_probe_bytes(space, probe, key->span);
     if (SS_UNLIKELY(probe->keys_at + (uint64_t)probe->count * size > space->page_size)) return SS_PROBE_HARD;
-    bool found = size == 8 ? ss_probe_ints(probe, 8, key->number)
-                           : size == 4 ? ss_probe_ints(probe, 4, key->number) : ss_probe_ints(probe, size, key->number);
+    bool found = size == 8   ? ss_probe_ints(probe, 8, key->number)
+                 : size == 4 ? ss_probe_ints(probe, 4, key->number)
+                             : ss_probe_ints(probe, size, key->number);
     return found ? SS_PROBE_FOUND : SS_PROBE_ABSENT;
 }
 

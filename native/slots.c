@@ -59,7 +59,8 @@ static int check_length(const ss_slots *slots, uint64_t length) {
     int status = ss_memory_size(slots->handle.memory, &pages);
     if (status != SS_OK) return status;
     uint64_t bytes = pages * SS_PAGE_SIZE;
-    bool fits = !__builtin_mul_overflow(length - 1, slots->slot, &start) && ss_add(start, SS_SLOTS_START + needed, &start) && start <= bytes;
+    bool fits =
+        !__builtin_mul_overflow(length - 1, slots->slot, &start) && ss_add(start, SS_SLOTS_START + needed, &start) && start <= bytes;
     return SS_LIKELY(fits) ? SS_OK : too_long(slots, length, bytes, needed);
 }
 
@@ -155,7 +156,8 @@ static int check_element(const ss_slots *slots, uint64_t address, uint64_t size)
     int status = ss_memory_size(slots->handle.memory, &pages);
     if (status != SS_OK) return status;
     uint64_t end = address + slots->size_bytes + size;
-    return end <= pages * SS_PAGE_SIZE ? SS_OK : ss_fail(SS_CORRUPT, "end of an element, against the memory", address, end, pages * SS_PAGE_SIZE);
+    return end <= pages * SS_PAGE_SIZE ? SS_OK
+                                       : ss_fail(SS_CORRUPT, "end of an element, against the memory", address, end, pages * SS_PAGE_SIZE);
 }
 
 int ss_slots_find(const ss_slots *slots, uint64_t index, uint64_t *address, uint64_t *size) {

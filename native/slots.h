@@ -16,8 +16,8 @@
 
 typedef struct ss_slots {
     ss_handle handle;
-    char magic[4];       /* with the version behind it */
-    const char *name;    /* "magic of a vec" */
+    char magic[4];    /* with the version behind it */
+    const char *name; /* "magic of a vec" */
     uint32_t max_size;
     bool fixed;
     uint32_t size_bytes; /* of the size in front of an element; 0 if all have max_size */

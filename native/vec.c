@@ -21,8 +21,10 @@ int ss_vec_open(ss_memory *memory, int mode, uint32_t max_size, int fixed, ss_ve
     ss_vec *vec = malloc(sizeof *vec);
     if (vec == NULL) return ss_fail(SS_NO_HEAP, "a vec object", 0, sizeof *vec, 0);
     int status = ss_slots_open(&vec->slots, memory, mode, "SVC", max_size, fixed != 0);
-    if (status == SS_OK) *out = vec;
-    else free(vec);
+    if (status == SS_OK)
+        *out = vec;
+    else
+        free(vec);
     return status;
 }
 

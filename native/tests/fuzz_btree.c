@@ -185,16 +185,26 @@ static uint64_t random_chunk(const image *from, rng *random) {
 
 static uint64_t strange_number(const image *from, rng *random) {
     switch (rng_below(random, 12)) {
-        case 0: return 0;
-        case 1: return rng_below(random, 16);
-        case 2: return UINT64_MAX - rng_below(random, 32);
-        case 3: return UINT64_C(1) << rng_below(random, 64);
-        case 4: return map_bytes(from) - rng_below(random, 2000);
-        case 5: return from->page_size + rng_below(random, 40) - 20;
-        case 6: return random_chunk(from, random);
-        case 7: return rng_next(random);
-        case 8: return random_chunk(from, random) + rng_below(random, 64);
-        default: return random_chunk(from, random) + SS_CHUNK_HEADER;
+        case 0:
+            return 0;
+        case 1:
+            return rng_below(random, 16);
+        case 2:
+            return UINT64_MAX - rng_below(random, 32);
+        case 3:
+            return UINT64_C(1) << rng_below(random, 64);
+        case 4:
+            return map_bytes(from) - rng_below(random, 2000);
+        case 5:
+            return from->page_size + rng_below(random, 40) - 20;
+        case 6:
+            return random_chunk(from, random);
+        case 7:
+            return rng_next(random);
+        case 8:
+            return random_chunk(from, random) + rng_below(random, 64);
+        default:
+            return random_chunk(from, random) + SS_CHUNK_HEADER;
     }
 }
 
@@ -260,7 +270,9 @@ static void damage_once(image *at, rng *random) {
             if (at->pages > 1 && rng_below(random, 2) == 0) at->pages -= 1 + rng_below(random, at->pages - 1);
             return;
         case 9: /* the manager's tables */
-            place = rng_below(random, 3) == 0 ? 4 + rng_below(random, 4) : rng_below(random, 2) == 0 ? 40 + 8 * MAP_ID : 2080 + rng_below(random, 8);
+            place = rng_below(random, 3) == 0   ? 4 + rng_below(random, 4)
+                    : rng_below(random, 2) == 0 ? 40 + 8 * MAP_ID
+                                                : 2080 + rng_below(random, 8);
             at->bytes[place] = (uint8_t)(rng_below(random, 2) == 0 ? rng_next(random) : rng_below(random, 8));
             return;
         default: /* a strange number in a field */
@@ -278,8 +290,8 @@ typedef struct trial {
     ss_memory *root, *memory;
     buffer_memory *buffer; /* of a foreign root */
     ss_btree *tree;
-    bool changed;          /* since `before` was taken */
-    bool sound;            /* the check said so before anything was tried */
+    bool changed; /* since `before` was taken */
+    bool sound;   /* the check said so before anything was tried */
 } trial;
 
 /* Copy of the root's bytes. */
@@ -325,7 +337,8 @@ static many batch;
 static bool change_many(trial *t) {
     make_many(&batch, t->from->kind, &t->random, rng_below(&t->random, t->from->keys));
     if (rng_below(&t->random, 2) == 0) {
-        return allowed(t, ss_btree_remove_many(t->tree, &batch.key_column, MANY, batch.found), "remove_many answers or says what is damaged");
+        return allowed(t, ss_btree_remove_many(t->tree, &batch.key_column, MANY, batch.found),
+                       "remove_many answers or says what is damaged");
     }
     int64_t status = ss_btree_insert_many(t->tree, &batch.key_column, &batch.value_column, MANY);
     return allowed(t, status, "insert_many answers or says what is damaged");
@@ -385,17 +398,26 @@ static bool read_things(trial *t) {
     ss_span key = key_number(t->from->kind, rng_below(&t->random, t->from->keys), room);
     remember(t);
     switch (rng_below(&t->random, 10)) {
-        case 0: return allowed(t, ss_btree_length(t->tree), "length answers or says what is damaged");
-        case 1: return allowed(t, ss_btree_first(t->tree), "first answers or says what is damaged");
-        case 2: return allowed(t, ss_btree_last(t->tree), "last answers or says what is damaged");
-        case 7: return allowed(t, ss_btree_usage(t->tree, &usage), "usage answers or says what is damaged");
-        case 3: return export(t);
-        case 4: return iterate(t, SS_FROM_FIRST, (ss_span){room, 0}, rng_below(&t->random, 2));
-        case 5: return iterate(t, SS_FROM + (int)rng_below(&t->random, 3), key, rng_below(&t->random, 2));
+        case 0:
+            return allowed(t, ss_btree_length(t->tree), "length answers or says what is damaged");
+        case 1:
+            return allowed(t, ss_btree_first(t->tree), "first answers or says what is damaged");
+        case 2:
+            return allowed(t, ss_btree_last(t->tree), "last answers or says what is damaged");
+        case 7:
+            return allowed(t, ss_btree_usage(t->tree, &usage), "usage answers or says what is damaged");
+        case 3:
+            return export(t);
+        case 4:
+            return iterate(t, SS_FROM_FIRST, (ss_span){room, 0}, rng_below(&t->random, 2));
+        case 5:
+            return iterate(t, SS_FROM + (int)rng_below(&t->random, 3), key, rng_below(&t->random, 2));
         case 6:
             make_many(&batch, t->from->kind, &t->random, rng_below(&t->random, t->from->keys));
-            return allowed(t, ss_btree_get_many_bytes(t->tree, &batch.key_column, MANY, batch.found), "get_many answers or says what is damaged");
-        default: return allowed(t, ss_btree_get_bb(t->tree, key.at, key.size), "get answers or says what is damaged");
+            return allowed(t, ss_btree_get_many_bytes(t->tree, &batch.key_column, MANY, batch.found),
+                           "get_many answers or says what is damaged");
+        default:
+            return allowed(t, ss_btree_get_bb(t->tree, key.at, key.size), "get answers or says what is damaged");
     }
 }
 
@@ -425,7 +447,8 @@ static bool check_map(trial *t, int *status) {
     *status = ss_btree_check(t->tree, NULL, NULL);
     if (!holds(*status == SS_OK || is_damage(*status), "check answers or says what is damaged", *status)) return false;
     int all = ss_btree_check(t->tree, count_report, &reports);
-    return holds((*status == SS_OK) == (all == SS_OK) && (reports > 0 || is_damage(*status) == (all != SS_OK)), "a check that goes on finds the same", all);
+    return holds((*status == SS_OK) == (all == SS_OK) && (reports > 0 || is_damage(*status) == (all != SS_OK)),
+                 "a check that goes on finds the same", all);
 }
 
 static void try_map(trial *t) {
@@ -496,8 +519,10 @@ static void try_image(const image *from, uint64_t seed) {
     ss_memory_grow(t.root, damaged.pages, &ignored);
     ss_memory_write(t.root, 0, damaged.bytes, damaged.pages * SS_PAGE_SIZE);
     t.memory = t.root;
-    if (from->where == SCATTERED) try_managed(&t);
-    else open_and_try(&t);
+    if (from->where == SCATTERED)
+        try_managed(&t);
+    else
+        open_and_try(&t);
     ss_memory_release(t.root);
     free(buffer.bytes);
 }

@@ -88,8 +88,8 @@ enum kind { FLAT, BUCKETS, RESTRICTED, FOREIGN, FOREIGN_BUCKETS, KINDS };
 struct place {
     enum kind kind;
     ss_memory *root;
-    ss_memory *memory;  /* where the structure lives */
-    ss_memory *other;   /* buckets: a second memory of the manager */
+    ss_memory *memory; /* where the structure lives */
+    ss_memory *other;  /* buckets: a second memory of the manager */
     ss_manager *manager;
     array_memory array;
 };

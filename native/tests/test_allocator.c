@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The chunk allocator, byte for byte as FORMAT section 3 has it, and lists that are damaged. */
-#include "../allocator.h"
-#include "../access.h"
-#include "check.h"
-
 #include <stdlib.h>
+
+#include "../access.h"
+#include "../allocator.h"
+#include "check.h"
 
 enum { SIZE = 200, STRIDE = 16 + SIZE, FIRST = 100 };
 

@@ -186,8 +186,10 @@ static bool agree(setting *s, const operation *what, int64_t answer) {
         return right;
     }
     right = found ? answer_is(answer, s->twin[i].value, s->twin[i].value_size) : CHECK_EQ(answer, SS_NO_VALUE);
-    if (what->choice <= INSERT || what->choice == PUT_AT) put(s, what->key, what->value);
-    else if (what->choice <= REMOVE && found) drop(s, i);
+    if (what->choice <= INSERT || what->choice == PUT_AT)
+        put(s, what->key, what->value);
+    else if (what->choice <= REMOVE && found)
+        drop(s, i);
     return right;
 }
 
@@ -385,8 +387,10 @@ static void many_keys_are_changed_or_none(void) {
                     ss_span key = {batch->keys + key_begin, batch->key_ends[i] - key_begin};
                     uint32_t index;
                     bool found = find(s, key, &index);
-                    if (what & 1) put(s, key, (ss_span){batch->values + value_begin, batch->value_ends[i] - value_begin});
-                    else if (CHECK_EQ(batch->found[i], found) && found) drop(s, index);
+                    if (what & 1)
+                        put(s, key, (ss_span){batch->values + value_begin, batch->value_ends[i] - value_begin});
+                    else if (CHECK_EQ(batch->found[i], found) && found)
+                        drop(s, index);
                 }
                 same_entries(s);
                 finish(s);
@@ -408,8 +412,10 @@ static void a_memory_that_does_not_grow_changes_nothing(void) {
                 bytes_before before = remember(s);
                 choose(s, what);
                 int64_t answer = perform(s, what);
-                if (answer != SS_OUT_OF_MEMORY) agree(s, what, answer);
-                else if (++refused && unchanged(s, &before)) same_entries(s);
+                if (answer != SS_OUT_OF_MEMORY)
+                    agree(s, what, answer);
+                else if (++refused && unchanged(s, &before))
+                    same_entries(s);
             }
             same_entries(s);
             finish(s);
@@ -596,7 +602,9 @@ static void numbers_that_look_like_signals_come_through(void) {
         CHECK(ss_btree_get_ii(s->tree, i) == SS_NO_NUMBER);
         CHECK(ss_btree_insert_ii(s->tree, i, values[i]) == SS_NO_NUMBER);
         for (int way = 0; way < 3; way++) {
-            uint64_t answer = way == 0 ? ss_btree_get_ii(s->tree, i) : way == 1 ? ss_btree_insert_ii(s->tree, i, values[i]) : ss_btree_remove_ii(s->tree, i);
+            uint64_t answer = way == 0   ? ss_btree_get_ii(s->tree, i)
+                              : way == 1 ? ss_btree_insert_ii(s->tree, i, values[i])
+                                         : ss_btree_remove_ii(s->tree, i);
             CHECK(answer != SS_NO_NUMBER);
             if (answer == SS_ASK) {
                 CHECK_EQ(ss_last_status(), SS_OK);
@@ -714,7 +722,8 @@ static void siblings_of_two_levels_are_not_mixed(void) {
         /* The leaf at one end gets to the minimum, the one in the middle can lose an entry (1, 3) or not (0, 2). */
         uint64_t gone = way < 2 ? 0 : 17, middle = ss_get64(base + root + 15 + 8);
         CHECK(first != middle && last != middle);
-        while (ss_get16(base + (way < 2 ? first : last) + 5) > 5) CHECK(ss_btree_remove_ii(s->tree, way < 2 ? gone++ : gone--) != SS_NO_NUMBER);
+        while (ss_get16(base + (way < 2 ? first : last) + 5) > 5)
+            CHECK(ss_btree_remove_ii(s->tree, way < 2 ? gone++ : gone--) != SS_NO_NUMBER);
         uint32_t count = way & 1 ? 6 : 5;
         uint8_t *node = base + middle, *keys = node + 15 + 8 * (count + 1), *values = keys + 8 * count;
         node[4] = 1;

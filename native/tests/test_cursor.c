@@ -55,8 +55,10 @@ static bool walk(setting *s, const map_kind *kind, ss_cursor *cursor, rng *rando
         uint64_t most = 1 + rng_below(random, 20), left = high - low, count = most < left ? most : left;
         if (rng_below(random, 4) == 0) {
             if (!CHECK_EQ(ss_cursor_skip(cursor, most, back), count)) return false;
-            if (back) high -= count;
-            else low += count;
+            if (back)
+                high -= count;
+            else
+                low += count;
             continue;
         }
         int64_t size = ss_cursor_next(cursor, most, UINT64_MAX, SS_WANT_KEYS, back);
@@ -93,7 +95,8 @@ static void ranges_are_those_of_a_row_of_numbers(void) {
                 if (counts[c] == 0) low = high = 0;
                 CHECK_EQ(ss_cursor_open(s.tree, from, a.at, a.size, to, b.at, b.size, &cursor), SS_OK);
                 if (!walk(&s, kind, cursor, &random, low, high)) {
-                    fprintf(stderr, "    %s, %d entries, from %d %d to %d %d\n", kind->name, (int)counts[c], from, (int)start, to, (int)stop);
+                    fprintf(stderr, "    %s, %d entries, from %d %d to %d %d\n", kind->name, (int)counts[c], from, (int)start, to,
+                            (int)stop);
                 }
                 ss_cursor_free(cursor);
             }
@@ -237,7 +240,8 @@ static void a_walk_ends_where_every_child_is_the_same(void) {
         int64_t status = 0;
         uint64_t passed = 0;
         for (int i = 0; i < 1000000 && status >= 0; i++) {
-            status = rng_below(&random, 2) ? ss_cursor_skip(cursor, 50, way == 2) : ss_cursor_next(cursor, 50, 10000, SS_WANT_KEYS, way == 2);
+            status =
+                rng_below(&random, 2) ? ss_cursor_skip(cursor, 50, way == 2) : ss_cursor_next(cursor, 50, 10000, SS_WANT_KEYS, way == 2);
             passed += 50;
             if (passed > 65536) break;
         }

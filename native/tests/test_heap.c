@@ -116,8 +116,10 @@ static bool twin_less(struct twin *twin, uint64_t index, const uint8_t *bytes, u
     int result;
     uint64_t other_size;
     const uint8_t *other = twin_get(twin, index, &other_size);
-    if (swap) CHECK_EQ(ss_order_compare(&twin->order, bytes, size, other, other_size, &result), SS_OK);
-    else CHECK_EQ(ss_order_compare(&twin->order, other, other_size, bytes, size, &result), SS_OK);
+    if (swap)
+        CHECK_EQ(ss_order_compare(&twin->order, bytes, size, other, other_size, &result), SS_OK);
+    else
+        CHECK_EQ(ss_order_compare(&twin->order, other, other_size, bytes, size, &result), SS_OK);
     return result == SS_LESS;
 }
 
@@ -212,9 +214,12 @@ static void a_heap_writes_what_the_format_says(enum kind kind, const struct type
     ss_heap *heap = open_heap(place.memory, SS_INIT, type);
     for (int i = 0; i < 500; i++) {
         uint64_t dice = random_below(40);
-        if (dice < 18 || (i < 250 && dice < 25)) push_both(heap);
-        else if (dice < 37) pop_both(heap);
-        else if (dice < 39) push_many_both(heap);
+        if (dice < 18 || (i < 250 && dice < 25))
+            push_both(heap);
+        else if (dice < 37)
+            pop_both(heap);
+        else if (dice < 39)
+            push_many_both(heap);
         else {
             ss_heap_free(heap);
             heap = open_heap(place.memory, i % 2 == 0 ? SS_INIT : SS_LOAD, type);
@@ -357,8 +362,10 @@ static void a_comparison_that_fails_leaves_the_heap_unchanged(enum kind kind, co
         bool reached = callback_fails_at < 0;
         callback_fails_at = -1;
         CHECK(reached ? status == SS_CALLBACK : status >= 0);
-        if (reached) CHECK(image_holds(&before, place.root));
-        else CHECK(ss_heap_changes(heap) != changes);
+        if (reached)
+            CHECK(image_holds(&before, place.root));
+        else
+            CHECK(ss_heap_changes(heap) != changes);
         CHECK_EQ(ss_heap_check(heap, NULL, NULL), SS_OK);
         image_free(&before);
         ss_heap_free(heap);

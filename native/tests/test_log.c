@@ -8,7 +8,7 @@
 #include "result.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
-#define MOST 900   /* entries of a model */
+#define MOST 900 /* entries of a model */
 #define LONGEST 5000
 
 /* ---- pairs of memories: on one root, or on two ---- */
@@ -317,8 +317,10 @@ static void an_append_that_cannot_grow_changes_nothing(enum pair_kind kind) {
             struct images before = images_of(&pair);
             uint64_t changes = ss_log_changes(log);
             status = change(log, limit % 2);
-            if (status != SS_OK) CHECK(images_hold(&before, &pair));
-            else CHECK(ss_log_changes(log) != changes);
+            if (status != SS_OK)
+                CHECK(images_hold(&before, &pair));
+            else
+                CHECK(ss_log_changes(log) != changes);
             images_free(&before);
         }
         CHECK_EQ(status, SS_OUT_OF_MEMORY);

@@ -178,8 +178,10 @@ static void growth_that_fails_changes_nothing(void) {
         for (uint64_t pages = 0;; pages++) {
             struct image before = image_of(base);
             int64_t grown = ss_access_grow(memory, 1);
-            if (grown >= 0) CHECK_EQ(grown, pages);
-            else CHECK(image_holds(&before, base));
+            if (grown >= 0)
+                CHECK_EQ(grown, pages);
+            else
+                CHECK(image_holds(&before, base));
             image_free(&before);
             CHECK_EQ(ss_access_size(memory), (int64_t)(pages + (grown >= 0)));
             if (grown < 0) {

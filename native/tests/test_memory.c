@@ -3,7 +3,8 @@
 #include "check.h"
 #include "maps.h"
 
-static const uint64_t wild[] = {UINT64_MAX, UINT64_MAX - 1, UINT64_MAX - 65536, UINT64_C(1) << 63, UINT64_MAX / 65536 + 1, UINT64_C(1) << 48};
+static const uint64_t wild[] = {UINT64_MAX,        UINT64_MAX - 1,         UINT64_MAX - 65536,
+                                UINT64_C(1) << 63, UINT64_MAX / 65536 + 1, UINT64_C(1) << 48};
 enum { WILD = sizeof wild / sizeof wild[0], PAGE = 65536 };
 
 static void accesses_past_the_end_change_nothing(void) {
@@ -53,7 +54,8 @@ static void bytes_are_where_they_were_written(void) {
             test_memory_scatter(&in);
         }
         for (int round = 0; round < 300; round++) {
-            uint64_t size = rng_below(&random, rng_below(&random, 4) == 0 ? MOST : 300), offset = rng_below(&random, PAGES * PAGE - size + 1);
+            uint64_t size = rng_below(&random, rng_below(&random, 4) == 0 ? MOST : 300),
+                     offset = rng_below(&random, PAGES * PAGE - size + 1);
             if (rng_below(&random, 2) == 0) offset = (offset / PAGE) * PAGE + PAGE - size / 2 % PAGE;
             if (offset + size > PAGES * PAGE) continue;
             random_bytes(&random, room, size);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Nodes: random edits against a plain copy of the entries, in every kind of memory; chains that are damaged. */
-#include "../node.h"
 #include "../allocator.h"
+#include "../node.h"
 #include "check.h"
 #include "maps.h"
 
@@ -62,7 +62,8 @@ static void begin(setting *s, enum place place, uint64_t page_size, bool leaf, b
     *s = (setting){.random = {seed}};
     test_memory_new(&s->in, place, 200);
     CHECK_EQ(ss_order_init(&s->order, (ss_order_term[]){TERM_BYTES(fixed_key, fixed_key ? 9 : SS_UNBOUNDED)}, 1, NULL, NULL), SS_OK);
-    s->space = (ss_space){.memory = s->in.memory, .order = &s->order, .page_size = page_size, .fixed_key = fixed_key, .key_size = fixed_key ? 9 : 0};
+    s->space = (ss_space){
+        .memory = s->in.memory, .order = &s->order, .page_size = page_size, .fixed_key = fixed_key, .key_size = fixed_key ? 9 : 0};
     CHECK_EQ(ss_enter_write(s->space.memory), SS_OK);
     CHECK_EQ(ss_allocator_new(s->space.memory, page_size), SS_OK);
     s->plain.leaf = leaf;
@@ -135,8 +136,15 @@ static void edit(setting *s, uint32_t at, uint32_t drop, uint32_t add) {
     }
     bool keep_keys = add == drop && add > 0 && rng_below(&s->random, 2) == 0;
     uint32_t side = (uint32_t)rng_below(&s->random, 2);
-    ss_edit change = {.at = at, .drop = drop, .add = add, .entries = entries, .child_at = at + side, .child_drop = drop, .child_add = add,
-                      .children = children, .keep_keys = keep_keys};
+    ss_edit change = {.at = at,
+                      .drop = drop,
+                      .add = add,
+                      .entries = entries,
+                      .child_at = at + side,
+                      .child_drop = drop,
+                      .child_add = add,
+                      .children = children,
+                      .keep_keys = keep_keys};
     enter(s);
     CHECK_EQ(ss_node_open_for_change(&s->space, s->address, &node), SS_OK);
     CHECK_EQ(ss_node_edit(&s->space, &node, &change), SS_OK);
@@ -165,8 +173,10 @@ static void play(setting *s, int rounds) {
         bool fine = same(s);
         ss_allocator allocator = {0};
         CHECK_EQ(ss_allocator_load(s->space.memory, s->space.page_size, &allocator), SS_OK);
-        if (s->space.derived) fine = CHECK_EQ(allocator.allocated, 1) && fine;
-        else fine = CHECK_EQ(allocator.allocated, chunks_of(s)) && fine;
+        if (s->space.derived)
+            fine = CHECK_EQ(allocator.allocated, 1) && fine;
+        else
+            fine = CHECK_EQ(allocator.allocated, chunks_of(s)) && fine;
         leave(s);
         if (!fine) return;
     }

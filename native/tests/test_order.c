@@ -108,14 +108,20 @@ static void a_size_of_a_tuple_of_two_takes_as_many_bytes_as_its_bound(void) {
 static void a_tuple_of_three_carries_its_sizes(void) {
     ss_order order;
     /* string, u8, bytes */
-    init(&order, (ss_order_term[]){TERM(SS_ORDER_TUPLE3, 0, SS_UNBOUNDED, 1, 2, 3), BYTES(0, SS_UNBOUNDED), BYTES(1, 1), BYTES(0, SS_UNBOUNDED)}, 4);
+    init(&order,
+         (ss_order_term[]){TERM(SS_ORDER_TUPLE3, 0, SS_UNBOUNDED, 1, 2, 3), BYTES(0, SS_UNBOUNDED), BYTES(1, 1), BYTES(0, SS_UNBOUNDED)},
+         4);
     CHECK_EQ(COMPARE(&order, "\0\1a\5x", "\0\1a\5y"), SS_LESS);
     CHECK_EQ(COMPARE(&order, "\0\1a\5", "\0\1a\4zzzz"), SS_GREATER);
     CHECK_EQ(COMPARE(&order, "\0\2ab\1", "\0\1b\1"), SS_LESS);
     CHECK_EQ(COMPARE(&order, "\4\0\1a\5x", "\0\1a\5x"), SS_EQUAL);
     CHECK_EQ(COMPARE(&order, "\xC\0\0\0\1a\5x", "\0\1a\5x"), SS_EQUAL);
     CHECK_EQ(COMPARE(&order, "\x8\0\0\1a\5x", "\0\1a\5x"), SS_CORRUPT);
-    CHECK_EQ(COMPARE(&order, "\xC\xff\xff\xff\xff" "a\5x", "\0\1a\5x"), SS_CORRUPT);
+    CHECK_EQ(COMPARE(&order,
+                     "\xC\xff\xff\xff\xff"
+                     "a\5x",
+                     "\0\1a\5x"),
+             SS_CORRUPT);
     CHECK_EQ(COMPARE(&order, "", "\0\1a\5x"), SS_CORRUPT);
     CHECK_EQ(COMPARE(&order, "\0", "\0\1a\5x"), SS_CORRUPT);
     CHECK_EQ(COMPARE(&order, "\0\1a", "\0\1a\5x"), SS_CORRUPT);
@@ -190,7 +196,8 @@ static void terms_that_make_no_sense_are_refused(void) {
 static void random_keys_never_read_outside_and_are_antisymmetric(void) {
     ss_order_term shapes[][6] = {
         {TERM(SS_ORDER_OPTION, 0, SS_UNBOUNDED, 1, -1, -1), TERM(SS_ORDER_REVERSE, 0, SS_UNBOUNDED, 2, -1, -1), BYTES(0, SS_UNBOUNDED)},
-        {TERM(SS_ORDER_TUPLE2, 1, 8, 1, 2, -1), BYTES(0, 3), TERM(SS_ORDER_OPTION, 0, 3, 3, -1, -1), TERM(SS_ORDER_LENGTH_FIRST, 0, 2, -1, -1, -1)},
+        {TERM(SS_ORDER_TUPLE2, 1, 8, 1, 2, -1), BYTES(0, 3), TERM(SS_ORDER_OPTION, 0, 3, 3, -1, -1),
+         TERM(SS_ORDER_LENGTH_FIRST, 0, 2, -1, -1, -1)},
         {TERM(SS_ORDER_TUPLE3, 0, SS_UNBOUNDED, 1, 2, 3), BYTES(0, SS_UNBOUNDED), TERM(SS_ORDER_OPTION, 0, SS_UNBOUNDED, 4, -1, -1),
          TERM(SS_ORDER_TUPLE3, 0, SS_UNBOUNDED, 4, 5, 5), BYTES(1, 1), BYTES(0, 2)},
     };

@@ -96,10 +96,14 @@ static void *work(void *of) {
     if (!CHECK(model != NULL)) return NULL;
     for (int i = 0; i < STEPS; i++) {
         uint64_t what = rng_below(&random, 64);
-        if (what == 0) step_walk(self);
-        else if (what < 4) step_bulk(self, &random, model);
-        else if (what < 16) step_others(self, &random);
-        else step_map(self, &random, model);
+        if (what == 0)
+            step_walk(self);
+        else if (what < 4)
+            step_bulk(self, &random, model);
+        else if (what < 16)
+            step_others(self, &random);
+        else
+            step_map(self, &random, model);
     }
     for (uint64_t k = 0; k < KEYS; k++) {
         CHECK(ss_btree_get_ii(self->on->map, own_key(self, k)) == (model[k] == 0 ? SS_NO_NUMBER : model[k]));

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The verb `tour`: a memory file is made, filled and closed, and another process shows what is in it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from .btreemap import StableBTreeMap
+from .btreeset import StableBTreeSet
+from .cell import StableCell
+from .inspect.cli import guarded
+from .inspect.text import Printer, human
+from .log import StableLog
+from .manager import MemoryManager
+from .memory import StableMemory
+from .minheap import StableMinHeap
+from .principal import Principal
+from .storable import Cbor, f64, u32, u64
+from .upgrade import UpgradeHooks
+from .vec import StableVec
+
+UPGRADES: Final = 0
+_FEW: Final = 2
+_EXAMPLE: Final = "example:\n  stable-structures tour --dir /tmp/tour && stable-structures inspect /tmp/tour/tour.bin"
+
+
+def add_verbs(verbs: Any) -> None:
+    """Adds `tour` to the subparsers of a parser."""
+    summary = "Make a memory file with every structure in it, and look into it from a new process."
+    parser = verbs.add_parser(
+        "tour", help=summary, description=summary, epilog=_EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--dir", metavar="DIR", type=Path, help="where tour.bin is to lie (without it: a new temporary folder)")
+    parser.add_argument("--reopen", metavar="FILE", type=Path, help=argparse.SUPPRESS)
+    parser.set_defaults(run=lambda arguments: guarded(_run, arguments))
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.reopen is not None:
+        return _show(arguments.reopen, Printer())
+    directory = arguments.dir or Path(tempfile.mkdtemp(prefix="stable-structures-"))
+    directory.mkdir(parents=True, exist_ok=True)
+    path = (directory / "tour.bin").resolve()
+    if path.exists():
+        raise FileExistsError(f"{path} is there already: remove it, or give another --dir")
+    _make(path, Printer())
+    sys.stdout.flush()
+    return subprocess.run([sys.executable, "-m", __package__, "tour", "--reopen", path], check=False).returncode  # noqa: S603 - ourselves
+
+
+def _open(manager: MemoryManager) -> dict[int, Any]:
+    """A structure of each kind, by the number of its memory; the log takes two."""
+    structures = [
+        StableBTreeMap[Principal, u64](manager.get(1)),
+        StableBTreeSet[str](manager.get(2)),
+        StableVec[f64](manager.get(3)),
+        StableCell[Cbor[dict[str, int]]](manager.get(4), {"fee": 10}),
+        StableMinHeap[tuple[u64, u32]](manager.get(5)),
+        StableLog[str](manager.get(6), manager.get(7)),
+    ]
+    return dict(enumerate(structures, 1))
+
+
+def _fill(structures: dict[int, Any]) -> None:
+    balances, names, prices, config, deadlines, events = structures.values()
+    for account in range(1000):
+        balances.insert(Principal(account.to_bytes(4, "big")), account * 100)
+    names |= {"Ada", "Edsger", "Grace", "Niklaus"}
+    prices.extend([9.5, 9.75, 10.25])
+    config.set({"fee": 25, "decimals": 8})
+    deadlines.push_many([(1700, 3), (1200, 1), (1500, 2)])
+    events.extend(["installed", "fee raised to 25"])
+
+
+def _make(path: Path, printer: Printer) -> None:
+    state = {"data_on_the_heap": list(range(8)), "greeting": "hello"}
+    printer.line(f"1. A memory file: {path}")
+    with StableMemory.open(path, "x") as memory:
+        manager = MemoryManager(memory, bucket_pages=1)
+        _fill(_open(manager))
+        printer.line("2. A manager divides it into memories, and each structure gets one (a log two).")
+        hooks = UpgradeHooks(manager.get(UPGRADES))
+        hooks.pre_upgrade(lambda: state)
+        hooks.run_pre_upgrade()
+        printer.line(f"3. The heap is backed up in memory {UPGRADES}: {state}")
+    printer.line(f"4. Process {os.getpid()} closes the file.")
+
+
+def _show(path: Path, printer: Printer) -> int:
+    printer.line(f"5. Process {os.getpid()} opens it, for reading only, and finds:")
+    printer.line()
+    with StableMemory.open(path, "r") as memory, memory.transaction():
+        manager = MemoryManager.load(memory)
+        structures, sizes = _open(manager), manager.sizes()
+        rows = [_row(number, structure, sizes) for number, structure in structures.items()]
+        hooks = UpgradeHooks(manager.get(UPGRADES))
+        hooks.post_upgrade(lambda state: rows.insert(0, (UPGRADES, "backup of the heap", None, sizes[UPGRADES], state)))
+        hooks.run_post_upgrade()
+        for structure in structures.values():
+            structure.check()
+        size = memory.nbytes
+    printer.table(("memory", "structure", "entries", "pages", "first entry"), rows)
+    printer.line()
+    printer.line("Every structure keeps every rule of the format.", "green")
+    printer.line(f"The file, a bare image of {human(size)}: {path}")
+    printer.line(f"Look into it: stable-structures inspect {shlex.quote(str(path))}")
+    return 0
+
+
+def _row(number: int, structure: Any, sizes: dict[int, int]) -> tuple[object, ...]:
+    name, pages = type(structure).__name__, sizes[number]
+    if isinstance(structure, StableCell):
+        return number, name, None, pages, structure.get()
+    entries = (
+        [f"{key} -> {value}" for key, value in islice(structure.items(), _FEW)]
+        if isinstance(structure, StableBTreeMap)
+        else islice(structure, _FEW)
+    )
+    more = [] if len(structure) <= _FEW else ["..."]
+    return number, name, len(structure), pages, ", ".join([*map(str, entries), *more])
