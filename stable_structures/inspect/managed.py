@@ -21,7 +21,8 @@ class Manager:
     sizes: list[int]
     owners: bytes
     reserved: bytes
-    version: int
+    magic: bytes
+    """With the version."""
 
     @property
     def bucket_bytes(self) -> int:
@@ -60,8 +61,8 @@ class Manager:
 
     def check(self, note: Callable[[Damage], None]) -> None:
         """Tells every broken rule of the tables. O(32,768)."""
-        if self.version != 1:
-            note(Damage("layout version of a memory manager is 1", 3, self.version, 1))
+        if self.magic != b"MGR\x01":
+            note(Damage("a memory manager begins with MGR and version 1", 0, self.magic.hex(), b"MGR\x01".hex()))
         if any(self.reserved):
             at = next(i for i, byte in enumerate(self.reserved) if byte)
             note(Damage("the reserved bytes of a memory manager are zero", 8 + at, self.reserved[at], 0))
@@ -104,4 +105,4 @@ def read_manager(source: Source) -> Manager:
     if allocated > BUCKETS:
         raise Damage("number of allocated buckets", 4, allocated, BUCKETS)
     sizes = [int(U64.unpack_from(tables, SIZES_AT + 8 * i)[0]) for i in range(MEMORIES)]
-    return Manager(source, bucket_pages, allocated, sizes, tables[OWNERS_AT:], tables[8:SIZES_AT], tables[3])
+    return Manager(source, bucket_pages, allocated, sizes, tables[OWNERS_AT:], tables[8:SIZES_AT], tables[:4])

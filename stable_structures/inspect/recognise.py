@@ -80,6 +80,19 @@ def _structure(_source: Source, head: bytes, _tail: bytes) -> Recognition | None
     return found
 
 
+def _nearly(source: Source, head: bytes, tail: bytes) -> Recognition | None:
+    """Three of the four bytes of a magic and its version: chance has that once in four million, damage always."""
+    for magic, kind in MAGICS.items():
+        for version in VERSIONS[kind]:
+            whole = magic + bytes([version])
+            if len(head) > 4 and sum(a == b for a, b in zip(head, whole, strict=False)) == 3:
+                found = _manager(source, whole + head[4:], tail) or _structure(source, whole + head[4:], tail)
+                if found is not None:
+                    found.damage.append(f"it begins with {head[:4].hex()}, nearly as a {kind} does: {whole.hex()}")
+                return found
+    return None
+
+
 def _map_without_magic(_source: Source, head: bytes, _tail: bytes) -> Recognition | None:
     """A map whose header is gone: its allocator and first chunk are still there."""
     if head[ALLOCATOR_AT : ALLOCATOR_AT + 3] != b"BTA" or head[FIRST_CHUNK : FIRST_CHUNK + 3] != b"CHK":
@@ -235,6 +248,7 @@ _RULES: Final[tuple[Callable[[Source, bytes, bytes], Recognition | None], ...]] 
     _regions,
     _manager,
     _structure,
+    _nearly,
     _map_without_magic,
     _stable_save,
     _internet_identity,
