@@ -45,14 +45,14 @@ def test_stable_variables_survive_and_others_begin_anew():
 
 def test_the_bytes_that_held_the_variables_are_zeros_after_the_upgrade():
     canister = Canister.install(STORE)
-    secret = "a very secret name"
-    canister.call("put", secret, 7)
+    hidden = "a very secret name"
+    canister.call("put", hidden, 7)
     canister.upgrade()
-    assert secret.encode() not in canister.memory.read(0, canister.memory.nbytes)
+    assert hidden.encode() not in canister.memory.read(0, canister.memory.nbytes)
     held = canister.manager.get(254)
     assert held.size() > 0
     assert held.read(0, PAGE_SIZE) == bytes(PAGE_SIZE)
-    assert canister.query("all")[0] == {secret: 7}
+    assert canister.query("all")[0] == {hidden: 7}
 
 
 def test_defaults_are_copies():
@@ -117,7 +117,7 @@ def test_which_types_count_as_the_same(old, new, fits):
 
 def test_dataclasses_come_back_as_dataclasses():
     head = HEAD + "import dataclasses\n@dataclasses.dataclass\nclass Point:\n    x: int = 0\n    y: int = 0\n"
-    body = "at: list[Point] = stable([])\n@update\ndef go(self, x): self.at.append(Point(x, 1))\n@query\ndef last(self): return self.at[-1].x, type(self.at[-1]) is Point"
+    body = "at: list[Point] = stable([])\n@update\ndef go(self, x): self.at.append(Point(x, 1))\n@query\ndef last(self): return self.at[-1].x, type(self.at[-1]) is Point"  # noqa: E501 - a canister's source
     canister = Canister.install(actor(body, head))
     canister.call("go", 4)
     canister.upgrade()
@@ -176,7 +176,7 @@ def test_stable_variables_beside_structures_of_the_same_manager():
 def test_stable_variables_and_a_structure_on_the_whole_memory_do_not_go_together():
     head = HEAD + "from stable_structures import StableVec, u64\nvec = StableVec[u64](ic.memory())\n"
     canister = Canister.install(actor("count = stable(0)\n@update\ndef add(self): vec.push(1)", head))
-    with pytest.raises(ValueError, match="keep the structures in ic.manager"):
+    with pytest.raises(ValueError, match=r"keep the structures in ic\.manager"):
         canister.upgrade()
     canister.call("add")
 

@@ -216,7 +216,7 @@ def spoil(fail):
 
 @query
 def state():
-    return (step(), vars(point), slotted.a, hasattr(slotted, "b"), dict(names), vars(names), list(queue), list(ordered), dict(default), bytes(raw),
+    return (step(), vars(point), slotted.a, hasattr(slotted, "b"), dict(names), vars(names), list(queue), list(ordered), dict(default), bytes(raw),  # noqa: E501 - a canister's source
             rng.random(), nested, sorted(half.keywords), hasattr(spoil, "calls"), hasattr(Point, "y"), "fresh" in globals())
 """
 
@@ -246,7 +246,7 @@ def test_objects_stay_the_same_objects_through_a_rollback():
 def test_the_heap_modes_reimport_and_keep():
     source = "from stable_structures.canister import ic, query, update\nimport functools\nseen = []\n"
     source += "@functools.lru_cache\ndef cached(n): return [n]\n"
-    source += "@update\ndef note(fail=False):\n    seen.append(1); cached(1).append(2); ic.stable64_grow(1)\n    if fail: raise RuntimeError('no')\n"
+    source += "@update\ndef note(fail=False):\n    seen.append(1); cached(1).append(2); ic.stable64_grow(1)\n    if fail: raise RuntimeError('no')\n"  # noqa: E501 - a canister's source
     source += "@query\ndef count(): return len(seen), len(cached(1))\n"
     counts = {}
     for heap in ("restore", "reimport", "keep"):

@@ -293,7 +293,7 @@ def test_queries_never_persist():
 
 
 def test_an_update_without_reply_keeps_its_state():
-    source = "from kybra import *\nseen = []\n@update\ndef silent() -> Manual[nat]:\n    seen.append(1)\n@query\ndef count() -> nat: return len(seen)\n"
+    source = "from kybra import *\nseen = []\n@update\ndef silent() -> Manual[nat]:\n    seen.append(1)\n@query\ndef count() -> nat: return len(seen)\n"  # noqa: E501 - a canister's source
     canister = Canister.install(source)
     with pytest.raises(Rejected, match="did not reply") as rejected:
         canister.call("silent")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import Closed, MemoryInUse
+from ..errors import Closed, MemoryInUse, StableError
 from ..principal import Principal
 from ..structure import Structure
 from . import atomic, calls
@@ -20,6 +20,7 @@ from .calls import Call, Step, Task
 from .errors import ErrorCode, RejectCode, Rejected, SourceError, Trap, Trapped, Unsupported
 from .heap import HeapImage
 from .message import CallContext, Kind, Message, Reply
+from .modules import one_at_a_time
 from .program import Method, Program, refuse_call
 
 if TYPE_CHECKING:
@@ -110,6 +111,11 @@ class Execution:
     @contextmanager
     def atomic(self, kind: Kind) -> Iterator[None]:
         """Everything inside happens, or nothing; always nothing for queries. Raises `Trapped` for a trap."""
+        with one_at_a_time, self._atomic(kind):
+            yield
+
+    @contextmanager
+    def _atomic(self, kind: Kind) -> Iterator[None]:
         memory = self.canister.memory
         state, image = self._state(), self.heap_image()
         modules = None if state.program is None else dict(state.program.modules.private)
@@ -319,7 +325,7 @@ def no_module() -> Rejected:
 
 def release(structure: Structure) -> None:
     """Closes a structure that no code is to use any more."""
-    with contextlib.suppress(Closed, MemoryInUse):
+    with contextlib.suppress(StableError):  # what it lies in may be gone already
         getattr(structure, "into_memories", structure.into_memory)()
 
 

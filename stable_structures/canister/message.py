@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import enum
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -120,29 +121,36 @@ class Message:
         self.context.reply = reply
 
 
-_running: list[Message] = []
+class _Running(threading.local):
+    """The messages that this thread runs, the innermost last."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+
+
+_running: Final = _Running()
 
 
 def begin(message: Message) -> None:
     """Makes a message the current one."""
-    _running.append(message)
+    _running.messages.append(message)
 
 
 def end() -> None:
     """Ends the current message."""
-    _running.pop()
+    _running.messages.pop()
 
 
 def is_running() -> bool:
     """Whether a canister's code runs."""
-    return bool(_running)
+    return bool(_running.messages)
 
 
 def current(what: str = "this") -> Message:
     """The message that runs. Raises `Unsupported` outside a canister."""
-    if not _running:
+    if not _running.messages:
         raise Unsupported(f"{what} works inside a canister only: install the code with Canister.install(source) and call it")
-    message = _running[-1]
+    message = _running.messages[-1]
     if message.trap is not None:
         raise message.trap
     return message

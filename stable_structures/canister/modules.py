@@ -37,7 +37,8 @@ _SHARED_TOOLS: Final = frozenset(
 )
 _EXTENSIONS: Final = (*importlib.machinery.EXTENSION_SUFFIXES, ".pyd")
 
-_lock: Final = threading.RLock()
+one_at_a_time: Final = threading.RLock()
+"""Held by the thread whose message runs."""
 _shared: Final[dict[str, bool]] = {}
 
 
@@ -82,7 +83,7 @@ class Modules:
     @contextmanager
     def active(self) -> Iterator[None]:
         """Puts the program's modules in place of the test's. O(modules of the test)."""
-        with _lock:
+        with one_at_a_time:
             host = {name: module for name, module in sys.modules.items() if not is_shared(name)}
             path, writes = list(sys.path), sys.dont_write_bytecode
             _exchange(host, self.private)

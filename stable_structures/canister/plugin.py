@@ -57,7 +57,11 @@ def stable_memory(request: pytest.FixtureRequest) -> Iterator[StableMemory]:
 
 @pytest.fixture
 def canister(request: pytest.FixtureRequest) -> Iterator[CanisterFactory]:
-    """Gives a test its canisters: called as `Canister.install` is, as in `counter = canister("counter.py")`.
+    """Gives a test its canisters; it is called as `Canister.install` is.
+
+    >>> def test_counter(canister):  # doctest: +SKIP
+    ...     counter = canister("counter.py")
+    ...     assert counter.call("inc") == 1
 
     A relative path is also looked for beside the test. All are closed after the test; `--stable-memory-dir` keeps their
     stable memories where the test fails.

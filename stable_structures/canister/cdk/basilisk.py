@@ -506,4 +506,5 @@ _DECORATORS: Final = ("query", "update", "composite_query", "heartbeat", "pre_up
 def modules() -> dict[str, dict[str, Any]]:
     """The modules that a canister can import, with their names."""
     names = _NAMES | {role: common.decorator(role) for role in _DECORATORS} | {"canister": lambda cls: cls, "__version__": "0.16.1"}
-    return {"basilisk": names}
+    management = common.management_names()
+    return {"basilisk": names, "basilisk.canisters": {}, "basilisk.canisters.management": management}

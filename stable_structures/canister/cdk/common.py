@@ -176,6 +176,29 @@ class Service:
         self.canister_id = canister_id
 
 
+class ManagementCanister(Service):
+    """The management canister: any method of it, for a generator to yield. The test registers the answers (`Canister.register`)."""
+
+    def __init__(self) -> None:
+        super().__init__(CdkPrincipal())
+
+    def __getattr__(self, method: str) -> Callable[..., AsyncInfo]:
+        if method.startswith("_"):
+            raise AttributeError(method)
+        return lambda *args: AsyncInfo("call", [self.canister_id, method, *args])
+
+
+def management_names() -> dict[str, Any]:
+    """The names of a CDK's module `canisters.management`: its types are plain dicts."""
+
+    def other(name: str) -> Any:
+        if name[:1].isupper():
+            return dict
+        raise AttributeError(f"{name} is no part of the harness; it has management_canister, and the types as dict")
+
+    return {"management_canister": ManagementCanister(), "ManagementCanister": ManagementCanister, "__getattr__": other}
+
+
 def service_method(function: Callable[..., Any]) -> Callable[..., AsyncInfo]:
     """A method of a `Service`: calling it gives what a generator is to yield."""
 

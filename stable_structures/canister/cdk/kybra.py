@@ -263,7 +263,8 @@ _NAMES: Final[dict[str, Any]] = {
 def modules() -> dict[str, dict[str, Any]]:
     """The modules that a canister can import, with their names."""
     names = _NAMES | {role: common.decorator(role) for role in _DECORATORS} | {"canister": lambda cls: cls, "__version__": "0.7.1"}
-    return {"kybra": names}
+    management = common.management_names()
+    return {"kybra": names, "kybra.canisters": {}, "kybra.canisters.management": management}
 
 
 __all__ = ["DIALECT", "CandidCodec", "KybraDialect", "StableBTreeMap", "icp", "modules", "typing"]
