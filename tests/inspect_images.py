@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import golden_replay
+from . import golden_replay
 
 from stable_structures import PAGE_SIZE
 from stable_structures.inspect import open_image
