@@ -97,11 +97,9 @@ def _keep(_kind: object, error: BaseException, _traceback: object) -> int:
 def _message(status: int, operation: str, hints: Mapping[int, str] = _HINTS) -> str:
     failure = lib.ss_last_failure()
     text = ffi.string(lib.ss_status_text(status)).decode()
-    if failure.status != status:
-        return f"{operation}: {text}"
-    if failure.rule != ffi.NULL:
+    if failure.status == status and failure.rule != ffi.NULL:
         text += f" ({ffi.string(failure.rule).decode()})"
-    if failure.address or failure.number or failure.limit:
+    if failure.status == status and (failure.address or failure.number or failure.limit):
         text += f": at byte {failure.address:#x}, {failure.number} against {failure.limit}"
     hint = hints.get(status)
     return f"{operation}: {text}; {hint}" if hint else f"{operation}: {text}"

@@ -28,13 +28,13 @@ class BothEnds(Iterator[T], Generic[T]):
         self._ends: tuple[deque[Any], deque[Any]] = (deque(), deque())
         self._generation = native.call.ss_access_generation(handle)
         self._seen = self._generation[0]
-        self._walks = (self._walk(back=False), self._walk(back=True))
+        self._used_up = False
 
-    def __iter__(self) -> Iterator[T]:  # noqa: PYI034 - the generator behind it, for the speed of a plain loop
-        return self._walks[self._reverse]
+    def __iter__(self) -> Iterator[T]:  # noqa: PYI034 - a generator, for the speed of a plain loop; it goes on where this one is
+        return self._walk(back=self._reverse)
 
     def __next__(self) -> T:
-        return next(self._walks[self._reverse])
+        return self._take(back=self._reverse)
 
     def next_back(self) -> T:
         """The last item that is left; raises `StopIteration` where none is. O(1) on average.
@@ -46,7 +46,7 @@ class BothEnds(Iterator[T], Generic[T]):
         >>> it.next_back(), next(it), next(it)
         ((3, 30), (1, 10), (2, 20))
         """
-        return next(self._walks[not self._reverse])
+        return self._take(back=not self._reverse)
 
     def skip(self, n: int) -> int:
         """Passes over up to `n` items without decoding them; gives how many there were.
@@ -98,6 +98,16 @@ class BothEnds(Iterator[T], Generic[T]):
         """Skips up to `n` items that were not fetched, at the iterator's own end."""
         raise NotImplementedError
 
+    def _take(self, *, back: bool) -> T:
+        """The next item from one end."""
+        own, other = self._ends[back], self._ends[not back]
+        if self._used_up or not (own or self._fetch(back=back) or other):
+            self._used_up = True
+            raise StopIteration
+        self.validate()
+        raw = own.popleft() if own else other.pop()
+        return raw if self._finish is None else self._finish(raw)
+
     def _walk(self, *, back: bool) -> Iterator[T]:
         own, other = self._ends[back], self._ends[not back]
         generation, finish = self._generation, self._finish
@@ -112,3 +122,4 @@ class BothEnds(Iterator[T], Generic[T]):
                     self._validate()
                 raw = other.pop()
                 yield raw if finish is None else finish(raw)
+        self._used_up = True

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from stable_structures import PAGE_SIZE
 
 
@@ -19,7 +16,7 @@ class ListMemory:
         return len(self.data) // PAGE_SIZE
 
     def grow(self, pages: int, /) -> int:
-        before = self.size()
+        before = len(self.data) // PAGE_SIZE
         if before + pages > self.max_pages:
             return -1
         self.data.extend(bytes(pages * PAGE_SIZE))
@@ -40,49 +37,49 @@ class Boom(Exception):
     """Raised by a FailingMemory."""
 
 
-class FailingMemory(ListMemory):
-    """Raises at its n-th call of one operation, counted from `arm`; `seen` counts the calls of that operation."""
+class Trigger:
+    """Raises at the n-th call of one operation after `arm`, in whichever of its memories that is; `refuse` answers -1 to a grow."""
 
-    def __init__(self, max_pages: int = 1000) -> None:
-        super().__init__(max_pages)
-        self.kind, self.at, self.seen = "", 0, 0
+    def __init__(self) -> None:
+        self.arm("", 0)
 
     def arm(self, kind: str, at: int) -> None:
         self.kind, self.at, self.seen = kind, at, 0
 
-    def _count(self, kind: str) -> None:
+    @property
+    def fired(self) -> bool:
+        return bool(self.kind) and self.seen >= self.at
+
+    def comes(self, kind: str) -> bool:
         if kind != self.kind:
-            return
+            return False
         self.seen += 1
-        if self.seen == self.at:
+        return self.seen == self.at
+
+    def count(self, kind: str) -> None:
+        if self.comes(kind):
             raise Boom(f"{kind} number {self.at}")
 
+
+class FailingMemory(ListMemory):
+    """Fails where its trigger says."""
+
+    def __init__(self, trigger: Trigger, max_pages: int = 1000) -> None:
+        super().__init__(max_pages)
+        self._trigger = trigger
+
     def size(self) -> int:
-        self._count("size")
+        self._trigger.count("size")
         return super().size()
 
     def grow(self, pages: int, /) -> int:
-        self._count("grow")
-        if self.kind == "refuse":
-            self.seen += 1
-            if self.seen == self.at:
-                return -1
-        return ListMemory.size(self) if pages == 0 else self._grown(pages)
-
-    def _grown(self, pages: int) -> int:
-        before = len(self.data) // PAGE_SIZE
-        if before + pages > self.max_pages:
-            return -1
-        self.data.extend(bytes(pages * PAGE_SIZE))
-        return before
+        self._trigger.count("grow")
+        return -1 if self._trigger.comes("refuse") else super().grow(pages)
 
     def read(self, offset: int, length: int, /) -> bytes:
-        self._count("read")
+        self._trigger.count("read")
         return super().read(offset, length)
 
     def write(self, offset: int, data: bytes, /) -> None:
-        self._count("write")
+        self._trigger.count("write")
         super().write(offset, data)
-
-
-Operation = Callable[[Any], Any]

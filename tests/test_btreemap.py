@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import gzip
 import hashlib
 import random
@@ -510,6 +511,26 @@ def test_an_iterator_outlives_its_map_and_its_memory():
     memory.close()
     with pytest.raises(Closed):
         list(iterator)
+
+
+def test_an_iterator_keeps_its_map_alive_and_nothing_else_does():
+    """A map that was iterated over is gone with its last reference, so that another can be opened: no cycle is left behind."""
+    memory = StableMemory()
+    gc.disable()
+    try:
+        for walk in (
+            list,
+            lambda m: next(m.range()),
+            lambda m: m.range().next_back(),
+            lambda m: list(m.items()),
+            lambda m: m.range().skip(1),
+        ):
+            tree = StableBTreeMap[u64, u64](memory)
+            tree.update({i: i for i in range(10)})
+            walk(tree)
+            del tree
+    finally:
+        gc.enable()
 
 
 def test_views_are_live():
