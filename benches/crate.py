@@ -76,7 +76,7 @@ class Crate(Contestant):
         if self._driver is None:
             if self.program is None:
                 raise NoCrate("the driver is not built")
-            command = [str(self.program), self._case]
+            command = [str(self.program), self._case, self.clock]
             self._driver = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own driver
 
     def _order(self, orders: list[str]) -> list[str]:

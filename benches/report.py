@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 BEGIN: Final = "<!-- benches: begin -->"
 END: Final = "<!-- benches: end -->"
+CLOCK_NAMES: Final = {"wall": "elapsed", "cpu": "of the processor"}
 RESULTS: Final = "[benches/results](benches/results/results.md)"
 EXACT_BELOW: Final = 100
 
@@ -62,7 +63,8 @@ def _head(findings: Findings) -> str:
         "",
         f"Versions: {versions}.",
         "",
-        f"Times are medians of {findings.sizes.rounds} rounds in nanoseconds per operation, with the lowest and the highest in brackets.",
+        f"Times ({CLOCK_NAMES[about['clock']]}) are medians of {findings.sizes.rounds} rounds in nanoseconds per operation,",
+        "with the lowest and the highest in brackets.",
         "In each round all contestants take turns at an operation before the next begins. Results are checked, and the SHA-256 of",
         "our memory equals that of the Rust crate's after each operation, before a time counts.",
         *(f"\n{note}" for note in findings.notes),

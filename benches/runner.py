@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from . import machine, plots, report, space, transactions
 from .aims import verdicts
+from .contestant import CLOCKS, Contestant
 from .crate import Crate, NoCrate, build
 from .groups import GROUPS, SWEEPS, Group, Sweep
 from .measure import GroupRun, Results, Say, SweepRun
@@ -45,6 +46,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", type=lambda text: text.split(","), default=PARTS, metavar="PART,...", help=f"of {', '.join(PARTS)}")
     parser.add_argument("--sizes", type=_sizes, metavar="N,...", help="sizes of the plots, as in 1e3,1e6")
     parser.add_argument("--rounds", type=int, help="how often everything is measured")
+    parser.add_argument(
+        "--clock", choices=sorted(CLOCKS), default="wall", help="cpu leaves out what other processes take (transactions: wall)"
+    )
     parser.add_argument("--no-crate", action="store_true", help="without the Rust crate")
     parser.add_argument("--out", type=Path, help=f"directory for the results (default: {OUT}, with --quick {QUICK_OUT})")
     parser.add_argument("--disk", type=Path, default=Path(tempfile.gettempdir()), help="where the files of the transactions lie")
@@ -98,7 +102,7 @@ class Runner:
         sizes = QUICK if options.quick else FULL
         sizes = replace(sizes, sweep=options.sizes) if options.sizes else sizes
         sizes = replace(sizes, rounds=options.rounds) if options.rounds else sizes
-        self.findings = Findings(machine.describe(), sizes)
+        self.findings = Findings({**machine.describe(), "clock": options.clock}, sizes)
 
     def say(self, text: str) -> None:
         sys.stderr.write(f"[{time.monotonic() - self.start:4.0f} s] {text}\n")
@@ -112,6 +116,7 @@ class Runner:
     def run(self) -> int:
         if machine.is_development_build():
             self.note("The development build is measured, without link time optimisation: `pip install .` for numbers that count.")
+        Contestant.clock = self.options.clock
         self._build_driver()
         for group in GROUPS:
             if group.case in self.options.only:

@@ -263,25 +263,36 @@ def rollback_key(pages: int) -> tuple[str, str, str, int, bool]:
     return (TITLE, rollback_name(pages), ours.SINGLE, 1, False)
 
 
+def fill_pages(memory: ss.StableMemory, pages: int) -> list[int]:
+    """Fills a memory; gives the places, all over it, that are changed before a rollback."""
+    memory.grow(pages)
+    for page in range(pages):
+        memory.write(page * ss.PAGE_SIZE, b"\x01" * ss.PAGE_SIZE)
+    return [block * (pages // DIRTY_BLOCKS) * ss.PAGE_SIZE for block in range(DIRTY_BLOCKS)]
+
+
+def dirty(memory: ss.StableMemory, places: list[int]) -> ss.Transaction:
+    """An open transaction that has changed a block at each of the places."""
+    transaction = memory.transaction().__enter__()
+    for place in places:
+        memory.write(place, b"changed")
+    return transaction
+
+
 def _rollback(pages: int, sizes: Sizes, results: Results) -> None:
-    """Times only the rollback: ten blocks of 4 KiB all over a memory are changed before it."""
+    """Times only the rollback."""
     with ss.StableMemory() as memory:
-        memory.grow(pages)
-        for page in range(pages):
-            memory.write(page * ss.PAGE_SIZE, b"\x01" * ss.PAGE_SIZE)
-        places = [block * (pages // DIRTY_BLOCKS) * ss.PAGE_SIZE for block in range(DIRTY_BLOCKS)]
+        places = fill_pages(memory, pages)
         for _ in range(sizes.rounds):
             taken = sum(_one_rollback(memory, places) for _ in range(sizes.commits))
             results.add(Times(TITLE, rollback_name(pages), ours.SINGLE, 1, sweep=False), taken / sizes.commits)
 
 
 def _one_rollback(memory: ss.StableMemory, places: list[int]) -> int:
-    with memory.transaction() as transaction:
-        for place in places:
-            memory.write(place, b"changed")
-        start = time.perf_counter_ns()
-        transaction.rollback()
-        taken = time.perf_counter_ns() - start
+    transaction = dirty(memory, places)
+    start = time.perf_counter_ns()
+    transaction.rollback()
+    taken = time.perf_counter_ns() - start
     if memory.read(places[-1], 2) != b"\x01\x01":
         raise WrongResult("rollback did not put the bytes back")
     return taken

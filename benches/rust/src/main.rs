@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The same work on the Rust crate, one operation at a time, so that its turns can lie between those of the others.
 //!
-//! usage: crate_bench CASE            CASE is one of those in `subjects::open`.
+//! usage: crate_bench CASE CLOCK      CASE is one of those in `subjects::open`; CLOCK is `wall`, or `cpu` for the time in
+//!                                    which the program runs and no other.
 //!
 //! Orders come as lines on the standard input, each is answered by a line:
 //!
@@ -66,6 +67,8 @@ impl Bench {
 
 fn main() {
     let case = std::env::args().nth(1).unwrap_or_default();
+    let clock = std::env::args().nth(2).unwrap_or_default();
+    let _ = subjects::CPU_CLOCK.set(clock == "cpu");
     let mut bench = Bench::open(&case, Vec::new()).unwrap_or_else(|| refuse(&case));
     for order in std::io::stdin().lock().lines() {
         let order = order.expect("orders are text");

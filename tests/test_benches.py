@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The runner of the benchmarks works, at sizes at which it measures nothing; with cargo, our bytes are those of the crate."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def bench(out, *options):
+    command = [sys.executable, "-m", "benches", "--quick", "--out", str(out), *options]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return json.loads((out / "results.json").read_text(encoding="utf-8"))
+
+
+def test_a_quick_run_leaves_a_table_numbers_and_plots(tmp_path):
+    found = bench(tmp_path, "--no-crate", "--disk", str(tmp_path))
+    assert found["failures"] == []
+    assert {"map u64 → u64", "set u64", "vec u64", "heap u64", "log of 128 bytes", "cell u64", "transactions"} <= {
+        times["group"] for times in found["times"]
+    }
+    assert all(len(times["ns"]) == found["sizes"]["rounds"] >= 5 for times in found["times"])
+    assert "ours, bulk" in {side for digest in found["digests"] for side in digest["sides"]}
+    assert "| single get, u64 → u64 |" in (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert {path.name for path in tmp_path.glob("map_u64.*")} == {"map_u64.png", "map_u64.svg"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed")
+def test_our_bytes_are_those_of_the_crate_after_each_operation(tmp_path):
+    found = bench(tmp_path, "--disk", str(tmp_path), "--rounds", "1")
+    if not any(times["contestant"] == "Rust crate" for times in found["times"]):
+        pytest.skip(f"the driver could not be built: {found['notes']}")
+    assert found["failures"] == []
+    compared = {digest["what"] for digest in found["digests"] if "Rust crate" in digest["sides"]}
+    assert {"map u64 → u64: remove", "map bytes 32 → 128, managed: remove", "set u64: remove", "vec u64: set"} <= compared
+    assert {"heap u64: pop", "log of 128 bytes: append", "cell u64: set"} <= compared
