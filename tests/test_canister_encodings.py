@@ -118,18 +118,18 @@ int8, int16, nat, nat8, nat16 = (SCALARS[name] for name in ("int8", "int16", "na
 
 
 class Point(RECORD):
-    x: S[int8]
+    x: int8
     label: str
 
 
 class Shape(VARIANT, total=False):
     Dot: None
-    Circle: S[nat16]
+    Circle: nat16
     At: Point
 
 
 class Tree(RECORD):
-    value: S[nat]
+    value: nat
     children: list[Tree]
 
 

@@ -216,8 +216,9 @@ def spoil(fail):
 
 @query
 def state():
-    return (step(), vars(point), slotted.a, hasattr(slotted, "b"), dict(names), vars(names), list(queue), list(ordered), dict(default), bytes(raw),  # noqa: E501 - a canister's source
-            rng.random(), nested, sorted(half.keywords), hasattr(spoil, "calls"), hasattr(Point, "y"), "fresh" in globals())
+    return (step(), vars(point), slotted.a, hasattr(slotted, "b"), dict(names), vars(names), list(queue), list(ordered),
+            dict(default), bytes(raw), rng.random(), nested, sorted(half.keywords), hasattr(spoil, "calls"), hasattr(Point, "y"),
+            "fresh" in globals())
 """
 
 
