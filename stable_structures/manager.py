@@ -6,7 +6,7 @@ from __future__ import annotations
 import operator
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
 from . import _native as native
 from .errors import Closed, MemoryInUse, OutOfBounds
@@ -82,12 +82,15 @@ class MemoryManager(Stored):
     @property
     def _handle(self) -> Any:
         if self._live is None:
-            raise Closed(f"{self!r} gave up its memory; make a new manager on it")
+            self._refuse()
         return self._live
 
     @_handle.setter
     def _handle(self, handle: Any) -> None:
         self._live = handle
+
+    def _refuse(self) -> NoReturn:
+        raise Closed(f"{self!r} gave up its memory; make a new manager on it")
 
     def get(self, number: int, /) -> VirtualMemory:
         """The memory of this number, 0 to 254; one and the same object while anybody holds it. O(buckets) the first time.
@@ -166,6 +169,8 @@ class MemoryManager(Stored):
         True
         """
         with self._lock:
+            if self._live is None:
+                self._refuse()
             held = sorted(self._memories.keys())
             if held:
                 numbers = ", ".join(map(str, held))

@@ -10,7 +10,7 @@ from hypothesis import settings
 
 from stable_structures import PAGE_SIZE, MemoryManager, OutOfMemory, RestrictedMemory, StableMemory
 
-from .memories import Boom, FailingMemory, ListMemory
+from .memories import Boom, FailingMemory, ListMemory, Trigger
 
 PLACES = ["flat", "managed", "restricted", "python", "managed_python"]
 
@@ -48,7 +48,7 @@ class Place:
             self.memories = [manager.get(3), manager.get(200)]
             self.neighbour = manager.get(9)
         elif self.kind == "restricted":
-            self.memories = [RestrictedMemory(bases[0], range(2, 40)), RestrictedMemory(bases[0], range(40, 80))]
+            self.memories = [RestrictedMemory(bases[0], range(2, 40)), RestrictedMemory(bases[0], range(40, 3000))]
         else:
             bases = bases if len(bases) > 1 else (bases[0], self._base())
             self.memories = list(bases)
@@ -93,10 +93,11 @@ def faults(make: Callable[..., Any], operation: Callable[[Any], Any], memories: 
     """
     for which, kind in itertools.product(range(memories), FAULTS):
         for at in itertools.count(1):
-            used = [FailingMemory(2000) for _ in range(memories)]
+            trigger = Trigger()
+            used = [FailingMemory(trigger if n == which else Trigger(), 2000) for n in range(memories)]
             structure = make(*used)
             before = [bytes(memory.data) for memory in used]
-            used[which].arm(kind, at)
+            trigger.arm(kind, at)
             try:
                 operation(structure)
             except Boom:
@@ -104,9 +105,9 @@ def faults(make: Callable[..., Any], operation: Callable[[Any], Any], memories: 
             except OutOfMemory:
                 assert kind == "refuse"
             else:
-                assert used[which].seen < at, f"{kind} {at}: the failure was lost"
+                assert not trigger.fired, f"{kind} {at}: the failure was lost"
                 break
-            used[which].arm("", 0)
+            trigger.arm("", 0)
             for memory, data in zip(used, before, strict=True):
                 assert memory.data.startswith(data), f"{kind} {at}: the bytes changed"
                 assert not any(memory.data[len(data) :]), f"{kind} {at}: new pages are not zero"

@@ -1,0 +1,453 @@
+"""StableBTreeSet against a set, in every kind of memory; two sets; errors and faults."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import operator
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from stable_structures import (
+    BadMagic,
+    Blob,
+    Bounded,
+    BoundExceeded,
+    Closed,
+    IncompatibleType,
+    MemoryInUse,
+    OutOfMemory,
+    Principal,
+    Reverse,
+    StableBTreeMap,
+    StableBTreeSet,
+    StableMemory,
+    UnsupportedVersion,
+    codec,
+    f64,
+    i16,
+    u8,
+    u32,
+    u64,
+)
+
+from .places import PLACES, SHORT, Place, faults, image, raised, refused_at_each_size
+
+TYPES = {
+    "u64": (u64, st.integers(0, 60) | st.integers(0, 2**64 - 1)),
+    "i16": (i16, st.integers(-30, 30)),
+    "reverse": (Reverse[u32], st.integers(0, 60)),
+    "str": (str, st.text("abc", max_size=5)),
+    "blob": (Blob(5), st.binary(max_size=2)),
+    "principal": (Principal, st.binary(max_size=2).map(Principal)),
+    "tuple": (tuple[u8, bool], st.tuples(st.integers(0, 20), st.booleans())),
+    "option": (Blob(2) | None, st.none() | st.binary(max_size=1)),
+    "long": (bytes, st.builds(lambda n, size: b"%03d" % n + b"x" * size, st.integers(0, 60), st.sampled_from([0, 1000, 5000]))),
+}
+MODELS = [*itertools.product(PLACES, ["u64", "long"]), *itertools.product(["flat", "managed"], sorted({*TYPES} - {"u64", "long"}))]
+
+
+class SetMachine(RuleBasedStateMachine):
+    """Every operation beside a set."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__()
+        tp, self.keys = TYPES[name]
+        self.type = StableBTreeSet[tp]
+        self.codec = codec(tp)
+        self.place = Place(kind)
+        self.tree = self.type(self.place.memories[0])
+        self.set: set = set()
+
+    def ordered(self, keys=None) -> list:
+        return sorted(self.set if keys is None else keys, key=functools.cmp_to_key(self.codec.compare))
+
+    def draw_keys(self, data, most=40) -> list:
+        return data.draw(st.lists(self.keys, max_size=most))
+
+    @rule(data=st.data(), adding=st.booleans())
+    def insert(self, data, adding):
+        key = data.draw(self.keys)
+        if adding:
+            assert self.tree.add(key) is None
+        else:
+            assert self.tree.insert(key) is (key not in self.set)
+        self.set.add(key)
+
+    @rule(data=st.data())
+    def insert_many(self, data):
+        keys = self.draw_keys(data)
+        assert self.tree.insert_many(keys) == len(set(keys) - self.set)
+        self.set.update(keys)
+
+    @rule(data=st.data(), discarding=st.booleans())
+    def remove(self, data, discarding):
+        key = data.draw(self.keys)
+        if discarding:
+            assert self.tree.discard(key) is None
+        else:
+            assert self.tree.remove(key) is (key in self.set)
+        self.set.discard(key)
+
+    @rule(data=st.data())
+    def remove_many(self, data):
+        keys = self.draw_keys(data)
+        assert self.tree.remove_many(keys).sum() == len(set(keys) & self.set)
+        self.set.difference_update(keys)
+
+    @rule(data=st.data())
+    def contains(self, data):
+        key = data.draw(self.keys)
+        assert (key in self.tree) is self.tree.contains(key) is (key in self.set)
+
+    @rule(end=st.sampled_from(["pop_first", "pop_last", "pop"]))
+    def pop(self, end):
+        ordered = self.ordered()
+        if ordered:
+            key = ordered[-1 if end == "pop_last" else 0]
+            assert getattr(self.tree, end)() == key
+            self.set.remove(key)
+        elif end == "pop":
+            assert raised(self.tree.pop) is KeyError
+        else:
+            assert getattr(self.tree, end)() is None
+
+    @rule(data=st.data(), low=st.booleans(), high=st.booleans(), reverse=st.booleans())
+    def range(self, data, low, high, reverse):
+        start, stop = data.draw(self.keys), data.draw(self.keys)
+        compare = self.codec.compare
+        start, stop = (None if key is None else key for key in (start, stop))
+        inside = [
+            key
+            for key in self.ordered()
+            if (start is None or compare(key, start) > (-1 if low else 0)) and (stop is None or compare(key, stop) < (1 if high else 0))
+        ]
+        assert list(self.tree.range(start, stop, inclusive=(low, high), reverse=reverse)) == inside[:: -1 if reverse else 1]
+        if self.codec.dtype is not None:
+            assert self.tree.to_numpy(start, stop, inclusive=(low, high)).tolist() == inside
+
+    @rule(data=st.data(), stable=st.booleans())
+    def two_sets(self, data, stable):
+        keys = self.draw_keys(data)
+        other = self.type(StableMemory()) if stable else keys
+        if stable:
+            other.insert_many(keys)
+        for name in ("union", "intersection", "difference", "symmetric_difference"):
+            assert list(getattr(self.tree, name)(other)) == self.ordered(getattr(self.set, name)(keys)), name
+        assert self.tree.is_subset(other) is self.set.issubset(keys)
+        assert self.tree.is_superset(other) is self.set.issuperset(keys)
+        assert self.tree.is_disjoint(other) is self.tree.isdisjoint(other) is self.set.isdisjoint(keys)
+
+    @rule(data=st.data(), sign=st.sampled_from(["or_", "and_", "sub", "xor", "lt", "le", "gt", "ge", "eq", "ne"]))
+    def operators(self, data, sign):
+        keys, operation = set(self.draw_keys(data)), getattr(operator, sign)
+        found = operation(self.tree, keys)
+        assert found == operation(self.set, keys)
+        assert type(found) in (set, bool)
+        assert operation(keys, self.tree) == operation(keys, self.set)
+
+    @rule(data=st.data(), sign=st.sampled_from(["ior", "iand", "isub", "ixor"]), stable=st.booleans())
+    def in_place(self, data, sign, stable):
+        keys = set(self.draw_keys(data))
+        other = self.type(StableMemory()) if stable else keys
+        if stable:
+            other.insert_many(list(keys))
+        same = self.tree
+        self.tree = getattr(operator, sign)(self.tree, other)
+        assert self.tree is same
+        self.set = getattr(operator, sign)(self.set, keys)
+
+    @precondition(lambda self: self.set)
+    @rule(data=st.data())
+    def changed_under_an_iterator(self, data):
+        iterator = iter(self.tree)
+        next(iterator)
+        self.insert(data, adding=True)
+        with pytest.raises(RuntimeError, match="changed"):
+            next(iterator)
+
+    @rule()
+    def clear(self):
+        self.tree.clear()
+        self.set.clear()
+
+    @rule()
+    def scatter(self):
+        self.place.scatter()
+
+    @rule(upgrade=st.booleans())
+    def reopen(self, upgrade):
+        if upgrade:
+            self.place.reopen()
+        else:
+            assert self.tree.into_memory() is self.place.memories[0]
+        self.tree = self.type(self.place.memories[0])
+
+    @invariant()
+    def same(self):
+        ordered = self.ordered()
+        assert len(self.tree) == len(ordered)
+        assert self.tree.is_empty() == (not ordered)
+        assert list(self.tree) == list(self.tree.iter()) == ordered
+        assert list(reversed(self.tree)) == ordered[::-1]
+        assert (self.tree.first(), self.tree.last()) == ((ordered[0], ordered[-1]) if ordered else (None, None))
+        self.tree.check()
+
+
+@pytest.mark.parametrize(("kind", "name"), MODELS)
+def test_behaves_as_a_set(kind, name):
+    run_state_machine_as_test(lambda: SetMachine(kind, name), settings=SHORT)
+
+
+def set_of(*keys, tp=u64):
+    tree = StableBTreeSet[tp](StableMemory())
+    tree.insert_many(keys)
+    return tree
+
+
+@pytest.mark.parametrize("name", TYPES)
+@given(data=st.data())
+def test_bulk_writes_the_bytes_of_the_loop(name, data):
+    tp, strategy = TYPES[name]
+    keys, gone = data.draw(st.lists(strategy, max_size=60)), data.draw(st.lists(strategy, max_size=20))
+    loop, bulk, as_map = StableMemory(), StableMemory(), StableMemory()
+    one, many, twin = StableBTreeSet[tp](loop), StableBTreeSet[tp](bulk), StableBTreeMap[tp, None](as_map)
+    for key in keys:
+        one.insert(key)
+        twin.insert(key, None)
+    for key in gone:
+        one.remove(key)
+        twin.remove(key)
+    many.insert_many(keys)
+    many.remove_many(gone)
+    assert image(bulk) == image(loop) == image(as_map)
+
+
+def test_arrays():
+    tree = StableBTreeSet[i16](StableMemory())
+    assert tree.insert_many(np.array([3, -5, 3], np.int16)) == 2
+    assert tree.to_numpy().dtype == np.int16
+    assert tree.to_numpy().tolist() == [-5, 3]
+    assert tree.to_numpy(0).tolist() == [3]
+    with pytest.raises(IncompatibleType, match="no numpy form"):
+        set_of("a", tp=str).to_numpy()
+
+
+def test_from_sorted():
+    tree = StableBTreeSet[u64].from_sorted(StableMemory(), np.arange(1000, dtype=np.uint64))
+    tree.check()
+    assert list(tree) == list(range(1000))
+    with pytest.raises(ValueError, match="ascend"):
+        StableBTreeSet[u64].from_sorted(StableMemory(), [2, 1])
+
+
+# ---- two sets ----
+
+
+def test_algebra_is_lazy():
+    a, b = set_of(*range(10_000)), set_of(*range(5000, 15_000))
+    for operation in (a.union, a.intersection, a.difference, a.symmetric_difference):
+        iterator = operation(b)
+        assert iter(iterator) is iterator
+        next(iterator)
+
+
+@pytest.mark.parametrize("name", ["union", "intersection", "difference", "symmetric_difference"])
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("taken", [0, 1, 30])
+def test_a_change_of_either_set_ends_the_algebra(name, which, taken):
+    sets = set_of(*range(100)), set_of(*range(0, 200, 2))
+    iterator = getattr(sets[0], name)(sets[1])
+    for _ in range(taken):
+        next(iterator)
+    sets[which].remove(98)
+    with pytest.raises(RuntimeError, match="changed"):
+        list(iterator)
+
+
+def test_a_set_with_itself():
+    tree = set_of(1, 2)
+    assert list(tree.union(tree)) == list(tree.intersection(tree)) == [1, 2]
+    assert list(tree.difference(tree)) == list(tree.symmetric_difference(tree)) == []
+    assert tree.is_subset(tree)
+    assert tree == tree  # noqa: PLR0124 - that is the question
+    tree ^= tree
+    assert len(tree) == 0
+
+
+def test_other_kinds_of_others():
+    tree = set_of(1, 2, 3)
+    assert list(tree.union(n for n in (5, 0, 5))) == [0, 1, 2, 3, 5]
+    assert list(tree.intersection(np.array([3, 9]).tolist())) == [3]
+    assert list(tree.difference({1: "a"})) == [2, 3]
+    narrow = set_of(2, 9, tp=u8)
+    assert list(tree.intersection(narrow)) == [2]
+    assert tree.is_superset([])
+    assert tree >= {1, 2}
+    assert {1, 2} < tree
+    assert tree | {"a"} == {1, 2, 3, "a"}
+    assert tree != {1, 2}
+    assert tree == {1, 2, 3}
+
+
+def test_values_that_cannot_be_in_it_are_refused():
+    tree = set_of(1)
+    with pytest.raises(IncompatibleType, match="whole number"):
+        tree.union(["a"])
+    with pytest.raises(BoundExceeded, match="u64 holds"):
+        tree.intersection([-1])
+    with pytest.raises(IncompatibleType, match="whole number"):
+        "a" in tree  # noqa: B015
+    memory = tree.memory
+    before = image(memory)
+    for use in (
+        lambda: tree.__ior__([2, -1]),
+        lambda: tree.__ixor__([1, 2, -1]),
+        lambda: tree.insert_many([2, "a"]),
+        lambda: tree.insert(2**64),
+    ):
+        assert raised(use) in (BoundExceeded, IncompatibleType)
+        assert image(memory) == before
+    with pytest.raises(BoundExceeded, match="u8 holds 0 to 255, got 256"):
+        set_of(tp=u8).insert(256)
+    with pytest.raises(BoundExceeded, match="cannot hold None"):
+        set_of(tp=u8 | None).insert(None)
+
+
+def test_user_types_need_no_hash():
+    @functools.total_ordering
+    class Version:
+        BOUND = Bounded(2, is_fixed_size=True)
+        __hash__ = None
+
+        def __init__(self, major, minor):
+            self.pair = (major, minor)
+
+        def to_bytes(self):
+            return bytes(self.pair)
+
+        @staticmethod
+        def from_bytes(data):
+            return Version(*data)
+
+        def __eq__(self, other):
+            return self.pair == other.pair
+
+        def __lt__(self, other):
+            return self.pair < other.pair
+
+    tree = set_of(Version(1, 9), Version(1, 2), tp=Version)
+    assert [v.pair for v in tree.union([Version(1, 5)])] == [(1, 2), (1, 5), (1, 9)]
+    assert tree.is_disjoint([Version(2, 0)])
+
+
+# ---- opening, errors, faults ----
+
+
+def test_three_ways_to_open():
+    memory = StableMemory()
+    with pytest.raises(BadMagic):
+        StableBTreeSet[u64].load(memory)
+    tree = StableBTreeSet[u64](memory)
+    tree.add(5)
+    with pytest.raises(MemoryInUse, match="into_memory"):
+        StableBTreeSet[u64](memory)
+    assert tree.into_memory() is memory
+    for use in (
+        lambda: tree.add(1),
+        tree.first,
+        lambda: len(tree),
+        lambda: list(tree),
+        tree.check,
+        lambda: 1 in tree,
+        lambda: list(tree.union([])),
+    ):
+        assert raised(use) is Closed
+    assert list(StableBTreeSet[u64].load(memory)) == [5]
+    assert list(StableBTreeSet[u64].new(memory)) == []
+    memory.write(3, b"\x07")
+    with pytest.raises(UnsupportedVersion, match="newer"):
+        StableBTreeSet[u64](memory)
+
+
+def test_it_is_a_map_to_nothing():
+    memory = StableMemory()
+    StableBTreeSet[u64](memory).insert_many([1, 2])
+    assert list(StableBTreeMap[u64, None](memory).items()) == [(1, None), (2, None)]
+
+
+def test_types_that_cannot_be_keys():
+    with pytest.raises(IncompatibleType, match="f64 cannot be a key"):
+        StableBTreeSet[f64]
+    with pytest.raises(IncompatibleType, match=r"StableBTreeSet\[K\]\(memory\)"):
+        StableBTreeSet(StableMemory())
+    with pytest.raises(TypeError, match="takes 1 type, got 2"):
+        StableBTreeSet[u64, u64]
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(set_of(1))
+
+
+def test_copying_into_a_larger_type():
+    new = StableBTreeSet[u64](StableMemory())
+    set_of(1, 2, tp=u8).copy_into(new)
+    assert new == {1, 2}
+
+
+def test_a_full_memory_refuses_and_changes_nothing():
+    refused_at_each_size(StableBTreeSet[u64], lambda tree, n: tree.add(n), 2)
+    for keys in (range(10_000), [1, 2, *range(5, 20_000)]):
+        memory = StableMemory(max_pages=1)
+        tree = StableBTreeSet[u64](memory)
+        tree.insert_many([3, 4])
+        before = image(memory)
+        for use in (lambda: tree.insert_many(keys), lambda: tree.__ior__(keys), lambda: tree.__ixor__(keys)):  # noqa: B023
+            assert raised(use) is OutOfMemory
+            assert image(memory) == before
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda s: s.insert(b"z" * 9000),
+        lambda s: s.insert_many([b"y", b"x" * 9000]),
+        lambda s: s.remove(b"07"),
+        lambda s: s.pop_last(),
+        lambda s: s.remove_many([b"03", b"11"]),
+        lambda s: s.clear(),
+    ],
+    ids=["insert", "insert_many", "remove", "pop_last", "remove_many", "clear"],
+)
+def test_a_failing_memory_leaves_everything_as_it_was(operation):
+    keys = [b"%02d" % n for n in range(15)]
+
+    def make(memory):
+        tree = StableBTreeSet[bytes](memory)
+        tree.insert_many(keys)
+        return tree
+
+    for tree in faults(make, operation):
+        assert list(tree) == keys
+
+
+def test_threads_share_a_set():
+    tree = set_of()
+
+    def work(start):
+        for n in range(start, 1200, 4):
+            tree.add(n)
+            assert n in tree
+            if n % 3 == 0:
+                assert tree.remove(n)
+
+    threads = [threading.Thread(target=work, args=(start,)) for start in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    tree.check()
+    assert tree == {n for n in range(1200) if n % 3}
