@@ -11,8 +11,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from . import golden_replay
-
 from stable_structures import PAGE_SIZE
 from stable_structures.inspect import open_image
 from stable_structures.inspect.image import Part
@@ -21,6 +19,8 @@ from stable_structures.inspect.maps import MapReader
 from stable_structures.inspect.nodes import Node
 from stable_structures.inspect.rows import LogReader, SlotReader
 from stable_structures.storable import parse_type
+
+from . import golden_replay
 
 
 def read(memory: Any) -> bytes:

@@ -171,6 +171,12 @@ def _write_jsonl(rows: Table, out: IO[bytes]) -> int:
     return count
 
 
+def _said(name: str, reading: Reading, data: bytes) -> dict[str, Any]:
+    """The value where there is a type or a guess, the bytes where it is not certain."""
+    said = {} if reading is RAW else {name: to_json(reading.read(data))}
+    return said if said and reading.certain else said | {f"{name}_bytes": to_json(data)}
+
+
 def _write_csv(rows: Table, out: IO[bytes]) -> int:
     text = io.TextIOWrapper(out, "utf-8", errors="surrogatepass", newline="")
     try:
@@ -188,7 +194,7 @@ def _write_csv(rows: Table, out: IO[bytes]) -> int:
 
 def _cell(value: Any) -> Any:
     made = to_json(value)
-    return json.dumps(made, ensure_ascii=False) if isinstance(made, (dict, list)) else made
+    return json.dumps(made, ensure_ascii=False) if isinstance(made, (dict, list, bool)) else made
 
 
 def _write_cbor(rows: Table, out: IO[bytes]) -> int:

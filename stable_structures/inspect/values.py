@@ -210,6 +210,8 @@ def _plain_from_json(codec: Codec[Any], value: Any) -> Any:
             return Principal.from_text(value)
         if codec.name in ("f32", "f64"):
             return float(value)
+        if codec.name == "bool" and value in ("true", "false"):
+            return value == "true"
         if codec.name == "bytes" or codec.name.startswith(("Blob", "Array")):
             return unhex(value)
         if codec.name.startswith(("u", "i")) and codec.bound.is_fixed_size:
