@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self
 
@@ -73,6 +74,7 @@ class Stored:
         self._native_memory = under
         release = getattr(native.call, f"ss_{self._c_name}_free")
         self._handle = native.new_handle(f"ss_{self._c_name}", lambda out: opened(under._handle, out), release, type(self).__name__)  # noqa: SLF001
+        _alive[id(self)] = self
 
     def check(self) -> None:
         """Walks everything and raises `CorruptMemory` naming the first broken rule. O(n)."""
@@ -86,6 +88,14 @@ class Stored:
     def bytes_used(self) -> BytesUsed:
         """How many bytes are live, allocated and reserved. O(1)."""
         return BytesUsed(*native.usage(getattr(native.call, f"ss_{self._c_name}_usage"), self._handle))
+
+
+_alive: Final[weakref.WeakValueDictionary[int, Stored]] = weakref.WeakValueDictionary()
+
+
+def alive() -> list[Stored]:
+    """Every structure and manager that somebody holds: a harness closes what the program before has left open."""
+    return [found for ref in _alive.valuerefs() if (found := ref()) is not None]
 
 
 class Structure(Stored):

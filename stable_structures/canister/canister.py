@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import weakref
 from collections.abc import Callable, Iterable
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, TypeVar
 
 from ..memory import PAGE_SIZE, NativeMemory, RestrictedMemory, StableMemory
 from ..principal import Principal
-from ..structure import Structure
+from ..structure import Structure, alive
 from . import atomic, calls
 from . import message as messages
 from .errors import ErrorCode, Rejected, Trapped, Unsupported
@@ -271,9 +270,9 @@ class Canister:
                 release(structure)
 
     def _structures(self) -> list[weakref.ref[Structure]]:
-        """The structures that are open on the stable memory. O(objects of the process)."""
-        found = [item for item in gc.get_objects() if isinstance(item, Structure) and "_native_memory" in vars(item)]
-        return [weakref.ref(item) for item in found if atomic.same_memory(item._native_memory, self.memory)]  # noqa: SLF001
+        """The structures that are open on the stable memory. O(structures of the process)."""
+        found = [item for item in alive() if isinstance(item, Structure) and atomic.same_memory(item._native_memory, self.memory)]  # noqa: SLF001
+        return [weakref.ref(item) for item in found]
 
     def put_program(self, program: Program | None) -> None:
         """Makes a program the one that runs (for the harness)."""
