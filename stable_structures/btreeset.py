@@ -105,11 +105,23 @@ class StableBTreeSet(Tree, MutableSet[K]):
         return key in self
 
     def add(self, key: K) -> None:
-        """Puts an element in. O(log n). Raises as `insert`."""
+        """Puts an element in. O(log n). Raises as `insert`.
+
+        >>> from stable_structures import StableBTreeSet, StableMemory, u64
+        >>> s = StableBTreeSet[u64](StableMemory())
+        >>> s.add(1)
+        >>> list(s)
+        [1]
+        """
         self.insert(key)
 
     def discard(self, key: K) -> None:
-        """Takes an element out if it is there. O(log n)."""
+        """Takes an element out if it is there. O(log n).
+
+        >>> from stable_structures import StableBTreeSet, StableMemory, u64
+        >>> s = StableBTreeSet[u64](StableMemory())
+        >>> s.discard(1)
+        """
         self.remove(key)
 
     def pop(self) -> K:
@@ -147,7 +159,15 @@ class StableBTreeSet(Tree, MutableSet[K]):
         return self._element(native.call.ss_btree_first(self._handle), "first")
 
     def last(self) -> K | None:
-        """The greatest element, or None. O(log n)."""
+        """The greatest element, or None. O(log n).
+
+        >>> from stable_structures import StableBTreeSet, StableMemory, u64
+        >>> s = StableBTreeSet[u64](StableMemory())
+        >>> s.insert_many([1, 2, 3])
+        3
+        >>> s.last()
+        3
+        """
         return self._element(native.call.ss_btree_last(self._handle), "last")
 
     def pop_first(self) -> K | None:
@@ -163,7 +183,15 @@ class StableBTreeSet(Tree, MutableSet[K]):
         return self._element(native.call.ss_btree_pop_first(self._handle), "pop_first")
 
     def pop_last(self) -> K | None:
-        """Takes the greatest element out and gives it, or None. O(log n)."""
+        """Takes the greatest element out and gives it, or None. O(log n).
+
+        >>> from stable_structures import StableBTreeSet, StableMemory, u64
+        >>> s = StableBTreeSet[u64](StableMemory())
+        >>> s.insert_many([1, 2, 3])
+        3
+        >>> s.pop_last(), list(s)
+        (3, [1, 2])
+        """
         return self._element(native.call.ss_btree_pop_last(self._handle), "pop_last")
 
     # ---- many elements ----
@@ -283,17 +311,41 @@ class StableBTreeSet(Tree, MutableSet[K]):
         return (key for key, _ in self._merge(other))
 
     def symmetric_difference(self, other: Iterable[K]) -> Iterator[K]:
-        """What is in one of the two sets, not in both, lazily and in order. O(n + m). See `union`."""
+        """What is in one of the two sets, not in both, lazily and in order. O(n + m). See `union`.
+
+        >>> from stable_structures import StableBTreeSet, StableMemory, u64
+        >>> s = StableBTreeSet[u64](StableMemory())
+        >>> s.insert_many([1, 2, 3])
+        3
+        >>> list(s.symmetric_difference({3, 4}))
+        [1, 2, 4]
+        """
         return (key for key, common in self._merge(other) if not common)
 
     def intersection(self, other: Iterable[K]) -> Iterator[K]:
-        """What is in both sets, lazily and in order. O(n log m), where n is the smaller one. See `union`."""
+        """What is in both sets, lazily and in order. O(n log m), where n is the smaller one. See `union`.
+
+        >>> from stable_structures import StableBTreeSet, StableMemory, u64
+        >>> s = StableBTreeSet[u64](StableMemory())
+        >>> s.insert_many([1, 2, 3])
+        3
+        >>> list(s.intersection({3, 4}))
+        [3]
+        """
         ordered = self._ordered(other)
         small, large = (self, ordered) if len(self) <= len(ordered) else (ordered, self)
         return _chosen(small, large, wanted=True)
 
     def difference(self, other: Iterable[K]) -> Iterator[K]:
-        """What is in this set and not in the other, lazily and in order. O(n log m). See `union`."""
+        """What is in this set and not in the other, lazily and in order. O(n log m). See `union`.
+
+        >>> from stable_structures import StableBTreeSet, StableMemory, u64
+        >>> s = StableBTreeSet[u64](StableMemory())
+        >>> s.insert_many([1, 2, 3])
+        3
+        >>> list(s.difference({3, 4}))
+        [1, 2]
+        """
         return _chosen(self, self._ordered(other), wanted=False)
 
     def _merge(self, other: Iterable[K]) -> Iterator[tuple[K, bool]]:
@@ -314,12 +366,28 @@ class StableBTreeSet(Tree, MutableSet[K]):
         return len(self) <= len(ordered) and all(key in ordered for key in self)
 
     def is_superset(self, other: Iterable[K]) -> bool:
-        """Whether everything in the other set is in this one. O(m log n)."""
+        """Whether everything in the other set is in this one. O(m log n).
+
+        >>> from stable_structures import StableBTreeSet, StableMemory, u64
+        >>> s = StableBTreeSet[u64](StableMemory())
+        >>> s.insert_many([1, 2, 3])
+        3
+        >>> s.is_superset({3, 4})
+        False
+        """
         ordered = self._ordered(other)
         return len(ordered) <= len(self) and all(key in self for key in ordered)
 
     def is_disjoint(self, other: Iterable[K]) -> bool:
-        """Whether the sets have nothing in common. O(n log m), where n is the smaller one."""
+        """Whether the sets have nothing in common. O(n log m), where n is the smaller one.
+
+        >>> from stable_structures import StableBTreeSet, StableMemory, u64
+        >>> s = StableBTreeSet[u64](StableMemory())
+        >>> s.insert_many([1, 2, 3])
+        3
+        >>> s.is_disjoint({3, 4})
+        False
+        """
         return next(self.intersection(other), _END) is _END
 
     def __ior__(self, other: Iterable[K]) -> Self:  # type: ignore[override, misc]

@@ -71,7 +71,14 @@ class StableLog(RowSequence[T]):
 
     @property
     def index_memory(self) -> Memory:
-        """The memory of the index. O(1)."""
+        """The memory of the index. O(1).
+
+        >>> from stable_structures import StableLog, StableMemory
+        >>> log = StableLog[str](StableMemory(), StableMemory())
+        >>> log.extend(["a", "bc"])
+        >>> log.index_memory is log.memory
+        True
+        """
         return self.memory
 
     # ---- entries ----
@@ -111,7 +118,14 @@ class StableLog(RowSequence[T]):
         return self.get(0)
 
     def last(self) -> T | None:
-        """The last entry, or None. O(size)."""
+        """The last entry, or None. O(size).
+
+        >>> from stable_structures import StableLog, StableMemory
+        >>> log = StableLog[str](StableMemory(), StableMemory())
+        >>> log.extend(["a", "bc"])
+        >>> log.last()
+        'bc'
+        """
         length = len(self)
         return self.get(length - 1) if length else None
 
@@ -143,11 +157,25 @@ class StableLog(RowSequence[T]):
         return native.check(native.call.ss_log_index_size_bytes(self._handle), "index_size_bytes")
 
     def data_size_bytes(self) -> int:
-        """Bytes in use of the data memory: 32, and the entries. O(1)."""
+        """Bytes in use of the data memory: 32, and the entries. O(1).
+
+        >>> from stable_structures import StableLog, StableMemory
+        >>> log = StableLog[str](StableMemory(), StableMemory())
+        >>> log.extend(["a", "bc"])
+        >>> log.data_size_bytes()
+        35
+        """
         return native.check(native.call.ss_log_data_size_bytes(self._handle), "data_size_bytes")
 
     def log_size_bytes(self) -> int:
-        """Bytes of the entries alone. O(1)."""
+        """Bytes of the entries alone. O(1).
+
+        >>> from stable_structures import StableLog, StableMemory
+        >>> log = StableLog[str](StableMemory(), StableMemory())
+        >>> log.extend(["a", "bc"])
+        >>> log.log_size_bytes()
+        3
+        """
         return native.check(native.call.ss_log_size_bytes(self._handle), "log_size_bytes")
 
     def into_memories(self) -> tuple[Memory, Memory]:
@@ -162,7 +190,15 @@ class StableLog(RowSequence[T]):
         return self.memory, self.data_memory
 
     def into_memory(self) -> NoReturn:
-        """Raises `TypeError`: a log lies in two memories, and `into_memories` gives both back."""
+        """Raises `TypeError`: a log lies in two memories, and `into_memories` gives both back. O(1).
+
+        >>> from stable_structures import StableLog, StableMemory
+        >>> log = StableLog[str](StableMemory(), StableMemory())
+        >>> log.extend(["a", "bc"])
+        >>> log.into_memory()
+        Traceback (most recent call last):
+        TypeError: StableLog[str] lies in two memories; use into_memories()
+        """
         raise TypeError(f"{type(self).__name__} lies in two memories; use into_memories()")
 
     def _absorb(self, batch: list[T]) -> None:

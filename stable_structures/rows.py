@@ -97,7 +97,15 @@ class Row(Structure, Generic[T]):
         self._untyped()
 
     def clear(self) -> None:
-        """Removes everything; the memory keeps its size. O(1)."""
+        """Removes everything; the memory keeps its size. O(1).
+
+        >>> from stable_structures import StableMemory, StableVec, u64
+        >>> v = StableVec[u64](StableMemory())
+        >>> v.push(7)
+        >>> v.clear()
+        >>> len(v)
+        0
+        """
         native.check(getattr(native.call, f"ss_{self._c_name}_clear")(self._handle), "clear")
 
     def iter(self) -> RowIterator[T]:
@@ -239,7 +247,14 @@ class RowSequence(Row[T], Sequence[T]):
         raise ValueError(f"{type(self).__name__}: {value!r} is not there")
 
     def count(self, value: Any) -> int:
-        """How often a value is there. O(n)."""
+        """How often a value is there. O(n).
+
+        >>> from stable_structures import StableMemory, StableVec, u64
+        >>> v = StableVec[u64](StableMemory())
+        >>> v.extend([5, 6, 5])
+        >>> v.count(5)
+        2
+        """
         return sum(found is value or found == value for found in self)
 
 

@@ -50,12 +50,25 @@ class Stored:
 
     @classmethod
     def new(cls, memory: Memory, *args: Any) -> Self:
-        """An empty structure, overwriting what the memory holds. O(1). Raises `MemoryInUse`, `OutOfMemory`, `ReadOnly`."""
+        """An empty structure, overwriting what the memory holds. O(1). Raises `MemoryInUse`, `OutOfMemory`, `ReadOnly`.
+
+        >>> from stable_structures import StableMemory, StableVec, u64
+        >>> memory = StableMemory()
+        >>> StableVec[u64](memory).push(7)
+        >>> len(StableVec[u64].new(memory))
+        0
+        """
         return cls._open(NEW, memory, *args)
 
     @classmethod
     def load(cls, memory: Memory, *args: Any) -> Self:
-        """The structure that the memory holds; raises `BadMagic` where it holds none. O(1)."""
+        """The structure that the memory holds; raises `BadMagic` where it holds none. O(1).
+
+        >>> from stable_structures import StableMemory, StableVec, u64
+        >>> StableVec[u64].load(StableMemory())
+        Traceback (most recent call last):
+        stable_structures.errors.BadMagic: ...
+        """
         return cls._open(LOAD, memory, *args)
 
     @classmethod
@@ -77,16 +90,30 @@ class Stored:
         _alive[id(self)] = self
 
     def check(self) -> None:
-        """Walks everything and raises `CorruptMemory` naming the first broken rule. O(n)."""
+        """Walks everything and raises `CorruptMemory` naming the first broken rule. O(n).
+
+        >>> from stable_structures import StableMemory, StableVec, u64
+        >>> StableVec[u64](StableMemory()).check()
+        """
         native.check(getattr(native.call, f"ss_{self._c_name}_check")(self._handle, native.NULL, native.NULL), "check")
 
     def violations(self) -> list[Violation]:
-        """Walks everything and lists every broken rule; an empty list is a sound structure. O(n)."""
+        """Walks everything and lists every broken rule; an empty list is a sound structure. O(n).
+
+        >>> from stable_structures import StableMemory, StableVec, u64
+        >>> StableVec[u64](StableMemory()).violations()
+        []
+        """
         found = native.violations(getattr(native.call, f"ss_{self._c_name}_check"), self._handle)
         return [Violation(rule, address, number, limit) for _, rule, address, number, limit in found]
 
     def bytes_used(self) -> BytesUsed:
-        """How many bytes are live, allocated and reserved. O(1)."""
+        """How many bytes are live, allocated and reserved. O(1).
+
+        >>> from stable_structures import StableMemory, StableVec, u64
+        >>> StableVec[u64](StableMemory()).bytes_used()
+        BytesUsed(live=64, allocated=64, reserved=65536)
+        """
         return BytesUsed(*native.usage(getattr(native.call, f"ss_{self._c_name}_usage"), self._handle))
 
 
@@ -156,7 +183,13 @@ class Structure(Stored):
         raise IncompatibleType(f"{name} needs its types: write {name}[{', '.join(self._parameters)}](memory)")
 
     def into_memory(self) -> Memory:
-        """Releases the memory and gives it back; the structure raises `Closed` from then on. O(1)."""
+        """Releases the memory and gives it back; the structure raises `Closed` from then on. O(1).
+
+        >>> from stable_structures import StableMemory, StableVec, u64
+        >>> memory = StableMemory()
+        >>> StableVec[u64](memory).into_memory() is memory
+        True
+        """
         native.check(getattr(native.call, f"ss_{self._c_name}_detach")(self._handle), "into_memory")
         return self.memory
 
@@ -194,7 +227,12 @@ class Structure(Stored):
         raise NotImplementedError
 
     def is_empty(self) -> bool:
-        """Whether there is nothing in it. O(1)."""
+        """Whether there is nothing in it. O(1).
+
+        >>> from stable_structures import StableMemory, StableVec, u64
+        >>> StableVec[u64](StableMemory()).is_empty()
+        True
+        """
         return self._count() == 0
 
     def _count(self) -> int:

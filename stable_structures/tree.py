@@ -154,7 +154,15 @@ class Tree(Structure):
         return native.check(native.call.ss_btree_length(self._handle), "len")
 
     def clear(self) -> None:
-        """Removes everything, as the crate's `clear_new`; the memory keeps its size. O(1)."""
+        """Removes everything, as the crate's `clear_new`; the memory keeps its size. O(1).
+
+        >>> from stable_structures import StableBTreeMap, StableMemory, u64
+        >>> m = StableBTreeMap[u64, u64](StableMemory())
+        >>> m[1] = 2
+        >>> m.clear()
+        >>> len(m)
+        0
+        """
         native.check(native.call.ss_btree_clear(self._handle), "clear")
 
     clear_new = clear
