@@ -10,7 +10,7 @@ import pytest
 
 import stable_structures
 
-NAMES = """
+LIST = """
     MAX_PAGES PAGE_SIZE
 
     Memory StableMemory RestrictedMemory VirtualMemory MemoryManager Reader Writer UpgradeHooks
@@ -21,7 +21,8 @@ NAMES = """
 
     BadMagic BoundExceeded Closed CommitUnknown CorruptMemory IncompatibleType Locked MemoryInUse OutOfBounds OutOfMemory ReadOnly
     StableError UnsupportedVersion WalCorrupt
-""".split()
+"""
+NAMES = LIST.split()
 
 STRUCTURES = ["MemoryManager", "StableBTreeSet", "StableCell", "StableLog", "StableMinHeap", "StableVec"]
 
