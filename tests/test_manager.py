@@ -23,7 +23,11 @@ from stable_structures import (
     ReadOnly,
     RestrictedMemory,
     StableBTreeMap,
+    StableBTreeSet,
+    StableCell,
+    StableLog,
     StableMemory,
+    StableMinHeap,
     StableVec,
     UnsupportedVersion,
     VirtualMemory,
@@ -393,3 +397,40 @@ def test_threads_share_a_manager():
     assert all(len(objects) == 1 for objects in seen.values())
     assert manager.sizes() == dict.fromkeys(range(4), 50)
     manager.check()
+
+
+def test_a_transaction_that_fails_takes_every_structure_back():
+    base = StableMemory()
+    manager = MemoryManager(base, bucket_pages=1)
+    vec, heap = StableVec[u64](manager[0]), StableMinHeap[u64](manager[1])
+    log, cell = StableLog[str](manager[2], manager[3]), StableCell[u64](manager[4], 0)
+    keys, users = StableBTreeSet[u64](manager[5]), StableBTreeMap[u64, str](manager[6])
+
+    def change(n):
+        vec.extend(range(n))
+        heap.push_many(range(n))
+        log.extend(map(str, range(n)))
+        cell.value = n
+        keys.insert_many(range(n))
+        users.update((k, str(k)) for k in range(n))
+        manager[7].grow(1)
+
+    change(10)
+    before, iterators = image(base), [iter(part) for part in (vec, heap, log, keys, users)]
+
+    def fail():
+        with base.transaction():
+            change(20_000)
+            raise ZeroDivisionError
+
+    assert raised(fail) is ZeroDivisionError
+    assert image(base) == before
+    assert (len(vec), len(heap), len(log), cell.get(), len(keys), len(users)) == (10,) * 6
+    assert manager[7].size() == 1
+    for iterator in iterators:
+        assert raised(iterator.__next__) is RuntimeError
+    with base.transaction():
+        change(1000)
+    for part in (vec, heap, log, cell, keys, users, manager):
+        part.check()
+    assert (list(vec)[10:], cell.get(), list(keys)) == (list(range(1000)), 1000, list(range(1000)))
