@@ -34,7 +34,7 @@ from .errors import (
 )
 from .log import StableLog
 from .manager import MemoryManager, VirtualMemory
-from .memory import MAX_PAGES, PAGE_SIZE, Memory, RestrictedMemory, StableMemory
+from .memory import MAX_PAGES, PAGE_SIZE, Memory, RestrictedMemory, StableMemory, Transaction
 from .minheap import StableMinHeap
 from .principal import Principal
 from .storable import (
@@ -99,6 +99,7 @@ __all__ = [
     "StableMemory",
     "StableMinHeap",
     "StableVec",
+    "Transaction",
     "Unbounded",
     "UnsupportedVersion",
     "UpgradeHooks",

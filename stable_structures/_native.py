@@ -85,6 +85,11 @@ _FILE_HINTS: Final[dict[int, str]] = {
     lib.SS_READ_ONLY: 'open it once with mode="r+", which puts the log into the file',
 }
 
+_SETTLE_HINTS: Final[dict[int, str]] = {
+    **_HINTS,
+    lib.SS_LOCKED: "nothing is lost: the log beside the file has it for the next opening, or for a checkpoint when readers have ended",
+}
+
 _pending = threading.local()
 
 
@@ -200,6 +205,13 @@ def open_file(path: str, options: dict[str, int]) -> Any:
     given = ffi.new("ss_file_options *", {"path": name, **options})
     operation = f"StableMemory.open({path!r})"
     return new_handle("ss_memory", lambda out: lib.ss_file_open_with(given, out), lib.ss_memory_release, operation, _FILE_HINTS)
+
+
+def settle(function: Any, handle: Any, operation: str) -> None:
+    """Closes a memory, or puts the log of a file into it."""
+    status = function(handle)
+    if status < 0:
+        raise _exception(status, operation, _SETTLE_HINTS)
 
 
 @contextlib.contextmanager

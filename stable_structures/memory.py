@@ -255,14 +255,16 @@ class NativeMemory:
 
         Raises `Locked` where readers make no room in time, `CommitUnknown`, `MemoryInUse` in a transaction, `Closed`.
         """
-        native.check(native.call.ss_memory_checkpoint(self._handle), "checkpoint")
+        native.settle(native.call.ss_memory_checkpoint, self._handle, "checkpoint")
 
     def close(self) -> None:
         """Closes the memory and everything on it; later use raises `Closed`. Closing twice is allowed.
 
-        A virtual or restricted memory closes the memory that it lies in. Views stay readable until they are gone.
+        A virtual or restricted memory closes the memory that it lies in. Views stay readable until they are gone. O(bytes in
+        the log) for a file. Raises `Locked` where readers make no room in time, and `CommitUnknown` and `OSError` of a failing
+        disk: the memory is closed then, and the log stays beside the file for the next opening.
         """
-        native.check(native.call.ss_memory_close(self._handle), "close")
+        native.settle(native.call.ss_memory_close, self._handle, "close")
 
     def __enter__(self) -> Self:
         return self

@@ -246,6 +246,26 @@ def test_what_readers_see(path, durability):
             assert reader.size() == 2
 
 
+@pytest.mark.parametrize("durability", LOGGED)
+def test_a_reader_that_stays_keeps_the_log_beside_the_file(path, durability):
+    writer = StableMemory.open(path, durability=durability, patience=0.05)
+    writer.grow(1)
+    writer.checkpoint()
+    with StableMemory.open(path, "r") as reader, reader.transaction():
+        assert reader.read(0, 3) == b"\0\0\0"
+        writer.write(0, b"abc")
+        for use in (writer.checkpoint, writer.close):
+            with pytest.raises(Locked, match="nothing is lost"):
+                use()
+        with pytest.raises(Closed):
+            writer.size()
+        assert reader.read(0, 3) == b"\0\0\0"
+    writer.close()
+    with StableMemory.open(path) as memory:
+        assert memory.read(0, 3) == b"abc"
+    assert list(path.parent.iterdir()) == [path]
+
+
 def test_a_readers_transaction_sees_one_state(path):
     with StableMemory.open(path, durability="full") as writer, StableMemory.open(path, "r") as reader:
         writer.grow(1)
