@@ -234,6 +234,31 @@ def test_basilisk_files_persist_when_closed_and_come_back_after_an_upgrade():
     assert canister.query("listed", "/data") == (["a.txt"], True, True)
 
 
+def test_pathlib_works_on_the_canisters_files_and_persists_nothing(tmp_path):
+    source = (
+        FILES
+        + """
+import pathlib
+@update
+def note(path: str):
+    file = pathlib.Path(path)
+    file.parent.mkdir(exist_ok=True)
+    before = file.exists()
+    file.write_text("noted")
+    return before, file.exists(), file.is_file(), file.parent.is_dir(), file.stat().st_size, [str(p) for p in file.parent.iterdir()]
+"""
+    )
+    canister = Canister.install(source)
+    path = str(tmp_path / "x.txt")
+    assert canister.call("note", "/notes/x.txt") == (False, True, True, True, 5, ["/notes/x.txt"])
+    with pytest.raises(Trapped, match="FileNotFoundError"):
+        canister.call("note", path)
+    assert list(tmp_path.iterdir()) == []
+    canister.upgrade()
+    with pytest.raises(Trapped, match="FileNotFoundError"):
+        canister.query("read", "/notes/x.txt")
+
+
 def test_basilisk_files_are_removed_and_renamed_in_the_store_too():
     canister = Canister.install(FILES)
     for name in "ab":

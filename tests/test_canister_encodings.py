@@ -338,3 +338,15 @@ def test_a_basilisk_canister_goes_on_with_the_memory_of_another():
     source += "@query\ndef look(): return scores.items(), open('/notes/a.txt').read(), scores.range('A', 'Adaa')\n"
     canister = Canister.install(source, memory=memory.read(0, memory.nbytes))
     assert canister.query("look") == ([("Ada", 7)], "hello", [("Ada", 7)])
+
+
+def test_an_upgrade_can_go_on_with_the_memory_of_a_real_canister():
+    keys, names = candid_type(CdkPrincipal), candid_type(str)
+    image = kybra_memory([(keys.encode(CdkPrincipal(b"\x09")), names.encode("nine"))])
+    canister = Canister.install(KYBRA.format(38, 40))
+    canister.call("put", Principal(b"\x01"), "own")
+    with pytest.raises(Trapped):
+        canister.upgrade(KYBRA.format(38, 40) + "undefined\n", memory=image)
+    assert canister.query("items") == [(Principal(b"\x01"), "own")]
+    canister.upgrade(memory=image)
+    assert canister.query("items") == [(Principal(b"\x09"), "nine")]

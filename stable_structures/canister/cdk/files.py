@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The file system of a Basilisk canister: files on the heap, of which what was written is kept in stable memory (IC.md 5b).
 
-A file that was opened for writing is put into the map of memory 254 when it is closed, path to content, unless it
-lies in /tmp, /proc or /dev. After an upgrade, once the hook has run, the files are there again. Inside the canister `open` and
-the functions of `os` that are listed in `FUNCTIONS` work on it; `pathlib` and `io.open` do not.
+A file that was opened for writing with `open` is put into the map of memory 254 when it is closed, path to content,
+unless it lies in /tmp, /proc or /dev. After an upgrade, once the hook has run, the files are there again. Inside the
+canister `open`, `io.open`, `pathlib` and the functions of `os` that are listed in `FUNCTIONS` work on these files; what `pathlib` and
+`io.open` write is heap only, as in the real canister.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import builtins
 import io
 import os
 import posixpath
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -24,6 +26,12 @@ MAX_TOTAL_SIZE: Final = 200_000_000
 _VOLATILE: Final = ("/tmp/", "/proc/", "/dev/")  # noqa: S108 - paths inside the canister
 FUNCTIONS: Final = ("remove", "unlink", "rename", "listdir", "mkdir", "makedirs", "rmdir")
 PATH_FUNCTIONS: Final = ("exists", "isfile", "isdir", "getsize")
+_SOURCES: Final = (".py", ".pyc", ".pyi", ".so")
+"""What imports read from the machine's own files, while the canister's functions are in place."""
+
+
+_open_of_the_machine: Final = io.open
+_stat_of_the_machine: Final = os.stat
 
 
 class FileStoreError(Exception):
@@ -41,9 +49,9 @@ class FileStoreLimitError(FileStoreError):
 class _Binary(io.BytesIO):
     """An open file: its bytes go back into the file system when it is closed."""
 
-    def __init__(self, system: FileSystem, path: str, mode: str, content: bytes) -> None:
+    def __init__(self, put: Callable[[str, bytes], None], path: str, mode: str, content: bytes) -> None:
         super().__init__(content)
-        self.name, self._system, self._mode = path, system, mode
+        self.name, self._put, self._mode = path, put, mode
         if "a" in mode:
             self.seek(0, io.SEEK_END)
 
@@ -69,7 +77,7 @@ class _Binary(io.BytesIO):
             content = self.getvalue()
             super().close()
             if self.writable():
-                self._system.put(self.name, content)
+                self._put(self.name, content)
 
 
 class FileSystem:
@@ -86,9 +94,13 @@ class FileSystem:
 
     # ---- the persisted part ----
 
+    def keep(self, path: str, content: bytes) -> None:
+        """The content of a file that was written and closed, on the heap only."""
+        self.files[_normal(path)] = content
+
     def put(self, path: str, content: bytes) -> None:
         """The content of a file that was written and closed. Raises `FileStoreError` where the store has no room."""
-        self.files[_normal(path)] = content
+        self.keep(path, content)
         if path.startswith(_VOLATILE):
             return
         store, key = self._store(), path.encode()
@@ -132,14 +144,23 @@ class FileSystem:
     # ---- what the canister sees ----
 
     def open(self, file: Any, mode: str = "r", *_buffering: int, encoding: str | None = None, **options: Any) -> Any:
-        """As the builtin `open`, on these files."""
+        """As the builtin `open`, on these files: what is written is persisted."""
+        return self._open(self.put, os.fspath(file), mode, encoding, options)
+
+    def open_volatile(self, file: Any, mode: str = "r", *_buffering: int, encoding: str | None = None, **options: Any) -> Any:
+        """As `io.open`, which `pathlib` uses: what is written stays on the heap. Sources of imports come from the machine's files."""
         path = os.fspath(file)
+        if str(path).endswith(_SOURCES) and mode in ("r", "rb") and _normal(path) not in self.files:
+            return _open_of_the_machine(path, mode, encoding=encoding)
+        return self._open(self.keep, path, mode, encoding, options)
+
+    def _open(self, put: Callable[[str, bytes], None], path: str, mode: str, encoding: str | None, options: dict[str, Any]) -> Any:
         name = _normal(path)
         letters = mode.replace("b", "").replace("t", "")
         if letters not in ("r", "w", "a", "x", "r+", "w+", "a+", "x+"):
             raise ValueError(f"invalid mode: {mode!r}")
         content = self._content(name, path, letters)
-        raw = _Binary(self, path, letters, content)
+        raw = _Binary(put, path, letters, content)
         return raw if "b" in mode else io.TextIOWrapper(raw, encoding or "utf-8", options.get("errors"), options.get("newline"))
 
     def _content(self, name: str, path: str, letters: str) -> bytes:
@@ -214,6 +235,15 @@ class FileSystem:
             raise OSError(39, "Directory not empty", path)
         self.folders.remove(name)
 
+    def stat(self, path: Any, **options: Any) -> os.stat_result:
+        """As `os.stat`: kind and size. Sources of imports are the machine's files."""
+        if isinstance(path, int) or (str(path).endswith(_SOURCES) and not self.exists(path)):
+            return _stat_of_the_machine(path, **options)
+        if not self.exists(path):
+            raise FileNotFoundError(2, "No such file or directory", str(path))
+        kind, size = (stat.S_IFDIR, 0) if self.isdir(path) else (stat.S_IFREG, self.getsize(path))
+        return os.stat_result((kind | 0o777, 0, 0, 1, 0, 0, size, 0, 0, 0))
+
     def exists(self, path: Any) -> bool:
         """As `os.path.exists`."""
         return _normal(os.fspath(path)) in self.files or self.isdir(path)
@@ -237,13 +267,14 @@ class FileSystem:
     def active(self) -> Iterator[None]:
         """`open` and the functions of `os` work on these files."""
         of_os, of_path = ({name: getattr(self, name) for name in names} for names in (FUNCTIONS, PATH_FUNCTIONS))
-        with _replaced(builtins, {"open": self.open}), _replaced(os, of_os), _replaced(os.path, of_path):
+        opens = _replaced(builtins, {"open": self.open}), _replaced(io, {"open": self.open_volatile})
+        with opens[0], opens[1], _replaced(os, {**of_os, "stat": self.stat}), _replaced(os.path, of_path):
             yield
 
 
 def _normal(path: Any) -> str:
     text = path.decode() if isinstance(path, bytes) else str(path)
-    return posixpath.normpath("/" + text)
+    return posixpath.normpath("/" + text.lstrip("/"))
 
 
 @contextmanager
