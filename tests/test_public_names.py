@@ -13,7 +13,7 @@ import stable_structures
 LIST = """
     MAX_PAGES PAGE_SIZE
 
-    Memory StableMemory RestrictedMemory VirtualMemory MemoryManager Reader Writer UpgradeHooks
+    Memory StableMemory RestrictedMemory VirtualMemory MemoryManager Transaction Reader Writer UpgradeHooks
     StableBTreeMap StableBTreeSet StableCell StableLog StableMinHeap StableVec
 
     Array Blob Bounded Cbor Codec Principal Record Reverse Unbounded codec storable
