@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from stable_structures import PAGE_SIZE, StableMemory
-from stable_structures.canister import Canister, Trapped, atomic
+from stable_structures.canister import Canister, Trapped
 
 SIZE = 2**30
 PAGES = 10
@@ -64,10 +64,10 @@ def test_rollback(benchmark, memory, size):
     data = b"x" * size
 
     def spoil():
-        atomic.begin(memory)
-        for page in range(PAGES):
-            memory.write(page * STRIDE, data)
-        atomic.rollback(memory, forget=False)
+        with memory.transaction() as transaction:
+            for page in range(PAGES):
+                memory.write(page * STRIDE, data)
+            transaction.rollback()
 
     benchmark(spoil)
     assert memory.read(0, size) == bytes(size)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Transactions of a canister's memory, by name: what `with memory.transaction()` does, in steps."""
+"""What the harness alone asks of a memory: programs that take over from each other, and how much a transaction changed."""
 
 from __future__ import annotations
 
@@ -13,24 +13,12 @@ if TYPE_CHECKING:
 BLOCK_SIZE: Final[int] = native.call.SS_BLOCK_SIZE
 
 
-def begin(memory: NativeMemory) -> None:
-    """Begins a transaction of this thread."""
-    native.check(native.call.ss_transaction_begin(memory._handle), "begin")  # noqa: SLF001
+def forget_claims(memory: NativeMemory) -> None:
+    """Nobody uses the structures any more that were opened in this transaction.
 
-
-def commit(memory: NativeMemory) -> None:
-    """Keeps what changed."""
-    native.check(native.call.ss_transaction_commit(memory._handle), "commit")  # noqa: SLF001
-
-
-def rollback(memory: NativeMemory, *, forget: bool) -> None:
-    """Puts back every byte and the size. O(what changed).
-
-    `forget`: nobody uses the structures any more that were opened since; where Python has not freed them yet, they are in nobody's way.
+    Where Python has not freed them yet, they are in nobody's way.
     """
-    if forget:
-        native.call.ss_memory_forget_claims(memory._handle)  # noqa: SLF001
-    native.check(native.call.ss_transaction_rollback(memory._handle), "rollback")  # noqa: SLF001
+    native.call.ss_memory_forget_claims(memory._handle)  # noqa: SLF001
 
 
 def changed_bytes(memory: NativeMemory) -> int:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import Closed, MemoryInUse, StableError
+from ..errors import StableError
 from ..principal import Principal
 from ..structure import Structure
 from . import atomic, calls
@@ -72,6 +72,10 @@ def private_copy(value: Any) -> Any:
         return value
 
 
+class _Discard(BaseException):
+    """Ends a query: nothing that it changed stays."""
+
+
 class Execution:
     """Runs the messages of one canister."""
 
@@ -88,7 +92,7 @@ class Execution:
         stores = {} if program is None else dict(program.stores)
         return _State(canister.certified_data, canister.cycles, program, timers, stores, program and program.manager)
 
-    def _restore(self, state: _State, image: HeapImage | None) -> None:
+    def _restore(self, state: _State, image: HeapImage | None, modules: dict[str, Any] | None) -> None:
         canister, program = self.canister, state.program
         canister.certified_data, canister.cycles = state.certified_data, state.cycles
         canister.put_program(program)
@@ -97,8 +101,9 @@ class Execution:
             for name in program.stores.keys() - state.stores.keys():
                 release(program.stores[name])
             program.stores, program.manager = state.stores, state.manager
-        if image is not None:
+        if image is not None and program is not None and modules is not None:
             image.restore()
+            program.modules.private = modules
 
     def heap_image(self) -> HeapImage | None:
         """What the program's objects hold; None where they are not restored."""
@@ -116,32 +121,35 @@ class Execution:
 
     @contextmanager
     def _atomic(self, kind: Kind) -> Iterator[None]:
-        memory = self.canister.memory
         state, image = self._state(), self.heap_image()
         modules = None if state.program is None else dict(state.program.modules.private)
-        atomic.begin(memory)
         try:
-            yield
-            self._check_limits(kind)
-            if kind.keeps_changes:
-                atomic.commit(memory)
-                return
+            with self.canister.memory.transaction(), self._forgetting():
+                yield
+                self._check_limits(kind)
+                if not kind.keeps_changes:
+                    raise _Discard  # noqa: TRY301 - it ends the transaction
+        except _Discard:
+            self._restore(state, image, modules)
         except BaseException as error:
             cause = error.__cause__ if isinstance(error, Trap) and error.__cause__ is not None else error
             _forget_locals(cause)
-            self._undo(state, image, modules)
+            self._restore(state, image, modules)
             if not isinstance(error, Trap):
                 raise
             self.canister.logs.append(f"[TRAP]: {error.message}")
             raise Trapped(error.error_code, error.message) from (None if cause is error else cause)
-        self._undo(state, image, modules)
 
-    def _undo(self, state: _State, image: HeapImage | None, modules: dict[str, Any] | None) -> None:
-        with contextlib.suppress(MemoryInUse, Closed):  # a commit that failed has rolled back by itself
-            atomic.rollback(self.canister.memory, forget=self.canister.heap != "keep")
-        self._restore(state, image)
-        if state.program is not None and modules is not None and image is not None:
-            state.program.modules.private = modules
+    @contextmanager
+    def _forgetting(self) -> Iterator[None]:
+        """Structures that were opened inside do not count where it fails: the objects that had them are as before."""
+        memory = self.canister.memory
+        try:
+            yield
+        except BaseException:
+            if self.canister.heap != "keep":
+                atomic.forget_claims(memory)
+            raise
 
     def _check_limits(self, kind: Kind) -> None:
         canister, limits = self.canister, self.canister.limits
