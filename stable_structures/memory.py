@@ -117,11 +117,29 @@ class Transaction:
 
         Raises `MemoryInUse` where it is not open; `OutOfMemory` and `OSError` of a full or failing disk, after which
         everything is rolled back; `CommitUnknown`.
+
+        >>> memory = StableMemory()
+        >>> with memory.transaction() as transaction:
+        ...     _ = memory.grow(1)
+        ...     transaction.commit()
+        ...     raise ValueError("too late")
+        Traceback (most recent call last):
+        ValueError: too late
+        >>> memory.size()
+        1
         """
         self._end(native.call.ss_transaction_commit, "commit")
 
     def rollback(self) -> None:
-        """Puts back every byte and the size, and ends the transaction. O(changed bytes). Raises `MemoryInUse` where it is not open."""
+        """Puts back every byte and the size, and ends the transaction. O(changed bytes). Raises `MemoryInUse` where it is not open.
+
+        >>> memory = StableMemory()
+        >>> with memory.transaction() as transaction:
+        ...     _ = memory.grow(1)
+        ...     transaction.rollback()
+        >>> memory.size()
+        0
+        """
         self._end(native.call.ss_transaction_rollback, "rollback")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
@@ -204,7 +222,13 @@ class NativeMemory:
 
     @property
     def nbytes(self) -> int:
-        """Size in bytes: pages * 65,536. O(1). Raises `Closed`."""
+        """Size in bytes: pages * 65,536. O(1). Raises `Closed`.
+
+        >>> memory = StableMemory()
+        >>> _ = memory.grow(2)
+        >>> memory.nbytes
+        131072
+        """
         return self.size() * PAGE_SIZE
 
     def transaction(self) -> Transaction:
@@ -232,11 +256,27 @@ class NativeMemory:
         return Transaction(self)
 
     def commit(self) -> None:
-        """Keeps the changes of this thread's open transaction and ends it; see `Transaction.commit`."""
+        """Keeps the changes of this thread's open transaction and ends it. O(changed bytes). Raises as `Transaction.commit`.
+
+        >>> memory = StableMemory()
+        >>> with memory.transaction():
+        ...     _ = memory.grow(1)
+        ...     memory.commit()
+        >>> memory.size()
+        1
+        """
         self._ended(native.call.ss_transaction_commit, "commit")
 
     def rollback(self) -> None:
-        """Puts back what this thread's open transaction changed and ends it; see `Transaction.rollback`."""
+        """Puts back what this thread's open transaction changed and ends it. O(changed bytes). Raises `MemoryInUse` where there is none.
+
+        >>> memory = StableMemory()
+        >>> with memory.transaction():
+        ...     _ = memory.grow(1)
+        ...     memory.rollback()
+        >>> memory.size()
+        0
+        """
         self._ended(native.call.ss_transaction_rollback, "rollback")
 
     def _ended(self, function: Any, operation: str) -> None:
@@ -244,9 +284,14 @@ class NativeMemory:
         native.check(function(self._handle), operation)
 
     def sync(self) -> None:
-        """From here on all that was committed survives a power loss. The time of the disk; O(1) without a file.
+        """From here on all that was committed survives a power loss. O(what the disk has not stored yet); without a file O(1).
 
         Raises `CommitUnknown` where the disk fails (the memory is closed then), `MemoryInUse` in a transaction, `Closed`.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as directory, StableMemory.open(directory + "/state.bin") as memory:
+        ...     _ = memory.grow(1)
+        ...     memory.sync()
         """
         native.check(native.call.ss_memory_sync(self._handle), "sync")
 
@@ -254,6 +299,13 @@ class NativeMemory:
         """As `sync`, and the file by itself is the image then: its log is empty. O(bytes changed since the last one).
 
         Raises `Locked` where readers make no room in time, `CommitUnknown`, `MemoryInUse` in a transaction, `Closed`.
+
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as directory, StableMemory.open(directory + "/state.bin") as memory:
+        ...     _ = memory.grow(2)
+        ...     memory.checkpoint()
+        ...     pathlib.Path(memory.path).stat().st_size
+        131072
         """
         native.settle(native.call.ss_memory_checkpoint, self._handle, "checkpoint")
 
@@ -263,6 +315,12 @@ class NativeMemory:
         A virtual or restricted memory closes the memory that it lies in. Views stay readable until they are gone. O(bytes in
         the log) for a file. Raises `Locked` where readers make no room in time, and `CommitUnknown` and `OSError` of a failing
         disk: the memory is closed then, and the log stays beside the file for the next opening.
+
+        >>> memory = StableMemory()
+        >>> memory.close()
+        >>> memory.size()
+        Traceback (most recent call last):
+        stable_structures.errors.Closed: ...
         """
         native.settle(native.call.ss_memory_close, self._handle, "close")
 
@@ -361,7 +419,11 @@ class StableMemory(NativeMemory):
 
     @property
     def reserved_pages(self) -> int:
-        """Pages for which there is address space; growth past them is refused. O(1)."""
+        """Pages for which there is address space; growth past them is refused. O(1).
+
+        >>> StableMemory(max_pages=100).reserved_pages >= 100
+        True
+        """
         return int(native.call.ss_access_reserved_pages(self._handle))
 
     def view(self, offset: int = 0, length: int | None = None) -> npt.NDArray[np.uint8]:

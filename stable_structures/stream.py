@@ -38,7 +38,12 @@ class _Stream(io.RawIOBase):
         raise io.UnsupportedOperation(f"{operation} on a {type(self).__name__}; a memory has a Reader and a Writer")
 
     def seekable(self) -> bool:
-        """True. O(1). Raises `Closed`."""
+        """True. O(1). Raises `Closed`.
+
+        >>> from stable_structures import Reader, StableMemory
+        >>> Reader(StableMemory()).seekable()
+        True
+        """
         self._check_open()
         return True
 
@@ -91,7 +96,12 @@ class Reader(_Stream):
     """
 
     def readable(self) -> bool:
-        """True. O(1). Raises `Closed`."""
+        """True. O(1). Raises `Closed`.
+
+        >>> from stable_structures import Reader, StableMemory
+        >>> Reader(StableMemory()).readable(), Reader(StableMemory()).writable()
+        (True, False)
+        """
         self._check_open()
         return True
 
@@ -135,7 +145,15 @@ class Reader(_Stream):
         return data
 
     def readall(self) -> bytes:
-        """All bytes up to the end of the memory. O(bytes). Raises `Closed`."""
+        """All bytes up to the end of the memory. O(bytes). Raises `Closed`.
+
+        >>> from stable_structures import Reader, StableMemory, Writer
+        >>> memory = StableMemory()
+        >>> Writer(memory, 65_534).write(b"ab")
+        2
+        >>> Reader(memory, 65_533).readall() == bytes(1) + b"ab"
+        True
+        """
         return self.read()
 
     def write(self, _data: Any, /) -> NoReturn:
@@ -160,7 +178,12 @@ class Writer(_Stream):
     """
 
     def writable(self) -> bool:
-        """True. O(1). Raises `Closed`."""
+        """True. O(1). Raises `Closed`.
+
+        >>> from stable_structures import StableMemory, Writer
+        >>> Writer(StableMemory()).writable(), Writer(StableMemory()).readable()
+        (True, False)
+        """
         self._check_open()
         return True
 

@@ -137,12 +137,26 @@ class UpgradeHooks:
         self._load: Callable[[Any], Any] | None = None
 
     def pre_upgrade(self, function: Save) -> Save:
-        """Registers the function whose result is backed up; gives it back. O(1). Raises `ValueError` for a second one."""
+        """Registers the function whose result is backed up; gives it back. O(1). Raises `ValueError` for a second one.
+
+        >>> from stable_structures import StableMemory, UpgradeHooks
+        >>> hooks = UpgradeHooks(StableMemory())
+        >>> @hooks.pre_upgrade
+        ... def save():
+        ...     return {"fee": 10}
+        """
         self._save = _only("pre_upgrade", self._save, function)
         return function
 
     def post_upgrade(self, function: Load) -> Load:
-        """Registers the function that gets what was backed up; gives it back. O(1). Raises `ValueError` for a second one."""
+        """Registers the function that gets what was backed up; gives it back. O(1). Raises `ValueError` for a second one.
+
+        >>> from stable_structures import StableMemory, UpgradeHooks
+        >>> hooks = UpgradeHooks(StableMemory())
+        >>> @hooks.post_upgrade
+        ... def load(saved):
+        ...     print(saved)
+        """
         self._load = _only("post_upgrade", self._load, function)
         return function
 
@@ -151,6 +165,14 @@ class UpgradeHooks:
 
         Raises what `backup` and the function raise, and `IncompatibleType` where it returned None, which a forgotten
         `return` does. The older backup is whole then.
+
+        >>> from stable_structures import StableMemory, UpgradeHooks
+        >>> from stable_structures.upgrade import restore
+        >>> hooks = UpgradeHooks(StableMemory())
+        >>> save = hooks.pre_upgrade(lambda: [1, 2])
+        >>> hooks.run_pre_upgrade()
+        >>> restore(hooks.memory)
+        [1, 2]
         """
         if self._save is None:
             return
@@ -163,6 +185,14 @@ class UpgradeHooks:
         """Restores the backup and gives it to the post_upgrade function; does nothing without one. O(bytes).
 
         Raises what `restore` and the function raise.
+
+        >>> from stable_structures import StableMemory, UpgradeHooks
+        >>> from stable_structures.upgrade import backup
+        >>> hooks = UpgradeHooks(StableMemory())
+        >>> load = hooks.post_upgrade(print)
+        >>> backup(hooks.memory, [1, 2])
+        >>> hooks.run_post_upgrade()
+        [1, 2]
         """
         if self._load is not None:
             self._load(restore(self.memory))
