@@ -14,7 +14,7 @@ from typing import Any
 from stable_structures import PAGE_SIZE
 from stable_structures.inspect import open_image
 from stable_structures.inspect.image import Part
-from stable_structures.inspect.layout import CHUNK_HEADER, FIRST_CHUNK
+from stable_structures.inspect.layout import FIRST_CHUNK
 from stable_structures.inspect.maps import MapReader
 from stable_structures.inspect.nodes import Node
 from stable_structures.inspect.rows import LogReader, SlotReader

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -48,11 +49,8 @@ IN_PART = {  # kinds of which some changes give another sound memory: shorter, o
 
 @cache
 def images() -> list[tuple[str, bytes, dict[int | None, tuple[Any, Any]]]]:
-    found = []
-    for name in traces():
-        if not name.startswith("log"):  # two memories: those of the canisters are in one
-            found.append((name, fuller(name) if name.startswith("vec") else golden(name)[0], types_of(name)))
-    return found
+    single = [name for name in traces() if not name.startswith("log")]  # two memories: those of the canisters are in one
+    return [(name, fuller(name) if name.startswith("vec") else golden(name)[0], types_of(name)) for name in single]
 
 
 @cache
@@ -100,9 +98,8 @@ def measure(rng: random.Random, trials: int) -> tuple[Counter[str], Counter[str]
 
 
 def judge(tried: Counter[str], found: Counter[str], with_types: Counter[str]) -> None:
-    print(f"\n{'one bit in':34}{'tried':>8}{'found':>8}{'with types':>12}")
-    for kind in sorted(tried):
-        print(f"{kind:34}{tried[kind]:8}{found[kind] / tried[kind]:8.1%}{with_types[kind] / tried[kind]:12.1%}")
+    rows = [f"{kind:34}{tried[kind]:8}{found[kind] / tried[kind]:8.1%}{with_types[kind] / tried[kind]:12.1%}" for kind in sorted(tried)]
+    sys.stdout.write("\n".join(["", f"{'one bit in':34}{'tried':>8}{'found':>8}{'with types':>12}", *rows, ""]))
     for kind, count in tried.items():
         assert with_types[kind] >= found[kind] * 0.9, kind
         if kind not in NO_RULE | IN_PART.keys():

@@ -29,7 +29,8 @@ CASES = {
     "empty": b"",
     "zeros": pages(),
     "motoko-regions": pages(
-        (0, b"MOREGION" + struct.pack("<IHQIQ", 2, 128, 0x100000, 3, 18)), (34, struct.pack("<QHB", 17, 0, 128) + struct.pack("<QHB", 18, 0, 5))
+        (0, b"MOREGION" + struct.pack("<IHQIQ", 2, 128, 0x100000, 3, 18)),
+        (34, struct.pack("<QHB", 17, 0, 128) + struct.pack("<QHB", 18, 0, 5)),
     ),
     "motoko-dump": pages((0, struct.pack("<I", len(CANDID)) + CANDID)),
     "stable-save": pages((0, CANDID)),
@@ -100,7 +101,15 @@ class StableMemoryOf:
 
 @pytest.mark.parametrize("name", traces())
 def test_the_memories_behind_golden_traces_are_recognised(name):
-    wanted = {"btreemap": "map", "btreeset": "map", "vec": "vec", "minheap": "heap", "cell": "cell", "log": "log index", "canister": "manager"}
+    wanted = {
+        "btreemap": "map",
+        "btreeset": "map",
+        "vec": "vec",
+        "minheap": "heap",
+        "cell": "cell",
+        "log": "log index",
+        "canister": "manager",
+    }
     data = fuller(name) if name.startswith("vec") else golden(name)[0]
     report = inspect(StableMemoryOf(data))
     assert report.kind == wanted[name.split("_")[0]]

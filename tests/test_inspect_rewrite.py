@@ -126,7 +126,7 @@ def test_entries_from_before_a_clearing_do_not_come_back(tmp_path):
     users = StableBTreeMap[u64, u64](memory)
     users.update({i: i for i in range(1000)})
     users.clear()
-    users.update({i: 7 for i in range(100)})
+    users.update(dict.fromkeys(range(100), 7))
     data = read(memory)
     node = next(node for node in nodes(reader(data)) if not node.leaf)
     repair(Patched(data, {node.address: bytes(10)}), tmp_path / "out.bin")
@@ -139,7 +139,13 @@ def test_a_damaged_element_leaves_an_empty_one_so_that_the_others_keep_their_num
     for i in range(10):
         words.push(b"%d" % i)
     (result,) = repair(Patched(read(memory), {64 + 3 * 21: b"\xff"}), tmp_path / "out.bin")
-    assert list(StableVec[parse_type("blob<20>")](opened(tmp_path / "out.bin"))) == [b"0", b"1", b"2", b"", *(b"%d" % i for i in range(4, 10))]
+    assert list(StableVec[parse_type("blob<20>")](opened(tmp_path / "out.bin"))) == [
+        b"0",
+        b"1",
+        b"2",
+        b"",
+        *(b"%d" % i for i in range(4, 10)),
+    ]
     assert (result.kept, len(result.lost)) == (9, 1)
     assert "element 3" in result.lost[0]
 
@@ -222,7 +228,7 @@ def test_a_shrunk_canister_holds_the_same(name, tmp_path):
 def test_shrinking_a_map_with_room_to_spare_saves_it(tmp_path):
     memory = StableMemory()
     users = StableBTreeMap[u64, str](memory)
-    users.update({i: "x" * 100 for i in range(5000)})
+    users.update(dict.fromkeys(range(5000), "x" * 100))
     for i in range(4900):
         users.remove(i)
     result = shrink(memory, tmp_path / "out.bin")

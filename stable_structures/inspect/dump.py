@@ -158,14 +158,8 @@ def _write_jsonl(rows: Table, out: IO[bytes]) -> int:
     """With the bytes beside what was guessed, so that nothing is lost by a wrong guess."""
     count = 0
     for at, data in rows.rows:
-        line: dict[str, Any] = {
-            rows.names[0]: at if rows.key is None else to_json(rows.key.read(at)),
-            "value": to_json(rows.value.read(data)),
-        }
-        if rows.key is not None and not rows.key.certain:
-            line["key_bytes"] = to_json(at)
-        if not rows.value.certain:
-            line["value_bytes"] = to_json(data)
+        line = {"index": at} if rows.key is None else _said("key", rows.key, at)
+        line |= _said("value", rows.value, data)
         out.write(json.dumps(line, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
         count += 1
     return count
