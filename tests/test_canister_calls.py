@@ -166,6 +166,15 @@ def test_notifications_are_sent_once_the_message_has_ended_well(shop, ledger):
     assert ledger.query("balance", caller=shop.id) == 15
 
 
+def test_a_message_that_traps_sends_nothing_and_keeps_its_cycles(ledger):
+    source = SHOP + "@update\ndef send_and_trap():\n    send(2)\n    ic.trap('no')\n"
+    shop = Canister.install(source, arg=ledger.id)
+    cycles = shop.cycles
+    with pytest.raises(Trapped):
+        shop.call("send_and_trap")
+    assert (ledger.version, shop.cycles) == (1, cycles)
+
+
 def test_a_query_cannot_call_and_a_composite_query_can_call_queries(shop, ledger):
     with pytest.raises(Trapped, match="cannot be executed in query mode"):
         shop.query("peek")

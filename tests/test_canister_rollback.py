@@ -10,7 +10,7 @@ import time
 import pytest
 
 from stable_structures import MemoryManager, StableMemory
-from stable_structures.canister import Canister, Rejected, Trapped
+from stable_structures.canister import Canister, Rejected, Trapped, Unsupported
 
 # Every operation of every structure on this canister's memory passes through Counted, which traps at the one that it is told.
 COUNTED = """
@@ -272,6 +272,19 @@ def test_rollback_of_a_memory_in_a_file(tmp_path):
     with StableMemory.open(tmp_path / "state.bin") as memory:
         assert MemoryManager.load(memory).sizes() == {0: 1, 1: 1}
         assert hashlib.sha256(memory.read(0, memory.nbytes)).hexdigest() == before[1]
+
+
+def test_a_snapshot_of_a_memory_in_a_file_loads_unless_it_would_have_to_shrink(tmp_path):
+    with StableMemory.open(tmp_path / "state.bin") as memory:
+        canister = Canister.install(OPEN, memory=memory)
+        snapshot, before = canister.snapshot(), digest(canister)
+        canister.call("work", [("insert", 1, b"later")])
+        canister.load_snapshot(snapshot)
+        assert digest(canister) == before
+        canister.call("work", [("insert", n, bytes(60_000)) for n in range(200)])
+        with pytest.raises(Unsupported, match="cannot shrink"):
+            canister.load_snapshot(snapshot)
+        assert len(canister.query("content")[0]) == 200
 
 
 def test_an_interrupt_of_the_test_rolls_back_and_comes_through():

@@ -3,6 +3,7 @@
 
 The six structures live in the canister's own manager; memory 254 holds the persisted files and is made first, before the source
 runs, as the real canister makes it. Methods, hooks and `ic` are those of `stable_structures.canister`.
+The real canister seeds `random` from the management canister right after it starts; here `random` is the test's.
 """
 
 from __future__ import annotations

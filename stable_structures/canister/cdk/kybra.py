@@ -4,6 +4,7 @@
 Its map keeps Candid messages, ordered as Rust orders the decoded values, in a virtual memory of the canister's manager; map
 and manager are made at the first operation. A map of a real canister (layout version 1) is loaded and stays version 1. A new one
 gets layout version 2, which Kybra's own crate 0.5.6 cannot read, while every later crate can.
+The real canister seeds `random` from the management canister right after it starts; here `random` is the test's.
 """
 
 from __future__ import annotations
