@@ -203,6 +203,18 @@ def test_an_upgrade_while_a_call_is_under_way_ends_that_call(shop, ledger):
     assert shop.call("to_itself", 1) == 1
 
 
+def test_an_answer_that_was_given_before_a_wait_stays_given(ledger):
+    source = "from kybra import *\nseen = []\nclass Ledger(Service):\n    @service_query\n    def balance(self) -> nat: ...\n"
+    source += "@update\ndef early(to: Principal) -> Async[Manual[text]]:\n    seen.append(1)\n    ic.reply('soon')\n"
+    source += (
+        "    yield Ledger(to).balance()\n    seen.append(2)\n    raise ValueError('late')\n@query\ndef all() -> Vec[nat]: return seen\n"
+    )
+    canister = Canister.install(source)
+    assert canister.call("early", ledger.id) == "soon"
+    assert canister.query("all") == [1]
+    assert "ValueError: late" in canister.logs[-1]
+
+
 def test_waiting_objects_are_heap_and_survive_a_trap_of_another_message(shop, ledger):
     def ask():
         with pytest.raises(Trapped):

@@ -356,7 +356,12 @@ class Canister:
                 return None
             return method.function(*context.args)
 
-        value = self._execution.run(kind, context, start)
+        try:
+            value = self._execution.run(kind, context, start)
+        except Trapped:
+            if context.reply is None:
+                raise
+            value = None  # it trapped after it had answered in an earlier message: the caller has the answer
         if context.reply is None and program.dialect.replies_by_itself(method):
             raise Rejected(ErrorCode.DID_NOT_REPLY, f"Canister {self.id} did not reply to the call")
         reply = context.reply or Reply(value)
