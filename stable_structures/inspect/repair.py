@@ -191,6 +191,13 @@ class MapSalvage:
                 yield from self._entry(node, i)
 
     def _entry(self, node: Node, index: int) -> Iterator[Entry]:
+        """The entry, unless its value is gone or its key is no value of the type that was told, and so has no place."""
+        try:
+            if self.reader.key is not None:
+                self.reader.key.decode(node.keys[index])
+        except ValueError as error:
+            self._lose(f"the entry of key {shown_key(node.keys[index])} in the node at {node.address}: {error}")
+            return
         try:
             yield node.keys[index], node.value(index)
         except (Damage, IndexError) as problem:
@@ -418,7 +425,9 @@ class _RowSalvage:
 
     def _log(self, reader: LogReader, memory: Memory) -> None:
         out, end, count = Output(memory), 0, 0
-        for _, data in log_entries(reader, self.result):
+        if reader.data is None:
+            self._lose("every entry: the data of the log are in no memory")
+        for _, data in log_entries(reader, self.result) if reader.data is not None else ():
             end += len(data)
             out.write(LOG_ENDS_AT + 8 * count, U64.pack(end))
             count += 1

@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import cbor2
@@ -139,10 +140,19 @@ def _number_guess(size: int, samples: Sequence[bytes]) -> Reading:
         return _GUESSES[-1]
     codec_name = _NUMBER_SIZES[size]
     if size in (4, 8) and all(_looks_like_float(data) for data in samples):
-        return Reading(f"f{8 * size}", lambda data: float(np.frombuffer(data, f">f{size}")[0]))
+        return Reading(f"f{8 * size}", _FLOATS[size])
     if size == 16 and any(data[0] for data in samples):
         return RAW
     return Reading(codec_name, _number)
+
+
+def _float(data: bytes, size: int) -> float:
+    if len(data) != size:
+        raise ValueError(f"{len(data)} bytes are no f{8 * size}")
+    return float(np.frombuffer(data, f">f{size}")[0])
+
+
+_FLOATS: Final[dict[int, Callable[[bytes], Any]]] = {4: partial(_float, size=4), 8: partial(_float, size=8)}
 
 
 def _looks_like_float(data: bytes) -> bool:
