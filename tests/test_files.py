@@ -47,10 +47,12 @@ def image_of(memory: StableMemory) -> bytes:
     return memory.read(0, memory.nbytes)
 
 
+HEAD = "import os, signal, sys\nfrom stable_structures import *\npath = sys.argv[1]\n"
+
+
 def run(code: str, *arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Another process; the code has `path` and whatever it imports itself."""
-    head = "import os, signal, sys\nfrom stable_structures import *\npath = sys.argv[1]\n"
-    command = [sys.executable, "-c", head + textwrap.dedent(code), *map(str, arguments)]
+    command = [sys.executable, "-c", HEAD + textwrap.dedent(code), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=check, timeout=60)
 
 
@@ -575,15 +577,17 @@ def test_a_lock_ends_with_the_process_that_forked(path):
     code = """
         memory = StableMemory.open(path)
         memory.grow(1)
+        reading, writing = os.pipe()
         if os.fork() == 0:
+            os.write(writing, b"I am")
             os.close(1)
             os.close(2)
             os.read(0, 1)
             os._exit(0)
+        os.read(reading, 1)
         os.kill(os.getpid(), signal.SIGKILL)
     """
-    head = "import os, signal, sys\nfrom stable_structures import *\npath = sys.argv[1]\n"
-    with subprocess.Popen([sys.executable, "-c", head + textwrap.dedent(code), path], stdin=subprocess.PIPE) as process:
+    with subprocess.Popen([sys.executable, "-c", HEAD + textwrap.dedent(code), path], stdin=subprocess.PIPE) as process:
         process.wait(30)
         with StableMemory.open(path) as memory:
             assert memory.size() == 1

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from stable_structures import PAGE_SIZE, Closed, MemoryInUse, OutOfBounds, OutOfMemory, Reader, RestrictedMemory, StableMemory, Writer
 
-from .memories import Boom, FailingMemory, ListMemory
+from .memories import Boom, FailingMemory, ListMemory, Trigger
 
 
 def restricted() -> RestrictedMemory:
@@ -311,26 +311,28 @@ def test_closing_a_buffered_writer_over_a_full_memory_raises():
 
 
 def test_what_a_memory_in_python_raises_comes_out_as_itself():
-    memory = FailingMemory()
+    trigger = Trigger()
+    memory = FailingMemory(trigger)
     writer = Writer(memory)
     writer.write(b"a" * PAGE_SIZE)
-    memory.arm("write", 1)
+    trigger.arm("write", 1)
     with pytest.raises(Boom):
         writer.write(b"x")
-    memory.arm("read", 1)
+    trigger.arm("read", 1)
     with pytest.raises(Boom):
         Reader(memory).read(1)
-    memory.arm("", 0)
+    trigger.arm("", 0)
     assert Reader(memory).read(1) == b"a"
 
 
 def test_an_error_under_a_buffered_reader_keeps_nothing_of_its_buffer():
     """The buffer is gone when the traceback goes; what still pointed into it then would end the process."""
-    memory, errors = FailingMemory(), []
+    trigger, errors = Trigger(), []
+    memory = FailingMemory(trigger)
     memory.grow(10)
     for n in range(1, 30):
         file = io.BufferedReader(Reader(memory), 1000)
-        memory.arm("read", n)
+        trigger.arm("read", n)
         with pytest.raises(Boom) as caught:
             shutil.copyfileobj(file, io.BytesIO(), 5000)
         errors.append(caught.value)

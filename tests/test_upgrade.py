@@ -38,7 +38,7 @@ from stable_structures import (
 )
 from stable_structures.upgrade import backup, restore
 
-from .memories import Boom, FailingMemory, ListMemory
+from .memories import Boom, FailingMemory, ListMemory, Trigger
 
 KINDS = {
     "flat": StableMemory,
@@ -369,9 +369,10 @@ def test_what_a_memory_in_python_raises_comes_out_as_itself(kind, monkeypatch):
     monkeypatch.setattr(upgrade, "_IN_MEMORY", 50_000)
     failed = 0
     for n in range(1, 1000):
-        memory = FailingMemory()
+        trigger = Trigger()
+        memory = FailingMemory(trigger)
         backup(memory, "old")
-        memory.arm(kind, n)
+        trigger.arm(kind, n)
         try:
             backup(memory, b"x" * 200_000)
         except Boom:
@@ -379,10 +380,10 @@ def test_what_a_memory_in_python_raises_comes_out_as_itself(kind, monkeypatch):
         else:
             break
     assert 0 < failed < 50
-    memory.arm("", 0)
+    trigger.arm("", 0)
     assert restore(memory) == b"x" * 200_000
     for n in range(1, 5):
-        memory.arm("read", n)
+        trigger.arm("read", n)
         with pytest.raises(Boom):
             restore(memory)
 
