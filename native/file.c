@@ -433,11 +433,38 @@ static int settle(ss_file *reader) {
     return status;
 }
 
+/* More than the clock of a file system is late, in nanoseconds. */
+#define CLOCK_LAG INT64_C(20000000)
+
+static int64_t age_of(const ss_vfs_status *status) {
+    struct timespec now;
+    if (status->modified == 0 || clock_gettime(CLOCK_REALTIME, &now) != 0) return 0;
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec - status->modified;
+}
+
+/* Whether the file is certainly as the last operation saw it, so that iterators may go on. With a writer about nothing
+ * is certain: what it stores through a mapping changes no time. */
+static bool is_as_shown(ss_file *file, const ss_vfs_status *now) {
+    return file->shown_is_old && now->size == file->shown.size && now->modified == file->shown.modified &&
+           !ss_file_is_locked(file, LOCK_WRITER);
+}
+
+/* Remembers what this operation sees. A file that was changed within the lag of the clock could change again and keep
+ * its time, so it is let grow older first; no writer may change it meanwhile, since we hold LOCK_READ. */
+static void note_shown(ss_file *file, const ss_vfs_status *now) {
+    int64_t age = age_of(now);
+    bool writer = ss_file_is_locked(file, LOCK_WRITER);
+    if (!writer && age > 0 && age < CLOCK_LAG) nanosleep(&(struct timespec){.tv_nsec = CLOCK_LAG - age}, NULL);
+    file->shown = *now;
+    file->shown_is_old = !writer && age > 0;
+}
+
 static int show_file(ss_file *file) {
     ss_vfs_status now;
     int status = ss_file_status(file, &now);
     if (status != SS_OK) return status;
     if (now.links == 0) return ss_file_die(file, SS_CLOSED, "the file was deleted or replaced: open it again", 0, 0);
+    if (is_as_shown(file, &now)) return SS_OK;
     /* A writer without a log may be in the middle of growing it. */
     if (now.size % SS_PAGE_SIZE != 0 && ss_file_is_locked(file, LOCK_READY)) now.size -= now.size % SS_PAGE_SIZE;
     status = ss_file_check_size(file, now.size);
@@ -447,6 +474,7 @@ static int show_file(ss_file *file) {
     if (status != SS_OK) return status;
     file->file_pages = file->root->pages = pages;
     file->root->epoch++;
+    note_shown(file, &now);
     return SS_OK;
 }
 

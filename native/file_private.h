@@ -39,6 +39,8 @@ typedef struct ss_file {
     uint64_t file_pages;     /* size of the file */
     uint64_t mapped_pages;   /* of the root, that show the file */
     struct timespec checked; /* when the size was last compared, by the coarse clock */
+    ss_vfs_status shown;     /* a reader's: the file as its last operation saw it */
+    bool shown_is_old;       /* a change since would have another time of modification */
     bool opened;
     struct ss_file *next, **link; /* in the list of open files */
     /* with a log */

@@ -69,6 +69,12 @@ static void to_status(const struct stat *from, ss_vfs_status *to) {
     to->links = (uint64_t)from->st_nlink;
     to->permissions = (unsigned)from->st_mode & 0777u;
     to->regular = S_ISREG(from->st_mode);
+#ifdef __APPLE__
+    const struct timespec *modified = &from->st_mtimespec;
+#else
+    const struct timespec *modified = &from->st_mtim;
+#endif
+    to->modified = (int64_t)modified->tv_sec * 1000000000 + modified->tv_nsec;
 }
 
 static int system_status(void *self, int file, ss_vfs_status *status) {

@@ -31,6 +31,7 @@ typedef struct ss_vfs_status {
     uint64_t size, inode, device, links;
     unsigned permissions;
     bool regular;
+    int64_t modified; /* nanoseconds since 1970, as coarse as the file system's clock; 0 where that is not known */
 } ss_vfs_status;
 
 typedef struct ss_vfs {

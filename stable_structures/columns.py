@@ -9,7 +9,8 @@ import numpy as np
 
 from . import _native as native
 from .errors import IncompatibleType
-from .storable import IntLane
+from .storable import Blob, IntLane
+from .storable.octets import BytesCodec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,6 +32,7 @@ class Column(Generic[T]):
         lane = codec.lane
         dtype = codec.native_dtype
         self._bias = lane.bias if isinstance(lane, IntLane) else 0
+        self._is_raw = isinstance(codec, BytesCodec | Blob)
         self.is_number = dtype is not None and dtype.kind in "iuf" and dtype.itemsize in _WHOLE
         """Whether numpy holds the values as numbers of this machine."""
 
@@ -48,7 +50,7 @@ class Column(Generic[T]):
     def _take_array(self, array: npt.NDArray[Any]) -> tuple[Any, int]:
         codec = self._codec
         if codec.dtype is None:
-            if array.dtype.kind == "V" and array.dtype.fields is None and array.ndim == 1:
+            if array.dtype.kind == "V" and array.dtype.fields is None and array.ndim == 1 and self._is_raw:
                 return native.column(np.ascontiguousarray(array).view(np.uint8), None, array.itemsize, native=False), len(array)
             return self._take_items(array.tolist() if array.ndim == 1 else list(array))
         if self.is_number and array.dtype == codec.native_dtype and array.ndim == 1:

@@ -189,3 +189,12 @@ def test_copy_into_moves_a_map_to_larger_types():
     large[1000] = 5
     with pytest.raises(BoundExceeded):
         large.copy_into(small)
+
+
+def test_raw_items_are_bytes_and_nothing_else():
+    raw = np.array([b"\xff\xfe", b"ab"], "V2")
+    with pytest.raises(IncompatibleType):
+        StableBTreeMap[str, u64](StableMemory()).insert_many(raw, [1, 2])
+    tree = StableBTreeMap[bytes, u64](StableMemory())
+    tree.insert_many(raw, [1, 2])
+    assert list(tree) == [b"ab", b"\xff\xfe"]
