@@ -204,7 +204,8 @@ def test_an_upgrade_while_a_call_is_under_way_ends_that_call(shop, ledger):
 
 
 def test_an_answer_that_was_given_before_a_wait_stays_given(ledger):
-    source = "from kybra import *\nseen = []\nclass Ledger(Service):\n    @service_query\n    def balance(self) -> nat: ...\n"
+    source = "from kybra import *\nseen = []\nclass Ledger(Service):\n"
+    source += "    @service_query\n    def balance(self) -> nat: ...\n"
     source += "@update\ndef early(to: Principal) -> Async[Manual[text]]:\n    seen.append(1)\n    ic.reply('soon')\n"
     source += (
         "    yield Ledger(to).balance()\n    seen.append(2)\n    raise ValueError('late')\n@query\ndef all() -> Vec[nat]: return seen\n"

@@ -245,12 +245,15 @@ def note(path: str):
     file.parent.mkdir(exist_ok=True)
     before = file.exists()
     file.write_text("noted")
-    return before, file.exists(), file.is_file(), file.parent.is_dir(), file.stat().st_size, [str(p) for p in file.parent.iterdir()]
+    return before, file.exists(), file.is_file(), file.parent.is_dir(), file.stat().st_size, [str(p) for p in file.parent.iterdir()] + [
+        entry.name for entry in scanned(str(file.parent)) if entry.is_file() and not entry.is_dir() and not entry.is_symlink()]
+def scanned(path):
+    with os.scandir(path) as entries: return list(entries)
 """
     )
     canister = Canister.install(source)
     path = str(tmp_path / "x.txt")
-    assert canister.call("note", "/notes/x.txt") == (False, True, True, True, 5, ["/notes/x.txt"])
+    assert canister.call("note", "/notes/x.txt") == (False, True, True, True, 5, ["/notes/x.txt", "x.txt"])
     with pytest.raises(Trapped, match="FileNotFoundError"):
         canister.call("note", path)
     assert list(tmp_path.iterdir()) == []

@@ -24,7 +24,7 @@ MAX_FILE_SIZE: Final = 50_000_000
 MAX_FILES: Final = 10_000
 MAX_TOTAL_SIZE: Final = 200_000_000
 _VOLATILE: Final = ("/tmp/", "/proc/", "/dev/")  # noqa: S108 - paths inside the canister
-FUNCTIONS: Final = ("remove", "unlink", "rename", "listdir", "mkdir", "makedirs", "rmdir")
+FUNCTIONS: Final = ("remove", "unlink", "rename", "listdir", "scandir", "mkdir", "makedirs", "rmdir", "stat")
 PATH_FUNCTIONS: Final = ("exists", "isfile", "isdir", "getsize")
 _SOURCES: Final = (".py", ".pyc", ".pyi", ".so")
 """What imports read from the machine's own files, while the canister's functions are in place."""
@@ -78,6 +78,22 @@ class _Binary(io.BytesIO):
             super().close()
             if self.writable():
                 self._put(self.name, content)
+
+
+class _Entry:
+    """What `scandir` gives for each file and folder."""
+
+    def __init__(self, system: FileSystem, name: str, path: str) -> None:
+        self._system, self.name, self.path = system, name, path
+
+    def is_dir(self, **_: bool) -> bool:
+        return self._system.isdir(self.path)
+
+    def is_file(self, **_: bool) -> bool:
+        return self._system.isfile(self.path)
+
+    def is_symlink(self) -> bool:
+        return False
 
 
 class FileSystem:
@@ -210,6 +226,12 @@ class FileSystem:
             {posixpath.basename(item) for item in (*self.files, *self.folders) if item != "/" and posixpath.dirname(item) == name}
         )
 
+    @contextmanager
+    def scandir(self, path: Any = "/") -> Iterator[Iterator[_Entry]]:
+        """As `os.scandir`, in a `with` block."""
+        folder = os.fspath(path)
+        yield (_Entry(self, name, posixpath.join(folder, name)) for name in self.listdir(path))
+
     def mkdir(self, path: Any, mode: int = 0o777) -> None:
         """As `os.mkdir`."""
         del mode
@@ -268,7 +290,7 @@ class FileSystem:
         """`open` and the functions of `os` work on these files."""
         of_os, of_path = ({name: getattr(self, name) for name in names} for names in (FUNCTIONS, PATH_FUNCTIONS))
         opens = _replaced(builtins, {"open": self.open}), _replaced(io, {"open": self.open_volatile})
-        with opens[0], opens[1], _replaced(os, {**of_os, "stat": self.stat}), _replaced(os.path, of_path):
+        with opens[0], opens[1], _replaced(os, of_os), _replaced(os.path, of_path):
             yield
 
 
