@@ -8,6 +8,9 @@ from typing import Final
 
 from . import crate, ours
 from .measure import Results, Times
+from .tracking import OPERATIONS, WITHOUT
+from .transactions import ROLLBACK_PAGES, commit_of, replace_of, rollback_name, set_of
+from .transactions import TITLE as TRANSACTIONS
 from .work import Sizes
 
 MAP: Final = "map u64 → u64"
@@ -15,7 +18,6 @@ WIDE: Final = "map bytes 32 → 128, managed"
 PEERS: Final = "map u64 → u64 among its peers"
 VEC: Final = "vec u64"
 HEAP: Final = "heap u64"
-TRANSACTIONS: Final = "transactions"
 SMALL: Final = 10_000
 LARGE: Final = 10_000_000
 
@@ -69,6 +71,23 @@ class Growth:
         return Ratio.of(large, results.of(MAP, self.operation, ours.SINGLE, SMALL, sweep=True))
 
 
+@dataclass(frozen=True)
+class Within:
+    """An operation takes at most so many microseconds; the ratio is to those."""
+
+    work: str
+    against: str
+    limit: float
+    microseconds: float
+    group: str
+    operation: str
+
+    def ratio(self, results: Results, _: Sizes) -> Ratio | None:
+        one = results.of(self.group, self.operation, ours.SINGLE, 1)
+        bound = self.microseconds * 1000
+        return Ratio(one.median / bound, min(one.ns) / bound, max(one.ns) / bound) if one else None
+
+
 def _size(group: str, sizes: Sizes) -> int:
     return {MAP: sizes.map, WIDE: sizes.wide, PEERS: sizes.peers, VEC: sizes.vec, HEAP: sizes.heap}.get(group, 1)
 
@@ -77,7 +96,7 @@ def _against_crate(work: str, limit: float, group: str, operation: str, contesta
     return Aim(work, "the same loop in Rust", limit, group, operation, contestant, crate.NAME)
 
 
-AIMS: Final[tuple[Aim | Growth, ...]] = (
+AIMS: Final[tuple[Aim | Growth | Within, ...]] = (
     *(_against_crate(f"single {o}, u64 → u64", 0.5, MAP, o, ours.SINGLE) for o in ("get", "insert", "remove")),
     _against_crate("single get, bytes 32 → 128, managed", 0.4, WIDE, "get", ours.SINGLE),
     _against_crate("single insert, bytes 32 → 128, managed", 0.5, WIDE, "insert", ours.SINGLE),
@@ -94,8 +113,11 @@ AIMS: Final[tuple[Aim | Growth, ...]] = (
     Aim("single get", "SortedDict", 1.5, PEERS, "get", ours.SINGLE, "SortedDict"),
     Aim("single set", "SortedDict", 0.5, PEERS, "set", ours.SINGLE, "SortedDict"),
     *(Growth(f"single {o}, 10⁷ entries", "itself at 10⁴", 4, o) for o in ("get", "insert", "remove")),
-    Aim("small commit, full", "SQLite WAL synchronous=FULL", 1.0, TRANSACTIONS, "full commit of one entry", ours.SINGLE, "sqlite3"),
-    Aim("single set, normal", "SQLite synchronous=NORMAL", 0.1, TRANSACTIONS, "normal set of one entry", ours.SINGLE, "sqlite3"),
+    Aim("small commit, full", "SQLite WAL synchronous=FULL", 1.0, TRANSACTIONS, commit_of("full", 1), ours.SINGLE, "sqlite3"),
+    Aim("small commit, full, replaced", "SQLite WAL synchronous=FULL", 1.0, TRANSACTIONS, replace_of("full"), ours.SINGLE, "sqlite3"),
+    Aim("single set, normal", "SQLite synchronous=NORMAL", 0.1, TRANSACTIONS, set_of("normal"), ours.SINGLE, "sqlite3"),
+    *(Aim(f"{o}, no transaction", "the core without tracking", 1.05, TRANSACTIONS, o, ours.SINGLE, WITHOUT) for o in OPERATIONS.values()),
+    *(Within(rollback_name(n), "20 µs", 1.0, 20, TRANSACTIONS, rollback_name(n)) for n in ROLLBACK_PAGES),
 )
 
 

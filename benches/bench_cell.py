@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """StableCell and what does the same: each operation on its own, over `--entries` entries."""
 
-from .groups import CELLS
+from typing import Any
+
+from .groups import CELLS, Group, Maker
 from .single import cases, run_single
 
 
 @cases(CELLS)
-def test_operation(benchmark, group, operation, maker, entries):
+def test_operation(benchmark: Any, group: Group, operation: str, maker: Maker, entries: int) -> None:
     run_single(benchmark, group, operation, maker, entries)

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from . import crate, ours
-from .aims import MAP, PEERS, TRANSACTIONS, WIDE, Ratio, Verdict, verdicts
+from . import crate, ours, transactions
+from .aims import MAP, PEERS, WIDE, Ratio, Verdict, verdicts
+from .cost import Cost, Level, Model, holder, least
 from .groups import GROUPS, SWEEPS
 from .measure import Results, Times
 from .plots import Picture
@@ -31,6 +32,7 @@ def page(findings: Findings, pictures: list[Picture]) -> str:
         *(_sweep(findings.results, sweep.title, sweep.operations) for sweep in SWEEPS),
         _transactions(findings),
         _spaces(findings),
+        _cost_section(findings),
         _digests(findings),
         "\n".join(f"![{picture.title}]({picture.file})" for picture in pictures),
     ]
@@ -133,12 +135,14 @@ def _median(times: Times | None) -> str:
 
 
 def _transactions(findings: Findings) -> str:
-    found = [each for each in findings.results.times.values() if each.group == TRANSACTIONS]
+    found = [each for each in findings.results.times.values() if each.group == transactions.TITLE]
     if not found:
         return ""
     names = sorted({each.contestant for each in found}, key=_place)
     operations = dict.fromkeys(each.operation for each in found)
-    rows = [[operation, *(_micro(findings.results.of(TRANSACTIONS, operation, name, 1)) for name in names)] for operation in operations]
+    rows = [
+        [operation, *(_micro(findings.results.of(transactions.TITLE, operation, name, 1)) for name in names)] for operation in operations
+    ]
     text = f"## Transactions\n\n{table(('µs each', *names), rows)}"
     for name, calls in findings.calls.items():
         text += f"\n\nSystem calls of a small full commit, {name}: " + ", ".join(f"{count:g} {call}" for call, count in calls.items()) + "."
@@ -169,14 +173,78 @@ def _digests(findings: Findings) -> str:
     return f"## Digests\n\n{count} times memories were compared, {len(compared)} times with the Rust crate's; all were equal."
 
 
+# ---- the cost model ----
+
+
+def _cost_section(findings: Findings) -> str:
+    return f"## Cost model\n\n{cost_model(findings)}" if findings.model else ""
+
+
+def cost_model(findings: Findings) -> str:
+    """The tables of docs/cost-model.md."""
+    model = findings.model
+    if model is None:
+        return "Not measured."
+    latency = ", ".join(f"{name} {number(ns)}" for name, ns in model.latency.items())
+    once = f"a get on a map of one entry takes {number(model.one_entry_c)} in C and {number(model.one_entry_python)} from Python"
+    where = f"{findings.about['machine']['processor']}, {findings.about['date']}"
+    return "\n\n".join(
+        (
+            f"Measured on {where}. Nanoseconds of a load that waits for the one before it: {latency}; {once}.",
+            _costs(findings, model),
+            *(_levels(size, levels, model.latency) for size, levels in model.levels.items()),
+        )
+    )
+
+
+def _costs(findings: Findings, model: Model) -> str:
+    rows = []
+    for each in model.costs:
+        floor = model.levels.get(each.size) if each.operation == "map.get" else None
+        counts = (each.instructions, each.l1, each.l2, each.l3)
+        waits = number(least(floor, model.latency)) if floor else ""
+        rows.append([each.operation, f"{each.size:,}", *map(number, counts), waits, number(each.ns), _from_python(findings.results, each)])
+    head = (
+        "per operation",
+        "entries",
+        "instructions",
+        "lines not in L1",
+        "not in L2",
+        "not in L3",
+        "waits, ns",
+        "in C, ns",
+        "from Python, ns",
+    )
+    return table(head, rows)
+
+
+def _from_python(results: Results, each: Cost) -> str:
+    """The median of the same operation in the sweep of this run."""
+    kind, _, operation = each.operation.partition(".")
+    title = next(sweep.title for sweep in SWEEPS if sweep.case == f"{kind}_u64")
+    name = ours.BULK if operation.endswith("_many") else ours.SINGLE
+    return _median(results.of(title, operation.removesuffix("_many"), name, each.size, sweep=True))
+
+
+def _levels(size: int, levels: list[Level], latency: dict[str, float]) -> str:
+    rows = [
+        [str(each.depth), f"{each.nodes:,}", f"{each.lines:.1f}", f"{each.reached:.0%}", f"{each.total / 2**20:,.2f}", holder(each.total)]
+        for each in levels
+    ]
+    lines = sum(each.lines * each.reached for each in levels)
+    head = ("level", "nodes", "lines touched", "lookups that come here", "MiB of those lines, down to here", "held by")
+    text = f"A get among {size:,} entries: {lines:.1f} lines on {sum(each.reached for each in levels):.1f} levels, "
+    return f"{text}waits of {number(least(levels, latency))} ns at least.\n\n{table(head, rows)}"
+
+
 # ---- the README ----
 
 
-def into_readme(text: str, findings: Findings) -> str:
-    """The README with the short form between the markers."""
-    before, _, rest = text.partition(BEGIN)
-    _, marker, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{short(findings)}\n{END}{after}" if marker else text
+def between_marks(text: str, new: str) -> str:
+    """A page with other text between its two marks."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    return f"{before}{begin}\n{new}\n{end}{after}" if begin and end else text
 
 
 def short(findings: Findings) -> str:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from . import machine, plots, report, space, transactions
+from . import cost, machine, plots, report, space, tracking, transactions
 from .aims import verdicts
 from .contestant import CLOCKS, Contestant
 from .crate import Crate, NoCrate, build
@@ -23,7 +23,9 @@ from .work import FULL, QUICK, Sizes
 OUT: Final = machine.ROOT / "benches" / "results"
 QUICK_OUT: Final = machine.ROOT / "build" / "benches"
 README: Final = machine.ROOT / "README.md"
-PARTS: Final = (*(group.case for group in GROUPS), "sweep", "transactions", "space")
+ACCESSES: Final = (("shared", False), ("exclusive", True))
+PARTS: Final = (*(group.case for group in GROUPS), "sweep", "transactions", "space", "cost")
+COST_MODEL: Final = machine.ROOT / "docs" / "cost-model.md"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benches", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="tiny sizes, in seconds: shows that everything runs, measures nothing")
-    parser.add_argument("--only", type=lambda text: text.split(","), default=PARTS, metavar="PART,...", help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--only", type=lambda text: text.split(","), metavar="PART,...", help=f"of {', '.join(PARTS)}")
     parser.add_argument("--sizes", type=_sizes, metavar="N,...", help="sizes of the plots, as in 1e3,1e6")
     parser.add_argument("--rounds", type=int, help="how often everything is measured")
     parser.add_argument(
@@ -52,10 +54,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--no-crate", action="store_true", help="without the Rust crate")
     parser.add_argument("--out", type=Path, help=f"directory for the results (default: {OUT}, with --quick {QUICK_OUT})")
     parser.add_argument("--disk", type=Path, default=Path(tempfile.gettempdir()), help="where the files of the transactions lie")
-    parser.add_argument("--no-readme", action="store_true", help="leave the README as it is")
+    parser.add_argument("--no-readme", action="store_true", help="leave README and docs as they are")
     parser.add_argument("--space-of", help=argparse.SUPPRESS)
     parser.add_argument("--traced", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    options.only = options.only or (PARTS[:-1] if options.quick else PARTS)
     unknown = set(options.only) - set(PARTS)
     if unknown:
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
@@ -75,6 +78,7 @@ class Findings:
     results: Results = field(default_factory=Results)
     spaces: list[space.Space] = field(default_factory=list)
     calls: dict[str, dict[str, float]] = field(default_factory=dict)
+    model: cost.Model | None = None
     notes: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
@@ -87,6 +91,7 @@ class Findings:
             "times": times,
             "space": [asdict(each) for each in self.spaces],
             "system calls of a full commit": self.calls,
+            "cost model": asdict(self.model) if self.model else None,
             "digests": self.results.digests,
             "failures": self.results.failures,
             "notes": self.notes,
@@ -127,7 +132,9 @@ class Runner:
         if "transactions" in self.options.only:
             self._transactions()
         if "space" in self.options.only:
-            self.findings.spaces = space.measure(self.findings.sizes.map, self.say)
+            self.findings.spaces = space.measure(self.findings.sizes.map, self.say, space.KINDS[:1] if self.options.quick else space.KINDS)
+        if "cost" in self.options.only:
+            self._cost()
         self._write()
         return 1 if self.findings.results.failures else 0
 
@@ -153,11 +160,27 @@ class Runner:
 
     def _transactions(self) -> None:
         transactions.run_transactions(self.findings.sizes, self.options.disk, self.findings.results, self.say)
-        for name, exclusive in (("shared", False), ("exclusive", True)):
+        self._tracking()
+        for name, exclusive in ACCESSES[: 1 if self.options.quick else None]:
             counted = transactions.system_calls(self.options.disk, exclusive=exclusive)
             if counted is not None:
                 self.findings.calls[name] = counted
                 self.say(f"system calls of a small full commit, {name}: {counted}")
+
+    def _tracking(self) -> None:
+        try:
+            if not self.options.quick:
+                tracking.measure(self.findings.sizes, self.findings.results, self.say)
+        except (cost.NoCompiler, tracking.NoTest) as reason:
+            self.note(f"Without what tracking costs: {reason}")
+
+    def _cost(self) -> None:
+        quick = self.options.quick
+        try:
+            maps, rows = ((self.findings.sizes.map,),) * 2 if quick else (cost.MAP_SIZES, cost.ROW_SIZES)
+            self.findings.model = cost.measure(maps, rows, self.say)
+        except cost.NoCompiler as reason:
+            self.note(f"Without the cost model: {reason}")
 
     def _write(self) -> None:
         out = self.options.out or (QUICK_OUT if self.options.quick else OUT)
@@ -166,7 +189,8 @@ class Runner:
         pictures = plots.draw(self.findings.results, out, self.note)
         (out / "results.md").write_text(report.page(self.findings, pictures), encoding="utf-8")
         if self._is_whole() and not self.options.no_readme:
-            README.write_text(report.into_readme(README.read_text(encoding="utf-8"), self.findings), encoding="utf-8")
+            for path, text in ((README, report.short(self.findings)), (COST_MODEL, report.cost_model(self.findings))):
+                path.write_text(report.between_marks(path.read_text(encoding="utf-8"), text), encoding="utf-8")
         self.say(f"results are in {out}")
 
     def _is_whole(self) -> bool:

@@ -16,7 +16,7 @@ from .measure import READING
 from .work import FULL
 
 
-def cases(groups: Iterable[Group]) -> Any:
+def cases(groups: Iterable[Group]) -> pytest.MarkDecorator:
     """Each operation of each contestant: parameters of a test."""
     return pytest.mark.parametrize(
         ("group", "operation", "maker"),
@@ -30,7 +30,7 @@ def cases(groups: Iterable[Group]) -> Any:
 
 
 def _named(makers: Iterable[Maker]) -> list[tuple[Maker, str]]:
-    return [(maker, getattr(maker, "func", maker).name) for maker in makers]
+    return [(maker, maker().name) for maker in makers]
 
 
 @cache

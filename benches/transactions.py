@@ -222,8 +222,15 @@ class DurableRun:
             batch = run(at, at + entries * commits)
             at += len(batch)
             self._take_turns(commit_of(self.durability, entries), commits, _commits(batch, entries), sides)
+        self._take_turns(replace_of(self.durability), commits, _commits(self._replacing(number), 1), sides)
         count = commits * (1 if self.durability == "full" else SINGLE_PART)
         self._take_turns(set_of(self.durability), count, _singles(run(at, at + count)), sides)
+
+    def _replacing(self, number: int) -> Batch:
+        """Entries that are there, with other values."""
+        batch = run((number * self.sizes.commits) % FILLED, (number * self.sizes.commits) % FILLED + self.sizes.commits)
+        batch.values = [value + number + 1 for value in batch.values]
+        return batch
 
     def _take_turns(self, operation: str, count: int, works: Works, sides: list[OnDisk]) -> None:
         for side in sides:
@@ -249,6 +256,10 @@ def _singles(batch: Batch) -> Works:
 
 def commit_of(durability: str, entries: int) -> str:
     return f"{durability} commit of {'one entry' if entries == 1 else f'{entries} entries'}"
+
+
+def replace_of(durability: str) -> str:
+    return f"{durability} commit of one replaced value"
 
 
 def set_of(durability: str) -> str:

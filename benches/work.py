@@ -40,7 +40,7 @@ class Sizes:
 
 
 FULL: Final = Sizes()
-QUICK: Final = Sizes(map=2_000, wide=500, peers=500, vec=2_000, heap=1_000, log=200, cell=200, sweep=(100, 1_000), least=200, commits=5)
+QUICK: Final = Sizes(map=2_000, wide=500, peers=500, vec=2_000, heap=1_000, log=200, cell=200, sweep=(100, 1_000), least=200, commits=2)
 
 PEERS_UP_TO: Final = 1_000_000
 """Larger sizes would take the peers minutes to fill; only we, the crate and dict or list go on."""

@@ -31,6 +31,17 @@ def test_a_quick_run_leaves_a_table_numbers_and_plots(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+def test_the_cost_model_counts_a_lookup(tmp_path):
+    model = bench(tmp_path, "--only", "cost")["cost model"]
+    levels = next(iter(model["levels"].values()))
+    get = next(cost for cost in model["costs"] if cost["operation"] == "map.get")
+    assert levels[0]["nodes"] == 1
+    assert 1 <= sum(level["lines"] * level["reached"] for level in levels) <= 4 * len(levels)
+    assert get["instructions"] is None or 100 < get["instructions"] < 5_000
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed")
 def test_our_bytes_are_those_of_the_crate_after_each_operation(tmp_path):
     found = bench(tmp_path, "--disk", str(tmp_path), "--rounds", "1")
