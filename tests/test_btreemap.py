@@ -22,6 +22,7 @@ from stable_structures import (
     Bounded,
     BoundExceeded,
     Closed,
+    CorruptMemory,
     IncompatibleType,
     MemoryInUse,
     MemoryManager,
@@ -444,6 +445,46 @@ def test_a_second_map_on_the_memory_is_refused_until_the_first_gives_it_back():
             use()
     del other
     assert StableBTreeMap[u64, u64](memory) == {1: 2}
+
+
+@pytest.mark.parametrize("key_type", [u64, i64, str])
+def test_an_entry_that_is_no_value_of_the_type_is_not_lost(key_type):
+    """Its bytes are kept where an operation would answer with them; what does not look at them works."""
+    memory = StableMemory()
+    raw = StableBTreeMap[key_type, bytes](memory)
+    keys = [str(i) if key_type is str else i for i in range(30)]
+    raw.update({key: b"fine" for key in keys})
+    raw[keys[0]] = raw[keys[29]] = raw[keys[15]] = b"\xff\xfe"
+    first, last = next(iter(raw)), next(reversed(raw))
+    raw[first] = raw[last] = b"\xff\xfe"
+    contents = dict(raw.items())
+    raw.into_memory()
+    tree = StableBTreeMap[key_type, str](memory)
+    bad = keys[15]
+    for use in (
+        lambda: tree.insert(bad, "new"),
+        lambda: tree.remove(bad),
+        lambda: tree.pop(bad),
+        lambda: tree.pop(bad, None),
+        lambda: tree[bad],
+        tree.pop_first,
+        tree.pop_last,
+        tree.popitem,
+        lambda: list(tree.values()),
+    ):
+        with pytest.raises(CorruptMemory, match="UTF-8"):
+            use()
+        tree.check()
+        assert len(tree) == 30
+    tree.into_memory()
+    raw = StableBTreeMap[key_type, bytes](memory)
+    assert raw == contents
+    raw.into_memory()
+    tree = StableBTreeMap[key_type, str](memory)
+    tree[bad] = "new"
+    assert tree.pop(bad) == "new"
+    del tree[first]
+    assert len(tree) == 28
 
 
 # ---- iterators ----

@@ -18,10 +18,10 @@ import pytest
 
 from stable_structures import PAGE_SIZE, StableBTreeMap, StableError, StableMemory
 from stable_structures.inspect import Unreadable, check, inspect, open_image
-from stable_structures.inspect.diff import diff
+from stable_structures.inspect.compare import diff
 from stable_structures.inspect.dump import table
 from stable_structures.inspect.layout import Damage
-from stable_structures.inspect.repair import repair
+from stable_structures.inspect.salvage import repair
 from stable_structures.inspect.scene import read_scene
 from stable_structures.inspect.source import PastEnd
 

@@ -26,12 +26,12 @@ from stable_structures import (
     u64,
 )
 from stable_structures.inspect import Unreadable, check, inspect, open_image
-from stable_structures.inspect.diff import diff
+from stable_structures.inspect.compare import diff
 from stable_structures.inspect.dump import export, get, table, write
 from stable_structures.inspect.maps import MapReader
 from stable_structures.inspect.nodes import Node
-from stable_structures.inspect.repair import repair
 from stable_structures.inspect.rewrite import import_part, load, shrink
+from stable_structures.inspect.salvage import repair
 from stable_structures.storable import parse_type
 
 from . import golden_replay

@@ -6,6 +6,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import random
+import signal
+import sys
 import threading
 import time
 
@@ -256,3 +258,53 @@ def test_one_iterator_in_several_threads_gives_each_entry_once():
     for thread in threads:
         thread.join(timeout=60)
     assert sorted(seen) == list(range(20_000))
+
+
+@pytest.mark.parametrize("make", [StableVec[u64], StableBTreeSet[u64]], ids=["vec", "set"])
+def test_threads_that_share_an_iterator_get_each_item_once(make):
+    interval = sys.getswitchinterval()
+    structure = make(StableMemory())
+    (structure.extend if isinstance(structure, StableVec) else structure.insert_many)(range(20_000))
+    iterator, seen = structure.iter(), []
+
+    def work() -> None:
+        with contextlib.suppress(StopIteration):
+            while True:
+                seen.append(next(iterator))
+
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=60)
+    finally:
+        sys.setswitchinterval(interval)
+    assert sorted(seen) == list(range(20_000))
+
+
+@pytest.mark.parametrize("size", [20, 5000], ids=["small", "large"])
+def test_a_signal_handler_that_uses_a_structure_leaves_other_answers_alone(size):
+    tree, other = StableBTreeMap[bytes, bytes](StableMemory()), StableBTreeMap[bytes, bytes](StableMemory())
+    tree[b"key"] = b"A" * size
+    other[b"x"] = b"WRONG" * 10
+    handled = []
+
+    def handle(*_: object) -> None:
+        handled.append(other[b"x"])
+        other[b"y"] = b"gone"
+        with contextlib.suppress(KeyError):  # a signal in here came first
+            del other[b"y"]
+
+    before = signal.signal(signal.SIGALRM, handle)
+    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+    try:
+        while len(handled) < 300:
+            assert tree[b"key"] == b"A" * size
+            assert list(tree.items()) == [(b"key", b"A" * size)]
+            assert tree.get_many([b"key"]) == [b"A" * size]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert set(handled) == {b"WRONG" * 10}

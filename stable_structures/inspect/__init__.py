@@ -1,17 +1,49 @@
 # SPDX-License-Identifier: Apache-2.0
 """Looking into a memory: what it is, what is in it, whether it is sound. Nothing here changes what it looks at.
 
-source.py   bytes of files, gzips, running memories     snapshot.py   folders of dfx, icp-cli and Juno
-recognise.py   what a memory is                         image.py      it and the memories in it
-managed.py nodes.py shape.py maps.py rows.py   the manager and the structures, read without being believed
-basilisk.py candid.py values.py                encoded values as something to read
-report.py   inspect, check      dump.py   dump, get, load, export, import      diff.py   diff
-build.py    compact images      repair.py  repair, shrink                       picture.py page.py   map
+- source.py: bytes of files, gzips, running memories; snapshot.py: folders of dfx, icp-cli and Juno
+- recognise.py: what a memory is; image.py: it, and the memories in it
+- managed.py, nodes.py, shape.py, maps.py, rows.py: the manager and the structures, read without being believed
+- basilisk.py, candid.py, values.py: encoded values as something to read
+- report.py: `inspect` and `check`; dump.py: entries; compare.py: `diff`
+- build.py: fresh images; rewrite.py: `shrink`, `load`, `import_part`; salvage.py: `repair`
+- scene.py, picture.py, page.html: `draw`; cli.py, show.py, text.py, completion.py: the verbs
 """
 
+from .compare import Change, PartDiff, diff
+from .dump import Table, export, get, table, write
 from .image import Image, Part, open_image
 from .layout import Finding
+from .picture import draw
 from .report import Contents, Report, check, inspect
+from .rewrite import Moved, Rewritten, import_part, load, shrink
+from .salvage import Salvage, repair
 from .source import Unreadable
 
-__all__ = ["Contents", "Finding", "Image", "Part", "Report", "Unreadable", "check", "inspect", "open_image"]
+__all__ = [
+    "Change",
+    "Contents",
+    "Finding",
+    "Image",
+    "Moved",
+    "Part",
+    "PartDiff",
+    "Report",
+    "Rewritten",
+    "Salvage",
+    "Table",
+    "Unreadable",
+    "check",
+    "diff",
+    "draw",
+    "export",
+    "get",
+    "import_part",
+    "inspect",
+    "load",
+    "open_image",
+    "repair",
+    "shrink",
+    "table",
+    "write",
+]

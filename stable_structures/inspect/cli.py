@@ -19,14 +19,14 @@ from typing import IO, Any, Final
 from ..errors import StableError
 from ..storable import Codec, parse_type
 from . import completion, show
-from .diff import diff, to_dict
+from .compare import diff, to_dict
 from .dump import FORMATS, export, get, table, write
 from .image import Image, Part, open_image
 from .layout import Damage, Finding
 from .recognise import STRUCTURES
-from .repair import repair
 from .report import Types, check, inspect
 from .rewrite import DEFAULT_BUCKET, import_part, load, shrink
+from .salvage import repair
 from .source import Unreadable
 from .text import Printer, ProgressBar, human
 from .values import Reading, shorten, to_json

@@ -51,10 +51,17 @@ def table(  # noqa: PLR0913 - keyword-only choices
     raw: bool = False,
     note: Note | None = None,
 ) -> Table:
-    """The entries of a memory, lazily: a map's from key `start` (with it) to `stop` (without it), a row's by index.
+    r"""The entries of a memory, lazily: a map's from key `start` (with it) to `stop` (without it), a row's by index.
 
     O(log n) to begin. What is damaged is told to `note` and left out; without `note` it is raised as `Damage`. Raises
     `Unreadable` where the memory has no entries.
+
+    >>> from stable_structures import StableBTreeMap, StableMemory, u64
+    >>> memory = StableMemory()
+    >>> StableBTreeMap[u64, str](memory).update({i: f"user {i}" for i in range(100)})
+    >>> from stable_structures.inspect import open_image
+    >>> list(table(open_image(memory).part(None), start="42", limit=1).rows)
+    [(b'\x00\x00\x00\x00\x00\x00\x00*', b'user 42')]
     """
     types = types or {}
     key, value = (RAW, RAW) if raw else readings(part, types)
@@ -124,6 +131,13 @@ def get(part: Part, key: Any, types: Types | None = None) -> tuple[bytes, Readin
     """The encoded value of a key of a map, or of an index of a row, and how to read it; None where it is absent. O(log n).
 
     Raises `Unreadable` for a key that cannot be one, `Damage` where the way to it is damaged.
+
+    >>> from stable_structures import StableBTreeMap, StableMemory, u64
+    >>> memory = StableMemory()
+    >>> StableBTreeMap[u64, str](memory).update({i: f"user {i}" for i in range(100)})
+    >>> from stable_structures.inspect import open_image
+    >>> get(open_image(memory).part(None), "42")[0]
+    b'user 42'
     """
     types = types or {}
     codec, other = types.get(part.id, (None, None))
@@ -142,7 +156,18 @@ def get(part: Part, key: Any, types: Types | None = None) -> tuple[bytes, Readin
 
 
 def write(rows: Table, form: str, out: IO[bytes]) -> int:
-    """Writes a table in one of `FORMATS`; gives the number of rows. O(n), a batch at a time. Raises `Unreadable`."""
+    r"""Writes a table in one of `FORMATS`; gives the number of rows. O(n), a batch at a time. Raises `Unreadable`.
+
+    >>> from stable_structures import StableBTreeMap, StableMemory, u64
+    >>> memory = StableMemory()
+    >>> StableBTreeMap[u64, str](memory).update({i: f"user {i}" for i in range(100)})
+    >>> from stable_structures.inspect import open_image
+    >>> out = io.BytesIO()
+    >>> write(table(open_image(memory).part(None), limit=2), "csv", out)
+    2
+    >>> out.getvalue()
+    b'key,value\n0,user 0\n1,user 1\n'
+    """
     if form not in _WRITERS:
         raise Unreadable(f"{form!r} is no format; write one of {', '.join(FORMATS)}")
     return _WRITERS[form](rows, out)
@@ -263,6 +288,15 @@ def export(part: Part, path: str | Path) -> int:
     """Writes one memory as a file of its own, an image of the bare structure; gives its size. O(size). Raises `Unreadable`.
 
     What is zero becomes a hole. An existing file is not overwritten.
+
+    >>> from stable_structures import StableBTreeMap, StableMemory, u64
+    >>> memory = StableMemory()
+    >>> StableBTreeMap[u64, str](memory).update({i: f"user {i}" for i in range(100)})
+    >>> from tempfile import TemporaryDirectory
+    >>> from stable_structures.inspect import open_image
+    >>> with TemporaryDirectory() as folder:
+    ...     export(open_image(memory).part(None), f"{folder}/users.bin")
+    65536
     """
     try:
         with Path(path).open("xb") as out:

@@ -24,7 +24,18 @@ _NOBODY: Final = "#fb7185"
 
 
 def draw(image: Image, out: str | Path, *, types: Types | None = None, progress: Progress = no_progress) -> Scene:
-    """Draws a memory to a file whose name ends in .html, .png or .svg. O(size of what is in it). Raises `Unreadable`."""
+    """Draws a memory to a file whose name ends in .html, .png or .svg. O(size of what is in it). Raises `Unreadable`.
+
+    >>> from stable_structures import StableBTreeMap, StableMemory, u64
+    >>> memory = StableMemory()
+    >>> StableBTreeMap[u64, str](memory).update({i: f"user {i}" for i in range(100)})
+    >>> from tempfile import TemporaryDirectory
+    >>> from stable_structures.inspect import open_image
+    >>> with TemporaryDirectory() as folder, open_image(memory) as image:
+    ...     scene = draw(image, f"{folder}/map.html")
+    >>> scene.memories[0].nodes_by_depth
+    [1, 2, 16]
+    """
     path = Path(out)
     form = path.suffix.removeprefix(".").lower()
     if form not in FORMATS:

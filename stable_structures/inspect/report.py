@@ -352,13 +352,13 @@ def check_part(part: Part, note: Callable[[Finding], None], types: Types, progre
 
     if part.kind == "log data" and part.index is None and part.id is not None:
         tell(Damage("the data of a log have an index", 0, "none", "a log index in another memory"))
-    if part.kind == "log index" and part.data is None and part.id is not None and LogReader(part.source, None).length:
-        tell(Damage("the index of a log has its data", 0, "none", "log data in another memory"))
     if not part.is_structure:
         return
     try:
         reader = part.open(*types.get(part.id, (None, None)))
         reader.check(tell, progress)
+        if isinstance(reader, LogReader) and reader.data is None and part.id is not None and reader.length:
+            tell(Damage("the index of a log has its data", 0, "none", "log data in another memory"))
     except Damage as damage:
         tell(damage)
     except PastEnd as error:

@@ -93,6 +93,15 @@ def shrink(
 
     Each structure holds what it held, and the crate reads it. What is not recognised is copied as it is. Raises
     `Unreadable` where there is nothing to shrink or something is damaged: then nothing is written.
+
+    >>> from stable_structures import StableBTreeMap, StableMemory, u64
+    >>> memory = StableMemory()
+    >>> StableBTreeMap[u64, str](memory).update({i: f"user {i}" for i in range(100)})
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     done = shrink(memory, f"{folder}/small.bin")
+    >>> done.before >= done.after
+    True
     """
     with open_image(what, progress) as image, ImageFile(out) as file:
         if not any(part.is_structure for part in image.parts.values()) and image.manager is None:
@@ -164,6 +173,15 @@ def import_part(  # noqa: PLR0913 - keyword-only choices
     """An image with one virtual memory more, or replaced, from a file; the others are those of `into`. O(size).
 
     Raises `Unreadable`.
+
+    >>> from stable_structures import StableBTreeMap, StableMemory, u64
+    >>> memory = StableMemory()
+    >>> StableBTreeMap[u64, str](memory).update({i: f"user {i}" for i in range(100)})
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = shrink(memory, f"{folder}/users.bin")
+    ...     import_part(f"{folder}/users.bin", 3, f"{folder}/image.bin", bucket_pages=1)[0].after
+    65536
     """
     if not 0 <= memory < 255:  # noqa: PLR2004 - said by the format
         raise Unreadable(f"memory {memory}: ids are 0 to 254")
@@ -204,10 +222,17 @@ def load(  # noqa: PLR0913 - keyword-only choices
     form: str | None = None,
     progress: Progress = no_progress,
 ) -> int:
-    """An image from a dump (JSON lines, CSV, CBOR sequence): a structure of these types, in a manager where `memory` is given.
+    r"""An image from a dump (JSON lines, CSV, CBOR sequence): a structure of these types, in a manager where `memory` is given.
 
     Gives the number of entries. The bytes are those of inserting the entries one by one. O(n log n). Raises `Unreadable`
-    for a dump that cannot be read, naming the line, and what the structure raises for entries that do not fit.
+    for a dump that cannot be read or entries that do not fit, naming the line.
+
+    >>> from stable_structures import codec, u64
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = Path(f"{folder}/users.csv").write_text("key,value\n1,Ada\n2,Grace\n")
+    ...     load(f"{folder}/users.csv", f"{folder}/users.bin", key=codec(u64), value=codec(str))
+    2
     """
     path = Path(dump)
     form = form or path.suffix.removeprefix(".")

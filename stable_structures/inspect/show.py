@@ -6,11 +6,11 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any
 
-from .diff import PartDiff
+from .compare import PartDiff
 from .layout import Finding
-from .repair import Salvage
 from .report import Contents, Report
 from .rewrite import Moved
+from .salvage import Salvage
 from .text import Printer, human
 from .values import shorten
 

@@ -65,11 +65,24 @@ class PartDiff:
 
 
 def diff(
-    a: str | Path | Memory | Image, b: str | Path | Memory | Image, *, types: Types | None = None, progress: Progress = no_progress
+    a: str | Path | Memory | bytes | Image,
+    b: str | Path | Memory | bytes | Image,
+    *,
+    types: Types | None = None,
+    progress: Progress = no_progress,
 ) -> list[PartDiff]:
     """The differences from `a` to `b`, memory by memory; also those that are the same, with nothing in them.
 
     O(size) comparing, and O(changed chunks) reading of entries. Raises `Unreadable`.
+
+    >>> from stable_structures import StableBTreeMap, StableMemory, u64
+    >>> memory = StableMemory()
+    >>> users = StableBTreeMap[u64, str](memory)
+    >>> users.update({i: f"user {i}" for i in range(100)})
+    >>> before = memory.read(0, memory.nbytes)
+    >>> _ = users.insert(7, "Ada")
+    >>> [(change.what, change.after) for change in diff(before, memory)[0].changes]
+    [('changed', b'Ada')]
     """
     first = a if isinstance(a, Image) else open_image(a, progress)
     second = b if isinstance(b, Image) else open_image(b, progress)

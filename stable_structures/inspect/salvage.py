@@ -60,6 +60,16 @@ def repair(what: str | Path | Memory, out: str | Path, *, types: Types | None = 
 
     Where the order of a map's keys cannot be told, entries of nodes that nothing leads to are lost unless the type of
     the keys is told. Raises `Unreadable`, also where the memory is nothing that the crate wrote.
+
+    >>> from stable_structures import StableBTreeMap, StableMemory, u64
+    >>> memory = StableMemory()
+    >>> StableBTreeMap[u64, str](memory).update({i: f"user {i}" for i in range(100)})
+    >>> memory.write(116, b"XXX")  # the first node
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     found = repair(memory, f"{folder}/saved.bin")[0]
+    >>> found.expected, found.kept, found.missing
+    (100, 95, 5)
     """
     with open_image(what, progress) as image, ImageFile(out) as file:
         if image.manager is None and not any(part.is_structure for part in image.parts.values()):
