@@ -102,10 +102,11 @@ def _keep(_kind: object, error: BaseException, _traceback: object) -> int:
 def _message(status: int, operation: str, hints: Mapping[int, str] = _HINTS) -> str:
     failure = lib.ss_last_failure()
     text = ffi.string(lib.ss_status_text(status)).decode()
-    if failure.status == status and failure.rule != ffi.NULL:
-        text += f" ({ffi.string(failure.rule).decode()})"
-    if failure.status == status and (failure.address or failure.number or failure.limit):
-        text += f": at byte {failure.address:#x}, {failure.number} against {failure.limit}"
+    if failure.status == status:
+        text += f" ({ffi.string(failure.rule).decode()})" if failure.rule != ffi.NULL else ""
+        facts = [f"at byte {failure.address:#x}"] if failure.address or status == lib.SS_CORRUPT else []
+        facts += [f"{failure.number} against {failure.limit}"] if failure.number or failure.limit else []
+        text += ": " + ", ".join(facts) if facts else ""
     hint = hints.get(status)
     return f"{operation}: {text}; {hint}" if hint else f"{operation}: {text}"
 
@@ -153,8 +154,10 @@ def answered_number(operation: str) -> int:
 
 
 def result(size: int) -> bytes:
-    """The bytes that the last call of this thread answered with."""
-    return ffi.buffer(lib.ss_result(), size)[:]
+    """Takes the bytes that the last call of this thread answered with."""
+    data = ffi.buffer(lib.ss_result(), size)[:]
+    lib.ss_result_drop()
+    return data
 
 
 def new_handle(kind: str, opened: Callable[[Any], int], release: Any, operation: str, hints: Mapping[int, str] = _HINTS) -> Any:
@@ -397,6 +400,7 @@ def batch(*, keys: int, values: int) -> tuple[list[Any], list[Any]]:
         rows.append(numbers(place, count) if kind else [])
         place += 8 * count if kind else 0
     data = ffi.buffer(place, key_bytes + value_bytes)[:]
+    lib.ss_result_drop()
     if keys == 1:
         rows[0] = _cut(data, 0, rows[0])
     if values == 1:
@@ -470,8 +474,9 @@ def flags(array: npt.NDArray[np.bool_]) -> Any:
 def pieces(size: int, count: int) -> list[bytes]:
     """Takes an answer of `count` 8-byte ends and the bytes behind them apart."""
     at = lib.ss_result()
-    ends = numbers(at, count)
-    return _cut(ffi.buffer(at + 8 * count, size - 8 * count)[:], 0, ends)
+    ends, data = numbers(at, count), ffi.buffer(at + 8 * count, size - 8 * count)[:]
+    lib.ss_result_drop()
+    return _cut(data, 0, ends)
 
 
 _alive: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()

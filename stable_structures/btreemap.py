@@ -156,13 +156,29 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
 
     # ---- the ends ----
 
-    def _entry(self, size: int, operation: str) -> tuple[K, V] | None:
+    def _entry_bytes(self, size: int, operation: str) -> tuple[bytes, bytes] | None:
         """An answer of a key's size, the key and the value."""
         if size < 0:
             return None if size == native.NO_VALUE else native.fail(size, operation)
         answer = native.result(size)
         middle = 8 + int.from_bytes(answer[:8], "little")
-        return self._key.codec.decode(answer[8:middle]), self._value.codec.decode(answer[middle:])
+        return answer[8:middle], answer[middle:]
+
+    def _entry(self, size: int, operation: str) -> tuple[K, V] | None:
+        found = self._entry_bytes(size, operation)
+        return None if found is None else (self._key.codec.decode(found[0]), self._value.codec.decode(found[1]))
+
+    def _popped(self, size: int, operation: str) -> tuple[K, V] | None:
+        """An entry that was taken out; it is put back where its bytes are no key or no value."""
+        found = self._entry_bytes(size, operation)
+        if found is None:
+            return None
+        key, value = found
+        try:
+            return self._key.codec.decode(key), self._value.codec.decode(value)
+        except BaseException:
+            native.call.ss_btree_put_bb(self._handle, key, len(key), value, len(value))
+            raise
 
     def first_key_value(self) -> tuple[K, V] | None:
         """The entry with the least key, or None. O(log n).
@@ -188,11 +204,11 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         >>> m.pop_first(), m.pop_last(), m.pop_last()
         ((1, 'a'), (2, 'b'), None)
         """
-        return self._entry(native.call.ss_btree_pop_first(self._handle), "pop_first")
+        return self._popped(native.call.ss_btree_pop_first(self._handle), "pop_first")
 
     def pop_last(self) -> tuple[K, V] | None:
         """Removes the entry with the greatest key and gives it, or None. O(log n)."""
-        return self._entry(native.call.ss_btree_pop_last(self._handle), "pop_last")
+        return self._popped(native.call.ss_btree_pop_last(self._handle), "pop_last")
 
     def popitem(self) -> tuple[K, V]:
         """Removes the entry with the greatest key and gives it; raises `KeyError` where the map is empty. O(log n)."""
@@ -399,13 +415,19 @@ def _getitem(key: Part, value: Part) -> Any:
     return method(source, [key], f"ss_btree_get_{key.letter}{value.letter}", **value.names)
 
 
+def _put_back(key: Part) -> tuple[str, Any]:
+    """Code that gives a key its old bytes again, and the function in it."""
+    return f"put_back(self._handle, {key.args}, old, len(old))", getattr(native.call, f"ss_btree_put_{key.letter}b")
+
+
 def _insert(key: Part, value: Part) -> Any:
+    code, put_back = _put_back(key)
     source = f"""
     def insert(self, key, value):
         answer = call(self._handle, {{args}})
-{indented(value.answer("insert", "return None"))}
+{indented(value.answer("insert", "return None", code))}
     """
-    return method(source, [key, value], f"ss_btree_insert_{key.letter}{value.letter}")
+    return method(source, [key, value], f"ss_btree_insert_{key.letter}{value.letter}", put_back=put_back)
 
 
 def _setitem(key: Part, value: Part) -> Any:
@@ -419,12 +441,13 @@ def _setitem(key: Part, value: Part) -> Any:
 
 def _remover(head: str, absent: str) -> Callable[[Part, Part], Any]:
     def make(key: Part, value: Part) -> Any:
+        code, put_back = _put_back(key)
         source = f"""
     def {head}:
         answer = call(self._handle, {{args}})
-{indented(value.answer("remove", absent))}
+{indented(value.answer("remove", absent, code))}
     """
-        return method(source, [key], f"ss_btree_remove_{key.letter}{value.letter}", **value.names)
+        return method(source, [key], f"ss_btree_remove_{key.letter}{value.letter}", put_back=put_back, **value.names)
 
     return make
 
@@ -434,9 +457,9 @@ def _delitem(key: Part, value: Part) -> Any:
     def __delitem__(self, key):
         answer = call(self._handle, {{args}})
         if answer == {"NO_NUMBER" if value.is_int else "NO_VALUE"}: raise KeyError(key)
-        {"if answer == ASK: answered_number('remove')" if value.is_int else "if answer < 0: fail(answer, 'remove')"}
+        {"if answer == ASK: answered_number('remove')" if value.is_int else "drop() if answer >= 0 else fail(answer, 'remove')"}
     """
-    return method(source, [key], f"ss_btree_remove_{key.letter}{value.letter}")
+    return method(source, [key], f"ss_btree_remove_{key.letter}{value.letter}", drop=native.call.ss_result_drop)
 
 
 _METHODS: Final[dict[str, Callable[[Part, Part], Any]]] = {

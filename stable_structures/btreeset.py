@@ -144,7 +144,13 @@ class StableBTreeSet(Tree, MutableSet[K]):
         """An answer of a key's size and the key."""
         if size < 0:
             return None if size == native.NO_VALUE else native.fail(size, operation)
-        return self._key.codec.decode(native.result(size)[8:])  # type: ignore[no-any-return]
+        key = native.result(size)[8:]
+        try:
+            return self._key.codec.decode(key)  # type: ignore[no-any-return]
+        except BaseException:
+            if operation.startswith("pop"):  # what was taken out and is no key of the type is put back
+                native.call.ss_btree_put_bb(self._handle, key, len(key), b"", 0)
+            raise
 
     def first(self) -> K | None:
         """The least element, or None. O(log n).

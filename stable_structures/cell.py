@@ -74,7 +74,12 @@ class StableCell(Structure, Generic[T]):
         """
         data = self._codecs[0].encode(value)
         size = native.check(native.call.ss_cell_set(self._handle, data, len(data)), "set")
-        return self._codecs[0].decode(native.result(size))  # type: ignore[no-any-return]
+        old = native.result(size)
+        try:
+            return self._codecs[0].decode(old)  # type: ignore[no-any-return]
+        except BaseException:
+            native.call.ss_cell_put(self._handle, old, len(old))
+            raise
 
     @property
     def value(self) -> T:

@@ -54,8 +54,11 @@ class Part:
             f"decode_{self.name}": self.codec.decode,
         }
 
-    def answer(self, operation: str, absent: str) -> str:
-        """Code that turns `answer` of C into the value, or does `absent` where there is none."""
+    def answer(self, operation: str, absent: str, put_back: str = "") -> str:
+        """Code that turns `answer` of C into the value, or does `absent` where there is none.
+
+        Where bytes that an operation took out are no value of the type, `put_back` is code that puts them (`old`) back.
+        """
         if self.is_int:
             value = f"answer - {self.bias}" if self.bias else "answer"
             return dedent(f"""\
@@ -63,6 +66,16 @@ class Part:
                 if answer == NO_NUMBER: {absent}
                 answer = answered_number({operation!r})
                 return {value}""")
+        if put_back:
+            return dedent(f"""\
+                if answer >= 0:
+                    old = result(answer)
+                    try: return decode_{self.name}(old)
+                    except BaseException:
+                        {put_back}
+                        raise
+                if answer == NO_VALUE: {absent}
+                fail(answer, {operation!r})""")
         return dedent(f"""\
             if answer >= 0: return decode_{self.name}(result(answer))
             if answer == NO_VALUE: {absent}

@@ -53,9 +53,10 @@ class Slots(Row[T]):
     @classmethod
     def _slot_lanes(cls, codec: Codec[Any]) -> dict[str, Any]:
         value, name = Part("value", codec), f"ss_{cls._c_name}"
+        popped, push_back = value.answer("pop", "return None", "push_back(self._handle, old, len(old))"), getattr(native.call, f"{name}_push")
         made = {
             "push": method(_PUSH, [value], f"{name}_push{value.suffix}"),
-            "pop": method(_POP + indent(value.answer("pop", "return None"), "    "), [], f"{name}_pop{value.suffix}", **value.names),
+            "pop": method(_POP + indent(popped, "    "), [], f"{name}_pop{value.suffix}", push_back=push_back, **value.names),
         }
         return {**cls._row_lanes(value), **cls._documented(made), "_column": Column(codec)}
 
