@@ -53,7 +53,8 @@ class Slots(Row[T]):
     @classmethod
     def _slot_lanes(cls, codec: Codec[Any]) -> dict[str, Any]:
         value, name = Part("value", codec), f"ss_{cls._c_name}"
-        popped, push_back = value.answer("pop", "return None", "push_back(self._handle, old, len(old))"), getattr(native.call, f"{name}_push")
+        popped = value.answer("pop", "return None", "push_back(self._handle, old, len(old))")
+        push_back = getattr(native.call, f"{name}_push")
         made = {
             "push": method(_PUSH, [value], f"{name}_push{value.suffix}"),
             "pop": method(_POP + indent(popped, "    "), [], f"{name}_pop{value.suffix}", push_back=push_back, **value.names),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import faulthandler
 import random
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -338,7 +339,7 @@ def try_image(seed: int, number: int) -> None:
     others = [image for other in (kind, random_.choice(kinds())) for images_ in other.images for image in images_]
     for _ in range(random_.choice([0, 1, 1, 1, 2, 4])):
         damage(random_.choice(images), others, random_)
-    faulthandler.dump_traceback_later(SECONDS_PER_IMAGE, exit=True)
+    faulthandler.dump_traceback_later(SECONDS_PER_IMAGE, exit=True, file=sys.__stderr__)
     try:
         structure, bases = open_all(kind, [bytes(image) for image in images], random_, managed=managed)
         if structure is not None:
