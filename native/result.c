@@ -7,48 +7,81 @@
 #include "bytes.h"
 #include "error.h"
 
-/* A buffer larger than this is given back before the next answer. */
+/* A buffer larger than this is given back before the next answer that uses it. */
 #define KEPT ((size_t)1 << 20)
 #define SMALL 512
+/* Answers that can wait to be dropped at once. */
+#define LEVELS 8
 
-static _Thread_local uint8_t small[SMALL];
-static _Thread_local uint8_t *large;
-static _Thread_local size_t room;
-static _Thread_local const uint8_t *answer; /* NULL: the small one */
+typedef struct large_buffer {
+    uint8_t *bytes;
+    size_t room;
+} large_buffer;
+
+/* The latest answer lies at `top`; one that was dropped leaves its level to the next. A ring: an answer that nobody drops is
+ * overwritten by the eighth after it. */
+static _Thread_local uint8_t small[LEVELS][SMALL];
+static _Thread_local large_buffer *large; /* one for each level; NULL until the first is needed */
+static _Thread_local const uint8_t *answers[LEVELS];
+static _Thread_local unsigned top;
+static _Thread_local bool made; /* room at `top`, by a call that has not ended yet */
 static _Thread_local int last_status;
 static _Thread_local uint64_t last_number;
 
 static pthread_key_t at_exit;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static void make_key(void) {
-    (void)pthread_key_create(&at_exit, free);
+static void free_large(void *of) {
+    large_buffer *buffers = of;
+    for (unsigned i = 0; i < LEVELS; i++) free(buffers[i].bytes);
+    free(buffers);
 }
 
-/* Gives the thread another large buffer; the key frees it when the thread ends. */
-static bool set_large(size_t size) {
+static void make_key(void) {
+    (void)pthread_key_create(&at_exit, free_large);
+}
+
+/* The thread's large buffers; the key frees them when the thread ends. */
+static large_buffer *buffers_of_thread(void) {
+    if (large != NULL) return large;
     pthread_once(&once, make_key);
-    (void)pthread_setspecific(at_exit, NULL);
+    large = calloc(LEVELS, sizeof *large);
+    if (large == NULL || pthread_setspecific(at_exit, large) == 0) return large;
     free(large);
-    large = malloc(size);
-    room = large == NULL ? 0 : size;
-    return large != NULL && pthread_setspecific(at_exit, large) == 0;
+    large = NULL;
+    return NULL;
+}
+
+static uint8_t *large_room(unsigned level, size_t size) {
+    large_buffer *buffer = buffers_of_thread();
+    if (buffer == NULL) return NULL;
+    buffer += level;
+    if (size <= buffer->room && (buffer->room <= KEPT || size > KEPT)) return buffer->bytes;
+    free(buffer->bytes);
+    buffer->bytes = malloc(size);
+    buffer->room = buffer->bytes == NULL ? 0 : size;
+    return buffer->bytes;
 }
 
 uint8_t *ss_result_room(size_t size) {
-    answer = NULL;
-    if (SS_LIKELY(size <= SMALL)) return small;
-    bool too_large = room > KEPT && size <= KEPT;
-    if ((size > room || too_large) && !set_large(size)) {
+    unsigned level = made ? top : (top + 1) % LEVELS;
+    uint8_t *bytes = SS_LIKELY(size <= SMALL) ? small[level] : large_room(level, size);
+    if (bytes == NULL) {
         ss_fail(SS_NO_HEAP, "room for a value", 0, size, 0);
         return NULL;
     }
-    answer = large;
-    return large;
+    answers[level] = bytes;
+    top = level;
+    made = true;
+    return bytes;
 }
 
 const uint8_t *ss_result(void) {
-    return answer == NULL ? small : answer;
+    return answers[top] == NULL ? small[top] : answers[top];
+}
+
+void ss_result_drop(void) {
+    top = (top + LEVELS - 1) % LEVELS;
 }
 
 uint64_t ss_result_number(int status, uint64_t value) {
@@ -68,6 +101,8 @@ int ss_last_status(void) {
 }
 
 int64_t ss_result_size(int status, uint64_t size) {
+    if (made && status != SS_OK) ss_result_drop();
+    made = false;
     if (SS_LIKELY(status == SS_OK)) return (int64_t)size;
     return status == SS_ABSENT ? SS_NO_VALUE : status;
 }

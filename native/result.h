@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How a value crosses to the caller: in the return value where it is a number, else in a buffer of the calling thread.
  *
- * A function that answers with bytes returns their number, and they lie at ss_result() until the thread's next call
- * that answers with bytes; SS_NO_VALUE says that there is no value, another negative number is a status.
+ * A function that answers with bytes returns their number, and they lie at ss_result(); SS_NO_VALUE says that there is no
+ * value, another negative number is a status.
+ * Before the caller has copied its answer, a signal handler or a finalizer may run on the same thread and make calls of
+ * its own. So answers stack: after ss_result_drop() the one before the latest is the latest again.
  * A function that answers with a number returns it, or SS_NO_NUMBER where there is none, or SS_ASK: then
  * ss_last_status() has a negative status, or SS_OK and ss_last_number() the number, which happens to be one of the two.
  */
@@ -18,9 +20,10 @@
 #define SS_NO_NUMBER UINT64_MAX
 #define SS_ASK (UINT64_MAX - 1)
 
-/* Room for `size` bytes in this thread's buffer; NULL (failure recorded) where the process has no memory left. */
+/* Room for `size` bytes in a buffer of this thread; NULL (failure recorded) where the process has no memory left. */
 uint8_t *ss_result_room(size_t size);
 const uint8_t *ss_result(void);
+void ss_result_drop(void);
 
 /* Ends a function that answers with a number: `value` with SS_OK, none with SS_ABSENT, else an error. */
 uint64_t ss_result_number(int status, uint64_t value);

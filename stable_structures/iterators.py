@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -19,7 +20,8 @@ T = TypeVar("T")
 class BothEnds(Iterator[T], Generic[T]):
     """What is left of a range, from both ends: an iterator with `next_back()` and `skip(n)`.
 
-    It is lazy, holds no lock, and raises `RuntimeError` once the structure has changed since it was made.
+    It is lazy, holds no lock on the structure, and raises `RuntimeError` once that has changed since it was made. Threads
+    that share one get each item once.
     """
 
     def __init__(self, handle: Any, finish: Callable[[Any], T] | None, *, reverse: bool) -> None:
@@ -29,6 +31,7 @@ class BothEnds(Iterator[T], Generic[T]):
         self._generation = native.call.ss_access_generation(handle)
         self._seen = self._generation[0]
         self._used_up = False
+        self._lock = threading.RLock()
 
     def __iter__(self) -> Iterator[T]:  # noqa: PYI034 - a generator, for the speed of a plain loop; it goes on where this one is
         return self._walk(back=self._reverse)
@@ -64,7 +67,10 @@ class BothEnds(Iterator[T], Generic[T]):
         if n < 0:
             raise ValueError(f"skip: the number of items must not be negative, got {n}")
         self._validate()
-        n = min(n, sys.maxsize)
+        with self._lock:
+            return self._skip(min(n, sys.maxsize))
+
+    def _skip(self, n: int) -> int:
         own, other = self._ends[self._reverse], self._ends[not self._reverse]
         skipped = min(n, len(own))
         for _ in range(skipped):
@@ -101,25 +107,32 @@ class BothEnds(Iterator[T], Generic[T]):
     def _take(self, *, back: bool) -> T:
         """The next item from one end."""
         own, other = self._ends[back], self._ends[not back]
-        if self._used_up or not (own or self._fetch(back=back) or other):
-            self._used_up = True
-            raise StopIteration
-        self.validate()
-        raw = own.popleft() if own else other.pop()
+        with self._lock:
+            if self._used_up or not (own or self._fetch(back=back) or other):
+                self._used_up = True
+                raise StopIteration
+            self.validate()
+            raw = own.popleft() if own else other.pop()
         return raw if self._finish is None else self._finish(raw)
 
     def _walk(self, *, back: bool) -> Iterator[T]:
         own, other = self._ends[back], self._ends[not back]
         generation, finish = self._generation, self._finish
-        while own or self._fetch(back=back) or other:
+        while True:
             while own:
                 if generation[0] != self._seen:
                     self._validate()
-                raw = own.popleft()
+                try:
+                    raw = own.popleft()
+                except IndexError:  # another thread was faster
+                    break
                 yield raw if finish is None else finish(raw)
-            if other and not self._fetch(back=back):
-                if generation[0] != self._seen:
-                    self._validate()
+            with self._lock:
+                if own or self._fetch(back=back):
+                    continue
+                if not other:
+                    break
+                self.validate()
                 raw = other.pop()
-                yield raw if finish is None else finish(raw)
+            yield raw if finish is None else finish(raw)
         self._used_up = True
