@@ -311,6 +311,8 @@ static int recover(ss_file *file, bool makes, bool *found) {
     if (status == SS_OK || status == SS_ABSENT) status = ss_file_status(file, &now);
     if (status == SS_OK && *found) status = check_file_of_log(file, now.size);
     if (status == SS_OK && file->wal.sequence == 0) status = check_plain_file(file, now.size);
+    /* A file that cannot be opened gets no log. */
+    if (status == SS_OK && !*found && makes) status = ss_file_check_size(file, now.size);
     if (status != SS_OK) return status;
     file->file_pages = now.size / SS_PAGE_SIZE;
     if (!*found && makes) {

@@ -120,6 +120,7 @@ def test_the_limit_in_pages(path, durability):
         assert (memory.grow(3), memory.grow(1), memory.size()) == (0, -1, 3)
     with pytest.raises(OutOfMemory, match="max_pages"):
         StableMemory.open(path, durability=durability, max_pages=2)
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
     with StableMemory.open(path, durability=durability, max_pages=4) as memory:
         assert memory.grow(1) == 3
 
