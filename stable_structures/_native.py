@@ -10,10 +10,11 @@ order does not matter.
 from __future__ import annotations
 
 import contextlib
+import operator
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, SupportsIndex
 
 import numpy as np
 
@@ -102,7 +103,7 @@ def _keep(_kind: object, error: BaseException, _traceback: object) -> int:
 def _message(status: int, operation: str, hints: Mapping[int, str] = _HINTS) -> str:
     failure = lib.ss_last_failure()
     text = ffi.string(lib.ss_status_text(status)).decode()
-    if failure.status == status:
+    if failure.status == status and status != lib.SS_IN_USE:  # whose numbers are pages that another holds
         text += f" ({ffi.string(failure.rule).decode()})" if failure.rule != ffi.NULL else ""
         facts = [f"at byte {failure.address:#x}"] if failure.address or status == lib.SS_CORRUPT else []
         facts += [f"{failure.number} against {failure.limit}"] if failure.number or failure.limit else []
@@ -265,6 +266,9 @@ def ss_python_size(self: Any, pages: Any) -> int:
 def ss_python_grow(self: Any, pages: int, old: Any) -> int:
     """Growth of a foreign memory."""
     before = ffi.from_handle(self).grow(pages)
+    if not isinstance(before, SupportsIndex):
+        raise TypeError(f"grow({pages}) of a memory written in Python gave {before!r}; it must give the pages before, or -1")
+    before = operator.index(before)
     if before < 0:
         return int(lib.SS_OUT_OF_MEMORY)
     old[0] = before

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self, SupportsIndex
 
 from . import _native as native
 from .errors import CorruptMemory, IncompatibleType
@@ -79,6 +79,13 @@ class Stored:
 
     def _start(self, mode: int, memory: Memory, *args: Any) -> None:
         raise NotImplementedError
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """For `copy` and `pickle`: two structures on one memory, or one without its memory, would be no copy."""
+        name = type(self).__name__
+        raise TypeError(
+            f"{name} cannot be copied or pickled: it is a view of its memory; copy what it holds, as with copy_into() or list()"
+        )
 
     def _take_memory(self, memory: Memory, opened: Callable[[Any, Any], int]) -> None:
         """Fills `_handle`: `opened(memory handle, out)` calls the core."""

@@ -171,7 +171,7 @@ def test_a_memory_keeps_the_manager_and_the_base():
 def test_a_live_manager_has_its_memory_for_itself():
     base = StableMemory()
     manager = MemoryManager(base)
-    with pytest.raises(MemoryInUse, match="into_memory"):
+    with pytest.raises(MemoryInUse, match="uses this memory; use the live structure, or release it with into_memory"):
         MemoryManager(base)
     with pytest.raises(MemoryInUse):
         StableVec[u64](base)

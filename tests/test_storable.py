@@ -719,6 +719,7 @@ class Bare:
         (tuple[()], r"not 0; use None for nothing"),
         (tuple[u8, ...], r"use Cbor for any number of them"),
         (tuple[u8, int], r"int cannot be stored"),
+        (Annotated[bytes, Blob], r"Blob needs its size or dtype: write Blob\(\.\.\.\)"),
         (u8 | str, r"a union holds one type and None; use Cbor"),
         ("u64", r"'u64' cannot be stored: it is text; give the type itself, or parse_type\(text\)"),
         (TypeVar("K"), r"it is a type variable; give a type"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+import pickle
 import threading
 
 import numpy as np
@@ -647,3 +649,9 @@ def test_threads_share_a_vec():
         thread.join()
     assert sorted(vec) == [1000 * n + m for n in range(4) for m in range(500)]
     vec.check()
+
+
+@pytest.mark.parametrize("copier", [copy.copy, copy.deepcopy, pickle.dumps], ids=lambda copier: copier.__name__)
+def test_a_structure_is_neither_copied_nor_pickled(copier):
+    with pytest.raises(TypeError, match="cannot be copied or pickled"):
+        copier(StableVec[u64](StableMemory()))

@@ -125,6 +125,9 @@ def _of_annotated(tp: Any) -> Codec[Any]:
     """The last codec among the annotations counts: `Reverse[u32]` has two, that of u32 and its own."""
     base, *extras = get_args(tp)
     codecs = [extra for extra in extras if isinstance(extra, Codec)]
+    for extra in extras:
+        if isinstance(extra, type) and issubclass(extra, Codec):
+            _refuse(tp, f"{extra.__name__} needs its size or dtype: write {extra.__name__}(...)")
     return codecs[-1] if codecs else codec(base)
 
 
