@@ -164,11 +164,30 @@ static int check_v1_bounds(const ss_btree *tree) {
     return SS_OK;
 }
 
+/* That the root can be read with the types at hand: the header does not say which types a map has, and keys of a fixed
+ * size are laid out otherwise than others. */
+static int check_root(ss_btree *tree) {
+    ss_node node;
+    ss_span key = {NULL, 0};
+    uint64_t size = 0;
+    if (tree->root == SS_NULL) return SS_OK;
+    int status = ss_node_open(&tree->space, tree->root, &node);
+    if (status != SS_OK) return status;
+    bool fits = ss_node_check_chain(&tree->space, &node) == SS_OK;
+    for (uint32_t i = 0; fits && i < node.count; i++) {
+        fits = ss_node_key(&tree->space, &node, i, &key) == SS_OK && ss_node_value_size(&tree->space, &node, i, &size) == SS_OK &&
+               key.size <= tree->key.max_size && size <= tree->value.max_size && (!tree->value.fixed || size == tree->value.max_size);
+    }
+    if (fits) return SS_OK;
+    return ss_fail(SS_CORRUPT, "the root's entries are of the types that the map is opened with", tree->root, node.count, SS_CAPACITY);
+}
+
 static int load(ss_btree *tree) {
     ss_allocator allocator;
     int status = ss_btree_read_header(tree);
     if (status == SS_OK) status = check_v1_bounds(tree);
-    return status == SS_OK ? ss_allocator_load(tree->handle.memory, tree->space.page_size, &allocator) : status;
+    if (status == SS_OK) status = ss_allocator_load(tree->handle.memory, tree->space.page_size, &allocator);
+    return status == SS_OK ? check_root(tree) : status;
 }
 
 /* Whether there is a map to load. */

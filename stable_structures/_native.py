@@ -65,7 +65,7 @@ _HINTS: Final[dict[int, str]] = {
     lib.SS_OUT_OF_BOUNDS: "check the offset against the size, or grow the memory first",
     lib.SS_OUT_OF_MEMORY: "nothing was changed; give the memory a larger max_pages, free disk space, or remove entries",
     lib.SS_BOUND_EXCEEDED: "nothing was written; use a type with a larger bound, or an unbounded one",
-    lib.SS_INCOMPATIBLE: "open it with the types that it was written with",
+    lib.SS_INCOMPATIBLE: "open it with the types that it was written with; copy_into() moves it into a structure of others",
     lib.SS_CORRUPT: "nothing was changed; run check(), and restore a backup or salvage what is readable",
     lib.SS_BAD_MAGIC: "open the structure that is there, or use .new(memory) to overwrite it",
     lib.SS_BAD_VERSION: "it was written by a newer library or is damaged; use a newer stable_structures",
