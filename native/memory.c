@@ -642,7 +642,8 @@ static int write_root(ss_root *root, uint64_t offset, const uint8_t *from, uint6
     if (status == SS_OK) status = ss_root_touch(root, offset, length);
     if (status != SS_OK) return status;
     if (root->foreign) return root->foreign_ops->write(root->foreign_self, offset, from, length);
-    memcpy(root->base + offset, from, (size_t)length);
+    /* The bytes may come from a view of this very memory. */
+    memmove(root->base + offset, from, (size_t)length);
     return SS_OK;
 }
 

@@ -38,6 +38,8 @@ NO_VALUE: Final[int] = lib.SS_NO_VALUE
 NO_NUMBER: Final[int] = lib.SS_NO_NUMBER
 ASK: Final[int] = lib.SS_ASK
 
+_LARGE: Final = 1 << 20
+
 _EXCEPTIONS: Final[dict[int, type[Exception]]] = {
     lib.SS_OUT_OF_BOUNDS: errors.OutOfBounds,
     lib.SS_OUT_OF_MEMORY: errors.OutOfMemory,
@@ -183,6 +185,10 @@ def path_bytes(path: str) -> Any:
 
 def read(handle: Any, offset: int, length: int) -> bytes:
     """Bytes of a memory."""
+    if length > _LARGE:  # there must be so many before room is made for them
+        size = check(lib.ss_access_size(handle), "read") * PAGE_SIZE
+        if offset + length > size:
+            raise errors.OutOfBounds(f"read: {length} bytes at {offset:#x} of a memory of {size}; {_HINTS[lib.SS_OUT_OF_BOUNDS]}")
     buffer = bytearray(length)
     check(lib.ss_access_read(handle, offset, ffi.from_buffer(buffer), length), "read")
     return bytes(buffer)

@@ -84,10 +84,11 @@ def _milliseconds(seconds: float) -> int:
 
 
 def _count(value: int, what: str) -> int:
+    """As the core takes it: what 64 bits cannot hold is past every end."""
     number = operator.index(value)
     if number < 0:
         raise OutOfBounds(f"{what} must not be negative, got {number}")
-    return number
+    return min(number, 2**64 - 1)
 
 
 class Transaction:

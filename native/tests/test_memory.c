@@ -320,6 +320,17 @@ static void many_memories_leave_address_space_to_others(void) {
     }
 }
 
+/* The sanitizer knows a memcpy whose ends overlap. */
+static void a_memory_is_written_from_its_own_bytes(void) {
+    ss_memory *memory;
+    uint64_t bytes = 0;
+    CHECK_EQ(ss_memory_new_flat(10, &memory), SS_OK);
+    CHECK_EQ(ss_access_write_growing(memory, 0, "abcdefgh", 8), SS_OK);
+    CHECK_EQ(ss_access_write(memory, 2, ss_access_base(memory, &bytes), 6), SS_OK);
+    CHECK(memcmp(ss_access_base(memory, &bytes), "ababcdef", 8) == 0);
+    ss_memory_release(memory);
+}
+
 static void nobody_enters_twice(void) {
     test_memory in;
     test_memory_new(&in, IN_RESTRICTED, 10);
@@ -346,6 +357,7 @@ int main(void) {
     a_memory_of_no_pages_or_too_many_is_refused();
     less_is_reserved_where_the_system_has_no_more();
     many_memories_leave_address_space_to_others();
+    a_memory_is_written_from_its_own_bytes();
     nobody_enters_twice();
     return check_summary();
 }
