@@ -144,6 +144,8 @@ static int look_up(lookup *self, uint64_t i, ss_span key) {
     uint32_t index;
     ss_span value = {NULL, 0};
     self->found[i] = 0;
+    /* Spans lie in the scratch until they are joined; what goes into an array is copied at once. */
+    if (self->values != NULL) ss_scratch_reset(&self->tree->space.scratch);
     int status = ss_btree_find(self->tree, key, &node, &index);
     if (status == SS_ABSENT) return SS_OK;
     if (status == SS_OK) status = ss_node_value(&self->tree->space, &node, index, &value);

@@ -25,8 +25,6 @@ static _Thread_local large_buffer *large; /* one for each level; NULL until the 
 static _Thread_local const uint8_t *answers[LEVELS];
 static _Thread_local unsigned top;
 static _Thread_local bool made; /* room at `top`, by a call that has not ended yet */
-static _Thread_local int last_status;
-static _Thread_local uint64_t last_number;
 
 static pthread_key_t at_exit;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -87,17 +85,19 @@ void ss_result_drop(void) {
 uint64_t ss_result_number(int status, uint64_t value) {
     if (SS_LIKELY(status == SS_OK && value < SS_ASK)) return value;
     if (status == SS_ABSENT) return SS_NO_NUMBER;
-    last_status = status;
-    last_number = value;
+    uint8_t *room = ss_result_room(SS_ASKED_SIZE);
+    ss_put64(room, (uint64_t)(int64_t)status);
+    ss_put64(room + 8, value);
+    made = false;
     return SS_ASK;
 }
 
-uint64_t ss_last_number(void) {
-    return last_number;
+int ss_last_status(void) {
+    return (int)(int64_t)ss_get64(ss_result());
 }
 
-int ss_last_status(void) {
-    return last_status;
+uint64_t ss_last_number(void) {
+    return ss_get64(ss_result() + 8);
 }
 
 int64_t ss_result_size(int status, uint64_t size) {

@@ -5,8 +5,9 @@
  * value, another negative number is a status.
  * Before the caller has copied its answer, a signal handler or a finalizer may run on the same thread and make calls of
  * its own. So answers stack: after ss_result_drop() the one before the latest is the latest again.
- * A function that answers with a number returns it, or SS_NO_NUMBER where there is none, or SS_ASK: then
- * ss_last_status() has a negative status, or SS_OK and ss_last_number() the number, which happens to be one of the two.
+ * A function that answers with a number returns it, or SS_NO_NUMBER where there is none, or SS_ASK: then it answers
+ * with SS_ASKED_SIZE bytes too, a status and the number, each in 8 bytes little-endian. The status is negative, or SS_OK
+ * where the number happens to be one of the two.
  */
 #ifndef SS_RESULT_H
 #define SS_RESULT_H
@@ -19,6 +20,7 @@
 /* The two largest numbers, so that one comparison tells the usual answer. */
 #define SS_NO_NUMBER UINT64_MAX
 #define SS_ASK (UINT64_MAX - 1)
+#define SS_ASKED_SIZE 16
 
 /* Room for `size` bytes in a buffer of this thread; NULL (failure recorded) where the process has no memory left. */
 uint8_t *ss_result_room(size_t size);
@@ -27,6 +29,7 @@ void ss_result_drop(void);
 
 /* Ends a function that answers with a number: `value` with SS_OK, none with SS_ABSENT, else an error. */
 uint64_t ss_result_number(int status, uint64_t value);
+/* The two parts of that answer, where it is the latest. */
 int ss_last_status(void);
 uint64_t ss_last_number(void);
 

@@ -152,8 +152,9 @@ def check(status: int, operation: str) -> int:
 
 def answered_number(operation: str) -> int:
     """What a function that gave ASK has to say: a number that looks like one of the signals, or an error."""
-    check(lib.ss_last_status(), operation)
-    return int(lib.ss_last_number())
+    answer = result(lib.SS_ASKED_SIZE)
+    check(int.from_bytes(answer[:8], "little", signed=True), operation)
+    return int.from_bytes(answer[8:], "little")
 
 
 def result(size: int) -> bytes:

@@ -192,7 +192,14 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         return self._entry(native.call.ss_btree_first(self._handle), "first_key_value")
 
     def last_key_value(self) -> tuple[K, V] | None:
-        """The entry with the greatest key, or None. O(log n)."""
+        """The entry with the greatest key, or None. O(log n).
+
+        >>> from stable_structures import StableBTreeMap, StableMemory, u64
+        >>> m = StableBTreeMap[u64, str](StableMemory())
+        >>> m.update({1: "a", 2: "b", 3: "c"})
+        >>> m.last_key_value()
+        (3, 'c')
+        """
         return self._entry(native.call.ss_btree_last(self._handle), "last_key_value")
 
     def pop_first(self) -> tuple[K, V] | None:
@@ -207,11 +214,25 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         return self._popped(native.call.ss_btree_pop_first(self._handle), "pop_first")
 
     def pop_last(self) -> tuple[K, V] | None:
-        """Removes the entry with the greatest key and gives it, or None. O(log n)."""
+        """Removes the entry with the greatest key and gives it, or None. O(log n).
+
+        >>> from stable_structures import StableBTreeMap, StableMemory, u64
+        >>> m = StableBTreeMap[u64, str](StableMemory())
+        >>> m.update({1: "a", 2: "b", 3: "c"})
+        >>> m.pop_last(), len(m)
+        ((3, 'c'), 2)
+        """
         return self._popped(native.call.ss_btree_pop_last(self._handle), "pop_last")
 
     def popitem(self) -> tuple[K, V]:
-        """Removes the entry with the greatest key and gives it; raises `KeyError` where the map is empty. O(log n)."""
+        """Removes the entry with the greatest key and gives it; raises `KeyError` where the map is empty. O(log n).
+
+        >>> from stable_structures import StableBTreeMap, StableMemory, u64
+        >>> m = StableBTreeMap[u64, str](StableMemory())
+        >>> m.update({1: "a", 2: "b", 3: "c"})
+        >>> m.popitem(), len(m)
+        ((3, 'c'), 2)
+        """
         entry = self.pop_last()
         if entry is None:
             raise KeyError("popitem: the map is empty")
@@ -346,13 +367,27 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
     def keys_range(
         self, start: K | None = None, stop: K | None = None, *, inclusive: tuple[bool, bool] = (True, False), reverse: bool = False
     ) -> TreeIterator[K]:
-        """Keys from `start` to `stop`; see `range`. Values are not read."""
+        """Keys from `start` to `stop`, as `range` does it; values are not read. O(log n) to begin.
+
+        >>> from stable_structures import StableBTreeMap, StableMemory, u64
+        >>> m = StableBTreeMap[u64, str](StableMemory())
+        >>> m.update({1: "a", 2: "b", 3: "c"})
+        >>> list(m.keys_range(2)), list(m.keys_range(stop=3, reverse=True))
+        ([2, 3], [2, 1])
+        """
         return self._ranged(KEYS, start, stop, inclusive, reverse=reverse)
 
     def values_range(
         self, start: K | None = None, stop: K | None = None, *, inclusive: tuple[bool, bool] = (True, False), reverse: bool = False
     ) -> TreeIterator[V]:
-        """Values of the keys from `start` to `stop`; see `range`. Keys are not decoded."""
+        """Values of the keys from `start` to `stop`, as `range` does it; keys are not decoded. O(log n) to begin.
+
+        >>> from stable_structures import StableBTreeMap, StableMemory, u64
+        >>> m = StableBTreeMap[u64, str](StableMemory())
+        >>> m.update({1: "a", 2: "b", 3: "c"})
+        >>> list(m.values_range(2))
+        ['b', 'c']
+        """
         return self._ranged(VALUES, start, stop, inclusive, reverse=reverse)
 
     def iter_from_prev_key(self, bound: K) -> TreeIterator[tuple[K, V]]:
@@ -376,19 +411,48 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         return iter(self._iterate(KEYS, reverse=True))
 
     def iter(self) -> TreeIterator[tuple[K, V]]:
-        """Entries in the order of their keys."""
+        """Entries in the order of their keys, lazily and from both ends. O(log n) to begin.
+
+        >>> from stable_structures import StableBTreeMap, StableMemory, u64
+        >>> m = StableBTreeMap[u64, str](StableMemory())
+        >>> m.update({1: "a", 2: "b", 3: "c"})
+        >>> it = m.iter()
+        >>> next(it), it.next_back()
+        ((1, 'a'), (3, 'c'))
+        """
         return self._iterate(KEYS | VALUES, reverse=False)
 
     def keys(self) -> MapKeys[K]:
-        """A live view of the keys, in order."""
+        """A live view of the keys, in order. O(1), O(n) to walk.
+
+        >>> from stable_structures import StableBTreeMap, StableMemory, u64
+        >>> m = StableBTreeMap[u64, str](StableMemory())
+        >>> m.update({1: "a", 2: "b", 3: "c"})
+        >>> list(m.keys()), list(reversed(m.keys())), 2 in m.keys()
+        ([1, 2, 3], [3, 2, 1], True)
+        """
         return MapKeys(self)
 
     def values(self) -> MapValues[V]:
-        """A live view of the values, in the order of their keys."""
+        """A live view of the values, in the order of their keys. O(1), O(n) to walk.
+
+        >>> from stable_structures import StableBTreeMap, StableMemory, u64
+        >>> m = StableBTreeMap[u64, str](StableMemory())
+        >>> m.update({1: "a", 2: "b", 3: "c"})
+        >>> list(m.values())
+        ['a', 'b', 'c']
+        """
         return MapValues(self)
 
     def items(self) -> MapItems[K, V]:
-        """A live view of the entries, in the order of their keys."""
+        """A live view of the entries, in the order of their keys. O(1), O(n) to walk.
+
+        >>> from stable_structures import StableBTreeMap, StableMemory, u64
+        >>> m = StableBTreeMap[u64, str](StableMemory())
+        >>> m.update({1: "a", 2: "b", 3: "c"})
+        >>> list(m.items()), (2, "b") in m.items()
+        ([(1, 'a'), (2, 'b'), (3, 'c')], True)
+        """
         return MapItems(self)
 
 

@@ -86,7 +86,11 @@ class Principal:
 
     @classmethod
     def from_str(cls, text: str) -> Principal:
-        """The same as `from_text`, by the name that other Python libraries of the IC use."""
+        """The same as `from_text`, by the name that other Python libraries of the IC use. O(length). Raises `InvalidPrincipal`.
+
+        >>> Principal.from_str("aaaaa-aa") == Principal.management_canister()
+        True
+        """
         return cls.from_text(text)
 
     @classmethod
@@ -118,7 +122,11 @@ class Principal:
 
     @property
     def bytes(self) -> bytes:
-        """The raw bytes. O(1)."""
+        r"""The raw bytes. O(1).
+
+        >>> Principal.anonymous().bytes
+        b'\x04'
+        """
         return self._raw
 
     def to_text(self) -> str:
