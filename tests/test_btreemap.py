@@ -453,7 +453,7 @@ def test_an_entry_that_is_no_value_of_the_type_is_not_lost(key_type):
     memory = StableMemory()
     raw = StableBTreeMap[key_type, bytes](memory)
     keys = [str(i) if key_type is str else i for i in range(30)]
-    raw.update({key: b"fine" for key in keys})
+    raw.update(dict.fromkeys(keys, b"fine"))
     raw[keys[0]] = raw[keys[29]] = raw[keys[15]] = b"\xff\xfe"
     first, last = next(iter(raw)), next(reversed(raw))
     raw[first] = raw[last] = b"\xff\xfe"
