@@ -469,7 +469,7 @@ class RestrictedMemory(NativeMemory):
     """
 
     def __init__(self, memory: Memory, pages: range) -> None:
-        if pages.step != 1 or pages.start < 0:
+        if getattr(pages, "step", None) != 1 or pages.start < 0:  # no range at all has no step
             raise ValueError(f"RestrictedMemory: {pages} is no range of pages; use range(first, end) with 0 <= first <= end")
         self.memory = memory
         self.pages = pages

@@ -104,6 +104,13 @@ def stop_kind(stop: object, *, inclusive: bool) -> int:
     return int(native.call.SS_UPTO if inclusive else native.call.SS_BEFORE)
 
 
+def end_kinds(start: object, stop: object, inclusive: Any) -> tuple[int, int]:
+    """How the core takes both ends."""
+    if not isinstance(inclusive, tuple | list) or len(inclusive) != 2:  # noqa: PLR2004 - the two ends
+        raise TypeError(f"inclusive says of each end whether it belongs to the range, as in (True, False); got {inclusive!r}")
+    return start_kind(start, inclusive=inclusive[0]), stop_kind(stop, inclusive=inclusive[1])
+
+
 class Tree(Structure):
     """A B-tree with the operations that do not depend on what its values are."""
 
@@ -200,12 +207,13 @@ class Tree(Structure):
         return TreeIterator(self, cursor, want, reverse=reverse)
 
     def _ranged(self, want: int, start: Any, stop: Any, inclusive: tuple[bool, bool], *, reverse: bool) -> TreeIterator[Any]:
-        from_, to = start_kind(start, inclusive=inclusive[0]), stop_kind(stop, inclusive=inclusive[1])
+        from_, to = end_kinds(start, stop, inclusive)
         return TreeIterator(self, self._cursor(from_, start, to, stop), want, reverse=reverse)
 
     def _export(self, start: Any, stop: Any, inclusive: tuple[bool, bool], columns: Sequence[Column[Any]]) -> list[npt.NDArray[Any]]:
         """Keys of a range, and values if there are two columns, as arrays."""
-        cursor = self._cursor(start_kind(start, inclusive=inclusive[0]), start, stop_kind(stop, inclusive=inclusive[1]), stop)
+        from_, to = end_kinds(start, stop, inclusive)
+        cursor = self._cursor(from_, start, to, stop)
         whole = start is None and stop is None
         size = len(self) if whole else _LAST_BATCH
         chunks = [_export(cursor, size, columns)]

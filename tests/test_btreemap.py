@@ -591,3 +591,9 @@ def test_skip_takes_any_count():
     assert iterator.skip(1) == 0
     with pytest.raises(ValueError, match="negative"):
         tree.range().skip(-1)
+
+
+@pytest.mark.parametrize("inclusive", [True, None, (True,), (True, False, True)])
+def test_the_ends_of_a_range_are_two(inclusive):
+    with pytest.raises(TypeError, match="each end"):
+        StableBTreeMap[u64, u64](StableMemory()).range(1, 3, inclusive=inclusive)
