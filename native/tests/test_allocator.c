@@ -175,6 +175,19 @@ static void a_damaged_header_or_list_is_noticed(void) {
     end();
 }
 
+/* What looks like a chunk in the contents of another is none. */
+static void a_chunk_off_the_grid_is_none(void) {
+    begin(1);
+    uint64_t a = take(), fake = a + 40;
+    memcpy(bytes(fake), "CHK\1\0\0\0\0\0\0\0\0\0\0\0\0", 16);
+    CHECK_EQ(take_with(76, 8, fake), SS_CORRUPT);
+    bytes(fake)[4] = 1;
+    CHECK_EQ(give_back(fake + 16), SS_CORRUPT);
+    CHECK_EQ(ss_chunk_check(memory, SIZE, fake + 16), SS_CORRUPT);
+    CHECK_EQ(ss_chunk_check(memory, SIZE, a), SS_OK);
+    end();
+}
+
 /* A chunk on the list whose header is inside the memory and whose contents are not: only the end of the list may be so. */
 static void a_chunk_is_given_out_only_if_it_lies_inside_the_memory(void) {
     begin(1);
@@ -194,6 +207,7 @@ int main(void) {
     a_refused_growth_is_undone();
     what_was_never_taken_cannot_be_given_back();
     a_damaged_header_or_list_is_noticed();
+    a_chunk_off_the_grid_is_none();
     a_chunk_is_given_out_only_if_it_lies_inside_the_memory();
     return check_summary();
 }

@@ -741,6 +741,127 @@ static void siblings_of_two_levels_are_not_mixed(void) {
     }
 }
 
+static uint8_t *base_of(const setting *s) {
+    return s->in.root->root->base;
+}
+
+/* Three levels of u64 keys with free chunks, and where their parts lie. */
+static setting *begin_tall(void) {
+    setting *s = begin(&map_kinds[U64_MAP], IN_FLAT, 10, 1);
+    for (uint64_t i = 0; i < 200; i++) CHECK(ss_btree_put_ii(s->tree, i, i) == SS_ABSENT);
+    for (uint64_t i = 90; i < 120; i++) CHECK(ss_btree_remove_ii(s->tree, i) == i);
+    CHECK_EQ(ss_btree_check(s->tree, NULL, NULL), SS_OK);
+    return s;
+}
+
+static uint64_t child_of(const setting *s, uint64_t node, uint32_t index) {
+    return ss_get64(base_of(s) + node + 15 + 8 * index);
+}
+
+static void swap_keys(setting *s, uint64_t node, uint32_t i) {
+    uint8_t *keys = base_of(s) + node + 15 + (base_of(s)[node + 4] ? 8 * (ss_get16(base_of(s) + node + 5) + 1u) : 0), kept[8];
+    memcpy(kept, keys + 8 * i, 8);
+    memcpy(keys + 8 * i, keys + 8 * (i + 1), 8);
+    memcpy(keys + 8 * (i + 1), kept, 8);
+}
+
+static void spoil(setting *s, int what) {
+    uint8_t *base = base_of(s);
+    uint64_t root = ss_get64(base + 12), left = child_of(s, root, 0), leaf = child_of(s, left, 0), head = ss_get64(base + 76);
+    uint32_t last = ss_get16(base + leaf + 5) - 1u;
+    switch (what) {
+        case 0:
+            ss_put64(base + left + 15, child_of(s, left, 1));
+            return;
+        case 1:
+            ss_put64(base + left + 15, child_of(s, root, 1));
+            return;
+        case 2:
+            swap_keys(s, leaf, 1);
+            return;
+        case 3:
+            ss_put_be(base + leaf + 15 + 8 * last, 8, 1000);
+            return;
+        case 4:
+            ss_put64(base + 76, ss_get64(base + head + 8));
+            return;
+        case 5:
+            ss_put64(base + head + 8, 0);
+            return;
+        case 6:
+            ss_put16(base + leaf + 5, 4);
+            return;
+        case 7:
+            ss_put64(base + 20, 3);
+            return;
+        case 8:
+            ss_put64(base + 68, 3);
+            return;
+        default:
+            ss_put64(base + head + 8, head);
+    }
+}
+
+typedef struct search_for {
+    const char *rule;
+    int found;
+} search_for;
+
+static void look_for_rule(void *self, const struct ss_failure *violation) {
+    search_for *search = self;
+    if (violation->rule != NULL && strcmp(violation->rule, search->rule) == 0) search->found++;
+}
+
+static void a_check_names_what_is_broken(void) {
+    static const char *const rules[] = {
+        "every chunk is reached once",
+        "all leaves have one depth",
+        "keys ascend strictly",
+        "keys ascend strictly",
+        "every chunk is in the tree or on the free list",
+        "the free list ends behind the last chunk",
+        "a node has at least 5 entries",
+        "a map's length counts its entries",
+        "the number of allocated chunks counts them",
+        "every chunk is reached once",
+    };
+    for (int i = 0; i < (int)(sizeof rules / sizeof rules[0]); i++) {
+        setting *s = begin_tall();
+        search_for search = {rules[i], 0};
+        spoil(s, i);
+        CHECK_EQ(ss_btree_check(s->tree, NULL, NULL), SS_CORRUPT);
+        CHECK_EQ(ss_btree_check(s->tree, look_for_rule, &search), SS_CORRUPT);
+        if (!CHECK(search.found > 0)) fprintf(stderr, "    %s\n", rules[i]);
+        finish(s);
+    }
+}
+
+/* Trees with a node in two places, and a length that cannot be: changes are refused and change nothing. */
+static void a_change_notices_what_lies_on_its_way(void) {
+    for (int way = 0; way < 4; way++) {
+        setting *s = begin_tall();
+        uint8_t *base = base_of(s);
+        uint64_t root = ss_get64(base + 12), left = child_of(s, root, 0);
+        for (uint64_t i = 0; ss_get16(base + child_of(s, left, 0) + 5) > 5 || ss_get16(base + left + 5) > 5; i++) {
+            CHECK(ss_btree_remove_ii(s->tree, 199 - i) != SS_ASK);
+            if (ss_btree_length(s->tree) < 60) break;
+        }
+        root = ss_get64(base + 12);
+        left = child_of(s, root, 0);
+        uint64_t leaf = child_of(s, left, 0);
+        if (way == 0) ss_put64(base + left + 15 + 8, leaf);
+        if (way == 1) ss_put64(base + left + 15, left);
+        if (way == 2) ss_put64(base + 20, 0);
+        if (way == 3) ss_put64(base + root + 15 + 8, left);
+        bytes_before before = remember(s);
+        CHECK(ss_btree_remove_ii(s->tree, 0) == SS_ASK);
+        CHECK_EQ(ss_last_status(), SS_CORRUPT);
+        CHECK_EQ(ss_btree_pop_first(s->tree), SS_CORRUPT);
+        unchanged(s, &before);
+        finish(s);
+    }
+}
+
 int main(void) {
     a_map_answers_as_its_twin_in_every_memory();
     a_cleared_map_is_a_new_one();
@@ -759,5 +880,7 @@ int main(void) {
     one_map_lives_on_a_memory_at_a_time();
     what_is_no_map_is_refused();
     siblings_of_two_levels_are_not_mixed();
+    a_check_names_what_is_broken();
+    a_change_notices_what_lies_on_its_way();
     return check_summary();
 }

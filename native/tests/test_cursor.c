@@ -159,6 +159,28 @@ static void a_changed_map_ends_a_walk(void) {
     finish(&s);
 }
 
+/* A removal that finds nothing may have merged nodes on its way: then the paths of a cursor lead somewhere else. */
+static void a_removal_that_found_nothing_ends_a_walk_if_it_changed_anything(void) {
+    int changed = 0, unchanged = 0;
+    for (uint64_t count = 12; count < 120; count++) {
+        setting s;
+        ss_cursor *cursor;
+        begin(&s, &map_kinds[0], IN_FLAT, count);
+        uint8_t *before = malloc(65536);
+        memcpy(before, s.in.root->root->base, 65536);
+        CHECK_EQ(ss_cursor_open(s.tree, SS_FROM_FIRST, NULL, 0, SS_TO_LAST, NULL, 0, &cursor), SS_OK);
+        CHECK(ss_btree_remove_ii(s.tree, 2 * (count / 3) + 1) == SS_NO_NUMBER);
+        bool same = memcmp(before, s.in.root->root->base, 65536) == 0;
+        CHECK_EQ(ss_cursor_valid(cursor), same ? SS_OK : SS_CHANGED);
+        changed += !same;
+        unchanged += same;
+        free(before);
+        ss_cursor_free(cursor);
+        finish(&s);
+    }
+    CHECK(changed > 5 && unchanged > 5);
+}
+
 /* The header of cursor.h allows ends outside the bound of the key type: they are read no further than they are long. */
 static void ends_of_any_size_are_taken(void) {
     setting s;
@@ -257,6 +279,7 @@ int main(void) {
     numbers_and_bytes_come_as_they_are_wanted();
     a_batch_stops_at_its_bytes();
     a_changed_map_ends_a_walk();
+    a_removal_that_found_nothing_ends_a_walk_if_it_changed_anything();
     ends_of_any_size_are_taken();
     a_failed_skip_leaves_a_cursor_that_can_be_asked();
     a_walk_ends_where_every_child_is_the_same();

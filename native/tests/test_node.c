@@ -242,6 +242,30 @@ static void layout1_leaves_the_rest_of_a_slot(void) {
     finish(&s);
 }
 
+/* Runs around the ends of their pages: one byte more takes a page more. */
+static void a_run_takes_the_pages_that_it_needs(void) {
+    for (uint64_t size = 150; size < 800; size++) {
+        setting *s = malloc(sizeof *s);
+        begin(s, IN_FLAT, 200, true, false, size);
+        s->plain.entries[0].key_size = 1;
+        s->plain.entries[0].value_size = size;
+        random_bytes(&s->random, s->plain.entries[0].value, MOST_BYTES);
+        ss_entry entry = entry_of(&s->plain.entries[0]);
+        if (size >= MOST_BYTES) entry.value.size = s->plain.entries[0].value_size = MOST_BYTES;
+        ss_node node;
+        ss_allocator allocator = {0};
+        enter(s);
+        CHECK_EQ(ss_node_open_for_change(&s->space, s->address, &node), SS_OK);
+        CHECK_EQ(ss_node_edit(&s->space, &node, &(ss_edit){.at = 0, .drop = 1, .add = 1, .entries = &entry}), SS_OK);
+        same(s);
+        CHECK_EQ(ss_allocator_load(s->space.memory, s->space.page_size, &allocator), SS_OK);
+        CHECK_EQ(allocator.allocated, chunks_of(s));
+        leave(s);
+        finish(s);
+        free(s);
+    }
+}
+
 /* ---- damage ---- */
 
 static int status_of(setting *s, int (*what)(setting *)) {
@@ -329,20 +353,21 @@ static void a_damaged_chain_is_noticed(void) {
     finish(&s);
     const struct {
         uint64_t offset, size, number;
-        bool unread; /* reading the last value does not show it */
+        bool unread;    /* reading the last value does not show it */
+        bool free_page; /* nor does a change that keeps the pages */
     } damage[] = {
-        {node + LINK, 8, 0, false},
-        {node + LINK, 8, node, false},
-        {node + LINK, 8, UINT64_MAX, false},
-        {node + LINK, 8, 65536 - 100, false},
-        {page, 1, 'X', false},
-        {page + NEXT, 8, 0, false},
-        {page + NEXT, 8, page, true},
-        {page - 16 + 4, 1, 0, true},
-        {page + STRIDE - 16 + 4, 1, 0, true},
-        {page + 2 * STRIDE + NEXT, 8, page, true},
-        {node + 15, 4, UINT32_MAX, false},
-        {node + 15, 4, 190, true},
+        {node + LINK, 8, 0, false, false},
+        {node + LINK, 8, node, false, false},
+        {node + LINK, 8, UINT64_MAX, false, false},
+        {node + LINK, 8, 65536 - 100, false, false},
+        {page, 1, 'X', false, false},
+        {page + NEXT, 8, 0, false, false},
+        {page + NEXT, 8, page, true, false},
+        {page - 16 + 4, 1, 0, true, true},
+        {page + STRIDE - 16 + 4, 1, 0, true, true},
+        {page + 2 * STRIDE + NEXT, 8, page, true, false},
+        {node + 15, 4, UINT32_MAX, false, false},
+        {node + 15, 4, 190, true, false},
     };
     for (size_t i = 0; i < sizeof damage / sizeof damage[0]; i++) {
         begin_chain(&s);
@@ -350,6 +375,8 @@ static void a_damaged_chain_is_noticed(void) {
         int read = status_of(&s, last_value);
         CHECK(read == SS_CORRUPT || (damage[i].unread && read == SS_OK));
         CHECK_EQ(status_of(&s, chain), SS_CORRUPT);
+        /* Whether a page is in use is asked where it is given back. */
+        if (!damage[i].free_page) CHECK_EQ(status_of(&s, change), SS_CORRUPT);
         finish(&s);
     }
 }
@@ -368,6 +395,30 @@ static void a_chain_in_a_circle_ends(void) {
     finish(&s);
 }
 
+static void what_does_not_fit_its_slot_is_noticed(void) {
+    static const struct {
+        uint64_t offset;
+        int key, value;
+    } damage[] = {{7, SS_CORRUPT, SS_OK}, {7 + 4 + 4, SS_OK, SS_CORRUPT}};
+    for (int i = 0; i < 2; i++) {
+        setting s;
+        begin(&s, IN_FLAT, 7 + 11 * 16 + 96, true, false, 1);
+        s.space.derived = true;
+        s.space.v1_key = s.space.v1_value = 4;
+        uint8_t page[7 + 16] = {'B', 'T', 'N', 1, 0, 1, 0, 4, 0, 0, 0, 1, 2, 3, 4, 4, 0, 0, 0, 5, 6, 7, 8};
+        page[damage[i].offset] = 5;
+        CHECK_EQ(ss_access_write(s.in.memory, s.address, page, sizeof page), SS_OK);
+        enter(&s);
+        ss_node node;
+        ss_span span;
+        CHECK_EQ(ss_node_open(&s.space, s.address, &node), SS_OK);
+        CHECK_EQ(ss_node_key(&s.space, &node, 0, &span), damage[i].key);
+        CHECK_EQ(ss_node_value(&s.space, &node, 0, &span), damage[i].value);
+        leave(&s);
+        finish(&s);
+    }
+}
+
 static void a_chunk_that_is_free_is_not_changed(void) {
     setting s;
     begin(&s, IN_FLAT, 200, true, false, 6);
@@ -381,10 +432,12 @@ int main(void) {
     edits_are_those_of_a_plain_node();
     layout1_keeps_its_slots();
     layout1_leaves_the_rest_of_a_slot();
+    a_run_takes_the_pages_that_it_needs();
     a_damaged_header_is_noticed();
     a_wild_address_is_noticed();
     a_damaged_chain_is_noticed();
     a_chain_in_a_circle_ends();
+    what_does_not_fit_its_slot_is_noticed();
     a_chunk_that_is_free_is_not_changed();
     return check_summary();
 }

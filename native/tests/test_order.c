@@ -66,6 +66,9 @@ static void none_comes_first(void) {
     CHECK_EQ(COMPARE(&order, "", "\0"), SS_CORRUPT);
     CHECK_EQ(COMPARE(&order, "a\2", "\0"), SS_CORRUPT);
     CHECK_EQ(COMPARE(&order, "\0", "a\0"), SS_CORRUPT);
+    CHECK_EQ(COMPARE(&order, "a\0", "\0"), SS_CORRUPT);
+    CHECK_EQ(COMPARE(&order, "\0", ""), SS_CORRUPT);
+    CHECK_EQ(COMPARE(&order, "\0", "a\2"), SS_CORRUPT);
 }
 
 static void reverse_turns_round_what_lies_below(void) {
