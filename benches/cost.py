@@ -25,8 +25,9 @@ from .work import pick, run
 NATIVE: Final = Path(__file__).resolve().parent.parent / "native"
 DRIVER: Final = Path(__file__).resolve().parent / "native" / "cost.c"
 FLAGS: Final = ("-std=c11", "-D_GNU_SOURCE", "-D_DARWIN_C_SOURCE", "-O3", "-flto", "-DNDEBUG", "-g")
-COUNT: Final = 20_000
-"""Operations that the driver measures at a time."""
+MOST: Final = 20_000
+PART: Final = 10
+"""The driver measures so many operations at a time: a tenth of the entries, and no more than that."""
 LINE: Final = 64
 KINDS: Final[dict[str, tuple[type[Ours], str]]] = {"map": (BulkMap, "insert"), "vec": (BulkVec, "push"), "heap": (BulkHeap, "push")}
 MAP_OPERATIONS: Final = ("map.get", "map.insert", "map.remove", "map.get_many", "map.insert_many", "map.remove_many")
@@ -136,12 +137,21 @@ def _run(*command: str) -> str:
 
 def timed(driver: Path, operation: str, path: Path, size: int) -> float:
     """Nanoseconds of an operation in C: the median of some rounds."""
-    return float(_run(str(driver), operation, str(path), str(size)))
+    return float(_run(*_command(driver, operation, path, size)))
+
+
+def _command(driver: Path, operation: str, path: Path, size: int) -> tuple[str, ...]:
+    return str(driver), operation, str(path), str(size), str(count_of(size))
+
+
+def count_of(size: int) -> int:
+    """Operations at a time."""
+    return max(1, min(MOST, size // PART))
 
 
 def cost(driver: Path, operation: str, path: Path, size: int, say: Say) -> Cost:
-    arguments = [str(driver), operation, str(path), str(size)]
-    ns, near, far = timed(driver, operation, path, size), callgrind(arguments, L2), callgrind(arguments, L3)
+    command = _command(driver, operation, path, size)
+    ns, near, far = timed(driver, operation, path, size), callgrind(command, L2), callgrind(command, L3)
     if near is None or far is None:
         found = Cost(operation, size, ns, None, None, None, None)
     else:
@@ -150,7 +160,7 @@ def cost(driver: Path, operation: str, path: Path, size: int, say: Say) -> Cost:
     return found
 
 
-def callgrind(arguments: list[str], last: int) -> dict[str, float] | None:
+def callgrind(command: tuple[str, ...], last: int) -> dict[str, float] | None:
     """Events per operation, with a last level of so many bytes; None without valgrind."""
     valgrind = shutil.which("valgrind")
     if valgrind is None:
@@ -158,12 +168,12 @@ def callgrind(arguments: list[str], last: int) -> dict[str, float] | None:
     caches = (f"--I1={L1},8,{LINE}", f"--D1={L1},8,{LINE}", f"--LL={last},16,{LINE}")
     with tempfile.NamedTemporaryFile() as out:
         options = ("--tool=callgrind", "--instr-atstart=no", "--cache-sim=yes", *caches, f"--callgrind-out-file={out.name}")
-        _run(valgrind, *options, *arguments)
+        _run(valgrind, *options, *command)
         text = Path(out.name).read_text(encoding="utf-8")
     names, totals = (re.search(rf"^{word}: (.*)$", text, re.MULTILINE) for word in ("events", "totals"))
     if names is None or totals is None:
         return None
-    return {name: int(total) / COUNT for name, total in zip(names[1].split(), totals[1].split(), strict=True)}
+    return {name: int(total) / int(command[-1]) for name, total in zip(names[1].split(), totals[1].split(), strict=True)}
 
 
 def _python_call() -> float:

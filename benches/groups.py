@@ -84,7 +84,7 @@ MAPS: Final = (
         "map_peers",
         "map u64 → u64 among its peers",
         ("set", "get", "iterate", "remove"),
-        (ours.Map, ours.BulkMap, *PEERS, plain.Dict),
+        (ours.Map, ours.BulkMap, *PEERS, peers.LmdbInts, plain.Dict),
         lambda s: s.peers,
     ),
 )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What else keeps an ordered map in a Python program. Keys and values in the form that each takes are made outside the clock.
+"""What else keeps an ordered map in a Python program. Keys and values in the form that each takes are made outside the clock,
+but for `lmdb, ints`.
 
 lmdb, sqlite3 and rocksdict get everything in one transaction, and nothing is synced: their work in memory is compared with ours.
 """
@@ -144,6 +145,55 @@ class Lmdb(_OnDisk):
         self.held.commit()
         self.held = self.environment.begin(write=True)
         return (int(self.environment.info()["last_pgno"]) + 1) * int(self.environment.stat()["psize"])
+
+
+class LmdbInts(Lmdb):
+    """With what a program does that has integers: the conversions are inside the clock."""
+
+    name = "lmdb, ints"
+
+    def insert(self, batch: Batch) -> Work:
+        keys, values, put = batch.keys, batch.values, self.held.put
+
+        def loop() -> None:
+            for key, value in zip(keys, values, strict=True):
+                put(key.to_bytes(8, "big"), value.to_bytes(8, "big"))
+
+        return loop
+
+    def get(self, batch: Batch) -> Work:
+        keys, get = batch.keys, self.held.get
+
+        def loop() -> int:
+            value = 0
+            for key in keys:
+                value = int.from_bytes(get(key.to_bytes(8, "big")), "big")
+            return value
+
+        return loop
+
+    def iterate(self, _: Batch) -> Work:
+        cursor = self.held.cursor
+
+        def loop() -> tuple[int, int] | None:
+            entry = None
+            for key, value in cursor():
+                entry = int.from_bytes(key, "big"), int.from_bytes(value, "big")
+            return entry
+
+        return loop
+
+    def remove(self, batch: Batch) -> Work:
+        keys, remove = batch.keys, self.held.delete
+
+        def loop() -> None:
+            for key in keys:
+                remove(key.to_bytes(8, "big"))
+
+        return loop
+
+    def check(self, operation: str, batch: Batch, result: Any) -> None:
+        Contestant.check(self, operation, batch, result)
 
 
 class RocksDict(_OnDisk):

@@ -143,7 +143,7 @@ def _transactions(findings: Findings) -> str:
     rows = [
         [operation, *(_micro(findings.results.of(transactions.TITLE, operation, name, 1)) for name in names)] for operation in operations
     ]
-    text = f"## Transactions\n\n{table(('µs each', *names), rows)}"
+    text = f"## Transactions\n\nElapsed times.\n\n{table(('µs each', *names), rows)}"
     for name, calls in findings.calls.items():
         text += f"\n\nSystem calls of a small full commit, {name}: " + ", ".join(f"{count:g} {call}" for call, count in calls.items()) + "."
     return text

@@ -2,11 +2,11 @@
 /* What one operation costs without Python: run plainly it prints nanoseconds, under callgrind it counts instructions and
  * cache misses of the measured operations alone (benches/cost.py does both).
  *
- * usage: cost OPERATION IMAGE SIZE    an operation below, on the structure of SIZE entries in the memory image
- *        cost chase BYTES             the latency of a load that waits for the one before it, in so many bytes
+ * usage: cost OPERATION IMAGE SIZE COUNT    COUNT times an operation below, on the SIZE entries in the memory image
+ *        cost chase BYTES                   the latency of a load that waits for the one before it, in so many bytes
  *
  * Entry i has key i of the splitmix64 stream of benches/work.py and value i; a map holds entries 0..SIZE, a vec the
- * keys, a heap too. The first WARM operations fill the caches and do not count.
+ * keys, a heap too. Rounds before the measured one fill the caches and do not count.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -31,7 +31,7 @@
 #define CALLGRIND_ZERO_STATS ((void)0)
 #endif
 
-enum { WARM = 20000, COUNT = 20000, ROUNDS = 9, CHASES = 2000000 };
+enum { MOST = 20000, ROUNDS = 9, CHASES = 2000000 };
 
 #define KEY_SEED UINT64_C(42)
 #define PICK_SEED UINT64_C(43)
@@ -70,22 +70,23 @@ typedef struct subject {
 } subject;
 
 typedef struct batch {
-    uint64_t keys[COUNT], values[COUNT];
-    uint8_t found[COUNT];
+    uint64_t count;
+    uint64_t keys[MOST], values[MOST];
+    uint8_t found[MOST];
 } batch;
 
 static uint64_t sink;
 
 static void map_get(subject *s, batch *b) {
-    for (int i = 0; i < COUNT; i++) sink += ss_btree_get_ii(s->map, b->keys[i]);
+    for (uint64_t i = 0; i < b->count; i++) sink += ss_btree_get_ii(s->map, b->keys[i]);
 }
 
 static void map_insert(subject *s, batch *b) {
-    for (int i = 0; i < COUNT; i++) sink += ss_btree_insert_ii(s->map, b->keys[i], b->values[i]);
+    for (uint64_t i = 0; i < b->count; i++) sink += ss_btree_insert_ii(s->map, b->keys[i], b->values[i]);
 }
 
 static void map_remove(subject *s, batch *b) {
-    for (int i = 0; i < COUNT; i++) sink += ss_btree_remove_ii(s->map, b->keys[i]);
+    for (uint64_t i = 0; i < b->count; i++) sink += ss_btree_remove_ii(s->map, b->keys[i]);
 }
 
 static ss_column column(const uint64_t *numbers) {
@@ -95,38 +96,37 @@ static ss_column column(const uint64_t *numbers) {
 static void map_get_many(subject *s, batch *b) {
     ss_column keys = column(b->keys);
     ss_room room = {.data = (uint8_t *)b->values, .size = 8, .native = 1};
-    demand(ss_btree_get_many(s->map, &keys, COUNT, &room, b->found), "get_many");
+    demand(ss_btree_get_many(s->map, &keys, b->count, &room, b->found), "get_many");
 }
 
 static void map_insert_many(subject *s, batch *b) {
     ss_column keys = column(b->keys), values = column(b->values);
-    demand(ss_btree_insert_many(s->map, &keys, &values, COUNT), "insert_many");
+    demand(ss_btree_insert_many(s->map, &keys, &values, b->count), "insert_many");
 }
 
 static void map_remove_many(subject *s, batch *b) {
     ss_column keys = column(b->keys);
-    demand(ss_btree_remove_many(s->map, &keys, COUNT, b->found), "remove_many");
+    demand(ss_btree_remove_many(s->map, &keys, b->count, b->found), "remove_many");
 }
 
 static void vec_get(subject *s, batch *b) {
-    for (int i = 0; i < COUNT; i++) sink += ss_vec_get_int(s->vec, b->values[i]);
+    for (uint64_t i = 0; i < b->count; i++) sink += ss_vec_get_int(s->vec, b->values[i]);
 }
 
 static void vec_push(subject *s, batch *b) {
-    for (int i = 0; i < COUNT; i++) demand(ss_vec_push_int(s->vec, b->keys[i]), "push");
+    for (uint64_t i = 0; i < b->count; i++) demand(ss_vec_push_int(s->vec, b->keys[i]), "push");
 }
 
 static void heap_push(subject *s, batch *b) {
-    for (int i = 0; i < COUNT; i++) demand(ss_heap_push_int(s->heap, b->keys[i]), "push");
+    for (uint64_t i = 0; i < b->count; i++) demand(ss_heap_push_int(s->heap, b->keys[i]), "push");
 }
 
 static void heap_pop(subject *s, batch *b) {
-    (void)b;
-    for (int i = 0; i < COUNT; i++) sink += ss_heap_pop_int(s->heap);
+    for (uint64_t i = 0; i < b->count; i++) sink += ss_heap_pop_int(s->heap);
 }
 
 static void memory_write(subject *s, batch *b) {
-    for (int i = 0; i < COUNT; i++) {
+    for (uint64_t i = 0; i < b->count; i++) {
         uint64_t at = s->scratch + b->keys[i] % (SS_PAGE_SIZE - 8);
         demand(ss_access_write(s->memory, at, &b->values[i], 8), "write");
     }
@@ -158,8 +158,8 @@ static const operation operations[] = {
 };
 
 static void fill(batch *b, enum source source, uint64_t size, uint64_t round) {
-    for (uint64_t i = 0; i < COUNT; i++) {
-        uint64_t at = round * COUNT + i;
+    for (uint64_t i = 0; i < b->count; i++) {
+        uint64_t at = round * b->count + i;
         b->values[i] = source == PICKED ? splitmix(PICK_SEED, at) % size : size + at;
         b->keys[i] = splitmix(KEY_SEED, b->values[i]);
     }
@@ -197,11 +197,13 @@ static double one_round(const operation *o, subject *s, batch *b, uint64_t round
     fill(b, o->source, s->size, round);
     if (o->prepare != NULL) o->prepare(s, b);
     if (counted) {
-        CALLGRIND_START_INSTRUMENTATION;
-        o->run(s, b); /* callgrind's caches begin empty */
-        if (o->restore != NULL) o->restore(s, b);
-        fill(b, o->source, s->size, round + 1);
-        if (o->prepare != NULL) o->prepare(s, b);
+        CALLGRIND_START_INSTRUMENTATION; /* its caches begin empty */
+        for (uint64_t warm = 0; warm < MOST; warm += b->count) {
+            o->run(s, b);
+            if (o->restore != NULL) o->restore(s, b);
+            fill(b, o->source, s->size, ++round);
+            if (o->prepare != NULL) o->prepare(s, b);
+        }
         CALLGRIND_ZERO_STATS;
     }
     double start = now();
@@ -209,7 +211,7 @@ static double one_round(const operation *o, subject *s, batch *b, uint64_t round
     double taken = now() - start;
     if (counted) CALLGRIND_STOP_INSTRUMENTATION;
     if (o->restore != NULL) o->restore(s, b);
-    return taken / COUNT;
+    return taken / (double)b->count;
 }
 
 static int by_size(const void *a, const void *b) {
@@ -217,9 +219,10 @@ static int by_size(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static void measure(const operation *o, subject *s) {
+static void measure(const operation *o, subject *s, uint64_t count) {
     batch *b = malloc(sizeof *b);
-    if (b == NULL) fail("no memory");
+    if (b == NULL || count == 0 || count > MOST) fail("COUNT is from 1 to 20000");
+    b->count = count;
 #ifdef RUNNING_ON_VALGRIND
     if (RUNNING_ON_VALGRIND) {
         one_round(o, s, b, 0, true);
@@ -227,13 +230,16 @@ static void measure(const operation *o, subject *s) {
         return;
     }
 #endif
-    double taken[ROUNDS];
-    for (uint64_t round = 0; round <= ROUNDS; round++) {
+    uint64_t rounds = ROUNDS * (MOST / count), warm = MOST / count;
+    double *taken = malloc(rounds * sizeof *taken);
+    if (taken == NULL) fail("no memory");
+    for (uint64_t round = 0; round < rounds + warm; round++) {
         double ns = one_round(o, s, b, round, false);
-        if (round > 0) taken[round - 1] = ns;
+        if (round >= warm) taken[round - warm] = ns;
     }
-    qsort(taken, ROUNDS, sizeof *taken, by_size);
-    printf("%.1f\n", taken[ROUNDS / 2]);
+    qsort(taken, rounds, sizeof *taken, by_size);
+    printf("%.1f\n", taken[rounds / 2]);
+    free(taken);
     free(b);
 }
 
@@ -274,13 +280,13 @@ int main(int count, char **arguments) {
         chase(strtoull(arguments[2], NULL, 10));
         return 0;
     }
-    if (count != 4) fail("usage: cost OPERATION IMAGE SIZE, or cost chase BYTES");
+    if (count != 5) fail("usage: cost OPERATION IMAGE SIZE COUNT, or cost chase BYTES");
     for (size_t i = 0; i < sizeof operations / sizeof *operations; i++) {
         if (strcmp(operations[i].name, arguments[1]) != 0) continue;
         subject s = {.size = strtoull(arguments[3], NULL, 10)};
         load(&s, arguments[2]);
         open_structure(&s, arguments[1]);
-        measure(&operations[i], &s);
+        measure(&operations[i], &s, strtoull(arguments[4], NULL, 10));
         return 0;
     }
     fail("no such operation");
