@@ -27,7 +27,7 @@ DRIVER: Final = Path(__file__).resolve().parent / "native" / "cost.c"
 FLAGS: Final = ("-std=c11", "-D_GNU_SOURCE", "-D_DARWIN_C_SOURCE", "-O3", "-flto", "-DNDEBUG", "-g")
 MOST: Final = 20_000
 PART: Final = 10
-"""The driver measures so many operations at a time: a tenth of the entries, and no more than that."""
+"""The driver measures so many operations at a time; of those that change the structure, a tenth of its entries at most."""
 LINE: Final = 64
 KINDS: Final[dict[str, tuple[type[Ours], str]]] = {"map": (BulkMap, "insert"), "vec": (BulkVec, "push"), "heap": (BulkHeap, "push")}
 MAP_OPERATIONS: Final = ("map.get", "map.insert", "map.remove", "map.get_many", "map.insert_many", "map.remove_many")
@@ -37,7 +37,8 @@ ROW_SIZES: Final = (1_000_000,)
 L1: Final = 32 << 10
 L2: Final = 1 << 20
 L3: Final = 32 << 20
-CHASES: Final = {"L1": L1 // 2, "L2": L2 // 2, "L3": L3 // 4, "memory": 400 << 20}
+CHASES: Final = tuple(16 << shift for shift in range(10, 26))
+"""Bytes within which the latency of a load is measured: 16 KiB, 32 KiB, ... 512 MiB."""
 LOOKUPS: Final = 2_000
 ONE_ENTRY_CALLS: Final = 100_000
 
@@ -80,7 +81,8 @@ class Model:
 
     costs: list[Cost]
     levels: dict[int, list[Level]]
-    latency: dict[str, float]
+    latency: dict[int, float]
+    """Nanoseconds of a load that waits for the one before it, all within so many bytes."""
     one_entry_python: float
     one_entry_c: float
 
@@ -89,8 +91,8 @@ def measure(maps: tuple[int, ...], rows: tuple[int, ...], say: Say) -> Model:
     """Maps, and vecs and heaps, of these sizes. Raises `NoCompiler`."""
     with tempfile.TemporaryDirectory() as directory:
         driver = build(Path(directory))
-        latency = {name: float(_run(str(driver), "chase", str(size))) for name, size in CHASES.items()}
-        say(f"a dependent load from: {', '.join(f'{name} {ns:.1f} ns' for name, ns in latency.items())}")
+        latency = {size: float(_run(str(driver), "chase", str(size))) for size in CHASES}
+        say(f"a dependent load within: {', '.join(f'{size >> 10:,} KiB {ns:.1f} ns' for size, ns in latency.items())}")
         costs: list[Cost] = []
         levels: dict[int, list[Level]] = {}
         for operation, size in [*product(MAP_OPERATIONS, maps), *product(ROW_OPERATIONS, rows)]:
@@ -141,12 +143,12 @@ def timed(driver: Path, operation: str, path: Path, size: int) -> float:
 
 
 def _command(driver: Path, operation: str, path: Path, size: int) -> tuple[str, ...]:
-    return str(driver), operation, str(path), str(size), str(count_of(size))
+    return str(driver), operation, str(path), str(size), str(count_of(operation, size))
 
 
-def count_of(size: int) -> int:
+def count_of(operation: str, size: int) -> int:
     """Operations at a time."""
-    return max(1, min(MOST, size // PART))
+    return MOST if "get" in operation else max(1, min(MOST, size // PART))
 
 
 def cost(driver: Path, operation: str, path: Path, size: int, say: Say) -> Cost:
@@ -266,11 +268,11 @@ def _search(node: bytes, keys_at: int, count: int, key: int) -> tuple[set[int], 
     return read, low, False
 
 
-def holder(total: int) -> str:
-    """The nearest cache that holds so many bytes."""
-    return "L1" if total <= L1 else "L2" if total <= L2 else "L3" if total <= L3 else "memory"
+def wait(level: Level, latency: dict[int, float]) -> float:
+    """Nanoseconds of a load from what this level and those above it take."""
+    return latency[next((size for size in CHASES if size >= level.total), CHASES[-1])]
 
 
-def least(levels: list[Level], latency: dict[str, float]) -> float:
+def least(levels: list[Level], latency: dict[int, float]) -> float:
     """Nanoseconds that the loads of a lookup take which wait for one another: one per level, the lines of a node at once."""
-    return sum(level.reached * latency[holder(level.total)] for level in levels)
+    return sum(level.reached * wait(level, latency) for level in levels)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from . import crate, ours, transactions
 from .aims import MAP, PEERS, WIDE, Ratio, Verdict, verdicts
-from .cost import Cost, Level, Model, holder, least
+from .cost import Cost, Level, Model, least, wait
 from .groups import GROUPS, SWEEPS
 from .measure import Results, Times
 from .plots import Picture
@@ -185,12 +185,12 @@ def cost_model(findings: Findings) -> str:
     model = findings.model
     if model is None:
         return "Not measured."
-    latency = ", ".join(f"{name} {number(ns)}" for name, ns in model.latency.items())
+    latency = ", ".join(f"{_binary(size)} {number(ns)}" for size, ns in list(model.latency.items())[::3])
     once = f"a get on a map of one entry takes {number(model.one_entry_c)} in C and {number(model.one_entry_python)} from Python"
     where = f"{findings.about['machine']['processor']}, {findings.about['date']}"
     return "\n\n".join(
         (
-            f"Measured on {where}. Nanoseconds of a load that waits for the one before it: {latency}; {once}.",
+            f"Measured on {where}. Nanoseconds of a load that waits for the one before it, within {latency}; {once}.",
             _costs(findings, model),
             *(_levels(size, levels, model.latency) for size, levels in model.levels.items()),
         )
@@ -226,13 +226,17 @@ def _from_python(results: Results, each: Cost) -> str:
     return _median(results.of(title, operation.removesuffix("_many"), name, each.size, sweep=True))
 
 
-def _levels(size: int, levels: list[Level], latency: dict[str, float]) -> str:
+def _binary(size: int) -> str:
+    return f"{size / 2**20:,.3g} MiB" if size >= 1 << 20 else f"{size / 2**10:,.3g} KiB"
+
+
+def _levels(size: int, levels: list[Level], latency: dict[int, float]) -> str:
     rows = [
-        [str(each.depth), f"{each.nodes:,}", f"{each.lines:.1f}", f"{each.reached:.0%}", f"{each.total / 2**20:,.2f}", holder(each.total)]
+        [str(each.depth), f"{each.nodes:,}", f"{each.lines:.1f}", f"{each.reached:.0%}", _binary(each.total), number(wait(each, latency))]
         for each in levels
     ]
     lines = sum(each.lines * each.reached for each in levels)
-    head = ("level", "nodes", "lines touched", "lookups that come here", "MiB of those lines, down to here", "held by")
+    head = ("level", "nodes", "lines touched", "lookups that come here", "those lines, down to here", "a load from there, ns")
     text = f"A get among {size:,} entries: {lines:.1f} lines on {sum(each.reached for each in levels):.1f} levels, "
     return f"{text}waits of {number(least(levels, latency))} ns at least.\n\n{table(head, rows)}"
 
@@ -255,7 +259,7 @@ def short(findings: Findings) -> str:
     where = f"{machine['processor']}, {machine['system']}, Python {versions['Python']}, crate {versions.get('ic-stable-structures', '-')}"
     return "\n\n".join(
         (
-            f"Nanoseconds per operation, medians of {sizes.rounds} rounds ({where}; {about['date']}). In brackets: times the crate.",
+            f"Nanoseconds per operation ({CLOCK_NAMES[about['clock']]}), medians of {sizes.rounds} rounds on {where}, {about['date']}. In brackets: ours by the crate's.",
             _against_crate(results, (("u64 → u64", MAP, sizes.map), ("bytes 32 → 128, managed", WIDE, sizes.wide))),
             f"Among its peers, {sizes.peers:,} entries u64 → u64, everything in one transaction and nothing synced:",
             _among_peers(results, sizes.peers),

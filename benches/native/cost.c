@@ -31,7 +31,7 @@
 #define CALLGRIND_ZERO_STATS ((void)0)
 #endif
 
-enum { MOST = 20000, ROUNDS = 9, CHASES = 2000000 };
+enum { MOST = 20000, ROUNDS = 9, CHASES = 500000 };
 
 #define KEY_SEED UINT64_C(42)
 #define PICK_SEED UINT64_C(43)
