@@ -171,8 +171,8 @@ static int check_root(ss_btree *tree) {
     ss_span key = {NULL, 0};
     uint64_t size = 0;
     if (tree->root == SS_NULL) return SS_OK;
-    int status = ss_node_open(&tree->space, tree->root, &node);
-    if (status != SS_OK) return status;
+    /* A root that is no node is damage, whatever the types: operations tell it, and check() can look at the rest. */
+    if (ss_node_open(&tree->space, tree->root, &node) != SS_OK) return SS_OK;
     bool fits = ss_node_check_chain(&tree->space, &node) == SS_OK;
     for (uint32_t i = 0; fits && i < node.count; i++) {
         fits = ss_node_key(&tree->space, &node, i, &key) == SS_OK && ss_node_value_size(&tree->space, &node, i, &size) == SS_OK &&
