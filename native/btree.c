@@ -171,14 +171,17 @@ static int check_root(ss_btree *tree) {
     ss_span key = {NULL, 0};
     uint64_t size = 0;
     if (tree->root == SS_NULL) return SS_OK;
+    int status = ss_node_open(&tree->space, tree->root, &node);
     /* A root that is no node is damage, whatever the types: operations tell it, and check() can look at the rest. */
-    if (ss_node_open(&tree->space, tree->root, &node) != SS_OK) return SS_OK;
-    bool fits = ss_node_check_chain(&tree->space, &node) == SS_OK;
-    for (uint32_t i = 0; fits && i < node.count; i++) {
-        fits = ss_node_key(&tree->space, &node, i, &key) == SS_OK && ss_node_value_size(&tree->space, &node, i, &size) == SS_OK &&
-               key.size <= tree->key.max_size && size <= tree->value.max_size && (!tree->value.fixed || size == tree->value.max_size);
+    if (status != SS_OK) return status == SS_CORRUPT ? SS_OK : status;
+    bool fits = true;
+    status = ss_node_check_chain(&tree->space, &node);
+    for (uint32_t i = 0; status == SS_OK && fits && i < node.count; i++) {
+        status = ss_node_key(&tree->space, &node, i, &key);
+        if (status == SS_OK) status = ss_node_value_size(&tree->space, &node, i, &size);
+        fits = key.size <= tree->key.max_size && size <= tree->value.max_size && (!tree->value.fixed || size == tree->value.max_size);
     }
-    if (fits) return SS_OK;
+    if (status != SS_CORRUPT && (status != SS_OK || fits)) return status;
     return ss_fail(SS_CORRUPT, "the root's entries are of the types that the map is opened with", tree->root, node.count, SS_CAPACITY);
 }
 
