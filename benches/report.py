@@ -257,9 +257,10 @@ def short(findings: Findings) -> str:
     judged = verdicts(results, sizes)
     met, measured = sum(v.word == "met" for v in judged), sum(v.ratio is not None for v in judged)
     where = f"{machine['processor']}, {machine['system']}, Python {versions['Python']}, crate {versions.get('ic-stable-structures', '-')}"
+    clock = CLOCK_NAMES[about["clock"]]
     return "\n\n".join(
         (
-            f"Nanoseconds per operation ({CLOCK_NAMES[about['clock']]}), medians of {sizes.rounds} rounds on {where}, {about['date']}. In brackets: ours by the crate's.",
+            f"Nanoseconds per operation ({clock}), medians of {sizes.rounds} rounds on {where}, {about['date']}. In brackets: ours by the crate's.",
             _against_crate(results, (("u64 → u64", MAP, sizes.map), ("bytes 32 → 128, managed", WIDE, sizes.wide))),
             f"Among its peers, {sizes.peers:,} entries u64 → u64, everything in one transaction and nothing synced:",
             _among_peers(results, sizes.peers),
