@@ -260,8 +260,7 @@ def short(findings: Findings) -> str:
     clock = CLOCK_NAMES[about["clock"]]
     return "\n\n".join(
         (
-            f"Nanoseconds per operation ({clock}), medians of {sizes.rounds} rounds on {where}, {about['date']}. "
-            "In brackets: ours by the crate's.",
+            f"Nanoseconds per operation ({clock}), medians of {sizes.rounds} rounds on {where}. In brackets: ours by the crate's.",
             _against_crate(results, (("u64 → u64", MAP, sizes.map), ("bytes 32 → 128, managed", WIDE, sizes.wide))),
             f"Among its peers, {sizes.peers:,} entries u64 → u64, everything in one transaction and nothing synced:",
             _among_peers(results, sizes.peers),
