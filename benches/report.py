@@ -18,6 +18,18 @@ if TYPE_CHECKING:
 
 BEGIN: Final = "<!-- benches: begin -->"
 END: Final = "<!-- benches: end -->"
+OWN: Final = {ours.SINGLE: "ours, one by one from Python", ours.BULK: "ours, in bulk", crate.NAME: "Rust crate"}
+AMONG_PEERS: Final = {
+    ours.SINGLE: "ours, one by one",
+    ours.BULK: "ours, in bulk",
+    "BTrees": "BTrees",
+    "SortedDict": "SortedDict",
+    "lmdb": "lmdb, in one transaction, of bytes made before",
+    "lmdb, ints": "lmdb, in one transaction, from and to int",
+    "rocksdict": "rocksdict",
+    "sqlite3": "sqlite3",
+    "dict": "dict",
+}
 CLOCK_NAMES: Final = {"wall": "elapsed", "cpu": "of the processor"}
 RESULTS: Final = "[benches/results](benches/results/results.md)"
 EXACT_BELOW: Final = 100
@@ -256,35 +268,21 @@ def short(findings: Findings) -> str:
     machine, versions = about["machine"], about["versions"]
     judged = verdicts(results, sizes)
     met, measured = sum(v.word == "met" for v in judged), sum(v.ratio is not None for v in judged)
-    where = f"{machine['processor']}, {machine['system']}, Python {versions['Python']}, crate {versions.get('ic-stable-structures', '-')}"
+    where = f"{machine['processor']}, {machine['system'].split('-')[0]}, Python {versions['Python']}"
     clock = CLOCK_NAMES[about["clock"]]
+    rust = f"crate {versions.get('ic-stable-structures', '-')} native with LTO"
     return "\n\n".join(
         (
-            f"Nanoseconds per operation ({clock}), medians of {sizes.rounds} rounds on {where}. In brackets: ours by the crate's.",
-            _against_crate(results, (("u64 → u64", MAP, sizes.map), ("bytes 32 → 128, managed", WIDE, sizes.wide))),
-            f"Among its peers, {sizes.peers:,} entries u64 → u64, everything in one transaction and nothing synced:",
-            _among_peers(results, sizes.peers),
-            f"{met} of {measured} aims are met; all of it, losses included, with plots, space and transactions, is in {RESULTS}.",
+            f"Nanoseconds per operation ({clock}), medians of {sizes.rounds} interleaved rounds ({where}, {rust}), losses included:",
+            _rows(results, MAP, sizes.map, ("insert", "get", "remove", "iterate"), OWN),
+            _rows(results, WIDE, sizes.wide, ("insert", "get", "remove", "iterate"), OWN),
+            _rows(results, PEERS, sizes.peers, ("set", "get", "remove", "iterate"), AMONG_PEERS),
+            f"Of {measured} aims {met} are met: {RESULTS} has them all, with every structure, space, transactions and plots over sizes.",
         )
     )
 
 
-def _against_crate(results: Results, maps: tuple[tuple[str, str, int], ...]) -> str:
-    rows = []
-    for label, title, size in maps:
-        for operation in ("insert", "get", "iterate", "remove"):
-            rust = results.of(title, operation, crate.NAME, size)
-            mine = [results.of(title, operation, name, size) for name in (ours.SINGLE, ours.BULK)]
-            rows.append([f"{operation}, {label}, {size:,}", _median(rust), *(_times(one, rust) for one in mine)])
-    return table(("map", "Rust crate, native", "ours, single calls", "ours, bulk"), rows)
-
-
-def _times(one: Times | None, other: Times | None) -> str:
-    ratio = Ratio.of(one, other)
-    return "" if one is None or ratio is None else f"{number(one.median)} ({ratio.value:.2f})"
-
-
-def _among_peers(results: Results, size: int) -> str:
-    contestants, operations = _names(results, PEERS, size)
-    rows = [[operation, *(_median(results.of(PEERS, operation, name, size)) for name in contestants)] for operation in operations]
-    return table(("map", *contestants), rows)
+def _rows(results: Results, title: str, size: int, operations: tuple[str, ...], names: dict[str, str]) -> str:
+    """Contestants down, operations across."""
+    rows = [[label, *(_median(results.of(title, operation, name, size)) for operation in operations)] for name, label in names.items()]
+    return table((f"{size:,} entries, {title.removeprefix('map ')}", *operations), [row for row in rows if any(row[1:])])
