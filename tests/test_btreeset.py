@@ -6,12 +6,13 @@ import functools
 import itertools
 import operator
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import invariant, rule, run_state_machine_as_test
 
 from stable_structures import (
     BadMagic,
@@ -28,7 +29,6 @@ from stable_structures import (
     StableBTreeSet,
     StableMemory,
     UnsupportedVersion,
-    codec,
     f64,
     i16,
     u8,
@@ -36,7 +36,8 @@ from stable_structures import (
     u64,
 )
 
-from .places import PLACES, SHORT, Place, faults, image, raised, refused_at_each_size
+from .machines import ContainerMachine
+from .places import PLACES, SHORT, faults, image, raised, refused_at_each_size
 
 TYPES = {
     "u64": (u64, st.integers(0, 60) | st.integers(0, 2**64 - 1)),
@@ -52,74 +53,69 @@ TYPES = {
 MODELS = [*itertools.product(PLACES, ["u64", "long"]), *itertools.product(["flat", "managed"], sorted({*TYPES} - {"u64", "long"}))]
 
 
-class SetMachine(RuleBasedStateMachine):
+class SetMachine(ContainerMachine):
     """Every operation beside a set."""
 
     def __init__(self, kind: str, name: str) -> None:
-        super().__init__()
-        tp, self.keys = TYPES[name]
-        self.type = StableBTreeSet[tp]
-        self.codec = codec(tp)
-        self.place = Place(kind)
-        self.tree = self.type(self.place.memories[0])
-        self.set: set = set()
+        super().__init__(kind, StableBTreeSet[TYPES[name][0]], *TYPES[name])
+        self.model: set[Any] = set()
 
     def ordered(self, keys=None) -> list:
-        return sorted(self.set if keys is None else keys, key=functools.cmp_to_key(self.codec.compare))
+        return sorted(self.model if keys is None else keys, key=functools.cmp_to_key(self.codec.compare))
 
     def draw_keys(self, data, most=40) -> list:
-        return data.draw(st.lists(self.keys, max_size=most))
+        return data.draw(st.lists(self.values, max_size=most))
 
     @rule(data=st.data(), adding=st.booleans())
     def insert(self, data, adding):
-        key = data.draw(self.keys)
+        key = data.draw(self.values)
         if adding:
-            assert self.tree.add(key) is None
+            assert self.structure.add(key) is None
         else:
-            assert self.tree.insert(key) is (key not in self.set)
-        self.set.add(key)
+            assert self.structure.insert(key) is (key not in self.model)
+        self.model.add(key)
 
     @rule(data=st.data())
     def insert_many(self, data):
         keys = self.draw_keys(data)
-        assert self.tree.insert_many(keys) == len(set(keys) - self.set)
-        self.set.update(keys)
+        assert self.structure.insert_many(keys) == len(set(keys) - self.model)
+        self.model.update(keys)
 
     @rule(data=st.data(), discarding=st.booleans())
     def remove(self, data, discarding):
-        key = data.draw(self.keys)
+        key = data.draw(self.values)
         if discarding:
-            assert self.tree.discard(key) is None
+            assert self.structure.discard(key) is None
         else:
-            assert self.tree.remove(key) is (key in self.set)
-        self.set.discard(key)
+            assert self.structure.remove(key) is (key in self.model)
+        self.model.discard(key)
 
     @rule(data=st.data())
     def remove_many(self, data):
         keys = self.draw_keys(data)
-        assert self.tree.remove_many(keys).sum() == len(set(keys) & self.set)
-        self.set.difference_update(keys)
+        assert self.structure.remove_many(keys).sum() == len(set(keys) & self.model)
+        self.model.difference_update(keys)
 
     @rule(data=st.data())
     def contains(self, data):
-        key = data.draw(self.keys)
-        assert (key in self.tree) is self.tree.contains(key) is (key in self.set)
+        key = data.draw(self.values)
+        assert (key in self.structure) is self.structure.contains(key) is (key in self.model)
 
     @rule(end=st.sampled_from(["pop_first", "pop_last", "pop"]))
     def pop(self, end):
         ordered = self.ordered()
         if ordered:
             key = ordered[-1 if end == "pop_last" else 0]
-            assert getattr(self.tree, end)() == key
-            self.set.remove(key)
+            assert getattr(self.structure, end)() == key
+            self.model.remove(key)
         elif end == "pop":
-            assert raised(self.tree.pop) is KeyError
+            assert raised(self.structure.pop) is KeyError
         else:
-            assert getattr(self.tree, end)() is None
+            assert getattr(self.structure, end)() is None
 
     @rule(data=st.data(), low=st.booleans(), high=st.booleans(), reverse=st.booleans())
     def range(self, data, low, high, reverse):
-        start, stop = data.draw(self.keys), data.draw(self.keys)
+        start, stop = data.draw(self.values), data.draw(self.values)
         compare = self.codec.compare
         start, stop = (None if key is None else key for key in (start, stop))
         inside = [
@@ -127,9 +123,9 @@ class SetMachine(RuleBasedStateMachine):
             for key in self.ordered()
             if (start is None or compare(key, start) > (-1 if low else 0)) and (stop is None or compare(key, stop) < (1 if high else 0))
         ]
-        assert list(self.tree.range(start, stop, inclusive=(low, high), reverse=reverse)) == inside[:: -1 if reverse else 1]
+        assert list(self.structure.range(start, stop, inclusive=(low, high), reverse=reverse)) == inside[:: -1 if reverse else 1]
         if self.codec.dtype is not None:
-            assert self.tree.to_numpy(start, stop, inclusive=(low, high)).tolist() == inside
+            assert self.structure.to_numpy(start, stop, inclusive=(low, high)).tolist() == inside
 
     @rule(data=st.data(), stable=st.booleans())
     def two_sets(self, data, stable):
@@ -138,18 +134,18 @@ class SetMachine(RuleBasedStateMachine):
         if stable:
             other.insert_many(keys)
         for name in ("union", "intersection", "difference", "symmetric_difference"):
-            assert list(getattr(self.tree, name)(other)) == self.ordered(getattr(self.set, name)(keys)), name
-        assert self.tree.is_subset(other) is self.set.issubset(keys)
-        assert self.tree.is_superset(other) is self.set.issuperset(keys)
-        assert self.tree.is_disjoint(other) is self.tree.isdisjoint(other) is self.set.isdisjoint(keys)
+            assert list(getattr(self.structure, name)(other)) == self.ordered(getattr(self.model, name)(keys)), name
+        assert self.structure.is_subset(other) is self.model.issubset(keys)
+        assert self.structure.is_superset(other) is self.model.issuperset(keys)
+        assert self.structure.is_disjoint(other) is self.structure.isdisjoint(other) is self.model.isdisjoint(keys)
 
     @rule(data=st.data(), sign=st.sampled_from(["or_", "and_", "sub", "xor", "lt", "le", "gt", "ge", "eq", "ne"]))
     def operators(self, data, sign):
         keys, operation = set(self.draw_keys(data)), getattr(operator, sign)
-        found = operation(self.tree, keys)
-        assert found == operation(self.set, keys)
+        found = operation(self.structure, keys)
+        assert found == operation(self.model, keys)
         assert type(found) in (set, bool)
-        assert operation(keys, self.tree) == operation(keys, self.set)
+        assert operation(keys, self.structure) == operation(keys, self.model)
 
     @rule(data=st.data(), sign=st.sampled_from(["ior", "iand", "isub", "ixor"]), stable=st.booleans())
     def in_place(self, data, sign, stable):
@@ -157,46 +153,23 @@ class SetMachine(RuleBasedStateMachine):
         other = self.type(StableMemory()) if stable else keys
         if stable:
             other.insert_many(list(keys))
-        same = self.tree
-        self.tree = getattr(operator, sign)(self.tree, other)
-        assert self.tree is same
-        self.set = getattr(operator, sign)(self.set, keys)
+        same = self.structure
+        self.structure = getattr(operator, sign)(self.structure, other)
+        assert self.structure is same
+        self.model = getattr(operator, sign)(self.model, keys)
 
-    @precondition(lambda self: self.set)
-    @rule(data=st.data())
-    def changed_under_an_iterator(self, data):
-        iterator = iter(self.tree)
-        next(iterator)
+    def add(self, data) -> None:
         self.insert(data, adding=True)
-        with pytest.raises(RuntimeError, match="changed"):
-            next(iterator)
-
-    @rule()
-    def clear(self):
-        self.tree.clear()
-        self.set.clear()
-
-    @rule()
-    def scatter(self):
-        self.place.scatter()
-
-    @rule(upgrade=st.booleans())
-    def reopen(self, upgrade):
-        if upgrade:
-            self.place.reopen()
-        else:
-            assert self.tree.into_memory() is self.place.memories[0]
-        self.tree = self.type(self.place.memories[0])
 
     @invariant()
     def same(self):
         ordered = self.ordered()
-        assert len(self.tree) == len(ordered)
-        assert self.tree.is_empty() == (not ordered)
-        assert list(self.tree) == list(self.tree.iter()) == ordered
-        assert list(reversed(self.tree)) == ordered[::-1]
-        assert (self.tree.first(), self.tree.last()) == ((ordered[0], ordered[-1]) if ordered else (None, None))
-        self.tree.check()
+        assert len(self.structure) == len(ordered)
+        assert self.structure.is_empty() == (not ordered)
+        assert list(self.structure) == list(self.structure.iter()) == ordered
+        assert list(reversed(self.structure)) == ordered[::-1]
+        assert (self.structure.first(), self.structure.last()) == ((ordered[0], ordered[-1]) if ordered else (None, None))
+        self.structure.check()
 
 
 @pytest.mark.parametrize(("kind", "name"), MODELS)

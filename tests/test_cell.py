@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import invariant, rule, run_state_machine_as_test
 
 from stable_structures import (
     PAGE_SIZE,
@@ -26,44 +26,32 @@ from stable_structures import (
     u64,
 )
 
-from .places import PLACES, SHORT, Place, faults, image, raised
+from .machines import PlacedMachine
+from .places import PLACES, SHORT, faults, image, raised
 
 
-class CellMachine(RuleBasedStateMachine):
+class CellMachine(PlacedMachine):
     """Every operation beside a variable."""
 
-    def __init__(self, kind: str) -> None:
-        super().__init__()
-        self.place = Place(kind)
-        self.cell = StableCell[bytes](self.place.memories[0], b"first")
-        self.value = b"first"
+    model = b"first"
+
+    def open(self) -> None:
+        self.structure = StableCell[bytes](self.place.memories[0], b"first")
 
     @rule(value=st.binary(max_size=20) | st.builds(lambda n, b: bytes([b]) * n, st.integers(0, 200_000), st.integers(0, 255)))
     def set(self, value):
-        assert self.cell.set(value) == self.value
-        self.value = value
+        assert self.structure.set(value) == self.model
+        self.model = value
 
     @rule(value=st.binary(max_size=20))
     def assign(self, value):
-        self.cell.value = self.value = value
-
-    @rule()
-    def scatter(self):
-        self.place.scatter()
-
-    @rule(upgrade=st.booleans())
-    def reopen(self, upgrade):
-        if upgrade:
-            self.place.reopen()
-        else:
-            assert self.cell.into_memory() is self.place.memories[0]
-        self.cell = StableCell[bytes](self.place.memories[0], b"ignored")
+        self.structure.value = self.model = value
 
     @invariant()
     def same(self):
-        assert self.cell.get() == self.cell.value == self.value
-        self.cell.check()
-        assert self.cell.bytes_used().live == 8 + len(self.value)
+        assert self.structure.get() == self.structure.value == self.model
+        self.structure.check()
+        assert self.structure.bytes_used().live == 8 + len(self.model)
 
 
 @pytest.mark.parametrize("kind", PLACES)

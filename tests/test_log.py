@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import invariant, rule, run_state_machine_as_test
 
 from stable_structures import (
     PAGE_SIZE,
@@ -27,13 +27,13 @@ from stable_structures import (
     StableMemory,
     StableVec,
     UnsupportedVersion,
-    codec,
     i16,
     u8,
     u64,
 )
 
-from .places import PLACES, SHORT, Place, faults, image, raised
+from .machines import ContainerMachine
+from .places import PLACES, SHORT, faults, image, raised
 
 TYPES = {
     "bytes": (bytes, st.binary(max_size=20) | st.sampled_from([b"x" * 300, b"y" * 65_536, b"z" * 70_000])),
@@ -44,55 +44,53 @@ TYPES = {
 MODELS = [*((kind, "bytes") for kind in PLACES), *itertools.product(["flat", "managed"], ["str", "i16", "none"])]
 
 
-class LogMachine(RuleBasedStateMachine):
+class LogMachine(ContainerMachine):
     """Every operation beside a list of encodings."""
 
     def __init__(self, kind: str, name: str) -> None:
-        super().__init__()
-        tp, self.values = TYPES[name]
-        self.type = StableLog[tp]
-        self.codec = codec(tp)
-        self.place = Place(kind)
-        self.log = self.type(*self.place.memories)
-        self.list: list[bytes] = []
+        super().__init__(kind, StableLog[TYPES[name][0]], *TYPES[name])
+        self.model: list[bytes] = []
 
-    def encoded(self, values) -> list[bytes]:
-        return [self.codec.encode(value) for value in values]
+    def open(self) -> None:
+        self.structure = self.type(*self.place.memories)
+
+    def release(self) -> None:
+        assert self.structure.into_memories() == tuple(self.place.memories)
 
     @rule(data=st.data())
     def append(self, data):
         value = data.draw(self.values)
-        assert self.log.append(value) == len(self.list)
-        self.list.append(self.codec.encode(value))
+        assert self.structure.append(value) == len(self.model)
+        self.model.append(self.codec.encode(value))
 
     @rule(data=st.data(), count=st.integers(0, 30))
     def extend(self, data, count):
         values = data.draw(st.lists(self.values, min_size=count, max_size=count))
         as_array = self.codec.native_dtype is not None and data.draw(st.booleans())
-        self.log.extend(np.array(values, self.codec.native_dtype) if as_array else iter(values))
-        self.list.extend(self.encoded(values))
+        self.structure.extend(np.array(values, self.codec.native_dtype) if as_array else iter(values))
+        self.model.extend(self.encoded(values))
 
     @rule(index=st.integers(-60, 60))
     def get(self, index):
-        inside = -len(self.list) <= index < len(self.list)
+        inside = -len(self.model) <= index < len(self.model)
         if inside:
-            assert self.codec.encode(self.log[index]) == self.list[index]
+            assert self.codec.encode(self.structure[index]) == self.model[index]
         else:
-            assert raised(lambda: self.log[index]) is OutOfBounds
+            assert raised(lambda: self.structure[index]) is OutOfBounds
         if index >= 0:
-            found = self.log.get(index)
-            assert self.codec.encode(found) == self.list[index] if inside else found is None
+            found = self.structure.get(index)
+            assert self.codec.encode(found) == self.model[index] if inside else found is None
             if inside:
-                assert self.log.read_entry(index) == self.list[index]
+                assert self.structure.read_entry(index) == self.model[index]
 
     @rule(start=st.none() | st.integers(-60, 60), stop=st.none() | st.integers(-60, 60), step=st.none() | st.integers(-12, 12).filter(bool))
     def slice(self, start, stop, step):
         chosen = slice(start, stop, step)
-        assert self.encoded(self.log[chosen]) == self.list[chosen]
+        assert self.encoded(self.structure[chosen]) == self.model[chosen]
 
     @rule(front=st.integers(0, 5), back=st.integers(0, 5), skip=st.integers(0, 40))
     def both_ends(self, front, back, skip):
-        iterator, left = self.log.iter(), list(self.list)
+        iterator, left = self.structure.iter(), list(self.model)
         for _ in range(min(front, len(left))):
             assert self.codec.encode(next(iterator)) == left.pop(0)
         for _ in range(min(back, len(left))):
@@ -100,45 +98,22 @@ class LogMachine(RuleBasedStateMachine):
         assert iterator.skip(skip) == min(skip, len(left))
         assert self.encoded(iterator) == left[skip:]
 
-    @precondition(lambda self: self.list)
-    @rule(data=st.data())
-    def changed_under_an_iterator(self, data):
-        iterator = iter(self.log)
-        next(iterator)
+    def add(self, data) -> None:
         self.append(data)
-        with pytest.raises(RuntimeError, match="changed"):
-            next(iterator)
-
-    @rule()
-    def clear(self):
-        self.log.clear()
-        self.list.clear()
-
-    @rule()
-    def scatter(self):
-        self.place.scatter()
-
-    @rule(upgrade=st.booleans())
-    def reopen(self, upgrade):
-        if upgrade:
-            self.place.reopen()
-        else:
-            assert self.log.into_memories() == tuple(self.place.memories)
-        self.log = self.type(*self.place.memories)
 
     @invariant()
     def same(self):
-        assert len(self.log) == len(self.list)
-        assert self.log.is_empty() == (not self.list)
-        assert self.encoded(self.log) == self.list
-        assert self.encoded(reversed(self.log)) == self.list[::-1]
-        first, last = self.log.first(), self.log.last()
-        assert self.encoded([first, last]) == [self.list[0], self.list[-1]] if self.list else (first is None and last is None)
-        size = sum(map(len, self.list))
-        assert self.log.log_size_bytes() == size
-        assert self.log.data_size_bytes() == 32 + size
-        assert self.log.index_size_bytes() == 40 + 8 * len(self.list)
-        self.log.check()
+        assert len(self.structure) == len(self.model)
+        assert self.structure.is_empty() == (not self.model)
+        assert self.encoded(self.structure) == self.model
+        assert self.encoded(reversed(self.structure)) == self.model[::-1]
+        first, last = self.structure.first(), self.structure.last()
+        assert self.encoded([first, last]) == [self.model[0], self.model[-1]] if self.model else (first is None and last is None)
+        size = sum(map(len, self.model))
+        assert self.structure.log_size_bytes() == size
+        assert self.structure.data_size_bytes() == 32 + size
+        assert self.structure.index_size_bytes() == 40 + 8 * len(self.model)
+        self.structure.check()
 
 
 @pytest.mark.parametrize(("kind", "name"), MODELS)

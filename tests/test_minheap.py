@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import invariant, rule, run_state_machine_as_test
 
 from stable_structures import (
     PAGE_SIZE,
@@ -30,7 +30,6 @@ from stable_structures import (
     StableMinHeap,
     StableVec,
     UnsupportedVersion,
-    codec,
     f32,
     f64,
     i32,
@@ -40,7 +39,8 @@ from stable_structures import (
     u64,
 )
 
-from .places import PLACES, SHORT, Place, faults, image, raised, refused_at_each_size
+from .machines import ContainerMachine
+from .places import PLACES, SHORT, faults, image, raised, refused_at_each_size
 
 
 class Word:
@@ -86,6 +86,12 @@ class SlotModel:
         self.slots: list[bytes] = []
         self.codec = codec
 
+    def __len__(self) -> int:
+        return len(self.slots)
+
+    def clear(self) -> None:
+        self.slots.clear()
+
     def less(self, a: bytes, b: bytes) -> bool:
         return self.codec.less(self.codec.decode(a), self.codec.decode(b))
 
@@ -114,29 +120,24 @@ class SlotModel:
         return least
 
 
-class HeapMachine(RuleBasedStateMachine):
+class HeapMachine(ContainerMachine):
     """Every operation beside the model of the slots."""
 
     def __init__(self, kind: str, name: str) -> None:
-        super().__init__()
-        tp, self.values = TYPES[name]
-        self.type = StableMinHeap[tp]
-        self.codec = codec(tp)
-        self.place = Place(kind)
-        self.heap = self.type(self.place.memories[0])
+        super().__init__(kind, StableMinHeap[TYPES[name][0]], *TYPES[name])
         self.model = SlotModel(self.codec)
 
     @rule(data=st.data())
     def push(self, data):
         value = data.draw(self.values)
-        self.heap.push(value)
+        self.structure.push(value)
         self.model.push(self.codec.encode(value))
 
     @rule(data=st.data(), count=st.integers(0, 40))
     def push_many(self, data, count):
         values = data.draw(st.lists(self.values, min_size=count, max_size=count))
         as_array = self.codec.native_dtype is not None and data.draw(st.booleans())
-        self.heap.push_many(np.array(values, self.codec.native_dtype) if as_array else values)
+        self.structure.push_many(np.array(values, self.codec.native_dtype) if as_array else values)
         for value in values:
             self.model.push(self.codec.encode(value))
 
@@ -144,45 +145,22 @@ class HeapMachine(RuleBasedStateMachine):
     def pop(self, count):
         for _ in range(count):
             wanted = self.model.pop()
-            found, peeked = self.heap.peek(), self.heap.pop()
+            found, peeked = self.structure.peek(), self.structure.pop()
             if wanted is None:
                 assert found is None
                 assert peeked is None
             else:
                 assert self.codec.encode(found) == self.codec.encode(peeked) == wanted
 
-    @precondition(lambda self: self.model.slots)
-    @rule(data=st.data())
-    def changed_under_an_iterator(self, data):
-        iterator = iter(self.heap)
-        next(iterator)
+    def add(self, data) -> None:
         self.push(data)
-        with pytest.raises(RuntimeError, match="changed"):
-            next(iterator)
-
-    @rule()
-    def clear(self):
-        self.heap.clear()
-        self.model.slots.clear()
-
-    @rule()
-    def scatter(self):
-        self.place.scatter()
-
-    @rule(upgrade=st.booleans())
-    def reopen(self, upgrade):
-        if upgrade:
-            self.place.reopen()
-        else:
-            assert self.heap.into_memory() is self.place.memories[0]
-        self.heap = self.type(self.place.memories[0])
 
     @invariant()
     def same(self):
-        assert len(self.heap) == len(self.model.slots)
-        assert self.heap.is_empty() == (not self.model.slots)
-        assert [self.codec.encode(value) for value in self.heap] == self.model.slots
-        self.heap.check()
+        assert len(self.structure) == len(self.model)
+        assert self.structure.is_empty() == (not self.model)
+        assert self.encoded(self.structure) == self.model.slots
+        self.structure.check()
 
 
 @pytest.mark.parametrize(("kind", "name"), MODELS)

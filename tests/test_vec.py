@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import invariant, rule, run_state_machine_as_test
 
 from stable_structures import (
     PAGE_SIZE,
@@ -31,7 +31,6 @@ from stable_structures import (
     StableMinHeap,
     StableVec,
     UnsupportedVersion,
-    codec,
     f32,
     f64,
     i16,
@@ -43,6 +42,7 @@ from stable_structures import (
     u128,
 )
 
+from .machines import ContainerMachine
 from .places import PLACES, SHORT, Place, faults, image, raised, refused_at_each_size
 
 TYPES = {
@@ -62,90 +62,82 @@ TYPES = {
 MODELS = [*itertools.product(PLACES, ["i16", "blob300"]), *itertools.product(["flat", "managed"], sorted({*TYPES} - {"i16", "blob300"}))]
 
 
-class VecMachine(RuleBasedStateMachine):
+class VecMachine(ContainerMachine):
     """Every operation beside that of a list of encodings."""
 
     def __init__(self, kind: str, name: str) -> None:
-        super().__init__()
-        tp, self.values = TYPES[name]
-        self.type = StableVec[tp]
-        self.codec = codec(tp)
-        self.place = Place(kind)
-        self.vec = self.type(self.place.memories[0])
-        self.list: list[bytes] = []
-
-    def encoded(self, values) -> list[bytes]:
-        return [self.codec.encode(value) for value in values]
+        super().__init__(kind, StableVec[TYPES[name][0]], *TYPES[name])
+        self.model: list[bytes] = []
 
     @rule(data=st.data())
     def push(self, data):
         value = data.draw(self.values)
-        (self.vec.push if data.draw(st.booleans()) else self.vec.append)(value)
-        self.list.append(self.codec.encode(value))
+        (self.structure.push if data.draw(st.booleans()) else self.structure.append)(value)
+        self.model.append(self.codec.encode(value))
 
     @rule(data=st.data(), count=st.integers(0, 40))
     def extend(self, data, count):
         values = data.draw(st.lists(self.values, min_size=count, max_size=count))
-        self.vec.extend(iter(values) if data.draw(st.booleans()) else values)
-        self.list.extend(self.encoded(values))
+        self.structure.extend(iter(values) if data.draw(st.booleans()) else values)
+        self.model.extend(self.encoded(values))
 
     @rule(data=st.data(), count=st.integers(0, 40))
     def extend_array(self, data, count):
         if self.codec.native_dtype is None:
             return
         values = data.draw(st.lists(self.values, min_size=count, max_size=count))
-        self.vec.extend(np.array(values, self.codec.native_dtype))
-        self.list.extend(self.encoded(values))
+        self.structure.extend(np.array(values, self.codec.native_dtype))
+        self.model.extend(self.encoded(values))
 
     @rule()
     def pop(self):
-        had = bool(self.list)
-        found = self.vec.pop()
-        assert self.codec.encode(found) == self.list.pop() if had else found is None
+        had = bool(self.model)
+        found = self.structure.pop()
+        assert self.codec.encode(found) == self.model.pop() if had else found is None
 
     @rule(data=st.data())
     def set(self, data):
-        value, index = data.draw(self.values), data.draw(st.integers(0, len(self.list) + 1))
-        if index < len(self.list):
-            self.vec.set(index, value)
-            self.list[index] = self.codec.encode(value)
+        value, index = data.draw(self.values), data.draw(st.integers(0, len(self.model) + 1))
+        if index < len(self.model):
+            self.structure.set(index, value)
+            self.model[index] = self.codec.encode(value)
         else:
-            assert raised(lambda: self.vec.set(index, value)) is OutOfBounds
+            assert raised(lambda: self.structure.set(index, value)) is OutOfBounds
 
     @rule(data=st.data())
     def assign(self, data):
-        value, index = data.draw(self.values), data.draw(st.integers(-len(self.list) - 2, len(self.list) + 1))
-        if -len(self.list) <= index < len(self.list):
-            self.vec[index] = value
-            self.list[index] = self.codec.encode(value)
+        value, index = data.draw(self.values), data.draw(st.integers(-len(self.model) - 2, len(self.model) + 1))
+        if -len(self.model) <= index < len(self.model):
+            self.structure[index] = value
+            self.model[index] = self.codec.encode(value)
         else:
             with pytest.raises(IndexError):
-                self.vec[index] = value
+                self.structure[index] = value
 
     @rule(index=st.integers(-100, 100))
     def get(self, index):
-        inside = -len(self.list) <= index < len(self.list)
+        inside = -len(self.model) <= index < len(self.model)
         if inside:
-            assert self.codec.encode(self.vec[index]) == self.list[index]
+            assert self.codec.encode(self.structure[index]) == self.model[index]
         else:
-            assert raised(lambda: self.vec[index]) is OutOfBounds
+            assert raised(lambda: self.structure[index]) is OutOfBounds
         if index >= 0:
-            found = self.vec.get(index)
-            assert self.codec.encode(found) == self.list[index] if inside else found is None
+            found = self.structure.get(index)
+            assert self.codec.encode(found) == self.model[index] if inside else found is None
 
     @rule(start=st.none() | st.integers(-60, 60), stop=st.none() | st.integers(-60, 60), step=st.none() | st.integers(-12, 12).filter(bool))
     def slice(self, start, stop, step):
         chosen = slice(start, stop, step)
-        assert self.encoded(self.vec[chosen]) == self.list[chosen]
+        assert self.encoded(self.structure[chosen]) == self.model[chosen]
         if self.codec.dtype is not None and step is None:
-            assert self.encoded(self.vec.to_numpy(start or 0, stop).tolist()) == self.list[slice(start or 0, stop)]
+            assert self.encoded(self.structure.to_numpy(start or 0, stop).tolist()) == self.model[slice(start or 0, stop)]
 
     @rule(steps=st.lists(st.integers(0, 8), max_size=30), reverse=st.booleans())
     def both_ends(self, steps, reverse):
         """0 a step forward, 1 a step back, n > 1 skips n."""
-        iterator, left = self.vec.iter(), list(self.list)
+        iterator, left = self.structure.iter(), list(self.model)
         if reverse:
-            iterator = type(iterator)(self.vec, 0, len(self.vec), reverse=True)
+            iterator = type(iterator)(self.structure, 0, len(self.structure), reverse=True)
             left.reverse()
         for step in steps:
             if step > 1:
@@ -158,40 +150,17 @@ class VecMachine(RuleBasedStateMachine):
                 assert raised(iterator.next_back if step else iterator.__next__) is StopIteration
         assert self.encoded(iterator) == left
 
-    @precondition(lambda self: self.list)
-    @rule(data=st.data())
-    def changed_under_an_iterator(self, data):
-        iterator = iter(self.vec)
-        next(iterator)
+    def add(self, data) -> None:
         self.push(data)
-        with pytest.raises(RuntimeError, match="changed"):
-            next(iterator)
-
-    @rule()
-    def clear(self):
-        self.vec.clear()
-        self.list.clear()
-
-    @rule()
-    def scatter(self):
-        self.place.scatter()
-
-    @rule(upgrade=st.booleans())
-    def reopen(self, upgrade):
-        if upgrade:
-            self.place.reopen()
-        else:
-            assert self.vec.into_memory() is self.place.memories[0]
-        self.vec = self.type(self.place.memories[0])
 
     @invariant()
     def same(self):
-        assert len(self.vec) == len(self.list)
-        assert self.vec.is_empty() == (not self.list)
-        assert self.encoded(self.vec) == self.list
-        assert self.encoded(reversed(self.vec)) == self.list[::-1]
-        self.vec.check()
-        assert self.vec.violations() == []
+        assert len(self.structure) == len(self.model)
+        assert self.structure.is_empty() == (not self.model)
+        assert self.encoded(self.structure) == self.model
+        assert self.encoded(reversed(self.structure)) == self.model[::-1]
+        self.structure.check()
+        assert self.structure.violations() == []
 
 
 @pytest.mark.parametrize(("kind", "name"), MODELS)
