@@ -11,20 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "check.h"
 #include "checksum.h"
-#include "file.h"
-#include "journal.h"
-
-static char directory[] = "/tmp/ss_test_durable.XXXXXX";
-
-static const char *path_of(const char *name) {
-    static char paths[4][256];
-    static int next;
-    char *path = paths[next++ % 4];
-    snprintf(path, sizeof paths[0], "%s/%s", directory, name);
-    return path;
-}
+#include "files.h"
 
 static int open_as(const char *name, int mode, int durability, ss_memory **out) {
     return ss_file_open(path_of(name), mode, durability, 1000, out);
@@ -34,31 +22,6 @@ static ss_memory *must_open(const char *name, int mode, int durability) {
     ss_memory *memory = NULL;
     CHECK_EQ(open_as(name, mode, durability, &memory), SS_OK);
     return memory;
-}
-
-static int grow(ss_memory *memory, uint64_t pages) {
-    uint64_t old;
-    int status = ss_enter_write(memory);
-    return status != SS_OK ? status : ss_leave_write(memory, ss_memory_grow(memory, pages, &old));
-}
-
-static int put(ss_memory *memory, uint64_t offset, const char *text) {
-    int status = ss_enter_write(memory);
-    return status != SS_OK ? status : ss_leave_write(memory, ss_memory_write(memory, offset, text, strlen(text)));
-}
-
-static int has(ss_memory *memory, uint64_t offset, const char *text) {
-    char got[64];
-    int status = ss_enter_read(memory);
-    if (status != SS_OK) return status;
-    status = ss_memory_read(memory, offset, got, strlen(text));
-    ss_leave_read(memory);
-    return status != SS_OK ? status : memcmp(got, text, strlen(text)) == 0;
-}
-
-static off_t size_of(const char *name) {
-    struct stat st;
-    return lstat(path_of(name), &st) == 0 ? st.st_size : -1;
 }
 
 /* Runs `work` in a child that is killed when it returns. */
@@ -545,7 +508,7 @@ static void threads_and_readers_see_whole_transactions(void) {
 }
 
 int main(void) {
-    CHECK(mkdtemp(directory) != NULL);
+    make_directory();
     sums_are_those_of_the_specification();
     at_rest_the_file_is_the_bare_image(SS_DURABILITY_NORMAL);
     at_rest_the_file_is_the_bare_image(SS_DURABILITY_FULL);
@@ -564,8 +527,6 @@ int main(void) {
     a_file_or_log_that_is_cut_closes_the_handle();
     a_half_written_file_is_shown_to_nobody();
     threads_and_readers_see_whole_transactions();
-    char command[64];
-    snprintf(command, sizeof command, "rm -rf %s", directory);
-    CHECK_EQ(system(command), 0);
+    remove_directory();
     return check_summary();
 }

@@ -11,17 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "check.h"
-#include "file.h"
-#include "journal.h"
-
-static char directory[] = "/tmp/ss_test_file.XXXXXX";
-
-static const char *path_of(const char *name) {
-    static char path[256];
-    snprintf(path, sizeof path, "%s/%s", directory, name);
-    return path;
-}
+#include "files.h"
 
 static int open_file(const char *name, int mode, ss_memory **out) {
     return ss_file_open(path_of(name), mode, SS_DURABILITY_NONE, SS_MAX_PAGES, out);
@@ -31,31 +21,6 @@ static ss_memory *must_open(const char *name, int mode) {
     ss_memory *memory = NULL;
     CHECK_EQ(open_file(name, mode, &memory), SS_OK);
     return memory;
-}
-
-static int grow(ss_memory *memory, uint64_t pages) {
-    uint64_t old;
-    int status = ss_enter_write(memory);
-    return status != SS_OK ? status : ss_leave_write(memory, ss_memory_grow(memory, pages, &old));
-}
-
-static int put(ss_memory *memory, uint64_t offset, const char *text) {
-    int status = ss_enter_write(memory);
-    return status != SS_OK ? status : ss_leave_write(memory, ss_memory_write(memory, offset, text, strlen(text)));
-}
-
-static int has(ss_memory *memory, uint64_t offset, const char *text) {
-    char got[64];
-    int status = ss_enter_read(memory);
-    if (status != SS_OK) return status;
-    status = ss_memory_read(memory, offset, got, strlen(text));
-    ss_leave_read(memory);
-    return status != SS_OK ? status : memcmp(got, text, strlen(text)) == 0;
-}
-
-static off_t size_of(const char *name) {
-    struct stat st;
-    return stat(path_of(name), &st) == 0 ? st.st_size : -1;
 }
 
 static void make_file(const char *name, off_t size) {
@@ -295,7 +260,7 @@ static void rollback_takes_growth_back(void) {
 
 static void a_relative_path_is_found_again_after_a_change_of_directory(void) {
     char here[256];
-    CHECK(getcwd(here, sizeof here) != NULL && chdir(directory) == 0);
+    CHECK(getcwd(here, sizeof here) != NULL && chdir(files_directory) == 0);
     ss_memory *memory;
     CHECK_EQ(ss_file_open("relative", SS_FILE_WRITE, SS_DURABILITY_NONE, 10, &memory), SS_OK);
     CHECK(chdir("/") == 0);
@@ -306,7 +271,7 @@ static void a_relative_path_is_found_again_after_a_change_of_directory(void) {
 }
 
 int main(void) {
-    CHECK(mkdtemp(directory) != NULL);
+    make_directory();
     a_file_keeps_what_was_written();
     files_are_created_for_their_owner_only();
     what_is_no_memory_file_is_refused();
@@ -319,8 +284,6 @@ int main(void) {
     the_lock_goes_with_its_process_though_a_child_lives_on();
     rollback_takes_growth_back();
     a_relative_path_is_found_again_after_a_change_of_directory();
-    char command[64];
-    snprintf(command, sizeof command, "rm -rf %s", directory);
-    CHECK_EQ(system(command), 0);
+    remove_directory();
     return check_summary();
 }
