@@ -224,7 +224,7 @@ static int begin_change(ss_btree *tree, ss_reply *reply) {
     int status = ss_btree_begin_write(tree);
     if (status != SS_OK) return status;
     tree->reply = reply;
-    status = ss_undo_begin_blocks(tree->handle.memory);
+    status = ss_undo_begin_many(tree->handle.memory);
     return status == SS_OK ? SS_OK : ss_leave_write(tree->handle.memory, status);
 }
 

@@ -59,13 +59,13 @@ static int reserve(ss_root *root, uint64_t bytes) {
 int ss_root_commit(ss_root *root, uint64_t end) {
     if (end <= root->committed) return SS_OK;
     uint64_t upto = round_up(end, COMMIT_STEP);
-    uint8_t *at = root->base + root->committed;
-    if (mprotect(at, upto - root->committed, PROT_READ | PROT_WRITE) != 0) {
+    if (mprotect(root->base + root->committed, upto - root->committed, PROT_READ | PROT_WRITE) != 0) {
         return ss_fail(SS_OUT_OF_MEMORY, "the system gives no more memory", 0, end, root->committed);
     }
 #ifdef MADV_HUGEPAGE
     /* A hint: fewer TLB misses for large memories. Small ones stay on small pages. */
-    if (root->committed > 0) (void)madvise(at, upto - root->committed, MADV_HUGEPAGE);
+    uint64_t large = root->committed > COMMIT_STEP ? root->committed : COMMIT_STEP;
+    if (upto > large) (void)madvise(root->base + large, upto - large, MADV_HUGEPAGE);
 #endif
     root->committed = upto;
     return SS_OK;
@@ -362,6 +362,9 @@ int ss_leave_write(ss_memory *memory, int status) {
 /* A log larger than this is given back when its scope ends. */
 #define UNDO_KEPT ((size_t)256 * 1024)
 #define UNDO_TRAILER ((size_t)16)
+/* The log of many steps is long when it is larger than this part of the memory (and than what is kept anyway). Until then
+ * a record for each change costs less than the bits that say what has one. */
+#define UNDO_LONG 64
 
 static int root_pages(const ss_root *root, uint64_t *pages) {
     if (SS_UNLIKELY(root->foreign)) return root->foreign_ops->size(root->foreign_self, pages);
@@ -378,17 +381,14 @@ void ss_undo_begin(ss_memory *memory) {
     root->watch |= SS_WATCH_UNDO;
 }
 
-int ss_undo_begin_blocks(ss_memory *memory) {
-    ss_root *root = memory->root;
+int ss_undo_begin_many(ss_memory *memory) {
+    ss_undo *undo = &memory->root->undo;
     uint64_t pages;
-    int status = root_pages(root, &pages);
-    if (status != SS_OK || (root->undo.active && root->undo.used > 0)) return status;
-    uint64_t words = pages * (SS_PAGE_SIZE / SS_UNDO_BLOCK) / 64 + 1;
-    uint64_t *kept = pages > UINT64_MAX / SS_PAGE_SIZE ? NULL : calloc((size_t)words, sizeof *kept);
-    if (kept == NULL) return ss_fail(SS_NO_HEAP, "undo log of an operation of many steps", 0, words * 8, 0);
+    int status = root_pages(memory->root, &pages);
+    if (status != SS_OK || (undo->active && undo->used > 0)) return status;
     ss_undo_begin(memory);
-    root->undo.pages = pages;
-    root->undo.kept = kept;
+    undo->pages = pages;
+    undo->many = true;
     return SS_OK;
 }
 
@@ -421,34 +421,55 @@ static int undo_append(ss_root *root, uint64_t offset, uint64_t length) {
     return SS_OK;
 }
 
-static int undo_append_blocks(ss_root *root, uint64_t offset, uint64_t length) {
-    uint64_t *kept = root->undo.kept;
-    for (uint64_t block = offset / SS_UNDO_BLOCK; block <= (offset + length - 1) / SS_UNDO_BLOCK; block++) {
-        if (kept[block / 64] >> (block % 64) & 1) continue;
-        int status = undo_append(root, block * SS_UNDO_BLOCK, SS_UNDO_BLOCK);
+/* Whether from here on lines are recorded, each once; what the log has stays as it is, older and so restored last. */
+static bool undo_is_long(const ss_undo *undo) {
+    return undo->many && undo->used > UNDO_KEPT && undo->used > undo->pages * (SS_PAGE_SIZE / UNDO_LONG);
+}
+
+static int undo_begin_lines(ss_undo *undo) {
+    uint64_t words = undo->pages * (SS_PAGE_SIZE / SS_UNDO_LINE / 64) + 1;
+    undo->kept = undo->pages > UINT64_MAX / SS_PAGE_SIZE ? NULL : calloc((size_t)words, sizeof *undo->kept);
+    return undo->kept != NULL ? SS_OK : ss_fail(SS_NO_HEAP, "undo log of an operation of many steps", 0, words * 8, 0);
+}
+
+static bool line_is_kept(const ss_undo *undo, uint64_t line) {
+    return undo->kept[line / 64] >> (line % 64) & 1;
+}
+
+/* A record for each run of lines that are not in the log yet. */
+static int undo_append_lines(ss_root *root, uint64_t offset, uint64_t length) {
+    ss_undo *undo = &root->undo;
+    uint64_t end = (offset + length - 1) / SS_UNDO_LINE + 1;
+    for (uint64_t line = offset / SS_UNDO_LINE; line < end; line++) {
+        uint64_t first = line;
+        while (line < end && !line_is_kept(undo, line)) line++;
+        if (line == first) continue;
+        int status = undo_append(root, first * SS_UNDO_LINE, (line - first) * SS_UNDO_LINE);
         if (status != SS_OK) return status;
-        kept[block / 64] |= UINT64_C(1) << (block % 64);
+        for (uint64_t i = first; i < line; i++) undo->kept[i / 64] |= UINT64_C(1) << (i % 64);
     }
     return SS_OK;
 }
 
-/* Pages that the operation itself added need no record: they go, or (blocks of a foreign memory) become zeros. */
+/* Pages that the operation itself added need no record: they go, or (many steps on a foreign memory) become zeros. */
 static int undo_record(ss_root *root, uint64_t offset, uint64_t length) {
     ss_undo *undo = &root->undo;
-    if (!root->foreign || undo->kept != NULL) {
+    if (!root->foreign || undo->many) {
         uint64_t end = undo->pages * SS_PAGE_SIZE;
         if (offset >= end) return SS_OK;
         if (length > end - offset) length = end - offset;
     }
     if (length == 0) return SS_OK;
-    return undo->kept != NULL ? undo_append_blocks(root, offset, length) : undo_append(root, offset, length);
+    int status = undo->kept == NULL && undo_is_long(undo) ? undo_begin_lines(undo) : SS_OK;
+    if (status != SS_OK) return status;
+    return undo->kept != NULL ? undo_append_lines(root, offset, length) : undo_append(root, offset, length);
 }
 
-/* Pages that a foreign memory grew by stay; of writes to them there is no record where blocks are recorded. */
+/* Pages that a foreign memory grew by stay; of writes to them there is no record in a scope of many steps. */
 static void zero_new_pages(ss_root *root) {
     static const uint8_t zeros[SS_PAGE_SIZE];
     uint64_t pages = 0;
-    if (!root->foreign || root->undo.kept == NULL || root_pages(root, &pages) != SS_OK) return;
+    if (!root->foreign || !root->undo.many || root_pages(root, &pages) != SS_OK) return;
     for (uint64_t page = root->undo.pages; page < pages; page++) {
         (void)root->foreign_ops->write(root->foreign_self, page * SS_PAGE_SIZE, zeros, SS_PAGE_SIZE);
     }
@@ -480,7 +501,7 @@ static void undo_end(ss_root *root, bool restore) {
         root->epoch++;
         ss_fail(reason.status, reason.rule, reason.address, reason.number, reason.limit);
     }
-    undo->active = false;
+    undo->active = undo->many = false;
     free(undo->kept);
     undo->kept = NULL;
     root->watch &= ~(unsigned)SS_WATCH_UNDO;

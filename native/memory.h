@@ -87,11 +87,11 @@ typedef struct ss_claim {
 } ss_claim;
 
 typedef struct ss_undo {
-    bool active;
-    uint64_t pages; /* of the root, when the scope began */
-    uint8_t *log;   /* records of [bytes][offset 8][length 8], newest last */
+    bool active, many; /* many: of an operation of many steps */
+    uint64_t pages;    /* of the root, when the scope began */
+    uint8_t *log;      /* records of [bytes][offset 8][length 8], newest last */
     size_t used, room;
-    uint64_t *kept; /* by blocks: a bit for each block that is in the log; else NULL */
+    uint64_t *kept; /* many, once the log is long: a bit for each line that is in the log; else NULL */
 } ss_undo;
 
 enum ss_watch { SS_WATCH_UNDO = 1, SS_WATCH_STORAGE = 2 };
@@ -183,10 +183,10 @@ int ss_leave_write(ss_memory *memory, int status);
 
 /* From here until ss_leave_write every change is recorded so that a failure restores it. Idempotent. */
 void ss_undo_begin(ss_memory *memory);
-/* The same for operations of many steps: each block of SS_UNDO_BLOCK bytes is kept once, so the log is never larger than
- * what the operation touches. SS_NO_HEAP where there is no memory for the bits. */
-int ss_undo_begin_blocks(ss_memory *memory);
-#define SS_UNDO_BLOCK UINT64_C(4096)
+/* The same for operations of many steps: once the log is long, each line of SS_UNDO_LINE bytes is kept once, so the log
+ * does not grow with the number of steps but with what they touch. Fails where a foreign memory does not tell its size. */
+int ss_undo_begin_many(ss_memory *memory);
+#define SS_UNDO_LINE UINT64_C(64)
 
 /* ---- claims: one live structure per memory ---- */
 

@@ -180,7 +180,9 @@ static void a_restricted_memory_is_a_range_of_pages(void) {
     ss_memory_release(inner);
 }
 
-static void a_failed_operation_is_undone_to_the_byte(void) {
+/* `long_log`: of so many steps that the log gets long, and does not get longer from then on. */
+static void a_failed_operation_is_undone_to_the_byte(bool long_log) {
+    enum { LONGEST_LOG = 512 * 1024 };
     for (int place = 0; place < PLACES; place++) {
         test_memory in;
         rng random = {(uint64_t)place + 5};
@@ -194,12 +196,14 @@ static void a_failed_operation_is_undone_to_the_byte(void) {
             int64_t root_size = ss_access_size(in.root);
             CHECK_EQ(ss_access_read(in.memory, 0, before, 3 * PAGE), SS_OK);
             CHECK_EQ(ss_enter_write(in.memory), SS_OK);
+            if (long_log) CHECK_EQ(ss_undo_begin_many(in.memory), SS_OK);
             ss_undo_begin(in.memory);
-            for (int i = 0; i < 30; i++) {
+            for (int i = 0; i < (long_log ? 5000 : 30); i++) {
                 uint64_t size = rng_below(&random, sizeof some), offset = rng_below(&random, 4 * PAGE - size);
                 random_bytes(&random, some, size);
                 CHECK_EQ(ss_memory_write_growing(in.memory, offset, some, size), SS_OK);
             }
+            CHECK(in.root->root->undo.used < LONGEST_LOG);
             CHECK_EQ(ss_leave_write(in.memory, SS_CORRUPT), SS_CORRUPT);
             CHECK_EQ(ss_access_read(in.memory, 0, after, 3 * PAGE), SS_OK);
             CHECK(memcmp(before, after, 3 * PAGE) == 0);
@@ -350,7 +354,8 @@ int main(void) {
     a_limit_is_kept_and_its_refusal_changes_nothing();
     a_growing_write_grows_by_the_fewest_pages();
     a_restricted_memory_is_a_range_of_pages();
-    a_failed_operation_is_undone_to_the_byte();
+    a_failed_operation_is_undone_to_the_byte(false);
+    a_failed_operation_is_undone_to_the_byte(true);
     the_reason_of_a_failure_survives_the_undoing();
     claims_are_exclusive_where_pages_overlap();
     a_closed_memory_answers_nothing_more();
