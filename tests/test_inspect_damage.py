@@ -198,7 +198,7 @@ def use_everything(memory: Patched, types: dict[int | None, tuple[Any, Any]] | N
         repair(memory, out, types=types)
     except Unreadable:
         return
-    left = [one for one in check(out) if "a guess" not in one.rule]
+    left = [one for one in check(out, types=types) if "a guess" not in one.rule]
     assert not left, left[:3]
     out.unlink()
 

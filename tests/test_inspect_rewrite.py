@@ -18,6 +18,7 @@ from stable_structures import (
     Principal,
     StableBTreeMap,
     StableBTreeSet,
+    StableCell,
     StableLog,
     StableMemory,
     StableMinHeap,
@@ -165,6 +166,103 @@ def test_a_damaged_end_costs_two_entries_of_a_log(tmp_path):
     saved = list(log_in(MemoryManager(opened(tmp_path / "out.bin"))))
     assert saved == [f"line {i}" if i not in (4, 5) else "" for i in range(10)]
     assert [len(one.lost) for one in results if one.kind == "log index"] == [2]
+
+
+PAIR = parse_type("tuple<blob<5>,bool>")
+
+
+def row_of(kind: str, values: list[Any], element: Any) -> tuple[bytes, Any]:
+    """The image of a row, and how to open one."""
+    memory = StableMemory()
+    opener = {"vec": StableVec, "heap": StableMinHeap}[kind][element]
+    row = opener(memory)
+    for value in values:
+        row.push(value)
+    return read(memory), opener
+
+
+def test_an_element_that_is_no_value_of_the_told_type_is_lost(tmp_path):
+    pairs = [(b"%d" % i, i % 2 == 0) for i in range(10)]
+    data, vec = row_of("vec", pairs, PAIR)
+    memory, types = Patched(data, {64 + 3 * 8 + 6: b"\x07"}), {None: (None, PAIR)}
+    (untold,) = repair(memory, tmp_path / "untold.bin")
+    assert untold.whole
+    (result,) = repair(memory, tmp_path / "out.bin", types=types)
+    assert list(vec(opened(tmp_path / "out.bin"))) == [*pairs[:3], (b"", False), *pairs[4:]]
+    assert (result.kept, result.missing, len(result.lost)) == (9, 1, 1)
+    assert "element 3" in result.lost[0]
+    assert check(memory, types=types) != []
+    assert check(tmp_path / "out.bin", types=types) == []
+
+
+def test_an_encoding_that_the_type_does_not_have_is_damage_and_its_value_is_saved(tmp_path):
+    pairs = [(b"%d" % i, i % 2 == 0) for i in range(10)]
+    data, vec = row_of("vec", pairs, PAIR)
+    memory, types = Patched(data, {64 + 3 * 8 + 4: b"?"}), {None: (None, PAIR)}
+    assert ["element 3" in str(one.found) for one in check(memory, types=types)] == [True]
+    (result,) = repair(memory, tmp_path / "out.bin", types=types)
+    assert result.whole
+    assert "element 3" in result.notes[0]
+    assert list(vec(opened(tmp_path / "out.bin"))) == pairs
+    assert check(tmp_path / "out.bin", types=types) == []
+
+
+def test_what_is_lost_of_a_heap_leaves_no_gap_and_the_rest_is_a_heap(tmp_path):
+    pairs = [(b"%d" % i, i % 2 == 0) for i in range(10)]
+    data, heap = row_of("heap", pairs, PAIR)
+    (result,) = repair(Patched(data, {64 + 6: b"\x07"}), tmp_path / "out.bin", types={None: (None, PAIR)})
+    saved = heap(opened(tmp_path / "out.bin"))
+    assert [saved.pop() for _ in range(len(saved))] == pairs[1:]
+    assert result.missing == 1
+    assert check(tmp_path / "out.bin", types={None: (None, PAIR)}) == []
+
+
+@pytest.mark.parametrize("patch", [{12: b"\xff"}, {16: b"\x01"}, {4: b"\xff" * 8}, {4: b"\x0a\x00\x00\x00\x01"}])
+def test_a_row_whose_header_is_damaged_is_saved(patch, tmp_path):
+    pairs = [(b"%d" % i, i % 2 == 0) for i in range(10)]
+    data, vec = row_of("vec", pairs, PAIR)
+    types = {None: (None, PAIR)}
+    repair(Patched(data, patch), tmp_path / "out.bin", types=types)
+    assert list(vec(opened(tmp_path / "out.bin"))) == pairs
+    assert check(tmp_path / "out.bin", types=types) == []
+
+
+def test_entries_of_a_log_that_are_no_text_are_lost(tmp_path):
+    memory = StableMemory()
+    log = log_in(MemoryManager(memory, bucket_pages=1))
+    for i in range(10):
+        log.append(f"line {i}")
+    at = open_image(memory).parts[3].source.physical(32 + 4 * 6)
+    types = {2: (None, parse_type("string"))}
+    repair(Patched(read(memory), {at: b"\xff"}), tmp_path / "out.bin", types=types)
+    assert list(log_in(MemoryManager(opened(tmp_path / "out.bin")))) == [f"line {i}" if i != 4 else "" for i in range(10)]
+    assert check(tmp_path / "out.bin", types=types) == []
+
+
+def test_the_value_of_a_cell_that_is_no_text_is_lost_and_the_default_takes_its_place(tmp_path):
+    memory = StableMemory()
+    StableCell[str](memory, "a value")
+    damaged = Patched(read(memory), {10: b"\xff"})
+    (result,) = repair(damaged, tmp_path / "out.bin", types={None: (None, parse_type("string"))})
+    assert not result.whole
+    assert StableCell[str](opened(tmp_path / "out.bin"), "default").get() == "default"
+    (untold,) = repair(damaged, tmp_path / "untold.bin")
+    assert untold.whole
+    assert StableCell[bytes](opened(tmp_path / "untold.bin"), b"").get() == b"a \xffalue"
+
+
+def test_a_value_of_a_map_that_is_no_text_is_lost(tmp_path):
+    memory = StableMemory()
+    users = StableBTreeMap[u64, str](memory)
+    users.update({i: f"user {i}" for i in range(100)})
+    types = {None: (parse_type("u64"), parse_type("string"))}
+    node, i = next(found for found in reader(memory).entries() if found[0].keys[found[1]] == (42).to_bytes(8, "big"))
+    at = node.address + node.values[i][0]
+    (result,) = repair(Patched(read(memory), {at: b"\xff"}), tmp_path / "out.bin", types=types)
+    saved = dict(StableBTreeMap[u64, str].load(opened(tmp_path / "out.bin")).items())
+    assert saved == {i: f"user {i}" for i in range(100) if i != 42}
+    assert result.missing == 1
+    assert "value of key 000000000000002a" in result.lost[0]
 
 
 def test_a_heap_whose_type_is_told_is_put_in_order(tmp_path):

@@ -4,9 +4,9 @@
 - source.py: bytes of files, gzips, running memories; snapshot.py: folders of dfx, icp-cli and Juno
 - recognise.py: what a memory is; image.py: it, and the memories in it
 - managed.py, nodes.py, shape.py, maps.py, rows.py: the manager and the structures, read without being believed
-- basilisk.py, candid.py, values.py: encoded values as something to read
+- basilisk.py, candid.py, values.py: encoded values as something to read; encoding.py: as a type has them
 - report.py: `inspect` and `check`; dump.py: entries; compare.py: `diff`
-- build.py: fresh images; rewrite.py: `shrink`, `load`, `import_part`; salvage.py: `repair`
+- build.py: fresh images; rewrite.py: `shrink`, `load`, `import_part`; salvage.py, salvage_rows.py, losses.py: `repair`
 - scene.py, picture.py, page.html: `draw`; cli.py, show.py, text.py, completion.py: the verbs
 """
 
@@ -14,10 +14,11 @@ from .compare import Change, PartDiff, diff
 from .dump import Table, export, get, table, write
 from .image import Image, Part, open_image
 from .layout import Finding
+from .losses import Salvage
 from .picture import draw
 from .report import Contents, Report, check, inspect
 from .rewrite import Moved, Rewritten, import_part, load, shrink
-from .salvage import Salvage, repair
+from .salvage import repair
 from .source import Unreadable
 
 __all__ = [

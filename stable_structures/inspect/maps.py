@@ -13,6 +13,7 @@ from operator import lt
 from typing import Any, Final
 
 from ..storable import Codec
+from .encoding import require
 from .layout import (
     ALLOCATOR_AT,
     CHUNK_HEADER,
@@ -383,7 +384,7 @@ class MapWalk:
             for codec, what, get in ((key, "key", lambda data=data: data), (value, "value", lambda i=i: node.value(i))):
                 try:
                     if codec is not None:
-                        codec.decode(get())
+                        require(codec, get())
                 except Damage as damage:
                     self.note(damage)
                 except ValueError as error:

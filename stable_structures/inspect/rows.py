@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import copy
 from typing import Any, Final
 
 import numpy as np
 
 from ..storable import Codec
+from .encoding import require
 from .layout import CELL_AT, LOG_COUNT_AT, LOG_DATA_AT, LOG_ENDS_AT, MAGICS, SLOTS_AT, Damage, u32, u64
 from .shape import KeyOrder, order_of
 from .source import BLOCK, PastEnd, Progress, Source, no_progress
@@ -90,7 +92,7 @@ class RowReader:
     def _decode(self, index: int, data: bytes, note: Note) -> None:
         try:
             if self.value is not None:
-                self.value.decode(data)
+                require(self.value, data)
         except ValueError as error:
             note(
                 Damage(
@@ -117,11 +119,28 @@ class SlotReader(RowReader):
         self.length, self.max_size, flag = u64(header, 4), u32(header, 12), header[16]
         if flag > 1:
             self.problems.append(Damage("the fixed-size flag is 0 or 1", 16, flag, 1))
-        self.fixed = flag != 0
-        self.size_bytes = 0 if self.fixed else 1 if self.max_size <= _ONE_BYTE else 2 if self.max_size <= _TWO_BYTES else 4
-        self.slot = self.size_bytes + self.max_size
+        self._lay_out(self.max_size, fixed=flag != 0)
         self._check_length()
         self._check_type()
+
+    def _lay_out(self, max_size: int, *, fixed: bool) -> None:
+        self.max_size, self.fixed = max_size, fixed
+        self.size_bytes = 0 if fixed else 1 if max_size <= _ONE_BYTE else 2 if max_size <= _TWO_BYTES else 4
+        self.slot = self.size_bytes + max_size
+
+    def as_told(self) -> SlotReader | None:
+        """The same slots by the bound of the type that was told; None where the header says the same, or there is none."""
+        bound = None if self.value is None else self.value.bound
+        if bound is None or bound.max_size is None or (bound.max_size, bound.is_fixed_size) == (self.max_size, self.fixed):
+            return None
+        told = copy(self)
+        told._lay_out(bound.max_size, fixed=bound.is_fixed_size)  # noqa: SLF001 - of its own class
+        return told
+
+    def packed(self, data: bytes) -> bytes:
+        """The slot of an element: its size, if any, and its bytes, with zeros behind them."""
+        size = len(data).to_bytes(self.size_bytes, "little") if self.size_bytes else b""
+        return (size + data).ljust(self.slot, b"\0")
 
     def _check_length(self) -> None:
         room = (self.source.nbytes - SLOTS_AT) // self.slot if self.slot else self.length

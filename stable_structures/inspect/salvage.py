@@ -3,56 +3,31 @@
 
 Of a map: every node that the tree leads to; then, where a part of the tree is gone, the nodes below it, which are still
 in allocated chunks that nothing leads to any more. Of a node that is damaged itself: the entries before the damage.
-Entries whose keys are out of order are put where they belong. Of a row: every element; in the place of one that is gone
-there is an empty one, so that the others keep their numbers.
+Entries whose keys are out of order are put where they belong. Of a row: see salvage_rows.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from heapq import merge
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from ..memory import PAGE_SIZE, Memory
+from ..memory import Memory
 from ..storable import Codec
 from .build import Entry, ImageFile, MapBuilder, Output, Spool, copy, form_of
+from .encoding import exact
 from .image import Image, Part, open_image
-from .layout import CAPACITY, CELL_AT, CHUNK_HEADER, DEPTH, LOG_DATA_AT, LOG_ENDS_AT, NODE_HEADER, SLOTS_AT, U32, U64, Damage, Finding
+from .layout import CAPACITY, CHUNK_HEADER, DEPTH, NODE_HEADER, U64, Damage, Finding
+from .losses import Salvage
 from .maps import MapReader, shown_key
 from .nodes import Node, Run, read_entries
 from .report import Types, check_part
 from .rewrite import rewrite
-from .rows import CellReader, LogReader, RowReader, SlotReader
+from .rows import LogReader
+from .salvage_rows import save_log_data, save_row
 from .source import Progress, Unreadable, no_progress
-
-_MOST_LISTED: Final = 1000
-
-
-@dataclass(slots=True)
-class Salvage:
-    """What became of one memory."""
-
-    memory: int | None
-    kind: str
-    expected: int | None
-    """Entries by the structure's header; None where that is damaged or there are none."""
-    kept: int = 0
-    lost: list[str] = field(default_factory=list)
-    """What is gone, each with its place."""
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def missing(self) -> int:
-        """Entries that are gone, by the header's count."""
-        return 0 if self.expected is None else max(0, self.expected - self.kept)
-
-    @property
-    def whole(self) -> bool:
-        """Whether nothing was lost."""
-        return not self.lost and not self.missing
 
 
 def repair(what: str | Path | Memory, out: str | Path, *, types: Types | None = None, progress: Progress = no_progress) -> list[Salvage]:
@@ -92,7 +67,8 @@ def _tell_manager(image: Image, done: list[Salvage]) -> None:
     image.manager.check(broken.append)
     if broken:
         table = Salvage(None, "manager", None)
-        table.notes = [str(damage) for damage in broken[:_MOST_LISTED]]
+        for damage in broken:
+            table.note(str(damage))
         done.insert(0, table)
 
 
@@ -112,8 +88,10 @@ class _Salvager:
         return ""
 
     def _fill(self, part: Part, memory: Memory, result: Salvage, key: Codec[Any] | None, value: Codec[Any] | None) -> None:
-        if part.kind == "log data" and part.index is not None:
-            self._log_data(part, memory)
+        if part.index is not None:
+            log = part.index.open(*self.types.get(part.index.id, (None, None)))
+            if isinstance(log, LogReader):
+                save_log_data(log, memory)
             return
         if not part.is_structure:
             copy(part.source, memory)
@@ -126,19 +104,7 @@ class _Salvager:
             result.expected = result.kept = reader.length
             copy(part.source, memory, reader.live())
         else:
-            _RowSalvage(reader, result).run(memory)
-
-    def _log_data(self, part: Part, memory: Memory) -> None:
-        """Entries that can be read, back to back, as the new index has them."""
-        assert part.index is not None  # noqa: S101 - asked by the caller
-        reader = part.index.open()
-        out, at = Output(memory), LOG_DATA_AT
-        out.write(0, b"GLD\x01")
-        out.reach(1)
-        for _, data in log_entries(reader, Salvage(None, "", None)):
-            out.write(at, data)
-            at += len(data)
-        out.flush()
+            save_row(reader, memory, result)
 
 
 def _is_sound(part: Part, types: Types) -> bool:
@@ -201,17 +167,18 @@ class MapSalvage:
                 yield from self._entry(node, i)
 
     def _entry(self, node: Node, index: int) -> Iterator[Entry]:
-        """The entry, unless its value is gone or its key is no value of the type that was told, and so has no place."""
+        """The entry, unless its value is gone, or key or value are none of the types that were told."""
+        key, what = node.keys[index], "entry"
         try:
-            if self.reader.key is not None:
-                self.reader.key.decode(node.keys[index])
-        except ValueError as error:
-            self._lose(f"the entry of key {shown_key(node.keys[index])} in the node at {node.address}: {error}")
+            made = _exact(self.reader.key, key)
+            what = "value"
+            entry = made, _exact(self.reader.value, node.value(index))
+        except (Damage, ValueError, IndexError) as problem:
+            self._lose(f"the {what} of key {shown_key(key)} in the node at {node.address}: {_words(problem)}")
             return
-        try:
-            yield node.keys[index], node.value(index)
-        except (Damage, IndexError) as problem:
-            self._lose(f"the value of key {shown_key(node.keys[index])} in the node at {node.address}: {_words(problem)}")
+        if entry != (key, node.value(index)):
+            self.result.note(f"key {shown_key(key)} or its value was encoded in another way than its type is; it means the same")
+        yield entry
 
     def _node(self, address: int, depth: int, between: tuple[bytes | None, bytes | None]) -> Node | None:
         try:
@@ -266,8 +233,7 @@ class MapSalvage:
 
     def _lose(self, what: str) -> None:
         self.damaged = True
-        if len(self.result.lost) < _MOST_LISTED:
-            self.result.lost.append(what)
+        self.result.lose(what)
 
     # ---- order ----
 
@@ -358,123 +324,9 @@ class MapSalvage:
         return node
 
 
+def _exact(codec: Codec[Any] | None, data: bytes) -> bytes:
+    return data if codec is None else exact(codec, data)
+
+
 def _words(problem: Exception) -> str:
-    return str(problem) if isinstance(problem, Damage) else "it was behind the damage"
-
-
-# ---- rows ----
-
-
-class _RowSalvage:
-    """Elements in their places; empty ones where one is gone."""
-
-    def __init__(self, reader: RowReader, result: Salvage) -> None:
-        self.reader = reader
-        self.result = result
-
-    def run(self, memory: Memory) -> None:
-        """Writes the new row."""
-        result, reader = self.result, self.reader
-        result.notes += [str(problem) for problem in reader.problems]
-        result.expected = reader.length if reader.length < 2**48 else None
-        if isinstance(reader, LogReader):
-            self._log(reader, memory)
-        elif isinstance(reader, SlotReader):
-            self._slots(reader, memory)
-        elif isinstance(reader, CellReader):
-            self._cell(reader, memory)
-
-    def _slots(self, reader: SlotReader, memory: Memory) -> None:
-        copy(reader.source, memory, min(reader.live(), reader.source.nbytes))
-        magic = b"SVC\x01" if reader.kind == "vec" else b"SMH\x01"
-        header = magic + U64.pack(reader.readable()) + U32.pack(reader.max_size) + bytes([reader.fixed])
-        out = Output(memory)
-        out.write(0, header)
-        gone: list[Damage] = []
-        self.result.kept = sum(1 for _ in reader.elements(note=gone.append))
-        for damage in gone:
-            index = (damage.address - SLOTS_AT) // reader.slot
-            out.write(damage.address, bytes(reader.slot))
-            self._lose(f"element {index}: {damage}; it is empty now")
-        out.flush()
-        if reader.kind == "heap":
-            self._restore_heap(reader, memory)
-
-    def _restore_heap(self, reader: SlotReader, memory: Memory) -> None:
-        """A sorted row is a heap. The order must be known for it."""
-        found: list[Damage] = []
-        reader.check(found.append)
-        orders = [order for order in reader.heap_orders() if order.certain]
-        if not any("parent" in damage.rule for damage in found):
-            return
-        if not orders:
-            self.result.notes.append("elements are less than their parents; with --value TYPE they are put in order")
-            return
-        source = open_image(memory).source
-        slots = [source.read(SLOTS_AT + i * reader.slot, reader.slot) for i in range(reader.readable())]
-        width = reader.size_bytes
-
-        def element(slot: bytes) -> bytes:
-            return slot[width : width + int.from_bytes(slot[:width], "little")] if width else slot
-
-        by_value = orders[0].sort_key()
-        slots.sort(key=lambda slot: by_value(element(slot)))
-        out = Output(memory)
-        out.write(SLOTS_AT, b"".join(slots))
-        out.flush()
-        self.result.notes.append("elements were less than their parents; all are in order again")
-
-    def _cell(self, reader: CellReader, memory: Memory) -> None:
-        size = min(reader.size, reader.source.nbytes - CELL_AT)
-        if size < reader.size:
-            self._lose(f"the value: its size of {reader.size} does not fit the memory; the {size} bytes that are there were kept")
-        else:
-            self.result.kept = 1
-        copy(reader.source, memory, CELL_AT + size)
-        memory.write(0, b"SCL\x01" + U32.pack(size))
-
-    def _log(self, reader: LogReader, memory: Memory) -> None:
-        out, end, count = Output(memory), 0, 0
-        if reader.data is None:
-            self._lose("every entry: the data of the log are in no memory")
-        for _, data in log_entries(reader, self.result) if reader.data is not None else ():
-            end += len(data)
-            out.write(LOG_ENDS_AT + 8 * count, U64.pack(end))
-            count += 1
-        out.flush()
-        out.reach(PAGE_SIZE)
-        memory.write(0, b"GLI\x01")
-        memory.write(32, U64.pack(count))
-
-    def _lose(self, what: str) -> None:
-        if len(self.result.lost) < _MOST_LISTED:
-            self.result.lost.append(what)
-
-
-def log_entries(reader: Any, result: Salvage) -> Iterator[tuple[int, bytes]]:
-    """Every entry that can be read; an empty one in the place of one that cannot, since it would shift the others.
-
-    An end that is wrong costs its own entry and the next, which begins there.
-    """
-    start, room, start_known = 0, reader.room(), True
-    for first, ends in reader.ends():
-        column = [*ends.tolist(), room, room]
-        for i, end in enumerate(column[:-2]):
-            known = _is_end(start, end, column[i + 1], column[i + 2], room)
-            if known and start_known:
-                result.kept += 1
-                yield first + i, reader.data.read(LOG_DATA_AT + start, end - start)
-            else:
-                _lose_entry(result, first + i, f"its end is {end}" if not known else "its start is not known")
-                yield first + i, b""
-            start, start_known = end if known else start, known
-
-
-def _is_end(start: int, end: int, following: int, after: int, room: int) -> bool:
-    """Whether an end fits: what contradicts both of the next two is wrong, what contradicts one of them is not."""
-    return start <= end <= room and (end <= following or end <= after)
-
-
-def _lose_entry(result: Salvage, index: int, why: str) -> None:
-    if len(result.lost) < _MOST_LISTED:
-        result.lost.append(f"entry {index}: {why}; it is empty now")
+    return "it was behind the damage" if isinstance(problem, IndexError) else str(problem)

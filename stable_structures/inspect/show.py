@@ -8,9 +8,9 @@ from typing import Any
 
 from .compare import PartDiff
 from .layout import Finding
+from .losses import Salvage
 from .report import Contents, Report
 from .rewrite import Moved
-from .salvage import Salvage
 from .text import Printer, human
 from .values import shorten
 

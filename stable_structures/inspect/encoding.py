@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Encodings held against a type that was told.
+
+That bytes decode is not enough: padding that is not zero, or sizes written wider than they need be, decode too, and
+nobody writes them. Where the format leaves no choice there is one encoding of each value, and `exact` gives it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, Final
+
+from ..errors import StableError
+from ..storable import Codec, OptionCodec, ReverseCodec, Tuple2Codec, Tuple3Codec
+from ..storable.octets import BYTES, Array, Blob
+
+_SMALL: Final = 64
+
+
+def exact(codec: Codec[Any], data: bytes) -> bytes:
+    r"""The one encoding of the value that these bytes are. O(size). Raises `ValueError` where they are no value.
+
+    What a type leaves open (CBOR, the bits of a NaN, a class of the user's) is taken as it is.
+
+    >>> from ..storable import parse_type
+    >>> exact(parse_type("tuple<blob<2>, u8>"), b"a?\x07\x01")
+    b'a\x00\x07\x01'
+    """
+    codec.decode(data)
+    frame = _frame(codec)
+    return data if frame is None else bytes(frame.encode(frame.decode(data)))
+
+
+def require(codec: Codec[Any], data: bytes) -> None:
+    """Raises `ValueError` where the bytes are no value of the type, or another encoding than the type has. O(size)."""
+    made = exact(codec, data)
+    if made != data:
+        at = next((i for i, (a, b) in enumerate(zip(made, data, strict=False)) if a != b), min(len(made), len(data)))
+        raise ValueError(f"{codec.name}: the value is encoded in another way than the type encodes it, from byte {at} on")
+
+
+@lru_cache(maxsize=256)
+def _frame(codec: Codec[Any]) -> Codec[Any] | None:
+    """The type with plain bytes in the place of its parts: its sizes, padding and tags. None where it has none."""
+    frame = _with_plain_parts(codec)
+    return frame if isinstance(frame, (OptionCodec, Tuple2Codec, Tuple3Codec)) else None
+
+
+def _with_plain_parts(codec: Codec[Any]) -> Codec[Any]:
+    if isinstance(codec, ReverseCodec):
+        return _with_plain_parts(codec.part)
+    if isinstance(codec, (Tuple2Codec, Tuple3Codec)):
+        return type(codec)(*map(_with_plain_parts, codec.fields.values()))
+    if isinstance(codec, OptionCodec):
+        part = _with_plain_parts(codec.part)
+        if not isinstance(part, OptionCodec):  # Python has one None where Rust has two
+            return OptionCodec(part)
+    most = codec.bound.max_size
+    return BYTES if most is None else Array(most) if codec.bound.is_fixed_size else Blob(most)
+
+
+@lru_cache(maxsize=256)
+def filler(codec: Codec[Any]) -> bytes | None:
+    r"""The least value of a type: no bytes if it can be, else zeros. It stands where a value is gone. None where there is none.
+
+    >>> from ..storable import parse_type
+    >>> filler(parse_type("string")), filler(parse_type("tuple<u8, bool>")), filler(parse_type("option<u8>"))
+    (b'', b'\x00\x00', b'\x00\x01')
+    """
+    return next((data for data in _least(codec) if _is_value(codec, data)), None)
+
+
+def _least(codec: Codec[Any]) -> Iterator[bytes]:
+    most = codec.bound.max_size
+    sizes = [most] if most is not None and codec.bound.is_fixed_size else [*range(_SMALL if most is None else min(_SMALL, most) + 1), most]
+    for size in sizes:
+        if size is not None:
+            yield bytes(size)
+            if size:
+                yield bytes(size - 1) + b"\1"  # of an option
+
+
+def _is_value(codec: Codec[Any], data: bytes) -> bool:
+    try:
+        require(codec, data)
+    except (ValueError, StableError):
+        return False
+    return True
