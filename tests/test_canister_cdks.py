@@ -262,6 +262,23 @@ def scanned(path):
         canister.query("read", "/notes/x.txt")
 
 
+def test_a_basilisk_folder_is_renamed_with_what_is_in_it():
+    source = (
+        "from basilisk import *\nimport os\n"
+        "@update\ndef move(src: text, dst: text): os.rename(src, dst)\n"
+        "@update\ndef fill():\n    os.makedirs('/a/b')\n    open('/a/b/x', 'w').close()\n    open('/ab', 'w').close()\n"
+        "@query\ndef seen() -> list: return [os.listdir('/'), os.path.exists('/a'), os.path.isfile('/c/b/x')]\n"
+    )
+    canister = Canister.install(source)
+    canister.call("fill")
+    canister.call("move", "/a", "/c")
+    assert canister.query("seen") == [["ab", "c"], False, True]
+    for src, dst in (("/a", "/d"), ("/c", "/no/d"), ("/", "/d")):
+        with pytest.raises(Trapped, match="FileNotFoundError"):
+            canister.call("move", src, dst)
+    assert canister.query("seen") == [["ab", "c"], False, True]
+
+
 def test_basilisk_files_are_removed_and_renamed_in_the_store_too():
     canister = Canister.install(FILES)
     for name in "ab":
@@ -466,3 +483,35 @@ def test_types_of_the_cdks_work_as_annotations_and_as_python_types():
     source = "from CDK import *\n@query\ndef f(n: nat64, t: text) -> bool:\n    return isinstance(n, nat64) == (CDK_IS_KYBRA) and nat64(5) + 0 == 5\n"  # noqa: E501 - a canister's source
     for cdk in ("kybra", "basilisk"):
         assert Canister.install(source.replace("CDK_IS_KYBRA", str(cdk == "kybra")).replace("CDK", cdk)).query("f", 1, "x") is True
+
+
+@pytest.mark.parametrize("cdk", ["kybra", "basilisk"])
+def test_references_to_methods_are_types_and_their_values_are_tuples(cdk):
+    source = (
+        f"from {cdk} import *\n"
+        "Callback = Func(Query[[text], text])\n"
+        "class Strategy(Record):\n    callback: Callback\n"
+        "@query\ndef ask() -> Callback: return Callback((ic.id(), 'more'))\n"
+        "@query\ndef plain() -> Strategy: return {'callback': (ic.id(), 'more')}\n"
+    )
+    canister = Canister.install(source)
+    assert canister.query("ask") == (canister.id, "more")
+    assert canister.query("plain") == {"callback": (canister.id, "more")}
+
+
+def test_a_map_of_references_names_what_is_not_there():
+    source = "from kybra import *\nm = StableBTreeMap[nat, Func(Query[[text], text])](memory_id=1, max_key_size=9, max_value_size=9)\n"
+    with pytest.raises(Trapped, match=r"FuncTuple.* has no Candid form here"):
+        Canister.install(source + "@query\ndef f() -> bool: return m.is_empty()\n").query("f")
+
+
+@pytest.mark.parametrize("cdk", ["kybra", "basilisk"])
+def test_the_ledger_of_a_cdk_calls_the_ledger_of_the_test(cdk):
+    source = f"from {cdk} import *\nfrom {cdk}.canisters.ledger import Ledger, TransferFee\n" + (
+        "from CDK.canisters.management.http import HttpResponse\n".replace("CDK", cdk)
+        + "ledger = Ledger(Principal.from_str('ryjl3-tyaaa-aaaaa-aaaba-cai'))\n"
+        "@update\ndef fee() -> Async[TransferFee]:\n    result = yield ledger.transfer_fee({})\n    return result.Ok\n"
+    )
+    canister = Canister.install(source)
+    canister.register("ryjl3-tyaaa-aaaaa-aaaba-cai", "transfer_fee", lambda _arg: {"transfer_fee": {"e8s": 10_000}})
+    assert canister.call("fee") == {"transfer_fee": {"e8s": 10_000}}

@@ -103,6 +103,21 @@ def test_a_canister_of_several_files(project, as_folder):
     assert str(project) not in sys.path
 
 
+@pytest.mark.parametrize("marked", [True, False], ids=["dfx.json", "working folder"])
+def test_imports_are_looked_for_from_the_projects_folder_too(tmp_path, monkeypatch, marked):
+    """As in `from src.shop.stock import stock`: there the CDKs build a canister."""
+    folder = tmp_path / "src" / "shop"
+    folder.mkdir(parents=True)
+    (folder / "stock.py").write_text("stock = ['pear']\n")
+    (folder / "main.py").write_text(HEAD + "from src.shop.stock import stock\n@query\ndef all(): return stock\n")
+    if marked:
+        (tmp_path / "dfx.json").write_text("{}")
+    else:
+        monkeypatch.chdir(tmp_path)
+    assert Canister.install(folder / "main.py").query("all") == ["pear"]
+    assert str(tmp_path) not in sys.path
+
+
 def test_a_package_with_relative_imports(tmp_path):
     package = tmp_path / "shop"
     package.mkdir()
@@ -198,7 +213,7 @@ def test_the_file_functions_of_a_basilisk_canister_end_with_the_call():
     [
         ("import basilisk.canisters.xrc", "basilisk.canisters.xrc is no part"),
         ("import _basilisk_ic", "_basilisk_ic"),
-        ("import kybra.canisters.ledger", "kybra.canisters.ledger is no part"),
+        ("import kybra.canisters.icrc", "kybra.canisters.icrc is no part"),
         ("from kybra import *\nimport basilisk", "imports basilisk and kybra"),
     ],
 )

@@ -113,7 +113,7 @@ def test_access_past_the_end_traps(bits, access):
     with pytest.raises(Trapped) as trapped:
         canister.call("do", bits + access[0], *access[1:])
     assert trapped.value.message == "Canister trapped: stable memory out of bounds"
-    assert trapped.value.error_code == ErrorCode.TRAPPED
+    assert trapped.value.error_code == trapped.value.code == ErrorCode.TRAPPED == 502
     assert canister.memory.size() == 1
 
 

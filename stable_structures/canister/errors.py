@@ -56,13 +56,13 @@ _REJECT_CODES: Final[dict[ErrorCode, RejectCode]] = {
 class Rejected(StableError, RuntimeError):
     """A message that the platform or the canister rejected.
 
-    `message` is the platform's text, `error_code` its code (`ErrorCode`, as in IC0508) and `reject_code` what an
+    `message` is the platform's text, `error_code` (and `code`) its code (`ErrorCode`, as in IC0508) and `reject_code` what an
     inter-canister caller sees (`RejectCode`). Source: IC.md 2.7.
     """
 
     def __init__(self, error_code: ErrorCode, message: str, reject_code: RejectCode | None = None) -> None:
         super().__init__(f"{error_code!s}: {message}")
-        self.error_code = error_code
+        self.code = self.error_code = error_code
         self.message = message
         self.reject_code = reject_code or _REJECT_CODES.get(error_code, RejectCode.CANISTER_ERROR)
 

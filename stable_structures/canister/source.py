@@ -20,6 +20,7 @@ from .modules import is_shared
 Source: TypeAlias = str | os.PathLike[str] | ModuleType
 """What `install` and `upgrade` take."""
 
+_PROJECT_FILES: Final = ("dfx.json", "icp.yaml")
 _numbers: Final = itertools.count(1)
 
 
@@ -80,13 +81,21 @@ def _of_path(path: Path) -> Code:
         return _of_folder(path)
     if not path.is_file():
         raise SourceError(f"{path}: there is no such file; give the canister's .py file or its package folder")
-    return Code(_module_name(path.stem), path.read_text(encoding="utf-8"), str(path), [str(path.parent)])
+    return Code(_module_name(path.stem), path.read_text(encoding="utf-8"), str(path), _search(path.parent))
+
+
+def _search(folder: Path) -> list[str]:
+    """Where the imports of a file in this folder are looked for: there, and where the CDKs build it, which is the project's folder."""
+    above = (folder, *folder.parents)
+    project = next((one for one in above if any((one / name).is_file() for name in _PROJECT_FILES)), None)
+    root = project or (Path.cwd() if Path.cwd() in above else folder)
+    return list(dict.fromkeys([str(folder), str(root)]))
 
 
 def _of_folder(folder: Path) -> Code:
     start = folder / "__init__.py"
     if start.is_file():
-        return Code(_module_name(folder.name), start.read_text(encoding="utf-8"), str(start), [str(folder.parent)], [str(folder)])
+        return Code(_module_name(folder.name), start.read_text(encoding="utf-8"), str(start), _search(folder.parent), [str(folder)])
     main = folder / "main.py"
     if main.is_file():
         return _of_path(main)

@@ -463,7 +463,7 @@ _NAMES: Final[dict[str, Any]] = {
     **{hint.__name__: hint for hint in HINTS},
     **{name: SCALARS[name] for name in ("nat", "int64", "float64")},
     **dict.fromkeys(("TimerId", "Duration"), int),
-    **dict.fromkeys(("reserved", "empty", "Alias", "Func", "Query", "Update", "Oneway", "NotifyResult", "GuardType"), _Named),
+    **dict.fromkeys(("reserved", "empty", "Alias", "Query", "Update", "Oneway", "NotifyResult", "GuardType"), _Named),
     **dict.fromkeys(("query", "update", "composite_query", "heartbeat", "pre_upgrade", "inspect_message"), None),
     "text": str,
     "blob": bytes,
@@ -472,7 +472,8 @@ _NAMES: Final[dict[str, Any]] = {
     "Opt": Opt,
     "Vec": list,
     "Tuple": tuple,
-    "FuncTuple": tuple,
+    "Func": common.Func,
+    "FuncTuple": common.FuncTuple,
     "Record": Record,
     "Variant": Variant,
     "Manual": common.Manual,
@@ -507,5 +508,4 @@ _DECORATORS: Final = ("query", "update", "composite_query", "heartbeat", "pre_up
 def modules() -> dict[str, dict[str, Any]]:
     """The modules that a canister can import, with their names."""
     names = _NAMES | {role: common.decorator(role) for role in _DECORATORS} | {"canister": lambda cls: cls, "__version__": "0.16.1"}
-    management = common.management_names()
-    return {"basilisk": names, "basilisk.canisters": {}, "basilisk.canisters.management": management}
+    return {"basilisk": names, **common.canister_modules("basilisk")}

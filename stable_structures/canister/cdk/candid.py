@@ -180,7 +180,7 @@ class _Builder:
         if origin is tuple:
             return self._tuple([self.build(arg) for arg in args])
         raise IncompatibleType(
-            f"{annotation!r} is no type of Kybra's: use nat, int, nat8 to nat64, int8 to int64, float32, float64, text, blob, bool, "
+            f"{annotation!r} has no Candid form here: use nat, int, nat8 to nat64, int8 to int64, float32, float64, text, blob, bool, "
             "Principal, null, reserved, Opt[T], Vec[T], Tuple[...], a Record or a Variant"
         )
 

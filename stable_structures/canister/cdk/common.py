@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from ...principal import InvalidPrincipal, Principal
@@ -176,11 +176,8 @@ class Service:
         self.canister_id = canister_id
 
 
-class ManagementCanister(Service):
-    """The management canister: any method of it, for a generator to yield. The test registers the answers (`Canister.register`)."""
-
-    def __init__(self) -> None:
-        super().__init__(CdkPrincipal())
+class AnyService(Service):
+    """A canister any method of which can be called, for a generator to yield: a `Canister`, or what the test registers for it."""
 
     def __getattr__(self, method: str) -> Callable[..., AsyncInfo]:
         if method.startswith("_"):
@@ -188,15 +185,43 @@ class ManagementCanister(Service):
         return lambda *args: AsyncInfo("call", [self.canister_id, method, *args])
 
 
-def management_names() -> dict[str, Any]:
-    """The names of a CDK's module `canisters.management`: its types are plain dicts."""
+class ManagementCanister(AnyService):
+    """The management canister. The test registers the answers (`Canister.register`)."""
+
+    def __init__(self, canister_id: Any = None) -> None:
+        super().__init__(CdkPrincipal() if canister_id is None else canister_id)
+
+
+def _names(**services: Any) -> dict[str, Any]:
+    """The names of a module of a CDK's `canisters`: services, and its types as plain dicts."""
 
     def other(name: str) -> Any:
         if name[:1].isupper():
             return dict
-        raise AttributeError(f"{name} is no part of the harness; it has management_canister, and the types as dict")
+        raise AttributeError(f"{name} is no part of the harness; it has {', '.join(services) or 'no services'}, and the types as dict")
 
-    return {"management_canister": ManagementCanister(), "ManagementCanister": ManagementCanister, "__getattr__": other}
+    return {**services, "__getattr__": other}
+
+
+def canister_modules(cdk: str) -> dict[str, dict[str, Any]]:
+    """The modules of a CDK's package `canisters`, with their names."""
+    found = {f"management.{part}": _names() for part in ("basic", "bitcoin", "http", "tecdsa")}
+    found["management"] = _names(management_canister=ManagementCanister(), ManagementCanister=ManagementCanister)
+    found["ledger"] = _names(Ledger=AnyService)
+    return {f"{cdk}.canisters": {}, **{f"{cdk}.canisters.{name}": names for name, names in found.items()}}
+
+
+class FuncTuple:
+    """A reference to a method in annotations; its values are tuples of a principal and the method's name."""
+
+    def __new__(cls, reference: Iterable[Any]) -> tuple[Any, ...]:  # type: ignore[misc]
+        """A plain tuple."""
+        return tuple(reference)
+
+
+def Func(_signature: Any) -> type[FuncTuple]:  # noqa: N802 - the CDKs' word
+    """The type of references to methods with this signature."""
+    return FuncTuple
 
 
 def service_method(function: Callable[..., Any]) -> Callable[..., AsyncInfo]:

@@ -208,11 +208,17 @@ class FileSystem:
     unlink = remove
 
     def rename(self, src: Any, dst: Any) -> None:
-        """As `os.rename`; in the store too."""
+        """As `os.rename`. In the store that name alone is changed, not those of files in a folder, as in the real canister."""
         old, new = _normal(os.fspath(src)), _normal(os.fspath(dst))
-        if old not in self.files:
+        if old == "/" or old not in (*self.files, *self.folders) or posixpath.dirname(new) not in self.folders:
             raise FileNotFoundError(2, "No such file or directory", src)
-        self.files[new] = self.files.pop(old)
+        for name in [name for name in (*self.files, *self.folders) if name == old or name.startswith(f"{old}/")]:
+            renamed = new + name.removeprefix(old)
+            if name in self.files:
+                self.files[renamed] = self.files.pop(name)
+            else:
+                self.folders.remove(name)
+                self.folders.add(renamed)
         content = self._store().remove(str(src).encode())
         if content is not None:
             self._store().insert(str(dst).encode(), content)

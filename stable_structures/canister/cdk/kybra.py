@@ -214,11 +214,6 @@ class Query(Generic[T]):
         return cls
 
 
-def Func(callable: Any) -> NoReturn:  # noqa: A002, N802 - Kybra's words
-    """Function references are not there."""
-    raise IncompatibleType(f"Func({callable!r}): the harness has no function references; pass the principal and the method's name")
-
-
 DIALECT: Final = KybraDialect()
 
 _DECORATORS: Final = ("query", "update", "heartbeat", "pre_upgrade", "inspect_message", "init", "post_upgrade")
@@ -244,10 +239,11 @@ _NAMES: Final[dict[str, Any]] = {
     "GuardResult": GuardResult,
     "GuardType": Callable[..., GuardResult],
     **dict.fromkeys(("Query", "Update", "Oneway"), Query),
-    "Func": Func,
-    "FuncTuple": tuple,
+    "Func": common.Func,
+    "FuncTuple": common.FuncTuple,
     "CallResult": common.CallResult,
     **dict.fromkeys(("NotifyResult", "RejectionCode", "StableMemoryError", "StableGrowResult", "Stable64GrowResult"), dict),
+    **dict.fromkeys(("KeyTooLarge", "ValueTooLarge"), dict),
     "Principal": common.CdkPrincipal,
     "Service": common.Service,
     "AsyncInfo": common.AsyncInfo,
@@ -264,8 +260,7 @@ _NAMES: Final[dict[str, Any]] = {
 def modules() -> dict[str, dict[str, Any]]:
     """The modules that a canister can import, with their names."""
     names = _NAMES | {role: common.decorator(role) for role in _DECORATORS} | {"canister": lambda cls: cls, "__version__": "0.7.1"}
-    management = common.management_names()
-    return {"kybra": names, "kybra.canisters": {}, "kybra.canisters.management": management}
+    return {"kybra": names, **common.canister_modules("kybra")}
 
 
 __all__ = ["DIALECT", "CandidCodec", "KybraDialect", "StableBTreeMap", "icp", "modules", "typing"]
