@@ -41,6 +41,7 @@ typedef struct ss_file {
     struct timespec checked; /* when the size was last compared, by the coarse clock */
     ss_vfs_status shown;     /* a reader's: the file as its last operation saw it */
     bool shown_is_old;       /* a change since would have another time of modification */
+    bool cannot_settle;      /* a reader's: it must not write */
     bool opened;
     struct ss_file *next, **link; /* in the list of open files */
     /* with a log */

@@ -382,21 +382,17 @@ int ss_wal_find(ss_wal *wal) {
     return ss_fail(SS_WAL_CORRUPT, "a log with a damaged header has the records of the other one", 0, wal->generation, 0);
 }
 
+bool ss_wal_exists(const ss_wal_place *place) {
+    int file, error = ss_vfs_open(place->vfs, place->directory, place->name, 0, 0, &file);
+    if (error == 0) close_file(place, &file);
+    return error != ENOENT;
+}
+
 int ss_wal_has_records(const ss_wal_place *place, bool *has) {
     ss_wal wal;
-    uint64_t size = 0;
-    struct reader reader;
-    struct record record;
     ss_wal_init(&wal, place);
-    *has = false;
-    int status = open_log(&wal, &size);
-    if (status == SS_OK && size >= RECORDS_AT + BLOCK) {
-        status = reader_begin(&reader, &wal, size);
-        uint8_t block[BLOCK];
-        if (status == SS_OK) status = read_log(&reader, block, BLOCK, RECORDS_AT);
-        *has = status == SS_OK && parse_record(&reader, block, RECORDS_AT, &record) == SS_OK;
-        reader_end(&reader);
-    }
+    int status = ss_wal_find(&wal);
+    *has = status == SS_OK && wal.sequence > 0;
     ss_wal_close(&wal);
     return status == SS_ABSENT ? SS_OK : status;
 }
@@ -451,8 +447,10 @@ static int copy_records(const ss_wal *from, ss_wal *to) {
 /* Zeros up to the size of a new log, or to a whole block: blocks that were written once are cheaper to make durable. */
 static int fill_log(ss_wal *wal) {
     static const uint8_t zeros[65536];
-    int status = SS_OK;
     wal->size = round_up(wal->position > wal->place->bytes ? wal->position : wal->place->bytes, BLOCK);
+    /* The last record may end before its position, and then nothing follows that would bring the file to its size. */
+    int error = ss_vfs_resize(wal->place->vfs, wal->file, wal->size);
+    int status = error == 0 ? SS_OK : io_failure(error, "making the log longer", wal->position);
     for (uint64_t at = wal->position; status == SS_OK && at < wal->size;) {
         uint64_t length = wal->size - at < sizeof zeros ? wal->size - at : sizeof zeros;
         status = write_log(wal, zeros, length, at);

@@ -46,7 +46,9 @@ void ss_wal_close(ss_wal *wal);
 /* Opens the log and finds its last record. SS_ABSENT where there is no log, SS_WAL_CORRUPT where its bytes cannot be
  * what we wrote. Nothing is written. */
 int ss_wal_find(ss_wal *wal);
-/* Whether there is a log that has, or may have, records. */
+/* Whether there is a log, or something else under its name. */
+bool ss_wal_exists(const ss_wal_place *place);
+/* Whether there is a log that has records; SS_WAL_CORRUPT as from ss_wal_find. Reads all of it. */
 int ss_wal_has_records(const ss_wal_place *place, bool *has);
 
 /* Puts a new log of the next generation, with the records of this one, in the place of what is there. After a failure

@@ -2,21 +2,13 @@
 /* Damaged images of maps: every operation on each must answer or give SS_CORRUPT, quickly, and a refused change must
  * leave every byte as it was.
  *
- *   fuzz_btree [COUNT [SEED [FIRST]]]     COUNT images (default 2000), numbered from FIRST on
- *
  * The images lie flat, in scattered one-page buckets of a manager (whose tables are damaged too), and behind callbacks.
- * A failure prints how to repeat it.
  */
-#include <signal.h>
-#include <time.h>
-#include <unistd.h>
-
 #include "../access.h"
 #include "../allocator.h"
-#include "check.h"
-#include "maps.h"
+#include "fuzz.h"
 
-enum { MAP_ID = 3, NEIGHBOUR_ID = 9, SPARE_PAGES = 64, SECONDS_PER_IMAGE = 20, BASES_PER_KIND = 4 };
+enum { MAP_ID = 3, NEIGHBOUR_ID = 9, SPARE_PAGES = 64, BASES_PER_KIND = 4 };
 
 enum where { FLAT, SCATTERED, FOREIGN, WHERES };
 
@@ -35,33 +27,6 @@ static const map_kind tiny_creator = {"blob<1> -> blob<0>", {TERM_BYTES(0, 1)}, 
 
 static image bases[(MAP_KINDS + 2) * BASES_PER_KIND * WHERES];
 static size_t base_count;
-
-/* ---- what is being tried, for the message ---- */
-
-static uint64_t current_seed, current_image;
-
-static void tell(void) {
-    char text[128];
-    int size = snprintf(text, sizeof text, "\nrepeat with: fuzz_btree 1 %" PRIu64 " %" PRIu64 "\n", current_seed, current_image);
-    if (write(STDERR_FILENO, text, (size_t)size) < 0) return;
-}
-
-static void too_slow(int signal_number) {
-    (void)signal_number;
-    tell();
-    _exit(3);
-}
-
-void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
-
-static bool holds(bool claim, const char *what, int status) {
-    check_count(claim, __FILE__, __LINE__, what);
-    if (claim) return true;
-    const struct ss_failure *failure = ss_last_failure();
-    fprintf(stderr, "    status %d, rule %s, at 0x%" PRIx64, status, failure->rule == NULL ? "-" : failure->rule, failure->address);
-    tell();
-    return false;
-}
 
 /* ---- images that are sound ---- */
 
@@ -129,7 +94,7 @@ static void add_base(const map_kind *kind, enum where where, uint64_t inserts, u
     ss_memory *root, *memory, *neighbour = NULL;
     ss_manager *manager = NULL;
     ss_btree *tree;
-    rng random = {seed};
+    rng random = {.state = seed};
     image *made = &bases[base_count++];
     *made = (image){.kind = kind, .where = where, .keys = inserts * 2 / 3 + 1};
     CHECK_EQ(ss_memory_new_flat(4096, &root), SS_OK);
@@ -166,7 +131,7 @@ static void add_base(const map_kind *kind, enum where where, uint64_t inserts, u
 static void add_bases(const map_kind *kind) {
     static const uint64_t inserts[BASES_PER_KIND] = {1, 14, 90, 300};
     for (int i = 0; i < BASES_PER_KIND; i++) {
-        for (int where = FLAT; where < WHERES; where++) add_base(kind, where, inserts[i], (uint64_t)i + 1);
+        for (int where = FLAT; where < WHERES; where++) add_base(kind, (enum where)where, inserts[i], (uint64_t)i + 1);
     }
 }
 
@@ -244,8 +209,9 @@ static void damage_once(image *at, rng *random) {
             return;
         case 2: /* random bytes */
             size = 1 + rng_below(random, sizeof bytes);
-            for (uint64_t i = 0; i < size; i++) bytes[i] = (uint8_t)rng_next(random);
-            put_at(at, random_chunk(at, random) + rng_below(random, at->page_size), bytes, size);
+            for (uint64_t i = 0; i < size; i++) bytes[i] = (uint8_t)rng_below(random, 256);
+            place = rng_below(random, 8) == 0 ? 0 : random_chunk(at, random) + rng_below(random, at->page_size);
+            put_at(at, place, bytes, size);
             return;
         case 3: /* a count */
             ss_put16(bytes, (uint16_t)rng_below(random, 14));
@@ -298,10 +264,6 @@ typedef struct trial {
 static uint8_t *before;
 static uint64_t before_pages, before_room;
 
-static bool is_damage(int64_t status) {
-    return status == SS_CORRUPT || status == SS_BAD_MAGIC || status == SS_BAD_VERSION;
-}
-
 /* The bytes of the root in place. */
 static const uint8_t *root_bytes(const trial *t, uint64_t *pages) {
     *pages = t->buffer != NULL ? t->buffer->pages : t->root->root->pages;
@@ -325,11 +287,11 @@ static bool allowed(trial *t, int64_t status, const char *what) {
     uint64_t pages;
     const uint8_t *bytes = root_bytes(t, &pages);
     if (status >= 0 || status == SS_NO_VALUE) return true;
-    if (!holds(is_damage(status) || status == SS_OUT_OF_MEMORY, what, (int)status)) return false;
-    if (!holds(!t->sound || status == SS_OUT_OF_MEMORY, "a sound map is never called damaged", (int)status)) return false;
+    if (!holds(is_damage(status) || status == SS_OUT_OF_MEMORY, what, status)) return false;
+    if (!holds(!t->sound || status == SS_OUT_OF_MEMORY, "a sound map is never called damaged", status)) return false;
     t->changed = false;
     bool same = t->buffer != NULL || pages == before_pages;
-    return holds(same && memcmp(bytes, before, before_pages * SS_PAGE_SIZE) == 0, "a refused operation changes no byte", (int)status);
+    return holds(same && memcmp(bytes, before, before_pages * SS_PAGE_SIZE) == 0, "a refused operation changes no byte", status);
 }
 
 static many batch;
@@ -385,7 +347,7 @@ static bool iterate(trial *t, int from, ss_span start, bool back) {
         passed += count;
         if (status < 0 && rng_below(&t->random, 2) == 0) status = ss_cursor_next(cursor, most, 4096, SS_WANT_KEYS, !back);
         if (status < 0 || count == 0) break;
-        if (!holds(passed <= pages * SS_PAGE_SIZE, "a cursor ends", (int)status)) break;
+        if (!holds(passed <= pages * SS_PAGE_SIZE, "a cursor ends", status)) break;
         if (rng_below(&t->random, 16) == 0) back = !back;
     }
     ss_cursor_free(cursor);
@@ -494,11 +456,12 @@ static void try_managed(trial *t) {
     holds(status == SS_OK || is_damage(status), "a manager opens or says what is damaged", status);
 }
 
-static void try_image(const image *from, uint64_t seed) {
+static void fuzz_one(rng *random) {
     static uint8_t *room;
     static size_t room_size;
     uint64_t ignored;
-    trial t = {.random = {seed}, .changed = true};
+    const image *from = &bases[rng_below(random, base_count)];
+    trial t = {.random = *random, .changed = true};
     image damaged = *from;
     if (room_size < from->pages * SS_PAGE_SIZE) {
         room_size = from->pages * SS_PAGE_SIZE;
@@ -527,25 +490,13 @@ static void try_image(const image *from, uint64_t seed) {
     free(buffer.bytes);
 }
 
-int main(int argc, char **argv) {
-    uint64_t count = argc > 1 ? strtoull(argv[1], NULL, 0) : 2000;
-    uint64_t first = argc > 3 ? strtoull(argv[3], NULL, 0) : 0;
-    current_seed = argc > 2 ? strtoull(argv[2], NULL, 0) : (uint64_t)time(NULL);
-    printf("%" PRIu64 " images, seed %" PRIu64 "\n", count, current_seed);
-    fflush(stdout);
+static void fuzz_begin(void) {
     for (size_t i = 0; i < MAP_KINDS; i++) add_bases(&map_kinds[i]);
     add_bases(&layout1_kind);
     add_bases(&tiny_pages);
-    signal(SIGALRM, too_slow);
-    if (__sanitizer_set_death_callback != NULL) __sanitizer_set_death_callback(tell);
-    for (uint64_t i = first; i < first + count && atomic_load(&check_failed) < 10; i++) {
-        current_image = i;
-        alarm(SECONDS_PER_IMAGE);
-        rng choice = {current_seed * UINT64_C(1000003) + i};
-        const image *from = &bases[rng_below(&choice, base_count)];
-        try_image(from, rng_next(&choice));
-    }
+}
+
+static void fuzz_end(void) {
     for (size_t i = 0; i < base_count; i++) free(bases[i].bytes);
     free(before);
-    return check_summary();
 }

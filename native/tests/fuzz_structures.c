@@ -1,29 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Damaged images of vec, heap, log and cell: every operation on each must answer or give SS_CORRUPT, quickly, and a
+/* Damaged images of vec, heap, log, cell and manager: every operation on each must answer or give SS_CORRUPT, quickly, and a
  * refused change must leave every byte as it was.
- *
- *   fuzz_structures [COUNT [SEED [FIRST]]]     COUNT images (default 2000), numbered from FIRST on
  */
-#include <signal.h>
-#include <time.h>
-#include <unistd.h>
-
 #include "../cell.h"
 #include "../heap.h"
 #include "../log.h"
 #include "../vec.h"
-#include "check.h"
-#include "maps.h"
+#include "fuzz.h"
 
-enum { SECONDS_PER_IMAGE = 20, SPARE_PAGES = 32, LONGEST = 3000, ROOTS = 2 };
+enum { LONGEST = 3000, ROOTS = 2 };
 
-enum kind { VEC_OF_NUMBERS, VEC_OF_BLOBS, HEAP, LOG, CELL, KINDS };
+enum kind { VEC_OF_NUMBERS, VEC_OF_BLOBS, HEAP, LOG, CELL, MANAGER, KINDS };
 
 typedef union structure {
     ss_vec *vec;
     ss_heap *heap;
     ss_log *log;
     ss_cell *cell;
+    ss_manager *manager;
 } structure;
 
 /* Memories for one structure; only a log uses the second. In `one_root` both lie in the buckets of one manager. */
@@ -34,35 +28,14 @@ typedef struct setting {
     ss_memory *memories[ROOTS];
     structure it;
     rng random;
-    uint8_t *before[ROOTS];
-    uint64_t before_pages[ROOTS];
+    bool changed; /* since `before` was taken */
 } setting;
 
-static uint64_t current_seed, current_image;
-
-static void tell(void) {
-    char text[128];
-    int size = snprintf(text, sizeof text, "\nrepeat with: fuzz_structures 1 %" PRIu64 " %" PRIu64 "\n", current_seed, current_image);
-    if (write(STDERR_FILENO, text, (size_t)size) < 0) return;
-}
-
-static void too_slow(int signal_number) {
-    (void)signal_number;
-    tell();
-    _exit(3);
-}
-
-void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
-
-static bool holds(bool claim, const char *what, int64_t status) {
-    check_count(claim, __FILE__, __LINE__, what);
-    if (claim) return true;
-    const struct ss_failure *failure = ss_last_failure();
-    fprintf(stderr, "    status %" PRId64 ", rule %s, at 0x%" PRIx64, status, failure->rule == NULL ? "-" : failure->rule,
-            failure->address);
-    tell();
-    return false;
-}
+/* Copies of the bytes of the roots. */
+static struct copy {
+    uint8_t *bytes;
+    uint64_t pages, room;
+} before[ROOTS];
 
 /* ---- structures ---- */
 
@@ -78,6 +51,8 @@ static int open_it(setting *s, int mode) {
             return ss_heap_open(s->memories[0], mode, 40, 0, &heap_order, 1, NULL, NULL, &s->it.heap);
         case LOG:
             return ss_log_open(s->memories[0], s->memories[1], mode, &s->it.log);
+        case MANAGER:
+            return ss_manager_open(s->memories[0], mode, 1, &s->it.manager);
         default:
             return ss_cell_open(s->memories[0], mode, (const uint8_t *)"default", 7, &s->it.cell);
     }
@@ -90,6 +65,8 @@ static void free_it(setting *s) {
         ss_heap_free(s->it.heap);
     else if (s->kind == LOG)
         ss_log_free(s->it.log);
+    else if (s->kind == MANAGER)
+        ss_manager_free(s->it.manager);
     else
         ss_cell_free(s->it.cell);
 }
@@ -101,16 +78,18 @@ static int64_t number_status(uint64_t answer) {
 static uint8_t data[16 * LONGEST];
 static uint64_t ends[16];
 
-static uint64_t some_size(setting *s) {
-    static const uint64_t most[] = {8, 300, 40, LONGEST, LONGEST};
-    return s->kind == VEC_OF_NUMBERS ? 8 : rng_below(&s->random, most[s->kind] + 1);
+static uint64_t some_size(const setting *s, rng *random) {
+    static const uint64_t most[] = {8, 300, 40, LONGEST, LONGEST, 300};
+    return s->kind == VEC_OF_NUMBERS ? 8 : rng_below(random, most[s->kind] + 1);
 }
 
+/* What is in them is one choice. */
 static void some_items(setting *s) {
+    rng random = {.state = rng_below(&s->random, UINT64_C(1) << 16)};
     uint64_t end = 0;
     for (int i = 0; i < 16; i++) {
-        uint64_t size = some_size(s);
-        random_bytes(&s->random, data + end, size);
+        uint64_t size = some_size(s, &random);
+        random_bytes(&random, data + end, size);
         ends[i] = end += size;
     }
 }
@@ -182,10 +161,39 @@ static int64_t ask_log(setting *s) {
     }
 }
 
+static int64_t with_managed(setting *s, int64_t (*use)(setting *s, ss_memory *memory, uint64_t pages)) {
+    ss_memory *memory;
+    int status = ss_manager_get(s->it.manager, (uint32_t)rng_below(&s->random, rng_below(&s->random, 4) == 0 ? 255 : 4), &memory);
+    if (status != SS_OK) return status;
+    int64_t pages = ss_access_size(memory), answer = pages < 0 ? pages : use(s, memory, (uint64_t)pages);
+    ss_memory_release(memory);
+    return answer;
+}
+
+static int64_t change_managed(setting *s, ss_memory *memory, uint64_t pages) {
+    if (pages == 0 || rng_below(&s->random, 2) == 0) return ss_access_grow(memory, rng_below(&s->random, 4));
+    return ss_access_write(memory, rng_below(&s->random, pages * SS_PAGE_SIZE - ends[0] + 1), data, ends[0]);
+}
+
+static int64_t ask_managed(setting *s, ss_memory *memory, uint64_t pages) {
+    if (pages == 0) return SS_OK;
+    return ss_access_read(memory, rng_below(&s->random, pages * SS_PAGE_SIZE - LONGEST), data, LONGEST);
+}
+
+static int64_t ask_manager(setting *s) {
+    static uint64_t sizes[SS_MANAGER_MEMORIES];
+    static uint8_t owners[SS_MANAGER_BUCKETS];
+    struct ss_manager_info info;
+    uint64_t choice = rng_below(&s->random, 4);
+    if (choice == 0) return ss_manager_info(s->it.manager, &info);
+    return choice == 1 ? ss_manager_tables(s->it.manager, sizes, owners) : with_managed(s, ask_managed);
+}
+
 static int64_t change_it(setting *s) {
     some_items(s);
     if (s->kind <= VEC_OF_BLOBS) return change_vec(s);
     if (s->kind == HEAP) return change_heap(s);
+    if (s->kind == MANAGER) return with_managed(s, change_managed);
     return s->kind == LOG ? change_log(s) : ss_cell_set(s->it.cell, data, ends[rng_below(&s->random, 16)]);
 }
 
@@ -194,45 +202,64 @@ static int64_t ask_it(setting *s) {
     if (rng_below(&s->random, 6) == 0) {
         if (s->kind <= VEC_OF_BLOBS) return ss_vec_usage(s->it.vec, &usage);
         if (s->kind == HEAP) return ss_heap_usage(s->it.heap, &usage);
+        if (s->kind == MANAGER) return ss_manager_usage(s->it.manager, &usage);
         return s->kind == LOG ? ss_log_usage(s->it.log, &usage) : ss_cell_usage(s->it.cell, &usage);
     }
     if (s->kind <= VEC_OF_BLOBS) return ask_vec(s);
     if (s->kind == HEAP) return ask_heap(s);
+    if (s->kind == MANAGER) return ask_manager(s);
     return s->kind == LOG ? ask_log(s) : ss_cell_get(s->it.cell);
 }
 
 static int check_it(setting *s) {
     if (s->kind <= VEC_OF_BLOBS) return ss_vec_check(s->it.vec, NULL, NULL);
     if (s->kind == HEAP) return ss_heap_check(s->it.heap, NULL, NULL);
+    if (s->kind == MANAGER) return ss_manager_check(s->it.manager, NULL, NULL);
     return s->kind == LOG ? ss_log_check(s->it.log, NULL, NULL) : ss_cell_check(s->it.cell, NULL, NULL);
 }
 
 /* ---- images ---- */
 
-static void begin(setting *s, uint64_t seed) {
-    *s = (setting){.random = {seed}};
-    s->kind = (enum kind)rng_below(&s->random, KINDS);
+static enum place some_place(setting *s) {
     enum place place = (enum place)rng_below(&s->random, PLACES);
-    s->one_root = place == IN_SCATTERED || place == IN_SCATTERED_FOREIGN;
+    s->one_root = s->kind != MANAGER && (place == IN_SCATTERED || place == IN_SCATTERED_FOREIGN);
+    /* A manager has no manager. */
+    if (s->kind == MANAGER && place == IN_SCATTERED) return IN_FLAT;
+    return s->kind == MANAGER && place == IN_SCATTERED_FOREIGN ? IN_FOREIGN : place;
+}
+
+static void make_memories(setting *s) {
+    enum place place = some_place(s);
     for (int i = 0; i < (s->one_root ? 1 : ROOTS); i++) test_memory_new(&s->in[i], place, 400);
     ss_memory_retain(s->memories[0] = s->in[0].memory);
     if (s->one_root)
         require(ss_manager_get(s->in[0].manager, 4, &s->memories[1]) == SS_OK, "a second memory");
     else
         ss_memory_retain(s->memories[1] = s->in[1].memory);
+}
+
+/* A sound structure, of one choice. */
+static void fill(setting *s) {
+    rng choices = s->random;
+    s->random = (rng){.state = rng_below(&choices, UINT64_C(1) << 16)};
     require(open_it(s, SS_INIT) == SS_OK, "a structure");
     for (uint64_t i = rng_below(&s->random, 2) * rng_below(&s->random, 40); i > 0; i--) {
         CHECK(change_it(s) >= SS_NO_VALUE);
         if (s->one_root) test_memory_scatter(&s->in[0]);
     }
     free_it(s);
+    s->random = choices;
+}
+
+static void begin(setting *s, const rng *random) {
+    *s = (setting){.random = *random};
+    s->kind = (enum kind)rng_below(&s->random, KINDS);
+    make_memories(s);
+    fill(s);
 }
 
 static void finish(setting *s) {
-    for (int i = 0; i < ROOTS; i++) {
-        ss_memory_release(s->memories[i]);
-        free(s->before[i]);
-    }
+    for (int i = 0; i < ROOTS; i++) ss_memory_release(s->memories[i]);
     for (int i = 0; i < (s->one_root ? 1 : ROOTS); i++) test_memory_free(&s->in[i]);
 }
 
@@ -243,11 +270,17 @@ static const uint8_t *root_bytes(const test_memory *in, uint64_t *pages) {
 }
 
 static void remember(setting *s) {
+    if (!s->changed) return;
+    s->changed = false;
     for (int i = 0; i < (s->one_root ? 1 : ROOTS); i++) {
-        const uint8_t *bytes = root_bytes(&s->in[i], &s->before_pages[i]);
-        free(s->before[i]);
-        s->before[i] = malloc(s->before_pages[i] * SS_PAGE_SIZE + 1);
-        if (bytes != NULL) memcpy(s->before[i], bytes, s->before_pages[i] * SS_PAGE_SIZE);
+        struct copy *copy = &before[i];
+        const uint8_t *bytes = root_bytes(&s->in[i], &copy->pages);
+        if (copy->pages > copy->room) {
+            copy->room = copy->pages + 8;
+            copy->bytes = realloc(copy->bytes, copy->room * SS_PAGE_SIZE);
+            require(copy->bytes != NULL, "room for a copy");
+        }
+        if (copy->pages > 0) memcpy(copy->bytes, bytes, copy->pages * SS_PAGE_SIZE);
     }
 }
 
@@ -256,8 +289,8 @@ static bool unchanged(const setting *s) {
     for (int i = 0; i < (s->one_root ? 1 : ROOTS); i++) {
         uint64_t pages;
         const uint8_t *bytes = root_bytes(&s->in[i], &pages);
-        same = same && (pages == s->before_pages[i] || s->in[i].root->root->foreign);
-        same = same && (bytes == NULL || memcmp(bytes, s->before[i], s->before_pages[i] * SS_PAGE_SIZE) == 0);
+        same = same && (pages == before[i].pages || s->in[i].root->root->foreign);
+        same = same && (before[i].pages == 0 || memcmp(bytes, before[i].bytes, before[i].pages * SS_PAGE_SIZE) == 0);
     }
     return same;
 }
@@ -285,13 +318,9 @@ static void damage(setting *s) {
             break;
         default:
             size = sizeof bytes;
-            for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (uint8_t)rng_next(&s->random);
+            for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (uint8_t)rng_below(&s->random, 256);
     }
     (void)ss_access_write(memory, offset, bytes, size);
-}
-
-static bool is_damage(int64_t status) {
-    return status == SS_CORRUPT || status == SS_BAD_MAGIC || status == SS_BAD_VERSION;
 }
 
 /* What an operation may answer; OUT_OF_BOUNDS is an index or a range that a vec or log has not. */
@@ -307,6 +336,7 @@ static void try_it(setting *s) {
         remember(s);
         bool change = rng_below(&s->random, 2);
         int64_t status = change ? change_it(s) : ask_it(s);
+        s->changed = change;
         if (!holds(allowed(s, status), "an operation answers or says what is damaged", status)) return;
         if (!holds(sound != SS_OK || !is_damage(status), "a sound structure is never called damaged", status)) return;
         if (status < 0 && !holds(unchanged(s), "a refused operation changes no byte", status)) return;
@@ -315,13 +345,15 @@ static void try_it(setting *s) {
     holds(after == SS_OK || (sound != SS_OK && is_damage(after)), "a sound structure stays sound", after);
 }
 
-static void try_image(uint64_t seed) {
+static void fuzz_one(rng *random) {
     setting s;
-    begin(&s, seed);
+    begin(&s, random);
     for (uint64_t i = rng_below(&s.random, 5); i > 0; i--) damage(&s);
+    s.changed = true;
     remember(&s);
     int status = open_it(&s, rng_below(&s.random, 2) ? SS_INIT : SS_LOAD);
     if (status == SS_OK) {
+        s.changed = true;
         try_it(&s);
         free_it(&s);
     } else {
@@ -331,19 +363,9 @@ static void try_image(uint64_t seed) {
     finish(&s);
 }
 
-int main(int argc, char **argv) {
-    uint64_t count = argc > 1 ? strtoull(argv[1], NULL, 0) : 2000;
-    uint64_t first = argc > 3 ? strtoull(argv[3], NULL, 0) : 0;
-    current_seed = argc > 2 ? strtoull(argv[2], NULL, 0) : (uint64_t)time(NULL);
-    printf("%" PRIu64 " images, seed %" PRIu64 "\n", count, current_seed);
-    fflush(stdout);
-    signal(SIGALRM, too_slow);
-    if (__sanitizer_set_death_callback != NULL) __sanitizer_set_death_callback(tell);
-    for (uint64_t i = first; i < first + count && atomic_load(&check_failed) < 10; i++) {
-        current_image = i;
-        alarm(SECONDS_PER_IMAGE);
-        rng choice = {current_seed * UINT64_C(1000003) + i};
-        try_image(rng_next(&choice));
-    }
-    return check_summary();
+static void fuzz_begin(void) {
+}
+
+static void fuzz_end(void) {
+    for (int i = 0; i < ROOTS; i++) free(before[i].bytes);
 }

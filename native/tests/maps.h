@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the tests of the B-tree and its fuzzer share: random numbers, kinds of maps, a memory behind callbacks. */
+/* What the tests of the B-tree and the fuzzers share: random numbers, kinds of maps, a memory behind callbacks. */
 #ifndef SS_TEST_MAPS_H
 #define SS_TEST_MAPS_H
 
@@ -14,19 +14,37 @@
 
 /* ---- random numbers (splitmix64) ---- */
 
+/* Where there are bytes, they make the choices until they are used up (a fuzzer's input). */
 typedef struct rng {
     uint64_t state;
+    const uint8_t *bytes;
+    size_t left;
 } rng;
 
-static inline uint64_t rng_next(rng *random) {
+static inline uint64_t rng_mixed(rng *random) {
     uint64_t z = (random->state += UINT64_C(0x9E3779B97F4A7C15));
     z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
     z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
     return z ^ (z >> 31);
 }
 
+static inline uint64_t rng_sized(rng *random, size_t size) {
+    uint64_t number = 0;
+    if (random->left < size) random->left = 0;
+    if (random->left == 0) return rng_mixed(random);
+    memcpy(&number, random->bytes, size);
+    random->bytes += size;
+    random->left -= size;
+    return number;
+}
+
+static inline uint64_t rng_next(rng *random) {
+    return rng_sized(random, 8);
+}
+
+/* Takes no more bytes than a small choice needs, so that a change of one byte changes one choice. */
 static inline uint64_t rng_below(rng *random, uint64_t n) {
-    return rng_next(random) % n;
+    return rng_sized(random, n <= 256 ? 1 : n <= 65536 ? 2 : 8) % n;
 }
 
 /* ---- kinds of maps ---- */
@@ -67,7 +85,7 @@ static inline int open_kind(ss_memory *memory, int mode, const map_kind *kind, s
 }
 
 static inline ss_span random_bytes(rng *random, uint8_t *room, uint64_t size) {
-    uint8_t next = (uint8_t)rng_next(random);
+    uint8_t next = (uint8_t)rng_below(random, 256);
     for (uint64_t i = 0; i < size; i++, next = (uint8_t)(next + 31)) room[i] = next;
     return (ss_span){room, size};
 }
@@ -82,7 +100,7 @@ static inline uint64_t size_within(rng *random, ss_bound bound, uint32_t one_in,
 
 /* The key number `n` of a kind: the same each time. */
 static inline ss_span key_number(const map_kind *kind, uint64_t n, uint8_t room[KEY_ROOM]) {
-    rng random = {n * 7919 + 3};
+    rng random = {.state = n * 7919 + 3};
     ss_span key = random_bytes(&random, room, size_within(&random, kind->key, kind->long_keys, KEY_ROOM));
     for (uint64_t i = 0; i < key.size && i < 8; i++) room[i] = (uint8_t)(rng_next(&random));
     if (kind->terms[0].kind == SS_ORDER_TUPLE2) {

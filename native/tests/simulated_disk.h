@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "checksum.h"
+#include "memory.h"
 #include "vfs.h"
 
 #define DISK_SECTOR ((size_t)512)
@@ -605,6 +607,21 @@ static struct disk *disk_new(uint64_t seed) {
     for (int i = 0; i < DISK_NAMES; i++) disk->names.file[i] = disk->durable_names.file[i] = DISK_NONE;
     disk->random = seed * UINT64_C(0x9E3779B97F4A7C15) + 1;
     return disk;
+}
+
+/* ---- a memory on it ---- */
+
+/* Ends the handle as a kill does: nothing reaches the disk any more. */
+static inline void abandon(struct disk *disk, ss_memory *memory) {
+    disk->off = true;
+    ss_memory_release(memory);
+    disk->off = false;
+    memset(disk->locks, 0, sizeof disk->locks);
+}
+
+static inline uint64_t sum_of(const ss_memory *memory) {
+    uint64_t pages = memory->root->pages;
+    return ss_checksum_of(memory->root->base, (size_t)(pages * SS_PAGE_SIZE), pages);
 }
 
 #endif

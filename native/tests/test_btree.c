@@ -482,7 +482,7 @@ static user_order user;
 
 static void open_user_map(setting *s) {
     ss_order_term term = {SS_ORDER_CALLBACK, 0, SS_UNBOUNDED, {-1, -1, -1}, 0};
-    user = (user_order){.comparisons_left = -1, .random = {9}};
+    user = (user_order){.comparisons_left = -1, .random = {.state = 9}};
     ss_btree_free(s->tree);
     require(ss_btree_open(s->in.memory, SS_INIT, &term, 1, user_compare, &user, s->kind->key, s->kind->value, &s->tree) == SS_OK, "a map");
     user.tree = s->tree;

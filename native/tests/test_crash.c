@@ -75,19 +75,6 @@ static ss_memory *open_on(struct disk *disk, const struct mode *mode) {
     return open_as(disk, mode, SS_FILE_WRITE);
 }
 
-/* Ends the handle as a kill does: nothing reaches the disk any more. */
-static void abandon(struct disk *disk, ss_memory *memory) {
-    disk->off = true;
-    ss_memory_release(memory);
-    disk->off = false;
-    memset(disk->locks, 0, sizeof disk->locks);
-}
-
-static uint64_t sum_of(const ss_memory *memory) {
-    uint64_t pages = memory->root->pages;
-    return ss_checksum_of(memory->root->base, (size_t)(pages * SS_PAGE_SIZE), pages);
-}
-
 static int write_some(ss_memory *memory, uint64_t *random) {
     static const uint64_t lengths[] = {1, 100, 700, 5000};
     uint8_t bytes[5000];

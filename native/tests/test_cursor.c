@@ -79,7 +79,7 @@ static const map_kind *const number_kinds[] = {&map_kinds[0], &map_kinds[1], &ma
 
 static void ranges_are_those_of_a_row_of_numbers(void) {
     static const uint64_t counts[] = {0, 1, 2, 11, 12, 30, 150, MOST};
-    rng random = {11};
+    rng random = {.state = 11};
     for (size_t k = 0; k < 3; k++) {
         for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
             setting s;
@@ -244,7 +244,7 @@ static void a_walk_ends_where_every_child_is_the_same(void) {
     for (int way = 0; way < 3; way++) {
         setting s;
         ss_cursor *cursor;
-        rng random = {3};
+        rng random = {.state = 3};
         begin(&s, &map_kinds[0], IN_FLAT, MOST);
         /* Levels by hand: internal nodes in a row of chunks, each twelve times the one before. */
         uint64_t below = ss_get64(root_byte(&s, 12)), address = below;

@@ -46,7 +46,7 @@ static void bytes_are_where_they_were_written(void) {
     uint8_t *plain = calloc(PAGES, PAGE), *room = malloc(MOST);
     for (int place = 0; place < PLACES; place++) {
         test_memory in;
-        rng random = {(uint64_t)place};
+        rng random = {.state = (uint64_t)place};
         test_memory_new(&in, (enum place)place, 100);
         memset(plain, 0, PAGES * PAGE);
         for (int i = 0; i < PAGES; i++) {
@@ -185,7 +185,7 @@ static void a_failed_operation_is_undone_to_the_byte(bool long_log) {
     enum { LONGEST_LOG = 512 * 1024 };
     for (int place = 0; place < PLACES; place++) {
         test_memory in;
-        rng random = {(uint64_t)place + 5};
+        rng random = {.state = (uint64_t)place + 5};
         uint8_t *before = malloc(3 * PAGE), *after = malloc(3 * PAGE), some[500];
         test_memory_new(&in, (enum place)place, 100);
         for (int i = 0; i < 3; i++) {

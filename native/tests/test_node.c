@@ -59,7 +59,7 @@ static void random_entry(setting *s, plain_entry *made, uint8_t rank) {
 }
 
 static void begin(setting *s, enum place place, uint64_t page_size, bool leaf, bool fixed_key, uint64_t seed) {
-    *s = (setting){.random = {seed}};
+    *s = (setting){.random = {.state = seed}};
     test_memory_new(&s->in, place, 200);
     CHECK_EQ(ss_order_init(&s->order, (ss_order_term[]){TERM_BYTES(fixed_key, fixed_key ? 9 : SS_UNBOUNDED)}, 1, NULL, NULL), SS_OK);
     s->space = (ss_space){

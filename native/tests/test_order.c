@@ -205,7 +205,7 @@ static void random_keys_never_read_outside_and_are_antisymmetric(void) {
          TERM(SS_ORDER_TUPLE3, 0, SS_UNBOUNDED, 4, 5, 5), BYTES(1, 1), BYTES(0, 2)},
     };
     uint32_t counts[] = {3, 4, 6};
-    rng random = {5};
+    rng random = {.state = 5};
     for (int round = 0; round < 60000; round++) {
         ss_order order;
         char keys[2][12];

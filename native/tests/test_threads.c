@@ -91,7 +91,7 @@ static void step_others(worker *self, rng *random) {
 
 static void *work(void *of) {
     worker *self = of;
-    rng random = {self->number + 1};
+    rng random = {.state = self->number + 1};
     uint64_t *model = calloc(KEYS, sizeof *model);
     if (!CHECK(model != NULL)) return NULL;
     for (int i = 0; i < STEPS; i++) {
@@ -153,7 +153,7 @@ static void test_shared_structures(void) {
 
 static void *work_until_closed(void *of) {
     worker *self = of;
-    rng random = {self->number};
+    rng random = {.state = self->number};
     for (;;) {
         int status = ss_btree_put_ii(self->on->map, rng_below(&random, 1000), 1);
         if (status == SS_CLOSED) return NULL;
