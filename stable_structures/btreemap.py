@@ -12,7 +12,7 @@ import numpy as np
 from . import _native as native
 from .entry import Entry
 from .lanes import Part, indented, method
-from .tree import COPY_BATCH, KEYS, VALUES, Tree, TreeIterator
+from .tree import COPY_BATCH, KEYS, VALUES, Tree, TreeIterator, finder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -60,6 +60,13 @@ class MapItems(_View, ItemsView[K, V]):
 
     _want = KEYS | VALUES
 
+    def __contains__(self, item: Any) -> bool:
+        key, value = item
+        if key not in self._mapping:
+            return False
+        found = self._mapping.get(key, _MISSING)
+        return bool(found is value or found == value)
+
 
 class StableBTreeMap(Tree, MutableMapping[K, V]):
     """An ordered map in a memory: `StableBTreeMap[K, V](memory)` loads the one that is there, or makes a new one.
@@ -85,10 +92,10 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
     # ---- one key ----
 
     @overload
-    def get(self, key: K, default: None = None, /) -> V | None: ...
+    def get(self, key: K, default: None = None) -> V | None: ...
     @overload
-    def get(self, key: K, default: V | D, /) -> V | D: ...
-    def get(self, key: K, default: Any = None, /) -> Any:
+    def get(self, key: K, default: V | D) -> V | D: ...
+    def get(self, key: K, default: Any = None) -> Any:
         """The value of a key, or `default`. O(log n).
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
@@ -136,11 +143,15 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
     def contains_key(self, key: K) -> bool:
         """Whether the key is there. O(log n).
 
+        `key in m` is the same, but that what the type cannot hold is not there; here it raises `IncompatibleType` or
+        `BoundExceeded`, as everywhere else.
+
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
-        >>> StableBTreeMap[u64, str](StableMemory()).contains_key(1)
-        False
+        >>> m = StableBTreeMap[u64, str](StableMemory())
+        >>> m.contains_key(1), "one" in m
+        (False, False)
         """
-        return key in self
+        self._untyped(key)
 
     def entry(self, key: K) -> Entry[K, V]:
         """The key as an entry to look at and change with one way down. Ours, not the crate's. O(log n).
@@ -239,10 +250,10 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         return entry
 
     @overload
-    def pop(self, key: K, /) -> V: ...
+    def pop(self, key: K) -> V: ...
     @overload
-    def pop(self, key: K, default: V | D, /) -> V | D: ...
-    def pop(self, key: K, default: Any = _MISSING, /) -> Any:
+    def pop(self, key: K, default: V | D) -> V | D: ...
+    def pop(self, key: K, default: Any = _MISSING) -> Any:
         """Removes a key and gives its value, or `default`; raises `KeyError` where there is neither. O(log n).
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
@@ -463,7 +474,7 @@ def _same_length(keys: int, values: int) -> None:
 
 def _get(key: Part, value: Part) -> Any:
     source = f"""
-    def get(self, key, default=None, /):
+    def get(self, key, default=None):
         answer = call(self._handle, {{args}})
 {indented(value.answer("get", "return default"))}
     """
@@ -527,6 +538,7 @@ def _delitem(key: Part, value: Part) -> Any:
 
 
 _METHODS: Final[dict[str, Callable[[Part, Part], Any]]] = {
+    "contains_key": finder("contains_key"),
     "get": _get,
     "__getitem__": _getitem,
     "insert": _insert,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Protocol, Self,
 from . import _native as native
 from .lanes import Part, method
 from .storable import codec
-from .tree import COPY_BATCH, KEYS, Tree, TreeIterator
+from .tree import COPY_BATCH, KEYS, Tree, TreeIterator, finder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,13 +96,13 @@ class StableBTreeSet(Tree, MutableSet[K]):
         self._untyped(key)
 
     def contains(self, key: K) -> bool:
-        """Whether an element is there; as `key in s`. O(log n).
+        """Whether an element is there. O(log n). As `key in s`, but raises `IncompatibleType` or `BoundExceeded` for what cannot be.
 
         >>> from stable_structures import StableBTreeSet, StableMemory, u64
         >>> StableBTreeSet[u64](StableMemory()).contains(1)
         False
         """
-        return key in self
+        self._untyped(key)
 
     def add(self, key: K) -> None:
         """Puts an element in. O(log n). Raises as `insert`.
@@ -487,4 +487,4 @@ def _remove(key: Part, _value: Part) -> Any:
     return method(source, [key], f"ss_btree_remove_{key.letter}b")
 
 
-_METHODS: Final[dict[str, Callable[[Part, Part], Any]]] = {"insert": _insert, "remove": _remove}
+_METHODS: Final[dict[str, Callable[[Part, Part], Any]]] = {"contains": finder("contains"), "insert": _insert, "remove": _remove}

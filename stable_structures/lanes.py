@@ -121,7 +121,9 @@ def method(source: str, parts: list[Part], function: str, **names: Any) -> Any:
         refusal = f"refuse({', '.join(part.name for part in guarded)})"
         lines = body.split("\n")
         call_at = next(i for i, line in enumerate(lines) if "call(" in line)
-        lines[call_at : call_at + 1] = ["try:", "    " + lines[call_at], "except OverflowError:", "    " + refusal]
+        line = lines[call_at]
+        pad = line[: -len(line.lstrip())]
+        lines[call_at : call_at + 1] = [f"{pad}try:", f"    {line}", f"{pad}except OverflowError:", f"{pad}    {refusal}"]
         body = "\n".join(lines)
     text = f"{head}\n{indent(body, '    ')}\n"
     scope: dict[str, Any] = {**_COMMON, "call": getattr(native.call, function), "refuse": _refuse([p.codec for p in guarded]), **names}

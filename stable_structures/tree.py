@@ -9,6 +9,7 @@ import numpy as np
 
 from . import _native as native
 from .columns import Column
+from .errors import BoundExceeded, IncompatibleType
 from .iterators import BothEnds
 from .lanes import Part, method
 from .structure import INIT, Structure
@@ -30,6 +31,7 @@ _FIRST_BATCH: Final = 16
 _LAST_BATCH: Final = 1024
 _LARGEST_CHUNK: Final = 1 << 20
 _BATCH_BYTES: Final = 256 * 1024
+_REFUSED: Final = (IncompatibleType, BoundExceeded)
 
 
 class TreeIterator(BothEnds[T]):
@@ -153,7 +155,7 @@ class Tree(Structure):
         return {**cls._documented(made), **columns, "_key": key, "_value": value, "_order": native.KeyOrder(key_codec)}
 
     def __contains__(self, key: object) -> bool:
-        """Whether the key is there. O(log n)."""
+        """Whether the key is there; what its type cannot hold is not. O(log n)."""
         self._untyped(key)
 
     def __len__(self) -> int:
@@ -237,11 +239,29 @@ def _export(cursor: Any, size: int, columns: Sequence[Column[Any]]) -> list[npt.
     return [array[:taken] for array in arrays]
 
 
+def finder(name: str) -> Callable[[Part, Part], Any]:
+    """Makes the method of this name that says whether a key is there, and raises for what its type cannot hold."""
+
+    def make(key: Part, _value: Part) -> Any:
+        source = f"""
+    def {name}(self, key):
+        status = call(self._handle, {{args}})
+        if status < 0: fail(status, "{name}")
+        return status != SS_ABSENT
+    """
+        return method(source, [key], f"ss_btree_contains_{key.letter}")
+
+    return make
+
+
 def _contains(key: Part, _value: Part) -> Any:
     source = """
     def __contains__(self, key):
-        status = call(self._handle, {args})
-        if status < 0: fail(status, "contains_key")
+        try:
+            {prepare}
+            status = call(self._handle, {args})
+        except REFUSED: return False
+        if status < 0: fail(status, "in")
         return status != SS_ABSENT
     """
-    return method(source, [key], f"ss_btree_contains_{key.letter}")
+    return method(source, [key], f"ss_btree_contains_{key.letter}", REFUSED=_REFUSED)

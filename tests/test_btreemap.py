@@ -333,6 +333,29 @@ def test_a_map_equals_a_dict_with_its_entries():
     assert 30 in tree.values()
 
 
+def test_what_cannot_be_a_key_is_not_there():
+    """As in a dict; only asking for it by an operation is an error."""
+    tree = StableBTreeMap[u64, str](StableMemory())
+    tree[1] = "a"
+    for strange in ("a", None, 1.5, -1, 2**64, [], b"1"):
+        assert strange not in tree
+        assert strange not in tree.keys()  # noqa: SIM118 - the view is meant
+        assert (strange, "a") not in tree.items()
+        for use in (tree.contains_key, tree.get, tree.remove, tree.__getitem__, tree.__delitem__):
+            with pytest.raises((IncompatibleType, BoundExceeded)):
+                use(strange)
+    assert tree.keys() & {1, "a"} == {1}
+    assert (1, "a") in tree.items()
+    assert (1, 5) not in tree.items()
+    assert (2, "a") not in tree.items()
+    assert "a" in tree.values()
+
+
+def test_defaults_may_be_named():
+    tree = StableBTreeMap[u64, str](StableMemory())
+    assert tree.get(1, default="?") == tree.pop(1, default="?") == tree.get(key=1, default="?") == "?"
+
+
 def test_signal_numbers_are_values_like_others():
     tree = StableBTreeMap[u64, u64](StableMemory())
     for i, number in enumerate(SIGNALS):

@@ -275,7 +275,7 @@ def test_values_that_cannot_be_in_it_are_refused():
     with pytest.raises(BoundExceeded, match="u64 holds"):
         tree.intersection([-1])
     with pytest.raises(IncompatibleType, match="whole number"):
-        "a" in tree  # noqa: B015
+        tree.contains("a")
     memory = tree.memory
     before = image(memory)
     for use in (
@@ -290,6 +290,21 @@ def test_values_that_cannot_be_in_it_are_refused():
         set_of(tp=u8).insert(256)
     with pytest.raises(BoundExceeded, match="cannot hold None"):
         set_of(tp=u8 | None).insert(None)
+
+
+def test_what_cannot_be_in_it_is_not():
+    """As in Python's own sets, and so for all that they do with `in`."""
+    tree = set_of(1, 2)
+    for strange in ("a", None, 1.5, -1, 2**64, [], b"1"):
+        assert strange not in tree
+    assert tree != {"a", "b"}
+    assert not tree >= {"a"}
+    assert tree.isdisjoint(["a", -1])
+    assert tree & {"a", 2} == {2}
+    assert tree ^ {"a", 2} == {1, "a"}
+    assert {"a", 1} - tree == {"a"}
+    assert "a" not in set_of(tp=bytes)
+    assert b"too long" not in set_of(b"x", tp=Blob(3))
 
 
 def test_user_types_need_no_hash():
