@@ -94,6 +94,16 @@ def test_a_destroyed_node_costs_its_own_entries_and_no_other(name, tmp_path):
         out.unlink()
 
 
+@pytest.mark.parametrize("name", MAPS)
+def test_a_damaged_node_does_not_change_what_is_guessed_of_the_others(name):
+    data = golden(name)[0]
+    sound = reader(data)
+    for address in sound.sample:
+        for patch in (bytes(200), b"\xff" * 40, bytes(range(7, 90))):
+            damaged = reader(Patched(data, {address + 15: patch}))
+            assert damaged.shape == sound.shape
+
+
 @pytest.mark.parametrize("name", ["btreemap_bytes_bytes", "btreemap_u64_u64", "btreemap_v1_blob10_blob30"])
 def test_what_repair_writes_the_library_opens(name, tmp_path):
     data, types = golden(name)[0], types_of(name)

@@ -142,19 +142,23 @@ class MapReader:
         self.order = order_of(self.key) if self.key is not None else infer_order(self._sampled())
 
     def _sample(self) -> list[int]:
-        """Addresses of some nodes: from the root breadth first, or from the chunks where that finds none."""
+        """Addresses of some nodes: from the root breadth first; where that meets damage, from the chunks too."""
         found: list[int] = []
-        queue = [self.root]
+        queue, damaged = [self.root], False
         while queue and len(found) < _SAMPLE:
             address = queue.pop(0)
             try:
                 node = self.space.node(address, Shape(), whole=False)
             except Damage:
+                damaged = True
                 continue
             if address not in found:
                 found.append(address)
                 queue += node.children[:: max(1, len(node.children) // 3)]
-        return found or [node.address for node in self.loose_nodes(range(min(self.space.chunks, _SCAN)), _SAMPLE)]
+        if damaged:
+            loose = self.loose_nodes(range(min(self.space.chunks, _SCAN)), _SAMPLE)
+            found += [node.address for node in loose if node.address not in found]
+        return found
 
     def loose_nodes(self, indices: range, limit: int | None = None) -> Iterator[Node]:
         """Nodes in allocated chunks, whether anything leads to them or not; only their headers and children are parsed."""

@@ -8,6 +8,7 @@ of pages ends, and the keys ascend. Wrong ones nearly always fail on the first n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cmp_to_key
 from itertools import pairwise
@@ -15,12 +16,14 @@ from typing import Any, Final
 
 from ..storable import Codec
 from .candid import CandidError, decode
-from .layout import UNBOUNDED_MARK, Damage
+from .layout import NODE_HEADER, UNBOUNDED_MARK, Damage, u32
 from .nodes import Node, Shape, Space
 
 _USUAL: Final = (1, 2, 4, 8, 16)
 _LARGEST_FIXED: Final = 256
 _NONZERO, _ZERO, _PRIOR, _DISORDER = 1.0, 0.2, 1.5, 3.0
+_MISS: Final = 30.0
+"""A node that does not fit counts as ten neighbours out of order: damage makes the right shape miss one, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,23 +127,45 @@ def infer_shape(space: Space, sample: Sequence[int], total: int | None) -> Shape
     """The shape that fits the nodes at these addresses best. O(256 * nodes)."""
     left: list[tuple[Shape, int, float]] = [(shape, 0, _prior(shape)) for shape in candidates(total)]
     for address in sample:
-        tried = [(shape, good, score, _try(space, address, shape)) for shape, good, score in left]
+        if len(left) == 1:
+            break
+        first = _first_page(space, address)
+        tried = [(shape, good, score, _try(space, address, shape, first)) for shape, good, score in left]
         if all(found is None for *_, found in tried):
             continue
         left = [(shape, good + (found is not None), score + (found or 0.0)) for shape, good, score, found in tried]
         most = max(good for _, good, _ in left)
-        left = [one for one in left if 2 * one[1] >= most]
-    return max(left, key=lambda one: (one[1], one[2]))[0]
+        left = [one for one in left if 2 * (one[1] + 1) >= most]  # the right one may miss a node that is damaged
+    return max(left, key=lambda one: one[2] + _MISS * one[1])[0]
 
 
 def _prior(shape: Shape) -> float:
     return _PRIOR if shape.key_fixed in _USUAL else 0.5 if shape.key_fixed is None else 0.0
 
 
-def _try(space: Space, address: int, shape: Shape) -> float | None:
+def _first_page(space: Space, address: int) -> bytes | None:
+    """Read once for all shapes; None where the chunk is damaged."""
+    with suppress(Damage):
+        space.check_chunk(address)
+        return space.read(address, space.page)
+    return None
+
+
+def _is_hopeless(space: Space, shape: Shape, first: bytes) -> bool:
+    """Whether the first size is too large. Most shapes end here, and it costs little."""
+    if shape.key_fixed is None or first[3] == 1:
+        return False
+    count = first[5] | first[6] << 8
+    at = NODE_HEADER + (8 * (count + 1) if first[4] else 0) + count * shape.key_fixed
+    return at + 4 <= len(first) and u32(first, at) > min(shape.value_max, space.source.nbytes)
+
+
+def _try(space: Space, address: int, shape: Shape, first: bytes | None) -> float | None:
     """How well a shape fits a node; None where it does not."""
+    if first is None or _is_hopeless(space, shape, first):
+        return None
     try:
-        node = space.node(address, shape)
+        node = space.node(address, shape, first=first)
     except Damage:
         return None
     if node.version == 1:
