@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #include "answer.h"
+#include "result.h"
 
 #define MAGIC "SCL"
 #define VERSION 1
@@ -130,6 +131,57 @@ int ss_cell_put(ss_cell *cell, const uint8_t *bytes, uint64_t size) {
     status = read_header(cell->handle.memory, &old);
     if (status == SS_OK) status = write_value(cell->handle.memory, bytes, size);
     return ss_leave_write(cell->handle.memory, status);
+}
+
+/* ---- value, as an integer ---- */
+
+static int accept_int(uint32_t size, uint64_t value) {
+    if (size != 1 && size != 2 && size != 4 && size != 8) {
+        return ss_fail(SS_INCOMPATIBLE, "numbers are for integer types of 1, 2, 4 or 8 bytes", 0, size, 8);
+    }
+    if (size == 8 || value >> (8 * size) == 0) return SS_OK;
+    return ss_fail(SS_BOUND_EXCEEDED, "largest integer of the value's type", 0, value, (UINT64_C(1) << (8 * size)) - 1);
+}
+
+static int read_int(const ss_memory *memory, uint32_t size, uint64_t *value) {
+    uint8_t bytes[8];
+    uint64_t found;
+    int status = read_header(memory, &found);
+    if (status != SS_OK) return status;
+    if (found != size) return ss_fail(SS_CORRUPT, "a fixed-size value has its size", AT_LENGTH, found, size);
+    status = ss_memory_read(memory, AT_VALUE, bytes, size);
+    if (status == SS_OK) *value = ss_get_be(bytes, size);
+    return status;
+}
+
+uint64_t ss_cell_get_int(ss_cell *cell, uint32_t size) {
+    uint64_t value = 0;
+    int status = accept_int(size, 0);
+    if (status == SS_OK) status = ss_handle_enter_read(&cell->handle);
+    if (status != SS_OK) return ss_result_number(status, 0);
+    status = read_int(cell->handle.memory, size, &value);
+    ss_leave_read(cell->handle.memory);
+    return ss_result_number(status, value);
+}
+
+uint64_t ss_cell_set_int(ss_cell *cell, uint32_t size, uint64_t value) {
+    uint8_t bytes[8];
+    uint64_t old = 0;
+    int status = accept_int(size, value);
+    if (status == SS_OK) status = ss_handle_enter_write(&cell->handle);
+    if (status != SS_OK) return ss_result_number(status, 0);
+    ss_put_be(bytes, size, value);
+    status = read_int(cell->handle.memory, size, &old);
+    if (status == SS_OK) status = write_value(cell->handle.memory, bytes, size);
+    return ss_result_number(ss_leave_write(cell->handle.memory, status), old);
+}
+
+int ss_cell_put_int(ss_cell *cell, uint32_t size, uint64_t value) {
+    uint8_t bytes[8];
+    int status = accept_int(size, value);
+    if (status != SS_OK) return status;
+    ss_put_be(bytes, size, value);
+    return ss_cell_put(cell, bytes, size);
 }
 
 /* ---- check, usage ---- */

@@ -21,6 +21,12 @@ int64_t ss_cell_set(ss_cell *cell, const uint8_t *bytes, uint64_t size);
 /* The same without the old value. */
 int ss_cell_put(ss_cell *cell, const uint8_t *bytes, uint64_t size);
 
+/* The three for integers of `size` (1, 2, 4, 8) bytes, stored big-endian. Answer with a number (result.h); SS_CORRUPT where
+ * the value that is there has another size. */
+uint64_t ss_cell_get_int(ss_cell *cell, uint32_t size);
+uint64_t ss_cell_set_int(ss_cell *cell, uint32_t size, uint64_t value);
+int ss_cell_put_int(ss_cell *cell, uint32_t size, uint64_t value);
+
 int ss_cell_check(ss_cell *cell, ss_report report, void *self);
 int ss_cell_usage(ss_cell *cell, struct ss_usage *out);
 

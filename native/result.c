@@ -78,6 +78,10 @@ const uint8_t *ss_result(void) {
     return answers[top] == NULL ? small[top] : answers[top];
 }
 
+const char *ss_result_chars(void) {
+    return (const char *)ss_result();
+}
+
 void ss_result_drop(void) {
     top = (top + LEVELS - 1) % LEVELS;
 }

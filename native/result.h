@@ -25,6 +25,8 @@
 /* Room for `size` bytes in a buffer of this thread; NULL (failure recorded) where the process has no memory left. */
 uint8_t *ss_result_room(size_t size);
 const uint8_t *ss_result(void);
+/* The same for cffi, which makes bytes of chars only. */
+const char *ss_result_chars(void);
 void ss_result_drop(void);
 
 /* Ends a function that answers with a number: `value` with SS_OK, none with SS_ABSENT, else an error. */

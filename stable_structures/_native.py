@@ -39,6 +39,10 @@ NO_NUMBER: Final[int] = lib.SS_NO_NUMBER
 ASK: Final[int] = lib.SS_ASK
 
 _LARGE: Final = 1 << 20
+_NUMBERS, _CURSOR = ffi.typeof("uint64_t *"), ffi.typeof("ss_cursor **")
+# Looked up once, for the hot paths.
+_unpack, _cast, _answer, _latest, _drop = ffi.unpack, ffi.cast, lib.ss_result, lib.ss_result_chars, lib.ss_result_drop
+_open_cursor, _next_entries, _free_cursor = lib.ss_cursor_open, lib.ss_cursor_next, lib.ss_cursor_free
 
 _EXCEPTIONS: Final[dict[int, type[Exception]]] = {
     lib.SS_OUT_OF_BOUNDS: errors.OutOfBounds,
@@ -150,17 +154,19 @@ def check(status: int, operation: str) -> int:
     return status
 
 
-def answered_number(operation: str) -> int:
-    """What a function that gave ASK has to say: a number that looks like one of the signals, or an error."""
+def answered_number(operation: str, failed: Callable[..., NoReturn] = fail, *given: Any) -> int:
+    """What a function that gave ASK has to say: a number that looks like one of the signals, or an error, by `failed`."""
     answer = result(lib.SS_ASKED_SIZE)
-    check(int.from_bytes(answer[:8], "little", signed=True), operation)
+    status = int.from_bytes(answer[:8], "little", signed=True)
+    if status < 0:
+        failed(status, operation, *given)
     return int.from_bytes(answer[8:], "little")
 
 
 def result(size: int) -> bytes:
     """Takes the bytes that the last call of this thread answered with."""
-    data = ffi.buffer(lib.ss_result(), size)[:]
-    lib.ss_result_drop()
+    data: bytes = _unpack(_latest(), size)
+    _drop()
     return data
 
 
@@ -234,6 +240,11 @@ def claimed(handle: Any, operation: str) -> Iterator[None]:
         yield
     finally:
         lib.ss_memory_unclaim(handle, owner)
+
+
+def generation(handle: Any) -> memoryview:
+    """The number that moves with every change on a memory's root, to be read as `[0]` while the memory lives."""
+    return memoryview(ffi.buffer(lib.ss_access_generation(handle), 8)).cast("Q")
 
 
 def root(handle: Any) -> int:
@@ -398,25 +409,32 @@ def manager_sizes(handle: Any) -> Sequence[int]:
 
 def numbers(at: Any, count: int) -> Sequence[int]:
     """`count` 8-byte numbers."""
-    return ffi.unpack(ffi.cast("uint64_t *", at), count) if count else []
+    return _unpack(_cast(_NUMBERS, at), count) if count else []
 
 
-def batch(*, keys: int, values: int) -> tuple[list[Any], list[Any]]:
-    """Takes an answer of ss_cursor_next apart. `keys` and `values`: 0 not wanted, 1 bytes, 2 numbers."""
-    at = lib.ss_result()
-    count, key_bytes, value_bytes = numbers(at, 3)
-    place = at + 24
-    rows: list[Any] = []
-    for kind in (keys, values):
-        rows.append(numbers(place, count) if kind else [])
-        place += 8 * count if kind else 0
-    data = ffi.buffer(place, key_bytes + value_bytes)[:]
-    lib.ss_result_drop()
+def new_cursor(tree: Any, from_: int, low: bytes, to: int, high: bytes) -> Any:
+    """A cursor over the range of a map."""
+    out = ffi.new(_CURSOR)
+    check(_open_cursor(tree, from_, low, len(low), to, high, len(high), out), "iteration")
+    return ffi.gc(out[0], _free_cursor)
+
+
+def batch(cursor: Any, most: int, most_bytes: int, want: int, *, back: bool, keys: int, values: int) -> tuple[list[Any], list[Any]]:  # noqa: PLR0913
+    """The next entries of a cursor. `keys` and `values`: 0 not wanted, 1 bytes, 2 numbers."""
+    size = check(_next_entries(cursor, most, most_bytes, want, back), "iteration")
+    view = memoryview(ffi.buffer(_answer(), size))
+    row = view[: size & -8].cast("Q")
+    count, key_bytes, middle = row[0], row[1], row[0] + 3
+    end = middle + count if keys and values else middle
+    first: list[Any] = row[3:middle].tolist()
+    last: list[Any] = row[middle:end].tolist() if keys else first
+    data = bytes(view[8 * end :])
+    _drop()
     if keys == 1:
-        rows[0] = _cut(data, 0, rows[0])
+        first = _cut(data, 0, first)
     if values == 1:
-        rows[1] = _cut(data, key_bytes, rows[1])
-    return rows[0], rows[1]
+        last = _cut(data, key_bytes, last)
+    return first if keys else [], last
 
 
 def _cut(data: bytes, start: int, ends: Sequence[int]) -> list[bytes]:

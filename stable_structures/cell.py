@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from textwrap import indent
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
 from . import _native as native
+from .lanes import Part, method
+from .storable import IntLane
 from .structure import INIT, LOAD, Structure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .memory import Memory
+    from .storable import Codec
 
 T = TypeVar("T")
 
@@ -40,6 +44,23 @@ class StableCell(Structure, Generic[T]):
         def __class_getitem__(cls, types: Any) -> Any:
             return cls._specialise(types)
 
+    @classmethod
+    def _lanes(cls, codecs: tuple[Codec[Any], ...]) -> dict[str, Any]:
+        value, lane = Part("value", codecs[0]), codecs[0].lane
+        size = f", {lane.size}" if isinstance(lane, IntLane) else ""
+        put_back = native.call.ss_cell_put
+
+        def made(template: str, parts: list[Part], answer: str = "") -> Any:
+            source = template.replace("{size}", size) + indent(answer, "    ")
+            function = f"ss_cell_{template.split()[1].partition('(')[0].strip('_')}{value.suffix}"
+            return method(source, parts, function, put_back=put_back, **value.names)
+
+        # Bytes that are no number are told in the words of the type.
+        get = made(_GET, [], ("if answer >= ASK: return self._told()\n" if size else "") + value.answer("get", "pass"))
+        put = made(_PUT, [value])
+        setter = made(_SET, [value], value.answer("set", "pass", "put_back(self._handle, old, len(old))", "failed, value"))
+        return {**cls._documented({"get": get, "set": setter}), "value": property(get, put, doc=cls.value.__doc__)}
+
     def __init__(self, memory: Memory, default: T) -> None:
         self._start(INIT, memory, default)
 
@@ -59,8 +80,7 @@ class StableCell(Structure, Generic[T]):
         >>> StableCell[u64](StableMemory(), 7).get()
         7
         """
-        size = native.check(native.call.ss_cell_get(self._handle), "get")
-        return self._codecs[0].decode(native.result(size))  # type: ignore[no-any-return]
+        self._untyped()
 
     def set(self, value: T) -> T:
         """Sets the value; gives the one before. O(size).
@@ -72,14 +92,7 @@ class StableCell(Structure, Generic[T]):
         >>> cell.set(8), cell.get()
         (7, 8)
         """
-        data = self._codecs[0].encode(value)
-        size = native.check(native.call.ss_cell_set(self._handle, data, len(data)), "set")
-        old = native.result(size)
-        try:
-            return self._codecs[0].decode(old)  # type: ignore[no-any-return]
-        except BaseException:
-            native.call.ss_cell_put(self._handle, old, len(old))
-            raise
+        self._untyped(value)
 
     @property
     def value(self) -> T:
@@ -91,12 +104,17 @@ class StableCell(Structure, Generic[T]):
         >>> cell.value
         8
         """
-        return self.get()
+        self._untyped()
 
     @value.setter
     def value(self, value: T) -> None:
-        data = self._codecs[0].encode(value)
-        native.check(native.call.ss_cell_put(self._handle, data, len(data)), "set")
+        self._untyped(value)
+
+    def _told(self) -> T:
+        """What a number that needs words stands for."""
+        native.call.ss_result_drop()
+        data = native.result(native.check(native.call.ss_cell_get(self._handle), "get"))
+        return self._codecs[0].decode(data)  # type: ignore[no-any-return]
 
     def _count(self) -> int:
         return 1
@@ -112,3 +130,22 @@ class StableCell(Structure, Generic[T]):
             return f"<{type(self).__name__} of {native.usage(native.call.ss_cell_usage, self._handle)[0]} bytes>"
         except Exception as error:  # noqa: BLE001 - a repr must not raise
             return f"<{type(self).__name__}, {type(error).__name__}>"
+
+
+_GET: Final = """
+def get(self):
+    answer = call(self._handle{size})
+"""
+
+_SET: Final = """
+def set(self, value):
+    {prepare}
+    answer = call(self._handle{size}, {args})
+"""
+
+_PUT: Final = """
+def _put(self, value):
+    {prepare}
+    status = call(self._handle{size}, {args})
+    if status < 0: failed(status, "set", value)
+"""

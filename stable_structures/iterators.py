@@ -9,8 +9,6 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from . import _native as native
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -24,12 +22,12 @@ class BothEnds(Iterator[T], Generic[T]):
     that share one get each item once.
     """
 
-    def __init__(self, handle: Any, finish: Callable[[Any], T] | None, *, reverse: bool) -> None:
+    def __init__(self, generation: memoryview, finish: Callable[[Any], T] | None, *, reverse: bool) -> None:
         self._reverse = reverse
         self._finish = finish
         self._ends: tuple[deque[Any], deque[Any]] = (deque(), deque())
-        self._generation = native.call.ss_access_generation(handle)
-        self._seen = self._generation[0]
+        self._generation = generation
+        self._seen = generation[0]
         self._used_up = False
         self._lock = threading.RLock()
 

@@ -36,7 +36,10 @@ class Part:
         """Code that makes ready what `args` names."""
         if self.is_int:
             return f"if type({self.name}) is not int: {self.name} = whole_{self.name}({self.name})"
-        return f"{self.name}_bytes = encode_{self.name}({self.name})"
+        encode = f"encode_{self.name}({self.name})"
+        if self.codec.as_is:
+            encode = f"{self.name} if type({self.name}) is bytes else {encode}"
+        return f"{self.name}_bytes = {encode}"
 
     @property
     def args(self) -> str:
@@ -54,18 +57,24 @@ class Part:
             f"decode_{self.name}": self.codec.decode,
         }
 
-    def answer(self, operation: str, absent: str, put_back: str = "") -> str:
+    def answer(self, operation: str, absent: str, put_back: str = "", failed: str = "fail") -> str:
         """Code that turns `answer` of C into the value, or does `absent` where there is none.
 
         Where bytes that an operation took out are no value of the type, `put_back` is code that puts them (`old`) back.
+        `failed` is what raises for a number's status, and what it is given beside that and the operation.
         """
         if self.is_int:
             value = f"answer - {self.bias}" if self.bias else "answer"
             return dedent(f"""\
                 if answer < ASK: return {value}
                 if answer == NO_NUMBER: {absent}
-                answer = answered_number({operation!r})
+                answer = answered_number({operation!r}, {failed})
                 return {value}""")
+        if self.codec.as_is:
+            return dedent(f"""\
+                if answer >= 0: return result(answer)
+                if answer == NO_VALUE: {absent}
+                fail(answer, {operation!r})""")
         if put_back:
             return dedent(f"""\
                 if answer >= 0:

@@ -48,7 +48,7 @@ class RowIterator(BothEnds[T]):
         self._batch = _FIRST_BATCH
         self._most = row._batch_length()  # noqa: SLF001 - this is a part of the row
         self._changes = row._changes()  # noqa: SLF001
-        super().__init__(row._native_memory._handle, None, reverse=reverse)  # noqa: SLF001
+        super().__init__(row._generation, None, reverse=reverse)  # noqa: SLF001
 
     def _demand_unchanged(self) -> None:
         if self._row._changes() != self._changes:  # noqa: SLF001

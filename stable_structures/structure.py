@@ -138,6 +138,7 @@ class Structure(Stored):
     _parameters: ClassVar[str] = "T"
     _codecs: ClassVar[tuple[Codec[Any], ...]] = ()
     _special: ClassVar[dict[tuple[type, tuple[Codec[Any], ...]], type[Any]]] = {}
+    _generation: memoryview
 
     @classmethod
     def _specialise(cls, types: Any) -> type[Self]:
@@ -184,6 +185,7 @@ class Structure(Stored):
         """As `_take_memory`, of a class that has its types."""
         self._require_types()
         self._take_memory(memory, opened)
+        self._generation = native.generation(self._native_memory._handle)  # noqa: SLF001
 
     def _untyped(self, *_args: object) -> NoReturn:
         name = type(self).__name__

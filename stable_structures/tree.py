@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 KEYS: Final[int] = native.call.SS_WANT_KEYS
 VALUES: Final[int] = native.call.SS_WANT_VALUES
+_FROM_FIRST: Final[int] = native.call.SS_FROM_FIRST
+_TO_LAST: Final[int] = native.call.SS_TO_LAST
 COPY_BATCH: Final = 4096
 _FIRST_BATCH: Final = 16
 _LAST_BATCH: Final = 1024
@@ -42,13 +44,12 @@ class TreeIterator(BothEnds[T]):
     """
 
     def __init__(self, tree: Tree, cursor: Any, want: int, *, reverse: bool) -> None:
-        key, value = tree._key, tree._value  # noqa: SLF001
+        shape = tree._shapes[want]  # noqa: SLF001
         self._tree = tree
         self._cursor = cursor
         self._batch = _FIRST_BATCH
-        self._rows = (_row(key, want & KEYS), _row(value, want & VALUES))
-        self._want = want | native.call.SS_WANT_KEY_NUMBERS * key.is_int | native.call.SS_WANT_VALUE_NUMBERS * value.is_int
-        super().__init__(tree._native_memory._handle, _finisher(key, value, want), reverse=reverse)  # noqa: SLF001
+        self._shape = shape
+        super().__init__(tree._generation, shape.finish, reverse=reverse)  # noqa: SLF001
 
     def _demand_unchanged(self) -> None:
         native.check(native.call.ss_cursor_valid(self._cursor), "iteration")
@@ -57,12 +58,26 @@ class TreeIterator(BothEnds[T]):
         return native.check(native.call.ss_cursor_skip(self._cursor, n, self._reverse), "skip")
 
     def _fetch(self, *, back: bool) -> bool:
-        native.check(native.call.ss_cursor_next(self._cursor, self._batch, _BATCH_BYTES, self._want, back), "iteration")
-        keys, values = native.batch(keys=self._rows[0], values=self._rows[1])
+        shape, own = self._shape, self._ends[back]
+        keys, values = native.batch(self._cursor, self._batch, _BATCH_BYTES, shape.want, back=back, keys=shape.keys, values=shape.values)
         self._batch = min(self._batch * 2, _LAST_BATCH)
-        fetched = zip(keys, values, strict=True) if self._want & KEYS and self._want & VALUES else keys or values
-        self._ends[back].extend(fetched)
-        return bool(self._ends[back])
+        own.extend(zip(keys, values, strict=True) if shape.keys and shape.values else keys or values)
+        return bool(own)
+
+
+class Shape(NamedTuple):
+    """How keys, values or entries of a tree cross, and what makes of them what an iterator yields."""
+
+    want: int
+    keys: int
+    values: int
+    finish: Callable[[Any], Any] | None
+
+    @classmethod
+    def of(cls, key: Part, value: Part, want: int) -> Shape:
+        """Of a tree with these keys and values."""
+        numbers = native.call.SS_WANT_KEY_NUMBERS * key.is_int | native.call.SS_WANT_VALUE_NUMBERS * value.is_int
+        return cls(want | numbers, _row(key, want & KEYS), _row(value, want & VALUES), _finisher(key, value, want))
 
 
 def _row(part: Part, wanted: int) -> int:
@@ -73,7 +88,7 @@ def _row(part: Part, wanted: int) -> int:
 def _restorer(part: Part) -> Callable[[Any], Any] | None:
     """Makes a key or value of what C gave; None where it is that already."""
     if not part.is_int:
-        return part.codec.decode
+        return None if part.codec.as_is else part.codec.decode
     bias = part.bias
     return (lambda number: number - bias) if bias else None
 
@@ -95,14 +110,14 @@ def _finisher(key: Part, value: Part, want: int) -> Callable[[Any], Any] | None:
 def start_kind(start: object, *, inclusive: bool) -> int:
     """How the core takes the lower end of a range."""
     if start is None:
-        return int(native.call.SS_FROM_FIRST)
+        return _FROM_FIRST
     return int(native.call.SS_FROM if inclusive else native.call.SS_AFTER)
 
 
 def stop_kind(stop: object, *, inclusive: bool) -> int:
     """How the core takes the upper end of a range."""
     if stop is None:
-        return int(native.call.SS_TO_LAST)
+        return _TO_LAST
     return int(native.call.SS_UPTO if inclusive else native.call.SS_BEFORE)
 
 
@@ -119,6 +134,7 @@ class Tree(Structure):
     _c_name: ClassVar[str] = "btree"
     _key: ClassVar[Part]
     _value: ClassVar[Part]
+    _shapes: ClassVar[dict[int, Shape]]
     _order: ClassVar[native.KeyOrder]
     _keys_column: ClassVar[Column[Any]]
     _values_column: ClassVar[Column[Any]]
@@ -152,7 +168,9 @@ class Tree(Structure):
         key, value = Part("key", key_codec), Part("value", value_codec)
         made = {name: make(key, value) for name, make in {"__contains__": _contains, **methods}.items()}
         columns = {"_keys_column": Column(key_codec), "_values_column": Column(value_codec)}
-        return {**cls._documented(made), **columns, "_key": key, "_value": value, "_order": native.KeyOrder(key_codec)}
+        shapes = {want: Shape.of(key, value, want) for want in (KEYS, VALUES, KEYS | VALUES)}
+        lanes = {**columns, "_key": key, "_value": value, "_shapes": shapes, "_order": native.KeyOrder(key_codec)}
+        return {**cls._documented(made), **lanes}
 
     def __contains__(self, key: object) -> bool:
         """Whether the key is there; what its type cannot hold is not. O(log n)."""
@@ -195,18 +213,12 @@ class Tree(Structure):
     def _cursor(self, from_: int, start: Any, to: int, stop: Any) -> Any:
         encode = self._key.codec.encode
         # None is a key where the type is an Option; which ends count is said by their kinds.
-        low = b"" if from_ == native.call.SS_FROM_FIRST else encode(start)
-        high = b"" if to == native.call.SS_TO_LAST else encode(stop)
-        return native.new_handle(
-            "ss_cursor",
-            lambda out: native.call.ss_cursor_open(self._handle, from_, low, len(low), to, high, len(high), out),
-            native.call.ss_cursor_free,
-            "iteration",
-        )
+        low = b"" if from_ == _FROM_FIRST else encode(start)
+        high = b"" if to == _TO_LAST else encode(stop)
+        return native.new_cursor(self._handle, from_, low, to, high)
 
     def _iterate(self, want: int, *, reverse: bool) -> TreeIterator[Any]:
-        cursor = self._cursor(native.call.SS_FROM_FIRST, None, native.call.SS_TO_LAST, None)
-        return TreeIterator(self, cursor, want, reverse=reverse)
+        return TreeIterator(self, self._cursor(_FROM_FIRST, None, _TO_LAST, None), want, reverse=reverse)
 
     def _ranged(self, want: int, start: Any, stop: Any, inclusive: tuple[bool, bool], *, reverse: bool) -> TreeIterator[Any]:
         from_, to = end_kinds(start, stop, inclusive)

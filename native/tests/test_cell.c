@@ -183,6 +183,39 @@ static void damage_is_an_error_or_harmless(enum kind kind) {
     place_close(&place);
 }
 
+static void integers_cross_as_numbers(int kind) {
+    static const uint32_t sizes[] = {1, 2, 4, 8};
+    struct place place;
+    place_open(&place, (enum kind)kind, 20);
+    ss_cell *cell = open_cell(place.memory, SS_INIT);
+    for (int i = 0; i < 4; i++) {
+        uint32_t size = sizes[i];
+        uint64_t most = size == 8 ? UINT64_MAX - 2 : (UINT64_C(1) << (8 * size)) - 1;
+        uint8_t bytes[8];
+        CHECK_EQ(ss_cell_get_int(cell, size), SS_ASK);
+        CHECK_EQ(ss_last_status(), SS_CORRUPT);
+        CHECK_EQ(ss_cell_set_int(cell, size, 1), SS_ASK);
+        CHECK_EQ(ss_last_status(), SS_CORRUPT);
+        CHECK_EQ(ss_cell_put_int(cell, size, 5), SS_OK);
+        CHECK_EQ(ss_cell_set_int(cell, size, most), 5);
+        CHECK_EQ(ss_cell_get_int(cell, size), most);
+        ss_put_be(bytes, size, most);
+        CHECK(holds(cell, bytes, size));
+        if (size < 8) CHECK_EQ(ss_cell_put_int(cell, size, most + 1), SS_BOUND_EXCEEDED);
+        CHECK_EQ(ss_cell_put_int(cell, 3, 0), SS_INCOMPATIBLE);
+        CHECK_EQ(ss_cell_get_int(cell, size), most);
+    }
+    CHECK_EQ(ss_cell_put_int(cell, 8, UINT64_MAX), SS_OK);
+    CHECK_EQ(ss_cell_get_int(cell, 8), SS_ASK);
+    CHECK_EQ(ss_last_status(), SS_OK);
+    CHECK_EQ(ss_last_number(), UINT64_MAX);
+    CHECK_EQ(ss_cell_detach(cell), SS_OK);
+    CHECK_EQ(ss_cell_get_int(cell, 8), SS_ASK);
+    CHECK_EQ(ss_last_status(), SS_CLOSED);
+    ss_cell_free(cell);
+    place_close(&place);
+}
+
 static void a_value_may_end_with_the_memory(void) {
     struct place place;
     place_open(&place, FLAT, 20);
@@ -227,6 +260,7 @@ int main(void) {
         a_cell_holds_the_value_set_last(kind);
         a_value_that_does_not_fit_leaves_the_old_one(kind);
         damage_is_an_error_or_harmless(kind);
+        integers_cross_as_numbers(kind);
     }
     a_set_on_a_foreign_memory_may_fail_at_every_call(FOREIGN);
     a_set_on_a_foreign_memory_may_fail_at_every_call(FOREIGN_BUCKETS);

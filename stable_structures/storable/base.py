@@ -55,6 +55,8 @@ class Codec(Generic[T]):
     lane: Lane = BYTES_LANE
     dtype: DType | None = None
     native_dtype: DType | None = None
+    as_is: bool = False
+    """Whether any `bytes` are a value, and their own encoding."""
     key_problem: str = ""
     """Why the type cannot be a key of a map or set; empty where it can."""
     heap_problem: str = ""

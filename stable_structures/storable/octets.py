@@ -46,6 +46,8 @@ class StrCodec(Codec[str]):
 class BytesCodec(Codec[bytes]):
     """Bytes of any length. Takes every buffer of single bytes, gives `bytes`."""
 
+    as_is = True
+
     def __init__(self) -> None:
         super().__init__("bytes", Unbounded, leaf(OrderKind.BYTES, Unbounded))
 
