@@ -787,8 +787,12 @@ int64_t ss_btree_length(ss_btree *tree) {
     return ss_fail(SS_CORRUPT, "a map's length counts its entries", LENGTH_AT, length, INT64_MAX);
 }
 
-uint64_t ss_btree_changes(const ss_btree *tree) {
-    return ss_handle_changes(&tree->handle);
+uint64_t ss_btree_changes(ss_btree *tree) {
+    int status = ss_btree_begin_read(tree);
+    if (status != SS_OK) return ss_result_number(status, 0);
+    uint64_t changes = ss_handle_changes(&tree->handle);
+    ss_leave_read(tree->handle.memory);
+    return ss_result_number(SS_OK, changes);
 }
 
 static int clear(ss_btree *tree) {

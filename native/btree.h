@@ -33,7 +33,7 @@ int ss_btree_detach(ss_btree *tree);
 /* Entries; or a negative status. O(1). */
 int64_t ss_btree_length(ss_btree *tree);
 /* Counts what changed the map, so that iterators notice. */
-uint64_t ss_btree_changes(const ss_btree *tree);
+uint64_t ss_btree_changes(ss_btree *tree);
 int ss_btree_clear(ss_btree *tree);
 
 /* O(log n). Answer: the value, or nothing. */

@@ -163,6 +163,11 @@ def answered_number(operation: str, failed: Callable[..., NoReturn] = fail, *giv
     return int.from_bytes(answer[8:], "little")
 
 
+def number(answer: int, operation: str) -> int:
+    """What a function that gives a number, or ASK, has to say."""
+    return int(answer) if answer < ASK else answered_number(operation)
+
+
 def result(size: int) -> bytes:
     """Takes the bytes that the last call of this thread answered with."""
     data: bytes = _unpack(_latest(), size)
@@ -276,7 +281,13 @@ def view(handle: Any, offset: int, length: int | None) -> npt.NDArray[np.uint8]:
 @ffi.def_extern(onerror=_keep)  # type: ignore[untyped-decorator]
 def ss_python_size(self: Any, pages: Any) -> int:
     """Size of a foreign memory."""
-    pages[0] = ffi.from_handle(self).size()
+    found = ffi.from_handle(self).size()
+    problem = f"size() of a memory written in Python gave {found!r}; it must give the number of pages"
+    if not isinstance(found, SupportsIndex):
+        raise TypeError(problem)
+    if operator.index(found) < 0:
+        raise OverflowError(problem)
+    pages[0] = operator.index(found)
     return 0
 
 

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from textwrap import indent
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar
 
 from . import _native as native
 from .lanes import Part, method
 from .storable import IntLane
-from .structure import INIT, LOAD, Structure
+from .structure import INIT, LOAD, NEW, Structure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,12 +64,29 @@ class StableCell(Structure, Generic[T]):
     def __init__(self, memory: Memory, default: T) -> None:
         self._start(INIT, memory, default)
 
+    @classmethod
+    def new(cls, memory: Memory, default: T) -> Self:
+        """A cell with this value, overwriting what the memory holds. O(size). Raises as making one does.
+
+        >>> from stable_structures import StableCell, StableMemory, u64
+        >>> StableCell[u64].new(StableMemory(), 7).get()
+        7
+        """
+        return cls._open(NEW, memory, default)
+
+    @classmethod
+    def load(cls, memory: Memory) -> Self:
+        """The cell that the memory holds; raises `BadMagic` where it holds none. O(1).
+
+        >>> from stable_structures import StableCell, StableMemory, u64
+        >>> StableCell[u64].load(StableMemory())
+        Traceback (most recent call last):
+        stable_structures.errors.BadMagic: ...
+        """
+        return cls._open(LOAD, memory)
+
     def _start(self, mode: int, memory: Memory, *args: Any) -> None:
         self._require_types()
-        expected = 0 if mode == LOAD else 1
-        if len(args) != expected:
-            takes = "a memory and no value" if mode == LOAD else "a memory and a value to begin with"
-            raise TypeError(f"{type(self).__name__} takes {takes}, got {len(args)} after the memory")
         data = self._codecs[0].encode(args[0]) if args else b""
         self._open_handle(memory, lambda under, out: native.call.ss_cell_open(under, mode, data, len(data), out))
 

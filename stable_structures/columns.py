@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 import numpy as np
 
 from . import _native as native
-from .errors import IncompatibleType
 from .storable import Blob, IntLane
 from .storable.octets import BytesCodec
 
@@ -67,9 +66,7 @@ class Column(Generic[T]):
         """Room for `count` values of the core: the array, and what the core is given. Raises `IncompatibleType`."""
         codec = self._codec
         if codec.dtype is None or codec.native_dtype is None:
-            raise IncompatibleType(
-                f"{codec.name} has no numpy form: its encodings are not of one fixed size; use items(), or get the values one by one"
-            )
+            codec.refuse_array("use items(), or get the values one by one")
         if self.is_number:
             array = np.zeros(count, codec.native_dtype)
             return array, native.room(array, native=True, bias=self._bias)

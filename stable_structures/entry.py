@@ -36,11 +36,14 @@ class Entry(Generic[K, V]):
     def _look(self) -> None:
         handle = self._map._handle  # noqa: SLF001
         self._raw = native.locate(handle, self._encoded, self._place)
-        self._seen = native.call.ss_btree_changes(handle)
+        self._seen = self._changes()
+
+    def _changes(self) -> int:
+        return native.number(native.call.ss_btree_changes(self._map._handle), "entry")  # noqa: SLF001
 
     def _fresh(self) -> bytes | None:
         """The encoded value as it is now."""
-        if native.call.ss_btree_changes(self._map._handle) != self._seen:  # noqa: SLF001
+        if self._changes() != self._seen:
             self._look()
         return self._raw
 
@@ -79,7 +82,7 @@ class Entry(Generic[K, V]):
         """
         handle, encoded = self._map._handle, self._map._value.codec.encode(value)  # noqa: SLF001
         native.put_at(handle, self._place, self._encoded, encoded)
-        self._raw, self._seen = encoded, native.call.ss_btree_changes(handle)
+        self._raw, self._seen = encoded, self._changes()
 
     def setdefault(self, default: V) -> V:
         """The value; sets it to `default` first where the key is absent.

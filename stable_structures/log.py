@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self, TypeVar
 
 from . import _native as native
 from .errors import OutOfBounds
@@ -11,7 +11,7 @@ from .lanes import Part, method
 from .memory import native_memory
 from .rows import BATCH_BYTES, RowSequence, bounded, encoded
 from .storable import BytesLane
-from .structure import INIT
+from .structure import INIT, LOAD, NEW
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class StableLog(RowSequence[T]):
-    """A list of entries that only grows: `StableLog[T](index_memory, data_memory)` loads the one there is, or makes a new one.
+    """A list of entries that only grows: `StableLog[T](index, data)` loads the one there is, or makes a new one.
 
     Entries may have any size. The data memory decides: where it is empty or holds something else, both memories get a
     new log, as in the crate. The bytes are those of the crate's `Log` (FORMAT section 7). Operations have the crate's
@@ -52,12 +52,31 @@ class StableLog(RowSequence[T]):
         def __class_getitem__(cls, types: Any) -> Any:
             return cls._specialise(types)
 
-    def __init__(self, index_memory: Memory, data_memory: Memory) -> None:
-        self._start(INIT, index_memory, data_memory)
+    def __init__(self, index: Memory, data: Memory) -> None:
+        self._start(INIT, index, data)
+
+    @classmethod
+    def new(cls, index: Memory, data: Memory) -> Self:
+        """An empty log, overwriting what the memories hold. O(1). Raises `MemoryInUse`, `OutOfMemory`, `ReadOnly`.
+
+        >>> from stable_structures import StableLog, StableMemory
+        >>> len(StableLog[str].new(StableMemory(), StableMemory()))
+        0
+        """
+        return cls._open(NEW, index, data)
+
+    @classmethod
+    def load(cls, index: Memory, data: Memory) -> Self:
+        """The log that the memories hold; raises `BadMagic` where they hold none. O(1).
+
+        >>> from stable_structures import StableLog, StableMemory
+        >>> StableLog[str].load(StableMemory(), StableMemory())
+        Traceback (most recent call last):
+        stable_structures.errors.BadMagic: ...
+        """
+        return cls._open(LOAD, index, data)
 
     def _start(self, mode: int, memory: Memory, *args: Any) -> None:
-        if len(args) != 1:
-            raise TypeError(f"{type(self).__name__} takes two memories, one for the index and one for the data, got {1 + len(args)}")
         self.data_memory = args[0]
         self._native_data = native_memory(args[0])
         data = self._native_data._handle  # noqa: SLF001

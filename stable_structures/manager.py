@@ -6,12 +6,12 @@ from __future__ import annotations
 import operator
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self
 
 from . import _native as native
 from .errors import Closed, MemoryInUse, OutOfBounds
 from .memory import NativeMemory
-from .structure import INIT, Stored
+from .structure import INIT, NEW, Stored
 
 if TYPE_CHECKING:
     from .memory import Memory
@@ -70,6 +70,16 @@ class MemoryManager(Stored):
 
     def __init__(self, memory: Memory, bucket_pages: int = DEFAULT_BUCKET_PAGES) -> None:
         self._start(INIT, memory, bucket_pages)
+
+    @classmethod
+    def new(cls, memory: Memory, bucket_pages: int = DEFAULT_BUCKET_PAGES) -> Self:
+        """A manager of empty memories, overwriting what the memory holds. O(1). Raises as making one does.
+
+        >>> from stable_structures import MemoryManager, StableMemory
+        >>> MemoryManager.new(StableMemory(), bucket_pages=16).bucket_pages
+        16
+        """
+        return cls._open(NEW, memory, bucket_pages)
 
     def _start(self, mode: int, memory: Memory, *args: Any) -> None:
         (bucket_pages,) = args or (DEFAULT_BUCKET_PAGES,)

@@ -10,7 +10,7 @@ import operator
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Protocol, Self, SupportsIndex, TypeAlias, runtime_checkable
 
 from . import _native as native
 from .errors import Closed, OutOfBounds
@@ -167,6 +167,11 @@ class NativeMemory:
     """A memory of the C core. Not made directly: see `StableMemory`, `RestrictedMemory` and `MemoryManager.get`."""
 
     _handle: Any
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """For `copy` and `pickle`: a second object on the same bytes would be no copy."""
+        name = type(self).__name__
+        raise TypeError(f"a {name} cannot be copied or pickled: write its bytes, read(0, nbytes), to another memory")
 
     def size(self) -> int:
         """Pages. O(1). Raises `Closed`.

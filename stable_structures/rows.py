@@ -125,8 +125,7 @@ class Row(Structure, Generic[T]):
 
     def _changes(self) -> int:
         """A number that differs after the structure may have changed."""
-        changes = getattr(native.call, f"ss_{self._c_name}_changes")(self._handle)
-        return int(changes) if changes < native.ASK else native.answered_number("iteration")
+        return native.number(getattr(native.call, f"ss_{self._c_name}_changes")(self._handle), "iteration")
 
     def _read(self, start: int, stop: int) -> list[T] | None:
         """The values from `start` to `stop`; None where there are not so many."""

@@ -7,7 +7,6 @@ import operator
 from typing import TYPE_CHECKING, Any, ClassVar, Final, SupportsIndex, TypeVar
 
 from . import _native as native
-from .errors import IncompatibleType
 from .lanes import Part, method
 from .rows import LIMIT, RowSequence, bounded
 from .slots import Slots
@@ -152,7 +151,7 @@ class StableVec(Slots[T], RowSequence[T]):
         array([-2,  3], dtype=int16)
         """
         if self._value.codec.dtype is None:
-            raise IncompatibleType(f"{self._value.codec.name} has no numpy form: its encodings are not of one fixed size; use list()")
+            self._value.codec.refuse_array("use list()")
         while True:
             first, last, _ = slice(start, stop).indices(len(self))
             array = self._export(first, max(first, last))

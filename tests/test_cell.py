@@ -79,10 +79,11 @@ def test_three_ways_to_open():
 def test_what_is_given_beside_the_memory():
     with pytest.raises(TypeError):
         StableCell[u64](StableMemory())
-    with pytest.raises(TypeError, match="a memory and a value to begin with"):
+    with pytest.raises(TypeError, match="'default'"):
         StableCell[u64].new(StableMemory())
-    with pytest.raises(TypeError, match="a memory and no value"):
+    with pytest.raises(TypeError):
         StableCell[u64].load(StableMemory(), 5)
+    assert StableCell[u64].new(StableMemory(), default=5).get() == StableCell[u64](StableMemory(), default=5).get()
     with pytest.raises(IncompatibleType, match=r"StableCell\[T\]\(memory\)"):
         StableCell(StableMemory(), 5)
 

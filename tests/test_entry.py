@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stable_structures import StableBTreeMap, StableMemory, u16, u64
+from stable_structures import Closed, StableBTreeMap, StableMemory, u16, u64
 
 keys = st.integers(0, 60)
 steps = st.lists(st.tuples(st.sampled_from(["set", "update", "setdefault", "remove", "other"]), keys, st.integers(0, 65535)), max_size=200)
@@ -69,3 +69,19 @@ def test_update_without_a_default_names_the_key_and_changes_nothing():
     with pytest.raises(ZeroDivisionError):
         tree.entry(7).update(lambda value: 1 // value, default=0)
     assert len(tree) == 0
+
+
+def test_an_entry_of_a_map_that_is_gone_says_so():
+    memory = StableMemory()
+    tree = StableBTreeMap[u64, u64](memory)
+    entry = tree.entry(1)
+    entry.set(2)
+    assert entry.get() == 2
+    tree.into_memory()
+    for use in (entry.get, lambda: entry.exists, lambda: entry.set(3), lambda: entry.setdefault(3), entry.remove):
+        with pytest.raises(Closed):
+            use()
+    entry = StableBTreeMap[u64, u64](memory).entry(1)
+    memory.close()
+    with pytest.raises(Closed):
+        entry.get()

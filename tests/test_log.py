@@ -172,15 +172,17 @@ def test_three_ways_to_open():
     log.append("a")
     assert (log.memory, log.index_memory, log.data_memory) == (memories[0], *memories)
     assert log.into_memories() == memories
-    log = StableLog[str].load(*memories)
+    index, data = memories
+    log = StableLog[str].load(index=index, data=data)
     assert list(log) == ["a"]
     log.into_memories()
-    assert list(StableLog[str].new(*memories)) == []
+    assert list(StableLog[str].new(index=index, data=data)) == []
+    assert list(StableLog[str](index=index, data=data)) == []
 
 
 def test_two_memories_are_needed():
     memory = StableMemory()
-    with pytest.raises(TypeError, match="two memories, one for the index and one for the data"):
+    with pytest.raises(TypeError, match="'data'"):
         StableLog[str].new(memory)
     with pytest.raises(MemoryInUse):
         StableLog[str](memory, memory)

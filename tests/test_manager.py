@@ -237,7 +237,7 @@ def test_three_ways_to_open():
     manager = MemoryManager.load(base)
     assert (manager.bucket_pages, manager.sizes()) == (2, {0: 1})
     manager.into_memory()
-    manager = MemoryManager.new(base, 5)
+    manager = MemoryManager.new(base, bucket_pages=5)
     assert (manager.bucket_pages, manager.sizes()) == (5, {})
     manager.into_memory()
     assert MemoryManager.new(base).bucket_pages == 128

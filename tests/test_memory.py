@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -569,3 +571,12 @@ def test_a_memory_that_the_system_cannot_back_grows_no_further():
         tree.check()
     """
     )
+
+
+@pytest.mark.parametrize("copier", [copy.copy, copy.deepcopy, pickle.dumps], ids=lambda copier: copier.__name__)
+def test_memories_are_not_copied_or_pickled(copier):
+    """A copy would be a second name for the same bytes."""
+    memory = StableMemory()
+    for one in (memory, RestrictedMemory(memory, range(1, 3)), MemoryManager(StableMemory()).get(0)):
+        with pytest.raises(TypeError, match="cannot be copied or pickled"):
+            copier(one)
