@@ -466,51 +466,85 @@ static int undo_record(ss_root *root, uint64_t offset, uint64_t length) {
 }
 
 /* Pages that a foreign memory grew by stay; of writes to them there is no record in a scope of many steps. */
-static void zero_new_pages(ss_root *root) {
+static int zero_new_pages(ss_root *root) {
     static const uint8_t zeros[SS_PAGE_SIZE];
+    if (!root->foreign || !root->undo.many) return SS_OK;
     uint64_t pages = 0;
-    if (!root->foreign || !root->undo.many || root_pages(root, &pages) != SS_OK) return;
-    for (uint64_t page = root->undo.pages; page < pages; page++) {
-        (void)root->foreign_ops->write(root->foreign_self, page * SS_PAGE_SIZE, zeros, SS_PAGE_SIZE);
+    int status = root_pages(root, &pages);
+    for (uint64_t page = root->undo.pages; status == SS_OK && page < pages; page++) {
+        status = root->foreign_ops->write(root->foreign_self, page * SS_PAGE_SIZE, zeros, SS_PAGE_SIZE);
     }
+    return status;
 }
 
-/* Newest first, so that the oldest record of a byte wins. A foreign memory that refuses to be restored keeps what it
- * has: nothing more can be done, and its error is the one that the operation reports. */
-static void undo_restore(ss_root *root) {
+/* Newest first, so that the oldest record of a byte wins. Where a foreign memory refuses, the rest stays in the log. */
+static int undo_restore(ss_root *root) {
     ss_undo *undo = &root->undo;
-    zero_new_pages(root);
-    while (undo->used > 0) {
+    int status = zero_new_pages(root);
+    while (status == SS_OK && undo->used > 0) {
         uint8_t *trailer = undo->log + undo->used - UNDO_TRAILER;
         uint64_t offset = ss_get64(trailer), length = ss_get64(trailer + 8);
-        undo->used -= (size_t)length + UNDO_TRAILER;
+        uint8_t *bytes = trailer - length;
         if (root->foreign) {
-            (void)root->foreign_ops->write(root->foreign_self, offset, undo->log + undo->used, length);
+            status = root->foreign_ops->write(root->foreign_self, offset, bytes, length);
         } else {
-            memcpy(root->base + offset, undo->log + undo->used, (size_t)length);
+            memcpy(root->base + offset, bytes, (size_t)length);
         }
+        if (status == SS_OK) undo->used = (size_t)(bytes - undo->log);
     }
     if (!root->foreign) ss_root_shrink(root, undo->pages);
+    return status;
 }
 
-static void undo_end(ss_root *root, bool restore) {
-    ss_undo *undo = &root->undo;
-    if (restore) {
-        struct ss_failure reason = *ss_last_failure();
-        undo_restore(root);
-        root->epoch++;
-        ss_fail(reason.status, reason.rule, reason.address, reason.number, reason.limit);
-    }
-    undo->active = undo->many = false;
-    free(undo->kept);
-    undo->kept = NULL;
-    root->watch &= ~(unsigned)SS_WATCH_UNDO;
+static void undo_forget(ss_undo *undo) {
     if (undo->room > UNDO_KEPT) {
         free(undo->log);
         undo->log = NULL;
         undo->room = 0;
     }
     undo->used = 0;
+    undo->many = false;
+}
+
+/* A foreign memory that refused to be put back is put back before its next operation, which fails where it refuses again. */
+static int settle_undo(void *self) {
+    ss_root *root = self;
+    int status = undo_restore(root);
+    if (status != SS_OK) return status;
+    undo_forget(&root->undo);
+    root->storage_ops = NULL;
+    root->storage = NULL;
+    root->guarded = false;
+    root->epoch++;
+    return SS_OK;
+}
+
+static void leave_unsettled(void *self) {
+    (void)self;
+}
+
+static const ss_storage_ops unsettled = {.enter = settle_undo, .leave = leave_unsettled};
+
+static void undo_end(ss_root *root, bool restore) {
+    ss_undo *undo = &root->undo;
+    int status = SS_OK;
+    if (restore) {
+        struct ss_failure reason = *ss_last_failure();
+        status = undo_restore(root);
+        root->epoch++;
+        ss_fail(reason.status, reason.rule, reason.address, reason.number, reason.limit);
+    }
+    undo->active = false;
+    free(undo->kept);
+    undo->kept = NULL;
+    root->watch &= ~(unsigned)SS_WATCH_UNDO;
+    if (status == SS_OK) {
+        undo_forget(undo);
+    } else {
+        root->storage_ops = &unsettled;
+        root->storage = root;
+        root->guarded = true;
+    }
 }
 
 int ss_root_touch_watched(ss_root *root, uint64_t offset, uint64_t length) {

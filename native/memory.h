@@ -13,7 +13,7 @@
  *  M3  The base address of a flat memory never moves, so a direct pin stays valid across growth.
  *  M4  A public operation of a structure runs between ss_enter and ss_leave; everything below it finds the lock held.
  *  M5  An operation that can fail after its first write runs in an undo scope; a failure then restores every byte, and
- *      the size of a flat root.
+ *      the size of a flat root. A foreign root that fails in that too is restored before its next operation.
  */
 #ifndef SS_MEMORY_H
 #define SS_MEMORY_H

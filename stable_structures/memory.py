@@ -32,7 +32,8 @@ class Memory(Protocol):
     """What any object needs to be used as a memory; write your own and pass it to a structure or a manager.
 
     Sizes are in pages, offsets and lengths in bytes. New pages are zero. Access past the end raises and changes nothing.
-    What a method raises comes out of the structure's operation as it is, and the structure stays as it was.
+    What a method raises comes out of the structure's operation as it is, and the structure stays as it was; where the memory
+    cannot be put back either, that is done before its next operation, which raises until it can be.
     """
 
     def size(self) -> int:

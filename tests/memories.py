@@ -38,13 +38,16 @@ class Boom(Exception):
 
 
 class Trigger:
-    """Raises at the n-th call of one operation after `arm`, in whichever of its memories that is; `refuse` answers -1 to a grow."""
+    """Raises at the n-th call of one operation after `arm`, in whichever of its memories that is, and where it is lasting from then on.
+
+    `refuse` answers -1 to a grow.
+    """
 
     def __init__(self) -> None:
         self.arm("", 0)
 
-    def arm(self, kind: str, at: int) -> None:
-        self.kind, self.at, self.seen = kind, at, 0
+    def arm(self, kind: str, at: int, *, lasting: bool = False) -> None:
+        self.kind, self.at, self.seen, self.lasting = kind, at, 0, lasting
 
     @property
     def fired(self) -> bool:
@@ -54,7 +57,7 @@ class Trigger:
         if kind != self.kind:
             return False
         self.seen += 1
-        return self.seen == self.at
+        return self.seen == self.at or (self.lasting and self.fired)
 
     def count(self, kind: str) -> None:
         if self.comes(kind):

@@ -237,6 +237,35 @@ static void the_reason_of_a_failure_survives_the_undoing(void) {
     test_memory_free(&in);
 }
 
+static bool refuses;
+
+static int refusing_write(void *self, uint64_t offset, const void *from, uint64_t length) {
+    return refuses ? ss_fail(SS_CALLBACK, "refused", offset, length, 0) : buffer_write(self, offset, from, length);
+}
+
+static void what_cannot_be_undone_is_undone_before_the_next_operation(void) {
+    const ss_foreign_ops ops = {buffer_size, buffer_grow, buffer_read, refusing_write};
+    buffer_memory buffer = {.limit = 9, .calls_left = -1};
+    ss_memory *memory;
+    uint8_t now[8];
+    CHECK_EQ(ss_memory_new_foreign(&ops, &buffer, &memory), SS_OK);
+    CHECK_EQ(ss_access_write_growing(memory, 0, "abcdefgh", 8), SS_OK);
+    CHECK_EQ(ss_enter_write(memory), SS_OK);
+    CHECK_EQ(ss_memory_write(memory, 2, "XY", 2), SS_OK);
+    refuses = true;
+    CHECK_EQ(ss_leave_write(memory, ss_memory_write(memory, 5, "Z", 1)), SS_CALLBACK);
+    CHECK(memcmp(buffer.bytes, "abXYefgh", 8) == 0);
+    CHECK_EQ(ss_access_read(memory, 0, now, 8), SS_CALLBACK);
+    CHECK_EQ(ss_access_write(memory, 0, "Q", 1), SS_CALLBACK);
+    refuses = false;
+    CHECK_EQ(ss_access_read(memory, 0, now, 8), SS_OK);
+    CHECK(memcmp(now, "abcdefgh", 8) == 0);
+    CHECK_EQ(ss_access_write(memory, 0, "Q", 1), SS_OK);
+    CHECK(memcmp(buffer.bytes, "Qbcdefgh", 8) == 0);
+    ss_memory_release(memory);
+    free(buffer.bytes);
+}
+
 static void claims_are_exclusive_where_pages_overlap(void) {
     ss_memory *base, *low, *high, *both, *inner;
     int a, b, c;
@@ -357,6 +386,7 @@ int main(void) {
     a_failed_operation_is_undone_to_the_byte(false);
     a_failed_operation_is_undone_to_the_byte(true);
     the_reason_of_a_failure_survives_the_undoing();
+    what_cannot_be_undone_is_undone_before_the_next_operation();
     claims_are_exclusive_where_pages_overlap();
     a_closed_memory_answers_nothing_more();
     a_memory_of_no_pages_or_too_many_is_refused();
