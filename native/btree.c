@@ -338,8 +338,8 @@ static enum ss_probe_answer probe_down(ss_btree *tree, ss_span key, ss_probe *pr
     for (int depth = 0; depth < SS_DEPTH; depth++) {
         const uint8_t *page = ss_probe_page(&tree->space, *address);
         if (page == NULL) return SS_PROBE_HARD;
-        ss_probe_prefetch(&tree->space, page);
-        enum ss_probe_answer answer = ss_probe_node(&tree->space, page, &probed, probe);
+        ss_probe_prefetch(page);
+        enum ss_probe_answer answer = ss_probe_node(&tree->space, page, &probed, false, probe);
         if (answer != SS_PROBE_CHILD) return answer;
         *address = probe->child;
     }
@@ -379,8 +379,8 @@ static int probe_for_change(ss_btree *tree, ss_span key, uint32_t least, uint32_
     for (int depth = 0; depth < SS_DEPTH; depth++) {
         const uint8_t *page = ss_probe_page(&tree->space, address);
         if (page == NULL) return SS_OK;
-        ss_probe_prefetch(&tree->space, page);
-        enum ss_probe_answer answer = ss_probe_node(&tree->space, page, &probed, &probe);
+        ss_probe_prefetch(page);
+        enum ss_probe_answer answer = ss_probe_node(&tree->space, page, &probed, false, &probe);
         bool fits = probe.count <= most && (probe.count >= least || depth == 0);
         if (answer == SS_PROBE_HARD || (!fits && !(answer == SS_PROBE_FOUND && most < SS_CAPACITY))) return SS_OK;
         if (answer != SS_PROBE_CHILD) {

@@ -75,11 +75,11 @@ static void take_off(ss_btree *tree, const ss_column *keys, uint64_t i, flyer *a
 /* One level down. SS_PROBE_CHILD: there is more to come. */
 static inline enum ss_probe_answer glide(ss_btree *tree, flyer *at) {
     if (at->page == NULL || at->depth++ == SS_DEPTH) return SS_PROBE_HARD;
-    enum ss_probe_answer answer = ss_probe_node(&tree->space, at->page, &at->key, &at->probe);
+    enum ss_probe_answer answer = ss_probe_node(&tree->space, at->page, &at->key, true, &at->probe);
     if (answer != SS_PROBE_CHILD) return answer;
     at->address = at->probe.child;
     at->page = ss_probe_page(&tree->space, at->address);
-    if (at->page != NULL) ss_probe_prefetch(&tree->space, at->page);
+    if (at->page != NULL) ss_probe_prefetch(at->page);
     return SS_PROBE_CHILD;
 }
 

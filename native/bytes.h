@@ -61,6 +61,10 @@ static inline uint64_t ss_get_be(const uint8_t *p, uint32_t size) {
 }
 
 static inline void ss_put_be(uint8_t *p, uint32_t size, uint64_t v) {
+    if (size == 8) {
+        ss_put64(p, __builtin_bswap64(v));
+        return;
+    }
     for (uint32_t i = size; i-- > 0; v >>= 8) p[i] = (uint8_t)v;
 }
 

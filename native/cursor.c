@@ -82,7 +82,7 @@ static void ask_for_siblings(const ss_space *space, const ss_node *node, uint32_
         uint32_t next = back ? index - i : index + i;
         if (next > node->count) return;
         const uint8_t *page = ss_probe_page(space, ss_get64(children + (size_t)next * 8));
-        if (page != NULL) ss_probe_prefetch(space, page);
+        if (page != NULL) ss_probe_prefetch(page);
     }
 }
 

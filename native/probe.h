@@ -39,10 +39,9 @@ static inline const uint8_t *ss_probe_page(const ss_space *space, uint64_t addre
     return ss_memory_direct(space->memory, address, space->page_size);
 }
 
-/* Asks for the first lines of a node, as many as its keys and children may fill. */
-static inline void ss_probe_prefetch(const ss_space *space, const uint8_t *page) {
-    uint64_t size = space->page_size < 5 * SS_PROBE_LINE ? space->page_size : 5 * SS_PROBE_LINE;
-    for (uint64_t at = 0; at < size; at += SS_PROBE_LINE) __builtin_prefetch(page + at);
+/* Asks for the first lines of a node, as many as its keys and children may fill (of a smaller node for some in vain). */
+static inline void ss_probe_prefetch(const uint8_t *page) {
+    for (int line = 0; line < 5; line++) __builtin_prefetch(page + line * SS_PROBE_LINE);
 }
 
 static inline bool ss_probe_open(ss_probe *probe, const uint8_t *page) {
@@ -55,12 +54,20 @@ static inline bool ss_probe_open(ss_probe *probe, const uint8_t *page) {
     return (uint32_t)head == SS_PROBE_MAGIC && type <= 1 && probe->count - 1 < SS_CAPACITY;
 }
 
-static inline bool ss_probe_ints(ss_probe *probe, uint32_t size, uint64_t key) {
+/* With `many` lookups at once it compares with as many keys as a node can have: bit i of `less` says that key i is less,
+ * the first bit that is not set is the place. A loop up to the count is shorter, but its end is guessed wrong half of the
+ * time; one lookup that waits for memory has the time to guess again, many that overlap their waits have not. */
+static inline bool ss_probe_ints(ss_probe *probe, uint32_t size, uint64_t key, bool many) {
     const uint8_t *keys = probe->page + probe->keys_at;
-    uint32_t below = 0;
-    for (uint32_t i = 0; i < probe->count; i++) below += ss_get_be(keys + (size_t)i * size, size) < key;
+    uint32_t less = 0, below = 0;
+    if (many) {
+        for (uint32_t i = SS_CAPACITY; i-- > 0;) less += less + (ss_get_be(keys + (size_t)i * size, size) < key);
+        below = (uint32_t)__builtin_ctz(~(less & ((UINT32_C(1) << probe->count) - 1)));
+    } else {
+        for (uint32_t i = 0; i < probe->count; i++) below += ss_get_be(keys + (size_t)i * size, size) < key;
+    }
     probe->index = below;
-    return below < probe->count && ss_get_be(keys + (size_t)below * size, size) == key;
+    return probe->index < probe->count && ss_get_be(keys + (size_t)probe->index * size, size) == key;
 }
 
 /* Keys of any size in the order of their bytes; the first that is not less ends the search. */
@@ -81,31 +88,34 @@ static inline enum ss_probe_answer ss_probe_bytes(const ss_space *space, ss_prob
     return SS_PROBE_ABSENT;
 }
 
-static inline enum ss_probe_answer ss_probe_search(const ss_space *space, ss_probe *probe, const ss_probe_key *key) {
+static inline enum ss_probe_answer ss_probe_search(const ss_space *space, ss_probe *probe, const ss_probe_key *key, bool many) {
     uint32_t size = space->order->int_size;
     if (size == 0) return ss_probe_bytes(space, probe, key->span);
-    if (SS_UNLIKELY(probe->keys_at + (uint64_t)probe->count * size > space->page_size)) return SS_PROBE_HARD;
-    bool found = size == 8   ? ss_probe_ints(probe, 8, key->number)
-                 : size == 4 ? ss_probe_ints(probe, 4, key->number)
-                             : ss_probe_ints(probe, size, key->number);
+    if (SS_UNLIKELY(probe->keys_at + (uint64_t)SS_CAPACITY * size > space->page_size)) return SS_PROBE_HARD;
+    bool found = size == 8   ? ss_probe_ints(probe, 8, key->number, many)
+                 : size == 4 ? ss_probe_ints(probe, 4, key->number, many)
+                             : ss_probe_ints(probe, size, key->number, many);
     return found ? SS_PROBE_FOUND : SS_PROBE_ABSENT;
 }
 
 /* The values at the end of a long leaf lie in its overflow page: asks for that while the keys are searched. */
 static inline void ss_probe_prefetch_overflow(const ss_space *space, const ss_probe *probe) {
+    if (!probe->leaf) return;
     uint64_t overflow = ss_get64(probe->page + SS_PROBE_OVERFLOW_AT);
-    if (SS_LIKELY(overflow == SS_NULL) || !probe->leaf) return;
+    if (SS_LIKELY(overflow == SS_NULL)) return;
     const uint8_t *page = ss_probe_page(space, overflow);
     for (uint64_t at = 0; page != NULL && at < space->page_size && at < 16 * SS_PROBE_LINE; at += SS_PROBE_LINE) {
         __builtin_prefetch(page + at);
     }
 }
 
-/* Looks for the key in the node whose page this is. SS_PROBE_CHILD: it can only be below probe->child. */
-static inline enum ss_probe_answer ss_probe_node(const ss_space *space, const uint8_t *page, const ss_probe_key *key, ss_probe *probe) {
+/* Looks for the key in the node whose page this is. SS_PROBE_CHILD: it can only be below probe->child. `many`: this is one
+ * of several lookups at once. */
+static inline enum ss_probe_answer ss_probe_node(const ss_space *space, const uint8_t *page, const ss_probe_key *key, bool many,
+                                                 ss_probe *probe) {
     if (SS_UNLIKELY(!ss_probe_open(probe, page))) return SS_PROBE_HARD;
     ss_probe_prefetch_overflow(space, probe);
-    enum ss_probe_answer answer = ss_probe_search(space, probe, key);
+    enum ss_probe_answer answer = ss_probe_search(space, probe, key, many);
     if (answer != SS_PROBE_ABSENT || probe->leaf) return answer;
     probe->child = ss_get64(page + SS_PROBE_HEADER + (size_t)probe->index * 8);
     return SS_PROBE_CHILD;
