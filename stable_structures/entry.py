@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
 from . import _native as native
@@ -17,6 +18,7 @@ V = TypeVar("V")
 D = TypeVar("D")
 
 _MISSING: Final = object()
+_UNKNOWN: Final = -1
 
 
 class Entry(Generic[K, V]):
@@ -82,7 +84,9 @@ class Entry(Generic[K, V]):
         """
         handle, encoded = self._map._handle, self._map._value.codec.encode(value)  # noqa: SLF001
         native.put_at(handle, self._place, self._encoded, encoded)
-        self._raw, self._seen = encoded, self._changes()
+        self._raw, self._seen = encoded, _UNKNOWN
+        with contextlib.suppress(Exception):  # a memory that fails from here on fails the next look
+            self._seen = self._changes()
 
     def setdefault(self, default: V) -> V:
         """The value; sets it to `default` first where the key is absent.

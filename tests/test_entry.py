@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from stable_structures import Closed, StableBTreeMap, StableMemory, u16, u64
 
+from .memories import Boom, FailingMemory, Trigger
+
 keys = st.integers(0, 60)
 steps = st.lists(st.tuples(st.sampled_from(["set", "update", "setdefault", "remove", "other"]), keys, st.integers(0, 65535)), max_size=200)
 
@@ -85,3 +87,25 @@ def test_an_entry_of_a_map_that_is_gone_says_so():
     memory.close()
     with pytest.raises(Closed):
         entry.get()
+
+
+@pytest.mark.parametrize("kind", ["size", "read", "write"])
+def test_an_entry_on_a_memory_that_fails_is_set_or_as_it_was(kind):
+    trigger = Trigger()
+    tree = StableBTreeMap[u64, u64](FailingMemory(trigger))
+    tree.update({i: i for i in range(30)})
+    for at in range(1, 100):
+        entry = tree.entry(7)
+        trigger.arm(kind, at)
+        try:
+            entry.set(at)
+            done = True
+        except Boom:
+            done = False
+        fired = trigger.fired
+        trigger.arm("", 0)
+        assert tree[7] == (at if done else at - 1 or 7)
+        tree[7] = entry.get() if done else at
+        if not fired:
+            break
+    assert at > 1
