@@ -35,18 +35,19 @@ static bool is_full(const ss_file *file) {
 
 /* ---- from memory to the file ---- */
 
+/* In one call where nobody reads; else the gate first, which lets no new readers in while those inside finish. */
 static int lock_for_change(ss_file *file, uint32_t patience) {
-    int error = ss_file_lock(file, LOCK_GATE, SS_LOCK_EXCLUSIVE, patience);
-    if (error == 0) {
-        error = ss_file_lock(file, LOCK_READ, SS_LOCK_EXCLUSIVE, patience);
+    int error = ss_file_lock(file, LOCK_GATE_AND_READ, SS_LOCK_EXCLUSIVE, 0);
+    if (error == EAGAIN && patience > 0) {
+        error = ss_file_lock(file, LOCK_GATE, SS_LOCK_EXCLUSIVE, patience);
+        if (error == 0) error = ss_file_lock(file, LOCK_READ, SS_LOCK_EXCLUSIVE, patience);
         if (error != 0) ss_file_unlock(file, LOCK_GATE);
     }
     return error == 0 ? SS_OK : ss_file_lock_failure(error, "readers keep the file from being changed");
 }
 
 static void unlock_after_change(ss_file *file) {
-    ss_file_unlock(file, LOCK_READ);
-    ss_file_unlock(file, LOCK_GATE);
+    ss_file_unlock(file, LOCK_GATE_AND_READ);
 }
 
 static int compare_blocks(const void *a, const void *b) {

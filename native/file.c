@@ -82,9 +82,10 @@ static void unlist_file(ss_file *file) {
 /* ---- locks ---- */
 
 static int try_lock(ss_file *file, enum ss_file_lock lock, int kind) {
+    bool both = lock == LOCK_GATE_AND_READ;
     int error;
     do {
-        error = file->vfs->lock(file->vfs->self, file->locks, (unsigned)lock, kind);
+        error = file->vfs->lock(file->vfs->self, file->locks, both ? LOCK_GATE : lock, both ? 2 : 1, kind);
     } while (error == EINTR);
     return error;
 }
@@ -437,27 +438,36 @@ static int settle(ss_file *reader) {
 /* More than the clock of a file system is late, in nanoseconds. */
 #define CLOCK_LAG INT64_C(20000000)
 
-static int64_t age_of(const ss_vfs_status *status) {
+static int64_t age_of(int64_t modified) {
     struct timespec now;
-    if (status->modified == 0 || clock_gettime(CLOCK_REALTIME, &now) != 0) return 0;
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec - status->modified;
+    if (modified == 0 || clock_gettime(CLOCK_REALTIME, &now) != 0) return 0;
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec - modified;
+}
+
+/* 0: nobody knows. */
+static int64_t modified_at(ss_file *file) {
+    int64_t modified = 0;
+    bool known = file->vfs->modified != NULL && file->vfs->modified(file->vfs->self, file->main, &modified) == 0;
+    return known ? modified : 0;
 }
 
 /* Whether the file is certainly as the last operation saw it, so that iterators may go on. With a writer about nothing
  * is certain: what it stores through a mapping changes no time. */
-static bool is_as_shown(ss_file *file, const ss_vfs_status *now) {
-    return file->shown_is_old && now->size == file->shown.size && now->modified == file->shown.modified &&
-           !ss_file_is_locked(file, LOCK_WRITER);
+static bool is_as_shown(ss_file *file, uint64_t size) {
+    return file->shown_is_old && size == file->shown_size && !ss_file_is_locked(file, LOCK_WRITER) &&
+           modified_at(file) == file->shown_modified;
 }
 
 /* Remembers what this operation sees. A file that was changed within the lag of the clock could change again and keep
  * its time, so it is let grow older first; no writer may change it meanwhile, since we hold LOCK_READ. */
-static void note_shown(ss_file *file, const ss_vfs_status *now) {
-    int64_t age = age_of(now);
-    bool writer = ss_file_is_locked(file, LOCK_WRITER);
-    if (!writer && age > 0 && age < CLOCK_LAG) nanosleep(&(struct timespec){.tv_nsec = CLOCK_LAG - age}, NULL);
-    file->shown = *now;
-    file->shown_is_old = !writer && age > 0;
+static void note_shown(ss_file *file, uint64_t size) {
+    file->shown_is_old = false;
+    if (ss_file_is_locked(file, LOCK_WRITER)) return;
+    file->shown_size = size;
+    file->shown_modified = modified_at(file);
+    int64_t age = age_of(file->shown_modified);
+    if (age > 0 && age < CLOCK_LAG) nanosleep(&(struct timespec){.tv_nsec = CLOCK_LAG - age}, NULL);
+    file->shown_is_old = age > 0;
 }
 
 static int show_file(ss_file *file) {
@@ -465,7 +475,7 @@ static int show_file(ss_file *file) {
     int status = ss_file_status(file, &now);
     if (status != SS_OK) return status;
     if (now.links == 0) return ss_file_die(file, SS_CLOSED, "the file was deleted or replaced: open it again", 0, 0);
-    if (is_as_shown(file, &now)) return SS_OK;
+    if (is_as_shown(file, now.size)) return SS_OK;
     /* A writer without a log may be in the middle of growing it. */
     if (now.size % SS_PAGE_SIZE != 0 && ss_file_is_locked(file, LOCK_READY)) now.size -= now.size % SS_PAGE_SIZE;
     status = ss_file_check_size(file, now.size);
@@ -475,7 +485,7 @@ static int show_file(ss_file *file) {
     if (status != SS_OK) return status;
     file->file_pages = file->root->pages = pages;
     file->root->epoch++;
-    note_shown(file, &now);
+    note_shown(file, now.size);
     return SS_OK;
 }
 

@@ -23,7 +23,7 @@
 #include "journal.h"
 #include "wal.h"
 
-enum ss_file_lock { LOCK_WRITER, LOCK_READY, LOCK_GATE, LOCK_READ };
+enum ss_file_lock { LOCK_WRITER, LOCK_READY, LOCK_GATE, LOCK_READ, LOCK_GATE_AND_READ };
 
 #define SS_NO_FILE (-1)
 
@@ -39,7 +39,8 @@ typedef struct ss_file {
     uint64_t file_pages;     /* size of the file */
     uint64_t mapped_pages;   /* of the root, that show the file */
     struct timespec checked; /* when the size was last compared, by the coarse clock */
-    ss_vfs_status shown;     /* a reader's: the file as its last operation saw it */
+    uint64_t shown_size;     /* a reader's: the file as its last operation saw it */
+    int64_t shown_modified;  /* when it was changed last; 0: nobody knows */
     bool shown_is_old;       /* a change since would have another time of modification */
     bool cannot_settle;      /* a reader's: it must not write */
     bool opened;

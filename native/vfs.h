@@ -31,7 +31,6 @@ typedef struct ss_vfs_status {
     uint64_t size, inode, device, links;
     unsigned permissions;
     bool regular;
-    int64_t modified; /* nanoseconds since 1970, as coarse as the file system's clock; 0 where that is not known */
 } ss_vfs_status;
 
 typedef struct ss_vfs {
@@ -42,6 +41,10 @@ typedef struct ss_vfs {
     int (*close)(void *self, int file);
     int (*status)(void *self, int file, ss_vfs_status *status);
     int (*status_at)(void *self, int directory, const char *name, ss_vfs_status *status);
+    /* When the file was last modified, in nanoseconds since 1970, as coarse as the file system's clock. Not part of its
+     * status: where Linux was asked for the time, the next write notes a new one, which makes syncs of other files slower.
+     * May be NULL: not known. */
+    int (*modified)(void *self, int file, int64_t *nanoseconds);
     int (*read)(void *self, int file, void *to, size_t length, uint64_t offset, size_t *done);
     int (*write)(void *self, int file, const struct iovec *parts, int count, uint64_t offset, size_t *done);
     /* Data and size of the file are on the medium afterwards. */
@@ -53,8 +56,8 @@ typedef struct ss_vfs {
     int (*rename)(void *self, int directory, const char *from, const char *to);
     int (*unlink)(void *self, int directory, const char *name);
     int (*sync_directory)(void *self, int directory);
-    /* Does not wait: EAGAIN where another open file holds the lock. */
-    int (*lock)(void *self, int file, unsigned byte, int kind);
+    /* All of `count` bytes or none. Does not wait: EAGAIN where another open file holds the lock of one. */
+    int (*lock)(void *self, int file, unsigned first, unsigned count, int kind);
     int (*locked)(void *self, int file, unsigned byte, bool *held);
     /* Bytes [offset, offset + length) of the file at address `at`, in place of what is there; NULL where files cannot be
      * mapped (then they are read). */

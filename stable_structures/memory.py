@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import math
 import operator
 import os
@@ -98,21 +99,16 @@ class Transaction:
     `commit()` and `rollback()` end it before its block ends; the rest of the block is outside of it.
     """
 
+    __slots__ = ("_memory",)
+
     def __init__(self, memory: NativeMemory) -> None:
         self._memory = memory
-        self._root = 0
 
     def __enter__(self) -> Self:
-        handle = self._memory._handle  # noqa: SLF001
-        native.check(native.call.ss_transaction_begin(handle), "transaction")
-        self._root = native.root(handle)
-        _transactions.open[self._root] = self
+        memory = self._memory
+        native.check(native.call.ss_transaction_begin(memory._handle), "transaction")  # noqa: SLF001
+        _transactions.open[memory._root] = self  # noqa: SLF001
         return self
-
-    def _end(self, function: Any, operation: str) -> None:
-        """The core's word on whether it is open is final; after an error it is not, either."""
-        _transactions.open.pop(self._root, None)
-        native.check(function(self._memory._handle), operation)  # noqa: SLF001
 
     def commit(self) -> None:
         """Keeps the changes and ends the transaction. O(changed bytes) in a file with a log, else O(1).
@@ -130,7 +126,7 @@ class Transaction:
         >>> memory.size()
         1
         """
-        self._end(native.call.ss_transaction_commit, "commit")
+        self._memory.commit()
 
     def rollback(self) -> None:
         """Puts back every byte and the size, and ends the transaction. O(changed bytes). Raises `MemoryInUse` where it is not open.
@@ -142,16 +138,17 @@ class Transaction:
         >>> memory.size()
         0
         """
-        self._end(native.call.ss_transaction_rollback, "rollback")
+        self._memory.rollback()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        if _transactions.open.get(self._root) is not self:
+        memory = self._memory
+        if _transactions.open.get(memory._root) is not self:  # noqa: SLF001
             return
         if kind is None:
-            self.commit()
+            memory.commit()
             return
         with contextlib.suppress(Closed):  # a memory that was closed in the block is rolled back already
-            self.rollback()
+            memory.rollback()
 
 
 class _Transactions(threading.local):
@@ -173,6 +170,11 @@ class NativeMemory:
         """For `copy` and `pickle`: a second object on the same bytes would be no copy."""
         name = type(self).__name__
         raise TypeError(f"a {name} cannot be copied or pickled: write its bytes, read(0, nbytes), to another memory")
+
+    @functools.cached_property
+    def _root(self) -> int:
+        """The same for all memories over one root."""
+        return native.root(self._handle)
 
     def size(self) -> int:
         """Pages. O(1). Raises `Closed`.
@@ -287,7 +289,8 @@ class NativeMemory:
         self._ended(native.call.ss_transaction_rollback, "rollback")
 
     def _ended(self, function: Any, operation: str) -> None:
-        _transactions.open.pop(native.root(self._handle), None)
+        """The core's word on whether it is open is final; after an error it is not, either."""
+        _transactions.open.pop(self._root, None)
         native.check(function(self._handle), operation)
 
     def sync(self) -> None:

@@ -357,7 +357,9 @@ static void fuzz_one(rng *random) {
         try_it(&s);
         free_it(&s);
     } else {
-        holds(is_damage(status) || status == SS_INCOMPATIBLE, "opening answers or says what is damaged", status);
+        /* Damaged tables of a manager may have buckets so large that the next one does not fit. */
+        bool said = is_damage(status) || status == SS_INCOMPATIBLE || status == SS_OUT_OF_MEMORY;
+        holds(said, "opening answers or says what is damaged", status);
         holds(unchanged(&s), "an opening that is refused changes no byte", status);
     }
     finish(&s);

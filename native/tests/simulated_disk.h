@@ -559,11 +559,11 @@ static int disk_sync_directory(void *self, int directory) {
     return 0;
 }
 
-static int disk_lock(void *self, int file, unsigned byte, int kind) {
+static int disk_lock(void *self, int file, unsigned first, unsigned count, int kind) {
     struct disk *disk = self;
     int error = kind == SS_UNLOCK ? 0 : disk_call(disk, CALL_LOCK);
     (void)file;
-    if (error == 0) disk->locks[byte] = kind;
+    for (unsigned byte = first; error == 0 && byte < first + count; byte++) disk->locks[byte] = kind;
     return error;
 }
 

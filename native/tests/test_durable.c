@@ -295,7 +295,7 @@ static void a_loaded_file_is_as_a_mapped_one(void) {
 /* ---- cost, by counting ---- */
 
 static ss_vfs counting;
-static int writes, syncs;
+static int writes, syncs, locks, times;
 
 static int count_write(void *self, int file, const struct iovec *parts, int count, uint64_t offset, size_t *done) {
     writes++;
@@ -307,10 +307,22 @@ static int count_sync(void *self, int file) {
     return ss_vfs_system.sync(self, file);
 }
 
+static int count_lock(void *self, int file, unsigned first, unsigned count, int kind) {
+    locks++;
+    return ss_vfs_system.lock(self, file, first, count, kind);
+}
+
+static int count_times(void *self, int file, int64_t *nanoseconds) {
+    times++;
+    return ss_vfs_system.modified(self, file, nanoseconds);
+}
+
 static void a_small_commit_is_one_write_and_one_sync(void) {
     counting = ss_vfs_system;
     counting.write = count_write;
     counting.sync = count_sync;
+    counting.lock = count_lock;
+    counting.modified = count_times;
     for (int exclusive = 0; exclusive < 2; exclusive++) {
         ss_file_options options = {.path = path_of("cost"),
                                    .mode = SS_FILE_WRITE,
@@ -321,10 +333,12 @@ static void a_small_commit_is_one_write_and_one_sync(void) {
         ss_memory *memory;
         CHECK_EQ(ss_file_open_with(&options, &memory), SS_OK);
         CHECK_EQ(grow(memory, 1), SS_OK);
-        writes = syncs = 0;
+        writes = syncs = locks = times = 0;
         CHECK_EQ(put(memory, 100, "small"), SS_OK);
         CHECK_EQ(writes, exclusive ? 1 : 2); /* the log, and the block in the file */
+        CHECK_EQ(locks, exclusive ? 0 : 2);  /* readers are kept out meanwhile */
         CHECK_EQ(syncs, 1);
+        CHECK_EQ(times, 0); /* asking for it makes the next sync slower */
         writes = syncs = 0;
         CHECK_EQ(has(memory, 100, "small"), 1);
         CHECK_EQ(writes + syncs, 0);
