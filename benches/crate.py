@@ -23,17 +23,28 @@ class NoCrate(Exception):
     """The driver cannot be built here."""
 
 
-def build() -> Path:
-    """Builds the driver with cargo and gives its path. Raises `NoCrate`."""
+def build(program: str = "crate_bench") -> Path:
+    """Builds a program of `benches/rust` with cargo and gives its path. Raises `NoCrate`."""
     cargo = shutil.which("cargo")
     if cargo is None:
         raise NoCrate("cargo is not installed")
     target = Path(os.environ.get("CARGO_TARGET_DIR", SOURCE / "target"))
-    command = [cargo, "build", "--release", "--locked", "--manifest-path", str(SOURCE / "Cargo.toml"), "--target-dir", str(target)]
+    command = [
+        cargo,
+        "build",
+        "--release",
+        "--locked",
+        "--bin",
+        program,
+        "--manifest-path",
+        str(SOURCE / "Cargo.toml"),
+        "--target-dir",
+        str(target),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - cargo, on our own source
     if done.returncode:
         raise NoCrate(f"cargo failed:\n{done.stderr}")
-    return target / "release" / "crate_bench"
+    return target / "release" / program
 
 
 def version() -> str:

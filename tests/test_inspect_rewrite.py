@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import cbor2
@@ -283,6 +284,37 @@ def test_a_heap_whose_type_is_told_is_put_in_order(tmp_path):
     repair(Patched(read(memory), {64 + 4 * 90: bytes(4)}), tmp_path / "out.bin", types={None: (None, parse_type("u32"))})
     saved = StableMinHeap[u32](opened(tmp_path / "out.bin"))
     assert [saved.pop() for _ in range(100)] == sorted([0, *(i for i in range(100) if i != 90)])
+
+
+# ---- repair of a manager's tables ----
+
+
+def table_damage(data: bytes, rng: random.Random) -> Iterator[tuple[str, int, bytes]]:
+    """One byte of each field of the tables: what, where, the new byte."""
+    allocated, sizes = int.from_bytes(data[4:6], "little"), [i for i in range(255) if any(data[40 + 8 * i : 48 + 8 * i])]
+    used = sorted(set(data[2080 : 2080 + allocated]))
+    for at in (*range(3), *range(4, 40), *(40 + 8 * i + k for i in sizes for k in range(8))):
+        yield "header or size", at, bytes([data[at] ^ 1 << rng.randrange(8)])
+    for bucket in range(allocated):
+        for owner in (255, 77, rng.choice([i for i in used if i != data[2080 + bucket]])):
+            yield "owner", 2080 + bucket, bytes([owner])
+    for bucket in (allocated, allocated + 1, 5000):
+        yield "owner of what was never allocated", 2080 + bucket, bytes([rng.choice([0, 3, 99])])
+
+
+@pytest.mark.parametrize("name", ["canister_bucket1", "canister_bucket16", "canister_bucket128"])
+def test_one_damaged_byte_of_the_managers_table_costs_nothing(name, seed, tmp_path):
+    """What it said stands there a second time, or the structures show it."""
+    data, types, rng = golden(name)[0], types_of(name), random.Random(seed)
+    cases = list(table_damage(data, rng))
+    for what, at, new in rng.sample(cases, 24 if len(data) < PAGE_SIZE * 200 else 4):
+        memory, out = Patched(data, {at: new}), tmp_path / "out.bin"
+        results = repair(memory, out, types=types)
+        place = f"{what} at {at}: {data[at]} became {new[0]}: {[one.notes for one in results if one.kind == 'manager']}"
+        assert all(one.whole for one in results), place
+        assert all(not one.changes for one in diff(data_memory(data), out, types=types) if one.memory in types), place
+        assert check(out, types=types) == [], place
+        out.unlink()
 
 
 def test_what_is_nothing_of_the_crate_is_not_repaired(tmp_path):

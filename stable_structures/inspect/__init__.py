@@ -6,7 +6,7 @@
 - managed.py, nodes.py, shape.py, maps.py, rows.py: the manager and the structures, read without being believed
 - basilisk.py, candid.py, values.py: encoded values as something to read; encoding.py: as a type has them
 - report.py: `inspect` and `check`; dump.py: entries; compare.py: `diff`
-- build.py: fresh images; rewrite.py: `shrink`, `load`, `import_part`; salvage.py, salvage_rows.py, losses.py: `repair`
+- build.py: fresh images; rewrite.py: `shrink`, `load`, `import_part`; salvage.py, salvage_rows.py, salvage_tables.py, losses.py: `repair`
 - scene.py, picture.py, page.html: `draw`; cli.py, show.py, text.py, completion.py: the verbs
 """
 

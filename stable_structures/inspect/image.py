@@ -167,10 +167,15 @@ def _image(name: str, source: Source, snapshot: Snapshot | None) -> Image:
     except Damage as damage:
         recognition.damage.append(str(damage))
         return image
-    for memory in image.manager.ids():
-        image.parts[memory] = _part(image.manager, memory)
-    _pair_logs(image)
+    image.parts |= parts_of(image.manager)
     return image
+
+
+def parts_of(manager: Manager) -> dict[int | None, Part]:
+    """The virtual memories of a manager, by id. O(1) each."""
+    parts: dict[int | None, Part] = {memory: _part(manager, memory) for memory in manager.ids()}
+    _pair_logs(parts)
+    return parts
 
 
 def _part(manager: Manager, memory: int) -> Part:
@@ -181,10 +186,10 @@ def _part(manager: Manager, memory: int) -> Part:
     return Part(memory, source, recognition, manager.sizes[memory], manager.buckets(memory))
 
 
-def _pair_logs(image: Image) -> None:
+def _pair_logs(parts: dict[int | None, Part]) -> None:
     """Which data memory belongs to which index: the next id if it is one, else the only one that is left and fits."""
-    waiting = [part for part in image.parts.values() if part.kind == "log index"]
-    data = {part.id: part for part in image.parts.values() if part.kind == "log data"}
+    waiting = [part for part in parts.values() if part.kind == "log index"]
+    data = {part.id: part for part in parts.values() if part.kind == "log data"}
     for index in list(waiting):
         near = next((data.pop(i) for i in ((index.id or 0) + 1, (index.id or 0) - 1) if i in data and _fits(index, data[i])), None)
         if near is not None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from ..memory import PAGE_SIZE
 from .layout import BUCKETS, FREE, MEMORIES, OWNERS_AT, SIZES_AT, TABLES_SIZE, U64, Damage
 from .source import PastEnd, Source, VirtualSource
+
+ENDS_INSIDE: Final = "a bucket in use ends inside the memory"
 
 
 @dataclass(slots=True)
@@ -53,6 +56,10 @@ class Manager:
                 break
         return VirtualSource(self.source, owned, self.bucket_bytes, min(self.sizes[memory] * PAGE_SIZE, whole))
 
+    def needed(self, memory: int) -> int:
+        """How many buckets the size of a memory takes."""
+        return -(-self.sizes[memory] // self.bucket_pages)
+
     def end(self) -> int:
         """Where the last bucket ends."""
         return PAGE_SIZE + self.allocated * self.bucket_bytes
@@ -73,7 +80,7 @@ class Manager:
             owned[owner] += 1
             self._check_bucket(bucket, owner, owned[owner], note)
         for memory in range(MEMORIES):
-            needed = -(-self.sizes[memory] // self.bucket_pages)
+            needed = self.needed(memory)
             if needed != owned[memory]:
                 note(Damage("a memory owns as many buckets as its size needs", SIZES_AT + 8 * memory, owned[memory], needed))
 
@@ -88,21 +95,26 @@ class Manager:
         end = PAGE_SIZE + (bucket + 1) * self.bucket_bytes
         if owner == FREE:
             note(Damage("an allocated bucket belongs to a memory", OWNERS_AT + bucket, owner, "0 to 254"))
-        elif end > self.source.nbytes and rank <= -(-self.sizes[owner] // self.bucket_pages):
-            note(Damage("a bucket in use ends inside the memory", OWNERS_AT + bucket, end, self.source.nbytes))
+        elif end > self.source.nbytes and rank <= self.needed(owner):
+            note(Damage(ENDS_INSIDE, OWNERS_AT + bucket, end, self.source.nbytes))
 
 
 def read_manager(source: Source) -> Manager:
     """The tables at the start of a memory. O(1). Raises `Damage` where they cannot be used at all."""
+    manager = read_tables(source)
+    if manager.bucket_pages == 0:
+        raise Damage("the bucket size is not 0", 6, 0, 128)
+    if manager.allocated > BUCKETS:
+        raise Damage("number of allocated buckets", 4, manager.allocated, BUCKETS)
+    return manager
+
+
+def read_tables(source: Source) -> Manager:
+    """The tables as they are, whatever they say. O(1). Raises `Damage` where there are none."""
     try:
         tables = source.read(0, TABLES_SIZE)
     except PastEnd:
         raise Damage("a memory manager has a page of tables", 0, source.nbytes, PAGE_SIZE) from None
-    allocated = int.from_bytes(tables[4:6], "little")
-    bucket_pages = int.from_bytes(tables[6:8], "little")
-    if bucket_pages == 0:
-        raise Damage("the bucket size is not 0", 6, 0, 128)
-    if allocated > BUCKETS:
-        raise Damage("number of allocated buckets", 4, allocated, BUCKETS)
     sizes = [int(U64.unpack_from(tables, SIZES_AT + 8 * i)[0]) for i in range(MEMORIES)]
+    allocated, bucket_pages = (int.from_bytes(tables[at : at + 2], "little") for at in (4, 6))
     return Manager(source, bucket_pages, allocated, sizes, tables[OWNERS_AT:], tables[8:SIZES_AT], tables[:4])

@@ -27,6 +27,7 @@ from .report import Types, check_part
 from .rewrite import rewrite
 from .rows import LogReader
 from .salvage_rows import save_log_data, save_row
+from .salvage_tables import mend_tables
 from .source import Progress, Unreadable, no_progress
 
 
@@ -47,29 +48,29 @@ def repair(what: str | Path | Memory, out: str | Path, *, types: Types | None = 
     (100, 95, 5)
     """
     with open_image(what, progress) as image, ImageFile(out) as file:
+        done = _mended(image, types or {})
         if image.manager is None and not any(part.is_structure for part in image.parts.values()):
             reasons = "; ".join(image.recognition.damage)
             raise Unreadable(
                 f"{image.name}: {image.recognition.title}{f' ({reasons})' if reasons else ''}; nothing to save by its structure"
             )
-        done: list[Salvage] = []
         salvager = _Salvager(types or {}, done, progress)
         rewrite(image, file, salvager.fill)
-        _tell_manager(image, done)
         file.keep()
         return done
 
 
-def _tell_manager(image: Image, done: list[Salvage]) -> None:
-    if image.manager is None:
-        return
+def _mended(image: Image, types: Types) -> list[Salvage]:
+    """The image with its tables mended; tells what is wrong with them, if anything is."""
+    if image.recognition.kind != "manager":
+        return []
     broken: list[Damage] = []
-    image.manager.check(broken.append)
-    if broken:
-        table = Salvage(None, "manager", None)
-        for damage in broken:
-            table.note(str(damage))
-        done.insert(0, table)
+    if image.manager is not None:
+        image.manager.check(broken.append)
+    table = Salvage(None, "manager", None)
+    for text in (*map(str, broken), *mend_tables(image, types)):
+        table.note(text)
+    return [table] if table.notes else []
 
 
 class _Salvager:
