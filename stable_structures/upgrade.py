@@ -111,8 +111,9 @@ def restore(memory: Memory) -> Any:
 class UpgradeHooks:
     """Saves the heap before an upgrade and loads it after, in a memory of its own.
 
-    One function each is registered by the decorators. What the first returns is backed up; the second gets it. A harness,
-    or your own upgrade, runs them by `run_pre_upgrade()` and `run_post_upgrade()`.
+    One function each is registered by the decorators. What the first returns is backed up; the second gets it. Your own
+    upgrade runs them by `run_pre_upgrade()` and `run_post_upgrade()`; a `Canister` does it by itself for hooks that are globals of
+    a canister in our own form which has no `@pre_upgrade` (or `@post_upgrade`) that could.
 
     >>> from stable_structures import MemoryManager, StableMemory, UpgradeHooks
     >>> memory, state = StableMemory(), {"fee": 10}

@@ -228,3 +228,57 @@ def test_inspect_message_lets_calls_from_outside_in():
     with pytest.raises(Rejected) as rejected:
         canister.call("shut")
     assert rejected.value.error_code == ErrorCode.REJECTED_MESSAGE
+
+
+HOOKS = (
+    HEAD
+    + """
+from stable_structures import UpgradeHooks
+hooks = UpgradeHooks(ic.manager().get(0))
+state = {"n": 0}
+@hooks.pre_upgrade
+def save(): return state
+@hooks.post_upgrade
+def load(saved): state.update(saved)
+@update
+def inc():
+    state["n"] += 1
+    return state["n"]
+"""
+)
+
+
+def test_upgrade_hooks_of_a_canister_run_by_themselves():
+    canister = Canister.install(HOOKS)
+    assert [canister.call("inc"), canister.call("inc")] == [1, 2]
+    canister.upgrade()
+    canister.upgrade()
+    assert canister.call("inc") == 3
+    canister.upgrade(skip_pre_upgrade=True)
+    assert canister.call("inc") == 3, "as it was saved last"
+    again = Canister.install(HOOKS, memory=canister.memory.read(0, canister.memory.nbytes))
+    assert again.call("inc") == 3
+    canister.reinstall(HOOKS)
+    assert canister.call("inc") == 1
+
+
+def test_upgrade_hooks_come_with_an_upgrade_and_their_errors_undo_one():
+    canister = Canister.install(HEAD + "@query\ndef f(): return 1\n")
+    canister.upgrade(HOOKS)  # nothing was saved
+    canister.call("inc")
+    with pytest.raises(Trapped, match="KeyError"):
+        canister.upgrade(HOOKS.replace("state.update(saved)", "saved['x']"))
+    assert canister.call("inc") == 2
+    canister.upgrade(HOOKS.replace("return state\n", "return {1: object()}\n"))
+    assert canister.call("inc") == 3
+    with pytest.raises(Trapped, match="no form in CBOR"):
+        canister.upgrade(HOOKS)
+
+
+def test_upgrade_hooks_are_left_to_the_hooks_of_the_canister():
+    own = "@pre_upgrade\ndef before(): hooks.run_pre_upgrade()\n@post_upgrade\ndef after(): ic.debug_print('mine')\n"
+    canister = Canister.install(HOOKS + own)
+    canister.call("inc")
+    canister.upgrade()
+    assert canister.call("inc") == 1
+    assert canister.logs == ["mine"]

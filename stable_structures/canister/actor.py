@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, overload
 
+from ..memory import native_memory
+from ..upgrade import UpgradeHooks
 from . import message as messages
 from .errors import SourceError
 from .message import Kind
 from .program import MARK, Dialect, Program, mark
-from .variables import UpgradeReport, load, save, variables_of
+from .variables import UpgradeReport, load, save, saved_bytes, variables_of
 
 if TYPE_CHECKING:
     from ..memory import NativeMemory
@@ -139,7 +142,14 @@ class PlainDialect(Dialect):
                 canister.logs.append(f"upgrade: the stable variable {name} is gone, its value was dropped")
 
     def after_hook(self, program: Program, kind: Kind) -> None:
-        """Before an upgrade the stable variables are saved after the hook."""
+        """`UpgradeHooks` run in place of a hook that is not there; before an upgrade the stable variables are saved after that."""
+        if kind is Kind.PRE_UPGRADE and "pre_upgrade" not in program.hooks:
+            for hooks in _upgrade_hooks(program):
+                hooks.run_pre_upgrade()
+        if kind is Kind.POST_UPGRADE and "post_upgrade" not in program.hooks:
+            for hooks in _upgrade_hooks(program):
+                if saved_bytes(native_memory(hooks.memory)):  # the code before had hooks too
+                    hooks.run_post_upgrade()
         if kind is Kind.PRE_UPGRADE and program.actor is not None and variables_of(program.actor):
             save(program.actor, _memory_of(program))
 
@@ -151,6 +161,13 @@ class PlainDialect(Dialect):
         if not has_manager:
             return UpgradeReport(new=tuple(variables_of(program.actor)))
         return load(program.actor, _memory_of(program))
+
+
+def _upgrade_hooks(program: Program) -> list[UpgradeHooks]:
+    """The hooks that are globals of the program's modules. It must be active."""
+    modules = [module for name, module in sys.modules.items() if program.modules.owns(name)]
+    found = [item for module in modules for item in vars(module).values() if isinstance(item, UpgradeHooks)]
+    return list({id(item): item for item in found}.values())
 
 
 def _is_actor_of(item: object, program: Program) -> bool:
