@@ -60,11 +60,21 @@ static int check_order(const walk *w, ss_span low, ss_span high, uint64_t addres
     return answer == SS_LESS ? SS_OK : broken("keys ascend strictly", address, 0, 0);
 }
 
+/* That a key has all the parts of its type. Comparing it with itself meets each of them; its neighbours may differ before
+ * that, or there are none. */
+static int check_parts(const walk *w, ss_span key, uint64_t address) {
+    int answer;
+    if (w->tree->order.terms[0].kind == SS_ORDER_CALLBACK) return SS_OK;
+    int status = ss_order_compare(&w->tree->order, key.at, key.size, key.at, key.size, &answer);
+    return status == SS_CORRUPT ? broken(ss_last_failure()->rule, address, key.size, 0) : status;
+}
+
 static int check_entries(walk *w, ss_node *node, const limits *within, ss_span keys[SS_CAPACITY]) {
     ss_span before = within->low, value;
     for (uint32_t i = 0; i < node->count; i++) {
         int status = ss_node_key(&w->tree->space, node, i, &keys[i]);
         if (status == SS_OK) status = note(w, check_size(w->tree->key, keys[i].size, "a key fits its type", node->address));
+        if (status == SS_OK) status = note(w, check_parts(w, keys[i], node->address));
         if (status == SS_OK) status = note(w, check_order(w, before, keys[i], node->address));
         if (status == SS_OK) status = ss_node_value(&w->tree->space, node, i, &value);
         if (status == SS_OK) status = note(w, check_size(w->tree->value, value.size, "a value fits its type", node->address));

@@ -10,6 +10,7 @@ order does not matter.
 from __future__ import annotations
 
 import contextlib
+import errno
 import operator
 import os
 import threading
@@ -119,8 +120,13 @@ def _message(status: int, operation: str, hints: Mapping[int, str] = _HINTS) -> 
 
 
 def _system_error(operation: str) -> OSError:
-    """What the operating system refused, as the subclass for its number."""
+    """What the operating system refused, as the subclass for its number.
+
+    A signal handler that ran since and used a structure may have left another failure.
+    """
     failure = lib.ss_last_failure()
+    if failure.status != lib.SS_SYSTEM:
+        return OSError(errno.EIO, f"{operation}: {ffi.string(lib.ss_status_text(lib.SS_SYSTEM)).decode()}")
     rule = "" if failure.rule == ffi.NULL else f" ({ffi.string(failure.rule).decode()})"
     return OSError(int(failure.number), f"{operation}: {os.strerror(failure.number)}{rule}")
 
@@ -136,7 +142,7 @@ def _exception(status: int, operation: str, hints: Mapping[int, str] = _HINTS) -
     error = kind(_message(status, operation, hints))
     if isinstance(error, errors.StableError):
         error.code = status
-    if isinstance(error, errors.CorruptMemory):
+    if isinstance(error, errors.CorruptMemory) and failure.status == status:
         error.address = int(failure.address)
         error.rule = "" if failure.rule == ffi.NULL else ffi.string(failure.rule).decode()
     return error

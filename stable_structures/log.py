@@ -31,6 +31,8 @@ class StableLog(RowSequence[T]):
     new log, as in the crate. The bytes are those of the crate's `Log` (FORMAT section 7). Operations have the crate's
     names, and on top it is a `Sequence` with `extend`.
 
+    Where the two memories are not of one file, an operation waits for transactions of other threads on either.
+
     Making one raises `MemoryInUse` where another live structure has one of the memories, or both are the same,
     `BadMagic` where the index memory holds no log, `UnsupportedVersion`, `CorruptMemory` and `OutOfMemory`.
 

@@ -85,7 +85,7 @@ class MemoryManager(Stored):
         (bucket_pages,) = args or (DEFAULT_BUCKET_PAGES,)
         if not 1 <= operator.index(bucket_pages) <= MAX_BUCKET_PAGES:
             raise ValueError(f"MemoryManager: a bucket has 1 to {MAX_BUCKET_PAGES} pages, got {bucket_pages}; the crate's default is 128")
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer that runs in the midst may come back
         self._memories: weakref.WeakValueDictionary[int, VirtualMemory] = weakref.WeakValueDictionary()
         self._take_memory(memory, lambda under, out: native.call.ss_manager_open(under, mode, bucket_pages, out))
 
@@ -117,9 +117,7 @@ class MemoryManager(Stored):
             raise OutOfBounds(f"MemoryManager: there is no memory {index}; use 0 to {_MEMORIES - 1}")
         with self._lock:
             known = self._memories.get(index)
-            if known is None:
-                known = self._memories[index] = VirtualMemory(self, index, self._open_virtual(index))
-        return known
+            return known or self._memories.setdefault(index, VirtualMemory(self, index, self._open_virtual(index)))
 
     __getitem__ = get
     __iter__ = None  # or Python would count the numbers up until one fails

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -26,6 +27,7 @@ from stable_structures import (
     WalCorrupt,
     u64,
 )
+from stable_structures import _native as native
 
 from .memories import ListMemory
 
@@ -593,3 +595,13 @@ def test_a_lock_ends_with_the_process_that_forked(path):
         with StableMemory.open(path) as memory:
             assert memory.size() == 1
         process.stdin.close()
+
+
+def test_an_error_of_the_system_whose_number_a_signal_handler_covered_is_still_one():
+    memory = StableMemory()
+    memory.close()
+    with pytest.raises(Closed):
+        memory.size()
+    with pytest.raises(OSError, match="checkpoint") as caught:
+        native.fail(native.call.SS_SYSTEM, "checkpoint")
+    assert caught.value.errno == errno.EIO

@@ -434,3 +434,19 @@ def test_a_transaction_that_fails_takes_every_structure_back():
     for part in (vec, heap, log, cell, keys, users, manager):
         part.check()
     assert (list(vec)[10:], cell.get(), list(keys)) == (list(range(1000)), 1000, list(range(1000)))
+
+
+def test_a_finalizer_in_the_midst_of_get_may_ask_for_a_memory(monkeypatch):
+    manager = MemoryManager(StableMemory())
+    opened = MemoryManager._open_virtual
+
+    inner: list[VirtualMemory] = []
+
+    def open_and_finalize(self, number):
+        if number == 1:
+            inner.append(manager.get(2))
+        return opened(self, number)
+
+    monkeypatch.setattr(MemoryManager, "_open_virtual", open_and_finalize)
+    assert manager.get(1).id == 1
+    assert manager.get(2) is inner[0]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each example of the README runs: ```python blocks one after the other in one namespace, ```bash run blocks in a shell."""
+"""Each example of the README and the guides runs: ```python blocks one after the other in one namespace, ```bash run blocks in a shell."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ from pathlib import Path
 import pytest
 
 README = Path(__file__).parent.parent / "README.md"
-TEXT = README.read_text(encoding="utf-8")
+GUIDE = README.parent / "docs" / "durability.md"
 
 
-def blocks(info: str) -> list[tuple[int, str]]:
+def blocks(info: str, page: Path = README) -> list[tuple[int, str]]:
     """Line number and text of each block whose opening fence says just `info`."""
-    found = re.finditer(rf"^```{re.escape(info)}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
-    return [(TEXT[: match.start(1)].count("\n"), match[1]) for match in found]
+    text = page.read_text(encoding="utf-8")
+    found = re.finditer(rf"^```{re.escape(info)}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [(text[: match.start(1)].count("\n"), match[1]) for match in found]
 
 
-def test_python_examples_run_in_order(tmp_path, monkeypatch):
+@pytest.mark.parametrize("page", [README, GUIDE], ids=lambda page: page.name)
+def test_python_examples_run_in_order(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    examples = blocks("python")
+    examples = blocks("python", page)
     assert examples
     namespace = {"__name__": "readme"}
     for line, source in examples:
-        # Blank lines in front, so that a traceback names the line of the README.
-        exec(compile("\n" * line + source, README, "exec"), namespace)  # noqa: S102
+        # Blank lines in front, so that a traceback names the line of the page.
+        exec(compile("\n" * line + source, page, "exec"), namespace)  # noqa: S102
 
 
 @pytest.mark.parametrize("command", [pytest.param(text, id=f"line {line + 1}") for line, text in blocks("bash run")])

@@ -54,7 +54,7 @@ enum { KEY_ROOM = 3000, VALUE_ROOM = 6000 };
 /* A key and value type, and how big the test makes them. */
 typedef struct map_kind {
     const char *name;
-    ss_order_term terms[3];
+    ss_order_term terms[4];
     uint32_t term_count;
     ss_bound key, value;
     uint32_t long_keys, long_values; /* one in so many is long; 0 is none */

@@ -836,6 +836,32 @@ static void a_check_names_what_is_broken(void) {
     }
 }
 
+/* A lone key is compared with no other, and keys that differ in their first parts are compared no further. */
+static void a_check_takes_every_key_apart(void) {
+    static const map_kind kind = {
+        "tuple<u8,option<u8>> -> u8",
+        {{SS_ORDER_TUPLE2, 0, 4, {1, 2, -1}, 0}, TERM_BYTES(1, 1), {SS_ORDER_OPTION, 0, 2, {3, -1, -1}, 0}, TERM_BYTES(1, 1)},
+        4,
+        {4, 1, 0},
+        {1, 1, 0},
+        0,
+        0};
+    for (uint8_t count = 1; count < 4; count++) {
+        test_memory in;
+        ss_btree *tree;
+        test_memory_new(&in, IN_FLAT, 10);
+        CHECK_EQ(open_kind(in.memory, SS_NEW, &kind, &tree), SS_OK);
+        for (uint8_t i = 0; i < count; i++) CHECK_EQ(ss_btree_put_bb(tree, (uint8_t[]){i, 7, 1, 2}, 4, &i, 1), SS_ABSENT);
+        CHECK_EQ(ss_btree_check(tree, NULL, NULL), SS_OK);
+        uint64_t root = ss_get64(in.memory->root->base + 12);
+        in.memory->root->base[root + 15 + 2] = 3;
+        CHECK_EQ(ss_btree_check(tree, NULL, NULL), SS_CORRUPT);
+        CHECK(ss_last_failure()->address == root && strcmp(ss_last_failure()->rule, "tag of an option") == 0);
+        ss_btree_free(tree);
+        test_memory_free(&in);
+    }
+}
+
 /* Trees with a node in two places, and a length that cannot be: changes are refused and change nothing. */
 static void a_change_notices_what_lies_on_its_way(void) {
     for (int way = 0; way < 4; way++) {
@@ -881,6 +907,7 @@ int main(void) {
     what_is_no_map_is_refused();
     siblings_of_two_levels_are_not_mixed();
     a_check_names_what_is_broken();
+    a_check_takes_every_key_apart();
     a_change_notices_what_lies_on_its_way();
     return check_summary();
 }
