@@ -37,6 +37,15 @@ def golden(name: str) -> tuple[bytes, ...]:
 
 
 @cache
+def old(name: str) -> bytes:
+    """The image that a trace begins with: a map whose nodes are all of layout 1."""
+    return gzip.decompress((golden_replay.GOLDEN / f"{name}.v1.bin.gz").read_bytes())
+
+
+OLD = sorted(path.name.removesuffix(".v1.bin.gz") for path in golden_replay.GOLDEN.glob("*.v1.bin.gz"))
+
+
+@cache
 def fuller(name: str) -> bytes:
     """The image of a vec at its longest, since their traces end with one element."""
     best = b""

@@ -34,7 +34,7 @@ from stable_structures.storable import Codec
 
 from . import golden_replay
 from .golden_replay import traces
-from .inspect_images import Patched, fuller, golden, types_of
+from .inspect_images import OLD, Patched, fuller, golden, old, types_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed")]
 
@@ -119,6 +119,14 @@ def test_the_crate_knows_every_structure_of_the_traces(crate, tmp_path):
 def test_the_crate_reads_a_shrunk_image(crate, name, tmp_path):
     shrink(image_of(name), tmp_path / "small.bin", types=types_of(name))
     assert read_by_crate(crate, name, tmp_path / "small.bin") == read_by_us(name, image_of(name))
+
+
+@pytest.mark.parametrize("name", OLD)
+def test_the_crate_reads_a_shrunk_map_of_layout_1(crate, name, tmp_path):
+    shrink(old(name), tmp_path / "small.bin", types=types_of(name))
+    found = read_by_crate(crate, name, tmp_path / "small.bin")
+    assert found == read_by_us(name, old(name))
+    assert not found["-"].startswith("0 ")
 
 
 @pytest.mark.parametrize("name", MAPS)

@@ -26,7 +26,7 @@ from stable_structures.inspect.salvage import repair
 from stable_structures.inspect.scene import read_scene
 from stable_structures.inspect.source import PastEnd
 
-from .inspect_images import Meaning, Patched, fuller, golden, meanings, traces, types_of
+from .inspect_images import OLD, Meaning, Patched, fuller, golden, meanings, old, traces, types_of
 from .soundness import is_sound
 
 Types = dict[int | None, tuple[Any, Any]]
@@ -60,7 +60,8 @@ OF_TYPES = (  # words of the rules that nobody can check without knowing the typ
 @cache
 def images() -> list[tuple[str, bytes, Types]]:
     single = [name for name in traces() if not name.startswith("log")]  # two memories: those of the canisters are in one
-    return [(name, fuller(name) if name.startswith("vec") else golden(name)[0], types_of(name)) for name in single]
+    ends = [(name, fuller(name) if name.startswith("vec") else golden(name)[0], types_of(name)) for name in single]
+    return ends + [(f"{name}, layout 1", old(name), types_of(name)) for name in OLD]
 
 
 @cache

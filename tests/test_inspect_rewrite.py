@@ -37,7 +37,7 @@ from stable_structures.inspect.salvage import repair
 from stable_structures.storable import parse_type
 
 from . import golden_replay
-from .inspect_images import Patched, fuller, golden, make_dfx, read, traces, types_of
+from .inspect_images import OLD, Patched, fuller, golden, make_dfx, old, read, traces, types_of
 
 MAPS = [name for name in traces() if name.startswith(("btreemap", "btreeset"))]
 
@@ -76,16 +76,19 @@ def opened(path: Any) -> StableMemory:
 # ---- repair ----
 
 
-@pytest.mark.parametrize("name", MAPS)
-def test_a_destroyed_node_costs_its_own_entries_and_no_other(name, tmp_path):
-    """Every node in turn is zeroed. Those below an internal node are found again by their chunks."""
-    data, types = golden(name)[0], types_of(name)
-    whole = entries(data, types=types[None])
-    sound = reader(data, types=types[None])
-    for number, node in enumerate(random.Random(7).sample(nodes(sound), 6)):
-        out = tmp_path / f"{number}.bin"
-        memory = Patched(data, {node.address: bytes(sound.page)})
-        (result,) = repair(memory, out, types=types)
+def some_nodes(sound: MapReader) -> list[Node]:
+    """The root, every internal node, and every leaf where there are no more than thirty, else some."""
+    found = nodes(sound)
+    leaves = [node for node in found if node.leaf]
+    return [node for node in found if not node.leaf] + (leaves if len(leaves) <= 30 else random.Random(7).sample(leaves, 5))
+
+
+def destroy(data: bytes, types: Any, told: Any, tmp_path: Any) -> None:
+    """Each node in turn is zeroed: all entries but its own are there afterwards."""
+    whole, sound = entries(data, types=types[None]), reader(data, types=types[None])
+    for node in some_nodes(sound):
+        out = tmp_path / "out.bin"
+        (result,) = repair(Patched(data, {node.address: bytes(sound.page)}), out, types=told)
         own = {(key, node.value(i)) for i, key in enumerate(node.keys)}
         left = entries(out, types=types[None])
         assert left == [entry for entry in whole if entry not in own]
@@ -93,6 +96,34 @@ def test_a_destroyed_node_costs_its_own_entries_and_no_other(name, tmp_path):
         assert any(f"at {node.address}" in text for text in result.lost)
         assert check(out, types=types) == []
         out.unlink()
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_a_destroyed_node_costs_its_own_entries_and_no_other(name, tmp_path):
+    """Those below an internal node are found again by their chunks."""
+    destroy(golden(name)[0], types_of(name), types_of(name), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["btreemap_bytes_bytes", "btreemap_u64_u64", "btreemap_v1_u64_blob100", "btreeset_string"])
+def test_a_destroyed_node_costs_no_more_where_no_type_is_told(name, tmp_path):
+    destroy(golden(name)[0], types_of(name), None, tmp_path)
+
+
+@pytest.mark.parametrize("name", OLD)
+def test_a_destroyed_node_of_layout_1_costs_no_more(name, tmp_path):
+    assert {node.version for node in nodes(reader(old(name), types=types_of(name)[None]))} == {1}
+    destroy(old(name), types_of(name), types_of(name), tmp_path)
+
+
+def test_a_destroyed_node_costs_no_more_among_nodes_of_both_layouts(tmp_path):
+    types = types_of("btreemap_v1_u64_blob100")
+    (tmp_path / "old.bin").write_bytes(old("btreemap_v1_u64_blob100"))
+    memory = opened(tmp_path / "old.bin")
+    users = StableBTreeMap[types[None]].load(memory)
+    for i in range(60):
+        users.insert(i << 57, b"%d" % i)
+    assert {node.version for node in nodes(reader(read(memory), types=types[None]))} == {1, 2}
+    destroy(read(memory), types, types, tmp_path)
 
 
 @pytest.mark.parametrize("name", MAPS)
@@ -345,6 +376,15 @@ def test_a_shrunk_map_holds_the_same_and_the_library_goes_on_with_it(name, tmp_p
     found.check()
 
 
+@pytest.mark.parametrize("name", OLD)
+def test_a_shrunk_map_of_layout_1_keeps_its_layout(name, tmp_path):
+    types = types_of(name)
+    shrink(old(name), tmp_path / "out.bin", types=types)
+    assert entries(tmp_path / "out.bin", types=types[None]) == entries(old(name), types=types[None])
+    assert {node.version for node in nodes(reader(tmp_path / "out.bin", types=types[None]))} == {1}
+    assert check(tmp_path / "out.bin", types=types) == []
+
+
 def data_memory(data: bytes) -> Patched:
     return Patched(data, {})
 
@@ -510,9 +550,9 @@ def test_diff_tells_exactly_what_was_added_removed_and_changed():
                 users.pop_first()
                 texts.remove(f"text {rng.randrange(3000)}")
         found = {one.memory: one for one in diff(data_memory(before[0]), memory)}
-        for number, old, new in ((1, before[1], dict(users.items())), (2, before[2], dict(texts.items()))):
+        for number, then, now in ((1, before[1], dict(users.items())), (2, before[2], dict(texts.items()))):
             said = {(change.key, change.before, change.after) for change in found[number].changes}
-            assert said == expected_changes(old, new)
+            assert said == expected_changes(then, now)
 
 
 def expected_changes(old: dict[Any, Any], new: dict[Any, Any]) -> set[tuple[Any, Any, Any]]:
