@@ -33,6 +33,7 @@ from stable_structures import (
     VirtualMemory,
     u64,
 )
+from stable_structures import _native as native
 
 from .memories import Boom, FailingMemory, ListMemory, Trigger
 from .places import SHORT, filled, image, raised
@@ -438,15 +439,14 @@ def test_a_transaction_that_fails_takes_every_structure_back():
 
 def test_a_finalizer_in_the_midst_of_get_may_ask_for_a_memory(monkeypatch):
     manager = MemoryManager(StableMemory())
-    opened = MemoryManager._open_virtual
-
+    new_handle = native.new_handle
     inner: list[VirtualMemory] = []
 
-    def open_and_finalize(self, number):
-        if number == 1:
-            inner.append(manager.get(2))
-        return opened(self, number)
+    def new_handle_and_finalize(*args):
+        monkeypatch.setattr(native, "new_handle", new_handle)
+        inner.append(manager.get(2))
+        return new_handle(*args)
 
-    monkeypatch.setattr(MemoryManager, "_open_virtual", open_and_finalize)
+    monkeypatch.setattr(native, "new_handle", new_handle_and_finalize)
     assert manager.get(1).id == 1
     assert manager.get(2) is inner[0]
