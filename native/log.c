@@ -236,6 +236,7 @@ int ss_log_detach(ss_log *log) {
     if (status != SS_OK) return status;
     log->index.detached = true;
     log->data.detached = true;
+    log->index.memory->root->generation++; /* iterators are to look again */
     leave_read(log);
     ss_memory_unclaim(log->index.memory, &log->index);
     ss_memory_unclaim(log->data.memory, &log->data);

@@ -76,6 +76,7 @@ int ss_handle_detach(ss_handle *handle) {
     int status = ss_handle_enter_read(handle);
     if (status != SS_OK) return status;
     handle->detached = true;
+    handle->memory->root->generation++; /* iterators are to look again */
     ss_leave_read(handle->memory);
     ss_memory_unclaim(handle->memory, handle);
     return SS_OK;

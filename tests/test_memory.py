@@ -431,6 +431,38 @@ def test_a_closed_memory_closes_all_that_is_on_it(make):
     assert "Closed" in repr(tree)
 
 
+def full_of_numbers(kind: str) -> tuple[Any, Any]:
+    """A structure of 0 to 99, and what makes it give up its memory."""
+    if kind == "log":
+        log = StableLog[u64](StableMemory(), StableMemory())
+        log.extend(range(100))
+        return log, log.into_memories
+    made: Any = {"map": StableBTreeMap[u64, u64], "set": StableBTreeSet[u64], "vec": StableVec[u64], "heap": StableMinHeap[u64]}[kind]
+    structure = made(StableMemory())
+    if kind == "map":
+        structure.insert_many(range(100), range(100))
+    else:
+        getattr(structure, {"set": "insert_many", "vec": "extend", "heap": "push_many"}[kind])(range(100))
+    return structure, structure.into_memory
+
+
+@pytest.mark.parametrize("ending", ["closed", "released"])
+@pytest.mark.parametrize("kind", ["map", "set", "vec", "heap", "log"])
+def test_iterators_end_with_their_structure(kind, ending):
+    structure, release = full_of_numbers(kind)
+    iterators = [iter(structure), structure.iter()]
+    for iterator in iterators:
+        next(iterator)
+    (structure.memory.close if ending == "closed" else release)()
+    for iterator in iterators:
+        with pytest.raises(Closed):
+            next(iterator)
+    with pytest.raises(Closed):
+        iterators[1].next_back()
+    with pytest.raises(Closed):
+        iterators[1].skip(1)
+
+
 def test_closing_one_memory_of_a_root_closes_them_all():
     base = flat()
     manager = MemoryManager(base)
