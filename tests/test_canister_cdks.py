@@ -515,3 +515,27 @@ def test_the_ledger_of_a_cdk_calls_the_ledger_of_the_test(cdk):
     canister = Canister.install(source)
     canister.register("ryjl3-tyaaa-aaaaa-aaaba-cai", "transfer_fee", lambda _arg: {"transfer_fee": {"e8s": 10_000}})
     assert canister.call("fee") == {"transfer_fee": {"e8s": 10_000}}
+
+
+@pytest.mark.parametrize("cdk", ["kybra", "basilisk"])
+def test_a_principal_is_a_service_where_the_method_says_so(cdk):
+    source = (
+        f"from {cdk} import *\n"
+        "class Other(Service):\n    @service_update\n    def double(self, n: nat) -> nat: ...\n"
+        "@update\ndef ask(other: Other, n: nat) -> Async[nat]:\n    result = yield other.double(n)\n    return result.Ok\n"
+        "@update\ndef ask_all(others: Vec[Other], named: 'Other') -> Async[nat]:\n"
+        "    result = yield others[-1].double(1)\n    result = yield named.double(result.Ok)\n    return result.Ok\n"
+        "@query\ndef back(other: Other) -> Other: return other\n"
+        "@query\ndef plain(other: Principal) -> text: return other.to_str()\n"
+    )
+    other = Canister.install("from stable_structures.canister import *\n@update\ndef double(n): return 2 * n\n")
+    canister = Canister.install(source)
+    assert canister.call("ask", other.id, 21) == 42
+    assert canister.call("ask_all", [other.id], other.id) == 4
+    assert canister.query("back", other.id) == other.id
+    assert canister.query("plain", other.id) == str(other.id)
+
+
+def test_a_canister_of_a_cdk_may_export_nothing():
+    source = "from basilisk import *\nm = StableBTreeMap[str, str](memory_id=0)\n"
+    assert Canister.install(source).manager.sizes() == {0: 1, 254: 1}

@@ -354,7 +354,7 @@ class Canister:
         def start(message: Message) -> Any:
             if method.guard is not None and not program.dialect.check_guard(method.guard, message):
                 return None
-            return method.function(*context.args)
+            return method.function(*program.dialect.arguments(method, context.args))
 
         try:
             value = self._execution.run(kind, context, start)

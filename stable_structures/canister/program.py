@@ -110,6 +110,11 @@ class Dialect:
         """A value of the program's code as the test, or another canister, gets it."""
         return value
 
+    def arguments(self, method: Method, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments of a call as the method is to have them."""
+        del method
+        return args
+
     def replies_by_itself(self, method: Method) -> bool:
         """Whether the method answers by `ic.reply` and what it returns is no answer."""
         return not method.name  # ours never does
@@ -226,7 +231,7 @@ class Program:
             raise
         except Exception as error:
             raise self.dialect.failed_source(error) from error
-        if not self.methods and not self.hooks:
+        if not self.methods and not self.hooks and self.dialect.name == "plain":  # else it was written as a canister
             raise SourceError(
                 f"{self.code.filename} exports nothing: "
                 "put @query or @update (of stable_structures.canister, basilisk or kybra) above its methods"

@@ -7,9 +7,10 @@ Names and results are those that their canisters see (IC.md 5.2, 5b); the code i
 from __future__ import annotations
 
 import hashlib
+import inspect
 import zlib
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, get_args, get_origin
 
 from ...principal import InvalidPrincipal, Principal
 from .. import message as messages
@@ -295,8 +296,16 @@ class CdkDialect(Dialect):
         return _converted(value, Principal, lambda principal: self.principal(principal.bytes))
 
     def outward(self, value: Any) -> Any:
-        """Principals of the CDK become those of this library."""
-        return _converted(value, CdkPrincipal, to_principal)
+        """Principals of the CDK, and services, become principals of this library."""
+        return _converted(_converted(value, Service, lambda service: service.canister_id), CdkPrincipal, to_principal)
+
+    def arguments(self, method: Method, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Principals become services where the method's annotations say so."""
+        hints = getattr(method.function, "__annotations__", {})
+        names = getattr(method.function, "__globals__", {})
+        given = zip(inspect.signature(method.function).parameters, args, strict=False)
+        served = tuple(_as_service(value, hints.get(name), names) for name, value in given)
+        return served + args[len(served) :]
 
     def from_raw(self, method: Method, data: bytes) -> tuple[Any, ...]:
         """The arguments of a message, by the annotations of the method."""
@@ -319,6 +328,16 @@ class CdkDialect(Dialect):
 def _annotation_text(function: Callable[..., Any]) -> str:
     returned = getattr(function, "__annotations__", {}).get("return")
     return returned if isinstance(returned, str) else repr(returned)
+
+
+def _as_service(value: Any, hint: Any, names: dict[str, Any]) -> Any:
+    """A principal as the service that an annotation names; principals in a list too."""
+    hint = names.get(hint) if isinstance(hint, str) else hint
+    if isinstance(value, CdkPrincipal) and isinstance(hint, type) and issubclass(hint, Service):
+        return hint(value)
+    if isinstance(value, list) and get_origin(hint) is list:
+        return [_as_service(item, get_args(hint)[0], names) for item in value]
+    return value
 
 
 def _converted(value: Any, kind: type, convert: Callable[[Any], Any]) -> Any:
