@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../file.h"
@@ -58,6 +60,19 @@ static inline int has(ss_memory *memory, uint64_t offset, const char *text) {
     status = ss_memory_read(memory, offset, got, strlen(text));
     ss_leave_read(memory);
     return status != SS_OK ? status : memcmp(got, text, strlen(text)) == 0;
+}
+
+/* Runs `work` in a child that may write files of at most `limit` bytes. */
+static inline void with_file_limit(rlim_t limit, void (*work)(void)) {
+    pid_t child = fork();
+    if (child == 0) {
+        setrlimit(RLIMIT_FSIZE, &(struct rlimit){limit, limit});
+        check_failed = 0;
+        work();
+        _exit(check_failed != 0);
+    }
+    int status = -1;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
 }
 
 #endif

@@ -193,19 +193,6 @@ static void what_is_no_log_of_the_file_is_refused(void) {
     ss_memory_release(memory);
 }
 
-/* Runs `work` in a child that may write files of at most `limit` bytes. */
-static void with_file_limit(rlim_t limit, void (*work)(void)) {
-    pid_t child = fork();
-    if (child == 0) {
-        setrlimit(RLIMIT_FSIZE, &(struct rlimit){limit, limit});
-        check_failed = 0;
-        work();
-        _exit(check_failed != 0);
-    }
-    int status = -1;
-    CHECK(waitpid(child, &status, 0) == child && status == 0);
-}
-
 static void commit_on_a_full_disk(void) {
     ss_file_options options = {.path = path_of("full"),
                                .mode = SS_FILE_WRITE,
@@ -232,6 +219,86 @@ static void commit_on_a_full_disk(void) {
 
 static void a_full_disk_rolls_back_and_the_handle_goes_on(void) {
     with_file_limit(4 * 65536 + 1000, commit_on_a_full_disk);
+}
+
+static void limit_files(rlim_t limit) {
+    struct rlimit now;
+    CHECK(getrlimit(RLIMIT_FSIZE, &now) == 0);
+    now.rlim_cur = limit;
+    CHECK(setrlimit(RLIMIT_FSIZE, &now) == 0);
+}
+
+/* Grows and writes until the disk is full; nothing of what was done before is lost. Returns the pages that were written. */
+static uint64_t fill_disk(ss_memory *memory) {
+    uint64_t pages = 0, old;
+    int status = SS_OK;
+    while (status == SS_OK) {
+        old = memory->root->pages;
+        status = grow(memory, 1);
+        if (status != SS_OK) CHECK_EQ(memory->root->pages, old);
+        if (status == SS_OK) status = put(memory, pages * 65536 + 65000, "written");
+        if (status == SS_OK) pages++;
+    }
+    CHECK_EQ(status, SS_OUT_OF_MEMORY);
+    for (uint64_t i = 0; i < pages; i++) CHECK_EQ(has(memory, i * 65536 + 65000, "written"), 1);
+    return pages;
+}
+
+static void fill_and_go_on(int durability, rlim_t limit) {
+    ss_file_options options = {
+        .path = path_of("limit"), .mode = SS_FILE_WRITE, .durability = durability, .max_pages = 100, .log_bytes = 8192};
+    ss_memory *memory;
+    limit_files(limit);
+    int status = ss_file_open_with(&options, &memory);
+    if (status != SS_OK) {
+        CHECK_EQ(status, SS_OUT_OF_MEMORY);
+        CHECK(limit < 8192 && size_of("limit-wal") == -1 && size_of("limit-wal.tmp") == -1);
+        return;
+    }
+    uint64_t pages = fill_disk(memory);
+    limit_files(RLIM_INFINITY);
+    CHECK_EQ(grow(memory, 1), SS_OK);
+    CHECK_EQ(put(memory, pages * 65536 + 65000, "written"), SS_OK);
+    CHECK_EQ(ss_memory_close(memory), SS_OK);
+    ss_memory_release(memory);
+    memory = must_open("limit", SS_FILE_READ, SS_DURABILITY_NONE);
+    for (uint64_t i = 0; i <= pages; i++) CHECK_EQ(has(memory, i * 65536 + 65000, "written"), 1);
+    ss_memory_release(memory);
+}
+
+static void a_disk_may_be_full_at_each_growth_and_each_commit(void) {
+    for (int durability = SS_DURABILITY_NONE; durability <= SS_DURABILITY_FULL; durability++) {
+        for (rlim_t limit = 0; limit < 7 * 65536; limit += 20480) {
+            pid_t child = fork();
+            if (child == 0) {
+                check_failed = 0;
+                fill_and_go_on(durability, limit);
+                _exit(check_failed != 0);
+            }
+            int status = -1;
+            CHECK(waitpid(child, &status, 0) == child && status == 0);
+            CHECK(unlink(path_of("limit")) == 0);
+        }
+    }
+}
+
+/* Nobody can give back what only the log had. What the file has is an image all the same, and a handle that is still open
+ * has everything. */
+static void a_log_that_was_deleted_takes_its_commits_with_it(void) {
+    ss_memory *memory = must_open("gone", SS_FILE_WRITE, SS_DURABILITY_NORMAL);
+    CHECK_EQ(grow(memory, 1), SS_OK);
+    CHECK_EQ(put(memory, 10, "written"), SS_OK);
+    CHECK(unlink(path_of("gone-wal")) == 0);
+    CHECK_EQ(put(memory, 20, "further"), SS_OK);
+    CHECK_EQ(ss_memory_close(memory), SS_OK);
+    ss_memory_release(memory);
+    in_killed_child(write_normal_and_stay, "gone");
+    CHECK(unlink(path_of("gone-wal")) == 0);
+    memory = must_open("gone", SS_FILE_WRITE, SS_DURABILITY_NORMAL);
+    CHECK_EQ(memory->root->pages, 1);
+    CHECK_EQ(has(memory, 10, "written"), 1);
+    CHECK_EQ(has(memory, 20, "further"), 1);
+    ss_memory_release(memory);
 }
 
 static void a_child_of_a_fork_has_no_file(void) {
@@ -532,6 +599,8 @@ int main(void) {
     a_log_that_grows_long_is_emptied();
     what_is_no_log_of_the_file_is_refused();
     a_full_disk_rolls_back_and_the_handle_goes_on();
+    a_disk_may_be_full_at_each_growth_and_each_commit();
+    a_log_that_was_deleted_takes_its_commits_with_it();
     a_child_of_a_fork_has_no_file();
     a_stopped_writer_keeps_nobody_waiting_for_ever();
     a_loaded_file_is_as_a_mapped_one();

@@ -111,19 +111,6 @@ static void there_is_one_writer(void) {
     ss_memory_release(reader);
 }
 
-/* Runs `work` in a child that may write files of at most `limit` bytes; its exit status is the number of failures. */
-static void with_file_limit(rlim_t limit, void (*work)(void)) {
-    pid_t child = fork();
-    if (child == 0) {
-        setrlimit(RLIMIT_FSIZE, &(struct rlimit){limit, limit});
-        check_failed = 0;
-        work();
-        _exit(check_failed != 0);
-    }
-    int status = -1;
-    CHECK(waitpid(child, &status, 0) == child && status == 0);
-}
-
 static void grow_on_a_full_disk(void) {
     ss_memory *memory = must_open("full", SS_FILE_WRITE);
     CHECK_EQ(grow(memory, 4), SS_OK);
