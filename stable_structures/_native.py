@@ -23,7 +23,7 @@ from . import errors
 from ._core import ffi, lib
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -523,6 +523,15 @@ def pieces(size: int, count: int) -> list[bytes]:
     ends, data = numbers(at, count), ffi.buffer(at + 8 * count, size - 8 * count)[:]
     lib.ss_result_drop()
     return _cut(data, 0, ends)
+
+
+def checksum(parts: Iterable[bytes], seed: int) -> int:
+    """The sum that logs have (XXH64) of these bytes, back to back."""
+    state = ffi.new("ss_checksum *")
+    lib.ss_checksum_begin(state, seed)
+    for part in parts:
+        lib.ss_checksum_add(state, part, len(part))
+    return lib.ss_checksum_end(state)
 
 
 _alive: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()

@@ -223,7 +223,7 @@ def test_a_damaged_gzip_is_refused(tmp_path):
         open_image(path)
 
 
-def test_a_log_beside_the_file_is_said(tmp_path):
+def test_a_log_beside_the_file_that_is_none_is_said(tmp_path):
     path = tmp_path / "state.bin"
     path.write_bytes(IMAGE)
     (tmp_path / "state.bin-wal").write_bytes(b"x")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Looking into a memory: what it is, what is in it, whether it is sound. Nothing here changes what it looks at.
 
-- source.py: bytes of files, gzips, running memories; snapshot.py: folders of dfx, icp-cli and Juno
+- source.py: bytes of files, gzips, running memories; wal.py: of a file with its log; snapshot.py: folders of dfx, icp-cli and Juno
 - recognise.py: what a memory is; image.py: it, and the memories in it
 - managed.py, nodes.py, shape.py, maps.py, rows.py: the manager and the structures, read without being believed
 - basilisk.py, candid.py, values.py: encoded values as something to read; encoding.py: as a type has them

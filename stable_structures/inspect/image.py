@@ -16,6 +16,7 @@ from .recognise import STRUCTURES, Recognition, recognise
 from .rows import CellReader, LogReader, RowReader, SlotReader
 from .snapshot import METADATA, Snapshot, open_snapshot
 from .source import BytesSource, FileSource, MemorySource, Progress, Source, Unreadable, no_progress, unzip
+from .wal import LoggedSource, read_log
 
 Reader: TypeAlias = MapReader | RowReader
 _GZIP = b"\x1f\x8b\x08"
@@ -148,12 +149,30 @@ def _open_file(path: Path, progress: Progress) -> FileSource:
         source.close()
         source = unzip(path, progress)
     log = path.with_name(f"{path.name}-wal")
-    if log.exists():
-        source.notes.append(
-            f"{log.name} lies beside it: a program has the memory open, or ended without closing it. This is the file as it was last "
-            "written through; opening it once with StableMemory.open brings in the rest"
-        )
-    return source
+    return _with_log(source, log) if log.exists() else source
+
+
+def _with_log(source: FileSource, path: Path) -> FileSource:
+    """The file as the log beside it makes it, if it can be told; neither is written."""
+    beside = f"{path.name} lies beside it: a program has the memory open, or ended without closing it"
+    try:
+        log = read_log(path)
+    except Unreadable as error:
+        source.notes.append(f"{beside}; it cannot be read ({error}), and this is the file alone")
+        return source
+    if log.gap:
+        source.notes.append(f"{path.name} is damaged behind its record {log.records}: what was committed later is not shown")
+    if not log.records:
+        source.notes.append(f"{beside}; it holds no changes, all is in the file")
+        return source
+    if source.nbytes % PAGE_SIZE or not log.base_pages <= source.nbytes // PAGE_SIZE <= log.pages:
+        pages = f"{log.base_pages} to {log.pages} pages"
+        source.notes.append(f"{path.name} lies beside it, but is not of this file ({pages}), and this is the file alone")
+        return source
+    source.close()
+    logged = LoggedSource(source.path, log)
+    logged.notes += [*source.notes, f"{beside}; shown is what was committed, {log.records} records of the log over the file"]
+    return logged
 
 
 def _image(name: str, source: Source, snapshot: Snapshot | None) -> Image:
