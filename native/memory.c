@@ -59,13 +59,13 @@ static int reserve(ss_root *root, uint64_t bytes) {
 int ss_root_commit(ss_root *root, uint64_t end) {
     if (end <= root->committed) return SS_OK;
     uint64_t upto = round_up(end, COMMIT_STEP);
-    if (mprotect(root->base + root->committed, upto - root->committed, PROT_READ | PROT_WRITE) != 0) {
+    uint8_t *at = root->base + root->committed;
+    if (mprotect(at, upto - root->committed, PROT_READ | PROT_WRITE) != 0) {
         return ss_fail(SS_OUT_OF_MEMORY, "the system gives no more memory", 0, end, root->committed);
     }
 #ifdef MADV_HUGEPAGE
     /* A hint: fewer TLB misses for large memories. Small ones stay on small pages. */
-    uint64_t large = root->committed > COMMIT_STEP ? root->committed : COMMIT_STEP;
-    if (upto > large) (void)madvise(root->base + large, upto - large, MADV_HUGEPAGE);
+    if (upto > COMMIT_STEP) (void)madvise(at, upto - root->committed, MADV_HUGEPAGE);
 #endif
     root->committed = upto;
     return SS_OK;

@@ -305,7 +305,7 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         column, count = self._keys_column.take(keys)
         found = np.zeros(count, np.bool_)
         if self._values_column.is_number:
-            values, room = self._values_column.room(count)
+            values, room = self._values_column.room(count, np.zeros)
             native.check(native.call.ss_btree_get_many(self._handle, column, count, room, native.flags(found)), "get_many")
             return values, found
         size = native.call.ss_btree_get_many_bytes(self._handle, column, count, native.flags(found))

@@ -12,7 +12,7 @@ from .storable import Blob, IntLane
 from .storable.octets import BytesCodec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     import numpy.typing as npt
 
@@ -62,15 +62,15 @@ class Column(Generic[T]):
         ends = np.cumsum(np.fromiter(map(len, encoded), np.uint64, len(encoded)), dtype=np.uint64)
         return native.column(b"".join(encoded), ends, 0, native=False), len(encoded)
 
-    def room(self, count: int) -> tuple[npt.NDArray[Any], Any]:
-        """Room for `count` values of the core: the array, and what the core is given. Raises `IncompatibleType`."""
+    def room(self, count: int, make: Callable[..., npt.NDArray[Any]] = np.empty) -> tuple[npt.NDArray[Any], Any]:
+        """Room for `count` values of the core: the array, made by `make`, and what the core is given. Raises `IncompatibleType`."""
         codec = self._codec
         if codec.dtype is None or codec.native_dtype is None:
             codec.refuse_array("use items(), or get the values one by one")
         if self.is_number:
-            array = np.zeros(count, codec.native_dtype)
+            array = make(count, codec.native_dtype)
             return array, native.room(array, native=True, bias=self._bias)
-        raw = np.zeros(count, np.dtype((np.void, codec.dtype.itemsize)))
+        raw = make(count, np.dtype((np.void, codec.dtype.itemsize)))
         return raw, native.room(raw, native=False)
 
     def give(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
