@@ -47,6 +47,13 @@ class Sweep:
     churn: tuple[str, str]
     """Two operations that undo each other, on entries that are not there."""
     iterate: bool
+    most: int = 100_000
+    """It changes at most so many entries at a time, and at most a tenth of the structure."""
+
+    @property
+    def file(self) -> str:
+        """Its picture's name."""
+        return self.case if self.most == Sweep.most else f"{self.case}_{self.most}"
 
     @property
     def operations(self) -> tuple[str, ...]:
@@ -107,6 +114,9 @@ LOGS: Final = (
 CELLS: Final = (Group("cell_u64", "cell u64", CELL, (ours.Cell, crate("cell_u64", *CELL)), lambda s: s.cell),)
 GROUPS: Final = (*MAPS, *SETS, *VECS, *HEAPS, *LOGS, *CELLS)
 
+FEW: Final = (100, 1_000, 10_000)
+"""Entries of a bulk call that are few beside those of a large structure."""
+
 SWEEPS: Final = (
     Sweep(
         "map_u64",
@@ -116,6 +126,19 @@ SWEEPS: Final = (
         ("get",),
         ("insert", "remove"),
         iterate=True,
+    ),
+    *(
+        Sweep(
+            "map_u64",
+            f"map u64 → u64, changed by {most:,} entries",
+            (ours.Map, ours.BulkMap),
+            "insert",
+            (),
+            ("insert", "remove"),
+            iterate=False,
+            most=most,
+        )
+        for most in FEW
     ),
     Sweep("vec_u64", "vec u64", (ours.Vec, ours.BulkVec, VEC_CRATE, plain.List), "push", ("get",), ("push", "pop"), iterate=True),
     Sweep("heap_u64", "heap u64", (ours.Heap, ours.BulkHeap, HEAP_CRATE, plain.Heapq), "push", (), ("push", "pop"), iterate=False),

@@ -23,7 +23,6 @@ from .work import PEERS_UP_TO, Batch, Sizes, pick, run
 
 READING: Final = ("get", "contains", "iterate")
 FILL_STEP: Final = 1_000_000
-CHURN_MOST: Final = 100_000
 CHURN_PART: Final = 10
 """A sweep changes at most a tenth of a structure at a time."""
 
@@ -214,7 +213,7 @@ class SweepRun:
 
     def _round(self, each: Field, number: int) -> None:
         n, sides = each.n, turns(each.sides, number)
-        part = max(1, min(CHURN_MOST, n // CHURN_PART))
+        part = max(1, min(self.sweep.most, n // CHURN_PART))
         count = part * max(1, self.sizes.least // part)
         reads, wholes = [pick(number * count, (number + 1) * count, n)], [run(0, 0)] * max(1, self.sizes.least // n)
         for operation in self.sweep.read:

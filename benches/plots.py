@@ -65,9 +65,9 @@ def _picture(results: Results, sweep: Sweep, out: Path) -> Picture:
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5, frameon=False)
     figure.suptitle(f"{sweep.title}: ns per operation over entries")
     for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-        figure.savefig(out / f"{sweep.case}.{suffix}", dpi=130, metadata=metadata)
+        figure.savefig(out / f"{sweep.file}.{suffix}", dpi=130, metadata=metadata)
     plt.close(figure)
-    return Picture(f"{sweep.title} over sizes", f"{sweep.case}.png")
+    return Picture(f"{sweep.title} over sizes", f"{sweep.file}.png")
 
 
 def _panel(axes: Axes, results: Results, sweep: Sweep, operation: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from . import crate, ours, transactions
 from .aims import MAP, PEERS, WIDE, Ratio, Verdict, verdicts
 from .cost import Cost, Level, Model, least, wait
-from .groups import GROUPS, SWEEPS
+from .groups import GROUPS, SWEEPS, Sweep
 from .measure import Results, Times
 from .plots import Picture
 
@@ -41,7 +41,7 @@ def page(findings: Findings, pictures: list[Picture]) -> str:
         _head(findings),
         _aims(verdicts(findings.results, findings.sizes)),
         *(_group(findings, title, size) for title, size in _groups(findings)),
-        *(_sweep(findings.results, sweep.title, sweep.operations) for sweep in SWEEPS),
+        *(_sweep(findings.results, sweep) for sweep in SWEEPS),
         _transactions(findings),
         _spaces(findings),
         _cost_section(findings),
@@ -127,18 +127,20 @@ def _group(findings: Findings, title: str, size: int) -> str:
     return f"## {title}, {size:,} entries\n\n{table(('ns per operation', *operations), rows)}"
 
 
-def _sweep(results: Results, title: str, operations: tuple[str, ...]) -> str:
+def _sweep(results: Results, sweep: Sweep) -> str:
+    title = sweep.title
     found = [each for each in results.times.values() if each.group == title and each.sweep]
     if not found:
         return ""
     sizes = sorted({each.size for each in found})
     names = sorted({each.contestant for each in found}, key=_place)
     tables = []
-    for operation in operations:
+    for operation in sweep.operations:
         rows = [[name, *(_median(results.of(title, operation, name, n, sweep=True)) for n in sizes)] for name in names]
         rows = [row for row in rows if any(row[1:])]
         tables.append(table((f"{operation}, ns", *(f"{n:,}" for n in sizes)), rows))
-    head = "Structures of so many entries; a tenth of them, at most 100,000, is read, or put in and taken out again, at a time."
+    done = "is read, or put in and taken out again," if sweep.read else "is put in and taken out again"
+    head = f"Structures of so many entries; a tenth of them, at most {sweep.most:,}, {done} at a time."
     return f"## {title} over sizes\n\n{head}\n\n" + "\n\n".join(tables)
 
 

@@ -380,6 +380,7 @@ static int probe_for_change(ss_btree *tree, ss_span key, uint32_t least, uint32_
         const uint8_t *page = ss_probe_page(&tree->space, address);
         if (page == NULL) return SS_OK;
         ss_probe_prefetch(page);
+        __builtin_prefetch((const void *)((uintptr_t)page - SS_CHUNK_HEADER)); /* read before a change */
         enum ss_probe_answer answer = ss_probe_node(&tree->space, page, &probed, false, &probe);
         bool fits = probe.count <= most && (probe.count >= least || depth == 0);
         if (answer == SS_PROBE_HARD || (!fits && !(answer == SS_PROBE_FOUND && most < SS_CAPACITY))) return SS_OK;

@@ -788,8 +788,19 @@ int ss_memory_write_growing(ss_memory *memory, uint64_t offset, const void *from
 
 /* ---- pins ---- */
 
+/* The usual case of locate_whole: one bucket on a flat root. */
+static inline bool locate_in_bucket(const ss_memory *memory, uint64_t offset, uint64_t length, uint64_t *place) {
+    if (memory->shift == 0 || memory->base->kind != SS_FLAT) return false;
+    if (length == 0 || offset > memory->bytes || length > memory->bytes - offset) return false;
+    uint64_t bucket = offset >> memory->shift, end = memory->root->pages * SS_PAGE_SIZE;
+    if ((offset + length - 1) >> memory->shift != bucket) return false;
+    *place = memory->buckets[bucket] + (offset - (bucket << memory->shift));
+    return *place <= end && length <= end - *place;
+}
+
 /* Sets *place to the root offset of a range that lies in one piece; false where it does not (or not inside). */
 static bool locate_whole(const ss_memory *memory, uint64_t offset, uint64_t length, uint64_t *place) {
+    if (SS_LIKELY(memory->kind == SS_VIRTUAL && locate_in_bucket(memory, offset, length, place))) return true;
     if (memory->root->foreign || length == 0) return false;
     uint64_t bytes = memory->bytes, pages, run = length;
     if (memory->kind != SS_VIRTUAL) {

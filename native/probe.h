@@ -39,7 +39,7 @@ static inline const uint8_t *ss_probe_page(const ss_space *space, uint64_t addre
     return ss_memory_direct(space->memory, address, space->page_size);
 }
 
-/* Asks for the first lines of a node, as many as its keys and children may fill (of a smaller node for some in vain). */
+/* Asks for the first lines of a node, as many as its keys and children may fill (of a small node for some in vain). */
 static inline void ss_probe_prefetch(const uint8_t *page) {
     for (int line = 0; line < 5; line++) __builtin_prefetch(page + line * SS_PROBE_LINE);
 }
