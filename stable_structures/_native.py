@@ -487,6 +487,11 @@ def locate(handle: Any, key: bytes, place: Any) -> bytes | None:
     return None if size == NO_VALUE else result(check(size, "entry"))
 
 
+def place_changes(place: Any) -> int:
+    """The changes of the map when the place was made, or last used."""
+    return int(place.changes)
+
+
 def put_at(handle: Any, place: Any, key: bytes, value: bytes) -> None:
     """Sets the value of the key that the place was made for."""
     check(lib.ss_btree_put_at(handle, place, key, len(key), value, len(value)), "entry")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
 from . import _native as native
@@ -18,7 +17,6 @@ V = TypeVar("V")
 D = TypeVar("D")
 
 _MISSING: Final = object()
-_UNKNOWN: Final = -1
 
 
 class Entry(Generic[K, V]):
@@ -38,7 +36,7 @@ class Entry(Generic[K, V]):
     def _look(self) -> None:
         handle = self._map._handle  # noqa: SLF001
         self._raw = native.locate(handle, self._encoded, self._place)
-        self._seen = self._changes()
+        self._seen = native.place_changes(self._place)
 
     def _changes(self) -> int:
         return native.number(native.call.ss_btree_changes(self._map._handle), "entry")  # noqa: SLF001
@@ -84,9 +82,7 @@ class Entry(Generic[K, V]):
         """
         handle, encoded = self._map._handle, self._map._value.codec.encode(value)  # noqa: SLF001
         native.put_at(handle, self._place, self._encoded, encoded)
-        self._raw, self._seen = encoded, _UNKNOWN
-        with contextlib.suppress(Exception):  # a memory that fails from here on fails the next look
-            self._seen = self._changes()
+        self._raw, self._seen = encoded, native.place_changes(self._place)  # nothing can fail after the change
 
     def setdefault(self, default: V) -> V:
         """The value; sets it to `default` first where the key is absent.
@@ -95,9 +91,11 @@ class Entry(Generic[K, V]):
         >>> StableBTreeMap[u64, str](StableMemory()).entry(1).setdefault("a")
         'a'
         """
-        if not self.exists:
+        raw: Any = self._fresh()
+        if raw is None:
             self.set(default)
-        return self.get()  # type: ignore[return-value]
+            raw = self._raw
+        return self._map._value.codec.decode(raw)  # type: ignore[no-any-return]  # noqa: SLF001
 
     def update(self, function: Callable[[V], V], default: Any = _MISSING) -> V:
         """Sets the value to `function(value)` and gives it; `default` stands in where the key is absent.
