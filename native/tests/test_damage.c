@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Logs with flipped bits, cut logs, logs that end anywhere: an image that was committed, or SS_WAL_CORRUPT, no other. */
+/* Syncs that fail; logs with flipped bits, cut logs, logs that end anywhere: an image that was committed, or SS_WAL_CORRUPT, no other. */
 #include <stdio.h>
 
 #include "check.h"
@@ -150,7 +150,42 @@ static void a_log_may_end_anywhere(void) {
     }
 }
 
+static int put_byte(ss_memory *memory) {
+    uint8_t byte = 99;
+    int status = ss_enter_write(memory);
+    return status == SS_OK ? ss_leave_write(memory, ss_memory_write(memory, 0, &byte, 1)) : status;
+}
+
+/* What the system says of the file after a sync that failed is not to be believed: the handle asks for nothing more (I9). */
+static void a_handle_whose_sync_failed_is_dead(int durability) {
+    bool died = false;
+    for (long at = 1; at < 40 && !died; at++) {
+        struct disk *disk = disk_new((uint64_t)at);
+        ss_memory *memory = open_as(disk, SS_FILE_WRITE, durability);
+        commit_once(memory, 1);
+        disk->fail_at = disk->calls + at;
+        disk->fail_with = EIO;
+        int status = durability == SS_DURABILITY_FULL ? put_byte(memory) : ss_memory_sync(memory);
+        died = status == SS_COMMIT_UNKNOWN;
+        if (died) {
+            long calls = disk->calls;
+            CHECK_EQ(disk->failed_call, CALL_SYNC);
+            CHECK(strstr(ss_last_failure()->rule, "opening the file again shows") != NULL);
+            CHECK_EQ(put_byte(memory), SS_CLOSED);
+            CHECK_EQ(ss_memory_sync(memory), SS_CLOSED);
+            CHECK_EQ(ss_memory_checkpoint(memory), SS_CLOSED);
+            CHECK_EQ(ss_memory_close(memory), SS_OK);
+            CHECK_EQ(disk->calls, calls);
+        }
+        abandon(disk, memory);
+        disk_free(disk);
+    }
+    CHECK(died);
+}
+
 int main(void) {
+    a_handle_whose_sync_failed_is_dead(SS_DURABILITY_FULL);
+    a_handle_whose_sync_failed_is_dead(SS_DURABILITY_NORMAL);
     a_log_may_end_anywhere();
     static const int checkpoints[] = {0, 3};
     for (size_t i = 0; i < 2; i++) {
