@@ -82,7 +82,7 @@ _HINTS: Final[dict[int, str]] = {
     lib.SS_LOCKED: "close the other handle first, or open with mode='r'",
     lib.SS_REENTRANT: "a key comparison or a memory callback must not use the memory that it serves",
     lib.SS_CHANGED: "make a new iterator, or collect what to change first, as in list(m.keys())",
-    lib.SS_UNORDERED: "use keys with a total order",
+    lib.SS_UNORDERED: "use keys with a total order: of two that are not equal (==), exactly one is less (<) than the other",
 }
 
 _FILE_HINTS: Final[dict[int, str]] = {
@@ -362,8 +362,8 @@ class KeyOrder:
         self.callback = lib.ss_python_compare
 
     def compare(self, a: bytes, b: bytes) -> int | None:
-        """As `Codec.compare`, on encodings."""
-        return self._codec.compare(self._codec.decode(a), self._codec.decode(b))
+        """As `Codec.compare`, on encodings; equal ones are the same key."""
+        return 0 if a == b else self._codec.compare(self._codec.decode(a), self._codec.decode(b))
 
 
 @ffi.def_extern(onerror=_keep)  # type: ignore[untyped-decorator]

@@ -109,3 +109,22 @@ def test_an_entry_on_a_memory_that_fails_is_set_or_as_it_was(kind):
         if not fired:
             break
     assert at > 1
+
+
+@pytest.mark.parametrize("kind", ["size", "read", "write"])
+def test_a_default_on_a_memory_that_fails_is_set_and_given_or_not_set(kind):
+    trigger = Trigger()
+    tree = StableBTreeMap[u64, u64](FailingMemory(trigger))
+    for at in range(1, 100):
+        entry = tree.entry(at)
+        trigger.arm(kind, at)
+        try:
+            given = entry.setdefault(7)
+        except Boom:
+            given = None
+        fired = trigger.fired
+        trigger.arm("", 0)
+        assert tree.get(at) == given
+        if not fired:
+            break
+    assert at > 1

@@ -66,9 +66,13 @@ class ClassCodec(Codec[T]):
         return value
 
     def compare(self, a: T, b: T) -> int | None:
+        """Asks `<` both ways, since a user's may be no total order: of two that are not the same, one must be less."""
         if self._bytewise:
             return bytewise(self.encode(a), self.encode(b))
-        return super().compare(a, b)
+        less, greater = bool(a < b), bool(b < a)  # type: ignore[operator]
+        if less != greater:
+            return -1 if less else 1
+        return 0 if not less and (a == b or self.encode(a) == self.encode(b)) else None
 
 
 def missing_attributes(cls: type[Any]) -> list[str]:
