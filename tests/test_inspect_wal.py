@@ -15,7 +15,7 @@ from stable_structures import PAGE_SIZE, MemoryManager, StableBTreeMap, StableMe
 from stable_structures.inspect import check, diff, inspect, open_image, shrink
 from stable_structures.inspect.source import Source
 
-from .durability.log_reader import read_log, replay
+from .durability.log_reader import read_log, replay, xxh64
 
 # Commits under a manager and ends without closing. With a reader in the way nothing gets from the log into the file.
 WRITER = """
@@ -118,6 +118,23 @@ def test_any_byte_of_the_log_may_be_damaged(seed, tmp_path):
         whole.records, kept = whole.records[:records], whole.records
         assert shown == replay(files["state.bin"], whole)
         whole.records = kept
+
+
+@pytest.mark.parametrize(("field", "number"), [(0, 2**60), (8, 2**60), (8, 0)])
+def test_pieces_that_nobody_would_write_are_refused_though_their_sum_is_right(field, number, seed, tmp_path):
+    path = tmp_path / "state.bin"
+    files = left_behind(path, "normal", seed)
+    log, at = bytearray(files["state.bin-wal"]), 8192
+    flags, previous, pieces, length = (int.from_bytes(log[at + i : at + i + n], "little") for i, n in ((6, 2), (24, 8), (40, 4), (48, 8)))
+    assert flags & 2
+    assert pieces
+    log[at + 64 + field : at + 72 + field] = number.to_bytes(8, "little")
+    end = at + 64 + 16 * pieces + length
+    log[at + 56 : at + 64] = xxh64(bytes(log[at : at + 56]) + bytes(8) + bytes(log[at + 64 : end]), previous).to_bytes(8, "little")
+    (tmp_path / "state.bin-wal").write_bytes(log)
+    with open_image(path) as image:
+        assert "are not in order" in image.notes[-1]
+        assert image.source.read(0, image.source.nbytes) == files["state.bin"]
 
 
 def test_a_log_of_another_file_is_not_laid_over_it(seed, tmp_path):

@@ -97,12 +97,22 @@ def _take(log: Log, at: int, head: tuple[int, ...]) -> int | None:
     end = at + table_end + length * unit
     if end > log.source.nbytes or total != native.checksum(_parts(log.source, at, end), previous):
         return None
+    table = list(_PIECE.iter_unpack(log.source.read(at + _TABLE_AT, _PIECE.size * count)))
+    if not _is_placed(table, length, pages * PAGE_SIZE // unit):
+        raise Unreadable(f"{log.source.path}: the pieces of the record at {at} are not in order, in the memory and as long as its data")
     place = at + table_end
-    for first, size in _PIECE.iter_unpack(log.source.read(at + _TABLE_AT, _PIECE.size * count)):
+    for first, size in table:
         _lay(log, _Piece(first * unit, (first + size) * unit, place))
         place += size * unit
     log.pages, log.records = pages, log.records + 1
     return -(-end // _PACKING) * _PACKING
+
+
+def _is_placed(table: list[tuple[int, int]], length: int, room: int) -> bool:
+    """Whether the sum of a record was made for pieces that make sense."""
+    ends = [0, *(first + size for first, size in table)]
+    in_order = all(end <= first for end, (first, _) in zip(ends, table, strict=False))
+    return in_order and ends[-1] <= room and sum(size for _, size in table) == length
 
 
 def _parts(source: FileSource, at: int, end: int) -> Iterator[bytes]:
