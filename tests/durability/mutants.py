@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-WAL, DURABLE = "wal.c", "durable.c"
+WAL, DURABLE, FILE = "wal.c", "durable.c", "file.c"
 
 
 @dataclass(frozen=True)
@@ -203,6 +203,14 @@ MUTANTS = {
         ),
         test="test_damage",
     ),
+    "a log is believed to be as long as its last record is thought to be": Mutant(
+        ((WAL, "int error = ss_vfs_resize(wal->place->vfs, wal->file, wal->size);", "int error = 0;"),), test="test_damage"
+    ),
+    "a reader takes a damaged log for none": Mutant(
+        ((FILE, "*unsettled = !ss_file_is_locked(file, LOCK_READY) && ss_wal_exists(&file->place);", "*unsettled = false;"),),
+        test="test_damage",
+    ),
+    "a handle goes on after a sync that failed": Mutant(((FILE, "file->root->closed = true;", ""),), test="test_damage"),
     "a hole before a synced record ends the log": Mutant(
         (
             (
