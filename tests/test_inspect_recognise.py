@@ -9,7 +9,7 @@ import struct
 import cbor2
 import pytest
 
-from stable_structures import PAGE_SIZE, MemoryManager, StableBTreeMap, StableMemory, u64
+from stable_structures import PAGE_SIZE, Blob, MemoryManager, StableBTreeMap, StableLog, StableMemory, StableVec, u64
 from stable_structures.inspect import Unreadable, inspect, open_image
 
 from .inspect_images import fuller, golden, make_dfx, make_gzip, make_icp, make_juno, traces
@@ -221,6 +221,26 @@ def test_a_damaged_gzip_is_refused(tmp_path):
     path.write_bytes(data)
     with pytest.raises(Unreadable, match="cannot be read"):
         open_image(path)
+
+
+def test_a_folder_that_is_no_snapshot_is_said(tmp_path):
+    with pytest.raises(Unreadable, match="a folder without metadata.json is no snapshot"):
+        open_image(tmp_path)
+    (tmp_path / "metadata.json").write_text("[1, 2]")
+    with pytest.raises(Unreadable, match="JSON, but no metadata of a snapshot"):
+        open_image(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["vec", "log"])
+def test_deep_tells_the_sizes_of_all_elements(kind):
+    memory = StableMemory()
+    manager = MemoryManager(memory, bucket_pages=1)
+    row = StableVec[Blob(90)](manager.get(0)) if kind == "vec" else StableLog[bytes](manager.get(0), manager.get(1))
+    row.extend([bytes(3 + (77 if i == 1001 else i % 5)) for i in range(2000)])
+    quick, deep = inspect(memory).memories[0], inspect(memory, deep=True).memories[0]
+    assert not quick.whole
+    assert deep.whole
+    assert deep.value_sizes == (3, 80)
 
 
 def test_a_log_beside_the_file_that_is_none_is_said(tmp_path):

@@ -130,6 +130,8 @@ def _open_path(path: Path, progress: Progress) -> Image:
             return _open_folder(path, progress)
         if path.name == METADATA and path.exists():
             return _open_folder(path.parent, progress)
+    except Unreadable:
+        raise
     except OSError as error:
         raise Unreadable(f"{path}: cannot be read: {error.strerror}") from None
     return _image(str(path), _open_file(path, progress), None)

@@ -501,4 +501,4 @@ def _live_of_slots(node: Node) -> int:
 
 def shown_key(key: bytes, most: int = 40) -> str:
     """A key in hexadecimal, cut where it is long."""
-    return key.hex() if len(key) <= most else f"{key[:most].hex()}... of {len(key)} bytes"
+    return "(no bytes)" if not key else key.hex() if len(key) <= most else f"{key[:most].hex()}... of {len(key)} bytes"

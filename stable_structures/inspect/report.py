@@ -25,6 +25,7 @@ _SMALL: Final = 20_000
 """Nodes of a map that is walked without being asked: a tenth of a second or two."""
 _SAMPLES: Final = 64
 _LARGEST_SAMPLE: Final = 1 << 16
+_TELL_EVERY: Final = 4096
 
 
 @dataclass(slots=True)
@@ -168,15 +169,25 @@ def _describe(found: Contents, part: Part, reader: MapReader | RowReader, deep: 
     found.live = found.allocated = reader.live()
     samples = sample_elements(reader)
     _describe_values(found, reader.value, samples)
+    found.whole = reader.readable() <= len(samples) or (isinstance(reader, SlotReader) and reader.fixed)
+    if deep and not found.whole:
+        _walk_row(found, reader, progress)
     if isinstance(reader, SlotReader):
         found.value_bound = f"= {reader.max_size}" if reader.fixed else f"<= {reader.max_size}"
-        found.whole = reader.length <= len(samples)
     elif isinstance(reader, LogReader) and part.data is not None:
         found.facts["data in memory"] = part.data.id
         found.facts["bytes of entries"] = reader.live_data()
-        found.whole = reader.length <= len(samples)
     if isinstance(reader, CellReader):
         found.value_bound = None
+
+
+def _walk_row(found: Contents, reader: RowReader, progress: Progress) -> None:
+    """The sizes of all elements that can be read."""
+    for index, data in reader.elements(note=lambda _: None):
+        found.value_sizes = sizes_with(found.value_sizes, len(data), len(data))
+        if index % _TELL_EVERY == 0:
+            progress("walking the elements", index, reader.length)
+    found.whole = True
 
 
 def _describe_values(found: Contents, codec: Codec[Any] | None, samples: list[bytes]) -> None:

@@ -185,9 +185,11 @@ def salvage(rows: list[Salvage], printer: Printer) -> None:
         for text in one.lost[:_MOST_LISTED]:
             printer.line(f"{where}: lost: {text}", "red")
         if len(one.lost) > _MOST_LISTED:
-            printer.line(f"{where}: and {len(one.lost) - _MOST_LISTED} more", "red")
+            printer.line(f"{where}: and {len(one.lost) - _MOST_LISTED} more; --json has all", "red")
         for text in one.notes[:_MOST_LISTED]:
             printer.line(f"{where}: {text}", "yellow")
+        if len(one.notes) > _MOST_LISTED:
+            printer.line(f"{where}: and {len(one.notes) - _MOST_LISTED} more; --json has all", "yellow")
 
 
 def differences(rows: list[PartDiff], printer: Printer, limit: int) -> None:
