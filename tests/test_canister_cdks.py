@@ -499,10 +499,30 @@ def test_references_to_methods_are_types_and_their_values_are_tuples(cdk):
     assert canister.query("plain") == {"callback": (canister.id, "more")}
 
 
-def test_a_map_of_references_names_what_is_not_there():
-    source = "from kybra import *\nm = StableBTreeMap[nat, Func(Query[[text], text])](memory_id=1, max_key_size=9, max_value_size=9)\n"
-    with pytest.raises(Trapped, match=r"FuncTuple.* has no Candid form here"):
-        Canister.install(source + "@query\ndef f() -> bool: return m.is_empty()\n").query("f")
+def test_kybra_maps_hold_references_to_methods():
+    source = (
+        "from kybra import *\n"
+        "class User(Record):\n    id: text\n    call: 'Callback'\n"
+        "Callback = Func(Query[[nat64, text], void])\nOther = Func(Update[[User], Opt[text]])\nThird = Func(Oneway[[text]])\n"
+        "m = StableBTreeMap[Callback, User](memory_id=1, max_key_size=100, max_value_size=100)\n"
+        "n = StableBTreeMap[nat8, Other](memory_id=2, max_key_size=9, max_value_size=100)\n"
+        "o = StableBTreeMap[nat8, Third](memory_id=3, max_key_size=9, max_value_size=100)\n"
+        "@update\ndef put(key: Callback, value: User) -> Opt[User]: return m.insert(key, value)\n"
+        "@update\ndef others(value: Other) -> list:\n    n.insert(1, value)\n    o.insert(1, value)\n    return [n.get(1), o.get(1)]\n"
+        "@query\ndef items() -> list: return m.items()\n"
+    )
+    canister, one, two = Canister.install(source), (Principal(b"\x07"), "later"), (Principal(b"\1\2"), "first")
+    for key in (two, one, (one[0], "earlier")):
+        assert canister.call("put", key, {"id": "x", "call": key}) is None
+    found = canister.query("items")
+    assert [key for key, _ in found] == [(one[0], "earlier"), one, two]
+    assert all(user == {"id": "x", "call": key} for key, user in found)
+    canister.upgrade()
+    assert canister.query("items") == found
+    assert canister.call("others", one) == [one, one]
+    for wrong in ("x", (one[0],), ("x", "y"), (one[0], 5)):
+        with pytest.raises(Trapped, match="TypeError: expected"):
+            canister.call("others", wrong)
 
 
 @pytest.mark.parametrize("cdk", ["kybra", "basilisk"])

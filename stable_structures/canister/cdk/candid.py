@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
 
 from ...errors import CorruptMemory, IncompatibleType
 from ..errors import Unsupported
-from .common import CdkPrincipal, Marked
+from .common import CdkPrincipal, FuncTuple, Marked, Signature
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -167,6 +167,8 @@ class _Builder:
             return _scalar(scalar)
         if typing.is_typeddict(annotation) or hasattr(annotation, "__candid_variant__"):
             return self._fields(annotation)
+        if isinstance(annotation, type) and issubclass(annotation, FuncTuple) and isinstance(annotation.signature, Signature):
+            return self._function(annotation.signature)
         return self._generic(annotation)
 
     def _generic(self, annotation: Any) -> CandidType:
@@ -183,6 +185,13 @@ class _Builder:
             f"{annotation!r} has no Candid form here: use nat, int, nat8 to nat64, int8 to int64, float32, float64, text, blob, bool, "
             "Principal, null, reserved, Opt[T], Vec[T], Tuple[...], a Record or a Variant"
         )
+
+    def _function(self, signature: Signature) -> CandidType:
+        kinds = icp().Types
+        args = [self.build(arg).wire for arg in signature.args]
+        results = [] if signature.result is None else [self.build(signature.result).wire]
+        wire = kinds.Func(args, results, [] if signature.mode == "update" else [signature.mode])
+        return CandidType("func", wire, _raw_reference, lambda value: (CdkPrincipal(value[0].bytes), value[1]), _compare_references)
 
     def _named(self, annotation: Any) -> Any:
         text = annotation if isinstance(annotation, str) else annotation.__forward_arg__
@@ -408,6 +417,12 @@ def _raw_principal(value: Any) -> bytes:
     return value.bytes
 
 
+def _raw_reference(value: Any) -> tuple[bytes, str]:
+    if not isinstance(value, (tuple, list)) or len(value) != 2 or not isinstance(value[1], str):  # noqa: PLR2004 - principal, method
+        raise TypeError(f"expected a Func, a tuple of a Principal and a method's name, but received {value!r}")
+    return _raw_principal(value[0]), value[1]
+
+
 def _nothing(value: Any) -> Any:
     raise TypeError(f"empty has no values, got {value!r}")
 
@@ -418,6 +433,10 @@ def _compare_text(a: str, b: str) -> int:
 
 def _compare_principals(a: CdkPrincipal, b: CdkPrincipal) -> int:
     return _compare((len(a.bytes), a.bytes), (len(b.bytes), b.bytes))
+
+
+def _compare_references(a: tuple[CdkPrincipal, str], b: tuple[CdkPrincipal, str]) -> int:
+    return _compare_principals(a[0], b[0]) or _compare_text(a[1], b[1])
 
 
 # ---- messages of methods ----

@@ -10,6 +10,7 @@ import hashlib
 import inspect
 import zlib
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, get_args, get_origin
 
 from ...principal import InvalidPrincipal, Principal
@@ -212,17 +213,47 @@ def canister_modules(cdk: str) -> dict[str, dict[str, Any]]:
     return {f"{cdk}.canisters": {}, **{f"{cdk}.canisters.{name}": names for name, names in found.items()}}
 
 
+@dataclass(frozen=True)
+class Signature:
+    """What a reference to a method says of it: `mode` is query, update or oneway."""
+
+    mode: str
+    args: tuple[Any, ...]
+    result: Any = None
+
+
+class Query:
+    """`Query[[args], result]` in a reference to a method."""
+
+    def __class_getitem__(cls, item: Any) -> Signature:
+        args, result = item
+        return Signature(cls.__name__.lower(), tuple(args), result)
+
+
+class Update(Query):
+    """`Update[[args], result]` in a reference to a method."""
+
+
+class Oneway(Query):
+    """`Oneway[[args]]` in a reference to a method."""
+
+    def __class_getitem__(cls, item: Any) -> Signature:
+        return Signature("oneway", tuple(item))
+
+
 class FuncTuple:
     """A reference to a method in annotations; its values are tuples of a principal and the method's name."""
+
+    signature: Any = None
 
     def __new__(cls, reference: Iterable[Any]) -> tuple[Any, ...]:  # type: ignore[misc]
         """A plain tuple."""
         return tuple(reference)
 
 
-def Func(_signature: Any) -> type[FuncTuple]:  # noqa: N802 - the CDKs' word
+def Func(signature: Any) -> type[FuncTuple]:  # noqa: N802 - the CDKs' word
     """The type of references to methods with this signature."""
-    return FuncTuple
+    return type("Func", (FuncTuple,), {"signature": signature})
 
 
 def service_method(function: Callable[..., Any]) -> Callable[..., AsyncInfo]:

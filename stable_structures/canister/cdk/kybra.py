@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, NoReturn, Optional, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, Optional, TypedDict, TypeVar
 
 from ...btreemap import StableBTreeMap as _Map
 from ...errors import BoundExceeded, IncompatibleType, OutOfMemory
@@ -207,13 +207,6 @@ class CandidError(Error):
     """A value that cannot be encoded or decoded."""
 
 
-class Query(Generic[T]):
-    """`Query[[args], result]` in a function reference."""
-
-    def __class_getitem__(cls, item: Any) -> Any:
-        return cls
-
-
 DIALECT: Final = KybraDialect()
 
 _DECORATORS: Final = ("query", "update", "heartbeat", "pre_upgrade", "inspect_message", "init", "post_upgrade")
@@ -238,7 +231,9 @@ _NAMES: Final[dict[str, Any]] = {
     "Duration": SCALARS["nat64"],
     "GuardResult": GuardResult,
     "GuardType": Callable[..., GuardResult],
-    **dict.fromkeys(("Query", "Update", "Oneway"), Query),
+    "Query": common.Query,
+    "Update": common.Update,
+    "Oneway": common.Oneway,
     "Func": common.Func,
     "FuncTuple": common.FuncTuple,
     "CallResult": common.CallResult,
