@@ -222,7 +222,13 @@ def readinto(handle: Any, offset: int, buffer: Any) -> int:
 def write(handle: Any, offset: int, data: Any, *, growing: bool = False) -> int:
     """Writes a buffer to a memory; gives its length."""
     function = lib.ss_access_write_growing if growing else lib.ss_access_write
-    with ffi.from_buffer("uint8_t[]", data) as source:
+    try:
+        buffer = ffi.from_buffer("uint8_t[]", data)
+    except TypeError:
+        raise TypeError(
+            f"write takes bytes or another buffer, got {type(data).__name__}; encode text first, as text.encode() does"
+        ) from None
+    with buffer as source:
         check(function(handle, offset, source, len(source)), "write")
         return len(source)
 

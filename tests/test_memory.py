@@ -31,6 +31,7 @@ from stable_structures import (
     StableMemory,
     StableMinHeap,
     StableVec,
+    Writer,
     u64,
 )
 
@@ -612,3 +613,13 @@ def test_memories_are_not_copied_or_pickled(copier):
     for one in (memory, RestrictedMemory(memory, range(1, 3)), MemoryManager(StableMemory()).get(0)):
         with pytest.raises(TypeError, match="cannot be copied or pickled"):
             copier(one)
+
+
+@pytest.mark.parametrize("data", ["text", 5, None, [1]])
+def test_what_is_no_buffer_is_not_written(data):
+    memory = StableMemory()
+    memory.grow(1)
+    with pytest.raises(TypeError, match="write takes bytes or another buffer"):
+        memory.write(0, data)
+    with pytest.raises(TypeError, match="write takes bytes or another buffer"):
+        Writer(memory).write(data)
