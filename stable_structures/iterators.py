@@ -7,7 +7,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, SupportsIndex, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +36,10 @@ class BothEnds(Iterator[T], Generic[T]):
 
     def __next__(self) -> T:
         return self._take(back=self._reverse)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """For `copy` and `pickle`: as generators are not, since both would go on with the same items."""
+        raise TypeError(f"a {type(self).__name__} cannot be copied or pickled: make another one, or collect its items in a list")
 
     def next_back(self) -> T:
         """The last item that is left; raises `StopIteration` where none is. O(1) on average.

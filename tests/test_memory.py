@@ -607,10 +607,11 @@ def test_a_memory_that_the_system_cannot_back_grows_no_further():
 
 
 @pytest.mark.parametrize("copier", [copy.copy, copy.deepcopy, pickle.dumps], ids=lambda copier: copier.__name__)
-def test_memories_are_not_copied_or_pickled(copier):
-    """A copy would be a second name for the same bytes."""
+def test_memories_and_iterators_are_not_copied_or_pickled(copier):
+    """A copy would be a second name for the same bytes, or take the items of the first."""
     memory = StableMemory()
-    for one in (memory, RestrictedMemory(memory, range(1, 3)), MemoryManager(StableMemory()).get(0)):
+    iterator = StableBTreeMap[u64, u64](StableMemory()).range()
+    for one in (memory, RestrictedMemory(memory, range(1, 3)), MemoryManager(StableMemory()).get(0), iterator):
         with pytest.raises(TypeError, match="cannot be copied or pickled"):
             copier(one)
 
