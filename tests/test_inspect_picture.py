@@ -82,6 +82,18 @@ def test_lost_nodes_are_seen_however_small_they_are_in_the_picture():
     assert What.LOST not in cells(scene_of(data))[0]
 
 
+def test_the_legend_says_what_is_there_and_nothing_else():
+    data = golden("btreemap_bytes_bytes")[0]
+    with open_image(data) as image:
+        reader = image.part(None).open()
+        root: int = reader.root  # type: ignore[union-attr]
+    for memory in (Patched(data, {root: b"X"}), Patched(data, {}), canister(), Patched(golden("canister_bucket16")[0], {2080: b"\xff"})):
+        scene = scene_of(memory)
+        what, _ = scene.classify(np.arange(0, scene.nbytes, 8))
+        assert set(np.unique(what).tolist()) <= set(scene.present())
+        assert all(what_ in what for what_ in scene.present() if what_ != What.OUTSIDE)
+
+
 @pytest.mark.parametrize("form", ["png", "svg"])
 def test_a_picture_has_the_colours_of_what_is_there(form, tmp_path):
     path = tmp_path / f"my map.{form}"
@@ -173,7 +185,7 @@ def test_under_the_pointer_are_address_owner_and_content(drawn, memory):
         address = image.parts[memory].source.physical(150 if memory < 2 else 100 if memory != 5 else 10)
     script = f"location.hash = '{address:#x}'; followLink(); drawNow(); const cells = ({address} - start) / cell;"
     script += "const box = view.getBoundingClientRect();"
-    script += "const x = box.left + (cells % columns + 0.5) * 6, y = box.top + (Math.floor(cells / columns) + 0.5) * 6;"
+    script += "const x = box.left + (cells % columns + 0.5) * CELL, y = box.top + (Math.floor(cells / columns) + 0.5) * CELL;"
     script += "view.dispatchEvent(new PointerEvent('pointermove', {clientX: x, clientY: y}));"
     tip = text_of(browse(path, "--dump-dom", script=script), "tip")
     wanted = {0: "leaf", 1: "leaf", 2: "element 4", 4: "entry", 5: "elements, entries, value"}[memory]

@@ -224,7 +224,7 @@ def test_a_damaged_gzip_is_refused(tmp_path):
 
 
 def test_a_folder_that_is_no_snapshot_is_said(tmp_path):
-    with pytest.raises(Unreadable, match="a folder without metadata.json is no snapshot"):
+    with pytest.raises(Unreadable, match=r"a folder without metadata\.json is no snapshot"):
         open_image(tmp_path)
     (tmp_path / "metadata.json").write_text("[1, 2]")
     with pytest.raises(Unreadable, match="JSON, but no metadata of a snapshot"):

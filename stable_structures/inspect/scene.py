@@ -121,6 +121,14 @@ class MemoryScene:
         found[offsets >= self.nbytes] = What.UNUSED
         return found
 
+    def present(self) -> set[int]:
+        """`What` there is of it, exactly. O(chunks)."""
+        found = set(np.unique(self.what).tolist()) | ({What.HEADER} if self.header else set())
+        if not self.stride and self.live > self.header:
+            found.add(What.DATA if self.header else What.UNKNOWN)
+        used = FIRST_CHUNK + len(self.what) * self.stride * self.group if self.stride else self.live
+        return found | ({What.UNUSED} if used < self.nbytes else set())
+
     def measure(self, offsets: Column, column: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """`fill` or `depth` of the node at each offset; 0 elsewhere."""
         found = np.zeros(offsets.shape, np.uint8)
@@ -180,6 +188,19 @@ class Scene:
         what[addresses >= self.nbytes] = What.OUTSIDE
         return what, memory
 
+    def present(self) -> list[int]:
+        """`What` there is, in its order: for legends. O(chunks)."""
+        found = set[int]().union(*(one.present() for one in self.memories))
+        if self.bucket_bytes:
+            checks = {
+                What.TABLE: True,
+                What.UNOWNED: bool(set(self.owners.tolist()) - {one.id for one in self.memories}),
+                What.UNUSED: any(one.nbytes % self.bucket_bytes for one in self.memories),
+                What.OUTSIDE: self.nbytes > PAGE_SIZE + len(self.owners) * self.bucket_bytes,
+            }
+            found |= {what for what, is_there in checks.items() if is_there}
+        return sorted(int(what) for what in found)
+
     def to_dict(self) -> dict[str, Any]:
         """For the page: arrays of bytes as base64."""
         return {
@@ -192,6 +213,7 @@ class Scene:
             "owners": _base64(self.owners),
             "names": [NAMES[what] for what in What],
             "colours": [COLOURS[what] for what in What],
+            "present": self.present(),
             "ownerColours": list(OWNER_COLOURS),
             "memories": [_memory_dict(one) for one in self.memories],
         }
