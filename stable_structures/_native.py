@@ -476,7 +476,7 @@ def exported(function: Any, handle: Any, start: int, stop: int) -> list[bytes] |
     if size == lib.SS_OUT_OF_BOUNDS:
         return None
     data = result(check(size, "get"))
-    return _cut(data, 0, ffi.unpack(ends, stop - start))
+    return _cut(data, 0, _unpack(ends, stop - start))
 
 
 # ---- places in a map ----

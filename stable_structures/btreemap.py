@@ -310,8 +310,11 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
             return values, found
         size = native.call.ss_btree_get_many_bytes(self._handle, column, count, native.flags(found))
         pieces = native.pieces(native.check(size, "get_many"), count)
-        decode = self._value.codec.decode
-        return [decode(piece) if there else None for piece, there in zip(pieces, found.tolist(), strict=True)]
+        rows: Iterable[tuple[Any, bool]] = zip(pieces, found.tolist(), strict=True)
+        codec = self._value.codec
+        if codec.as_is:
+            return [piece if there else None for piece, there in rows]
+        return [codec.decode(piece) if there else None for piece, there in rows]
 
     def _batches(self) -> Iterator[list[tuple[K, V]]]:
         entries = iter(self.items())

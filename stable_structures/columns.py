@@ -58,7 +58,8 @@ class Column(Generic[T]):
         return native.column(codec.encode_array(array), None, codec.dtype.itemsize, native=False), len(array)
 
     def _take_items(self, items: list[T]) -> tuple[Any, int]:
-        encoded = list(map(self._codec.encode, items))
+        are_encoded = self._codec.as_is and set(map(type, items)) == {bytes}
+        encoded: list[Any] = items if are_encoded else list(map(self._codec.encode, items))
         ends = np.cumsum(np.fromiter(map(len, encoded), np.uint64, len(encoded)), dtype=np.uint64)
         return native.column(b"".join(encoded), ends, 0, native=False), len(encoded)
 
