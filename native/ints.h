@@ -9,22 +9,25 @@
 
 #include "bytes.h"
 
-#define SS_INTS_LOOPS(bits, swap)                                                                                                \
-    static inline void ss_ints_encode##bits(uint8_t *restrict to, const uint8_t *restrict from, uint64_t count, uint64_t bias) { \
-        for (uint64_t i = 0; i < count; i++) {                                                                                   \
-            uint##bits##_t v;                                                                                                    \
-            memcpy(&v, from + i * sizeof v, sizeof v);                                                                           \
-            v = (uint##bits##_t)swap((uint##bits##_t)(v ^ bias));                                                                \
-            memcpy(to + i * sizeof v, &v, sizeof v);                                                                             \
-        }                                                                                                                        \
-    }                                                                                                                            \
-    static inline void ss_ints_decode##bits(uint8_t *restrict to, const uint8_t *restrict from, uint64_t count, uint64_t bias) { \
-        for (uint64_t i = 0; i < count; i++) {                                                                                   \
-            uint##bits##_t v;                                                                                                    \
-            memcpy(&v, from + i * sizeof v, sizeof v);                                                                           \
-            v = (uint##bits##_t)(swap(v) ^ bias);                                                                                \
-            memcpy(to + i * sizeof v, &v, sizeof v);                                                                             \
-        }                                                                                                                        \
+/* Inlined always, so that each caller has loops for its own machine. */
+#define SS_INTS_HERE static inline __attribute__((always_inline))
+
+#define SS_INTS_LOOPS(bits, swap)                                                                                               \
+    SS_INTS_HERE void ss_ints_encode##bits(uint8_t *restrict to, const uint8_t *restrict from, uint64_t count, uint64_t bias) { \
+        for (uint64_t i = 0; i < count; i++) {                                                                                  \
+            uint##bits##_t v;                                                                                                   \
+            memcpy(&v, from + i * sizeof v, sizeof v);                                                                          \
+            v = (uint##bits##_t)swap((uint##bits##_t)(v ^ bias));                                                               \
+            memcpy(to + i * sizeof v, &v, sizeof v);                                                                            \
+        }                                                                                                                       \
+    }                                                                                                                           \
+    SS_INTS_HERE void ss_ints_decode##bits(uint8_t *restrict to, const uint8_t *restrict from, uint64_t count, uint64_t bias) { \
+        for (uint64_t i = 0; i < count; i++) {                                                                                  \
+            uint##bits##_t v;                                                                                                   \
+            memcpy(&v, from + i * sizeof v, sizeof v);                                                                          \
+            v = (uint##bits##_t)(swap(v) ^ bias);                                                                               \
+            memcpy(to + i * sizeof v, &v, sizeof v);                                                                            \
+        }                                                                                                                       \
     }
 
 #define SS_INTS_SAME(v) (v)
@@ -35,7 +38,7 @@ SS_INTS_LOOPS(64, __builtin_bswap64)
 #undef SS_INTS_SAME
 #undef SS_INTS_LOOPS
 
-static inline void ss_ints_encode(uint8_t *to, const uint8_t *from, uint64_t count, uint32_t size, uint64_t bias) {
+SS_INTS_HERE void ss_ints_encode_here(uint8_t *to, const uint8_t *from, uint64_t count, uint32_t size, uint64_t bias) {
     if (size == 8)
         ss_ints_encode64(to, from, count, bias);
     else if (size == 4)
@@ -46,7 +49,7 @@ static inline void ss_ints_encode(uint8_t *to, const uint8_t *from, uint64_t cou
         ss_ints_encode8(to, from, count, bias);
 }
 
-static inline void ss_ints_decode(uint8_t *to, const uint8_t *from, uint64_t count, uint32_t size, uint64_t bias) {
+SS_INTS_HERE void ss_ints_decode_here(uint8_t *to, const uint8_t *from, uint64_t count, uint32_t size, uint64_t bias) {
     if (size == 8)
         ss_ints_decode64(to, from, count, bias);
     else if (size == 4)
@@ -56,5 +59,9 @@ static inline void ss_ints_decode(uint8_t *to, const uint8_t *from, uint64_t cou
     else
         ss_ints_decode8(to, from, count, bias);
 }
+
+/* The same with what this machine can do. */
+void ss_ints_encode(uint8_t *to, const uint8_t *from, uint64_t count, uint32_t size, uint64_t bias);
+void ss_ints_decode(uint8_t *to, const uint8_t *from, uint64_t count, uint32_t size, uint64_t bias);
 
 #endif
