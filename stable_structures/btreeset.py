@@ -10,6 +10,7 @@ from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Protocol, Self, TypeVar
 
 from . import _native as native
+from .errors import IncompatibleType
 from .lanes import Part, method
 from .storable import codec
 from .tree import COPY_BATCH, KEYS, Tree, TreeIterator, finder
@@ -356,7 +357,7 @@ class StableBTreeSet(Tree, MutableSet[K]):
 
     def _merge(self, other: Iterable[K]) -> Iterator[tuple[K, bool]]:
         """What is in either set, and whether it is in both."""
-        return _merged(iter(self.iter()), iter(self._ordered(other)), self._key.codec.compare)
+        return _merged(iter(self.iter()), iter(self._ordered(other)), _total_order(self._key.codec))
 
     def is_subset(self, other: Iterable[K]) -> bool:
         """Whether everything in this set is in the other. O(n log m).
@@ -420,12 +421,13 @@ class _SortedValues(Generic[K]):
     """Values of the user as a set in the order of a type."""
 
     def __init__(self, codec: Codec[K], values: Iterable[K]) -> None:
-        by_order = cmp_to_key(codec.compare)  # type: ignore[arg-type]
+        compare = _total_order(codec)
+        by_order = cmp_to_key(compare)
         ordered = sorted((codec.decode(codec.encode(value)) for value in values), key=by_order)
         pairs = pairwise(ordered)
-        self._values = ordered[:1] + [value for before, value in pairs if codec.compare(before, value) != 0]
+        self._values = ordered[:1] + [value for before, value in pairs if compare(before, value) != 0]
         self._key = by_order
-        self._codec = codec
+        self._compare = compare
 
     def __len__(self) -> int:
         return len(self._values)
@@ -438,7 +440,7 @@ class _SortedValues(Generic[K]):
 
     def __contains__(self, value: K) -> bool:
         place = bisect_left(self._values, self._key(value), key=self._key)
-        return place < len(self._values) and self._codec.compare(self._values[place], value) == 0
+        return place < len(self._values) and self._compare(self._values[place], value) == 0
 
 
 def _chosen(keys: _Ordered[K], other: _Ordered[K], *, wanted: bool) -> Iterator[K]:
@@ -455,11 +457,23 @@ def _choose(keys: Iterator[K], other: _Ordered[K], validate: Callable[[], None] 
             yield key
 
 
-def _merged(a: Iterator[K], b: Iterator[K], compare: Callable[[K, K], int | None]) -> Iterator[tuple[K, bool]]:
+def _total_order(codec: Codec[K]) -> Callable[[K, K], int]:
+    """How two elements compare. It raises `IncompatibleType` where they do not, as the core does."""
+
+    def compare(a: K, b: K) -> int:
+        found = codec.compare(a, b)
+        if found is None:
+            raise IncompatibleType(f"{a!r} and {b!r} of {codec.name} have no order; use a type with a total one")
+        return found
+
+    return compare
+
+
+def _merged(a: Iterator[K], b: Iterator[K], compare: Callable[[K, K], int]) -> Iterator[tuple[K, bool]]:
     """Each key of two ordered iterators once, and whether both have it."""
     x, y = next(a, _END), next(b, _END)
     while x is not _END or y is not _END:
-        order = 1 if x is _END else -1 if y is _END else compare(x, y) or 0
+        order = 1 if x is _END else -1 if y is _END else compare(x, y)
         yield (y if order > 0 else x), order == 0
         if order <= 0:
             x = next(a, _END)

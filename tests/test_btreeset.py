@@ -334,6 +334,37 @@ def test_user_types_need_no_hash():
     assert tree.is_disjoint([Version(2, 0)])
 
 
+def test_a_type_without_a_total_order_is_told_so_by_the_algebra_too():
+    class Divisor:
+        """Less than its multiples, and no more than that."""
+
+        BOUND = Bounded(1, is_fixed_size=True)
+
+        def __init__(self, number):
+            self.number = number
+
+        def to_bytes(self):
+            return bytes([self.number])
+
+        @staticmethod
+        def from_bytes(data):
+            return Divisor(data[0])
+
+        def __lt__(self, other):
+            return self.number != other.number and other.number % self.number == 0
+
+    tree = set_of(Divisor(1), Divisor(2), Divisor(4), tp=Divisor)
+    assert [d.number for d in tree.intersection([Divisor(2), Divisor(8)])] == [2]
+    for use in (
+        lambda: list(tree.union([Divisor(3)])),
+        lambda: tree.is_superset([Divisor(2), Divisor(3)]),
+        lambda: tree.insert(Divisor(3)),
+    ):
+        with pytest.raises(IncompatibleType, match="no order"):
+            use()
+    tree.check()
+
+
 # ---- opening, errors, faults ----
 
 
