@@ -241,10 +241,11 @@ def test_without_any_standard_streams(image):
     assert done.returncode == 0
 
 
-def test_on_a_terminal_tables_have_colours_and_elsewhere_none(damaged):
+def on_terminal(columns: int, *arguments: object) -> tuple[int, str]:
+    """The exit code and what a terminal of that width is sent."""
     main, side = pty.openpty()
-    environment = {**PLAIN, "TERM": "xterm-256color", "COLUMNS": "150"}
-    with subprocess.Popen([*COMMAND, "check", str(damaged)], stdout=side, stderr=side, env=environment) as process:
+    environment = {**PLAIN, "TERM": "xterm-256color", "COLUMNS": str(columns)}
+    with subprocess.Popen([*COMMAND, *map(str, arguments)], stdout=side, stderr=side, env=environment) as process:
         os.close(side)
         seen = b""
         while True:
@@ -256,10 +257,27 @@ def test_on_a_terminal_tables_have_colours_and_elsewhere_none(damaged):
                 break
             seen += more
     os.close(main)
-    assert process.returncode == 1
-    assert b"\x1b[" in seen
-    assert b"begins with BTN" in seen
+    return process.returncode, seen.decode()
+
+
+def test_on_a_terminal_tables_have_colours_and_elsewhere_none(damaged):
+    code, seen = on_terminal(150, "check", damaged)
+    assert code == 1
+    assert "\x1b[" in seen
+    assert "begins with BTN" in seen
     assert "\x1b" not in run("check", damaged).stdout
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120, 250])
+def test_tables_are_readable_on_narrow_terminals(image, damaged, columns):
+    """No word is broken, no number is cut, no line of a table is longer than the terminal."""
+    seen = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", on_terminal(columns, "inspect", image)[1])
+    for word in ("memory", "structure", "length", "allocated", "reserved", "free chunks", "buckets", "log index", "log data"):
+        assert word in seen, word
+    rules = [line.strip() for line in seen.splitlines() if "\N{BOX DRAWINGS LIGHT HORIZONTAL}" in line]
+    assert len(rules) >= 2
+    assert max(map(len, rules)) <= columns
+    assert "a node begins with BTN" in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", on_terminal(columns, "check", damaged)[1])
 
 
 def test_a_terminal_gets_nothing_to_obey_from_a_memory(tmp_path):

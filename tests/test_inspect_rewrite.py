@@ -338,7 +338,7 @@ def test_one_damaged_byte_of_the_managers_table_costs_nothing(name, seed, tmp_pa
     """What it said stands there a second time, or the structures show it."""
     data, types, rng = golden(name)[0], types_of(name), random.Random(seed)
     cases = list(table_damage(data, rng))
-    for what, at, new in rng.sample(cases, 24 if len(data) < PAGE_SIZE * 200 else 4):
+    for what, at, new in rng.sample(cases, 16 if len(data) < PAGE_SIZE * 200 else 3):
         memory, out = Patched(data, {at: new}), tmp_path / "out.bin"
         results = repair(memory, out, types=types)
         place = f"{what} at {at}: {data[at]} became {new[0]}: {[one.notes for one in results if one.kind == 'manager']}"

@@ -72,6 +72,8 @@ def _memories(memories: list[Contents], printer: Printer) -> None:
         where = "" if one.memory is None else f"memory {one.memory}: "
         for name, value in one.facts.items():
             printer.line(f"{where}{name}: {shorten(value, 120)}")
+        if one.lost_chunks:
+            printer.line(f"{where}{one.lost_chunks:,} chunks that nothing leads to", "yellow")
         for text in one.notes:
             printer.line(f"{where}{text}", "yellow")
     if any(not one.whole for one in memories):

@@ -14,6 +14,8 @@ from typing import IO, Any, Final, Self
 from .source import Progress
 
 _STEP: Final = 1024
+_GAP: Final = 3
+"""Between two columns of a table by rich."""
 _LEFT: Final = frozenset(
     {"structure", "what", "rule", "key", "value", "before", "after", "types", "note", "order", "memory is", "first entry"}
 )
@@ -49,10 +51,15 @@ class Printer:
         cells = [["" if cell is None else clean(cell) for cell in row] for row in rows]
         kept = [i for i in range(len(columns)) if any(row[i] for row in cells)]
         columns, cells = [columns[i] for i in kept], [[row[i] for i in kept] for row in cells]
-        if self._console is not None:
-            self._rich_table(columns, cells)
-        else:
+        if self._console is None:
             self._plain_table(columns, cells)
+            return
+        tables = _fitting(columns, cells, self._console.width)
+        for shown in tables:
+            self._rich_table([columns[i] for i in shown], [[row[i] for i in shown] for row in cells])
+        if not tables:
+            for row in cells:
+                self.line(", ".join(f"{name} {cell}" for name, cell in zip(columns, row, strict=True) if cell))
 
     def _rich_table(self, columns: Sequence[str], rows: list[list[str]]) -> None:
         from rich.box import SIMPLE_HEAD
@@ -61,7 +68,9 @@ class Printer:
 
         made = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
         for name in columns:
-            made.add_column(name, justify="left" if name in _LEFT else "right", overflow="fold")
+            text = name in _LEFT
+            least = max(map(_width, name.split()))
+            made.add_column(name, justify="left" if text else "right", overflow="fold", no_wrap=not text, min_width=least)
         for row in rows:
             made.add_row(*(Text(cell) for cell in row))
         self._console.print(made, soft_wrap=False)
@@ -74,6 +83,25 @@ class Printer:
                 space = " " * (width - _width(cell))
                 parts.append(cell + space if name in _LEFT else space + cell)
             self.stream.write("  ".join(parts).rstrip() + "\n")
+
+
+def _fitting(columns: Sequence[str], rows: list[list[str]], room: int) -> list[list[int]]:
+    """Which columns to show in one table: all, or, where they are too wide and the first names the rows, a few at a time.
+
+    None at all where they are too wide and it does not.
+    """
+    names = [row[0] for row in rows] if columns else []
+    widths = [max(_width(cell) for cell in column) + _GAP for column in zip(columns, *rows, strict=True)]
+    if sum(widths) <= room or len(columns) < 3:  # noqa: PLR2004 - two columns can fold
+        return [list(range(len(columns)))]
+    if len(set(names)) < len(names):
+        return []
+    tables: list[list[int]] = [[0]]
+    for i in range(1, len(columns)):
+        if len(tables[-1]) > 1 and sum(widths[j] for j in tables[-1]) + widths[i] > room:
+            tables.append([0])
+        tables[-1].append(i)
+    return tables
 
 
 def _width(text: str) -> int:
