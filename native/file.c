@@ -394,7 +394,7 @@ static int enter_as_reader(ss_file *file) {
     return error == 0 ? SS_OK : ss_file_lock_failure(error, "a writer did not finish changing the file in time");
 }
 
-/* The file may be no image where no writer keeps it one and there is a log. Only a reader that must not settle it looks
+/* The file may be no image where no writer keeps it one and there is a log. Only a reader that cannot settle it looks
  * whether it has commits: that takes reading all of it. */
 static int is_unsettled(ss_file *file, bool *unsettled) {
     *unsettled = !ss_file_is_locked(file, LOCK_READY) && ss_wal_exists(&file->place);
@@ -499,14 +499,14 @@ static int reader_begin(void *self) {
         if (status == SS_OK && !unsettled) status = show_file(file);
         if (status == SS_OK && !unsettled) return SS_OK;
         ss_file_unlock(file, LOCK_READ);
-        if (status == SS_OK) status = settle(file);
-        if (status == SS_READ_ONLY && !file->cannot_settle) {
-            file->cannot_settle = true;
-        } else if (status == SS_LOCKED && milliseconds_now() < until) {
+        if (status != SS_OK) return status;
+        status = settle(file);
+        if (status == SS_LOCKED && milliseconds_now() < until) {
             nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-        } else if (status != SS_OK) {
-            return status;
+            continue;
         }
+        if (status == SS_LOCKED || (status != SS_OK && file->cannot_settle)) return status;
+        file->cannot_settle = status != SS_OK;
     }
 }
 

@@ -42,7 +42,7 @@ typedef struct ss_file {
     uint64_t shown_size;     /* a reader's: the file as its last operation saw it */
     int64_t shown_modified;  /* when it was changed last; 0: nobody knows */
     bool shown_is_old;       /* a change since would have another time of modification */
-    bool cannot_settle;      /* a reader's: it must not write */
+    bool cannot_settle;      /* a reader's: putting what the log has into the file failed */
     bool opened;
     struct ss_file *next, **link; /* in the list of open files */
     /* with a log */

@@ -282,6 +282,38 @@ static void a_disk_may_be_full_at_each_growth_and_each_commit(void) {
     }
 }
 
+static void checkpoint_and_stay(const char *name) {
+    ss_memory *memory = must_open(name, SS_FILE_WRITE, SS_DURABILITY_FULL);
+    CHECK_EQ(grow(memory, 1), SS_OK);
+    CHECK_EQ(put(memory, 10, "committed"), SS_OK);
+    CHECK_EQ(ss_memory_checkpoint(memory), SS_OK);
+}
+
+static void read_on_a_full_disk(void) {
+    ss_memory *memory;
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQ(open_as("empty", SS_FILE_READ, SS_DURABILITY_NONE, &memory), SS_OK);
+        CHECK_EQ(has(memory, 10, "committed"), 1);
+        ss_memory_release(memory);
+        CHECK_EQ(open_as("waits", SS_FILE_READ, SS_DURABILITY_NONE, &memory), SS_OUT_OF_MEMORY);
+    }
+}
+
+/* A reader makes the file an image first, and where it cannot, it reads nevertheless if the log has no commits. */
+static void a_reader_needs_no_disk_space_for_an_empty_log(void) {
+    in_killed_child(checkpoint_and_stay, "empty");
+    in_killed_child(write_normal_and_stay, "waits");
+    with_file_limit(0, read_on_a_full_disk);
+    CHECK(size_of("empty-wal") > 0 && size_of("waits-wal") > 0);
+    for (int i = 0; i < 2; i++) {
+        const char *name = i == 0 ? "empty" : "waits";
+        ss_memory *memory = must_open(name, SS_FILE_READ, SS_DURABILITY_NONE);
+        CHECK_EQ(has(memory, 10, "committed"), 1);
+        ss_memory_release(memory);
+    }
+    CHECK(size_of("empty-wal") == -1 && size_of("waits-wal") == -1);
+}
+
 /* Nobody can give back what only the log had. What the file has is an image all the same, and a handle that is still open
  * has everything. */
 static void a_log_that_was_deleted_takes_its_commits_with_it(void) {
@@ -600,6 +632,7 @@ int main(void) {
     what_is_no_log_of_the_file_is_refused();
     a_full_disk_rolls_back_and_the_handle_goes_on();
     a_disk_may_be_full_at_each_growth_and_each_commit();
+    a_reader_needs_no_disk_space_for_an_empty_log();
     a_log_that_was_deleted_takes_its_commits_with_it();
     a_child_of_a_fork_has_no_file();
     a_stopped_writer_keeps_nobody_waiting_for_ever();
