@@ -137,6 +137,20 @@ static int new_salt(ss_wal *wal) {
     return error == 0 ? SS_OK : io_failure(error, "random number for a log", 0);
 }
 
+static void forget_records(ss_wal *wal) {
+    wal->sequence = 0;
+    wal->previous = wal->header_sum;
+    wal->pages = wal->base_pages;
+    wal->position = RECORDS_AT;
+}
+
+/* The same log, to be read from its first record on. */
+static ss_wal before_records(const ss_wal *wal) {
+    ss_wal at = *wal;
+    forget_records(&at);
+    return at;
+}
+
 /* Makes `block` the header of the wal's generation and salt, and the log empty. */
 static void put_header(ss_wal *wal, uint8_t *block) {
     memset(block, 0, BLOCK);
@@ -149,10 +163,7 @@ static void put_header(ss_wal *wal, uint8_t *block) {
     ss_put64(block + HEADER_INODE, wal->place->inode);
     wal->header_sum = ss_checksum_of(block, HEADER_SUM, 0);
     ss_put64(block + HEADER_SUM, wal->header_sum);
-    wal->sequence = 0;
-    wal->previous = wal->header_sum;
-    wal->pages = wal->base_pages;
-    wal->position = RECORDS_AT;
+    forget_records(wal);
 }
 
 static bool is_header(const uint8_t *block) {
@@ -165,10 +176,7 @@ static void take_header(ss_wal *wal, const uint8_t *block) {
     wal->salt = ss_get64(block + HEADER_SALT);
     wal->base_pages = ss_get64(block + HEADER_PAGES);
     wal->header_sum = ss_get64(block + HEADER_SUM);
-    wal->sequence = 0;
-    wal->previous = wal->header_sum;
-    wal->pages = wal->base_pages;
-    wal->position = RECORDS_AT;
+    forget_records(wal);
 }
 
 static int log_status(const ss_wal_place *place, int file, uint64_t *size) {
@@ -333,7 +341,8 @@ static int read_record(struct reader *reader, uint64_t at, struct record *record
 static int read_in_chain(struct reader *reader, const ss_wal *wal, uint64_t at, struct record *record) {
     int status = read_record(reader, at, record);
     if (status != SS_OK) return status;
-    return record->sequence == wal->sequence + 1 && record->previous == wal->previous ? SS_OK : SS_ABSENT;
+    if (record->sequence != wal->sequence + 1 || record->previous != wal->previous) return SS_ABSENT;
+    return record->pages >= wal->pages ? SS_OK : ss_fail(SS_WAL_CORRUPT, "a memory never shrinks", at, record->pages, wal->pages);
 }
 
 /* The next record of the chain: behind the last one, or at the next block. */
@@ -430,10 +439,7 @@ static int copy_record(struct reader *reader, const struct record *from, ss_wal 
 static int copy_records(const ss_wal *from, ss_wal *to) {
     struct reader reader;
     struct record record;
-    ss_wal at = *from;
-    at.sequence = 0;
-    at.previous = from->header_sum;
-    at.position = RECORDS_AT;
+    ss_wal at = before_records(from);
     int status = reader_begin(&reader, from, from->size);
     while (status == SS_OK && at.sequence < from->sequence) {
         status = next_record(&reader, &at, &record);
@@ -534,10 +540,7 @@ static int replay_record(const struct reader *reader, const struct record *recor
 int ss_wal_replay(const ss_wal *wal, int main_file) {
     struct reader reader;
     struct record record;
-    ss_wal at = *wal;
-    at.sequence = 0;
-    at.previous = wal->header_sum;
-    at.position = RECORDS_AT;
+    ss_wal at = before_records(wal);
     int status = reader_begin(&reader, wal, wal->size);
     while (status == SS_OK && at.sequence < wal->sequence) {
         status = next_record(&reader, &at, &record);

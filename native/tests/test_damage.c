@@ -150,6 +150,22 @@ static void a_log_may_end_anywhere(void) {
     }
 }
 
+/* Its sum is right, so a program wrote it; put into the file, it would leave something that is no image. */
+static void a_log_whose_memory_shrinks_is_damaged(void) {
+    static uint8_t record[8 * DISK_BLOCK];
+    struct disk *disk = make_disk(0);
+    uint64_t at = ends[COMMITS - 1], size = ends[COMMITS] - at;
+    content_get(log_of(disk), at, record, size);
+    CHECK_EQ(ss_get64(record + 32), 3);
+    ss_put64(record + 32, 1);
+    ss_put64(record + 56, 0);
+    ss_put64(record + 56, ss_checksum_of(record, size, ss_get64(record + 24)));
+    content_put(log_of(disk), at, record, size);
+    CHECK(open_on(disk) == NULL);
+    CHECK(ss_last_failure()->status == SS_WAL_CORRUPT && strcmp(ss_last_failure()->rule, "a memory never shrinks") == 0);
+    disk_free(disk);
+}
+
 static int put_byte(ss_memory *memory) {
     uint8_t byte = 99;
     int status = ss_enter_write(memory);
@@ -187,6 +203,7 @@ int main(void) {
     a_handle_whose_sync_failed_is_dead(SS_DURABILITY_FULL);
     a_handle_whose_sync_failed_is_dead(SS_DURABILITY_NORMAL);
     a_log_may_end_anywhere();
+    a_log_whose_memory_shrinks_is_damaged();
     static const int checkpoints[] = {0, 3};
     for (size_t i = 0; i < 2; i++) {
         struct disk *disk = make_disk(checkpoints[i]);
