@@ -148,6 +148,20 @@ def test_a_log_of_another_file_is_not_laid_over_it(seed, tmp_path):
         assert "is not of this file" in " ".join(image.notes)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only there it is told")
+@pytest.mark.parametrize("durability", ["none", "normal", "full"])
+def test_a_file_that_a_program_writes_is_said_and_not_held_up(durability, tmp_path):
+    path = tmp_path / "state.bin"
+    with StableMemory.open(path, durability=durability) as memory:
+        users = StableBTreeMap[u64, u64](memory)
+        with open_image(path) as image:
+            assert "for writing at this moment" in image.notes[0]
+            users.insert(1, 2)
+            memory.sync()
+    with open_image(path) as image:
+        assert image.notes == []
+
+
 def test_the_commands_show_what_was_committed(seed, tmp_path):
     path = tmp_path / "state.bin"
     files = left_behind(path, "full", seed)

@@ -191,24 +191,25 @@ def _check(arguments: argparse.Namespace) -> int:
         _only(image, arguments.memory)
         findings = check(image, types=_told(arguments, image), progress=bar)
         known = image.recognition.kind in _KNOWN
-        title = image.recognition.title
+        title, notes = image.recognition.title, image.notes
     code = DAMAGED if findings else SOUND if known else TROUBLE
     with suppress(BrokenPipeError):
-        _show_findings(arguments, findings, title, code)
+        _show_findings(arguments, findings, title, notes, code)
         sys.stdout.flush()
         return code
     _silence()
     return code
 
 
-def _show_findings(arguments: argparse.Namespace, findings: list[Finding], title: str, code: int) -> None:
+def _show_findings(arguments: argparse.Namespace, findings: list[Finding], title: str, notes: list[str], code: int) -> None:
     if arguments.json:
         result = {SOUND: "sound", DAMAGED: "damaged", TROUBLE: "not recognised"}[code]
-        _print_json(
-            {"result": result, "what": title, "count": len(findings), "violations": [asdict(one) for one in findings[: arguments.limit]]}
-        )
+        shown = [asdict(one) for one in findings[: arguments.limit]]
+        _print_json({"result": result, "what": title, "count": len(findings), "notes": notes, "violations": shown})
         return
     printer = Printer()
+    for text in notes:
+        printer.line(f"note: {text}", "yellow")
     if code == TROUBLE:
         printer.line(f"{arguments.file}: {title}: there are no rules to check")
     elif code == SOUND:

@@ -150,6 +150,8 @@ def _open_file(path: Path, progress: Progress) -> FileSource:
     if source.head(3) == _GZIP:
         source.close()
         source = unzip(path, progress)
+    elif source.is_written():
+        source.notes.append("a program has it open for writing at this moment: what is shown may be of several commits, and look damaged")
     log = path.with_name(f"{path.name}-wal")
     return _with_log(source, log) if log.exists() else source
 

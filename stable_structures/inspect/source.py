@@ -8,9 +8,12 @@ us gives an error instead of a signal, and no lock is taken, so no writer is eve
 from __future__ import annotations
 
 import errno
+import fcntl
 import gzip
 import os
 import stat
+import struct
+import sys
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -22,6 +25,11 @@ from ..memory import PAGE_SIZE, Memory
 
 BLOCK: Final = 1 << 20
 """Bytes that are read at once where a whole range is read."""
+
+_LOCK: Final = struct.Struct("hhqqi")
+"""The system's `struct flock`: type, whence, start, length, process."""
+_WRITER_LOCK: Final = 1 << 62
+"""The byte that a writer of a memory file locks (native/file_private.h)."""
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""
@@ -144,6 +152,17 @@ class FileSource(Source):
                 raise
             raise _unreadable(self.path, error) from None
         return data
+
+    def is_written(self) -> bool:
+        """Whether a program has the file open as a memory for writing, as far as the system tells. Takes no lock."""
+        if sys.platform != "linux":
+            return False
+        asked = _LOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, _WRITER_LOCK, 1, 0)
+        try:
+            found = fcntl.fcntl(self._fd, fcntl.F_OFD_GETLK, asked)
+        except OSError:
+            return False
+        return bool(_LOCK.unpack(found)[0] != fcntl.F_UNLCK)
 
     def extents(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """The file's data as the file system tells it; all of it where it cannot."""

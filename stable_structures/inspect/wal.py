@@ -17,7 +17,7 @@ from typing import Final
 from .. import _native as native
 from ..memory import PAGE_SIZE
 from .source import BLOCK as READ_AT_ONCE
-from .source import FileSource, Unreadable
+from .source import BytesSource, FileSource, Source, Unreadable
 
 _BLOCK: Final = 4096
 _HEADER: Final = struct.Struct("<8sIIQQQQQQ")
@@ -26,6 +26,7 @@ _PIECE: Final = struct.Struct("<QQ")
 _RECORD_MAGIC: Final = 0x43524D53
 _PACKED: Final = 2
 _SUM_AT, _TABLE_AT, _PACKING = 56, 64, 64
+_MOST_KEPT: Final = 32 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,8 @@ class _Piece:
 class Log:
     """The records of the generation that counts, up to the first that is not complete."""
 
-    source: FileSource
+    path: Path
+    source: Source
     base_pages: int
     pages: int
     """Of the memory after the last record."""
@@ -54,20 +56,29 @@ class Log:
 
 def read_log(path: Path) -> Log:
     """The log in this file. O(length). Raises `Unreadable` where it is none."""
-    source = FileSource(path)
+    source = _kept(FileSource(path))
     heads = (_header(source, at) for at in (0, _BLOCK))
     best = max((head for head in heads if head is not None), default=None)
     if best is None:
         raise Unreadable(f"{path}: none of the two headers of a log is valid")
     _, salt, base_pages, previous = best
-    log, at = Log(source, base_pages, base_pages), 2 * _BLOCK
+    log, at = Log(path, source, base_pages, base_pages), 2 * _BLOCK
     while (found := _next_record(log, at, salt, previous)) is not None:
         at, previous = found
     log.gap = _goes_on(log, at, salt)
     return log
 
 
-def _header(source: FileSource, at: int) -> tuple[int, int, int, int] | None:
+def _kept(source: FileSource) -> Source:
+    """The bytes as they are now where they are few: a program that goes on writes new records over them."""
+    if source.nbytes > _MOST_KEPT:
+        return source
+    data = source.read(0, source.nbytes)
+    source.close()
+    return BytesSource(data)
+
+
+def _header(source: Source, at: int) -> tuple[int, int, int, int] | None:
     """Generation, salt, pages of the file, and the sum."""
     if at + _HEADER.size > source.nbytes:
         return None
@@ -99,7 +110,7 @@ def _take(log: Log, at: int, head: tuple[int, ...]) -> int | None:
         return None
     table = list(_PIECE.iter_unpack(log.source.read(at + _TABLE_AT, _PIECE.size * count)))
     if not _is_placed(table, length, pages * PAGE_SIZE // unit):
-        raise Unreadable(f"{log.source.path}: the pieces of the record at {at} are not in order, in the memory and as long as its data")
+        raise Unreadable(f"{log.path}: the pieces of the record at {at} are not in order, in the memory and as long as its data")
     place = at + table_end
     for first, size in table:
         _lay(log, _Piece(first * unit, (first + size) * unit, place))
@@ -115,7 +126,7 @@ def _is_placed(table: list[tuple[int, int]], length: int, room: int) -> bool:
     return in_order and ends[-1] <= room and sum(size for _, size in table) == length
 
 
-def _parts(source: FileSource, at: int, end: int) -> Iterator[bytes]:
+def _parts(source: Source, at: int, end: int) -> Iterator[bytes]:
     """The bytes of a record, with zeros for its sum."""
     yield source.read(at, _SUM_AT) + bytes(8)
     for start in range(at + _TABLE_AT, end, READ_AT_ONCE):
