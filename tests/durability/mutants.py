@@ -59,7 +59,7 @@ MUTANTS = {
                 "int error = wal->place->vfs->random(wal->place->vfs->self, &wal->salt, sizeof wal->salt);",
                 "int error = 0;\n    wal->salt = 42;",
             ),
-            (WAL, " && record->previous == wal->previous ? SS_OK", " ? SS_OK"),
+            (WAL, " || record->previous != wal->previous) return SS_ABSENT;", ") return SS_ABSENT;"),
         ),
     ),
     "records follow a header that is not synced": Mutant(
