@@ -10,13 +10,13 @@ import hashlib
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benches.crate import NoCrate, build, version
 from stable_structures import (
     PAGE_SIZE,
     MemoryManager,
@@ -35,6 +35,10 @@ from stable_structures.storable import Codec
 from . import golden_replay
 from .golden_replay import traces
 from .inspect_images import OLD, Patched, fuller, golden, old, types_of
+
+# Behind everything else, so that the installed package stays the one that is tested.
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+from benches.crate import NoCrate, build, version
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed")]
 
