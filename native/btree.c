@@ -395,10 +395,8 @@ static int probe_for_change(ss_btree *tree, ss_span key, uint32_t least, uint32_
     return SS_OK;
 }
 
-/* The first (or last) entry of the map. */
-static int find_end(ss_btree *tree, bool last, ss_node *node, uint32_t *index) {
-    uint64_t address = tree->root;
-    if (address == SS_NULL) return SS_ABSENT;
+/* The first (or last) entry of the subtree at `address`. */
+static int find_end(ss_btree *tree, uint64_t address, bool last, ss_node *node, uint32_t *index) {
     for (int depth = 0; depth < SS_DEPTH; depth++) {
         int status = ss_node_open(&tree->space, address, node);
         if (status != SS_OK) return status;
@@ -737,6 +735,45 @@ static int remove_from_internal(ss_btree *tree, ss_node *node, uint32_t *index, 
     return status;
 }
 
+/* The keys before and after a key, `at` NULL where there is none. SS_ABSENT where the key is not there. */
+static int find_neighbours(ss_btree *tree, ss_span key, ss_span around[2]) {
+    ss_node node;
+    uint32_t index;
+    uint64_t address = tree->root;
+    bool found = false;
+    for (int depth = 0; !found; depth++) {
+        if (depth == SS_DEPTH) return too_deep(tree);
+        int status = ss_node_open(&tree->space, address, &node);
+        if (status == SS_OK) status = ss_node_search(&tree->space, &node, key, &index, &found);
+        if (status == SS_OK && index > 0) status = ss_node_key(&tree->space, &node, index - 1, &around[0]);
+        if (status == SS_OK && index + found < node.count) status = ss_node_key(&tree->space, &node, index + found, &around[1]);
+        if (status == SS_OK && node.leaf) return found ? SS_OK : SS_ABSENT;
+        if (status == SS_OK && !found) status = ss_node_child(&tree->space, &node, index, &address);
+        if (status != SS_OK) return status;
+    }
+    for (uint32_t side = 0; side < 2; side++) {
+        ss_node end;
+        uint32_t at;
+        int status = ss_node_child(&tree->space, &node, index + side, &address);
+        if (status == SS_OK) status = find_end(tree, address, side == 0, &end, &at);
+        if (status == SS_OK) status = ss_node_key(&tree->space, &end, at, &around[side]);
+        if (status != SS_OK) return status;
+    }
+    return SS_OK;
+}
+
+/* A user's order may be none: it may say a < b and b < c and c < a. Without b, neighbours would not ascend then. A key that
+ * is not there is none of its business: looking for it rearranges nodes, as in the crate. */
+static int check_removal(ss_btree *tree, ss_span key) {
+    ss_span around[2] = {{NULL, 0}, {NULL, 0}};
+    int answer, status = find_neighbours(tree, key, around);
+    if (status == SS_ABSENT) return SS_OK;
+    if (status != SS_OK || around[0].at == NULL || around[1].at == NULL) return status;
+    status = ss_order_compare(&tree->order, around[0].at, around[0].size, around[1].at, around[1].size, &answer);
+    if (status != SS_OK || answer == SS_LESS) return status;
+    return ss_fail(SS_UNORDERED, "keys of a map are totally ordered", tree->root, 0, 0);
+}
+
 /* One level down towards a key that is not in `node`. */
 static int descend_to_remove(ss_btree *tree, ss_span key, ss_node *node, uint32_t *index, bool *found) {
     ss_node child;
@@ -752,6 +789,10 @@ int ss_btree_remove(ss_btree *tree, ss_span key) {
     ss_node node;
     uint32_t index;
     bool found, easy, done = false;
+    if (tree->order.terms[0].kind == SS_ORDER_CALLBACK) {
+        int checked = check_removal(tree, key);
+        if (checked != SS_OK) return checked;
+    }
     int status = probe_for_change(tree, key, SS_MINIMUM + 1, SS_CAPACITY, &node, &index, &found, &easy);
     if (status == SS_OK && !(easy && node.leaf)) {
         status = ss_node_open_for_change(&tree->space, tree->root, &node);
@@ -882,7 +923,7 @@ static int64_t end_entry(ss_btree *tree, bool last) {
     int status = ss_btree_begin_read(tree);
     if (status != SS_OK) return status;
     tree->reply = &reply;
-    status = find_end(tree, last, &node, &index);
+    status = tree->root == SS_NULL ? SS_ABSENT : find_end(tree, tree->root, last, &node, &index);
     if (status == SS_OK) status = ss_btree_reply(tree, &node, index);
     return ss_answer_give(&reply.bytes, end_read(tree, status));
 }

@@ -5,6 +5,7 @@
  * of the free list must have been reached once, and as what its header says.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "btree_internal.h"
 
@@ -16,12 +17,10 @@ typedef struct walk {
     int leaf_depth;   /* -1 until the first leaf */
     uint64_t entries;
     uint64_t allocated; /* chunks reached from the tree */
+    ss_span before;     /* the last key so far, in `kept`; `at` is NULL where there was none */
+    uint8_t *kept;
+    size_t room;
 } walk;
-
-/* The keys between which a subtree lies; `at` is NULL where there is no end. */
-typedef struct limits {
-    ss_span low, high;
-} limits;
 
 static int broken(const char *rule, uint64_t address, uint64_t number, uint64_t limit) {
     return ss_fail(SS_CORRUPT, rule, address, number, limit);
@@ -54,7 +53,7 @@ static int check_size(ss_bound bound, uint64_t size, const char *rule, uint64_t 
 
 static int check_order(const walk *w, ss_span low, ss_span high, uint64_t address) {
     int answer;
-    if (low.at == NULL || high.at == NULL) return SS_OK;
+    if (low.at == NULL) return SS_OK;
     int status = ss_order_compare(&w->tree->order, low.at, low.size, high.at, high.size, &answer);
     if (status != SS_OK) return status;
     return answer == SS_LESS ? SS_OK : broken("keys ascend strictly", address, 0, 0);
@@ -69,19 +68,46 @@ static int check_parts(const walk *w, ss_span key, uint64_t address) {
     return status == SS_CORRUPT ? broken(ss_last_failure()->rule, address, key.size, 0) : status;
 }
 
-static int check_entries(walk *w, ss_node *node, const limits *within, ss_span keys[SS_CAPACITY]) {
-    ss_span before = within->low, value;
+/* Keeps a key for the one that comes after it, in another node. */
+static int keep(walk *w, ss_span key) {
+    if (key.size >= w->room) {
+        uint8_t *more = key.size > SIZE_MAX / 2 ? NULL : realloc(w->kept, (size_t)key.size * 2 + 64);
+        if (more == NULL) return ss_fail(SS_NO_HEAP, "a key that a check keeps", 0, key.size, 0);
+        w->kept = more;
+        w->room = (size_t)key.size * 2 + 64;
+    }
+    memcpy(w->kept, key.at, (size_t)key.size);
+    w->before = (ss_span){w->kept, key.size};
+    return SS_OK;
+}
+
+/* The keys of a leaf follow one another and the last key before them. Only neighbours in the order of the map are
+ * compared: the rest follows, but for a user's order that is none. */
+static int check_leaf(walk *w, const ss_node *node, const ss_span keys[SS_CAPACITY]) {
+    ss_span before = w->before;
+    for (uint32_t i = 0; i < node->count; before = keys[i++]) {
+        int status = note(w, check_order(w, before, keys[i], node->address));
+        if (status != SS_OK) return status;
+    }
+    return keep(w, before);
+}
+
+static int check_separator(walk *w, ss_span key, uint64_t address) {
+    int status = note(w, check_order(w, w->before, key, address));
+    return status == SS_OK ? keep(w, key) : status;
+}
+
+static int check_entries(walk *w, ss_node *node, ss_span keys[SS_CAPACITY]) {
+    ss_span value;
     for (uint32_t i = 0; i < node->count; i++) {
         int status = ss_node_key(&w->tree->space, node, i, &keys[i]);
         if (status == SS_OK) status = note(w, check_size(w->tree->key, keys[i].size, "a key fits its type", node->address));
         if (status == SS_OK) status = note(w, check_parts(w, keys[i], node->address));
-        if (status == SS_OK) status = note(w, check_order(w, before, keys[i], node->address));
         if (status == SS_OK) status = ss_node_value(&w->tree->space, node, i, &value);
         if (status == SS_OK) status = note(w, check_size(w->tree->value, value.size, "a value fits its type", node->address));
         if (status != SS_OK) return status;
-        before = keys[i];
     }
-    return note(w, check_order(w, before, within->high, node->address));
+    return SS_OK;
 }
 
 static int check_shape(walk *w, ss_node *node, int depth) {
@@ -108,19 +134,19 @@ static int check_chunks(walk *w, ss_node *node) {
 
 /* ---- the tree ---- */
 
-static int walk_subtree(walk *w, uint64_t address, int depth, const limits *within);
+static int walk_subtree(walk *w, uint64_t address, int depth);
 
-static int walk_children(walk *w, ss_node *node, int depth, const limits *within, const ss_span keys[SS_CAPACITY]) {
+static int walk_children(walk *w, ss_node *node, int depth, const ss_span keys[SS_CAPACITY]) {
     uint64_t children[SS_CHILDREN];
     int status = ss_node_copy_children(&w->tree->space, node, 0, node->count + 1, children);
     for (uint32_t i = 0; status == SS_OK && i <= node->count; i++) {
-        limits part = {i == 0 ? within->low : keys[i - 1], i == node->count ? within->high : keys[i]};
-        status = walk_subtree(w, children[i], depth + 1, &part);
+        status = walk_subtree(w, children[i], depth + 1);
+        if (status == SS_OK && i < node->count) status = check_separator(w, keys[i], node->address);
     }
     return status;
 }
 
-static int walk_node(walk *w, uint64_t address, int depth, const limits *within) {
+static int walk_node(walk *w, uint64_t address, int depth) {
     ss_node node;
     ss_span keys[SS_CAPACITY];
     int status = ss_node_open(&w->tree->space, address, &node);
@@ -130,15 +156,16 @@ static int walk_node(walk *w, uint64_t address, int depth, const limits *within)
     w->entries += node.count;
     status = check_shape(w, &node, depth);
     if (status == SS_OK) status = note(w, check_chunks(w, &node));
-    if (status == SS_OK) status = check_entries(w, &node, within, keys);
-    return status == SS_OK && !node.leaf ? walk_children(w, &node, depth, within, keys) : status;
+    if (status == SS_OK) status = check_entries(w, &node, keys);
+    if (status != SS_OK) return status;
+    return node.leaf ? check_leaf(w, &node, keys) : walk_children(w, &node, depth, keys);
 }
 
 /* What cannot be read of a subtree is one violation; the walk goes on beside it. */
-static int walk_subtree(walk *w, uint64_t address, int depth, const limits *within) {
+static int walk_subtree(walk *w, uint64_t address, int depth) {
     if (depth == SS_DEPTH) return note(w, broken("a tree has fewer than 32 levels", address, SS_DEPTH, SS_DEPTH));
     ss_scratch_mark here = ss_scratch_at(&w->tree->space.scratch);
-    int status = walk_node(w, address, depth, within);
+    int status = walk_node(w, address, depth);
     ss_scratch_rewind(&w->tree->space.scratch, here);
     return note(w, status);
 }
@@ -189,9 +216,8 @@ static int check_allocator(walk *w) {
 }
 
 static int walk_map(walk *w) {
-    limits everything = {{NULL, 0}, {NULL, 0}};
     ss_btree *tree = w->tree;
-    int status = tree->root == SS_NULL ? SS_OK : walk_subtree(w, tree->root, 0, &everything);
+    int status = tree->root == SS_NULL ? SS_OK : walk_subtree(w, tree->root, 0);
     if (status == SS_OK && w->entries != tree->length) {
         status = note(w, broken("a map's length counts its entries", 20, tree->length, w->entries));
     }
@@ -208,6 +234,7 @@ int ss_btree_check(ss_btree *tree, ss_report report, void *self) {
     status = w.reached == NULL ? ss_fail(SS_NO_HEAP, "marks of a check", 0, w.chunks, 0) : walk_map(&w);
     status = ss_check_end(&w.check, status);
     free(w.reached);
+    free(w.kept);
     ss_leave_read(tree->handle.memory);
     return status;
 }

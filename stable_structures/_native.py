@@ -82,7 +82,7 @@ _HINTS: Final[dict[int, str]] = {
     lib.SS_LOCKED: "close the other handle first, or open with mode='r'",
     lib.SS_REENTRANT: "a key comparison or a memory callback must not use the memory that it serves",
     lib.SS_CHANGED: "make a new iterator, or collect what to change first, as in list(m.keys())",
-    lib.SS_UNORDERED: "use keys with a total order: of two that are not equal (==), exactly one is less (<) than the other",
+    lib.SS_UNORDERED: "use keys with a total order: of two that are not equal (==), exactly one is less (<), and a < b < c means a < c",
 }
 
 _FILE_HINTS: Final[dict[int, str]] = {

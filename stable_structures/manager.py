@@ -117,7 +117,9 @@ class MemoryManager(Stored):
             raise OutOfBounds(f"MemoryManager: there is no memory {index}; use 0 to {_MEMORIES - 1}")
         with self._lock:
             known = self._memories.get(index)
-            return known or self._memories.setdefault(index, VirtualMemory(self, index, self._open_virtual(index)))
+            if known is None:
+                known = self._memories.setdefault(index, VirtualMemory(self, index, self._open_virtual(index)))
+        return known
 
     __getitem__ = get
     __iter__ = None  # or Python would count the numbers up until one fails

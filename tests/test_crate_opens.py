@@ -38,7 +38,7 @@ from .inspect_images import OLD, Patched, fuller, golden, old, types_of
 
 # Behind everything else, so that the installed package stays the one that is tested.
 sys.path.append(str(Path(__file__).resolve().parent.parent))
-from benches.crate import NoCrate, build, version
+from benches.crate import build, version
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed")]
 
@@ -49,10 +49,7 @@ CANISTERS = traces("canister")
 
 @pytest.fixture(scope="module")
 def crate() -> Path:
-    try:
-        return build("contents")
-    except NoCrate as error:
-        pytest.skip(str(error))
+    return build("contents")
 
 
 def structures(name: str) -> dict[str, str]:
