@@ -23,8 +23,7 @@
 
 /* When so many blocks of the mapping are copies of our own (64 MiB), they are given back. */
 #define PRIVATE_BLOCKS_KEPT UINT64_C(16384)
-/* Differences are looked for in steps of so many bytes, and two of them with less between them than a piece costs are one. */
-#define STRIDE UINT64_C(64)
+/* Two differences with less between them than a piece costs are one piece. */
 #define PIECE_GAP UINT64_C(24)
 /* How long a commit waits for readers to let it empty a log that has become long. */
 #define CHECKPOINT_PATIENCE_MS 500u
@@ -191,13 +190,13 @@ static int add_piece(ss_file *file, size_t *count, uint64_t offset, uint64_t len
 /* Adds the parts of a block in which it differs from what it held. */
 static int add_differences(ss_file *file, size_t *count, const ss_change *change) {
     uint64_t start = change->block * SS_BLOCK_SIZE;
-    const uint8_t *now = file->root->base + start;
+    const uint8_t *now = file->root->base + start, *before = change->before;
     int status = SS_OK;
-    for (uint64_t at = 0; status == SS_OK && at < SS_BLOCK_SIZE; at += STRIDE) {
-        if (memcmp(now + at, change->before + at, STRIDE) == 0) continue;
-        uint64_t first = at, last = at + STRIDE - 8;
-        while (ss_get64(now + first) == ss_get64(change->before + first)) first += 8;
-        while (ss_get64(now + last) == ss_get64(change->before + last)) last -= 8;
+    for (uint64_t lines = change->lines; status == SS_OK && lines != 0; lines &= lines - 1) {
+        uint64_t first = (uint64_t)__builtin_ctzll(lines) * SS_LINE_SIZE, last = first + SS_LINE_SIZE - 8;
+        if (memcmp(now + first, before + first, SS_LINE_SIZE) == 0) continue;
+        while (ss_get64(now + first) == ss_get64(before + first)) first += 8;
+        while (ss_get64(now + last) == ss_get64(before + last)) last -= 8;
         status = add_piece(file, count, start + first, last + 8 - first, PIECE_GAP);
     }
     return status;

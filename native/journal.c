@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Transactions: the first change of each 4 KiB block keeps what the block held; rollback copies it back.
+/* Transactions: the first change of each line of 64 bytes keeps what the line held; rollback copies it back. From the
+ * 17th changed block on it is the first change of each block of 4 KiB: many small copies cost more than a large one.
  *
  *   state          what other threads may do     changes of memory     on failure of an operation
  *   IDLE           everything                    not tracked           undo scope of memory.c
@@ -13,10 +14,11 @@
  *  I1   Uncommitted bytes exist in private memory only, where there is a log.
  *  I10  While IDLE, the memory is the committed image.
  *  T1   The bit of a block is set exactly where the block is in `changes`, and bits are set in a transaction only.
- *  T2   The old bytes of a block are in the arena before its first byte changes; blocks above the size at the beginning
+ *  T2   The old bytes of a line are in the arena before its first byte changes; blocks above the size at the beginning
  *       have none, they were zero.
  *  T3   Rollback does no input or output (but that a file without a log is cut again where it had grown), allocates
  *       nothing and cannot fail. Its cost is that of the changed blocks.
+ *  T4   While `by_lines`, there are at most BY_LINES_MAX changes; else each has all lines of its block.
  */
 #include "journal.h"
 
@@ -33,6 +35,8 @@
 #define CHUNK_LAST ((size_t)1024)
 /* Lists longer than this are given back when their transaction ends. */
 #define KEPT_CHANGES ((size_t)4096)
+#define BY_LINES_MAX ((size_t)16)
+#define ALL_LINES UINT64_MAX
 
 enum state { IDLE, OPERATION, TRANSACTION };
 
@@ -56,6 +60,7 @@ struct journal {
     size_t bits_size;
     ss_change *changes;
     size_t count, room;
+    bool by_lines;
     struct chunk *arena;
 };
 
@@ -175,27 +180,70 @@ static bool change_room(struct journal *journal) {
     return true;
 }
 
-static int keep(struct journal *journal, uint64_t block) {
-    uint8_t *before = NULL;
+/* Bytes first..end of a block, as lines. */
+static uint64_t lines_of(uint64_t first, uint64_t end) {
+    return ALL_LINES << first / SS_LINE_SIZE & ALL_LINES >> (63 - (end - 1) / SS_LINE_SIZE);
+}
+
+static void copy_lines(uint8_t *to, const uint8_t *from, uint64_t lines) {
+    if (lines == ALL_LINES) {
+        memcpy(to, from, SS_BLOCK_SIZE);
+        return;
+    }
+    while (lines != 0) {
+        unsigned first = (unsigned)__builtin_ctzll(lines), count = (unsigned)__builtin_ctzll(~(lines >> first));
+        memcpy(to + first * SS_LINE_SIZE, from + first * SS_LINE_SIZE, count * SS_LINE_SIZE);
+        lines &= ALL_LINES << 1 << (first + count - 1);
+    }
+}
+
+static void keep_lines(struct journal *journal, ss_change *change, uint64_t lines) {
+    lines &= ~change->lines;
+    if (lines == 0) return;
+    copy_lines(change->before, journal->root->base + change->block * SS_BLOCK_SIZE, lines);
+    change->lines |= lines;
+}
+
+static void keep_whole_blocks(struct journal *journal) {
+    for (size_t i = 0; i < journal->count; i++) keep_lines(journal, &journal->changes[i], ALL_LINES);
+    journal->by_lines = false;
+}
+
+static int keep(struct journal *journal, uint64_t block, uint64_t lines) {
+    ss_change change = {.block = block, .lines = ALL_LINES};
+    if (journal->by_lines && journal->count == BY_LINES_MAX) keep_whole_blocks(journal);
     bool room = change_room(journal);
     if (room && block < journal->pages * SS_BLOCKS_PER_PAGE) {
-        before = arena_room(journal);
-        room = before != NULL;
+        change.lines = 0;
+        change.before = arena_room(journal);
+        room = change.before != NULL;
     }
     if (!room) return ss_fail(SS_NO_HEAP, "what a transaction must remember", block * SS_BLOCK_SIZE, SS_BLOCK_SIZE, 0);
-    if (before != NULL) memcpy(before, journal->root->base + block * SS_BLOCK_SIZE, SS_BLOCK_SIZE);
-    journal->changes[journal->count++] = (ss_change){block, before};
+    keep_lines(journal, &change, journal->by_lines ? lines : ALL_LINES);
+    journal->changes[journal->count++] = change;
     set_bit(journal, block);
     return SS_OK;
 }
 
+/* Of a block whose bit is set, while `by_lines`. The last one is the likeliest. */
+static ss_change *find_change(struct journal *journal, uint64_t block) {
+    ss_change *change = journal->changes + journal->count - 1;
+    while (change->block != block) change--;
+    return change;
+}
+
 static int touch(void *self, uint64_t offset, uint64_t length) {
     struct journal *journal = self;
-    if (length == 0) return SS_OK;
     int status = SS_OK;
-    uint64_t last = (offset + length - 1) / SS_BLOCK_SIZE;
-    for (uint64_t block = offset / SS_BLOCK_SIZE; status == SS_OK && block <= last; block++) {
-        if (!has_bit(journal, block)) status = keep(journal, block);
+    for (uint64_t at = offset, end = offset + length; status == SS_OK && at < end;) {
+        uint64_t block = at / SS_BLOCK_SIZE, start = block * SS_BLOCK_SIZE;
+        uint64_t stop = end - start < SS_BLOCK_SIZE ? end : start + SS_BLOCK_SIZE;
+        if (!has_bit(journal, block)) {
+            status = keep(journal, block, lines_of(at - start, stop - start));
+        } else if (journal->by_lines) {
+            keep_lines(journal, find_change(journal, block), lines_of(at - start, stop - start));
+        }
+        at = stop;
     }
     /* Nobody undoes what the operation may have written already. */
     if (status != SS_OK && !(journal->root->watch & SS_WATCH_UNDO)) journal->doomed = true;
@@ -259,6 +307,7 @@ static int start(struct journal *journal, enum state state) {
     int status = need_bits(journal);
     if (status != SS_OK) return status;
     journal->state = state;
+    journal->by_lines = true;
     journal->pages = journal->root->pages;
     journal->root->watch |= SS_WATCH_STORAGE;
     return SS_OK;
@@ -281,7 +330,7 @@ static void roll_back(struct journal *journal) {
     ss_root *root = journal->root;
     for (size_t i = 0; i < journal->count; i++) {
         const ss_change *change = &journal->changes[i];
-        if (change->before != NULL) memcpy(root->base + change->block * SS_BLOCK_SIZE, change->before, SS_BLOCK_SIZE);
+        if (change->before != NULL) copy_lines(root->base + change->block * SS_BLOCK_SIZE, change->before, change->lines);
     }
     if (root->pages > journal->pages) ss_root_shrink(root, journal->pages);
     root->epoch++;

@@ -15,12 +15,14 @@
 
 #define SS_BLOCK_SIZE UINT64_C(4096)
 #define SS_BLOCKS_PER_PAGE (SS_PAGE_SIZE / SS_BLOCK_SIZE)
+#define SS_LINE_SIZE (SS_BLOCK_SIZE / 64)
 #define SS_PATIENCE_MS UINT32_C(30000)
 
 /* A block that a transaction changed. */
 typedef struct ss_change {
     uint64_t block;
-    const uint8_t *before; /* what it held; NULL: zeros, it lies above the size at the beginning */
+    uint64_t lines;  /* of 64 bytes, one bit each: nothing changed outside of them */
+    uint8_t *before; /* what these lines held, each at its place; NULL: zeros, the block lies above the size at the beginning */
 } ss_change;
 
 /* What lies below the transactions: a file. Members may be NULL. The root's lock is held in each. */
