@@ -619,13 +619,14 @@ static bool open_window(ss_wal *wal) {
 
 /* Whether the window shows the log up to `end`. It shows only blocks that were written. */
 static bool window_shows(ss_wal *wal, uint64_t end) {
-    if (end <= wal->window_bytes) return true;
+    if (end <= wal->window_bytes && !wal->window_stale) return true;
     uint64_t length = (wal->size < WINDOW_MAX ? wal->size : WINDOW_MAX) / PAGE * PAGE;
     if (end > length || wal->windowless) return false;
     const ss_vfs *vfs = wal->place->vfs;
     wal->windowless =
         (wal->window == NULL && !open_window(wal)) || vfs->map(vfs->self, wal->file, wal->window, 0, length, SS_MAP_SHARED) != 0;
     wal->window_bytes = wal->windowless ? 0 : length;
+    wal->window_stale = false;
     return !wal->windowless;
 }
 
@@ -676,6 +677,7 @@ void ss_wal_accept(ss_wal *wal) {
 int ss_wal_sync(ss_wal *wal) {
     int error = ss_vfs_sync(wal->place->vfs, wal->file);
     if (error != 0) return io_failure(error, "making the log durable", 0);
+    wal->window_stale = true;
     wal->position = round_up(wal->position, BLOCK);
     return SS_OK;
 }

@@ -33,7 +33,8 @@ typedef struct ss_wal {
     uint64_t next_sum, next_position, next_pages; /* of the record that was appended and not accepted */
     uint8_t *window;                              /* packed records are stored through it: bytes [0, window_bytes) of the log */
     uint64_t window_bytes;
-    bool windowless; /* there can be none */
+    bool window_stale; /* its pages are clean since a sync: a new mapping makes them writable many at once, not each by a fault */
+    bool windowless;   /* there can be none */
     uint8_t *header; /* of the record in the making */
     size_t header_room;
     struct iovec *parts;
