@@ -13,13 +13,8 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #include "file_private.h"
-
-#ifndef MAP_NORESERVE
-#define MAP_NORESERVE 0
-#endif
 
 /* When so many blocks of the mapping are copies of our own (64 MiB), they are given back. */
 #define PRIVATE_BLOCKS_KEPT UINT64_C(16384)
@@ -49,13 +44,6 @@ static void unlock_after_change(ss_file *file) {
     ss_file_unlock(file, LOCK_GATE_AND_READ);
 }
 
-static int compare_blocks(const void *a, const void *b) {
-    uint64_t x, y;
-    memcpy(&x, a, sizeof x);
-    memcpy(&y, b, sizeof y);
-    return (x > y) - (x < y);
-}
-
 static int extend_to(ss_file *file, uint64_t pages) {
     if (file->file_pages >= pages) return SS_OK;
     int error = ss_vfs_resize(file->vfs, file->main, pages * SS_PAGE_SIZE);
@@ -68,25 +56,25 @@ static int write_pending(ss_file *file) {
     bool grows = file->file_pages < file->wal.pages;
     int status = extend_to(file, file->wal.pages);
     if (status != SS_OK) return status;
-    file->half_changed = grows || file->pending_count > 0;
-    if (file->pending_count > 1) qsort(file->pending, file->pending_count, sizeof *file->pending, compare_blocks);
-    for (size_t i = 0; i < file->pending_count;) {
+    ss_block_set *pending = &file->pending;
+    file->half_changed = grows || pending->count > 0;
+    ss_block_set_sort(pending);
+    for (size_t i = 0; i < pending->count;) {
         size_t end = i + 1;
-        while (end < file->pending_count && file->pending[end] == file->pending[end - 1] + 1) end++;
-        uint64_t offset = file->pending[i] * SS_BLOCK_SIZE;
+        while (end < pending->count && pending->list[end] == pending->list[end - 1] + 1) end++;
+        uint64_t offset = pending->list[i] * SS_BLOCK_SIZE;
         int error = ss_vfs_write_bytes(file->vfs, file->main, file->root->base + offset, (end - i) * SS_BLOCK_SIZE, offset);
         if (error != 0) return ss_file_failure(error, "writing committed blocks to the file", offset);
         i = end;
     }
-    for (size_t i = 0; i < file->pending_count; i++) file->pending_bits[file->pending[i] / 8] = 0;
-    file->pending_count = 0;
+    ss_block_set_clear(pending);
     file->half_changed = false;
     return SS_OK;
 }
 
 /* After a failure the blocks stay pending: the log has them. Readers are kept out until the file is an image again. */
 static int apply(ss_file *file, uint32_t patience) {
-    if (file->pending_count == 0 && file->file_pages >= file->wal.pages) return SS_OK;
+    if (file->pending.count == 0 && file->file_pages >= file->wal.pages) return SS_OK;
     int status = file->half_changed ? SS_OK : lock_for_change(file, patience);
     if (status != SS_OK) return status;
     status = write_pending(file);
@@ -117,6 +105,7 @@ static int empty_log(ss_file *file) {
     if (status != SS_OK) {
         return ss_file_die(file, SS_COMMIT_UNKNOWN, "the disk failed to empty the log: open the file again", ss_last_failure()->number, 0);
     }
+    ss_block_set_clear(&file->logged);
     ss_wal_trim(&file->wal, 2 * file->checkpoint_bytes);
     file->checkpoint_at = file->checkpoint_bytes;
     drop_private(file);
@@ -148,31 +137,10 @@ static int checkpoint_in_commit(ss_file *file) {
 
 /* ---- commit ---- */
 
-static bool is_pending(const ss_file *file, uint64_t block) {
-    return (file->pending_bits[block / 8] >> (block % 8) & 1) != 0;
-}
-
-static void add_pending(ss_file *file, uint64_t block) {
-    if (is_pending(file, block)) return;
-    file->pending_bits[block / 8] |= (uint8_t)(1u << (block % 8));
-    file->pending[file->pending_count++] = block;
-}
-
-static int pending_room(ss_file *file, size_t more) {
-    size_t need = file->pending_count + more;
-    if (need <= file->pending_room) return SS_OK;
-    size_t room = need * 2 > 256 ? need * 2 : 256;
-    uint64_t *pending = realloc(file->pending, room * sizeof *pending);
-    if (pending == NULL) return ss_fail(SS_NO_HEAP, "list of the committed blocks", 0, room, 0);
-    file->pending = pending;
-    file->pending_room = room;
-    return SS_OK;
-}
-
 /* Extends the last piece where the new one follows it closely, else adds it. */
-static int add_piece(ss_file *file, size_t *count, uint64_t offset, uint64_t length, uint64_t gap) {
+static int add_piece(ss_file *file, size_t *count, uint64_t offset, uint64_t length) {
     ss_wal_piece *last = *count > 0 ? &file->pieces[*count - 1] : NULL;
-    if (last != NULL && offset - (last->offset + last->length) <= gap) {
+    if (last != NULL && offset - (last->offset + last->length) <= PIECE_GAP) {
         last->length = offset + length - last->offset;
         return SS_OK;
     }
@@ -197,7 +165,7 @@ static int add_differences(ss_file *file, size_t *count, const ss_change *change
         if (memcmp(now + first, before + first, SS_LINE_SIZE) == 0) continue;
         while (ss_get64(now + first) == ss_get64(before + first)) first += 8;
         while (ss_get64(now + last) == ss_get64(before + last)) last -= 8;
-        status = add_piece(file, count, start + first, last + 8 - first, PIECE_GAP);
+        status = add_piece(file, count, start + first, last + 8 - first);
     }
     return status;
 }
@@ -206,8 +174,8 @@ static int add_differences(ss_file *file, size_t *count, const ss_change *change
 static int collect_pieces(ss_file *file, const ss_change *changes, size_t count, size_t *pieces) {
     int status = SS_OK;
     for (size_t i = 0; status == SS_OK && i < count; i++) {
-        bool whole = is_full(file) || changes[i].before == NULL || !is_pending(file, changes[i].block);
-        status = whole ? add_piece(file, pieces, changes[i].block * SS_BLOCK_SIZE, SS_BLOCK_SIZE, is_full(file) ? 0 : PIECE_GAP)
+        bool whole = changes[i].before == NULL || !ss_block_set_has(&file->logged, changes[i].block);
+        status = whole ? add_piece(file, pieces, changes[i].block * SS_BLOCK_SIZE, SS_BLOCK_SIZE)
                        : add_differences(file, pieces, &changes[i]);
     }
     return status;
@@ -230,14 +198,18 @@ static int durable_commit(void *self, const ss_change *changes, size_t count) {
     ss_file *file = self;
     size_t pieces = 0;
     /* Whatever can fail comes before the record is complete. */
-    int status = pending_room(file, count);
+    int status = ss_block_set_reserve(&file->pending, count);
+    if (status == SS_OK) status = ss_block_set_reserve(&file->logged, count);
     if (status == SS_OK) status = collect_pieces(file, changes, count, &pieces);
     if (status == SS_OK && pieces == 0 && file->root->pages == file->wal.pages) return SS_OK;
     if (status == SS_OK) status = append(file, pieces);
     if (status == SS_OK && is_full(file)) status = sync_log(file);
     if (status != SS_OK) return status;
     ss_wal_accept(&file->wal);
-    for (size_t i = 0; i < count; i++) add_pending(file, changes[i].block);
+    for (size_t i = 0; i < count; i++) {
+        ss_block_set_add(&file->pending, changes[i].block);
+        ss_block_set_add(&file->logged, changes[i].block);
+    }
     file->private_blocks += count;
     if (is_full(file) && !file->exclusive) (void)apply(file, 0);
     return file->wal.position > file->checkpoint_at ? checkpoint_in_commit(file) : SS_OK;
@@ -346,19 +318,11 @@ static int take_image(ss_file *file) {
     return SS_OK;
 }
 
-static int make_bits(ss_file *file) {
-    size_t size = (size_t)(file->root->reserved / SS_BLOCK_SIZE / 8 + 1);
-    void *got = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (got == MAP_FAILED) return ss_fail(SS_NO_HEAP, "table of the committed blocks", 0, size, 0);
-    file->pending_bits = got;
-    file->pending_bits_size = size;
-    return SS_OK;
-}
-
 int ss_durable_open(ss_file *file) {
     bool found;
     file->checkpoint_at = file->checkpoint_bytes;
-    int status = make_bits(file);
+    int status = ss_block_set_make(&file->pending, file->root->reserved);
+    if (status == SS_OK) status = ss_block_set_make(&file->logged, file->root->reserved);
     if (status == SS_OK) status = recover(file, true, &found);
     if (status == SS_OK) status = take_image(file);
     if (status != SS_OK) return status;

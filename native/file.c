@@ -2,13 +2,14 @@
 /* Opening and closing, locks, forks; files without a log, and readers. What has to do with the log is in durable.c. */
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #include "file_private.h"
 
 #define DEFAULT_PERMISSIONS 0600u
 #define LOG_BYTES (UINT64_C(1) << 20)
-#define CHECKPOINT_BYTES (UINT64_C(4) << 20)
+/* How long a log gets. Mode normal syncs it only then, and a long one has fewer whole blocks among what changed. */
+#define CHECKPOINT_BYTES_FULL (UINT64_C(4) << 20)
+#define CHECKPOINT_BYTES_NORMAL (UINT64_C(16) << 20)
 
 /* ---- errors ---- */
 
@@ -272,9 +273,9 @@ void ss_file_free(void *self) {
     ss_file *file = self;
     (void)ss_file_shut(file);
     ss_wal_close(&file->wal);
-    free(file->pending);
+    ss_block_set_free(&file->pending);
+    ss_block_set_free(&file->logged);
     free(file->pieces);
-    if (file->pending_bits != NULL) munmap(file->pending_bits, file->pending_bits_size);
     free(file->directory_path);
     free(file->name);
     free(file->log_name);
@@ -576,7 +577,8 @@ static ss_file *new_file(const ss_file_options *options, ss_root *root) {
     file->exclusive = options->exclusive != 0;
     file->load = options->load != 0;
     file->place.bytes = options->log_bytes != 0 ? options->log_bytes : LOG_BYTES;
-    file->checkpoint_bytes = options->checkpoint_bytes != 0 ? options->checkpoint_bytes : CHECKPOINT_BYTES;
+    uint64_t usual = options->durability == SS_DURABILITY_FULL ? CHECKPOINT_BYTES_FULL : CHECKPOINT_BYTES_NORMAL;
+    file->checkpoint_bytes = options->checkpoint_bytes != 0 ? options->checkpoint_bytes : usual;
     file->place.bytes_prepared = file->checkpoint_bytes;
     ss_wal_init(&file->wal, &file->place);
     return file;

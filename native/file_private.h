@@ -51,10 +51,8 @@ typedef struct ss_file {
     uint64_t checkpoint_bytes;
     uint64_t checkpoint_at;  /* position in the log at which the next checkpoint is tried */
     uint64_t reserved_pages; /* disk space that the file has */
-    uint64_t *pending;       /* blocks that were committed and are not in the file, each once */
-    size_t pending_count, pending_room;
-    uint8_t *pending_bits; /* one for each block of the reservation, set for those in `pending` */
-    size_t pending_bits_size;
+    ss_block_set pending;    /* were committed and are not in the file */
+    ss_block_set logged;     /* the log has all of them, and whatever changed in them later */
     ss_wal_piece *pieces; /* of the record in the making */
     size_t pieces_room;
     bool half_changed;       /* LOCK_GATE and LOCK_READ are kept: some of the pending blocks are in the file */

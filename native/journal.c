@@ -24,11 +24,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-
-#ifndef MAP_NORESERVE
-#define MAP_NORESERVE 0
-#endif
 
 /* Sizes of the arena's pieces; the first one is kept between transactions. */
 #define CHUNK_FIRST ((size_t)64) /* blocks */
@@ -56,8 +51,7 @@ struct journal {
     pthread_cond_t ended;
     uint32_t patience;
     uint64_t pages; /* of the root, at the beginning */
-    uint8_t *bits;  /* one for each block of the reservation; NULL until the first transaction */
-    size_t bits_size;
+    ss_block_bits bits; /* made by the first transaction */
     ss_change *changes;
     size_t count, room;
     bool by_lines;
@@ -135,28 +129,6 @@ static void leave(void *self) {
 
 /* ---- what changed ---- */
 
-static bool has_bit(const struct journal *journal, uint64_t block) {
-    return (journal->bits[block / 8] >> (block % 8) & 1) != 0;
-}
-
-static void set_bit(struct journal *journal, uint64_t block) {
-    journal->bits[block / 8] |= (uint8_t)(1u << (block % 8));
-}
-
-static void clear_bit(struct journal *journal, uint64_t block) {
-    journal->bits[block / 8] &= (uint8_t)~(1u << (block % 8));
-}
-
-static int need_bits(struct journal *journal) {
-    if (journal->bits != NULL) return SS_OK;
-    size_t size = (size_t)(journal->root->reserved / SS_BLOCK_SIZE / 8 + 1);
-    void *got = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (got == MAP_FAILED) return ss_fail(SS_NO_HEAP, "table of the changed blocks", 0, size, 0);
-    journal->bits = got;
-    journal->bits_size = size;
-    return SS_OK;
-}
-
 /* Room for one block in the arena, NULL where there is none to be had. */
 static uint8_t *arena_room(struct journal *journal) {
     struct chunk *chunk = journal->arena;
@@ -221,7 +193,7 @@ static int keep(struct journal *journal, uint64_t block, uint64_t lines) {
     if (!room) return ss_fail(SS_NO_HEAP, "what a transaction must remember", block * SS_BLOCK_SIZE, SS_BLOCK_SIZE, 0);
     keep_lines(journal, &change, journal->by_lines ? lines : ALL_LINES);
     journal->changes[journal->count++] = change;
-    set_bit(journal, block);
+    ss_block_bits_set(&journal->bits, block);
     return SS_OK;
 }
 
@@ -238,7 +210,7 @@ static int touch(void *self, uint64_t offset, uint64_t length) {
     for (uint64_t at = offset, end = offset + length; status == SS_OK && at < end;) {
         uint64_t block = at / SS_BLOCK_SIZE, start = block * SS_BLOCK_SIZE;
         uint64_t stop = end - start < SS_BLOCK_SIZE ? end : start + SS_BLOCK_SIZE;
-        if (!has_bit(journal, block)) {
+        if (!ss_block_bits_has(&journal->bits, block)) {
             status = keep(journal, block, lines_of(at - start, stop - start));
         } else if (journal->by_lines) {
             keep_lines(journal, find_change(journal, block), lines_of(at - start, stop - start));
@@ -260,7 +232,7 @@ static void arena_reset(struct journal *journal) {
 }
 
 static void forget_changes(struct journal *journal) {
-    for (size_t i = 0; i < journal->count; i++) clear_bit(journal, journal->changes[i].block);
+    for (size_t i = 0; i < journal->count; i++) ss_block_bits_clear(&journal->bits, journal->changes[i].block);
     journal->count = 0;
     arena_reset(journal);
     if (journal->room <= KEPT_CHANGES) return;
@@ -277,7 +249,7 @@ static void forget_above(struct journal *journal, uint64_t pages) {
         if (change.block < pages * SS_BLOCKS_PER_PAGE) {
             journal->changes[kept++] = change;
         } else {
-            clear_bit(journal, change.block);
+            ss_block_bits_clear(&journal->bits, change.block);
         }
     }
     journal->count = kept;
@@ -304,7 +276,7 @@ static void shrink(void *self, uint64_t old_pages, uint64_t new_pages) {
 /* ---- beginning and end ---- */
 
 static int start(struct journal *journal, enum state state) {
-    int status = need_bits(journal);
+    int status = ss_block_bits_make(&journal->bits, journal->root->reserved);
     if (status != SS_OK) return status;
     journal->state = state;
     journal->by_lines = true;
@@ -404,7 +376,7 @@ static int close_storage(void *self, bool last) {
 static void free_storage(void *self) {
     struct journal *journal = self;
     if (journal->backing != NULL && journal->backing->free != NULL) journal->backing->free(journal->file);
-    if (journal->bits != NULL) munmap(journal->bits, journal->bits_size);
+    ss_block_bits_free(&journal->bits);
     arena_reset(journal);
     free(journal->arena);
     free(journal->changes);

@@ -11,10 +11,8 @@
 #ifndef SS_JOURNAL_H
 #define SS_JOURNAL_H
 
-#include "memory.h"
+#include "blocks.h"
 
-#define SS_BLOCK_SIZE UINT64_C(4096)
-#define SS_BLOCKS_PER_PAGE (SS_PAGE_SIZE / SS_BLOCK_SIZE)
 #define SS_LINE_SIZE (SS_BLOCK_SIZE / 64)
 #define SS_PATIENCE_MS UINT32_C(30000)
 

@@ -165,6 +165,18 @@ static int system_write(void *self, int file, const struct iovec *parts, int cou
     return 0;
 }
 
+static int system_direct(void *self, int file, bool is_direct) {
+    (void)self;
+#ifdef O_DIRECT
+    int flags = fcntl(file, F_GETFL);
+    if (flags < 0) return errno;
+    return outcome(fcntl(file, F_SETFL, is_direct ? flags | O_DIRECT : flags & ~O_DIRECT));
+#else
+    (void)file;
+    return is_direct ? EOPNOTSUPP : 0;
+#endif
+}
+
 static int system_sync(void *self, int file) {
     (void)self;
 #ifdef __APPLE__
@@ -256,6 +268,7 @@ const ss_vfs ss_vfs_system = {
     .modified = system_modified,
     .read = system_read,
     .write = system_write,
+    .direct = system_direct,
     .sync = system_sync,
     .resize = system_resize,
     .reserve = system_reserve,
@@ -327,6 +340,11 @@ int ss_vfs_write_bytes(const ss_vfs *vfs, int file, const void *from, size_t len
     memcpy(&part.iov_base, &from, sizeof from); /* iovec knows no const */
     part.iov_len = length;
     return length == 0 ? 0 : ss_vfs_write_all(vfs, file, &part, 1, offset);
+}
+
+int ss_vfs_direct(const ss_vfs *vfs, int file, bool is_direct) {
+    if (vfs->direct == NULL) return EOPNOTSUPP;
+    RETRY(vfs->direct(vfs->self, file, is_direct));
 }
 
 int ss_vfs_sync(const ss_vfs *vfs, int file) {

@@ -47,6 +47,9 @@ typedef struct ss_vfs {
     int (*modified)(void *self, int file, int64_t *nanoseconds);
     int (*read)(void *self, int file, void *to, size_t length, uint64_t offset, size_t *done);
     int (*write)(void *self, int file, const struct iovec *parts, int count, uint64_t offset, size_t *done);
+    /* Whether what is written goes past the cache of the system: then memory, place and length must be whole blocks (EINVAL
+     * else), and the next sync has less to do. Readers see the same bytes either way. May be NULL, and may fail. */
+    int (*direct)(void *self, int file, bool is_direct);
     /* Data and size of the file are on the medium afterwards. */
     int (*sync)(void *self, int file);
     int (*resize)(void *self, int file, uint64_t size);
@@ -77,6 +80,8 @@ extern const ss_vfs ss_vfs_system;
 int ss_vfs_read_all(const ss_vfs *vfs, int file, void *to, size_t length, uint64_t offset);
 int ss_vfs_write_all(const ss_vfs *vfs, int file, struct iovec *parts, size_t count, uint64_t offset);
 int ss_vfs_write_bytes(const ss_vfs *vfs, int file, const void *from, size_t length, uint64_t offset);
+/* EOPNOTSUPP also where the table has no such function. */
+int ss_vfs_direct(const ss_vfs *vfs, int file, bool is_direct);
 int ss_vfs_sync(const ss_vfs *vfs, int file);
 int ss_vfs_resize(const ss_vfs *vfs, int file, uint64_t size);
 int ss_vfs_reserve(const ss_vfs *vfs, int file, uint64_t from, uint64_t end);

@@ -20,10 +20,11 @@
  *                                                 64  n * {u64 place in the memory, u64 length}
  *                                                     the data, piece by piece, in the order of the places
  *
- *   whole blocks   places and lengths are counted in blocks, the table is filled up with zeros to a whole block, and the
- *                  record begins at a block. Mode full, where every commit is synced.
- *   packed         they are counted in bytes, nothing is filled up, and the record begins at a multiple of 64 behind the one
- *                  before, or at the next block where that one was synced. Mode normal.
+ *   packed         places and lengths are counted in bytes, nothing is filled up, and the record begins at a multiple of 64
+ *                  behind the one before (mode normal), or at the next block where that one was synced (mode full: zeros fill
+ *                  the rest of its last block).
+ *   whole blocks   they are counted in blocks, the table is filled up with zeros to a whole block, and the record begins at a
+ *                  block. Read only: logs of older builds.
  *
  * One record is one commit. The first record of a generation that changes a block has all of it, so that a block of the
  * file that was torn is healed before what changed in it later is put there.
@@ -56,6 +57,8 @@
 #define NO_FILE (-1)
 /* Address space of the window; what lies beyond is written by calls. */
 #define WINDOW_MAX (UINT64_C(64) << 20)
+/* Longer records are not put together in memory of their own: copying costs more than the cache of the system then. */
+#define SHORT_RECORD (16 * BLOCK)
 #define VERSION 1u
 
 #define HEADER_MAGIC UINT64_C(0x3130764C41574D53) /* "SMWALv01" */
@@ -123,9 +126,10 @@ void ss_wal_close(ss_wal *wal) {
     if (wal->window != NULL) munmap(wal->window, WINDOW_MAX);
     wal->window = NULL;
     wal->window_bytes = 0;
+    free(wal->blocks);
     free(wal->header);
     free(wal->parts);
-    wal->header = NULL;
+    wal->blocks = wal->header = NULL;
     wal->parts = NULL;
     wal->header_room = wal->parts_room = 0;
 }
@@ -408,8 +412,17 @@ int ss_wal_has_records(const ss_wal_place *place, bool *has) {
 
 /* ---- a new log ---- */
 
-static int write_log(const ss_wal *wal, const void *from, uint64_t length, uint64_t at) {
-    int error = ss_vfs_write_bytes(wal->place->vfs, wal->file, from, (size_t)length, at);
+/* Has what is written next go past the cache of the system or through it. */
+static int set_direct(ss_wal *wal, bool is_direct) {
+    if (wal->is_direct == is_direct) return 0;
+    int error = ss_vfs_direct(wal->place->vfs, wal->file, is_direct);
+    if (error == 0) wal->is_direct = is_direct;
+    return error;
+}
+
+static int write_log(ss_wal *wal, const void *from, uint64_t length, uint64_t at) {
+    int error = set_direct(wal, false);
+    if (error == 0) error = ss_vfs_write_bytes(wal->place->vfs, wal->file, from, (size_t)length, at);
     return error == 0 ? SS_OK : io_failure(error, "writing the log", at);
 }
 
@@ -553,9 +566,13 @@ int ss_wal_replay(const ss_wal *wal, int main_file) {
 
 /* ---- writing records ---- */
 
-static int record_room(ss_wal *wal, size_t pieces) {
-    int status = header_room(&wal->header, &wal->header_room, header_bytes_of(pieces, false));
-    if (status != SS_OK || wal->parts_room > pieces) return status;
+static int record_room(ss_wal *wal, size_t pieces, bool full) {
+    int status = header_room(&wal->header, &wal->header_room, header_bytes_of(pieces, true));
+    if (status == SS_OK && full && wal->blocks == NULL) {
+        wal->blocks = aligned_alloc(BLOCK, SHORT_RECORD);
+        if (wal->blocks == NULL) return no_heap(SHORT_RECORD);
+    }
+    if (status != SS_OK || wal->parts_room >= pieces + 2) return status;
     size_t room = pieces * 2 + 16;
     struct iovec *parts = realloc(wal->parts, room * sizeof *parts);
     if (parts == NULL) return no_heap(room);
@@ -565,12 +582,12 @@ static int record_room(ss_wal *wal, size_t pieces) {
 }
 
 /* Fills the table of the header, and the parts behind the first with the pieces in memory. Returns their length. */
-static uint64_t put_pieces(ss_wal *wal, uint8_t *base, const ss_wal_piece *pieces, size_t count, uint64_t unit) {
+static uint64_t put_pieces(ss_wal *wal, uint8_t *base, const ss_wal_piece *pieces, size_t count) {
     uint8_t *entry = wal->header + RECORD_TABLE;
     uint64_t length = 0;
     for (size_t i = 0; i < count; i++, entry += PIECE_SIZE) {
-        ss_put64(entry, pieces[i].offset / unit);
-        ss_put64(entry + 8, pieces[i].length / unit);
+        ss_put64(entry, pieces[i].offset);
+        ss_put64(entry + 8, pieces[i].length);
         wal->parts[i + 1] = (struct iovec){base + pieces[i].offset, (size_t)pieces[i].length};
         length += pieces[i].length;
     }
@@ -604,7 +621,7 @@ static void prepare_blocks(ss_wal *wal, uint64_t end) {
     if (end <= wal->size || wal->position > wal->place->bytes_prepared) return;
     uint64_t from = round_up(wal->position > wal->size ? wal->position : wal->size, BLOCK);
     for (uint64_t at = from, stop = end + wal->place->bytes; at < stop; at += sizeof zeros) {
-        if (ss_vfs_write_bytes(wal->place->vfs, wal->file, zeros, sizeof zeros, at) != 0) return;
+        if (write_log(wal, zeros, sizeof zeros, at) != SS_OK) return;
         wal->size = at + sizeof zeros;
     }
 }
@@ -639,32 +656,76 @@ static void store_parts(const ss_wal *wal, size_t parts) {
     }
 }
 
+static int write_parts(ss_wal *wal, size_t parts) {
+    int error = set_direct(wal, false);
+    return error == 0 ? ss_vfs_write_all(wal->place->vfs, wal->file, wal->parts, parts, wal->position) : error;
+}
+
+static int write_or_store(ss_wal *wal, size_t parts) {
+    if (!window_shows(wal, wal->next_position)) return write_parts(wal, parts);
+    store_parts(wal, parts);
+    return 0;
+}
+
+static int write_past_cache(ss_wal *wal, size_t parts, uint64_t whole) {
+    uint8_t *to = wal->blocks, *end = wal->blocks + whole;
+    for (size_t i = 0; i < parts; to += wal->parts[i++].iov_len) memcpy(to, wal->parts[i].iov_base, wal->parts[i].iov_len);
+    memset(to, 0, (size_t)(end - to));
+    int error = set_direct(wal, true);
+    return error == 0 ? ss_vfs_write_bytes(wal->place->vfs, wal->file, wal->blocks, (size_t)whole, wal->position) : error;
+}
+
+/* Whole blocks, of which the system need not read what the record leaves over. */
+static int write_blocks(ss_wal *wal, size_t parts) {
+    static uint8_t zeros[BLOCK];
+    uint64_t whole = wal->next_position - wal->position, length = 0;
+    if (whole <= SHORT_RECORD && !wal->undirect) {
+        int error = write_past_cache(wal, parts, whole);
+        if (error != EINVAL && error != EOPNOTSUPP) return error;
+        /* Not every file system can, and one that says it can may refuse what it gets. */
+        wal->undirect = true;
+    }
+    for (size_t i = 0; i < parts; i++) length += wal->parts[i].iov_len;
+    wal->parts[parts] = (struct iovec){zeros, (size_t)(whole - length)};
+    return write_parts(wal, parts + 1);
+}
+
 int ss_wal_append(ss_wal *wal, uint8_t *base, const ss_wal_piece *pieces, size_t count, uint64_t pages, bool full) {
     if (count > UINT32_MAX) return ss_fail(SS_NO_HEAP, "pieces of one record of the log", 0, count, UINT32_MAX);
-    int status = record_room(wal, count);
+    int status = record_room(wal, count, full);
     if (status != SS_OK) return status;
-    uint64_t unit = full ? BLOCK : 1, header_bytes = header_bytes_of(count, !full), used = RECORD_TABLE + count * PIECE_SIZE;
-    memset(wal->header + used, 0, (size_t)(header_bytes - used));
-    uint64_t length = put_pieces(wal, base, pieces, count, unit);
-    put_record(wal, count, length / unit, pages, full ? FLAG_SYNCED : FLAG_PACKED);
-    wal->parts[0] = (struct iovec){wal->header, (size_t)header_bytes};
+    uint64_t length = put_pieces(wal, base, pieces, count);
+    put_record(wal, count, length, pages, full ? FLAG_PACKED | FLAG_SYNCED : FLAG_PACKED);
+    wal->parts[0] = (struct iovec){wal->header, (size_t)header_bytes_of(count, true)};
     wal->next_sum = sum_parts(wal, count + 1);
-    wal->next_position = round_up(wal->position + header_bytes + length, PACKING);
+    wal->next_position = round_up(wal->position + wal->parts[0].iov_len + length, full ? BLOCK : PACKING);
     wal->next_pages = pages;
     ss_put64(wal->header + RECORD_SUM, wal->next_sum);
     prepare_blocks(wal, wal->next_position);
-    if (!full && window_shows(wal, wal->next_position)) {
-        store_parts(wal, count + 1);
-        return SS_OK;
-    }
-    int error = ss_vfs_write_all(wal->place->vfs, wal->file, wal->parts, count + 1, wal->position);
+    int error = full ? write_blocks(wal, count + 1) : write_or_store(wal, count + 1);
     return error == 0 ? SS_OK : io_failure(error, "writing a commit to the log", wal->position);
 }
 
+/* Whether the record that was written last may be there. */
+static bool begins_record(const ss_wal *wal) {
+    const ss_vfs *vfs = wal->place->vfs;
+    uint8_t bytes[RECORD_TABLE];
+    size_t done = 0;
+    int error;
+    do {
+        error = vfs->read(vfs->self, wal->file, bytes, sizeof bytes, wal->position, &done);
+    } while (error == EINTR);
+    if (error != 0 || done < sizeof bytes) return error != 0;
+    return ss_get64(bytes + RECORD_SALT) == wal->salt && ss_get64(bytes + RECORD_SEQUENCE) == wal->sequence + 1;
+}
+
+/* Zeros where it begins. A full disk has no room for them only where it had none for the record. */
 int ss_wal_withdraw(ss_wal *wal) {
     static const uint8_t zeros[BLOCK];
-    (void)ss_vfs_write_bytes(wal->place->vfs, wal->file, zeros, sizeof zeros, wal->position);
-    return ss_wal_sync(wal);
+    uint64_t length = wal->next_position - wal->position;
+    int status = write_log(wal, zeros, length < sizeof zeros ? length : sizeof zeros, wal->position);
+    bool gone = status == SS_OK || (status == SS_OUT_OF_MEMORY && !begins_record(wal));
+    return gone ? ss_wal_sync(wal) : status;
 }
 
 void ss_wal_accept(ss_wal *wal) {

@@ -35,6 +35,9 @@ typedef struct ss_wal {
     uint64_t window_bytes;
     bool window_stale; /* its pages are clean since a sync: a new mapping makes them writable many at once, not each by a fault */
     bool windowless;   /* there can be none */
+    uint8_t *blocks;   /* room for a short record that will be synced */
+    bool is_direct;    /* blocks that are written go past the cache of the system */
+    bool undirect;     /* they cannot */
     uint8_t *header; /* of the record in the making */
     size_t header_room;
     struct iovec *parts;
@@ -63,8 +66,8 @@ typedef struct ss_wal_piece {
     uint64_t offset, length;
 } ss_wal_piece;
 
-/* Writes one record behind the last: pieces (ascending) of the memory at `base`, whole blocks for one that will be synced
- * before it counts (full), any bytes else. Call ss_wal_accept when it counts, and ss_wal_withdraw after a failure. */
+/* Writes one record behind the last: pieces (ascending) of the memory at `base`; full: it will be synced before it counts.
+ * Call ss_wal_accept when it counts, and ss_wal_withdraw after a failure. */
 int ss_wal_append(ss_wal *wal, uint8_t *base, const ss_wal_piece *pieces, size_t count, uint64_t pages, bool full);
 void ss_wal_accept(ss_wal *wal);
 /* In case all of a record is there in spite of a failure to write it: sees to it that nobody finds it. */

@@ -32,6 +32,7 @@ enum disk_call {
     CALL_STATUS,
     CALL_READ,
     CALL_WRITE,
+    CALL_DIRECT,
     CALL_SYNC,
     CALL_RESIZE,
     CALL_RESERVE,
@@ -66,6 +67,7 @@ struct disk_write {
 struct disk_file {
     struct disk_content cache, durable;
     struct disk_write *pending; /* newest first */
+    bool is_direct;             /* only whole blocks may be written, from memory that begins at one */
     uint64_t sizes[DISK_PENDING];
     int size_count;
 };
@@ -76,8 +78,12 @@ struct disk_names {
 
 static const char *const disk_name_texts[DISK_NAMES] = {"main", "main-wal", "main-wal.tmp"};
 
+/* Of writing past the cache. */
+enum disk_direct { DIRECT_WORKS, DIRECT_REFUSED, DIRECT_WRITES_REFUSED, DIRECT_KINDS };
+
 struct disk {
     ss_vfs vfs;
+    enum disk_direct direct;
     struct disk_file *files[DISK_FILES];
     int file_count;
     struct disk_names names, durable_names, pending_names[DISK_PENDING];
@@ -88,7 +94,7 @@ struct disk {
     long calls;
     void (*watch)(struct disk *disk, enum disk_call call);
     void *watch_self;
-    long fail_at; /* number of the call that fails; 0: none */
+    long fail_at, fail_count; /* number of the first call that fails (0: none does), and how many more do at once after it */
     int fail_with;
     bool failed;
     enum disk_call failed_call;
@@ -351,9 +357,9 @@ static int disk_call(struct disk *disk, enum disk_call call) {
     }
     disk->calls++;
     if (disk->watch != NULL) disk->watch(disk, call);
-    if (disk->calls != disk->fail_at) return 0;
+    if (disk->fail_at == 0 || disk->calls < disk->fail_at || disk->calls > disk->fail_at + disk->fail_count) return 0;
+    if (!disk->failed) disk->failed_call = call;
     disk->failed = true;
-    disk->failed_call = call;
     return disk->fail_with;
 }
 
@@ -405,6 +411,7 @@ static int disk_open(void *self, int directory, const char *name, unsigned flags
         names_changed(disk);
     }
     *file = disk->names.file[index];
+    disk->files[*file]->is_direct = false;
     return 0;
 }
 
@@ -463,10 +470,26 @@ static void write_piece(struct disk *disk, int file, const uint8_t *bytes, size_
     }
 }
 
+static int disk_set_direct(void *self, int file, bool is_direct) {
+    struct disk *disk = self;
+    int error = disk_call(disk, CALL_DIRECT);
+    if (error != 0) return error;
+    if (is_direct && disk->direct == DIRECT_REFUSED) return EINVAL;
+    disk->files[file]->is_direct = is_direct;
+    return 0;
+}
+
+static bool may_be_direct(const struct disk *disk, const struct iovec *parts, int count, uint64_t offset) {
+    bool may = disk->direct == DIRECT_WORKS && offset % DISK_BLOCK == 0;
+    for (int i = 0; i < count; i++) may = may && (uintptr_t)parts[i].iov_base % DISK_BLOCK == 0 && parts[i].iov_len % DISK_BLOCK == 0;
+    return may;
+}
+
 static int disk_write(void *self, int file, const struct iovec *parts, int count, uint64_t offset, size_t *done) {
     struct disk *disk = self;
     int error = disk_call(disk, CALL_WRITE);
     if (error == EINTR || disk->off) return error;
+    if (error == 0 && disk->files[file]->is_direct && !may_be_direct(disk, parts, count, offset)) return EINVAL;
     check_locks(disk, file);
     size_t length = 0;
     for (int i = 0; i < count; i++) length += parts[i].iov_len;
@@ -594,6 +617,7 @@ static struct disk *disk_new(uint64_t seed) {
         .status_at = disk_status_at,
         .read = disk_read,
         .write = disk_write,
+        .direct = disk_set_direct,
         .sync = disk_sync,
         .resize = disk_resize,
         .reserve = disk_reserve,
@@ -606,6 +630,7 @@ static struct disk *disk_new(uint64_t seed) {
     };
     for (int i = 0; i < DISK_NAMES; i++) disk->names.file[i] = disk->durable_names.file[i] = DISK_NONE;
     disk->random = seed * UINT64_C(0x9E3779B97F4A7C15) + 1;
+    disk->direct = (enum disk_direct)(seed % DIRECT_KINDS);
     return disk;
 }
 

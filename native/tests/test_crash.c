@@ -77,9 +77,14 @@ static ss_memory *open_on(struct disk *disk, const struct mode *mode) {
 
 static int write_some(ss_memory *memory, uint64_t *random) {
     static const uint64_t lengths[] = {1, 100, 700, 5000};
-    uint8_t bytes[5000];
+    static uint8_t bytes[70000];
     uint64_t length = lengths[disk_below(random, 4)];
     memset(bytes, (int)disk_below(random, 255) + 1, sizeof bytes);
+    /* Seldom more than a short record holds. */
+    if (memory->root->pages > 1 && disk_below(random, 24) == 0) {
+        int status = ss_enter_write(memory);
+        return status != SS_OK ? status : ss_leave_write(memory, ss_memory_write(memory, disk_below(random, 50000), bytes, sizeof bytes));
+    }
     /* Often the same few places, so that blocks are written again. */
     uint64_t size = disk_below(random, 3) == 0 ? memory->root->pages * SS_PAGE_SIZE : 5 * SS_BLOCK_SIZE;
     int status = ss_enter_write(memory);
@@ -157,7 +162,8 @@ static void work(struct trial *trial, struct disk *disk) {
 /* ---- snapshots ---- */
 
 static bool changes_the_disk(enum disk_call call) {
-    return call != CALL_STATUS && call != CALL_READ && call != CALL_LOCK && call != CALL_RANDOM && call != CALL_RESERVE;
+    return call != CALL_STATUS && call != CALL_READ && call != CALL_LOCK && call != CALL_RANDOM && call != CALL_RESERVE &&
+           call != CALL_DIRECT;
 }
 
 static void take_snapshot(struct disk *disk, enum disk_call call) {
@@ -306,6 +312,7 @@ static bool survives_failures(struct trial *trial) {
         struct disk *disk = disk_new(trial->seed);
         disk->fail_at = at;
         disk->fail_with = errors[at % 3];
+        disk->fail_count = disk_below(&trial->random, 3) == 0 ? 1 : 0;
         work(trial, disk);
         failed = disk->failed;
         disk->fail_at = 0;

@@ -50,12 +50,13 @@ def xxh64(data: bytes, seed: int) -> int:
 
 @dataclass
 class Log:
-    """The generation that counts, and its complete records: pages afterwards and what lies at which offset."""
+    """The generation that counts, and its complete records (pages afterwards and what lies at which offset), and where the last one ends."""
 
     generation: int
     base_pages: int
     inode: int
     records: list[tuple[int, dict[int, bytes]]]
+    end: int = 2 * BLOCK
 
 
 def header(block: bytes) -> tuple[int, ...] | None:
@@ -87,13 +88,13 @@ def record(log: bytes, at: int, salt: int, sequence: int, previous: int) -> tupl
 def read_log(log: bytes) -> Log:
     generation, salt, base_pages, inode, zero, previous = max(h for h in (header(log), header(log[BLOCK:])) if h)
     assert zero == 0
-    found, at = Log(generation, base_pages, inode, []), 2 * BLOCK
+    found = Log(generation, base_pages, inode, [])
     while True:
-        candidates = (record(log, place, salt, len(found.records) + 1, previous) for place in (at, -(-at // BLOCK) * BLOCK))
+        candidates = (record(log, place, salt, len(found.records) + 1, previous) for place in (found.end, -(-found.end // BLOCK) * BLOCK))
         this = next(filter(None, candidates), None)
         if this is None:
             return found
-        pages, contents, previous, at = this
+        pages, contents, previous, found.end = this
         found.records.append((pages, contents))
 
 

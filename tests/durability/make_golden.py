@@ -1,20 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the golden log anew: a memory file whose writer was killed, the log beside it, and the digest of the image of both."""
+"""Makes the golden logs anew: memory files whose writers were killed, the logs beside them, and the digests of the images of both.
+
+`blocks`, a log of whole blocks, was written in mode full by a build of 2026-11-23; no build writes such logs any more, all read them.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 from stable_structures import StableMemory
 
 GOLDEN = Path(__file__).parent / "golden"
+MODES: dict[str, dict[str, Any]] = {"normal": {}, "full": {"durability": "full", "exclusive": True}}
 
 
-def write(path: Path) -> StableMemory:
+def write(path: Path, options: dict[str, Any]) -> StableMemory:
     """Leaves a log of four commits over a file of one page."""
-    memory = StableMemory.open(path)
+    memory = StableMemory.open(path, **options)
     memory.grow(1)
     memory.write(100, b"before the checkpoint")
     memory.checkpoint()
@@ -29,19 +36,23 @@ def write(path: Path) -> StableMemory:
     return memory
 
 
-def main() -> None:
-    GOLDEN.mkdir(exist_ok=True)
-    path = GOLDEN / "state.bin"
-    log = GOLDEN / "state.bin-wal"
+def make(name: str) -> None:
+    """Ends without closing."""
+    folder = GOLDEN / name
+    folder.mkdir(parents=True, exist_ok=True)
+    path, log = folder / "state.bin", folder / "state.bin-wal"
     path.unlink(missing_ok=True)
     log.unlink(missing_ok=True)
-    memory = write(path)
+    memory = write(path, MODES[name])
     # Without the zeros behind the last record, which stand for nothing.
     log.write_bytes(log.read_bytes().rstrip(b"\0"))
     log.write_bytes(log.read_bytes() + bytes(-log.stat().st_size % 4096))
-    (GOLDEN / "digest.txt").write_text(hashlib.sha256(memory.read(0, memory.nbytes)).hexdigest() + "\n")
-    os._exit(0)  # without closing
+    (folder / "digest.txt").write_text(hashlib.sha256(memory.read(0, memory.nbytes)).hexdigest() + "\n")
+    os._exit(0)
 
 
 if __name__ == "__main__":
-    main()
+    for which in sys.argv[1:]:
+        make(which)
+    for which in MODES:
+        subprocess.run([sys.executable, __file__, which], check=True)

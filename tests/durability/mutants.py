@@ -24,8 +24,13 @@ class Mutant:
 SYNC_IN_COMMIT = "    if (status == SS_OK && is_full(file)) status = sync_log(file);\n"
 ACCEPT = """    if (status != SS_OK) return status;
     ss_wal_accept(&file->wal);
-    for (size_t i = 0; i < count; i++) add_pending(file, changes[i].block);
+    for (size_t i = 0; i < count; i++) {
+        ss_block_set_add(&file->pending, changes[i].block);
+        ss_block_set_add(&file->logged, changes[i].block);
+    }
 """
+WHOLE_AT_ONCE = (DURABLE, "changes[i].before == NULL || !ss_block_set_has(&file->logged, changes[i].block);", "changes[i].before == NULL;")
+LOGGED_FOR_EVER = (DURABLE, "    ss_block_set_clear(&file->logged);\n", "")
 RENEW = "    status = ss_wal_renew(&file->wal, file->file_pages);\n"
 LOG_READ_ONLY = "place->directory, place->name, 0, 0, &wal->file)"
 LOG_WRITABLE = "place->directory, place->name, SS_OPEN_WRITE, 0, &wal->file)"
@@ -105,13 +110,17 @@ MUTANTS = {
     "records that were synced share blocks": Mutant(
         ((WAL, "    wal->position = round_up(wal->position, BLOCK);\n    return SS_OK;", "    return SS_OK;"),), mode="normal"
     ),
-    "a block is logged by differences before it is logged whole": Mutant(
-        ((DURABLE, "changes[i].before == NULL || !is_pending(file, changes[i].block);", "changes[i].before == NULL;"),), mode="normal"
+    "records that are synced share blocks": Mutant(
+        (
+            (WAL, "    wal->position = round_up(wal->position, BLOCK);\n    return SS_OK;", "    return SS_OK;"),
+            (WAL, "length, full ? BLOCK : PACKING);", "length, PACKING);"),
+            (WAL, "(whole <= SHORT_RECORD && !wal->undirect)", "(false)"),
+        ),
     ),
-    "blocks that were put into the file are still thought to be in the log": Mutant(
-        ((DURABLE, "    for (size_t i = 0; i < file->pending_count; i++) file->pending_bits[file->pending[i] / 8] = 0;\n", ""),),
-        mode="normal",
-    ),
+    "a block is logged by differences before it is logged whole": Mutant((WHOLE_AT_ONCE,)),
+    "a block is logged by differences before it is logged whole, mode normal": Mutant((WHOLE_AT_ONCE,), mode="normal"),
+    "blocks that the last generation had are still thought to be in the log": Mutant((LOGGED_FOR_EVER,)),
+    "blocks that the last generation had are still thought to be in the log, mode normal": Mutant((LOGGED_FOR_EVER,), mode="normal"),
     "there is one place for the header": Mutant(
         (
             (WAL, "block, BLOCK, (wal->generation % 2) * BLOCK);", "block, BLOCK, 0);"),
@@ -170,10 +179,13 @@ MUTANTS = {
         ),
     ),
     "a record whose writing failed may stay": Mutant(
-        ((WAL, "    (void)ss_vfs_write_bytes(wal->place->vfs, wal->file, zeros, sizeof zeros, wal->position);\n", "    (void)zeros;\n"),),
+        ((WAL, "    int status = write_log(wal, zeros, length < sizeof zeros ? length : sizeof zeros, wal->position);\n", "    int status = SS_OK;\n    (void)zeros;\n    (void)length;\n"),),
     ),
     "a record whose writing failed may come back": Mutant(
-        ((WAL, "wal->position);\n    return ss_wal_sync(wal);", "wal->position);\n    return SS_OK;"),)
+        ((WAL, "    return gone ? ss_wal_sync(wal) : status;", "    return gone ? SS_OK : status;"),)
+    ),
+    "a record whose writing failed and could not be withdrawn counts as withdrawn": Mutant(
+        ((WAL, "bool gone = status == SS_OK || (status == SS_OUT_OF_MEMORY && !begins_record(wal));", "(void)begins_record;\n    bool gone = true;"),),
     ),
     "a torn header of the next generation is called damage": Mutant(
         (
