@@ -175,8 +175,8 @@ static int collect_pieces(ss_file *file, const ss_change *changes, size_t count,
     int status = SS_OK;
     for (size_t i = 0; status == SS_OK && i < count; i++) {
         bool whole = changes[i].before == NULL || !ss_block_set_has(&file->logged, changes[i].block);
-        status = whole ? add_piece(file, pieces, changes[i].block * SS_BLOCK_SIZE, SS_BLOCK_SIZE)
-                       : add_differences(file, pieces, &changes[i]);
+        status =
+            whole ? add_piece(file, pieces, changes[i].block * SS_BLOCK_SIZE, SS_BLOCK_SIZE) : add_differences(file, pieces, &changes[i]);
     }
     return status;
 }

@@ -50,7 +50,7 @@ struct journal {
     uint64_t owner; /* thread of the TRANSACTION */
     pthread_cond_t ended;
     uint32_t patience;
-    uint64_t pages; /* of the root, at the beginning */
+    uint64_t pages;     /* of the root, at the beginning */
     ss_block_bits bits; /* made by the first transaction */
     ss_change *changes;
     size_t count, room;

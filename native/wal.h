@@ -38,7 +38,7 @@ typedef struct ss_wal {
     uint8_t *blocks;   /* room for a short record that will be synced */
     bool is_direct;    /* blocks that are written go past the cache of the system */
     bool undirect;     /* they cannot */
-    uint8_t *header; /* of the record in the making */
+    uint8_t *header;   /* of the record in the making */
     size_t header_room;
     struct iovec *parts;
     size_t parts_room;

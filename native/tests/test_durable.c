@@ -475,6 +475,92 @@ static void commits_without_a_window_are_found_too(void) {
     }
 }
 
+/* ---- past the cache of the system ---- */
+
+enum past_cache { WORKS, UNKNOWN, REFUSED, WRITES_REFUSED, PAST_CACHE_KINDS };
+
+static int direct_writes; /* whole blocks, while the log was written past the cache */
+static bool direct_now;
+
+static int count_direct(void *self, int file, bool is_direct) {
+    int error = ss_vfs_system.direct(self, file, is_direct);
+    if (error == 0) direct_now = is_direct;
+    return error;
+}
+
+static int refuse_direct(void *self, int file, bool is_direct) {
+    (void)self, (void)file;
+    return is_direct ? EINVAL : 0;
+}
+
+static int say_direct(void *self, int file, bool is_direct) {
+    (void)self, (void)file;
+    direct_now = is_direct;
+    return 0;
+}
+
+static int write_unless_direct(void *self, int file, const struct iovec *parts, int count, uint64_t offset, size_t *done) {
+    return direct_now ? EINVAL : ss_vfs_system.write(self, file, parts, count, offset, done);
+}
+
+static int write_direct(void *self, int file, const struct iovec *parts, int count, uint64_t offset, size_t *done) {
+    bool blocks = count == 1 && (uintptr_t)parts[0].iov_base % 4096 == 0 && parts[0].iov_len % 4096 == 0 && offset % 4096 == 0;
+    if (direct_now && blocks) direct_writes++;
+    return ss_vfs_system.write(self, file, parts, count, offset, done);
+}
+
+static ss_vfs past_cache(enum past_cache kind) {
+    ss_vfs vfs = ss_vfs_system;
+    direct_now = false;
+    direct_writes = 0;
+    vfs.direct = kind == WORKS ? count_direct : kind == UNKNOWN ? NULL : kind == REFUSED ? refuse_direct : say_direct;
+    vfs.write = kind == WORKS ? write_direct : kind == WRITES_REFUSED ? write_unless_direct : ss_vfs_system.write;
+    return vfs;
+}
+
+/* Short records and one that is too long, with the zeros of a growing log in between. */
+static void commit_short_and_long(const char *name, const ss_vfs *vfs) {
+    static uint8_t bytes[100000];
+    ss_file_options options = {.path = path_of(name),
+                               .mode = SS_FILE_WRITE,
+                               .durability = SS_DURABILITY_FULL,
+                               .exclusive = 1,
+                               .max_pages = 10,
+                               .log_bytes = 65536,
+                               .vfs = vfs};
+    ss_memory *memory;
+    CHECK_EQ(ss_file_open_with(&options, &memory), SS_OK);
+    CHECK_EQ(grow(memory, 4), SS_OK);
+    memset(bytes, 7, sizeof bytes);
+    for (uint64_t i = 0; i < 30; i++) {
+        CHECK_EQ(put(memory, i * 300, "short"), SS_OK);
+        if (i % 10 != 5) continue;
+        CHECK_EQ(ss_enter_write(memory), SS_OK);
+        CHECK_EQ(ss_leave_write(memory, ss_memory_write(memory, 100000 + i, bytes, sizeof bytes)), SS_OK);
+    }
+}
+
+static void commits_past_the_cache_are_found_too(void) {
+    for (enum past_cache kind = WORKS; kind < PAST_CACHE_KINDS; kind++) {
+        pid_t child = fork();
+        if (child == 0) {
+            ss_vfs vfs = past_cache(kind);
+            commit_short_and_long("past", &vfs);
+            /* The file system of the directory may not have it. */
+            if (kind == WORKS && direct_now && direct_writes < 25) _exit(1);
+            kill(getpid(), SIGKILL);
+        }
+        int status = 0;
+        CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status));
+        ss_memory *memory = must_open("past", SS_FILE_WRITE, SS_DURABILITY_FULL);
+        for (uint64_t i = 0; i < 30; i++) CHECK_EQ(has(memory, i * 300, "short"), 1);
+        CHECK_EQ(has(memory, 199990, "\7\7\7\7\7\7\7\7\7\7\7\7"), 1);
+        CHECK_EQ(ss_memory_close(memory), SS_OK);
+        ss_memory_release(memory);
+        CHECK_EQ(remove(path_of("past")), 0);
+    }
+}
+
 static void commit_while_a_reader_stays(const char *name) {
     ss_file_options options = {.path = path_of(name),
                                .mode = SS_FILE_WRITE,
@@ -639,6 +725,7 @@ int main(void) {
     a_loaded_file_is_as_a_mapped_one();
     a_small_commit_is_one_write_and_one_sync();
     commits_without_a_window_are_found_too();
+    commits_past_the_cache_are_found_too();
     a_log_that_no_checkpoint_could_empty_is_recovered();
     a_file_or_log_that_is_cut_closes_the_handle();
     a_half_written_file_is_shown_to_nobody();

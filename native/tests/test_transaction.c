@@ -106,7 +106,9 @@ static void random_operation(ss_memory *memory) {
     ss_undo_begin(memory);
     for (uint64_t steps = below(4); steps-- > 0;) {
         uint8_t bytes[9000];
-        uint64_t length = below(sizeof bytes), offset = below(now.pages * SS_PAGE_SIZE - length);
+        /* Often short and within a few blocks, which then change again and again. */
+        uint64_t length = below(below(2) == 0 ? 200 : sizeof bytes);
+        uint64_t offset = below((below(2) == 0 ? 1 : now.pages) * SS_PAGE_SIZE - length) / (below(3) == 0 ? 8 : 1);
         if (below(5) == 0 && now.pages < LIMIT) {
             CHECK_EQ(ss_memory_grow(memory, 1, &old), SS_OK);
             memset(now.bytes + now.pages * SS_PAGE_SIZE, 0, SS_PAGE_SIZE);
@@ -128,7 +130,7 @@ static void a_memory_is_as_its_model_whatever_is_rolled_back(void) {
         at_begin = now;
         if (now.pages == LIMIT) break;
         CHECK_EQ(ss_transaction_begin(memory), SS_OK);
-        for (uint64_t operations = below(5); operations-- > 0;) random_operation(memory);
+        for (uint64_t operations = below(below(4) == 0 ? 20 : 5); operations-- > 0;) random_operation(memory);
         if (below(2) == 0) {
             CHECK_EQ(ss_transaction_rollback(memory), SS_OK);
             now = at_begin;

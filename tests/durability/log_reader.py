@@ -50,7 +50,7 @@ def xxh64(data: bytes, seed: int) -> int:
 
 @dataclass
 class Log:
-    """The generation that counts, and its complete records (pages afterwards and what lies at which offset), and where the last one ends."""
+    """The generation that counts, its complete records (pages afterwards, and what lies at which offset), and where the last one ends."""
 
     generation: int
     base_pages: int

@@ -179,13 +179,25 @@ MUTANTS = {
         ),
     ),
     "a record whose writing failed may stay": Mutant(
-        ((WAL, "    int status = write_log(wal, zeros, length < sizeof zeros ? length : sizeof zeros, wal->position);\n", "    int status = SS_OK;\n    (void)zeros;\n    (void)length;\n"),),
+        (
+            (
+                WAL,
+                "    int status = write_log(wal, zeros, length < sizeof zeros ? length : sizeof zeros, wal->position);\n",
+                "    int status = SS_OK;\n    (void)zeros;\n    (void)length;\n",
+            ),
+        ),
     ),
     "a record whose writing failed may come back": Mutant(
         ((WAL, "    return gone ? ss_wal_sync(wal) : status;", "    return gone ? SS_OK : status;"),)
     ),
     "a record whose writing failed and could not be withdrawn counts as withdrawn": Mutant(
-        ((WAL, "bool gone = status == SS_OK || (status == SS_OUT_OF_MEMORY && !begins_record(wal));", "(void)begins_record;\n    bool gone = true;"),),
+        (
+            (
+                WAL,
+                "bool gone = status == SS_OK || (status == SS_OUT_OF_MEMORY && !begins_record(wal));",
+                "(void)begins_record;\n    bool gone = true;",
+            ),
+        ),
     ),
     "a torn header of the next generation is called damage": Mutant(
         (

@@ -34,7 +34,9 @@ def apply(mutant: Mutant, tree: Path) -> list[str]:
 def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The sources, compiled once, by name."""
     tree = tmp_path_factory.mktemp("objects")
-    sources = [NATIVE / f"{name}.c" for name in ("error", "memory", "scratch", "vfs", "checksum", "wal", "blocks", "journal", "file", "durable")]
+    sources = [
+        NATIVE / f"{name}.c" for name in ("error", "memory", "scratch", "vfs", "checksum", "wal", "blocks", "journal", "file", "durable")
+    ]
     compiled = {}
     for source in [*sources, NATIVE / "tests" / "test_crash.c", NATIVE / "tests" / "test_damage.c"]:
         compiled[source.name] = tree / f"{source.stem}.o"
