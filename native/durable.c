@@ -227,6 +227,7 @@ static int durable_grow(void *self, uint64_t old_pages, uint64_t new_pages) {
         if (error != 0 && error != EOPNOTSUPP && error != ENOSYS) {
             /* Some of it may have been taken; what an earlier growth of this transaction took must stay. */
             if (file->reserved_pages == file->file_pages) (void)ss_vfs_resize(file->vfs, file->main, file->file_pages * SS_PAGE_SIZE);
+            file->wal.is_cramped = true;
             return ss_file_failure(error, "disk space for a growing file", file->reserved_pages * SS_PAGE_SIZE);
         }
         file->reserved_pages = new_pages;
@@ -332,8 +333,18 @@ int ss_durable_open(ss_file *file) {
 
 /* ---- the end, and what a user asks for ---- */
 
+/* Something found no room on the disk: an empty log needs none, and gives back what it has. Where readers do not let it
+ * be emptied now, the next failure tries again. */
+static int make_room(ss_file *file) {
+    file->wal.is_cramped = false;
+    if (checkpoint(file, 0) == SS_OK) ss_wal_trim(&file->wal, file->place.bytes);
+    return file->root->closed ? ss_last_failure()->status : SS_OK;
+}
+
 static int durable_begin(void *self) {
-    return is_full(self) ? ss_file_check_unchanged(self) : ss_file_check_now_and_then(self);
+    ss_file *file = self;
+    int status = is_full(file) ? ss_file_check_unchanged(file) : ss_file_check_now_and_then(file);
+    return status == SS_OK && file->wal.is_cramped ? make_room(file) : status;
 }
 
 static int durable_sync(void *self) {

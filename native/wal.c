@@ -621,7 +621,8 @@ static void prepare_blocks(ss_wal *wal, uint64_t end) {
     if (end <= wal->size || wal->position > wal->place->bytes_prepared) return;
     uint64_t from = round_up(wal->position > wal->size ? wal->position : wal->size, BLOCK);
     for (uint64_t at = from, stop = end + wal->place->bytes; at < stop; at += sizeof zeros) {
-        if (write_log(wal, zeros, sizeof zeros, at) != SS_OK) return;
+        wal->is_cramped = write_log(wal, zeros, sizeof zeros, at) != SS_OK;
+        if (wal->is_cramped) return;
         wal->size = at + sizeof zeros;
     }
 }
@@ -703,7 +704,9 @@ int ss_wal_append(ss_wal *wal, uint8_t *base, const ss_wal_piece *pieces, size_t
     ss_put64(wal->header + RECORD_SUM, wal->next_sum);
     prepare_blocks(wal, wal->next_position);
     int error = full ? write_blocks(wal, count + 1) : write_or_store(wal, count + 1);
-    return error == 0 ? SS_OK : io_failure(error, "writing a commit to the log", wal->position);
+    if (error == 0) return SS_OK;
+    wal->is_cramped = true;
+    return io_failure(error, "writing a commit to the log", wal->position);
 }
 
 /* Whether the record that was written last may be there. */

@@ -30,6 +30,7 @@ typedef struct ss_wal {
     uint64_t pages;                               /* after the last record; base_pages where there is none */
     uint64_t position;                            /* behind the last record */
     uint64_t size;                                /* of the file, as far as it is known to have blocks */
+    bool is_cramped;                              /* it could not grow; for the caller to clear */
     uint64_t next_sum, next_position, next_pages; /* of the record that was appended and not accepted */
     uint8_t *window;                              /* packed records are stored through it: bytes [0, window_bytes) of the log */
     uint64_t window_bytes;

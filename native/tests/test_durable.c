@@ -193,32 +193,50 @@ static void what_is_no_log_of_the_file_is_refused(void) {
     ss_memory_release(memory);
 }
 
-static void commit_on_a_full_disk(void) {
+/* The log cannot get long enough for a checkpoint, and one is made whenever it cannot grow. */
+static void commit_on_a_full_disk(int durability) {
     ss_file_options options = {.path = path_of("full"),
                                .mode = SS_FILE_WRITE,
-                               .durability = SS_DURABILITY_FULL,
+                               .durability = durability,
                                .max_pages = 100,
                                .log_bytes = 65536,
                                .checkpoint_bytes = 1 << 30};
     ss_memory *memory;
+    static uint8_t large[200000];
     CHECK_EQ(ss_file_open_with(&options, &memory), SS_OK);
     CHECK_EQ(grow(memory, 4), SS_OK);
     CHECK_EQ(grow(memory, 2), SS_OUT_OF_MEMORY);
     CHECK_EQ(memory->root->pages, 4);
-    int status = SS_OK, count = 0;
-    for (; status == SS_OK && count < 1000; count++) status = put(memory, 100, count % 2 == 0 ? "even" : "odd.");
-    CHECK_EQ(status, SS_OUT_OF_MEMORY);
-    CHECK(count > 10 && count < 100);
-    CHECK_EQ(has(memory, 100, count % 2 == 0 ? "even" : "odd."), 1);
-    CHECK_EQ(ss_memory_checkpoint(memory), SS_OK);
+    for (int i = 0; i < 3000; i++) CHECK_EQ(put(memory, 100, i % 2 == 0 ? "even" : "odd."), SS_OK);
+    CHECK(size_of("full-wal") <= 4 * 65536 + 1000);
+    CHECK_EQ(ss_transaction_begin(memory), SS_OK);
+    for (uint64_t at = 0; at <= 56000; at += 8000) {
+        CHECK_EQ(ss_enter_write(memory), SS_OK);
+        CHECK_EQ(ss_leave_write(memory, ss_memory_write(memory, at, large, sizeof large)), SS_OK);
+    }
+    CHECK_EQ(ss_transaction_commit(memory), SS_OUT_OF_MEMORY);
+    CHECK_EQ(has(memory, 100, "odd."), 1);
     CHECK_EQ(put(memory, 100, "goes on"), SS_OK);
     CHECK_EQ(ss_memory_close(memory), SS_OK);
     ss_memory_release(memory);
     CHECK_EQ(size_of("full"), 4 * 65536);
+    memory = must_open("full", SS_FILE_READ, SS_DURABILITY_NONE);
+    CHECK_EQ(has(memory, 100, "goes on"), 1);
+    ss_memory_release(memory);
+    CHECK_EQ(remove(path_of("full")), 0);
+}
+
+static void commit_fully_on_a_full_disk(void) {
+    commit_on_a_full_disk(SS_DURABILITY_FULL);
+}
+
+static void commit_normally_on_a_full_disk(void) {
+    commit_on_a_full_disk(SS_DURABILITY_NORMAL);
 }
 
 static void a_full_disk_rolls_back_and_the_handle_goes_on(void) {
-    with_file_limit(4 * 65536 + 1000, commit_on_a_full_disk);
+    with_file_limit(4 * 65536 + 1000, commit_fully_on_a_full_disk);
+    with_file_limit(4 * 65536 + 1000, commit_normally_on_a_full_disk);
 }
 
 static void limit_files(rlim_t limit) {
