@@ -52,6 +52,25 @@ static int extend_to(ss_file *file, uint64_t pages) {
     return SS_OK;
 }
 
+static bool store_block(ss_file *file, uint64_t block) {
+    uint64_t offset = block * SS_BLOCK_SIZE;
+    bool can = ss_block_bits_has(&file->written, block) &&
+               ss_window_shows(&file->window, file->vfs, file->main, offset + SS_BLOCK_SIZE, file->file_pages * SS_PAGE_SIZE);
+    if (can) memcpy(file->window.bytes + offset, file->root->base + offset, SS_BLOCK_SIZE);
+    return can;
+}
+
+/* One call for blocks that follow each other; `count` are pending from this one on. Returns how many were written, or an error. */
+static int64_t write_run(ss_file *file, const uint64_t *blocks, size_t count) {
+    size_t run = 1;
+    while (run < count && blocks[run] == blocks[run - 1] + 1) run++;
+    uint64_t offset = blocks[0] * SS_BLOCK_SIZE;
+    int error = ss_vfs_write_bytes(file->vfs, file->main, file->root->base + offset, run * SS_BLOCK_SIZE, offset);
+    if (error != 0) return ss_file_failure(error, "writing committed blocks to the file", offset);
+    for (size_t i = 0; i < run; i++) ss_block_bits_set(&file->written, blocks[i]);
+    return (int64_t)run;
+}
+
 static int write_pending(ss_file *file) {
     bool grows = file->file_pages < file->wal.pages;
     int status = extend_to(file, file->wal.pages);
@@ -60,12 +79,9 @@ static int write_pending(ss_file *file) {
     file->half_changed = grows || pending->count > 0;
     ss_block_set_sort(pending);
     for (size_t i = 0; i < pending->count;) {
-        size_t end = i + 1;
-        while (end < pending->count && pending->list[end] == pending->list[end - 1] + 1) end++;
-        uint64_t offset = pending->list[i] * SS_BLOCK_SIZE;
-        int error = ss_vfs_write_bytes(file->vfs, file->main, file->root->base + offset, (end - i) * SS_BLOCK_SIZE, offset);
-        if (error != 0) return ss_file_failure(error, "writing committed blocks to the file", offset);
-        i = end;
+        int64_t done = store_block(file, pending->list[i]) ? 1 : write_run(file, pending->list + i, pending->count - i);
+        if (done < 0) return (int)done;
+        i += (size_t)done;
     }
     ss_block_set_clear(pending);
     file->half_changed = false;
@@ -97,6 +113,7 @@ static void drop_private(ss_file *file) {
 
 static int empty_log(ss_file *file) {
     int status = ss_vfs_sync(file->vfs, file->main);
+    file->window.is_stale = true;
     if (status != 0) {
         return ss_file_die(file, SS_COMMIT_UNKNOWN, "the disk failed to store the file; its log has everything: open it again",
                            (uint64_t)status, 0);
@@ -324,6 +341,7 @@ int ss_durable_open(ss_file *file) {
     file->checkpoint_at = file->checkpoint_bytes;
     int status = ss_block_set_make(&file->pending, file->root->reserved);
     if (status == SS_OK) status = ss_block_set_make(&file->logged, file->root->reserved);
+    if (status == SS_OK) status = ss_block_bits_make(&file->written, file->root->reserved);
     if (status == SS_OK) status = recover(file, true, &found);
     if (status == SS_OK) status = take_image(file);
     if (status != SS_OK) return status;

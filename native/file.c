@@ -7,9 +7,8 @@
 
 #define DEFAULT_PERMISSIONS 0600u
 #define LOG_BYTES (UINT64_C(1) << 20)
-/* How long a log gets. Mode normal syncs it only then, and a long one has fewer whole blocks among what changed. */
-#define CHECKPOINT_BYTES_FULL (UINT64_C(4) << 20)
-#define CHECKPOINT_BYTES_NORMAL (UINT64_C(16) << 20)
+/* How long a log gets. A long one is emptied seldom, and has fewer whole blocks among what changed. */
+#define CHECKPOINT_BYTES (UINT64_C(16) << 20)
 
 /* ---- errors ---- */
 
@@ -144,8 +143,8 @@ static int check_log(ss_file *file) {
     ss_vfs_status now;
     int error = file->vfs->status(file->vfs->self, file->wal.file, &now);
     if (error != 0) return ss_file_failure(error, "state of the log", 0);
-    if (now.size >= file->wal.window_bytes) return SS_OK;
-    return ss_file_die(file, SS_CLOSED, "the log was cut by another program: open the file again", now.size, file->wal.window_bytes);
+    if (now.size >= file->wal.window.shown) return SS_OK;
+    return ss_file_die(file, SS_CLOSED, "the log was cut by another program: open the file again", now.size, file->wal.window.shown);
 }
 
 /* A program that does not know the locks may have done it; missing pages of a mapping cannot even be read. */
@@ -158,7 +157,7 @@ int ss_file_check_unchanged(ss_file *file) {
                            file->file_pages * SS_PAGE_SIZE);
     }
     if (now.links == 0) return ss_file_die(file, SS_CLOSED, "the file was deleted or replaced by another program: open it again", 0, 0);
-    return file->wal.window_bytes == 0 ? SS_OK : check_log(file);
+    return file->wal.window.shown == 0 ? SS_OK : check_log(file);
 }
 
 /* ---- showing the file in memory ---- */
@@ -275,6 +274,8 @@ void ss_file_free(void *self) {
     ss_wal_close(&file->wal);
     ss_block_set_free(&file->pending);
     ss_block_set_free(&file->logged);
+    ss_block_bits_free(&file->written);
+    ss_window_close(&file->window);
     free(file->pieces);
     free(file->directory_path);
     free(file->name);
@@ -576,9 +577,9 @@ static ss_file *new_file(const ss_file_options *options, ss_root *root) {
     file->directory = file->main = file->locks = SS_NO_FILE;
     file->exclusive = options->exclusive != 0;
     file->load = options->load != 0;
+    file->window = (ss_window){.may_be_cloned = true, .is_impossible = file->load};
     file->place.bytes = options->log_bytes != 0 ? options->log_bytes : LOG_BYTES;
-    uint64_t usual = options->durability == SS_DURABILITY_FULL ? CHECKPOINT_BYTES_FULL : CHECKPOINT_BYTES_NORMAL;
-    file->checkpoint_bytes = options->checkpoint_bytes != 0 ? options->checkpoint_bytes : usual;
+    file->checkpoint_bytes = options->checkpoint_bytes != 0 ? options->checkpoint_bytes : CHECKPOINT_BYTES;
     file->place.bytes_prepared = file->checkpoint_bytes;
     ss_wal_init(&file->wal, &file->place);
     return file;

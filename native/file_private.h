@@ -53,6 +53,8 @@ typedef struct ss_file {
     uint64_t reserved_pages; /* disk space that the file has */
     ss_block_set pending;    /* were committed and are not in the file */
     ss_block_set logged;     /* the log has all of them, and whatever changed in them later */
+    ss_block_bits written;   /* blocks that were written to the file by a call since it was opened */
+    ss_window window;        /* of the file: these blocks are stored there when they change again */
     ss_wal_piece *pieces;    /* of the record in the making */
     size_t pieces_room;
     bool half_changed;       /* LOCK_GATE and LOCK_READ are kept: some of the pending blocks are in the file */

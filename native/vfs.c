@@ -242,14 +242,14 @@ static int system_sync_map(void *self, void *at, uint64_t length) {
     return outcome(msync(at, length, MS_SYNC));
 }
 
-static bool system_stores_in_place(void *self, int file) {
+static bool system_stores_in_place(void *self, int file, bool may_be_cloned) {
     (void)self;
 #ifdef __linux__
     struct statfs fs;
     if (fstatfs(file, &fs) != 0) return false;
-    return fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == XFS_SUPER_MAGIC || fs.f_type == TMPFS_MAGIC;
+    return fs.f_type == EXT4_SUPER_MAGIC || fs.f_type == TMPFS_MAGIC || (fs.f_type == XFS_SUPER_MAGIC && !may_be_cloned);
 #else
-    (void)file;
+    (void)file, (void)may_be_cloned;
     return false;
 #endif
 }

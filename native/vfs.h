@@ -67,8 +67,9 @@ typedef struct ss_vfs {
     int (*map)(void *self, int file, void *at, uint64_t offset, uint64_t length, int kind);
     int (*sync_map)(void *self, void *at, uint64_t length);
     /* Whether storing into bytes of the file that were written before never needs new disk space: then a mapping of them
-     * can be stored to on a full disk. Not where the file system copies on write. May be NULL: no. */
-    bool (*stores_in_place)(void *self, int file);
+     * can be stored to on a full disk. Not where the file system copies on write; nor, where the file may be cloned by a
+     * user, where it does that after a clone. May be NULL: no. */
+    bool (*stores_in_place)(void *self, int file, bool may_be_cloned);
     int (*random)(void *self, void *to, size_t length);
 } ss_vfs;
 

@@ -43,7 +43,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "bytes.h"
 #include "checksum.h"
@@ -55,8 +54,6 @@
 #define RECORDS_AT (2 * BLOCK)
 #define COPY_SIZE ((size_t)256 * 1024)
 #define NO_FILE (-1)
-/* Address space of the window; what lies beyond is written by calls. */
-#define WINDOW_MAX (UINT64_C(64) << 20)
 /* Longer records are not put together in memory of their own: copying costs more than the cache of the system then. */
 #define SHORT_RECORD (16 * BLOCK)
 #define VERSION 1u
@@ -123,9 +120,7 @@ static void close_file(const ss_wal_place *place, int *file) {
 
 void ss_wal_close(ss_wal *wal) {
     if (wal->place != NULL) close_file(wal->place, &wal->file);
-    if (wal->window != NULL) munmap(wal->window, WINDOW_MAX);
-    wal->window = NULL;
-    wal->window_bytes = 0;
+    ss_window_close(&wal->window);
     free(wal->blocks);
     free(wal->header);
     free(wal->parts);
@@ -627,30 +622,8 @@ static void prepare_blocks(ss_wal *wal, uint64_t end) {
     }
 }
 
-static bool open_window(ss_wal *wal) {
-    const ss_vfs *vfs = wal->place->vfs;
-    bool can = vfs->map != NULL && vfs->stores_in_place != NULL && vfs->stores_in_place(vfs->self, wal->file);
-    void *got = can ? mmap(NULL, WINDOW_MAX, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) : MAP_FAILED;
-    if (got != MAP_FAILED) wal->window = got;
-    return got != MAP_FAILED;
-}
-
-/* Whether the window shows the log up to `end`. It shows only blocks that were written. */
-static bool window_shows(ss_wal *wal, uint64_t end) {
-    if (end <= wal->window_bytes && !wal->window_stale) return true;
-    uint64_t length = (wal->size < WINDOW_MAX ? wal->size : WINDOW_MAX) / PAGE * PAGE;
-    if (end > length || wal->windowless) return false;
-    const ss_vfs *vfs = wal->place->vfs;
-    wal->windowless =
-        (wal->window == NULL && !open_window(wal)) || vfs->map(vfs->self, wal->file, wal->window, 0, length, SS_MAP_SHARED) != 0;
-    wal->window_bytes = wal->windowless ? 0 : length;
-    wal->window_stale = false;
-    return !wal->windowless;
-}
-
-/* A store costs a fraction of a call, and a killed process leaves it to the system just the same. */
 static void store_parts(const ss_wal *wal, size_t parts) {
-    uint8_t *to = wal->window + wal->position;
+    uint8_t *to = wal->window.bytes + wal->position;
     for (size_t i = 0; i < parts; i++) {
         memcpy(to, wal->parts[i].iov_base, wal->parts[i].iov_len);
         to += wal->parts[i].iov_len;
@@ -663,7 +636,8 @@ static int write_parts(ss_wal *wal, size_t parts) {
 }
 
 static int write_or_store(ss_wal *wal, size_t parts) {
-    if (!window_shows(wal, wal->next_position)) return write_parts(wal, parts);
+    bool can = ss_window_shows(&wal->window, wal->place->vfs, wal->file, wal->next_position, wal->size);
+    if (!can) return write_parts(wal, parts);
     store_parts(wal, parts);
     return 0;
 }
@@ -741,7 +715,7 @@ void ss_wal_accept(ss_wal *wal) {
 int ss_wal_sync(ss_wal *wal) {
     int error = ss_vfs_sync(wal->place->vfs, wal->file);
     if (error != 0) return io_failure(error, "making the log durable", 0);
-    wal->window_stale = true;
+    wal->window.is_stale = true;
     wal->position = round_up(wal->position, BLOCK);
     return SS_OK;
 }
@@ -762,7 +736,7 @@ void ss_wal_trim(ss_wal *wal, uint64_t limit) {
     if (log_status(wal->place, wal->file, &size) == SS_OK && size > limit) {
         if (ss_vfs_resize(wal->place->vfs, wal->file, wal->place->bytes) != 0) return;
         wal->size = wal->place->bytes;
-        if (wal->window_bytes > wal->size) wal->window_bytes = wal->size / PAGE * PAGE;
+        ss_window_cut(&wal->window, wal->size);
     }
 }
 

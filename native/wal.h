@@ -5,7 +5,7 @@
 #ifndef SS_WAL_H
 #define SS_WAL_H
 
-#include "vfs.h"
+#include "window.h"
 
 #define SS_WAL_BLOCK UINT64_C(4096)
 
@@ -32,14 +32,11 @@ typedef struct ss_wal {
     uint64_t size;                                /* of the file, as far as it is known to have blocks */
     bool is_cramped;                              /* it could not grow; for the caller to clear */
     uint64_t next_sum, next_position, next_pages; /* of the record that was appended and not accepted */
-    uint8_t *window;                              /* packed records are stored through it: bytes [0, window_bytes) of the log */
-    uint64_t window_bytes;
-    bool window_stale; /* its pages are clean since a sync: a new mapping makes them writable many at once, not each by a fault */
-    bool windowless;   /* there can be none */
-    uint8_t *blocks;   /* room for a short record that will be synced */
-    bool is_direct;    /* blocks that are written go past the cache of the system */
-    bool undirect;     /* they cannot */
-    uint8_t *header;   /* of the record in the making */
+    ss_window window;                             /* packed records of mode normal are stored there */
+    uint8_t *blocks;                              /* room for a short record that will be synced */
+    bool is_direct;                               /* blocks that are written go past the cache of the system */
+    bool undirect;                                /* they cannot */
+    uint8_t *header;                              /* of the record in the making */
     size_t header_room;
     struct iovec *parts;
     size_t parts_room;

@@ -434,6 +434,13 @@ static int count_times(void *self, int file, int64_t *nanoseconds) {
     return ss_vfs_system.modified(self, file, nanoseconds);
 }
 
+static bool stores_in_place_here(void) {
+    int directory = open(files_directory, O_RDONLY);
+    bool stores = ss_vfs_system.stores_in_place(NULL, directory, true);
+    close(directory);
+    return stores;
+}
+
 static void a_small_commit_is_one_write_and_one_sync(void) {
     counting = ss_vfs_system;
     counting.write = count_write;
@@ -456,6 +463,17 @@ static void a_small_commit_is_one_write_and_one_sync(void) {
         CHECK_EQ(locks, exclusive ? 0 : 2);  /* readers are kept out meanwhile */
         CHECK_EQ(syncs, 1);
         CHECK_EQ(times, 0); /* asking for it makes the next sync slower */
+        writes = syncs = 0;
+        CHECK_EQ(put(memory, 100, "again"), SS_OK);
+        CHECK_EQ(writes, exclusive || stores_in_place_here() ? 1 : 2); /* the block in the file is stored now */
+        CHECK_EQ(syncs, 1);
+        writes = syncs = 0;
+        CHECK_EQ(put(memory, 100, "small"), SS_OK);
+        CHECK_EQ(ss_memory_checkpoint(memory), SS_OK);
+        CHECK_EQ(put(memory, 105, "er"), SS_OK);
+        ss_memory *reader = must_open("cost", SS_FILE_READ, 0);
+        CHECK_EQ(has(reader, 100, exclusive ? "small" : "smaller"), 1);
+        ss_memory_release(reader);
         writes = syncs = 0;
         CHECK_EQ(has(memory, 100, "small"), 1);
         CHECK_EQ(writes + syncs, 0);
@@ -638,6 +656,7 @@ static int fail_main_write(void *self, int file, const struct iovec *parts, int 
 static ss_memory *open_failing(void) {
     failing = ss_vfs_system;
     failing.write = fail_main_write;
+    failing.stores_in_place = NULL; /* all of the file by calls */
     ss_file_options options = {
         .path = path_of("half"), .mode = SS_FILE_WRITE, .durability = SS_DURABILITY_FULL, .max_pages = 10, .vfs = &failing};
     ss_memory *memory;
