@@ -31,7 +31,7 @@ typedef struct ss_file_options {
     int exclusive;             /* full: write the file itself only at checkpoints, so readers see no more than those */
     int load;                  /* normal, full: read the file into memory instead of mapping it; damaged disks give errors then */
     uint64_t log_bytes;        /* size of a new log; 0: 1 MiB */
-    uint64_t checkpoint_bytes; /* size of the log at which it is emptied; 0: 4 MiB */
+    uint64_t checkpoint_bytes; /* size of the log at which it is emptied; 0: 16 MiB */
     const ss_vfs *vfs;         /* NULL: the operating system */
 } ss_file_options;
 

@@ -358,16 +358,32 @@ static void pass_record(ss_wal *wal, const struct record *record) {
     wal->position = end_of(record);
 }
 
+/* SS_OK where a record that was synced lies at `at`, behind one that is missing. */
+static int is_behind_hole(struct reader *reader, const ss_wal *wal, uint64_t at) {
+    struct record record;
+    int status = read_record(reader, at, &record);
+    bool follows = status == SS_OK && record.sequence > wal->sequence + 1 && (record.flags & FLAG_SYNCED);
+    return status == SS_OK && !follows ? SS_ABSENT : status;
+}
+
+static bool may_begin_record(const ss_wal *wal, const uint8_t *bytes) {
+    return ss_get32(bytes) == RECORD_MAGIC && ss_get64(bytes + RECORD_SALT) == wal->salt;
+}
+
 /* A record that was synced, behind the end of the chain: what is missing between was durable and is damaged now. */
 static int check_nothing_follows(struct reader *reader, const ss_wal *wal) {
-    struct record record;
-    for (uint64_t at = round_up(wal->position, BLOCK); at < reader->size; at += BLOCK) {
-        int status = read_record(reader, at, &record);
-        if (status == SS_OK && record.sequence > wal->sequence + 1 && (record.flags & FLAG_SYNCED)) {
-            return ss_fail(SS_WAL_CORRUPT, "no record is missing before one that was stored", wal->position, wal->sequence + 1,
-                           record.sequence);
+    uint8_t block[BLOCK];
+    for (uint64_t at = wal->position; at < reader->size;) {
+        uint64_t length = BLOCK - at % BLOCK < reader->size - at ? BLOCK - at % BLOCK : reader->size - at;
+        int status = read_log(reader, block, length, at);
+        for (uint64_t i = 0; status == SS_OK && i + RECORD_TABLE <= length; i += PACKING) {
+            int found = may_begin_record(wal, block + i) ? is_behind_hole(reader, wal, at + i) : SS_ABSENT;
+            if (found == SS_OK)
+                return ss_fail(SS_WAL_CORRUPT, "no record is missing before one that was stored", wal->position, wal->sequence + 1, at + i);
+            if (found < 0) status = found;
         }
-        if (status < 0) return status;
+        if (status != SS_OK) return status;
+        at += length;
     }
     return SS_OK;
 }
@@ -666,6 +682,7 @@ static int write_blocks(ss_wal *wal, size_t parts) {
 }
 
 int ss_wal_append(ss_wal *wal, uint8_t *base, const ss_wal_piece *pieces, size_t count, uint64_t pages, bool full) {
+    wal->next_position = wal->position;
     if (count > UINT32_MAX) return ss_fail(SS_NO_HEAP, "pieces of one record of the log", 0, count, UINT32_MAX);
     int status = record_room(wal, count, full);
     if (status != SS_OK) return status;

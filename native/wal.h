@@ -32,7 +32,7 @@ typedef struct ss_wal {
     uint64_t size;                                /* of the file, as far as it is known to have blocks */
     bool is_cramped;                              /* it could not grow; for the caller to clear */
     uint64_t next_sum, next_position, next_pages; /* of the record that was appended and not accepted */
-    ss_window window;                             /* packed records of mode normal are stored there */
+    ss_window window;                             /* records that are not synced are stored there */
     uint8_t *blocks;                              /* room for a short record that will be synced */
     bool is_direct;                               /* blocks that are written go past the cache of the system */
     bool undirect;                                /* they cannot */

@@ -88,7 +88,7 @@ _HINTS: Final[dict[int, str]] = {
 _FILE_HINTS: Final[dict[int, str]] = {
     **_HINTS,
     lib.SS_CORRUPT: "nothing was changed; is it the image of a memory? Where only zeros at its end are missing: truncate -s %65536 FILE",
-    lib.SS_OUT_OF_MEMORY: "nothing was changed; open it with a larger max_pages",
+    lib.SS_OUT_OF_MEMORY: "nothing was changed; open it with a larger max_pages, or free disk space",
     lib.SS_WAL_CORRUPT: "nothing was changed; keep the file and the log beside it (-wal), and restore a backup of both",
     lib.SS_READ_ONLY: 'open it once with mode="r+", which puts the log into the file',
 }

@@ -235,6 +235,9 @@ MUTANTS = {
         test="test_damage",
     ),
     "a handle goes on after a sync that failed": Mutant(((FILE, "file->root->closed = true;", ""),), test="test_damage"),
+    "records that follow a hole are looked for at blocks only": Mutant(
+        ((WAL, "i + RECORD_TABLE <= length; i += PACKING)", "i + RECORD_TABLE <= length; i += BLOCK)"),), test="test_damage"
+    ),
     "a hole before a synced record ends the log": Mutant(
         (
             (

@@ -35,7 +35,8 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The sources, compiled once, by name."""
     tree = tmp_path_factory.mktemp("objects")
     sources = [
-        NATIVE / f"{name}.c" for name in ("error", "memory", "scratch", "vfs", "window", "checksum", "wal", "blocks", "journal", "file", "durable")
+        NATIVE / f"{name}.c"
+        for name in ("error", "memory", "scratch", "vfs", "window", "checksum", "wal", "blocks", "journal", "file", "durable")
     ]
     compiled = {}
     for source in [*sources, NATIVE / "tests" / "test_crash.c", NATIVE / "tests" / "test_damage.c"]:
