@@ -9,7 +9,8 @@
  *
  * The memory is a private mapping of the file and, above its size, anonymous: nothing that happens in it reaches the
  * file by itself. `pending` names the blocks that were committed and are not in the file; they are written from memory,
- * which at these moments is the committed image.
+ * which at these moments is the committed image. `logged` names those that the log has as a whole in this generation: of
+ * these a commit logs what differs.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -20,6 +21,9 @@
 #define PRIVATE_BLOCKS_KEPT UINT64_C(16384)
 /* Two differences with less between them than a piece costs are one piece. */
 #define PIECE_GAP UINT64_C(24)
+/* So many blocks are stored into the window of the file one by one; runs of more are cheaper by calls, which also need not
+ * read a block that the system has dropped from its cache. */
+#define STORED_MAX ((size_t)16)
 /* How long a commit waits for readers to let it empty a log that has become long. */
 #define CHECKPOINT_PATIENCE_MS 500u
 
@@ -54,7 +58,7 @@ static int extend_to(ss_file *file, uint64_t pages) {
 
 static bool store_block(ss_file *file, uint64_t block) {
     uint64_t offset = block * SS_BLOCK_SIZE;
-    bool can = ss_block_bits_has(&file->written, block) &&
+    bool can = file->pending.count <= STORED_MAX && ss_block_bits_has(&file->written, block) &&
                ss_window_shows(&file->window, file->vfs, file->main, offset + SS_BLOCK_SIZE, file->file_pages * SS_PAGE_SIZE);
     if (can) memcpy(file->window.bytes + offset, file->root->base + offset, SS_BLOCK_SIZE);
     return can;
