@@ -27,6 +27,10 @@ TITLE: Final = "transactions"
 FILLED: Final = 10_000
 LMDB_MAP_BYTES: Final = 1 << 30
 MANY: Final = (1, 10, 100)
+TURN: Final = {"full": 20, "normal": 2_000}
+"""Commits of a turn: about as long in each mode, and long against what it takes to fill the caches again."""
+ROUNDS: Final = 3
+"""So many times as many rounds as elsewhere: the disk is not as steady as the processor."""
 SINGLE_PART: Final = 20
 """So many times as many single operations as commits."""
 DIRTY_BLOCKS: Final = 10
@@ -184,6 +188,8 @@ def run_transactions(sizes: Sizes, parent: Path, results: Results, say: Say) -> 
 
 
 Works = Callable[[OnDisk], Callable[[], Any]]
+Part = Callable[[int, int], Works]
+"""The works of operations first..end of a round."""
 
 
 @dataclass
@@ -204,7 +210,7 @@ class DurableRun:
                 side.fresh()
                 side.commits(held, FILLED)()
             compare_entries(TITLE, held, sides)
-            for number in range(self.sizes.rounds):
+            for number in range(ROUNDS * self.sizes.rounds):
                 with uncollected():
                     self._round(number, turns(sides, number))
             self._say_medians(say)
@@ -219,26 +225,25 @@ class DurableRun:
         commits = self.sizes.commits
         at = FILLED + number * (sum(self.many) + SINGLE_PART) * commits
         for entries in self.many:
-            batch = run(at, at + entries * commits)
-            at += len(batch)
-            self._take_turns(commit_of(self.durability, entries), commits, _commits(batch, entries), sides)
-        self._take_turns(replace_of(self.durability), commits, _commits(self._replacing(number), 1), sides)
+            self._take_turns(commit_of(self.durability, entries), commits, _new_commits(at, entries), sides)
+            at += entries * commits
+        self._take_turns(replace_of(self.durability), commits, _replacing(number, commits), sides)
         count = commits * (1 if self.durability == "full" else SINGLE_PART)
-        self._take_turns(set_of(self.durability), count, _singles(run(at, at + count)), sides)
+        self._take_turns(set_of(self.durability), count, _new_singles(at), sides)
 
-    def _replacing(self, number: int) -> Batch:
-        """Entries that are there, with other values."""
-        batch = run((number * self.sizes.commits) % FILLED, (number * self.sizes.commits) % FILLED + self.sizes.commits)
-        batch.values = [value + number + 1 for value in batch.values]
-        return batch
-
-    def _take_turns(self, operation: str, count: int, works: Works, sides: list[OnDisk]) -> None:
-        for side in sides:
-            work = works(side)
-            start = time.perf_counter_ns()
-            work()
-            taken = time.perf_counter_ns() - start
-            self.results.add(Times(TITLE, operation, side.name, 1, sweep=False), taken / count)
+    def _take_turns(self, operation: str, count: int, part_of: Part, sides: list[OnDisk]) -> None:
+        """In short turns, so that what slows the machine for a while slows all sides."""
+        taken = dict.fromkeys(sides, 0)
+        parts = max(1, count // TURN[self.durability])
+        for part in range(parts):
+            works = part_of(count * part // parts, count * (part + 1) // parts)
+            for side in turns(sides, part):
+                work = works(side)
+                start = time.perf_counter_ns()
+                work()
+                taken[side] += time.perf_counter_ns() - start
+        for side, ns in taken.items():
+            self.results.add(Times(TITLE, operation, side.name, 1, sweep=False), ns / count)
 
     def _say_medians(self, say: Say) -> None:
         for times in self.results.times.values():
@@ -246,12 +251,25 @@ class DurableRun:
                 say(f"{times.operation}: {times.contestant} {times.median / 1000:.1f} µs")
 
 
-def _commits(batch: Batch, entries: int) -> Works:
-    return lambda side: side.commits(batch, entries)
+def _new_commits(at: int, entries: int) -> Part:
+    """Commits of entries that are not there yet; the first entry of all is number `at`."""
+    return lambda first, end: lambda side: side.commits(run(at + first * entries, at + end * entries), entries)
 
 
-def _singles(batch: Batch) -> Works:
-    return lambda side: side.singles(batch)
+def _new_singles(at: int) -> Part:
+    return lambda first, end: lambda side: side.singles(run(at + first, at + end))
+
+
+def _replacing(number: int, count: int) -> Part:
+    """Commits of entries that are there, with other values."""
+    at = number * count % FILLED
+
+    def part(first: int, end: int) -> Works:
+        batch = run(at + first, at + end)
+        batch.values = [value + number + 1 for value in batch.values]
+        return lambda side: side.commits(batch, 1)
+
+    return part
 
 
 def commit_of(durability: str, entries: int) -> str:
