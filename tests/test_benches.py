@@ -24,7 +24,9 @@ def test_a_quick_run_leaves_a_table_numbers_and_plots(tmp_path):
     assert {"map u64 → u64", "set u64", "vec u64", "heap u64", "log of 128 bytes", "cell u64", "transactions"} <= {
         times["group"] for times in found["times"]
     }
-    assert all(len(times["ns"]) == found["sizes"]["rounds"] >= 5 for times in found["times"])
+    rounds = found["sizes"]["rounds"]
+    assert rounds >= 5
+    assert all(len(times["ns"]) in {rounds, 3 * rounds} for times in found["times"])  # the disk gets more
     assert "ours, bulk" in {side for digest in found["digests"] for side in digest["sides"]}
     assert "| single get, u64 → u64 |" in (tmp_path / "results.md").read_text(encoding="utf-8")
     assert {path.name for path in tmp_path.glob("map_u64.*")} == {"map_u64.png", "map_u64.svg"}
