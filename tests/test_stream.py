@@ -366,7 +366,7 @@ STEPS = st.lists(
 )
 
 
-@example("flat", buffered=True, steps=[("write", b"\0"), ("read", 1), ("write", b"\1"), ("seek", 1), ("read", 2)])
+@example(kind="flat", buffered=True, steps=[("write", b"\0"), ("read", 1), ("write", b"\1"), ("seek", 1), ("read", 2)])
 @given(st.sampled_from(sorted(KINDS)), st.booleans(), STEPS)
 def test_streams_do_what_a_file_does(kind, buffered, steps):
     """The twin is a BytesIO that is filled up with zeros to a whole page."""
