@@ -359,10 +359,9 @@ static void pass_record(ss_wal *wal, const struct record *record) {
 }
 
 /* SS_OK where a record that was synced lies at `at`, behind one that is missing. */
-static int is_behind_hole(struct reader *reader, const ss_wal *wal, uint64_t at) {
-    struct record record;
-    int status = read_record(reader, at, &record);
-    bool follows = status == SS_OK && record.sequence > wal->sequence + 1 && (record.flags & FLAG_SYNCED);
+static int read_behind_hole(struct reader *reader, const ss_wal *wal, uint64_t at, struct record *record) {
+    int status = read_record(reader, at, record);
+    bool follows = status == SS_OK && record->sequence > wal->sequence + 1 && (record->flags & FLAG_SYNCED);
     return status == SS_OK && !follows ? SS_ABSENT : status;
 }
 
@@ -373,13 +372,16 @@ static bool may_begin_record(const ss_wal *wal, const uint8_t *bytes) {
 /* A record that was synced, behind the end of the chain: what is missing between was durable and is damaged now. */
 static int check_nothing_follows(struct reader *reader, const ss_wal *wal) {
     uint8_t block[BLOCK];
+    struct record record;
     for (uint64_t at = wal->position; at < reader->size;) {
         uint64_t length = BLOCK - at % BLOCK < reader->size - at ? BLOCK - at % BLOCK : reader->size - at;
         int status = read_log(reader, block, length, at);
         for (uint64_t i = 0; status == SS_OK && i + RECORD_TABLE <= length; i += PACKING) {
-            int found = may_begin_record(wal, block + i) ? is_behind_hole(reader, wal, at + i) : SS_ABSENT;
-            if (found == SS_OK)
-                return ss_fail(SS_WAL_CORRUPT, "no record is missing before one that was stored", wal->position, wal->sequence + 1, at + i);
+            int found = may_begin_record(wal, block + i) ? read_behind_hole(reader, wal, at + i, &record) : SS_ABSENT;
+            if (found == SS_OK) {
+                return ss_fail(SS_WAL_CORRUPT, "no record is missing before one that was stored", wal->position, wal->sequence + 1,
+                               record.sequence);
+            }
             if (found < 0) status = found;
         }
         if (status != SS_OK) return status;
@@ -632,8 +634,10 @@ static void prepare_blocks(ss_wal *wal, uint64_t end) {
     if (end <= wal->size || wal->position > wal->place->bytes_prepared) return;
     uint64_t from = round_up(wal->position > wal->size ? wal->position : wal->size, BLOCK);
     for (uint64_t at = from, stop = end + wal->place->bytes; at < stop; at += sizeof zeros) {
-        wal->is_cramped = write_log(wal, zeros, sizeof zeros, at) != SS_OK;
-        if (wal->is_cramped) return;
+        if (write_log(wal, zeros, sizeof zeros, at) != SS_OK) {
+            wal->is_cramped = true;
+            return;
+        }
         wal->size = at + sizeof zeros;
     }
 }
@@ -696,8 +700,9 @@ int ss_wal_append(ss_wal *wal, uint8_t *base, const ss_wal_piece *pieces, size_t
     prepare_blocks(wal, wal->next_position);
     int error = full ? write_blocks(wal, count + 1) : write_or_store(wal, count + 1);
     if (error == 0) return SS_OK;
-    wal->is_cramped = true;
-    return io_failure(error, "writing a commit to the log", wal->position);
+    status = io_failure(error, "writing a commit to the log", wal->position);
+    if (status == SS_OUT_OF_MEMORY) wal->is_cramped = true;
+    return status;
 }
 
 /* Whether the record that was written last may be there. */
