@@ -265,6 +265,12 @@ void ss_btree_free(ss_btree *tree) {
     free(tree);
 }
 
+void ss_btree_free_at(ss_btree **at) {
+    ss_btree *tree = *at;
+    *at = NULL;
+    ss_btree_free(tree);
+}
+
 int ss_btree_detach(ss_btree *tree) {
     return ss_handle_detach(&tree->handle);
 }

@@ -28,6 +28,7 @@ typedef struct ss_bound {
 int ss_btree_open(ss_memory *memory, int mode, const ss_order_term *terms, uint32_t term_count, ss_order_callback callback, void *self,
                   ss_bound key, ss_bound value, ss_btree **out);
 void ss_btree_free(ss_btree *tree);
+void ss_btree_free_at(ss_btree **at);
 int ss_btree_detach(ss_btree *tree);
 
 /* Entries; or a negative status. O(1). */

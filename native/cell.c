@@ -91,6 +91,12 @@ void ss_cell_free(ss_cell *cell) {
     free(cell);
 }
 
+void ss_cell_free_at(ss_cell **at) {
+    ss_cell *cell = *at;
+    *at = NULL;
+    ss_cell_free(cell);
+}
+
 int ss_cell_detach(ss_cell *cell) {
     return ss_handle_detach(&cell->handle);
 }

@@ -11,6 +11,7 @@ typedef struct ss_cell ss_cell;
  * something else becomes a cell too (SS_INIT), as in the crate. Free with ss_cell_free. */
 int ss_cell_open(ss_memory *memory, int mode, const uint8_t *bytes, uint64_t size, ss_cell **out);
 void ss_cell_free(ss_cell *cell);
+void ss_cell_free_at(ss_cell **at);
 /* Gives the memory up; the cell answers SS_CLOSED from now on. */
 int ss_cell_detach(ss_cell *cell);
 

@@ -202,6 +202,12 @@ void ss_cursor_free(ss_cursor *cursor) {
     free(cursor);
 }
 
+void ss_cursor_free_at(ss_cursor **at) {
+    ss_cursor *cursor = *at;
+    *at = NULL;
+    ss_cursor_free(cursor);
+}
+
 /* ---- collecting ---- */
 
 static uint8_t *row_room(row *at, size_t size) {

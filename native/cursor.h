@@ -31,6 +31,7 @@ enum ss_want { SS_WANT_KEYS = 1, SS_WANT_VALUES = 2, SS_WANT_KEY_NUMBERS = 4, SS
 int ss_cursor_open(ss_btree *tree, int from, const uint8_t *start, uint64_t start_size, int to, const uint8_t *stop, uint64_t stop_size,
                    ss_cursor **out);
 void ss_cursor_free(ss_cursor *cursor);
+void ss_cursor_free_at(ss_cursor **at);
 
 /* The next entries, at most `most` and about `most_bytes`, from the front or (back != 0) from the back. Answers with
  * bytes (result.h), little-endian 8-byte numbers first:

@@ -150,7 +150,9 @@ static int checkpoint(ss_file *file, uint32_t patience) {
 static int checkpoint_in_commit(ss_file *file) {
     int status = is_full(file) ? SS_OK : sync_log(file);
     if (status != SS_OK) return status;
+    file->committing = true;
     status = apply(file, CHECKPOINT_PATIENCE_MS);
+    file->committing = false;
     if (status == SS_OK) status = empty_log(file);
     if (status != SS_OK) file->checkpoint_at = file->wal.position + file->checkpoint_bytes / 4;
     return SS_OK;

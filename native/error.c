@@ -32,6 +32,7 @@ static const struct {
     {SS_ARGUMENT, "invalid argument"},
     {SS_TRANSACTION, "not possible in the current state of the transaction"},
     {SS_UNORDERED, "the keys have no order"},
+    {SS_OTHER_TASK, "another asyncio task of this thread has a transaction open on the memory"},
 };
 
 void ss_record_failure(int status, const char *rule, uint64_t address, uint64_t number, uint64_t limit) {

@@ -32,7 +32,8 @@ enum ss_status {
     SS_SYSTEM = -18,      /* the operating system refused; `number` of the detail is errno */
     SS_ARGUMENT = -19,    /* the caller's argument makes no sense */
     SS_TRANSACTION = -20, /* a transaction is open where none may be, or the other way round */
-    SS_UNORDERED = -21    /* two keys that have no order (NaN) where one is needed */
+    SS_UNORDERED = -21,   /* two keys that have no order (NaN) where one is needed */
+    SS_OTHER_TASK = -22   /* the open transaction of this thread is one of another of its tasks */
 };
 
 /* What failed last in the calling thread. `rule` is a static text or NULL; `address` is the byte offset in the memory

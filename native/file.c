@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "file_private.h"
+#include "waiting.h"
 
 #define DEFAULT_PERMISSIONS 0600u
 #define LOG_BYTES (UINT64_C(1) << 20)
@@ -94,19 +95,24 @@ void ss_file_unlock(ss_file *file, enum ss_file_lock lock) {
     (void)try_lock(file, lock, SS_UNLOCK);
 }
 
-static uint64_t milliseconds_now(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+/* Lets the binding look about where the last time is long ago; whoever commits cannot be stopped, and goes without the lock. */
+static int look_about(const ss_file *file, bool interrupted, uint64_t *looked) {
+    uint64_t now = ss_milliseconds();
+    if (file->committing) return interrupted ? EAGAIN : 0;
+    if (!interrupted && now < *looked + SS_SLICE_MS) return 0;
+    *looked = now;
+    return ss_poll_signals() == SS_OK ? 0 : ECANCELED;
 }
 
 /* The system's own waiting has no end, so this asks again and again. */
 int ss_file_lock(ss_file *file, enum ss_file_lock lock, int kind, uint32_t patience) {
     int error = try_lock(file, lock, kind);
     if (error != EAGAIN || patience == 0) return error;
-    uint64_t until = milliseconds_now() + patience;
-    for (long pause = 20000; error == EAGAIN && milliseconds_now() < until; pause = pause < 2000000 ? pause * 2 : pause) {
-        nanosleep(&(struct timespec){.tv_nsec = pause}, NULL);
+    uint64_t looked = ss_milliseconds(), until = looked + patience;
+    for (long pause = 20000; error == EAGAIN && ss_milliseconds() < until; pause = pause < 2000000 ? pause * 2 : pause) {
+        bool interrupted = nanosleep(&(struct timespec){.tv_nsec = pause}, NULL) != 0;
+        int stop = look_about(file, interrupted, &looked);
+        if (stop != 0) return stop;
         error = try_lock(file, lock, kind);
     }
     return error;
@@ -118,6 +124,7 @@ bool ss_file_is_locked(ss_file *file, enum ss_file_lock lock) {
 }
 
 int ss_file_lock_failure(int error, const char *rule) {
+    if (error == ECANCELED) return ss_fail(SS_CALLBACK, "a signal handler raised", 0, 0, 0);
     if (error == EAGAIN) return ss_fail(SS_LOCKED, rule, 0, 0, 0);
     return ss_file_failure(error, "locks of open files, which the file system must have", 0);
 }
@@ -493,7 +500,7 @@ static int show_file(ss_file *file) {
 
 static int reader_begin(void *self) {
     ss_file *file = self;
-    uint64_t until = milliseconds_now() + ss_memory_patience(file->root);
+    uint64_t until = ss_milliseconds() + ss_memory_patience(file->root);
     for (bool unsettled = true;;) {
         int status = enter_as_reader(file);
         if (status != SS_OK) return status;
@@ -503,8 +510,10 @@ static int reader_begin(void *self) {
         ss_file_unlock(file, LOCK_READ);
         if (status != SS_OK) return status;
         status = settle(file);
-        if (status == SS_LOCKED && milliseconds_now() < until) {
+        if (status == SS_LOCKED && ss_milliseconds() < until) {
             nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+            status = ss_poll_signals();
+            if (status != SS_OK) return status;
             continue;
         }
         if (status == SS_LOCKED || (status != SS_OK && file->cannot_settle)) return status;

@@ -44,6 +44,7 @@ typedef struct ss_file {
     bool shown_is_old;       /* a change since would have another time of modification */
     bool cannot_settle;      /* a reader's: putting what the log has into the file failed */
     bool opened;
+    bool committing;         /* what waits must not fail: it makes way where a signal wants it to */
     struct ss_file *next, **link; /* in the list of open files */
     /* with a log */
     ss_wal_place place;
@@ -66,7 +67,7 @@ typedef struct ss_file {
 int ss_file_failure(int error, const char *rule, uint64_t address);
 /* The handle does no more input or output; what it knows of the file is not to be trusted. Returns `status`. */
 int ss_file_die(ss_file *file, int status, const char *rule, uint64_t number, uint64_t limit);
-/* EAGAIN where the lock does not come free within `patience` milliseconds. */
+/* EAGAIN where the lock does not come free within `patience` milliseconds, ECANCELED where the binding ends the wait. */
 int ss_file_lock(ss_file *file, enum ss_file_lock lock, int kind, uint32_t patience);
 void ss_file_unlock(ss_file *file, enum ss_file_lock lock);
 bool ss_file_is_locked(ss_file *file, enum ss_file_lock lock);

@@ -69,6 +69,12 @@ void ss_heap_free(ss_heap *heap) {
     free(heap);
 }
 
+void ss_heap_free_at(ss_heap **at) {
+    ss_heap *heap = *at;
+    *at = NULL;
+    ss_heap_free(heap);
+}
+
 int ss_heap_detach(ss_heap *heap) {
     return ss_handle_detach(&heap->slots.handle);
 }

@@ -17,6 +17,7 @@ typedef struct ss_heap ss_heap;
 int ss_heap_open(ss_memory *memory, int mode, uint32_t max_size, int fixed, const ss_order_term *terms, uint32_t term_count,
                  ss_order_callback callback, void *self, ss_heap **out);
 void ss_heap_free(ss_heap *heap);
+void ss_heap_free_at(ss_heap **at);
 /* Gives the memory up; the heap answers SS_CLOSED from now on. */
 int ss_heap_detach(ss_heap *heap);
 

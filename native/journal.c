@@ -25,6 +25,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "waiting.h"
+
 /* Sizes of the arena's pieces; the first one is kept between transactions. */
 #define CHUNK_FIRST ((size_t)64) /* blocks */
 #define CHUNK_LAST ((size_t)1024)
@@ -46,8 +48,14 @@ struct journal {
     const ss_backing_ops *backing;
     void *file;
     enum state state;
-    bool doomed;    /* a change was refused half-way through an operation: only rollback is left */
-    uint64_t owner; /* thread of the TRANSACTION */
+    bool doomed;         /* a change was refused half-way through an operation: only rollback is left */
+    bool abandoned;      /* to be rolled back when the operation ends that is under way */
+    uint64_t owner;      /* thread of the TRANSACTION */
+    uint64_t owner_name; /* as the system knows it */
+    uint64_t task;       /* and the task; 0: all that the thread does */
+    uint64_t begun;      /* how many transactions there were, this one included */
+    ss_life *life;       /* of the thread, retained; NULL: nobody knows */
+    ss_transaction *held;
     pthread_cond_t ended;
     uint32_t patience;
     uint64_t pages;     /* of the root, at the beginning */
@@ -60,56 +68,70 @@ struct journal {
 
 /* ---- threads ---- */
 
-/* Never used twice, unlike addresses and numbers of the system. */
-static uint64_t this_thread(void) {
-    static _Atomic uint64_t last;
-    static _Thread_local uint64_t id;
-    if (id == 0) id = atomic_fetch_add(&last, 1) + 1;
-    return id;
-}
-
-static int new_condition(pthread_cond_t *condition) {
-#ifdef __APPLE__
-    return pthread_cond_init(condition, NULL);
-#else
-    pthread_condattr_t how;
-    int error = pthread_condattr_init(&how);
-    if (error != 0) return error;
-    pthread_condattr_setclock(&how, CLOCK_MONOTONIC);
-    error = pthread_cond_init(condition, &how);
-    pthread_condattr_destroy(&how);
-    return error;
-#endif
-}
-
-static struct timespec after(uint32_t milliseconds) {
-    struct timespec at;
-#ifdef __APPLE__
-    clock_gettime(CLOCK_REALTIME, &at);
-#else
-    clock_gettime(CLOCK_MONOTONIC, &at);
-#endif
-    at.tv_sec += (time_t)(milliseconds / 1000);
-    at.tv_nsec += (long)(milliseconds % 1000) * 1000000;
-    if (at.tv_nsec >= 1000000000) {
-        at.tv_nsec -= 1000000000;
-        at.tv_sec++;
-    }
-    return at;
-}
-
 static bool is_foreign_transaction(const struct journal *journal) {
-    return journal->state == TRANSACTION && journal->owner != this_thread() && !journal->root->closed;
+    return journal->state == TRANSACTION && journal->owner != ss_this_thread() && !journal->root->closed;
+}
+
+static void lose(struct journal *journal);
+static void leave(void *self);
+
+/* Gives up the lock for as long as the binding looks about. */
+static int poll_unlocked(ss_root *root) {
+    ss_root_unlock(root);
+    int status = ss_poll_signals();
+    int locked = ss_root_lock(root, true);
+    return status != SS_OK ? status : locked;
+}
+
+static int turn_did_not_come(const struct journal *journal) {
+    const char *rule = "another thread's transaction did not end in time (milliseconds)";
+    return ss_fail(SS_TRANSACTION, rule, journal->owner_name, journal->patience, 0);
+}
+
+/* Waits longer and longer, but never so long that a signal goes unheard. */
+static int wait_for_end(struct journal *journal) {
+    if (ss_is_impatient()) return SS_ABSENT;
+    uint64_t now = ss_milliseconds(), until = now + journal->patience;
+    int status = SS_OK;
+    for (uint64_t slice = 1; status == SS_OK && is_foreign_transaction(journal); slice = 2 * slice < SS_SLICE_MS ? 2 * slice : SS_SLICE_MS) {
+        if (ss_life_has_ended(journal->life)) {
+            lose(journal);
+            leave(journal);
+            break;
+        }
+        if (now >= until) return turn_did_not_come(journal);
+        struct timespec next = ss_after(until - now < slice ? until - now : slice);
+        (void)ss_root_wait(journal->root, &journal->ended, &next);
+        if (is_foreign_transaction(journal)) status = poll_unlocked(journal->root);
+        now = ss_milliseconds();
+    }
+    return status;
 }
 
 /* Until no other thread has a transaction. */
 static int wait_turn(struct journal *journal) {
-    if (!is_foreign_transaction(journal)) return SS_OK;
-    struct timespec until = after(journal->patience);
-    while (is_foreign_transaction(journal)) {
-        if (ss_root_wait(journal->root, &journal->ended, &until) == ETIMEDOUT && is_foreign_transaction(journal)) {
-            return ss_fail(SS_TRANSACTION, "another thread's transaction did not end in time (milliseconds)", 0, journal->patience, 0);
-        }
+    return SS_LIKELY(!is_foreign_transaction(journal)) ? SS_OK : wait_for_end(journal);
+}
+
+/* Whether the transaction belongs to some task of this thread, and may not be the running one's. */
+static bool is_of_some_task(const struct journal *journal) {
+    return journal->state == TRANSACTION && journal->task != 0 && !journal->root->closed;
+}
+
+/* Asks with the lock given up, so that the transaction may be another one afterwards. */
+static int check_task(struct journal *journal) {
+    while (is_of_some_task(journal)) {
+        uint64_t begun = journal->begun, task = journal->task;
+        ss_root_unlock(journal->root);
+        int answer = ss_compare_running_task(task);
+        int status = ss_root_lock(journal->root, true);
+        if (status == SS_OK) status = answer < 0 ? answer : wait_turn(journal);
+        if (status != SS_OK) return status;
+        if (!is_of_some_task(journal) || journal->begun != begun) continue;
+        if (answer == SS_TASK_OTHER) return ss_fail(SS_OTHER_TASK, NULL, 0, 0, 0);
+        if (answer == SS_TASK_SAME) break;
+        lose(journal);
+        leave(journal);
     }
     return SS_OK;
 }
@@ -117,12 +139,14 @@ static int wait_turn(struct journal *journal) {
 static int enter(void *self) {
     struct journal *journal = self;
     int status = wait_turn(journal);
+    if (status == SS_OK && SS_UNLIKELY(journal->task != 0)) status = check_task(journal);
     bool begins = journal->backing != NULL && journal->backing->read_begin != NULL && journal->state != TRANSACTION;
     return status == SS_OK && begins && !journal->root->closed ? journal->backing->read_begin(journal->file) : status;
 }
 
 static void leave(void *self) {
     struct journal *journal = self;
+    if (SS_UNLIKELY(journal->abandoned)) lose(journal);
     if (journal->backing == NULL || journal->backing->read_end == NULL || journal->state == TRANSACTION) return;
     journal->backing->read_end(journal->file);
 }
@@ -289,8 +313,12 @@ static void finish(struct journal *journal) {
     forget_changes(journal);
     enum state was = journal->state;
     journal->state = IDLE;
-    journal->doomed = false;
-    journal->owner = 0;
+    journal->doomed = journal->abandoned = false;
+    journal->owner = journal->task = 0;
+    ss_life_release(journal->life);
+    journal->life = NULL;
+    if (journal->held != NULL) journal->held->state = SS_ENDED;
+    journal->held = NULL;
     journal->root->watch &= ~(unsigned)SS_WATCH_STORAGE;
     journal->root->guarded = journal->backing != NULL && journal->backing->read_begin != NULL;
     if (was != TRANSACTION) return;
@@ -307,6 +335,13 @@ static void roll_back(struct journal *journal) {
     if (root->pages > journal->pages) ss_root_shrink(root, journal->pages);
     root->epoch++;
     finish(journal);
+}
+
+/* Of a transaction, by somebody who does not hold it. What began with it outside of the memory ends too. */
+static void lose(struct journal *journal) {
+    ss_transaction *held = journal->held;
+    roll_back(journal);
+    if (held != NULL) held->state = SS_LOST;
 }
 
 static int compare_changes(const void *a, const void *b) {
@@ -362,15 +397,23 @@ static int end(void *self, int status) {
 
 /* ---- life ---- */
 
-static int close_storage(void *self, bool last) {
+static int close_storage(void *self, bool last, bool *open) {
     struct journal *journal = self;
     int status = last ? SS_OK : wait_turn(journal);
+    *open = status != SS_OK;
     if (status != SS_OK) return status;
     if (journal->state != IDLE) {
-        roll_back(journal);
+        lose(journal);
         leave(journal);
     }
     return journal->backing != NULL && journal->backing->close != NULL ? journal->backing->close(journal->file) : SS_OK;
+}
+
+/* A transaction of a thread that is not in the child nobody can end there. */
+static bool forked(void *self) {
+    struct journal *journal = self;
+    (void)ss_condition_init(&journal->ended);
+    return journal->state == TRANSACTION && journal->owner != ss_this_thread();
 }
 
 static void free_storage(void *self) {
@@ -381,6 +424,7 @@ static void free_storage(void *self) {
     free(journal->arena);
     free(journal->changes);
     pthread_cond_destroy(&journal->ended);
+    ss_life_release(journal->life);
     free(journal);
 }
 
@@ -393,12 +437,13 @@ static const ss_storage_ops journal_ops = {
     .begin = begin,
     .end = end,
     .close = close_storage,
+    .forked = forked,
     .free = free_storage,
 };
 
 int ss_journal_attach(ss_root *root, const ss_backing_ops *backing, void *self, uint32_t patience) {
     struct journal *journal = calloc(1, sizeof *journal);
-    if (journal == NULL || new_condition(&journal->ended) != 0) {
+    if (journal == NULL || ss_condition_init(&journal->ended) != 0) {
         free(journal);
         return ss_fail(SS_NO_HEAP, "journal of a memory", 0, sizeof *journal, 0);
     }
@@ -420,18 +465,25 @@ static int enter_root(ss_memory **memory) {
     return ss_enter_read(*memory);
 }
 
+static int nested(void) {
+    return ss_fail(SS_TRANSACTION, "this thread has a transaction open on the memory", 0, 0, 0);
+}
+
 static int begin_transaction(ss_root *root) {
     if (root->foreign) return ss_fail(SS_TRANSACTION, "a memory of callbacks has no transactions", 0, 0, 0);
     int status = root->storage == NULL ? ss_journal_attach(root, NULL, NULL, SS_PATIENCE_MS) : SS_OK;
     if (status != SS_OK) return status;
     struct journal *journal = root->storage;
-    if (journal->state == TRANSACTION) return ss_fail(SS_TRANSACTION, "this thread has a transaction open on the memory", 0, 0, 0);
+    if (journal->state == TRANSACTION) return nested();
     bool begins = journal->backing != NULL && journal->backing->begin != NULL && !root->read_only;
     if (begins) status = journal->backing->begin(journal->file);
     if (status == SS_OK) status = ss_root_begin_scope(root);
     if (status == SS_OK) status = start(journal, TRANSACTION);
     if (status != SS_OK) return status;
-    journal->owner = this_thread();
+    journal->owner = ss_this_thread();
+    journal->owner_name = ss_thread_name();
+    journal->life = ss_life_of_thread();
+    journal->begun++;
     root->guarded = true;
     return SS_OK;
 }
@@ -455,16 +507,17 @@ static int enter_transaction(ss_memory **memory, struct journal **journal) {
     return ss_fail(SS_TRANSACTION, "no transaction is open", 0, 0, 0);
 }
 
+static int commit_transaction(struct journal *journal) {
+    if (!journal->doomed) return commit(journal);
+    roll_back(journal);
+    return ss_fail(SS_TRANSACTION, "an operation of this transaction failed half-way: it was rolled back", 0, 0, 0);
+}
+
 int ss_transaction_commit(ss_memory *memory) {
     struct journal *journal;
     int status = enter_transaction(&memory, &journal);
     if (status != SS_OK) return status;
-    if (journal->doomed) {
-        roll_back(journal);
-        status = ss_fail(SS_TRANSACTION, "an operation of this transaction failed half-way: it was rolled back", 0, 0, 0);
-    } else {
-        status = commit(journal);
-    }
+    status = commit_transaction(journal);
     ss_leave_read(memory);
     return status;
 }
@@ -477,6 +530,98 @@ int ss_transaction_rollback(ss_memory *memory) {
     ss_leave_read(memory);
     return SS_OK;
 }
+
+/* ---- transactions that are held ---- */
+
+/* After the lock is given up: it may have been the last memory on the root. */
+static void let_go(ss_transaction *held) {
+    ss_memory *memory = held->memory;
+    held->memory = NULL;
+    ss_memory_release(memory);
+}
+
+static int open_held(ss_transaction *held, ss_memory *memory, uint64_t number, uint64_t task) {
+    int status = ss_enter_read(memory);
+    if (status != SS_OK) return status;
+    status = begin_transaction(memory->root);
+    if (status == SS_OK) {
+        struct journal *journal = memory->root->storage;
+        ss_memory_retain(memory);
+        held->memory = memory;
+        held->number = number;
+        atomic_store(&held->state, SS_OPEN);
+        journal->held = held;
+        journal->task = task;
+    }
+    ss_leave_read(memory);
+    return status;
+}
+
+int ss_transaction_open(ss_transaction *held, ss_memory *memory, uint64_t number, uint64_t task, bool wait) {
+    if (held->memory != NULL && held->state == SS_OPEN) return nested();
+    if (held->memory != NULL) let_go(held);
+    while (memory->base != NULL) memory = memory->base;
+    bool before = ss_set_impatient(!wait);
+    int status = open_held(held, memory, number, task);
+    (void)ss_set_impatient(before);
+    return status;
+}
+
+/* How one ends that is not open any more. */
+static int ended(const ss_transaction *held) {
+    const ss_root *root = held->memory->root;
+    if (held->state == SS_ENDED) return SS_ABSENT;
+    if (!root->closed) return ss_fail(SS_TRANSACTION, "the thread or task that began it has ended: it was rolled back", 0, 0, 0);
+    return ss_fail(SS_CLOSED, root->closed_because != NULL ? root->closed_because : "the memory was closed", 0, 0, 0);
+}
+
+static int end_held(ss_transaction *held, bool keep) {
+    ss_root *root = held->memory->root;
+    struct journal *journal = root->storage;
+    if (held->state != SS_OPEN) return ended(held);
+    int status = SS_OK;
+    if (root->closed) {
+        lose(journal);
+        status = ended(held);
+    } else if (keep) {
+        status = commit_transaction(journal);
+    } else {
+        roll_back(journal);
+    }
+    leave(journal);
+    return status;
+}
+
+int ss_transaction_end(ss_transaction *held, uint64_t number, bool keep) {
+    if (held->memory == NULL || held->number != number) return SS_ABSENT;
+    int status = ss_root_lock(held->memory->root, false);
+    if (status != SS_OK) return status;
+    status = end_held(held, keep);
+    ss_root_unlock(held->memory->root);
+    let_go(held);
+    return status;
+}
+
+void ss_transaction_abandon(ss_transaction *held, uint64_t number) {
+    if (held->memory == NULL || held->number != number) return;
+    ss_root *root = held->memory->root;
+    bool mine = ss_root_is_mine(root);
+    if (!mine) (void)ss_root_lock(root, true);
+    if (held->state == SS_OPEN) {
+        struct journal *journal = root->storage;
+        journal->held = NULL;
+        journal->abandoned = true;
+        if (!mine) leave(journal);
+    }
+    if (!mine) ss_root_unlock(root);
+    let_go(held);
+}
+
+void ss_transaction_drop(ss_transaction *held) {
+    ss_transaction_abandon(held, held->number);
+}
+
+/* ---- sizes, patience, the disk ---- */
 
 static int may_shrink(const ss_root *root, uint64_t pages) {
     const struct journal *journal = root->storage;
@@ -516,6 +661,7 @@ int ss_memory_set_patience(ss_memory *memory, uint32_t milliseconds) {
 }
 
 uint32_t ss_memory_patience(const ss_root *root) {
+    if (ss_is_impatient()) return 0;
     return root->storage == NULL ? SS_PATIENCE_MS : ((const struct journal *)root->storage)->patience;
 }
 

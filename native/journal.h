@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Transactions on a flat memory: which 4 KiB blocks changed, and what they held before.
  *
- * A transaction belongs to its memory and to the thread that began it. Until it ends, every operation of other threads
- * on any memory over the same root waits; after the patience of the root (30 seconds at first) it fails with
- * SS_TRANSACTION instead, so threads that wait for each other come free. A transaction whose thread has ended is one
- * that nobody can end but the last release of the memory, which rolls it back.
+ * A transaction belongs to its memory, to the thread that began it, and to the task of that thread where it has tasks.
+ * Until it ends, every operation of other threads on any memory over the same root waits; after the patience of the root
+ * (30 seconds at first) it fails with SS_TRANSACTION instead, so threads that wait for each other come free. Operations of
+ * other tasks of the thread fail with SS_OTHER_TASK at once: a thread that waits for itself would wait for ever. Where
+ * the thread has ended, nobody will end the transaction: the next operation of anybody rolls it back.
+ *
+ * Whoever begins one by way of an ss_transaction has it in hand before it is open: that structure ends it from any
+ * thread, and at the latest with its own life.
  *
  * An operation that fails inside a transaction is undone alone, and the transaction goes on.
  */
@@ -46,6 +50,25 @@ typedef struct ss_backing_ops {
 
 /* Puts a journal over `backing` (NULL: none) at a root that has no storage yet. The journal owns `self` from then on. */
 int ss_journal_attach(ss_root *root, const ss_backing_ops *backing, void *self, uint32_t patience);
+
+/* What holds a transaction. All zeros before its first use; it holds one after the other, each with a number of its own
+ * that the caller gives, so that who has ended is not taken for who came later. */
+typedef struct ss_transaction {
+    ss_memory *memory; /* of the root, retained; NULL: none is held */
+    uint64_t number;
+    atomic_int state; /* of enum ss_held */
+} ss_transaction;
+enum ss_held { SS_OPEN, SS_ENDED, SS_LOST }; /* lost: rolled back by somebody else */
+
+/* As ss_transaction_begin; `number` is not 0. `task`: the task that it belongs to, 0 for none. SS_ABSENT where somebody
+ * is in the way and `wait` is false. */
+int ss_transaction_open(ss_transaction *held, ss_memory *memory, uint64_t number, uint64_t task, bool wait);
+/* Commits it, or rolls it back. SS_ABSENT where it was ended already, SS_CLOSED or SS_TRANSACTION where it was lost. */
+int ss_transaction_end(ss_transaction *held, uint64_t number, bool keep);
+/* Rolls it back where it is open, and cannot fail; where this thread is in the midst of an operation, with its end. */
+void ss_transaction_abandon(ss_transaction *held, uint64_t number);
+/* The same, whatever its number: for the end of the structure's life. */
+void ss_transaction_drop(ss_transaction *held);
 
 /* Begins a transaction of the calling thread. SS_TRANSACTION where it has one. On a memory that is open for reading it
  * is a snapshot: what other processes commit is seen after its end. */

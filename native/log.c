@@ -231,6 +231,12 @@ void ss_log_free(ss_log *log) {
     free(log);
 }
 
+void ss_log_free_at(ss_log **at) {
+    ss_log *log = *at;
+    *at = NULL;
+    ss_log_free(log);
+}
+
 int ss_log_detach(ss_log *log) {
     int status = enter_read(log);
     if (status != SS_OK) return status;

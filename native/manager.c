@@ -366,6 +366,12 @@ void ss_manager_free(ss_manager *manager) {
     if (manager != NULL) release(manager);
 }
 
+void ss_manager_free_at(ss_manager **at) {
+    ss_manager *manager = *at;
+    *at = NULL;
+    ss_manager_free(manager);
+}
+
 int ss_manager_get(ss_manager *manager, uint32_t id, ss_memory **out) {
     *out = NULL;
     if (id >= SS_MANAGER_MEMORIES) return ss_fail(SS_ARGUMENT, "id of a virtual memory", 0, id, SS_MANAGER_MEMORIES - 1);

@@ -21,6 +21,7 @@ struct ss_manager_info {
  * stored wins. Free with ss_manager_free; the virtual memories keep what they need of it. */
 int ss_manager_open(ss_memory *base, int mode, uint32_t bucket_pages, ss_manager **out);
 void ss_manager_free(ss_manager *manager);
+void ss_manager_free_at(ss_manager **at);
 
 /* The memory `id` (0 to 254): one and the same object while anybody holds it. The caller releases it. */
 int ss_manager_get(ss_manager *manager, uint32_t id, ss_memory **out);

@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "forks.h"
+#include "waiting.h"
+
 #ifndef MAP_NORESERVE
 #define MAP_NORESERVE 0
 #endif
@@ -106,27 +109,35 @@ void ss_root_zero(ss_root *root, uint64_t first, uint64_t end) {
     if (got == MAP_FAILED) memset(at, 0, length);
 }
 
+/* Its address names the calling thread. */
+static _Thread_local char thread_mark;
+
+bool ss_root_is_mine(const ss_root *root) {
+    return atomic_load_explicit(&root->holder, memory_order_relaxed) == &thread_mark;
+}
+
+/* A lock that the thread which forked holds it holds in the child too: it is in the midst of an operation. */
 void ss_root_forked(ss_root *root, const char *because) {
-    pthread_mutex_init(&root->mutex, NULL);
+    if (!ss_root_is_mine(root)) {
+        pthread_mutex_init(&root->mutex, NULL);
+        atomic_store_explicit(&root->holder, NULL, memory_order_relaxed);
+    }
     pthread_mutex_init(&root->claims_mutex, NULL);
-    atomic_store_explicit(&root->holder, NULL, memory_order_relaxed);
     root->closed = true;
     root->closed_because = because;
 }
 
-/* Its address names the calling thread. */
-static _Thread_local char thread_mark;
-
-static int lock_root(ss_root *root) {
-    if (atomic_load_explicit(&root->holder, memory_order_relaxed) == &thread_mark) {
-        return ss_fail(SS_REENTRANT, NULL, 0, 0, 0);
+int ss_root_lock(ss_root *root, bool deaf) {
+    if (ss_root_is_mine(root)) return ss_fail(SS_REENTRANT, NULL, 0, 0, 0);
+    if (SS_UNLIKELY(pthread_mutex_trylock(&root->mutex) != 0)) {
+        int status = ss_lock_slowly(&root->mutex, &root->holder, &thread_mark, deaf);
+        if (status != SS_OK) return status;
     }
-    pthread_mutex_lock(&root->mutex);
     atomic_store_explicit(&root->holder, &thread_mark, memory_order_relaxed);
     return SS_OK;
 }
 
-static void unlock_root(ss_root *root) {
+void ss_root_unlock(ss_root *root) {
     atomic_store_explicit(&root->holder, NULL, memory_order_relaxed);
     pthread_mutex_unlock(&root->mutex);
 }
@@ -153,6 +164,7 @@ static ss_root *new_root(void) {
         return NULL;
     }
     root->references = 1;
+    ss_forks_list(root);
     return root;
 }
 
@@ -166,6 +178,7 @@ static void free_claim(ss_claim *claim) {
 }
 
 static void free_root(ss_root *root) {
+    ss_forks_unlist(root);
     if (root->storage_ops != NULL && root->storage_ops->free != NULL) root->storage_ops->free(root->storage);
     unreserve(root);
     free(root->undo.log);
@@ -247,16 +260,17 @@ void ss_memory_retain(ss_memory *memory) {
 }
 
 /* Asks nobody in between, so that neither a damaged manager nor a dead file can keep it open. */
-static int close_root(ss_root *root, bool last) {
-    int status = lock_root(root);
+static int close_root(ss_root *root, bool last, bool deaf) {
+    bool open = false;
+    int status = ss_root_lock(root, deaf);
     if (status != SS_OK) return status;
-    if (root->storage_ops != NULL && root->storage_ops->close != NULL) status = root->storage_ops->close(root->storage, last);
-    if (status != SS_TRANSACTION) {
+    if (root->storage_ops != NULL && root->storage_ops->close != NULL) status = root->storage_ops->close(root->storage, last, &open);
+    if (!open) {
         root->closed = true;
         root->epoch++;
         root->generation++;
     }
-    unlock_root(root);
+    ss_root_unlock(root);
     return status;
 }
 
@@ -270,15 +284,25 @@ void ss_memory_release(ss_memory *memory) {
             free_claim(claim);
             claim = next;
         }
-        if (base == NULL) (void)close_root(root, true);
+        if (base == NULL) (void)close_root(root, true, true);
         free(memory);
         if (atomic_fetch_sub(&root->references, 1) == 1) free_root(root);
         memory = base;
     }
 }
 
+void ss_memory_release_at(ss_memory **at) {
+    ss_memory *memory = *at;
+    *at = NULL;
+    ss_memory_release(memory);
+}
+
 int ss_memory_close(ss_memory *memory) {
-    return close_root(memory->root, false);
+    return close_root(memory->root, false, false);
+}
+
+int ss_memory_close_at_exit(ss_memory *memory) {
+    return close_root(memory->root, true, false);
 }
 
 /* ---- the lock ---- */
@@ -302,12 +326,12 @@ static int enter_special(ss_root *root) {
 
 int ss_enter_read(ss_memory *memory) {
     ss_root *root = memory->root;
-    int status = lock_root(root);
+    int status = ss_root_lock(root, false);
     if (SS_UNLIKELY(status != SS_OK)) return status;
     if (SS_UNLIKELY(root->closed | root->guarded)) {
         status = enter_special(root);
         if (status != SS_OK) {
-            unlock_root(root);
+            ss_root_unlock(root);
             return status;
         }
     }
@@ -319,7 +343,7 @@ int ss_enter_read(ss_memory *memory) {
 void ss_leave_read(ss_memory *memory) {
     ss_root *root = memory->root;
     if (SS_UNLIKELY(root->guarded)) root->storage_ops->leave(root->storage);
-    unlock_root(root);
+    ss_root_unlock(root);
 }
 
 int ss_enter_write(ss_memory *memory) {
@@ -595,6 +619,20 @@ void ss_memory_unclaim(ss_memory *memory, const void *owner) {
         }
     }
     pthread_mutex_unlock(&memory->root->claims_mutex);
+}
+
+int ss_lease_take(ss_lease *lease, ss_memory *memory) {
+    int status = ss_memory_claim(memory, lease);
+    if (status != SS_OK) return status;
+    ss_memory_retain(memory);
+    lease->memory = memory;
+    return SS_OK;
+}
+
+void ss_lease_drop(ss_lease *lease) {
+    if (lease->memory == NULL) return;
+    ss_memory_unclaim(lease->memory, lease);
+    ss_memory_release_at(&lease->memory);
 }
 
 void ss_memory_set_program(ss_memory *memory, uint64_t program) {

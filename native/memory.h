@@ -56,9 +56,12 @@ typedef struct ss_storage_ops {
     int (*begin)(void *self);
     int (*end)(void *self, int status);
     /* Release of the storage (flush, unlock, close files) when the root is closed; the mapping goes later. Idempotent.
-     * SS_TRANSACTION: another thread's transaction is open, and nothing was closed; not where `last`, when no other
-     * thread can know the memory any more. */
-    int (*close)(void *self, bool last);
+     * *open where it failed because another thread's transaction is open, and nothing was closed; not where `last`: then
+     * it does not wait for one. */
+    int (*close)(void *self, bool last, bool *open);
+    /* In the child of a fork: makes anew what threads may have held that are not there. Whether another thread of the
+     * parent has left the root in a state that nobody can end. */
+    bool (*forked)(void *self);
     /* The root is gone: free `self`. */
     void (*free)(void *self);
 } ss_storage_ops;
@@ -96,6 +99,9 @@ typedef struct ss_undo {
 
 enum ss_watch { SS_WATCH_UNDO = 1, SS_WATCH_STORAGE = 2 };
 
+/* How a fork finds the lock of a root. */
+enum ss_at_fork { SS_FORK_FREE, SS_FORK_OWN, SS_FORK_BUSY };
+
 struct ss_root {
     pthread_mutex_t mutex;
     pthread_mutex_t claims_mutex; /* of the claims only; nothing is called while it is held */
@@ -119,6 +125,8 @@ struct ss_root {
     void *storage;
     const ss_foreign_ops *foreign_ops;
     void *foreign_self;
+    struct ss_root *next_root, **root_link; /* in the list of forks.c, like the next */
+    enum ss_at_fork at_fork;
 };
 
 struct ss_memory {
@@ -163,9 +171,14 @@ int ss_memory_new_virtual(ss_memory *base, ss_memory **out);
 void ss_memory_retain(ss_memory *memory);
 /* Frees the memory with its last reference; the mapping of a root goes with the last memory on it. NULL is allowed. */
 void ss_memory_release(ss_memory *memory);
+/* Releases what lies at *at, if anything, and leaves NULL: for an owner that was there before what it owns. So do the
+ * ss_<structure>_free_at. */
+void ss_memory_release_at(ss_memory **at);
 /* Closes the root for every memory and structure on it; later operations give SS_CLOSED. Idempotent. The mapping stays
  * readable until the last reference goes, so views that were handed out stay valid. */
 int ss_memory_close(ss_memory *memory);
+/* The same where the process ends: rolls back the transaction that another thread has open, and does not wait for its end. */
+int ss_memory_close_at_exit(ss_memory *memory);
 
 /* ---- the lock ---- */
 
@@ -193,6 +206,13 @@ int ss_undo_begin_many(ss_memory *memory);
 /* SS_IN_USE where a live structure has any page of it. Needs no lock; nor does the release, which works after a close. */
 int ss_memory_claim(ss_memory *memory, const void *owner);
 void ss_memory_unclaim(ss_memory *memory, const void *owner);
+
+/* A claim by nobody but its holder, which keeps the memory too. All zeros: none. */
+typedef struct ss_lease {
+    ss_memory *memory;
+} ss_lease;
+int ss_lease_take(ss_lease *lease, ss_memory *memory);
+void ss_lease_drop(ss_lease *lease);
 
 /* From here on `program` uses the memory: it may claim what structures of other programs have claimed, which keep their
  * claims and must not be used meanwhile. For a canister whose code is exchanged, and perhaps put back. */
@@ -268,6 +288,11 @@ void ss_root_shrink(ss_root *root, uint64_t pages);
 int ss_root_commit(ss_root *root, uint64_t end);
 /* Puts zeros, without giving up the mapping, in place of pages first..end. */
 void ss_root_zero(ss_root *root, uint64_t first, uint64_t end);
+/* The lock by itself, whatever state the root is in. SS_REENTRANT, or what ended a wait; `deaf`: such a wait does not end. */
+int ss_root_lock(ss_root *root, bool deaf);
+void ss_root_unlock(ss_root *root);
+/* Whether the calling thread has the lock. */
+bool ss_root_is_mine(const ss_root *root);
 /* Waits for the condition with the root's lock released; an errno, as pthread_cond_timedwait. */
 int ss_root_wait(ss_root *root, pthread_cond_t *condition, const struct timespec *until);
 /* In the child of a fork, where locks may be held by threads that are not there: makes them anew and closes the root. */

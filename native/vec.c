@@ -34,6 +34,12 @@ void ss_vec_free(ss_vec *vec) {
     free(vec);
 }
 
+void ss_vec_free_at(ss_vec **at) {
+    ss_vec *vec = *at;
+    *at = NULL;
+    ss_vec_free(vec);
+}
+
 int ss_vec_detach(ss_vec *vec) {
     return ss_handle_detach(&vec->slots.handle);
 }

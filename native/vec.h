@@ -15,6 +15,7 @@ typedef struct ss_vec ss_vec;
 /* Opens a vec whose elements have at most (fixed: exactly) max_size bytes. Free with ss_vec_free. */
 int ss_vec_open(ss_memory *memory, int mode, uint32_t max_size, int fixed, ss_vec **out);
 void ss_vec_free(ss_vec *vec);
+void ss_vec_free_at(ss_vec **at);
 /* Gives the memory up; the vec answers SS_CLOSED from now on. */
 int ss_vec_detach(ss_vec *vec);
 

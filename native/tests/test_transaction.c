@@ -11,6 +11,10 @@ static void *test_realloc(void *old, size_t size);
 #define ss_transaction_begin heap_transaction_begin
 #define ss_transaction_commit heap_transaction_commit
 #define ss_transaction_rollback heap_transaction_rollback
+#define ss_transaction_open heap_transaction_open
+#define ss_transaction_end heap_transaction_end
+#define ss_transaction_abandon heap_transaction_abandon
+#define ss_transaction_drop heap_transaction_drop
 #define ss_memory_shrink heap_memory_shrink
 #define ss_transaction_changed heap_transaction_changed
 #define ss_memory_set_patience heap_memory_set_patience
@@ -24,6 +28,10 @@ static void *test_realloc(void *old, size_t size);
 #undef ss_transaction_begin
 #undef ss_transaction_commit
 #undef ss_transaction_rollback
+#undef ss_transaction_open
+#undef ss_transaction_end
+#undef ss_transaction_abandon
+#undef ss_transaction_drop
 #undef ss_memory_shrink
 #undef ss_transaction_changed
 #undef ss_memory_set_patience
@@ -314,16 +322,20 @@ static void *begin_and_go(void *argument) {
     return NULL;
 }
 
-static void a_transaction_that_nobody_ends_blocks_for_a_while_only(void) {
+static void a_transaction_whose_thread_has_ended_is_rolled_back(void) {
     ss_memory *memory = new_memory(1);
-    CHECK_EQ(ss_memory_set_patience(memory, 30), SS_OK);
-    struct worker worker = {.memory = memory};
-    pthread_t thread;
-    CHECK_EQ(pthread_create(&thread, NULL, begin_and_go, &worker), 0);
-    pthread_join(thread, NULL);
-    CHECK_EQ(fill(memory, 0, 4, 5), SS_TRANSACTION);
-    CHECK_EQ(ss_transaction_rollback(memory), SS_TRANSACTION);
-    CHECK_EQ(ss_memory_close(memory), SS_TRANSACTION);
+    CHECK_EQ(ss_memory_set_patience(memory, 10000), SS_OK);
+    for (int round = 0; round < 3; round++) {
+        struct worker worker = {.memory = memory};
+        pthread_t thread;
+        CHECK_EQ(pthread_create(&thread, NULL, begin_and_go, &worker), 0);
+        pthread_join(thread, NULL);
+        if (round == 1) CHECK_EQ(ss_transaction_rollback(memory), SS_TRANSACTION);
+        if (round == 2) CHECK_EQ(ss_memory_close(memory), SS_OK);
+        CHECK_EQ(memory->root->base[0], round == 0 ? 3 : 0);
+        if (round < 2) CHECK_EQ(fill(memory, 8, 4, 5), SS_OK);
+        CHECK_EQ(memory->root->base[0], 0);
+    }
     ss_memory_release(memory);
 }
 
@@ -365,7 +377,7 @@ int main(void) {
     without_an_undo_scope_it_takes_the_transaction_with_it();
     other_threads_see_whole_transactions_only();
     threads_that_wait_for_each_other_come_free();
-    a_transaction_that_nobody_ends_blocks_for_a_while_only();
+    a_transaction_whose_thread_has_ended_is_rolled_back();
     rollback_costs_what_changed_not_what_there_is();
     return check_summary();
 }
