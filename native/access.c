@@ -10,6 +10,15 @@ int64_t ss_access_size(ss_memory *memory) {
     return status == SS_OK ? (int64_t)pages : status;
 }
 
+int64_t ss_access_glance(ss_memory *memory) {
+    ss_root *root = memory->root;
+    bool mine = ss_root_is_mine(root);
+    if (!mine && pthread_mutex_trylock(&root->mutex) != 0) return SS_IN_USE;
+    int64_t pages = root->closed ? SS_CLOSED : (int64_t)root->pages;
+    if (!mine) pthread_mutex_unlock(&root->mutex);
+    return pages;
+}
+
 int64_t ss_access_grow(ss_memory *memory, uint64_t pages) {
     uint64_t old = 0;
     int status = ss_enter_write(memory);

@@ -90,7 +90,6 @@ static int turn_did_not_come(const struct journal *journal) {
 
 /* Waits longer and longer, but never so long that a signal goes unheard. */
 static int wait_for_end(struct journal *journal) {
-    if (ss_is_impatient()) return SS_ABSENT;
     uint64_t now = ss_milliseconds(), until = now + journal->patience;
     int status = SS_OK;
     for (uint64_t slice = 1; status == SS_OK && is_foreign_transaction(journal); slice = 2 * slice < SS_SLICE_MS ? 2 * slice : SS_SLICE_MS) {
@@ -99,6 +98,7 @@ static int wait_for_end(struct journal *journal) {
             leave(journal);
             break;
         }
+        if (ss_is_impatient()) return SS_ABSENT;
         if (now >= until) return turn_did_not_come(journal);
         struct timespec next = ss_after(until - now < slice ? until - now : slice);
         (void)ss_root_wait(journal->root, &journal->ended, &next);
@@ -466,7 +466,9 @@ static int enter_root(ss_memory **memory) {
 }
 
 static int nested(void) {
-    return ss_fail(SS_TRANSACTION, "this thread has a transaction open on the memory", 0, 0, 0);
+    const char *rule = "this thread has a transaction open on the memory, and transactions do not nest: go on in that one, where a "
+                       "failing operation undoes itself alone, or end it first with commit() or rollback()";
+    return ss_fail(SS_TRANSACTION, rule, 0, 0, 0);
 }
 
 static int begin_transaction(ss_root *root) {
@@ -621,6 +623,10 @@ void ss_transaction_drop(ss_transaction *held) {
     ss_transaction_abandon(held, held->number);
 }
 
+bool ss_transaction_is_open(const ss_transaction *held) {
+    return held->memory != NULL && atomic_load(&held->state) == SS_OPEN;
+}
+
 /* ---- sizes, patience, the disk ---- */
 
 static int may_shrink(const ss_root *root, uint64_t pages) {
@@ -663,6 +669,10 @@ int ss_memory_set_patience(ss_memory *memory, uint32_t milliseconds) {
 uint32_t ss_memory_patience(const ss_root *root) {
     if (ss_is_impatient()) return 0;
     return root->storage == NULL ? SS_PATIENCE_MS : ((const struct journal *)root->storage)->patience;
+}
+
+uint32_t ss_transaction_patience(const ss_memory *memory) {
+    return ss_memory_patience(memory->root);
 }
 
 static int settle(ss_memory *memory, bool checkpoint) {

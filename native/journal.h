@@ -70,6 +70,10 @@ void ss_transaction_abandon(ss_transaction *held, uint64_t number);
 /* The same, whatever its number: for the end of the structure's life. */
 void ss_transaction_drop(ss_transaction *held);
 
+bool ss_transaction_is_open(const ss_transaction *held);
+/* How long operations on the memory wait, in milliseconds. */
+uint32_t ss_transaction_patience(const ss_memory *memory);
+
 /* Begins a transaction of the calling thread. SS_TRANSACTION where it has one. On a memory that is open for reading it
  * is a snapshot: what other processes commit is seen after its end. */
 int ss_transaction_begin(ss_memory *memory);

@@ -9,8 +9,8 @@ order does not matter.
 
 from __future__ import annotations
 
-import contextlib
 import errno
+import functools
 import operator
 import os
 import threading
@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, SupportsIndex
 
 import numpy as np
 
-from . import errors
+from . import errors, tasks
 from ._core import ffi, lib
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -43,7 +43,12 @@ _LARGE: Final = 1 << 20
 _NUMBERS, _CURSOR = ffi.typeof("uint64_t *"), ffi.typeof("ss_cursor **")
 # Looked up once, for the hot paths.
 _unpack, _cast, _answer, _latest, _drop = ffi.unpack, ffi.cast, lib.ss_result, lib.ss_result_chars, lib.ss_result_drop
-_open_cursor, _next_entries, _free_cursor = lib.ss_cursor_open, lib.ss_cursor_next, lib.ss_cursor_free
+_open_transaction = lib.ss_transaction_open
+_IN_THE_WAY: Final = (lib.SS_ABSENT, lib.SS_OTHER_TASK, lib.SS_LOCKED)
+_open_cursor, _next_entries, _free_cursor = lib.ss_cursor_open, lib.ss_cursor_next, lib.ss_cursor_free_at
+_gc, _release, _partial = ffi.gc, ffi.release, functools.partial
+# As the destructor of a handle, partial(_keeps, owner) does nothing but keep its owner; no step of Python is in it.
+_keeps = operator.is_
 
 _EXCEPTIONS: Final[dict[int, type[Exception]]] = {
     lib.SS_OUT_OF_BOUNDS: errors.OutOfBounds,
@@ -66,6 +71,7 @@ _EXCEPTIONS: Final[dict[int, type[Exception]]] = {
     lib.SS_ARGUMENT: ValueError,
     lib.SS_TRANSACTION: errors.MemoryInUse,
     lib.SS_UNORDERED: errors.IncompatibleType,
+    lib.SS_OTHER_TASK: errors.MemoryInUse,
 }
 
 _HINTS: Final[dict[int, str]] = {
@@ -83,6 +89,7 @@ _HINTS: Final[dict[int, str]] = {
     lib.SS_REENTRANT: "a key comparison or a memory callback must not use the memory that it serves",
     lib.SS_CHANGED: "make a new iterator, or collect what to change first, as in list(m.keys())",
     lib.SS_UNORDERED: "use keys with a total order: of two that are not equal (==), exactly one is less (<), and a < b < c means a < c",
+    lib.SS_OTHER_TASK: "nothing was done; a task waits for its turn with `async with memory.transaction():`, and works on the memory inside",
 }
 
 _FILE_HINTS: Final[dict[int, str]] = {
@@ -107,12 +114,44 @@ def _keep(_kind: object, error: BaseException, _traceback: object) -> int:
     return int(lib.SS_CALLBACK)
 
 
+# ---- while the core waits ----
+
+
+@ffi.def_extern(onerror=_keep, error=lib.SS_CALLBACK)  # type: ignore[untyped-decorator]
+def ss_python_poll() -> int:
+    """A step of Python, before which the interpreter runs the handlers of signals that came; where one raises, the wait ends."""
+    return 0
+
+
+@ffi.def_extern(onerror=_keep, error=lib.SS_CALLBACK)  # type: ignore[untyped-decorator]
+def ss_python_compare_task(number: int) -> int:
+    """Whether the transaction of this task is that of the task that runs."""
+    if tasks.running() == number:
+        return int(lib.SS_TASK_SAME)
+    return int(lib.SS_TASK_GONE if tasks.has_ended(number) else lib.SS_TASK_OTHER)
+
+
+def _set_hooks() -> None:
+    lib.ss_set_hooks(lib.ss_python_poll, lib.ss_python_compare_task, threading.main_thread().ident)
+
+
+_set_hooks()
+os.register_at_fork(after_in_child=_set_hooks)
+
+
+def _thread_name(ident: int) -> str:
+    names = [thread.name for thread in threading.enumerate() if thread.ident == ident]
+    return f"thread {names[0]!r}" if names else f"thread {ident}"
+
+
 def _message(status: int, operation: str, hints: Mapping[int, str] = _HINTS) -> str:
     failure = lib.ss_last_failure()
     text = ffi.string(lib.ss_status_text(status)).decode()
     if failure.status == status and status != lib.SS_IN_USE:  # whose numbers are pages that another holds
         text += f" ({ffi.string(failure.rule).decode()})" if failure.rule != ffi.NULL else ""
-        facts = [f"at byte {failure.address:#x}"] if failure.address or status == lib.SS_CORRUPT else []
+        held_by = failure.address if status == lib.SS_TRANSACTION else 0
+        facts = [f"held by {_thread_name(held_by)}"] if held_by else []
+        facts += [f"at byte {failure.address:#x}"] if not held_by and (failure.address or status == lib.SS_CORRUPT) else []
         facts += [f"{failure.number} against {failure.limit}"] if failure.number or failure.limit else []
         text += ": " + ", ".join(facts) if facts else ""
     hint = hints.get(status)
@@ -184,13 +223,19 @@ def result(size: int) -> bytes:
 def new_handle(kind: str, opened: Callable[[Any], int], release: Any, operation: str, hints: Mapping[int, str] = _HINTS) -> Any:
     """Calls a function of the core that stores a new `kind *`; the handle is released with its last reference.
 
+    A signal handler may raise between any two steps. So where the core stores it is owned before the call: `release` takes
+    a `kind **`, and is a function of the core, which no handler interrupts. The handle keeps that owner.
     `hints` say what to do about a status where that is more to the point than what is usual.
     """
-    out = ffi.new(f"{kind} **")
-    status = opened(out)
-    if status < 0:
-        raise _exception(status, operation, hints)
-    return ffi.gc(out[0], release)
+    out = _gc(ffi.new(f"{kind} **"), release)
+    try:
+        status = opened(out)
+        if status < 0:
+            raise _exception(status, operation, hints)
+        return _gc(out[0], _partial(_keeps, out))
+    except BaseException:
+        _release(out)
+        raise
 
 
 def path_bytes(path: str) -> Any:
@@ -238,7 +283,7 @@ def open_file(path: str, options: dict[str, int]) -> Any:
     name = path_bytes(path)
     given = ffi.new("ss_file_options *", {"path": name, **options})
     operation = f"StableMemory.open({path!r})"
-    return new_handle("ss_memory", lambda out: lib.ss_file_open_with(given, out), lib.ss_memory_release, operation, _FILE_HINTS)
+    return new_handle("ss_memory", lambda out: lib.ss_file_open_with(given, out), lib.ss_memory_release_at, operation, _FILE_HINTS)
 
 
 def settle(function: Any, handle: Any, operation: str) -> None:
@@ -248,15 +293,61 @@ def settle(function: Any, handle: Any, operation: str) -> None:
         raise _exception(status, operation, _SETTLE_HINTS)
 
 
-@contextlib.contextmanager
-def claimed(handle: Any, operation: str) -> Iterator[None]:
-    """Keeps structures off a memory; raises where a live one is on it."""
-    owner = ffi.new("char *")
-    check(lib.ss_memory_claim(handle, owner), operation)
+def claim(handle: Any, operation: str) -> Any:
+    """Keeps structures off a memory until `release`; raises where a live one is on it."""
+    lease = _gc(ffi.new("ss_lease *"), lib.ss_lease_drop)
     try:
-        yield
-    finally:
-        lib.ss_memory_unclaim(handle, owner)
+        check(lib.ss_lease_take(lease, handle), operation)
+    except BaseException:
+        _release(lease)
+        raise
+    return lease
+
+
+release: Final[Any] = _release
+"""Ends what `claim` gave, at once. A function without a step of Python, so that it is not cut short."""
+
+
+# ---- transactions ----
+
+
+def new_transaction() -> Any:
+    """What holds a transaction in the core, and rolls it back with the end of its own life."""
+    return _gc(ffi.new("ss_transaction *"), lib.ss_transaction_drop)
+
+
+def begin(held: Any, handle: Any, number: int, task: int) -> None:
+    """Begins a transaction, waiting for those of other threads."""
+    status = _open_transaction(held, handle, number, task, True)  # noqa: FBT003 - a C function
+    if status < 0:
+        fail(status, "transaction")
+
+
+def try_to_begin(held: Any, handle: Any, number: int, task: int) -> bool:
+    """Begins one where nobody is in the way now."""
+    status = _open_transaction(held, handle, number, task, False)  # noqa: FBT003
+    return status not in _IN_THE_WAY and check(status, "transaction") == 0
+
+
+def is_open(held: Any) -> bool:
+    """Whether it holds a transaction."""
+    return bool(lib.ss_transaction_is_open(held))
+
+
+def patience(handle: Any) -> float:
+    """How long operations on a memory wait, in seconds."""
+    return float(lib.ss_transaction_patience(handle)) / 1000
+
+
+def glance(handle: Any) -> str:
+    """The state of a memory in words, without waiting for anybody."""
+    pages = lib.ss_access_glance(handle) if handle is not None else lib.SS_CLOSED
+    return {lib.SS_CLOSED: "closed", lib.SS_IN_USE: "in use"}.get(pages, f"{pages} page{'s' * (pages != 1)}")
+
+
+def is_usable(handle: Any) -> bool:
+    """Whether a memory is open, without waiting for anybody."""
+    return handle is not None and lib.ss_access_glance(handle) != lib.SS_CLOSED
 
 
 def generation(handle: Any) -> memoryview:
@@ -290,7 +381,7 @@ def view(handle: Any, offset: int, length: int | None) -> npt.NDArray[np.uint8]:
     return np.asarray(_Bytes(handle, base, offset, length))
 
 
-@ffi.def_extern(onerror=_keep)  # type: ignore[untyped-decorator]
+@ffi.def_extern(onerror=_keep, error=lib.SS_CALLBACK)  # type: ignore[untyped-decorator]
 def ss_python_size(self: Any, pages: Any) -> int:
     """Size of a foreign memory."""
     found = ffi.from_handle(self).size()
@@ -303,7 +394,7 @@ def ss_python_size(self: Any, pages: Any) -> int:
     return 0
 
 
-@ffi.def_extern(onerror=_keep)  # type: ignore[untyped-decorator]
+@ffi.def_extern(onerror=_keep, error=lib.SS_CALLBACK)  # type: ignore[untyped-decorator]
 def ss_python_grow(self: Any, pages: int, old: Any) -> int:
     """Growth of a foreign memory."""
     before = ffi.from_handle(self).grow(pages)
@@ -316,7 +407,7 @@ def ss_python_grow(self: Any, pages: int, old: Any) -> int:
     return 0
 
 
-@ffi.def_extern(onerror=_keep)  # type: ignore[untyped-decorator]
+@ffi.def_extern(onerror=_keep, error=lib.SS_CALLBACK)  # type: ignore[untyped-decorator]
 def ss_python_read(self: Any, offset: int, to: Any, length: int) -> int:
     """Reading from a foreign memory."""
     data = ffi.from_handle(self).read(offset, length)
@@ -326,7 +417,7 @@ def ss_python_read(self: Any, offset: int, to: Any, length: int) -> int:
     return 0
 
 
-@ffi.def_extern(onerror=_keep)  # type: ignore[untyped-decorator]
+@ffi.def_extern(onerror=_keep, error=lib.SS_CALLBACK)  # type: ignore[untyped-decorator]
 def ss_python_write(self: Any, offset: int, data: Any, length: int) -> int:
     """Writing to a foreign memory."""
     ffi.from_handle(self).write(offset, ffi.buffer(data, length)[:])
@@ -343,7 +434,7 @@ def new_foreign(memory: Any) -> tuple[Any, Any]:
     """A handle over a memory written in Python, and what must live as long as it."""
     anchor = ffi.new_handle(memory)
     handle = new_handle(
-        "ss_memory", lambda out: lib.ss_memory_new_foreign(_FOREIGN_OPS, anchor, out), lib.ss_memory_release, "memory written in Python"
+        "ss_memory", lambda out: lib.ss_memory_new_foreign(_FOREIGN_OPS, anchor, out), lib.ss_memory_release_at, "memory written in Python"
     )
     return handle, anchor
 
@@ -372,7 +463,7 @@ class KeyOrder:
         return 0 if a == b else self._codec.compare(self._codec.decode(a), self._codec.decode(b))
 
 
-@ffi.def_extern(onerror=_keep)  # type: ignore[untyped-decorator]
+@ffi.def_extern(onerror=_keep, error=lib.SS_CALLBACK)  # type: ignore[untyped-decorator]
 def ss_python_compare(self: Any, a: Any, a_size: int, b: Any, b_size: int, answer: Any) -> int:  # noqa: PLR0913, PLR0917 - the C type
     """A comparison of keys that only Python can make."""
     compared = ffi.from_handle(self).compare(ffi.buffer(a, a_size)[:], ffi.buffer(b, b_size)[:])
@@ -437,9 +528,9 @@ def numbers(at: Any, count: int) -> Sequence[int]:
 
 def new_cursor(tree: Any, from_: int, low: bytes, to: int, high: bytes) -> Any:
     """A cursor over the range of a map."""
-    out = ffi.new(_CURSOR)
+    out = _gc(ffi.new(_CURSOR), _free_cursor)
     check(_open_cursor(tree, from_, low, len(low), to, high, len(high), out), "iteration")
-    return ffi.gc(out[0], _free_cursor)
+    return _gc(out[0], _partial(_keeps, out))
 
 
 def batch(cursor: Any, most: int, most_bytes: int, want: int, *, back: bool, keys: int, values: int) -> tuple[list[Any], list[Any]]:  # noqa: PLR0913

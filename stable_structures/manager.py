@@ -128,7 +128,7 @@ class MemoryManager(Stored):
         return native.new_handle(
             "ss_memory",
             lambda out: native.call.ss_manager_get(self._handle, number, out),
-            native.call.ss_memory_release,
+            native.call.ss_memory_release_at,
             f"memory {number} of a manager",
         )
 

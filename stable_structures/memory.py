@@ -9,12 +9,12 @@ import functools
 import math
 import operator
 import os
-import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Protocol, Self, SupportsIndex, TypeAlias, runtime_checkable
 
 from . import _native as native
-from .errors import Closed, OutOfBounds
+from .errors import OutOfBounds
+from .transaction import Transaction, settled
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -91,74 +91,6 @@ def _count(value: int, what: str) -> int:
     if number < 0:
         raise OutOfBounds(f"{what} must not be negative, got {number}")
     return min(number, 2**64 - 1)
-
-
-class Transaction:
-    """What `memory.transaction()` gives: a `with` block whose changes happen all or not at all.
-
-    `commit()` and `rollback()` end it before its block ends; the rest of the block is outside of it.
-    """
-
-    __slots__ = ("_memory",)
-
-    def __init__(self, memory: NativeMemory) -> None:
-        self._memory = memory
-
-    def __enter__(self) -> Self:
-        memory = self._memory
-        native.check(native.call.ss_transaction_begin(memory._handle), "transaction")  # noqa: SLF001
-        _transactions.open[memory._root] = self  # noqa: SLF001
-        return self
-
-    def commit(self) -> None:
-        """Keeps the changes and ends the transaction. O(changed bytes) in a file with a log, else O(1).
-
-        Raises `MemoryInUse` where it is not open; `OutOfMemory` and `OSError` of a full or failing disk, after which
-        everything is rolled back; `CommitUnknown`.
-
-        >>> memory = StableMemory()
-        >>> with memory.transaction() as transaction:
-        ...     _ = memory.grow(1)
-        ...     transaction.commit()
-        ...     raise ValueError("too late")
-        Traceback (most recent call last):
-        ValueError: too late
-        >>> memory.size()
-        1
-        """
-        self._memory.commit()
-
-    def rollback(self) -> None:
-        """Puts back every byte and the size, and ends the transaction. O(changed bytes). Raises `MemoryInUse` where it is not open.
-
-        >>> memory = StableMemory()
-        >>> with memory.transaction() as transaction:
-        ...     _ = memory.grow(1)
-        ...     transaction.rollback()
-        >>> memory.size()
-        0
-        """
-        self._memory.rollback()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        memory = self._memory
-        if _transactions.open.get(memory._root) is not self:  # noqa: SLF001
-            return
-        if kind is None:
-            memory.commit()
-            return
-        with contextlib.suppress(Closed):  # a memory that was closed in the block is rolled back already
-            memory.rollback()
-
-
-class _Transactions(threading.local):
-    """The transactions that this thread has open, by root."""
-
-    def __init__(self) -> None:
-        self.open: dict[int, Transaction] = {}
-
-
-_transactions = _Transactions()
 
 
 class NativeMemory:
@@ -289,9 +221,8 @@ class NativeMemory:
         self._ended(native.call.ss_transaction_rollback, "rollback")
 
     def _ended(self, function: Any, operation: str) -> None:
-        """The core's word on whether it is open is final; after an error it is not, either."""
-        _transactions.open.pop(self._root, None)
         native.check(function(self._handle), operation)
+        settled(self)
 
     def sync(self) -> None:
         """From here on all that was committed survives a power loss. O(what the disk has not stored yet); without a file O(1).
@@ -361,7 +292,7 @@ class StableMemory(NativeMemory):
         self._handle = native.new_handle(
             "ss_memory",
             lambda out: native.call.ss_memory_new_flat(_count(max_pages, "max_pages"), out),
-            native.call.ss_memory_release,
+            native.call.ss_memory_release_at,
             f"StableMemory(max_pages={max_pages})",
         )
 
@@ -421,10 +352,14 @@ class StableMemory(NativeMemory):
             "load": load,
         }
         self = cls.__new__(cls)
-        self.path, self.mode, self.durability = _path(path), mode, durability
-        self._handle = native.open_file(self.path, options)
-        native.check(native.call.ss_memory_set_patience(self._handle, options["patience"]), "open")
-        _files.add(self)
+        try:
+            self.path, self.mode, self.durability = _path(path), mode, durability
+            self._handle = native.open_file(self.path, options)
+            native.check(native.call.ss_memory_set_patience(self._handle, options["patience"]), "open")
+            _files.add(self)
+        except BaseException:  # a signal handler may raise anywhere; the traceback would keep the file open
+            self._handle = None
+            raise
         return self
 
     @property
@@ -451,7 +386,10 @@ class StableMemory(NativeMemory):
         return native.view(self._handle, _count(offset, "offset"), None if length is None else _count(length, "length"))
 
     def __repr__(self) -> str:
-        return f"<StableMemory at {id(self):#x}>" if self.path is None else f"<StableMemory {self.path!r}, {self.mode}, {self.durability}>"
+        if self.path is None:
+            return f"<StableMemory, anonymous, {native.glance(self._handle)}>"
+        state = "" if native.is_usable(self._handle) else ", closed"
+        return f"<StableMemory {self.path!r}, {self.mode}, {self.durability}{state}>"
 
 
 _files: weakref.WeakSet[StableMemory] = weakref.WeakSet()
@@ -462,7 +400,7 @@ def _close_files() -> None:
     """Leaves bare images where a program ends without closing its files."""
     for memory in list(_files):
         with contextlib.suppress(Exception):
-            memory.close()
+            native.settle(native.call.ss_memory_close_at_exit, memory._handle, "close")  # noqa: SLF001 - its own
 
 
 class RestrictedMemory(NativeMemory):
@@ -487,7 +425,7 @@ class RestrictedMemory(NativeMemory):
         self._handle = native.new_handle(
             "ss_memory",
             lambda out: native.call.ss_memory_new_restricted(base._handle, pages.start, max(pages.start, pages.stop), out),  # noqa: SLF001
-            native.call.ss_memory_release,
+            native.call.ss_memory_release_at,
             f"RestrictedMemory({pages})",
         )
 

@@ -92,7 +92,7 @@ class Stored:
         under = native_memory(memory)
         self.memory = memory
         self._native_memory = under
-        release = getattr(native.call, f"ss_{self._c_name}_free")
+        release = getattr(native.call, f"ss_{self._c_name}_free_at")
         self._handle = native.new_handle(f"ss_{self._c_name}", lambda out: opened(under._handle, out), release, type(self).__name__)  # noqa: SLF001
         _alive[id(self)] = self
 

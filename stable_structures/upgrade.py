@@ -78,9 +78,13 @@ def backup(memory: Memory, state: Any) -> None:
     ('16000000a1706461', {'data_on_the_heap': [1, 2, 3]})
     """
     under = native_memory(memory)
-    with native.claimed(under._handle, "backup"), _encoded(state) as spool:  # noqa: SLF001 - the binding's own handle
-        _refuse_structure(memory)
-        _write(memory, spool)
+    lease = native.claim(under._handle, "backup")  # noqa: SLF001 - the binding's own handle
+    try:
+        with _encoded(state) as spool:
+            _refuse_structure(memory)
+            _write(memory, spool)
+    finally:
+        native.release(lease)
 
 
 def restore(memory: Memory) -> Any:

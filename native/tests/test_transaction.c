@@ -15,6 +15,8 @@ static void *test_realloc(void *old, size_t size);
 #define ss_transaction_end heap_transaction_end
 #define ss_transaction_abandon heap_transaction_abandon
 #define ss_transaction_drop heap_transaction_drop
+#define ss_transaction_is_open heap_transaction_is_open
+#define ss_transaction_patience heap_transaction_patience
 #define ss_memory_shrink heap_memory_shrink
 #define ss_transaction_changed heap_transaction_changed
 #define ss_memory_set_patience heap_memory_set_patience
@@ -32,6 +34,8 @@ static void *test_realloc(void *old, size_t size);
 #undef ss_transaction_end
 #undef ss_transaction_abandon
 #undef ss_transaction_drop
+#undef ss_transaction_is_open
+#undef ss_transaction_patience
 #undef ss_memory_shrink
 #undef ss_transaction_changed
 #undef ss_memory_set_patience
