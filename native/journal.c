@@ -55,7 +55,7 @@ struct journal {
     uint64_t task;       /* and the task; 0: all that the thread does */
     uint64_t begun;      /* how many transactions there were, this one included */
     ss_life *life;       /* of the thread, retained; NULL: nobody knows */
-    ss_transaction *held;
+    ss_held *held;
     pthread_cond_t ended;
     uint32_t patience;
     uint64_t pages;     /* of the root, at the beginning */
@@ -339,7 +339,7 @@ static void roll_back(struct journal *journal) {
 
 /* Of a transaction, by somebody who does not hold it. What began with it outside of the memory ends too. */
 static void lose(struct journal *journal) {
-    ss_transaction *held = journal->held;
+    ss_held *held = journal->held;
     roll_back(journal);
     if (held != NULL) held->state = SS_LOST;
 }
@@ -536,13 +536,13 @@ int ss_transaction_rollback(ss_memory *memory) {
 /* ---- transactions that are held ---- */
 
 /* After the lock is given up: it may have been the last memory on the root. */
-static void let_go(ss_transaction *held) {
+static void let_go(ss_held *held) {
     ss_memory *memory = held->memory;
     held->memory = NULL;
     ss_memory_release(memory);
 }
 
-static int open_held(ss_transaction *held, ss_memory *memory, uint64_t number, uint64_t task) {
+static int begin_held(ss_held *held, ss_memory *memory, uint64_t task) {
     int status = ss_enter_read(memory);
     if (status != SS_OK) return status;
     status = begin_transaction(memory->root);
@@ -550,7 +550,6 @@ static int open_held(ss_transaction *held, ss_memory *memory, uint64_t number, u
         struct journal *journal = memory->root->storage;
         ss_memory_retain(memory);
         held->memory = memory;
-        held->number = number;
         atomic_store(&held->state, SS_OPEN);
         journal->held = held;
         journal->task = task;
@@ -559,25 +558,29 @@ static int open_held(ss_transaction *held, ss_memory *memory, uint64_t number, u
     return status;
 }
 
-int ss_transaction_open(ss_transaction *held, ss_memory *memory, uint64_t number, uint64_t task, bool wait) {
-    if (held->memory != NULL && held->state == SS_OPEN) return nested();
+int ss_held_begin(ss_held *held, ss_memory *memory) {
+    return ss_held_begin_for(held, memory, 0, true);
+}
+
+int ss_held_begin_for(ss_held *held, ss_memory *memory, uint64_t task, bool wait) {
+    if (ss_held_is_open(held)) return nested();
     if (held->memory != NULL) let_go(held);
     while (memory->base != NULL) memory = memory->base;
     bool before = ss_set_impatient(!wait);
-    int status = open_held(held, memory, number, task);
+    int status = begin_held(held, memory, task);
     (void)ss_set_impatient(before);
     return status;
 }
 
 /* How one ends that is not open any more. */
-static int ended(const ss_transaction *held) {
+static int ended(const ss_held *held) {
     const ss_root *root = held->memory->root;
     if (held->state == SS_ENDED) return SS_ABSENT;
     if (!root->closed) return ss_fail(SS_TRANSACTION, "the thread or task that began it has ended: it was rolled back", 0, 0, 0);
     return ss_fail(SS_CLOSED, root->closed_because != NULL ? root->closed_because : "the memory was closed", 0, 0, 0);
 }
 
-static int end_held(ss_transaction *held, bool keep) {
+static int end_locked(ss_held *held, bool keep) {
     ss_root *root = held->memory->root;
     struct journal *journal = root->storage;
     if (held->state != SS_OPEN) return ended(held);
@@ -594,18 +597,26 @@ static int end_held(ss_transaction *held, bool keep) {
     return status;
 }
 
-int ss_transaction_end(ss_transaction *held, uint64_t number, bool keep) {
-    if (held->memory == NULL || held->number != number) return SS_ABSENT;
+static int end_held(ss_held *held, bool keep) {
+    if (held->memory == NULL) return SS_ABSENT;
     int status = ss_root_lock(held->memory->root, false);
     if (status != SS_OK) return status;
-    status = end_held(held, keep);
+    status = end_locked(held, keep);
     ss_root_unlock(held->memory->root);
     let_go(held);
     return status;
 }
 
-void ss_transaction_abandon(ss_transaction *held, uint64_t number) {
-    if (held->memory == NULL || held->number != number) return;
+int ss_held_commit(ss_held *held) {
+    return end_held(held, true);
+}
+
+int ss_held_rollback(ss_held *held) {
+    return end_held(held, false);
+}
+
+void ss_held_drop(ss_held *held) {
+    if (held->memory == NULL) return;
     ss_root *root = held->memory->root;
     bool mine = ss_root_is_mine(root);
     if (!mine) (void)ss_root_lock(root, true);
@@ -619,11 +630,7 @@ void ss_transaction_abandon(ss_transaction *held, uint64_t number) {
     let_go(held);
 }
 
-void ss_transaction_drop(ss_transaction *held) {
-    ss_transaction_abandon(held, held->number);
-}
-
-bool ss_transaction_is_open(const ss_transaction *held) {
+bool ss_held_is_open(const ss_held *held) {
     return held->memory != NULL && atomic_load(&held->state) == SS_OPEN;
 }
 

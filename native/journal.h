@@ -7,7 +7,7 @@
  * other tasks of the thread fail with SS_OTHER_TASK at once: a thread that waits for itself would wait for ever. Where
  * the thread has ended, nobody will end the transaction: the next operation of anybody rolls it back.
  *
- * Whoever begins one by way of an ss_transaction has it in hand before it is open: that structure ends it from any
+ * Whoever begins one by way of an ss_held has it in hand before it is open: that structure ends it from any
  * thread, and at the latest with its own life.
  *
  * An operation that fails inside a transaction is undone alone, and the transaction goes on.
@@ -51,26 +51,24 @@ typedef struct ss_backing_ops {
 /* Puts a journal over `backing` (NULL: none) at a root that has no storage yet. The journal owns `self` from then on. */
 int ss_journal_attach(ss_root *root, const ss_backing_ops *backing, void *self, uint32_t patience);
 
-/* What holds a transaction. All zeros before its first use; it holds one after the other, each with a number of its own
- * that the caller gives, so that who has ended is not taken for who came later. */
-typedef struct ss_transaction {
-    ss_memory *memory; /* of the root, retained; NULL: none is held */
-    uint64_t number;
-    atomic_int state; /* of enum ss_held */
-} ss_transaction;
-enum ss_held { SS_OPEN, SS_ENDED, SS_LOST }; /* lost: rolled back by somebody else */
+/* What holds a transaction: one at a time. All zeros before its first use. */
+typedef struct ss_held {
+    ss_memory *memory; /* of the root, retained; NULL: it holds none */
+    atomic_int state;  /* of enum ss_held_state */
+} ss_held;
+enum ss_held_state { SS_OPEN, SS_ENDED, SS_LOST }; /* lost: rolled back by somebody else */
 
-/* As ss_transaction_begin; `number` is not 0. `task`: the task that it belongs to, 0 for none. SS_ABSENT where somebody
- * is in the way and `wait` is false. */
-int ss_transaction_open(ss_transaction *held, ss_memory *memory, uint64_t number, uint64_t task, bool wait);
-/* Commits it, or rolls it back. SS_ABSENT where it was ended already, SS_CLOSED or SS_TRANSACTION where it was lost. */
-int ss_transaction_end(ss_transaction *held, uint64_t number, bool keep);
+/* As ss_transaction_begin. */
+int ss_held_begin(ss_held *held, ss_memory *memory);
+/* The same for a task of the thread, by its number, where it is not 0. SS_ABSENT where somebody is in the way and `wait`
+ * is false. */
+int ss_held_begin_for(ss_held *held, ss_memory *memory, uint64_t task, bool wait);
+/* End it, from any thread. SS_ABSENT where it was ended already, SS_CLOSED or SS_TRANSACTION where it was lost. */
+int ss_held_commit(ss_held *held);
+int ss_held_rollback(ss_held *held);
 /* Rolls it back where it is open, and cannot fail; where this thread is in the midst of an operation, with its end. */
-void ss_transaction_abandon(ss_transaction *held, uint64_t number);
-/* The same, whatever its number: for the end of the structure's life. */
-void ss_transaction_drop(ss_transaction *held);
-
-bool ss_transaction_is_open(const ss_transaction *held);
+void ss_held_drop(ss_held *held);
+bool ss_held_is_open(const ss_held *held);
 /* How long operations on the memory wait, in milliseconds. */
 uint32_t ss_transaction_patience(const ss_memory *memory);
 

@@ -127,7 +127,7 @@ void ss_root_forked(ss_root *root, const char *because) {
     root->closed_because = because;
 }
 
-int ss_root_lock(ss_root *root, bool deaf) {
+static inline int lock_root(ss_root *root, bool deaf) {
     if (ss_root_is_mine(root)) return ss_fail(SS_REENTRANT, NULL, 0, 0, 0);
     if (SS_UNLIKELY(pthread_mutex_trylock(&root->mutex) != 0)) {
         int status = ss_lock_slowly(&root->mutex, &root->holder, &thread_mark, deaf);
@@ -137,9 +137,17 @@ int ss_root_lock(ss_root *root, bool deaf) {
     return SS_OK;
 }
 
-void ss_root_unlock(ss_root *root) {
+static inline void unlock_root(ss_root *root) {
     atomic_store_explicit(&root->holder, NULL, memory_order_relaxed);
     pthread_mutex_unlock(&root->mutex);
+}
+
+int ss_root_lock(ss_root *root, bool deaf) {
+    return lock_root(root, deaf);
+}
+
+void ss_root_unlock(ss_root *root) {
+    unlock_root(root);
 }
 
 int ss_root_wait(ss_root *root, pthread_cond_t *condition, const struct timespec *until) {
@@ -262,7 +270,7 @@ void ss_memory_retain(ss_memory *memory) {
 /* Asks nobody in between, so that neither a damaged manager nor a dead file can keep it open. */
 static int close_root(ss_root *root, bool last, bool deaf) {
     bool open = false;
-    int status = ss_root_lock(root, deaf);
+    int status = lock_root(root, deaf);
     if (status != SS_OK) return status;
     if (root->storage_ops != NULL && root->storage_ops->close != NULL) status = root->storage_ops->close(root->storage, last, &open);
     if (!open) {
@@ -270,7 +278,7 @@ static int close_root(ss_root *root, bool last, bool deaf) {
         root->epoch++;
         root->generation++;
     }
-    ss_root_unlock(root);
+    unlock_root(root);
     return status;
 }
 
@@ -326,12 +334,12 @@ static int enter_special(ss_root *root) {
 
 int ss_enter_read(ss_memory *memory) {
     ss_root *root = memory->root;
-    int status = ss_root_lock(root, false);
+    int status = lock_root(root, false);
     if (SS_UNLIKELY(status != SS_OK)) return status;
     if (SS_UNLIKELY(root->closed | root->guarded)) {
         status = enter_special(root);
         if (status != SS_OK) {
-            ss_root_unlock(root);
+            unlock_root(root);
             return status;
         }
     }
@@ -343,7 +351,7 @@ int ss_enter_read(ss_memory *memory) {
 void ss_leave_read(ss_memory *memory) {
     ss_root *root = memory->root;
     if (SS_UNLIKELY(root->guarded)) root->storage_ops->leave(root->storage);
-    ss_root_unlock(root);
+    unlock_root(root);
 }
 
 int ss_enter_write(ss_memory *memory) {

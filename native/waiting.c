@@ -84,20 +84,20 @@ static void make_life_key(void) {
     has_life_key = pthread_key_create(&life_key, end_life) == 0;
 }
 
-ss_life *ss_life_of_thread(void) {
+static ss_life *new_life(void) {
     pthread_once(&life_once, make_life_key);
-    if (!has_life_key) return NULL;
-    ss_life *life = pthread_getspecific(life_key);
-    if (life == NULL) {
-        life = calloc(1, sizeof *life);
-        if (life == NULL) return NULL;
-        atomic_store(&life->references, 1);
-        if (pthread_setspecific(life_key, life) != 0) {
-            free(life);
-            return NULL;
-        }
-    }
-    atomic_fetch_add(&life->references, 1);
+    ss_life *life = has_life_key ? calloc(1, sizeof *life) : NULL;
+    if (life == NULL) return NULL;
+    atomic_store(&life->references, 1);
+    if (pthread_setspecific(life_key, life) == 0) return life;
+    free(life);
+    return NULL;
+}
+
+ss_life *ss_life_of_thread(void) {
+    static _Thread_local ss_life *life;
+    if (life == NULL) life = new_life();
+    if (life != NULL) atomic_fetch_add(&life->references, 1);
     return life;
 }
 

@@ -34,7 +34,7 @@ from .errors import (
 )
 from .log import StableLog
 from .manager import MemoryManager, VirtualMemory
-from .memory import MAX_PAGES, PAGE_SIZE, Memory, RestrictedMemory, StableMemory, Transaction
+from .memory import MAX_PAGES, PAGE_SIZE, Memory, RestrictedMemory, StableMemory
 from .minheap import StableMinHeap
 from .principal import Principal
 from .storable import (
@@ -62,6 +62,7 @@ from .storable import (
     u128,
 )
 from .stream import Reader, Writer
+from .transaction import Transaction
 from .upgrade import UpgradeHooks
 from .vec import StableVec
 

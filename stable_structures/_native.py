@@ -43,9 +43,8 @@ _LARGE: Final = 1 << 20
 _NUMBERS, _CURSOR = ffi.typeof("uint64_t *"), ffi.typeof("ss_cursor **")
 # Looked up once, for the hot paths.
 _unpack, _cast, _answer, _latest, _drop = ffi.unpack, ffi.cast, lib.ss_result, lib.ss_result_chars, lib.ss_result_drop
-_open_transaction = lib.ss_transaction_open
 _IN_THE_WAY: Final = (lib.SS_ABSENT, lib.SS_OTHER_TASK, lib.SS_LOCKED)
-_open_cursor, _next_entries, _free_cursor = lib.ss_cursor_open, lib.ss_cursor_next, lib.ss_cursor_free_at
+_open_cursor, _free_cursor = lib.ss_cursor_open, lib.ss_cursor_free_at
 _gc, _release, _partial = ffi.gc, ffi.release, functools.partial
 # As the destructor of a handle, partial(_keeps, owner) does nothing but keep its owner; no step of Python is in it.
 _keeps = operator.is_
@@ -89,7 +88,7 @@ _HINTS: Final[dict[int, str]] = {
     lib.SS_REENTRANT: "a key comparison or a memory callback must not use the memory that it serves",
     lib.SS_CHANGED: "make a new iterator, or collect what to change first, as in list(m.keys())",
     lib.SS_UNORDERED: "use keys with a total order: of two that are not equal (==), exactly one is less (<), and a < b < c means a < c",
-    lib.SS_OTHER_TASK: "nothing was done; a task waits for its turn with `async with memory.transaction():`, and works on the memory inside",
+    lib.SS_OTHER_TASK: "nothing was done; a task waits for its turn with `async with memory.transaction():` and works on it inside",
 }
 
 _FILE_HINTS: Final[dict[int, str]] = {
@@ -187,9 +186,9 @@ def _exception(status: int, operation: str, hints: Mapping[int, str] = _HINTS) -
     return error
 
 
-def fail(status: int, operation: str) -> NoReturn:
+def fail(status: int, operation: str, hints: Mapping[int, str] = _HINTS) -> NoReturn:
     """Raises what a negative status of the core stands for."""
-    raise _exception(status, operation)
+    raise _exception(status, operation, hints)
 
 
 def check(status: int, operation: str) -> int:
@@ -231,7 +230,7 @@ def new_handle(kind: str, opened: Callable[[Any], int], release: Any, operation:
     try:
         status = opened(out)
         if status < 0:
-            raise _exception(status, operation, hints)
+            fail(status, operation, hints)
         return _gc(out[0], _partial(_keeps, out))
     except BaseException:
         _release(out)
@@ -313,25 +312,23 @@ release: Final[Any] = _release
 
 def new_transaction() -> Any:
     """What holds a transaction in the core, and rolls it back with the end of its own life."""
-    return _gc(ffi.new("ss_transaction *"), lib.ss_transaction_drop)
+    return _gc(ffi.new("ss_held *"), lib.ss_held_drop)
 
 
-def begin(held: Any, handle: Any, number: int, task: int) -> None:
-    """Begins a transaction, waiting for those of other threads."""
-    status = _open_transaction(held, handle, number, task, True)  # noqa: FBT003 - a C function
-    if status < 0:
-        fail(status, "transaction")
+def begin_for(held: Any, handle: Any, task: int) -> int:
+    """Begins a transaction of a task, waiting for those of other threads; a status."""
+    return int(lib.ss_held_begin_for(held, handle, task, True))
 
 
-def try_to_begin(held: Any, handle: Any, number: int, task: int) -> bool:
+def try_to_begin(held: Any, handle: Any, task: int) -> bool:
     """Begins one where nobody is in the way now."""
-    status = _open_transaction(held, handle, number, task, False)  # noqa: FBT003
+    status = lib.ss_held_begin_for(held, handle, task, False)
     return status not in _IN_THE_WAY and check(status, "transaction") == 0
 
 
 def is_open(held: Any) -> bool:
     """Whether it holds a transaction."""
-    return bool(lib.ss_transaction_is_open(held))
+    return bool(lib.ss_held_is_open(held))
 
 
 def patience(handle: Any) -> float:
@@ -527,15 +524,14 @@ def numbers(at: Any, count: int) -> Sequence[int]:
 
 
 def new_cursor(tree: Any, from_: int, low: bytes, to: int, high: bytes) -> Any:
-    """A cursor over the range of a map."""
-    out = _gc(ffi.new(_CURSOR), _free_cursor)
-    check(_open_cursor(tree, from_, low, len(low), to, high, len(high), out), "iteration")
-    return _gc(out[0], _partial(_keeps, out))
+    """A cursor over the range of a map: where the core stores it, which is what owns it (see `new_handle`)."""
+    cursor = _gc(ffi.new(_CURSOR), _free_cursor)
+    check(_open_cursor(tree, from_, low, len(low), to, high, len(high), cursor), "iteration")
+    return cursor
 
 
-def batch(cursor: Any, most: int, most_bytes: int, want: int, *, back: bool, keys: int, values: int) -> tuple[list[Any], list[Any]]:  # noqa: PLR0913
-    """The next entries of a cursor. `keys` and `values`: 0 not wanted, 1 bytes, 2 numbers."""
-    size = check(_next_entries(cursor, most, most_bytes, want, back), "iteration")
+def entries(size: int, *, keys: int, values: int) -> tuple[list[Any], list[Any]]:
+    """What `ss_cursor_next` answered with. `keys` and `values`: 0 not wanted, 1 bytes, 2 numbers."""
     view = memoryview(ffi.buffer(_answer(), size))
     row = view[: size & -8].cast("Q")
     count, key_bytes, middle = row[0], row[1], row[0] + 3

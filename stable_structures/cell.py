@@ -62,7 +62,7 @@ class StableCell(Structure, Generic[T]):
         return {**cls._documented({"get": get, "set": setter}), "value": property(get, put, doc=cls.value.__doc__)}
 
     def __init__(self, memory: Memory, default: T) -> None:
-        self._start(INIT, memory, default)
+        self._begin(INIT, memory, default)
 
     @classmethod
     def new(cls, memory: Memory, default: T) -> Self:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections import deque
@@ -13,6 +14,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
+
+
+class _Process:
+    """Which process of those that were forked from one another this is."""
+
+    number = 0
+
+
+def _forked() -> None:
+    _Process.number += 1
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 class BothEnds(Iterator[T], Generic[T]):
@@ -29,6 +43,9 @@ class BothEnds(Iterator[T], Generic[T]):
         self._generation = generation
         self._seen = generation[0]
         self._used_up = False
+        self._torn = False
+        """Something was taken from the structure that is not in `_ends`: an exception came in between."""
+        self._process = _Process.number
         self._lock = threading.RLock()
 
     def __iter__(self) -> Iterator[T]:  # noqa: PYI034 - a generator, for the speed of a plain loop; it goes on where this one is
@@ -69,7 +86,7 @@ class BothEnds(Iterator[T], Generic[T]):
         if n < 0:
             raise ValueError(f"skip: the number of items must not be negative, got {n}")
         self._validate()
-        with self._lock:
+        with self._own_lock():
             return self._skip(min(n, sys.maxsize))
 
     def _skip(self, n: int) -> int:
@@ -106,16 +123,38 @@ class BothEnds(Iterator[T], Generic[T]):
         """Skips up to `n` items that were not fetched, at the iterator's own end."""
         raise NotImplementedError
 
+    def _more(self, *, back: bool) -> bool:
+        """As `_fetch`, after which nothing is missing."""
+        if self._torn:
+            raise RuntimeError("an exception, perhaps of a signal handler, came in the midst of a step of the iterator; make a new one")
+        return self._fetch(back=back)
+
+    def _own_lock(self) -> threading.RLock:
+        """In the child of a fork another one: a thread that is not there may have held it."""
+        if self._process != _Process.number:
+            self._lock, self._process = threading.RLock(), _Process.number
+        return self._lock
+
     def _take(self, *, back: bool) -> T:
         """The next item from one end."""
+        own = self._ends[back]
+        if own:
+            self.validate()
+        try:
+            raw = own.popleft()
+        except IndexError:
+            raw = self._take_more(back=back)
+        return raw if self._finish is None else self._finish(raw)
+
+    def _take_more(self, *, back: bool) -> Any:
+        """The same where there is none at hand, or another thread was faster."""
         own, other = self._ends[back], self._ends[not back]
-        with self._lock:
-            if self._used_up or not (own or self._fetch(back=back) or other):
+        with self._own_lock():
+            if self._used_up or not (own or self._more(back=back) or other):
                 self._used_up = True
                 raise StopIteration
             self.validate()
-            raw = own.popleft() if own else other.pop()
-        return raw if self._finish is None else self._finish(raw)
+            return own.popleft() if own else other.pop()
 
     def _walk(self, *, back: bool) -> Iterator[T]:
         own, other = self._ends[back], self._ends[not back]
@@ -129,8 +168,8 @@ class BothEnds(Iterator[T], Generic[T]):
                 except IndexError:  # another thread was faster
                     break
                 yield raw if finish is None else finish(raw)
-            with self._lock:
-                if own or self._fetch(back=back):
+            with self._own_lock():
+                if own or self._more(back=back):
                     continue
                 if not other:
                     break

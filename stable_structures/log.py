@@ -55,7 +55,7 @@ class StableLog(RowSequence[T]):
             return cls._specialise(types)
 
     def __init__(self, index: Memory, data: Memory) -> None:
-        self._start(INIT, index, data)
+        self._begin(INIT, index, data)
 
     @classmethod
     def new(cls, index: Memory, data: Memory) -> Self:

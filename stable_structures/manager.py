@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import operator
+import os
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self
 from . import _native as native
 from .errors import Closed, MemoryInUse, OutOfBounds
 from .memory import NativeMemory
-from .structure import INIT, NEW, Stored
+from .structure import INIT, NEW, Stored, alive
 
 if TYPE_CHECKING:
     from .memory import Memory
@@ -48,6 +49,16 @@ class VirtualMemory(NativeMemory):
         return f"<VirtualMemory {self.id} of {self.manager!r}>"
 
 
+def _forked() -> None:
+    """In the child of a fork, where a thread that is not there may have held the lock of a manager."""
+    for stored in alive():
+        if isinstance(stored, MemoryManager):
+            stored._lock = threading.RLock()  # noqa: SLF001 - its own
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
 class MemoryManager(Stored):
     """Divides a memory into buckets of pages and gives them to up to 255 memories, each of which grows by itself.
 
@@ -66,10 +77,11 @@ class MemoryManager(Stored):
     """
 
     _c_name: ClassVar[str] = "manager"
+    _held_in: ClassVar[str] = "_live"
     _live: Any
 
     def __init__(self, memory: Memory, bucket_pages: int = DEFAULT_BUCKET_PAGES) -> None:
-        self._start(INIT, memory, bucket_pages)
+        self._begin(INIT, memory, bucket_pages)
 
     @classmethod
     def new(cls, memory: Memory, bucket_pages: int = DEFAULT_BUCKET_PAGES) -> Self:

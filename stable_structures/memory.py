@@ -222,7 +222,7 @@ class NativeMemory:
 
     def _ended(self, function: Any, operation: str) -> None:
         native.check(function(self._handle), operation)
-        settled(self)
+        settled()
 
     def sync(self) -> None:
         """From here on all that was committed survives a power loss. O(what the disk has not stored yet); without a file O(1).

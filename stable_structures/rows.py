@@ -65,12 +65,14 @@ class RowIterator(BothEnds[T]):
         if values is None:
             raise RuntimeError(f"{self._row!r} is shorter than it was; make a new iterator")
         self._batch = min(2 * self._batch, _LAST_BATCH)
+        self._torn = True
         if back:
             self._stop = first
             values.reverse()
         else:
             self._start += count
         self._ends[back].extend(values)
+        self._torn = False
         return True
 
     def _pass_over(self, n: int) -> int:

@@ -32,7 +32,7 @@ class Slots(Row[T]):
     _column: ClassVar[Column[Any]]
 
     def __init__(self, memory: Memory) -> None:
-        self._start(INIT, memory)
+        self._begin(INIT, memory)
 
     def _start(self, mode: int, memory: Memory, *args: Any) -> None:
         if args:

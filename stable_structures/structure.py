@@ -43,6 +43,8 @@ class Stored:
     """What lies in a memory: a structure, or a manager of memories."""
 
     _c_name: ClassVar[str]
+    _held_in: ClassVar[str] = "_handle"
+    """The attribute with the only reference to the handle."""
 
     _handle: Any
     memory: Memory
@@ -74,8 +76,19 @@ class Stored:
     @classmethod
     def _open(cls, mode: int, memory: Memory, *args: Any) -> Self:
         self = cls.__new__(cls)
-        self._start(mode, memory, *args)
+        self._begin(mode, memory, *args)
         return self
+
+    def _begin(self, mode: int, memory: Memory, *args: Any) -> None:
+        """As `_start`, and all or nothing: a signal handler may raise anywhere, and what a traceback keeps must not keep the memory."""
+        before = self.__dict__.get(self._held_in)
+        try:
+            self._start(mode, memory, *args)
+        except BaseException:
+            setattr(self, self._held_in, before)
+            if before is None:
+                _alive.pop(id(self), None)
+            raise
 
     def _start(self, mode: int, memory: Memory, *args: Any) -> None:
         raise NotImplementedError

@@ -21,12 +21,17 @@ _number_of: Final[weakref.WeakKeyDictionary[asyncio.Task[Any], int]] = weakref.W
 _task_of: Final[weakref.WeakValueDictionary[int, asyncio.Task[Any]]] = weakref.WeakValueDictionary()
 
 
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    """None too while another thread is importing asyncio."""
+    find = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
+    return None if find is None else find()
+
+
 def running() -> int:
     """The number of the task that runs in this thread, never used twice; or `NO_LOOP` or `NO_TASK`. O(1)."""
-    module = sys.modules.get("asyncio")
-    if module is None or module._get_running_loop() is None:
+    if _running_loop() is None:
         return NO_LOOP
-    task = module.current_task()
+    task = sys.modules["asyncio"].current_task()
     if task is None:
         return NO_TASK
     number = _number_of.get(task)
@@ -39,10 +44,11 @@ def running() -> int:
 
 def loop() -> asyncio.AbstractEventLoop:
     """The event loop of this thread. Raises `RuntimeError` where none runs, or one of another library."""
-    module = sys.modules.get("asyncio")
-    running_loop: asyncio.AbstractEventLoop | None = None if module is None else module._get_running_loop()
+    running_loop = _running_loop()
     if running_loop is None:
-        raise RuntimeError("async with memory.transaction(): no asyncio event loop runs here; other libraries use `with`, and await nothing in it")
+        raise RuntimeError(
+            "async with memory.transaction(): no asyncio event loop runs here; other libraries use `with`, and await nothing in it"
+        )
     return running_loop
 
 

@@ -11,130 +11,131 @@ step, the reference goes, and the transaction with it. Frames that a traceback k
 from __future__ import annotations
 
 import functools
-import itertools
 import weakref
+from sys import modules
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeAlias, TypeVar, overload
 
 from . import _native as native
-from . import tasks, turns
+from . import turns
 from .errors import MemoryInUse
+from .tasks import NO_LOOP, loop, running
 
-R = TypeVar("R", covariant=True)
+R_co = TypeVar("R_co", covariant=True)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from .memory import NativeMemory
 
-    _ExitOf: TypeAlias = Callable[[type[BaseException] | None, BaseException | None, TracebackType | None], R]
+    _ExitOf: TypeAlias = Callable[[type[BaseException] | None, BaseException | None, TracebackType | None], R_co]
 
 
-_end, _abandon = native.call.ss_transaction_end, native.call.ss_transaction_abandon
-_numbers: Final = itertools.count(1)
+_ABSENT: Final[int] = native.call.SS_ABSENT
+# Functions of the core by themselves: no handler of a signal runs between the step that calls them and their work.
+_begin, _commit, _rollback, _drop = (getattr(native.call, f"ss_held_{name}") for name in ("begin", "commit", "rollback", "drop"))
+
+
+class _Done:
+    """What `__aexit__` gives: it did its work when it was called."""
+
+    def __await__(self) -> Iterator[None]:
+        return iter(())
 
 
 class _Block:
     """A block that is open, or the next one to open. It does not keep its grip alive."""
 
-    __slots__ = ("answer", "grip", "number", "transaction")
+    __slots__ = ("answer", "grip", "idle", "number")
 
-    def __init__(self, answer: _Done | None) -> None:
+    def __init__(self, answer: _Done | None, idle: list[Grip]) -> None:
         self.answer = answer
-        self.number = 0
-        self.transaction: Transaction | None = None
+        self.idle = idle
+        self.number = 1
+        """Of the block, among all that had this grip."""
         self.grip: Callable[[], Grip | None] = lambda: None
 
 
 class Grip(functools.partial[Any]):
     """What a `with` statement calls when its block ends, and what holds the transaction until then."""
 
+    block: _Block
     held: Any
 
 
-def _new_grip(answer: _Done | None) -> Grip:
-    block = _Block(answer)
+# Grips of blocks that have ended, for the next ones. Making one costs as much as a transaction.
+_idle: Final[list[Grip]] = []
+_idle_async: Final[list[Grip]] = []
+_DONE: Final = _Done()
+# Grips of transactions that were begun by hand; nothing else keeps those alive.
+_by_hand: Final[set[Grip]] = set()
+
+
+def _new_grip(answer: _Done | None, idle: list[Grip]) -> Grip:
+    block = _Block(answer, idle)
     grip = Grip(_leave, block)
-    grip.held = native.new_transaction()
+    grip.block, grip.held = block, native.new_transaction()
     block.grip = weakref.ref(grip)
     return grip
 
 
-class _Done:
-    """What `__aexit__` gives: it did its work when it was called."""
-
-    def __await__(self) -> Any:
-        return iter(())
-
-
-# Grips of blocks that have ended, for the next ones: one list for `with`, one for `async with`.
-_idle: Final[dict[_Done | None, list[Grip]]] = {None: [], _Done(): []}
-_SYNC, _ASYNC = _idle
-# Grips of transactions that were begun by hand; nothing else keeps those alive.
-_by_hand: Final[dict[_Block, Grip]] = {}
-
-
 def _leave(block: _Block, kind: type[BaseException] | None, _error: object, _traceback: object) -> _Done | None:
-    """The end of a block."""
-    grip, number = block.grip(), block.number
-    if grip is None:
-        return block.answer
+    """The end of a block. Its grip calls this, so it is there; it has no other owner."""
+    grip: Any = block.grip()
+    held = grip.held
     try:
         if kind is not None:
-            _abandon(grip.held, number)
-        elif (status := _end(grip.held, number, True)) < 0:  # noqa: FBT003 - a C function
+            _drop(held)
+        elif (status := _commit(held)) < 0:
             native.fail(status, "commit")
     except BaseException:
-        _abandon(grip.held, number)
+        _drop(held)
         raise
-    finally:
-        _reuse(block, grip)
+    block.number += 1
+    block.idle.append(grip)
+    if _by_hand or turns.queues:
+        _tell(grip)
     return block.answer
 
 
-def _reuse(block: _Block, grip: Grip) -> None:
-    """The transaction of the block has ended."""
-    transaction, block.transaction, block.number = block.transaction, None, 0
-    if transaction is None:
-        return
-    transaction._block = None  # noqa: SLF001 - the two know each other
-    if _by_hand:
-        _by_hand.pop(block, None)
-    _idle[block.answer].append(grip)
-    if turns.queues:
-        turns.ended(transaction._memory._root)  # noqa: SLF001
+def _tell(grip: Grip) -> None:
+    """To whom the end of a transaction matters."""
+    _by_hand.discard(grip)
+    turns.ended()
 
 
-class _Exit(Generic[R]):
-    """`__exit__` or `__aexit__`: of a transaction its grip, which its block takes from here."""
+class _Exit(Generic[R_co]):
+    """`__exit__` or `__aexit__`: of a transaction its grip, which a `with` statement takes from here before it enters."""
 
-    __slots__ = ("_answer", "_by_class")
+    __slots__ = ("_answer", "_by_class", "_idle")
 
-    def __init__(self, answer: _Done | None, by_class: Callable[..., R]) -> None:
-        self._answer = answer
-        self._by_class = by_class
+    def __init__(self, answer: _Done | None, idle: list[Grip], by_class: Callable[..., R_co]) -> None:
+        self._answer, self._idle, self._by_class = answer, idle, by_class
 
     @overload
-    def __get__(self, transaction: None, owner: type[Transaction]) -> Callable[..., R]: ...
+    def __get__(self, transaction: None, owner: type[Transaction]) -> Callable[..., R_co]: ...
     @overload
-    def __get__(self, transaction: Transaction, owner: type[Transaction]) -> _ExitOf[R]: ...
+    def __get__(self, transaction: Transaction, owner: type[Transaction]) -> _ExitOf[R_co]: ...
     def __get__(self, transaction: Transaction | None, owner: type[Transaction]) -> Any:
-        return self._by_class if transaction is None else _grip_of(transaction) or _take_grip(transaction, self._answer)
+        if transaction is None:
+            return self._by_class
+        if transaction._block is not None:  # noqa: SLF001 - the two know each other
+            grip = _grip_of(transaction)
+            if grip is not None and native.is_open(grip.held):
+                return grip
+        try:
+            grip = self._idle.pop()
+        except IndexError:
+            grip = _new_grip(self._answer, self._idle)
+        transaction._block = block = grip.block  # noqa: SLF001
+        transaction._number = block.number  # noqa: SLF001
+        return grip
 
 
 def _grip_of(transaction: Transaction) -> Grip | None:
-    """That of its open block, or of one that is about to be opened."""
+    """That of its block which is open, or is about to be."""
     block = transaction._block  # noqa: SLF001
-    return None if block is None else block.grip()
-
-
-def _take_grip(transaction: Transaction, answer: _Done | None) -> Grip:
-    try:
-        grip = _idle[answer].pop()
-    except IndexError:
-        grip = _new_grip(answer)
-    transaction._block = grip.args[0]  # noqa: SLF001
-    return grip
+    return None if block is None or block.number != transaction._number else block.grip()  # noqa: SLF001
 
 
 def _exit_by_class(transaction: Transaction, kind: Any, error: Any, traceback: Any) -> None:
@@ -145,7 +146,11 @@ def _exit_by_class(transaction: Transaction, kind: Any, error: Any, traceback: A
 
 def _aexit_by_class(transaction: Transaction, kind: Any, error: Any, traceback: Any) -> _Done:
     _exit_by_class(transaction, kind, error, traceback)
-    return _ASYNC
+    return _DONE
+
+
+_exit: Final = _Exit[None](None, _idle, _exit_by_class)
+_aexit: Final = _Exit[_Done](_DONE, _idle_async, _aexit_by_class)
 
 
 class Transaction:
@@ -154,54 +159,52 @@ class Transaction:
     `commit()` and `rollback()` end it before its block ends; the rest of the block is outside of it.
     """
 
-    __slots__ = ("__weakref__", "_block", "_memory")
+    __slots__ = ("__weakref__", "_block", "_memory", "_number")
 
     def __init__(self, memory: NativeMemory) -> None:
         self._memory = memory
         self._block: _Block | None = None
+        self._number: int  # of the block, once there is one
 
     def __enter__(self) -> Self:
-        grip = _grip_of(self)
-        by_hand = grip is None  # a `with` statement has asked for it already
+        block = self._block
+        grip = None if block is None or block.number != self._number else block.grip()  # as _grip_of, without its call
         if grip is None:
-            grip = _take_grip(self, _SYNC)
-        block: _Block = grip.args[0]
-        number = next(_numbers)
+            grip = self._take_by_hand(_exit)
+        held = grip.held
         try:
-            native.begin(grip.held, self._memory._handle, number, tasks.running())  # noqa: SLF001
-            block.number, block.transaction = number, self
-            if by_hand:
-                _by_hand[block] = grip
+            handle = self._memory._handle  # noqa: SLF001
+            task = running() if "asyncio" in modules else NO_LOOP
+            status = native.begin_for(held, handle, task) if task else _begin(held, handle)
+            if status == 0:
+                return self
         except BaseException:
-            _abandon(grip.held, number)
+            _drop(held)
             raise
-        return self
+        return native.fail(status, "transaction")
 
-    __exit__ = _Exit[None](_SYNC, _exit_by_class)
+    __exit__ = _exit
 
     async def __aenter__(self) -> Self:
         grip = _grip_of(self)
-        by_hand = grip is None
         if grip is None:
-            grip = _take_grip(self, _ASYNC)
-        block: _Block = grip.args[0]
-        number = next(_numbers)
+            grip = self._take_by_hand(_aexit)
+        held, memory = grip.held, self._memory
+        begin = functools.partial(native.try_to_begin, held, memory._handle, running())  # noqa: SLF001
         try:
-            await self._wait_turn(functools.partial(native.try_to_begin, grip.held, self._memory._handle, number))  # noqa: SLF001
-            block.number, block.transaction = number, self
-            if by_hand:
-                _by_hand[block] = grip
+            await turns.in_turn(memory._root, begin, native.patience(memory._handle), loop())  # noqa: SLF001
         except BaseException:
-            _abandon(grip.held, number)
+            _drop(held)
             raise
         return self
 
-    __aexit__ = _Exit[_Done](_ASYNC, _aexit_by_class)
+    __aexit__ = _aexit
 
-    async def _wait_turn(self, begin: Callable[[int], bool]) -> None:
-        memory, task = self._memory, tasks.running()
-        loop = tasks.loop()
-        await turns.in_turn(memory._root, functools.partial(begin, task), native.patience(memory._handle), loop)  # noqa: SLF001
+    def _take_by_hand(self, exit_: _Exit[Any]) -> Any:
+        """No `with` statement keeps it, so we do, until the transaction ends."""
+        grip: Any = exit_.__get__(self, Transaction)
+        _by_hand.add(grip)
+        return grip
 
     def commit(self) -> None:
         """Keeps the changes and ends the transaction. O(changed bytes) in a file with a log, else O(1).
@@ -220,7 +223,7 @@ class Transaction:
         >>> memory.size()
         1
         """
-        self._finish("commit", keep=True)
+        self._finish("commit", _commit)
 
     def rollback(self) -> None:
         """Puts back every byte and the size, and ends the transaction. O(changed bytes). Raises `MemoryInUse` where it is not open.
@@ -233,16 +236,17 @@ class Transaction:
         >>> memory.size()
         0
         """
-        self._finish("rollback", keep=False)
+        self._finish("rollback", _rollback)
 
-    def _finish(self, operation: str, *, keep: bool) -> None:
+    def _finish(self, operation: str, end: Callable[[Any], int]) -> None:
         """Ends it within its block, which has its grip until its own end."""
-        block, grip = self._block, _grip_of(self)
-        status = native.call.SS_ABSENT if block is None or grip is None else _end(grip.held, block.number, keep)
-        if status == native.call.SS_ABSENT:
-            raise MemoryInUse(f"{operation}: {self!r} is not open; it was ended before, or never begun")
+        grip = _grip_of(self)
+        status = _ABSENT if grip is None else end(grip.held)
+        if status == _ABSENT:
+            raise MemoryInUse(f"{operation}: {self!r}; it was ended before, or never begun")
+        if _by_hand or turns.queues:
+            settled()
         native.check(status, operation)
-        settled(self._memory)
 
     def __repr__(self) -> str:
         grip = _grip_of(self)
@@ -250,10 +254,9 @@ class Transaction:
         return f"<Transaction on {self._memory!r}, {state}>"
 
 
-def settled(memory: NativeMemory) -> None:
-    """A transaction on the memory ended before the end of its block."""
-    for block, grip in list(_by_hand.items()) if _by_hand else ():
+def settled() -> None:
+    """A transaction ended before the end of its block."""
+    for grip in list(_by_hand):
         if not native.is_open(grip.held):
-            _reuse(block, grip)
-    if turns.queues:
-        turns.ended(memory._root)  # noqa: SLF001
+            _by_hand.discard(grip)
+    turns.ended()

@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 KEYS: Final[int] = native.call.SS_WANT_KEYS
 VALUES: Final[int] = native.call.SS_WANT_VALUES
+_next_entries: Final = native.call.ss_cursor_next
 _FROM_FIRST: Final[int] = native.call.SS_FROM_FIRST
 _TO_LAST: Final[int] = native.call.SS_TO_LAST
 COPY_BATCH: Final = 4096
@@ -52,16 +53,22 @@ class TreeIterator(BothEnds[T]):
         super().__init__(tree._generation, shape.finish, reverse=reverse)  # noqa: SLF001
 
     def _demand_unchanged(self) -> None:
-        native.check(native.call.ss_cursor_valid(self._cursor), "iteration")
+        native.check(native.call.ss_cursor_valid(self._cursor[0]), "iteration")
 
     def _pass_over(self, n: int) -> int:
-        return native.check(native.call.ss_cursor_skip(self._cursor, n, self._reverse), "skip")
+        return native.check(native.call.ss_cursor_skip(self._cursor[0], n, self._reverse), "skip")
 
     def _fetch(self, *, back: bool) -> bool:
         shape, own = self._shape, self._ends[back]
-        keys, values = native.batch(self._cursor, self._batch, _BATCH_BYTES, shape.want, back=back, keys=shape.keys, values=shape.values)
+        self._torn = True
+        size = _next_entries(self._cursor[0], self._batch, _BATCH_BYTES, shape.want, back)
+        if size < 0:
+            self._torn = False
+            native.fail(size, "iteration")
+        keys, values = native.entries(size, keys=shape.keys, values=shape.values)
         self._batch = min(self._batch * 2, _LAST_BATCH)
         own.extend(zip(keys, values, strict=True) if shape.keys and shape.values else keys or values)
+        self._torn = False
         return bool(own)
 
 
@@ -145,7 +152,7 @@ class Tree(Structure):
             return cls._specialise(types)
 
     def __init__(self, memory: Memory) -> None:
-        self._start(INIT, memory)
+        self._begin(INIT, memory)
 
     def _start(self, mode: int, memory: Memory, *args: Any) -> None:
         if args:
@@ -247,7 +254,7 @@ class Tree(Structure):
 def _export(cursor: Any, size: int, columns: Sequence[Column[Any]]) -> list[npt.NDArray[Any]]:
     """The next entries, at most `size`, in arrays that `Column.give` makes the user's."""
     arrays, rooms = zip(*(column.room(size) for column in columns), strict=True)
-    taken = native.check(native.call.ss_cursor_export(cursor, size, rooms[0], *rooms[1:] or (native.NULL,)), "to_numpy")
+    taken = native.check(native.call.ss_cursor_export(cursor[0], size, rooms[0], *rooms[1:] or (native.NULL,)), "to_numpy")
     return [array[:taken] for array in arrays]
 
 

@@ -66,12 +66,12 @@ class _Waiter:
         self._called = False
 
 
-def ended(root: int) -> None:
-    """Calls the first who waits for the end of a transaction. O(1)."""
-    with _Lock.held:
-        queue = queues.get(root)
-        if queue:
-            queue[0].call()
+def ended() -> None:
+    """Calls the first of each queue: a transaction has ended. O(queues)."""
+    if queues:
+        with _Lock.held:
+            for queue in queues.values():
+                queue[0].call()
 
 
 def _join(root: int, waiter: _Waiter) -> deque[_Waiter]:

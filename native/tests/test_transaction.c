@@ -11,12 +11,13 @@ static void *test_realloc(void *old, size_t size);
 #define ss_transaction_begin heap_transaction_begin
 #define ss_transaction_commit heap_transaction_commit
 #define ss_transaction_rollback heap_transaction_rollback
-#define ss_transaction_open heap_transaction_open
-#define ss_transaction_end heap_transaction_end
-#define ss_transaction_abandon heap_transaction_abandon
-#define ss_transaction_drop heap_transaction_drop
-#define ss_transaction_is_open heap_transaction_is_open
 #define ss_transaction_patience heap_transaction_patience
+#define ss_held_begin heap_held_begin
+#define ss_held_begin_for heap_held_begin_for
+#define ss_held_commit heap_held_commit
+#define ss_held_rollback heap_held_rollback
+#define ss_held_drop heap_held_drop
+#define ss_held_is_open heap_held_is_open
 #define ss_memory_shrink heap_memory_shrink
 #define ss_transaction_changed heap_transaction_changed
 #define ss_memory_set_patience heap_memory_set_patience
@@ -30,12 +31,13 @@ static void *test_realloc(void *old, size_t size);
 #undef ss_transaction_begin
 #undef ss_transaction_commit
 #undef ss_transaction_rollback
-#undef ss_transaction_open
-#undef ss_transaction_end
-#undef ss_transaction_abandon
-#undef ss_transaction_drop
-#undef ss_transaction_is_open
 #undef ss_transaction_patience
+#undef ss_held_begin
+#undef ss_held_begin_for
+#undef ss_held_commit
+#undef ss_held_rollback
+#undef ss_held_drop
+#undef ss_held_is_open
 #undef ss_memory_shrink
 #undef ss_transaction_changed
 #undef ss_memory_set_patience
