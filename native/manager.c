@@ -44,7 +44,6 @@ enum {
 struct ss_manager {
     ss_handle handle;
     atomic_int references; /* the caller's and one for each virtual memory */
-    pthread_mutex_t mutex; /* of `memories` only; nothing is called while it is held */
     ss_memory *memories[SS_MANAGER_MEMORIES];
 };
 
@@ -275,18 +274,22 @@ static int grow(ss_memory *self, uint64_t pages, uint64_t *old) {
     return SS_OK;
 }
 
+/* Of `memories`: that of the claims, which forks know; nothing is called while it is held. */
+static pthread_mutex_t *table_mutex(const ss_manager *manager) {
+    return &manager->handle.memory->root->claims_mutex;
+}
+
 static void release(ss_manager *manager) {
     if (atomic_fetch_sub(&manager->references, 1) != 1) return;
     ss_handle_free(&manager->handle);
-    pthread_mutex_destroy(&manager->mutex);
     free(manager);
 }
 
 static void free_virtual(ss_memory *self) {
     ss_manager *manager = self->owner;
-    pthread_mutex_lock(&manager->mutex);
+    pthread_mutex_lock(table_mutex(manager));
     if (manager->memories[self->id] == self) manager->memories[self->id] = NULL;
-    pthread_mutex_unlock(&manager->mutex);
+    pthread_mutex_unlock(table_mutex(manager));
     free(self->buckets);
     release(manager);
 }
@@ -295,11 +298,11 @@ static const ss_virtual_ops virtual_ops = {refresh, grow, free_virtual};
 
 /* The memory `id` if anybody holds it, with one more reference. */
 static ss_memory *get_known(ss_manager *manager, uint32_t id) {
-    pthread_mutex_lock(&manager->mutex);
+    pthread_mutex_lock(table_mutex(manager));
     ss_memory *memory = manager->memories[id];
     int count = memory == NULL ? 0 : atomic_load(&memory->references);
     while (count > 0 && !atomic_compare_exchange_weak(&memory->references, &count, count + 1)) continue;
-    pthread_mutex_unlock(&manager->mutex);
+    pthread_mutex_unlock(table_mutex(manager));
     return count > 0 ? memory : NULL;
 }
 
@@ -317,9 +320,9 @@ static int get_new(ss_manager *manager, uint32_t id, ss_memory **out) {
         *out = NULL;
         return status;
     }
-    pthread_mutex_lock(&manager->mutex);
+    pthread_mutex_lock(table_mutex(manager));
     manager->memories[id] = memory;
-    pthread_mutex_unlock(&manager->mutex);
+    pthread_mutex_unlock(table_mutex(manager));
     return SS_OK;
 }
 
@@ -339,13 +342,12 @@ static int load_or_create(ss_manager *manager, int mode, uint32_t bucket_pages) 
 
 static ss_manager *new_manager(void) {
     ss_manager *manager = calloc(1, sizeof *manager);
-    if (manager != NULL && pthread_mutex_init(&manager->mutex, NULL) == 0) {
+    if (manager != NULL) {
         manager->references = 1;
-        return manager;
+    } else {
+        ss_fail(SS_NO_HEAP, "a manager object", 0, sizeof *manager, 0);
     }
-    free(manager);
-    ss_fail(SS_NO_HEAP, "a manager object", 0, sizeof *manager, 0);
-    return NULL;
+    return manager;
 }
 
 int ss_manager_open(ss_memory *base, int mode, uint32_t bucket_pages, ss_manager **out) {

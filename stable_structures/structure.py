@@ -75,11 +75,9 @@ class Stored:
 
     @classmethod
     def _open(cls, mode: int, memory: Memory, *args: Any) -> Self:
-        self = cls.__new__(cls)
-        self._begin(mode, memory, *args)
-        return self
+        return cls.__new__(cls)._begin(mode, memory, *args)  # without a variable, which a traceback would keep
 
-    def _begin(self, mode: int, memory: Memory, *args: Any) -> None:
+    def _begin(self, mode: int, memory: Memory, *args: Any) -> Self:
         """As `_start`, and all or nothing: a signal handler may raise anywhere, and what a traceback keeps must not keep the memory."""
         before = self.__dict__.get(self._held_in)
         try:
@@ -89,6 +87,7 @@ class Stored:
             if before is None:
                 _alive.pop(id(self), None)
             raise
+        return self
 
     def _start(self, mode: int, memory: Memory, *args: Any) -> None:
         raise NotImplementedError
@@ -106,7 +105,8 @@ class Stored:
         self.memory = memory
         self._native_memory = under
         release = getattr(native.call, f"ss_{self._c_name}_free_at")
-        self._handle = native.new_handle(f"ss_{self._c_name}", lambda out: opened(under._handle, out), release, type(self).__name__)  # noqa: SLF001
+        in_core = lambda out: opened(under._handle, out)  # noqa: E731, SLF001
+        setattr(self, self._held_in, native.new_handle(f"ss_{self._c_name}", in_core, release, type(self).__name__))
         _alive[id(self)] = self
 
     def check(self) -> None:

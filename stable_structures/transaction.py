@@ -81,15 +81,16 @@ def _new_grip(answer: _Done | None, idle: list[Grip]) -> Grip:
 
 def _leave(block: _Block, kind: type[BaseException] | None, _error: object, _traceback: object) -> _Done | None:
     """The end of a block. Its grip calls this, so it is there; it has no other owner."""
-    grip: Any = block.grip()
-    held = grip.held
+    grip: Any = None
     try:
+        grip = block.grip()
         if kind is not None:
-            _drop(held)
-        elif (status := _commit(held)) < 0:
+            _drop(grip.held)
+        elif (status := _commit(grip.held)) < 0:
             native.fail(status, "commit")
     except BaseException:
-        _drop(held)
+        if grip is not None:
+            _drop(grip.held)
         raise
     block.number += 1
     block.idle.append(grip)
@@ -123,9 +124,12 @@ class _Exit(Generic[R_co]):
             grip = _grip_of(transaction)
             if grip is not None and native.is_open(grip.held):
                 return grip
+        grip = None
         try:
             grip = self._idle.pop()
         except IndexError:
+            pass  # what is made here would be kept by this exception, as the context of a later one
+        if grip is None:
             grip = _new_grip(self._answer, self._idle)
         transaction._block = block = grip.block  # noqa: SLF001
         transaction._number = block.number  # noqa: SLF001
