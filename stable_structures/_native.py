@@ -320,9 +320,15 @@ def ss_python_grow(self: Any, pages: int, old: Any) -> int:
 def ss_python_read(self: Any, offset: int, to: Any, length: int) -> int:
     """Reading from a foreign memory."""
     data = ffi.from_handle(self).read(offset, length)
-    if len(data) != length:
-        raise ValueError(f"read({offset}, {length}) of a memory written in Python gave {len(data)} bytes; it must give {length} or raise")
-    ffi.memmove(to, data, length)
+    problem = f"read({offset}, {length}) of a memory written in Python gave {{}}; it must give {length} bytes, or raise"
+    try:
+        view = memoryview(data)
+    except TypeError:
+        raise TypeError(problem.format(f"an object of {type(data).__name__}")) from None
+    with view:  # which knows its size, whatever len() of the object says
+        if view.nbytes != length:
+            raise ValueError(problem.format(f"{view.nbytes} bytes"))
+        ffi.memmove(to, view if view.c_contiguous else view.tobytes(), length)
     return 0
 
 
@@ -506,11 +512,16 @@ def put_at(handle: Any, place: Any, key: bytes, value: bytes) -> None:
 # ---- columns ----
 
 
-def column(data: Any, ends: npt.NDArray[np.uint64] | None, size: int, *, native: bool, bias: int = 0) -> Any:
-    """Items for the core: `data` is a contiguous array or bytes, `ends` where each item ends, or None for items of `size`."""
+def column(data: Any, ends: npt.NDArray[np.uint64] | None, size: int, *, native: bool, bias: int = 0, of: Any = None) -> Any:  # noqa: PLR0913
+    """Items for the core: `data` is a contiguous array or bytes, `ends` where each item ends, or None for items of `size`.
+
+    `of` is the user's array that the data was made from. Where the data is still in it, another thread may change it
+    while the core reads it, so the core is told to copy first what it reads twice.
+    """
     buffer = ffi.from_buffer("uint8_t[]", data)
     end_buffer = ffi.NULL if ends is None else ffi.from_buffer("uint64_t[]", ends)
-    made = ffi.new("ss_column *", {"data": buffer, "ends": end_buffer, "size": size, "native": native, "bias": bias})
+    stable = of is None or not np.may_share_memory(data, of)
+    made = ffi.new("ss_column *", {"data": buffer, "ends": end_buffer, "size": size, "native": native, "bias": bias, "stable": stable})
     _alive[made] = (buffer, end_buffer)
     return made
 
