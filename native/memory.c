@@ -73,6 +73,7 @@ int ss_root_commit(ss_root *root, uint64_t end) {
 
 static int grow_flat(ss_root *root, uint64_t pages, uint64_t *old) {
     *old = root->pages;
+    if (pages == 0) return SS_OK;
     uint64_t limit = root->reserved / SS_PAGE_SIZE < root->max_pages ? root->reserved / SS_PAGE_SIZE : root->max_pages;
     if (pages > limit || root->pages > limit - pages) {
         const char *rule = limit < root->max_pages ? "limit of the memory in pages (the system reserved less address space than asked)"
@@ -667,8 +668,7 @@ int ss_memory_size(const ss_memory *memory, uint64_t *pages) {
     return SS_OK;
 }
 
-/* That [offset, offset + length) exists. */
-static int check_bounds(const ss_memory *memory, uint64_t offset, uint64_t length) {
+int ss_memory_check_bounds(const ss_memory *memory, uint64_t offset, uint64_t length) {
     uint64_t pages, end;
     int status = ss_memory_size(memory, &pages);
     if (status != SS_OK) return status;
@@ -709,7 +709,7 @@ int ss_memory_read(const ss_memory *memory, uint64_t offset, void *to, uint64_t 
         memcpy(to, at, (size_t)length);
         return SS_OK;
     }
-    int status = check_bounds(memory, offset, length);
+    int status = ss_memory_check_bounds(memory, offset, length);
     for (uint8_t *next = to; status == SS_OK && length > 0;) {
         uint64_t run = length, place = locate(memory, offset, &run);
         status = read_root(memory->root, place, next, run);
@@ -723,7 +723,7 @@ int ss_memory_read(const ss_memory *memory, uint64_t offset, void *to, uint64_t 
 int ss_memory_write(ss_memory *memory, uint64_t offset, const void *from, uint64_t length) {
     if (length == 0) return SS_OK;
     if (SS_LIKELY(memory->kind == SS_FLAT)) return write_root(memory->root, offset, from, length);
-    int status = check_bounds(memory, offset, length);
+    int status = ss_memory_check_bounds(memory, offset, length);
     /* All pieces must exist before the first one changes. */
     for (uint64_t done = 0; status == SS_OK && memory->base != NULL && done < length;) {
         uint64_t run = length - done, place = locate(memory, offset + done, &run);
@@ -828,7 +828,7 @@ int ss_pin_range_mapped(const ss_memory *memory, uint64_t offset, uint64_t lengt
         pin->bytes = memory->root->base + place;
         return SS_OK;
     }
-    int status = check_bounds(memory, offset, length);
+    int status = ss_memory_check_bounds(memory, offset, length);
     if (status != SS_OK) return status;
     pin->root_offset = 0;
     pin->bytes = ss_scratch_take(scratch, (size_t)length);

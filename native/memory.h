@@ -207,6 +207,8 @@ void ss_memory_forget_claims(ss_memory *memory);
 /* ---- the four operations (lock held) ---- */
 
 int ss_memory_size(const ss_memory *memory, uint64_t *pages);
+/* That bytes [offset, offset + length) exist: SS_OUT_OF_BOUNDS else. */
+int ss_memory_check_bounds(const ss_memory *memory, uint64_t offset, uint64_t length);
 /* Adds zero pages; *old is the size before. SS_OUT_OF_MEMORY where it cannot; nothing changed then. */
 int ss_memory_grow(ss_memory *memory, uint64_t pages, uint64_t *old);
 int ss_memory_read(const ss_memory *memory, uint64_t offset, void *to, uint64_t length);

@@ -212,23 +212,60 @@ def read(handle: Any, offset: int, length: int) -> bytes:
     return bytes(buffer)
 
 
+def _buffer(data: Any, operation: str, *, writable: bool) -> Any:
+    """The bytes of a user's buffer, in place. Raises what cffi does for one that is not suitable."""
+    buffer = ffi.from_buffer("uint8_t[]", data, require_writable=writable)
+    objects = data.dtype.hasobject if isinstance(data, np.ndarray) else isinstance(data, memoryview) and "O" in data.format
+    if objects:  # addresses, which mean nothing in a memory
+        raise errors.IncompatibleType(f"{operation}: a {type(data).__name__} of Python objects is no buffer of bytes; encode them first")
+    return buffer
+
+
+def _source(data: Any, operation: str) -> Any:
+    """A user's buffer to be read."""
+    name = type(data).__name__
+    try:
+        return _buffer(data, operation, writable=False)
+    except errors.IncompatibleType:
+        raise
+    except TypeError:
+        raise errors.IncompatibleType(
+            f"{operation} takes bytes or another buffer, got {name}; encode text first, as text.encode() does"
+        ) from None
+    except (BufferError, ValueError):
+        raise errors.UnusableBuffer(
+            f"{operation}: the bytes of this {name} do not lie in one piece, or it was released; give a copy of them, as .tobytes() makes"
+        ) from None
+
+
+def target(buffer: Any, operation: str) -> Any:
+    """A user's buffer to be filled."""
+    try:
+        return _buffer(buffer, operation, writable=True)
+    except errors.IncompatibleType:
+        raise
+    except (BufferError, TypeError, ValueError):
+        raise errors.UnusableBuffer(
+            f"{operation}: a writable buffer in one piece is needed, got {type(buffer).__name__}; use a bytearray, or np.empty(n, np.uint8)"
+        ) from None
+
+
 def readinto(handle: Any, offset: int, buffer: Any) -> int:
     """Fills a writable buffer from a memory; gives its length."""
-    with ffi.from_buffer("uint8_t[]", buffer, require_writable=True) as target:
-        check(lib.ss_access_read(handle, offset, target, len(target)), "readinto")
-        return len(target)
+    with target(buffer, "readinto") as room:
+        fill(handle, offset, room, len(room))
+        return len(room)
+
+
+def fill(handle: Any, offset: int, room: Any, count: int) -> None:
+    """Fills the beginning of a `target` from a memory."""
+    check(lib.ss_access_read(handle, offset, room, count), "readinto")
 
 
 def write(handle: Any, offset: int, data: Any, *, growing: bool = False) -> int:
     """Writes a buffer to a memory; gives its length."""
     function = lib.ss_access_write_growing if growing else lib.ss_access_write
-    try:
-        buffer = ffi.from_buffer("uint8_t[]", data)
-    except TypeError:
-        raise TypeError(
-            f"write takes bytes or another buffer, got {type(data).__name__}; encode text first, as text.encode() does"
-        ) from None
-    with buffer as source:
+    with _source(data, "write") as source:
         check(function(handle, offset, source, len(source)), "write")
         return len(source)
 

@@ -207,7 +207,10 @@ class NativeMemory:
         return native.read(self._handle, _count(offset, "offset"), _count(length, "length"))
 
     def readinto(self, offset: int, buffer: Any) -> int:
-        """Fills a writable buffer; gives its length. O(length). Raises `OutOfBounds` past the end, `Closed`.
+        """Fills a writable buffer; gives its length. O(length).
+
+        Raises `OutOfBounds` past the end, `Closed`, and `IncompatibleType` for a buffer that is read-only or does not lie
+        in one piece, as every second item of an array.
 
         >>> memory = StableMemory()
         >>> _ = memory.grow(1)
@@ -217,9 +220,11 @@ class NativeMemory:
         return native.readinto(self._handle, _count(offset, "offset"), buffer)
 
     def write(self, offset: int, data: Any) -> None:
-        r"""Writes a buffer. O(length). Raises `OutOfBounds` past the end (nothing is written then), `Closed`, `ReadOnly`.
+        r"""Writes a buffer. O(length).
 
-        The bytes of a live structure belong to it: writing there damages it.
+        Raises `OutOfBounds` past the end (nothing is written then), `Closed`, `ReadOnly`, and `IncompatibleType` for what is
+        no buffer (text, a list, an array of Python objects) or does not lie in one piece (every second item of an array:
+        write its `tobytes()`). The bytes of a live structure belong to it: writing there damages it.
 
         >>> memory = StableMemory()
         >>> _ = memory.grow(1)
