@@ -340,17 +340,32 @@ static int take_image(ss_file *file) {
     return SS_OK;
 }
 
-int ss_durable_open(ss_file *file) {
-    bool found;
-    file->checkpoint_at = file->checkpoint_bytes;
+static int make_sets(ss_file *file) {
     int status = ss_block_set_make(&file->pending, file->root->reserved);
     if (status == SS_OK) status = ss_block_set_make(&file->logged, file->root->reserved);
-    if (status == SS_OK) status = ss_block_bits_make(&file->written, file->root->reserved);
-    if (status == SS_OK) status = recover(file, true, &found);
-    if (status == SS_OK) status = take_image(file);
+    return status == SS_OK ? ss_block_bits_make(&file->written, file->root->reserved) : status;
+}
+
+/* The end of an opening: the memory shows the file, and readers may come. */
+static int show_image(ss_file *file) {
+    int status = take_image(file);
     if (status != SS_OK) return status;
     int error = ss_file_lock(file, LOCK_READY, SS_LOCK_EXCLUSIVE, 0);
     return error == 0 ? SS_OK : ss_file_lock_failure(error, "another handle has the file open for writing");
+}
+
+int ss_durable_open(ss_file *file) {
+    bool found = false;
+    file->checkpoint_at = file->checkpoint_bytes;
+    int status = make_sets(file);
+    if (status == SS_OK) status = recover(file, true, &found);
+    if (status != SS_OK) return status;
+    status = show_image(file);
+    if (status == SS_OK || found) return status;
+    /* Where nothing was opened, nothing is left. */
+    struct ss_failure reason = *ss_last_failure();
+    (void)ss_wal_delete(&file->wal);
+    return ss_fail(reason.status, reason.rule, reason.address, reason.number, reason.limit);
 }
 
 /* ---- the end, and what a user asks for ---- */

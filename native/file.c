@@ -335,6 +335,7 @@ static int open_main(ss_file *file) {
             if (error != ENOENT || file->mode == SS_FILE_READ) break;
         }
         error = ss_vfs_open(file->vfs, file->place.directory, file->name, access | SS_OPEN_CREATE, file->permissions, &file->main);
+        file->created = error == 0;
         if (file->mode == SS_FILE_CREATE) break;
     }
     if (error == 0) return SS_OK;
@@ -464,7 +465,8 @@ static bool is_as_shown(ss_file *file, uint64_t size) {
  * its time, so it is let grow older first; no writer may change it meanwhile, since we hold LOCK_READ. */
 static void note_shown(ss_file *file, uint64_t size) {
     file->shown_is_old = false;
-    if (ss_file_is_locked(file, LOCK_WRITER)) return;
+    file->root->behind_writer = ss_file_is_locked(file, LOCK_WRITER);
+    if (file->root->behind_writer) return;
     file->shown_size = size;
     file->shown_modified = modified_at(file);
     int64_t age = age_of(file->shown_modified);
@@ -554,6 +556,14 @@ static int open_as_writer(ss_file *file) {
     return file->durability == SS_DURABILITY_NONE ? open_shared(file) : ss_durable_open(file);
 }
 
+/* A file that we made and could not open goes again, unless another program has found it meanwhile: it has the lock then,
+ * or has written it. */
+static void delete_created(ss_file *file, int status) {
+    ss_vfs_status now;
+    bool ours = file->created && status != SS_LOCKED && check_name(file) == SS_OK && ss_file_status(file, &now) == SS_OK && now.size == 0;
+    if (ours) (void)ss_vfs_unlink(file->vfs, file->place.directory, file->name);
+}
+
 static int check_options(const ss_file_options *options) {
     if (options->path == NULL || options->path[0] == '\0') return ss_fail(SS_ARGUMENT, "path of a file", 0, 0, 0);
     if (options->mode < SS_FILE_READ || options->mode > SS_FILE_CREATE) return ss_fail(SS_ARGUMENT, "mode of a file", 0, 0, 0);
@@ -601,7 +611,10 @@ static int open_under(ss_memory *memory, const ss_file_options *options) {
     status = open_names(file, options->path);
     if (status == SS_OK) status = file->mode == SS_FILE_READ ? open_as_reader(file) : open_as_writer(file);
     file->opened = status == SS_OK;
-    return status;
+    if (file->opened) return SS_OK;
+    struct ss_failure reason = *ss_last_failure();
+    delete_created(file, status);
+    return ss_fail(reason.status, reason.rule, reason.address, reason.number, reason.limit);
 }
 
 int ss_file_open_with(const ss_file_options *options, ss_memory **out) {

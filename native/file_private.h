@@ -43,6 +43,7 @@ typedef struct ss_file {
     int64_t shown_modified;  /* when it was changed last; 0: nobody knows */
     bool shown_is_old;       /* a change since would have another time of modification */
     bool cannot_settle;      /* a reader's: putting what the log has into the file failed */
+    bool created;            /* by us: the file was not there */
     bool opened;
     struct ss_file *next, **link; /* in the list of open files */
     /* with a log */

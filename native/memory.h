@@ -103,6 +103,7 @@ struct ss_root {
     unsigned watch;               /* bits of enum ss_watch */
     bool closed, guarded, read_only, foreign;
     const char *closed_because; /* the rule of SS_CLOSED, where it was not the user who closed it */
+    bool behind_writer;         /* another handle writes the file that this one reads, and may have committed more than is shown */
     bool writing;               /* between ss_enter_write and ss_leave_write */
     /* Counts what makes cached knowledge stale: rollbacks and raw writes. */
     uint64_t epoch;

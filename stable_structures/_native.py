@@ -110,12 +110,14 @@ def _keep(_kind: object, error: BaseException, _traceback: object) -> int:
 def _message(status: int, operation: str, hints: Mapping[int, str] = _HINTS) -> str:
     failure = lib.ss_last_failure()
     text = ffi.string(lib.ss_status_text(status)).decode()
+    hint = hints.get(status)
     if failure.status == status and status != lib.SS_IN_USE:  # whose numbers are pages that another holds
-        text += f" ({ffi.string(failure.rule).decode()})" if failure.rule != ffi.NULL else ""
+        rule, _, advice = ffi.string(failure.rule).decode().partition("; ") if failure.rule != ffi.NULL else ("", "", "")
+        text += f" ({rule})" if rule else ""
+        hint = advice or hint  # a rule that knows better what to do says so after a semicolon
         facts = [f"at byte {failure.address:#x}"] if failure.address or status == lib.SS_CORRUPT else []
         facts += [f"{failure.number} against {failure.limit}"] if failure.number or failure.limit else []
         text += ": " + ", ".join(facts) if facts else ""
-    hint = hints.get(status)
     return f"{operation}: {text}; {hint}" if hint else f"{operation}: {text}"
 
 
