@@ -109,7 +109,7 @@ static void drop_private(ss_file *file) {
     bool many = file->private_blocks > PRIVATE_BLOCKS_KEPT;
     if (!many || file->load || file->vfs->map == NULL) return;
     file->private_blocks = 0;
-    if (ss_file_map(file, 0, file->file_pages, SS_MAP_PRIVATE) == SS_OK) return;
+    if (ss_file_map_all(file, SS_MAP_PRIVATE) == SS_OK) return;
     /* The old mapping may be gone by now, and views of it with it. */
     ss_root_zero(file->root, 0, file->file_pages);
     (void)ss_file_die(file, SS_SYSTEM, "the file could not be mapped again: open it again", 0, 0);
@@ -215,12 +215,25 @@ static int append(ss_file *file, size_t pieces) {
     return ss_fail(reason.status, reason.rule, reason.address, reason.number, reason.limit);
 }
 
+/* Disk space in the file for blocks that lie in its holes, so that a full disk says so now and not after the commit. */
+static int fill_holes(ss_file *file, const ss_change *changes, size_t count) {
+    int status = SS_OK;
+    for (size_t i = 0; status == SS_OK && i < count; i++) {
+        uint64_t page = changes[i].block / SS_BLOCKS_PER_PAGE;
+        if (page >= file->holes.pages) break;
+        status = ss_holes_fill(&file->holes, file->vfs, file->main, page, page + 1);
+    }
+    if (status == SS_OUT_OF_MEMORY) file->wal.is_cramped = true;
+    return status;
+}
+
 static int durable_commit(void *self, const ss_change *changes, size_t count) {
     ss_file *file = self;
     size_t pieces = 0;
     /* Whatever can fail comes before the record is complete. */
     int status = ss_block_set_reserve(&file->pending, count);
     if (status == SS_OK) status = ss_block_set_reserve(&file->logged, count);
+    if (status == SS_OK) status = fill_holes(file, changes, count);
     if (status == SS_OK) status = collect_pieces(file, changes, count, &pieces);
     if (status == SS_OK && pieces == 0 && file->root->pages == file->wal.pages) return SS_OK;
     if (status == SS_OK) status = append(file, pieces);
@@ -332,7 +345,8 @@ int ss_durable_settle(ss_file *file) {
 
 static int take_image(ss_file *file) {
     int status = ss_file_check_size(file, file->file_pages * SS_PAGE_SIZE);
-    if (status == SS_OK) status = ss_file_map(file, 0, file->file_pages, SS_MAP_PRIVATE);
+    if (status == SS_OK) status = ss_holes_find(&file->holes, file->vfs, file->main, file->file_pages);
+    if (status == SS_OK) status = ss_file_map_all(file, SS_MAP_PRIVATE);
     if (status != SS_OK) return status;
     ss_root *root = file->root;
     file->reserved_pages = root->pages = file->file_pages;

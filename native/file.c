@@ -183,6 +183,12 @@ int ss_file_map(ss_file *file, uint64_t first, uint64_t end, int kind) {
     return status;
 }
 
+int ss_file_map_all(ss_file *file, int kind) {
+    int status = ss_file_map(file, 0, file->file_pages, kind);
+    bool covers = status == SS_OK && file->covers && !file->load && file->vfs->map != NULL;
+    return covers ? ss_holes_cover(file->vfs, file->main, file->root->base, file->file_pages * SS_PAGE_SIZE, kind) : status;
+}
+
 /* ---- durability none: the mapping is the file ---- */
 
 #ifdef CLOCK_MONOTONIC_COARSE
@@ -248,6 +254,12 @@ static void shared_shrink(void *self, uint64_t old_pages, uint64_t new_pages) {
     if (ss_vfs_resize(file->vfs, file->main, new_pages * SS_PAGE_SIZE) == 0) file->file_pages = new_pages;
 }
 
+static int shared_make_room(void *self, uint64_t offset, uint64_t length) {
+    ss_file *file = self;
+    if (length == 0) return SS_OK;
+    return ss_holes_fill(&file->holes, file->vfs, file->main, offset / SS_PAGE_SIZE, (offset + length - 1) / SS_PAGE_SIZE + 1);
+}
+
 static int shared_sync(void *self) {
     ss_file *file = self;
     int error = file->mapped_pages == 0 ? 0 : file->vfs->sync_map(file->vfs->self, file->root->base, file->mapped_pages * SS_PAGE_SIZE);
@@ -276,6 +288,7 @@ void ss_file_free(void *self) {
     ss_block_set_free(&file->logged);
     ss_block_bits_free(&file->written);
     ss_window_close(&file->window);
+    ss_holes_free(&file->holes);
     free(file->pieces);
     free(file->directory_path);
     free(file->name);
@@ -288,6 +301,7 @@ static const ss_backing_ops shared_ops = {
     .begin = ss_file_check_now_and_then,
     .grow = shared_grow,
     .shrink = shared_shrink,
+    .make_room = shared_make_room,
     .sync = shared_sync,
     .checkpoint = shared_sync,
     .close = ss_file_shut,
@@ -358,6 +372,7 @@ static int open_locks(ss_file *file) {
     if (error == 0) error = file->vfs->status(file->vfs->self, file->locks, &again);
     file->place.inode = opened.inode;
     file->place.permissions = opened.permissions;
+    file->covers = file->vfs->loads_take_space != NULL && file->vfs->loads_take_space(file->vfs->self, file->main);
     return error == 0 ? check_same(&opened, &again) : open_failure(error);
 }
 
@@ -474,6 +489,22 @@ static void note_shown(ss_file *file, uint64_t size) {
     file->shown_is_old = age > 0;
 }
 
+/* A writer fills holes, so those that were covered are shown anew. */
+static int map_with_covers(ss_file *file, uint64_t pages) {
+    uint64_t begin, end;
+    bool has_holes = ss_vfs_hole(file->vfs, file->main, 0, pages * SS_PAGE_SIZE, &begin, &end);
+    if (!has_holes && !file->is_covered) return ss_file_map(file, file->mapped_pages, pages, SS_MAP_READ);
+    file->is_covered = has_holes;
+    file->file_pages = pages;
+    return ss_file_map_all(file, SS_MAP_READ);
+}
+
+static int show_pages(ss_file *file, uint64_t pages) {
+    bool copies = file->load || file->vfs->map == NULL;
+    if (file->covers && !copies) return map_with_covers(file, pages);
+    return ss_file_map(file, copies ? 0 : file->mapped_pages, pages, SS_MAP_READ);
+}
+
 static int show_file(ss_file *file) {
     ss_vfs_status now;
     int status = ss_file_status(file, &now);
@@ -484,8 +515,7 @@ static int show_file(ss_file *file) {
     if (now.size % SS_PAGE_SIZE != 0 && ss_file_is_locked(file, LOCK_READY)) now.size -= now.size % SS_PAGE_SIZE;
     status = ss_file_check_size(file, now.size);
     uint64_t pages = now.size / SS_PAGE_SIZE;
-    bool copies = file->load || file->vfs->map == NULL;
-    if (status == SS_OK) status = ss_file_map(file, copies ? 0 : file->mapped_pages, pages, SS_MAP_READ);
+    if (status == SS_OK) status = show_pages(file, pages);
     if (status != SS_OK) return status;
     file->file_pages = file->root->pages = pages;
     file->root->epoch++;
@@ -542,8 +572,11 @@ static int open_shared(ss_file *file) {
     if (status == SS_OK) status = ss_file_check_size(file, now.size);
     if (status != SS_OK) return status;
     file->file_pages = file->root->pages = now.size / SS_PAGE_SIZE;
-    status = ss_file_map(file, 0, file->file_pages, SS_MAP_SHARED);
+    status = ss_holes_find(&file->holes, file->vfs, file->main, file->file_pages);
+    if (status == SS_OK) status = ss_file_map_all(file, SS_MAP_SHARED);
     if (status != SS_OK) return status;
+    if (file->holes.pages > 0) file->root->watch |= SS_WATCH_ROOM;
+    if (file->covers) file->holes.covered = file->root->base;
     int error = ss_file_lock(file, LOCK_READY, SS_LOCK_EXCLUSIVE, 0);
     return error == 0 ? SS_OK : ss_file_lock_failure(error, "another handle has the file open for writing");
 }

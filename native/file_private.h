@@ -20,6 +20,7 @@
 #include <time.h>
 
 #include "file.h"
+#include "holes.h"
 #include "journal.h"
 #include "wal.h"
 
@@ -38,6 +39,9 @@ typedef struct ss_file {
     int locks;               /* the file once more: a mapping keeps what it maps open, and the locks must end before the mapping does */
     uint64_t file_pages;     /* size of the file */
     uint64_t mapped_pages;   /* of the root, that show the file */
+    ss_holes holes;
+    bool covers;             /* the holes of its mapping */
+    bool is_covered;         /* a reader's: there were some when it was shown last */
     struct timespec checked; /* when the size was last compared, by the coarse clock */
     uint64_t shown_size;     /* a reader's: the file as its last operation saw it */
     int64_t shown_modified;  /* when it was changed last; 0: nobody knows */
@@ -81,6 +85,8 @@ int ss_file_check_unchanged(ss_file *file);
 int ss_file_check_now_and_then(void *self);
 /* Shows pages first..end of the file in the root, by a mapping or (load) by reading them. */
 int ss_file_map(ss_file *file, uint64_t first, uint64_t end, int kind);
+/* The same of all its pages, with its holes covered where that is needed. */
+int ss_file_map_all(ss_file *file, int kind);
 void ss_file_close_descriptors(ss_file *file);
 /* Forgets the file and frees it. */
 int ss_file_shut(void *self);

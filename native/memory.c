@@ -339,8 +339,8 @@ int ss_enter_write(ss_memory *memory) {
         }
     }
     root->writing = true;
-    /* A foreign write can fail at any time. */
-    if (SS_UNLIKELY(root->foreign)) ss_undo_begin(memory);
+    /* A foreign write can fail at any time, and so can a store that takes disk space. */
+    if (SS_UNLIKELY(root->foreign || (root->watch & SS_WATCH_ROOM))) ss_undo_begin(memory);
     return SS_OK;
 }
 
@@ -550,7 +550,8 @@ static void undo_end(ss_root *root, bool restore) {
 
 int ss_root_touch_watched(ss_root *root, uint64_t offset, uint64_t length) {
     int status = SS_OK;
-    if (root->watch & SS_WATCH_STORAGE) status = root->storage_ops->touch(root->storage, offset, length);
+    if (root->watch & SS_WATCH_ROOM) status = root->storage_ops->make_room(root->storage, offset, length);
+    if (status == SS_OK && (root->watch & SS_WATCH_STORAGE)) status = root->storage_ops->touch(root->storage, offset, length);
     if (status == SS_OK && (root->watch & SS_WATCH_UNDO)) status = undo_record(root, offset, length);
     return status;
 }

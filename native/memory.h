@@ -48,6 +48,8 @@ typedef struct ss_storage_ops {
     void (*shrink)(void *self, uint64_t old_pages, uint64_t new_pages);
     /* Before bytes [offset, offset+length) change; called only while root->watch has SS_WATCH_STORAGE. */
     int (*touch)(void *self, uint64_t offset, uint64_t length);
+    /* The same, before that, while root->watch has SS_WATCH_ROOM: bytes [offset, offset+length) may have no disk space yet. */
+    int (*make_room)(void *self, uint64_t offset, uint64_t length);
     /* Around each public operation, read-only ones included, while root->guarded. `enter` may release the lock and
      * wait; where it fails, the operation does not take place and there is no `leave`. */
     int (*enter)(void *self);
@@ -94,7 +96,7 @@ typedef struct ss_undo {
     uint64_t *kept; /* many, once the log is long: a bit for each line that is in the log; else NULL */
 } ss_undo;
 
-enum ss_watch { SS_WATCH_UNDO = 1, SS_WATCH_STORAGE = 2 };
+enum ss_watch { SS_WATCH_UNDO = 1, SS_WATCH_STORAGE = 2, SS_WATCH_ROOM = 4 };
 
 struct ss_root {
     pthread_mutex_t mutex;

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The holes of a file that is mapped: parts of it that have no disk space. A store into a mapped hole takes some, and on
+ * some file systems a load does too; where the disk has none left, the system ends the process. So
+ *
+ *   stores   a page of the memory gets its disk space by a call before the first store to it, or the first commit of it
+ *   loads    where they take space too, zeros of our own lie over the holes until then
+ */
+#ifndef SS_HOLES_H
+#define SS_HOLES_H
+
+#include "blocks.h"
+#include "vfs.h"
+
+typedef struct ss_holes {
+    uint64_t pages;       /* of the file when it was looked at; 0: it had no holes. What it grows by later has its space */
+    ss_block_bits filled; /* a bit for each page: it has its disk space */
+    uint8_t *covered;     /* the memory, where zeros lie over its holes and are to go when they are filled; else NULL */
+} ss_holes;
+
+/* Looks whether the file, of `pages` pages, has holes. */
+int ss_holes_find(ss_holes *holes, const ss_vfs *vfs, int file, uint64_t pages);
+/* Puts zeros over the holes among bytes [0, size) of the file, which is mapped at `base` in the given way. */
+int ss_holes_cover(const ss_vfs *vfs, int file, uint8_t *base, uint64_t size, int kind);
+/* Pages first..end get what they lack of disk space; what they hold stays. SS_OUT_OF_MEMORY where there is none. */
+int ss_holes_fill(ss_holes *holes, const ss_vfs *vfs, int file, uint64_t first, uint64_t end);
+void ss_holes_free(ss_holes *holes);
+
+#endif
