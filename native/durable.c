@@ -56,9 +56,10 @@ static int extend_to(ss_file *file, uint64_t pages) {
     return SS_OK;
 }
 
+/* Not into a file with holes: a store asks for the disk space of what lies around it too (holes.h). */
 static bool store_block(ss_file *file, uint64_t block) {
     uint64_t offset = block * SS_BLOCK_SIZE;
-    bool can = file->pending.count <= STORED_MAX && ss_block_bits_has(&file->written, block) &&
+    bool can = file->holes.pages == 0 && file->pending.count <= STORED_MAX && ss_block_bits_has(&file->written, block) &&
                ss_window_shows(&file->window, file->vfs, file->main, offset + SS_BLOCK_SIZE, file->file_pages * SS_PAGE_SIZE);
     if (can) memcpy(file->window.bytes + offset, file->root->base + offset, SS_BLOCK_SIZE);
     return can;
@@ -345,7 +346,7 @@ int ss_durable_settle(ss_file *file) {
 
 static int take_image(ss_file *file) {
     int status = ss_file_check_size(file, file->file_pages * SS_PAGE_SIZE);
-    if (status == SS_OK) status = ss_holes_find(&file->holes, file->vfs, file->main, file->file_pages);
+    if (status == SS_OK) status = ss_holes_find(&file->holes, file->vfs, file->main, file->file_pages, 1);
     if (status == SS_OK) status = ss_file_map_all(file, SS_MAP_PRIVATE);
     if (status != SS_OK) return status;
     ss_root *root = file->root;

@@ -572,7 +572,7 @@ static int open_shared(ss_file *file) {
     if (status == SS_OK) status = ss_file_check_size(file, now.size);
     if (status != SS_OK) return status;
     file->file_pages = file->root->pages = now.size / SS_PAGE_SIZE;
-    status = ss_holes_find(&file->holes, file->vfs, file->main, file->file_pages);
+    status = ss_holes_find(&file->holes, file->vfs, file->main, file->file_pages, file->covers ? 1 : SS_CACHED_PAGES);
     if (status == SS_OK) status = ss_file_map_all(file, SS_MAP_SHARED);
     if (status != SS_OK) return status;
     if (file->holes.pages > 0) file->root->watch |= SS_WATCH_ROOM;

@@ -17,10 +17,11 @@ static int no_room(int error, uint64_t address) {
     return ss_fail(full ? SS_OUT_OF_MEMORY : SS_SYSTEM, "disk space for a hole of the file", address, (uint64_t)error, 0);
 }
 
-int ss_holes_find(ss_holes *holes, const ss_vfs *vfs, int file, uint64_t pages) {
+int ss_holes_find(ss_holes *holes, const ss_vfs *vfs, int file, uint64_t pages, uint64_t unit) {
     uint64_t begin, end;
+    holes->unit = unit;
     if (!ss_vfs_hole(vfs, file, 0, pages * SS_PAGE_SIZE, &begin, &end)) return SS_OK;
-    int status = ss_block_bits_make(&holes->filled, pages * SS_BLOCK_SIZE);
+    int status = ss_block_bits_make(&holes->filled, (pages / unit + 1) * SS_BLOCK_SIZE);
     if (status == SS_OK) holes->pages = pages;
     return status;
 }
@@ -70,45 +71,37 @@ static int write_again(const ss_vfs *vfs, int file, uint64_t from, uint64_t end)
     uint8_t bytes[SS_BLOCK_SIZE];
     int error = 0;
     for (uint64_t at = from; error == 0 && at < end; at += sizeof bytes) {
-        error = ss_vfs_read_all(vfs, file, bytes, sizeof bytes, at);
-        if (error == 0) error = ss_vfs_write_bytes(vfs, file, bytes, sizeof bytes, at);
+        size_t length = end - at < sizeof bytes ? (size_t)(end - at) : sizeof bytes;
+        error = ss_vfs_read_all(vfs, file, bytes, length, at);
+        if (error == 0) error = ss_vfs_write_bytes(vfs, file, bytes, length, at);
     }
     return error;
 }
 
-static int fill_pages(const ss_holes *holes, const ss_vfs *vfs, int file, uint64_t first, uint64_t end) {
-    uint64_t from = first * SS_PAGE_SIZE, length = (end - first) * SS_PAGE_SIZE;
-    int error = ss_vfs_reserve(vfs, file, from, from + length);
-    if (error == EOPNOTSUPP || error == ENOSYS) error = write_again(vfs, file, from, from + length);
-    if (error == 0 && holes->covered != NULL) {
-        error = vfs->map(vfs->self, file, holes->covered + from, from, length, SS_MAP_SHARED);
+static int fill_hole(const ss_vfs *vfs, int file, uint64_t begin, uint64_t end) {
+    int error = ss_vfs_reserve(vfs, file, begin, end);
+    if (error == EOPNOTSUPP || error == ENOSYS) error = write_again(vfs, file, begin, end);
+    return error == 0 ? SS_OK : no_room(error, begin);
+}
+
+static int fill_unit(const ss_holes *holes, const ss_vfs *vfs, int file, uint64_t first, uint64_t end) {
+    uint64_t from = first * SS_PAGE_SIZE, size = end * SS_PAGE_SIZE, hole, data;
+    int status = SS_OK;
+    for (uint64_t at = from; status == SS_OK && ss_vfs_hole(vfs, file, at, size, &hole, &data); at = data) {
+        status = fill_hole(vfs, file, hole, data);
     }
+    if (status != SS_OK || holes->covered == NULL) return status;
+    int error = vfs->map(vfs->self, file, holes->covered + from, from, size - from, SS_MAP_SHARED);
     return error == 0 ? SS_OK : no_room(error, from);
 }
 
-/* How far no page from `first` on, before `end`, needs filling; else how far they all do. */
-static uint64_t same_until(const ss_vfs *vfs, int file, uint64_t first, uint64_t end, uint64_t pages, bool *needs) {
-    uint64_t hole, data;
-    *needs = false;
-    if (!ss_vfs_hole(vfs, file, first * SS_PAGE_SIZE, pages * SS_PAGE_SIZE, &hole, &data)) return pages;
-    if (hole / SS_PAGE_SIZE > first) return hole / SS_PAGE_SIZE;
-    *needs = true;
-    uint64_t until = data / SS_PAGE_SIZE > first ? data / SS_PAGE_SIZE : first + 1;
-    return until < end ? until : end;
-}
-
 int ss_holes_fill(ss_holes *holes, const ss_vfs *vfs, int file, uint64_t first, uint64_t end) {
-    if (end > holes->pages) end = holes->pages;
-    while (first < end) {
-        bool needs = false;
-        uint64_t until = first + 1;
-        if (!ss_block_bits_has(&holes->filled, first)) {
-            until = same_until(vfs, file, first, end, holes->pages, &needs);
-            int status = needs ? fill_pages(holes, vfs, file, first, until) : SS_OK;
-            if (status != SS_OK) return status;
-            for (uint64_t page = first; page < until; page++) ss_block_bits_set(&holes->filled, page);
-        }
-        first = until;
+    uint64_t pages = holes->pages, unit = holes->unit;
+    for (uint64_t i = first / unit; i * unit < end && i * unit < pages; i++) {
+        if (ss_block_bits_has(&holes->filled, i)) continue;
+        int status = fill_unit(holes, vfs, file, i * unit, (i + 1) * unit < pages ? (i + 1) * unit : pages);
+        if (status != SS_OK) return status;
+        ss_block_bits_set(&holes->filled, i);
     }
     return SS_OK;
 }
