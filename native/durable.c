@@ -231,6 +231,7 @@ static int fill_holes(ss_file *file, const ss_change *changes, size_t count) {
 static int durable_commit(void *self, const ss_change *changes, size_t count) {
     ss_file *file = self;
     size_t pieces = 0;
+    if (file->root->forked) return ss_fail(SS_CLOSED, file->root->closed_because, 0, 0, 0);
     /* Whatever can fail comes before the record is complete. */
     int status = ss_block_set_reserve(&file->pending, count);
     if (status == SS_OK) status = ss_block_set_reserve(&file->logged, count);

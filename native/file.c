@@ -46,8 +46,24 @@ static void after_fork(void) {
     pthread_mutex_unlock(&open_files_mutex);
 }
 
+static void lose_window(ss_window *window) {
+    ss_window_close(window);
+    window->is_impossible = true;
+}
+
+/* The thread that forked may be in the midst of an operation, in a comparison of keys: what it stores from here on must
+ * stay here. */
+static void keep_stores_here(ss_file *file) {
+    lose_window(&file->window);
+    lose_window(&file->wal.window);
+    bool shared = file->durability == SS_DURABILITY_NONE && file->mode != SS_FILE_READ && file->vfs->map != NULL;
+    if (!shared || file->mapped_pages == 0 || ss_file_map_all(file, SS_MAP_PRIVATE) == SS_OK) return;
+    ss_root_zero(file->root, 0, file->mapped_pages);
+}
+
 static void after_fork_in_child(void) {
     for (ss_file *file = open_files; file != NULL; file = file->next) {
+        keep_stores_here(file);
         ss_file_close_descriptors(file);
         ss_root_forked(file->root, "the file was opened before this process was forked: open it again here");
     }
@@ -256,7 +272,7 @@ static void shared_shrink(void *self, uint64_t old_pages, uint64_t new_pages) {
 
 static int shared_make_room(void *self, uint64_t offset, uint64_t length) {
     ss_file *file = self;
-    if (length == 0) return SS_OK;
+    if (length == 0 || file->root->forked) return SS_OK;
     return ss_holes_fill(&file->holes, file->vfs, file->main, offset / SS_PAGE_SIZE, (offset + length - 1) / SS_PAGE_SIZE + 1);
 }
 

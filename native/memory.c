@@ -112,6 +112,7 @@ void ss_root_forked(ss_root *root, const char *because) {
     pthread_mutex_init(&root->claims_mutex, NULL);
     atomic_store_explicit(&root->holder, NULL, memory_order_relaxed);
     root->closed = true;
+    root->forked = true;
     root->closed_because = because;
 }
 
@@ -352,6 +353,7 @@ int ss_leave_write(ss_memory *memory, int status) {
     if (SS_UNLIKELY(root->storage_ops != NULL && root->storage_ops->end != NULL)) {
         status = root->storage_ops->end(root->storage, status);
     }
+    if (SS_UNLIKELY(root->forked) && status >= 0) status = ss_fail(SS_CLOSED, root->closed_because, 0, 0, 0);
     root->writing = false;
     root->generation++;
     ss_leave_read(memory);

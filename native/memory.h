@@ -104,6 +104,7 @@ struct ss_root {
     _Atomic(const void *) holder; /* identity of the thread that holds the mutex */
     unsigned watch;               /* bits of enum ss_watch */
     bool closed, guarded, read_only, foreign;
+    bool forked; /* this is the child of a fork; an operation that was under way ends with SS_CLOSED */
     const char *closed_because; /* the rule of SS_CLOSED, where it was not the user who closed it */
     bool behind_writer;         /* another handle writes the file that this one reads, and may have committed more than is shown */
     bool writing;               /* between ss_enter_write and ss_leave_write */
