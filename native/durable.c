@@ -413,9 +413,14 @@ static int durable_checkpoint(void *self) {
 /* Leaves the bare image. Where readers or the disk do not allow it, the log stays, and the next open goes on. */
 static int durable_close(void *self) {
     ss_file *file = self;
-    int status = SS_OK;
-    if (file->opened && !file->root->closed) {
-        status = checkpoint(file, ss_memory_patience(file->root));
+    bool open = file->opened && !file->root->closed;
+    int status = open ? checkpoint(file, ss_memory_patience(file->root)) : SS_OK;
+    struct ss_failure reason = *ss_last_failure();
+    /* Behind the checkpoint, which may map the file anew. */
+    int kept = ss_file_keep_views(file, open && status == SS_OK && !file->root->closed);
+    if (kept != SS_OK) return kept;
+    if (status != SS_OK) ss_fail(reason.status, reason.rule, reason.address, reason.number, reason.limit);
+    if (open && !file->root->closed) {
         if (status == SS_OK && file->reserved_pages > file->file_pages) {
             (void)ss_vfs_resize(file->vfs, file->main, file->file_pages * SS_PAGE_SIZE);
         }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "file_private.h"
+#include "views.h"
 
 #define DEFAULT_PERMISSIONS 0600u
 #define LOG_BYTES (UINT64_C(1) << 20)
@@ -285,6 +286,20 @@ static int shared_sync(void *self) {
 
 /* ---- closing ---- */
 
+int ss_file_keep_views(ss_file *file, bool is_same) {
+    ss_vfs_status now;
+    bool mapped = file->opened && file->main != SS_NO_FILE && !file->load && file->vfs->map != NULL;
+    if (!mapped || ss_file_status(file, &now) != SS_OK) return SS_OK;
+    ss_shown shown = {file->mapped_pages * SS_PAGE_SIZE, now.size, file->vfs, file->main, is_same};
+    int status = ss_views_keep(file->root, &shown);
+    return file->root->closed ? SS_OK : status;
+}
+
+static int close_plain(void *self) {
+    int status = ss_file_keep_views(self, true);
+    return status == SS_OK ? ss_file_shut(self) : status;
+}
+
 int ss_file_shut(void *self) {
     ss_file *file = self;
     unlist_file(file);
@@ -320,7 +335,7 @@ static const ss_backing_ops shared_ops = {
     .make_room = shared_make_room,
     .sync = shared_sync,
     .checkpoint = shared_sync,
-    .close = ss_file_shut,
+    .close = close_plain,
     .free = ss_file_free,
 };
 
@@ -568,7 +583,7 @@ static void reader_end(void *self) {
 static const ss_backing_ops reader_ops = {
     .read_begin = reader_begin,
     .read_end = reader_end,
-    .close = ss_file_shut,
+    .close = close_plain,
     .free = ss_file_free,
 };
 

@@ -36,9 +36,9 @@ typedef struct ss_file {
     bool exclusive, load;
     char *directory_path, *name, *log_name, *temporary_name;
     int directory, main;
-    int locks;               /* the file once more: a mapping keeps what it maps open, and the locks must end before the mapping does */
-    uint64_t file_pages;     /* size of the file */
-    uint64_t mapped_pages;   /* of the root, that show the file */
+    int locks;             /* the file once more: a mapping keeps what it maps open, and the locks must end before the mapping does */
+    uint64_t file_pages;   /* size of the file */
+    uint64_t mapped_pages; /* of the root, that show the file */
     ss_holes holes;
     bool covers;             /* the holes of its mapping */
     bool is_covered;         /* a reader's: there were some when it was shown last */
@@ -88,6 +88,9 @@ int ss_file_map(ss_file *file, uint64_t first, uint64_t end, int kind);
 /* The same of all its pages, with its holes covered where that is needed. */
 int ss_file_map_all(ss_file *file, int kind);
 void ss_file_close_descriptors(ss_file *file);
+/* Before the file is shut: views of it get memory of their own. SS_IN_USE where they cannot, and the file is to stay
+ * open. `is_same`: the file holds what the memory holds. */
+int ss_file_keep_views(ss_file *file, bool is_same);
 /* Forgets the file and frees it. */
 int ss_file_shut(void *self);
 void ss_file_free(void *self);

@@ -253,7 +253,7 @@ static int close_root(ss_root *root, bool last) {
     int status = lock_root(root);
     if (status != SS_OK) return status;
     if (root->storage_ops != NULL && root->storage_ops->close != NULL) status = root->storage_ops->close(root->storage, last);
-    if (status != SS_TRANSACTION) {
+    if (status != SS_TRANSACTION && status != SS_IN_USE) {
         root->closed = true;
         root->epoch++;
         root->generation++;

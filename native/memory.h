@@ -58,8 +58,8 @@ typedef struct ss_storage_ops {
     int (*begin)(void *self);
     int (*end)(void *self, int status);
     /* Release of the storage (flush, unlock, close files) when the root is closed; the mapping goes later. Idempotent.
-     * SS_TRANSACTION: another thread's transaction is open, and nothing was closed; not where `last`, when no other
-     * thread can know the memory any more. */
+     * SS_TRANSACTION: another thread's transaction is open, or SS_IN_USE: views of it are, and nothing was closed; not where `last`, when
+     * no other thread can know the memory any more. */
     int (*close)(void *self, bool last);
     /* The root is gone: free `self`. */
     void (*free)(void *self);
@@ -104,7 +104,7 @@ struct ss_root {
     _Atomic(const void *) holder; /* identity of the thread that holds the mutex */
     unsigned watch;               /* bits of enum ss_watch */
     bool closed, guarded, read_only, foreign;
-    bool forked; /* this is the child of a fork; an operation that was under way ends with SS_CLOSED */
+    bool forked;                /* this is the child of a fork; an operation that was under way ends with SS_CLOSED */
     const char *closed_because; /* the rule of SS_CLOSED, where it was not the user who closed it */
     bool behind_writer;         /* another handle writes the file that this one reads, and may have committed more than is shown */
     bool writing;               /* between ss_enter_write and ss_leave_write */
@@ -118,6 +118,7 @@ struct ss_root {
     uint64_t committed;    /* anonymous: bytes from base on that are readable and writable */
     atomic_int references; /* memories on this root */
     ss_scope *scope;       /* of the open transaction */
+    struct ss_view *views; /* that are out; under claims_mutex */
     ss_undo undo;
     const ss_storage_ops *storage_ops;
     void *storage;

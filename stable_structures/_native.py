@@ -111,10 +111,12 @@ def _message(status: int, operation: str, hints: Mapping[int, str] = _HINTS) -> 
     failure = lib.ss_last_failure()
     text = ffi.string(lib.ss_status_text(status)).decode()
     hint = hints.get(status)
-    if failure.status == status and status != lib.SS_IN_USE:  # whose numbers are pages that another holds
-        rule, _, advice = ffi.string(failure.rule).decode().partition("; ") if failure.rule != ffi.NULL else ("", "", "")
+    rule, _, advice = ffi.string(failure.rule).decode().partition("; ") if failure.status == status and failure.rule else ("", "", "")
+    hint = advice or hint  # a rule that knows better what to do says so after a semicolon
+    if status == lib.SS_IN_USE:  # whose numbers are pages that another holds
+        text = rule or text
+    elif failure.status == status:
         text += f" ({rule})" if rule else ""
-        hint = advice or hint  # a rule that knows better what to do says so after a semicolon
         facts = [f"at byte {failure.address:#x}"] if failure.address or status == lib.SS_CORRUPT else []
         facts += [f"{failure.number} against {failure.limit}"] if failure.number or failure.limit else []
         text += ": " + ", ".join(facts) if facts else ""
@@ -309,24 +311,24 @@ def root(handle: Any) -> int:
 
 
 class _Bytes:
-    """The address range of a flat memory for numpy; keeps the mapping alive as long as a view of it."""
+    """A view of a memory for numpy, which ends with the last array that shows it."""
 
-    def __init__(self, handle: Any, base: Any, offset: int, length: int) -> None:
-        self._handle = handle
-        address = int(ffi.cast("uintptr_t", base)) + offset
-        self.__array_interface__ = {"version": 3, "shape": (length,), "typestr": "|u1", "data": (address, True)}
+    def __init__(self, view: Any) -> None:
+        self._view = view
+        address = int(ffi.cast("uintptr_t", view.bytes))
+        self.__array_interface__ = {"version": 3, "shape": (int(view.length),), "typestr": "|u1", "data": (address, True)}
 
 
 def view(handle: Any, offset: int, length: int | None) -> npt.NDArray[np.uint8]:
     """A read-only array over the bytes of a flat memory, without a copy."""
-    size = ffi.new("uint64_t *")
-    base = lib.ss_access_base(handle, size)
-    if base == ffi.NULL:
-        fail(lib.ss_last_failure().status, "view")
-    length = int(size[0]) - offset if length is None else length
-    if offset < 0 or length < 0 or offset + length > size[0]:
-        raise errors.OutOfBounds(f"view: bytes {offset} to {offset + length} of a memory of {size[0]} bytes; check the range")
-    return np.asarray(_Bytes(handle, base, offset, length))
+    taken = ffi.gc(ffi.new("ss_view *"), lib.ss_view_drop)
+    status = lib.ss_view_take(taken, handle, offset, 2**64 - 1 if length is None else min(length, 2**64 - 2))
+    if status == lib.SS_OUT_OF_BOUNDS:
+        size = check(lib.ss_access_size(handle), "view") * PAGE_SIZE
+        end = size if length is None else offset + length
+        raise errors.OutOfBounds(f"view: bytes {offset} to {end} of a memory of {size} bytes; check the range")
+    check(status, "view")
+    return np.asarray(_Bytes(taken))
 
 
 @ffi.def_extern(onerror=_keep)  # type: ignore[untyped-decorator]

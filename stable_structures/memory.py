@@ -327,9 +327,11 @@ class NativeMemory:
     def close(self) -> None:
         """Closes the memory and everything on it; later use raises `Closed`. Closing twice is allowed.
 
-        A virtual or restricted memory closes the memory that it lies in. Views stay readable until they are gone. O(bytes in
-        the log) for a file. Raises `Locked` where readers make no room in time, and `CommitUnknown` and `OSError` of a failing
-        disk: the memory is closed then, and the log stays beside the file for the next opening.
+        A virtual or restricted memory closes the memory that it lies in. Views stay readable until they are gone: what they
+        show of a file is copied, holes apart, since nobody keeps a closed file from being cut. O(bytes in the log and in
+        views) for a file. Raises `MemoryInUse` where views show more than 1 GiB of it, and the memory stays open. Raises
+        `Locked` where readers make no room in time, and `CommitUnknown` and `OSError` of a failing disk: the memory is closed
+        then, and the log stays beside the file for the next opening.
 
         >>> memory = StableMemory()
         >>> memory.close()
@@ -444,7 +446,11 @@ class StableMemory(NativeMemory):
     def view(self, offset: int = 0, length: int | None = None) -> npt.NDArray[np.uint8]:
         """The bytes as a read-only numpy array of uint8, without a copy; to the end where `length` is None. O(1).
 
-        The view shows later changes and stays valid when the memory grows or is closed. Raises `OutOfBounds`, `Closed`.
+        The view shows later changes and stays valid when the memory grows; when it is closed it keeps what it showed last
+        (`close` says what that costs). Raises `OutOfBounds`, `Closed`.
+
+        Where the memory is open for reading, or without a log, a view shows the file itself: a program that does not know
+        this library and cuts the file meanwhile takes the bytes away, and reading the view then ends this process.
 
         >>> memory = StableMemory()
         >>> _ = memory.grow(1)

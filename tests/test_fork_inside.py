@@ -51,7 +51,7 @@ class Key:
 def in_child(memory: StableMemory, error: BaseException | None) -> int:
     """The child's exit status: 0 where all is closed."""
     if not isinstance(error, Closed) or "forked" not in str(error):
-        print("not told:", repr(error), file=sys.stderr)
+        sys.stderr.write(f"not told: {error!r}\n")
         return 1
     try:
         memory.write(0, b"x")
