@@ -19,8 +19,14 @@ int64_t ss_access_glance(ss_memory *memory) {
     return pages;
 }
 
+/* Nothing to add is no change, also where there is none allowed; only a restricted memory may grow its base by it. */
+static bool changes_nothing(const ss_memory *memory, uint64_t pages) {
+    return pages == 0 && (memory->kind != SS_RESTRICTED || memory->root->read_only);
+}
+
 int64_t ss_access_grow(ss_memory *memory, uint64_t pages) {
     uint64_t old = 0;
+    if (changes_nothing(memory, pages)) return ss_access_size(memory);
     int status = ss_enter_write(memory);
     if (status != SS_OK) return status;
     status = ss_leave_write(memory, ss_memory_grow(memory, pages, &old));
@@ -30,7 +36,7 @@ int64_t ss_access_grow(ss_memory *memory, uint64_t pages) {
 int ss_access_read(ss_memory *memory, uint64_t offset, void *to, uint64_t length) {
     int status = ss_enter_read(memory);
     if (status != SS_OK) return status;
-    status = ss_memory_read(memory, offset, to, length);
+    status = length > 0 ? ss_memory_read(memory, offset, to, length) : ss_memory_check_bounds(memory, offset, 0);
     ss_leave_read(memory);
     return status;
 }
@@ -45,7 +51,8 @@ int ss_access_write(ss_memory *memory, uint64_t offset, const void *from, uint64
     int status = ss_enter_write(memory);
     if (status != SS_OK) return status;
     note_raw_write(memory);
-    return ss_leave_write(memory, ss_memory_write(memory, offset, from, length));
+    status = length > 0 ? ss_memory_write(memory, offset, from, length) : ss_memory_check_bounds(memory, offset, 0);
+    return ss_leave_write(memory, status);
 }
 
 int ss_access_write_growing(ss_memory *memory, uint64_t offset, const void *from, uint64_t length) {

@@ -29,7 +29,7 @@ static int check_item(ss_bound bound, uint64_t size) {
     return good ? SS_OK : ss_fail(SS_BOUND_EXCEEDED, "size of an encoded key or value of its type", 0, size, bound.max_size);
 }
 
-/* All items, before anything is done. */
+/* All items, before anything is done: sizes and ends only, which are the caller's own. */
 static int check_column(const ss_column *column, ss_bound bound, uint64_t count) {
     if (column->native && (!bound.fixed || column->size != bound.max_size)) {
         return bad_column("size of the type's numbers", column->size, bound.max_size);
@@ -48,6 +48,10 @@ static ss_span item(const ss_column *column, uint64_t i, uint8_t buffer[8]) {
     ss_span span;
     span.at = ss_column_item(column, i, buffer, &span.size);
     return span;
+}
+
+static ss_span part_item(const ss_column_part *part, uint64_t i, uint8_t buffer[8]) {
+    return item(&part->items, i - part->first, buffer);
 }
 
 /* ---- descents in flight ---- */
@@ -113,10 +117,11 @@ static int land_anywhere(void *self, flyer *at, enum ss_probe_answer answer) {
     return SS_OK;
 }
 
-/* Brings the nodes on the way to the next items into the cache. */
-static void fetch_ahead(ss_btree *tree, const ss_column *keys, uint64_t first, uint64_t count) {
+/* Brings the nodes on the way to the next items of the part into the cache. */
+static void fetch_ahead(ss_btree *tree, const ss_column_part *keys, uint64_t i) {
+    uint64_t first = i - keys->first, count = keys->end - keys->first;
     if (first % AHEAD != 0 || tree->length < SMALL_MAP || tree->root == SS_NULL || !ss_probe_possible(&tree->space)) return;
-    (void)fly(tree, keys, first, first + AHEAD < count ? first + AHEAD : count, land_anywhere, NULL);
+    (void)fly(tree, &keys->items, first, first + AHEAD < count ? first + AHEAD : count, land_anywhere, NULL);
 }
 
 /* ---- lookups ---- */
@@ -126,6 +131,7 @@ typedef struct lookup {
     const ss_room *values; /* NULL: to spans */
     ss_span *spans;
     uint8_t *found;
+    uint64_t first; /* the column's item that is item 0 of the part */
 } lookup;
 
 static int keep_value(lookup *self, uint64_t i, ss_span value, uint64_t address) {
@@ -154,30 +160,43 @@ static int look_up(lookup *self, uint64_t i, ss_span key) {
 
 static int land_with_value(void *of, flyer *at, enum ss_probe_answer answer) {
     lookup *self = of;
+    uint64_t i = self->first + at->item;
     ss_span value;
     if (answer == SS_PROBE_ABSENT) {
-        self->found[at->item] = 0;
+        self->found[i] = 0;
         return SS_OK;
     }
     if (answer == SS_PROBE_FOUND && ss_probe_value(&self->tree->space, &at->probe, &value)) {
-        return keep_value(self, at->item, value, at->address);
+        return keep_value(self, i, value, at->address);
     }
-    return look_up(self, at->item, at->key.span);
+    return look_up(self, i, at->key.span);
 }
 
-static int look_up_all(lookup *self, const ss_column *keys, uint64_t count) {
+static int look_up_part(lookup *self, const ss_column *keys, uint64_t count) {
     ss_btree *tree = self->tree;
     if (tree->root != SS_NULL && ss_probe_possible(&tree->space)) return fly(tree, keys, 0, count, land_with_value, self);
     int status = SS_OK;
     for (uint64_t i = 0; status == SS_OK && i < count; i++) {
         uint8_t buffer[8];
-        status = look_up(self, i, item(keys, i, buffer));
+        status = look_up(self, self->first + i, item(keys, i, buffer));
     }
     return status;
 }
 
+static int look_up_all(lookup *self, const ss_column *keys, uint64_t count) {
+    ss_column_part part = {0};
+    int status = SS_OK;
+    for (uint64_t i = 0; status == SS_OK && i < count; i = part.end) {
+        status = ss_column_reach(&part, keys, i, count);
+        self->first = part.first;
+        if (status == SS_OK) status = look_up_part(self, &part.items, part.end - part.first);
+    }
+    ss_column_drop(&part);
+    return status;
+}
+
 int ss_btree_get_many(ss_btree *tree, const ss_column *keys, uint64_t count, const ss_room *values, uint8_t *found) {
-    lookup self = {tree, values, NULL, found};
+    lookup self = {tree, values, NULL, found, 0};
     int status = ss_btree_begin_read(tree);
     if (status != SS_OK) return status;
     status = check_column(keys, tree->key, count);
@@ -204,7 +223,7 @@ static int join_spans(const lookup *self, uint64_t count, ss_answer *answer) {
 
 int64_t ss_btree_get_many_bytes(ss_btree *tree, const ss_column *keys, uint64_t count, uint8_t *found) {
     ss_answer answer = {0};
-    lookup self = {tree, NULL, count > SIZE_MAX / 64 ? NULL : calloc((size_t)count + 1, sizeof(ss_span)), found};
+    lookup self = {tree, NULL, count > SIZE_MAX / 64 ? NULL : calloc((size_t)count + 1, sizeof(ss_span)), found, 0};
     if (self.spans == NULL) return ss_fail(SS_NO_HEAP, "values on their way out", 0, count, 0);
     int status = ss_btree_begin_read(tree);
     if (status == SS_OK) {
@@ -240,17 +259,23 @@ static int begin_step(ss_btree *tree) {
 }
 
 static int insert_all(ss_btree *tree, const ss_column *keys, const ss_column *values, uint64_t count, uint64_t *new_keys) {
+    ss_column_part k = {0}, v = {0};
     int status = SS_OK;
     for (uint64_t i = 0; status == SS_OK && i < count; i++) {
         uint8_t key[8], value[8];
-        fetch_ahead(tree, keys, i, count);
+        status = ss_column_reach(&k, keys, i, count);
+        if (status == SS_OK) status = ss_column_reach(&v, values, i, count);
+        if (status != SS_OK) break;
+        fetch_ahead(tree, &k, i);
         status = begin_step(tree);
-        if (status == SS_OK) status = ss_btree_insert(tree, item(keys, i, key), item(values, i, value));
+        if (status == SS_OK) status = ss_btree_insert(tree, part_item(&k, i, key), part_item(&v, i, value));
         if (status == SS_ABSENT) {
             (*new_keys)++;
             status = SS_OK;
         }
     }
+    ss_column_drop(&k);
+    ss_column_drop(&v);
     return status;
 }
 
@@ -266,16 +291,20 @@ int64_t ss_btree_insert_many(ss_btree *tree, const ss_column *keys, const ss_col
 }
 
 static int remove_all(ss_btree *tree, const ss_column *keys, uint64_t count, uint8_t *found, uint64_t *removed) {
+    ss_column_part k = {0};
     int status = SS_OK;
     for (uint64_t i = 0; status == SS_OK && i < count; i++) {
         uint8_t key[8];
-        fetch_ahead(tree, keys, i, count);
+        status = ss_column_reach(&k, keys, i, count);
+        if (status != SS_OK) break;
+        fetch_ahead(tree, &k, i);
         status = begin_step(tree);
-        if (status == SS_OK) status = ss_btree_remove(tree, item(keys, i, key));
+        if (status == SS_OK) status = ss_btree_remove(tree, part_item(&k, i, key));
         found[i] = status == SS_OK;
         *removed += found[i];
         if (status == SS_ABSENT) status = SS_OK;
     }
+    ss_column_drop(&k);
     return status;
 }
 
@@ -294,7 +323,9 @@ int64_t ss_btree_remove_many(ss_btree *tree, const ss_column *keys, uint64_t cou
 typedef struct builder {
     ss_btree *tree;
     const ss_column *keys, *values;
-    uint64_t next; /* item */
+    uint64_t next;       /* item */
+    uint8_t previous[8]; /* encoding of the number before it */
+    int status;
 } builder;
 
 /* Bytes of numbers that are encoded for one node. */
@@ -302,8 +333,24 @@ typedef struct node_buffer {
     uint8_t key[SS_CAPACITY][8], value[SS_CAPACITY][8];
 } node_buffer;
 
+/* That of two keys in a row the second is the greater. */
+static int check_pair(const ss_btree *tree, ss_span low, ss_span high, uint64_t i, uint64_t count) {
+    int answer = SS_LESS;
+    int status = ss_order_compare(&tree->order, low.at, low.size, high.at, high.size, &answer);
+    if (status != SS_OK || answer == SS_LESS) return status;
+    return ss_fail(SS_ARGUMENT, "keys ascend strictly (sort them, and drop repeated ones)", 0, i, count);
+}
+
+/* Numbers are where the user can change them: those that go into the map are not always those that were checked. */
+static int check_again(builder *b, ss_span key) {
+    int status = b->next == 0 ? SS_OK : check_pair(b->tree, (ss_span){b->previous, key.size}, key, b->next, b->next);
+    memcpy(b->previous, key.at, (size_t)key.size);
+    return status;
+}
+
 static ss_entry next_entry(builder *b, node_buffer *buffer, uint32_t i) {
     ss_entry entry = {item(b->keys, b->next, buffer->key[i]), item(b->values, b->next, buffer->value[i])};
+    if (b->keys->native && !b->keys->stable && b->status == SS_OK) b->status = check_again(b, entry.key);
     b->next++;
     return entry;
 }
@@ -319,7 +366,8 @@ static int build_leaf(builder *b, uint64_t count, uint64_t *address) {
     node_buffer buffer;
     ss_entry entries[SS_CAPACITY];
     for (uint32_t i = 0; i < count; i++) entries[i] = next_entry(b, &buffer, i);
-    int status = ss_node_take(&b->tree->space, address);
+    int status = b->status;
+    if (status == SS_OK) status = ss_node_take(&b->tree->space, address);
     if (status == SS_OK) status = ss_node_fill(&b->tree->space, *address, true, entries, (uint32_t)count, NULL);
     ss_scratch_reset(&b->tree->space.scratch);
     return status;
@@ -340,6 +388,7 @@ static int build_subtree(builder *b, uint64_t count, int height, uint64_t *addre
         status = build_subtree(b, share, height - 1, &children[i]);
         if (status == SS_OK && i + 1 < parts) entries[i] = next_entry(b, &buffer, (uint32_t)i);
     }
+    if (status == SS_OK) status = b->status;
     if (status == SS_OK) status = ss_node_take(&b->tree->space, address);
     if (status == SS_OK) status = ss_node_fill(&b->tree->space, *address, false, entries, (uint32_t)(parts - 1), children);
     ss_scratch_reset(&b->tree->space.scratch);
@@ -347,24 +396,18 @@ static int build_subtree(builder *b, uint64_t count, int height, uint64_t *addre
 }
 
 static int check_ascending(const ss_btree *tree, const ss_column *keys, uint64_t count) {
-    for (uint64_t i = 1; i < count; i++) {
+    int status = SS_OK;
+    for (uint64_t i = 1; status == SS_OK && i < count; i++) {
         uint8_t low[8], high[8];
-        int answer = SS_LESS;
-        ss_span a = item(keys, i - 1, low), b = item(keys, i, high);
-        int status = ss_order_compare(&tree->order, a.at, a.size, b.at, b.size, &answer);
-        if (status != SS_OK) return status;
-        if (answer != SS_LESS) return ss_fail(SS_ARGUMENT, "keys ascend strictly (sort them, and drop repeated ones)", 0, i, count);
+        status = check_pair(tree, item(keys, i - 1, low), item(keys, i, high), i, count);
     }
-    return SS_OK;
+    return status;
 }
 
 static int build(ss_btree *tree, const ss_column *keys, const ss_column *values, uint64_t count) {
-    builder b = {tree, keys, values, 0};
+    builder b = {.tree = tree, .keys = keys, .values = values};
     int height = 0;
-    if (tree->root != SS_NULL) return ss_fail(SS_ARGUMENT, "only an empty map can be built", 0, tree->length, 0);
-    int status = check_column(keys, tree->key, count);
-    if (status == SS_OK) status = check_column(values, tree->value, count);
-    if (status == SS_OK) status = check_ascending(tree, keys, count);
+    int status = check_ascending(tree, keys, count);
     if (status != SS_OK || count == 0) return status;
     while (most_entries(height) < count) height++;
     status = build_subtree(&b, count, height, &tree->root);
@@ -372,9 +415,23 @@ static int build(ss_btree *tree, const ss_column *keys, const ss_column *values,
     return status == SS_OK ? ss_btree_write_header(tree) : status;
 }
 
+/* Keys are read twice, and wait for their node to be filled, so encodings are copied as a whole. */
+static int check_and_build(ss_btree *tree, const ss_column *keys, const ss_column *values, uint64_t count) {
+    ss_column_part k = {0}, v = {0};
+    if (tree->root != SS_NULL) return ss_fail(SS_ARGUMENT, "only an empty map can be built", 0, tree->length, 0);
+    int status = check_column(keys, tree->key, count);
+    if (status == SS_OK) status = check_column(values, tree->value, count);
+    if (status == SS_OK) status = ss_column_take(&k, keys, 0, count, UINT64_MAX);
+    if (status == SS_OK) status = ss_column_take(&v, values, 0, count, UINT64_MAX);
+    if (status == SS_OK) status = build(tree, &k.items, &v.items, count);
+    ss_column_drop(&k);
+    ss_column_drop(&v);
+    return status;
+}
+
 int ss_btree_build(ss_btree *tree, const ss_column *keys, const ss_column *values, uint64_t count) {
     ss_reply reply = {.kind = SS_REPLY_NONE};
     int status = begin_change(tree, &reply);
     if (status != SS_OK) return status;
-    return (int)end_change(tree, build(tree, keys, values, count), 0);
+    return (int)end_change(tree, check_and_build(tree, keys, values, count), 0);
 }

@@ -8,13 +8,17 @@
 
 /* Items that come in. With `native` they are numbers of `size` (1, 2, 4, 8) bytes in this machine's byte order, and
  * `bias` is XORed to each (the top bit of a signed type keeps the order); else they are encodings. `ends` says where
- * each item ends, or is NULL where all have `size` bytes. */
+ * each item ends, or is NULL where all have `size` bytes.
+ *
+ * While a call lasts, other threads may change the bytes at `data`, unless `stable` says that nobody does; `ends` is the
+ * caller's own. So the core reads a number once, and encodings in a copy (ss_column_part): what is checked is what is used. */
 typedef struct ss_column {
     const uint8_t *data;
     const uint64_t *ends;
     uint32_t size;
     int32_t native;
     uint64_t bias;
+    int32_t stable;
 } ss_column;
 
 /* Room for fixed-size items that go out, in the same two forms. */
@@ -58,6 +62,25 @@ static inline const uint8_t *ss_column_item(const ss_column *column, uint64_t i,
     uint64_t begin = i == 0 ? 0 : column->ends[i - 1];
     *size = column->ends[i] - begin;
     return column->data + begin;
+}
+
+/* Items first..end of a column, which nobody changes: item i of the column is item i - first of `items`. */
+typedef struct ss_column_part {
+    ss_column items;
+    uint64_t first, end;
+    uint8_t *copy; /* of bytes and ends; NULL where the column itself does */
+    size_t room;
+} ss_column_part;
+
+#define SS_COLUMN_BYTES (UINT64_C(1) << 18)
+
+/* Makes it the part that begins at item `first`, of at most `most_bytes` but one item at least. Begins as {0}. SS_NO_HEAP. */
+int ss_column_take(ss_column_part *part, const ss_column *column, uint64_t first, uint64_t count, uint64_t most_bytes);
+void ss_column_drop(ss_column_part *part);
+
+/* Item i, counted from the part before on, is in the part afterwards. */
+static inline int ss_column_reach(ss_column_part *part, const ss_column *column, uint64_t i, uint64_t count) {
+    return SS_LIKELY(i < part->end) ? SS_OK : ss_column_take(part, column, i, count, SS_COLUMN_BYTES);
 }
 
 /* Puts an encoding into place i; false where it has not the size of the items. */

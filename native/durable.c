@@ -56,9 +56,10 @@ static int extend_to(ss_file *file, uint64_t pages) {
     return SS_OK;
 }
 
+/* Not into a file with holes: a store asks for the disk space of what lies around it too (holes.h). */
 static bool store_block(ss_file *file, uint64_t block) {
     uint64_t offset = block * SS_BLOCK_SIZE;
-    bool can = file->pending.count <= STORED_MAX && ss_block_bits_has(&file->written, block) &&
+    bool can = file->holes.pages == 0 && file->pending.count <= STORED_MAX && ss_block_bits_has(&file->written, block) &&
                ss_window_shows(&file->window, file->vfs, file->main, offset + SS_BLOCK_SIZE, file->file_pages * SS_PAGE_SIZE);
     if (can) memcpy(file->window.bytes + offset, file->root->base + offset, SS_BLOCK_SIZE);
     return can;
@@ -109,7 +110,7 @@ static void drop_private(ss_file *file) {
     bool many = file->private_blocks > PRIVATE_BLOCKS_KEPT;
     if (!many || file->load || file->vfs->map == NULL) return;
     file->private_blocks = 0;
-    if (ss_file_map(file, 0, file->file_pages, SS_MAP_PRIVATE) == SS_OK) return;
+    if (ss_file_map_all(file, SS_MAP_PRIVATE) == SS_OK) return;
     /* The old mapping may be gone by now, and views of it with it. */
     ss_root_zero(file->root, 0, file->file_pages);
     (void)ss_file_die(file, SS_SYSTEM, "the file could not be mapped again: open it again", 0, 0);
@@ -217,12 +218,26 @@ static int append(ss_file *file, size_t pieces) {
     return ss_fail(reason.status, reason.rule, reason.address, reason.number, reason.limit);
 }
 
+/* Disk space in the file for blocks that lie in its holes, so that a full disk says so now and not after the commit. */
+static int fill_holes(ss_file *file, const ss_change *changes, size_t count) {
+    int status = SS_OK;
+    for (size_t i = 0; status == SS_OK && i < count; i++) {
+        uint64_t page = changes[i].block / SS_BLOCKS_PER_PAGE;
+        if (page >= file->holes.pages) break;
+        status = ss_holes_fill(&file->holes, file->vfs, file->main, page, page + 1);
+    }
+    if (status == SS_OUT_OF_MEMORY) file->wal.is_cramped = true;
+    return status;
+}
+
 static int durable_commit(void *self, const ss_change *changes, size_t count) {
     ss_file *file = self;
     size_t pieces = 0;
+    if (file->root->forked) return ss_fail(SS_CLOSED, file->root->closed_because, 0, 0, 0);
     /* Whatever can fail comes before the record is complete. */
     int status = ss_block_set_reserve(&file->pending, count);
     if (status == SS_OK) status = ss_block_set_reserve(&file->logged, count);
+    if (status == SS_OK) status = fill_holes(file, changes, count);
     if (status == SS_OK) status = collect_pieces(file, changes, count, &pieces);
     if (status == SS_OK && pieces == 0 && file->root->pages == file->wal.pages) return SS_OK;
     if (status == SS_OK) status = append(file, pieces);
@@ -334,7 +349,8 @@ int ss_durable_settle(ss_file *file) {
 
 static int take_image(ss_file *file) {
     int status = ss_file_check_size(file, file->file_pages * SS_PAGE_SIZE);
-    if (status == SS_OK) status = ss_file_map(file, 0, file->file_pages, SS_MAP_PRIVATE);
+    if (status == SS_OK) status = ss_holes_find(&file->holes, file->vfs, file->main, file->file_pages, 1);
+    if (status == SS_OK) status = ss_file_map_all(file, SS_MAP_PRIVATE);
     if (status != SS_OK) return status;
     ss_root *root = file->root;
     file->reserved_pages = root->pages = file->file_pages;
@@ -342,17 +358,32 @@ static int take_image(ss_file *file) {
     return SS_OK;
 }
 
-int ss_durable_open(ss_file *file) {
-    bool found;
-    file->checkpoint_at = file->checkpoint_bytes;
+static int make_sets(ss_file *file) {
     int status = ss_block_set_make(&file->pending, file->root->reserved);
     if (status == SS_OK) status = ss_block_set_make(&file->logged, file->root->reserved);
-    if (status == SS_OK) status = ss_block_bits_make(&file->written, file->root->reserved);
-    if (status == SS_OK) status = recover(file, true, &found);
-    if (status == SS_OK) status = take_image(file);
+    return status == SS_OK ? ss_block_bits_make(&file->written, file->root->reserved) : status;
+}
+
+/* The end of an opening: the memory shows the file, and readers may come. */
+static int show_image(ss_file *file) {
+    int status = take_image(file);
     if (status != SS_OK) return status;
     int error = ss_file_lock(file, LOCK_READY, SS_LOCK_EXCLUSIVE, 0);
     return error == 0 ? SS_OK : ss_file_lock_failure(error, "another handle has the file open for writing");
+}
+
+int ss_durable_open(ss_file *file) {
+    bool found = false;
+    file->checkpoint_at = file->checkpoint_bytes;
+    int status = make_sets(file);
+    if (status == SS_OK) status = recover(file, true, &found);
+    if (status != SS_OK) return status;
+    status = show_image(file);
+    if (status == SS_OK || found) return status;
+    /* Where nothing was opened, nothing is left. */
+    struct ss_failure reason = *ss_last_failure();
+    (void)ss_wal_delete(&file->wal);
+    return ss_fail(reason.status, reason.rule, reason.address, reason.number, reason.limit);
 }
 
 /* ---- the end, and what a user asks for ---- */
@@ -384,9 +415,14 @@ static int durable_checkpoint(void *self) {
 /* Leaves the bare image. Where readers or the disk do not allow it, the log stays, and the next open goes on. */
 static int durable_close(void *self) {
     ss_file *file = self;
-    int status = SS_OK;
-    if (file->opened && !file->root->closed) {
-        status = checkpoint(file, ss_memory_patience(file->root));
+    bool open = file->opened && !file->root->closed;
+    int status = open ? checkpoint(file, ss_memory_patience(file->root)) : SS_OK;
+    struct ss_failure reason = *ss_last_failure();
+    /* Behind the checkpoint, which may map the file anew. */
+    int kept = ss_file_keep_views(file, open && status == SS_OK && !file->root->closed);
+    if (kept != SS_OK) return kept;
+    if (status != SS_OK) ss_fail(reason.status, reason.rule, reason.address, reason.number, reason.limit);
+    if (open && !file->root->closed) {
         if (status == SS_OK && file->reserved_pages > file->file_pages) {
             (void)ss_vfs_resize(file->vfs, file->main, file->file_pages * SS_PAGE_SIZE);
         }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "file_private.h"
+#include "views.h"
 #include "waiting.h"
 
 #define DEFAULT_PERMISSIONS 0600u
@@ -47,8 +48,24 @@ static void after_fork(void) {
     pthread_mutex_unlock(&open_files_mutex);
 }
 
+static void lose_window(ss_window *window) {
+    ss_window_close(window);
+    window->is_impossible = true;
+}
+
+/* The thread that forked may be in the midst of an operation, in a comparison of keys: what it stores from here on must
+ * stay here. */
+static void keep_stores_here(ss_file *file) {
+    lose_window(&file->window);
+    lose_window(&file->wal.window);
+    bool shared = file->durability == SS_DURABILITY_NONE && file->mode != SS_FILE_READ && file->vfs->map != NULL;
+    if (!shared || file->mapped_pages == 0 || ss_file_map_all(file, SS_MAP_PRIVATE) == SS_OK) return;
+    ss_root_zero(file->root, 0, file->mapped_pages);
+}
+
 static void after_fork_in_child(void) {
     for (ss_file *file = open_files; file != NULL; file = file->next) {
+        keep_stores_here(file);
         ss_file_close_descriptors(file);
         ss_root_forked(file->root, "the file was opened before this process was forked: open it again here");
     }
@@ -190,6 +207,12 @@ int ss_file_map(ss_file *file, uint64_t first, uint64_t end, int kind) {
     return status;
 }
 
+int ss_file_map_all(ss_file *file, int kind) {
+    int status = ss_file_map(file, 0, file->file_pages, kind);
+    bool covers = status == SS_OK && file->covers && !file->load && file->vfs->map != NULL;
+    return covers ? ss_holes_cover(file->vfs, file->main, file->root->base, file->file_pages * SS_PAGE_SIZE, kind) : status;
+}
+
 /* ---- durability none: the mapping is the file ---- */
 
 #ifdef CLOCK_MONOTONIC_COARSE
@@ -255,6 +278,12 @@ static void shared_shrink(void *self, uint64_t old_pages, uint64_t new_pages) {
     if (ss_vfs_resize(file->vfs, file->main, new_pages * SS_PAGE_SIZE) == 0) file->file_pages = new_pages;
 }
 
+static int shared_make_room(void *self, uint64_t offset, uint64_t length) {
+    ss_file *file = self;
+    if (length == 0 || file->root->forked) return SS_OK;
+    return ss_holes_fill(&file->holes, file->vfs, file->main, offset / SS_PAGE_SIZE, (offset + length - 1) / SS_PAGE_SIZE + 1);
+}
+
 static int shared_sync(void *self) {
     ss_file *file = self;
     int error = file->mapped_pages == 0 ? 0 : file->vfs->sync_map(file->vfs->self, file->root->base, file->mapped_pages * SS_PAGE_SIZE);
@@ -263,6 +292,20 @@ static int shared_sync(void *self) {
 }
 
 /* ---- closing ---- */
+
+int ss_file_keep_views(ss_file *file, bool is_same) {
+    ss_vfs_status now;
+    bool mapped = file->opened && file->main != SS_NO_FILE && !file->load && file->vfs->map != NULL;
+    if (!mapped || ss_file_status(file, &now) != SS_OK) return SS_OK;
+    ss_shown shown = {file->mapped_pages * SS_PAGE_SIZE, now.size, file->vfs, file->main, is_same};
+    int status = ss_views_keep(file->root, &shown);
+    return file->root->closed ? SS_OK : status;
+}
+
+static int close_plain(void *self) {
+    int status = ss_file_keep_views(self, true);
+    return status == SS_OK ? ss_file_shut(self) : status;
+}
 
 int ss_file_shut(void *self) {
     ss_file *file = self;
@@ -283,6 +326,7 @@ void ss_file_free(void *self) {
     ss_block_set_free(&file->logged);
     ss_block_bits_free(&file->written);
     ss_window_close(&file->window);
+    ss_holes_free(&file->holes);
     free(file->pieces);
     free(file->directory_path);
     free(file->name);
@@ -295,9 +339,10 @@ static const ss_backing_ops shared_ops = {
     .begin = ss_file_check_now_and_then,
     .grow = shared_grow,
     .shrink = shared_shrink,
+    .make_room = shared_make_room,
     .sync = shared_sync,
     .checkpoint = shared_sync,
-    .close = ss_file_shut,
+    .close = close_plain,
     .free = ss_file_free,
 };
 
@@ -342,6 +387,7 @@ static int open_main(ss_file *file) {
             if (error != ENOENT || file->mode == SS_FILE_READ) break;
         }
         error = ss_vfs_open(file->vfs, file->place.directory, file->name, access | SS_OPEN_CREATE, file->permissions, &file->main);
+        file->created = error == 0;
         if (file->mode == SS_FILE_CREATE) break;
     }
     if (error == 0) return SS_OK;
@@ -364,6 +410,7 @@ static int open_locks(ss_file *file) {
     if (error == 0) error = file->vfs->status(file->vfs->self, file->locks, &again);
     file->place.inode = opened.inode;
     file->place.permissions = opened.permissions;
+    file->covers = file->vfs->loads_take_space != NULL && file->vfs->loads_take_space(file->vfs->self, file->main);
     return error == 0 ? check_same(&opened, &again) : open_failure(error);
 }
 
@@ -471,12 +518,29 @@ static bool is_as_shown(ss_file *file, uint64_t size) {
  * its time, so it is let grow older first; no writer may change it meanwhile, since we hold LOCK_READ. */
 static void note_shown(ss_file *file, uint64_t size) {
     file->shown_is_old = false;
-    if (ss_file_is_locked(file, LOCK_WRITER)) return;
+    file->root->behind_writer = ss_file_is_locked(file, LOCK_WRITER);
+    if (file->root->behind_writer) return;
     file->shown_size = size;
     file->shown_modified = modified_at(file);
     int64_t age = age_of(file->shown_modified);
     if (age > 0 && age < CLOCK_LAG) nanosleep(&(struct timespec){.tv_nsec = CLOCK_LAG - age}, NULL);
     file->shown_is_old = age > 0;
+}
+
+/* A writer fills holes, so those that were covered are shown anew. */
+static int map_with_covers(ss_file *file, uint64_t pages) {
+    uint64_t begin, end;
+    bool has_holes = ss_vfs_hole(file->vfs, file->main, 0, pages * SS_PAGE_SIZE, &begin, &end);
+    if (!has_holes && !file->is_covered) return ss_file_map(file, file->mapped_pages, pages, SS_MAP_READ);
+    file->is_covered = has_holes;
+    file->file_pages = pages;
+    return ss_file_map_all(file, SS_MAP_READ);
+}
+
+static int show_pages(ss_file *file, uint64_t pages) {
+    bool copies = file->load || file->vfs->map == NULL;
+    if (file->covers && !copies) return map_with_covers(file, pages);
+    return ss_file_map(file, copies ? 0 : file->mapped_pages, pages, SS_MAP_READ);
 }
 
 static int show_file(ss_file *file) {
@@ -489,8 +553,7 @@ static int show_file(ss_file *file) {
     if (now.size % SS_PAGE_SIZE != 0 && ss_file_is_locked(file, LOCK_READY)) now.size -= now.size % SS_PAGE_SIZE;
     status = ss_file_check_size(file, now.size);
     uint64_t pages = now.size / SS_PAGE_SIZE;
-    bool copies = file->load || file->vfs->map == NULL;
-    if (status == SS_OK) status = ss_file_map(file, copies ? 0 : file->mapped_pages, pages, SS_MAP_READ);
+    if (status == SS_OK) status = show_pages(file, pages);
     if (status != SS_OK) return status;
     file->file_pages = file->root->pages = pages;
     file->root->epoch++;
@@ -529,7 +592,7 @@ static void reader_end(void *self) {
 static const ss_backing_ops reader_ops = {
     .read_begin = reader_begin,
     .read_end = reader_end,
-    .close = ss_file_shut,
+    .close = close_plain,
     .free = ss_file_free,
 };
 
@@ -549,8 +612,11 @@ static int open_shared(ss_file *file) {
     if (status == SS_OK) status = ss_file_check_size(file, now.size);
     if (status != SS_OK) return status;
     file->file_pages = file->root->pages = now.size / SS_PAGE_SIZE;
-    status = ss_file_map(file, 0, file->file_pages, SS_MAP_SHARED);
+    status = ss_holes_find(&file->holes, file->vfs, file->main, file->file_pages, file->covers ? 1 : SS_CACHED_PAGES);
+    if (status == SS_OK) status = ss_file_map_all(file, SS_MAP_SHARED);
     if (status != SS_OK) return status;
+    if (file->holes.pages > 0) file->root->watch |= SS_WATCH_ROOM;
+    if (file->covers) file->holes.covered = file->root->base;
     int error = ss_file_lock(file, LOCK_READY, SS_LOCK_EXCLUSIVE, 0);
     return error == 0 ? SS_OK : ss_file_lock_failure(error, "another handle has the file open for writing");
 }
@@ -561,6 +627,14 @@ static int open_as_writer(ss_file *file) {
     int status = check_name(file);
     if (status != SS_OK) return status;
     return file->durability == SS_DURABILITY_NONE ? open_shared(file) : ss_durable_open(file);
+}
+
+/* A file that we made and could not open goes again, unless another program has found it meanwhile: it has the lock then,
+ * or has written it. */
+static void delete_created(ss_file *file, int status) {
+    ss_vfs_status now;
+    bool ours = file->created && status != SS_LOCKED && check_name(file) == SS_OK && ss_file_status(file, &now) == SS_OK && now.size == 0;
+    if (ours) (void)ss_vfs_unlink(file->vfs, file->place.directory, file->name);
 }
 
 static int check_options(const ss_file_options *options) {
@@ -610,7 +684,10 @@ static int open_under(ss_memory *memory, const ss_file_options *options) {
     status = open_names(file, options->path);
     if (status == SS_OK) status = file->mode == SS_FILE_READ ? open_as_reader(file) : open_as_writer(file);
     file->opened = status == SS_OK;
-    return status;
+    if (file->opened) return SS_OK;
+    struct ss_failure reason = *ss_last_failure();
+    delete_created(file, status);
+    return ss_fail(reason.status, reason.rule, reason.address, reason.number, reason.limit);
 }
 
 int ss_file_open_with(const ss_file_options *options, ss_memory **out) {

@@ -20,6 +20,7 @@
 #include <time.h>
 
 #include "file.h"
+#include "holes.h"
 #include "journal.h"
 #include "wal.h"
 
@@ -35,14 +36,18 @@ typedef struct ss_file {
     bool exclusive, load;
     char *directory_path, *name, *log_name, *temporary_name;
     int directory, main;
-    int locks;               /* the file once more: a mapping keeps what it maps open, and the locks must end before the mapping does */
-    uint64_t file_pages;     /* size of the file */
-    uint64_t mapped_pages;   /* of the root, that show the file */
+    int locks;             /* the file once more: a mapping keeps what it maps open, and the locks must end before the mapping does */
+    uint64_t file_pages;   /* size of the file */
+    uint64_t mapped_pages; /* of the root, that show the file */
+    ss_holes holes;
+    bool covers;             /* the holes of its mapping */
+    bool is_covered;         /* a reader's: there were some when it was shown last */
     struct timespec checked; /* when the size was last compared, by the coarse clock */
     uint64_t shown_size;     /* a reader's: the file as its last operation saw it */
     int64_t shown_modified;  /* when it was changed last; 0: nobody knows */
     bool shown_is_old;       /* a change since would have another time of modification */
     bool cannot_settle;      /* a reader's: putting what the log has into the file failed */
+    bool created;            /* by us: the file was not there */
     bool opened;
     bool committing;         /* what waits must not fail: it makes way where a signal wants it to */
     struct ss_file *next, **link; /* in the list of open files */
@@ -81,7 +86,12 @@ int ss_file_check_unchanged(ss_file *file);
 int ss_file_check_now_and_then(void *self);
 /* Shows pages first..end of the file in the root, by a mapping or (load) by reading them. */
 int ss_file_map(ss_file *file, uint64_t first, uint64_t end, int kind);
+/* The same of all its pages, with its holes covered where that is needed. */
+int ss_file_map_all(ss_file *file, int kind);
 void ss_file_close_descriptors(ss_file *file);
+/* Before the file is shut: views of it get memory of their own. SS_IN_USE where they cannot, and the file is to stay
+ * open. `is_same`: the file holds what the memory holds. */
+int ss_file_keep_views(ss_file *file, bool is_same);
 /* Forgets the file and frees it. */
 int ss_file_shut(void *self);
 void ss_file_free(void *self);

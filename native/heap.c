@@ -465,17 +465,23 @@ static int push_numbers(ss_heap *heap, uint64_t length, const uint8_t *data, uin
     return status == SS_OK ? ss_slots_set_length(slots, length + count) : status;
 }
 
-/* Elements of any order: one may fail after others went in. `ends` is NULL where all have the fixed size. */
+/* Elements of any order: one may fail after others went in. `ends` is NULL where all have the fixed size. Each is compared
+ * and stored from a copy: another thread may change the user's bytes in between. */
 static int push_elements(ss_heap *heap, uint64_t length, const uint8_t *data, const uint64_t *ends, uint64_t count) {
+    ss_scratch copies = {0};
     uint64_t start = 0;
     int status = SS_OK;
     ss_undo_begin(heap->slots.handle.memory);
     for (uint64_t i = 0; i < count && status == SS_OK; i++) {
         uint64_t end = ends == NULL ? start + heap->slots.max_size : ends[i];
-        const ss_element item = {data + start, end - start};
-        status = push_element(heap, length + i, &item);
+        uint8_t *copy = ss_scratch_take(&copies, (size_t)(end - start));
+        const ss_element item = {copy, end - start};
+        if (copy != NULL && item.size > 0) memcpy(copy, data + start, (size_t)item.size);
+        status = copy == NULL ? SS_NO_HEAP : push_element(heap, length + i, &item);
+        ss_scratch_reset(&copies);
         start = end;
     }
+    ss_scratch_free(&copies);
     return status;
 }
 

@@ -287,6 +287,11 @@ static int grow(void *self, uint64_t old_pages, uint64_t new_pages) {
     return ss_root_commit(journal->root, new_pages * SS_PAGE_SIZE);
 }
 
+static int make_room(void *self, uint64_t offset, uint64_t length) {
+    struct journal *journal = self;
+    return journal->backing->make_room(journal->file, offset, length);
+}
+
 static void shrink(void *self, uint64_t old_pages, uint64_t new_pages) {
     struct journal *journal = self;
     if (journal->state != IDLE) forget_above(journal, new_pages);
@@ -406,7 +411,9 @@ static int close_storage(void *self, bool last, bool *open) {
         lose(journal);
         leave(journal);
     }
-    return journal->backing != NULL && journal->backing->close != NULL ? journal->backing->close(journal->file) : SS_OK;
+    int status = journal->backing != NULL && journal->backing->close != NULL ? journal->backing->close(journal->file) : SS_OK;
+    *open = status == SS_IN_USE && !last;
+    return status;
 }
 
 /* A transaction of a thread that is not in the child nobody can end there. */
@@ -432,6 +439,7 @@ static const ss_storage_ops journal_ops = {
     .grow = grow,
     .shrink = shrink,
     .touch = touch,
+    .make_room = make_room,
     .enter = enter,
     .leave = leave,
     .begin = begin,

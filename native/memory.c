@@ -76,6 +76,7 @@ int ss_root_commit(ss_root *root, uint64_t end) {
 
 static int grow_flat(ss_root *root, uint64_t pages, uint64_t *old) {
     *old = root->pages;
+    if (pages == 0) return SS_OK;
     uint64_t limit = root->reserved / SS_PAGE_SIZE < root->max_pages ? root->reserved / SS_PAGE_SIZE : root->max_pages;
     if (pages > limit || root->pages > limit - pages) {
         const char *rule = limit < root->max_pages ? "limit of the memory in pages (the system reserved less address space than asked)"
@@ -124,6 +125,7 @@ void ss_root_forked(ss_root *root, const char *because) {
     }
     pthread_mutex_init(&root->claims_mutex, NULL);
     root->closed = true;
+    root->forked = true;
     root->closed_because = because;
 }
 
@@ -370,8 +372,8 @@ int ss_enter_write(ss_memory *memory) {
         }
     }
     root->writing = true;
-    /* A foreign write can fail at any time. */
-    if (SS_UNLIKELY(root->foreign)) ss_undo_begin(memory);
+    /* A foreign write can fail at any time, and so can a store that takes disk space. */
+    if (SS_UNLIKELY(root->foreign || (root->watch & SS_WATCH_ROOM))) ss_undo_begin(memory);
     return SS_OK;
 }
 
@@ -383,6 +385,7 @@ int ss_leave_write(ss_memory *memory, int status) {
     if (SS_UNLIKELY(root->storage_ops != NULL && root->storage_ops->end != NULL)) {
         status = root->storage_ops->end(root->storage, status);
     }
+    if (SS_UNLIKELY(root->forked) && status >= 0) status = ss_fail(SS_CLOSED, root->closed_because, 0, 0, 0);
     root->writing = false;
     root->generation++;
     ss_leave_read(memory);
@@ -581,7 +584,8 @@ static void undo_end(ss_root *root, bool restore) {
 
 int ss_root_touch_watched(ss_root *root, uint64_t offset, uint64_t length) {
     int status = SS_OK;
-    if (root->watch & SS_WATCH_STORAGE) status = root->storage_ops->touch(root->storage, offset, length);
+    if (root->watch & SS_WATCH_ROOM) status = root->storage_ops->make_room(root->storage, offset, length);
+    if (status == SS_OK && (root->watch & SS_WATCH_STORAGE)) status = root->storage_ops->touch(root->storage, offset, length);
     if (status == SS_OK && (root->watch & SS_WATCH_UNDO)) status = undo_record(root, offset, length);
     return status;
 }
@@ -713,8 +717,7 @@ int ss_memory_size(const ss_memory *memory, uint64_t *pages) {
     return SS_OK;
 }
 
-/* That [offset, offset + length) exists. */
-static int check_bounds(const ss_memory *memory, uint64_t offset, uint64_t length) {
+int ss_memory_check_bounds(const ss_memory *memory, uint64_t offset, uint64_t length) {
     uint64_t pages, end;
     int status = ss_memory_size(memory, &pages);
     if (status != SS_OK) return status;
@@ -755,7 +758,7 @@ int ss_memory_read(const ss_memory *memory, uint64_t offset, void *to, uint64_t 
         memcpy(to, at, (size_t)length);
         return SS_OK;
     }
-    int status = check_bounds(memory, offset, length);
+    int status = ss_memory_check_bounds(memory, offset, length);
     for (uint8_t *next = to; status == SS_OK && length > 0;) {
         uint64_t run = length, place = locate(memory, offset, &run);
         status = read_root(memory->root, place, next, run);
@@ -769,7 +772,7 @@ int ss_memory_read(const ss_memory *memory, uint64_t offset, void *to, uint64_t 
 int ss_memory_write(ss_memory *memory, uint64_t offset, const void *from, uint64_t length) {
     if (length == 0) return SS_OK;
     if (SS_LIKELY(memory->kind == SS_FLAT)) return write_root(memory->root, offset, from, length);
-    int status = check_bounds(memory, offset, length);
+    int status = ss_memory_check_bounds(memory, offset, length);
     /* All pieces must exist before the first one changes. */
     for (uint64_t done = 0; status == SS_OK && memory->base != NULL && done < length;) {
         uint64_t run = length - done, place = locate(memory, offset + done, &run);
@@ -874,7 +877,7 @@ int ss_pin_range_mapped(const ss_memory *memory, uint64_t offset, uint64_t lengt
         pin->bytes = memory->root->base + place;
         return SS_OK;
     }
-    int status = check_bounds(memory, offset, length);
+    int status = ss_memory_check_bounds(memory, offset, length);
     if (status != SS_OK) return status;
     pin->root_offset = 0;
     pin->bytes = ss_scratch_take(scratch, (size_t)length);

@@ -48,6 +48,8 @@ typedef struct ss_storage_ops {
     void (*shrink)(void *self, uint64_t old_pages, uint64_t new_pages);
     /* Before bytes [offset, offset+length) change; called only while root->watch has SS_WATCH_STORAGE. */
     int (*touch)(void *self, uint64_t offset, uint64_t length);
+    /* The same, before that, while root->watch has SS_WATCH_ROOM: bytes [offset, offset+length) may have no disk space yet. */
+    int (*make_room)(void *self, uint64_t offset, uint64_t length);
     /* Around each public operation, read-only ones included, while root->guarded. `enter` may release the lock and
      * wait; where it fails, the operation does not take place and there is no `leave`. */
     int (*enter)(void *self);
@@ -56,8 +58,8 @@ typedef struct ss_storage_ops {
     int (*begin)(void *self);
     int (*end)(void *self, int status);
     /* Release of the storage (flush, unlock, close files) when the root is closed; the mapping goes later. Idempotent.
-     * *open where it failed because another thread's transaction is open, and nothing was closed; not where `last`: then
-     * it does not wait for one. */
+     * *open where it failed because another thread's transaction is open, or views are (SS_IN_USE), and nothing was closed;
+     * not where `last`: then it does not wait for a transaction. */
     int (*close)(void *self, bool last, bool *open);
     /* In the child of a fork: makes anew what threads may have held that are not there. Whether another thread of the
      * parent has left the root in a state that nobody can end. */
@@ -97,7 +99,7 @@ typedef struct ss_undo {
     uint64_t *kept; /* many, once the log is long: a bit for each line that is in the log; else NULL */
 } ss_undo;
 
-enum ss_watch { SS_WATCH_UNDO = 1, SS_WATCH_STORAGE = 2 };
+enum ss_watch { SS_WATCH_UNDO = 1, SS_WATCH_STORAGE = 2, SS_WATCH_ROOM = 4 };
 
 /* How a fork finds the lock of a root. */
 enum ss_at_fork { SS_FORK_FREE, SS_FORK_OWN, SS_FORK_BUSY };
@@ -108,7 +110,9 @@ struct ss_root {
     _Atomic(const void *) holder; /* identity of the thread that holds the mutex */
     unsigned watch;               /* bits of enum ss_watch */
     bool closed, guarded, read_only, foreign;
+    bool forked;                /* this is the child of a fork; an operation that was under way ends with SS_CLOSED */
     const char *closed_because; /* the rule of SS_CLOSED, where it was not the user who closed it */
+    bool behind_writer;         /* another handle writes the file that this one reads, and may have committed more than is shown */
     bool writing;               /* between ss_enter_write and ss_leave_write */
     /* Counts what makes cached knowledge stale: rollbacks and raw writes. */
     uint64_t epoch;
@@ -120,6 +124,7 @@ struct ss_root {
     uint64_t committed;    /* anonymous: bytes from base on that are readable and writable */
     atomic_int references; /* memories on this root */
     ss_scope *scope;       /* of the open transaction */
+    struct ss_view *views; /* that are out; under claims_mutex */
     ss_undo undo;
     const ss_storage_ops *storage_ops;
     void *storage;
@@ -227,6 +232,8 @@ void ss_memory_forget_claims(ss_memory *memory);
 /* ---- the four operations (lock held) ---- */
 
 int ss_memory_size(const ss_memory *memory, uint64_t *pages);
+/* That bytes [offset, offset + length) exist: SS_OUT_OF_BOUNDS else. */
+int ss_memory_check_bounds(const ss_memory *memory, uint64_t offset, uint64_t length);
 /* Adds zero pages; *old is the size before. SS_OUT_OF_MEMORY where it cannot; nothing changed then. */
 int ss_memory_grow(ss_memory *memory, uint64_t pages, uint64_t *old);
 int ss_memory_read(const ss_memory *memory, uint64_t offset, void *to, uint64_t length);

@@ -40,7 +40,14 @@ int ss_handle_begin_beside(ss_handle *handle, ss_memory *memory, const ss_handle
 }
 
 int ss_handle_may_create(const ss_handle *handle) {
-    return handle->writing ? SS_OK : ss_fail(SS_READ_ONLY, "there is no such structure yet", 0, 0, 0);
+    if (handle->writing) return SS_OK;
+    const char *rule = "there is no such structure yet";
+    if (handle->memory->root->behind_writer) {
+        rule =
+            "there is no such structure in the file yet, but a writer has it open whose commits may be in its log; "
+            "call checkpoint() there, or wait until it closes the file";
+    }
+    return ss_fail(SS_READ_ONLY, rule, 0, 0, 0);
 }
 
 int ss_handle_end(ss_handle *handle, int status) {

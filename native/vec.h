@@ -40,7 +40,9 @@ uint64_t ss_vec_get_int(ss_vec *vec, uint64_t index);
 uint64_t ss_vec_pop_int(ss_vec *vec);
 int ss_vec_set_int(ss_vec *vec, uint64_t index, uint64_t value);
 
-/* Appends `count` elements of fixed size that lie back to back. */
+/* Other threads may change the elements meanwhile, which are read once; `ends` is the caller's own.
+ *
+ * Appends `count` elements of fixed size that lie back to back. */
 int ss_vec_extend(ss_vec *vec, const uint8_t *data, uint64_t count);
 /* Appends `count` elements back to back; element i ends at data + ends[i]. */
 int ss_vec_extend_var(ss_vec *vec, const uint8_t *data, const uint64_t *ends, uint64_t count);

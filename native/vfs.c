@@ -27,6 +27,9 @@
 #if defined(__linux__) && !defined(XFS_SUPER_MAGIC)
 #define XFS_SUPER_MAGIC 0x58465342
 #endif
+#if defined(__linux__) && !defined(F2FS_SUPER_MAGIC)
+#define F2FS_SUPER_MAGIC 0xF2F52010
+#endif
 
 /* Far behind every possible file. */
 #define LOCK_BASE (INT64_C(1) << 62)
@@ -201,12 +204,49 @@ static int system_reserve(void *self, int file, uint64_t from, uint64_t end) {
 #if defined(__linux__)
     return outcome(fallocate(file, FALLOC_FL_KEEP_SIZE, (off_t)from, (off_t)(end - from)));
 #elif defined(__APPLE__)
+    struct stat st;
+    /* What is reserved comes behind the end of the file. */
+    if (fstat(file, &st) != 0) return errno;
+    if (end <= (uint64_t)st.st_size) return EOPNOTSUPP;
     fstore_t store = {.fst_flags = F_ALLOCATEALL, .fst_posmode = F_PEOFPOSMODE, .fst_length = (off_t)(end - from)};
     if (fcntl(file, F_PREALLOCATE, &store) == 0) return 0;
     return errno == ENOTSUP ? EOPNOTSUPP : errno;
 #else
     (void)file, (void)from;
     return EOPNOTSUPP;
+#endif
+}
+
+/* Space that is reserved and was never written counts as a hole: no harm, as reserving it again costs nothing. */
+static int system_hole(void *self, int file, uint64_t from, uint64_t *begin, uint64_t *end) {
+    (void)self;
+#if defined(SEEK_HOLE) && defined(SEEK_DATA)
+    struct stat st;
+    off_t hole = lseek(file, (off_t)from, SEEK_HOLE);
+    if (hole < 0 || fstat(file, &st) != 0) return errno;
+    if (hole >= st.st_size) return ENXIO;
+    off_t data = lseek(file, hole, SEEK_DATA);
+    if (data < 0 && errno != ENXIO) return errno;
+    *begin = (uint64_t)hole;
+    *end = (uint64_t)(data < 0 ? st.st_size : data);
+    return 0;
+#else
+    (void)file, (void)from, (void)begin, (void)end;
+    return EOPNOTSUPP;
+#endif
+}
+
+/* Of the others, tmpfs does it, and what lies below an overlay is not seen. */
+static bool system_loads_take_space(void *self, int file) {
+    (void)self;
+#ifdef __linux__
+    struct statfs fs;
+    if (fstatfs(file, &fs) != 0) return true;
+    unsigned long type = (unsigned long)fs.f_type;
+    return type != EXT4_SUPER_MAGIC && type != XFS_SUPER_MAGIC && type != BTRFS_SUPER_MAGIC && type != F2FS_SUPER_MAGIC;
+#else
+    (void)file;
+    return false;
 #endif
 }
 
@@ -272,6 +312,8 @@ const ss_vfs ss_vfs_system = {
     .sync = system_sync,
     .resize = system_resize,
     .reserve = system_reserve,
+    .hole = system_hole,
+    .loads_take_space = system_loads_take_space,
     .rename = system_rename,
     .unlink = system_unlink,
     .sync_directory = system_sync_directory,
@@ -357,6 +399,12 @@ int ss_vfs_resize(const ss_vfs *vfs, int file, uint64_t size) {
 
 int ss_vfs_reserve(const ss_vfs *vfs, int file, uint64_t from, uint64_t end) {
     RETRY(vfs->reserve(vfs->self, file, from, end));
+}
+
+bool ss_vfs_hole(const ss_vfs *vfs, int file, uint64_t from, uint64_t size, uint64_t *begin, uint64_t *end) {
+    if (from >= size || vfs->hole == NULL || vfs->hole(vfs->self, file, from, begin, end) != 0 || *begin >= size) return false;
+    if (*end > size) *end = size;
+    return *begin < *end;
 }
 
 int ss_vfs_open(const ss_vfs *vfs, int directory, const char *name, unsigned flags, unsigned permissions, int *file) {

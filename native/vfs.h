@@ -54,8 +54,13 @@ typedef struct ss_vfs {
     int (*sync)(void *self, int file);
     int (*resize)(void *self, int file, uint64_t size);
     /* Disk space for bytes [from, end), so that storing there cannot fail later; the size stays. EOPNOTSUPP where the
-     * file system cannot; after any other failure some space may be taken, which a resize gives back. */
+     * file system cannot; after any other failure some space may be taken, which (behind the end) a resize gives back. */
     int (*reserve)(void *self, int file, uint64_t from, uint64_t end);
+    /* The first bytes [*begin, *end) from `from` on, inside the file, that may have no disk space; ENXIO where all have it.
+     * May be NULL: all have it. */
+    int (*hole)(void *self, int file, uint64_t from, uint64_t *begin, uint64_t *end);
+    /* Whether a load from a mapped hole may take disk space, as a store does. May be NULL: no. */
+    bool (*loads_take_space)(void *self, int file);
     int (*rename)(void *self, int directory, const char *from, const char *to);
     int (*unlink)(void *self, int directory, const char *name);
     int (*sync_directory)(void *self, int directory);
@@ -86,6 +91,8 @@ int ss_vfs_direct(const ss_vfs *vfs, int file, bool is_direct);
 int ss_vfs_sync(const ss_vfs *vfs, int file);
 int ss_vfs_resize(const ss_vfs *vfs, int file, uint64_t size);
 int ss_vfs_reserve(const ss_vfs *vfs, int file, uint64_t from, uint64_t end);
+/* The first hole from `from` on and before `size`, cut there; false where there is none, or nobody knows. */
+bool ss_vfs_hole(const ss_vfs *vfs, int file, uint64_t from, uint64_t size, uint64_t *begin, uint64_t *end);
 int ss_vfs_open(const ss_vfs *vfs, int directory, const char *name, unsigned flags, unsigned permissions, int *file);
 int ss_vfs_sync_directory(const ss_vfs *vfs, int directory);
 int ss_vfs_rename(const ss_vfs *vfs, int directory, const char *from, const char *to);

@@ -146,14 +146,18 @@ def _thread_name(ident: int) -> str:
 def _message(status: int, operation: str, hints: Mapping[int, str] = _HINTS) -> str:
     failure = lib.ss_last_failure()
     text = ffi.string(lib.ss_status_text(status)).decode()
-    if failure.status == status and status != lib.SS_IN_USE:  # whose numbers are pages that another holds
-        text += f" ({ffi.string(failure.rule).decode()})" if failure.rule != ffi.NULL else ""
+    hint = hints.get(status)
+    rule, _, advice = ffi.string(failure.rule).decode().partition("; ") if failure.status == status and failure.rule else ("", "", "")
+    hint = advice or hint  # a rule that knows better what to do says so after a semicolon
+    if status == lib.SS_IN_USE:  # whose numbers are pages that another holds
+        text = rule or text
+    elif failure.status == status:
+        text += f" ({rule})" if rule else ""
         held_by = failure.address if status == lib.SS_TRANSACTION else 0
         facts = [f"held by {_thread_name(held_by)}"] if held_by else []
         facts += [f"at byte {failure.address:#x}"] if not held_by and (failure.address or status == lib.SS_CORRUPT) else []
         facts += [f"{failure.number} against {failure.limit}"] if failure.number or failure.limit else []
         text += ": " + ", ".join(facts) if facts else ""
-    hint = hints.get(status)
     return f"{operation}: {text}; {hint}" if hint else f"{operation}: {text}"
 
 
@@ -256,23 +260,60 @@ def read(handle: Any, offset: int, length: int) -> bytes:
     return bytes(buffer)
 
 
+def _buffer(data: Any, operation: str, *, writable: bool) -> Any:
+    """The bytes of a user's buffer, in place. Raises what cffi does for one that is not suitable."""
+    buffer = ffi.from_buffer("uint8_t[]", data, require_writable=writable)
+    objects = data.dtype.hasobject if isinstance(data, np.ndarray) else isinstance(data, memoryview) and "O" in data.format
+    if objects:  # addresses, which mean nothing in a memory
+        raise errors.IncompatibleType(f"{operation}: a {type(data).__name__} of Python objects is no buffer of bytes; encode them first")
+    return buffer
+
+
+def _source(data: Any, operation: str) -> Any:
+    """A user's buffer to be read."""
+    name = type(data).__name__
+    try:
+        return _buffer(data, operation, writable=False)
+    except errors.IncompatibleType:
+        raise
+    except TypeError:
+        raise errors.IncompatibleType(
+            f"{operation} takes bytes or another buffer, got {name}; encode text first, as text.encode() does"
+        ) from None
+    except (BufferError, ValueError):
+        raise errors.UnusableBuffer(
+            f"{operation}: the bytes of this {name} do not lie in one piece, or it was released; give a copy of them, as .tobytes() makes"
+        ) from None
+
+
+def target(buffer: Any, operation: str) -> Any:
+    """A user's buffer to be filled."""
+    try:
+        return _buffer(buffer, operation, writable=True)
+    except errors.IncompatibleType:
+        raise
+    except (BufferError, TypeError, ValueError):
+        raise errors.UnusableBuffer(
+            f"{operation}: a writable buffer in one piece is needed, got {type(buffer).__name__}; use a bytearray, or np.empty(n, np.uint8)"
+        ) from None
+
+
 def readinto(handle: Any, offset: int, buffer: Any) -> int:
     """Fills a writable buffer from a memory; gives its length."""
-    with ffi.from_buffer("uint8_t[]", buffer, require_writable=True) as target:
-        check(lib.ss_access_read(handle, offset, target, len(target)), "readinto")
-        return len(target)
+    with target(buffer, "readinto") as room:
+        fill(handle, offset, room, len(room))
+        return len(room)
+
+
+def fill(handle: Any, offset: int, room: Any, count: int) -> None:
+    """Fills the beginning of a `target` from a memory."""
+    check(lib.ss_access_read(handle, offset, room, count), "readinto")
 
 
 def write(handle: Any, offset: int, data: Any, *, growing: bool = False) -> int:
     """Writes a buffer to a memory; gives its length."""
     function = lib.ss_access_write_growing if growing else lib.ss_access_write
-    try:
-        buffer = ffi.from_buffer("uint8_t[]", data)
-    except TypeError:
-        raise TypeError(
-            f"write takes bytes or another buffer, got {type(data).__name__}; encode text first, as text.encode() does"
-        ) from None
-    with buffer as source:
+    with _source(data, "write") as source:
         check(function(handle, offset, source, len(source)), "write")
         return len(source)
 
@@ -358,24 +399,24 @@ def root(handle: Any) -> int:
 
 
 class _Bytes:
-    """The address range of a flat memory for numpy; keeps the mapping alive as long as a view of it."""
+    """A view of a memory for numpy, which ends with the last array that shows it."""
 
-    def __init__(self, handle: Any, base: Any, offset: int, length: int) -> None:
-        self._handle = handle
-        address = int(ffi.cast("uintptr_t", base)) + offset
-        self.__array_interface__ = {"version": 3, "shape": (length,), "typestr": "|u1", "data": (address, True)}
+    def __init__(self, view: Any) -> None:
+        self._view = view
+        address = int(ffi.cast("uintptr_t", view.bytes))
+        self.__array_interface__ = {"version": 3, "shape": (int(view.length),), "typestr": "|u1", "data": (address, True)}
 
 
 def view(handle: Any, offset: int, length: int | None) -> npt.NDArray[np.uint8]:
     """A read-only array over the bytes of a flat memory, without a copy."""
-    size = ffi.new("uint64_t *")
-    base = lib.ss_access_base(handle, size)
-    if base == ffi.NULL:
-        fail(lib.ss_last_failure().status, "view")
-    length = int(size[0]) - offset if length is None else length
-    if offset < 0 or length < 0 or offset + length > size[0]:
-        raise errors.OutOfBounds(f"view: bytes {offset} to {offset + length} of a memory of {size[0]} bytes; check the range")
-    return np.asarray(_Bytes(handle, base, offset, length))
+    taken = ffi.gc(ffi.new("ss_view *"), lib.ss_view_drop)
+    status = lib.ss_view_take(taken, handle, offset, 2**64 - 1 if length is None else min(length, 2**64 - 2))
+    if status == lib.SS_OUT_OF_BOUNDS:
+        size = check(lib.ss_access_size(handle), "view") * PAGE_SIZE
+        end = size if length is None else offset + length
+        raise errors.OutOfBounds(f"view: bytes {offset} to {end} of a memory of {size} bytes; check the range")
+    check(status, "view")
+    return np.asarray(_Bytes(taken))
 
 
 @ffi.def_extern(onerror=_keep, error=lib.SS_CALLBACK)  # type: ignore[untyped-decorator]
@@ -408,9 +449,15 @@ def ss_python_grow(self: Any, pages: int, old: Any) -> int:
 def ss_python_read(self: Any, offset: int, to: Any, length: int) -> int:
     """Reading from a foreign memory."""
     data = ffi.from_handle(self).read(offset, length)
-    if len(data) != length:
-        raise ValueError(f"read({offset}, {length}) of a memory written in Python gave {len(data)} bytes; it must give {length} or raise")
-    ffi.memmove(to, data, length)
+    problem = f"read({offset}, {length}) of a memory written in Python gave {{}}; it must give {length} bytes, or raise"
+    try:
+        view = memoryview(data)
+    except TypeError:
+        raise TypeError(problem.format(f"an object of {type(data).__name__}")) from None
+    with view:  # which knows its size, whatever len() of the object says
+        if view.nbytes != length:
+            raise ValueError(problem.format(f"{view.nbytes} bytes"))
+        ffi.memmove(to, view if view.c_contiguous else view.tobytes(), length)
     return 0
 
 
@@ -593,11 +640,16 @@ def put_at(handle: Any, place: Any, key: bytes, value: bytes) -> None:
 # ---- columns ----
 
 
-def column(data: Any, ends: npt.NDArray[np.uint64] | None, size: int, *, native: bool, bias: int = 0) -> Any:
-    """Items for the core: `data` is a contiguous array or bytes, `ends` where each item ends, or None for items of `size`."""
+def column(data: Any, ends: npt.NDArray[np.uint64] | None, size: int, *, native: bool, bias: int = 0, of: Any = None) -> Any:  # noqa: PLR0913
+    """Items for the core: `data` is a contiguous array or bytes, `ends` where each item ends, or None for items of `size`.
+
+    `of` is the user's array that the data was made from. Where the data is still in it, another thread may change it
+    while the core reads it, so the core is told to copy first what it reads twice.
+    """
     buffer = ffi.from_buffer("uint8_t[]", data)
     end_buffer = ffi.NULL if ends is None else ffi.from_buffer("uint64_t[]", ends)
-    made = ffi.new("ss_column *", {"data": buffer, "ends": end_buffer, "size": size, "native": native, "bias": bias})
+    stable = of is None or not np.may_share_memory(data, of)
+    made = ffi.new("ss_column *", {"data": buffer, "ends": end_buffer, "size": size, "native": native, "bias": bias, "stable": stable})
     _alive[made] = (buffer, end_buffer)
     return made
 

@@ -50,12 +50,13 @@ class Column(Generic[T]):
         codec = self._codec
         if codec.dtype is None:
             if array.dtype.kind == "V" and array.dtype.fields is None and array.ndim == 1 and self._is_raw:
-                return native.column(np.ascontiguousarray(array).view(np.uint8), None, array.itemsize, native=False), len(array)
+                data = np.ascontiguousarray(array).view(np.uint8)
+                return native.column(data, None, array.itemsize, native=False, of=array), len(array)
             return self._take_items(array.tolist() if array.ndim == 1 else list(array))
         if self.is_number and array.dtype == codec.native_dtype and array.ndim == 1:
             data = np.ascontiguousarray(array).view(np.uint8)
-            return native.column(data, None, array.itemsize, native=True, bias=self._bias), len(array)
-        return native.column(codec.encode_array(array), None, codec.dtype.itemsize, native=False), len(array)
+            return native.column(data, None, array.itemsize, native=True, bias=self._bias, of=array), len(array)
+        return native.column(codec.encode_array(array), None, codec.dtype.itemsize, native=False, of=array), len(array)
 
     def _take_items(self, items: list[T]) -> tuple[Any, int]:
         are_encoded = self._codec.as_is and set(map(type, items)) == {bytes}

@@ -34,6 +34,10 @@ class IncompatibleType(StableError, TypeError):
     """The memory holds a structure of another element type, or a type cannot be used here."""
 
 
+class UnusableBuffer(IncompatibleType, BufferError):
+    """A buffer whose bytes do not lie in one piece, or that cannot be written into; Python's own calls raise `BufferError`."""
+
+
 class CorruptMemory(StableError, ValueError):
     """The memory breaks a rule of the format.
 

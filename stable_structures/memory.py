@@ -139,7 +139,10 @@ class NativeMemory:
         return native.read(self._handle, _count(offset, "offset"), _count(length, "length"))
 
     def readinto(self, offset: int, buffer: Any) -> int:
-        """Fills a writable buffer; gives its length. O(length). Raises `OutOfBounds` past the end, `Closed`.
+        """Fills a writable buffer; gives its length. O(length).
+
+        Raises `OutOfBounds` past the end, `Closed`, and `IncompatibleType` for a buffer that is read-only or does not lie
+        in one piece, as every second item of an array.
 
         >>> memory = StableMemory()
         >>> _ = memory.grow(1)
@@ -149,9 +152,11 @@ class NativeMemory:
         return native.readinto(self._handle, _count(offset, "offset"), buffer)
 
     def write(self, offset: int, data: Any) -> None:
-        r"""Writes a buffer. O(length). Raises `OutOfBounds` past the end (nothing is written then), `Closed`, `ReadOnly`.
+        r"""Writes a buffer. O(length).
 
-        The bytes of a live structure belong to it: writing there damages it.
+        Raises `OutOfBounds` past the end (nothing is written then), `Closed`, `ReadOnly`, and `IncompatibleType` for what is
+        no buffer (text, a list, an array of Python objects) or does not lie in one piece (every second item of an array:
+        write its `tobytes()`). The bytes of a live structure belong to it: writing there damages it.
 
         >>> memory = StableMemory()
         >>> _ = memory.grow(1)
@@ -253,9 +258,11 @@ class NativeMemory:
     def close(self) -> None:
         """Closes the memory and everything on it; later use raises `Closed`. Closing twice is allowed.
 
-        A virtual or restricted memory closes the memory that it lies in. Views stay readable until they are gone. O(bytes in
-        the log) for a file. Raises `Locked` where readers make no room in time, and `CommitUnknown` and `OSError` of a failing
-        disk: the memory is closed then, and the log stays beside the file for the next opening.
+        A virtual or restricted memory closes the memory that it lies in. Views stay readable until they are gone: what they
+        show of a file is copied, holes apart, since nobody keeps a closed file from being cut. O(bytes in the log and in
+        views) for a file. Raises `MemoryInUse` where views show more than 1 GiB of it, and the memory stays open. Raises
+        `Locked` where readers make no room in time, and `CommitUnknown` and `OSError` of a failing disk: the memory is closed
+        then, and the log stays beside the file for the next opening.
 
         >>> memory = StableMemory()
         >>> memory.close()
@@ -374,7 +381,11 @@ class StableMemory(NativeMemory):
     def view(self, offset: int = 0, length: int | None = None) -> npt.NDArray[np.uint8]:
         """The bytes as a read-only numpy array of uint8, without a copy; to the end where `length` is None. O(1).
 
-        The view shows later changes and stays valid when the memory grows or is closed. Raises `OutOfBounds`, `Closed`.
+        The view shows later changes and stays valid when the memory grows; when it is closed it keeps what it showed last
+        (`close` says what that costs). Raises `OutOfBounds`, `Closed`.
+
+        Where the memory is open for reading, or without a log, a view shows the file itself: a program that does not know
+        this library and cuts the file meanwhile takes the bytes away, and reading the view then ends this process.
 
         >>> memory = StableMemory()
         >>> _ = memory.grow(1)

@@ -263,7 +263,7 @@ def encoded(codec: Codec[T], values: npt.ArrayLike | Iterable[T]) -> tuple[Any, 
     """Values as a column of encodings and their ends, and how many. O(n). Raises as the codec does."""
     if isinstance(values, np.ndarray) and codec.dtype is not None:
         ends = np.arange(1, len(values) + 1, dtype=np.uint64) * np.uint64(codec.dtype.itemsize)
-        return native.column(codec.encode_array(values), ends, 0, native=False), len(values)
+        return native.column(codec.encode_array(values), ends, 0, native=False, of=values), len(values)
     items: Any = values.tolist() if isinstance(values, np.ndarray) else values
     pieces = list(map(codec.encode, items))
     ends = np.cumsum(np.fromiter(map(len, pieces), np.uint64, len(pieces)), dtype=np.uint64)

@@ -108,7 +108,7 @@ class Reader(_Stream):
     def readinto(self, buffer: Any, /) -> int:
         """Fills a writable buffer, as far as the memory goes; gives the number of bytes, 0 at its end. O(bytes).
 
-        Raises `TypeError` for a buffer that cannot be written, `Closed`.
+        Raises `IncompatibleType`, which is a `TypeError`, for a buffer that cannot be written or does not lie in one piece, `Closed`.
 
         >>> from stable_structures import Reader, StableMemory
         >>> memory = StableMemory()
@@ -118,13 +118,10 @@ class Reader(_Stream):
         [5, 3, 0]
         """
         self._check_open()
-        with memoryview(buffer) as view, view.cast("B") as room:
-            if room.readonly:
-                raise TypeError(f"readinto: a writable buffer is needed, got {type(buffer).__name__}")
+        with native.target(buffer, "readinto") as room:
             count = min(len(room), max(0, self._bytes() - self._position))
             if count:
-                with room[:count] as part:  # released at once, as an error's traceback would keep it longer than its buffer lives
-                    native.readinto(self._native._handle, self._position, part)  # noqa: SLF001 - the binding's own handle
+                native.fill(self._native._handle, self._position, room, count)  # noqa: SLF001 - the binding's own handle
         self._position += count
         return count
 

@@ -130,8 +130,8 @@ static inline void make_many(many *made, const map_kind *kind, rng *random, uint
         made->key_ends[i] = key_end += key_number(kind, n + i, made->keys + key_end).size;
         made->value_ends[i] = value_end += random_value(kind, random, made->values + value_end).size;
     }
-    made->key_column = (ss_column){made->keys, made->key_ends, 0, 0, 0};
-    made->value_column = (ss_column){made->values, made->value_ends, 0, 0, 0};
+    made->key_column = (ss_column){made->keys, made->key_ends, 0, 0, 0, 0};
+    made->value_column = (ss_column){made->values, made->value_ends, 0, 0, 0, 0};
 }
 
 /* ---- a memory behind callbacks ---- */

@@ -58,7 +58,7 @@ static void step_bulk(worker *self, rng *random, uint64_t model[KEYS]) {
     uint64_t keys[32], values[32], first = rng_below(random, KEYS - 32);
     uint8_t found[32];
     ss_room room = {(uint8_t *)values, 8, 1, 0};
-    ss_column column = {(const uint8_t *)keys, NULL, 8, 1, 0};
+    ss_column column = {(const uint8_t *)keys, NULL, 8, 1, 0, 0};
     for (uint64_t i = 0; i < 32; i++) keys[i] = own_key(self, first + i);
     CHECK_EQ(ss_btree_get_many(self->on->map, &column, 32, &room, found), SS_OK);
     for (uint64_t i = 0; i < 32; i++) {
