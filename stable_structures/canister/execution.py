@@ -18,7 +18,7 @@ from . import atomic, calls
 from . import message as messages
 from .calls import Call, Step, Task
 from .errors import ErrorCode, RejectCode, Rejected, SourceError, Trap, Trapped, Unsupported
-from .heap import HeapImage
+from .heap import HeapImage, heap_size
 from .message import CallContext, Kind, Message, Reply
 from .modules import one_at_a_time
 from .program import Method, Program, refuse_call
@@ -161,7 +161,7 @@ class Execution:
                 f"in a single message execution: limit: {limit // 1024} KB.",
             )
         if limits.heap is not None and canister.program is not None and kind in (*_INSTALLS, Kind.UPDATE):
-            used = HeapImage(canister.program.heap_roots(), canister.program.modules.private.__contains__).size
+            used = heap_size(canister.program.heap_roots(), canister.program.modules.private.__contains__)
             if used > limits.heap:
                 raise Trap(
                     ErrorCode.HEAP_LIMIT,
