@@ -6,6 +6,7 @@ It is found by itself where stable-structures is installed. `pytest -p no:stable
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -18,7 +19,7 @@ from ..errors import Closed
 from ..memory import PAGE_SIZE, NativeMemory, StableMemory
 from ..structure import Structure
 from .canister import Canister
-from .source import Source
+from .source import Source, is_path, near_names
 
 _USED: Final = pytest.StashKey[list[Callable[[], NativeMemory]]]()
 _MOST_LINES: Final = 20
@@ -81,10 +82,13 @@ def canister(request: pytest.FixtureRequest) -> Iterator[CanisterFactory]:
 
 
 def beside(source: Source, folder: Path) -> Source:
-    """The source, as a path in the folder where it is one there."""
-    if isinstance(source, (str, Path)) and "\n" not in str(source) and not Path(source).exists() and (folder / source).exists():
-        return folder / source
-    return source
+    """The source, as a path in the folder of the test where it is one there, or nearly."""
+    if not isinstance(source, (str, os.PathLike)) or (isinstance(source, str) and not is_path(source)):
+        return source
+    path, here = os.fsdecode(source), folder / os.fsdecode(source)
+    if os.path.exists(path):  # noqa: PTH110 - Path raises for a long one
+        return source
+    return here if os.path.exists(here) or (not near_names(Path(path).absolute()) and near_names(here)) else source  # noqa: PTH110
 
 
 # ---- images of failed tests ----
