@@ -208,7 +208,7 @@ def test_a_module_whose_file_is_gone_is_refused(tmp_path, monkeypatch):
 
 
 def texts():
-    return [name for name in linecache.cache if name.startswith("<canister_source_")]
+    return [name for name in linecache.cache if name.startswith("memory:canister_source_")]
 
 
 def test_the_lines_of_a_text_are_released_with_its_program():

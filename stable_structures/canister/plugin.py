@@ -71,6 +71,7 @@ def canister(request: pytest.FixtureRequest) -> Iterator[CanisterFactory]:
     folder = request.path.parent
 
     def install(source: Source, arg: Any = None, memory: StableMemory | bytes | None = None, **options: Any) -> Canister:
+        __tracebackhide__ = True
         installed = Canister.install(beside(source, folder), arg, memory, **options)
         made.append(installed)
         _used(request).append(lambda: installed.memory)

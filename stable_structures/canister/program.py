@@ -50,6 +50,18 @@ class Method:
     function: Callable[..., Any]
     guard: Callable[..., Any] | None = None
 
+    def wrong_arguments(self, args: tuple[Any, ...], error: TypeError) -> TypeError | None:
+        """The error of a call that did not reach the function, with its signature; None where the function itself raised it."""
+        if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+            return None
+        try:
+            inspect.signature(self.function, follow_wrapped=False).bind(*args)
+        except TypeError:
+            return TypeError(f"{error}; call it as {self.name}{inspect.signature(self.function)}")
+        except ValueError:  # written in C, and it does not tell its arguments
+            pass
+        return None
+
 
 def mark(function: F, role: str, guard: Callable[..., Any] | None = None) -> F:
     """Marks a function as a method or hook; gives the function itself."""

@@ -100,7 +100,7 @@ def _looks_like_path(line: str) -> bool:
 def _of_text(text: str) -> Code:
     name = f"canister_source_{next(_numbers)}"
     text = text.removeprefix(_BYTE_ORDER_MARK)
-    code = Code(name, text, f"<{name}>")
+    code = Code(name, text, f"memory:{name}")  # pytest hides what is called <...>; coverage leaves out what is memory:
     lines = list(io.StringIO(text, newline=None))  # as Python counts them: a form feed ends no line
     linecache.cache[code.filename] = (len(text), None, lines, code.filename)  # so that tracebacks show them
     weakref.finalize(code, linecache.cache.pop, code.filename, None).atexit = False
