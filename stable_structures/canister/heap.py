@@ -307,6 +307,9 @@ class HeapImage:
             while self._found:
                 self._visit_wave()
 
+    def __repr__(self) -> str:
+        return f"<HeapImage of {len(self._kept)} objects>"
+
     def restore(self) -> None:
         """Puts the content back. Can be done any number of times. Raises `Unsupported` where a memoryview is in the way."""
         with _no_collection():

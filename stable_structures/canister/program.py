@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import reprlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -166,6 +167,9 @@ class Timers:
         self.entries: dict[int, Timer] = {}
         self._next = 1
 
+    def __repr__(self) -> str:
+        return f"<Timers: {len(self.entries)} due {reprlib.repr(sorted(timer.due for timer in self.entries.values()))}>"
+
     def add(self, due: int, interval: int, function: Callable[[], Any]) -> int:
         """A new timer; gives its number."""
         if not callable(function):
@@ -215,6 +219,9 @@ class Program:
         self.files: FileSystem | None = None
         self.main: ModuleType
         self._while_active = ExitStack()
+
+    def __repr__(self) -> str:
+        return f"<Program {self.number} {self.code.name}, {self.dialect.name}, {len(self.methods)} methods>"
 
     @contextmanager
     def active(self) -> Iterator[None]:

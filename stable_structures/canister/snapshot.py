@@ -36,6 +36,9 @@ class Snapshot:
         self._heap = HeapImage(program.heap_roots(), program.modules.private.__contains__)
         self._content = {number: page for number in range(self.pages) if (page := _page(canister, number)) != _ZEROS}
 
+    def __repr__(self) -> str:
+        return f"<Snapshot of canister {self._owner} at version {self.version}, {self.pages} pages>"
+
     @property
     def image(self) -> bytes:
         """The stable memory, byte for byte. O(its size)."""
