@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NoReturn, Self, SupportsIndex, TypeVar
 
 from ..memory import PAGE_SIZE, NativeMemory, RestrictedMemory, StableMemory
 from ..principal import Principal
@@ -618,6 +618,13 @@ class Canister:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """For `copy` and `pickle`: its program runs in this process."""
+        raise TypeError(
+            "a Canister cannot be copied or pickled: its program runs here; "
+            "install its source again, with memory=snapshot().image for its stable memory"
+        )
 
     def __repr__(self) -> str:
         name = "empty" if self._program is None else self._program.code.name
