@@ -460,6 +460,7 @@ _files: weakref.WeakSet[StableMemory] = weakref.WeakSet()
 @atexit.register
 def _close_files() -> None:
     """Leaves bare images where a program ends without closing its files."""
+    native.note_exit()
     for memory in list(_files):
         with contextlib.suppress(Exception):
             memory.close()
