@@ -11,6 +11,7 @@ from . import _native as native
 from .errors import CorruptMemory, IncompatibleType
 from .memory import Memory, native_memory
 from .storable import Codec, codec
+from .storable.lifetimes import kept_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -151,12 +152,15 @@ class Structure(Stored):
             raise TypeError(f"{cls.__name__}[{', '.join(cls._parameters)}] takes {count} type{'s' * (count > 1)}, got {len(given)}")
         codecs = tuple(codec(tp) for tp in given)
         key = (cls, codecs)
-        special = Structure._special.get(key)
+        table = Structure._special
+        if key not in table:
+            table = kept_for(codecs, table)
+        special = table.get(key)
         if special is None:
             name = f"{cls.__name__}[{', '.join(c.name for c in codecs)}]"
             cls._check_types(codecs)
             body = {"_codecs": codecs, "__module__": cls.__module__, "__qualname__": name, "__doc__": cls.__doc__, **cls._lanes(codecs)}
-            special = Structure._special.setdefault(key, type(name, (cls,), body))
+            special = table.setdefault(key, type(name, (cls,), body))
         return special
 
     @classmethod

@@ -35,6 +35,7 @@ from typing import Any, Final
 import numpy as np
 
 from ..memory import NativeMemory
+from ..storable.lifetimes import MADE_FOR
 from ..structure import Structure
 from .errors import Unsupported
 from .modules import one_at_a_time
@@ -42,7 +43,7 @@ from .modules import one_at_a_time
 Restore = Callable[[], None]
 
 _LEAVES: Final = frozenset({int, float, complex, str, bytes, bool, type(None), type(...), range, slice})
-_CLASS_SKIPPED: Final = frozenset({"__dict__", "__weakref__", "__doc__", "__abstractmethods__", "_abc_impl"})
+_CLASS_SKIPPED: Final = frozenset({"__dict__", "__weakref__", "__doc__", "__abstractmethods__", "_abc_impl", MADE_FOR})
 _CHUNK: Final = 512
 """How many objects are compared at once; where one of them changed, each is."""
 _FEW: Final = 4

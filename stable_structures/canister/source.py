@@ -19,7 +19,7 @@ from types import CodeType, ModuleType
 from typing import Final, TypeAlias
 
 from .errors import SourceError
-from .modules import is_shared
+from .modules import TEXT_MODULE, is_shared
 
 Source: TypeAlias = str | os.PathLike[str] | ModuleType
 """What `install` and `upgrade` take."""
@@ -98,7 +98,7 @@ def _looks_like_path(line: str) -> bool:
 
 
 def _of_text(text: str) -> Code:
-    name = f"canister_source_{next(_numbers)}"
+    name = f"{TEXT_MODULE}{next(_numbers)}"
     text = text.removeprefix(_BYTE_ORDER_MARK)
     code = Code(name, text, f"memory:{name}")  # pytest hides what is called <...>; coverage leaves out what is memory:
     lines = list(io.StringIO(text, newline=None))  # as Python counts them: a form feed ends no line
