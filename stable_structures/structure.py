@@ -152,10 +152,10 @@ class Structure(Stored):
             raise TypeError(f"{cls.__name__}[{', '.join(cls._parameters)}] takes {count} type{'s' * (count > 1)}, got {len(given)}")
         codecs = tuple(codec(tp) for tp in given)
         key = (cls, codecs)
-        table = Structure._special
-        if key not in table:
-            table = kept_for(codecs, table)
-        special = table.get(key)
+        special = Structure._special.get(key)
+        if special is None:
+            table = kept_for(codecs, Structure._special)
+            special = table.get(key)
         if special is None:
             name = f"{cls.__name__}[{', '.join(c.name for c in codecs)}]"
             cls._check_types(codecs)
