@@ -104,6 +104,15 @@ _SETTLE_HINTS: Final[dict[int, str]] = {
     lib.SS_LOCKED: "nothing is lost: the log beside the file has it for the next opening, or for a checkpoint when readers have ended",
 }
 
+
+def note_exit() -> None:
+    """From here on `Closed` says that the end of the program closed the files."""
+    _HINTS[lib.SS_CLOSED] = (
+        "nothing was written: files are closed when a program ends, before functions that were registered with atexit "
+        "ahead of `import stable_structures`; register them after it, or open the file again in them"
+    )
+
+
 _pending = threading.local()
 
 

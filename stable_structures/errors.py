@@ -8,6 +8,9 @@ code into one of these.
 
 from __future__ import annotations
 
+from types import FunctionType
+from typing import Any
+
 
 class StableError(Exception):
     """Base of every error that this library raises by itself.
@@ -16,6 +19,26 @@ class StableError(Exception):
     """
 
     code: int = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For `copy` and `pickle`: all attributes, whatever the class is made from."""
+        return remade(super().__reduce__())
+
+
+def remade(reduced: str | tuple[Any, ...]) -> tuple[Any, ...]:
+    """What the `__reduce__` of an exception gives, but without calling its class: its `args` are the text, not what it is made from."""
+    assert isinstance(reduced, tuple)  # noqa: S101 - a string is what classes in C without content give
+    cls, args, *state = reduced
+    return (_remake, (cls, args), *state)
+
+
+def _remake(cls: type[BaseException], args: tuple[Any, ...]) -> BaseException:
+    if not isinstance(cls.__init__, FunctionType):
+        return cls(*args)
+    new = Exception.__new__ if issubclass(cls, MemoryError) else cls.__new__  # that of MemoryError is for itself alone
+    error: BaseException = new(cls, *args)
+    error.args = error.args or args
+    return error
 
 
 class OutOfBounds(StableError, IndexError):

@@ -102,6 +102,7 @@ def _whole(codec: Codec[Any]) -> Callable[[Any], int]:
 
 
 _COMMON: Final[dict[str, Any]] = {
+    "__name__": __name__,  # a traceback tells by it whose code this is
     "NO_NUMBER": native.NO_NUMBER,
     "NO_VALUE": native.NO_VALUE,
     "ASK": native.ASK,

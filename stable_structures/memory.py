@@ -409,6 +409,7 @@ _files: weakref.WeakSet[StableMemory] = weakref.WeakSet()
 @atexit.register
 def _close_files() -> None:
     """Leaves bare images where a program ends without closing its files."""
+    native.note_exit()
     for memory in list(_files):
         with contextlib.suppress(Exception):
             native.settle(native.call.ss_memory_close_at_exit, memory._handle, "close")  # noqa: SLF001 - its own

@@ -11,6 +11,7 @@ from . import _native as native
 from .errors import CorruptMemory, IncompatibleType
 from .memory import Memory, native_memory
 from .storable import Codec, codec
+from .storable.lifetimes import kept_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -166,10 +167,13 @@ class Structure(Stored):
         key = (cls, codecs)
         special = Structure._special.get(key)
         if special is None:
+            table = kept_for(codecs, Structure._special)
+            special = table.get(key)
+        if special is None:
             name = f"{cls.__name__}[{', '.join(c.name for c in codecs)}]"
             cls._check_types(codecs)
             body = {"_codecs": codecs, "__module__": cls.__module__, "__qualname__": name, "__doc__": cls.__doc__, **cls._lanes(codecs)}
-            special = Structure._special.setdefault(key, type(name, (cls,), body))
+            special = table.setdefault(key, type(name, (cls,), body))
         return special
 
     @classmethod

@@ -7,9 +7,10 @@ own: what it changed before it waits is committed, and a trap afterwards undoes 
 
 from __future__ import annotations
 
+import reprlib
 import types
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from ..principal import Principal
@@ -28,7 +29,7 @@ class CallRejected(Rejected):
         self.args = (message,)
 
 
-@dataclass
+@dataclass(repr=False)
 class Call:
     """A call that is to be made: `await` it (or yield it from a generator), or give it to `notify`."""
 
@@ -37,8 +38,11 @@ class Call:
     args: tuple[Any, ...]
     cycles: int = 0
     raw: bool = False
-    finish: Callable[[Reply], Any] | None = field(default=None, repr=False)
+    finish: Callable[[Reply], Any] | None = None
     """Turns the reply into what the waiting code gets; None: the value, or `CallRejected`."""
+
+    def __repr__(self) -> str:
+        return f"<Call of {self.principal}.{self.method}{reprlib.repr(self.args)}>"
 
     def __await__(self) -> Generator[Call, Any, Any]:
         return (yield self)
@@ -73,6 +77,9 @@ class Task:
     def frames(self) -> list[Any]:
         """The suspended generators: part of the heap."""
         return self._stack
+
+    def __repr__(self) -> str:
+        return f"<Task {self._stack[0].__qualname__ if self._stack else 'done'}>"
 
     def step(self, answer: Any = None, error: BaseException | None = None) -> Step:
         """Runs on until the next call or the end. Raises what the code raises."""

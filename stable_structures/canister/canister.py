@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NoReturn, Self, SupportsIndex, TypeVar
 
 from ..memory import PAGE_SIZE, NativeMemory, RestrictedMemory, StableMemory
 from ..principal import Principal
@@ -19,6 +19,7 @@ from .message import CallContext, Kind, Message, Reply
 from .program import Method, Program, Timers
 from .snapshot import Snapshot
 from .source import Code, Source, read_source
+from .tracebacks import shorten, without_our_frames
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -116,6 +117,7 @@ class Canister:
     # ---- install, upgrade, uninstall ----
 
     @classmethod
+    @without_our_frames
     def install(  # noqa: PLR0913 - each by its name
         cls,
         source: Source,
@@ -149,6 +151,7 @@ class Canister:
         self._install(read_source(source), kind, arg, self.controllers[0] if caller is None else _principal(caller))
         return self
 
+    @without_our_frames
     def upgrade(
         self,
         source: Source | None = None,
@@ -186,6 +189,7 @@ class Canister:
             self._install(code, Kind.POST_UPGRADE, arg, by, pre_upgrade=not skip_pre_upgrade)
         return self.last_upgrade
 
+    @without_our_frames
     def reinstall(self, source: Source, arg: Any = None, *, caller: Principal | str | None = None) -> None:
         """Starts over with empty stable memory, as a new object `memory`. Where it traps, everything is as before.
 
@@ -201,6 +205,7 @@ class Canister:
             self.certified_data = certified
             raise
 
+    @without_our_frames
     def uninstall(self, *, caller: Principal | str | None = None) -> None:
         """Drops the code, the heap and the stable memory; the identity, the balance and the status stay. Source: IC.md 2.4, 2.7."""
         self._check_controller(caller)
@@ -209,6 +214,7 @@ class Canister:
         self._program = None
         self.version += 1
 
+    @without_our_frames
     def install_code(self, source: Source, arg: Any = None, *, caller: Principal | str | None = None) -> None:
         """Installs into this canister, which must be empty. Raises `Rejected` (IC0514) where it is not. Source: IC.md 2.4."""
         self._check_controller(caller)
@@ -280,6 +286,7 @@ class Canister:
         if program is not None:
             atomic.use_by(self.memory, program.number)
 
+    @without_our_frames
     def reimport(self) -> None:
         """Runs the program's source anew, without hooks: the strict way to get Python's globals back after a trap.
 
@@ -297,6 +304,7 @@ class Canister:
 
     # ---- calls ----
 
+    @without_our_frames
     def call(self, method: str, *args: Any, caller: Principal | str | None = None, cycles: int = 0) -> Any:
         """Calls an update method, or a query method as an update; gives its answer.
 
@@ -313,6 +321,7 @@ class Canister:
         self._inspect(program, context)
         return _answer(self._run_method(program, found, context, query=found.kind is Kind.QUERY))
 
+    @without_our_frames
     def query(self, method: str, *args: Any, caller: Principal | str | None = None) -> Any:
         """Calls a query or composite query; whatever it changes is undone. Raises as `call` does. Source: IC.md 2.3.
 
@@ -354,7 +363,14 @@ class Canister:
         def start(message: Message) -> Any:
             if method.guard is not None and not program.dialect.check_guard(method.guard, message):
                 return None
-            return method.function(*program.dialect.arguments(method, context.args))
+            args = program.dialect.arguments(method, context.args)
+            try:
+                return method.function(*args)
+            except TypeError as error:
+                problem = method.wrong_arguments(args, error)
+                if problem is None:
+                    raise
+                raise program.dialect.failure(message, problem) from None
 
         try:
             value = self._execution.run(kind, context, start)
@@ -401,6 +417,7 @@ class Canister:
 
     # ---- status ----
 
+    @without_our_frames
     def stop(self, *, caller: Principal | str | None = None) -> None:
         """Stops it: no calls, timers or heartbeats. With calls under way it is "stopping" until they are answered.
 
@@ -412,6 +429,7 @@ class Canister:
             self.status = "stopping"
             self.context_closed()
 
+    @without_our_frames
     def start(self, *, caller: Principal | str | None = None) -> None:
         """Lets it run again; counts one version even where it runs. Source: IC.md 2.5, 2.7."""
         self._check_controller(caller)
@@ -488,6 +506,7 @@ class Canister:
         try:
             self._execution.run(kind, self._execution.system_context(), lambda _: function())
         except Trapped as error:
+            shorten(error)
             trapped.append(error)
 
     @property
@@ -497,6 +516,7 @@ class Canister:
 
     # ---- snapshots ----
 
+    @without_our_frames
     def snapshot(self) -> Snapshot:
         """Code, heap, stable memory and certified data at this moment. O(objects + stable memory). At most 10 live ones.
 
@@ -516,6 +536,7 @@ class Canister:
         self._snapshots.append(weakref.ref(taken))
         return taken
 
+    @without_our_frames
     def load_snapshot(self, snapshot: Snapshot) -> None:
         """Puts code, heap, stable memory and certified data back; the version goes on counting.
 
@@ -597,6 +618,13 @@ class Canister:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """For `copy` and `pickle`: its program runs in this process."""
+        raise TypeError(
+            "a Canister cannot be copied or pickled: its program runs here; "
+            "install its source again, with memory=snapshot().image for its stable memory"
+        )
 
     def __repr__(self) -> str:
         name = "empty" if self._program is None else self._program.code.name

@@ -8,9 +8,9 @@ test sees is `Trapped`, or another `Rejected`.
 from __future__ import annotations
 
 import enum
-from typing import Final
+from typing import Any, Final
 
-from ..errors import StableError
+from ..errors import StableError, remade
 
 
 class RejectCode(enum.IntEnum):
@@ -90,6 +90,10 @@ class Trap(BaseException):
         super().__init__(message)
         self.error_code = error_code
         self.message = message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For `copy` and `pickle`."""
+        return remade(super().__reduce__())
 
 
 def called_trap(message: str) -> Trap:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import difflib
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from . import atomic, calls
 from . import message as messages
 from .calls import Call, Step, Task
 from .errors import ErrorCode, RejectCode, Rejected, SourceError, Trap, Trapped, Unsupported
-from .heap import HeapImage
+from .heap import HeapImage, heap_size
 from .message import CallContext, Kind, Message, Reply
 from .modules import one_at_a_time
 from .program import Method, Program, refuse_call
@@ -161,7 +162,7 @@ class Execution:
                 f"in a single message execution: limit: {limit // 1024} KB.",
             )
         if limits.heap is not None and canister.program is not None and kind in (*_INSTALLS, Kind.UPDATE):
-            used = HeapImage(canister.program.heap_roots(), canister.program.modules.private.__contains__).size
+            used = heap_size(canister.program.heap_roots(), canister.program.modules.private.__contains__)
             if used > limits.heap:
                 raise Trap(
                     ErrorCode.HEAP_LIMIT,
@@ -347,10 +348,24 @@ def _forget_locals(error: BaseException | None) -> None:
 
 
 def method_or_reject(program: Program, name: str, *, query: bool) -> Method:
-    """The method of a call. Raises `Rejected` where there is none."""
+    """The method of a call. Raises `Rejected` where there is none, which says what is there."""
     method = program.methods.get(name)
     if method is None or (query and method.kind is Kind.UPDATE) or (not query and method.kind is Kind.COMPOSITE_QUERY):
         sort = "query" if query else "update"
-        known = ", ".join(sorted(program.methods)) or "none"
-        raise Rejected(ErrorCode.METHOD_NOT_FOUND, f"Canister has no {sort} method '{name}' (its methods: {known})")
+        raise Rejected(ErrorCode.METHOD_NOT_FOUND, f"Canister has no {sort} method '{name}'{_instead(program, name, method)}")
     return method
+
+
+def _instead(program: Program, name: str, method: Method | None) -> str:
+    """What the message about a method that is not there goes on to say."""
+    if method is not None:
+        kind, function = ("an update", "call") if method.kind is Kind.UPDATE else ("a composite query", "query")
+        return f": it is {kind}, use {function}('{name}', ...)"
+    known = f"its methods: {', '.join(sorted(program.methods)) or 'none'}"
+    near = difflib.get_close_matches(str(name), program.methods, n=3)
+    if near:
+        return f": did you mean {' or '.join(map(repr, near))}? ({known})"
+    places = (getattr(program, "main", None), program.actor)
+    if any(callable(getattr(place, str(name), None)) for place in places if place is not None):
+        return f": '{name}' is there, but nothing exports it, put @query or @update above it ({known})"
+    return f" ({known})"

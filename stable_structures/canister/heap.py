@@ -3,35 +3,294 @@
 
 The platform puts the whole Wasm memory back. Here every object that is reachable from the program's modules, timers and
 suspended calls is visited before a message, and what it holds is noted; after a trap the same objects get the
-same content again, so identities stay.
+same content again, so identities stay. What did not change is compared and left alone.
 
-Restored: module globals; dict, list, set, bytearray, deque, OrderedDict and their subclasses; attributes and slots of
+Restored: module globals; dict, list, set, bytearray, deque, OrderedDict and their subclasses; attributes, slots and class of
 objects whose class is the program's; attributes of its classes and functions; closures; the state of `random.Random`; numpy
 arrays of numbers.
 Not restored: what extension types and the standard library keep inside (an lru_cache, an iterator that has moved on, an open
 file), the state of shared modules, and threads. `heap="reimport"` runs the source anew after a trap instead.
+
+The heap is walked in waves: all objects at one distance from the roots, those of one type together. Each step of a wave is one
+call into C for thousands of objects (`map`, `gc.get_referents`); a Python frame for each object would cost twenty times as much.
+What is walked must not change meanwhile, so nothing here runs the program's code: containers are read past the methods that
+their subclasses override.
 """
 
 from __future__ import annotations
 
 import builtins
 import functools
+import gc
 import random
 import sys
 import types
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain, repeat
+from operator import eq, is_
 from typing import Any, Final
 
 import numpy as np
 
 from ..memory import NativeMemory
+from ..storable.lifetimes import MADE_FOR
 from ..structure import Structure
+from .errors import Unsupported
+from .modules import one_at_a_time
 
 Restore = Callable[[], None]
 
-_ATOMS: Final = (int, float, complex, str, bytes, bool, type(None), type(...), range, slice)
-_CLASS_SKIPPED: Final = frozenset({"__dict__", "__weakref__", "__doc__", "__abstractmethods__", "_abc_impl"})
+_LEAVES: Final = frozenset({int, float, complex, str, bytes, bool, type(None), type(...), range, slice})
+_CLASS_SKIPPED: Final = frozenset({"__dict__", "__weakref__", "__doc__", "__abstractmethods__", "_abc_impl", MADE_FOR})
+_CHUNK: Final = 512
+"""How many objects are compared at once; where one of them changed, each is."""
+_FEW: Final = 4
+"""Up to so many classes in one wave, it is faster to go through the wave once for each."""
+_MOST_PASSES: Final = 4
+"""An object that the message made ends when nothing holds it any more, and then its `__del__` may change what was put back."""
+_MISSING: Final = object()
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """No garbage collection inside: it would go through all objects again and again, for the copies are many and new."""
+    with one_at_a_time:  # for two threads that both turn it off and on would leave it off
+        was = gc.isenabled()
+        gc.disable()
+        try:
+            yield
+        finally:
+            if was:
+                gc.enable()
+
+
+# ---- content that is saved for many objects at once ----
+
+
+class _Saved:
+    """Objects of one type, and for each what it held."""
+
+    def __init__(self) -> None:
+        self.items: list[Any] = []
+        self.saved: list[Any] = []
+
+    def add(self, items: list[Any]) -> list[Any]:
+        """Saves what these objects hold; gives what was saved."""
+        saved = self.save(items)
+        self.items += items
+        self.saved += saved
+        return saved
+
+    def restore(self) -> bool:
+        """Puts back what changed; whether anything had."""
+        changed = False
+        for start in range(0, len(self.items), _CHUNK):
+            items, saved = self.items[start : start + _CHUNK], self.saved[start : start + _CHUNK]
+            if self.same(items, saved):
+                continue
+            changed = True
+            for item, one in zip(items, saved, strict=True):
+                if not self.same([item], [one]):
+                    self.put_back(item, one)
+        return changed
+
+    def save(self, items: list[Any]) -> list[Any]:
+        """What each of the objects holds."""
+        raise NotImplementedError
+
+    def same(self, items: list[Any], saved: list[Any]) -> bool:
+        """Whether all of them hold the very objects that were saved, in the same order."""
+        raise NotImplementedError
+
+    def put_back(self, item: Any, saved: Any) -> None:
+        """Makes one hold what was saved."""
+        raise NotImplementedError
+
+
+def _all_identical(one: Iterable[Any], other: Iterable[Any]) -> bool:
+    return all(map(is_, one, other))
+
+
+class _Dicts(_Saved):
+    def save(self, items: list[Any]) -> list[Any]:
+        if type(items[0]).__iter__ is dict.__iter__:
+            return list(map(dict.copy, items))
+        return list(map(dict, map(dict.items, items)))  # as dict.copy would call what the subclass overrides
+
+    def same(self, items: list[Any], saved: list[Any]) -> bool:
+        return (
+            all(map(eq, map(dict.__len__, items), map(len, saved)))
+            and _all_identical(chain.from_iterable(map(dict.__iter__, items)), chain.from_iterable(saved))
+            and _all_identical(chain.from_iterable(map(dict.values, items)), chain.from_iterable(map(dict.values, saved)))
+        )
+
+    def put_back(self, item: Any, saved: Any) -> None:
+        dict.clear(item)
+        dict.update(item, saved)
+
+
+class _OrderedDicts(_Saved):
+    def save(self, items: list[Any]) -> list[Any]:
+        return list(map(dict, map(OrderedDict.items, items)))
+
+    def same(self, items: list[Any], saved: list[Any]) -> bool:
+        return (
+            all(map(eq, map(dict.__len__, items), map(len, saved)))
+            and _all_identical(chain.from_iterable(map(OrderedDict.__iter__, items)), chain.from_iterable(saved))
+            and _all_identical(chain.from_iterable(map(OrderedDict.values, items)), chain.from_iterable(map(dict.values, saved)))
+        )
+
+    def put_back(self, item: Any, saved: Any) -> None:
+        OrderedDict.clear(item)
+        for key, value in saved.items():
+            OrderedDict.__setitem__(item, key, value)
+
+
+class _Lists(_Saved):
+    def save(self, items: list[Any]) -> list[Any]:
+        return list(map(list.copy, items))
+
+    def same(self, items: list[Any], saved: list[Any]) -> bool:
+        return all(map(eq, map(list.__len__, items), map(len, saved))) and _all_identical(
+            chain.from_iterable(map(list.__iter__, items)), chain.from_iterable(saved)
+        )
+
+    def put_back(self, item: Any, saved: Any) -> None:
+        list.__setitem__(item, slice(None), saved)
+
+
+class _Deques(_Saved):
+    def save(self, items: list[Any]) -> list[Any]:
+        return list(map(list, map(deque.__iter__, items)))
+
+    def same(self, items: list[Any], saved: list[Any]) -> bool:
+        return all(map(eq, map(deque.__len__, items), map(len, saved))) and _all_identical(
+            chain.from_iterable(map(deque.__iter__, items)), chain.from_iterable(saved)
+        )
+
+    def put_back(self, item: Any, saved: Any) -> None:
+        deque.clear(item)
+        deque.extend(item, saved)
+
+
+class _Sets(_Saved):
+    """A copy of a set need not have its order, so which elements are there is what counts."""
+
+    def save(self, items: list[Any]) -> list[Any]:
+        return list(map(set.copy, items))
+
+    def same(self, items: list[Any], saved: list[Any]) -> bool:
+        return all(map(eq, map(set.__len__, items), map(len, saved))) and all(
+            set(map(id, now)) == set(map(id, before)) for now, before in zip(map(set.__iter__, items), saved, strict=True)
+        )
+
+    def put_back(self, item: Any, saved: Any) -> None:
+        set.clear(item)
+        set.update(item, saved)
+
+
+class _Bytearrays(_Saved):
+    def save(self, items: list[Any]) -> list[Any]:
+        return list(map(bytearray.copy, items))
+
+    def same(self, items: list[Any], saved: list[Any]) -> bool:
+        return all(map(bytearray.__eq__, items, saved))
+
+    def put_back(self, item: Any, saved: Any) -> None:
+        try:
+            bytearray.__setitem__(item, slice(None), saved)
+        except BufferError as error:
+            raise Unsupported(
+                f"rollback cannot set a bytearray back from {len(item)} to {len(saved)} bytes while a memoryview of it exists: "
+                'release the view, or install with heap="reimport"'
+            ) from error
+
+
+class _Instances(_Saved):
+    """The class and the dict of attributes of objects; what is in the dict is saved as any dict is."""
+
+    def __init__(self, cls: type, attributes: Any) -> None:
+        super().__init__()
+        self._cls, self._attributes = cls, attributes
+
+    def save(self, items: list[Any]) -> list[Any]:
+        return [None] * len(items) if self._attributes is None else list(map(self._attributes.__get__, items))
+
+    def same(self, items: list[Any], saved: list[Any]) -> bool:
+        return _all_identical(map(type, items), repeat(self._cls)) and _all_identical(self.save(items), saved)
+
+    def put_back(self, item: Any, saved: Any) -> None:
+        if type(item) is not self._cls:
+            object.__setattr__(item, "__class__", self._cls)
+        if self._attributes is not None and self._attributes.__get__(item) is not saved:
+            self._attributes.__set__(item, saved)
+
+
+class _Slots(_Saved):
+    """One slot of objects."""
+
+    def __init__(self, member: types.MemberDescriptorType) -> None:
+        super().__init__()
+        self._member = member
+
+    def save(self, items: list[Any]) -> list[Any]:
+        try:
+            return list(map(self._member.__get__, items))
+        except AttributeError:  # empty in one of them
+            return [self._value(item) for item in items]
+
+    def _value(self, item: object) -> Any:
+        try:
+            return self._member.__get__(item)
+        except AttributeError:
+            return _MISSING
+
+    def same(self, items: list[Any], saved: list[Any]) -> bool:
+        return _all_identical(self.save(items), saved)
+
+    def put_back(self, item: Any, saved: Any) -> None:
+        if saved is not _MISSING:
+            self._member.__set__(item, saved)
+        else:
+            self._member.__delete__(item)
+
+
+_CONTAINERS: Final[dict[type, type[_Saved]]] = {
+    dict: _Dicts,
+    OrderedDict: _OrderedDicts,
+    list: _Lists,
+    deque: _Deques,
+    set: _Sets,
+}
+_SEQUENCES: Final[dict[type, Any]] = {tuple: tuple.__iter__, frozenset: frozenset.__iter__}
+"""Containers that do not change, and how what they hold is read."""
+
+
+class _Plan:
+    """What there is to save of the objects of a class that is none of Python's own."""
+
+    def __init__(self, cls: type, owns: Callable[[str | None], bool]) -> None:
+        known = (base for base in cls.__mro__[1:-1] if base in _CONTAINERS or base in _SEQUENCES or base in _EACH or base is bytearray)
+        self.base: type | None = next(known, None)
+        self.owned = cls is types.SimpleNamespace or any(owns(base.__module__) for base in cls.__mro__)
+        self.attributes = _attributes(cls) if self.owned else None
+        self.slots = _slots(cls) if self.owned else []
+
+
+def _attributes(cls: type) -> Any:
+    """What reads and sets `__dict__` of the objects of a class; None where they have none."""
+    kinds = (types.GetSetDescriptorType, types.MemberDescriptorType)
+    return next((found for base in cls.__mro__ if isinstance(found := vars(base).get("__dict__"), kinds)), None)
+
+
+def _slots(cls: type) -> list[types.MemberDescriptorType]:
+    slotted = (vars(base).values() for base in cls.__mro__ if "__slots__" in vars(base))
+    return [member for member in chain.from_iterable(slotted) if isinstance(member, types.MemberDescriptorType)]
+
+
+# ---- the walk ----
 
 
 class HeapImage:
@@ -39,74 +298,106 @@ class HeapImage:
 
     def __init__(self, roots: Iterable[object], owns: Callable[[str | None], bool]) -> None:
         self._owns = owns
+        self._plans: dict[type, _Plan] = {}
+        self._saved: dict[object, Any] = {}
         self._restores: list[Restore] = []
+        self._seen = {id(vars(builtins)), id(sys.modules)}
         self._kept: list[object] = []
-        self._seen: set[int] = {id(vars(builtins)), id(sys.modules)}
-        self._stack: list[object] = list(roots)
-        self.size = 0
-        """Bytes of all objects that were visited, as `sys.getsizeof` tells; of numbers nothing."""
-        while self._stack:
-            self._visit(self._stack.pop())
+        self._found: list[Any] = list(roots)
+        with _no_collection():
+            while self._found:
+                self._visit_wave()
+
+    def __repr__(self) -> str:
+        return f"<HeapImage of {len(self._kept)} objects>"
 
     def restore(self) -> None:
-        """Puts the content back. Can be done any number of times."""
+        """Puts the content back. Can be done any number of times. Raises `Unsupported` where a memoryview is in the way."""
+        with _no_collection():
+            for _ in range(_MOST_PASSES):
+                if not self._restore_once():
+                    return
+
+    def _restore_once(self) -> bool:
+        """Whether anything had changed. Bytearrays come last: what had a memoryview of one may be gone by then."""
         for restore in self._restores:
             restore()
+        others = [saved.restore() for key, saved in self._saved.items() if key is not bytearray]
+        return (bytearray in self._saved and self._saved[bytearray].restore()) or any(others)
 
-    def _visit(self, item: Any) -> None:
-        if type(item) in _ATOMS:
-            self.size += sys.getsizeof(item) if type(item) in (str, bytes) else 0
-            return
-        if id(item) in self._seen:
-            return
-        self._seen.add(id(item))
-        self._kept.append(item)  # so that no other object gets its id
-        self.size += sys.getsizeof(item, 0)
-        handler = _HANDLERS.get(type(item))
-        if handler is not None:
-            handler(self, item)
-        elif isinstance(item, type):
-            self._visit_class(item)
-        elif not isinstance(item, (Structure, NativeMemory)):
-            self._visit_instance(item)
+    def _visit_wave(self) -> None:
+        """Visits all that was found and not visited yet."""
+        wave, self._found = self._fresh(self._found), []
+        self._kept += wave  # so that no other object gets their ids
+        kinds = set(map(type, wave))
+        if len(kinds) <= _FEW:
+            groups = {cls: [item for item in wave if type(item) is cls] for cls in kinds}
+        else:
+            groups = {cls: [] for cls in kinds}
+            for item in wave:
+                groups[type(item)].append(item)
+        for cls, items in groups.items():
+            self._visit(cls, cls, items)
 
-    # ---- containers ----
+    def _fresh(self, found: list[Any]) -> list[Any]:
+        """Those that are no leaves and were not visited yet, each once."""
+        holders = [item for item in found if type(item) not in _LEAVES]
+        ids = list(map(id, holders))
+        known = not self._seen.isdisjoint(ids)
+        if known:
+            holders = [item for item in holders if id(item) not in self._seen]
+        before = len(self._seen)
+        self._seen.update(ids)
+        if len(self._seen) == before + len(holders):
+            return holders
+        return list({id(item): item for item in holders}.values())
 
-    def _visit_dict(self, item: dict[Any, Any]) -> None:
-        saved = dict(item)
-        self._stack += saved.keys()
-        self._stack += saved.values()
-        self._restores.append(functools.partial(_refill_dict, item, saved))
+    def _visit(self, cls: type, base: type, items: list[Any]) -> None:
+        """Objects of class `cls`, as those of its base that is one of Python's own."""
+        if base in _CONTAINERS:
+            self._visit_containers(base, items)
+        elif base in _SEQUENCES:
+            self._found += chain.from_iterable(map(_SEQUENCES[base], items))
+        elif base is bytearray:
+            self._group(bytearray, _Bytearrays).add(items)
+        elif base in _EACH:
+            for item in items:
+                _EACH[base](self, item)
+        elif issubclass(cls, type):
+            for item in items:
+                self._visit_class(item)
+        elif not issubclass(cls, (Structure, NativeMemory)):
+            self._visit_instances(cls, items)
 
-    def _visit_ordered(self, item: OrderedDict[Any, Any]) -> None:
-        saved = list(OrderedDict.items(item))
-        self._stack += [part for pair in saved for part in pair]
-        self._restores.append(functools.partial(_refill_ordered, item, saved))
+    def _group(self, key: object, make: Callable[[], Any]) -> Any:
+        group = self._saved.get(key)
+        if group is None:
+            group = self._saved[key] = make()
+        return group
 
-    def _visit_list(self, item: list[Any]) -> None:
-        saved = list(item)
-        self._stack += saved
-        self._restores.append(functools.partial(list.__setitem__, item, slice(None), saved))
+    def _visit_containers(self, base: type, items: list[Any]) -> None:
+        group = self._group((base, type(items[0])), _CONTAINERS[base])
+        for start in range(0, len(items), _CHUNK):  # a few at a time: what was just copied is in the processor's cache
+            saved = group.add(items[start : start + _CHUNK])
+            self._found += [item for item in gc.get_referents(*saved) if type(item) not in _LEAVES]
 
-    def _visit_set(self, item: set[Any]) -> None:
-        saved = set(item)
-        self._stack += saved
-        self._restores.append(functools.partial(_refill_set, item, saved))
+    def _visit_instances(self, cls: type, items: list[Any]) -> None:
+        """Objects of a class that has no visit of its own: their content as containers, and their attributes."""
+        plan = self._plans.get(cls)
+        if plan is None:
+            plan = self._plans[cls] = _Plan(cls, self._owns)
+        if plan.owned:
+            attributes = self._group((_Instances, cls), lambda: _Instances(cls, plan.attributes)).add(items)
+            self._found += attributes
+        if plan.base is not None:
+            self._visit(cls, plan.base, items)
+        for member in plan.slots:
+            self._found += self._group((cls, member), functools.partial(_Slots, member)).add(items)
 
-    def _visit_deque(self, item: deque[Any]) -> None:
-        saved = list(item)
-        self._stack += saved
-        self._restores.append(functools.partial(_refill_deque, item, saved))
-
-    def _visit_bytearray(self, item: bytearray) -> None:
-        saved = bytes(item)
-        self._restores.append(functools.partial(bytearray.__setitem__, item, slice(None), saved))
-
-    def _visit_items(self, item: Iterable[Any]) -> None:
-        self._stack += item
+    # ---- single objects ----
 
     def _visit_mapping(self, item: Mapping[Any, Any]) -> None:
-        self._stack += item.values()
+        self._found += item.values()
 
     def _visit_array(self, item: np.ndarray[Any, Any]) -> None:
         if item.dtype.hasobject or not item.flags.writeable:
@@ -117,29 +408,30 @@ class HeapImage:
     def _visit_random(self, item: random.Random) -> None:
         self._restores.append(functools.partial(item.setstate, item.getstate()))
 
-    # ---- code ----
-
     def _visit_module(self, item: types.ModuleType) -> None:
         if self._owns(item.__name__):
-            self._stack.append(vars(item))
+            self._found.append(vars(item))
 
     def _visit_function(self, item: types.FunctionType) -> None:
         if not self._owns(item.__globals__.get("__name__")):
             return
-        self._stack += [vars(item), item.__defaults__, item.__kwdefaults__]
-        self._stack += item.__closure__ or ()
+        self._found += [vars(item), item.__defaults__, item.__kwdefaults__]
+        self._found += item.__closure__ or ()
 
     def _visit_method(self, item: types.MethodType) -> None:
-        self._stack += [item.__self__, item.__func__]
+        self._found += [item.__self__, item.__func__]
+
+    def _visit_builtin_method(self, item: types.BuiltinMethodType) -> None:
+        self._found.append(item.__self__)  # as in `add = [].append`
 
     def _visit_partial(self, item: functools.partial[Any]) -> None:
-        self._stack += [item.func, item.args, item.keywords]
+        self._found += [item.func, item.args, item.keywords]
 
     def _visit_property(self, item: property) -> None:
-        self._stack += [item.fget, item.fset, item.fdel]
+        self._found += [item.fget, item.fset, item.fdel]
 
     def _visit_wrapped(self, item: staticmethod[..., Any]) -> None:
-        self._stack.append(item.__func__)
+        self._found.append(item.__func__)
 
     def _visit_cell(self, item: types.CellType) -> None:
         try:
@@ -147,88 +439,53 @@ class HeapImage:
         except ValueError:  # not filled yet
             self._restores.append(functools.partial(_empty_cell, item))
             return
-        self._stack.append(content)
+        self._found.append(content)
         self._restores.append(functools.partial(setattr, item, "cell_contents", content))
 
     def _visit_generator(self, item: types.GeneratorType[Any, Any, Any]) -> None:
         if item.gi_frame is not None:
-            self._stack += [*item.gi_frame.f_locals.values(), item.gi_yieldfrom]
+            self._found += [*item.gi_frame.f_locals.values(), item.gi_yieldfrom]
 
     def _visit_coroutine(self, item: types.CoroutineType[Any, Any, Any]) -> None:
         if item.cr_frame is not None:
-            self._stack += [*item.cr_frame.f_locals.values(), item.cr_await]
+            self._found += [*item.cr_frame.f_locals.values(), item.cr_await]
 
     def _visit_class(self, item: type) -> None:
         if not self._owns(item.__module__):
             return
         saved = {name: value for name, value in vars(item).items() if name not in _CLASS_SKIPPED}
-        self._stack += saved.values()
+        self._found += saved.values()
         self._restores.append(functools.partial(_refill_class, item, saved))
 
-    # ---- instances ----
 
-    def _visit_instance(self, item: Any) -> None:
-        """An object of a class that has no handler of its own: its content as a container, and its attributes."""
-        cls = type(item)
-        for base in cls.__mro__[1:-1]:
-            handler = _HANDLERS.get(base)
-            if handler is not None:
-                handler(self, item)
-                break
-        if not any(self._owns(base.__module__) for base in cls.__mro__) and cls is not types.SimpleNamespace:
-            return
-        attributes = getattr(item, "__dict__", None)
-        if type(attributes) is dict:
-            self._stack.append(attributes)
-        for base in cls.__mro__:
-            self._visit_slots(item, base)
+class _MeasuredHeap(HeapImage):
+    """An image that also keeps the texts, to know how much there is."""
 
-    def _visit_slots(self, item: Any, base: type) -> None:
-        if "__slots__" not in vars(base):
-            return
-        for member in vars(base).values():
-            if isinstance(member, types.MemberDescriptorType):
-                value = _slot(item, member)
-                self._stack.append(value)
-                self._restores.append(functools.partial(_restore_slot, item, member, value))
+    def __init__(self, roots: Iterable[object], owns: Callable[[str | None], bool]) -> None:
+        self._texts: dict[int, str | bytes] = {}
+        super().__init__(roots, owns)
+
+    def _visit_wave(self) -> None:
+        self._keep_texts(self._found)
+        super()._visit_wave()
+
+    def _visit_containers(self, base: type, items: list[Any]) -> None:
+        super()._visit_containers(base, items)
+        self._keep_texts(gc.get_referents(*items))
+        if issubclass(base, dict):  # their keys are left out there where all are texts
+            self._keep_texts(chain.from_iterable(map(dict.__iter__, items)))
+
+    def _keep_texts(self, found: Iterable[Any]) -> None:
+        self._texts.update((id(item), item) for item in found if type(item) in (str, bytes))
+
+    def size(self) -> int:
+        """Bytes of all objects that were visited, as `sys.getsizeof` tells; of numbers nothing."""
+        return sum(sys.getsizeof(item, 0) for item in chain(self._kept, self._texts.values()))
 
 
-_MISSING: Final = object()
-
-
-def _slot(item: object, member: types.MemberDescriptorType) -> Any:
-    try:
-        return member.__get__(item)
-    except AttributeError:
-        return _MISSING
-
-
-def _restore_slot(item: Any, member: types.MemberDescriptorType, value: Any) -> None:
-    if value is not _MISSING:
-        member.__set__(item, value)
-    elif _slot(item, member) is not _MISSING:
-        member.__delete__(item)
-
-
-def _refill_dict(item: dict[Any, Any], saved: dict[Any, Any]) -> None:
-    dict.clear(item)
-    dict.update(item, saved)
-
-
-def _refill_ordered(item: OrderedDict[Any, Any], saved: list[tuple[Any, Any]]) -> None:
-    OrderedDict.clear(item)
-    for key, value in saved:
-        OrderedDict.__setitem__(item, key, value)
-
-
-def _refill_set(item: set[Any], saved: set[Any]) -> None:
-    set.clear(item)
-    set.update(item, saved)
-
-
-def _refill_deque(item: deque[Any], saved: list[Any]) -> None:
-    deque.clear(item)
-    deque.extend(item, saved)
+def heap_size(roots: Iterable[object], owns: Callable[[str | None], bool]) -> int:
+    """Bytes of all objects that are reachable, each counted once, as `sys.getsizeof` tells; of numbers nothing. O(objects)."""
+    return _MeasuredHeap(roots, owns).size()
 
 
 def _empty_cell(cell: types.CellType) -> None:
@@ -247,21 +504,14 @@ def _refill_class(item: type, saved: dict[str, Any]) -> None:
             type.__setattr__(item, name, value)
 
 
-_HANDLERS: Final[dict[type, Callable[[HeapImage, Any], None]]] = {
-    dict: HeapImage._visit_dict,  # noqa: SLF001 - a table of this class
-    OrderedDict: HeapImage._visit_ordered,  # noqa: SLF001
-    list: HeapImage._visit_list,  # noqa: SLF001
-    set: HeapImage._visit_set,  # noqa: SLF001
-    deque: HeapImage._visit_deque,  # noqa: SLF001
-    bytearray: HeapImage._visit_bytearray,  # noqa: SLF001
-    tuple: HeapImage._visit_items,  # noqa: SLF001
-    frozenset: HeapImage._visit_items,  # noqa: SLF001
-    types.MappingProxyType: HeapImage._visit_mapping,  # noqa: SLF001
+_EACH: Final[dict[type, Callable[[HeapImage, Any], None]]] = {
+    types.MappingProxyType: HeapImage._visit_mapping,  # noqa: SLF001 - a table of this class
     np.ndarray: HeapImage._visit_array,  # noqa: SLF001
     random.Random: HeapImage._visit_random,  # noqa: SLF001
     types.ModuleType: HeapImage._visit_module,  # noqa: SLF001
     types.FunctionType: HeapImage._visit_function,  # noqa: SLF001
     types.MethodType: HeapImage._visit_method,  # noqa: SLF001
+    types.BuiltinMethodType: HeapImage._visit_builtin_method,  # noqa: SLF001
     functools.partial: HeapImage._visit_partial,  # noqa: SLF001
     property: HeapImage._visit_property,  # noqa: SLF001
     staticmethod: HeapImage._visit_wrapped,  # noqa: SLF001

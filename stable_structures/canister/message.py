@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import enum
+import reprlib
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -63,7 +64,7 @@ ALLOWED: Final[dict[str, set[Kind]]] = {
 """Where a system call is allowed; those that are not listed are allowed everywhere."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Reply:
     """The answer to a call: a value, or a rejection."""
 
@@ -72,8 +73,11 @@ class Reply:
     code: RejectCode = RejectCode.CANISTER_REJECT
     message: str = ""
 
+    def __repr__(self) -> str:
+        return f"<Reply: rejected, {self.code!r}, {self.message!r}>" if self.rejected else f"<Reply {reprlib.repr(self.value)}>"
 
-@dataclass
+
+@dataclass(repr=False)
 class CallContext:
     """A call that is not answered yet; it lasts over all the messages that it takes."""
 
@@ -84,8 +88,11 @@ class CallContext:
     cycles: int = 0
     by_canister: bool = False
 
+    def __repr__(self) -> str:
+        return f"<CallContext of {self.method}{reprlib.repr(self.args)} by {self.caller}>"
 
-@dataclass
+
+@dataclass(repr=False)
 class Message:
     """One execution of an entry point."""
 
@@ -99,6 +106,9 @@ class Message:
     refunded: int = 0
     rejection: Reply | None = None
     notifications: list[Call] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return f"<Message: {self.kind.value} {self.context.method!r} of canister {self.canister.id}>"
 
     def allow(self, api: str) -> None:
         """Traps where this system call is not allowed in this kind of message."""

@@ -37,6 +37,9 @@ _SHARED_TOOLS: Final = frozenset(
 )
 _EXTENSIONS: Final = (*importlib.machinery.EXTENSION_SUFFIXES, ".pyd")
 
+TEXT_MODULE: Final = "canister_source_"
+"""How the name of a module begins that was installed from text."""
+
 one_at_a_time: Final = threading.RLock()
 """Held by the thread whose message runs."""
 _shared: Final[dict[str, bool]] = {}
@@ -62,6 +65,8 @@ def _is_shared_package(top: str) -> bool:
 def is_shared(name: str) -> bool:
     """Whether a module is one and the same for the test and all canisters. O(1) once its package is known."""
     top = name.partition(".")[0]
+    if top.startswith(TEXT_MODULE):  # each has a name of its own, so nothing is to be remembered of it
+        return False
     known = _shared.get(top)
     if known is None:
         known = top in _SHARED_TOOLS or top in sys.stdlib_module_names or top in sys.builtin_module_names or _is_shared_package(top)

@@ -6,22 +6,29 @@ It is found by itself where stable-structures is installed. `pytest -p no:stable
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import IO, Any, Final, Protocol
 
 import pytest
 
-from ..errors import Closed
+from ..errors import Closed, StableError
 from ..memory import PAGE_SIZE, NativeMemory, StableMemory
 from ..structure import Structure
 from .canister import Canister
-from .source import Source
+from .program import describe
+from .source import Source, is_path, near_names
 
 _USED: Final = pytest.StashKey[list[Callable[[], NativeMemory]]]()
 _MOST_LINES: Final = 20
+_LONGEST_NAME: Final = 100
+_DIGITS: Final = 12
+_PLAIN_ID: Final = re.compile(r"[a-z0-9_-]+\.py::[a-z0-9_]+")
+"""Such an id is the only one with its name, also where a file system takes capital letters for small ones."""
 
 
 class CanisterFactory(Protocol):
@@ -36,7 +43,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("stable structures")
     group.addoption(
         "--stable-memory-dir",
-        type=Path,
         default=None,
         metavar="DIR",
         help="keep the stable memories of failed tests in this folder, as images that `python -m stable_structures` reads",
@@ -70,6 +76,7 @@ def canister(request: pytest.FixtureRequest) -> Iterator[CanisterFactory]:
     folder = request.path.parent
 
     def install(source: Source, arg: Any = None, memory: StableMemory | bytes | None = None, **options: Any) -> Canister:
+        __tracebackhide__ = True
         installed = Canister.install(beside(source, folder), arg, memory, **options)
         made.append(installed)
         _used(request).append(lambda: installed.memory)
@@ -81,10 +88,13 @@ def canister(request: pytest.FixtureRequest) -> Iterator[CanisterFactory]:
 
 
 def beside(source: Source, folder: Path) -> Source:
-    """The source, as a path in the folder where it is one there."""
-    if isinstance(source, (str, Path)) and "\n" not in str(source) and not Path(source).exists() and (folder / source).exists():
-        return folder / source
-    return source
+    """The source, as a path in the folder of the test where it is one there, or nearly."""
+    if not isinstance(source, (str, os.PathLike)) or (isinstance(source, str) and not is_path(source)):
+        return source
+    path, here = os.fsdecode(source), folder / os.fsdecode(source)
+    if os.path.exists(path):  # noqa: PTH110 - Path raises for a long one
+        return source
+    return here if os.path.exists(here) or (not near_names(Path(path).absolute()) and near_names(here)) else source  # noqa: PTH110
 
 
 # ---- images of failed tests ----
@@ -94,37 +104,69 @@ def beside(source: Source, folder: Path) -> Source:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Keeps the memories of a test that failed, before its fixtures close them."""
     report = yield
-    folder: Path | None = item.config.getoption("--stable-memory-dir")
-    if call.when == "call" and report.failed and folder is not None:
-        kept = [str(path) for path in _keep_images(item, folder)]
-        if kept:
-            report.sections.append(("stable memory", "kept in " + ", ".join(kept)))
+    folder: str | None = item.config.getoption("--stable-memory-dir")  # as text, which workers of xdist can be sent
+    if call.when != "teardown" and report.failed and folder is not None:
+        lines = list(_keep_images(item, Path(folder)))
+        if lines:
+            report.sections.append(("stable memory", "\n".join(lines)))
     return report
 
 
-def _keep_images(item: pytest.Item, folder: Path) -> Iterator[Path]:
-    name = re.sub(r"[^\w.-]+", "_", item.nodeid).strip("_")
-    folder.mkdir(parents=True, exist_ok=True)
+def _keep_images(item: pytest.Item, folder: Path) -> Iterator[str]:
+    """Keeps each memory that the test used; what became of it, in a line. A report must not end the session, so nothing is raised."""
     used: list[Callable[[], NativeMemory]] = item.stash.get(_USED, [])
+    name = image_name(item.nodeid)
     for number, memory_of in enumerate(used):
         path = folder / f"{name}-{number}.bin"
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             write_image(memory_of(), path)
         except Closed:
             continue
-        yield path
+        except (OSError, StableError, MemoryError, ValueError) as error:
+            yield f"memory {number} was not kept in {path}: {describe(error)}"
+        else:
+            yield f"kept in {path}"
+
+
+def image_name(nodeid: str) -> str:
+    """The name of a test's images: its id as far as files can be called so, and a digest of the id where another id could look alike.
+
+    >>> image_name("test_it.py::test_a")
+    'test_it.py_test_a'
+    >>> image_name("test_it.py::test_a[x/y]"), image_name("test_it.py::test_a[x y]")
+    ('test_it.py_test_a_x_y-89ae5adb0382', 'test_it.py_test_a_x_y-7994c5ecf7ad')
+    """
+    readable = re.sub(r"[^a-zA-Z0-9_.-]+", "_", nodeid).strip("_")
+    if _PLAIN_ID.fullmatch(nodeid) and len(readable) <= _LONGEST_NAME:
+        return readable
+    digest = hashlib.sha256(nodeid.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
+    return f"{readable[:_LONGEST_NAME]}-{digest}"
 
 
 def write_image(memory: NativeMemory, path: Path) -> None:
-    """The bytes of a memory as a file, with holes where pages are all zeros. O(size)."""
+    """The bytes of a memory as a file, with holes where pages are all zeros. O(size).
+
+    Written under another name and renamed at the end, so that no half of an image is ever there. Raises `OSError`.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with temporary.open("wb") as file:
+            _write_pages(memory, file)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _write_pages(memory: NativeMemory, file: IO[bytes]) -> None:
     zeros = bytes(PAGE_SIZE)
-    with path.open("wb") as file:
-        for number in range(memory.size()):
-            page = memory.read(number * PAGE_SIZE, PAGE_SIZE)
-            if page != zeros:
-                file.seek(number * PAGE_SIZE)
-                file.write(page)
-        file.truncate(memory.nbytes)
+    for number in range(memory.size()):
+        page = memory.read(number * PAGE_SIZE, PAGE_SIZE)
+        if page != zeros:
+            file.seek(number * PAGE_SIZE)
+            file.write(page)
+    file.truncate(memory.nbytes)
 
 
 # ---- assertion errors ----

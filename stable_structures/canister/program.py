@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import reprlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -49,6 +50,18 @@ class Method:
     kind: Kind
     function: Callable[..., Any]
     guard: Callable[..., Any] | None = None
+
+    def wrong_arguments(self, args: tuple[Any, ...], error: TypeError) -> TypeError | None:
+        """The error of a call that did not reach the function, with its signature; None where the function itself raised it."""
+        if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+            return None
+        try:
+            inspect.signature(self.function, follow_wrapped=False).bind(*args)
+        except TypeError:
+            return TypeError(f"{error}; call it as {self.name}{inspect.signature(self.function)}")
+        except ValueError:  # written in C, and it does not tell its arguments
+            pass
+        return None
 
 
 def mark(function: F, role: str, guard: Callable[..., Any] | None = None) -> F:
@@ -154,6 +167,9 @@ class Timers:
         self.entries: dict[int, Timer] = {}
         self._next = 1
 
+    def __repr__(self) -> str:
+        return f"<Timers: {len(self.entries)} due {reprlib.repr(sorted(timer.due for timer in self.entries.values()))}>"
+
     def add(self, due: int, interval: int, function: Callable[[], Any]) -> int:
         """A new timer; gives its number."""
         if not callable(function):
@@ -203,6 +219,9 @@ class Program:
         self.files: FileSystem | None = None
         self.main: ModuleType
         self._while_active = ExitStack()
+
+    def __repr__(self) -> str:
+        return f"<Program {self.number} {self.code.name}, {self.dialect.name}, {len(self.methods)} methods>"
 
     @contextmanager
     def active(self) -> Iterator[None]:

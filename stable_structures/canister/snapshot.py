@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn, SupportsIndex
 
 from ..errors import StableError
 from ..memory import PAGE_SIZE
@@ -35,6 +35,15 @@ class Snapshot:
         self._manager = program.manager
         self._heap = HeapImage(program.heap_roots(), program.modules.private.__contains__)
         self._content = {number: page for number in range(self.pages) if (page := _page(canister, number)) != _ZEROS}
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """For `copy` and `pickle`: it holds the program's own objects."""
+        raise TypeError(
+            "a Snapshot cannot be copied or pickled: it holds the running program; pass its image on, the bytes of the stable memory"
+        )
+
+    def __repr__(self) -> str:
+        return f"<Snapshot of canister {self._owner} at version {self.version}, {self.pages} pages>"
 
     @property
     def image(self) -> bytes:

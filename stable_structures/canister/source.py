@@ -3,33 +3,43 @@
 
 from __future__ import annotations
 
+import ast
+import difflib
 import importlib
 import importlib.util
+import io
 import itertools
 import linecache
 import os
 import sys
+import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Final, TypeAlias
 
 from .errors import SourceError
-from .modules import is_shared
+from .modules import TEXT_MODULE, is_shared
 
 Source: TypeAlias = str | os.PathLike[str] | ModuleType
 """What `install` and `upgrade` take."""
 
 _PROJECT_FILES: Final = ("dfx.json", "icp.yaml")
+_NEAR: Final = 3
+_LONGEST: Final = 200
+_BYTE_ORDER_MARK: Final = "\ufeff"
 _numbers: Final = itertools.count(1)
 
 
 @dataclass(frozen=True)
 class Code:
-    """Source that is ready to run: its module name, its text, and the folder where its own files are."""
+    """Source that is ready to run: its module name, its text, and the folder where its own files are.
+
+    The text of a file are its bytes: so Python itself finds out how they are encoded, as in an import.
+    """
 
     name: str
-    text: str
+    text: str | bytes = field(repr=False)
     filename: str
     search: list[str] = field(default_factory=list)
     package: list[str] | None = None
@@ -42,46 +52,98 @@ class Code:
             raise SourceError(f"{self.filename}: {self.name!r} is no name of a module")
         if self.package is not None:
             spec.submodule_search_locations = list(self.package)
+        spec.loader_state = self  # so that the lines of a text can be shown as long as a traceback of it is there
         module = importlib.util.module_from_spec(spec)
         module.__file__ = self.filename
         sys.modules[self.name] = module
-        try:
-            compiled = compile(self.text, self.filename, "exec", dont_inherit=True)
-        except SyntaxError as error:
-            raise SourceError(f"{self.filename}, line {error.lineno}: {error.msg}") from error
-        exec(compiled, vars(module))  # noqa: S102 - the user's own code, as an import runs it
+        exec(self._compiled(), vars(module))  # noqa: S102 - the user's own code, as an import runs it
         return module
+
+    def _compiled(self) -> CodeType:
+        try:
+            return compile(self.text, self.filename, "exec", dont_inherit=True)
+        except SyntaxError as error:
+            where = self.filename if error.lineno is None else f"{self.filename}, line {error.lineno}"
+            raise SourceError(f"{where}: {error.msg}") from error
+        except (ValueError, OverflowError, RecursionError, MemoryError) as error:  # null bytes, lone surrogates, too deep
+            raise SourceError(f"{self.filename}: Python cannot compile it: {str(error) or type(error).__name__}") from error
 
 
 def read_source(source: Source) -> Code:
     """The code of a source. O(size). Raises `SourceError`, which says what can be given instead."""
     if isinstance(source, ModuleType):
         return _of_module(source)
-    if isinstance(source, str) and ("\n" in source or not (os.path.exists(source) or _looks_like_path(source))):  # noqa: PTH110
+    if isinstance(source, str) and not is_path(source):
         return _of_text(source)
     if isinstance(source, (str, os.PathLike)):
-        return _of_path(Path(source))
+        return _of_path(Path(os.fsdecode(source)))
     raise SourceError(f"a canister is installed from source that can be run anew, got {source!r}: give a path, a module or source text")
 
 
-def _looks_like_path(text: str) -> bool:
-    return text.endswith(".py") or (os.sep in text and " " not in text)
+def is_path(source: str) -> bool:
+    """Whether a source is a path, there or not, and no source text. Text of several lines never is."""
+    if "\n" in source or "\r" in source:
+        return False
+    return os.path.exists(source) or _looks_like_path(source)  # noqa: PTH110 - Path raises for a long text
+
+
+def _looks_like_path(line: str) -> bool:
+    """One line that exports nothing is no canister: names with dots, slashes and dashes between them are a path that is not there."""
+    statement = any(sign in line for sign in "()=;@#\"'")
+    try:
+        body = ast.parse(line).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return line.endswith(".py") or (os.sep in line and not statement)
+    return bool(body) and all(isinstance(one, ast.Expr) for one in body) and (line.endswith(".py") or not statement)
 
 
 def _of_text(text: str) -> Code:
-    name = f"canister_source_{next(_numbers)}"
-    filename = f"<{name}>"
-    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)  # so that tracebacks show the lines
-    return Code(name, text, filename)
+    name = f"{TEXT_MODULE}{next(_numbers)}"
+    text = text.removeprefix(_BYTE_ORDER_MARK)
+    code = Code(name, text, f"memory:{name}")  # pytest hides what is called <...>; coverage leaves out what is memory:
+    lines = list(io.StringIO(text, newline=None))  # as Python counts them: a form feed ends no line
+    linecache.cache[code.filename] = (len(text), None, lines, code.filename)  # so that tracebacks show them
+    weakref.finalize(code, linecache.cache.pop, code.filename, None).atexit = False
+    return code
 
 
 def _of_path(path: Path) -> Code:
-    path = path.resolve()
-    if path.is_dir():
-        return _of_folder(path)
-    if not path.is_file():
-        raise SourceError(f"{path}: there is no such file; give the canister's .py file or its package folder")
-    return Code(_module_name(path.stem), path.read_text(encoding="utf-8"), str(path), _search(path.parent))
+    try:
+        path = path.resolve()
+        if path.is_dir():
+            return _of_folder(path)
+        if not path.is_file():
+            raise SourceError(_no_such_file(path))
+        return Code(_module_name(path.stem), path.read_bytes(), str(path), _search(path.parent))
+    except (OSError, ValueError, RuntimeError) as error:  # too long, no permission, a null character, links in a circle
+        if isinstance(error, SourceError):
+            raise
+        problem = error.strerror if isinstance(error, OSError) else error
+        raise SourceError(f"{_short(str(path))}: {problem}; give the canister's .py file, its package folder or its source text") from error
+
+
+def _no_such_file(path: Path) -> str:
+    near = near_names(path)
+    help_ = f"did you mean {near}?" if near else "give the canister's .py file or its package folder"
+    return f"{_short(str(path))}: there is no such file; {help_}"
+
+
+def near_names(path: Path) -> str:
+    """The paths beside one that is not there that are called nearly so; "" where there are none."""
+    try:
+        parent = next((one for one in path.parents if one.is_dir()), path.parent)
+        names = sorted(os.listdir(parent))  # noqa: PTH208 - the names
+    except (OSError, ValueError):
+        return ""
+    wanted = path.relative_to(parent).parts[0]
+    near = difflib.get_close_matches(wanted, names, n=_NEAR)
+    near += [name for name in names if name.startswith(f"{wanted}.") and name not in near][:1]
+    return " or ".join(str(parent / name) for name in near)
+
+
+def _short(text: str) -> str:
+    """A path or text as a message shows it."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({len(text)} characters)"
 
 
 def _search(folder: Path) -> list[str]:
@@ -95,7 +157,7 @@ def _search(folder: Path) -> list[str]:
 def _of_folder(folder: Path) -> Code:
     start = folder / "__init__.py"
     if start.is_file():
-        return Code(_module_name(folder.name), start.read_text(encoding="utf-8"), str(start), _search(folder.parent), [str(folder)])
+        return Code(_module_name(folder.name), start.read_bytes(), str(start), _search(folder.parent), [str(folder)])
     main = folder / "main.py"
     if main.is_file():
         return _of_path(main)
@@ -110,7 +172,10 @@ def _of_module(module: ModuleType) -> Code:
     package = [str(path.parent)] if path.name == "__init__.py" else None
     depth = module.__name__.count(".") + (package is not None)
     root = path.parents[min(depth, len(path.parents) - 1)]
-    return Code(module.__name__, path.read_text(encoding="utf-8"), str(path), [str(root)], package)
+    try:
+        return Code(module.__name__, path.read_bytes(), str(path), [str(root)], package)
+    except OSError as error:
+        raise SourceError(f"the module {module.__name__} cannot be read anew from {path}: {error.strerror}") from error
 
 
 def _module_name(stem: str) -> str:

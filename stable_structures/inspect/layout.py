@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+
+from ..errors import remade
 
 MAGICS: Final[dict[bytes, str]] = {
     b"MGR": "manager",
@@ -104,3 +106,7 @@ class Damage(Exception):
     def __init__(self, rule: str, address: int, found: int | str = "", expected: int | str = "") -> None:
         super().__init__(f"{rule}: at {address}, found {found}, expected {expected}")
         self.rule, self.address, self.found, self.expected = rule, address, found, expected
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For `copy` and `pickle`."""
+        return remade(super().__reduce__())

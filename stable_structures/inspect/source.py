@@ -18,7 +18,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, Final, Self, TypeAlias
+from typing import IO, Any, Final, NoReturn, Self, SupportsIndex, TypeAlias
 
 from ..errors import StableError
 from ..memory import PAGE_SIZE, Memory
@@ -187,6 +187,12 @@ class FileSource(Source):
 
     def __del__(self) -> None:
         self.close()
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """For `copy` and `pickle`: two objects would close one file."""
+        raise TypeError(
+            f"{self.path}: an open image cannot be copied or pickled; copy the report that inspect() gives, or pass the path on"
+        )
 
 
 def _unreadable(path: object, error: BaseException) -> Unreadable:

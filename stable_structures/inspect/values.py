@@ -8,7 +8,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
@@ -31,7 +31,7 @@ class Reading:
     """How to read encoded values: `decode` raises `ValueError`; `certain` says whether the type was told."""
 
     name: str
-    decode: Callable[[bytes], Any]
+    decode: Callable[[bytes], Any] = field(compare=False)
     certain: bool = False
 
     @property
@@ -93,6 +93,10 @@ def _number(data: bytes) -> int:
     return int.from_bytes(data, "big")
 
 
+def _unit(data: bytes) -> None:
+    """Of no bytes."""
+
+
 RAW: Final = Reading("bytes", bytes, certain=True)
 
 _GUESSES: Final[tuple[Reading, ...]] = (
@@ -114,7 +118,7 @@ def guess(samples: Sequence[bytes]) -> Reading:
     told = [data for data in samples if data]
     sizes = {len(data) for data in samples}
     if not told:
-        return Reading("unit", lambda _: None) if samples else RAW
+        return Reading("unit", _unit) if samples else RAW
     if sizes == {8} or (len(sizes) == 1 and sizes <= {1, 2, 4}) or (sizes == {16} and not _fits(_GUESSES[0], told)):
         return _number_guess(sizes.pop(), told)
     for reading in _GUESSES:

@@ -7,7 +7,6 @@ import dataclasses
 import enum
 import types
 from collections.abc import Callable
-from functools import lru_cache
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -29,6 +28,7 @@ from ..errors import IncompatibleType
 from ..principal import Principal
 from .base import Codec, T
 from .compound import OptionCodec, Tuple2Codec, Tuple3Codec
+from .lifetimes import kept_for
 from .octets import BYTES, PRINCIPAL, STR
 from .scalars import BOOL, UNIT
 from .structs import CODEC_ATTRIBUTE, PROTOCOL, ClassCodec, StructCodec, missing_attributes
@@ -100,12 +100,22 @@ def codec(tp: object) -> Codec[Any]:
         hash(tp)
     except TypeError:
         return _resolve(tp)
-    return _cached(tp)
+    return _known.get(tp) or _kept(tp)
 
 
-@lru_cache(maxsize=1024)
-def _cached(tp: Any) -> Codec[Any]:
-    return _resolve(tp)
+_known: Final[dict[Any, Codec[Any]]] = {}
+_MOST_KNOWN: Final = 1024
+
+
+def _kept(tp: Any) -> Codec[Any]:
+    """The codec of a type from where it is kept, put there if it is new."""
+    if len(_known) >= _MOST_KNOWN:
+        _known.clear()
+    table = kept_for(tp, _known)
+    made = table.get(tp)
+    if made is None:
+        made = table[tp] = _resolve(tp)
+    return made
 
 
 def _resolve(tp: Any) -> Codec[Any]:

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 import struct
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, SupportsFloat
@@ -73,6 +74,10 @@ class _NarrowCodec(IntCodec):
         layout = struct.Struct({1: ">B", 2: ">H", 4: ">I", 8: ">Q"}[self._size])
         self._pack_int = layout.pack
         self._unpack_int = layout.unpack
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For `pickle`, which does not know how to keep the functions of a layout."""
+        return functools.partial(type(self), 8 * self._size, signed=bool(self._bias)), ()
 
     def _pack(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         if array.dtype.kind not in "biu":
@@ -155,6 +160,10 @@ class FloatCodec(Codec[float]):
         self._size = size
         self._pack_float = layout.pack
         self._unpack_float = layout.unpack
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For `pickle`, which does not know how to keep the functions of a layout."""
+        return type(self), (8 * self._size,)
 
     def encode(self, value: SupportsFloat) -> bytes:
         try:

@@ -17,6 +17,7 @@ from ...btreemap import StableBTreeMap as _Map
 from ...errors import BoundExceeded, IncompatibleType, OutOfMemory
 from ...storable import Bounded, Codec
 from ...storable.base import Data, python_order
+from ...storable.lifetimes import MADE_FOR
 from ..errors import Trap, called_trap
 from ..message import Message, Reply
 from . import common
@@ -42,6 +43,7 @@ class CandidCodec(Codec[Any]):
         super().__init__(f"candid {kind.name} of at most {max_size} bytes", bound, python_order(bound), kind, max_size, role)
         self.kind = kind
         self._role = role
+        vars(self)[MADE_FOR] = {}  # each program has its own codecs, and their maps go with it
 
     def encode(self, value: Any) -> bytes:
         """The Candid message of a value."""

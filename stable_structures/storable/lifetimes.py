@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where what was made for a type is kept: codecs and specialised classes live as long as the user's class that they are for.
+
+A table of all of them would keep each class for ever, and with it the globals of its module: a program that runs its source anew
+(the canister harness, a reload) would grow each time by all that it held, its memories too.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Hashable, Iterator
+from types import FunctionType, MethodType
+from typing import Any, Final, get_args
+
+from .base import Codec
+
+MADE_FOR: Final = "__stable_made__"
+"""Where a class keeps what was made for it; a codec that is equal to no other may have such a table itself."""
+
+_OUR_NAME: Final = __name__.partition(".")[0]
+_OTHERS: Final = frozenset({_OUR_NAME, "builtins", "numpy", *sys.stdlib_module_names}) - {"__main__"}
+
+
+def kept_for(types: object, shared: dict[Any, Any]) -> dict[Any, Any]:
+    """The table for what is made for types or codecs: of the first user's class in them, `shared` where there is none. O(their parts)."""
+    owner = next(_owners(types), None)
+    if owner is None:
+        return shared
+    table: dict[Hashable, Any] | None = vars(owner).get(MADE_FOR)
+    if table is None:
+        table = {}
+        type.__setattr__(owner, MADE_FOR, table)
+    return table
+
+
+def _owners(types: object) -> Iterator[Any]:
+    """The classes among the parts of types and codecs that are neither the library's nor Python's; codecs that have a table themselves."""
+    seen: set[int] = set()
+    left: list[Any] = [types]
+    while left:
+        item = left.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, type) and not get_args(item):
+            if item.__module__.partition(".")[0] not in _OTHERS:
+                yield item
+        elif isinstance(item, Codec) and MADE_FOR in vars(item):
+            yield item
+        else:
+            left += _parts(item)
+
+
+def _parts(item: Any) -> list[Any]:
+    known = next((parts for kind, parts in _PARTS if isinstance(item, kind)), None)
+    if known is not None:
+        return known(item)
+    renamed = getattr(item, "__supertype__", None) or getattr(item, "__value__", None)
+    return [*get_args(item), *([] if renamed is None else [renamed])]
+
+
+_PARTS: Final[tuple[tuple[Any, Callable[[Any], list[Any]]], ...]] = (
+    (Codec, lambda item: [type(item), *vars(item).values()]),
+    (dict, lambda item: [*item.keys(), *item.values()]),
+    ((tuple, list), list),
+    (MethodType, lambda item: [item.__self__]),
+    (FunctionType, lambda item: [cell.cell_contents for cell in item.__closure__ or ()]),
+    (functools.partial, lambda item: [item.func, *item.args, *item.keywords.values()]),
+)
