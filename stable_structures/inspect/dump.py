@@ -19,6 +19,7 @@ from ..storable import Codec
 from .image import Part
 from .layout import Damage
 from .maps import MapReader
+from .missing import require_part
 from .report import Types, readings
 from .rows import RowReader
 from .source import BLOCK, Unreadable
@@ -284,10 +285,11 @@ _WRITERS: Final[dict[str, Callable[[Table, IO[bytes]], int]]] = {
 # ---- a whole virtual memory ----
 
 
-def export(part: Part, path: str | Path) -> int:
+def export(part: Part, path: str | Path, *, keep_going: bool = False) -> int:
     """Writes one memory as a file of its own, an image of the bare structure; gives its size. O(size). Raises `Unreadable`.
 
-    What is zero becomes a hole. An existing file is not overwritten.
+    What is zero becomes a hole. An existing file is not overwritten. Of a memory that is cut off nothing is written (`NotWhole`)
+    unless `keep_going`.
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
     >>> memory = StableMemory()
@@ -298,6 +300,8 @@ def export(part: Part, path: str | Path) -> int:
     ...     export(open_image(memory).part(None), f"{folder}/users.bin")
     65536
     """
+    if not keep_going:
+        require_part(part)
     try:
         with Path(path).open("xb") as out:
             for offset, data in part.source.blocks(block=BLOCK):

@@ -47,8 +47,6 @@ def recognise(source: Source) -> Recognition:
     for rule in _RULES:
         found = rule(source, head, tail)
         if found is not None:
-            if source.nbytes % PAGE_SIZE:
-                found.damage.append(f"{source.nbytes:,} bytes are no whole pages of 65,536: the file may be cut off")
             return found
     return Recognition("unknown", "not recognised", {"first bytes": head[:32].hex()})
 
