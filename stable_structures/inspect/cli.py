@@ -313,9 +313,9 @@ def _get(arguments: argparse.Namespace) -> int:
     with _opened(arguments.file) as (image, _):
         part = image.part(arguments.memory)
         found = get(part, arguments.key, _told(arguments, image))
-        code = _whole(image, part, keep_going=arguments.keep_going)
+        code, label = _whole(image, part, keep_going=arguments.keep_going), part.label
     if found is None:
-        return _complain(f"{part.label}: there is no {shorten(arguments.key)}", DAMAGED)
+        return _complain(f"{label}: there is no {shorten(arguments.key)}", DAMAGED)
     data, reading = found
     if arguments.raw:
         sys.stdout.buffer.write(data)
@@ -377,8 +377,8 @@ def _export(arguments: argparse.Namespace) -> int:
         code = _whole(image, part, keep_going=arguments.keep_going)
         if code != SOUND:
             return _complain("nothing was written; repair saves what is there, and --keep-going goes on without the rest", code)
-        size = export(part, arguments.out, keep_going=arguments.keep_going)
-    Printer().line(f"{arguments.out}: {part.label}, {human(size)}")
+        size, label = export(part, arguments.out, keep_going=arguments.keep_going), part.label
+    Printer().line(f"{arguments.out}: {label}, {human(size)}")
     return SOUND
 
 

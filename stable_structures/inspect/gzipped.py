@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from .layout import Finding
-from .source import BLOCK, FileSource, Progress, any_set, no_progress
+from .source import BLOCK, FileSource, Progress, Unreadable, any_set, no_progress
 
 MAGIC: Final = b"\x1f\x8b"
 _HEADER, _TRAILER, _DEFLATE = 10, 8, 8
 _HEADER_CRC, _EXTRA, _NAME, _COMMENT, _UNKNOWN = 2, 4, 8, 16, 0xE0
 _READ: Final = 64 << 10
+_CUT_OFF: Final = "a gzip is not cut off"
 
 
 def unzip(path: str | Path, progress: Progress = no_progress) -> FileSource:
@@ -34,6 +35,8 @@ def unzip(path: str | Path, progress: Progress = no_progress) -> FileSource:
         reader = _Reader(packed, lambda done: progress("unpacking", done, packed.nbytes))
         for data in reader.unpacked():
             _write(out, data)
+        if reader.is_no_gzip:
+            raise Unreadable(f"{path}: cannot be read: {reader.problems[0].rule}: found {reader.problems[0].found} at byte {reader.at}")
         out.truncate()
         out.flush()
         source = FileSource(out.name)
@@ -60,6 +63,9 @@ class _Reader:
         self.packed, self.tell = packed, tell
         self.at = 0
         self.problems: list[Finding] = []
+        self.is_no_gzip = False
+        """Whether nothing can be unpacked, though it is not cut off there."""
+        self._some = False
 
     def unpacked(self) -> Iterator[bytes]:
         """What the members hold. Ends at the first thing that is wrong, and notes it."""
@@ -87,12 +93,13 @@ class _Reader:
 
     def _fail(self, rule: str, found: int | str, expected: int | str) -> None:
         self._note(rule, found, expected)
+        self.is_no_gzip = not self._some and not rule.startswith(_CUT_OFF)
         raise _Broken
 
     def _take(self, length: int, what: str) -> bytes:
         left = self.packed.nbytes - self.at
         if left < length:
-            self._fail(f"a gzip is not cut off (it ends inside {what})", f"{left} bytes", f"at least {length} bytes")
+            self._fail(f"{_CUT_OFF} (it ends inside {what})", f"{left} bytes", f"at least {length} bytes")
         data = self.packed.read(self.at, length)
         self.at += length
         return data
@@ -124,6 +131,7 @@ class _Reader:
         total, size, stream = 0, 0, zlib.decompressobj(-zlib.MAX_WBITS)
         for data in self._inflated(stream):
             total, size = zlib.crc32(data, total), size + len(data)
+            self._some = self._some or bool(data)
             yield data
         if not stream.eof:
             raise _Broken
@@ -140,15 +148,14 @@ class _Reader:
             if not fed:
                 yield stream.flush()
                 if not stream.eof:
-                    self._note("a gzip is not cut off (it ends inside its data)", f"{self.at} bytes", "more")
+                    self._note(f"{_CUT_OFF} (it ends inside its data)", f"{self.at} bytes", "more")
                 return
             before = stream.copy()
             try:
                 yield from _pieces(stream, fed)
             except zlib.error as error:
                 yield from self._up_to_error(before, fed)
-                self._note(f"the data of a gzip can be unpacked ({error})", self.at, "")
-                return
+                self._fail(f"the data of a gzip can be unpacked ({error})", self.at, "")
             self.at += len(fed) - len(stream.unused_data)
             self.tell(self.at)
 

@@ -17,7 +17,7 @@ from .maps import MapReader
 from .recognise import STRUCTURES, Recognition, recognise
 from .rows import CellReader, LogReader, RowReader, SlotReader
 from .snapshot import METADATA, Snapshot, is_of_snapshot, open_snapshot
-from .source import BytesSource, FileSource, MemorySource, Progress, Source, Unreadable, no_progress
+from .source import BytesSource, FileSource, MemorySource, NotWhole, Progress, Source, Unreadable, no_progress
 from .wal import LoggedSource, read_log
 
 Reader: TypeAlias = MapReader | RowReader
@@ -58,7 +58,7 @@ class Part:
     def _is_set(self) -> bool:
         try:
             return MapReader(self.source).is_set
-        except Damage:
+        except (Damage, Unreadable):  # of a file that was closed, too
             return False
 
     @property
@@ -78,7 +78,8 @@ class Part:
             return LogReader(self.source, None if self.data is None else self.data.source, value or key)
         if self.kind == "log data" and self.index is not None:
             return self.index.open(key, value)
-        raise Unreadable(f"{self.label}: {self.recognition.title}, no structure with entries")
+        kind = NotWhole if self.kind == "cut" else Unreadable
+        raise kind(f"{self.label}: {self.recognition.title}, no structure with entries")
 
     def finding(self, damage: Damage) -> Finding:
         """A broken rule with all that is known of its place."""
@@ -110,6 +111,11 @@ class Image:
         """Closes the file."""
         self.source.close()
 
+    def unreadable(self, why: str) -> Unreadable:
+        """The error for an image that something cannot be done with: `NotWhole` where it may be for what is missing of it."""
+        said = f"{self.name}: {self.recognition.title}; {why}"
+        return NotWhole(f"{said} ({missing.said(self.problems)})") if self.problems else Unreadable(said)
+
     def part(self, memory: int | None) -> Part:
         """The memory with this id; without one the only one. Raises `Unreadable`."""
         if memory is None and len(self.parts) == 1:
@@ -118,7 +124,7 @@ class Image:
             return self.parts[memory]
         known = ", ".join(str(i) for i in self.parts if i is not None)
         if self.manager is None:
-            raise Unreadable(f"{self.name}: {self.recognition.title}; it has no memory {memory}, leave --memory out")
+            raise self.unreadable(f"it has no memory {memory}, leave --memory out")
         if memory is None:
             raise Unreadable(f"{self.name}: say which memory: --memory with one of {known or '(it has none)'}")
         raise Unreadable(f"{self.name}: there is no memory {memory}; it has {known or 'none'}")
@@ -231,6 +237,9 @@ def _image(name: str, source: Source, snapshot: Snapshot | None) -> Image:
         except Damage as damage:
             recognition.damage.append(str(damage))
     image.problems = missing.find(image)
+    if source.nbytes == 0 and image.problems:
+        image.recognition = Recognition("cut", "cut off: nothing of it is there")
+        image.parts[None] = Part(None, source, image.recognition, 0)
     return image
 
 

@@ -37,7 +37,7 @@ def _of_snapshot(image: Image) -> Iterator[Finding]:
 
 
 def _of_pages(image: Image) -> Iterator[Finding]:
-    """What is not recognised need not be a memory."""
+    """Whole ones, that is. What is not recognised need not be a memory."""
     size, found = image.source.nbytes, image.recognition
     if size % PAGE_SIZE and found.kind != "unknown" and found.certain:
         yield Finding(None, found.kind, "a memory has whole pages", size, -1, size, f"a multiple of {PAGE_SIZE}")
@@ -45,8 +45,15 @@ def _of_pages(image: Image) -> Iterator[Finding]:
 
 def _of_memories(image: Image) -> Iterator[Finding]:
     manager = image.manager
-    for part in image.parts.values() if manager is not None else ():
-        cut = 0 if manager is None or part.id is None else manager.cut_off(part.id)
+    if manager is None:
+        return
+    size = image.source.nbytes
+    if manager.end() > size:
+        yield Finding(
+            None, "manager", "the buckets that were given out lie inside the memory", size, -1, f"{size} bytes", f"{manager.end()} bytes"
+        )
+    for part in image.parts.values():
+        cut = 0 if part.id is None else manager.cut_off(part.id)
         if cut:
             whole = part.pages * PAGE_SIZE
             rule = f"a memory is not cut off: {cut:,} of its {whole:,} bytes are behind the end"

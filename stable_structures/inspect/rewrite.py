@@ -109,7 +109,7 @@ def shrink(  # noqa: PLR0913 - keyword-only choices
     """
     with open_image(what, progress) as image, ImageFile(out) as file:
         if not any(part.is_structure for part in image.parts.values()) and image.manager is None:
-            raise Unreadable(f"{image.name}: {image.recognition.title}; only a manager and the crate's structures can be shrunk")
+            raise image.unreadable("only a manager and the crate's structures can be shrunk")
         if not keep_going:
             require_whole(image)
         fill = _Shrinker(types or {}, progress, keep_going=keep_going).fill
@@ -223,7 +223,7 @@ def import_part(  # noqa: PLR0913 - keyword-only choices
     base = _new_image(bucket_pages) if into is None else open_image(into, progress)
     with base as image, open_image(path, progress) as given, ImageFile(out) as file:
         if image.manager is None:
-            raise Unreadable(f"{image.name}: {image.recognition.title}; only a memory manager takes a memory in")
+            raise image.unreadable("only a memory manager takes a memory in")
         for one in () if keep_going else (given, image):
             require_whole(one)
         if given.source.nbytes == 0 and not keep_going:

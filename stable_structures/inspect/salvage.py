@@ -29,7 +29,7 @@ from .rewrite import rewrite
 from .rows import LogReader
 from .salvage_rows import save_log_data, save_row
 from .salvage_tables import mend_tables
-from .source import Progress, Unreadable, no_progress
+from .source import Progress, no_progress
 
 
 def repair(what: str | Path | Memory, out: str | Path, *, types: Types | None = None, progress: Progress = no_progress) -> list[Salvage]:
@@ -53,9 +53,7 @@ def repair(what: str | Path | Memory, out: str | Path, *, types: Types | None = 
         done += _cut_off(image)
         if image.manager is None and not any(part.is_structure for part in image.parts.values()):
             reasons = "; ".join(image.recognition.damage)
-            raise Unreadable(
-                f"{image.name}: {image.recognition.title}{f' ({reasons})' if reasons else ''}; nothing to save by its structure"
-            )
+            raise image.unreadable(f"{f'({reasons}) ' if reasons else ''}nothing to save by its structure")
         cut: dict[int | None, Finding] = {problem.memory: problem for problem in missing.find(image) if problem.memory is not None}
         salvager = _Salvager(types or {}, done, progress, cut)
         rewrite(image, file, salvager.fill)
