@@ -21,6 +21,7 @@ from ..storable import Codec, parse_type
 from . import completion, missing, show
 from .compare import diff, to_dict
 from .dump import FORMATS, export, get, table, write
+from .fit import require_all_fit
 from .image import Image, Part, open_image
 from .layout import Damage, Finding
 from .recognise import STRUCTURES
@@ -126,10 +127,12 @@ def _out(parser: argparse.ArgumentParser, text: str, *, required: bool = True) -
 
 
 def _told(arguments: argparse.Namespace, image: Image) -> Types:
-    """The types that were told, by memory."""
+    """The types that were told, by memory. Raises `Misfit` where they are not those of the memory."""
     if arguments.key_type is None and arguments.value_type is None:
         return {}
-    return {image.part(arguments.memory).id: (arguments.key_type, arguments.value_type)}
+    told: Types = {image.part(arguments.memory).id: (arguments.key_type, arguments.value_type)}
+    require_all_fit(image, told)
+    return told
 
 
 @contextmanager

@@ -15,7 +15,7 @@ A few of many that do not decode are damage of those.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
@@ -37,37 +37,47 @@ _FEW, _FEW_OF_MANY = 2, 0.02
 _ENOUGH: Final = 8
 """So many neighbours in order are not so by chance."""
 _LARGEST: Final = 1 << 16
+_FIRST: Final = 64
 
 
 class Misfit(Unreadable, IncompatibleType):
     """The types that were told are not those of what is in the memory."""
 
 
-def require_fit(part: Part, types: Types) -> None:
-    """Raises `Misfit` where the types that were told for a memory are other ones than it has. O(1): of a sample."""
-    reason = misfit(part, *types.get(part.id, (None, None)))
+def require_fit(part: Part, types: Types, *, by_header: bool = True) -> None:
+    """Raises `Misfit` where the types that were told for a memory are other ones than it has. O(1): of a sample.
+
+    `by_header` False: where a header says another bound of its elements, it may be the header that is damaged.
+    """
+    reason = misfit(part, *types.get(part.id, (None, None)), by_header=by_header)
     if reason is not None:
         raise Misfit(f"{part.label}: {reason}; the bytes are in order: give the types that it was written with")
 
 
-def require_all_fit(image: Image, types: Types) -> None:
-    """The same for every memory of an image."""
-    for part in image.parts.values():
-        require_fit(part, types)
+def require_all_fit(image: Image, types: Types, *, by_header: bool = True) -> None:
+    """The same for every memory of an image. Raises `Unreadable` for types of a memory that is not there.
+
+    Where the manager's tables are damaged, nobody knows what a memory holds.
+    """
+    broken: list[Damage] = []
+    if image.manager is not None:
+        image.manager.check(broken.append)
+    for memory, told in types.items():
+        if told != (None, None):
+            part = image.part(memory)
+            if not broken and not image.problems:
+                require_fit(part, types, by_header=by_header)
 
 
-def misfit(part: Part, key: Codec[Any] | None, value: Codec[Any] | None) -> str | None:
+def misfit(part: Part, key: Codec[Any] | None, value: Codec[Any] | None, *, by_header: bool = True) -> str | None:
     """Why the types do not fit what is in a memory; None where they do, or where it cannot be told from damage."""
     if (key is None and value is None) or not part.is_structure:
         return None
     try:
         free = part.open()
-        if free.problems:
+        if free.problems or (not by_header and _has_other_bound(free, value or key)):
             return None
-        if isinstance(free, MapReader):
-            found = _of_map(free, part, key, value)
-        else:
-            found = _of_row(free, value or key)
+        found = _of_map(free, part, key, value) if isinstance(free, MapReader) else _of_row(free, value or key)
     except Damage:
         return None
     return None if found is None else f"it does not fit the given types; {found}"
@@ -192,6 +202,8 @@ def _order_reason(nodes: Sequence[Node], key: Codec[Any] | None) -> str | None:
 
 
 def _of_row(free: RowReader, value: Codec[Any] | None) -> str | None:
+    if any(True for _ in _unreadable(free)):
+        return None
     elements = _Side("elements", value, sample_elements(free))
     if value is None or not elements.samples:
         return _bound_reason(free, value)
@@ -199,15 +211,28 @@ def _of_row(free: RowReader, value: Codec[Any] | None) -> str | None:
     return None if reason is None else _said([elements], reason)
 
 
+def _unreadable(free: RowReader) -> Iterator[Damage]:
+    """What is wrong with the elements that are sampled, and with the first."""
+    count = free.readable()
+    for index in {*range(min(count, _FIRST)), *range(0, count, max(1, count // _FIRST))}:
+        try:
+            free.element(index)
+        except Damage as damage:
+            yield damage
+
+
 def _bound_reason(free: RowReader, value: Codec[Any] | None) -> str | None:
     """The header's bound is another than the type's, and it is the header that is right."""
-    if not isinstance(free, SlotReader) or value is None:
-        return None
-    bound = value.bound
-    if (bound.max_size, bound.is_fixed_size) == (free.max_size, free.fixed) or not _lies_as_header_says(free, value):
+    if not isinstance(free, SlotReader) or value is None or not _has_other_bound(free, value) or not _lies_as_header_says(free, value):
         return None
     said = f"{'of' if free.fixed else 'of at most'} {free.max_size} bytes"
-    return f"the header says elements {said}, those of {value.name} have {bound!r}"
+    return f"the header says elements {said}, those of {value.name} have {value.bound!r}"
+
+
+def _has_other_bound(free: object, value: Codec[Any] | None) -> bool:
+    if not isinstance(free, SlotReader) or value is None:
+        return False
+    return (value.bound.max_size, value.bound.is_fixed_size) != (free.max_size, free.fixed)
 
 
 def _lies_as_header_says(free: SlotReader, value: Codec[Any]) -> bool:

@@ -23,6 +23,7 @@ from ..minheap import StableMinHeap
 from ..storable import Codec, codec
 from ..vec import StableVec
 from .build import Entry, ImageFile, MapBuilder, Output, copy, form_of, packed_size
+from .fit import require_all_fit
 from .image import Image, Part, open_image
 from .layout import LOG_DATA_AT, TABLES_SIZE, Damage
 from .maps import MapReader, MapWalk
@@ -112,6 +113,7 @@ def shrink(  # noqa: PLR0913 - keyword-only choices
             raise image.unreadable("only a manager and the crate's structures can be shrunk")
         if not keep_going:
             require_whole(image)
+        require_all_fit(image, types or {})
         fill = _Shrinker(types or {}, progress, keep_going=keep_going).fill
         try:
             moved = rewrite(image, file, fill, bucket_pages)

@@ -19,6 +19,7 @@ from ..storable import Codec
 from . import missing
 from .build import Entry, ImageFile, MapBuilder, Output, Spool, copy, form_of
 from .encoding import exact
+from .fit import require_all_fit
 from .image import Image, Part, open_image
 from .layout import CAPACITY, CHUNK_HEADER, DEPTH, NODE_HEADER, U64, Damage, Finding
 from .losses import Salvage
@@ -36,7 +37,8 @@ def repair(what: str | Path | Memory, out: str | Path, *, types: Types | None = 
     """Saves every readable entry into a new image, and tells what was lost, memory by memory. O(size). Never changes `what`.
 
     Where the order of a map's keys cannot be told, entries of nodes that nothing leads to are lost unless the type of
-    the keys is told. Raises `Unreadable`, also where the memory is nothing that the crate wrote.
+    the keys is told. Raises `Unreadable`, also where the memory is nothing that the crate wrote, and `Misfit`,
+    which is one, where the types are other ones than it has.
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
     >>> memory = StableMemory()
@@ -49,6 +51,7 @@ def repair(what: str | Path | Memory, out: str | Path, *, types: Types | None = 
     (100, 95, 5)
     """
     with open_image(what, progress) as image, ImageFile(out) as file:
+        require_all_fit(image, types or {}, by_header=False)
         done = _mended(image, types or {})
         done += _cut_off(image)
         if image.manager is None and not any(part.is_structure for part in image.parts.values()):
