@@ -44,17 +44,17 @@ class Misfit(Unreadable, IncompatibleType):
     """The types that were told are not those of what is in the memory."""
 
 
-def require_fit(part: Part, types: Types, *, by_header: bool = True) -> None:
+def require_fit(part: Part, types: Types, *, lenient: bool = False) -> None:
     """Raises `Misfit` where the types that were told for a memory are other ones than it has. O(1): of a sample.
 
-    `by_header` False: where a header says another bound of its elements, it may be the header that is damaged.
+    `lenient`: not where it may also be damage, since the header says another bound, or since there are few entries.
     """
-    reason = misfit(part, *types.get(part.id, (None, None)), by_header=by_header)
+    reason = misfit(part, *types.get(part.id, (None, None)), lenient=lenient)
     if reason is not None:
         raise Misfit(f"{part.label}: {reason}; the bytes are in order: give the types that it was written with")
 
 
-def require_all_fit(image: Image, types: Types, *, by_header: bool = True) -> None:
+def require_all_fit(image: Image, types: Types, *, lenient: bool = False) -> None:
     """The same for every memory of an image. Raises `Unreadable` for types of a memory that is not there.
 
     Where the manager's tables are damaged, nobody knows what a memory holds.
@@ -66,16 +66,16 @@ def require_all_fit(image: Image, types: Types, *, by_header: bool = True) -> No
         if told != (None, None):
             part = image.part(memory)
             if not broken and not image.problems:
-                require_fit(part, types, by_header=by_header)
+                require_fit(part, types, lenient=lenient)
 
 
-def misfit(part: Part, key: Codec[Any] | None, value: Codec[Any] | None, *, by_header: bool = True) -> str | None:
+def misfit(part: Part, key: Codec[Any] | None, value: Codec[Any] | None, *, lenient: bool = False) -> str | None:
     """Why the types do not fit what is in a memory; None where they do, or where it cannot be told from damage."""
     if (key is None and value is None) or not part.is_structure:
         return None
     try:
         free = part.open()
-        if free.problems or (not by_header and _has_other_bound(free, value or key)):
+        if free.problems or (lenient and (free.length < _ENOUGH or _has_other_bound(free, value or key))):
             return None
         found = _of_map(free, part, key, value) if isinstance(free, MapReader) else _of_row(free, value or key)
     except Damage:

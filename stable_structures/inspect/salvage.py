@@ -51,7 +51,7 @@ def repair(what: str | Path | Memory, out: str | Path, *, types: Types | None = 
     (100, 95, 5)
     """
     with open_image(what, progress) as image, ImageFile(out) as file:
-        require_all_fit(image, types or {}, by_header=False)
+        require_all_fit(image, types or {}, lenient=True)
         done = _mended(image, types or {})
         done += _cut_off(image)
         if image.manager is None and not any(part.is_structure for part in image.parts.values()):
