@@ -280,17 +280,6 @@ static void durable_shrink(void *self, uint64_t old_pages, uint64_t new_pages) {
 
 /* ---- recovery ---- */
 
-/* A file that the log cannot belong to is left alone. */
-static int check_file_of_log(const ss_file *file, uint64_t size) {
-    const ss_wal *wal = &file->wal;
-    if (wal->sequence == 0) return SS_OK;
-    uint64_t pages = size / SS_PAGE_SIZE;
-    bool fits = size % SS_PAGE_SIZE == 0 && pages >= wal->base_pages && pages <= wal->pages;
-    if (fits) return SS_OK;
-    return ss_fail(SS_WAL_CORRUPT, "size of the file that the log belongs to (was the file cut or replaced?)", 0, size,
-                   wal->pages * SS_PAGE_SIZE);
-}
-
 /* Sets even a size that the file seems to have: after a sync that failed, the disk may not have it. */
 static int put_log_into_file(ss_file *file) {
     int status = lock_for_change(file, ss_memory_patience(file->root));
@@ -320,7 +309,8 @@ static int recover(ss_file *file, bool makes, bool *found) {
     int status = ss_wal_find(&file->wal);
     *found = status == SS_OK;
     if (status == SS_OK || status == SS_ABSENT) status = ss_file_status(file, &now);
-    if (status == SS_OK && *found) status = check_file_of_log(file, now.size);
+    /* A file that the log cannot belong to is left alone. */
+    if (status == SS_OK && *found) status = ss_wal_check_file(&file->wal, now.size);
     if (status == SS_OK && file->wal.sequence == 0) status = check_plain_file(file, now.size);
     /* A file that cannot be opened gets no log. */
     if (status == SS_OK && !*found && makes) status = ss_file_check_size(file, now.size);

@@ -411,7 +411,7 @@ static int close_storage(void *self, bool last, bool *open) {
         lose(journal);
         leave(journal);
     }
-    int status = journal->backing != NULL && journal->backing->close != NULL ? journal->backing->close(journal->file) : SS_OK;
+    status = journal->backing != NULL && journal->backing->close != NULL ? journal->backing->close(journal->file) : SS_OK;
     *open = status == SS_IN_USE && !last;
     return status;
 }

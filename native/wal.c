@@ -315,7 +315,7 @@ static int check_pieces(const struct reader *reader, const struct record *record
         uint64_t place = ss_get64(piece), count = ss_get64(piece + 8);
         good = place >= end && ss_add(place, count, &end) && end <= record->pages * (PAGE / record->unit) && ss_add(total, count, &total);
     }
-    return good && total == length ? SS_OK : ss_fail(SS_WAL_CORRUPT, "places of a record", record->at, total, length);
+    return good && total == length ? SS_OK : ss_fail(SS_WAL_CORRUPT, "pieces of a record (they are not in order, inside the memory and as long as its data)", record->at, total, length);
 }
 
 /* Reads the record at `at` and checks its sum. SS_ABSENT where there is none, or one that is not complete. */
@@ -390,7 +390,20 @@ static int check_nothing_follows(struct reader *reader, const ss_wal *wal) {
     return SS_OK;
 }
 
-int ss_wal_find(ss_wal *wal) {
+/* Tells of each piece of a record whose header is in reader->header. */
+static int visit_pieces(const struct reader *reader, const struct record *record, const ss_wal_visitor *visitor) {
+    uint64_t from = record->at + record->header_bytes;
+    int status = SS_OK;
+    for (uint64_t i = 0; status == SS_OK && i < record->pieces; i++) {
+        const uint8_t *piece = reader->header + RECORD_TABLE + i * PIECE_SIZE;
+        uint64_t place = ss_get64(piece) * record->unit, length = ss_get64(piece + 8) * record->unit;
+        status = visitor->piece(visitor->self, place, length, from);
+        from += length;
+    }
+    return status;
+}
+
+int ss_wal_find_each(ss_wal *wal, const ss_wal_visitor *visitor) {
     uint64_t size = 0;
     struct reader reader;
     struct record record;
@@ -399,6 +412,7 @@ int ss_wal_find(ss_wal *wal) {
     status = reader_begin(&reader, wal, size);
     while (status == SS_OK) {
         status = next_record(&reader, wal, &record);
+        if (status == SS_OK && visitor != NULL) status = visit_pieces(&reader, &record, visitor);
         if (status == SS_OK) pass_record(wal, &record);
     }
     if (status == SS_ABSENT) status = check_nothing_follows(&reader, wal);
@@ -406,6 +420,18 @@ int ss_wal_find(ss_wal *wal) {
     if (status != SS_OK || !wal->doubtful || wal->sequence > 0) return status;
     /* A crash tears the header of the next generation only while the records of this one are still there. */
     return ss_fail(SS_WAL_CORRUPT, "a log with a damaged header has the records of the other one", 0, wal->generation, 0);
+}
+
+int ss_wal_find(ss_wal *wal) {
+    return ss_wal_find_each(wal, NULL);
+}
+
+int ss_wal_check_file(const ss_wal *wal, uint64_t size) {
+    if (wal->sequence == 0) return SS_OK;
+    uint64_t pages = size / PAGE;
+    bool fits = size % PAGE == 0 && pages >= wal->base_pages && pages <= wal->pages;
+    if (fits) return SS_OK;
+    return ss_fail(SS_WAL_CORRUPT, "size of the file that the log belongs to (was the file cut or replaced?)", 0, size, wal->pages * PAGE);
 }
 
 bool ss_wal_exists(const ss_wal_place *place) {
@@ -538,27 +564,22 @@ int ss_wal_renew(ss_wal *wal, uint64_t base_pages) {
 
 /* ---- putting records into the file ---- */
 
-static int copy_piece(const struct reader *reader, int main_file, uint64_t from, uint64_t to, uint64_t length) {
+struct replay {
+    const struct reader *reader;
+    int main_file;
+};
+
+static int replay_piece(void *self, uint64_t place, uint64_t length, uint64_t at) {
+    const struct replay *replay = self;
+    const struct reader *reader = replay->reader;
     int status = SS_OK;
     for (uint64_t done = 0; status == SS_OK && done < length;) {
         uint64_t part = length - done < COPY_SIZE ? length - done : COPY_SIZE;
-        status = read_log(reader, reader->buffer, part, from + done);
+        status = read_log(reader, reader->buffer, part, at + done);
         if (status != SS_OK) return status;
-        int error = ss_vfs_write_bytes(reader->wal->place->vfs, main_file, reader->buffer, (size_t)part, to + done);
-        if (error != 0) status = io_failure(error, "writing what the log holds to the file", to + done);
+        int error = ss_vfs_write_bytes(reader->wal->place->vfs, replay->main_file, reader->buffer, (size_t)part, place + done);
+        if (error != 0) status = io_failure(error, "writing what the log holds to the file", place + done);
         done += part;
-    }
-    return status;
-}
-
-static int replay_record(const struct reader *reader, const struct record *record, int main_file) {
-    uint64_t from = record->at + record->header_bytes;
-    int status = SS_OK;
-    for (uint64_t i = 0; status == SS_OK && i < record->pieces; i++) {
-        const uint8_t *piece = reader->header + RECORD_TABLE + i * PIECE_SIZE;
-        uint64_t place = ss_get64(piece) * record->unit, length = ss_get64(piece + 8) * record->unit;
-        status = copy_piece(reader, main_file, from, place, length);
-        from += length;
     }
     return status;
 }
@@ -567,10 +588,12 @@ int ss_wal_replay(const ss_wal *wal, int main_file) {
     struct reader reader;
     struct record record;
     ss_wal at = before_records(wal);
+    struct replay replay = {&reader, main_file};
+    ss_wal_visitor visitor = {replay_piece, &replay};
     int status = reader_begin(&reader, wal, wal->size);
     while (status == SS_OK && at.sequence < wal->sequence) {
         status = next_record(&reader, &at, &record);
-        if (status == SS_OK) status = replay_record(&reader, &record, main_file);
+        if (status == SS_OK) status = visit_pieces(&reader, &record, &visitor);
         if (status == SS_OK) pass_record(&at, &record);
     }
     reader_end(&reader);

@@ -48,6 +48,16 @@ void ss_wal_close(ss_wal *wal);
 /* Opens the log and finds its last record. SS_ABSENT where there is no log, SS_WAL_CORRUPT where its bytes cannot be
  * what we wrote. Nothing is written. */
 int ss_wal_find(ss_wal *wal);
+/* Told of the bytes that the records hold, in the order of the log: `length` bytes of the memory from `place` on lie in the
+ * log from `at` on. What is not SS_OK ends the reading. */
+typedef struct ss_wal_visitor {
+    int (*piece)(void *self, uint64_t place, uint64_t length, uint64_t at);
+    void *self;
+} ss_wal_visitor;
+/* The same, and tells of each piece (visitor NULL: of none). Where the log is damaged, `wal` is as the last good record left it. */
+int ss_wal_find_each(ss_wal *wal, const ss_wal_visitor *visitor);
+/* That a file of so many bytes can be the one that the records belong to. */
+int ss_wal_check_file(const ss_wal *wal, uint64_t size);
 /* Whether there is a log, or something else under its name. */
 bool ss_wal_exists(const ss_wal_place *place);
 /* Whether there is a log that has records; SS_WAL_CORRUPT as from ss_wal_find. Reads all of it. */

@@ -23,7 +23,7 @@ from . import errors, tasks
 from ._core import ffi, lib
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -684,13 +684,40 @@ def pieces(size: int, count: int) -> list[bytes]:
     return _cut(data, 0, ends)
 
 
-def checksum(parts: Iterable[bytes], seed: int) -> int:
-    """The sum that logs have (XXH64) of these bytes, back to back."""
-    state = ffi.new("ss_checksum *")
-    lib.ss_checksum_begin(state, seed)
-    for part in parts:
-        lib.ss_checksum_add(state, part, len(part))
-    return lib.ss_checksum_end(state)
+# ---- the log beside a file, for looking ----
+
+
+def open_log(path: str) -> Any:
+    """A handle over what the log at this path holds, None where there is none. It is read as recovery reads it; nothing is written."""
+    out = ffi.new("ss_wal_contents **")
+    name = path_bytes(path)
+    if check(lib.ss_wal_contents_new(name, out), path) == lib.SS_ABSENT:
+        return None
+    return ffi.gc(out[0], lib.ss_wal_contents_free)
+
+
+def log_spans(log: Any) -> npt.NDArray[np.uint64]:
+    """What the records of a log hold, oldest first: a row each of place in the memory, length, place in the log."""
+    count = int(log.span_count)
+    return np.frombuffer(bytes(ffi.buffer(log.spans, 24 * count)) if count else b"", np.uint64).reshape(-1, 3)
+
+
+def log_read(log: Any, at: int, length: int) -> bytes:
+    """Bytes of a log."""
+    buffer = bytearray(length)
+    check(lib.ss_wal_contents_read(log, at, ffi.from_buffer(buffer), length), "reading a log")
+    return bytes(buffer)
+
+
+def log_damage(log: Any, file_bytes: int) -> tuple[str, int, int, int] | None:
+    """Why recovery would refuse a log beside a file of so many bytes: rule, address in the log, number, limit. None where it takes it."""
+    failure = log.damage
+    if failure.status >= 0:
+        if lib.ss_wal_contents_fit(log, file_bytes) >= 0:
+            return None
+        failure = lib.ss_last_failure()
+    rule = "" if failure.rule == ffi.NULL else ffi.string(failure.rule).decode()
+    return rule, int(failure.address), int(failure.number), int(failure.limit)
 
 
 _alive: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Final, Self
 
 from ..errors import OutOfBounds
-from ..memory import PAGE_SIZE, Memory
+from ..memory import PAGE_SIZE, Memory, StableMemory
 from .layout import (
     ALLOCATOR_AT,
     CAPACITY,
@@ -240,6 +240,20 @@ class MapBuilder:
         self.out.write(ALLOCATOR_AT, allocator)
         self.out.write(0, header)
         self.out.flush()
+
+
+class _Nowhere(Output):
+    """Writes nothing."""
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Forgets the bytes."""
+
+
+def packed_size(form: MapForm, entries: Iterable[Entry], count: int) -> int:
+    """How many bytes a packed map of these entries has. O(n). Raises `Damage` where there are not `count` entries."""
+    builder = MapBuilder(form, _Nowhere(StableMemory()))
+    builder.build(entries, count)
+    return FIRST_CHUNK + builder.chunks * (form.page + CHUNK_HEADER) + CHUNK_HEADER
 
 
 class Spool:

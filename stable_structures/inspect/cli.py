@@ -18,22 +18,24 @@ from typing import IO, Any, Final
 
 from ..errors import StableError
 from ..storable import Codec, parse_type
-from . import completion, show
+from . import completion, missing, show
 from .compare import diff, to_dict
 from .dump import FORMATS, export, get, table, write
+from .fit import require_all_fit
 from .image import Image, Part, open_image
 from .layout import Damage, Finding
 from .recognise import STRUCTURES
 from .report import Types, check, inspect
 from .rewrite import DEFAULT_BUCKET, import_part, load, shrink
 from .salvage import repair
-from .source import Unreadable
+from .source import NotWhole, Unreadable
 from .text import Printer, ProgressBar, human
 from .values import Reading, shorten, to_json
 
 SOUND, DAMAGED, TROUBLE = 0, 1, 2
 _KNOWN: Final = (*STRUCTURES, "manager", "empty", "zeros")
 _STRUCTURES: Final = ("map", "set", "vec", "heap", "log", "cell")
+_MOST_SAID: Final = 20
 _FILE_HELP: Final = "an image, a gzip of one, or the folder of a snapshot (dfx, icp-cli, Juno)"
 
 
@@ -69,6 +71,8 @@ def guarded(run: Callable[[argparse.Namespace], int], arguments: argparse.Namesp
         return _complain("interrupted; nothing was written")
     except Damage as damage:
         return _complain(f"damaged: {damage}; run check to see all of it", DAMAGED)
+    except NotWhole as error:
+        return _complain(str(error), DAMAGED)
     except (StableError, OSError, ValueError, TypeError, MemoryError) as error:
         return _complain(str(error) or type(error).__name__)
     return code
@@ -123,10 +127,12 @@ def _out(parser: argparse.ArgumentParser, text: str, *, required: bool = True) -
 
 
 def _told(arguments: argparse.Namespace, image: Image) -> Types:
-    """The types that were told, by memory."""
+    """The types that were told, by memory. Raises `Misfit` where they are not those of the memory."""
     if arguments.key_type is None and arguments.value_type is None:
         return {}
-    return {image.part(arguments.memory).id: (arguments.key_type, arguments.value_type)}
+    told: Types = {image.part(arguments.memory).id: (arguments.key_type, arguments.value_type)}
+    require_all_fit(image, told)
+    return told
 
 
 @contextmanager
@@ -140,6 +146,26 @@ def _only(image: Image, memory: int | None) -> None:
     if memory is not None:
         part = image.part(memory)
         image.parts = {one.id: one for one in (part.index, part, part.data) if one is not None}
+        image.problems = [problem for problem in image.problems if problem.memory is None or problem.memory in image.parts]
+
+
+def _keep_going(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--keep-going", action="store_true", help="go on where FILE is cut off, with what is there")
+
+
+def _whole(image: Image, part: Part | None, *, keep_going: bool) -> int:
+    """The exit code for what is missing of an image, or of one memory of it; it is said on the error stream."""
+    found = missing.of_image(image) if part is None else missing.of_part(image, part)
+    for problem in found[:_MOST_SAID]:
+        _complain(f"{image.name}: {missing.problem_text(problem)}")
+    if not found and _is_nothing(image) and not keep_going:
+        return _complain(f"{image.name}: {image.recognition.title}; --keep-going takes it as empty")
+    return DAMAGED if found and not keep_going else SOUND
+
+
+def _is_nothing(image: Image) -> bool:
+    """Whether there are no bytes, and nothing that says that there are to be none."""
+    return image.recognition.kind == "empty" and not image.recognition.certain
 
 
 def _print_json(found: Any) -> None:
@@ -150,7 +176,8 @@ def _print_json(found: Any) -> None:
 
 
 def _add_inspect(verbs: Any) -> None:
-    parser = _verb(verbs, "inspect", _inspect, "What a memory is, and what is in it.", "inspect stable_memory.bin")
+    summary = "What a memory is, and what is in it. Exit code 1: something that was looked at is damaged or missing."
+    parser = _verb(verbs, "inspect", _inspect, summary, "inspect stable_memory.bin")
     _file(parser)
     parser.add_argument("--deep", action="store_true", help="walk everything, however large; small memories are walked anyway")
     parser.add_argument("--json", action="store_true", help="for programs")
@@ -165,8 +192,9 @@ def _inspect(arguments: argparse.Namespace) -> int:
         _print_json(report.to_dict())
     else:
         show.report(report, Printer())
-    unknown = report.kind == "unknown"
-    return TROUBLE if unknown else SOUND
+    if report.damaged:
+        return DAMAGED
+    return TROUBLE if report.kind == "unknown" or _is_nothing(image) else SOUND
 
 
 # ---- check ----
@@ -190,7 +218,7 @@ def _check(arguments: argparse.Namespace) -> int:
     with _opened(arguments.file) as (image, bar):
         _only(image, arguments.memory)
         findings = check(image, types=_told(arguments, image), progress=bar)
-        known = image.recognition.kind in _KNOWN
+        known = image.recognition.kind in _KNOWN and not _is_nothing(image)
         title, notes = image.recognition.title, image.notes
     code = DAMAGED if findings else SOUND if known else TROUBLE
     with suppress(BrokenPipeError):
@@ -233,7 +261,7 @@ def _add_dump(verbs: Any) -> None:
     parser.add_argument("--limit", type=_count, metavar="N", help="at most N entries")
     parser.add_argument("--format", choices=FORMATS, help="default: by the name of OUT, else jsonl")
     parser.add_argument("--raw", action="store_true", help="encoded bytes, undecoded")
-    parser.add_argument("--keep-going", action="store_true", help="pass over what is damaged, and say so at the end")
+    parser.add_argument("--keep-going", action="store_true", help="pass over what is damaged or cut off, and say so at the end")
     _out(parser, "a file; without it, to the standard output", required=False)
 
 
@@ -254,9 +282,10 @@ def _dump(arguments: argparse.Namespace) -> int:
         form = arguments.format or (suffix if suffix in FORMATS else "jsonl")
         with _output(arguments.out) as out:
             write(rows, form, out)
-    for damage in gone[:20]:
+        code = _whole(image, part, keep_going=arguments.keep_going)
+    for damage in gone[:_MOST_SAID]:
         _complain(f"passed over: {damage}")
-    return DAMAGED if gone else SOUND
+    return DAMAGED if gone else code
 
 
 @contextmanager
@@ -280,21 +309,23 @@ def _add_get(verbs: Any) -> None:
         "--key", required=True, metavar="K", help="the key as text, a number, JSON, or bytes as 0x6162; of a row, the index"
     )
     parser.add_argument("--raw", action="store_true", help="the encoded bytes as they are")
+    _keep_going(parser)
 
 
 def _get(arguments: argparse.Namespace) -> int:
     with _opened(arguments.file) as (image, _):
         part = image.part(arguments.memory)
         found = get(part, arguments.key, _told(arguments, image))
+        code, label = _whole(image, part, keep_going=arguments.keep_going), part.label
     if found is None:
-        return _complain(f"{part.label}: there is no {shorten(arguments.key)}", DAMAGED)
+        return _complain(f"{label}: there is no {shorten(arguments.key)}", DAMAGED)
     data, reading = found
     if arguments.raw:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     else:
         sys.stdout.write(json.dumps(to_json(reading.read(data)), ensure_ascii=False) + "\n")
-    return SOUND
+    return code
 
 
 # ---- load, export, import ----
@@ -339,14 +370,18 @@ def _add_export(verbs: Any) -> None:
     parser = _verb(verbs, "export", _export, "One virtual memory as a file of its own.", "export stable_memory.bin --memory 3 -o users.bin")
     _file(parser)
     parser.add_argument("--memory", type=int, metavar="ID", help="the virtual memory")
+    _keep_going(parser)
     _out(parser, "the file to write")
 
 
 def _export(arguments: argparse.Namespace) -> int:
     with _opened(arguments.file) as (image, _):
         part: Part = image.part(arguments.memory)
-        size = export(part, arguments.out)
-    Printer().line(f"{arguments.out}: {part.label}, {human(size)}")
+        code = _whole(image, part, keep_going=arguments.keep_going)
+        if code != SOUND:
+            return _complain("nothing was written; repair saves what is there, and --keep-going goes on without the rest", code)
+        size, label = export(part, arguments.out, keep_going=arguments.keep_going), part.label
+    Printer().line(f"{arguments.out}: {label}, {human(size)}")
     return SOUND
 
 
@@ -362,13 +397,20 @@ def _add_import(verbs: Any) -> None:
     parser.add_argument("--memory", type=int, required=True, metavar="ID", help="the id that it gets; what has it is replaced")
     parser.add_argument("--into", metavar="FILE", help="the image whose other memories are kept (without it: a new one)")
     parser.add_argument("--bucket-pages", type=_count, default=DEFAULT_BUCKET, metavar="N", help="of a new image (default: 128)")
+    _keep_going(parser)
     _out(parser, "the image to write")
 
 
 def _import(arguments: argparse.Namespace) -> int:
     with ProgressBar() as bar:
         moved = import_part(
-            arguments.part, arguments.memory, arguments.out, into=arguments.into, bucket_pages=arguments.bucket_pages, progress=bar
+            arguments.part,
+            arguments.memory,
+            arguments.out,
+            into=arguments.into,
+            bucket_pages=arguments.bucket_pages,
+            keep_going=arguments.keep_going,
+            progress=bar,
         )
     show.moved(moved, Printer())
     return SOUND
@@ -396,6 +438,7 @@ def _add_diff(verbs: Any) -> None:
         metavar="N",
         help="show at most N entries of each memory; all are counted (default: 20, with --json all)",
     )
+    _keep_going(parser)
 
 
 def _diff(arguments: argparse.Namespace) -> int:
@@ -404,11 +447,12 @@ def _diff(arguments: argparse.Namespace) -> int:
             if image.recognition.kind == "manager" and arguments.memory is not None and arguments.memory in image.parts:
                 _only(image, arguments.memory)
         found = diff(a, b, types={arguments.memory: (arguments.key_type, arguments.value_type)}, progress=bar)
+        code = max(_whole(image, None, keep_going=arguments.keep_going) for image in (a, b))
     if arguments.json:
         _print_json([to_dict(one, _readable, arguments.limit) for one in found])
     else:
         show.differences(found, Printer(), 20 if arguments.limit is None else arguments.limit)
-    return SOUND if all(one.same for one in found) else DAMAGED
+    return code if all(one.same for one in found) else max(code, DAMAGED)
 
 
 def _readable(reading: Reading, data: Any) -> Any:
@@ -428,6 +472,7 @@ def _add_map(verbs: Any) -> None:
     )
     _file(parser)
     _types(parser)
+    _keep_going(parser)
     _out(parser, "map.html (zoomable, one file), map.svg or map.png (these two need matplotlib)")
 
 
@@ -437,8 +482,9 @@ def _map(arguments: argparse.Namespace) -> int:
     with _opened(arguments.file) as (image, bar):
         _only(image, arguments.memory)
         draw(image, arguments.out, types=_told(arguments, image), progress=bar)
+        code = _whole(image, None, keep_going=arguments.keep_going)
     Printer().line(f"{arguments.out}: {human(Path(arguments.out).stat().st_size)}")
-    return SOUND
+    return code
 
 
 # ---- repair and shrink ----
@@ -481,13 +527,21 @@ def _add_shrink(verbs: Any) -> None:
         metavar="N",
         help="other buckets than before; smaller ones waste less (the crate keeps what it finds)",
     )
+    _keep_going(parser)
     _out(parser, "the image to write; FILE is never changed")
 
 
 def _shrink(arguments: argparse.Namespace) -> int:
     told = {arguments.memory: (arguments.key_type, arguments.value_type)}
     with ProgressBar() as bar:
-        done = shrink(arguments.file, arguments.out, types=told, bucket_pages=arguments.bucket_pages, progress=bar)
+        done = shrink(
+            arguments.file,
+            arguments.out,
+            types=told,
+            bucket_pages=arguments.bucket_pages,
+            keep_going=arguments.keep_going,
+            progress=bar,
+        )
     printer = Printer()
     show.moved(done.memories, printer)
     printer.line(f"{arguments.out}: {human(done.before)} became {human(done.after)}")

@@ -15,7 +15,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..memory import Memory
+from ..memory import PAGE_SIZE, Memory
+from .fit import require_fit
 from .image import Image, Part, open_image
 from .layout import CHUNK_HEADER, FIRST_CHUNK, LOG_DATA_AT, SLOTS_AT, Damage, u64
 from .maps import MapReader
@@ -87,6 +88,8 @@ def diff(
     first = a if isinstance(a, Image) else open_image(a, progress)
     second = b if isinstance(b, Image) else open_image(b, progress)
     try:
+        for part in (*first.parts.values(), *second.parts.values()):
+            require_fit(part, types or {})
         ids = sorted({*first.parts, *second.parts}, key=lambda i: -1 if i is None else i)
         return [_diff_part(i, first.parts.get(i), second.parts.get(i), types or {}, progress) for i in ids]
     finally:
@@ -107,7 +110,21 @@ def _diff_part(memory: int | None, a: Part | None, b: Part | None, types: Types,
         found.notes.append(f"damaged: {damage}")
         if a is not None and b is not None:
             found.changes, found.ranges = [], list(changed(a.source, b.source, progress))
+    found.kinds = _words(found.kinds, found.lengths, a, b)
+    for part, which in ((a, "before"), (b, "after")):
+        if part is not None and part.source.nbytes < part.pages * PAGE_SIZE:
+            found.notes.append(f"cut off {which}: only {part.source.nbytes:,} of {part.pages * PAGE_SIZE:,} bytes are there")
     return found
+
+
+def _words(
+    kinds: tuple[str | None, str | None], lengths: tuple[int | None, int | None], a: Part | None, b: Part | None
+) -> tuple[str | None, str | None]:
+    """The kinds as people say them. An empty map may be an empty set: then it is what the other one is."""
+    words = tuple(None if part is None else part.word for part in (a, b))
+    if kinds == ("map", "map") and set(words) == {"map", "set"} and lengths[words.index("map")] == 0:
+        return "set", "set"
+    return words[0], words[1]
 
 
 def _compare(found: PartDiff, a: Part, b: Part, types: Types, progress: Progress) -> None:

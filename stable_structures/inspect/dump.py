@@ -16,9 +16,11 @@ import cbor2
 
 from ..memory import PAGE_SIZE
 from ..storable import Codec
+from .fit import require_fit
 from .image import Part
 from .layout import Damage
 from .maps import MapReader
+from .missing import require_part
 from .report import Types, readings
 from .rows import RowReader
 from .source import BLOCK, Unreadable
@@ -29,6 +31,7 @@ FORMATS: Final = ("jsonl", "csv", "cbor", "parquet")
 
 Note = Callable[[Damage], None]
 _BATCH: Final = 4096
+_SHOWN: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +56,9 @@ def table(  # noqa: PLR0913 - keyword-only choices
 ) -> Table:
     r"""The entries of a memory, lazily: a map's from key `start` (with it) to `stop` (without it), a row's by index.
 
-    O(log n) to begin. What is damaged is told to `note` and left out; without `note` it is raised as `Damage`. Raises
-    `Unreadable` where the memory has no entries.
+    O(log n) to begin. What is damaged is told to `note` and left out, or shown as bytes where it does not decode; without
+    `note` it is raised as `Damage`. Raises `Unreadable` where the memory has no entries, and `Misfit`, which is one, where
+    the types are other ones than it has.
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
     >>> memory = StableMemory()
@@ -64,7 +68,8 @@ def table(  # noqa: PLR0913 - keyword-only choices
     [(b'\x00\x00\x00\x00\x00\x00\x00*', b'user 42')]
     """
     types = types or {}
-    key, value = (RAW, RAW) if raw else readings(part, types)
+    require_fit(part, types)
+    key, value = (RAW, RAW) if raw else (strict(reading, note) for reading in readings(part, types))
     codec, other = types.get(part.id, (None, None))
     reader = part.open(codec, other)
     if isinstance(reader, MapReader):
@@ -72,6 +77,24 @@ def table(  # noqa: PLR0913 - keyword-only choices
         return Table(("key", "value"), key, value, islice(rows, limit))
     first, last = (None if end is None else _index(end) for end in (start, stop))
     return Table(("index", "value"), None, value, islice(_row_rows(reader, first or 0, last, note), limit))
+
+
+def strict(reading: Reading, note: Note | None = None) -> Reading:
+    """A reading by a type that was told, for which bytes that do not decode are damage; others as they are."""
+    if not reading.certain or reading is RAW:
+        return reading
+
+    def decode(data: bytes) -> Any:
+        try:
+            return reading.decode(data)
+        except ValueError as error:
+            damage = Damage(f"what is stored is encoded as {reading.name} ({error})", 0, to_json(data[:_SHOWN]), reading.name)
+            if note is None:
+                raise damage from None
+            note(damage)
+            raise
+
+    return Reading(reading.name, decode, certain=True)
 
 
 def _map_rows(reader: MapReader, low: bytes | None, high: bytes | None, note: Note | None) -> Iterator[tuple[bytes, bytes]]:
@@ -130,7 +153,8 @@ def _by_guess(text: str, key: Reading) -> bytes | None:
 def get(part: Part, key: Any, types: Types | None = None) -> tuple[bytes, Reading] | None:
     """The encoded value of a key of a map, or of an index of a row, and how to read it; None where it is absent. O(log n).
 
-    Raises `Unreadable` for a key that cannot be one, `Damage` where the way to it is damaged.
+    Raises `Unreadable` for a key that cannot be one, `Damage` where the way to it is damaged, `Misfit` where the types are
+    other ones than the memory has.
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
     >>> memory = StableMemory()
@@ -141,6 +165,7 @@ def get(part: Part, key: Any, types: Types | None = None) -> tuple[bytes, Readin
     """
     types = types or {}
     codec, other = types.get(part.id, (None, None))
+    require_fit(part, types)
     reader = part.open(codec, other)
     key_reading, value_reading = readings(part, types)
     if isinstance(reader, MapReader):
@@ -149,7 +174,7 @@ def get(part: Part, key: Any, types: Types | None = None) -> tuple[bytes, Readin
     else:
         index = _index(key)
         found = reader.element(index) if index < reader.readable() else None
-    return None if found is None else (found, value_reading)
+    return None if found is None else (found, strict(value_reading))
 
 
 # ---- formats ----
@@ -284,10 +309,11 @@ _WRITERS: Final[dict[str, Callable[[Table, IO[bytes]], int]]] = {
 # ---- a whole virtual memory ----
 
 
-def export(part: Part, path: str | Path) -> int:
+def export(part: Part, path: str | Path, *, keep_going: bool = False) -> int:
     """Writes one memory as a file of its own, an image of the bare structure; gives its size. O(size). Raises `Unreadable`.
 
-    What is zero becomes a hole. An existing file is not overwritten.
+    What is zero becomes a hole. An existing file is not overwritten. Of a memory that is cut off nothing is written (`NotWhole`)
+    unless `keep_going`.
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
     >>> memory = StableMemory()
@@ -298,6 +324,8 @@ def export(part: Part, path: str | Path) -> int:
     ...     export(open_image(memory).part(None), f"{folder}/users.bin")
     65536
     """
+    if not keep_going:
+        require_part(part)
     try:
         with Path(path).open("xb") as out:
             for offset, data in part.source.blocks(block=BLOCK):

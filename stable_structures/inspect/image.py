@@ -9,17 +9,18 @@ from typing import Any, Self, TypeAlias
 
 from ..memory import PAGE_SIZE, Memory
 from ..storable import Codec
+from . import missing
+from .gzipped import MAGIC, unzip
 from .layout import Damage, Finding
 from .managed import Manager, read_manager
 from .maps import MapReader
 from .recognise import STRUCTURES, Recognition, recognise
 from .rows import CellReader, LogReader, RowReader, SlotReader
-from .snapshot import METADATA, Snapshot, open_snapshot
-from .source import BytesSource, FileSource, MemorySource, Progress, Source, Unreadable, no_progress, unzip
+from .snapshot import METADATA, Snapshot, is_of_snapshot, open_snapshot
+from .source import BytesSource, FileSource, MemorySource, NotWhole, Progress, Source, Unreadable, no_progress
 from .wal import LoggedSource, read_log
 
 Reader: TypeAlias = MapReader | RowReader
-_GZIP = b"\x1f\x8b\x08"
 
 
 @dataclass(slots=True)
@@ -35,6 +36,7 @@ class Part:
     """Of a log's index: the memory with its data."""
     index: Part | None = None
     """Of a log's data: the memory with its index."""
+    _word: str | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def kind(self) -> str:
@@ -47,9 +49,22 @@ class Part:
         return self.kind in STRUCTURES and self.kind != "log data"
 
     @property
+    def word(self) -> str:
+        """The kind as people say it: a map without values is a set."""
+        if self._word is None:
+            self._word = "set" if self.kind == "map" and self._is_set() else self.kind
+        return self._word
+
+    def _is_set(self) -> bool:
+        try:
+            return MapReader(self.source).is_set
+        except (Damage, Unreadable):  # of a file that was closed, too
+            return False
+
+    @property
     def label(self) -> str:
         """For messages."""
-        return self.kind if self.id is None else f"memory {self.id}, {self.kind}"
+        return self.word if self.id is None else f"memory {self.id}, {self.word}"
 
     def open(self, key: Codec[Any] | None = None, value: Codec[Any] | None = None) -> Reader:
         """A reader of the structure. Raises `Damage` where its header leads nowhere, and `Unreadable` where there is no structure."""
@@ -63,12 +78,13 @@ class Part:
             return LogReader(self.source, None if self.data is None else self.data.source, value or key)
         if self.kind == "log data" and self.index is not None:
             return self.index.open(key, value)
-        raise Unreadable(f"{self.label}: {self.recognition.title}, no structure with entries")
+        kind = NotWhole if self.kind == "cut" else Unreadable
+        raise kind(f"{self.label}: {self.recognition.title}, no structure with entries")
 
     def finding(self, damage: Damage) -> Finding:
         """A broken rule with all that is known of its place."""
         physical = self.source.physical(damage.address) if 0 <= damage.address < max(self.source.nbytes, 1) else -1
-        return Finding(self.id, self.kind, damage.rule, damage.address, physical, damage.found, damage.expected)
+        return Finding(self.id, self.word, damage.rule, damage.address, physical, damage.found, damage.expected)
 
 
 @dataclass(slots=True)
@@ -82,6 +98,8 @@ class Image:
     manager: Manager | None = None
     parts: dict[int | None, Part] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    problems: list[Finding] = field(default_factory=list)
+    """What is missing of it, or wrong with its files: it is cut off, its log is damaged, a download did not end."""
 
     def __enter__(self) -> Self:
         return self
@@ -93,6 +111,11 @@ class Image:
         """Closes the file."""
         self.source.close()
 
+    def unreadable(self, why: str) -> Unreadable:
+        """The error for an image that something cannot be done with: `NotWhole` where it may be for what is missing of it."""
+        said = f"{self.name}: {self.recognition.title}; {why}"
+        return NotWhole(f"{said} ({missing.said(self.problems)})") if self.problems else Unreadable(said)
+
     def part(self, memory: int | None) -> Part:
         """The memory with this id; without one the only one. Raises `Unreadable`."""
         if memory is None and len(self.parts) == 1:
@@ -101,7 +124,7 @@ class Image:
             return self.parts[memory]
         known = ", ".join(str(i) for i in self.parts if i is not None)
         if self.manager is None:
-            raise Unreadable(f"{self.name}: {self.recognition.title}; it has no memory {memory}, leave --memory out")
+            raise self.unreadable(f"it has no memory {memory}, leave --memory out")
         if memory is None:
             raise Unreadable(f"{self.name}: say which memory: --memory with one of {known or '(it has none)'}")
         raise Unreadable(f"{self.name}: there is no memory {memory}; it has {known or 'none'}")
@@ -130,6 +153,8 @@ def _open_path(path: Path, progress: Progress) -> Image:
             return _open_folder(path, progress)
         if path.name == METADATA and path.exists():
             return _open_folder(path.parent, progress)
+        if is_of_snapshot(path):
+            return _open_folder(path.parent, progress)
     except Unreadable:
         raise
     except OSError as error:
@@ -147,34 +172,51 @@ def _open_folder(folder: Path, progress: Progress) -> Image:
 
 def _open_file(path: Path, progress: Progress) -> FileSource:
     source = FileSource(path)
-    if source.head(3) == _GZIP:
+    log = log_beside(path)
+    if source.head(2) == MAGIC:
         source.close()
         source = unzip(path, progress)
-    elif source.is_written():
+        if log is not None:
+            source.notes.append(f"{log.name} lies beside it, but a gzip has no log: what is shown is the gzip alone")
+        return source
+    if source.is_written():
         source.notes.append("a program has it open for writing at this moment: what is shown may be of several commits, and look damaged")
-    log = path.with_name(f"{path.name}-wal")
-    return _with_log(source, log) if log.exists() else source
+    return source if log is None else _with_log(source, log)
+
+
+def log_beside(path: Path) -> Path | None:
+    """The log that belongs to a file: it lies beside the file itself, wherever links to it are."""
+    log = Path(f"{path.resolve()}-wal")
+    return log if log.exists() or log.is_symlink() else None
 
 
 def _with_log(source: FileSource, path: Path) -> FileSource:
     """The file as the log beside it makes it, if it can be told; neither is written."""
     beside = f"{path.name} lies beside it: a program has the memory open, or ended without closing it"
     try:
-        log = read_log(path)
+        log = read_log(path, source)
     except Unreadable as error:
+        source.problems.append(Finding(None, "log", f"the log beside a file can be read ({error})", 0, 0, "unreadable", ""))
         source.notes.append(f"{beside}; it cannot be read ({error}), and this is the file alone")
         return source
-    if log.gap:
-        source.notes.append(f"{path.name} is damaged behind its record {log.records}: what was committed later is not shown")
-    if not log.records:
-        source.notes.append(f"{beside}; it holds no changes, all is in the file")
+    if log is None:
         return source
-    if source.nbytes % PAGE_SIZE or not log.base_pages <= source.nbytes // PAGE_SIZE <= log.pages:
+    if log.damage is not None:
+        source.problems.append(log.damage)
+        rule = log.damage.rule.removeprefix(f"{path.name}: ")
+        source.notes.append(f"{path.name} is damaged behind its record {log.records}, and opening the memory will be refused: {rule}")
+    elif not log.records:
+        source.notes.append(f"{beside}; it holds no changes, all is in the file")
+        source.is_memory = True
+    if not log.records:
+        return source
+    if not log.is_of_file:
         pages = f"{log.base_pages} to {log.pages} pages"
         source.notes.append(f"{path.name} lies beside it, but is not of this file ({pages}), and this is the file alone")
         return source
     source.close()
     logged = LoggedSource(source.path, log)
+    logged.problems += source.problems
     logged.notes += [*source.notes, f"{beside}; shown is what was committed, {log.records} records of the log over the file"]
     return logged
 
@@ -182,15 +224,22 @@ def _with_log(source: FileSource, path: Path) -> FileSource:
 def _image(name: str, source: Source, snapshot: Snapshot | None) -> Image:
     recognition = recognise(source)
     image = Image(name, source, recognition, snapshot, notes=list(source.notes))
+    if source.nbytes == 0 and snapshot is None and isinstance(source, FileSource) and not source.is_memory:
+        image.recognition = recognition = Recognition(
+            "empty", "a file of 0 bytes: a memory without pages, or all of it is lost", certain=False
+        )
     if recognition.kind != "manager":
         image.parts[None] = Part(None, source, recognition, source.nbytes // PAGE_SIZE)
-        return image
-    try:
-        image.manager = read_manager(source)
-    except Damage as damage:
-        recognition.damage.append(str(damage))
-        return image
-    image.parts |= parts_of(image.manager)
+    else:
+        try:
+            image.manager = read_manager(source)
+            image.parts |= parts_of(image.manager)
+        except Damage as damage:
+            recognition.damage.append(str(damage))
+    image.problems = missing.find(image)
+    if source.nbytes == 0 and image.problems:
+        image.recognition = Recognition("cut", "cut off: nothing of it is there")
+        image.parts[None] = Part(None, source, image.recognition, 0)
     return image
 
 
@@ -203,9 +252,15 @@ def parts_of(manager: Manager) -> dict[int | None, Part]:
 
 def _part(manager: Manager, memory: int) -> Part:
     source = manager.memory(memory)
-    recognition = recognise(source)
+    recognition, size = recognise(source), manager.sizes[memory] * PAGE_SIZE
     if recognition.kind == "manager":  # one in another has no meaning for the crate
         recognition = Recognition("unknown", "a memory manager inside of a virtual memory", recognition.facts)
+    elif recognition.kind == "empty" and size:
+        recognition = Recognition("cut", f"cut off: none of its {size:,} bytes are there")
+    elif recognition.kind == "zeros":
+        recognition.title = recognition.title.partition(":")[0]  # no actor of Motoko is in a virtual memory
+    elif recognition.kind in STRUCTURES:
+        recognition.title = f"a {recognition.kind}"
     return Part(memory, source, recognition, manager.sizes[memory], manager.buckets(memory))
 
 

@@ -56,6 +56,15 @@ class Manager:
                 break
         return VirtualSource(self.source, owned, self.bucket_bytes, min(self.sizes[memory] * PAGE_SIZE, whole))
 
+    def cut_off(self, memory: int) -> int:
+        """How many bytes of a memory are in buckets, or parts of buckets, behind the end of the file. O(allocated)."""
+        left, cut = self.sizes[memory] * PAGE_SIZE, 0
+        for bucket in self.buckets(memory):
+            used, start = min(left, self.bucket_bytes), PAGE_SIZE + bucket * self.bucket_bytes
+            cut += max(0, min(used, start + used - self.source.nbytes))
+            left -= used
+        return cut
+
     def needed(self, memory: int) -> int:
         """How many buckets the size of a memory takes."""
         return -(-self.sizes[memory] // self.bucket_pages)

@@ -89,6 +89,11 @@ class MapReader:
         """What is wrong with the header, and did not keep it from being read."""
         self._read_header()
         self.space = Space(source, self.page, *((self.max_key, self.max_value) if self.derived else (0, 0)))
+        if self.least_bytes() > source.nbytes:
+            most = (source.nbytes - FIRST_CHUNK) // self.space.stride
+            self.problems.append(
+                Damage("the allocated chunks of a map lie inside the memory", ALLOCATOR_AT + 16, self.allocated, f"at most {most}")
+            )
         self._infer()
 
     # ---- the header ----
@@ -125,6 +130,21 @@ class MapReader:
         """Whether the second chunk lies where this page size puts it."""
         at = FIRST_CHUNK + page + CHUNK_HEADER
         return page >= LEAST_PAGE and at + 4 <= self.source.nbytes and self.source.read(at, 4) == b"CHK\x01"
+
+    def least_bytes(self) -> int:
+        """How many bytes the chunks that the allocator counts need at least."""
+        return FIRST_CHUNK + self.allocated * self.space.stride
+
+    @property
+    def is_set(self) -> bool:
+        """Whether it has no values: by the header, or by what is in it. A map of units looks the same."""
+        if self.derived:
+            return self.max_value == 0
+        if self.length == 0 or any(size for node in self._sampled() for _, size in node.values):
+            return False
+        walked = self.entries(_ignore) if self.allocated <= _SCAN else ((node, 0) for node in self._sampled())
+        sizes = [node.values[i][1] for node, i in walked]
+        return bool(sizes) and not any(sizes)
 
     # ---- what is not in the header ----
 

@@ -41,7 +41,7 @@ def draw(image: Image, out: str | Path, *, types: Types | None = None, progress:
     if form not in FORMATS:
         raise Unreadable(f"{out}: the name says the format: end it in .html, .png or .svg")
     if image.source.nbytes == 0:
-        raise Unreadable(f"{image.name}: an empty memory: there is nothing to draw")
+        raise image.unreadable("there is nothing to draw")
     figure = None if form == "html" else _pyplot()
     scene = read_scene(image, types=types, progress=progress)
     try:

@@ -47,8 +47,6 @@ def recognise(source: Source) -> Recognition:
     for rule in _RULES:
         found = rule(source, head, tail)
         if found is not None:
-            if source.nbytes % PAGE_SIZE:
-                found.damage.append(f"{source.nbytes:,} bytes are no whole pages of 65,536: the file may be cut off")
             return found
     return Recognition("unknown", "not recognised", {"first bytes": head[:32].hex()})
 
@@ -100,7 +98,7 @@ def _map_without_magic(_source: Source, head: bytes, _tail: bytes) -> Recognitio
     return Recognition("map", "a bare map", damage=[f"its header begins with {head[:4].hex()}, not with BTR"])
 
 
-def _regions(_source: Source, head: bytes, tail: bytes) -> Recognition | None:
+def _regions(source: Source, head: bytes, tail: bytes) -> Recognition | None:
     between = head[:4] == bytes(4) and head[4:8] == b"GION" and tail[-8:-4] == b"MORE"
     if head[:8] != b"MOREGION" and not between:
         return None
@@ -112,20 +110,27 @@ def _regions(_source: Source, head: bytes, tail: bytes) -> Recognition | None:
         "allocated regions": u64(head, 26),
     }
     owned: dict[int, int] = {}
+    end = 0
     for at in range(_BLOCK_TABLE, min(_BLOCK_TABLE + 11 * min(_BLOCKS, u32(head, 22)), len(head) - 10), 11):
         region = u64(head, at)
         if region:
             owned[region - 1] = owned.get(region - 1, 0) + head[at + 10]
+            end = u64(head, 14) + (at - _BLOCK_TABLE) // 11 * _MOTOKO_BLOCK + head[at + 10] * PAGE_SIZE
     facts["regions (pages)"] = {f"region {number}": pages for number, pages in sorted(owned.items())}
-    return Recognition("motoko-regions", f"Motoko regions{', between upgrades' if between else ''}", facts)
+    found = Recognition("motoko-regions", f"Motoko regions{', between upgrades' if between else ''}", facts)
+    if end > source.nbytes:
+        found.damage.append(f"cut off: the regions need {end:,} bytes, there are {source.nbytes:,}")
+    return found
 
 
 def _motoko_dump(source: Source, head: bytes, tail: bytes) -> Recognition | None:
     length = u32(head, 0) if len(head) >= 8 else 0
-    if length and head[4:8] == b"DIDL" and 4 + length <= source.nbytes:
-        return Recognition(
-            "motoko-dump", "stable variables of a classical Motoko actor, between upgrades (version 0)", {"bytes of Candid": length}
-        )
+    if length and head[4:8] == b"DIDL":
+        title = "stable variables of a classical Motoko actor, between upgrades (version 0)"
+        found = Recognition("motoko-dump", title, {"bytes of Candid": length})
+        if 4 + length > source.nbytes:
+            found.damage.append(f"cut off: its Candid has {length:,} bytes, there are {source.nbytes - 4:,}")
+        return found
     if length == 0 and len(tail) == 64 and 1 <= u32(tail, 60) <= 6:
         return _motoko_versioned(source, tail, u32(tail, 60))
     return None
@@ -169,7 +174,10 @@ def _stable_save(source: Source, head: bytes, _tail: bytes) -> Recognition | Non
         types, values, length = read_message(source.head(_SAVED))
         found.facts = {"types": types, "bytes": length, "values": values}
     except CandidError as error:
-        found.damage.append(f"the message cannot be decoded: {error}")
+        if source.nbytes > _SAVED:
+            found.facts = {"values": "(too large to decode)"}
+        else:
+            found.damage.append(f"the message cannot be decoded: {error}")
     return found
 
 

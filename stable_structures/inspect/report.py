@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from ..memory import PAGE_SIZE, Memory
 from ..storable import Codec
+from . import missing
 from .image import Image, Part, open_image
 from .layout import CAPACITY, FREE, UNBOUNDED_MARK, Damage, Finding
 from .maps import MapReader, MapStats, sizes_with
@@ -26,6 +28,7 @@ _SMALL: Final = 20_000
 _SAMPLES: Final = 64
 _LARGEST_SAMPLE: Final = 1 << 16
 _TELL_EVERY: Final = 4096
+_FIRST: Final = 2
 
 
 @dataclass(slots=True)
@@ -58,7 +61,9 @@ class Contents:
     facts: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     first: list[Any] = field(default_factory=list)
-    """The first entry or two, read by the types that are shown."""
+    """The first entry or two in the structure's order, read by the types that are shown."""
+    damaged: bool = False
+    """Whether anything that was looked at breaks a rule; `check` looks at everything."""
 
 
 @dataclass(slots=True)
@@ -79,9 +84,14 @@ class Report:
     damage: list[str]
     notes: list[str]
 
+    @property
+    def damaged(self) -> bool:
+        """Whether anything that was looked at is damaged or missing."""
+        return bool(self.damage) or any(one.damaged for one in self.memories)
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return asdict(self)
+        return asdict(self) | {"damaged": self.damaged}
 
 
 def inspect(
@@ -122,7 +132,7 @@ def _report(image: Image, deep: bool | None, types: Types, progress: Progress) -
         [],
         [],
     )
-    report.damage += found.damage
+    report.damage += [missing.problem_text(problem) for problem in image.problems] + found.damage
     report.notes += image.notes
     if manager is not None:
         report.bucket_pages = manager.bucket_pages
@@ -147,6 +157,7 @@ def contents(part: Part, *, deep: bool | None, types: Types, progress: Progress 
     found.notes += part.recognition.damage
     if part.source.nbytes < part.pages * PAGE_SIZE:
         found.notes.append(f"only {part.source.nbytes:,} of {part.pages * PAGE_SIZE:,} bytes are there")
+    found.damaged = bool(found.notes)
     if part.kind == "log data":
         found.notes.append("entries: see its index" if part.index is not None else "its index is in no memory of this image")
         found.length = None
@@ -157,6 +168,7 @@ def contents(part: Part, *, deep: bool | None, types: Types, progress: Progress 
         _describe(found, part, reader, deep, progress)
     except Damage as damage:
         found.notes.append(str(damage))
+        found.damaged = True
     return found
 
 
@@ -164,11 +176,14 @@ def _describe(found: Contents, part: Part, reader: MapReader | RowReader, deep: 
     if isinstance(reader, MapReader):
         _describe_map(found, reader, deep, progress)
         return
-    found.notes += [str(problem) for problem in reader.problems]
+    problems = [*reader.problems, *(reader.data_problems if isinstance(reader, LogReader) else ())]
+    found.notes += [str(problem) for problem in problems]
+    found.damaged = found.damaged or bool(problems)
     found.length = reader.length
     found.live = found.allocated = reader.live()
     samples = sample_elements(reader)
-    _describe_values(found, reader.value, samples)
+    reading = _describe_values(found, reader.value, samples)
+    found.first = [reading.read(data) for _, data in islice(reader.elements(0, _FIRST, note=_ignore), _FIRST) if _is_shown(data)]
     found.whole = reader.readable() <= len(samples) or (isinstance(reader, SlotReader) and reader.fixed)
     if deep and not found.whole:
         _walk_row(found, reader, progress)
@@ -183,19 +198,41 @@ def _describe(found: Contents, part: Part, reader: MapReader | RowReader, deep: 
 
 def _walk_row(found: Contents, reader: RowReader, progress: Progress) -> None:
     """The sizes of all elements that can be read."""
-    for index, data in reader.elements(note=lambda _: None):
+    for index, data in reader.elements(note=_ignore):
         found.value_sizes = sizes_with(found.value_sizes, len(data), len(data))
         if index % _TELL_EVERY == 0:
             progress("walking the elements", index, reader.length)
     found.whole = True
 
 
-def _describe_values(found: Contents, codec: Codec[Any] | None, samples: list[bytes]) -> None:
+def _describe_values(found: Contents, codec: Codec[Any] | None, samples: list[bytes]) -> Reading:
     reading = reading_of(codec) if codec is not None else guess(samples)
     found.value_type = reading.label if samples else None
-    found.first = [reading.read(data) for data in samples[:2]]
     for data in samples:
         found.value_sizes = sizes_with(found.value_sizes, len(data), len(data))
+    return reading
+
+
+def _is_shown(data: bytes) -> bool:
+    """Larger ones are not decoded for a line of a table."""
+    return len(data) <= _LARGEST_SAMPLE
+
+
+def _first_entries(reader: MapReader, key: Reading, value: Reading) -> list[Any]:
+    """Of the least keys, those that can be read. O(log n)."""
+    found = []
+    for node, i in islice(reader.entries(_ignore), _FIRST):
+        size = node.values[i][1]
+        try:
+            shown = value.read(node.value(i)) if size <= _LARGEST_SAMPLE else f"({size:,} bytes)"
+        except Damage:
+            continue
+        found.append([key.read(node.keys[i]), shown])
+    return found
+
+
+def _ignore(_damage: Damage) -> None:
+    """Somebody else tells it."""
 
 
 def sample_elements(reader: RowReader) -> list[bytes]:
@@ -220,19 +257,20 @@ def _describe_map(found: Contents, reader: MapReader, deep: bool | None, progres
     found.whole = deep if deep is not None else reader.space.chunks <= _SMALL or reader.allocated <= _SMALL
     stats, problems = _walk(reader, progress) if found.whole else (_sampled(reader), list(reader.problems))
     found.notes += [str(problem) for problem in problems[:3]]
+    found.damaged = found.damaged or bool(problems)
     if len(problems) > 3:  # noqa: PLR2004 - said by the format
         found.notes.append(f"{len(problems) - 3} more; run check")
     keys, values = sample_entries(reader)
-    _describe_values(found, reader.value, values)
+    value_reading = _describe_values(found, reader.value, values)
     key_reading = reading_of(reader.key) if reader.key is not None else guess(keys)
     found.key_type = key_reading.label if keys else None
-    found.first = [[key_reading.read(key), value] for key, value in zip(keys, found.first, strict=False)]
+    found.first = _first_entries(reader, key_reading, value_reading)
     found.key_sizes, found.value_sizes = stats.key_sizes, stats.value_sizes
     found.key_bound = _bound(shape.key_fixed, shape.key_max)
     found.value_bound = _bound(shape.value_fixed, shape.value_max)
     found.key_order = reader.order.name if reader.order.certain else f"{reader.order.name}?"
     _describe_space(found, reader, stats)
-    if stats.entries and stats.value_sizes == (0, 0):
+    if stats.value_sizes == (0, 0) or (not stats.entries and reader.is_set):
         found.title, found.facts["set"] = "a set, or a map of units", True
 
 
@@ -273,7 +311,7 @@ def _sampled(reader: MapReader) -> MapStats:
 
 
 def sample_entries(reader: MapReader) -> tuple[list[bytes], list[bytes]]:
-    """Keys and values of some nodes; the least keys first."""
+    """Keys and values of some nodes, in no order."""
     keys: list[bytes] = []
     values: list[bytes] = []
     for address in reversed(reader.sample):
@@ -341,18 +379,16 @@ def check(
 
 
 def _check_image(image: Image, note: Callable[[Finding], None], progress: Progress) -> None:
-    snapshot = image.snapshot
-    if snapshot is not None and snapshot.state in ("short", "missing", "unfinished", "longer"):
-        note(Finding(None, "snapshot", "the snapshot is complete", 0, 0, snapshot.state, f"{snapshot.stable_memory_size} bytes"))
-    whole = Part(None, image.source, image.recognition, image.source.nbytes // PAGE_SIZE)
-    if image.recognition.kind in (*STRUCTURES, "manager") and image.source.nbytes % PAGE_SIZE:
-        note(whole.finding(Damage("a memory has whole pages", image.source.nbytes, image.source.nbytes, f"a multiple of {PAGE_SIZE}")))
+    for problem in image.problems:
+        note(problem)
+    found = image.recognition
     if image.manager is not None:
         progress("manager", 0, 1)
+        whole = Part(None, image.source, found, image.source.nbytes // PAGE_SIZE)
         image.manager.check(lambda damage: note(whole.finding(damage)))
-    elif image.recognition.kind == "manager":
-        for text in image.recognition.damage:
-            note(Finding(None, "manager", text, 0, 0, "", ""))
+    elif found.kind == "manager" or found.kind not in STRUCTURES:  # these have readers, which tell it
+        for text in found.damage:
+            note(Finding(None, found.kind, text, 0, 0, "", ""))
 
 
 def check_part(part: Part, note: Callable[[Finding], None], types: Types, progress: Progress) -> None:

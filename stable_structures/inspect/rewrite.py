@@ -22,13 +22,15 @@ from ..memory import PAGE_SIZE, Memory, StableMemory
 from ..minheap import StableMinHeap
 from ..storable import Codec, codec
 from ..vec import StableVec
-from .build import ImageFile, MapBuilder, Output, copy, form_of
+from .build import Entry, ImageFile, MapBuilder, Output, copy, form_of, packed_size
+from .fit import require_all_fit
 from .image import Image, Part, open_image
 from .layout import LOG_DATA_AT, TABLES_SIZE, Damage
 from .maps import MapReader, MapWalk
+from .missing import require_whole
 from .report import Types
 from .rows import LogReader
-from .source import MemorySource, Progress, Unreadable, no_progress
+from .source import MemorySource, NotWhole, Progress, Unreadable, no_progress
 from .values import from_json, unhex
 
 DEFAULT_BUCKET: Final = 128
@@ -75,24 +77,27 @@ def _absent(memory: int) -> Part:
 
 def _moved(part: Part, memory: Memory, fill: Fill) -> Moved:
     note = fill(part, memory)
-    return Moved(part.id, part.kind, part.source.nbytes, memory.size() * PAGE_SIZE, note)
+    return Moved(part.id, part.word, part.source.nbytes, memory.size() * PAGE_SIZE, note)
 
 
 # ---- shrink ----
 
 
-def shrink(
+def shrink(  # noqa: PLR0913 - keyword-only choices
     what: str | Path | Memory,
     out: str | Path,
     *,
     types: Types | None = None,
     bucket_pages: int | None = None,
+    keep_going: bool = False,
     progress: Progress = no_progress,
 ) -> Rewritten:
     """Writes a memory compactly: maps packed, rows cut off behind their last element, buckets of nobody left out. O(n).
 
-    Each structure holds what it held, and the crate reads it. What is not recognised is copied as it is. Raises
-    `Unreadable` where there is nothing to shrink or something is damaged: then nothing is written.
+    Each structure holds what it held, and the crate reads it. What is not recognised is copied as it is, and so is a map
+    that would become larger by packing: the result is never larger than what it was made from. Raises `Unreadable` where
+    there is nothing to shrink, and `NotWhole`, which is one, where something is damaged or cut off: then nothing is
+    written. With `keep_going` what is damaged is copied as it is.
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
     >>> memory = StableMemory()
@@ -105,22 +110,44 @@ def shrink(
     """
     with open_image(what, progress) as image, ImageFile(out) as file:
         if not any(part.is_structure for part in image.parts.values()) and image.manager is None:
-            raise Unreadable(f"{image.name}: {image.recognition.title}; only a manager and the crate's structures can be shrunk")
-        fill = _Shrinker(types or {}, progress).fill
+            raise image.unreadable("only a manager and the crate's structures can be shrunk")
+        if not keep_going:
+            require_whole(image)
+        require_all_fit(image, types or {})
+        fill = _Shrinker(types or {}, progress, keep_going=keep_going).fill
         try:
             moved = rewrite(image, file, fill, bucket_pages)
         except Damage as damage:
-            raise Unreadable(f"{image.name}: damaged: {damage}; run check to see all of it, and repair for what can be saved") from None
+            raise NotWhole(f"{image.name}: damaged: {damage}; run check to see all of it, and repair for what can be saved") from None
+        _require_smaller(image, file)
         file.keep()
         return Rewritten(image.source.nbytes, file.size() * PAGE_SIZE, moved)
 
 
+def _require_smaller(image: Image, file: ImageFile) -> None:
+    """Larger buckets than before can waste more than was saved."""
+    size = file.size() * PAGE_SIZE
+    if size > -(-image.source.nbytes // PAGE_SIZE) * PAGE_SIZE:
+        raise Unreadable(f"{image.name}: with such buckets it would become larger, {size:,} bytes; give a smaller --bucket-pages, or none")
+
+
 class _Shrinker:
-    def __init__(self, types: Types, progress: Progress) -> None:
+    def __init__(self, types: Types, progress: Progress, *, keep_going: bool) -> None:
         self.types = types
         self.progress = progress
+        self.keep_going = keep_going
 
     def fill(self, part: Part, memory: Memory) -> str:
+        """One memory of the new image. Nothing is written to it before all that is read for it was found to be sound."""
+        try:
+            return self._fill(part, memory)
+        except Damage as damage:
+            if not self.keep_going:
+                raise
+            copy(part.source, memory)
+            return f"damaged, copied as it is: {damage}"
+
+    def _fill(self, part: Part, memory: Memory) -> str:
         if part.kind == "log data" and part.index is not None:
             reader = part.index.open()
             if isinstance(reader, LogReader):
@@ -145,13 +172,21 @@ class _Shrinker:
         walk = MapWalk(reader, _refuse, self.progress)
         walk.run()
         layout_1 = 0 < walk.stats.layout_1_nodes == sum(walk.stats.nodes_by_depth)
-        entries = ((node.keys[i], node.value(i)) for node, i in reader.entries())
-        MapBuilder(form_of(reader, layout_1=layout_1), Output(memory)).build(entries, reader.length)
+        form = form_of(reader, layout_1=layout_1)
+        end = walk.space.address(reader.end_of_chunks())
+        if packed_size(form, _entries(reader), reader.length) >= end:
+            copy(reader.source, memory, end)
+            return "as small as can be, copied as it is"
+        MapBuilder(form, Output(memory)).build(_entries(reader), reader.length)
         return "packed"
 
     def _sound(self, problems: list[Damage]) -> None:
         for problem in problems:
             raise problem
+
+
+def _entries(reader: MapReader) -> Iterator[Entry]:
+    return ((node.keys[i], node.value(i)) for node, i in reader.entries())
 
 
 def _refuse(damage: Damage) -> None:
@@ -168,11 +203,13 @@ def import_part(  # noqa: PLR0913 - keyword-only choices
     *,
     into: str | Path | None = None,
     bucket_pages: int = DEFAULT_BUCKET,
+    keep_going: bool = False,
     progress: Progress = no_progress,
 ) -> list[Moved]:
     """An image with one virtual memory more, or replaced, from a file; the others are those of `into`. O(size).
 
-    Raises `Unreadable`.
+    Raises `Unreadable`, and `NotWhole`, which is one, where either is damaged or cut off; with `keep_going` what is there
+    is taken as it is.
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
     >>> memory = StableMemory()
@@ -188,7 +225,11 @@ def import_part(  # noqa: PLR0913 - keyword-only choices
     base = _new_image(bucket_pages) if into is None else open_image(into, progress)
     with base as image, open_image(path, progress) as given, ImageFile(out) as file:
         if image.manager is None:
-            raise Unreadable(f"{image.name}: {image.recognition.title}; only a memory manager takes a memory in")
+            raise image.unreadable("only a memory manager takes a memory in")
+        for one in () if keep_going else (given, image):
+            require_whole(one)
+        if given.source.nbytes == 0 and not keep_going:
+            raise Unreadable(f"{given.name}: {given.recognition.title}; there is nothing to import, unless with --keep-going")
 
         def fill(part: Part, to: Memory) -> str:
             copy(given.source if part.id == memory else part.source, to)

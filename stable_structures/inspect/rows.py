@@ -80,6 +80,10 @@ class RowReader:
         """Bytes up to the end of the last element."""
         raise NotImplementedError
 
+    def least_bytes(self) -> int:
+        """How many bytes the structure has by its header."""
+        raise NotImplementedError
+
     def decode_each(self, note: Note, progress: Progress) -> None:
         """Holds every element against the type that was told."""
         if self.value is None:
@@ -191,6 +195,10 @@ class SlotReader(RowReader):
                     raise damage
                 note(damage)
 
+    def least_bytes(self) -> int:
+        """Header and as many slots as the length says."""
+        return SLOTS_AT + self.length * self.slot
+
     def live(self) -> int:
         """Header and slots in use."""
         return SLOTS_AT + self.readable() * self.slot
@@ -299,6 +307,10 @@ class CellReader(RowReader):
         """The value."""
         return _read(self.source, CELL_AT, self.size, "the value of a cell lies inside the memory")
 
+    def least_bytes(self) -> int:
+        """Header and value."""
+        return CELL_AT + self.size
+
     def live(self) -> int:
         """Header and value."""
         return min(CELL_AT + self.size, self.source.nbytes)
@@ -362,6 +374,10 @@ class LogReader(RowReader):
         for first in range(0, total, step):
             count = min(step, total - first)
             yield first, np.frombuffer(self.source.read(LOG_ENDS_AT + 8 * first, 8 * count), "<u8")
+
+    def least_bytes(self) -> int:
+        """Of the index: header and as many ends as the length says."""
+        return LOG_ENDS_AT + 8 * self.length
 
     def live(self) -> int:
         """Of the index."""

@@ -16,8 +16,10 @@ from typing import Any
 
 from ..memory import Memory
 from ..storable import Codec
+from . import missing
 from .build import Entry, ImageFile, MapBuilder, Output, Spool, copy, form_of
 from .encoding import exact
+from .fit import require_all_fit
 from .image import Image, Part, open_image
 from .layout import CAPACITY, CHUNK_HEADER, DEPTH, NODE_HEADER, U64, Damage, Finding
 from .losses import Salvage
@@ -28,14 +30,15 @@ from .rewrite import rewrite
 from .rows import LogReader
 from .salvage_rows import save_log_data, save_row
 from .salvage_tables import mend_tables
-from .source import Progress, Unreadable, no_progress
+from .source import Progress, no_progress
 
 
 def repair(what: str | Path | Memory, out: str | Path, *, types: Types | None = None, progress: Progress = no_progress) -> list[Salvage]:
     """Saves every readable entry into a new image, and tells what was lost, memory by memory. O(size). Never changes `what`.
 
     Where the order of a map's keys cannot be told, entries of nodes that nothing leads to are lost unless the type of
-    the keys is told. Raises `Unreadable`, also where the memory is nothing that the crate wrote.
+    the keys is told. Raises `Unreadable`, also where the memory is nothing that the crate wrote, and `Misfit`,
+    which is one, where the types are other ones than it has.
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
     >>> memory = StableMemory()
@@ -48,16 +51,23 @@ def repair(what: str | Path | Memory, out: str | Path, *, types: Types | None = 
     (100, 95, 5)
     """
     with open_image(what, progress) as image, ImageFile(out) as file:
+        require_all_fit(image, types or {}, lenient=True)
         done = _mended(image, types or {})
+        done += _cut_off(image)
         if image.manager is None and not any(part.is_structure for part in image.parts.values()):
             reasons = "; ".join(image.recognition.damage)
-            raise Unreadable(
-                f"{image.name}: {image.recognition.title}{f' ({reasons})' if reasons else ''}; nothing to save by its structure"
-            )
-        salvager = _Salvager(types or {}, done, progress)
+            raise image.unreadable(f"{f'({reasons}) ' if reasons else ''}nothing to save by its structure")
+        cut: dict[int | None, Finding] = {problem.memory: problem for problem in missing.find(image) if problem.memory is not None}
+        salvager = _Salvager(types or {}, done, progress, cut)
         rewrite(image, file, salvager.fill)
         file.keep()
         return done
+
+
+def _cut_off(image: Image) -> list[Salvage]:
+    """What is missing of the input as a whole."""
+    of_files = [missing.problem_text(problem) for problem in missing.find(image) if problem.memory is None]
+    return [Salvage(None, image.recognition.kind, None, lost=of_files)] if of_files else []
 
 
 def _mended(image: Image, types: Types) -> list[Salvage]:
@@ -74,14 +84,16 @@ def _mended(image: Image, types: Types) -> list[Salvage]:
 
 
 class _Salvager:
-    def __init__(self, types: Types, done: list[Salvage], progress: Progress) -> None:
-        self.types, self.done, self.progress = types, done, progress
+    def __init__(self, types: Types, done: list[Salvage], progress: Progress, cut: dict[int | None, Finding]) -> None:
+        self.types, self.done, self.progress, self.cut = types, done, progress, cut
 
     def fill(self, part: Part, memory: Memory) -> str:
         """One memory of the new image."""
         key, value = self.types.get(part.id, (None, None))
-        result = Salvage(part.id, part.kind, None)
+        result = Salvage(part.id, part.word, None)
         self.done.append(result)
+        if part.id in self.cut:
+            result.lose(missing.problem_text(self.cut[part.id]))
         try:
             self._fill(part, memory, result, key, value)
         except Damage as damage:

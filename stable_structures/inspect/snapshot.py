@@ -61,6 +61,15 @@ def open_snapshot(folder: str | Path) -> Snapshot:
     return snapshot
 
 
+def is_of_snapshot(path: Path) -> bool:
+    """Whether a file is the stable memory of the snapshot in whose folder it lies: then the metadata say how long it is."""
+    try:
+        snapshot = open_snapshot(path.parent) if path.is_file() and (path.parent / METADATA).is_file() else None
+    except Unreadable:
+        return False
+    return snapshot is not None and snapshot.stable_memory is not None and snapshot.stable_memory.name == path.name
+
+
 def _juno(folder: Path, given: dict[str, Any]) -> Snapshot:
     metadata = {_snake(name): value for name, value in dict(given.get("metadata") or {}).items()}
     stable = (given.get("data") or {}).get("stableMemory")

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import gzip
 import os
 import stat
 import struct
 import sys
-import tempfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, Final, NoReturn, Self, SupportsIndex, TypeAlias
 
 from ..errors import StableError
 from ..memory import PAGE_SIZE, Memory
+from .layout import Finding
 
 BLOCK: Final = 1 << 20
 """Bytes that are read at once where a whole range is read."""
@@ -43,6 +41,10 @@ class Unreadable(StableError, OSError):
     """What was given cannot be read, or is nothing that can be looked into."""
 
 
+class NotWhole(Unreadable):
+    """What was given is cut off or damaged, and to go on would hide it."""
+
+
 class PastEnd(StableError, IndexError):
     """An address outside of the memory, found in the memory."""
 
@@ -56,6 +58,8 @@ class Source:
     def __init__(self, nbytes: int) -> None:
         self.nbytes = nbytes
         self.notes: list[str] = []
+        self.problems: list[Finding] = []
+        """What is wrong with what was given, whatever is in it: it is cut off, its log is damaged."""
 
     def read(self, offset: int, length: int) -> bytes:
         """Exactly `length` bytes. Raises `PastEnd`, and `Unreadable` where the system cannot read."""
@@ -125,6 +129,8 @@ class FileSource(Source):
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.is_memory = False
+        """Whether a log beside it says that it is one, even without pages."""
         self._fd = -1
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -152,6 +158,10 @@ class FileSource(Source):
                 raise
             raise _unreadable(self.path, error) from None
         return data
+
+    def size_now(self) -> int:
+        """Bytes of the file at this moment."""
+        return os.fstat(self._fd).st_size
 
     def is_written(self) -> bool:
         """Whether a program has the file open as a memory for writing, as far as the system tells. Takes no lock."""
@@ -247,35 +257,3 @@ class VirtualSource(Source):
         for at, end, here in self._pieces(start, stop):
             for first, last in self._base.extents(at, min(end, self._base.nbytes)):
                 yield first - at + here, last - at + here
-
-
-def unzip(path: str | Path, progress: Progress = no_progress) -> FileSource:
-    """A gzip as a source: unpacked to a temporary file that has no name and holes where there are zeros.
-
-    O(size). Raises `Unreadable` for a damaged gzip; one that ends too early is read as far as it goes, with a note.
-    """
-    total = Path(path).stat().st_size
-    note = ""
-    with tempfile.NamedTemporaryFile(prefix="stable-structures-") as out:
-        with Path(path).open("rb") as packed, gzip.GzipFile(fileobj=packed) as data:
-            try:
-                _unpack(data, out, lambda: progress("unpacking", packed.tell(), total))
-            except EOFError:
-                note = "the gzip ends too early; what it holds up to there is shown"
-            except (zlib.error, OSError) as error:
-                raise _unreadable(path, error) from None
-        out.truncate()
-        out.flush()
-        source = FileSource(out.name)
-    source.path = Path(path)
-    source.notes += [note] if note else []
-    return source
-
-
-def _unpack(data: Any, out: IO[bytes] | Any, tell: Callable[[], None]) -> None:
-    while block := data.read(BLOCK):
-        if any_set(block):
-            out.write(block)
-        else:
-            out.seek(len(block), os.SEEK_CUR)
-        tell()

@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether the types that were told are those of what is in a memory, or other ones: then nothing is damaged.
+
+The rule, on a sample that is read without the types first. Where that finds something wrong, nothing is said here: it is
+damage, whatever the types. Where it finds all in order, the types do not fit if
+
+- the header says another bound of the elements, and the bytes lie as the header says;
+- keys are stored without their sizes and the type has several sizes, or the other way round;
+- more than half of the keys, values or elements are no values of the type;
+- more than a few of them (two, and two in a hundred) are not, and either their sizes are wrong or something else reads all;
+- the keys keep one of the usual orders without exception, and not that of the type.
+
+A few of many that do not decode are damage of those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final
+
+from ..errors import IncompatibleType
+from ..storable import Codec
+from .encoding import require
+from .image import Image, Part
+from .layout import Damage
+from .maps import MapReader, sizes_with
+from .nodes import Node, Shape
+from .report import Types, sample_elements
+from .rows import RowReader, SlotReader
+from .shape import ORDERS, KeyOrder, order_of
+from .source import Unreadable
+from .values import guess
+
+_FEW, _FEW_OF_MANY = 2, 0.02
+_ENOUGH: Final = 8
+"""So many neighbours in order are not so by chance."""
+_LARGEST: Final = 1 << 16
+_FIRST: Final = 64
+
+
+class Misfit(Unreadable, IncompatibleType):
+    """The types that were told are not those of what is in the memory."""
+
+
+def require_fit(part: Part, types: Types, *, lenient: bool = False) -> None:
+    """Raises `Misfit` where the types that were told for a memory are other ones than it has. O(1): of a sample.
+
+    `lenient`: not where it may also be damage, since the header says another bound, or since there are few entries.
+    """
+    reason = misfit(part, *types.get(part.id, (None, None)), lenient=lenient)
+    if reason is not None:
+        raise Misfit(f"{part.label}: {reason}; the bytes are in order: give the types that it was written with")
+
+
+def require_all_fit(image: Image, types: Types, *, lenient: bool = False) -> None:
+    """The same for every memory of an image. Raises `Unreadable` for types of a memory that is not there.
+
+    Where the manager's tables are damaged, nobody knows what a memory holds.
+    """
+    broken: list[Damage] = []
+    if image.manager is not None:
+        image.manager.check(broken.append)
+    for memory, told in types.items():
+        if told != (None, None):
+            part = image.part(memory)
+            if not broken and not image.problems:
+                require_fit(part, types, lenient=lenient)
+
+
+def misfit(part: Part, key: Codec[Any] | None, value: Codec[Any] | None, *, lenient: bool = False) -> str | None:
+    """Why the types do not fit what is in a memory; None where they do, or where it cannot be told from damage."""
+    if (key is None and value is None) or not part.is_structure:
+        return None
+    try:
+        free = part.open()
+        if free.problems or (lenient and (free.length < _ENOUGH or _has_other_bound(free, value or key))):
+            return None
+        found = _of_map(free, part, key, value) if isinstance(free, MapReader) else _of_row(free, value or key)
+    except Damage:
+        return None
+    return None if found is None else f"it does not fit the given types; {found}"
+
+
+# ---- one side: keys, values, elements ----
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """What was sampled of one side, with the type that was told for it."""
+
+    word: str
+    codec: Codec[Any] | None
+    samples: Sequence[bytes]
+
+    @property
+    def sizes(self) -> str:
+        """`the sizes say` ends with it."""
+        sizes: tuple[int, int] | None = None
+        for data in self.samples:
+            sizes = sizes_with(sizes, len(data), len(data))
+        low, high = sizes or (0, 0)
+        span = f"{low}" if low == high else f"{low} to {high}"
+        return f"{self.word} of {span} bytes, as {guess(self.samples).name}"
+
+    def reason(self) -> str | None:
+        """Why these are values of another type than was told; None where they are not, or where some are damaged."""
+        codec, count = self.codec, len(self.samples)
+        if codec is None or not count:
+            return None
+        problems = [problem for data in self.samples if (problem := _problem(codec, data)) is not None]
+        of_size = sum(not _has_size(codec, data) for data in self.samples)
+        few = max(_FEW, _FEW_OF_MANY * count)
+        if 2 * len(problems) > count or (len(problems) > few and (of_size > few or _read_otherwise(self.samples))):
+            return f"{len(problems)} of {count} {self.word} that were looked at are no {codec.name} ({problems[0]})"
+        return None
+
+
+def _problem(codec: Codec[Any], data: bytes) -> str | None:
+    try:
+        require(codec, data)
+    except (ValueError, IncompatibleType) as error:
+        return str(error)
+    return None
+
+
+def _has_size(codec: Codec[Any], data: bytes) -> bool:
+    most = codec.bound.max_size
+    return most is None or (len(data) == most if codec.bound.is_fixed_size else len(data) <= most)
+
+
+def _read_otherwise(samples: Sequence[bytes]) -> bool:
+    """Whether there is something that all are; plain bytes are not."""
+    found = guess(samples)
+    return found.name != "bytes" and all(isinstance(found.read(data), bytes) is False for data in samples)
+
+
+def _said(sides: Sequence[_Side], reason: str) -> str:
+    return f"the sizes say: {', '.join(side.sizes for side in sides)}; {reason}"
+
+
+# ---- maps ----
+
+
+def _of_map(free: MapReader, part: Part, key: Codec[Any] | None, value: Codec[Any] | None) -> str | None:
+    nodes = _nodes(free, free.shape)
+    if not nodes or len(nodes) < len(free.sample):
+        return None
+    told = part.open(key, value)
+    by_type = _nodes(told, told.shape) if isinstance(told, MapReader) else []
+    keys, values = _sides(nodes, key, value)
+    if len(by_type) < len(nodes):
+        reason = _shape_reason(free, key) or keys.reason() or values.reason()
+    else:
+        of_type = _sides(by_type, key, value)
+        reason = of_type[0].reason() or of_type[1].reason() or _order_reason(by_type, key)
+    return None if reason is None else _said((keys, values), reason)
+
+
+def _sides(nodes: Sequence[Node], key: Codec[Any] | None, value: Codec[Any] | None) -> tuple[_Side, _Side]:
+    keys = [data for node in nodes for data in node.keys]
+    values = [node.value(i) for node in nodes for i in range(len(node.keys)) if node.values[i][1] <= _LARGEST]
+    return _Side("keys", key, keys), _Side("values", value, values)
+
+
+def _nodes(reader: MapReader, shape: Shape) -> list[Node]:
+    found = []
+    for address in reader.sample:
+        try:
+            found.append(reader.space.node(address, shape))
+        except Damage:
+            continue
+    return found
+
+
+def _shape_reason(free: MapReader, key: Codec[Any] | None) -> str | None:
+    if key is None or free.version == 1:
+        return None
+    fixed, of_type = free.shape.key_fixed is not None, key.bound.is_fixed_size
+    if fixed == of_type:
+        return None
+    stored = "without their sizes" if fixed else "with their sizes"
+    return f"the keys are stored {stored}, those of {key.name} are stored {'without' if of_type else 'with'} them"
+
+
+def _order_reason(nodes: Sequence[Node], key: Codec[Any] | None) -> str | None:
+    """Keys that keep a usual order without exception, and not the type's."""
+    if key is None:
+        return None
+    told = order_of(key)
+    lists = [node.keys for node in nodes]
+    pairs = sum(len(keys) - 1 for keys in lists)
+    broken = sum(map(told.broken, lists))
+    kept = next((order for order in ORDERS if not any(map(order.broken, lists))), None)
+    if not broken or kept is None or pairs < _ENOUGH:
+        return None
+    return f"the keys ascend by {kept.name}, and {broken} of {pairs} neighbours do not as {key.name}"
+
+
+# ---- rows ----
+
+
+def _of_row(free: RowReader, value: Codec[Any] | None) -> str | None:
+    if any(True for _ in _unreadable(free)):
+        return None
+    elements = _Side("elements", value, sample_elements(free))
+    if value is None or not elements.samples:
+        return _bound_reason(free, value)
+    reason = _bound_reason(free, value) or elements.reason() or _heap_reason(free, value)
+    return None if reason is None else _said([elements], reason)
+
+
+def _unreadable(free: RowReader) -> Iterator[Damage]:
+    """What is wrong with the elements that are sampled, and with the first."""
+    count = free.readable()
+    for index in {*range(min(count, _FIRST)), *range(0, count, max(1, count // _FIRST))}:
+        try:
+            free.element(index)
+        except Damage as damage:
+            yield damage
+
+
+def _bound_reason(free: RowReader, value: Codec[Any] | None) -> str | None:
+    """The header's bound is another than the type's, and it is the header that is right."""
+    if not isinstance(free, SlotReader) or value is None or not _has_other_bound(free, value) or not _lies_as_header_says(free, value):
+        return None
+    said = f"{'of' if free.fixed else 'of at most'} {free.max_size} bytes"
+    return f"the header says elements {said}, those of {value.name} have {value.bound!r}"
+
+
+def _has_other_bound(free: object, value: Codec[Any] | None) -> bool:
+    if not isinstance(free, SlotReader) or value is None:
+        return False
+    return (value.bound.max_size, value.bound.is_fixed_size) != (free.max_size, free.fixed)
+
+
+def _lies_as_header_says(free: SlotReader, value: Codec[Any]) -> bool:
+    """Between the two ends that the elements can have there is something exactly where the farther end is right."""
+    told = SlotReader(free.source, free.kind, value).as_told()
+    if told is None:
+        return True  # of an unbounded type there are no vecs and heaps
+    ends = free.least_bytes(), told.least_bytes()
+    between = any(any(data) for _, data in free.source.blocks(min(ends), min(max(ends), free.source.nbytes)))
+    return between == (ends[0] > ends[1]) or ends[0] == ends[1]
+
+
+def _heap_reason(free: RowReader, value: Codec[Any]) -> str | None:
+    """A heap by one of the usual orders, and not by the type's."""
+    if not isinstance(free, SlotReader) or free.kind != "heap":
+        return None
+    head = [data for _, data in islice(free.elements(), 4 * _ENOUGH)]
+    told, tried = order_of(value), (order for order in free.heap_orders())
+    broken = _below_parents(head, told)
+    kept = next((order for order in tried if not _below_parents(head, order)), None)
+    if not broken or kept is None or len(head) <= _ENOUGH:
+        return None
+    return f"it is a heap by {kept.name}, and {broken} of {len(head)} elements are less than their parents as {value.name}"
+
+
+def _below_parents(elements: Sequence[bytes], order: KeyOrder) -> int:
+    return sum(order.ascends(data, elements[(i - 1) // 2]) for i, data in enumerate(elements) if i)
