@@ -15,7 +15,7 @@ import struct
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, Final, NoReturn, Self, SupportsIndex, TypeAlias
+from typing import Final, NoReturn, Self, SupportsIndex, TypeAlias
 
 from ..errors import StableError
 from ..memory import PAGE_SIZE, Memory
