@@ -385,7 +385,7 @@ static int begin(void *self) {
         return journal->doomed ? ss_fail(SS_TRANSACTION, "an operation of this transaction failed half-way: roll it back", 0, 0, 0) : SS_OK;
     }
     if (journal->backing == NULL) return SS_OK;
-    status = journal->backing->begin != NULL ? journal->backing->begin(journal->file) : SS_OK;
+    int status = journal->backing->begin != NULL ? journal->backing->begin(journal->file) : SS_OK;
     return status == SS_OK && journal->backing->logged ? start(journal, OPERATION) : status;
 }
 
