@@ -80,6 +80,8 @@ int ss_file_check_unchanged(ss_file *file);
 int ss_file_check_now_and_then(void *self);
 /* Shows pages first..end of the file in the root, by a mapping or (load) by reading them. */
 int ss_file_map(ss_file *file, uint64_t first, uint64_t end, int kind);
+/* As in ss_storage_ops: what the file has no blocks for is zeros. */
+uint64_t ss_file_data_after(void *self, uint64_t offset);
 void ss_file_close_descriptors(ss_file *file);
 /* Forgets the file and frees it. */
 int ss_file_shut(void *self);

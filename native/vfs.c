@@ -210,6 +210,19 @@ static int system_reserve(void *self, int file, uint64_t from, uint64_t end) {
 #endif
 }
 
+static int system_data_after(void *self, int file, uint64_t offset, uint64_t *at) {
+    (void)self;
+#if defined(SEEK_DATA)
+    off_t found = lseek(file, (off_t)offset, SEEK_DATA);
+    if (found < 0 && errno != ENXIO) return errno;
+    *at = found < 0 ? UINT64_MAX : (uint64_t)found;
+    return 0;
+#else
+    (void)file, (void)offset, (void)at;
+    return EOPNOTSUPP;
+#endif
+}
+
 /* ---- locks ---- */
 
 static int system_lock(void *self, int file, unsigned first, unsigned count, int kind) {
@@ -272,6 +285,7 @@ const ss_vfs ss_vfs_system = {
     .sync = system_sync,
     .resize = system_resize,
     .reserve = system_reserve,
+    .data_after = system_data_after,
     .rename = system_rename,
     .unlink = system_unlink,
     .sync_directory = system_sync_directory,

@@ -56,6 +56,9 @@ typedef struct ss_vfs {
     /* Disk space for bytes [from, end), so that storing there cannot fail later; the size stays. EOPNOTSUPP where the
      * file system cannot; after any other failure some space may be taken, which a resize gives back. */
     int (*reserve)(void *self, int file, uint64_t from, uint64_t end);
+    /* Where, from `offset` on, the first byte lies that the file has a block for; UINT64_MAX where none follows. May be NULL, and
+     * may fail: not known. */
+    int (*data_after)(void *self, int file, uint64_t offset, uint64_t *at);
     int (*rename)(void *self, int directory, const char *from, const char *to);
     int (*unlink)(void *self, int directory, const char *name);
     int (*sync_directory)(void *self, int directory);

@@ -74,7 +74,7 @@ _HINTS: Final[dict[int, str]] = {
     lib.SS_BOUND_EXCEEDED: "nothing was written; use a type with a larger bound, or an unbounded one",
     lib.SS_INCOMPATIBLE: "open it with the types that it was written with; copy_into() moves it into a structure of others",
     lib.SS_CORRUPT: "nothing was changed; run check(), and restore a backup or salvage what is readable",
-    lib.SS_BAD_MAGIC: "open the structure that is there, or use .new(memory) to overwrite it",
+    lib.SS_BAD_MAGIC: "nothing was changed; open what is there, or use another memory: .new(memory) overwrites it",
     lib.SS_BAD_VERSION: "it was written by a newer library or is damaged; use a newer stable_structures",
     lib.SS_IN_USE: "use the live structure, or release it with into_memory() first",
     lib.SS_CLOSED: "open the memory again and make a new structure on it",
@@ -191,6 +191,12 @@ def new_handle(kind: str, opened: Callable[[Any], int], release: Any, operation:
     if status < 0:
         raise _exception(status, operation, hints)
     return ffi.gc(out[0], release)
+
+
+def contents_name(head: bytes) -> str | None:
+    """What a memory that begins with these bytes holds, as in "a StableVec"; None where nobody knows."""
+    name = lib.ss_contents_name(head, len(head))
+    return None if name == ffi.NULL else ffi.string(name).decode()
 
 
 def path_bytes(path: str) -> Any:

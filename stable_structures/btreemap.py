@@ -74,8 +74,9 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
     Keys are kept in the order of their type; every operation on one key is O(log n). The bytes are those of the Rust
     crate's `BTreeMap` (FORMAT section 4). Operations have the crate's names, and on top it is a `MutableMapping`.
 
-    Making one raises `MemoryInUse` where another live structure has the memory, `UnsupportedVersion`, `CorruptMemory`,
-    `IncompatibleType` where a version 1 map's slots are smaller than the types, and `OutOfMemory`.
+    Making one raises `BadMagic` where the memory holds something else, `MemoryInUse` where another live structure has it,
+    `UnsupportedVersion`, `CorruptMemory`, `OutOfMemory`, and `IncompatibleType` where the entries that are there are of other
+    types.
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
     >>> users = StableBTreeMap[u64, str](StableMemory())

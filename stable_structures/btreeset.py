@@ -49,8 +49,9 @@ class StableBTreeSet(Tree, MutableSet[K]):
     top it is a `MutableSet`. `|`, `&`, `-` and `^` give Python sets; `union`, `intersection`, `difference` and
     `symmetric_difference` are lazy and in order.
 
-    Making one raises `MemoryInUse` where another live structure has the memory, `UnsupportedVersion`, `CorruptMemory`
-    and `OutOfMemory`.
+    Making one raises `BadMagic` where the memory holds something else, `MemoryInUse` where another live structure has it,
+    `UnsupportedVersion`, `CorruptMemory`, `OutOfMemory`, and `IncompatibleType` where the elements that are there are of
+    another type.
 
     >>> from stable_structures import StableBTreeSet, StableMemory, u64
     >>> seen = StableBTreeSet[u64](StableMemory())

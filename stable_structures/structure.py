@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self, SupportsIndex
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self, SupportsIndex, TypeVar
 
 from . import _native as native
-from .errors import CorruptMemory, IncompatibleType
+from .errors import BadMagic, CorruptMemory, IncompatibleType
 from .memory import Memory, native_memory
 from .storable import Codec, codec
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 INIT: Final[int] = native.call.SS_INIT
 NEW: Final[int] = native.call.SS_NEW
 LOAD: Final[int] = native.call.SS_LOAD
+INIT_OVERWRITE: Final[int] = native.call.SS_INIT_OVERWRITE
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +133,34 @@ def alive() -> list[Stored]:
     return [found for ref in _alive.valuerefs() if (found := ref()) is not None]
 
 
+S = TypeVar("S", bound=Stored)
+
+
+def init_as_the_crate(kind: type[S], told: Callable[[str], object], *given: Any) -> S:
+    """A structure as the crate's `init` opens it, for the code of a platform: over whatever else is there; `told` is told that."""
+    try:
+        return kind._open(INIT, *given)  # noqa: SLF001 - of this module
+    except BadMagic as error:
+        made = kind._open(INIT_OVERWRITE, *given)  # noqa: SLF001 - as above
+        told(f"{kind.__name__}: {error.rule or error}; it was overwritten, as the platform does it")
+        return made
+
+
 class Structure(Stored):
-    """Base of the structures. `S[types](memory)` loads what is there or starts anew."""
+    """Base of the structures. `S[types](memory)` loads what is there, or starts anew on an empty memory.
+
+    A memory is empty when it has no pages, or when every byte is zero. Holes of a file that was not written to since it was
+    opened are known to be zeros without being read; of the rest at most 256 MiB are read, up to the first byte that is not
+    zero. What holds anything else, or more zeros than that, raises `BadMagic`, which says what is there, and nothing is
+    changed. `S[types].new(memory)` overwrites whatever is there.
+
+    >>> from stable_structures import StableCell, StableMemory, StableVec, u64
+    >>> memory = StableMemory()
+    >>> _ = StableCell[u64](memory, 7)
+    >>> StableVec[u64](memory)
+    Traceback (most recent call last):
+    stable_structures.errors.BadMagic: StableVec[u64]: ... (it holds a StableCell); ... .new(memory) overwrites it
+    """
 
     _parameters: ClassVar[str] = "T"
     _codecs: ClassVar[tuple[Codec[Any], ...]] = ()

@@ -46,16 +46,6 @@ _PIECE: Final = 2**16
 _IN_MEMORY: Final = 2**23
 """Bytes of an encoded state from which on it waits in a file."""
 
-_STRUCTURES: Final = {
-    b"BTR": "a StableBTreeMap or StableBTreeSet",
-    b"SVC": "a StableVec",
-    b"SMH": "a StableMinHeap",
-    b"SCL": "a StableCell",
-    b"GLI": "the index of a StableLog",
-    b"GLD": "the data of a StableLog",
-    b"MGR": "a MemoryManager",
-}
-
 
 def backup(memory: Memory, state: Any) -> None:
     """Writes a state at the start of a memory of its own, in place of an older backup. O(bytes).
@@ -66,7 +56,7 @@ def backup(memory: Memory, state: Any) -> None:
     a file with a log, what it overwrites is kept until the end.
 
     Raises `IncompatibleType` for what cannot be encoded, `BoundExceeded` for more than 2**32 - 1 bytes, `OutOfMemory`
-    where the memory cannot grow, `BadMagic` where it holds a structure and `MemoryInUse` where that is live, `ReadOnly`,
+    where the memory cannot grow, `BadMagic` where it holds something else and `MemoryInUse` where that is live, `ReadOnly`,
     `Closed`, `OSError` where the temporary file finds no room; the older backup is whole then. Only a memory written in
     Python is written piece by piece, so that an error of its own can damage it.
 
@@ -79,14 +69,14 @@ def backup(memory: Memory, state: Any) -> None:
     """
     under = native_memory(memory)
     with native.claimed(under._handle, "backup"), _encoded(state) as spool:  # noqa: SLF001 - the binding's own handle
-        _refuse_structure(memory)
+        _refuse_others(memory)
         _write(memory, spool)
 
 
 def restore(memory: Memory) -> Any:
     """The state that `backup`, or the crate's pattern with ciborium, wrote. O(bytes).
 
-    Raises `BadMagic` where there is no backup (a memory never written, or one that holds a structure), `CorruptMemory`
+    Raises `BadMagic` where there is no backup (a memory never written, or one that holds something else), `CorruptMemory`
     with the address of what is wrong where it is damaged, `Closed`.
 
     >>> from stable_structures import StableMemory
@@ -322,23 +312,34 @@ _LONG: Final[dict[str, Any]] = {"encoders": {bytes: _encode_bytes, bytearray: _e
 # ---- writing ----
 
 
+_HEAD: Final = 64
+
+
 def _structure(memory: Memory) -> str | None:
-    """Which structure a memory begins with."""
+    """What a memory begins with, where that is a structure or a kind of file that is known."""
     under = native_memory(memory)
-    return _STRUCTURES.get(under.read(0, 3)) if under.size() else None
+    return native.contents_name(under.read(0, _HEAD)) if under.size() else None
 
 
-def _refuse_structure(memory: Memory) -> None:
+def _refuse_others(memory: Memory) -> None:
     found = _structure(memory)
-    if found is None:
-        return
     try:
-        _decoded(memory)  # the length of a backup may read as a magic
+        if found is not None:
+            _decoded(memory)  # the length of a backup may read as a magic
+        elif not _is_begun(memory):
+            _length(native_memory(memory))
     except CorruptMemory as error:
+        found = found or "bytes that are no backup"
         raise BadMagic(
             f"backup: the memory holds {found}; nothing was written. Give backups a memory of their own, "
             f"or write(0, bytes(4)) to it first if what it holds is no longer needed"
         ) from error
+
+
+def _is_begun(memory: Memory) -> bool:
+    """Whether a first backup may be written: there are no pages, or the length is 0."""
+    under = native_memory(memory)
+    return not under.size() or not any(under.read(0, _PREFIX))
 
 
 def _lies_in_python(memory: Any) -> bool:

@@ -88,12 +88,14 @@ def test_what_is_given_beside_the_memory():
         StableCell(StableMemory(), 5)
 
 
-def test_another_structure_becomes_a_cell_as_in_the_crate():
+def test_another_structure_becomes_a_cell_only_when_asked():
     memory = StableMemory()
     StableVec[u64](memory).push(1)
-    with pytest.raises(BadMagic, match=r"\.new\(memory\)"):
-        StableCell[u64].load(memory)
-    assert StableCell[u64](memory, 9).get() == 9
+    for opened in (lambda: StableCell[u64].load(memory), lambda: StableCell[u64](memory, 9)):
+        with pytest.raises(BadMagic, match=r"\.new\(memory\)"):
+            opened()
+    assert list(StableVec[u64].load(memory)) == [1]
+    assert StableCell[u64].new(memory, 9).get() == 9
 
 
 def test_an_unknown_version_is_refused():
