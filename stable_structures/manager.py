@@ -67,6 +67,7 @@ class MemoryManager(Stored):
     """
 
     _c_name: ClassVar[str] = "manager"
+    _instead_of_memory: ClassVar[str] = "give one of its memories, such as manager.get(0)"
     _live: Any
 
     def __init__(self, memory: Memory, bucket_pages: int = DEFAULT_BUCKET_PAGES) -> None:

@@ -15,6 +15,7 @@ from . import _native as native
 from .errors import OutOfBounds
 from .iterators import BothEnds
 from .lanes import Part, method
+from .storable.base import refuse_masked
 from .structure import Structure
 
 if TYPE_CHECKING:
@@ -259,6 +260,8 @@ class RowSequence(Row[T], Sequence[T]):
 
 def encoded(codec: Codec[T], values: npt.ArrayLike | Iterable[T]) -> tuple[Any, int]:
     """Values as a column of encodings and their ends, and how many. O(n). Raises as the codec does."""
+    if isinstance(values, np.ndarray):
+        refuse_masked(values, codec.name)
     if isinstance(values, np.ndarray) and codec.dtype is not None:
         ends = np.arange(1, len(values) + 1, dtype=np.uint64) * np.uint64(codec.dtype.itemsize)
         return native.column(codec.encode_array(values), ends, 0, native=False), len(values)

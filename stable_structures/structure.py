@@ -44,6 +44,7 @@ class Stored:
     """What lies in a memory: a structure, or a manager of memories."""
 
     _c_name: ClassVar[str]
+    _instead_of_memory: ClassVar[str] = "give it a memory of its own, such as manager.get(1), or the one that into_memory() releases"
 
     _handle: Any
     memory: Memory
