@@ -238,7 +238,7 @@ def shown(value: object) -> str:
     return f"{reprlib.repr(value)} of type {type(value).__name__}"
 
 
-def refuse_masked(array: npt.NDArray[Any], name: str) -> None:
+def refuse_masked(array: object, name: str) -> None:
     """Raises `IncompatibleType` for a masked array: what lies under a mask is no value, and would be stored as one. O(1)."""
     if isinstance(array, np.ma.MaskedArray):
         raise IncompatibleType(

@@ -166,8 +166,7 @@ _OCTETS: Final = "Bbc"
 
 def octets(value: object, name: str) -> bytes:
     """Any buffer of single bytes as `bytes`; `name` is the type that asks."""
-    if isinstance(value, np.ndarray):
-        refuse_masked(value, name)
+    refuse_masked(value, name)
     if isinstance(value, np.datetime64 | np.timedelta64):  # whose buffer is the bytes of a number
         raise IncompatibleType(f"{name} takes bytes, got {shown(value)}")
     try:

@@ -99,7 +99,7 @@ class _NarrowCodec(IntCodec):
 
 class _UnsignedCodec(_NarrowCodec):
     def encode(self, value: int) -> bytes:
-        if type(value) is not int and isinstance(value, np.ndarray):
+        if type(value) is not int:
             refuse_masked(value, self.name)
         try:
             return self._pack_int(value)
@@ -115,7 +115,7 @@ class _UnsignedCodec(_NarrowCodec):
 
 class _SignedCodec(_NarrowCodec):
     def encode(self, value: int) -> bytes:
-        if type(value) is not int and isinstance(value, np.ndarray):
+        if type(value) is not int:
             refuse_masked(value, self.name)
         try:
             return self._pack_int(operator.index(value) + self._bias)
@@ -133,7 +133,7 @@ class _WideCodec(IntCodec):
     """16 bytes, signed or not."""
 
     def encode(self, value: int) -> bytes:
-        if type(value) is not int and isinstance(value, np.ndarray):
+        if type(value) is not int:
             refuse_masked(value, self.name)
         try:
             return (operator.index(value) + self._bias).to_bytes(self._size, "big")
@@ -163,7 +163,7 @@ class FloatCodec(Codec[float]):
         self._unpack_float = layout.unpack
 
     def encode(self, value: SupportsFloat) -> bytes:
-        if type(value) is not float and isinstance(value, np.ndarray):
+        if type(value) is not float:
             refuse_masked(value, self.name)  # numpy would make NaN of it
         try:
             return self._pack_float(value)
