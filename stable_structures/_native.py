@@ -199,6 +199,36 @@ def contents_name(head: bytes) -> str | None:
     return None if name == ffi.NULL else ffi.string(name).decode()
 
 
+def cbor_problem(data: bytes) -> str | bool:
+    """Why bytes are not one CBOR item, or stand for more than they may; else whether the item contains itself."""
+    status = lib.ss_cbor_check(data, len(data))
+    return "{} (byte {})".format(*_broken_rule(status, "cbor")) if status < 0 else bool(status)
+
+
+def _broken_rule(status: int, operation: str) -> tuple[str, int]:
+    """The rule of the format that is broken, and where."""
+    failure = lib.ss_last_failure()
+    if status != lib.SS_CORRUPT or failure.status != status:
+        fail(status, operation)
+    numbers = f": {failure.number} against {failure.limit}" if failure.limit else ""
+    return ffi.string(failure.rule).decode() + numbers, int(failure.address)
+
+
+class CborWalk:
+    """Looks at the bytes of one CBOR item as they come, before a decoder does."""
+
+    def __init__(self, total: int) -> None:
+        self._walk = ffi.gc(lib.ss_cbor_new(total), lib.ss_cbor_free)
+        if self._walk == NULL:
+            raise errors.OutOfMemory("cbor: the process has no memory left")
+
+    def feed(self, data: Any) -> tuple[str, int] | None:
+        """What is wrong with the bytes so far, and at which of all; or None."""
+        with ffi.from_buffer("uint8_t[]", data) as piece:
+            status = lib.ss_cbor_feed(self._walk, piece, len(piece))
+        return _broken_rule(status, "cbor") if status < 0 else None
+
+
 def path_bytes(path: str) -> Any:
     """A path as C takes it."""
     return ffi.new("char[]", os.fsencode(path))

@@ -28,6 +28,7 @@ import cbor2
 from . import _native as native
 from .errors import BadMagic, BoundExceeded, CorruptMemory, IncompatibleType, OutOfMemory, StableError
 from .memory import PAGE_SIZE, Memory, NativeMemory, native_memory
+from .storable.blame import raise_of_cause, raise_of_moment
 from .stream import Reader, Writer
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ def restore(memory: Memory) -> Any:
     """The state that `backup`, or the crate's pattern with ciborium, wrote. O(bytes).
 
     Raises `BadMagic` where there is no backup (a memory never written, or one that holds something else), `CorruptMemory`
-    with the address of what is wrong where it is damaged, `Closed`.
+    with the address of what is wrong where it is damaged, or where shared references (tags 28 and 29, which `backup` never
+    writes) stand for more than 1,048,576 items, `Closed`. What strikes in the midst, such as a time-out, is raised as it is.
 
     >>> from stable_structures import StableMemory
     >>> from stable_structures.upgrade import backup, restore
@@ -245,7 +247,8 @@ def _encoded(state: Any) -> Iterator[tempfile.SpooledTemporaryFile[bytes]]:
             cbor2.dump(state, cast("IO[bytes]", limited), **(_LONG if long else {}))
         except StableError:
             raise
-        except (cbor2.CBORError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        except (cbor2.CBORError, TypeError, ValueError, OverflowError) as error:
+            raise_of_cause(error)
             raise IncompatibleType(
                 f"backup: the state has no form in CBOR: {error}; nothing was written. "
                 f"Turn it into lists, maps, numbers, text and bytes first, for instance by dataclasses.asdict"
@@ -375,12 +378,16 @@ def _make_room(memory: NativeMemory, size: int) -> None:
 
 
 class _Backup(Reader):
-    """The CBOR of a backup. Not seekable, so that no decoder reads ahead, and `tell` is where it stopped."""
+    """The CBOR of a backup, looked at before the decoder gets it.
+
+    Not seekable, so that no decoder reads ahead, and `tell` is where it stopped.
+    """
 
     def __init__(self, memory: Memory, length: int) -> None:
         super().__init__(memory, _PREFIX)
         self.error: BaseException | None = None
         self._end = _PREFIX + length
+        self._walk = native.CborWalk(length)
 
     def _bytes(self) -> int:
         return self._end
@@ -390,10 +397,18 @@ class _Backup(Reader):
 
     def readinto(self, buffer: Any, /) -> int:
         try:
-            return super().readinto(buffer)
+            count = super().readinto(buffer)
+            self._look_at(memoryview(buffer)[:count])
         except BaseException as error:
             self.error = error
             raise
+        return count
+
+    def _look_at(self, piece: memoryview) -> None:
+        problem = self._walk.feed(piece)
+        if problem is not None:
+            rule, offset = problem
+            raise _damage(_PREFIX + offset, f"encoded as CBOR; {rule}")
 
 
 def _damage(address: int, rule: str) -> CorruptMemory:
@@ -422,6 +437,7 @@ def _decoded(memory: Memory) -> Any:
         except Exception as error:  # tags run constructors of many types
             if raw.error is not None:
                 raise raw.error from None
+            raise_of_moment(error)
             raise _damage(file.tell(), f"encoded as CBOR; {type(error).__name__}: {error}") from error
         if file.tell() != _PREFIX + length:
             raise _damage(file.tell(), f"one CBOR item of {length} bytes; found {_PREFIX + length - file.tell()} more behind it")
