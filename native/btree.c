@@ -181,6 +181,9 @@ static int check_root(ss_btree *tree) {
         fits = key.size <= tree->key.max_size && size <= tree->value.max_size && (!tree->value.fixed || size == tree->value.max_size);
     }
     if (status != SS_CORRUPT && (status != SS_OK || fits)) return status;
+    struct ss_fit fit;
+    status = ss_btree_fit_locked(tree, &fit);
+    if (status != SS_CORRUPT && status != SS_OK) return status;
     return ss_fail(SS_CORRUPT, "the root's entries are of the types that the map is opened with", tree->root, node.count, SS_CAPACITY);
 }
 

@@ -199,6 +199,13 @@ def contents_name(head: bytes) -> str | None:
     return None if name == ffi.NULL else ffi.string(name).decode()
 
 
+def fit(handle: Any) -> tuple[int, list[tuple[int, int]]]:
+    """Whether a map is sound and of its types, as a status, and the least and largest sizes of its keys and values."""
+    sizes = ffi.new("struct ss_fit *")
+    status = lib.ss_btree_fit(handle, sizes)
+    return status, [(sizes.key_least, sizes.key_most), (sizes.value_least, sizes.value_most)] if sizes.entries else []
+
+
 def cbor_problem(data: bytes) -> str | bool:
     """Why bytes are not one CBOR item, or stand for more than they may; else whether the item contains itself."""
     status = lib.ss_cbor_check(data, len(data))

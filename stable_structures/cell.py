@@ -7,12 +7,13 @@ from textwrap import indent
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar
 
 from . import _native as native
+from .errors import CorruptMemory
 from .lanes import Part, method
 from .storable import IntLane
 from .structure import INIT, LOAD, NEW, Structure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from .memory import Memory
     from .storable import Codec
@@ -131,7 +132,14 @@ class StableCell(Structure, Generic[T]):
         """What a number that needs words stands for."""
         native.call.ss_result_drop()
         data = native.result(native.check(native.call.ss_cell_get(self._handle), "get"))
-        return self._codecs[0].decode(data)  # type: ignore[no-any-return]
+        try:
+            return self._codecs[0].decode(data)  # type: ignore[no-any-return]
+        except CorruptMemory as error:
+            self._tell_apart(error)
+            raise
+
+    def _sample(self, most: int) -> Iterable[Sequence[bytes]]:  # noqa: ARG002 - there is one
+        return [(native.result(native.check(native.call.ss_cell_get(self._handle), "get")),)]
 
     def _count(self) -> int:
         return 1

@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, SupportsIndex, TypeVar
 
+from .errors import CorruptMemory
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -106,6 +108,18 @@ class BothEnds(Iterator[T], Generic[T]):
         """Skips up to `n` items that were not fetched, at the iterator's own end."""
         raise NotImplementedError
 
+    def _finished(self, raw: Any) -> T:
+        """What is yielded of what C gave."""
+        assert self._finish is not None  # noqa: S101 - asked for by the caller
+        try:
+            return self._finish(raw)
+        except CorruptMemory as error:
+            self._tell_apart(error)
+            raise
+
+    def _tell_apart(self, error: CorruptMemory) -> None:
+        """As the structure's own."""
+
     def _take(self, *, back: bool) -> T:
         """The next item from one end."""
         own, other = self._ends[back], self._ends[not back]
@@ -115,7 +129,7 @@ class BothEnds(Iterator[T], Generic[T]):
                 raise StopIteration
             self.validate()
             raw = own.popleft() if own else other.pop()
-        return raw if self._finish is None else self._finish(raw)
+        return raw if self._finish is None else self._finished(raw)
 
     def _walk(self, *, back: bool) -> Iterator[T]:
         own, other = self._ends[back], self._ends[not back]
@@ -128,7 +142,13 @@ class BothEnds(Iterator[T], Generic[T]):
                     raw = own.popleft()
                 except IndexError:  # another thread was faster
                     break
-                yield raw if finish is None else finish(raw)
+                if finish is not None:
+                    try:
+                        raw = finish(raw)
+                    except CorruptMemory as error:
+                        self._tell_apart(error)
+                        raise
+                yield raw
             with self._lock:
                 if own or self._fetch(back=back):
                     continue
@@ -136,5 +156,5 @@ class BothEnds(Iterator[T], Generic[T]):
                     break
                 self.validate()
                 raw = other.pop()
-            yield raw if finish is None else finish(raw)
+            yield raw if finish is None else self._finished(raw)
         self._used_up = True

@@ -227,8 +227,11 @@ class StableLog(RowSequence[T]):
         self.extend(batch)
 
     def _read(self, start: int, stop: int) -> list[T] | None:
-        pieces = native.exported(native.call.ss_log_export, self._handle, start, stop)
+        pieces = self._pieces(start, stop)
         return None if pieces is None else list(map(self._value.codec.decode, pieces))
+
+    def _pieces(self, start: int, stop: int) -> list[bytes] | None:
+        return native.exported(native.call.ss_log_export, self._handle, start, stop)
 
     def _batch_length(self) -> int:
         average = self.log_size_bytes() // max(1, len(self))

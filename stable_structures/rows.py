@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, NoReturn, TypeV
 import numpy as np
 
 from . import _native as native
-from .errors import OutOfBounds
+from .errors import CorruptMemory, OutOfBounds
 from .iterators import BothEnds
 from .lanes import Part, method
 from .storable.base import refuse_masked
@@ -61,7 +61,7 @@ class RowIterator(BothEnds[T]):
             self.validate()
             return False
         first = self._stop - count if back else self._start
-        values = self._row._read(first, first + count)  # noqa: SLF001
+        values = self._row._decoded(first, first + count)  # noqa: SLF001
         self._demand_unchanged()
         if values is None:
             raise RuntimeError(f"{self._row!r} is shorter than it was; make a new iterator")
@@ -127,6 +127,22 @@ class Row(Structure, Generic[T]):
     def _changes(self) -> int:
         """A number that differs after the structure may have changed."""
         return native.number(getattr(native.call, f"ss_{self._c_name}_changes")(self._handle), "iteration")
+
+    def _decoded(self, start: int, stop: int) -> list[T] | None:
+        """The values from `start` to `stop`; None where there are not so many."""
+        try:
+            return self._read(start, stop)
+        except CorruptMemory as error:
+            self._tell_apart(error)
+            raise
+
+    def _sample(self, most: int) -> Iterable[Sequence[bytes]]:
+        pieces = self._pieces(0, min(len(self), most))
+        return zip(pieces or (), strict=True)
+
+    def _pieces(self, start: int, stop: int) -> list[bytes] | None:
+        """The same, encoded."""
+        raise NotImplementedError
 
     def _read(self, start: int, stop: int) -> list[T] | None:
         """The values from `start` to `stop`; None where there are not so many."""
@@ -219,7 +235,7 @@ class RowSequence(Row[T], Sequence[T]):
             if abs(chosen.step) > _LARGEST_STEP:
                 return [self[place] for place in chosen]
             low, high = min(chosen[0], chosen[-1]), max(chosen[0], chosen[-1])
-            values = self._read(low, high + 1)
+            values = self._decoded(low, high + 1)
             if values is not None:  # or another thread made it shorter: the indices are others now
                 return values[:: chosen.step]
 

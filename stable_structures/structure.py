@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self, SupportsIndex, TypeVar
 
 from . import _native as native
-from .errors import BadMagic, CorruptMemory, IncompatibleType
+from .errors import BadMagic, CorruptMemory, IncompatibleType, StableError
 from .memory import Memory, native_memory
+from .misfit import LOOKED_AT, is_damage, misfit, tried
 from .storable import Codec, codec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 INIT: Final[int] = native.call.SS_INIT
 NEW: Final[int] = native.call.SS_NEW
@@ -101,19 +102,35 @@ class Stored:
     def check(self) -> None:
         """Walks everything and raises `CorruptMemory` naming the first broken rule. O(n).
 
+        Raises `IncompatibleType` where it is sound, and of other types than it was opened with.
+
         >>> from stable_structures import StableMemory, StableVec, u64
         >>> StableVec[u64](StableMemory()).check()
         """
+        try:
+            self._check()
+        except CorruptMemory as error:
+            self._tell_apart(error)
+            raise
+
+    def _check(self) -> None:
         native.check(getattr(native.call, f"ss_{self._c_name}_check")(self._handle, native.NULL, native.NULL), "check")
+
+    def _tell_apart(self, error: CorruptMemory) -> None:
+        """Raises `IncompatibleType` where an error is not of damage, and only the types are wrong. O(n), but only after an error."""
 
     def violations(self) -> list[Violation]:
         """Walks everything and lists every broken rule; an empty list is a sound structure. O(n).
+
+        Raises `IncompatibleType` where it is sound, and of other types than it was opened with.
 
         >>> from stable_structures import StableMemory, StableVec, u64
         >>> StableVec[u64](StableMemory()).violations()
         []
         """
         found = native.violations(getattr(native.call, f"ss_{self._c_name}_check"), self._handle)
+        if found:
+            self._tell_apart(CorruptMemory(found[0][1]))
         return [Violation(rule, address, number, limit) for _, rule, address, number, limit in found]
 
     def bytes_used(self) -> BytesUsed:
@@ -204,6 +221,29 @@ class Structure(Stored):
             method.__module__ = cls.__module__
             method.__qualname__ = f"{cls.__qualname__}.{name}"
         return made
+
+    def _tell_apart(self, error: CorruptMemory) -> None:
+        if not is_damage(error):
+            return
+        try:
+            self._check()
+            found = tried(self._codecs, self._sample(LOOKED_AT))
+        except StableError:
+            return
+        if found.is_misfit:
+            raise misfit(type(self).__name__, error.rule or str(error), found.sizes) from error
+
+    def _checked(self, status: int, operation: str) -> int:
+        """As `native.check`, where damage may be other types."""
+        try:
+            return native.check(status, operation)
+        except CorruptMemory as error:
+            self._tell_apart(error)
+            raise
+
+    def _sample(self, most: int) -> Iterable[Sequence[bytes]]:
+        """The first entries, encoded, each as its parts."""
+        raise NotImplementedError
 
     def _require_types(self) -> None:
         if not self._codecs:

@@ -264,7 +264,7 @@ def test_entries_of_another_type_are_told():
     log = StableLog[bytes](*memories)
     log.append(b"\xff")
     log.into_memories()
-    with pytest.raises(CorruptMemory, match="str"):
+    with pytest.raises(IncompatibleType, match=r"StableLog\[str\].*UTF-8.*written as other types"):
         StableLog[str](*memories).get(0)
 
 
