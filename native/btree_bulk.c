@@ -301,15 +301,15 @@ int64_t ss_btree_remove_many(ss_btree *tree, const ss_column *keys, uint64_t cou
  */
 
 /* Entries that leaves and internal nodes are to have; the shares are even, so it may be one fewer. */
-typedef struct fill {
+typedef struct filling {
     uint64_t leaf, inner;
     bool as_inserted;
-} fill;
+} filling;
 
 typedef struct builder {
     ss_btree *tree;
     const ss_column *keys, *values;
-    fill fill;
+    filling fill;
     bool dry;               /* nothing is written, chunks are counted */
     uint64_t next;          /* item */
     uint64_t chunks, nodes; /* dry only */
@@ -375,7 +375,7 @@ static int put_inner(builder *b, const ss_entry *entries, uint32_t count, const 
 }
 
 /* How many children a subtree gets. */
-static uint64_t parts_for(const fill *fill, uint64_t n, int height, bool is_root) {
+static uint64_t parts_for(const filling *fill, uint64_t n, int height, bool is_root) {
     uint64_t ideal = (fill->leaf + 1) * power(fill->inner + 1, height - 1), parts = ceiling(n, ideal);
     uint64_t least = ceiling(n, power(SS_CHILDREN, height)), most = n / power(SS_MINIMUM + 1, height);
     uint64_t fewest = is_root ? 2 : SS_MINIMUM + 1;
@@ -436,7 +436,7 @@ static int build_spine(builder *b, const uint64_t *spine, int height, uint64_t *
 }
 
 /* The least height at which the nodes are no fuller than they are to be; no node but the root may have too few then. */
-static int height_for(const fill *fill, uint64_t n) {
+static int height_for(const filling *fill, uint64_t n) {
     int height = 0;
     while ((fill->leaf + 1) * power(fill->inner + 1, height) < n) height++;
     while (height > 0 && n < 2 * power(SS_MINIMUM + 1, height)) height--;
@@ -452,7 +452,7 @@ static int build_filled(builder *b, uint64_t count, uint64_t *root) {
 }
 
 /* Chunks of the map with its nodes filled like this. */
-static uint64_t chunks_of(builder *b, uint64_t count, fill fill) {
+static uint64_t chunks_of(builder *b, uint64_t count, filling fill) {
     uint64_t nowhere;
     b->fill = fill;
     b->dry = true;
@@ -461,7 +461,7 @@ static uint64_t chunks_of(builder *b, uint64_t count, fill fill) {
     return b->chunks;
 }
 
-static void try_fill(builder *b, uint64_t count, fill fill, struct fill *best, uint64_t *least) {
+static void try_fill(builder *b, uint64_t count, filling fill, filling *best, uint64_t *least) {
     uint64_t chunks = chunks_of(b, count, fill);
     if (chunks >= *least) return;
     *least = chunks;
@@ -469,16 +469,16 @@ static void try_fill(builder *b, uint64_t count, fill fill, struct fill *best, u
 }
 
 /* Nodes that are full have the fewest chunks where none of them needs an overflow page. */
-static fill choose_fill(builder *b, uint64_t count) {
-    static const fill full = {SS_CAPACITY, SS_CAPACITY, false}, inserted = {SS_MINIMUM, SS_MINIMUM, true};
-    fill best = full;
+static filling choose_fill(builder *b, uint64_t count) {
+    static const filling full = {SS_CAPACITY, SS_CAPACITY, false}, inserted = {SS_MINIMUM, SS_MINIMUM, true};
+    filling best = full;
     uint64_t least = chunks_of(b, count, full);
     if (least == b->nodes) return best;
     for (uint64_t leaf = SS_CAPACITY - 1; leaf >= SS_MINIMUM; leaf--) {
-        try_fill(b, count, (fill){leaf, SS_CAPACITY, false}, &best, &least);
+        try_fill(b, count, (filling){leaf, SS_CAPACITY, false}, &best, &least);
     }
     uint64_t leaf = best.leaf;
-    for (uint64_t inner = SS_CAPACITY - 1; inner >= SS_MINIMUM; inner--) try_fill(b, count, (fill){leaf, inner, false}, &best, &least);
+    for (uint64_t inner = SS_CAPACITY - 1; inner >= SS_MINIMUM; inner--) try_fill(b, count, (filling){leaf, inner, false}, &best, &least);
     try_fill(b, count, inserted, &best, &least);
     return best;
 }

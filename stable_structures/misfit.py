@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LOOKED_AT: Final = 256
 """How many entries are tried."""
-_FEW: Final = 8
+_FEW: Final = 5
 """Types are wrong where at least one of so many entries fails."""
 
 
