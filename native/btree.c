@@ -141,8 +141,7 @@ static int choose_page_size(ss_btree *tree) {
 }
 
 static int make_new(ss_btree *tree) {
-    int status = ss_handle_may_create(&tree->handle);
-    if (status == SS_OK) status = choose_page_size(tree);
+    int status = choose_page_size(tree);
     if (status != SS_OK) return status;
     ss_undo_begin(tree->handle.memory);
     tree->root = SS_NULL;
@@ -182,6 +181,9 @@ static int check_root(ss_btree *tree) {
         fits = key.size <= tree->key.max_size && size <= tree->value.max_size && (!tree->value.fixed || size == tree->value.max_size);
     }
     if (status != SS_CORRUPT && (status != SS_OK || fits)) return status;
+    struct ss_fit fit;
+    status = ss_btree_fit_locked(tree, &fit);
+    if (status != SS_CORRUPT && status != SS_OK) return status;
     return ss_fail(SS_CORRUPT, "the root's entries are of the types that the map is opened with", tree->root, node.count, SS_CAPACITY);
 }
 
@@ -206,10 +208,12 @@ static int has_map(const ss_btree *tree, bool *found) {
 }
 
 static int open_map(ss_btree *tree, int mode) {
-    bool found = mode == SS_LOAD;
-    int status = mode == SS_INIT ? has_map(tree, &found) : SS_OK;
+    bool found = false;
+    int status = mode == SS_NEW ? SS_OK : has_map(tree, &found);
     if (status != SS_OK) return status;
-    return found ? load(tree) : make_new(tree);
+    if (found) return load(tree);
+    status = ss_handle_may_create(&tree->handle, mode);
+    return status == SS_OK ? make_new(tree) : status;
 }
 
 static uint32_t int_size(ss_bound bound) {

@@ -101,6 +101,16 @@ int ss_btree_build(ss_btree *tree, const ss_column *keys, const ss_column *value
 
 /* Walks everything. SS_OK, or the first (with `report`: each) broken rule as SS_CORRUPT. O(n). */
 int ss_btree_check(ss_btree *tree, ss_report report, void *self);
+/* Sizes of what a sound map holds, in bytes. */
+struct ss_fit {
+    uint64_t entries, key_least, key_most, value_least, value_most;
+    int32_t key_fixed;      /* keys are laid out as those of a type of fixed size */
+    int32_t order_demanded; /* for the search only */
+};
+
+/* Whether the map is sound, whatever its types, and its entries are of the types that it is opened with. SS_OK; SS_CORRUPT:
+ * it is damaged; SS_INCOMPATIBLE: it is sound, and of other types, which have the sizes in `fit`. O(n). */
+int ss_btree_fit(ss_btree *tree, struct ss_fit *fit);
 /* O(1). */
 int ss_btree_usage(ss_btree *tree, struct ss_usage *usage);
 

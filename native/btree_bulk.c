@@ -318,13 +318,31 @@ int64_t ss_btree_remove_many(ss_btree *tree, const ss_column *keys, uint64_t cou
     return end_change(tree, status, removed);
 }
 
-/* ---- building ---- */
+/* ---- building ----
+ *
+ * A built map has as few chunks as one of several ways to fill its nodes gives it: full nodes, or, where a full node would
+ * need an overflow page that less full ones do not, nodes of fewer entries; at last those that insertions in ascending
+ * order leave, so that a built map is never larger than one that was filled one by one. Which way is found by building
+ * without writing.
+ *
+ * Let n be the entries of a subtree + 1, h its height above the leaves. Then 6^(h+1) <= n <= 12^(h+1) (the first not in the
+ * root), and the n of its children add up to its own: so any number of children that keeps each share in its bounds will do.
+ */
+
+/* Entries that leaves and internal nodes are to have; the shares are even, so it may be one fewer. */
+typedef struct filling {
+    uint64_t leaf, inner;
+    bool as_inserted;
+} filling;
 
 typedef struct builder {
     ss_btree *tree;
     const ss_column *keys, *values;
-    uint64_t next;       /* item */
-    uint8_t previous[8]; /* encoding of the number before it */
+    filling fill;
+    bool dry;               /* nothing is written, chunks are counted */
+    uint64_t next;          /* item */
+    uint64_t chunks, nodes; /* dry only */
+    uint8_t previous[8];    /* encoding of the number before `next` */
     int status;
 } builder;
 
@@ -350,21 +368,38 @@ static int check_again(builder *b, ss_span key) {
 
 static ss_entry next_entry(builder *b, node_buffer *buffer, uint32_t i) {
     ss_entry entry = {item(b->keys, b->next, buffer->key[i]), item(b->values, b->next, buffer->value[i])};
-    if (b->keys->native && !b->keys->stable && b->status == SS_OK) b->status = check_again(b, entry.key);
+    if (!b->dry && b->keys->native && !b->keys->stable && b->status == SS_OK) b->status = check_again(b, entry.key);
     b->next++;
     return entry;
 }
 
-/* Most entries of a tree of `height` levels above its leaves: 12^(height + 1) - 1. */
-static uint64_t most_entries(int height) {
-    uint64_t nodes = SS_CHILDREN;
-    while (height-- > 0) nodes *= SS_CHILDREN;
-    return nodes - 1;
+static uint64_t column_bytes(const ss_column *column, uint64_t first, uint64_t count) {
+    if (column->ends == NULL) return count * column->size;
+    return count == 0 ? 0 : column->ends[first + count - 1] - (first == 0 ? 0 : column->ends[first - 1]);
+}
+
+static uint64_t power(uint64_t base, int exponent) {
+    uint64_t n = 1;
+    while (exponent-- > 0) n *= base;
+    return n;
+}
+
+static uint64_t ceiling(uint64_t n, uint64_t by) {
+    return (n + by - 1) / by;
+}
+
+static int count_leaf(builder *b, uint64_t count) {
+    uint64_t bytes = column_bytes(b->keys, b->next, count) + column_bytes(b->values, b->next, count);
+    b->chunks += ss_node_chunks(&b->tree->space, true, count, bytes);
+    b->nodes++;
+    b->next += count;
+    return SS_OK;
 }
 
 static int build_leaf(builder *b, uint64_t count, uint64_t *address) {
     node_buffer buffer;
     ss_entry entries[SS_CAPACITY];
+    if (b->dry) return count_leaf(b, count);
     for (uint32_t i = 0; i < count; i++) entries[i] = next_entry(b, &buffer, i);
     int status = b->status;
     if (status == SS_OK) status = ss_node_take(&b->tree->space, address);
@@ -373,26 +408,128 @@ static int build_leaf(builder *b, uint64_t count, uint64_t *address) {
     return status;
 }
 
-/* A subtree of the next `count` entries: as few children as can hold them, filled evenly, so that each has more than
- * half of what it can hold and no node is below the minimum. */
-static int build_subtree(builder *b, uint64_t count, int height, uint64_t *address) {
+static int put_inner(builder *b, const ss_entry *entries, uint32_t count, const uint64_t *children, uint64_t *address) {
+    if (b->dry) {
+        uint64_t bytes = 0;
+        for (uint32_t i = 0; i < count; i++) bytes += entries[i].key.size + entries[i].value.size;
+        b->chunks += ss_node_chunks(&b->tree->space, false, count, bytes);
+        b->nodes++;
+        return SS_OK;
+    }
+    int status = b->status;
+    if (status == SS_OK) status = ss_node_take(&b->tree->space, address);
+    if (status == SS_OK) status = ss_node_fill(&b->tree->space, *address, false, entries, count, children);
+    ss_scratch_reset(&b->tree->space.scratch);
+    return status;
+}
+
+/* How many children a subtree gets. */
+static uint64_t parts_for(const filling *fill, uint64_t n, int height, bool is_root) {
+    uint64_t ideal = (fill->leaf + 1) * power(fill->inner + 1, height - 1), parts = ceiling(n, ideal);
+    uint64_t least = ceiling(n, power(SS_CHILDREN, height)), most = n / power(SS_MINIMUM + 1, height);
+    uint64_t fewest = is_root ? 2 : SS_MINIMUM + 1;
+    if (most > SS_CHILDREN) most = SS_CHILDREN;
+    if (least < fewest) least = fewest;
+    return parts < least ? least : parts > most ? most : parts;
+}
+
+/* A subtree of the next `count` entries, shared evenly. */
+static int build_subtree(builder *b, uint64_t count, int height, bool is_root, uint64_t *address) {
     if (height == 0) return build_leaf(b, count, address);
     node_buffer buffer;
     ss_entry entries[SS_CAPACITY];
-    uint64_t children[SS_CHILDREN], below = most_entries(height - 1) + 1, parts = (count + below) / below;
+    uint64_t children[SS_CHILDREN], parts = parts_for(&b->fill, count + 1, height, is_root);
     uint64_t left = count - (parts - 1);
     int status = SS_OK;
     for (uint64_t i = 0; status == SS_OK && i < parts; i++) {
         uint64_t share = left / (parts - i);
         left -= share;
-        status = build_subtree(b, share, height - 1, &children[i]);
+        status = build_subtree(b, share, height - 1, false, &children[i]);
         if (status == SS_OK && i + 1 < parts) entries[i] = next_entry(b, &buffer, (uint32_t)i);
     }
-    if (status == SS_OK) status = b->status;
-    if (status == SS_OK) status = ss_node_take(&b->tree->space, address);
-    if (status == SS_OK) status = ss_node_fill(&b->tree->space, *address, false, entries, (uint32_t)(parts - 1), children);
-    ss_scratch_reset(&b->tree->space.scratch);
-    return status;
+    return status == SS_OK ? put_inner(b, entries, (uint32_t)(parts - 1), children, address) : status;
+}
+
+/* Entries of the nodes on the way to the last leaf, from the leaf up, after insertions in ascending order; every other node
+ * has the fewest. Gives the height. */
+static int spine_of(uint64_t count, uint64_t spine[SS_DEPTH]) {
+    int height = 0;
+    spine[0] = 0;
+    while (count-- > 0) {
+        if (spine[height] == SS_CAPACITY) {
+            spine[height++] = SS_MINIMUM;
+            spine[height] = 1;
+        }
+        for (int i = height - 1; i >= 0; i--) {
+            if (spine[i] < SS_CAPACITY) continue;
+            spine[i] = SS_MINIMUM;
+            spine[i + 1]++;
+        }
+        spine[0]++;
+    }
+    return height;
+}
+
+static int build_spine(builder *b, const uint64_t *spine, int height, uint64_t *address) {
+    if (height == 0) return build_leaf(b, spine[0], address);
+    node_buffer buffer;
+    ss_entry entries[SS_CAPACITY];
+    uint64_t children[SS_CHILDREN], count = spine[height];
+    int status = SS_OK;
+    for (uint64_t i = 0; status == SS_OK && i < count; i++) {
+        status = build_subtree(b, power(SS_MINIMUM + 1, height) - 1, height - 1, false, &children[i]);
+        if (status == SS_OK) entries[i] = next_entry(b, &buffer, (uint32_t)i);
+    }
+    if (status == SS_OK) status = build_spine(b, spine, height - 1, &children[count]);
+    return status == SS_OK ? put_inner(b, entries, (uint32_t)count, children, address) : status;
+}
+
+/* The least height at which the nodes are no fuller than they are to be; no node but the root may have too few then. */
+static int height_for(const filling *fill, uint64_t n) {
+    int height = 0;
+    while ((fill->leaf + 1) * power(fill->inner + 1, height) < n) height++;
+    while (height > 0 && n < 2 * power(SS_MINIMUM + 1, height)) height--;
+    return height;
+}
+
+static int build_filled(builder *b, uint64_t count, uint64_t *root) {
+    uint64_t spine[SS_DEPTH];
+    b->next = b->chunks = b->nodes = 0;
+    if (!b->fill.as_inserted) return build_subtree(b, count, height_for(&b->fill, count + 1), true, root);
+    int height = spine_of(count, spine);
+    return build_spine(b, spine, height, root);
+}
+
+/* Chunks of the map with its nodes filled like this. */
+static uint64_t chunks_of(builder *b, uint64_t count, filling fill) {
+    uint64_t nowhere;
+    b->fill = fill;
+    b->dry = true;
+    (void)build_filled(b, count, &nowhere); /* nothing of it can fail */
+    b->dry = false;
+    return b->chunks;
+}
+
+static void try_fill(builder *b, uint64_t count, filling fill, filling *best, uint64_t *least) {
+    uint64_t chunks = chunks_of(b, count, fill);
+    if (chunks >= *least) return;
+    *least = chunks;
+    *best = fill;
+}
+
+/* Nodes that are full have the fewest chunks where none of them needs an overflow page. */
+static filling choose_fill(builder *b, uint64_t count) {
+    static const filling full = {SS_CAPACITY, SS_CAPACITY, false}, inserted = {SS_MINIMUM, SS_MINIMUM, true};
+    filling best = full;
+    uint64_t least = chunks_of(b, count, full);
+    if (least == b->nodes) return best;
+    for (uint64_t leaf = SS_CAPACITY - 1; leaf >= SS_MINIMUM; leaf--) {
+        try_fill(b, count, (filling){leaf, SS_CAPACITY, false}, &best, &least);
+    }
+    uint64_t leaf = best.leaf;
+    for (uint64_t inner = SS_CAPACITY - 1; inner >= SS_MINIMUM; inner--) try_fill(b, count, (filling){leaf, inner, false}, &best, &least);
+    try_fill(b, count, inserted, &best, &least);
+    return best;
 }
 
 static int check_ascending(const ss_btree *tree, const ss_column *keys, uint64_t count) {
@@ -406,11 +543,10 @@ static int check_ascending(const ss_btree *tree, const ss_column *keys, uint64_t
 
 static int build(ss_btree *tree, const ss_column *keys, const ss_column *values, uint64_t count) {
     builder b = {.tree = tree, .keys = keys, .values = values};
-    int height = 0;
     int status = check_ascending(tree, keys, count);
     if (status != SS_OK || count == 0) return status;
-    while (most_entries(height) < count) height++;
-    status = build_subtree(&b, count, height, &tree->root);
+    b.fill = choose_fill(&b, count);
+    status = build_filled(&b, count, &tree->root);
     tree->length = count;
     return status == SS_OK ? ss_btree_write_header(tree) : status;
 }

@@ -16,8 +16,10 @@ typedef struct walk {
     uint8_t *reached; /* one byte per chunk: 1 from the tree, 2 from the free list */
     int leaf_depth;   /* -1 until the first leaf */
     uint64_t entries;
-    uint64_t allocated; /* chunks reached from the tree */
-    ss_span before;     /* the last key so far, in `kept`; `at` is NULL where there was none */
+    uint64_t allocated;                     /* chunks reached from the tree */
+    ss_span before;                         /* the last key so far, in `kept`; `at` is NULL where there was none */
+    uint64_t sized_keys, ascents, descents; /* with `fit` only: of neighbours by their bytes */
+    struct ss_fit *fit;                     /* NULL: entries are held against their types; else only their sizes are noted */
     uint8_t *kept;
     size_t room;
 } walk;
@@ -51,9 +53,19 @@ static int check_size(ss_bound bound, uint64_t size, const char *rule, uint64_t 
     return good ? SS_OK : broken(rule, address, size, bound.max_size);
 }
 
-static int check_order(const walk *w, ss_span low, ss_span high, uint64_t address) {
+static void note_order(walk *w, ss_span low, ss_span high) {
+    int difference = memcmp(low.at, high.at, (size_t)(low.size < high.size ? low.size : high.size));
+    w->ascents += difference < 0 || (difference == 0 && low.size < high.size);
+    w->descents += difference > 0 || (difference == 0 && low.size > high.size);
+}
+
+static int check_order(walk *w, ss_span low, ss_span high, uint64_t address) {
     int answer;
     if (low.at == NULL) return SS_OK;
+    if (w->fit != NULL) {
+        note_order(w, low, high);
+        return SS_OK;
+    }
     int status = ss_order_compare(&w->tree->order, low.at, low.size, high.at, high.size, &answer);
     if (status != SS_OK) return status;
     return answer == SS_LESS ? SS_OK : broken("keys ascend strictly", address, 0, 0);
@@ -63,7 +75,7 @@ static int check_order(const walk *w, ss_span low, ss_span high, uint64_t addres
  * that, or there are none. */
 static int check_parts(const walk *w, ss_span key, uint64_t address) {
     int answer;
-    if (w->tree->order.terms[0].kind == SS_ORDER_CALLBACK) return SS_OK;
+    if (w->fit != NULL || w->tree->order.terms[0].kind == SS_ORDER_CALLBACK) return SS_OK;
     int status = ss_order_compare(&w->tree->order, key.at, key.size, key.at, key.size, &answer);
     return status == SS_CORRUPT ? broken(ss_last_failure()->rule, address, key.size, 0) : status;
 }
@@ -97,6 +109,19 @@ static int check_separator(walk *w, ss_span key, uint64_t address) {
     return status == SS_OK ? keep(w, key) : status;
 }
 
+/* Keys of one size with their size fields can be read as keys of a fixed size that is larger by 4. */
+static bool begins_with_size(ss_span key) {
+    return key.size >= 4 && ss_get32(key.at) == key.size - 4;
+}
+
+static void note_sizes(struct ss_fit *fit, uint64_t key, uint64_t value) {
+    bool first = fit->entries++ == 0;
+    if (first || key < fit->key_least) fit->key_least = key;
+    if (first || key > fit->key_most) fit->key_most = key;
+    if (first || value < fit->value_least) fit->value_least = value;
+    if (first || value > fit->value_most) fit->value_most = value;
+}
+
 static int check_entries(walk *w, ss_node *node, ss_span keys[SS_CAPACITY]) {
     ss_span value;
     for (uint32_t i = 0; i < node->count; i++) {
@@ -106,6 +131,9 @@ static int check_entries(walk *w, ss_node *node, ss_span keys[SS_CAPACITY]) {
         if (status == SS_OK) status = ss_node_value(&w->tree->space, node, i, &value);
         if (status == SS_OK) status = note(w, check_size(w->tree->value, value.size, "a value fits its type", node->address));
         if (status != SS_OK) return status;
+        if (w->fit == NULL) continue;
+        note_sizes(w->fit, keys[i].size, value.size);
+        w->sized_keys += begins_with_size(keys[i]);
     }
     return SS_OK;
 }
@@ -224,17 +252,113 @@ static int walk_map(walk *w) {
     return status == SS_OK ? check_allocator(w) : status;
 }
 
-int ss_btree_check(ss_btree *tree, ss_report report, void *self) {
-    walk w = {.tree = tree, .check = {report, self, {0}}, .leaf_depth = -1};
-    int status = ss_btree_begin_read(tree);
-    if (status != SS_OK) return status;
+/* Whether what was read as keys of a fixed size are some. The zeros behind a node's bytes read as values without bytes, so
+ * nearly any map is sound with keys that are large enough; but these keep no order. */
+static int check_fixed_keys(const walk *w) {
+    const struct ss_fit *fit = w->fit;
+    if (2 * w->sized_keys > fit->entries)
+        return broken("keys of a fixed size have no size fields", w->tree->root, w->sized_keys, fit->entries);
+    bool in_order = w->ascents + 1 == fit->entries || w->descents + 1 == fit->entries;
+    return in_order || !fit->order_demanded ? SS_OK
+                                            : broken("keys ascend or descend by their bytes", w->tree->root, w->descents, w->ascents);
+}
+
+static int check_all(ss_btree *tree, ss_report report, void *self, struct ss_fit *fit) {
+    walk w = {.tree = tree, .check = {report, self, {0}}, .leaf_depth = -1, .fit = fit};
     /* The last chunk of the free list may have no more than its header inside the memory. */
     w.chunks = tree->seen_pages * SS_PAGE_SIZE / (SS_CHUNK_HEADER + tree->space.page_size) + 1;
     w.reached = calloc((size_t)w.chunks, 1);
-    status = w.reached == NULL ? ss_fail(SS_NO_HEAP, "marks of a check", 0, w.chunks, 0) : walk_map(&w);
+    int status = w.reached == NULL ? ss_fail(SS_NO_HEAP, "marks of a check", 0, w.chunks, 0) : walk_map(&w);
     status = ss_check_end(&w.check, status);
+    if (status == SS_OK && fit != NULL && fit->key_fixed) status = check_fixed_keys(&w);
     free(w.reached);
     free(w.kept);
+    return status;
+}
+
+int ss_btree_check(ss_btree *tree, ss_report report, void *self) {
+    int status = ss_btree_begin_read(tree);
+    if (status != SS_OK) return status;
+    status = check_all(tree, report, self, NULL);
+    ss_leave_read(tree->handle.memory);
+    return status;
+}
+
+/* ---- damage, or other types ---- */
+
+/* Keys of a fixed size have no size field, so they are read wrongly by any other type. No larger one is tried. */
+#define MOST_FIXED_KEY 4096
+
+/* The map with keys that are laid out like this, and of no type. Gives its own scratch up at its end. */
+static int sound_as(const ss_btree *tree, bool fixed, uint32_t size, struct ss_fit *fit) {
+    ss_btree other = *tree;
+    ss_node root;
+    other.key = other.value = (ss_bound){.max_size = SS_UNBOUNDED};
+    other.space.scratch = (ss_scratch){0};
+    other.space.fixed_key = fixed;
+    other.space.key_size = fixed ? size : 0;
+    other.space.fixed_value = false;
+    *fit = (struct ss_fit){.key_fixed = fixed, .order_demanded = !tree->space.fixed_key || tree->space.key_size != size};
+    int status = ss_node_open(&other.space, other.root, &root);
+    /* Most layouts fail here. */
+    if (status == SS_OK) status = ss_node_check_chain(&other.space, &root);
+    ss_scratch_reset(&other.space.scratch);
+    if (status == SS_OK) status = check_all(&other, NULL, NULL, fit);
+    ss_scratch_free(&other.space.scratch);
+    return status;
+}
+
+/* Finds the layout of keys in which the whole map is sound; its own first. SS_CORRUPT where there is none. */
+static int find_layout(const ss_btree *tree, struct ss_fit *fit) {
+    const ss_space *space = &tree->space;
+    int status = sound_as(tree, space->fixed_key, space->key_size, fit);
+    if (status == SS_CORRUPT && space->fixed_key) status = sound_as(tree, false, 0, fit);
+    for (uint32_t size = 0; status == SS_CORRUPT && size <= MOST_FIXED_KEY && size < space->page_size; size++) {
+        status = sound_as(tree, true, size, fit);
+    }
+    return status;
+}
+
+typedef struct misfits {
+    uint64_t entries, nodes, last; /* last: the node of the last one */
+    uint64_t order;
+} misfits;
+
+static void count_misfit(void *self, const struct ss_failure *violation) {
+    misfits *found = self;
+    if (strcmp(violation->rule, "keys ascend strictly") == 0) {
+        found->order++;
+        return;
+    }
+    found->entries++;
+    found->nodes += violation->address != found->last;
+    found->last = violation->address;
+}
+
+/* Other types leave their marks everywhere. One damaged byte spoils one node: a size that is wrong shifts what follows. */
+static bool are_other_types(const misfits *found, const struct ss_fit *fit) {
+    if (found->nodes > 1 || (found->entries > 0 && 2 * found->entries >= fit->entries)) return true;
+    return found->order > 2 && found->order >= fit->entries / 32;
+}
+
+int ss_btree_fit_locked(ss_btree *tree, struct ss_fit *fit) {
+    misfits found = {0};
+    *fit = (struct ss_fit){0};
+    if (tree->root == SS_NULL) return SS_OK;
+    int status = find_layout(tree, fit);
+    if (status != SS_OK) return status;
+    bool same_layout = fit->key_fixed == (int32_t)tree->space.fixed_key && (!fit->key_fixed || fit->key_most == tree->space.key_size);
+    status = same_layout ? check_all(tree, count_misfit, &found, NULL) : SS_CORRUPT;
+    if (status != SS_CORRUPT || (same_layout && !are_other_types(&found, fit))) return status;
+    return ss_fail(SS_INCOMPATIBLE,
+                   "the map is sound, and its entries are not of the types that the map is opened with; largest key, and largest value",
+                   tree->root, fit->key_most, fit->value_most);
+}
+
+int ss_btree_fit(ss_btree *tree, struct ss_fit *fit) {
+    int status = ss_btree_begin_read(tree);
+    if (status != SS_OK) return status;
+    status = ss_btree_fit_locked(tree, fit);
     ss_leave_read(tree->handle.memory);
     return status;
 }

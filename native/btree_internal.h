@@ -62,6 +62,9 @@ int ss_btree_take(ss_btree *tree, ss_span key, ss_reply *reply);
 /* Puts the value of entry `index` (or the entry) into the reply of the running operation. */
 int ss_btree_reply(ss_btree *tree, ss_node *node, uint32_t index);
 
+/* ss_btree_fit with the lock held and the header read. */
+int ss_btree_fit_locked(ss_btree *tree, struct ss_fit *fit);
+
 /* That a chain of parent and child, or two siblings, are different nodes. */
 int ss_btree_distinct(const ss_node *one, const ss_node *other);
 

@@ -65,8 +65,8 @@ static int write_value(ss_memory *memory, const uint8_t *bytes, uint64_t size) {
 static int load_or_create(ss_cell *cell, int mode, const uint8_t *bytes, uint64_t size) {
     uint64_t found;
     int status = mode == SS_NEW ? SS_BAD_MAGIC : read_header(cell->handle.memory, &found);
-    if (status != SS_BAD_MAGIC || mode == SS_LOAD) return status;
-    status = ss_handle_may_create(&cell->handle);
+    if (status != SS_BAD_MAGIC) return status;
+    status = ss_handle_may_create(&cell->handle, mode);
     return status == SS_OK ? write_value(cell->handle.memory, bytes, size) : status;
 }
 

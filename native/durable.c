@@ -427,6 +427,7 @@ const ss_backing_ops ss_durable_ops = {
     .begin = durable_begin,
     .grow = durable_grow,
     .shrink = durable_shrink,
+    .data_after = ss_file_data_after,
     .commit = durable_commit,
     .sync = durable_sync,
     .checkpoint = durable_checkpoint,

@@ -17,7 +17,7 @@ static const struct {
     {SS_BOUND_EXCEEDED, "the encoded value exceeds its type's bound"},
     {SS_INCOMPATIBLE, "the memory holds elements of another type"},
     {SS_CORRUPT, "the memory breaks a rule of the format"},
-    {SS_BAD_MAGIC, "the memory holds another kind of structure"},
+    {SS_BAD_MAGIC, "the memory is not empty, and does not hold this structure"},
     {SS_BAD_VERSION, "the layout version is not known"},
     {SS_IN_USE, "another live structure uses this memory"},
     {SS_CLOSED, "closed"},

@@ -318,6 +318,13 @@ int ss_file_shut(void *self) {
     return SS_OK;
 }
 
+uint64_t ss_file_data_after(void *self, uint64_t offset) {
+    ss_file *file = self;
+    uint64_t at = offset;
+    if (file->main == SS_NO_FILE || file->vfs->data_after == NULL) return offset;
+    return file->vfs->data_after(file->vfs->self, file->main, offset, &at) == 0 ? at : offset;
+}
+
 void ss_file_free(void *self) {
     ss_file *file = self;
     (void)ss_file_shut(file);
@@ -340,6 +347,7 @@ static const ss_backing_ops shared_ops = {
     .grow = shared_grow,
     .shrink = shared_shrink,
     .make_room = shared_make_room,
+    .data_after = ss_file_data_after,
     .sync = shared_sync,
     .checkpoint = shared_sync,
     .close = close_plain,

@@ -88,6 +88,8 @@ int ss_file_check_now_and_then(void *self);
 int ss_file_map(ss_file *file, uint64_t first, uint64_t end, int kind);
 /* The same of all its pages, with its holes covered where that is needed. */
 int ss_file_map_all(ss_file *file, int kind);
+/* As in ss_storage_ops: what the file has no blocks for is zeros. */
+uint64_t ss_file_data_after(void *self, uint64_t offset);
 void ss_file_close_descriptors(ss_file *file);
 /* Before the file is shut: views of it get memory of their own. SS_IN_USE where they cannot, and the file is to stay
  * open. `is_same`: the file holds what the memory holds. */

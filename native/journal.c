@@ -327,6 +327,7 @@ static void finish(struct journal *journal) {
     journal->root->watch &= ~(unsigned)SS_WATCH_STORAGE;
     journal->root->guarded = journal->backing != NULL && journal->backing->read_begin != NULL;
     if (was != TRANSACTION) return;
+    journal->root->watch = 0; /* not fresh any more either: nobody asks after a transaction */
     ss_root_end_scope(journal->root);
     pthread_cond_broadcast(&journal->ended);
 }
@@ -400,6 +401,12 @@ static int end(void *self, int status) {
     return committed < 0 ? committed : status;
 }
 
+static uint64_t data_after(void *self, uint64_t offset) {
+    const struct journal *journal = self;
+    if (journal->backing == NULL) return UINT64_MAX; /* an anonymous memory that nobody wrote to */
+    return journal->backing->data_after != NULL ? journal->backing->data_after(journal->file, offset) : offset;
+}
+
 /* ---- life ---- */
 
 static int close_storage(void *self, bool last, bool *open) {
@@ -440,6 +447,7 @@ static const ss_storage_ops journal_ops = {
     .shrink = shrink,
     .touch = touch,
     .make_room = make_room,
+    .data_after = data_after,
     .enter = enter,
     .leave = leave,
     .begin = begin,

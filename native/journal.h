@@ -37,6 +37,7 @@ typedef struct ss_backing_ops {
     int (*grow)(void *self, uint64_t old_pages, uint64_t new_pages);
     void (*shrink)(void *self, uint64_t old_pages, uint64_t new_pages);
     int (*make_room)(void *self, uint64_t offset, uint64_t length);
+    uint64_t (*data_after)(void *self, uint64_t offset);
     /* Makes the changed blocks (ascending, inside the memory) and the size of the root last. SS_COMMIT_UNKNOWN where
      * nobody can know, the root is closed then; after any other failure they are as before and are rolled back. */
     int (*commit)(void *self, const ss_change *changes, size_t count);

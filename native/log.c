@@ -170,22 +170,38 @@ static int write_header(ss_memory *memory, const char *magic) {
 }
 
 static int create(ss_log *log) {
-    int status = ss_handle_may_create(&log->index);
-    if (status == SS_OK) status = ss_handle_may_create(&log->data);
-    if (status != SS_OK) return status;
     ss_undo_begin(log->index.memory);
     ss_undo_begin(log->data.memory);
-    status = write_header(log->index.memory, "GLI");
+    int status = write_header(log->index.memory, "GLI");
     if (status == SS_OK) status = write_header(log->data.memory, "GLD");
     return status == SS_OK ? write_number(log->index.memory, AT_COUNT, 0) : status;
+}
+
+/* Whether the index memory has the header of a log without entries, which a process that died while it made a log in two
+ * files leaves behind: nothing is lost with it. */
+static int index_was_begun(const ss_log *log, bool *begun) {
+    uint64_t count = 1;
+    int status = read_count(log, &count);
+    *begun = status == SS_OK && count == 0;
+    return status == SS_BAD_MAGIC || status == SS_BAD_VERSION || status == SS_CORRUPT ? SS_OK : status;
+}
+
+/* Neither memory may hold anything else. */
+static int may_create(const ss_log *log, int mode) {
+    bool begun = false;
+    int status = ss_handle_may_create(&log->data, mode);
+    if (status == SS_OK && mode == SS_INIT) status = index_was_begun(log, &begun);
+    return status == SS_OK ? ss_handle_may_create(&log->index, begun ? SS_NEW : mode) : status;
 }
 
 /* Only the data memory decides whether there is a log. */
 static int load_or_create(ss_log *log, int mode) {
     extent now;
     int status = mode == SS_NEW ? SS_BAD_MAGIC : check_data_header(log);
-    if (status == SS_BAD_MAGIC && mode != SS_LOAD) return create(log);
-    return status == SS_OK ? read_extent(log, &now) : status;
+    if (status == SS_OK) return read_extent(log, &now);
+    if (status != SS_BAD_MAGIC) return status;
+    status = may_create(log, mode);
+    return status == SS_OK ? create(log) : status;
 }
 
 static int begin(ss_log *log, ss_memory *index, ss_memory *data, int mode) {

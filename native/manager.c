@@ -335,8 +335,8 @@ static int load_or_create(ss_manager *manager, int mode, uint32_t bucket_pages) 
     int status = ss_memory_size(base, &pages);
     if (status == SS_OK && pages > 0) status = ss_memory_read(base, 0, magic, sizeof magic);
     if (status != SS_OK) return status;
-    if (mode == SS_LOAD || (mode == SS_INIT && memcmp(magic, MAGIC, sizeof magic) == 0)) return check_loaded(base);
-    status = ss_handle_may_create(&manager->handle);
+    if (mode != SS_NEW && memcmp(magic, MAGIC, sizeof magic) == 0) return check_loaded(base);
+    status = ss_handle_may_create(&manager->handle, mode);
     return status == SS_OK ? write_new(base, bucket_pages) : status;
 }
 

@@ -233,6 +233,7 @@ int ss_memory_new_flat(uint64_t max_pages, ss_memory **out) {
     int status = new_root_memory(SS_FLAT, out);
     if (status != SS_OK) return status;
     (*out)->root->max_pages = max_pages;
+    (*out)->root->watch = SS_WATCH_FRESH;
     status = reserve((*out)->root, max_pages * SS_PAGE_SIZE);
     if (status != SS_OK) {
         ss_memory_release(*out);
@@ -584,6 +585,7 @@ static void undo_end(ss_root *root, bool restore) {
 
 int ss_root_touch_watched(ss_root *root, uint64_t offset, uint64_t length) {
     int status = SS_OK;
+    root->watch &= ~(unsigned)SS_WATCH_FRESH;
     if (root->watch & SS_WATCH_ROOM) status = root->storage_ops->make_room(root->storage, offset, length);
     if (status == SS_OK && (root->watch & SS_WATCH_STORAGE)) status = root->storage_ops->touch(root->storage, offset, length);
     if (status == SS_OK && (root->watch & SS_WATCH_UNDO)) status = undo_record(root, offset, length);

@@ -9,7 +9,7 @@
  * Rules
  *  M1  Every byte of every structure is written by ss_memory_write, or in place between ss_pin_change and
  *      ss_pin_changed. Both check the bounds and report the range to the root's watchers before the first byte changes.
- *  M2  With no watcher (no undo scope, no transaction) the report is one predictable branch.
+ *  M2  With no watcher (no undo scope, no transaction, written to before) the report is one predictable branch.
  *  M3  The base address of a flat memory never moves, so a direct pin stays valid across growth.
  *  M4  A public operation of a structure runs between ss_enter and ss_leave; everything below it finds the lock held.
  *  M5  An operation that can fail after its first write runs in an undo scope; a failure then restores every byte, and
@@ -50,6 +50,8 @@ typedef struct ss_storage_ops {
     int (*touch)(void *self, uint64_t offset, uint64_t length);
     /* The same, before that, while root->watch has SS_WATCH_ROOM: bytes [offset, offset+length) may have no disk space yet. */
     int (*make_room)(void *self, uint64_t offset, uint64_t length);
+    /* Where, from `offset` on, the first byte lies that need not be zero; called only while root->watch has SS_WATCH_FRESH. */
+    uint64_t (*data_after)(void *self, uint64_t offset);
     /* Around each public operation, read-only ones included, while root->guarded. `enter` may release the lock and
      * wait; where it fails, the operation does not take place and there is no `leave`. */
     int (*enter)(void *self);
@@ -99,7 +101,9 @@ typedef struct ss_undo {
     uint64_t *kept; /* many, once the log is long: a bit for each line that is in the log; else NULL */
 } ss_undo;
 
-enum ss_watch { SS_WATCH_UNDO = 1, SS_WATCH_STORAGE = 2, SS_WATCH_ROOM = 4 };
+/* SS_WATCH_FRESH: no byte was written since the memory was made or opened; the first write, and the end of a transaction,
+ * take it away. */
+enum ss_watch { SS_WATCH_UNDO = 1, SS_WATCH_STORAGE = 2, SS_WATCH_ROOM = 4, SS_WATCH_FRESH = 8 };
 
 /* How a fork finds the lock of a root. */
 enum ss_at_fork { SS_FORK_FREE, SS_FORK_OWN, SS_FORK_BUSY };

@@ -88,6 +88,8 @@ int ss_node_copy_children(ss_space *space, ss_node *node, uint32_t at, uint32_t 
 int ss_node_edit(ss_space *space, ss_node *node, const ss_edit *edit);
 /* Allocates a chunk for a node; it must be filled by ss_node_fill before anything reads it. */
 int ss_node_take(ss_space *space, uint64_t *address);
+/* Chunks that ss_node_fill takes for so many entries, whose keys and values have so many bytes together. */
+uint64_t ss_node_chunks(const ss_space *space, bool leaf, uint64_t count, uint64_t bytes);
 /* Writes a new layout-2 node into the chunk at `address`. */
 int ss_node_fill(ss_space *space, uint64_t address, bool leaf, const ss_entry *entries, uint32_t count, const uint64_t *children);
 /* Frees the overflow pages first to last, then the chunk. */

@@ -100,8 +100,12 @@ static int load_or_create(ss_slots *slots, int mode) {
     uint64_t pages, length;
     int status = ss_memory_size(slots->handle.memory, &pages);
     if (status != SS_OK) return status;
-    if (mode == SS_LOAD || (mode == SS_INIT && pages > 0)) return ss_slots_length(slots, &length);
-    status = ss_handle_may_create(&slots->handle);
+    if (mode != SS_NEW && pages > 0) {
+        status = ss_slots_length(slots, &length);
+        /* The crate's init overwrites no memory that has pages. */
+        if (status != SS_BAD_MAGIC || mode == SS_INIT_OVERWRITE) return status;
+    }
+    status = ss_handle_may_create(&slots->handle, mode);
     return status == SS_OK ? write_header(slots) : status;
 }
 

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "structure.h"
 
+#include "contents.h"
+
 static int lock_for(ss_handle *handle, ss_memory *memory, int mode) {
-    if (mode != SS_INIT && mode != SS_NEW && mode != SS_LOAD) return ss_fail(SS_ARGUMENT, "mode of opening", 0, (uint64_t)mode, SS_LOAD);
+    if (mode != SS_INIT && mode != SS_NEW && mode != SS_LOAD && mode != SS_INIT_OVERWRITE) {
+        return ss_fail(SS_ARGUMENT, "mode of opening", 0, (uint64_t)mode, SS_INIT_OVERWRITE);
+    }
     handle->writing = mode != SS_LOAD;
     int status = handle->writing ? ss_enter_write(memory) : ss_enter_read(memory);
-    if (status != SS_READ_ONLY || mode != SS_INIT) return status;
+    if (status != SS_READ_ONLY || mode == SS_NEW) return status;
     /* What is there can be loaded from a read-only memory too. */
     handle->writing = false;
     return ss_enter_read(memory);
@@ -39,8 +43,9 @@ int ss_handle_begin_beside(ss_handle *handle, ss_memory *memory, const ss_handle
     return status == SS_OK ? claim(handle, memory) : status;
 }
 
-int ss_handle_may_create(const ss_handle *handle) {
-    if (handle->writing) return SS_OK;
+int ss_handle_may_create(const ss_handle *handle, int mode) {
+    int status = mode == SS_LOAD ? ss_contents_refuse(handle->memory) : mode == SS_INIT ? ss_contents_demand_empty(handle->memory) : SS_OK;
+    if (status != SS_OK || handle->writing) return status;
     const char *rule = "there is no such structure yet";
     if (handle->memory->root->behind_writer) {
         rule =

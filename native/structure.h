@@ -10,9 +10,10 @@
 #include "memory.h"
 
 enum ss_mode {
-    SS_INIT = 0, /* load what is there, or start anew */
-    SS_NEW = 1,  /* overwrite */
-    SS_LOAD = 2  /* demand one */
+    SS_INIT = 0,          /* load what is there, or start anew on an empty memory (contents.h) */
+    SS_NEW = 1,           /* overwrite */
+    SS_LOAD = 2,          /* demand one */
+    SS_INIT_OVERWRITE = 4 /* load what is there, or overwrite, as the crate's init does */
 };
 
 typedef struct ss_handle {
@@ -27,8 +28,8 @@ typedef struct ss_handle {
 int ss_handle_begin(ss_handle *handle, ss_memory *memory, int mode);
 /* The same for a second memory on a root that `first` has locked. */
 int ss_handle_begin_beside(ss_handle *handle, ss_memory *memory, const ss_handle *first);
-/* SS_OK where this opening may write. */
-int ss_handle_may_create(const ss_handle *handle);
+/* For an opening that found no such structure: SS_OK where it may make one, in this mode and over what is there. */
+int ss_handle_may_create(const ss_handle *handle, int mode);
 /* Ends the opening and returns its final status; on a failure claim and memory are given up. */
 int ss_handle_end(ss_handle *handle, int status);
 

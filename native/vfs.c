@@ -236,6 +236,19 @@ static int system_hole(void *self, int file, uint64_t from, uint64_t *begin, uin
 #endif
 }
 
+static int system_data_after(void *self, int file, uint64_t offset, uint64_t *at) {
+    (void)self;
+#if defined(SEEK_DATA)
+    off_t found = lseek(file, (off_t)offset, SEEK_DATA);
+    if (found < 0 && errno != ENXIO) return errno;
+    *at = found < 0 ? UINT64_MAX : (uint64_t)found;
+    return 0;
+#else
+    (void)file, (void)offset, (void)at;
+    return EOPNOTSUPP;
+#endif
+}
+
 /* Of the others, tmpfs does it, and what lies below an overlay is not seen. */
 static bool system_loads_take_space(void *self, int file) {
     (void)self;
@@ -314,6 +327,7 @@ const ss_vfs ss_vfs_system = {
     .reserve = system_reserve,
     .hole = system_hole,
     .loads_take_space = system_loads_take_space,
+    .data_after = system_data_after,
     .rename = system_rename,
     .unlink = system_unlink,
     .sync_directory = system_sync_directory,

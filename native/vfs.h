@@ -61,6 +61,9 @@ typedef struct ss_vfs {
     int (*hole)(void *self, int file, uint64_t from, uint64_t *begin, uint64_t *end);
     /* Whether a load from a mapped hole may take disk space, as a store does. May be NULL: no. */
     bool (*loads_take_space)(void *self, int file);
+    /* Where, from `offset` on, the first byte lies that the file has a block for; UINT64_MAX where none follows. May be NULL, and
+     * may fail: not known. */
+    int (*data_after)(void *self, int file, uint64_t offset, uint64_t *at);
     int (*rename)(void *self, int directory, const char *from, const char *to);
     int (*unlink)(void *self, int directory, const char *name);
     int (*sync_directory)(void *self, int directory);

@@ -79,7 +79,7 @@ _HINTS: Final[dict[int, str]] = {
     lib.SS_BOUND_EXCEEDED: "nothing was written; use a type with a larger bound, or an unbounded one",
     lib.SS_INCOMPATIBLE: "open it with the types that it was written with; copy_into() moves it into a structure of others",
     lib.SS_CORRUPT: "nothing was changed; run check(), and restore a backup or salvage what is readable",
-    lib.SS_BAD_MAGIC: "open the structure that is there, or use .new(memory) to overwrite it",
+    lib.SS_BAD_MAGIC: "nothing was changed; open what is there, or use another memory: .new(memory) overwrites it",
     lib.SS_BAD_VERSION: "it was written by a newer library or is damaged; use a newer stable_structures",
     lib.SS_IN_USE: "use the live structure, or release it with into_memory() first",
     lib.SS_CLOSED: "open the memory again and make a new structure on it",
@@ -248,6 +248,49 @@ def new_handle(kind: str, opened: Callable[[Any], int], release: Any, operation:
     except BaseException:
         _release(out)
         raise
+
+
+def contents_name(head: bytes) -> str | None:
+    """What a memory that begins with these bytes holds, as in "a StableVec"; None where nobody knows."""
+    name = lib.ss_contents_name(head, len(head))
+    return None if name == ffi.NULL else ffi.string(name).decode()
+
+
+def fit(handle: Any) -> tuple[int, list[tuple[int, int]]]:
+    """Whether a map is sound and of its types, as a status, and the least and largest sizes of its keys and values."""
+    sizes = ffi.new("struct ss_fit *")
+    status = lib.ss_btree_fit(handle, sizes)
+    return status, [(sizes.key_least, sizes.key_most), (sizes.value_least, sizes.value_most)] if sizes.entries else []
+
+
+def cbor_problem(data: bytes) -> str | bool:
+    """Why bytes are not one CBOR item, or stand for more than they may; else whether the item contains itself."""
+    status = lib.ss_cbor_check(data, len(data))
+    return "{} (byte {})".format(*_broken_rule(status, "cbor")) if status < 0 else bool(status)
+
+
+def _broken_rule(status: int, operation: str) -> tuple[str, int]:
+    """The rule of the format that is broken, and where."""
+    failure = lib.ss_last_failure()
+    if status != lib.SS_CORRUPT or failure.status != status:
+        fail(status, operation)
+    numbers = f": {failure.number} against {failure.limit}" if failure.limit else ""
+    return ffi.string(failure.rule).decode() + numbers, int(failure.address)
+
+
+class CborWalk:
+    """Looks at the bytes of one CBOR item as they come, before a decoder does."""
+
+    def __init__(self, total: int) -> None:
+        self._walk = ffi.gc(lib.ss_cbor_new(total), lib.ss_cbor_free)
+        if self._walk == NULL:
+            raise errors.OutOfMemory("cbor: the process has no memory left")
+
+    def feed(self, data: Any) -> tuple[str, int] | None:
+        """What is wrong with the bytes so far, and at which of all; or None."""
+        with ffi.from_buffer("uint8_t[]", data) as piece:
+            status = lib.ss_cbor_feed(self._walk, piece, len(piece))
+        return _broken_rule(status, "cbor") if status < 0 else None
 
 
 def path_bytes(path: str) -> Any:

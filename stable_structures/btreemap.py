@@ -11,6 +11,7 @@ import numpy as np
 
 from . import _native as native
 from .entry import Entry
+from .errors import CorruptMemory
 from .lanes import Part, indented, method
 from .tree import COPY_BATCH, KEYS, VALUES, Tree, TreeIterator, finder
 
@@ -74,8 +75,9 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
     Keys are kept in the order of their type; every operation on one key is O(log n). The bytes are those of the Rust
     crate's `BTreeMap` (FORMAT section 4). Operations have the crate's names, and on top it is a `MutableMapping`.
 
-    Making one raises `MemoryInUse` where another live structure has the memory, `UnsupportedVersion`, `CorruptMemory`,
-    `IncompatibleType` where a version 1 map's slots are smaller than the types, and `OutOfMemory`.
+    Making one raises `BadMagic` where the memory holds something else, `MemoryInUse` where another live structure has it,
+    `UnsupportedVersion`, `CorruptMemory`, `OutOfMemory`, and `IncompatibleType` where the entries that are there are of other
+    types.
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
     >>> users = StableBTreeMap[u64, str](StableMemory())
@@ -170,14 +172,20 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
     def _entry_bytes(self, size: int, operation: str) -> tuple[bytes, bytes] | None:
         """An answer of a key's size, the key and the value."""
         if size < 0:
-            return None if size == native.NO_VALUE else native.fail(size, operation)
+            if size != native.NO_VALUE:
+                self._checked(size, operation)
+            return None
         answer = native.result(size)
         middle = 8 + int.from_bytes(answer[:8], "little")
         return answer[8:middle], answer[middle:]
 
     def _entry(self, size: int, operation: str) -> tuple[K, V] | None:
         found = self._entry_bytes(size, operation)
-        return None if found is None else (self._key.codec.decode(found[0]), self._value.codec.decode(found[1]))
+        try:
+            return None if found is None else (self._key.codec.decode(found[0]), self._value.codec.decode(found[1]))
+        except CorruptMemory as error:
+            self._tell_apart(error)
+            raise
 
     def _popped(self, size: int, operation: str) -> tuple[K, V] | None:
         """An entry that was taken out; it is put back where its bytes are no key or no value."""
@@ -187,8 +195,11 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         key, value = found
         try:
             return self._key.codec.decode(key), self._value.codec.decode(value)
-        except BaseException:
+        except BaseException as error:
             native.call.ss_btree_put_bb(self._handle, key, len(key), value, len(value))
+            if isinstance(error, CorruptMemory):
+                self._tell_apart(error)
+                raise
             raise
 
     def first_key_value(self) -> tuple[K, V] | None:
@@ -288,7 +299,7 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         """
         (keys_column, count), (values_column, value_count) = self._keys_column.take(keys), self._values_column.take(values)
         _same_length(count, value_count)
-        return native.check(native.call.ss_btree_insert_many(self._handle, keys_column, values_column, count), "insert_many")
+        return self._checked(native.call.ss_btree_insert_many(self._handle, keys_column, values_column, count), "insert_many")
 
     def get_many(self, keys: npt.ArrayLike | Iterable[K]) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]] | list[V | None]:
         """The values of many keys in one call. Number values: arrays (values, found), 0 where absent; else a list with None.
@@ -306,15 +317,19 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         found = np.zeros(count, np.bool_)
         if self._values_column.is_number:
             values, room = self._values_column.room(count, np.zeros)
-            native.check(native.call.ss_btree_get_many(self._handle, column, count, room, native.flags(found)), "get_many")
+            self._checked(native.call.ss_btree_get_many(self._handle, column, count, room, native.flags(found)), "get_many")
             return values, found
         size = native.call.ss_btree_get_many_bytes(self._handle, column, count, native.flags(found))
-        pieces = native.pieces(native.check(size, "get_many"), count)
+        pieces = native.pieces(self._checked(size, "get_many"), count)
         rows: Iterable[tuple[Any, bool]] = zip(pieces, found.tolist(), strict=True)
         codec = self._value.codec
         if codec.as_is:
             return [piece if there else None for piece, there in rows]
-        return [codec.decode(piece) if there else None for piece, there in rows]
+        try:
+            return [codec.decode(piece) if there else None for piece, there in rows]
+        except CorruptMemory as error:
+            self._tell_apart(error)
+            raise
 
     def _batches(self) -> Iterator[list[tuple[K, V]]]:
         entries = iter(self.items())

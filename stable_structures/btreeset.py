@@ -10,7 +10,7 @@ from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Protocol, Self, TypeVar
 
 from . import _native as native
-from .errors import IncompatibleType
+from .errors import CorruptMemory, IncompatibleType
 from .lanes import Part, method
 from .storable import codec
 from .tree import COPY_BATCH, KEYS, Tree, TreeIterator, finder
@@ -49,8 +49,9 @@ class StableBTreeSet(Tree, MutableSet[K]):
     top it is a `MutableSet`. `|`, `&`, `-` and `^` give Python sets; `union`, `intersection`, `difference` and
     `symmetric_difference` are lazy and in order.
 
-    Making one raises `MemoryInUse` where another live structure has the memory, `UnsupportedVersion`, `CorruptMemory`
-    and `OutOfMemory`.
+    Making one raises `BadMagic` where the memory holds something else, `MemoryInUse` where another live structure has it,
+    `UnsupportedVersion`, `CorruptMemory`, `OutOfMemory`, and `IncompatibleType` where the elements that are there are of
+    another type.
 
     >>> from stable_structures import StableBTreeSet, StableMemory, u64
     >>> seen = StableBTreeSet[u64](StableMemory())
@@ -144,13 +145,18 @@ class StableBTreeSet(Tree, MutableSet[K]):
     def _element(self, size: int, operation: str) -> K | None:
         """An answer of a key's size and the key."""
         if size < 0:
-            return None if size == native.NO_VALUE else native.fail(size, operation)
+            if size != native.NO_VALUE:
+                self._checked(size, operation)
+            return None
         key = native.result(size)[8:]
         try:
             return self._key.codec.decode(key)  # type: ignore[no-any-return]
-        except BaseException:
+        except BaseException as error:
             if operation.startswith("pop"):  # what was taken out and is no key of the type is put back
                 native.call.ss_btree_put_bb(self._handle, key, len(key), b"", 0)
+            if isinstance(error, CorruptMemory):
+                self._tell_apart(error)
+                raise
             raise
 
     def first(self) -> K | None:
@@ -215,7 +221,7 @@ class StableBTreeSet(Tree, MutableSet[K]):
         (2, [True, False])
         """
         column, count = self._keys_column.take(keys)
-        return native.check(native.call.ss_btree_insert_many(self._handle, column, _NOTHING, count), "insert_many")
+        return self._checked(native.call.ss_btree_insert_many(self._handle, column, _NOTHING, count), "insert_many")
 
     def to_numpy(self, start: K | None = None, stop: K | None = None, *, inclusive: tuple[bool, bool] = (True, False)) -> npt.NDArray[Any]:
         """The elements of a range in order, as a new array. O(n), at the speed of memory.

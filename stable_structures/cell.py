@@ -7,12 +7,13 @@ from textwrap import indent
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar
 
 from . import _native as native
+from .errors import CorruptMemory
 from .lanes import Part, method
 from .storable import IntLane
 from .structure import INIT, LOAD, NEW, Structure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from .memory import Memory
     from .storable import Codec
@@ -23,13 +24,13 @@ T = TypeVar("T")
 class StableCell(Structure, Generic[T]):
     """One value in a memory: `StableCell[T](memory, default)` loads the one that is there, or makes one with the default.
 
-    A memory that holds something else becomes a cell with the default too, as in the crate; `StableCell.load(memory)`
-    demands a cell and takes no default, `StableCell.new(memory, value)` overwrites. The value is read from the memory
-    each time: changing what `get` gave, such as a dict, does not change the cell until it is set. The bytes are those of
-    the crate's `Cell` (FORMAT section 6).
+    The default is stored on an empty memory only, whose bytes are all zero; `StableCell.load(memory)` demands a cell and
+    takes no default, `StableCell.new(memory, value)` overwrites whatever is there (the crate's `init` does too). The value is
+    read from the memory each time: changing what `get` gave, such as a dict, does not change the cell until it is set. The
+    bytes are those of the crate's `Cell` (FORMAT section 6).
 
-    Making one raises `MemoryInUse` where another live structure has the memory, `UnsupportedVersion`, `CorruptMemory`,
-    `OutOfMemory`, and as `set` for the default.
+    Making one raises `BadMagic` where the memory holds something else, `MemoryInUse` where another live structure has it,
+    `UnsupportedVersion`, `CorruptMemory`, `OutOfMemory`, and as `set` for the default.
 
     >>> from stable_structures import Cbor, StableCell, StableMemory
     >>> config = StableCell[Cbor[dict]](StableMemory(), {"fee": 10})
@@ -131,7 +132,14 @@ class StableCell(Structure, Generic[T]):
         """What a number that needs words stands for."""
         native.call.ss_result_drop()
         data = native.result(native.check(native.call.ss_cell_get(self._handle), "get"))
-        return self._codecs[0].decode(data)  # type: ignore[no-any-return]
+        try:
+            return self._codecs[0].decode(data)  # type: ignore[no-any-return]
+        except CorruptMemory as error:
+            self._tell_apart(error)
+            raise
+
+    def _sample(self, most: int) -> Iterable[Sequence[bytes]]:  # noqa: ARG002 - there is one
+        return [(native.result(native.check(native.call.ss_cell_get(self._handle), "get")),)]
 
     def _count(self) -> int:
         return 1

@@ -9,6 +9,7 @@ import numpy as np
 
 from . import _native as native
 from .storable import Blob, IntLane
+from .storable.base import refuse_masked
 from .storable.octets import BytesCodec
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Column(Generic[T]):
 
     def _take_array(self, array: npt.NDArray[Any]) -> tuple[Any, int]:
         codec = self._codec
+        refuse_masked(array, codec.name)
         if codec.dtype is None:
             if array.dtype.kind == "V" and array.dtype.fields is None and array.ndim == 1 and self._is_raw:
                 data = np.ascontiguousarray(array).view(np.uint8)

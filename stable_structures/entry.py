@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
 from . import _native as native
+from .errors import CorruptMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +70,14 @@ class Entry(Generic[K, V]):
         '?'
         """
         raw = self._fresh()
-        return default if raw is None else self._map._value.codec.decode(raw)  # noqa: SLF001
+        return default if raw is None else self._decoded(raw)
+
+    def _decoded(self, raw: bytes) -> Any:
+        try:
+            return self._map._value.codec.decode(raw)  # noqa: SLF001
+        except CorruptMemory as error:
+            self._map._tell_apart(error)  # noqa: SLF001
+            raise
 
     def set(self, value: V) -> None:
         """Sets the value. Raises `BoundExceeded`, `IncompatibleType`, `OutOfMemory`; nothing is changed then.
@@ -95,7 +103,7 @@ class Entry(Generic[K, V]):
         if raw is None:
             self.set(default)
             raw = self._raw
-        return self._map._value.codec.decode(raw)  # type: ignore[no-any-return]  # noqa: SLF001
+        return self._decoded(raw)  # type: ignore[no-any-return]
 
     def update(self, function: Callable[[V], V], default: Any = _MISSING) -> V:
         """Sets the value to `function(value)` and gives it; `default` stands in where the key is absent.

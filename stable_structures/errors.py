@@ -72,7 +72,7 @@ class CorruptMemory(StableError, ValueError):
 
 
 class BadMagic(CorruptMemory):
-    """The memory holds something else than the structure that was asked for."""
+    """The memory holds something else than the structure that was asked for; nothing was changed."""
 
 
 class UnsupportedVersion(CorruptMemory):

@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, SupportsIndex, TypeVar
 
+from .errors import CorruptMemory
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -135,6 +137,18 @@ class BothEnds(Iterator[T], Generic[T]):
             self._lock, self._process = threading.RLock(), _Process.number
         return self._lock
 
+    def _finished(self, raw: Any) -> T:
+        """What is yielded of what C gave."""
+        assert self._finish is not None  # noqa: S101 - asked for by the caller
+        try:
+            return self._finish(raw)
+        except CorruptMemory as error:
+            self._tell_apart(error)
+            raise
+
+    def _tell_apart(self, error: CorruptMemory) -> None:
+        """As the structure's own."""
+
     def _take(self, *, back: bool) -> T:
         """The next item from one end."""
         own = self._ends[back]
@@ -144,7 +158,7 @@ class BothEnds(Iterator[T], Generic[T]):
             raw = own.popleft()
         except IndexError:
             raw = self._take_more(back=back)
-        return raw if self._finish is None else self._finish(raw)
+        return raw if self._finish is None else self._finished(raw)
 
     def _take_more(self, *, back: bool) -> Any:
         """The same where there is none at hand, or another thread was faster."""
@@ -167,7 +181,13 @@ class BothEnds(Iterator[T], Generic[T]):
                     raw = own.popleft()
                 except IndexError:  # another thread was faster
                     break
-                yield raw if finish is None else finish(raw)
+                if finish is not None:
+                    try:
+                        raw = finish(raw)
+                    except CorruptMemory as error:
+                        self._tell_apart(error)
+                        raise
+                yield raw
             with self._own_lock():
                 if own or self._more(back=back):
                     continue
@@ -175,5 +195,5 @@ class BothEnds(Iterator[T], Generic[T]):
                     break
                 self.validate()
                 raw = other.pop()
-            yield raw if finish is None else finish(raw)
+            yield raw if finish is None else self._finished(raw)
         self._used_up = True

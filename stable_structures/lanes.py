@@ -13,6 +13,7 @@ from textwrap import dedent, indent
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from . import _native as native
+from .errors import CorruptMemory
 from .storable import Codec, IntLane, Lane
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ _COMMON: Final[dict[str, Any]] = {
     "answered_number": native.answered_number,
     "result": native.result,
     "fail": native.fail,
+    "CorruptMemory": CorruptMemory,
 }
 
 
@@ -135,6 +137,8 @@ def method(source: str, parts: list[Part], function: str, **names: Any) -> Any:
         pad = line[: -len(line.lstrip())]
         lines[call_at : call_at + 1] = [f"{pad}try:", f"    {line}", f"{pad}except OverflowError:", f"{pad}    {refusal}"]
         body = "\n".join(lines)
+    # What cannot be read may be damaged, or of other types.
+    body = f"try:\n{indent(body, '    ')}\nexcept CorruptMemory as error:\n    self._tell_apart(error)\n    raise"
     text = f"{head}\n{indent(body, '    ')}\n"
     scope: dict[str, Any] = {**_COMMON, "call": getattr(native.call, function), "refuse": _refuse([p.codec for p in guarded]), **names}
     scope["failed"] = _failed([part.codec for part in parts])

@@ -27,14 +27,15 @@ T = TypeVar("T")
 class StableLog(RowSequence[T]):
     """A list of entries that only grows: `StableLog[T](index, data)` loads the one there is, or makes a new one.
 
-    Entries may have any size. The data memory decides: where it is empty or holds something else, both memories get a
-    new log, as in the crate. The bytes are those of the crate's `Log` (FORMAT section 7). Operations have the crate's
-    names, and on top it is a `Sequence` with `extend`.
+    Entries may have any size. A new log is made where both memories are empty, which means that all their bytes are zero; one
+    that holds something else raises `BadMagic`, and neither is changed (the crate's `init` overwrites both). The bytes are
+    those of the crate's `Log` (FORMAT section 7). Operations have the crate's names, and on top it is a `Sequence` with
+    `extend`.
 
     Where the two memories are not of one file, an operation waits for transactions of other threads on either.
 
     Making one raises `MemoryInUse` where another live structure has one of the memories, or both are the same,
-    `BadMagic` where the index memory holds no log, `UnsupportedVersion`, `CorruptMemory` and `OutOfMemory`.
+    `BadMagic` where either memory holds something else, `UnsupportedVersion`, `CorruptMemory` and `OutOfMemory`.
 
     >>> from stable_structures import StableLog, StableMemory
     >>> events = StableLog[str](StableMemory(), StableMemory())
@@ -226,8 +227,11 @@ class StableLog(RowSequence[T]):
         self.extend(batch)
 
     def _read(self, start: int, stop: int) -> list[T] | None:
-        pieces = native.exported(native.call.ss_log_export, self._handle, start, stop)
+        pieces = self._pieces(start, stop)
         return None if pieces is None else list(map(self._value.codec.decode, pieces))
+
+    def _pieces(self, start: int, stop: int) -> list[bytes] | None:
+        return native.exported(native.call.ss_log_export, self._handle, start, stop)
 
     def _batch_length(self) -> int:
         average = self.log_size_bytes() // max(1, len(self))

@@ -64,8 +64,9 @@ class MemoryManager(Stored):
 
     `MemoryManager(memory)` loads the manager that is there, or makes a new one with `bucket_pages` pages a bucket (1 to
     65,535; the stored number wins where there is one). Its bytes are those of the crate's `MemoryManager` (FORMAT
-    section 2). A memory that holds something else is overwritten, as in the crate; `MemoryManager.load` refuses it.
-    O(buckets). Raises `MemoryInUse` where a live manager or structure has the memory, `UnsupportedVersion`,
+    section 2). It starts anew on an empty memory only, whose bytes are all zero: one that holds something else raises
+    `BadMagic`, and `MemoryManager.new` overwrites it (the crate's `init` does too). O(buckets), of an empty memory O(bytes) up
+    to 256 MiB. Raises `MemoryInUse` where a live manager or structure has the memory, `UnsupportedVersion`,
     `CorruptMemory`, `OutOfMemory`, and `ValueError` for a number of pages that cannot be.
 
     >>> from stable_structures import MemoryManager, StableBTreeMap, StableMemory, u64
@@ -78,6 +79,7 @@ class MemoryManager(Stored):
 
     _c_name: ClassVar[str] = "manager"
     _held_in: ClassVar[str] = "_live"
+    _instead_of_memory: ClassVar[str] = "give one of its memories, such as manager.get(0)"
     _live: Any
 
     def __init__(self, memory: Memory, bucket_pages: int = DEFAULT_BUCKET_PAGES) -> None:

@@ -459,12 +459,17 @@ _foreign: weakref.WeakValueDictionary[int, _ForeignMemory] = weakref.WeakValueDi
 def native_memory(memory: Memory) -> NativeMemory:
     """The memory as the core knows it: itself, or the one wrapper of an object written in Python. O(1).
 
-    Raises `TypeError` for an object that lacks one of the four operations.
+    Raises `TypeError` for an object that lacks one of the four operations; of a manager or structure it says what to give.
     """
     if isinstance(memory, NativeMemory):
         return memory
+    if isinstance(memory, type):
+        raise TypeError(f"a memory is an object, got the class {memory.__name__} itself; write {memory.__name__}()")
     missing = [name for name in ("size", "grow", "read", "write") if not callable(getattr(memory, name, None))]
     if missing:
+        instead = getattr(type(memory), "_instead_of_memory", None)
+        if instead is not None:
+            raise TypeError(f"a {type(memory).__name__} is no memory; {instead}")
         raise TypeError(
             f"a memory needs size, grow, read and write; {type(memory).__name__} lacks {', '.join(missing)}. "
             "Use StableMemory() or StableMemory.open(path)"

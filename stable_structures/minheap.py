@@ -113,15 +113,18 @@ class StableMinHeap(Slots[T]):
         self.push_many(batch)
 
     def _read(self, start: int, stop: int) -> list[T] | None:
+        pieces = self._pieces(start, stop)
+        return None if pieces is None else list(map(self._value.codec.decode, pieces))
+
+    def _pieces(self, start: int, stop: int) -> list[bytes] | None:
         get = native.call.ss_heap_get
-        decode = self._value.codec.decode
-        values = []
+        pieces = []
         for index in range(start, stop):
             size = get(self._handle, index)
             if size == native.NO_VALUE:
                 return None
-            values.append(decode(native.result(native.check(size, "iteration"))))
-        return values
+            pieces.append(native.result(native.check(size, "iteration")))
+        return pieces
 
 
 _PEEK: Final = """

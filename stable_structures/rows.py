@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, NoReturn, TypeV
 import numpy as np
 
 from . import _native as native
-from .errors import OutOfBounds
+from .errors import CorruptMemory, OutOfBounds
 from .iterators import BothEnds
 from .lanes import Part, method
+from .storable.base import refuse_masked
 from .structure import Structure
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class RowIterator(BothEnds[T]):
             self.validate()
             return False
         first = self._stop - count if back else self._start
-        values = self._row._read(first, first + count)  # noqa: SLF001
+        values = self._row._decoded(first, first + count)  # noqa: SLF001
         self._demand_unchanged()
         if values is None:
             raise RuntimeError(f"{self._row!r} is shorter than it was; make a new iterator")
@@ -128,6 +129,22 @@ class Row(Structure, Generic[T]):
     def _changes(self) -> int:
         """A number that differs after the structure may have changed."""
         return native.number(getattr(native.call, f"ss_{self._c_name}_changes")(self._handle), "iteration")
+
+    def _decoded(self, start: int, stop: int) -> list[T] | None:
+        """The values from `start` to `stop`; None where there are not so many."""
+        try:
+            return self._read(start, stop)
+        except CorruptMemory as error:
+            self._tell_apart(error)
+            raise
+
+    def _sample(self, most: int) -> Iterable[Sequence[bytes]]:
+        pieces = self._pieces(0, min(len(self), most))
+        return zip(pieces or (), strict=True)
+
+    def _pieces(self, start: int, stop: int) -> list[bytes] | None:
+        """The same, encoded."""
+        raise NotImplementedError
 
     def _read(self, start: int, stop: int) -> list[T] | None:
         """The values from `start` to `stop`; None where there are not so many."""
@@ -220,7 +237,7 @@ class RowSequence(Row[T], Sequence[T]):
             if abs(chosen.step) > _LARGEST_STEP:
                 return [self[place] for place in chosen]
             low, high = min(chosen[0], chosen[-1]), max(chosen[0], chosen[-1])
-            values = self._read(low, high + 1)
+            values = self._decoded(low, high + 1)
             if values is not None:  # or another thread made it shorter: the indices are others now
                 return values[:: chosen.step]
 
@@ -261,6 +278,8 @@ class RowSequence(Row[T], Sequence[T]):
 
 def encoded(codec: Codec[T], values: npt.ArrayLike | Iterable[T]) -> tuple[Any, int]:
     """Values as a column of encodings and their ends, and how many. O(n). Raises as the codec does."""
+    if isinstance(values, np.ndarray):
+        refuse_masked(values, codec.name)
     if isinstance(values, np.ndarray) and codec.dtype is not None:
         ends = np.arange(1, len(values) + 1, dtype=np.uint64) * np.uint64(codec.dtype.itemsize)
         return native.column(codec.encode_array(values), ends, 0, native=False, of=values), len(values)

@@ -5,20 +5,22 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self, SupportsIndex
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self, SupportsIndex, TypeVar
 
 from . import _native as native
-from .errors import CorruptMemory, IncompatibleType
+from .errors import BadMagic, CorruptMemory, IncompatibleType, StableError
 from .memory import Memory, native_memory
+from .misfit import LOOKED_AT, is_damage, misfit, tried
 from .storable import Codec, codec
 from .storable.lifetimes import kept_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 INIT: Final[int] = native.call.SS_INIT
 NEW: Final[int] = native.call.SS_NEW
 LOAD: Final[int] = native.call.SS_LOAD
+INIT_OVERWRITE: Final[int] = native.call.SS_INIT_OVERWRITE
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class Stored:
     _c_name: ClassVar[str]
     _held_in: ClassVar[str] = "_handle"
     """The attribute with the only reference to the handle."""
+    _instead_of_memory: ClassVar[str] = "give it a memory of its own, such as manager.get(1), or the one that into_memory() releases"
 
     _handle: Any
     memory: Memory
@@ -113,19 +116,35 @@ class Stored:
     def check(self) -> None:
         """Walks everything and raises `CorruptMemory` naming the first broken rule. O(n).
 
+        Raises `IncompatibleType` where it is sound, and of other types than it was opened with.
+
         >>> from stable_structures import StableMemory, StableVec, u64
         >>> StableVec[u64](StableMemory()).check()
         """
+        try:
+            self._check()
+        except CorruptMemory as error:
+            self._tell_apart(error)
+            raise
+
+    def _check(self) -> None:
         native.check(getattr(native.call, f"ss_{self._c_name}_check")(self._handle, native.NULL, native.NULL), "check")
+
+    def _tell_apart(self, error: CorruptMemory) -> None:
+        """Raises `IncompatibleType` where an error is not of damage, and only the types are wrong. O(n), but only after an error."""
 
     def violations(self) -> list[Violation]:
         """Walks everything and lists every broken rule; an empty list is a sound structure. O(n).
+
+        Raises `IncompatibleType` where it is sound, and of other types than it was opened with.
 
         >>> from stable_structures import StableMemory, StableVec, u64
         >>> StableVec[u64](StableMemory()).violations()
         []
         """
         found = native.violations(getattr(native.call, f"ss_{self._c_name}_check"), self._handle)
+        if found:
+            self._tell_apart(CorruptMemory(found[0][1]))
         return [Violation(rule, address, number, limit) for _, rule, address, number, limit in found]
 
     def bytes_used(self) -> BytesUsed:
@@ -146,8 +165,34 @@ def alive() -> list[Stored]:
     return [found for ref in _alive.valuerefs() if (found := ref()) is not None]
 
 
+S = TypeVar("S", bound=Stored)
+
+
+def init_as_the_crate(kind: type[S], told: Callable[[str], object], *given: Any) -> S:
+    """A structure as the crate's `init` opens it, for the code of a platform: over whatever else is there; `told` is told that."""
+    try:
+        return kind._open(INIT, *given)  # noqa: SLF001 - of this module
+    except BadMagic as error:
+        made = kind._open(INIT_OVERWRITE, *given)  # noqa: SLF001 - as above
+        told(f"{kind.__name__}: {error.rule or error}; it was overwritten, as the platform does it")
+        return made
+
+
 class Structure(Stored):
-    """Base of the structures. `S[types](memory)` loads what is there or starts anew."""
+    """Base of the structures. `S[types](memory)` loads what is there, or starts anew on an empty memory.
+
+    A memory is empty when it has no pages, or when every byte is zero. Holes of a file that was not written to since it was
+    opened are known to be zeros without being read; of the rest at most 256 MiB are read, up to the first byte that is not
+    zero. What holds anything else, or more zeros than that, raises `BadMagic`, which says what is there, and nothing is
+    changed. `S[types].new(memory)` overwrites whatever is there.
+
+    >>> from stable_structures import StableCell, StableMemory, StableVec, u64
+    >>> memory = StableMemory()
+    >>> _ = StableCell[u64](memory, 7)
+    >>> StableVec[u64](memory)
+    Traceback (most recent call last):
+    stable_structures.errors.BadMagic: StableVec[u64]: ... (it holds a StableCell); ... .new(memory) overwrites it
+    """
 
     _parameters: ClassVar[str] = "T"
     _codecs: ClassVar[tuple[Codec[Any], ...]] = ()
@@ -193,6 +238,29 @@ class Structure(Stored):
             method.__module__ = cls.__module__
             method.__qualname__ = f"{cls.__qualname__}.{name}"
         return made
+
+    def _tell_apart(self, error: CorruptMemory) -> None:
+        if not is_damage(error):
+            return
+        try:
+            self._check()
+            found = tried(self._codecs, self._sample(LOOKED_AT))
+        except StableError:
+            return
+        if found.is_misfit:
+            raise misfit(type(self).__name__, error.rule or str(error), found.sizes) from error
+
+    def _checked(self, status: int, operation: str) -> int:
+        """As `native.check`, where damage may be other types."""
+        try:
+            return native.check(status, operation)
+        except CorruptMemory as error:
+            self._tell_apart(error)
+            raise
+
+    def _sample(self, most: int) -> Iterable[Sequence[bytes]]:
+        """The first entries, encoded, each as its parts."""
+        raise NotImplementedError
 
     def _require_types(self) -> None:
         if not self._codecs:

@@ -9,9 +9,10 @@ import numpy as np
 
 from . import _native as native
 from .columns import Column
-from .errors import BoundExceeded, IncompatibleType
+from .errors import BoundExceeded, CorruptMemory, IncompatibleType
 from .iterators import BothEnds
 from .lanes import Part, method
+from .misfit import is_damage, misfit
 from .structure import INIT, Structure
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ class TreeIterator(BothEnds[T]):
         self._shape = shape
         super().__init__(tree._generation, shape.finish, reverse=reverse)  # noqa: SLF001
 
+    def _tell_apart(self, error: CorruptMemory) -> None:
+        self._tree._tell_apart(error)  # noqa: SLF001
+
     def _demand_unchanged(self) -> None:
         native.check(native.call.ss_cursor_valid(self._cursor[0]), "iteration")
 
@@ -62,10 +66,14 @@ class TreeIterator(BothEnds[T]):
         shape, own = self._shape, self._ends[back]
         self._torn = True
         size = _next_entries(self._cursor[0], self._batch, _BATCH_BYTES, shape.want, back)
-        if size < 0:
-            self._torn = False
-            native.fail(size, "iteration")
-        keys, values = native.entries(size, keys=shape.keys, values=shape.values)
+        try:
+            if size < 0:
+                self._torn = False
+                native.fail(size, "iteration")
+            keys, values = native.entries(size, keys=shape.keys, values=shape.values)
+        except CorruptMemory as error:
+            self._tell_apart(error)
+            raise
         self._batch = min(self._batch * 2, _LAST_BATCH)
         own.extend(zip(keys, values, strict=True) if shape.keys and shape.values else keys or values)
         self._torn = False
@@ -88,7 +96,7 @@ class Shape(NamedTuple):
 
 
 def _row(part: Part, wanted: int) -> int:
-    """How `native.batch` takes a row of keys or values."""
+    """How `native.entries` takes a row of keys or values."""
     return 0 if not wanted else 2 if part.is_int else 1
 
 
@@ -154,6 +162,27 @@ class Tree(Structure):
     def __init__(self, memory: Memory) -> None:
         self._begin(INIT, memory)
 
+    _verdict: tuple[int, int, list[tuple[int, int]]] = (-1, 0, [])
+    """What the core found the last time, and at which count of changes."""
+
+    def _tell_apart(self, error: CorruptMemory) -> None:
+        if not is_damage(error):
+            return
+        changes = native.number(native.call.ss_btree_changes(self._handle), "check")
+        if self._verdict[0] != changes:
+            self._verdict = (changes, *native.fit(self._handle))
+        _, status, sizes = self._verdict
+        if status == native.call.SS_INCOMPATIBLE:
+            raise misfit(type(self).__name__, error.rule or str(error), sizes) from error
+        if status == native.call.SS_OK:
+            super()._tell_apart(error)
+
+    def _sample(self, most: int) -> Iterable[Sequence[bytes]]:
+        cursor = native.new_cursor(self._handle, _FROM_FIRST, b"", _TO_LAST, b"")
+        size = native.check(_next_entries(cursor[0], most, _LARGEST_CHUNK, KEYS | VALUES, 0), "iteration")
+        keys, values = native.entries(size, keys=1, values=1)
+        return zip(keys, values, strict=True) if len(self._codecs) > 1 else zip(keys, strict=True)
+
     def _start(self, mode: int, memory: Memory, *args: Any) -> None:
         if args:
             raise TypeError(f"{type(self).__name__} takes one memory, got {1 + len(args)}")
@@ -214,7 +243,7 @@ class Tree(Structure):
         """
         column, count = self._keys_column.take(keys)
         found = np.zeros(count, np.bool_)
-        native.check(native.call.ss_btree_remove_many(self._handle, column, count, native.flags(found)), "remove_many")
+        self._checked(native.call.ss_btree_remove_many(self._handle, column, count, native.flags(found)), "remove_many")
         return found
 
     def _cursor(self, from_: int, start: Any, to: int, stop: Any) -> Any:
@@ -237,25 +266,28 @@ class Tree(Structure):
         cursor = self._cursor(from_, start, to, stop)
         whole = start is None and stop is None
         size = len(self) if whole else _LAST_BATCH
-        chunks = [_export(cursor, size, columns)]
+        chunks = [self._exported(cursor, size, columns)]
         while not whole and len(chunks[-1][0]) == size:
             size = min(2 * size, _LARGEST_CHUNK)
-            chunks.append(_export(cursor, size, columns))
+            chunks.append(self._exported(cursor, size, columns))
         joined = [parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in zip(*chunks, strict=True)]
-        return [column.give(array) for column, array in zip(columns, joined, strict=True)]
+        try:
+            return [column.give(array) for column, array in zip(columns, joined, strict=True)]
+        except CorruptMemory as error:
+            self._tell_apart(error)
+            raise
+
+    def _exported(self, cursor: Any, size: int, columns: Sequence[Column[Any]]) -> list[npt.NDArray[Any]]:
+        """The next entries, at most `size`, in arrays that `Column.give` makes the user's."""
+        arrays, rooms = zip(*(column.room(size) for column in columns), strict=True)
+        taken = self._checked(native.call.ss_cursor_export(cursor[0], size, rooms[0], *rooms[1:] or (native.NULL,)), "to_numpy")
+        return [array[:taken] for array in arrays]
 
     def __repr__(self) -> str:
         try:
             return f"<{type(self).__name__} of {len(self)} entries>"
         except Exception as error:  # noqa: BLE001 - a repr must not raise
             return f"<{type(self).__name__}, {type(error).__name__}>"
-
-
-def _export(cursor: Any, size: int, columns: Sequence[Column[Any]]) -> list[npt.NDArray[Any]]:
-    """The next entries, at most `size`, in arrays that `Column.give` makes the user's."""
-    arrays, rooms = zip(*(column.room(size) for column in columns), strict=True)
-    taken = native.check(native.call.ss_cursor_export(cursor[0], size, rooms[0], *rooms[1:] or (native.NULL,)), "to_numpy")
-    return [array[:taken] for array in arrays]
 
 
 def finder(name: str) -> Callable[[Part, Part], Any]:

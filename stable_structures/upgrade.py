@@ -28,6 +28,7 @@ import cbor2
 from . import _native as native
 from .errors import BadMagic, BoundExceeded, CorruptMemory, IncompatibleType, OutOfMemory, StableError
 from .memory import PAGE_SIZE, Memory, NativeMemory, native_memory
+from .storable.blame import raise_of_cause, raise_of_moment
 from .stream import Reader, Writer
 
 if TYPE_CHECKING:
@@ -46,16 +47,6 @@ _PIECE: Final = 2**16
 _IN_MEMORY: Final = 2**23
 """Bytes of an encoded state from which on it waits in a file."""
 
-_STRUCTURES: Final = {
-    b"BTR": "a StableBTreeMap or StableBTreeSet",
-    b"SVC": "a StableVec",
-    b"SMH": "a StableMinHeap",
-    b"SCL": "a StableCell",
-    b"GLI": "the index of a StableLog",
-    b"GLD": "the data of a StableLog",
-    b"MGR": "a MemoryManager",
-}
-
 
 def backup(memory: Memory, state: Any) -> None:
     """Writes a state at the start of a memory of its own, in place of an older backup. O(bytes).
@@ -66,7 +57,7 @@ def backup(memory: Memory, state: Any) -> None:
     a file with a log, what it overwrites is kept until the end.
 
     Raises `IncompatibleType` for what cannot be encoded, `BoundExceeded` for more than 2**32 - 1 bytes, `OutOfMemory`
-    where the memory cannot grow, `BadMagic` where it holds a structure and `MemoryInUse` where that is live, `ReadOnly`,
+    where the memory cannot grow, `BadMagic` where it holds something else and `MemoryInUse` where that is live, `ReadOnly`,
     `Closed`, `OSError` where the temporary file finds no room; the older backup is whole then. Only a memory written in
     Python is written piece by piece, so that an error of its own can damage it.
 
@@ -81,7 +72,7 @@ def backup(memory: Memory, state: Any) -> None:
     lease = native.claim(under._handle, "backup")  # noqa: SLF001 - the binding's own handle
     try:
         with _encoded(state) as spool:
-            _refuse_structure(memory)
+            _refuse_others(memory)
             _write(memory, spool)
     finally:
         native.release(lease)
@@ -90,8 +81,9 @@ def backup(memory: Memory, state: Any) -> None:
 def restore(memory: Memory) -> Any:
     """The state that `backup`, or the crate's pattern with ciborium, wrote. O(bytes).
 
-    Raises `BadMagic` where there is no backup (a memory never written, or one that holds a structure), `CorruptMemory`
-    with the address of what is wrong where it is damaged, `Closed`.
+    Raises `BadMagic` where there is no backup (a memory never written, or one that holds something else), `CorruptMemory`
+    with the address of what is wrong where it is damaged, or where shared references (tags 28 and 29, which `backup` never
+    writes) stand for more than 1,048,576 items, `Closed`. What strikes in the midst, such as a time-out, is raised as it is.
 
     >>> from stable_structures import StableMemory
     >>> from stable_structures.upgrade import backup, restore
@@ -259,7 +251,8 @@ def _encoded(state: Any) -> Iterator[tempfile.SpooledTemporaryFile[bytes]]:
             cbor2.dump(state, cast("IO[bytes]", limited), **(_LONG if long else {}))
         except StableError:
             raise
-        except (cbor2.CBORError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        except (cbor2.CBORError, TypeError, ValueError, OverflowError) as error:
+            raise_of_cause(error)
             raise IncompatibleType(
                 f"backup: the state has no form in CBOR: {error}; nothing was written. "
                 f"Turn it into lists, maps, numbers, text and bytes first, for instance by dataclasses.asdict"
@@ -326,23 +319,34 @@ _LONG: Final[dict[str, Any]] = {"encoders": {bytes: _encode_bytes, bytearray: _e
 # ---- writing ----
 
 
+_HEAD: Final = 64
+
+
 def _structure(memory: Memory) -> str | None:
-    """Which structure a memory begins with."""
+    """What a memory begins with, where that is a structure or a kind of file that is known."""
     under = native_memory(memory)
-    return _STRUCTURES.get(under.read(0, 3)) if under.size() else None
+    return native.contents_name(under.read(0, _HEAD)) if under.size() else None
 
 
-def _refuse_structure(memory: Memory) -> None:
+def _refuse_others(memory: Memory) -> None:
     found = _structure(memory)
-    if found is None:
-        return
     try:
-        _decoded(memory)  # the length of a backup may read as a magic
+        if found is not None:
+            _decoded(memory)  # the length of a backup may read as a magic
+        elif not _is_begun(memory):
+            _length(native_memory(memory))
     except CorruptMemory as error:
+        found = found or "bytes that are no backup"
         raise BadMagic(
             f"backup: the memory holds {found}; nothing was written. Give backups a memory of their own, "
             f"or write(0, bytes(4)) to it first if what it holds is no longer needed"
         ) from error
+
+
+def _is_begun(memory: Memory) -> bool:
+    """Whether a first backup may be written: there are no pages, or the length is 0."""
+    under = native_memory(memory)
+    return not under.size() or not any(under.read(0, _PREFIX))
 
 
 def _lies_in_python(memory: Any) -> bool:
@@ -378,12 +382,16 @@ def _make_room(memory: NativeMemory, size: int) -> None:
 
 
 class _Backup(Reader):
-    """The CBOR of a backup. Not seekable, so that no decoder reads ahead, and `tell` is where it stopped."""
+    """The CBOR of a backup, looked at before the decoder gets it.
+
+    Not seekable, so that no decoder reads ahead, and `tell` is where it stopped.
+    """
 
     def __init__(self, memory: Memory, length: int) -> None:
         super().__init__(memory, _PREFIX)
         self.error: BaseException | None = None
         self._end = _PREFIX + length
+        self._walk = native.CborWalk(length)
 
     def _bytes(self) -> int:
         return self._end
@@ -393,10 +401,18 @@ class _Backup(Reader):
 
     def readinto(self, buffer: Any, /) -> int:
         try:
-            return super().readinto(buffer)
+            count = super().readinto(buffer)
+            self._look_at(memoryview(buffer)[:count])
         except BaseException as error:
             self.error = error
             raise
+        return count
+
+    def _look_at(self, piece: memoryview) -> None:
+        problem = self._walk.feed(piece)
+        if problem is not None:
+            rule, offset = problem
+            raise _damage(_PREFIX + offset, f"encoded as CBOR; {rule}")
 
 
 def _damage(address: int, rule: str) -> CorruptMemory:
@@ -425,6 +441,7 @@ def _decoded(memory: Memory) -> Any:
         except Exception as error:  # tags run constructors of many types
             if raw.error is not None:
                 raise raw.error from None
+            raise_of_moment(error)
             raise _damage(file.tell(), f"encoded as CBOR; {type(error).__name__}: {error}") from error
         if file.tell() != _PREFIX + length:
             raise _damage(file.tell(), f"one CBOR item of {length} bytes; found {_PREFIX + length - file.tell()} more behind it")

@@ -7,6 +7,7 @@ import operator
 from typing import TYPE_CHECKING, Any, ClassVar, Final, SupportsIndex, TypeVar
 
 from . import _native as native
+from .errors import CorruptMemory
 from .lanes import Part, method
 from .rows import LIMIT, RowSequence, bounded
 from .slots import Slots
@@ -175,14 +176,21 @@ class StableVec(Slots[T], RowSequence[T]):
         if status == native.call.SS_OUT_OF_BOUNDS:
             return None
         native.check(status, "to_numpy")
-        return self._column.give(array)
+        try:
+            return self._column.give(array)
+        except CorruptMemory as error:
+            self._tell_apart(error)
+            raise
 
     def _read(self, start: int, stop: int) -> list[T] | None:
         if self._column.is_number:
             array = self._export(start, stop)
             return None if array is None else array.tolist()
-        pieces = native.exported(native.call.ss_vec_export_var, self._handle, start, stop)
+        pieces = self._pieces(start, stop)
         return None if pieces is None else list(map(self._value.codec.decode, pieces))
+
+    def _pieces(self, start: int, stop: int) -> list[bytes] | None:
+        return native.exported(native.call.ss_vec_export_var, self._handle, start, stop)
 
 
 _SET: Final = """

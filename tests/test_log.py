@@ -220,7 +220,7 @@ def test_closing_one_memory_closes_the_log():
         assert raised(use) is Closed
 
 
-def test_the_data_memory_decides_as_in_the_crate():
+def test_the_data_memory_decides_and_neither_is_overwritten():
     index, data = StableMemory(), StableMemory()
     log = StableLog[str](index, data)
     log.append("a")
@@ -229,7 +229,9 @@ def test_the_data_memory_decides_as_in_the_crate():
         StableLog[str](StableMemory(), data)
     other = StableMemory()
     other.grow(1)
-    log = StableLog[str](index, other)
+    with pytest.raises(BadMagic, match="the index of a StableLog"):
+        StableLog[str](index, other)
+    log = StableLog[str](StableMemory(), other)
     assert len(log) == 0
     log.into_memories()
     data.write(3, b"\x02")
@@ -262,7 +264,7 @@ def test_entries_of_another_type_are_told():
     log = StableLog[bytes](*memories)
     log.append(b"\xff")
     log.into_memories()
-    with pytest.raises(CorruptMemory, match="str"):
+    with pytest.raises(IncompatibleType, match=r"StableLog\[str\].*UTF-8.*written as other types"):
         StableLog[str](*memories).get(0)
 
 

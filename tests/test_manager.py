@@ -244,12 +244,14 @@ def test_three_ways_to_open():
     assert MemoryManager.new(base).bucket_pages == 128
 
 
-def test_something_else_is_overwritten_as_in_the_crate_but_not_by_load():
+def test_something_else_is_overwritten_only_when_asked():
     base = StableMemory()
     StableVec[u64](base)
     with pytest.raises(BadMagic, match=r"\.new\(memory\)"):
         MemoryManager.load(base)
-    assert MemoryManager(base).sizes() == {}
+    with pytest.raises(BadMagic, match="holds a StableVec"):
+        MemoryManager(base)
+    assert MemoryManager.new(base).sizes() == {}
 
 
 @pytest.mark.parametrize("bucket_pages", [0, -1, 65_536, 2**40])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stable_structures import Blob, CorruptMemory, IncompatibleType, StableBTreeMap, StableMemory, StableVec, u8, u16, u32, u64
+from stable_structures import Blob, IncompatibleType, StableBTreeMap, StableMemory, StableVec, u8, u16, u32, u64
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -44,7 +44,7 @@ def test_keys_that_are_not_of_fixed_size_may_become_larger(key):
 def test_keys_that_are_laid_out_otherwise_are_refused(before, after, entries):
     memory = written(before, u16, entries)
     image = bytes(memory.view())
-    with pytest.raises(CorruptMemory, match="types that the map is opened with"):
+    with pytest.raises(IncompatibleType, match="types that the map is opened with"):
         StableBTreeMap[after, u16](memory)
     assert bytes(memory.view()) == image
     assert len(StableBTreeMap[before, u16](memory)) == len(entries)
@@ -52,7 +52,7 @@ def test_keys_that_are_laid_out_otherwise_are_refused(before, after, entries):
 
 def test_values_that_do_not_fit_any_more_are_refused():
     memory = written(u64, Blob(50), {1: b"x" * 40})
-    with pytest.raises(CorruptMemory, match="types that the map is opened with"):
+    with pytest.raises(IncompatibleType, match="types that the map is opened with"):
         StableBTreeMap[u64, Blob(10)](memory)
 
 

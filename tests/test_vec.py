@@ -442,7 +442,7 @@ def test_what_is_no_vec_is_refused():
     memory = StableMemory()
     memory.grow(1)
     with pytest.raises(BadMagic, match=r"\.new\(memory\)"):
-        StableVec[u64](memory)
+        StableVec[u64].load(memory)
     memory.write(0, b"SVC\x02")
     with pytest.raises(UnsupportedVersion, match="newer"):
         StableVec[u64](memory)

@@ -94,7 +94,8 @@ static void modes_decide_what_is_made(void) {
     CHECK_EQ(ss_access_size(place.memory), 0);
     CHECK_EQ(ss_access_write_growing(place.memory, 0, "SVC\1", 4), SS_OK);
     CHECK_EQ(ss_cell_open(place.memory, SS_LOAD, NULL, 0, &cell), SS_BAD_MAGIC);
-    cell = open_cell(place.memory, SS_INIT);
+    CHECK_EQ(ss_cell_open(place.memory, SS_INIT, first, sizeof first, &cell), SS_BAD_MAGIC);
+    cell = open_cell(place.memory, SS_INIT_OVERWRITE);
     CHECK(holds(cell, first, sizeof first));
     ss_cell_free(cell);
     CHECK_EQ(ss_access_write(place.memory, 3, "\2", 1), SS_OK);

@@ -178,7 +178,7 @@ static void a_log_lies_where_the_format_says(void) {
     pair_open(&pair, TWO_FLATS, 10);
     CHECK_EQ(ss_access_grow(pair.index, 1), 0);
     CHECK_EQ(ss_access_write(pair.index, 4, "reserved", 8), SS_OK);
-    ss_log *log = open_log(&pair, SS_INIT);
+    ss_log *log = open_log(&pair, SS_NEW);
     CHECK_EQ(ss_log_append(log, (const uint8_t *)"abc", 3), 0);
     CHECK_EQ(ss_log_append(log, NULL, 0), 1);
     CHECK_EQ(ss_log_append(log, (const uint8_t *)"de", 2), 2);
@@ -207,7 +207,8 @@ static void modes_decide_what_is_made(void) {
     CHECK_EQ(ss_access_write(pair.data, 3, "\2", 1), SS_OK);
     CHECK_EQ(ss_log_open(pair.index, pair.data, SS_INIT, &log), SS_BAD_VERSION);
     CHECK_EQ(ss_access_write(pair.data, 0, "x", 1), SS_OK);
-    ss_log_free(open_log(&pair, SS_INIT));
+    CHECK_EQ(ss_log_open(pair.index, pair.data, SS_INIT, &log), SS_BAD_MAGIC);
+    ss_log_free(open_log(&pair, SS_INIT_OVERWRITE));
     CHECK_EQ(ss_log_open(pair.data, pair.index, SS_LOAD, &log), SS_BAD_MAGIC);
     pair_close(&pair);
 }

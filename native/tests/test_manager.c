@@ -110,7 +110,8 @@ static void modes_decide_what_is_made(void) {
     CHECK_EQ(ss_access_size(base), 0);
     CHECK_EQ(ss_access_write_growing(base, 0, "SVC", 3), SS_OK);
     CHECK_EQ(ss_manager_open(base, SS_LOAD, 1, &manager), SS_BAD_MAGIC);
-    manager = open_manager(base, SS_INIT, 1);
+    CHECK_EQ(ss_manager_open(base, SS_INIT, 1, &manager), SS_BAD_MAGIC);
+    manager = open_manager(base, SS_INIT_OVERWRITE, 1);
     ss_memory *memory = get(manager, 0);
     CHECK_EQ(ss_access_grow(memory, 2), 0);
     ss_memory_release(memory);

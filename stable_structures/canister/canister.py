@@ -600,12 +600,14 @@ class Canister:
     def program_manager(self) -> MemoryManager:
         """The manager of the running program, made where there is none (for the harness and `ic.manager`)."""
         from ..manager import MemoryManager  # noqa: PLC0415 - keeps a canister without one light
+        from ..structure import init_as_the_crate  # noqa: PLC0415 - as above
 
         program = self._program
         if program is None:
             raise no_module()
         if program.manager is None:
-            program.manager = MemoryManager(self.memory)
+            overwrites = program.dialect.overwrites
+            program.manager = init_as_the_crate(MemoryManager, self.logs.append, self.memory) if overwrites else MemoryManager(self.memory)
         return program.manager
 
     def close(self) -> None:

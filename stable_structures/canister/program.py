@@ -76,6 +76,8 @@ class Dialect:
     """How the code of one CDK behaves where CDKs differ. This one is our own plain form."""
 
     name = "plain"
+    overwrites = False
+    """Whether the platform's structures overwrite what a memory holds that is none of them."""
 
     def start(self, program: Program) -> None:
         """Before the program's first line that uses the CDK."""

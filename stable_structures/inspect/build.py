@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, Self
 
 from ..errors import OutOfBounds
-from ..memory import PAGE_SIZE, Memory, StableMemory
+from ..memory import PAGE_SIZE, Memory
 from .layout import (
     ALLOCATOR_AT,
     CAPACITY,
@@ -148,25 +148,102 @@ def form_of(reader: MapReader, *, layout_1: bool) -> MapForm:
     return MapForm(1 if reader.derived else 2, first, second, reader.page, reader.shape.key_fixed, slots)
 
 
-def _most(height: int) -> int:
-    return int((CAPACITY + 1) ** (height + 1)) - 1
+def pages_of(form: MapForm, chunks: int) -> int:
+    """Pages of a packed map of so many chunks."""
+    return -(-(FIRST_CHUNK + chunks * (form.page + CHUNK_HEADER) + CHUNK_HEADER) // PAGE_SIZE)
+
+
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """Entries that leaves and internal nodes are to have; shares are even, so it may be one fewer."""
+
+    leaf: int = CAPACITY
+    inner: int = CAPACITY
+
+    def height(self, count: int) -> int:
+        """The least at which nodes are no fuller than that; none but the root may have too few then."""
+        height, n = 0, count + 1
+        while (self.leaf + 1) * (self.inner + 1) ** height < n:
+            height += 1
+        while height and n < 2 * (MINIMUM + 1) ** height:
+            height -= 1
+        return height
+
+    def parts(self, count: int, height: int, fewest: int) -> int:
+        """How many children a subtree gets: any number will do that leaves none of them too full or too empty."""
+        n = count + 1
+        ideal: int = -(-n // ((self.leaf + 1) * (self.inner + 1) ** (height - 1)))
+        most: int = min(CAPACITY + 1, n // (MINIMUM + 1) ** height)
+        least: int = -(-n // (CAPACITY + 1) ** height)
+        return max(fewest, least, min(ideal, most))
+
+
+def best_filling(form: MapForm, ends: Sequence[int]) -> tuple[Filling, int]:
+    """How nodes are to be filled for the fewest chunks, and how many that is; `ends` are sums of the sizes of entries, from 0 on.
+
+    Full nodes are best unless they need overflow pages where less full ones do not. O(n) for each filling that is tried.
+    """
+    best = Filling()
+    chunks, nodes = _chunks(form, best, ends)
+    if chunks == nodes:
+        return best, chunks
+    for leaf in range(MINIMUM, CAPACITY):
+        best, chunks = _better(form, Filling(leaf), ends, (best, chunks))
+    for inner in range(MINIMUM, CAPACITY):
+        best, chunks = _better(form, Filling(best.leaf, inner), ends, (best, chunks))
+    return best, chunks
+
+
+def _better(form: MapForm, filling: Filling, ends: Sequence[int], best: tuple[Filling, int]) -> tuple[Filling, int]:
+    chunks, _ = _chunks(form, filling, ends)
+    return (filling, chunks) if chunks < best[1] else best
+
+
+def _chunks(form: MapForm, filling: Filling, ends: Sequence[int]) -> tuple[int, int]:
+    """Chunks and nodes of a map that is filled like this."""
+    field = 2 * U32.size if form.key_fixed is None else U32.size
+    chunks = nodes = at = 0
+
+    def node(count: int, size: int, children: int) -> None:
+        nonlocal chunks, nodes
+        run = NODE_HEADER + children * U64.size + count * field + size
+        chunks += 1 if run <= form.page else 1 - (form.page - run) // (form.page - OVERFLOW_HEADER)
+        nodes += 1
+
+    def subtree(height: int, count: int, fewest: int) -> None:
+        nonlocal at
+        if height == 0:
+            node(count, ends[at + count] - ends[at], 0)
+            at += count
+            return
+        parts, separators = filling.parts(count, height, fewest), 0
+        share, more = divmod(count - (parts - 1), parts)
+        for i in range(parts):
+            subtree(height - 1, share + (i < more), MINIMUM + 1)
+            if i < parts - 1:
+                separators += ends[at + 1] - ends[at]
+                at += 1
+        node(parts - 1, separators, parts)
+
+    count = len(ends) - 1
+    if count:
+        subtree(filling.height(count), count, 2)
+    return chunks, nodes
 
 
 class MapBuilder:
-    """Packs entries into a map: each subtree gets an equal share, so that all nodes are as full as they can be."""
+    """Packs entries into a map: each subtree gets an equal share, so that all nodes are as full as they are to be."""
 
-    def __init__(self, form: MapForm, out: Output) -> None:
+    def __init__(self, form: MapForm, out: Output, filling: Filling | None = None) -> None:
         self.form = form
         self.out = out
+        self.filling = filling or Filling()
         self.chunks = 0
 
     def build(self, entries: Iterable[Entry], count: int) -> None:
         """Writes the map. O(n). Raises `Damage` where there are not `count` entries."""
         feed = iter(entries)
-        height = 0
-        while _most(height) < count:
-            height += 1
-        root = self._subtree(feed, height, count, fewest=2) if count else 0
+        root = self._subtree(feed, self.filling.height(count), count, fewest=2) if count else 0
         if next(feed, None) is not None:
             raise Damage("a map's length counts its entries", 20, count, "more")
         self._finish(root, count)
@@ -175,7 +252,7 @@ class MapBuilder:
         """`count` entries as a tree; gives the address of its root."""
         if height == 0:
             return self._node([self._next(feed) for _ in range(count)], [])
-        parts = max(fewest, -(-(count + 1) // (_most(height - 1) + 1)))
+        parts = self.filling.parts(count, height, fewest)
         share, more = divmod(count - (parts - 1), parts)
         children, separators = [], []
         for i in range(parts):
@@ -240,20 +317,6 @@ class MapBuilder:
         self.out.write(ALLOCATOR_AT, allocator)
         self.out.write(0, header)
         self.out.flush()
-
-
-class _Nowhere(Output):
-    """Writes nothing."""
-
-    def write(self, offset: int, data: bytes) -> None:
-        """Forgets the bytes."""
-
-
-def packed_size(form: MapForm, entries: Iterable[Entry], count: int) -> int:
-    """How many bytes a packed map of these entries has. O(n). Raises `Damage` where there are not `count` entries."""
-    builder = MapBuilder(form, _Nowhere(StableMemory()))
-    builder.build(entries, count)
-    return FIRST_CHUNK + builder.chunks * (form.page + CHUNK_HEADER) + CHUNK_HEADER
 
 
 class Spool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import csv
 import json
+from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +24,7 @@ from ..memory import PAGE_SIZE, Memory, StableMemory
 from ..minheap import StableMinHeap
 from ..storable import Codec, codec
 from ..vec import StableVec
-from .build import Entry, ImageFile, MapBuilder, Output, copy, form_of, packed_size
+from .build import ImageFile, MapBuilder, Output, best_filling, copy, form_of, pages_of
 from .fit import require_all_fit
 from .image import Image, Part, open_image
 from .layout import LOG_DATA_AT, TABLES_SIZE, Damage
@@ -163,30 +165,31 @@ class _Shrinker:
         reader = part.open(*self.types.get(part.id, (None, None)))
         self._sound(reader.problems)
         if isinstance(reader, MapReader):
-            return self._pack(reader, memory)
+            return self._pack(reader, part, memory)
         reader.check(_refuse)
         copy(part.source, memory, reader.live())
         return ""
 
-    def _pack(self, reader: MapReader, memory: Memory) -> str:
+    def _pack(self, reader: MapReader, part: Part, memory: Memory) -> str:
         walk = MapWalk(reader, _refuse, self.progress)
         walk.run()
         layout_1 = 0 < walk.stats.layout_1_nodes == sum(walk.stats.nodes_by_depth)
-        form = form_of(reader, layout_1=layout_1)
-        end = walk.space.address(reader.end_of_chunks())
-        if packed_size(form, _entries(reader), reader.length) >= end:
-            copy(reader.source, memory, end)
-            return "as small as can be, copied as it is"
-        MapBuilder(form, Output(memory)).build(_entries(reader), reader.length)
+        form, filling = form_of(reader, layout_1=layout_1), None
+        if not layout_1:
+            sizes = (len(node.keys[i]) + len(node.value(i)) for node, i in reader.entries())
+            filling, chunks = best_filling(form, array("Q", accumulate(sizes, initial=0)))
+            # Where nothing is gained, nothing is done: how keys are laid out may be a guess, which a few entries do not prove.
+            is_worth_it = chunks <= reader.allocated and reader.shape.certain
+            if not is_worth_it and pages_of(form, chunks) >= part.source.nbytes // PAGE_SIZE:
+                copy(part.source, memory)
+                return "copied as it is, since packing it would not make it smaller"
+        entries = ((node.keys[i], node.value(i)) for node, i in reader.entries())
+        MapBuilder(form, Output(memory), filling).build(entries, reader.length)
         return "packed"
 
     def _sound(self, problems: list[Damage]) -> None:
         for problem in problems:
             raise problem
-
-
-def _entries(reader: MapReader) -> Iterator[Entry]:
-    return ((node.keys[i], node.value(i)) for node, i in reader.entries())
 
 
 def _refuse(damage: Damage) -> None:

@@ -148,6 +148,7 @@ class Codec(Generic[T]):
             self.refuse_array()
         if not isinstance(array, np.ndarray):
             return np.frombuffer(b"".join(map(self.encode, array)), np.uint8)  # type: ignore[arg-type]
+        refuse_masked(array, self.name)
         packed = np.ascontiguousarray(self._pack(self._as_column(array)))
         return packed.view(np.uint8)
 
@@ -235,6 +236,14 @@ class Codec(Generic[T]):
 def shown(value: object) -> str:
     """A value and its type, short enough for a message."""
     return f"{reprlib.repr(value)} of type {type(value).__name__}"
+
+
+def refuse_masked(array: object, name: str) -> None:
+    """Raises `IncompatibleType` for a masked array: what lies under a mask is no value, and would be stored as one. O(1)."""
+    if isinstance(array, np.ma.MaskedArray):
+        raise IncompatibleType(
+            f"{name} takes no masked array, since there is no masked value to store; give array.compressed(), or array.filled(value)"
+        )
 
 
 def bytewise(a: bytes, b: bytes) -> int:

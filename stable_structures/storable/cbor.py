@@ -18,8 +18,10 @@ from typing import Annotated, Any, Final, TypeAlias, Union, get_args, get_origin
 import cbor2
 import numpy as np
 
+from .. import _native as native
 from ..errors import IncompatibleType
 from .base import Codec, Data, python_order, shown
+from .blame import raise_of_cause, raise_of_moment
 from .bound import Unbounded
 
 MAX_NESTING: Final = 400
@@ -30,13 +32,41 @@ _SAFE_NESTING: Final = MAX_NESTING // 4
 
 _CONTAINERS: Final = (list, tuple, dict, set, frozenset)
 
+_ENDLESS: Final = "it contains itself, and only plain Cbor, or Cbor of plain lists and maps, can hold that"
+
 Restore: TypeAlias = Callable[[Any], Any]
+
+
+class BadCbor(ValueError):
+    """Bytes that are not one CBOR item, or one that stands for more than its references may."""
+
+
+def loads(data: bytes) -> tuple[Any, bool]:
+    """The value of bytes that nobody vouches for, and whether it contains itself. O(size).
+
+    Raises `BadCbor` where they are not one well-formed item, nest more than 1,000 deep, or where shared references (tags 28 and
+    29) stand for more than 1,048,576 items: such a value takes hundreds of bytes, and walking, hashing or printing it has no
+    end. What strikes in the midst of it, such as a time-out, is raised as it is.
+    """
+    problem = native.cbor_problem(data)
+    if isinstance(problem, str):
+        raise BadCbor(f"encoded as CBOR; {problem}")
+    stream = io.BytesIO(data)
+    try:
+        value = cbor2.CBORDecoder(stream).decode()
+    except Exception as error:  # tags run constructors of many types
+        raise_of_moment(error)
+        raise BadCbor(f"encoded as CBOR; {type(error).__name__}: {error}") from error
+    if stream.tell() != len(data):
+        raise BadCbor(f"encoded as one CBOR item, found {len(data) - stream.tell()} more bytes behind it")
+    return value, problem
 
 
 class CborCodec(Codec[Any]):
     """`Cbor[T]`: any value that cbor2 takes. Unbounded; no key, since lists and maps of mixed values have no order.
 
-    A value that contains itself keeps its shared references; in any other they become copies.
+    A value that contains itself keeps its shared references; in any other they become copies. References that stand for
+    more than 1,048,576 items are refused, in both directions.
     """
 
     key_problem = heap_problem = (
@@ -54,17 +84,19 @@ class CborCodec(Codec[Any]):
                 return self._encode_deep(value)
             return cbor2.dumps(value, canonical=True, default=_plain)
         except (cbor2.CBORError, TypeError, ValueError, RecursionError) as error:
+            raise_of_cause(error)
             raise IncompatibleType(f"{self.name} cannot hold {shown(value)}: {error}; {_hint(error)}") from error
 
     def decode(self, data: Data) -> Any:
-        stream = io.BytesIO(data)
         try:
-            value = cbor2.CBORDecoder(stream).decode()
-        except Exception as error:  # tags run constructors of many types
-            raise self._corruption(f"encoded as CBOR; {type(error).__name__}: {error}") from error
-        if stream.tell() != len(data):
-            self._corrupt(f"encoded as one CBOR item, found {len(data) - stream.tell()} more bytes behind it")
-        return value if self._restore is None else self._restored(value)
+            value, is_endless = loads(bytes(data))
+        except BadCbor as error:
+            raise self._corruption(str(error)) from error
+        if self._restore is None:
+            return value
+        if is_endless:
+            self._corrupt(f"fits {self.name}; {_ENDLESS}")
+        return self._restored(value)
 
     def _encode_deep(self, value: Any) -> bytes:
         """What nests without end contains itself, and is written with its references; nothing unreadable is written."""
@@ -72,13 +104,16 @@ class CborCodec(Codec[Any]):
         if endless and _depth_once(value) > MAX_NESTING:
             raise ValueError(f"it is nested more than {MAX_NESTING} deep")
         data = cbor2.dumps(value, canonical=True, value_sharing=endless, default=_plain)
-        cbor2.loads(data)
+        _, is_endless = loads(data)
+        if is_endless and self._restore is not None:
+            raise ValueError(_ENDLESS)
         return data
 
     def _restored(self, value: Any) -> Any:
         try:
             return self._restore(value) if self._restore is not None else value
         except Exception as error:
+            raise_of_moment(error)
             raise self._corruption(f"fits {self.name}; {error}", "the class changed since it was written") from error
 
 
@@ -198,8 +233,8 @@ def _of_union(members: tuple[Any, ...]) -> Restore | None:
         for inner in inners if value is not None else ():
             try:
                 return inner(value)
-            except (TypeError, ValueError, AttributeError):
-                continue
+            except (TypeError, ValueError, AttributeError) as error:
+                raise_of_moment(error)
         return value
 
     return restore

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import numpy as np
 
 from ..errors import BoundExceeded, IncompatibleType
 from ..principal import MAX_LENGTH, Principal
-from .base import Codec, Data, shown
+from .base import Codec, Data, refuse_masked, shown
 from .bound import Bounded, Unbounded
 from .order import OrderKind, leaf
 
@@ -161,14 +161,20 @@ class PrincipalCodec(Codec[Principal]):
         self._wrong_type(value, "a Principal; make one with Principal.from_text(text) or Principal(raw_bytes)")
 
 
+_OCTETS: Final = "Bbc"
+
+
 def octets(value: object, name: str) -> bytes:
     """Any buffer of single bytes as `bytes`; `name` is the type that asks."""
+    refuse_masked(value, name)
+    if isinstance(value, np.datetime64 | np.timedelta64):  # whose buffer is the bytes of a number
+        raise IncompatibleType(f"{name} takes bytes, got {shown(value)}")
     try:
         view = memoryview(value)  # type: ignore[arg-type]
-    except TypeError:
+    except (TypeError, ValueError, BufferError):
         hint = "; encode text first, as text.encode() does" if isinstance(value, str) else ""
         raise IncompatibleType(f"{name} takes bytes, got {shown(value)}{hint}") from None
-    if view.itemsize != 1 or view.ndim != 1:
+    if view.itemsize != 1 or view.ndim != 1 or view.format[-1] not in _OCTETS:
         raise IncompatibleType(f"{name} takes bytes, got a buffer of {view.format!r} items, shape {view.shape}; convert it with bytes()")
     return view.tobytes()
 

@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+import cmath
+import struct
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from ..errors import BoundExceeded, IncompatibleType
-from .base import Codec, Data, DType, python_order, shown
+from .base import Codec, Data, DType, python_order, refuse_masked, shown
 from .bound import Bounded
 from .scalars import FLOAT_KEY_PROBLEM
 
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-_MAX_CODE_POINT: Final = 0x10FFFF
 _KINDS: Final = frozenset("biufcSUVmM")
 
 
@@ -47,6 +48,7 @@ class Record(Codec["np.void"]):
         self.dtype = self.native_dtype = wanted
         self._gaps = not _plain_layout(wanted)
         self._texts = list(_text_fields(wanted, 0))
+        self._fast = _Packing.of(wanted)
         leaves = {leaf.kind for leaf, _ in _leaves(wanted, 0)}
         if leaves & {"f", "c"}:
             self.key_problem = f"it holds a float: {FLOAT_KEY_PROBLEM}"
@@ -54,6 +56,10 @@ class Record(Codec["np.void"]):
             self.key_problem = self.heap_problem = "it holds a date or a complex number, which have no total order; use integer fields"
 
     def encode(self, value: Any) -> bytes:
+        if type(value) is tuple and self._fast is not None:
+            packed = self._fast.pack(value)
+            if packed is not None:
+                return packed
         if isinstance(value, np.void) and value.dtype == self._dtype:
             return self._without_gaps(np.array(value)).tobytes() if self._gaps else value.tobytes()
         return self._converted(value).tobytes()
@@ -61,9 +67,12 @@ class Record(Codec["np.void"]):
     def decode(self, data: Data) -> np.void:
         if len(data) != self._dtype.itemsize:
             self._corrupt(f"encoded in {self._dtype.itemsize} bytes, found {len(data)}")
-        data = bytes(data)
+        if type(data) is not bytes:
+            data = bytes(data)
         for offset, count in self._texts:
-            if np.frombuffer(data, "<u4", count, offset).max() > _MAX_CODE_POINT:
+            try:
+                data[offset : offset + 4 * count].decode("utf-32-le", "surrogatepass")
+            except UnicodeDecodeError:
                 self._corrupt(f"text holds code points up to 0x10ffff; the field at byte {offset} does not")
         return np.frombuffer(data, self._dtype)[0]  # type: ignore[no-any-return]
 
@@ -77,9 +86,11 @@ class Record(Codec["np.void"]):
             return self._pack(np.array([value]))
         if not isinstance(value, tuple):
             self._wrong_type(value, f"a numpy scalar of {self._dtype} or a tuple")
+        for item in value:
+            refuse_masked(item, self.name)
         made = np.zeros(1, self._dtype)
         try:
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore", invalid="ignore"):
                 made[0] = value
         except (OverflowError, DeprecationWarning) as error:  # numpy 1 only warns
             raise BoundExceeded(f"{self.name} cannot hold {shown(value)}: {error}; use wider fields") from None
@@ -115,6 +126,86 @@ class Record(Codec["np.void"]):
 
     def __repr__(self) -> str:
         return self.name
+
+
+class _Packing:
+    """The short way for tuples of plain values: `struct` packs them, and refuses what would change.
+
+    What it does not take, of whatever type or range, goes the long way, which takes it or says why not.
+    """
+
+    _CODES: Final = {
+        "i1": "b",
+        "i2": "h",
+        "i4": "i",
+        "i8": "q",
+        "u1": "B",
+        "u2": "H",
+        "u4": "I",
+        "u8": "Q",
+        "f2": "e",
+        "f4": "f",
+        "f8": "d",
+    }
+    _TYPES: Final[dict[str, tuple[type, ...]]] = {
+        "i": (int, np.integer),
+        "u": (int, np.integer),
+        "f": (float, int, np.float64, np.float32, np.float16, np.integer),
+        "b": (bool,),
+        "S": (bytes,),
+        "U": (str,),
+    }
+    _MOST_KNOWN: Final = 256
+
+    def __init__(self, dtype: DType, layout: struct.Struct) -> None:
+        fields = [dtype[name] for name in dtype.names or ()]
+        self._kinds = [field.kind for field in fields]
+        self._pack = layout.pack
+        self._texts = [(index, field.kind, field.itemsize) for index, field in enumerate(fields) if field.kind in "SU"]
+        self._known: set[tuple[type, ...]] = set()
+
+    @classmethod
+    def of(cls, dtype: DType) -> _Packing | None:
+        """That of a dtype; None where a field is no number, bool or text, or the fields do not lie in their order."""
+        layout, end = "<", 0
+        fields: Any = dtype.fields
+        for field, offset in (fields[name][:2] for name in dtype.names or ()):
+            code = f"{field.itemsize}s" if field.kind in "SU" and field.subdtype is None else cls._CODES.get(field.str[1:])
+            code = "?" if field.kind == "b" else code
+            if code is None or offset < end:
+                return None
+            layout += f"{offset - end}x{code}"
+            end = offset + field.itemsize
+        return cls(dtype, struct.Struct(f"{layout}{dtype.itemsize - end}x"))
+
+    def pack(self, value: tuple[Any, ...]) -> bytes | None:
+        """The bytes of a tuple; None where it goes the long way. O(fields)."""
+        if (types := tuple(map(type, value))) not in self._known and not self._are_plain(types):
+            return None
+        try:
+            return self._pack(*(self._with_texts(value) if self._texts else value))
+        except (struct.error, OverflowError, UnicodeEncodeError):
+            return None
+
+    def _are_plain(self, types: tuple[type, ...]) -> bool:
+        """Whether values of these types, one for each field, are taken as they are; a bool is no number here."""
+        fits = len(types) == len(self._kinds) and all(
+            issubclass(tp, self._TYPES[kind]) and (kind == "b" or tp is not bool) for tp, kind in zip(types, self._kinds, strict=True)
+        )
+        if fits and len(self._known) < self._MOST_KNOWN:
+            self._known.add(types)
+        return fits
+
+    def _with_texts(self, value: tuple[Any, ...]) -> list[Any]:
+        """Texts as their bytes. numpy cuts zeros at their end off, so these do not go the short way."""
+        items = list(value)
+        for index, kind, size in self._texts:
+            text = items[index]
+            data = text if kind == "S" else text.encode("utf-32-le")
+            if len(data) > size or text[-1:] in (b"\0", "\0"):
+                raise OverflowError
+            items[index] = data
+        return items
 
 
 def _check_dtype(dtype: DType) -> None:
@@ -180,5 +271,6 @@ def _same(stored: Any, given: Any) -> bool:
     if isinstance(given, (np.datetime64, np.timedelta64)):
         return True
     if isinstance(stored, (float, complex)):
-        return bool(np.isinf(stored) == np.isinf(given))
+        number = complex(given) if isinstance(given, np.number | np.bool_ | np.ndarray) else given
+        return isinstance(number, (int, float, complex)) and cmath.isinf(stored) == (not isinstance(number, int) and cmath.isinf(number))
     return bool(stored == given)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, SupportsFloat
 import numpy as np
 
 from ..errors import BoundExceeded
-from .base import Codec, Data, IntLane, shown
+from .base import Codec, Data, IntLane, refuse_masked, shown
 from .bound import Bounded
 from .order import OrderKind, leaf
 
@@ -104,9 +104,11 @@ class _NarrowCodec(IntCodec):
 
 class _UnsignedCodec(_NarrowCodec):
     def encode(self, value: int) -> bytes:
+        if type(value) is not int:
+            refuse_masked(value, self.name)
         try:
             return self._pack_int(value)
-        except (struct.error, OverflowError):
+        except (struct.error, OverflowError, TypeError):
             self._refuse(value)
 
     def decode(self, data: Data) -> int:
@@ -118,6 +120,8 @@ class _UnsignedCodec(_NarrowCodec):
 
 class _SignedCodec(_NarrowCodec):
     def encode(self, value: int) -> bytes:
+        if type(value) is not int:
+            refuse_masked(value, self.name)
         try:
             return self._pack_int(operator.index(value) + self._bias)
         except (struct.error, OverflowError, TypeError):
@@ -134,6 +138,8 @@ class _WideCodec(IntCodec):
     """16 bytes, signed or not."""
 
     def encode(self, value: int) -> bytes:
+        if type(value) is not int:
+            refuse_masked(value, self.name)
         try:
             return (operator.index(value) + self._bias).to_bytes(self._size, "big")
         except (OverflowError, TypeError):
@@ -166,9 +172,11 @@ class FloatCodec(Codec[float]):
         return type(self), (8 * self._size,)
 
     def encode(self, value: SupportsFloat) -> bytes:
+        if type(value) is not float:
+            refuse_masked(value, self.name)  # numpy would make NaN of it
         try:
             return self._pack_float(value)
-        except (struct.error, OverflowError):
+        except (struct.error, OverflowError, TypeError):
             self._refuse(value)
 
     def decode(self, data: Data) -> float:
@@ -178,7 +186,7 @@ class FloatCodec(Codec[float]):
             self._corrupt(f"encoded in {self._size} bytes, found {len(data)}")
 
     def _refuse(self, value: object) -> NoReturn:
-        if not hasattr(value, "__float__"):
+        if not hasattr(value, "__float__") or isinstance(value, np.ndarray | np.complexfloating):
             self._wrong_type(value, "a number; convert it with float() first")
         raise BoundExceeded(f"{self.name} cannot hold {shown(value)}: it is too large; use a number in range, in f64 if need be") from None
 

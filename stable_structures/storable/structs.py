@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from ..errors import CorruptMemory, IncompatibleType
 from .base import Codec, Data, T, bytewise, python_order
+from .blame import raise_of_moment
 from .bound import Bound, Bounded, UnboundedType, sum_of_bounds
 from .compound import RowCodec
 from .order import Order, OrderKind, concatenation, leaf
@@ -59,6 +60,7 @@ class ClassCodec(Codec[T]):
         except CorruptMemory:
             raise
         except Exception as error:
+            raise_of_moment(error)
             rule = f"from_bytes() takes what to_bytes() gave; on {len(data)} bytes it raised {error!r}"
             raise self._corruption(rule, "from_bytes() has a mistake") from error
         if not isinstance(value, self._class):
@@ -142,6 +144,7 @@ class StructCodec(RowCodec[T]):
         except CorruptMemory:
             raise
         except Exception as error:
+            raise_of_moment(error)
             rule = f"{self.name}() takes its stored fields; it raised {error!r}"
             raise self._corruption(rule, "__post_init__() refuses what it took before") from error
 

@@ -17,6 +17,7 @@ from ...errors import BoundExceeded, OutOfBounds, OutOfMemory
 from ...log import StableLog as _Log
 from ...minheap import StableMinHeap as _Heap
 from ...storable import Blob
+from ...structure import Stored, init_as_the_crate
 from ...vec import StableVec as _Vec
 from .. import message as messages
 from ..errors import Trap, called_trap
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from ..calls import Call
     from ..program import Program
 
+S = TypeVar("S", bound=Stored)
 T = TypeVar("T")
 
 _MAX_SIZE: Final = 2_000_000
@@ -40,16 +42,17 @@ _BYTES: Final = _Map[bytes, bytes]
 _PLACE: Final = "src/stable_structures.rs"
 
 
-def _store(kind: str, memory_id: int, make: Callable[[Any], T]) -> T:
-    """The structure of this kind in this memory, one for all objects of the program."""
+def _store(kind: str, ids: tuple[int, ...], structure: type[S], *given: Any) -> S:
+    """The structure of this kind in these memories, one for all objects of the program."""
     message = running()
     program = message.canister.program
     if program is None:
         raise RuntimeError("no program is installed")
-    key = (kind, memory_id)
+    key = (kind, ids[0])
     if key not in program.stores:
-        program.stores[key] = make(message.canister.program_manager())
-    found: T = program.stores[key]
+        manager = message.canister.program_manager()
+        program.stores[key] = init_as_the_crate(structure, message.canister.logs.append, *map(manager.get, ids), *given)
+    found: S = program.stores[key]
     return found
 
 
@@ -63,7 +66,7 @@ def _guarded(operation: Callable[[], T], what: str) -> T:
 
 def file_store() -> _Map[bytes, bytes]:
     """The map of persisted files: path to content, both as they are."""
-    return _store("map", FILES_ID, lambda manager: _BYTES(manager.get(FILES_ID)))
+    return _store("map", (FILES_ID,), _BYTES)
 
 
 class _MapMeta(type):
@@ -87,7 +90,7 @@ class StableBTreeMap(metaclass=_MapMeta):
         self._open()
 
     def _open(self) -> _Map[bytes, bytes]:
-        return _store("map", self._memory_id, lambda manager: _BYTES(manager.get(self._memory_id)))
+        return _store("map", (self._memory_id,), _BYTES)
 
     def get(self, key: Any) -> Any:
         """The value, or None. O(log n)."""
@@ -147,7 +150,7 @@ class StableBTreeSet:
         self._open()
 
     def _open(self) -> _Map[bytes, bytes]:
-        return _store("set", self._memory_id, lambda manager: _BYTES(manager.get(self._memory_id)))
+        return _store("set", (self._memory_id,), _BYTES)
 
     def insert(self, key: Any) -> bool:
         """Adds a key; whether it is new."""
@@ -183,7 +186,7 @@ class StableVec:
         self._open()
 
     def _open(self) -> _Vec[bytes]:
-        return _store("vec", self._memory_id, lambda manager: _Vec[_ELEMENT](manager.get(self._memory_id)))  # type: ignore[valid-type]
+        return _store("vec", (self._memory_id,), _Vec[_ELEMENT])  # type: ignore[valid-type]
 
     def get(self, index: int) -> Any:
         """The element, or None past the end."""
@@ -223,8 +226,7 @@ class StableLog:
         self._open()
 
     def _open(self) -> _Log[bytes]:
-        index, data = self._ids
-        return _store("log", index, lambda manager: _Log[bytes](manager.get(index), manager.get(data)))
+        return _store("log", self._ids, _Log[bytes])
 
     def append(self, value: Any) -> int:
         """Appends a value; gives its index."""
@@ -253,7 +255,7 @@ class StableCell:
         self._open()
 
     def _open(self) -> _Cell[bytes]:
-        return _store("cell", self._memory_id, lambda manager: _Cell[bytes](manager.get(self._memory_id), self._default))
+        return _store("cell", (self._memory_id,), _Cell[bytes], self._default)
 
     def get(self) -> Any:
         """The value."""
@@ -273,7 +275,7 @@ class StableMinHeap:
         self._open()
 
     def _open(self) -> _Heap[bytes]:
-        return _store("heap", self._memory_id, lambda manager: _Heap[_ELEMENT](manager.get(self._memory_id)))  # type: ignore[valid-type]
+        return _store("heap", (self._memory_id,), _Heap[_ELEMENT])  # type: ignore[valid-type]
 
     def push(self, value: Any) -> None:
         """Adds a value."""

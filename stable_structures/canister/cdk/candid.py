@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
 
 from ...errors import CorruptMemory, IncompatibleType
+from ...storable.blame import raise_of_moment
 from ..errors import Unsupported
 from .common import CdkPrincipal, FuncTuple, Marked, Signature
 
@@ -118,6 +119,7 @@ class CandidType:
             values = icp().decode(bytes(data), [self.wire])
             return self.outward(values[0]["value"])
         except Exception as error:
+            raise_of_moment(error)
             raise CorruptMemory(
                 f"CandidError: {len(data)} bytes are no {self.name}: {error}; the memory is damaged or was written as another type"
             ) from error

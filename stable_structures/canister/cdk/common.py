@@ -316,6 +316,7 @@ def match(variant: Any, matcher: dict[str, Callable[[Any], Any]]) -> Any:
 class CdkDialect(Dialect):
     """What both CDKs do alike."""
 
+    overwrites = True
     principal: type[CdkPrincipal] = CdkPrincipal
 
     def as_call(self, given: Any) -> Call | None:

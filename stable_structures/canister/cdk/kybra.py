@@ -18,6 +18,7 @@ from ...errors import BoundExceeded, IncompatibleType, OutOfMemory
 from ...storable import Bounded, Codec
 from ...storable.base import Data, python_order
 from ...storable.lifetimes import MADE_FOR
+from ...structure import init_as_the_crate
 from ..errors import Trap, called_trap
 from ..message import Message, Reply
 from . import common
@@ -115,7 +116,7 @@ class StableBTreeMap:
         for role, given, size in zip(roles, self._types, self._sizes, strict=True):
             codecs.append(CandidCodec(candid_type(given, names), size, role))
         try:
-            return _Map[codecs[0], codecs[1]](memory)  # type: ignore[valid-type]
+            return init_as_the_crate(_Map[codecs[0], codecs[1]], message.canister.logs.append, memory)  # type: ignore[valid-type]
         except IncompatibleType:
             for name, size, at in zip(("max_key_size", "max_value_size"), self._sizes, (_SIZES_AT, _SIZES_AT + 4), strict=True):
                 stored = int.from_bytes(memory.read(at, 4), "little")

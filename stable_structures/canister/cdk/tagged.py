@@ -25,6 +25,7 @@ from typing import Any, Final
 
 from ...errors import CorruptMemory
 from ...principal import InvalidPrincipal
+from ...storable.blame import raise_of_moment
 from .common import CdkPrincipal
 
 
@@ -90,6 +91,7 @@ _FORMATS: Final[dict[int, struct.Struct]] = {0x02: struct.Struct(">q"), 0x03: st
     hint._stable_tag: struct.Struct(hint._stable_fmt)  # noqa: SLF001 - Basilisk's own names
     for hint in HINTS
 }
+_MOST_NESTING: Final = 400
 _COUNT: Final = struct.Struct(">I")
 _TEXT, _BYTES, _PRINCIPAL, _LIST, _DICT, _TUPLE = range(0x04, 0x0A)
 
@@ -145,15 +147,15 @@ def decode(data: bytes) -> Any:
     (7, (0.0,))
     """
     try:
-        value, _ = _decode(data, 0)
-    except (struct.error, IndexError, UnicodeDecodeError, RecursionError) as error:
+        value, _ = _decode(data, 0, 0)
+    except (struct.error, IndexError, UnicodeDecodeError, TypeError) as error:
         raise CorruptMemory(
             f"{len(data)} bytes are no value that Basilisk wrote: {error}; the memory is damaged, or another program wrote it"
         ) from error
     return value
 
 
-def _decode(data: bytes, at: int) -> tuple[Any, int]:
+def _decode(data: bytes, at: int, depth: int) -> tuple[Any, int]:
     tag, at = data[at], at + 1
     if tag == 0x00:
         return None, at
@@ -164,7 +166,11 @@ def _decode(data: bytes, at: int) -> tuple[Any, int]:
         return number.unpack_from(data, at)[0], at + number.size
     if _TEXT <= tag <= _TUPLE:
         count = _COUNT.unpack_from(data, at)[0]
-        return (_decode_text if tag <= _PRINCIPAL else _decode_items)(data, at + _COUNT.size, tag, count)
+        return (
+            _decode_text(data, at + _COUNT.size, tag, count)
+            if tag <= _PRINCIPAL
+            else _decode_items(data, at + _COUNT.size, tag, count, depth)
+        )
     raise CorruptMemory(f"Unknown stable encoding tag 0x{tag:02x}; the memory is damaged, or another program wrote it")
 
 
@@ -180,13 +186,16 @@ def _decode_text(data: bytes, at: int, tag: int, size: int) -> tuple[Any, int]:
     try:
         return Principal(text), end
     except Exception as error:
+        raise_of_moment(error)
         raise CorruptMemory(f"{text!r} is no principal: {InvalidPrincipal.__name__}; the memory is damaged") from error
 
 
-def _decode_items(data: bytes, at: int, tag: int, count: int) -> tuple[Any, int]:
+def _decode_items(data: bytes, at: int, tag: int, count: int, depth: int) -> tuple[Any, int]:
+    if depth == _MOST_NESTING:
+        raise CorruptMemory(f"a value nests at most {_MOST_NESTING} deep; the memory is damaged, or another program wrote it")
     items = []
     for _ in range(count * 2 if tag == _DICT else count):
-        item, at = _decode(data, at)
+        item, at = _decode(data, at, depth + 1)
         items.append(item)
     if tag == _DICT:
         return dict(zip(items[::2], items[1::2], strict=True)), at
