@@ -231,21 +231,22 @@ class Storm:
 
 def storm(seed: int, path: Path, seconds: float) -> Storm:
     rounds = Storm(seed, path)
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None  # that of pytest keeps frames, and what they know
     try:
         rounds.run(time.monotonic() + seconds)
     except BaseException as error:
         raise AssertionError(f"round {rounds.rounds}, --seed={seed}") from error
+    finally:
+        sys.unraisablehook = hook
     return rounds
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # an alarm in a finalizer of Python's own
 def test_alarms_leave_nothing_open(seed, tmp_path):
     done = storm(seed, tmp_path / "state.bin", 3)
     assert done.cut > done.rounds / 20
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_alarms_leave_nothing_open_for_long(seed, tmp_path, duration):
     done = storm(seed, tmp_path / "state.bin", duration)
     print(f"{done.rounds} rounds, {done.cut} cut short")
@@ -517,9 +518,10 @@ def test_a_daemon_in_a_transaction_does_not_delay_the_end_of_the_process(tmp_pat
             assert dict(StableBTreeMap[u64, u64](memory)) == {1: 1}
 
 
-def test_a_backup_that_is_cut_short_leaves_the_memory_free(bell):
+def test_a_backup_that_is_cut_short_leaves_the_memory_free(bell, monkeypatch):
     memory = StableMemory()
     backup(memory, [1, 2])
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)  # temporary files of Python that are cut short as they are made
     for _ in range(50):
         with contextlib.suppress(IncompatibleType):  # of cbor2, as above
             bell.during(lambda: backup(memory, list(range(1000))), random.uniform(1e-5, 1e-3))
