@@ -126,7 +126,7 @@ class _Exit(Generic[R_co]):
             if grip is not None and native.is_open(grip.held):
                 return grip
         grip = None
-        try:
+        try:  # noqa: SIM105 - suppress() would cost as much as all the rest
             grip = self._idle.pop()
         except IndexError:
             pass  # what is made here would be kept by this exception, as the context of a later one

@@ -34,20 +34,19 @@ def test_an_operation_of_another_task_is_refused_and_what_was_confirmed_stays(me
     confirmed = []
 
     async def holder(inside: asyncio.Event, go: asyncio.Event) -> None:
-        with contextlib.suppress(Cut):
-            with memory.transaction():
-                tree[1] = 1
-                inside.set()
-                await go.wait()
-                tree[2] = 2
-                raise Cut
+        with contextlib.suppress(Cut), memory.transaction():
+            tree[1] = 1
+            inside.set()
+            await go.wait()
+            tree[2] = 2
+            raise Cut
 
     async def other(inside: asyncio.Event, go: asyncio.Event) -> None:
         await inside.wait()
         uses = [
-            lambda: tree.insert(3, 3), lambda: tree.get(1), lambda: tree.remove(1), lambda: list(tree), lambda: len(tree), tree.check, tree.clear,
-            lambda: tree.insert_many([4], [4]), tree.pop_first, memory.size, lambda: memory.grow(1), lambda: memory.read(0, 1), memory.commit,
-            memory.rollback, memory.transaction().__enter__, tree.into_memory, lambda: StableVec[u64].load(memory),
+            lambda: tree.insert(3, 3), lambda: tree.get(1), lambda: tree.remove(1), lambda: list(tree), lambda: len(tree), tree.check,
+            tree.clear, lambda: tree.insert_many([4], [4]), tree.pop_first, memory.size, lambda: memory.grow(1), lambda: memory.read(0, 1),
+            memory.commit, memory.rollback, memory.transaction().__enter__, tree.into_memory, lambda: StableVec[u64].load(memory),
         ]  # fmt: skip
         for use in uses:
             with pytest.raises(MemoryInUse, match="async with"):
@@ -175,12 +174,11 @@ def test_a_cancelled_task_leaves_the_queue_and_its_transaction_is_rolled_back(me
 
 def test_patience_ends_a_wait(tmp_path):
     async def main() -> None:
-        with StableMemory.open(tmp_path / "state.bin", patience=0.1) as memory:
-            with memory.transaction():
-                start = time.monotonic()
-                with pytest.raises(MemoryInUse, match=r"0\.1 seconds"):
-                    await asyncio.create_task(enter(memory))
-                assert 0.05 < time.monotonic() - start < 5
+        with StableMemory.open(tmp_path / "state.bin", patience=0.1) as memory, memory.transaction():
+            start = time.monotonic()
+            with pytest.raises(MemoryInUse, match=r"0\.1 seconds"):
+                await asyncio.create_task(enter(memory))
+            assert 0.05 < time.monotonic() - start < 5
 
     async def enter(memory: StableMemory) -> None:
         async with memory.transaction():

@@ -217,7 +217,7 @@ def test_memories_in_python_too():
     assert list(vec) == [1]
 
 
-def test_forks_while_threads_work(seed):
+def test_forks_while_threads_work():
     """At any moment: whatever the child may use it can use, the rest says that it is closed, and nothing hangs."""
     memories = [StableMemory() for _ in range(4)]
     managers = [MemoryManager(memory, bucket_pages=1) for memory in memories]
@@ -245,7 +245,7 @@ def test_forks_while_threads_work(seed):
                 tree[5] = 5
                 manager.get(7)
             except Closed as error:
-                assert "forked" in str(error)
+                assert "forked" in str(error)  # noqa: PT017 - or nothing is raised
             memory.close()
         with pytest.raises(Closed, match="was closed"):
             len(trees[3])

@@ -113,6 +113,7 @@ static void *wait_for_it(void *of) {
     ss_set_hooks(poll_twice, compare, ss_thread_name());
     waiter->impatient = ss_held_begin_for(&held, waiter->memory, 0, false);
     waiter->status = put(waiter->memory, 7);
+    ss_set_hooks(NULL, compare, 0); /* another thread may get the name of this one */
     return NULL;
 }
 
