@@ -49,7 +49,7 @@ typedef struct ss_file {
     bool cannot_settle;      /* a reader's: putting what the log has into the file failed */
     bool created;            /* by us: the file was not there */
     bool opened;
-    bool committing;         /* what waits must not fail: it makes way where a signal wants it to */
+    bool committing;              /* what waits must not fail: it makes way where a signal wants it to */
     struct ss_file *next, **link; /* in the list of open files */
     /* with a log */
     ss_wal_place place;

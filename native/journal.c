@@ -92,7 +92,8 @@ static int turn_did_not_come(const struct journal *journal) {
 static int wait_for_end(struct journal *journal) {
     uint64_t now = ss_milliseconds(), until = now + journal->patience;
     int status = SS_OK;
-    for (uint64_t slice = 1; status == SS_OK && is_foreign_transaction(journal); slice = 2 * slice < SS_SLICE_MS ? 2 * slice : SS_SLICE_MS) {
+    for (uint64_t slice = 1; status == SS_OK && is_foreign_transaction(journal);
+         slice = 2 * slice < SS_SLICE_MS ? 2 * slice : SS_SLICE_MS) {
         if (ss_life_has_ended(journal->life)) {
             lose(journal);
             leave(journal);
@@ -482,8 +483,9 @@ static int enter_root(ss_memory **memory) {
 }
 
 static int nested(void) {
-    const char *rule = "this thread has a transaction open on the memory, and transactions do not nest: go on in that one, where a "
-                       "failing operation undoes itself alone, or end it first with commit() or rollback()";
+    const char *rule =
+        "this thread has a transaction open on the memory, and transactions do not nest: go on in that one, where a "
+        "failing operation undoes itself alone, or end it first with commit() or rollback()";
     return ss_fail(SS_TRANSACTION, rule, 0, 0, 0);
 }
 

@@ -228,7 +228,8 @@ int ss_lock_slowly(pthread_mutex_t *mutex, _Atomic(const void *) *holder, const 
     int status = SS_OK;
     while (status == SS_OK && !lock_within(mutex, SS_SLICE_MS)) {
         if (closes_ring(&me)) {
-            status = ss_fail(SS_REENTRANT, "threads wait for each other's memories: key comparisons or memories in Python use them", 0, 0, 0);
+            status =
+                ss_fail(SS_REENTRANT, "threads wait for each other's memories: key comparisons or memories in Python use them", 0, 0, 0);
         } else {
             status = ss_poll_signals();
         }

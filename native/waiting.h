@@ -46,7 +46,7 @@ typedef struct ss_life ss_life;
 /* Of the calling thread, retained; NULL where the process has no memory left. */
 ss_life *ss_life_of_thread(void);
 bool ss_life_has_ended(const ss_life *life); /* false for NULL: nobody knows */
-void ss_life_release(ss_life *life); /* NULL is allowed */
+void ss_life_release(ss_life *life);         /* NULL is allowed */
 
 /* ---- time ---- */
 

@@ -79,7 +79,7 @@ class Stored:
 
     @classmethod
     def _open(cls, mode: int, memory: Memory, *args: Any) -> Self:
-        return cls.__new__(cls)._begin(mode, memory, *args)  # without a variable, which a traceback would keep
+        return cls.__new__(cls)._begin(mode, memory, *args)  # noqa: SLF001 - without a variable, which a traceback would keep
 
     def _begin(self, mode: int, memory: Memory, *args: Any) -> Self:
         """As `_start`, and all or nothing: a signal handler may raise anywhere, and what a traceback keeps must not keep the memory."""

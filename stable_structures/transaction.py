@@ -5,7 +5,8 @@ A signal handler may raise between any two steps of Python, and what it interrup
 entered or no transaction at all. So what holds a transaction in the core (`Grip.held`) is there before it begins, and
 rolls it back with the end of its own life. While a block is open its only reference is on the stack of the `with`
 statement, as the very object that is called at the end of the block: should that call be cut short before its first
-step, the reference goes, and the transaction with it. Frames that a traceback keeps have none.
+step, the reference goes, and the transaction with it. Frames that a traceback may keep have none, which is why functions
+here delete their variable of it.
 """
 
 from __future__ import annotations
@@ -74,9 +75,12 @@ _by_hand: Final[set[Grip]] = set()
 def _new_grip(answer: _Done | None, idle: list[Grip]) -> Grip:
     block = _Block(answer, idle)
     grip = Grip(_leave, block)
-    grip.block, grip.held = block, native.new_transaction()
-    block.grip = weakref.ref(grip)
-    return grip
+    try:
+        grip.block, grip.held = block, native.new_transaction()
+        block.grip = weakref.ref(grip)
+        return grip
+    finally:
+        del grip
 
 
 def _leave(block: _Block, kind: type[BaseException] | None, _error: object, _traceback: object) -> _Done | None:
@@ -92,17 +96,14 @@ def _leave(block: _Block, kind: type[BaseException] | None, _error: object, _tra
         if grip is not None:
             _drop(grip.held)
         raise
-    block.number += 1
-    block.idle.append(grip)
+    else:
+        block.number += 1
+        block.idle.append(grip)
+    finally:
+        grip = None
     if _by_hand or turns.queues:
-        _tell(grip)
+        settled()
     return block.answer
-
-
-def _tell(grip: Grip) -> None:
-    """To whom the end of a transaction matters."""
-    _by_hand.discard(grip)
-    turns.ended()
 
 
 class _Exit(Generic[R_co]):
@@ -125,15 +126,18 @@ class _Exit(Generic[R_co]):
             if grip is not None and native.is_open(grip.held):
                 return grip
         grip = None
-        try:
+        try:  # noqa: SIM105 - suppress() would cost as much as all the rest
             grip = self._idle.pop()
         except IndexError:
             pass  # what is made here would be kept by this exception, as the context of a later one
-        if grip is None:
-            grip = _new_grip(self._answer, self._idle)
-        transaction._block = block = grip.block  # noqa: SLF001
-        transaction._number = block.number  # noqa: SLF001
-        return grip
+        try:
+            if grip is None:
+                grip = _new_grip(self._answer, self._idle)
+            transaction._block = block = grip.block  # noqa: SLF001
+            transaction._number = block.number  # noqa: SLF001
+            return grip
+        finally:
+            del grip
 
 
 def _grip_of(transaction: Transaction) -> Grip | None:
@@ -175,16 +179,17 @@ class Transaction:
         grip = None if block is None or block.number != self._number else block.grip()  # as _grip_of, without its call
         if grip is None:
             grip = self._take_by_hand(_exit)
-        held = grip.held
         try:
             handle = self._memory._handle  # noqa: SLF001
             task = running() if "asyncio" in modules else NO_LOOP
-            status = native.begin_for(held, handle, task) if task else _begin(held, handle)
+            status = native.begin_for(grip.held, handle, task) if task else _begin(grip.held, handle)
             if status == 0:
                 return self
         except BaseException:
-            _drop(held)
+            _drop(grip.held)
             raise
+        finally:
+            del grip
         return native.fail(status, "transaction")
 
     __exit__ = _exit
@@ -193,13 +198,15 @@ class Transaction:
         grip = _grip_of(self)
         if grip is None:
             grip = self._take_by_hand(_aexit)
-        held, memory = grip.held, self._memory
-        begin = functools.partial(native.try_to_begin, held, memory._handle, running())  # noqa: SLF001
+        memory = self._memory
         try:
+            begin = functools.partial(native.try_to_begin, grip.held, memory._handle, running())  # noqa: SLF001
             await turns.in_turn(memory._root, begin, native.patience(memory._handle), loop())  # noqa: SLF001
         except BaseException:
-            _drop(held)
+            _drop(grip.held)
             raise
+        finally:
+            begin = grip = None  # type: ignore[assignment]
         return self
 
     __aexit__ = _aexit
