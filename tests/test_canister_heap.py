@@ -457,6 +457,6 @@ def test_the_collector_runs_after_the_walk_if_it_ran_before():
 
 def test_the_size_of_a_heap_counts_each_object_once():
     text, held = "t" * 1000, ["a", "b"]
-    heap = [[text] * 100, {text: 1}, (text, held), {"k" * 500: text}]
+    heap = [[text] * 100, {text: 1}, (text, held), {"k" * 500: text}, [held, held]]
     parts = (*heap, heap, held, text, "k" * 500, "a", "b")
     assert heap_size([heap], owned) == sum(map(sys.getsizeof, parts))

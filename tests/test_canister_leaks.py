@@ -14,6 +14,7 @@ import weakref
 from pathlib import Path
 from typing import Annotated, NewType
 
+import numpy as np
 import pytest
 
 from stable_structures import (
@@ -35,6 +36,7 @@ from stable_structures import (
 )
 from stable_structures.canister import Canister, modules
 from stable_structures.canister.source import Code
+from stable_structures.storable.lifetimes import kept_for
 
 HEAD = "from dataclasses import dataclass\nfrom stable_structures import *\n"
 HEAD += "from stable_structures.canister import Actor, ic, query, stable, update\n"
@@ -196,3 +198,21 @@ def test_what_is_for_pythons_and_our_types_is_made_once():
     first = weakref.ref(StableBTreeMap[u64, tuple[u64, u8]])
     gc.collect()
     assert first() is StableBTreeMap[u64, tuple[u64, u8]]
+
+
+def test_classes_that_take_no_attributes_are_stored_as_well():
+    """A class written in C keeps nothing; what is made for it is kept as for Python's own."""
+    made = StableCell[Cbor[memoryview]]
+    assert made is StableCell[Cbor[memoryview]]
+    assert kept_for((codec(u64), np.ndarray), shared := {}) is shared
+    foreign = type("Foreign", (), {})
+    foreign.__module__ = "a_package"
+    assert kept_for(foreign, shared) is vars(foreign)["__stable_made__"]
+    assert kept_for(cffi_type(), shared) is shared
+
+
+def cffi_type():
+    """A class of a module that is neither ours nor Python's, and takes no attributes."""
+    import _cffi_backend  # noqa: PLC0415 - what the library stands on
+
+    return _cffi_backend.FFI

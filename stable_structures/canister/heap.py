@@ -113,6 +113,17 @@ def _all_identical(one: Iterable[Any], other: Iterable[Any]) -> bool:
     return all(map(is_, one, other))
 
 
+def _same_items(items: list[Any], saved: list[Any], base: Any) -> bool:
+    """Whether each container, read as one of the class `base`, has the length and the items (a dict: the keys) that were saved."""
+    return all(map(eq, map(base.__len__, items), map(len, saved))) and _all_identical(
+        chain.from_iterable(map(base.__iter__, items)), chain.from_iterable(saved)
+    )
+
+
+def _identical_values(items: list[Any], saved: list[Any], values: Callable[[Any], Any]) -> bool:
+    return _all_identical(chain.from_iterable(map(values, items)), chain.from_iterable(map(dict.values, saved)))
+
+
 class _Dicts(_Saved):
     def save(self, items: list[Any]) -> list[Any]:
         if type(items[0]).__iter__ is dict.__iter__:
@@ -120,11 +131,7 @@ class _Dicts(_Saved):
         return list(map(dict, map(dict.items, items)))  # as dict.copy would call what the subclass overrides
 
     def same(self, items: list[Any], saved: list[Any]) -> bool:
-        return (
-            all(map(eq, map(dict.__len__, items), map(len, saved)))
-            and _all_identical(chain.from_iterable(map(dict.__iter__, items)), chain.from_iterable(saved))
-            and _all_identical(chain.from_iterable(map(dict.values, items)), chain.from_iterable(map(dict.values, saved)))
-        )
+        return _same_items(items, saved, dict) and _identical_values(items, saved, dict.values)
 
     def put_back(self, item: Any, saved: Any) -> None:
         dict.clear(item)
@@ -136,11 +143,7 @@ class _OrderedDicts(_Saved):
         return list(map(dict, map(OrderedDict.items, items)))
 
     def same(self, items: list[Any], saved: list[Any]) -> bool:
-        return (
-            all(map(eq, map(dict.__len__, items), map(len, saved)))
-            and _all_identical(chain.from_iterable(map(OrderedDict.__iter__, items)), chain.from_iterable(saved))
-            and _all_identical(chain.from_iterable(map(OrderedDict.values, items)), chain.from_iterable(map(dict.values, saved)))
-        )
+        return _same_items(items, saved, OrderedDict) and _identical_values(items, saved, OrderedDict.values)
 
     def put_back(self, item: Any, saved: Any) -> None:
         OrderedDict.clear(item)
@@ -153,9 +156,7 @@ class _Lists(_Saved):
         return list(map(list.copy, items))
 
     def same(self, items: list[Any], saved: list[Any]) -> bool:
-        return all(map(eq, map(list.__len__, items), map(len, saved))) and _all_identical(
-            chain.from_iterable(map(list.__iter__, items)), chain.from_iterable(saved)
-        )
+        return _same_items(items, saved, list)
 
     def put_back(self, item: Any, saved: Any) -> None:
         list.__setitem__(item, slice(None), saved)
@@ -166,9 +167,7 @@ class _Deques(_Saved):
         return list(map(list, map(deque.__iter__, items)))
 
     def same(self, items: list[Any], saved: list[Any]) -> bool:
-        return all(map(eq, map(deque.__len__, items), map(len, saved))) and _all_identical(
-            chain.from_iterable(map(deque.__iter__, items)), chain.from_iterable(saved)
-        )
+        return _same_items(items, saved, deque)
 
     def put_back(self, item: Any, saved: Any) -> None:
         deque.clear(item)

@@ -7,11 +7,13 @@ A table of all of them would keep each class for ever, and with it the globals o
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
+import typing
 from collections.abc import Callable, Hashable, Iterator
 from types import FunctionType, MethodType
-from typing import Any, Final, get_args
+from typing import Any, Final, NewType, get_args
 
 from .base import Codec
 
@@ -30,7 +32,10 @@ def kept_for(types: object, shared: dict[Any, Any]) -> dict[Any, Any]:
     table: dict[Hashable, Any] | None = vars(owner).get(MADE_FOR)
     if table is None:
         table = {}
-        type.__setattr__(owner, MADE_FOR, table)
+        try:
+            type.__setattr__(owner, MADE_FOR, table)
+        except TypeError:  # a class in C: it stays anyway
+            return shared
     return table
 
 
@@ -54,10 +59,15 @@ def _owners(types: object) -> Iterator[Any]:
 
 def _parts(item: Any) -> list[Any]:
     known = next((parts for kind, parts in _PARTS if isinstance(item, kind)), None)
-    if known is not None:
-        return known(item)
-    renamed = getattr(item, "__supertype__", None) or getattr(item, "__value__", None)
-    return [*get_args(item), *([] if renamed is None else [renamed])]
+    return list(get_args(item)) if known is None else known(item)
+
+
+def _closed_over(function: FunctionType) -> list[Any]:
+    found = []
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):  # not filled yet
+            found.append(cell.cell_contents)
+    return found
 
 
 _PARTS: Final[tuple[tuple[Any, Callable[[Any], list[Any]]], ...]] = (
@@ -65,6 +75,8 @@ _PARTS: Final[tuple[tuple[Any, Callable[[Any], list[Any]]], ...]] = (
     (dict, lambda item: [*item.keys(), *item.values()]),
     ((tuple, list), list),
     (MethodType, lambda item: [item.__self__]),
-    (FunctionType, lambda item: [cell.cell_contents for cell in item.__closure__ or ()]),
+    (FunctionType, _closed_over),
     (functools.partial, lambda item: [item.func, *item.args, *item.keywords.values()]),
+    (NewType, lambda item: [item.__supertype__]),
+    (getattr(typing, "TypeAliasType", ()), lambda item: [item.__value__]),
 )
