@@ -21,7 +21,7 @@ from ..storable import Codec, parse_type
 from . import completion, missing, show
 from .compare import diff, to_dict
 from .dump import FORMATS, export, get, table, write
-from .fit import require_all_fit
+from .fit import Misfit, require_all_fit
 from .image import Image, Part, open_image
 from .layout import Damage, Finding
 from .recognise import STRUCTURES
@@ -217,7 +217,7 @@ def _add_check(verbs: Any) -> None:
 def _check(arguments: argparse.Namespace) -> int:
     with _opened(arguments.file) as (image, bar):
         _only(image, arguments.memory)
-        findings = check(image, types=_told(arguments, image), progress=bar)
+        findings = _findings(arguments, image, bar)
         known = image.recognition.kind in _KNOWN and not _is_nothing(image)
         title, notes = image.recognition.title, image.notes
     code = DAMAGED if findings else SOUND if known else TROUBLE
@@ -227,6 +227,18 @@ def _check(arguments: argparse.Namespace) -> int:
         return code
     _silence()
     return code
+
+
+def _findings(arguments: argparse.Namespace, image: Image, bar: ProgressBar) -> list[Finding]:
+    """Where the types are other ones, what is broken whatever the types are; if nothing is, raises `Misfit`."""
+    try:
+        return check(image, types=_told(arguments, image), progress=bar)
+    except Misfit as error:
+        findings = check(image, progress=bar)
+        if not findings:
+            raise
+        _complain(str(error))
+        return findings
 
 
 def _show_findings(arguments: argparse.Namespace, findings: list[Finding], title: str, notes: list[str], code: int) -> None:
