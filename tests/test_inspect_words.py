@@ -100,6 +100,11 @@ def test_nothing_in_a_manager_is_called_bare(tmp_path):
     found = json.loads(run("inspect", path, "--json")[1])
     assert [one["title"] for one in found["memories"]] == ["a map", "a set, or a map of units", "a map", "a vec"]
     assert "bare" not in run("inspect", path)[1]
+    names = StableMemory()
+    StableBTreeSet[str](names).insert_many(["one", "three", "two"])
+    bare = tmp_path / "bare.bin"
+    bare.write_bytes(read(names))
+    assert "a bare set: sound" in run("check", bare)[1]
     with open_image(read(StableBTreeMap[u64, u64](StableMemory()).into_memory())) as image:
         assert image.recognition.title == "a bare map"
 
