@@ -127,11 +127,12 @@ def _out(parser: argparse.ArgumentParser, text: str, *, required: bool = True) -
 
 
 def _told(arguments: argparse.Namespace, image: Image) -> Types:
-    """The types that were told, by memory. Raises `Misfit` where they are not those of the memory."""
+    """The types that were told, by memory. Raises `Misfit` where they are not those of the memory, unless told to keep going."""
     if arguments.key_type is None and arguments.value_type is None:
         return {}
     told: Types = {image.part(arguments.memory).id: (arguments.key_type, arguments.value_type)}
-    require_all_fit(image, told)
+    if not getattr(arguments, "keep_going", False):
+        require_all_fit(image, told)
     return told
 
 
@@ -150,7 +151,7 @@ def _only(image: Image, memory: int | None) -> None:
 
 
 def _keep_going(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--keep-going", action="store_true", help="go on where FILE is cut off, with what is there")
+    parser.add_argument("--keep-going", action="store_true", help="go on where FILE is cut off or damaged, with what is there")
 
 
 def _whole(image: Image, part: Part | None, *, keep_going: bool) -> int:
