@@ -21,7 +21,7 @@ from ..storable import Codec, parse_type
 from . import completion, missing, show
 from .compare import diff, to_dict
 from .dump import FORMATS, export, get, table, write
-from .fit import require_all_fit
+from .fit import Misfit, require_all_fit
 from .image import Image, Part, open_image
 from .layout import Damage, Finding
 from .recognise import STRUCTURES
@@ -127,11 +127,12 @@ def _out(parser: argparse.ArgumentParser, text: str, *, required: bool = True) -
 
 
 def _told(arguments: argparse.Namespace, image: Image) -> Types:
-    """The types that were told, by memory. Raises `Misfit` where they are not those of the memory."""
+    """The types that were told, by memory. Raises `Misfit` where they are not those of the memory, unless told to keep going."""
     if arguments.key_type is None and arguments.value_type is None:
         return {}
     told: Types = {image.part(arguments.memory).id: (arguments.key_type, arguments.value_type)}
-    require_all_fit(image, told)
+    if not getattr(arguments, "keep_going", False):
+        require_all_fit(image, told)
     return told
 
 
@@ -150,7 +151,7 @@ def _only(image: Image, memory: int | None) -> None:
 
 
 def _keep_going(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--keep-going", action="store_true", help="go on where FILE is cut off, with what is there")
+    parser.add_argument("--keep-going", action="store_true", help="go on where FILE is cut off or damaged, with what is there")
 
 
 def _whole(image: Image, part: Part | None, *, keep_going: bool) -> int:
@@ -217,7 +218,7 @@ def _add_check(verbs: Any) -> None:
 def _check(arguments: argparse.Namespace) -> int:
     with _opened(arguments.file) as (image, bar):
         _only(image, arguments.memory)
-        findings = check(image, types=_told(arguments, image), progress=bar)
+        findings = _findings(arguments, image, bar)
         known = image.recognition.kind in _KNOWN and not _is_nothing(image)
         title, notes = image.recognition.title, image.notes
     code = DAMAGED if findings else SOUND if known else TROUBLE
@@ -227,6 +228,18 @@ def _check(arguments: argparse.Namespace) -> int:
         return code
     _silence()
     return code
+
+
+def _findings(arguments: argparse.Namespace, image: Image, bar: ProgressBar) -> list[Finding]:
+    """Where the types are other ones, what is broken whatever the types are; if nothing is, raises `Misfit`."""
+    try:
+        return check(image, types=_told(arguments, image), progress=bar)
+    except Misfit as error:
+        findings = check(image, progress=bar)
+        if not findings:
+            raise
+        _complain(str(error))
+        return findings
 
 
 def _show_findings(arguments: argparse.Namespace, findings: list[Finding], title: str, notes: list[str], code: int) -> None:

@@ -57,8 +57,8 @@ def table(  # noqa: PLR0913 - keyword-only choices
     r"""The entries of a memory, lazily: a map's from key `start` (with it) to `stop` (without it), a row's by index.
 
     O(log n) to begin. What is damaged is told to `note` and left out, or shown as bytes where it does not decode; without
-    `note` it is raised as `Damage`. Raises `Unreadable` where the memory has no entries, and `Misfit`, which is one, where
-    the types are other ones than it has.
+    `note` it is raised as `Damage`. Raises `Unreadable` where the memory has no entries, and without `note` `Misfit`, which
+    is one, where the types are other ones than it has.
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
     >>> memory = StableMemory()
@@ -68,7 +68,8 @@ def table(  # noqa: PLR0913 - keyword-only choices
     [(b'\x00\x00\x00\x00\x00\x00\x00*', b'user 42')]
     """
     types = types or {}
-    require_fit(part, types)
+    if note is None:
+        require_fit(part, types)
     key, value = (RAW, RAW) if raw else (strict(reading, note) for reading in readings(part, types))
     codec, other = types.get(part.id, (None, None))
     reader = part.open(codec, other)

@@ -115,7 +115,7 @@ def shrink(  # noqa: PLR0913 - keyword-only choices
             raise image.unreadable("only a manager and the crate's structures can be shrunk")
         if not keep_going:
             require_whole(image)
-        require_all_fit(image, types or {})
+            require_all_fit(image, types or {})
         fill = _Shrinker(types or {}, progress, keep_going=keep_going).fill
         try:
             moved = rewrite(image, file, fill, bucket_pages)

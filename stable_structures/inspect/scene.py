@@ -244,7 +244,7 @@ def read_scene(image: Image, *, types: Types | None = None, progress: Progress =
 
 
 def _read_part(part: Part, types: Types, progress: Progress) -> MemoryScene:
-    scene = MemoryScene(part.id, part.word, part.recognition.title.replace(part.kind, part.word), part.source.nbytes)
+    scene = MemoryScene(part.id, part.word, part.recognition.title, part.source.nbytes)
     try:
         if part.is_structure:
             reader = part.open(*types.get(part.id, (None, None)))
