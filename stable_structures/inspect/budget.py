@@ -165,6 +165,9 @@ class _Scan:
                 raise TooMuch(f"more than {MOST_DEPTH} levels")
         return self.at
 
+    def _refuse(self, reason: str) -> None:
+        self.trouble = self.trouble or reason
+
     def _item(self) -> None:
         head = self.data[self.at]
         self.at += 1
@@ -182,7 +185,7 @@ class _Scan:
         self._look_at_key(major, number)
         if major in (2, 3):
             if tag in _BIG_NUMBERS and number > _MOST_DIGITS:
-                self.trouble = f"a number of {number} bytes"
+                self._refuse(f"a number of {number} bytes")
             self.at += number
             if self.at > len(self.data):
                 raise IndexError
@@ -190,7 +193,7 @@ class _Scan:
             self._enter(major, number, tag)
         elif major == 6:
             if number in _HEAVY_TAGS:
-                self.trouble = f"tag {number}"
+                self._refuse(f"tag {number}")
             self.tag = number
             self.left[-1] += 1  # the tag and its item are one
 
@@ -198,7 +201,7 @@ class _Scan:
         if not 2 <= major <= 5:
             raise ValueError(f"an indefinite item of type {major}")
         if tag in _BIG_NUMBERS:
-            self.trouble = "a number in pieces"
+            self._refuse("a number in pieces")
         if count > len(self.data) - self.at:
             raise IndexError
         self.left.append(count if major != 5 else max(2 * count, -2))
@@ -223,4 +226,4 @@ class _Scan:
             return
         self.odd_keys += 1
         if self.odd_keys > _MOST_ODD_KEYS:
-            self.trouble = f"more than {_MOST_ODD_KEYS} keys that are no text and no usual number"
+            self._refuse(f"more than {_MOST_ODD_KEYS} keys that are no text and no usual number")

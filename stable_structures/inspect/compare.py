@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from ..memory import Memory
+from .budget import guessing
 from .image import Image, Part, open_image
 from .layout import CHUNK_HEADER, FIRST_CHUNK, LOG_DATA_AT, SLOTS_AT, Damage, u64
 from .maps import MapReader
@@ -88,7 +89,8 @@ def diff(
     second = b if isinstance(b, Image) else open_image(b, progress)
     try:
         ids = sorted({*first.parts, *second.parts}, key=lambda i: -1 if i is None else i)
-        return [_diff_part(i, first.parts.get(i), second.parts.get(i), types or {}, progress) for i in ids]
+        with guessing():
+            return [_diff_part(i, first.parts.get(i), second.parts.get(i), types or {}, progress) for i in ids]
     finally:
         for image, given in ((first, a), (second, b)):
             if image is not given:
