@@ -16,7 +16,7 @@ from typing import Any, Final
 from .btreemap import StableBTreeMap
 from .btreeset import StableBTreeSet
 from .cell import StableCell
-from .inspect.cli import guarded
+from .inspect.guard import guarded
 from .inspect.text import Printer, human
 from .log import StableLog
 from .manager import MemoryManager

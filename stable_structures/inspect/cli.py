@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, Final
@@ -21,6 +20,7 @@ from ..storable import Codec, parse_type
 from . import completion, show
 from .compare import diff, to_dict
 from .dump import FORMATS, export, get, table, write
+from .guard import DAMAGED, SOUND, TROUBLE, complain, guarded
 from .image import Image, Part, open_image
 from .layout import Damage, Finding
 from .recognise import STRUCTURES
@@ -28,12 +28,13 @@ from .report import Types, check, inspect
 from .rewrite import DEFAULT_BUCKET, import_part, load, shrink
 from .salvage import repair
 from .source import Unreadable
-from .text import Printer, ProgressBar, human
-from .values import Reading, shorten, to_json
+from .text import Printer, ProgressBar, human, silence
+from .values import Reading, json_text, shorten, to_json
+from .writing import is_standard_output, output
 
-SOUND, DAMAGED, TROUBLE = 0, 1, 2
 _KNOWN: Final = (*STRUCTURES, "manager", "empty", "zeros")
 _STRUCTURES: Final = ("map", "set", "vec", "heap", "log", "cell")
+_BINARY: Final = ("cbor", "parquet")
 _FILE_HELP: Final = "an image, a gzip of one, or the folder of a snapshot (dfx, icp-cli, Juno)"
 
 
@@ -55,35 +56,6 @@ def _verb(verbs: Any, name: str, run: Callable[[argparse.Namespace], int], summa
     )
     parser.set_defaults(run=lambda arguments: guarded(run, arguments))
     return parser
-
-
-def guarded(run: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
-    """The exit code of a verb; errors become one line on the error stream, a closed pipe ends it quietly."""
-    try:
-        code = run(arguments)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _silence()
-        return SOUND
-    except KeyboardInterrupt:
-        return _complain("interrupted; nothing was written")
-    except Damage as damage:
-        return _complain(f"damaged: {damage}; run check to see all of it", DAMAGED)
-    except (StableError, OSError, ValueError, TypeError, MemoryError) as error:
-        return _complain(str(error) or type(error).__name__)
-    return code
-
-
-def _silence() -> None:
-    """Python flushes the output once more when it ends."""
-    with suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _complain(text: str, code: int = TROUBLE) -> int:
-    with suppress(OSError):
-        sys.stderr.write(f"stable-structures: {''.join(letter if letter.isprintable() else '?' for letter in text)}\n")
-    return code
 
 
 # ---- arguments that several verbs have ----
@@ -142,8 +114,13 @@ def _only(image: Image, memory: int | None) -> None:
         image.parts = {one.id: one for one in (part.index, part, part.data) if one is not None}
 
 
-def _print_json(found: Any) -> None:
-    sys.stdout.write(json.dumps(to_json(found), ensure_ascii=True, indent=2) + "\n")
+def _print_json(found: Any, printer: Printer | None = None) -> None:
+    (printer or Printer()).write(json.dumps(to_json(found), ensure_ascii=True, indent=2) + "\n")
+
+
+def _summary(arguments: argparse.Namespace) -> Printer:
+    """Where a verb says what it wrote: not into what it wrote."""
+    return Printer(sys.stderr if is_standard_output(arguments.out) else sys.stdout)
 
 
 # ---- inspect ----
@@ -193,11 +170,7 @@ def _check(arguments: argparse.Namespace) -> int:
         known = image.recognition.kind in _KNOWN
         title, notes = image.recognition.title, image.notes
     code = DAMAGED if findings else SOUND if known else TROUBLE
-    with suppress(BrokenPipeError):
-        _show_findings(arguments, findings, title, notes, code)
-        sys.stdout.flush()
-        return code
-    _silence()
+    _show_findings(arguments, findings, title, notes, code)
     return code
 
 
@@ -224,7 +197,11 @@ def _show_findings(arguments: argparse.Namespace, findings: list[Finding], title
 
 def _add_dump(verbs: Any) -> None:
     parser = _verb(
-        verbs, "dump", _dump, "The entries of one memory.", "dump stable_memory.bin --memory 3 --key principal --value cbor --limit 10"
+        verbs,
+        "dump",
+        _dump,
+        "The entries of one memory. With types told or --raw, load makes the same bytes of them again.",
+        "dump stable_memory.bin --memory 3 --key principal --value cbor --limit 10",
     )
     _file(parser)
     _types(parser)
@@ -234,6 +211,11 @@ def _add_dump(verbs: Any) -> None:
     parser.add_argument("--format", choices=FORMATS, help="default: by the name of OUT, else jsonl")
     parser.add_argument("--raw", action="store_true", help="encoded bytes, undecoded")
     parser.add_argument("--keep-going", action="store_true", help="pass over what is damaged, and say so at the end")
+    parser.add_argument(
+        "--safe-csv",
+        action="store_true",
+        help="write ' before texts that a spreadsheet would take for formulas (= + - @ tab CR); load takes it away again",
+    )
     _out(parser, "a file; without it, to the standard output", required=False)
 
 
@@ -252,24 +234,29 @@ def _dump(arguments: argparse.Namespace) -> int:
         )
         suffix = Path(arguments.out or "").suffix.removeprefix(".")
         form = arguments.format or (suffix if suffix in FORMATS else "jsonl")
-        with _output(arguments.out) as out:
-            write(rows, form, out)
+        if arguments.safe_csv and form != "csv":
+            raise Unreadable(f"--safe-csv is for CSV, and this is {form}; give --format csv, or leave it out")
+        try:
+            with _rows_out(arguments.out, form) as (out, plain):
+                write(rows, form, out, safe_csv=arguments.safe_csv, plain=plain)
+        except BrokenPipeError:
+            if not gone:
+                raise
+            silence(sys.stdout)
     for damage in gone[:20]:
-        _complain(f"passed over: {damage}")
+        complain(f"passed over: {damage}")
     return DAMAGED if gone else SOUND
 
 
 @contextmanager
-def _output(path: str | None) -> Iterator[IO[bytes]]:
-    if path is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    try:
-        with Path(path).open("xb") as out:
-            yield out
-    except FileExistsError:
-        raise Unreadable(f"{path}: it is there already; give another name, or remove it") from None
+def _rows_out(path: str | None, form: str) -> Iterator[tuple[IO[bytes], bool]]:
+    """Where rows go, and whether that is a terminal, which obeys what is not printable."""
+    with output(path) if path is not None else nullcontext(sys.stdout.buffer) as out:
+        plain = out.isatty()
+        if plain and form in _BINARY:
+            raise Unreadable(f"{form} is not for a terminal; give -o OUT, or another --format")
+        yield out, plain
+        out.flush()
 
 
 def _add_get(verbs: Any) -> None:
@@ -287,14 +274,33 @@ def _get(arguments: argparse.Namespace) -> int:
         part = image.part(arguments.memory)
         found = get(part, arguments.key, _told(arguments, image))
     if found is None:
-        return _complain(f"{part.label}: there is no {shorten(arguments.key)}", DAMAGED)
+        return complain(f"{part.label}: there is no {shorten(arguments.key)}", DAMAGED)
     data, reading = found
-    if arguments.raw:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-    else:
-        sys.stdout.write(json.dumps(to_json(reading.read(data)), ensure_ascii=False) + "\n")
+    if not arguments.raw:
+        Printer().write(f"{_json_that_fits(to_json(reading.read(data)))}\n")
+        return SOUND
+    if sys.stdout.isatty() and not _is_plain(data):
+        raise Unreadable("these bytes are no plain text, and a terminal would obey them; give them to a file or a pipe")
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
     return SOUND
+
+
+def _json_that_fits(made: Any) -> str:
+    """JSON in letters that the output has."""
+    text = json_text(made)
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return json.dumps(made)
+    return text
+
+
+def _is_plain(data: bytes) -> bool:
+    try:
+        return all(line.isprintable() for line in data.decode().replace("\t", " ").split("\n"))
+    except UnicodeDecodeError:
+        return False
 
 
 # ---- load, export, import ----
@@ -308,10 +314,10 @@ def _add_load(verbs: Any) -> None:
         "An image from a dump, with the bytes that the crate would write.",
         "load users.jsonl --key u64 --value string --memory 0 -o image.bin",
     )
-    _file(parser, "dump", "a dump: JSON lines, CSV or a CBOR sequence")
+    _file(parser, "dump", "a dump: JSON lines, CSV, a CBOR sequence or Parquet")
     _types(parser)
     parser.add_argument("--structure", choices=_STRUCTURES, default="map", help="what to make (default: map)")
-    parser.add_argument("--format", choices=FORMATS[:3], help="default: by the name of the dump")
+    parser.add_argument("--format", choices=FORMATS, help="default: by the name of the dump")
     parser.add_argument(
         "--bucket-pages", type=_count, default=DEFAULT_BUCKET, metavar="N", help="of the manager, with --memory (default: 128)"
     )
@@ -331,7 +337,7 @@ def _load(arguments: argparse.Namespace) -> int:
             form=arguments.format,
             progress=bar,
         )
-    Printer().line(f"{arguments.out}: {count} entries")
+    _summary(arguments).line(f"{arguments.out}: {count} entries")
     return SOUND
 
 
@@ -346,7 +352,7 @@ def _export(arguments: argparse.Namespace) -> int:
     with _opened(arguments.file) as (image, _):
         part: Part = image.part(arguments.memory)
         size = export(part, arguments.out)
-    Printer().line(f"{arguments.out}: {part.label}, {human(size)}")
+    _summary(arguments).line(f"{arguments.out}: {part.label}, {human(size)}")
     return SOUND
 
 
@@ -370,7 +376,7 @@ def _import(arguments: argparse.Namespace) -> int:
         moved = import_part(
             arguments.part, arguments.memory, arguments.out, into=arguments.into, bucket_pages=arguments.bucket_pages, progress=bar
         )
-    show.moved(moved, Printer())
+    show.moved(moved, _summary(arguments))
     return SOUND
 
 
@@ -463,9 +469,9 @@ def _repair(arguments: argparse.Namespace) -> int:
         told = {arguments.memory: (arguments.key_type, arguments.value_type)}
         done = repair(arguments.file, arguments.out, types=told, progress=bar)
     if arguments.json:
-        _print_json([{**asdict(one), "missing": one.missing} for one in done])
+        _print_json([{**asdict(one), "missing": one.missing} for one in done], _summary(arguments))
     else:
-        show.salvage(done, Printer())
+        show.salvage(done, _summary(arguments))
     return SOUND if all(one.whole for one in done) else DAMAGED
 
 
@@ -488,7 +494,7 @@ def _shrink(arguments: argparse.Namespace) -> int:
     told = {arguments.memory: (arguments.key_type, arguments.value_type)}
     with ProgressBar() as bar:
         done = shrink(arguments.file, arguments.out, types=told, bucket_pages=arguments.bucket_pages, progress=bar)
-    printer = Printer()
+    printer = _summary(arguments)
     show.moved(done.memories, printer)
     printer.line(f"{arguments.out}: {human(done.before)} became {human(done.after)}")
     return SOUND
@@ -510,5 +516,5 @@ def _add_completion(verbs: Any) -> None:
 
 
 def _completion(arguments: argparse.Namespace) -> int:
-    sys.stdout.write(completion.script(arguments.shell, arguments.verbs.choices))
+    Printer().write(completion.script(arguments.shell, arguments.verbs.choices))
     return SOUND

@@ -243,17 +243,26 @@ class VirtualSource(Source):
                 yield first - at + here, last - at + here
 
 
+_MOST_UNPACKED: Final = 500 << 30
+"""As much as a stable memory can have."""
+_MOST_DATA: Final = 1 << 30
+_MOST_RATIO: Final = 200
+"""Of data that are not zeros: a gzip that unpacks to a GiB, and to more than so many times its size, is no memory."""
+_GRAIN: Final = 1 << 12
+
+
 def unzip(path: str | Path, progress: Progress = no_progress) -> FileSource:
     """A gzip as a source: unpacked to a temporary file that has no name and holes where there are zeros.
 
-    O(size). Raises `Unreadable` for a damaged gzip; one that ends too early is read as far as it goes, with a note.
+    O(size). Raises `Unreadable` for a damaged gzip, and for one that unpacks to more than a memory can be, or to far more
+    data than it has itself; one that ends too early is read as far as it goes, with a note.
     """
     total = Path(path).stat().st_size
     note = ""
     with tempfile.NamedTemporaryFile(prefix="stable-structures-") as out:
         with Path(path).open("rb") as packed, gzip.GzipFile(fileobj=packed) as data:
             try:
-                _unpack(data, out, lambda: progress("unpacking", packed.tell(), total))
+                _unpack(data, out, lambda: progress("unpacking", packed.tell(), total), max(_MOST_DATA, _MOST_RATIO * total))
             except EOFError:
                 note = "the gzip ends too early; what it holds up to there is shown"
             except (zlib.error, OSError) as error:
@@ -266,10 +275,17 @@ def unzip(path: str | Path, progress: Progress = no_progress) -> FileSource:
     return source
 
 
-def _unpack(data: Any, out: IO[bytes] | Any, tell: Callable[[], None]) -> None:
+def _unpack(data: Any, out: IO[bytes] | Any, tell: Callable[[], None], most: int) -> None:
+    left = most
     while block := data.read(BLOCK):
-        if any_set(block):
-            out.write(block)
-        else:
-            out.seek(len(block), os.SEEK_CUR)
+        for at in range(0, len(block), _GRAIN):
+            piece = block[at : at + _GRAIN]
+            if any_set(piece):
+                out.write(piece)
+                left -= len(piece)
+            else:
+                out.seek(len(piece), os.SEEK_CUR)
+        if left < 0 or out.tell() > _MOST_UNPACKED:
+            limit = f"{most:,} bytes of data" if left < 0 else f"{_MOST_UNPACKED:,} bytes"
+            raise OSError(f"it unpacks to more than {limit}, which no gzip of a memory does; unpack it by itself if it is one")
         tell()

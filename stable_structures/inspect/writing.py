@@ -89,7 +89,8 @@ class NewFile:
                     file.close()
         _remove(self._state)
         self._discard.detach()
-        if isinstance(error, OSError) and not isinstance(error, (StableError, BrokenPipeError)):
+        quiet = isinstance(error, BrokenPipeError) and self.file is self._stream
+        if isinstance(error, OSError) and not isinstance(error, StableError) and not quiet:
             raise _unwritable(self.path, error) from None
 
 
