@@ -27,7 +27,6 @@ from stable_structures import (
     StableMemory,
     StableMinHeap,
     StableVec,
-    u64,
 )
 from stable_structures.inspect import Unreadable, open_image
 from stable_structures.inspect.dump import FORMATS, table, write
@@ -49,7 +48,7 @@ TEXTS = [
 CBOR = [
     *(b"\x00", b"\x18\x00", b"\xf6", b"\xf7", b"\xe0", b"\xf8\xff", b"\xf4", b"\x40", b"\x41a", b"\x60", b"\x80", b"\x9f\xff", b"\xa0"),
     *(bytes.fromhex("f97e00"), bytes.fromhex("fb7ff8000000000001"), bytes.fromhex("fa7fc00000"), bytes.fromhex("f98000")),
-    *(bytes.fromhex("c249010000000000000000"), bytes.fromhex("c349010000000000000000"), bytes.fromhex("c100"), b"\xc0\x61x"),
+    *(bytes.fromhex("c249010000000000000000"), bytes.fromhex("c349010000000000000000"), bytes.fromhex("c100")),
     *(bytes.fromhex("a10102"), bytes.fromhex("a1410102"), bytes.fromhex("a2616101616102"), bytes.fromhex("d9010280"), b"\xd9\x03\xe7\x01"),
     *(bytes.fromhex("d82076687474703a2f2f7777772e6578616d706c652e636f6d"), b"\x81\x41\x00", b"\x82\x01\xf9\x7e\x00"),
     *(cbor2.dumps(text) for text in TEXTS),
@@ -79,13 +78,9 @@ def encodings(codec: Codec[Any]) -> st.SearchStrategy[bytes]:
         )
     if isinstance(codec, IntCodec):
         return (st.integers(codec.minimum, codec.maximum) | st.sampled_from([codec.minimum, codec.maximum])).map(codec.encode)
-    special = {
-        ReverseCodec: encodings(getattr(codec, "part", codec)) if isinstance(codec, ReverseCodec) else st.nothing(),
-        StrCodec: texts().map(str.encode),
-        CborCodec: cbor(),
-        BoolCodec: st.sampled_from([b"\0", b"\1"]),
-        UnitCodec: st.just(b""),
-    }
+    special = {StrCodec: texts().map(str.encode), CborCodec: cbor(), BoolCodec: st.sampled_from([b"\0", b"\1"]), UnitCodec: st.just(b"")}
+    if isinstance(codec, ReverseCodec):
+        special[ReverseCodec] = encodings(codec.part)
     if type(codec) in special:
         return special[type(codec)]
     if isinstance(codec, Record):
@@ -303,12 +298,6 @@ def test_parquet_of_floats_keeps_their_bits():
     found = parquet_of("f64", *datas)["value"].to_numpy()
     assert found.astype(">f8").tobytes() == b"".join(datas)
     assert math.copysign(1, found[3]) == -1
-
-
-def test_a_set_needs_no_type_for_the_values_that_it_has_not():
-    memory = StableMemory()
-    StableBTreeSet[u64](memory).insert(7)
-    assert dumped(memory, None, "csv", {None: (parse_type("u64"), None)}) == b"key,value\n7,\n"
 
 
 # ---- what is refused, with its place ----

@@ -13,7 +13,7 @@ from typing import IO, Any, Final
 import cbor2
 
 from ..memory import PAGE_SIZE
-from ..storable import Codec, codec
+from ..storable import Codec
 from . import parquet
 from .cells import cbor_cell, csv_cell, json_cell
 from .image import Part
@@ -22,14 +22,13 @@ from .maps import MapReader
 from .report import Types, readings
 from .rows import RowReader
 from .source import BLOCK, Unreadable
-from .values import RAW, Reading, from_text, json_text, reading_of, to_json, unhex
+from .values import RAW, Reading, from_text, json_text, to_json, unhex
 from .writing import NewFile
 
 FORMATS: Final = ("jsonl", "csv", "cbor", "parquet")
 """What `dump` writes."""
 
 Note = Callable[[Damage], None]
-_UNIT: Final = codec(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +68,6 @@ def table(  # noqa: PLR0913 - keyword-only choices
     told, other = types.get(part.id, (None, None))
     reader = part.open(told, other)
     if isinstance(reader, MapReader):
-        if value is not RAW and other is None and reader.derived and reader.max_value == 0:
-            value = reading_of(_UNIT)  # the header says it
         rows = _map_rows(reader, encoded(start, told, key), encoded(stop, told, key), note)
         return Table(("key", "value"), key, value, islice(rows, limit))
     first, last = (None if end is None else _index(end) for end in (start, stop))
