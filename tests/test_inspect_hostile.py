@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import cbor2
 import pytest
@@ -18,7 +19,7 @@ from stable_structures.inspect import Unreadable, basilisk, budget, candid, insp
 from stable_structures.inspect.dump import FORMATS, get, table, write
 from stable_structures.inspect.rewrite import load
 from stable_structures.inspect.source import unzip
-from stable_structures.inspect.values import guess, shorten, to_json
+from stable_structures.inspect.values import guess, reading_of, shorten, to_json
 from stable_structures.storable import parse_type
 
 from .inspect_images import read
@@ -48,7 +49,8 @@ def vec_of(count: int, part: bytes) -> bytes:
     return b"DIDL\x01\x6d" + part + b"\x01\x00" + leb(count)
 
 
-COLLIDING = b"\xb9\xff\xff" + b"".join(b"\x1b" + (i * (2**61 - 1)).to_bytes(8, "big") + b"\x01" for i in range(8)) * 8191 + b"\0" * 14
+SAME_HASH = [(i * (2**61 - 1) % 2**64).to_bytes(8, "big") for i in range(50_000)]
+"""Numbers of few different hashes."""
 
 HOSTILE: dict[str, bytes] = {
     "shared": shared(),
@@ -59,7 +61,7 @@ HOSTILE: dict[str, bytes] = {
     "deep cbor": b"\x81" * 50_000 + b"\x01",
     "deep cbor maps": b"\xa1\x01" * 50_000 + b"\x01",
     "deep tags": b"\xc6" * 50_000 + b"\x01",
-    "colliding keys": b"\xb9\xc3\x50" + b"".join(b"\x1b" + (i * (2**61 - 1) % 2**64).to_bytes(8, "big") + b"\x01" for i in range(50_000)),
+    "colliding keys": b"\xb9\xc3\x50" + b"".join(b"\x1b" + number + b"\x01" for number in SAME_HASH),
     "large number": b"\x81\xc2\x5a\x00\x10\x00\x00" + b"\xff" * (1 << 20),
     "large exponent": b"\x81\xc5\x82\x1b\x00\x00\x00\xff\xff\xff\xff\xff\x01",
     "large decimal": b"\x81\xc4\x82\x1b\x00\x00\x00\xff\xff\xff\xff\xff\x01",
@@ -83,9 +85,7 @@ HOSTILE: dict[str, bytes] = {
     "surrogate in json": b'["\\ud800"]',
     "basilisk nests": b"\x07\0\0\0\1" * 50_000 + b"\x00",
     "basilisk many": b"\x07" + (1 << 22).to_bytes(4, "big") + bytes(1 << 22),
-    "basilisk keys": b"\x08"
-    + (50_000).to_bytes(4, "big")
-    + b"".join(b"\x13" + (i * (2**61 - 1) % 2**64).to_bytes(8, "big") + b"\0" for i in range(50_000)),
+    "basilisk keys": b"\x08" + (50_000).to_bytes(4, "big") + b"".join(b"\x13" + number + b"\0" for number in SAME_HASH),
     "long text": b"x\x01" * (6 << 20),
     "long bytes": bytes(range(256)) * (11 << 12),
 }
@@ -94,7 +94,7 @@ SOON = 2.0
 
 
 class Timed:
-    def __enter__(self) -> Timed:
+    def __enter__(self) -> Self:
         self.start = time.thread_time()
         return self
 
@@ -128,11 +128,8 @@ def test_a_hostile_value_beside_good_ones_is_shown_soon(name):
 @pytest.mark.parametrize("decode", [candid.decode, basilisk.decode])
 @pytest.mark.parametrize("name", HOSTILE)
 def test_decoders_raise_for_hostile_bytes_soon_and_nothing_but_a_value_error(decode, name):
-    with Timed() as timed:
-        try:
-            decode(HOSTILE[name])
-        except ValueError:
-            pass
+    with Timed() as timed, contextlib.suppress(ValueError):
+        decode(HOSTILE[name])
     assert timed.took < SOON
 
 
@@ -172,16 +169,25 @@ def timed_so_far(timed: Timed) -> float:
     return time.thread_time() - timed.start
 
 
+def is_cbor(data: bytes) -> bool:
+    """Whether `Cbor` takes it for a value; keys that are shared lists of shared lists take it for ever."""
+    with contextlib.suppress(ValueError):
+        if data != HOSTILE["shared key"]:
+            parse_type("cbor").decode(data)
+            return True
+    return False
+
+
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("value", [None, "cbor", "bytes"])
 def test_dumps_of_hostile_values_end_and_come_back(form, value, tmp_path):
     pytest.importorskip("pyarrow", reason="an extra; the test extra brings it")
-    names = [name for name in SMALL if "key" not in name] if value == "cbor" else SMALL
+    names = [name for name in SMALL if value != "cbor" or is_cbor(HOSTILE[name])]
     memory = hostile_memory(*names)
     codec = None if value is None else parse_type(value)
     with (tmp_path / f"d.{form}").open("wb") as out:
         write(table(open_image(memory).part(2), {2: (parse_type("u64"), codec)}), form, out)
-    load(tmp_path / f"d.{form}", tmp_path / "out.bin", key=parse_type("u64"), value=parse_type("bytes"))
+    load(tmp_path / f"d.{form}", tmp_path / "out.bin", key=parse_type("u64"), value=parse_type(value or "bytes"))
     found = list(table(open_image(tmp_path / "out.bin").part(None), raw=True).rows)
     assert [data for _, data in found] == [HOSTILE[name] for name in names]
 
@@ -194,10 +200,6 @@ def test_get_of_a_hostile_value_gives_its_bytes():
 
 
 def test_a_cyclic_value_of_the_type_that_was_told_is_shown_as_bytes():
-    reading = guess([b"\0" * 8])
-    assert reading.name
-    from stable_structures.inspect.values import reading_of
-
     cyclic: list[Any] = [1]
     cyclic.append(cyclic)
     codec = parse_type("cbor")
@@ -222,9 +224,10 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize(
-    "verb", [["inspect", "--deep"], ["inspect", "--json"], ["dump", "--memory", 2], ["get", "--memory", 2, "--key", 0]]
-)
+LOOK = [["inspect", "--deep"], ["inspect", "--json"], ["dump", "--memory", 2], ["get", "--memory", 2, "--key", 0]]
+
+
+@pytest.mark.parametrize("verb", LOOK, ids=lambda verb: "".join(map(str, verb[:2])))
 def test_verbs_end_soon_and_without_a_traceback(verb, tmp_path):
     path = tmp_path / "image.bin"
     path.write_bytes(read(hostile_memory("shared", "cyclic", "deep cbor", "nulls", "empties")))
@@ -244,10 +247,11 @@ def test_a_hostile_payload_of_the_whole_memory(name, tmp_path):
             assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(
-    "content",
-    ['{"a":' * 100_000, "9" * 10_000, '{"stable_memory_size": ' + "9" * 10_000 + "}", '{"stable_memory_size": "' + "9" * 10_000 + '"}'],
-)
+NINES = "9" * 10_000
+METADATA = ['{"a":' * 100_000, NINES, f'{{"stable_memory_size": {NINES}}}', f'{{"stable_memory_size": "{NINES}"}}']
+
+
+@pytest.mark.parametrize("content", METADATA, ids=range(4))
 def test_hostile_metadata_of_a_snapshot_are_refused(content, tmp_path):
     (tmp_path / "metadata.json").write_text(content)
     done = run("inspect", tmp_path)
@@ -269,7 +273,7 @@ def bomb(path: Path, block: bytes, count: int) -> Path:
 def test_a_gzip_bomb_is_refused_with_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr("stable_structures.inspect.source._MOST_DATA", 1 << 24)
     path = bomb(tmp_path / "bomb.gz", b"x" * (1 << 20), 64)
-    with pytest.raises(Unreadable, match="unpacks to more than .* bytes of data"):
+    with pytest.raises(Unreadable, match=r"unpacks to more than .* bytes of data"):
         unzip(path)
 
 
