@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         raise SystemExit(settled(SOUND)) from None
     except OSError as error:
-        raise SystemExit(settled(complain(f"the output cannot be written: {error.strerror or error}"))) from None
+        raise SystemExit(settled(complain(f"the output cannot be written: {error.strerror or error}"), told=True)) from None
     return int(given.run(given))
 
 

@@ -42,11 +42,11 @@ def guarded(run: Callable[[argparse.Namespace], int], arguments: argparse.Namesp
         code = SOUND
     except KeyboardInterrupt as stop:
         word = f"stopped by {stop}" if isinstance(stop, Stopped) else "interrupted"
-        code = complain(f"{word}{_what_is_left(out, fresh=fresh)}")
+        return settled(complain(f"{word}{_what_is_left(out, fresh=fresh)}"), told=True)
     except Damage as damage:
-        code = complain(f"damaged: {damage}; run check to see all of it", DAMAGED)
+        return settled(complain(f"damaged: {damage}; run check to see all of it", DAMAGED), told=True)
     except (StableError, OSError, ValueError, TypeError, MemoryError, RecursionError) as error:
-        code = complain(str(error) or type(error).__name__)
+        return settled(complain(str(error) or type(error).__name__), told=True)
     return settled(code)
 
 
@@ -57,15 +57,18 @@ def _what_is_left(out: str | None, *, fresh: bool) -> str:
     return f"; {out} was written" if fresh and os.path.lexists(out) else "; nothing was written"
 
 
-def settled(code: int) -> int:
-    """The exit code after what was printed has arrived: that of an error where it cannot. Python itself would end with 120."""
+def settled(code: int, *, told: bool = False) -> int:
+    """The exit code after what was printed has arrived: that of an error where it cannot. Python itself would end with 120.
+
+    `told` says that an error was told already, and one line is enough.
+    """
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         silence(sys.stdout)
     except (OSError, ValueError) as error:
         silence(sys.stdout)
-        return complain(f"the output cannot be written: {getattr(error, 'strerror', None) or error}")
+        return code if told else complain(f"the output cannot be written: {getattr(error, 'strerror', None) or error}")
     return code
 
 
