@@ -155,7 +155,7 @@ def comes_back(structure: str, memory: StableMemory, types: tuple[Any, Any], fol
         return
     (folder / f"dump.{form}").write_bytes(written)
     (folder / "out.bin").unlink(missing_ok=True)
-    load(folder / f"dump.{form}", folder / "out.bin", structure=structure, key=key, value=value, memory=number)
+    load(folder / f"dump.{form}", folder / "out.bin", structure=structure, key=key, value=value, memory=number, bucket_pages=1)
     assert entries_of(folder / "out.bin", number) == entries_of(memory, number)
 
 

@@ -28,7 +28,7 @@ from .inspect_images import read
 
 COMMAND = [sys.executable, "-m", "stable_structures"]
 PLAIN = {**os.environ, "TERM": "dumb", "PYTHONIOENCODING": "utf-8"}
-ENTRIES = 30_000
+ENTRIES = 20_000
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ READERS: dict[str, list[str]] = {
     "dump a little": ["dump", "IMAGE", *TYPES, "--limit", "1"],
     "get": ["get", "IMAGE", "--memory", "0", "--key", "7"],
     "get --raw": ["get", "IMAGE", "--memory", "0", "--key", "7", "--raw"],
-    "diff": ["diff", "IMAGE", "IMAGE"],
+    "diff": ["diff", "IMAGE", "IMAGE", "--memory", "1"],
     "diff different": ["diff", "IMAGE", "FOLDER/damaged.bin"],
     "diff --json": ["diff", "IMAGE", "FOLDER/damaged.bin", "--json"],
     "repair damaged": ["repair", "FOLDER/damaged.bin", "-o", "OUT"],
@@ -216,7 +216,7 @@ SIGNALS = [(name, signal.SIGINT) for name in WRITERS] + [
 
 @pytest.mark.parametrize(("name", "number"), SIGNALS)
 def test_a_signal_leaves_nothing_and_says_so(name, number, image, tmp_path):
-    for attempt in range(5):
+    for attempt in range(9):
         folder = tmp_path / str(attempt)
         folder.mkdir()
         with writing(name, image, folder) as process:
