@@ -8,21 +8,20 @@ gives the exit code: 0 as hoped, 1 not as hoped (damaged, different, absent), 2 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 
 from . import tour
 from .inspect import cli
+from .inspect.guard import SOUND, Parser, complain, prepare_streams, settled
 
 _ADD_VERBS = (tour.add_verbs, cli.add_verbs)
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser with all verbs."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="stable-structures",
         description="Memories of the Internet Computer's stable structures: made, looked into, checked, compared and repaired.",
         epilog="example:\n  stable-structures tour\n  stable-structures VERB --help",
@@ -37,9 +36,15 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb and gives its exit code; wrong use ends with 2."""
-    if sys.stdout is None:
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for the rest of the process
-    given = parser().parse_args(arguments)
+    prepare_streams()
+    try:
+        given = parser().parse_args(arguments)
+    except SystemExit as end:  # --help, --version, wrong use
+        raise SystemExit(settled(end.code if isinstance(end.code, int) else 0)) from None
+    except BrokenPipeError:
+        raise SystemExit(settled(SOUND)) from None
+    except OSError as error:
+        raise SystemExit(settled(complain(f"the output cannot be written: {error.strerror or error}"), told=True)) from None
     return int(given.run(given))
 
 

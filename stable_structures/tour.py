@@ -16,7 +16,7 @@ from typing import Any, Final
 from .btreemap import StableBTreeMap
 from .btreeset import StableBTreeSet
 from .cell import StableCell
-from .inspect.cli import guarded
+from .inspect.guard import guarded
 from .inspect.text import Printer, human
 from .log import StableLog
 from .manager import MemoryManager
@@ -51,7 +51,12 @@ def _run(arguments: argparse.Namespace) -> int:
     path = (directory / "tour.bin").resolve()
     if path.exists():
         raise FileExistsError(f"{path} is there already: remove it, or give another --dir")
-    _make(path, Printer())
+    try:
+        _make(path, Printer())
+    except BaseException:  # what is half done would be taken for a file of the user's
+        for name in (path, path.with_name(f"{path.name}-wal")):
+            name.unlink(missing_ok=True)
+        raise
     sys.stdout.flush()
     return subprocess.run([sys.executable, "-m", __package__, "tour", "--reopen", path], check=False).returncode  # noqa: S603 - ourselves
 

@@ -30,27 +30,22 @@ from .layout import (
 )
 from .maps import MapReader
 from .source import Source, Unreadable
+from .writing import NewFile
 
 Entry = tuple[bytes, bytes]
 _BUFFER: Final = 1 << 20
 
 
-class ImageFile:
+class ImageFile(NewFile):
     """A new file as a memory. It lies under a temporary name until `keep`; without it nothing is left behind.
 
     Raises `Unreadable` where the file is there already or cannot be made.
     """
 
-    def __init__(self, path: str | Path, *, overwrite: bool = False) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
         self._pages = 0
-        self._kept = False
-        if self.path.exists() and not overwrite:
-            raise Unreadable(f"{path}: it is there already; give another name, or remove it")
-        try:
-            self._fd, self._name = tempfile.mkstemp(prefix=f".{self.path.name[:40]}-", dir=self.path.parent)
-        except OSError as error:
-            raise Unreadable(f"{path}: cannot be written: {error.strerror}") from None
+        self._fd = self.file.fileno()
 
     def size(self) -> int:
         """Pages."""
@@ -78,23 +73,6 @@ class ImageFile:
         while view:
             done = os.pwrite(self._fd, view, offset)
             view, offset = view[done:], offset + done
-
-    def keep(self) -> None:
-        """Gives the file its name, once everything is in it and on the disk."""
-        mask = os.umask(0)
-        os.umask(mask)
-        os.fchmod(self._fd, 0o666 & ~mask)
-        os.fsync(self._fd)
-        Path(self._name).replace(self.path)
-        self._kept = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._fd)
-        if not self._kept:
-            Path(self._name).unlink(missing_ok=True)
 
 
 class Output:

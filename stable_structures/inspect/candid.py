@@ -13,10 +13,15 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..principal import Principal
+from .budget import MOST_ITEMS, TooMuch, require_moderate
 
 MAGIC: Final = b"DIDL"
 _DEPTH: Final = 100
 _MOST_TYPES: Final = 10_000
+_MOST_DIGITS: Final = 1024
+"""Bytes of a number: reading one takes the square of their count."""
+_SPARE: Final = 1000
+"""Values that a message may have beyond its bytes: `null` and records of nothing take none."""
 
 _NULL, _BOOL, _NAT, _INT, _TEXT, _RESERVED, _EMPTY, _PRINCIPAL = -1, -2, -3, -4, -15, -16, -17, -24
 _NUMBERS: Final[dict[int, struct.Struct]] = {
@@ -64,6 +69,10 @@ class CandidError(ValueError):
     """Bytes that are no Candid message."""
 
 
+class CandidTooLarge(CandidError, TooMuch):
+    """A message that would take more than its size suggests, or is larger than what is shown."""
+
+
 class _Message:
     """A message and how far it is read."""
 
@@ -71,6 +80,8 @@ class _Message:
         self.data = data
         self.at = 0
         self.types: list[tuple[int, Any]] = []
+        self.left = min(len(data) + _SPARE, MOST_ITEMS)
+        """Values that may still come."""
 
     # ---- bytes ----
 
@@ -81,22 +92,27 @@ class _Message:
         return self.data[self.at - size : self.at]
 
     def leb(self) -> int:
-        result = shift = 0
-        while True:
-            byte = self.take(1)[0]
-            result |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return result
+        return self._number()[0]
 
     def sleb(self) -> int:
+        result, shift = self._number()
+        return result - (1 << shift) if result >> (shift - 1) else result
+
+    def _number(self) -> tuple[int, int]:
+        """A number in groups of seven bits, and how many bits they have."""
         result = shift = 0
-        while True:
+        while shift <= 7 * _MOST_DIGITS:
             byte = self.take(1)[0]
             result |= (byte & 0x7F) << shift
             shift += 7
             if byte < 0x80:
-                return result - (1 << shift) if byte & 0x40 else result
+                return result, shift
+        raise CandidTooLarge(f"a number of more than {_MOST_DIGITS} bytes")
+
+    def spend(self, items: int = 1) -> None:
+        self.left -= items
+        if self.left < 0:
+            raise CandidTooLarge("more types or values than are shown, or than a message of its size has")
 
     def count(self) -> int:
         found = self.leb()
@@ -112,6 +128,7 @@ class _Message:
         count = self.count()
         if count > _MOST_TYPES:
             raise CandidError(f"{count} types")
+        self.spend(count)
         for _ in range(count):
             self.types.append(self._definition())
 
@@ -120,12 +137,17 @@ class _Message:
         if code in (_OPT, _VEC, 1):
             return code, self.sleb()
         if code in (_RECORD, _VARIANT):
-            return code, [(self.leb(), self.sleb()) for _ in range(self.count())]
+            return code, [(self.leb(), self.sleb()) for _ in self.each()]
         if code == _FUNC:
-            return code, [[self.sleb() for _ in range(self.count())] for _ in range(2)] + [self.take(self.count())]
+            return code, [[self.sleb() for _ in self.each()] for _ in range(2)] + [self.take(self.count())]
         if code == _SERVICE:
-            return code, [(self.take(self.count()), self.sleb()) for _ in range(self.count())]
+            return code, [(self.take(self.count()), self.sleb()) for _ in self.each()]
         raise CandidError(f"unknown type {code}")
+
+    def each(self) -> range:
+        count = self.count()
+        self.spend(count)
+        return range(count)
 
     def name(self, reference: int, depth: int = 0) -> str:
         """A type in the words of Candid; nested ones are cut."""
@@ -150,6 +172,7 @@ class _Message:
     def value(self, reference: int, depth: int = 0) -> Any:
         if depth > _DEPTH:
             raise CandidError("nested too deep")
+        self.spend()
         if reference < 0:
             return self._primitive(reference)
         if reference >= len(self.types):
@@ -246,7 +269,7 @@ def read_message(data: bytes) -> tuple[list[str], list[Any], int]:
     """
     message = _Message(data)
     message.read_table()
-    references = [message.sleb() for _ in range(message.count())]
+    references = [message.sleb() for _ in message.each()]
     try:
         values = [message.value(reference) for reference in references]
         names = [message.name(reference) for reference in references]
@@ -256,11 +279,14 @@ def read_message(data: bytes) -> tuple[list[str], list[Any], int]:
 
 
 def decode(data: bytes) -> Any:
-    """The value of a message, or a tuple where it has several or none. Raises `CandidError`, also for bytes behind it.
+    """The value of a message, or a tuple where it has several or none. O(size).
+
+    Raises `CandidError`, also for bytes behind it, and `TooMuch` for more bytes than are guessed at.
 
     >>> decode(bytes.fromhex("4449444c00017b05"))
     5
     """
+    require_moderate(data)
     _, values, length = read_message(data)
     if length != len(data):
         raise CandidError(f"{len(data) - length} bytes behind the message")

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, Final
@@ -22,6 +21,7 @@ from . import completion, missing, show
 from .compare import diff, to_dict
 from .dump import FORMATS, export, get, table, write
 from .fit import Misfit, require_all_fit
+from .guard import DAMAGED, SOUND, TROUBLE, complain, guarded
 from .image import Image, Part, open_image
 from .layout import Damage, Finding
 from .recognise import STRUCTURES
@@ -29,13 +29,14 @@ from .report import Types, check, inspect
 from .rewrite import DEFAULT_BUCKET, import_part, load, shrink
 from .salvage import repair
 from .source import NotWhole, Unreadable
-from .text import Printer, ProgressBar, human
-from .values import Reading, shorten, to_json
+from .text import Printer, ProgressBar, human, silence
+from .values import Reading, json_text, shorten, to_json
+from .writing import is_standard_output, output
 
-SOUND, DAMAGED, TROUBLE = 0, 1, 2
 _KNOWN: Final = (*STRUCTURES, "manager", "empty", "zeros")
 _STRUCTURES: Final = ("map", "set", "vec", "heap", "log", "cell")
 _MOST_SAID: Final = 20
+_BINARY: Final = ("cbor", "parquet")
 _FILE_HELP: Final = "an image, a gzip of one, or the folder of a snapshot (dfx, icp-cli, Juno)"
 
 
@@ -57,37 +58,6 @@ def _verb(verbs: Any, name: str, run: Callable[[argparse.Namespace], int], summa
     )
     parser.set_defaults(run=lambda arguments: guarded(run, arguments))
     return parser
-
-
-def guarded(run: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
-    """The exit code of a verb; errors become one line on the error stream, a closed pipe ends it quietly."""
-    try:
-        code = run(arguments)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _silence()
-        return SOUND
-    except KeyboardInterrupt:
-        return _complain("interrupted; nothing was written")
-    except Damage as damage:
-        return _complain(f"damaged: {damage}; run check to see all of it", DAMAGED)
-    except NotWhole as error:
-        return _complain(str(error), DAMAGED)
-    except (StableError, OSError, ValueError, TypeError, MemoryError) as error:
-        return _complain(str(error) or type(error).__name__)
-    return code
-
-
-def _silence() -> None:
-    """Python flushes the output once more when it ends."""
-    with suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _complain(text: str, code: int = TROUBLE) -> int:
-    with suppress(OSError):
-        sys.stderr.write(f"stable-structures: {''.join(letter if letter.isprintable() else '?' for letter in text)}\n")
-    return code
 
 
 # ---- arguments that several verbs have ----
@@ -158,9 +128,9 @@ def _whole(image: Image, part: Part | None, *, keep_going: bool) -> int:
     """The exit code for what is missing of an image, or of one memory of it; it is said on the error stream."""
     found = missing.of_image(image) if part is None else missing.of_part(image, part)
     for problem in found[:_MOST_SAID]:
-        _complain(f"{image.name}: {missing.problem_text(problem)}")
+        complain(f"{image.name}: {missing.problem_text(problem)}")
     if not found and _is_nothing(image) and not keep_going:
-        return _complain(f"{image.name}: {image.recognition.title}; --keep-going takes it as empty")
+        return complain(f"{image.name}: {image.recognition.title}; --keep-going takes it as empty")
     return DAMAGED if found and not keep_going else SOUND
 
 
@@ -169,8 +139,13 @@ def _is_nothing(image: Image) -> bool:
     return image.recognition.kind == "empty" and not image.recognition.certain
 
 
-def _print_json(found: Any) -> None:
-    sys.stdout.write(json.dumps(to_json(found), ensure_ascii=True, indent=2) + "\n")
+def _print_json(found: Any, printer: Printer | None = None) -> None:
+    (printer or Printer()).write(json.dumps(to_json(found), ensure_ascii=True, indent=2) + "\n")
+
+
+def _summary(arguments: argparse.Namespace) -> Printer:
+    """Where a verb says what it wrote: not into what it wrote."""
+    return Printer(sys.stderr if is_standard_output(arguments.out) else sys.stdout)
 
 
 # ---- inspect ----
@@ -222,11 +197,7 @@ def _check(arguments: argparse.Namespace) -> int:
         known = image.recognition.kind in _KNOWN and not _is_nothing(image)
         title, notes = image.recognition.title, image.notes
     code = DAMAGED if findings else SOUND if known else TROUBLE
-    with suppress(BrokenPipeError):
-        _show_findings(arguments, findings, title, notes, code)
-        sys.stdout.flush()
-        return code
-    _silence()
+    _show_findings(arguments, findings, title, notes, code)
     return code
 
 
@@ -238,7 +209,7 @@ def _findings(arguments: argparse.Namespace, image: Image, bar: ProgressBar) -> 
         findings = check(image, progress=bar)
         if not findings:
             raise
-        _complain(str(error))
+        complain(str(error))
         return findings
 
 
@@ -265,7 +236,11 @@ def _show_findings(arguments: argparse.Namespace, findings: list[Finding], title
 
 def _add_dump(verbs: Any) -> None:
     parser = _verb(
-        verbs, "dump", _dump, "The entries of one memory.", "dump stable_memory.bin --memory 3 --key principal --value cbor --limit 10"
+        verbs,
+        "dump",
+        _dump,
+        "The entries of one memory. With types told or --raw, load makes the same bytes of them again.",
+        "dump stable_memory.bin --memory 3 --key principal --value cbor --limit 10",
     )
     _file(parser)
     _types(parser)
@@ -275,6 +250,11 @@ def _add_dump(verbs: Any) -> None:
     parser.add_argument("--format", choices=FORMATS, help="default: by the name of OUT, else jsonl")
     parser.add_argument("--raw", action="store_true", help="encoded bytes, undecoded")
     parser.add_argument("--keep-going", action="store_true", help="pass over what is damaged or cut off, and say so at the end")
+    parser.add_argument(
+        "--safe-csv",
+        action="store_true",
+        help="write ' before texts that a spreadsheet would take for formulas (= + - @ tab CR); load takes it away again",
+    )
     _out(parser, "a file; without it, to the standard output", required=False)
 
 
@@ -293,25 +273,30 @@ def _dump(arguments: argparse.Namespace) -> int:
         )
         suffix = Path(arguments.out or "").suffix.removeprefix(".")
         form = arguments.format or (suffix if suffix in FORMATS else "jsonl")
-        with _output(arguments.out) as out:
-            write(rows, form, out)
+        if arguments.safe_csv and form != "csv":
+            raise Unreadable(f"--safe-csv is for CSV, and this is {form}; give --format csv, or leave it out")
+        try:
+            with _rows_out(arguments.out, form) as (out, plain):
+                write(rows, form, out, safe_csv=arguments.safe_csv, plain=plain)
+        except BrokenPipeError:
+            if not gone:
+                raise
+            silence(sys.stdout)
         code = _whole(image, part, keep_going=arguments.keep_going)
     for damage in gone[:_MOST_SAID]:
-        _complain(f"passed over: {damage}")
+        complain(f"passed over: {damage}")
     return DAMAGED if gone else code
 
 
 @contextmanager
-def _output(path: str | None) -> Iterator[IO[bytes]]:
-    if path is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    try:
-        with Path(path).open("xb") as out:
-            yield out
-    except FileExistsError:
-        raise Unreadable(f"{path}: it is there already; give another name, or remove it") from None
+def _rows_out(path: str | None, form: str) -> Iterator[tuple[IO[bytes], bool]]:
+    """Where rows go, and whether that is a terminal, which obeys what is not printable."""
+    with output(path) if path is not None else nullcontext(sys.stdout.buffer) as out:
+        plain = out.isatty()
+        if plain and form in _BINARY:
+            raise Unreadable(f"{form} is not for a terminal; give -o OUT, or another --format")
+        yield out, plain
+        out.flush()
 
 
 def _add_get(verbs: Any) -> None:
@@ -331,14 +316,33 @@ def _get(arguments: argparse.Namespace) -> int:
         found = get(part, arguments.key, _told(arguments, image))
         code, label = _whole(image, part, keep_going=arguments.keep_going), part.label
     if found is None:
-        return _complain(f"{label}: there is no {shorten(arguments.key)}", DAMAGED)
+        return complain(f"{label}: there is no {shorten(arguments.key)}", DAMAGED)
     data, reading = found
-    if arguments.raw:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-    else:
-        sys.stdout.write(json.dumps(to_json(reading.read(data)), ensure_ascii=False) + "\n")
+    if not arguments.raw:
+        Printer().write(f"{_json_that_fits(to_json(reading.read(data)))}\n")
+        return code
+    if sys.stdout.isatty() and not _is_plain(data):
+        raise Unreadable("these bytes are no plain text, and a terminal would obey them; give them to a file or a pipe")
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
     return code
+
+
+def _json_that_fits(made: Any) -> str:
+    """JSON in letters that the output has."""
+    text = json_text(made)
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return json.dumps(made)
+    return text
+
+
+def _is_plain(data: bytes) -> bool:
+    try:
+        return all(line.isprintable() for line in data.decode().replace("\t", " ").split("\n"))
+    except UnicodeDecodeError:
+        return False
 
 
 # ---- load, export, import ----
@@ -352,10 +356,10 @@ def _add_load(verbs: Any) -> None:
         "An image from a dump, with the bytes that the crate would write.",
         "load users.jsonl --key u64 --value string --memory 0 -o image.bin",
     )
-    _file(parser, "dump", "a dump: JSON lines, CSV or a CBOR sequence")
+    _file(parser, "dump", "a dump: JSON lines, CSV, a CBOR sequence or Parquet")
     _types(parser)
     parser.add_argument("--structure", choices=_STRUCTURES, default="map", help="what to make (default: map)")
-    parser.add_argument("--format", choices=FORMATS[:3], help="default: by the name of the dump")
+    parser.add_argument("--format", choices=FORMATS, help="default: by the name of the dump")
     parser.add_argument(
         "--bucket-pages", type=_count, default=DEFAULT_BUCKET, metavar="N", help="of the manager, with --memory (default: 128)"
     )
@@ -375,7 +379,7 @@ def _load(arguments: argparse.Namespace) -> int:
             form=arguments.format,
             progress=bar,
         )
-    Printer().line(f"{arguments.out}: {count} entries")
+    _summary(arguments).line(f"{arguments.out}: {count} entries")
     return SOUND
 
 
@@ -392,9 +396,9 @@ def _export(arguments: argparse.Namespace) -> int:
         part: Part = image.part(arguments.memory)
         code = _whole(image, part, keep_going=arguments.keep_going)
         if code != SOUND:
-            return _complain("nothing was written; repair saves what is there, and --keep-going goes on without the rest", code)
+            return complain("nothing was written; repair saves what is there, and --keep-going goes on without the rest", code)
         size, label = export(part, arguments.out, keep_going=arguments.keep_going), part.label
-    Printer().line(f"{arguments.out}: {label}, {human(size)}")
+    _summary(arguments).line(f"{arguments.out}: {label}, {human(size)}")
     return SOUND
 
 
@@ -425,7 +429,7 @@ def _import(arguments: argparse.Namespace) -> int:
             keep_going=arguments.keep_going,
             progress=bar,
         )
-    show.moved(moved, Printer())
+    show.moved(moved, _summary(arguments))
     return SOUND
 
 
@@ -522,9 +526,9 @@ def _repair(arguments: argparse.Namespace) -> int:
         told = {arguments.memory: (arguments.key_type, arguments.value_type)}
         done = repair(arguments.file, arguments.out, types=told, progress=bar)
     if arguments.json:
-        _print_json([{**asdict(one), "missing": one.missing} for one in done])
+        _print_json([{**asdict(one), "missing": one.missing} for one in done], _summary(arguments))
     else:
-        show.salvage(done, Printer())
+        show.salvage(done, _summary(arguments))
     return SOUND if all(one.whole for one in done) else DAMAGED
 
 
@@ -555,7 +559,7 @@ def _shrink(arguments: argparse.Namespace) -> int:
             keep_going=arguments.keep_going,
             progress=bar,
         )
-    printer = Printer()
+    printer = _summary(arguments)
     show.moved(done.memories, printer)
     printer.line(f"{arguments.out}: {human(done.before)} became {human(done.after)}")
     return SOUND
@@ -577,5 +581,5 @@ def _add_completion(verbs: Any) -> None:
 
 
 def _completion(arguments: argparse.Namespace) -> int:
-    sys.stdout.write(completion.script(arguments.shell, arguments.verbs.choices))
+    Printer().write(completion.script(arguments.shell, arguments.verbs.choices))
     return SOUND

@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from ..memory import PAGE_SIZE, Memory
+from .budget import guessing
 from .fit import require_fit
 from .image import Image, Part, open_image
 from .layout import CHUNK_HEADER, FIRST_CHUNK, LOG_DATA_AT, SLOTS_AT, Damage, u64
@@ -91,7 +92,8 @@ def diff(
         for part in (*first.parts.values(), *second.parts.values()):
             require_fit(part, types or {})
         ids = sorted({*first.parts, *second.parts}, key=lambda i: -1 if i is None else i)
-        return [_diff_part(i, first.parts.get(i), second.parts.get(i), types or {}, progress) for i in ids]
+        with guessing():
+            return [_diff_part(i, first.parts.get(i), second.parts.get(i), types or {}, progress) for i in ids]
     finally:
         for image, given in ((first, a), (second, b)):
             if image is not given:

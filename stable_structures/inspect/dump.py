@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import chain, islice
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -16,6 +14,8 @@ import cbor2
 
 from ..memory import PAGE_SIZE
 from ..storable import Codec
+from . import parquet
+from .cells import cbor_cell, csv_cell, json_cell
 from .fit import require_fit
 from .image import Part
 from .layout import Damage
@@ -24,13 +24,13 @@ from .missing import require_part
 from .report import Types, readings
 from .rows import RowReader
 from .source import BLOCK, Unreadable
-from .values import RAW, Reading, from_text, to_json, unhex
+from .values import RAW, Reading, from_text, json_text, to_json, unhex
+from .writing import NewFile
 
 FORMATS: Final = ("jsonl", "csv", "cbor", "parquet")
 """What `dump` writes."""
 
 Note = Callable[[Damage], None]
-_BATCH: Final = 4096
 _SHOWN: Final = 24
 
 
@@ -71,10 +71,10 @@ def table(  # noqa: PLR0913 - keyword-only choices
     if note is None:
         require_fit(part, types)
     key, value = (RAW, RAW) if raw else (strict(reading, note) for reading in readings(part, types))
-    codec, other = types.get(part.id, (None, None))
-    reader = part.open(codec, other)
+    told, other = types.get(part.id, (None, None))
+    reader = part.open(told, other)
     if isinstance(reader, MapReader):
-        rows = _map_rows(reader, encoded(start, codec, key), encoded(stop, codec, key), note)
+        rows = _map_rows(reader, encoded(start, told, key), encoded(stop, told, key), note)
         return Table(("key", "value"), key, value, islice(rows, limit))
     first, last = (None if end is None else _index(end) for end in (start, stop))
     return Table(("index", "value"), None, value, islice(_row_rows(reader, first or 0, last, note), limit))
@@ -95,7 +95,7 @@ def strict(reading: Reading, note: Note | None = None) -> Reading:
             note(damage)
             raise
 
-    return Reading(reading.name, decode, certain=True)
+    return replace(reading, decode=decode)
 
 
 def _map_rows(reader: MapReader, low: bytes | None, high: bytes | None, note: Note | None) -> Iterator[tuple[bytes, bytes]]:
@@ -181,129 +181,102 @@ def get(part: Part, key: Any, types: Types | None = None) -> tuple[bytes, Readin
 # ---- formats ----
 
 
-def write(rows: Table, form: str, out: IO[bytes]) -> int:
+def write(rows: Table, form: str, out: IO[bytes], *, safe_csv: bool = False, plain: bool = False) -> int:
     r"""Writes a table in one of `FORMATS`; gives the number of rows. O(n), a batch at a time. Raises `Unreadable`.
 
-    >>> from stable_structures import StableBTreeMap, StableMemory, u64
+    `load` makes the same bytes of it again. Where a type is guessed, the encoded bytes stand beside the guess. In CSV,
+    `safe_csv` marks texts that a spreadsheet would take for a formula, and `plain` writes what is not printable as bytes.
+
+    >>> from stable_structures import StableBTreeMap, StableMemory, codec, u64
     >>> memory = StableMemory()
     >>> StableBTreeMap[u64, str](memory).update({i: f"user {i}" for i in range(100)})
     >>> from stable_structures.inspect import open_image
-    >>> out = io.BytesIO()
-    >>> write(table(open_image(memory).part(None), limit=2), "csv", out)
+    >>> import io
+    >>> out, types = io.BytesIO(), {None: (codec(u64), codec(str))}
+    >>> write(table(open_image(memory).part(None), types, limit=2), "csv", out)
     2
     >>> out.getvalue()
     b'key,value\n0,user 0\n1,user 1\n'
     """
+    if form == "csv":
+        return _write_csv(rows, out, safe=safe_csv, plain=plain)
     if form not in _WRITERS:
         raise Unreadable(f"{form!r} is no format; write one of {', '.join(FORMATS)}")
     return _WRITERS[form](rows, out)
 
 
-def _cells(rows: Table) -> Iterator[tuple[Any, Any]]:
-    key, value = rows.key, rows.value
-    for at, data in rows.rows:
-        yield (at if key is None else key.read(at)), value.read(data)
-
-
 def _write_jsonl(rows: Table, out: IO[bytes]) -> int:
-    """With the bytes beside what was guessed, so that nothing is lost by a wrong guess."""
+    """With the bytes beside what was guessed, or what the value does not lead back to, so that nothing is lost."""
+    key, value = None if rows.key is None else _said("key", rows.key), _said("value", rows.value)
     count = 0
     for at, data in rows.rows:
-        line = {"index": at} if rows.key is None else _said("key", rows.key, at)
-        line |= _said("value", rows.value, data)
-        out.write(json.dumps(line, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
+        line = ({"index": at} if key is None else key(at)) | value(data)
+        out.write(json_text(line).encode() + b"\n")
         count += 1
     return count
 
 
-def _said(name: str, reading: Reading, data: bytes) -> dict[str, Any]:
-    """The value where there is a type or a guess, the bytes where it is not certain."""
-    said = {} if reading is RAW else {name: to_json(reading.read(data))}
-    return said if said and reading.certain else said | {f"{name}_bytes": to_json(data)}
+def _said(name: str, reading: Reading) -> Callable[[bytes], dict[str, Any]]:
+    """The value where there is a type or a guess, the bytes where these are needed."""
+    cell = json_cell(reading)
+
+    def said(data: bytes) -> dict[str, Any]:
+        made, exact = cell(data)
+        line = {} if reading is RAW else {name: made}
+        return line if exact is None else line | {f"{name}_bytes": to_json(exact)}
+
+    return said
 
 
-def _write_csv(rows: Table, out: IO[bytes]) -> int:
-    text = io.TextIOWrapper(out, "utf-8", errors="surrogatepass", newline="")
-    try:
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(rows.names)
-        count = 0
-        for pair in _cells(rows):
-            writer.writerow([_cell(value) for value in pair])
-            count += 1
-        return count
-    finally:
-        text.flush()
-        text.detach()
+def _write_csv(rows: Table, out: IO[bytes], *, safe: bool, plain: bool) -> int:
+    readings_ = [(name, reading) for name, reading in zip(rows.names, (rows.key, rows.value), strict=True)]
+    shown = [name for name, reading in readings_ if reading is not RAW]
+    exact = [f"{name}_bytes" for name, reading in readings_ if reading is not None and not _is_told(reading)]
+    out.write(",".join(shown + exact).encode() + b"\n")
+    cells = [None if reading is None else csv_cell(reading, safe=safe, plain=plain) for _, reading in readings_]
+    count = 0
+    for row in rows.rows:
+        made = [(str(data), None) if cell is None else cell(data) for cell, data in zip(cells, row, strict=True)]
+        fields = [text for text, _ in made if text is not None] + [to_json(data) for _, data in made if data is not None]
+        out.write(",".join(map(_field, fields)).encode("utf-8", "backslashreplace") + b"\n")
+        count += 1
+    return count
 
 
-def _cell(value: Any) -> Any:
-    made = to_json(value)
-    return json.dumps(made, ensure_ascii=False) if isinstance(made, (dict, list, bool)) else made
+def _is_told(reading: Reading) -> bool:
+    return reading.codec is not None
+
+
+_QUOTED: Final = re.compile('[",\r\n]')
+
+
+def _field(text: str) -> str:
+    """Quoted where it must be; a carriage return alone ends a line for many readers."""
+    return f'"{text.replace(chr(34), chr(34) * 2)}"' if _QUOTED.search(text) else text
 
 
 def _write_cbor(rows: Table, out: IO[bytes]) -> int:
-    """One array [key, value] after the other (RFC 8742)."""
-    count = 0
-    for at, value in _cells(rows):
-        try:
-            item = cbor2.dumps([at, value])
-        except (cbor2.CBORError, TypeError, ValueError):
-            item = cbor2.dumps([to_json(at), to_json(value)])
-        out.write(item)
+    """One array [key, value] after the other (RFC 8742), with a map behind them where they are not all there is to say."""
+    key, value = None if rows.key is None else cbor_cell(rows.key), cbor_cell(rows.value)
+    raw, count = rows.value is RAW, 0
+    for at, data in rows.rows:
+        first, first_exact = (cbor2.dumps(at), None) if key is None else key(at)
+        second, second_exact = value(data)
+        if raw:
+            more: dict[str, Any] = {"raw": True}
+            first, second = cbor2.dumps(at), cbor2.dumps(data)
+        else:
+            exact = {"key_bytes": first_exact, "value_bytes": second_exact}
+            more = {name: made for name, made in exact.items() if made is not None}
+        out.write(b"\x82" + first + second if not more else b"\x83" + first + second + cbor2.dumps(more))
         count += 1
     return count
-
-
-def _write_parquet(rows: Table, out: IO[bytes]) -> int:
-    try:
-        import pyarrow as pa  # noqa: PLC0415 - an extra, or only this verb needs it
-        import pyarrow.parquet as pq  # noqa: PLC0415 - an extra, or only this verb needs it
-    except ImportError:
-        raise Unreadable("Parquet needs pyarrow: pip install 'stable-structures[parquet]'") from None
-    cells, count = _cells(rows), 0
-    first = list(islice(cells, _BATCH))
-    schema = pa.schema([(name, _arrow_type(pa, [pair[i] for pair in first])) for i, name in enumerate(rows.names)])
-    with pq.ParquetWriter(out, schema) as writer:
-        rest = iter(lambda: list(islice(cells, _BATCH)), [])
-        for batch in chain([first] if first else [], rest):
-            columns = [pa.array([_arrow_cell(pair[i], schema.field(i).type, pa) for pair in batch], schema.field(i).type) for i in range(2)]
-            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
-            count += len(batch)
-    return count
-
-
-def _arrow_type(pa: Any, values: list[Any]) -> Any:
-    kinds = {type(value) for value in values if value is not None}
-    if kinds == {bool}:
-        return pa.bool_()
-    if kinds == {int} and all(-(2**63) <= value < 2**63 for value in values if value is not None):
-        return pa.int64()
-    if kinds == {int} and all(0 <= value < 2**64 for value in values if value is not None):
-        return pa.uint64()
-    if kinds == {float}:
-        return pa.float64()
-    return pa.binary() if kinds == {bytes} else pa.string()
-
-
-def _arrow_cell(value: Any, kind: Any, pa: Any) -> Any:
-    if value is None or (kind == pa.binary() and isinstance(value, bytes)):
-        return value
-    if kind == pa.string():
-        return value if isinstance(value, str) else json.dumps(to_json(value), ensure_ascii=False)
-    low, high = (0, 2**64) if kind == pa.uint64() else (-(2**63), 2**63)
-    if (pa.types.is_integer(kind) and (not isinstance(value, int) or not low <= value < high)) or kind == pa.binary():
-        raise Unreadable(
-            f"Parquet: {value!r} does not fit the column, which the first {_BATCH} rows made {kind}; give --value TYPE, or --raw"
-        )
-    return value
 
 
 _WRITERS: Final[dict[str, Callable[[Table, IO[bytes]], int]]] = {
     "jsonl": _write_jsonl,
-    "csv": _write_csv,
     "cbor": _write_cbor,
-    "parquet": _write_parquet,
+    "parquet": lambda rows, out: parquet.write(rows.names, (rows.key, rows.value), rows.rows, out),
 }
 
 
@@ -327,14 +300,10 @@ def export(part: Part, path: str | Path, *, keep_going: bool = False) -> int:
     """
     if not keep_going:
         require_part(part)
-    try:
-        with Path(path).open("xb") as out:
-            for offset, data in part.source.blocks(block=BLOCK):
-                out.seek(offset)
-                out.write(data)
-            out.truncate(-(-part.source.nbytes // PAGE_SIZE) * PAGE_SIZE)
-    except FileExistsError:
-        raise Unreadable(f"{path}: it is there already; give another name, or remove it") from None
-    except OSError as error:
-        raise Unreadable(f"{path}: cannot be written: {error.strerror or error}") from None
+    with NewFile(path) as new:
+        for offset, data in part.source.blocks(block=BLOCK):
+            new.file.seek(offset)
+            new.file.write(data)
+        new.file.truncate(-(-part.source.nbytes // PAGE_SIZE) * PAGE_SIZE)
+        new.keep()
     return part.source.nbytes

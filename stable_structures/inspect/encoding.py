@@ -13,9 +13,36 @@ from typing import Any, Final
 
 from ..errors import StableError
 from ..storable import Codec, OptionCodec, ReverseCodec, Tuple2Codec, Tuple3Codec
+from ..storable.base import Data
 from ..storable.octets import BYTES, Array, Blob
 
 _SMALL: Final = 64
+
+
+class Encoded(Codec[bytes]):
+    """A type whose values are given and taken as their encodings, so that these stay as they are, byte for byte.
+
+    Bound and order are those of the type, and so is what a structure writes.
+    """
+
+    as_is = True
+
+    def __init__(self, part: Codec[Any]) -> None:
+        super().__init__(part.name, part.bound, part.order, part)
+        self.part = part
+        self.key_problem, self.heap_problem = part.key_problem, part.heap_problem
+
+    def encode(self, value: bytes) -> bytes:
+        """The value: it is encoded already."""
+        return value
+
+    def decode(self, data: Data) -> bytes:
+        """The encoding, as it is."""
+        return bytes(data)
+
+    def compare(self, a: bytes, b: bytes) -> int | None:
+        """As the values that are encoded."""
+        return self.part.compare(self.part.decode(a), self.part.decode(b))
 
 
 def exact(codec: Codec[Any], data: bytes) -> bytes:

@@ -23,6 +23,12 @@ MAGIC: Final = b"\x1f\x8b"
 _HEADER, _TRAILER, _DEFLATE = 10, 8, 8
 _HEADER_CRC, _EXTRA, _NAME, _COMMENT, _UNKNOWN = 2, 4, 8, 16, 0xE0
 _READ: Final = 64 << 10
+_MOST_UNPACKED: Final = 500 << 30
+"""As much as a stable memory can have."""
+_MOST_DATA: Final = 1 << 30
+_MOST_RATIO: Final = 200
+"""Of data that are not zeros: a gzip that unpacks to a GiB, and to more than so many times its size, is no memory."""
+_GRAIN: Final = 1 << 12
 _CUT_OFF: Final = "a gzip is not cut off"
 
 
@@ -33,8 +39,10 @@ def unzip(path: str | Path, progress: Progress = no_progress) -> FileSource:
     """
     with FileSource(path) as packed, tempfile.NamedTemporaryFile(prefix="stable-structures-") as out:
         reader = _Reader(packed, lambda done: progress("unpacking", done, packed.nbytes))
+        left = max(_MOST_DATA, _MOST_RATIO * packed.nbytes)
         for data in reader.unpacked():
-            _write(out, data)
+            left -= _write(out, data)
+            _require_moderate(path, left, max(_MOST_DATA, _MOST_RATIO * packed.nbytes), out.tell())
         if reader.is_no_gzip:
             raise Unreadable(f"{path}: cannot be read: {reader.problems[0].rule}: found {reader.problems[0].found} at byte {reader.at}")
         out.truncate()
@@ -45,11 +53,25 @@ def unzip(path: str | Path, progress: Progress = no_progress) -> FileSource:
     return source
 
 
-def _write(out: IO[bytes] | Any, data: bytes) -> None:
-    if any_set(data):
-        out.write(data)
-    else:
-        out.seek(len(data), 1)
+def _write(out: IO[bytes] | Any, data: bytes) -> int:
+    """Writes what is not zero; gives how many bytes that are."""
+    written = 0
+    for at in range(0, len(data), _GRAIN):
+        piece = data[at : at + _GRAIN]
+        if any_set(piece):
+            out.write(piece)
+            written += len(piece)
+        else:
+            out.seek(len(piece), 1)
+    return written
+
+
+def _require_moderate(path: str | Path, left: int, most: int, unpacked: int) -> None:
+    if left < 0 or unpacked > _MOST_UNPACKED:
+        limit = f"{most:,} bytes of data" if left < 0 else f"{_MOST_UNPACKED:,} bytes"
+        raise Unreadable(
+            f"{path}: cannot be read: it unpacks to more than {limit}, which no gzip of a memory does; unpack it by itself if it is one"
+        )
 
 
 class _Broken(Exception):

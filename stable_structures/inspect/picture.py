@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from .report import Types
 from .scene import COLOURS, NAMES, OWNER_COLOURS, Scene, What, read_scene
 from .source import Progress, Unreadable, no_progress
 from .text import human
+from .writing import NewFile
 
 FORMATS: Final = ("html", "png", "svg")
 _WIDTH, _HEIGHT, _POINTS = 256, 128, 8
@@ -43,14 +44,13 @@ def draw(image: Image, out: str | Path, *, types: Types | None = None, progress:
     if image.source.nbytes == 0:
         raise image.unreadable("there is nothing to draw")
     figure = None if form == "html" else _pyplot()
-    scene = read_scene(image, types=types, progress=progress)
-    try:
+    with NewFile(path) as new:
+        scene = read_scene(image, types=types, progress=progress)
         if figure is None:
-            path.write_text(page(scene), "utf-8")
+            new.file.write(page(scene).encode())
         else:
-            _figure(figure, scene, path)
-    except OSError as error:
-        raise Unreadable(f"{out}: cannot be written: {error.strerror or error}") from None
+            _figure(figure, scene, new.file, form)
+        new.keep()
     return scene
 
 
@@ -116,7 +116,7 @@ def _owner_image(memory: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
 # ---- matplotlib ----
 
 
-def _figure(plt: Any, scene: Scene, path: Path) -> None:
+def _figure(plt: Any, scene: Scene, out: IO[bytes], form: str) -> None:
     what, memory, size = cells(scene)
     figure = plt.figure(figsize=(14, 10.5), dpi=110)
     try:
@@ -131,7 +131,7 @@ def _figure(plt: Any, scene: Scene, path: Path) -> None:
         _legends(figure.add_subplot(grid[0, 2]), scene, set(np.unique(what).tolist()))
         _depths(figure.add_subplot(grid[2, 0]), scene)
         _fills(figure.add_subplot(grid[2, 1:]), scene)
-        figure.savefig(path, format=path.suffix[1:].lower(), metadata={"Date": None} if path.suffix.lower() == ".svg" else None)
+        figure.savefig(out, format=form, metadata={"Date": None} if form == "svg" else None)
     finally:
         plt.close(figure)
 

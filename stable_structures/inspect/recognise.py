@@ -11,6 +11,7 @@ from typing import Any, Final
 import cbor2
 
 from ..memory import PAGE_SIZE
+from .budget import TooMuch, require_modest_cbor
 from .candid import CandidError, read_message
 from .layout import ALLOCATOR_AT, BUCKETS, FIRST_CHUNK, MAGICS, VERSIONS, u32, u64
 from .source import Source
@@ -173,6 +174,8 @@ def _stable_save(source: Source, head: bytes, _tail: bytes) -> Recognition | Non
     try:
         types, values, length = read_message(source.head(_SAVED))
         found.facts = {"types": types, "bytes": length, "values": values}
+    except TooMuch as error:
+        found.facts = {"values": f"(not shown: {error})"}
     except CandidError as error:
         if source.nbytes > _SAVED:
             found.facts = {"values": "(too large to decode)"}
@@ -216,6 +219,8 @@ def _prefixed(source: Source, head: bytes, _tail: bytes) -> Recognition | None:
     for name, decode in _PAYLOADS:
         try:
             facts = {"bytes": length, "payload": name, "value": decode(payload) if length == len(payload) else "(too large to show)"}
+        except TooMuch as error:
+            facts = {"bytes": length, "payload": name, "value": f"(not shown: {error})"}
         except Exception:  # noqa: BLE001, S112 - bytes of anybody
             continue
         return Recognition("prefixed", f"a length and {length:,} bytes of {name} (backup of a heap, dfn_core)", facts, certain=False)
@@ -227,6 +232,7 @@ def _prefixed(source: Source, head: bytes, _tail: bytes) -> Recognition | None:
 def _cbor(payload: bytes) -> Any:
     if payload[0] >> 5 not in (4, 5, 6):
         raise ValueError("no list, map or tag")
+    require_modest_cbor(payload)
     return cbor2.loads(payload)
 
 

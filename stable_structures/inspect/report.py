@@ -12,6 +12,7 @@ from typing import Any, Final
 from ..memory import PAGE_SIZE, Memory
 from ..storable import Codec
 from . import missing
+from .budget import guessing
 from .image import Image, Part, open_image
 from .layout import CAPACITY, FREE, UNBOUNDED_MARK, Damage, Finding
 from .maps import MapReader, MapStats, sizes_with
@@ -110,7 +111,8 @@ def inspect(
     """
     image = what if isinstance(what, Image) else open_image(what, progress)
     try:
-        return _report(image, deep, types or {}, progress)
+        with guessing():
+            return _report(image, deep, types or {}, progress)
     finally:
         if image is not what:
             image.close()
@@ -336,7 +338,8 @@ def readings(part: Part, types: Types) -> tuple[Reading, Reading]:
     else:
         keys = values = sample_elements(reader)
         key = value = value or key
-    return (reading_of(key) if key else guess(keys)), (reading_of(value) if value else guess(values))
+    with guessing():
+        return (reading_of(key) if key else guess(keys)), (reading_of(value) if value else guess(values))
 
 
 # ---- check ----

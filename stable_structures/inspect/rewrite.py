@@ -3,16 +3,12 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
-
-import cbor2
 
 from ..btreemap import StableBTreeMap
 from ..btreeset import StableBTreeSet
@@ -22,20 +18,22 @@ from ..log import StableLog
 from ..manager import MemoryManager
 from ..memory import PAGE_SIZE, Memory, StableMemory
 from ..minheap import StableMinHeap
-from ..storable import Codec, codec
+from ..storable import Codec
 from ..vec import StableVec
 from .build import ImageFile, MapBuilder, Output, best_filling, copy, form_of, pages_of
+from .encoding import Encoded
 from .fit import require_all_fit
 from .image import Image, Part, open_image
 from .layout import LOG_DATA_AT, TABLES_SIZE, Damage
+from .loading import Column, Row, Rows, rows_of
 from .maps import MapReader, MapWalk
 from .missing import require_whole
 from .report import Types
 from .rows import LogReader
 from .source import MemorySource, NotWhole, Progress, Unreadable, no_progress
-from .values import from_json, unhex
 
 DEFAULT_BUCKET: Final = 128
+_MAP: Final[Any] = StableBTreeMap
 _KINDS: Final[dict[str, Any]] = {"set": StableBTreeSet, "vec": StableVec, "heap": StableMinHeap, "log": StableLog, "cell": StableCell}
 
 
@@ -266,10 +264,11 @@ def load(  # noqa: PLR0913 - keyword-only choices
     form: str | None = None,
     progress: Progress = no_progress,
 ) -> int:
-    r"""An image from a dump (JSON lines, CSV, CBOR sequence): a structure of these types, in a manager where `memory` is given.
+    r"""An image from a dump (JSON lines, CSV, CBOR sequence, Parquet): a structure of these types, in a manager where `memory` is given.
 
-    Gives the number of entries. The bytes are those of inserting the entries one by one. O(n log n). Raises `Unreadable`
-    for a dump that cannot be read or entries that do not fit, naming the line.
+    Gives the number of entries. The bytes are those of inserting the entries one by one, and keys and values are encoded
+    as they were where the dump is one of `write`. O(n log n). Raises `Unreadable` for a dump that cannot be read or
+    entries that do not fit, naming the line.
 
     >>> from stable_structures import codec, u64
     >>> from tempfile import TemporaryDirectory
@@ -279,10 +278,7 @@ def load(  # noqa: PLR0913 - keyword-only choices
     2
     """
     path = Path(dump)
-    form = form or path.suffix.removeprefix(".")
-    rows = _READERS.get(form)
-    if rows is None:
-        raise Unreadable(f"{path}: {form!r} is no format that can be loaded; give --format jsonl, csv or cbor")
+    rows, back = rows_of(path, form or path.suffix.removeprefix("."))
     base = StableMemory()
     target: list[Memory] = [base]
     if memory is not None:
@@ -290,121 +286,57 @@ def load(  # noqa: PLR0913 - keyword-only choices
         target = [manager.get(memory + i) for i in range(2 if structure == "log" else 1)]
     elif structure == "log":
         raise Unreadable("a log needs two memories: give --memory ID; its data go into the next one")
-    count = _load_into(_Loader(structure, key, value, target), rows(path), path, progress)
     with ImageFile(out) as file:
+        filler = _Filler(structure, Column("key", key, back), Column("value", value or (None if structure == "map" else key), back), target)
+        count = _load_into(filler, rows(path), path, progress)
         copy(MemorySource(base), file)
         file.keep()
     return count
 
 
-def _load_into(loader: _Loader, rows: Iterator[tuple[int, dict[str, Any]]], path: Path, progress: Progress) -> int:
+def _load_into(filler: _Filler, rows: Rows, path: Path, progress: Progress) -> int:
     count = 0
-    for number, row in rows:
+    for where, row in rows:
         try:
-            loader.add(row)
-        except (StableError, KeyError, TypeError, ValueError) as error:
-            raise Unreadable(f"{path}, entry {number}: {error if not isinstance(error, KeyError) else f'there is no {error}'}") from None
+            filler.add(row)
+        except (StableError, KeyError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError) as error:
+            words = f"there is no {error}" if isinstance(error, KeyError) else error
+            raise Unreadable(f"{path}, {where}: {words}") from None
         count += 1
         if count % 1024 == 0:
             progress("loading", count, 0)
+    if filler.target is None:
+        raise Unreadable(f"{path}: no entry, and a cell has one value")
     return count
 
 
-class _Loader:
-    """Adds rows to a new structure."""
+class _Filler:
+    """Adds rows to a new structure, as the encoded bytes that they say."""
 
-    def __init__(self, structure: str, key: Codec[Any] | None, value: Codec[Any] | None, memories: list[Memory]) -> None:
-        bytes_ = codec(bytes)
-        self.key, self.value = key or bytes_, value or key or bytes_
-        if structure == "map":
-            self.value = value or bytes_
-        self.told = (key is not None, value is not None or (key is not None and structure != "map"))
-        self.structure = structure
+    def __init__(self, structure: str, key: Column, value: Column, memories: list[Memory]) -> None:
+        self.structure, self.memories = structure, memories
+        self.key, self.value = key, value
         self.target: Any = None
         if structure == "map":
-            self.target = StableBTreeMap[self.key, self.value](memories[0])  # type: ignore[name-defined]
+            self.kind = _MAP[Encoded(key.codec), Encoded(value.codec)]
+        elif structure in _KINDS:
+            self.kind = _KINDS[structure][Encoded(key.codec if structure == "set" else value.codec)]
         else:
-            kind = _KINDS.get(structure)
-            if kind is None:
-                raise Unreadable(f"{structure!r} is no structure; write map, set, vec, heap, log or cell")
-            self.kind = kind[self.key if structure == "set" else self.value]
-            self.memories = memories
-            self.target = None if structure == "cell" else self.kind(*memories)
+            raise Unreadable(f"{structure!r} is no structure; write map, set, vec, heap, log or cell")
+        if structure != "cell":
+            self.target = self.kind(*memories)
 
-    def add(self, row: dict[str, Any]) -> None:
+    def add(self, row: Row) -> None:
         """One row."""
         if self.structure == "map":
-            self.target[self._read("key", row, self.key, told=self.told[0])] = self._read("value", row, self.value, told=self.told[1])
+            self.target.insert(self.key.encoded(row), self.value.encoded(row))
         elif self.structure == "set":
-            self.target.insert(self._read("key", row, self.key, told=self.told[0]))
-        elif self.structure == "cell":
-            self.target = self.kind(*self.memories, self._read("value", row, self.value, told=self.told[1]))
+            self.target.insert(self.key.encoded(row))
+        elif self.structure == "log":
+            self.target.append(self.value.encoded(row))
+        elif self.structure != "cell":
+            self.target.push(self.value.encoded(row))
+        elif self.target is None:
+            self.target = self.kind(*self.memories, self.value.encoded(row))
         else:
-            getattr(self.target, "append" if self.structure == "log" else "push")(self._read("value", row, self.value, told=self.told[1]))
-
-    def _read(self, name: str, row: dict[str, Any], codec: Codec[Any], *, told: bool) -> Any:
-        """The bytes where the dump has them, since what stands beside them is a guess; else the value by its type."""
-        exact = row.get(f"{name}_bytes")
-        if exact is not None:
-            return codec.decode(exact if isinstance(exact, bytes) else unhex(exact))
-        found = row[name]
-        if not told and isinstance(found, str) and not found.startswith("0x"):
-            raise ValueError(f"the type of the {name} is not told; give --{name} TYPE, or dump with --raw")
-        return from_json(codec, found)
-
-
-def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with _open(path) as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise Unreadable(f"{path}, line {number}: no JSON: {error}") from None
-            if not isinstance(row, dict):
-                raise Unreadable(f"{path}, line {number}: an object with key and value is wanted, found {str(row)[:40]}")
-            yield number, row
-
-
-def _open(path: Path) -> Any:
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise Unreadable(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with _open(path) as data:
-        lines = (line.decode("utf-8", "surrogatepass") for line in data)
-        for number, row in enumerate(csv.DictReader(lines), 2):
-            yield number, {name: _from_cell(text) for name, text in row.items() if name is not None}
-
-
-def _from_cell(text: str | None) -> Any:
-    """JSON where it is a list or object; else text, which types read."""
-    if text and text[0] in "[{":
-        try:
-            return json.loads(text)
-        except ValueError:
-            return text
-    return None if text == "" else text
-
-
-def _read_cbor(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with _open(path) as data:
-        decoder, number = cbor2.CBORDecoder(data), 0
-        size = path.stat().st_size
-        while data.tell() < size:
-            number += 1
-            try:
-                pair = decoder.decode()
-                yield number, {"key": pair[0], "index": pair[0], "value": pair[1]}
-            except (cbor2.CBORError, EOFError, TypeError, IndexError) as error:
-                raise Unreadable(f"{path}, item {number}: no array of key and value: {error}") from None
-
-
-_READERS: Final[dict[str, Callable[[Path], Iterator[tuple[int, dict[str, Any]]]]]] = {
-    "jsonl": _read_jsonl,
-    "json": _read_jsonl,
-    "csv": _read_csv,
-    "cbor": _read_cbor,
-}
+            raise ValueError("a cell has one value, and this is another one")

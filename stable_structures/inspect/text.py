@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import unicodedata
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import IO, Any, Final, Self
 
@@ -27,8 +28,16 @@ def clean(value: object) -> str:
     return "".join(letter if letter.isprintable() else "\N{MIDDLE DOT}" for letter in text)
 
 
+def silence(stream: IO[str]) -> None:
+    """What is written from now on, or still waits to be, goes nowhere: its reader is gone, and Python writes it when it ends."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
 class Printer:
-    """Writes to a stream, with rich where it is a terminal."""
+    """Writes to a stream, with rich where it is a terminal. A pipe that its reader closed takes the rest in silence."""
 
     def __init__(self, stream: IO[str] | None = None) -> None:
         self.stream = sys.stdout if stream is None else stream
@@ -44,7 +53,14 @@ class Printer:
         if self._console is not None:
             self._console.print(text, style=style or None, markup=False)
         else:
-            self.stream.write(f"{text}\n")
+            self.write(f"{text}\n")
+
+    def write(self, text: str) -> None:
+        """Text as it is."""
+        try:
+            self.stream.write(text)
+        except BrokenPipeError:
+            silence(self.stream)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """A table; a column in which no row has anything is left out."""
@@ -82,7 +98,7 @@ class Printer:
             for name, cell, width in zip(columns, row, widths, strict=True):
                 space = " " * (width - _width(cell))
                 parts.append(cell + space if name in _LEFT else space + cell)
-            self.stream.write("  ".join(parts).rstrip() + "\n")
+            self.write("  ".join(parts).rstrip() + "\n")
 
 
 def _fitting(columns: Sequence[str], rows: list[list[str]], room: int) -> list[list[int]]:

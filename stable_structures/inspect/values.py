@@ -4,10 +4,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -19,11 +18,18 @@ from ..errors import IncompatibleType, StableError
 from ..principal import Principal
 from ..storable import Codec
 from ..storable.compound import OptionCodec, ReverseCodec, RowCodec
+from ..storable.octets import Array, Blob, BytesCodec, PrincipalCodec
+from ..storable.records import Record
+from ..storable.scalars import BoolCodec, FloatCodec, IntCodec
 from . import basilisk, candid
+from .budget import guessing, is_modest, require_moderate, require_modest_cbor
 
 _PRINTABLE: Final = 0.9
 _NUMBER_SIZES: Final = {1: "u8", 2: "u16", 4: "u32", 8: "u64", 16: "u128"}
 _LARGEST_EXACT: Final = 2**53
+_LOOKED_AT: Final = 1 << 16
+_MOST_BITS: Final = 1 << 13
+"""Of an integer that is shown in decimal digits: Python refuses more than 4,300 of these, and takes long for many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,8 @@ class Reading:
     name: str
     decode: Callable[[bytes], Any] = field(compare=False)
     certain: bool = False
+    codec: Codec[Any] | None = None
+    """The type that was told."""
 
     @property
     def label(self) -> str:
@@ -40,35 +48,45 @@ class Reading:
         return self.name if self.certain else f"{self.name}?"
 
     def read(self, data: bytes) -> Any:
-        """The value, or the bytes where they do not decode."""
+        """The value, or the bytes where they do not decode, or to something far larger than they are."""
+        return self.attempt(data)[0]
+
+    def attempt(self, data: bytes) -> tuple[Any, bool]:
+        """What `read` gives, and whether it is the value. O(size)."""
         try:
-            return self.decode(data)
-        except ValueError:
-            return data
+            value = self.decode(data)
+        except (ValueError, RecursionError, StableError):
+            return data, False
+        return (value, True) if type(value) in _FLAT or is_modest(value, len(data)) else (data, False)
+
+
+_FLAT: Final = frozenset({int, str, bytes, float, bool, type(None), Principal})
 
 
 def reading_of(codec: Codec[Any]) -> Reading:
     """By a type that was told."""
-    return Reading(codec.name, codec.decode, certain=True)
+    return Reading(codec.name, codec.decode, certain=True, codec=codec)
+
+
+_OF_TAGS: Final = (cbor2.CBORError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What decoding raises for damaged bytes: tags run constructors of many types."""
 
 
 def _cbor(data: bytes) -> Any:
     """A list, map or text: shorter items decode too often by chance."""
     if not data or data[0] >> 5 not in (3, 4, 5, 6):
         raise ValueError("no list, map, text or tag")
-    stream = io.BytesIO(data)
+    require_modest_cbor(data)
     try:
-        value = cbor2.CBORDecoder(stream).decode()
-    except Exception as error:  # noqa: BLE001 - tags run constructors of many types
+        return cbor2.loads(data)
+    except _OF_TAGS as error:
         raise ValueError(str(error)) from None
-    if stream.tell() != len(data):
-        raise ValueError("bytes behind the item")
-    return value
 
 
 def _json(data: bytes) -> Any:
     if data[:1] not in (b"{", b"[", b'"'):
         raise ValueError("no object, list or text")
+    require_moderate(data)
     try:
         return json.loads(data)
     except RecursionError:
@@ -76,8 +94,10 @@ def _json(data: bytes) -> Any:
 
 
 def _text(data: bytes) -> str:
+    require_moderate(data)
     text = data.decode()
-    if sum(letter.isprintable() or letter in "\n\r\t" for letter in text) < _PRINTABLE * len(text):
+    start = text[:_LOOKED_AT]
+    if not text.isprintable() and sum(letter.isprintable() or letter in "\n\r\t" for letter in start) < _PRINTABLE * len(start):
         raise ValueError("not printable")
     return text
 
@@ -115,26 +135,33 @@ def guess(samples: Sequence[bytes]) -> Reading:
     >>> guess([b"hello", b"you"]).label, guess([bytes(7) + b"x", bytes(8)]).label, guess([b"\xff\xfe\xfd"]).label
     ('text?', 'u64?', 'bytes')
     """
+    with guessing():
+        return next((_named(reading, samples) for reading in _likely(samples) if _fits(reading, samples)), RAW)
+
+
+def _likely(samples: Sequence[bytes]) -> Iterator[Reading]:
+    """What is tried, in order."""
     told = [data for data in samples if data]
     sizes = {len(data) for data in samples}
     if not told:
-        return Reading("unit", _unit) if samples else RAW
-    if sizes == {8} or (len(sizes) == 1 and sizes <= {1, 2, 4}) or (sizes == {16} and not _fits(_GUESSES[0], told)):
-        return _number_guess(sizes.pop(), told)
-    for reading in _GUESSES:
-        if _fits(reading, told):
-            return _named(reading, told)
-    return RAW
+        yield Reading("unit", _unit) if samples else RAW
+    elif sizes == {8} or (len(sizes) == 1 and sizes <= {1, 2, 4}) or (sizes == {16} and not _fits(_GUESSES[0], told)):
+        yield _number_guess(sizes.pop(), told)
+    else:
+        yield from _GUESSES
 
 
 def _fits(reading: Reading, samples: Sequence[bytes]) -> bool:
-    if reading.name == "Basilisk" and all(len(data) == 1 for data in samples):
+    """Whether all samples decode; empty ones do not count."""
+    told = [data for data in samples if data] or samples
+    if reading.name == "Basilisk" and all(len(data) == 1 for data in told):
         return False
-    try:
-        for data in samples:
-            reading.decode(data)
-    except (ValueError, StableError):
-        return False
+    with guessing() as budget:
+        for data in told:
+            with budget.spending():
+                fits = budget.left > 0 and reading.attempt(data)[1]
+            if not fits:
+                return False
     return True
 
 
@@ -169,7 +196,7 @@ def _named(reading: Reading, samples: Sequence[bytes]) -> Reading:
     """With what Candid says of its types, where all samples say the same."""
     if reading.name != "Candid":
         return reading
-    names = {", ".join(candid.read_message(data)[0]) for data in samples}
+    names = {", ".join(candid.read_message(data)[0]) for data in samples if data}
     return Reading(f"Candid {names.pop()}", reading.decode) if len(names) == 1 else reading
 
 
@@ -182,13 +209,15 @@ def to_json(value: Any) -> Any:  # noqa: PLR0911 - one for each kind of value
     >>> to_json((b"ab", 2**60, float("nan"), {1: None}))
     ['0x6162', 1152921504606846976, 'NaN', [[1, None]]]
     """
-    if value is None or isinstance(value, (bool, int, str)):
+    if value is None or isinstance(value, (bool, str)):
         return value
+    if isinstance(value, int):
+        return value if value.bit_length() <= _MOST_BITS else hex(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value).replace("nan", "NaN").replace("inf", "Infinity")
     if isinstance(value, (bytes, bytearray, memoryview)):
         return f"0x{bytes(value).hex()}"
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         if all(isinstance(key, str) for key in value):
             return {key: to_json(item) for key, item in value.items()}
         return [[to_json(key), to_json(item)] for key, item in value.items()]
@@ -196,7 +225,25 @@ def to_json(value: Any) -> Any:  # noqa: PLR0911 - one for each kind of value
         return to_json(value.item())
     if isinstance(value, (list, tuple, set, frozenset)):
         return [to_json(item) for item in value]
-    return str(value)
+    return _words(value)
+
+
+def _words(value: Any) -> str:
+    """What a value says of itself; its type where that is a number of too many digits."""
+    try:
+        return str(value)
+    except (ValueError, RecursionError):
+        return f"<{type(value).__name__}>"
+
+
+def json_text(value: Any) -> str:
+    r"""JSON on one line, in which whatever is not printable is escaped: a terminal obeys none of it. O(size).
+
+    >>> print(json_text({"name": "Eve\u202e"}))
+    {"name": "Eve\u202e"}
+    """
+    text = json.dumps(value, ensure_ascii=False)
+    return text if text.isprintable() else "".join(letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in text)
 
 
 def from_json(codec: Codec[Any], value: Any) -> Any:
@@ -215,22 +262,29 @@ def from_json(codec: Codec[Any], value: Any) -> Any:
         if len(parts) != len(value):
             raise IncompatibleType(f"{codec.name} has {len(parts)} parts, got {len(value)}")
         return tuple(from_json(part, item) for part, item in zip(parts, value, strict=True))
+    if isinstance(codec, Record) and isinstance(value, list):
+        return tuple(value)
     return _plain_from_json(codec, value)
 
 
 def _plain_from_json(codec: Codec[Any], value: Any) -> Any:
     if isinstance(value, str):
-        if codec.name == "Principal":
+        if isinstance(codec, PrincipalCodec):
             return Principal.from_text(value)
-        if codec.name in ("f32", "f64"):
+        if isinstance(codec, FloatCodec):
             return float(value)
-        if codec.name == "bool" and value in ("true", "false"):
+        if isinstance(codec, BoolCodec) and value in ("true", "false"):
             return value == "true"
-        if codec.name == "bytes" or codec.name.startswith(("Blob", "Array")):
+        if is_octets(codec):
             return unhex(value)
-        if codec.name.startswith(("u", "i")) and codec.bound.is_fixed_size:
+        if isinstance(codec, IntCodec):
             return int(value)
     return value
+
+
+def is_octets(codec: Codec[Any]) -> bool:
+    """Whether values are bytes."""
+    return isinstance(codec, (BytesCodec, Blob, Array))
 
 
 def unhex(text: str) -> bytes:
@@ -252,9 +306,9 @@ def from_text(codec: Codec[Any], text: str) -> Any:
         return text
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = text
-    if codec.name == "bytes" or codec.name.startswith(("Blob", "Array")):
+    if is_octets(codec):
         value = text
     try:
         made = from_json(codec, value)
@@ -265,8 +319,10 @@ def from_text(codec: Codec[Any], text: str) -> Any:
 
 
 def shorten(value: Any, most: int = 60) -> str:
-    """A value for a table."""
-    text = json.dumps(to_json(value), ensure_ascii=False) if not isinstance(value, str) else value
+    """A value for a table. O(size), of texts and bytes O(most)."""
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        value = bytes(value[:most])  # more of it is cut off again
+    text = value[: most + 1] if isinstance(value, str) else json.dumps(to_json(value), ensure_ascii=False)[: 2 * most + 8]
     text = "".join(letter if letter.isprintable() else "\N{MIDDLE DOT}" for letter in text)
     return text if len(text) <= most else f"{text[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
 

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What stands in a dump for a key or a value, and how that becomes the same bytes again.
+
+    a type was told       its value; the encoded bytes instead or beside it where the value does not lead back to them
+    a type is guessed     the guess, for people, and the encoded bytes beside it, in a column `key_bytes` or `value_bytes`
+    --raw                 the encoded bytes alone, in that column
+
+Text in CSV has three escapes, the same in every file, so that any text and any bytes come back:
+
+    encoded:0x6162        the encoded bytes; also for a text that looks like that itself
+    '=1                   the text =1, as --safe-csv writes what a spreadsheet would take for a formula; a ' more than
+                          there is in the text, and so for texts that begin with a ' and such a letter themselves
+    "" or "x              of an option: the empty text and texts that begin with a quote, as JSON; nothing at all is None
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+import cbor2
+
+from ..errors import StableError
+from ..storable import Codec, OptionCodec, ReverseCodec, Tuple2Codec, Tuple3Codec
+from ..storable.cbor import CborCodec
+from ..storable.octets import PrincipalCodec, StrCodec
+from ..storable.scalars import BoolCodec, FloatCodec, IntCodec, UnitCodec
+from .values import RAW, Reading, from_json, is_octets, json_text, to_json
+
+_ENCODED: Final = "encoded:"
+_IS_ENCODED: Final = re.compile(r"encoded:0x(?:[0-9a-fA-F]{2})*")
+_FORMULA: Final = re.compile(r"'*[=+\-@\t\r]")
+_NO_VALUE: Final = (StableError, ValueError, TypeError, ArithmeticError, LookupError, RecursionError)
+"""What making a value of something else raises."""
+
+Cell: TypeAlias = Callable[[bytes], tuple[Any, bytes | None]]
+"""What stands for encoded bytes, and the bytes where that does not lead back to them."""
+
+
+def innermost(codec: Codec[Any]) -> Codec[Any]:
+    """The type inside of options and reversals."""
+    while isinstance(codec, (OptionCodec, ReverseCodec)):
+        codec = codec.part
+    return codec
+
+
+def is_optional(codec: Codec[Any]) -> bool:
+    """Whether a value may be None without being of the unit type."""
+    return isinstance(codec, OptionCodec) or (isinstance(codec, ReverseCodec) and is_optional(codec.part))
+
+
+def _is_faithful(codec: Codec[Any]) -> bool:
+    """Whether bytes that decode are the one encoding of their value, which JSON, CSV, CBOR and Parquet can all say."""
+    if isinstance(codec, ReverseCodec):
+        return _is_faithful(codec.part)
+    return isinstance(codec, (IntCodec, BoolCodec, StrCodec, PrincipalCodec, UnitCodec)) or is_octets(codec)
+
+
+def leaves_open(codec: Codec[Any]) -> bool:
+    """Whether a value may have several encodings, or several values one form, though nothing is damaged."""
+    if isinstance(codec, ReverseCodec):
+        return leaves_open(codec.part)
+    if isinstance(codec, OptionCodec):
+        return is_optional(codec.part) or isinstance(codec.part, UnitCodec) or leaves_open(codec.part)
+    if isinstance(codec, (Tuple2Codec, Tuple3Codec)):
+        return any(isinstance(innermost(part), FloatCodec) or leaves_open(part) for part in codec.fields.values())
+    return not (_is_faithful(codec) or isinstance(codec, FloatCodec))
+
+
+def cell_of(reading: Reading, form: Callable[[Any], Any], back: Callable[[Codec[Any], Any], Any]) -> Cell:
+    """How a reading's bytes are written: `form` makes of a value what stands there, `back` a value again. O(size) each time."""
+    codec = reading.codec
+    sure = codec is not None and _is_faithful(codec)
+
+    def cell(data: bytes) -> tuple[Any, bytes | None]:
+        if reading is RAW:
+            return None, data
+        value, decoded = reading.attempt(data)
+        said = form(value)
+        leads_back = decoded and codec is not None and (sure or _leads_back(codec, said, back, data))
+        return said, None if leads_back else data
+
+    return cell
+
+
+def _leads_back(codec: Codec[Any], said: Any, back: Callable[[Codec[Any], Any], Any], data: bytes) -> bool:
+    try:
+        return codec.encode(back(codec, said)) == data
+    except _NO_VALUE:
+        return False
+
+
+def json_cell(reading: Reading) -> Cell:
+    """For JSON."""
+    return cell_of(reading, to_json, from_json)
+
+
+# ---- CBOR ----
+
+
+def cbor_cell(reading: Reading) -> Cell:
+    """For a CBOR sequence: the item."""
+    return cell_of(reading, cbor_item, lambda codec, item: from_json(codec, cbor2.loads(item)))
+
+
+def cbor_item(value: Any) -> bytes:
+    """A value as a CBOR item; what CBOR lacks as JSON says it."""
+    try:
+        return cbor2.dumps(value)
+    except (cbor2.CBORError, ValueError, TypeError, RecursionError):
+        return cbor2.dumps(to_json(value))
+
+
+# ---- CSV ----
+
+
+def csv_cell(reading: Reading, *, safe: bool, plain: bool) -> Cell:
+    """For CSV. `safe` marks what a spreadsheet takes for a formula, `plain` writes what is not printable as bytes."""
+    codec = reading.codec
+    if codec is None:
+        return cell_of(reading, lambda value: _guarded(_guessed(value, plain=plain), safe=safe), from_json)
+    form, safe = _text_form(codec), safe and not _is_number(codec)
+    cell = cell_of(reading, lambda value: _guarded(form(value), safe=safe), from_csv)
+
+    def told(data: bytes) -> tuple[Any, bytes | None]:
+        text, exact = cell(data)
+        if exact is not None or _IS_ENCODED.fullmatch(text) or (plain and not text.isprintable()):
+            return f"{_ENCODED}0x{data.hex()}", None
+        return text, None
+
+    return told
+
+
+def _guessed(value: Any, *, plain: bool) -> str:
+    text = value if isinstance(value, str) else "" if value is None else _scalar(to_json(value))
+    return text if not plain or text.isprintable() else json_text(text)
+
+
+def _scalar(made: Any) -> str:
+    return made if isinstance(made, str) else json_text(made)
+
+
+def _is_number(codec: Codec[Any]) -> bool:
+    return isinstance(innermost(codec), (IntCodec, FloatCodec))
+
+
+def _guarded(text: str, *, safe: bool) -> str:
+    """With a ' before what begins as a formula, or as something that has one already."""
+    found = _FORMULA.match(text)
+    return f"'{text}" if found and (safe or text[0] == "'") else text
+
+
+def _text_form(codec: Codec[Any]) -> Callable[[Any], str]:
+    """How values of a type are written in CSV; see `from_csv`."""
+    inner, optional = innermost(codec), is_optional(codec)
+    if isinstance(inner, StrCodec) and optional:
+        return lambda value: "" if value is None else json_text(value) if value[:1] in ("", '"') else value
+    if isinstance(inner, CborCodec):
+        return lambda value: "" if optional and value is None else _cbor_text(value)
+    return lambda value: "" if value is None else _scalar(to_json(value))
+
+
+def _cbor_text(value: Any) -> str:
+    """JSON; a text as it is where that is no JSON."""
+    if isinstance(value, str) and value and _json_of(value) is _NO_JSON:
+        return value
+    return json_text(to_json(value))
+
+
+_NO_JSON: Final = object()
+
+
+def _json_of(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return _NO_JSON
+
+
+def bytes_of_csv(text: str) -> bytes | None:
+    """The encoded bytes, where a cell of CSV says these."""
+    return bytes.fromhex(text[len(_ENCODED) + 2 :]) if _IS_ENCODED.fullmatch(text) else None
+
+
+def from_csv(codec: Codec[Any], text: str) -> Any:
+    """The value of a cell of CSV, by its type. O(size). Raises `IncompatibleType`, or what the type does.
+
+    >>> from ..storable import parse_type
+    >>> from_csv(parse_type("string"), "[1]"), from_csv(parse_type("string"), "'=1"), from_csv(parse_type("option<string>"), "")
+    ('[1]', '=1', None)
+    """
+    if text[:1] == "'" and _FORMULA.match(text):
+        text = text[1:]
+    inner = innermost(codec)
+    if not text and (is_optional(codec) or isinstance(inner, UnitCodec)):
+        return None
+    if isinstance(inner, StrCodec):
+        return _unquoted(text) if is_optional(codec) and text[0] == '"' else text
+    if _is_faithful(inner) or isinstance(inner, FloatCodec):
+        return from_json(inner, text)
+    found = _json_of(text)
+    return from_json(codec, text if found is _NO_JSON else found)
+
+
+def _unquoted(text: str) -> str:
+    found = _json_of(text)
+    return found if isinstance(found, str) else text
+
+
+# ---- Parquet ----
+
+_ARROW_FLOATS: Final = {4: "float32", 8: "float64"}
+_GUESSED_ARROW: Final = {"u8": "uint8", "u16": "uint16", "u32": "uint32", "u64": "uint64", "f32": "float32", "f64": "float64"}
+
+
+def arrow_type(reading: Reading) -> str:
+    """The type of a column, by the type of its values: `string` where Arrow has none like it."""
+    if reading.codec is None:
+        return _GUESSED_ARROW.get(reading.name, "string")
+    inner = innermost(reading.codec)
+    if isinstance(inner, BoolCodec):
+        return "bool_"
+    if is_octets(inner):
+        return "binary"
+    if isinstance(inner, FloatCodec):
+        return _ARROW_FLOATS[inner.bound.max_size or 8]
+    if isinstance(inner, IntCodec) and inner.dtype is not None:
+        return str(inner.native_dtype)
+    return "string"
+
+
+def is_native(codec: Codec[Any]) -> bool:
+    """Whether values of a type are in Parquet as what they are; others are there as JSON."""
+    inner = innermost(codec)
+    narrow = isinstance(inner, IntCodec) and inner.dtype is not None
+    return narrow or isinstance(inner, (BoolCodec, StrCodec, PrincipalCodec, FloatCodec)) or is_octets(inner)
+
+
+def arrow_cell(reading: Reading) -> Cell:
+    """For Parquet."""
+    kind, native = arrow_type(reading), reading.codec is not None and is_native(reading.codec)
+
+    def form(value: Any) -> Any:
+        if kind == "string":
+            return None if value is None else str(value) if native else _scalar(to_json(value)).encode("utf-8", "backslashreplace").decode()
+        return None if isinstance(value, bytes) and kind != "binary" else value
+
+    return cell_of(reading, form, from_arrow)
+
+
+def from_arrow(codec: Codec[Any], value: Any) -> Any:
+    """The value of a cell of Parquet, by its type. O(size)."""
+    if value is None or is_native(codec) or not isinstance(value, str):
+        return from_json(codec, value)
+    found = _json_of(value)
+    return from_json(codec, value if found is _NO_JSON else found)

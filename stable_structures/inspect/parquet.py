@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Dumps as Parquet: the types of its columns come from the types of keys and values, whatever the first rows hold.
+
+Integers of 8 to 64 bits, floats, bools, text, bytes and principals (as text) are what they are, None is null; anything
+else is JSON in a column of text. Where that does not lead back to the bytes, they stand in a column `key_bytes` or
+`value_bytes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, Final
+
+from .cells import Cell, arrow_cell, arrow_type, leaves_open
+from .source import Unreadable
+from .values import RAW, Reading
+
+_BATCH: Final = 4096
+_BATCH_BYTES: Final = 16 << 20
+
+
+def _modules() -> tuple[Any, Any]:
+    try:
+        import pyarrow as pa  # noqa: PLC0415 - an extra, or only this format needs it
+        import pyarrow.parquet as pq  # noqa: PLC0415 - an extra, or only this format needs it
+    except ImportError:
+        raise Unreadable("Parquet needs pyarrow: pip install 'stable-structures[parquet]'") from None
+    return pa, pq
+
+
+class _Column:
+    """Values on their way into a column, and the bytes beside them."""
+
+    def __init__(self, name: str, reading: Reading | None) -> None:
+        self.name, self.reading = name, reading
+        self.values: list[Any] = []
+        self.exact: list[bytes | None] = []
+        self.cell: Cell = (lambda index: (index, None)) if reading is None else arrow_cell(reading)
+        self.has_bytes = reading is not None and (reading.codec is None or leaves_open(reading.codec))
+
+    def fields(self, pa: Any) -> list[Any]:
+        """Of the schema."""
+        kind = "int64" if self.reading is None else arrow_type(self.reading)
+        found = [] if self.reading is RAW else [pa.field(self.name, getattr(pa, kind)())]
+        return found + [pa.field(f"{self.name}_bytes", pa.binary())] * self.has_bytes
+
+    def add(self, data: Any, row: int) -> None:
+        """One more. Raises `Unreadable` where the column cannot say it."""
+        value, exact = self.cell(data)
+        if exact is not None and not self.has_bytes:
+            name = "" if self.reading is None else self.reading.name
+            raise Unreadable(
+                f"Parquet: the {self.name} of entry {row} is no value of {name}, or encoded in another way than the type is: "
+                f"{data[:20].hex()}...; give another type, --raw, or --format jsonl"
+            )
+        self.values.append(value)
+        self.exact.append(exact)
+
+    def take(self, pa: Any) -> list[Any]:
+        """The arrays of a batch."""
+        made = [self.values] * (self.reading is not RAW) + [self.exact] * self.has_bytes
+        arrays = [pa.array(values, field.type) for values, field in zip(made, self.fields(pa), strict=True)]
+        self.values, self.exact = [], []
+        return arrays
+
+
+def write(names: Sequence[str], readings: Sequence[Reading | None], rows: Iterator[tuple[Any, bytes]], out: IO[bytes]) -> int:
+    """Writes rows of encoded bytes; of one without a reading, numbers. Gives how many. O(n), a batch at a time. Raises `Unreadable`."""
+    pa, pq = _modules()
+    columns = [_Column(name, reading) for name, reading in zip(names, readings, strict=True)]
+    schema = pa.schema([field for column in columns for field in column.fields(pa)])
+    count = size = 0
+    try:
+        with pq.ParquetWriter(out, schema) as writer:
+            for row in rows:
+                for column, data in zip(columns, row, strict=True):
+                    column.add(data, count)
+                count, size = count + 1, size + len(row[1])
+                if count % _BATCH == 0 or size > _BATCH_BYTES:
+                    writer.write_batch(_batch(pa, columns, schema))
+                    size = 0
+            writer.write_batch(_batch(pa, columns, schema))
+    except pa.ArrowException as error:
+        raise Unreadable(f"Parquet: {error}; give another --format") from None
+    return count
+
+
+def _batch(pa: Any, columns: list[_Column], schema: Any) -> Any:
+    return pa.record_batch([array for column in columns for array in column.take(pa)], schema=schema)
+
+
+def read(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a file, with their numbers from 1. O(n), a batch at a time. Raises `Unreadable`."""
+    pa, pq = _modules()
+    number = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(_BATCH):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, row
+    except (pa.ArrowException, OSError) as error:
+        raise Unreadable(f"{path}: cannot be read as Parquet: {error}") from None
