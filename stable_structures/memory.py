@@ -182,7 +182,9 @@ class NativeMemory:
 
         It covers every memory over the same file or anonymous memory, and belongs to the thread that began it: operations
         of other threads wait until it ends (30 seconds, or the `patience` of `StableMemory.open`), then raise `MemoryInUse`.
-        In the block a failing operation undoes itself alone. Where the memory is open for reading the block sees one
+        It also belongs to the asyncio task that began it: what other tasks of the thread do with the memory raises
+        `MemoryInUse` at once, and `async with memory.transaction():` waits for its turn without blocking the loop, first come,
+        first served. In the block a failing operation undoes itself alone. Where the memory is open for reading the block sees one
         state of the file. O(1) to begin, then O(1) more for each changed block of 4 KiB, whose old bytes are kept.
 
         Entering raises `MemoryInUse` where this thread has one open, and for memories written in Python.
@@ -198,6 +200,16 @@ class NativeMemory:
         stable_structures.errors.BoundExceeded: ...
         >>> dict(accounts)
         {1: 100, 2: 0}
+        >>> import asyncio
+        >>> async def deposit(amount):
+        ...     async with memory.transaction():
+        ...         accounts[1] += amount
+        ...         await asyncio.sleep(0)
+        >>> async def main():
+        ...     await asyncio.gather(deposit(1), deposit(2))
+        >>> asyncio.run(main())
+        >>> accounts[1]
+        103
         """
         return Transaction(self)
 

@@ -83,7 +83,7 @@ class Stored:
 
     def _begin(self, mode: int, memory: Memory, *args: Any) -> Self:
         """As `_start`, and all or nothing: a signal handler may raise anywhere, and what a traceback keeps must not keep the memory."""
-        before = self.__dict__.get(self._held_in)
+        before = getattr(self, self._held_in, None)  # not by __dict__: making that would slow down every method
         try:
             self._start(mode, memory, *args)
         except BaseException:

@@ -146,6 +146,14 @@ def _grip_of(transaction: Transaction) -> Grip | None:
     return None if block is None or block.number != transaction._number else block.grip()  # noqa: SLF001
 
 
+def _is_open(transaction: Transaction) -> bool:
+    grip = _grip_of(transaction)
+    try:
+        return grip is not None and native.is_open(grip.held)
+    finally:
+        del grip
+
+
 def _exit_by_class(transaction: Transaction, kind: Any, error: Any, traceback: Any) -> None:
     grip = _grip_of(transaction)
     if grip is not None:
@@ -252,7 +260,10 @@ class Transaction:
     def _finish(self, operation: str, end: Callable[[Any], int]) -> None:
         """Ends it within its block, which has its grip until its own end."""
         grip = _grip_of(self)
-        status = _ABSENT if grip is None else end(grip.held)
+        try:
+            status = _ABSENT if grip is None else end(grip.held)
+        finally:
+            del grip
         if status == _ABSENT:
             raise MemoryInUse(f"{operation}: {self!r}; it was ended before, or never begun")
         if _by_hand or turns.queues:
@@ -260,14 +271,10 @@ class Transaction:
         native.check(status, operation)
 
     def __repr__(self) -> str:
-        grip = _grip_of(self)
-        state = "open" if grip is not None and native.is_open(grip.held) else "not open"
-        return f"<Transaction on {self._memory!r}, {state}>"
+        return f"<Transaction on {self._memory!r}, {'open' if _is_open(self) else 'not open'}>"
 
 
 def settled() -> None:
     """A transaction ended before the end of its block."""
-    for grip in list(_by_hand):
-        if not native.is_open(grip.held):
-            _by_hand.discard(grip)
+    _by_hand.difference_update([grip for grip in list(_by_hand) if not native.is_open(grip.held)])
     turns.ended()

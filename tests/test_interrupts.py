@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dis
+import gc
 import random
 import signal
 import subprocess
@@ -237,6 +238,7 @@ def storm(seed: int, path: Path, seconds: float) -> Storm:
     except BaseException as error:
         raise AssertionError(f"round {rounds.rounds}, --seed={seed}") from error
     finally:
+        gc.collect()
         sys.unraisablehook = hook
     return rounds
 
@@ -529,3 +531,4 @@ def test_a_backup_that_is_cut_short_leaves_the_memory_free(bell, monkeypatch):
             bell.during(lambda: backup(memory, list(range(1000))), random.uniform(1e-5, 1e-3))
         backup(memory, [3])
         assert restore(memory) == [3]
+    gc.collect()
