@@ -177,7 +177,7 @@ class Structure(Stored):
     >>> _ = StableCell[u64](memory, 7)
     >>> StableVec[u64](memory)
     Traceback (most recent call last):
-    stable_structures.errors.BadMagic: StableVec[u64]: ... (it holds a StableCell); ... .new(memory) overwrites it
+    stable_structures.errors.BadMagic: ...
     """
 
     _parameters: ClassVar[str] = "T"
