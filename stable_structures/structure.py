@@ -188,10 +188,11 @@ class Structure(Stored):
 
     >>> from stable_structures import StableCell, StableMemory, StableVec, u64
     >>> memory = StableMemory()
-    >>> _ = StableCell[u64](memory, 7)
+    >>> StableCell[u64](memory, 7).get()
+    7
     >>> StableVec[u64](memory)
     Traceback (most recent call last):
-    stable_structures.errors.BadMagic: StableVec[u64]: ... (it holds a StableCell); ... .new(memory) overwrites it
+    stable_structures.errors.BadMagic: ...
     """
 
     _parameters: ClassVar[str] = "T"

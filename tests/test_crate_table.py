@@ -133,7 +133,7 @@ TABLE = [
     ("log::iter_thread_local", None, "borrows from a thread-local cell of Rust; in Python iter does"),
     # Cell
     ("Cell::new", "StableCell.new", "test_cell.py::test_three_ways_to_open"),
-    ("Cell::init", "StableCell", "test_cell.py::test_another_structure_becomes_a_cell_as_in_the_crate"),
+    ("Cell::init", "StableCell", "test_cell.py::test_another_structure_becomes_a_cell_only_when_asked"),
     ("Cell::get", "StableCell.get", CELL),
     ("Cell::set", "StableCell.set", CELL),
     ("Cell::into_memory", "StableCell.into_memory", "test_cell.py::test_ownership"),
