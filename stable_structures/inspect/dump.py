@@ -7,7 +7,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, Final
@@ -95,7 +95,7 @@ def strict(reading: Reading, note: Note | None = None) -> Reading:
             note(damage)
             raise
 
-    return Reading(reading.name, decode, certain=True)
+    return replace(reading, decode=decode)
 
 
 def _map_rows(reader: MapReader, low: bytes | None, high: bytes | None, note: Note | None) -> Iterator[tuple[bytes, bytes]]:
