@@ -315,7 +315,9 @@ static int check_pieces(const struct reader *reader, const struct record *record
         uint64_t place = ss_get64(piece), count = ss_get64(piece + 8);
         good = place >= end && ss_add(place, count, &end) && end <= record->pages * (PAGE / record->unit) && ss_add(total, count, &total);
     }
-    return good && total == length ? SS_OK : ss_fail(SS_WAL_CORRUPT, "pieces of a record (they are not in order, inside the memory and as long as its data)", record->at, total, length);
+    if (good && total == length) return SS_OK;
+    return ss_fail(SS_WAL_CORRUPT, "pieces of a record (they are not in order, inside the memory and as long as its data)", record->at,
+                   total, length);
 }
 
 /* Reads the record at `at` and checks its sum. SS_ABSENT where there is none, or one that is not complete. */

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Looking into a memory: what it is, what is in it, whether it is sound. Nothing here changes what it looks at.
 
-- source.py: bytes of files, gzips, running memories; wal.py: of a file with its log; snapshot.py: folders of dfx, icp-cli and Juno
-- recognise.py: what a memory is; image.py: it, and the memories in it
+- source.py: bytes of files and running memories; gzipped.py: of gzips; wal.py: of a file with its log
+- snapshot.py: folders of dfx, icp-cli and Juno
+- recognise.py: what a memory is; image.py: it, and the memories in it; missing.py: what is missing of it; fit.py: types that are other ones
 - managed.py, nodes.py, shape.py, maps.py, rows.py: the manager and the structures, read without being believed
 - basilisk.py, candid.py, values.py: encoded values as something to read; encoding.py: as a type has them
 - report.py: `inspect` and `check`; dump.py: entries; compare.py: `diff`
@@ -12,6 +13,7 @@
 
 from .compare import Change, PartDiff, diff
 from .dump import Table, export, get, table, write
+from .fit import Misfit
 from .image import Image, Part, open_image
 from .layout import Finding
 from .losses import Salvage
@@ -19,14 +21,16 @@ from .picture import draw
 from .report import Contents, Report, check, inspect
 from .rewrite import Moved, Rewritten, import_part, load, shrink
 from .salvage import repair
-from .source import Unreadable
+from .source import NotWhole, Unreadable
 
 __all__ = [
     "Change",
     "Contents",
     "Finding",
     "Image",
+    "Misfit",
     "Moved",
+    "NotWhole",
     "Part",
     "PartDiff",
     "Report",

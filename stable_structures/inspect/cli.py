@@ -28,7 +28,7 @@ from .recognise import STRUCTURES
 from .report import Types, check, inspect
 from .rewrite import DEFAULT_BUCKET, import_part, load, shrink
 from .salvage import repair
-from .source import NotWhole, Unreadable
+from .source import Unreadable
 from .text import Printer, ProgressBar, human, silence
 from .values import Reading, json_text, shorten, to_json
 from .writing import is_standard_output, output

@@ -10,6 +10,7 @@ the last block of a stream that ends early.
 
 from __future__ import annotations
 
+import os
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -23,26 +24,31 @@ MAGIC: Final = b"\x1f\x8b"
 _HEADER, _TRAILER, _DEFLATE = 10, 8, 8
 _HEADER_CRC, _EXTRA, _NAME, _COMMENT, _UNKNOWN = 2, 4, 8, 16, 0xE0
 _READ: Final = 64 << 10
+_GRAIN: Final = 4 << 10
 _MOST_UNPACKED: Final = 500 << 30
 """As much as a stable memory can have."""
 _MOST_DATA: Final = 1 << 30
 _MOST_RATIO: Final = 200
 """Of data that are not zeros: a gzip that unpacks to a GiB, and to more than so many times its size, is no memory."""
-_GRAIN: Final = 1 << 12
 _CUT_OFF: Final = "a gzip is not cut off"
 
 
 def unzip(path: str | Path, progress: Progress = no_progress) -> FileSource:
     """Unpacks a gzip to a temporary file that has no name and holes where there are zeros. O(size).
 
-    What is wrong with it stands in the source's `problems`. Raises `Unreadable` where the file cannot be read at all.
+    What is wrong with it stands in the source's `problems`. Raises `Unreadable` where the file cannot be read at all, or
+    unpacks to more than a memory can be, or to far more data than it has itself.
     """
     with FileSource(path) as packed, tempfile.NamedTemporaryFile(prefix="stable-structures-") as out:
         reader = _Reader(packed, lambda done: progress("unpacking", done, packed.nbytes))
-        left = max(_MOST_DATA, _MOST_RATIO * packed.nbytes)
+        most = max(_MOST_DATA, _MOST_RATIO * packed.nbytes)
+        left = most
         for data in reader.unpacked():
             left -= _write(out, data)
-            _require_moderate(path, left, max(_MOST_DATA, _MOST_RATIO * packed.nbytes), out.tell())
+            if left < 0 or out.tell() > _MOST_UNPACKED:
+                limit = f"{most:,} bytes of data" if left < 0 else f"{_MOST_UNPACKED:,} bytes"
+                why = f"it unpacks to more than {limit}, which no gzip of a memory does; unpack it by itself if it is one"
+                raise Unreadable(f"{path}: cannot be read: {why}")
         if reader.is_no_gzip:
             raise Unreadable(f"{path}: cannot be read: {reader.problems[0].rule}: found {reader.problems[0].found} at byte {reader.at}")
         out.truncate()
@@ -54,24 +60,15 @@ def unzip(path: str | Path, progress: Progress = no_progress) -> FileSource:
 
 
 def _write(out: IO[bytes] | Any, data: bytes) -> int:
-    """Writes what is not zero; gives how many bytes that are."""
+    """Writes what is not zero, and leaves holes for the rest; gives how many bytes were written."""
     written = 0
     for at in range(0, len(data), _GRAIN):
         piece = data[at : at + _GRAIN]
         if any_set(piece):
-            out.write(piece)
-            written += len(piece)
+            written += out.write(piece)
         else:
-            out.seek(len(piece), 1)
+            out.seek(len(piece), os.SEEK_CUR)
     return written
-
-
-def _require_moderate(path: str | Path, left: int, most: int, unpacked: int) -> None:
-    if left < 0 or unpacked > _MOST_UNPACKED:
-        limit = f"{most:,} bytes of data" if left < 0 else f"{_MOST_UNPACKED:,} bytes"
-        raise Unreadable(
-            f"{path}: cannot be read: it unpacks to more than {limit}, which no gzip of a memory does; unpack it by itself if it is one"
-        )
 
 
 class _Broken(Exception):
