@@ -14,9 +14,12 @@ from ..structure import Structure, alive
 from . import atomic, calls
 from . import message as messages
 from .errors import ErrorCode, Rejected, Trapped, Unsupported
-from .execution import Execution, Limits, method_or_reject, no_module, private_copy, release
-from .message import CallContext, Kind, Message, Reply
-from .program import Method, Program, Timers
+from .execution import Execution, Limits, method_or_reject, no_module
+from .installed import HeapMode, Method, Program
+from .message import CallContext, Kind, Message, Outcome, Reply
+from .program import Program as PythonProgram
+from .program import Timers, release
+from .routing import Respond, private_copy
 from .snapshot import Snapshot
 from .source import Code, Source, read_source
 
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
     from .variables import UpgradeReport
 
 Status = Literal["running", "stopping", "stopped"]
-HeapMode = Literal["restore", "reimport", "keep"]
 H = TypeVar("H", bound=calls.Handler)
 
 START_TIME: Final = 1_620_328_630_000_000_000
@@ -93,12 +95,15 @@ class Canister:
         self.logs: list[str] = []
         self.certified_data = b""
         self.data_certificate: bytes | None = b"certificate of the test"
+        self.global_timer = 0
+        """When the timer of a Wasm program is due, in nanoseconds; 0 for none."""
         self.last_upgrade: UpgradeReport | None = None
         self.handlers: dict[tuple[Principal, str], calls.Handler] = {}
         self._program: Program | None = None
         self._empty_timers = Timers()
         self._execution = Execution(self)
         self._snapshots: list[weakref.ref[Snapshot]] = []
+        self._under_way: dict[Principal, int] = {}
         Canister._known[self.id] = self
 
     def _stable_memory(self, given: StableMemory | bytes | None) -> NativeMemory:
@@ -232,7 +237,7 @@ class Canister:
 
     def _install(self, code: Code, kind: Kind, arg: Any, caller: Principal, *, pre_upgrade: bool = False) -> None:
         self._check_idle()
-        execution, old, new = self._execution, self._program, Program(code)
+        execution, old, new = self._execution, self._program, PythonProgram(code)
         args = arg if isinstance(arg, tuple) else () if arg is None else (arg,)
         context = CallContext(caller, kind.value, private_copy(args), Reply())
         left_open = [] if old is None else self._structures()
@@ -240,25 +245,16 @@ class Canister:
             if old is not None and pre_upgrade:
                 before = execution.message(Kind.PRE_UPGRADE, context)
                 with execution.running(before):
-                    self._run_hook(old, Kind.PRE_UPGRADE, (), before)
+                    old.lifecycle(Kind.PRE_UPGRADE, (), before)
             self.put_program(new)
             self.last_upgrade = None
             message = execution.message(kind, context)
             message.version = self.version + 1
             with execution.running(message):
-                new.load()
-                self._run_hook(new, kind, new.dialect.inward(context.args), message)
+                new.load(message)
+                new.lifecycle(kind, context.args, message)
         self.version += 1
         self._retire(left_open)
-
-    def _run_hook(self, program: Program, kind: Kind, args: tuple[Any, ...], message: Message) -> None:
-        role = {Kind.INIT: "init", Kind.PRE_UPGRADE: "pre_upgrade", Kind.POST_UPGRADE: "post_upgrade"}[kind]
-        program.dialect.before_hook(program, kind)
-        value = program.run_hook(role, args, message)
-        if calls.is_waiting(value):
-            value.close()
-            raise Unsupported(f"@{role} is a generator or a coroutine: no call can be made there; set a timer with delay 0 that makes it")
-        program.dialect.after_hook(program, kind)
 
     def _retire(self, structures: list[weakref.ref[Structure]]) -> None:
         """Closes what the old program left open, so that nobody writes with it; not while a snapshot may bring it back."""
@@ -288,11 +284,12 @@ class Canister:
         old = self._program
         if old is None:
             raise no_module()
-        new, execution, left_open = Program(old.code), self._execution, self._structures()
+        new, execution, left_open = PythonProgram(old.code), self._execution, self._structures()
         with execution.atomic(Kind.POST_UPGRADE):
             self.put_program(new)
-            with execution.running(execution.message(Kind.POST_UPGRADE, execution.system_context())):
-                new.load()
+            message = execution.message(Kind.POST_UPGRADE, execution.system_context())
+            with execution.running(message):
+                new.load(message)
         self._retire(left_open)
 
     # ---- calls ----
@@ -309,9 +306,9 @@ class Canister:
         self._check_idle()
         program = self._ready()
         found = method_or_reject(program, method, query=False)
-        context = CallContext(self._caller(caller), method, _inward(program, args), cycles=cycles)
+        context = CallContext(self._caller(caller), method, program.prepare(args, found), cycles=cycles, found=found)
         self._inspect(program, context)
-        return _answer(self._run_method(program, found, context, query=found.kind is Kind.QUERY))
+        return self._answer(found, Kind.QUERY if found.kind is Kind.QUERY else Kind.UPDATE, context)
 
     def query(self, method: str, *args: Any, caller: Principal | str | None = None) -> Any:
         """Calls a query or composite query; whatever it changes is undone. Raises as `call` does. Source: IC.md 2.3.
@@ -331,50 +328,50 @@ class Canister:
         self._check_idle()
         program = self._ready()
         found = method_or_reject(program, method, query=True)
-        context = CallContext(self._caller(caller), method, _inward(program, args))
-        return _answer(self._run_method(program, found, context, query=True))
+        context = CallContext(self._caller(caller), method, program.prepare(args, found), found=found, replicated=False)
+        return self._answer(found, found.kind, context)
 
-    def receive(self, call: calls.Call, caller: Principal, *, query: bool) -> tuple[Reply, int]:
-        """A call from another canister: its reply, and the cycles that go back (for the harness)."""
-        context = CallContext(caller, call.method, (), cycles=call.cycles, by_canister=True)
+    def _answer(self, found: Method, kind: Kind, context: CallContext) -> Any:
+        """Runs a call of the test to its end; the value of its answer."""
+        program = self._ready()
+        outcome = self._execution.run(kind, context, lambda message: program.enter(found, message))
+        if isinstance(outcome, Rejected):
+            raise outcome
+        reply = outcome or Reply()
+        if reply.rejected:
+            raise Rejected(ErrorCode.CANISTER_REJECTED, reply.message, reply.code)
+        return program.show(reply, found)
+
+    def receive(self, call: calls.Call, caller: Principal, respond: Respond, *, query: bool) -> None:
+        """A call from another canister; its reply and the cycles that go back are given to `respond` (for the harness)."""
+        context = CallContext(caller, call.method, (), cycles=call.cycles, by_canister=True, replicated=not query)
         try:
             program = self._ready()
             found = method_or_reject(program, call.method, query=query)
-            context.args = program.dialect.from_raw(found, call.args[0]) if call.raw else _inward(program, call.args)
-            reply = self._run_method(program, found, context, query=query or found.kind is Kind.QUERY)
-            if call.raw and not reply.rejected:
-                reply = Reply(program.dialect.to_raw(found, reply.value))
+            context.found, context.args = found, program.receive(call, found)
         except Rejected as error:
-            reply = calls.rejection_of(error)
-        return reply, context.cycles
+            respond(calls.rejection_of(error), context.cycles)
+            return
 
-    def _run_method(self, program: Program, method: Method, context: CallContext, *, query: bool) -> Reply:
-        kind = method.kind if query else Kind.UPDATE
+        def answered(outcome: Outcome) -> None:
+            try:
+                reply = calls.rejection_of(outcome) if isinstance(outcome, Rejected) else program.respond(call, found, outcome)
+            except Rejected as error:
+                reply = calls.rejection_of(error)
+            respond(reply, context.cycles)
 
-        def start(message: Message) -> Any:
-            if method.guard is not None and not program.dialect.check_guard(method.guard, message):
-                return None
-            return method.function(*program.dialect.arguments(method, context.args))
-
-        try:
-            value = self._execution.run(kind, context, start)
-        except Trapped:
-            if context.reply is None:
-                raise
-            value = None  # it trapped after it had answered in an earlier message: the caller has the answer
-        if context.reply is None and program.dialect.replies_by_itself(method):
-            raise Rejected(ErrorCode.DID_NOT_REPLY, f"Canister {self.id} did not reply to the call")
-        reply = context.reply or Reply(value)
-        return Reply(program.dialect.outward(private_copy(reply.value)), reply.rejected, reply.code, reply.message)
+        context.respond = answered
+        kind = found.kind if query or found.kind is Kind.QUERY else Kind.UPDATE
+        self._execution.begin(kind, context, lambda message: program.enter(found, message))
 
     def _inspect(self, program: Program, context: CallContext) -> None:
         """Calls from outside pass `@inspect_message` first, where there is one."""
-        if "inspect_message" not in program.hooks:
+        if not program.has_inspect():
             return
         execution = self._execution
         message = execution.message(Kind.INSPECT, context)
         with execution.atomic(Kind.INSPECT), execution.running(message):
-            program.run_hook("inspect_message", context.args, message)
+            program.inspect(message)
         if not message.accepted:
             raise Rejected(ErrorCode.REJECTED_MESSAGE, "Canister rejected the message")
 
@@ -428,6 +425,15 @@ class Canister:
         """A message changed the canister (for the harness)."""
         self.version += 1
 
+    def count_call(self, callee: Principal, change: int) -> None:
+        """A call to this canister is under way, or answered (for the harness)."""
+        self._under_way[callee] = self._under_way.get(callee, 0) + change
+
+    @property
+    def under_way(self) -> dict[Principal, int]:
+        """How many calls to each canister are under way (for the harness)."""
+        return self._under_way
+
     @property
     def composite_is_open(self) -> bool:
         """Whether it waits in a composite query (for the harness)."""
@@ -468,32 +474,27 @@ class Canister:
 
     def _run_timers(self, until: int, trapped: list[Trapped]) -> None:
         while self.status == "running" and self._program is not None:
-            number = self._program.timers.first_due(until)
-            if number is None:
+            timer = self._program.next_timer(until)
+            if timer is None:
                 break
-            timer = self._program.timers.entries[number]
-            self.time = max(self.time, timer.due)
-            timer.due += timer.interval
-            if not timer.interval:
-                self._program.timers.clear(number)
-            self._run_task(Kind.TIMER, timer.function, trapped)
+            self.time = max(self.time, timer[0])
+            self._run_task(Kind.TIMER, timer[1], trapped)
         self.time = max(self.time, until)
 
     def _run_heartbeat(self, trapped: list[Trapped]) -> None:
-        program = self._program
-        if self.status == "running" and program is not None and "heartbeat" in program.hooks:
-            self._run_task(Kind.HEARTBEAT, lambda: program.run_hook("heartbeat", (), messages.current()), trapped)
+        beat = None if self._program is None else self._program.heartbeat()
+        if self.status == "running" and beat is not None:
+            self._run_task(Kind.HEARTBEAT, beat, trapped)
 
-    def _run_task(self, kind: Kind, function: Callable[[], Any], trapped: list[Trapped]) -> None:
-        try:
-            self._execution.run(kind, self._execution.system_context(), lambda _: function())
-        except Trapped as error:
-            trapped.append(error)
+    def _run_task(self, kind: Kind, function: Callable[[Message], None], trapped: list[Trapped]) -> None:
+        outcome = self._execution.run(kind, self._execution.system_context(), function)
+        if isinstance(outcome, Trapped):
+            trapped.append(outcome)
 
     @property
     def timers(self) -> Timers:
-        """The timers of the program."""
-        return self._empty_timers if self._program is None else self._program.timers
+        """The timers of a Python program; a Wasm program keeps its own, see `global_timer`."""
+        return self._program.timers if isinstance(self._program, PythonProgram) else self._empty_timers
 
     # ---- snapshots ----
 
@@ -560,8 +561,8 @@ class Canister:
 
     @property
     def module(self) -> Any:
-        """The main module that runs, to look at; None where the canister is empty."""
-        return None if self._program is None else self._program.main
+        """The main module that runs, to look at; None where the canister is empty or runs Wasm."""
+        return self._program.main if isinstance(self._program, PythonProgram) else None
 
     @property
     def manager(self) -> MemoryManager:
@@ -599,19 +600,8 @@ class Canister:
         self.close()
 
     def __repr__(self) -> str:
-        name = "empty" if self._program is None else self._program.code.name
+        name = "empty" if self._program is None else self._program.name
         return f"<Canister {self.id} {name}, {self.status}, version {self.version}>"
-
-
-def _inward(program: Program, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    copied: tuple[Any, ...] = program.dialect.inward(private_copy(args))
-    return copied
-
-
-def _answer(reply: Reply) -> Any:
-    if reply.rejected:
-        raise Rejected(ErrorCode.CANISTER_REJECTED, reply.message, reply.code)
-    return reply.value
 
 
 def _memory_of(image: bytes, max_pages: int) -> StableMemory:

@@ -19,7 +19,8 @@ from .. import system
 from ..calls import Call
 from ..errors import RejectCode, Unsupported, called_trap
 from ..message import Reply
-from ..program import Dialect, Method, mark
+from ..installed import Method
+from ..program import Dialect, mark
 
 if TYPE_CHECKING:
     from ..message import Message
