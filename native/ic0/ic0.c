@@ -254,27 +254,29 @@ void *ss_ic0_trap(ss_ic0_message *m, uint32_t code, const char *text) {
 
 /* ---- instances ---- */
 
+void ss_ic0_rebind_instance(ss_ic0_instance *instance, uintptr_t context, const void *counter, const void *globals) {
+    instance->context = context;
+    memcpy(instance->counter, counter, GLOBAL_SIZE);
+    if (instance->global_count > 0) memcpy(instance->globals, globals, instance->global_count * GLOBAL_SIZE);
+}
+
 ss_ic0_instance *ss_ic0_new_instance(uintptr_t context, const void *counter, const void *globals, uint64_t count) {
     ss_ic0_instance *made = calloc(1, sizeof *made);
     if (made == NULL) return NULL;
-    made->context = context;
     made->global_count = count;
-    memcpy(made->counter, counter, GLOBAL_SIZE);
     made->globals = calloc(count + 1, GLOBAL_SIZE);
-    made->values = calloc(1, VALUE_SIZE);
     made->saved = calloc(count + 1, VALUE_SIZE);
-    if (made->globals == NULL || made->values == NULL || made->saved == NULL) {
+    if (made->globals == NULL || made->saved == NULL) {
         ss_ic0_free_instance(made);
         return NULL;
     }
-    if (count > 0) memcpy(made->globals, globals, count * GLOBAL_SIZE);
+    ss_ic0_rebind_instance(made, context, counter, globals);
     return made;
 }
 
 void ss_ic0_free_instance(ss_ic0_instance *instance) {
     if (instance == NULL) return;
     free(instance->globals);
-    free(instance->values);
     free(instance->saved);
     free(instance);
 }
@@ -318,6 +320,32 @@ uint64_t ss_ic0_used(ss_ic0_message *m) {
 
 /* ---- running ---- */
 
+/* Wasm may use 5 MiB of the thread's stack, and the engine and the host need some too. */
+#define STACK_NEEDED (UINT64_C(6) << 20)
+
+/* The lowest address of this thread's stack; 0 where the system does not tell. */
+static uintptr_t stack_end(void) {
+    static _Thread_local uintptr_t known;
+#ifdef __linux__
+    pthread_attr_t attributes;
+    void *lowest = NULL;
+    size_t size = 0;
+    if (known == 0 && pthread_getattr_np(pthread_self(), &attributes) == 0) {
+        if (pthread_attr_getstack(&attributes, &lowest, &size) == 0) known = (uintptr_t)lowest;
+        pthread_attr_destroy(&attributes);
+    }
+#endif
+    return known;
+}
+
+static bool stack_is_small(void) {
+    char here;
+    uintptr_t end = stack_end();
+    return end != 0 && (uintptr_t)&here - end < STACK_NEEDED;
+}
+
+static const char SMALL_STACK[] = "the stack of this thread is too small for Wasm: call threading.stack_size(16 << 20) before the thread is made";
+
 static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE};
 enum { SIGNALS = sizeof signals / sizeof *signals };
 static struct sigaction of_engine[SIGNALS];
@@ -347,6 +375,13 @@ int ss_ic0_run(ss_ic0_message *message, ss_ic0_instance *instance, uintptr_t fun
     struct sigaction before[SIGNALS];
     void *trapped = NULL;
     ss_ic0_message *outer = current;
+    *trap = *error = 0;
+    *result = 0;
+    if (stack_is_small()) {
+        message->trap_code = 502;
+        (void)ss_ic0_append(&message->output[SS_IC0_TRAP], SMALL_STACK, sizeof SMALL_STACK - 1);
+        return 1;
+    }
     current = message;
     message->context = (void *)instance->context;
     message->counter = instance->counter;

@@ -133,10 +133,12 @@ typedef struct ss_ic0_instance {
     uint8_t counter[24];
     uint64_t global_count;
     uint8_t *globals;        /* 24 bytes each */
-    uint8_t *values, *saved; /* 32 bytes each */
+    uint8_t *saved;          /* 32 bytes each */
 } ss_ic0_instance;
 
 ss_ic0_instance *ss_ic0_new_instance(uintptr_t context, const void *counter, const void *globals, uint64_t count);
+/* The instance was made anew: other handles, the same number of globals; what was saved stays. */
+void ss_ic0_rebind_instance(ss_ic0_instance *instance, uintptr_t context, const void *counter, const void *globals);
 void ss_ic0_free_instance(ss_ic0_instance *instance);
 /* Reads the globals into `saved`, or writes them from there. */
 void ss_ic0_save_globals(ss_ic0_instance *instance);

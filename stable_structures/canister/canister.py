@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, TypeVar
@@ -13,6 +14,7 @@ from ..principal import Principal
 from ..structure import Structure, alive
 from . import atomic, calls
 from . import message as messages
+from .candid.codec import EMPTY
 from .errors import ErrorCode, Rejected, Trapped, Unsupported
 from .execution import Execution, Limits, method_or_reject, no_module
 from .installed import HeapMode, Method, Program
@@ -21,21 +23,28 @@ from .program import Program as PythonProgram
 from .program import Timers, release
 from .routing import Respond, private_copy
 from .snapshot import Snapshot
-from .source import Code, Source, read_source
+from .source import Code as PythonCode
+from .source import Source, read_source, wasm_of
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from ..manager import MemoryManager
+    from .source import Code
     from .variables import UpgradeReport
+    from .wasm.heap import Heap
+    from .wasm.program import WasmCode, WasmProgram
 
 Status = Literal["running", "stopping", "stopped"]
+Persistence = Literal["keep", "replace", "auto"]
 H = TypeVar("H", bound=calls.Handler)
 
 START_TIME: Final = 1_620_328_630_000_000_000
 """The time at which a canister's clock begins, in nanoseconds: 6 May 2021, as in the platform's own test server."""
 _NANOSECONDS: Final = 1_000_000_000
-_numbers: Final = itertools.count(1)
+_numbers: Final = itertools.count(0x20_0000)
+"""Identifiers of canisters of a test begin where the platform's own test server begins: those of real canisters (the ledger) are below."""
+_MOST_ROUNDS: Final = 1000
 _FIRST_MAGIC: Final = b"MGR"
 
 
@@ -72,6 +81,7 @@ class Canister:
     """
 
     _known: ClassVar[weakref.WeakValueDictionary[Principal, Canister]] = weakref.WeakValueDictionary()
+    _timed: ClassVar[weakref.WeakSet[Canister]] = weakref.WeakSet()
 
     def __init__(
         self,
@@ -81,6 +91,7 @@ class Canister:
         controllers: Iterable[Principal | str] = (),
         limits: Limits | None = None,
         heap: HeapMode = "restore",
+        env: dict[str, str] | None = None,
     ) -> None:
         """An empty canister of version 0. See `install` for the arguments."""
         self.limits = Limits() if limits is None else limits
@@ -102,6 +113,14 @@ class Canister:
         self._program: Program | None = None
         self._empty_timers = Timers()
         self._execution = Execution(self)
+        self.env: dict[str, str] = dict(env or {})
+        """Environment variables that a Wasm program can ask for."""
+        self.subnet = Principal(b"\x01" * 28 + b"\x02")
+        self.root_key = b"root key of the test"
+        self.instructions = 0
+        """That the last message of a Wasm program used."""
+        self.last_instructions: dict[Kind, int] = {}
+        """That the last message of each kind used (Wasm)."""
         self._snapshots: list[weakref.ref[Snapshot]] = []
         self._under_way: dict[Principal, int] = {}
         Canister._known[self.id] = self
@@ -132,8 +151,14 @@ class Canister:
         limits: Limits | None = None,
         heap: HeapMode = "restore",
         caller: Principal | str | None = None,
+        did: str | os.PathLike[str] | None = None,
+        env: dict[str, str] | None = None,
     ) -> Self:
-        r"""A new canister that runs `source`: a .py file, a package folder, a module, or source text.
+        r"""A new canister that runs `source`: a .py file, a package folder, a module, source text, or a Wasm module.
+
+        A Wasm module is a .wasm or .wasm.gz file or its bytes, as Rust, Motoko or TypeScript compile to; it needs
+        `pip install 'stable-structures[wasm]'`. `did` is its Candid interface (a file or its text), where the module does not tell
+        it; `env` are its environment variables. It keeps nothing of `heap`: memory, globals and tables are put back as the platform does.
 
         The source is run anew in modules of its own, then its `@init` hook with `arg` (a tuple is several arguments). A
         `memory` that is not empty, for instance the snapshot of a real canister, is one to go on with: then `@post_upgrade` runs
@@ -149,10 +174,30 @@ class Canister:
         >>> Canister.install(source).call("who", caller="2vxsx-fae")
         Principal.from_text('2vxsx-fae')
         """
-        self = cls(memory, id=id, controllers=controllers, limits=limits, heap=heap)
+        self = cls(memory, id=id, controllers=controllers, limits=limits, heap=heap, env=env)
         kind = Kind.POST_UPGRADE if self.memory.size() else Kind.INIT
-        self._install(read_source(source), kind, arg, self.controllers[0] if caller is None else _principal(caller))
+        self._install(self._read(source, did), kind, arg, self.controllers[0] if caller is None else _principal(caller))
         return self
+
+    def _read(self, source: Source, did: str | os.PathLike[str] | None = None) -> Code | WasmCode:
+        """The code of a source. Raises `SourceError`, and `Unsupported` for Wasm without the extra."""
+        given = wasm_of(source)
+        if given is None:
+            if did is not None:
+                raise TypeError("did= is for Wasm modules: what a Python canister takes, its annotations say")
+            return read_source(source)
+        if self.heap != "restore":
+            raise TypeError(f"heap={self.heap!r} is for canisters in Python; the heap of a Wasm module is always put back")
+        from .wasm.program import read_code  # noqa: PLC0415 - wasmtime is for those who use it
+
+        return read_code(given[0], did, given[1])
+
+    def _new_program(self, code: Code | WasmCode, kept: Callable[[], Heap] | None = None) -> Program:
+        if isinstance(code, PythonCode):
+            return PythonProgram(code)
+        from .wasm.program import WasmProgram  # noqa: PLC0415 - as above
+
+        return WasmProgram(self, code, kept)
 
     def upgrade(
         self,
@@ -162,12 +207,17 @@ class Canister:
         skip_pre_upgrade: bool = False,
         memory: StableMemory | bytes | None = None,
         caller: Principal | str | None = None,
+        did: str | os.PathLike[str] | None = None,
+        wasm_memory_persistence: Persistence | None = "auto",
     ) -> UpgradeReport | None:
         r"""Puts new code in place: `@pre_upgrade` of the old, then the new source and its `@post_upgrade`. Stable memory stays.
 
         `source` None is the same code again. The old heap, timers and waiting calls are gone. All of it happens or nothing
         does: any trap, and the old program goes on with the stable memory as it was. With `memory`, the canister goes on
         with that one (a snapshot of a real canister) and the old program's hook does not run.
+
+        `wasm_memory_persistence` is the platform's option for Motoko's enhanced orthogonal persistence; "auto" keeps the heap where
+        both modules have it.
 
         Gives a report where the program has stable variables. Raises `Trapped`, `Rejected` for a caller who is no controller
         (IC0512) and for an empty canister. Source: IC.md 2.4.
@@ -183,21 +233,29 @@ class Canister:
         program = self._program
         if program is None:
             raise no_module()
-        code = program.code if source is None else read_source(source)
+        code = program.code if source is None else self._read(source, did)
         by = self.controllers[0] if caller is None else _principal(caller)
         if memory is not None:
             self._replace(self._stable_memory(memory), lambda: self._install(code, Kind.POST_UPGRADE, arg, by))
         else:
-            self._install(code, Kind.POST_UPGRADE, arg, by, pre_upgrade=not skip_pre_upgrade)
+            keep = _keeps_heap(program.code, code, wasm_memory_persistence)
+            self._install(code, Kind.POST_UPGRADE, arg, by, pre_upgrade=not skip_pre_upgrade, keep=keep)
         return self.last_upgrade
 
-    def reinstall(self, source: Source, arg: Any = None, *, caller: Principal | str | None = None) -> None:
+    def reinstall(
+        self,
+        source: Source,
+        arg: Any = None,
+        *,
+        caller: Principal | str | None = None,
+        did: str | os.PathLike[str] | None = None,
+    ) -> None:
         """Starts over with empty stable memory, as a new object `memory`. Where it traps, everything is as before.
 
         Source: IC.md 2.4.
         """
         self._check_controller(caller)
-        code = read_source(source)
+        code = self._read(source, did)
         by = self.controllers[0] if caller is None else _principal(caller)
         certified, self.certified_data = self.certified_data, b""
         try:
@@ -214,7 +272,14 @@ class Canister:
         self._program = None
         self.version += 1
 
-    def install_code(self, source: Source, arg: Any = None, *, caller: Principal | str | None = None) -> None:
+    def install_code(
+        self,
+        source: Source,
+        arg: Any = None,
+        *,
+        caller: Principal | str | None = None,
+        did: str | os.PathLike[str] | None = None,
+    ) -> None:
         """Installs into this canister, which must be empty. Raises `Rejected` (IC0514) where it is not. Source: IC.md 2.4."""
         self._check_controller(caller)
         if self._program is not None:
@@ -223,7 +288,7 @@ class Canister:
             )
             raise Rejected(ErrorCode.NON_EMPTY, text)
         kind = Kind.POST_UPGRADE if self.memory.size() else Kind.INIT
-        self._install(read_source(source), kind, arg, self.controllers[0] if caller is None else _principal(caller))
+        self._install(self._read(source, did), kind, arg, self.controllers[0] if caller is None else _principal(caller))
 
     def _replace(self, memory: NativeMemory, install: Callable[[], None]) -> None:
         """Installs on another memory; back to the old one where it fails."""
@@ -234,20 +299,33 @@ class Canister:
         except BaseException:
             self.memory, self._program = old, program
             raise
+        if program is not None:
+            program.close()
 
-    def _install(self, code: Code, kind: Kind, arg: Any, caller: Principal, *, pre_upgrade: bool = False) -> None:
+    def _install(  # noqa: PLR0913 - each by its name
+        self,
+        code: Code | WasmCode,
+        kind: Kind,
+        arg: Any,
+        caller: Principal,
+        *,
+        pre_upgrade: bool = False,
+        keep: bool = False,
+    ) -> None:
         self._check_idle()
-        execution, old, new = self._execution, self._program, PythonProgram(code)
-        args = arg if isinstance(arg, tuple) else () if arg is None else (arg,)
-        context = CallContext(caller, kind.value, private_copy(args), Reply())
+        execution, old = self._execution, self._program
+        new = self._new_program(code, self._kept_heap if keep else None)
+        context = CallContext(caller, kind.value, _install_args(code, arg), Reply())
+        self.last_instructions = {}
         left_open = [] if old is None else self._structures()
+        self._before: Any = old
         with execution.atomic(kind):
             if old is not None and pre_upgrade:
                 before = execution.message(Kind.PRE_UPGRADE, context)
                 with execution.running(before):
                     old.lifecycle(Kind.PRE_UPGRADE, (), before)
             self.put_program(new)
-            self.last_upgrade = None
+            self.last_upgrade, self.global_timer = None, 0
             message = execution.message(kind, context)
             message.version = self.version + 1
             with execution.running(message):
@@ -255,6 +333,14 @@ class Canister:
                 new.lifecycle(kind, context.args, message)
         self.version += 1
         self._retire(left_open)
+        if old is not None:
+            old.close()
+        self._run_due_timers()
+
+    def _kept_heap(self) -> Heap:
+        """A copy of the heap as the program before left it, which is the one that is put back where the upgrade fails."""
+        before = self._before
+        return before.heap.clone()
 
     def _retire(self, structures: list[weakref.ref[Structure]]) -> None:
         """Closes what the old program left open, so that nobody writes with it; not while a snapshot may bring it back."""
@@ -284,7 +370,7 @@ class Canister:
         old = self._program
         if old is None:
             raise no_module()
-        new, execution, left_open = PythonProgram(old.code), self._execution, self._structures()
+        new, execution, left_open = old.again(), self._execution, self._structures()
         with execution.atomic(Kind.POST_UPGRADE):
             self.put_program(new)
             message = execution.message(Kind.POST_UPGRADE, execution.system_context())
@@ -308,7 +394,30 @@ class Canister:
         found = method_or_reject(program, method, query=False)
         context = CallContext(self._caller(caller), method, program.prepare(args, found), cycles=cycles, found=found)
         self._inspect(program, context)
-        return self._answer(found, Kind.QUERY if found.kind is Kind.QUERY else Kind.UPDATE, context)
+        return program.show(self._answer(found, Kind.QUERY if found.kind is Kind.QUERY else Kind.UPDATE, context), found)
+
+    def call_raw(self, method: str, arg: bytes = EMPTY, *, caller: Principal | str | None = None, cycles: int = 0) -> bytes:
+        """Calls an update method, or a query method as an update, with a Candid message; gives the one that it answers with.
+
+        As `call` else.
+        """
+        return self._raw(method, arg, Kind.UPDATE, CallContext(self._caller(caller), method, (), cycles=cycles))
+
+    def query_raw(self, method: str, arg: bytes = EMPTY, *, caller: Principal | str | None = None) -> bytes:
+        """Calls a query or composite query with a Candid message; gives the one that it answers with. As `query` else."""
+        return self._raw(method, arg, Kind.QUERY, CallContext(self._caller(caller), method, (), replicated=False))
+
+    def _raw(self, method: str, arg: bytes, kind: Kind, context: CallContext) -> bytes:
+        self._check_idle()
+        program = self._ready()
+        found = method_or_reject(program, method, query=kind is Kind.QUERY)
+        call = calls.Call(self.id, method, (bytes(arg),), raw=True)
+        context.found, context.args = found, program.receive(call, found)
+        if kind is Kind.UPDATE:
+            self._inspect(program, context)
+        reply = self._answer(found, found.kind if kind is Kind.QUERY or found.kind is Kind.QUERY else kind, context)
+        answer: bytes = program.respond(call, found, reply).value
+        return answer
 
     def query(self, method: str, *args: Any, caller: Principal | str | None = None) -> Any:
         """Calls a query or composite query; whatever it changes is undone. Raises as `call` does. Source: IC.md 2.3.
@@ -329,22 +438,25 @@ class Canister:
         program = self._ready()
         found = method_or_reject(program, method, query=True)
         context = CallContext(self._caller(caller), method, program.prepare(args, found), found=found, replicated=False)
-        return self._answer(found, found.kind, context)
+        return program.show(self._answer(found, found.kind, context), found)
 
-    def _answer(self, found: Method, kind: Kind, context: CallContext) -> Any:
-        """Runs a call of the test to its end; the value of its answer."""
+    def _answer(self, found: Method, kind: Kind, context: CallContext) -> Reply:
+        """Runs a call of the test to its end; its answer. Raises `Rejected` where it is none."""
         program = self._ready()
         outcome = self._execution.run(kind, context, lambda message: program.enter(found, message))
+        if context.replicated:
+            self._run_due_timers()
         if isinstance(outcome, Rejected):
             raise outcome
         reply = outcome or Reply()
         if reply.rejected:
             raise Rejected(ErrorCode.CANISTER_REJECTED, reply.message, reply.code)
-        return program.show(reply, found)
+        return reply
 
     def receive(self, call: calls.Call, caller: Principal, respond: Respond, *, query: bool) -> None:
         """A call from another canister; its reply and the cycles that go back are given to `respond` (for the harness)."""
-        context = CallContext(caller, call.method, (), cycles=call.cycles, by_canister=True, replicated=not query)
+        deadline = getattr(call, "deadline", 0)
+        context = CallContext(caller, call.method, (), cycles=call.cycles, by_canister=True, replicated=not query, deadline=deadline)
         try:
             program = self._ready()
             found = method_or_reject(program, call.method, query=query)
@@ -470,6 +582,31 @@ class Canister:
         for number in range(1, rounds + 1):
             self._run_timers(start + span * number // rounds, trapped)
             self._run_heartbeat(trapped)
+        self._run_due_timers()
+        return trapped
+
+    def set_global_timer(self, due: int) -> None:
+        """The timer of a Wasm program (for the harness)."""
+        self.global_timer = due
+        Canister._timed.add(self)
+
+    def _run_due_timers(self) -> None:
+        """Timers of Wasm programs that are due already run at once, so that what a canister starts with delay 0 is done."""
+        for _ in range(_MOST_ROUNDS):
+            due = [one for one in list(Canister._timed) if one.global_timer and one.global_timer <= one.time and one.status == "running"]
+            Canister._timed.difference_update([one for one in list(Canister._timed) if not one.global_timer])
+            if not due:
+                return
+            for one in due:
+                one._run_timers(one.time, [])  # noqa: SLF001 - another canister of the same class
+
+    def run_low_memory_hook(self) -> list[Trapped]:
+        """Runs `canister_on_low_wasm_memory` of a Wasm program, where it has one, as a message of its own; gives what trapped."""
+        self._check_idle()
+        program, trapped = self._ready(), []
+        hook = self._wasm.exported("canister_on_low_wasm_memory") if self._is_wasm(program) else None
+        if hook is not None:
+            self._run_task(Kind.TIMER, hook, trapped)
         return trapped
 
     def _run_timers(self, until: int, trapped: list[Trapped]) -> None:
@@ -588,8 +725,43 @@ class Canister:
             program.manager = MemoryManager(self.memory)
         return program.manager
 
+    # ---- Wasm ----
+
+    def _is_wasm(self, program: Program | None) -> bool:
+        return program is not None and not isinstance(program, PythonProgram)
+
+    @property
+    def _wasm(self) -> WasmProgram:
+        if not self._is_wasm(self._program):
+            raise Unsupported("this canister runs no Wasm module")
+        program: Any = self._program
+        found: WasmProgram = program
+        return found
+
+    @property
+    def module_hash(self) -> bytes | None:
+        """The SHA-256 of the Wasm module as it was given, so of the gzip file if it was one; None for Python."""
+        return self._wasm.code.module.hash if self._is_wasm(self._program) else None
+
+    @property
+    def candid(self) -> str | None:
+        """The text of the Wasm module's Candid interface; None where it is not known."""
+        interface = self._wasm.code.interface() if self._is_wasm(self._program) else None
+        return None if interface is None else interface.text
+
+    @property
+    def heap_size(self) -> int:
+        """Bytes of the program's heap. O(1) for Wasm, O(objects) for Python."""
+        return 0 if self._program is None else self._program.heap_used()
+
+    def note_instructions(self, kind: Kind, count: int) -> None:
+        """A message used so many (for the harness)."""
+        self.last_instructions[kind] = count
+
     def close(self) -> None:
         """Forgets the program and closes the stable memory."""
+        if self._program is not None:
+            self._program.close()
         self._program = None
         self.memory.close()
 
@@ -602,6 +774,31 @@ class Canister:
     def __repr__(self) -> str:
         name = "empty" if self._program is None else self._program.name
         return f"<Canister {self.id} {name}, {self.status}, version {self.version}>"
+
+
+def _install_args(code: Code | WasmCode, arg: Any) -> tuple[Any, ...]:
+    if isinstance(code, PythonCode):
+        copied: tuple[Any, ...] = private_copy(arg if isinstance(arg, tuple) else () if arg is None else (arg,))
+        return copied
+    from .wasm.service import install_argument, is_message  # noqa: PLC0415 - wasmtime is for those who use it
+
+    return (install_argument(None if arg is None or is_message(arg) else code.interface(), arg),)
+
+
+def _keeps_heap(old: Code | WasmCode, new: Code | WasmCode, option: Persistence | None) -> bool:
+    """Whether an upgrade keeps the heap. Raises `Rejected` (IC0504) as the platform does."""
+    before = not isinstance(old, PythonCode) and old.module.persistent
+    after = not isinstance(new, PythonCode) and new.module.persistent
+    if option == "auto":
+        option = "keep" if before and after else None
+    if option == "keep" and not after:
+        raise Rejected(ErrorCode.CONTRACT_VIOLATION, "Invalid upgrade option: the new module does not support enhanced orthogonal persistence.")
+    if option is None and before:
+        raise Rejected(
+            ErrorCode.CONTRACT_VIOLATION,
+            "Missing upgrade option: Enhanced orthogonal persistence requires the `wasm_memory_persistence` upgrade option.",
+        )
+    return option == "keep" and not isinstance(old, PythonCode)
 
 
 def _memory_of(image: bytes, max_pages: int) -> StableMemory:

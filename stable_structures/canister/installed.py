@@ -64,6 +64,9 @@ class Program(Protocol):
     def code(self) -> Any:
         """What it was made of, to be installed again."""
 
+    def again(self) -> Program:
+        """A program of the same code that has not begun."""
+
     def image(self, heap: HeapMode) -> Callable[[], None]:
         """What puts the program back to where it is now."""
 
@@ -72,6 +75,9 @@ class Program(Protocol):
 
     def close(self) -> None:
         """It will not run again."""
+
+    def snapshot(self) -> Callable[[], Program]:
+        """What gives a program that is as this one is now, any number of times."""
 
     def heap_used(self) -> int:
         """Bytes of its heap."""

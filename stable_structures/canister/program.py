@@ -304,6 +304,25 @@ class Program:
 
         return restore
 
+    def snapshot(self) -> Callable[[], Installed]:
+        """What puts this same program back to where it is now. O(objects)."""
+        timers, stores, manager, modules = self.timers.image(), dict(self.stores), self.manager, dict(self.modules.private)
+        objects = self.heap_image()
+
+        def load() -> Installed:
+            self.modules.private = dict(modules)
+            self.timers.restore(timers)
+            self.stores, self.manager = dict(stores), manager
+            self.tasks.clear()
+            objects.restore()
+            return self
+
+        return load
+
+    def again(self) -> Program:
+        """A program of the same source."""
+        return Program(self.code)
+
     def commit(self) -> None:
         """Python's objects need none."""
 
