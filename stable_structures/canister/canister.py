@@ -42,7 +42,7 @@ H = TypeVar("H", bound=calls.Handler)
 START_TIME: Final = 1_620_328_630_000_000_000
 """The time at which a canister's clock begins, in nanoseconds: 6 May 2021, as in the platform's own test server."""
 _NANOSECONDS: Final = 1_000_000_000
-_numbers: Final = itertools.count(0x20_0000)
+_numbers: Final = itertools.count(0xFFFF_FFFF_FFE0_0000)
 """Identifiers of canisters of a test begin where the platform's own test server begins: those of real canisters (the ledger) are below."""
 _MOST_ROUNDS: Final = 1000
 _FIRST_MAGIC: Final = b"MGR"
@@ -115,6 +115,8 @@ class Canister:
         self._execution = Execution(self)
         self.env: dict[str, str] = dict(env or {})
         """Environment variables that a Wasm program can ask for."""
+        self.children: dict[Principal, Canister] = {}
+        """Canisters that it made itself."""
         self.subnet = Principal(b"\x01" * 28 + b"\x02")
         self.root_key = b"root key of the test"
         self.instructions = 0
@@ -690,6 +692,11 @@ class Canister:
     def find(cls, principal: Principal) -> Canister | None:
         """The canister of this process with this principal, the one that was made last."""
         return cls._known.get(principal)
+
+    def forget(self) -> None:
+        """Calls find it no more (for the harness)."""
+        Canister._known.pop(self.id, None)
+        self.close()
 
     @property
     def program(self) -> Program | None:

@@ -36,6 +36,7 @@ class ErrorCode(enum.IntEnum):
     DID_NOT_REPLY = 506
     STOPPED = 508
     STOPPING = 509
+    NOT_STOPPED = 510
     INVALID_CONTROLLER = 512
     NON_EMPTY = 514
     REJECTED_MESSAGE = 516

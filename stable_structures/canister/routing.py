@@ -34,7 +34,7 @@ def deliver(sender: Canister, call: Call, respond: Respond, *, query: bool) -> N
     if handler is not None:
         respond(_handled(handler, call), 0)
         return
-    target = sender.find(call.principal)
+    target = sender.find(call.principal) or sender.children.get(call.principal)
     if target is not None:
         if target.composite_is_open:
             raise Unsupported(f"{call.method}: a composite query that calls back into a canister which waits in a composite query")
