@@ -344,7 +344,8 @@ static bool stack_is_small(void) {
     return end != 0 && (uintptr_t)&here - end < STACK_NEEDED;
 }
 
-static const char SMALL_STACK[] = "the stack of this thread is too small for Wasm: call threading.stack_size(16 << 20) before the thread is made";
+static const char SMALL_STACK[] =
+    "the stack of this thread is too small for Wasm: call threading.stack_size(16 << 20) before the thread is made";
 
 static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE};
 enum { SIGNALS = sizeof signals / sizeof *signals };

@@ -132,8 +132,8 @@ typedef struct ss_ic0_instance {
     uintptr_t context;
     uint8_t counter[24];
     uint64_t global_count;
-    uint8_t *globals;        /* 24 bytes each */
-    uint8_t *saved;          /* 32 bytes each */
+    uint8_t *globals; /* 24 bytes each */
+    uint8_t *saved;   /* 32 bytes each */
 } ss_ic0_instance;
 
 ss_ic0_instance *ss_ic0_new_instance(uintptr_t context, const void *counter, const void *globals, uint64_t count);
