@@ -17,6 +17,7 @@ from . import message as messages
 from .candid.codec import EMPTY
 from .errors import ErrorCode, Rejected, Trapped, Unsupported
 from .execution import Execution, Limits, method_or_reject, no_module
+from .folder import read_folder, write_folder
 from .installed import HeapMode, Method, Program
 from .message import CallContext, Kind, Message, Outcome, Reply
 from .program import Program as PythonProgram
@@ -666,6 +667,49 @@ class Canister:
         self._check_idle()
         snapshot.load(self)
         self.version += 1
+
+    @classmethod
+    def from_snapshot(  # noqa: PLR0913 - each by its name
+        cls,
+        folder: str | os.PathLike[str],
+        *,
+        id: Principal | str | None = None,  # noqa: A002 - the platform's word
+        controllers: Iterable[Principal | str] = (),
+        limits: Limits | None = None,
+        did: str | os.PathLike[str] | None = None,
+        env: dict[str, str] | None = None,
+    ) -> Self:
+        """A canister as a snapshot of dfx, icp-cli or Juno has it: module, heap, globals, stable memory, certified data, version.
+
+        The global timer is set where the snapshot says that it is. The folder is never written: heap and stable memory stand on its
+        files, which must stay as they are while the canister lives. O(size of the module).
+
+        Raises `SourceError` for a folder that is no snapshot or whose download was not finished, `Rejected` (IC0505) for its
+        module, `Unsupported` without `pip install 'stable-structures[wasm]'`.
+        """
+        from .wasm.program import program_of_folder  # noqa: PLC0415 - wasmtime is for those who use it
+
+        given = read_folder(folder)
+        self = cls(id=id, controllers=controllers, limits=limits, env=env)
+        program = program_of_folder(self, given, did)
+        if given.stable is not None:
+            atomic.begin_with(self.memory, str(given.stable), given.stable_pages)
+        self.put_program(program)
+        self.certified_data, self.version, self.global_timer = given.certified_data, given.version, given.global_timer
+        self.time = max(self.time, given.taken_at)
+        return self
+
+    def save_snapshot(self, folder: str | os.PathLike[str]) -> None:
+        """Writes a snapshot as dfx downloads it; `from_snapshot` and dfx can load it. One that is there is replaced.
+
+        The folder is whole at any time: what was there before, or all of the new one. O(bytes that are not zero).
+
+        Raises `Rejected` (IC0537) for an empty canister, `Unsupported` for one in Python, whose heap is no bytes.
+        """
+        self._check_idle()
+        if self._program is None:
+            raise no_module()
+        write_folder(folder, self._wasm.state())
 
     # ---- the canister and its test ----
 

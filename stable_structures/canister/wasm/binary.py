@@ -330,8 +330,8 @@ def _check(module: Module) -> None:
     if sum(map(len, own.values())) > _MOST_CUSTOM_BYTES:
         raise invalid(f"its sections icp:* have more than {_MOST_CUSTOM_BYTES} bytes")
     mutable = {one.index: one for one in module.mutable}
-    exported = {export.index for export in module.exports.values() if export.kind == GLOBAL}
-    module.exported_globals = [mutable[index] for index in sorted(exported) if index in mutable]
+    exported = dict.fromkeys(export.index for export in module.exports.values() if export.kind == GLOBAL)
+    module.exported_globals = [mutable[index] for index in exported if index in mutable]
 
 
 def _check_imports(module: Module) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from ... import _native as native
 from ..calls import Call
 from ..candid.types import Interface
-from ..errors import Rejected, Trap, wasm_trap
+from ..errors import Rejected, SourceError, Trap, wasm_trap
+from ..folder import Folder, State
 from ..installed import HeapMode, Method, Pending
 from ..installed import Program as Installed
 from ..message import CallContext, Kind, Message, Reply
@@ -25,6 +26,7 @@ from .message import Messenger, trap_of
 
 if TYPE_CHECKING:
     from ...manager import MemoryManager
+    from ...memory import NativeMemory
     from ..canister import Canister
 
 _HOOKS: Final = {Kind.INIT: "canister_init", Kind.PRE_UPGRADE: "canister_pre_upgrade", Kind.POST_UPGRADE: "canister_post_upgrade"}
@@ -32,6 +34,7 @@ _METHODS: Final = {"update": Kind.UPDATE, "query": Kind.QUERY, "composite_query"
 _INSTALLS: Final = (*_HOOKS, Kind.START)
 _ONE_WAY: Final = (2**32 - 1, 2**64 - 1)
 _MOST_CANDID: Final = 4 << 20
+_STEP: Final = 1 << 20
 
 
 def _no_function() -> None:
@@ -45,6 +48,7 @@ class WasmCode:
     module: Module
     did: str | None = None
     path: Path | None = None
+    given: bytes = field(default=b"", repr=False)
     known: list[Interface | None] = field(default_factory=list, compare=False, repr=False)
 
     @property
@@ -78,7 +82,7 @@ class WasmCode:
 
 def read_code(given: bytes, did: Any = None, path: Path | None = None) -> WasmCode:
     """The code of a module. Raises `SourceError` and `Rejected` (IC0505)."""
-    return WasmCode(read_module(given), service.did_text(did), path)
+    return WasmCode(read_module(given), service.did_text(did), path, given)
 
 
 class WasmProgram:
@@ -136,6 +140,28 @@ class WasmProgram:
         if self.compiled.writes_tables:
             self.instance.save_globals()
             self._make_anew()
+
+    def state(self) -> State:
+        """What a snapshot of it holds. O(1), and O(bytes) where it is written."""
+        canister, heap = self.canister, self.instance.heap
+        return State(
+            self.code.given,
+            heap.size,
+            heap.parts(),
+            canister.memory.nbytes,
+            _parts(canister.memory),
+            self.instance.read_globals(self.snapshot_globals),
+            canister.certified_data,
+            canister.version,
+            canister.time,
+            canister.global_timer,
+        )
+
+    @property
+    def snapshot_globals(self) -> list[str]:
+        """The mutable globals as the platform's snapshots order them: those that the module exports, then the others."""
+        first = [f"ss global {one.index}" for one in self.code.module.exported_globals]
+        return first + [name for name in self.compiled.globals if name not in first]
 
     def again(self) -> WasmProgram:
         """A program of the same module."""
@@ -298,6 +324,37 @@ class WasmProgram:
     def exported(self, name: str) -> Callable[[Message], None] | None:
         """What runs an entry point without arguments; None where it is not exported."""
         return (lambda message: self._run(name, message)) if name in self._exports else None
+
+
+def _parts(memory: NativeMemory) -> Iterator[tuple[int, bytes]]:
+    """Offset and bytes of the parts of a memory that are not all zeros."""
+    zeros = bytes(_STEP)
+    for offset in range(0, memory.nbytes, _STEP):
+        part = memory.read(offset, min(_STEP, memory.nbytes - offset))
+        if part != zeros[: len(part)]:
+            yield offset, part
+
+
+def program_of_folder(canister: Canister, folder: Folder, did: Any = None) -> WasmProgram:
+    """The program of a snapshot. Raises `SourceError` where module and metadata do not belong together."""
+    made = WasmProgram(canister, read_code(folder.module, did))
+    module = made.code.module
+    if module.has_memory and folder.heap_size < module.minimum * 65536:
+        raise SourceError(
+            f"{folder.path}: the heap has {folder.heap_size} bytes, the module begins with {module.minimum * 65536}: files of two snapshots are mixed"
+        )
+    heap = new_heap(None, is64=module.is64)
+    if folder.heap is not None:
+        heap.load(folder.heap, folder.heap_size)
+    made.begin_with(heap)
+    names = made.snapshot_globals
+    if len(folder.globals) < len(names):
+        raise SourceError(f"{folder.path}: the metadata have {len(folder.globals)} globals, the module {len(names)}: files of two snapshots are mixed")
+    try:
+        made.instance.write_globals(names, folder.globals[: len(names)])
+    except ValueError as error:
+        raise SourceError(f"{folder.path}: {error}: files of two snapshots are mixed") from None
+    return made
 
 
 @dataclass
