@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from . import tour
+from . import commands, tour
 from .inspect import cli
 
-_ADD_VERBS = (tour.add_verbs, cli.add_verbs)
+_ADD_VERBS = (tour.add_verbs, cli.add_verbs, commands.add_verbs)
 
 
 def parser() -> argparse.ArgumentParser:

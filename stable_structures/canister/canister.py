@@ -122,6 +122,8 @@ class Canister:
         self.root_key = b"root key of the test"
         self.instructions = 0
         """That the last message of a Wasm program used."""
+        self.last_changed = 0
+        """Bytes of stable memory that the last message changed, in blocks of 4 KiB."""
         self.last_instructions: dict[Kind, int] = {}
         """That the last message of each kind used (Wasm)."""
         self._snapshots: list[weakref.ref[Snapshot]] = []
@@ -380,6 +382,24 @@ class Canister:
             with execution.running(message):
                 new.load(message)
         self._retire(left_open)
+
+    def run_pre_upgrade(self) -> None:
+        """Runs the program's hook before an upgrade, without one: what it saved is then in the stable memory. Raises `Trapped`."""
+        self._check_idle()
+        program = self._program
+        if program is None:
+            raise no_module()
+        context = CallContext(self.controllers[0], Kind.PRE_UPGRADE.value, (), Reply())
+        with self._execution.atomic(Kind.PRE_UPGRADE):
+            message = self._execution.message(Kind.PRE_UPGRADE, context)
+            with self._execution.running(message):
+                program.lifecycle(Kind.PRE_UPGRADE, (), message)
+
+    def resume(self, source: Source) -> None:
+        """Goes on with Python source on the stable memory as `run_pre_upgrade` left it; the version stays. Raises `Trapped`."""
+        version = self.version
+        self._install(self._read(source), Kind.POST_UPGRADE, None, self.controllers[0])
+        self.version = version
 
     # ---- calls ----
 

@@ -151,7 +151,8 @@ class Execution:
     def _check_limits(self, kind: Kind) -> None:
         canister, limits = self.canister, self.canister.limits
         limit = limits.dirty(kind)
-        if atomic.changed_bytes(canister.memory) > limit:
+        canister.last_changed = atomic.changed_bytes(canister.memory)
+        if canister.last_changed > limit:
             raise Trap(
                 ErrorCode.MEMORY_ACCESS_LIMIT,
                 "Canister exceeded memory access limits: Exceeded the limit for the number of modified pages in the stable memory "

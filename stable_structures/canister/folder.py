@@ -16,12 +16,12 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ..memory import PAGE_SIZE
+from ..memory import PAGE_SIZE, NativeMemory
 from .atomic import exchange_paths
 from .errors import SourceError
 
@@ -30,6 +30,7 @@ MODULE, HEAP, STABLE = "wasm_module.bin", "wasm_memory.bin", "stable_memory.bin"
 _JUNO: Final = {MODULE: ("wasmModule", "wasm-code.bin"), HEAP: ("heap", "heap.bin"), STABLE: ("stableMemory", "stable.bin")}
 _PROGRESS: Final = ".download_progress.json"
 _LARGEST_METADATA: Final = 64 << 20
+_STEP: Final = 1 << 20
 _KINDS: Final = ("i32", "i64", "f32", "f64", "v128")
 
 
@@ -171,6 +172,15 @@ def _timer(value: Any) -> int:
 # ---- writing ----
 
 
+def memory_parts(memory: NativeMemory) -> Iterator[tuple[int, bytes]]:
+    """Offset and bytes of the parts of a memory that are not all zeros. O(size)."""
+    zeros = bytes(_STEP)
+    for offset in range(0, memory.nbytes, _STEP):
+        part = memory.read(offset, min(_STEP, memory.nbytes - offset))
+        if part != zeros[: len(part)]:
+            yield offset, part
+
+
 @dataclass
 class State:
     """What is written."""
@@ -194,7 +204,7 @@ def write_folder(path: str | os.PathLike[str], state: State, extra: dict[str, st
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    made = Path(tempfile.mkdtemp(prefix=f".{target.name}.new", dir=target.parent))
     try:
         _write(made / MODULE, len(state.module), [(0, state.module)])
         _write(made / HEAP, state.heap_size, state.heap)

@@ -13,7 +13,7 @@ from ... import _native as native
 from ..calls import Call
 from ..candid.types import Interface
 from ..errors import Rejected, SourceError, Trap, wasm_trap
-from ..folder import Folder, State
+from ..folder import Folder, State, memory_parts
 from ..installed import HeapMode, Method, Pending
 from ..installed import Program as Installed
 from ..message import CallContext, Kind, Message, Reply
@@ -26,7 +26,6 @@ from .message import Messenger, trap_of
 
 if TYPE_CHECKING:
     from ...manager import MemoryManager
-    from ...memory import NativeMemory
     from ..canister import Canister
 
 _HOOKS: Final = {Kind.INIT: "canister_init", Kind.PRE_UPGRADE: "canister_pre_upgrade", Kind.POST_UPGRADE: "canister_post_upgrade"}
@@ -34,7 +33,6 @@ _METHODS: Final = {"update": Kind.UPDATE, "query": Kind.QUERY, "composite_query"
 _INSTALLS: Final = (*_HOOKS, Kind.START)
 _ONE_WAY: Final = (2**32 - 1, 2**64 - 1)
 _MOST_CANDID: Final = 4 << 20
-_STEP: Final = 1 << 20
 
 
 def _no_function() -> None:
@@ -149,7 +147,7 @@ class WasmProgram:
             heap.size,
             heap.parts(),
             canister.memory.nbytes,
-            _parts(canister.memory),
+            memory_parts(canister.memory),
             self.instance.read_globals(self.snapshot_globals),
             canister.certified_data,
             canister.version,
@@ -324,15 +322,6 @@ class WasmProgram:
     def exported(self, name: str) -> Callable[[Message], None] | None:
         """What runs an entry point without arguments; None where it is not exported."""
         return (lambda message: self._run(name, message)) if name in self._exports else None
-
-
-def _parts(memory: NativeMemory) -> Iterator[tuple[int, bytes]]:
-    """Offset and bytes of the parts of a memory that are not all zeros."""
-    zeros = bytes(_STEP)
-    for offset in range(0, memory.nbytes, _STEP):
-        part = memory.read(offset, min(_STEP, memory.nbytes - offset))
-        if part != zeros[: len(part)]:
-            yield offset, part
 
 
 def program_of_folder(canister: Canister, folder: Folder, did: Any = None) -> WasmProgram:
