@@ -20,6 +20,9 @@ def add_verbs(verbs: Any) -> None:
         "canister",
         help="a canister in a folder: deploy, call, query, stop, start, upgrade, status, logs",
         description="Runs a canister that lives in a folder. The folder is a snapshot as dfx downloads it.",
+        epilog="example:\n  stable-structures canister deploy counter.wasm DIR\n  stable-structures canister call DIR inc '()'\n\n"
+        "exit code: 0 done, 1 the canister refused or trapped, 2 wrong use or unreadable",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
     _add_deploy(actions)
@@ -33,6 +36,11 @@ def add_verbs(verbs: Any) -> None:
     _add_upgrade(actions)
     _action(actions, "status", "what the canister is", _status).add_argument("--json", action="store_true")
     _action(actions, "logs", "what it printed, and its traps", _logs)
+
+
+def _say(text: object) -> None:
+    """One line of the answer."""
+    sys.stdout.write(f"{text}\n")
 
 
 def _action(actions: Any, name: str, text: str, run: Run, folder: str = "folder") -> argparse.ArgumentParser:
@@ -69,12 +77,16 @@ def _add_rehearse(verbs: Any) -> None:
         "rehearse",
         help="try an upgrade on a snapshot of the real canister",
         description="Runs an upgrade on the heap and the stable memory of a snapshot, which is not changed, and tells what happens.",
-        epilog="exit code: 0 goes through and is sound, 1 not, 2 wrong use or unreadable",
+        epilog="example:\n  stable-structures rehearse SNAPSHOT new.wasm --call 'balance(\"ada\")'\n\n"
+        "exit code: 0 it goes through and the result is sound, 1 not, 2 wrong use or unreadable",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("snapshot", type=Path, help="the folder that dfx, icp or juno downloaded")
     parser.add_argument("module", type=Path, help="the new .wasm or .wasm.gz")
     _add_upgrade_options(parser)
-    parser.add_argument("--call", action="append", default=[], metavar="CALL", help="""a call to make afterwards, such as 'balance("ada")'""")
+    parser.add_argument(
+        "--call", action="append", default=[], metavar="CALL", help="""a call to make afterwards, such as 'balance("ada")'"""
+    )
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="keep the result as a snapshot in this folder")
     parser.add_argument("--json", action="store_true", help="tell it as JSON")
     parser.set_defaults(run=_guarded(_rehearse))
@@ -89,10 +101,10 @@ def _guarded(run: Run) -> Run:
         try:
             return run(arguments)
         except Rejected as error:
-            print(error, file=sys.stderr)
+            sys.stderr.write(f"{error}\n")
             return 1
         except (SourceError, Unsupported, OSError, TypeError, OverflowError) as error:
-            print(error, file=sys.stderr)
+            sys.stderr.write(f"{error}\n")
             return 2
 
     return guarded
@@ -126,7 +138,7 @@ def _rehearse(arguments: argparse.Namespace) -> int:
         did=arguments.did,
         save=arguments.output,
     )
-    print(json.dumps(found.to_dict(), indent=2) if arguments.json else found)
+    _say(json.dumps(found.to_dict(), indent=2) if arguments.json else found)
     return 0 if found.ok else 1
 
 
@@ -135,7 +147,7 @@ def _deploy(arguments: argparse.Namespace) -> int:
 
     argument = _argument(arguments.arg, arguments.module, arguments.did)
     canister = Deployment(arguments.folder).deploy(arguments.module, argument, did=arguments.did)
-    print(canister.id)
+    _say(canister.id)
     return 0
 
 
@@ -148,7 +160,7 @@ def _call(arguments: argparse.Namespace) -> int:
     values = parse_values(arguments.arguments)
     deployment = Deployment(arguments.folder)
     with deployment.read() if query else deployment.write() as canister:
-        print(call_text(canister, arguments.method, values, query=query, caller=arguments.caller))
+        _say(call_text(canister, arguments.method, values, query=query, caller=arguments.caller))
     return 0
 
 
@@ -157,7 +169,7 @@ def _set_status(arguments: argparse.Namespace) -> int:
 
     with Deployment(arguments.folder).write() as canister:
         (canister.stop if arguments.action == "stop" else canister.start)()
-        print(canister.status)
+        _say(canister.status)
     return 0
 
 
@@ -173,7 +185,7 @@ def _upgrade(arguments: argparse.Namespace) -> int:
             did=arguments.did,
             wasm_memory_persistence=arguments.wasm_memory_persistence,
         )
-        print(f"upgraded to version {canister.version}")
+        _say(f"upgraded to version {canister.version}")
     return 0
 
 
@@ -192,11 +204,11 @@ def _status(arguments: argparse.Namespace) -> int:
             "methods": sorted(canister.program.methods) if canister.program is not None else [],
         }
     if arguments.json:
-        print(json.dumps(facts, indent=2))
+        _say(json.dumps(facts, indent=2))
         return 0
     for name, value in facts.items():
         if value is not None:
-            print(f"{name + ':':22}{', '.join(value) if isinstance(value, list) else value}")
+            _say(f"{name + ':':22}{', '.join(value) if isinstance(value, list) else value}")
     return 0
 
 
@@ -205,5 +217,5 @@ def _logs(arguments: argparse.Namespace) -> int:
 
     with Deployment(arguments.folder).read() as canister:
         for line in canister.logs:
-            print(line.encode("unicode_escape").decode() if not line.isprintable() else line)
+            _say(line.encode("unicode_escape").decode() if not line.isprintable() else line)
     return 0

@@ -121,8 +121,18 @@ class Deployment:
             found = json.loads((self.folder / FACTS).read_text(encoding="utf-8"))
         except FileNotFoundError:
             if (self.folder / "metadata.json").is_file():
-                return {"id": str(_new_principal()), "controllers": [], "time": 0, "cycles": 10**13, "env": {}, "logs": [], "status": "running"}
-            raise SourceError(f"{self.folder}: there is no canister; make one with: stable-structures canister deploy MODULE {self.folder}") from None
+                return {
+                    "id": str(_new_principal()),
+                    "controllers": [],
+                    "time": 0,
+                    "cycles": 10**13,
+                    "env": {},
+                    "logs": [],
+                    "status": "running",
+                }
+            raise SourceError(
+                f"{self.folder}: there is no canister; make one with: stable-structures canister deploy MODULE {self.folder}"
+            ) from None
         except ValueError as error:
             raise SourceError(f"{self.folder / FACTS}: no JSON: {error}") from None
         return dict(found)
@@ -158,6 +168,7 @@ def _new_principal() -> Principal:
 
 
 def as_source(source: str | Path) -> Any:
+    """A module as `Canister.install` takes it; Python as text, which the folder keeps. Raises `SourceError`."""
     path = Path(source)
     if not path.is_file():
         raise SourceError(f"{path}: there is no such file; give a .wasm, .wasm.gz or .py file")
@@ -171,9 +182,7 @@ def _python_state(canister: Canister) -> State:
     program: Any = canister.program
     memory = canister.memory
     source = program.code.text.encode()
-    return State(
-        source, 0, [], memory.nbytes, memory_parts(memory), [], canister.certified_data, canister.version, canister.time, 0
-    )
+    return State(source, 0, [], memory.nbytes, memory_parts(memory), [], canister.certified_data, canister.version, canister.time, 0)
 
 
 __all__ = ["Deployment", "as_source"]

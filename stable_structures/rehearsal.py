@@ -85,7 +85,9 @@ class Rehearsal:
         if self.instruction_limit and used >= _WARNING_SHARE * self.instruction_limit:
             found.append(f"the hooks use {_share(used, self.instruction_limit)} of the instructions that an upgrade may use")
         if self.changed_limit and self.changed_bytes >= _WARNING_SHARE * self.changed_limit:
-            found.append(f"the hooks change {_share(self.changed_bytes, self.changed_limit)} of the stable memory that an upgrade may change")
+            found.append(
+                f"the hooks change {_share(self.changed_bytes, self.changed_limit)} of the stable memory that an upgrade may change"
+            )
         found += [f"{_place(one)} was a {one.kinds[0]}, is {one.kinds[1] or 'nothing known'}" for one in self.differences if _is_other(one)]
         found += [f"callers: {line}" for line in self.candid or []]
         found += [f"stable variables: {line}" for line in self.stable_types]
@@ -132,16 +134,16 @@ def rehearse(  # noqa: PLR0913 - each by its name
     limits: Limits | None = None,
     save: str | os.PathLike[str] | None = None,
 ) -> Rehearsal:
-    """Upgrades the canister of a snapshot folder to another module, in this process, and tells what happened.
+    r"""Upgrades the canister of a snapshot folder to another module, in this process, and tells what happened.
 
-    `calls` are made afterwards, as text: `"balance(\"ada\")"`. `save` is a folder for the snapshot of the result. The snapshot itself
+    `calls` are made afterwards, as text: `balance("ada")`. `save` is a folder for the snapshot of the result. The snapshot itself
     is never changed. O(what the hooks do + stable memory that is not zero).
 
     Raises `SourceError` for what is no snapshot, no module or no call, `Unsupported` without the extra `wasm`. An upgrade that
     does not go through raises nothing: it is what the rehearsal tells.
 
     >>> from stable_structures.rehearsal import rehearse
-    >>> found = rehearse("snapshot", "new.wasm", calls=["balance(\\"ada\\")"])  # doctest: +SKIP
+    >>> found = rehearse("snapshot", "new.wasm", calls=['balance("ada")'])  # doctest: +SKIP
     >>> assert found.ok, str(found)  # doctest: +SKIP
     """
     canister = Canister.from_snapshot(snapshot, limits=limits)
@@ -223,7 +225,11 @@ def _stable_types(canister: Canister) -> dict[str, str]:
 
 def _changed_types(old: dict[str, str], new: dict[str, str]) -> list[str]:
     gone = [f"{name} : {old[name]} is gone, its value is lost" for name in old if name not in new]
-    changed = [f"{name} was {old[name]}, is {new[name]}" for name in old if name in new and old[name] != new[name] and not _widens(old[name], new[name])]
+    changed = [
+        f"{name} was {old[name]}, is {new[name]}"
+        for name in old
+        if name in new and old[name] != new[name] and not _widens(old[name], new[name])
+    ]
     return gone + changed
 
 
@@ -234,7 +240,7 @@ def _widens(old: str, new: str) -> bool:
 def _parse_call(text: str) -> tuple[str, str, list[Any]]:
     found = _CALL.match(text)
     if found is None:
-        raise SourceError(f"{text!r} is no call; write it as in balance(\"ada\")")
+        raise SourceError(f'{text!r} is no call; write it as in balance("ada")')
     return text, found["name"].strip('"'), parse_values(found["values"] or "()")
 
 
@@ -271,7 +277,7 @@ def _python_text(canister: Canister, method: str, values: Sequence[Any], *, quer
 def _only_bytes(method: str, values: Sequence[Any]) -> bytes:
     if len(values) == 1 and isinstance(values[0], bytes):
         return values[0]
-    raise SourceError(f"{method}: the canister's Candid interface is not known: give --did, or the message as (blob \"DIDL...\")")
+    raise SourceError(f'{method}: the canister\'s Candid interface is not known: give --did, or the message as (blob "DIDL...")')
 
 
 def _make_call(canister: Canister, text: str, method: str, values: list[Any]) -> Answer:

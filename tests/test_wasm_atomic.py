@@ -1,5 +1,7 @@
 """All or nothing: heap, globals, tables and stable memory of a Wasm canister against a model, with both kinds of heap."""
 
+import contextlib
+import gzip
 import os
 import random
 import struct
@@ -62,7 +64,7 @@ class Model:
         other.heap, other.number, other.float, other.stable = bytearray(self.heap), self.number, self.float, bytearray(self.stable)
         return other
 
-    def run(self, program):
+    def run(self, program):  # noqa: C901 - one for each step
         """The state after a program; None where it traps."""
         after = self.copy()
         for op, a, b in program:
@@ -248,12 +250,9 @@ def try_module(data):
     except Trapped as error:
         return str(error.error_code)
     except Rejected as error:
-        assert error.error_code is ErrorCode.INVALID_WASM, error
-        return "IC0505"
-    try:
+        return str(error.error_code)
+    with contextlib.suppress(Rejected):
         made.call_raw(next(iter(made.program.methods), "none"))
-    except Rejected:
-        pass
     made.close()
     return "runs"
 
@@ -274,7 +273,7 @@ def test_damaged_modules_are_refused_or_run(name, monkeypatch):
     monkeypatch.setenv("STABLE_STRUCTURES_CACHE", "")
     data = (BUILT / name).read_bytes()
     found = {try_module(one) for one in mutants(data, 150, random.Random(1))}
-    assert {"IC0505"} <= found
+    assert {"IC0505"} <= found <= {"IC0505", "IC0502", "IC0522", "source", "runs"}
 
 
 @pytest.mark.slow
@@ -286,8 +285,6 @@ def test_ten_thousand_damaged_modules(monkeypatch):
 
 def test_a_cut_module_of_each_language_is_refused(monkeypatch):
     monkeypatch.setenv("STABLE_STRUCTURES_CACHE", "")
-    import gzip
-
     rng = random.Random(3)
     for name in ("ledger.wasm.gz", "counter1_eop.wasm"):
         data = (BUILT / name).read_bytes()

@@ -162,7 +162,9 @@ def test_an_upgrade_that_traps_keeps_motokos_heap(canister):
         ("counter1_classical.wasm", "inc", (), ("get",), 0, 1),
     ],
 )
-def test_a_snapshot_is_taken_and_loaded_any_number_of_times(canister, name, method, args, read, before, after):
+def test_a_snapshot_is_taken_and_loaded_any_number_of_times(  # noqa: PLR0913, PLR0917 - the cases
+    canister, name, method, args, read, before, after
+):
     made = canister(built(name))
     snapshot = made.snapshot()
     for _ in range(2):
@@ -382,6 +384,7 @@ def test_without_a_wasm_canister_wasmtime_is_not_imported():
 
 
 def test_without_wasmtime_the_extra_is_named():
-    code = f"import sys; sys.modules['wasmtime'] = None\nfrom stable_structures.canister import Canister\nCanister.install({str(built('start.wasm'))!r})"
+    code = "import sys; sys.modules['wasmtime'] = None\nfrom stable_structures.canister import Canister\n"
+    code += f"Canister.install({str(built('start.wasm'))!r})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "Unsupported: Wasm canisters need wasmtime: pip install 'stable-structures[wasm]'" in done.stderr

@@ -2,20 +2,22 @@
 
 import pytest
 
+from stable_structures import _native as native
 from stable_structures.canister import Canister, Rejected
 
 wasmtime = pytest.importorskip("wasmtime")
 
-STAR = set("I G U RQ NRQ CQ Ry Rt CRy CRt C CC F T".split())
-ANSWERS = set("U RQ NRQ CQ Ry Rt CRy CRt".split())
-CALLS = set("U CQ Ry Rt CRy CRt T".split())
-PAYS = set("U Ry Rt T".split())
-BURNS = set("I G U RQ Ry Rt C T".split())
-ALWAYS = STAR | {"s"}
-
 
 def _names(text):
     return set(text.split())
+
+
+STAR = _names("I G U RQ NRQ CQ Ry Rt CRy CRt C CC F T")
+ANSWERS = _names("U RQ NRQ CQ Ry Rt CRy CRt")
+CALLS = _names("U CQ Ry Rt CRy CRt T")
+PAYS = _names("U Ry Rt T")
+BURNS = _names("I G U RQ Ry Rt C T")
+ALWAYS = STAR | {"s"}
 
 
 ALLOWED = {
@@ -46,8 +48,6 @@ MODES = {name: modes for names, modes in ALLOWED.items() for name in names.split
 
 
 def functions():
-    from stable_structures import _native as native
-
     call = native.call
     return {native.text(call.ss_ic0_name(i)): native.text(call.ss_ic0_types(i)) for i in range(call.ss_ic0_count())}
 
@@ -74,7 +74,9 @@ def module(name, types, where, callee=None):
     bodies[where] = ask + bodies[where] if where not in ("u", "rq", "cq") else ask
     trap = "(unreachable)" if where == "clean" else ""
     begin = "(call $self (i32.const 0) (i32.const 0) (call $size))"
-    make = "(call $new (i32.const 0) (call $size) (i32.const 100) (i32.const {size}) (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0))"
+    make = (
+        "(call $new (i32.const 0) (call $size) (i32.const 100) (i32.const {size}) (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0))"
+    )
     make += "(call $cleanup (i32.const 2) (i32.const 0)) (drop (call $perform))"
     ident = "".join(f"\\{byte:02x}" for byte in callee or b"")
     if callee is not None:

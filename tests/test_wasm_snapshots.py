@@ -24,7 +24,9 @@ def files(folder):
 
 
 @pytest.mark.parametrize(("name", "method", "args", "read"), CASES)
-def test_a_canister_goes_on_where_its_snapshot_was_taken(canister, tmp_path, name, method, args, read):
+def test_a_canister_goes_on_where_its_snapshot_was_taken(  # noqa: PLR0913, PLR0917 - the cases
+    canister, tmp_path, name, method, args, read
+):
     one = canister(BUILT / name)
     one.call(method, *args)
     one.call(method, *args)

@@ -84,7 +84,7 @@ class Canister:
     _known: ClassVar[weakref.WeakValueDictionary[Principal, Canister]] = weakref.WeakValueDictionary()
     _timed: ClassVar[weakref.WeakSet[Canister]] = weakref.WeakSet()
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each by its name
         self,
         memory: StableMemory | bytes | None = None,
         *,
@@ -204,7 +204,7 @@ class Canister:
 
         return WasmProgram(self, code, kept)
 
-    def upgrade(
+    def upgrade(  # noqa: PLR0913 - each by its name
         self,
         source: Source | None = None,
         arg: Any = None,
@@ -344,8 +344,8 @@ class Canister:
 
     def _kept_heap(self) -> Heap:
         """A copy of the heap as the program before left it, which is the one that is put back where the upgrade fails."""
-        before = self._before
-        return before.heap.clone()
+        heap: Heap = self._before.heap.clone()
+        return heap
 
     def _retire(self, structures: list[weakref.ref[Structure]]) -> None:
         """Closes what the old program left open, so that nobody writes with it; not while a snapshot may bring it back."""
@@ -375,6 +375,8 @@ class Canister:
         old = self._program
         if old is None:
             raise no_module()
+        if self._is_wasm(old):
+            raise Unsupported("reimport is for canisters in Python: the heap of a Wasm module is always put back")
         new, execution, left_open = old.again(), self._execution, self._structures()
         with execution.atomic(Kind.POST_UPGRADE):
             self.put_program(new)
@@ -615,9 +617,12 @@ class Canister:
 
     def _run_due_timers(self) -> None:
         """Timers of Wasm programs that are due already run at once, so that what a canister starts with delay 0 is done."""
+        if not Canister._timed:
+            return
         for _ in range(_MOST_ROUNDS):
-            due = [one for one in list(Canister._timed) if one.global_timer and one.global_timer <= one.time and one.status == "running"]
-            Canister._timed.difference_update([one for one in list(Canister._timed) if not one.global_timer])
+            waiting = list(Canister._timed)
+            Canister._timed.difference_update([one for one in waiting if not one.global_timer or one._program is None])  # noqa: SLF001
+            due = [one for one in Canister._timed if one.global_timer <= one.time and one.status == "running"]
             if not due:
                 return
             for one in due:
@@ -626,7 +631,8 @@ class Canister:
     def run_low_memory_hook(self) -> list[Trapped]:
         """Runs `canister_on_low_wasm_memory` of a Wasm program, where it has one, as a message of its own; gives what trapped."""
         self._check_idle()
-        program, trapped = self._ready(), []
+        program = self._ready()
+        trapped: list[Trapped] = []
         hook = self._wasm.exported("canister_on_low_wasm_memory") if self._is_wasm(program) else None
         if hook is not None:
             self._run_task(Kind.TIMER, hook, trapped)
@@ -768,6 +774,11 @@ class Canister:
         return self._program
 
     @property
+    def python(self) -> PythonProgram | None:
+        """What is installed where that is Python (for the CDKs)."""
+        return self._program if isinstance(self._program, PythonProgram) else None
+
+    @property
     def module(self) -> Any:
         """The main module that runs, to look at; None where the canister is empty or runs Wasm."""
         return self._program.main if isinstance(self._program, PythonProgram) else None
@@ -863,7 +874,9 @@ def _keeps_heap(old: Code | WasmCode, new: Code | WasmCode, option: Persistence 
     if option == "auto":
         option = "keep" if before and after else None
     if option == "keep" and not after:
-        raise Rejected(ErrorCode.CONTRACT_VIOLATION, "Invalid upgrade option: the new module does not support enhanced orthogonal persistence.")
+        raise Rejected(
+            ErrorCode.CONTRACT_VIOLATION, "Invalid upgrade option: the new module does not support enhanced orthogonal persistence."
+        )
     if option is None and before:
         raise Rejected(
             ErrorCode.CONTRACT_VIOLATION,

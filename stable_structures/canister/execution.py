@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from . import atomic
 from . import message as messages
@@ -302,17 +301,18 @@ class Execution:
     def _send(self, context: CallContext, pending: Pending) -> None:
         if pending.callback is not None:
             context.outstanding += 1
+        queue, answered = current_queue(), _once(partial(self.canister.count_call, pending.call.principal, -1))
         self.canister.count_call(pending.call.principal, 1)
-        queue = current_queue()
+        queue.opened.append(answered)
 
         def respond(reply: Reply, refund: int) -> None:
+            answered()
             queue.put(partial(self._respond, context, pending, reply, refund))
 
         queue.put(partial(deliver, self.canister, pending.call, respond, query=context.composite))
 
     def _respond(self, context: CallContext, pending: Pending, reply: Reply, refund: int) -> None:
         """The answer of another canister runs the callback, as a message of its own."""
-        self.canister.count_call(pending.call.principal, -1)
         callback = pending.callback
         if callback is None:
             self.canister.cycles += refund
@@ -355,6 +355,19 @@ class Execution:
             self._segment(Kind.CLEANUP, context, body)
         except Trapped:
             self.canister.logs.append("call_on_cleanup also failed")
+
+
+def _once(action: Callable[[], None]) -> Callable[[], None]:
+    """Runs an action at the first call only."""
+    done = False
+
+    def run() -> None:
+        nonlocal done
+        if not done:
+            done = True
+            action()
+
+    return run
 
 
 def no_module() -> Rejected:

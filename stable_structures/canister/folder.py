@@ -59,20 +59,21 @@ def read_folder(path: str | os.PathLike[str]) -> Folder:
     """
     folder = Path(path)
     given = _metadata(folder)
-    names = _names(folder, given)
+    names = _names(given)
     if (folder / _PROGRESS).exists():
         raise SourceError(f"{folder}: the download is not finished ({_PROGRESS} is there); resume it")
     known = given["metadata"] if "metadata" in given and isinstance(given["metadata"], dict) else given
     known = {_snake(name): _plain(value) for name, value in known.items()}
     sizes = {name: _size(folder, known, key) for name, key in _SIZES.items()}
     paths = {name: _file(folder / names[name], sizes[name]) for name in (MODULE, HEAP, STABLE)}
-    if paths[MODULE] is None:
+    module = paths[MODULE]
+    if module is None:
         raise SourceError(f"{folder}: the snapshot has no module: it is of an empty canister")
     if sizes[STABLE] % PAGE_SIZE or sizes[HEAP] % PAGE_SIZE:
         raise SourceError(f"{folder / METADATA}: sizes of memories are whole pages of {PAGE_SIZE} bytes; download the snapshot again")
     return Folder(
         folder,
-        paths[MODULE].read_bytes()[: sizes[MODULE]],
+        module.read_bytes()[: sizes[MODULE]],
         paths[HEAP],
         sizes[HEAP],
         paths[STABLE],
@@ -95,7 +96,9 @@ def _metadata(folder: Path) -> dict[str, Any]:
             raise SourceError(f"{path}: {path.stat().st_size} bytes are too many for metadata; is this the folder of a snapshot?")
         found = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise SourceError(f"{folder}: a folder without {METADATA} is no snapshot; give the folder that dfx, icp or juno downloaded") from None
+        raise SourceError(
+            f"{folder}: a folder without {METADATA} is no snapshot; give the folder that dfx, icp or juno downloaded"
+        ) from None
     except OSError as error:
         raise SourceError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
@@ -105,7 +108,7 @@ def _metadata(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _names(folder: Path, given: dict[str, Any]) -> dict[str, str]:
+def _names(given: dict[str, Any]) -> dict[str, str]:
     """How the files are called; Juno's metadata name its own."""
     data = given.get("data")
     if "snapshotId" not in given and not isinstance(data, dict):
@@ -277,7 +280,7 @@ def _metadata_of(state: State) -> dict[str, Any]:
     }
 
 
-def _digits(value: int | float) -> list[int]:
+def _digits(value: float) -> list[int]:
     out, rest = [], int(value)
     while rest:
         out.append(rest & 0xFFFFFFFF)

@@ -343,9 +343,7 @@ class Program:
         value = self.run_hook(role, args if kind is Kind.PRE_UPGRADE else self.dialect.inward(args), message)
         if calls.is_waiting(value):
             value.close()
-            raise Unsupported(
-                f"@{role} is a generator or a coroutine: no call can be made there; set a timer with delay 0 that makes it"
-            )
+            raise Unsupported(f"@{role} is a generator or a coroutine: no call can be made there; set a timer with delay 0 that makes it")
         self.dialect.after_hook(self, kind)
 
     def has_inspect(self) -> bool:

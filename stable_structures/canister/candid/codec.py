@@ -11,13 +11,31 @@ fit is None. What is read is not trusted: sizes are checked before room is made 
 from __future__ import annotations
 
 import functools
+import itertools
 import struct
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ...principal import Principal
 from ..errors import Unsupported
-from .types import NAT8, NULL, PRIMITIVES, Field, Func, Opt, Primitive, Record, Service, Some, Type, Variant, Vec, hash_name, resolve, type_text
+from .types import (
+    NAT8,
+    NULL,
+    PRIMITIVES,
+    Field,
+    Func,
+    Opt,
+    Primitive,
+    Record,
+    Service,
+    Some,
+    Type,
+    Variant,
+    Vec,
+    hash_name,
+    resolve,
+    type_text,
+)
 
 MAGIC: Final = b"DIDL"
 EMPTY: Final = b"DIDL\0\0"
@@ -191,11 +209,11 @@ def _number(value: Any, name: str, given: Primitive) -> bytes:
     if isinstance(value, bool) or not isinstance(value, (int, float) if name.startswith("float") else int):
         raise _wrong(value, given)
     if name == "int":
-        return sleb(value)
+        return sleb(int(value))
     if name == "nat":
         if value < 0:
             raise OverflowError(f"expected nat, which is not negative, got {value}")
-        return uleb(value)
+        return uleb(int(value))
     try:
         return _FIXED[name].pack(value)
     except (struct.error, OverflowError):
@@ -243,7 +261,7 @@ def _put_record(put: Put, value: Any, given: Record, depth: int) -> None:
         raise _wrong(value, given)
     unknown = set(value) - {one.name for one in given.fields} - {f"_{one.number}" for one in given.fields}
     if unknown:
-        raise TypeError(f"expected {type_text(given)}, got the field {sorted(map(str, unknown))[0]!r}")
+        raise TypeError(f"expected {type_text(given)}, got the field {min(map(str, unknown))!r}")
     for one in given.fields:
         name = one.name if one.name in value else f"_{one.number}"
         if name not in value and not has_none(one.type):
@@ -358,7 +376,7 @@ def _read_type(reader: _Reader, named: Callable[[int], Type]) -> Type:
         for _ in range(reader.count()):
             number = reader.uleb()
             fields.append(Field(number, str(number) if number < 1000 else f"_{number}", named(reader.sleb())))
-        if any(one.number >= other.number for one, other in zip(fields, fields[1:], strict=False)):
+        if any(one.number >= other.number for one, other in itertools.pairwise(fields)):
             raise CandidError("the fields of a type are not in order")
         return Record(tuple(fields)) if kind == _RECORD else Variant(tuple(fields))
     if kind == _FUNC:
@@ -406,7 +424,7 @@ class _Misfit(CandidError):
     """A value of another type than is wanted; where an option is, it becomes None."""
 
 
-def _get(reader: _Reader, given: Type, want: Type, depth: int) -> Any:
+def _get(reader: _Reader, given: Type, want: Type, depth: int) -> Any:  # noqa: C901, PLR0911 - one for each sort of type
     found, wanted = _wire(given), _wire(want) if isinstance(want, _Wire) else resolve(want)
     if depth > _DEPTH:
         raise CandidError(f"values lie deeper than {_DEPTH} levels")
@@ -493,7 +511,11 @@ def _get_opt(reader: _Reader, found: Type, wanted: Opt, depth: int) -> Any:
 def has_none_on_wire(given: Type) -> bool:
     """As `has_none`, also for the types of a message."""
     found = _wire(given)
-    return has_none(found) if found is given else isinstance(found, Opt) or (isinstance(found, Primitive) and found.name in ("null", "reserved"))
+    return (
+        has_none(found)
+        if found is given
+        else isinstance(found, Opt) or (isinstance(found, Primitive) and found.name in ("null", "reserved"))
+    )
 
 
 def _get_vec(reader: _Reader, found: Vec, wanted: Any, depth: int) -> Any:
@@ -550,7 +572,7 @@ def infer(value: Any) -> Type:
         return NULL
     for kinds, name in (((bool,), "bool"), ((int,), "nat"), ((float,), "float64"), ((str,), "text"), ((Principal,), "principal")):
         if isinstance(value, kinds):
-            return Primitive("int" if name == "nat" and value < 0 else name)
+            return Primitive("int" if isinstance(value, int) and name == "nat" and value < 0 else name)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return Vec(NAT8)
     if isinstance(value, Some):
@@ -564,7 +586,9 @@ def infer(value: Any) -> Type:
     if isinstance(value, (dict, tuple)):
         pairs = value.items() if isinstance(value, dict) else ((str(place), item) for place, item in enumerate(value))
         return Record(tuple(sorted(_field(str(name), infer(item)) for name, item in pairs)))
-    raise Unsupported(f"the Candid type of {type(value).__name__} {value!r} cannot be told: annotate the method, or answer with Candid bytes")
+    raise Unsupported(
+        f"the Candid type of {type(value).__name__} {value!r} cannot be told: annotate the method, or answer with Candid bytes"
+    )
 
 
 def _field(name: str, given: Type) -> Field:

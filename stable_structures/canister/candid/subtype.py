@@ -23,7 +23,7 @@ class _Checker:
         self._kept += (one, other)
         return self._compare(one, other)
 
-    def _compare(self, one: Type, other: Type) -> str | None:
+    def _compare(self, one: Type, other: Type) -> str | None:  # noqa: PLR0911 - one for each sort of type
         if isinstance(other, Opt) or other == Primitive("reserved") or one == Primitive("empty"):
             return None  # an option that does not fit is read as null
         if isinstance(one, Primitive) or isinstance(other, Primitive):

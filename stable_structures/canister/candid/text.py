@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from ...principal import Principal
 from ..errors import SourceError
-from .types import NAT8, Func, Opt, Primitive, Record, Service, Some, Type, Variant, Vec, resolve, unquote, unquote_bytes
+from .types import NAT8, Func, Opt, Primitive, Record, Service, Some, Type, Variant, Vec, resolve, type_text, unquote, unquote_bytes
 
 _TOKENS: Final = re.compile(
     r"""\s+|//[^\n]*|(?P<text>"(?:[^"\\]|\\.)*")|(?P<number>[+-]?(?:0x[0-9a-fA-F_]+|[0-9][0-9_]*(?:\.[0-9_]*)?(?:[eE][+-]?[0-9]+)?|inf|nan))"""
@@ -40,7 +40,7 @@ class _Parser:
         self._at = 0
 
     def wrong(self, got: str) -> SourceError:
-        return SourceError(f"{self._source!r} are no Candid values, from {got!r} on; write them as in (1, \"text\", opt true)")
+        return SourceError(f'{self._source!r} are no Candid values, from {got!r} on; write them as in (1, "text", opt true)')
 
     @property
     def now(self) -> _Token:
@@ -85,7 +85,7 @@ class _Parser:
         if word.kind != "word" or self.now.text == "{":
             raise self.wrong(word.text)
 
-    def _bare(self) -> Any:
+    def _bare(self) -> Any:  # noqa: C901, PLR0911 - one for each sort of value
         token = self.next()
         if token.kind == "text":
             return unquote(token.text)
@@ -93,6 +93,10 @@ class _Parser:
             return _number(token.text)
         if token.text in _WORDS:
             return _WORDS[token.text]
+        if token.text == "(":
+            value = self.value()
+            self.expect(")")
+            return value
         if token.text == "opt":
             return Some(self.value())
         if token.text == "blob":
@@ -204,7 +208,7 @@ def _label(name: str) -> str:
     return name if _WORD.match(name) or name.isdecimal() else _quoted(name)
 
 
-def show_value(value: Any, given: Type) -> str:
+def show_value(value: Any, given: Type) -> str:  # noqa: PLR0911 - one for each sort of type
     """A value as text."""
     found = resolve(given)
     if isinstance(found, Opt):
@@ -217,7 +221,9 @@ def show_value(value: Any, given: Type) -> str:
     if isinstance(found, Record):
         values = value if isinstance(value, dict) else {str(place): one for place, one in enumerate(value)}
         names = "" if found.is_tuple else "{} = "
-        return "record { " + "; ".join(names.format(_label(one.name)) + show_value(values[one.name], one.type) for one in found.fields) + " }"
+        return (
+            "record { " + "; ".join(names.format(_label(one.name)) + show_value(values[one.name], one.type) for one in found.fields) + " }"
+        )
     if isinstance(found, Variant):
         ((tag, content),) = value.items()
         kind = next(one.type for one in found.fields if one.name == tag)
@@ -229,7 +235,7 @@ def show_value(value: Any, given: Type) -> str:
     return _primitive(value, found)
 
 
-def _primitive(value: Any, given: Primitive) -> str:
+def _primitive(value: Any, given: Type) -> str:
     if isinstance(value, str):
         return _quoted(value)
     if isinstance(value, bool):
@@ -238,7 +244,8 @@ def _primitive(value: Any, given: Primitive) -> str:
         return "null"
     if isinstance(value, Principal):
         return f'principal "{value}"'
-    return f"{value} : {given.name}" if given.name not in ("int",) or isinstance(value, float) else str(value)
+    name = type_text(given)
+    return str(value) if name == "int" else f"{value} : {name}"
 
 
 def show_values(values: Sequence[Any], types: Sequence[Type]) -> str:

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Candid types, and the text of interfaces (.did) that names them.
 
-    type           in Python
-    nat, int...    int                       record        dict; tuple where its fields are 0, 1, 2...
-    float32, 64    float                     variant       {"Tag": value}, value None for a tag alone
-    text, bool     str, bool                 opt T         None or the value; Some(value) where T has None itself
-    blob           bytes                     vec T         list
-    principal      Principal                 func          (Principal, method)
-    null           None                      service       Principal
+type           in Python
+nat, int...    int                       record        dict; tuple where its fields are 0, 1, 2...
+float32, 64    float                     variant       {"Tag": value}, value None for a tag alone
+text, bool     str, bool                 opt T         None or the value; Some(value) where T has None itself
+blob           bytes                     vec T         list
+principal      Principal                 func          (Principal, method)
+null           None                      service       Principal
 """
 
 from __future__ import annotations
@@ -271,7 +271,7 @@ class _Parser:
                 self.next()
             self.expect(":")
             if self.now.text == "(":
-                init = self.tuple()
+                init = self.row()
                 self.expect("->")
             methods = self.actor()
             self.accept(";")
@@ -304,15 +304,15 @@ class _Parser:
         return Service(tuple(methods))
 
     def function(self) -> Func:
-        args = self.tuple()
+        args = self.row()
         self.expect("->")
-        results = self.tuple()
+        results = self.row()
         modes = []
         while self.now.text in _MODES:
             modes.append(self.next().text)
         return Func(args, results, tuple(modes))
 
-    def tuple(self) -> tuple[Type, ...]:
+    def row(self) -> tuple[Type, ...]:
         self.expect("(")
         found: list[Type] = []
         while not self.accept(")"):
@@ -379,19 +379,22 @@ def parse_interface(text: str) -> Interface:
 
 def parse_types(text: str) -> tuple[Type, ...]:
     """Reads a row of types, as Motoko's `candid:args` has it: `(nat, text)`."""
-    return _Parser(text).tuple()
+    return _Parser(text).row()
 
 
 # ---- as text ----
 
 
-def type_text(given: Type, depth: int = 0) -> str:
+def type_text(given: Type, depth: int = 0) -> str:  # noqa: PLR0911 - one for each sort of type
     """A type as the language writes it, on one line; names stay names."""
     if isinstance(given, (Primitive, Name)):
         return given.name
     if depth > 8:  # noqa: PLR2004 - far deeper than anybody reads
         return "..."
-    inner = lambda one: type_text(one, depth + 1)  # noqa: E731
+
+    def inner(one: Type) -> str:
+        return type_text(one, depth + 1)
+
     if isinstance(given, Vec):
         return "blob" if given.item == NAT8 else f"vec {inner(given.item)}"
     if isinstance(given, Opt):

@@ -43,7 +43,7 @@ _PLACE: Final = "src/stable_structures.rs"
 def _store(kind: str, memory_id: int, make: Callable[[Any], T]) -> T:
     """The structure of this kind in this memory, one for all objects of the program."""
     message = running()
-    program = message.canister.program
+    program = message.canister.python
     if program is None:
         raise RuntimeError("no program is installed")
     key = (kind, memory_id)
@@ -403,7 +403,7 @@ class BasiliskDialect(CdkDialect):
 
     def failure(self, message: Message, error: BaseException) -> Trap:
         """The texts of Basilisk's dispatcher."""
-        program = message.canister.program
+        program = message.canister.python
         role = {Kind.INIT: "init", Kind.PRE_UPGRADE: "pre_upgrade", Kind.POST_UPGRADE: "post_upgrade"}.get(
             message.kind, message.kind.name.lower()
         )
@@ -451,7 +451,7 @@ def guard_against_non_controllers() -> dict[str, Any]:
 
 def fs_stats() -> dict[str, Any]:
     """How much of the file store is used."""
-    program = running().canister.program
+    program = running().canister.python
     if program is None or program.files is None:
         raise RuntimeError("no file store")
     return program.files.stats()

@@ -18,8 +18,8 @@ from .. import message as messages
 from .. import system
 from ..calls import Call
 from ..errors import RejectCode, Unsupported, called_trap
-from ..message import Reply
 from ..installed import Method
+from ..message import Reply
 from ..program import Dialect, mark
 
 if TYPE_CHECKING:

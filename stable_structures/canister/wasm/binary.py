@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: PLR2004 - codes and sizes of the Wasm format
-"""A canister's module as bytes: unpacked, its sections read, held against the platform's rules for modules.
+r"""A canister's module as bytes: unpacked, its sections read, held against the platform's rules for modules.
 
-    "\\0asm" 01 00 00 00, then sections: kind (1 byte), size (LEB128), content
+"\\0asm" 01 00 00 00, then sections: kind (1 byte), size (LEB128), content
 
-      0 custom   1 types   2 imports   3 functions   4 tables   5 memory   6 globals   7 exports   8 start   9 elements
-      10 code   11 data   12 number of data segments
+  0 custom   1 types   2 imports   3 functions   4 tables   5 memory   6 globals   7 exports   8 start   9 elements
+  10 code   11 data   12 number of data segments
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ class Export(NamedTuple):
     """What the module offers."""
 
     kind: int
-    index: int
+    number: int
 
 
 class Global(NamedTuple):
-    """A mutable global that the module defines: its index and its type."""
+    """A mutable global that the module defines: its number and its type."""
 
-    index: int
+    number: int
     type: int
 
 
@@ -329,8 +329,8 @@ def _check(module: Module) -> None:
         raise invalid(f"it has {len(own)} sections icp:*, the platform allows {_MOST_CUSTOM}")
     if sum(map(len, own.values())) > _MOST_CUSTOM_BYTES:
         raise invalid(f"its sections icp:* have more than {_MOST_CUSTOM_BYTES} bytes")
-    mutable = {one.index: one for one in module.mutable}
-    exported = dict.fromkeys(export.index for export in module.exports.values() if export.kind == GLOBAL)
+    mutable = {one.number: one for one in module.mutable}
+    exported = dict.fromkeys(export.number for export in module.exports.values() if export.kind == GLOBAL)
     module.exported_globals = [mutable[index] for index in exported if index in mutable]
 
 
@@ -357,7 +357,7 @@ def _check_exports(module: Module) -> None:
         prefix = name.partition(" ")[0].removeprefix("canister_")
         if name not in _HOOKS and not (" " in name and prefix in METHOD_KINDS):
             raise invalid(f"it exports {name!r}, which is no entry point of the platform")
-        if export.kind != FUNCTION or _type_of(module, export.index) != b"\x60\0\0":
+        if export.kind != FUNCTION or _type_of(module, export.number) != b"\x60\0\0":
             raise invalid(f"its export {name!r} must be a function without arguments and results")
 
 

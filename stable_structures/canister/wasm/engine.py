@@ -23,9 +23,12 @@ from .rewrite import VERSION, rewrite
 
 try:
     import wasmtime
-    from wasmtime import _bindings as bindings
+    from wasmtime import _bindings
 except ImportError as error:
     raise Unsupported("Wasm canisters need wasmtime: pip install 'stable-structures[wasm]' (or wasmtime>=50,<51)") from error
+
+bindings: Final[Any] = _bindings
+"""The C interface, whose types the package does not tell."""
 
 _KNOWN: Final = "50"
 _SIZES: Final = {
@@ -54,9 +57,20 @@ _GIB: Final = 1 << 30
 _RESERVED: Final = {False: 4 * _GIB, True: 8 * _GIB}
 _STACK: Final = 5 << 20
 _MOST_HEAP: Final = {False: 4 * _GIB, True: 6 * _GIB}
-_MACHINE_TRAPS: Final = {0: "stack overflow", 1: "heap out of bounds", 3: "table out of bounds", 7: "integer division by 0", 9: "unreachable"}
+_MACHINE_TRAPS: Final = {
+    0: "stack overflow",
+    1: "heap out of bounds",
+    3: "table out of bounds",
+    7: "integer division by 0",
+    9: "unreachable",
+}
 _UNREACHABLE: Final = 9
-_OTHER_TRAPS: Final = {4: "function not found in table", 5: "function signature mismatch", 6: "integer overflow", 8: "conversion to integer failed"}
+_OTHER_TRAPS: Final = {
+    4: "function not found in table",
+    5: "function signature mismatch",
+    6: "integer overflow",
+    8: "conversion to integer failed",
+}
 
 
 class MachineTrap(Exception):
@@ -73,7 +87,8 @@ def _check_version() -> None:
     fits = found.split(".")[0] == _KNOWN and all(ctypes.sizeof(getattr(bindings, name)) == size for name, size in _SIZES.items())
     if not fits or sys.byteorder != "little" or sys.maxsize < 2**32:
         raise Unsupported(
-            f"wasmtime {found} is not known to this version of stable-structures; pip install 'wasmtime>=50,<51' on a 64-bit little-endian machine"
+            f"wasmtime {found} is not known to this version of stable-structures: "
+            "pip install 'wasmtime>=50,<51', on a 64-bit little-endian machine"
         )
 
 
@@ -123,11 +138,9 @@ def _engine(is64: bool) -> wasmtime.Engine:
     return engine
 
 
-def new_heap(limit: int | None, *, is64: bool) -> Heap:
-    """An empty heap for a module of this width, of at most `limit` bytes."""
-    most = _MOST_HEAP[is64]
-    limit = most if limit is None else max(65536, min(most, limit // 65536 * 65536))
-    return Heap.new(most, _RESERVED[is64] + 2 * _GUARD)
+def new_heap(*, is64: bool) -> Heap:
+    """An empty heap for a module of this width."""
+    return Heap.new(_MOST_HEAP[is64], _RESERVED[is64] + 2 * _GUARD)
 
 
 # ---- compiled modules ----
@@ -142,7 +155,7 @@ class Compiled:
         self.compiled = _compiled(module, self.engine)
         self.exports = {export.name for export in self.compiled.exports}
         self.writes_tables = "ss writes tables" in self.exports
-        self.globals = [f"ss global {one.index}" for one in module.mutable]
+        self.globals = [f"ss global {one.number}" for one in module.mutable]
         self._linker = wasmtime.Linker(self.engine)
         for name in {one.name for one in module.imports}:
             self._define(name, is64=module.is64)

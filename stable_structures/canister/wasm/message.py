@@ -60,7 +60,8 @@ def mode_of(kind: Kind, context: CallContext) -> int:
 class Prices:
     """What `ic0.cost_*` answers: prices of a subnet, in cycles. These are of 13 nodes."""
 
-    call_base: int = 260_000 + 5_000_000
+    call_base: int = 260_000 + 5_000_000 + 40_000_000_000
+    """With the instructions of the answer, which are paid for in advance: twice as much for 64-bit canisters."""
     call_byte: int = 1_000
     create_canister: int = 500_000_000_000
     http_base: int = 49_140_000
@@ -97,10 +98,14 @@ class Messenger:
         self._given: dict[int, bytes | None] = {}
         self._size = native.out_numbers(1)
         self._memory: Any = None
+        self._caller: Principal | None = None
+        self._settings: Any = None
+        self._was_busy = True
+        self._certificate: bytes | None = None
         self._set(_lib.SS_IC0_SELF, bytes(canister.id))
-        prices = self.handle.prices
-        for name, value in vars(Prices()).items():
-            setattr(prices, name, value)
+        prices = Prices(call_base=Prices.call_base + is64 * 40_000_000_000)
+        for name, value in vars(prices).items():
+            setattr(self.handle.prices, name, value)
 
     def _set(self, which: int, data: bytes) -> None:
         """An input; nothing is copied where it is the same as last time."""
@@ -135,16 +140,23 @@ class Messenger:
         if reply is not None:
             argument = b"" if reply.rejected else reply.value
         self._set(_lib.SS_IC0_ARGUMENT, argument)
-        self._set(_lib.SS_IC0_CALLER, bytes(context.caller))
+        if context.caller != self._caller:
+            self._caller = context.caller
+            self._set(_lib.SS_IC0_CALLER, bytes(context.caller))
         self._set(_lib.SS_IC0_METHOD, context.method.encode())
         self._set(_lib.SS_IC0_REJECT_MESSAGE, b"" if rejection is None else rejection.message.encode())
         self.handle.reject_code = 0 if rejection is None else int(rejection.code)
-        self._set(_lib.SS_IC0_CONTROLLERS, b"".join(bytes((len(one),)) + one for one in map(bytes, canister.controllers)))
-        self._set(_lib.SS_IC0_ENVIRONMENT, _variables(canister.env))
-        self._set(_lib.SS_IC0_ROOT_KEY, canister.root_key)
-        self._set(_lib.SS_IC0_SUBNET, bytes(canister.subnet))
+        settings = (tuple(canister.controllers), dict(canister.env), canister.root_key, canister.subnet)
+        if settings != self._settings:
+            self._settings = settings
+            self._set(_lib.SS_IC0_CONTROLLERS, b"".join(bytes((len(one),)) + one for one in map(bytes, canister.controllers)))
+            self._set(_lib.SS_IC0_ENVIRONMENT, _variables(canister.env))
+            self._set(_lib.SS_IC0_ROOT_KEY, canister.root_key)
+            self._set(_lib.SS_IC0_SUBNET, bytes(canister.subnet))
         busy = [(bytes(one), count) for one, count in canister.under_way.items() if count > 0]
-        native.check(_lib.ss_ic0_set_input(self.handle, _lib.SS_IC0_UNDER_WAY, *_sized(_under_way(busy))), "message")
+        if busy or self._was_busy:
+            native.check(_lib.ss_ic0_set_input(self.handle, _lib.SS_IC0_UNDER_WAY, *_sized(_under_way(busy))), "message")
+        self._was_busy = bool(busy) or message.kind not in (Kind.QUERY, Kind.INSPECT)  # the message itself counts its calls there
         self._fill_certificate(message)
 
     def _fill_certificate(self, message: Message) -> None:
@@ -152,6 +164,9 @@ class Messenger:
         context = message.context
         shown = message.kind in (Kind.QUERY, Kind.COMPOSITE_QUERY) and not context.replicated and not context.by_canister
         data = self.canister.data_certificate if shown else None
+        if data == self._certificate:
+            return
+        self._certificate = data
         native.check(_lib.ss_ic0_set_certificate(self.handle, native.NULL if data is None else data, len(data or b"")), "message")
 
     # ---- what it did ----

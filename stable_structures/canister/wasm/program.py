@@ -17,6 +17,7 @@ from ..folder import Folder, State, memory_parts
 from ..installed import HeapMode, Method, Pending
 from ..installed import Program as Installed
 from ..message import CallContext, Kind, Message, Reply
+from ..modules import one_at_a_time
 from ..program import program_numbers
 from . import service
 from .binary import Module, invalid, read_module
@@ -64,14 +65,15 @@ class WasmCode:
     def _ask(self) -> str | None:
         """What `get_candid_pointer` of ic-cdk says, on an instance that is thrown away: it allocates."""
         export = self.module.exports.get("get_candid_pointer")
-        if export is None or export.kind or self.module.types[self.module.functions[export.index]] != b"\x60\0\1\x7f":
+        if export is None or export.kind or self.module.types[self.module.functions[export.number]] != b"\x60\0\1\x7f":
             return None
-        heap = new_heap(None, is64=self.module.is64)
+        heap = new_heap(is64=self.module.is64)
         instance = Instance(compile_module(self.module), heap)
         handle = native.owned(native.call.ss_ic0_new_message(), native.call.ss_ic0_free_message)
         handle.mode, handle.heap, handle.instruction_limit = native.call.SS_IC0_START, heap.handle, 10**9
         try:
-            at = instance.run(instance.function("get_candid_pointer"), handle)
+            with one_at_a_time:
+                at = instance.run(instance.function("get_candid_pointer"), handle)
         except MachineTrap:
             return None
         text = heap.read(at, max(0, min(_MOST_CANDID, heap.size - at))) if at < heap.size else b""
@@ -158,7 +160,7 @@ class WasmProgram:
     @property
     def snapshot_globals(self) -> list[str]:
         """The mutable globals as the platform's snapshots order them: those that the module exports, then the others."""
-        first = [f"ss global {one.index}" for one in self.code.module.exported_globals]
+        first = [f"ss global {one.number}" for one in self.code.module.exported_globals]
         return first + [name for name in self.compiled.globals if name not in first]
 
     def again(self) -> WasmProgram:
@@ -202,7 +204,7 @@ class WasmProgram:
     def load(self, message: Message) -> None:
         """Makes the instance, on a new heap or on the one that is kept, and runs (start)."""
         module = self.code.module
-        heap = new_heap(self.canister.limits.heap, is64=module.is64) if self._kept is None else self._kept()
+        heap = new_heap(is64=module.is64) if self._kept is None else self._kept()
         if self._kept is not None and heap.size < module.minimum * 65536:
             heap.grow(module.minimum * 65536)
             heap.commit()
@@ -292,6 +294,7 @@ class WasmProgram:
     def returned(self, method: Method, context: CallContext) -> Reply | None:
         """A method of Wasm answers by itself, or not at all."""
         del method, context
+        return None
 
     def respond(self, call: Call, method: Method, reply: Reply) -> Reply:
         """The answer as values where the caller is Python."""
@@ -330,15 +333,18 @@ def program_of_folder(canister: Canister, folder: Folder, did: Any = None) -> Wa
     module = made.code.module
     if module.has_memory and folder.heap_size < module.minimum * 65536:
         raise SourceError(
-            f"{folder.path}: the heap has {folder.heap_size} bytes, the module begins with {module.minimum * 65536}: files of two snapshots are mixed"
+            f"{folder.path}: the heap has {folder.heap_size} bytes, the module begins with {module.minimum * 65536}: "
+            "files of two snapshots are mixed"
         )
-    heap = new_heap(None, is64=module.is64)
+    heap = new_heap(is64=module.is64)
     if folder.heap is not None:
         heap.load(folder.heap, folder.heap_size)
     made.begin_with(heap)
     names = made.snapshot_globals
     if len(folder.globals) < len(names):
-        raise SourceError(f"{folder.path}: the metadata have {len(folder.globals)} globals, the module {len(names)}: files of two snapshots are mixed")
+        raise SourceError(
+            f"{folder.path}: the metadata have {len(folder.globals)} globals, the module {len(names)}: files of two snapshots are mixed"
+        )
     try:
         made.instance.write_globals(names, folder.globals[: len(names)])
     except ValueError as error:
@@ -372,7 +378,7 @@ class _Callback:
         """Runs the one or the other."""
         program = message.canister.program
         if not isinstance(program, WasmProgram):
-            message.raise_trap(wasm_trap("the canister runs no Wasm"))
+            raise wasm_trap("the canister runs no Wasm")
         program.run_callback(*(self.reject if reply.rejected else self.reply), message, reply)
 
 

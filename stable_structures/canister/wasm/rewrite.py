@@ -123,7 +123,7 @@ class _Meter:
                 run, start, cost, checks = [], at, 0, operation == _LOOP
         return b"".join(out)
 
-    def _skip(self, code: bytes, at: int, operation: int) -> tuple[int, int]:
+    def _skip(self, code: bytes, at: int, operation: int) -> tuple[int, int]:  # noqa: PLR0911 - one for each form
         """Where the instruction ends, and what it costs."""
         if operation in _ONE_NUMBER:
             if operation == 0x26:
@@ -222,7 +222,7 @@ def _append(content: bytes, *items: bytes) -> tuple[bytes, int]:
 
 def _exports(module: Module, counter: int, *, writes_tables: bool) -> list[bytes]:
     named = [("ss counter", GLOBAL, counter)]
-    named += [(f"ss global {one.index}", GLOBAL, one.index) for one in module.mutable]
+    named += [(f"ss global {one.number}", GLOBAL, one.number) for one in module.mutable]
     if module.has_memory:
         named.append(("ss memory", MEMORY, 0))
     if module.has_table:
