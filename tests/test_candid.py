@@ -43,7 +43,7 @@ TYPES = st.recursive(
 )
 
 
-def value_of(kind, rng):
+def value_of(kind, rng):  # noqa: PLR0911 - one for each sort of type
     """A random value of a type."""
     name = type(kind).__name__
     if name == "Primitive":

@@ -18,6 +18,9 @@
 #define OS_PAGE UINT64_C(4096)
 /* A commit moves the heap of a snapshot's file to our own in steps of this size: the fewer, the fewer mappings a large heap has. */
 #define CHUNK UINT64_C(262144)
+/* So many pages stay private after a commit or a rollback: to copy them is cheaper than the faults of dropping them, and messages tend
+ * to change the same pages. With more of them all are dropped. */
+#define KEPT_PRIVATE 128
 
 struct ss_heap_image {
     uint8_t *base;
@@ -25,6 +28,7 @@ struct ss_heap_image {
     uint64_t size, committed, max, reserved;
     uint64_t mapped;  /* bytes of base that are readable and writable */
     uint64_t changed; /* pages that the last commit kept */
+    uint64_t found;   /* private pages that the search has found so far */
     int file;         /* of the image; -1 for a copying heap */
     unsigned forks;   /* how many forks the image has seen that it is alone after */
     uint8_t *lower;   /* the user's file, read only; NULL without one */
@@ -44,10 +48,6 @@ static void begin_watching(void) {
     (void)pthread_atfork(NULL, count_fork, count_fork);
 }
 
-static uint64_t round_up(uint64_t value, uint64_t step) {
-    return (value + step - 1) / step * step;
-}
-
 /* ---- which pages differ from the image ---- */
 
 typedef int (*run_function)(ss_heap_image *heap, uint64_t at, uint64_t length);
@@ -65,8 +65,22 @@ struct scan_region {
 #define SCAN_REQUEST _IOWR('f', 16, struct scan_argument)
 enum { SCAN_FILE = 1 << 2, SCAN_PRESENT = 1 << 3, SCAN_SWAPPED = 1 << 4 };
 
+/* Opened once per process: the file of a parent tells of the parent's pages. */
 static int open_pagemap(void) {
-    return open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    static int file = -1;
+    static unsigned seen;
+    pthread_mutex_lock(&mutex);
+    unsigned now = atomic_load(&forks);
+    if (file >= 0 && seen != now) {
+        close(file);
+        file = -1;
+    }
+    if (file < 0) file = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    seen = now;
+    int found = file;
+    pthread_mutex_unlock(&mutex);
+    return found;
 }
 
 /* Runs over the private pages by the kernel's own search. SS_SYSTEM where the kernel has none; nothing was done then. */
@@ -125,9 +139,13 @@ static int each_private_run(ss_heap_image *heap, run_function run) {
     int pagemap = open_pagemap();
     if (pagemap < 0) return ss_fail(SS_SYSTEM, "the pages of the process cannot be read", 0, (uint64_t)errno, 0);
     int status = scan(heap, pagemap, run);
-    if (status == SS_SYSTEM) status = read_pagemap(heap, pagemap, run);
-    close(pagemap);
-    return status;
+    return status == SS_SYSTEM ? read_pagemap(heap, pagemap, run) : status;
+}
+
+/* The same where the kernel searches by itself, which costs little; SS_SYSTEM where it does not. */
+static int each_private_run_if_cheap(ss_heap_image *heap, run_function run) {
+    int pagemap = open_pagemap();
+    return pagemap < 0 ? SS_SYSTEM : scan(heap, pagemap, run);
 }
 
 static int new_file(void) {
@@ -140,6 +158,12 @@ static int each_private_run(ss_heap_image *heap, run_function run) {
     (void)heap;
     (void)run;
     return ss_fail(SS_SYSTEM, "the system does not tell which pages changed", 0, ENOSYS, 0);
+}
+
+static int each_private_run_if_cheap(ss_heap_image *heap, run_function run) {
+    (void)heap;
+    (void)run;
+    return SS_SYSTEM;
 }
 
 static int new_file(void) {
@@ -301,11 +325,19 @@ static int own_chunks(ss_heap_image *heap, uint64_t at, uint64_t length) {
     return SS_OK;
 }
 
+/* Copies the pages of a run that differ. */
+static void copy_changed(ss_heap_image *heap, uint64_t at, uint64_t length) {
+    for (uint64_t page = at; page < at + length; page += OS_PAGE) {
+        if (memcmp(heap->image + page, heap->base + page, OS_PAGE) == 0) continue;
+        memcpy(heap->image + page, heap->base + page, OS_PAGE);
+        heap->changed++;
+    }
+}
+
 static int keep_run(ss_heap_image *heap, uint64_t at, uint64_t length) {
     if (heap->owned != NULL) own_chunks(heap, at, length);
-    memcpy(heap->image + at, heap->base + at, length);
-    heap->changed += length / OS_PAGE;
-    (void)madvise(heap->base + at, length, MADV_DONTNEED);
+    heap->found += length / OS_PAGE;
+    copy_changed(heap, at, length);
     return SS_OK;
 }
 
@@ -323,8 +355,9 @@ static int commit_mapped(ss_heap_image *heap) {
     bool alone = heap->forks == atomic_load(&forks);
     int status = own_image(heap);
     if (status == SS_OK) status = each_private_run(heap, keep_run);
-    if (status == SS_OK && heap->owned != NULL && heap->changed > 0) status = remap_moved(heap);
+    if (status == SS_OK && heap->owned != NULL && heap->found > 0) status = remap_moved(heap);
     if (status == SS_OK && !alone) status = remap(heap);
+    if (status == SS_OK && heap->found > KEPT_PRIVATE) (void)madvise(heap->base, heap->mapped, MADV_DONTNEED);
     return status;
 }
 
@@ -337,7 +370,7 @@ static void commit_copying(ss_heap_image *heap) {
 }
 
 int ss_heap_image_commit(ss_heap_image *heap) {
-    heap->changed = 0;
+    heap->changed = heap->found = 0;
     int status = SS_OK;
     if (heap->file >= 0) {
         status = commit_mapped(heap);
@@ -362,14 +395,32 @@ static void close_above(ss_heap_image *heap, uint64_t size) {
     heap->mapped = size;
 }
 
+/* The committed bytes of a run, back into its private pages, which stay for the next message. SS_ABSENT where there are many. */
+static int restore_run(ss_heap_image *heap, uint64_t at, uint64_t length) {
+    heap->found += length / OS_PAGE;
+    if (heap->found > KEPT_PRIVATE) return SS_ABSENT;
+    for (uint64_t page = at; page < at + length; page += OS_PAGE) {
+        bool below = heap->owned != NULL && !heap->owned[page / CHUNK] && page < heap->lower_size;
+        const uint8_t *from = (below ? heap->lower : heap->image) + page;
+        if (memcmp(heap->base + page, from, OS_PAGE) != 0) memcpy(heap->base + page, from, OS_PAGE);
+    }
+    return SS_OK;
+}
+
+static void restore_mapped(ss_heap_image *heap) {
+    heap->found = 0;
+    if (heap->mapped == 0 || each_private_run_if_cheap(heap, restore_run) == SS_OK) return;
+    (void)madvise(heap->base, heap->mapped, MADV_DONTNEED);
+}
+
 int ss_heap_image_rollback(ss_heap_image *heap) {
     bool smaller = heap->size > heap->committed;
     if (heap->mapped > heap->committed) close_above(heap, heap->committed);
     heap->size = heap->committed;
     if (heap->file < 0) {
         restore_copying(heap);
-    } else if (heap->mapped > 0) {
-        (void)madvise(heap->base, heap->mapped, MADV_DONTNEED);
+    } else {
+        restore_mapped(heap);
     }
     return smaller ? SS_ABSENT : SS_OK;
 }

@@ -85,7 +85,7 @@ class _Parser:
         if word.kind != "word" or self.now.text == "{":
             raise self.wrong(word.text)
 
-    def _bare(self) -> Any:  # noqa: C901, PLR0911 - one for each sort of value
+    def _bare(self) -> Any:  # noqa: PLR0911 - one for each sort of value
         token = self.next()
         if token.kind == "text":
             return unquote(token.text)
