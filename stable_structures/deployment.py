@@ -183,6 +183,3 @@ def _python_state(canister: Canister) -> State:
     memory = canister.memory
     source = program.code.text.encode()
     return State(source, 0, [], memory.nbytes, memory_parts(memory), [], canister.certified_data, canister.version, canister.time, 0)
-
-
-__all__ = ["Deployment", "as_source"]

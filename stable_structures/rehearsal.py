@@ -63,6 +63,7 @@ class Rehearsal:
     damage: list[inspector.Finding] = field(default_factory=list)
     """Broken rules of the stable memory after the upgrade."""
     damage_before: int = 0
+    """How many rules were broken before the upgrade; looked at only where the result is damaged."""
     candid: list[str] | None = None
     """What callers of the old interface lose; None where an interface is not known."""
     stable_types: list[str] = field(default_factory=list)
@@ -149,8 +150,7 @@ def rehearse(  # noqa: PLR0913 - each by its name
     canister = Canister.from_snapshot(snapshot, limits=limits)
     wanted = [_parse_call(one) for one in calls]
     old = _interface(canister)
-    before = _image_of(canister)
-    found = Rehearsal(Path(snapshot), canister=canister, damage_before=len(inspector.check(before)) if before is not None else 0)
+    found = Rehearsal(Path(snapshot), canister=canister)
     pages, heap, stable_types = canister.memory.size(), canister.heap_size, _stable_types(canister)
     try:
         canister.upgrade(source, arg, skip_pre_upgrade=skip_pre_upgrade, wasm_memory_persistence=wasm_memory_persistence, did=did)
@@ -209,6 +209,7 @@ def _compare(found: Rehearsal, canister: Canister, snapshot: str | os.PathLike[s
         before = Canister.from_snapshot(snapshot)
         try:
             found.differences = inspector.diff(before.memory, after)
+            found.damage_before = len(inspector.check(before.memory)) if found.damage else 0  # a sound one was sound before
         finally:
             before.close()
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from stable_structures import MemoryManager, StableBTreeMap, StableCell, StableMemory, StableVec, u64
-from stable_structures.canister import Canister, ErrorCode, Limits, Rejected, SourceError, Trapped, Unsupported
+from stable_structures import MemoryManager, Principal, StableBTreeMap, StableCell, StableMemory, StableVec, u64
+from stable_structures.canister import Call, Canister, ErrorCode, Limits, Rejected, SourceError, Trapped, Unsupported, management
+from stable_structures.canister.candid.codec import decode, encode
 
 pytest.importorskip("wasmtime")
 BUILT = Path(__file__).parent / "canisters" / "wasm"
@@ -388,3 +389,137 @@ def test_without_wasmtime_the_extra_is_named():
     code += f"Canister.install({str(built('start.wasm'))!r})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "Unsupported: Wasm canisters need wasmtime: pip install 'stable-structures[wasm]'" in done.stderr
+
+
+# ---- what a generated canister shows ----
+
+
+def wat(text):
+    return bytes(pytest.importorskip("wasmtime").wat2wasm(text))
+
+
+ANSWER = '(import "ic0" "msg_reply" (func $reply)) (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))'
+
+
+@pytest.mark.parametrize(("wide", "price"), [(False, 42_102_428_000), (True, 82_102_428_000)])
+def test_the_price_of_a_call_is_that_of_the_platforms_own_test(canister, wide, price):
+    kind = "i64" if wide else "i32"
+    made = canister(
+        wat(f"""(module {ANSWER.replace("i32 i32", f"{kind} {kind}")}
+      (import "ic0" "cost_call" (func $cost (param i64 i64 {kind}))) (memory {"i64" if wide else ""} 1)
+      (func (export "canister_query price") (call $cost (i64.const 6) (i64.const 10) ({kind}.const 0))
+        (call $append ({kind}.const 0) ({kind}.const 16)) (call $reply)))""")
+    )
+    assert int.from_bytes(made.query_raw("price"), "little") == price
+
+
+def test_a_heap_cannot_grow_past_what_the_platform_allows(canister):
+    for kind, pages in (("i32", 65536), ("i64", 98304)):
+        made = canister(
+            wat(f"""(module {ANSWER.replace("i32 i32", f"{kind} {kind}")} (memory {"i64" if kind == "i64" else ""} 1)
+          (func (export "canister_query grow") ({kind}.store ({kind}.const 0) (memory.grow ({kind}.const {pages})))
+            (call $append ({kind}.const 0) ({kind}.const 4)) (call $reply)))""")
+        )
+        assert made.query_raw("grow") == b"\xff" * 4
+        assert made.heap_size == 65536
+
+
+def test_environment_variables_and_settings(canister):
+    made = canister(
+        wat(f"""(module {ANSWER} (import "ic0" "env_var_value_size" (func $size (param i32 i32) (result i32)))
+      (import "ic0" "env_var_value_copy" (func $copy (param i32 i32 i32 i32 i32))) (memory 1) (data (i32.const 0) "KEY")
+      (func (export "canister_query value") (call $copy (i32.const 0) (i32.const 3) (i32.const 100) (i32.const 0)
+        (call $size (i32.const 0) (i32.const 3)))
+        (call $append (i32.const 100) (call $size (i32.const 0) (i32.const 3))) (call $reply)))"""),
+        env={"KEY": "value", "OTHER": "x"},
+    )
+    assert made.query_raw("value") == b"value"
+    made.env["KEY"] = "another"
+    assert made.query_raw("value") == b"another"
+    del made.env["KEY"]
+    with pytest.raises(Trapped, match="no such variable"):
+        made.query_raw("value")
+
+
+def test_stable_memory_of_32_bits_ends_at_four_gibibytes(canister):
+    made = canister(
+        wat(f"""(module {ANSWER} (import "ic0" "stable_grow" (func $grow (param i32) (result i32))) (memory 1)
+      (func (export "canister_update most") (i32.store (i32.const 0) (call $grow (i32.const 65536)))
+        (i32.store (i32.const 4) (call $grow (i32.const 1))) (call $append (i32.const 0) (i32.const 8)) (call $reply)))""")
+    )
+    assert made.call_raw("most") == bytes(4) + b"\xff" * 4
+    assert made.memory.size() == 65536
+    made.memory.grow(1)
+    with pytest.raises(Trapped, match="larger than 4GB"):
+        made.call_raw("most")
+
+
+def test_an_answer_comes_to_the_code_that_was_put_in_place_meanwhile(canister):
+    """The callback is a number of the table, as on the platform."""
+    text = f"""(module {ANSWER} (import "ic0" "call_new" (func $new (param i32 i32 i32 i32 i32 i32 i32 i32)))
+      (import "ic0" "call_perform" (func $perform (result i32))) (memory 1) (data (i32.const 0) "\\01\\02") (data (i32.const 8) "go")
+      (data (i32.const 16) "VALUE") (table 1 funcref) (elem (i32.const 0) $answer)
+      (func $answer (param i32) (call $append (i32.const 16) (i32.const 5)) (call $reply))
+      (func (export "canister_update ask") (call $new (i32.const 0) (i32.const 2) (i32.const 8) (i32.const 2)
+        (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)) (drop (call $perform))))"""
+    one = canister(wat(text))
+    one.register(Principal(b"\1\2"), "go", lambda: one.upgrade(wat(text.replace("VALUE", "after"))))
+    assert one.call_raw("ask") == b"after"
+    one.register(Principal(b"\1\2"), "go", one.uninstall)
+    with pytest.raises(Rejected):
+        one.call_raw("ask")
+    assert one.under_way == {Principal(b"\1\2"): 0}
+
+
+def test_five_hundred_calls_to_one_canister_are_under_way_at_most(canister):
+    made = canister(
+        wat(f"""(module {ANSWER} (import "ic0" "call_new" (func $new (param i32 i32 i32 i32 i32 i32 i32 i32)))
+      (import "ic0" "call_perform" (func $perform (result i32))) (memory 1) (data (i32.const 0) "\\01\\02") (data (i32.const 8) "go")
+      (table 1 funcref) (elem (i32.const 0) $answer) (global $done (mut i32) (i32.const 0)) (func $answer (param i32)
+        (global.set $done (i32.add (global.get $done) (i32.const 1))))
+      (func (export "canister_update ask") (local $sent i32)
+        (block $full (loop $next
+          (call $new (i32.const 0) (i32.const 2) (i32.const 8) (i32.const 2) (i32.const 0) (i32.const 0) (i32.const 0)
+          (i32.const 0)) (br_if $full (call $perform)) (local.set $sent (i32.add (local.get $sent) (i32.const 1))) (br $next)))
+        (i32.store (i32.const 100) (local.get $sent)) (call $append (i32.const 100) (i32.const 4)) (call $reply))
+      (func (export "canister_query done") (i32.store (i32.const 100) (global.get $done)) (call $append (i32.const 100) (i32.const 4))
+        (call $reply)))""")
+    )
+    for round_ in (1, 2):
+        assert made.call_raw("ask") == (500).to_bytes(4, "little")
+        assert made.query_raw("done") == (500 * round_).to_bytes(4, "little")
+
+
+def test_a_canister_makes_canisters(canister):
+    """The management canister, from Candid that another canister sends."""
+    owner = canister(built("caller.wasm.gz"))
+    methods = management.interface().methods
+
+    def ask(method, *values, cycles=0):
+        got = []
+        call = Call(Principal.management_canister(), method, (encode(values, methods[method].args),), cycles, raw=True)
+        management.receive(owner, call, lambda reply, refund: got.append((reply, refund)))
+        reply, refund = got[0]
+        return (reply.message if reply.rejected else decode(reply.value, methods[method].results)), refund
+
+    (made,), refund = ask("create_canister", {"settings": None}, cycles=77)
+    assert refund == 0
+    target = {"canister_id": made["canister_id"]}
+    module = built("counter1_eop.wasm").read_bytes()
+    request = {"mode": {"install": None}, "wasm_module": module, "arg": b"DIDL\0\0", **target}
+    assert ask("install_code", request) == ([], 0)
+    child = Canister.find(made["canister_id"])
+    assert (child.cycles, child.call("inc"), child.controllers) == (77, 1, [owner.id])
+    assert "IC0514" in ask("install_code", request)[0]
+    options = {"skip_pre_upgrade": None, "wasm_memory_persistence": {"keep": None}}
+    assert ask("install_code", {**request, "mode": {"upgrade": options}}) == ([], 0)
+    assert "IC0504" in ask("install_code", {**request, "mode": {"upgrade": None}})[0]
+    assert child.call("inc") == 2
+    assert ask("canister_status", target)[0][0]["module_hash"] == child.module_hash
+    assert "IC0510" in ask("delete_canister", target)[0]
+    assert ask("stop_canister", target) == ([], 0)
+    assert child.status == "stopped"
+    assert ask("delete_canister", target) == ([], 0)
+    assert "IC0301" in ask("canister_status", target)[0]
+    (random,), _ = ask("raw_rand")
+    assert len(random) == 32

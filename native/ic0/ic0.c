@@ -377,7 +377,7 @@ int ss_ic0_run(ss_ic0_message *message, ss_ic0_instance *instance, uintptr_t fun
     void *trapped = NULL;
     ss_ic0_message *outer = current;
     *trap = *error = 0;
-    *result = 0;
+    *result = message->log_size = message->calls_size = 0;
     if (stack_is_small()) {
         message->trap_code = 502;
         (void)ss_ic0_append(&message->output[SS_IC0_TRAP], SMALL_STACK, sizeof SMALL_STACK - 1);
@@ -392,6 +392,8 @@ int ss_ic0_run(ss_ic0_message *message, ss_ic0_instance *instance, uintptr_t fun
     if (signals_kept) put_back_signals(before);
     message->instructions = ss_ic0_used(message);
     ss_ic0_drop_call(message);
+    message->log_size = message->output[SS_IC0_LOG].size;
+    message->calls_size = message->output[SS_IC0_CALLS].size;
     current = outer;
     *trap = (uintptr_t)trapped;
     *error = (uintptr_t)failed;

@@ -89,6 +89,7 @@ typedef struct ss_ic0_message {
     uint32_t trap_code; /* 502, 503, 504; 0: none by a function of ic0 */
     uint64_t instructions, host_instructions;
     uint64_t accepted_low, accepted_high;
+    uint64_t log_size, calls_size; /* of these outputs, to know whether there are any */
     /* internal */
     uint32_t has_certificate, call_open, has_timeout, has_cleanup;
     void *context;       /* of the store */

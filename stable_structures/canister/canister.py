@@ -14,7 +14,7 @@ from ..principal import Principal
 from ..structure import Structure, alive
 from . import atomic, calls
 from . import message as messages
-from .candid.codec import EMPTY
+from .candid.codec import EMPTY, CandidError
 from .errors import ErrorCode, Rejected, Trapped, Unsupported
 from .execution import Execution, Limits, method_or_reject, no_module
 from .folder import read_folder, write_folder
@@ -488,6 +488,10 @@ class Canister:
             context.found, context.args = found, program.receive(call, found)
         except Rejected as error:
             respond(calls.rejection_of(error), context.cycles)
+            return
+        except CandidError as error:
+            trap = Rejected(ErrorCode.CALLED_TRAP, f"Canister called `ic0.trap` with message: the arguments cannot be decoded: {error}")
+            respond(calls.rejection_of(trap), context.cycles)
             return
 
         def answered(outcome: Outcome) -> None:

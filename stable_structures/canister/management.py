@@ -67,7 +67,8 @@ _DEFAULT_CYCLES: Final = 100_000_000_000_000
 
 
 @functools.cache
-def _interface() -> Interface:
+def interface() -> Interface:
+    """The methods that the harness has, and their types."""
     return parse_interface(_DID)
 
 
@@ -78,7 +79,7 @@ def offers(call: Call) -> bool:
 
 def receive(sender: Canister, call: Call, respond: Respond) -> None:
     """Answers a call; cycles that no canister took go back."""
-    method = _interface().methods[call.method]
+    method = interface().methods[call.method]
     request = _Request(sender, call.cycles)
     try:
         values = _METHODS[call.method](request, *decode(call.args[0], method.args))

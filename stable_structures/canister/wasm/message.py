@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ... import _native as native
 from ...principal import Principal
 from ..calls import Call
-from ..candid.codec import CandidError, decode, encode_untyped
+from ..candid.codec import MAGIC, decode, encode_untyped
 from ..errors import ErrorCode, RejectCode, Trap, called_trap, wasm_trap
 from ..message import CallContext, Kind, Message, Reply
 
@@ -78,12 +78,15 @@ class WireCall(Call):
     deadline: int = 0
 
     def values(self) -> tuple[Any, ...]:
-        """The arguments by the types that the message names, for a handler of the test."""
-        return tuple(decode(self.args[0]))
+        """The arguments by the types that the message names, for a handler of the test; the bytes where they are no Candid."""
+        data = self.args[0]
+        if not data.startswith(MAGIC):
+            return (data,) if data else ()
+        return tuple(decode(data))
 
     def packed(self, value: Any) -> bytes:
         """A handler's answer as a message; bytes that are one already stay."""
-        if isinstance(value, bytes) and value.startswith(b"DIDL"):
+        if isinstance(value, bytes) and value.startswith(MAGIC):
             return value
         return encode_untyped(() if value is None else (value,))
 
@@ -178,6 +181,8 @@ class Messenger:
 
     def keep_log(self) -> None:
         """What was printed goes into the log, also where the message trapped."""
+        if not self.handle.log_size:
+            return
         data, at = self.output(_lib.SS_IC0_LOG), 0
         while at < len(data):
             size = int.from_bytes(data[at : at + 4], "little")
@@ -199,7 +204,7 @@ class Messenger:
             rejected = handle.answered == 2  # noqa: PLR2004 - as in ic0.h
             text = answer.decode("utf-8", "replace") if rejected else ""
             context.reply = Reply(None if rejected else answer, rejected, RejectCode.CANISTER_REJECT, text)
-        return list(self._calls(message))
+        return list(self._calls(message)) if handle.calls_size else []
 
     def _calls(self, message: Message) -> Any:
         data, at = self.output(_lib.SS_IC0_CALLS), 0
@@ -239,6 +244,3 @@ def trap_of(error: MachineTrap) -> Trap:
     if code is ErrorCode.CONTRACT_VIOLATION:
         return Trap(code, f"Canister violated contract: {error.text}")
     return Trap(code, error.text)
-
-
-__all__ = ["CandidError", "Messenger", "Prices", "WireCall", "mode_of", "trap_of"]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ... import _native as native
 from ..calls import Call
 from ..candid.types import Interface
-from ..errors import Rejected, SourceError, Trap, wasm_trap
+from ..errors import SourceError, Trap, wasm_trap
 from ..folder import Folder, State, memory_parts
 from ..installed import HeapMode, Method, Pending
 from ..installed import Program as Installed
@@ -20,7 +21,7 @@ from ..message import CallContext, Kind, Message, Reply
 from ..modules import one_at_a_time
 from ..program import program_numbers
 from . import service
-from .binary import Module, invalid, read_module
+from .binary import Module, read_module
 from .engine import Compiled, Instance, MachineTrap, compile_module, new_heap
 from .heap import Heap
 from .message import Messenger, trap_of
@@ -34,6 +35,9 @@ _METHODS: Final = {"update": Kind.UPDATE, "query": Kind.QUERY, "composite_query"
 _INSTALLS: Final = (*_HOOKS, Kind.START)
 _ONE_WAY: Final = (2**32 - 1, 2**64 - 1)
 _MOST_CANDID: Final = 4 << 20
+_MOST_INTERFACES: Final = 64
+_interfaces: Final[dict[tuple[bytes, str | None], Interface | None]] = {}
+"""Of modules that were looked at before, by their hash and what was given."""
 
 
 def _no_function() -> None:
@@ -48,7 +52,6 @@ class WasmCode:
     did: str | None = None
     path: Path | None = None
     given: bytes = field(default=b"", repr=False)
-    known: list[Interface | None] = field(default_factory=list, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -57,10 +60,13 @@ class WasmCode:
 
     def interface(self) -> Interface | None:
         """The Candid interface; found at the first use, where the module may have to be asked. Raises `SourceError`."""
-        if not self.known:
-            did = self.did if self.did is not None else service.did_beside(self.path)
-            self.known.append(service.find_interface(self.module, did, self._ask))
-        return self.known[0]
+        did = self.did if self.did is not None else service.did_beside(self.path)
+        key = (self.module.hash, did)
+        if key not in _interfaces:
+            while len(_interfaces) >= _MOST_INTERFACES:
+                del _interfaces[next(iter(_interfaces))]
+            _interfaces[key] = service.find_interface(self.module, did, self._ask)
+        return _interfaces[key]
 
     def _ask(self) -> str | None:
         """What `get_candid_pointer` of ic-cdk says, on an instance that is thrown away: it allocates."""
@@ -80,9 +86,15 @@ class WasmCode:
         return text.partition(b"\0")[0].decode("utf-8", "replace")
 
 
+@functools.lru_cache(maxsize=32)
+def _read(given: bytes) -> Module:
+    """A module that was read before is not read again; nobody changes one."""
+    return read_module(given)
+
+
 def read_code(given: bytes, did: Any = None, path: Path | None = None) -> WasmCode:
-    """The code of a module. Raises `SourceError` and `Rejected` (IC0505)."""
-    return WasmCode(read_module(given), service.did_text(did), path, given)
+    """The code of a module. Raises `SourceError` and `Rejected` (IC0505). O(size) the first time."""
+    return WasmCode(_read(given), service.did_text(did), path, given)
 
 
 class WasmProgram:
@@ -100,11 +112,19 @@ class WasmProgram:
         self._messenger = Messenger(canister, is64=code.module.is64)
         self._exports = code.module.exports
         self._closed = False
+        self._interface: list[Interface | None] = []
 
     @property
     def name(self) -> str:
         """The name of its file."""
         return self.code.name
+
+    @property
+    def interface(self) -> Interface | None:
+        """Its Candid interface. Raises `SourceError`."""
+        if not self._interface:
+            self._interface.append(self.code.interface())
+        return self._interface[0]
 
     @property
     def heap(self) -> Heap:
@@ -281,7 +301,7 @@ class WasmProgram:
 
     def prepare(self, args: tuple[Any, ...], method: Method) -> tuple[Any, ...]:
         """The arguments as one message."""
-        return (service.arguments(self.code.interface(), method.name, args),)
+        return (service.arguments(self.interface, method.name, args),)
 
     def receive(self, call: Call, method: Method) -> tuple[Any, ...]:
         """The arguments of another canister's call."""
@@ -300,11 +320,11 @@ class WasmProgram:
         """The answer as values where the caller is Python."""
         if call.raw or reply.rejected:
             return reply
-        return Reply(service.answer(self.code.interface(), method.name, reply.value))
+        return Reply(service.answer(self.interface, method.name, reply.value))
 
     def show(self, reply: Reply, method: Method) -> Any:
         """The value of an answer."""
-        return service.answer(self.code.interface(), method.name, reply.value)
+        return service.answer(self.interface, method.name, reply.value)
 
     # ---- time ----
 
@@ -387,6 +407,3 @@ def _callback_of(given: tuple[int, ...]) -> _Callback | None:
     if given[0] in _ONE_WAY and given[2] in _ONE_WAY:
         return None
     return _Callback((given[0], given[1]), (given[2], given[3]), (given[5], given[6]) if given[4] else None)
-
-
-__all__ = ["Rejected", "WasmCode", "WasmProgram", "invalid", "read_code"]
