@@ -12,11 +12,11 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from . import tour
+from . import commands, tour
 from .inspect import cli
 from .inspect.guard import SOUND, Parser, complain, prepare_streams, settled
 
-_ADD_VERBS = (tour.add_verbs, cli.add_verbs)
+_ADD_VERBS = (tour.add_verbs, cli.add_verbs, commands.add_verbs)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -293,6 +293,55 @@ class CborWalk:
         return _broken_rule(status, "cbor") if status < 0 else None
 
 
+def text(chars: Any) -> str:
+    """A text of the core that ends with a zero byte."""
+    found: bytes = ffi.string(chars)
+    return found.decode()
+
+
+def address(pointer: Any) -> int:
+    """The address of a pointer of the core, for the functions that take one as a number."""
+    return int(ffi.cast("uintptr_t", pointer))
+
+
+def addresses(values: Sequence[int]) -> Any:
+    """An array of addresses."""
+    return ffi.new("uintptr_t[]", list(values))
+
+
+def out_numbers(count: int) -> Any:
+    """Room for numbers of 64 bits that the core writes."""
+    return ffi.new("uint64_t[]", count)
+
+
+def out_addresses(count: int) -> Any:
+    """Room for addresses that the core writes."""
+    return ffi.new("uintptr_t[]", count)
+
+
+def at_address(number: int) -> Any:
+    """A pointer to an address."""
+    return ffi.cast("void *", number)
+
+
+def buffer(data: Any) -> Any:
+    """The bytes of a buffer, for the length of a `with`."""
+    return ffi.from_buffer("uint8_t[]", data)
+
+
+def owned(pointer: Any, release: Any) -> Any:
+    """A pointer of the core that is released with its last reference; raises where there was no room for it."""
+    if pointer == NULL:
+        fail(lib.SS_NO_HEAP, "memory for a handle")
+    return ffi.gc(pointer, release)
+
+
+def copied(pointer: Any, size: int) -> bytes:
+    """Bytes of the core, copied."""
+    data: bytes = ffi.buffer(pointer, size)[:] if size else b""
+    return data
+
+
 def path_bytes(path: str) -> Any:
     """A path as C takes it."""
     return ffi.new("char[]", os.fsencode(path))

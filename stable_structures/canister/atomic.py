@@ -36,6 +36,17 @@ def shrink(memory: NativeMemory, pages: int) -> None:
     native.check(native.call.ss_memory_shrink(memory._handle, pages), "shrink")  # noqa: SLF001
 
 
+def begin_with(memory: NativeMemory, path: str, pages: int) -> None:
+    """Begins an empty anonymous memory with the first pages of a file, which is never written and must stay as it is. O(1)."""
+    status = native.call.ss_memory_begin_with(memory._handle, native.path_bytes(path), pages)  # noqa: SLF001
+    native.check(status, f"stable memory of {path}")
+
+
+def exchange_paths(one: str, other: str) -> bool:
+    """Exchanges two folders in one step; False where the system cannot. Raises `OSError`."""
+    return not native.check(native.call.ss_exchange_paths(native.path_bytes(one), native.path_bytes(other)), f"{one} and {other}")
+
+
 def same_memory(one: NativeMemory, other: NativeMemory) -> bool:
     """Whether both are ranges of one root."""
     return bool(native.call.ss_access_generation(one._handle) == native.call.ss_access_generation(other._handle))  # noqa: SLF001

@@ -47,6 +47,14 @@ class Call:
     def __await__(self) -> Generator[Call, Any, Any]:
         return (yield self)
 
+    def values(self) -> tuple[Any, ...]:
+        """The arguments, for a handler of the test."""
+        return self.args
+
+    def packed(self, value: Any) -> Any:
+        """What a handler of the test answered, as the caller gets it."""
+        return value
+
 
 class Step:
     """What one step of a method came to: it waits for `call`, or is done with `value`."""

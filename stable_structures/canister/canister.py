@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NoReturn, Self, SupportsIndex, TypeVar
@@ -13,28 +14,39 @@ from ..principal import Principal
 from ..structure import Structure, alive
 from . import atomic, calls
 from . import message as messages
+from .candid.codec import EMPTY, CandidError
 from .errors import ErrorCode, Rejected, Trapped, Unsupported
-from .execution import Execution, Limits, method_or_reject, no_module, private_copy, release
-from .message import CallContext, Kind, Message, Reply
-from .program import Method, Program, Timers
+from .execution import Execution, Limits, method_or_reject, no_module
+from .folder import read_folder, write_folder
+from .installed import HeapMode, Method, Program
+from .message import CallContext, Kind, Message, Outcome, Reply
+from .program import Program as PythonProgram
+from .program import Timers, release
+from .routing import Respond, private_copy
 from .snapshot import Snapshot
-from .source import Code, Source, read_source
+from .source import Code as PythonCode
+from .source import Source, read_source, wasm_of
 from .tracebacks import shorten, without_our_frames
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from ..manager import MemoryManager
+    from .source import Code
     from .variables import UpgradeReport
+    from .wasm.heap import Heap
+    from .wasm.program import WasmCode, WasmProgram
 
 Status = Literal["running", "stopping", "stopped"]
-HeapMode = Literal["restore", "reimport", "keep"]
+Persistence = Literal["keep", "replace", "auto"]
 H = TypeVar("H", bound=calls.Handler)
 
 START_TIME: Final = 1_620_328_630_000_000_000
 """The time at which a canister's clock begins, in nanoseconds: 6 May 2021, as in the platform's own test server."""
 _NANOSECONDS: Final = 1_000_000_000
-_numbers: Final = itertools.count(1)
+_numbers: Final = itertools.count(0xFFFF_FFFF_FFE0_0000)
+"""Identifiers of canisters of a test begin where the platform's own test server begins: those of real canisters (the ledger) are below."""
+_MOST_ROUNDS: Final = 1000
 _FIRST_MAGIC: Final = b"MGR"
 
 
@@ -71,8 +83,9 @@ class Canister:
     """
 
     _known: ClassVar[weakref.WeakValueDictionary[Principal, Canister]] = weakref.WeakValueDictionary()
+    _timed: ClassVar[weakref.WeakSet[Canister]] = weakref.WeakSet()
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each by its name
         self,
         memory: StableMemory | bytes | None = None,
         *,
@@ -80,6 +93,7 @@ class Canister:
         controllers: Iterable[Principal | str] = (),
         limits: Limits | None = None,
         heap: HeapMode = "restore",
+        env: dict[str, str] | None = None,
     ) -> None:
         """An empty canister of version 0. See `install` for the arguments."""
         self.limits = Limits() if limits is None else limits
@@ -94,12 +108,27 @@ class Canister:
         self.logs: list[str] = []
         self.certified_data = b""
         self.data_certificate: bytes | None = b"certificate of the test"
+        self.global_timer = 0
+        """When the timer of a Wasm program is due, in nanoseconds; 0 for none."""
         self.last_upgrade: UpgradeReport | None = None
         self.handlers: dict[tuple[Principal, str], calls.Handler] = {}
         self._program: Program | None = None
         self._empty_timers = Timers()
         self._execution = Execution(self)
+        self.env: dict[str, str] = dict(env or {})
+        """Environment variables that a Wasm program can ask for."""
+        self.children: dict[Principal, Canister] = {}
+        """Canisters that it made itself."""
+        self.subnet = Principal(b"\x01" * 28 + b"\x02")
+        self.root_key = b"root key of the test"
+        self.instructions = 0
+        """That the last message of a Wasm program used."""
+        self.last_changed = 0
+        """Bytes of stable memory that the last message changed, in blocks of 4 KiB."""
+        self.last_instructions: dict[Kind, int] = {}
+        """That the last message of each kind used (Wasm)."""
         self._snapshots: list[weakref.ref[Snapshot]] = []
+        self._under_way: dict[Principal, int] = {}
         Canister._known[self.id] = self
 
     def _stable_memory(self, given: StableMemory | bytes | None) -> NativeMemory:
@@ -129,8 +158,14 @@ class Canister:
         limits: Limits | None = None,
         heap: HeapMode = "restore",
         caller: Principal | str | None = None,
+        did: str | os.PathLike[str] | None = None,
+        env: dict[str, str] | None = None,
     ) -> Self:
-        r"""A new canister that runs `source`: a .py file, a package folder, a module, or source text.
+        r"""A new canister that runs `source`: a .py file, a package folder, a module, source text, or a Wasm module.
+
+        A Wasm module is a .wasm or .wasm.gz file or its bytes, as Rust, Motoko or TypeScript compile to; it needs
+        `pip install 'stable-structures[wasm]'`. `did` is its Candid interface (a file or its text), where the module does not tell
+        it; `env` are its environment variables. It keeps nothing of `heap`: memory, globals and tables are put back as the platform does.
 
         The source is run anew in modules of its own, then its `@init` hook with `arg` (a tuple is several arguments). A
         `memory` that is not empty, for instance the snapshot of a real canister, is one to go on with: then `@post_upgrade` runs
@@ -146,13 +181,33 @@ class Canister:
         >>> Canister.install(source).call("who", caller="2vxsx-fae")
         Principal.from_text('2vxsx-fae')
         """
-        self = cls(memory, id=id, controllers=controllers, limits=limits, heap=heap)
+        self = cls(memory, id=id, controllers=controllers, limits=limits, heap=heap, env=env)
         kind = Kind.POST_UPGRADE if self.memory.size() else Kind.INIT
-        self._install(read_source(source), kind, arg, self.controllers[0] if caller is None else _principal(caller))
+        self._install(self._read(source, did), kind, arg, self.controllers[0] if caller is None else _principal(caller))
         return self
 
+    def _read(self, source: Source, did: str | os.PathLike[str] | None = None) -> Code | WasmCode:
+        """The code of a source. Raises `SourceError`, and `Unsupported` for Wasm without the extra."""
+        given = wasm_of(source)
+        if given is None:
+            if did is not None:
+                raise TypeError("did= is for Wasm modules: what a Python canister takes, its annotations say")
+            return read_source(source)
+        if self.heap != "restore":
+            raise TypeError(f"heap={self.heap!r} is for canisters in Python; the heap of a Wasm module is always put back")
+        from .wasm.program import read_code  # noqa: PLC0415 - wasmtime is for those who use it
+
+        return read_code(given[0], did, given[1])
+
+    def _new_program(self, code: Code | WasmCode, kept: Callable[[], Heap] | None = None) -> Program:
+        if isinstance(code, PythonCode):
+            return PythonProgram(code)
+        from .wasm.program import WasmProgram  # noqa: PLC0415 - as above
+
+        return WasmProgram(self, code, kept)
+
     @without_our_frames
-    def upgrade(
+    def upgrade(  # noqa: PLR0913 - each by its name
         self,
         source: Source | None = None,
         arg: Any = None,
@@ -160,12 +215,17 @@ class Canister:
         skip_pre_upgrade: bool = False,
         memory: StableMemory | bytes | None = None,
         caller: Principal | str | None = None,
+        did: str | os.PathLike[str] | None = None,
+        wasm_memory_persistence: Persistence | None = "auto",
     ) -> UpgradeReport | None:
         r"""Puts new code in place: `@pre_upgrade` of the old, then the new source and its `@post_upgrade`. Stable memory stays.
 
         `source` None is the same code again. The old heap, timers and waiting calls are gone. All of it happens or nothing
         does: any trap, and the old program goes on with the stable memory as it was. With `memory`, the canister goes on
         with that one (a snapshot of a real canister) and the old program's hook does not run.
+
+        `wasm_memory_persistence` is the platform's option for Motoko's enhanced orthogonal persistence; "auto" keeps the heap where
+        both modules have it.
 
         Gives a report where the program has stable variables. Raises `Trapped`, `Rejected` for a caller who is no controller
         (IC0512) and for an empty canister. Source: IC.md 2.4.
@@ -181,22 +241,30 @@ class Canister:
         program = self._program
         if program is None:
             raise no_module()
-        code = program.code if source is None else read_source(source)
+        code = program.code if source is None else self._read(source, did)
         by = self.controllers[0] if caller is None else _principal(caller)
         if memory is not None:
             self._replace(self._stable_memory(memory), lambda: self._install(code, Kind.POST_UPGRADE, arg, by))
         else:
-            self._install(code, Kind.POST_UPGRADE, arg, by, pre_upgrade=not skip_pre_upgrade)
+            keep = _keeps_heap(program.code, code, wasm_memory_persistence)
+            self._install(code, Kind.POST_UPGRADE, arg, by, pre_upgrade=not skip_pre_upgrade, keep=keep)
         return self.last_upgrade
 
     @without_our_frames
-    def reinstall(self, source: Source, arg: Any = None, *, caller: Principal | str | None = None) -> None:
+    def reinstall(
+        self,
+        source: Source,
+        arg: Any = None,
+        *,
+        caller: Principal | str | None = None,
+        did: str | os.PathLike[str] | None = None,
+    ) -> None:
         """Starts over with empty stable memory, as a new object `memory`. Where it traps, everything is as before.
 
         Source: IC.md 2.4.
         """
         self._check_controller(caller)
-        code = read_source(source)
+        code = self._read(source, did)
         by = self.controllers[0] if caller is None else _principal(caller)
         certified, self.certified_data = self.certified_data, b""
         try:
@@ -215,7 +283,14 @@ class Canister:
         self.version += 1
 
     @without_our_frames
-    def install_code(self, source: Source, arg: Any = None, *, caller: Principal | str | None = None) -> None:
+    def install_code(
+        self,
+        source: Source,
+        arg: Any = None,
+        *,
+        caller: Principal | str | None = None,
+        did: str | os.PathLike[str] | None = None,
+    ) -> None:
         """Installs into this canister, which must be empty. Raises `Rejected` (IC0514) where it is not. Source: IC.md 2.4."""
         self._check_controller(caller)
         if self._program is not None:
@@ -224,7 +299,7 @@ class Canister:
             )
             raise Rejected(ErrorCode.NON_EMPTY, text)
         kind = Kind.POST_UPGRADE if self.memory.size() else Kind.INIT
-        self._install(read_source(source), kind, arg, self.controllers[0] if caller is None else _principal(caller))
+        self._install(self._read(source, did), kind, arg, self.controllers[0] if caller is None else _principal(caller))
 
     def _replace(self, memory: NativeMemory, install: Callable[[], None]) -> None:
         """Installs on another memory; back to the old one where it fails."""
@@ -235,36 +310,48 @@ class Canister:
         except BaseException:
             self.memory, self._program = old, program
             raise
+        if program is not None:
+            program.close()
 
-    def _install(self, code: Code, kind: Kind, arg: Any, caller: Principal, *, pre_upgrade: bool = False) -> None:
+    def _install(  # noqa: PLR0913 - each by its name
+        self,
+        code: Code | WasmCode,
+        kind: Kind,
+        arg: Any,
+        caller: Principal,
+        *,
+        pre_upgrade: bool = False,
+        keep: bool = False,
+    ) -> None:
         self._check_idle()
-        execution, old, new = self._execution, self._program, Program(code)
-        args = arg if isinstance(arg, tuple) else () if arg is None else (arg,)
-        context = CallContext(caller, kind.value, private_copy(args), Reply())
+        execution, old = self._execution, self._program
+        new = self._new_program(code, self._kept_heap if keep else None)
+        context = CallContext(caller, kind.value, _install_args(code, arg), Reply())
+        self.last_instructions = {}
         left_open = [] if old is None else self._structures()
+        self._before: Any = old
         with execution.atomic(kind):
             if old is not None and pre_upgrade:
                 before = execution.message(Kind.PRE_UPGRADE, context)
                 with execution.running(before):
-                    self._run_hook(old, Kind.PRE_UPGRADE, (), before)
+                    old.lifecycle(Kind.PRE_UPGRADE, (), before)
             self.put_program(new)
-            self.last_upgrade = None
+            self.last_upgrade, self.global_timer = None, 0
             message = execution.message(kind, context)
             message.version = self.version + 1
             with execution.running(message):
-                new.load()
-                self._run_hook(new, kind, new.dialect.inward(context.args), message)
+                new.load(message)
+                new.lifecycle(kind, context.args, message)
         self.version += 1
         self._retire(left_open)
+        if old is not None:
+            old.close()
+        self._run_due_timers()
 
-    def _run_hook(self, program: Program, kind: Kind, args: tuple[Any, ...], message: Message) -> None:
-        role = {Kind.INIT: "init", Kind.PRE_UPGRADE: "pre_upgrade", Kind.POST_UPGRADE: "post_upgrade"}[kind]
-        program.dialect.before_hook(program, kind)
-        value = program.run_hook(role, args, message)
-        if calls.is_waiting(value):
-            value.close()
-            raise Unsupported(f"@{role} is a generator or a coroutine: no call can be made there; set a timer with delay 0 that makes it")
-        program.dialect.after_hook(program, kind)
+    def _kept_heap(self) -> Heap:
+        """A copy of the heap as the program before left it, which is the one that is put back where the upgrade fails."""
+        heap: Heap = self._before.heap.clone()
+        return heap
 
     def _retire(self, structures: list[weakref.ref[Structure]]) -> None:
         """Closes what the old program left open, so that nobody writes with it; not while a snapshot may bring it back."""
@@ -295,12 +382,33 @@ class Canister:
         old = self._program
         if old is None:
             raise no_module()
-        new, execution, left_open = Program(old.code), self._execution, self._structures()
+        if self._is_wasm(old):
+            raise Unsupported("reimport is for canisters in Python: the heap of a Wasm module is always put back")
+        new, execution, left_open = old.again(), self._execution, self._structures()
         with execution.atomic(Kind.POST_UPGRADE):
             self.put_program(new)
-            with execution.running(execution.message(Kind.POST_UPGRADE, execution.system_context())):
-                new.load()
+            message = execution.message(Kind.POST_UPGRADE, execution.system_context())
+            with execution.running(message):
+                new.load(message)
         self._retire(left_open)
+
+    def run_pre_upgrade(self) -> None:
+        """Runs the program's hook before an upgrade, without one: what it saved is then in the stable memory. Raises `Trapped`."""
+        self._check_idle()
+        program = self._program
+        if program is None:
+            raise no_module()
+        context = CallContext(self.controllers[0], Kind.PRE_UPGRADE.value, (), Reply())
+        with self._execution.atomic(Kind.PRE_UPGRADE):
+            message = self._execution.message(Kind.PRE_UPGRADE, context)
+            with self._execution.running(message):
+                program.lifecycle(Kind.PRE_UPGRADE, (), message)
+
+    def resume(self, source: Source) -> None:
+        """Goes on with Python source on the stable memory as `run_pre_upgrade` left it; the version stays. Raises `Trapped`."""
+        version = self.version
+        self._install(self._read(source), Kind.POST_UPGRADE, None, self.controllers[0])
+        self.version = version
 
     # ---- calls ----
 
@@ -317,9 +425,34 @@ class Canister:
         self._check_idle()
         program = self._ready()
         found = method_or_reject(program, method, query=False)
-        context = CallContext(self._caller(caller), method, _inward(program, args), cycles=cycles)
+        context = CallContext(self._caller(caller), method, program.prepare(args, found), cycles=cycles, found=found)
         self._inspect(program, context)
-        return _answer(self._run_method(program, found, context, query=found.kind is Kind.QUERY))
+        return program.show(self._answer(found, Kind.QUERY if found.kind is Kind.QUERY else Kind.UPDATE, context), found)
+
+    @without_our_frames
+    def call_raw(self, method: str, arg: bytes = EMPTY, *, caller: Principal | str | None = None, cycles: int = 0) -> bytes:
+        """Calls an update method, or a query method as an update, with a Candid message; gives the one that it answers with.
+
+        As `call` else.
+        """
+        return self._raw(method, arg, Kind.UPDATE, CallContext(self._caller(caller), method, (), cycles=cycles))
+
+    @without_our_frames
+    def query_raw(self, method: str, arg: bytes = EMPTY, *, caller: Principal | str | None = None) -> bytes:
+        """Calls a query or composite query with a Candid message; gives the one that it answers with. As `query` else."""
+        return self._raw(method, arg, Kind.QUERY, CallContext(self._caller(caller), method, (), replicated=False))
+
+    def _raw(self, method: str, arg: bytes, kind: Kind, context: CallContext) -> bytes:
+        self._check_idle()
+        program = self._ready()
+        found = method_or_reject(program, method, query=kind is Kind.QUERY)
+        call = calls.Call(self.id, method, (bytes(arg),), raw=True)
+        context.found, context.args = found, program.receive(call, found)
+        if kind is Kind.UPDATE:
+            self._inspect(program, context)
+        reply = self._answer(found, found.kind if kind is Kind.QUERY or found.kind is Kind.QUERY else kind, context)
+        answer: bytes = program.respond(call, found, reply).value
+        return answer
 
     @without_our_frames
     def query(self, method: str, *args: Any, caller: Principal | str | None = None) -> Any:
@@ -340,57 +473,57 @@ class Canister:
         self._check_idle()
         program = self._ready()
         found = method_or_reject(program, method, query=True)
-        context = CallContext(self._caller(caller), method, _inward(program, args))
-        return _answer(self._run_method(program, found, context, query=True))
+        context = CallContext(self._caller(caller), method, program.prepare(args, found), found=found, replicated=False)
+        return program.show(self._answer(found, found.kind, context), found)
 
-    def receive(self, call: calls.Call, caller: Principal, *, query: bool) -> tuple[Reply, int]:
-        """A call from another canister: its reply, and the cycles that go back (for the harness)."""
-        context = CallContext(caller, call.method, (), cycles=call.cycles, by_canister=True)
+    def _answer(self, found: Method, kind: Kind, context: CallContext) -> Reply:
+        """Runs a call of the test to its end; its answer. Raises `Rejected` where it is none."""
+        program = self._ready()
+        outcome = self._execution.run(kind, context, lambda message: program.enter(found, message))
+        if context.replicated:
+            self._run_due_timers()
+        if isinstance(outcome, Rejected):
+            raise outcome
+        reply = outcome or Reply()
+        if reply.rejected:
+            raise Rejected(ErrorCode.CANISTER_REJECTED, reply.message, reply.code)
+        return reply
+
+    def receive(self, call: calls.Call, caller: Principal, respond: Respond, *, query: bool) -> None:
+        """A call from another canister; its reply and the cycles that go back are given to `respond` (for the harness)."""
+        deadline = getattr(call, "deadline", 0)
+        context = CallContext(caller, call.method, (), cycles=call.cycles, by_canister=True, replicated=not query, deadline=deadline)
         try:
             program = self._ready()
             found = method_or_reject(program, call.method, query=query)
-            context.args = program.dialect.from_raw(found, call.args[0]) if call.raw else _inward(program, call.args)
-            reply = self._run_method(program, found, context, query=query or found.kind is Kind.QUERY)
-            if call.raw and not reply.rejected:
-                reply = Reply(program.dialect.to_raw(found, reply.value))
+            context.found, context.args = found, program.receive(call, found)
         except Rejected as error:
-            reply = calls.rejection_of(error)
-        return reply, context.cycles
+            respond(calls.rejection_of(error), context.cycles)
+            return
+        except CandidError as error:
+            trap = Rejected(ErrorCode.CALLED_TRAP, f"Canister called `ic0.trap` with message: the arguments cannot be decoded: {error}")
+            respond(calls.rejection_of(trap), context.cycles)
+            return
 
-    def _run_method(self, program: Program, method: Method, context: CallContext, *, query: bool) -> Reply:
-        kind = method.kind if query else Kind.UPDATE
-
-        def start(message: Message) -> Any:
-            if method.guard is not None and not program.dialect.check_guard(method.guard, message):
-                return None
-            args = program.dialect.arguments(method, context.args)
+        def answered(outcome: Outcome) -> None:
             try:
-                return method.function(*args)
-            except TypeError as error:
-                problem = method.wrong_arguments(args, error)
-                if problem is None:
-                    raise
-                raise program.dialect.failure(message, problem) from None
+                reply = calls.rejection_of(outcome) if isinstance(outcome, Rejected) else program.respond(call, found, outcome)
+            except Rejected as error:
+                reply = calls.rejection_of(error)
+            respond(reply, context.cycles)
 
-        try:
-            value = self._execution.run(kind, context, start)
-        except Trapped:
-            if context.reply is None:
-                raise
-            value = None  # it trapped after it had answered in an earlier message: the caller has the answer
-        if context.reply is None and program.dialect.replies_by_itself(method):
-            raise Rejected(ErrorCode.DID_NOT_REPLY, f"Canister {self.id} did not reply to the call")
-        reply = context.reply or Reply(value)
-        return Reply(program.dialect.outward(private_copy(reply.value)), reply.rejected, reply.code, reply.message)
+        context.respond = answered
+        kind = found.kind if query or found.kind is Kind.QUERY else Kind.UPDATE
+        self._execution.begin(kind, context, lambda message: program.enter(found, message))
 
     def _inspect(self, program: Program, context: CallContext) -> None:
         """Calls from outside pass `@inspect_message` first, where there is one."""
-        if "inspect_message" not in program.hooks:
+        if not program.has_inspect():
             return
         execution = self._execution
         message = execution.message(Kind.INSPECT, context)
         with execution.atomic(Kind.INSPECT), execution.running(message):
-            program.run_hook("inspect_message", context.args, message)
+            program.inspect(message)
         if not message.accepted:
             raise Rejected(ErrorCode.REJECTED_MESSAGE, "Canister rejected the message")
 
@@ -446,6 +579,15 @@ class Canister:
         """A message changed the canister (for the harness)."""
         self.version += 1
 
+    def count_call(self, callee: Principal, change: int) -> None:
+        """A call to this canister is under way, or answered (for the harness)."""
+        self._under_way[callee] = self._under_way.get(callee, 0) + change
+
+    @property
+    def under_way(self) -> dict[Principal, int]:
+        """How many calls to each canister are under way (for the harness)."""
+        return self._under_way
+
     @property
     def composite_is_open(self) -> bool:
         """Whether it waits in a composite query (for the harness)."""
@@ -482,37 +624,61 @@ class Canister:
         for number in range(1, rounds + 1):
             self._run_timers(start + span * number // rounds, trapped)
             self._run_heartbeat(trapped)
+        self._run_due_timers()
+        return trapped
+
+    def set_global_timer(self, due: int) -> None:
+        """The timer of a Wasm program (for the harness)."""
+        self.global_timer = due
+        Canister._timed.add(self)
+
+    def _run_due_timers(self) -> None:
+        """Timers of Wasm programs that are due already run at once, so that what a canister starts with delay 0 is done."""
+        if not Canister._timed:
+            return
+        for _ in range(_MOST_ROUNDS):
+            waiting = list(Canister._timed)
+            Canister._timed.difference_update([one for one in waiting if not one.global_timer or one._program is None])  # noqa: SLF001
+            due = [one for one in Canister._timed if one.global_timer <= one.time and one.status == "running"]
+            if not due:
+                return
+            for one in due:
+                one._run_timers(one.time, [])  # noqa: SLF001 - another canister of the same class
+
+    def run_low_memory_hook(self) -> list[Trapped]:
+        """Runs `canister_on_low_wasm_memory` of a Wasm program, where it has one, as a message of its own; gives what trapped."""
+        self._check_idle()
+        program = self._ready()
+        trapped: list[Trapped] = []
+        hook = self._wasm.exported("canister_on_low_wasm_memory") if self._is_wasm(program) else None
+        if hook is not None:
+            self._run_task(Kind.TIMER, hook, trapped)
         return trapped
 
     def _run_timers(self, until: int, trapped: list[Trapped]) -> None:
         while self.status == "running" and self._program is not None:
-            number = self._program.timers.first_due(until)
-            if number is None:
+            timer = self._program.next_timer(until)
+            if timer is None:
                 break
-            timer = self._program.timers.entries[number]
-            self.time = max(self.time, timer.due)
-            timer.due += timer.interval
-            if not timer.interval:
-                self._program.timers.clear(number)
-            self._run_task(Kind.TIMER, timer.function, trapped)
+            self.time = max(self.time, timer[0])
+            self._run_task(Kind.TIMER, timer[1], trapped)
         self.time = max(self.time, until)
 
     def _run_heartbeat(self, trapped: list[Trapped]) -> None:
-        program = self._program
-        if self.status == "running" and program is not None and "heartbeat" in program.hooks:
-            self._run_task(Kind.HEARTBEAT, lambda: program.run_hook("heartbeat", (), messages.current()), trapped)
+        beat = None if self._program is None else self._program.heartbeat()
+        if self.status == "running" and beat is not None:
+            self._run_task(Kind.HEARTBEAT, beat, trapped)
 
-    def _run_task(self, kind: Kind, function: Callable[[], Any], trapped: list[Trapped]) -> None:
-        try:
-            self._execution.run(kind, self._execution.system_context(), lambda _: function())
-        except Trapped as error:
-            shorten(error)
-            trapped.append(error)
+    def _run_task(self, kind: Kind, function: Callable[[Message], None], trapped: list[Trapped]) -> None:
+        outcome = self._execution.run(kind, self._execution.system_context(), function)
+        if isinstance(outcome, Trapped):
+            shorten(outcome)
+            trapped.append(outcome)
 
     @property
     def timers(self) -> Timers:
-        """The timers of the program."""
-        return self._empty_timers if self._program is None else self._program.timers
+        """The timers of a Python program; a Wasm program keeps its own, see `global_timer`."""
+        return self._program.timers if isinstance(self._program, PythonProgram) else self._empty_timers
 
     # ---- snapshots ----
 
@@ -548,6 +714,49 @@ class Canister:
         snapshot.load(self)
         self.version += 1
 
+    @classmethod
+    def from_snapshot(  # noqa: PLR0913 - each by its name
+        cls,
+        folder: str | os.PathLike[str],
+        *,
+        id: Principal | str | None = None,  # noqa: A002 - the platform's word
+        controllers: Iterable[Principal | str] = (),
+        limits: Limits | None = None,
+        did: str | os.PathLike[str] | None = None,
+        env: dict[str, str] | None = None,
+    ) -> Self:
+        """A canister as a snapshot of dfx, icp-cli or Juno has it: module, heap, globals, stable memory, certified data, version.
+
+        The global timer is set where the snapshot says that it is. The folder is never written: heap and stable memory stand on its
+        files, which must stay as they are while the canister lives. O(size of the module).
+
+        Raises `SourceError` for a folder that is no snapshot or whose download was not finished, `Rejected` (IC0505) for its
+        module, `Unsupported` without `pip install 'stable-structures[wasm]'`.
+        """
+        from .wasm.program import program_of_folder  # noqa: PLC0415 - wasmtime is for those who use it
+
+        given = read_folder(folder)
+        self = cls(id=id, controllers=controllers, limits=limits, env=env)
+        program = program_of_folder(self, given, did)
+        if given.stable is not None:
+            atomic.begin_with(self.memory, str(given.stable), given.stable_pages)
+        self.put_program(program)
+        self.certified_data, self.version, self.global_timer = given.certified_data, given.version, given.global_timer
+        self.time = max(self.time, given.taken_at)
+        return self
+
+    def save_snapshot(self, folder: str | os.PathLike[str]) -> None:
+        """Writes a snapshot as dfx downloads it; `from_snapshot` and dfx can load it. One that is there is replaced.
+
+        The folder is whole at any time: what was there before, or all of the new one. O(bytes that are not zero).
+
+        Raises `Rejected` (IC0537) for an empty canister, `Unsupported` for one in Python, whose heap is no bytes.
+        """
+        self._check_idle()
+        if self._program is None:
+            raise no_module()
+        write_folder(folder, self._wasm.state())
+
     # ---- the canister and its test ----
 
     def register(self, principal: Principal | str, method: str, function: H) -> H:
@@ -574,15 +783,25 @@ class Canister:
         """The canister of this process with this principal, the one that was made last."""
         return cls._known.get(principal)
 
+    def forget(self) -> None:
+        """Calls find it no more (for the harness)."""
+        Canister._known.pop(self.id, None)
+        self.close()
+
     @property
     def program(self) -> Program | None:
         """What is installed."""
         return self._program
 
     @property
+    def python(self) -> PythonProgram | None:
+        """What is installed where that is Python (for the CDKs)."""
+        return self._program if isinstance(self._program, PythonProgram) else None
+
+    @property
     def module(self) -> Any:
-        """The main module that runs, to look at; None where the canister is empty."""
-        return None if self._program is None else self._program.main
+        """The main module that runs, to look at; None where the canister is empty or runs Wasm."""
+        return self._program.main if isinstance(self._program, PythonProgram) else None
 
     @property
     def manager(self) -> MemoryManager:
@@ -606,12 +825,47 @@ class Canister:
         if program is None:
             raise no_module()
         if program.manager is None:
-            overwrites = program.dialect.overwrites
-            program.manager = init_as_the_crate(MemoryManager, self.logs.append, self.memory) if overwrites else MemoryManager(self.memory)
+            logged = self.logs.append
+            program.manager = init_as_the_crate(MemoryManager, logged, self.memory) if program.overwrites else MemoryManager(self.memory)
         return program.manager
+
+    # ---- Wasm ----
+
+    def _is_wasm(self, program: Program | None) -> bool:
+        return program is not None and not isinstance(program, PythonProgram)
+
+    @property
+    def _wasm(self) -> WasmProgram:
+        if not self._is_wasm(self._program):
+            raise Unsupported("this canister runs no Wasm module")
+        program: Any = self._program
+        found: WasmProgram = program
+        return found
+
+    @property
+    def module_hash(self) -> bytes | None:
+        """The SHA-256 of the Wasm module as it was given, so of the gzip file if it was one; None for Python."""
+        return self._wasm.code.module.hash if self._is_wasm(self._program) else None
+
+    @property
+    def candid(self) -> str | None:
+        """The text of the Wasm module's Candid interface; None where it is not known."""
+        interface = self._wasm.code.interface() if self._is_wasm(self._program) else None
+        return None if interface is None else interface.text
+
+    @property
+    def heap_size(self) -> int:
+        """Bytes of the program's heap. O(1) for Wasm, O(objects) for Python."""
+        return 0 if self._program is None else self._program.heap_used()
+
+    def note_instructions(self, kind: Kind, count: int) -> None:
+        """A message used so many (for the harness)."""
+        self.last_instructions[kind] = count
 
     def close(self) -> None:
         """Forgets the program and closes the stable memory."""
+        if self._program is not None:
+            self._program.close()
         self._program = None
         self.memory.close()
 
@@ -629,19 +883,35 @@ class Canister:
         )
 
     def __repr__(self) -> str:
-        name = "empty" if self._program is None else self._program.code.name
+        name = "empty" if self._program is None else self._program.name
         return f"<Canister {self.id} {name}, {self.status}, version {self.version}>"
 
 
-def _inward(program: Program, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    copied: tuple[Any, ...] = program.dialect.inward(private_copy(args))
-    return copied
+def _install_args(code: Code | WasmCode, arg: Any) -> tuple[Any, ...]:
+    if isinstance(code, PythonCode):
+        copied: tuple[Any, ...] = private_copy(arg if isinstance(arg, tuple) else () if arg is None else (arg,))
+        return copied
+    from .wasm.service import install_argument, is_message  # noqa: PLC0415 - wasmtime is for those who use it
+
+    return (install_argument(None if arg is None or is_message(arg) else code.interface(), arg),)
 
 
-def _answer(reply: Reply) -> Any:
-    if reply.rejected:
-        raise Rejected(ErrorCode.CANISTER_REJECTED, reply.message, reply.code)
-    return reply.value
+def _keeps_heap(old: Code | WasmCode, new: Code | WasmCode, option: Persistence | None) -> bool:
+    """Whether an upgrade keeps the heap. Raises `Rejected` (IC0504) as the platform does."""
+    before = not isinstance(old, PythonCode) and old.module.persistent
+    after = not isinstance(new, PythonCode) and new.module.persistent
+    if option == "auto":
+        option = "keep" if before and after else None
+    if option == "keep" and not after:
+        raise Rejected(
+            ErrorCode.CONTRACT_VIOLATION, "Invalid upgrade option: the new module does not support enhanced orthogonal persistence."
+        )
+    if option is None and before:
+        raise Rejected(
+            ErrorCode.CONTRACT_VIOLATION,
+            "Missing upgrade option: Enhanced orthogonal persistence requires the `wasm_memory_persistence` upgrade option.",
+        )
+    return option == "keep" and not isinstance(old, PythonCode)
 
 
 def _memory_of(image: bytes, max_pages: int) -> StableMemory:

@@ -3,40 +3,37 @@
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import difflib
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import StableError
-from ..principal import Principal
-from ..structure import Structure
-from . import atomic, calls
+from . import atomic
 from . import message as messages
-from .calls import Call, Step, Task
-from .errors import ErrorCode, RejectCode, Rejected, SourceError, Trap, Trapped, Unsupported
-from .heap import HeapImage, heap_size
-from .message import CallContext, Kind, Message, Reply
+from .errors import ErrorCode, Rejected, SourceError, Trap, Trapped, Unsupported
+from .installed import Callback, Method, Pending, Program
+from .message import CallContext, Kind, Message, Outcome, Reply
 from .modules import one_at_a_time
-from .program import Method, Program, refuse_call
+from .queue import current_queue, new_queue
+from .routing import deliver
 
 if TYPE_CHECKING:
     from .canister import Canister
 
 _GIB: Final = 2**30
-_INSTALLS: Final = (Kind.INIT, Kind.PRE_UPGRADE, Kind.POST_UPGRADE)
+INSTALLS: Final = (Kind.INIT, Kind.PRE_UPGRADE, Kind.POST_UPGRADE, Kind.START)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the platform allows a canister, in bytes (IC.md 2.2); `heap` None leaves the heap unmeasured.
+    """What the platform allows a canister, in bytes and instructions; `heap` None leaves the heap at what its machine allows.
 
-    `dirty_*`: stable memory that one message may change, counted in 4 KiB. What a message reads is not counted, and
-    neither are instructions. The heap is measured as `sys.getsizeof` of the program's objects after each changing message.
+    `dirty_*`: stable memory that one message may change, counted in 4 KiB. What a message reads is not counted. The heap of a
+    Python program is measured as `sys.getsizeof` of its objects after each changing message. Instructions are counted for
+    Wasm programs, with the platform's weights.
     """
 
     stable_memory: int = 500 * _GIB
@@ -45,36 +42,43 @@ class Limits:
     dirty_install: int = 8 * _GIB
     dirty_query: int = 1 * _GIB
     snapshots: int = 10
+    instructions_update: int = 40_000_000_000
+    instructions_install: int = 300_000_000_000
+    instructions_query: int = 5_000_000_000
+    instructions_inspect: int = 200_000_000
 
     def dirty(self, kind: Kind) -> int:
         """How much a message of this kind may change."""
-        if kind in _INSTALLS:
+        if kind in INSTALLS:
             return self.dirty_install
         return self.dirty_update if kind.keeps_changes else self.dirty_query
+
+    def instructions(self, kind: Kind) -> int:
+        """How many instructions a message of this kind may use."""
+        if kind in INSTALLS:
+            return self.instructions_install
+        if kind is Kind.INSPECT:
+            return self.instructions_inspect
+        return self.instructions_update if kind.keeps_changes else self.instructions_query
 
 
 @dataclass
 class _State:
-    """What a trap puts back beside the stable memory and the objects of the program."""
+    """What a trap puts back beside the stable memory."""
 
     certified_data: bytes
     cycles: int
+    global_timer: int
     program: Program | None
-    timers: Any
-    stores: dict[Any, Any]
-    manager: Any
-
-
-def private_copy(value: Any) -> Any:
-    """A value as it crosses the border of a canister: a copy, so that nobody shares a heap; itself where it cannot be copied."""
-    try:
-        return copy.deepcopy(value)
-    except (TypeError, ValueError, AttributeError, copy.Error):
-        return value
+    restore_program: Callable[[], None]
 
 
 class _Discard(BaseException):
     """Ends a query: nothing that it changed stays."""
+
+
+def _nothing() -> None:
+    """An empty canister has nothing to put back."""
 
 
 class Execution:
@@ -89,30 +93,17 @@ class Execution:
 
     def _state(self) -> _State:
         canister, program = self.canister, self.canister.program
-        timers = None if program is None else program.timers.image()
-        stores = {} if program is None else dict(program.stores)
-        return _State(canister.certified_data, canister.cycles, program, timers, stores, program and program.manager)
+        restore = _nothing if program is None else program.image(canister.heap)
+        return _State(canister.certified_data, canister.cycles, canister.global_timer, program, restore)
 
-    def _restore(self, state: _State, image: HeapImage | None, modules: dict[str, Any] | None) -> None:
-        canister, program = self.canister, state.program
-        canister.certified_data, canister.cycles = state.certified_data, state.cycles
-        canister.put_program(program)
-        if program is not None:
-            program.timers.restore(state.timers)
-            for name in program.stores.keys() - state.stores.keys():
-                release(program.stores[name])
-            program.stores, program.manager = state.stores, state.manager
-        if image is not None and program is not None and modules is not None:
-            image.restore()
-            program.modules.private = modules
-
-    def heap_image(self) -> HeapImage | None:
-        """What the program's objects hold; None where they are not restored."""
-        program = self.canister.program
-        if program is None or self.canister.heap != "restore":
-            return None
-        private = program.modules.private
-        return HeapImage(program.heap_roots(), private.__contains__)
+    def _restore(self, state: _State) -> None:
+        canister = self.canister
+        canister.certified_data, canister.cycles, canister.global_timer = state.certified_data, state.cycles, state.global_timer
+        given_up = canister.program
+        canister.put_program(state.program)
+        state.restore_program()
+        if given_up is not None and given_up is not state.program:
+            given_up.close()
 
     @contextmanager
     def atomic(self, kind: Kind) -> Iterator[None]:
@@ -122,8 +113,7 @@ class Execution:
 
     @contextmanager
     def _atomic(self, kind: Kind) -> Iterator[None]:
-        state, image = self._state(), self.heap_image()
-        modules = None if state.program is None else dict(state.program.modules.private)
+        state = self._state()
         try:
             with self.canister.memory.transaction(), self._forgetting():
                 yield
@@ -131,15 +121,21 @@ class Execution:
                 if not kind.keeps_changes:
                     raise _Discard  # noqa: TRY301 - it ends the transaction
         except _Discard:
-            self._restore(state, image, modules)
+            self._restore(state)
         except BaseException as error:
-            cause = error.__cause__ if isinstance(error, Trap) and error.__cause__ is not None else error
-            _forget_locals(cause)
-            self._restore(state, image, modules)
+            cause = _cause(error)
+            self._restore(state)
             if not isinstance(error, Trap):
                 raise
-            self.canister.logs.append(f"[TRAP]: {error.message}")
-            raise Trapped(error.error_code, error.message) from (None if cause is error else cause)
+            raise self._trapped(error) from (None if cause is error else cause)
+        else:
+            if self.canister.program is not None:
+                self.canister.program.commit()
+
+    def _trapped(self, trap: Trap) -> Trapped:
+        """What the test sees of a trap, which goes into the log."""
+        self.canister.logs.append(f"[TRAP]: {trap.message}")
+        return Trapped(trap.error_code, trap.message)
 
     @contextmanager
     def _forgetting(self) -> Iterator[None]:
@@ -155,14 +151,15 @@ class Execution:
     def _check_limits(self, kind: Kind) -> None:
         canister, limits = self.canister, self.canister.limits
         limit = limits.dirty(kind)
-        if atomic.changed_bytes(canister.memory) > limit:
+        canister.last_changed = atomic.changed_bytes(canister.memory)
+        if canister.last_changed > limit:
             raise Trap(
                 ErrorCode.MEMORY_ACCESS_LIMIT,
                 "Canister exceeded memory access limits: Exceeded the limit for the number of modified pages in the stable memory "
                 f"in a single message execution: limit: {limit // 1024} KB.",
             )
-        if limits.heap is not None and canister.program is not None and kind in (*_INSTALLS, Kind.UPDATE):
-            used = heap_size(canister.program.heap_roots(), canister.program.modules.private.__contains__)
+        if limits.heap is not None and canister.program is not None and kind in (*INSTALLS, Kind.UPDATE):
+            used = canister.program.heap_used()
             if used > limits.heap:
                 raise Trap(
                     ErrorCode.HEAP_LIMIT,
@@ -185,7 +182,7 @@ class Execution:
                 except (Unsupported, SourceError):
                     raise
                 except (Exception, SystemExit) as error:
-                    raise program.dialect.failure(message, error) from error
+                    raise program.failure(message, error) from error
         finally:
             messages.end()
         if message.trap is not None:
@@ -199,132 +196,179 @@ class Execution:
         """The context of what the system starts: nobody calls, nobody waits."""
         return CallContext(self.canister.id, method, args, Reply())
 
-    # ---- a method, from call to answer ----
+    # ---- a call, from its first message to its answer ----
 
-    def run(self, kind: Kind, context: CallContext, start: Callable[[Message], Any]) -> Any:
-        """Runs an entry point to its end; what it returned at last."""
+    def run(self, kind: Kind, context: CallContext, start: Callable[[Message], None]) -> Outcome | None:
+        """Runs an entry point, and whatever it leads to, until nothing is under way; how the call was answered."""
+        outcomes: list[Outcome] = []
+        context.respond = outcomes.append
+        with new_queue() as queue:
+            self.begin(kind, context, start)
+            queue.drain()
+        return outcomes[0] if outcomes else None
+
+    def begin(self, kind: Kind, context: CallContext, start: Callable[[Message], None]) -> None:
+        """The first message of a call; what it leads to is put on the queue."""
         self.open_contexts += 1
+        current_queue().opened.append(self._forget(context))
+        if kind is not Kind.COMPOSITE_QUERY:
+            self._step(kind, context, start)
+            return
+        self.composite = context.composite = True
         try:
-            if kind is not Kind.COMPOSITE_QUERY:
-                return self._drive(kind, context, start)
-            self.composite = True
-            with self.atomic(kind):
-                return self._drive(kind, context, start)
+            with self.atomic(kind), new_queue() as queue:
+                self._step(kind, context, start)
+                queue.drain()
         finally:
-            self.composite = False if kind is Kind.COMPOSITE_QUERY else self.composite
-            self.open_contexts -= 1
-            self.canister.context_closed()
+            self.composite = False
 
-    def _drive(self, kind: Kind, context: CallContext, start: Callable[[Message], Any]) -> Any:
-        program = self.canister.program
-        step, task = self._first(kind, context, start)
-        while step.call is not None and task is not None:
-            step.call.args = program.dialect.outward(step.call.args) if program is not None else step.call.args
-            answered = self.send(step.call, query=kind is Kind.COMPOSITE_QUERY)
-            if self.canister.program is not program:
-                raise Trapped(ErrorCode.TRAPPED, "Canister trapped: the code that waited for this answer was replaced while it waited")
-            step = self._resume(task, step.call, answered, context, composite=kind is Kind.COMPOSITE_QUERY)
-        return step.value
-
-    def _first(self, kind: Kind, context: CallContext, start: Callable[[Message], Any]) -> tuple[Step, Task | None]:
-        program = self.canister.program
-        if program is None:
-            raise no_module()
-        task: Task | None = None
-
-        def body(message: Message) -> Step:
-            nonlocal task
-            value = start(message)
-            if not calls.is_waiting(value):
-                return Step(None, value)
-            task = Task(value, program.dialect.as_call)
-            return self._take_step(message, task, None, None)
-
-        return self._segment(kind, context, body), task
-
-    def _resume(self, task: Task, call: Call, answered: tuple[Reply, int], context: CallContext, *, composite: bool) -> Step:
-        """The callback: the answer of the other canister goes into the waiting code."""
-        reply, refunded = answered
-        kind = Kind.REJECT if reply.rejected else Kind.REPLY
-
-        def body(message: Message) -> Step:
-            program = self.canister.program
-            if program is not None and not call.raw:
-                reply.value = program.dialect.inward(reply.value)
-            message.refunded = refunded
-            message.rejection = reply if reply.rejected else None
-            self.canister.cycles += refunded
-            return self._take_step(message, task, *calls.deliver(call, reply))
-
-        return self._segment(kind, context, body, inside_query=composite)
-
-    def _take_step(self, message: Message, task: Task, answer: Any, error: BaseException | None) -> Step:
-        from . import system  # noqa: PLC0415 - system is for the code inside
-
-        program = self.canister.program
-        step = task.step(answer, error)
-        if step.call is not None:
-            if message.kind in (Kind.QUERY, *_INSTALLS, Kind.INSPECT):
-                message.raise_trap(refuse_call(message))
-            system.pay(message, step.call)
-        if program is not None:
-            (program.tasks.discard if step.call is None else program.tasks.add)(task)
-        return step
-
-    def _segment(self, kind: Kind, context: CallContext, body: Callable[[Message], Step], *, inside_query: bool = False) -> Step:
-        """One message: rolled back where it traps, and then the answer that it gave counts no more."""
-        message, answered = self.message(kind, context), context.reply
-        composite = kind is Kind.COMPOSITE_QUERY or inside_query
+    def _step(self, kind: Kind, context: CallContext, body: Callable[[Message], None]) -> None:
+        """One message of a call. Where it traps, the call has that as its answer when nothing else is under way."""
         try:
-            with contextlib.nullcontext() if composite else self.atomic(kind), self.running(message):
-                step = body(message)
+            self._segment(kind, context, body)
+        except Trapped as error:
+            context.error = error
+        self._settle(context)
+
+    def _segment(self, kind: Kind, context: CallContext, body: Callable[[Message], None]) -> None:
+        """One message: rolled back where it traps, and then the answer that it gave counts no more."""
+        message, before = self.message(kind, context), (context.reply, context.cycles)
+        try:
+            with self._inside_composite() if context.composite else self.atomic(kind), self.running(message):
+                body(message)
         except BaseException as error:
-            context.reply = answered
+            context.reply, context.cycles = before
             if isinstance(error, Trapped):
                 self._after_trap()
             raise
-        if kind.keeps_changes and not composite:
+        if kind.keeps_changes and not context.composite:
             self.canister.count_version()
-        for call in message.notifications:
-            self.send(call, query=False)
-        return step
+        for pending in message.pending:
+            self._send(context, pending)
+
+    @contextmanager
+    def _inside_composite(self) -> Iterator[None]:
+        """What a composite query changed is undone at its end; until then its messages see it."""
+        try:
+            yield
+        except Trap as error:
+            cause = _cause(error)
+            raise self._trapped(error) from (None if cause is error else cause)
 
     def _after_trap(self) -> None:
         if self.canister.heap == "reimport":
             self.canister.reimport()
 
-    # ---- calls to others ----
+    def _settle(self, context: CallContext) -> None:
+        """Answers the call when it can be answered, and ends it when nothing of it is under way."""
+        program = self.canister.program
+        if context.closed:
+            return
+        if context.found is not None and context.reply is not None and not context.responded:
+            self._answer(context, context.reply if program is None else program.outward(context.reply))
+        if context.outstanding:
+            return
+        if not context.responded:
+            self._answer(context, self._last_answer(context))
+        self._forget(context)()
 
-    def send(self, call: Call, *, query: bool) -> tuple[Reply, int]:
-        """Delivers a call; the reply and the cycles that come back."""
-        canister = self.canister
-        handler = canister.handlers.get((call.principal, call.method)) or canister.handlers.get((call.principal, ""))
-        if handler is not None:
-            return _handled(handler, call), 0
-        target = canister.find(call.principal)
-        if target is None:
-            return _unknown(call), call.cycles
-        if target.composite_is_open:
-            raise Unsupported(f"{call.method}: a composite query that calls back into a canister which waits in a composite query")
-        return target.receive(call, canister.id, query=query)
+    def _last_answer(self, context: CallContext) -> Outcome:
+        if context.error is not None:
+            return context.error
+        program = self.canister.program
+        reply = None if program is None or context.found is None else program.returned(context.found, context)
+        if reply is not None or context.found is None:
+            return reply or Reply()
+        return Rejected(ErrorCode.DID_NOT_REPLY, f"Canister {self.canister.id} did not reply to the call")
+
+    def _answer(self, context: CallContext, outcome: Outcome) -> None:
+        context.responded = True
+        if context.respond is not None:
+            context.respond(outcome)
+
+    def _forget(self, context: CallContext) -> Callable[[], None]:
+        """Ends a call, whether or not it was answered; at most once."""
+
+        def forget() -> None:
+            if not context.closed:
+                context.closed = True
+                self.open_contexts -= 1
+                self.canister.context_closed()
+
+        return forget
+
+    # ---- calls to others, and their answers ----
+
+    def _send(self, context: CallContext, pending: Pending) -> None:
+        if pending.callback is not None:
+            context.outstanding += 1
+        queue, answered = current_queue(), _once(partial(self.canister.count_call, pending.call.principal, -1))
+        self.canister.count_call(pending.call.principal, 1)
+        queue.opened.append(answered)
+
+        def respond(reply: Reply, refund: int) -> None:
+            answered()
+            queue.put(partial(self._respond, context, pending, reply, refund))
+
+        queue.put(partial(deliver, self.canister, pending.call, respond, query=context.composite))
+
+    def _respond(self, context: CallContext, pending: Pending, reply: Reply, refund: int) -> None:
+        """The answer of another canister runs the callback, as a message of its own."""
+        callback = pending.callback
+        if callback is None:
+            self.canister.cycles += refund
+            return
+        context.outstanding -= 1
+        kind = Kind.REJECT if reply.rejected else Kind.REPLY
+        program = self.canister.program
+        if program is None or not callback.belongs_to(program):
+            context.error = Trapped(
+                ErrorCode.TRAPPED, "Canister trapped: the code that waited for this answer was replaced while it waited"
+            )
+            self._settle(context)
+            return
+
+        def body(message: Message) -> None:
+            message.refunded = refund
+            message.rejection = reply if reply.rejected else None
+            self.canister.cycles += refund
+            callback.run(message, reply)
+
+        try:
+            self._segment(kind, context, body)
+        except Trapped as error:
+            context.error = error
+            self.canister.cycles += refund
+            self._clean_up(context, callback, reply)
+        self._settle(context)
+
+    def _clean_up(self, context: CallContext, callback: Callback, reply: Reply) -> None:
+        """After a callback that trapped its cleanup runs; a trap of that one is told to the log only."""
+        if callback.cleanup is None:
+            return
+        clean = callback.cleanup
+
+        def body(message: Message) -> None:
+            message.rejection = reply if reply.rejected else None
+            clean(message)
+
+        try:
+            self._segment(Kind.CLEANUP, context, body)
+        except Trapped:
+            self.canister.logs.append("call_on_cleanup also failed")
 
 
-def _handled(handler: calls.Handler, call: Call) -> Reply:
-    """The answer of what the test registered: it returns the value, or raises `Rejected`."""
-    try:
-        return Reply(private_copy(handler(*private_copy(call.args))))
-    except Rejected as error:
-        return calls.rejection_of(error)
+def _once(action: Callable[[], None]) -> Callable[[], None]:
+    """Runs an action at the first call only."""
+    done = False
 
+    def run() -> None:
+        nonlocal done
+        if not done:
+            done = True
+            action()
 
-def _unknown(call: Call) -> Reply:
-    if call.principal == Principal.management_canister():
-        raise Unsupported(
-            f"the management canister's {call.method}: the harness has none; "
-            f"register one with canister.register('aaaaa-aa', {call.method!r}, function)"
-        )
-    text = f"{ErrorCode.CANISTER_NOT_FOUND}: Canister {call.principal} not found"
-    return Reply(rejected=True, code=RejectCode.DESTINATION_INVALID, message=text)
+    return run
 
 
 def no_module() -> Rejected:
@@ -332,10 +376,11 @@ def no_module() -> Rejected:
     return Rejected(ErrorCode.NO_MODULE, "Attempted to execute a message, but the canister contains no Wasm module.")
 
 
-def release(structure: Structure) -> None:
-    """Closes a structure that no code is to use any more."""
-    with contextlib.suppress(StableError):  # what it lies in may be gone already
-        getattr(structure, "into_memories", structure.into_memory)()
+def _cause(error: BaseException) -> BaseException:
+    """The Python exception behind a trap, without the variables of its frames: they are of a heap that is gone."""
+    cause = error.__cause__ if isinstance(error, Trap) and error.__cause__ is not None else error
+    _forget_locals(cause)
+    return cause
 
 
 def _forget_locals(error: BaseException | None) -> None:
@@ -365,7 +410,7 @@ def _instead(program: Program, name: str, method: Method | None) -> str:
     near = difflib.get_close_matches(str(name), program.methods, n=3)
     if near:
         return f": did you mean {' or '.join(map(repr, near))}? ({known})"
-    places = (getattr(program, "main", None), program.actor)
+    places = (getattr(program, "main", None), getattr(program, "actor", None))
     if any(callable(getattr(place, str(name), None)) for place in places if place is not None):
         return f": '{name}' is there, but nothing exports it, put @query or @update above it ({known})"
     return f" ({known})"

@@ -6,15 +6,16 @@ from __future__ import annotations
 import enum
 import reprlib
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ..principal import Principal
-from .errors import RejectCode, Trap, Unsupported, violation
+from .errors import RejectCode, Rejected, Trap, Unsupported, violation
 
 if TYPE_CHECKING:
-    from .calls import Call
     from .canister import Canister
+    from .installed import Method, Pending
 
 
 class Kind(enum.Enum):
@@ -31,6 +32,8 @@ class Kind(enum.Enum):
     TIMER = "global timer"
     HEARTBEAT = "heartbeat"
     INSPECT = "inspect message"
+    CLEANUP = "cleanup"
+    START = "start"
 
     @property
     def keeps_changes(self) -> bool:
@@ -43,20 +46,21 @@ _TASKS: Final = {Kind.TIMER, Kind.HEARTBEAT}
 _INSTALLS: Final = {Kind.INIT, Kind.PRE_UPGRADE, Kind.POST_UPGRADE}
 _QUERIES: Final = {Kind.QUERY, Kind.COMPOSITE_QUERY}
 _CHANGES: Final = {*_INSTALLS, Kind.UPDATE, *_CALLBACKS, *_TASKS}
+_SETS_TIMERS: Final = {*_CHANGES, Kind.CLEANUP}
 _ANSWERS: Final = {Kind.UPDATE, *_QUERIES, *_CALLBACKS}
 
 ALLOWED: Final[dict[str, set[Kind]]] = {
     "msg_arg_data": {Kind.INIT, Kind.POST_UPGRADE, Kind.UPDATE, *_QUERIES, Kind.REPLY, Kind.INSPECT},
     "msg_reply": _ANSWERS,
     "msg_reject": _ANSWERS,
-    "msg_reject_code": _CALLBACKS,
+    "msg_reject_code": {*_CALLBACKS, Kind.CLEANUP},
     "msg_reject_msg": {Kind.REJECT},
     "msg_cycles_available": {Kind.UPDATE, Kind.QUERY, *_CALLBACKS},
     "msg_cycles_accept": {Kind.UPDATE, Kind.QUERY, *_CALLBACKS},
     "msg_cycles_refunded": _CALLBACKS,
     "certified_data_set": _CHANGES,
     "data_certificate_copy": _QUERIES,
-    "global_timer_set": _CHANGES,
+    "global_timer_set": _SETS_TIMERS,
     "call_new": {Kind.UPDATE, Kind.COMPOSITE_QUERY, *_CALLBACKS, *_TASKS},
     "accept_message": {Kind.INSPECT},
     "msg_method_name": {Kind.INSPECT},
@@ -77,6 +81,10 @@ class Reply:
         return f"<Reply: rejected, {self.code!r}, {self.message!r}>" if self.rejected else f"<Reply {reprlib.repr(self.value)}>"
 
 
+Outcome: TypeAlias = Reply | Rejected
+"""How a call ended: an answer of the canister, or a rejection of the platform."""
+
+
 @dataclass(repr=False)
 class CallContext:
     """A call that is not answered yet; it lasts over all the messages that it takes."""
@@ -87,6 +95,22 @@ class CallContext:
     reply: Reply | None = None
     cycles: int = 0
     by_canister: bool = False
+    found: Method | None = None
+    """The method that was called; None for what the system starts."""
+    replicated: bool = True
+    composite: bool = False
+    deadline: int = 0
+    instructions: int = 0
+    """Of all messages of this call so far (Wasm)."""
+    value: Any = None
+    """What the method returned (Python)."""
+    error: Rejected | None = None
+    """Why a message of this call failed, the last one that did."""
+    outstanding: int = 0
+    """Calls to others whose answer has a callback here."""
+    responded: bool = False
+    closed: bool = False
+    respond: Callable[[Outcome], None] | None = None
 
     def __repr__(self) -> str:
         return f"<CallContext of {self.method}{reprlib.repr(self.args)} by {self.caller}>"
@@ -105,7 +129,8 @@ class Message:
     accepted: bool = False
     refunded: int = 0
     rejection: Reply | None = None
-    notifications: list[Call] = field(default_factory=list)
+    pending: list[Pending] = field(default_factory=list)
+    """Calls that are made when the message has ended well, in order."""
 
     def __repr__(self) -> str:
         return f"<Message: {self.kind.value} {self.context.method!r} of canister {self.canister.id}>"

@@ -8,20 +8,27 @@ import itertools
 import reprlib
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from .calls import Call
+from ..errors import StableError
+from . import calls
+from .calls import Call, Task
+from .candid.codec import MAGIC, decode, encode_untyped
 from .errors import SourceError, Trap, Unsupported, called_trap, violation
-from .message import Kind, Message, Reply
+from .heap import HeapImage, heap_size
+from .installed import HeapMode, Method, Pending
+from .installed import Program as Installed
+from .message import CallContext, Kind, Message, Reply
 from .modules import Modules
+from .routing import private_copy
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     from ..manager import MemoryManager
-    from .calls import Task
+    from ..structure import Structure
     from .cdk.files import FileSystem
     from .source import Code
 
@@ -31,7 +38,11 @@ MARK: Final = "__canister__"
 METHODS: Final[dict[str, Kind]] = {"query": Kind.QUERY, "update": Kind.UPDATE, "composite_query": Kind.COMPOSITE_QUERY}
 HOOKS: Final = ("init", "pre_upgrade", "post_upgrade", "heartbeat", "inspect_message")
 
-_numbers: Final = itertools.count(1)
+_LIFECYCLE: Final = {Kind.INIT: "init", Kind.PRE_UPGRADE: "pre_upgrade", Kind.POST_UPGRADE: "post_upgrade"}
+_INSTALLS: Final = (*_LIFECYCLE, Kind.START)
+
+program_numbers: Final = itertools.count(1)
+"""Of all programs, Python or Wasm: a memory knows by it who uses it."""
 
 
 @dataclass(frozen=True)
@@ -40,28 +51,6 @@ class Mark:
 
     role: str
     guard: Callable[..., Any] | None = None
-
-
-@dataclass(frozen=True)
-class Method:
-    """A function that the program exports."""
-
-    name: str
-    kind: Kind
-    function: Callable[..., Any]
-    guard: Callable[..., Any] | None = None
-
-    def wrong_arguments(self, args: tuple[Any, ...], error: TypeError) -> TypeError | None:
-        """The error of a call that did not reach the function, with its signature; None where the function itself raised it."""
-        if error.__traceback__ is None or error.__traceback__.tb_next is not None:
-            return None
-        try:
-            inspect.signature(self.function, follow_wrapped=False).bind(*args)
-        except TypeError:
-            return TypeError(f"{error}; call it as {self.name}{inspect.signature(self.function)}")
-        except ValueError:  # written in C, and it does not tell its arguments
-            pass
-        return None
 
 
 def mark(function: F, role: str, guard: Callable[..., Any] | None = None) -> F:
@@ -135,16 +124,16 @@ class Dialect:
         return not method.name  # ours never does
 
     def from_raw(self, method: Method, data: bytes) -> tuple[Any, ...]:
-        """The arguments of a call that came as Candid."""
-        raise Unsupported(
-            f"{method.name} got {len(data)} bytes: calls with raw Candid arguments are for canisters written with kybra or basilisk"
-        )
+        """The arguments of a call that came as Candid, by the types that the message names."""
+        del method
+        return tuple(decode(data))
 
     def to_raw(self, method: Method, value: Any) -> bytes:
-        """The Candid of a method's answer."""
-        raise Unsupported(
-            f"{method.name} answered {type(value).__name__}: raw Candid answers are for canisters written with kybra or basilisk"
-        )
+        """The Candid of a method's answer, by what the value looks like; bytes that are a message already stay."""
+        del method
+        if isinstance(value, bytes) and value.startswith(MAGIC):
+            return value
+        return encode_untyped(() if value is None else (value,))
 
 
 def describe(error: BaseException) -> str:
@@ -207,7 +196,7 @@ class Program:
         from .actor import PLAIN  # noqa: PLC0415 - the plain form is made of what is here
 
         self.code = code
-        self.number = next(_numbers)
+        self.number = next(program_numbers)
         self.modules = Modules(code.search, {})
         self.dialect: Dialect = PLAIN
         self.methods: dict[str, Method] = {}
@@ -243,8 +232,14 @@ class Program:
         self.files = files
         self._while_active.enter_context(files.active())
 
-    def load(self) -> None:
+    @property
+    def name(self) -> str:
+        """The name of its main module."""
+        return self.code.name
+
+    def load(self, message: Message) -> None:
         """Runs the source and finds what it exports. The program must be active. Raises `Trap`."""
+        del message
         try:
             self.main = self.code.run()
             self.dialect.made(self)
@@ -292,6 +287,197 @@ class Program:
         timers = [timer.function for timer in self.timers.entries.values()]
         files = [] if self.files is None else self.files.roots()
         return [*self.modules.private.values(), self.actor, *tasks, *timers, *files]
+
+    # ---- all or nothing ----
+
+    def heap_image(self) -> HeapImage:
+        """What its objects hold. O(objects)."""
+        return HeapImage(self.heap_roots(), self.modules.private.__contains__)
+
+    def heap_used(self) -> int:
+        """Bytes of its objects, as `sys.getsizeof` tells. O(objects)."""
+        return heap_size(self.heap_roots(), self.modules.private.__contains__)
+
+    @property
+    def overwrites(self) -> bool:
+        """Whether its manager is made over whatever the stable memory holds, as the platform's drop-ins do."""
+        return self.dialect.overwrites
+
+    def image(self, heap: HeapMode) -> Callable[[], None]:
+        """What puts timers, structures of the CDK and, with "restore", all objects back to where they are now. O(objects)."""
+        timers, stores, manager, modules = self.timers.image(), dict(self.stores), self.manager, dict(self.modules.private)
+        objects = self.heap_image() if heap == "restore" else None
+
+        def restore() -> None:
+            self.timers.restore(timers)
+            for name in self.stores.keys() - stores.keys():
+                release(self.stores[name])
+            self.stores, self.manager = stores, manager
+            if objects is not None:
+                objects.restore()
+                self.modules.private = modules
+
+        return restore
+
+    def snapshot(self) -> Callable[[], Installed]:
+        """What puts this same program back to where it is now. O(objects)."""
+        timers, stores, manager, modules = self.timers.image(), dict(self.stores), self.manager, dict(self.modules.private)
+        objects = self.heap_image()
+
+        def load() -> Installed:
+            self.modules.private = dict(modules)
+            self.timers.restore(timers)
+            self.stores, self.manager = dict(stores), manager
+            self.tasks.clear()
+            objects.restore()
+            return self
+
+        return load
+
+    def again(self) -> Program:
+        """A program of the same source."""
+        return Program(self.code)
+
+    def commit(self) -> None:
+        """Python's objects need none."""
+
+    def close(self) -> None:
+        """Python's objects go by themselves."""
+
+    # ---- messages ----
+
+    def failure(self, message: Message, error: BaseException) -> Trap:
+        """The trap for a Python exception that nobody caught."""
+        return self.dialect.failure(message, error)
+
+    def lifecycle(self, kind: Kind, args: tuple[Any, ...], message: Message) -> None:
+        """Runs a lifecycle hook, with what the CDK does around it."""
+        role = _LIFECYCLE[kind]
+        self.dialect.before_hook(self, kind)
+        value = self.run_hook(role, args if kind is Kind.PRE_UPGRADE else self.dialect.inward(args), message)
+        if calls.is_waiting(value):
+            value.close()
+            raise Unsupported(f"@{role} is a generator or a coroutine: no call can be made there; set a timer with delay 0 that makes it")
+        self.dialect.after_hook(self, kind)
+
+    def has_inspect(self) -> bool:
+        """Whether it has @inspect_message."""
+        return "inspect_message" in self.hooks
+
+    def inspect(self, message: Message) -> None:
+        """Runs @inspect_message."""
+        self.run_hook("inspect_message", message.context.args, message)
+
+    def prepare(self, args: tuple[Any, ...], method: Method) -> tuple[Any, ...]:
+        """Copies of the arguments, as the code sees them."""
+        del method
+        copied: tuple[Any, ...] = self.dialect.inward(private_copy(args))
+        return copied
+
+    def receive(self, call: Call, method: Method) -> tuple[Any, ...]:
+        """The arguments of another canister's call."""
+        return self.dialect.from_raw(method, call.args[0]) if call.raw else self.prepare(call.args, method)
+
+    def enter(self, method: Method, message: Message) -> None:
+        """Runs a method to its end or its first call."""
+        if method.guard is not None and not self.dialect.check_guard(method.guard, message):
+            return
+        args = self.dialect.arguments(method, message.context.args)
+        try:
+            value = method.function(*args)
+        except TypeError as error:
+            problem = method.wrong_arguments(args, error)
+            if problem is None:
+                raise
+            raise self.dialect.failure(message, problem) from None
+        self.begin(value, message)
+
+    def begin(self, value: Any, message: Message) -> None:
+        """Goes on with what a function gave: its value, or something that has to be run step by step."""
+        if calls.is_waiting(value):
+            self.step(Task(value, self.dialect.as_call), message, None, None)
+        else:
+            message.context.value = value
+
+    def step(self, task: Task, message: Message, answer: Any, error: BaseException | None) -> None:
+        """Runs a task on to its next call or its end."""
+        from . import system  # noqa: PLC0415 - system is for the code inside
+
+        step = task.step(answer, error)
+        if step.call is None:
+            self.tasks.discard(task)
+            message.context.value = step.value
+            return
+        if message.kind in (Kind.QUERY, *_INSTALLS, Kind.INSPECT):
+            message.raise_trap(refuse_call(message))
+        system.pay(message, step.call)
+        self.tasks.add(task)
+        step.call.args = self.dialect.outward(step.call.args)
+        message.pending.append(Pending(step.call, _Waiting(self, task, step.call)))
+
+    def outward(self, reply: Reply) -> Reply:
+        """A copy of an answer, as others get it."""
+        return Reply(self.dialect.outward(private_copy(reply.value)), reply.rejected, reply.code, reply.message)
+
+    def returned(self, method: Method, context: CallContext) -> Reply | None:
+        """What a method returned is its answer, unless it is to answer by itself."""
+        return None if self.dialect.replies_by_itself(method) else self.outward(Reply(context.value))
+
+    def respond(self, call: Call, method: Method, reply: Reply) -> Reply:
+        """An answer, as Candid where the call was."""
+        return Reply(self.dialect.to_raw(method, reply.value)) if call.raw and not reply.rejected else reply
+
+    def show(self, reply: Reply, method: Method) -> Any:
+        """The value of an answer."""
+        del method
+        return reply.value
+
+    def next_timer(self, until: int) -> tuple[int, Callable[[Message], None]] | None:
+        """Takes the timer that is due first."""
+        number = self.timers.first_due(until)
+        if number is None:
+            return None
+        timer = self.timers.entries[number]
+        due = timer.due
+        timer.due += timer.interval
+        if not timer.interval:
+            self.timers.clear(number)
+        return due, lambda message: self.begin(timer.function(), message)
+
+    def heartbeat(self) -> Callable[[Message], None] | None:
+        """What @heartbeat marks."""
+        if "heartbeat" not in self.hooks:
+            return None
+        return lambda message: self.begin(self.run_hook("heartbeat", (), message), message)
+
+
+@dataclass
+class _Waiting:
+    """A task that waits for the answer of a call."""
+
+    program: Program
+    task: Task
+    call: Call
+
+    @property
+    def cleanup(self) -> None:
+        """A generator has its own `finally`."""
+
+    def belongs_to(self, program: Installed) -> bool:
+        """Whether its program still runs."""
+        return program is self.program
+
+    def run(self, message: Message, reply: Reply) -> None:
+        """Gives the answer to the waiting code."""
+        if not self.call.raw:
+            reply.value = self.program.dialect.inward(reply.value)
+        self.program.step(self.task, message, *calls.deliver(self.call, reply))
+
+
+def release(structure: Structure) -> None:
+    """Closes a structure that no code is to use any more."""
+    with suppress(StableError):  # what it lies in may be gone already
+        getattr(structure, "into_memories", structure.into_memory)()
 
 
 def _positional(function: Callable[..., Any]) -> int:

@@ -9,11 +9,10 @@ from ..errors import StableError
 from ..memory import PAGE_SIZE
 from . import atomic
 from .errors import Unsupported
-from .heap import HeapImage
 
 if TYPE_CHECKING:
     from .canister import Canister
-    from .program import Program
+    from .installed import Program
 
 _ZEROS: Final = bytes(PAGE_SIZE)
 
@@ -27,13 +26,8 @@ class Snapshot:
         self.certified_data = canister.certified_data
         self.pages = canister.memory.size()
         self._owner = canister.id
-        self._program = program
         self._memory = canister.memory
-        self._modules = dict(program.modules.private)
-        self._timers = program.timers.image()
-        self._stores = dict(program.stores)
-        self._manager = program.manager
-        self._heap = HeapImage(program.heap_roots(), program.modules.private.__contains__)
+        self._program = program.snapshot()
         self._content = {number: page for number in range(self.pages) if (page := _page(canister, number)) != _ZEROS}
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
@@ -56,13 +50,7 @@ class Snapshot:
             raise ValueError(f"the snapshot was taken of canister {self._owner}, not of {canister.id}; give its image to Canister.install")
         canister.memory = self._memory
         self._load_memory(canister)
-        program = self._program
-        program.modules.private = dict(self._modules)
-        program.timers.restore(self._timers)
-        program.stores, program.manager = dict(self._stores), self._manager
-        program.tasks.clear()
-        self._heap.restore()
-        canister.put_program(program)
+        canister.put_program(self._program())
         canister.certified_data = self.certified_data
 
     def _load_memory(self, canister: Canister) -> None:

@@ -21,14 +21,31 @@ from typing import Final, TypeAlias
 from .errors import SourceError
 from .modules import TEXT_MODULE, is_shared
 
-Source: TypeAlias = str | os.PathLike[str] | ModuleType
-"""What `install` and `upgrade` take."""
+Source: TypeAlias = str | os.PathLike[str] | ModuleType | bytes
+"""What `install` and `upgrade` take: Python source, or a Wasm module as a file or as bytes."""
+
+_WASM_ENDINGS: Final = (".wasm", ".wasm.gz")
 
 _PROJECT_FILES: Final = ("dfx.json", "icp.yaml")
 _NEAR: Final = 3
 _LONGEST: Final = 200
 _BYTE_ORDER_MARK: Final = "\ufeff"
 _numbers: Final = itertools.count(1)
+
+
+def wasm_of(source: Source) -> tuple[bytes, Path | None] | None:
+    """The bytes of a Wasm module, and its file; None for Python source. Raises `SourceError` for a file that is not there."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return bytes(source), None
+    if not isinstance(source, (str, os.PathLike)) or not os.fspath(source).endswith(_WASM_ENDINGS) or "\n" in os.fspath(source):
+        return None
+    path = Path(source)
+    try:
+        return path.read_bytes(), path.resolve()
+    except FileNotFoundError:
+        raise SourceError(f"{path}: there is no such file; build the canister first, or give the path of its .wasm") from None
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from ..principal import Principal
 from . import message as messages
 from .calls import Call
 from .errors import RejectCode, called_trap, wasm_trap
+from .installed import Pending
 from .message import Message, Reply
 
 if TYPE_CHECKING:
@@ -296,7 +297,7 @@ def notify(call: Call) -> None:
     """Makes a call and waits for no answer: it is sent when the message has ended well."""
     message = _allowed("call_new")
     pay(message, call)
-    message.notifications.append(call)
+    message.pending.append(Pending(call, None))
 
 
 def pay(message: Message, call: Call) -> None:

@@ -45,7 +45,7 @@ _PLACE: Final = "src/stable_structures.rs"
 def _store(kind: str, ids: tuple[int, ...], structure: type[S], *given: Any) -> S:
     """The structure of this kind in these memories, one for all objects of the program."""
     message = running()
-    program = message.canister.program
+    program = message.canister.python
     if program is None:
         raise RuntimeError("no program is installed")
     key = (kind, ids[0])
@@ -405,7 +405,7 @@ class BasiliskDialect(CdkDialect):
 
     def failure(self, message: Message, error: BaseException) -> Trap:
         """The texts of Basilisk's dispatcher."""
-        program = message.canister.program
+        program = message.canister.python
         role = {Kind.INIT: "init", Kind.PRE_UPGRADE: "pre_upgrade", Kind.POST_UPGRADE: "post_upgrade"}.get(
             message.kind, message.kind.name.lower()
         )
@@ -453,7 +453,7 @@ def guard_against_non_controllers() -> dict[str, Any]:
 
 def fs_stats() -> dict[str, Any]:
     """How much of the file store is used."""
-    program = running().canister.program
+    program = running().canister.python
     if program is None or program.files is None:
         raise RuntimeError("no file store")
     return program.files.stats()

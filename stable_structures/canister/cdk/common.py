@@ -18,8 +18,9 @@ from .. import message as messages
 from .. import system
 from ..calls import Call
 from ..errors import RejectCode, Unsupported, called_trap
+from ..installed import Method
 from ..message import Reply
-from ..program import Dialect, Method, mark
+from ..program import Dialect, mark
 
 if TYPE_CHECKING:
     from ..message import Message

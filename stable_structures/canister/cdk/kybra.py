@@ -100,7 +100,7 @@ class StableBTreeMap:
     def _open(self) -> _Map[Any, Any]:
         """The map in the canister's manager, made or loaded at the first operation."""
         message = running()
-        program = message.canister.program
+        program = message.canister.python
         if program is None:
             raise RuntimeError("no program is installed")
         found: _Map[Any, Any] | None = program.stores.get(("kybra", self.memory_id))

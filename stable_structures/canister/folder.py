@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A canister as the folder of a snapshot: what dfx, icp-cli and Juno download, and what the harness writes (the form of dfx).
+
+    metadata.json       sizes, globals, certified data, version, timer
+    wasm_module.bin     the module
+    wasm_memory.bin     the heap
+    stable_memory.bin   the stable memory; absent where it is empty
+
+Reading copies nothing: heap and stable memory stand on the files, which are never written and must stay as they are. A folder is
+written under another name beside it and put in its place when it is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ..memory import PAGE_SIZE, NativeMemory
+from .atomic import exchange_paths
+from .errors import SourceError
+
+METADATA: Final = "metadata.json"
+MODULE, HEAP, STABLE = "wasm_module.bin", "wasm_memory.bin", "stable_memory.bin"
+_JUNO: Final = {MODULE: ("wasmModule", "wasm-code.bin"), HEAP: ("heap", "heap.bin"), STABLE: ("stableMemory", "stable.bin")}
+_PROGRESS: Final = ".download_progress.json"
+_LARGEST_METADATA: Final = 64 << 20
+_STEP: Final = 1 << 20
+_KINDS: Final = ("i32", "i64", "f32", "f64", "v128")
+
+
+@dataclass
+class Folder:
+    """What a folder holds."""
+
+    path: Path
+    module: bytes
+    heap: Path | None
+    heap_size: int
+    stable: Path | None
+    stable_pages: int
+    globals: list[tuple[int, int | float]]
+    certified_data: bytes
+    version: int
+    taken_at: int
+    global_timer: int
+    """When it is due; 0 where it is not set, or where the snapshot was taken of a canister that goes on."""
+
+
+def read_folder(path: str | os.PathLike[str]) -> Folder:
+    """Reads the metadata of a folder and holds the files against it. O(size of the module).
+
+    Raises `SourceError` for a folder that is no snapshot, or one whose download was not finished.
+    """
+    folder = Path(path)
+    given = _metadata(folder)
+    names = _names(given)
+    if (folder / _PROGRESS).exists():
+        raise SourceError(f"{folder}: the download is not finished ({_PROGRESS} is there); resume it")
+    known = given["metadata"] if "metadata" in given and isinstance(given["metadata"], dict) else given
+    known = {_snake(name): _plain(value) for name, value in known.items()}
+    sizes = {name: _size(folder, known, key) for name, key in _SIZES.items()}
+    paths = {name: _file(folder / names[name], sizes[name]) for name in (MODULE, HEAP, STABLE)}
+    module = paths[MODULE]
+    if module is None:
+        raise SourceError(f"{folder}: the snapshot has no module: it is of an empty canister")
+    if sizes[STABLE] % PAGE_SIZE or sizes[HEAP] % PAGE_SIZE:
+        raise SourceError(f"{folder / METADATA}: sizes of memories are whole pages of {PAGE_SIZE} bytes; download the snapshot again")
+    return Folder(
+        folder,
+        module.read_bytes()[: sizes[MODULE]],
+        paths[HEAP],
+        sizes[HEAP],
+        paths[STABLE],
+        sizes[STABLE] // PAGE_SIZE,
+        [_global(one, folder) for one in known.get("globals") or []],
+        _bytes(known.get("certified_data"), folder),
+        int(known.get("canister_version") or 0),
+        int(known.get("taken_at_timestamp") or 0),
+        _timer(known.get("global_timer")),
+    )
+
+
+_SIZES: Final = {MODULE: "wasm_module_size", HEAP: "wasm_memory_size", STABLE: "stable_memory_size"}
+
+
+def _metadata(folder: Path) -> dict[str, Any]:
+    path = folder / METADATA
+    try:
+        if path.stat().st_size > _LARGEST_METADATA:
+            raise SourceError(f"{path}: {path.stat().st_size} bytes are too many for metadata; is this the folder of a snapshot?")
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise SourceError(
+            f"{folder}: a folder without {METADATA} is no snapshot; give the folder that dfx, icp or juno downloaded"
+        ) from None
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{path}: no JSON: {error}; download the snapshot again") from None
+    if not isinstance(found, dict):
+        raise SourceError(f"{path}: JSON, but no metadata of a snapshot; download it again")
+    return found
+
+
+def _names(given: dict[str, Any]) -> dict[str, str]:
+    """How the files are called; Juno's metadata name its own."""
+    data = given.get("data")
+    if "snapshotId" not in given and not isinstance(data, dict):
+        return {name: name for name in (MODULE, HEAP, STABLE)}
+    out = {}
+    for name, (key, usual) in _JUNO.items():
+        one = data.get(key) if isinstance(data, dict) else None
+        out[name] = Path(str(one.get("filename", usual))).name if isinstance(one, dict) else usual
+    return out
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
+
+
+def _plain(value: Any) -> Any:
+    """A value; Juno writes large numbers and bytes as objects with one key."""
+    if isinstance(value, dict) and "__bigint__" in value:
+        return int(value["__bigint__"])
+    if isinstance(value, dict) and "__uint8array__" in value:
+        return value["__uint8array__"]
+    return value
+
+
+def _size(folder: Path, known: dict[str, Any], key: str) -> int:
+    value = known.get(key)
+    value = int(value) if isinstance(value, str) and value.isdecimal() else value
+    if not isinstance(value, int) or value < 0:
+        raise SourceError(f"{folder / METADATA}: {key} is {value!r}; this is no metadata of a snapshot")
+    return value
+
+
+def _file(path: Path, size: int) -> Path | None:
+    if size == 0:
+        return None
+    found = path.stat().st_size if path.is_file() else 0
+    if found < size:
+        raise SourceError(f"{path}: has {found} of {size} bytes: the download stopped too early; download again or go on with --resume")
+    return path
+
+
+def _bytes(value: Any, folder: Path) -> bytes:
+    try:
+        return bytes(value or [])
+    except (TypeError, ValueError):
+        raise SourceError(f"{folder / METADATA}: certified_data are no bytes; download the snapshot again") from None
+
+
+def _global(value: Any, folder: Path) -> tuple[int, int | float]:
+    if isinstance(value, dict) and len(value) == 1:
+        ((kind, number),) = value.items()
+        kind, number = kind.lower(), _plain(number)
+        if kind == "v128" and isinstance(number, list):
+            number = sum(digit << 32 * place for place, digit in enumerate(number))
+        if kind in _KINDS and isinstance(number, (int, float)):
+            return _KINDS.index(kind), float(number) if kind.startswith("f") else int(number)
+    raise SourceError(f"{folder / METADATA}: {value!r} is no value of a global; download the snapshot again")
+
+
+def _timer(value: Any) -> int:
+    return int(_plain(value["active"])) if isinstance(value, dict) and "active" in value else 0
+
+
+# ---- writing ----
+
+
+def memory_parts(memory: NativeMemory) -> Iterator[tuple[int, bytes]]:
+    """Offset and bytes of the parts of a memory that are not all zeros. O(size)."""
+    zeros = bytes(_STEP)
+    for offset in range(0, memory.nbytes, _STEP):
+        part = memory.read(offset, min(_STEP, memory.nbytes - offset))
+        if part != zeros[: len(part)]:
+            yield offset, part
+
+
+@dataclass
+class State:
+    """What is written."""
+
+    module: bytes
+    heap_size: int
+    heap: Iterable[tuple[int, bytes]]
+    stable_size: int
+    stable: Iterable[tuple[int, bytes]]
+    globals: list[tuple[int, int | float]]
+    certified_data: bytes
+    version: int
+    taken_at: int
+    global_timer: int
+
+
+def write_folder(path: str | os.PathLike[str], state: State, extra: dict[str, str] | None = None) -> None:
+    """Writes a folder, whole or not at all; one that is there is replaced. `extra` are more files of text. O(bytes that are not zero).
+
+    After a loss of power the old or the new one is there.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=f".{target.name}.new", dir=target.parent))
+    try:
+        _write(made / MODULE, len(state.module), [(0, state.module)])
+        _write(made / HEAP, state.heap_size, state.heap)
+        if state.stable_size:
+            _write(made / STABLE, state.stable_size, state.stable)
+        for name, text in (extra or {}).items():
+            _write(made / name, len(text.encode()), [(0, text.encode())])
+        text = json.dumps(_metadata_of(state), indent=2)
+        _write(made / METADATA, len(text.encode()), [(0, text.encode())])
+        made.chmod(0o755)
+        sync_folder(made)
+        replace_folder(made, target)
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+
+
+def replace_folder(made: Path, target: Path) -> None:
+    """Puts a folder in the place of another one."""
+    if target.exists():
+        exchange(made, target)
+        shutil.rmtree(made, ignore_errors=True)
+    else:
+        made.rename(target)
+    sync_folder(target.parent)
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Exchanges two folders in one step where the system can, else in two that are both safe to be stopped after."""
+    if not exchange_paths(str(one), str(other)):
+        aside = other.with_name(other.name + ".old")
+        shutil.rmtree(aside, ignore_errors=True)
+        other.rename(aside)
+        one.rename(other)
+        aside.rename(one)
+
+
+def sync_folder(path: Path) -> None:
+    """Makes the names in a folder last."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write(path: Path, size: int, parts: Iterable[tuple[int, bytes]]) -> None:
+    with path.open("wb") as file:
+        for offset, data in parts:
+            file.seek(offset)
+            file.write(data)
+        file.truncate(size)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _metadata_of(state: State) -> dict[str, Any]:
+    return {
+        "source": {"metadata_upload": None},
+        "taken_at_timestamp": state.taken_at,
+        "wasm_module_size": len(state.module),
+        "globals": [{_KINDS[kind]: _digits(value) if _KINDS[kind] == "v128" else value} for kind, value in state.globals],
+        "wasm_memory_size": state.heap_size,
+        "stable_memory_size": state.stable_size,
+        "wasm_chunk_store": [],
+        "canister_version": state.version,
+        "certified_data": list(state.certified_data),
+        "global_timer": {"active": state.global_timer} if state.global_timer else "inactive",
+        "on_low_wasm_memory_hook_status": "condition_not_satisfied",
+    }
+
+
+def _digits(value: float) -> list[int]:
+    out, rest = [], int(value)
+    while rest:
+        out.append(rest & 0xFFFFFFFF)
+        rest >>= 32
+    return out

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a call goes: to what the test registered, to a canister of this process, to the management canister, or nowhere."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ..principal import Principal
+from . import calls, management
+from .errors import ErrorCode, RejectCode, Rejected, Unsupported
+from .message import Reply
+
+if TYPE_CHECKING:
+    from .calls import Call
+    from .canister import Canister
+
+Respond: TypeAlias = Callable[[Reply, int], None]
+"""Takes the answer of a call, and the cycles that go back."""
+
+
+def private_copy(value: Any) -> Any:
+    """A value as it crosses the border of a canister: a copy, so that nobody shares a heap; itself where it cannot be copied."""
+    try:
+        return copy.deepcopy(value)
+    except (TypeError, ValueError, AttributeError, copy.Error):
+        return value
+
+
+def deliver(sender: Canister, call: Call, respond: Respond, *, query: bool) -> None:
+    """Delivers a call of a canister."""
+    handler = sender.handlers.get((call.principal, call.method)) or sender.handlers.get((call.principal, ""))
+    if handler is not None:
+        respond(_handled(handler, call), 0)
+        return
+    target = sender.find(call.principal) or sender.children.get(call.principal)
+    if target is not None:
+        if target.composite_is_open:
+            raise Unsupported(f"{call.method}: a composite query that calls back into a canister which waits in a composite query")
+        target.receive(call, sender.id, respond, query=query)
+    elif call.principal == Principal.management_canister() and management.offers(call):
+        management.receive(sender, call, respond)
+    else:
+        respond(_unknown(call), call.cycles)
+
+
+def _handled(handler: calls.Handler, call: Call) -> Reply:
+    """The answer of what the test registered: it returns the value, or raises `Rejected`."""
+    try:
+        answer = handler(*private_copy(call.values()))
+    except Rejected as error:
+        return calls.rejection_of(error)
+    return Reply(call.packed(private_copy(answer)))
+
+
+def _unknown(call: Call) -> Reply:
+    if call.principal == Principal.management_canister():
+        raise Unsupported(
+            f"the management canister's {call.method}: the harness has none; "
+            f"register one with canister.register('aaaaa-aa', {call.method!r}, function)"
+        )
+    text = f"{ErrorCode.CANISTER_NOT_FOUND}: Canister {call.principal} not found"
+    return Reply(rejected=True, code=RejectCode.DESTINATION_INVALID, message=text)

@@ -1,0 +1,368 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: PLR2004 - codes and sizes of the Wasm format
+r"""A canister's module as bytes: unpacked, its sections read, held against the platform's rules for modules.
+
+"\\0asm" 01 00 00 00, then sections: kind (1 byte), size (LEB128), content
+
+  0 custom   1 types   2 imports   3 functions   4 tables   5 memory   6 globals   7 exports   8 start   9 elements
+  10 code   11 data   12 number of data segments
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from ... import _native as native
+from ..errors import ErrorCode, Rejected, SourceError
+
+MAGIC: Final = b"\0asm"
+GZIP: Final = b"\x1f\x8b\x08"
+_HEADER: Final = b"\0asm\x01\0\0\0"
+
+_MOST_UNPACKED: Final = 100 << 20
+_MOST_FUNCTIONS: Final = 50_000
+_MOST_GLOBALS: Final = 1_000
+_MOST_METHODS: Final = 1_000
+_MOST_METHOD_NAMES: Final = 20_000
+_MOST_CUSTOM: Final = 16
+_MOST_CUSTOM_BYTES: Final = 1 << 20
+
+FUNCTION, TABLE, MEMORY, GLOBAL = range(4)
+I32, I64, F32, F64, V128 = 0x7F, 0x7E, 0x7D, 0x7C, 0x7B
+
+_HOOKS: Final = {
+    f"canister_{name}"
+    for name in ("init", "inspect_message", "heartbeat", "pre_upgrade", "post_upgrade", "global_timer", "on_low_wasm_memory")
+}
+METHOD_KINDS: Final = ("update", "query", "composite_query")
+PERSISTENT: Final = "icp:private enhanced-orthogonal-persistence"
+
+
+def invalid(rule: str) -> Rejected:
+    """The rejection of a module that breaks a rule."""
+    return Rejected(ErrorCode.INVALID_WASM, f"Canister's Wasm module is not valid: {rule}")
+
+
+class Import(NamedTuple):
+    """What the module asks for."""
+
+    module: str
+    name: str
+    kind: int
+
+
+class Export(NamedTuple):
+    """What the module offers."""
+
+    kind: int
+    number: int
+
+
+class Global(NamedTuple):
+    """A mutable global that the module defines: its number and its type."""
+
+    number: int
+    type: int
+
+
+@dataclass
+class Module:
+    """What is known of a module. `data` is unpacked; `hash` is the SHA-256 of what was given, as the platform shows it."""
+
+    data: bytes
+    hash: bytes
+    imports: list[Import] = field(default_factory=list)
+    exports: dict[str, Export] = field(default_factory=dict)
+    custom: dict[str, bytes] = field(default_factory=dict)
+    types: list[bytes] = field(default_factory=list)
+    functions: list[int] = field(default_factory=list)
+    """The type of each function, those that are imported first."""
+    mutable: list[Global] = field(default_factory=list)
+    exported_globals: list[Global] = field(default_factory=list)
+    imported_functions: int = 0
+    imported_globals: int = 0
+    globals: int = 0
+    has_memory: bool = False
+    is64: bool = False
+    minimum: int = 0
+    """Pages of the heap at first."""
+    has_table: bool = False
+    start: int | None = None
+
+    @property
+    def persistent(self) -> bool:
+        """Whether it keeps its heap over upgrades (Motoko's enhanced orthogonal persistence)."""
+        return PERSISTENT in self.custom
+
+    def section(self, name: str) -> bytes | None:
+        """A public or private custom section of the platform."""
+        found = self.custom.get(f"icp:public {name}")
+        return self.custom.get(f"icp:private {name}") if found is None else found
+
+    def methods(self) -> dict[str, str]:
+        """Name and kind of each method."""
+        found: dict[str, str] = {}
+        for export in self.exports:
+            prefix, space, name = export.partition(" ")
+            kind = prefix.removeprefix("canister_")
+            if space and prefix.startswith("canister_") and kind in METHOD_KINDS:
+                if name in found:
+                    raise invalid(f"the method {name!r} is exported as {found[name]} and as {kind}")
+                found[name] = kind
+        return found
+
+
+class Reader:
+    """Reads a section from its start to its end; past the end it raises `IndexError`."""
+
+    def __init__(self, data: bytes | memoryview, at: int = 0) -> None:
+        self.data = data
+        self.at = at
+
+    def byte(self) -> int:
+        """One byte."""
+        value = self.data[self.at]
+        self.at += 1
+        return value
+
+    def number(self) -> int:
+        """An unsigned LEB128 number."""
+        result = shift = 0
+        while True:
+            byte = self.data[self.at]
+            self.at += 1
+            result |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return result
+            if shift > 70:
+                raise IndexError("a number of more than ten bytes")
+
+    def take(self, size: int) -> bytes:
+        """So many bytes."""
+        if self.at + size > len(self.data):
+            raise IndexError("a part ends after its section")
+        self.at += size
+        return bytes(self.data[self.at - size : self.at])
+
+    def text(self) -> str:
+        """A name."""
+        return self.take(self.number()).decode()
+
+    def limits(self) -> tuple[int, int]:
+        """Flags and the minimum of a table or memory."""
+        flags = self.byte()
+        first = self.number()
+        if flags & 1:
+            self.number()
+        return flags, first
+
+    def constant(self) -> None:
+        """Skips a constant expression."""
+        while True:
+            op = self.byte()
+            if op == 0x0B:
+                return
+            if op in (0x41, 0x42, 0x23, 0xD2, 0xD0):
+                self.number()
+            elif op == 0x43:
+                self.take(4)
+            elif op == 0x44:
+                self.take(8)
+            elif op == 0xFD:
+                self.number()
+                self.take(16)
+
+
+def sections(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Kind and content of each section. Raises `IndexError` where one is cut."""
+    reader = Reader(data, len(_HEADER))
+    while reader.at < len(data):
+        kind = reader.byte()
+        yield kind, reader.take(reader.number())
+
+
+def read_module(given: bytes) -> Module:
+    """Reads a module, which may be gzipped. O(size).
+
+    Raises `SourceError` for bytes that are none, and `Rejected` (IC0505) for one that breaks a rule of the platform.
+    """
+    data = _unpacked(given) if given.startswith(GZIP) else given
+    if not data.startswith(MAGIC):
+        raise SourceError(f"these {len(given)} bytes are no Wasm module; give the .wasm or .wasm.gz that the build wrote")
+    if not data.startswith(_HEADER):
+        raise invalid("its version is not 1: a component, or cut off; give a core module")
+    module = Module(data, hashlib.sha256(given).digest())
+    try:
+        for kind, content in sections(data):
+            _READERS.get(kind, _skip)(module, Reader(content))
+    except (IndexError, UnicodeDecodeError) as error:
+        raise invalid(f"it is cut off or damaged ({error})") from None
+    _check(module)
+    return module
+
+
+def _unpacked(given: bytes) -> bytes:
+    try:
+        unpacker = zlib.decompressobj(wbits=31)
+        data = unpacker.decompress(given, _MOST_UNPACKED + 1)
+    except zlib.error as error:
+        raise SourceError(f"the gzip file of {len(given)} bytes is damaged: {error}; build or download it again") from None
+    if len(data) > _MOST_UNPACKED:
+        raise invalid(f"it is larger than {_MOST_UNPACKED} bytes unpacked")
+    if not unpacker.eof:
+        raise SourceError(f"the gzip file of {len(given)} bytes is cut off; build or download it again")
+    return data
+
+
+def _skip(module: Module, reader: Reader) -> None:
+    """Sections that the harness does not look at."""
+
+
+def _read_custom(module: Module, reader: Reader) -> None:
+    name = reader.text()
+    module.custom[name] = bytes(reader.data[reader.at :])
+
+
+def _read_types(module: Module, reader: Reader) -> None:
+    for _ in range(reader.number()):
+        start = reader.at
+        if reader.byte() != 0x60:
+            raise invalid("types other than functions: the platform has no garbage collection")
+        for _ in range(2):
+            for _ in range(reader.number()):
+                reader.number()
+        module.types.append(bytes(reader.data[start : reader.at]))
+
+
+def _read_imports(module: Module, reader: Reader) -> None:
+    for _ in range(reader.number()):
+        found = Import(reader.text(), reader.text(), reader.byte())
+        module.imports.append(found)
+        if found.kind == FUNCTION:
+            module.functions.append(reader.number())
+            module.imported_functions += 1
+        elif found.kind == GLOBAL:
+            reader.take(2)
+            module.imported_globals += 1
+        elif found.kind == TABLE:
+            reader.byte()
+            reader.limits()
+        else:
+            reader.limits()
+
+
+def _read_functions(module: Module, reader: Reader) -> None:
+    count = reader.number()
+    if count > _MOST_FUNCTIONS:
+        raise invalid(f"it defines {count} functions, the platform allows {_MOST_FUNCTIONS}")
+    module.functions += [reader.number() for _ in range(count)]
+
+
+def _read_tables(module: Module, reader: Reader) -> None:
+    count = reader.number()
+    module.has_table = count > 0
+
+
+def _read_memory(module: Module, reader: Reader) -> None:
+    count = reader.number()
+    if count > 1:
+        raise invalid("it has more than one memory")
+    if count:
+        flags, module.minimum = reader.limits()
+        module.has_memory, module.is64 = True, bool(flags & 4)
+
+
+def _read_globals(module: Module, reader: Reader) -> None:
+    module.globals = reader.number()
+    if module.globals > _MOST_GLOBALS:
+        raise invalid(f"it defines {module.globals} globals, the platform allows {_MOST_GLOBALS}")
+    for number in range(module.globals):
+        kind, mutable = reader.byte(), reader.byte()
+        if mutable:
+            module.mutable.append(Global(module.imported_globals + number, kind))
+        reader.constant()
+
+
+def _read_exports(module: Module, reader: Reader) -> None:
+    for _ in range(reader.number()):
+        name = reader.text()
+        if name in module.exports:
+            raise invalid(f"it exports {name!r} twice")
+        module.exports[name] = Export(reader.byte(), reader.number())
+
+
+def _read_start(module: Module, reader: Reader) -> None:
+    module.start = reader.number()
+
+
+_READERS: Final = {
+    0: _read_custom,
+    1: _read_types,
+    2: _read_imports,
+    3: _read_functions,
+    4: _read_tables,
+    5: _read_memory,
+    6: _read_globals,
+    7: _read_exports,
+    8: _read_start,
+}
+
+
+# ---- the platform's rules ----
+
+
+def known_functions() -> dict[str, int]:
+    """The functions of ic0 and their numbers."""
+    return {native.text(native.call.ss_ic0_name(index)): index for index in range(native.call.ss_ic0_count())}
+
+
+def _check(module: Module) -> None:
+    _check_imports(module)
+    _check_exports(module)
+    own = {name: content for name, content in module.custom.items() if name.startswith("icp:")}
+    if len(own) > _MOST_CUSTOM:
+        raise invalid(f"it has {len(own)} sections icp:*, the platform allows {_MOST_CUSTOM}")
+    if sum(map(len, own.values())) > _MOST_CUSTOM_BYTES:
+        raise invalid(f"its sections icp:* have more than {_MOST_CUSTOM_BYTES} bytes")
+    mutable = {one.number: one for one in module.mutable}
+    exported = dict.fromkeys(export.number for export in module.exports.values() if export.kind == GLOBAL)
+    module.exported_globals = [mutable[index] for index in exported if index in mutable]
+
+
+def _check_imports(module: Module) -> None:
+    known = known_functions()
+    for one in module.imports:
+        if one.kind == MEMORY:
+            raise invalid(f"it imports a memory ({one.module}.{one.name})")
+        if one.module.startswith("wasi_"):
+            raise invalid(f"it imports {one.module}.{one.name}, which the platform has not; run wasi2ic on it first")
+        if one.kind != FUNCTION or one.module != "ic0" or one.name not in known:
+            raise invalid(f"it imports {one.module}.{one.name}, which the platform has not")
+
+
+def _check_exports(module: Module) -> None:
+    methods = module.methods()
+    if len(methods) > _MOST_METHODS:
+        raise invalid(f"it has {len(methods)} methods, the platform allows {_MOST_METHODS}")
+    if sum(len(name.encode()) for name in methods) > _MOST_METHOD_NAMES:
+        raise invalid(f"the names of its methods have more than {_MOST_METHOD_NAMES} bytes")
+    for name, export in module.exports.items():
+        if not name.startswith("canister_"):
+            continue
+        prefix = name.partition(" ")[0].removeprefix("canister_")
+        if name not in _HOOKS and not (" " in name and prefix in METHOD_KINDS):
+            raise invalid(f"it exports {name!r}, which is no entry point of the platform")
+        if export.kind != FUNCTION or _type_of(module, export.number) != b"\x60\0\0":
+            raise invalid(f"its export {name!r} must be a function without arguments and results")
+
+
+def _type_of(module: Module, function: int) -> bytes:
+    try:
+        return module.types[module.functions[function]]
+    except IndexError:
+        raise invalid(f"it has no function {function}") from None

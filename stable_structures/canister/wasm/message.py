@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One message of a Wasm program: what the system functions know, and what they did, to and from the core."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from ... import _native as native
+from ...principal import Principal
+from ..calls import Call
+from ..candid.codec import MAGIC, decode, encode_untyped
+from ..errors import ErrorCode, RejectCode, Trap, called_trap, wasm_trap
+from ..message import CallContext, Kind, Message, Reply
+
+if TYPE_CHECKING:
+    from ..canister import Canister
+    from .engine import MachineTrap
+    from .heap import Heap
+
+_lib: Final = native.call
+_LOW: Final = 2**64 - 1
+_MIB: Final = 1 << 20
+_CALL: Final = struct.Struct("<14Q")
+_STATUS: Final = {"running": 1, "stopping": 2, "stopped": 3}
+_BEST_EFFORT: Final = 300
+_NANOSECONDS: Final = 1_000_000_000
+
+_MODES: Final = {
+    Kind.START: _lib.SS_IC0_START,
+    Kind.INIT: _lib.SS_IC0_INIT,
+    Kind.POST_UPGRADE: _lib.SS_IC0_INIT,
+    Kind.PRE_UPGRADE: _lib.SS_IC0_PRE_UPGRADE,
+    Kind.UPDATE: _lib.SS_IC0_UPDATE,
+    Kind.QUERY: _lib.SS_IC0_QUERY,
+    Kind.COMPOSITE_QUERY: _lib.SS_IC0_COMPOSITE_QUERY,
+    Kind.REPLY: _lib.SS_IC0_REPLY,
+    Kind.REJECT: _lib.SS_IC0_REJECT,
+    Kind.CLEANUP: _lib.SS_IC0_CLEANUP,
+    Kind.INSPECT: _lib.SS_IC0_INSPECT,
+    Kind.TIMER: _lib.SS_IC0_TASK,
+    Kind.HEARTBEAT: _lib.SS_IC0_TASK,
+}
+_COMPOSITE: Final = {
+    Kind.REPLY: _lib.SS_IC0_COMPOSITE_REPLY,
+    Kind.REJECT: _lib.SS_IC0_COMPOSITE_REJECT,
+    Kind.CLEANUP: _lib.SS_IC0_COMPOSITE_CLEANUP,
+}
+
+
+def mode_of(kind: Kind, context: CallContext) -> int:
+    """The mode of an entry point, as the core names it."""
+    if kind is Kind.QUERY and context.replicated:
+        return int(_lib.SS_IC0_REPLICATED_QUERY)
+    return int(_COMPOSITE.get(kind, 0) if context.composite and kind in _COMPOSITE else _MODES[kind])
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What `ic0.cost_*` answers: prices of a subnet, in cycles. These are of 13 nodes."""
+
+    call_base: int = 260_000 + 5_000_000 + 40_000_000_000
+    """With the instructions of the answer, which are paid for in advance: twice as much for 64-bit canisters."""
+    call_byte: int = 1_000
+    create_canister: int = 500_000_000_000
+    http_base: int = 49_140_000
+    http_request_byte: int = 5_200
+    http_response_byte: int = 10_400
+    sign: int = 26_153_846_153
+    derive: int = 26_153_846_153
+
+
+@dataclass
+class WireCall(Call):
+    """A call of a Wasm program: its argument is a Candid message."""
+
+    deadline: int = 0
+
+    def values(self) -> tuple[Any, ...]:
+        """The arguments by the types that the message names, for a handler of the test; the bytes where they are no Candid."""
+        data = self.args[0]
+        if not data.startswith(MAGIC):
+            return (data,) if data else ()
+        return tuple(decode(data))
+
+    def packed(self, value: Any) -> bytes:
+        """A handler's answer as a message; bytes that are one already stay."""
+        if isinstance(value, bytes) and value.startswith(MAGIC):
+            return value
+        return encode_untyped(() if value is None else (value,))
+
+
+class Messenger:
+    """The message of one program in the core, filled anew for each message."""
+
+    def __init__(self, canister: Canister, *, is64: bool) -> None:
+        self.canister = canister
+        self.handle = native.owned(_lib.ss_ic0_new_message(), _lib.ss_ic0_free_message)
+        self.handle.is64 = is64
+        self._given: dict[int, bytes | None] = {}
+        self._size = native.out_numbers(1)
+        self._memory: Any = None
+        self._caller: Principal | None = None
+        self._settings: Any = None
+        self._was_busy = True
+        self._certificate: bytes | None = None
+        self._set(_lib.SS_IC0_SELF, bytes(canister.id))
+        prices = Prices(call_base=Prices.call_base + is64 * 40_000_000_000)
+        for name, value in vars(prices).items():
+            setattr(self.handle.prices, name, value)
+
+    def _set(self, which: int, data: bytes) -> None:
+        """An input; nothing is copied where it is the same as last time."""
+        if self._given.get(which) != data:
+            native.check(_lib.ss_ic0_set_input(self.handle, which, data, len(data)), "message")
+            self._given[which] = data
+
+    def fill(self, message: Message, heap: Heap, limit: int, reply: Reply | None = None) -> Any:
+        """Fills the message. O(bytes that are given)."""
+        handle, canister, context = self.handle, self.canister, message.context
+        _lib.ss_ic0_clear(handle)
+        kind = message.kind
+        handle.mode = mode_of(kind, context)
+        if self._memory is not canister.memory:
+            self._memory = canister.memory
+        handle.stable, handle.heap = self._memory._handle, heap.handle  # noqa: SLF001 - the core's own memory
+        handle.time, handle.deadline, handle.timer = message.time, context.deadline, canister.global_timer
+        handle.version = canister.version if message.version is None else message.version
+        handle.status = _STATUS[canister.status]
+        handle.instruction_limit, handle.instructions_before = limit, context.instructions
+        handle.reply_limit = (3 if kind is Kind.QUERY and not context.replicated else 2) * _MIB
+        handle.answered = context.reply is not None
+        handle.balance_low, handle.balance_high = canister.cycles & _LOW, canister.cycles >> 64
+        handle.available_low, handle.available_high = (0, 0) if context.reply is not None else (context.cycles & _LOW, context.cycles >> 64)
+        handle.refunded_low, handle.refunded_high = message.refunded & _LOW, message.refunded >> 64
+        self._fill_bytes(message, reply)
+        return handle
+
+    def _fill_bytes(self, message: Message, reply: Reply | None) -> None:
+        canister, context, rejection = self.canister, message.context, message.rejection
+        argument = context.args[0] if context.args else b""
+        if reply is not None:
+            argument = b"" if reply.rejected else reply.value
+        self._set(_lib.SS_IC0_ARGUMENT, argument)
+        if context.caller != self._caller:
+            self._caller = context.caller
+            self._set(_lib.SS_IC0_CALLER, bytes(context.caller))
+        self._set(_lib.SS_IC0_METHOD, context.method.encode())
+        self._set(_lib.SS_IC0_REJECT_MESSAGE, b"" if rejection is None else rejection.message.encode())
+        self.handle.reject_code = 0 if rejection is None else int(rejection.code)
+        settings = (tuple(canister.controllers), dict(canister.env), canister.root_key, canister.subnet)
+        if settings != self._settings:
+            self._settings = settings
+            self._set(_lib.SS_IC0_CONTROLLERS, b"".join(bytes((len(one),)) + one for one in map(bytes, canister.controllers)))
+            self._set(_lib.SS_IC0_ENVIRONMENT, _variables(canister.env))
+            self._set(_lib.SS_IC0_ROOT_KEY, canister.root_key)
+            self._set(_lib.SS_IC0_SUBNET, bytes(canister.subnet))
+        busy = [(bytes(one), count) for one, count in canister.under_way.items() if count > 0]
+        if busy or self._was_busy:
+            native.check(_lib.ss_ic0_set_input(self.handle, _lib.SS_IC0_UNDER_WAY, *_sized(_under_way(busy))), "message")
+        self._was_busy = bool(busy) or message.kind not in (Kind.QUERY, Kind.INSPECT)  # the message itself counts its calls there
+        self._fill_certificate(message)
+
+    def _fill_certificate(self, message: Message) -> None:
+        """Only a query that came from outside has one, before its first call."""
+        context = message.context
+        shown = message.kind in (Kind.QUERY, Kind.COMPOSITE_QUERY) and not context.replicated and not context.by_canister
+        data = self.canister.data_certificate if shown else None
+        if data == self._certificate:
+            return
+        self._certificate = data
+        native.check(_lib.ss_ic0_set_certificate(self.handle, native.NULL if data is None else data, len(data or b"")), "message")
+
+    # ---- what it did ----
+
+    def output(self, which: int) -> bytes:
+        """An output."""
+        data = _lib.ss_ic0_output(self.handle, which, self._size)
+        return native.copied(data, self._size[0])
+
+    def keep_log(self) -> None:
+        """What was printed goes into the log, also where the message trapped."""
+        if not self.handle.log_size:
+            return
+        data, at = self.output(_lib.SS_IC0_LOG), 0
+        while at < len(data):
+            size = int.from_bytes(data[at : at + 4], "little")
+            self.canister.logs.append(data[at + 4 : at + 4 + size].decode("utf-8", "replace"))
+            at += 4 + size
+
+    def apply(self, message: Message, had_reply: bool) -> list[tuple[WireCall, tuple[int, ...]]]:
+        """The effects on the canister and the call; gives the calls that it made, each with its callbacks."""
+        handle, canister, context = self.handle, self.canister, message.context
+        canister.cycles = handle.balance_low | handle.balance_high << 64
+        context.cycles -= handle.accepted_low | handle.accepted_high << 64
+        message.accepted = bool(handle.accepted)
+        if handle.timer_set:
+            canister.set_global_timer(handle.timer)
+        if handle.certified_set:
+            canister.certified_data = self.output(_lib.SS_IC0_CERTIFIED)
+        if handle.answered and not had_reply:
+            answer = self.output(_lib.SS_IC0_ANSWER)
+            rejected = handle.answered == 2  # noqa: PLR2004 - as in ic0.h
+            text = answer.decode("utf-8", "replace") if rejected else ""
+            context.reply = Reply(None if rejected else answer, rejected, RejectCode.CANISTER_REJECT, text)
+        return list(self._calls(message)) if handle.calls_size else []
+
+    def _calls(self, message: Message) -> Any:
+        data, at = self.output(_lib.SS_IC0_CALLS), 0
+        while at < len(data):
+            head = _CALL.unpack_from(data, at)
+            at += _CALL.size
+            parts = []
+            for size in head[:3]:
+                parts.append(data[at : at + size])
+                at += size
+            deadline = message.time + min(head[13], _BEST_EFFORT) * _NANOSECONDS if head[12] else 0
+            cycles = head[10] | head[11] << 64
+            method = parts[1].decode("utf-8", "replace")
+            yield WireCall(Principal(parts[0]), method, (parts[2],), cycles, raw=True, deadline=deadline), head[3:10]
+
+
+def _sized(data: bytes) -> tuple[bytes, int]:
+    return data, len(data)
+
+
+def _under_way(busy: list[tuple[bytes, int]]) -> bytes:
+    return b"".join(bytes((len(one),)) + one + count.to_bytes(4, "little") for one, count in busy)
+
+
+def _variables(given: dict[str, str]) -> bytes:
+    encoded = [(name.encode(), value.encode()) for name, value in sorted(given.items())]
+    return b"".join(struct.pack("<II", len(name), len(value)) + name + value for name, value in encoded)
+
+
+def trap_of(error: MachineTrap) -> Trap:
+    """The trap that the test sees."""
+    code = ErrorCode(error.code)
+    if code is ErrorCode.CALLED_TRAP:
+        return called_trap(error.text)
+    if code is ErrorCode.TRAPPED:
+        return wasm_trap(error.text)
+    if code is ErrorCode.CONTRACT_VIOLATION:
+        return Trap(code, f"Canister violated contract: {error.text}")
+    return Trap(code, error.text)

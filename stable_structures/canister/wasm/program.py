@@ -1,0 +1,411 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An installed Wasm program: its methods and hooks, its heap, and how a message runs in it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ... import _native as native
+from ..calls import Call
+from ..candid.types import Interface
+from ..errors import SourceError, Trap, wasm_trap
+from ..folder import Folder, State, memory_parts
+from ..installed import HeapMode, Method, Pending
+from ..installed import Program as Installed
+from ..message import CallContext, Kind, Message, Reply
+from ..modules import one_at_a_time
+from ..program import program_numbers
+from . import service
+from .binary import Module, read_module
+from .engine import Compiled, Instance, MachineTrap, compile_module, new_heap
+from .heap import Heap
+from .message import Messenger, trap_of
+
+if TYPE_CHECKING:
+    from ...manager import MemoryManager
+    from ..canister import Canister
+
+_HOOKS: Final = {Kind.INIT: "canister_init", Kind.PRE_UPGRADE: "canister_pre_upgrade", Kind.POST_UPGRADE: "canister_post_upgrade"}
+_METHODS: Final = {"update": Kind.UPDATE, "query": Kind.QUERY, "composite_query": Kind.COMPOSITE_QUERY}
+_INSTALLS: Final = (*_HOOKS, Kind.START)
+_ONE_WAY: Final = (2**32 - 1, 2**64 - 1)
+_MOST_CANDID: Final = 4 << 20
+_MOST_INTERFACES: Final = 64
+_interfaces: Final[dict[tuple[bytes, str | None], Interface | None]] = {}
+"""Of modules that were looked at before, by their hash and what was given."""
+
+
+def _no_function() -> None:
+    """A method of Wasm has no Python function."""
+
+
+@dataclass(frozen=True)
+class WasmCode:
+    """A module that can be installed, and what was given with it."""
+
+    module: Module
+    did: str | None = None
+    path: Path | None = None
+    given: bytes = field(default=b"", repr=False)
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+        return "module" if self.path is None else self.path.name.partition(".")[0]
+
+    def interface(self) -> Interface | None:
+        """The Candid interface; found at the first use, where the module may have to be asked. Raises `SourceError`."""
+        did = self.did if self.did is not None else service.did_beside(self.path)
+        key = (self.module.hash, did)
+        if key not in _interfaces:
+            while len(_interfaces) >= _MOST_INTERFACES:
+                del _interfaces[next(iter(_interfaces))]
+            _interfaces[key] = service.find_interface(self.module, did, self._ask)
+        return _interfaces[key]
+
+    def _ask(self) -> str | None:
+        """What `get_candid_pointer` of ic-cdk says, on an instance that is thrown away: it allocates."""
+        export = self.module.exports.get("get_candid_pointer")
+        if export is None or export.kind or self.module.types[self.module.functions[export.number]] != b"\x60\0\1\x7f":
+            return None
+        heap = new_heap(is64=self.module.is64)
+        instance = Instance(compile_module(self.module), heap)
+        handle = native.owned(native.call.ss_ic0_new_message(), native.call.ss_ic0_free_message)
+        handle.mode, handle.heap, handle.instruction_limit = native.call.SS_IC0_START, heap.handle, 10**9
+        try:
+            with one_at_a_time:
+                at = instance.run(instance.function("get_candid_pointer"), handle)
+        except MachineTrap:
+            return None
+        text = heap.read(at, max(0, min(_MOST_CANDID, heap.size - at))) if at < heap.size else b""
+        return text.partition(b"\0")[0].decode("utf-8", "replace")
+
+
+@functools.lru_cache(maxsize=32)
+def _read(given: bytes) -> Module:
+    """A module that was read before is not read again; nobody changes one."""
+    return read_module(given)
+
+
+def read_code(given: bytes, did: Any = None, path: Path | None = None) -> WasmCode:
+    """The code of a module. Raises `SourceError` and `Rejected` (IC0505). O(size) the first time."""
+    return WasmCode(_read(given), service.did_text(did), path, given)
+
+
+class WasmProgram:
+    """A module at work."""
+
+    overwrites = False
+
+    def __init__(self, canister: Canister, code: WasmCode, kept: Callable[[], Heap] | None = None) -> None:
+        self.canister = canister
+        self.code = code
+        self.number = next(program_numbers)
+        self.manager: MemoryManager | None = None
+        self.compiled: Compiled = compile_module(code.module)
+        self.methods = {name: Method(name, _METHODS[kind], _no_function) for name, kind in code.module.methods().items()}
+        self.instance: Instance
+        self._kept = kept
+        self._messenger = Messenger(canister, is64=code.module.is64)
+        self._exports = code.module.exports
+        self._closed = False
+        self._interface: list[Interface | None] = []
+
+    @property
+    def name(self) -> str:
+        """The name of its file."""
+        return self.code.name
+
+    @property
+    def interface(self) -> Interface | None:
+        """Its Candid interface. Raises `SourceError`."""
+        if not self._interface:
+            self._interface.append(self.code.interface())
+        return self._interface[0]
+
+    @property
+    def heap(self) -> Heap:
+        """Its heap."""
+        return self.instance.heap
+
+    # ---- all or nothing ----
+
+    def image(self, heap: HeapMode) -> Callable[[], None]:
+        """Notes the globals; the heap remembers what was committed. O(globals)."""
+        del heap
+        manager = self.manager
+        self.instance.save_globals()
+
+        def restore() -> None:
+            self.manager = manager
+            if self.instance.heap.rollback() or self.compiled.writes_tables:
+                self._make_anew()
+            else:
+                self.instance.restore_globals()
+
+        return restore
+
+    def _make_anew(self) -> None:
+        """Another instance on the committed heap, with the globals that were noted."""
+        self.instance.make()
+        self.instance.heap.rollback()
+        self.instance.restore_globals()
+
+    def commit(self) -> None:
+        """What the heap holds stays; tables never survive a message. O(pages that changed)."""
+        self.instance.heap.commit()
+        if self.compiled.writes_tables:
+            self.instance.save_globals()
+            self._make_anew()
+
+    def state(self) -> State:
+        """What a snapshot of it holds. O(1), and O(bytes) where it is written."""
+        canister, heap = self.canister, self.instance.heap
+        return State(
+            self.code.given,
+            heap.size,
+            heap.parts(),
+            canister.memory.nbytes,
+            memory_parts(canister.memory),
+            self.instance.read_globals(self.snapshot_globals),
+            canister.certified_data,
+            canister.version,
+            canister.time,
+            canister.global_timer,
+        )
+
+    @property
+    def snapshot_globals(self) -> list[str]:
+        """The mutable globals as the platform's snapshots order them: those that the module exports, then the others."""
+        first = [f"ss global {one.number}" for one in self.code.module.exported_globals]
+        return first + [name for name in self.compiled.globals if name not in first]
+
+    def again(self) -> WasmProgram:
+        """A program of the same module."""
+        return WasmProgram(self.canister, self.code)
+
+    def snapshot(self) -> Callable[[], Installed]:
+        """A copy of heap and globals. O(heap)."""
+        heap, values = self.instance.heap.clone(), self.instance.read_globals(self.compiled.globals)
+
+        def load() -> Installed:
+            made = self.again()
+            made.begin_with(heap.clone())
+            made.instance.write_globals(self.compiled.globals, values)
+            return made
+
+        return load
+
+    def close(self) -> None:
+        """Frees the heap. It is not closed where it never had an instance."""
+        self._closed = True
+        if hasattr(self, "instance"):
+            del self.instance
+
+    def heap_used(self) -> int:
+        """Bytes of the heap."""
+        return self.instance.heap.size
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Wasm needs nothing around it."""
+        yield
+
+    def failure(self, message: Message, error: BaseException) -> Trap:
+        """Python exceptions come from the harness itself, so they are no traps."""
+        del message
+        raise error
+
+    # ---- the first code, hooks ----
+
+    def load(self, message: Message) -> None:
+        """Makes the instance, on a new heap or on the one that is kept, and runs (start)."""
+        module = self.code.module
+        heap = new_heap(is64=module.is64) if self._kept is None else self._kept()
+        if self._kept is not None and heap.size < module.minimum * 65536:
+            heap.grow(module.minimum * 65536)
+            heap.commit()
+        keeps, self._kept = self._kept is not None, None
+        self.instance = Instance(self.compiled, heap)
+        if keeps:
+            heap.rollback()
+        if "ss start" in self.compiled.exports:
+            kind, message.kind = message.kind, Kind.START
+            self._run("ss start", message)
+            message.kind = kind
+
+    def begin_with(self, heap: Heap) -> None:
+        """Makes the instance on a heap that holds a snapshot."""
+        self._kept = None
+        self.instance = Instance(self.compiled, heap)
+        heap.rollback()
+
+    def lifecycle(self, kind: Kind, args: tuple[Any, ...], message: Message) -> None:
+        """Runs the hook of a lifecycle message."""
+        del args
+        if _HOOKS[kind] in self._exports:
+            self._run(_HOOKS[kind], message)
+
+    def has_inspect(self) -> bool:
+        """Whether it exports canister_inspect_message."""
+        return "canister_inspect_message" in self._exports
+
+    def inspect(self, message: Message) -> None:
+        """Runs canister_inspect_message."""
+        self._run("canister_inspect_message", message)
+
+    # ---- messages ----
+
+    def enter(self, method: Method, message: Message) -> None:
+        """Runs a method."""
+        kind = next(name for name, one in _METHODS.items() if one is method.kind)
+        self._run(f"canister_{kind} {method.name}", message)
+
+    def run_callback(self, index: int, environment: int, message: Message, reply: Reply | None) -> None:
+        """Runs a function of the table."""
+        try:
+            function = self.instance.table_function(index)
+        except MachineTrap as error:
+            message.raise_trap(trap_of(error))
+        self._run_function(function, message, environment, reply)
+
+    def _run(self, export: str, message: Message) -> None:
+        self._run_function(self.instance.function(export), message)
+
+    def _run_function(self, function: Any, message: Message, environment: int | None = None, reply: Reply | None = None) -> None:
+        canister, context = message.canister, message.context
+        had_reply = context.reply is not None
+        limit = canister.limits.instructions(message.kind)
+        if message.kind in _INSTALLS:  # one limit for all hooks of an upgrade
+            limit = max(0, limit - context.instructions)
+        handle = self._messenger.fill(message, self.instance.heap, limit, reply)
+        try:
+            self.instance.run(function, handle, environment)
+        except MachineTrap as error:
+            message.raise_trap(trap_of(error))
+        finally:
+            canister.instructions = handle.instructions
+            context.instructions += handle.instructions
+            canister.note_instructions(message.kind, handle.instructions)
+            self._messenger.keep_log()
+        if handle.instructions > limit:
+            text = f"Canister exceeded the limit of {limit} instructions for single message execution."
+            message.raise_trap(trap_of(MachineTrap(522, text)))
+        for call, callbacks in self._messenger.apply(message, had_reply):
+            message.pending.append(Pending(call, _callback_of(callbacks)))
+
+    # ---- values ----
+
+    def prepare(self, args: tuple[Any, ...], method: Method) -> tuple[Any, ...]:
+        """The arguments as one message."""
+        return (service.arguments(self.interface, method.name, args),)
+
+    def receive(self, call: Call, method: Method) -> tuple[Any, ...]:
+        """The arguments of another canister's call."""
+        return call.args if call.raw else self.prepare(call.args, method)
+
+    def outward(self, reply: Reply) -> Reply:
+        """Bytes need no copy."""
+        return reply
+
+    def returned(self, method: Method, context: CallContext) -> Reply | None:
+        """A method of Wasm answers by itself, or not at all."""
+        del method, context
+        return None
+
+    def respond(self, call: Call, method: Method, reply: Reply) -> Reply:
+        """The answer as values where the caller is Python."""
+        if call.raw or reply.rejected:
+            return reply
+        return Reply(service.answer(self.interface, method.name, reply.value))
+
+    def show(self, reply: Reply, method: Method) -> Any:
+        """The value of an answer."""
+        return service.answer(self.interface, method.name, reply.value)
+
+    # ---- time ----
+
+    def next_timer(self, until: int) -> tuple[int, Callable[[Message], None]] | None:
+        """The global timer, where it is due: it is cleared before canister_global_timer runs."""
+        due = self.canister.global_timer
+        if not due or due > until:
+            return None
+        self.canister.global_timer = 0
+        if "canister_global_timer" not in self._exports:
+            return None
+        return due, lambda message: self._run("canister_global_timer", message)
+
+    def heartbeat(self) -> Callable[[Message], None] | None:
+        """canister_heartbeat."""
+        return self.exported("canister_heartbeat")
+
+    def exported(self, name: str) -> Callable[[Message], None] | None:
+        """What runs an entry point without arguments; None where it is not exported."""
+        return (lambda message: self._run(name, message)) if name in self._exports else None
+
+
+def program_of_folder(canister: Canister, folder: Folder, did: Any = None) -> WasmProgram:
+    """The program of a snapshot. Raises `SourceError` where module and metadata do not belong together."""
+    made = WasmProgram(canister, read_code(folder.module, did))
+    module = made.code.module
+    if module.has_memory and folder.heap_size < module.minimum * 65536:
+        raise SourceError(
+            f"{folder.path}: the heap has {folder.heap_size} bytes, the module begins with {module.minimum * 65536}: "
+            "files of two snapshots are mixed"
+        )
+    heap = new_heap(is64=module.is64)
+    if folder.heap is not None:
+        heap.load(folder.heap, folder.heap_size)
+    made.begin_with(heap)
+    names = made.snapshot_globals
+    if len(folder.globals) < len(names):
+        raise SourceError(
+            f"{folder.path}: the metadata have {len(folder.globals)} globals, the module {len(names)}: files of two snapshots are mixed"
+        )
+    try:
+        made.instance.write_globals(names, folder.globals[: len(names)])
+    except ValueError as error:
+        raise SourceError(f"{folder.path}: {error}: files of two snapshots are mixed") from None
+    return made
+
+
+@dataclass
+class _Callback:
+    """What `call_new` was told: functions of the table and what they are called with."""
+
+    reply: tuple[int, int]
+    reject: tuple[int, int]
+    on_cleanup: tuple[int, int] | None
+
+    @property
+    def cleanup(self) -> Callable[[Message], None] | None:
+        """The cleanup function."""
+        return None if self.on_cleanup is None else self._clean_up
+
+    def _clean_up(self, message: Message) -> None:
+        program = message.canister.program
+        if isinstance(program, WasmProgram) and self.on_cleanup is not None:
+            program.run_callback(*self.on_cleanup, message, None)
+
+    def belongs_to(self, program: Installed) -> bool:
+        """A callback is a number of the table: after an upgrade it is the new program's."""
+        return isinstance(program, WasmProgram)
+
+    def run(self, message: Message, reply: Reply) -> None:
+        """Runs the one or the other."""
+        program = message.canister.program
+        if not isinstance(program, WasmProgram):
+            raise wasm_trap("the canister runs no Wasm")
+        program.run_callback(*(self.reject if reply.rejected else self.reply), message, reply)
+
+
+def _callback_of(given: tuple[int, ...]) -> _Callback | None:
+    """The callbacks of a call; None for a call that waits for no answer, which has functions that no table can have."""
+    if given[0] in _ONE_WAY and given[2] in _ONE_WAY:
+        return None
+    return _Callback((given[0], given[1]), (given[2], given[3]), (given[5], given[6]) if given[4] else None)

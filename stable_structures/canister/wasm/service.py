@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Candid interface of a module: where it is found, and the values of its methods by it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from ..candid.codec import EMPTY, MAGIC, decode, encode, has_none
+from ..candid.types import Func, Interface, Type, parse_interface, parse_types
+from ..errors import SourceError, Unsupported
+from .binary import Module
+
+_HOW: Final = (
+    "give did=..., put the .did file beside the .wasm, end the Rust source with ic_cdk::export_candid!(), or pass Candid bytes to call_raw"
+)
+
+
+def did_text(did: str | os.PathLike[str] | None) -> str | None:
+    """The text of `did=`: a file, or the text itself. Raises `SourceError` for a file that is not there."""
+    if did is None:
+        return None
+    text = os.fspath(did)
+    if "{" in text:
+        return text
+    path = Path(text)
+    if not path.is_file():
+        raise SourceError(f"{path}: there is no such file; give the .did file of the canister, or its text")
+    return path.read_text(encoding="utf-8")
+
+
+def did_beside(path: Path | None) -> str | None:
+    """The text of the .did file beside a module."""
+    if path is None:
+        return None
+    name = path.name.removesuffix(".gz").removesuffix(".wasm")
+    beside = path.with_name(name + ".did")
+    return beside.read_text(encoding="utf-8") if beside.is_file() else None
+
+
+def find_interface(module: Module, did: str | None, ask: Callable[[], str | None]) -> Interface | None:
+    """The interface: given, in the module, or asked from the module itself by `ask`."""
+    text = did
+    if text is None:
+        found = module.section("candid:service")
+        text = None if found is None else found.decode("utf-8", "replace")
+    if text is None:
+        text = ask()
+    if text is None:
+        return None
+    interface = parse_interface(text)
+    args = module.section("candid:args")
+    if args is not None and not interface.init:
+        interface = Interface(parse_types(args.decode("utf-8", "replace")), interface.methods, text)
+    return interface
+
+
+def is_message(value: Any) -> bool:
+    """Whether a value is a Candid message already."""
+    return isinstance(value, (bytes, bytearray, memoryview)) and bytes(value[:4]) == MAGIC
+
+
+def arguments(interface: Interface | None, method: str, args: Sequence[Any]) -> bytes:
+    """The arguments of a call as a message."""
+    found = _method(interface, method)
+    if found is not None:
+        return encode(_filled(args, found.args), found.args)
+    if len(args) == 1 and is_message(args[0]):
+        return bytes(args[0])
+    if not args:
+        return EMPTY
+    raise Unsupported(f"{method}: the canister's Candid interface is not known or does not have it: {_HOW}")
+
+
+def install_argument(interface: Interface | None, arg: Any) -> bytes:
+    """The argument of install or upgrade as a message; a tuple is several arguments, None is none."""
+    if is_message(arg):
+        return bytes(arg)
+    args = arg if isinstance(arg, tuple) else () if arg is None else (arg,)
+    if interface is not None and interface.init:
+        return EMPTY if arg is None and not all(map(has_none, interface.init)) else encode(_filled(args, interface.init), interface.init)
+    if args and interface is None:
+        raise Unsupported(f"the argument of install: the canister's Candid interface is not known: {_HOW}")
+    return encode(args, ())
+
+
+def _filled(args: Sequence[Any], types: Sequence[Type]) -> Sequence[Any]:
+    """Options at the end may be left out."""
+    missing = types[len(args) :]
+    return [*args, *(None for _ in missing)] if missing and all(map(has_none, missing)) else args
+
+
+def answer(interface: Interface | None, method: str, data: bytes) -> Any:
+    """The value of an answer: one, a tuple of several, or None; the bytes where the interface is not known."""
+    found = _method(interface, method)
+    if found is None:
+        return data
+    values = decode(data, found.results)
+    return values[0] if len(values) == 1 else tuple(values) if values else None
+
+
+def _method(interface: Interface | None, method: str) -> Func | None:
+    return None if interface is None else interface.methods.get(method)

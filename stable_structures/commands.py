@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The verbs `rehearse` and `canister`: an upgrade tried on a snapshot, and a canister that lives in a folder."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Run = Callable[[argparse.Namespace], int]
+
+
+def add_verbs(verbs: Any) -> None:
+    """Adds them to the command line."""
+    _add_rehearse(verbs)
+    parser = verbs.add_parser(
+        "canister",
+        help="a canister in a folder: deploy, call, query, stop, start, upgrade, status, logs",
+        description="Runs a canister that lives in a folder. The folder is a snapshot as dfx downloads it.",
+        epilog="example:\n  stable-structures canister deploy counter.wasm DIR\n  stable-structures canister call DIR inc '()'\n\n"
+        "exit code: 0 done, 1 the canister refused or trapped, 2 wrong use or unreadable",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
+    _add_deploy(actions)
+    for name, text in (("call", "calls a method; what it changes stays"), ("query", "calls a query; nothing stays")):
+        action = _action(actions, name, text, _call)
+        action.add_argument("method")
+        action.add_argument("arguments", nargs="?", default="()", help='as Candid text, such as (1, "x")')
+        action.add_argument("--caller", metavar="PRINCIPAL", help="who calls; the anonymous principal without it")
+    for name, text in (("stop", "takes no calls any more"), ("start", "takes calls again")):
+        _action(actions, name, text, _set_status)
+    _add_upgrade(actions)
+    _action(actions, "status", "what the canister is", _status).add_argument("--json", action="store_true")
+    _action(actions, "logs", "what it printed, and its traps", _logs)
+
+
+def _say(text: object) -> None:
+    """One line of the answer."""
+    sys.stdout.write(f"{text}\n")
+
+
+def _action(actions: Any, name: str, text: str, run: Run, folder: str = "folder") -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    if folder:
+        parser.add_argument("folder", type=Path)
+    parser.set_defaults(run=_guarded(run))
+    return parser
+
+
+def _add_deploy(actions: Any) -> None:
+    parser = _action(actions, "deploy", "installs a module into a new folder", _deploy, folder="")
+    parser.add_argument("module", type=Path, help="a .wasm, .wasm.gz or .py file")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--arg", help="the argument of init, as Candid text")
+    parser.add_argument("--did", type=Path, help="the Candid interface, where the module does not tell it")
+
+
+def _add_upgrade(actions: Any) -> None:
+    parser = _action(actions, "upgrade", "puts new code in place; stable memory stays", _upgrade)
+    parser.add_argument("module", type=Path)
+    _add_upgrade_options(parser)
+
+
+def _add_upgrade_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--arg", help="the argument of post_upgrade, as Candid text")
+    parser.add_argument("--did", type=Path, help="the Candid interface, where the module does not tell it")
+    parser.add_argument("--skip-pre-upgrade", action="store_true", help="the hook of the old code does not run")
+    parser.add_argument("--wasm-memory-persistence", choices=("keep", "replace"), default="auto", help="of Motoko's enhanced persistence")
+
+
+def _add_rehearse(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "rehearse",
+        help="try an upgrade on a snapshot of the real canister",
+        description="Runs an upgrade on the heap and the stable memory of a snapshot, which is not changed, and tells what happens.",
+        epilog="example:\n  stable-structures rehearse SNAPSHOT new.wasm --call 'balance(\"ada\")'\n\n"
+        "exit code: 0 it goes through and the result is sound, 1 not, 2 wrong use or unreadable",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("snapshot", type=Path, help="the folder that dfx, icp or juno downloaded")
+    parser.add_argument("module", type=Path, help="the new .wasm or .wasm.gz")
+    _add_upgrade_options(parser)
+    parser.add_argument(
+        "--call", action="append", default=[], metavar="CALL", help="""a call to make afterwards, such as 'balance("ada")'"""
+    )
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="keep the result as a snapshot in this folder")
+    parser.add_argument("--json", action="store_true", help="tell it as JSON")
+    parser.set_defaults(run=_guarded(_rehearse))
+
+
+def _guarded(run: Run) -> Run:
+    """Errors become one line and an exit code: 1 for what the canister refused, 2 for what was given wrongly."""
+
+    def guarded(arguments: argparse.Namespace) -> int:
+        from .canister import Rejected, SourceError, Unsupported  # noqa: PLC0415 - the command line starts quickly without
+
+        try:
+            return run(arguments)
+        except Rejected as error:
+            sys.stderr.write(f"{error}\n")
+            return 1
+        except (SourceError, Unsupported, OSError, TypeError, OverflowError) as error:
+            sys.stderr.write(f"{error}\n")
+            return 2
+
+    return guarded
+
+
+def _argument(text: str | None, module: Path, did: Path | None) -> Any:
+    """The argument of install or upgrade as Candid text: values for the types of the module's interface."""
+    if text is None:
+        return None
+    from .canister.candid.text import fit_all, parse_values  # noqa: PLC0415 - as above
+
+    values = parse_values(text)
+    if module.suffix == ".py":
+        return tuple(values)
+    from .canister.wasm.program import read_code  # noqa: PLC0415 - as above
+
+    interface = read_code(module.read_bytes(), did, module).interface()
+    return tuple(values if interface is None else fit_all(values, interface.init))
+
+
+def _rehearse(arguments: argparse.Namespace) -> int:
+    from .rehearsal import rehearse  # noqa: PLC0415 - as above
+
+    found = rehearse(
+        arguments.snapshot,
+        arguments.module,
+        _argument(arguments.arg, arguments.module, arguments.did),
+        calls=arguments.call,
+        skip_pre_upgrade=arguments.skip_pre_upgrade,
+        wasm_memory_persistence=arguments.wasm_memory_persistence,
+        did=arguments.did,
+        save=arguments.output,
+    )
+    _say(json.dumps(found.to_dict(), indent=2) if arguments.json else found)
+    return 0 if found.ok else 1
+
+
+def _deploy(arguments: argparse.Namespace) -> int:
+    from .deployment import Deployment  # noqa: PLC0415 - as above
+
+    argument = _argument(arguments.arg, arguments.module, arguments.did)
+    canister = Deployment(arguments.folder).deploy(arguments.module, argument, did=arguments.did)
+    _say(canister.id)
+    return 0
+
+
+def _call(arguments: argparse.Namespace) -> int:
+    from .canister.candid.text import parse_values  # noqa: PLC0415 - as above
+    from .deployment import Deployment  # noqa: PLC0415 - as above
+    from .rehearsal import call_text  # noqa: PLC0415 - as above
+
+    query = arguments.action == "query"
+    values = parse_values(arguments.arguments)
+    deployment = Deployment(arguments.folder)
+    with deployment.read() if query else deployment.write() as canister:
+        _say(call_text(canister, arguments.method, values, query=query, caller=arguments.caller))
+    return 0
+
+
+def _set_status(arguments: argparse.Namespace) -> int:
+    from .deployment import Deployment  # noqa: PLC0415 - as above
+
+    with Deployment(arguments.folder).write() as canister:
+        (canister.stop if arguments.action == "stop" else canister.start)()
+        _say(canister.status)
+    return 0
+
+
+def _upgrade(arguments: argparse.Namespace) -> int:
+    from .deployment import Deployment, as_source  # noqa: PLC0415 - as above
+
+    argument = _argument(arguments.arg, arguments.module, arguments.did)
+    with Deployment(arguments.folder).write() as canister:
+        canister.upgrade(
+            as_source(arguments.module),
+            argument,
+            skip_pre_upgrade=arguments.skip_pre_upgrade,
+            did=arguments.did,
+            wasm_memory_persistence=arguments.wasm_memory_persistence,
+        )
+        _say(f"upgraded to version {canister.version}")
+    return 0
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from .deployment import Deployment  # noqa: PLC0415 - as above
+
+    with Deployment(arguments.folder).read() as canister:
+        facts: dict[str, Any] = {
+            "id": str(canister.id),
+            "status": canister.status,
+            "version": canister.version,
+            "module hash": None if canister.module_hash is None else canister.module_hash.hex(),
+            "stable memory pages": canister.memory.size(),
+            "heap bytes": canister.heap_size if canister.module_hash is not None else None,
+            "cycles": canister.cycles,
+            "methods": sorted(canister.program.methods) if canister.program is not None else [],
+        }
+    if arguments.json:
+        _say(json.dumps(facts, indent=2))
+        return 0
+    for name, value in facts.items():
+        if value is not None:
+            _say(f"{name + ':':22}{', '.join(value) if isinstance(value, list) else value}")
+    return 0
+
+
+def _logs(arguments: argparse.Namespace) -> int:
+    from .deployment import Deployment  # noqa: PLC0415 - as above
+
+    with Deployment(arguments.folder).read() as canister:
+        for line in canister.logs:
+            _say(line.encode("unicode_escape").decode() if not line.isprintable() else line)
+    return 0

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A canister that lives in a folder: each command loads it, runs, and saves it, and the folder is its state in between.
+
+The folder is a snapshot as dfx downloads it, with one file more:
+
+    canister.json    what a snapshot does not have: identity, status, controllers, cycles, logs, interface
+
+One writer at a time holds the lock, a file beside the folder. The new state is written beside the folder too and exchanged with it in
+one step, so a process that is killed leaves the folder as it was before its message or after it.
+
+A canister in Python is saved as its stable memory after `@pre_upgrade`, and goes on with `@post_upgrade`: its other variables begin anew
+with each command.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from .canister import Canister, SourceError
+from .canister.atomic import begin_with
+from .canister.folder import State, memory_parts, read_folder, write_folder
+from .principal import Principal
+
+FACTS: Final = "canister.json"
+_MOST_LOGS: Final = 1000
+_NANOSECONDS: Final = 1_000_000_000
+_WASM: Final = (b"\0asm", b"\x1f\x8b\x08")
+
+
+def _beside(folder: Path, ending: str) -> Path:
+    return folder.with_name(f".{folder.name}.{ending}")
+
+
+@contextmanager
+def _locked(folder: Path, *, shared: bool) -> Iterator[None]:
+    """Waits for other commands on the folder. Writers take away what a killed one left."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _beside(folder, "lock").open("a", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        if not shared:
+            for left in folder.parent.glob(f".{folder.name}.new*"):
+                shutil.rmtree(left, ignore_errors=True)
+        yield
+
+
+class Deployment:
+    """The canister of a folder. `read` and `write` give it for the length of a `with`."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder).absolute()
+
+    def exists(self) -> bool:
+        """Whether there is a canister."""
+        return (self.folder / FACTS).is_file()
+
+    @contextmanager
+    def read(self) -> Iterator[Canister]:
+        """The canister, to look at: nothing is saved."""
+        with _locked(self.folder, shared=True):
+            canister = self._load()
+            try:
+                yield canister
+            finally:
+                canister.close()
+
+    @contextmanager
+    def write(self) -> Iterator[Canister]:
+        """The canister, to change: it is saved at the end, also where what ran was rejected, for its log."""
+        with _locked(self.folder, shared=False):
+            canister = self._load()
+            canister.advance_time(max(0, time.time_ns() - canister.time) / _NANOSECONDS)
+            try:
+                yield canister
+            finally:
+                try:
+                    self._save(canister)
+                finally:
+                    canister.close()
+
+    def deploy(self, source: str | Path, arg: Any = None, *, did: str | Path | None = None) -> Canister:
+        """Installs a module into a new folder. Raises `SourceError` where there is a canister, `Trapped` for its init."""
+        with _locked(self.folder, shared=False):
+            if self.folder.exists() and any(self.folder.iterdir()):
+                raise SourceError(f"{self.folder}: the folder is not empty; upgrade the canister that is there, or give another folder")
+            canister = Canister(id=_new_principal())
+            canister.time = max(canister.time, time.time_ns())
+            canister.install_code(as_source(source), arg, did=did)
+            self._save(canister)
+            canister.close()
+        return canister
+
+    # ---- loading ----
+
+    def _load(self) -> Canister:
+        facts = self._facts()
+        given = read_folder(self.folder)
+        principal, controllers = Principal.from_text(facts["id"]), facts["controllers"]
+        if given.module.startswith(_WASM):
+            canister = Canister.from_snapshot(self.folder, id=principal, controllers=controllers, did=facts.get("did"))
+        else:
+            canister = Canister(id=principal, controllers=controllers)
+            if given.stable is not None:
+                begin_with(canister.memory, str(given.stable), given.stable_pages)
+            canister.version, canister.certified_data = given.version, given.certified_data
+        canister.time, canister.cycles, canister.env = max(canister.time, facts["time"]), facts["cycles"], dict(facts["env"])
+        if not given.module.startswith(_WASM):
+            canister.resume(given.module.decode())
+        canister.logs[:] = facts["logs"]
+        canister.status = facts["status"]
+        return canister
+
+    def _facts(self) -> dict[str, Any]:
+        try:
+            found = json.loads((self.folder / FACTS).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            if (self.folder / "metadata.json").is_file():
+                return {
+                    "id": str(_new_principal()),
+                    "controllers": [],
+                    "time": 0,
+                    "cycles": 10**13,
+                    "env": {},
+                    "logs": [],
+                    "status": "running",
+                }
+            raise SourceError(
+                f"{self.folder}: there is no canister; make one with: stable-structures canister deploy MODULE {self.folder}"
+            ) from None
+        except ValueError as error:
+            raise SourceError(f"{self.folder / FACTS}: no JSON: {error}") from None
+        return dict(found)
+
+    # ---- saving ----
+
+    def _save(self, canister: Canister) -> None:
+        program: Any = canister.program
+        if canister.module_hash is not None:
+            state, did = program.state(), program.code.did
+        else:
+            canister.run_pre_upgrade()
+            state, did = _python_state(canister), None
+        facts = {
+            "id": str(canister.id),
+            "status": canister.status,
+            "controllers": [str(one) for one in canister.controllers],
+            "cycles": canister.cycles,
+            "time": canister.time,
+            "env": canister.env,
+            "logs": canister.logs[-_MOST_LOGS:],
+        }
+        if did is not None:
+            facts["did"] = did
+        elif canister.module_hash is not None and (text := canister.candid) is not None:
+            facts["did"] = text
+        write_folder(self.folder, state, {FACTS: json.dumps(facts, indent=2)})
+
+
+def _new_principal() -> Principal:
+    """An identity of its own for each folder, among those of the platform's test server."""
+    return Principal((0xFFFF_FFFF_FFE0_0000 | time.time_ns() & 0xF_FFFF).to_bytes(8, "big") + b"\x01\x01")
+
+
+def as_source(source: str | Path) -> Any:
+    """A module as `Canister.install` takes it; Python as text, which the folder keeps. Raises `SourceError`."""
+    path = Path(source)
+    if not path.is_file():
+        raise SourceError(f"{path}: there is no such file; give a .wasm, .wasm.gz or .py file")
+    if path.suffix == ".py":
+        text = path.read_text(encoding="utf-8")
+        return text if "\n" in text else text + "\n"
+    return path
+
+
+def _python_state(canister: Canister) -> State:
+    program: Any = canister.program
+    memory = canister.memory
+    source = program.code.text.encode()
+    return State(source, 0, [], memory.nbytes, memory_parts(memory), [], canister.certified_data, canister.version, canister.time, 0)

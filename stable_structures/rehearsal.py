@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An upgrade rehearsed on the real state: what would happen, before it happens.
+
+`rehearse` runs the upgrade on a snapshot's heap and stable memory, which are not changed, and tells whether it goes through, what it costs
+against the platform's limits, what changed in each structure, whether the result is sound, and whether callers can go on.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from . import inspect as inspector
+from .canister import Canister, Limits, Rejected, SourceError, Trapped, Unsupported
+from .canister.candid.codec import decode, encode, infer
+from .canister.candid.subtype import incompatible
+from .canister.candid.text import fit_all, parse_values, show_values
+from .canister.candid.types import Interface, Some
+from .canister.message import Kind
+
+if TYPE_CHECKING:
+    from .canister.canister import Persistence
+    from .canister.source import Source
+
+_HOOKS: Final = {Kind.PRE_UPGRADE: "pre_upgrade", Kind.START: "start", Kind.POST_UPGRADE: "post_upgrade"}
+_WARNING_SHARE: Final = 0.8
+_PAGE: Final = 65536
+_CALL: Final = re.compile(r"\s*(?P<name>[^\s(]+|\"[^\"]*\")\s*(?P<values>\(.*\))?\s*\Z", re.DOTALL)
+_STABLE: Final = re.compile(r"stable\s+(?:var\s+)?(?P<name>\w+)\s*:\s*(?P<type>[^;]+?)\s*(?:;|\}\s*;?\s*\Z)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A call that was made after the upgrade: what it answered, as Candid text, or why it failed."""
+
+    call: str
+    answer: str | None
+    error: str | None
+    instructions: int
+
+
+@dataclass
+class Rehearsal:
+    """What an upgrade would do. `ok` is true where it goes through, the result is sound, and every call was answered."""
+
+    snapshot: Path
+    failure: str | None = None
+    """Why the upgrade does not go through, with the hook that trapped."""
+    instructions: dict[str, int] = field(default_factory=dict)
+    """Of each hook that ran."""
+    instruction_limit: int = 0
+    stable_pages: tuple[int, int] = (0, 0)
+    changed_bytes: int = 0
+    """Of stable memory, in blocks of 4 KiB."""
+    changed_limit: int = 0
+    heap_bytes: tuple[int, int] = (0, 0)
+    differences: list[inspector.PartDiff] = field(default_factory=list)
+    """What changed in each structure of the stable memory."""
+    damage: list[inspector.Finding] = field(default_factory=list)
+    """Broken rules of the stable memory after the upgrade."""
+    damage_before: int = 0
+    """How many rules were broken before the upgrade; looked at only where the result is damaged."""
+    candid: list[str] | None = None
+    """What callers of the old interface lose; None where an interface is not known."""
+    stable_types: list[str] = field(default_factory=list)
+    """Stable variables of Motoko that are gone or have another type."""
+    calls: list[Answer] = field(default_factory=list)
+    logs: list[str] = field(default_factory=list)
+    canister: Canister | None = None
+    """The canister after the upgrade, to look into and to call."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed and nothing is damaged."""
+        return self.failure is None and not self.damage and all(one.error is None for one in self.calls)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is near a limit or may surprise somebody."""
+        found = []
+        used = sum(self.instructions.values())
+        if self.instruction_limit and used >= _WARNING_SHARE * self.instruction_limit:
+            found.append(f"the hooks use {_share(used, self.instruction_limit)} of the instructions that an upgrade may use")
+        if self.changed_limit and self.changed_bytes >= _WARNING_SHARE * self.changed_limit:
+            found.append(
+                f"the hooks change {_share(self.changed_bytes, self.changed_limit)} of the stable memory that an upgrade may change"
+            )
+        found += [f"{_place(one)} was a {one.kinds[0]}, is {one.kinds[1] or 'nothing known'}" for one in self.differences if _is_other(one)]
+        found += [f"callers: {line}" for line in self.candid or []]
+        found += [f"stable variables: {line}" for line in self.stable_types]
+        if self.damage_before:
+            found.append(f"the stable memory had {self.damage_before} broken rules before the upgrade")
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        differences = [one for one in self.differences if not one.same]
+        return {
+            "ok": self.ok,
+            "snapshot": str(self.snapshot),
+            "failure": self.failure,
+            "instructions": self.instructions,
+            "instruction_limit": self.instruction_limit,
+            "stable_pages": list(self.stable_pages),
+            "changed_bytes": self.changed_bytes,
+            "changed_limit": self.changed_limit,
+            "heap_bytes": list(self.heap_bytes),
+            "differences": [{"memory": one.memory, "kinds": list(one.kinds), **_counts(one)} for one in differences],
+            "damage": [str(one) for one in self.damage],
+            "damage_before": self.damage_before,
+            "candid": self.candid,
+            "stable_types": self.stable_types,
+            "calls": [vars(one) for one in self.calls],
+            "warnings": self.warnings,
+            "logs": self.logs,
+        }
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self))
+
+
+def rehearse(  # noqa: PLR0913 - each by its name
+    snapshot: str | os.PathLike[str],
+    source: Source,
+    arg: Any = None,
+    *,
+    calls: Iterable[str] = (),
+    skip_pre_upgrade: bool = False,
+    wasm_memory_persistence: Persistence | None = "auto",
+    did: str | os.PathLike[str] | None = None,
+    limits: Limits | None = None,
+    save: str | os.PathLike[str] | None = None,
+) -> Rehearsal:
+    r"""Upgrades the canister of a snapshot folder to another module, in this process, and tells what happened.
+
+    `calls` are made afterwards, as text: `balance("ada")`. `save` is a folder for the snapshot of the result. The snapshot itself
+    is never changed. O(what the hooks do + stable memory that is not zero).
+
+    Raises `SourceError` for what is no snapshot, no module or no call, `Unsupported` without the extra `wasm`. An upgrade that
+    does not go through raises nothing: it is what the rehearsal tells.
+
+    >>> from stable_structures.rehearsal import rehearse
+    >>> found = rehearse("snapshot", "new.wasm", calls=['balance("ada")'])  # doctest: +SKIP
+    >>> assert found.ok, str(found)  # doctest: +SKIP
+    """
+    canister = Canister.from_snapshot(snapshot, limits=limits)
+    wanted = [_parse_call(one) for one in calls]
+    old = _interface(canister)
+    found = Rehearsal(Path(snapshot), canister=canister)
+    pages, heap, stable_types = canister.memory.size(), canister.heap_size, _stable_types(canister)
+    try:
+        canister.upgrade(source, arg, skip_pre_upgrade=skip_pre_upgrade, wasm_memory_persistence=wasm_memory_persistence, did=did)
+    except Rejected as error:
+        found.failure = _failure(canister, error)
+    _measure(found, canister, pages, heap)
+    if found.failure is None:
+        _compare(found, canister, snapshot, old)
+        found.stable_types = _changed_types(stable_types, _stable_types(canister))
+        found.calls = [_make_call(canister, *one) for one in wanted]
+        if save is not None:
+            canister.save_snapshot(save)
+    found.logs = list(canister.logs)
+    return found
+
+
+# ---- the parts ----
+
+
+def _interface(canister: Canister) -> Interface | None:
+    """The interface of a canister; None where it is not known or cannot be read."""
+    from .canister.wasm.program import WasmProgram  # noqa: PLC0415 - wasmtime is for those who use it
+
+    program = canister.program
+    try:
+        return program.code.interface() if isinstance(program, WasmProgram) else None
+    except SourceError:
+        return None
+
+
+def _image_of(canister: Canister) -> Any:
+    return canister.memory if canister.memory.size() else None
+
+
+def _failure(canister: Canister, error: Rejected) -> str:
+    kinds = list(canister.last_instructions)
+    where = _HOOKS.get(kinds[-1]) if kinds and isinstance(error, Trapped) else None
+    return f"{where}: {error}" if where else str(error)
+
+
+def _measure(found: Rehearsal, canister: Canister, pages: int, heap: int) -> None:
+    found.instructions = {_HOOKS[kind]: count for kind, count in canister.last_instructions.items() if kind in _HOOKS}
+    found.instruction_limit = canister.limits.instructions_install
+    found.stable_pages, found.heap_bytes = (pages, canister.memory.size()), (heap, canister.heap_size)
+    found.changed_bytes, found.changed_limit = canister.last_changed, canister.limits.dirty_install
+
+
+def _compare(found: Rehearsal, canister: Canister, snapshot: str | os.PathLike[str], old: Interface | None) -> None:
+    new = _interface(canister)
+    found.candid = None if old is None or new is None else incompatible(new, old)
+    after = _image_of(canister)
+    if after is None:
+        return
+    found.damage = inspector.check(after)
+    if found.stable_pages[0]:
+        before = Canister.from_snapshot(snapshot)
+        try:
+            found.differences = inspector.diff(before.memory, after)
+            found.damage_before = len(inspector.check(before.memory)) if found.damage else 0  # a sound one was sound before
+        finally:
+            before.close()
+
+
+def _stable_types(canister: Canister) -> dict[str, str]:
+    """The stable variables of a Motoko program and their types, as its compiler wrote them down."""
+    from .canister.wasm.program import WasmProgram  # noqa: PLC0415 - as above
+
+    program = canister.program
+    section = program.code.module.section("motoko:stable-types") if isinstance(program, WasmProgram) else None
+    text = re.sub(r"//[^\n]*", "", (section or b"").decode("utf-8", "replace"))
+    return {one["name"]: " ".join(one["type"].split()) for one in _STABLE.finditer(text)}
+
+
+def _changed_types(old: dict[str, str], new: dict[str, str]) -> list[str]:
+    gone = [f"{name} : {old[name]} is gone, its value is lost" for name in old if name not in new]
+    changed = [
+        f"{name} was {old[name]}, is {new[name]}"
+        for name in old
+        if name in new and old[name] != new[name] and not _widens(old[name], new[name])
+    ]
+    return gone + changed
+
+
+def _widens(old: str, new: str) -> bool:
+    return (old, new) == ("Nat", "Int")
+
+
+def _parse_call(text: str) -> tuple[str, str, list[Any]]:
+    found = _CALL.match(text)
+    if found is None:
+        raise SourceError(f'{text!r} is no call; write it as in balance("ada")')
+    return text, found["name"].strip('"'), parse_values(found["values"] or "()")
+
+
+def call_text(canister: Canister, method: str, values: Sequence[Any], *, query: bool | None = None, caller: str | None = None) -> str:
+    """Makes a call with values that were typed; the answer as Candid text. `query` None: as the method is. Raises as `call` does."""
+    interface = _interface(canister)
+    known = None if interface is None else interface.methods.get(method)
+    kind = canister.program.methods.get(method) if canister.program is not None else None
+    if query is None:
+        query = kind is not None and kind.kind is not Kind.UPDATE
+    if canister.module_hash is None:
+        return _python_text(canister, method, values, query=query, caller=caller)
+    if known is None:
+        raw = b"DIDL\0\0" if not values else _only_bytes(method, values)
+        data = canister.query_raw(method, raw, caller=caller) if query else canister.call_raw(method, raw, caller=caller)
+        return f"0x{data.hex()}"
+    arg = encode(fit_all(values, known.args), known.args)
+    data = canister.query_raw(method, arg, caller=caller) if query else canister.call_raw(method, arg, caller=caller)
+    return show_values(decode(data, known.results), known.results)
+
+
+def _python_text(canister: Canister, method: str, values: Sequence[Any], *, query: bool, caller: str | None) -> str:
+    """The answer of a canister in Python, by what it looks like."""
+    plain = [value.value if isinstance(value, Some) else value for value in values]
+    answer = canister.query(method, *plain, caller=caller) if query else canister.call(method, *plain, caller=caller)
+    if answer is None:
+        return "()"
+    try:
+        return show_values([answer], [infer(answer)])
+    except Unsupported:
+        return f"({answer!r})"
+
+
+def _only_bytes(method: str, values: Sequence[Any]) -> bytes:
+    if len(values) == 1 and isinstance(values[0], bytes):
+        return values[0]
+    raise SourceError(f'{method}: the canister\'s Candid interface is not known: give --did, or the message as (blob "DIDL...")')
+
+
+def _make_call(canister: Canister, text: str, method: str, values: list[Any]) -> Answer:
+    try:
+        return Answer(text, call_text(canister, method, values), None, canister.instructions)
+    except (Rejected, TypeError, OverflowError) as error:
+        return Answer(text, None, str(error), canister.instructions)
+
+
+# ---- as text ----
+
+
+def _share(used: int, limit: int) -> str:
+    return f"{100 * used / limit:.2f} %"
+
+
+def _place(one: inspector.PartDiff) -> str:
+    return "stable memory" if one.memory is None else f"memory {one.memory}"
+
+
+def _is_other(one: inspector.PartDiff) -> bool:
+    """Whether a structure is gone, or another one stands in its place."""
+    return one.kinds[0] is not None and one.kinds[0] != one.kinds[1]
+
+
+def _counts(one: inspector.PartDiff) -> dict[str, int]:
+    found = {"added": 0, "removed": 0, "changed": 0}
+    for change in one.changes:
+        found[change.what] += 1
+    return found
+
+
+def _lines(found: Rehearsal) -> Iterable[str]:
+    yield f"rehearsal on {found.snapshot}: " + ("the upgrade goes through" if found.failure is None else "THE UPGRADE FAILS")
+    if found.failure is not None:
+        yield f"  {found.failure}"
+    used = sum(found.instructions.values())
+    steps = ", ".join(f"{name} {count:,}" for name, count in found.instructions.items()) or "no hook ran"
+    yield f"  instructions    {used:,} of {found.instruction_limit:,} ({_share(used, found.instruction_limit)}): {steps}"
+    pages, heap = found.stable_pages, found.heap_bytes
+    yield f"  stable memory   {pages[0]:,} -> {pages[1]:,} pages, {found.changed_bytes:,} bytes changed of {found.changed_limit:,}"
+    yield f"  heap            {heap[0]:,} -> {heap[1]:,} bytes"
+    if found.failure is None:
+        yield from _result_lines(found)
+    for line in found.warnings:
+        yield f"  warning: {line}"
+
+
+def _result_lines(found: Rehearsal) -> Iterable[str]:
+    changed = [one for one in found.differences if not one.same]
+    for one in changed:
+        counts = ", ".join(f"{count} {what}" for what, count in _counts(one).items() if count)
+        yield f"  {_place(one):15} {one.kinds[1] or one.kinds[0]}: {counts or f'{len(one.ranges)} ranges of bytes changed'}"
+    if found.differences and not changed:
+        yield "  structures      nothing changed"
+    yield "  check           " + ("sound" if not found.damage else f"{len(found.damage)} BROKEN RULES: {found.damage[0]}")
+    if found.candid is not None:
+        yield "  Candid          " + ("callers can go on" if not found.candid else f"{len(found.candid)} methods are not compatible")
+    for answer in found.calls:
+        said = answer.answer if answer.error is None else f"FAILED: {answer.error}"
+        yield f"  {answer.call} -> {said} ({answer.instructions:,} instructions)"
