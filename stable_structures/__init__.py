@@ -13,9 +13,6 @@ if _sys.byteorder != "little" or _sys.maxsize < 2**63 - 1 or not _sys.platform.s
 # In a checkout after a plain `pip install .`, `python -m` finds this directory first, and the compiled module is in the installed one.
 __path__ = _extend_path(__path__, __name__)
 
-from .btreemap import StableBTreeMap
-from .btreeset import StableBTreeSet
-from .cell import StableCell
 from .errors import (
     BadMagic,
     BoundExceeded,
@@ -32,10 +29,10 @@ from .errors import (
     UnsupportedVersion,
     WalCorrupt,
 )
-from .log import StableLog
-from .manager import MemoryManager, VirtualMemory
-from .memory import MAX_PAGES, PAGE_SIZE, Memory, RestrictedMemory, StableMemory
-from .minheap import StableMinHeap
+from .memory.manager import MemoryManager, VirtualMemory
+from .memory.memory import MAX_PAGES, PAGE_SIZE, Memory, RestrictedMemory, StableMemory
+from .memory.stream import Reader, Writer
+from .memory.transaction import Transaction
 from .principal import Principal
 from .storable import (
     Array,
@@ -61,10 +58,13 @@ from .storable import (
     u64,
     u128,
 )
-from .stream import Reader, Writer
-from .transaction import Transaction
+from .structures.btreemap import StableBTreeMap
+from .structures.btreeset import StableBTreeSet
+from .structures.cell import StableCell
+from .structures.log import StableLog
+from .structures.minheap import StableMinHeap
+from .structures.vec import StableVec
 from .upgrade import UpgradeHooks
-from .vec import StableVec
 
 __all__ = [
     "MAX_PAGES",

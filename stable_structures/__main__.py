@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from . import commands, tour
-from .inspect import cli
-from .inspect.guard import SOUND, Parser, complain, prepare_streams, settled
+from .inspect.cli import verbs as cli
+from .inspect.cli.guard import SOUND, Parser, complain, prepare_streams, settled
 
 _ADD_VERBS = (tour.add_verbs, cli.add_verbs, commands.add_verbs)
 

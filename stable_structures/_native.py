@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, SupportsIndex
 
 import numpy as np
 
-from . import errors, tasks
+from . import errors
 from ._core import ffi, lib
+from .memory import tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

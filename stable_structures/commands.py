@@ -114,7 +114,7 @@ def _argument(text: str | None, module: Path, did: Path | None) -> Any:
     """The argument of install or upgrade as Candid text: values for the types of the module's interface."""
     if text is None:
         return None
-    from .canister.candid.text import fit_all, parse_values  # noqa: PLC0415 - as above
+    from .encodings.candid.text import fit_all, parse_values  # noqa: PLC0415 - as above
 
     values = parse_values(text)
     if module.suffix == ".py":
@@ -152,8 +152,8 @@ def _deploy(arguments: argparse.Namespace) -> int:
 
 
 def _call(arguments: argparse.Namespace) -> int:
-    from .canister.candid.text import parse_values  # noqa: PLC0415 - as above
     from .deployment import Deployment  # noqa: PLC0415 - as above
+    from .encodings.candid.text import parse_values  # noqa: PLC0415 - as above
     from .rehearsal import call_text  # noqa: PLC0415 - as above
 
     query = arguments.action == "query"

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from . import inspect as inspector
 from .canister import Canister, Limits, Rejected, SourceError, Trapped, Unsupported
-from .canister.candid.codec import decode, encode, infer
-from .canister.candid.subtype import incompatible
-from .canister.candid.text import fit_all, parse_values, show_values
-from .canister.candid.types import Interface, Some
 from .canister.message import Kind
+from .encodings.candid.codec import decode, encode, infer
+from .encodings.candid.subtype import incompatible
+from .encodings.candid.text import fit_all, parse_values, show_values
+from .encodings.candid.types import Interface, Some
 
 if TYPE_CHECKING:
     from .canister.canister import Persistence

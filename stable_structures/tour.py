@@ -13,19 +13,19 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from .btreemap import StableBTreeMap
-from .btreeset import StableBTreeSet
-from .cell import StableCell
-from .inspect.guard import guarded
-from .inspect.text import Printer, human
-from .log import StableLog
-from .manager import MemoryManager
-from .memory import StableMemory
-from .minheap import StableMinHeap
+from .inspect.cli.guard import guarded
+from .inspect.cli.text import Printer, human
+from .memory.manager import MemoryManager
+from .memory.memory import StableMemory
 from .principal import Principal
 from .storable import Cbor, f64, u32, u64
+from .structures.btreemap import StableBTreeMap
+from .structures.btreeset import StableBTreeSet
+from .structures.cell import StableCell
+from .structures.log import StableLog
+from .structures.minheap import StableMinHeap
+from .structures.vec import StableVec
 from .upgrade import UpgradeHooks
-from .vec import StableVec
 
 UPGRADES: Final = 0
 _FEW: Final = 2

@@ -27,9 +27,9 @@ import cbor2
 
 from . import _native as native
 from .errors import BadMagic, BoundExceeded, CorruptMemory, IncompatibleType, OutOfMemory, StableError
-from .memory import PAGE_SIZE, Memory, NativeMemory, native_memory
+from .memory.memory import PAGE_SIZE, Memory, NativeMemory, native_memory
+from .memory.stream import Reader, Writer
 from .storable.blame import raise_of_cause, raise_of_moment
-from .stream import Reader, Writer
 
 if TYPE_CHECKING:
     import _typeshed

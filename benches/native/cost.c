@@ -14,11 +14,11 @@
 #include <string.h>
 #include <time.h>
 
-#include "access.h"
-#include "btree.h"
-#include "heap.h"
-#include "memory.h"
-#include "vec.h"
+#include "memory/access.h"
+#include "structures/btree.h"
+#include "structures/heap.h"
+#include "memory/memory.h"
+#include "structures/vec.h"
 
 #if defined(__has_include)
 #if __has_include(<valgrind/callgrind.h>)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "ic0.h"
+#include "ic0/ic0.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "error.h"
-#include "ic0_private.h"
+#include "core/error.h"
+#include "ic0/ic0_private.h"
 
 /* The functions of the engine, as wasmtime's C headers declare them; the pointers are opaque here. */
 static struct engine {

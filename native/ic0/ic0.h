@@ -12,8 +12,8 @@
 #ifndef SS_IC0_H
 #define SS_IC0_H
 
-#include "heap_image.h"
-#include "memory.h"
+#include "ic0/heap_image.h"
+#include "memory/memory.h"
 
 /* Entry points, one bit each. */
 enum ss_ic0_mode {

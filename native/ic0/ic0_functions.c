@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "access.h"
-#include "error.h"
-#include "ic0_private.h"
+#include "core/error.h"
+#include "ic0/ic0_private.h"
+#include "memory/access.h"
 
 typedef unsigned __int128 u128;
 

@@ -3,7 +3,7 @@
 #ifndef SS_IC0_PRIVATE_H
 #define SS_IC0_PRIVATE_H
 
-#include "ic0.h"
+#include "ic0/ic0.h"
 
 /* wasmtime_val_raw_t: 16 bytes. */
 typedef union ss_value {

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, overload
 
-from ..memory import native_memory
+from ..memory.memory import native_memory
 from ..upgrade import UpgradeHooks
 from . import message as messages
 from .errors import SourceError
@@ -16,7 +16,7 @@ from .program import MARK, Dialect, Program, mark
 from .variables import UpgradeReport, load, save, saved_bytes, variables_of
 
 if TYPE_CHECKING:
-    from ..memory import NativeMemory
+    from ..memory.memory import NativeMemory
 
 F = TypeVar("F", bound=Callable[..., Any])
 Guard = Callable[[], Any]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from .. import _native as native
 
 if TYPE_CHECKING:
-    from ..memory import NativeMemory
+    from ..memory.memory import NativeMemory
 
 BLOCK_SIZE: Final[int] = native.call.SS_BLOCK_SIZE
 

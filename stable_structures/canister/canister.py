@@ -9,12 +9,12 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NoReturn, Self, SupportsIndex, TypeVar
 
-from ..memory import PAGE_SIZE, NativeMemory, RestrictedMemory, StableMemory
+from ..encodings.candid.codec import EMPTY, CandidError
+from ..memory.memory import PAGE_SIZE, NativeMemory, RestrictedMemory, StableMemory
 from ..principal import Principal
-from ..structure import Structure, alive
+from ..structures.structure import Structure, alive
 from . import atomic, calls
 from . import message as messages
-from .candid.codec import EMPTY, CandidError
 from .errors import ErrorCode, Rejected, Trapped, Unsupported
 from .execution import Execution, Limits, method_or_reject, no_module
 from .folder import read_folder, write_folder
@@ -31,7 +31,7 @@ from .tracebacks import shorten, without_our_frames
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from ..manager import MemoryManager
+    from ..memory.manager import MemoryManager
     from .source import Code
     from .variables import UpgradeReport
     from .wasm.heap import Heap
@@ -818,8 +818,8 @@ class Canister:
 
     def program_manager(self) -> MemoryManager:
         """The manager of the running program, made where there is none (for the harness and `ic.manager`)."""
-        from ..manager import MemoryManager  # noqa: PLC0415 - keeps a canister without one light
-        from ..structure import init_as_the_crate  # noqa: PLC0415 - as above
+        from ..memory.manager import MemoryManager  # noqa: PLC0415 - keeps a canister without one light
+        from ..structures.structure import init_as_the_crate  # noqa: PLC0415 - as above
 
         program = self._program
         if program is None:

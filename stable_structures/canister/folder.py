@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ..memory import PAGE_SIZE, NativeMemory
+from ..memory.memory import PAGE_SIZE, NativeMemory
 from .atomic import exchange_paths
 from .errors import SourceError
 

@@ -34,9 +34,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..memory import NativeMemory
+from ..memory.memory import NativeMemory
 from ..storable.lifetimes import MADE_FOR
-from ..structure import Structure
+from ..structures.structure import Structure
 from .errors import Unsupported
 from .modules import one_at_a_time
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from ..manager import MemoryManager
+    from ..memory.manager import MemoryManager
     from .calls import Call
     from .errors import Trap
     from .message import CallContext, Kind, Message, Reply

@@ -11,9 +11,9 @@ import hashlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from ..encodings.candid.codec import CandidError, decode, encode
+from ..encodings.candid.types import Interface, parse_interface
 from . import calls
-from .candid.codec import CandidError, decode, encode
-from .candid.types import Interface, parse_interface
 from .errors import ErrorCode, Rejected, Trapped
 from .message import Reply
 

@@ -17,8 +17,8 @@ from typing import IO, Any, Final, Protocol
 import pytest
 
 from ..errors import Closed, StableError
-from ..memory import PAGE_SIZE, NativeMemory, StableMemory
-from ..structure import Structure
+from ..memory.memory import PAGE_SIZE, NativeMemory, StableMemory
+from ..structures.structure import Structure
 from .canister import Canister
 from .program import describe
 from .source import Source, is_path, near_names

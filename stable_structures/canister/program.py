@@ -12,10 +12,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from ..encodings.candid.codec import MAGIC, decode, encode_untyped
 from ..errors import StableError
 from . import calls
 from .calls import Call, Task
-from .candid.codec import MAGIC, decode, encode_untyped
 from .errors import SourceError, Trap, Unsupported, called_trap, violation
 from .heap import HeapImage, heap_size
 from .installed import HeapMode, Method, Pending
@@ -27,8 +27,8 @@ from .routing import private_copy
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from ..manager import MemoryManager
-    from ..structure import Structure
+    from ..memory.manager import MemoryManager
+    from ..structures.structure import Structure
     from .cdk.files import FileSystem
     from .source import Code
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NoReturn, SupportsIndex
 
 from ..errors import StableError
-from ..memory import PAGE_SIZE
+from ..memory.memory import PAGE_SIZE
 from . import atomic
 from .errors import Unsupported
 

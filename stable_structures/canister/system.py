@@ -11,7 +11,7 @@ import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from ..memory import PAGE_SIZE
+from ..memory.memory import PAGE_SIZE
 from ..principal import Principal
 from . import message as messages
 from .calls import Call
@@ -20,8 +20,8 @@ from .installed import Pending
 from .message import Message, Reply
 
 if TYPE_CHECKING:
-    from ..manager import MemoryManager
-    from ..memory import NativeMemory
+    from ..memory.manager import MemoryManager
+    from ..memory.memory import NativeMemory
 
 _LIMIT_32: Final = 2**32
 _TOO_LARGE: Final = "32 bit stable memory api used on a memory larger than 4GB"

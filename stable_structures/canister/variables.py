@@ -17,7 +17,7 @@ from ..storable import Cbor, codec
 from ..upgrade import backup, restore
 
 if TYPE_CHECKING:
-    from ..memory import NativeMemory
+    from ..memory.memory import NativeMemory
     from ..storable import Codec
 
 T = TypeVar("T")

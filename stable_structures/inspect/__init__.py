@@ -14,13 +14,13 @@
 from .compare import Change, PartDiff, diff
 from .dump import Table, export, get, table, write
 from .fit import Misfit
+from .formats.layout import Finding
 from .image import Image, Part, open_image
-from .layout import Finding
-from .losses import Salvage
-from .picture import draw
+from .picture.picture import draw
+from .repair.losses import Salvage
+from .repair.salvage import repair
 from .report import Contents, Report, check, inspect
-from .rewrite import Moved, Rewritten, import_part, load, shrink
-from .salvage import repair
+from .rewrite.rewrite import Moved, Rewritten, import_part, load, shrink
 from .source import NotWhole, Unreadable
 
 __all__ = [

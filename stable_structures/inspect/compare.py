@@ -15,15 +15,15 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..memory import PAGE_SIZE, Memory
+from ..memory.memory import PAGE_SIZE, Memory
 from .budget import guessing
 from .fit import require_fit
+from .formats.layout import CHUNK_HEADER, FIRST_CHUNK, LOG_DATA_AT, SLOTS_AT, Damage, u64
+from .formats.maps import MapReader
+from .formats.nodes import Node
+from .formats.sequences import CellReader, LogReader, RowReader, SlotReader
 from .image import Image, Part, open_image
-from .layout import CHUNK_HEADER, FIRST_CHUNK, LOG_DATA_AT, SLOTS_AT, Damage, u64
-from .maps import MapReader
-from .nodes import Node
 from .report import Types, readings
-from .rows import CellReader, LogReader, RowReader, SlotReader
 from .source import BLOCK, Progress, Source, no_progress
 from .values import RAW, Reading
 

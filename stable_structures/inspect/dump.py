@@ -12,17 +12,17 @@ from typing import IO, Any, Final
 
 import cbor2
 
-from ..memory import PAGE_SIZE
+from ..memory.memory import PAGE_SIZE
 from ..storable import Codec
 from . import parquet
 from .cells import cbor_cell, csv_cell, json_cell
 from .fit import require_fit
+from .formats.layout import Damage
+from .formats.maps import MapReader
+from .formats.sequences import RowReader
 from .image import Part
-from .layout import Damage
-from .maps import MapReader
 from .missing import require_part
 from .report import Types, readings
-from .rows import RowReader
 from .source import BLOCK, Unreadable
 from .values import RAW, Reading, from_text, json_text, to_json, unhex
 from .writing import NewFile

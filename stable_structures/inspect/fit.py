@@ -23,13 +23,13 @@ from typing import Any, Final
 from ..errors import IncompatibleType
 from ..storable import Codec
 from .encoding import require
+from .formats.layout import Damage
+from .formats.maps import MapReader, sizes_with
+from .formats.nodes import Node, Shape
+from .formats.sequences import RowReader, SlotReader
+from .formats.shape import ORDERS, KeyOrder, order_of
 from .image import Image, Part
-from .layout import Damage
-from .maps import MapReader, sizes_with
-from .nodes import Node, Shape
 from .report import Types, sample_elements
-from .rows import RowReader, SlotReader
-from .shape import ORDERS, KeyOrder, order_of
 from .source import Unreadable
 from .values import guess
 

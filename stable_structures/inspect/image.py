@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
-from ..memory import PAGE_SIZE, Memory
+from ..memory.memory import PAGE_SIZE, Memory
 from ..storable import Codec
 from . import missing
-from .gzipped import MAGIC, unzip
-from .layout import Damage, Finding
-from .managed import Manager, read_manager
-from .maps import MapReader
-from .recognise import STRUCTURES, Recognition, recognise
-from .rows import CellReader, LogReader, RowReader, SlotReader
-from .snapshot import METADATA, Snapshot, is_of_snapshot, open_snapshot
+from .formats.gzipped import MAGIC, unzip
+from .formats.layout import Damage, Finding
+from .formats.managed import Manager, read_manager
+from .formats.maps import MapReader
+from .formats.recognise import STRUCTURES, Recognition, recognise
+from .formats.sequences import CellReader, LogReader, RowReader, SlotReader
+from .formats.snapshot import METADATA, Snapshot, is_of_snapshot, open_snapshot
+from .formats.wal import LoggedSource, read_log
 from .source import BytesSource, FileSource, MemorySource, NotWhole, Progress, Source, Unreadable, no_progress
-from .wal import LoggedSource, read_log
 
 Reader: TypeAlias = MapReader | RowReader
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ..memory import PAGE_SIZE
-from .layout import Damage, Finding
-from .rows import LogReader
+from ..memory.memory import PAGE_SIZE
+from .formats.layout import Damage, Finding
+from .formats.sequences import LogReader
 from .source import NotWhole
 
 if TYPE_CHECKING:

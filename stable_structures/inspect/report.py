@@ -9,15 +9,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from ..memory import PAGE_SIZE, Memory
+from ..memory.memory import PAGE_SIZE, Memory
 from ..storable import Codec
 from . import missing
 from .budget import guessing
+from .formats.layout import CAPACITY, FREE, UNBOUNDED_MARK, Damage, Finding
+from .formats.maps import MapReader, MapStats, sizes_with
+from .formats.recognise import STRUCTURES
+from .formats.sequences import CellReader, LogReader, RowReader, SlotReader
 from .image import Image, Part, open_image
-from .layout import CAPACITY, FREE, UNBOUNDED_MARK, Damage, Finding
-from .maps import MapReader, MapStats, sizes_with
-from .recognise import STRUCTURES
-from .rows import CellReader, LogReader, RowReader, SlotReader
 from .source import PastEnd, Progress, no_progress
 from .values import Reading, guess, reading_of
 

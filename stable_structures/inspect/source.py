@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Final, NoReturn, Self, SupportsIndex, TypeAlias
 
 from ..errors import StableError
-from ..memory import PAGE_SIZE, Memory
-from .layout import Finding
+from ..memory.memory import PAGE_SIZE, Memory
+from .formats.layout import Finding
 
 BLOCK: Final = 1 << 20
 """Bytes that are read at once where a whole range is read."""

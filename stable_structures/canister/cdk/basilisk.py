@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Optional, TypeVar
 
-from ...btreemap import StableBTreeMap as _Map
-from ...cell import StableCell as _Cell
 from ...errors import BoundExceeded, OutOfBounds, OutOfMemory
-from ...log import StableLog as _Log
-from ...minheap import StableMinHeap as _Heap
 from ...storable import Blob
-from ...structure import Stored, init_as_the_crate
-from ...vec import StableVec as _Vec
+from ...structures.btreemap import StableBTreeMap as _Map
+from ...structures.cell import StableCell as _Cell
+from ...structures.log import StableLog as _Log
+from ...structures.minheap import StableMinHeap as _Heap
+from ...structures.structure import Stored, init_as_the_crate
+from ...structures.vec import StableVec as _Vec
 from .. import message as messages
 from ..errors import Trap, called_trap
 from ..message import Kind, Message, Reply

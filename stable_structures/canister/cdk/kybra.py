@@ -13,12 +13,12 @@ import typing
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, Optional, TypedDict, TypeVar
 
-from ...btreemap import StableBTreeMap as _Map
 from ...errors import BoundExceeded, IncompatibleType, OutOfMemory
 from ...storable import Bounded, Codec
 from ...storable.base import Data, python_order
 from ...storable.lifetimes import MADE_FOR
-from ...structure import init_as_the_crate
+from ...structures.btreemap import StableBTreeMap as _Map
+from ...structures.structure import init_as_the_crate
 from ..errors import Trap, called_trap
 from ..message import Message, Reply
 from . import common
@@ -26,7 +26,7 @@ from .candid import RECORD, SCALARS, VARIANT, CandidType, candid_type, icp
 from .common import CdkDialect, CdkIc, panic, running
 
 if TYPE_CHECKING:
-    from ...memory import NativeMemory
+    from ...memory.memory import NativeMemory
     from ..program import Program
 
 T = TypeVar("T")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from ... import _native as native
+from ...encodings.candid.codec import MAGIC, decode, encode_untyped
 from ...principal import Principal
 from ..calls import Call
-from ..candid.codec import MAGIC, decode, encode_untyped
 from ..errors import ErrorCode, RejectCode, Trap, called_trap, wasm_trap
 from ..message import CallContext, Kind, Message, Reply
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ... import _native as native
+from ...encodings.candid.types import Interface
 from ..calls import Call
-from ..candid.types import Interface
 from ..errors import SourceError, Trap, wasm_trap
 from ..folder import Folder, State, memory_parts
 from ..installed import HeapMode, Method, Pending
@@ -27,7 +27,7 @@ from .heap import Heap
 from .message import Messenger, trap_of
 
 if TYPE_CHECKING:
-    from ...manager import MemoryManager
+    from ...memory.manager import MemoryManager
     from ..canister import Canister
 
 _HOOKS: Final = {Kind.INIT: "canister_init", Kind.PRE_UPGRADE: "canister_pre_upgrade", Kind.POST_UPGRADE: "canister_post_upgrade"}

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from ..candid.codec import EMPTY, MAGIC, decode, encode, has_none
-from ..candid.types import Func, Interface, Type, parse_interface, parse_types
+from ...encodings.candid.codec import EMPTY, MAGIC, decode, encode, has_none
+from ...encodings.candid.types import Func, Interface, Type, parse_interface, parse_types
 from ..errors import SourceError, Unsupported
 from .binary import Module
 

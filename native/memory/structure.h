@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What all structures share: how they are opened, claimed and given up, how they are checked and measured.
+ *
+ * A structure begins with an ss_handle. It keeps its memory alive and is the owner of its claim. It holds no copy of
+ * what lies in the memory, so neither a rollback nor a write by somebody else can make it stale.
+ */
+#ifndef SS_STRUCTURE_H
+#define SS_STRUCTURE_H
+
+#include "memory/memory.h"
+
+enum ss_mode {
+    SS_INIT = 0,          /* load what is there, or start anew on an empty memory (contents.h) */
+    SS_NEW = 1,           /* overwrite */
+    SS_LOAD = 2,          /* demand one */
+    SS_INIT_OVERWRITE = 4 /* load what is there, or overwrite, as the crate's init does */
+};
+
+typedef struct ss_handle {
+    ss_memory *memory;
+    uint64_t changes; /* counts the operations that changed the structure */
+    bool detached;    /* given up: every operation answers SS_CLOSED */
+    bool writing;     /* while opening: the lock was taken for writing */
+} ss_handle;
+
+/* Opening: takes the lock (for writing if the mode may create and the memory allows it), claims the memory and keeps
+ * it. On failure nothing is held. */
+int ss_handle_begin(ss_handle *handle, ss_memory *memory, int mode);
+/* The same for a second memory on a root that `first` has locked. */
+int ss_handle_begin_beside(ss_handle *handle, ss_memory *memory, const ss_handle *first);
+/* For an opening that found no such structure: SS_OK where it may make one, in this mode and over what is there. */
+int ss_handle_may_create(const ss_handle *handle, int mode);
+/* Ends the opening and returns its final status; on a failure claim and memory are given up. */
+int ss_handle_end(ss_handle *handle, int status);
+
+/* ss_enter_* for an operation of an open structure; SS_CLOSED after a detach. Leave with ss_leave_*. */
+int ss_handle_enter_read(ss_handle *handle);
+int ss_handle_enter_write(ss_handle *handle);
+
+/* A number that differs whenever the structure may have changed in between. */
+uint64_t ss_handle_changes(const ss_handle *handle);
+
+/* Gives up the claim, so that another structure may open the memory; the handle answers SS_CLOSED from now on. */
+int ss_handle_detach(ss_handle *handle);
+/* Gives up claim and memory. Works after a close and with the lock held. */
+void ss_handle_free(ss_handle *handle);
+
+/* ---- checks ---- */
+
+/* Gets each broken rule that a check finds; the lock is held. */
+typedef void (*ss_report)(void *self, const struct ss_failure *violation);
+
+typedef struct ss_check {
+    ss_report report; /* NULL: the check ends with the first violation */
+    void *self;
+    struct ss_failure first; /* status 0: none yet */
+} ss_check;
+
+/* Takes the status of one step of a check. SS_OK where the check should go on. */
+int ss_check_note(ss_check *check, int status);
+/* The status of the whole check, given that of its last step. */
+int ss_check_end(const ss_check *check, int status);
+
+/* ---- sizes ---- */
+
+struct ss_usage {
+    uint64_t live;      /* bytes of the header and of what is stored */
+    uint64_t allocated; /* bytes that the structure has laid claim to, unused rest of slots or chunks included */
+    uint64_t reserved;  /* bytes of the memory; of all its buckets where it is virtual */
+};
+
+/* reserved of ss_usage. */
+int ss_memory_reserved(const ss_memory *memory, uint64_t *bytes);
+
+#endif

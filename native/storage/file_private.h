@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* For file.c and durable.c only: an open memory file.
+ *
+ *   locks of the file          exclusive                                       shared
+ *   LOCK_WRITER                the life of a handle that writes
+ *   LOCK_READY                 from the end of the recovery to the close: the
+ *                              file is an image, and a writer keeps it one
+ *   LOCK_GATE                  no new readers                                  a reader on its way in
+ *   LOCK_READ                  the file changes                                a reader reads
+ *
+ * Invariants
+ *  I7  The size of the file is a committed size, where there is a log.
+ *  I8  Where there is a log, the file changes only under exclusive LOCK_READ, by the holder of LOCK_WRITER.
+ *      A change that failed half-way keeps that lock until it is finished or the handle is closed.
+ *  I9  After a sync that failed the handle does no more input or output.
+ */
+#ifndef SS_FILE_PRIVATE_H
+#define SS_FILE_PRIVATE_H
+
+#include <time.h>
+
+#include "storage/file.h"
+#include "storage/holes.h"
+#include "storage/journal.h"
+#include "storage/wal.h"
+
+enum ss_file_lock { LOCK_WRITER, LOCK_READY, LOCK_GATE, LOCK_READ, LOCK_GATE_AND_READ };
+
+#define SS_NO_FILE (-1)
+
+typedef struct ss_file {
+    ss_root *root;
+    const ss_vfs *vfs;
+    int mode, durability;
+    uint32_t permissions;
+    bool exclusive, load;
+    char *directory_path, *name, *log_name, *temporary_name;
+    int directory, main;
+    int locks;             /* the file once more: a mapping keeps what it maps open, and the locks must end before the mapping does */
+    uint64_t file_pages;   /* size of the file */
+    uint64_t mapped_pages; /* of the root, that show the file */
+    ss_holes holes;
+    bool covers;             /* the holes of its mapping */
+    bool is_covered;         /* a reader's: there were some when it was shown last */
+    struct timespec checked; /* when the size was last compared, by the coarse clock */
+    uint64_t shown_size;     /* a reader's: the file as its last operation saw it */
+    int64_t shown_modified;  /* when it was changed last; 0: nobody knows */
+    bool shown_is_old;       /* a change since would have another time of modification */
+    bool cannot_settle;      /* a reader's: putting what the log has into the file failed */
+    bool created;            /* by us: the file was not there */
+    bool opened;
+    bool committing;              /* what waits must not fail: it makes way where a signal wants it to */
+    struct ss_file *next, **link; /* in the list of open files */
+    /* with a log */
+    ss_wal_place place;
+    ss_wal wal;
+    uint64_t checkpoint_bytes;
+    uint64_t checkpoint_at;  /* position in the log at which the next checkpoint is tried */
+    uint64_t reserved_pages; /* disk space that the file has */
+    ss_block_set pending;    /* were committed and are not in the file */
+    ss_block_set logged;     /* the log has all of them, and whatever changed in them later */
+    ss_block_bits written;   /* blocks that were written to the file by a call since it was opened */
+    ss_window window;        /* of the file: these blocks are stored there when they change again */
+    ss_wal_piece *pieces;    /* of the record in the making */
+    size_t pieces_room;
+    bool half_changed;       /* LOCK_GATE and LOCK_READ are kept: some of the pending blocks are in the file */
+    uint64_t private_blocks; /* at most so many blocks of the mapping are copies of our own */
+} ss_file;
+
+/* ---- file.c ---- */
+
+int ss_file_failure(int error, const char *rule, uint64_t address);
+/* The handle does no more input or output; what it knows of the file is not to be trusted. Returns `status`. */
+int ss_file_die(ss_file *file, int status, const char *rule, uint64_t number, uint64_t limit);
+/* EAGAIN where the lock does not come free within `patience` milliseconds, ECANCELED where the binding ends the wait. */
+int ss_file_lock(ss_file *file, enum ss_file_lock lock, int kind, uint32_t patience);
+void ss_file_unlock(ss_file *file, enum ss_file_lock lock);
+bool ss_file_is_locked(ss_file *file, enum ss_file_lock lock);
+int ss_file_lock_failure(int error, const char *rule);
+int ss_file_status(ss_file *file, ss_vfs_status *status);
+/* That a file of so many bytes can be this memory. */
+int ss_file_check_size(ss_file *file, uint64_t size);
+/* That nobody cut or replaced the file; the handle dies else. */
+int ss_file_check_unchanged(ss_file *file);
+/* The same, once per tick of the system's coarse clock. */
+int ss_file_check_now_and_then(void *self);
+/* Shows pages first..end of the file in the root, by a mapping or (load) by reading them. */
+int ss_file_map(ss_file *file, uint64_t first, uint64_t end, int kind);
+/* The same of all its pages, with its holes covered where that is needed. */
+int ss_file_map_all(ss_file *file, int kind);
+/* As in ss_storage_ops: what the file has no blocks for is zeros. */
+uint64_t ss_file_data_after(void *self, uint64_t offset);
+void ss_file_close_descriptors(ss_file *file);
+/* Before the file is shut: views of it get memory of their own. SS_IN_USE where they cannot, and the file is to stay
+ * open. `is_same`: the file holds what the memory holds. */
+int ss_file_keep_views(ss_file *file, bool is_same);
+/* Forgets the file and frees it. */
+int ss_file_shut(void *self);
+void ss_file_free(void *self);
+
+/* ---- durable.c ---- */
+
+extern const ss_backing_ops ss_durable_ops;
+
+/* Opens a locked file with a log: recovers, makes a new log, maps. The file is ready for readers then. */
+int ss_durable_open(ss_file *file);
+/* Puts into the file what a log beside it holds, and deletes the log; the writer's lock is held. */
+int ss_durable_settle(ss_file *file);
+
+#endif

@@ -1,0 +1,796 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The write-ahead log, `<file>-wal`. Integers are little-endian, a block is 4096 bytes.
+ *
+ *   block 0        header of the even generations
+ *   block 1        header of the odd generations; of two valid headers the one with the higher generation counts
+ *   block 2...     records, one behind the other; behind the last one anything may lie
+ *
+ *   header                                        record
+ *    0  u64 magic "SMWALv01"                       0  u32 magic "SMRC"
+ *    8  u32 version 1                              4  u16 version 1
+ *   12  u32 block size 4096                        6  u16 flags; bit 0: synced before it counted; bit 1: packed
+ *   16  u64 generation                             8  u64 salt of the header
+ *   24  u64 salt, random                          16  u64 sequence 1, 2, ...
+ *   32  u64 pages of the file at its beginning    24  u64 sum of the record before (of the header for the first)
+ *   40  u64 inode of the file, a hint             32  u64 pages of the memory after it
+ *   48  u64 0                                     40  u32 number n of pieces
+ *   56  u64 sum: XXH64(bytes 0..55, seed 0)       44  u32 0
+ *                                                 48  u64 length of the data
+ *                                                 56  u64 sum: XXH64(whole record with sum 0, seed: the sum before)
+ *                                                 64  n * {u64 place in the memory, u64 length}
+ *                                                     the data, piece by piece, in the order of the places
+ *
+ *   packed         places and lengths are counted in bytes, nothing is filled up, and the record begins at a multiple of 64
+ *                  behind the one before (mode normal), or at the next block where that one was synced (mode full: zeros fill
+ *                  the rest of its last block).
+ *   whole blocks   they are counted in blocks, the table is filled up with zeros to a whole block, and the record begins at a
+ *                  block. Read only: logs of older builds.
+ *
+ * One record is one commit. The first record of a generation that changes a block has all of it, so that a block of the
+ * file that was torn is healed before what changed in it later is put there.
+ *
+ * Invariants
+ *  I2  A block reaches the file only after its record is durable (kept by durable.c).
+ *  I3  The log is emptied only after a sync of the file that succeeded; the first record of a generation is written
+ *      only after its header is durable.
+ *  I4  A header that is the only valid one, and a record that was synced, are never overwritten in place.
+ *  I5  A record that was synced has its blocks for itself: a torn write of the next one cannot damage it.
+ *  I6  Recovery changes the file only after its copy of the log is durable. It never writes into the log that it found:
+ *      after a sync that failed, the system may show a record that the disk does not have, and a second sync says yes.
+ */
+#include "storage/wal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/bytes.h"
+#include "core/checksum.h"
+#include "core/error.h"
+
+#define BLOCK SS_WAL_BLOCK
+#define PAGE UINT64_C(65536)
+#define PACKING UINT64_C(64)
+#define RECORDS_AT (2 * BLOCK)
+#define COPY_SIZE ((size_t)256 * 1024)
+#define NO_FILE (-1)
+/* Longer records are not put together in memory of their own: copying costs more than the cache of the system then. */
+#define SHORT_RECORD (16 * BLOCK)
+#define VERSION 1u
+
+#define HEADER_MAGIC UINT64_C(0x3130764C41574D53) /* "SMWALv01" */
+#define HEADER_VERSION 8
+#define HEADER_BLOCK_SIZE 12
+#define HEADER_GENERATION 16
+#define HEADER_SALT 24
+#define HEADER_PAGES 32
+#define HEADER_INODE 40
+#define HEADER_SUM 56
+
+#define RECORD_MAGIC UINT32_C(0x43524D53) /* "SMRC" */
+#define RECORD_VERSION 4
+#define RECORD_FLAGS 6
+#define RECORD_SALT 8
+#define RECORD_SEQUENCE 16
+#define RECORD_PREVIOUS 24
+#define RECORD_PAGES 32
+#define RECORD_PIECES 40
+#define RECORD_LENGTH 48
+#define RECORD_SUM 56
+#define RECORD_TABLE 64
+#define PIECE_SIZE 16
+#define FLAG_SYNCED 1u
+#define FLAG_PACKED 2u
+
+/* A record as its header describes it. */
+struct record {
+    uint64_t at, sequence, previous, pages, sum;
+    uint64_t header_bytes, data_bytes;
+    uint64_t unit; /* of the places and lengths in its table: bytes or blocks */
+    uint32_t pieces;
+    unsigned flags;
+};
+
+/* Reading the records of one file. */
+struct reader {
+    const ss_wal *wal;
+    uint64_t size;   /* of the file */
+    uint8_t *header; /* of the record that was read last, its sum zeroed */
+    size_t header_room;
+    uint8_t *buffer; /* COPY_SIZE bytes */
+};
+
+static int io_failure(int error, const char *rule, uint64_t address) {
+    bool full = error == ENOSPC || error == EDQUOT || error == EFBIG;
+    return ss_fail(full ? SS_OUT_OF_MEMORY : SS_SYSTEM, rule, address, (uint64_t)error, 0);
+}
+
+static int no_heap(uint64_t size) {
+    return ss_fail(SS_NO_HEAP, "reading or writing a log", 0, size, 0);
+}
+
+void ss_wal_init(ss_wal *wal, const ss_wal_place *place) {
+    *wal = (ss_wal){.place = place, .file = NO_FILE};
+}
+
+static void close_file(const ss_wal_place *place, int *file) {
+    if (*file != NO_FILE) place->vfs->close(place->vfs->self, *file);
+    *file = NO_FILE;
+}
+
+void ss_wal_close(ss_wal *wal) {
+    if (wal->place != NULL) close_file(wal->place, &wal->file);
+    ss_window_close(&wal->window);
+    free(wal->blocks);
+    free(wal->header);
+    free(wal->parts);
+    wal->blocks = wal->header = NULL;
+    wal->parts = NULL;
+    wal->header_room = wal->parts_room = 0;
+}
+
+/* ---- headers ---- */
+
+static int new_salt(ss_wal *wal) {
+    int error = wal->place->vfs->random(wal->place->vfs->self, &wal->salt, sizeof wal->salt);
+    return error == 0 ? SS_OK : io_failure(error, "random number for a log", 0);
+}
+
+static void forget_records(ss_wal *wal) {
+    wal->sequence = 0;
+    wal->previous = wal->header_sum;
+    wal->pages = wal->base_pages;
+    wal->position = RECORDS_AT;
+}
+
+/* The same log, to be read from its first record on. */
+static ss_wal before_records(const ss_wal *wal) {
+    ss_wal at = *wal;
+    forget_records(&at);
+    return at;
+}
+
+/* Makes `block` the header of the wal's generation and salt, and the log empty. */
+static void put_header(ss_wal *wal, uint8_t *block) {
+    memset(block, 0, BLOCK);
+    ss_put64(block, HEADER_MAGIC);
+    ss_put32(block + HEADER_VERSION, VERSION);
+    ss_put32(block + HEADER_BLOCK_SIZE, (uint32_t)BLOCK);
+    ss_put64(block + HEADER_GENERATION, wal->generation);
+    ss_put64(block + HEADER_SALT, wal->salt);
+    ss_put64(block + HEADER_PAGES, wal->base_pages);
+    ss_put64(block + HEADER_INODE, wal->place->inode);
+    wal->header_sum = ss_checksum_of(block, HEADER_SUM, 0);
+    ss_put64(block + HEADER_SUM, wal->header_sum);
+    forget_records(wal);
+}
+
+static bool is_header(const uint8_t *block) {
+    return ss_get64(block) == HEADER_MAGIC && ss_get32(block + HEADER_VERSION) == VERSION && ss_get32(block + HEADER_BLOCK_SIZE) == BLOCK &&
+           ss_get64(block + HEADER_SUM) == ss_checksum_of(block, HEADER_SUM, 0);
+}
+
+static void take_header(ss_wal *wal, const uint8_t *block) {
+    wal->generation = ss_get64(block + HEADER_GENERATION);
+    wal->salt = ss_get64(block + HEADER_SALT);
+    wal->base_pages = ss_get64(block + HEADER_PAGES);
+    wal->header_sum = ss_get64(block + HEADER_SUM);
+    forget_records(wal);
+}
+
+static int log_status(const ss_wal_place *place, int file, uint64_t *size) {
+    ss_vfs_status status;
+    int error = place->vfs->status(place->vfs->self, file, &status);
+    if (error != 0) return io_failure(error, "state of the log", 0);
+    if (!status.regular) return ss_fail(SS_WAL_CORRUPT, "a log is a regular file", 0, 0, 0);
+    *size = status.size;
+    return SS_OK;
+}
+
+static bool is_written(const uint8_t *block) {
+    for (size_t i = 0; i < HEADER_SUM + 8; i++) {
+        if (block[i] != 0) return true;
+    }
+    return false;
+}
+
+/* A log comes into being by a rename of a complete file, so there is never one without a header. */
+static int read_header(ss_wal *wal, uint64_t size) {
+    uint8_t blocks[RECORDS_AT];
+    if (size < sizeof blocks) return ss_fail(SS_WAL_CORRUPT, "a log has two header blocks", 0, size, sizeof blocks);
+    int error = ss_vfs_read_all(wal->place->vfs, wal->file, blocks, sizeof blocks, 0);
+    if (error != 0) return io_failure(error, "reading the log", 0);
+    const uint8_t *even = is_header(blocks) ? blocks : NULL;
+    const uint8_t *odd = is_header(blocks + BLOCK) ? blocks + BLOCK : NULL;
+    if (even == NULL && odd == NULL) return ss_fail(SS_WAL_CORRUPT, "one of the two headers of a log is valid", 0, 0, 0);
+    bool takes_odd = even == NULL || (odd != NULL && ss_get64(odd + HEADER_GENERATION) > ss_get64(even + HEADER_GENERATION));
+    take_header(wal, takes_odd ? odd : even);
+    wal->doubtful = is_written(takes_odd ? blocks : blocks + BLOCK) && (takes_odd ? even : odd) == NULL;
+    return SS_OK;
+}
+
+/* Opens the log and reads its header. SS_ABSENT where there is none. */
+static int open_log(ss_wal *wal, uint64_t *size) {
+    const ss_wal_place *place = wal->place;
+    int error = ss_vfs_open(place->vfs, place->directory, place->name, 0, 0, &wal->file);
+    if (error != 0) wal->file = NO_FILE;
+    if (error == ENOENT) return SS_ABSENT;
+    if (error == ELOOP) return ss_fail(SS_SYSTEM, "a log is not a symbolic link", 0, (uint64_t)error, 0);
+    if (error != 0) return io_failure(error, "opening the log", 0);
+    int status = log_status(place, wal->file, size);
+    wal->size = *size;
+    return status == SS_OK ? read_header(wal, *size) : status;
+}
+
+/* ---- reading records ---- */
+
+static int reader_begin(struct reader *reader, const ss_wal *wal, uint64_t size) {
+    *reader = (struct reader){.wal = wal, .size = size, .buffer = malloc(COPY_SIZE)};
+    return reader->buffer == NULL ? no_heap(COPY_SIZE) : SS_OK;
+}
+
+static void reader_end(struct reader *reader) {
+    free(reader->buffer);
+    free(reader->header);
+}
+
+static int read_log(const struct reader *reader, void *to, uint64_t length, uint64_t at) {
+    int error = ss_vfs_read_all(reader->wal->place->vfs, reader->wal->file, to, (size_t)length, at);
+    return error == 0 ? SS_OK : io_failure(error, "reading the log", at);
+}
+
+static int header_room(uint8_t **header, size_t *room, uint64_t size) {
+    if (*room >= size) return SS_OK;
+    uint8_t *more = size > SIZE_MAX / 2 ? NULL : realloc(*header, (size_t)size);
+    if (more == NULL) return no_heap(size);
+    *header = more;
+    *room = (size_t)size;
+    return SS_OK;
+}
+
+static uint64_t round_up(uint64_t n, uint64_t step) {
+    return (n + step - 1) / step * step;
+}
+
+static uint64_t header_bytes_of(uint64_t pieces, bool packed) {
+    return round_up(RECORD_TABLE + pieces * PIECE_SIZE, packed ? 1 : BLOCK);
+}
+
+static uint64_t length_of(const struct record *record) {
+    return record->header_bytes + record->data_bytes;
+}
+
+static uint64_t end_of(const struct record *record) {
+    return round_up(record->at + length_of(record), PACKING);
+}
+
+/* SS_ABSENT where these bytes do not begin a record of this generation that lies inside the file. */
+static int parse_record(const struct reader *reader, const uint8_t *bytes, uint64_t at, struct record *record) {
+    bool ours = ss_get32(bytes) == RECORD_MAGIC && ss_get16(bytes + RECORD_VERSION) == VERSION &&
+                ss_get64(bytes + RECORD_SALT) == reader->wal->salt;
+    if (!ours) return SS_ABSENT;
+    record->at = at;
+    record->flags = ss_get16(bytes + RECORD_FLAGS);
+    record->unit = record->flags & FLAG_PACKED ? 1 : BLOCK;
+    record->sequence = ss_get64(bytes + RECORD_SEQUENCE);
+    record->previous = ss_get64(bytes + RECORD_PREVIOUS);
+    record->pages = ss_get64(bytes + RECORD_PAGES);
+    record->pieces = ss_get32(bytes + RECORD_PIECES);
+    record->sum = ss_get64(bytes + RECORD_SUM);
+    record->header_bytes = header_bytes_of(record->pieces, record->unit == 1);
+    uint64_t room = reader->size - at, length = ss_get64(bytes + RECORD_LENGTH);
+    if (record->header_bytes > room || length > (room - record->header_bytes) / record->unit) return SS_ABSENT;
+    record->data_bytes = length * record->unit;
+    return SS_OK;
+}
+
+static int sum_data(const struct reader *reader, const struct record *record, ss_checksum *sum) {
+    uint64_t at = record->at + record->header_bytes, end = record->at + length_of(record);
+    while (at < end) {
+        uint64_t length = end - at < COPY_SIZE ? end - at : COPY_SIZE;
+        int status = read_log(reader, reader->buffer, length, at);
+        if (status != SS_OK) return status;
+        ss_checksum_add(sum, reader->buffer, (size_t)length);
+        at += length;
+    }
+    return SS_OK;
+}
+
+/* The sum of a record whose header, with the sum zeroed, is in reader->header. */
+static int sum_record(const struct reader *reader, const struct record *record, uint64_t seed, uint64_t *result) {
+    ss_checksum sum;
+    ss_checksum_begin(&sum, seed);
+    ss_checksum_add(&sum, reader->header, (size_t)record->header_bytes);
+    int status = sum_data(reader, record, &sum);
+    *result = ss_checksum_end(&sum);
+    return status;
+}
+
+/* The table of a record whose sum is right: we wrote it, so it makes sense or the log is damaged by more than a crash. */
+static int check_pieces(const struct reader *reader, const struct record *record) {
+    uint64_t total = 0, end = 0, length = record->data_bytes / record->unit;
+    bool good = record->pages <= UINT64_MAX / PAGE;
+    for (uint64_t i = 0; good && i < record->pieces; i++) {
+        const uint8_t *piece = reader->header + RECORD_TABLE + i * PIECE_SIZE;
+        uint64_t place = ss_get64(piece), count = ss_get64(piece + 8);
+        good = place >= end && ss_add(place, count, &end) && end <= record->pages * (PAGE / record->unit) && ss_add(total, count, &total);
+    }
+    if (good && total == length) return SS_OK;
+    return ss_fail(SS_WAL_CORRUPT, "pieces of a record (they are not in order, inside the memory and as long as its data)", record->at,
+                   total, length);
+}
+
+/* Reads the record at `at` and checks its sum. SS_ABSENT where there is none, or one that is not complete. */
+static int read_record(struct reader *reader, uint64_t at, struct record *record) {
+    uint8_t block[BLOCK];
+    if (at > reader->size || reader->size - at < RECORD_TABLE) return SS_ABSENT;
+    uint64_t first = reader->size - at < BLOCK ? reader->size - at : BLOCK;
+    int status = read_log(reader, block, first, at);
+    if (status == SS_OK) status = parse_record(reader, block, at, record);
+    if (status == SS_OK) status = header_room(&reader->header, &reader->header_room, record->header_bytes);
+    if (status != SS_OK) return status;
+    if (first > record->header_bytes) first = record->header_bytes;
+    memcpy(reader->header, block, (size_t)first);
+    status = read_log(reader, reader->header + first, record->header_bytes - first, at + first);
+    ss_put64(reader->header + RECORD_SUM, 0);
+    uint64_t sum;
+    if (status == SS_OK) status = sum_record(reader, record, record->previous, &sum);
+    if (status != SS_OK) return status;
+    return sum == record->sum ? check_pieces(reader, record) : SS_ABSENT;
+}
+
+static int read_in_chain(struct reader *reader, const ss_wal *wal, uint64_t at, struct record *record) {
+    int status = read_record(reader, at, record);
+    if (status != SS_OK) return status;
+    if (record->sequence != wal->sequence + 1 || record->previous != wal->previous) return SS_ABSENT;
+    return record->pages >= wal->pages ? SS_OK : ss_fail(SS_WAL_CORRUPT, "a memory never shrinks", at, record->pages, wal->pages);
+}
+
+/* The next record of the chain: behind the last one, or at the next block. */
+static int next_record(struct reader *reader, const ss_wal *wal, struct record *record) {
+    uint64_t block = round_up(wal->position, BLOCK);
+    int status = read_in_chain(reader, wal, wal->position, record);
+    return status == SS_ABSENT && block != wal->position ? read_in_chain(reader, wal, block, record) : status;
+}
+
+static void pass_record(ss_wal *wal, const struct record *record) {
+    wal->sequence = record->sequence;
+    wal->previous = record->sum;
+    wal->pages = record->pages;
+    wal->position = end_of(record);
+}
+
+/* SS_OK where a record that was synced lies at `at`, behind one that is missing. */
+static int read_behind_hole(struct reader *reader, const ss_wal *wal, uint64_t at, struct record *record) {
+    int status = read_record(reader, at, record);
+    bool follows = status == SS_OK && record->sequence > wal->sequence + 1 && (record->flags & FLAG_SYNCED);
+    return status == SS_OK && !follows ? SS_ABSENT : status;
+}
+
+static bool may_begin_record(const ss_wal *wal, const uint8_t *bytes) {
+    return ss_get32(bytes) == RECORD_MAGIC && ss_get64(bytes + RECORD_SALT) == wal->salt;
+}
+
+/* A record that was synced, behind the end of the chain: what is missing between was durable and is damaged now. */
+static int check_nothing_follows(struct reader *reader, const ss_wal *wal) {
+    uint8_t block[BLOCK];
+    struct record record;
+    for (uint64_t at = wal->position; at < reader->size;) {
+        uint64_t length = BLOCK - at % BLOCK < reader->size - at ? BLOCK - at % BLOCK : reader->size - at;
+        int status = read_log(reader, block, length, at);
+        for (uint64_t i = 0; status == SS_OK && i + RECORD_TABLE <= length; i += PACKING) {
+            int found = may_begin_record(wal, block + i) ? read_behind_hole(reader, wal, at + i, &record) : SS_ABSENT;
+            if (found == SS_OK) {
+                return ss_fail(SS_WAL_CORRUPT, "no record is missing before one that was stored", wal->position, wal->sequence + 1,
+                               record.sequence);
+            }
+            if (found < 0) status = found;
+        }
+        if (status != SS_OK) return status;
+        at += length;
+    }
+    return SS_OK;
+}
+
+/* Tells of each piece of a record whose header is in reader->header. */
+static int visit_pieces(const struct reader *reader, const struct record *record, const ss_wal_visitor *visitor) {
+    uint64_t from = record->at + record->header_bytes;
+    int status = SS_OK;
+    for (uint64_t i = 0; status == SS_OK && i < record->pieces; i++) {
+        const uint8_t *piece = reader->header + RECORD_TABLE + i * PIECE_SIZE;
+        uint64_t place = ss_get64(piece) * record->unit, length = ss_get64(piece + 8) * record->unit;
+        status = visitor->piece(visitor->self, place, length, from);
+        from += length;
+    }
+    return status;
+}
+
+int ss_wal_find_each(ss_wal *wal, const ss_wal_visitor *visitor) {
+    uint64_t size = 0;
+    struct reader reader;
+    struct record record;
+    int status = open_log(wal, &size);
+    if (status != SS_OK) return status;
+    status = reader_begin(&reader, wal, size);
+    while (status == SS_OK) {
+        status = next_record(&reader, wal, &record);
+        if (status == SS_OK && visitor != NULL) status = visit_pieces(&reader, &record, visitor);
+        if (status == SS_OK) pass_record(wal, &record);
+    }
+    if (status == SS_ABSENT) status = check_nothing_follows(&reader, wal);
+    reader_end(&reader);
+    if (status != SS_OK || !wal->doubtful || wal->sequence > 0) return status;
+    /* A crash tears the header of the next generation only while the records of this one are still there. */
+    return ss_fail(SS_WAL_CORRUPT, "a log with a damaged header has the records of the other one", 0, wal->generation, 0);
+}
+
+int ss_wal_find(ss_wal *wal) {
+    return ss_wal_find_each(wal, NULL);
+}
+
+int ss_wal_check_file(const ss_wal *wal, uint64_t size) {
+    if (wal->sequence == 0) return SS_OK;
+    uint64_t pages = size / PAGE;
+    bool fits = size % PAGE == 0 && pages >= wal->base_pages && pages <= wal->pages;
+    if (fits) return SS_OK;
+    return ss_fail(SS_WAL_CORRUPT, "size of the file that the log belongs to (was the file cut or replaced?)", 0, size, wal->pages * PAGE);
+}
+
+bool ss_wal_exists(const ss_wal_place *place) {
+    int file, error = ss_vfs_open(place->vfs, place->directory, place->name, 0, 0, &file);
+    if (error == 0) close_file(place, &file);
+    return error != ENOENT;
+}
+
+int ss_wal_has_records(const ss_wal_place *place, bool *has) {
+    ss_wal wal;
+    ss_wal_init(&wal, place);
+    int status = ss_wal_find(&wal);
+    *has = status == SS_OK && wal.sequence > 0;
+    ss_wal_close(&wal);
+    return status == SS_ABSENT ? SS_OK : status;
+}
+
+/* ---- a new log ---- */
+
+/* Has what is written next go past the cache of the system or through it. */
+static int set_direct(ss_wal *wal, bool is_direct) {
+    if (wal->is_direct == is_direct) return 0;
+    int error = ss_vfs_direct(wal->place->vfs, wal->file, is_direct);
+    if (error == 0) wal->is_direct = is_direct;
+    return error;
+}
+
+static int write_log(ss_wal *wal, const void *from, uint64_t length, uint64_t at) {
+    int error = set_direct(wal, false);
+    if (error == 0) error = ss_vfs_write_bytes(wal->place->vfs, wal->file, from, (size_t)length, at);
+    return error == 0 ? SS_OK : io_failure(error, "writing the log", at);
+}
+
+/* Writes the record that reader->header describes to the end of `to`, as one of its generation. */
+static int copy_record(struct reader *reader, const struct record *from, ss_wal *to) {
+    struct record record = *from;
+    record.sequence = to->sequence + 1;
+    record.at = from->unit == 1 ? to->position : round_up(to->position, BLOCK);
+    ss_put16(reader->header + RECORD_FLAGS, (uint16_t)((from->flags & FLAG_PACKED) | FLAG_SYNCED));
+    ss_put64(reader->header + RECORD_SALT, to->salt);
+    ss_put64(reader->header + RECORD_SEQUENCE, record.sequence);
+    ss_put64(reader->header + RECORD_PREVIOUS, to->previous);
+    int status = sum_record(reader, from, to->previous, &record.sum);
+    if (status != SS_OK) return status;
+    ss_put64(reader->header + RECORD_SUM, record.sum);
+    status = write_log(to, reader->header, from->header_bytes, record.at);
+    for (uint64_t done = from->header_bytes, end = length_of(from); status == SS_OK && done < end;) {
+        uint64_t length = end - done < COPY_SIZE ? end - done : COPY_SIZE;
+        status = read_log(reader, reader->buffer, length, from->at + done);
+        if (status == SS_OK) status = write_log(to, reader->buffer, length, record.at + done);
+        done += length;
+    }
+    pass_record(to, &record);
+    return status;
+}
+
+static int copy_records(const ss_wal *from, ss_wal *to) {
+    struct reader reader;
+    struct record record;
+    ss_wal at = before_records(from);
+    int status = reader_begin(&reader, from, from->size);
+    while (status == SS_OK && at.sequence < from->sequence) {
+        status = next_record(&reader, &at, &record);
+        if (status == SS_OK) status = copy_record(&reader, &record, to);
+        if (status == SS_OK) pass_record(&at, &record);
+    }
+    reader_end(&reader);
+    return status == SS_ABSENT ? ss_fail(SS_WAL_CORRUPT, "the log changed while it was read", at.position, 0, 0) : status;
+}
+
+/* Zeros up to the size of a new log, or to a whole block: blocks that were written once are cheaper to make durable. */
+static int fill_log(ss_wal *wal) {
+    static const uint8_t zeros[65536];
+    wal->size = round_up(wal->position > wal->place->bytes ? wal->position : wal->place->bytes, BLOCK);
+    /* The last record may end before its position, and then nothing follows that would bring the file to its size. */
+    int error = ss_vfs_resize(wal->place->vfs, wal->file, wal->size);
+    int status = error == 0 ? SS_OK : io_failure(error, "making the log longer", wal->position);
+    for (uint64_t at = wal->position; status == SS_OK && at < wal->size;) {
+        uint64_t length = wal->size - at < sizeof zeros ? wal->size - at : sizeof zeros;
+        status = write_log(wal, zeros, length, at);
+        at += length;
+    }
+    return status;
+}
+
+static int fill_new_log(const ss_wal *from, ss_wal *to) {
+    uint8_t blocks[RECORDS_AT] = {0};
+    put_header(to, blocks + (to->generation % 2) * BLOCK);
+    int status = write_log(to, blocks, sizeof blocks, 0);
+    if (status == SS_OK && from->file != NO_FILE) status = copy_records(from, to);
+    if (status == SS_OK) status = fill_log(to);
+    return status == SS_OK ? ss_wal_sync(to) : status;
+}
+
+static int put_in_place(const ss_wal_place *place) {
+    int error = ss_vfs_rename(place->vfs, place->directory, place->temporary, place->name);
+    if (error == 0) error = ss_vfs_sync_directory(place->vfs, place->directory);
+    return error == 0 ? SS_OK : io_failure(error, "putting the log in its place", 0);
+}
+
+int ss_wal_delete_temporary(const ss_wal_place *place) {
+    int error = ss_vfs_unlink(place->vfs, place->directory, place->temporary);
+    return error == 0 ? SS_OK : io_failure(error, "deleting what the making of a log left", 0);
+}
+
+int ss_wal_renew(ss_wal *wal, uint64_t base_pages) {
+    const ss_wal_place *place = wal->place;
+    ss_wal made;
+    ss_wal_init(&made, place);
+    made.generation = wal->file == NO_FILE ? 0 : wal->generation + 1;
+    /* The size may have grown since by what a power loss takes back. */
+    made.base_pages = wal->sequence > 0 ? wal->base_pages : base_pages;
+    int status = new_salt(&made);
+    if (status == SS_OK) status = ss_wal_delete_temporary(place);
+    if (status != SS_OK) return status;
+    int error = ss_vfs_open(place->vfs, place->directory, place->temporary, SS_OPEN_WRITE | SS_OPEN_CREATE, place->permissions, &made.file);
+    if (error != 0) return io_failure(error, "creating the log", 0);
+    status = fill_new_log(wal, &made);
+    if (status == SS_OK) status = put_in_place(place);
+    if (status != SS_OK) {
+        struct ss_failure reason = *ss_last_failure();
+        close_file(place, &made.file);
+        (void)ss_vfs_unlink(place->vfs, place->directory, place->temporary);
+        return ss_fail(reason.status, reason.rule, reason.address, reason.number, reason.limit);
+    }
+    ss_wal_close(wal);
+    *wal = made;
+    return SS_OK;
+}
+
+/* ---- putting records into the file ---- */
+
+struct replay {
+    const struct reader *reader;
+    int main_file;
+};
+
+static int replay_piece(void *self, uint64_t place, uint64_t length, uint64_t at) {
+    const struct replay *replay = self;
+    const struct reader *reader = replay->reader;
+    int status = SS_OK;
+    for (uint64_t done = 0; status == SS_OK && done < length;) {
+        uint64_t part = length - done < COPY_SIZE ? length - done : COPY_SIZE;
+        status = read_log(reader, reader->buffer, part, at + done);
+        if (status != SS_OK) return status;
+        int error = ss_vfs_write_bytes(reader->wal->place->vfs, replay->main_file, reader->buffer, (size_t)part, place + done);
+        if (error != 0) status = io_failure(error, "writing what the log holds to the file", place + done);
+        done += part;
+    }
+    return status;
+}
+
+int ss_wal_replay(const ss_wal *wal, int main_file) {
+    struct reader reader;
+    struct record record;
+    ss_wal at = before_records(wal);
+    struct replay replay = {&reader, main_file};
+    ss_wal_visitor visitor = {replay_piece, &replay};
+    int status = reader_begin(&reader, wal, wal->size);
+    while (status == SS_OK && at.sequence < wal->sequence) {
+        status = next_record(&reader, &at, &record);
+        if (status == SS_OK) status = visit_pieces(&reader, &record, &visitor);
+        if (status == SS_OK) pass_record(&at, &record);
+    }
+    reader_end(&reader);
+    return status == SS_ABSENT ? ss_fail(SS_WAL_CORRUPT, "the log changed while it was read", at.position, 0, 0) : status;
+}
+
+/* ---- writing records ---- */
+
+static int record_room(ss_wal *wal, size_t pieces, bool full) {
+    int status = header_room(&wal->header, &wal->header_room, header_bytes_of(pieces, true));
+    if (status == SS_OK && full && wal->blocks == NULL) {
+        wal->blocks = aligned_alloc(BLOCK, SHORT_RECORD);
+        if (wal->blocks == NULL) return no_heap(SHORT_RECORD);
+    }
+    if (status != SS_OK || wal->parts_room >= pieces + 2) return status;
+    size_t room = pieces * 2 + 16;
+    struct iovec *parts = realloc(wal->parts, room * sizeof *parts);
+    if (parts == NULL) return no_heap(room);
+    wal->parts = parts;
+    wal->parts_room = room;
+    return SS_OK;
+}
+
+/* Fills the table of the header, and the parts behind the first with the pieces in memory. Returns their length. */
+static uint64_t put_pieces(ss_wal *wal, uint8_t *base, const ss_wal_piece *pieces, size_t count) {
+    uint8_t *entry = wal->header + RECORD_TABLE;
+    uint64_t length = 0;
+    for (size_t i = 0; i < count; i++, entry += PIECE_SIZE) {
+        ss_put64(entry, pieces[i].offset);
+        ss_put64(entry + 8, pieces[i].length);
+        wal->parts[i + 1] = (struct iovec){base + pieces[i].offset, (size_t)pieces[i].length};
+        length += pieces[i].length;
+    }
+    return length;
+}
+
+static uint64_t sum_parts(const ss_wal *wal, size_t parts) {
+    ss_checksum sum;
+    ss_checksum_begin(&sum, wal->previous);
+    for (size_t i = 0; i < parts; i++) ss_checksum_add(&sum, wal->parts[i].iov_base, wal->parts[i].iov_len);
+    return ss_checksum_end(&sum);
+}
+
+static void put_record(ss_wal *wal, size_t pieces, uint64_t length, uint64_t pages, unsigned flags) {
+    uint8_t *header = wal->header;
+    memset(header, 0, RECORD_TABLE);
+    ss_put32(header, RECORD_MAGIC);
+    ss_put16(header + RECORD_VERSION, VERSION);
+    ss_put16(header + RECORD_FLAGS, (uint16_t)flags);
+    ss_put64(header + RECORD_SALT, wal->salt);
+    ss_put64(header + RECORD_SEQUENCE, wal->sequence + 1);
+    ss_put64(header + RECORD_PREVIOUS, wal->previous);
+    ss_put64(header + RECORD_PAGES, pages);
+    ss_put32(header + RECORD_PIECES, (uint32_t)pieces);
+    ss_put64(header + RECORD_LENGTH, length);
+}
+
+/* Blocks that were written once are cheaper to make durable than ones that make the file longer. No harm if it fails. */
+static void prepare_blocks(ss_wal *wal, uint64_t end) {
+    static const uint8_t zeros[65536];
+    if (end <= wal->size || wal->position > wal->place->bytes_prepared) return;
+    uint64_t from = round_up(wal->position > wal->size ? wal->position : wal->size, BLOCK);
+    for (uint64_t at = from, stop = end + wal->place->bytes; at < stop; at += sizeof zeros) {
+        if (write_log(wal, zeros, sizeof zeros, at) != SS_OK) {
+            wal->is_cramped = true;
+            return;
+        }
+        wal->size = at + sizeof zeros;
+    }
+}
+
+static void store_parts(const ss_wal *wal, size_t parts) {
+    uint8_t *to = wal->window.bytes + wal->position;
+    for (size_t i = 0; i < parts; i++) {
+        memcpy(to, wal->parts[i].iov_base, wal->parts[i].iov_len);
+        to += wal->parts[i].iov_len;
+    }
+}
+
+static int write_parts(ss_wal *wal, size_t parts) {
+    int error = set_direct(wal, false);
+    return error == 0 ? ss_vfs_write_all(wal->place->vfs, wal->file, wal->parts, parts, wal->position) : error;
+}
+
+static int write_or_store(ss_wal *wal, size_t parts) {
+    bool can = ss_window_shows(&wal->window, wal->place->vfs, wal->file, wal->next_position, wal->size);
+    if (!can) return write_parts(wal, parts);
+    store_parts(wal, parts);
+    return 0;
+}
+
+static int write_past_cache(ss_wal *wal, size_t parts, uint64_t whole) {
+    uint8_t *to = wal->blocks, *end = wal->blocks + whole;
+    for (size_t i = 0; i < parts; to += wal->parts[i++].iov_len) memcpy(to, wal->parts[i].iov_base, wal->parts[i].iov_len);
+    memset(to, 0, (size_t)(end - to));
+    int error = set_direct(wal, true);
+    return error == 0 ? ss_vfs_write_bytes(wal->place->vfs, wal->file, wal->blocks, (size_t)whole, wal->position) : error;
+}
+
+/* Whole blocks, of which the system need not read what the record leaves over. */
+static int write_blocks(ss_wal *wal, size_t parts) {
+    static uint8_t zeros[BLOCK];
+    uint64_t whole = wal->next_position - wal->position, length = 0;
+    if (whole <= SHORT_RECORD && !wal->undirect) {
+        int error = write_past_cache(wal, parts, whole);
+        if (error != EINVAL && error != EOPNOTSUPP) return error;
+        /* Not every file system can, and one that says it can may refuse what it gets. */
+        wal->undirect = true;
+    }
+    for (size_t i = 0; i < parts; i++) length += wal->parts[i].iov_len;
+    wal->parts[parts] = (struct iovec){zeros, (size_t)(whole - length)};
+    return write_parts(wal, parts + 1);
+}
+
+int ss_wal_append(ss_wal *wal, uint8_t *base, const ss_wal_piece *pieces, size_t count, uint64_t pages, bool full) {
+    wal->next_position = wal->position;
+    if (count > UINT32_MAX) return ss_fail(SS_NO_HEAP, "pieces of one record of the log", 0, count, UINT32_MAX);
+    int status = record_room(wal, count, full);
+    if (status != SS_OK) return status;
+    uint64_t length = put_pieces(wal, base, pieces, count);
+    put_record(wal, count, length, pages, full ? FLAG_PACKED | FLAG_SYNCED : FLAG_PACKED);
+    wal->parts[0] = (struct iovec){wal->header, (size_t)header_bytes_of(count, true)};
+    wal->next_sum = sum_parts(wal, count + 1);
+    wal->next_position = round_up(wal->position + wal->parts[0].iov_len + length, full ? BLOCK : PACKING);
+    wal->next_pages = pages;
+    ss_put64(wal->header + RECORD_SUM, wal->next_sum);
+    prepare_blocks(wal, wal->next_position);
+    int error = full ? write_blocks(wal, count + 1) : write_or_store(wal, count + 1);
+    if (error == 0) return SS_OK;
+    status = io_failure(error, "writing a commit to the log", wal->position);
+    if (status == SS_OUT_OF_MEMORY) wal->is_cramped = true;
+    return status;
+}
+
+/* Whether the record that was written last may be there. */
+static bool begins_record(const ss_wal *wal) {
+    const ss_vfs *vfs = wal->place->vfs;
+    uint8_t bytes[RECORD_TABLE];
+    size_t done = 0;
+    int error;
+    do {
+        error = vfs->read(vfs->self, wal->file, bytes, sizeof bytes, wal->position, &done);
+    } while (error == EINTR);
+    if (error != 0 || done < sizeof bytes) return error != 0;
+    return ss_get64(bytes + RECORD_SALT) == wal->salt && ss_get64(bytes + RECORD_SEQUENCE) == wal->sequence + 1;
+}
+
+/* Zeros where it begins. A full disk has no room for them only where it had none for the record. */
+int ss_wal_withdraw(ss_wal *wal) {
+    static const uint8_t zeros[BLOCK];
+    uint64_t length = wal->next_position - wal->position;
+    int status = write_log(wal, zeros, length < sizeof zeros ? length : sizeof zeros, wal->position);
+    bool gone = status == SS_OK || (status == SS_OUT_OF_MEMORY && !begins_record(wal));
+    return gone ? ss_wal_sync(wal) : status;
+}
+
+void ss_wal_accept(ss_wal *wal) {
+    wal->sequence++;
+    wal->previous = wal->next_sum;
+    wal->position = wal->next_position;
+    wal->pages = wal->next_pages;
+}
+
+int ss_wal_sync(ss_wal *wal) {
+    int error = ss_vfs_sync(wal->place->vfs, wal->file);
+    if (error != 0) return io_failure(error, "making the log durable", 0);
+    wal->window.is_stale = true;
+    wal->position = round_up(wal->position, BLOCK);
+    return SS_OK;
+}
+
+int ss_wal_reset(ss_wal *wal, uint64_t base_pages) {
+    uint8_t block[BLOCK];
+    int status = new_salt(wal);
+    if (status != SS_OK) return status;
+    wal->generation++;
+    wal->base_pages = base_pages;
+    put_header(wal, block);
+    status = write_log(wal, block, BLOCK, (wal->generation % 2) * BLOCK);
+    return status == SS_OK ? ss_wal_sync(wal) : status;
+}
+
+void ss_wal_trim(ss_wal *wal, uint64_t limit) {
+    uint64_t size;
+    if (log_status(wal->place, wal->file, &size) == SS_OK && size > limit) {
+        if (ss_vfs_resize(wal->place->vfs, wal->file, wal->place->bytes) != 0) return;
+        wal->size = wal->place->bytes;
+        ss_window_cut(&wal->window, wal->size);
+    }
+}
+
+int ss_wal_delete(ss_wal *wal) {
+    const ss_wal_place *place = wal->place;
+    close_file(place, &wal->file);
+    int error = ss_vfs_unlink(place->vfs, place->directory, place->name);
+    if (error == 0) error = ss_vfs_sync_directory(place->vfs, place->directory);
+    return error == 0 ? SS_OK : io_failure(error, "deleting the empty log", 0);
+}

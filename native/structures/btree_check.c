@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Walks a whole map and holds it against every rule of FORMAT sections 3 and 4.
+ *
+ * Each chunk gets a mark when it is reached: from the tree, or from the free list. At the end every chunk below the end
+ * of the free list must have been reached once, and as what its header says.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "structures/btree_internal.h"
+
+typedef struct walk {
+    ss_btree *tree;
+    ss_check check;
+    uint64_t chunks;  /* how many fit the memory */
+    uint8_t *reached; /* one byte per chunk: 1 from the tree, 2 from the free list */
+    int leaf_depth;   /* -1 until the first leaf */
+    uint64_t entries;
+    uint64_t allocated;                     /* chunks reached from the tree */
+    ss_span before;                         /* the last key so far, in `kept`; `at` is NULL where there was none */
+    uint64_t sized_keys, ascents, descents; /* with `fit` only: of neighbours by their bytes */
+    struct ss_fit *fit;                     /* NULL: entries are held against their types; else only their sizes are noted */
+    uint8_t *kept;
+    size_t room;
+} walk;
+
+static int broken(const char *rule, uint64_t address, uint64_t number, uint64_t limit) {
+    return ss_fail(SS_CORRUPT, rule, address, number, limit);
+}
+
+/* Marks the chunk of `address`; SS_CORRUPT where it was reached before. */
+static int mark(walk *w, uint64_t address, uint8_t as) {
+    uint64_t stride = SS_CHUNK_HEADER + w->tree->space.page_size, chunk = address - SS_CHUNK_HEADER;
+    if (chunk < SS_FIRST_CHUNK || (chunk - SS_FIRST_CHUNK) % stride != 0) {
+        return broken("a chunk's address lies on the grid of chunks", address, stride, 0);
+    }
+    uint64_t index = (chunk - SS_FIRST_CHUNK) / stride;
+    if (index >= w->chunks) return broken("a chunk lies inside the memory", address, index, w->chunks);
+    if (w->reached[index] != 0) return broken("every chunk is reached once", address, w->reached[index], as);
+    w->reached[index] = as;
+    return SS_OK;
+}
+
+/* Steps that a broken rule does not make pointless go on after it when everything is to be reported. */
+static int note(walk *w, int status) {
+    return ss_check_note(&w->check, status);
+}
+
+/* ---- one node ---- */
+
+static int check_size(ss_bound bound, uint64_t size, const char *rule, uint64_t address) {
+    bool good = size <= bound.max_size && (!bound.fixed || size == bound.max_size);
+    return good ? SS_OK : broken(rule, address, size, bound.max_size);
+}
+
+static void note_order(walk *w, ss_span low, ss_span high) {
+    int difference = memcmp(low.at, high.at, (size_t)(low.size < high.size ? low.size : high.size));
+    w->ascents += difference < 0 || (difference == 0 && low.size < high.size);
+    w->descents += difference > 0 || (difference == 0 && low.size > high.size);
+}
+
+static int check_order(walk *w, ss_span low, ss_span high, uint64_t address) {
+    int answer;
+    if (low.at == NULL) return SS_OK;
+    if (w->fit != NULL) {
+        note_order(w, low, high);
+        return SS_OK;
+    }
+    int status = ss_order_compare(&w->tree->order, low.at, low.size, high.at, high.size, &answer);
+    if (status != SS_OK) return status;
+    return answer == SS_LESS ? SS_OK : broken("keys ascend strictly", address, 0, 0);
+}
+
+/* That a key has all the parts of its type. Comparing it with itself meets each of them; its neighbours may differ before
+ * that, or there are none. */
+static int check_parts(const walk *w, ss_span key, uint64_t address) {
+    int answer;
+    if (w->fit != NULL || w->tree->order.terms[0].kind == SS_ORDER_CALLBACK) return SS_OK;
+    int status = ss_order_compare(&w->tree->order, key.at, key.size, key.at, key.size, &answer);
+    return status == SS_CORRUPT ? broken(ss_last_failure()->rule, address, key.size, 0) : status;
+}
+
+/* Keeps a key for the one that comes after it, in another node. */
+static int keep(walk *w, ss_span key) {
+    if (key.size >= w->room) {
+        uint8_t *more = key.size > SIZE_MAX / 2 ? NULL : realloc(w->kept, (size_t)key.size * 2 + 64);
+        if (more == NULL) return ss_fail(SS_NO_HEAP, "a key that a check keeps", 0, key.size, 0);
+        w->kept = more;
+        w->room = (size_t)key.size * 2 + 64;
+    }
+    memcpy(w->kept, key.at, (size_t)key.size);
+    w->before = (ss_span){w->kept, key.size};
+    return SS_OK;
+}
+
+/* The keys of a leaf follow one another and the last key before them. Only neighbours in the order of the map are
+ * compared: the rest follows, but for a user's order that is none. */
+static int check_leaf(walk *w, const ss_node *node, const ss_span keys[SS_CAPACITY]) {
+    ss_span before = w->before;
+    for (uint32_t i = 0; i < node->count; before = keys[i++]) {
+        int status = note(w, check_order(w, before, keys[i], node->address));
+        if (status != SS_OK) return status;
+    }
+    return keep(w, before);
+}
+
+static int check_separator(walk *w, ss_span key, uint64_t address) {
+    int status = note(w, check_order(w, w->before, key, address));
+    return status == SS_OK ? keep(w, key) : status;
+}
+
+/* Keys of one size with their size fields can be read as keys of a fixed size that is larger by 4. */
+static bool begins_with_size(ss_span key) {
+    return key.size >= 4 && ss_get32(key.at) == key.size - 4;
+}
+
+static void note_sizes(struct ss_fit *fit, uint64_t key, uint64_t value) {
+    bool first = fit->entries++ == 0;
+    if (first || key < fit->key_least) fit->key_least = key;
+    if (first || key > fit->key_most) fit->key_most = key;
+    if (first || value < fit->value_least) fit->value_least = value;
+    if (first || value > fit->value_most) fit->value_most = value;
+}
+
+static int check_entries(walk *w, ss_node *node, ss_span keys[SS_CAPACITY]) {
+    ss_span value;
+    for (uint32_t i = 0; i < node->count; i++) {
+        int status = ss_node_key(&w->tree->space, node, i, &keys[i]);
+        if (status == SS_OK) status = note(w, check_size(w->tree->key, keys[i].size, "a key fits its type", node->address));
+        if (status == SS_OK) status = note(w, check_parts(w, keys[i], node->address));
+        if (status == SS_OK) status = ss_node_value(&w->tree->space, node, i, &value);
+        if (status == SS_OK) status = note(w, check_size(w->tree->value, value.size, "a value fits its type", node->address));
+        if (status != SS_OK) return status;
+        if (w->fit == NULL) continue;
+        note_sizes(w->fit, keys[i].size, value.size);
+        w->sized_keys += begins_with_size(keys[i]);
+    }
+    return SS_OK;
+}
+
+static int check_shape(walk *w, ss_node *node, int depth) {
+    bool is_root = node->address == w->tree->root;
+    int status = is_root || node->count >= SS_MINIMUM
+                     ? SS_OK
+                     : note(w, broken("a node has at least 5 entries", node->address, node->count, SS_MINIMUM));
+    if (status != SS_OK || !node->leaf) return status;
+    if (w->leaf_depth < 0) w->leaf_depth = depth;
+    if (depth == w->leaf_depth) return SS_OK;
+    return note(w, broken("all leaves have one depth", node->address, (uint64_t)depth, (uint64_t)w->leaf_depth));
+}
+
+/* The node's own chunk and its chain. */
+static int check_chunks(walk *w, ss_node *node) {
+    int status = note(w, ss_chunk_check(w->tree->space.memory, w->tree->space.page_size, node->address));
+    if (status == SS_OK) status = ss_node_check_chain(&w->tree->space, node);
+    for (uint32_t i = 0; status == SS_OK && i < node->overflow_count; i++) {
+        status = note(w, mark(w, node->overflow_address[i], 1));
+        w->allocated++;
+    }
+    return status;
+}
+
+/* ---- the tree ---- */
+
+static int walk_subtree(walk *w, uint64_t address, int depth);
+
+static int walk_children(walk *w, ss_node *node, int depth, const ss_span keys[SS_CAPACITY]) {
+    uint64_t children[SS_CHILDREN];
+    int status = ss_node_copy_children(&w->tree->space, node, 0, node->count + 1, children);
+    for (uint32_t i = 0; status == SS_OK && i <= node->count; i++) {
+        status = walk_subtree(w, children[i], depth + 1);
+        if (status == SS_OK && i < node->count) status = check_separator(w, keys[i], node->address);
+    }
+    return status;
+}
+
+static int walk_node(walk *w, uint64_t address, int depth) {
+    ss_node node;
+    ss_span keys[SS_CAPACITY];
+    int status = ss_node_open(&w->tree->space, address, &node);
+    if (status == SS_OK) status = mark(w, address, 1);
+    if (status != SS_OK) return status;
+    w->allocated++;
+    w->entries += node.count;
+    status = check_shape(w, &node, depth);
+    if (status == SS_OK) status = note(w, check_chunks(w, &node));
+    if (status == SS_OK) status = check_entries(w, &node, keys);
+    if (status != SS_OK) return status;
+    return node.leaf ? check_leaf(w, &node, keys) : walk_children(w, &node, depth, keys);
+}
+
+/* What cannot be read of a subtree is one violation; the walk goes on beside it. */
+static int walk_subtree(walk *w, uint64_t address, int depth) {
+    if (depth == SS_DEPTH) return note(w, broken("a tree has fewer than 32 levels", address, SS_DEPTH, SS_DEPTH));
+    ss_scratch_mark here = ss_scratch_at(&w->tree->space.scratch);
+    int status = walk_node(w, address, depth);
+    ss_scratch_rewind(&w->tree->space.scratch, here);
+    return note(w, status);
+}
+
+/* ---- the chunks ---- */
+
+static int walk_free_list(walk *w, const ss_allocator *allocator, uint64_t *end) {
+    uint64_t chunk = allocator->head, next = SS_NULL;
+    bool allocated;
+    for (uint64_t i = 0; i <= w->chunks; i++) {
+        int status = ss_chunk_load(w->tree->space.memory, allocator->size, chunk, &allocated, &next);
+        if (status == SS_OK && next != SS_NULL) status = mark(w, chunk + SS_CHUNK_HEADER, 2);
+        if (status != SS_OK) return status;
+        if (allocated) return broken("a chunk of the free list is not allocated", chunk, 1, 0);
+        if (next == SS_NULL) {
+            *end = chunk;
+            return SS_OK;
+        }
+        chunk = next;
+    }
+    return broken("the free list is no circle", chunk, w->chunks, w->chunks);
+}
+
+/* Every chunk below the end of the free list was reached. */
+static int check_reached(walk *w, uint64_t end) {
+    uint64_t stride = SS_CHUNK_HEADER + w->tree->space.page_size, below = (end - SS_FIRST_CHUNK) / stride;
+    for (uint64_t i = 0; i < w->chunks; i++) {
+        uint64_t chunk = SS_FIRST_CHUNK + i * stride;
+        int status = SS_OK;
+        if (i < below && w->reached[i] == 0) status = broken("every chunk is in the tree or on the free list", chunk, i, below);
+        if (i >= below && w->reached[i] != 0) status = broken("the free list ends behind the last chunk", chunk, i, below);
+        status = note(w, status);
+        if (status != SS_OK) return status;
+    }
+    return SS_OK;
+}
+
+static int check_allocator(walk *w) {
+    ss_allocator allocator;
+    uint64_t end = SS_FIRST_CHUNK;
+    int status = ss_allocator_load(w->tree->space.memory, w->tree->space.page_size, &allocator);
+    if (status == SS_OK && allocator.allocated != w->allocated) {
+        status = note(w, broken("the number of allocated chunks counts them", SS_ALLOCATOR_OFFSET, allocator.allocated, w->allocated));
+    }
+    if (status == SS_OK) status = walk_free_list(w, &allocator, &end);
+    if (status != SS_OK) return note(w, status);
+    return check_reached(w, end);
+}
+
+static int walk_map(walk *w) {
+    ss_btree *tree = w->tree;
+    int status = tree->root == SS_NULL ? SS_OK : walk_subtree(w, tree->root, 0);
+    if (status == SS_OK && w->entries != tree->length) {
+        status = note(w, broken("a map's length counts its entries", 20, tree->length, w->entries));
+    }
+    return status == SS_OK ? check_allocator(w) : status;
+}
+
+/* Whether what was read as keys of a fixed size are some. The zeros behind a node's bytes read as values without bytes, so
+ * nearly any map is sound with keys that are large enough; but these keep no order. */
+static int check_fixed_keys(const walk *w) {
+    const struct ss_fit *fit = w->fit;
+    if (2 * w->sized_keys > fit->entries)
+        return broken("keys of a fixed size have no size fields", w->tree->root, w->sized_keys, fit->entries);
+    bool in_order = w->ascents + 1 == fit->entries || w->descents + 1 == fit->entries;
+    return in_order || !fit->order_demanded ? SS_OK
+                                            : broken("keys ascend or descend by their bytes", w->tree->root, w->descents, w->ascents);
+}
+
+static int check_all(ss_btree *tree, ss_report report, void *self, struct ss_fit *fit) {
+    walk w = {.tree = tree, .check = {report, self, {0}}, .leaf_depth = -1, .fit = fit};
+    /* The last chunk of the free list may have no more than its header inside the memory. */
+    w.chunks = tree->seen_pages * SS_PAGE_SIZE / (SS_CHUNK_HEADER + tree->space.page_size) + 1;
+    w.reached = calloc((size_t)w.chunks, 1);
+    int status = w.reached == NULL ? ss_fail(SS_NO_HEAP, "marks of a check", 0, w.chunks, 0) : walk_map(&w);
+    status = ss_check_end(&w.check, status);
+    if (status == SS_OK && fit != NULL && fit->key_fixed) status = check_fixed_keys(&w);
+    free(w.reached);
+    free(w.kept);
+    return status;
+}
+
+int ss_btree_check(ss_btree *tree, ss_report report, void *self) {
+    int status = ss_btree_begin_read(tree);
+    if (status != SS_OK) return status;
+    status = check_all(tree, report, self, NULL);
+    ss_leave_read(tree->handle.memory);
+    return status;
+}
+
+/* ---- damage, or other types ---- */
+
+/* Keys of a fixed size have no size field, so they are read wrongly by any other type. No larger one is tried. */
+#define MOST_FIXED_KEY 4096
+
+/* The map with keys that are laid out like this, and of no type. Gives its own scratch up at its end. */
+static int sound_as(const ss_btree *tree, bool fixed, uint32_t size, struct ss_fit *fit) {
+    ss_btree other = *tree;
+    ss_node root;
+    other.key = other.value = (ss_bound){.max_size = SS_UNBOUNDED};
+    other.space.scratch = (ss_scratch){0};
+    other.space.fixed_key = fixed;
+    other.space.key_size = fixed ? size : 0;
+    other.space.fixed_value = false;
+    *fit = (struct ss_fit){.key_fixed = fixed, .order_demanded = !tree->space.fixed_key || tree->space.key_size != size};
+    int status = ss_node_open(&other.space, other.root, &root);
+    /* Most layouts fail here. */
+    if (status == SS_OK) status = ss_node_check_chain(&other.space, &root);
+    ss_scratch_reset(&other.space.scratch);
+    if (status == SS_OK) status = check_all(&other, NULL, NULL, fit);
+    ss_scratch_free(&other.space.scratch);
+    return status;
+}
+
+/* Finds the layout of keys in which the whole map is sound; its own first. SS_CORRUPT where there is none. */
+static int find_layout(const ss_btree *tree, struct ss_fit *fit) {
+    const ss_space *space = &tree->space;
+    int status = sound_as(tree, space->fixed_key, space->key_size, fit);
+    if (status == SS_CORRUPT && space->fixed_key) status = sound_as(tree, false, 0, fit);
+    for (uint32_t size = 0; status == SS_CORRUPT && size <= MOST_FIXED_KEY && size < space->page_size; size++) {
+        status = sound_as(tree, true, size, fit);
+    }
+    return status;
+}
+
+typedef struct misfits {
+    uint64_t entries, nodes, last; /* last: the node of the last one */
+    uint64_t order;
+} misfits;
+
+static void count_misfit(void *self, const struct ss_failure *violation) {
+    misfits *found = self;
+    if (strcmp(violation->rule, "keys ascend strictly") == 0) {
+        found->order++;
+        return;
+    }
+    found->entries++;
+    found->nodes += violation->address != found->last;
+    found->last = violation->address;
+}
+
+/* Other types leave their marks everywhere. One damaged byte spoils one node: a size that is wrong shifts what follows. */
+static bool are_other_types(const misfits *found, const struct ss_fit *fit) {
+    if (found->nodes > 1 || (found->entries > 0 && 2 * found->entries >= fit->entries)) return true;
+    return found->order > 2 && found->order >= fit->entries / 32;
+}
+
+int ss_btree_fit_locked(ss_btree *tree, struct ss_fit *fit) {
+    misfits found = {0};
+    *fit = (struct ss_fit){0};
+    if (tree->root == SS_NULL) return SS_OK;
+    int status = find_layout(tree, fit);
+    if (status != SS_OK) return status;
+    bool same_layout = fit->key_fixed == (int32_t)tree->space.fixed_key && (!fit->key_fixed || fit->key_most == tree->space.key_size);
+    status = same_layout ? check_all(tree, count_misfit, &found, NULL) : SS_CORRUPT;
+    if (status != SS_CORRUPT || (same_layout && !are_other_types(&found, fit))) return status;
+    return ss_fail(SS_INCOMPATIBLE,
+                   "the map is sound, and its entries are not of the types that the map is opened with; largest key, and largest value",
+                   tree->root, fit->key_most, fit->value_most);
+}
+
+int ss_btree_fit(ss_btree *tree, struct ss_fit *fit) {
+    int status = ss_btree_begin_read(tree);
+    if (status != SS_OK) return status;
+    status = ss_btree_fit_locked(tree, fit);
+    ss_leave_read(tree->handle.memory);
+    return status;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Looking and then changing with one way down (crate users ask for it; ours). */
+#include "structures/btree_internal.h"
+
+/* Goes down to the key. The place is direct where an insertion would change one node only: the entry is there, or every
+ * node on the way has room. */
+static int locate(ss_btree *tree, ss_span key, ss_node *node, ss_place *place) {
+    uint64_t address = tree->root;
+    bool found = false, room = true;
+    *place = (ss_place){.changes = ss_handle_changes(&tree->handle)};
+    for (int depth = 0; address != SS_NULL; depth++) {
+        int status = depth == SS_DEPTH ? ss_fail(SS_CORRUPT, "a tree has fewer than 32 levels", tree->root, SS_DEPTH, SS_DEPTH)
+                                       : ss_node_open(&tree->space, address, node);
+        if (status == SS_OK) status = ss_node_search(&tree->space, node, key, &place->index, &found);
+        if (status != SS_OK) return status;
+        room = room && node->count < SS_CAPACITY;
+        place->address = address;
+        if (found || node->leaf) break;
+        status = ss_node_child(&tree->space, node, place->index, &address);
+        if (status != SS_OK) return status;
+    }
+    place->found = found;
+    place->direct = found || (room && place->address != SS_NULL);
+    return found ? SS_OK : SS_ABSENT;
+}
+
+int64_t ss_btree_locate(ss_btree *tree, const uint8_t *key, uint64_t key_size, ss_place *place) {
+    ss_node node;
+    ss_span span = {key, key_size};
+    ss_reply reply = {.kind = SS_REPLY_BYTES};
+    int status = ss_btree_begin_read(tree);
+    if (status != SS_OK) return status;
+    tree->reply = &reply;
+    status = ss_btree_check_key(tree, span);
+    if (status == SS_OK) status = locate(tree, span, &node, place);
+    if (status == SS_OK) status = ss_btree_reply(tree, &node, place->index);
+    ss_leave_read(tree->handle.memory);
+    return ss_answer_give(&reply.bytes, status);
+}
+
+static int put_at(ss_btree *tree, const ss_place *place, const ss_entry *entry) {
+    ss_node node;
+    if (place->changes != ss_handle_changes(&tree->handle) || !place->direct) return ss_btree_insert(tree, entry->key, entry->value);
+    int status = ss_node_open_for_change(&tree->space, place->address, &node);
+    if (status == SS_OK && place->index > node.count) {
+        return ss_fail(SS_CORRUPT, "a path leads to an entry", node.address, place->index, node.count);
+    }
+    return status == SS_OK ? ss_btree_change_at(tree, &node, place->index, place->found != 0, entry) : status;
+}
+
+int ss_btree_put_at(ss_btree *tree, ss_place *place, const uint8_t *key, uint64_t key_size, const uint8_t *value, uint64_t value_size) {
+    ss_entry entry = {{key, key_size}, {value, value_size}};
+    ss_reply reply = {.kind = SS_REPLY_NONE};
+    bool split = !place->direct;
+    int status = ss_btree_begin_write(tree);
+    if (status != SS_OK) return status;
+    tree->reply = &reply;
+    status = ss_btree_check_bounds(tree, entry.key, entry.value);
+    if (status == SS_OK) status = put_at(tree, place, &entry);
+    split = split || place->changes != ss_handle_changes(&tree->handle);
+    if (status >= 0) {
+        tree->handle.changes++;
+        /* The entry lies where the place says, unless the general way put it somewhere. */
+        place->found = place->direct = !split;
+        place->changes = ss_handle_changes(&tree->handle);
+    }
+    return ss_leave_write(tree->handle.memory, status);
+}

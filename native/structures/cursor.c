@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Invariants
+ *  C1  A path names an entry: the node of each level from the root on, and in it the child that the path takes, in the
+ *      last one the entry itself.
+ *  C2  What is left of the range are the entries from `front` to `back`, both included; `done` where nothing is left.
+ *  C3  Paths are valid while the map is as it was when the cursor was made.
+ *  C4  `left` is at least the number of entries that are left: a walk through a damaged tree ends too.
+ */
+#include "structures/cursor.h"
+
+#include <stdlib.h>
+
+#include "structures/btree_internal.h"
+#include "structures/probe.h"
+
+typedef struct path {
+    int depth; /* levels; 0 is no entry */
+    uint64_t node[SS_DEPTH];
+    uint32_t index[SS_DEPTH];
+} path;
+
+/* A growing row of bytes. */
+typedef struct row {
+    uint8_t *bytes;
+    size_t size, room;
+} row;
+
+struct ss_cursor {
+    ss_btree *tree;
+    uint64_t changes;
+    bool done;
+    uint64_t left;
+    path front, back;
+    row numbers[2], bytes[2]; /* of keys and values; used within one call, kept for the next */
+};
+
+/* ---- paths ---- */
+
+static int push(path *at, uint64_t node, uint32_t index) {
+    if (at->depth == SS_DEPTH) return ss_fail(SS_CORRUPT, "a tree has fewer than 32 levels", node, SS_DEPTH, SS_DEPTH);
+    at->node[at->depth] = node;
+    at->index[at->depth] = index;
+    at->depth++;
+    return SS_OK;
+}
+
+/* From the subtree at `address` down to its first or last entry. */
+static int descend(ss_btree *tree, path *at, uint64_t address, bool last) {
+    for (;;) {
+        ss_node node;
+        int status = ss_node_open(&tree->space, address, &node);
+        if (status != SS_OK) return status;
+        status = push(at, address, node.leaf ? (last ? node.count - 1 : 0) : (last ? node.count : 0));
+        if (status != SS_OK || node.leaf) return status;
+        status = ss_node_child(&tree->space, &node, last ? node.count : 0, &address);
+        if (status != SS_OK) return status;
+    }
+}
+
+/* Up to the nearest entry on the way that follows (or precedes) the subtree we are in; depth 0 where there is none. */
+static int climb(ss_btree *tree, path *at, bool back) {
+    while (at->depth > 0 && --at->depth > 0) {
+        uint32_t *index = &at->index[at->depth - 1];
+        if (back && *index > 0) {
+            (*index)--;
+            return SS_OK;
+        }
+        if (!back) {
+            ss_node node;
+            int status = ss_node_open(&tree->space, at->node[at->depth - 1], &node);
+            if (status != SS_OK || *index < node.count) return status;
+        }
+    }
+    return SS_OK;
+}
+
+/* Asks for the nodes that a walk will come to after child `index`, so that it need not wait for them one by one. */
+static void ask_for_siblings(const ss_space *space, const ss_node *node, uint32_t index, bool back) {
+    const uint8_t *children = node->page.bytes + node->children_at;
+    if (!node->page.direct || node->children_at + (uint64_t)8 * (node->count + 1) > space->page_size) return;
+    for (uint32_t i = 1; i <= 2; i++) {
+        uint32_t next = back ? index - i : index + i;
+        if (next > node->count) return;
+        const uint8_t *page = ss_probe_page(space, ss_get64(children + (size_t)next * 8));
+        if (page != NULL) ss_probe_prefetch(page);
+    }
+}
+
+/* To the entry behind (or before) the one that the path names. `node` is that entry's node, opened. */
+static int step(ss_btree *tree, path *at, ss_node *node, bool back) {
+    uint32_t *index = &at->index[at->depth - 1];
+    if (node->leaf) {
+        if (back ? *index > 0 : *index + 1 < node->count) {
+            *index += back ? UINT32_MAX : 1;
+            return SS_OK;
+        }
+        return climb(tree, at, back);
+    }
+    uint64_t child;
+    if (!back) (*index)++;
+    ask_for_siblings(&tree->space, node, *index, back);
+    int status = ss_node_child(&tree->space, node, *index, &child);
+    return status == SS_OK ? descend(tree, at, child, back) : status;
+}
+
+/* Where two paths of one tree stand to each other: entry i lies between children i and i + 1. */
+static int compare_paths(const path *a, const path *b) {
+    for (int i = 0; i < a->depth && i < b->depth; i++) {
+        uint64_t x = 2 * (uint64_t)a->index[i] + (i + 1 == a->depth), y = 2 * (uint64_t)b->index[i] + (i + 1 == b->depth);
+        if (x != y) return x < y ? -1 : 1;
+    }
+    return 0;
+}
+
+/* ---- making one ---- */
+
+/* The first entry whose key is >= `key`, or > it (`after`). */
+static int seek(ss_btree *tree, path *at, ss_span key, bool after) {
+    uint64_t address = tree->root;
+    at->depth = 0;
+    for (;;) {
+        ss_node node;
+        uint32_t index = 0;
+        bool found = false;
+        int status = ss_node_open(&tree->space, address, &node);
+        if (status == SS_OK) status = ss_node_search(&tree->space, &node, key, &index, &found);
+        if (status == SS_OK) status = push(at, address, index);
+        if (status != SS_OK) return status;
+        if (found) return after ? step(tree, at, &node, false) : SS_OK;
+        if (node.leaf) return index < node.count ? SS_OK : climb(tree, at, false);
+        status = ss_node_child(&tree->space, &node, index, &address);
+        if (status != SS_OK) return status;
+    }
+}
+
+/* The entry before the one that `at` names; the last one of the map where it names none. */
+static int previous(ss_btree *tree, path *at) {
+    ss_node node;
+    if (at->depth == 0) return descend(tree, at, tree->root, true);
+    int status = ss_node_open(&tree->space, at->node[at->depth - 1], &node);
+    return status == SS_OK ? step(tree, at, &node, true) : status;
+}
+
+static int set_front(ss_btree *tree, path *front, int from, ss_span start) {
+    front->depth = 0;
+    if (from == SS_FROM_FIRST) return descend(tree, front, tree->root, false);
+    int status = seek(tree, front, start, from == SS_AFTER);
+    if (status != SS_OK || from != SS_FROM_BEFORE) return status;
+    status = previous(tree, front);
+    if (status != SS_OK || front->depth > 0) return status;
+    return descend(tree, front, tree->root, false);
+}
+
+static int set_back(ss_btree *tree, path *back, int to, ss_span stop) {
+    back->depth = 0;
+    if (to == SS_TO_LAST) return descend(tree, back, tree->root, true);
+    int status = seek(tree, back, stop, to == SS_UPTO);
+    return status == SS_OK ? previous(tree, back) : status;
+}
+
+static int set_range(ss_cursor *cursor, int from, ss_span start, int to, ss_span stop) {
+    ss_btree *tree = cursor->tree;
+    cursor->changes = ss_handle_changes(&tree->handle);
+    cursor->done = true;
+    cursor->left = SS_CAPACITY * tree->space.most_pages;
+    if (tree->root == SS_NULL) return SS_OK;
+    int status = set_front(tree, &cursor->front, from, start);
+    if (status == SS_OK) status = set_back(tree, &cursor->back, to, stop);
+    if (status != SS_OK) return status;
+    cursor->done = cursor->front.depth == 0 || cursor->back.depth == 0 || compare_paths(&cursor->front, &cursor->back) > 0;
+    return SS_OK;
+}
+
+int ss_cursor_open(ss_btree *tree, int from, const uint8_t *start, uint64_t start_size, int to, const uint8_t *stop, uint64_t stop_size,
+                   ss_cursor **out) {
+    *out = NULL;
+    if (from < SS_FROM_FIRST || from > SS_FROM_BEFORE || to < SS_TO_LAST || to > SS_BEFORE) {
+        return ss_fail(SS_ARGUMENT, "kind of end of a range", 0, (uint64_t)from, (uint64_t)to);
+    }
+    ss_cursor *cursor = calloc(1, sizeof *cursor);
+    if (cursor == NULL) return ss_fail(SS_NO_HEAP, "a cursor", 0, sizeof *cursor, 0);
+    cursor->tree = tree;
+    int status = ss_btree_begin_read(tree);
+    if (status == SS_OK) {
+        status = set_range(cursor, from, (ss_span){start, start_size}, to, (ss_span){stop, stop_size});
+        ss_leave_read(tree->handle.memory);
+    }
+    if (status != SS_OK) {
+        free(cursor);
+        return status;
+    }
+    *out = cursor;
+    return SS_OK;
+}
+
+void ss_cursor_free(ss_cursor *cursor) {
+    if (cursor == NULL) return;
+    for (int i = 0; i < 2; i++) {
+        free(cursor->numbers[i].bytes);
+        free(cursor->bytes[i].bytes);
+    }
+    free(cursor);
+}
+
+void ss_cursor_free_at(ss_cursor **at) {
+    ss_cursor *cursor = *at;
+    *at = NULL;
+    ss_cursor_free(cursor);
+}
+
+/* ---- collecting ---- */
+
+static uint8_t *row_room(row *at, size_t size) {
+    if (at->bytes == NULL || at->room - at->size < size) {
+        size_t room = at->room * 2 > at->size + size ? at->room * 2 : at->size + size + 256;
+        uint8_t *bytes = realloc(at->bytes, room);
+        if (bytes == NULL) {
+            ss_fail(SS_NO_HEAP, "entries on their way out", 0, room, 0);
+            return NULL;
+        }
+        at->bytes = bytes;
+        at->room = room;
+    }
+    uint8_t *room = at->bytes + at->size;
+    at->size += size;
+    return room;
+}
+
+/* Part 0 is the keys, 1 the values. A number stands for itself, bytes for where they end. */
+static int collect(ss_cursor *cursor, int part, ss_span span, uint32_t int_size) {
+    uint64_t number;
+    if (int_size != 0) {
+        if (span.size != int_size) return ss_fail(SS_CORRUPT, "a fixed-size key or value has its size", 0, span.size, int_size);
+        number = ss_get_be(span.at, int_size);
+    } else {
+        uint8_t *room = row_room(&cursor->bytes[part], (size_t)span.size);
+        if (room == NULL) return SS_NO_HEAP;
+        memcpy(room, span.at, (size_t)span.size);
+        number = cursor->bytes[part].size;
+    }
+    uint8_t *room = row_room(&cursor->numbers[part], 8);
+    if (room == NULL) return SS_NO_HEAP;
+    ss_put64(room, number);
+    return SS_OK;
+}
+
+static int collect_entry(ss_cursor *cursor, ss_node *node, uint32_t index, int want) {
+    ss_btree *tree = cursor->tree;
+    ss_span span = {NULL, 0};
+    int status = SS_OK;
+    if (want & SS_WANT_KEYS) {
+        status = ss_node_key(&tree->space, node, index, &span);
+        if (status == SS_OK) status = collect(cursor, 0, span, want & SS_WANT_KEY_NUMBERS ? tree->key_int : 0);
+    }
+    if (status == SS_OK && (want & SS_WANT_VALUES)) {
+        status = ss_node_value(&tree->space, node, index, &span);
+        if (status == SS_OK) status = collect(cursor, 1, span, want & SS_WANT_VALUE_NUMBERS ? tree->value_int : 0);
+    }
+    return status;
+}
+
+/* Puts the ends back to where they were, after a failure. */
+static void go_back(ss_cursor *cursor, const ss_cursor *before) {
+    cursor->done = before->done;
+    cursor->left = before->left;
+    cursor->front = before->front;
+    cursor->back = before->back;
+}
+
+/* Moves one end past the entry that it names; `node` is that entry's. */
+static int advance(ss_cursor *cursor, ss_node *node, bool back) {
+    path *end = back ? &cursor->back : &cursor->front;
+    if (cursor->left-- == 0) return ss_fail(SS_CORRUPT, "every node is reached once", node->address, 0, 0);
+    if (compare_paths(&cursor->front, &cursor->back) == 0) {
+        cursor->done = true;
+        return SS_OK;
+    }
+    int status = step(cursor->tree, end, node, back);
+    if (status == SS_OK && end->depth == 0) status = ss_fail(SS_CORRUPT, "the ends of a range meet", node->address, 0, 0);
+    return status;
+}
+
+static size_t collected(const ss_cursor *cursor) {
+    return cursor->bytes[0].size + cursor->bytes[1].size;
+}
+
+/* Takes entries from one end. *taken counts them; want 0 passes over them. */
+static int take(ss_cursor *cursor, uint64_t most, uint64_t most_bytes, int want, bool back, uint64_t *taken) {
+    ss_btree *tree = cursor->tree;
+    path *end = back ? &cursor->back : &cursor->front;
+    ss_node node = {.address = SS_NULL};
+    for (*taken = 0; *taken < most && !cursor->done && collected(cursor) < most_bytes; (*taken)++) {
+        uint64_t address = end->node[end->depth - 1];
+        int status = SS_OK;
+        if (node.address != address) {
+            ss_scratch_reset(&tree->space.scratch);
+            status = ss_node_open(&tree->space, address, &node);
+        }
+        if (status == SS_OK && end->index[end->depth - 1] >= node.count) {
+            status = ss_fail(SS_CORRUPT, "a path leads to an entry", address, end->index[end->depth - 1], node.count);
+        }
+        if (status == SS_OK && want != 0) status = collect_entry(cursor, &node, end->index[end->depth - 1], want);
+        if (status == SS_OK) status = advance(cursor, &node, back);
+        if (status != SS_OK) return status;
+    }
+    return SS_OK;
+}
+
+static int begin(ss_cursor *cursor) {
+    int status = ss_btree_begin_read(cursor->tree);
+    if (status != SS_OK || cursor->changes == ss_handle_changes(&cursor->tree->handle)) return status;
+    ss_leave_read(cursor->tree->handle.memory);
+    return ss_fail(SS_CHANGED, NULL, 0, 0, 0);
+}
+
+int ss_cursor_valid(ss_cursor *cursor) {
+    int status = begin(cursor);
+    if (status == SS_OK) ss_leave_read(cursor->tree->handle.memory);
+    return status;
+}
+
+/* The answer of ss_cursor_next, from the rows. */
+static int hand_over(ss_cursor *cursor, uint64_t taken, uint64_t *size) {
+    const row *parts[] = {&cursor->numbers[0], &cursor->numbers[1], &cursor->bytes[0], &cursor->bytes[1]};
+    *size = 24;
+    for (int i = 0; i < 4; i++) *size += parts[i]->size;
+    uint8_t *at = ss_result_room((size_t)*size);
+    if (at == NULL) return SS_NO_HEAP;
+    ss_put64(at, taken);
+    ss_put64(at + 8, parts[2]->size);
+    ss_put64(at + 16, parts[3]->size);
+    at += 24;
+    for (int i = 0; i < 4; i++) {
+        if (parts[i]->size > 0) memcpy(at, parts[i]->bytes, parts[i]->size);
+        at += parts[i]->size;
+    }
+    return SS_OK;
+}
+
+int64_t ss_cursor_next(ss_cursor *cursor, uint64_t most, uint64_t most_bytes, int want, int back) {
+    uint64_t taken = 0, size = 0;
+    int status = begin(cursor);
+    if (status != SS_OK) return status;
+    for (int i = 0; i < 2; i++) cursor->numbers[i].size = cursor->bytes[i].size = 0;
+    const ss_cursor before = *cursor;
+    status = take(cursor, most, most_bytes, want, back != 0, &taken);
+    if (status == SS_OK) status = hand_over(cursor, taken, &size);
+    if (status != SS_OK) go_back(cursor, &before);
+    ss_leave_read(cursor->tree->handle.memory);
+    return ss_result_size(status, size);
+}
+
+int64_t ss_cursor_skip(ss_cursor *cursor, uint64_t n, int back) {
+    uint64_t taken = 0;
+    int status = begin(cursor);
+    if (status != SS_OK) return status;
+    for (int i = 0; i < 2; i++) cursor->numbers[i].size = cursor->bytes[i].size = 0;
+    const ss_cursor before = *cursor;
+    status = take(cursor, n, UINT64_MAX, 0, back != 0, &taken);
+    if (status != SS_OK) go_back(cursor, &before);
+    ss_leave_read(cursor->tree->handle.memory);
+    return ss_result_size(status, taken);
+}
+
+/* ---- into arrays ---- */
+
+static int export_part(const ss_room *room, uint64_t i, ss_span span, uint64_t address) {
+    if (ss_room_store(room, i, span.at, span.size)) return SS_OK;
+    return ss_fail(SS_CORRUPT, "a fixed-size key or value has its size", address, span.size, room->size);
+}
+
+static int export_entry(ss_cursor *cursor, ss_node *node, uint32_t index, uint64_t i, const ss_room *keys, const ss_room *values) {
+    ss_space *space = &cursor->tree->space;
+    ss_span span = {NULL, 0};
+    int status = keys == NULL ? SS_OK : ss_node_key(space, node, index, &span);
+    if (status == SS_OK && keys != NULL) status = export_part(keys, i, span, node->address);
+    if (status == SS_OK && values != NULL) status = ss_node_value(space, node, index, &span);
+    return status == SS_OK && values != NULL ? export_part(values, i, span, node->address) : status;
+}
+
+/* Entries first..first + n of a leaf that lies in one page, in place: false where it must be done one by one. */
+static bool export_run(const ss_space *space, const ss_node *node, uint32_t first, uint32_t n, uint64_t i, const ss_room *keys,
+                       const ss_room *values) {
+    ss_probe probe;
+    uint64_t at, stride = 4 + (uint64_t)space->value_size;
+    if (!node->page.direct || !space->fixed_key || !space->fixed_value || !ss_probe_open(&probe, node->page.bytes)) return false;
+    if (!ss_probe_values_at(space, &probe, &at) || at + probe.count * stride > space->page_size) return false;
+    if ((keys != NULL && keys->size != space->key_size) || (values != NULL && values->size != space->value_size)) return false;
+    const uint8_t *key = probe.page + probe.keys_at + (size_t)first * space->key_size, *value = probe.page + at + first * stride;
+    for (uint32_t k = 0; k < n; k++, key += space->key_size, value += stride) {
+        if (ss_get32(value) != space->value_size) return false;
+        if (keys != NULL) ss_room_store(keys, i + k, key, space->key_size);
+        if (values != NULL) ss_room_store(values, i + k, value + 4, space->value_size);
+    }
+    return true;
+}
+
+/* How many entries from the front on lie in its leaf, in the range, and are wanted. */
+static uint32_t run_length(const ss_cursor *cursor, const ss_node *node, uint64_t most) {
+    uint32_t first = cursor->front.index[cursor->front.depth - 1], end = node->count;
+    bool last = cursor->back.depth == cursor->front.depth && cursor->back.node[cursor->back.depth - 1] == node->address;
+    if (last) end = cursor->back.index[cursor->back.depth - 1] + 1;
+    uint32_t n = end > first ? end - first : 0;
+    return n < most ? n : (uint32_t)most;
+}
+
+static int export_step(ss_cursor *cursor, ss_node *node, uint64_t *taken, uint64_t most, const ss_room *keys, const ss_room *values) {
+    path *front = &cursor->front;
+    uint32_t *index = &front->index[front->depth - 1];
+    ss_scratch_reset(&cursor->tree->space.scratch);
+    int status = ss_node_open(&cursor->tree->space, front->node[front->depth - 1], node);
+    if (status != SS_OK) return status;
+    if (*index >= node->count) return ss_fail(SS_CORRUPT, "a path leads to an entry", node->address, *index, node->count);
+    uint32_t n = node->leaf ? run_length(cursor, node, most - *taken) : 1;
+    if (n > 1 && export_run(&cursor->tree->space, node, *index, n, *taken, keys, values)) {
+        *index += n - 1;
+    } else {
+        n = 1;
+        status = export_entry(cursor, node, *index, *taken, keys, values);
+    }
+    *taken += n;
+    return status == SS_OK ? advance(cursor, node, false) : status;
+}
+
+int64_t ss_cursor_export(ss_cursor *cursor, uint64_t most, const ss_room *keys, const ss_room *values) {
+    uint64_t taken = 0;
+    ss_node node;
+    int status = begin(cursor);
+    if (status != SS_OK) return status;
+    const ss_cursor before = *cursor;
+    while (status == SS_OK && !cursor->done && taken < most) status = export_step(cursor, &node, &taken, most, keys, values);
+    if (status != SS_OK) go_back(cursor, &before);
+    ss_leave_read(cursor->tree->handle.memory);
+    return ss_result_size(status, taken);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A list of entries of any size that only grows, in two memories: one for the index, one for the data.
+ *
+ * The memories may be on one root or on two. On two, both are locked, in one order for all logs, and each commits for
+ * itself, the data before the index that counts it: what a crash in between leaves is not part of the log.
+ */
+#ifndef SS_LOG_H
+#define SS_LOG_H
+
+#include "memory/structure.h"
+
+typedef struct ss_log ss_log;
+
+/* Opens the log. With SS_INIT a data memory that is empty or holds something else gets a new log, and the index memory
+ * with it, as in the crate. Free with ss_log_free. */
+int ss_log_open(ss_memory *index, ss_memory *data, int mode, ss_log **out);
+void ss_log_free(ss_log *log);
+void ss_log_free_at(ss_log **at);
+/* Gives both memories up; the log answers SS_CLOSED from now on. */
+int ss_log_detach(ss_log *log);
+
+/* Entries, or a negative status. */
+int64_t ss_log_length(ss_log *log);
+/* A number that differs after the log may have changed. */
+uint64_t ss_log_changes(ss_log *log);
+int ss_log_clear(ss_log *log);
+
+/* The index of the new entry. */
+uint64_t ss_log_append(ss_log *log, const uint8_t *bytes, uint64_t size);
+/* SS_NO_VALUE past the end. */
+int64_t ss_log_get(ss_log *log, uint64_t index);
+
+/* Bytes in use of the index memory, of the data memory, and of the entries alone; or a negative status. */
+int64_t ss_log_index_size_bytes(ss_log *log);
+int64_t ss_log_data_size_bytes(ss_log *log);
+int64_t ss_log_size_bytes(ss_log *log);
+
+/* Appends `count` entries that lie back to back; entry i ends at data + ends[i]. All or nothing. */
+int ss_log_extend(ss_log *log, const uint8_t *data, const uint64_t *ends, uint64_t count);
+/* Answers with entries [start, stop) back to back, and writes to ends[i] where entry start + i ends among them.
+ * SS_OUT_OF_BOUNDS unless start <= stop <= length. */
+int64_t ss_log_export(ss_log *log, uint64_t start, uint64_t stop, uint64_t *ends);
+
+/* Walks everything; the first broken rule is the failure. With `report` each one is told and the walk goes on. */
+int ss_log_check(ss_log *log, ss_report report, void *self);
+/* O(1); both memories together. */
+int ss_log_usage(ss_log *log, struct ss_usage *out);
+
+#endif

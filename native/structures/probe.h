@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One step of a lookup in place: the short way for the nodes that nearly all are.
+ *
+ * A probe looks at one layout-2 node that lies in one piece, by pointer, and only at bytes of its first page. What it
+ * cannot settle there (another layout, a key behind the page, an order that is not that of bytes) it leaves to node.c by
+ * answering SS_PROBE_HARD; so it needs no scratch, cannot fail, and believes nothing: what it finds strange is hard too.
+ *
+ * The lines of a node are asked for together as soon as its address is known, so that their misses overlap.
+ */
+#ifndef SS_PROBE_H
+#define SS_PROBE_H
+
+#include "structures/node.h"
+
+enum ss_probe_answer { SS_PROBE_FOUND, SS_PROBE_CHILD, SS_PROBE_ABSENT, SS_PROBE_HARD };
+
+/* A key, ready to be compared. */
+typedef struct ss_probe_key {
+    uint64_t number; /* integer keys */
+    ss_span span;
+} ss_probe_key;
+
+/* What a probe has learned about a node. */
+typedef struct ss_probe {
+    const uint8_t *page;
+    uint32_t count, index;
+    bool leaf;
+    uint64_t keys_at; /* offset of the first key */
+    uint64_t child;   /* SS_PROBE_CHILD: its address */
+} ss_probe;
+
+enum { SS_PROBE_LINE = 64, SS_PROBE_HEADER = 15, SS_PROBE_OVERFLOW_AT = 7 };
+
+/* "BTN", version 2, as the little-endian number of a node's first four bytes. */
+#define SS_PROBE_MAGIC UINT32_C(0x024E5442)
+
+/* The page of a node, or NULL where it does not lie in one piece. */
+static inline const uint8_t *ss_probe_page(const ss_space *space, uint64_t address) {
+    return ss_memory_direct(space->memory, address, space->page_size);
+}
+
+/* Asks for the first lines of a node, as many as its keys and children may fill (of a small node for some in vain). */
+static inline void ss_probe_prefetch(const uint8_t *page) {
+    for (int line = 0; line < 5; line++) __builtin_prefetch(page + line * SS_PROBE_LINE);
+}
+
+static inline bool ss_probe_open(ss_probe *probe, const uint8_t *page) {
+    uint64_t head = ss_get64(page);
+    uint32_t type = (uint32_t)(head >> 32 & 0xFF);
+    probe->page = page;
+    probe->count = (uint32_t)(head >> 40 & 0xFFFF);
+    probe->leaf = type == 0;
+    probe->keys_at = SS_PROBE_HEADER + (type == 0 ? 0 : UINT64_C(8) * (probe->count + 1));
+    return (uint32_t)head == SS_PROBE_MAGIC && type <= 1 && probe->count - 1 < SS_CAPACITY;
+}
+
+/* With `many` lookups at once it compares with as many keys as a node can have: bit i of `less` says that key i is less,
+ * the first bit that is not set is the place. A loop up to the count is shorter, but its end is guessed wrong half of the
+ * time; one lookup that waits for memory has the time to guess again, many that overlap their waits have not. */
+static inline bool ss_probe_ints(ss_probe *probe, uint32_t size, uint64_t key, bool many) {
+    const uint8_t *keys = probe->page + probe->keys_at;
+    uint32_t less = 0, below = 0;
+    if (many) {
+        for (uint32_t i = SS_CAPACITY; i-- > 0;) less += less + (ss_get_be(keys + (size_t)i * size, size) < key);
+        below = (uint32_t)__builtin_ctz(~(less & ((UINT32_C(1) << probe->count) - 1)));
+    } else {
+        for (uint32_t i = 0; i < probe->count; i++) below += ss_get_be(keys + (size_t)i * size, size) < key;
+    }
+    probe->index = below;
+    return probe->index < probe->count && ss_get_be(keys + (size_t)probe->index * size, size) == key;
+}
+
+/* Keys of any size in the order of their bytes; the first that is not less ends the search. */
+static inline enum ss_probe_answer ss_probe_bytes(const ss_space *space, ss_probe *probe, ss_span key) {
+    uint64_t at = probe->keys_at, size = space->key_size;
+    for (probe->index = 0; probe->index < probe->count; probe->index++) {
+        if (!space->fixed_key) {
+            if (at + 4 > space->page_size) return SS_PROBE_HARD;
+            size = ss_get32(probe->page + at);
+            at += 4;
+        }
+        if (at + size > space->page_size) return SS_PROBE_HARD;
+        int answer = ss_compare_bytes(probe->page + at, size, key.at, key.size);
+        if (answer == SS_EQUAL) return SS_PROBE_FOUND;
+        if (answer == SS_GREATER) return SS_PROBE_ABSENT;
+        at += size;
+    }
+    return SS_PROBE_ABSENT;
+}
+
+static inline enum ss_probe_answer ss_probe_search(const ss_space *space, ss_probe *probe, const ss_probe_key *key, bool many) {
+    uint32_t size = space->order->int_size;
+    if (size == 0) return ss_probe_bytes(space, probe, key->span);
+    if (SS_UNLIKELY(probe->keys_at + (uint64_t)SS_CAPACITY * size > space->page_size)) return SS_PROBE_HARD;
+    bool found = size == 8   ? ss_probe_ints(probe, 8, key->number, many)
+                 : size == 4 ? ss_probe_ints(probe, 4, key->number, many)
+                             : ss_probe_ints(probe, size, key->number, many);
+    return found ? SS_PROBE_FOUND : SS_PROBE_ABSENT;
+}
+
+/* The values at the end of a long leaf lie in its overflow page: asks for that while the keys are searched. */
+static inline void ss_probe_prefetch_overflow(const ss_space *space, const ss_probe *probe) {
+    if (!probe->leaf) return;
+    uint64_t overflow = ss_get64(probe->page + SS_PROBE_OVERFLOW_AT);
+    if (SS_LIKELY(overflow == SS_NULL)) return;
+    const uint8_t *page = ss_probe_page(space, overflow);
+    for (uint64_t at = 0; page != NULL && at < space->page_size && at < 16 * SS_PROBE_LINE; at += SS_PROBE_LINE) {
+        __builtin_prefetch(page + at);
+    }
+}
+
+/* Looks for the key in the node whose page this is. SS_PROBE_CHILD: it can only be below probe->child. `many`: this is one
+ * of several lookups at once. */
+static inline enum ss_probe_answer ss_probe_node(const ss_space *space, const uint8_t *page, const ss_probe_key *key, bool many,
+                                                 ss_probe *probe) {
+    if (SS_UNLIKELY(!ss_probe_open(probe, page))) return SS_PROBE_HARD;
+    ss_probe_prefetch_overflow(space, probe);
+    enum ss_probe_answer answer = ss_probe_search(space, probe, key, many);
+    if (answer != SS_PROBE_ABSENT || probe->leaf) return answer;
+    probe->child = ss_get64(page + SS_PROBE_HEADER + (size_t)probe->index * 8);
+    return SS_PROBE_CHILD;
+}
+
+/* The size field at `at`, where it lies in the page. */
+static inline bool ss_probe_size(const ss_space *space, const ss_probe *probe, uint64_t at, uint64_t *size) {
+    if (SS_UNLIKELY(at > space->page_size - 4)) return false;
+    *size = ss_get32(probe->page + at);
+    return true;
+}
+
+/* Offset of the first value, where all keys lie in the page. */
+static inline bool ss_probe_values_at(const ss_space *space, const ss_probe *probe, uint64_t *at) {
+    *at = probe->keys_at;
+    if (space->fixed_key) {
+        *at += (uint64_t)probe->count * space->key_size;
+        return true;
+    }
+    for (uint32_t i = 0; i < probe->count; i++) {
+        uint64_t size;
+        if (!ss_probe_size(space, probe, *at, &size)) return false;
+        *at += 4 + size;
+    }
+    return true;
+}
+
+/* The value of entry probe->index, where it lies in the page; false where node.c must find it. Before it walks the sizes
+ * of values it asks for the lines where they lie if all are as large as the first. */
+static inline bool ss_probe_value(const ss_space *space, const ss_probe *probe, ss_span *value) {
+    uint64_t at, size;
+    if (!ss_probe_values_at(space, probe, &at)) return false;
+    if (space->fixed_value) {
+        at += probe->index * (4 + (uint64_t)space->value_size);
+        if (!ss_probe_size(space, probe, at, &size) || size != space->value_size) return false;
+    } else {
+        if (!ss_probe_size(space, probe, at, &size)) return false;
+        for (uint64_t i = 1, next = at; i <= probe->index && next < space->page_size; i++) {
+            next += 4 + size;
+            __builtin_prefetch(probe->page + (next < space->page_size ? next : at));
+        }
+        for (uint32_t i = 0; i < probe->index; i++) {
+            at += 4 + size;
+            if (!ss_probe_size(space, probe, at, &size)) return false;
+        }
+    }
+    *value = (ss_span){probe->page + at + 4, size};
+    return at + 4 + size <= space->page_size;
+}
+
+/* Whether probes can serve a map with this order at all. */
+static inline bool ss_probe_possible(const ss_space *space) {
+    return space->order->terms[0].kind == SS_ORDER_BYTES && space->memory->root->foreign == false;
+}
+
+static inline ss_probe_key ss_probe_key_of(const ss_space *space, ss_span key) {
+    uint32_t size = space->order->int_size;
+    return (ss_probe_key){size != 0 ? ss_get_be(key.at, size) : 0, key};
+}
+
+#endif

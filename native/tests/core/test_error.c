@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "core/error.h"
+#include "support/check.h"
+
+/* The numbers are part of the interface, so the ends of the enum are written out here. */
+static void every_status_has_a_text(void) {
+    for (int status = SS_UNORDERED; status <= SS_ABSENT; status++) {
+        CHECK(ss_status_text(status) != NULL && strcmp(ss_status_text(status), "unknown status") != 0);
+    }
+    CHECK(strcmp(ss_status_text(12345), "unknown status") == 0);
+}
+
+static void the_last_failure_is_what_was_recorded(void) {
+    CHECK_EQ(ss_fail(SS_CORRUPT, "a rule", 1, 2, 3), SS_CORRUPT);
+    const struct ss_failure *failure = ss_last_failure();
+    CHECK_EQ(failure->status, SS_CORRUPT);
+    CHECK(strcmp(failure->rule, "a rule") == 0);
+    CHECK(failure->address == 1 && failure->number == 2 && failure->limit == 3);
+}
+
+int main(void) {
+    every_status_has_a_text();
+    the_last_failure_is_what_was_recorded();
+    return check_summary();
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Heaps that can be put back: both kinds against a plain copy, growth, copies, forks, heaps over a file. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/error.h"
+#include "ic0/heap_image.h"
+#include "support/check.h"
+
+#define WASM_PAGE UINT64_C(65536)
+#define MAX (64 * WASM_PAGE)
+
+static ss_heap_image *new_heap(int kind, uint64_t pages) {
+    ss_heap_image *heap = NULL;
+    CHECK_EQ(ss_heap_image_new(MAX, MAX + WASM_PAGE, kind, &heap), SS_OK);
+    CHECK_EQ(ss_heap_image_grow(heap, pages * WASM_PAGE), SS_OK);
+    CHECK_EQ(ss_heap_image_commit(heap), SS_OK);
+    return heap;
+}
+
+static uint64_t state = 88172645463325252;
+
+static uint64_t next_random(void) {
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return state;
+}
+
+static void a_rollback_gives_back_every_byte(int kind) {
+    ss_heap_image *heap = new_heap(kind, 8);
+    uint64_t size = 8 * WASM_PAGE;
+    uint8_t *model = calloc(1, MAX), *trial = malloc(MAX);
+    CHECK_EQ(ss_heap_image_is_mapped(heap), kind == SS_HEAP_MAPPED);
+    for (int round = 0; round < 200; round++) {
+        uint64_t now = size;
+        memcpy(trial, model, size);
+        for (int i = 0; i < 20; i++) {
+            uint64_t at = next_random() % now;
+            ss_heap_image_base(heap)[at] = trial[at] = (uint8_t)next_random();
+        }
+        if (round % 17 == 0 && now < MAX - WASM_PAGE) {
+            now += WASM_PAGE;
+            CHECK_EQ(ss_heap_image_grow(heap, now), SS_OK);
+            memset(trial + now - WASM_PAGE, 0, WASM_PAGE);
+            ss_heap_image_base(heap)[now - 1] = trial[now - 1] = 9;
+        }
+        if (next_random() % 2 == 0) {
+            CHECK_EQ(ss_heap_image_commit(heap), SS_OK);
+            CHECK(ss_heap_image_changed(heap) <= 21);
+            size = now;
+            memcpy(model, trial, size);
+        } else {
+            CHECK_EQ(ss_heap_image_rollback(heap), now > size ? SS_ABSENT : SS_OK);
+        }
+        CHECK_EQ(ss_heap_image_size(heap), size);
+        CHECK(memcmp(ss_heap_image_base(heap), model, size) == 0);
+    }
+    free(model);
+    free(trial);
+    ss_heap_image_release(heap);
+}
+
+static void what_comes_back_is_zero(int kind) {
+    ss_heap_image *heap = new_heap(kind, 1);
+    CHECK_EQ(ss_heap_image_grow(heap, 3 * WASM_PAGE), SS_OK);
+    memset(ss_heap_image_base(heap) + WASM_PAGE, 7, 2 * WASM_PAGE);
+    CHECK_EQ(ss_heap_image_rollback(heap), SS_ABSENT);
+    CHECK_EQ(ss_heap_image_grow(heap, 3 * WASM_PAGE), SS_OK);
+    for (uint64_t at = WASM_PAGE; at < 3 * WASM_PAGE; at += 4096) CHECK_EQ(ss_heap_image_base(heap)[at], 0);
+    ss_heap_image_release(heap);
+}
+
+static void a_clone_is_apart(int kind) {
+    ss_heap_image *heap = new_heap(kind, 2), *other = NULL;
+    ss_heap_image_base(heap)[5] = 5; /* not committed: a clone is of now */
+    CHECK_EQ(ss_heap_image_clone(heap, &other), SS_OK);
+    CHECK_EQ(ss_heap_image_rollback(heap), SS_OK);
+    CHECK_EQ(ss_heap_image_base(other)[5], 5);
+    CHECK_EQ(ss_heap_image_rollback(other), SS_OK);
+    CHECK_EQ(ss_heap_image_base(other)[5], 5);
+    CHECK_EQ(ss_heap_image_base(heap)[5], 0);
+    ss_heap_image_release(heap);
+    ss_heap_image_release(other);
+}
+
+static void limits_are_kept(int kind) {
+    ss_heap_image *heap = new_heap(kind, 1), *none = NULL;
+    uint8_t byte;
+    CHECK_EQ(ss_heap_image_grow(heap, MAX + WASM_PAGE), SS_OUT_OF_MEMORY);
+    CHECK_EQ(ss_heap_image_read(heap, WASM_PAGE, &byte, 1), SS_OUT_OF_BOUNDS);
+    CHECK_EQ(ss_heap_image_read(heap, UINT64_MAX, &byte, 2), SS_OUT_OF_BOUNDS);
+    CHECK_EQ(ss_heap_image_write(heap, WASM_PAGE - 1, "xy", 2), SS_OUT_OF_BOUNDS);
+    CHECK_EQ(ss_heap_image_write(heap, WASM_PAGE, NULL, 0), SS_OK);
+    CHECK_EQ(ss_heap_image_new(0, MAX, kind, &none), SS_ARGUMENT);
+    CHECK_EQ(ss_heap_image_new(MAX, WASM_PAGE, kind, &none), SS_ARGUMENT);
+    ss_heap_image_release(heap);
+}
+
+static void parent_and_child_are_apart(int kind) {
+    ss_heap_image *heap = new_heap(kind, 2);
+    ss_heap_image_base(heap)[0] = 1;
+    CHECK_EQ(ss_heap_image_commit(heap), SS_OK);
+    int pipes[2];
+    CHECK_EQ(pipe(pipes), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        char byte;
+        int good = read(pipes[0], &byte, 1) == 1 && ss_heap_image_base(heap)[0] == 1;
+        ss_heap_image_base(heap)[0] = 3;
+        good = good && ss_heap_image_commit(heap) == SS_OK && ss_heap_image_base(heap)[0] == 3;
+        ss_heap_image_base(heap)[0] = 4;
+        good = good && ss_heap_image_rollback(heap) == SS_OK && ss_heap_image_base(heap)[0] == 3;
+        _exit(good ? 0 : 1);
+    }
+    ss_heap_image_base(heap)[0] = 2;
+    CHECK_EQ(ss_heap_image_commit(heap), SS_OK);
+    CHECK_EQ(write(pipes[1], "x", 1), 1);
+    int status = -1;
+    waitpid(child, &status, 0);
+    CHECK_EQ(status, 0);
+    ss_heap_image_base(heap)[0] = 9;
+    CHECK_EQ(ss_heap_image_rollback(heap), SS_OK);
+    CHECK_EQ(ss_heap_image_base(heap)[0], 2);
+    ss_heap_image_release(heap);
+}
+
+static void write_file(const char *path, uint64_t pages) {
+    FILE *file = fopen(path, "wb");
+    uint8_t page[4096];
+    for (uint64_t i = 0; i < pages * 16; i++) {
+        memset(page, (int)(i % 251), sizeof page);
+        CHECK_EQ(fwrite(page, 1, sizeof page, file), sizeof page);
+    }
+    fclose(file);
+}
+
+static void a_file_is_begun_with_and_never_written(int kind) {
+    char path[] = "/tmp/ss_heap_XXXXXX";
+    int file = mkstemp(path);
+    CHECK(file >= 0);
+    close(file);
+    enum { PAGES = 11 };
+    write_file(path, PAGES);
+    ss_heap_image *heap = NULL;
+    CHECK_EQ(ss_heap_image_new(MAX, MAX, kind, &heap), SS_OK);
+    CHECK_EQ(ss_heap_image_load(heap, path, (PAGES + 1) * WASM_PAGE), SS_SYSTEM);
+    CHECK_EQ(ss_heap_image_load(heap, path, PAGES * WASM_PAGE), SS_OK);
+    uint8_t *base = ss_heap_image_base(heap);
+    for (int i = 0; i < 400; i++) {
+        uint64_t page = next_random() % (PAGES * 16);
+        uint8_t before = base[page * 4096 + 100], byte = (uint8_t)next_random();
+        base[page * 4096 + 100] = byte;
+        if (i % 3 == 0) {
+            CHECK_EQ(ss_heap_image_rollback(heap), SS_OK);
+            CHECK_EQ(base[page * 4096 + 100], before);
+        } else {
+            CHECK_EQ(ss_heap_image_commit(heap), SS_OK);
+            CHECK_EQ(base[page * 4096 + 100], byte);
+        }
+        CHECK_EQ(base[page * 4096 + 99], page % 251);
+    }
+    CHECK_EQ(ss_heap_image_grow(heap, (PAGES + 2) * WASM_PAGE), SS_OK);
+    base[PAGES * WASM_PAGE] = 77;
+    CHECK_EQ(ss_heap_image_commit(heap), SS_OK);
+    base[PAGES * WASM_PAGE] = 78;
+    CHECK_EQ(ss_heap_image_rollback(heap), SS_OK);
+    CHECK_EQ(base[PAGES * WASM_PAGE], 77);
+    ss_heap_image_release(heap);
+    FILE *again = fopen(path, "rb");
+    uint8_t page[4096];
+    for (uint64_t i = 0; i < PAGES * 16; i++) {
+        CHECK_EQ(fread(page, 1, sizeof page, again), sizeof page);
+        CHECK_EQ(page[100], i % 251);
+    }
+    fclose(again);
+    remove(path);
+}
+
+int main(void) {
+    for (int kind = SS_HEAP_MAPPED; kind <= SS_HEAP_COPYING; kind++) {
+        if (kind == SS_HEAP_MAPPED && !ss_heap_image_can_map()) continue;
+        a_rollback_gives_back_every_byte(kind);
+        what_comes_back_is_zero(kind);
+        a_clone_is_apart(kind);
+        limits_are_kept(kind);
+        parent_and_child_are_apart(kind);
+        a_file_is_begun_with_and_never_written(kind);
+    }
+    return check_summary();
+}

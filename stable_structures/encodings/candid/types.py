@@ -1,0 +1,416 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Candid types, and the text of interfaces (.did) that names them.
+
+type           in Python
+nat, int...    int                       record        dict; tuple where its fields are 0, 1, 2...
+float32, 64    float                     variant       {"Tag": value}, value None for a tag alone
+text, bool     str, bool                 opt T         None or the value; Some(value) where T has None itself
+blob           bytes                     vec T         list
+principal      Principal                 func          (Principal, method)
+null           None                      service       Principal
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from ...canister.errors import SourceError
+
+PRIMITIVES: Final = {
+    "null": -1,
+    "bool": -2,
+    "nat": -3,
+    "int": -4,
+    "nat8": -5,
+    "nat16": -6,
+    "nat32": -7,
+    "nat64": -8,
+    "int8": -9,
+    "int16": -10,
+    "int32": -11,
+    "int64": -12,
+    "float32": -13,
+    "float64": -14,
+    "text": -15,
+    "reserved": -16,
+    "empty": -17,
+    "principal": -24,
+}
+"""Codes of the primitive types."""
+
+
+@dataclass(frozen=True)
+class Some:
+    """The value of an option whose value may itself be None."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Primitive:
+    """A type without parts."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Opt:
+    """An option."""
+
+    item: Type
+
+
+@dataclass(frozen=True)
+class Vec:
+    """A row of values; of nat8 it is a blob."""
+
+    item: Type
+
+
+class Field(NamedTuple):
+    """A field of a record or a tag of a variant, by the number of its name."""
+
+    number: int
+    name: str
+    type: Type
+
+
+@dataclass(frozen=True)
+class Record:
+    """Fields in the order of their numbers."""
+
+    fields: tuple[Field, ...]
+
+    @property
+    def is_tuple(self) -> bool:
+        """Whether its fields are 0, 1, 2 and so on."""
+        return bool(self.fields) and all(one.number == place and one.name == str(place) for place, one in enumerate(self.fields))
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Tags in the order of their numbers."""
+
+    fields: tuple[Field, ...]
+
+
+@dataclass(frozen=True)
+class Func:
+    """A reference to a method, or the type of one."""
+
+    args: tuple[Type, ...]
+    results: tuple[Type, ...]
+    modes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Service:
+    """A reference to a canister, or the type of one."""
+
+    methods: tuple[tuple[str, Type], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Name:
+    """A type by its name in an interface; the same name in another interface is another type."""
+
+    name: str
+    types: dict[str, Type] = field(repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Name) and other.name == self.name and other.types is self.types
+
+    def __hash__(self) -> int:
+        return hash((self.name, id(self.types)))
+
+
+Type: TypeAlias = Primitive | Opt | Vec | Record | Variant | Func | Service | Name
+
+NULL: Final = Primitive("null")
+NAT8: Final = Primitive("nat8")
+
+
+def resolve(given: Type) -> Type:
+    """The type behind names. Raises `SourceError` for a name that stands for itself or for nothing."""
+    seen = 0
+    while isinstance(given, Name):
+        found = given.types.get(given.name)
+        seen += 1
+        if found is None or seen > len(given.types):
+            raise SourceError(f"the interface does not say what the type {given.name} is")
+        given = found
+    return given
+
+
+def hash_name(name: str) -> int:
+    """The number of a field's name."""
+    number = 0
+    for byte in name.encode():
+        number = (number * 223 + byte) & 0xFFFFFFFF
+    return number
+
+
+def make_field(name: str, given: Type) -> Field:
+    """A field by its name; `_5_` and a number alone are numbers."""
+    if name.isdecimal():
+        return Field(int(name), name, given)
+    return Field(hash_name(name), name, given)
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What a .did file says: the types of the install argument, and of each method."""
+
+    init: tuple[Type, ...]
+    methods: dict[str, Func]
+    text: str
+
+
+# ---- the text ----
+
+_TOKENS: Final = re.compile(
+    r"""\s+|//[^\n]*|/\*.*?\*/|(?P<text>"(?:[^"\\]|\\.)*")|(?P<arrow>->)|(?P<word>[A-Za-z_]\w*)|(?P<number>[0-9][0-9a-fA-Fx_]*)|(?P<mark>[{}();:,=])""",
+    re.DOTALL | re.VERBOSE,
+)
+_MODES: Final = ("query", "oneway", "composite_query")
+
+
+class _Token(NamedTuple):
+    kind: str
+    text: str
+    line: int
+
+
+def _tokens(source: str) -> Iterator[_Token]:
+    at = 0
+    while at < len(source):
+        found = _TOKENS.match(source, at)
+        line = source.count("\n", 0, at) + 1
+        if found is None:
+            raise SourceError(f"Candid, line {line}: {source[at : at + 20]!r} is no Candid")
+        if found.lastgroup:
+            yield _Token(found.lastgroup, found[0], line)
+        at = found.end()
+    yield _Token("end", "", source.count("\n") + 1)
+
+
+def unquote(text: str) -> str:
+    """The content of a quoted text with its escapes."""
+    return _unquote_bytes(text).decode("utf-8", "replace")
+
+
+_ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "'": "'"}
+
+
+def _unquote_bytes(text: str) -> bytes:
+    out, at, text = bytearray(), 0, text[1:-1]
+    while at < len(text):
+        letter = text[at]
+        if letter != "\\":
+            out += letter.encode()
+            at += 1
+        elif text[at + 1] in _ESCAPES:
+            out += _ESCAPES[text[at + 1]].encode()
+            at += 2
+        elif text[at + 1] == "u":
+            end = text.index("}", at)
+            out += chr(int(text[at + 3 : end].replace("_", ""), 16)).encode()
+            at = end + 1
+        else:
+            out.append(int(text[at + 1 : at + 3], 16))
+            at += 3
+    return bytes(out)
+
+
+unquote_bytes = _unquote_bytes
+
+
+class _Parser:
+    def __init__(self, source: str) -> None:
+        self._tokens = list(_tokens(source))
+        self._at = 0
+        self.types: dict[str, Type] = {}
+
+    @property
+    def now(self) -> _Token:
+        return self._tokens[self._at]
+
+    def next(self) -> _Token:
+        token = self.now
+        self._at += 1
+        return token
+
+    def accept(self, text: str) -> bool:
+        if self.now.text == text and self.now.kind != "text":
+            self._at += 1
+            return True
+        return False
+
+    def expect(self, text: str) -> None:
+        if not self.accept(text):
+            raise self.wrong(f"expected {text!r}")
+
+    def wrong(self, what: str) -> SourceError:
+        return SourceError(f"Candid, line {self.now.line}: {what}, got {self.now.text or 'the end'!r}")
+
+    def program(self, source: str) -> Interface:
+        while self.now.text in ("type", "import"):
+            if self.next().text == "import":
+                raise self.wrong("imports of other files are not followed: give one file with all types")
+            name = self.next().text
+            self.expect("=")
+            self.types[name] = self.type()
+            self.accept(";")
+        init: tuple[Type, ...] = ()
+        methods: dict[str, Func] = {}
+        if self.accept("service"):
+            if self.now.text != ":":
+                self.next()
+            self.expect(":")
+            if self.now.text == "(":
+                init = self.row()
+                self.expect("->")
+            methods = self.actor()
+            self.accept(";")
+        if self.now.kind != "end":
+            raise self.wrong("expected a type, a service or the end")
+        return Interface(init, methods, source)
+
+    def actor(self) -> dict[str, Func]:
+        given = self.service() if self.now.text == "{" else resolve(Name(self.next().text, self.types))
+        if not isinstance(given, Service):
+            raise self.wrong("expected a service")
+        methods = {}
+        for name, one in given.methods:
+            found = resolve(one)
+            if not isinstance(found, Func):
+                raise self.wrong(f"the method {name} is no function")
+            methods[name] = found
+        return methods
+
+    def service(self) -> Service:
+        self.expect("{")
+        methods: list[tuple[str, Type]] = []
+        while not self.accept("}"):
+            token = self.next()
+            name = unquote(token.text) if token.kind == "text" else token.text
+            self.expect(":")
+            methods.append((name, self.function() if self.now.text == "(" else Name(self.next().text, self.types)))
+            if not self.accept(";") and self.now.text != "}":
+                raise self.wrong("expected ';' or '}'")
+        return Service(tuple(methods))
+
+    def function(self) -> Func:
+        args = self.row()
+        self.expect("->")
+        results = self.row()
+        modes = []
+        while self.now.text in _MODES:
+            modes.append(self.next().text)
+        return Func(args, results, tuple(modes))
+
+    def row(self) -> tuple[Type, ...]:
+        self.expect("(")
+        found: list[Type] = []
+        while not self.accept(")"):
+            if self._tokens[self._at + 1].text == ":":
+                self._at += 2  # a name, which says nothing
+            found.append(self.type())
+            if not self.accept(",") and self.now.text != ")":
+                raise self.wrong("expected ',' or ')'")
+        return tuple(found)
+
+    def type(self) -> Type:
+        token = self.next()
+        if token.kind != "word":
+            self._at -= 1
+            raise self.wrong("expected a type")
+        if token.text in PRIMITIVES:
+            return Primitive(token.text)
+        special = {"opt": self._opt, "vec": self._vec, "blob": lambda: Vec(NAT8), "record": self._record, "variant": self._variant}
+        special |= {"func": self.function, "service": self.service}
+        return special[token.text]() if token.text in special else Name(token.text, self.types)
+
+    def _opt(self) -> Type:
+        return Opt(self.type())
+
+    def _vec(self) -> Type:
+        return Vec(self.type())
+
+    def _record(self) -> Type:
+        return Record(self._fields(tags=False))
+
+    def _variant(self) -> Type:
+        return Variant(self._fields(tags=True))
+
+    def _fields(self, *, tags: bool) -> tuple[Field, ...]:
+        self.expect("{")
+        found: list[Field] = []
+        following = 0
+        while not self.accept("}"):
+            named = self._tokens[self._at + 1].text == ":"
+            if named or tags:
+                token = self.next()
+                name = unquote(token.text) if token.kind == "text" else str(int(token.text, 0)) if token.kind == "number" else token.text
+                one = make_field(name, self.type() if self.accept(":") else NULL)
+                if token.kind == "text":
+                    one = Field(hash_name(name), name, one.type)
+            else:
+                one = Field(following, str(following), self.type())
+            following = one.number + 1
+            found.append(one)
+            if not self.accept(";") and not self.accept(",") and self.now.text != "}":
+                raise self.wrong("expected ';' or '}'")
+        return tuple(sorted(found))
+
+
+def parse_interface(text: str) -> Interface:
+    """Reads the text of an interface. O(size). Raises `SourceError`, which says where it is wrong."""
+    try:
+        return _Parser(text).program(text)
+    except (IndexError, ValueError, RecursionError) as error:
+        if isinstance(error, SourceError):
+            raise
+        raise SourceError(f"the Candid interface cannot be read: {error}") from None
+
+
+def parse_types(text: str) -> tuple[Type, ...]:
+    """Reads a row of types, as Motoko's `candid:args` has it: `(nat, text)`."""
+    return _Parser(text).row()
+
+
+# ---- as text ----
+
+
+def type_text(given: Type, depth: int = 0) -> str:  # noqa: PLR0911 - one for each sort of type
+    """A type as the language writes it, on one line; names stay names."""
+    if isinstance(given, (Primitive, Name)):
+        return given.name
+    if depth > 8:  # noqa: PLR2004 - far deeper than anybody reads
+        return "..."
+
+    def inner(one: Type) -> str:
+        return type_text(one, depth + 1)
+
+    if isinstance(given, Vec):
+        return "blob" if given.item == NAT8 else f"vec {inner(given.item)}"
+    if isinstance(given, Opt):
+        return f"opt {inner(given.item)}"
+    if isinstance(given, (Record, Variant)):
+        word = "record" if isinstance(given, Record) else "variant"
+        parts = [one.name if one.type == NULL and word == "variant" else f"{one.name} : {inner(one.type)}" for one in given.fields]
+        if isinstance(given, Record) and given.is_tuple:
+            parts = [inner(one.type) for one in given.fields]
+        return f"{word} {{ {'; '.join(parts)} }}" if parts else f"{word} {{}}"
+    if isinstance(given, Func):
+        return "func " + function_text(given)
+    return "service { " + "; ".join(f"{name} : {inner(one).removeprefix('func ')}" for name, one in given.methods) + " }"
+
+
+def function_text(given: Func) -> str:
+    """`(nat) -> (text) query`."""
+    sides = [f"({', '.join(type_text(one) for one in side)})" for side in (given.args, given.results)]
+    return " ".join([f"{sides[0]} -> {sides[1]}", *given.modes])

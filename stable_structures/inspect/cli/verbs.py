@@ -1,0 +1,586 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The verbs that look into memories, for `stable-structures` and `python -m stable_structures`: thin, over this package.
+
+Exit codes: 0 sound, done, the same; 1 damaged, entries lost, different, absent; 2 not recognised, unreadable, wrong use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any, Final
+
+from ...errors import StableError
+from ...storable import Codec, parse_type
+from .. import missing
+from ..compare import diff, to_dict
+from ..dump import FORMATS, export, get, table, write
+from ..fit import Misfit, require_all_fit
+from ..formats.layout import Damage, Finding
+from ..formats.recognise import STRUCTURES
+from ..image import Image, Part, open_image
+from ..repair.salvage import repair
+from ..report import Types, check, inspect
+from ..rewrite.rewrite import DEFAULT_BUCKET, import_part, load, shrink
+from ..source import Unreadable
+from ..values import Reading, json_text, shorten, to_json
+from ..writing import is_standard_output, output
+from . import completion, show
+from .guard import DAMAGED, SOUND, TROUBLE, complain, guarded
+from .text import Printer, ProgressBar, human, silence
+
+_KNOWN: Final = (*STRUCTURES, "manager", "empty", "zeros")
+_STRUCTURES: Final = ("map", "set", "vec", "heap", "log", "cell")
+_MOST_SAID: Final = 20
+_BINARY: Final = ("cbor", "parquet")
+_FILE_HELP: Final = "an image, a gzip of one, or the folder of a snapshot (dfx, icp-cli, Juno)"
+
+
+def add_verbs(verbs: Any) -> None:
+    """Adds the verbs to the subparsers of a parser. Each sets `run`, which takes the arguments and gives the exit code."""
+    for add in (_add_inspect, _add_check, _add_dump, _add_get, _add_load, _add_export, _add_import):
+        add(verbs)
+    for add in (_add_diff, _add_map, _add_repair, _add_shrink, _add_completion):
+        add(verbs)
+
+
+def _verb(verbs: Any, name: str, run: Callable[[argparse.Namespace], int], summary: str, example: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name,
+        help=summary,
+        description=summary,
+        epilog=f"example:\n  stable-structures {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=lambda arguments: guarded(run, arguments))
+    return parser
+
+
+# ---- arguments that several verbs have ----
+
+
+def _file(parser: argparse.ArgumentParser, name: str = "file", text: str = _FILE_HELP) -> None:
+    parser.add_argument(name, metavar=name.upper(), help=text)
+
+
+def _types(parser: argparse.ArgumentParser, *, key_option: str = "--key") -> None:
+    parser.add_argument("--memory", type=int, metavar="ID", help="the virtual memory, 0 to 254 (without it: all, or the only one)")
+    parser.add_argument(
+        key_option,
+        dest="key_type",
+        type=_type,
+        metavar="TYPE",
+        help="type of the keys: u64, string, 'blob<29>', principal, 'tuple<u32,bool>'...",
+    )
+    parser.add_argument("--value", dest="value_type", type=_type, metavar="TYPE", help="type of the values or elements")
+
+
+def _type(text: str) -> Codec[Any]:
+    try:
+        return parse_type(text)
+    except (StableError, TypeError, ValueError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 on")
+    return int(text)
+
+
+def _out(parser: argparse.ArgumentParser, text: str, *, required: bool = True) -> None:
+    parser.add_argument("-o", "--out", metavar="OUT", required=required, help=text)
+
+
+def _told(arguments: argparse.Namespace, image: Image) -> Types:
+    """The types that were told, by memory. Raises `Misfit` where they are not those of the memory, unless told to keep going."""
+    if arguments.key_type is None and arguments.value_type is None:
+        return {}
+    told: Types = {image.part(arguments.memory).id: (arguments.key_type, arguments.value_type)}
+    if not getattr(arguments, "keep_going", False):
+        require_all_fit(image, told)
+    return told
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[tuple[Image, ProgressBar]]:
+    with ProgressBar() as bar, open_image(path, bar) as image:
+        yield image, bar
+
+
+def _only(image: Image, memory: int | None) -> None:
+    """Keeps one memory of the image, and what belongs to it."""
+    if memory is not None:
+        part = image.part(memory)
+        image.parts = {one.id: one for one in (part.index, part, part.data) if one is not None}
+        image.problems = [problem for problem in image.problems if problem.memory is None or problem.memory in image.parts]
+
+
+def _keep_going(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--keep-going", action="store_true", help="go on where FILE is cut off or damaged, with what is there")
+
+
+def _whole(image: Image, part: Part | None, *, keep_going: bool) -> int:
+    """The exit code for what is missing of an image, or of one memory of it; it is said on the error stream."""
+    found = missing.of_image(image) if part is None else missing.of_part(image, part)
+    for problem in found[:_MOST_SAID]:
+        complain(f"{image.name}: {missing.problem_text(problem)}")
+    if not found and _is_nothing(image) and not keep_going:
+        return complain(f"{image.name}: {image.recognition.title}; --keep-going takes it as empty")
+    return DAMAGED if found and not keep_going else SOUND
+
+
+def _is_nothing(image: Image) -> bool:
+    """Whether there are no bytes, and nothing that says that there are to be none."""
+    return image.recognition.kind == "empty" and not image.recognition.certain
+
+
+def _print_json(found: Any, printer: Printer | None = None) -> None:
+    (printer or Printer()).write(json.dumps(to_json(found), ensure_ascii=True, indent=2) + "\n")
+
+
+def _summary(arguments: argparse.Namespace) -> Printer:
+    """Where a verb says what it wrote: not into what it wrote."""
+    return Printer(sys.stderr if is_standard_output(arguments.out) else sys.stdout)
+
+
+# ---- inspect ----
+
+
+def _add_inspect(verbs: Any) -> None:
+    summary = "What a memory is, and what is in it. Exit code 1: something that was looked at is damaged or missing."
+    parser = _verb(verbs, "inspect", _inspect, summary, "inspect stable_memory.bin")
+    _file(parser)
+    parser.add_argument("--deep", action="store_true", help="walk everything, however large; small memories are walked anyway")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    _types(parser)
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    with _opened(arguments.file) as (image, bar):
+        _only(image, arguments.memory)
+        report = inspect(image, deep=arguments.deep or None, types=_told(arguments, image), progress=bar)
+    if arguments.json:
+        _print_json(report.to_dict())
+    else:
+        show.report(report, Printer())
+    if report.damaged:
+        return DAMAGED
+    return TROUBLE if report.kind == "unknown" or _is_nothing(image) else SOUND
+
+
+# ---- check ----
+
+
+def _add_check(verbs: Any) -> None:
+    parser = _verb(
+        verbs,
+        "check",
+        _check,
+        "Every rule of the manager and of every structure. Exit code 0: sound, 1: damaged, 2: not recognised or unreadable.",
+        "check stable_memory.bin",
+    )
+    _file(parser)
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--limit", type=_count, metavar="N", help="show at most N broken rules; all are counted")
+    _types(parser)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    with _opened(arguments.file) as (image, bar):
+        _only(image, arguments.memory)
+        findings = _findings(arguments, image, bar)
+        known = image.recognition.kind in _KNOWN and not _is_nothing(image)
+        title, notes = image.recognition.title, image.notes
+    code = DAMAGED if findings else SOUND if known else TROUBLE
+    _show_findings(arguments, findings, title, notes, code)
+    return code
+
+
+def _findings(arguments: argparse.Namespace, image: Image, bar: ProgressBar) -> list[Finding]:
+    """Where the types are other ones, what is broken whatever the types are; if nothing is, raises `Misfit`."""
+    try:
+        return check(image, types=_told(arguments, image), progress=bar)
+    except Misfit as error:
+        findings = check(image, progress=bar)
+        if not findings:
+            raise
+        complain(str(error))
+        return findings
+
+
+def _show_findings(arguments: argparse.Namespace, findings: list[Finding], title: str, notes: list[str], code: int) -> None:
+    if arguments.json:
+        result = {SOUND: "sound", DAMAGED: "damaged", TROUBLE: "not recognised"}[code]
+        shown = [asdict(one) for one in findings[: arguments.limit]]
+        _print_json({"result": result, "what": title, "count": len(findings), "notes": notes, "violations": shown})
+        return
+    printer = Printer()
+    for text in notes:
+        printer.line(f"note: {text}", "yellow")
+    if code == TROUBLE:
+        printer.line(f"{arguments.file}: {title}: there are no rules to check")
+    elif code == SOUND:
+        printer.line(f"{arguments.file}: {title}: sound", "green")
+    else:
+        show.findings(findings[: arguments.limit], printer)
+        printer.line(f"{arguments.file}: {title}: damaged, {len(findings)} broken rules", "red")
+
+
+# ---- dump and get ----
+
+
+def _add_dump(verbs: Any) -> None:
+    parser = _verb(
+        verbs,
+        "dump",
+        _dump,
+        "The entries of one memory. With types told or --raw, load makes the same bytes of them again.",
+        "dump stable_memory.bin --memory 3 --key principal --value cbor --limit 10",
+    )
+    _file(parser)
+    _types(parser)
+    parser.add_argument("--from", dest="start", metavar="K", help="begin with this key (or index)")
+    parser.add_argument("--to", dest="stop", metavar="K", help="end before this key (or index)")
+    parser.add_argument("--limit", type=_count, metavar="N", help="at most N entries")
+    parser.add_argument("--format", choices=FORMATS, help="default: by the name of OUT, else jsonl")
+    parser.add_argument("--raw", action="store_true", help="encoded bytes, undecoded")
+    parser.add_argument("--keep-going", action="store_true", help="pass over what is damaged or cut off, and say so at the end")
+    parser.add_argument(
+        "--safe-csv",
+        action="store_true",
+        help="write ' before texts that a spreadsheet would take for formulas (= + - @ tab CR); load takes it away again",
+    )
+    _out(parser, "a file; without it, to the standard output", required=False)
+
+
+def _dump(arguments: argparse.Namespace) -> int:
+    gone: list[Damage] = []
+    with _opened(arguments.file) as (image, _):
+        part = image.part(arguments.memory)
+        rows = table(
+            part,
+            _told(arguments, image),
+            start=arguments.start,
+            stop=arguments.stop,
+            limit=arguments.limit,
+            raw=arguments.raw,
+            note=gone.append if arguments.keep_going else None,
+        )
+        suffix = Path(arguments.out or "").suffix.removeprefix(".")
+        form = arguments.format or (suffix if suffix in FORMATS else "jsonl")
+        if arguments.safe_csv and form != "csv":
+            raise Unreadable(f"--safe-csv is for CSV, and this is {form}; give --format csv, or leave it out")
+        try:
+            with _rows_out(arguments.out, form) as (out, plain):
+                write(rows, form, out, safe_csv=arguments.safe_csv, plain=plain)
+        except BrokenPipeError:
+            if not gone:
+                raise
+            silence(sys.stdout)
+        code = _whole(image, part, keep_going=arguments.keep_going)
+    for damage in gone[:_MOST_SAID]:
+        complain(f"passed over: {damage}")
+    return DAMAGED if gone else code
+
+
+@contextmanager
+def _rows_out(path: str | None, form: str) -> Iterator[tuple[IO[bytes], bool]]:
+    """Where rows go, and whether that is a terminal, which obeys what is not printable."""
+    with output(path) if path is not None else nullcontext(sys.stdout.buffer) as out:
+        plain = out.isatty()
+        if plain and form in _BINARY:
+            raise Unreadable(f"{form} is not for a terminal; give -o OUT, or another --format")
+        yield out, plain
+        out.flush()
+
+
+def _add_get(verbs: Any) -> None:
+    parser = _verb(verbs, "get", _get, "One entry, by its key or index.", "get stable_memory.bin --memory 3 --key alice --key-type string")
+    _file(parser)
+    _types(parser, key_option="--key-type")
+    parser.add_argument(
+        "--key", required=True, metavar="K", help="the key as text, a number, JSON, or bytes as 0x6162; of a row, the index"
+    )
+    parser.add_argument("--raw", action="store_true", help="the encoded bytes as they are")
+    _keep_going(parser)
+
+
+def _get(arguments: argparse.Namespace) -> int:
+    with _opened(arguments.file) as (image, _):
+        part = image.part(arguments.memory)
+        found = get(part, arguments.key, _told(arguments, image))
+        code, label = _whole(image, part, keep_going=arguments.keep_going), part.label
+    if found is None:
+        return complain(f"{label}: there is no {shorten(arguments.key)}", DAMAGED)
+    data, reading = found
+    if not arguments.raw:
+        Printer().write(f"{_json_that_fits(to_json(reading.read(data)))}\n")
+        return code
+    if sys.stdout.isatty() and not _is_plain(data):
+        raise Unreadable("these bytes are no plain text, and a terminal would obey them; give them to a file or a pipe")
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+    return code
+
+
+def _json_that_fits(made: Any) -> str:
+    """JSON in letters that the output has."""
+    text = json_text(made)
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return json.dumps(made)
+    return text
+
+
+def _is_plain(data: bytes) -> bool:
+    try:
+        return all(line.isprintable() for line in data.decode().replace("\t", " ").split("\n"))
+    except UnicodeDecodeError:
+        return False
+
+
+# ---- load, export, import ----
+
+
+def _add_load(verbs: Any) -> None:
+    parser = _verb(
+        verbs,
+        "load",
+        _load,
+        "An image from a dump, with the bytes that the crate would write.",
+        "load users.jsonl --key u64 --value string --memory 0 -o image.bin",
+    )
+    _file(parser, "dump", "a dump: JSON lines, CSV, a CBOR sequence or Parquet")
+    _types(parser)
+    parser.add_argument("--structure", choices=_STRUCTURES, default="map", help="what to make (default: map)")
+    parser.add_argument("--format", choices=FORMATS, help="default: by the name of the dump")
+    parser.add_argument(
+        "--bucket-pages", type=_count, default=DEFAULT_BUCKET, metavar="N", help="of the manager, with --memory (default: 128)"
+    )
+    _out(parser, "the image to write")
+
+
+def _load(arguments: argparse.Namespace) -> int:
+    with ProgressBar() as bar:
+        count = load(
+            arguments.dump,
+            arguments.out,
+            structure=arguments.structure,
+            key=arguments.key_type,
+            value=arguments.value_type,
+            memory=arguments.memory,
+            bucket_pages=arguments.bucket_pages,
+            form=arguments.format,
+            progress=bar,
+        )
+    _summary(arguments).line(f"{arguments.out}: {count} entries")
+    return SOUND
+
+
+def _add_export(verbs: Any) -> None:
+    parser = _verb(verbs, "export", _export, "One virtual memory as a file of its own.", "export stable_memory.bin --memory 3 -o users.bin")
+    _file(parser)
+    parser.add_argument("--memory", type=int, metavar="ID", help="the virtual memory")
+    _keep_going(parser)
+    _out(parser, "the file to write")
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    with _opened(arguments.file) as (image, _):
+        part: Part = image.part(arguments.memory)
+        code = _whole(image, part, keep_going=arguments.keep_going)
+        if code != SOUND:
+            return complain("nothing was written; repair saves what is there, and --keep-going goes on without the rest", code)
+        size, label = export(part, arguments.out, keep_going=arguments.keep_going), part.label
+    _summary(arguments).line(f"{arguments.out}: {label}, {human(size)}")
+    return SOUND
+
+
+def _add_import(verbs: Any) -> None:
+    parser = _verb(
+        verbs,
+        "import",
+        _import,
+        "An image with one virtual memory from a file.",
+        "import users.bin --memory 3 --into stable_memory.bin -o changed.bin",
+    )
+    _file(parser, "part", "the memory, as export writes it")
+    parser.add_argument("--memory", type=int, required=True, metavar="ID", help="the id that it gets; what has it is replaced")
+    parser.add_argument("--into", metavar="FILE", help="the image whose other memories are kept (without it: a new one)")
+    parser.add_argument("--bucket-pages", type=_count, default=DEFAULT_BUCKET, metavar="N", help="of a new image (default: 128)")
+    _keep_going(parser)
+    _out(parser, "the image to write")
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    with ProgressBar() as bar:
+        moved = import_part(
+            arguments.part,
+            arguments.memory,
+            arguments.out,
+            into=arguments.into,
+            bucket_pages=arguments.bucket_pages,
+            keep_going=arguments.keep_going,
+            progress=bar,
+        )
+    show.moved(moved, _summary(arguments))
+    return SOUND
+
+
+# ---- diff ----
+
+
+def _add_diff(verbs: Any) -> None:
+    parser = _verb(
+        verbs,
+        "diff",
+        _diff,
+        "What is different between two memories. Exit code 0: nothing, 1: something, 2: trouble.",
+        "diff before.bin after.bin",
+    )
+    _file(parser, "a")
+    _file(parser, "b")
+    _types(parser)
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument(
+        "--limit",
+        type=_count,
+        default=None,
+        metavar="N",
+        help="show at most N entries of each memory; all are counted (default: 20, with --json all)",
+    )
+    _keep_going(parser)
+
+
+def _diff(arguments: argparse.Namespace) -> int:
+    with ProgressBar() as bar, open_image(arguments.a, bar) as a, open_image(arguments.b, bar) as b:
+        for image in (a, b):
+            if image.recognition.kind == "manager" and arguments.memory is not None and arguments.memory in image.parts:
+                _only(image, arguments.memory)
+        found = diff(a, b, types={arguments.memory: (arguments.key_type, arguments.value_type)}, progress=bar)
+        code = max(_whole(image, None, keep_going=arguments.keep_going) for image in (a, b))
+    if arguments.json:
+        _print_json([to_dict(one, _readable, arguments.limit) for one in found])
+    else:
+        show.differences(found, Printer(), 20 if arguments.limit is None else arguments.limit)
+    return code if all(one.same for one in found) else max(code, DAMAGED)
+
+
+def _readable(reading: Reading, data: Any) -> Any:
+    return to_json(reading.read(data))
+
+
+# ---- map ----
+
+
+def _add_map(verbs: Any) -> None:
+    parser = _verb(
+        verbs,
+        "map",
+        _map,
+        "The picture: buckets by owner, pages by fill, nodes by depth, free and stale space.",
+        "map stable_memory.bin -o map.html",
+    )
+    _file(parser)
+    _types(parser)
+    _keep_going(parser)
+    _out(parser, "map.html (zoomable, one file), map.svg or map.png (these two need matplotlib)")
+
+
+def _map(arguments: argparse.Namespace) -> int:
+    from ..picture.picture import draw  # noqa: PLC0415 - an extra, or only this verb needs it
+
+    with _opened(arguments.file) as (image, bar):
+        _only(image, arguments.memory)
+        draw(image, arguments.out, types=_told(arguments, image), progress=bar)
+        code = _whole(image, None, keep_going=arguments.keep_going)
+    Printer().line(f"{arguments.out}: {human(Path(arguments.out).stat().st_size)}")
+    return code
+
+
+# ---- repair and shrink ----
+
+
+def _add_repair(verbs: Any) -> None:
+    parser = _verb(
+        verbs,
+        "repair",
+        _repair,
+        "Saves every readable entry into a new image. Exit code 0: nothing was lost, 1: something was, 2: trouble.",
+        "repair damaged.bin -o saved.bin",
+    )
+    _file(parser)
+    _types(parser)
+    parser.add_argument("--json", action="store_true", help="for programs")
+    _out(parser, "the image to write; FILE is never changed")
+
+
+def _repair(arguments: argparse.Namespace) -> int:
+    with ProgressBar() as bar:
+        told = {arguments.memory: (arguments.key_type, arguments.value_type)}
+        done = repair(arguments.file, arguments.out, types=told, progress=bar)
+    if arguments.json:
+        _print_json([{**asdict(one), "missing": one.missing} for one in done], _summary(arguments))
+    else:
+        show.salvage(done, _summary(arguments))
+    return SOUND if all(one.whole for one in done) else DAMAGED
+
+
+def _add_shrink(verbs: Any) -> None:
+    parser = _verb(
+        verbs, "shrink", _shrink, "Writes a memory compactly; the crate reads it as before.", "shrink stable_memory.bin -o small.bin"
+    )
+    _file(parser)
+    _types(parser)
+    parser.add_argument(
+        "--bucket-pages",
+        type=_count,
+        metavar="N",
+        help="other buckets than before; smaller ones waste less (the crate keeps what it finds)",
+    )
+    _keep_going(parser)
+    _out(parser, "the image to write; FILE is never changed")
+
+
+def _shrink(arguments: argparse.Namespace) -> int:
+    told = {arguments.memory: (arguments.key_type, arguments.value_type)}
+    with ProgressBar() as bar:
+        done = shrink(
+            arguments.file,
+            arguments.out,
+            types=told,
+            bucket_pages=arguments.bucket_pages,
+            keep_going=arguments.keep_going,
+            progress=bar,
+        )
+    printer = _summary(arguments)
+    show.moved(done.memories, printer)
+    printer.line(f"{arguments.out}: {human(done.before)} became {human(done.after)}")
+    return SOUND
+
+
+# ---- completion ----
+
+
+def _add_completion(verbs: Any) -> None:
+    parser = _verb(
+        verbs,
+        "completion",
+        _completion,
+        "A script that completes the verbs and options in a shell.",
+        "completion bash > ~/.local/share/bash-completion/completions/stable-structures",
+    )
+    parser.add_argument("shell", choices=completion.SHELLS)
+    parser.set_defaults(verbs=verbs)
+
+
+def _completion(arguments: argparse.Namespace) -> int:
+    Printer().write(completion.script(arguments.shell, arguments.verbs.choices))
+    return SOUND

@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One node of a map, read from bytes that are not believed (FORMAT section 4, "Nodes").
+
+A layout-2 node is a run of bytes in a chain of pages:
+
+    page 1    'BTN' 2 | leaf 0 / internal 1 | n (2) | next page (8) | data ...
+    page 2..  'NOF' | next page (8) | data ...
+
+and its data are n + 1 children (internal), n keys (with a 4-byte size each unless keys are of one size), n values with
+a 4-byte size each. Whether keys have sizes stands nowhere in the memory: see shape.py.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from ..source import PastEnd, Source
+from .layout import (
+    CAPACITY,
+    CHUNK_HEADER,
+    FIRST_CHUNK,
+    NODE_HEADER,
+    OVERFLOW_HEADER,
+    UNBOUNDED_MARK,
+    Damage,
+    u32,
+    u64,
+)
+
+_CHILDREN: Final = {n: struct.Struct(f"<{n + 1}Q") for n in range(CAPACITY + 1)}
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How keys and values lie in the nodes of a map: their largest sizes, and the one size of keys that have no size field."""
+
+    key_fixed: int | None = None
+    key_max: int = UNBOUNDED_MARK
+    value_max: int = UNBOUNDED_MARK
+    value_fixed: int | None = None
+    certain: bool = True
+    """Whether it was told, not guessed."""
+
+
+@dataclass(slots=True)
+class Node:
+    """A node's place, parts and entries; `values` are (offset in the run, size)."""
+
+    address: int
+    version: int
+    leaf: bool
+    run: Run
+    children: tuple[int, ...] = ()
+    keys: list[bytes] = field(default_factory=list)
+    values: list[tuple[int, int]] = field(default_factory=list)
+    end: int = 0
+
+    def value(self, index: int) -> bytes:
+        """The bytes of a value. O(size). Raises `Damage`."""
+        return self.run.read(*self.values[index])
+
+
+class Run:
+    """The bytes of a node across its pages. The first page is at hand, the others are found as they are needed."""
+
+    def __init__(self, space: Space, address: int, first: bytes, following: int) -> None:
+        self.space = space
+        self.address = address
+        self.first = first
+        self.pages: list[int] = []
+        """Overflow pages found so far."""
+        self.following = following
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Bytes of the run. Raises `Damage` where the chain ends or breaks before."""
+        page = len(self.first)
+        if offset + length <= page:
+            return self.first[offset : offset + length]
+        if length > self.space.source.nbytes:
+            raise Damage("a node's run lies inside the memory", self.address, length, self.space.source.nbytes)
+        parts = [self.first[offset:]] if offset < page else []
+        at, room = max(offset - page, 0), page - OVERFLOW_HEADER
+        left = offset + length - page - at
+        while left > 0:
+            index, inside = divmod(at, room)
+            take = min(left, room - inside)
+            parts.append(self.space.read(self.page(index) + OVERFLOW_HEADER + inside, take))
+            at, left = at + take, left - take
+        return b"".join(parts)
+
+    def page(self, index: int) -> int:
+        """The address of an overflow page. Raises `Damage`."""
+        while index >= len(self.pages):
+            if self.following == 0:
+                raise Damage("a node's chain has the pages that its entries need", self.address, len(self.pages), index + 1)
+            self._step()
+        return self.pages[index]
+
+    def _step(self) -> None:
+        at = self.following
+        self.space.check_chunk(at)
+        header = self.space.read(at, OVERFLOW_HEADER)
+        if header[:3] != b"NOF":
+            raise Damage("an overflow page begins with NOF", at, header[:3].hex(), b"NOF".hex())
+        if len(self.pages) > self.space.chunks:
+            raise Damage("a node's chain is no circle", self.address, len(self.pages), self.space.chunks)
+        self.pages.append(at)
+        self.following = u64(header, 3)
+
+    def finish(self, end: int) -> None:
+        """Demands that the chain ends where the entries end."""
+        page = len(self.first)
+        needed = 0 if end <= page else -(-(end - page) // (page - OVERFLOW_HEADER))
+        if needed:
+            self.page(needed - 1)
+        if self.following != 0 or len(self.pages) != needed:
+            raise Damage("a node's chain has no more pages than its entries need", self.address, len(self.pages) + 1, needed)
+
+
+class Space:
+    """The chunks of a map: a grid of equal steps from byte 100 on."""
+
+    def __init__(self, source: Source, page: int, slot_key: int = 0, slot_value: int = 0) -> None:
+        self.source = source
+        self.page = page
+        self.stride = page + CHUNK_HEADER
+        self.slot_key, self.slot_value = slot_key, slot_value
+        """Largest key and value of layout-1 nodes."""
+        self.chunks = max(0, (source.nbytes - FIRST_CHUNK - CHUNK_HEADER) // self.stride + 1) if source.nbytes > FIRST_CHUNK else 0
+
+    def read(self, address: int, length: int) -> bytes:
+        """Bytes of the map's memory. Raises `Damage` where there are none."""
+        try:
+            return self.source.read(address, length)
+        except PastEnd:
+            raise Damage("an address lies inside the memory", address, address + length, self.source.nbytes) from None
+
+    def index(self, address: int) -> int:
+        """The number of the chunk whose data are at `address`. Raises `Damage` off the grid."""
+        index, rest = divmod(address - CHUNK_HEADER - FIRST_CHUNK, self.stride)
+        if index < 0 or rest:
+            raise Damage("a chunk's address lies on the grid of chunks", address, rest, 0)
+        if address + self.page > self.source.nbytes:
+            raise Damage("a chunk lies inside the memory", address, address + self.page, self.source.nbytes)
+        return index
+
+    def address(self, index: int) -> int:
+        """The address of the data of a chunk."""
+        return FIRST_CHUNK + index * self.stride + CHUNK_HEADER
+
+    def check_chunk(self, address: int) -> None:
+        """Raises `Damage` unless the chunk at `address` is allocated and sound."""
+        self.index(address)
+        _check_header(self.read(address - CHUNK_HEADER, CHUNK_HEADER), address)
+
+    def node(self, address: int, shape: Shape, *, whole: bool = True, first: bytes | None = None) -> Node:
+        """The node at `address`, with every rule on its own bytes checked. O(entries). Raises `Damage`.
+
+        With `whole=False` only the children and what is needed for the shape is there: keys and values are not parsed.
+        """
+        if first is None:
+            self.index(address)
+            both = self.read(address - CHUNK_HEADER, self.stride)
+            _check_header(both, address)
+            first = both[CHUNK_HEADER:]
+        node = self._open(address, first)
+        if node.version == 1:
+            self._read_slots(node, whole=whole)
+            return node
+        at = NODE_HEADER
+        if not node.leaf:
+            count = _count(first)
+            node.children = _CHILDREN[count].unpack(node.run.read(at, 8 * (count + 1)))
+            at += 8 * (count + 1)
+        if whole:
+            node.end = read_entries(node, at, _count(first), shape)
+            node.run.finish(node.end)
+        else:
+            node.end = at
+        return node
+
+    def _open(self, address: int, first: bytes) -> Node:
+        if first[:3] != b"BTN":
+            raise Damage("a node begins with BTN", address, first[:3].hex(), b"BTN".hex())
+        version, kind, count = first[3], first[4], _count(first)
+        if version not in (1, 2) or (version == 1 and not self.slot_value and not self.slot_key):
+            raise Damage("a node's layout version is known", address + 3, version, 2)
+        if kind > 1:
+            raise Damage("a node is a leaf (0) or internal (1)", address + 4, kind, 1)
+        if not 1 <= count <= CAPACITY:
+            raise Damage("a node has 1 to 11 entries", address + 5, count, CAPACITY)
+        return Node(address, version, kind == 0, Run(self, address, first, u64(first, 7) if version == 2 else 0))  # noqa: PLR2004 - said by the format
+
+    def _read_slots(self, node: Node, *, whole: bool) -> None:
+        """A layout-1 node: slots of the largest sizes, children behind them."""
+        first, count = node.run.first, _count(node.run.first)
+        slot = 8 + self.slot_key + self.slot_value
+        for at in range(7, 7 + count * slot, slot) if whole else ():
+            key, value = u32(first, at), u32(first, at + 4 + self.slot_key)
+            if key > self.slot_key:
+                raise Damage("a key fits its slot", node.address + at, key, self.slot_key)
+            if value > self.slot_value:
+                raise Damage("a value fits its slot", node.address + at + 4 + self.slot_key, value, self.slot_value)
+            node.keys.append(first[at + 4 : at + 4 + key])
+            node.values.append((at + 8 + self.slot_key, value))
+        node.end = 7 + count * slot
+        if not node.leaf:
+            node.children = _CHILDREN[count].unpack_from(first, node.end)
+            node.end += 8 * (count + 1)
+
+
+def _count(first: bytes) -> int:
+    return first[5] | first[6] << 8
+
+
+def _check_header(header: bytes, address: int) -> None:
+    if header[:4] != b"CHK\x01":
+        raise Damage("a chunk begins with CHK and version 1", address - CHUNK_HEADER, header[:4].hex(), b"CHK\x01".hex())
+    if header[4] != 1:
+        raise Damage("a chunk that is reached from the tree is allocated", address - CHUNK_HEADER + 4, header[4], 1)
+
+
+def read_entries(node: Node, at: int, count: int, shape: Shape, *, keep: Callable[[Damage], None] | None = None) -> int:
+    """Keys and values of a layout-2 node from `at` on; gives where they end. Raises `Damage`.
+
+    With `keep` that is told instead, and what could be read up to there stays.
+    """
+    try:
+        at = _read_keys(node, at, count, shape)
+        for _ in range(count):
+            size = u32(node.run.read(at, 4), 0)
+            if size > shape.value_max or (shape.value_fixed is not None and size != shape.value_fixed):
+                raise Damage("a value fits its type", node.address, size, shape.value_max)  # noqa: TRY301 - a broken rule, told as all are
+            if keep is not None:
+                node.run.read(at + 4, size)
+            node.values.append((at + 4, size))
+            at += 4 + size
+    except Damage as damage:
+        if keep is None:
+            raise
+        keep(damage)
+    return at
+
+
+def _read_keys(node: Node, at: int, count: int, shape: Shape) -> int:
+    run, fixed = node.run, shape.key_fixed
+    if fixed is not None:
+        keys = run.read(at, count * fixed)
+        node.keys += [keys[i : i + fixed] for i in range(0, count * fixed, fixed)] if fixed else [b""] * count
+        return at + count * fixed
+    for _ in range(count):
+        size = u32(run.read(at, 4), 0)
+        if size > shape.key_max:
+            raise Damage("a key fits its type", node.address, size, shape.key_max)
+        node.keys.append(run.read(at + 4, size))
+        at += 4 + size
+    return at

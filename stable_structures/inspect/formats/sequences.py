@@ -1,0 +1,406 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The structures whose elements lie in a row: vec, heap, log, and the cell (FORMAT sections 5 to 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from copy import copy
+from typing import Any, Final
+
+import numpy as np
+
+from ...storable import Codec
+from ..encoding import require
+from ..source import BLOCK, PastEnd, Progress, Source, no_progress
+from .layout import CELL_AT, LOG_COUNT_AT, LOG_DATA_AT, LOG_ENDS_AT, MAGICS, SLOTS_AT, Damage, u32, u64
+from .shape import KeyOrder, order_of
+
+Note = Callable[[Damage], None]
+_ONE_BYTE, _TWO_BYTES = 255, 65_535
+_FEW: Final = 0.02
+_HEAP_ORDERS: Final = (
+    KeyOrder("bytes", lambda a, b: a < b),
+    KeyOrder("reversed bytes", lambda a, b: a > b),
+    KeyOrder("length, then bytes", lambda a, b: (len(a), a) < (len(b), b)),
+)
+
+
+def _read(source: Source, at: int, length: int, rule: str) -> bytes:
+    try:
+        return source.read(at, length)
+    except PastEnd:
+        raise Damage(rule, at, source.nbytes, at + length) from None
+
+
+def _check_magic(source: Source, kind: str, problems: list[Damage]) -> None:
+    magic = _read(source, 0, 4, f"a {kind} has a header")
+    wanted = next(code for code, word in MAGICS.items() if word == kind)
+    if magic[:3] != wanted:
+        problems.append(Damage(f"a {kind} begins with {wanted.decode()}", 0, magic[:3].hex(), wanted.hex()))
+    if magic[3] != 1:
+        problems.append(Damage(f"version of a {kind} is 1", 3, magic[3], 1))
+
+
+class RowReader:
+    """Elements by number. `problems` are what is wrong with the header."""
+
+    kind: str
+    length: int
+
+    def __init__(self, source: Source, value: Codec[Any] | None = None) -> None:
+        self.source = source
+        self.value = value
+        self.problems: list[Damage] = []
+
+    def element(self, index: int) -> bytes:
+        """The bytes of an element. O(size). Raises `Damage`."""
+        raise NotImplementedError
+
+    def elements(self, start: int = 0, stop: int | None = None, note: Note | None = None) -> Iterator[tuple[int, bytes]]:
+        """Elements with their numbers, in order. What cannot be read is told to `note`, or raised."""
+        for index in range(start, self.readable() if stop is None else min(stop, self.readable())):
+            try:
+                data = self.element(index)
+            except Damage as damage:
+                if note is None:
+                    raise
+                note(damage)
+                continue
+            yield index, data
+
+    def readable(self) -> int:
+        """How many elements lie inside the memory."""
+        raise NotImplementedError
+
+    def check(self, note: Note, progress: Progress = no_progress) -> None:
+        """Tells every broken rule. O(n)."""
+        raise NotImplementedError
+
+    def live(self) -> int:
+        """Bytes up to the end of the last element."""
+        raise NotImplementedError
+
+    def least_bytes(self) -> int:
+        """How many bytes the structure has by its header."""
+        raise NotImplementedError
+
+    def decode_each(self, note: Note, progress: Progress) -> None:
+        """Holds every element against the type that was told."""
+        if self.value is None:
+            return
+        for index, data in self.elements(note=lambda _: None):
+            self._decode(index, data, note)
+            if index % 4096 == 0:
+                progress("decoding", index, self.length)
+
+    def _decode(self, index: int, data: bytes, note: Note) -> None:
+        try:
+            if self.value is not None:
+                require(self.value, data)
+        except ValueError as error:
+            note(
+                Damage(
+                    f"an element is encoded as {self.value.name if self.value else ''}",
+                    self.address(index),
+                    f"element {index}: {error}",
+                    "",
+                )
+            )
+
+    def address(self, index: int) -> int:
+        """Where an element lies."""
+        raise NotImplementedError
+
+
+class SlotReader(RowReader):
+    """A vec or a heap: a header and slots of one size."""
+
+    def __init__(self, source: Source, kind: str, value: Codec[Any] | None = None) -> None:
+        super().__init__(source, value)
+        self.kind = kind
+        _check_magic(source, kind, self.problems)
+        header = _read(source, 0, SLOTS_AT, f"a {kind} has a header of 64 bytes")
+        self.length, self.max_size, flag = u64(header, 4), u32(header, 12), header[16]
+        if flag > 1:
+            self.problems.append(Damage("the fixed-size flag is 0 or 1", 16, flag, 1))
+        self._lay_out(self.max_size, fixed=flag != 0)
+        self._check_length()
+        self._check_type()
+
+    def _lay_out(self, max_size: int, *, fixed: bool) -> None:
+        self.max_size, self.fixed = max_size, fixed
+        self.size_bytes = 0 if fixed else 1 if max_size <= _ONE_BYTE else 2 if max_size <= _TWO_BYTES else 4
+        self.slot = self.size_bytes + max_size
+
+    def as_told(self) -> SlotReader | None:
+        """The same slots by the bound of the type that was told; None where the header says the same, or there is none."""
+        bound = None if self.value is None else self.value.bound
+        if bound is None or bound.max_size is None or (bound.max_size, bound.is_fixed_size) == (self.max_size, self.fixed):
+            return None
+        told = copy(self)
+        told._lay_out(bound.max_size, fixed=bound.is_fixed_size)  # noqa: SLF001 - of its own class
+        return told
+
+    def packed(self, data: bytes) -> bytes:
+        """The slot of an element: its size, if any, and its bytes, with zeros behind them."""
+        size = len(data).to_bytes(self.size_bytes, "little") if self.size_bytes else b""
+        return (size + data).ljust(self.slot, b"\0")
+
+    def _check_length(self) -> None:
+        room = (self.source.nbytes - SLOTS_AT) // self.slot if self.slot else self.length
+        if self.length > room:
+            self.problems.append(Damage(f"the elements of a {self.kind} lie inside the memory", 4, self.length, f"at most {room}"))
+
+    def _check_type(self) -> None:
+        if self.value is None:
+            return
+        bound = self.value.bound
+        if bound.max_size != self.max_size or bound.is_fixed_size != self.fixed:
+            found = f"largest {self.max_size} bytes{', of one size' if self.fixed else ''}"
+            self.problems.append(Damage("the header says the bound of the element type", 12, found, repr(bound)))
+
+    def readable(self) -> int:
+        """As many as there are slots inside the memory, and no more than the length."""
+        return min(self.length, max(0, self.source.nbytes - SLOTS_AT) // self.slot) if self.slot else min(self.length, self.source.nbytes)
+
+    def address(self, index: int) -> int:
+        """The slot."""
+        return SLOTS_AT + index * self.slot
+
+    def element(self, index: int) -> bytes:
+        """The bytes of an element."""
+        slot = _read(self.source, self.address(index), self.slot, "a slot lies inside the memory")
+        if self.fixed:
+            return slot
+        size = int.from_bytes(slot[: self.size_bytes], "little")
+        if size > self.max_size:
+            raise Damage("an element fits its slot", self.address(index), size, self.max_size)
+        return slot[self.size_bytes : self.size_bytes + size]
+
+    def elements(self, start: int = 0, stop: int | None = None, note: Note | None = None) -> Iterator[tuple[int, bytes]]:
+        """As RowReader, read in blocks."""
+        last = self.readable() if stop is None else min(stop, self.readable())
+        step = max(1, BLOCK // max(1, self.slot))
+        for first in range(start, last, step):
+            count = min(step, last - first)
+            block = _read(self.source, self.address(first), count * self.slot, "slots lie inside the memory")
+            for i in range(count):
+                slot = block[i * self.slot : (i + 1) * self.slot]
+                size = self.max_size if self.fixed else int.from_bytes(slot[: self.size_bytes], "little")
+                if size <= self.max_size:
+                    yield first + i, slot[self.size_bytes : self.size_bytes + size]
+                    continue
+                damage = Damage("an element fits its slot", self.address(first + i), size, self.max_size)
+                if note is None:
+                    raise damage
+                note(damage)
+
+    def least_bytes(self) -> int:
+        """Header and as many slots as the length says."""
+        return SLOTS_AT + self.length * self.slot
+
+    def live(self) -> int:
+        """Header and slots in use."""
+        return SLOTS_AT + self.readable() * self.slot
+
+    def check(self, note: Note, progress: Progress = no_progress) -> None:
+        """Sizes of all elements, their encodings where the type is told, and the order of a heap."""
+        for problem in self.problems:
+            note(problem)
+        if not self.fixed and self.slot:
+            self._check_sizes(note, progress)
+        self.decode_each(note, progress)
+        if self.kind == "heap":
+            self._check_heap(note, progress)
+
+    def _check_sizes(self, note: Note, progress: Progress) -> None:
+        step, total = max(1, BLOCK // self.slot), self.readable()
+        for first in range(0, total, step):
+            count = min(step, total - first)
+            block = np.frombuffer(self.source.read(self.address(first), count * self.slot), np.uint8).reshape(count, self.slot)
+            sizes = np.zeros((count, 4), np.uint8)
+            sizes[:, : self.size_bytes] = block[:, : self.size_bytes]
+            column = sizes.view("<u4")[:, 0]
+            for i in np.flatnonzero(column > self.max_size).tolist():
+                note(Damage("an element fits its slot", self.address(first + i), int(column[i]), self.max_size))
+            progress("walking the slots", first, total)
+
+    # ---- the heap ----
+
+    def heap_orders(self) -> tuple[KeyOrder, ...]:
+        """The order of the type, or those that are tried."""
+        if self.value is None:
+            return _HEAP_ORDERS
+        codec, told = self.value, order_of(self.value)
+
+        def ascends(a: bytes, b: bytes) -> bool:
+            try:  # what does not decode is told already
+                codec.decode(a), codec.decode(b)
+            except ValueError:
+                return False
+            return told.ascends(a, b)
+
+        return (KeyOrder(codec.name, ascends, certain=True),)
+
+    def _check_heap(self, note: Note, progress: Progress) -> None:
+        """No element is less than its parent."""
+        best: tuple[KeyOrder, list[int]] | None = None
+        for order in self.heap_orders():
+            broken = self._broken(order, progress)
+            if best is None or len(broken) < len(best[1]):
+                best = order, broken
+            if not broken:
+                return
+        order, broken = best or (_HEAP_ORDERS[0], [])
+        if not order.certain and len(broken) > max(2, _FEW * self.length):
+            return  # an order that is not known: inspect says so
+        for child in broken:
+            hint = "" if order.certain else f" (by {order.name}, a guess)"
+            note(
+                Damage(
+                    f"no element of a heap is less than its parent{hint}",
+                    self.address(child),
+                    f"element {child}",
+                    f"element {(child - 1) // 2}",
+                )
+            )
+
+    def _broken(self, order: KeyOrder, progress: Progress) -> list[int]:
+        """Elements that are less than their parents. Two readings side by side: children, and parents at half the pace."""
+        children = self.elements(note=lambda _: None)
+        parents = self.elements(note=lambda _: None)
+        found: list[int] = []
+        place, parent = -1, b""
+        next(children, None)
+        for child, data in children:
+            while place < (child - 1) // 2:
+                place, parent = next(parents)
+            if place == (child - 1) // 2 and order.ascends(data, parent):
+                found.append(child)
+            if child % 65536 == 0:
+                progress("comparing the heap", child, self.length)
+        return found
+
+
+class CellReader(RowReader):
+    """A cell: one value."""
+
+    kind = "cell"
+    length = 1
+
+    def __init__(self, source: Source, value: Codec[Any] | None = None) -> None:
+        super().__init__(source, value)
+        _check_magic(source, "cell", self.problems)
+        self.size = u32(_read(source, 0, CELL_AT, "a cell has a header of 8 bytes"), 4)
+        if CELL_AT + self.size > source.nbytes:
+            self.problems.append(Damage("the value of a cell lies inside the memory", 4, self.size, source.nbytes - CELL_AT))
+
+    def readable(self) -> int:
+        """1, or 0 where the value does not lie inside the memory."""
+        return int(CELL_AT + self.size <= self.source.nbytes)
+
+    def address(self, index: int) -> int:  # noqa: ARG002 - a row of one
+        """Behind the header."""
+        return CELL_AT
+
+    def element(self, index: int) -> bytes:  # noqa: ARG002 - a row of one
+        """The value."""
+        return _read(self.source, CELL_AT, self.size, "the value of a cell lies inside the memory")
+
+    def least_bytes(self) -> int:
+        """Header and value."""
+        return CELL_AT + self.size
+
+    def live(self) -> int:
+        """Header and value."""
+        return min(CELL_AT + self.size, self.source.nbytes)
+
+    def check(self, note: Note, progress: Progress = no_progress) -> None:
+        """The header, and the encoding where the type is told."""
+        for problem in self.problems:
+            note(problem)
+        self.decode_each(note, progress)
+
+
+class LogReader(RowReader):
+    """A log: its index, and its data if they are known (`data` None: only sizes can be told)."""
+
+    kind = "log index"
+
+    def __init__(self, index: Source, data: Source | None, value: Codec[Any] | None = None) -> None:
+        super().__init__(index, value)
+        self.data = data
+        _check_magic(index, "log index", self.problems)
+        header = _read(index, 0, LOG_ENDS_AT, "a log index has a header of 40 bytes")
+        self.length = u64(header, LOG_COUNT_AT)
+        room = (index.nbytes - LOG_ENDS_AT) // 8
+        if self.length > room:
+            self.problems.append(Damage("the ends of all entries lie inside the index", LOG_COUNT_AT, self.length, f"at most {room}"))
+        self.data_problems: list[Damage] = []
+        if data is not None:
+            _check_magic(data, "log data", self.data_problems)
+
+    def readable(self) -> int:
+        """As many as there are ends inside the index."""
+        return min(self.length, max(0, self.source.nbytes - LOG_ENDS_AT) // 8)
+
+    def room(self) -> int:
+        """Bytes that entries can have."""
+        return 0 if self.data is None else max(0, self.data.nbytes - LOG_DATA_AT)
+
+    def end(self, index: int) -> int:
+        """The end of an entry; -1 is the start."""
+        at = LOG_ENDS_AT + 8 * index
+        return 0 if index < 0 else u64(_read(self.source, at, 8, "the ends of all entries lie inside the index"), 0)
+
+    def address(self, index: int) -> int:
+        """The entry's end, in the index."""
+        return LOG_ENDS_AT + 8 * index
+
+    def element(self, index: int) -> bytes:
+        """The bytes of an entry."""
+        return self._slice(index, self.end(index - 1), self.end(index))
+
+    def _slice(self, index: int, start: int, end: int) -> bytes:
+        if start > end:
+            raise Damage("the ends of entries ascend", self.address(index), end, f"at least {start}")
+        if self.data is None or end > self.room():
+            raise Damage("an entry lies inside the data memory", self.address(index), end, f"at most {self.room()}")
+        return self.data.read(LOG_DATA_AT + start, end - start)
+
+    def ends(self) -> Iterator[tuple[int, np.ndarray[Any, np.dtype[np.uint64]]]]:
+        """All ends, in blocks: (number of the first, ends)."""
+        step, total = BLOCK // 8, self.readable()
+        for first in range(0, total, step):
+            count = min(step, total - first)
+            yield first, np.frombuffer(self.source.read(LOG_ENDS_AT + 8 * first, 8 * count), "<u8")
+
+    def least_bytes(self) -> int:
+        """Of the index: header and as many ends as the length says."""
+        return LOG_ENDS_AT + 8 * self.length
+
+    def live(self) -> int:
+        """Of the index."""
+        return LOG_ENDS_AT + 8 * self.readable()
+
+    def live_data(self) -> int:
+        """Of the data memory."""
+        count = self.readable()
+        return 0 if self.data is None else min(LOG_DATA_AT + (self.end(count - 1) if count else 0), self.data.nbytes)
+
+    def check(self, note: Note, progress: Progress = no_progress) -> None:
+        """The ends ascend and lie inside the data; encodings where the type is told."""
+        for problem in self.problems + self.data_problems:
+            note(problem)
+        before = 0
+        for first, ends in self.ends():
+            previous = np.concatenate(([np.uint64(before)], ends[:-1]))
+            for i in np.flatnonzero(ends < previous).tolist():
+                note(Damage("the ends of entries ascend", self.address(first + i), int(ends[i]), f"at least {int(previous[i])}"))
+            if self.data is not None:
+                for i in np.flatnonzero(ends > np.uint64(self.room())).tolist():
+                    note(Damage("an entry lies inside the data memory", self.address(first + i), int(ends[i]), f"at most {self.room()}"))
+            before = int(ends[-1])
+            progress("walking the index", first, self.length)
+        if self.data is not None:
+            self.decode_each(note, progress)

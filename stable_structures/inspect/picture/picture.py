@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The picture of a memory: `draw` writes it as HTML by itself, as PNG or SVG with matplotlib."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import IO, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ..cli.text import human
+from ..image import Image
+from ..report import Types
+from ..source import Progress, Unreadable, no_progress
+from ..writing import NewFile
+from .scene import COLOURS, NAMES, OWNER_COLOURS, Scene, What, read_scene
+
+FORMATS: Final = ("html", "png", "svg")
+_WIDTH, _HEIGHT, _POINTS = 256, 128, 8
+_LEAST_CELL: Final = 16
+_NOBODY: Final = "#fb7185"
+
+
+def draw(image: Image, out: str | Path, *, types: Types | None = None, progress: Progress = no_progress) -> Scene:
+    """Draws a memory to a file whose name ends in .html, .png or .svg. O(size of what is in it). Raises `Unreadable`.
+
+    >>> from stable_structures import StableBTreeMap, StableMemory, u64
+    >>> memory = StableMemory()
+    >>> StableBTreeMap[u64, str](memory).update({i: f"user {i}" for i in range(100)})
+    >>> from tempfile import TemporaryDirectory
+    >>> from stable_structures.inspect import open_image
+    >>> with TemporaryDirectory() as folder, open_image(memory) as image:
+    ...     scene = draw(image, f"{folder}/map.html")
+    >>> scene.memories[0].nodes_by_depth
+    [1, 2, 16]
+    """
+    path = Path(out)
+    form = path.suffix.removeprefix(".").lower()
+    if form not in FORMATS:
+        raise Unreadable(f"{out}: the name says the format: end it in .html, .png or .svg")
+    if image.source.nbytes == 0:
+        raise image.unreadable("there is nothing to draw")
+    figure = None if form == "html" else _pyplot()
+    with NewFile(path) as new:
+        scene = read_scene(image, types=types, progress=progress)
+        if figure is None:
+            new.file.write(page(scene).encode())
+        else:
+            _figure(figure, scene, new.file, form)
+        new.keep()
+    return scene
+
+
+def page(scene: Scene) -> str:
+    """The picture as one HTML file that needs nothing else. O(chunks)."""
+    template = files(__package__).joinpath("page.html").read_text("utf-8")
+    data = json.dumps(scene.to_dict(), ensure_ascii=True).replace("</", "<\\/")
+    return template.replace('"@SCENE@"', data)
+
+
+def _pyplot() -> Any:
+    try:
+        import matplotlib as mpl  # noqa: PLC0415 - an extra, or only this verb needs it
+
+        mpl.use("agg")
+        from matplotlib import pyplot  # noqa: ICN001, PLC0415 - one name
+    except ImportError:
+        raise Unreadable(
+            "PNG and SVG need matplotlib: pip install 'stable-structures[plot]'; a name that ends in .html needs nothing"
+        ) from None
+    return pyplot
+
+
+# ---- cells ----
+
+
+def cell_size(nbytes: int) -> int:
+    """Bytes of a cell: a power of two, so that all of them fit the picture."""
+    size = _LEAST_CELL
+    while size * _WIDTH * _HEIGHT < nbytes:
+        size *= 2
+    return size
+
+
+def cells(scene: Scene) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], int]:
+    """What, and whose, is in each cell of the picture, row by row; and the bytes of a cell.
+
+    Of points spread over a cell the most frequent counts, but what is lost is always seen.
+    """
+    size = cell_size(scene.nbytes)
+    rows = max(1, -(-scene.nbytes // (size * _WIDTH)))
+    starts = np.arange(rows * _WIDTH, dtype=np.int64) * size
+    points = np.stack([starts + size * i // _POINTS for i in range(_POINTS)])
+    what, memory = scene.classify(points.reshape(-1))
+    what, memory = what.reshape(_POINTS, -1), memory.reshape(_POINTS, -1)
+    counts = np.stack([(what == kind).sum(axis=0) for kind in What])
+    counts[What.LOST] *= _POINTS
+    chosen = counts.argmax(axis=0).astype(np.uint8)
+    at = (what == chosen).argmax(axis=0)
+    return chosen.reshape(rows, _WIDTH), memory[at, np.arange(len(starts))].reshape(rows, _WIDTH), size
+
+
+def _rgb(colours: list[str]) -> npt.NDArray[np.uint8]:
+    return np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in colours], np.uint8)
+
+
+def _owner_image(memory: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+    table = _rgb([_NOBODY, COLOURS[What.TABLE], COLOURS[What.OUTSIDE], *OWNER_COLOURS])
+    number = np.where(memory >= 0, memory % len(OWNER_COLOURS) + 3, memory + 3)
+    return table[number]
+
+
+# ---- matplotlib ----
+
+
+def _figure(plt: Any, scene: Scene, out: IO[bytes], form: str) -> None:
+    what, memory, size = cells(scene)
+    figure = plt.figure(figsize=(14, 10.5), dpi=110)
+    try:
+        grid = figure.add_gridspec(
+            3, 3, height_ratios=(1.1, 3.2, 1.3), hspace=0.32, wspace=0.25, left=0.07, right=0.98, top=0.92, bottom=0.06
+        )
+        figure.suptitle(f"{_fitting(scene.name)}\n{scene.title}, {human(scene.nbytes)}", fontsize=12)
+        _panel(figure.add_subplot(grid[0, :2]), _owner_image(memory), size, "whose it is")
+        _panel(
+            figure.add_subplot(grid[1, :]), _rgb([COLOURS[kind] for kind in What])[what], size, f"what is in it; a cell is {human(size)}"
+        )
+        _legends(figure.add_subplot(grid[0, 2]), scene, set(np.unique(what).tolist()))
+        _depths(figure.add_subplot(grid[2, 0]), scene)
+        _fills(figure.add_subplot(grid[2, 1:]), scene)
+        figure.savefig(out, format=form, metadata={"Date": None} if form == "svg" else None)
+    finally:
+        plt.close(figure)
+
+
+def _fitting(name: str, most: int = 90) -> str:
+    name = "".join(letter if letter.isprintable() and ord(letter) < 0x2000 else "?" for letter in name).replace("$", r"\$")  # noqa: PLR2004 - said by the format
+    return name if len(name) <= most else f"...{name[-most:]}"
+
+
+def _panel(axes: Any, pixels: npt.NDArray[np.uint8], size: int, title: str) -> None:
+    axes.imshow(pixels, aspect="auto", interpolation="nearest")
+    axes.set_title(title, fontsize=10, loc="left")
+    rows = len(pixels)
+    ticks = sorted({round(i * (rows - 1) / 4) for i in range(5)})
+    axes.set_yticks(ticks, [f"{row * size * _WIDTH:#x}" for row in ticks], fontsize=7)
+    columns = [0, 64, 128, 192, 255]
+    axes.set_xticks(columns, [f"+{human(column * size)}" for column in columns], fontsize=7)
+
+
+def _legends(axes: Any, scene: Scene, seen: set[int]) -> None:
+    from matplotlib.patches import Patch  # noqa: PLC0415 - an extra, or only this verb needs it
+
+    axes.axis("off")
+    kinds = [Patch(facecolor=COLOURS[what], edgecolor="#71717a", linewidth=0.4, label=NAMES[what]) for what in What if what in seen]
+    most = 12
+    owners = [Patch(facecolor=OWNER_COLOURS[i % len(OWNER_COLOURS)], label=one.name) for i, one in enumerate(scene.memories[:most])]
+    if len(scene.memories) > most:
+        owners.append(Patch(facecolor="white", label=f"and {len(scene.memories) - most} more"))
+    first = axes.legend(
+        handles=owners, fontsize=7, loc="upper left", bbox_to_anchor=(-0.12, 1.16), frameon=False, title="whose it is", title_fontsize=8
+    )
+    axes.add_artist(first)
+    axes.legend(
+        handles=kinds, fontsize=7, loc="upper left", bbox_to_anchor=(0.46, 1.16), frameon=False, title="what is in it", title_fontsize=8
+    )
+
+
+def _depths(axes: Any, scene: Scene) -> None:
+    maps = [(i, one) for i, one in enumerate(scene.memories) if one.nodes_by_depth]
+    axes.set_title("nodes by depth", fontsize=10, loc="left")
+    if not maps:
+        axes.axis("off")
+        return
+    width = 0.8 / len(maps)
+    for position, (i, one) in enumerate(maps):
+        places = np.arange(len(one.nodes_by_depth)) + position * width - 0.4 + width / 2
+        axes.bar(places, one.nodes_by_depth, width, color=OWNER_COLOURS[i % len(OWNER_COLOURS)])
+    axes.set_yscale("log")
+    axes.set_xticks(range(max(len(one.nodes_by_depth) for _, one in maps)))
+    axes.tick_params(labelsize=7)
+
+
+def _fills(axes: Any, scene: Scene) -> None:
+    maps = [(i, one) for i, one in enumerate(scene.memories) if sum(one.fills)]
+    axes.set_title("entries in a node (share of the nodes)", fontsize=10, loc="left")
+    if not maps:
+        axes.axis("off")
+        return
+    for i, one in maps:
+        shares = np.array(one.fills[1:]) / sum(one.fills)
+        axes.plot(range(1, 12), shares, marker="o", markersize=3, color=OWNER_COLOURS[i % len(OWNER_COLOURS)], label=one.name)
+    axes.set_xticks(range(1, 12))
+    axes.tick_params(labelsize=7)
+    axes.legend(fontsize=7, frameon=False)

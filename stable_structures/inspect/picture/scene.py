@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What lies at each address of a memory, for pictures: read once, asked by numpy arrays of addresses or sent to a page."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ...memory.memory import PAGE_SIZE
+from ..formats.layout import FIRST_CHUNK, Damage
+from ..formats.maps import NODE, OVERFLOW, UNUSED, MapReader, MapWalk
+from ..formats.nodes import Node
+from ..formats.sequences import LogReader, RowReader, SlotReader
+from ..image import Image, Part
+from ..report import Types, readings
+from ..source import Progress, no_progress
+from ..values import shorten, to_json
+
+Column = npt.NDArray[np.int64]
+_MOST_CHUNKS: Final = 1 << 21
+_MOST_LABELS: Final = 20_000
+_MOST_ENDS: Final = 20_000
+
+
+class What(IntEnum):
+    """What a byte belongs to. Of a group of bytes the greatest is shown, so what is rare and wrong comes last."""
+
+    OUTSIDE = 0
+    UNUSED = 1
+    FREE = 2
+    UNKNOWN = 3
+    DATA = 4
+    OVERFLOW = 5
+    LEAF = 6
+    INTERNAL = 7
+    HEADER = 8
+    TABLE = 9
+    UNOWNED = 10
+    LOST = 11
+
+
+NAMES: Final[dict[What, str]] = {
+    What.OUTSIDE: "behind the last bucket",
+    What.UNUSED: "reserved, never used",
+    What.FREE: "free chunk, or stale",
+    What.UNKNOWN: "not recognised",
+    What.DATA: "elements, entries, value",
+    What.OVERFLOW: "overflow page",
+    What.LEAF: "leaf",
+    What.INTERNAL: "internal node",
+    What.HEADER: "header",
+    What.TABLE: "manager's tables",
+    What.UNOWNED: "bucket of nobody",
+    What.LOST: "lost: nothing leads to it",
+}
+COLOURS: Final[dict[What, str]] = {
+    What.OUTSIDE: "#f4f4f5",
+    What.UNUSED: "#e4e4e7",
+    What.FREE: "#c4b5a5",
+    What.UNKNOWN: "#a1a1aa",
+    What.DATA: "#f59e0b",
+    What.OVERFLOW: "#14b8a6",
+    What.LEAF: "#22a35a",
+    What.INTERNAL: "#2563eb",
+    What.HEADER: "#7c3aed",
+    What.TABLE: "#1e1b4b",
+    What.UNOWNED: "#fb7185",
+    What.LOST: "#dc2626",
+}
+OWNER_COLOURS: Final = (
+    "#2563eb", "#f59e0b", "#22a35a", "#db2777", "#0ea5e9", "#84cc16", "#7c3aed", "#ea580c", "#14b8a6", "#a16207", "#be123c", "#4f46e5",
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class MemoryScene:
+    """One memory: what lies at its addresses. Chunks of maps by number, `group` of them to one where they are many."""
+
+    id: int | None
+    kind: str
+    title: str
+    nbytes: int
+    header: int = 0
+    live: int = 0
+    """End of the elements of a row; of what is not recognised, the end of the memory."""
+    slot: int = 0
+    stride: int = 0
+    group: int = 1
+    what: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    depth: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    fill: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    """Of each node, the share of its page that means something, in 255ths."""
+    labels: dict[int, str] = field(default_factory=dict)
+    ends: list[int] = field(default_factory=list)
+    nodes_by_depth: list[int] = field(default_factory=list)
+    fills: list[int] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """For legends."""
+        return self.kind if self.id is None else f"memory {self.id}: {self.kind}"
+
+    def classify(self, offsets: Column) -> npt.NDArray[np.uint8]:
+        """`What` of each offset. O(offsets)."""
+        found = np.full(offsets.shape, What.UNUSED, np.uint8)
+        if self.stride:
+            found[offsets < self.live] = What.FREE
+            chunk = (offsets - FIRST_CHUNK) // (self.stride * self.group)
+            inside = (offsets >= FIRST_CHUNK) & (chunk < len(self.what))
+            found[inside] = self.what[chunk[inside]]
+        else:
+            found[offsets < self.live] = What.DATA if self.header else What.UNKNOWN
+        found[offsets < self.header] = What.HEADER
+        found[offsets >= self.nbytes] = What.UNUSED
+        return found
+
+    def present(self) -> set[int]:
+        """`What` there is of it, exactly. O(chunks)."""
+        found = set(np.unique(self.what).tolist()) | ({What.HEADER} if self.header else set())
+        if not self.stride and self.live > self.header:
+            found.add(What.DATA if self.header else What.UNKNOWN)
+        used = FIRST_CHUNK + len(self.what) * self.stride * self.group if self.stride else self.live
+        return found | ({What.UNUSED} if used < self.nbytes else set())
+
+    def measure(self, offsets: Column, column: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """`fill` or `depth` of the node at each offset; 0 elsewhere."""
+        found = np.zeros(offsets.shape, np.uint8)
+        if self.stride:
+            chunk = (offsets - FIRST_CHUNK) // (self.stride * self.group)
+            inside = (offsets >= FIRST_CHUNK) & (chunk < len(column))
+            found[inside] = column[chunk[inside]]
+        return found
+
+
+@dataclass(slots=True)
+class Scene:
+    """A whole image. `memories` are in the order of their ids."""
+
+    name: str
+    title: str
+    nbytes: int
+    bucket_bytes: int
+    owners: npt.NDArray[np.uint8]
+    memories: list[MemoryScene]
+
+    def place(self, addresses: Column) -> tuple[Column, Column]:
+        """Which memory (its number in `memories`; -1 none, -2 tables, -3 bucket of nobody) and offset each address is."""
+        if not self.bucket_bytes:
+            return np.zeros_like(addresses), addresses
+        bucket = (addresses - PAGE_SIZE) // self.bucket_bytes
+        inside = (addresses - PAGE_SIZE) % self.bucket_bytes
+        memory = np.full(addresses.shape, -1, np.int64)
+        offset = np.zeros(addresses.shape, np.int64)
+        known = (addresses >= PAGE_SIZE) & (bucket < len(self.owners))
+        owners = self.owners[bucket[known]]
+        numbers = np.full(256, -3, np.int64)
+        for number, one in enumerate(self.memories):
+            numbers[one.id] = number
+        memory[known] = numbers[owners]
+        offset[known] = self._ranks()[bucket[known]] * self.bucket_bytes + inside[known]
+        memory[addresses < PAGE_SIZE] = -2
+        return memory, offset
+
+    def _ranks(self) -> Column:
+        """Of each bucket, its number among those of its owner."""
+        ranks = np.zeros(len(self.owners), np.int64)
+        for owner in np.unique(self.owners):
+            mine = np.flatnonzero(self.owners == owner)
+            ranks[mine] = np.arange(len(mine))
+        return ranks
+
+    def classify(self, addresses: Column) -> tuple[npt.NDArray[np.uint8], Column]:
+        """`What` and memory of each address."""
+        memory, offset = self.place(addresses)
+        what = np.full(addresses.shape, What.OUTSIDE, np.uint8)
+        what[memory == -2] = What.TABLE  # noqa: PLR2004 - said by the format
+        what[memory == -3] = What.UNOWNED  # noqa: PLR2004 - said by the format
+        for number in np.unique(memory[memory >= 0]):
+            mine = memory == number
+            what[mine] = self.memories[number].classify(offset[mine])
+        what[addresses >= self.nbytes] = What.OUTSIDE
+        return what, memory
+
+    def present(self) -> list[int]:
+        """`What` there is, in its order: for legends. O(chunks)."""
+        found = set[int]().union(*(one.present() for one in self.memories))
+        if self.bucket_bytes:
+            checks = {
+                What.TABLE: True,
+                What.UNOWNED: bool(set(self.owners.tolist()) - {one.id for one in self.memories}),
+                What.UNUSED: any(one.nbytes % self.bucket_bytes for one in self.memories),
+                What.OUTSIDE: self.nbytes > PAGE_SIZE + len(self.owners) * self.bucket_bytes,
+            }
+            found |= {what for what, is_there in checks.items() if is_there}
+        return sorted(int(what) for what in found)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the page: arrays of bytes as base64."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "nbytes": self.nbytes,
+            "bucketBytes": self.bucket_bytes,
+            "page": PAGE_SIZE,
+            "firstChunk": FIRST_CHUNK,
+            "owners": _base64(self.owners),
+            "names": [NAMES[what] for what in What],
+            "colours": [COLOURS[what] for what in What],
+            "present": self.present(),
+            "ownerColours": list(OWNER_COLOURS),
+            "memories": [_memory_dict(one) for one in self.memories],
+        }
+
+
+def _memory_dict(one: MemoryScene) -> dict[str, Any]:
+    plain = {
+        name: getattr(one, name)
+        for name in ("id", "kind", "title", "nbytes", "header", "live", "slot", "stride", "group", "labels", "ends")
+    }
+    more = {"nodesByDepth": one.nodes_by_depth, "fills": one.fills, "notes": one.notes, "name": one.name}
+    return plain | more | {name: _base64(getattr(one, name)) for name in ("what", "depth", "fill")}
+
+
+def _base64(data: npt.NDArray[np.uint8]) -> str:
+    return base64.b64encode(data.tobytes()).decode()
+
+
+# ---- reading it ----
+
+
+def read_scene(image: Image, *, types: Types | None = None, progress: Progress = no_progress) -> Scene:
+    """Walks everything in an image. O(size of what is in it)."""
+    memories = [_read_part(part, types or {}, progress) for part in image.parts.values()]
+    manager = image.manager
+    owners = np.frombuffer(b"" if manager is None else manager.owners[: manager.allocated], np.uint8)
+    return Scene(image.name, image.recognition.title, image.source.nbytes, 0 if manager is None else manager.bucket_bytes, owners, memories)
+
+
+def _read_part(part: Part, types: Types, progress: Progress) -> MemoryScene:
+    scene = MemoryScene(part.id, part.word, part.recognition.title, part.source.nbytes)
+    try:
+        if part.is_structure:
+            reader = part.open(*types.get(part.id, (None, None)))
+            if isinstance(reader, MapReader):
+                _read_map(scene, part, reader, types, progress)
+            else:
+                _read_row(scene, reader)
+        elif part.kind == "log data" and part.index is not None:
+            _read_log_data(scene, part)
+        else:
+            scene.live = 0 if part.kind in ("zeros", "empty") else part.source.nbytes
+    except Damage as damage:
+        scene.notes.append(str(damage))
+        scene.live = part.source.nbytes
+    return scene
+
+
+def _read_row(scene: MemoryScene, reader: RowReader) -> None:
+    scene.live = reader.live()
+    if isinstance(reader, SlotReader):
+        scene.header, scene.slot = 64, reader.slot
+    elif isinstance(reader, LogReader):
+        scene.header, scene.slot = 40, 8
+    else:
+        scene.header = 8
+
+
+def _read_log_data(scene: MemoryScene, part: Part) -> None:
+    assert part.index is not None  # noqa: S101 - asked by the caller
+    reader = part.index.open()
+    if isinstance(reader, LogReader):
+        scene.header, scene.live = 32, reader.live_data()
+        if reader.readable() <= _MOST_ENDS:
+            scene.ends = [end for _, column in reader.ends() for end in column.tolist()]
+
+
+def _read_map(scene: MemoryScene, part: Part, reader: MapReader, types: Types, progress: Progress) -> None:
+    space, problems = reader.space, list[Damage]()
+    scene.stride = space.stride
+    chunks = space.chunks + 1
+    scene.depth, scene.fill = np.zeros(chunks, np.uint8), np.zeros(chunks, np.uint8)
+    leaves = np.zeros(chunks, bool)
+    walk = MapWalk(reader, problems.append, progress)
+    walk.visit = _visitor(scene, part, reader, types, leaves)
+    walk.run()
+    reached = np.frombuffer(walk.reached, np.uint8)
+    what = np.full(chunks, What.UNUSED, np.uint8)
+    what[: _end(reader, chunks)] = What.LOST
+    for mark, meaning in ((NODE, What.INTERNAL), (OVERFLOW, What.OVERFLOW), (UNUSED, What.FREE)):
+        what[reached == mark] = meaning
+    what[leaves] = What.LEAF
+    scene.what, scene.header = what, FIRST_CHUNK
+    scene.nodes_by_depth, scene.fills = walk.stats.nodes_by_depth, walk.stats.fill
+    scene.notes += [str(problem) for problem in problems[:20]]
+    _group(scene)
+
+
+def _end(reader: MapReader, chunks: int) -> int:
+    try:
+        return min(reader.end_of_chunks(), chunks)
+    except Damage:
+        return 0
+
+
+def _visitor(scene: MemoryScene, part: Part, reader: MapReader, types: Types, leaves: npt.NDArray[np.bool_]) -> Callable[[Node, int], None]:
+    key, _ = readings(part, types)
+    page = reader.page
+
+    def visit(node: Node, depth: int) -> None:
+        index = reader.space.index(node.address)
+        scene.depth[index] = depth
+        scene.fill[index] = max(1, min(255, 255 * min(node.end, page) // page))
+        leaves[index] = node.leaf
+        for number, overflow in enumerate(node.run.pages):
+            left = node.end - page - number * (page - 11)
+            scene.fill[reader.space.index(overflow)] = max(1, min(255, 255 * (left + 11) // page))
+        if len(scene.labels) < _MOST_LABELS:
+            scene.labels[index] = f"{len(node.keys)} of 11 entries, from key {shorten(to_json(key.read(node.keys[0])), 40)}"
+
+    return visit
+
+
+def _group(scene: MemoryScene) -> None:
+    """Without the unused end; several chunks as one where they are too many to send: the greatest of what, depth and fill."""
+    used = np.flatnonzero(scene.what != What.UNUSED)
+    end = int(used[-1]) + 1 if len(used) else 0
+    scene.what, scene.depth, scene.fill = scene.what[:end], scene.depth[:end], scene.fill[:end]
+    group = -(-len(scene.what) // _MOST_CHUNKS)
+    if group <= 1:
+        return
+    rows = -(-len(scene.what) // group)
+    for name in ("what", "depth", "fill"):
+        column = getattr(scene, name)
+        setattr(scene, name, np.pad(column, (0, rows * group - len(column))).reshape(rows, group).max(axis=1))
+    scene.group, scene.labels = group, {}

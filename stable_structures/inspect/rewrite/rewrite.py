@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: Apache-2.0
+"""New images from old ones: `shrink`, `import_part`, and `load`, which makes one of a dump. What is read is never changed."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, Final
+
+from ...errors import StableError
+from ...memory.manager import MemoryManager
+from ...memory.memory import PAGE_SIZE, Memory, StableMemory
+from ...storable import Codec
+from ...structures.btreemap import StableBTreeMap
+from ...structures.btreeset import StableBTreeSet
+from ...structures.cell import StableCell
+from ...structures.log import StableLog
+from ...structures.minheap import StableMinHeap
+from ...structures.vec import StableVec
+from ..encoding import Encoded
+from ..fit import require_all_fit
+from ..formats.layout import LOG_DATA_AT, TABLES_SIZE, Damage
+from ..formats.maps import MapReader, MapWalk
+from ..formats.sequences import LogReader
+from ..image import Image, Part, open_image
+from ..missing import require_whole
+from ..report import Types
+from ..source import MemorySource, NotWhole, Progress, Unreadable, no_progress
+from .build import ImageFile, MapBuilder, Output, best_filling, copy, form_of, pages_of
+from .loading import Column, Row, Rows, rows_of
+
+DEFAULT_BUCKET: Final = 128
+_MAP: Final[Any] = StableBTreeMap
+_KINDS: Final[dict[str, Any]] = {"set": StableBTreeSet, "vec": StableVec, "heap": StableMinHeap, "log": StableLog, "cell": StableCell}
+
+
+@dataclass(slots=True)
+class Moved:
+    """What became of one memory: its bytes before and after."""
+
+    memory: int | None
+    kind: str
+    before: int
+    after: int
+    note: str = ""
+
+
+@dataclass(slots=True)
+class Rewritten:
+    """What `shrink` did."""
+
+    before: int
+    after: int
+    memories: list[Moved] = field(default_factory=list)
+
+
+Fill = Callable[[Part, Memory], str]
+"""Writes a memory anew; gives a note."""
+
+
+def rewrite(image: Image, out: ImageFile, fill: Fill, bucket_pages: int | None = None, extra: tuple[int, ...] = ()) -> list[Moved]:
+    """Every memory of an image into a fresh one, one after the other."""
+    if image.manager is None:
+        return [_moved(part, out, fill) for part in image.parts.values()]
+    manager = MemoryManager(out, bucket_pages=bucket_pages or image.manager.bucket_pages)
+    ids = sorted({part.id for part in image.parts.values() if part.id is not None} | set(extra))
+    return [_moved(image.parts.get(memory, _absent(memory)), manager.get(memory), fill) for memory in ids]
+
+
+def _absent(memory: int) -> Part:
+    source = MemorySource(StableMemory())
+    return Part(memory, source, open_image(b"").recognition, 0)
+
+
+def _moved(part: Part, memory: Memory, fill: Fill) -> Moved:
+    note = fill(part, memory)
+    return Moved(part.id, part.word, part.source.nbytes, memory.size() * PAGE_SIZE, note)
+
+
+# ---- shrink ----
+
+
+def shrink(  # noqa: PLR0913 - keyword-only choices
+    what: str | Path | Memory,
+    out: str | Path,
+    *,
+    types: Types | None = None,
+    bucket_pages: int | None = None,
+    keep_going: bool = False,
+    progress: Progress = no_progress,
+) -> Rewritten:
+    """Writes a memory compactly: maps packed, rows cut off behind their last element, buckets of nobody left out. O(n).
+
+    Each structure holds what it held, and the crate reads it. What is not recognised is copied as it is, and so is a map
+    that would become larger by packing: the result is never larger than what it was made from. Raises `Unreadable` where
+    there is nothing to shrink, and `NotWhole`, which is one, where something is damaged or cut off: then nothing is
+    written. With `keep_going` what is damaged is copied as it is.
+
+    >>> from stable_structures import StableBTreeMap, StableMemory, u64
+    >>> memory = StableMemory()
+    >>> StableBTreeMap[u64, str](memory).update({i: f"user {i}" for i in range(100)})
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     done = shrink(memory, f"{folder}/small.bin")
+    >>> done.before >= done.after
+    True
+    """
+    with open_image(what, progress) as image, ImageFile(out) as file:
+        if not any(part.is_structure for part in image.parts.values()) and image.manager is None:
+            raise image.unreadable("only a manager and the crate's structures can be shrunk")
+        if not keep_going:
+            require_whole(image)
+            require_all_fit(image, types or {})
+        fill = _Shrinker(types or {}, progress, keep_going=keep_going).fill
+        try:
+            moved = rewrite(image, file, fill, bucket_pages)
+        except Damage as damage:
+            raise NotWhole(f"{image.name}: damaged: {damage}; run check to see all of it, and repair for what can be saved") from None
+        _require_smaller(image, file)
+        file.keep()
+        return Rewritten(image.source.nbytes, file.size() * PAGE_SIZE, moved)
+
+
+def _require_smaller(image: Image, file: ImageFile) -> None:
+    """Larger buckets than before can waste more than was saved."""
+    size = file.size() * PAGE_SIZE
+    if size > -(-image.source.nbytes // PAGE_SIZE) * PAGE_SIZE:
+        raise Unreadable(f"{image.name}: with such buckets it would become larger, {size:,} bytes; give a smaller --bucket-pages, or none")
+
+
+class _Shrinker:
+    def __init__(self, types: Types, progress: Progress, *, keep_going: bool) -> None:
+        self.types = types
+        self.progress = progress
+        self.keep_going = keep_going
+
+    def fill(self, part: Part, memory: Memory) -> str:
+        """One memory of the new image. Nothing is written to it before all that is read for it was found to be sound."""
+        try:
+            return self._fill(part, memory)
+        except Damage as damage:
+            if not self.keep_going:
+                raise
+            copy(part.source, memory)
+            return f"damaged, copied as it is: {damage}"
+
+    def _fill(self, part: Part, memory: Memory) -> str:
+        if part.kind == "log data" and part.index is not None:
+            reader = part.index.open()
+            if isinstance(reader, LogReader):
+                self._sound(reader.data_problems)
+                copy(part.source, memory, max(reader.live_data(), LOG_DATA_AT))
+            return ""
+        if not part.is_structure:
+            copy(part.source, memory)
+            return "" if part.kind in ("empty", "log data") else "copied as it is"
+        return self._structure(part, memory)
+
+    def _structure(self, part: Part, memory: Memory) -> str:
+        reader = part.open(*self.types.get(part.id, (None, None)))
+        self._sound(reader.problems)
+        if isinstance(reader, MapReader):
+            return self._pack(reader, part, memory)
+        reader.check(_refuse)
+        copy(part.source, memory, reader.live())
+        return ""
+
+    def _pack(self, reader: MapReader, part: Part, memory: Memory) -> str:
+        walk = MapWalk(reader, _refuse, self.progress)
+        walk.run()
+        layout_1 = 0 < walk.stats.layout_1_nodes == sum(walk.stats.nodes_by_depth)
+        form, filling = form_of(reader, layout_1=layout_1), None
+        if not layout_1:
+            sizes = (len(node.keys[i]) + len(node.value(i)) for node, i in reader.entries())
+            filling, chunks = best_filling(form, array("Q", accumulate(sizes, initial=0)))
+            # Where nothing is gained, nothing is done: how keys are laid out may be a guess, which a few entries do not prove.
+            is_worth_it = chunks <= reader.allocated and reader.shape.certain
+            if not is_worth_it and pages_of(form, chunks) >= part.source.nbytes // PAGE_SIZE:
+                copy(part.source, memory)
+                return "copied as it is, since packing it would not make it smaller"
+        entries = ((node.keys[i], node.value(i)) for node, i in reader.entries())
+        MapBuilder(form, Output(memory), filling).build(entries, reader.length)
+        return "packed"
+
+    def _sound(self, problems: list[Damage]) -> None:
+        for problem in problems:
+            raise problem
+
+
+def _refuse(damage: Damage) -> None:
+    raise damage
+
+
+# ---- import ----
+
+
+def import_part(  # noqa: PLR0913 - keyword-only choices
+    path: str | Path,
+    memory: int,
+    out: str | Path,
+    *,
+    into: str | Path | None = None,
+    bucket_pages: int = DEFAULT_BUCKET,
+    keep_going: bool = False,
+    progress: Progress = no_progress,
+) -> list[Moved]:
+    """An image with one virtual memory more, or replaced, from a file; the others are those of `into`. O(size).
+
+    Raises `Unreadable`, and `NotWhole`, which is one, where either is damaged or cut off; with `keep_going` what is there
+    is taken as it is.
+
+    >>> from stable_structures import StableBTreeMap, StableMemory, u64
+    >>> memory = StableMemory()
+    >>> StableBTreeMap[u64, str](memory).update({i: f"user {i}" for i in range(100)})
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = shrink(memory, f"{folder}/users.bin")
+    ...     import_part(f"{folder}/users.bin", 3, f"{folder}/image.bin", bucket_pages=1)[0].after
+    65536
+    """
+    if not 0 <= memory < 255:  # noqa: PLR2004 - said by the format
+        raise Unreadable(f"memory {memory}: ids are 0 to 254")
+    base = _new_image(bucket_pages) if into is None else open_image(into, progress)
+    with base as image, open_image(path, progress) as given, ImageFile(out) as file:
+        if image.manager is None:
+            raise image.unreadable("only a memory manager takes a memory in")
+        for one in () if keep_going else (given, image):
+            require_whole(one)
+        if given.source.nbytes == 0 and not keep_going:
+            raise Unreadable(f"{given.name}: {given.recognition.title}; there is nothing to import, unless with --keep-going")
+
+        def fill(part: Part, to: Memory) -> str:
+            copy(given.source if part.id == memory else part.source, to)
+            return "imported" if part.id == memory else ""
+
+        moved = rewrite(image, file, fill, image.manager.bucket_pages, extra=(memory,))
+        file.keep()
+        return moved
+
+
+def _new_image(bucket_pages: int) -> Image:
+    memory = StableMemory()
+    manager = MemoryManager(memory, bucket_pages=bucket_pages)
+    image = open_image(memory.read(0, TABLES_SIZE).ljust(PAGE_SIZE, b"\0"))
+    del manager
+    return image
+
+
+# ---- load ----
+
+
+def load(  # noqa: PLR0913 - keyword-only choices
+    dump: str | Path,
+    out: str | Path,
+    *,
+    structure: str = "map",
+    key: Codec[Any] | None = None,
+    value: Codec[Any] | None = None,
+    memory: int | None = None,
+    bucket_pages: int = DEFAULT_BUCKET,
+    form: str | None = None,
+    progress: Progress = no_progress,
+) -> int:
+    r"""An image from a dump (JSON lines, CSV, CBOR sequence, Parquet): a structure of these types, in a manager where `memory` is given.
+
+    Gives the number of entries. The bytes are those of inserting the entries one by one, and keys and values are encoded
+    as they were where the dump is one of `write`. O(n log n). Raises `Unreadable` for a dump that cannot be read or
+    entries that do not fit, naming the line.
+
+    >>> from stable_structures import codec, u64
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = Path(f"{folder}/users.csv").write_text("key,value\n1,Ada\n2,Grace\n")
+    ...     load(f"{folder}/users.csv", f"{folder}/users.bin", key=codec(u64), value=codec(str))
+    2
+    """
+    path = Path(dump)
+    rows, back = rows_of(path, form or path.suffix.removeprefix("."))
+    base = StableMemory()
+    target: list[Memory] = [base]
+    if memory is not None:
+        manager = MemoryManager(base, bucket_pages=bucket_pages)
+        target = [manager.get(memory + i) for i in range(2 if structure == "log" else 1)]
+    elif structure == "log":
+        raise Unreadable("a log needs two memories: give --memory ID; its data go into the next one")
+    with ImageFile(out) as file:
+        filler = _Filler(structure, Column("key", key, back), Column("value", value or (None if structure == "map" else key), back), target)
+        count = _load_into(filler, rows(path), path, progress)
+        copy(MemorySource(base), file)
+        file.keep()
+    return count
+
+
+def _load_into(filler: _Filler, rows: Rows, path: Path, progress: Progress) -> int:
+    count = 0
+    for where, row in rows:
+        try:
+            filler.add(row)
+        except (StableError, KeyError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError) as error:
+            words = f"there is no {error}" if isinstance(error, KeyError) else error
+            raise Unreadable(f"{path}, {where}: {words}") from None
+        count += 1
+        if count % 1024 == 0:
+            progress("loading", count, 0)
+    if filler.target is None:
+        raise Unreadable(f"{path}: no entry, and a cell has one value")
+    return count
+
+
+class _Filler:
+    """Adds rows to a new structure, as the encoded bytes that they say."""
+
+    def __init__(self, structure: str, key: Column, value: Column, memories: list[Memory]) -> None:
+        self.structure, self.memories = structure, memories
+        self.key, self.value = key, value
+        self.target: Any = None
+        if structure == "map":
+            self.kind = _MAP[Encoded(key.codec), Encoded(value.codec)]
+        elif structure in _KINDS:
+            self.kind = _KINDS[structure][Encoded(key.codec if structure == "set" else value.codec)]
+        else:
+            raise Unreadable(f"{structure!r} is no structure; write map, set, vec, heap, log or cell")
+        if structure != "cell":
+            self.target = self.kind(*memories)
+
+    def add(self, row: Row) -> None:
+        """One row."""
+        if self.structure == "map":
+            self.target.insert(self.key.encoded(row), self.value.encoded(row))
+        elif self.structure == "set":
+            self.target.insert(self.key.encoded(row))
+        elif self.structure == "log":
+            self.target.append(self.value.encoded(row))
+        elif self.structure != "cell":
+            self.target.push(self.value.encoded(row))
+        elif self.target is None:
+            self.target = self.kind(*self.memories, self.value.encoded(row))
+        else:
+            raise ValueError("a cell has one value, and this is another one")

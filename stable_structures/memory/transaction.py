@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Transactions as `with` and `async with` blocks.
+
+A signal handler may raise between any two steps of Python, and what it interrupts must be either a block that was
+entered or no transaction at all. So what holds a transaction in the core (`Grip.held`) is there before it begins, and
+rolls it back with the end of its own life. While a block is open its only reference is on the stack of the `with`
+statement, as the very object that is called at the end of the block: should that call be cut short before its first
+step, the reference goes, and the transaction with it. Frames that a traceback may keep have none, which is why functions
+here delete their variable of it.
+"""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from sys import modules
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeAlias, TypeVar, overload
+
+from .. import _native as native
+from ..errors import MemoryInUse
+from . import turns
+from .tasks import NO_LOOP, loop, running
+
+R_co = TypeVar("R_co", covariant=True)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    from .memory import NativeMemory
+
+    _ExitOf: TypeAlias = Callable[[type[BaseException] | None, BaseException | None, TracebackType | None], R_co]
+
+
+_ABSENT: Final[int] = native.call.SS_ABSENT
+# Functions of the core by themselves: no handler of a signal runs between the step that calls them and their work.
+_begin, _commit, _rollback, _drop = (getattr(native.call, f"ss_held_{name}") for name in ("begin", "commit", "rollback", "drop"))
+
+
+class _Done:
+    """What `__aexit__` gives: it did its work when it was called."""
+
+    def __await__(self) -> Iterator[None]:
+        return iter(())
+
+
+class _Block:
+    """A block that is open, or the next one to open. It does not keep its grip alive."""
+
+    __slots__ = ("answer", "grip", "idle", "number")
+
+    def __init__(self, answer: _Done | None, idle: list[Grip]) -> None:
+        self.answer = answer
+        self.idle = idle
+        self.number = 1
+        """Of the block, among all that had this grip."""
+        self.grip: Callable[[], Grip | None] = lambda: None
+
+
+class Grip(functools.partial[Any]):
+    """What a `with` statement calls when its block ends, and what holds the transaction until then."""
+
+    block: _Block
+    held: Any
+
+
+# Grips of blocks that have ended, for the next ones. Making one costs as much as a transaction.
+_idle: Final[list[Grip]] = []
+_idle_async: Final[list[Grip]] = []
+_DONE: Final = _Done()
+# Grips of transactions that were begun by hand; nothing else keeps those alive.
+_by_hand: Final[set[Grip]] = set()
+
+
+def _new_grip(answer: _Done | None, idle: list[Grip]) -> Grip:
+    block = _Block(answer, idle)
+    grip = Grip(_leave, block)
+    try:
+        grip.block, grip.held = block, native.new_transaction()
+        block.grip = weakref.ref(grip)
+        return grip
+    finally:
+        del grip
+
+
+def _leave(block: _Block, kind: type[BaseException] | None, _error: object, _traceback: object) -> _Done | None:
+    """The end of a block. Its grip calls this, so it is there; it has no other owner."""
+    grip: Any = None
+    try:
+        grip = block.grip()
+        if kind is not None:
+            _drop(grip.held)
+        elif (status := _commit(grip.held)) < 0:
+            native.fail(status, "commit")
+    except BaseException:
+        if grip is not None:
+            _drop(grip.held)
+        raise
+    else:
+        block.number += 1
+        block.idle.append(grip)
+    finally:
+        grip = None
+    if _by_hand or turns.queues:
+        settled()
+    return block.answer
+
+
+class _Exit(Generic[R_co]):
+    """`__exit__` or `__aexit__`: of a transaction its grip, which a `with` statement takes from here before it enters."""
+
+    __slots__ = ("_answer", "_by_class", "_idle")
+
+    def __init__(self, answer: _Done | None, idle: list[Grip], by_class: Callable[..., R_co]) -> None:
+        self._answer, self._idle, self._by_class = answer, idle, by_class
+
+    @overload
+    def __get__(self, transaction: None, owner: type[Transaction]) -> Callable[..., R_co]: ...
+    @overload
+    def __get__(self, transaction: Transaction, owner: type[Transaction]) -> _ExitOf[R_co]: ...
+    def __get__(self, transaction: Transaction | None, owner: type[Transaction]) -> Any:
+        if transaction is None:
+            return self._by_class
+        if transaction._block is not None:  # noqa: SLF001 - the two know each other
+            grip = _grip_of(transaction)
+            if grip is not None and native.is_open(grip.held):
+                return grip
+        grip = None
+        try:  # noqa: SIM105 - suppress() would cost as much as all the rest
+            grip = self._idle.pop()
+        except IndexError:
+            pass  # what is made here would be kept by this exception, as the context of a later one
+        try:
+            if grip is None:
+                grip = _new_grip(self._answer, self._idle)
+            transaction._block = block = grip.block  # noqa: SLF001
+            transaction._number = block.number  # noqa: SLF001
+            return grip
+        finally:
+            del grip
+
+
+def _grip_of(transaction: Transaction) -> Grip | None:
+    """That of its block which is open, or is about to be."""
+    block = transaction._block  # noqa: SLF001
+    return None if block is None or block.number != transaction._number else block.grip()  # noqa: SLF001
+
+
+def _is_open(transaction: Transaction) -> bool:
+    grip = _grip_of(transaction)
+    try:
+        return grip is not None and native.is_open(grip.held)
+    finally:
+        del grip
+
+
+def _exit_by_class(transaction: Transaction, kind: Any, error: Any, traceback: Any) -> None:
+    grip = _grip_of(transaction)
+    if grip is not None:
+        grip(kind, error, traceback)
+
+
+def _aexit_by_class(transaction: Transaction, kind: Any, error: Any, traceback: Any) -> _Done:
+    _exit_by_class(transaction, kind, error, traceback)
+    return _DONE
+
+
+_exit: Final = _Exit[None](None, _idle, _exit_by_class)
+_aexit: Final = _Exit[_Done](_DONE, _idle_async, _aexit_by_class)
+
+
+class Transaction:
+    """What `memory.transaction()` gives: a block of `with` or `async with` whose changes happen all or not at all.
+
+    `commit()` and `rollback()` end it before its block ends; the rest of the block is outside of it.
+    """
+
+    __slots__ = ("__weakref__", "_block", "_memory", "_number")
+
+    def __init__(self, memory: NativeMemory) -> None:
+        self._memory = memory
+        self._block: _Block | None = None
+        self._number: int  # of the block, once there is one
+
+    def __enter__(self) -> Self:
+        block = self._block
+        grip = None if block is None or block.number != self._number else block.grip()  # as _grip_of, without its call
+        if grip is None:
+            grip = self._take_by_hand(_exit)
+        try:
+            handle = self._memory._handle  # noqa: SLF001
+            task = running() if "asyncio" in modules else NO_LOOP
+            status = native.begin_for(grip.held, handle, task) if task else _begin(grip.held, handle)
+            if status == 0:
+                return self
+        except BaseException:
+            _drop(grip.held)
+            raise
+        finally:
+            del grip
+        return native.fail(status, "transaction")
+
+    __exit__ = _exit
+
+    async def __aenter__(self) -> Self:
+        grip = _grip_of(self)
+        if grip is None:
+            grip = self._take_by_hand(_aexit)
+        memory = self._memory
+        try:
+            begin = functools.partial(native.try_to_begin, grip.held, memory._handle, running())  # noqa: SLF001
+            await turns.in_turn(memory._root, begin, native.patience(memory._handle), loop())  # noqa: SLF001
+        except BaseException:
+            _drop(grip.held)
+            raise
+        finally:
+            begin = grip = None  # type: ignore[assignment]
+        return self
+
+    __aexit__ = _aexit
+
+    def _take_by_hand(self, exit_: _Exit[Any]) -> Any:
+        """No `with` statement keeps it, so we do, until the transaction ends."""
+        grip: Any = exit_.__get__(self, Transaction)
+        _by_hand.add(grip)
+        return grip
+
+    def commit(self) -> None:
+        """Keeps the changes and ends the transaction. O(changed bytes) in a file with a log, else O(1).
+
+        Raises `MemoryInUse` where it is not open; `OutOfMemory` and `OSError` of a full or failing disk, after which
+        everything is rolled back; `CommitUnknown`.
+
+        >>> from stable_structures import StableMemory
+        >>> memory = StableMemory()
+        >>> with memory.transaction() as transaction:
+        ...     _ = memory.grow(1)
+        ...     transaction.commit()
+        ...     raise ValueError("too late")
+        Traceback (most recent call last):
+        ValueError: too late
+        >>> memory.size()
+        1
+        """
+        self._finish("commit", _commit)
+
+    def rollback(self) -> None:
+        """Puts back every byte and the size, and ends the transaction. O(changed bytes). Raises `MemoryInUse` where it is not open.
+
+        >>> from stable_structures import StableMemory
+        >>> memory = StableMemory()
+        >>> with memory.transaction() as transaction:
+        ...     _ = memory.grow(1)
+        ...     transaction.rollback()
+        >>> memory.size()
+        0
+        """
+        self._finish("rollback", _rollback)
+
+    def _finish(self, operation: str, end: Callable[[Any], int]) -> None:
+        """Ends it within its block, which has its grip until its own end."""
+        grip = _grip_of(self)
+        try:
+            status = _ABSENT if grip is None else end(grip.held)
+        finally:
+            del grip
+        if status == _ABSENT:
+            raise MemoryInUse(f"{operation}: {self!r}; it was ended before, or never begun")
+        if _by_hand or turns.queues:
+            settled()
+        native.check(status, operation)
+
+    def __repr__(self) -> str:
+        return f"<Transaction on {self._memory!r}, {'open' if _is_open(self) else 'not open'}>"
+
+
+def settled() -> None:
+    """A transaction ended before the end of its block."""
+    _by_hand.difference_update([grip for grip in list(_by_hand) if not native.is_open(grip.held)])
+    turns.ended()

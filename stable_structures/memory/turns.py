@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whose turn it is to begin a transaction, among asyncio tasks: first come, first served, and no loop is blocked."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from ..errors import MemoryInUse
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+_LOOK: Final = 0.02
+"""How often the first in the queue looks for itself, in seconds: not every end of a transaction is told."""
+
+queues: Final[dict[int, deque[_Waiter]]] = {}
+"""Those who wait, by root; a queue that is empty is not there."""
+
+
+class _Lock:
+    """Guards `queues`; made anew in the child of a fork, where nobody waits."""
+
+    held = threading.RLock()
+
+
+def _forked() -> None:
+    _Lock.held = threading.RLock()
+    queues.clear()
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+class _Waiter:
+    """A task that waits, in a loop of any thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._called = False
+        self._pause: asyncio.Future[None] | None = None
+
+    def call(self) -> None:
+        """Ends its pause, or the next one. From any thread."""
+        with contextlib.suppress(RuntimeError):  # its loop is closed
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        self._called = True
+        if self._pause is not None and not self._pause.done():
+            self._pause.set_result(None)
+
+    async def pause(self, seconds: float) -> None:
+        """Until it is called, or the time is over."""
+        if not self._called:
+            self._pause = self._loop.create_future()
+            timer = self._loop.call_later(seconds, self._wake)
+            try:
+                await self._pause
+            finally:
+                timer.cancel()
+        self._called = False
+
+
+def ended() -> None:
+    """Calls the first of each queue: a transaction has ended. O(queues)."""
+    if queues:
+        with _Lock.held:
+            for queue in queues.values():
+                queue[0].call()
+
+
+def _join(root: int, waiter: _Waiter) -> deque[_Waiter]:
+    with _Lock.held:
+        queue = queues.setdefault(root, deque())
+        queue.append(waiter)
+        return queue
+
+
+def _go(root: int, waiter: _Waiter) -> None:
+    with _Lock.held:
+        queue = queues[root]
+        queue.remove(waiter)
+        if queue:
+            queue[0].call()
+        else:
+            del queues[root]
+
+
+async def in_turn(root: int, begin: Callable[[], bool], patience: float, loop: asyncio.AbstractEventLoop) -> None:
+    """Calls `begin` until it gives true, when all who came before have gone. Raises `MemoryInUse` after `patience` seconds."""
+    if root not in queues and begin():
+        return
+    waiter = _Waiter(loop)
+    until = loop.time() + patience
+    queue = _join(root, waiter)
+    try:
+        while not (queue[0] is waiter and begin()):
+            left = until - loop.time()
+            if left <= 0:
+                raise MemoryInUse(
+                    f"transaction: the turn of this task did not come within {patience:g} seconds; "
+                    "keep transactions short, and await nothing in them that needs the memory itself"
+                )
+            await waiter.pause(min(left, _LOOK))
+    finally:
+        _go(root, waiter)

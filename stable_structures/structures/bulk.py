@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many values in one call: what users pass and get as arrays or lists, and what the core takes and gives (DESIGN rule 10)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+import numpy as np
+
+from .. import _native as native
+from ..storable import Blob, IntLane
+from ..storable.base import refuse_masked
+from ..storable.octets import BytesCodec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    import numpy.typing as npt
+
+    from ..storable import Codec
+
+T = TypeVar("T")
+
+_WHOLE: Final = (1, 2, 4, 8)
+
+
+class Column(Generic[T]):
+    """How the values of one codec cross in bulk."""
+
+    def __init__(self, codec: Codec[T]) -> None:
+        self._codec = codec
+        lane = codec.lane
+        dtype = codec.native_dtype
+        self._bias = lane.bias if isinstance(lane, IntLane) else 0
+        self._is_raw = isinstance(codec, BytesCodec | Blob)
+        self.is_number = dtype is not None and dtype.kind in "iuf" and dtype.itemsize in _WHOLE
+        """Whether numpy holds the values as numbers of this machine."""
+
+    def take(self, values: npt.ArrayLike | Iterable[T]) -> tuple[Any, int]:
+        """Values of the user for the core, and how many. O(n). Raises before anything is written, as the codec does."""
+        if isinstance(values, np.ndarray):
+            return self._take_array(values)
+        items: list[Any] = list(values)  # type: ignore[arg-type]
+        if self.is_number and isinstance(self._codec.lane, IntLane):
+            array = _whole_numbers(items)
+            if array is not None:
+                return self._take_array(array)
+        return self._take_items(items)
+
+    def _take_array(self, array: npt.NDArray[Any]) -> tuple[Any, int]:
+        codec = self._codec
+        refuse_masked(array, codec.name)
+        if codec.dtype is None:
+            if array.dtype.kind == "V" and array.dtype.fields is None and array.ndim == 1 and self._is_raw:
+                data = np.ascontiguousarray(array).view(np.uint8)
+                return native.column(data, None, array.itemsize, native=False, of=array), len(array)
+            return self._take_items(array.tolist() if array.ndim == 1 else list(array))
+        if self.is_number and array.dtype == codec.native_dtype and array.ndim == 1:
+            data = np.ascontiguousarray(array).view(np.uint8)
+            return native.column(data, None, array.itemsize, native=True, bias=self._bias, of=array), len(array)
+        return native.column(codec.encode_array(array), None, codec.dtype.itemsize, native=False, of=array), len(array)
+
+    def _take_items(self, items: list[T]) -> tuple[Any, int]:
+        are_encoded = self._codec.as_is and set(map(type, items)) == {bytes}
+        encoded: list[Any] = items if are_encoded else list(map(self._codec.encode, items))
+        ends = np.cumsum(np.fromiter(map(len, encoded), np.uint64, len(encoded)), dtype=np.uint64)
+        return native.column(b"".join(encoded), ends, 0, native=False), len(encoded)
+
+    def room(self, count: int, make: Callable[..., npt.NDArray[Any]] = np.empty) -> tuple[npt.NDArray[Any], Any]:
+        """Room for `count` values of the core: the array, made by `make`, and what the core is given. Raises `IncompatibleType`."""
+        codec = self._codec
+        if codec.dtype is None or codec.native_dtype is None:
+            codec.refuse_array("use items(), or get the values one by one")
+        if self.is_number:
+            array = make(count, codec.native_dtype)
+            return array, native.room(array, native=True, bias=self._bias)
+        raw = make(count, np.dtype((np.void, codec.dtype.itemsize)))
+        return raw, native.room(raw, native=False)
+
+    def give(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Filled room as the array that the user gets."""
+        return array if self.is_number else self._codec.decode_array(array.view(np.uint8))
+
+
+def _whole_numbers(items: list[Any]) -> npt.NDArray[Any] | None:
+    """A list of integers as an array; None where numpy would have to change a value."""
+    if not items:
+        return None
+    try:
+        array = np.array(items)
+    except (ValueError, OverflowError):
+        return None
+    return array if array.dtype.kind in "iu" and array.ndim == 1 else None

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""StableCell: one value that lives in a memory (FORMAT section 6)."""
+
+from __future__ import annotations
+
+from textwrap import indent
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar
+
+from .. import _native as native
+from ..errors import CorruptMemory
+from ..storable import IntLane
+from .arguments import Part, method
+from .structure import INIT, LOAD, NEW, Structure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from ..memory.memory import Memory
+    from ..storable import Codec
+
+T = TypeVar("T")
+
+
+class StableCell(Structure, Generic[T]):
+    """One value in a memory: `StableCell[T](memory, default)` loads the one that is there, or makes one with the default.
+
+    The default is stored on an empty memory only, whose bytes are all zero; `StableCell.load(memory)` demands a cell and
+    takes no default, `StableCell.new(memory, value)` overwrites whatever is there (the crate's `init` does too). The value is
+    read from the memory each time: changing what `get` gave, such as a dict, does not change the cell until it is set. The
+    bytes are those of the crate's `Cell` (FORMAT section 6).
+
+    Making one raises `BadMagic` where the memory holds something else, `MemoryInUse` where another live structure has it,
+    `UnsupportedVersion`, `CorruptMemory`, `OutOfMemory`, and as `set` for the default.
+
+    >>> from stable_structures import Cbor, StableCell, StableMemory
+    >>> config = StableCell[Cbor[dict]](StableMemory(), {"fee": 10})
+    >>> config.set({"fee": 20}), config.value
+    ({'fee': 10}, {'fee': 20})
+    """
+
+    _c_name: ClassVar[str] = "cell"
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, types: Any) -> Any:
+            return cls._specialise(types)
+
+    @classmethod
+    def _lanes(cls, codecs: tuple[Codec[Any], ...]) -> dict[str, Any]:
+        value, lane = Part("value", codecs[0]), codecs[0].lane
+        size = f", {lane.size}" if isinstance(lane, IntLane) else ""
+        put_back = native.call.ss_cell_put
+
+        def made(template: str, parts: list[Part], answer: str = "") -> Any:
+            source = template.replace("{size}", size) + indent(answer, "    ")
+            function = f"ss_cell_{template.split()[1].partition('(')[0].strip('_')}{value.suffix}"
+            return method(source, parts, function, put_back=put_back, **value.names)
+
+        # Bytes that are no number are told in the words of the type.
+        get = made(_GET, [], ("if answer >= ASK: return self._told()\n" if size else "") + value.answer("get", "pass"))
+        put = made(_PUT, [value])
+        setter = made(_SET, [value], value.answer("set", "pass", "put_back(self._handle, old, len(old))", "failed, value"))
+        return {**cls._documented({"get": get, "set": setter}), "value": property(get, put, doc=cls.value.__doc__)}
+
+    def __init__(self, memory: Memory, default: T) -> None:
+        self._begin(INIT, memory, default)
+
+    @classmethod
+    def new(cls, memory: Memory, default: T) -> Self:
+        """A cell with this value, overwriting what the memory holds. O(size). Raises as making one does.
+
+        >>> from stable_structures import StableCell, StableMemory, u64
+        >>> StableCell[u64].new(StableMemory(), 7).get()
+        7
+        """
+        return cls._open(NEW, memory, default)
+
+    @classmethod
+    def load(cls, memory: Memory) -> Self:
+        """The cell that the memory holds; raises `BadMagic` where it holds none. O(1).
+
+        >>> from stable_structures import StableCell, StableMemory, u64
+        >>> StableCell[u64].load(StableMemory())
+        Traceback (most recent call last):
+        stable_structures.errors.BadMagic: ...
+        """
+        return cls._open(LOAD, memory)
+
+    def _start(self, mode: int, memory: Memory, *args: Any) -> None:
+        self._require_types()
+        data = self._codecs[0].encode(args[0]) if args else b""
+        self._open_handle(memory, lambda under, out: native.call.ss_cell_open(under, mode, data, len(data), out))
+
+    def get(self) -> T:
+        """The value. O(size). Raises `CorruptMemory` where the bytes are none of its type.
+
+        >>> from stable_structures import StableCell, StableMemory, u64
+        >>> StableCell[u64](StableMemory(), 7).get()
+        7
+        """
+        self._untyped()
+
+    def set(self, value: T) -> T:
+        """Sets the value; gives the one before. O(size).
+
+        Raises `BoundExceeded` (also for more than 2**32-1 bytes), `IncompatibleType` and `OutOfMemory`; the value stays then.
+
+        >>> from stable_structures import StableCell, StableMemory, u64
+        >>> cell = StableCell[u64](StableMemory(), 7)
+        >>> cell.set(8), cell.get()
+        (7, 8)
+        """
+        self._untyped(value)
+
+    @property
+    def value(self) -> T:
+        """The value, to read and to assign to. O(size). Raises as `get` and `set`.
+
+        >>> from stable_structures import StableCell, StableMemory, u64
+        >>> cell = StableCell[u64](StableMemory(), 7)
+        >>> cell.value += 1
+        >>> cell.value
+        8
+        """
+        self._untyped()
+
+    @value.setter
+    def value(self, value: T) -> None:
+        self._untyped(value)
+
+    def _told(self) -> T:
+        """What a number that needs words stands for."""
+        native.call.ss_result_drop()
+        data = native.result(native.check(native.call.ss_cell_get(self._handle), "get"))
+        try:
+            return self._codecs[0].decode(data)  # type: ignore[no-any-return]
+        except CorruptMemory as error:
+            self._tell_apart(error)
+            raise
+
+    def _sample(self, most: int) -> Iterable[Sequence[bytes]]:  # noqa: ARG002 - there is one
+        return [(native.result(native.check(native.call.ss_cell_get(self._handle), "get")),)]
+
+    def _count(self) -> int:
+        return 1
+
+    def _batches(self) -> Iterator[list[T]]:
+        yield [self.get()]
+
+    def _absorb(self, batch: list[T]) -> None:
+        (self.value,) = batch
+
+    def __repr__(self) -> str:
+        try:
+            return f"<{type(self).__name__} of {native.usage(native.call.ss_cell_usage, self._handle)[0]} bytes>"
+        except Exception as error:  # noqa: BLE001 - a repr must not raise
+            return f"<{type(self).__name__}, {type(error).__name__}>"
+
+
+_GET: Final = """
+def get(self):
+    answer = call(self._handle{size})
+"""
+
+_SET: Final = """
+def set(self, value):
+    {prepare}
+    answer = call(self._handle{size}, {args})
+"""
+
+_PUT: Final = """
+def _put(self, value):
+    {prepare}
+    status = call(self._handle{size}, {args})
+    if status < 0: failed(status, "set", value)
+"""

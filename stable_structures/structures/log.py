@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""StableLog: a list of entries of any size that only grows, in two memories (FORMAT section 7)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self, TypeVar
+
+from .. import _native as native
+from ..errors import OutOfBounds
+from ..memory.memory import native_memory
+from ..storable import BytesLane
+from .arguments import Part, method
+from .sequence import BATCH_BYTES, RowSequence, bounded, encoded
+from .structure import INIT, LOAD, NEW
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy.typing as npt
+
+    from ..memory.memory import Memory
+    from ..storable import Codec
+
+T = TypeVar("T")
+
+
+class StableLog(RowSequence[T]):
+    """A list of entries that only grows: `StableLog[T](index, data)` loads the one there is, or makes a new one.
+
+    Entries may have any size. A new log is made where both memories are empty, which means that all their bytes are zero; one
+    that holds something else raises `BadMagic`, and neither is changed (the crate's `init` overwrites both). The bytes are
+    those of the crate's `Log` (FORMAT section 7). Operations have the crate's names, and on top it is a `Sequence` with
+    `extend`.
+
+    Where the two memories are not of one file, an operation waits for transactions of other threads on either.
+
+    Making one raises `MemoryInUse` where another live structure has one of the memories, or both are the same,
+    `BadMagic` where either memory holds something else, `UnsupportedVersion`, `CorruptMemory` and `OutOfMemory`.
+
+    >>> from stable_structures import StableLog, StableMemory
+    >>> events = StableLog[str](StableMemory(), StableMemory())
+    >>> events.append("started"), events.append("stopped")
+    (0, 1)
+    >>> events[-1], list(events)
+    ('stopped', ['started', 'stopped'])
+    """
+
+    _c_name: ClassVar[str] = "log"
+
+    data_memory: Memory
+    """The memory of the entries; `memory` is that of the index."""
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, types: Any) -> Any:
+            return cls._specialise(types)
+
+    def __init__(self, index: Memory, data: Memory) -> None:
+        self._begin(INIT, index, data)
+
+    @classmethod
+    def new(cls, index: Memory, data: Memory) -> Self:
+        """An empty log, overwriting what the memories hold. O(1). Raises `MemoryInUse`, `OutOfMemory`, `ReadOnly`.
+
+        >>> from stable_structures import StableLog, StableMemory
+        >>> len(StableLog[str].new(StableMemory(), StableMemory()))
+        0
+        """
+        return cls._open(NEW, index, data)
+
+    @classmethod
+    def load(cls, index: Memory, data: Memory) -> Self:
+        """The log that the memories hold; raises `BadMagic` where they hold none. O(1).
+
+        >>> from stable_structures import StableLog, StableMemory
+        >>> StableLog[str].load(StableMemory(), StableMemory())
+        Traceback (most recent call last):
+        stable_structures.errors.BadMagic: ...
+        """
+        return cls._open(LOAD, index, data)
+
+    def _start(self, mode: int, memory: Memory, *args: Any) -> None:
+        self.data_memory = args[0]
+        self._native_data = native_memory(args[0])
+        data = self._native_data._handle  # noqa: SLF001
+        self._open_handle(memory, lambda under, out: native.call.ss_log_open(under, data, mode, out))
+
+    @classmethod
+    def _lanes(cls, codecs: tuple[Codec[Any], ...]) -> dict[str, Any]:
+        value = Part("value", codecs[0], BytesLane())
+        made = {"append": method(_APPEND, [value], "ss_log_append")}
+        return {**cls._sequence_lanes(value), **cls._documented(made)}
+
+    @property
+    def index_memory(self) -> Memory:
+        """The memory of the index. O(1).
+
+        >>> from stable_structures import StableLog, StableMemory
+        >>> log = StableLog[str](StableMemory(), StableMemory())
+        >>> log.extend(["a", "bc"])
+        >>> log.index_memory is log.memory
+        True
+        """
+        return self.memory
+
+    # ---- entries ----
+
+    def append(self, value: T) -> int:
+        """Appends an entry; gives its index. O(size).
+
+        Raises `IncompatibleType`, `BoundExceeded` and `OutOfMemory`; the log is as it was then.
+
+        >>> from stable_structures import StableLog, StableMemory
+        >>> StableLog[bytes](StableMemory(), StableMemory()).append(b"first")
+        0
+        """
+        self._untyped(value)
+
+    def extend(self, values: npt.ArrayLike | Iterable[T]) -> None:
+        """Appends many entries in one call. All or nothing, with the bytes of the loop. O(size). Raises as `append`.
+
+        >>> from stable_structures import StableLog, StableMemory
+        >>> log = StableLog[str](StableMemory(), StableMemory())
+        >>> log.extend(["a", "b", "c"])
+        >>> log[1:]
+        ['b', 'c']
+        """
+        column, count = encoded(self._value.codec, values)
+        native.check(native.call.ss_log_extend(self._handle, column.data, column.ends, count), "extend")
+
+    def first(self) -> T | None:
+        """The first entry, or None. O(size).
+
+        >>> from stable_structures import StableLog, StableMemory
+        >>> log = StableLog[str](StableMemory(), StableMemory())
+        >>> log.extend(["a", "b", "c"])
+        >>> log.first(), log.last()
+        ('a', 'c')
+        """
+        return self.get(0)
+
+    def last(self) -> T | None:
+        """The last entry, or None. O(size).
+
+        >>> from stable_structures import StableLog, StableMemory
+        >>> log = StableLog[str](StableMemory(), StableMemory())
+        >>> log.extend(["a", "bc"])
+        >>> log.last()
+        'bc'
+        """
+        length = len(self)
+        return self.get(length - 1) if length else None
+
+    def read_entry(self, index: int) -> bytes:
+        r"""The bytes of an entry, not decoded. O(size). Raises `OutOfBounds` past the end.
+
+        >>> from stable_structures import StableLog, StableMemory, u16
+        >>> log = StableLog[u16](StableMemory(), StableMemory())
+        >>> log.extend([258])
+        >>> log.read_entry(0)
+        b'\x01\x02'
+        """
+        size = native.call.ss_log_get(self._handle, bounded(index))
+        if size == native.NO_VALUE:
+            raise OutOfBounds(f"{type(self).__name__}: there is no entry {index}; the log has {len(self)}")
+        return native.result(native.check(size, "read_entry"))
+
+    # ---- the whole log ----
+
+    def index_size_bytes(self) -> int:
+        """Bytes in use of the index memory: 40, and 8 for each entry. O(1).
+
+        >>> from stable_structures import StableLog, StableMemory
+        >>> log = StableLog[str](StableMemory(), StableMemory())
+        >>> log.extend(["a", "bc"])
+        >>> log.index_size_bytes(), log.data_size_bytes(), log.log_size_bytes()
+        (56, 35, 3)
+        """
+        return native.check(native.call.ss_log_index_size_bytes(self._handle), "index_size_bytes")
+
+    def data_size_bytes(self) -> int:
+        """Bytes in use of the data memory: 32, and the entries. O(1).
+
+        >>> from stable_structures import StableLog, StableMemory
+        >>> log = StableLog[str](StableMemory(), StableMemory())
+        >>> log.extend(["a", "bc"])
+        >>> log.data_size_bytes()
+        35
+        """
+        return native.check(native.call.ss_log_data_size_bytes(self._handle), "data_size_bytes")
+
+    def log_size_bytes(self) -> int:
+        """Bytes of the entries alone. O(1).
+
+        >>> from stable_structures import StableLog, StableMemory
+        >>> log = StableLog[str](StableMemory(), StableMemory())
+        >>> log.extend(["a", "bc"])
+        >>> log.log_size_bytes()
+        3
+        """
+        return native.check(native.call.ss_log_size_bytes(self._handle), "log_size_bytes")
+
+    def into_memories(self) -> tuple[Memory, Memory]:
+        """Releases both memories and gives them back; the log raises `Closed` from then on. O(1).
+
+        >>> from stable_structures import StableLog, StableMemory
+        >>> index, data = StableMemory(), StableMemory()
+        >>> StableLog[str](index, data).into_memories() == (index, data)
+        True
+        """
+        native.check(native.call.ss_log_detach(self._handle), "into_memories")
+        return self.memory, self.data_memory
+
+    def into_memory(self) -> NoReturn:
+        """Raises `TypeError`: a log lies in two memories, and `into_memories` gives both back. O(1).
+
+        >>> from stable_structures import StableLog, StableMemory
+        >>> log = StableLog[str](StableMemory(), StableMemory())
+        >>> log.extend(["a", "bc"])
+        >>> log.into_memory()
+        Traceback (most recent call last):
+        TypeError: StableLog[str] lies in two memories; use into_memories()
+        """
+        raise TypeError(f"{type(self).__name__} lies in two memories; use into_memories()")
+
+    def _absorb(self, batch: list[T]) -> None:
+        self.extend(batch)
+
+    def _read(self, start: int, stop: int) -> list[T] | None:
+        pieces = self._pieces(start, stop)
+        return None if pieces is None else list(map(self._value.codec.decode, pieces))
+
+    def _pieces(self, start: int, stop: int) -> list[bytes] | None:
+        return native.exported(native.call.ss_log_export, self._handle, start, stop)
+
+    def _batch_length(self) -> int:
+        average = self.log_size_bytes() // max(1, len(self))
+        return max(1, BATCH_BYTES // (average + 1))
+
+
+_APPEND: Final = """
+def append(self, value):
+    index = call(self._handle, {args})
+    return index if index < ASK else answered_number("append")
+"""

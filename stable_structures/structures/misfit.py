@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether what cannot be read is damaged, or only opened with other types than it was written with.
+
+A memory does not say which types it was written with. Where a structure is sound whatever its types, and much of what it
+holds is no value of the types at hand, the types are wrong. One damaged byte in a sound structure spoils one value; so
+what fails alone among many that do not is damage.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ..errors import BadMagic, CorruptMemory, IncompatibleType, UnsupportedVersion
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from ..storable import Codec
+
+LOOKED_AT: Final = 256
+"""How many entries are tried."""
+_FEW: Final = 5
+"""Types are wrong where at least one of so many entries fails."""
+
+
+class Tried(NamedTuple):
+    """How many entries were tried, how many were no values of their types, and the least and largest size of each part."""
+
+    entries: int
+    failed: int
+    sizes: tuple[tuple[int, int], ...]
+
+    @property
+    def is_misfit(self) -> bool:
+        """Whether the types are wrong, given that the structure is sound."""
+        return self.failed > 0 and (self.failed == self.entries or (self.failed > 1 and self.failed >= self.entries / _FEW))
+
+
+def tried(codecs: Sequence[Codec[Any]], entries: Iterable[Sequence[bytes]]) -> Tried:
+    """Tries to decode encoded entries, each as many parts as there are codecs. O(bytes)."""
+    count = failed = 0
+    sizes: list[tuple[int, int]] = []
+    for entry in entries:
+        count += 1
+        failed += not all(_decodes(codec, part) for codec, part in zip(codecs, entry, strict=True))
+        lengths = [len(part) for part in entry]
+        sizes = [(min(low, n), max(high, n)) for (low, high), n in zip(sizes, lengths, strict=True)] if sizes else [(n, n) for n in lengths]
+    return Tried(count, failed, tuple(sizes))
+
+
+def _decodes(codec: Codec[Any], data: bytes) -> bool:
+    try:
+        codec.decode(data)
+    except CorruptMemory:
+        return False
+    return True
+
+
+def say_sizes(sizes: Sequence[tuple[int, int]]) -> str:
+    """The sizes of keys and values, or of values, in words.
+
+    >>> say_sizes([(8, 8), (0, 5)])
+    'keys of 8 bytes and values of 0 to 5'
+    """
+    names = ("keys", "values") if len(sizes) > 1 else ("values",)
+    texts = [f"{name} of {low}" + (f" to {high}" if high != low else "") for name, (low, high) in zip(names, sizes, strict=True)]
+    return f"{texts[0]} bytes" + "".join(f" and {text}" for text in texts[1:])
+
+
+def misfit(name: str, problem: str, sizes: Sequence[tuple[int, int]]) -> IncompatibleType:
+    """The error for a sound structure that was opened with other types than it was written with."""
+    there = f", and has {say_sizes(sizes)}" if sizes else ""
+    return IncompatibleType(
+        f"{name}: {problem}; what the memory holds is sound{there}, so it was written as other types. "
+        "Open it with those; if they are these, it is damaged: restore a backup"
+    )
+
+
+def is_damage(error: CorruptMemory) -> bool:
+    """Whether an error speaks of bytes that break a rule, and not of another structure or version."""
+    return not isinstance(error, BadMagic | UnsupportedVersion)

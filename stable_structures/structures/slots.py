@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The slot array under vec and heap (FORMAT section 5): elements of bounded size, one by one and in bulk."""
+
+from __future__ import annotations
+
+from textwrap import indent
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+
+from .. import _native as native
+from ..errors import IncompatibleType
+from .arguments import Part, method
+from .bulk import Column
+from .sequence import BATCH_BYTES, Row, encoded
+from .structure import INIT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy.typing as npt
+
+    from ..memory.memory import Memory
+    from ..storable import Codec
+
+T = TypeVar("T")
+
+_SIZE_BYTES: Final = 4
+
+
+class Slots(Row[T]):
+    """A row of elements of a type with a bound."""
+
+    _column: ClassVar[Column[Any]]
+
+    def __init__(self, memory: Memory) -> None:
+        self._begin(INIT, memory)
+
+    def _start(self, mode: int, memory: Memory, *args: Any) -> None:
+        if args:
+            raise TypeError(f"{type(self).__name__} takes one memory, got {1 + len(args)}")
+        self._open_handle(memory, lambda under, out: self._open_slots(under, mode, out))
+
+    def _open_slots(self, memory: Any, mode: int, out: Any) -> int:
+        raise NotImplementedError
+
+    @classmethod
+    def _check_types(cls, codecs: tuple[Codec[Any], ...]) -> None:
+        if codecs[0].bound.max_size is None:
+            raise IncompatibleType(
+                f"{cls.__name__} cannot hold {codecs[0].name}, which has no largest size; "
+                "use a bounded type such as Blob(max_size), or a StableLog or StableBTreeMap, which hold any size"
+            )
+
+    @classmethod
+    def _slot_lanes(cls, codec: Codec[Any]) -> dict[str, Any]:
+        value, name = Part("value", codec), f"ss_{cls._c_name}"
+        popped = value.answer("pop", "return None", "push_back(self._handle, old, len(old))")
+        push_back = getattr(native.call, f"{name}_push")
+        made = {
+            "push": method(_PUSH, [value], f"{name}_push{value.suffix}"),
+            "pop": method(_POP + indent(popped, "    "), [], f"{name}_pop{value.suffix}", push_back=push_back, **value.names),
+        }
+        return {**cls._row_lanes(value), **cls._documented(made), "_column": Column(codec)}
+
+    def push(self, value: T) -> None:
+        """Puts a value in."""
+        self._untyped(value)
+
+    def pop(self) -> T | None:
+        """Takes a value out."""
+        self._untyped()
+
+    def _add_many(self, values: npt.ArrayLike | Iterable[T], operation: str) -> None:
+        """All values in one call, with the bytes of a loop; all or nothing."""
+        codec, name = self._value.codec, f"ss_{self._c_name}_{operation}"
+        fixed = codec.bound.is_fixed_size
+        column, count = self._column.take(values) if fixed else encoded(codec, values)
+        if column.native:
+            status = getattr(native.call, f"{name}_ints")(self._handle, column.data, count, column.bias)
+        elif column.ends:
+            status = getattr(native.call, f"{name}_var")(self._handle, column.data, column.ends, count)
+        else:
+            status = getattr(native.call, name)(self._handle, column.data, count)
+        native.check(status, operation)
+
+    def _absorb(self, batch: list[T]) -> None:
+        self._add_many(batch, "extend")
+
+    def _batch_length(self) -> int:
+        return max(1, BATCH_BYTES // ((self._value.codec.bound.max_size or 0) + _SIZE_BYTES))
+
+
+_PUSH: Final = """
+def push(self, value):
+    status = call(self._handle, {args})
+    if status < 0: failed(status, "push", value)
+"""
+
+_POP: Final = """
+def pop(self):
+    answer = call(self._handle)
+"""

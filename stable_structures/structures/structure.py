@@ -1,0 +1,340 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all structures share: how they are opened, checked, measured and released."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self, SupportsIndex, TypeVar
+
+from .. import _native as native
+from ..errors import BadMagic, CorruptMemory, IncompatibleType, StableError
+from ..memory.memory import Memory, native_memory
+from ..storable import Codec, codec
+from ..storable.lifetimes import kept_for
+from .misfit import LOOKED_AT, is_damage, misfit, tried
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+INIT: Final[int] = native.call.SS_INIT
+NEW: Final[int] = native.call.SS_NEW
+LOAD: Final[int] = native.call.SS_LOAD
+INIT_OVERWRITE: Final[int] = native.call.SS_INIT_OVERWRITE
+
+
+@dataclass(frozen=True, slots=True)
+class BytesUsed:
+    """Bytes that a structure uses: `live` by what it holds, `allocated` in chunks or slots, `reserved` in pages of its memory."""
+
+    live: int
+    allocated: int
+    reserved: int
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A broken rule that `violations()` found: the rule in words, and the byte offset in the structure's memory."""
+
+    rule: str
+    address: int
+    found: int
+    expected: int
+
+
+class Stored:
+    """What lies in a memory: a structure, or a manager of memories."""
+
+    _c_name: ClassVar[str]
+    _held_in: ClassVar[str] = "_handle"
+    """The attribute with the only reference to the handle."""
+    _instead_of_memory: ClassVar[str] = "give it a memory of its own, such as manager.get(1), or the one that into_memory() releases"
+
+    _handle: Any
+    memory: Memory
+    """The memory that it was given."""
+
+    @classmethod
+    def new(cls, memory: Memory, *args: Any) -> Self:
+        """An empty structure, overwriting what the memory holds. O(1). Raises `MemoryInUse`, `OutOfMemory`, `ReadOnly`.
+
+        >>> from stable_structures import StableMemory, StableVec, u64
+        >>> memory = StableMemory()
+        >>> StableVec[u64](memory).push(7)
+        >>> len(StableVec[u64].new(memory))
+        0
+        """
+        return cls._open(NEW, memory, *args)
+
+    @classmethod
+    def load(cls, memory: Memory, *args: Any) -> Self:
+        """The structure that the memory holds; raises `BadMagic` where it holds none. O(1).
+
+        >>> from stable_structures import StableMemory, StableVec, u64
+        >>> StableVec[u64].load(StableMemory())
+        Traceback (most recent call last):
+        stable_structures.errors.BadMagic: ...
+        """
+        return cls._open(LOAD, memory, *args)
+
+    @classmethod
+    def _open(cls, mode: int, memory: Memory, *args: Any) -> Self:
+        return cls.__new__(cls)._begin(mode, memory, *args)  # noqa: SLF001 - without a variable, which a traceback would keep
+
+    def _begin(self, mode: int, memory: Memory, *args: Any) -> Self:
+        """As `_start`, and all or nothing: a signal handler may raise anywhere, and what a traceback keeps must not keep the memory."""
+        before = getattr(self, self._held_in, None)  # not by __dict__: making that would slow down every method
+        try:
+            self._start(mode, memory, *args)
+        except BaseException:
+            setattr(self, self._held_in, before)
+            if before is None:
+                _alive.pop(id(self), None)
+            raise
+        return self
+
+    def _start(self, mode: int, memory: Memory, *args: Any) -> None:
+        raise NotImplementedError
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """For `copy` and `pickle`: two structures on one memory, or one without its memory, would be no copy."""
+        name = type(self).__name__
+        raise TypeError(
+            f"{name} cannot be copied or pickled: it is a view of its memory; copy what it holds, as with copy_into() or list()"
+        )
+
+    def _take_memory(self, memory: Memory, opened: Callable[[Any, Any], int]) -> None:
+        """Fills `_handle`: `opened(memory handle, out)` calls the core."""
+        under = native_memory(memory)
+        self.memory = memory
+        self._native_memory = under
+        release = getattr(native.call, f"ss_{self._c_name}_free_at")
+        in_core = lambda out: opened(under._handle, out)  # noqa: E731, SLF001
+        setattr(self, self._held_in, native.new_handle(f"ss_{self._c_name}", in_core, release, type(self).__name__))
+        _alive[id(self)] = self
+
+    def check(self) -> None:
+        """Walks everything and raises `CorruptMemory` naming the first broken rule. O(n).
+
+        Raises `IncompatibleType` where it is sound, and of other types than it was opened with.
+
+        >>> from stable_structures import StableMemory, StableVec, u64
+        >>> StableVec[u64](StableMemory()).check()
+        """
+        try:
+            self._check()
+        except CorruptMemory as error:
+            self._tell_apart(error)
+            raise
+
+    def _check(self) -> None:
+        native.check(getattr(native.call, f"ss_{self._c_name}_check")(self._handle, native.NULL, native.NULL), "check")
+
+    def _tell_apart(self, error: CorruptMemory) -> None:
+        """Raises `IncompatibleType` where an error is not of damage, and only the types are wrong. O(n), but only after an error."""
+
+    def violations(self) -> list[Violation]:
+        """Walks everything and lists every broken rule; an empty list is a sound structure. O(n).
+
+        Raises `IncompatibleType` where it is sound, and of other types than it was opened with.
+
+        >>> from stable_structures import StableMemory, StableVec, u64
+        >>> StableVec[u64](StableMemory()).violations()
+        []
+        """
+        found = native.violations(getattr(native.call, f"ss_{self._c_name}_check"), self._handle)
+        if found:
+            self._tell_apart(CorruptMemory(found[0][1]))
+        return [Violation(rule, address, number, limit) for _, rule, address, number, limit in found]
+
+    def bytes_used(self) -> BytesUsed:
+        """How many bytes are live, allocated and reserved. O(1).
+
+        >>> from stable_structures import StableMemory, StableVec, u64
+        >>> StableVec[u64](StableMemory()).bytes_used()
+        BytesUsed(live=64, allocated=64, reserved=65536)
+        """
+        return BytesUsed(*native.usage(getattr(native.call, f"ss_{self._c_name}_usage"), self._handle))
+
+
+_alive: Final[weakref.WeakValueDictionary[int, Stored]] = weakref.WeakValueDictionary()
+
+
+def alive() -> list[Stored]:
+    """Every structure and manager that somebody holds: a harness closes what the program before has left open."""
+    return [found for ref in _alive.valuerefs() if (found := ref()) is not None]
+
+
+S = TypeVar("S", bound=Stored)
+
+
+def init_as_the_crate(kind: type[S], told: Callable[[str], object], *given: Any) -> S:
+    """A structure as the crate's `init` opens it, for the code of a platform: over whatever else is there; `told` is told that."""
+    try:
+        return kind._open(INIT, *given)  # noqa: SLF001 - of this module
+    except BadMagic as error:
+        made = kind._open(INIT_OVERWRITE, *given)  # noqa: SLF001 - as above
+        told(f"{kind.__name__}: {error.rule or error}; it was overwritten, as the platform does it")
+        return made
+
+
+class Structure(Stored):
+    """Base of the structures. `S[types](memory)` loads what is there, or starts anew on an empty memory.
+
+    A memory is empty when it has no pages, or when every byte is zero. Holes of a file that was not written to since it was
+    opened are known to be zeros without being read; of the rest at most 256 MiB are read, up to the first byte that is not
+    zero. What holds anything else, or more zeros than that, raises `BadMagic`, which says what is there, and nothing is
+    changed. `S[types].new(memory)` overwrites whatever is there.
+
+    >>> from stable_structures import StableCell, StableMemory, StableVec, u64
+    >>> memory = StableMemory()
+    >>> StableCell[u64](memory, 7).get()
+    7
+    >>> StableVec[u64](memory)
+    Traceback (most recent call last):
+    stable_structures.errors.BadMagic: ...
+    """
+
+    _parameters: ClassVar[str] = "T"
+    _codecs: ClassVar[tuple[Codec[Any], ...]] = ()
+    _special: ClassVar[dict[tuple[type, tuple[Codec[Any], ...]], type[Any]]] = {}
+    _generation: memoryview
+
+    @classmethod
+    def _specialise(cls, types: Any) -> type[Self]:
+        """The class for these types, made once: it knows its codecs and picks its lanes."""
+        given = types if isinstance(types, tuple) else (types,)
+        if cls._codecs:
+            raise TypeError(f"{cls.__name__} has its types already")
+        count = len(cls._parameters)
+        if len(given) != count:
+            raise TypeError(f"{cls.__name__}[{', '.join(cls._parameters)}] takes {count} type{'s' * (count > 1)}, got {len(given)}")
+        codecs = tuple(codec(tp) for tp in given)
+        key = (cls, codecs)
+        special = Structure._special.get(key)
+        if special is None:
+            table = kept_for(codecs, Structure._special)
+            special = table.get(key)
+        if special is None:
+            name = f"{cls.__name__}[{', '.join(c.name for c in codecs)}]"
+            cls._check_types(codecs)
+            body = {"_codecs": codecs, "__module__": cls.__module__, "__qualname__": name, "__doc__": cls.__doc__, **cls._lanes(codecs)}
+            special = table.setdefault(key, type(name, (cls,), body))
+        return special
+
+    @classmethod
+    def _check_types(cls, codecs: tuple[Codec[Any], ...]) -> None:
+        """Raises `IncompatibleType` where the structure cannot hold these types."""
+
+    @classmethod
+    def _lanes(cls, codecs: tuple[Codec[Any], ...]) -> dict[str, Any]:  # noqa: ARG003 - for those that override it
+        """Methods made for these types."""
+        return {}
+
+    @classmethod
+    def _documented(cls, made: dict[str, Any]) -> dict[str, Any]:
+        """The methods with the documentation of those that they take the place of."""
+        for name, method in made.items():
+            method.__doc__ = getattr(cls, name).__doc__
+            method.__module__ = cls.__module__
+            method.__qualname__ = f"{cls.__qualname__}.{name}"
+        return made
+
+    def _tell_apart(self, error: CorruptMemory) -> None:
+        if not is_damage(error):
+            return
+        try:
+            self._check()
+            found = tried(self._codecs, self._sample(LOOKED_AT))
+        except StableError:
+            return
+        if found.is_misfit:
+            raise misfit(type(self).__name__, error.rule or str(error), found.sizes) from error
+
+    def _checked(self, status: int, operation: str) -> int:
+        """As `native.check`, where damage may be other types."""
+        try:
+            return native.check(status, operation)
+        except CorruptMemory as error:
+            self._tell_apart(error)
+            raise
+
+    def _sample(self, most: int) -> Iterable[Sequence[bytes]]:
+        """The first entries, encoded, each as its parts."""
+        raise NotImplementedError
+
+    def _require_types(self) -> None:
+        if not self._codecs:
+            self._untyped()
+
+    def _open_handle(self, memory: Memory, opened: Callable[[Any, Any], int]) -> None:
+        """As `_take_memory`, of a class that has its types."""
+        self._require_types()
+        self._take_memory(memory, opened)
+        self._generation = native.generation(self._native_memory._handle)  # noqa: SLF001
+
+    def _untyped(self, *_args: object) -> NoReturn:
+        name = type(self).__name__
+        raise IncompatibleType(f"{name} needs its types: write {name}[{', '.join(self._parameters)}](memory)")
+
+    def into_memory(self) -> Memory:
+        """Releases the memory and gives it back; the structure raises `Closed` from then on. O(1).
+
+        >>> from stable_structures import StableMemory, StableVec, u64
+        >>> memory = StableMemory()
+        >>> StableVec[u64](memory).into_memory() is memory
+        True
+        """
+        native.check(getattr(native.call, f"ss_{self._c_name}_detach")(self._handle), "into_memory")
+        return self.memory
+
+    def copy_into(self, target: Structure, progress: Callable[[int, int], object] | None = None) -> None:
+        """Copies everything into another structure of the same kind, which may have other types; the way to a larger bound.
+
+        Values are decoded with the types of this structure and encoded with those of the target, in batches; after each
+        `progress(done, total)` is called. Where one does not fit, its error is raised, this structure is as it was, and
+        the target has the batches before it. O(n), or O(n log n) into a map or set.
+
+        >>> from stable_structures import Blob, StableBTreeMap, StableMemory, u64
+        >>> old = StableBTreeMap[u64, Blob(4)](StableMemory())
+        >>> old[1] = b"abcd"
+        >>> new = StableBTreeMap[u64, bytes](StableMemory())
+        >>> old.copy_into(new, print)
+        1 1
+        >>> new[1]
+        b'abcd'
+        """
+        if type(self).__mro__[1] is not type(target).__mro__[1] or target is self:
+            raise IncompatibleType(f"copy_into: a {type(self).__name__} goes into another of its kind, not into {target!r}")
+        done, total = 0, self._count()
+        for batch in self._batches():
+            target._absorb(batch)
+            done += len(batch)
+            if progress is not None:
+                progress(done, total)
+
+    def _batches(self) -> Iterator[list[Any]]:
+        """What the structure holds, in pieces of bearable size."""
+        raise NotImplementedError
+
+    def _absorb(self, batch: list[Any]) -> None:
+        """Takes in one of those pieces."""
+        raise NotImplementedError
+
+    def is_empty(self) -> bool:
+        """Whether there is nothing in it. O(1).
+
+        >>> from stable_structures import StableMemory, StableVec, u64
+        >>> StableVec[u64](StableMemory()).is_empty()
+        True
+        """
+        return self._count() == 0
+
+    def _count(self) -> int:
+        """How much it holds."""
+        return len(self)  # type: ignore[arg-type]
+
+
+def length_problem(length: int, what: str) -> CorruptMemory:
+    """For a length that Python's `len` cannot give."""
+    return CorruptMemory(f"{what}: a length of {length} cannot be; run check()")

@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What map and set share: the B-tree, its cursors, and ranges of it (FORMAT section 4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, TypeVar
+
+import numpy as np
+
+from .. import _native as native
+from ..errors import BoundExceeded, CorruptMemory, IncompatibleType
+from .arguments import Part, method
+from .bulk import Column
+from .iterators import BothEnds
+from .misfit import is_damage, misfit
+from .structure import INIT, Structure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    import numpy.typing as npt
+
+    from ..memory.memory import Memory
+    from ..storable import Codec
+
+T = TypeVar("T")
+
+KEYS: Final[int] = native.call.SS_WANT_KEYS
+VALUES: Final[int] = native.call.SS_WANT_VALUES
+_next_entries: Final = native.call.ss_cursor_next
+_FROM_FIRST: Final[int] = native.call.SS_FROM_FIRST
+_TO_LAST: Final[int] = native.call.SS_TO_LAST
+COPY_BATCH: Final = 4096
+_FIRST_BATCH: Final = 16
+_LAST_BATCH: Final = 1024
+_LARGEST_CHUNK: Final = 1 << 20
+_BATCH_BYTES: Final = 256 * 1024
+_REFUSED: Final = (IncompatibleType, BoundExceeded)
+
+
+class TreeIterator(BothEnds[T]):
+    """What is left of a range of a map or set, from both ends: an iterator with `next_back()` and `skip(n)`.
+
+    It is lazy, holds no lock, and raises `RuntimeError` once the map has changed since it was made. Each step is O(1)
+    on average, making one O(log n).
+    """
+
+    def __init__(self, tree: Tree, cursor: Any, want: int, *, reverse: bool) -> None:
+        shape = tree._shapes[want]  # noqa: SLF001
+        self._tree = tree
+        self._cursor = cursor
+        self._batch = _FIRST_BATCH
+        self._shape = shape
+        super().__init__(tree._generation, shape.finish, reverse=reverse)  # noqa: SLF001
+
+    def _tell_apart(self, error: CorruptMemory) -> None:
+        self._tree._tell_apart(error)  # noqa: SLF001
+
+    def _demand_unchanged(self) -> None:
+        native.check(native.call.ss_cursor_valid(self._cursor[0]), "iteration")
+
+    def _pass_over(self, n: int) -> int:
+        return native.check(native.call.ss_cursor_skip(self._cursor[0], n, self._reverse), "skip")
+
+    def _fetch(self, *, back: bool) -> bool:
+        shape, own = self._shape, self._ends[back]
+        self._torn = True
+        size = _next_entries(self._cursor[0], self._batch, _BATCH_BYTES, shape.want, back)
+        try:
+            if size < 0:
+                self._torn = False
+                native.fail(size, "iteration")
+            keys, values = native.entries(size, keys=shape.keys, values=shape.values)
+        except CorruptMemory as error:
+            self._tell_apart(error)
+            raise
+        self._batch = min(self._batch * 2, _LAST_BATCH)
+        own.extend(zip(keys, values, strict=True) if shape.keys and shape.values else keys or values)
+        self._torn = False
+        return bool(own)
+
+
+class Shape(NamedTuple):
+    """How keys, values or entries of a tree cross, and what makes of them what an iterator yields."""
+
+    want: int
+    keys: int
+    values: int
+    finish: Callable[[Any], Any] | None
+
+    @classmethod
+    def of(cls, key: Part, value: Part, want: int) -> Shape:
+        """Of a tree with these keys and values."""
+        numbers = native.call.SS_WANT_KEY_NUMBERS * key.is_int | native.call.SS_WANT_VALUE_NUMBERS * value.is_int
+        return cls(want | numbers, _row(key, want & KEYS), _row(value, want & VALUES), _finisher(key, value, want))
+
+
+def _row(part: Part, wanted: int) -> int:
+    """How `native.entries` takes a row of keys or values."""
+    return 0 if not wanted else 2 if part.is_int else 1
+
+
+def _restorer(part: Part) -> Callable[[Any], Any] | None:
+    """Makes a key or value of what C gave; None where it is that already."""
+    if not part.is_int:
+        return None if part.codec.as_is else part.codec.decode
+    bias = part.bias
+    return (lambda number: number - bias) if bias else None
+
+
+def _finisher(key: Part, value: Part, want: int) -> Callable[[Any], Any] | None:
+    """Makes what an iterator yields of what C gave; None where it is that already."""
+    key_of, value_of = _restorer(key), _restorer(value)
+    if not want & VALUES:
+        return key_of
+    if not want & KEYS:
+        return value_of
+    if key_of is None and value_of is None:
+        return None
+    as_is = lambda raw: raw  # noqa: E731
+    key_of, value_of = key_of or as_is, value_of or as_is
+    return lambda raw: (key_of(raw[0]), value_of(raw[1]))
+
+
+def start_kind(start: object, *, inclusive: bool) -> int:
+    """How the core takes the lower end of a range."""
+    if start is None:
+        return _FROM_FIRST
+    return int(native.call.SS_FROM if inclusive else native.call.SS_AFTER)
+
+
+def stop_kind(stop: object, *, inclusive: bool) -> int:
+    """How the core takes the upper end of a range."""
+    if stop is None:
+        return _TO_LAST
+    return int(native.call.SS_UPTO if inclusive else native.call.SS_BEFORE)
+
+
+def end_kinds(start: object, stop: object, inclusive: Any) -> tuple[int, int]:
+    """How the core takes both ends."""
+    if not isinstance(inclusive, tuple | list) or len(inclusive) != 2:  # noqa: PLR2004 - the two ends
+        raise TypeError(f"inclusive says of each end whether it belongs to the range, as in (True, False); got {inclusive!r}")
+    return start_kind(start, inclusive=inclusive[0]), stop_kind(stop, inclusive=inclusive[1])
+
+
+class Tree(Structure):
+    """A B-tree with the operations that do not depend on what its values are."""
+
+    _c_name: ClassVar[str] = "btree"
+    _key: ClassVar[Part]
+    _value: ClassVar[Part]
+    _shapes: ClassVar[dict[int, Shape]]
+    _order: ClassVar[native.KeyOrder]
+    _keys_column: ClassVar[Column[Any]]
+    _values_column: ClassVar[Column[Any]]
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, types: Any) -> Any:
+            return cls._specialise(types)
+
+    def __init__(self, memory: Memory) -> None:
+        self._begin(INIT, memory)
+
+    _verdict: tuple[int, int, list[tuple[int, int]]] = (-1, 0, [])
+    """What the core found the last time, and at which count of changes."""
+
+    def _tell_apart(self, error: CorruptMemory) -> None:
+        if not is_damage(error):
+            return
+        changes = native.number(native.call.ss_btree_changes(self._handle), "check")
+        if self._verdict[0] != changes:
+            self._verdict = (changes, *native.fit(self._handle))
+        _, status, sizes = self._verdict
+        if status == native.call.SS_INCOMPATIBLE:
+            raise misfit(type(self).__name__, error.rule or str(error), sizes) from error
+        if status == native.call.SS_OK:
+            super()._tell_apart(error)
+
+    def _sample(self, most: int) -> Iterable[Sequence[bytes]]:
+        cursor = native.new_cursor(self._handle, _FROM_FIRST, b"", _TO_LAST, b"")
+        size = native.check(_next_entries(cursor[0], most, _LARGEST_CHUNK, KEYS | VALUES, 0), "iteration")
+        keys, values = native.entries(size, keys=1, values=1)
+        return zip(keys, values, strict=True) if len(self._codecs) > 1 else zip(keys, strict=True)
+
+    def _start(self, mode: int, memory: Memory, *args: Any) -> None:
+        if args:
+            raise TypeError(f"{type(self).__name__} takes one memory, got {1 + len(args)}")
+        self._open_handle(memory, lambda under, out: self._open_tree(under, mode, out))
+
+    @classmethod
+    def _open_tree(cls, memory: Any, mode: int, out: Any) -> int:
+        order = cls._order
+        bounds = [native.bound(codec) for codec in (cls._key.codec, cls._value.codec)]
+        return int(native.call.ss_btree_open(memory, mode, order.terms, order.count, order.callback, order.anchor, *bounds, out))
+
+    @classmethod
+    def _check_types(cls, codecs: tuple[Codec[Any], ...]) -> None:
+        codecs[0].require_key()
+
+    @classmethod
+    def _tree_lanes(cls, key_codec: Codec[Any], value_codec: Codec[Any], methods: dict[str, Callable[[Part, Part], Any]]) -> dict[str, Any]:
+        """Methods and columns made for a type of keys and one of values."""
+        key, value = Part("key", key_codec), Part("value", value_codec)
+        made = {name: make(key, value) for name, make in {"__contains__": _contains, **methods}.items()}
+        columns = {"_keys_column": Column(key_codec), "_values_column": Column(value_codec)}
+        shapes = {want: Shape.of(key, value, want) for want in (KEYS, VALUES, KEYS | VALUES)}
+        lanes = {**columns, "_key": key, "_value": value, "_shapes": shapes, "_order": native.KeyOrder(key_codec)}
+        return {**cls._documented(made), **lanes}
+
+    def __contains__(self, key: object) -> bool:
+        """Whether the key is there; what its type cannot hold is not. O(log n)."""
+        self._untyped(key)
+
+    def __len__(self) -> int:
+        """Entries. O(1)."""
+        return native.check(native.call.ss_btree_length(self._handle), "len")
+
+    def clear(self) -> None:
+        """Removes everything, as the crate's `clear_new`; the memory keeps its size. O(1).
+
+        >>> from stable_structures import StableBTreeMap, StableMemory, u64
+        >>> m = StableBTreeMap[u64, u64](StableMemory())
+        >>> m[1] = 2
+        >>> m.clear()
+        >>> len(m)
+        0
+        """
+        native.check(native.call.ss_btree_clear(self._handle), "clear")
+
+    clear_new = clear
+
+    def remove_many(self, keys: npt.ArrayLike | Iterable[Any]) -> npt.NDArray[np.bool_]:
+        """Removes many keys in one call; gives which of them were there. All or nothing, with the bytes of the loop.
+
+        O(n log m), with the cache misses of several keys overlapped.
+
+        >>> from stable_structures import StableBTreeMap, StableMemory, u64
+        >>> m = StableBTreeMap[u64, u64](StableMemory())
+        >>> m.update({1: 10, 2: 20})
+        >>> m.remove_many([2, 3]).tolist(), list(m)
+        ([True, False], [1])
+        """
+        column, count = self._keys_column.take(keys)
+        found = np.zeros(count, np.bool_)
+        self._checked(native.call.ss_btree_remove_many(self._handle, column, count, native.flags(found)), "remove_many")
+        return found
+
+    def _cursor(self, from_: int, start: Any, to: int, stop: Any) -> Any:
+        encode = self._key.codec.encode
+        # None is a key where the type is an Option; which ends count is said by their kinds.
+        low = b"" if from_ == _FROM_FIRST else encode(start)
+        high = b"" if to == _TO_LAST else encode(stop)
+        return native.new_cursor(self._handle, from_, low, to, high)
+
+    def _iterate(self, want: int, *, reverse: bool) -> TreeIterator[Any]:
+        return TreeIterator(self, self._cursor(_FROM_FIRST, None, _TO_LAST, None), want, reverse=reverse)
+
+    def _ranged(self, want: int, start: Any, stop: Any, inclusive: tuple[bool, bool], *, reverse: bool) -> TreeIterator[Any]:
+        from_, to = end_kinds(start, stop, inclusive)
+        return TreeIterator(self, self._cursor(from_, start, to, stop), want, reverse=reverse)
+
+    def _export(self, start: Any, stop: Any, inclusive: tuple[bool, bool], columns: Sequence[Column[Any]]) -> list[npt.NDArray[Any]]:
+        """Keys of a range, and values if there are two columns, as arrays."""
+        from_, to = end_kinds(start, stop, inclusive)
+        cursor = self._cursor(from_, start, to, stop)
+        whole = start is None and stop is None
+        size = len(self) if whole else _LAST_BATCH
+        chunks = [self._exported(cursor, size, columns)]
+        while not whole and len(chunks[-1][0]) == size:
+            size = min(2 * size, _LARGEST_CHUNK)
+            chunks.append(self._exported(cursor, size, columns))
+        joined = [parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in zip(*chunks, strict=True)]
+        try:
+            return [column.give(array) for column, array in zip(columns, joined, strict=True)]
+        except CorruptMemory as error:
+            self._tell_apart(error)
+            raise
+
+    def _exported(self, cursor: Any, size: int, columns: Sequence[Column[Any]]) -> list[npt.NDArray[Any]]:
+        """The next entries, at most `size`, in arrays that `Column.give` makes the user's."""
+        arrays, rooms = zip(*(column.room(size) for column in columns), strict=True)
+        taken = self._checked(native.call.ss_cursor_export(cursor[0], size, rooms[0], *rooms[1:] or (native.NULL,)), "to_numpy")
+        return [array[:taken] for array in arrays]
+
+    def __repr__(self) -> str:
+        try:
+            return f"<{type(self).__name__} of {len(self)} entries>"
+        except Exception as error:  # noqa: BLE001 - a repr must not raise
+            return f"<{type(self).__name__}, {type(error).__name__}>"
+
+
+def finder(name: str) -> Callable[[Part, Part], Any]:
+    """Makes the method of this name that says whether a key is there, and raises for what its type cannot hold."""
+
+    def make(key: Part, _value: Part) -> Any:
+        source = f"""
+    def {name}(self, key):
+        status = call(self._handle, {{args}})
+        if status < 0: fail(status, "{name}")
+        return status != SS_ABSENT
+    """
+        return method(source, [key], f"ss_btree_contains_{key.letter}")
+
+    return make
+
+
+def _contains(key: Part, _value: Part) -> Any:
+    source = """
+    def __contains__(self, key):
+        try:
+            {prepare}
+            status = call(self._handle, {args})
+        except REFUSED: return False
+        if status < 0: fail(status, "in")
+        return status != SS_ABSENT
+    """
+    return method(source, [key], f"ss_btree_contains_{key.letter}", REFUSED=_REFUSED)

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""StableVec: a growable array that lives in a memory (FORMAT section 5)."""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING, Any, ClassVar, Final, SupportsIndex, TypeVar
+
+from .. import _native as native
+from ..errors import CorruptMemory
+from .arguments import Part, method
+from .sequence import LIMIT, RowSequence, bounded
+from .slots import Slots
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from ..storable import Codec
+
+T = TypeVar("T")
+
+
+class StableVec(Slots[T], RowSequence[T]):
+    """A growable array in a memory: `StableVec[T](memory)` loads the one that is there, or makes a new one.
+
+    Elements are of a type with a bound, each in a slot of its largest size, so that every operation on one is O(1). The
+    bytes are those of the crate's `Vec` (FORMAT section 5). Operations have the crate's names, and on top it is a
+    `Sequence` with item assignment, `append` and `extend`.
+
+    Making one raises `MemoryInUse` where another live structure has the memory, `BadMagic` and `UnsupportedVersion`,
+    `IncompatibleType` where the elements that are there are of another size, `CorruptMemory` and `OutOfMemory`.
+
+    >>> from stable_structures import StableMemory, StableVec, f64
+    >>> scores = StableVec[f64](StableMemory())
+    >>> scores.push(0.5)
+    >>> scores.extend([1.5, 2.5])
+    >>> scores[-1], len(scores), scores.to_numpy()
+    (2.5, 3, array([0.5, 1.5, 2.5]))
+    """
+
+    _c_name: ClassVar[str] = "vec"
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, types: Any) -> Any:
+            return cls._specialise(types)
+
+    @classmethod
+    def _lanes(cls, codecs: tuple[Codec[Any], ...]) -> dict[str, Any]:
+        value = Part("value", codecs[0])
+        function, names = f"ss_vec_set{value.suffix}", {"LIMIT": LIMIT, "bounded": bounded}
+        made = {"set": method(_SET, [value], function, **names), "__setitem__": method(_SETITEM, [value], function, **names)}
+        lanes = {**cls._sequence_lanes(value), **cls._slot_lanes(codecs[0]), **cls._documented(made)}
+        return {**lanes, "append": lanes["push"]}
+
+    def _open_slots(self, memory: Any, mode: int, out: Any) -> int:
+        bound = self._value.codec.bound
+        return int(native.call.ss_vec_open(memory, mode, bound.max_size, bound.is_fixed_size, out))
+
+    # ---- one element ----
+
+    def push(self, value: T) -> None:
+        """Appends a value; `append` is the same. O(1).
+
+        Raises `BoundExceeded`, `IncompatibleType`, `OutOfMemory`; nothing is changed then.
+
+        >>> from stable_structures import StableMemory, StableVec, u64
+        >>> v = StableVec[u64](StableMemory())
+        >>> v.push(1)
+        >>> v.append(2)
+        >>> list(v)
+        [1, 2]
+        """
+        self._untyped(value)
+
+    append = push
+
+    def pop(self) -> T | None:
+        """Removes the last value and gives it; None where the vec is empty, as in the crate. O(1).
+
+        >>> from stable_structures import StableMemory, StableVec, u64
+        >>> v = StableVec[u64](StableMemory())
+        >>> v.push(1)
+        >>> v.pop(), v.pop()
+        (1, None)
+        """
+        self._untyped()
+
+    def set(self, index: int, value: T) -> None:
+        """Sets the value at an index. O(1).
+
+        Raises `OutOfBounds` past the end and for a negative index, `BoundExceeded`, `IncompatibleType`, and `OutOfMemory`
+        where a longer value at the very end does not fit; nothing is changed then.
+
+        >>> from stable_structures import StableMemory, StableVec, u64
+        >>> v = StableVec[u64](StableMemory())
+        >>> v.extend([1, 2])
+        >>> v.set(0, 5)
+        >>> v[0]
+        5
+        """
+        self._untyped(index, value)
+
+    def __setitem__(self, index: SupportsIndex, value: T) -> None:
+        """Sets the value at an index, from the end where it is negative. O(1). Raises as `set`, and `TypeError` for a slice."""
+        self._untyped(index, value)
+
+    def _place(self, index: Any) -> int:
+        """An index that is no plain one, to assign to."""
+        if isinstance(index, slice):
+            raise TypeError(f"{type(self).__name__} takes no slice to assign to; assign item by item, or build a new vec with extend()")
+        number = operator.index(index)
+        return bounded(number) if number >= 0 else self._from_end(number)
+
+    def _set_failed(self, status: int, index: int, value: T) -> None:
+        if status == native.call.SS_OUT_OF_BOUNDS:
+            self._past(index)
+        if status == native.call.SS_BOUND_EXCEEDED:
+            self._value.codec.encode(value)
+        native.fail(status, "set")
+
+    # ---- many elements ----
+
+    def extend(self, values: npt.ArrayLike | Iterable[T]) -> None:
+        """Appends many values in one call. All or nothing, with the bytes of the loop. O(n), at the speed of memory for arrays.
+
+        Takes a numpy array of what numpy can hold, and any iterable. Raises `BoundExceeded`, `IncompatibleType` for a
+        dtype that would lose something, and `OutOfMemory`; nothing is changed then.
+
+        >>> import numpy as np
+        >>> from stable_structures import StableMemory, StableVec, u32
+        >>> v = StableVec[u32](StableMemory())
+        >>> v.extend(np.arange(3))
+        >>> v.extend(n * n for n in range(3))
+        >>> list(v)
+        [0, 1, 2, 0, 1, 4]
+        """
+        self._add_many(values, "extend")
+
+    def to_numpy(self, start: int = 0, stop: int | None = None) -> npt.NDArray[Any]:
+        """The elements from `start` to `stop`, as in a slice, as a new array. O(n), at the speed of memory.
+
+        Raises `IncompatibleType` where numpy cannot hold the elements.
+
+        >>> from stable_structures import StableMemory, StableVec, i16
+        >>> v = StableVec[i16](StableMemory())
+        >>> v.extend([1, -2, 3])
+        >>> v.to_numpy(-2)
+        array([-2,  3], dtype=int16)
+        """
+        if self._value.codec.dtype is None:
+            self._value.codec.refuse_array("use list()")
+        while True:
+            first, last, _ = slice(start, stop).indices(len(self))
+            array = self._export(first, max(first, last))
+            if array is not None:  # or another thread made it shorter: the indices are others now
+                return array
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        """A new array, for `numpy.asarray`. O(n). Raises `ValueError` for `copy=False`, since it is always a copy."""
+        if copy is False:
+            raise ValueError(f"{type(self).__name__} gives copies only; leave out copy=False, or use memory.view()")
+        array = self.to_numpy()
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+    def _export(self, start: int, stop: int) -> np.ndarray[Any, Any] | None:
+        """Elements of a type that numpy can hold; None where there are not so many."""
+        array, room = self._column.room(stop - start)
+        if room.native:
+            status = native.call.ss_vec_export_ints(self._handle, start, stop, room.data, room.bias)
+        else:
+            status = native.call.ss_vec_export(self._handle, start, stop, room.data)
+        if status == native.call.SS_OUT_OF_BOUNDS:
+            return None
+        native.check(status, "to_numpy")
+        try:
+            return self._column.give(array)
+        except CorruptMemory as error:
+            self._tell_apart(error)
+            raise
+
+    def _read(self, start: int, stop: int) -> list[T] | None:
+        if self._column.is_number:
+            array = self._export(start, stop)
+            return None if array is None else array.tolist()
+        pieces = self._pieces(start, stop)
+        return None if pieces is None else list(map(self._value.codec.decode, pieces))
+
+    def _pieces(self, start: int, stop: int) -> list[bytes] | None:
+        return native.exported(native.call.ss_vec_export_var, self._handle, start, stop)
+
+
+_SET: Final = """
+def set(self, index, value):
+    if type(index) is not int or not 0 <= index < LIMIT: index = bounded(index)
+    {prepare}
+    status = call(self._handle, index, {args})
+    if status < 0: self._set_failed(status, index, value)
+"""
+
+_SETITEM: Final = """
+def __setitem__(self, index, value):
+    if type(index) is not int or not 0 <= index < LIMIT: index = self._place(index)
+    {prepare}
+    status = call(self._handle, index, {args})
+    if status < 0: self._set_failed(status, index, value)
+"""

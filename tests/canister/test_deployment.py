@@ -1,0 +1,205 @@
+"""A canister in a folder: the tutorial in the shell, and commands that are killed."""
+
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from stable_structures.__main__ import main
+from stable_structures.canister import SourceError
+from stable_structures.deployment import Deployment
+from stable_structures.inspect import check
+
+pytest.importorskip("wasmtime")
+BUILT = Path(__file__).parent / "wasm"
+
+ACTOR = """
+from stable_structures.canister import Actor, query, stable, update
+class Counter(Actor):
+    value = stable(0)
+    @update
+    def inc(self):
+        self.value += 1
+        return self.value
+    @query
+    def get(self):
+        return self.value
+"""
+BASILISK = """
+from basilisk import nat, query, StableBTreeMap, update
+counter = StableBTreeMap[str, nat](memory_id=0)
+@update
+def inc() -> nat:
+    counter.insert("n", (counter.get("n") or 0) + 1)
+    return counter.get("n")
+@query
+def get() -> nat:
+    return counter.get("n") or 0
+"""
+
+
+@pytest.fixture
+def shell(capsys):
+    def run(*arguments):
+        status = main(["canister", *map(str, arguments)])
+        said = capsys.readouterr()
+        return said.out.strip() if status == 0 else f"{status}: {said.err.strip()}"
+
+    return run
+
+
+def tutorial(shell, first, second, folder, inc="inc"):
+    """Three calls, stop, the version that adds three, start, two calls."""
+    shell("deploy", first, folder)
+    first_answers = [shell("call", folder, inc, "()") for _ in range(3)]
+    assert shell("stop", folder) == "stopped"
+    assert shell("call", folder, inc, "()").startswith("1: IC0508")
+    assert shell("upgrade", folder, second).startswith("upgraded")
+    assert shell("start", folder) == "running"
+    return first_answers, [shell("call", folder, inc, "()") for _ in range(2)]
+
+
+@pytest.mark.parametrize("kind", ["eop", "classical"])
+def test_the_tutorial_in_motoko(shell, tmp_path, kind):
+    before, after = tutorial(shell, BUILT / f"counter1_{kind}.wasm", BUILT / f"counter2_{kind}.wasm", tmp_path / "c")
+    assert (before, after) == (["(1 : nat)", "(2 : nat)", "(3 : nat)"], ["(6 : nat)", "(9 : nat)"])
+    assert shell("query", tmp_path / "c", "get") == "(9 : nat)"
+    assert shell("query", tmp_path / "c", "callsSinceUpgrade") == "(2 : nat)"
+
+
+@pytest.mark.parametrize("source", [ACTOR, BASILISK], ids=["Actor", "Basilisk"])
+def test_the_tutorial_in_python(shell, tmp_path, source):
+    pytest.importorskip("icp_candid")
+    (tmp_path / "one.py").write_text(source)
+    (tmp_path / "two.py").write_text(source.replace("+= 1", "+= 3").replace(") + 1)", ") + 3)"))
+    before, after = tutorial(shell, tmp_path / "one.py", tmp_path / "two.py", tmp_path / "c")
+    assert (before, after) == (["(1 : nat)", "(2 : nat)", "(3 : nat)"], ["(6 : nat)", "(9 : nat)"])
+    assert shell("query", tmp_path / "c", "get") == "(9 : nat)"
+
+
+def test_a_rust_canister_on_stable_structures(shell, tmp_path):
+    folder = tmp_path / "ledger"
+    assert shell("deploy", BUILT / "ledger.wasm.gz", folder, "--arg", "(opt 7)").endswith("-cai")
+    assert shell("call", folder, "deposit", '("ada", 100)') == "(100 : nat64)"
+    assert "not enough money" in shell("call", folder, "transfer", '("ada", "bob", 1000)')
+    assert shell("query", folder, "accounts") == '(vec { record { "ada"; 100 : nat64 } })'
+    assert shell("query", folder, "deposit", '("ada", 1)').startswith("1: IC0536")
+    assert "[TRAP]" in shell("logs", folder)
+    assert shell("upgrade", folder, BUILT / "ledger.wasm.gz").startswith("upgraded")
+    assert shell("query", folder, "balance", '("ada")') == "(opt (100 : nat64))"
+    assert check(folder) == []
+    facts = json.loads(shell("status", folder, "--json"))
+    assert (facts["status"], facts["stable memory pages"]) == ("running", 257)
+    assert "stable memory pages:" in shell("status", folder)
+
+
+def test_a_rust_canister_with_hooks(shell, tmp_path):
+    folder = tmp_path / "hooks"
+    shell("deploy", BUILT / "hooks.wasm.gz", folder)
+    assert shell("call", folder, "add", '("x")') == "(1 : nat64)"
+    shell("call", folder, "break_hook", "(true)")
+    assert "told to fail" in shell("upgrade", folder, BUILT / "hooks.wasm.gz")
+    shell("call", folder, "break_hook", "(false)")
+    shell("upgrade", folder, BUILT / "hooks.wasm.gz")
+    assert shell("query", folder, "state") == '(record { upgrades = 1 : nat32; notes = vec { "x" } })'
+
+
+def test_what_is_wrong_says_so(shell, tmp_path):
+    folder = tmp_path / "c"
+    assert shell("call", folder, "inc").startswith("2: ")
+    assert "canister deploy MODULE" in shell("status", folder)
+    shell("deploy", BUILT / "counter1_eop.wasm", folder)
+    assert "not empty" in shell("deploy", BUILT / "counter1_eop.wasm", folder)
+    assert shell("call", folder, "inc", "(1").startswith("2: ")
+    assert "expected 0 arguments" in shell("call", folder, "inc", "(1)")
+    assert "no such file" in shell("upgrade", folder, tmp_path / "none.wasm")
+    assert shell("call", folder, "inc") == "(1 : nat)"
+    with pytest.raises(SystemExit):
+        main(["canister"])
+
+
+def test_a_snapshot_of_dfx_is_a_canister(shell, tmp_path, canister):
+    one = canister(BUILT / "counter1_eop.wasm")
+    one.call("inc")
+    one.save_snapshot(tmp_path / "s")
+    assert not (tmp_path / "s" / "canister.json").exists()
+    assert shell("call", tmp_path / "s", "inc") == "(2 : nat)"
+    assert shell("call", tmp_path / "s", "inc") == "(3 : nat)"
+
+
+def in_child(work):
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    return child
+
+
+def test_commands_wait_for_each_other(tmp_path):
+    folder = tmp_path / "c"
+    Deployment(folder).deploy(BUILT / "counter1_eop.wasm")
+
+    def work():
+        for _ in range(5):
+            with Deployment(folder).write() as canister:
+                canister.call("inc")
+
+    children = [in_child(work) for _ in range(4)]
+    for child in children:
+        os.waitpid(child, 0)
+    with Deployment(folder).read() as canister:
+        assert canister.query("get") == 20
+
+
+def killed_at_random(tmp_path, times):
+    """Kills a command at any moment: the folder is as before its message or after it."""
+    folder, rng = tmp_path / "c", random.Random(5)
+    Deployment(folder).deploy(BUILT / "counter1_eop.wasm")
+    with Deployment(folder).read() as canister:
+        known = canister.query("get")
+    after = 0
+
+    def work():
+        with Deployment(folder).write() as canister:
+            canister.call("inc")
+
+    begin = time.perf_counter()
+    os.waitpid(in_child(work), 0)
+    known, span = known + 1, time.perf_counter() - begin
+    for _ in range(times):
+        child = in_child(work)
+        time.sleep(rng.random() * span * 1.2)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        with Deployment(folder).read() as canister:
+            now = canister.query("get")
+        assert now in (known, known + 1)
+        after += now - known
+        known = now
+    with Deployment(folder).write() as canister:
+        assert canister.call("inc") == known + 1
+    assert {path.name for path in tmp_path.iterdir()} == {"c", ".c.lock"}
+    return after
+
+
+def test_a_command_that_is_killed_leaves_the_folder_whole(tmp_path):
+    assert 0 < killed_at_random(tmp_path, 25) < 25
+
+
+@pytest.mark.slow
+def test_two_hundred_kills(tmp_path):
+    assert 0 < killed_at_random(tmp_path, 200) < 200
+
+
+def test_a_deployment_knows_whether_it_is_there(tmp_path):
+    assert not Deployment(tmp_path / "c").exists()
+    Deployment(tmp_path / "c").deploy(BUILT / "start.wasm")
+    assert Deployment(tmp_path / "c").exists()
+    with pytest.raises(SourceError, match="no such file"):
+        Deployment(tmp_path / "d").deploy(tmp_path / "none.wasm")

@@ -1,0 +1,223 @@
+"""The picture: what it says of every address, and that a real browser draws it and answers under the pointer."""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from stable_structures import PAGE_SIZE, MemoryManager, StableBTreeMap, StableCell, StableLog, StableMemory, StableVec, u64
+from stable_structures.inspect import Unreadable, open_image
+from stable_structures.inspect.picture.picture import cells, draw, page
+from stable_structures.inspect.picture.scene import COLOURS, Scene, What, read_scene
+
+from ..support.inspect_images import Patched, golden, meanings, read, traces
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+# Where a browser must be (.ci/run says so) its absence is a failure.
+REQUIRED = "STABLE_STRUCTURES_BROWSER" in os.environ
+needs_browser = pytest.mark.skipif(BROWSER is None and not REQUIRED, reason="no Chromium here: apt-get install chromium")
+
+
+def canister() -> StableMemory:
+    memory = StableMemory()
+    manager = MemoryManager(memory, bucket_pages=2)
+    users, texts = StableBTreeMap[u64, str](manager.get(0)), StableBTreeMap[str, bytes](manager.get(1))
+    numbers, lines = StableVec[u64](manager.get(2)), StableLog[str](manager.get(3), manager.get(4))
+    StableCell[str](manager.get(5), "the value")
+    for i in range(600):
+        users.insert(i * 7 % 1000, f"user {i}")
+        texts.insert(f"text {i}", b"x" * (i * 5))
+        numbers.push(i)
+        lines.append(f"line {i}")
+    for i in range(150):
+        texts.remove(f"text {599 - i}")
+    return memory
+
+
+def scene_of(data: Any) -> Scene:
+    with open_image(data) as image:
+        return read_scene(image)
+
+
+WHAT = {
+    "manager": What.TABLE,
+    "map": What.HEADER,
+    "allocator": What.HEADER,
+    "overflow": What.OVERFLOW,
+    "cell: value": What.DATA,
+    "row: element": What.DATA,
+}
+
+
+@pytest.mark.parametrize("name", [name for name in traces() if name.startswith(("btreemap", "canister"))])
+def test_every_address_that_means_something_is_shown_as_what_it_is(name):
+    data = golden(name)[0]
+    scene = scene_of(data)
+    found = meanings(data)
+    what, _ = scene.classify(np.array([one.start for one in found]))
+    for one, seen in zip(found, what.tolist(), strict=True):
+        wanted = WHAT.get(one.kind) or WHAT.get(one.kind.split(":")[0])
+        if one.kind.startswith("node"):
+            assert seen in (What.LEAF, What.INTERNAL), one
+        elif wanted is not None:
+            assert seen == wanted, one
+
+
+def test_lost_nodes_are_seen_however_small_they_are_in_the_picture():
+    data = golden("btreemap_bytes_bytes")[0]
+    with open_image(data) as image:
+        reader = image.part(None).open()
+        root: int = reader.root  # type: ignore[union-attr]
+    scene = scene_of(Patched(data, {root: b"X"}))
+    assert What.LOST in cells(scene)[0]
+    assert What.LOST not in cells(scene_of(data))[0]
+
+
+def test_the_legend_says_what_is_there_and_nothing_else():
+    data = golden("btreemap_bytes_bytes")[0]
+    with open_image(data) as image:
+        reader = image.part(None).open()
+        root: int = reader.root  # type: ignore[union-attr]
+    for memory in (Patched(data, {root: b"X"}), Patched(data, {}), canister(), Patched(golden("canister_bucket16")[0], {2080: b"\xff"})):
+        scene = scene_of(memory)
+        what, _ = scene.classify(np.arange(0, scene.nbytes, 8))
+        assert set(np.unique(what).tolist()) <= set(scene.present())
+        assert all(what_ in what for what_ in scene.present() if what_ != What.OUTSIDE)
+
+
+@pytest.mark.parametrize("form", ["png", "svg"])
+def test_a_picture_has_the_colours_of_what_is_there(form, tmp_path):
+    path = tmp_path / f"my map.{form}"
+    with open_image(canister()) as image:
+        scene = draw(image, path)
+    if form == "png":
+        pixels = {tuple(pixel) for pixel in (matplotlib.image.imread(path)[..., :3] * 255).round().astype(int).reshape(-1, 3).tolist()}
+        for what in np.unique(cells(scene)[0]).tolist():
+            assert tuple(int(COLOURS[What(what)][i : i + 2], 16) for i in (1, 3, 5)) in pixels, What(what)
+    else:
+        assert path.read_text().count("<image") == 2
+
+
+def test_what_cannot_be_drawn_is_refused(tmp_path):
+    for data, name in ((b"", "x.html"), (bytes(PAGE_SIZE), "x.gif"), (bytes(PAGE_SIZE), "x")):
+        with open_image(data) as image, pytest.raises(Unreadable):
+            draw(image, tmp_path / name)
+
+
+def test_the_page_needs_nothing_else():
+    text = page(scene_of(canister()))
+    assert not re.search(r"""(src|href)\s*=|url\(|@import|https?://|fetch\(|XMLHttpRequest""", text)
+
+
+def test_text_of_a_memory_cannot_end_the_script():
+    memory = StableMemory()
+    StableBTreeMap[str, str](memory).insert("</script><script>alert(1)</script>", "x")
+    assert "</script><script>alert" not in page(scene_of(memory))
+
+
+# ---- in a real browser ----
+
+
+def browse(path: Path, *arguments: str, script: str = "") -> str:
+    assert BROWSER is not None, "no Chromium: .ci/run installs it (apt-get install chromium)"
+    if script:
+        path = path.with_name(f"scripted {path.name}")
+        path.write_text(path.with_name(path.name.removeprefix("scripted ")).read_text() + f"<script>{script}</script>")
+    quiet = ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
+    words = [
+        BROWSER,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        *quiet,
+        f"--user-data-dir={path.parent / 'profile'}",
+        "--window-size=1280,800",
+    ]
+    done = subprocess.run(
+        [*words, "--virtual-time-budget=3000", *arguments, path.as_uri()],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+        cwd=path.parent,
+    )
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory) -> tuple[Path, Scene]:
+    path = tmp_path_factory.mktemp("map") / "map.html"
+    with open_image(canister()) as image:
+        return path, draw(image, path)
+
+
+@needs_browser
+def test_a_browser_draws_what_is_there(drawn):
+    path, _ = drawn
+    browse(path, f"--screenshot={path.parent / 'shot.png'}")
+    pixels = (matplotlib.image.imread(path.parent / "shot.png")[60:, 60:960, :3] * 255).round().astype(int).reshape(-1, 3)
+    counts = dict(zip(*np.unique(pixels @ [65536, 256, 1], return_counts=True), strict=True))
+    for what in (What.TABLE, What.LEAF, What.INTERNAL, What.OVERFLOW, What.DATA, What.UNUSED):
+        assert counts.get(int(COLOURS[what][1:], 16), 0) > 20, what
+
+
+def text_of(dom: str, name: str) -> str:
+    inner = re.search(rf'id="{name}"[^>]*>(.*?)</(div|span|aside)>(?=<div id|\s*<|$)', dom, re.DOTALL)
+    assert inner is not None, dom[-2000:]
+    whole = dom[inner.start() :]
+    return html.unescape(re.sub(r"<[^>]+>", " ", whole[: whole.find("<script")]))
+
+
+@needs_browser
+@pytest.mark.parametrize("memory", [0, 1, 2, 4, 5])
+def test_under_the_pointer_are_address_owner_and_content(drawn, memory):
+    path, _ = drawn
+    with open_image(canister()) as image:
+        address = image.parts[memory].source.physical(150 if memory < 2 else 100 if memory != 5 else 10)
+    script = f"location.hash = '{address:#x}'; followLink(); drawNow(); const cells = ({address} - start) / cell;"
+    script += "const box = view.getBoundingClientRect();"
+    script += "const x = box.left + (cells % columns + 0.5) * CELL, y = box.top + (Math.floor(cells / columns) + 0.5) * CELL;"
+    script += "view.dispatchEvent(new PointerEvent('pointermove', {clientX: x, clientY: y}));"
+    tip = text_of(browse(path, "--dump-dom", script=script), "tip")
+    wanted = {0: "leaf", 1: "leaf", 2: "element 4", 4: "entry", 5: "elements, entries, value"}[memory]
+    assert re.search(r"address\s+0x[0-9a-f]+", tip), tip
+    assert f"memory {memory}: " in tip, tip
+    assert wanted in tip or "internal node" in tip, tip
+
+
+@needs_browser
+def test_the_wheel_zooms_and_the_buttons_change_the_colours(drawn):
+    path, _ = drawn
+    script = "const before = document.getElementById('scale').textContent; const box = view.getBoundingClientRect();"
+    script += "const where = {deltaY: -1, clientX: box.left + 200, clientY: box.top + 100, cancelable: true};"
+    script += "view.dispatchEvent(new WheelEvent('wheel', where)); drawNow();"
+    script += "document.querySelector('[data-mode=fill]').click(); drawNow();"
+    script += "document.title = before + ' became ' + document.getElementById('scale').textContent;"
+    dom = browse(path, "--dump-dom", script=script)
+    sizes = re.search(r"<title>a cell is ([\d.]+) B.* became a cell is ([\d.]+) B", dom)
+    assert sizes is not None
+    assert float(sizes[2]) == float(sizes[1]) // 2
+    assert "100% of a page in use" in dom
+
+
+@needs_browser
+def test_a_browser_draws_ten_gibibytes(tmp_path):
+    image = tmp_path / "big.bin"
+    data = read(canister())
+    with image.open("wb") as file:
+        file.write(data)
+        file.truncate(10 << 30)
+    path = tmp_path / "big.html"
+    with open_image(image) as opened:
+        draw(opened, path)
+    dom = browse(path, "--dump-dom")
+    assert re.search(r'id="scale">a cell is [\d.]+ [KM]iB, from 0x0', dom)

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The runner of the benchmarks works, at sizes at which it measures nothing; with cargo, our bytes are those of the crate."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def bench(out, *options):
+    command = [sys.executable, "-m", "benches", "--quick", "--out", str(out), *options]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return json.loads((out / "results.json").read_text(encoding="utf-8"))
+
+
+def test_a_quick_run_leaves_a_table_numbers_and_plots(tmp_path):
+    found = bench(tmp_path, "--no-crate", "--disk", str(tmp_path))
+    assert found["failures"] == []
+    assert {"map u64 → u64", "set u64", "vec u64", "heap u64", "log of 128 bytes", "cell u64", "transactions"} <= {
+        times["group"] for times in found["times"]
+    }
+    rounds = found["sizes"]["rounds"]
+    assert rounds >= 5
+    assert all(len(times["ns"]) in {rounds, 3 * rounds} for times in found["times"])  # the disk gets more
+    assert "ours, bulk" in {side for digest in found["digests"] for side in digest["sides"]}
+    assert "| single get, u64 → u64 |" in (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert {path.name for path in tmp_path.glob("map_u64.*")} == {"map_u64.png", "map_u64.svg"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+def test_the_cost_model_counts_a_lookup(tmp_path):
+    model = bench(tmp_path, "--only", "cost")["cost model"]
+    levels = next(iter(model["levels"].values()))
+    get = next(cost for cost in model["costs"] if cost["operation"] == "map.get")
+    assert levels[0]["nodes"] == 1
+    assert 1 <= sum(level["lines"] * level["reached"] for level in levels) <= 4 * len(levels)
+    assert get["instructions"] is None or 100 < get["instructions"] < 5_000
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("cargo") is None, reason="cargo is not installed")
+def test_our_bytes_are_those_of_the_crate_after_each_operation(tmp_path):
+    found = bench(tmp_path, "--disk", str(tmp_path), "--rounds", "1")
+    if not any(times["contestant"] == "Rust crate" for times in found["times"]):
+        pytest.skip(f"the driver could not be built: {found['notes']}")
+    assert found["failures"] == []
+    compared = {digest["what"] for digest in found["digests"] if "Rust crate" in digest["sides"]}
+    assert {"map u64 → u64: remove", "map bytes 32 → 128, managed: remove", "set u64: remove", "vec u64: set"} <= compared
+    assert {"heap u64: pop", "log of 128 bytes: append", "cell u64: set"} <= compared
