@@ -7,12 +7,17 @@ set(CMAKE_C_STANDARD 11)
 set(CMAKE_C_STANDARD_REQUIRED ON)
 set(CMAKE_C_EXTENSIONS OFF)
 find_package(Threads REQUIRED)
-file(GLOB SS_CORE_SOURCES CONFIGURE_DEPENDS "${CMAKE_CURRENT_LIST_DIR}/*.c" "${CMAKE_CURRENT_LIST_DIR}/ic0/*.c")
-file(GLOB SS_CORE_HEADERS CONFIGURE_DEPENDS "${CMAKE_CURRENT_LIST_DIR}/*.h" "${CMAKE_CURRENT_LIST_DIR}/ic0/*.h")
+set(SS_LAYERS core memory storage structures ic0)
+foreach(layer IN LISTS SS_LAYERS)
+  file(GLOB SS_LAYER_SOURCES CONFIGURE_DEPENDS "${CMAKE_CURRENT_LIST_DIR}/${layer}/*.c")
+  file(GLOB SS_LAYER_HEADERS RELATIVE "${CMAKE_CURRENT_LIST_DIR}" CONFIGURE_DEPENDS "${CMAKE_CURRENT_LIST_DIR}/${layer}/*.h")
+  list(APPEND SS_CORE_SOURCES ${SS_LAYER_SOURCES})
+  list(APPEND SS_CORE_HEADERS ${SS_LAYER_HEADERS})
+endforeach()
 
 # What every target with C of ours has.
 add_library(ss_options INTERFACE)
-target_include_directories(ss_options INTERFACE "${CMAKE_CURRENT_LIST_DIR}" "${CMAKE_CURRENT_LIST_DIR}/ic0")
+target_include_directories(ss_options INTERFACE "${CMAKE_CURRENT_LIST_DIR}")
 # Empty as in a plain #define, so that a file which defines it for itself does not redefine it.
 target_compile_definitions(ss_options INTERFACE $<$<PLATFORM_ID:Linux>:_GNU_SOURCE=> $<$<PLATFORM_ID:Darwin>:_DARWIN_C_SOURCE=>)
 target_compile_options(
