@@ -173,7 +173,8 @@ TABLE = [
 
 @functools.cache
 def functions_of(name: str) -> set[str]:
-    tree = ast.parse((Path(__file__).parent / name).read_text(encoding="utf-8"))
+    (found,) = Path(__file__).parents[1].glob(f"*/{name}")
+    tree = ast.parse(found.read_text(encoding="utf-8"))
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
 
