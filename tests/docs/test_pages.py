@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every example of every page runs: ```python blocks of a page in one namespace, ```bash run blocks in a shell, the programs of examples/.
+
+And what the pages and the code refer to is there: files, anchors, commands that CI takes from a page.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+EXAMPLES = ROOT / "examples"
+
+
+def blocks(info: str, page: Path) -> list[tuple[int, str]]:
+    """Line number and text of each block whose opening fence says just `info`."""
+    text = page.read_text(encoding="utf-8")
+    found = re.finditer(rf"^```{re.escape(info)}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [(text[: match.start(1)].count("\n"), match[1]) for match in found]
+
+
+def each(info: str):
+    return [pytest.param(text, id=f"{page.name}:{line + 1}") for page in PAGES for line, text in blocks(info, page)]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks("python", page)], ids=lambda page: page.name)
+def test_python_examples_run_in_order(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": "page"}
+    for line, source in blocks("python", page):
+        # Blank lines in front, so that a traceback names the line of the page.
+        exec(compile("\n" * line + source, page, "exec"), namespace)  # noqa: S102
+
+
+def in_our_environment(command: list[str], folder: Path) -> str:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(command, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("command", each("bash run"))
+def test_commands_marked_as_runnable_succeed(command, tmp_path):
+    in_our_environment([shutil.which("bash"), "-euo", "pipefail", "-c", command], tmp_path)
+
+
+def test_the_order_book_goes_on_where_it_stopped(tmp_path):
+    command = [sys.executable, str(EXAMPLES / "order_book.py"), "book.bin"]
+    assert in_our_environment(command, tmp_path) == "traded 6; waiting: 1 asks, 0 bids; trades so far: 2\n"
+    assert "trades so far: 5" in in_our_environment(command, tmp_path)
+
+
+def test_the_canister_of_the_examples_passes_its_tests(tmp_path):
+    shutil.copytree(EXAMPLES / "counter", tmp_path / "counter", ignore=shutil.ignore_patterns("__pycache__"))
+    assert "3 passed" in in_our_environment([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "counter"], tmp_path)
+
+
+def test_a_snapshot_is_rescued(tmp_path):
+    make = """
+from stable_structures import MemoryManager, StableBTreeMap, StableMemory, u64
+with StableMemory.open("damaged.bin") as memory:
+    StableBTreeMap[u64, str](MemoryManager(memory).get(0)).update({i: f"user {i}" for i in range(1000)})
+data = bytearray(open("damaged.bin", "rb").read())
+at = data.index(b"BTN", 70000)
+data[at : at + 3] = b"???"
+open("damaged.bin", "wb").write(data)
+"""
+    in_our_environment([sys.executable, "-c", make], tmp_path)
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "rescue_snapshot.py"), "damaged.bin", "rescued.bin"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert re.search(r"99\d entries saved", done.stdout), done.stdout
+
+
+@pytest.mark.parametrize(("name", "page"), [("install", README), ("test", README), ("develop", CONTRIBUTING)])
+def test_the_commands_that_ci_takes_from_a_page_are_there(name, page):
+    assert len(blocks(f"bash {name}", page)) == 1
+
+
+# ---- references ----
+
+
+def slug(heading: str) -> str:
+    """The anchor that mkdocs and GitHub give a heading of ours."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def anchors(page: Path) -> set[str]:
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return {slug(heading) for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
+
+
+def references():
+    """Each docs/page.md#anchor in the code, each link in a page."""
+    code = [*ROOT.glob("native/**/*.[ch]"), *ROOT.glob("stable_structures/**/*.py"), *ROOT.glob("tests/**/*.py"), *ROOT.glob("benches/**/*.py")]
+    for path in code:
+        for page, anchor in re.findall(r"docs/(\w[\w-]*\.md)(?:#([\w-]+))?", path.read_text(encoding="utf-8")):
+            yield str(path.relative_to(ROOT)), ROOT / "docs" / page, anchor
+    for path in [*PAGES, *ROOT.glob("*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)):
+            name, _, anchor = target.partition("#")
+            yield str(path.relative_to(ROOT)), (path.parent / name if name else path), anchor
+
+
+REFERENCES = sorted(set(references()))
+
+
+def test_there_are_references_to_check():
+    assert len(REFERENCES) > 60
+
+
+@pytest.mark.parametrize(("source", "page", "anchor"), REFERENCES, ids=lambda part: getattr(part, "name", str(part)))
+def test_what_is_referred_to_is_there(source, page, anchor):
+    assert page.exists(), f"{source} refers to {page}"
+    assert not anchor or anchor in anchors(page), f"{source} refers to #{anchor} of {page.name}"
+
+
+def test_the_readme_is_one_page():
+    assert README.read_text(encoding="utf-8").count("\n") <= 120
+
+
+@pytest.mark.parametrize("name", ["DES" + "IGN", "FOR" + "MAT", "IC" + r"\.md", "DURA" + "BILITY"])
+def test_documents_outside_the_repository_are_not_named(name):
+    files = [*ROOT.glob("native/**/*"), *ROOT.glob("stable_structures/**/*.py"), *ROOT.glob("tests/**/*.py"), *ROOT.glob("docs/*"), *ROOT.glob("*.md")]
+    texts = {path: path.read_text(encoding="utf-8") for path in files if path.is_file() and path.suffix in {".py", ".c", ".h", ".md", ".txt"}}
+    assert [str(path) for path, text in texts.items() if re.search(name, text)] == []
