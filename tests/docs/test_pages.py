@@ -106,13 +106,13 @@ def anchors(page: Path) -> set[str]:
 
 
 def references():
-    """Each docs/page.md#anchor in the code, each link in a page."""
+    """Each page of docs/ that the code names, with its anchor, and each link in a page."""
     code = [*ROOT.glob("native/**/*.[ch]"), *ROOT.glob("stable_structures/**/*.py"), *ROOT.glob("tests/**/*.py"), *ROOT.glob("benches/**/*.py")]
     for path in code:
         for page, anchor in re.findall(r"docs/(\w[\w-]*\.md)(?:#([\w-]+))?", path.read_text(encoding="utf-8")):
             yield str(path.relative_to(ROOT)), ROOT / "docs" / page, anchor
     for path in [*PAGES, *ROOT.glob("*.md")]:
-        for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)):
+        for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", re.sub(r"```.*?```|`[^`\n]*`", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)):
             name, _, anchor = target.partition("#")
             yield str(path.relative_to(ROOT)), (path.parent / name if name else path), anchor
 
