@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page of results, and the short form of it for the README."""
+"""The page of results, and the short form of it for docs/performance.md."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ AMONG_PEERS: Final = {
     "dict": "dict",
 }
 CLOCK_NAMES: Final = {"wall": "elapsed", "cpu": "of the processor"}
-RESULTS: Final = "[benches/results](benches/results/results.md)"
+RESULTS: Final = "`benches/results/results.md`"
 EXACT_BELOW: Final = 100
 
 
@@ -255,7 +255,7 @@ def _levels(size: int, levels: list[Level], latency: dict[int, float]) -> str:
     return f"{text}waits of {number(least(levels, latency))} ns at least.\n\n{table(head, rows)}"
 
 
-# ---- the README ----
+# ---- docs/performance.md ----
 
 
 def between_marks(text: str, new: str) -> str:

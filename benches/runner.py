@@ -22,7 +22,7 @@ from .work import FULL, QUICK, Sizes
 
 OUT: Final = machine.ROOT / "benches" / "results"
 QUICK_OUT: Final = machine.ROOT / "build" / "benches"
-README: Final = machine.ROOT / "README.md"
+PERFORMANCE: Final = machine.ROOT / "docs" / "performance.md"
 ACCESSES: Final = (("shared", False), ("exclusive", True))
 PARTS: Final = (*(group.case for group in GROUPS), "sweep", "transactions", "space", "cost")
 COST_MODEL: Final = machine.ROOT / "docs" / "cost-model.md"
@@ -54,7 +54,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--no-crate", action="store_true", help="without the Rust crate")
     parser.add_argument("--out", type=Path, help=f"directory for the results (default: {OUT}, with --quick {QUICK_OUT})")
     parser.add_argument("--disk", type=Path, default=Path(tempfile.gettempdir()), help="where the files of the transactions lie")
-    parser.add_argument("--no-readme", action="store_true", help="leave README and docs as they are")
+    parser.add_argument("--no-docs", action="store_true", help="leave the pages of docs/ as they are")
     parser.add_argument("--space-of", help=argparse.SUPPRESS)
     parser.add_argument("--traced", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -188,13 +188,13 @@ class Runner:
         (out / "results.json").write_text(json.dumps(self.findings.as_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         pictures = plots.draw(self.findings.results, out, self.note)
         (out / "results.md").write_text(report.page(self.findings, pictures), encoding="utf-8")
-        if self._is_whole() and not self.options.no_readme:
-            for path, text in ((README, report.short(self.findings)), (COST_MODEL, report.cost_model(self.findings))):
+        if self._is_whole() and not self.options.no_docs:
+            for path, text in ((PERFORMANCE, report.short(self.findings)), (COST_MODEL, report.cost_model(self.findings))):
                 path.write_text(report.between_marks(path.read_text(encoding="utf-8"), text), encoding="utf-8")
         self.say(f"results are in {out}")
 
     def _is_whole(self) -> bool:
-        """Whether the README should tell of this run."""
+        """Whether docs/performance.md should show this run."""
         options = self.options
         parts = set(options.only) == set(PARTS) and Crate.program is not None and not options.sizes
         return parts and not options.quick and options.out is None

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rescue a damaged snapshot: say what is broken, save what can be read into a fresh image, show what is gone.
 
-    python rescue_snapshot.py stable_memory.bin rescued.bin
+python rescue_snapshot.py stable_memory.bin rescued.bin
 """
 
 import sys

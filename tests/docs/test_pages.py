@@ -107,12 +107,19 @@ def anchors(page: Path) -> set[str]:
 
 def references():
     """Each page of docs/ that the code names, with its anchor, and each link in a page."""
-    code = [*ROOT.glob("native/**/*.[ch]"), *ROOT.glob("stable_structures/**/*.py"), *ROOT.glob("tests/**/*.py"), *ROOT.glob("benches/**/*.py")]
+    code = [
+        *ROOT.glob("native/**/*.[ch]"),
+        *ROOT.glob("stable_structures/**/*.py"),
+        *ROOT.glob("tests/**/*.py"),
+        *ROOT.glob("benches/**/*.py"),
+    ]
     for path in code:
         for page, anchor in re.findall(r"docs/(\w[\w-]*\.md)(?:#([\w-]+))?", path.read_text(encoding="utf-8")):
             yield str(path.relative_to(ROOT)), ROOT / "docs" / page, anchor
     for path in [*PAGES, *ROOT.glob("*.md")]:
-        for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", re.sub(r"```.*?```|`[^`\n]*`", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)):
+        for target in re.findall(
+            r"\]\((?!https?:)([^)\s]+)\)", re.sub(r"```.*?```|`[^`\n]*`", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        ):
             name, _, anchor = target.partition("#")
             yield str(path.relative_to(ROOT)), (path.parent / name if name else path), anchor
 
@@ -136,6 +143,14 @@ def test_the_readme_is_one_page():
 
 @pytest.mark.parametrize("name", ["DES" + "IGN", "FOR" + "MAT", "IC" + r"\.md", "DURA" + "BILITY"])
 def test_documents_outside_the_repository_are_not_named(name):
-    files = [*ROOT.glob("native/**/*"), *ROOT.glob("stable_structures/**/*.py"), *ROOT.glob("tests/**/*.py"), *ROOT.glob("docs/*"), *ROOT.glob("*.md")]
-    texts = {path: path.read_text(encoding="utf-8") for path in files if path.is_file() and path.suffix in {".py", ".c", ".h", ".md", ".txt"}}
+    files = [
+        *ROOT.glob("native/**/*"),
+        *ROOT.glob("stable_structures/**/*.py"),
+        *ROOT.glob("tests/**/*.py"),
+        *ROOT.glob("docs/*"),
+        *ROOT.glob("*.md"),
+    ]
+    texts = {
+        path: path.read_text(encoding="utf-8") for path in files if path.is_file() and path.suffix in {".py", ".c", ".h", ".md", ".txt"}
+    }
     assert [str(path) for path, text in texts.items() if re.search(name, text)] == []

@@ -121,7 +121,11 @@ def test_no_python_modules_need_each_other():
     # A package's __init__ lists what its modules offer; its modules do not import from it.
     packages = {module for module, path in MODULES.items() if path.name == "__init__.py"}
     graph = {
-        module: {t for t in imports(module, inside_functions=True) if t in MODULES and t != module and not (t in packages and module.startswith(t + "."))}
+        module: {
+            t
+            for t in imports(module, inside_functions=True)
+            if t in MODULES and t != module and not (t in packages and module.startswith(t + "."))
+        }
         for module in MODULES
     }
     assert circles(graph) == []
