@@ -38,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb and gives its exit code; wrong use ends with 2."""
     prepare_streams()
     try:
-        given = parser().parse_args(arguments)
+        made = parser()
+        given = made.parse_args(arguments, argparse.Namespace(parser=made))
     except SystemExit as end:  # --help, --version, wrong use
         raise SystemExit(settled(end.code if isinstance(end.code, int) else 0)) from None
     except BrokenPipeError:

@@ -118,21 +118,35 @@ def test_every_verb_has_help_with_an_example():
         assert f"stable-structures {verb}" in good(verb, "--help")
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_knows_every_verb(shell):
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "tcsh"])
+def test_completion_knows_every_verb_and_no_hidden_option(shell):
     script = good("completion", shell)
-    assert all(verb in script for verb in ("inspect", "check", "--keep-going" if shell != "fish" else "-l keep-going", "shrink"))
+    assert all(verb in script for verb in ("inspect", "check", "keep-going", "shrink"))
+    assert "reopen" not in script
 
 
 def test_bash_completes_verbs_options_and_names_with_spaces(tmp_path):
     (tmp_path / "completion.sh").write_text(good("completion", "bash"))
     (tmp_path / "my image.bin").touch()
-    script = 'source ./completion.sh\ncomplete_it() {\n COMP_WORDS=("$@")\n COMP_CWORD=$(($# - 1))\n'
-    script += ' _stable_structures\n printf "%s\\n" "${COMPREPLY[@]}"\n}\n'
-    script += "complete_it stable-structures in; complete_it stable-structures check --li; complete_it stable-structures inspect my"
+    script = """
+source ./completion.sh
+complete_it() {
+    COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
+    $(complete -p stable-structures | sed 's/.*-F \\([^ ]*\\).*/\\1/') stable-structures "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
+    printf "%s\\n" "${COMPREPLY[@]}"
+}
+complete_it stable-structures in; complete_it stable-structures check --li; complete_it stable-structures inspect my
+"""
     done = subprocess.run(["/bin/bash", "-c", script], capture_output=True, text=True, cwd=tmp_path, check=True)
     assert done.stdout.splitlines() == ["inspect", "--limit", "my image.bin"]
     assert done.stderr == ""
+
+
+def test_without_shtab_the_extra_is_named():
+    code = "import sys; sys.modules['shtab'] = None; from stable_structures.__main__ import main; sys.exit(main(['completion', 'bash']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "stable-structures[completion]" in done.stderr
 
 
 # ---- trouble ----

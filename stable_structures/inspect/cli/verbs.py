@@ -578,9 +578,8 @@ def _add_completion(verbs: Any) -> None:
         "completion bash > ~/.local/share/bash-completion/completions/stable-structures",
     )
     parser.add_argument("shell", choices=completion.SHELLS)
-    parser.set_defaults(verbs=verbs)
 
 
 def _completion(arguments: argparse.Namespace) -> int:
-    Printer().write(completion.script(arguments.shell, arguments.verbs.choices))
+    Printer().write(completion.script(arguments.shell, arguments.parser))
     return SOUND
