@@ -1,17 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Layout 2, offsets in the node's run, little-endian:
- *
- *     0  3  "BTN"                           overflow page, offsets in its chunk:
- *     3  1  layout version = 2                0  3  "NOF"
- *     4  1  0 leaf, 1 internal                3  8  next overflow page or NULL
- *     5  2  number of entries n              11  .  data: the run goes on here
- *     7  8  first overflow page or NULL
- *    15  8 (n + 1)  children, internal nodes only
- *     .  n keys: 4-byte size unless the key type is fixed-size, bytes
- *     .  n values: 4-byte size, bytes
- *
- * Layout 1 (one page, never an overflow): bytes 0 to 6 as above with version 1, then n slots of
- *     4 key size · v1_key bytes · 4 value size · v1_value bytes, then (internal) n + 1 children.
+/* Nodes of layout 2, and what both layouts share; the pictures are in node_layout.h.
  *
  * Invariants
  *  N1  1 ≤ n ≤ 11. Leaves have no children, internal nodes n + 1.
@@ -22,25 +10,13 @@
 #include "structures/node.h"
 
 #include "memory/allocator.h"
-
-enum {
-    VERSION_AT = 3,
-    TYPE_AT = 4,
-    COUNT_AT = 5,
-    V1_HEADER = 7,
-    OVERFLOW_AT = 7,
-    V2_HEADER = 15,
-    OVERFLOW_NEXT_AT = 3,
-    OVERFLOW_HEADER = 11,
-    CHILD_SIZE = 8,
-    SIZE_FIELD = 4
-};
+#include "structures/node_internal.h"
 
 /* ---- the run ---- */
 
 /* Address in the memory of the pointer to overflow page `index` (0 is the first). */
 static uint64_t link_address(const ss_node *node, uint32_t index) {
-    return index == 0 ? node->address + OVERFLOW_AT : node->overflow_address[index - 1] + OVERFLOW_NEXT_AT;
+    return index == 0 ? node->address + NODE_OVERFLOW_AT : node->overflow_address[index - 1] + OVERFLOW_NEXT_AT;
 }
 
 static int add_page(ss_space *space, ss_node *node, uint64_t address) {
@@ -68,7 +44,7 @@ static int add_page(ss_space *space, ss_node *node, uint64_t address) {
 /* The page that follows the last known one in the chain; NULL at its end. */
 static uint64_t next_page(const ss_node *node) {
     if (node->version == 1) return SS_NULL;
-    if (node->overflow_count == 0) return ss_get64(node->page.bytes + OVERFLOW_AT);
+    if (node->overflow_count == 0) return ss_get64(node->page.bytes + NODE_OVERFLOW_AT);
     return ss_get64(node->overflow[node->overflow_count - 1].bytes + OVERFLOW_NEXT_AT);
 }
 
@@ -231,23 +207,19 @@ static int bad_node(const ss_node *node, const char *rule, uint64_t number, uint
     return ss_fail(SS_CORRUPT, rule, node->address, number, limit);
 }
 
-static uint64_t v1_stride(const ss_space *space) {
-    return 2 * (uint64_t)SIZE_FIELD + space->v1_key + space->v1_value;
-}
-
 static int read_header(const ss_space *space, ss_node *node) {
     const uint8_t *at = node->page.bytes;
     if (memcmp(at, "BTN", 3) != 0) return bad_node(node, "a node begins with BTN", 0, 0);
-    node->version = at[VERSION_AT];
-    node->count = ss_get16(at + COUNT_AT);
-    node->leaf = at[TYPE_AT] == 0;
+    node->version = at[NODE_VERSION_AT];
+    node->count = ss_get16(at + NODE_COUNT_AT);
+    node->leaf = at[NODE_TYPE_AT] == 0;
     if (node->version == 0 || node->version > 2) return bad_node(node, "a node has layout version 1 or 2", node->version, 2);
-    if (at[TYPE_AT] > 1) return bad_node(node, "a node is a leaf (0) or internal (1)", at[TYPE_AT], 1);
+    if (at[NODE_TYPE_AT] > 1) return bad_node(node, "a node is a leaf (0) or internal (1)", at[NODE_TYPE_AT], 1);
     if (node->count == 0 || node->count > SS_CAPACITY) return bad_node(node, "a node has 1 to 11 entries", node->count, SS_CAPACITY);
-    node->children_at = V2_HEADER;
+    node->children_at = NODE_HEADER;
     if (node->version == 2) return SS_OK;
     if (!space->derived) return bad_node(node, "a layout 1 node lies in a map whose header gives its sizes", 1, 2);
-    node->children_at = V1_HEADER + node->count * v1_stride(space);
+    node->children_at = ss_node_v1_children_at(space, node->count);
     return SS_OK;
 }
 
@@ -276,16 +248,7 @@ int ss_node_open_for_change(ss_space *space, uint64_t address, ss_node *node) {
 /* ---- where keys and values lie ---- */
 
 static uint64_t keys_at(const ss_node *node) {
-    return V2_HEADER + (node->leaf ? 0 : (uint64_t)CHILD_SIZE * (node->count + 1));
-}
-
-static int lay_out_v1(const ss_space *space, ss_node *node) {
-    for (uint32_t i = 0; i <= node->count; i++) {
-        node->key_at[i] = V1_HEADER + i * v1_stride(space);
-        node->value_at[i] = node->key_at[i] + SIZE_FIELD + space->v1_key;
-    }
-    node->laid_out = true;
-    return SS_OK;
+    return NODE_HEADER + (node->leaf ? 0 : (uint64_t)CHILD_SIZE * (node->count + 1));
 }
 
 static int lay_out_keys(ss_space *space, ss_node *node) {
@@ -308,7 +271,7 @@ static int lay_out_keys(ss_space *space, ss_node *node) {
 /* Fills key_at and value_at. */
 static int lay_out(ss_space *space, ss_node *node) {
     if (node->laid_out) return SS_OK;
-    if (node->version == 1) return lay_out_v1(space, node);
+    if (node->version == 1) return ss_node_v1_lay_out(space, node);
     int status = lay_out_keys(space, node);
     uint64_t at = node->key_at[node->count], size;
     for (uint32_t i = 0; status == SS_OK && i < node->count; i++) {
@@ -339,7 +302,7 @@ int ss_node_key(ss_space *space, ss_node *node, uint32_t index, ss_span *key) {
     int status = SS_OK;
     uint64_t at, size;
     if (node->version == 1) {
-        at = V1_HEADER + index * v1_stride(space);
+        at = NODE_V1_HEADER + index * ss_node_v1_stride(space);
     } else if (space->fixed_key) {
         at = keys_at(node) + (uint64_t)index * space->key_size;
     } else {
@@ -380,7 +343,7 @@ static int find_value(ss_space *space, ss_node *node, uint32_t index, uint64_t *
 static int value_span(ss_space *space, ss_node *node, uint32_t index, uint64_t *at, uint64_t *size) {
     int status;
     if (node->version == 1) {
-        *at = V1_HEADER + index * v1_stride(space) + SIZE_FIELD + space->v1_key;
+        *at = NODE_V1_HEADER + index * ss_node_v1_stride(space) + SIZE_FIELD + space->v1_key;
         status = read_size(space, node, *at, size);
         if (status == SS_OK && *size > space->v1_value) status = bad_node(node, "a value fits its slot", *size, space->v1_value);
     } else if (node->laid_out) {
@@ -502,7 +465,7 @@ int ss_node_copy_children(ss_space *space, ss_node *node, uint32_t at, uint32_t 
 static int write_link(ss_space *space, ss_node *node, uint32_t index, uint64_t address) {
     uint8_t bytes[CHILD_SIZE];
     ss_pin *pin = index == 0 ? &node->page : &node->overflow[index - 1];
-    uint64_t at = index == 0 ? OVERFLOW_AT : OVERFLOW_NEXT_AT;
+    uint64_t at = index == 0 ? NODE_OVERFLOW_AT : OVERFLOW_NEXT_AT;
     ss_put64(bytes, address);
     int status = ss_pin_change(space->memory, pin, at, CHILD_SIZE);
     if (status != SS_OK) return status;
@@ -570,7 +533,7 @@ static void plan_splices(const ss_space *space, const ss_node *node, const ss_ed
     plan[1] = (splice){node->key_at[edit->at], dropped_keys, keys};
     plan[2] = (splice){node->value_at[edit->at], node->value_at[end] - node->value_at[edit->at], values};
     if (edit->keep_keys) plan[1] = (splice){node->key_at[end], 0, 0};
-    if (node->leaf) plan[0] = (splice){V2_HEADER, 0, 0};
+    if (node->leaf) plan[0] = (splice){NODE_HEADER, 0, 0};
 }
 
 /* The parts of the run behind each splice: where they lie and where they go. */
@@ -638,10 +601,10 @@ static int put_count(ss_space *space, ss_node *node, uint32_t count) {
     uint8_t bytes[2];
     node->count = count;
     ss_put16(bytes, (uint16_t)count);
-    int status = ss_pin_change(space->memory, &node->page, COUNT_AT, sizeof bytes);
+    int status = ss_pin_change(space->memory, &node->page, NODE_COUNT_AT, sizeof bytes);
     if (status != SS_OK) return status;
-    memcpy(node->page.bytes + COUNT_AT, bytes, sizeof bytes);
-    return ss_pin_changed(space->memory, &node->page, COUNT_AT, sizeof bytes);
+    memcpy(node->page.bytes + NODE_COUNT_AT, bytes, sizeof bytes);
+    return ss_pin_changed(space->memory, &node->page, NODE_COUNT_AT, sizeof bytes);
 }
 
 /* Fills the gaps that move_parts left. */
@@ -664,7 +627,7 @@ static uint8_t *lay_bytes(uint8_t *to, ss_span span, bool with_size) {
 static int edit_in_page(ss_space *space, ss_node *node, const splice plan[SPLICES], const ss_edit *edit, uint64_t end, uint64_t new_end) {
     parts moved = plan_parts(plan, end);
     uint8_t *run = node->page.bytes;
-    int status = ss_pin_change(space->memory, &node->page, COUNT_AT, (end > new_end ? end : new_end) - COUNT_AT);
+    int status = ss_pin_change(space->memory, &node->page, NODE_COUNT_AT, (end > new_end ? end : new_end) - NODE_COUNT_AT);
     if (status != SS_OK) return status;
     for (int i = SPLICES; i-- > 0;) {
         if (moved.to[i] > moved.from[i]) memmove(run + moved.to[i], run + moved.from[i], (size_t)moved.length[i]);
@@ -679,7 +642,7 @@ static int edit_in_page(ss_space *space, ss_node *node, const splice plan[SPLICE
         values = lay_bytes(values, edit->entries[i].value, true);
     }
     node->count += edit->add - edit->drop;
-    ss_put16(run + COUNT_AT, (uint16_t)node->count);
+    ss_put16(run + NODE_COUNT_AT, (uint16_t)node->count);
     node->laid_out = node->keys_laid_out = false;
     return SS_OK;
 }
@@ -706,47 +669,21 @@ static int edit_v2(ss_space *space, ss_node *node, const ss_edit *edit) {
     return status;
 }
 
-/* ---- editing layout 1 ---- */
+/* ---- for layout 1 (node_v1.c) ---- */
 
-static int put_slot(ss_space *space, ss_node *node, uint32_t index, const ss_entry *entry) {
-    uint64_t at = V1_HEADER + index * v1_stride(space), value_at = at + SIZE_FIELD + space->v1_key;
-    if (entry->key.size > space->v1_key || entry->value.size > space->v1_value) {
-        return ss_fail(SS_BOUND_EXCEEDED, "an entry fits the slots of a version 1 map", node->address,
-                       entry->key.size > space->v1_key ? entry->key.size : entry->value.size,
-                       entry->key.size > space->v1_key ? space->v1_key : space->v1_value);
-    }
-    int status = put_sized(space, node, &at, entry->key, true);
-    return status == SS_OK ? put_sized(space, node, &value_at, entry->value, true) : status;
+int ss_node_put_sized(ss_space *space, ss_node *node, uint64_t *at, ss_span span) {
+    return put_sized(space, node, at, span, true);
 }
 
-/* Writes slots and children again from copies: what is left in a slot behind a shorter key or value keeps its bytes. */
-static int edit_v1(ss_space *space, ss_node *node, const ss_edit *edit) {
-    ss_entry entries[2 * SS_CAPACITY + 1];
-    uint64_t children[2 * SS_CHILDREN + 1];
-    uint32_t tail = edit->at + edit->drop, count = node->count + edit->add - edit->drop;
-    uint32_t child_tail = edit->child_at + edit->child_drop, old_children = node->leaf ? 0 : node->count + 1;
-    int status = ss_node_copy_entries(space, node, 0, edit->at, entries);
-    for (uint32_t i = 0; i < edit->add; i++) entries[edit->at + i] = edit->entries[i];
-    if (edit->keep_keys && status == SS_OK) {
-        ss_entry old[SS_CAPACITY];
-        status = ss_node_copy_entries(space, node, edit->at, edit->drop, old);
-        for (uint32_t i = 0; i < edit->add; i++) entries[edit->at + i].key = old[i].key;
-    }
-    if (status == SS_OK) status = ss_node_copy_entries(space, node, tail, node->count - tail, entries + edit->at + edit->add);
-    if (!node->leaf && status == SS_OK) {
-        status = ss_node_copy_children(space, node, 0, edit->child_at, children);
-        for (uint32_t i = 0; i < edit->child_add; i++) children[edit->child_at + i] = edit->children[i];
-        if (status == SS_OK) {
-            status = ss_node_copy_children(space, node, child_tail, old_children - child_tail, children + edit->child_at + edit->child_add);
-        }
-    }
-    for (uint32_t i = 0; status == SS_OK && i < count; i++) status = put_slot(space, node, i, &entries[i]);
-    node->children_at = V1_HEADER + count * v1_stride(space);
-    if (status == SS_OK && !node->leaf) status = put_children(space, node, node->children_at, children, count + 1);
-    if (status == SS_OK) status = put_count(space, node, count);
-    node->laid_out = node->keys_laid_out = false;
-    return status;
+int ss_node_put_children(ss_space *space, ss_node *node, uint64_t at, const uint64_t *children, uint32_t count) {
+    return put_children(space, node, at, children, count);
 }
+
+int ss_node_put_count(ss_space *space, ss_node *node, uint32_t count) {
+    return put_count(space, node, count);
+}
+
+/* ---- editing ---- */
 
 int ss_node_edit(ss_space *space, ss_node *node, const ss_edit *edit) {
     int status = lay_out(space, node);
@@ -756,7 +693,7 @@ int ss_node_edit(ss_space *space, ss_node *node, const ss_edit *edit) {
     }
     if (node->version == 1) {
         ss_undo_begin(space->memory);
-        return edit_v1(space, node, edit);
+        return ss_node_v1_edit(space, node, edit);
     }
     return edit_v2(space, node, edit);
 }
@@ -773,8 +710,8 @@ uint64_t ss_node_chunks(const ss_space *space, bool leaf, uint64_t count, uint64
 }
 
 int ss_node_fill(ss_space *space, uint64_t address, bool leaf, const ss_entry *entries, uint32_t count, const uint64_t *children) {
-    uint8_t header[V2_HEADER] = {'B', 'T', 'N', 2, !leaf, (uint8_t)count};
-    ss_node node = {.address = address, .version = 2, .leaf = leaf, .count = count, .children_at = V2_HEADER};
+    uint8_t header[NODE_HEADER] = {'B', 'T', 'N', 2, !leaf, (uint8_t)count};
+    ss_node node = {.address = address, .version = 2, .leaf = leaf, .count = count, .children_at = NODE_HEADER};
     int status = ss_pin_range(space->memory, address, space->page_size, &space->scratch, &node.page);
     if (status == SS_OK) status = put_run(space, &node, 0, header, sizeof header);
     uint64_t keys = keys_at(&node), values = keys;
@@ -782,7 +719,7 @@ int ss_node_fill(ss_space *space, uint64_t address, bool leaf, const ss_entry *e
     uint64_t end = values;
     for (uint32_t i = 0; i < count; i++) end += SIZE_FIELD + entries[i].value.size;
     if (status == SS_OK) status = extend_chain(space, &node, pages_for(space, end));
-    if (status == SS_OK && !leaf) status = put_children(space, &node, V2_HEADER, children, count + 1);
+    if (status == SS_OK && !leaf) status = put_children(space, &node, NODE_HEADER, children, count + 1);
     if (status == SS_OK) status = put_keys(space, &node, keys, entries, count);
     return status == SS_OK ? put_values(space, &node, values, entries, count) : status;
 }

@@ -11,6 +11,7 @@
 #define SS_PROBE_H
 
 #include "structures/node.h"
+#include "structures/node_layout.h"
 
 enum ss_probe_answer { SS_PROBE_FOUND, SS_PROBE_CHILD, SS_PROBE_ABSENT, SS_PROBE_HARD };
 
@@ -29,7 +30,7 @@ typedef struct ss_probe {
     uint64_t child;   /* SS_PROBE_CHILD: its address */
 } ss_probe;
 
-enum { SS_PROBE_LINE = 64, SS_PROBE_HEADER = 15, SS_PROBE_OVERFLOW_AT = 7 };
+enum { SS_PROBE_LINE = 64 };
 
 /* "BTN", version 2, as the little-endian number of a node's first four bytes. */
 #define SS_PROBE_MAGIC UINT32_C(0x024E5442)
@@ -50,7 +51,7 @@ static inline bool ss_probe_open(ss_probe *probe, const uint8_t *page) {
     probe->page = page;
     probe->count = (uint32_t)(head >> 40 & 0xFFFF);
     probe->leaf = type == 0;
-    probe->keys_at = SS_PROBE_HEADER + (type == 0 ? 0 : UINT64_C(8) * (probe->count + 1));
+    probe->keys_at = NODE_HEADER + (type == 0 ? 0 : UINT64_C(8) * (probe->count + 1));
     return (uint32_t)head == SS_PROBE_MAGIC && type <= 1 && probe->count - 1 < SS_CAPACITY;
 }
 
@@ -101,7 +102,7 @@ static inline enum ss_probe_answer ss_probe_search(const ss_space *space, ss_pro
 /* The values at the end of a long leaf lie in its overflow page: asks for that while the keys are searched. */
 static inline void ss_probe_prefetch_overflow(const ss_space *space, const ss_probe *probe) {
     if (!probe->leaf) return;
-    uint64_t overflow = ss_get64(probe->page + SS_PROBE_OVERFLOW_AT);
+    uint64_t overflow = ss_get64(probe->page + NODE_OVERFLOW_AT);
     if (SS_LIKELY(overflow == SS_NULL)) return;
     const uint8_t *page = ss_probe_page(space, overflow);
     for (uint64_t at = 0; page != NULL && at < space->page_size && at < 16 * SS_PROBE_LINE; at += SS_PROBE_LINE) {
@@ -117,7 +118,7 @@ static inline enum ss_probe_answer ss_probe_node(const ss_space *space, const ui
     ss_probe_prefetch_overflow(space, probe);
     enum ss_probe_answer answer = ss_probe_search(space, probe, key, many);
     if (answer != SS_PROBE_ABSENT || probe->leaf) return answer;
-    probe->child = ss_get64(page + SS_PROBE_HEADER + (size_t)probe->index * 8);
+    probe->child = ss_get64(page + NODE_HEADER + (size_t)probe->index * 8);
     return SS_PROBE_CHILD;
 }
 
