@@ -40,7 +40,7 @@ class Picture:
 
 
 def draw(results: Results, out: Path, note: Callable[[str], None]) -> list[Picture]:
-    """Writes NAME.png and NAME.svg for each structure that was measured over sizes; gives the PNGs."""
+    """Write NAME.svg for each structure that was measured over sizes."""
     try:
         import matplotlib as mpl  # noqa: PLC0415 - an extra
     except ImportError:
@@ -64,10 +64,9 @@ def _picture(results: Results, sweep: Sweep, out: Path) -> Picture:
     handles = {label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5, frameon=False)
     figure.suptitle(f"{sweep.title}: ns per operation over entries")
-    for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-        figure.savefig(out / f"{sweep.file}.{suffix}", dpi=130, metadata=metadata)
+    figure.savefig(out / f"{sweep.file}.svg", metadata={"Date": None})
     plt.close(figure)
-    return Picture(f"{sweep.title} over sizes", f"{sweep.file}.png")
+    return Picture(f"{sweep.title} over sizes", f"{sweep.file}.svg")
 
 
 def _panel(axes: Axes, results: Results, sweep: Sweep, operation: str) -> None:
