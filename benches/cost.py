@@ -187,7 +187,7 @@ def _python_call() -> float:
     return min(subject.time("get", [batch]) for _ in range(9)) / ONE_ENTRY_CALLS
 
 
-# ---- what a lookup has to touch (FORMAT section 4, layout 2, fixed keys of 8 bytes) ----
+# ---- what a lookup has to touch (docs/format.md#b-tree-map, layout 2, fixed keys of 8 bytes) ----
 
 ROOT_AT: Final = 12
 PAGE_SIZE_AT: Final = 4

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Backups of the heap around an upgrade (FORMAT section 10).
+"""Backups of the heap around an upgrade (docs/format.md#backup-of-the-heap).
 
     offset  size
     0       4       length n of the CBOR, little-endian
@@ -69,7 +69,7 @@ def backup(memory: Memory, state: Any) -> None:
     ('16000000a1706461', {'data_on_the_heap': [1, 2, 3]})
     """
     under = native_memory(memory)
-    lease = native.claim(under._handle, "backup")  # noqa: SLF001 - the binding's own handle
+    lease = native.claim(under._handle, "backup")
     try:
         with _encoded(state) as spool:
             _refuse_others(memory)
@@ -358,7 +358,7 @@ def _lies_in_python(memory: Any) -> bool:
 
 def _write(memory: Memory, spool: IO[bytes]) -> None:
     """All or nothing: in one operation, unless it is too long for one of a memory written in Python."""
-    handle = native_memory(memory)._handle  # noqa: SLF001 - the binding's own handle
+    handle = native_memory(memory)._handle
     size = spool.seek(0, io.SEEK_END)
     spool.seek(0)
     if size <= _IN_MEMORY:

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Fixed-size chunks inside a map's memory, with a LIFO free list (FORMAT section 3; layout in allocator.c).
+/* Fixed-size chunks inside a map's memory, with a LIFO free list (docs/format.md#chunk-allocator; layout in allocator.c).
  *
  * Nothing is kept outside the memory: each function reads the allocator's header and checks it. Callers hold the
  * address behind the chunk header. An operation that allocates or frees must run in an undo scope.

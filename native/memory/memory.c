@@ -795,7 +795,7 @@ static int grow_foreign(ss_root *root, uint64_t pages, uint64_t *old) {
     return root->foreign_ops->grow(root->foreign_self, pages, old);
 }
 
-/* FORMAT section 1: a base shorter than the range is grown up to it and by `pages`, and 0 is reported. */
+/* docs/format.md#memory: a base shorter than the range is grown up to it and by `pages`, and 0 is reported. */
 static int grow_restricted(ss_memory *memory, uint64_t pages, uint64_t *old) {
     uint64_t below, ignored;
     int status = ss_memory_size(memory->base, &below);

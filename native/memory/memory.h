@@ -245,7 +245,7 @@ int ss_memory_write(ss_memory *memory, uint64_t offset, const void *from, uint64
 
 /* Grows by the fewest pages that make [0, end) exist. SS_OUT_OF_MEMORY where it cannot. */
 int ss_memory_ensure(ss_memory *memory, uint64_t end);
-/* The growing write of FORMAT section 1. */
+/* The growing write of docs/format.md#memory. */
 int ss_memory_write_growing(ss_memory *memory, uint64_t offset, const void *from, uint64_t length);
 
 /* ---- pins: bytes in place ---- */

@@ -28,7 +28,7 @@
 #define CHECKPOINT_PATIENCE_MS 500u
 
 static bool is_full(const ss_file *file) {
-    return file->durability == SS_DURABILITY_FULL;
+    return file->durability == SS_DURABLE_FULL;
 }
 
 /* ---- from memory to the file ---- */

@@ -58,7 +58,7 @@ static void lose_window(ss_window *window) {
 static void keep_stores_here(ss_file *file) {
     lose_window(&file->window);
     lose_window(&file->wal.window);
-    bool shared = file->durability == SS_DURABILITY_NONE && file->mode != SS_FILE_READ && file->vfs->map != NULL;
+    bool shared = file->durability == SS_DURABLE_NONE && file->mode != SS_FILE_READ && file->vfs->map != NULL;
     if (!shared || file->mapped_pages == 0 || ss_file_map_all(file, SS_MAP_PRIVATE) == SS_OK) return;
     ss_root_zero(file->root, 0, file->mapped_pages);
 }
@@ -634,7 +634,7 @@ static int open_as_writer(ss_file *file) {
     if (error != 0) return ss_file_lock_failure(error, "another handle has the file open for writing");
     int status = check_name(file);
     if (status != SS_OK) return status;
-    return file->durability == SS_DURABILITY_NONE ? open_shared(file) : ss_durable_open(file);
+    return file->durability == SS_DURABLE_NONE ? open_shared(file) : ss_durable_open(file);
 }
 
 /* A file that we made and could not open goes again, unless another program has found it meanwhile: it has the lock then,
@@ -648,10 +648,10 @@ static void delete_created(ss_file *file, int status) {
 static int check_options(const ss_file_options *options) {
     if (options->path == NULL || options->path[0] == '\0') return ss_fail(SS_ARGUMENT, "path of a file", 0, 0, 0);
     if (options->mode < SS_FILE_READ || options->mode > SS_FILE_CREATE) return ss_fail(SS_ARGUMENT, "mode of a file", 0, 0, 0);
-    if (options->durability < SS_DURABILITY_NONE || options->durability > SS_DURABILITY_FULL) {
+    if (options->durability < SS_DURABLE_NONE || options->durability > SS_DURABLE_FULL) {
         return ss_fail(SS_ARGUMENT, "durability of a file", 0, 0, 0);
     }
-    if (options->load && options->durability == SS_DURABILITY_NONE && options->mode != SS_FILE_READ) {
+    if (options->load && options->durability == SS_DURABLE_NONE && options->mode != SS_FILE_READ) {
         return ss_fail(SS_ARGUMENT, "a file without a log is mapped, not loaded", 0, 0, 0);
     }
     return SS_OK;
@@ -680,9 +680,9 @@ static int open_under(ss_memory *memory, const ss_file_options *options) {
     ss_root *root = memory->root;
     ss_file *file = new_file(options, root);
     if (file == NULL) return ss_fail(SS_NO_HEAP, "a file", 0, sizeof *file, 0);
-    const ss_backing_ops *ops = file->mode == SS_FILE_READ               ? &reader_ops
-                                : file->durability == SS_DURABILITY_NONE ? &shared_ops
-                                                                         : &ss_durable_ops;
+    const ss_backing_ops *ops = file->mode == SS_FILE_READ            ? &reader_ops
+                                : file->durability == SS_DURABLE_NONE ? &shared_ops
+                                                                      : &ss_durable_ops;
     int status = ss_journal_attach(root, ops, file, options->patience != 0 ? options->patience : SS_PATIENCE_MS);
     if (status != SS_OK) {
         free(file);

@@ -16,9 +16,9 @@ enum ss_file_mode {
 };
 
 enum ss_durability {
-    SS_DURABILITY_NONE = 0,   /* no log: a crash may leave a part of an operation in the file */
-    SS_DURABILITY_NORMAL = 1, /* a killed process loses nothing, a power loss the last commits */
-    SS_DURABILITY_FULL = 2    /* what was committed survives both */
+    SS_DURABLE_NONE = 0,   /* no log: a crash may leave a part of an operation in the file */
+    SS_DURABLE_NORMAL = 1, /* a killed process loses nothing, a power loss the last commits */
+    SS_DURABLE_FULL = 2    /* what was committed survives both */
 };
 
 /* Zeros everywhere but in path, mode, durability and max_pages are the usual choice. */

@@ -30,7 +30,7 @@ enum { VERSION_AT = 3, FIRST_AT = 4, SECOND_AT = 8, ROOT_AT = 12, LENGTH_AT = 20
 
 /* ---- header ---- */
 
-/* Size of a layout-1 node (FORMAT section 4): the derived page size. */
+/* Size of a layout-1 node (docs/format.md#b-tree-map): the derived page size. */
 static uint64_t derived_size(uint64_t key, uint64_t value) {
     return 7 + SS_CAPACITY * (8 + key + value) + SS_CHILDREN * 8;
 }

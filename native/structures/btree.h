@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The ordered map over nodes (FORMAT section 4; header layout and invariants in btree.c).
+/* The ordered map over nodes (docs/format.md#b-tree-map; header layout and invariants in btree.c).
  *
  * Every function below takes the lock of the memory for its duration. Keys and values cross in two lanes: as encoded
  * bytes, or, where the type is an unsigned big-endian integer of 1, 2, 4 or 8 bytes, as a number. Letters at the end of

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Walks a whole map and holds it against every rule of FORMAT sections 3 and 4.
+/* Walks a whole map and holds it against every rule of docs/format.md#chunk-allocator and #b-tree-map.
  *
  * Each chunk gets a mark when it is reached: from the tree, or from the free list. At the end every chunk below the end
  * of the free list must have been reached once, and as what its header says.

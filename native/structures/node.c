@@ -706,7 +706,7 @@ int ss_node_take(ss_space *space, uint64_t *address) {
 
 uint64_t ss_node_chunks(const ss_space *space, bool leaf, uint64_t count, uint64_t bytes) {
     uint64_t children = leaf ? 0 : (count + 1) * CHILD_SIZE;
-    return 1 + pages_for(space, V2_HEADER + children + count * (key_field(space) + SIZE_FIELD) + bytes);
+    return 1 + pages_for(space, NODE_HEADER + children + count * (key_field(space) + SIZE_FIELD) + bytes);
 }
 
 int ss_node_fill(ss_space *space, uint64_t address, bool leaf, const ss_entry *entries, uint32_t count, const uint64_t *children) {

@@ -84,7 +84,7 @@ int ss_node_value_size(ss_space *space, ss_node *node, uint32_t index, uint64_t 
 int ss_node_copy_entries(ss_space *space, ss_node *node, uint32_t at, uint32_t n, ss_entry *entries);
 int ss_node_copy_children(ss_space *space, ss_node *node, uint32_t at, uint32_t n, uint64_t *children);
 
-/* Applies the edit; allocates or frees overflow pages as FORMAT section 4 says. Begins an undo scope where it does so. */
+/* Applies the edit; allocates or frees overflow pages as docs/format.md#b-tree-map says. Begins an undo scope where it does so. */
 int ss_node_edit(ss_space *space, ss_node *node, const ss_edit *edit);
 /* Allocates a chunk for a node; it must be filled by ss_node_fill before anything reads it. */
 int ss_node_take(ss_space *space, uint64_t *address);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Comparing two encoded keys by the order of their type (FORMAT section 9).
+/* Comparing two encoded keys by the order of their type (docs/format.md#types).
  *
  * An order is a short list of terms, parents before their parts; term 0 is the whole key. It is built once, checked,
  * and then compares without allocating. Encoded keys that come from memory may be damaged: a comparison that cannot

@@ -8,7 +8,8 @@
     calls.py       calls between canisters                                  cdk/                   basilisk and kybra
     plugin.py      fixtures for pytest
 
-The rules are those of the interface specification (IC.md section 2). Not simulated: instructions, candid checks of the arguments of
+The rules are those of the interface specification (docs/platform.md#interface-specification). Not simulated: instructions, candid checks
+of the arguments of
 `call`, consensus and the order of messages between canisters, cycles other than as plain numbers.
 """
 

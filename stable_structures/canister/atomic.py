@@ -18,27 +18,27 @@ def forget_claims(memory: NativeMemory) -> None:
 
     Where Python has not freed them yet, they are in nobody's way.
     """
-    native.call.ss_memory_forget_claims(memory._handle)  # noqa: SLF001
+    native.call.ss_memory_forget_claims(memory._handle)
 
 
 def changed_bytes(memory: NativeMemory) -> int:
     """How much the open transaction changed, in blocks of 4 KiB."""
-    return native.check(native.call.ss_transaction_changed(memory._handle), "changed") * BLOCK_SIZE  # noqa: SLF001
+    return native.check(native.call.ss_transaction_changed(memory._handle), "changed") * BLOCK_SIZE
 
 
 def use_by(memory: NativeMemory, program: int) -> None:
     """From here on this program uses the memory: structures of other programs are not in its way."""
-    native.call.ss_memory_set_program(memory._handle, program)  # noqa: SLF001
+    native.call.ss_memory_set_program(memory._handle, program)
 
 
 def shrink(memory: NativeMemory, pages: int) -> None:
     """Sets the size of an anonymous memory back; what was above reads as zeros when it comes back."""
-    native.check(native.call.ss_memory_shrink(memory._handle, pages), "shrink")  # noqa: SLF001
+    native.check(native.call.ss_memory_shrink(memory._handle, pages), "shrink")
 
 
 def begin_with(memory: NativeMemory, path: str, pages: int) -> None:
     """Begins an empty anonymous memory with the first pages of a file, which is never written and must stay as it is. O(1)."""
-    status = native.call.ss_memory_begin_with(memory._handle, native.path_bytes(path), pages)  # noqa: SLF001
+    status = native.call.ss_memory_begin_with(memory._handle, native.path_bytes(path), pages)
     native.check(status, f"stable memory of {path}")
 
 
@@ -49,4 +49,4 @@ def exchange_paths(one: str, other: str) -> bool:
 
 def same_memory(one: NativeMemory, other: NativeMemory) -> bool:
     """Whether both are ranges of one root."""
-    return bool(native.call.ss_access_generation(one._handle) == native.call.ss_access_generation(other._handle))  # noqa: SLF001
+    return bool(native.call.ss_access_generation(one._handle) == native.call.ss_access_generation(other._handle))

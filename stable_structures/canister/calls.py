@@ -2,7 +2,7 @@
 """Calls to other canisters, and the steps of a method that waits for them.
 
 A method that waits is a generator (Kybra, Basilisk) or a coroutine (`async def`). Each step of it is a message of its
-own: what it changed before it waits is committed, and a trap afterwards undoes only what came after (IC.md 2.3).
+own: what it changed before it waits is committed, and a trap afterwards undoes only what came after (docs/platform.md#atomicity).
 """
 
 from __future__ import annotations

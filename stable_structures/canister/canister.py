@@ -174,7 +174,8 @@ class Canister:
         `heap` says what a trap does to Python's objects: "restore" puts their content back as far as it can be done
         (see `stable_structures.canister.heap`; O(objects) for each message), "reimport" runs the source anew, "keep" leaves them.
 
-        Raises `Trapped` where the source or the hook fails (nothing is installed then), `SourceError`. Source: IC.md 2.4.
+        Raises `Trapped` where the source or the hook fails (nothing is installed then), `SourceError`. Source: interface specification
+        (install_code).
 
         >>> from stable_structures.canister import Canister
         >>> source = "from stable_structures.canister import ic, query\n@query\ndef who():\n    return ic.caller()"
@@ -228,7 +229,7 @@ class Canister:
         both modules have it.
 
         Gives a report where the program has stable variables. Raises `Trapped`, `Rejected` for a caller who is no controller
-        (IC0512) and for an empty canister. Source: IC.md 2.4.
+        (IC0512) and for an empty canister. Source: interface specification (install_code).
 
         >>> from stable_structures.canister import Canister
         >>> v1 = "from stable_structures.canister import query\n@query\ndef version():\n    return 1"
@@ -261,7 +262,7 @@ class Canister:
     ) -> None:
         """Starts over with empty stable memory, as a new object `memory`. Where it traps, everything is as before.
 
-        Source: IC.md 2.4.
+        Source: interface specification (install_code).
         """
         self._check_controller(caller)
         code = self._read(source, did)
@@ -275,7 +276,10 @@ class Canister:
 
     @without_our_frames
     def uninstall(self, *, caller: Principal | str | None = None) -> None:
-        """Drops the code, the heap and the stable memory; the identity, the balance and the status stay. Source: IC.md 2.4, 2.7."""
+        """Drops the code, the heap and the stable memory; the identity, the balance and the status stay.
+
+        Source: interface specification (install_code; canister status).
+        """
         self._check_controller(caller)
         self._check_idle()
         self.memory, self.certified_data = self._stable_memory(None), b""
@@ -291,7 +295,10 @@ class Canister:
         caller: Principal | str | None = None,
         did: str | os.PathLike[str] | None = None,
     ) -> None:
-        """Installs into this canister, which must be empty. Raises `Rejected` (IC0514) where it is not. Source: IC.md 2.4."""
+        """Installs into this canister, which must be empty. Raises `Rejected` (IC0514) where it is not.
+
+        Source: interface specification (install_code).
+        """
         self._check_controller(caller)
         if self._program is not None:
             text = (
@@ -364,7 +371,7 @@ class Canister:
 
     def _structures(self) -> list[weakref.ref[Structure]]:
         """The structures that are open on the stable memory. O(structures of the process)."""
-        found = [item for item in alive() if isinstance(item, Structure) and atomic.same_memory(item._native_memory, self.memory)]  # noqa: SLF001
+        found = [item for item in alive() if isinstance(item, Structure) and atomic.same_memory(item._native_memory, self.memory)]
         return [weakref.ref(item) for item in found]
 
     def put_program(self, program: Program | None) -> None:
@@ -420,7 +427,8 @@ class Canister:
         canisters commits each time it waits. O(what it does and, with heap="restore", the program's objects).
 
         Raises `Trapped`, or `Rejected`: by the method, by `@inspect_message`, for an unknown method (IC0536), a stopped
-        (IC0508) or empty canister (IC0537), and for a method that never replies (IC0506). Source: IC.md 2.3, 2.7.
+        (IC0508) or empty canister (IC0537), and for a method that never replies (IC0506). Source: interface specification (entry points;
+        canister status).
         """
         self._check_idle()
         program = self._ready()
@@ -456,7 +464,9 @@ class Canister:
 
     @without_our_frames
     def query(self, method: str, *args: Any, caller: Principal | str | None = None) -> Any:
-        """Calls a query or composite query; whatever it changes is undone. Raises as `call` does. Source: IC.md 2.3.
+        """Calls a query or composite query; whatever it changes is undone. Raises as `call` does.
+
+        Source: interface specification (entry points).
 
         >>> from stable_structures.canister import Canister
         >>> canister = Canister.install('''
@@ -554,7 +564,8 @@ class Canister:
     def stop(self, *, caller: Principal | str | None = None) -> None:
         """Stops it: no calls, timers or heartbeats. With calls under way it is "stopping" until they are answered.
 
-        Each step counts one version, so stopping a quiet canister counts two. Source: IC.md 2.5, 2.7.
+        Each step counts one version, so stopping a quiet canister counts two. Source: interface specification (canister version; canister
+        status).
         """
         self._check_controller(caller)
         self.version += 1
@@ -564,7 +575,7 @@ class Canister:
 
     @without_our_frames
     def start(self, *, caller: Principal | str | None = None) -> None:
-        """Lets it run again; counts one version even where it runs. Source: IC.md 2.5, 2.7."""
+        """Lets it run again; counts one version even where it runs. Source: interface specification (canister version; canister status)."""
         self._check_controller(caller)
         self.version += 1
         self.status = "running"
@@ -600,7 +611,7 @@ class Canister:
 
         The time is cut into `rounds` equal parts. Nothing runs unless the canister is running; timers that are due by then
         run later. Gives what trapped: a timer or heartbeat that traps is rolled back and nobody is told but the log.
-        Source: IC.md 2.2-2.4, 2.7.
+        Source: interface specification (limits; install_code; canister status).
 
         >>> from stable_structures.canister import Canister
         >>> canister = Canister.install('''
@@ -638,12 +649,12 @@ class Canister:
             return
         for _ in range(_MOST_ROUNDS):
             waiting = list(Canister._timed)
-            Canister._timed.difference_update([one for one in waiting if not one.global_timer or one._program is None])  # noqa: SLF001
+            Canister._timed.difference_update([one for one in waiting if not one.global_timer or one._program is None])
             due = [one for one in Canister._timed if one.global_timer <= one.time and one.status == "running"]
             if not due:
                 return
             for one in due:
-                one._run_timers(one.time, [])  # noqa: SLF001 - another canister of the same class
+                one._run_timers(one.time, [])
 
     def run_low_memory_hook(self) -> list[Trapped]:
         """Runs `canister_on_low_wasm_memory` of a Wasm program, where it has one, as a message of its own; gives what trapped."""
@@ -687,7 +698,7 @@ class Canister:
         """Code, heap, stable memory and certified data at this moment. O(objects + stable memory). At most 10 live ones.
 
         It stays good for this canister only, for any number of `load_snapshot`; `snapshot().image` are the bytes of the stable
-        memory. Raises `Rejected` for an empty canister. Source: IC.md 2.2, 2.7.
+        memory. Raises `Rejected` for an empty canister. Source: interface specification (limits; canister status).
         """
         self._check_idle()
         self._snapshots = [ref for ref in self._snapshots if ref() is not None]
@@ -708,7 +719,8 @@ class Canister:
 
         Timers are heap, so they are those of the snapshot.
 
-        Stable memory in a file cannot shrink: raises `Unsupported` where it would have to. Source: IC.md 2.5, 2.7.
+        Stable memory in a file cannot shrink: raises `Unsupported` where it would have to. Source: interface specification (canister
+        version; canister status).
         """
         self._check_idle()
         snapshot.load(self)

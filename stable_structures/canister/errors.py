@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a canister refuses: the platform's codes and texts (IC.md 2.7), as exceptions.
+"""How a canister refuses: the platform's codes and texts (docs/platform.md#lifecycle-status), as exceptions.
 
 A trap inside the canister's code is a `Trap`: no `Exception`, because nothing in a canister's Python can catch one. What the
 test sees is `Trapped`, or another `Rejected`.
@@ -60,7 +60,7 @@ class Rejected(StableError, RuntimeError):
     """A message that the platform or the canister rejected.
 
     `message` is the platform's text, `error_code` (and `code`) its code (`ErrorCode`, as in IC0508) and `reject_code` what an
-    inter-canister caller sees (`RejectCode`). Source: IC.md 2.7.
+    inter-canister caller sees (`RejectCode`). Source: interface specification (canister status).
     """
 
     def __init__(self, error_code: ErrorCode, message: str, reject_code: RejectCode | None = None) -> None:
@@ -74,7 +74,7 @@ class Trapped(Rejected):
     """A message that trapped: everything it changed is as before. `__cause__` is the Python exception, where there was one.
 
     The traceback of the cause shows where it happened; the local variables of its frames are cleared, since they
-    belong to a heap that is gone. Source: IC.md 2.3.
+    belong to a heap that is gone. Source: interface specification (entry points).
     """
 
 
@@ -110,10 +110,10 @@ def wasm_trap(problem: str) -> Trap:
 
 
 def panicked(message: str, place: str) -> Trap:
-    """A Rust panic as ic-cdk's hook reports it (IC.md 6.1)."""
+    """A Rust panic as ic-cdk's hook reports it."""
     return called_trap(f"Panicked at '{message}', {place}")
 
 
 def violation(api: str, mode: str) -> Trap:
-    """A system call where it is not allowed (IC.md 2.6)."""
+    """A system call where it is not allowed."""
     return Trap(ErrorCode.CONTRACT_VIOLATION, f'Canister violated contract: "{api}" cannot be executed in {mode} mode')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a message runs: all of it or nothing (IC.md 2.3), step by step where it waits for other canisters."""
+"""How a message runs: all of it or nothing (docs/platform.md#atomicity), step by step where it waits for other canisters."""
 
 from __future__ import annotations
 

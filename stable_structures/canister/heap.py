@@ -504,18 +504,18 @@ def _refill_class(item: type, saved: dict[str, Any]) -> None:
 
 
 _EACH: Final[dict[type, Callable[[HeapImage, Any], None]]] = {
-    types.MappingProxyType: HeapImage._visit_mapping,  # noqa: SLF001 - a table of this class
-    np.ndarray: HeapImage._visit_array,  # noqa: SLF001
-    random.Random: HeapImage._visit_random,  # noqa: SLF001
-    types.ModuleType: HeapImage._visit_module,  # noqa: SLF001
-    types.FunctionType: HeapImage._visit_function,  # noqa: SLF001
-    types.MethodType: HeapImage._visit_method,  # noqa: SLF001
-    types.BuiltinMethodType: HeapImage._visit_builtin_method,  # noqa: SLF001
-    functools.partial: HeapImage._visit_partial,  # noqa: SLF001
-    property: HeapImage._visit_property,  # noqa: SLF001
-    staticmethod: HeapImage._visit_wrapped,  # noqa: SLF001
-    classmethod: HeapImage._visit_wrapped,  # noqa: SLF001
-    types.CellType: HeapImage._visit_cell,  # noqa: SLF001
-    types.GeneratorType: HeapImage._visit_generator,  # noqa: SLF001
-    types.CoroutineType: HeapImage._visit_coroutine,  # noqa: SLF001
+    types.MappingProxyType: HeapImage._visit_mapping,
+    np.ndarray: HeapImage._visit_array,
+    random.Random: HeapImage._visit_random,
+    types.ModuleType: HeapImage._visit_module,
+    types.FunctionType: HeapImage._visit_function,
+    types.MethodType: HeapImage._visit_method,
+    types.BuiltinMethodType: HeapImage._visit_builtin_method,
+    functools.partial: HeapImage._visit_partial,
+    property: HeapImage._visit_property,
+    staticmethod: HeapImage._visit_wrapped,
+    classmethod: HeapImage._visit_wrapped,
+    types.CellType: HeapImage._visit_cell,
+    types.GeneratorType: HeapImage._visit_generator,
+    types.CoroutineType: HeapImage._visit_coroutine,
 }

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One message: what the system knows while an entry point of a canister runs, and which system calls it may make (IC.md 2.6)."""
+"""One message: what the system knows while an entry point of a canister runs, and which system calls it may make.
+
+See docs/platform.md#system-calls-by-context.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A canister at one moment: code, heap, stable memory and certified data (IC.md 2.7)."""
+"""A canister at one moment: code, heap, stable memory and certified data (docs/platform.md#lifecycle-status)."""
 
 from __future__ import annotations
 

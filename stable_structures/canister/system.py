@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`ic`: what the platform offers to a canister's code while a message runs (IC.md 2.1, 2.6).
+"""`ic`: what the platform offers to a canister's code while a message runs (docs/platform.md#stable-memory).
 
 Every function works on the message that runs, raises `Unsupported` outside a canister, and traps where the platform does not
 allow it. Costs are O(1) but for the bytes that are moved.
@@ -162,7 +162,7 @@ def is_controller(principal: Principal) -> bool:
 
 
 def canister_version() -> int:
-    """How often the canister changed (IC.md 2.5)."""
+    """How often the canister changed."""
     message = _allowed("canister_version")
     return message.canister.version if message.version is None else message.version
 

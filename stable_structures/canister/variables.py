@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stable variables: saved before an upgrade, reloaded after it, and then overwritten with zeros.
 
-Before the upgrade: in one virtual memory of the canister's manager, the pattern of FORMAT section 10, with the CBOR map of names
+Before the upgrade: in one virtual memory of the canister's manager, the pattern of docs/format.md#backup-of-the-heap, with the CBOR map
+of names
 to values. After it: nothing but zeros there, so nobody mistakes old values for new ones.
 """
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the values of Basilisk, the Python CDK: a tag, then big-endian numbers and lengths (IC.md section 5b)."""
+"""Reads the values of Basilisk, the Python CDK: a tag, then big-endian numbers and lengths (docs/platform.md#basilisk)."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from .source import BLOCK, Unreadable
 from .values import RAW, Reading, from_text, json_text, to_json, unhex
 from .writing import NewFile
 
-FORMATS: Final = ("jsonl", "csv", "cbor", "parquet")
+OUTPUTS: Final = ("jsonl", "csv", "cbor", "parquet")
 """What `dump` writes."""
 
 Note = Callable[[Damage], None]
@@ -182,7 +182,7 @@ def get(part: Part, key: Any, types: Types | None = None) -> tuple[bytes, Readin
 
 
 def write(rows: Table, form: str, out: IO[bytes], *, safe_csv: bool = False, plain: bool = False) -> int:
-    r"""Writes a table in one of `FORMATS`; gives the number of rows. O(n), a batch at a time. Raises `Unreadable`.
+    r"""Writes a table in one of `OUTPUTS`; gives the number of rows. O(n), a batch at a time. Raises `Unreadable`.
 
     `load` makes the same bytes of it again. Where a type is guessed, the encoded bytes stand beside the guess. In CSV,
     `safe_csv` marks texts that a spreadsheet would take for a formula, and `plain` writes what is not printable as bytes.
@@ -201,7 +201,7 @@ def write(rows: Table, form: str, out: IO[bytes], *, safe_csv: bool = False, pla
     if form == "csv":
         return _write_csv(rows, out, safe=safe_csv, plain=plain)
     if form not in _WRITERS:
-        raise Unreadable(f"{form!r} is no format; write one of {', '.join(FORMATS)}")
+        raise Unreadable(f"{form!r} is no format; write one of {', '.join(OUTPUTS)}")
     return _WRITERS[form](rows, out)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MemoryManager: up to 255 memories in one (FORMAT section 2)."""
+"""MemoryManager: up to 255 memories in one (docs/format.md#memory-manager)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _forked() -> None:
     """In the child of a fork, where a thread that is not there may have held the lock of a manager."""
     for stored in alive():
         if isinstance(stored, MemoryManager):
-            stored._lock = threading.RLock()  # noqa: SLF001 - its own
+            stored._lock = threading.RLock()
 
 
 os.register_at_fork(after_in_child=_forked)
@@ -63,8 +63,8 @@ class MemoryManager(Stored):
     """Divides a memory into buckets of pages and gives them to up to 255 memories, each of which grows by itself.
 
     `MemoryManager(memory)` loads the manager that is there, or makes a new one with `bucket_pages` pages a bucket (1 to
-    65,535; the stored number wins where there is one). Its bytes are those of the crate's `MemoryManager` (FORMAT
-    section 2). It starts anew on an empty memory only, whose bytes are all zero: one that holds something else raises
+    65,535; the stored number wins where there is one). Its bytes are those of the crate's `MemoryManager`. It starts anew on an empty
+    memory only, whose bytes are all zero: one that holds something else raises
     `BadMagic`, and `MemoryManager.new` overwrites it (the crate's `init` does too). O(buckets), of an empty memory O(bytes) up
     to 256 MiB. Raises `MemoryInUse` where a live manager or structure has the memory, `UnsupportedVersion`,
     `CorruptMemory`, `OutOfMemory`, and `ValueError` for a number of pages that cannot be.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memories: rows of 65,536-byte pages with four operations, size, grow, read and write (FORMAT section 1)."""
+"""Memories: rows of 65,536-byte pages with four operations, size, grow, read and write (docs/format.md#memory)."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ Durability: TypeAlias = Literal["none", "normal", "full"]
 
 _MODES: Final = {"r": native.call.SS_FILE_READ, "r+": native.call.SS_FILE_WRITE, "x": native.call.SS_FILE_CREATE}
 _DURABILITIES: Final = {
-    "none": native.call.SS_DURABILITY_NONE,
-    "normal": native.call.SS_DURABILITY_NORMAL,
-    "full": native.call.SS_DURABILITY_FULL,
+    "none": native.call.SS_DURABLE_NONE,
+    "normal": native.call.SS_DURABLE_NORMAL,
+    "full": native.call.SS_DURABLE_FULL,
 }
 
 
@@ -424,11 +424,11 @@ def _close_files() -> None:
     native.note_exit()
     for memory in list(_files):
         with contextlib.suppress(Exception):
-            native.settle(native.call.ss_memory_close_at_exit, memory._handle, "close")  # noqa: SLF001 - its own
+            native.settle(native.call.ss_memory_close_at_exit, memory._handle, "close")
 
 
 class RestrictedMemory(NativeMemory):
-    """Pages `range.start` to `range.stop` of another memory, as a memory of its own (FORMAT section 1).
+    """Pages `range.start` to `range.stop` of another memory, as a memory of its own.
 
     Growing it while the base is shorter than `range.start` grows the base to there first; growing past `range.stop` is
     refused (-1). Raises `ValueError` for a range with a step.
@@ -448,7 +448,7 @@ class RestrictedMemory(NativeMemory):
         self._base = base
         self._handle = native.new_handle(
             "ss_memory",
-            lambda out: native.call.ss_memory_new_restricted(base._handle, pages.start, max(pages.start, pages.stop), out),  # noqa: SLF001
+            lambda out: native.call.ss_memory_new_restricted(base._handle, pages.start, max(pages.start, pages.stop), out),
             native.call.ss_memory_release_at,
             f"RestrictedMemory({pages})",
         )

@@ -121,7 +121,7 @@ class Reader(_Stream):
         with native.target(buffer, "readinto") as room:
             count = min(len(room), max(0, self._bytes() - self._position))
             if count:
-                native.fill(self._native._handle, self._position, room, count)  # noqa: SLF001 - the binding's own handle
+                native.fill(self._native._handle, self._position, room, count)
         self._position += count
         return count
 
@@ -195,7 +195,7 @@ class Writer(_Stream):
         (2, 2)
         """
         self._check_open()
-        count = native.write(self._native._handle, self._position, data, growing=True)  # noqa: SLF001 - the binding's own handle
+        count = native.write(self._native._handle, self._position, data, growing=True)
         self._position += count
         return count
 

@@ -121,7 +121,7 @@ class _Exit(Generic[R_co]):
     def __get__(self, transaction: Transaction | None, owner: type[Transaction]) -> Any:
         if transaction is None:
             return self._by_class
-        if transaction._block is not None:  # noqa: SLF001 - the two know each other
+        if transaction._block is not None:
             grip = _grip_of(transaction)
             if grip is not None and native.is_open(grip.held):
                 return grip
@@ -133,8 +133,8 @@ class _Exit(Generic[R_co]):
         try:
             if grip is None:
                 grip = _new_grip(self._answer, self._idle)
-            transaction._block = block = grip.block  # noqa: SLF001
-            transaction._number = block.number  # noqa: SLF001
+            transaction._block = block = grip.block
+            transaction._number = block.number
             return grip
         finally:
             del grip
@@ -142,8 +142,8 @@ class _Exit(Generic[R_co]):
 
 def _grip_of(transaction: Transaction) -> Grip | None:
     """That of its block which is open, or is about to be."""
-    block = transaction._block  # noqa: SLF001
-    return None if block is None or block.number != transaction._number else block.grip()  # noqa: SLF001
+    block = transaction._block
+    return None if block is None or block.number != transaction._number else block.grip()
 
 
 def _is_open(transaction: Transaction) -> bool:
@@ -188,7 +188,7 @@ class Transaction:
         if grip is None:
             grip = self._take_by_hand(_exit)
         try:
-            handle = self._memory._handle  # noqa: SLF001
+            handle = self._memory._handle
             task = running() if "asyncio" in modules else NO_LOOP
             status = native.begin_for(grip.held, handle, task) if task else _begin(grip.held, handle)
             if status == 0:
@@ -208,8 +208,8 @@ class Transaction:
             grip = self._take_by_hand(_aexit)
         memory = self._memory
         try:
-            begin = functools.partial(native.try_to_begin, grip.held, memory._handle, running())  # noqa: SLF001
-            await turns.in_turn(memory._root, begin, native.patience(memory._handle), loop())  # noqa: SLF001
+            begin = functools.partial(native.try_to_begin, grip.held, memory._handle, running())
+            await turns.in_turn(memory._root, begin, native.patience(memory._handle), loop())
         except BaseException:
             _drop(grip.held)
             raise

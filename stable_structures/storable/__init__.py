@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which values can be stored, as which bytes, in which order (FORMAT section 9).
+"""Which values can be stored, as which bytes, in which order (docs/format.md#types).
 
 Types are plain annotations, so that checkers see `int`, `str` and `bytes`; at run time they carry a codec.
 

@@ -82,7 +82,7 @@ def storable(cls: C) -> C:
     Score(points=5, level=1)
     """
     check_dataclass(cls)
-    types = _field_types(cls, sys._getframe(1).f_locals)  # noqa: SLF001 - a class in a function may use its names
+    types = _field_types(cls, sys._getframe(1).f_locals)
     made = StructCodec(cls, {name: _field_codec(cls, name, tp) for name, tp in types.items()})
     setattr(cls, CODEC_ATTRIBUTE, made)
     cls.BOUND = made.bound

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How large the encoding of a type can be (FORMAT section 9)."""
+"""How large the encoding of a type can be (docs/format.md#types)."""
 
 from __future__ import annotations
 

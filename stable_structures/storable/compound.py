@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: D102 - Codec says what encode, decode and compare do
 # ruff: noqa: PLR2004 - the numbers are those of the format
-"""Option, reverse, tuples of two and three (FORMAT section 9).
+"""Option, reverse, tuples of two and three.
 
     option      T's bytes, 1             |  0
     tuple of 2  A padded to max A | B padded to max B | size of A | size of B      (no size where fixed)
@@ -124,13 +124,13 @@ class RowCodec(Codec[T]):
             self._refuse_dtype(array, "; give a structured array with these names in this order")
         packed = np.empty(len(array), self.dtype)
         for name, part in self.fields.items():
-            packed[name] = part._pack(array[name])  # noqa: SLF001 - a codec among codecs
+            packed[name] = part._pack(array[name])
         return packed
 
     def _unpack(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         native = np.empty(len(array), self.native_dtype)
         for name, part in self.fields.items():
-            native[name] = part._unpack(array[name])  # noqa: SLF001 - a codec among codecs
+            native[name] = part._unpack(array[name])
         return native
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: D102 - Codec says what encode, decode and compare do
 # ruff: noqa: PLR2004 - the numbers are those of the format
-"""Text, bytes and principals (FORMAT section 9): types whose encoding is what they are."""
+"""Text, bytes and principals: types whose encoding is what they are."""
 
 from __future__ import annotations
 

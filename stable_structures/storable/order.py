@@ -31,9 +31,9 @@ class OrderKind(IntEnum):
     REVERSE = 3
     """The opposite of the part."""
     TUPLE2 = 4
-    """Two parts, laid out as FORMAT section 9 says."""
+    """Two parts, laid out as docs/format.md#types says."""
     TUPLE3 = 5
-    """Three parts, laid out as FORMAT section 9 says."""
+    """Three parts, laid out as docs/format.md#types says."""
     FLOAT = 6
     """Big-endian IEEE 754 of 4 or 8 bytes; partial, so in heaps only."""
     PYTHON = 7

@@ -83,7 +83,7 @@ def codec(tp: object) -> Codec[Any]: ...
 def codec(tp: object) -> Codec[Any]:
     r"""The codec of a type: `.bound`, `.encode`, `.decode`. O(1) from the second time on.
 
-    Raises `IncompatibleType`, which names the choices, for a type that cannot be stored (FORMAT section 9).
+    Raises `IncompatibleType`, which names the choices, for a type that cannot be stored.
 
     >>> from stable_structures.storable import codec, u16
     >>> codec(u16).encode(258)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: D102 - Codec says what encode, decode and compare do
 # ruff: noqa: PLR2004 - the numbers are those of the format
-"""Numbers, bool and unit (FORMAT section 9).
+"""Numbers, bool and unit.
 
 | type | bytes |
 |---|---|

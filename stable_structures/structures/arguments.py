@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Methods made for the lanes of their types, once, when a class gets its types (DESIGN rule 9).
+"""Methods made for the lanes of their types, once, when a class gets its types.
 
 A key or value crosses as a number (unsigned, or signed with a bias that keeps the order) or as its encoding. Which one
 is known when the class is made, so the method that does `get` on `u64 -> u64` is one Python frame and one call into C.

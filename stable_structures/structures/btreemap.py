@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""StableBTreeMap: an ordered map that lives in a memory (FORMAT section 4)."""
+"""StableBTreeMap: an ordered map that lives in a memory (docs/format.md#b-tree-map)."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class _View:
     _want: int
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._mapping._iterate(self._want, reverse=False))  # noqa: SLF001
+        return iter(self._mapping._iterate(self._want, reverse=False))
 
     def __reversed__(self) -> Iterator[Any]:
-        return iter(self._mapping._iterate(self._want, reverse=True))  # noqa: SLF001
+        return iter(self._mapping._iterate(self._want, reverse=True))
 
 
 class MapKeys(_View, KeysView[K]):
@@ -73,7 +73,7 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
     """An ordered map in a memory: `StableBTreeMap[K, V](memory)` loads the one that is there, or makes a new one.
 
     Keys are kept in the order of their type; every operation on one key is O(log n). The bytes are those of the Rust
-    crate's `BTreeMap` (FORMAT section 4). Operations have the crate's names, and on top it is a `MutableMapping`.
+    crate's `BTreeMap`. Operations have the crate's names, and on top it is a `MutableMapping`.
 
     Making one raises `BadMagic` where the memory holds something else, `MemoryInUse` where another live structure has it,
     `UnsupportedVersion`, `CorruptMemory`, `OutOfMemory`, and `IncompatibleType` where the entries that are there are of other
@@ -373,7 +373,7 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         (keys_column, count), (values_column, value_count) = cls._keys_column.take(keys), cls._values_column.take(values)
         _same_length(count, value_count)
         tree = cls.new(memory)
-        native.check(native.call.ss_btree_build(tree._handle, keys_column, values_column, count), "from_sorted")  # noqa: SLF001 - one of ours
+        native.check(native.call.ss_btree_build(tree._handle, keys_column, values_column, count), "from_sorted")
         return tree
 
     # ---- ranges ----

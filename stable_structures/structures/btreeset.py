@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""StableBTreeSet: an ordered set that lives in a memory: a B-tree whose values are nothing (FORMAT section 8)."""
+"""StableBTreeSet: an ordered set that lives in a memory: a B-tree whose values are nothing (docs/format.md#b-tree-set)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class StableBTreeSet(Tree, MutableSet[K]):
     """An ordered set in a memory: `StableBTreeSet[K](memory)` loads the one that is there, or makes a new one.
 
     Elements are kept in the order of their type; every operation on one is O(log n). The bytes are those of the crate's
-    `BTreeSet` (FORMAT section 8). Operations have the crate's names, so `remove` says whether the element was there; on
+    `BTreeSet`. Operations have the crate's names, so `remove` says whether the element was there; on
     top it is a `MutableSet`. `|`, `&`, `-` and `^` give Python sets; `union`, `intersection`, `difference` and
     `symmetric_difference` are lazy and in order.
 
@@ -250,7 +250,7 @@ class StableBTreeSet(Tree, MutableSet[K]):
         """
         column, count = cls._keys_column.take(keys)
         tree = cls.new(memory)
-        native.check(native.call.ss_btree_build(tree._handle, column, _NOTHING, count), "from_sorted")  # noqa: SLF001 - one of ours
+        native.check(native.call.ss_btree_build(tree._handle, column, _NOTHING, count), "from_sorted")
         return tree
 
     def _batches(self) -> Iterator[list[K]]:
@@ -304,7 +304,7 @@ class StableBTreeSet(Tree, MutableSet[K]):
 
     def _ordered(self, other: Iterable[K]) -> StableBTreeSet[K] | _SortedValues[K]:
         """The other set in this one's order."""
-        if isinstance(other, StableBTreeSet) and other._key.codec == self._key.codec:  # noqa: SLF001 - one of ours
+        if isinstance(other, StableBTreeSet) and other._key.codec == self._key.codec:
             return other
         return _SortedValues(self._key.codec, other)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many values in one call: what users pass and get as arrays or lists, and what the core takes and gives (DESIGN rule 10)."""
+"""Many values in one call: what users pass and get as arrays or lists, and what the core takes and gives."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""StableCell: one value that lives in a memory (FORMAT section 6)."""
+"""StableCell: one value that lives in a memory (docs/format.md#cell)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class StableCell(Structure, Generic[T]):
     The default is stored on an empty memory only, whose bytes are all zero; `StableCell.load(memory)` demands a cell and
     takes no default, `StableCell.new(memory, value)` overwrites whatever is there (the crate's `init` does too). The value is
     read from the memory each time: changing what `get` gave, such as a dict, does not change the cell until it is set. The
-    bytes are those of the crate's `Cell` (FORMAT section 6).
+    bytes are those of the crate's `Cell`.
 
     Making one raises `BadMagic` where the memory holds something else, `MemoryInUse` where another live structure has it,
     `UnsupportedVersion`, `CorruptMemory`, `OutOfMemory`, and as `set` for the default.

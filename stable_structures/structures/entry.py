@@ -30,17 +30,17 @@ class Entry(Generic[K, V]):
     def __init__(self, tree: StableBTreeMap[K, V], key: K) -> None:
         self._map = tree
         self.key: Final = key
-        self._encoded = tree._key.codec.encode(key)  # noqa: SLF001 - this is a part of the map
+        self._encoded = tree._key.codec.encode(key)
         self._place = native.new_place()
         self._look()
 
     def _look(self) -> None:
-        handle = self._map._handle  # noqa: SLF001
+        handle = self._map._handle
         self._raw = native.locate(handle, self._encoded, self._place)
         self._seen = native.place_changes(self._place)
 
     def _changes(self) -> int:
-        return native.number(native.call.ss_btree_changes(self._map._handle), "entry")  # noqa: SLF001
+        return native.number(native.call.ss_btree_changes(self._map._handle), "entry")
 
     def _fresh(self) -> bytes | None:
         """The encoded value as it is now."""
@@ -74,9 +74,9 @@ class Entry(Generic[K, V]):
 
     def _decoded(self, raw: bytes) -> Any:
         try:
-            return self._map._value.codec.decode(raw)  # noqa: SLF001
+            return self._map._value.codec.decode(raw)
         except CorruptMemory as error:
-            self._map._tell_apart(error)  # noqa: SLF001
+            self._map._tell_apart(error)
             raise
 
     def set(self, value: V) -> None:
@@ -88,7 +88,7 @@ class Entry(Generic[K, V]):
         >>> m[1]
         'a'
         """
-        handle, encoded = self._map._handle, self._map._value.codec.encode(value)  # noqa: SLF001
+        handle, encoded = self._map._handle, self._map._value.codec.encode(value)
         native.put_at(handle, self._place, self._encoded, encoded)
         self._raw, self._seen = encoded, native.place_changes(self._place)  # nothing can fail after the change
 

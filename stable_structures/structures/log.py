@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""StableLog: a list of entries of any size that only grows, in two memories (FORMAT section 7)."""
+"""StableLog: a list of entries of any size that only grows, in two memories (docs/format.md#log)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class StableLog(RowSequence[T]):
 
     Entries may have any size. A new log is made where both memories are empty, which means that all their bytes are zero; one
     that holds something else raises `BadMagic`, and neither is changed (the crate's `init` overwrites both). The bytes are
-    those of the crate's `Log` (FORMAT section 7). Operations have the crate's names, and on top it is a `Sequence` with
+    those of the crate's `Log`. Operations have the crate's names, and on top it is a `Sequence` with
     `extend`.
 
     Where the two memories are not of one file, an operation waits for transactions of other threads on either.
@@ -82,7 +82,7 @@ class StableLog(RowSequence[T]):
     def _start(self, mode: int, memory: Memory, *args: Any) -> None:
         self.data_memory = args[0]
         self._native_data = native_memory(args[0])
-        data = self._native_data._handle  # noqa: SLF001
+        data = self._native_data._handle
         self._open_handle(memory, lambda under, out: native.call.ss_log_open(under, data, mode, out))
 
     @classmethod

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""StableMinHeap: a binary heap that lives in a memory (FORMAT section 5)."""
+"""StableMinHeap: a binary heap that lives in a memory (docs/format.md#vec-and-min-heap)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class StableMinHeap(Slots[T]):
 
     Values are of a type with a bound and are ordered by their type; `StableMinHeap[Reverse[T]]` gives the greatest
     first. Floats are allowed: NaN is less than nothing and nothing is less than NaN, so one that is in the heap may hide
-    smaller ones from `pop`. The bytes are those of the crate's `MinHeap` (FORMAT section 5).
+    smaller ones from `pop`. The bytes are those of the crate's `MinHeap`.
 
     Making one raises `MemoryInUse` where another live structure has the memory, `BadMagic` and `UnsupportedVersion`,
     `IncompatibleType` where the values that are there are of another size, `CorruptMemory` and `OutOfMemory`.

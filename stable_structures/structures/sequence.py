@@ -47,12 +47,12 @@ class RowIterator(BothEnds[T]):
         self._start = start
         self._stop = stop
         self._batch = _FIRST_BATCH
-        self._most = row._batch_length()  # noqa: SLF001 - this is a part of the row
-        self._changes = row._changes()  # noqa: SLF001
-        super().__init__(row._generation, None, reverse=reverse)  # noqa: SLF001
+        self._most = row._batch_length()
+        self._changes = row._changes()
+        super().__init__(row._generation, None, reverse=reverse)
 
     def _demand_unchanged(self) -> None:
-        if self._row._changes() != self._changes:  # noqa: SLF001
+        if self._row._changes() != self._changes:
             raise RuntimeError(f"{self._row!r} changed during iteration; make a new iterator, or collect what to change first")
 
     def _fetch(self, *, back: bool) -> bool:
@@ -61,7 +61,7 @@ class RowIterator(BothEnds[T]):
             self.validate()
             return False
         first = self._stop - count if back else self._start
-        values = self._row._decoded(first, first + count)  # noqa: SLF001
+        values = self._row._decoded(first, first + count)
         self._demand_unchanged()
         if values is None:
             raise RuntimeError(f"{self._row!r} is shorter than it was; make a new iterator")

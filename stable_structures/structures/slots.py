@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The slot array under vec and heap (FORMAT section 5): elements of bounded size, one by one and in bulk."""
+"""The slot array under vec and heap (docs/format.md#vec-and-min-heap): elements of bounded size, one by one and in bulk."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class Stored:
 
     @classmethod
     def _open(cls, mode: int, memory: Memory, *args: Any) -> Self:
-        return cls.__new__(cls)._begin(mode, memory, *args)  # noqa: SLF001 - without a variable, which a traceback would keep
+        return cls.__new__(cls)._begin(mode, memory, *args)
 
     def _begin(self, mode: int, memory: Memory, *args: Any) -> Self:
         """As `_start`, and all or nothing: a signal handler may raise anywhere, and what a traceback keeps must not keep the memory."""
@@ -109,7 +109,7 @@ class Stored:
         self.memory = memory
         self._native_memory = under
         release = getattr(native.call, f"ss_{self._c_name}_free_at")
-        in_core = lambda out: opened(under._handle, out)  # noqa: E731, SLF001
+        in_core = lambda out: opened(under._handle, out)  # noqa: E731
         setattr(self, self._held_in, native.new_handle(f"ss_{self._c_name}", in_core, release, type(self).__name__))
         _alive[id(self)] = self
 
@@ -171,9 +171,9 @@ S = TypeVar("S", bound=Stored)
 def init_as_the_crate(kind: type[S], told: Callable[[str], object], *given: Any) -> S:
     """A structure as the crate's `init` opens it, for the code of a platform: over whatever else is there; `told` is told that."""
     try:
-        return kind._open(INIT, *given)  # noqa: SLF001 - of this module
+        return kind._open(INIT, *given)
     except BadMagic as error:
-        made = kind._open(INIT_OVERWRITE, *given)  # noqa: SLF001 - as above
+        made = kind._open(INIT_OVERWRITE, *given)
         told(f"{kind.__name__}: {error.rule or error}; it was overwritten, as the platform does it")
         return made
 
@@ -271,7 +271,7 @@ class Structure(Stored):
         """As `_take_memory`, of a class that has its types."""
         self._require_types()
         self._take_memory(memory, opened)
-        self._generation = native.generation(self._native_memory._handle)  # noqa: SLF001
+        self._generation = native.generation(self._native_memory._handle)
 
     def _untyped(self, *_args: object) -> NoReturn:
         name = type(self).__name__

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What map and set share: the B-tree, its cursors, and ranges of it (FORMAT section 4)."""
+"""What map and set share: the B-tree, its cursors, and ranges of it (docs/format.md#b-tree-map)."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ class TreeIterator(BothEnds[T]):
     """
 
     def __init__(self, tree: Tree, cursor: Any, want: int, *, reverse: bool) -> None:
-        shape = tree._shapes[want]  # noqa: SLF001
+        shape = tree._shapes[want]
         self._tree = tree
         self._cursor = cursor
         self._batch = _FIRST_BATCH
         self._shape = shape
-        super().__init__(tree._generation, shape.finish, reverse=reverse)  # noqa: SLF001
+        super().__init__(tree._generation, shape.finish, reverse=reverse)
 
     def _tell_apart(self, error: CorruptMemory) -> None:
-        self._tree._tell_apart(error)  # noqa: SLF001
+        self._tree._tell_apart(error)
 
     def _demand_unchanged(self) -> None:
         native.check(native.call.ss_cursor_valid(self._cursor[0]), "iteration")

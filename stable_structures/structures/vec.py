@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""StableVec: a growable array that lives in a memory (FORMAT section 5)."""
+"""StableVec: a growable array that lives in a memory (docs/format.md#vec-and-min-heap)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class StableVec(Slots[T], RowSequence[T]):
     """A growable array in a memory: `StableVec[T](memory)` loads the one that is there, or makes a new one.
 
     Elements are of a type with a bound, each in a slot of its largest size, so that every operation on one is O(1). The
-    bytes are those of the crate's `Vec` (FORMAT section 5). Operations have the crate's names, and on top it is a
+    bytes are those of the crate's `Vec`. Operations have the crate's names, and on top it is a
     `Sequence` with item assignment, `append` and `extend`.
 
     Making one raises `MemoryInUse` where another live structure has the memory, `BadMagic` and `UnsupportedVersion`,

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The encodings of the CDKs: Basilisk's tags (IC.md 5b) and Kybra's Candid (IC.md 5.1), their order, and real memories."""
+"""The encodings of the CDKs: Basilisk's tags (docs/platform.md#basilisk) and Kybra's Candid.
+
+See docs/platform.md#kybras-map), their order, and real memories.
+"""
 
 from __future__ import annotations
 
@@ -270,7 +273,7 @@ def test_a_type_that_kybra_does_not_have_is_named():
 
 
 def version_1_map(entries, max_key, max_value):
-    """What ic-stable-structures 0.5.6 writes for a map of one leaf (FORMAT sections 3 and 4)."""
+    """What ic-stable-structures 0.5.6 writes for a map of one leaf (docs/format.md#chunk-allocator and #b-tree-map)."""
     size = 7 + 11 * (8 + max_key + max_value) + 12 * 8
     leaf = 100
     image = bytearray(65536)

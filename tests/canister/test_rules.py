@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The platform's rules (IC.md 2.1-2.7), each with the test that holds it; `RULES` is the table."""
+"""The platform's rules (docs/platform.md#stable-memory), each with the test that holds it; `RULES` is the table."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from stable_structures import (
     StableVec,
 )
 from stable_structures.inspect import Unreadable, open_image
-from stable_structures.inspect.dump import FORMATS, table, write
+from stable_structures.inspect.dump import OUTPUTS, table, write
 from stable_structures.inspect.encoding import Encoded
 from stable_structures.inspect.rewrite.rewrite import load
 from stable_structures.storable import Codec, OptionCodec, Record, ReverseCodec, Tuple2Codec, Tuple3Codec, parse_type
@@ -185,7 +185,7 @@ def ways(form: str) -> list[dict[str, Any]]:
     return CSV_WAYS if form == "csv" else WAYS
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", OUTPUTS)
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_a_map_comes_back(form, tmp_path_factory, data):
@@ -198,7 +198,7 @@ def test_a_map_comes_back(form, tmp_path_factory, data):
         comes_back("map", memory, (key, value), folder, form, **way)
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", OUTPUTS)
 @pytest.mark.parametrize("structure", ["set", "vec", "heap", "log", "cell"])
 @settings(max_examples=8, deadline=None)
 @given(data=st.data())
@@ -212,7 +212,7 @@ def test_every_other_structure_comes_back(structure, form, tmp_path_factory, dat
         comes_back(structure, memory, told, folder, form, **way)
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", OUTPUTS)
 @pytest.mark.parametrize("name", VALUES)
 @settings(max_examples=6, deadline=None)
 @given(data=st.data())
@@ -270,7 +270,7 @@ def test_a_guess_has_its_bytes_beside_it_in_every_format(tmp_path):
     memory = StableMemory()
     StableBTreeMap[str, str](memory).update({"a": '{"a":  1}', "b": "[]"})
     told = {None: (parse_type("string"), parse_type("string"))}
-    for form in FORMATS:
+    for form in OUTPUTS:
         (tmp_path / f"d.{form}").write_bytes(dumped(memory, None, form, None))
         load(tmp_path / f"d.{form}", tmp_path / f"{form}.bin", key=told[None][0], value=told[None][1])
         assert entries_of(tmp_path / f"{form}.bin", None) == entries_of(memory, None)

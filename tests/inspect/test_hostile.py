@@ -16,7 +16,7 @@ import pytest
 
 from stable_structures import MemoryManager, StableBTreeMap, StableLog, StableMemory, u64
 from stable_structures.inspect import Unreadable, basilisk, budget, candid, inspect, open_image
-from stable_structures.inspect.dump import FORMATS, get, table, write
+from stable_structures.inspect.dump import OUTPUTS, get, table, write
 from stable_structures.inspect.rewrite.rewrite import load
 from stable_structures.inspect.source import unzip
 from stable_structures.inspect.values import guess, reading_of, shorten, to_json
@@ -178,7 +178,7 @@ def is_cbor(data: bytes) -> bool:
     return False
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", OUTPUTS)
 @pytest.mark.parametrize("value", [None, "cbor", "bytes"])
 def test_dumps_of_hostile_values_end_and_come_back(form, value, tmp_path):
     pytest.importorskip("pyarrow", reason="an extra; the test extra brings it")

@@ -1,4 +1,4 @@
-"""What a memory is: every rule of IC.md 4.5, and snapshots in the forms of dfx, icp-cli and Juno."""
+"""What a memory is: every rule of docs/platform.md#recogniser-rules, and snapshots in the forms of dfx, icp-cli and Juno."""
 
 from __future__ import annotations
 

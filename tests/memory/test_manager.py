@@ -43,7 +43,7 @@ HEADER = 2080
 
 
 def expected_image(bucket_pages: int, sizes: dict[int, int], owners: list[int]) -> bytes:
-    """The first page of FORMAT 2."""
+    """The first page of docs/format.md#memory-manager."""
     head = b"MGR\x01" + len(owners).to_bytes(2, "little") + bucket_pages.to_bytes(2, "little") + bytes(32)
     tables = head + b"".join(sizes.get(n, 0).to_bytes(8, "little") for n in range(255)) + bytes(owners)
     return tables.ljust(HEADER + 32_768, b"\xff").ljust(PAGE_SIZE, b"\0")

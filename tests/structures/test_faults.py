@@ -227,7 +227,7 @@ def test_opening_that_fails_leaves_everything_as_it_was(name, place_kind, fault)
         if not place.fails(fault, at, lambda: subject.open(*place.memories)):
             break
         for base in place.bases[place_kind == "managed" :]:
-            # Zeros that a memory of a user cannot give back are no vec and no heap, as FORMAT says.
+            # Zeros that a memory of a user cannot give back are no vec and no heap, as docs/format.md says.
             base.data.clear()
     structure = subject.open(*place.memories)
     random_ = random.Random(1)

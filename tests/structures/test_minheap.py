@@ -1,4 +1,4 @@
-"""StableMinHeap against heapq and against the rules of FORMAT 5, slot by slot; errors and faults."""
+"""StableMinHeap against heapq and against the rules of docs/format.md#vec-and-min-heap, slot by slot; errors and faults."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ MODELS = [*itertools.product(PLACES, ["u64", "tuple"]), *itertools.product(["fla
 
 
 class SlotModel:
-    """The heap of FORMAT 5 on a list of encodings."""
+    """The heap of docs/format.md#vec-and-min-heap on a list of encodings."""
 
     def __init__(self, codec) -> None:
         self.slots: list[bytes] = []

@@ -1,4 +1,4 @@
-"""Backups of the heap: the bytes of FORMAT 10, what is refused before a byte is written, and the hooks."""
+"""Backups of the heap: the bytes of docs/format.md#backup-of-the-heap, what is refused before a byte is written, and the hooks."""
 
 from __future__ import annotations
 

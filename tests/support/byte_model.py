@@ -1,4 +1,4 @@
-"""The B-tree of FORMAT sections 3 and 4 in plain Python: slow, simple, and written from the text alone.
+"""The B-tree of docs/format.md#chunk-allocator and #b-tree-map in plain Python: slow, simple, and written from the text alone.
 
 It keeps the whole memory, so that every byte of the real one can be held against it. Nodes are loaded into objects,
 changed there and saved again, as the text tells it; nothing is shared with the C core.
@@ -17,7 +17,7 @@ MINIMUM = 6
 
 
 class ModelMemory:
-    """Pages of bytes with the growing write of FORMAT section 1."""
+    """Pages of bytes with the growing write of docs/format.md#memory."""
 
     def __init__(self) -> None:
         self.data = bytearray()
@@ -33,7 +33,7 @@ class ModelMemory:
 
 
 class Chunks:
-    """FORMAT section 3."""
+    """docs/format.md#chunk-allocator."""
 
     AT, FIRST = 52, 100
 
@@ -95,7 +95,7 @@ class Node:
 
 
 class ModelMap:
-    """FORMAT section 4. `key` and `value` are (max size or None, fixed); `compare` orders encoded keys."""
+    """docs/format.md#b-tree-map. `key` and `value` are (max size or None, fixed); `compare` orders encoded keys."""
 
     def __init__(
         self, key: tuple[int | None, bool], value: tuple[int | None, bool], compare: Callable[[bytes, bytes], int], image: bytes = b""

@@ -1,4 +1,4 @@
-"""Plays the traces of tests/golden through the public interface (the notation: FORMAT, "golden/").
+"""Plays the traces of tests/golden through the public interface (the notation: docs/format.md#traces).
 
 Each operation is held against the result that the trace tells, each `#` line against the size and digest of the memory.
 A trace of one structure can be played on any memory: what lies in it is the same, wherever it lies.

@@ -221,7 +221,7 @@ def _entry_places(reader: MapReader, node: Node, children_at: int) -> Iterator[t
         place += len(key)
 
 
-# ---- snapshots, as IC.md section 3 says ----
+# ---- snapshots, as docs/platform.md#snapshots-on-disk says ----
 
 
 def metadata(size: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Whether a memory is sound, found out without the inspector: by FORMAT.md in plain Python, and by the core.
+"""Whether a memory is sound, found out without the inspector: by docs/format.md in plain Python, and by the core.
 
 The idea is the same for every structure: what is read out of the memory is written again, and must give the bytes that
 are there. A damaged memory that passes is another sound memory, one that the crate writes for other contents: nobody who
@@ -40,7 +40,7 @@ def is_sound(data: bytes, types: Types) -> bool:
         return False
 
 
-# ---- FORMAT 2 ----
+# ---- docs/format.md#memory-manager ----
 
 
 def is_managed(data: bytes, types: Types) -> bool:

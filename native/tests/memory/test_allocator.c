@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The chunk allocator, byte for byte as FORMAT section 3 has it, and lists that are damaged. */
+/* The chunk allocator, byte for byte as docs/format.md#chunk-allocator has it, and lists that are damaged. */
 #include <stdlib.h>
 
 #include "memory/access.h"

@@ -143,7 +143,7 @@ static void a_growing_write_grows_by_the_fewest_pages(void) {
     test_memory_free(&in);
 }
 
-/* FORMAT section 1. */
+/* docs/format.md#memory. */
 static void a_restricted_memory_is_a_range_of_pages(void) {
     ss_memory *base, *part, *inner, *nothing;
     CHECK_EQ(ss_memory_new_flat(100, &base), SS_OK);

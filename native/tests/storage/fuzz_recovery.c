@@ -213,8 +213,7 @@ static void make_scene(scene *s) {
 enum { WITH_LOG = 3, ANY_WAY = 5 };
 
 static int open_on(scene *s, struct disk *disk, uint64_t ways, ss_memory **memory) {
-    static const int durabilities[] = {SS_DURABILITY_NORMAL, SS_DURABILITY_FULL, SS_DURABILITY_FULL, SS_DURABILITY_FULL,
-                                       SS_DURABILITY_NONE};
+    static const int durabilities[] = {SS_DURABLE_NORMAL, SS_DURABLE_FULL, SS_DURABLE_FULL, SS_DURABLE_FULL, SS_DURABLE_NONE};
     uint64_t choice = rng_below(&s->random, ways);
     ss_file_options options = {.path = "main",
                                .mode = choice == WITH_LOG ? SS_FILE_READ : SS_FILE_WRITE,

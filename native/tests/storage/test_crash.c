@@ -26,9 +26,9 @@ struct mode {
 };
 
 static const struct mode modes[] = {
-    {"full", SS_DURABILITY_FULL, 0},
-    {"exclusive", SS_DURABILITY_FULL, 1},
-    {"normal", SS_DURABILITY_NORMAL, 0},
+    {"full", SS_DURABLE_FULL, 0},
+    {"exclusive", SS_DURABLE_FULL, 1},
+    {"normal", SS_DURABLE_NORMAL, 0},
 };
 
 /* The images that were committed, the oldest first, by their sum; number 0 is the empty one. */
@@ -126,7 +126,7 @@ static bool transact(struct trial *trial, ss_memory *memory, bool must_grow, uin
     history->in_flight = 0;
     if (status == SS_OK) {
         history->acknowledged = history->count - 1;
-        if (trial->mode->durability == SS_DURABILITY_FULL) history->durable = history->acknowledged;
+        if (trial->mode->durability == SS_DURABLE_FULL) history->durable = history->acknowledged;
     } else {
         history->count--;
         CHECK_EQ(sum_of(memory), before);

@@ -19,7 +19,7 @@ static ss_memory *open_as(struct disk *disk, int mode, int durability) {
                                .exclusive = 1,
                                .max_pages = 4,
                                .patience = 1,
-                               .log_bytes = (durability == SS_DURABILITY_FULL ? 20 : 2) * DISK_BLOCK,
+                               .log_bytes = (durability == SS_DURABLE_FULL ? 20 : 2) * DISK_BLOCK,
                                .checkpoint_bytes = 1 << 20,
                                .vfs = &disk->vfs};
     ss_memory *memory;
@@ -27,7 +27,7 @@ static ss_memory *open_as(struct disk *disk, int mode, int durability) {
 }
 
 static ss_memory *open_on(struct disk *disk) {
-    return open_as(disk, SS_FILE_WRITE, SS_DURABILITY_FULL);
+    return open_as(disk, SS_FILE_WRITE, SS_DURABLE_FULL);
 }
 
 /* Without the zeros that fill its last block. */
@@ -79,7 +79,7 @@ static struct disk *make_disk_as(int checkpoint_after, int durability) {
 }
 
 static struct disk *make_disk(int checkpoint_after) {
-    return make_disk_as(checkpoint_after, SS_DURABILITY_FULL);
+    return make_disk_as(checkpoint_after, SS_DURABLE_FULL);
 }
 
 /* The oldest image that a damage at this place of the log may leave. */
@@ -88,7 +88,7 @@ static int oldest_after_flip(uint64_t place) {
 }
 
 static void check_opened_as(struct disk *disk, int mode, int oldest, const char *what, uint64_t place) {
-    ss_memory *memory = open_as(disk, mode, SS_DURABILITY_FULL);
+    ss_memory *memory = open_as(disk, mode, SS_DURABLE_FULL);
     bool held = false;
     if (memory == NULL) {
         held = ss_last_failure()->status == SS_WAL_CORRUPT;
@@ -158,7 +158,7 @@ static void a_log_may_end_anywhere(void) {
     static uint8_t bytes[2 * DISK_BLOCK];
     for (uint64_t length = 8; length < DISK_BLOCK + 64; length += 64) {
         struct disk *disk = disk_new(length);
-        ss_memory *memory = open_as(disk, SS_FILE_WRITE, SS_DURABILITY_NORMAL);
+        ss_memory *memory = open_as(disk, SS_FILE_WRITE, SS_DURABLE_NORMAL);
         commit_once(memory, 1);
         for (int i = 0; i < 3; i++) {
             memset(bytes, 10 + i, sizeof bytes);
@@ -168,7 +168,7 @@ static void a_log_may_end_anywhere(void) {
         uint64_t sum = sum_of(memory);
         for (int i = 0; i < 3; i++) {
             abandon(disk, memory);
-            memory = open_as(disk, SS_FILE_WRITE, SS_DURABILITY_NORMAL);
+            memory = open_as(disk, SS_FILE_WRITE, SS_DURABLE_NORMAL);
             if (!CHECK(memory != NULL)) break;
             CHECK_EQ(sum_of(memory), sum);
         }
@@ -208,7 +208,7 @@ static void a_handle_whose_sync_failed_is_dead(int durability) {
         commit_once(memory, 1);
         disk->fail_at = disk->calls + at;
         disk->fail_with = EIO;
-        int status = durability == SS_DURABILITY_FULL ? put_byte(memory) : ss_memory_sync(memory);
+        int status = durability == SS_DURABLE_FULL ? put_byte(memory) : ss_memory_sync(memory);
         died = status == SS_COMMIT_UNKNOWN;
         if (died) {
             long calls = disk->calls;
@@ -227,8 +227,8 @@ static void a_handle_whose_sync_failed_is_dead(int durability) {
 }
 
 int main(void) {
-    a_handle_whose_sync_failed_is_dead(SS_DURABILITY_FULL);
-    a_handle_whose_sync_failed_is_dead(SS_DURABILITY_NORMAL);
+    a_handle_whose_sync_failed_is_dead(SS_DURABLE_FULL);
+    a_handle_whose_sync_failed_is_dead(SS_DURABLE_NORMAL);
     a_log_may_end_anywhere();
     a_log_whose_memory_shrinks_is_damaged();
     static const int checkpoints[] = {0, 3};
@@ -238,7 +238,7 @@ int main(void) {
         cut_everywhere(disk, checkpoints[i]);
         disk_free(disk);
     }
-    flip_every_bit_of_a_copy(SS_DURABILITY_FULL);
-    flip_every_bit_of_a_copy(SS_DURABILITY_NORMAL);
+    flip_every_bit_of_a_copy(SS_DURABLE_FULL);
+    flip_every_bit_of_a_copy(SS_DURABLE_NORMAL);
     return check_summary();
 }

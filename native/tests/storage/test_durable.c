@@ -67,14 +67,14 @@ static void at_rest_the_file_is_the_bare_image(int durability) {
     ss_memory_release(memory);
     CHECK_EQ(size_of("rest"), 2 * 65536);
     CHECK_EQ(size_of("rest-wal"), -1);
-    memory = must_open("rest", SS_FILE_WRITE, SS_DURABILITY_NONE);
+    memory = must_open("rest", SS_FILE_WRITE, SS_DURABLE_NONE);
     CHECK_EQ(has(memory, 65530, "over the edge"), 1);
     ss_memory_release(memory);
     CHECK(unlink(path_of("rest")) == 0);
 }
 
 static void write_normal_and_stay(const char *name) {
-    ss_memory *memory = must_open(name, SS_FILE_WRITE, SS_DURABILITY_NORMAL);
+    ss_memory *memory = must_open(name, SS_FILE_WRITE, SS_DURABLE_NORMAL);
     CHECK_EQ(grow(memory, 1), SS_OK);
     CHECK_EQ(put(memory, 10, "committed"), SS_OK);
     CHECK_EQ(ss_transaction_begin(memory), SS_OK);
@@ -82,7 +82,7 @@ static void write_normal_and_stay(const char *name) {
 }
 
 static void write_full_and_stay(const char *name) {
-    ss_memory *memory = must_open(name, SS_FILE_WRITE, SS_DURABILITY_FULL);
+    ss_memory *memory = must_open(name, SS_FILE_WRITE, SS_DURABLE_FULL);
     CHECK_EQ(grow(memory, 1), SS_OK);
     CHECK_EQ(put(memory, 10, "committed"), SS_OK);
     CHECK_EQ(ss_transaction_begin(memory), SS_OK);
@@ -90,8 +90,8 @@ static void write_full_and_stay(const char *name) {
 }
 
 static void a_killed_process_loses_nothing_that_was_committed(void) {
-    for (int durability = SS_DURABILITY_NONE; durability <= SS_DURABILITY_FULL; durability++) {
-        in_killed_child(durability == SS_DURABILITY_FULL ? write_full_and_stay : write_normal_and_stay, "killed");
+    for (int durability = SS_DURABLE_NONE; durability <= SS_DURABLE_FULL; durability++) {
+        in_killed_child(durability == SS_DURABLE_FULL ? write_full_and_stay : write_normal_and_stay, "killed");
         ss_memory *memory = must_open("killed", SS_FILE_WRITE, durability);
         CHECK_EQ(memory->root->pages, 1);
         CHECK_EQ(has(memory, 10, "committed"), 1);
@@ -106,7 +106,7 @@ static void a_killed_process_loses_nothing_that_was_committed(void) {
 static void a_reader_recovers_what_a_killed_writer_left(void) {
     in_killed_child(write_normal_and_stay, "left");
     CHECK_EQ(size_of("left"), 0);
-    ss_memory *reader = must_open("left", SS_FILE_READ, SS_DURABILITY_NORMAL);
+    ss_memory *reader = must_open("left", SS_FILE_READ, SS_DURABLE_NORMAL);
     CHECK_EQ(has(reader, 10, "committed"), 1);
     CHECK_EQ(size_of("left-wal"), -1);
     in_killed_child(write_full_and_stay, "left");
@@ -116,8 +116,8 @@ static void a_reader_recovers_what_a_killed_writer_left(void) {
 }
 
 static void a_reader_sees_full_commits_at_once_and_snapshots_hold(void) {
-    ss_memory *writer = must_open("seen", SS_FILE_WRITE, SS_DURABILITY_FULL);
-    ss_memory *reader = must_open("seen", SS_FILE_READ, SS_DURABILITY_FULL);
+    ss_memory *writer = must_open("seen", SS_FILE_WRITE, SS_DURABLE_FULL);
+    ss_memory *reader = must_open("seen", SS_FILE_READ, SS_DURABLE_FULL);
     CHECK_EQ(grow(writer, 1), SS_OK);
     CHECK_EQ(put(writer, 5, "first"), SS_OK);
     CHECK_EQ(has(reader, 5, "first"), 1);
@@ -144,7 +144,7 @@ static void a_reader_sees_full_commits_at_once_and_snapshots_hold(void) {
 }
 
 static void a_log_that_grows_long_is_emptied(void) {
-    for (int durability = SS_DURABILITY_NORMAL; durability <= SS_DURABILITY_FULL; durability++) {
+    for (int durability = SS_DURABLE_NORMAL; durability <= SS_DURABLE_FULL; durability++) {
         ss_file_options options = {.path = path_of("long"),
                                    .mode = SS_FILE_WRITE,
                                    .durability = durability,
@@ -176,19 +176,19 @@ static void what_is_no_log_of_the_file_is_refused(void) {
     in_killed_child(write_full_and_stay, "odd");
     copy_file("odd-wal", "kept-wal");
     CHECK(truncate(path_of("odd"), 3 * 65536) == 0);
-    CHECK_EQ(open_as("odd", SS_FILE_WRITE, SS_DURABILITY_FULL, &memory), SS_WAL_CORRUPT);
+    CHECK_EQ(open_as("odd", SS_FILE_WRITE, SS_DURABLE_FULL, &memory), SS_WAL_CORRUPT);
     CHECK(truncate(path_of("odd"), 65536) == 0);
     CHECK(truncate(path_of("odd-wal"), 5000) == 0);
-    CHECK_EQ(open_as("odd", SS_FILE_WRITE, SS_DURABILITY_NONE, &memory), SS_WAL_CORRUPT);
-    CHECK_EQ(open_as("odd", SS_FILE_READ, SS_DURABILITY_NONE, &memory), SS_WAL_CORRUPT);
+    CHECK_EQ(open_as("odd", SS_FILE_WRITE, SS_DURABLE_NONE, &memory), SS_WAL_CORRUPT);
+    CHECK_EQ(open_as("odd", SS_FILE_READ, SS_DURABLE_NONE, &memory), SS_WAL_CORRUPT);
     CHECK(unlink(path_of("odd-wal")) == 0 && symlink("kept-wal", path_of("odd-wal")) == 0);
-    CHECK_EQ(open_as("odd", SS_FILE_WRITE, SS_DURABILITY_FULL, &memory), SS_SYSTEM);
+    CHECK_EQ(open_as("odd", SS_FILE_WRITE, SS_DURABLE_FULL, &memory), SS_SYSTEM);
     CHECK_EQ(ss_last_failure()->number, ELOOP);
     CHECK(unlink(path_of("odd-wal")) == 0 && mkdir(path_of("odd-wal"), 0700) == 0);
-    CHECK(open_as("odd", SS_FILE_WRITE, SS_DURABILITY_FULL, &memory) < 0);
+    CHECK(open_as("odd", SS_FILE_WRITE, SS_DURABLE_FULL, &memory) < 0);
     CHECK(rmdir(path_of("odd-wal")) == 0);
     copy_file("kept-wal", "odd-wal");
-    CHECK_EQ(open_as("odd", SS_FILE_WRITE, SS_DURABILITY_FULL, &memory), SS_OK);
+    CHECK_EQ(open_as("odd", SS_FILE_WRITE, SS_DURABLE_FULL, &memory), SS_OK);
     CHECK_EQ(has(memory, 10, "committed"), 1);
     ss_memory_release(memory);
 }
@@ -220,18 +220,18 @@ static void commit_on_a_full_disk(int durability) {
     CHECK_EQ(ss_memory_close(memory), SS_OK);
     ss_memory_release(memory);
     CHECK_EQ(size_of("full"), 4 * 65536);
-    memory = must_open("full", SS_FILE_READ, SS_DURABILITY_NONE);
+    memory = must_open("full", SS_FILE_READ, SS_DURABLE_NONE);
     CHECK_EQ(has(memory, 100, "goes on"), 1);
     ss_memory_release(memory);
     CHECK_EQ(remove(path_of("full")), 0);
 }
 
 static void commit_fully_on_a_full_disk(void) {
-    commit_on_a_full_disk(SS_DURABILITY_FULL);
+    commit_on_a_full_disk(SS_DURABLE_FULL);
 }
 
 static void commit_normally_on_a_full_disk(void) {
-    commit_on_a_full_disk(SS_DURABILITY_NORMAL);
+    commit_on_a_full_disk(SS_DURABLE_NORMAL);
 }
 
 static void a_full_disk_rolls_back_and_the_handle_goes_on(void) {
@@ -279,13 +279,13 @@ static void fill_and_go_on(int durability, rlim_t limit) {
     CHECK_EQ(put(memory, pages * 65536 + 65000, "written"), SS_OK);
     CHECK_EQ(ss_memory_close(memory), SS_OK);
     ss_memory_release(memory);
-    memory = must_open("limit", SS_FILE_READ, SS_DURABILITY_NONE);
+    memory = must_open("limit", SS_FILE_READ, SS_DURABLE_NONE);
     for (uint64_t i = 0; i <= pages; i++) CHECK_EQ(has(memory, i * 65536 + 65000, "written"), 1);
     ss_memory_release(memory);
 }
 
 static void a_disk_may_be_full_at_each_growth_and_each_commit(void) {
-    for (int durability = SS_DURABILITY_NONE; durability <= SS_DURABILITY_FULL; durability++) {
+    for (int durability = SS_DURABLE_NONE; durability <= SS_DURABLE_FULL; durability++) {
         for (rlim_t limit = 0; limit < 7 * 65536; limit += 20480) {
             pid_t child = fork();
             if (child == 0) {
@@ -302,7 +302,7 @@ static void a_disk_may_be_full_at_each_growth_and_each_commit(void) {
 }
 
 static void checkpoint_and_stay(const char *name) {
-    ss_memory *memory = must_open(name, SS_FILE_WRITE, SS_DURABILITY_FULL);
+    ss_memory *memory = must_open(name, SS_FILE_WRITE, SS_DURABLE_FULL);
     CHECK_EQ(grow(memory, 1), SS_OK);
     CHECK_EQ(put(memory, 10, "committed"), SS_OK);
     CHECK_EQ(ss_memory_checkpoint(memory), SS_OK);
@@ -311,10 +311,10 @@ static void checkpoint_and_stay(const char *name) {
 static void read_on_a_full_disk(void) {
     ss_memory *memory;
     for (int i = 0; i < 2; i++) {
-        CHECK_EQ(open_as("empty", SS_FILE_READ, SS_DURABILITY_NONE, &memory), SS_OK);
+        CHECK_EQ(open_as("empty", SS_FILE_READ, SS_DURABLE_NONE, &memory), SS_OK);
         CHECK_EQ(has(memory, 10, "committed"), 1);
         ss_memory_release(memory);
-        CHECK_EQ(open_as("waits", SS_FILE_READ, SS_DURABILITY_NONE, &memory), SS_OUT_OF_MEMORY);
+        CHECK_EQ(open_as("waits", SS_FILE_READ, SS_DURABLE_NONE, &memory), SS_OUT_OF_MEMORY);
     }
 }
 
@@ -326,7 +326,7 @@ static void a_reader_needs_no_disk_space_for_an_empty_log(void) {
     CHECK(size_of("empty-wal") > 0 && size_of("waits-wal") > 0);
     for (int i = 0; i < 2; i++) {
         const char *name = i == 0 ? "empty" : "waits";
-        ss_memory *memory = must_open(name, SS_FILE_READ, SS_DURABILITY_NONE);
+        ss_memory *memory = must_open(name, SS_FILE_READ, SS_DURABLE_NONE);
         CHECK_EQ(has(memory, 10, "committed"), 1);
         ss_memory_release(memory);
     }
@@ -336,7 +336,7 @@ static void a_reader_needs_no_disk_space_for_an_empty_log(void) {
 /* Nobody can give back what only the log had. What the file has is an image all the same, and a handle that is still open
  * has everything. */
 static void a_log_that_was_deleted_takes_its_commits_with_it(void) {
-    ss_memory *memory = must_open("gone", SS_FILE_WRITE, SS_DURABILITY_NORMAL);
+    ss_memory *memory = must_open("gone", SS_FILE_WRITE, SS_DURABLE_NORMAL);
     CHECK_EQ(grow(memory, 1), SS_OK);
     CHECK_EQ(put(memory, 10, "written"), SS_OK);
     CHECK(unlink(path_of("gone-wal")) == 0);
@@ -345,7 +345,7 @@ static void a_log_that_was_deleted_takes_its_commits_with_it(void) {
     ss_memory_release(memory);
     in_killed_child(write_normal_and_stay, "gone");
     CHECK(unlink(path_of("gone-wal")) == 0);
-    memory = must_open("gone", SS_FILE_WRITE, SS_DURABILITY_NORMAL);
+    memory = must_open("gone", SS_FILE_WRITE, SS_DURABLE_NORMAL);
     CHECK_EQ(memory->root->pages, 1);
     CHECK_EQ(has(memory, 10, "written"), 1);
     CHECK_EQ(has(memory, 20, "further"), 1);
@@ -353,7 +353,7 @@ static void a_log_that_was_deleted_takes_its_commits_with_it(void) {
 }
 
 static void a_child_of_a_fork_has_no_file(void) {
-    ss_memory *memory = must_open("fork", SS_FILE_WRITE, SS_DURABILITY_NORMAL), *other;
+    ss_memory *memory = must_open("fork", SS_FILE_WRITE, SS_DURABLE_NORMAL), *other;
     CHECK_EQ(grow(memory, 1), SS_OK);
     pid_t child = fork();
     if (child == 0) {
@@ -361,14 +361,14 @@ static void a_child_of_a_fork_has_no_file(void) {
         CHECK_EQ(put(memory, 0, "child"), SS_CLOSED);
         CHECK_EQ(ss_memory_close(memory), SS_OK);
         ss_memory_release(memory);
-        CHECK_EQ(open_as("fork", SS_FILE_WRITE, SS_DURABILITY_NORMAL, &other), SS_LOCKED);
+        CHECK_EQ(open_as("fork", SS_FILE_WRITE, SS_DURABLE_NORMAL, &other), SS_LOCKED);
         _exit(check_failed != 0);
     }
     int status = -1;
     CHECK(waitpid(child, &status, 0) == child && status == 0);
     CHECK_EQ(put(memory, 0, "parent"), SS_OK);
     ss_memory_release(memory);
-    memory = must_open("fork", SS_FILE_READ, SS_DURABILITY_NORMAL);
+    memory = must_open("fork", SS_FILE_READ, SS_DURABLE_NORMAL);
     CHECK_EQ(has(memory, 0, "parent"), 1);
     ss_memory_release(memory);
 }
@@ -385,9 +385,9 @@ static void a_stopped_writer_keeps_nobody_waiting_for_ever(void) {
     char byte;
     CHECK(read(ready[0], &byte, 1) == 1);
     kill(writer, SIGSTOP);
-    ss_memory *reader = must_open("stopped", SS_FILE_READ, SS_DURABILITY_NONE), *other;
+    ss_memory *reader = must_open("stopped", SS_FILE_READ, SS_DURABLE_NONE), *other;
     CHECK_EQ(has(reader, 10, "committed"), 1);
-    CHECK_EQ(open_as("stopped", SS_FILE_WRITE, SS_DURABILITY_NORMAL, &other), SS_LOCKED);
+    CHECK_EQ(open_as("stopped", SS_FILE_WRITE, SS_DURABLE_NORMAL, &other), SS_LOCKED);
     kill(writer, SIGKILL);
     waitpid(writer, NULL, 0);
     CHECK_EQ(has(reader, 10, "committed"), 1);
@@ -397,7 +397,7 @@ static void a_stopped_writer_keeps_nobody_waiting_for_ever(void) {
 static void a_loaded_file_is_as_a_mapped_one(void) {
     for (int load = 0; load < 2; load++) {
         ss_file_options options = {
-            .path = path_of("load"), .mode = SS_FILE_WRITE, .durability = SS_DURABILITY_NORMAL, .max_pages = 10, .load = load};
+            .path = path_of("load"), .mode = SS_FILE_WRITE, .durability = SS_DURABLE_NORMAL, .max_pages = 10, .load = load};
         ss_memory *memory;
         CHECK_EQ(ss_file_open_with(&options, &memory), SS_OK);
         if (load == 0) CHECK_EQ(grow(memory, 2), SS_OK);
@@ -451,7 +451,7 @@ static void a_small_commit_is_one_write_and_one_sync(void) {
     for (int exclusive = 0; exclusive < 2; exclusive++) {
         ss_file_options options = {.path = path_of("cost"),
                                    .mode = SS_FILE_WRITE,
-                                   .durability = SS_DURABILITY_FULL,
+                                   .durability = SS_DURABLE_FULL,
                                    .max_pages = 10,
                                    .vfs = &counting,
                                    .exclusive = exclusive};
@@ -490,7 +490,7 @@ static void commits_without_a_window_are_found_too(void) {
         if (!window) counting.stores_in_place = NULL;
         ss_file_options options = {.path = path_of("window"),
                                    .mode = SS_FILE_WRITE,
-                                   .durability = SS_DURABILITY_NORMAL,
+                                   .durability = SS_DURABLE_NORMAL,
                                    .max_pages = 10,
                                    .vfs = window ? NULL : &counting};
         pid_t child = fork();
@@ -560,7 +560,7 @@ static void commit_short_and_long(const char *name, const ss_vfs *vfs) {
     static uint8_t bytes[100000];
     ss_file_options options = {.path = path_of(name),
                                .mode = SS_FILE_WRITE,
-                               .durability = SS_DURABILITY_FULL,
+                               .durability = SS_DURABLE_FULL,
                                .exclusive = 1,
                                .max_pages = 10,
                                .log_bytes = 65536,
@@ -589,7 +589,7 @@ static void commits_past_the_cache_are_found_too(void) {
         }
         int status = 0;
         CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status));
-        ss_memory *memory = must_open("past", SS_FILE_WRITE, SS_DURABILITY_FULL);
+        ss_memory *memory = must_open("past", SS_FILE_WRITE, SS_DURABLE_FULL);
         for (uint64_t i = 0; i < 30; i++) CHECK_EQ(has(memory, i * 300, "short"), 1);
         CHECK_EQ(has(memory, 199990, "\7\7\7\7\7\7\7\7\7\7\7\7"), 1);
         CHECK_EQ(ss_memory_close(memory), SS_OK);
@@ -601,7 +601,7 @@ static void commits_past_the_cache_are_found_too(void) {
 static void commit_while_a_reader_stays(const char *name) {
     ss_file_options options = {.path = path_of(name),
                                .mode = SS_FILE_WRITE,
-                               .durability = SS_DURABILITY_NORMAL,
+                               .durability = SS_DURABLE_NORMAL,
                                .max_pages = 10,
                                .log_bytes = 65536,
                                .checkpoint_bytes = 65536};
@@ -618,14 +618,14 @@ static void commit_while_a_reader_stays(const char *name) {
 static void a_log_that_no_checkpoint_could_empty_is_recovered(void) {
     in_killed_child(commit_while_a_reader_stays, "stays");
     CHECK(size_of("stays-wal") > 65536 && size_of("stays-wal") % 4096 != 0);
-    ss_memory *memory = must_open("stays", SS_FILE_WRITE, SS_DURABILITY_NORMAL);
+    ss_memory *memory = must_open("stays", SS_FILE_WRITE, SS_DURABLE_NORMAL);
     for (uint64_t i = 0; i < 45; i++) CHECK_EQ(has(memory, i * 5000, "unread"), 1);
     ss_memory_release(memory);
 }
 
 static void a_file_or_log_that_is_cut_closes_the_handle(void) {
     for (int log = 0; log < 2; log++) {
-        ss_memory *memory = must_open("cut", SS_FILE_WRITE, SS_DURABILITY_NORMAL);
+        ss_memory *memory = must_open("cut", SS_FILE_WRITE, SS_DURABLE_NORMAL);
         if (log == 0) CHECK_EQ(grow(memory, 2), SS_OK);
         CHECK_EQ(put(memory, 0, "text"), SS_OK);
         CHECK_EQ(ss_memory_checkpoint(memory), SS_OK);
@@ -659,7 +659,7 @@ static ss_memory *open_failing(void) {
     failing.write = fail_main_write;
     failing.stores_in_place = NULL; /* all of the file by calls */
     ss_file_options options = {
-        .path = path_of("half"), .mode = SS_FILE_WRITE, .durability = SS_DURABILITY_FULL, .max_pages = 10, .vfs = &failing};
+        .path = path_of("half"), .mode = SS_FILE_WRITE, .durability = SS_DURABLE_FULL, .max_pages = 10, .vfs = &failing};
     ss_memory *memory;
     CHECK_EQ(ss_file_open_with(&options, &memory), SS_OK);
     return memory;
@@ -728,7 +728,7 @@ static void *work_on_both(void *argument) {
 }
 
 static void threads_and_readers_see_whole_transactions(void) {
-    ss_memory *writer = must_open("threads", SS_FILE_WRITE, SS_DURABILITY_FULL);
+    ss_memory *writer = must_open("threads", SS_FILE_WRITE, SS_DURABLE_FULL);
     CHECK_EQ(grow(writer, 2), SS_OK);
     ss_memory *reader = must_open("threads", SS_FILE_READ, 0);
     struct worker write = {writer, false}, read = {reader, true};
@@ -747,8 +747,8 @@ static void threads_and_readers_see_whole_transactions(void) {
 int main(void) {
     make_directory();
     sums_are_those_of_the_specification();
-    at_rest_the_file_is_the_bare_image(SS_DURABILITY_NORMAL);
-    at_rest_the_file_is_the_bare_image(SS_DURABILITY_FULL);
+    at_rest_the_file_is_the_bare_image(SS_DURABLE_NORMAL);
+    at_rest_the_file_is_the_bare_image(SS_DURABLE_FULL);
     a_killed_process_loses_nothing_that_was_committed();
     a_reader_recovers_what_a_killed_writer_left();
     a_reader_sees_full_commits_at_once_and_snapshots_hold();

@@ -14,7 +14,7 @@
 #include "support/files.h"
 
 static int open_file(const char *name, int mode, ss_memory **out) {
-    return ss_file_open(path_of(name), mode, SS_DURABILITY_NONE, SS_MAX_PAGES, out);
+    return ss_file_open(path_of(name), mode, SS_DURABLE_NONE, SS_MAX_PAGES, out);
 }
 
 static ss_memory *must_open(const char *name, int mode) {
@@ -249,7 +249,7 @@ static void a_relative_path_is_found_again_after_a_change_of_directory(void) {
     char here[256];
     CHECK(getcwd(here, sizeof here) != NULL && chdir(files_directory) == 0);
     ss_memory *memory;
-    CHECK_EQ(ss_file_open("relative", SS_FILE_WRITE, SS_DURABILITY_NONE, 10, &memory), SS_OK);
+    CHECK_EQ(ss_file_open("relative", SS_FILE_WRITE, SS_DURABLE_NONE, 10, &memory), SS_OK);
     CHECK(chdir("/") == 0);
     CHECK_EQ(grow(memory, 1), SS_OK);
     ss_memory_release(memory);

@@ -57,7 +57,7 @@ static void refusals(int durability, bool covers, int error, int status) {
     CHECK_EQ(put(memory, 5 * 65536, "refused"), status);
     CHECK_EQ(has(memory, 5 * 65536, "refused"), 0);
     CHECK_EQ(ss_transaction_begin(memory), SS_OK);
-    if (durability == SS_DURABILITY_NONE) {
+    if (durability == SS_DURABLE_NONE) {
         CHECK_EQ(put(memory, 7 * 65536 - 3, "refused"), status);
         CHECK_EQ(ss_transaction_commit(memory), SS_OK);
     } else {

@@ -173,9 +173,9 @@ int main(int argc, char **argv) {
     printf("seed %llu\n", (unsigned long long)random_state);
     CHECK(mkdtemp(directory) != NULL);
     snprintf(path, sizeof path, "%s/state", directory);
-    kill_one(&acknowledged, SS_DURABILITY_FULL);
+    kill_one(&acknowledged, SS_DURABLE_FULL);
     for (int i = 0; i < READERS; i++) readers[i] = start(read_until, end);
-    for (; seconds_now() < end; kills++) kill_one(&acknowledged, kills % 2 == 0 ? SS_DURABILITY_NORMAL : SS_DURABILITY_FULL);
+    for (; seconds_now() < end; kills++) kill_one(&acknowledged, kills % 2 == 0 ? SS_DURABLE_NORMAL : SS_DURABLE_FULL);
     for (int i = 0; i < READERS; i++) {
         int status = -1;
         CHECK(waitpid(readers[i], &status, 0) == readers[i] && status == 0);

@@ -65,7 +65,7 @@ static bool recover(uint8_t *to, const uint8_t *log, size_t size, uint64_t file_
     write_whole("c", file_bytes, file_size);
     write_whole("c-wal", log, size);
     ss_memory *memory = NULL;
-    int status = ss_file_open(path_of("c"), SS_FILE_WRITE, SS_DURABILITY_NORMAL, 8, &memory);
+    int status = ss_file_open(path_of("c"), SS_FILE_WRITE, SS_DURABLE_NORMAL, 8, &memory);
     if (status == SS_OK) {
         memset(to, 0, BYTES);
         CHECK_EQ(ss_enter_read(memory), SS_OK);
@@ -121,9 +121,9 @@ static void what_is_no_log_is_told(void) {
 
 int main(void) {
     make_directory();
-    both_say_the_same_of_every_byte(SS_DURABILITY_FULL);
+    both_say_the_same_of_every_byte(SS_DURABLE_FULL);
     CHECK_EQ(unlink(path_of("m")) + unlink(path_of("m-wal")), 0);
-    both_say_the_same_of_every_byte(SS_DURABILITY_NORMAL);
+    both_say_the_same_of_every_byte(SS_DURABLE_NORMAL);
     what_is_no_log_is_told();
     remove_directory();
     return check_summary();

@@ -223,7 +223,7 @@ static void layout1_keeps_its_slots(void) {
     }
 }
 
-/* The bytes behind a shorter value in a slot stay (FORMAT: "keeps its old content"). */
+/* The bytes behind a shorter value in a slot stay (docs/format.md#b-tree-map: "keeps its old content"). */
 static void layout1_leaves_the_rest_of_a_slot(void) {
     setting s;
     begin(&s, IN_FLAT, 7 + 11 * 16 + 96, true, false, 1);

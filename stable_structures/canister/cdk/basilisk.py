@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`import basilisk` inside a canister under test: the names and behaviour of ic-basilisk 0.16 (IC.md 5b).
+"""`import basilisk` inside a canister under test: the names and behaviour of ic-basilisk 0.16 (docs/platform.md#basilisk).
 
 The six structures live in the canister's own manager; memory 254 holds the persisted files and is made first, before the source
 runs, as the real canister makes it. Methods, hooks and `ic` are those of `stable_structures.canister`.

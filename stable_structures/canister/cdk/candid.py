@@ -2,7 +2,7 @@
 """Candid for Kybra's maps and raw calls: annotations as Candid types, values in both directions, and the order of Rust.
 
 The bytes come from icp-py-core (`pip install 'stable-structures[candid]'`). A key or value is a Candid message with one
-argument, as `candid::Encode!` writes it (IC.md 5.1).
+argument, as `candid::Encode!` writes it (docs/platform.md#kybras-map).
 """
 
 from __future__ import annotations
@@ -271,7 +271,7 @@ class _Builder:
 @functools.cache
 def _recursive_class() -> Any:
     """icp-py-core's type that stands for itself, with a name that ends: its own goes round in circles behind a vec."""
-    return type("Recursive", (icp().RecClass,), {"name": property(lambda wire: f"rec_{wire._id}")})  # noqa: SLF001 - as its base names it
+    return type("Recursive", (icp().RecClass,), {"name": property(lambda wire: f"rec_{wire._id}")})
 
 
 class _Opened:

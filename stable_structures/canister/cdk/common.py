@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What Basilisk and Kybra have in common: type names, decorators, and `ic` by the names and results of those packages.
 
-Names and results are those that their canisters see (IC.md 5.2, 5b); the code is ours.
+Names and results are those that their canisters see (docs/platform.md#kybras-builtins, 5b); the code is ours.
 """
 
 from __future__ import annotations

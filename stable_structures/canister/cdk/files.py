@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The file system of a Basilisk canister: files on the heap, of which what was written is kept in stable memory (IC.md 5b).
+"""The file system of a Basilisk canister: files on the heap, of which what was written is kept in stable memory.
+
+See docs/platform.md#basilisk.
 
 A file that was opened for writing with `open` is put into the map of memory 254 when it is closed, path to content,
 unless it lies in /tmp, /proc or /dev. After an upgrade, once the hook has run, the files are there again. Inside the

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`import kybra` inside a canister under test: the names and behaviour of Kybra 0.7 (IC.md 5.1, 5.2).
+"""`import kybra` inside a canister under test: the names and behaviour of Kybra 0.7 (docs/platform.md#kybras-map).
 
 Its map keeps Candid messages, ordered as Rust orders the decoded values, in a virtual memory of the canister's manager; map
 and manager are made at the first operation. A map of a real canister (layout version 1) is loaded and stays version 1. A new one

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Basilisk's encoding of keys and values: one tag byte, then the payload, integers big-endian (IC.md 5b).
+"""Basilisk's encoding of keys and values: one tag byte, then the payload, integers big-endian (docs/platform.md#basilisk).
 
 | tag | value | payload |
 |---|---|---|
@@ -87,9 +87,8 @@ class float32(Hint, float):  # noqa: N801, D101
 
 
 HINTS: Final[tuple[type[Hint], ...]] = (nat8, nat16, nat32, nat64, int8, int16, int32, float32)
-_FORMATS: Final[dict[int, struct.Struct]] = {0x02: struct.Struct(">q"), 0x03: struct.Struct(">d")} | {
-    hint._stable_tag: struct.Struct(hint._stable_fmt)  # noqa: SLF001 - Basilisk's own names
-    for hint in HINTS
+_STRUCTS: Final[dict[int, struct.Struct]] = {0x02: struct.Struct(">q"), 0x03: struct.Struct(">d")} | {
+    hint._stable_tag: struct.Struct(hint._stable_fmt) for hint in HINTS
 }
 _MOST_NESTING: Final = 400
 _COUNT: Final = struct.Struct(">I")
@@ -108,15 +107,15 @@ def encode(value: Any, hint: type[Hint] | None = None) -> bytes:
     (b'\x04\x00\x00\x00\x03Ada', b'\x11\x01\x02', b'\x07\x00\x00\x00\x02\x01\x01\x00')
     """
     if hint is not None:
-        return bytes([hint._stable_tag]) + _FORMATS[hint._stable_tag].pack(value)  # noqa: SLF001
+        return bytes([hint._stable_tag]) + _STRUCTS[hint._stable_tag].pack(value)
     if value is None:
         return b"\x00"
     if isinstance(value, bool):
         return b"\x01\x01" if value else b"\x01\x00"
     if isinstance(value, int):
-        return b"\x02" + _FORMATS[0x02].pack(value)
+        return b"\x02" + _STRUCTS[0x02].pack(value)
     if isinstance(value, float):
-        return b"\x03" + _FORMATS[0x03].pack(value)
+        return b"\x03" + _STRUCTS[0x03].pack(value)
     return _encode_sized(value)
 
 
@@ -161,7 +160,7 @@ def _decode(data: bytes, at: int, depth: int) -> tuple[Any, int]:
         return None, at
     if tag == 0x01:
         return data[at] != 0, at + 1
-    number = _FORMATS.get(tag)
+    number = _STRUCTS.get(tag)
     if number is not None:
         return number.unpack_from(data, at)[0], at + number.size
     if _TEXT <= tag <= _TUPLE:

@@ -162,7 +162,7 @@ class Compiled:
         self.prepared = ctypes.POINTER(bindings.wasmtime_instance_pre_t)()
         error = bindings.wasmtime_linker_instantiate_pre(self._linker.ptr(), self.compiled.ptr(), ctypes.byref(self.prepared))
         if error:
-            raise invalid(_text(wasmtime.WasmtimeError._from_ptr(error)))  # noqa: SLF001 - the C interface has no other owner
+            raise invalid(_text(wasmtime.WasmtimeError._from_ptr(error)))
 
     def _define(self, name: str, *, is64: bool) -> None:
         index = _numbers()[name]
@@ -239,16 +239,16 @@ class Instance:
     def make(self) -> None:
         """Makes it anew. Its data segments are written to the heap, not committed; its globals and tables are fresh."""
         self._store = wasmtime.Store(self.compiled.engine)
-        self._context = self._store._context()  # noqa: SLF001 - what the C interface takes
+        self._context = self._store._context()
         self._functions: dict[str, Any] = {}
         made, trap = bindings.wasmtime_instance_t(), ctypes.POINTER(bindings.wasm_trap_t)()
         native.call.ss_ic0_next_heap(self.heap.handle)
         error = bindings.wasmtime_instance_pre_instantiate(self.compiled.prepared, self._context, ctypes.byref(made), ctypes.byref(trap))
         native.call.ss_ic0_next_heap(native.NULL)
         if error:
-            raise invalid(_text(wasmtime.WasmtimeError._from_ptr(error)))  # noqa: SLF001
+            raise invalid(_text(wasmtime.WasmtimeError._from_ptr(error)))
         if trap:
-            raise invalid(_text(wasmtime.Trap._from_ptr(trap)))  # noqa: SLF001
+            raise invalid(_text(wasmtime.Trap._from_ptr(trap)))
         self._made = made
         self._table: Any = None
         counter = self._export("ss counter").of.global_
@@ -347,12 +347,12 @@ class Instance:
     def _trapped(self, message: Any, trap: int, error: int) -> BaseException:
         kind, other = 255, None
         if trap:
-            found = wasmtime.Trap._from_ptr(ctypes.cast(trap, ctypes.POINTER(bindings.wasm_trap_t)))  # noqa: SLF001
+            found = wasmtime.Trap._from_ptr(ctypes.cast(trap, ctypes.POINTER(bindings.wasm_trap_t)))
             number = ctypes.c_uint8(255)
             bindings.wasmtime_trap_code(found.ptr(), ctypes.byref(number))
             kind = number.value
         if error:
-            other = wasmtime.WasmtimeError._from_ptr(ctypes.cast(error, ctypes.POINTER(bindings.wasmtime_error_t)))  # noqa: SLF001
+            other = wasmtime.WasmtimeError._from_ptr(ctypes.cast(error, ctypes.POINTER(bindings.wasmtime_error_t)))
         if message.trap_code:
             size = native.out_numbers(1)
             text = native.call.ss_ic0_output(message, native.call.SS_IC0_TRAP, size)

@@ -124,7 +124,7 @@ class Messenger:
         handle.mode = mode_of(kind, context)
         if self._memory is not canister.memory:
             self._memory = canister.memory
-        handle.stable, handle.heap = self._memory._handle, heap.handle  # noqa: SLF001 - the core's own memory
+        handle.stable, handle.heap = self._memory._handle, heap.handle
         handle.time, handle.deadline, handle.timer = message.time, context.deadline, canister.global_timer
         handle.version = canister.version if message.version is None else message.version
         handle.status = _STATUS[canister.status]

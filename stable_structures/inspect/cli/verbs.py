@@ -19,7 +19,7 @@ from ...errors import StableError
 from ...storable import Codec, parse_type
 from .. import missing
 from ..compare import diff, to_dict
-from ..dump import FORMATS, export, get, table, write
+from ..dump import OUTPUTS, export, get, table, write
 from ..fit import Misfit, require_all_fit
 from ..formats.layout import Damage, Finding
 from ..formats.recognise import STRUCTURES
@@ -248,7 +248,7 @@ def _add_dump(verbs: Any) -> None:
     parser.add_argument("--from", dest="start", metavar="K", help="begin with this key (or index)")
     parser.add_argument("--to", dest="stop", metavar="K", help="end before this key (or index)")
     parser.add_argument("--limit", type=_count, metavar="N", help="at most N entries")
-    parser.add_argument("--format", choices=FORMATS, help="default: by the name of OUT, else jsonl")
+    parser.add_argument("--format", choices=OUTPUTS, help="default: by the name of OUT, else jsonl")
     parser.add_argument("--raw", action="store_true", help="encoded bytes, undecoded")
     parser.add_argument("--keep-going", action="store_true", help="pass over what is damaged or cut off, and say so at the end")
     parser.add_argument(
@@ -273,7 +273,7 @@ def _dump(arguments: argparse.Namespace) -> int:
             note=gone.append if arguments.keep_going else None,
         )
         suffix = Path(arguments.out or "").suffix.removeprefix(".")
-        form = arguments.format or (suffix if suffix in FORMATS else "jsonl")
+        form = arguments.format or (suffix if suffix in OUTPUTS else "jsonl")
         if arguments.safe_csv and form != "csv":
             raise Unreadable(f"--safe-csv is for CSV, and this is {form}; give --format csv, or leave it out")
         try:
@@ -360,7 +360,7 @@ def _add_load(verbs: Any) -> None:
     _file(parser, "dump", "a dump: JSON lines, CSV, a CBOR sequence or Parquet")
     _types(parser)
     parser.add_argument("--structure", choices=_STRUCTURES, default="map", help="what to make (default: map)")
-    parser.add_argument("--format", choices=FORMATS, help="default: by the name of the dump")
+    parser.add_argument("--format", choices=OUTPUTS, help="default: by the name of the dump")
     parser.add_argument(
         "--bucket-pages", type=_count, default=DEFAULT_BUCKET, metavar="N", help="of the manager, with --memory (default: 128)"
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers of the format (FORMAT.md) that reading and rewriting share, and what a broken rule looks like."""
+"""Numbers of the format (docs/format.md) that reading and rewriting share, and what a broken rule looks like."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The memory manager's tables (FORMAT section 2), and the virtual memories behind them."""
+"""The memory manager's tables (docs/format.md#memory-manager), and the virtual memories behind them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: PLR2004 - offsets and sizes of formats that others fixed
-"""What a memory is, by its first and last bytes (IC.md section 4.5)."""
+"""What a memory is, by its first and last bytes (docs/platform.md#recogniser-rules)."""
 
 from __future__ import annotations
 

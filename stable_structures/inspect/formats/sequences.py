@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The structures whose elements lie in a row: vec, heap, log, and the cell (FORMAT sections 5 to 7)."""
+"""The structures whose elements lie in a row: vec, heap, log, and the cell (docs/format.md#vec-and-min-heap and #log)."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class SlotReader(RowReader):
         if bound is None or bound.max_size is None or (bound.max_size, bound.is_fixed_size) == (self.max_size, self.fixed):
             return None
         told = copy(self)
-        told._lay_out(bound.max_size, fixed=bound.is_fixed_size)  # noqa: SLF001 - of its own class
+        told._lay_out(bound.max_size, fixed=bound.is_fixed_size)
         return told
 
     def packed(self, data: bytes) -> bytes:

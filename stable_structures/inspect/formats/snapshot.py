@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Folders that `dfx canister snapshot download`, `icp canister snapshot download` and Juno write (IC.md section 3)."""
+"""Folders that `dfx canister snapshot download`, `icp canister snapshot download` and Juno write (docs/platform.md#snapshots-on-disk)."""
 
 from __future__ import annotations
 

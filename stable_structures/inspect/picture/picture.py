@@ -18,7 +18,7 @@ from ..source import Progress, Unreadable, no_progress
 from ..writing import NewFile
 from .scene import COLOURS, NAMES, OWNER_COLOURS, Scene, What, read_scene
 
-FORMATS: Final = ("html", "png", "svg")
+OUTPUTS: Final = ("html", "png", "svg")
 _WIDTH, _HEIGHT, _POINTS = 256, 128, 8
 _LEAST_CELL: Final = 16
 _NOBODY: Final = "#fb7185"
@@ -39,7 +39,7 @@ def draw(image: Image, out: str | Path, *, types: Types | None = None, progress:
     """
     path = Path(out)
     form = path.suffix.removeprefix(".").lower()
-    if form not in FORMATS:
+    if form not in OUTPUTS:
         raise Unreadable(f"{out}: the name says the format: end it in .html, .png or .svg")
     if image.source.nbytes == 0:
         raise image.unreadable("there is nothing to draw")

@@ -28,7 +28,7 @@ Row: TypeAlias = dict[str, Any]
 Rows: TypeAlias = Iterator[tuple[str, Row]]
 """Rows by the names of their columns, each with where it stands."""
 
-FORMATS: Final = ("jsonl", "csv", "cbor", "parquet")
+OUTPUTS: Final = ("jsonl", "csv", "cbor", "parquet")
 _BYTES: Final = codec(bytes)
 _BOM: Final = b"\xef\xbb\xbf"
 _OTHER_MARKS: Final = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
