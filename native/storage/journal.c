@@ -332,7 +332,7 @@ static void finish(struct journal *journal) {
     journal->root->watch &= ~(unsigned)SS_WATCH_STORAGE;
     journal->root->guarded = journal->backing != NULL && journal->backing->read_begin != NULL;
     if (was != TRANSACTION) return;
-    journal->root->watch = 0; /* not fresh any more either: nobody asks after a transaction */
+    journal->root->watch &= ~(unsigned)SS_WATCH_FRESH; /* nobody asks after a transaction */
     ss_root_end_scope(journal->root);
     pthread_cond_broadcast(&journal->ended);
 }
