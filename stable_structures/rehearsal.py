@@ -23,7 +23,7 @@ from .canister.candid.types import Interface, Some
 from .canister.message import Kind
 
 if TYPE_CHECKING:
-    from .canister.canister import Persistence
+    from .canister.given import Persistence
     from .canister.source import Source
 
 _HOOKS: Final = {Kind.PRE_UPGRADE: "pre_upgrade", Kind.START: "start", Kind.POST_UPGRADE: "post_upgrade"}

@@ -125,9 +125,7 @@ class Execution:
                     self.canister.program.commit()
 
     def _inside(self, kind: Kind) -> Iterator[None]:
-        """What runs in the transaction. Where it fails, structures that were opened inside do not count: the objects that had them
-        are as before.
-        """
+        """What runs in the transaction. Structures that were opened inside do not count where it fails: their owners are as before."""
         memory = self.canister.memory
         try:
             yield
