@@ -538,3 +538,16 @@ def test_a_heap_is_kept_by_a_module_of_another_width(canister):
     made.upgrade(wide + marker, wasm_memory_persistence="keep")
     assert made.query_raw("get") == (77).to_bytes(4, "little")
     assert made.heap_size == 2 * 65536
+
+
+def test_upgrades_again_and_again_leave_no_heaps_behind(canister):
+    """Each upgrade has a heap of its own; the old one goes with its program."""
+    made = canister(built("counter1_eop.wasm"))
+    descriptors = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").exists() else 0
+    for number in range(20):
+        assert made.call("inc") == 1 + number * 4
+        made.upgrade(built("counter2_eop.wasm"))
+        assert made.call("inc") == 4 + number * 4
+        made.upgrade(built("counter1_eop.wasm"))
+    if descriptors:
+        assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors + 2

@@ -149,7 +149,7 @@ class Canister:
 
         A Wasm module is a .wasm or .wasm.gz file or its bytes, as Rust, Motoko or TypeScript compile to; it needs
         `pip install 'stable-structures[wasm]'`. `did` is its Candid interface (a file or its text), where the module does not tell
-        it; `env` are its environment variables. It keeps nothing of `heap`: memory, globals and tables are put back as the platform does.
+        it; `env` are its environment variables. `heap` is not for it: its memory, globals and tables are put back as the platform does.
 
         The source is run anew in modules of its own, then its `@init` hook with `arg` (a tuple is several arguments). A
         `memory` that is not empty, for instance the snapshot of a real canister, is one to go on with: then `@post_upgrade` runs
@@ -305,11 +305,11 @@ class Canister:
     ) -> None:
         self._check_idle()
         execution, old = self._execution, self._program
-        new = self._new_program(code, self._kept_heap if keep else None)
+        kept_by: Any = old
+        new = self._new_program(code, kept_by.heap.clone if keep else None)  # called when the last hook of the old one has run
         context = CallContext(caller, kind.value, install_args(code, arg), Reply())
         self.last_instructions = {}
         left_open = [] if old is None else self._structures()
-        self._before: Any = old
         with execution.atomic(kind):
             if old is not None and pre_upgrade:
                 before = execution.message(Kind.PRE_UPGRADE, context)
@@ -327,11 +327,6 @@ class Canister:
         if old is not None:
             old.close()
         self._run_due_timers()
-
-    def _kept_heap(self) -> Heap:
-        """A copy of the heap as the program before left it, which is the one that is put back where the upgrade fails."""
-        heap: Heap = self._before.heap.clone()
-        return heap
 
     def _retire(self, structures: list[weakref.ref[Structure]]) -> None:
         """Closes what the old program left open, so that nobody writes with it; not while a snapshot may bring it back."""
@@ -711,8 +706,9 @@ class Canister:
         if given.stable is not None:
             atomic.begin_with(self.memory, str(given.stable), given.stable_pages)
         self.put_program(program)
-        self.certified_data, self.version, self.global_timer = given.certified_data, given.version, given.global_timer
+        self.certified_data, self.version = given.certified_data, given.version
         self.time = max(self.time, given.taken_at)
+        self.set_global_timer(given.global_timer)
         return self
 
     def save_snapshot(self, folder: str | os.PathLike[str]) -> None:
