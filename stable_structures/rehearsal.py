@@ -23,7 +23,7 @@ from .encodings.candid.text import fit_all, parse_values, show_values
 from .encodings.candid.types import Interface, Some
 
 if TYPE_CHECKING:
-    from .canister.canister import Persistence
+    from .canister.given import Persistence
     from .canister.source import Source
 
 _HOOKS: Final = {Kind.PRE_UPGRADE: "pre_upgrade", Kind.START: "start", Kind.POST_UPGRADE: "post_upgrade"}

@@ -23,11 +23,7 @@
 #include "storage/journal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "core/waiting.h"
 
@@ -673,38 +669,6 @@ int ss_memory_shrink(ss_memory *memory, uint64_t pages) {
     if (status == SS_OK && pages < memory->root->pages) ss_root_shrink(memory->root, pages);
     if (status == SS_OK) memory->root->epoch++;
     ss_leave_read(memory);
-    return status;
-}
-
-/* Maps the file over the pages, which exist already. */
-static int map_over(ss_root *root, int file, uint64_t bytes) {
-    struct stat about;
-    if (fstat(file, &about) != 0) return ss_fail(SS_SYSTEM, "the file of an image", 0, (uint64_t)errno, 0);
-    if ((uint64_t)about.st_size < bytes) return ss_fail(SS_SYSTEM, "the file of an image is short", (uint64_t)about.st_size, EIO, bytes);
-    if (mmap(root->base, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, file, 0) != root->base) {
-        return ss_fail(SS_SYSTEM, "the file of an image cannot be mapped", 0, (uint64_t)errno, bytes);
-    }
-    return SS_OK;
-}
-
-static int begin_with(ss_memory *memory, int file, uint64_t pages) {
-    uint64_t old = 0;
-    int status = memory->kind == SS_FLAT && memory->root->pages == 0
-                     ? may_shrink(memory->root, 0)
-                     : ss_fail(SS_ARGUMENT, "only an empty memory begins with a file", 0, memory->root->pages, 0);
-    if (status == SS_OK) status = ss_memory_grow(memory, pages, &old);
-    if (status != SS_OK || pages == 0) return status;
-    status = map_over(memory->root, file, pages * SS_PAGE_SIZE);
-    if (status != SS_OK) ss_root_shrink(memory->root, 0);
-    return status;
-}
-
-int ss_memory_begin_with(ss_memory *memory, const char *path, uint64_t pages) {
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (file < 0) return ss_fail(SS_SYSTEM, "the file of an image cannot be opened", 0, (uint64_t)errno, 0);
-    int status = ss_enter_write(memory);
-    if (status == SS_OK) status = ss_leave_write(memory, begin_with(memory, file, pages));
-    close(file);
     return status;
 }
 

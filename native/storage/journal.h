@@ -82,10 +82,6 @@ int ss_transaction_commit(ss_memory *memory);
 int ss_transaction_rollback(ss_memory *memory);
 /* Sets the size back outside of transactions; pages that come back are zeros. SS_ARGUMENT on a file, which never shrinks. */
 int ss_memory_shrink(ss_memory *memory, uint64_t pages);
-/* Begins an empty anonymous memory with the first pages of a file, without copying them: they are read when they are looked at, and
- * what is written does not reach the file, which must stay as it is while the memory lives. SS_ARGUMENT where the memory is not
- * empty or not anonymous, SS_SYSTEM where the file is short or cannot be mapped, SS_OUT_OF_MEMORY. */
-int ss_memory_begin_with(ss_memory *memory, const char *path, uint64_t pages);
 /* How many blocks the open transaction has changed so far. */
 int64_t ss_transaction_changed(ss_memory *memory);
 

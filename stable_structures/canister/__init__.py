@@ -6,11 +6,13 @@
     message.py     which system call is allowed where                       system.py              `ic`, the system calls
     actor.py       our own form: Actor and decorators                       variables.py           stable variables
     calls.py       calls between canisters                                  cdk/                   basilisk and kybra
+    queue.py routing.py   what is under way, and where a call goes          wasm/                  Rust, Motoko, TypeScript: Wasm modules
+    installed.py   what both kinds of program are                           ../encodings/          interfaces and values
+    management.py  the management canister                                  folder.py              snapshots in folders
     plugin.py      fixtures for pytest
 
-The rules are those of the interface specification (docs/platform.md#interface-specification). Not simulated: instructions, candid checks
-of the arguments of
-`call`, consensus and the order of messages between canisters, cycles other than as plain numbers.
+The rules are those of the interface specification (docs/platform.md#interface-specification). Not simulated: instructions of Python,
+candid checks of the arguments of `call` to Python, consensus, several subnets, cycles other than as plain numbers.
 """
 
 from . import system as ic

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import weakref
 from collections.abc import Callable, Iterable
@@ -18,11 +17,12 @@ from . import message as messages
 from .errors import ErrorCode, Rejected, Trapped, Unsupported
 from .execution import Execution, Limits, method_or_reject, no_module
 from .folder import read_folder, write_folder
+from .given import Persistence, install_args, keeps_heap, memory_of, new_principal, principal_of
 from .installed import HeapMode, Method, Program
 from .message import CallContext, Kind, Message, Outcome, Reply
 from .program import Program as PythonProgram
 from .program import Timers, release
-from .routing import Respond, private_copy
+from .routing import Respond
 from .snapshot import Snapshot
 from .source import Code as PythonCode
 from .source import Source, read_source, wasm_of
@@ -38,27 +38,13 @@ if TYPE_CHECKING:
     from .wasm.program import WasmCode, WasmProgram
 
 Status = Literal["running", "stopping", "stopped"]
-Persistence = Literal["keep", "replace", "auto"]
 H = TypeVar("H", bound=calls.Handler)
 
 START_TIME: Final = 1_620_328_630_000_000_000
 """The time at which a canister's clock begins, in nanoseconds: 6 May 2021, as in the platform's own test server."""
 _NANOSECONDS: Final = 1_000_000_000
-_numbers: Final = itertools.count(0xFFFF_FFFF_FFE0_0000)
-"""Identifiers of canisters of a test begin where the platform's own test server begins: those of real canisters (the ledger) are below."""
 _MOST_ROUNDS: Final = 1000
 _FIRST_MAGIC: Final = b"MGR"
-
-
-def _principal(value: Principal | str | bytes) -> Principal:
-    if isinstance(value, Principal):
-        return value
-    return Principal.from_text(value) if isinstance(value, str) else Principal(value)
-
-
-def _new_id() -> Principal:
-    """An identifier as the platform gives them out: a number, then two bytes of 1."""
-    return Principal(next(_numbers).to_bytes(8, "big") + b"\x01\x01")
 
 
 class Canister:
@@ -97,8 +83,8 @@ class Canister:
     ) -> None:
         """An empty canister of version 0. See `install` for the arguments."""
         self.limits = Limits() if limits is None else limits
-        self.id = _new_id() if id is None else _principal(id)
-        self.controllers: list[Principal] = [_principal(one) for one in controllers] or [Principal.anonymous()]
+        self.id = new_principal() if id is None else principal_of(id)
+        self.controllers: list[Principal] = [principal_of(one) for one in controllers] or [Principal.anonymous()]
         self.memory: NativeMemory = self._stable_memory(memory)
         self.heap: HeapMode = heap
         self.status: Status = "running"
@@ -136,7 +122,7 @@ class Canister:
         if given is None:
             return StableMemory(max_pages=pages)
         if isinstance(given, (bytes, bytearray, memoryview)):
-            return _memory_of(bytes(given), pages)
+            return memory_of(bytes(given), pages)
         if not isinstance(given, StableMemory):
             raise TypeError(
                 f"a canister's memory is a StableMemory or the bytes of an image, got {type(given).__name__}: rollback needs transactions"
@@ -165,7 +151,7 @@ class Canister:
 
         A Wasm module is a .wasm or .wasm.gz file or its bytes, as Rust, Motoko or TypeScript compile to; it needs
         `pip install 'stable-structures[wasm]'`. `did` is its Candid interface (a file or its text), where the module does not tell
-        it; `env` are its environment variables. It keeps nothing of `heap`: memory, globals and tables are put back as the platform does.
+        it; `env` are its environment variables. `heap` is not for it: its memory, globals and tables are put back as the platform does.
 
         The source is run anew in modules of its own, then its `@init` hook with `arg` (a tuple is several arguments). A
         `memory` that is not empty, for instance the snapshot of a real canister, is one to go on with: then `@post_upgrade` runs
@@ -184,7 +170,7 @@ class Canister:
         """
         self = cls(memory, id=id, controllers=controllers, limits=limits, heap=heap, env=env)
         kind = Kind.POST_UPGRADE if self.memory.size() else Kind.INIT
-        self._install(self._read(source, did), kind, arg, self.controllers[0] if caller is None else _principal(caller))
+        self._install(self._read(source, did), kind, arg, self.controllers[0] if caller is None else principal_of(caller))
         return self
 
     def _read(self, source: Source, did: str | os.PathLike[str] | None = None) -> Code | WasmCode:
@@ -243,11 +229,11 @@ class Canister:
         if program is None:
             raise no_module()
         code = program.code if source is None else self._read(source, did)
-        by = self.controllers[0] if caller is None else _principal(caller)
+        by = self.controllers[0] if caller is None else principal_of(caller)
         if memory is not None:
             self._replace(self._stable_memory(memory), lambda: self._install(code, Kind.POST_UPGRADE, arg, by))
         else:
-            keep = _keeps_heap(program.code, code, wasm_memory_persistence)
+            keep = keeps_heap(program.code, code, wasm_memory_persistence)
             self._install(code, Kind.POST_UPGRADE, arg, by, pre_upgrade=not skip_pre_upgrade, keep=keep)
         return self.last_upgrade
 
@@ -266,7 +252,7 @@ class Canister:
         """
         self._check_controller(caller)
         code = self._read(source, did)
-        by = self.controllers[0] if caller is None else _principal(caller)
+        by = self.controllers[0] if caller is None else principal_of(caller)
         certified, self.certified_data = self.certified_data, b""
         try:
             self._replace(self._stable_memory(None), lambda: self._install(code, Kind.INIT, arg, by))
@@ -306,7 +292,7 @@ class Canister:
             )
             raise Rejected(ErrorCode.NON_EMPTY, text)
         kind = Kind.POST_UPGRADE if self.memory.size() else Kind.INIT
-        self._install(self._read(source, did), kind, arg, self.controllers[0] if caller is None else _principal(caller))
+        self._install(self._read(source, did), kind, arg, self.controllers[0] if caller is None else principal_of(caller))
 
     def _replace(self, memory: NativeMemory, install: Callable[[], None]) -> None:
         """Installs on another memory; back to the old one where it fails."""
@@ -332,11 +318,11 @@ class Canister:
     ) -> None:
         self._check_idle()
         execution, old = self._execution, self._program
-        new = self._new_program(code, self._kept_heap if keep else None)
-        context = CallContext(caller, kind.value, _install_args(code, arg), Reply())
+        kept_by: Any = old
+        new = self._new_program(code, kept_by.heap.clone if keep else None)  # called when the last hook of the old one has run
+        context = CallContext(caller, kind.value, install_args(code, arg), Reply())
         self.last_instructions = {}
         left_open = [] if old is None else self._structures()
-        self._before: Any = old
         with execution.atomic(kind):
             if old is not None and pre_upgrade:
                 before = execution.message(Kind.PRE_UPGRADE, context)
@@ -354,11 +340,6 @@ class Canister:
         if old is not None:
             old.close()
         self._run_due_timers()
-
-    def _kept_heap(self) -> Heap:
-        """A copy of the heap as the program before left it, which is the one that is put back where the upgrade fails."""
-        heap: Heap = self._before.heap.clone()
-        return heap
 
     def _retire(self, structures: list[weakref.ref[Structure]]) -> None:
         """Closes what the old program left open, so that nobody writes with it; not while a snapshot may bring it back."""
@@ -538,7 +519,7 @@ class Canister:
             raise Rejected(ErrorCode.REJECTED_MESSAGE, "Canister rejected the message")
 
     def _caller(self, caller: Principal | str | None) -> Principal:
-        return Principal.anonymous() if caller is None else _principal(caller)
+        return Principal.anonymous() if caller is None else principal_of(caller)
 
     def _ready(self) -> Program:
         """The program, where the canister takes calls."""
@@ -555,7 +536,7 @@ class Canister:
             raise RuntimeError("a canister's code is running: it reaches other canisters by ic.call, not through a Canister object")
 
     def _check_controller(self, caller: Principal | str | None) -> None:
-        if caller is not None and _principal(caller) not in self.controllers:
+        if caller is not None and principal_of(caller) not in self.controllers:
             raise Rejected(ErrorCode.INVALID_CONTROLLER, f"Only the controllers of the canister {self.id} can control it.")
 
     # ---- status ----
@@ -753,8 +734,9 @@ class Canister:
         if given.stable is not None:
             atomic.begin_with(self.memory, str(given.stable), given.stable_pages)
         self.put_program(program)
-        self.certified_data, self.version, self.global_timer = given.certified_data, given.version, given.global_timer
+        self.certified_data, self.version = given.certified_data, given.version
         self.time = max(self.time, given.taken_at)
+        self.set_global_timer(given.global_timer)
         return self
 
     def save_snapshot(self, folder: str | os.PathLike[str]) -> None:
@@ -787,7 +769,7 @@ class Canister:
         >>> canister.call("fee")
         10000
         """
-        self.handlers[_principal(principal), method] = function
+        self.handlers[principal_of(principal), method] = function
         return function
 
     @classmethod
@@ -897,40 +879,3 @@ class Canister:
     def __repr__(self) -> str:
         name = "empty" if self._program is None else self._program.name
         return f"<Canister {self.id} {name}, {self.status}, version {self.version}>"
-
-
-def _install_args(code: Code | WasmCode, arg: Any) -> tuple[Any, ...]:
-    if isinstance(code, PythonCode):
-        copied: tuple[Any, ...] = private_copy(arg if isinstance(arg, tuple) else () if arg is None else (arg,))
-        return copied
-    from .wasm.service import install_argument, is_message  # noqa: PLC0415 - wasmtime is for those who use it
-
-    return (install_argument(None if arg is None or is_message(arg) else code.interface(), arg),)
-
-
-def _keeps_heap(old: Code | WasmCode, new: Code | WasmCode, option: Persistence | None) -> bool:
-    """Whether an upgrade keeps the heap. Raises `Rejected` (IC0504) as the platform does."""
-    before = not isinstance(old, PythonCode) and old.module.persistent
-    after = not isinstance(new, PythonCode) and new.module.persistent
-    if option == "auto":
-        option = "keep" if before and after else None
-    if option == "keep" and not after:
-        raise Rejected(
-            ErrorCode.CONTRACT_VIOLATION, "Invalid upgrade option: the new module does not support enhanced orthogonal persistence."
-        )
-    if option is None and before:
-        raise Rejected(
-            ErrorCode.CONTRACT_VIOLATION,
-            "Missing upgrade option: Enhanced orthogonal persistence requires the `wasm_memory_persistence` upgrade option.",
-        )
-    return option == "keep" and not isinstance(old, PythonCode)
-
-
-def _memory_of(image: bytes, max_pages: int) -> StableMemory:
-    if len(image) % PAGE_SIZE:
-        raise ValueError(f"an image of stable memory is whole pages of {PAGE_SIZE} bytes, got {len(image)}; is the file cut off?")
-    memory = StableMemory(max_pages=max_pages)
-    if memory.grow(len(image) // PAGE_SIZE) < 0:
-        raise ValueError(f"the image has {len(image)} bytes, more than the limit of {max_pages} pages; give larger limits")
-    memory.write(0, image)
-    return memory

@@ -108,45 +108,40 @@ class Execution:
     @contextmanager
     def atomic(self, kind: Kind) -> Iterator[None]:
         """Everything inside happens, or nothing; always nothing for queries. Raises `Trapped` for a trap."""
-        with one_at_a_time, self._atomic(kind):
-            yield
+        with one_at_a_time:
+            state = self._state()
+            try:
+                with self.canister.memory.transaction():
+                    yield from self._inside(kind)
+            except _Discard:
+                self._restore(state)
+            except BaseException as error:
+                cause = _cause(error)
+                self._restore(state)
+                if not isinstance(error, Trap):
+                    raise
+                raise self._trapped(error) from (None if cause is error else cause)
+            else:
+                if self.canister.program is not None:
+                    self.canister.program.commit()
 
-    @contextmanager
-    def _atomic(self, kind: Kind) -> Iterator[None]:
-        state = self._state()
+    def _inside(self, kind: Kind) -> Iterator[None]:
+        """What runs in the transaction. Structures that were opened inside do not count where it fails: their owners are as before."""
+        memory = self.canister.memory
         try:
-            with self.canister.memory.transaction(), self._forgetting():
-                yield
-                self._check_limits(kind)
-                if not kind.keeps_changes:
-                    raise _Discard  # noqa: TRY301 - it ends the transaction
-        except _Discard:
-            self._restore(state)
-        except BaseException as error:
-            cause = _cause(error)
-            self._restore(state)
-            if not isinstance(error, Trap):
-                raise
-            raise self._trapped(error) from (None if cause is error else cause)
-        else:
-            if self.canister.program is not None:
-                self.canister.program.commit()
+            yield
+            self._check_limits(kind)
+            if not kind.keeps_changes:
+                raise _Discard  # noqa: TRY301 - it ends the transaction
+        except BaseException:
+            if self.canister.heap != "keep":
+                atomic.forget_claims(memory)
+            raise
 
     def _trapped(self, trap: Trap) -> Trapped:
         """What the test sees of a trap, which goes into the log."""
         self.canister.logs.append(f"[TRAP]: {trap.message}")
         return Trapped(trap.error_code, trap.message)
-
-    @contextmanager
-    def _forgetting(self) -> Iterator[None]:
-        """Structures that were opened inside do not count where it fails: the objects that had them are as before."""
-        memory = self.canister.memory
-        try:
-            yield
-        except BaseException:
-            if self.canister.heap != "keep":
-                atomic.forget_claims(memory)
-            raise
 
     def _check_limits(self, kind: Kind) -> None:
         canister, limits = self.canister, self.canister.limits

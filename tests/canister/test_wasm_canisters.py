@@ -523,3 +523,31 @@ def test_a_canister_makes_canisters(canister):
     assert "IC0301" in ask("canister_status", target)[0]
     (random,), _ = ask("raw_rand")
     assert len(random) == 32
+
+
+def test_a_heap_is_kept_by_a_module_of_another_width(canister):
+    """As the platform does where it is told so: bytes are bytes."""
+    section = b"icp:private enhanced-orthogonal-persistence"
+    marker = bytes([0, len(section) + 1, len(section)]) + section
+    narrow = wat(f"""(module {ANSWER} (memory 2) (global $g (mut i32) (i32.const 1))
+      (func (export "canister_update put") (i32.store (i32.const 70000) (i32.const 77)) (global.set $g (i32.const 5)) (call $reply)))""")
+    wide = wat(f"""(module {ANSWER.replace("i32 i32", "i64 i64")} (memory i64 2) (data (i64.const 70000) "lost")
+      (func (export "canister_query get") (call $append (i64.const 70000) (i64.const 4)) (call $reply)))""")
+    made = canister(narrow)
+    made.call_raw("put")
+    made.upgrade(wide + marker, wasm_memory_persistence="keep")
+    assert made.query_raw("get") == (77).to_bytes(4, "little")
+    assert made.heap_size == 2 * 65536
+
+
+def test_upgrades_again_and_again_leave_no_heaps_behind(canister):
+    """Each upgrade has a heap of its own; the old one goes with its program."""
+    made = canister(built("counter1_eop.wasm"))
+    descriptors = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").exists() else 0
+    for number in range(20):
+        assert made.call("inc") == 1 + number * 4
+        made.upgrade(built("counter2_eop.wasm"))
+        assert made.call("inc") == 4 + number * 4
+        made.upgrade(built("counter1_eop.wasm"))
+    if descriptors:
+        assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors + 2

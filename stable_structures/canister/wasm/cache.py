@@ -22,6 +22,7 @@ from typing import Final
 _VARIABLE: Final = "STABLE_STRUCTURES_CACHE"
 _FOREIGN: Final = stat.S_IWGRP | stat.S_IWOTH
 _DIGEST: Final = 32
+_MOST_FILES: Final = 400
 
 
 @functools.cache
@@ -90,9 +91,18 @@ def store(name: str, content: bytes) -> None:
             with open(descriptor, "wb") as file:  # noqa: PTH123 - of the descriptor that was just made
                 file.write(hashlib.sha256(content).digest() + content)
             Path(temporary).replace(where / name)
+            _prune(where)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+
+
+def _prune(where: Path) -> None:
+    """Takes the oldest files away where there are many."""
+    files = [path for path in where.iterdir() if path.is_file()]
+    if len(files) > _MOST_FILES:
+        for path in sorted(files, key=lambda one: one.stat().st_mtime)[: _MOST_FILES // 4]:
+            path.unlink(missing_ok=True)
 
 
 def forget(name: str) -> None:

@@ -143,6 +143,18 @@ def new_heap(*, is64: bool) -> Heap:
     return Heap.new(_MOST_HEAP[is64], _RESERVED[is64] + 2 * _GUARD)
 
 
+def heap_for(heap: Heap, *, is64: bool) -> Heap:
+    """The same heap, or where it is of a module of another width, its content in one that fits. O(size) then."""
+    if heap.reserved == _RESERVED[is64] + 2 * _GUARD:
+        return heap
+    made = new_heap(is64=is64)
+    made.grow(heap.size)
+    for offset, part in heap.parts():
+        made.write(offset, part)
+    made.commit()
+    return made
+
+
 # ---- compiled modules ----
 
 

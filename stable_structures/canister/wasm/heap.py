@@ -47,6 +47,11 @@ class Heap:
         return int(native.call.ss_heap_image_size(self.handle))
 
     @property
+    def reserved(self) -> int:
+        """Bytes of address space."""
+        return int(native.call.ss_heap_image_reserved(self.handle))
+
+    @property
     def mapped(self) -> bool:
         """Whether a commit costs what has changed, and not the size."""
         return bool(native.call.ss_heap_image_is_mapped(self.handle))

@@ -22,7 +22,7 @@ from ..modules import one_at_a_time
 from ..program import program_numbers
 from . import service
 from .binary import Module, read_module
-from .engine import Compiled, Instance, MachineTrap, compile_module, new_heap
+from .engine import Compiled, Instance, MachineTrap, compile_module, heap_for, new_heap
 from .heap import Heap
 from .message import Messenger, trap_of
 
@@ -226,7 +226,7 @@ class WasmProgram:
     def load(self, message: Message) -> None:
         """Makes the instance, on a new heap or on the one that is kept, and runs (start)."""
         module = self.code.module
-        heap = new_heap(is64=module.is64) if self._kept is None else self._kept()
+        heap = new_heap(is64=module.is64) if self._kept is None else heap_for(self._kept(), is64=module.is64)
         if self._kept is not None and heap.size < module.minimum * 65536:
             heap.grow(module.minimum * 65536)
             heap.commit()

@@ -17,33 +17,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from ..candid.codec import sleb, uleb
 from .binary import GLOBAL, MEMORY, TABLE, Module, Reader, sections
 
 VERSION: Final = 1
 """Goes up with every change here, so that compiled modules of another version are not used."""
-
-
-def uleb(number: int) -> bytes:
-    """An unsigned LEB128 number."""
-    out = bytearray()
-    while True:
-        byte = number & 127
-        number >>= 7
-        out.append(byte | (128 if number else 0))
-        if not number:
-            return bytes(out)
-
-
-def sleb(number: int) -> bytes:
-    """A signed LEB128 number."""
-    out = bytearray()
-    while True:
-        byte = number & 127
-        number >>= 7
-        if (number == 0 and not byte & 64) or (number == -1 and byte & 64):
-            out.append(byte)
-            return bytes(out)
-        out.append(byte | 128)
 
 
 # ---- what an instruction costs ----

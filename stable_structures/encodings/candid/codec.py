@@ -396,6 +396,11 @@ def decode(data: bytes, types: Sequence[Type] | None = None) -> list[Any]:
     if not data.startswith(MAGIC):
         raise CandidError(f"these {len(data)} bytes are no Candid: they do not begin with DIDL")
     try:
+        if types is not None and all(type(one) is Primitive for one in types):
+            head = _header(tuple(types))
+            if data.startswith(head):  # as most answers are
+                plain = _Reader(data, len(head))
+                return [_get_primitive(plain, one, one) for one in types if isinstance(one, Primitive)]
         reader = _Reader(data, len(MAGIC))
         named = _read_types(reader)
         given = [named(reader.sleb()) for _ in range(reader.count())]
