@@ -50,6 +50,18 @@ static ss_span item(const ss_column *column, uint64_t i, uint8_t buffer[8]) {
     return span;
 }
 
+static int check_ascending(const ss_btree *tree, const ss_column *keys, uint64_t count) {
+    for (uint64_t i = 1; i < count; i++) {
+        uint8_t low[8], high[8];
+        int answer = SS_LESS;
+        ss_span a = item(keys, i - 1, low), b = item(keys, i, high);
+        int status = ss_order_compare(&tree->order, a.at, a.size, b.at, b.size, &answer);
+        if (status != SS_OK) return status;
+        if (answer != SS_LESS) return ss_fail(SS_ARGUMENT, "keys ascend strictly (sort them, and drop repeated ones)", 0, i, count);
+    }
+    return SS_OK;
+}
+
 /* ---- descents in flight ---- */
 
 typedef struct flyer {
@@ -229,7 +241,7 @@ static int begin_change(ss_btree *tree, ss_reply *reply) {
 }
 
 static int64_t end_change(ss_btree *tree, int status, uint64_t changed) {
-    if (status == SS_OK) tree->handle.changes++;
+    if (status == SS_OK) ss_btree_changed(tree);
     return ss_result_size(ss_leave_write(tree->handle.memory, status), changed);
 }
 
@@ -261,6 +273,7 @@ int64_t ss_btree_insert_many(ss_btree *tree, const ss_column *keys, const ss_col
     if (status != SS_OK) return status;
     status = check_column(keys, tree->key, count);
     if (status == SS_OK) status = check_column(values, tree->value, count);
+    tree->change = SS_CHANGE_VALUES; /* unless it does more */
     if (status == SS_OK) status = insert_all(tree, keys, values, count, &new_keys);
     return end_change(tree, status, new_keys);
 }
@@ -286,6 +299,119 @@ int64_t ss_btree_remove_many(ss_btree *tree, const ss_column *keys, uint64_t cou
     if (status != SS_OK) return status;
     status = check_column(keys, tree->key, count);
     if (status == SS_OK) status = remove_all(tree, keys, count, found, &removed);
+    return end_change(tree, status, removed);
+}
+
+static int find_all(ss_btree *tree, const ss_column *keys, uint64_t count, uint8_t *found) {
+    int status = SS_OK;
+    for (uint64_t i = 0; status >= 0 && i < count; i++) {
+        ss_node node;
+        uint32_t index;
+        uint8_t key[8];
+        status = begin_step(tree);
+        if (status == SS_OK) status = ss_btree_find(tree, item(keys, i, key), &node, &index);
+        found[i] = status == SS_OK;
+    }
+    return status < 0 ? status : SS_OK;
+}
+
+/* Inserts first and removes then: what an insertion needs was not just given back. */
+static int toggle_all(ss_btree *tree, const ss_column *keys, const ss_column *values, uint64_t count, uint8_t *found, uint64_t *new_keys) {
+    int status = find_all(tree, keys, count, found);
+    for (int removing = 0; removing < 2; removing++) {
+        for (uint64_t i = 0; status >= 0 && i < count; i++) {
+            uint8_t key[8], value[8];
+            if (found[i] != removing) continue;
+            status = begin_step(tree);
+            if (status != SS_OK) break;
+            status =
+                removing ? ss_btree_remove(tree, item(keys, i, key)) : ss_btree_insert(tree, item(keys, i, key), item(values, i, value));
+            *new_keys += !removing;
+        }
+    }
+    return status < 0 ? status : SS_OK;
+}
+
+int64_t ss_btree_toggle_many(ss_btree *tree, const ss_column *keys, const ss_column *values, uint64_t count, uint8_t *found) {
+    ss_reply reply = {.kind = SS_REPLY_NONE};
+    uint64_t new_keys = 0;
+    int status = begin_change(tree, &reply);
+    if (status != SS_OK) return status;
+    status = check_column(keys, tree->key, count);
+    if (status == SS_OK) status = check_column(values, tree->value, count);
+    if (status == SS_OK) status = check_ascending(tree, keys, count);
+    if (status == SS_OK) status = toggle_all(tree, keys, values, count, found, &new_keys);
+    return end_change(tree, status, new_keys);
+}
+
+/* The keys of a map that are not among given ones, which ascend as those of the map do. */
+typedef struct others {
+    ss_btree *tree;
+    const ss_column *keys;
+    uint64_t count, next; /* of the given keys, and the first that may be at or above the next key of the map */
+    ss_column found;
+    uint8_t *bytes; /* back to back, `found.data` */
+    uint64_t *ends;
+    uint64_t size, room, many, places;
+} others;
+
+/* Room for one more key of `size` bytes. */
+static int make_room(others *self, uint64_t size) {
+    if (self->many == self->places) {
+        uint64_t places = self->places * 2 + 64;
+        uint64_t *ends = realloc(self->ends, (size_t)places * sizeof *ends);
+        if (ends == NULL) return ss_fail(SS_NO_HEAP, "keys to be removed", 0, places, 0);
+        self->ends = ends;
+        self->places = places;
+    }
+    if (self->bytes != NULL && self->room - self->size >= size) return SS_OK;
+    uint64_t room = self->room * 2 + size + 1024;
+    uint8_t *bytes = realloc(self->bytes, (size_t)room);
+    if (bytes == NULL) return ss_fail(SS_NO_HEAP, "keys to be removed", 0, room, 0);
+    self->bytes = bytes;
+    self->room = room;
+    return SS_OK;
+}
+
+static int note_other(void *of, ss_span key) {
+    others *self = of;
+    for (; self->next < self->count; self->next++) {
+        uint8_t buffer[8];
+        ss_span given = item(self->keys, self->next, buffer);
+        int order, status = ss_order_compare(&self->tree->order, given.at, given.size, key.at, key.size, &order);
+        if (status != SS_OK) return status;
+        if (order == SS_EQUAL) return SS_OK;
+        if (order == SS_GREATER) break;
+    }
+    int status = make_room(self, key.size);
+    if (status != SS_OK) return status;
+    if (key.size > 0) memcpy(self->bytes + self->size, key.at, (size_t)key.size);
+    self->size += key.size;
+    self->ends[self->many++] = self->size;
+    return SS_OK;
+}
+
+static int remove_others(others *self, uint64_t *removed) {
+    int status = ss_btree_each_key(self->tree, note_other, self);
+    uint8_t *found = status == SS_OK ? malloc((size_t)self->many + 1) : NULL;
+    if (status == SS_OK && found == NULL) status = ss_fail(SS_NO_HEAP, "keys to be removed", 0, self->many, 0);
+    self->found = (ss_column){.data = self->bytes, .ends = self->ends};
+    if (status == SS_OK) status = remove_all(self->tree, &self->found, self->many, found, removed);
+    free(found);
+    free(self->bytes);
+    free(self->ends);
+    return status;
+}
+
+int64_t ss_btree_retain_many(ss_btree *tree, const ss_column *keys, uint64_t count) {
+    others found = {.tree = tree, .keys = keys, .count = count};
+    ss_reply reply = {.kind = SS_REPLY_NONE};
+    uint64_t removed = 0;
+    int status = begin_change(tree, &reply);
+    if (status != SS_OK) return status;
+    status = check_column(keys, tree->key, count);
+    if (status == SS_OK) status = check_ascending(tree, keys, count);
+    if (status == SS_OK) status = remove_others(&found, &removed);
     return end_change(tree, status, removed);
 }
 
@@ -344,18 +470,6 @@ static int build_subtree(builder *b, uint64_t count, int height, uint64_t *addre
     if (status == SS_OK) status = ss_node_fill(&b->tree->space, *address, false, entries, (uint32_t)(parts - 1), children);
     ss_scratch_reset(&b->tree->space.scratch);
     return status;
-}
-
-static int check_ascending(const ss_btree *tree, const ss_column *keys, uint64_t count) {
-    for (uint64_t i = 1; i < count; i++) {
-        uint8_t low[8], high[8];
-        int answer = SS_LESS;
-        ss_span a = item(keys, i - 1, low), b = item(keys, i, high);
-        int status = ss_order_compare(&tree->order, a.at, a.size, b.at, b.size, &answer);
-        if (status != SS_OK) return status;
-        if (answer != SS_LESS) return ss_fail(SS_ARGUMENT, "keys ascend strictly (sort them, and drop repeated ones)", 0, i, count);
-    }
-    return SS_OK;
 }
 
 static int build(ss_btree *tree, const ss_column *keys, const ss_column *values, uint64_t count) {
