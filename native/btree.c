@@ -893,7 +893,8 @@ int ss_btree_put(ss_btree *tree, ss_span key, ss_span value, ss_reply *reply) {
     int status = ss_btree_begin_write(tree);
     if (status != SS_OK) return status;
     tree->reply = reply;
-    tree->change = SS_CHANGE_VALUES; /* unless it does more */
+    /* Item assignment may overwrite values under an iterator, as in a dict; an insertion that answers may not. */
+    if (reply->kind == SS_REPLY_NONE) tree->change = SS_CHANGE_VALUES; /* unless it does more */
     status = ss_btree_check_bounds(tree, key, value);
     if (status == SS_OK) status = ss_btree_insert(tree, key, value);
     return end_write(tree, status);

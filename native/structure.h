@@ -36,7 +36,7 @@ typedef struct ss_run {
 typedef struct ss_handle {
     ss_memory *memory;
     uint64_t changes; /* counts the operations that changed the structure */
-    ss_run run;       /* of structures whose iterators bear overwritten values */
+    ss_run run;       /* of maps, whose iterators bear overwritten values */
     bool detached;    /* given up: every operation answers SS_CLOSED */
     bool writing;     /* while opening: the lock was taken for writing */
 } ss_handle;

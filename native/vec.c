@@ -60,13 +60,7 @@ static void leave_read(ss_vec *vec) {
 }
 
 static int leave_write(ss_vec *vec, int status) {
-    if (status == SS_OK) ss_handle_changed(&vec->slots.handle, SS_CHANGE_ENTRIES);
-    return ss_leave_write(vec->slots.handle.memory, status);
-}
-
-/* The same for an element that another took the place of. */
-static int leave_set(ss_vec *vec, int status) {
-    if (status == SS_OK) ss_handle_changed(&vec->slots.handle, SS_CHANGE_VALUES);
+    if (status == SS_OK) vec->slots.handle.changes++;
     return ss_leave_write(vec->slots.handle.memory, status);
 }
 
@@ -84,14 +78,6 @@ uint64_t ss_vec_changes(ss_vec *vec) {
     uint64_t changes = ss_handle_changes(&vec->slots.handle);
     leave_read(vec);
     return ss_result_number(SS_OK, changes);
-}
-
-uint64_t ss_vec_still(ss_vec *vec, uint64_t known) {
-    int status = ss_handle_enter_read(&vec->slots.handle);
-    if (status != SS_OK) return ss_result_number(status, 0);
-    status = ss_handle_still(&vec->slots.handle, &known);
-    leave_read(vec);
-    return ss_result_number(status < 0 ? status : SS_OK, known);
 }
 
 int ss_vec_clear(ss_vec *vec) {
@@ -160,7 +146,7 @@ static int set(ss_vec *vec, uint64_t index, bool from_end, const uint8_t *bytes,
     /* The last slot may reach past the end of the memory. */
     if (status == SS_OK) status = ss_slots_ensure(&vec->slots, index, size);
     if (status == SS_OK) status = ss_slots_store(&vec->slots, index, bytes, size);
-    return leave_set(vec, status);
+    return leave_write(vec, status);
 }
 
 int ss_vec_set(ss_vec *vec, uint64_t index, const uint8_t *bytes, uint64_t size) {
@@ -229,7 +215,7 @@ static int set_int(ss_vec *vec, uint64_t index, bool from_end, uint64_t value) {
     if (from_end) index += length;
     status = check_index(index, length);
     if (status == SS_OK) status = ss_slots_store_int(&vec->slots, index, value);
-    return leave_set(vec, status);
+    return leave_write(vec, status);
 }
 
 int ss_vec_set_int(ss_vec *vec, uint64_t index, uint64_t value) {

@@ -22,9 +22,6 @@ int ss_vec_detach(ss_vec *vec);
 int64_t ss_vec_length(ss_vec *vec);
 /* A number that differs after the vec may have changed. */
 uint64_t ss_vec_changes(ss_vec *vec);
-/* For an iterator that knows the vec as it was at `known`: ss_vec_changes if nothing happened since but that this thread has
- * set elements; else SS_CHANGED. */
-uint64_t ss_vec_still(ss_vec *vec, uint64_t known);
 int ss_vec_clear(ss_vec *vec);
 
 /* SS_BOUND_EXCEEDED for a wrong size; nothing is written then. */

@@ -151,9 +151,10 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         size = _insert(self._handle, key_data, len(key_data), data, len(data))
         if size < 0:
             return None if size == NO_VALUE else fail(size, "insert")
-        restore, old = self._restore_value, result(size)
+        old: Any = result(size)
+        restore = self._restore_value
         try:
-            return restore(old) if restore else old
+            return restore(old) if restore else old  # type: ignore[no-any-return]
         except BaseException:  # the bytes that were there are put back
             _put(self._handle, key_data, len(key_data), old, len(old))
             raise
@@ -178,7 +179,8 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         size = _remove(self._handle, data, len(data))
         if size < 0:
             return default if size == NO_VALUE else fail(size, "remove")
-        restore, old = self._restore_value, result(size)
+        old: Any = result(size)
+        restore = self._restore_value
         try:
             return restore(old) if restore else old
         except BaseException:  # the bytes that were there are put back
@@ -196,10 +198,11 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         size = _get(self._handle, data, len(data))
         if size >= 0:
             restore = self._restore_value
-            return restore(result(size)) if restore else result(size)
+            found: Any = result(size)
+            return restore(found) if restore else found  # type: ignore[no-any-return]
         if size == NO_VALUE:
             raise KeyError(key)
-        fail(size, "get")
+        return fail(size, "get")
 
     def __setitem__(self, key: K, value: V) -> None:
         """Sets the value of a key. O(log n).
@@ -358,8 +361,11 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         >>> StableBTreeMap[u64, str](StableMemory()).pop(1, "?")
         '?'
         """
+        # As in the crate, a removal tidies nodes up on its way also where it finds nothing; an error changes nothing.
+        if default is _MISSING and not self.contains_key(key):
+            raise KeyError(key)
         value = self._take(key, default)
-        if value is _MISSING:
+        if value is _MISSING:  # another thread was faster
             raise KeyError(key)
         return value
 

@@ -460,16 +460,16 @@ class StableBTreeSet(Tree, MutableSet[K]):
 
     # The operators that `Set` has would look at the sets element by element.
 
-    def __le__(self, other: AbstractSet[Any]) -> bool:
+    def __le__(self, other: object) -> bool:
         return self._with(other, _is_within) if isinstance(other, AbstractSet) else NotImplemented
 
-    def __lt__(self, other: AbstractSet[Any]) -> bool:
+    def __lt__(self, other: object) -> bool:
         return self._with(other, _is_less) if isinstance(other, AbstractSet) else NotImplemented
 
-    def __ge__(self, other: AbstractSet[Any]) -> bool:
+    def __ge__(self, other: object) -> bool:
         return self._with(other, lambda mine, theirs: _is_within(theirs, mine)) if isinstance(other, AbstractSet) else NotImplemented
 
-    def __gt__(self, other: AbstractSet[Any]) -> bool:
+    def __gt__(self, other: object) -> bool:
         return self._with(other, lambda mine, theirs: _is_less(theirs, mine)) if isinstance(other, AbstractSet) else NotImplemented
 
     def __eq__(self, other: object) -> bool:
@@ -483,18 +483,18 @@ class StableBTreeSet(Tree, MutableSet[K]):
         """As `is_disjoint`, for elements of any type. O(m log n)."""
         return not any(_held(self, _elements(other)))
 
-    def __and__(self, other: Iterable[Any]) -> set[K]:  # type: ignore[override]
+    def __and__(self, other: Iterable[Any]) -> set[K]:
         values = _elements(other)
         return {value for value, held in zip(values, self._found(values), strict=True) if held}
 
     __rand__ = __and__
 
-    def __or__(self, other: Iterable[T]) -> set[K | T]:  # type: ignore[override]
+    def __or__(self, other: Iterable[T]) -> set[K | T]:
         return {*self._entries(KEYS), *_elements(other)}
 
-    __ror__ = __or__  # type: ignore[assignment]
+    __ror__ = __or__
 
-    def __sub__(self, other: Iterable[Any]) -> set[K]:  # type: ignore[override]
+    def __sub__(self, other: Iterable[Any]) -> set[K]:
         mine = self._entries(KEYS)
         held = _held(other if isinstance(other, AbstractSet) else set(other), mine)
         return {value for value, is_held in zip(mine, held, strict=True) if not is_held}
@@ -503,10 +503,10 @@ class StableBTreeSet(Tree, MutableSet[K]):
         values = _elements(other)
         return {value for value, held in zip(values, self._found(values), strict=True) if not held}
 
-    def __xor__(self, other: Iterable[T]) -> set[K | T]:  # type: ignore[override]
+    def __xor__(self, other: Iterable[T]) -> set[K | T]:
         return {*self._entries(KEYS)} ^ {*_elements(other)}
 
-    __rxor__ = __xor__  # type: ignore[assignment]
+    __rxor__ = __xor__
 
     def update(self, *others: Iterable[K]) -> None:
         """Puts the elements of all others in, as `set.update`: one operation, as `insert_many`. O(n log m).

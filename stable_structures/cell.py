@@ -100,8 +100,9 @@ class StableCell(Structure, Generic[T]):
         size: int = _get(self._handle)
         if size < 0:
             fail(size, "get")
-        restore: Any = self._restore
-        return restore(result(size)) if restore else result(size)
+        restore = self._restore
+        data: Any = result(size)
+        return restore(data) if restore else data  # type: ignore[no-any-return]
 
     def set(self, value: T) -> T:
         """Sets the value; gives the one before. O(size).
@@ -123,7 +124,7 @@ class StableCell(Structure, Generic[T]):
         old: Any = result(size)
         restore = self._restore
         try:
-            return restore(old) if restore else old
+            return restore(old) if restore else old  # type: ignore[no-any-return]
         except BaseException:
             _put(self._handle, old, len(old))
             raise

@@ -18,8 +18,8 @@ T = TypeVar("T")
 class BothEnds(Iterator[T], Generic[T]):
     """What is left of a range, from both ends: an iterator with `next_back()` and `skip(n)`.
 
-    It is lazy, holds no lock on the structure, and raises `RuntimeError` once that has changed since it was made; but as with
-    a dict, the thread that iterates may overwrite values, and sees the new ones. Threads that share one get each item once.
+    It is lazy, holds no lock on the structure, and raises `RuntimeError` once that has changed since it was made. Threads that
+    share one get each item once.
     """
 
     _batch: int

@@ -114,8 +114,9 @@ class StableMinHeap(Slots[T]):
         size: int = _peek(self._handle)
         if size < 0:
             return None if size == NO_VALUE else fail(size, "peek")
-        restore: Any = self._restore
-        return restore(result(size)) if restore else result(size)
+        restore = self._restore
+        data: Any = result(size)
+        return restore(data) if restore else data  # type: ignore[no-any-return]
 
     def push_many(self, values: npt.ArrayLike | Iterable[T]) -> None:
         """Puts many values in with one call. All or nothing, with the bytes of the loop. O(n log n).

@@ -66,7 +66,7 @@ class Argument:
         """Raises what a status of C stands for, in the words of the type if the value is out of its bound."""
         if status == _BOUND_EXCEEDED:
             self.encode(value)
-        fail(status, operation)
+        native.fail(status, operation)
 
 
 def _refuse_either(self: Any, key: Any, value: Any) -> NoReturn:
@@ -176,7 +176,7 @@ def get_ii(self: Any, key: Any, default: Any = None) -> Any:
     return answered_number("get") - self._value_bias
 
 
-def getitem_ii(self: Any, key: Any) -> int:
+def getitem_ii(self: Any, key: Any) -> Any:
     number = key
     if type(key) is not self._direct_key:
         number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
@@ -390,7 +390,7 @@ def get_bi(self: Any, key: Any, default: Any = None) -> Any:
     return answered_number("get") - self._value_bias
 
 
-def getitem_bi(self: Any, key: Any) -> int:
+def getitem_bi(self: Any, key: Any) -> Any:
     data = key
     if type(key) is not self._plain_key:
         encode = self._encode_key

@@ -39,8 +39,8 @@ _TRIES: Final = 3
 class RowIterator(BothEnds[T]):
     """What is left of a part of a vec, heap or log, from both ends: an iterator with `next_back()` and `skip(n)`.
 
-    It is lazy, holds no lock, and raises `RuntimeError` once the structure has changed since it was made; but the thread that
-    iterates over a vec may set values, and sees them. O(1) a step.
+    It is lazy, holds no lock, and raises `RuntimeError` once the structure has changed since it was made, also where a value was
+    set. O(1) a step.
     """
 
     def __init__(self, row: Row[T], part: slice, *, reverse: bool = False) -> None:
@@ -63,8 +63,9 @@ class RowIterator(BothEnds[T]):
         return self._row._changes() != self._changes  # noqa: SLF001
 
     def _demand_unchanged(self) -> bool:
-        known, self._changes = self._changes, self._row._still(self._changes)  # noqa: SLF001
-        return self._changes != known
+        if self.is_outdated:
+            raise RuntimeError(f"{self._row!r} changed during iteration; {native.CHANGED_HINT}")
+        return False
 
     def _fetch(self, *, back: bool) -> bool:
         count = min(self._batch, self._most, self._stop - self._start)
@@ -84,12 +85,6 @@ class RowIterator(BothEnds[T]):
             self._start += count
         self._ends[back].extend(values)
         return True
-
-    def _give_back(self, n: int, *, back: bool) -> None:
-        if back:
-            self._stop += n
-        else:
-            self._start -= n
 
     def _pass_over(self, n: int, *, back: bool) -> int:
         count = min(n, self._stop - self._start)
@@ -149,12 +144,6 @@ class Row(Structure, Generic[T]):
         """A number that differs after the structure may have changed."""
         return native.number(getattr(native.call, f"ss_{self._c_name}_changes")(self._handle), "iteration")
 
-    def _still(self, known: int) -> int:
-        """Raises `RuntimeError` if it is not as it was at that number, but for values that this thread has set; the number of now."""
-        if self._changes() != known:
-            raise RuntimeError(f"{self!r} changed during iteration; {native.CHANGED_HINT}")
-        return known
-
     def _read(self, start: int, stop: int, length: int = native.ANY_LENGTH) -> list[T] | None:
         """The values from `start` to `stop`; None if there are not so many, or if there are not `length` in all."""
         raise NotImplementedError
@@ -211,8 +200,9 @@ class RowSequence(Row[T], Sequence[T]):
         size: int = look_up(self._handle, index)
         if size < 0:
             return None if size == NO_VALUE else fail(size, "get")
-        restore: Any = self._restore
-        return restore(result(size)) if restore else result(size)
+        restore = self._restore
+        data: Any = result(size)
+        return restore(data) if restore else data  # type: ignore[no-any-return]
 
     @overload
     def __getitem__(self, index: int) -> T: ...
@@ -325,7 +315,8 @@ class RowSequence(Row[T], Sequence[T]):
         >>> v.count(5)
         2
         """
-        return self._search(slice(None), lambda values, _: sum(found is value or found == value for found in values))
+        found: int = self._search(slice(None), lambda values, _: sum(item is value or item == value for item in values))
+        return found
 
 
 def encoded(codec: Codec[T], values: npt.ArrayLike | Iterable[T]) -> tuple[Any, int]:

@@ -41,8 +41,8 @@ class TreeIterator(BothEnds[T]):
     """What is left of a range of a map or set, from both ends: an iterator with `next_back()` and `skip(n)`.
 
     It is lazy, holds no lock, and raises `RuntimeError` once the map has changed since it was made; but as with a dict, the
-    thread that iterates may set other values for keys that are there, and sees them. Each step is O(1) on average, making one
-    O(log n).
+    thread that iterates may give keys that are there other values, by `m[key] = value`, `update` or an entry, and sees them.
+    Each step is O(1) on average, making one O(log n).
     """
 
     def __init__(self, tree: Tree, cursor: Any, want: int, *, reverse: bool) -> None:

@@ -197,9 +197,6 @@ class StableVec(Slots[T], RowSequence[T]):
         array = self.to_numpy()
         return array if dtype is None else array.astype(dtype, copy=False)
 
-    def _still(self, known: int) -> int:
-        return native.number(native.call.ss_vec_still(self._handle, known), "iteration")
-
     def _export(self, start: int, stop: int, length: int) -> np.ndarray[Any, Any] | None:
         """As `_read`, for elements of a type that numpy can hold."""
         array, room = self._column.room(stop - start)
