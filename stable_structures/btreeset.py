@@ -480,7 +480,14 @@ class StableBTreeSet(Tree, MutableSet[K]):
     __hash__ = None  # type: ignore[assignment] # as a set
 
     def isdisjoint(self, other: Iterable[Any]) -> bool:
-        """As `is_disjoint`, for elements of any type. O(m log n)."""
+        """As `is_disjoint`, for elements of any type. O(m log n).
+
+        >>> from stable_structures import StableBTreeSet, StableMemory, u64
+        >>> s = StableBTreeSet[u64](StableMemory())
+        >>> s.add(1)
+        >>> s.isdisjoint({"one"}), s.isdisjoint({1})
+        (True, False)
+        """
         return not any(_held(self, _elements(other)))
 
     def __and__(self, other: Iterable[Any]) -> set[K]:

@@ -136,7 +136,7 @@ class StableMinHeap(Slots[T]):
 
     def _whole(self) -> list[T]:
         while True:
-            values = RowIterator(self, slice(None))
+            values = RowIterator(self)
             try:
                 return list(values)
             except RuntimeError:  # of the iterator, or of a type of the user

@@ -71,7 +71,8 @@ class Argument:
 
 def _refuse_either(self: Any, key: Any, value: Any) -> NoReturn:
     self._key.encode(key)
-    self._value.refuse(value)
+    values: Argument = self._value
+    values.refuse(value)
 
 
 # ---- keys of maps and sets ----

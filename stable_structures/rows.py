@@ -43,10 +43,10 @@ class RowIterator(BothEnds[T]):
     set. O(1) a step.
     """
 
-    def __init__(self, row: Row[T], part: slice, *, reverse: bool = False) -> None:
+    def __init__(self, row: Row[T], start: int | None = 0, stop: int | None = None, *, reverse: bool = False) -> None:
         self._row = row
         self._changes = row._changes()  # noqa: SLF001 - this is a part of the row
-        self._start, self._stop, _ = part.indices(len(row))
+        self._start, self._stop, _ = slice(start, stop).indices(len(row))
         self.start = self._start
         """The index that it began with."""
         self._batch = _FIRST_BATCH
@@ -135,7 +135,7 @@ class Row(Structure, Generic[T]):
         >>> next(it), it.next_back(), list(it)
         (1, 3, [2])
         """
-        return RowIterator(self, slice(None))
+        return RowIterator(self)
 
     def __iter__(self) -> Iterator[T]:
         return iter(self.iter())
@@ -271,7 +271,7 @@ class RowSequence(Row[T], Sequence[T]):
         They are not copied, unless others change them all the time.
         """
         for _ in range(_TRIES):
-            values = RowIterator(self, part)
+            values = RowIterator(self, part.start, part.stop)
             try:
                 return look(values, values.start)
             except RuntimeError:  # of the iterator, or of a comparison
@@ -282,7 +282,7 @@ class RowSequence(Row[T], Sequence[T]):
 
     def __reversed__(self) -> Iterator[T]:
         """Values from the last to the first."""
-        return iter(RowIterator(self, slice(None), reverse=True))
+        return iter(RowIterator(self, reverse=True))
 
     def __contains__(self, value: object) -> bool:
         """Whether a value is there at one moment. O(n)."""
