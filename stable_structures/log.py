@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self, TypeVar
 
 from . import _native as native
 from .errors import OutOfBounds
-from .lanes import Part, method
+from .indices import bounded
 from .memory import native_memory
-from .rows import BATCH_BYTES, RowSequence, bounded, encoded
+from .number_forms import Argument
+from .rows import BATCH_BYTES, RowSequence, encoded
 from .storable import BytesLane
 from .structure import INIT, LOAD, NEW
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from .storable import Codec
 
 T = TypeVar("T")
+
+_length: Final = native.call.ss_log_length
+_append: Final = native.call.ss_log_append
+_item: Final = native.call.ss_log_item
 
 
 class StableLog(RowSequence[T]):
@@ -46,6 +51,8 @@ class StableLog(RowSequence[T]):
     """
 
     _c_name: ClassVar[str] = "log"
+    _hot = ("append", "get", "__getitem__", "__len__")
+    _lookups = native.call.ss_log_get, native.call.ss_log_item
 
     data_memory: Memory
     """The memory of the entries; `memory` is that of the index."""
@@ -84,12 +91,16 @@ class StableLog(RowSequence[T]):
         self._native_data = native_memory(args[0])
         data = self._native_data._handle  # noqa: SLF001
         self._open_handle(memory, lambda under, out: native.call.ss_log_open(under, data, mode, out))
+        self._bind()
 
     @classmethod
-    def _lanes(cls, codecs: tuple[Codec[Any], ...]) -> dict[str, Any]:
-        value = Part("value", codecs[0], BytesLane())
-        made = {"append": method(_APPEND, [value], "ss_log_append")}
-        return {**cls._sequence_lanes(value), **cls._documented(made)}
+    def _specialised(cls, codecs: tuple[Codec[Any], ...]) -> dict[str, Any]:
+        return {"_value": Argument(codecs[0], BytesLane()), **cls._own_methods({})}
+
+    def __len__(self) -> int:
+        """How many there are. O(1)."""
+        length: int = _length(self._handle)
+        return length if length >= 0 else self._fail(length, "len")
 
     @property
     def index_memory(self) -> Memory:
@@ -114,7 +125,12 @@ class StableLog(RowSequence[T]):
         >>> StableLog[bytes](StableMemory(), StableMemory()).append(b"first")
         0
         """
-        self._untyped(value)
+        data: Any = value
+        if type(value) is not self._plain:
+            encode = self._encode
+            data = encode(value)
+        index: int = _append(self._handle, data, len(data))
+        return index if index < native.ASK else self._answered_number("append")
 
     def extend(self, values: npt.ArrayLike | Iterable[T]) -> None:
         """Appends many entries in one call. All or nothing, with the bytes of the loop. O(size). Raises as `append`.
@@ -125,7 +141,7 @@ class StableLog(RowSequence[T]):
         >>> log[1:]
         ['b', 'c']
         """
-        column, count = encoded(self._value.codec, values)
+        column, count = encoded(self._value.codec, self._still_values(values))
         native.check(native.call.ss_log_extend(self._handle, column.data, column.ends, count), "extend")
 
     def first(self) -> T | None:
@@ -148,8 +164,10 @@ class StableLog(RowSequence[T]):
         >>> log.last()
         'bc'
         """
-        length = len(self)
-        return self.get(length - 1) if length else None
+        size = _item(self._handle, -1)
+        if size < 0:
+            return None if size == native.NO_VALUE else self._fail(size, "last")
+        return self._made(self._value.decode, native.result(size))  # type: ignore[no-any-return]
 
     def read_entry(self, index: int) -> bytes:
         r"""The bytes of an entry, not decoded. O(size). Raises `OutOfBounds` past the end.
@@ -226,20 +244,13 @@ class StableLog(RowSequence[T]):
     def _absorb(self, batch: list[T]) -> None:
         self.extend(batch)
 
-    def _read(self, start: int, stop: int) -> list[T] | None:
-        pieces = self._pieces(start, stop)
+    def _read(self, start: int, stop: int, length: int) -> list[T] | None:
+        pieces = self._pieces(start, stop, length)
         return None if pieces is None else list(map(self._value.codec.decode, pieces))
 
-    def _pieces(self, start: int, stop: int) -> list[bytes] | None:
-        return native.exported(native.call.ss_log_export, self._handle, start, stop)
+    def _pieces(self, start: int, stop: int, length: int = native.ANY_LENGTH) -> list[bytes] | None:
+        return native.exported(native.call.ss_log_export, self._handle, start, stop, length)
 
     def _batch_length(self) -> int:
         average = self.log_size_bytes() // max(1, len(self))
         return max(1, BATCH_BYTES // (average + 1))
-
-
-_APPEND: Final = """
-def append(self, value):
-    index = call(self._handle, {args})
-    return index if index < ASK else answered_number("append")
-"""
