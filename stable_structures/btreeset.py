@@ -558,7 +558,11 @@ class StableBTreeSet(Tree, MutableSet[K]):
 
 def _elements(values: Iterable[T]) -> list[T]:
     """The elements of a set of ours at one moment, or of any iterable."""
-    return values._entries(KEYS) if isinstance(values, StableBTreeSet) else list(values)  # noqa: SLF001 - one of ours
+    if isinstance(values, StableBTreeSet):
+        return values._entries(KEYS)  # noqa: SLF001 - one of ours
+    if isinstance(values, np.ndarray) and values.dtype.kind == "V" and values.dtype.fields is None:
+        return values.tolist()  # type: ignore[no-any-return] # bytes, which the items of such an array are not
+    return list(values)
 
 
 def _held(by: Any, values: list[Any]) -> list[bool]:
@@ -585,7 +589,7 @@ class _SortedValues(Generic[K]):
     def __init__(self, codec: Codec[K], values: Iterable[K]) -> None:
         compare = _total_order(codec)
         by_order = cmp_to_key(compare)
-        ordered = sorted((codec.decode(codec.encode(value)) for value in values), key=by_order)
+        ordered = sorted((codec.decode(codec.encode(value)) for value in _elements(values)), key=by_order)
         pairs = pairwise(ordered)
         self._values = ordered[:1] + [value for before, value in pairs if compare(before, value) != 0]
         self._key = by_order

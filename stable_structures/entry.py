@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
 from . import _native as native
+from .errors import CorruptMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,24 +34,35 @@ class Entry(Generic[K, V]):
         self.key: Final = key
         self._encoded = tree._key.codec.encode(key)  # noqa: SLF001 - this is a part of the map
         self._place = native.new_place()
-        raw = native.locate(tree._handle, self._encoded, self._place)  # noqa: SLF001
+        raw = self._located()
         self._known = native.place_changes(self._place), raw
         """Changes of the map, and the encoded value that the key had at that number or later."""
 
+    def _located(self) -> bytes | None:
+        """The encoded value, found from the root on."""
+        try:
+            return native.locate(self._map._handle, self._encoded, self._place)  # noqa: SLF001
+        except CorruptMemory as error:
+            self._map._tell_apart(error)  # noqa: SLF001
+            raise
+
     def _fresh(self) -> bytes | None:
         """The encoded value as it is now."""
-        handle = self._map._handle  # noqa: SLF001
-        now = native.number(native.call.ss_btree_changes(handle), "entry")
+        now = self._map._changes()  # noqa: SLF001
         changes, raw = self._known
         if now != changes:
-            raw = native.locate(handle, self._encoded, self._place)
+            raw = self._located()
             self._known = now, raw
         return raw
 
     def _replace(self, old: bytes | None, value: V) -> bool:
         """Sets the value if the encoded one is still `old`; whether it was."""
         data = self._map._value.encode(value)  # noqa: SLF001
-        changes = native.replace_at(self._map._handle, self._place, self._encoded, old, data)  # noqa: SLF001
+        try:
+            changes = native.replace_at(self._map._handle, self._place, self._encoded, old, data)  # noqa: SLF001
+        except CorruptMemory as error:
+            self._map._tell_apart(error)  # noqa: SLF001
+            raise
         if changes is None:
             return False
         self._known = changes, data
@@ -93,7 +105,11 @@ class Entry(Generic[K, V]):
         'a'
         """
         data = self._map._value.encode(value)  # noqa: SLF001
-        self._known = native.put_at(self._map._handle, self._place, self._encoded, data), data  # noqa: SLF001
+        try:
+            self._known = native.put_at(self._map._handle, self._place, self._encoded, data), data  # noqa: SLF001
+        except CorruptMemory as error:
+            self._map._tell_apart(error)  # noqa: SLF001
+            raise
 
     def setdefault(self, default: V) -> V:
         """The value; sets it to `default` first where the key is absent.

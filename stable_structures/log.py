@@ -142,7 +142,7 @@ class StableLog(RowSequence[T]):
         ['b', 'c']
         """
         column, count = encoded(self._value.codec, self._still_values(values))
-        native.check(native.call.ss_log_extend(self._handle, column.data, column.ends, count), "extend")
+        self._checked(native.call.ss_log_extend(self._handle, column.data, column.ends, count), "extend")
 
     def first(self) -> T | None:
         """The first entry, or None. O(size).
@@ -181,7 +181,7 @@ class StableLog(RowSequence[T]):
         size = native.call.ss_log_get(self._handle, bounded(index))
         if size == native.NO_VALUE:
             raise OutOfBounds(f"{type(self).__name__}: there is no entry {index}; the log has {len(self)}")
-        return native.result(native.check(size, "read_entry"))
+        return native.result(self._checked(size, "read_entry"))
 
     # ---- the whole log ----
 

@@ -360,7 +360,7 @@ def _copied(method: FunctionType, general: FunctionType) -> FunctionType:
     The interpreter keeps what it has learnt about attributes with the code. Code that serves classes of several types learns
     nothing: the copy costs a class some kilobytes, and saves a call up to a tenth of its time.
     """
-    made = FunctionType(method.__code__.replace(), method.__globals__, method.__name__, method.__defaults__, method.__closure__)
+    made = FunctionType(method.__code__.replace(), method.__globals__, general.__name__, method.__defaults__, method.__closure__)
     made.__doc__, made.__module__, made.__qualname__ = general.__doc__, general.__module__, general.__qualname__
     made.__annotations__ = general.__annotations__
     return made

@@ -67,10 +67,10 @@ class TreeIterator(BothEnds[T]):
         return overwritten and self._shape.values != 0
 
     def _pass_over(self, n: int, *, back: bool) -> int:
-        return native.check(native.call.ss_cursor_skip(self._cursor[0], n, back), "skip")
+        return self._tree._checked(native.call.ss_cursor_skip(self._cursor[0], n, back), "skip")  # noqa: SLF001
 
     def _give_back(self, n: int, *, back: bool) -> None:
-        native.check(native.call.ss_cursor_give_back(self._cursor[0], n, back), "iteration")
+        self._tree._checked(native.call.ss_cursor_give_back(self._cursor[0], n, back), "iteration")  # noqa: SLF001
 
     def _fetch(self, *, back: bool) -> bool:
         shape, own = self._shape, self._ends[back]
@@ -277,7 +277,11 @@ class Tree(Structure):
         # None is a key where the type is an Option; which ends count is said by their kinds.
         low = b"" if from_ == _FROM_FIRST else encode(start)
         high = b"" if to == _TO_LAST else encode(stop)
-        return native.new_cursor(self._handle, from_, low, to, high)
+        try:
+            return native.new_cursor(self._handle, from_, low, to, high)
+        except CorruptMemory as error:
+            self._tell_apart(error)
+            raise
 
     def _iterate(self, want: int, *, reverse: bool) -> TreeIterator[Any]:
         return TreeIterator(self, self._cursor(_FROM_FIRST, None, _TO_LAST, None), want, reverse=reverse)

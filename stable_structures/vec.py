@@ -207,7 +207,7 @@ class StableVec(Slots[T], RowSequence[T]):
             status = native.call.ss_vec_export(self._handle, start, stop, length, room.data)
         if status == native.call.SS_OUT_OF_BOUNDS:
             return None
-        native.check(status, "to_numpy")
+        self._checked(status, "to_numpy")
         try:
             return self._column.give(array)
         except CorruptMemory as error:

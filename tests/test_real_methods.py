@@ -41,6 +41,7 @@ def test_the_source_of_each_method_is_what_runs(of):
         assert source.lstrip().startswith(("def ", "@overload", "@"))
         assert method.__code__.co_filename.startswith(str(PACKAGE))
         assert method.__doc__ == getattr(of.__mro__[1], name).__doc__
+        assert method.__name__ == getattr(of.__mro__[1], name).__name__
         assert method.__qualname__.split(".")[0] in {base.__name__ for base in of.__mro__}
     assert "number_forms" in inspect.getsourcefile(StableBTreeMap[u64, u64].get)
     assert "ss_btree_get_ii" in Path(inspect.getsourcefile(StableBTreeMap[u64, u64].get)).read_text(encoding="utf-8")
