@@ -220,6 +220,8 @@ def test_codecs_of_all_types(way):
         again = WAYS[way](codec(tp))
         assert (again.name, again.bound) == (codec(tp).name, codec(tp).bound)
     assert WAYS[way](codec(u64)).encode(5) == codec(u64).encode(5)
+    record = Record([("a", "u1"), ("b", "S3")])
+    assert WAYS[way](record).encode((5, b"x")) == record.encode((5, b"x")) == b"\x05x\0\0"
 
 
 def unpicklable(tmp_path):
