@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, SupportsIndex
 
 import numpy as np
 
-from . import errors
+from . import errors, tasks
 from ._core import ffi, lib
-from .memory import tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +38,7 @@ MAX_PAGES: Final[int] = lib.SS_MAX_PAGES
 NO_VALUE: Final[int] = lib.SS_NO_VALUE
 NO_NUMBER: Final[int] = lib.SS_NO_NUMBER
 ASK: Final[int] = lib.SS_ASK
+ANY_LENGTH: Final[int] = lib.SS_ANY_LENGTH
 
 _LARGE: Final = 1 << 20
 _NUMBERS, _CURSOR = ffi.typeof("uint64_t *"), ffi.typeof("ss_cursor **")
@@ -74,6 +74,11 @@ _EXCEPTIONS: Final[dict[int, type[Exception]]] = {
     lib.SS_OTHER_TASK: errors.MemoryInUse,
 }
 
+CHANGED_HINT: Final = (
+    "make a new iterator; to add or remove while you iterate, collect the keys first, as in list(m.keys()); "
+    "if others write meanwhile, iterate inside `with memory.transaction():`"
+)
+
 _HINTS: Final[dict[int, str]] = {
     lib.SS_OUT_OF_BOUNDS: "check the offset against the size, or grow the memory first",
     lib.SS_OUT_OF_MEMORY: "nothing was changed; give the memory a larger max_pages, free disk space, or remove entries",
@@ -87,7 +92,7 @@ _HINTS: Final[dict[int, str]] = {
     lib.SS_READ_ONLY: 'open the memory with mode="r+"',
     lib.SS_LOCKED: "close the other handle first, or open with mode='r'",
     lib.SS_REENTRANT: "a key comparison or a memory callback must not use the memory that it serves",
-    lib.SS_CHANGED: "make a new iterator, or collect what to change first, as in list(m.keys())",
+    lib.SS_CHANGED: CHANGED_HINT,
     lib.SS_UNORDERED: "use keys with a total order: of two that are not equal (==), exactly one is less (<), and a < b < c means a < c",
     lib.SS_OTHER_TASK: "nothing was done; a task waits for its turn with `async with memory.transaction():` and works on it inside",
 }
@@ -679,8 +684,13 @@ def new_cursor(tree: Any, from_: int, low: bytes, to: int, high: bytes) -> Any:
     return cursor
 
 
+def all_entries(tree: Any, want: int, *, keys: int, values: int) -> tuple[list[Any], list[Any]]:
+    """All entries of a map at one moment, in the form of `entries`."""
+    return entries(check(lib.ss_btree_entries(tree, want), "iteration"), keys=keys, values=values)
+
+
 def entries(size: int, *, keys: int, values: int) -> tuple[list[Any], list[Any]]:
-    """What `ss_cursor_next` answered with. `keys` and `values`: 0 not wanted, 1 bytes, 2 numbers."""
+    """Takes an answer of entries apart. `keys` and `values`: 0 not wanted, 1 bytes, 2 numbers."""
     view = memoryview(ffi.buffer(_answer(), size))
     row = view[: size & -8].cast("Q")
     count, key_bytes, middle = row[0], row[1], row[0] + 3
@@ -705,10 +715,10 @@ def _cut(data: bytes, start: int, ends: Sequence[int]) -> list[bytes]:
     return pieces
 
 
-def exported(function: Any, handle: Any, start: int, stop: int) -> list[bytes] | None:
-    """Elements [start, stop) of a vec or log as bytes; None where there are not so many."""
+def exported(function: Any, handle: Any, start: int, stop: int, length: int) -> list[bytes] | None:
+    """Elements [start, stop) of a vec or log as bytes; None if there are not so many, or it has not this `length` (or ANY_LENGTH)."""
     ends = ffi.new("uint64_t[]", stop - start)
-    size = function(handle, start, stop, ends)
+    size = function(handle, start, stop, length, ends)
     if size == lib.SS_OUT_OF_BOUNDS:
         return None
     data = result(check(size, "get"))
@@ -734,9 +744,17 @@ def place_changes(place: Any) -> int:
     return int(place.changes)
 
 
-def put_at(handle: Any, place: Any, key: bytes, value: bytes) -> None:
-    """Sets the value of the key that the place was made for."""
-    check(lib.ss_btree_put_at(handle, place, key, len(key), value, len(value)), "entry")
+def put_at(handle: Any, place: Any, key: bytes, value: bytes) -> int:
+    """Sets the value of the key that the place was made for; the changes of the map after that."""
+    return number(lib.ss_btree_put_at(handle, place, key, len(key), value, len(value), lib.SS_EXPECT_ANYTHING, NULL, 0), "entry")
+
+
+def replace_at(handle: Any, place: Any, key: bytes, old: bytes | None, value: bytes) -> int | None:
+    """As `put_at`, if the value of the key is `old` (None: if it has none); else None, and nothing is changed."""
+    expect = lib.SS_EXPECT_NOTHING if old is None else lib.SS_EXPECT_VALUE
+    data = old or b""
+    changes = lib.ss_btree_put_at(handle, place, key, len(key), value, len(value), expect, data, len(data))
+    return None if changes == NO_NUMBER else number(changes, "entry")
 
 
 # ---- columns ----

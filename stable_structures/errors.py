@@ -101,3 +101,11 @@ class CommitUnknown(StableError, OSError):
 
 class WalCorrupt(StableError, ValueError):
     """The write-ahead log is damaged in a way that a crash cannot explain; nothing was changed."""
+
+
+class Unsupported(StableError, NotImplementedError):
+    """Something of the platform, or of a CDK, that the harness does not have; the message names it."""
+
+
+class SourceError(StableError, ValueError):
+    """What was given to install or upgrade is no canister; the message says why and what to do."""

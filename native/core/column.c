@@ -44,17 +44,28 @@ static void copy_items(ss_column_part *part, const ss_column *column, uint64_t f
     part->end = first + some;
 }
 
-int ss_column_take(ss_column_part *part, const ss_column *column, uint64_t first, uint64_t count, uint64_t most_bytes) {
-    if (column->native || column->stable) {
-        part->items = *column;
-        part->first = 0;
-        part->end = count;
-        return SS_OK;
-    }
-    uint64_t some = count_items(column, first, count, most_bytes);
+static void take_as_it_is(ss_column_part *part, const ss_column *column, uint64_t count) {
+    part->items = *column;
+    part->first = 0;
+    part->end = count;
+}
+
+static int take_copy(ss_column_part *part, const ss_column *column, uint64_t first, uint64_t some) {
     int status = make_room(part, end_of(column, first + some) - end_of(column, first), column->ends == NULL ? 0 : some);
     if (status == SS_OK) copy_items(part, column, first, some);
     return status;
+}
+
+int ss_column_take(ss_column_part *part, const ss_column *column, uint64_t first, uint64_t count, uint64_t most_bytes) {
+    if (!column->native && !column->stable) return take_copy(part, column, first, count_items(column, first, count, most_bytes));
+    take_as_it_is(part, column, count);
+    return SS_OK;
+}
+
+int ss_column_copy(ss_column_part *part, const ss_column *column, uint64_t count) {
+    if (!column->stable) return take_copy(part, column, 0, count);
+    take_as_it_is(part, column, count);
+    return SS_OK;
 }
 
 void ss_column_drop(ss_column_part *part) {

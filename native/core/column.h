@@ -76,6 +76,8 @@ typedef struct ss_column_part {
 
 /* Makes it the part that begins at item `first`, of at most `most_bytes` but one item at least. Begins as {0}. SS_NO_HEAP. */
 int ss_column_take(ss_column_part *part, const ss_column *column, uint64_t first, uint64_t count, uint64_t most_bytes);
+/* Makes it the whole column, also of numbers: for what reads an item more than once. Begins as {0}. SS_NO_HEAP. */
+int ss_column_copy(ss_column_part *part, const ss_column *column, uint64_t count);
 void ss_column_drop(ss_column_part *part);
 
 /* Item i, counted from the part before on, is in the part afterwards. */

@@ -86,8 +86,7 @@ void ss_result_drop(void) {
     top = (top + LEVELS - 1) % LEVELS;
 }
 
-uint64_t ss_result_number(int status, uint64_t value) {
-    if (SS_LIKELY(status == SS_OK && value < SS_ASK)) return value;
+uint64_t ss_result_signal(int status, uint64_t value) {
     if (status == SS_ABSENT) return SS_NO_NUMBER;
     uint8_t *room = ss_result_room(SS_ASKED_SIZE);
     ss_put64(room, (uint64_t)(int64_t)status);

@@ -16,6 +16,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/bytes.h"
+#include "core/error.h"
+
 #define SS_NO_VALUE INT64_C(-1000)
 /* The two largest numbers, so that one comparison tells the usual answer. */
 #define SS_NO_NUMBER UINT64_MAX
@@ -29,8 +32,12 @@ const uint8_t *ss_result(void);
 const char *ss_result_chars(void);
 void ss_result_drop(void);
 
+/* What is left of ss_result_number where the answer is not a usual one. */
+uint64_t ss_result_signal(int status, uint64_t value);
 /* Ends a function that answers with a number: `value` with SS_OK, none with SS_ABSENT, else an error. */
-uint64_t ss_result_number(int status, uint64_t value);
+static inline uint64_t ss_result_number(int status, uint64_t value) {
+    return SS_LIKELY(status == SS_OK && value < SS_ASK) ? value : ss_result_signal(status, value);
+}
 /* The two parts of that answer, where it is the latest. */
 int ss_last_status(void);
 uint64_t ss_last_number(void);

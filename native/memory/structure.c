@@ -84,6 +84,32 @@ uint64_t ss_handle_changes(const ss_handle *handle) {
     return handle->changes + handle->memory->root->epoch;
 }
 
+static const void *this_thread(const ss_handle *handle) {
+    return atomic_load_explicit(&handle->memory->root->holder, memory_order_relaxed);
+}
+
+void ss_handle_changed(ss_handle *handle, enum ss_change_kind what) {
+    uint64_t before = ss_handle_changes(handle), epoch = handle->memory->root->epoch;
+    const void *writer = this_thread(handle);
+    ss_run *run = &handle->run;
+    handle->changes++;
+    if (what == SS_CHANGE_ENTRIES || run->writer != writer || run->epoch != epoch) {
+        *run = (ss_run){.start = what == SS_CHANGE_ENTRIES ? before + 1 : before, .epoch = epoch, .writer = writer};
+    }
+    if (what == SS_CHANGE_PLACES) run->moved = before + 1;
+}
+
+int ss_handle_still(const ss_handle *handle, uint64_t *known) {
+    const ss_run *run = &handle->run;
+    uint64_t now = ss_handle_changes(handle);
+    if (SS_LIKELY(*known == now)) return SS_OK;
+    if (*known < run->start || run->epoch != handle->memory->root->epoch || run->writer != this_thread(handle)) {
+        return ss_fail(SS_CHANGED, NULL, 0, 0, 0);
+    }
+    *known = now;
+    return SS_ABSENT;
+}
+
 int ss_handle_detach(ss_handle *handle) {
     int status = ss_handle_enter_read(handle);
     if (status != SS_OK) return status;

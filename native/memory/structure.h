@@ -9,6 +9,9 @@
 
 #include "memory/memory.h"
 
+/* For exports: the structure may have any length. */
+#define SS_ANY_LENGTH UINT64_MAX
+
 enum ss_mode {
     SS_INIT = 0,          /* load what is there, or start anew on an empty memory (contents.h) */
     SS_NEW = 1,           /* overwrite */
@@ -16,9 +19,25 @@ enum ss_mode {
     SS_INIT_OVERWRITE = 4 /* load what is there, or overwrite, as the crate's init does */
 };
 
+/* What a change did. */
+enum ss_change_kind {
+    SS_CHANGE_VALUES = 0, /* put other values in the place of what was there */
+    SS_CHANGE_PLACES = 1, /* that, and entries lie elsewhere now */
+    SS_CHANGE_ENTRIES = 2 /* entries came or went */
+};
+
+/* The latest changes, if one thread made them and no entry came or went. */
+typedef struct ss_run {
+    uint64_t start;     /* ss_handle_changes before the first of them */
+    uint64_t moved;     /* the same after the last one that moved entries, or 0 */
+    uint64_t epoch;     /* of the root, which has not moved since */
+    const void *writer; /* identity of the thread */
+} ss_run;
+
 typedef struct ss_handle {
     ss_memory *memory;
     uint64_t changes; /* counts the operations that changed the structure */
+    ss_run run;       /* of maps, whose iterators bear overwritten values */
     bool detached;    /* given up: every operation answers SS_CLOSED */
     bool writing;     /* while opening: the lock was taken for writing */
 } ss_handle;
@@ -39,6 +58,11 @@ int ss_handle_enter_write(ss_handle *handle);
 
 /* A number that differs whenever the structure may have changed in between. */
 uint64_t ss_handle_changes(const ss_handle *handle);
+/* Counts a change. */
+void ss_handle_changed(ss_handle *handle, enum ss_change_kind what);
+/* For iterators, which know the structure as it was at `*known`. SS_OK if it is as it was; SS_ABSENT if this thread has
+ * overwritten values since, and no entry came or went (then *known is made anew); else SS_CHANGED. */
+int ss_handle_still(const ss_handle *handle, uint64_t *known);
 
 /* Gives up the claim, so that another structure may open the memory; the handle answers SS_CLOSED from now on. */
 int ss_handle_detach(ss_handle *handle);

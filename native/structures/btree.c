@@ -105,14 +105,19 @@ int ss_btree_begin_write(ss_btree *tree) {
     if (tree == NULL) return ss_fail(SS_CLOSED, "no map", 0, 0, 0);
     int status = ss_handle_enter_write(&tree->handle);
     if (status != SS_OK) return status;
+    tree->change = SS_CHANGE_ENTRIES;
     ss_scratch_reset(&tree->space.scratch);
     status = ss_btree_read_header(tree);
     return status == SS_OK ? SS_OK : ss_leave_write(tree->handle.memory, status);
 }
 
+void ss_btree_changed(ss_btree *tree) {
+    ss_handle_changed(&tree->handle, tree->change);
+}
+
 /* Ends an operation that changed the map unless it failed. */
 static int end_write(ss_btree *tree, int status) {
-    if (status >= 0) tree->handle.changes++;
+    if (status >= 0) ss_btree_changed(tree);
     return ss_leave_write(tree->handle.memory, status);
 }
 
@@ -444,6 +449,7 @@ static int replace_value(ss_btree *tree, ss_node *node, uint32_t index, ss_span 
 }
 
 static int insert_in_leaf(ss_btree *tree, ss_node *leaf, uint32_t index, const ss_entry *entry) {
+    tree->change = SS_CHANGE_ENTRIES;
     ss_edit edit = {.at = index, .add = 1, .entries = entry};
     int status = ss_node_edit(&tree->space, leaf, &edit);
     if (status != SS_OK) return status;
@@ -453,6 +459,7 @@ static int insert_in_leaf(ss_btree *tree, ss_node *leaf, uint32_t index, const s
 }
 
 static int plant_root(ss_btree *tree, const ss_entry *entry) {
+    tree->change = SS_CHANGE_ENTRIES;
     ss_undo_begin(tree->handle.memory);
     int status = ss_node_take(&tree->space, &tree->root);
     if (status == SS_OK) status = ss_btree_write_header(tree);
@@ -471,6 +478,7 @@ static int halve(ss_btree *tree, ss_node *node, uint64_t *sibling, ss_entry *mid
     if (status == SS_OK) status = ss_node_copy_entries(space, node, MIDDLE, SS_CAPACITY - MIDDLE, entries);
     if (status == SS_OK && !node->leaf) status = ss_node_copy_children(space, node, KEPT_CHILDREN, KEPT_CHILDREN, children);
     if (status == SS_OK) status = ss_node_fill(space, *sibling, node->leaf, entries + 1, SS_CAPACITY - MIDDLE - 1, children);
+    if (tree->change == SS_CHANGE_VALUES) tree->change = SS_CHANGE_PLACES;
     ss_edit rest = {.at = MIDDLE, .drop = SS_CAPACITY - MIDDLE, .child_at = KEPT_CHILDREN, .child_drop = KEPT_CHILDREN};
     *middle = entries[0];
     return status == SS_OK ? ss_node_edit(space, node, &rest) : status;
@@ -895,9 +903,27 @@ int ss_btree_put(ss_btree *tree, ss_span key, ss_span value, ss_reply *reply) {
     int status = ss_btree_begin_write(tree);
     if (status != SS_OK) return status;
     tree->reply = reply;
+    /* Item assignment may overwrite values under an iterator, as in a dict; an insertion that answers may not. */
+    if (reply->kind == SS_REPLY_NONE) tree->change = SS_CHANGE_VALUES; /* unless it does more */
     status = ss_btree_check_bounds(tree, key, value);
     if (status == SS_OK) status = ss_btree_insert(tree, key, value);
     return end_write(tree, status);
+}
+
+int64_t ss_btree_get_or_insert(ss_btree *tree, const uint8_t *key, uint64_t key_size, const uint8_t *value, uint64_t value_size) {
+    ss_span k = {key, key_size}, v = {value, value_size};
+    ss_reply reply = {.kind = SS_REPLY_BYTES};
+    int status = ss_btree_begin_write(tree);
+    if (status != SS_OK) return status;
+    tree->reply = &reply;
+    status = ss_btree_check_bounds(tree, k, v);
+    ss_node node;
+    uint32_t index;
+    if (status == SS_OK) status = ss_btree_find(tree, k, &node, &index);
+    if (status == SS_OK) status = ss_btree_reply(tree, &node, index);
+    bool found = status == SS_OK;
+    if (status == SS_ABSENT) status = ss_btree_insert(tree, k, v);
+    return ss_answer_give(&reply.bytes, found ? ss_leave_write(tree->handle.memory, SS_OK) : end_write(tree, status));
 }
 
 int ss_btree_take(ss_btree *tree, ss_span key, ss_reply *reply) {

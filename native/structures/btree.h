@@ -58,6 +58,9 @@ int ss_btree_put_ib(ss_btree *tree, uint64_t key, const uint8_t *value, uint64_t
 int ss_btree_put_bi(ss_btree *tree, const uint8_t *key, uint64_t key_size, uint64_t value);
 int ss_btree_put_bb(ss_btree *tree, const uint8_t *key, uint64_t key_size, const uint8_t *value, uint64_t value_size);
 
+/* O(log n). Answer: the value that the key has already, and nothing is changed; or nothing, and the entry is inserted. */
+int64_t ss_btree_get_or_insert(ss_btree *tree, const uint8_t *key, uint64_t key_size, const uint8_t *value, uint64_t value_size);
+
 /* O(log n). Answer: the value that was removed, or nothing. */
 uint64_t ss_btree_remove_ii(ss_btree *tree, uint64_t key);
 int64_t ss_btree_remove_ib(ss_btree *tree, uint64_t key);
@@ -81,9 +84,14 @@ typedef struct ss_place {
 
 /* O(log n). Answer: the value of the key, or nothing. */
 int64_t ss_btree_locate(ss_btree *tree, const uint8_t *key, uint64_t key_size, ss_place *place);
-/* Sets the value of the key that `place` was made for; O(1) where the map is as it was, else O(log n). SS_OK where it had
- * one, SS_ABSENT where it was new. The place is made anew. */
-int ss_btree_put_at(ss_btree *tree, ss_place *place, const uint8_t *key, uint64_t key_size, const uint8_t *value, uint64_t value_size);
+/* What the key must have for a change to happen. */
+enum ss_expect { SS_EXPECT_ANYTHING, SS_EXPECT_NOTHING, SS_EXPECT_VALUE };
+
+/* Sets the value of the key that `place` was made for; O(1) if the map is as it was, else O(log n). Answer: the changes of
+ * the map after that; nothing if the key does not have what is expected (`old`, for SS_EXPECT_VALUE): it stays as it is.
+ * The place is made anew. */
+uint64_t ss_btree_put_at(ss_btree *tree, ss_place *place, const uint8_t *key, uint64_t key_size, const uint8_t *value, uint64_t value_size,
+                         int expect, const uint8_t *old, uint64_t old_size);
 
 /* Many keys in one call. All or nothing: where one entry fails, none is changed. The bytes are those of the loop.
  *
@@ -95,6 +103,11 @@ int64_t ss_btree_get_many_bytes(ss_btree *tree, const ss_column *keys, uint64_t 
 int64_t ss_btree_insert_many(ss_btree *tree, const ss_column *keys, const ss_column *values, uint64_t count);
 /* found[i] says whether key i was there; how many were, or a negative status. */
 int64_t ss_btree_remove_many(ss_btree *tree, const ss_column *keys, uint64_t count, uint8_t *found);
+/* Of strictly ascending keys: those that are there are removed, the others inserted with their values; found[i] says which
+ * key i was. How many were new, or a negative status. */
+int64_t ss_btree_toggle_many(ss_btree *tree, const ss_column *keys, const ss_column *values, uint64_t count, uint8_t *found);
+/* Removes every key that is not among these, which ascend strictly. How many were removed, or a negative status. */
+int64_t ss_btree_retain_many(ss_btree *tree, const ss_column *keys, uint64_t count);
 /* Fills an empty map from strictly ascending keys with full nodes, bottom up. SS_ARGUMENT where they do not ascend, or
  * where the map is not empty. The bytes differ from those of insertions; everything else holds. O(n). */
 int ss_btree_build(ss_btree *tree, const ss_column *keys, const ss_column *values, uint64_t count);

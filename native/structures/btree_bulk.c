@@ -54,6 +54,23 @@ static ss_span part_item(const ss_column_part *part, uint64_t i, uint8_t buffer[
     return item(&part->items, i - part->first, buffer);
 }
 
+/* That of two keys in a row the second is the greater. */
+static int check_pair(const ss_btree *tree, ss_span low, ss_span high, uint64_t i, uint64_t count) {
+    int answer = SS_LESS;
+    int status = ss_order_compare(&tree->order, low.at, low.size, high.at, high.size, &answer);
+    if (status != SS_OK || answer == SS_LESS) return status;
+    return ss_fail(SS_ARGUMENT, "keys ascend strictly (sort them, and drop repeated ones)", 0, i, count);
+}
+
+static int check_ascending(const ss_btree *tree, const ss_column *keys, uint64_t count) {
+    int status = SS_OK;
+    for (uint64_t i = 1; status == SS_OK && i < count; i++) {
+        uint8_t low[8], high[8];
+        status = check_pair(tree, item(keys, i - 1, low), item(keys, i, high), i, count);
+    }
+    return status;
+}
+
 /* ---- descents in flight ---- */
 
 typedef struct flyer {
@@ -248,7 +265,7 @@ static int begin_change(ss_btree *tree, ss_reply *reply) {
 }
 
 static int64_t end_change(ss_btree *tree, int status, uint64_t changed) {
-    if (status == SS_OK) tree->handle.changes++;
+    if (status == SS_OK) ss_btree_changed(tree);
     return ss_result_size(ss_leave_write(tree->handle.memory, status), changed);
 }
 
@@ -286,6 +303,7 @@ int64_t ss_btree_insert_many(ss_btree *tree, const ss_column *keys, const ss_col
     if (status != SS_OK) return status;
     status = check_column(keys, tree->key, count);
     if (status == SS_OK) status = check_column(values, tree->value, count);
+    tree->change = SS_CHANGE_VALUES; /* unless it does more */
     if (status == SS_OK) status = insert_all(tree, keys, values, count, &new_keys);
     return end_change(tree, status, new_keys);
 }
@@ -315,6 +333,140 @@ int64_t ss_btree_remove_many(ss_btree *tree, const ss_column *keys, uint64_t cou
     if (status != SS_OK) return status;
     status = check_column(keys, tree->key, count);
     if (status == SS_OK) status = remove_all(tree, keys, count, found, &removed);
+    return end_change(tree, status, removed);
+}
+
+static int find_all(ss_btree *tree, const ss_column *keys, uint64_t count, uint8_t *found) {
+    int status = SS_OK;
+    for (uint64_t i = 0; status >= 0 && i < count; i++) {
+        ss_node node;
+        uint32_t index;
+        uint8_t key[8];
+        status = begin_step(tree);
+        if (status == SS_OK) status = ss_btree_find(tree, item(keys, i, key), &node, &index);
+        found[i] = status == SS_OK;
+    }
+    return status < 0 ? status : SS_OK;
+}
+
+/* Inserts first and removes then: what an insertion needs was not just given back. */
+static int toggle_all(ss_btree *tree, const ss_column *keys, const ss_column *values, uint64_t count, uint8_t *found, uint64_t *new_keys) {
+    int status = find_all(tree, keys, count, found);
+    for (int removing = 0; removing < 2; removing++) {
+        for (uint64_t i = 0; status >= 0 && i < count; i++) {
+            uint8_t key[8], value[8];
+            if (found[i] != removing) continue;
+            status = begin_step(tree);
+            if (status != SS_OK) break;
+            status =
+                removing ? ss_btree_remove(tree, item(keys, i, key)) : ss_btree_insert(tree, item(keys, i, key), item(values, i, value));
+            *new_keys += !removing;
+        }
+    }
+    return status < 0 ? status : SS_OK;
+}
+
+/* Keys are read several times, so columns are copied as a whole. */
+static int check_and_toggle(ss_btree *tree, const ss_column *keys, const ss_column *values, uint64_t count, uint8_t *found,
+                            uint64_t *new_keys) {
+    ss_column_part k = {0}, v = {0};
+    int status = check_column(keys, tree->key, count);
+    if (status == SS_OK) status = check_column(values, tree->value, count);
+    if (status == SS_OK) status = ss_column_copy(&k, keys, count);
+    if (status == SS_OK) status = ss_column_copy(&v, values, count);
+    if (status == SS_OK) status = check_ascending(tree, &k.items, count);
+    if (status == SS_OK) status = toggle_all(tree, &k.items, &v.items, count, found, new_keys);
+    ss_column_drop(&k);
+    ss_column_drop(&v);
+    return status;
+}
+
+int64_t ss_btree_toggle_many(ss_btree *tree, const ss_column *keys, const ss_column *values, uint64_t count, uint8_t *found) {
+    ss_reply reply = {.kind = SS_REPLY_NONE};
+    uint64_t new_keys = 0;
+    int status = begin_change(tree, &reply);
+    if (status != SS_OK) return status;
+    status = check_and_toggle(tree, keys, values, count, found, &new_keys);
+    return end_change(tree, status, new_keys);
+}
+
+/* The keys of a map that are not among given ones, which ascend as those of the map do. */
+typedef struct others {
+    ss_btree *tree;
+    const ss_column *keys;
+    uint64_t count, next; /* of the given keys, and the first that may be at or above the next key of the map */
+    ss_column found;
+    uint8_t *bytes; /* back to back, `found.data` */
+    uint64_t *ends;
+    uint64_t size, room, many, places;
+} others;
+
+/* Room for one more key of `size` bytes. */
+static int room_for_other(others *self, uint64_t size) {
+    if (self->many == self->places) {
+        uint64_t places = self->places * 2 + 64;
+        uint64_t *ends = realloc(self->ends, (size_t)places * sizeof *ends);
+        if (ends == NULL) return ss_fail(SS_NO_HEAP, "keys to be removed", 0, places, 0);
+        self->ends = ends;
+        self->places = places;
+    }
+    if (self->bytes != NULL && self->room - self->size >= size) return SS_OK;
+    uint64_t room = self->room * 2 + size + 1024;
+    uint8_t *bytes = realloc(self->bytes, (size_t)room);
+    if (bytes == NULL) return ss_fail(SS_NO_HEAP, "keys to be removed", 0, room, 0);
+    self->bytes = bytes;
+    self->room = room;
+    return SS_OK;
+}
+
+static int note_other(void *of, ss_span key) {
+    others *self = of;
+    for (; self->next < self->count; self->next++) {
+        uint8_t buffer[8];
+        ss_span given = item(self->keys, self->next, buffer);
+        int order, status = ss_order_compare(&self->tree->order, given.at, given.size, key.at, key.size, &order);
+        if (status != SS_OK) return status;
+        if (order == SS_EQUAL) return SS_OK;
+        if (order == SS_GREATER) break;
+    }
+    int status = room_for_other(self, key.size);
+    if (status != SS_OK) return status;
+    if (key.size > 0) memcpy(self->bytes + self->size, key.at, (size_t)key.size);
+    self->size += key.size;
+    self->ends[self->many++] = self->size;
+    return SS_OK;
+}
+
+static int remove_others(others *self, uint64_t *removed) {
+    int status = ss_btree_each_key(self->tree, note_other, self);
+    uint8_t *found = status == SS_OK ? malloc((size_t)self->many + 1) : NULL;
+    if (status == SS_OK && found == NULL) status = ss_fail(SS_NO_HEAP, "keys to be removed", 0, self->many, 0);
+    self->found = (ss_column){.data = self->bytes, .ends = self->ends, .stable = 1};
+    if (status == SS_OK) status = remove_all(self->tree, &self->found, self->many, found, removed);
+    free(found);
+    free(self->bytes);
+    free(self->ends);
+    return status;
+}
+
+/* As check_and_toggle. */
+static int check_and_retain(ss_btree *tree, const ss_column *keys, uint64_t count, uint64_t *removed) {
+    ss_column_part k = {0};
+    others found = {.tree = tree, .keys = &k.items, .count = count};
+    int status = check_column(keys, tree->key, count);
+    if (status == SS_OK) status = ss_column_copy(&k, keys, count);
+    if (status == SS_OK) status = check_ascending(tree, &k.items, count);
+    if (status == SS_OK) status = remove_others(&found, removed);
+    ss_column_drop(&k);
+    return status;
+}
+
+int64_t ss_btree_retain_many(ss_btree *tree, const ss_column *keys, uint64_t count) {
+    ss_reply reply = {.kind = SS_REPLY_NONE};
+    uint64_t removed = 0;
+    int status = begin_change(tree, &reply);
+    if (status != SS_OK) return status;
+    status = check_and_retain(tree, keys, count, &removed);
     return end_change(tree, status, removed);
 }
 
@@ -350,14 +502,6 @@ typedef struct builder {
 typedef struct node_buffer {
     uint8_t key[SS_CAPACITY][8], value[SS_CAPACITY][8];
 } node_buffer;
-
-/* That of two keys in a row the second is the greater. */
-static int check_pair(const ss_btree *tree, ss_span low, ss_span high, uint64_t i, uint64_t count) {
-    int answer = SS_LESS;
-    int status = ss_order_compare(&tree->order, low.at, low.size, high.at, high.size, &answer);
-    if (status != SS_OK || answer == SS_LESS) return status;
-    return ss_fail(SS_ARGUMENT, "keys ascend strictly (sort them, and drop repeated ones)", 0, i, count);
-}
 
 /* Numbers are where the user can change them: those that go into the map are not always those that were checked. */
 static int check_again(builder *b, ss_span key) {
@@ -530,15 +674,6 @@ static filling choose_fill(builder *b, uint64_t count) {
     for (uint64_t inner = SS_CAPACITY - 1; inner >= SS_MINIMUM; inner--) try_fill(b, count, (filling){leaf, inner, false}, &best, &least);
     try_fill(b, count, inserted, &best, &least);
     return best;
-}
-
-static int check_ascending(const ss_btree *tree, const ss_column *keys, uint64_t count) {
-    int status = SS_OK;
-    for (uint64_t i = 1; status == SS_OK && i < count; i++) {
-        uint8_t low[8], high[8];
-        status = check_pair(tree, item(keys, i - 1, low), item(keys, i, high), i, count);
-    }
-    return status;
 }
 
 static int build(ss_btree *tree, const ss_column *keys, const ss_column *values, uint64_t count) {

@@ -38,6 +38,22 @@ int64_t ss_btree_locate(ss_btree *tree, const uint8_t *key, uint64_t key_size, s
     return ss_answer_give(&reply.bytes, status);
 }
 
+/* SS_OK if the key has what is expected, else SS_ABSENT. */
+static int check_expected(ss_btree *tree, const ss_place *place, ss_span key, int expect, ss_span old) {
+    ss_node node;
+    ss_span value;
+    uint32_t index = place->index;
+    if (expect == SS_EXPECT_ANYTHING) return SS_OK;
+    bool known = place->found && place->changes == ss_handle_changes(&tree->handle);
+    int status = known ? ss_node_open(&tree->space, place->address, &node) : ss_btree_find(tree, key, &node, &index);
+    if (status == SS_ABSENT) return expect == SS_EXPECT_NOTHING ? SS_OK : SS_ABSENT;
+    if (status != SS_OK || expect == SS_EXPECT_NOTHING) return status == SS_OK ? SS_ABSENT : status;
+    if (index >= node.count) return ss_fail(SS_CORRUPT, "a path leads to an entry", node.address, index, node.count);
+    status = ss_node_value(&tree->space, &node, index, &value);
+    if (status != SS_OK) return status;
+    return value.size == old.size && (old.size == 0 || memcmp(value.at, old.at, (size_t)old.size) == 0) ? SS_OK : SS_ABSENT;
+}
+
 static int put_at(ss_btree *tree, const ss_place *place, const ss_entry *entry) {
     ss_node node;
     if (place->changes != ss_handle_changes(&tree->handle) || !place->direct) return ss_btree_insert(tree, entry->key, entry->value);
@@ -48,21 +64,32 @@ static int put_at(ss_btree *tree, const ss_place *place, const ss_entry *entry) 
     return status == SS_OK ? ss_btree_change_at(tree, &node, place->index, place->found != 0, entry) : status;
 }
 
-int ss_btree_put_at(ss_btree *tree, ss_place *place, const uint8_t *key, uint64_t key_size, const uint8_t *value, uint64_t value_size) {
+/* Counts the change and makes the place anew: the entry lies where it says, unless the general way put it somewhere. */
+static void note_put(ss_btree *tree, ss_place *place) {
+    bool direct = place->direct && place->changes == ss_handle_changes(&tree->handle);
+    ss_btree_changed(tree);
+    place->found = place->direct = direct;
+    place->changes = ss_handle_changes(&tree->handle);
+}
+
+uint64_t ss_btree_put_at(ss_btree *tree, ss_place *place, const uint8_t *key, uint64_t key_size, const uint8_t *value, uint64_t value_size,
+                         int expect, const uint8_t *old, uint64_t old_size) {
     ss_entry entry = {{key, key_size}, {value, value_size}};
     ss_reply reply = {.kind = SS_REPLY_NONE};
-    bool split = !place->direct;
+    uint64_t changes = 0;
     int status = ss_btree_begin_write(tree);
-    if (status != SS_OK) return status;
+    if (status != SS_OK) return ss_result_number(status, 0);
     tree->reply = &reply;
+    tree->change = SS_CHANGE_VALUES; /* unless it does more */
     status = ss_btree_check_bounds(tree, entry.key, entry.value);
-    if (status == SS_OK) status = put_at(tree, place, &entry);
-    split = split || place->changes != ss_handle_changes(&tree->handle);
-    if (status >= 0) {
-        tree->handle.changes++;
-        /* The entry lies where the place says, unless the general way put it somewhere. */
-        place->found = place->direct = !split;
-        place->changes = ss_handle_changes(&tree->handle);
+    if (status == SS_OK) status = check_expected(tree, place, entry.key, expect, (ss_span){old, old_size});
+    bool expected = status != SS_ABSENT;
+    if (status == SS_OK) {
+        status = put_at(tree, place, &entry);
+        if (status >= 0) note_put(tree, place);
+        if (status == SS_ABSENT) status = SS_OK;
+        changes = ss_handle_changes(&tree->handle);
     }
-    return ss_leave_write(tree->handle.memory, status);
+    status = ss_leave_write(tree->handle.memory, status);
+    return ss_result_number(status == SS_OK && !expected ? SS_ABSENT : status, changes);
 }

@@ -34,6 +34,7 @@ struct ss_btree {
     uint64_t root, length;
     uint64_t seen_pages, seen_page_size; /* what space.most_pages was computed from */
     ss_reply *reply;                     /* of the running operation */
+    enum ss_change_kind change;          /* what the running operation did so far */
 };
 
 /* Take the lock, read and check the header; leave with ss_leave_*. */
@@ -42,6 +43,9 @@ int ss_btree_begin_write(ss_btree *tree);
 /* Reads and checks the header (lock held). */
 int ss_btree_read_header(ss_btree *tree);
 int ss_btree_write_header(ss_btree *tree);
+
+/* Counts a change, of the kind that `change` says. */
+void ss_btree_changed(ss_btree *tree);
 
 /* Descends to `key`. SS_OK with the node and index, or SS_ABSENT. */
 int ss_btree_find(ss_btree *tree, ss_span key, ss_node *node, uint32_t *index);
@@ -58,6 +62,9 @@ int ss_btree_check_key(const ss_btree *tree, ss_span key);
 int ss_btree_get(ss_btree *tree, ss_span key, ss_reply *reply);
 int ss_btree_put(ss_btree *tree, ss_span key, ss_span value, ss_reply *reply);
 int ss_btree_take(ss_btree *tree, ss_span key, ss_reply *reply);
+
+/* Shows each key in order (lock held) until `visit` returns something else than SS_OK; the span is valid during the call. */
+int ss_btree_each_key(ss_btree *tree, int (*visit)(void *self, ss_span key), void *self);
 
 /* Puts the value of entry `index` (or the entry) into the reply of the running operation. */
 int ss_btree_reply(ss_btree *tree, ss_node *node, uint32_t index);

@@ -3,7 +3,8 @@
  *  C1  A path names an entry: the node of each level from the root on, and in it the child that the path takes, in the
  *      last one the entry itself.
  *  C2  What is left of the range are the entries from `front` to `back`, both included; `done` where nothing is left.
- *  C3  Paths are valid while the map is as it was when the cursor was made.
+ *  C3  Paths are valid until nodes are split, and then found again by the keys of the two entries, `front_key` and `back_key`.
+ *      Entries have not come or gone since the cursor was made; values may have been overwritten.
  *  C4  `left` is at least the number of entries that are left: a walk through a damaged tree ends too.
  */
 #include "structures/cursor.h"
@@ -27,10 +28,13 @@ typedef struct row {
 
 struct ss_cursor {
     ss_btree *tree;
-    uint64_t changes;
-    bool done;
+    uint64_t changes;     /* of the map, that its user knows of */
+    uint64_t placed;      /* when the paths were valid */
+    bool keys_lost;       /* the two keys may be those of other entries, after a failure */
+    bool done, done_back; /* which end took the last entry */
     uint64_t left;
     path front, back;
+    row front_key, back_key;
     row numbers[2], bytes[2]; /* of keys and values; used within one call, kept for the next */
 };
 
@@ -112,6 +116,28 @@ static int compare_paths(const path *a, const path *b) {
     return 0;
 }
 
+/* ---- a whole walk ---- */
+
+int ss_btree_each_key(ss_btree *tree, int (*visit)(void *self, ss_span key), void *self) {
+    path at = {.depth = 0};
+    uint64_t left = SS_CAPACITY * tree->space.most_pages;
+    int status = tree->root == SS_NULL ? SS_OK : descend(tree, &at, tree->root, false);
+    while (status == SS_OK && at.depth > 0) {
+        ss_node node;
+        ss_span key = {NULL, 0};
+        uint64_t address = at.node[at.depth - 1];
+        uint32_t index = at.index[at.depth - 1];
+        ss_scratch_reset(&tree->space.scratch);
+        status = ss_node_open(&tree->space, address, &node);
+        if (status == SS_OK && index >= node.count) status = ss_fail(SS_CORRUPT, "a path leads to an entry", address, index, node.count);
+        if (status == SS_OK && left-- == 0) status = ss_fail(SS_CORRUPT, "every node is reached once", address, 0, 0);
+        if (status == SS_OK) status = ss_node_key(&tree->space, &node, index, &key);
+        if (status == SS_OK) status = visit(self, key);
+        if (status == SS_OK) status = step(tree, &at, &node, false);
+    }
+    return status;
+}
+
 /* ---- making one ---- */
 
 /* The first entry whose key is >= `key`, or > it (`after`). */
@@ -158,9 +184,39 @@ static int set_back(ss_btree *tree, path *back, int to, ss_span stop) {
     return status == SS_OK ? previous(tree, back) : status;
 }
 
+/* Keeps the key of the entry that an end names. On a failure it is the one before. */
+static int remember(ss_cursor *cursor, bool back) {
+    ss_btree *tree = cursor->tree;
+    const path *end = back ? &cursor->back : &cursor->front;
+    row *kept = back ? &cursor->back_key : &cursor->front_key;
+    ss_node node;
+    ss_span key = {NULL, 0};
+    ss_scratch_reset(&tree->space.scratch);
+    int status = ss_node_open(&tree->space, end->node[end->depth - 1], &node);
+    if (status == SS_OK && end->index[end->depth - 1] >= node.count) {
+        return ss_fail(SS_CORRUPT, "a path leads to an entry", node.address, end->index[end->depth - 1], node.count);
+    }
+    if (status == SS_OK) status = ss_node_key(&tree->space, &node, end->index[end->depth - 1], &key);
+    if (status != SS_OK) return status;
+    if (kept->room < key.size || kept->bytes == NULL) {
+        uint8_t *bytes = realloc(kept->bytes, (size_t)key.size + 16);
+        if (bytes == NULL) return ss_fail(SS_NO_HEAP, "a key of a cursor", 0, key.size, 0);
+        kept->bytes = bytes;
+        kept->room = (size_t)key.size + 16;
+    }
+    if (key.size > 0) memcpy(kept->bytes, key.at, (size_t)key.size);
+    kept->size = (size_t)key.size;
+    return SS_OK;
+}
+
+static int remember_both(ss_cursor *cursor) {
+    int status = remember(cursor, false);
+    return status == SS_OK ? remember(cursor, true) : status;
+}
+
 static int set_range(ss_cursor *cursor, int from, ss_span start, int to, ss_span stop) {
     ss_btree *tree = cursor->tree;
-    cursor->changes = ss_handle_changes(&tree->handle);
+    cursor->changes = cursor->placed = ss_handle_changes(&tree->handle);
     cursor->done = true;
     cursor->left = SS_CAPACITY * tree->space.most_pages;
     if (tree->root == SS_NULL) return SS_OK;
@@ -168,7 +224,7 @@ static int set_range(ss_cursor *cursor, int from, ss_span start, int to, ss_span
     if (status == SS_OK) status = set_back(tree, &cursor->back, to, stop);
     if (status != SS_OK) return status;
     cursor->done = cursor->front.depth == 0 || cursor->back.depth == 0 || compare_paths(&cursor->front, &cursor->back) > 0;
-    return SS_OK;
+    return cursor->done ? SS_OK : remember_both(cursor);
 }
 
 int ss_cursor_open(ss_btree *tree, int from, const uint8_t *start, uint64_t start_size, int to, const uint8_t *stop, uint64_t stop_size,
@@ -186,7 +242,7 @@ int ss_cursor_open(ss_btree *tree, int from, const uint8_t *start, uint64_t star
         ss_leave_read(tree->handle.memory);
     }
     if (status != SS_OK) {
-        free(cursor);
+        ss_cursor_free(cursor);
         return status;
     }
     *out = cursor;
@@ -199,6 +255,8 @@ void ss_cursor_free(ss_cursor *cursor) {
         free(cursor->numbers[i].bytes);
         free(cursor->bytes[i].bytes);
     }
+    free(cursor->front_key.bytes);
+    free(cursor->back_key.bytes);
     free(cursor);
 }
 
@@ -261,7 +319,9 @@ static int collect_entry(ss_cursor *cursor, ss_node *node, uint32_t index, int w
 
 /* Puts the ends back to where they were, after a failure. */
 static void go_back(ss_cursor *cursor, const ss_cursor *before) {
+    cursor->keys_lost = true;
     cursor->done = before->done;
+    cursor->done_back = before->done_back;
     cursor->left = before->left;
     cursor->front = before->front;
     cursor->back = before->back;
@@ -273,6 +333,7 @@ static int advance(ss_cursor *cursor, ss_node *node, bool back) {
     if (cursor->left-- == 0) return ss_fail(SS_CORRUPT, "every node is reached once", node->address, 0, 0);
     if (compare_paths(&cursor->front, &cursor->back) == 0) {
         cursor->done = true;
+        cursor->done_back = back;
         return SS_OK;
     }
     int status = step(cursor->tree, end, node, back);
@@ -306,16 +367,89 @@ static int take(ss_cursor *cursor, uint64_t most, uint64_t most_bytes, int want,
     return SS_OK;
 }
 
-static int begin(ss_cursor *cursor) {
+/* Nodes were split: the entries that the ends name lie elsewhere. */
+static int find_again(ss_cursor *cursor) {
+    ss_btree *tree = cursor->tree;
+    const ss_cursor before = *cursor;
+    if (cursor->keys_lost) return ss_fail(SS_CHANGED, NULL, 0, 0, 0);
+    for (int i = 0; i < 2; i++) {
+        path *end = i == 0 ? &cursor->front : &cursor->back;
+        const row *key = i == 0 ? &cursor->front_key : &cursor->back_key;
+        if (end->depth == 0 || key->bytes == NULL) continue;
+        ss_scratch_reset(&tree->space.scratch);
+        int status = tree->root == SS_NULL ? SS_OK : seek(tree, end, (ss_span){key->bytes, key->size}, false);
+        if (status == SS_OK && end->depth == 0) status = ss_fail(SS_CORRUPT, "an entry is found again", tree->root, 0, 0);
+        if (status != SS_OK) {
+            go_back(cursor, &before);
+            return status;
+        }
+    }
+    cursor->placed = ss_handle_changes(&tree->handle);
+    return SS_OK;
+}
+
+/* Takes the lock; *stale says that values were overwritten since the cursor was made or its user last asked. */
+static int begin_still(ss_cursor *cursor, uint64_t *known, bool *stale) {
     int status = ss_btree_begin_read(cursor->tree);
-    if (status != SS_OK || cursor->changes == ss_handle_changes(&cursor->tree->handle)) return status;
-    ss_leave_read(cursor->tree->handle.memory);
-    return ss_fail(SS_CHANGED, NULL, 0, 0, 0);
+    if (status != SS_OK) return status;
+    status = ss_handle_still(&cursor->tree->handle, known);
+    *stale = status == SS_ABSENT;
+    if (status == SS_ABSENT) status = cursor->tree->handle.run.moved > cursor->placed ? find_again(cursor) : SS_OK;
+    if (status < 0) ss_leave_read(cursor->tree->handle.memory);
+    return status;
+}
+
+static int begin(ss_cursor *cursor) {
+    bool stale;
+    uint64_t known = cursor->changes;
+    return begin_still(cursor, &known, &stale);
 }
 
 int ss_cursor_valid(ss_cursor *cursor) {
+    bool stale;
+    int status = begin_still(cursor, &cursor->changes, &stale);
+    if (status != SS_OK) return status;
+    ss_leave_read(cursor->tree->handle.memory);
+    return stale ? SS_ABSENT : SS_OK;
+}
+
+/* Moves a path by one entry; there is one. */
+static int move(ss_btree *tree, path *at, bool back) {
+    ss_node node;
+    uint64_t address = at->node[at->depth - 1];
+    ss_scratch_reset(&tree->space.scratch);
+    int status = ss_node_open(&tree->space, address, &node);
+    if (status == SS_OK && at->index[at->depth - 1] >= node.count) {
+        return ss_fail(SS_CORRUPT, "a path leads to an entry", address, at->index[at->depth - 1], node.count);
+    }
+    if (status == SS_OK) status = step(tree, at, &node, back);
+    return status == SS_OK && at->depth == 0 ? ss_fail(SS_CORRUPT, "what was taken lies beside the range", address, 0, 0) : status;
+}
+
+/* Where nothing was left, both ends name the last entry that was taken, though only one of them took it. */
+static int give_back(ss_cursor *cursor, uint64_t n, bool back) {
+    int status = SS_OK;
+    path *end = back ? &cursor->back : &cursor->front, *other = back ? &cursor->front : &cursor->back;
+    if (n == 0) return SS_OK;
+    cursor->left += n;
+    if (cursor->done) {
+        cursor->done = false;
+        if (cursor->done_back == back)
+            n--;
+        else
+            status = move(cursor->tree, other, !back);
+    }
+    for (; status == SS_OK && n > 0; n--) status = move(cursor->tree, end, !back);
+    return status == SS_OK ? remember_both(cursor) : status;
+}
+
+int ss_cursor_give_back(ss_cursor *cursor, uint64_t n, int back) {
     int status = begin(cursor);
-    if (status == SS_OK) ss_leave_read(cursor->tree->handle.memory);
+    if (status != SS_OK) return status;
+    const ss_cursor before = *cursor;
+    status = give_back(cursor, n, back != 0);
+    if (status != SS_OK) go_back(cursor, &before);
+    ss_leave_read(cursor->tree->handle.memory);
     return status;
 }
 
@@ -344,6 +478,7 @@ int64_t ss_cursor_next(ss_cursor *cursor, uint64_t most, uint64_t most_bytes, in
     for (int i = 0; i < 2; i++) cursor->numbers[i].size = cursor->bytes[i].size = 0;
     const ss_cursor before = *cursor;
     status = take(cursor, most, most_bytes, want, back != 0, &taken);
+    if (status == SS_OK && taken > 0) status = remember(cursor, back != 0);
     if (status == SS_OK) status = hand_over(cursor, taken, &size);
     if (status != SS_OK) go_back(cursor, &before);
     ss_leave_read(cursor->tree->handle.memory);
@@ -357,9 +492,26 @@ int64_t ss_cursor_skip(ss_cursor *cursor, uint64_t n, int back) {
     for (int i = 0; i < 2; i++) cursor->numbers[i].size = cursor->bytes[i].size = 0;
     const ss_cursor before = *cursor;
     status = take(cursor, n, UINT64_MAX, 0, back != 0, &taken);
+    if (status == SS_OK && taken > 0) status = remember(cursor, back != 0);
     if (status != SS_OK) go_back(cursor, &before);
     ss_leave_read(cursor->tree->handle.memory);
     return ss_result_size(status, taken);
+}
+
+int64_t ss_btree_entries(ss_btree *tree, int want) {
+    uint64_t taken = 0, size = 0;
+    ss_cursor *cursor = calloc(1, sizeof *cursor);
+    if (cursor == NULL) return ss_fail(SS_NO_HEAP, "a cursor", 0, sizeof *cursor, 0);
+    cursor->tree = tree;
+    int status = ss_btree_begin_read(tree);
+    if (status == SS_OK) {
+        status = set_range(cursor, SS_FROM_FIRST, (ss_span){NULL, 0}, SS_TO_LAST, (ss_span){NULL, 0});
+        if (status == SS_OK) status = take(cursor, UINT64_MAX, UINT64_MAX, want, false, &taken);
+        if (status == SS_OK) status = hand_over(cursor, taken, &size);
+        ss_leave_read(tree->handle.memory);
+    }
+    ss_cursor_free(cursor);
+    return ss_result_size(status, size);
 }
 
 /* ---- into arrays ---- */
@@ -428,6 +580,8 @@ int64_t ss_cursor_export(ss_cursor *cursor, uint64_t most, const ss_room *keys, 
     int status = begin(cursor);
     if (status != SS_OK) return status;
     const ss_cursor before = *cursor;
+    /* Arrays that are filled in several calls hold the values of one moment. */
+    if (cursor->changes != ss_handle_changes(&cursor->tree->handle)) status = ss_fail(SS_CHANGED, NULL, 0, 0, 0);
     while (status == SS_OK && !cursor->done && taken < most) status = export_step(cursor, &node, &taken, most, keys, values);
     if (status != SS_OK) go_back(cursor, &before);
     ss_leave_read(cursor->tree->handle.memory);

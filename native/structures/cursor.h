@@ -2,7 +2,8 @@
 /* Walking a map in key order, from both ends, many entries per call.
  *
  * A cursor holds the two ends of what is left of its range as paths from the root. It holds no bytes of the memory; each
- * call opens the nodes anew under the lock, and refuses with SS_CHANGED once the map has changed since it was made.
+ * call opens the nodes anew under the lock, and refuses with SS_CHANGED once the map has changed since it was made. The thread
+ * that uses it may overwrite values meanwhile; ss_cursor_valid tells, so that it can take again what it has taken ahead.
  */
 #ifndef SS_CURSOR_H
 #define SS_CURSOR_H
@@ -39,15 +40,22 @@ void ss_cursor_free_at(ss_cursor **at);
  *     key bytes · value bytes
  * What is not wanted is left out. n is 0 at the end. O(n). */
 int64_t ss_cursor_next(ss_cursor *cursor, uint64_t most, uint64_t most_bytes, int want, int back);
+/* The same for the whole map, as it is at one moment. */
+int64_t ss_btree_entries(ss_btree *tree, int want);
 
 /* The next entries from the front, at most `most`, straight into arrays; NULL for a part that is not wanted. How many
- * there were, or a negative status: SS_CORRUPT too where one has not the size of the items. O(n). */
+ * there were, or a negative status: SS_CORRUPT too where one has not the size of the items, SS_CHANGED for overwritten
+ * values too. O(n). */
 int64_t ss_cursor_export(ss_cursor *cursor, uint64_t most, const ss_room *keys, const ss_room *values);
 
-/* SS_OK, or why the cursor is of no use any more: SS_CHANGED, SS_CLOSED. */
+/* SS_OK; SS_ABSENT if this thread has overwritten values since it was made or last asked; or why the cursor is of no use any more:
+ * SS_CHANGED, SS_CLOSED. */
 int ss_cursor_valid(ss_cursor *cursor);
 
 /* Passes over at most n entries without looking at them; answers how many there were, or a negative status. */
 int64_t ss_cursor_skip(ss_cursor *cursor, uint64_t n, int back);
+
+/* The n entries that one end took last will be taken again. O(n). */
+int ss_cursor_give_back(ss_cursor *cursor, uint64_t n, int back);
 
 #endif

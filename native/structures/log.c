@@ -327,23 +327,32 @@ int ss_log_clear(ss_log *log) {
 
 /* ---- entries ---- */
 
-static int get(const ss_log *log, uint64_t index, ss_answer *answer) {
+static int get(const ss_log *log, uint64_t index, bool from_end, ss_answer *answer) {
     uint64_t count, start, stop;
     int status = read_count(log, &count);
     if (status == SS_OK) status = check_data_header(log);
     if (status != SS_OK) return status;
+    if (from_end) index += count;
     if (index >= count) return SS_ABSENT;
     status = read_entry(log, index, &start, &stop);
     return status == SS_OK ? ss_answer_read(answer, log->data.memory, AT_ENTRIES + start, stop - start) : status;
 }
 
-int64_t ss_log_get(ss_log *log, uint64_t index) {
+static int64_t give_entry(ss_log *log, uint64_t index, bool from_end) {
     ss_answer answer = {0};
     int status = enter_read(log);
     if (status != SS_OK) return status;
-    status = get(log, index, &answer);
+    status = get(log, index, from_end, &answer);
     leave_read(log);
     return ss_answer_give(&answer, status);
+}
+
+int64_t ss_log_get(ss_log *log, uint64_t index) {
+    return give_entry(log, index, false);
+}
+
+int64_t ss_log_item(ss_log *log, int64_t index) {
+    return give_entry(log, (uint64_t)index, index < 0);
 }
 
 static int reserve(ss_memory *memory, uint64_t bytes) {
@@ -433,23 +442,24 @@ static int read_ends(const ss_log *log, uint64_t first, uint64_t count, uint64_t
     return SS_OK;
 }
 
-static int export(const ss_log *log, uint64_t start, uint64_t stop, uint64_t *ends, ss_answer *answer) {
+static int export(const ss_log *log, uint64_t start, uint64_t stop, uint64_t count, uint64_t *ends, ss_answer *answer) {
     extent now;
     uint64_t origin;
     int status = read_extent(log, &now);
     if (status != SS_OK) return status;
-    if (start > stop || stop > now.count) return ss_fail(SS_OUT_OF_BOUNDS, "range of entries", 0, stop, now.count);
+    bool counted = count == SS_ANY_LENGTH || count == now.count;
+    if (start > stop || stop > now.count || !counted) return ss_fail(SS_OUT_OF_BOUNDS, "range of entries", 0, stop, now.count);
     status = read_ends(log, start, stop - start, ends, &origin);
     if (status != SS_OK) return status;
     uint64_t size = start < stop ? ends[stop - start - 1] : 0;
     return ss_answer_read(answer, log->data.memory, AT_ENTRIES + origin, size);
 }
 
-int64_t ss_log_export(ss_log *log, uint64_t start, uint64_t stop, uint64_t *ends) {
+int64_t ss_log_export(ss_log *log, uint64_t start, uint64_t stop, uint64_t count, uint64_t *ends) {
     ss_answer answer = {0};
     int status = enter_read(log);
     if (status != SS_OK) return status;
-    status = export(log, start, stop, ends, &answer);
+    status = export(log, start, stop, count, ends, &answer);
     leave_read(log);
     return ss_answer_give(&answer, status);
 }

@@ -29,6 +29,8 @@ int ss_log_clear(ss_log *log);
 uint64_t ss_log_append(ss_log *log, const uint8_t *bytes, uint64_t size);
 /* SS_NO_VALUE past the end. */
 int64_t ss_log_get(ss_log *log, uint64_t index);
+/* The same for an index that counts from the end if it is negative, the last entry having -1. */
+int64_t ss_log_item(ss_log *log, int64_t index);
 
 /* Bytes in use of the index memory, of the data memory, and of the entries alone; or a negative status. */
 int64_t ss_log_index_size_bytes(ss_log *log);
@@ -38,8 +40,8 @@ int64_t ss_log_size_bytes(ss_log *log);
 /* Appends `count` entries that lie back to back; entry i ends at data + ends[i]. All or nothing. */
 int ss_log_extend(ss_log *log, const uint8_t *data, const uint64_t *ends, uint64_t count);
 /* Answers with entries [start, stop) back to back, and writes to ends[i] where entry start + i ends among them.
- * SS_OUT_OF_BOUNDS unless start <= stop <= length. */
-int64_t ss_log_export(ss_log *log, uint64_t start, uint64_t stop, uint64_t *ends);
+ * SS_OUT_OF_BOUNDS unless start <= stop <= length, and unless the log has `count` entries, or that is SS_ANY_LENGTH. */
+int64_t ss_log_export(ss_log *log, uint64_t start, uint64_t stop, uint64_t count, uint64_t *ends);
 
 /* Walks everything; the first broken rule is the failure. With `report` each one is told and the walk goes on. */
 int ss_log_check(ss_log *log, ss_report report, void *self);

@@ -111,14 +111,23 @@ int ss_vec_push(ss_vec *vec, const uint8_t *bytes, uint64_t size) {
     return status == SS_OK ? leave_write(vec, append(&vec->slots, length, bytes, size)) : status;
 }
 
-int64_t ss_vec_get(ss_vec *vec, uint64_t index) {
+static int64_t get(ss_vec *vec, uint64_t index, bool from_end) {
     ss_answer answer = {0};
     uint64_t length;
     int status = enter_read(vec, &length);
     if (status != SS_OK) return status;
+    if (from_end) index += length;
     status = index < length ? ss_slots_answer(&vec->slots, index, &answer) : SS_ABSENT;
     leave_read(vec);
     return ss_answer_give(&answer, status);
+}
+
+int64_t ss_vec_get(ss_vec *vec, uint64_t index) {
+    return get(vec, index, false);
+}
+
+int64_t ss_vec_item(ss_vec *vec, int64_t index) {
+    return get(vec, (uint64_t)index, index < 0);
 }
 
 int64_t ss_vec_pop(ss_vec *vec) {
@@ -133,16 +142,25 @@ int64_t ss_vec_pop(ss_vec *vec) {
     return ss_answer_give(&answer, status);
 }
 
-int ss_vec_set(ss_vec *vec, uint64_t index, const uint8_t *bytes, uint64_t size) {
+static int set(ss_vec *vec, uint64_t index, bool from_end, const uint8_t *bytes, uint64_t size) {
     uint64_t length;
     int status = ss_slots_accept(&vec->slots, size);
     if (status == SS_OK) status = enter_write(vec, &length);
     if (status != SS_OK) return status;
+    if (from_end) index += length;
     status = check_index(index, length);
     /* The last slot may reach past the end of the memory. */
     if (status == SS_OK) status = ss_slots_ensure(&vec->slots, index, size);
     if (status == SS_OK) status = ss_slots_store(&vec->slots, index, bytes, size);
     return leave_write(vec, status);
+}
+
+int ss_vec_set(ss_vec *vec, uint64_t index, const uint8_t *bytes, uint64_t size) {
+    return set(vec, index, false, bytes, size);
+}
+
+int ss_vec_set_item(ss_vec *vec, int64_t index, const uint8_t *bytes, uint64_t size) {
+    return set(vec, (uint64_t)index, index < 0, bytes, size);
 }
 
 /* ---- one integer ---- */
@@ -165,14 +183,23 @@ int ss_vec_push_int(ss_vec *vec, uint64_t value) {
     return status == SS_OK ? leave_write(vec, append_int(&vec->slots, length, value)) : status;
 }
 
-uint64_t ss_vec_get_int(ss_vec *vec, uint64_t index) {
+static uint64_t get_int(ss_vec *vec, uint64_t index, bool from_end) {
     uint64_t length, value = 0;
     int status = ss_slots_demand_int(&vec->slots);
     if (status == SS_OK) status = enter_read(vec, &length);
     if (status != SS_OK) return ss_result_number(status, 0);
+    if (from_end) index += length;
     status = index < length ? ss_slots_load_int(&vec->slots, index, &value) : SS_ABSENT;
     leave_read(vec);
     return ss_result_number(status, value);
+}
+
+uint64_t ss_vec_get_int(ss_vec *vec, uint64_t index) {
+    return get_int(vec, index, false);
+}
+
+uint64_t ss_vec_item_int(ss_vec *vec, int64_t index) {
+    return get_int(vec, (uint64_t)index, index < 0);
 }
 
 uint64_t ss_vec_pop_int(ss_vec *vec) {
@@ -186,14 +213,23 @@ uint64_t ss_vec_pop_int(ss_vec *vec) {
     return ss_result_number(leave_write(vec, status), value);
 }
 
-int ss_vec_set_int(ss_vec *vec, uint64_t index, uint64_t value) {
+static int set_int(ss_vec *vec, uint64_t index, bool from_end, uint64_t value) {
     uint64_t length;
     int status = accept_int(vec, value);
     if (status == SS_OK) status = enter_write(vec, &length);
     if (status != SS_OK) return status;
+    if (from_end) index += length;
     status = check_index(index, length);
     if (status == SS_OK) status = ss_slots_store_int(&vec->slots, index, value);
     return leave_write(vec, status);
+}
+
+int ss_vec_set_int(ss_vec *vec, uint64_t index, uint64_t value) {
+    return set_int(vec, index, false, value);
+}
+
+int ss_vec_set_item_int(ss_vec *vec, int64_t index, uint64_t value) {
+    return set_int(vec, (uint64_t)index, index < 0, value);
 }
 
 /* ---- many ---- */
@@ -240,18 +276,18 @@ int ss_vec_extend_ints(ss_vec *vec, const void *native, uint64_t count, uint64_t
     return leave_write(vec, status);
 }
 
-/* enter_read for elements [start, stop). */
-static int enter_range(ss_vec *vec, uint64_t start, uint64_t stop) {
+/* enter_read for elements [start, stop), of a vec of `wanted` elements. */
+static int enter_range(ss_vec *vec, uint64_t start, uint64_t stop, uint64_t wanted) {
     uint64_t length;
     int status = enter_read(vec, &length);
-    if (status != SS_OK || (start <= stop && stop <= length)) return status;
+    if (status != SS_OK || (start <= stop && stop <= length && (wanted == SS_ANY_LENGTH || wanted == length))) return status;
     leave_read(vec);
     return ss_fail(SS_OUT_OF_BOUNDS, "range of elements", 0, start <= stop ? stop : start, start <= stop ? length : stop);
 }
 
-int ss_vec_export(ss_vec *vec, uint64_t start, uint64_t stop, uint8_t *to) {
+int ss_vec_export(ss_vec *vec, uint64_t start, uint64_t stop, uint64_t length, uint8_t *to) {
     int status = ss_slots_demand_fixed(&vec->slots);
-    if (status == SS_OK) status = enter_range(vec, start, stop);
+    if (status == SS_OK) status = enter_range(vec, start, stop, length);
     if (status != SS_OK) return status;
     status = ss_slots_read_run(&vec->slots, start, to, stop - start);
     leave_read(vec);
@@ -271,11 +307,11 @@ static int measure(const ss_slots *slots, uint64_t start, uint64_t stop, uint64_
     return SS_OK;
 }
 
-int64_t ss_vec_export_var(ss_vec *vec, uint64_t start, uint64_t stop, uint64_t *ends) {
+int64_t ss_vec_export_var(ss_vec *vec, uint64_t start, uint64_t stop, uint64_t length, uint64_t *ends) {
     const ss_slots *slots = &vec->slots;
     ss_answer answer = {0};
     uint64_t total = 0, done = 0;
-    int status = enter_range(vec, start, stop);
+    int status = enter_range(vec, start, stop, length);
     if (status != SS_OK) return status;
     status = measure(slots, start, stop, ends, &total);
     uint8_t *room = status == SS_OK ? ss_answer_room(&answer, slots->handle.memory, total) : NULL;
@@ -288,9 +324,9 @@ int64_t ss_vec_export_var(ss_vec *vec, uint64_t start, uint64_t stop, uint64_t *
     return ss_answer_give(&answer, status);
 }
 
-int ss_vec_export_ints(ss_vec *vec, uint64_t start, uint64_t stop, void *native, uint64_t bias) {
+int ss_vec_export_ints(ss_vec *vec, uint64_t start, uint64_t stop, uint64_t length, void *native, uint64_t bias) {
     int status = ss_slots_demand_int(&vec->slots);
-    if (status == SS_OK) status = enter_range(vec, start, stop);
+    if (status == SS_OK) status = enter_range(vec, start, stop, length);
     if (status != SS_OK) return status;
     status = ss_slots_read_ints(&vec->slots, start, native, stop - start, bias);
     leave_read(vec);

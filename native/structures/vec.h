@@ -29,16 +29,21 @@ int ss_vec_clear(ss_vec *vec);
 int ss_vec_push(ss_vec *vec, const uint8_t *bytes, uint64_t size);
 /* SS_NO_VALUE past the end, and from an empty vec. */
 int64_t ss_vec_get(ss_vec *vec, uint64_t index);
+/* The same for an index that counts from the end if it is negative, the last element having -1. */
+int64_t ss_vec_item(ss_vec *vec, int64_t index);
 int64_t ss_vec_pop(ss_vec *vec);
 /* SS_OUT_OF_BOUNDS past the end. */
 int ss_vec_set(ss_vec *vec, uint64_t index, const uint8_t *bytes, uint64_t size);
+int ss_vec_set_item(ss_vec *vec, int64_t index, const uint8_t *bytes, uint64_t size);
 
 /* SS_BOUND_EXCEEDED for a value that needs more bytes. */
 int ss_vec_push_int(ss_vec *vec, uint64_t value);
 /* SS_NO_NUMBER past the end, and from an empty vec. */
 uint64_t ss_vec_get_int(ss_vec *vec, uint64_t index);
+uint64_t ss_vec_item_int(ss_vec *vec, int64_t index);
 uint64_t ss_vec_pop_int(ss_vec *vec);
 int ss_vec_set_int(ss_vec *vec, uint64_t index, uint64_t value);
+int ss_vec_set_item_int(ss_vec *vec, int64_t index, uint64_t value);
 
 /* Other threads may change the elements meanwhile, which are read once; `ends` is the caller's own.
  *
@@ -49,12 +54,13 @@ int ss_vec_extend_var(ss_vec *vec, const uint8_t *data, const uint64_t *ends, ui
 /* Appends an array of this machine's integers, each XORed with `bias`. */
 int ss_vec_extend_ints(ss_vec *vec, const void *native, uint64_t count, uint64_t bias);
 
-/* Elements [start, stop); SS_OUT_OF_BOUNDS unless start <= stop <= len. Fixed size: back to back to `to`. */
-int ss_vec_export(ss_vec *vec, uint64_t start, uint64_t stop, uint8_t *to);
+/* Elements [start, stop) of a vec of `length` elements, or SS_ANY_LENGTH; SS_OUT_OF_BOUNDS if it has another length, and unless
+ * start <= stop <= length. Fixed size: back to back to `to`. */
+int ss_vec_export(ss_vec *vec, uint64_t start, uint64_t stop, uint64_t length, uint8_t *to);
 /* Any size: answers with the bytes back to back, and writes to ends[i] where element start + i ends among them. */
-int64_t ss_vec_export_var(ss_vec *vec, uint64_t start, uint64_t stop, uint64_t *ends);
+int64_t ss_vec_export_var(ss_vec *vec, uint64_t start, uint64_t stop, uint64_t length, uint64_t *ends);
 /* As this machine's integers, each XORed with `bias`. */
-int ss_vec_export_ints(ss_vec *vec, uint64_t start, uint64_t stop, void *native, uint64_t bias);
+int ss_vec_export_ints(ss_vec *vec, uint64_t start, uint64_t stop, uint64_t length, void *native, uint64_t bias);
 
 /* Walks everything; the first broken rule is the failure. With `report` each one is told and the walk goes on. */
 int ss_vec_check(ss_vec *vec, ss_report report, void *self);

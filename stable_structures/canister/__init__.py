@@ -15,11 +15,12 @@ The rules are those of the interface specification (docs/platform.md#interface-s
 candid checks of the arguments of `call` to Python, consensus, several subnets, cycles other than as plain numbers.
 """
 
+from ..errors import SourceError, Unsupported
 from . import system as ic
 from .actor import Actor, composite_query, heartbeat, init, inspect_message, post_upgrade, pre_upgrade, query, update
 from .calls import Call, CallRejected
 from .canister import Canister
-from .errors import ErrorCode, RejectCode, Rejected, SourceError, Trapped, Unsupported
+from .errors import ErrorCode, RejectCode, Rejected, Trapped
 from .execution import Limits
 from .snapshot import Snapshot
 from .variables import ChangedType, UpgradeReport, stable

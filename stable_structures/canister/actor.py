@@ -7,10 +7,10 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, overload
 
+from ..errors import SourceError
 from ..memory.memory import native_memory
 from ..upgrade import UpgradeHooks
 from . import message as messages
-from .errors import SourceError
 from .message import Kind
 from .program import MARK, Dialect, Program, mark
 from .variables import UpgradeReport, load, save, saved_bytes, variables_of

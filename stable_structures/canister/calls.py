@@ -13,8 +13,9 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ..errors import Unsupported
 from ..principal import Principal
-from .errors import ErrorCode, RejectCode, Rejected, Unsupported
+from .errors import ErrorCode, RejectCode, Rejected
 from .message import Reply
 
 Handler = Callable[..., Any]

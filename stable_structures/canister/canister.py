@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NoReturn, Self, SupportsIndex, TypeVar
 
 from ..encodings.candid.codec import EMPTY, CandidError
+from ..errors import Unsupported
 from ..memory.memory import PAGE_SIZE, NativeMemory, RestrictedMemory, StableMemory
 from ..principal import Principal
 from ..structures.structure import Structure, alive
 from . import atomic, calls
 from . import message as messages
-from .errors import ErrorCode, Rejected, Trapped, Unsupported
+from .errors import ErrorCode, Rejected, Trapped
 from .execution import Execution, Limits, method_or_reject, no_module
 from .folder import read_folder, write_folder
 from .given import Persistence, install_args, keeps_heap, memory_of, new_principal, principal_of

@@ -78,14 +78,6 @@ class Trapped(Rejected):
     """
 
 
-class Unsupported(StableError, NotImplementedError):
-    """Something of the platform, or of a CDK, that the harness does not have; the message names it."""
-
-
-class SourceError(StableError, ValueError):
-    """What was given to install or upgrade is no canister; the message says why and what to do."""
-
-
 class Trap(BaseException):
     """A trap on its way out of the canister's code."""
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from ..errors import SourceError, Unsupported
 from . import atomic
 from . import message as messages
-from .errors import ErrorCode, Rejected, SourceError, Trap, Trapped, Unsupported
+from .errors import ErrorCode, Rejected, Trap, Trapped
 from .installed import Callback, Method, Pending, Program
 from .message import CallContext, Kind, Message, Outcome, Reply
 from .modules import one_at_a_time

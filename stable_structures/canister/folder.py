@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from ..errors import SourceError
 from ..memory.memory import PAGE_SIZE, NativeMemory
 from .atomic import exchange_paths
-from .errors import SourceError
 
 METADATA: Final = "metadata.json"
 MODULE, HEAP, STABLE = "wasm_module.bin", "wasm_memory.bin", "stable_memory.bin"

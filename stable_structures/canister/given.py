@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from ..memory import PAGE_SIZE, StableMemory
+from ..memory.memory import PAGE_SIZE, StableMemory
 from ..principal import Principal
 from .errors import ErrorCode, Rejected
 from .routing import private_copy

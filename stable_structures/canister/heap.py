@@ -34,10 +34,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from ..errors import Unsupported
 from ..memory.memory import NativeMemory
 from ..storable.lifetimes import MADE_FOR
 from ..structures.structure import Structure
-from .errors import Unsupported
 from .modules import one_at_a_time
 
 Restore = Callable[[], None]

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from ..errors import Unsupported
 from ..principal import Principal
-from .errors import RejectCode, Rejected, Trap, Unsupported, violation
+from .errors import RejectCode, Rejected, Trap, violation
 
 if TYPE_CHECKING:
     from .canister import Canister

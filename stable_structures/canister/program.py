@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..encodings.candid.codec import MAGIC, decode, encode_untyped
-from ..errors import StableError
+from ..errors import SourceError, StableError, Unsupported
 from . import calls
 from .calls import Call, Task
-from .errors import SourceError, Trap, Unsupported, called_trap, violation
+from .errors import Trap, called_trap, violation
 from .heap import HeapImage, heap_size
 from .installed import HeapMode, Method, Pending
 from .installed import Program as Installed

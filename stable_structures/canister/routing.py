@@ -7,9 +7,10 @@ import copy
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ..errors import Unsupported
 from ..principal import Principal
 from . import calls, management
-from .errors import ErrorCode, RejectCode, Rejected, Unsupported
+from .errors import ErrorCode, RejectCode, Rejected
 from .message import Reply
 
 if TYPE_CHECKING:

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NoReturn, SupportsIndex
 
-from ..errors import StableError
+from ..errors import StableError, Unsupported
 from ..memory.memory import PAGE_SIZE
 from . import atomic
-from .errors import Unsupported
 
 if TYPE_CHECKING:
     from .canister import Canister

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Final, TypeAlias
 
-from .errors import SourceError
+from ..errors import SourceError
 from .modules import TEXT_MODULE, is_shared
 
 Source: TypeAlias = str | os.PathLike[str] | ModuleType | bytes

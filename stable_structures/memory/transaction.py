@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeAlias, TypeVar,
 
 from .. import _native as native
 from ..errors import MemoryInUse
+from ..tasks import NO_LOOP, loop, running
 from . import turns
-from .tasks import NO_LOOP, loop, running
 
 R_co = TypeVar("R_co", covariant=True)
 

@@ -159,10 +159,15 @@ class _Packing:
 
     def __init__(self, dtype: DType, layout: struct.Struct) -> None:
         fields = [dtype[name] for name in dtype.names or ()]
+        self._dtype = dtype
         self._kinds = [field.kind for field in fields]
         self._pack = layout.pack
         self._texts = [(index, field.kind, field.itemsize) for index, field in enumerate(fields) if field.kind in "SU"]
         self._known: set[tuple[type, ...]] = set()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For `pickle`, which does not know how to keep the functions of a layout."""
+        return _Packing.of, (self._dtype,)
 
     @classmethod
     def of(cls, dtype: DType) -> _Packing | None:

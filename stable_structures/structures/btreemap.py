@@ -3,20 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator, KeysView, MutableMapping, ValuesView
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, MutableMapping, ValuesView
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar, overload
 
 import numpy as np
 
 from .. import _native as native
+from .._native import NO_VALUE, result
 from ..errors import CorruptMemory
-from .arguments import Part, indented, method
 from .entry import Entry
-from .tree import COPY_BATCH, KEYS, VALUES, Tree, TreeIterator, finder
+from .number_forms import REFUSED, Argument, map_forms
+from .tree import ABSENT, COPY_BATCH, KEYS, VALUES, Tree, TreeIterator, contains
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     import numpy.typing as npt
 
@@ -28,11 +29,22 @@ V = TypeVar("V")
 T = TypeVar("T")
 D = TypeVar("D")
 
-_MISSING: Final = object()
+_MISSING: Final[Any] = object()
+_PAIR: Final = 2
+_ITEMS: Final = KEYS | VALUES
+_get: Final = native.call.ss_btree_get_bb
+_insert: Final = native.call.ss_btree_insert_bb
+_put: Final = native.call.ss_btree_put_bb
+_remove: Final = native.call.ss_btree_remove_bb
+_get_or_insert: Final = native.call.ss_btree_get_or_insert
 
 
 class _View:
-    """A live view: what it shows changes with the map."""
+    """A live view: what it shows changes with the map.
+
+    Its operators (`&`, `<=`, `==`, ...) and `in` of values look at the map entry by entry. Beside other threads that write
+    use them inside `with memory.transaction():`.
+    """
 
     _mapping: StableBTreeMap[Any, Any]
     _want: int
@@ -61,12 +73,15 @@ class MapItems(_View, ItemsView[K, V]):
 
     _want = KEYS | VALUES
 
-    def __contains__(self, item: Any) -> bool:
-        key, value = item
-        if key not in self._mapping:
+    def __contains__(self, item: object) -> bool:
+        if not isinstance(item, tuple) or len(item) != _PAIR:
             return False
-        found = self._mapping.get(key, _MISSING)
-        return bool(found is value or found == value)
+        key, value = item
+        try:
+            found = self._mapping.get(key, _MISSING)
+        except REFUSED:
+            return False
+        return found is not _MISSING and bool(found is value or found == value)
 
 
 class StableBTreeMap(Tree, MutableMapping[K, V]):
@@ -86,10 +101,12 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
     """
 
     _parameters: ClassVar[str] = "KV"
+    _hot = ("get", "__getitem__", "insert", "__setitem__", "remove", "_take", "__delitem__", "contains_key", "__contains__")
 
     @classmethod
-    def _lanes(cls, codecs: tuple[Codec[Any], ...]) -> dict[str, Any]:
-        return cls._tree_lanes(codecs[0], codecs[1], _METHODS)
+    def _specialised(cls, codecs: tuple[Codec[Any], ...]) -> dict[str, Any]:
+        key, value = Argument(codecs[0]), Argument(codecs[1])
+        return {**cls._of_types(key, value), **cls._own_methods(map_forms(key, value))}
 
     # ---- one key ----
 
@@ -105,7 +122,19 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         >>> m.get(1), m.get(1, "?")
         (None, '?')
         """
-        self._untyped(key, default)
+        data: Any = key
+        if type(key) is not self._plain_key:
+            encode = self._encode_key
+            data = encode(key)
+        size = _get(self._handle, data, len(data))
+        if size >= 0:
+            restore = self._restore_value
+            try:
+                return restore(result(size)) if restore else result(size)
+            except CorruptMemory as error:
+                self._tell_apart(error)
+                raise
+        return default if size == NO_VALUE else self._fail(size, "get")
 
     def insert(self, key: K, value: V) -> V | None:
         """Sets the value of a key; gives the one before, or None. O(log n).
@@ -117,10 +146,32 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         >>> m.insert(1, "a"), m.insert(1, "b")
         (None, 'a')
         """
-        self._untyped(key, value)
+        key_data: Any = key
+        if type(key) is not self._plain_key:
+            encode = self._encode_key
+            key_data = encode(key)
+        data: Any = value
+        if type(value) is not self._plain_value:
+            encode = self._encode_value
+            data = encode(value)
+        size = _insert(self._handle, key_data, len(key_data), data, len(data))
+        if size < 0:
+            return None if size == NO_VALUE else self._fail(size, "insert")
+        old: Any = result(size)
+        restore = self._restore_value
+        try:
+            return restore(old) if restore else old  # type: ignore[no-any-return]
+        except BaseException as error:  # the bytes that were there are put back
+            _put(self._handle, key_data, len(key_data), old, len(old))
+            self._tell_apart(error)
+            raise
 
-    def remove(self, key: K) -> V | None:
-        """Removes a key; gives its value, or None where it was absent. O(log n).
+    @overload
+    def remove(self, key: K, default: None = None) -> V | None: ...
+    @overload
+    def remove(self, key: K, default: V | D) -> V | D: ...
+    def remove(self, key: K, default: Any = None) -> Any:
+        """Removes a key; gives its value, or `default` if it was absent. O(log n).
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
         >>> m = StableBTreeMap[u64, str](StableMemory())
@@ -128,19 +179,72 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         >>> m.remove(1), m.remove(1)
         ('a', None)
         """
-        self._untyped(key)
+        data: Any = key
+        if type(key) is not self._plain_key:
+            encode = self._encode_key
+            data = encode(key)
+        size = _remove(self._handle, data, len(data))
+        if size < 0:
+            return default if size == NO_VALUE else self._fail(size, "remove")
+        old: Any = result(size)
+        restore = self._restore_value
+        try:
+            return restore(old) if restore else old
+        except BaseException as error:  # the bytes that were there are put back
+            _put(self._handle, data, len(data), old, len(old))
+            self._tell_apart(error)
+            raise
+
+    _take = remove  # also where a class overrides `remove`
 
     def __getitem__(self, key: K) -> V:
         """The value of a key; raises `KeyError`. O(log n)."""
-        self._untyped(key)
+        data: Any = key
+        if type(key) is not self._plain_key:
+            encode = self._encode_key
+            data = encode(key)
+        size = _get(self._handle, data, len(data))
+        if size >= 0:
+            restore = self._restore_value
+            found: Any = result(size)
+            try:
+                return restore(found) if restore else found  # type: ignore[no-any-return]
+            except CorruptMemory as error:
+                self._tell_apart(error)
+                raise
+        if size == NO_VALUE:
+            raise KeyError(key)
+        return self._fail(size, "get")
 
     def __setitem__(self, key: K, value: V) -> None:
-        """Sets the value of a key. O(log n)."""
-        self._untyped(key, value)
+        """Sets the value of a key. O(log n).
+
+        `m[key] += 1` is two operations, a look and a change; beside other threads use `m.entry(key).update(...)`.
+        """
+        key_data: Any = key
+        if type(key) is not self._plain_key:
+            encode = self._encode_key
+            key_data = encode(key)
+        data: Any = value
+        if type(value) is not self._plain_value:
+            encode = self._encode_value
+            data = encode(value)
+        status = _put(self._handle, key_data, len(key_data), data, len(data))
+        if status < 0:
+            self._fail(status, "insert")
 
     def __delitem__(self, key: K) -> None:
         """Removes a key; raises `KeyError`. O(log n)."""
-        self._untyped(key)
+        data: Any = key
+        if type(key) is not self._plain_key:
+            encode = self._encode_key
+            data = encode(key)
+        size = _remove(self._handle, data, len(data))
+        if size == NO_VALUE:
+            raise KeyError(key)
+        if size < 0:
+            self._fail(size, "remove")
+        native.call.ss_result_drop()
 
     def contains_key(self, key: K) -> bool:
         """Whether the key is there. O(log n).
@@ -153,7 +257,14 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         >>> m.contains_key(1), "one" in m
         (False, False)
         """
-        self._untyped(key)
+        data: Any = key
+        if type(key) is not self._plain_key:
+            encode = self._encode_key
+            data = encode(key)
+        status: int = contains(self._handle, data, len(data))
+        if status < 0:
+            self._fail(status, "contains_key")
+        return status != ABSENT
 
     def entry(self, key: K) -> Entry[K, V]:
         """The key as an entry to look at and change with one way down. Ours, not the crate's. O(log n).
@@ -172,10 +283,8 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
     def _entry_bytes(self, size: int, operation: str) -> tuple[bytes, bytes] | None:
         """An answer of a key's size, the key and the value."""
         if size < 0:
-            if size != native.NO_VALUE:
-                self._checked(size, operation)
-            return None
-        answer = native.result(size)
+            return None if size == NO_VALUE else self._fail(size, operation)
+        answer = result(size)
         middle = 8 + int.from_bytes(answer[:8], "little")
         return answer[8:middle], answer[middle:]
 
@@ -197,9 +306,7 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
             return self._key.codec.decode(key), self._value.codec.decode(value)
         except BaseException as error:
             native.call.ss_btree_put_bb(self._handle, key, len(key), value, len(value))
-            if isinstance(error, CorruptMemory):
-                self._tell_apart(error)
-                raise
+            self._tell_apart(error)
             raise
 
     def first_key_value(self) -> tuple[K, V] | None:
@@ -271,17 +378,64 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         >>> StableBTreeMap[u64, str](StableMemory()).pop(1, "?")
         '?'
         """
-        if default is _MISSING:
-            value = self[key]
-            del self[key]
-            return value
-        return self._take(key, default)
+        # As in the crate, a removal tidies nodes up on its way also where it finds nothing; an error changes nothing.
+        if default is _MISSING and not self.contains_key(key):
+            raise KeyError(key)
+        value = self._take(key, default)
+        if value is _MISSING:  # another thread was faster
+            raise KeyError(key)
+        return value
 
-    def _take(self, key: K, default: Any) -> Any:
-        """Removes a key; its value or `default`."""
-        self._untyped(key, default)
+    @overload
+    def setdefault(self, key: K, default: None = None) -> V | None: ...
+    @overload
+    def setdefault(self, key: K, default: V) -> V: ...
+    def setdefault(self, key: K, default: Any = None) -> Any:
+        """The value of a key, which is first set to `default` if the key is absent. One operation. O(log n).
+
+        Raises as `insert`, and only looks if the key is there.
+
+        >>> from stable_structures import StableBTreeMap, StableMemory, u64
+        >>> m = StableBTreeMap[u64, str](StableMemory())
+        >>> m.setdefault(1, "a"), m.setdefault(1, "b")
+        ('a', 'a')
+        """
+        found = self.get(key, _MISSING)
+        if found is not _MISSING:
+            return found
+        key_data, data = self._key.encode(key), self._value.encode(default)
+        size = _get_or_insert(self._handle, key_data, len(key_data), data, len(data))
+        if size >= 0:  # another thread was faster
+            return self._made(self._value.decode, result(size))
+        return default if size == NO_VALUE else self._fail(size, "setdefault")
 
     # ---- the whole map ----
+
+    def update(self, other: Any = (), /, **more: Any) -> None:
+        """Sets many values, as `dict.update` does: of a mapping, of pairs, of keywords if keys are `str`. O(n log m).
+
+        One operation, as `insert_many`: all or nothing, with the bytes of the loop. Raises as that does, and what an
+        iterator of pairs raises; nothing is changed then.
+
+        >>> from stable_structures import StableBTreeMap, StableMemory, u64
+        >>> m = StableBTreeMap[str, u64](StableMemory())
+        >>> m.update({"a": 1}, b=2)
+        >>> m.update([("b", 3), ("c", 4)])
+        >>> dict(m)
+        {'a': 1, 'b': 3, 'c': 4}
+        """
+        pairs = [*_pairs(other), *more.items()]
+        if pairs:
+            self.insert_many([key for key, _ in pairs], [value for _, value in pairs])
+
+    def __eq__(self, other: object) -> bool:
+        """Whether a mapping has the same entries; of this map and of another one as they are at one moment. O(n)."""
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        theirs = other._entries(_ITEMS) if isinstance(other, StableBTreeMap) else other.items()
+        return dict(self._entries(_ITEMS)) == dict(theirs)
+
+    __hash__ = None  # type: ignore[assignment] # as a dict
 
     # ---- many keys ----
 
@@ -485,83 +639,31 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         return MapItems(self)
 
 
+def _pairs(other: Any) -> Iterable[tuple[Any, Any]]:
+    """What `dict.update` takes, as pairs."""
+    if isinstance(other, MapItems):
+        other = other._mapping
+    if isinstance(other, StableBTreeMap):
+        return other._entries(_ITEMS)
+    if isinstance(other, dict):
+        return other.items()
+    if hasattr(other, "keys"):
+        return [(key, other[key]) for key in other.keys()]  # noqa: SIM118 - as dict.update does, which asks for no __iter__
+    return [_pair(number, item) for number, item in enumerate(other)]
+
+
+def _pair(number: int, item: Any) -> tuple[Any, Any]:
+    try:
+        pair = tuple(item)
+    except TypeError:
+        raise TypeError(
+            f"update: element #{number} is not a pair of key and value, got {type(item).__name__}; nothing was changed"
+        ) from None
+    if len(pair) != _PAIR:
+        raise ValueError(f"update: element #{number} has length {len(pair)}; a pair of key and value has 2; nothing was changed")
+    return pair
+
+
 def _same_length(keys: int, values: int) -> None:
     if keys != values:
         raise ValueError(f"{keys} keys and {values} values: give as many values as keys; nothing was changed")
-
-
-def _get(key: Part, value: Part) -> Any:
-    source = f"""
-    def get(self, key, default=None):
-        answer = call(self._handle, {{args}})
-{indented(value.answer("get", "return default"))}
-    """
-    return method(source, [key], f"ss_btree_get_{key.letter}{value.letter}", **value.names)
-
-
-def _getitem(key: Part, value: Part) -> Any:
-    source = f"""
-    def __getitem__(self, key):
-        answer = call(self._handle, {{args}})
-{indented(value.answer("get", "raise KeyError(key)"))}
-    """
-    return method(source, [key], f"ss_btree_get_{key.letter}{value.letter}", **value.names)
-
-
-def _put_back(key: Part) -> tuple[str, Any]:
-    """Code that gives a key its old bytes again, and the function in it."""
-    return f"put_back(self._handle, {key.args}, old, len(old))", getattr(native.call, f"ss_btree_put_{key.letter}b")
-
-
-def _insert(key: Part, value: Part) -> Any:
-    code, put_back = _put_back(key)
-    source = f"""
-    def insert(self, key, value):
-        answer = call(self._handle, {{args}})
-{indented(value.answer("insert", "return None", code))}
-    """
-    return method(source, [key, value], f"ss_btree_insert_{key.letter}{value.letter}", put_back=put_back)
-
-
-def _setitem(key: Part, value: Part) -> Any:
-    source = """
-    def __setitem__(self, key, value):
-        status = call(self._handle, {args})
-        if status < 0: fail(status, "insert")
-    """
-    return method(source, [key, value], f"ss_btree_put_{key.letter}{value.letter}")
-
-
-def _remover(head: str, absent: str) -> Callable[[Part, Part], Any]:
-    def make(key: Part, value: Part) -> Any:
-        code, put_back = _put_back(key)
-        source = f"""
-    def {head}:
-        answer = call(self._handle, {{args}})
-{indented(value.answer("remove", absent, code))}
-    """
-        return method(source, [key], f"ss_btree_remove_{key.letter}{value.letter}", put_back=put_back, **value.names)
-
-    return make
-
-
-def _delitem(key: Part, value: Part) -> Any:
-    source = f"""
-    def __delitem__(self, key):
-        answer = call(self._handle, {{args}})
-        if answer == {"NO_NUMBER" if value.is_int else "NO_VALUE"}: raise KeyError(key)
-        {"if answer == ASK: answered_number('remove')" if value.is_int else "drop() if answer >= 0 else fail(answer, 'remove')"}
-    """
-    return method(source, [key], f"ss_btree_remove_{key.letter}{value.letter}", drop=native.call.ss_result_drop)
-
-
-_METHODS: Final[dict[str, Callable[[Part, Part], Any]]] = {
-    "contains_key": finder("contains_key"),
-    "get": _get,
-    "__getitem__": _getitem,
-    "insert": _insert,
-    "__setitem__": _setitem,
-    "remove": _remover("remove(self, key)", "return None"),
-    "_take": _remover("_take(self, key, default)", "return default"),
-    "__delitem__": _delitem,
-}

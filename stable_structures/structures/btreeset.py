@@ -5,15 +5,19 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, MutableSet
+from collections.abc import Set as AbstractSet
 from functools import cmp_to_key
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Protocol, Self, TypeVar
 
+import numpy as np
+
 from .. import _native as native
-from ..errors import CorruptMemory, IncompatibleType
+from .._native import NO_VALUE, result
+from ..errors import IncompatibleType
 from ..storable import codec
-from .arguments import Part, method
-from .tree import COPY_BATCH, KEYS, Tree, TreeIterator, finder
+from .number_forms import REFUSED, Argument, set_forms
+from .tree import ABSENT, COPY_BATCH, KEYS, Tree, TreeIterator, contains
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +30,11 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 K_co = TypeVar("K_co", covariant=True)
 T = TypeVar("T")
+R = TypeVar("R")
 
+_TRIES: Final = 3
+_insert: Final = native.call.ss_btree_insert_bb
+_remove: Final = native.call.ss_btree_remove_bb
 _UNIT: Final = codec(None)
 _NOTHING: Final = native.column(b"", None, 0, native=False)
 _END: Final[Any] = object()
@@ -62,10 +70,12 @@ class StableBTreeSet(Tree, MutableSet[K]):
     """
 
     _parameters: ClassVar[str] = "K"
+    _hot = ("insert", "remove", "contains", "__contains__")
 
     @classmethod
-    def _lanes(cls, codecs: tuple[Codec[Any], ...]) -> dict[str, Any]:
-        return cls._tree_lanes(codecs[0], _UNIT, _METHODS)
+    def _specialised(cls, codecs: tuple[Codec[Any], ...]) -> dict[str, Any]:
+        key = Argument(codecs[0])
+        return {**cls._of_types(key, Argument(_UNIT)), **cls._own_methods(set_forms(key))}
 
     @classmethod
     def _from_iterable(cls, values: Iterable[T]) -> set[T]:
@@ -84,7 +94,14 @@ class StableBTreeSet(Tree, MutableSet[K]):
         >>> s.insert(1), s.insert(1)
         (True, False)
         """
-        self._untyped(key)
+        data: Any = key
+        if type(key) is not self._plain_key:
+            encode = self._encode_key
+            data = encode(key)
+        size = _insert(self._handle, data, len(data), b"", 0)
+        if size == NO_VALUE:
+            return True
+        return self._key.fail(size, "insert", key, self) if size < 0 else False
 
     def remove(self, key: K) -> bool:  # type: ignore[override]
         """Takes an element out; whether it was there. O(log n). The crate's: it raises nothing where there was none.
@@ -95,7 +112,14 @@ class StableBTreeSet(Tree, MutableSet[K]):
         >>> s.remove(1), s.remove(1)
         (True, False)
         """
-        self._untyped(key)
+        data: Any = key
+        if type(key) is not self._plain_key:
+            encode = self._encode_key
+            data = encode(key)
+        size = _remove(self._handle, data, len(data))
+        if size == NO_VALUE:
+            return False
+        return self._key.fail(size, "remove", key, self) if size < 0 else True
 
     def contains(self, key: K) -> bool:
         """Whether an element is there. O(log n). As `key in s`, but raises `IncompatibleType` or `BoundExceeded` for what cannot be.
@@ -104,7 +128,14 @@ class StableBTreeSet(Tree, MutableSet[K]):
         >>> StableBTreeSet[u64](StableMemory()).contains(1)
         False
         """
-        self._untyped(key)
+        data: Any = key
+        if type(key) is not self._plain_key:
+            encode = self._encode_key
+            data = encode(key)
+        status: int = contains(self._handle, data, len(data))
+        if status < 0:
+            self._fail(status, "contains")
+        return status != ABSENT
 
     def add(self, key: K) -> None:
         """Puts an element in. O(log n). Raises as `insert`.
@@ -136,7 +167,7 @@ class StableBTreeSet(Tree, MutableSet[K]):
         1
         """
         size = native.call.ss_btree_pop_first(self._handle)
-        if size == native.NO_VALUE:
+        if size == NO_VALUE:
             raise KeyError("pop: the set is empty")
         return self._element(size, "pop")  # type: ignore[return-value]
 
@@ -145,18 +176,14 @@ class StableBTreeSet(Tree, MutableSet[K]):
     def _element(self, size: int, operation: str) -> K | None:
         """An answer of a key's size and the key."""
         if size < 0:
-            if size != native.NO_VALUE:
-                self._checked(size, operation)
-            return None
-        key = native.result(size)[8:]
+            return None if size == NO_VALUE else self._fail(size, operation)
+        key = result(size)[8:]
         try:
             return self._key.codec.decode(key)  # type: ignore[no-any-return]
         except BaseException as error:
             if operation.startswith("pop"):  # what was taken out and is no key of the type is put back
                 native.call.ss_btree_put_bb(self._handle, key, len(key), b"", 0)
-            if isinstance(error, CorruptMemory):
-                self._tell_apart(error)
-                raise
+            self._tell_apart(error)
             raise
 
     def first(self) -> K | None:
@@ -220,7 +247,7 @@ class StableBTreeSet(Tree, MutableSet[K]):
         >>> s.insert_many([5, 6, 5]), s.remove_many([5, 7]).tolist()
         (2, [True, False])
         """
-        column, count = self._keys_column.take(keys)
+        column, count = self._keys_column.take(_elements(keys) if isinstance(keys, StableBTreeSet) else keys)
         return self._checked(native.call.ss_btree_insert_many(self._handle, column, _NOTHING, count), "insert_many")
 
     def to_numpy(self, start: K | None = None, stop: K | None = None, *, inclusive: tuple[bool, bool] = (True, False)) -> npt.NDArray[Any]:
@@ -366,7 +393,7 @@ class StableBTreeSet(Tree, MutableSet[K]):
         return _merged(iter(self.iter()), iter(self._ordered(other)), _total_order(self._key.codec))
 
     def is_subset(self, other: Iterable[K]) -> bool:
-        """Whether everything in this set is in the other. O(n log m).
+        """Whether everything in this set is in the other, each as it is at one moment. O(n log m).
 
         >>> from stable_structures import StableBTreeSet, StableMemory, u64
         >>> s = StableBTreeSet[u64](StableMemory())
@@ -375,11 +402,10 @@ class StableBTreeSet(Tree, MutableSet[K]):
         >>> s.is_subset({1, 2, 3}), s.is_superset([1]), s.is_disjoint([3])
         (True, True, True)
         """
-        ordered = self._ordered(other)
-        return len(self) <= len(ordered) and all(key in ordered for key in self)
+        return self._with(self._ordered(other), _is_within)
 
     def is_superset(self, other: Iterable[K]) -> bool:
-        """Whether everything in the other set is in this one. O(m log n).
+        """Whether everything in the other set is in this one, each as it is at one moment. O(m log n).
 
         >>> from stable_structures import StableBTreeSet, StableMemory, u64
         >>> s = StableBTreeSet[u64](StableMemory())
@@ -388,11 +414,10 @@ class StableBTreeSet(Tree, MutableSet[K]):
         >>> s.is_superset({3, 4})
         False
         """
-        ordered = self._ordered(other)
-        return len(ordered) <= len(self) and all(key in self for key in ordered)
+        return self._with(self._ordered(other), lambda mine, theirs: _is_within(theirs, mine))
 
     def is_disjoint(self, other: Iterable[K]) -> bool:
-        """Whether the sets have nothing in common. O(n log m), where n is the smaller one.
+        """Whether the sets have nothing in common, each as it is at one moment. O(n log m), where n is the smaller one.
 
         >>> from stable_structures import StableBTreeSet, StableMemory, u64
         >>> s = StableBTreeSet[u64](StableMemory())
@@ -401,26 +426,161 @@ class StableBTreeSet(Tree, MutableSet[K]):
         >>> s.is_disjoint({3, 4})
         False
         """
-        return next(self.intersection(other), _END) is _END
+        return self._with(self._ordered(other), _are_disjoint)
+
+    def _found(self, values: Iterable[object]) -> list[bool]:
+        """Which values are in the set at one moment, as `in` for each of them. O(n log m)."""
+        answers = [self._can_hold(value) for value in values]
+        column, count = self._keys_column.take([value for value, possible in zip(values, answers, strict=True) if possible])
+        found = np.zeros(count, np.bool_)
+        self._checked(native.call.ss_btree_get_many_bytes(self._handle, column, count, native.flags(found)), "in")
+        native.call.ss_result_drop()
+        there = iter(found.tolist())
+        return [possible and next(there) for possible in answers]
+
+    def _can_hold(self, value: Any) -> bool:
+        try:
+            self._key.encode(value)
+        except REFUSED:
+            return False
+        return True
+
+    def _steady(self, look: Callable[[_Ordered[K]], R]) -> R:
+        """What `look` finds with several operations on this set, all at one moment: if others change it all the time, in a copy."""
+        for _ in range(_TRIES):
+            before = self._changes()
+            found = look(self)
+            if self._changes() == before:
+                return found
+        return look(_Copy(self._key.codec, self._entries(KEYS)))
+
+    def _with(self, other: Any, look: Callable[[Any, Any], R]) -> R:
+        """What `look` finds in this set and another, each as it is at one moment."""
+        if isinstance(other, StableBTreeSet):
+            return self._steady(lambda mine: other._steady(lambda theirs: look(mine, theirs)))
+        return self._steady(lambda mine: look(mine, other))
+
+    # The operators that `Set` has would look at the sets element by element.
+
+    def __le__(self, other: object) -> bool:
+        return self._with(other, _is_within) if isinstance(other, AbstractSet) else NotImplemented
+
+    def __lt__(self, other: object) -> bool:
+        return self._with(other, _is_less) if isinstance(other, AbstractSet) else NotImplemented
+
+    def __ge__(self, other: object) -> bool:
+        return self._with(other, lambda mine, theirs: _is_within(theirs, mine)) if isinstance(other, AbstractSet) else NotImplemented
+
+    def __gt__(self, other: object) -> bool:
+        return self._with(other, lambda mine, theirs: _is_less(theirs, mine)) if isinstance(other, AbstractSet) else NotImplemented
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, AbstractSet):
+            return NotImplemented
+        return self._with(other, lambda mine, theirs: len(mine) == len(theirs) and _is_within(mine, theirs))
+
+    __hash__ = None  # type: ignore[assignment] # as a set
+
+    def isdisjoint(self, other: Iterable[Any]) -> bool:
+        """As `is_disjoint`, for elements of any type. O(m log n).
+
+        >>> from stable_structures import StableBTreeSet, StableMemory, u64
+        >>> s = StableBTreeSet[u64](StableMemory())
+        >>> s.add(1)
+        >>> s.isdisjoint({"one"}), s.isdisjoint({1})
+        (True, False)
+        """
+        return not any(_held(self, _elements(other)))
+
+    def __and__(self, other: Iterable[Any]) -> set[K]:
+        values = _elements(other)
+        return {value for value, held in zip(values, self._found(values), strict=True) if held}
+
+    __rand__ = __and__
+
+    def __or__(self, other: Iterable[T]) -> set[K | T]:
+        return {*self._entries(KEYS), *_elements(other)}
+
+    __ror__ = __or__
+
+    def __sub__(self, other: Iterable[Any]) -> set[K]:
+        mine = self._entries(KEYS)
+        held = _held(other if isinstance(other, AbstractSet) else set(other), mine)
+        return {value for value, is_held in zip(mine, held, strict=True) if not is_held}
+
+    def __rsub__(self, other: Iterable[T]) -> set[T]:
+        values = _elements(other)
+        return {value for value, held in zip(values, self._found(values), strict=True) if not held}
+
+    def __xor__(self, other: Iterable[T]) -> set[K | T]:
+        return {*self._entries(KEYS)} ^ {*_elements(other)}
+
+    __rxor__ = __xor__
+
+    def update(self, *others: Iterable[K]) -> None:
+        """Puts the elements of all others in, as `set.update`: one operation, as `insert_many`. O(n log m).
+
+        Raises as `insert_many`, and what an iterator raises; nothing is changed then.
+
+        >>> from stable_structures import StableBTreeSet, StableMemory, u64
+        >>> s = StableBTreeSet[u64](StableMemory())
+        >>> s.update([3, 1], range(2))
+        >>> list(s)
+        [0, 1, 3]
+        """
+        self.insert_many([key for other in others for key in _elements(other)])
 
     def __ior__(self, other: Iterable[K]) -> Self:  # type: ignore[override, misc]
         self.insert_many(other)
         return self
 
     def __isub__(self, other: Iterable[Any]) -> Self:
-        self.remove_many(list(other))
+        if other is self:
+            self.clear()
+        else:
+            self.remove_many(_elements(other))
         return self
 
     def __iand__(self, other: Iterable[Any]) -> Self:
-        self.remove_many(list(self.difference(other)))
+        column, count = self._keys_column.take(_elements(self._ordered(other)))
+        self._checked(native.call.ss_btree_retain_many(self._handle, column, count), "&=")
         return self
 
     def __ixor__(self, other: Iterable[K]) -> Self:  # type: ignore[override, misc]
-        ordered = self._ordered(other)
-        new, common = list(_chosen(ordered, self, wanted=False)), list(_chosen(ordered, self, wanted=True))
-        self.insert_many(new)  # first, since this can fail
-        self.remove_many(common)
+        if other is self:
+            self.clear()
+            return self
+        column, count = self._keys_column.take(_elements(self._ordered(other)))
+        found = np.zeros(count, np.bool_)
+        self._checked(native.call.ss_btree_toggle_many(self._handle, column, _NOTHING, count, native.flags(found)), "^=")
         return self
+
+
+def _elements(values: Iterable[T]) -> list[T]:
+    """The elements of a set of ours at one moment, or of any iterable."""
+    if isinstance(values, StableBTreeSet):
+        return values._entries(KEYS)
+    if isinstance(values, np.ndarray) and values.dtype.kind == "V" and values.dtype.fields is None:
+        return values.tolist()  # type: ignore[no-any-return] # bytes, which the items of such an array are not
+    return list(values)
+
+
+def _held(by: Any, values: list[Any]) -> list[bool]:
+    """Which values are in a set; if it is one of ours, at one moment."""
+    return by._found(values) if isinstance(by, StableBTreeSet) else [value in by for value in values]
+
+
+def _is_within(small: Any, large: Any) -> bool:
+    return len(small) <= len(large) and all(_held(large, _elements(small)))
+
+
+def _is_less(small: Any, large: Any) -> bool:
+    return len(small) < len(large) and _is_within(small, large)
+
+
+def _are_disjoint(one: Any, other: Any) -> bool:
+    small, large = (one, other) if len(one) <= len(other) else (other, one)
+    return not any(_held(large, _elements(small)))
 
 
 class _SortedValues(Generic[K]):
@@ -429,7 +589,7 @@ class _SortedValues(Generic[K]):
     def __init__(self, codec: Codec[K], values: Iterable[K]) -> None:
         compare = _total_order(codec)
         by_order = cmp_to_key(compare)
-        ordered = sorted((codec.decode(codec.encode(value)) for value in values), key=by_order)
+        ordered = sorted((codec.decode(codec.encode(value)) for value in _elements(values)), key=by_order)
         pairs = pairwise(ordered)
         self._values = ordered[:1] + [value for before, value in pairs if compare(before, value) != 0]
         self._key = by_order
@@ -447,6 +607,21 @@ class _SortedValues(Generic[K]):
     def __contains__(self, value: K) -> bool:
         place = bisect_left(self._values, self._key(value), key=self._key)
         return place < len(self._values) and self._compare(self._values[place], value) == 0
+
+
+class _Copy(_SortedValues[K]):
+    """Elements of a set at one moment, in its order; like the set, they can be asked for values of any type."""
+
+    def __init__(self, codec: Codec[K], elements: list[K]) -> None:
+        super().__init__(codec, ())
+        self._values = elements
+        self._codec = codec
+
+    def __contains__(self, value: Any) -> bool:
+        try:
+            return super().__contains__(self._codec.decode(self._codec.encode(value)))
+        except REFUSED:
+            return False
 
 
 def _chosen(keys: _Ordered[K], other: _Ordered[K], *, wanted: bool) -> Iterator[K]:
@@ -485,26 +660,3 @@ def _merged(a: Iterator[K], b: Iterator[K], compare: Callable[[K, K], int]) -> I
             x = next(a, _END)
         if order >= 0:
             y = next(b, _END)
-
-
-def _insert(key: Part, _value: Part) -> Any:
-    source = """
-    def insert(self, key):
-        answer = call(self._handle, {args}, b"", 0)
-        if answer == NO_VALUE: return True
-        return failed(answer, "insert", key) if answer < 0 else False
-    """
-    return method(source, [key], f"ss_btree_insert_{key.letter}b")
-
-
-def _remove(key: Part, _value: Part) -> Any:
-    source = """
-    def remove(self, key):
-        answer = call(self._handle, {args})
-        if answer == NO_VALUE: return False
-        return failed(answer, "remove", key) if answer < 0 else True
-    """
-    return method(source, [key], f"ss_btree_remove_{key.letter}b")
-
-
-_METHODS: Final[dict[str, Callable[[Part, Part], Any]]] = {"contains": finder("contains"), "insert": _insert, "remove": _remove}

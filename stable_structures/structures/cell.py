@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-from textwrap import indent
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar
 
 from .. import _native as native
+from .._native import result
 from ..errors import CorruptMemory
-from ..storable import IntLane
-from .arguments import Part, method
+from .number_forms import Argument, cell_forms
 from .structure import INIT, LOAD, NEW, Structure
 
 if TYPE_CHECKING:
@@ -19,6 +18,10 @@ if TYPE_CHECKING:
     from ..storable import Codec
 
 T = TypeVar("T")
+
+_get: Final = native.call.ss_cell_get
+_set: Final = native.call.ss_cell_set
+_put: Final = native.call.ss_cell_put
 
 
 class StableCell(Structure, Generic[T]):
@@ -39,6 +42,8 @@ class StableCell(Structure, Generic[T]):
     """
 
     _c_name: ClassVar[str] = "cell"
+    _hot = ("get", "set", "_assign")
+    _argument: ClassVar[Argument]
 
     if not TYPE_CHECKING:
 
@@ -46,21 +51,12 @@ class StableCell(Structure, Generic[T]):
             return cls._specialise(types)
 
     @classmethod
-    def _lanes(cls, codecs: tuple[Codec[Any], ...]) -> dict[str, Any]:
-        value, lane = Part("value", codecs[0]), codecs[0].lane
-        size = f", {lane.size}" if isinstance(lane, IntLane) else ""
-        put_back = native.call.ss_cell_put
-
-        def made(template: str, parts: list[Part], answer: str = "") -> Any:
-            source = template.replace("{size}", size) + indent(answer, "    ")
-            function = f"ss_cell_{template.split()[1].partition('(')[0].strip('_')}{value.suffix}"
-            return method(source, parts, function, put_back=put_back, **value.names)
-
-        # Bytes that are no number are told in the words of the type.
-        get = made(_GET, [], ("if answer >= ASK: return self._told()\n" if size else "") + value.answer("get", "pass"))
-        put = made(_PUT, [value])
-        setter = made(_SET, [value], value.answer("set", "pass", "put_back(self._handle, old, len(old))", "failed, value"))
-        return {**cls._documented({"get": get, "set": setter}), "value": property(get, put, doc=cls.value.__doc__)}
+    def _specialised(cls, codecs: tuple[Codec[Any], ...]) -> dict[str, Any]:
+        value = Argument(codecs[0])
+        made = cls._own_methods(cell_forms(value))
+        if {"get", "_assign"} <= made.keys() and cls.value is StableCell.value:
+            made["value"] = property(made["get"], made["_assign"], doc=cls.value.__doc__)
+        return {"_argument": value, **made}
 
     def __init__(self, memory: Memory, default: T) -> None:
         self._begin(INIT, memory, default)
@@ -90,6 +86,10 @@ class StableCell(Structure, Generic[T]):
         self._require_types()
         data = self._codecs[0].encode(args[0]) if args else b""
         self._open_handle(memory, lambda under, out: native.call.ss_cell_open(under, mode, data, len(data), out))
+        # What an object has itself is found faster than what its class has.
+        value = self._argument
+        self._encode, self._plain, self._restore = value.encode, value.plain, value.restore
+        self._direct, self._bias, self._limit, self._width = value.direct, value.bias, value.limit, value.width
 
     def get(self) -> T:
         """The value. O(size). Raises `CorruptMemory` where the bytes are none of its type.
@@ -98,7 +98,16 @@ class StableCell(Structure, Generic[T]):
         >>> StableCell[u64](StableMemory(), 7).get()
         7
         """
-        self._untyped()
+        size: int = _get(self._handle)
+        if size < 0:
+            self._fail(size, "get")
+        restore = self._restore
+        data: Any = result(size)
+        try:
+            return restore(data) if restore else data  # type: ignore[no-any-return]
+        except CorruptMemory as error:
+            self._tell_apart(error)
+            raise
 
     def set(self, value: T) -> T:
         """Sets the value; gives the one before. O(size).
@@ -110,7 +119,21 @@ class StableCell(Structure, Generic[T]):
         >>> cell.set(8), cell.get()
         (7, 8)
         """
-        self._untyped(value)
+        data: Any = value
+        if type(value) is not self._plain:
+            encode = self._encode
+            data = encode(value)
+        size = _set(self._handle, data, len(data))
+        if size < 0:
+            self._fail(size, "set")
+        old: Any = result(size)
+        restore = self._restore
+        try:
+            return restore(old) if restore else old  # type: ignore[no-any-return]
+        except BaseException as error:
+            _put(self._handle, old, len(old))
+            self._tell_apart(error)
+            raise
 
     @property
     def value(self) -> T:
@@ -122,21 +145,27 @@ class StableCell(Structure, Generic[T]):
         >>> cell.value
         8
         """
-        self._untyped()
+        return self.get()  # in a class for a type this property is made of `get` and `_assign` themselves
 
     @value.setter
     def value(self, value: T) -> None:
-        self._untyped(value)
+        self._assign(value)
+
+    def _assign(self, value: T) -> None:
+        """Sets the value."""
+        data: Any = value
+        if type(value) is not self._plain:
+            encode = self._encode
+            data = encode(value)
+        status = _put(self._handle, data, len(data))
+        if status < 0:
+            self._argument.fail(status, "set", value, self)
 
     def _told(self) -> T:
         """What a number that needs words stands for."""
         native.call.ss_result_drop()
         data = native.result(native.check(native.call.ss_cell_get(self._handle), "get"))
-        try:
-            return self._codecs[0].decode(data)  # type: ignore[no-any-return]
-        except CorruptMemory as error:
-            self._tell_apart(error)
-            raise
+        return self._made(self._codecs[0].decode, data)  # type: ignore[no-any-return]
 
     def _sample(self, most: int) -> Iterable[Sequence[bytes]]:  # noqa: ARG002 - there is one
         return [(native.result(native.check(native.call.ss_cell_get(self._handle), "get")),)]
@@ -155,22 +184,3 @@ class StableCell(Structure, Generic[T]):
             return f"<{type(self).__name__} of {native.usage(native.call.ss_cell_usage, self._handle)[0]} bytes>"
         except Exception as error:  # noqa: BLE001 - a repr must not raise
             return f"<{type(self).__name__}, {type(error).__name__}>"
-
-
-_GET: Final = """
-def get(self):
-    answer = call(self._handle{size})
-"""
-
-_SET: Final = """
-def set(self, value):
-    {prepare}
-    answer = call(self._handle{size}, {args})
-"""
-
-_PUT: Final = """
-def _put(self, value):
-    {prepare}
-    status = call(self._handle{size}, {args})
-    if status < 0: failed(status, "set", value)
-"""

@@ -18,13 +18,15 @@ V = TypeVar("V")
 D = TypeVar("D")
 
 _MISSING: Final = object()
+_TRIES: Final = 10_000
 
 
 class Entry(Generic[K, V]):
     """A key of a map, present or not. Made by `StableBTreeMap.entry`.
 
     The way down is remembered: a change that follows a look costs O(1) where it splits no node and the map is as it was;
-    else, and for every removal, O(log n). An entry never goes stale: where the map has changed, it looks again.
+    else, and for every removal, O(log n). An entry never goes stale: where the map has changed, it looks again. Each method is
+    one operation, also beside other threads, and threads may share an entry.
     """
 
     def __init__(self, tree: StableBTreeMap[K, V], key: K) -> None:
@@ -32,21 +34,39 @@ class Entry(Generic[K, V]):
         self.key: Final = key
         self._encoded = tree._key.codec.encode(key)
         self._place = native.new_place()
-        self._look()
+        raw = self._located()
+        self._known = native.place_changes(self._place), raw
+        """Changes of the map, and the encoded value that the key had at that number or later."""
 
-    def _look(self) -> None:
-        handle = self._map._handle
-        self._raw = native.locate(handle, self._encoded, self._place)
-        self._seen = native.place_changes(self._place)
-
-    def _changes(self) -> int:
-        return native.number(native.call.ss_btree_changes(self._map._handle), "entry")
+    def _located(self) -> bytes | None:
+        """The encoded value, found from the root on."""
+        try:
+            return native.locate(self._map._handle, self._encoded, self._place)
+        except CorruptMemory as error:
+            self._map._tell_apart(error)
+            raise
 
     def _fresh(self) -> bytes | None:
         """The encoded value as it is now."""
-        if self._changes() != self._seen:
-            self._look()
-        return self._raw
+        now = self._map._changes()
+        changes, raw = self._known
+        if now != changes:
+            raw = self._located()
+            self._known = now, raw
+        return raw
+
+    def _replace(self, old: bytes | None, value: V) -> bool:
+        """Sets the value if the encoded one is still `old`; whether it was."""
+        data = self._map._value.encode(value)
+        try:
+            changes = native.replace_at(self._map._handle, self._place, self._encoded, old, data)
+        except CorruptMemory as error:
+            self._map._tell_apart(error)
+            raise
+        if changes is None:
+            return False
+        self._known = changes, data
+        return True
 
     @property
     def exists(self) -> bool:
@@ -73,11 +93,7 @@ class Entry(Generic[K, V]):
         return default if raw is None else self._decoded(raw)
 
     def _decoded(self, raw: bytes) -> Any:
-        try:
-            return self._map._value.codec.decode(raw)
-        except CorruptMemory as error:
-            self._map._tell_apart(error)
-            raise
+        return self._map._made(self._map._value.decode, raw)
 
     def set(self, value: V) -> None:
         """Sets the value. Raises `BoundExceeded`, `IncompatibleType`, `OutOfMemory`; nothing is changed then.
@@ -88,9 +104,12 @@ class Entry(Generic[K, V]):
         >>> m[1]
         'a'
         """
-        handle, encoded = self._map._handle, self._map._value.codec.encode(value)
-        native.put_at(handle, self._place, self._encoded, encoded)
-        self._raw, self._seen = encoded, native.place_changes(self._place)  # nothing can fail after the change
+        data = self._map._value.encode(value)
+        try:
+            self._known = native.put_at(self._map._handle, self._place, self._encoded, data), data
+        except CorruptMemory as error:
+            self._map._tell_apart(error)
+            raise
 
     def setdefault(self, default: V) -> V:
         """The value; sets it to `default` first where the key is absent.
@@ -99,28 +118,31 @@ class Entry(Generic[K, V]):
         >>> StableBTreeMap[u64, str](StableMemory()).entry(1).setdefault("a")
         'a'
         """
-        raw: Any = self._fresh()
-        if raw is None:
-            self.set(default)
-            raw = self._raw
+        raw = self._fresh()
+        while raw is None:
+            raw = self._known[1] if self._replace(None, default) else self._fresh()
         return self._decoded(raw)  # type: ignore[no-any-return]
 
     def update(self, function: Callable[[V], V], default: Any = _MISSING) -> V:
         """Sets the value to `function(value)` and gives it; `default` stands in where the key is absent.
 
-        Raises `KeyError` where the key is absent and there is no default, and what the function raises; nothing is changed then.
+        If another thread sets the value meanwhile, the function is called again, with that one. Raises `KeyError` where the key
+        is absent and there is no default, what the function raises, and `RuntimeError` if the value changes each time that the
+        function is called, as by the function itself; nothing is changed then.
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
         >>> m = StableBTreeMap[u64, u64](StableMemory())
         >>> m.entry(1).update(lambda hits: hits + 1, default=0), m.entry(1).update(lambda hits: hits + 1)
         (1, 2)
         """
-        old = self.get(default)
-        if old is _MISSING:
-            raise KeyError(self.key)
-        new = function(old)
-        self.set(new)
-        return new
+        for _ in range(_TRIES):
+            raw = self._fresh()
+            if raw is None and default is _MISSING:
+                raise KeyError(self.key)
+            new = function(default if raw is None else self._decoded(raw))
+            if self._replace(raw, new):
+                return new
+        raise RuntimeError(f"update: the value of {self.key!r} changed in each of {_TRIES} tries; the function must not change it")
 
     def remove(self) -> V | None:
         """Removes the key; gives its value, or None where it was absent. O(log n).

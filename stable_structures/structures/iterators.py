@@ -34,14 +34,18 @@ os.register_at_fork(after_in_child=_forked)
 class BothEnds(Iterator[T], Generic[T]):
     """What is left of a range, from both ends: an iterator with `next_back()` and `skip(n)`.
 
-    It is lazy, holds no lock on the structure, and raises `RuntimeError` once that has changed since it was made. Threads
-    that share one get each item once.
+    It is lazy, holds no lock on the structure, and raises `RuntimeError` once that has changed since it was made. Threads that
+    share one get each item once.
     """
+
+    _batch: int
+    """How many items are fetched the next time."""
 
     def __init__(self, generation: memoryview, finish: Callable[[Any], T] | None, *, reverse: bool) -> None:
         self._reverse = reverse
         self._finish = finish
         self._ends: tuple[deque[Any], deque[Any]] = (deque(), deque())
+        self._crossed = [0, 0]  # items that one end fetched and the other one used
         self._generation = generation
         self._seen = generation[0]
         self._used_up = False
@@ -96,9 +100,9 @@ class BothEnds(Iterator[T], Generic[T]):
         skipped = min(n, len(own))
         for _ in range(skipped):
             own.popleft()
-        skipped += self._pass_over(n - skipped)
+        skipped += self._pass_over(n - skipped, back=self._reverse)
         while skipped < n and other:
-            other.pop()
+            self._cross(back=self._reverse)
             skipped += 1
         return skipped
 
@@ -108,21 +112,48 @@ class BothEnds(Iterator[T], Generic[T]):
             self._validate()
 
     def _validate(self) -> None:
-        """Something on the memory changed; raises where it was this structure."""
+        """Something on the memory changed; raises if it was this structure."""
         seen = self._generation[0]
-        self._demand_unchanged()
+        if self._demand_unchanged():
+            self._forget()
         self._seen = seen
 
-    def _demand_unchanged(self) -> None:
-        """Raises `RuntimeError` where the structure changed."""
+    def _forget(self) -> None:
+        """Values were overwritten: what was fetched ahead is fetched again, and less of it, since that may go on."""
+        with self._own_lock():
+            before, self._torn = self._torn, True
+            self._batch = 1
+            for back, items in enumerate(self._ends):
+                count, self._crossed[back] = self._crossed[back], 0
+                dropped = _drain(items)
+                if dropped + count:
+                    self._give_back(dropped + count, back=bool(back))
+                if count:
+                    self._pass_over(count, back=not back)
+            self._torn = before
+
+    def _cross(self, *, back: bool) -> Any:
+        """The next item for one end, of those that the other end has fetched."""
+        before, self._torn = self._torn, True
+        raw = self._ends[not back].pop()
+        self._crossed[not back] += 1
+        self._torn = before
+        return raw
+
+    def _demand_unchanged(self) -> bool:
+        """Raises `RuntimeError` if the structure changed; whether this thread overwrote values."""
+        raise NotImplementedError
+
+    def _give_back(self, n: int, *, back: bool) -> None:
+        """The `n` items that one end fetched last are to be fetched again."""
         raise NotImplementedError
 
     def _fetch(self, *, back: bool) -> bool:
         """Gets more from one end into `_ends[back]`; whether there was any."""
         raise NotImplementedError
 
-    def _pass_over(self, n: int) -> int:
-        """Skips up to `n` items that were not fetched, at the iterator's own end."""
+    def _pass_over(self, n: int, *, back: bool) -> int:
+        """Skips up to `n` items that were not fetched, at one end; gives how many there were."""
         raise NotImplementedError
 
     def _more(self, *, back: bool) -> bool:
@@ -146,7 +177,7 @@ class BothEnds(Iterator[T], Generic[T]):
             self._tell_apart(error)
             raise
 
-    def _tell_apart(self, error: CorruptMemory) -> None:
+    def _tell_apart(self, error: BaseException) -> None:
         """As the structure's own."""
 
     def _take(self, *, back: bool) -> T:
@@ -164,11 +195,12 @@ class BothEnds(Iterator[T], Generic[T]):
         """The same where there is none at hand, or another thread was faster."""
         own, other = self._ends[back], self._ends[not back]
         with self._own_lock():
+            if not self._used_up:
+                self.validate()
             if self._used_up or not (own or self._more(back=back) or other):
                 self._used_up = True
                 raise StopIteration
-            self.validate()
-            return own.popleft() if own else other.pop()
+            return own.popleft() if own else self._cross(back=back)
 
     def _walk(self, *, back: bool) -> Iterator[T]:
         own, other = self._ends[back], self._ends[not back]
@@ -189,11 +221,22 @@ class BothEnds(Iterator[T], Generic[T]):
                         raise
                 yield raw
             with self._own_lock():
+                self.validate()
                 if own or self._more(back=back):
                     continue
                 if not other:
                     break
-                self.validate()
-                raw = other.pop()
+                raw = self._cross(back=back)
             yield raw if finish is None else self._finished(raw)
         self._used_up = True
+
+
+def _drain(items: deque[Any]) -> int:
+    """Empties a deque from the right, while other threads may take from the left; how many items there were."""
+    count = 0
+    while True:
+        try:
+            items.pop()
+        except IndexError:
+            return count
+        count += 1

@@ -9,8 +9,9 @@ from .. import _native as native
 from ..errors import OutOfBounds
 from ..memory.memory import native_memory
 from ..storable import BytesLane
-from .arguments import Part, method
-from .sequence import BATCH_BYTES, RowSequence, bounded, encoded
+from .indices import bounded
+from .number_forms import Argument
+from .sequence import BATCH_BYTES, RowSequence, encoded
 from .structure import INIT, LOAD, NEW
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from ..storable import Codec
 
 T = TypeVar("T")
+
+_length: Final = native.call.ss_log_length
+_append: Final = native.call.ss_log_append
+_item: Final = native.call.ss_log_item
 
 
 class StableLog(RowSequence[T]):
@@ -46,6 +51,8 @@ class StableLog(RowSequence[T]):
     """
 
     _c_name: ClassVar[str] = "log"
+    _hot = ("append", "get", "__getitem__", "__len__")
+    _lookups = native.call.ss_log_get, native.call.ss_log_item
 
     data_memory: Memory
     """The memory of the entries; `memory` is that of the index."""
@@ -84,12 +91,16 @@ class StableLog(RowSequence[T]):
         self._native_data = native_memory(args[0])
         data = self._native_data._handle
         self._open_handle(memory, lambda under, out: native.call.ss_log_open(under, data, mode, out))
+        self._bind()
 
     @classmethod
-    def _lanes(cls, codecs: tuple[Codec[Any], ...]) -> dict[str, Any]:
-        value = Part("value", codecs[0], BytesLane())
-        made = {"append": method(_APPEND, [value], "ss_log_append")}
-        return {**cls._sequence_lanes(value), **cls._documented(made)}
+    def _specialised(cls, codecs: tuple[Codec[Any], ...]) -> dict[str, Any]:
+        return {"_value": Argument(codecs[0], BytesLane()), **cls._own_methods({})}
+
+    def __len__(self) -> int:
+        """How many there are. O(1)."""
+        length: int = _length(self._handle)
+        return length if length >= 0 else self._fail(length, "len")
 
     @property
     def index_memory(self) -> Memory:
@@ -114,7 +125,12 @@ class StableLog(RowSequence[T]):
         >>> StableLog[bytes](StableMemory(), StableMemory()).append(b"first")
         0
         """
-        self._untyped(value)
+        data: Any = value
+        if type(value) is not self._plain:
+            encode = self._encode
+            data = encode(value)
+        index: int = _append(self._handle, data, len(data))
+        return index if index < native.ASK else self._answered_number("append")
 
     def extend(self, values: npt.ArrayLike | Iterable[T]) -> None:
         """Appends many entries in one call. All or nothing, with the bytes of the loop. O(size). Raises as `append`.
@@ -125,8 +141,8 @@ class StableLog(RowSequence[T]):
         >>> log[1:]
         ['b', 'c']
         """
-        column, count = encoded(self._value.codec, values)
-        native.check(native.call.ss_log_extend(self._handle, column.data, column.ends, count), "extend")
+        column, count = encoded(self._value.codec, self._still_values(values))
+        self._checked(native.call.ss_log_extend(self._handle, column.data, column.ends, count), "extend")
 
     def first(self) -> T | None:
         """The first entry, or None. O(size).
@@ -148,8 +164,10 @@ class StableLog(RowSequence[T]):
         >>> log.last()
         'bc'
         """
-        length = len(self)
-        return self.get(length - 1) if length else None
+        size = _item(self._handle, -1)
+        if size < 0:
+            return None if size == native.NO_VALUE else self._fail(size, "last")
+        return self._made(self._value.decode, native.result(size))  # type: ignore[no-any-return]
 
     def read_entry(self, index: int) -> bytes:
         r"""The bytes of an entry, not decoded. O(size). Raises `OutOfBounds` past the end.
@@ -163,7 +181,7 @@ class StableLog(RowSequence[T]):
         size = native.call.ss_log_get(self._handle, bounded(index))
         if size == native.NO_VALUE:
             raise OutOfBounds(f"{type(self).__name__}: there is no entry {index}; the log has {len(self)}")
-        return native.result(native.check(size, "read_entry"))
+        return native.result(self._checked(size, "read_entry"))
 
     # ---- the whole log ----
 
@@ -226,20 +244,13 @@ class StableLog(RowSequence[T]):
     def _absorb(self, batch: list[T]) -> None:
         self.extend(batch)
 
-    def _read(self, start: int, stop: int) -> list[T] | None:
-        pieces = self._pieces(start, stop)
+    def _read(self, start: int, stop: int, length: int) -> list[T] | None:
+        pieces = self._pieces(start, stop, length)
         return None if pieces is None else list(map(self._value.codec.decode, pieces))
 
-    def _pieces(self, start: int, stop: int) -> list[bytes] | None:
-        return native.exported(native.call.ss_log_export, self._handle, start, stop)
+    def _pieces(self, start: int, stop: int, length: int = native.ANY_LENGTH) -> list[bytes] | None:
+        return native.exported(native.call.ss_log_export, self._handle, start, stop, length)
 
     def _batch_length(self) -> int:
         average = self.log_size_bytes() // max(1, len(self))
         return max(1, BATCH_BYTES // (average + 1))
-
-
-_APPEND: Final = """
-def append(self, value):
-    index = call(self._handle, {args})
-    return index if index < ASK else answered_number("append")
-"""

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-from textwrap import indent
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from .. import _native as native
-from .arguments import Part, method
+from .._native import NO_VALUE, result
+from ..errors import CorruptMemory
+from .number_forms import Argument, heap_forms
+from .sequence import RowIterator
 from .slots import Slots
 
 if TYPE_CHECKING:
@@ -18,6 +20,11 @@ if TYPE_CHECKING:
     from ..storable import Codec
 
 T = TypeVar("T")
+
+_length: Final = native.call.ss_heap_length
+_push: Final = native.call.ss_heap_push
+_pop: Final = native.call.ss_heap_pop
+_peek: Final = native.call.ss_heap_peek
 
 
 class StableMinHeap(Slots[T]):
@@ -38,6 +45,7 @@ class StableMinHeap(Slots[T]):
     """
 
     _c_name: ClassVar[str] = "heap"
+    _hot = ("push", "pop", "peek", "__len__")
     _order: ClassVar[native.KeyOrder]
 
     if not TYPE_CHECKING:
@@ -51,16 +59,19 @@ class StableMinHeap(Slots[T]):
         super()._check_types(codecs)
 
     @classmethod
-    def _lanes(cls, codecs: tuple[Codec[Any], ...]) -> dict[str, Any]:
-        value = Part("value", codecs[0])
-        source, function = _PEEK + indent(value.answer("peek", "return None"), "    "), f"ss_heap_peek{value.suffix}"
-        made = {"peek": method(source, [], function, **value.names)}
-        return {**cls._slot_lanes(codecs[0]), **cls._documented(made), "_order": native.KeyOrder(codecs[0])}
+    def _specialised(cls, codecs: tuple[Codec[Any], ...]) -> dict[str, Any]:
+        value = Argument(codecs[0])
+        return {**cls._of_type(value), **cls._own_methods(heap_forms(value)), "_order": native.KeyOrder(codecs[0])}
 
     def _open_slots(self, memory: Any, mode: int, out: Any) -> int:
         bound, order = self._value.codec.bound, self._order
         by = (order.terms, order.count, order.callback, order.anchor)
         return int(native.call.ss_heap_open(memory, mode, bound.max_size, bound.is_fixed_size, *by, out))
+
+    def __len__(self) -> int:
+        """How many there are. O(1)."""
+        length: int = _length(self._handle)
+        return length if length >= 0 else self._fail(length, "len")
 
     def push(self, value: T) -> None:
         """Puts a value in. O(log n).
@@ -74,7 +85,11 @@ class StableMinHeap(Slots[T]):
         >>> h.peek()
         1
         """
-        self._untyped(value)
+        encode = self._encode
+        data = encode(value)
+        status: int = _push(self._handle, data, len(data))
+        if status < 0:
+            self._value.fail(status, "push", value, self)
 
     def pop(self) -> T | None:
         """Takes the least value out; None where the heap is empty, as in the crate. O(log n).
@@ -85,7 +100,10 @@ class StableMinHeap(Slots[T]):
         >>> h.pop(), h.pop(), h.pop()
         (1, 2, None)
         """
-        self._untyped()
+        size: int = _pop(self._handle)
+        if size < 0:
+            return None if size == NO_VALUE else self._fail(size, "pop")
+        return self._restored(result(size), _push)
 
     def peek(self) -> T | None:
         """The least value, which stays; None where the heap is empty. O(1).
@@ -94,7 +112,16 @@ class StableMinHeap(Slots[T]):
         >>> StableMinHeap[u64](StableMemory()).peek() is None
         True
         """
-        self._untyped()
+        size: int = _peek(self._handle)
+        if size < 0:
+            return None if size == NO_VALUE else self._fail(size, "peek")
+        restore = self._restore
+        data: Any = result(size)
+        try:
+            return restore(data) if restore else data  # type: ignore[no-any-return]
+        except CorruptMemory as error:
+            self._tell_apart(error)
+            raise
 
     def push_many(self, values: npt.ArrayLike | Iterable[T]) -> None:
         """Puts many values in with one call. All or nothing, with the bytes of the loop. O(n log n).
@@ -112,11 +139,20 @@ class StableMinHeap(Slots[T]):
     def _absorb(self, batch: list[T]) -> None:
         self.push_many(batch)
 
-    def _read(self, start: int, stop: int) -> list[T] | None:
-        pieces = self._pieces(start, stop)
+    def _whole(self) -> list[T]:
+        while True:
+            values = RowIterator(self)
+            try:
+                return list(values)
+            except RuntimeError:  # of the iterator, or of a type of the user
+                if not values.is_outdated:
+                    raise
+
+    def _read(self, start: int, stop: int, length: int) -> list[T] | None:
+        pieces = self._pieces(start, stop, length)
         return None if pieces is None else list(map(self._value.codec.decode, pieces))
 
-    def _pieces(self, start: int, stop: int) -> list[bytes] | None:
+    def _pieces(self, start: int, stop: int, length: int = native.ANY_LENGTH) -> list[bytes] | None:  # noqa: ARG002 - they are read one by one
         get = native.call.ss_heap_get
         pieces = []
         for index in range(start, stop):
@@ -125,9 +161,3 @@ class StableMinHeap(Slots[T]):
                 return None
             pieces.append(native.result(native.check(size, "iteration")))
         return pieces
-
-
-_PEEK: Final = """
-def peek(self):
-    answer = call(self._handle)
-"""

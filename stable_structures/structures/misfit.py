@@ -14,7 +14,7 @@ from ..errors import BadMagic, CorruptMemory, IncompatibleType, UnsupportedVersi
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from typing import Any
+    from typing import Any, TypeGuard
 
     from ..storable import Codec
 
@@ -77,6 +77,6 @@ def misfit(name: str, problem: str, sizes: Sequence[tuple[int, int]]) -> Incompa
     )
 
 
-def is_damage(error: CorruptMemory) -> bool:
+def is_damage(error: BaseException) -> TypeGuard[CorruptMemory]:
     """Whether an error speaks of bytes that break a rule, and not of another structure or version."""
-    return not isinstance(error, BadMagic | UnsupportedVersion)
+    return isinstance(error, CorruptMemory) and not isinstance(error, BadMagic | UnsupportedVersion)

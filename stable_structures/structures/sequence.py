@@ -6,54 +6,67 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from textwrap import indent
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, NoReturn, TypeVar, overload
 
 import numpy as np
 
 from .. import _native as native
+from .._native import NO_VALUE, result
 from ..errors import CorruptMemory, OutOfBounds
 from ..storable.base import refuse_masked
-from .arguments import Part, method
+from .indices import LIMIT, LOWEST, bounded
 from .iterators import BothEnds
 from .structure import Structure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     import numpy.typing as npt
 
     from ..storable import Codec
+    from .number_forms import Argument
 
 T = TypeVar("T")
+R = TypeVar("R")
 
-LIMIT: Final = 2**63
-"""An index that is past every end, and still a number for the core."""
 BATCH_BYTES: Final = 256 * 1024
 _FIRST_BATCH: Final = 16
 _LAST_BATCH: Final = 1024
 _LARGEST_STEP: Final = 8
 _COPY_BYTES: Final = 4 * BATCH_BYTES
+_TRIES: Final = 3
 
 
 class RowIterator(BothEnds[T]):
     """What is left of a part of a vec, heap or log, from both ends: an iterator with `next_back()` and `skip(n)`.
 
-    It is lazy, holds no lock, and raises `RuntimeError` once the structure has changed since it was made. O(1) a step.
+    It is lazy, holds no lock, and raises `RuntimeError` once the structure has changed since it was made, also where a value was
+    set. O(1) a step.
     """
 
-    def __init__(self, row: Row[T], start: int, stop: int, *, reverse: bool) -> None:
+    def __init__(self, row: Row[T], start: int | None = 0, stop: int | None = None, *, reverse: bool = False) -> None:
         self._row = row
-        self._start = start
-        self._stop = stop
+        self._changes = row._changes()
+        self._start, self._stop, _ = slice(start, stop).indices(len(row))
+        self.start = self._start
+        """The index that it began with."""
         self._batch = _FIRST_BATCH
         self._most = row._batch_length()
-        self._changes = row._changes()
         super().__init__(row._generation, None, reverse=reverse)
 
-    def _demand_unchanged(self) -> None:
-        if self._row._changes() != self._changes:
-            raise RuntimeError(f"{self._row!r} changed during iteration; make a new iterator, or collect what to change first")
+    def __repr__(self) -> str:
+        backwards = ", backwards" if self._reverse else ""
+        return f"<{type(self).__name__} over {self._row!r}{backwards}>"
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the structure changed. O(1)."""
+        return self._row._changes() != self._changes
+
+    def _demand_unchanged(self) -> bool:
+        if self.is_outdated:
+            raise RuntimeError(f"{self._row!r} changed during iteration; {native.CHANGED_HINT}")
+        return False
 
     def _fetch(self, *, back: bool) -> bool:
         count = min(self._batch, self._most, self._stop - self._start)
@@ -62,13 +75,13 @@ class RowIterator(BothEnds[T]):
             return False
         first = self._stop - count if back else self._start
         values = self._row._decoded(first, first + count)
-        self._demand_unchanged()
+        self._validate()
         if values is None:
             raise RuntimeError(f"{self._row!r} is shorter than it was; make a new iterator")
         self._batch = min(2 * self._batch, _LAST_BATCH)
         self._torn = True
         if back:
-            self._stop = first
+            self._stop -= count
             values.reverse()
         else:
             self._start += count
@@ -76,9 +89,9 @@ class RowIterator(BothEnds[T]):
         self._torn = False
         return True
 
-    def _pass_over(self, n: int) -> int:
+    def _pass_over(self, n: int, *, back: bool) -> int:
         count = min(n, self._stop - self._start)
-        if self._reverse:
+        if back:
             self._stop -= count
         else:
             self._start += count
@@ -88,16 +101,20 @@ class RowIterator(BothEnds[T]):
 class Row(Structure, Generic[T]):
     """Values by index."""
 
-    _value: ClassVar[Part]
+    _value: ClassVar[Argument]
+    _encode: Callable[[Any], bytes]
+    _restore: Callable[[Any], Any] | None
+    _plain: type[bytes] | None
 
-    @classmethod
-    def _row_lanes(cls, value: Part) -> dict[str, Any]:
-        made = {"__len__": method(_LEN, [], f"ss_{cls._c_name}_length")}
-        return {"_value": value, **cls._documented(made)}
+    def _bind(self) -> None:
+        """Takes from the class what an object finds faster if it has it itself."""
+        value = self._value
+        self._encode, self._plain, self._restore = value.encode, value.plain, value.restore
+        self._direct, self._bias, self._limit = value.direct, value.bias, value.limit
 
-    def __len__(self) -> int:  # noqa: PLE0303 - it raises
+    def __len__(self) -> int:
         """How many there are. O(1)."""
-        self._untyped()
+        raise NotImplementedError
 
     def clear(self) -> None:
         """Removes everything; the memory keeps its size. O(1).
@@ -121,7 +138,7 @@ class Row(Structure, Generic[T]):
         >>> next(it), it.next_back(), list(it)
         (1, 3, [2])
         """
-        return RowIterator(self, 0, len(self), reverse=False)
+        return RowIterator(self)
 
     def __iter__(self) -> Iterator[T]:
         return iter(self.iter())
@@ -130,10 +147,10 @@ class Row(Structure, Generic[T]):
         """A number that differs after the structure may have changed."""
         return native.number(getattr(native.call, f"ss_{self._c_name}_changes")(self._handle), "iteration")
 
-    def _decoded(self, start: int, stop: int) -> list[T] | None:
-        """The values from `start` to `stop`; None where there are not so many."""
+    def _decoded(self, start: int, stop: int, length: int = native.ANY_LENGTH) -> list[T] | None:
+        """The values from `start` to `stop`; None if there are not so many, or if there are not `length` in all."""
         try:
-            return self._read(start, stop)
+            return self._read(start, stop, length)
         except CorruptMemory as error:
             self._tell_apart(error)
             raise
@@ -142,16 +159,24 @@ class Row(Structure, Generic[T]):
         pieces = self._pieces(0, min(len(self), most))
         return zip(pieces or (), strict=True)
 
-    def _pieces(self, start: int, stop: int) -> list[bytes] | None:
-        """The same, encoded."""
+    def _pieces(self, start: int, stop: int, length: int = native.ANY_LENGTH) -> list[bytes] | None:
+        """As `_decoded`, but encoded."""
         raise NotImplementedError
 
-    def _read(self, start: int, stop: int) -> list[T] | None:
-        """The values from `start` to `stop`; None where there are not so many."""
+    def _read(self, start: int, stop: int, length: int) -> list[T] | None:
+        """As `_decoded`, without a word about other types."""
         raise NotImplementedError
 
     def _batch_length(self) -> int:
         """How many values may be read at once."""
+        raise NotImplementedError
+
+    def _still_values(self, values: Any) -> Any:
+        """Values of the user: those of a row as they are at one moment, so that it can be added to itself or to another one."""
+        return values._whole() if isinstance(values, Row) else values
+
+    def _whole(self) -> list[T]:
+        """All values at one moment."""
         raise NotImplementedError
 
     def _batches(self) -> Iterator[list[T]]:
@@ -170,15 +195,12 @@ class Row(Structure, Generic[T]):
 class RowSequence(Row[T], Sequence[T]):
     """A row as one of Python's sequences."""
 
-    @classmethod
-    def _sequence_lanes(cls, value: Part) -> dict[str, Any]:
-        templates = {"get": (_GET, "return None"), "__getitem__": (_GETITEM, "self._past(index)")}
-        names = {**value.names, "LIMIT": LIMIT, "bounded": bounded}
-        made = {}
-        for name, (template, absent) in templates.items():
-            source = template + indent(value.answer("get", absent), "    ")
-            made[name] = method(source, [], f"ss_{cls._c_name}_get{value.suffix}", **names)
-        return {**cls._row_lanes(value), **cls._documented(made)}
+    _lookups: ClassVar[tuple[Any, Any]]
+    """The functions of C for `get` and for items by Python's indices."""
+
+    def _bind(self) -> None:
+        super()._bind()
+        self._get_bytes, self._item_bytes = self._lookups
 
     def get(self, index: int) -> T | None:
         """The value at an index, or None past the end. O(1).
@@ -191,7 +213,19 @@ class RowSequence(Row[T], Sequence[T]):
         >>> v.get(0), v.get(1)
         (7, None)
         """
-        self._untyped(index)
+        if type(index) is not int or not 0 <= index < LIMIT:
+            index = bounded(index)
+        look_up = self._get_bytes
+        size: int = look_up(self._handle, index)
+        if size < 0:
+            return None if size == NO_VALUE else self._fail(size, "get")
+        restore = self._restore
+        data: Any = result(size)
+        try:
+            return restore(data) if restore else data  # type: ignore[no-any-return]
+        except CorruptMemory as error:
+            self._tell_apart(error)
+            raise
 
     @overload
     def __getitem__(self, index: int) -> T: ...
@@ -208,46 +242,78 @@ class RowSequence(Row[T], Sequence[T]):
         >>> v[1], v[-1], v[1:4], v[::-2]
         (1, 4, [1, 2, 3], [4, 2, 0])
         """
-        self._untyped(index)
+        if type(index) is not int or not LOWEST <= index < LIMIT:
+            return self._item(index)
+        look_up = self._item_bytes
+        size: int = look_up(self._handle, index)
+        if size < 0:
+            return self._past(index) if size == NO_VALUE else self._fail(size, "get")
+        restore = self._restore
+        try:
+            return restore(result(size)) if restore else result(size)
+        except CorruptMemory as error:
+            self._tell_apart(error)
+            raise
 
     def _item(self, index: Any) -> T | list[T]:
-        """What is no plain index: a slice, a negative number, a number of numpy."""
+        """What is not a plain index: a slice, or a number of numpy."""
         if isinstance(index, slice):
-            return self._slice(index)
+            return self._part(index)[1]
         number = operator.index(index)
-        if number >= LIMIT:
-            self._past(number)
-        return self[number] if number >= 0 else self[self._from_end(number)]
-
-    def _from_end(self, index: int) -> int:
-        """The place of a negative index."""
-        place = index + len(self)
-        return place if place >= 0 else self._past(index)
+        return self[number] if LOWEST <= number < LIMIT else self._past(number)
 
     def _past(self, index: int) -> NoReturn:
         length = len(self)
         ends = f"use {-length} to {length - 1}" if length else "it is empty"
         raise OutOfBounds(f"{type(self).__name__}: index {index} is out of range; {ends}")
 
-    def _slice(self, index: slice) -> list[T]:
+    def _part(self, index: slice) -> tuple[range, list[T]]:
+        """The values of a slice at one moment, and their indices."""
         while True:
-            chosen = range(*index.indices(len(self)))
-            if not chosen:
-                return []
-            if abs(chosen.step) > _LARGEST_STEP:
-                return [self[place] for place in chosen]
-            low, high = min(chosen[0], chosen[-1]), max(chosen[0], chosen[-1])
-            values = self._decoded(low, high + 1)
-            if values is not None:  # or another thread made it shorter: the indices are others now
-                return values[:: chosen.step]
+            length = len(self)
+            chosen = range(*index.indices(length))
+            values = self._scattered(chosen) if abs(chosen.step) > _LARGEST_STEP else None
+            if values is None:
+                low, high = (min(chosen[0], chosen[-1]), max(chosen[0], chosen[-1]) + 1) if chosen else (0, 0)
+                whole = self._decoded(low, high, length)
+                values = None if whole is None else whole[:: chosen.step]
+            if values is not None:  # else another thread made it longer or shorter: the indices are others now
+                return chosen, values
+
+    def _whole(self) -> list[T]:
+        return self._part(slice(None))[1]
+
+    def _scattered(self, chosen: range) -> list[T] | None:
+        """Values that lie far apart, one by one; None if another thread changed something meanwhile."""
+        before = self._changes()
+        try:
+            values = [self[place] for place in chosen]
+        except OutOfBounds:
+            return None
+        return values if self._changes() == before else None
+
+    def _search(self, part: slice, look: Callable[[Iterator[T], int], R]) -> R:
+        """What `look` finds among the values of a slice, all as they are at one moment; it gets them and the index of the first.
+
+        They are not copied, unless others change them all the time.
+        """
+        for _ in range(_TRIES):
+            values = RowIterator(self, part.start, part.stop)
+            try:
+                return look(values, values.start)
+            except RuntimeError:  # of the iterator, or of a comparison
+                if not values.is_outdated:
+                    raise
+        chosen, copied = self._part(part)
+        return look(iter(copied), chosen.start)
 
     def __reversed__(self) -> Iterator[T]:
         """Values from the last to the first."""
-        return iter(RowIterator(self, 0, len(self), reverse=True))
+        return iter(RowIterator(self, reverse=True))
 
     def __contains__(self, value: object) -> bool:
-        """Whether a value is there. O(n)."""
-        return any(found is value or found == value for found in self)
+        """Whether a value is there at one moment. O(n)."""
+        return self._search(slice(None), lambda values, _: any(found is value or found == value for found in values))
 
     def index(self, value: Any, start: int = 0, stop: int | None = None) -> int:
         """The first index of a value, between `start` and `stop` as in a slice. O(n). Raises `ValueError` where it is not there.
@@ -258,11 +324,14 @@ class RowSequence(Row[T], Sequence[T]):
         >>> v.index(5, 1), v.count(5), 6 in v
         (2, 2, True)
         """
-        first, last, _ = slice(start, stop).indices(len(self))
-        for place, found in enumerate(RowIterator(self, first, last, reverse=False), first):
-            if found is value or found == value:
-                return place
-        raise ValueError(f"{type(self).__name__}: {value!r} is not there")
+
+        def look(values: Iterator[T], first: int) -> int | None:
+            return next((place for place, found in enumerate(values, first) if found is value or found == value), None)
+
+        place = self._search(slice(start, stop), look)
+        if place is None:
+            raise ValueError(f"{type(self).__name__}: {value!r} is not there")
+        return place
 
     def count(self, value: Any) -> int:
         """How often a value is there. O(n).
@@ -273,7 +342,8 @@ class RowSequence(Row[T], Sequence[T]):
         >>> v.count(5)
         2
         """
-        return sum(found is value or found == value for found in self)
+        found: int = self._search(slice(None), lambda values, _: sum(item is value or item == value for item in values))
+        return found
 
 
 def encoded(codec: Codec[T], values: npt.ArrayLike | Iterable[T]) -> tuple[Any, int]:
@@ -287,31 +357,3 @@ def encoded(codec: Codec[T], values: npt.ArrayLike | Iterable[T]) -> tuple[Any, 
     pieces = list(map(codec.encode, items))
     ends = np.cumsum(np.fromiter(map(len, pieces), np.uint64, len(pieces)), dtype=np.uint64)
     return native.column(b"".join(pieces), ends, 0, native=False), len(pieces)
-
-
-def bounded(index: Any) -> int:
-    """The crate's kind of index as the core takes it: what is too large for it is past every end."""
-    number = operator.index(index)
-    if number < 0:
-        raise OutOfBounds(f"an index counts from 0, got {number}; v[{number}] counts from the end")
-    return min(number, LIMIT)
-
-
-_LEN: Final = """
-def __len__(self):
-    length = call(self._handle)
-    if length < 0: fail(length, "len")
-    return length
-"""
-
-_GET: Final = """
-def get(self, index):
-    if type(index) is not int or not 0 <= index < LIMIT: index = bounded(index)
-    answer = call(self._handle, index)
-"""
-
-_GETITEM: Final = """
-def __getitem__(self, index):
-    if type(index) is not int or not 0 <= index < LIMIT: return self._item(index)
-    answer = call(self._handle, index)
-"""

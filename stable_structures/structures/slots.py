@@ -3,23 +3,22 @@
 
 from __future__ import annotations
 
-from textwrap import indent
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from .. import _native as native
 from ..errors import IncompatibleType
-from .arguments import Part, method
 from .bulk import Column
 from .sequence import BATCH_BYTES, Row, encoded
 from .structure import INIT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     import numpy.typing as npt
 
     from ..memory.memory import Memory
     from ..storable import Codec
+    from .number_forms import Argument
 
 T = TypeVar("T")
 
@@ -38,6 +37,7 @@ class Slots(Row[T]):
         if args:
             raise TypeError(f"{type(self).__name__} takes one memory, got {1 + len(args)}")
         self._open_handle(memory, lambda under, out: self._open_slots(under, mode, out))
+        self._bind()
 
     def _open_slots(self, memory: Any, mode: int, out: Any) -> int:
         raise NotImplementedError
@@ -51,27 +51,23 @@ class Slots(Row[T]):
             )
 
     @classmethod
-    def _slot_lanes(cls, codec: Codec[Any]) -> dict[str, Any]:
-        value, name = Part("value", codec), f"ss_{cls._c_name}"
-        popped = value.answer("pop", "return None", "push_back(self._handle, old, len(old))")
-        push_back = getattr(native.call, f"{name}_push")
-        made = {
-            "push": method(_PUSH, [value], f"{name}_push{value.suffix}"),
-            "pop": method(_POP + indent(popped, "    "), [], f"{name}_pop{value.suffix}", push_back=push_back, **value.names),
-        }
-        return {**cls._row_lanes(value), **cls._documented(made), "_column": Column(codec)}
+    def _of_type(cls, value: Argument) -> dict[str, Any]:
+        """What every class for these values has."""
+        return {"_value": value, "_column": Column(value.codec)}
 
-    def push(self, value: T) -> None:
-        """Puts a value in."""
-        self._untyped(value)
-
-    def pop(self) -> T | None:
-        """Takes a value out."""
-        self._untyped()
+    def _restored(self, old: bytes, put_back: Callable[[Any, bytes, int], int]) -> T:
+        """A value that was taken out; it is put back if its bytes are not a value of the type."""
+        try:
+            return self._value.decode(old)  # type: ignore[no-any-return]
+        except BaseException as error:
+            put_back(self._handle, old, len(old))
+            self._tell_apart(error)
+            raise
 
     def _add_many(self, values: npt.ArrayLike | Iterable[T], operation: str) -> None:
         """All values in one call, with the bytes of a loop; all or nothing."""
         codec, name = self._value.codec, f"ss_{self._c_name}_{operation}"
+        values = self._still_values(values)
         fixed = codec.bound.is_fixed_size
         column, count = self._column.take(values) if fixed else encoded(codec, values)
         if column.native:
@@ -80,22 +76,10 @@ class Slots(Row[T]):
             status = getattr(native.call, f"{name}_var")(self._handle, column.data, column.ends, count)
         else:
             status = getattr(native.call, name)(self._handle, column.data, count)
-        native.check(status, operation)
+        self._checked(status, operation)
 
     def _absorb(self, batch: list[T]) -> None:
         self._add_many(batch, "extend")
 
     def _batch_length(self) -> int:
         return max(1, BATCH_BYTES // ((self._value.codec.bound.max_size or 0) + _SIZE_BYTES))
-
-
-_PUSH: Final = """
-def push(self, value):
-    status = call(self._handle, {args})
-    if status < 0: failed(status, "push", value)
-"""
-
-_POP: Final = """
-def pop(self):
-    answer = call(self._handle)
-"""

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, TypeVar
 import numpy as np
 
 from .. import _native as native
-from ..errors import BoundExceeded, CorruptMemory, IncompatibleType
-from .arguments import Part, method
+from ..errors import CorruptMemory
 from .bulk import Column
 from .iterators import BothEnds
 from .misfit import is_damage, misfit
+from .number_forms import REFUSED, Argument
 from .structure import INIT, Structure
 
 if TYPE_CHECKING:
@@ -35,14 +35,16 @@ _FIRST_BATCH: Final = 16
 _LAST_BATCH: Final = 1024
 _LARGEST_CHUNK: Final = 1 << 20
 _BATCH_BYTES: Final = 256 * 1024
-_REFUSED: Final = (IncompatibleType, BoundExceeded)
+ABSENT: Final[int] = native.call.SS_ABSENT
+contains: Final = native.call.ss_btree_contains_b
 
 
 class TreeIterator(BothEnds[T]):
     """What is left of a range of a map or set, from both ends: an iterator with `next_back()` and `skip(n)`.
 
-    It is lazy, holds no lock, and raises `RuntimeError` once the map has changed since it was made. Each step is O(1)
-    on average, making one O(log n).
+    It is lazy, holds no lock, and raises `RuntimeError` once the map has changed since it was made; but as with a dict, the
+    thread that iterates may give keys that are there other values, by `m[key] = value`, `update` or an entry, and sees them.
+    Each step is O(1) on average, making one O(log n).
     """
 
     def __init__(self, tree: Tree, cursor: Any, want: int, *, reverse: bool) -> None:
@@ -53,14 +55,22 @@ class TreeIterator(BothEnds[T]):
         self._shape = shape
         super().__init__(tree._generation, shape.finish, reverse=reverse)
 
-    def _tell_apart(self, error: CorruptMemory) -> None:
+    def _tell_apart(self, error: BaseException) -> None:
         self._tree._tell_apart(error)
 
-    def _demand_unchanged(self) -> None:
-        native.check(native.call.ss_cursor_valid(self._cursor[0]), "iteration")
+    def __repr__(self) -> str:
+        backwards = ", backwards" if self._reverse else ""
+        return f"<{type(self).__name__} over {self._tree!r}{backwards}>"
 
-    def _pass_over(self, n: int) -> int:
-        return native.check(native.call.ss_cursor_skip(self._cursor[0], n, self._reverse), "skip")
+    def _demand_unchanged(self) -> bool:
+        overwritten = native.check(native.call.ss_cursor_valid(self._cursor[0]), "iteration") == ABSENT
+        return overwritten and self._shape.values != 0
+
+    def _pass_over(self, n: int, *, back: bool) -> int:
+        return self._tree._checked(native.call.ss_cursor_skip(self._cursor[0], n, back), "skip")
+
+    def _give_back(self, n: int, *, back: bool) -> None:
+        self._tree._checked(native.call.ss_cursor_give_back(self._cursor[0], n, back), "iteration")
 
     def _fetch(self, *, back: bool) -> bool:
         shape, own = self._shape, self._ends[back]
@@ -75,7 +85,7 @@ class TreeIterator(BothEnds[T]):
             self._tell_apart(error)
             raise
         self._batch = min(self._batch * 2, _LAST_BATCH)
-        own.extend(zip(keys, values, strict=True) if shape.keys and shape.values else keys or values)
+        own.extend(shape.joined(keys, values))
         self._torn = False
         return bool(own)
 
@@ -89,26 +99,30 @@ class Shape(NamedTuple):
     finish: Callable[[Any], Any] | None
 
     @classmethod
-    def of(cls, key: Part, value: Part, want: int) -> Shape:
+    def of(cls, key: Argument, value: Argument, want: int) -> Shape:
         """Of a tree with these keys and values."""
-        numbers = native.call.SS_WANT_KEY_NUMBERS * key.is_int | native.call.SS_WANT_VALUE_NUMBERS * value.is_int
+        numbers = native.call.SS_WANT_KEY_NUMBERS * key.is_number | native.call.SS_WANT_VALUE_NUMBERS * value.is_number
         return cls(want | numbers, _row(key, want & KEYS), _row(value, want & VALUES), _finisher(key, value, want))
 
+    def joined(self, keys: list[Any], values: list[Any]) -> Iterable[Any]:
+        """What `native.entries` gave, one item for each entry."""
+        return zip(keys, values, strict=True) if self.keys and self.values else keys or values
 
-def _row(part: Part, wanted: int) -> int:
+
+def _row(argument: Argument, wanted: int) -> int:
     """How `native.entries` takes a row of keys or values."""
-    return 0 if not wanted else 2 if part.is_int else 1
+    return 0 if not wanted else 2 if argument.is_number else 1
 
 
-def _restorer(part: Part) -> Callable[[Any], Any] | None:
+def _restorer(argument: Argument) -> Callable[[Any], Any] | None:
     """Makes a key or value of what C gave; None where it is that already."""
-    if not part.is_int:
-        return None if part.codec.as_is else part.codec.decode
-    bias = part.bias
+    if not argument.is_number:
+        return argument.restore
+    bias = argument.bias
     return (lambda number: number - bias) if bias else None
 
 
-def _finisher(key: Part, value: Part, want: int) -> Callable[[Any], Any] | None:
+def _finisher(key: Argument, value: Argument, want: int) -> Callable[[Any], Any] | None:
     """Makes what an iterator yields of what C gave; None where it is that already."""
     key_of, value_of = _restorer(key), _restorer(value)
     if not want & VALUES:
@@ -147,8 +161,8 @@ class Tree(Structure):
     """A B-tree with the operations that do not depend on what its values are."""
 
     _c_name: ClassVar[str] = "btree"
-    _key: ClassVar[Part]
-    _value: ClassVar[Part]
+    _key: ClassVar[Argument]
+    _value: ClassVar[Argument]
     _shapes: ClassVar[dict[int, Shape]]
     _order: ClassVar[native.KeyOrder]
     _keys_column: ClassVar[Column[Any]]
@@ -165,7 +179,7 @@ class Tree(Structure):
     _verdict: tuple[int, int, list[tuple[int, int]]] = (-1, 0, [])
     """What the core found the last time, and at which count of changes."""
 
-    def _tell_apart(self, error: CorruptMemory) -> None:
+    def _tell_apart(self, error: BaseException) -> None:
         if not is_damage(error):
             return
         changes = native.number(native.call.ss_btree_changes(self._handle), "check")
@@ -187,6 +201,11 @@ class Tree(Structure):
         if args:
             raise TypeError(f"{type(self).__name__} takes one memory, got {1 + len(args)}")
         self._open_handle(memory, lambda under, out: self._open_tree(under, mode, out))
+        # What an object has itself is found faster than what its class has.
+        key, value = self._key, self._value
+        self._encode_key, self._plain_key, self._direct_key, self._key_bias = key.encode, key.plain, key.direct, key.bias
+        self._encode_value, self._plain_value, self._restore_value = value.encode, value.plain, value.restore
+        self._direct_value, self._value_bias, self._limit = value.direct, value.bias, value.limit
 
     @classmethod
     def _open_tree(cls, memory: Any, mode: int, out: Any) -> int:
@@ -199,18 +218,25 @@ class Tree(Structure):
         codecs[0].require_key()
 
     @classmethod
-    def _tree_lanes(cls, key_codec: Codec[Any], value_codec: Codec[Any], methods: dict[str, Callable[[Part, Part], Any]]) -> dict[str, Any]:
-        """Methods and columns made for a type of keys and one of values."""
-        key, value = Part("key", key_codec), Part("value", value_codec)
-        made = {name: make(key, value) for name, make in {"__contains__": _contains, **methods}.items()}
-        columns = {"_keys_column": Column(key_codec), "_values_column": Column(value_codec)}
+    def _of_types(cls, key: Argument, value: Argument) -> dict[str, Any]:
+        """What every class for these keys and values has."""
+        columns = {"_keys_column": Column(key.codec), "_values_column": Column(value.codec)}
         shapes = {want: Shape.of(key, value, want) for want in (KEYS, VALUES, KEYS | VALUES)}
-        lanes = {**columns, "_key": key, "_value": value, "_shapes": shapes, "_order": native.KeyOrder(key_codec)}
-        return {**cls._documented(made), **lanes}
+        return {**columns, "_key": key, "_value": value, "_shapes": shapes, "_order": native.KeyOrder(key.codec)}
 
     def __contains__(self, key: object) -> bool:
         """Whether the key is there; what its type cannot hold is not. O(log n)."""
-        self._untyped(key)
+        data: Any = key
+        if type(key) is not self._plain_key:
+            encode = self._encode_key
+            try:
+                data = encode(key)
+            except REFUSED:
+                return False
+        status: int = contains(self._handle, data, len(data))
+        if status < 0:
+            self._fail(status, "in")
+        return status != ABSENT
 
     def __len__(self) -> int:
         """Entries. O(1)."""
@@ -247,11 +273,15 @@ class Tree(Structure):
         return found
 
     def _cursor(self, from_: int, start: Any, to: int, stop: Any) -> Any:
-        encode = self._key.codec.encode
+        encode = self._encode_key
         # None is a key where the type is an Option; which ends count is said by their kinds.
         low = b"" if from_ == _FROM_FIRST else encode(start)
         high = b"" if to == _TO_LAST else encode(stop)
-        return native.new_cursor(self._handle, from_, low, to, high)
+        try:
+            return native.new_cursor(self._handle, from_, low, to, high)
+        except CorruptMemory as error:
+            self._tell_apart(error)
+            raise
 
     def _iterate(self, want: int, *, reverse: bool) -> TreeIterator[Any]:
         return TreeIterator(self, self._cursor(_FROM_FIRST, None, _TO_LAST, None), want, reverse=reverse)
@@ -259,6 +289,21 @@ class Tree(Structure):
     def _ranged(self, want: int, start: Any, stop: Any, inclusive: tuple[bool, bool], *, reverse: bool) -> TreeIterator[Any]:
         from_, to = end_kinds(start, stop, inclusive)
         return TreeIterator(self, self._cursor(from_, start, to, stop), want, reverse=reverse)
+
+    def _changes(self) -> int:
+        """A number that differs after the tree may have changed."""
+        return native.number(native.call.ss_btree_changes(self._handle), "iteration")
+
+    def _entries(self, want: int) -> list[Any]:
+        """Keys, values or entries, all as they are at one moment. O(n)."""
+        shape = self._shapes[want]
+        try:
+            keys, values = native.all_entries(self._handle, shape.want, keys=shape.keys, values=shape.values)
+            raw = shape.joined(keys, values)
+            return list(raw) if shape.finish is None else list(map(shape.finish, raw))
+        except CorruptMemory as error:
+            self._tell_apart(error)
+            raise
 
     def _export(self, start: Any, stop: Any, inclusive: tuple[bool, bool], columns: Sequence[Column[Any]]) -> list[npt.NDArray[Any]]:
         """Keys of a range, and values if there are two columns, as arrays."""
@@ -288,31 +333,3 @@ class Tree(Structure):
             return f"<{type(self).__name__} of {len(self)} entries>"
         except Exception as error:  # noqa: BLE001 - a repr must not raise
             return f"<{type(self).__name__}, {type(error).__name__}>"
-
-
-def finder(name: str) -> Callable[[Part, Part], Any]:
-    """Makes the method of this name that says whether a key is there, and raises for what its type cannot hold."""
-
-    def make(key: Part, _value: Part) -> Any:
-        source = f"""
-    def {name}(self, key):
-        status = call(self._handle, {{args}})
-        if status < 0: fail(status, "{name}")
-        return status != SS_ABSENT
-    """
-        return method(source, [key], f"ss_btree_contains_{key.letter}")
-
-    return make
-
-
-def _contains(key: Part, _value: Part) -> Any:
-    source = """
-    def __contains__(self, key):
-        try:
-            {prepare}
-            status = call(self._handle, {args})
-        except REFUSED: return False
-        if status < 0: fail(status, "in")
-        return status != SS_ABSENT
-    """
-    return method(source, [key], f"ss_btree_contains_{key.letter}", REFUSED=_REFUSED)

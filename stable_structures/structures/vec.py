@@ -7,9 +7,11 @@ import operator
 from typing import TYPE_CHECKING, Any, ClassVar, Final, SupportsIndex, TypeVar
 
 from .. import _native as native
+from .._native import NO_VALUE, result
 from ..errors import CorruptMemory
-from .arguments import Part, method
-from .sequence import LIMIT, RowSequence, bounded
+from .indices import LIMIT, LOWEST, bounded
+from .number_forms import Argument, vec_forms
+from .sequence import RowSequence
 from .slots import Slots
 
 if TYPE_CHECKING:
@@ -21,6 +23,12 @@ if TYPE_CHECKING:
     from ..storable import Codec
 
 T = TypeVar("T")
+
+_length: Final = native.call.ss_vec_length
+_push: Final = native.call.ss_vec_push
+_pop: Final = native.call.ss_vec_pop
+_set: Final = native.call.ss_vec_set
+_set_item: Final = native.call.ss_vec_set_item
 
 
 class StableVec(Slots[T], RowSequence[T]):
@@ -42,6 +50,8 @@ class StableVec(Slots[T], RowSequence[T]):
     """
 
     _c_name: ClassVar[str] = "vec"
+    _hot = ("get", "__getitem__", "set", "__setitem__", "push", "append", "pop", "__len__")
+    _lookups = native.call.ss_vec_get, native.call.ss_vec_item
 
     if not TYPE_CHECKING:
 
@@ -49,16 +59,18 @@ class StableVec(Slots[T], RowSequence[T]):
             return cls._specialise(types)
 
     @classmethod
-    def _lanes(cls, codecs: tuple[Codec[Any], ...]) -> dict[str, Any]:
-        value = Part("value", codecs[0])
-        function, names = f"ss_vec_set{value.suffix}", {"LIMIT": LIMIT, "bounded": bounded}
-        made = {"set": method(_SET, [value], function, **names), "__setitem__": method(_SETITEM, [value], function, **names)}
-        lanes = {**cls._sequence_lanes(value), **cls._slot_lanes(codecs[0]), **cls._documented(made)}
-        return {**lanes, "append": lanes["push"]}
+    def _specialised(cls, codecs: tuple[Codec[Any], ...]) -> dict[str, Any]:
+        value = Argument(codecs[0])
+        return {**cls._of_type(value), **cls._own_methods(vec_forms(value))}
 
     def _open_slots(self, memory: Any, mode: int, out: Any) -> int:
         bound = self._value.codec.bound
         return int(native.call.ss_vec_open(memory, mode, bound.max_size, bound.is_fixed_size, out))
+
+    def __len__(self) -> int:
+        """How many there are. O(1)."""
+        length: int = _length(self._handle)
+        return length if length >= 0 else self._fail(length, "len")
 
     # ---- one element ----
 
@@ -74,7 +86,11 @@ class StableVec(Slots[T], RowSequence[T]):
         >>> list(v)
         [1, 2]
         """
-        self._untyped(value)
+        encode = self._encode
+        data = encode(value)
+        status: int = _push(self._handle, data, len(data))
+        if status < 0:
+            self._value.fail(status, "push", value, self)
 
     append = push
 
@@ -87,7 +103,10 @@ class StableVec(Slots[T], RowSequence[T]):
         >>> v.pop(), v.pop()
         (1, None)
         """
-        self._untyped()
+        size: int = _pop(self._handle)
+        if size < 0:
+            return None if size == NO_VALUE else self._fail(size, "pop")
+        return self._restored(result(size), _push)
 
     def set(self, index: int, value: T) -> None:
         """Sets the value at an index. O(1).
@@ -102,25 +121,37 @@ class StableVec(Slots[T], RowSequence[T]):
         >>> v[0]
         5
         """
-        self._untyped(index, value)
+        if type(index) is not int or not 0 <= index < LIMIT:
+            index = bounded(index)
+        encode = self._encode
+        data = encode(value)
+        status: int = _set(self._handle, index, data, len(data))
+        if status < 0:
+            self._set_failed(status, index, value)
 
     def __setitem__(self, index: SupportsIndex, value: T) -> None:
         """Sets the value at an index, from the end where it is negative. O(1). Raises as `set`, and `TypeError` for a slice."""
-        self._untyped(index, value)
+        if type(index) is not int or not LOWEST <= index < LIMIT:
+            index = self._place(index)
+        encode = self._encode
+        data = encode(value)
+        status: int = _set_item(self._handle, index, data, len(data))
+        if status < 0:
+            self._set_failed(status, index, value)
 
     def _place(self, index: Any) -> int:
-        """An index that is no plain one, to assign to."""
+        """An index that is not a plain one, to assign to."""
         if isinstance(index, slice):
             raise TypeError(f"{type(self).__name__} takes no slice to assign to; assign item by item, or build a new vec with extend()")
         number = operator.index(index)
-        return bounded(number) if number >= 0 else self._from_end(number)
+        return number if LOWEST <= number < LIMIT else self._past(number)
 
     def _set_failed(self, status: int, index: int, value: T) -> None:
         if status == native.call.SS_OUT_OF_BOUNDS:
             self._past(index)
         if status == native.call.SS_BOUND_EXCEEDED:
             self._value.codec.encode(value)
-        native.fail(status, "set")
+        self._fail(status, "set")
 
     # ---- many elements ----
 
@@ -154,9 +185,10 @@ class StableVec(Slots[T], RowSequence[T]):
         if self._value.codec.dtype is None:
             self._value.codec.refuse_array("use list()")
         while True:
-            first, last, _ = slice(start, stop).indices(len(self))
-            array = self._export(first, max(first, last))
-            if array is not None:  # or another thread made it shorter: the indices are others now
+            length = len(self)
+            first, last, _ = slice(start, stop).indices(length)
+            array = self._export(first, max(first, last), length)
+            if array is not None:  # else another thread made it longer or shorter: the indices are others now
                 return array
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
@@ -166,45 +198,28 @@ class StableVec(Slots[T], RowSequence[T]):
         array = self.to_numpy()
         return array if dtype is None else array.astype(dtype, copy=False)
 
-    def _export(self, start: int, stop: int) -> np.ndarray[Any, Any] | None:
-        """Elements of a type that numpy can hold; None where there are not so many."""
+    def _export(self, start: int, stop: int, length: int) -> np.ndarray[Any, Any] | None:
+        """As `_read`, for elements of a type that numpy can hold."""
         array, room = self._column.room(stop - start)
         if room.native:
-            status = native.call.ss_vec_export_ints(self._handle, start, stop, room.data, room.bias)
+            status = native.call.ss_vec_export_ints(self._handle, start, stop, length, room.data, room.bias)
         else:
-            status = native.call.ss_vec_export(self._handle, start, stop, room.data)
+            status = native.call.ss_vec_export(self._handle, start, stop, length, room.data)
         if status == native.call.SS_OUT_OF_BOUNDS:
             return None
-        native.check(status, "to_numpy")
+        self._checked(status, "to_numpy")
         try:
             return self._column.give(array)
         except CorruptMemory as error:
             self._tell_apart(error)
             raise
 
-    def _read(self, start: int, stop: int) -> list[T] | None:
+    def _read(self, start: int, stop: int, length: int) -> list[T] | None:
         if self._column.is_number:
-            array = self._export(start, stop)
+            array = self._export(start, stop, length)
             return None if array is None else array.tolist()
-        pieces = self._pieces(start, stop)
+        pieces = self._pieces(start, stop, length)
         return None if pieces is None else list(map(self._value.codec.decode, pieces))
 
-    def _pieces(self, start: int, stop: int) -> list[bytes] | None:
-        return native.exported(native.call.ss_vec_export_var, self._handle, start, stop)
-
-
-_SET: Final = """
-def set(self, index, value):
-    if type(index) is not int or not 0 <= index < LIMIT: index = bounded(index)
-    {prepare}
-    status = call(self._handle, index, {args})
-    if status < 0: self._set_failed(status, index, value)
-"""
-
-_SETITEM: Final = """
-def __setitem__(self, index, value):
-    if type(index) is not int or not 0 <= index < LIMIT: index = self._place(index)
-    {prepare}
-    status = call(self._handle, index, {args})
-    if status < 0: self._set_failed(status, index, value)
-"""
+    def _pieces(self, start: int, stop: int, length: int = native.ANY_LENGTH) -> list[bytes] | None:
+        return native.exported(native.call.ss_vec_export_var, self._handle, start, stop, length)

@@ -207,6 +207,37 @@ def test_columns_that_change_leave_maps_and_sets_sound(kind, make):
 
 
 @pytest.mark.parametrize(("kind", "make"), COLUMNS.values(), ids=COLUMNS)
+def test_operators_of_sets_bear_columns_that_change(kind, make):
+    keys = make()
+    with Scribbler(keys):
+        for _ in range(10):
+            set_ = StableBTreeSet[kind](StableMemory())
+            set_ |= keys
+            set_ ^= keys[: COUNT // 2]
+            set_.check()
+            set_ &= keys[COUNT // 4 :]
+            set_ -= keys[: COUNT // 8]
+            set_.update(keys, keys[:5])
+            set_.check()
+            assert list(set_) == sorted(set_)
+
+
+@pytest.mark.parametrize(("kind", "make"), COLUMNS.values(), ids=COLUMNS)
+def test_operators_of_sets_take_what_bulk_operations_take(kind, make):
+    keys = make()
+    set_ = StableBTreeSet[kind](StableMemory())
+    set_ |= keys
+    set_ ^= keys[:10]
+    set_ &= keys[5:20]
+    set_ -= keys[15:]
+    assert list(set_) == keys[10:15].tolist()
+    set_.update(keys[12:17])
+    assert list(set_) == keys[10:17].tolist()
+    assert set_.is_subset(keys)
+    assert set_ & keys[10:12] == set(keys[10:12].tolist())
+
+
+@pytest.mark.parametrize(("kind", "make"), COLUMNS.values(), ids=COLUMNS)
 def test_what_is_built_of_a_changing_column_ascends_or_is_refused(kind, make):
     for _ in range(15):
         keys, memory = make(), StableMemory()

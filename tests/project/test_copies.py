@@ -44,6 +44,7 @@ from stable_structures import (
 )
 from stable_structures import inspect as inspector
 from stable_structures.canister import CallRejected, Canister, ErrorCode, Limits, RejectCode, Rejected, SourceError, Trapped
+from stable_structures.inspect.formats.layout import Damage
 
 storable = importlib.import_module("stable_structures.storable")  # a function of the package has its name
 
@@ -220,6 +221,8 @@ def test_codecs_of_all_types(way):
         again = WAYS[way](codec(tp))
         assert (again.name, again.bound) == (codec(tp).name, codec(tp).bound)
     assert WAYS[way](codec(u64)).encode(5) == codec(u64).encode(5)
+    record = Record([("a", "u1"), ("b", "S3")])
+    assert WAYS[way](record).encode((5, b"x")) == record.encode((5, b"x")) == b"\x05x\0\0"
 
 
 def unpicklable(tmp_path):
@@ -266,7 +269,7 @@ def in_worker(what):
         memory.write(0, b"BTR\7")
         StableBTreeMap[u64, u64].load(memory)
     elif what == "damage":
-        raise inspector.layout.Damage("a rule", 1, 2, 3)
+        raise Damage("a rule", 1, 2, 3)
     return inspector.check(b"BTR\7" + bytes(65532)) if what == "findings" else None
 
 
@@ -278,7 +281,7 @@ RAISES = {
     "bound": BoundExceeded,
     "bounds": OutOfBounds,
     "corrupt": CorruptMemory,
-    "damage": inspector.layout.Damage,
+    "damage": Damage,
 }
 
 

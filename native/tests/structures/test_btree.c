@@ -168,8 +168,9 @@ static int64_t perform(setting *s, const operation *what) {
         ss_place place;
         int64_t answer = ss_btree_locate(s->tree, what->key.at, what->key.size, &place);
         if (answer < 0 && answer != SS_NO_VALUE) return answer;
-        int status = ss_btree_put_at(s->tree, &place, what->key.at, what->key.size, what->value.at, what->value.size);
-        return status < 0 ? status : answer;
+        uint64_t changes =
+            ss_btree_put_at(s->tree, &place, what->key.at, what->key.size, what->value.at, what->value.size, SS_EXPECT_ANYTHING, NULL, 0);
+        return changes == SS_ASK ? ss_last_status() : answer;
     }
     return ss_btree_last(s->tree);
 }

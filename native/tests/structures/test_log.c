@@ -109,12 +109,12 @@ static void compare_all(ss_log *log) {
     CHECK_EQ(ss_log_data_size_bytes(log), model.ends[model.length] + 32);
     CHECK_EQ(ss_log_index_size_bytes(log), 40 + 8 * model.length);
     for (uint64_t i = 0; i <= model.length; i++) CHECK(same_entry(log, i));
-    CHECK_EQ(ss_log_export(log, first, model.length, ends), model.ends[model.length] - origin);
+    CHECK_EQ(ss_log_export(log, first, model.length, SS_ANY_LENGTH, ends), model.ends[model.length] - origin);
     CHECK(memcmp(ss_result(), model.bytes + origin, model.ends[model.length] - origin) == 0);
     for (uint64_t i = first; i < model.length; i++) CHECK_EQ(ends[i - first], model.ends[i + 1] - origin);
-    CHECK_EQ(ss_log_export(log, 0, model.length + 1, ends), SS_OUT_OF_BOUNDS);
-    CHECK_EQ(ss_log_export(log, 1, 0, ends), SS_OUT_OF_BOUNDS);
-    CHECK_EQ(ss_log_export(log, 0, 0, ends), 0);
+    CHECK_EQ(ss_log_export(log, 0, model.length + 1, SS_ANY_LENGTH, ends), SS_OUT_OF_BOUNDS);
+    CHECK_EQ(ss_log_export(log, 1, 0, SS_ANY_LENGTH, ends), SS_OUT_OF_BOUNDS);
+    CHECK_EQ(ss_log_export(log, 0, 0, SS_ANY_LENGTH, ends), 0);
 }
 
 static void a_log_is_a_list(enum pair_kind kind) {
@@ -458,7 +458,7 @@ static void use_all(ss_log *log) {
     int64_t length = ss_log_length(log);
     for (uint64_t i = 0; i < 7; i++) (void)ss_log_get(log, i);
     if (length > 0) (void)ss_log_get(log, (uint64_t)length - 1);
-    (void)ss_log_export(log, 0, 5, ends);
+    (void)ss_log_export(log, 0, 5, SS_ANY_LENGTH, ends);
     (void)ss_log_append(log, (const uint8_t *)"abc", 3);
     (void)ss_log_size_bytes(log);
     (void)ss_log_check(log, NULL, NULL);

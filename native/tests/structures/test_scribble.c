@@ -81,6 +81,26 @@ static void many_round(columns *on, const map_kind *kind, ss_btree *map, uint8_t
     check_map(map);
 }
 
+/* A map is changed by keys that ascend, or it is refused with nothing changed. */
+static void check_change(ss_btree *map, int64_t answer, int64_t before) {
+    CHECK(answer >= 0 || answer == SS_ARGUMENT);
+    if (answer < 0) CHECK_EQ(ss_btree_length(map), before);
+    check_map(map);
+}
+
+/* The scribbler has little time to spoil few keys: some of these calls are done, others are refused. */
+static void ascending_round(columns *on, const map_kind *kind, ss_btree *map, uint8_t *found) {
+    ss_column keys = column_of(on, on->keys, kind), values = column_of(on, on->values, kind);
+    for (uint64_t count = 16; count <= COUNT; count *= 5) {
+        fill(on, kind->key.fixed ? (uint32_t)kind->key.max_size : WIDE, keys.native != 0);
+        int64_t before = ss_btree_length(map);
+        check_change(map, ss_btree_toggle_many(map, &keys, &values, count, found), before);
+        fill(on, kind->key.fixed ? (uint32_t)kind->key.max_size : WIDE, keys.native != 0);
+        before = ss_btree_length(map);
+        check_change(map, ss_btree_retain_many(map, &keys, count), before);
+    }
+}
+
 /* A map is built, or refused with nothing changed. */
 static void build_round(columns *on, const map_kind *kind) {
     ss_column keys = column_of(on, on->keys, kind), values = column_of(on, on->values, kind);
@@ -105,6 +125,7 @@ static void maps(columns *on, const map_kind *kind) {
     CHECK_EQ(open_kind(memory, SS_INIT, kind, &map), SS_OK);
     fill(on, WIDE, false);
     for (int i = 0; i < ROUNDS; i++) many_round(on, kind, map, found);
+    for (int i = 0; i < ROUNDS; i++) ascending_round(on, kind, map, found);
     for (int i = 0; i < ROUNDS; i++) build_round(on, kind);
     ss_btree_free(map);
     ss_memory_release(memory);

@@ -58,7 +58,7 @@ static void compare_all(ss_vec *vec, const struct model *model) {
     CHECK_EQ(ss_vec_length(vec), model->length);
     CHECK_EQ(ss_vec_check(vec, NULL, NULL), SS_OK);
     for (uint64_t i = 0; i <= model->length; i++) CHECK(answers(ss_vec_get(vec, i), model, i));
-    int64_t total = ss_vec_export_var(vec, 0, model->length, ends);
+    int64_t total = ss_vec_export_var(vec, 0, model->length, SS_ANY_LENGTH, ends);
     CHECK(total >= 0);
     uint64_t start = 0;
     for (uint64_t i = 0; i < model->length; i++) {
@@ -322,8 +322,8 @@ static void the_integer_lane_needs_integers(void) {
         CHECK_EQ(ss_vec_pop_int(vec), SS_ASK);
         CHECK_EQ(ss_vec_set_int(vec, 0, 0), SS_INCOMPATIBLE);
         CHECK_EQ(ss_vec_extend_ints(vec, native, 1, 0), SS_INCOMPATIBLE);
-        CHECK_EQ(ss_vec_export_ints(vec, 0, 0, native, 0), SS_INCOMPATIBLE);
-        CHECK_EQ(ss_vec_export(vec, 0, 0, NULL), others[i].fixed ? SS_OK : SS_INCOMPATIBLE);
+        CHECK_EQ(ss_vec_export_ints(vec, 0, 0, SS_ANY_LENGTH, native, 0), SS_INCOMPATIBLE);
+        CHECK_EQ(ss_vec_export(vec, 0, 0, SS_ANY_LENGTH, NULL), others[i].fixed ? SS_OK : SS_INCOMPATIBLE);
         CHECK_EQ(ss_vec_length(vec), 0);
         ss_vec_free(vec);
         place_close(&place);
@@ -355,12 +355,12 @@ static void bulk_integers_write_what_the_loop_writes(enum kind kind, uint32_t si
     }
     struct image a = image_of(bulk.root), b = image_of(loop.root);
     CHECK(image_equal(&a, &b));
-    CHECK_EQ(ss_vec_export_ints(vec, 0, MANY, back + 1, bias), SS_OK);
+    CHECK_EQ(ss_vec_export_ints(vec, 0, MANY, SS_ANY_LENGTH, back + 1, bias), SS_OK);
     CHECK(memcmp(native + 1, back + 1, (uint64_t)size * MANY) == 0);
-    CHECK_EQ(ss_vec_export_ints(vec, 77, 20077, back, bias), SS_OK);
+    CHECK_EQ(ss_vec_export_ints(vec, 77, 20077, SS_ANY_LENGTH, back, bias), SS_OK);
     CHECK(memcmp(native + 1 + (uint64_t)size * 77, back, (uint64_t)size * 20000) == 0);
-    CHECK_EQ(ss_vec_export_ints(vec, 1, MANY + 1, back, bias), SS_OUT_OF_BOUNDS);
-    CHECK_EQ(ss_vec_export_ints(vec, 2, 1, back, bias), SS_OUT_OF_BOUNDS);
+    CHECK_EQ(ss_vec_export_ints(vec, 1, MANY + 1, SS_ANY_LENGTH, back, bias), SS_OUT_OF_BOUNDS);
+    CHECK_EQ(ss_vec_export_ints(vec, 2, 1, SS_ANY_LENGTH, back, bias), SS_OUT_OF_BOUNDS);
     image_free(&a);
     image_free(&b);
     ss_vec_free(vec);
@@ -387,7 +387,7 @@ static void bulk_bytes_write_what_the_loop_writes(enum kind kind, struct type ty
         uint64_t before = (uint64_t)ss_vec_length(vec);
         CHECK_EQ(type.fixed && round % 2 == 0 ? ss_vec_extend(vec, data, count) : ss_vec_extend_var(vec, data, ends, count), SS_OK);
         if (type.fixed) {
-            CHECK_EQ(ss_vec_export(vec, before, before + count, back), SS_OK);
+            CHECK_EQ(ss_vec_export(vec, before, before + count, SS_ANY_LENGTH, back), SS_OK);
             CHECK(memcmp(data, back, end) == 0);
         }
         place_interleave(&bulk);
@@ -483,8 +483,8 @@ static void use_all(ss_vec *vec, struct type type) {
     int64_t length = ss_vec_length(vec);
     for (int64_t i = 0; i < length && i < 8; i++) (void)ss_vec_get(vec, (uint64_t)i);
     (void)ss_vec_get(vec, (uint64_t)length - 1);
-    (void)ss_vec_export_var(vec, 0, 5, ends);
-    if (type.fixed) (void)ss_vec_export(vec, 0, 5, buffer);
+    (void)ss_vec_export_var(vec, 0, 5, SS_ANY_LENGTH, ends);
+    if (type.fixed) (void)ss_vec_export(vec, 0, 5, SS_ANY_LENGTH, buffer);
     (void)ss_vec_set(vec, 2, buffer, size);
     (void)ss_vec_push(vec, buffer, size);
     (void)ss_vec_pop(vec);

@@ -14,7 +14,7 @@ import importlib.util
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
-from ..errors import Unsupported
+from ...errors import Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,9 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
 
-from ...errors import CorruptMemory, IncompatibleType
+from ...errors import CorruptMemory, IncompatibleType, Unsupported
 from ...storable.blame import raise_of_moment
-from ..errors import Unsupported
 from .common import CdkPrincipal, FuncTuple, Marked, Signature
 
 if TYPE_CHECKING:

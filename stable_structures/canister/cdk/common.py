@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, get_args, get_origin
 
+from ...errors import Unsupported
 from ...principal import InvalidPrincipal, Principal
 from .. import message as messages
 from .. import system
 from ..calls import Call
-from ..errors import RejectCode, Unsupported, called_trap
+from ..errors import RejectCode, called_trap
 from ..installed import Method
 from ..message import Reply
 from ..program import Dialect, mark

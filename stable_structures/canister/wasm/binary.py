@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from ... import _native as native
-from ..errors import ErrorCode, Rejected, SourceError
+from ...errors import SourceError
+from ..errors import ErrorCode, Rejected
 
 MAGIC: Final = b"\0asm"
 GZIP: Final = b"\x1f\x8b\x08"

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from ... import _native as native
-from ..errors import Unsupported
+from ...errors import Unsupported
 from . import cache
 from .binary import Module, invalid
 from .heap import Heap

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ... import _native as native
 from ...encodings.candid.types import Interface
+from ...errors import SourceError
 from ..calls import Call
-from ..errors import SourceError, Trap, wasm_trap
+from ..errors import Trap, wasm_trap
 from ..folder import Folder, State, memory_parts
 from ..installed import HeapMode, Method, Pending
 from ..installed import Program as Installed

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..candid.codec import sleb, uleb
+from ...encodings.candid.codec import sleb, uleb
 from .binary import GLOBAL, MEMORY, TABLE, Module, Reader, sections
 
 VERSION: Final = 1

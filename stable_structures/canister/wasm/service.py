@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from ...encodings.candid.codec import EMPTY, MAGIC, decode, encode, has_none
 from ...encodings.candid.types import Func, Interface, Type, parse_interface, parse_types
-from ..errors import SourceError, Unsupported
+from ...errors import SourceError, Unsupported
 from .binary import Module
 
 _HOW: Final = (

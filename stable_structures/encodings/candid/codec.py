@@ -16,7 +16,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from ...canister.errors import Unsupported
+from ...errors import Unsupported
 from ...principal import Principal
 from .types import (
     NAT8,

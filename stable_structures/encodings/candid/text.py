@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from ...canister.errors import SourceError
+from ...errors import SourceError
 from ...principal import Principal
 from .types import NAT8, Func, Opt, Primitive, Record, Service, Some, Type, Variant, Vec, resolve, type_text, unquote, unquote_bytes
 

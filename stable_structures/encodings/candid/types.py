@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from ...canister.errors import SourceError
+from ...errors import SourceError
 
 PRIMITIVES: Final = {
     "null": -1,

@@ -5,12 +5,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "access.h"
-#include "check.h"
-#include "error.h"
-#include "image.h"
-#include "journal.h"
-#include "paths.h"
+#include "core/error.h"
+#include "memory/access.h"
+#include "storage/image.h"
+#include "storage/journal.h"
+#include "storage/paths.h"
+#include "support/check.h"
 
 enum { PAGES = 3 };
 static char path[] = "/tmp/ss_begin_XXXXXX";

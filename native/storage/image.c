@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "image.h"
+#include "storage/image.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -7,8 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "access.h"
-#include "journal.h"
+#include "memory/access.h"
+#include "storage/journal.h"
 
 /* Maps the file over the pages, which exist already. */
 static int map_over(ss_root *root, int file, uint64_t bytes) {

@@ -10,7 +10,7 @@ from stable_structures.canister import Canister
 from stable_structures.canister.wasm import cache
 
 wasmtime = pytest.importorskip("wasmtime")
-BUILT = Path(__file__).parent / "canisters" / "wasm"
+BUILT = Path(__file__).parent / "wasm"
 
 
 @pytest.fixture

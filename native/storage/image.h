@@ -3,7 +3,7 @@
 #ifndef SS_IMAGE_H
 #define SS_IMAGE_H
 
-#include "memory.h"
+#include "memory/memory.h"
 
 /* Begins an empty anonymous memory with the first pages of a file, without copying them: they are read when they are looked at, and
  * what is written does not reach the file, which must stay as it is while the memory lives. SS_ARGUMENT where the memory is not

@@ -1,0 +1,712 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: D103 - they have the documentation of the methods whose place they take
+"""The methods that classes get where keys or values cross to C as numbers.
+
+The methods that are written on the classes serve every type: they encode, call the function of C that takes bytes, and
+decode. A number needs neither, so a class with numbers gets the functions below in their place when it gets its types; a
+lookup of `u64 -> u64` is one Python frame and one call into C. Letters at the end of a name say what key and value are:
+`i` a number, `b` bytes.
+
+Numbers are unsigned for C. An `int` of an unsigned type goes to C as it is: `_direct_...` is `int` then. To everything else
+the bias of a signed type is added first, which keeps the order. What C gives below `_limit` is the value. C refuses what
+does not fit 64 bits; then `refuse` raises the error of the type.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NoReturn
+
+from .. import _native as native
+from .._native import ASK, NO_NUMBER, NO_VALUE, answered_number, result
+from ..errors import BoundExceeded, CorruptMemory, IncompatibleType
+from ..storable import Codec, IntLane, Lane
+from .indices import LIMIT, LOWEST, bounded
+
+REFUSED: Final = (IncompatibleType, BoundExceeded)
+"""What a type raises for a value that it cannot hold: such a key is not there."""
+
+_ABSENT: Final[int] = native.call.SS_ABSENT
+_BOUND_EXCEEDED: Final[int] = native.call.SS_BOUND_EXCEEDED
+_UNFIT: Final = (*REFUSED, OverflowError)
+
+Methods = dict[str, Any]
+
+
+class Argument:
+    """How the keys or the values of a structure cross to C: as numbers, or as their encodings."""
+
+    __slots__ = ("bias", "codec", "decode", "direct", "encode", "is_number", "limit", "plain", "restore", "width")
+
+    def __init__(self, codec: Codec[Any], lane: Lane | None = None) -> None:
+        lane = lane or codec.lane
+        self.codec = codec
+        self.encode, self.decode = codec.encode, codec.decode
+        self.plain = bytes if codec.as_is else None
+        """The class of values that are their own encoding, if there is one."""
+        self.restore = None if codec.as_is else codec.decode
+        """Makes a value of its encoding; None if it is that already."""
+        self.is_number = isinstance(lane, IntLane)
+        self.width, self.bias = (lane.size, lane.bias) if isinstance(lane, IntLane) else (0, 0)
+        self.direct = None if self.bias else int
+        """The class of numbers that C takes as they are, if there is one."""
+        self.limit = 0 if self.bias else ASK
+        """Below it a number of C is the value."""
+
+    def whole(self, value: Any) -> int:
+        """A number that is not an `int` as one (bool, integers of numpy); raises the error of the type for anything else."""
+        self.encode(value)
+        return int(value)
+
+    def refuse(self, value: Any) -> NoReturn:
+        """Raises the error of the type for a number that C could not take."""
+        self.encode(value)
+        raise OverflowError(f"{value} does not fit 64 bits")
+
+    def fail(self, status: int, operation: str, value: Any, owner: Any) -> NoReturn:
+        """Raises what a status of C stands for in a structure, in the words of the type if the value is out of its bound."""
+        if status == _BOUND_EXCEEDED:
+            self.encode(value)
+        owner._fail(status, operation)
+        raise AssertionError  # that never comes back
+
+
+def _refuse_either(self: Any, key: Any, value: Any) -> NoReturn:
+    self._key.encode(key)
+    values: Argument = self._value
+    values.refuse(value)
+
+
+# ---- keys of maps and sets ----
+
+_contains_i: Final = native.call.ss_btree_contains_i
+_insert_ib: Final = native.call.ss_btree_insert_ib
+_remove_ib: Final = native.call.ss_btree_remove_ib
+
+
+def contains_key_i(self: Any, key: Any) -> bool:
+    number = key
+    if type(key) is not self._direct_key:
+        number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
+    try:
+        status: int = _contains_i(self._handle, number)
+    except OverflowError:
+        self._key.refuse(key)
+    if status < 0:
+        self._fail(status, "contains_key")
+    return status != _ABSENT
+
+
+def contains_i(self: Any, key: Any) -> bool:
+    number = key
+    if type(key) is not self._direct_key:
+        number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
+    try:
+        status: int = _contains_i(self._handle, number)
+    except OverflowError:
+        self._key.refuse(key)
+    if status < 0:
+        self._fail(status, "contains")
+    return status != _ABSENT
+
+
+def in_i(self: Any, key: Any) -> bool:
+    try:
+        number = key
+        if type(key) is not self._direct_key:
+            number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
+        status: int = _contains_i(self._handle, number)
+    except _UNFIT:
+        return False
+    if status < 0:
+        self._fail(status, "in")
+    return status != _ABSENT
+
+
+def insert_i(self: Any, key: Any) -> bool:
+    number = key
+    if type(key) is not self._direct_key:
+        number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
+    try:
+        size: int = _insert_ib(self._handle, number, b"", 0)
+    except OverflowError:
+        self._key.refuse(key)
+    if size == NO_VALUE:
+        return True
+    return self._key.fail(size, "insert", key, self) if size < 0 else False
+
+
+def remove_i(self: Any, key: Any) -> bool:
+    number = key
+    if type(key) is not self._direct_key:
+        number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
+    try:
+        size: int = _remove_ib(self._handle, number)
+    except OverflowError:
+        self._key.refuse(key)
+    if size == NO_VALUE:
+        return False
+    return self._key.fail(size, "remove", key, self) if size < 0 else True
+
+
+def set_forms(keys: Argument) -> Methods:
+    """The methods of a set of numbers; none for other sets."""
+    return {"contains": contains_i, "__contains__": in_i, "insert": insert_i, "remove": remove_i} if keys.is_number else {}
+
+
+# ---- maps of numbers to numbers ----
+
+_get_ii: Final = native.call.ss_btree_get_ii
+_insert_ii: Final = native.call.ss_btree_insert_ii
+_put_ii: Final = native.call.ss_btree_put_ii
+_remove_ii: Final = native.call.ss_btree_remove_ii
+
+
+def get_ii(self: Any, key: Any, default: Any = None) -> Any:
+    number = key
+    if type(key) is not self._direct_key:
+        number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
+    try:
+        found: int = _get_ii(self._handle, number)
+    except OverflowError:
+        self._key.refuse(key)
+    if found < self._limit:
+        return found
+    if found < ASK:
+        return found - self._value_bias
+    if found == NO_NUMBER:
+        return default
+    return self._answered_number("get") - self._value_bias
+
+
+def getitem_ii(self: Any, key: Any) -> Any:
+    number = key
+    if type(key) is not self._direct_key:
+        number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
+    try:
+        found: int = _get_ii(self._handle, number)
+    except OverflowError:
+        self._key.refuse(key)
+    if found < self._limit:
+        return found
+    if found < ASK:
+        return found - self._value_bias
+    if found == NO_NUMBER:
+        raise KeyError(key)
+    return self._answered_number("get") - self._value_bias
+
+
+def insert_ii(self: Any, key: Any, value: Any) -> Any:
+    number = key
+    if type(key) is not self._direct_key:
+        number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
+    number_value = value
+    if type(value) is not self._direct_value:
+        number_value = (value if type(value) is int else self._value.whole(value)) + self._value_bias
+    try:
+        old: int = _insert_ii(self._handle, number, number_value)
+    except OverflowError:
+        _refuse_either(self, key, value)
+    if old < self._limit:
+        return old
+    if old < ASK:
+        return old - self._value_bias
+    if old == NO_NUMBER:
+        return None
+    return self._answered_number("insert") - self._value_bias
+
+
+def setitem_ii(self: Any, key: Any, value: Any) -> None:
+    number = key
+    if type(key) is not self._direct_key:
+        number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
+    number_value = value
+    if type(value) is not self._direct_value:
+        number_value = (value if type(value) is int else self._value.whole(value)) + self._value_bias
+    try:
+        status: int = _put_ii(self._handle, number, number_value)
+    except OverflowError:
+        _refuse_either(self, key, value)
+    if status < 0:
+        self._fail(status, "insert")
+
+
+def remove_ii(self: Any, key: Any, default: Any = None) -> Any:
+    number = key
+    if type(key) is not self._direct_key:
+        number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
+    try:
+        old: int = _remove_ii(self._handle, number)
+    except OverflowError:
+        self._key.refuse(key)
+    if old < self._limit:
+        return old
+    if old < ASK:
+        return old - self._value_bias
+    if old == NO_NUMBER:
+        return default
+    return self._answered_number("remove") - self._value_bias
+
+
+def delitem_ii(self: Any, key: Any) -> None:
+    number = key
+    if type(key) is not self._direct_key:
+        number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
+    try:
+        old: int = _remove_ii(self._handle, number)
+    except OverflowError:
+        self._key.refuse(key)
+    if old == NO_NUMBER:
+        raise KeyError(key)
+    if old == ASK:
+        self._answered_number("remove")
+
+
+# ---- maps of numbers to anything ----
+
+_get_ib: Final = native.call.ss_btree_get_ib
+_put_ib: Final = native.call.ss_btree_put_ib
+_drop: Final = native.call.ss_result_drop
+
+
+def get_ib(self: Any, key: Any, default: Any = None) -> Any:
+    number = key
+    if type(key) is not self._direct_key:
+        number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
+    try:
+        size: int = _get_ib(self._handle, number)
+    except OverflowError:
+        self._key.refuse(key)
+    if size >= 0:
+        restore = self._restore_value
+        try:
+            return restore(result(size)) if restore else result(size)
+        except CorruptMemory as error:
+            self._tell_apart(error)
+            raise
+    return default if size == NO_VALUE else self._fail(size, "get")
+
+
+def getitem_ib(self: Any, key: Any) -> Any:
+    number = key
+    if type(key) is not self._direct_key:
+        number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
+    try:
+        size: int = _get_ib(self._handle, number)
+    except OverflowError:
+        self._key.refuse(key)
+    if size >= 0:
+        restore = self._restore_value
+        try:
+            return restore(result(size)) if restore else result(size)
+        except CorruptMemory as error:
+            self._tell_apart(error)
+            raise
+    if size == NO_VALUE:
+        raise KeyError(key)
+    return self._fail(size, "get")
+
+
+def insert_ib(self: Any, key: Any, value: Any) -> Any:
+    number = key
+    if type(key) is not self._direct_key:
+        number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
+    data = value
+    if type(value) is not self._plain_value:
+        encode = self._encode_value
+        data = encode(value)
+    try:
+        size: int = _insert_ib(self._handle, number, data, len(data))
+    except OverflowError:
+        self._key.refuse(key)
+    if size < 0:
+        return None if size == NO_VALUE else self._fail(size, "insert")
+    restore, old = self._restore_value, result(size)
+    try:
+        return restore(old) if restore else old
+    except BaseException as error:  # the bytes that were there are put back
+        _put_ib(self._handle, number, old, len(old))
+        self._tell_apart(error)
+        raise
+
+
+def setitem_ib(self: Any, key: Any, value: Any) -> None:
+    number = key
+    if type(key) is not self._direct_key:
+        number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
+    data = value
+    if type(value) is not self._plain_value:
+        encode = self._encode_value
+        data = encode(value)
+    try:
+        status: int = _put_ib(self._handle, number, data, len(data))
+    except OverflowError:
+        self._key.refuse(key)
+    if status < 0:
+        self._fail(status, "insert")
+
+
+def remove_ib(self: Any, key: Any, default: Any = None) -> Any:
+    number = key
+    if type(key) is not self._direct_key:
+        number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
+    try:
+        size: int = _remove_ib(self._handle, number)
+    except OverflowError:
+        self._key.refuse(key)
+    if size < 0:
+        return default if size == NO_VALUE else self._fail(size, "remove")
+    restore, old = self._restore_value, result(size)
+    try:
+        return restore(old) if restore else old
+    except BaseException as error:  # the bytes that were there are put back
+        _put_ib(self._handle, number, old, len(old))
+        self._tell_apart(error)
+        raise
+
+
+def delitem_ib(self: Any, key: Any) -> None:
+    number = key
+    if type(key) is not self._direct_key:
+        number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
+    try:
+        size: int = _remove_ib(self._handle, number)
+    except OverflowError:
+        self._key.refuse(key)
+    if size == NO_VALUE:
+        raise KeyError(key)
+    if size < 0:
+        self._fail(size, "remove")
+    _drop()
+
+
+# ---- maps of anything to numbers ----
+
+_get_bi: Final = native.call.ss_btree_get_bi
+_insert_bi: Final = native.call.ss_btree_insert_bi
+_put_bi: Final = native.call.ss_btree_put_bi
+_remove_bi: Final = native.call.ss_btree_remove_bi
+
+
+def get_bi(self: Any, key: Any, default: Any = None) -> Any:
+    data = key
+    if type(key) is not self._plain_key:
+        encode = self._encode_key
+        data = encode(key)
+    found: int = _get_bi(self._handle, data, len(data))
+    if found < self._limit:
+        return found
+    if found < ASK:
+        return found - self._value_bias
+    if found == NO_NUMBER:
+        return default
+    return self._answered_number("get") - self._value_bias
+
+
+def getitem_bi(self: Any, key: Any) -> Any:
+    data = key
+    if type(key) is not self._plain_key:
+        encode = self._encode_key
+        data = encode(key)
+    found: int = _get_bi(self._handle, data, len(data))
+    if found < self._limit:
+        return found
+    if found < ASK:
+        return found - self._value_bias
+    if found == NO_NUMBER:
+        raise KeyError(key)
+    return self._answered_number("get") - self._value_bias
+
+
+def insert_bi(self: Any, key: Any, value: Any) -> Any:
+    data = key
+    if type(key) is not self._plain_key:
+        encode = self._encode_key
+        data = encode(key)
+    number = value
+    if type(value) is not self._direct_value:
+        number = (value if type(value) is int else self._value.whole(value)) + self._value_bias
+    try:
+        old: int = _insert_bi(self._handle, data, len(data), number)
+    except OverflowError:
+        self._value.refuse(value)
+    if old < self._limit:
+        return old
+    if old < ASK:
+        return old - self._value_bias
+    if old == NO_NUMBER:
+        return None
+    return self._answered_number("insert") - self._value_bias
+
+
+def setitem_bi(self: Any, key: Any, value: Any) -> None:
+    data = key
+    if type(key) is not self._plain_key:
+        encode = self._encode_key
+        data = encode(key)
+    number = value
+    if type(value) is not self._direct_value:
+        number = (value if type(value) is int else self._value.whole(value)) + self._value_bias
+    try:
+        status: int = _put_bi(self._handle, data, len(data), number)
+    except OverflowError:
+        self._value.refuse(value)
+    if status < 0:
+        self._fail(status, "insert")
+
+
+def remove_bi(self: Any, key: Any, default: Any = None) -> Any:
+    data = key
+    if type(key) is not self._plain_key:
+        encode = self._encode_key
+        data = encode(key)
+    old: int = _remove_bi(self._handle, data, len(data))
+    if old < self._limit:
+        return old
+    if old < ASK:
+        return old - self._value_bias
+    if old == NO_NUMBER:
+        return default
+    return self._answered_number("remove") - self._value_bias
+
+
+def delitem_bi(self: Any, key: Any) -> None:
+    data = key
+    if type(key) is not self._plain_key:
+        encode = self._encode_key
+        data = encode(key)
+    old: int = _remove_bi(self._handle, data, len(data))
+    if old == NO_NUMBER:
+        raise KeyError(key)
+    if old == ASK:
+        self._answered_number("remove")
+
+
+_FORMS_II: Final[Methods] = {
+    "get": get_ii,
+    "__getitem__": getitem_ii,
+    "insert": insert_ii,
+    "__setitem__": setitem_ii,
+    "remove": remove_ii,
+    "_take": remove_ii,
+    "__delitem__": delitem_ii,
+}
+_FORMS_IB: Final[Methods] = {
+    "get": get_ib,
+    "__getitem__": getitem_ib,
+    "insert": insert_ib,
+    "__setitem__": setitem_ib,
+    "remove": remove_ib,
+    "_take": remove_ib,
+    "__delitem__": delitem_ib,
+}
+_FORMS_BI: Final[Methods] = {
+    "get": get_bi,
+    "__getitem__": getitem_bi,
+    "insert": insert_bi,
+    "__setitem__": setitem_bi,
+    "remove": remove_bi,
+    "_take": remove_bi,
+    "__delitem__": delitem_bi,
+}
+_KEY_FORMS: Final[Methods] = {"contains_key": contains_key_i, "__contains__": in_i}
+
+
+def map_forms(keys: Argument, values: Argument) -> Methods:
+    """The methods of a map with numbers as keys or values; none for other maps."""
+    if keys.is_number:
+        return {**_KEY_FORMS, **(_FORMS_II if values.is_number else _FORMS_IB)}
+    return _FORMS_BI if values.is_number else {}
+
+
+# ---- sequences ----
+
+_vec_get: Final = native.call.ss_vec_get_int
+_vec_item: Final = native.call.ss_vec_item_int
+_vec_set: Final = native.call.ss_vec_set_int
+_vec_set_item: Final = native.call.ss_vec_set_item_int
+_vec_push: Final = native.call.ss_vec_push_int
+_vec_pop: Final = native.call.ss_vec_pop_int
+_heap_push: Final = native.call.ss_heap_push_int
+_heap_pop: Final = native.call.ss_heap_pop_int
+_heap_peek: Final = native.call.ss_heap_peek_int
+
+
+def vec_get(self: Any, index: Any) -> Any:
+    if type(index) is not int or not 0 <= index < LIMIT:
+        index = bounded(index)
+    number: int = _vec_get(self._handle, index)
+    if number < self._limit:
+        return number
+    if number < ASK:
+        return number - self._bias
+    if number == NO_NUMBER:
+        return None
+    return self._answered_number("get") - self._bias
+
+
+def vec_getitem(self: Any, index: Any) -> Any:
+    if type(index) is not int or not LOWEST <= index < LIMIT:
+        return self._item(index)
+    number: int = _vec_item(self._handle, index)
+    if number < self._limit:
+        return number
+    if number < ASK:
+        return number - self._bias
+    if number == NO_NUMBER:
+        self._past(index)
+    return self._answered_number("get") - self._bias
+
+
+def vec_set(self: Any, index: Any, value: Any) -> None:
+    if type(index) is not int or not 0 <= index < LIMIT:
+        index = bounded(index)
+    number = value
+    if type(value) is not self._direct:
+        number = (value if type(value) is int else self._value.whole(value)) + self._bias
+    try:
+        status: int = _vec_set(self._handle, index, number)
+    except OverflowError:
+        self._value.refuse(value)
+    if status < 0:
+        self._set_failed(status, index, value)
+
+
+def vec_setitem(self: Any, index: Any, value: Any) -> None:
+    if type(index) is not int or not LOWEST <= index < LIMIT:
+        index = self._place(index)
+    number = value
+    if type(value) is not self._direct:
+        number = (value if type(value) is int else self._value.whole(value)) + self._bias
+    try:
+        status: int = _vec_set_item(self._handle, index, number)
+    except OverflowError:
+        self._value.refuse(value)
+    if status < 0:
+        self._set_failed(status, index, value)
+
+
+def vec_push(self: Any, value: Any) -> None:
+    number = value
+    if type(value) is not self._direct:
+        number = (value if type(value) is int else self._value.whole(value)) + self._bias
+    try:
+        status: int = _vec_push(self._handle, number)
+    except OverflowError:
+        self._value.refuse(value)
+    if status < 0:
+        self._value.fail(status, "push", value, self)
+
+
+def vec_pop(self: Any) -> Any:
+    number: int = _vec_pop(self._handle)
+    if number < self._limit:
+        return number
+    if number < ASK:
+        return number - self._bias
+    if number == NO_NUMBER:
+        return None
+    return self._answered_number("pop") - self._bias
+
+
+def heap_push(self: Any, value: Any) -> None:
+    number = value
+    if type(value) is not self._direct:
+        number = (value if type(value) is int else self._value.whole(value)) + self._bias
+    try:
+        status: int = _heap_push(self._handle, number)
+    except OverflowError:
+        self._value.refuse(value)
+    if status < 0:
+        self._value.fail(status, "push", value, self)
+
+
+def heap_pop(self: Any) -> Any:
+    number: int = _heap_pop(self._handle)
+    if number < self._limit:
+        return number
+    if number < ASK:
+        return number - self._bias
+    if number == NO_NUMBER:
+        return None
+    return self._answered_number("pop") - self._bias
+
+
+def heap_peek(self: Any) -> Any:
+    number: int = _heap_peek(self._handle)
+    if number < self._limit:
+        return number
+    if number < ASK:
+        return number - self._bias
+    if number == NO_NUMBER:
+        return None
+    return self._answered_number("peek") - self._bias
+
+
+_VEC_FORMS: Final[Methods] = {
+    "get": vec_get,
+    "__getitem__": vec_getitem,
+    "set": vec_set,
+    "__setitem__": vec_setitem,
+    "push": vec_push,
+    "append": vec_push,
+    "pop": vec_pop,
+}
+_HEAP_FORMS: Final[Methods] = {"push": heap_push, "pop": heap_pop, "peek": heap_peek}
+
+
+def vec_forms(values: Argument) -> Methods:
+    """The methods of a vec of numbers; none for other vecs."""
+    return _VEC_FORMS if values.is_number else {}
+
+
+def heap_forms(values: Argument) -> Methods:
+    """The methods of a heap of numbers; none for other heaps."""
+    return _HEAP_FORMS if values.is_number else {}
+
+
+# ---- cells ----
+
+_cell_get: Final = native.call.ss_cell_get_int
+_cell_set: Final = native.call.ss_cell_set_int
+_cell_put: Final = native.call.ss_cell_put_int
+
+
+def cell_get(self: Any) -> Any:
+    number: int = _cell_get(self._handle, self._width)
+    if number < self._limit:
+        return number
+    # Bytes that are not such a number: the type says so.
+    return number - self._bias if number < ASK else self._told()
+
+
+def cell_set(self: Any, value: Any) -> Any:
+    number = value
+    if type(value) is not self._direct:
+        number = (value if type(value) is int else self._argument.whole(value)) + self._bias
+    try:
+        old: int = _cell_set(self._handle, self._width, number)
+    except OverflowError:
+        self._argument.refuse(value)
+    if old < self._limit:
+        return old
+    return (old if old < ASK else answered_number("set", self._argument.fail, value, self)) - self._bias
+
+
+def cell_assign(self: Any, value: Any) -> None:
+    number = value
+    if type(value) is not self._direct:
+        number = (value if type(value) is int else self._argument.whole(value)) + self._bias
+    try:
+        status: int = _cell_put(self._handle, self._width, number)
+    except OverflowError:
+        self._argument.refuse(value)
+    if status < 0:
+        self._argument.fail(status, "set", value, self)
+
+
+_CELL_FORMS: Final[Methods] = {"get": cell_get, "set": cell_set, "_assign": cell_assign}
+
+
+def cell_forms(values: Argument) -> Methods:
+    """The methods of a cell with a number; none for other cells."""
+    return _CELL_FORMS if values.is_number else {}
