@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -150,11 +151,12 @@ class BothEnds(Iterator[T], Generic[T]):
         """The same where there is none at hand, or another thread was faster."""
         own, other = self._ends[back], self._ends[not back]
         with self._own_lock():
-            if self._used_up or not (own or self._more(back=back) or other):
-                self._used_up = True
-                raise StopIteration
-            self.validate()
-            return own.popleft() if own else other.pop()
+            while not self._used_up and (own or self._more(back=back) or other):
+                self.validate()
+                with contextlib.suppress(IndexError):  # what is at hand another thread may take without the lock
+                    return own.popleft() if own else other.pop()
+            self._used_up = True
+            raise StopIteration
 
     def _walk(self, *, back: bool) -> Iterator[T]:
         own, other = self._ends[back], self._ends[not back]
@@ -174,6 +176,9 @@ class BothEnds(Iterator[T], Generic[T]):
                 if not other:
                     break
                 self.validate()
-                raw = other.pop()
+                try:
+                    raw = other.pop()
+                except IndexError:
+                    continue
             yield raw if finish is None else finish(raw)
         self._used_up = True
