@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -135,7 +136,11 @@ class BothEnds(Iterator[T], Generic[T]):
     def _cross(self, *, back: bool) -> Any:
         """The next item for one end, of those that the other end has fetched."""
         before, self._torn = self._torn, True
-        raw = self._ends[not back].pop()
+        try:
+            raw = self._ends[not back].pop()
+        except IndexError:
+            self._torn = before
+            raise
         self._crossed[not back] += 1
         self._torn = before
         return raw
@@ -195,12 +200,14 @@ class BothEnds(Iterator[T], Generic[T]):
         """The same where there is none at hand, or another thread was faster."""
         own, other = self._ends[back], self._ends[not back]
         with self._own_lock():
-            if not self._used_up:
+            while not self._used_up:
                 self.validate()
-            if self._used_up or not (own or self._more(back=back) or other):
-                self._used_up = True
-                raise StopIteration
-            return own.popleft() if own else self._cross(back=back)
+                if not (own or self._more(back=back) or other):
+                    break
+                with contextlib.suppress(IndexError):  # what is at hand another thread may take without the lock
+                    return own.popleft() if own else self._cross(back=back)
+            self._used_up = True
+            raise StopIteration
 
     def _walk(self, *, back: bool) -> Iterator[T]:
         own, other = self._ends[back], self._ends[not back]
@@ -226,7 +233,10 @@ class BothEnds(Iterator[T], Generic[T]):
                     continue
                 if not other:
                     break
-                raw = self._cross(back=back)
+                try:
+                    raw = self._cross(back=back)
+                except IndexError:  # as above
+                    continue
             yield raw if finish is None else self._finished(raw)
         self._used_up = True
 
