@@ -56,6 +56,9 @@ def unzip(path: str | Path, progress: Progress = no_progress) -> FileSource:
         source = FileSource(out.name)
     source.path = Path(path)
     source.problems += reader.problems
+    if reader.problems:
+        early = any(one.rule.startswith(_CUT_OFF) for one in reader.problems)
+        source.notes.append(f"the gzip {'ends too early' if early else 'is damaged'}; what it holds up to there is shown")
     return source
 
 
@@ -192,6 +195,6 @@ def _pieces(stream: Any, fed: bytes) -> Iterator[bytes]:
     """What these bytes unpack to, a block at a time."""
     data = stream.decompress(fed, BLOCK)
     yield data
-    while stream.unconsumed_tail:
+    while stream.unconsumed_tail and not stream.eof:
         data = stream.decompress(stream.unconsumed_tail, BLOCK)
         yield data
