@@ -21,6 +21,7 @@ from .._native import ASK, NO_NUMBER, NO_VALUE, answered_number, result
 from ..errors import BoundExceeded, CorruptMemory, IncompatibleType
 from ..storable import Codec, IntLane, Lane
 from .indices import LIMIT, LOWEST, bounded
+from .short_forms import ENCODED, SIGNED, UNSIGNED, refuse_either
 
 REFUSED: Final = (IncompatibleType, BoundExceeded)
 """What a type raises for a value that it cannot hold: such a key is not there."""
@@ -68,12 +69,6 @@ class Argument:
             self.encode(value)
         owner._fail(status, operation)
         raise AssertionError  # that never comes back
-
-
-def _refuse_either(self: Any, key: Any, value: Any) -> NoReturn:
-    self._key.encode(key)
-    values: Argument = self._value
-    values.refuse(value)
 
 
 # ---- keys of maps and sets ----
@@ -205,7 +200,7 @@ def insert_ii(self: Any, key: Any, value: Any) -> Any:
     try:
         old: int = _insert_ii(self._handle, number, number_value)
     except OverflowError:
-        _refuse_either(self, key, value)
+        refuse_either(self, key, value)
     if old < self._limit:
         return old
     if old < ASK:
@@ -225,7 +220,7 @@ def setitem_ii(self: Any, key: Any, value: Any) -> None:
     try:
         status: int = _put_ii(self._handle, number, number_value)
     except OverflowError:
-        _refuse_either(self, key, value)
+        refuse_either(self, key, value)
     if status < 0:
         self._fail(status, "insert")
 
@@ -514,8 +509,14 @@ _KEY_FORMS: Final[Methods] = {"contains_key": contains_key_i, "__contains__": in
 def map_forms(keys: Argument, values: Argument) -> Methods:
     """The methods of a map with numbers as keys or values; none for other maps."""
     if keys.is_number:
-        return {**_KEY_FORMS, **(_FORMS_II if values.is_number else _FORMS_IB)}
-    return _FORMS_BI if values.is_number else {}
+        return {**_KEY_FORMS, **(_FORMS_II if values.is_number else _FORMS_IB), **_short_forms(keys, values)}
+    return {**_FORMS_BI, **_short_forms(keys, values)} if values.is_number else {}
+
+
+def _short_forms(keys: Argument, values: Argument) -> Methods:
+    if keys.is_number and values.is_number and bool(keys.bias) == bool(values.bias):
+        return SIGNED if keys.bias else UNSIGNED
+    return ENCODED if values.is_number and not (keys.is_number or keys.plain or values.bias) else {}
 
 
 # ---- sequences ----

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: D103 - they have the documentation of the methods whose place they take
+"""Shorter forms of the most frequent methods of maps, for the most frequent types: what a type does not need is left out.
+
+As `number_forms`, which chooses among them. Letters at the end of a name say what key and value are: `u` an unsigned number,
+`s` a signed one, `e` something else that is not its own encoding, such as `str`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NoReturn
+
+from .. import _native as native
+from .._native import ASK, NO_NUMBER
+
+_get_ii: Final = native.call.ss_btree_get_ii
+_insert_ii: Final = native.call.ss_btree_insert_ii
+_put_ii: Final = native.call.ss_btree_put_ii
+_get_bi: Final = native.call.ss_btree_get_bi
+_insert_bi: Final = native.call.ss_btree_insert_bi
+_put_bi: Final = native.call.ss_btree_put_bi
+
+
+def refuse_either(self: Any, key: Any, value: Any) -> NoReturn:
+    """Raises the error of the type of the number, of two, that C could not take."""
+    self._key.encode(key)
+    self._value.refuse(value)
+    raise AssertionError  # that never comes back
+
+
+# ---- unsigned to unsigned ----
+
+
+def get_uu(self: Any, key: Any, default: Any = None) -> Any:
+    number = key if type(key) is int else self._key.whole(key)
+    try:
+        found: int = _get_ii(self._handle, number)
+    except OverflowError:
+        self._key.refuse(key)
+    if found < ASK:
+        return found
+    if found == NO_NUMBER:
+        return default
+    return self._answered_number("get")
+
+
+def getitem_uu(self: Any, key: Any) -> Any:
+    number = key if type(key) is int else self._key.whole(key)
+    try:
+        found: int = _get_ii(self._handle, number)
+    except OverflowError:
+        self._key.refuse(key)
+    if found < ASK:
+        return found
+    if found == NO_NUMBER:
+        raise KeyError(key)
+    return self._answered_number("get")
+
+
+def insert_uu(self: Any, key: Any, value: Any) -> Any:
+    number = key if type(key) is int else self._key.whole(key)
+    number_value = value if type(value) is int else self._value.whole(value)
+    try:
+        old: int = _insert_ii(self._handle, number, number_value)
+    except OverflowError:
+        refuse_either(self, key, value)
+    if old < ASK:
+        return old
+    if old == NO_NUMBER:
+        return None
+    return self._answered_number("insert")
+
+
+def setitem_uu(self: Any, key: Any, value: Any) -> None:
+    number = key if type(key) is int else self._key.whole(key)
+    number_value = value if type(value) is int else self._value.whole(value)
+    try:
+        status: int = _put_ii(self._handle, number, number_value)
+    except OverflowError:
+        refuse_either(self, key, value)
+    if status < 0:
+        self._fail(status, "insert")
+
+
+# ---- signed to signed ----
+
+
+def get_ss(self: Any, key: Any, default: Any = None) -> Any:
+    number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
+    try:
+        found: int = _get_ii(self._handle, number)
+    except OverflowError:
+        self._key.refuse(key)
+    if found < ASK:
+        return found - self._value_bias
+    if found == NO_NUMBER:
+        return default
+    return self._answered_number("get") - self._value_bias
+
+
+def getitem_ss(self: Any, key: Any) -> Any:
+    number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
+    try:
+        found: int = _get_ii(self._handle, number)
+    except OverflowError:
+        self._key.refuse(key)
+    if found < ASK:
+        return found - self._value_bias
+    if found == NO_NUMBER:
+        raise KeyError(key)
+    return self._answered_number("get") - self._value_bias
+
+
+def insert_ss(self: Any, key: Any, value: Any) -> Any:
+    number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
+    number_value = (value if type(value) is int else self._value.whole(value)) + self._value_bias
+    try:
+        old: int = _insert_ii(self._handle, number, number_value)
+    except OverflowError:
+        refuse_either(self, key, value)
+    if old < ASK:
+        return old - self._value_bias
+    if old == NO_NUMBER:
+        return None
+    return self._answered_number("insert") - self._value_bias
+
+
+def setitem_ss(self: Any, key: Any, value: Any) -> None:
+    number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
+    number_value = (value if type(value) is int else self._value.whole(value)) + self._value_bias
+    try:
+        status: int = _put_ii(self._handle, number, number_value)
+    except OverflowError:
+        refuse_either(self, key, value)
+    if status < 0:
+        self._fail(status, "insert")
+
+
+# ---- anything to unsigned ----
+
+
+def get_eu(self: Any, key: Any, default: Any = None) -> Any:
+    encode = self._encode_key
+    data = encode(key)
+    found: int = _get_bi(self._handle, data, len(data))
+    if found < ASK:
+        return found
+    if found == NO_NUMBER:
+        return default
+    return self._answered_number("get")
+
+
+def getitem_eu(self: Any, key: Any) -> Any:
+    encode = self._encode_key
+    data = encode(key)
+    found: int = _get_bi(self._handle, data, len(data))
+    if found < ASK:
+        return found
+    if found == NO_NUMBER:
+        raise KeyError(key)
+    return self._answered_number("get")
+
+
+def insert_eu(self: Any, key: Any, value: Any) -> Any:
+    encode = self._encode_key
+    data = encode(key)
+    number_value = value if type(value) is int else self._value.whole(value)
+    try:
+        old: int = _insert_bi(self._handle, data, len(data), number_value)
+    except OverflowError:
+        self._value.refuse(value)
+    if old < ASK:
+        return old
+    if old == NO_NUMBER:
+        return None
+    return self._answered_number("insert")
+
+
+def setitem_eu(self: Any, key: Any, value: Any) -> None:
+    encode = self._encode_key
+    data = encode(key)
+    number_value = value if type(value) is int else self._value.whole(value)
+    try:
+        status: int = _put_bi(self._handle, data, len(data), number_value)
+    except OverflowError:
+        self._value.refuse(value)
+    if status < 0:
+        self._fail(status, "insert")
+
+
+UNSIGNED: Final[dict[str, Any]] = {
+    "get": get_uu,
+    "__getitem__": getitem_uu,
+    "insert": insert_uu,
+    "__setitem__": setitem_uu,
+}
+SIGNED: Final[dict[str, Any]] = {
+    "get": get_ss,
+    "__getitem__": getitem_ss,
+    "insert": insert_ss,
+    "__setitem__": setitem_ss,
+}
+ENCODED: Final[dict[str, Any]] = {
+    "get": get_eu,
+    "__getitem__": getitem_eu,
+    "insert": insert_eu,
+    "__setitem__": setitem_eu,
+}
