@@ -233,6 +233,12 @@ void ss_heap_image_release(ss_heap_image *heap) {
     if (heap != NULL && atomic_fetch_sub(&heap->references, 1) == 1) destroy(heap);
 }
 
+void ss_heap_image_release_at(ss_heap_image **at) {
+    ss_heap_image *heap = *at;
+    *at = NULL;
+    ss_heap_image_release(heap);
+}
+
 uint8_t *ss_heap_image_base(const ss_heap_image *heap) {
     return heap->base;
 }

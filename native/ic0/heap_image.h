@@ -35,6 +35,8 @@ int ss_heap_image_clone(const ss_heap_image *heap, ss_heap_image **out);
 /* The heap goes with the last holder. NULL is allowed. */
 void ss_heap_image_retain(ss_heap_image *heap);
 void ss_heap_image_release(ss_heap_image *heap);
+/* The same for one whose address is stored here, which may be NULL: afterwards it is. */
+void ss_heap_image_release_at(ss_heap_image **at);
 
 uint8_t *ss_heap_image_base(const ss_heap_image *heap);
 uint64_t ss_heap_image_size(const ss_heap_image *heap);

@@ -30,12 +30,12 @@ class Heap:
         """An empty heap. The kind is that of `STABLE_STRUCTURES_HEAP` (mapped, copying), or what works here."""
         wanted = _KINDS.get(kind or os.environ.get(_VARIABLE, "any"), _KINDS["any"])
         opened = lambda out: native.call.ss_heap_image_new(limit, reserved, wanted, out)  # noqa: E731
-        return cls(native.new_handle("ss_heap_image", opened, native.call.ss_heap_image_release, "a heap"))
+        return cls(native.new_handle("ss_heap_image", opened, native.call.ss_heap_image_release_at, "a heap"))
 
     def clone(self) -> Heap:
         """Another heap that holds what this one holds now. O(size)."""
         opened = lambda out: native.call.ss_heap_image_clone(self.handle, out)  # noqa: E731
-        return Heap(native.new_handle("ss_heap_image", opened, native.call.ss_heap_image_release, "a copy of a heap"))
+        return Heap(native.new_handle("ss_heap_image", opened, native.call.ss_heap_image_release_at, "a copy of a heap"))
 
     def load(self, path: os.PathLike[str], size: int) -> None:
         """Begins an empty heap with the bytes of a file, which is never written. O(1) where it can be mapped."""
