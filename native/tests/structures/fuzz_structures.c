@@ -120,8 +120,8 @@ static int64_t ask_vec(setting *s) {
         case 0:
             return ss_vec_length(s->it.vec);
         case 1:
-            if (s->kind == VEC_OF_BLOBS) return ss_vec_export_var(s->it.vec, start, stop, places);
-            return ss_vec_export(s->it.vec, start, stop, data);
+            if (s->kind == VEC_OF_BLOBS) return ss_vec_export_var(s->it.vec, start, stop, SS_ANY_LENGTH, places);
+            return ss_vec_export(s->it.vec, start, stop, SS_ANY_LENGTH, data);
         default:
             return ss_vec_get(s->it.vec, some_index(s));
     }
@@ -153,7 +153,7 @@ static int64_t ask_log(setting *s) {
         case 0:
             return ss_log_length(s->it.log);
         case 1:
-            return ss_log_export(s->it.log, start, start + rng_below(&s->random, 100), places);
+            return ss_log_export(s->it.log, start, start + rng_below(&s->random, 100), SS_ANY_LENGTH, places);
         case 2:
             return ss_log_size_bytes(s->it.log);
         default:
