@@ -161,7 +161,8 @@ static int begin_head(ss_cbor *walk, uint8_t byte) {
     if (walk->info > 27 && !(walk->info == INDEFINITE && may_be_indefinite)) {
         return broken(walk, "the first byte of an item is one that CBOR knows", byte, 0);
     }
-    walk->argument_left = walk->info >= 24 && walk->info <= 27 ? (uint8_t)(1u << (walk->info - 24)) : 0;
+    walk->argument_left = 0;
+    if (walk->info >= 24 && walk->info <= 27) walk->argument_left = (uint8_t)(1u << (walk->info - 24));
     if (walk->argument_left > 0) walk->argument = 0;
     walk->in_head = true;
     return SS_OK;
