@@ -4,7 +4,7 @@
 #ifndef SS_BTREE_INTERNAL_H
 #define SS_BTREE_INTERNAL_H
 
-#include "core/answer.h"
+#include "memory/answer.h"
 #include "memory/allocator.h"
 #include "structures/btree.h"
 #include "structures/node.h"

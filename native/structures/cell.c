@@ -14,7 +14,7 @@
 
 #include <stdlib.h>
 
-#include "core/answer.h"
+#include "memory/answer.h"
 #include "core/result.h"
 
 #define MAGIC "SCL"

@@ -21,7 +21,7 @@
 
 #include <stdlib.h>
 
-#include "core/answer.h"
+#include "memory/answer.h"
 #include "core/result.h"
 
 #define VERSION 1

@@ -7,7 +7,7 @@
 #ifndef SS_SLOTS_H
 #define SS_SLOTS_H
 
-#include "core/answer.h"
+#include "memory/answer.h"
 #include "memory/structure.h"
 
 #define SS_SLOTS_START UINT64_C(64)

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NoReturn, Self,
 from ..encodings.candid.codec import EMPTY, CandidError
 from ..errors import Unsupported
 from ..memory.memory import PAGE_SIZE, NativeMemory, RestrictedMemory, StableMemory
+from ..memory.stored import alive
 from ..principal import Principal
-from ..structures.structure import Structure, alive
+from ..structures.structure import Structure
 from . import atomic, calls
 from . import message as messages
+from .actor import PLAIN
 from .errors import ErrorCode, Rejected, Trapped
 from .execution import Execution, Limits, method_or_reject, no_module
 from .folder import read_folder, write_folder
@@ -189,7 +191,7 @@ class Canister:
 
     def _new_program(self, code: Code | WasmCode, kept: Callable[[], Heap] | None = None) -> Program:
         if isinstance(code, PythonCode):
-            return PythonProgram(code)
+            return PythonProgram(code, PLAIN)
         from .wasm.program import WasmProgram  # noqa: PLC0415 - as above
 
         return WasmProgram(self, code, kept)
@@ -814,7 +816,7 @@ class Canister:
     def program_manager(self) -> MemoryManager:
         """The manager of the running program, made where there is none (for the harness and `ic.manager`)."""
         from ..memory.manager import MemoryManager  # noqa: PLC0415 - keeps a canister without one light
-        from ..structures.structure import init_as_the_crate  # noqa: PLC0415 - as above
+        from ..memory.stored import init_as_the_crate  # noqa: PLC0415 - as above
 
         program = self._program
         if program is None:

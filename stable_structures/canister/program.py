@@ -192,13 +192,13 @@ class Timers:
 class Program:
     """One run of a canister's source: a namespace of its own."""
 
-    def __init__(self, code: Code) -> None:
-        from .actor import PLAIN  # noqa: PLC0415 - the plain form is made of what is here
-
+    def __init__(self, code: Code, plain: Dialect) -> None:
+        """`plain` is the form of a program that imports no CDK."""
         self.code = code
+        self._plain = plain
         self.number = next(program_numbers)
         self.modules = Modules(code.search, {})
-        self.dialect: Dialect = PLAIN
+        self.dialect: Dialect = plain
         self.methods: dict[str, Method] = {}
         self.hooks: dict[str, Method] = {}
         self.timers = Timers()
@@ -336,7 +336,7 @@ class Program:
 
     def again(self) -> Program:
         """A program of the same source."""
-        return Program(self.code)
+        return Program(self.code, self._plain)
 
     def commit(self) -> None:
         """Python's objects need none."""

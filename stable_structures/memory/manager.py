@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self
 
 from .. import _native as native
 from ..errors import Closed, MemoryInUse, OutOfBounds
-from ..structures.structure import INIT, NEW, Stored, alive
 from .memory import NativeMemory
+from .stored import INIT, NEW, Stored, alive
 
 if TYPE_CHECKING:
     from .memory import Memory

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import reprlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, NoReturn, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from ..errors import BoundExceeded, CorruptMemory, IncompatibleType
 from .order import Order, OrderKind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
 
     from .bound import Bound
@@ -214,10 +216,11 @@ class Codec(Generic[T]):
         rule = f"exactly {maximum}" if self.bound.is_fixed_size else f"at most {maximum}"
         raise BoundExceeded(f"{self.name} holds {rule} bytes, got {size}; {hint}")
 
-    def __or__(self, other: object) -> Codec[Any]:
-        from .compound import OptionCodec  # noqa: PLC0415 - a compound is itself a codec
+    _option: ClassVar[Callable[[Codec[Any]], Codec[Any]]]
+    """What makes `T | None` of a codec; compound.py, which is made of codecs, sets it."""
 
-        return OptionCodec(self) if other is None or other is type(None) else NotImplemented
+    def __or__(self, other: object) -> Codec[Any]:
+        return Codec._option(self) if other is None or other is type(None) else NotImplemented
 
     __ror__ = __or__
 

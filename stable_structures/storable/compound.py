@@ -78,6 +78,9 @@ class OptionCodec(Codec[T | None]):
         )
 
 
+Codec._option = OptionCodec
+
+
 class ReverseCodec(Codec[T]):
     """`Reverse[T]`: T in the opposite order. Values are plain T, with no wrapper."""
 

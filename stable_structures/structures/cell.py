@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar
 from .. import _native as native
 from .._native import result
 from ..errors import CorruptMemory
+from ..memory.stored import INIT, LOAD, NEW
 from .number_forms import Argument, cell_forms
-from .structure import INIT, LOAD, NEW, Structure
+from .structure import Structure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self, TypeVar
 from .. import _native as native
 from ..errors import OutOfBounds
 from ..memory.memory import native_memory
+from ..memory.stored import INIT, LOAD, NEW
 from ..storable import BytesLane
 from .indices import bounded
 from .number_forms import Argument
 from .sequence import BATCH_BYTES, RowSequence, encoded
-from .structure import INIT, LOAD, NEW
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

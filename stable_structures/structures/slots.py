@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from .. import _native as native
 from ..errors import IncompatibleType
+from ..memory.stored import INIT
 from .bulk import Column
 from .sequence import BATCH_BYTES, Row, encoded
-from .structure import INIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

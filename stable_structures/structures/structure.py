@@ -3,180 +3,19 @@
 
 from __future__ import annotations
 
-import weakref
-from dataclasses import dataclass
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self, SupportsIndex, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 from .. import _native as native
-from ..errors import BadMagic, CorruptMemory, IncompatibleType, StableError
-from ..memory.memory import Memory, native_memory
+from ..errors import CorruptMemory, IncompatibleType, StableError
+from ..memory.memory import Memory
+from ..memory.stored import Stored
 from ..storable import Codec, codec
 from ..storable.lifetimes import kept_for
 from .misfit import LOOKED_AT, is_damage, misfit, tried
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-
-INIT: Final[int] = native.call.SS_INIT
-NEW: Final[int] = native.call.SS_NEW
-LOAD: Final[int] = native.call.SS_LOAD
-INIT_OVERWRITE: Final[int] = native.call.SS_INIT_OVERWRITE
-
-
-@dataclass(frozen=True, slots=True)
-class BytesUsed:
-    """Bytes that a structure uses: `live` by what it holds, `allocated` in chunks or slots, `reserved` in pages of its memory."""
-
-    live: int
-    allocated: int
-    reserved: int
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """A broken rule that `violations()` found: the rule in words, and the byte offset in the structure's memory."""
-
-    rule: str
-    address: int
-    found: int
-    expected: int
-
-
-class Stored:
-    """What lies in a memory: a structure, or a manager of memories."""
-
-    _c_name: ClassVar[str]
-    _held_in: ClassVar[str] = "_handle"
-    """The attribute with the only reference to the handle."""
-    _instead_of_memory: ClassVar[str] = "give it a memory of its own, such as manager.get(1), or the one that into_memory() releases"
-
-    _handle: Any
-    memory: Memory
-    """The memory that it was given."""
-
-    @classmethod
-    def new(cls, memory: Memory, *args: Any) -> Self:
-        """An empty structure, overwriting what the memory holds. O(1). Raises `MemoryInUse`, `OutOfMemory`, `ReadOnly`.
-
-        >>> from stable_structures import StableMemory, StableVec, u64
-        >>> memory = StableMemory()
-        >>> StableVec[u64](memory).push(7)
-        >>> len(StableVec[u64].new(memory))
-        0
-        """
-        return cls._open(NEW, memory, *args)
-
-    @classmethod
-    def load(cls, memory: Memory, *args: Any) -> Self:
-        """The structure that the memory holds; raises `BadMagic` where it holds none. O(1).
-
-        >>> from stable_structures import StableMemory, StableVec, u64
-        >>> StableVec[u64].load(StableMemory())
-        Traceback (most recent call last):
-        stable_structures.errors.BadMagic: ...
-        """
-        return cls._open(LOAD, memory, *args)
-
-    @classmethod
-    def _open(cls, mode: int, memory: Memory, *args: Any) -> Self:
-        return cls.__new__(cls)._begin(mode, memory, *args)
-
-    def _begin(self, mode: int, memory: Memory, *args: Any) -> Self:
-        """As `_start`, and all or nothing: a signal handler may raise anywhere, and what a traceback keeps must not keep the memory."""
-        before = getattr(self, self._held_in, None)  # not by __dict__: making that would slow down every method
-        try:
-            self._start(mode, memory, *args)
-        except BaseException:
-            setattr(self, self._held_in, before)
-            if before is None:
-                _alive.pop(id(self), None)
-            raise
-        return self
-
-    def _start(self, mode: int, memory: Memory, *args: Any) -> None:
-        raise NotImplementedError
-
-    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
-        """For `copy` and `pickle`: two structures on one memory, or one without its memory, would be no copy."""
-        name = type(self).__name__
-        raise TypeError(
-            f"{name} cannot be copied or pickled: it is a view of its memory; copy what it holds, as with copy_into() or list()"
-        )
-
-    def _take_memory(self, memory: Memory, opened: Callable[[Any, Any], int]) -> None:
-        """Fills `_handle`: `opened(memory handle, out)` calls the core."""
-        under = native_memory(memory)
-        self.memory = memory
-        self._native_memory = under
-        release = getattr(native.call, f"ss_{self._c_name}_free_at")
-        in_core = lambda out: opened(under._handle, out)  # noqa: E731
-        setattr(self, self._held_in, native.new_handle(f"ss_{self._c_name}", in_core, release, type(self).__name__))
-        _alive[id(self)] = self
-
-    def check(self) -> None:
-        """Walks everything and raises `CorruptMemory` naming the first broken rule. O(n).
-
-        Raises `IncompatibleType` where it is sound, and of other types than it was opened with.
-
-        >>> from stable_structures import StableMemory, StableVec, u64
-        >>> StableVec[u64](StableMemory()).check()
-        """
-        try:
-            self._check()
-        except CorruptMemory as error:
-            self._tell_apart(error)
-            raise
-
-    def _check(self) -> None:
-        native.check(getattr(native.call, f"ss_{self._c_name}_check")(self._handle, native.NULL, native.NULL), "check")
-
-    def _tell_apart(self, error: BaseException) -> None:
-        """Raises `IncompatibleType` where an error is not of damage, and only the types are wrong. O(n), but only after an error."""
-
-    def violations(self) -> list[Violation]:
-        """Walks everything and lists every broken rule; an empty list is a sound structure. O(n).
-
-        Raises `IncompatibleType` where it is sound, and of other types than it was opened with.
-
-        >>> from stable_structures import StableMemory, StableVec, u64
-        >>> StableVec[u64](StableMemory()).violations()
-        []
-        """
-        found = native.violations(getattr(native.call, f"ss_{self._c_name}_check"), self._handle)
-        if found:
-            self._tell_apart(CorruptMemory(found[0][1]))
-        return [Violation(rule, address, number, limit) for _, rule, address, number, limit in found]
-
-    def bytes_used(self) -> BytesUsed:
-        """How many bytes are live, allocated and reserved. O(1).
-
-        >>> from stable_structures import StableMemory, StableVec, u64
-        >>> StableVec[u64](StableMemory()).bytes_used()
-        BytesUsed(live=64, allocated=64, reserved=65536)
-        """
-        return BytesUsed(*native.usage(getattr(native.call, f"ss_{self._c_name}_usage"), self._handle))
-
-
-_alive: Final[weakref.WeakValueDictionary[int, Stored]] = weakref.WeakValueDictionary()
-
-
-def alive() -> list[Stored]:
-    """Every structure and manager that somebody holds: a harness closes what the program before has left open."""
-    return [found for ref in _alive.valuerefs() if (found := ref()) is not None]
-
-
-S = TypeVar("S", bound=Stored)
-
-
-def init_as_the_crate(kind: type[S], told: Callable[[str], object], *given: Any) -> S:
-    """A structure as the crate's `init` opens it, for the code of a platform: over whatever else is there; `told` is told that."""
-    try:
-        return kind._open(INIT, *given)
-    except BadMagic as error:
-        made = kind._open(INIT_OVERWRITE, *given)
-        told(f"{kind.__name__}: {error.rule or error}; it was overwritten, as the platform does it")
-        return made
 
 
 class Structure(Stored):

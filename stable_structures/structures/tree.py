@@ -9,11 +9,12 @@ import numpy as np
 
 from .. import _native as native
 from ..errors import CorruptMemory
+from ..memory.stored import INIT
 from .bulk import Column
 from .iterators import BothEnds
 from .misfit import is_damage, misfit
 from .number_forms import REFUSED, Argument
-from .structure import INIT, Structure
+from .structure import Structure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

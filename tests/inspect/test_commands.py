@@ -132,8 +132,8 @@ def test_bash_completes_verbs_options_and_names_with_spaces(tmp_path):
 source ./completion.sh
 complete_it() {
     COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
-    $(complete -p stable-structures | sed 's/.*-F \\([^ ]*\\).*/\\1/') stable-structures "${COMP_WORDS[COMP_CWORD]}"
-    "${COMP_WORDS[COMP_CWORD-1]}"
+    complete=$(complete -p stable-structures | sed 's/.*-F \\([^ ]*\\).*/\\1/')
+    "$complete" stable-structures "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
     printf "%s\\n" "${COMPREPLY[@]}"
 }
 complete_it stable-structures in; complete_it stable-structures check --li; complete_it stable-structures inspect my

@@ -243,7 +243,7 @@ def test_a_hostile_payload_of_the_whole_memory(name, tmp_path):
         (tmp_path / "image.bin").write_bytes(content.ljust(65536, b"\0"))
         for verb in (["inspect"], ["inspect", "--json"]):
             done = run(verb[0], tmp_path / "image.bin", *verb[1:])
-            assert done.returncode in (0, 2)
+            assert done.returncode in (0, 1, 2)  # 1: a message that claims more than there is
             assert "Traceback" not in done.stderr
 
 
@@ -271,14 +271,14 @@ def bomb(path: Path, block: bytes, count: int) -> Path:
 
 
 def test_a_gzip_bomb_is_refused_with_a_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr("stable_structures.inspect.source._MOST_DATA", 1 << 24)
+    monkeypatch.setattr("stable_structures.inspect.formats.gzipped._MOST_DATA", 1 << 24)
     path = bomb(tmp_path / "bomb.gz", b"x" * (1 << 20), 64)
     with pytest.raises(Unreadable, match=r"unpacks to more than .* bytes of data"):
         unzip(path)
 
 
 def test_a_gzip_of_more_zeros_than_a_memory_has_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("stable_structures.inspect.source._MOST_UNPACKED", 1 << 24)
+    monkeypatch.setattr("stable_structures.inspect.formats.gzipped._MOST_UNPACKED", 1 << 24)
     path = bomb(tmp_path / "bomb.gz", bytes(1 << 20), 64)
     with pytest.raises(Unreadable, match="unpacks to more than"):
         unzip(path)

@@ -65,6 +65,8 @@ SAMPLES = {
     "error_code": ErrorCode.HEAP_LIMIT,
     "reject_code": RejectCode.SYS_TRANSIENT,
     "message": "what happened",
+    "code": 503,
+    "text": "unreachable",
     "rule": "a rule",
     "address": 4096,
     "found": 7,
@@ -182,7 +184,7 @@ def results(tmp_path):
 
 
 def violations():
-    from stable_structures.structures.structure import Violation  # noqa: PLC0415 - not a name of the package
+    from stable_structures.memory.stored import Violation  # noqa: PLC0415 - only here
 
     return [Violation("a rule", 1, 2, 3)]
 

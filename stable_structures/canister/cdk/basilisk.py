@@ -12,18 +12,18 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Optional, TypeVar
 
 from ...errors import BoundExceeded, OutOfBounds, OutOfMemory
+from ...memory.stored import Stored, init_as_the_crate
 from ...storable import Blob
 from ...structures.btreemap import StableBTreeMap as _Map
 from ...structures.cell import StableCell as _Cell
 from ...structures.log import StableLog as _Log
 from ...structures.minheap import StableMinHeap as _Heap
-from ...structures.structure import Stored, init_as_the_crate
 from ...structures.vec import StableVec as _Vec
 from .. import message as messages
 from ..errors import Trap, called_trap
 from ..message import Kind, Message, Reply
 from ..program import describe
-from . import common
+from . import common, kinds
 from .candid import SCALARS
 from .common import CdkDialect, CdkIc, running
 from .files import FILES_ID, FileStoreError, FileStoreLimitError, FileSystem, FileTooLargeError
@@ -478,7 +478,7 @@ _NAMES: Final[dict[str, Any]] = {
     "Query": common.Query,
     "Update": common.Update,
     "Oneway": common.Oneway,
-    "FuncTuple": common.FuncTuple,
+    "FuncTuple": kinds.FuncTuple,
     "Record": Record,
     "Variant": Variant,
     "Manual": common.Manual,

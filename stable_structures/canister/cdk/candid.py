@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
 
 from ...errors import CorruptMemory, IncompatibleType, Unsupported
 from ...storable.blame import raise_of_moment
-from .common import CdkPrincipal, FuncTuple, Marked, Signature
+from .kinds import CdkPrincipal, FuncTuple, Marked, Signature
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,15 +6,12 @@ Names and results are those that their canisters see (docs/platform.md#kybras-bu
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import zlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, get_args, get_origin
 
 from ...errors import Unsupported
-from ...principal import InvalidPrincipal, Principal
+from ...principal import Principal
 from .. import message as messages
 from .. import system
 from ..calls import Call
@@ -22,6 +19,8 @@ from ..errors import RejectCode, called_trap
 from ..installed import Method
 from ..message import Reply
 from ..program import Dialect, mark
+from .candid import decode_arguments, decode_values, encode_answer
+from .kinds import CdkPrincipal, FuncTuple, Marked, Signature
 
 if TYPE_CHECKING:
     from ..message import Message
@@ -30,90 +29,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _CODE_NAMES: Final = ("NoError", "SysFatal", "SysTransient", "DestinationInvalid", "CanisterReject", "CanisterError", "Unknown")
 _EMPTY_ARGS: Final = b"DIDL\x00\x00"
-
-
-class CdkPrincipal:
-    """A principal as the CDKs' classes have it: `from_str`, `to_str`, `bytes`, `hex`. Compared by identity, as Kybra's is."""
-
-    __slots__ = ("_raw",)
-
-    def __init__(self, bytes: bytes = b"") -> None:  # noqa: A002 - the CDKs' word
-        self._raw = Principal(bytes).bytes
-
-    @classmethod
-    def management_canister(cls) -> Any:
-        """The principal without bytes."""
-        return cls()
-
-    @classmethod
-    def anonymous(cls) -> Any:
-        """The caller who has not signed in."""
-        return cls(b"\x04")
-
-    @classmethod
-    def self_authenticating(cls, pubkey: str | bytes) -> Any:
-        """The principal of a public key in DER form, given as bytes or in hexadecimal."""
-        raw = bytes.fromhex(pubkey) if isinstance(pubkey, str) else pubkey
-        return cls(hashlib.sha224(raw).digest() + b"\x02")
-
-    @classmethod
-    def from_str(cls, s: str) -> Any:
-        """The principal of a text."""
-        try:
-            return cls(Principal.from_text(s).bytes)
-        except InvalidPrincipal as error:
-            raise Exception("principal format error") from error  # noqa: TRY002 - what the CDKs raise
-
-    @classmethod
-    def from_hex(cls, s: str) -> Any:
-        """The principal of bytes in hexadecimal."""
-        return cls(bytes.fromhex(s.lower()))
-
-    @property
-    def bytes(self) -> bytes:
-        """The raw bytes."""
-        return self._raw
-
-    @property
-    def hex(self) -> str:
-        """The raw bytes in hexadecimal, upper case."""
-        return self._raw.hex().upper()
-
-    @property
-    def isPrincipal(self) -> bool:  # noqa: N802 - the CDKs' word
-        """True."""
-        return True
-
-    def to_str(self) -> str:
-        """The text."""
-        return Principal(self._raw).to_text()
-
-    def to_account_id(self, sub_account: int = 0) -> AccountIdentifier:
-        """The ledger's account of this principal."""
-        digest = hashlib.sha224(b"\x0aaccount-id" + self._raw + sub_account.to_bytes(32, "big")).digest()
-        return AccountIdentifier(zlib.crc32(digest).to_bytes(4, "big") + digest)
-
-    def __repr__(self) -> str:
-        return f"Principal({self.to_str()})"
-
-    def __str__(self) -> str:
-        return self.to_str()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> CdkPrincipal:
-        return type(self)(self._raw)
-
-
-class AccountIdentifier:
-    """An account of the ledger: 32 bytes."""
-
-    def __init__(self, hash: bytes) -> None:  # noqa: A002 - the CDKs' word
-        self.bytes = hash
-
-    def to_str(self) -> str:
-        """In hexadecimal, with 0x."""
-        return "0x" + self.bytes.hex()
-
-    __str__ = to_str
 
 
 class CallResult:
@@ -215,15 +130,6 @@ def canister_modules(cdk: str) -> dict[str, dict[str, Any]]:
     return {f"{cdk}.canisters": {}, **{f"{cdk}.canisters.{name}": names for name, names in found.items()}}
 
 
-@dataclass(frozen=True)
-class Signature:
-    """What a reference to a method says of it: `mode` is query, update or oneway."""
-
-    mode: str
-    args: tuple[Any, ...]
-    result: Any = None
-
-
 class Query:
     """`Query[[args], result]` in a reference to a method."""
 
@@ -243,16 +149,6 @@ class Oneway(Query):
         return Signature("oneway", tuple(item))
 
 
-class FuncTuple:
-    """A reference to a method in annotations; its values are tuples of a principal and the method's name."""
-
-    signature: Any = None
-
-    def __new__(cls, reference: Iterable[Any]) -> tuple[Any, ...]:  # type: ignore[misc]
-        """A plain tuple."""
-        return tuple(reference)
-
-
 def Func(signature: Any) -> type[FuncTuple]:  # noqa: N802 - the CDKs' word
     """The type of references to methods with this signature."""
     return type("Func", (FuncTuple,), {"signature": signature})
@@ -265,16 +161,6 @@ def service_method(function: Callable[..., Any]) -> Callable[..., AsyncInfo]:
         return AsyncInfo("call", [self.canister_id, function.__qualname__, *args])
 
     return make
-
-
-class Marked:
-    """`Manual[T]` and `Async[T]` in an annotation: the name, and T."""
-
-    def __init__(self, name: str, item: Any) -> None:
-        self.name, self.item = name, item
-
-    def __repr__(self) -> str:
-        return f"{self.name}[{self.item!r}]"
 
 
 class Manual:
@@ -343,15 +229,11 @@ class CdkDialect(Dialect):
 
     def from_raw(self, method: Method, data: bytes) -> tuple[Any, ...]:
         """The arguments of a message, by the annotations of the method."""
-        from .candid import decode_arguments  # noqa: PLC0415 - Candid is optional
-
         values: tuple[Any, ...] = self.inward(decode_arguments(method.function, data))
         return values
 
     def to_raw(self, method: Method, value: Any) -> bytes:
         """The message of an answer, by the annotation of the method."""
-        from .candid import encode_answer  # noqa: PLC0415 - Candid is optional
-
         return encode_answer(method.function, self.inward(value))
 
     def replies_by_itself(self, method: Method) -> bool:
@@ -491,8 +373,6 @@ class CdkIc:
     @staticmethod
     def reply_raw(x: bytes) -> None:
         """Answers with Candid bytes; `Canister.call` gives the decoded values."""
-        from .candid import decode_values  # noqa: PLC0415 - Candid is optional
-
         values = decode_values(x)
         system.reply(values[0] if len(values) == 1 else tuple(values) or None)
 

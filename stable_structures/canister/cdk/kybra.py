@@ -14,14 +14,14 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, Optional, TypedDict, TypeVar
 
 from ...errors import BoundExceeded, IncompatibleType, OutOfMemory
+from ...memory.stored import init_as_the_crate
 from ...storable import Bounded, Codec
 from ...storable.base import Data, python_order
 from ...storable.lifetimes import MADE_FOR
 from ...structures.btreemap import StableBTreeMap as _Map
-from ...structures.structure import init_as_the_crate
 from ..errors import Trap, called_trap
 from ..message import Message, Reply
-from . import common
+from . import common, kinds
 from .candid import RECORD, SCALARS, VARIANT, CandidType, candid_type, icp
 from .common import CdkDialect, CdkIc, panic, running
 
@@ -238,11 +238,11 @@ _NAMES: Final[dict[str, Any]] = {
     "Update": common.Update,
     "Oneway": common.Oneway,
     "Func": common.Func,
-    "FuncTuple": common.FuncTuple,
+    "FuncTuple": kinds.FuncTuple,
     "CallResult": common.CallResult,
     **dict.fromkeys(("NotifyResult", "RejectionCode", "StableMemoryError", "StableGrowResult", "Stable64GrowResult"), dict),
     **dict.fromkeys(("KeyTooLarge", "ValueTooLarge"), dict),
-    "Principal": common.CdkPrincipal,
+    "Principal": kinds.CdkPrincipal,
     "Service": common.Service,
     "AsyncInfo": common.AsyncInfo,
     "StableBTreeMap": StableBTreeMap,

@@ -26,7 +26,7 @@ from typing import Any, Final
 from ...errors import CorruptMemory
 from ...principal import InvalidPrincipal
 from ...storable.blame import raise_of_moment
-from .common import CdkPrincipal
+from .kinds import CdkPrincipal
 
 
 class Principal(CdkPrincipal):

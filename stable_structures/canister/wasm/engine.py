@@ -15,7 +15,7 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from ... import _native as native
-from ...errors import Unsupported
+from ...errors import Unsupported, remade
 from . import cache
 from .binary import Module, invalid
 from .heap import Heap
@@ -80,6 +80,10 @@ class MachineTrap(Exception):
         super().__init__(text)
         self.code = code
         self.text = text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For `copy` and `pickle`."""
+        return remade(super().__reduce__())
 
 
 def _check_version() -> None:

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "core/answer.h"
+#include "memory/answer.h"
 
 #include <stdlib.h>
 
