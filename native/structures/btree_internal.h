@@ -4,8 +4,8 @@
 #ifndef SS_BTREE_INTERNAL_H
 #define SS_BTREE_INTERNAL_H
 
-#include "memory/answer.h"
 #include "memory/allocator.h"
+#include "memory/answer.h"
 #include "structures/btree.h"
 #include "structures/node.h"
 

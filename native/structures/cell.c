@@ -14,8 +14,8 @@
 
 #include <stdlib.h>
 
-#include "memory/answer.h"
 #include "core/result.h"
+#include "memory/answer.h"
 
 #define MAGIC "SCL"
 #define VERSION 1

@@ -21,8 +21,8 @@
 
 #include <stdlib.h>
 
-#include "memory/answer.h"
 #include "core/result.h"
+#include "memory/answer.h"
 
 #define VERSION 1
 
