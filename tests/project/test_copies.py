@@ -11,7 +11,9 @@ import itertools
 import multiprocessing
 import pickle
 import pkgutil
+import sys
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -287,7 +289,9 @@ RAISES = {
 }
 
 
-def test_a_process_pool_survives_our_exceptions():
+def test_a_process_pool_survives_our_exceptions(monkeypatch):
+    # The worker imports this module by its name; behind the rest, so that it meets the same package as the test.
+    monkeypatch.setattr(sys, "path", [*sys.path, str(Path(__file__).parents[2])])
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         for what, cls in RAISES.items():
             error = pool.submit(in_worker, what).exception(timeout=60)
