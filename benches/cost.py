@@ -112,7 +112,7 @@ def build(directory: Path, native: Path = NATIVE) -> Path:
         raise NoCompiler("no C compiler")
     directory.mkdir(exist_ok=True)
     driver = directory / "cost"
-    sources = [str(source) for source in (*sorted(native.glob("*.c")), DRIVER)]
+    sources = [str(source) for source in (*sorted(native.glob("*/*.c")), DRIVER)]
     command = [compiler, *FLAGS, f"-I{native}", *sources, "-lpthread", "-o", str(driver)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - the compiler
     if done.returncode:

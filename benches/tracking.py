@@ -46,7 +46,7 @@ def _without(directory: Path) -> Path:
     """A copy of the core without the test."""
     copy = directory / "native"
     shutil.copytree(NATIVE, copy, ignore=shutil.ignore_patterns("tests"))
-    header = copy / "memory.h"
+    header = copy / "memory" / "memory.h"
     text = header.read_text(encoding="utf-8")
     if text.count(TEST) != 1:
         raise NoTest(f"{header.name} has no line {TEST!r}")
