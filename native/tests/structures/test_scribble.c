@@ -1,7 +1,7 @@
-/* SPDX-License-Identifier: Apache-2.0
- * It races on purpose, so the thread sanitizer has nothing to say to it.
- */
-/* A thread scribbles over the keys and values of every bulk operation while it runs. What goes in may be odd; the
+/* SPDX-License-Identifier: Apache-2.0 */
+/* It races on purpose, so the thread sanitizer has nothing to say to it.
+ *
+ * A thread scribbles over the keys and values of every bulk operation while it runs. What goes in may be odd; the
  * structures stay sound, and (build with the address sanitizer) nothing outside of the columns is read.
  */
 #include <pthread.h>
