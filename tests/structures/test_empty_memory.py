@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import sqlite3
 import time
@@ -95,7 +96,7 @@ NAMES = {
 
 
 def _sqlite() -> bytes:
-    with sqlite3.connect(":memory:") as database:
+    with contextlib.closing(sqlite3.connect(":memory:")) as database:
         database.execute("create table t (a)")
         return bytes(database.serialize())
 
