@@ -57,15 +57,16 @@ def require_fit(part: Part, types: Types, *, lenient: bool = False) -> None:
 def require_all_fit(image: Image, types: Types, *, lenient: bool = False) -> None:
     """The same for every memory of an image. Raises `Unreadable` for types of a memory that is not there.
 
-    Where the manager's tables are damaged, nobody knows what a memory holds.
+    Where the manager's tables are damaged, nobody knows what a memory holds, or (`lenient`) whether it is there.
     """
     broken: list[Damage] = []
     if image.manager is not None:
         image.manager.check(broken.append)
+    damaged = bool(broken or image.problems or image.recognition.damage)
     for memory, told in types.items():
-        if told != (None, None):
+        if told != (None, None) and not (lenient and damaged):
             part = image.part(memory)
-            if not broken and not image.problems:
+            if not damaged:
                 require_fit(part, types, lenient=lenient)
 
 
