@@ -1,14 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Looking into a memory: what it is, what is in it, whether it is sound. Nothing here changes what it looks at.
 
-- source.py: bytes of files and running memories; gzipped.py: of gzips; wal.py: of a file with its log
-- snapshot.py: folders of dfx, icp-cli and Juno
-- recognise.py: what a memory is; image.py: it, and the memories in it; missing.py: what is missing of it; fit.py: types that are other ones
-- managed.py, nodes.py, shape.py, maps.py, rows.py: the manager and the structures, read without being believed
-- basilisk.py, candid.py, values.py: encoded values as something to read; encoding.py: as a type has them
-- report.py: `inspect` and `check`; dump.py: entries; compare.py: `diff`
-- build.py: fresh images; rewrite.py: `shrink`, `load`, `import_part`; salvage.py, salvage_rows.py, salvage_tables.py, losses.py: `repair`
-- scene.py, picture.py, page.html: `draw`; cli.py, show.py, text.py, completion.py: the verbs
+- source.py: where the bytes come from; image.py: what a memory is, and the memories in it; missing.py, fit.py: what lacks, what does not fit
+- formats/: readers of everything that a memory can hold; basilisk.py, candid.py, values.py, encoding.py, budget.py: encoded values
+- report.py: `inspect` and `check`; dump.py, cells.py, parquet.py: entries; compare.py: `diff`; writing.py: whole files or none
+- rewrite/: `shrink`, `load`, `import_part`; repair/: `repair`; picture/: `draw`; cli/: the verbs
 """
 
 from .compare import Change, PartDiff, diff
