@@ -7,8 +7,8 @@ import inspect
 import itertools
 import reprlib
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -189,6 +189,16 @@ class Timers:
         self.entries = {number: Timer(**vars(timer)) for number, timer in entries.items()}
 
 
+def _remove(items: list[Any], item: Any) -> None:
+    if item in items:
+        items.remove(item)
+
+
+def _run_backwards(actions: list[Callable[[], None]]) -> None:
+    for action in reversed(actions):
+        action()
+
+
 class Program:
     """One run of a canister's source: a namespace of its own."""
 
@@ -209,28 +219,38 @@ class Program:
         """Structures that the CDK keeps for the program, by what names them there."""
         self.files: FileSystem | None = None
         self.main: ModuleType
-        self._while_active = ExitStack()
+        self._undo: list[Callable[[], None]] = []
+        """What ends its turn: the machine's files and imports as they were."""
 
     def __repr__(self) -> str:
         return f"<Program {self.number} {self.code.name}, {self.dialect.name}, {len(self.methods)} methods>"
 
-    @contextmanager
-    def active(self) -> Iterator[None]:
-        """The program's modules, and its files where it has some, in place of the test's."""
+    def run(self, body: Callable[[], None]) -> None:
+        """Runs something with the program's modules, and its files if it has some, in place of the test's."""
         from .cdk import Finder  # noqa: PLC0415 - the CDKs are made of what is here
 
-        finder = Finder(self)
-        with self.modules.active(), ExitStack() as self._while_active:
+        self.modules.run(lambda: self._run(Finder(self), body))
+
+    def _run(self, finder: Any, body: Callable[[], None]) -> None:
+        undo = self._undo = [lambda: _remove(sys.meta_path, finder)]
+        try:
             sys.meta_path.insert(0, finder)
-            self._while_active.callback(sys.meta_path.remove, finder)
             if self.files is not None:
-                self._while_active.enter_context(self.files.active())
-            yield
+                self.files.put_in_place(undo)
+            body()
+        finally:
+            done = False
+            try:
+                _run_backwards(undo)
+                done = True
+            finally:
+                if not done:  # a signal handler raised meanwhile; twice is as good as once
+                    _run_backwards(undo)
 
     def use_files(self, files: FileSystem) -> None:
-        """From here on the program has files of its own. It must be active."""
+        """From here on the program has files of its own. It must run."""
         self.files = files
-        self._while_active.enter_context(files.active())
+        files.put_in_place(self._undo)
 
     @property
     def name(self) -> str:
