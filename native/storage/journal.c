@@ -124,13 +124,13 @@ static int check_task(struct journal *journal) {
     while (is_of_some_task(journal)) {
         uint64_t begun = journal->begun, task = journal->task;
         ss_root_unlock(journal->root);
-        int answer = ss_compare_running_task(task);
+        int result = ss_compare_running_task(task);
         int status = ss_root_lock(journal->root, true);
-        if (status == SS_OK) status = answer < 0 ? answer : wait_turn(journal);
+        if (status == SS_OK) status = result < 0 ? result : wait_turn(journal);
         if (status != SS_OK) return status;
         if (!is_of_some_task(journal) || journal->begun != begun) continue;
-        if (answer == SS_TASK_OTHER) return ss_fail(SS_OTHER_TASK, NULL, 0, 0, 0);
-        if (answer == SS_TASK_SAME) break;
+        if (result == SS_TASK_OTHER) return ss_fail(SS_OTHER_TASK, NULL, 0, 0, 0);
+        if (result == SS_TASK_SAME) break;
         lose(journal);
         leave(journal);
     }

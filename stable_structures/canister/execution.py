@@ -160,7 +160,7 @@ class Execution:
                 raise _Discard  # noqa: TRY301 - it ends the transaction
         except BaseException:
             if self.canister.heap != "keep":
-                atomic.forget_claims(memory)
+                atomic.forget_leases(memory)
             raise
 
     def _trapped(self, trap: Trap) -> Trapped:
