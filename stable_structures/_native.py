@@ -217,7 +217,7 @@ def check(status: int, operation: str) -> int:
     return status
 
 
-def answered_number(operation: str, failed: Callable[..., NoReturn] = fail, *given: Any) -> int:
+def result_number(operation: str, failed: Callable[..., NoReturn] = fail, *given: Any) -> int:
     """What a function that gave ASK has to say: a number that looks like one of the signals, or an error, by `failed`."""
     answer = result(lib.SS_ASKED_SIZE)
     status = int.from_bytes(answer[:8], "little", signed=True)
@@ -228,7 +228,7 @@ def answered_number(operation: str, failed: Callable[..., NoReturn] = fail, *giv
 
 def number(answer: int, operation: str) -> int:
     """What a function that gives a number, or ASK, has to say."""
-    return int(answer) if answer < ASK else answered_number(operation)
+    return int(answer) if answer < ASK else result_number(operation)
 
 
 def result(size: int) -> bytes:
@@ -440,19 +440,19 @@ def settle(function: Any, handle: Any, operation: str) -> None:
         raise _exception(status, operation, _SETTLE_HINTS)
 
 
-def claim(handle: Any, operation: str) -> Any:
+def reserve(handle: Any, operation: str) -> Any:
     """Keeps structures off a memory until `release`; raises where a live one is on it."""
-    lease = _gc(ffi.new("ss_lease *"), lib.ss_lease_drop)
+    reservation = _gc(ffi.new("ss_reservation *"), lib.ss_reservation_drop)
     try:
-        check(lib.ss_lease_take(lease, handle), operation)
+        check(lib.ss_reservation_take(reservation, handle), operation)
     except BaseException:
-        _release(lease)
+        _release(reservation)
         raise
-    return lease
+    return reservation
 
 
 release: Final[Any] = _release
-"""Ends what `claim` gave, at once. A function without a step of Python, so that it is not cut short."""
+"""Ends what `reserve` gave, at once. A function without a step of Python, so that it is not cut short."""
 
 
 # ---- transactions ----
@@ -725,35 +725,35 @@ def exported(function: Any, handle: Any, start: int, stop: int, length: int) -> 
     return _cut(data, 0, _unpack(ends, stop - start))
 
 
-# ---- places in a map ----
+# ---- positions in a map ----
 
 
-def new_place() -> Any:
-    """A place for `locate` to fill."""
-    return ffi.new("ss_place *")
+def new_position() -> Any:
+    """A position for `locate` to fill."""
+    return ffi.new("ss_position *")
 
 
-def locate(handle: Any, key: bytes, place: Any) -> bytes | None:
+def locate(handle: Any, key: bytes, position: Any) -> bytes | None:
     """The value of a key, and where it is."""
-    size = lib.ss_btree_locate(handle, key, len(key), place)
+    size = lib.ss_btree_locate(handle, key, len(key), position)
     return None if size == NO_VALUE else result(check(size, "entry"))
 
 
-def place_changes(place: Any) -> int:
-    """The changes of the map when the place was made, or last used."""
-    return int(place.changes)
+def position_changes(position: Any) -> int:
+    """The changes of the map when the position was made, or last used."""
+    return int(position.changes)
 
 
-def put_at(handle: Any, place: Any, key: bytes, value: bytes) -> int:
-    """Sets the value of the key that the place was made for; the changes of the map after that."""
-    return number(lib.ss_btree_put_at(handle, place, key, len(key), value, len(value), lib.SS_EXPECT_ANYTHING, NULL, 0), "entry")
+def set_at(handle: Any, position: Any, key: bytes, value: bytes) -> int:
+    """Sets the value of the key that the position was made for; the changes of the map after that."""
+    return number(lib.ss_btree_set_at(handle, position, key, len(key), value, len(value), lib.SS_EXPECT_ANYTHING, NULL, 0), "entry")
 
 
-def replace_at(handle: Any, place: Any, key: bytes, old: bytes | None, value: bytes) -> int | None:
-    """As `put_at`, if the value of the key is `old` (None: if it has none); else None, and nothing is changed."""
+def replace_at(handle: Any, position: Any, key: bytes, old: bytes | None, value: bytes) -> int | None:
+    """As `set_at`, if the value of the key is `old` (None: if it has none); else None, and nothing is changed."""
     expect = lib.SS_EXPECT_NOTHING if old is None else lib.SS_EXPECT_VALUE
     data = old or b""
-    changes = lib.ss_btree_put_at(handle, place, key, len(key), value, len(value), expect, data, len(data))
+    changes = lib.ss_btree_set_at(handle, position, key, len(key), value, len(value), expect, data, len(data))
     return None if changes == NO_NUMBER else number(changes, "entry")
 
 
@@ -777,7 +777,7 @@ def column(data: Any, ends: npt.NDArray[np.uint64] | None, size: int, *, native:
 def room(array: npt.NDArray[Any], *, native: bool, bias: int = 0) -> Any:
     """Room for items of the core in a contiguous array, which must live as long as it is used."""
     buffer = ffi.from_buffer("uint8_t[]", array.view(np.uint8), require_writable=True)
-    made = ffi.new("ss_room *", {"data": buffer, "size": array.itemsize, "native": native, "bias": bias})
+    made = ffi.new("ss_output_column *", {"data": buffer, "size": array.itemsize, "native": native, "bias": bias})
     _alive[made] = (buffer,)
     return made
 
@@ -808,7 +808,7 @@ def open_log(path: str) -> Any:
 
 
 def log_spans(log: Any) -> npt.NDArray[np.uint64]:
-    """What the records of a log hold, oldest first: a row each of place in the memory, length, place in the log."""
+    """What the records of a log hold, oldest first: a row each of offset in the memory, length, offset in the log."""
     count = int(log.span_count)
     return np.frombuffer(bytes(ffi.buffer(log.spans, 24 * count)) if count else b"", np.uint64).reshape(-1, 3)
 

@@ -170,14 +170,9 @@ class _Running(threading.local):
 _running: Final = _Running()
 
 
-def begin(message: Message) -> None:
-    """Makes a message the current one."""
-    _running.messages.append(message)
-
-
-def end() -> None:
-    """Ends the current message."""
-    _running.messages.pop()
+def running() -> list[Message]:
+    """The messages of this thread, to begin one and to end it."""
+    return _running.messages
 
 
 def is_running() -> bool:

@@ -108,9 +108,9 @@ class Structure(Stored):
         """As `native.check`, where damage may be other types."""
         return status if status >= 0 else self._fail(status, operation)
 
-    def _answered_number(self, operation: str) -> int:
-        """As `native.answered_number`, where damage may be other types."""
-        return native.answered_number(operation, self._fail)
+    def _result_number(self, operation: str) -> int:
+        """As `native.result_number`, where damage may be other types."""
+        return native.result_number(operation, self._fail)
 
     def _made(self, decode: Callable[[bytes], Any], data: bytes) -> Any:
         """A value made of bytes; those that are none may be of other types."""
