@@ -10,9 +10,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 
-from . import commands, tour
+from . import __version__, commands, tour
 from .inspect.cli import verbs as cli
 from .inspect.cli.guard import SOUND, Parser, complain, prepare_streams, settled
 
@@ -27,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="example:\n  stable-structures tour\n  stable-structures VERB --help",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("--version", action="version", version=f"stable-structures {version('stable-structures')}")
+    made.add_argument("--version", action="version", version=f"stable-structures {__version__}")
     verbs = made.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True)
     for add_verbs in _ADD_VERBS:
         add_verbs(verbs)
