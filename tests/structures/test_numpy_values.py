@@ -181,9 +181,9 @@ MANAGED = {
 
 @pytest.mark.parametrize("name", MANAGED)
 def test_a_manager_is_no_memory_and_the_error_says_what_to_give(name):
-    with pytest.raises(TypeError, match=r"a MemoryManager is no memory; give one of its memories, such as manager\.get\(0\)"):
+    with pytest.raises(TypeError, match=r"a MemoryManager is not a memory; pass one of its memories, such as manager\.get\(0\)"):
         MANAGED[name](MemoryManager(StableMemory()))
-    with pytest.raises(TypeError, match=r"a StableVec\[u64\] is no memory; .*manager\.get\(1\)"):
+    with pytest.raises(TypeError, match=r"a StableVec\[u64\] is not a memory; .*manager\.get\(1\)"):
         MANAGED[name](StableVec[u64](StableMemory()))
     with pytest.raises(TypeError, match=r"StableMemory\(\)"):
         MANAGED[name](StableMemory)
