@@ -29,7 +29,7 @@ class Queue:
         self._items.append(item)
 
     def drain(self) -> None:
-        """Delivers until nothing is left."""
+        """Deliver until nothing is left."""
         while self._items:
             self._items.popleft()()
 
@@ -51,13 +51,13 @@ _current: Final = _Current()
 
 
 def current_queue() -> Queue:
-    """The queue of what runs now."""
+    """Return the queue of what runs now."""
     return _current.queues[-1]
 
 
 @contextmanager
 def new_queue() -> Iterator[Queue]:
-    """A queue for what is started inside. An error (not a trap) ends all that is under way in it."""
+    """Return a queue for what is started inside. An error (not a trap) ends all that is under way in it."""
     queue = Queue()
     _current.queues.append(queue)
     try:
