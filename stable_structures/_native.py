@@ -217,7 +217,7 @@ def check(status: int, operation: str) -> int:
     return status
 
 
-def answered_number(operation: str, failed: Callable[..., NoReturn] = fail, *given: Any) -> int:
+def result_number(operation: str, failed: Callable[..., NoReturn] = fail, *given: Any) -> int:
     """Return the result of a function that returned ASK: a number that looks like a signal, or raise its error by `failed`."""
     answer = result(lib.SS_ASKED_SIZE)
     status = int.from_bytes(answer[:8], "little", signed=True)
@@ -228,7 +228,7 @@ def answered_number(operation: str, failed: Callable[..., NoReturn] = fail, *giv
 
 def number(answer: int, operation: str) -> int:
     """Return the result of a function that returns a number, or ASK."""
-    return int(answer) if answer < ASK else answered_number(operation)
+    return int(answer) if answer < ASK else result_number(operation)
 
 
 def result(size: int) -> bytes:
@@ -440,19 +440,19 @@ def settle(function: Any, handle: Any, operation: str) -> None:
         raise _exception(status, operation, _SETTLE_HINTS)
 
 
-def claim(handle: Any, operation: str) -> Any:
+def reserve(handle: Any, operation: str) -> Any:
     """Keep structures off a memory until `release`; raise if a live one uses it."""
-    lease = _gc(ffi.new("ss_lease *"), lib.ss_lease_drop)
+    reservation = _gc(ffi.new("ss_reservation *"), lib.ss_reservation_drop)
     try:
-        check(lib.ss_lease_take(lease, handle), operation)
+        check(lib.ss_reservation_take(reservation, handle), operation)
     except BaseException:
-        _release(lease)
+        _release(reservation)
         raise
-    return lease
+    return reservation
 
 
 release: Final[Any] = _release
-"""Ends a lease from `claim` at once. It runs no step of Python, so that nothing interrupts it."""
+"""Ends a lease from `reserve` at once. It runs no step of Python, so that nothing interrupts it."""
 
 
 # ---- transactions ----
@@ -728,32 +728,32 @@ def exported(function: Any, handle: Any, start: int, stop: int, length: int) -> 
 # ---- entry positions of a map ----
 
 
-def new_place() -> Any:
+def new_position() -> Any:
     """Return an entry position for `locate` to fill."""
-    return ffi.new("ss_place *")
+    return ffi.new("ss_position *")
 
 
-def locate(handle: Any, key: bytes, place: Any) -> bytes | None:
+def locate(handle: Any, key: bytes, position: Any) -> bytes | None:
     """Return the value of a key, and store its entry position."""
-    size = lib.ss_btree_locate(handle, key, len(key), place)
+    size = lib.ss_btree_locate(handle, key, len(key), position)
     return None if size == NO_VALUE else result(check(size, "entry"))
 
 
-def place_changes(place: Any) -> int:
+def position_changes(position: Any) -> int:
     """Return the changes of the map when the entry position was set or last used."""
-    return int(place.changes)
+    return int(position.changes)
 
 
-def put_at(handle: Any, place: Any, key: bytes, value: bytes) -> int:
+def set_at(handle: Any, position: Any, key: bytes, value: bytes) -> int:
     """Set the value of the key at an entry position; return the map's change count after that."""
-    return number(lib.ss_btree_put_at(handle, place, key, len(key), value, len(value), lib.SS_EXPECT_ANYTHING, NULL, 0), "entry")
+    return number(lib.ss_btree_set_at(handle, position, key, len(key), value, len(value), lib.SS_EXPECT_ANYTHING, NULL, 0), "entry")
 
 
-def replace_at(handle: Any, place: Any, key: bytes, old: bytes | None, value: bytes) -> int | None:
-    """Do as `put_at` if the value of the key is `old` (None: if it is absent); otherwise change nothing and return None."""
+def replace_at(handle: Any, position: Any, key: bytes, old: bytes | None, value: bytes) -> int | None:
+    """Do as `set_at` if the value of the key is `old` (None: if it is absent); otherwise change nothing and return None."""
     expect = lib.SS_EXPECT_NOTHING if old is None else lib.SS_EXPECT_VALUE
     data = old or b""
-    changes = lib.ss_btree_put_at(handle, place, key, len(key), value, len(value), expect, data, len(data))
+    changes = lib.ss_btree_set_at(handle, position, key, len(key), value, len(value), expect, data, len(data))
     return None if changes == NO_NUMBER else number(changes, "entry")
 
 
@@ -777,7 +777,7 @@ def column(data: Any, ends: npt.NDArray[np.uint64] | None, size: int, *, native:
 def room(array: npt.NDArray[Any], *, native: bool, bias: int = 0) -> Any:
     """Return an output column over a contiguous array, which must live as long as it is used."""
     buffer = ffi.from_buffer("uint8_t[]", array.view(np.uint8), require_writable=True)
-    made = ffi.new("ss_room *", {"data": buffer, "size": array.itemsize, "native": native, "bias": bias})
+    made = ffi.new("ss_output_column *", {"data": buffer, "size": array.itemsize, "native": native, "bias": bias})
     _alive[made] = (buffer,)
     return made
 

@@ -69,13 +69,13 @@ def backup(memory: Memory, state: Any) -> None:
     ('16000000a1706461', {'data_on_the_heap': [1, 2, 3]})
     """
     under = native_memory(memory)
-    lease = native.claim(under._handle, "backup")
+    reservation = native.reserve(under._handle, "backup")
     try:
         with _encoded(state) as spool:
             _refuse_others(memory)
             _write(memory, spool)
     finally:
-        native.release(lease)
+        native.release(reservation)
 
 
 def restore(memory: Memory) -> Any:

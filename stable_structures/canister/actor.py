@@ -12,7 +12,7 @@ from ..memory.memory import native_memory
 from ..upgrade import UpgradeHooks
 from . import message as messages
 from .message import Kind
-from .program import MARK, Dialect, Program, mark
+from .program import MARK, CdkAdapter, Program, mark
 from .variables import UpgradeReport, load, save, saved_bytes, variables_of
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _decorated(function: Any, role: str, guard: Guard | None) -> Any:
     return mark(function, role, guard)
 
 
-class PlainDialect(Dialect):
+class PlainAdapter(CdkAdapter):
     """The library's own form: module functions and one actor."""
 
     name = "plain"
@@ -188,5 +188,5 @@ def _memory_of(program: Program) -> NativeMemory:
     return canister.program_manager().get(program.actor.STABLE_MEMORY_ID)
 
 
-PLAIN: Final = PlainDialect()
+PLAIN: Final = PlainAdapter()
 """The form of a program that imports no CDK."""

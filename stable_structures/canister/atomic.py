@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 BLOCK_SIZE: Final[int] = native.call.SS_BLOCK_SIZE
 
 
-def forget_claims(memory: NativeMemory) -> None:
+def forget_leases(memory: NativeMemory) -> None:
     """Forget the leases of structures that were opened in this transaction.
 
     Structures that Python has not freed yet then block nobody.
     """
-    native.call.ss_memory_forget_claims(memory._handle)
+    native.call.ss_memory_forget_leases(memory._handle)
 
 
 def changed_bytes(memory: NativeMemory) -> int:

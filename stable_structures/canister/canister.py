@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NoReturn, Self, SupportsIndex, TypeVar
 
 from ..encodings.candid.codec import EMPTY, CandidError
@@ -326,18 +327,21 @@ class Canister:
         context = CallContext(caller, kind.value, install_args(code, arg), Reply())
         self.last_instructions = {}
         left_open = [] if old is None else self._structures()
-        with execution.atomic(kind):
+
+        def start(message: Message) -> None:
+            new.load(message)
+            new.lifecycle(kind, context.args, message)
+
+        def replace() -> None:
             if old is not None and pre_upgrade:
-                before = execution.message(Kind.PRE_UPGRADE, context)
-                with execution.running(before):
-                    old.lifecycle(Kind.PRE_UPGRADE, (), before)
+                execution.running(execution.message(Kind.PRE_UPGRADE, context), partial(old.lifecycle, Kind.PRE_UPGRADE, ()))
             self.put_program(new)
             self.last_upgrade, self.global_timer = None, 0
             message = execution.message(kind, context)
             message.version = self.version + 1
-            with execution.running(message):
-                new.load(message)
-                new.lifecycle(kind, context.args, message)
+            execution.running(message, start)
+
+        execution.atomic(kind, replace)
         self.version += 1
         self._retire(left_open)
         if old is not None:
@@ -376,11 +380,12 @@ class Canister:
         if self._is_wasm(old):
             raise Unsupported("reimport is for canisters in Python: the heap of a Wasm module is always restored")
         new, execution, left_open = old.again(), self._execution, self._structures()
-        with execution.atomic(Kind.POST_UPGRADE):
+
+        def replace() -> None:
             self.put_program(new)
-            message = execution.message(Kind.POST_UPGRADE, execution.system_context())
-            with execution.running(message):
-                new.load(message)
+            execution.running(execution.message(Kind.POST_UPGRADE, execution.system_context()), new.load)
+
+        execution.atomic(Kind.POST_UPGRADE, replace)
         self._retire(left_open)
 
     def run_pre_upgrade(self) -> None:
@@ -390,10 +395,9 @@ class Canister:
         if program is None:
             raise no_module()
         context = CallContext(self.controllers[0], Kind.PRE_UPGRADE.value, (), Reply())
-        with self._execution.atomic(Kind.PRE_UPGRADE):
-            message = self._execution.message(Kind.PRE_UPGRADE, context)
-            with self._execution.running(message):
-                program.lifecycle(Kind.PRE_UPGRADE, (), message)
+        execution = self._execution
+        message = execution.message(Kind.PRE_UPGRADE, context)
+        execution.atomic(Kind.PRE_UPGRADE, lambda: execution.running(message, partial(program.lifecycle, Kind.PRE_UPGRADE, ())))
 
     def resume(self, source: Source) -> None:
         """Continue with Python source on the stable memory as `run_pre_upgrade` left it; the version stays. Raises `Trapped`."""
@@ -516,8 +520,7 @@ class Canister:
             return
         execution = self._execution
         message = execution.message(Kind.INSPECT, context)
-        with execution.atomic(Kind.INSPECT), execution.running(message):
-            program.inspect(message)
+        execution.atomic(Kind.INSPECT, lambda: execution.running(message, program.inspect))
         if not message.accepted:
             raise Rejected(ErrorCode.REJECTED_MESSAGE, "Canister rejected the message")
 

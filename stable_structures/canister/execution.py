@@ -1,24 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a message runs: all of it or nothing (docs/platform.md#atomicity), step by step where it waits for other canisters."""
+"""How a message runs: all of it or nothing (docs/platform.md#atomicity), step by step where it waits for other canisters.
+
+What must be undone in any case is a `with` or `try` of the function that calls the body, and no generator that stands for one: a signal
+handler may raise between two steps of the library that drives the generator, which then stays where it is until its traceback goes.
+"""
 
 from __future__ import annotations
 
 import difflib
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import SourceError, Unsupported
+from ..memory.transaction import Transaction, was_committed
 from . import atomic
 from . import message as messages
 from .errors import ErrorCode, Rejected, Trap, Trapped
 from .installed import Callback, Method, Pending, Program
 from .message import CallContext, Kind, Message, Outcome, Reply
 from .modules import one_at_a_time
-from .queue import current_queue, new_queue
+from .queue import current_queue, with_queue
 from .routing import deliver
 
 if TYPE_CHECKING:
@@ -87,8 +91,13 @@ class Execution:
 
     def __init__(self, canister: Canister) -> None:
         self.canister = canister
-        self.open_contexts = 0
+        self._open: dict[int, CallContext] = {}
         self.composite = False
+
+    @property
+    def open_contexts(self) -> int:
+        """How many calls are not over."""
+        return len(self._open)
 
     # ---- all or nothing ----
 
@@ -106,37 +115,52 @@ class Execution:
         if given_up is not None and given_up is not state.program:
             given_up.close()
 
-    @contextmanager
-    def atomic(self, kind: Kind) -> Iterator[None]:
-        """Everything inside happens, or nothing; always nothing for queries. Raises `Trapped` for a trap."""
+    def atomic(self, kind: Kind, body: Callable[[], None]) -> None:
+        """Everything that `body` does happens, or nothing; always nothing for queries. Raises `Trapped` for a trap."""
         with one_at_a_time:
-            state = self._state()
             try:
-                with self.canister.memory.transaction():
-                    yield from self._inside(kind)
+                self._all_or_nothing(kind, body)
             except _Discard:
-                self._restore(state)
-            except BaseException as error:
+                pass
+            except Trap as error:
                 cause = _cause(error)
-                self._restore(state)
-                if not isinstance(error, Trap):
-                    raise
                 raise self._trapped(error) from (None if cause is error else cause)
-            else:
-                if self.canister.program is not None:
-                    self.canister.program.commit()
 
-    def _inside(self, kind: Kind) -> Iterator[None]:
+    def _all_or_nothing(self, kind: Kind, body: Callable[[], None]) -> None:
+        state, transaction, settled = self._state(), self.canister.memory.transaction(), False
+        try:
+            try:
+                with transaction:
+                    self._inside(kind, body)
+            except BaseException as error:
+                _forget_locals(_cause(error))
+                raise
+        finally:
+            try:
+                self._settle_program(state, transaction)
+                settled = True
+            finally:
+                if not settled:  # a signal handler raised meanwhile
+                    self._settle_program(state, transaction)
+
+    def _settle_program(self, state: _State, transaction: Transaction) -> None:
+        """The program and its heap go the way of the stable memory. Twice is as good as once."""
+        if not was_committed(transaction):
+            self._restore(state)
+        elif self.canister.program is not None:
+            self.canister.program.commit()
+
+    def _inside(self, kind: Kind, body: Callable[[], None]) -> None:
         """Run inside the transaction. If it fails, structures opened in it do not count: their memories have their earlier owners."""
         memory = self.canister.memory
         try:
-            yield
+            body()
             self._check_limits(kind)
             if not kind.keeps_changes:
                 raise _Discard  # noqa: TRY301 - it ends the transaction
         except BaseException:
             if self.canister.heap != "keep":
-                atomic.forget_claims(memory)
+                atomic.forget_leases(memory)
             raise
 
     def _trapped(self, trap: Trap) -> Trapped:
@@ -164,23 +188,27 @@ class Execution:
 
     # ---- one message ----
 
-    @contextmanager
-    def running(self, message: Message) -> Iterator[None]:
-        """Run the program's code inside the block: its exceptions come out as `Trap`, even those that it caught itself."""
+    def running(self, message: Message, body: Callable[[Message], None]) -> None:
+        """Run code of the program: its exceptions come out as `Trap`, even those that it caught itself."""
         program = self.canister.program
         if program is None:
             raise no_module()
-        messages.begin(message)
+
+        def guarded() -> None:
+            try:
+                body(message)
+            except (Unsupported, SourceError):
+                raise
+            except (Exception, SystemExit) as error:
+                raise program.failure(message, error) from error
+
+        running = messages.running()
+        before = len(running)
         try:
-            with program.active():
-                try:
-                    yield
-                except (Unsupported, SourceError):
-                    raise
-                except (Exception, SystemExit) as error:
-                    raise program.failure(message, error) from error
+            running.append(message)
+            program.run(guarded)
         finally:
-            messages.end()
+            del running[before:]  # no call, before which a signal handler might raise
         if message.trap is not None:
             raise message.trap
 
@@ -198,23 +226,19 @@ class Execution:
         """Run an entry point, and whatever it leads to, until nothing is under way; how the call was answered."""
         outcomes: list[Outcome] = []
         context.respond = outcomes.append
-        with new_queue() as queue:
-            self.begin(kind, context, start)
-            queue.drain()
+        with_queue(lambda: self.begin(kind, context, start))
         return outcomes[0] if outcomes else None
 
     def begin(self, kind: Kind, context: CallContext, start: Callable[[Message], None]) -> None:
         """The first message of a call; what it leads to is put on the queue."""
-        self.open_contexts += 1
         current_queue().opened.append(self._forget(context))
+        self._open[id(context)] = context
         if kind is not Kind.COMPOSITE_QUERY:
             self._step(kind, context, start)
             return
         self.composite = context.composite = True
         try:
-            with self.atomic(kind), new_queue() as queue:
-                self._step(kind, context, start)
-                queue.drain()
+            self.atomic(kind, lambda: with_queue(lambda: self._step(kind, context, start)))
         finally:
             self.composite = False
 
@@ -230,8 +254,10 @@ class Execution:
         """One message: rolled back where it traps, and then the answer that it gave counts no more."""
         message, before = self.message(kind, context), (context.reply, context.cycles)
         try:
-            with self._inside_composite() if context.composite else self.atomic(kind), self.running(message):
-                body(message)
+            if context.composite:
+                self._inside_composite(message, body)
+            else:
+                self.atomic(kind, lambda: self.running(message, body))
         except BaseException as error:
             context.reply, context.cycles = before
             if isinstance(error, Trapped):
@@ -242,11 +268,10 @@ class Execution:
         for pending in message.pending:
             self._send(context, pending)
 
-    @contextmanager
-    def _inside_composite(self) -> Iterator[None]:
+    def _inside_composite(self, message: Message, body: Callable[[Message], None]) -> None:
         """Undo the changes of a composite query at its end; until then its messages see them."""
         try:
-            yield
+            self.running(message, body)
         except Trap as error:
             cause = _cause(error)
             raise self._trapped(error) from (None if cause is error else cause)
@@ -283,13 +308,12 @@ class Execution:
             context.respond(outcome)
 
     def _forget(self, context: CallContext) -> Callable[[], None]:
-        """End a call, whether or not it was answered; at most once."""
+        """End a call, whether or not it was answered. Ending it twice does no harm."""
 
         def forget() -> None:
-            if not context.closed:
-                context.closed = True
-                self.open_contexts -= 1
-                self.canister.context_closed()
+            self._open.pop(id(context), None)
+            context.closed = True
+            self.canister.context_closed()
 
         return forget
 
@@ -373,10 +397,8 @@ def no_module() -> Rejected:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """Return the Python exception behind a trap, without the variables of its frames: they are of a heap that is gone."""
-    cause = error.__cause__ if isinstance(error, Trap) and error.__cause__ is not None else error
-    _forget_locals(cause)
-    return cause
+    """The Python exception behind a trap."""
+    return error.__cause__ if isinstance(error, Trap) and error.__cause__ is not None else error
 
 
 def _forget_locals(error: BaseException | None) -> None:

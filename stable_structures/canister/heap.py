@@ -26,8 +26,7 @@ import random
 import sys
 import types
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain, repeat
 from operator import eq, is_
 from typing import Any, Final
@@ -53,14 +52,13 @@ _MOST_PASSES: Final = 4
 _MISSING: Final = object()
 
 
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """No garbage collection inside: it would go through all objects again and again, for the copies are many and new."""
+def _without_collection(body: Callable[[], None]) -> None:
+    """Runs something without garbage collection: it would go through all objects again and again, for the copies are many and new."""
     with one_at_a_time:  # for two threads that both turn it off and on would leave it off
         was = gc.isenabled()
-        gc.disable()
         try:
-            yield
+            gc.disable()
+            body()
         finally:
             if was:
                 gc.enable()
@@ -303,19 +301,19 @@ class HeapImage:
         self._seen = {id(vars(builtins)), id(sys.modules)}
         self._kept: list[object] = []
         self._found: list[Any] = list(roots)
-        with _no_collection():
-            while self._found:
-                self._visit_wave()
+        _without_collection(self._visit_all)
 
     def __repr__(self) -> str:
         return f"<HeapImage of {len(self._kept)} objects>"
 
     def restore(self) -> None:
         """Put the content back. Can be done any number of times. Raises `Unsupported` if a memoryview is in the way."""
-        with _no_collection():
-            for _ in range(_MOST_PASSES):
-                if not self._restore_once():
-                    return
+        _without_collection(self._restore_all)
+
+    def _restore_all(self) -> None:
+        for _ in range(_MOST_PASSES):
+            if not self._restore_once():
+                return
 
     def _restore_once(self) -> bool:
         """Return whether anything had changed. Bytearrays come last: what had a memoryview of one may be gone by then."""
@@ -323,6 +321,10 @@ class HeapImage:
             restore()
         others = [saved.restore() for key, saved in self._saved.items() if key is not bytearray]
         return (bytearray in self._saved and self._saved[bytearray].restore()) or any(others)
+
+    def _visit_all(self) -> None:
+        while self._found:
+            self._visit_wave()
 
     def _visit_wave(self) -> None:
         """Visit all that was found and not visited yet."""

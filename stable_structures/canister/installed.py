@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -63,7 +62,7 @@ class Pending:
 
 
 class Program(Protocol):
-    """An installed program. It runs inside `active()`, and a `Trap` is how it fails."""
+    """An installed program. Its code runs inside `run()`, and a `Trap` is how it fails."""
 
     number: int
     manager: MemoryManager | None
@@ -99,8 +98,8 @@ class Program(Protocol):
     def heap_used(self) -> int:
         """Bytes of its heap."""
 
-    def active(self) -> AbstractContextManager[None]:
-        """Make it the program that runs."""
+    def run(self, body: Callable[[], None]) -> None:
+        """Runs some of its code, with its modules and files in place."""
 
     def failure(self, message: Message, error: BaseException) -> Trap:
         """Return the trap for a Python exception in its message."""

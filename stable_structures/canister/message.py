@@ -152,7 +152,7 @@ class Message:
         raise trap
 
     def answer(self, reply: Reply) -> None:
-        """Replie or rejects; a second answer traps."""
+        """Reply or reject; a second answer traps."""
         api = "msg_reject" if reply.rejected else "msg_reply"
         self.allow(api)
         if self.context.reply is not None:
@@ -170,14 +170,9 @@ class _Running(threading.local):
 _running: Final = _Running()
 
 
-def begin(message: Message) -> None:
-    """Make a message the current one."""
-    _running.messages.append(message)
-
-
-def end() -> None:
-    """End the current message."""
-    _running.messages.pop()
+def running() -> list[Message]:
+    """The messages of this thread, to begin one and to end it."""
+    return _running.messages
 
 
 def is_running() -> bool:

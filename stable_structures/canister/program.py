@@ -7,8 +7,8 @@ import inspect
 import itertools
 import reprlib
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -61,7 +61,7 @@ def mark(function: F, role: str, guard: Callable[..., Any] | None = None) -> F:
     return function
 
 
-class Dialect:
+class CdkAdapter:
     """How the code of one CDK behaves where CDKs differ. This one is our own plain form."""
 
     name = "plain"
@@ -189,16 +189,26 @@ class Timers:
         self.entries = {number: Timer(**vars(timer)) for number, timer in entries.items()}
 
 
+def _remove(items: list[Any], item: Any) -> None:
+    if item in items:
+        items.remove(item)
+
+
+def _run_backwards(actions: list[Callable[[], None]]) -> None:
+    for action in reversed(actions):
+        action()
+
+
 class Program:
     """One run of a canister's source: a namespace of its own."""
 
-    def __init__(self, code: Code, plain: Dialect) -> None:
+    def __init__(self, code: Code, plain: CdkAdapter) -> None:
         """`plain` is the form of a program that imports no CDK."""
         self.code = code
         self._plain = plain
         self.number = next(program_numbers)
         self.modules = Modules(code.search, {})
-        self.dialect: Dialect = plain
+        self.adapter: CdkAdapter = plain
         self.methods: dict[str, Method] = {}
         self.hooks: dict[str, Method] = {}
         self.timers = Timers()
@@ -209,28 +219,38 @@ class Program:
         """Structures that the CDK keeps for the program, by what names them there."""
         self.files: FileSystem | None = None
         self.main: ModuleType
-        self._while_active = ExitStack()
+        self._undo: list[Callable[[], None]] = []
+        """What ends its turn: the machine's files and imports as they were."""
 
     def __repr__(self) -> str:
-        return f"<Program {self.number} {self.code.name}, {self.dialect.name}, {len(self.methods)} methods>"
+        return f"<Program {self.number} {self.code.name}, {self.adapter.name}, {len(self.methods)} methods>"
 
-    @contextmanager
-    def active(self) -> Iterator[None]:
-        """Return the program's modules, and its files where it has some, in place of the test's."""
+    def run(self, body: Callable[[], None]) -> None:
+        """Run a function with the program's modules, and its files if it has some, in place of the test's."""
         from .cdk import Finder  # noqa: PLC0415 - the CDKs are made of what is here
 
-        finder = Finder(self)
-        with self.modules.active(), ExitStack() as self._while_active:
+        self.modules.run(lambda: self._run(Finder(self), body))
+
+    def _run(self, finder: Any, body: Callable[[], None]) -> None:
+        undo = self._undo = [lambda: _remove(sys.meta_path, finder)]
+        try:
             sys.meta_path.insert(0, finder)
-            self._while_active.callback(sys.meta_path.remove, finder)
             if self.files is not None:
-                self._while_active.enter_context(self.files.active())
-            yield
+                self.files.put_in_place(undo)
+            body()
+        finally:
+            done = False
+            try:
+                _run_backwards(undo)
+                done = True
+            finally:
+                if not done:  # a signal handler raised meanwhile; twice is as good as once
+                    _run_backwards(undo)
 
     def use_files(self, files: FileSystem) -> None:
-        """From here on the program has files of its own. It must be active."""
+        """From here on the program has files of its own. It must run."""
         self.files = files
-        self._while_active.enter_context(files.active())
+        files.put_in_place(self._undo)
 
     @property
     def name(self) -> str:
@@ -242,24 +262,24 @@ class Program:
         del message
         try:
             self.main = self.code.run()
-            self.dialect.made(self)
+            self.adapter.made(self)
         except (Unsupported, SourceError):
             raise
         except Exception as error:
-            raise self.dialect.failed_source(error) from error
-        if not self.methods and not self.hooks and self.dialect.name == "plain":  # else it was written as a canister
+            raise self.adapter.failed_source(error) from error
+        if not self.methods and not self.hooks and self.adapter.name == "plain":  # else it was written as a canister
             raise SourceError(
                 f"{self.code.filename} exports nothing: "
                 "put @query or @update (of stable_structures.canister, basilisk or kybra) above its methods"
             )
 
-    def speak(self, dialect: Dialect) -> None:
+    def use_adapter(self, adapter: CdkAdapter) -> None:
         """The program uses this CDK."""
-        if self.dialect.name not in ("plain", dialect.name):
-            raise Unsupported(f"the canister imports {dialect.name} and {self.dialect.name}; a canister is written with one of them")
-        if self.dialect.name != dialect.name:
-            self.dialect = dialect
-            dialect.start(self)
+        if self.adapter.name not in ("plain", adapter.name):
+            raise Unsupported(f"the canister imports {adapter.name} and {self.adapter.name}; a canister is written with one of them")
+        if self.adapter.name != adapter.name:
+            self.adapter = adapter
+            adapter.start(self)
 
     def export(self, name: str, function: Callable[..., Any]) -> None:
         """Export a function that has a mark."""
@@ -277,7 +297,7 @@ class Program:
         hook = self.hooks.get(role)
         if hook is None:
             return None
-        if hook.guard is not None and not self.dialect.check_guard(hook.guard, message):
+        if hook.guard is not None and not self.adapter.check_guard(hook.guard, message):
             return None
         return hook.function(*args[: _positional(hook.function)])
 
@@ -301,7 +321,7 @@ class Program:
     @property
     def overwrites(self) -> bool:
         """Return whether its manager is made over whatever the stable memory holds, as the platform's drop-ins do."""
-        return self.dialect.overwrites
+        return self.adapter.overwrites
 
     def image(self, heap: HeapMode) -> Callable[[], None]:
         """Return what puts timers, structures of the CDK and, with "restore", all objects back to where they are now. O(objects)."""
@@ -348,17 +368,17 @@ class Program:
 
     def failure(self, message: Message, error: BaseException) -> Trap:
         """Return the trap for a Python exception that nobody caught."""
-        return self.dialect.failure(message, error)
+        return self.adapter.failure(message, error)
 
     def lifecycle(self, kind: Kind, args: tuple[Any, ...], message: Message) -> None:
         """Run a lifecycle hook, with what the CDK does around it."""
         role = _LIFECYCLE[kind]
-        self.dialect.before_hook(self, kind)
-        value = self.run_hook(role, args if kind is Kind.PRE_UPGRADE else self.dialect.inward(args), message)
+        self.adapter.before_hook(self, kind)
+        value = self.run_hook(role, args if kind is Kind.PRE_UPGRADE else self.adapter.inward(args), message)
         if calls.is_waiting(value):
             value.close()
             raise Unsupported(f"@{role} is a generator or a coroutine: no call can be made there; set a timer with delay 0 that makes it")
-        self.dialect.after_hook(self, kind)
+        self.adapter.after_hook(self, kind)
 
     def has_inspect(self) -> bool:
         """Return whether it has @inspect_message."""
@@ -371,31 +391,31 @@ class Program:
     def prepare(self, args: tuple[Any, ...], method: Method) -> tuple[Any, ...]:
         """Copy of the arguments, as the code sees them."""
         del method
-        copied: tuple[Any, ...] = self.dialect.inward(private_copy(args))
+        copied: tuple[Any, ...] = self.adapter.inward(private_copy(args))
         return copied
 
     def receive(self, call: Call, method: Method) -> tuple[Any, ...]:
         """Return the arguments of another canister's call."""
-        return self.dialect.from_raw(method, call.args[0]) if call.raw else self.prepare(call.args, method)
+        return self.adapter.from_raw(method, call.args[0]) if call.raw else self.prepare(call.args, method)
 
     def enter(self, method: Method, message: Message) -> None:
         """Run a method to its end or its first call."""
-        if method.guard is not None and not self.dialect.check_guard(method.guard, message):
+        if method.guard is not None and not self.adapter.check_guard(method.guard, message):
             return
-        args = self.dialect.arguments(method, message.context.args)
+        args = self.adapter.arguments(method, message.context.args)
         try:
             value = method.function(*args)
         except TypeError as error:
             problem = method.wrong_arguments(args, error)
             if problem is None:
                 raise
-            raise self.dialect.failure(message, problem) from None
+            raise self.adapter.failure(message, problem) from None
         self.begin(value, message)
 
     def begin(self, value: Any, message: Message) -> None:
         """Go on with what a function gave: its value, or something that has to be run step by step."""
         if calls.is_waiting(value):
-            self.step(Task(value, self.dialect.as_call), message, None, None)
+            self.step(Task(value, self.adapter.as_call), message, None, None)
         else:
             message.context.value = value
 
@@ -412,20 +432,20 @@ class Program:
             message.raise_trap(refuse_call(message))
         system.pay(message, step.call)
         self.tasks.add(task)
-        step.call.args = self.dialect.outward(step.call.args)
+        step.call.args = self.adapter.outward(step.call.args)
         message.pending.append(Pending(step.call, _Waiting(self, task, step.call)))
 
     def outward(self, reply: Reply) -> Reply:
         """Return a copy of an answer, as others get it."""
-        return Reply(self.dialect.outward(private_copy(reply.value)), reply.rejected, reply.code, reply.message)
+        return Reply(self.adapter.outward(private_copy(reply.value)), reply.rejected, reply.code, reply.message)
 
     def returned(self, method: Method, context: CallContext) -> Reply | None:
         """Return what a method returned is its answer, unless it is to answer by itself."""
-        return None if self.dialect.replies_by_itself(method) else self.outward(Reply(context.value))
+        return None if self.adapter.replies_by_itself(method) else self.outward(Reply(context.value))
 
     def respond(self, call: Call, method: Method, reply: Reply) -> Reply:
         """Return an answer, as Candid where the call was."""
-        return Reply(self.dialect.to_raw(method, reply.value)) if call.raw and not reply.rejected else reply
+        return Reply(self.adapter.to_raw(method, reply.value)) if call.raw and not reply.rejected else reply
 
     def show(self, reply: Reply, method: Method) -> Any:
         """Return the value of an answer."""
@@ -470,7 +490,7 @@ class _Waiting:
     def run(self, message: Message, reply: Reply) -> None:
         """Return the answer to the waiting code."""
         if not self.call.raw:
-            reply.value = self.program.dialect.inward(reply.value)
+            reply.value = self.program.adapter.inward(reply.value)
         self.program.step(self.task, message, *calls.deliver(self.call, reply))
 
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Final
 
 Item = Callable[[], None]
@@ -36,7 +35,7 @@ class Queue:
     def give_up(self) -> None:
         """Nothing of it is delivered any more, and nobody waits."""
         self._items.clear()
-        for forget in self.opened:
+        for forget in list(self.opened):
             forget()
 
 
@@ -55,15 +54,18 @@ def current_queue() -> Queue:
     return _current.queues[-1]
 
 
-@contextmanager
-def new_queue() -> Iterator[Queue]:
-    """Return a queue for what is started inside. An error (not a trap) ends all that is under way in it."""
-    queue = Queue()
-    _current.queues.append(queue)
+def with_queue(start: Callable[[], None]) -> None:
+    """Start something with a new queue, and deliver until it is empty. An error (not a trap) ends all calls in it."""
+    queue, before = Queue(), len(_current.queues)
     try:
-        yield queue
+        _current.queues.append(queue)
+        start()
+        queue.drain()
     except BaseException:
-        queue.give_up()
+        try:
+            queue.give_up()
+        finally:
+            queue.give_up()  # again, for what a signal handler kept it from
         raise
     finally:
-        _current.queues.pop()
+        del _current.queues[before:]

@@ -47,13 +47,15 @@ class _Done:
 class _Block:
     """A block that is open, or the next one to open. It does not keep its grip alive."""
 
-    __slots__ = ("answer", "grip", "idle", "number")
+    __slots__ = ("answer", "committed", "grip", "idle", "number")
 
     def __init__(self, answer: _Done | None, idle: list[Grip]) -> None:
         self.answer = answer
         self.idle = idle
         self.number = 1
         """The number of the block, among all that had this grip."""
+        self.committed = 0
+        """The number of the last block that was committed at its end."""
         self.grip: Callable[[], Grip | None] = lambda: None
 
 
@@ -94,9 +96,13 @@ def _leave(block: _Block, kind: type[BaseException] | None, _error: object, _tra
             native.fail(status, "commit")
     except BaseException:
         if grip is not None:
+            if native.call.ss_held_was_committed(grip.held):
+                block.committed = block.number
             _drop(grip.held)
         raise
     else:
+        if kind is None:
+            block.committed = block.number
         block.number += 1
         block.idle.append(grip)
     finally:
@@ -152,6 +158,12 @@ def _is_open(transaction: Transaction) -> bool:
         return grip is not None and native.is_open(grip.held)
     finally:
         del grip
+
+
+def was_committed(transaction: Transaction) -> bool:
+    """Whether the end of its block kept the changes, also if an exception came out of a step after that (for the harness)."""
+    block = transaction._block
+    return block is not None and block.committed == transaction._number
 
 
 def _exit_by_class(transaction: Transaction, kind: Any, error: Any, traceback: Any) -> None:

@@ -32,10 +32,10 @@ D = TypeVar("D")
 _MISSING: Final[Any] = object()
 _PAIR: Final = 2
 _ITEMS: Final = KEYS | VALUES
-_get: Final = native.call.ss_btree_get_bb
-_insert: Final = native.call.ss_btree_insert_bb
-_put: Final = native.call.ss_btree_put_bb
-_remove: Final = native.call.ss_btree_remove_bb
+_get: Final = native.call.ss_btree_get_bytes_bytes
+_insert: Final = native.call.ss_btree_insert_bytes_bytes
+_put: Final = native.call.ss_btree_set_bytes_bytes
+_remove: Final = native.call.ss_btree_remove_bytes_bytes
 _get_or_insert: Final = native.call.ss_btree_get_or_insert
 
 
@@ -304,7 +304,7 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         try:
             return self._key.codec.decode(key), self._value.codec.decode(value)
         except BaseException as error:
-            native.call.ss_btree_put_bb(self._handle, key, len(key), value, len(value))
+            native.call.ss_btree_set_bytes_bytes(self._handle, key, len(key), value, len(value))
             self._tell_apart(error)
             raise
 

@@ -33,8 +33,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _TRIES: Final = 3
-_insert: Final = native.call.ss_btree_insert_bb
-_remove: Final = native.call.ss_btree_remove_bb
+_insert: Final = native.call.ss_btree_insert_bytes_bytes
+_remove: Final = native.call.ss_btree_remove_bytes_bytes
 _UNIT: Final = codec(None)
 _NOTHING: Final = native.column(b"", None, 0, native=False)
 _END: Final[Any] = object()
@@ -181,7 +181,7 @@ class StableBTreeSet(Tree, MutableSet[K]):
             return self._key.codec.decode(key)  # type: ignore[no-any-return]
         except BaseException as error:
             if operation.startswith("pop"):  # a removed element whose bytes are not a valid key is inserted again
-                native.call.ss_btree_put_bb(self._handle, key, len(key), b"", 0)
+                native.call.ss_btree_set_bytes_bytes(self._handle, key, len(key), b"", 0)
             self._tell_apart(error)
             raise
 

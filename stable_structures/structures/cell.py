@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _get: Final = native.call.ss_cell_get
-_set: Final = native.call.ss_cell_set
-_put: Final = native.call.ss_cell_put
+_set: Final = native.call.ss_cell_replace
+_put: Final = native.call.ss_cell_set
 
 
 class StableCell(Structure, Generic[T]):

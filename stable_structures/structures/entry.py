@@ -33,15 +33,15 @@ class Entry(Generic[K, V]):
         self._map = tree
         self.key: Final = key
         self._encoded = tree._key.codec.encode(key)
-        self._place = native.new_place()
+        self._position = native.new_position()
         raw = self._located()
-        self._known = native.place_changes(self._place), raw
+        self._known = native.position_changes(self._position), raw
         """Changes of the map, and the encoded value that the key had at that number or later."""
 
     def _located(self) -> bytes | None:
         """Return the encoded value, found by a descent from the root."""
         try:
-            return native.locate(self._map._handle, self._encoded, self._place)
+            return native.locate(self._map._handle, self._encoded, self._position)
         except CorruptMemory as error:
             self._map._tell_apart(error)
             raise
@@ -59,7 +59,7 @@ class Entry(Generic[K, V]):
         """Set the value if the encoded one is still `old`; return whether it was."""
         data = self._map._value.encode(value)
         try:
-            changes = native.replace_at(self._map._handle, self._place, self._encoded, old, data)
+            changes = native.replace_at(self._map._handle, self._position, self._encoded, old, data)
         except CorruptMemory as error:
             self._map._tell_apart(error)
             raise
@@ -106,7 +106,7 @@ class Entry(Generic[K, V]):
         """
         data = self._map._value.encode(value)
         try:
-            self._known = native.put_at(self._map._handle, self._place, self._encoded, data), data
+            self._known = native.set_at(self._map._handle, self._position, self._encoded, data), data
         except CorruptMemory as error:
             self._map._tell_apart(error)
             raise

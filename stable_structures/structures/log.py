@@ -12,7 +12,7 @@ from ..memory.stored import INIT, LOAD, NEW
 from ..storable import BytesLane
 from .indices import bounded
 from .number_forms import Argument
-from .sequence import BATCH_BYTES, RowSequence, encoded
+from .sequence import BATCH_BYTES, IndexedSequence, encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,7 +29,7 @@ _append: Final = native.call.ss_log_append
 _item: Final = native.call.ss_log_item
 
 
-class StableLog(RowSequence[T]):
+class StableLog(IndexedSequence[T]):
     """An append-only list of entries: `StableLog[T](index, data)` loads an existing log, or creates one.
 
     Entries may have any size. A log is created only if both memories are empty, which means that all their bytes are zero. If
@@ -129,7 +129,7 @@ class StableLog(RowSequence[T]):
             encode = self._encode
             data = encode(value)
         index: int = _append(self._handle, data, len(data))
-        return index if index < native.ASK else self._answered_number("append")
+        return index if index < native.ASK else self._result_number("append")
 
     def extend(self, values: npt.ArrayLike | Iterable[T]) -> None:
         """Append many entries in one call. All or nothing, with the same bytes as a loop of `append`. O(size). Raises as `append`.

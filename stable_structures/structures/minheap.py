@@ -9,7 +9,7 @@ from .. import _native as native
 from .._native import NO_VALUE, result
 from ..errors import CorruptMemory
 from .number_forms import Argument, heap_forms
-from .sequence import RowIterator
+from .sequence import SequenceIterator
 from .slots import Slots
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class StableMinHeap(Slots[T]):
 
     def _whole(self) -> list[T]:
         while True:
-            values = RowIterator(self)
+            values = SequenceIterator(self)
             try:
                 return list(values)
             except RuntimeError:  # from the iterator, or from a user's type

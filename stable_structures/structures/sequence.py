@@ -37,14 +37,14 @@ _COPY_BYTES: Final = 4 * BATCH_BYTES
 _TRIES: Final = 3
 
 
-class RowIterator(BothEnds[T]):
+class SequenceIterator(BothEnds[T]):
     """An iterator over a part of a vec, heap or log from both ends, with `next_back()` and `skip(n)`.
 
     It is lazy, holds no lock, and raises `RuntimeError` if the structure has changed since the iterator was created, also if a
     value was set. O(1) a step.
     """
 
-    def __init__(self, row: Row[T], start: int | None = 0, stop: int | None = None, *, reverse: bool = False) -> None:
+    def __init__(self, row: SequenceStructure[T], start: int | None = 0, stop: int | None = None, *, reverse: bool = False) -> None:
         self._row = row
         self._changes = row._changes()
         self._start, self._stop, _ = slice(start, stop).indices(len(row))
@@ -98,7 +98,7 @@ class RowIterator(BothEnds[T]):
         return count
 
 
-class Row(Structure, Generic[T]):
+class SequenceStructure(Structure, Generic[T]):
     """Values by index."""
 
     _value: ClassVar[Argument]
@@ -128,7 +128,7 @@ class Row(Structure, Generic[T]):
         """
         native.check(getattr(native.call, f"ss_{self._c_name}_clear")(self._handle), "clear")
 
-    def iter(self) -> RowIterator[T]:
+    def iter(self) -> SequenceIterator[T]:
         """Iterate by index, lazily and from both ends. O(1) to begin.
 
         >>> from stable_structures import StableMemory, StableVec, u64
@@ -138,7 +138,7 @@ class Row(Structure, Generic[T]):
         >>> next(it), it.next_back(), list(it)
         (1, 3, [2])
         """
-        return RowIterator(self)
+        return SequenceIterator(self)
 
     def __iter__(self) -> Iterator[T]:
         return iter(self.iter())
@@ -173,7 +173,7 @@ class Row(Structure, Generic[T]):
 
     def _still_values(self, values: Any) -> Any:
         """Return the user's values; those of a sequence are read at one moment, so that it can be appended to itself."""
-        return values._whole() if isinstance(values, Row) else values
+        return values._whole() if isinstance(values, SequenceStructure) else values
 
     def _whole(self) -> list[T]:
         """All values at one moment."""
@@ -192,7 +192,7 @@ class Row(Structure, Generic[T]):
             return f"<{type(self).__name__}, {type(error).__name__}>"
 
 
-class RowSequence(Row[T], Sequence[T]):
+class IndexedSequence(SequenceStructure[T], Sequence[T]):
     """Adds Python's `Sequence` methods."""
 
     _lookups: ClassVar[tuple[Any, Any]]
@@ -298,7 +298,7 @@ class RowSequence(Row[T], Sequence[T]):
         They are not copied, unless others change them all the time.
         """
         for _ in range(_TRIES):
-            values = RowIterator(self, part.start, part.stop)
+            values = SequenceIterator(self, part.start, part.stop)
             try:
                 return look(values, values.start)
             except RuntimeError:  # from the iterator, or from a comparison
@@ -309,7 +309,7 @@ class RowSequence(Row[T], Sequence[T]):
 
     def __reversed__(self) -> Iterator[T]:
         """Values from the last to the first."""
-        return iter(RowIterator(self, reverse=True))
+        return iter(SequenceIterator(self, reverse=True))
 
     def __contains__(self, value: object) -> bool:
         """Return whether a value is there at one moment. O(n)."""

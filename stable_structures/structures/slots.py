@@ -9,7 +9,7 @@ from .. import _native as native
 from ..errors import IncompatibleType
 from ..memory.stored import INIT
 from .bulk import Column
-from .sequence import BATCH_BYTES, Row, encoded
+from .sequence import BATCH_BYTES, SequenceStructure, encoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,7 +25,7 @@ T = TypeVar("T")
 _SIZE_BYTES: Final = 4
 
 
-class Slots(Row[T]):
+class Slots(SequenceStructure[T]):
     """A sequence of elements of a bounded type."""
 
     _column: ClassVar[Column[Any]]

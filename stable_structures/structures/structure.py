@@ -108,9 +108,9 @@ class Structure(Stored):
         """Check as `native.check`, but report wrong types if those are the cause."""
         return status if status >= 0 else self._fail(status, operation)
 
-    def _answered_number(self, operation: str) -> int:
-        """Return as `native.answered_number`, but report wrong types if those are the cause."""
-        return native.answered_number(operation, self._fail)
+    def _result_number(self, operation: str) -> int:
+        """Return as `native.result_number`, but report wrong types if those are the cause."""
+        return native.result_number(operation, self._fail)
 
     def _made(self, decode: Callable[[bytes], Any], data: bytes) -> Any:
         """Return a value decoded from bytes; if that fails, check whether the types are wrong."""

@@ -37,7 +37,7 @@ _LAST_BATCH: Final = 1024
 _LARGEST_CHUNK: Final = 1 << 20
 _BATCH_BYTES: Final = 256 * 1024
 ABSENT: Final[int] = native.call.SS_ABSENT
-contains: Final = native.call.ss_btree_contains_b
+contains: Final = native.call.ss_btree_contains_bytes
 
 
 class TreeIterator(BothEnds[T]):
@@ -49,12 +49,12 @@ class TreeIterator(BothEnds[T]):
     """
 
     def __init__(self, tree: Tree, cursor: Any, want: int, *, reverse: bool) -> None:
-        shape = tree._shapes[want]
+        spec = tree._specs[want]
         self._tree = tree
         self._cursor = cursor
         self._batch = _FIRST_BATCH
-        self._shape = shape
-        super().__init__(tree._generation, shape.finish, reverse=reverse)
+        self._spec = spec
+        super().__init__(tree._generation, spec.finish, reverse=reverse)
 
     def _tell_apart(self, error: BaseException) -> None:
         self._tree._tell_apart(error)
@@ -65,7 +65,7 @@ class TreeIterator(BothEnds[T]):
 
     def _demand_unchanged(self) -> bool:
         overwritten = native.check(native.call.ss_cursor_valid(self._cursor[0]), "iteration") == ABSENT
-        return overwritten and self._shape.values != 0
+        return overwritten and self._spec.values != 0
 
     def _pass_over(self, n: int, *, back: bool) -> int:
         return self._tree._checked(native.call.ss_cursor_skip(self._cursor[0], n, back), "skip")
@@ -74,24 +74,24 @@ class TreeIterator(BothEnds[T]):
         self._tree._checked(native.call.ss_cursor_give_back(self._cursor[0], n, back), "iteration")
 
     def _fetch(self, *, back: bool) -> bool:
-        shape, own = self._shape, self._ends[back]
+        spec, own = self._spec, self._ends[back]
         self._torn = True
-        size = _next_entries(self._cursor[0], self._batch, _BATCH_BYTES, shape.want, back)
+        size = _next_entries(self._cursor[0], self._batch, _BATCH_BYTES, spec.want, back)
         try:
             if size < 0:
                 self._torn = False
                 native.fail(size, "iteration")
-            keys, values = native.entries(size, keys=shape.keys, values=shape.values)
+            keys, values = native.entries(size, keys=spec.keys, values=spec.values)
         except CorruptMemory as error:
             self._tell_apart(error)
             raise
         self._batch = min(self._batch * 2, _LAST_BATCH)
-        own.extend(shape.joined(keys, values))
+        own.extend(spec.joined(keys, values))
         self._torn = False
         return bool(own)
 
 
-class Shape(NamedTuple):
+class IterationSpec(NamedTuple):
     """How keys, values or entries of a tree cross, and what makes of them what an iterator yields."""
 
     want: int
@@ -100,7 +100,7 @@ class Shape(NamedTuple):
     finish: Callable[[Any], Any] | None
 
     @classmethod
-    def of(cls, key: Argument, value: Argument, want: int) -> Shape:
+    def of(cls, key: Argument, value: Argument, want: int) -> IterationSpec:
         """Return the spec for a tree with these keys and values."""
         numbers = native.call.SS_WANT_KEY_NUMBERS * key.is_number | native.call.SS_WANT_VALUE_NUMBERS * value.is_number
         return cls(want | numbers, _row(key, want & KEYS), _row(value, want & VALUES), _finisher(key, value, want))
@@ -164,7 +164,7 @@ class Tree(Structure):
     _c_name: ClassVar[str] = "btree"
     _key: ClassVar[Argument]
     _value: ClassVar[Argument]
-    _shapes: ClassVar[dict[int, Shape]]
+    _specs: ClassVar[dict[int, IterationSpec]]
     _order: ClassVar[native.KeyOrder]
     _keys_column: ClassVar[Column[Any]]
     _values_column: ClassVar[Column[Any]]
@@ -222,8 +222,8 @@ class Tree(Structure):
     def _of_types(cls, key: Argument, value: Argument) -> dict[str, Any]:
         """Return the attributes of every class for these keys and values."""
         columns = {"_keys_column": Column(key.codec), "_values_column": Column(value.codec)}
-        shapes = {want: Shape.of(key, value, want) for want in (KEYS, VALUES, KEYS | VALUES)}
-        return {**columns, "_key": key, "_value": value, "_shapes": shapes, "_order": native.KeyOrder(key.codec)}
+        specs = {want: IterationSpec.of(key, value, want) for want in (KEYS, VALUES, KEYS | VALUES)}
+        return {**columns, "_key": key, "_value": value, "_specs": specs, "_order": native.KeyOrder(key.codec)}
 
     def __contains__(self, key: object) -> bool:
         """Return whether the key is present; False for a key that its type cannot hold. O(log n)."""
@@ -297,11 +297,11 @@ class Tree(Structure):
 
     def _entries(self, want: int) -> list[Any]:
         """Return keys, values or entries, all read at one moment. O(n)."""
-        shape = self._shapes[want]
+        spec = self._specs[want]
         try:
-            keys, values = native.all_entries(self._handle, shape.want, keys=shape.keys, values=shape.values)
-            raw = shape.joined(keys, values)
-            return list(raw) if shape.finish is None else list(map(shape.finish, raw))
+            keys, values = native.all_entries(self._handle, spec.want, keys=spec.keys, values=spec.values)
+            raw = spec.joined(keys, values)
+            return list(raw) if spec.finish is None else list(map(spec.finish, raw))
         except CorruptMemory as error:
             self._tell_apart(error)
             raise

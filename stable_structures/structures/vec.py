@@ -11,7 +11,7 @@ from .._native import NO_VALUE, result
 from ..errors import CorruptMemory
 from .indices import LIMIT, LOWEST, bounded
 from .number_forms import Argument, vec_forms
-from .sequence import RowSequence
+from .sequence import IndexedSequence
 from .slots import Slots
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _set: Final = native.call.ss_vec_set
 _set_item: Final = native.call.ss_vec_set_item
 
 
-class StableVec(Slots[T], RowSequence[T]):
+class StableVec(Slots[T], IndexedSequence[T]):
     """A growable array in a memory: `StableVec[T](memory)` loads an existing vec, or creates one.
 
     Elements have a bounded type, each in a slot of its maximum size, so that every operation on one is O(1). The bytes are

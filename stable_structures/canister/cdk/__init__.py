@@ -48,7 +48,7 @@ class _Loader(importlib.abc.Loader):
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
         cdk = importlib.import_module(f".{_CDKS[spec.name.partition('.')[0]]}", __name__)
-        self._program.speak(cdk.DIALECT)
+        self._program.use_adapter(cdk.ADAPTER)
         top = "basilisk" if spec.name.partition(".")[0] == "bsk" else spec.name.partition(".")[0]
         name = ".".join([top, *spec.name.split(".")[1:]])
         names = cdk.modules().get(name)

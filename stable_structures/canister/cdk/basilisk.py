@@ -25,7 +25,7 @@ from ..message import Kind, Message, Reply
 from ..program import describe
 from . import common, kinds
 from .candid import SCALARS
-from .common import CdkDialect, CdkIc, running
+from .common import CdkIc, CommonCdkAdapter, running
 from .files import FILES_ID, FileStoreError, FileStoreLimitError, FileSystem, FileTooLargeError
 from .tagged import HINTS, Principal, decode, encode, hint_of
 
@@ -380,7 +380,7 @@ class Variant(Record):
     __candid_variant__ = True
 
 
-class BasiliskDialect(CdkDialect):
+class BasiliskAdapter(CommonCdkAdapter):
     """How a Basilisk canister behaves."""
 
     name = "basilisk"
@@ -459,7 +459,7 @@ def fs_stats() -> dict[str, Any]:
     return program.files.stats()
 
 
-DIALECT: Final = BasiliskDialect()
+ADAPTER: Final = BasiliskAdapter()
 
 _NAMES: Final[dict[str, Any]] = {
     **{hint.__name__: hint for hint in HINTS},

@@ -18,7 +18,7 @@ from ..calls import Call
 from ..errors import RejectCode, called_trap
 from ..installed import Method
 from ..message import Reply
-from ..program import Dialect, mark
+from ..program import CdkAdapter, mark
 from .candid import decode_arguments, decode_values, encode_answer
 from .kinds import CdkPrincipal, FuncTuple, Marked, Signature
 
@@ -201,7 +201,7 @@ def match(variant: Any, matcher: dict[str, Callable[[Any], Any]]) -> Any:
     return matcher["Err"](error) if error is not None else matcher["Ok"](variant.Ok)
 
 
-class CdkDialect(Dialect):
+class CommonCdkAdapter(CdkAdapter):
     """The behaviour that both CDKs share."""
 
     overwrites = True

@@ -18,6 +18,7 @@ import posixpath
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 FILES_ID: Final = 254
@@ -293,13 +294,11 @@ class FileSystem:
             raise FileNotFoundError(2, "No such file or directory", path)
         return len(self.files[name])
 
-    @contextmanager
-    def active(self) -> Iterator[None]:
-        """Make `open` and the functions of `os` work on these files inside the block."""
+    def put_in_place(self, undo: list[Callable[[], None]]) -> None:
+        """Make `open` and the functions of `os` work on these files; append to `undo` what restores the machine's functions."""
         of_os, of_path = ({name: getattr(self, name) for name in names} for names in (FUNCTIONS, PATH_FUNCTIONS))
-        opens = _replaced(builtins, {"open": self.open}), _replaced(io, {"open": self.open_volatile})
-        with opens[0], opens[1], _replaced(os, of_os), _replaced(os.path, of_path):
-            yield
+        for module, names in ((builtins, {"open": self.open}), (io, {"open": self.open_volatile}), (os, of_os), (os.path, of_path)):
+            _replace(module, names, undo)
 
 
 def _normal(path: Any) -> str:
@@ -307,11 +306,7 @@ def _normal(path: Any) -> str:
     return posixpath.normpath("/" + text.lstrip("/"))
 
 
-@contextmanager
-def _replaced(module: Any, names: dict[str, Any]) -> Iterator[None]:
+def _replace(module: Any, names: dict[str, Any], undo: list[Callable[[], None]]) -> None:
     kept = {name: getattr(module, name) for name in names}
+    undo.append(partial(vars(module).update, kept))
     vars(module).update(names)
-    try:
-        yield
-    finally:
-        vars(module).update(kept)

@@ -23,7 +23,7 @@ from ..errors import Trap, called_trap
 from ..message import Message, Reply
 from . import common, kinds
 from .candid import RECORD, SCALARS, VARIANT, CandidType, candid_type, icp
-from .common import CdkDialect, CdkIc, panic, running
+from .common import CdkIc, CommonCdkAdapter, panic, running
 
 if TYPE_CHECKING:
     from ...memory.memory import NativeMemory
@@ -164,7 +164,7 @@ class StableBTreeMap:
         return list(self._open().values())
 
 
-class KybraDialect(CdkDialect):
+class KybraAdapter(CommonCdkAdapter):
     """How a Kybra canister behaves."""
 
     name = "kybra"
@@ -210,7 +210,7 @@ class CandidError(Error):
     """A value that cannot be encoded or decoded."""
 
 
-DIALECT: Final = KybraDialect()
+ADAPTER: Final = KybraAdapter()
 
 _DECORATORS: Final = ("query", "update", "heartbeat", "pre_upgrade", "inspect_message", "init", "post_upgrade")
 
@@ -261,4 +261,4 @@ def modules() -> dict[str, dict[str, Any]]:
     return {"kybra": names, **common.canister_modules("kybra")}
 
 
-__all__ = ["DIALECT", "CandidCodec", "KybraDialect", "StableBTreeMap", "icp", "modules", "typing"]
+__all__ = ["ADAPTER", "CandidCodec", "KybraAdapter", "StableBTreeMap", "icp", "modules", "typing"]

@@ -200,7 +200,7 @@ class Messenger:
         if handle.certified_set:
             canister.certified_data = self.output(_lib.SS_IC0_CERTIFIED)
         if handle.answered and not had_reply:
-            answer = self.output(_lib.SS_IC0_ANSWER)
+            answer = self.output(_lib.SS_IC0_RESPONSE)
             rejected = handle.answered == 2  # noqa: PLR2004 - as in ic0.h
             text = answer.decode("utf-8", "replace") if rejected else ""
             context.reply = Reply(None if rejected else answer, rejected, RejectCode.CANISTER_REJECT, text)

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -142,9 +141,14 @@ class WasmProgram:
         manager = self.manager
         self.instance.save_globals()
 
+        largest = 0
+
         def restore() -> None:
-            self.manager = manager
-            if self.instance.heap.rollback() or self.compiled.writes_tables:
+            nonlocal largest
+            self.manager, heap = manager, self.instance.heap
+            largest = max(largest, heap.size)  # also of a restore that a signal handler cut short
+            heap.rollback()
+            if heap.size < largest or self.compiled.writes_tables:
                 self._make_anew()
             else:
                 self.instance.restore_globals()
@@ -212,10 +216,9 @@ class WasmProgram:
         """Bytes of the heap."""
         return self.instance.heap.size
 
-    @contextmanager
-    def active(self) -> Iterator[None]:
+    def run(self, body: Callable[[], None]) -> None:
         """Wasm needs nothing around it."""
-        yield
+        body()
 
     def failure(self, message: Message, error: BaseException) -> Trap:
         """Python exceptions come from the harness itself, so they are no traps."""
