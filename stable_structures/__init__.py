@@ -10,7 +10,7 @@ from ._platform import refusal as _refusal
 if _why := _refusal():
     raise ImportError(_why)
 
-# In a checkout after a plain `pip install .`, `python -m` finds this directory first, and the compiled module is in the installed one.
+# In a checkout after a plain `pip install .`, `python -m` finds this directory first, but the compiled module is in the installed one.
 __path__ = _extend_path(__path__, __name__)
 
 from .errors import (

@@ -53,13 +53,13 @@ class Limits:
     instructions_inspect: int = 200_000_000
 
     def dirty(self, kind: Kind) -> int:
-        """How much a message of this kind may change."""
+        """Return how much a message of this kind may change."""
         if kind in INSTALLS:
             return self.dirty_install
         return self.dirty_update if kind.keeps_changes else self.dirty_query
 
     def instructions(self, kind: Kind) -> int:
-        """How many instructions a message of this kind may use."""
+        """Return how many instructions a message of this kind may use."""
         if kind in INSTALLS:
             return self.instructions_install
         if kind is Kind.INSPECT:
@@ -151,7 +151,7 @@ class Execution:
             self.canister.program.commit()
 
     def _inside(self, kind: Kind, body: Callable[[], None]) -> None:
-        """What runs in the transaction. Structures that were opened inside do not count where it fails: their owners are as before."""
+        """Run inside the transaction. If it fails, structures opened in it do not count: their memories have their earlier owners."""
         memory = self.canister.memory
         try:
             body()
@@ -164,7 +164,7 @@ class Execution:
             raise
 
     def _trapped(self, trap: Trap) -> Trapped:
-        """What the test sees of a trap, which goes into the log."""
+        """Return what the test sees of a trap, which goes into the log."""
         self.canister.logs.append(f"[TRAP]: {trap.message}")
         return Trapped(trap.error_code, trap.message)
 
@@ -189,7 +189,7 @@ class Execution:
     # ---- one message ----
 
     def running(self, message: Message, body: Callable[[Message], None]) -> None:
-        """Runs code of the program: its exceptions come out as `Trap`, also those that it caught itself."""
+        """Run code of the program: its exceptions come out as `Trap`, even those that it caught itself."""
         program = self.canister.program
         if program is None:
             raise no_module()
@@ -213,17 +213,17 @@ class Execution:
             raise message.trap
 
     def message(self, kind: Kind, context: CallContext) -> Message:
-        """A message at the canister's time."""
+        """Return a message at the canister's time."""
         return Message(self.canister, kind, context, self.canister.time)
 
     def system_context(self, method: str = "", args: tuple[Any, ...] = ()) -> CallContext:
-        """The context of what the system starts: nobody calls, nobody waits."""
+        """Return the context of what the system starts: nobody calls, nobody waits."""
         return CallContext(self.canister.id, method, args, Reply())
 
     # ---- a call, from its first message to its answer ----
 
     def run(self, kind: Kind, context: CallContext, start: Callable[[Message], None]) -> Outcome | None:
-        """Runs an entry point, and whatever it leads to, until nothing is under way; how the call was answered."""
+        """Run an entry point, and whatever it leads to, until nothing is under way; how the call was answered."""
         outcomes: list[Outcome] = []
         context.respond = outcomes.append
         with_queue(lambda: self.begin(kind, context, start))
@@ -243,7 +243,7 @@ class Execution:
             self.composite = False
 
     def _step(self, kind: Kind, context: CallContext, body: Callable[[Message], None]) -> None:
-        """One message of a call. Where it traps, the call has that as its answer when nothing else is under way."""
+        """One message of a call. If it traps, the call has that as its answer when nothing else is under way."""
         try:
             self._segment(kind, context, body)
         except Trapped as error:
@@ -269,7 +269,7 @@ class Execution:
             self._send(context, pending)
 
     def _inside_composite(self, message: Message, body: Callable[[Message], None]) -> None:
-        """What a composite query changed is undone at its end; until then its messages see it."""
+        """Undo the changes of a composite query at its end; until then its messages see them."""
         try:
             self.running(message, body)
         except Trap as error:
@@ -281,7 +281,7 @@ class Execution:
             self.canister.reimport()
 
     def _settle(self, context: CallContext) -> None:
-        """Answers the call when it can be answered, and ends it when nothing of it is under way."""
+        """Answer the call when it can be answered, and ends it when nothing of it is under way."""
         program = self.canister.program
         if context.closed:
             return
@@ -308,7 +308,7 @@ class Execution:
             context.respond(outcome)
 
     def _forget(self, context: CallContext) -> Callable[[], None]:
-        """Ends a call, whether or not it was answered. Twice is as good as once."""
+        """End a call, whether or not it was answered. Ending it twice does no harm."""
 
         def forget() -> None:
             self._open.pop(id(context), None)
@@ -379,7 +379,7 @@ class Execution:
 
 
 def _once(action: Callable[[], None]) -> Callable[[], None]:
-    """Runs an action at the first call only."""
+    """Run an action at the first call only."""
     done = False
 
     def run() -> None:
@@ -392,7 +392,7 @@ def _once(action: Callable[[], None]) -> Callable[[], None]:
 
 
 def no_module() -> Rejected:
-    """The rejection of an empty canister."""
+    """Return the rejection of an empty canister."""
     return Rejected(ErrorCode.NO_MODULE, "Attempted to execute a message, but the canister contains no Wasm module.")
 
 
@@ -402,7 +402,7 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def _forget_locals(error: BaseException | None) -> None:
-    """Clears the frames of a traceback: their variables are of a heap that is gone, and structures among them would stay open."""
+    """Clear the frames of a traceback: their variables are of a heap that is gone, and structures among them would stay open."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -411,7 +411,7 @@ def _forget_locals(error: BaseException | None) -> None:
 
 
 def method_or_reject(program: Program, name: str, *, query: bool) -> Method:
-    """The method of a call. Raises `Rejected` where there is none, which says what is there."""
+    """Return the method of a call. Raises `Rejected` if there is none, which says what is there."""
     method = program.methods.get(name)
     if method is None or (query and method.kind is Kind.UPDATE) or (not query and method.kind is Kind.COMPOSITE_QUERY):
         sort = "query" if query else "update"
@@ -420,7 +420,7 @@ def method_or_reject(program: Program, name: str, *, query: bool) -> Method:
 
 
 def _instead(program: Program, name: str, method: Method | None) -> str:
-    """What the message about a method that is not there goes on to say."""
+    """Return what the message about a method that is not there goes on to say."""
     if method is not None:
         kind, function = ("an update", "call") if method.kind is Kind.UPDATE else ("a composite query", "query")
         return f": it is {kind}, use {function}('{name}', ...)"

@@ -49,7 +49,7 @@ def _has_extension(folder: str) -> bool:
 
 
 def _is_shared_package(top: str) -> bool:
-    """Whether a top-level module that is no part of the standard library has compiled code."""
+    """Return whether a top-level module that is no part of the standard library has compiled code."""
     module = sys.modules.get(top)
     spec = getattr(module, "__spec__", None)
     if spec is None and module is None:
@@ -62,7 +62,7 @@ def _is_shared_package(top: str) -> bool:
 
 
 def is_shared(name: str) -> bool:
-    """Whether a module is one and the same for the test and all canisters. O(1) once its package is known."""
+    """Return whether a module is one and the same for the test and all canisters. O(1) once its package is known."""
     top = name.partition(".")[0]
     if top.startswith(TEXT_MODULE):  # each has a name of its own, so nothing is to be remembered of it
         return False
@@ -81,11 +81,11 @@ class Modules:
         self.private: dict[str, ModuleType] = dict(given)
 
     def owns(self, name: str | None) -> bool:
-        """Whether a module of this name belongs to the program; while it is active, whether it will."""
+        """Return whether a module of this name belongs to the program; while it is active, whether it will."""
         return name in self.private or (name in sys.modules and not is_shared(name))
 
     def run(self, body: Callable[[], None]) -> None:
-        """Runs something with the program's modules in place of the test's. O(modules of the test)."""
+        """Run a function with the program's modules in place of the test's. O(modules of the test)."""
         with one_at_a_time:
             host = {name: module for name, module in sys.modules.items() if not is_shared(name)}
             put_back = _PutBack(self, host)

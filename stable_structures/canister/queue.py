@@ -28,7 +28,7 @@ class Queue:
         self._items.append(item)
 
     def drain(self) -> None:
-        """Delivers until nothing is left."""
+        """Deliver until nothing is left."""
         while self._items:
             self._items.popleft()()
 
@@ -50,12 +50,12 @@ _current: Final = _Current()
 
 
 def current_queue() -> Queue:
-    """The queue of what runs now."""
+    """Return the queue of what runs now."""
     return _current.queues[-1]
 
 
 def with_queue(start: Callable[[], None]) -> None:
-    """Starts something with a queue of its own, and delivers until nothing is left. An error (not a trap) ends all that is under way."""
+    """Start something with a new queue, and deliver until it is empty. An error (not a trap) ends all calls in it."""
     queue, before = Queue(), len(_current.queues)
     try:
         _current.queues.append(queue)
