@@ -15,6 +15,19 @@ from . import __version__, commands, tour
 from .inspect.cli import verbs as cli
 from .inspect.cli.guard import SOUND, Parser, complain, prepare_streams, settled
 
+OVERVIEW = """\
+stable-structures: what happens to a canister's data
+
+  tour                             first steps: a memory file, its contents, its picture
+  inspect, check, map              what a memory holds, whether it is sound, a page that shows every byte
+  dump, get, load, export, import  entries out and in: CSV, JSON lines, Parquet, CBOR; one memory of many
+  diff, shrink, repair             what changed, a smaller image, all that can be saved from a damaged one
+  rehearse                         an upgrade, tried on the real data before it is real
+  canister                         a canister in a folder: deploy, call, query, upgrade
+  completion                       completions for your shell
+
+usage: stable-structures VERB ...   (VERB --help says more, with an example)"""
+
 _ADD_VERBS = (tour.add_verbs, cli.add_verbs, commands.add_verbs)
 
 
@@ -38,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prepare_streams()
     try:
         made = parser()
+        if not (sys.argv[1:] if arguments is None else arguments):
+            print(OVERVIEW, file=sys.stderr, flush=True)
+            raise SystemExit(2)  # for a script, a missing verb is wrong use
         given = made.parse_args(arguments, argparse.Namespace(parser=made))
     except SystemExit as end:  # --help, --version, wrong use
         raise SystemExit(settled(end.code if isinstance(end.code, int) else 0)) from None
