@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: D101 - the table says what each stands for
 """The crate's types as annotations: `SBTreeMap[u64, SBox[str]]`, and what Python annotations stand for.
 
-    Rust                      here                          Rust            here
-    u8 .. u128, i8 .. i128    u8 .. u128, i8 .. i128        String          str (in a box)
-    f32 f64 bool ()           f32 f64 bool None             Vec<u8>         bytes (in a box)
-    usize isize char          usize isize char              Candid-derived  Candid (in a box)
-    Option<T>                 T | None                      own encoding    Custom(...)
-    (A, B, ...), 1 to 6       tuple[A, B, ...]              Principal       Principal
-    [u8; N]                   Array(N)                      Nat, Int        Nat, Int
-    [i8; N] (bool, char)      ArrayOf[i8, N]                derived struct  a dataclass
-    derived enum              A | B of dataclasses, in the order of the variants, or an enum.Enum if no variant has fields
+Rust                      here                          Rust            here
+u8 .. u128, i8 .. i128    u8 .. u128, i8 .. i128        String          str (in a box)
+f32 f64 bool ()           f32 f64 bool None             Vec<u8>         bytes (in a box)
+usize isize char          usize isize char              Candid-derived  Candid (in a box)
+Option<T>                 T | None                      own encoding    Custom(...)
+(A, B, ...), 1 to 6       tuple[A, B, ...]              Principal       Principal
+[u8; N]                   Array(N)                      Nat, Int        Nat, Int
+[i8; N] (bool, char)      ArrayOf[i8, N]                derived struct  a dataclass
+derived enum              A | B of dataclasses, in the order of the variants, or an enum.Enum if no variant has fields
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import types
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from ..errors import IncompatibleType
@@ -92,16 +94,16 @@ else:
     class _Form:
         """One generic type of the crate: indexing makes it."""
 
-        def __init__(self, name, parts, make):
+        def __init__(self, name: str, parts: int, make: Callable[..., Type]) -> None:
             self.name, self._parts, self._make = name, parts, make
 
-        def __getitem__(self, args):
+        def __getitem__(self, args: Any) -> Type:
             args = args if isinstance(args, tuple) else (args,)
             if len(args) != self._parts:
                 raise IncompatibleType(f"{self.name} takes {self._parts} types, got {len(args)}")
             return self._make(*args)
 
-        def __repr__(self):
+        def __repr__(self) -> str:
             return self.name
 
     SBox = _Form("SBox", 1, lambda tp: BoxType(resolve(tp)))
@@ -140,24 +142,15 @@ def resolve(tp: Any) -> Type:
     """
     if isinstance(tp, Type):
         return tp
-    if tp is str or tp is bytes:
-        return STRING if tp is str else BYTES
-    if tp is None or tp is type(None):
-        return UNIT
-    origin = get_origin(tp)
-    if origin in (Union, types.UnionType):
-        return _union(get_args(tp))
-    if origin is tuple:
-        return _tuple([_part(arg) for arg in get_args(tp)])
-    if origin is Annotated:
-        inner = [extra for extra in get_args(tp)[1:] if isinstance(extra, Type)]
-        if inner:
-            return inner[-1]
+    plain = next((made for named, made in _PLAIN if tp is named), None)
+    if plain is not None:
+        return plain
+    form = _FORMS.get(get_origin(tp))
+    if form is not None:
+        return form(tp)
     if isinstance(tp, type) and issubclass(tp, enum.Enum):
         return _plain_enum(tp)
-    if isinstance(tp, type) and dataclasses.is_dataclass(tp):
-        return _struct(tp)
-    return _scalar(tp)
+    return _struct(tp) if isinstance(tp, type) and dataclasses.is_dataclass(tp) else _scalar(tp)
 
 
 def _scalar(tp: Any) -> Type:
@@ -186,7 +179,8 @@ def _struct(cls: Any) -> Record:
     return Record(cls.__qualname__, [_part(hints[name]) for name in fields], cls, fields)
 
 
-def _union(args: tuple[Any, ...]) -> Type:
+def _union(tp: Any) -> Type:
+    args = get_args(tp)
     members = [arg for arg in args if arg is not type(None)]
     if len(members) == 1:
         return Option(_part(members[0]))
@@ -206,6 +200,15 @@ def _plain_enum(cls: type[enum.Enum]) -> Variants:
     variants = [Record(member.name, [], lambda member=member: member) for member in members]
     return Variants(cls.__qualname__, variants, members.index)
 
+
+_PLAIN: Final[tuple[tuple[Any, Type], ...]] = ((str, STRING), (bytes, BYTES), (None, UNIT), (type(None), UNIT))
+
+_FORMS: Final[dict[Any, Callable[[Any], Type]]] = {
+    Union: _union,
+    types.UnionType: _union,
+    tuple: lambda tp: _tuple([_part(arg) for arg in get_args(tp)]),
+    Annotated: lambda tp: next((extra for extra in reversed(get_args(tp)) if isinstance(extra, Type)), None) or _scalar(tp),
+}
 
 __all__ = [
     "ArrayOf",

@@ -7,8 +7,9 @@ their sectors. The length of a log's last sector and that of a vec are lost; suc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Final
 
 from .blocks import EMPTY, SLACK, Blocks
@@ -44,20 +45,34 @@ class _Group:
 
 
 class Carver:
-    """Finds the structures of given types, and claims their blocks. O(blocks × types)."""
+    """Finds the structures of given types, and claims their blocks. O(blocks * types)."""
 
     def __init__(self, heap: Heap, findings: Findings) -> None:
         self._heap, self._blocks, self._findings = heap, heap.blocks, findings
         self._width = heap.width
+        self._uncertain: list[Callable[[], None]] = []
+        """What may claim blocks when everything certain has its own."""
 
     def find(self, types: Mapping[int, Type]) -> dict[int, list[Found]]:
         """What was found, by the keys of the types; keys of the same type get the same list."""
         by_type: dict[Type, list[Found]] = {}
-        for wanted, finder in ((TreeType, self._trees), (LogType, self._logs), (TableType, self._tables), (VecType, self._vecs)):
+        finders: tuple[tuple[type[Type], Callable[[Any], Iterable[Found]]], ...] = (
+            (TreeType, self._trees),
+            (LogType, self._logs),
+            (TableType, self._tables),
+            (VecType, self._vecs),
+        )
+        for wanted, finder in finders:
+            if wanted is VecType:
+                self._fill_uncertain()
             for tp in dict.fromkeys(types.values()):
                 if isinstance(tp, wanted):
-                    by_type[tp] = list(finder(tp))  # type: ignore[operator]
+                    by_type[tp] = list(finder(tp))
         return {key: by_type.get(tp, []) for key, tp in types.items()}
+
+    def _fill_uncertain(self) -> None:
+        for fill in self._uncertain:
+            fill()
 
     def _unowned(self, least: int = 0, most: int = EMPTY) -> Iterator[int]:
         """The numbers of allocated blocks that nothing owns yet, of such a size."""
@@ -103,7 +118,7 @@ class Carver:
         if not kind.key.ordered:
             return True
         ranks = [kind.key.rank(key) for key in keys]
-        return all(a < b for a, b in zip(ranks, ranks[1:], strict=False))
+        return all(a < b for a, b in pairwise(ranks))
 
     def _tree(self, kind: TreeType, group: _Group, nodes: dict[int, Node]) -> Found:
         root = group.roots[0]
@@ -139,16 +154,27 @@ class Carver:
                     yield self._log(kind, chain, sectors)
 
     def _log(self, kind: LogType, chain: list[int], sectors: dict[int, tuple[int, int, int]]) -> Found:
-        full = sum(sectors[at][2] for at in chain[:-1])
-        most = self._leading(kind.part, chain[-1] + 8 + _SECTOR, sectors[chain[-1]][2])
-        header = b"".join(n.to_bytes(8, "little") for n in (full + most, chain[0], chain[-1], most * kind.part.size(self._width), 0, most))
+        """A log up to its last sector, how much of which is filled is not known."""
+        capacities = [sectors[at][2] for at in chain]
+        full = sum(capacities[:-1])
+        numbers = (full, chain[0], chain[-1], 0, 0, 0)
         claims = self._claims(kind, chain[0], self._findings)
-        kind.own(header + bytes(self._width), claims)
-        text = f"the length is from {full} to {full + sectors[chain[-1]][2]}; {most} elements of the last sector can be read"
-        return Found(kind, chain[0], LogContents(kind, self._heap, None, chain[0], chain[-1], most), certain=len(chain) > 1, text=text)
+        kind.own(b"".join(n.to_bytes(8, "little") for n in numbers) + bytes(self._width), claims)
+        contents = LogContents(kind, self._heap, None, (chain[0], chain[-1]), 0)
+        found = Found(kind, chain[0], contents, certain=len(chain) > 1)
 
-    def _leading(self, part: Type, at: int, most: int) -> int:
-        """How many elements from an address on can be elements; trailing zeros are taken for unwritten."""
+        def fill() -> None:
+            contents.last = self._own_leading(kind.part, chain[-1] + 8 + _SECTOR, capacities[-1])
+            found.text = f"the length is from {full} to {full + capacities[-1]}; {contents.last} elements of the last sector can be read"
+
+        self._uncertain.append(fill)
+        return found
+
+    def _own_leading(self, part: Type, at: int, most: int) -> int:
+        """How many elements from an address on can be elements, and claims what they own.
+
+        Trailing zeros are taken for unwritten. An element whose blocks have another owner is stale.
+        """
         size = part.size(self._width)
         if not size:
             return 0
@@ -156,11 +182,25 @@ class Carver:
         data = source.read(at, max(0, min(most * size, source.nbytes - at) // size * size))
         filled = -(-len(data.rstrip(b"\0")) // size)
         for i in range(filled):
-            try:
-                part.decode(data[i * size : (i + 1) * size], self._heap)
-            except Broken:
+            claims = Claims(self._heap, "", Findings())
+            part.own(data[i * size : (i + 1) * size], claims)
+            if not claims.sound:
                 return i
         return filled
+
+    def _beyond(self, part: Type, at: int) -> int:
+        """How many elements a vec wrote past its block, up to the first that is none or all zeros."""
+        size, source, count = part.size(self._width), self._blocks.source, 0
+        while at + (count + 1) * size <= source.nbytes:
+            data = source.read(at + count * size, size)
+            try:
+                part.decode(data, self._heap)
+            except Broken:
+                break
+            if not any(data):
+                break
+            count += 1
+        return count
 
     # ---- hash tables ----
 
@@ -211,7 +251,9 @@ class Carver:
             if not capacities:
                 continue
             beyond = any(a <= pointer + 16 + have < b for a, b in self._blocks.gaps) or self._is_overwritten(pointer + 16 + have)
-            most = self._leading(kind.part, pointer + 8, 2 * capacities[-1] if beyond else capacities[-1])
+            most = self._own_leading(kind.part, pointer + 8, capacities[-1])
+            if beyond and most == capacities[-1]:
+                most += self._beyond(kind.part, pointer + 8 + most * size)
             if not most:
                 continue
             text = f"the length is not known: {most} elements can be read, the last of them may be stale; capacity {capacities[-1]}"
@@ -220,14 +262,7 @@ class Carver:
                     Finding(f"{kind.name} at {pointer}", "elements go on past the end of the block", pointer, Fault.VEC_CAPACITY)
                 )
             self._blocks.owned[index] = 1
-            self._own_elements(kind, pointer, most)
             yield Found(kind, pointer, VecContents(kind, self._heap, pointer, None, most), certain=False, text=text)
-
-    def _own_elements(self, kind: VecType, pointer: int, most: int) -> None:
-        size = kind.part.size(self._width)
-        claims = self._claims(kind, pointer, Findings())
-        for i in range(most):
-            kind.part.own(self._blocks.source.read(pointer + 8 + i * size, size), claims)
 
     def _is_overwritten(self, at: int) -> bool:
         return any(one.address == at and one.text.startswith("the size words between") for one in self._findings)

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: D102 - Type and Contents say what their methods do
 """Vecs, logs and hash tables: their values, and the rules they keep (docs/format-ism.md#containers).
 
 A handle iterates over what the crate's own forward iteration gives. `entries(note)` does not stop at damage: it tells
@@ -8,6 +9,7 @@ A handle iterates over what the crate's own forward iteration gives. `entries(no
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
+from itertools import pairwise
 from typing import Any, Final
 
 from .blocks import EMPTY, SLACK, Bytes, padded
@@ -181,7 +183,7 @@ class LogType(Container):
 
     def decode(self, data: bytes, space: Space) -> LogContents:
         length, first, current, _, _, last = (word(data, 8 * i) for i in range(6))
-        return LogContents(self, space, length, first, current, last)
+        return LogContents(self, space, length, (first, current), last)
 
     def own(self, data: bytes, owner: Owner) -> None:
         length, first, current, offset, _, last = (word(data, 8 * i) for i in range(6))
@@ -191,48 +193,58 @@ class LogType(Container):
             if length or first != current:
                 owner.note(f"a log of {length} elements without sectors", 0)
             return
-        size = self.part.size(owner.space.width)
-        total, before, at, capacities = 0, EMPTY, first, []
+        found = self._own_sectors(first, current, last, owner)
+        if found is None:
+            return
+        content, capacities = found
+        total = sum(capacities[:-1]) + last
+        for text in _end_problems(content, (length, total), (offset, last * self.part.size(owner.space.width))):
+            owner.note(text, current)
+        if any(after != 2 * before for before, after in pairwise(capacities)):
+            owner.note("a sector is not twice as large as the one before it", current, Fault.LOG_CAPACITIES, ownership=False)
+
+    def _own_sectors(self, first: int, current: int, last: int, owner: Owner) -> tuple[bytes, list[int]] | None:
+        """The content of the current sector, and the capacities of all; None if the chain is broken, which is noted."""
+        size, blocks = self.part.size(owner.space.width), owner.space.blocks
+        before, at, capacities = EMPTY, first, list[int]()
         while True:
-            index = owner.space.blocks.index(at)
-            capacity = word(owner.space.blocks.content(index, _SECTOR), 16) if index >= 0 else 0
+            index = blocks.index(at)
+            capacity = word(blocks.content(index, _SECTOR), 16) if index >= 0 else 0
             content = owner.claim(at, _SECTOR + capacity * size)
             if content is None:
-                return
+                return None
             if word(content, 0) != before:
                 owner.note("the link back of a sector does not lead to the sector before it", at)
             count = last if at == current else capacity
             if count > capacity:
                 owner.note(f"a sector of capacity {capacity} holds {count} elements", at)
-                return
+                return None
             for i in range(count):
                 self.part.own(content[_SECTOR + i * size : _SECTOR + (i + 1) * size], owner)
-            total += count
             capacities.append(capacity)
             if at == current:
-                break
+                return content, capacities
             before, at = at, word(content, 8)
-        self._check_end(owner, current, content, (length, total, offset, last * size), capacities)
 
-    @staticmethod
-    def _check_end(owner: Owner, current: int, content: bytes, numbers: tuple[int, int, int, int], capacities: list[int]) -> None:
-        length, total, offset, place = numbers
-        if word(content, 8) != EMPTY:
-            owner.note("the current sector has a next one", current)
-        if length != total:
-            owner.note(f"a log of {length} elements has {total} in its sectors", current)
-        if offset != place:
-            owner.note(f"the next element goes to byte {offset}, not to {place}", current)
-        if any(after != 2 * before for before, after in zip(capacities, capacities[1:], strict=False)):
-            owner.note("a sector is not twice as large as the one before it", current, Fault.LOG_CAPACITIES, ownership=False)
+
+def _end_problems(content: bytes, lengths: tuple[int, int], offsets: tuple[int, int]) -> Iterator[str]:
+    """What is wrong with the current sector of a log; pairs are what the header says, and what it is."""
+    if word(content, 8) != EMPTY:
+        yield "the current sector has a next one"
+    if lengths[0] != lengths[1]:
+        yield f"a log of {lengths[0]} elements has {lengths[1]} in its sectors"
+    if offsets[0] != offsets[1]:
+        yield f"the next element goes to byte {offsets[0]}, not to {offsets[1]}"
 
 
 class LogContents(Contents):
-    """The elements, first to last, by the links and capacities of the sectors."""
+    """The elements, first to last, by the links and capacities of the sectors. `ends` are the first and the current one."""
 
-    def __init__(self, kind: LogType, space: Space, length: int | None, first: int, current: int, last: int) -> None:
+    def __init__(self, kind: LogType, space: Space, length: int | None, ends: tuple[int, int], last: int) -> None:
         super().__init__(kind, space, length)
-        self._part, self._first, self._current, self._last = kind.part, first, current, last
+        self._part = kind.part
+        self._first, self._current = ends
+        self.last = last
 
     def entries(self, note: Note = None) -> Iterator[Any]:
         size = self._part.size(self.space.width)
@@ -246,7 +258,7 @@ class LogContents(Contents):
                 tell(note, error)
                 return
             seen.add(at)
-            count = self._last if at == self._current else word(content, 16)
+            count = self.last if at == self._current else word(content, 16)
             room = (len(content) - _SECTOR) // size if size else count
             if count > room or count > self.space.blocks.end:
                 tell(note, Broken(f"a sector of {room} elements says {count}", at))
@@ -265,7 +277,7 @@ class LogContents(Contents):
 class TableType(Container):
     """SHashMap<K, V>, and SHashSet<K> without values: pointer · length · capacity.
 
-    Content of the block: capacity × (flag (1) · key), capacity × value. Flags: 0 empty, 255 occupied.
+    Content of the block: capacity * (flag (1) · key), capacity * value. Flags: 0 empty, 255 occupied.
     """
 
     def __init__(self, key: Type, value: Type | None) -> None:
@@ -299,12 +311,9 @@ class TableType(Container):
             return
         content = owner.claim(pointer, capacity * self.slot(width))
         if content is not None and capacity:
-            self.own_table(content, capacity, length, owner, pointer)
+            self._own_slots(Slots(content, capacity, *self.sizes(width)), length, owner, pointer)
 
-    def own_table(self, content: bytes, capacity: int, length: int | None, owner: Owner, pointer: int) -> None:
-        """Everything that the slots own, and the rules that they keep."""
-        sizes = self.sizes(owner.space.width)
-        slots = Slots(content, capacity, *sizes)
+    def _own_slots(self, slots: Slots, length: int, owner: Owner, pointer: int) -> None:
         if not slots.flags_are_sound():
             owner.note("a slot's flag is neither 0 nor 255", pointer)
         occupied = slots.occupied()
@@ -312,7 +321,7 @@ class TableType(Container):
             self.key.own(slots.key(i), owner)
             if self.value:
                 self.value.own(slots.value(i), owner)
-        if length is not None and len(occupied) != length:
+        if len(occupied) != length:
             owner.note(f"a hash table of {length} entries has {len(occupied)} occupied slots", pointer)
         self._check_places(slots, occupied, owner, pointer)
 
@@ -431,7 +440,9 @@ class TableContents(Mapping):
             known = nearest.setdefault(self._kind.key.identity(key), here)
             if known != here:
                 nearest[self._kind.key.identity(key)] = min(known, here)
-                found[max(known, here)[1]] = Broken(f"key {key!r} is in two slots; kept is what lookups find", self._pointer, Fault.BROKEN_CHAINS)
+                found[max(known, here)[1]] = Broken(
+                    f"key {key!r} is in two slots; kept is what lookups find", self._pointer, Fault.BROKEN_CHAINS
+                )
         return found
 
 

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: ARG002, D102 - Type says what its methods do
 """The crate's encodings of values, fixed and boxed: bytes to values, strictly (docs/format-ism.md#encodings).
 
 A type knows its size for a pointer width, decodes exactly that many bytes, feeds a value to a hash, and ranks values in
@@ -494,19 +495,21 @@ class CandidType(Boxed):
 
 
 class Custom(Type):
-    """A hand-written encoding: `decode` makes a value of bytes. With a `size` it is a fixed encoding, without one it is boxed.
+    r"""A hand-written encoding: `decode` makes a value of bytes. With a `size` it is a fixed encoding, without one it is boxed.
 
     A boxed one gets the whole content of the box, stale bytes at its end included. `decode` raises `ValueError` for
     bytes that are not a value; that is what tells a wrong type. `rank` gives what to compare values by, if they are keys
     of a tree; the order is not checked without it.
 
-    >>> Custom("Celsius", lambda data: int.from_bytes(data, "big") / 10, size=2).decode(b"\\x00\\xe6", None)
+    >>> Custom("Celsius", lambda data: int.from_bytes(data, "big") / 10, size=2).decode(b"\x00\xe6", None)
     23.0
     """
 
     hashable = False
 
-    def __init__(self, name: str, decode: Callable[[bytes], Any], *, size: int | None = None, rank: Callable[[Any], Any] | None = None):
+    def __init__(
+        self, name: str, decode: Callable[[bytes], Any], *, size: int | None = None, rank: Callable[[Any], Any] | None = None
+    ) -> None:
         super().__init__(name)
         self._decode, self._size, self._rank = decode, size, rank
         self.ordered = rank is not None

@@ -38,9 +38,11 @@ def open_ism(
 
     Raises `Unreadable` for a source that cannot be read, `IncompatibleType` for a type that the crate does not have.
 
-    >>> image = open_ism(bytes(65536), {0: SVec[u64]})
-    Traceback (most recent call last):
-    NameError: name 'SVec' is not defined
+    >>> from stable_structures import u64
+    >>> from stable_structures.rescue import SBTreeMap
+    >>> image = open_ism(b"", {0: SBTreeMap[u64, u64]})
+    >>> image.saved, image.check(), image.found(0)
+    (False, [], [])
     """
     if width not in WIDTHS:
         raise IncompatibleType(f"the pointer width is 4 (a canister) or 8 (a 64-bit host), not {width}")
@@ -81,7 +83,8 @@ class IsmImage:
         try:
             return find_saved(self.blocks)
         except Broken as error:
-            self._findings.note(Finding("saved allocator", error.rule, error.address or 0))
+            text = f"{error.rule}: it is damaged, or stale since the canister ran on"
+            self._notes.append(Finding("saved allocator", text, error.address or 0, ownership=False))
             return None
 
     # ---- what is there ----
@@ -184,17 +187,18 @@ class IsmImage:
     def _check_saved(self, saved: Saved) -> None:
         self._check_lists(saved)
         self._claim_root(saved.pointer)
-        for key in sorted(saved.roots):
+        unknown = sorted(saved.roots.keys() - self.types.keys())
+        for key in unknown:
+            text = "the image has it, and no type was given for it, so what it owns is not known"
+            self._findings.note(Finding(f"key {key}", text, saved.roots[key]))
+        for key in sorted(saved.roots.keys() & self.types.keys()):
             label = f"key {key}"
-            if key not in self.types:
-                self._findings.note(Finding(label, "the image has it, and no type was given for it", saved.roots[key]))
-                continue
             claims = Claims(self._heap, label, self._findings)
             BoxType(self.types[key]).own(saved.roots[key].to_bytes(8, "little"), claims)
             claims.finish()
         for key in sorted(self.types.keys() - saved.roots.keys()):
             self._findings.note(Finding(f"key {key}", "a type was given for it, and the image has no such key", 0))
-        for index in self.blocks.allocated():
+        for index in () if unknown else self.blocks.allocated():
             if not self.blocks.owned[index]:
                 text = f"an allocated block of {self.blocks.size(index)} bytes is owned by nothing"
                 self._findings.note(Finding("", text, self.blocks.starts[index], Fault.LEAKED_BLOCK))

@@ -53,27 +53,31 @@ class _Cursor:
 
 
 def find_saved(blocks: Blocks) -> Saved | None:
-    """The saved allocator that the word at 0 leads to; None if the canister ran on since. Raises `Broken` for a damaged one."""
+    """The saved allocator that the word at 0 leads to; None if the canister ran on since. Raises `Broken` for a damaged one.
+
+    The word and the encoding stay behind as stale bytes. What tells is that the free lists agree with the blocks, or, in a
+    damaged image, that the boxes of most keys are there: a canister that starts takes them apart.
+    """
     if blocks.end < 16:  # noqa: PLR2004 - the word at 0 and one more
         return None
     pointer = int.from_bytes(blocks.source.read(0, 8), "little")
     index = blocks.index(pointer)
     if index < 0 or not blocks.is_allocated(index) or blocks.content(index, len(PREFIX)) != PREFIX:
         return None
-    return decode(blocks.content(index), pointer)
+    made = decode(blocks.content(index), pointer)
+    there = sum(blocks.is_allocated(root) for root in map(blocks.index, made.roots.values()) if root >= 0)
+    return made if made.free == blocks.free() or 2 * there > len(made.roots) else None
 
 
 def decode(data: bytes, pointer: int = 0) -> Saved:
     """The value of an encoding; trailing bytes are allowed. O(size). Raises `Broken`."""
     cursor = _Cursor(data, len(PREFIX), pointer)
-    made = Saved(pointer, *(cursor.word() for _ in range(4)))
+    made = Saved(pointer, cursor.word(), cursor.word(), cursor.word(), cursor.word())
     for _ in range(cursor.count()):
         size = cursor.word()
         for _ in range(cursor.count()):
             at, own = cursor.word(), cursor.word()
-            if own != size:
-                raise Broken(f"a free block of {own} bytes is in the list of size {size}", pointer)
-            made.free.append((at, size))
+            made.free += {(at, size), (at, own)}  # both if they differ: then one of them is not among the blocks
     made.free.sort()
     for _ in range(cursor.count()):
         key = cursor.word()

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: ARG002, D102 - Type and Contents say what their methods do
 """B+ trees: SBTreeMap, SBTreeSet and their certified forms (docs/format-ism.md#trees).
 
     leaf      255 (1) | previous (8) | next (8) | n (W) | 15 keys | 15 values | [hash (32)]

@@ -1,3 +1,4 @@
+# ruff: noqa: ARG002, E741 - one interface for all elements; l and r are the names that the format has
 """A model of ic-stable-memory 0.4.4, byte for byte, with its faults (docs/format-ism.md): what writes the images of the tests.
 
 It is checked against traces of the crate: the digest of the whole memory holds after each operation. Only tests write this format.
@@ -8,6 +9,8 @@ from __future__ import annotations
 import hashlib
 from bisect import insort
 
+from stable_structures.rescue.zwohash import Hash
+
 PAGE = 65536
 EMPTY = 2**64 - 1
 BIT = 1 << 63
@@ -16,6 +19,9 @@ PREFIX = bytes.fromhex(
     "4449444c076c06f4e0baf00478b794e9ee0878a9a0aca10b7893a7dfa30d78f9a1bbd20d01bdb9cad20e05"
     "6d026c02007801036d046c02eec3d50278c1c1cee204786d066c02007801780100"
 )
+
+
+NOTHING = "="
 
 
 class OutOfMemory(Exception):
@@ -250,7 +256,7 @@ class Fixed:
         self.tp, self.n = tp, tp.size(W)
 
     def make(self, a, token):
-        return b"" if token == "=" else bytes.fromhex(token)
+        return b"" if token == NOTHING else bytes.fromhex(token)
 
     def value(self, a, raw):
         return self.tp.decode(raw, Space)
@@ -520,8 +526,6 @@ class Table:
         return self.a.read(self.value_at(i), self.value.n)
 
     def home(self, value):
-        from stable_structures.rescue.zwohash import Hash
-
         made = Hash(W)
         self.key.tp.feed(value, made)
         return made.finish() % self.capacity
@@ -736,8 +740,7 @@ class Tree:
 
     def touch(self, p, level=None):
         level = len(self.stack) if level is None else level
-        if level > self.max:
-            self.max = level
+        self.max = max(self.max, level)
         while len(self.levels) < self.max + 1:
             self.levels.append([])
         if p not in self.levels[level]:
