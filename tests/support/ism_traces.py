@@ -499,8 +499,8 @@ class Replay:
         a.write(roots[8] + 8, data)
         self._upgrade(roots, args, back=op == "U")
         if op == "U":
-            for key in roots:
-                a.deallocate(roots[key])
+            for p in roots.values():
+                a.deallocate(p)
             for thing in self.things.values():
                 if isinstance(thing, Tree):
                     thing.stack, thing.levels, thing.max = [], [[]], 0
