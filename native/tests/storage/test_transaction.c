@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Transactions on an anonymous memory, against a plain copy of its bytes; threads; a heap that runs out. */
+/* Transactions on an anonymous memory, against a plain copy of its bytes; threads; a heap that runs out.
+ * Needs a large address space: a memory of 64 GiB. */
 
 /* The journal once more with an allocator that fails on demand; each of its functions must have another name then. */
 #include <stdlib.h>
@@ -18,6 +19,7 @@ static void *test_realloc(void *old, size_t size);
 #define ss_held_rollback heap_held_rollback
 #define ss_held_drop heap_held_drop
 #define ss_held_is_open heap_held_is_open
+#define ss_held_was_committed heap_held_was_committed
 #define ss_memory_shrink heap_memory_shrink
 #define ss_transaction_changed heap_transaction_changed
 #define ss_memory_set_patience heap_memory_set_patience
@@ -38,6 +40,7 @@ static void *test_realloc(void *old, size_t size);
 #undef ss_held_rollback
 #undef ss_held_drop
 #undef ss_held_is_open
+#undef ss_held_was_committed
 #undef ss_memory_shrink
 #undef ss_transaction_changed
 #undef ss_memory_set_patience
