@@ -61,7 +61,8 @@ static int put_at(ss_btree *tree, const ss_place *place, const ss_entry *entry) 
     if (status == SS_OK && place->index > node.count) {
         return ss_fail(SS_CORRUPT, "a path leads to an entry", node.address, place->index, node.count);
     }
-    return status == SS_OK ? ss_btree_change_at(tree, &node, place->index, place->found != 0, entry) : status;
+    if (status == SS_OK) status = ss_btree_change_at(tree, &node, place->index, place->found != 0, entry);
+    return ss_btree_touched(tree, entry->key, status);
 }
 
 /* Counts the change and makes the place anew: the entry lies where it says, unless the general way put it somewhere. */
@@ -85,7 +86,7 @@ uint64_t ss_btree_put_at(ss_btree *tree, ss_place *place, const uint8_t *key, ui
     if (status == SS_OK) status = check_expected(tree, place, entry.key, expect, (ss_span){old, old_size});
     bool expected = status != SS_ABSENT;
     if (status == SS_OK) {
-        status = put_at(tree, place, &entry);
+        status = ss_btree_settle(tree, put_at(tree, place, &entry));
         if (status >= 0) note_put(tree, place);
         if (status == SS_ABSENT) status = SS_OK;
         changes = ss_handle_changes(&tree->handle);
