@@ -365,24 +365,30 @@ static enum ss_probe_answer probe_down(ss_btree *tree, ss_span key, ss_probe *pr
     return SS_PROBE_HARD;
 }
 
-/* Replies with the value of the key. */
-static int look_up(ss_btree *tree, ss_span key) {
+int ss_btree_value(ss_btree *tree, ss_span key, bool wanted, uint64_t *address, ss_span *value) {
     ss_node node;
     ss_probe probe;
-    ss_span value;
     uint32_t index;
-    uint64_t address = tree->root;
-    if (address == SS_NULL) return SS_ABSENT;
+    *address = tree->root;
+    if (*address == SS_NULL) return SS_ABSENT;
     if (SS_LIKELY(ss_probe_possible(&tree->space))) {
-        enum ss_probe_answer answer = probe_down(tree, key, &probe, &address);
+        enum ss_probe_answer answer = probe_down(tree, key, &probe, address);
         if (answer == SS_PROBE_ABSENT) return SS_ABSENT;
-        if (answer == SS_PROBE_FOUND) {
-            if (tree->reply->kind == SS_REPLY_NONE) return SS_OK;
-            if (ss_probe_value(&tree->space, &probe, &value)) return reply_value(tree, address, value);
-        }
+        if (answer == SS_PROBE_FOUND && (!wanted || ss_probe_value(&tree->space, &probe, value))) return SS_OK;
     }
-    int status = find_from(tree, address, key, &node, &index);
-    return status == SS_OK ? ss_btree_reply(tree, &node, index) : status;
+    int status = find_from(tree, *address, key, &node, &index);
+    if (status != SS_OK || !wanted) return status;
+    *address = node.address;
+    return ss_node_value(&tree->space, &node, index, value);
+}
+
+/* Replies with the value of the key. */
+static int look_up(ss_btree *tree, ss_span key) {
+    ss_span value;
+    uint64_t address;
+    bool wanted = tree->reply->kind != SS_REPLY_NONE;
+    int status = ss_btree_value(tree, key, wanted, &address, &value);
+    return status == SS_OK && wanted ? reply_value(tree, address, value) : status;
 }
 
 /* The way down for a change that will touch one node only: *easy says that the node with the key, or the leaf where it

@@ -76,6 +76,8 @@ void ss_btree_changed(ss_btree *tree);
 
 /* Descends to `key`. SS_OK with the node and index, or SS_ABSENT. */
 int ss_btree_find(ss_btree *tree, ss_span key, ss_node *node, uint32_t *index);
+/* The value of a key if it is wanted, and the address of its node (lock held). SS_ABSENT if there is none. */
+int ss_btree_value(ss_btree *tree, ss_span key, bool wanted, uint64_t *address, ss_span *value);
 /* SS_BOUND_EXCEEDED unless the encoded key and value fit their types (and the slots of a version 1 map). */
 int ss_btree_check_bounds(const ss_btree *tree, ss_span key, ss_span value);
 int ss_btree_insert(ss_btree *tree, ss_span key, ss_span value);

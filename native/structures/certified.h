@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A map with the hash tree of its entries beside it (docs/format.md#certified-map; layout and invariants in certified.c).
+/* A map with the hash tree of its entries beside it (docs/format.md#certified-map; layout and invariants in certified_records.c).
  *
  * It is an ss_btree: all its operations keep the hashes right, in the same operation and the same undo scope. */
 #ifndef SS_CERTIFIED_H
