@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 K = TypeVar("K")
 V = TypeVar("V")
-_HASH_PARTS: Final = "the memory of the hashes, as in CertifiedMap[K, V](manager.get(0), manager.get(1))"
+_TWO_MEMORIES: Final = "the memory of the hashes, as in CertifiedMap[K, V](manager.get(0), manager.get(1))"
 
 
 class CertifiedMap(StableBTreeMap[K, V]):
     """A `StableBTreeMap` whose root hash is always known: `CertifiedMap[K, V](memory, hashes)`. Extension: not in the crate.
 
-    The entries are in the crate's own map in `memory`, and any Rust canister opens it. Their hashes are in a second map in `hashes`, a memory
-    of the same manager. Every operation that changes entries changes their hashes with them, in the same operation: both, or none.
+    The entries are in the crate's own map in `memory`, and any Rust canister opens it. Their hashes are in a second map in `hashes`, a
+    memory of the same manager. Every operation that changes entries changes their hashes with them: both, or none.
 
-    The hash tree has the encoded keys as labels and the encoded values as leaves. It depends on the entries alone, so two maps with the same
-    entries have the same root hash. A change computes O(log n) hashes, beside those of the values of at most 8 neighbours.
+    The hash tree has the encoded keys as labels and the encoded values as leaves. It depends on the entries alone, so two maps with the
+    same entries have the same root hash. A change computes O(log n) hashes, beside those of the values of at most 8 neighbours.
 
     On an empty memory for hashes, those of all entries are computed once, O(n). Opening again computes nothing.
 
@@ -70,7 +70,7 @@ class CertifiedMap(StableBTreeMap[K, V]):
 
     def _start(self, mode: int, memory: Memory, *args: Any) -> None:
         if len(args) != 1:
-            raise TypeError(f"{type(self).__name__} takes two memories: the one of the map, and {_HASH_PARTS}; got {1 + len(args)}")
+            raise TypeError(f"{type(self).__name__} takes two memories: the one of the map, and {_TWO_MEMORIES}; got {1 + len(args)}")
         self._require_types()
         hashes = args[0]
         under = native_memory(hashes)
@@ -124,8 +124,8 @@ class CertifiedMap(StableBTreeMap[K, V]):
     def witness(self, key: K) -> bytes:
         """Return a hash tree in CBOR that proves the value of a key, with the root hash of the map. O(log n).
 
-        The label is the encoded key, the leaf the encoded value. Raises `KeyError` if the key is not there (`witness_absence` proves that), and
-        `CorruptMemory` if the hashes are not those of the entries: a witness never proves what is not in the map.
+        The label is the encoded key, the leaf the encoded value. Raises `KeyError` if the key is not there (`witness_absence` proves
+        that), and `CorruptMemory` if the hashes are not those of the entries: a witness never proves what is not in the map.
 
         >>> from stable_structures import CertifiedMap, MemoryManager, StableMemory, hashtree
         >>> manager = MemoryManager(StableMemory())
@@ -163,8 +163,8 @@ class CertifiedMap(StableBTreeMap[K, V]):
     def witness_range(self, start: K | None = None, stop: K | None = None, *, inclusive: tuple[bool, bool] = (True, False)) -> bytes:
         """Return a hash tree in CBOR that proves all entries of a range, as `range` takes it. O(log n + entries).
 
-        The keys next to the range are shown without their values: so it is proven to be complete. Raises `ValueError` if `stop` comes before
-        `start`, and `CorruptMemory` as `witness`.
+        The keys next to the range are shown without their values: so it is proven to be complete. Raises `ValueError` if `stop` comes
+        before `start`, and `CorruptMemory` as `witness`.
 
         >>> from stable_structures import CertifiedMap, MemoryManager, StableMemory, hashtree
         >>> manager = MemoryManager(StableMemory())
@@ -198,6 +198,6 @@ _REHASH: Final = -1
 
 def _require_two(memory: Any, hashes: Any) -> None:
     if native.root(memory) != native.root(hashes):
-        raise ValueError(f"CertifiedMap: the map and its hashes lie in memories of one manager; give it {_HASH_PARTS}")
+        raise ValueError(f"CertifiedMap: the map and its hashes lie in memories of one manager; give it {_TWO_MEMORIES}")
     leases = [native.claim(memory, "CertifiedMap"), native.claim(hashes, "CertifiedMap")]
     leases.clear()
