@@ -2,7 +2,6 @@
 /* Computing the hashes of a map's entries, and bringing them up to date after a change (layout and invariants: certified_records.c). */
 #include <stdlib.h>
 
-#include "memory/answer.h"
 #include "structures/certified_internal.h"
 
 /* ---- building a subtree from the entries ----
@@ -512,17 +511,17 @@ int ss_hashes_of(ss_btree *map, ss_hashes **c) {
 int64_t ss_certified_root(ss_btree *map) {
     ss_hashes *c;
     ss_edge all;
-    ss_answer answer = {0};
+    ss_result_builder result = {0};
     int status = ss_hashes_of(map, &c);
     if (status != SS_OK) return status;
     status = ss_read_root(c, &all);
     if (status == SS_OK) {
-        uint8_t *room = ss_answer_room(&answer, map->handle.memory, SS_SHA256_SIZE);
+        uint8_t *room = ss_result_reserve(&result, map->handle.memory, SS_SHA256_SIZE);
         if (room == NULL) status = SS_NO_HEAP;
         if (room != NULL) memcpy(room, all.hash, SS_SHA256_SIZE);
     }
     ss_leave_read(map->handle.memory);
-    return ss_answer_give(&answer, status);
+    return ss_result_finish(&result, status);
 }
 
 int ss_certified_usage(ss_btree *map, struct ss_usage *usage) {

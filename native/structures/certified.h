@@ -15,11 +15,11 @@
  * bytes. On a failure the map has none. */
 int ss_certified_attach(ss_btree *map, ss_memory *hashes, int mode);
 
-/* Answer: the root hash. O(1). */
+/* Result: the root hash. O(1). */
 int64_t ss_certified_root(ss_btree *map);
-/* Answer: a hash tree in CBOR with the root hash of the map that shows the entry of `key`; nothing if there is none. O(log n). */
+/* Result: a hash tree in CBOR with the root hash of the map that shows the entry of `key`; nothing if there is none. O(log n). */
 int64_t ss_certified_witness(ss_btree *map, const uint8_t *key, uint64_t key_size);
-/* Answer: one that shows the entries of a range, and the keys next to it. Kinds of ends as in cursor.h (SS_FROM_FIRST, SS_FROM, SS_AFTER;
+/* Result: one that shows the entries of a range, and the keys next to it. Kinds of ends as in cursor.h (SS_FROM_FIRST, SS_FROM, SS_AFTER;
  * SS_TO_LAST, SS_UPTO, SS_BEFORE). O(log n + entries shown). */
 int64_t ss_certified_witness_range(ss_btree *map, int from, const uint8_t *start, uint64_t start_size, int to, const uint8_t *stop,
                                    uint64_t stop_size);

@@ -25,9 +25,9 @@ typedef struct ss_row {
 
 typedef struct ss_hashes {
     ss_btree *map, *hashes;
-    ss_reply reply; /* of the operations on `hashes` */
-    ss_row dirty;   /* keys that the running operation touched, end to end */
-    ss_row ends;    /* 8 bytes each */
+    ss_output output; /* of the operations on `hashes` */
+    ss_row dirty;     /* keys that the running operation touched, end to end */
+    ss_row ends;      /* 8 bytes each */
     bool replaced;
     ss_row key; /* of a record */
 } ss_hashes;

@@ -170,7 +170,7 @@ int ss_hashes_begin_step(ss_hashes *c) {
     int status = ss_memory_refresh(hashes->handle.memory);
     if (status != SS_OK) return status;
     ss_scratch_reset(&hashes->space.scratch);
-    hashes->reply = &c->reply;
+    hashes->output = &c->output;
     return ss_btree_read_header(hashes);
 }
 
@@ -187,7 +187,7 @@ static int read_record(ss_hashes *c, ss_span at, uint8_t record[SS_RECORD_SIZE])
     ss_span value;
     uint64_t address;
     int status = ss_hashes_begin_step(c);
-    if (status == SS_OK) status = ss_btree_value(c->hashes, at, true, &address, &value);
+    if (status == SS_OK) status = ss_btree_value_locked(c->hashes, at, true, &address, &value);
     if (status != SS_OK) return status;
     if (value.size != SS_RECORD_SIZE) return ss_fail(SS_CORRUPT, "a record of hashes has 88 bytes", address, value.size, SS_RECORD_SIZE);
     memcpy(record, value.at, SS_RECORD_SIZE);
@@ -196,13 +196,13 @@ static int read_record(ss_hashes *c, ss_span at, uint8_t record[SS_RECORD_SIZE])
 
 static int write_record(ss_hashes *c, ss_span at, const uint8_t record[SS_RECORD_SIZE]) {
     int status = ss_hashes_begin_step(c);
-    if (status == SS_OK) status = ss_btree_insert(c->hashes, at, (ss_span){record, SS_RECORD_SIZE});
+    if (status == SS_OK) status = ss_btree_insert_locked(c->hashes, at, (ss_span){record, SS_RECORD_SIZE});
     return status < 0 ? status : SS_OK;
 }
 
 int ss_drop_record(ss_hashes *c, ss_span at) {
     int status = ss_hashes_begin_step(c);
-    if (status == SS_OK) status = ss_btree_remove(c->hashes, at);
+    if (status == SS_OK) status = ss_btree_remove_locked(c->hashes, at);
     return status == SS_ABSENT ? ss_hashes_differ(0, 1) : status;
 }
 

@@ -3,7 +3,6 @@
  *
  * What is shown is a run of entries, from `low` to `high`: the range, and the keys next to it without their values. A subtree outside of it
  * is its hash. Each hash on the way is computed again and compared, so a witness never proves what is not in the map. */
-#include "memory/answer.h"
 #include "structures/certified_internal.h"
 #include "structures/cursor.h"
 
@@ -249,10 +248,10 @@ static int show_all(witness *w) {
 }
 
 static int64_t end_witness(witness *w, int status) {
-    ss_answer answer = {0};
+    ss_result_builder result = {0};
     ss_memory *memory = w->c->map->handle.memory;
     if (status == SS_OK) {
-        uint8_t *room = ss_answer_room(&answer, memory, w->out.size);
+        uint8_t *room = ss_result_reserve(&result, memory, w->out.size);
         if (room == NULL) status = SS_NO_HEAP;
         if (room != NULL) memcpy(room, w->out.bytes, (size_t)w->out.size);
     }
@@ -261,14 +260,14 @@ static int64_t end_witness(witness *w, int status) {
     ss_row_drop(&w->frames);
     ss_row_drop(&w->low);
     ss_row_drop(&w->high);
-    return ss_answer_give(&answer, status);
+    return ss_result_finish(&result, status);
 }
 
 static int show_key(witness *w, ss_span key) {
     ss_span value;
     uint64_t address;
     int status = ss_btree_check_key(w->c->map, key);
-    if (status == SS_OK) status = ss_btree_value(w->c->map, key, false, &address, &value);
+    if (status == SS_OK) status = ss_btree_value_locked(w->c->map, key, false, &address, &value);
     if (status == SS_OK) status = ss_row_append(&w->low, key.at, key.size);
     if (status == SS_OK) status = ss_row_append(&w->high, key.at, key.size);
     return status == SS_OK ? show_all(w) : status;

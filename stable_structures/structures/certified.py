@@ -199,5 +199,6 @@ _REHASH: Final = -1
 def _require_two(memory: Any, hashes: Any) -> None:
     if native.root(memory) != native.root(hashes):
         raise ValueError(f"CertifiedMap: the map and its hashes lie in memories of one manager; give it {_TWO_MEMORIES}")
-    leases = [native.claim(memory, "CertifiedMap"), native.claim(hashes, "CertifiedMap")]
-    leases.clear()
+    held = [native.reserve(memory, "CertifiedMap"), native.reserve(hashes, "CertifiedMap")]
+    for one in held:
+        native.release(one)

@@ -70,14 +70,14 @@ static void end(fixture *f) {
 static int put(fixture *f, uint32_t number) {
     uint8_t key[4];
     ss_put_be(key, 4, number * 2654435761u);
-    int status = ss_btree_put_bb(f->map, key, 4, key, number % 5);
+    int status = ss_btree_set_bytes_bytes(f->map, key, 4, key, number % 5);
     return status < 0 ? status : SS_OK;
 }
 
 static int take(fixture *f, uint32_t number) {
     uint8_t key[4];
     ss_put_be(key, 4, number * 2654435761u);
-    int64_t size = ss_btree_remove_bb(f->map, key, 4);
+    int64_t size = ss_btree_remove_bytes_bytes(f->map, key, 4);
     if (size >= 0) ss_result_drop();
     return size < 0 ? (int)size : SS_OK;
 }
