@@ -530,7 +530,7 @@ def view(handle: Any, offset: int, length: int | None) -> npt.NDArray[np.uint8]:
 def ss_python_size(self: Any, pages: Any) -> int:
     """Size of a foreign memory."""
     found = ffi.from_handle(self).size()
-    problem = f"size() of a memory written in Python gave {found!r}; it must give the number of pages"
+    problem = f"size() of a memory written in Python returned {found!r}; it must return the number of pages"
     if not isinstance(found, SupportsIndex):
         raise TypeError(problem)
     if operator.index(found) < 0:
