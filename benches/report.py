@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from . import crate, ours, transactions
+from . import canisters, crate, ours, transactions
 from .aims import MAP, PEERS, WIDE, Ratio, Verdict, verdicts
 from .cost import Cost, Level, Model, least, wait
 from .groups import GROUPS, SWEEPS, Sweep
@@ -43,6 +43,7 @@ def page(findings: Findings, pictures: list[Picture]) -> str:
         *(_group(findings, title, size) for title, size in _groups(findings)),
         *(_sweep(findings.results, sweep) for sweep in SWEEPS),
         _transactions(findings),
+        _canisters(findings),
         _spaces(findings),
         _cost_section(findings),
         _digests(findings),
@@ -148,16 +149,28 @@ def _median(times: Times | None) -> str:
     return "" if times is None else number(times.median)
 
 
-def _transactions(findings: Findings) -> str:
-    found = [each for each in findings.results.times.values() if each.group == transactions.TITLE]
+def _each(results: Results, title: str) -> str:
+    """A table of operations that stand for themselves, in microseconds; nothing where none was measured."""
+    found = [each for each in results.times.values() if each.group == title]
     if not found:
         return ""
     names = sorted({each.contestant for each in found}, key=_place)
     operations = dict.fromkeys(each.operation for each in found)
-    rows = [
-        [operation, *(_micro(findings.results.of(transactions.TITLE, operation, name, 1)) for name in names)] for operation in operations
-    ]
-    text = f"## Transactions\n\nElapsed times.\n\n{table(('µs each', *names), rows)}"
+    rows = [[operation, *(_micro(results.of(title, operation, name, 1)) for name in names)] for operation in operations]
+    return table(("µs each", *names), rows)
+
+
+def _canisters(findings: Findings) -> str:
+    rows = _each(findings.results, canisters.TITLE)
+    head = "Elapsed times, the harness with all that it does around a message. How each is taken: `benches/canisters.py`."
+    return f"## {canisters.TITLE}\n\n{head}\n\n{rows}" if rows else ""
+
+
+def _transactions(findings: Findings) -> str:
+    rows = _each(findings.results, transactions.TITLE)
+    if not rows:
+        return ""
+    text = f"## Transactions\n\nElapsed times.\n\n{rows}"
     for name, calls in findings.calls.items():
         text += f"\n\nSystem calls of a small full commit, {name}: " + ", ".join(f"{count:g} {call}" for call, count in calls.items()) + "."
     return text

@@ -36,11 +36,31 @@ class Sizes:
     least: int = 20_000
     """Operations of a sweep for one time, so that the clock's own part is small."""
     commits: int = 200
+    inserts: int = 100_000
+    """By a canister in one message."""
+    rehearsed: int = 1_000_000
+    """Entries of the canister whose upgrade is rehearsed."""
+    large_heap: int = 1_023
+    """MiB."""
     rounds: int = 5
 
 
 FULL: Final = Sizes()
-QUICK: Final = Sizes(map=2_000, wide=500, peers=500, vec=2_000, heap=1_000, log=200, cell=200, sweep=(100, 1_000), least=200, commits=2)
+QUICK: Final = Sizes(
+    map=2_000,
+    wide=500,
+    peers=500,
+    vec=2_000,
+    heap=1_000,
+    log=200,
+    cell=200,
+    sweep=(100, 1_000),
+    least=200,
+    commits=2,
+    inserts=1_000,
+    rehearsed=1_000,
+    large_heap=16,
+)
 
 PEERS_UP_TO: Final = 1_000_000
 """Larger sizes would take the peers minutes to fill; only we, the crate and dict or list go on."""

@@ -70,10 +70,9 @@ def load(name: str) -> bytes | None:
         with open(descriptor, "rb") as file:  # noqa: PTH123 - of the descriptor that is looked at
             if not _is_ours(os.fstat(descriptor)):
                 return None
-            found = file.read()
+            digest, content = file.read(_DIGEST), file.read()
     except OSError:
         return None
-    digest, content = found[:_DIGEST], found[_DIGEST:]
     return content if hashlib.sha256(content).digest() == digest else None
 
 

@@ -86,8 +86,14 @@ class MachineTrap(Exception):
         return remade(super().__reduce__())
 
 
+@functools.cache
+def _version() -> str:
+    """The version of the package; to read it takes a millisecond."""
+    return version("wasmtime")
+
+
 def _check_version() -> None:
-    found = version("wasmtime")
+    found = _version()
     fits = found.split(".")[0] == _KNOWN and all(ctypes.sizeof(getattr(bindings, name)) == size for name, size in _SIZES.items())
     if not fits or sys.byteorder != "little" or sys.maxsize < 2**32:
         raise Unsupported(
@@ -204,7 +210,7 @@ def _text(error: Exception) -> str:
 
 
 def _compiled(module: Module, engine: wasmtime.Engine) -> wasmtime.Module:
-    key = cache.key(module.data, f"wasmtime {version('wasmtime')}, rewrite {VERSION}, 64-bit {module.is64}")
+    key = cache.key(module.data, f"wasmtime {_version()}, rewrite {VERSION}, 64-bit {module.is64}")
     stored = cache.load(key)
     if stored is not None:
         try:
