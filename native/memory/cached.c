@@ -31,7 +31,8 @@ typedef struct cached {
     uint8_t **data; /* of each slot, allocated when it is first needed */
     slot *slots;
     uint32_t slot_count, slots_used, hand;
-    uint64_t next; /* behind the last block that was fetched */
+    uint64_t next;                 /* behind the last block that was fetched */
+    uint64_t data_begin, data_end; /* the last range of data that the source told */
     uint8_t *ahead;
     struct ss_cached_usage usage;
 } cached;
@@ -86,9 +87,11 @@ static uint64_t run_from(const cached *c, uint64_t block) {
 /* Notes the blocks from this one on that lie in a hole, up to the next data; true where this one does. */
 static bool skip_hole(cached *c, uint64_t block, uint64_t *count) {
     uint64_t begin, end, at = block * SS_CACHE_BLOCK;
-    if (c->source.data == NULL || c->source.data(c->source.self, at, &begin, &end) != SS_OK || begin <= at) return false;
+    if (c->source.data == NULL || (at >= c->data_begin && at < c->data_end)) return false;
+    if (c->source.data(c->source.self, at, &begin, &end) != SS_OK) return false;
+    c->data_begin = begin, c->data_end = end;
     uint64_t first = begin == UINT64_MAX ? c->blocks : begin / SS_CACHE_BLOCK;
-    if (first <= block) return false;
+    if (begin <= at || first <= block) return false;
     *count = first < block + *count ? first - block : *count;
     for (uint64_t i = 0; i < *count; i++) c->slot_of[block + i] = ZEROS;
     return true;

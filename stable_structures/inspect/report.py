@@ -14,10 +14,10 @@ from ..storable import Codec
 from . import missing
 from .budget import guessing
 from .formats.layout import CAPACITY, FREE, UNBOUNDED_MARK, Damage, Finding
-from .formats.maps import MapReader, MapStats, sizes_with
+from .formats.maps import MapReader, sizes_with
 from .formats.recognise import STRUCTURES
-from .formats.survey import first_keys
 from .formats.sequences import CellReader, LogReader, RowReader, SlotReader
+from .formats.survey import MapStats, first_keys
 from .image import Image, Part, open_image
 from .source import PastEnd, Progress, no_progress
 from .values import Reading, guess, reading_of

@@ -19,8 +19,8 @@ from typing import Final, NoReturn, Self, SupportsIndex, TypeAlias
 
 import numpy as np
 
-from ..errors import StableError
 from .. import _native as native
+from ..errors import StableError
 from ..memory.cached import CachedFile, CachedMemory, Pieces
 from ..memory.memory import PAGE_SIZE, Memory, NativeMemory, StableMemory
 from .formats.layout import Finding

@@ -63,7 +63,7 @@ class CachedFile(CachedMemory):
     With the contents of a log, the memory as the last commit left it. Raises `OSError`.
     """
 
-    def __init__(self, fd: int, file_bytes: int, log: Any = None, nbytes: int | None = None, *, cache: int = CACHE_BYTES) -> None:  # noqa: PLR0913
+    def __init__(self, fd: int, file_bytes: int, log: Any = None, nbytes: int | None = None, *, cache: int = CACHE_BYTES) -> None:
         self._log = log
         self._handle = native.new_cached_file(fd, file_bytes, log, file_bytes if nbytes is None else nbytes, cache)
 

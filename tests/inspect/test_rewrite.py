@@ -31,8 +31,8 @@ from stable_structures.inspect import Unreadable, check, inspect, open_image
 from stable_structures.inspect.compare import diff
 from stable_structures.inspect.dump import export, get, table, write
 from stable_structures.inspect.formats.maps import MapReader
-from stable_structures.inspect.formats.survey import batches, entries_of
 from stable_structures.inspect.formats.nodes import Node
+from stable_structures.inspect.formats.survey import batches, entries_of
 from stable_structures.inspect.repair.salvage import repair
 from stable_structures.inspect.rewrite.rewrite import import_part, load, shrink
 from stable_structures.storable import parse_type

@@ -13,9 +13,7 @@ from typing import Any
 
 import pytest
 
-from stable_structures import StableBTreeMap, StableMemory, u64
-from stable_structures.inspect import check, open_image
-from stable_structures.inspect.formats import survey
+from stable_structures.inspect import open_image
 from stable_structures.inspect.formats.layout import Damage
 from stable_structures.inspect.formats.maps import MapReader
 from stable_structures.inspect.source import Unreadable

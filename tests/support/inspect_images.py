@@ -16,8 +16,8 @@ from stable_structures.inspect import open_image
 from stable_structures.inspect.formats.layout import FIRST_CHUNK
 from stable_structures.inspect.formats.maps import MapReader
 from stable_structures.inspect.formats.nodes import Node
-from stable_structures.inspect.formats.survey import batches
 from stable_structures.inspect.formats.sequences import LogReader, SlotReader
+from stable_structures.inspect.formats.survey import batches
 from stable_structures.inspect.image import Part
 from stable_structures.storable import parse_type
 

@@ -7,13 +7,10 @@ allocator (52..100) -> free list -> free chunks -> end of the list   or from the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from operator import lt
+from collections.abc import Iterator
 from typing import Any, Final
 
 from ...storable import Codec
-from ..encoding import require
 from ..source import PastEnd, Progress, Source, no_progress
 from .layout import (
     ALLOCATOR_AT,
@@ -22,7 +19,6 @@ from .layout import (
     FIRST_CHUNK,
     LEAST_PAGE,
     MAP_HEADER,
-    MINIMUM,
     UNBOUNDED_MARK,
     Damage,
     bounds_of_page,
@@ -39,11 +35,6 @@ OVERFLOW: Final = 2
 UNUSED: Final = 3
 _SAMPLE: Final = 24
 _SCAN: Final = 4096
-_FEW: Final = 0.02
-"""An order that fewer neighbours than this share break is the map's order, and those are damage."""
-_TELL_EVERY: Final = 512
-
-Note = Callable[[Damage], None]
 
 
 def sizes_with(sizes: tuple[int, int] | None, low: int, high: int) -> tuple[int, int]:

@@ -16,10 +16,8 @@ import numpy.typing as npt
 
 from ... import _native as native
 from ...storable import Codec
-from ...storable.octets import Array, Blob, BytesCodec
 from ...storable.order import OrderKind
-from ...storable.scalars import BoolCodec, FloatCodec, IntCodec, UnitCodec
-from ..encoding import require
+from ..encoding import encoding_in_core, require
 from ..source import Progress, no_progress
 from .layout import ALLOCATOR_AT, FIRST_CHUNK, Damage
 from .shape import ORDERS, KeyOrder
@@ -131,17 +129,6 @@ def shown_key(key: bytes, most: int = 40, size: int | None = None) -> str:
 # ---- what is told about types ----
 
 
-def _encoding(codec: Codec[Any] | None) -> int | None:
-    """What the core checks of the encodings of a type that have its size; None where only Python can tell."""
-    if codec is None:
-        return int(_core.SS_ENCODED_ANY)
-    if isinstance(codec, (IntCodec, FloatCodec, BytesCodec, Blob, Array, UnitCodec)):
-        return int(_core.SS_ENCODED_SIZE)
-    if isinstance(codec, BoolCodec):
-        return int(_core.SS_ENCODED_BOOL)
-    return int(_core.SS_ENCODED_UTF8) if codec.name == "string" else None
-
-
 def frame_of(reader: MapReader, order: int | None = None) -> Any:
     """How the nodes of a map lie, for the core."""
     shape, space = reader.shape, reader.space
@@ -151,7 +138,7 @@ def frame_of(reader: MapReader, order: int | None = None) -> Any:
             "bytes": reader.source.nbytes, "page": space.page, "slot_key": space.slot_key, "slot_value": space.slot_value,
             "key_fixed": fixed[0], "key_max": shape.key_max, "value_max": shape.value_max, "value_fixed": fixed[1],
             "root": reader.root, "free_head": reader.free_head, "order": _core.SS_SEEN_ANY if order is None else order,
-            "key_encoding": _encoding(reader.key) or 0, "value_encoding": _encoding(reader.value) or 0,
+            "key_encoding": encoding_in_core(reader.key) or 0, "value_encoding": encoding_in_core(reader.value) or 0,
         }
     )  # fmt: skip
 
@@ -290,7 +277,7 @@ class MapSurvey:
     def _check_encodings(self) -> None:
         """Every entry, of types that only Python knows."""
         reader = self.reader
-        key, value = (None if _encoding(codec) is not None else codec for codec in (reader.key, reader.value))
+        key, value = (None if encoding_in_core(codec) is not None else codec for codec in (reader.key, reader.value))
         if key is None and value is None:
             return
         for batch in batches(reader, None, keys_only=value is None):
