@@ -57,7 +57,7 @@ def nodes(map_reader: MapReader) -> list[Node]:
     found: list[Node] = []
 
     def walk(address: int) -> None:
-        node = map_reader.space.node(address, map_reader.shape)
+        node = map_reader.space.node(address, map_reader.layout)
         found.append(node)
         for child in node.children:
             walk(child)
@@ -302,7 +302,7 @@ def test_a_value_of_a_map_that_is_no_text_is_lost(tmp_path):
     users_reader = reader(memory)
     found = (one for batch in batches(users_reader, None) for one in entries_of(batch))
     address, i = next((node, i) for node, i, key, _ in found if key == (42).to_bytes(8, "big"))
-    at = address + users_reader.space.node(address, users_reader.shape).values[i][0]
+    at = address + users_reader.space.node(address, users_reader.layout).values[i][0]
     (result,) = repair(Patched(read(memory), {at: b"\xff"}), tmp_path / "out.bin", types=types)
     saved = dict(StableBTreeMap[u64, str].load(opened(tmp_path / "out.bin")).items())
     assert saved == {i: f"user {i}" for i in range(100) if i != 42}

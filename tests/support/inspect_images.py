@@ -184,7 +184,7 @@ def _of_map(reader: MapReader) -> Iterator[Meaning]:
         if reader.source.read(chunk + 4, 1) == b"\0":
             yield Meaning("chunk: next free", chunk + 8, chunk + 16)
     for address in {at: None for batch in batches(reader, None) for at in batch[4].tolist()}:
-        yield from _of_node(reader, reader.space.node(address, reader.shape))
+        yield from _of_node(reader, reader.space.node(address, reader.layout))
 
 
 def _of_node(reader: MapReader, node: Node) -> Iterator[Meaning]:
@@ -214,7 +214,7 @@ def _entry_places(reader: MapReader, node: Node, children_at: int) -> Iterator[t
         return
     place = children_at + 8 * len(node.children)
     for key in node.keys:
-        if reader.shape.key_fixed is None:
+        if reader.layout.key_fixed is None:
             yield "node: key size", place, 4
             place += 4
         yield "node: key", place, len(key)

@@ -11,10 +11,10 @@ from operator import lt
 from typing import Any
 
 from stable_structures.inspect.encoding import require
+from stable_structures.inspect.formats.inference import ORDERS, InferredOrder
 from stable_structures.inspect.formats.layout import ALLOCATOR_AT, CHUNK_HEADER, DEPTH, FIRST_CHUNK, MINIMUM, Damage, u64
 from stable_structures.inspect.formats.maps import MapReader, sizes_with
 from stable_structures.inspect.formats.nodes import Node
-from stable_structures.inspect.formats.shape import ORDERS, KeyOrder
 from stable_structures.inspect.formats.survey import shown_key
 from stable_structures.inspect.source import no_progress
 
@@ -59,7 +59,7 @@ def old_subtree(reader, address, depth, note, left):
         left[0] -= 1
         if depth == DEPTH or left[0] < 0:
             raise Damage("every chunk is reached once", address)  # noqa: TRY301 - as all are
-        node = reader.space.node(address, reader.shape)
+        node = reader.space.node(address, reader.layout)
     except Damage as damage:
         note(damage)
         return
@@ -114,7 +114,7 @@ class MapWalk:
             if depth == DEPTH:
                 raise Damage("a tree has fewer than 32 levels", address, depth, DEPTH)  # noqa: TRY301 - a broken rule, told as all are
             self.mark(address, NODE)
-            node = self.space.node(address, self.reader.shape)
+            node = self.space.node(address, self.reader.layout)
         except Damage as damage:
             self.sound = False
             self.note(damage)
@@ -198,7 +198,7 @@ class MapWalk:
                 self.reader.order, self.disorder = better
             if len(self.disorder) > max(2, _FEW * self.pairs):
                 self.disorder = self._equal_only()
-                self.reader.order = KeyOrder("unknown", lambda a, b: a != b)
+                self.reader.order = InferredOrder("unknown", lambda a, b: a != b)
         hint = "" if self.reader.order.certain else f" (by {self.reader.order.name}, a guess)"
         for address, a, b in self.disorder:
             self.note(Damage(f"keys ascend strictly{hint}", address, shown_key(b), f"more than {shown_key(a)}"))
@@ -218,7 +218,7 @@ class MapWalk:
                 best = order, found
         return best
 
-    def _broken_in(self, order: KeyOrder, most: int) -> list[tuple[int, bytes, bytes]]:
+    def _broken_in(self, order: InferredOrder, most: int) -> list[tuple[int, bytes, bytes]]:
         found: list[tuple[int, bytes, bytes]] = []
         before: bytes | None = None
         for node, i in old_entries(self.reader, _ignore):

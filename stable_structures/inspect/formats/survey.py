@@ -19,8 +19,8 @@ from ...storable import Codec
 from ...storable.order import OrderKind
 from ..encoding import encoding_in_core, require
 from ..source import Progress, no_progress
+from .inference import ORDERS, InferredOrder
 from .layout import ALLOCATOR_AT, FIRST_CHUNK, Damage
-from .shape import ORDERS, KeyOrder
 
 if TYPE_CHECKING:
     from .maps import MapReader
@@ -131,19 +131,19 @@ def shown_key(key: bytes, most: int = 40, size: int | None = None) -> str:
 
 def frame_of(reader: MapReader, order: int | None = None) -> Any:
     """How the nodes of a map lie, for the core."""
-    shape, space = reader.shape, reader.space
-    fixed = [_core.SS_NOT_FIXED if size is None else size for size in (shape.key_fixed, shape.value_fixed)]
+    layout, space = reader.layout, reader.space
+    fixed = [_core.SS_NOT_FIXED if size is None else size for size in (layout.key_fixed, layout.value_fixed)]
     return native.map_frame(
         {
             "bytes": reader.source.nbytes, "page": space.page, "slot_key": space.slot_key, "slot_value": space.slot_value,
-            "key_fixed": fixed[0], "key_max": shape.key_max, "value_max": shape.value_max, "value_fixed": fixed[1],
+            "key_fixed": fixed[0], "key_max": layout.key_max, "value_max": layout.value_max, "value_fixed": fixed[1],
             "root": reader.root, "free_head": reader.free_head, "order": _core.SS_SEEN_ANY if order is None else order,
             "key_encoding": encoding_in_core(reader.key) or 0, "value_encoding": encoding_in_core(reader.value) or 0,
         }
     )  # fmt: skip
 
 
-def _order_in_core(order: KeyOrder, key: Codec[Any] | None) -> int | None:
+def _order_in_core(order: InferredOrder, key: Codec[Any] | None) -> int | None:
     """The order as the core knows it; None where only Python can compare."""
     if not order.certain or key is None:
         return _SEEN.get(order.name)
@@ -261,7 +261,7 @@ class MapSurvey:
 
     def _tell_encoding(self, address: int, entry: int, *, key: bool) -> None:
         """One side of an entry against its type, in Python's words."""
-        node = self.reader.space.node(address, self.reader.shape)
+        node = self.reader.space.node(address, self.reader.layout)
         if key:
             self._require_encoded("key", self.reader.key, address, entry, node.keys[entry])
         else:
@@ -297,7 +297,7 @@ class MapSurvey:
             found = self._best_order(found)
             if found.count > max(2, _FEW * max(0, self.stats.entries - 1)):
                 found = found.equal_only()
-                reader.order = KeyOrder("unknown", lambda a, b: a != b)
+                reader.order = InferredOrder("unknown", lambda a, b: a != b)
         hint = "" if reader.order.certain else f" (by {reader.order.name}, a guess)"
         for address, above, below in found.pairs:
             self.note(Damage(f"keys ascend strictly{hint}", address, below, f"more than {above}"))
@@ -317,9 +317,9 @@ class MapSurvey:
             self.reader.order = self._better
         return best
 
-    _better: KeyOrder
+    _better: InferredOrder
 
-    def _compared(self, order: KeyOrder) -> _Disorder:
+    def _compared(self, order: InferredOrder) -> _Disorder:
         """By an order that only Python knows."""
         found, before = _Disorder(), None
         for batch in batches(self.reader, None, keys_only=True):

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ...memory.memory import PAGE_SIZE
 from ..formats.layout import FIRST_CHUNK, Damage
 from ..formats.maps import NODE, OVERFLOW, UNUSED, MapReader
-from ..formats.sequences import LogReader, RowReader, SlotReader
+from ..formats.sequences import LogReader, SequenceReader, SlotReader
 from ..formats.survey import MapSurvey
 from ..image import Image, Part
 from ..report import Types, readings
@@ -262,7 +262,7 @@ def _read_part(part: Part, types: Types, progress: Progress) -> MemoryScene:
     return scene
 
 
-def _read_row(scene: MemoryScene, reader: RowReader) -> None:
+def _read_row(scene: MemoryScene, reader: SequenceReader) -> None:
     scene.live = reader.live()
     if isinstance(reader, SlotReader):
         scene.header, scene.slot = 64, reader.slot
@@ -312,7 +312,7 @@ def _labels(part: Part, reader: MapReader, chunks: Column, types: Types) -> dict
     found = {}
     for index in chunks.tolist():
         with suppress(Damage):
-            node = reader.space.node(reader.space.address(index), reader.shape)
+            node = reader.space.node(reader.space.address(index), reader.layout)
             found[index] = f"{len(node.keys)} of 11 entries, from key {shorten(to_json(key.read(node.keys[0])), 40)}"
     return found
 

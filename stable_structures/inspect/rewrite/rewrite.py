@@ -177,7 +177,7 @@ class _Shrinker:
         if not layout_1:
             filling, chunks = best_filling(form, _ends(reader))
             # Where nothing is gained, nothing is done: how keys are laid out may be a guess, which a few entries do not prove.
-            is_worth_it = chunks <= reader.allocated and reader.shape.certain
+            is_worth_it = chunks <= reader.allocated and reader.layout.certain
             if not is_worth_it and pages_of(form, chunks) >= part.source.nbytes // PAGE_SIZE:
                 copy(part.source, memory)
                 return "copied as it is, since packing it would not make it smaller"
