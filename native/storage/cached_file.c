@@ -40,7 +40,7 @@ static _Thread_local const ss_wal_span *sorted_spans;
 
 static int by_place(const void *a, const void *b) {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    uint64_t p = sorted_spans[x].place, q = sorted_spans[y].place;
+    uint64_t p = sorted_spans[x].offset, q = sorted_spans[y].offset;
     return p != q ? (p > q) - (p < q) : (x > y) - (x < y);
 }
 
@@ -67,7 +67,7 @@ static uint64_t first_from(const source *s, uint64_t place) {
     uint64_t low = 0, high = s->log->span_count;
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;
-        if (s->log->spans[s->starts[middle]].place < place)
+        if (s->log->spans[s->starts[middle]].offset < place)
             low = middle + 1;
         else
             high = middle;
@@ -76,10 +76,10 @@ static uint64_t first_from(const source *s, uint64_t place) {
 }
 
 static int lay_span(const source *s, const ss_wal_span *span, uint64_t offset, uint64_t length, uint8_t *to) {
-    uint64_t first = span->place > offset ? span->place : offset;
-    uint64_t span_end = span->place + span->length, end = span_end < offset + length ? span_end : offset + length;
+    uint64_t first = span->offset > offset ? span->offset : offset;
+    uint64_t span_end = span->offset + span->length, end = span_end < offset + length ? span_end : offset + length;
     if (first >= end) return SS_OK;
-    return ss_wal_contents_read(s->log, span->at + (first - span->place), to + (first - offset), end - first);
+    return ss_wal_contents_read(s->log, span->at + (first - span->offset), to + (first - offset), end - first);
 }
 
 /* Those that may reach into the range, in the order in which they were written. */

@@ -206,7 +206,7 @@ class MapWalk:
     def _equal_only(self) -> list[tuple[int, bytes, bytes]]:
         return [(address, a, b) for address, a, b in self.disorder if a == b]
 
-    def _best_order(self) -> tuple[KeyOrder, list[tuple[int, bytes, bytes]]] | None:
+    def _best_order(self) -> tuple[InferredOrder, list[tuple[int, bytes, bytes]]] | None:
         """Another order that fewer neighbours break. O(n) each."""
         best = None
         for order in ORDERS:
