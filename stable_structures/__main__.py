@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from . import __version__, commands, tour
 from .inspect.cli import verbs as cli
 from .inspect.cli.guard import SOUND, Parser, complain, prepare_streams, settled
+from .rescue import command as rescue
 
 OVERVIEW = """\
 stable-structures: what happens to a canister's data
@@ -22,13 +23,14 @@ stable-structures: what happens to a canister's data
   inspect, check, map              what a memory holds, whether it is sound, a page that shows every byte
   dump, get, load, export, import  entries out and in: CSV, JSON lines, Parquet, CBOR; one memory of many
   diff, shrink, repair             what changed, a smaller image, all that can be saved from a damaged one
+  rescue                           data out of images of the crate ic-stable-memory
   rehearse                         an upgrade, tried on the real data before it is real
   canister                         a canister in a folder: deploy, call, query, upgrade
   completion                       completions for your shell
 
 usage: stable-structures VERB ...   (VERB --help says more, with an example)"""
 
-_ADD_VERBS = (tour.add_verbs, cli.add_verbs, commands.add_verbs)
+_ADD_VERBS = (tour.add_verbs, cli.add_verbs, commands.add_verbs, rescue.add_verbs)
 
 
 def parser() -> argparse.ArgumentParser:
