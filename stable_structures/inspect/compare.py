@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,11 +24,15 @@ from .formats.maps import MapReader
 from .formats.nodes import Node
 from .formats.sequences import CellReader, LogReader, SequenceReader, SlotReader
 from .image import Image, Part, open_image
+from .merge import Difference, differences
 from .report import Types, readings
 from .source import BLOCK, Progress, Source, no_progress
 from .values import RAW, Reading
 
 _GRAIN: Final = 512
+_MOST_RANGES: Final = 10_000
+_MOST_TOUCHED: Final = 20_000
+"""Of changed ranges and chunks of a map. Beyond that all entries are read, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +141,8 @@ def _compare(found: PartDiff, a: Part, b: Part, types: Types, progress: Progress
     told = types.get(a.id, types.get(b.id, (None, None)))
     one, two = a.open(*told), b.open(*told)
     found.lengths = one.length, two.length
-    ranges = list(changed(a.source, b.source, progress))
+    are_maps = isinstance(one, MapReader) and isinstance(two, MapReader)
+    ranges = list(islice(changed(a.source, b.source, progress), _MOST_RANGES + 1 if are_maps else None))
     if isinstance(one, MapReader) and isinstance(two, MapReader):
         found.changes = list(_map_changes(one, two, ranges))
     elif isinstance(one, SequenceReader) and isinstance(two, SequenceReader):
@@ -206,15 +212,21 @@ def _different(a: bytes, b: bytes, offset: int) -> Iterator[tuple[int, int]]:
 
 def _map_changes(a: MapReader, b: MapReader, ranges: list[tuple[int, int]]) -> Iterator[Change]:
     """Changes in the order of the keys, as far as it is known."""
-    if (a.page, a.layout.key_fixed) == (b.page, b.layout.key_fixed):
-        ends = a.end_of_chunks(), b.end_of_chunks()
-        touched = _touched(ranges, a.space.stride, max(ends)) | set(range(min(ends), max(ends)))
-        one, two = dict(_entries_in(a, touched, ends[0])), dict(_entries_in(b, touched, ends[1]))
-    else:
-        one, two = dict(a.entries()), dict(b.entries())
-    keys = [key for key in {**one, **two} if one.get(key) != two.get(key)]
-    for key in sorted(keys, key=b.order.sort_key()):
-        yield Change(key, one.get(key), two.get(key))
+    found = _in_changed_chunks(a, b, ranges) if (a.page, a.layout.key_fixed) == (b.page, b.layout.key_fixed) else None
+    by_key = b.order.sort_key()
+    for key, before, after in sorted(differences(a, b) if found is None else found, key=lambda one: by_key(one[0])):
+        yield Change(key, before, after)
+
+
+def _in_changed_chunks(a: MapReader, b: MapReader, ranges: list[tuple[int, int]]) -> list[Difference] | None:
+    """By the chunks that are different; None where these are so many that reading everything in order is faster."""
+    ends = a.end_of_chunks(), b.end_of_chunks()
+    changed_bytes = sum(high - low for low, high in ranges) + (max(ends) - min(ends)) * a.space.stride
+    if len(ranges) > _MOST_RANGES or changed_bytes // a.space.stride + len(ranges) > _MOST_TOUCHED:
+        return None
+    touched = _touched(ranges, a.space.stride, max(ends)) | set(range(min(ends), max(ends)))
+    one, two = dict(_entries_in(a, touched, ends[0])), dict(_entries_in(b, touched, ends[1]))
+    return [(key, one.get(key), two.get(key)) for key in {**one, **two} if one.get(key) != two.get(key)]
 
 
 def _touched(ranges: Iterable[tuple[int, int]], stride: int, chunks: int) -> set[int]:
