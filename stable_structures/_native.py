@@ -996,6 +996,38 @@ class Entries:
         return found
 
 
+class Pack:
+    """Packs entries that come in order into the chunks of a new map (native/structures/pack.h)."""
+
+    def __init__(self, form: Mapping[str, int], count: int) -> None:
+        out = ffi.new("ss_pack **")
+        check(lib.ss_pack_new(ffi.new("ss_pack_form *", dict(form)), count, out), "packing a map")
+        self._pack = ffi.gc(out[0], lib.ss_pack_free)
+
+    def feed(self, batch: Batch) -> bytes:
+        """The chunks that the next entries complete. Raises `ValueError` for more entries than there were to be."""
+        keys, key_ends, values, value_ends, *_ = batch
+        ends = [ffi.from_buffer(_U64S, column) for column in (key_ends, value_ends)]
+        check(lib.ss_pack_feed(self._pack, len(key_ends), keys, ends[0], values, ends[1]), "packing a map")
+        at = ffi.new("const uint8_t **")
+        size = int(lib.ss_pack_take(self._pack, at))
+        return bytes(ffi.buffer(at[0], size)) if size else b""
+
+    def end(self) -> tuple[int, int] | None:
+        """The address of the root, and how many chunks there are; None where entries are missing."""
+        root, chunks = ffi.new("uint64_t *"), ffi.new("uint64_t *")
+        return None if lib.ss_pack_end(self._pack, root, chunks) != 0 else (int(root[0]), int(chunks[0]))
+
+
+def measure_pack(form: Mapping[str, int], ends: npt.NDArray[np.uint64]) -> tuple[int, int]:
+    """Chunks and nodes of a packed map; `ends` are sums of the sizes of its entries, from 0 on."""
+    chunks, nodes = ffi.new("uint64_t *"), ffi.new("uint64_t *")
+    given = ffi.new("ss_pack_form *", dict(form))
+    check(lib.ss_pack_measure(given, ffi.from_buffer(_U64S, ends), len(ends) - 1, chunks, nodes), "packing a map")
+    return int(chunks[0]), int(nodes[0])
+
+
+NOT_FIXED: Final[int] = lib.SS_NOT_FIXED
 Ends = "npt.NDArray[np.uint64]"
 Batch = tuple[bytes, "npt.NDArray[np.uint64]", bytes, "npt.NDArray[np.uint64]", "npt.NDArray[np.uint64]", "npt.NDArray[np.uint8]"]
 """Keys, their ends, values, their ends, the node of each entry, its number in it."""

@@ -23,10 +23,10 @@ from ..formats.layout import CAPACITY, CHUNK_HEADER, DEPTH, NODE_HEADER, U64, Da
 from ..formats.maps import MapReader
 from ..formats.nodes import Node, Run, read_entries
 from ..formats.sequences import LogReader
-from ..formats.survey import shown_key
+from ..formats.survey import MapStats, MapSurvey, batches, shown_key
 from ..image import Image, Part, open_image
 from ..report import Types, check_part
-from ..rewrite.build import Entry, ImageFile, MapBuilder, Output, Spool, copy, form_of
+from ..rewrite.build import Entry, ImageFile, MapBuilder, Output, Spool, copy, form_of, in_batches
 from ..rewrite.rewrite import rewrite
 from ..source import Progress, no_progress
 from .losses import Salvage
@@ -147,6 +147,13 @@ class MapSalvage:
     def run(self, memory: Memory) -> None:
         """Writes the new map."""
         result, reader = self.result, self.reader
+        found, order = list[Damage](), reader.order
+        survey = MapSurvey(reader, found.append, self.progress)
+        stats = survey.run()
+        if not found and not reader.problems and not survey.left_out:
+            self._pack(memory, stats)
+            return
+        reader.order = order  # of a damaged map a survey may have found another that fits better by chance
         with Spool() as tree, Spool() as entries:
             for entry in self._in_order(self._from_tree()):
                 tree.add(entry)
@@ -157,9 +164,16 @@ class MapSalvage:
                 entries.add(entry)
             result.kept = entries.count
             form = form_of(reader, layout_1=self.versions == {1})
-            MapBuilder(form, Output(memory)).build(iter(entries), entries.count)
+            MapBuilder(form, Output(memory)).build(in_batches(entries), entries.count)
         if result.missing and not result.lost:
             result.lost.append(f"{result.missing} entries that the header counts are nowhere")
+
+    def _pack(self, memory: Memory, stats: MapStats) -> None:
+        """A sound map, whose entries are encoded as the types are that were told."""
+        reader = self.reader
+        form = form_of(reader, layout_1=0 < stats.layout_1_nodes == sum(stats.nodes_by_depth))
+        MapBuilder(form, Output(memory)).build(batches(reader, _refuse), reader.length)
+        self.result.expected = self.result.kept = reader.length
 
     # ---- the tree ----
 
@@ -344,3 +358,7 @@ def _exact(codec: Codec[Any] | None, data: bytes) -> bytes:
 
 def _words(problem: Exception) -> str:
     return "it was behind the damage" if isinstance(problem, IndexError) else str(problem)
+
+
+def _refuse(damage: Damage) -> None:
+    raise damage
