@@ -15,7 +15,7 @@ typedef struct given {
     uint8_t *bytes;
     uint64_t fetched, fail_after; /* requests that still succeed */
     uint64_t hole_first, hole_end;
-    bool freed;
+    bool freed, is_near;
 } given;
 
 static int fetch_given(void *self, uint64_t offset, uint64_t length, void *to) {
@@ -49,19 +49,21 @@ static given make_given(void) {
 
 static ss_memory *open_given(given *g, uint64_t cache) {
     ss_memory *memory;
-    CHECK_EQ(ss_memory_new_cached((ss_cached_source){g, fetch_given, data_given, free_given}, BYTES, cache, &memory), SS_OK);
+    CHECK_EQ(ss_memory_new_cached((ss_cached_source){g, fetch_given, data_given, free_given, g->is_near}, BYTES, cache, &memory), SS_OK);
     return memory;
 }
 
 static void test_bytes_are_those_of_the_source(void) {
     static uint8_t got[3 * SS_CACHE_BLOCK];
     const uint64_t caches[] = {0, SS_CACHE_BLOCK, 3 * SS_CACHE_BLOCK, 100 * SS_CACHE_BLOCK};
-    for (size_t c = 0; c < 4; c++) {
+    for (size_t c = 0; c < 8; c++) {
         given g = make_given();
-        ss_memory *memory = open_given(&g, caches[c]);
+        g.is_near = c >= 4;
+        ss_memory *memory = open_given(&g, caches[c % 4]);
         CHECK_EQ(ss_access_size(memory), (BYTES + SS_PAGE_SIZE - 1) / SS_PAGE_SIZE);
         for (int i = 0; i < 300; i++) {
-            uint64_t offset = i % 3 == 0 ? random_below(BYTES) : (uint64_t)i * 9001 % BYTES, length = random_below(sizeof got);
+            uint64_t offset = i % 3 == 0 ? random_below(BYTES) : (uint64_t)i * 9001 % BYTES,
+                     length = random_below(i % 2 == 0 ? sizeof got : 900);
             if (length > BYTES - offset) length = BYTES - offset;
             CHECK_EQ(ss_access_read(memory, offset, got, length), SS_OK);
             CHECK(memcmp(got, g.bytes + offset, length) == 0);
