@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What stands in a dump for a key or a value, and how that becomes the same bytes again.
 
-    a type was told       its value; the encoded bytes instead or beside it where the value does not lead back to them
+    a given type          its value; the encoded bytes instead or beside it if the value cannot be encoded back to them
     a type is guessed     the guess, for people, and the encoded bytes beside it, in a column `key_bytes` or `value_bytes`
     --raw                 the encoded bytes alone, in that column
 

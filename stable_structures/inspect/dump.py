@@ -56,7 +56,7 @@ def table(  # noqa: PLR0913 - keyword-only choices
 ) -> Table:
     r"""Return the entries of a memory, lazily: a map's from key `start` (with it) to `stop` (without it), a row's by index.
 
-    O(log n) to begin. What is damaged is told to `note` and left out, or shown as bytes where it does not decode; without
+    O(log n) to begin. Damage is reported to `note` and left out, or shown as bytes if it does not decode; without
     `note` it is raised as `Damage`. Raises `Unreadable` if the memory has no entries, and without `note` `Misfit`, which
     is one, where the types are other ones than it has.
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Encodings held against a type that was told.
+"""Check encodings against a given type.
 
 That bytes decode is not enough: padding that is not zero, or sizes written wider than they need be, decode too, and
 nobody writes them. If the format leaves no choice there is one encoding of each value, and `exact` gives it.

@@ -89,7 +89,7 @@ def misfit(part: Part, key: Codec[Any] | None, value: Codec[Any] | None, *, leni
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """What was sampled of one side, with the type that was told for it."""
+    """The sample of one side, with its given type."""
 
     word: str
     codec: Codec[Any] | None

@@ -127,7 +127,7 @@ class Image:
             raise self.unreadable(f"it has no memory {memory}, leave --memory out")
         if memory is None:
             raise Unreadable(f"{self.name}: say which memory: --memory with one of {known or '(it has none)'}")
-        raise Unreadable(f"{self.name}: there is no memory {memory}; it has {known or 'none'}")
+        raise Unreadable(f"{self.name}: memory {memory} not found; it has {known or 'none'}")
 
 
 def open_image(what: str | Path | Memory | bytes, progress: Progress = no_progress) -> Image:

@@ -23,7 +23,7 @@ from .source import PastEnd, Progress, no_progress
 from .values import Reading, guess, reading_of
 
 Types = dict[int | None, tuple[Codec[Any] | None, Codec[Any] | None]]
-"""Key and value types by memory id, as far as they are told."""
+"""Key and value types by memory id, as far as they are given."""
 
 _SMALL: Final = 20_000
 """Nodes of a map that is walked without being asked: a tenth of a second or two."""

@@ -2,7 +2,7 @@
 """Where the bytes come from: files, gzips, running memories, and virtual memories inside of them. Nothing here writes.
 
 Files are read with `pread`, not mapped: memory use does not follow the size of the file, a file that is cut off under
-us gives an error instead of a signal, and no lock is taken, so no writer is ever held up.
+us raises an error instead of a signal, and no lock is taken, so no writer is ever held up.
 """
 
 from __future__ import annotations

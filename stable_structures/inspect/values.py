@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: PLR2004 - sizes that types have
-"""Encoded values as something to read: by the type that was told, or by a guess at what decodes."""
+"""Encoded values in readable form: by the given type, or by a guess at what decodes."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ _MOST_BITS: Final = 1 << 13
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How to read encoded values: `decode` raises `ValueError`; `certain` says whether the type was told."""
+    """How to read encoded values: `decode` raises `ValueError`; `certain` says whether the type was given."""
 
     name: str
     decode: Callable[[bytes], Any] = field(compare=False)
     certain: bool = False
     codec: Codec[Any] | None = None
-    """The type that was told."""
+    """The given type."""
 
     @property
     def label(self) -> str:
@@ -64,7 +64,7 @@ _FLAT: Final = frozenset({int, str, bytes, float, bool, type(None), Principal})
 
 
 def reading_of(codec: Codec[Any]) -> Reading:
-    """By a type that was told."""
+    """Read by a given type."""
     return Reading(codec.name, codec.decode, certain=True, codec=codec)
 
 

@@ -63,7 +63,7 @@ def _what_is_left(out: str | None, *, fresh: bool) -> str:
 def settled(code: int, *, told: bool = False) -> int:
     """Return the exit code after what was printed has arrived: that of an error if it cannot. Python itself would end with 120.
 
-    `told` says that an error was told already, and one line is enough.
+    with `told`, an error line was already printed, and one is enough.
     """
     try:
         sys.stdout.flush()

@@ -29,7 +29,7 @@ _MOST_UNPACKED: Final = 500 << 30
 """As much as a stable memory can have."""
 _MOST_DATA: Final = 1 << 30
 _MOST_RATIO: Final = 200
-"""Of data that are not zeros: a gzip that unpacks to a GiB, and to more than so many times its size, is no memory."""
+"""For data that is not zeros: a gzip that unpacks to a GiB, and to more than this many times its size, is not a memory."""
 _CUT_OFF: Final = "a gzip is not cut off"
 
 

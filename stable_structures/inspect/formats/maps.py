@@ -178,7 +178,7 @@ class MapReader:
     def entries(self, note: Note | None = None) -> Iterator[tuple[bytes, bytes]]:
         """Every entry in order, as encoded bytes. O(n), one node of each level in memory.
 
-        What cannot be read is told to `note` and left out; without `note` it is raised as `Damage`.
+        Unreadable parts are reported to `note` and left out; without `note` they raise `Damage`.
         """
         for batch in batches(self, note or _raise):
             yield from ((key, value) for _, _, key, value in entries_of(batch))

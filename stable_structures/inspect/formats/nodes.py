@@ -42,7 +42,7 @@ class NodeLayout:
     value_max: int = UNBOUNDED_MARK
     value_fixed: int | None = None
     certain: bool = True
-    """Whether it was told, not guessed."""
+    """Whether it was given, not guessed."""
 
 
 @dataclass(slots=True)
@@ -226,7 +226,7 @@ def _check_header(header: bytes, address: int) -> None:
 def read_entries(node: Node, at: int, count: int, layout: NodeLayout, *, keep: Callable[[Damage], None] | None = None) -> int:
     """Keys and values of a layout-2 node from `at` on; gives where they end. Raises `Damage`.
 
-    With `keep` that is told instead, and what could be read up to there stays.
+    With `keep` that is reported instead, and everything read so far is kept.
     """
     try:
         at = _read_keys(node, at, count, layout)

@@ -57,7 +57,7 @@ class SequenceReader:
         raise NotImplementedError
 
     def elements(self, start: int = 0, stop: int | None = None, note: Note | None = None) -> Iterator[tuple[int, bytes]]:
-        """Elements with their numbers, in order. What cannot be read is told to `note`, or raised."""
+        """Elements with their numbers, in order. Unreadable ones are reported to `note`, or raised."""
         for index in range(start, self.readable() if stop is None else min(stop, self.readable())):
             try:
                 data = self.element(index)
@@ -213,7 +213,7 @@ class SlotReader(SequenceReader):
         return SLOTS_AT + self.readable() * self.slot
 
     def check(self, note: Note, progress: Progress = no_progress) -> None:
-        """Sizes of all elements, their encodings where the type is told, and the order of a heap."""
+        """Sizes of all elements, their encodings if the type is given, and the order of a heap."""
         for problem in self.problems:
             note(problem)
         if not self.fixed and self.slot:
@@ -243,7 +243,7 @@ class SlotReader(SequenceReader):
         codec, told = self.value, order_of(self.value)
 
         def ascends(a: bytes, b: bytes) -> bool:
-            try:  # what does not decode is told already
+            try:  # undecodable elements are reported already
                 codec.decode(a), codec.decode(b)
             except ValueError:
                 return False

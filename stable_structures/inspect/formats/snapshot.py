@@ -45,7 +45,7 @@ class Snapshot:
 
 
 def open_snapshot(folder: str | Path) -> Snapshot:
-    """Return what a folder holds. Raises `Unreadable` for one that is no snapshot."""
+    """Return the content of a folder. Raises `Unreadable` if it is not a snapshot."""
     folder = Path(folder)
     given = _load(folder / METADATA)
     if "snapshotId" in given or "data" in given:
@@ -121,7 +121,9 @@ def _load(path: Path) -> dict[str, Any]:
             raise Unreadable(f"{path}: {path.stat().st_size:,} bytes are too many for metadata; is this the folder of a snapshot?")
         found = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise Unreadable(f"{path.parent}: a folder without {METADATA} is no snapshot; give an image or the folder of a snapshot") from None
+        raise Unreadable(
+            f"{path.parent}: a folder without {METADATA} is not a snapshot; give an image or the folder of a snapshot"
+        ) from None
     except OSError as error:
         if isinstance(error, Unreadable):
             raise

@@ -126,7 +126,7 @@ def shown_key(key: bytes, most: int = 40, size: int | None = None) -> str:
     return "(no bytes)" if not size else key.hex() if size <= most else f"{key[:most].hex()}... of {size} bytes"
 
 
-# ---- what is told about types ----
+# ---- given types ----
 
 
 def frame_of(reader: MapReader, order: int | None = None) -> Any:
@@ -396,7 +396,7 @@ def batches(
 ) -> Iterator[native.Batch]:
     """All entries in the order of the keys, or (`chunks`) node by node, in columns. O(n), one node of each level in memory.
 
-    What cannot be read is told to `note` and left out. Raises `Unreadable`.
+    Unreadable parts are reported to `note` and left out. Raises `Unreadable`.
     """
     memory = reader.source.memory()
     feed = native.Entries(memory._handle, frame_of(reader), chunks, keys_only=keys_only)

@@ -38,7 +38,7 @@ def repair(what: str | Path | Memory, out: str | Path, *, types: Types | None = 
     """Save every readable entry into a new image, and report what was lost, memory by memory. O(size). Never changes `what`.
 
     If the order of a map's keys cannot be told, entries of nodes that nothing leads to are lost unless the type of
-    the keys is told. Raises `Unreadable`, also if the memory is nothing that the crate wrote, and `Misfit`,
+    the keys is given. Raises `Unreadable`, also if the crate did not write the memory, and `Misfit`,
     which is one, where the types are other ones than it has.
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64

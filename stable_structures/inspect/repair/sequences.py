@@ -3,7 +3,7 @@
 
 Every element keeps its number: in the place of one that is gone stands an empty one, or the least value of its type. A
 heap has no numbers, so what is gone is left out, and what is left is put in order. An element is gone where its size or
-its end is damaged, and where it is no value of the type that was told.
+its end is damaged, and if it is not a value of the given type.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def _last_used(source: Source, start: int) -> int:
 
 
 def _as_it_fits(reader: SlotReader) -> SlotReader:
-    """By the bound of the header, or by that of the type that was told: as more elements are values."""
+    """Choose the bound of the header or that of the given type: the one by which more elements are values."""
     told = reader.as_told()
     return reader if told is None or _values(told) < _values(reader) else told
 

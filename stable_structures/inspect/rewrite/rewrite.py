@@ -60,7 +60,7 @@ class Rewritten:
 
 
 Fill = Callable[[Part, Memory], str]
-"""Writes a memory anew; gives a note."""
+"""Writes a memory again; returns a note."""
 
 
 def rewrite(image: Image, out: ImageFile, fill: Fill, bucket_pages: int | None = None, extra: tuple[int, ...] = ()) -> list[Moved]:
@@ -274,7 +274,7 @@ def load(  # noqa: PLR0913 - keyword-only choices
 ) -> int:
     r"""Return an image from a dump (JSON lines, CSV, CBOR sequence, Parquet): a structure of these types, in a manager if `memory` is set.
 
-    Gives the number of entries. The bytes are those of inserting the entries one by one, and keys and values are encoded
+    Returns the number of entries. The bytes are those of inserting the entries one by one, and keys and values are encoded
     as they were where the dump is one of `write`. O(n log n). Raises `Unreadable` for a dump that cannot be read or
     entries that do not fit, naming the line.
 
