@@ -176,7 +176,9 @@ class Deployment:
         given = read_folder(self.folder)
         principal, controllers = Principal.from_text(facts["id"]), facts["controllers"]
         if given.module.startswith(_WASM):
-            canister = Canister.from_snapshot(self.folder, id=principal, controllers=controllers, did=facts.get("did") if self.did is None else self.did)
+            canister = Canister.from_snapshot(
+                self.folder, id=principal, controllers=controllers, did=facts.get("did") if self.did is None else self.did
+            )
         else:
             canister = Canister(id=principal, controllers=controllers)
             if given.stable is not None:

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Candid types as JSON that a page draws forms from, and what was typed there as values.
 
-    type                        what the page sends
-    nat, int, nat8 ... float64  text: "12", "0xff", "1.5"
-    bool, text, principal       true, "text", "aaaaa-aa"
-    null, reserved              null
-    blob                        {"text": "..."}, {"hex": "..."} or {"base64": "..."}
-    opt T                       null, or {"some": value}
-    vec T, record               an array; of a record, in the order of its fields
-    variant                     {"tag": number of the tag, "value": value}
-    func, service               "aaaaa-aa.method", "aaaaa-aa"
-    any type                    {"candid": "the value as Candid text"}
+type                        what the page sends
+nat, int, nat8 ... float64  text: "12", "0xff", "1.5"
+bool, text, principal       true, "text", "aaaaa-aa"
+null, reserved              null
+blob                        {"text": "..."}, {"hex": "..."} or {"base64": "..."}
+opt T                       null, or {"some": value}
+vec T, record               an array; of a record, in the order of its fields
+variant                     {"tag": number of the tag, "value": value}
+func, service               "aaaaa-aa.method", "aaaaa-aa"
+any type                    {"candid": "the value as Candid text"}
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from ..encodings.candid.codec import has_none
@@ -62,10 +63,8 @@ class Types:
         if number is None:
             number = self._numbers[given] = len(self.table)
             self.table.append({"kind": "any", "text": given.name})
-            try:
+            with suppress(SourceError):  # the interface does not say what it is: its values are typed as Candid text
                 self.table[number] = self.describe(resolve(given))
-            except SourceError:
-                pass  # the interface does not say what it is, so that its values are typed as Candid text
         return number
 
     def _parts(self, given: Type) -> dict[str, Any]:
@@ -146,7 +145,7 @@ def read_all(given: Any, types: Sequence[Type | None]) -> list[Any]:
         raise InvalidInput([], "the values are nested too deeply") from None
 
 
-def read(given: Any, declared: Type | None, path: tuple[int, ...]) -> Any:
+def read(given: Any, declared: Type | None, path: tuple[int, ...]) -> Any:  # noqa: PLR0911 - one for each sort of type
     """Return the value of one field of a form, for a type or (None) as the text says. Raises `InvalidInput`."""
     if len(path) > _DEEPEST:
         raise InvalidInput(path, f"more than {_DEEPEST} levels")
@@ -248,7 +247,8 @@ def _number(text: str, name: str, path: tuple[int, ...]) -> int | float:
     if not text:
         raise InvalidInput(path, f"expected {name}, the field is empty")
     if name.startswith("float"):
-        return _parsed(float, text, f"{name}, such as 1.5", path)
+        number: float = _parsed(float, text, f"{name}, such as 1.5", path)
+        return number
     value: int = _parsed(parse_integer, text, name, path)
     low, high = _bounds(name)
     if (low is not None and value < low) or (high is not None and value > high):

@@ -62,7 +62,7 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
         return dict(getattr(function, "__annotations__", {}))
 
 
-def candid_type(annotation: Any, depth: int = 0) -> Type | None:
+def candid_type(annotation: Any, depth: int = 0) -> Type | None:  # noqa: PLR0911 - one for each sort of annotation
     """Return the Candid type of an annotation, None if it has none that is known here."""
     if depth > _DEEPEST:
         return None
