@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from . import crate, ours
+from . import canisters, crate, ours
 from .measure import Results, Times
 from .tracking import OPERATIONS, WITHOUT
 from .transactions import ROLLBACK_PAGES, commit_of, replace_of, rollback_name, set_of
@@ -81,11 +81,16 @@ class Within:
     microseconds: float
     group: str
     operation: str
+    contestant: str = ours.SINGLE
 
     def ratio(self, results: Results, _: Sizes) -> Ratio | None:
-        one = results.of(self.group, self.operation, ours.SINGLE, 1)
+        one = results.of(self.group, self.operation, self.contestant, 1)
         bound = self.microseconds * 1000
         return Ratio(one.median / bound, min(one.ns) / bound, max(one.ns) / bound) if one else None
+
+
+def _duration(microseconds: float) -> str:
+    return f"{microseconds:g} µs" if microseconds < 1000 else f"{microseconds / 1000:,g} ms"
 
 
 def _size(group: str, sizes: Sizes) -> int:
@@ -120,6 +125,17 @@ AIMS: Final[tuple[Aim | Growth | Within, ...]] = (
     Aim("single set, normal", "SQLite synchronous=NORMAL", 0.1, TRANSACTIONS, set_of("normal"), ours.SINGLE, "sqlite3"),
     *(Aim(f"{o}, no transaction", "the core without tracking", 1.05, TRANSACTIONS, o, ours.SINGLE, WITHOUT) for o in OPERATIONS.values()),
     *(Within(rollback_name(n), "20 µs", 1.0, 20, TRANSACTIONS, rollback_name(n)) for n in ROLLBACK_PAGES),
+    *(
+        Within(work, _duration(microseconds), 1.0, microseconds, canisters.TITLE, work, who)
+        for work, microseconds, who in (
+            (canisters.QUERY, 80, ours.SINGLE),
+            (canisters.SMALL_UPDATE, 100, ours.SINGLE),
+            (canisters.LARGE_UPDATE, 250, ours.SINGLE),
+            (canisters.INSTALL, 8_000, ours.SINGLE),
+            (canisters.INSERTS, 2_500_000, canisters.RUST),
+            (canisters.REHEARSAL, 3_000_000, ours.SINGLE),
+        )
+    ),
 )
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from . import crate, ours, transactions
+from . import canisters, crate, ours, transactions
 from .aims import MAP, PEERS, WIDE, Ratio, Verdict, verdicts
 from .cost import Cost, Level, Model, least, wait
 from .groups import GROUPS, SWEEPS, Sweep
@@ -43,6 +43,7 @@ def page(findings: Findings, pictures: list[Picture]) -> str:
         *(_group(findings, title, size) for title, size in _groups(findings)),
         *(_sweep(findings.results, sweep) for sweep in SWEEPS),
         _transactions(findings),
+        _canisters(findings),
         _spaces(findings),
         _cost_section(findings),
         _digests(findings),
@@ -103,14 +104,14 @@ def _groups(findings: Findings) -> list[tuple[str, int]]:
 
 
 def _names(results: Results, title: str, size: int) -> tuple[list[str], list[str]]:
-    """Contestants and operations that have times."""
+    """Return the contestants and operations that have times."""
     times = [each for each in results.times.values() if (each.group, each.size, each.sweep) == (title, size, False)]
     contestants = list(dict.fromkeys(each.contestant for each in times))
     return sorted(contestants, key=_place), list(dict.fromkeys(each.operation for each in times))
 
 
 def _place(contestant: str) -> tuple[int, str]:
-    """Ours first, then the crate, then the rest."""
+    """Order ours first, then the crate, then the rest."""
     order = [ours.SINGLE, ours.BULK, "ours, from_sorted", "ours, exclusive", crate.NAME]
     return (order.index(contestant) if contestant in order else len(order), contestant)
 
@@ -148,16 +149,28 @@ def _median(times: Times | None) -> str:
     return "" if times is None else number(times.median)
 
 
-def _transactions(findings: Findings) -> str:
-    found = [each for each in findings.results.times.values() if each.group == transactions.TITLE]
+def _each(results: Results, title: str) -> str:
+    """A table of operations that stand for themselves, in microseconds; nothing where none was measured."""
+    found = [each for each in results.times.values() if each.group == title]
     if not found:
         return ""
     names = sorted({each.contestant for each in found}, key=_place)
     operations = dict.fromkeys(each.operation for each in found)
-    rows = [
-        [operation, *(_micro(findings.results.of(transactions.TITLE, operation, name, 1)) for name in names)] for operation in operations
-    ]
-    text = f"## Transactions\n\nElapsed times.\n\n{table(('µs each', *names), rows)}"
+    rows = [[operation, *(_micro(results.of(title, operation, name, 1)) for name in names)] for operation in operations]
+    return table(("µs each", *names), rows)
+
+
+def _canisters(findings: Findings) -> str:
+    rows = _each(findings.results, canisters.TITLE)
+    head = "Elapsed times, the harness with all that it does around a message. How each is taken: `benches/canisters.py`."
+    return f"## {canisters.TITLE}\n\n{head}\n\n{rows}" if rows else ""
+
+
+def _transactions(findings: Findings) -> str:
+    rows = _each(findings.results, transactions.TITLE)
+    if not rows:
+        return ""
+    text = f"## Transactions\n\nElapsed times.\n\n{rows}"
     for name, calls in findings.calls.items():
         text += f"\n\nSystem calls of a small full commit, {name}: " + ", ".join(f"{count:g} {call}" for call, count in calls.items()) + "."
     return text
@@ -195,7 +208,7 @@ def _cost_section(findings: Findings) -> str:
 
 
 def cost_model(findings: Findings) -> str:
-    """The tables of docs/cost-model.md."""
+    """Return the tables of docs/cost-model.md."""
     model = findings.model
     if model is None:
         return "Not measured."
@@ -233,7 +246,7 @@ def _costs(findings: Findings, model: Model) -> str:
 
 
 def _from_python(results: Results, each: Cost) -> str:
-    """The median of the same operation in the sweep of this run."""
+    """Return the median of the same operation in the sweep of this run."""
     kind, _, operation = each.operation.partition(".")
     title = next(sweep.title for sweep in SWEEPS if sweep.case == f"{kind}_u64")
     name = ours.BULK if operation.endswith("_many") else ours.SINGLE
@@ -259,7 +272,7 @@ def _levels(size: int, levels: list[Level], latency: dict[int, float]) -> str:
 
 
 def between_marks(text: str, new: str) -> str:
-    """A page with other text between its two marks."""
+    """Return a page with other text between its two marks."""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     return f"{before}{begin}\n{new}\n{end}{after}" if begin and end else text
@@ -285,6 +298,6 @@ def short(findings: Findings) -> str:
 
 
 def _rows(results: Results, title: str, size: int, operations: tuple[str, ...], names: dict[str, str]) -> str:
-    """Contestants down, operations across."""
+    """Make a table with contestants down and operations across."""
     rows = [[label, *(_median(results.of(title, operation, name, size)) for operation in operations)] for name, label in names.items()]
     return table((f"{size:,} entries, {title.removeprefix('map ')}", *operations), [row for row in rows if any(row[1:])])

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from . import cost, machine, plots, report, space, tracking, transactions
+from . import canisters, cost, machine, plots, report, space, tracking, transactions
 from .aims import verdicts
 from .contestant import CLOCKS, Contestant
 from .crate import Crate, NoCrate, build
@@ -24,7 +24,7 @@ OUT: Final = machine.ROOT / "benches" / "results"
 QUICK_OUT: Final = machine.ROOT / "build" / "benches"
 PERFORMANCE: Final = machine.ROOT / "docs" / "performance.md"
 ACCESSES: Final = (("shared", False), ("exclusive", True))
-PARTS: Final = (*(group.case for group in GROUPS), "sweep", "transactions", "space", "cost")
+PARTS: Final = (*(group.case for group in GROUPS), "sweep", "transactions", "canisters", "space", "cost")
 COST_MODEL: Final = machine.ROOT / "docs" / "cost-model.md"
 
 
@@ -131,6 +131,8 @@ class Runner:
                 self._sweep(sweep)
         if "transactions" in self.options.only:
             self._transactions()
+        if "canisters" in self.options.only:
+            self._canisters()
         if "space" in self.options.only:
             self.findings.spaces = space.measure(self.findings.sizes.map, self.say, space.KINDS[:1] if self.options.quick else space.KINDS)
         if "cost" in self.options.only:
@@ -174,6 +176,12 @@ class Runner:
         except (cost.NoCompiler, tracking.NoTest) as reason:
             self.note(f"Without what tracking costs: {reason}")
 
+    def _canisters(self) -> None:
+        try:
+            canisters.measure(self.findings.sizes, self.findings.results, self.say)
+        except canisters.NoEngine as reason:
+            self.note(f"Without canisters: {reason}")
+
     def _cost(self) -> None:
         quick = self.options.quick
         try:
@@ -194,7 +202,7 @@ class Runner:
         self.say(f"results are in {out}")
 
     def _is_whole(self) -> bool:
-        """Whether docs/performance.md should show this run."""
+        """Return whether docs/performance.md should show this run."""
         options = self.options
         parts = set(options.only) == set(PARTS) and Crate.program is not None and not options.sizes
         return parts and not options.quick and options.out is None

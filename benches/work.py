@@ -36,18 +36,38 @@ class Sizes:
     least: int = 20_000
     """Operations of a sweep for one time, so that the clock's own part is small."""
     commits: int = 200
+    inserts: int = 100_000
+    """By a canister in one message."""
+    rehearsed: int = 1_000_000
+    """Entries of the canister whose upgrade is rehearsed."""
+    large_heap: int = 1_023
+    """MiB."""
     rounds: int = 5
 
 
 FULL: Final = Sizes()
-QUICK: Final = Sizes(map=2_000, wide=500, peers=500, vec=2_000, heap=1_000, log=200, cell=200, sweep=(100, 1_000), least=200, commits=2)
+QUICK: Final = Sizes(
+    map=2_000,
+    wide=500,
+    peers=500,
+    vec=2_000,
+    heap=1_000,
+    log=200,
+    cell=200,
+    sweep=(100, 1_000),
+    least=200,
+    commits=2,
+    inserts=1_000,
+    rehearsed=1_000,
+    large_heap=16,
+)
 
 PEERS_UP_TO: Final = 1_000_000
 """Larger sizes would take the peers minutes to fill; only we, the crate and dict or list go on."""
 
 
 def splitmix(seed: int, i: Numbers) -> Numbers:
-    """Outputs i of the splitmix64 stream from `seed`."""
+    """Output i of the splitmix64 stream from `seed`."""
     z = np.uint64(seed) + (i + np.uint64(1)) * np.uint64(GAMMA)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58_476D_1CE4_E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D0_49BB_1331_11EB)
@@ -79,7 +99,7 @@ class Batch:
 
     @property
     def key_column(self) -> Any:
-        """The keys as bulk operations take them."""
+        """Return the keys as bulk operations take them."""
         return self.numbers
 
     @property
@@ -130,5 +150,5 @@ def run(lo: int, hi: int, form: type[Batch] = Batch) -> Batch:
 
 
 def pick(lo: int, hi: int, n: int, form: type[Batch] = Batch) -> Batch:
-    """Picks lo..hi at random out of the first n entries."""
+    """Pick lo..hi at random out of the first n entries."""
     return form(f"pick {lo} {hi} {n}", splitmix(PICK_SEED, np.arange(lo, hi, dtype=np.uint64)) % np.uint64(n))

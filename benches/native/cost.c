@@ -78,15 +78,15 @@ typedef struct batch {
 static uint64_t sink;
 
 static void map_get(subject *s, batch *b) {
-    for (uint64_t i = 0; i < b->count; i++) sink += ss_btree_get_ii(s->map, b->keys[i]);
+    for (uint64_t i = 0; i < b->count; i++) sink += ss_btree_get_u64_u64(s->map, b->keys[i]);
 }
 
 static void map_insert(subject *s, batch *b) {
-    for (uint64_t i = 0; i < b->count; i++) sink += ss_btree_insert_ii(s->map, b->keys[i], b->values[i]);
+    for (uint64_t i = 0; i < b->count; i++) sink += ss_btree_insert_u64_u64(s->map, b->keys[i], b->values[i]);
 }
 
 static void map_remove(subject *s, batch *b) {
-    for (uint64_t i = 0; i < b->count; i++) sink += ss_btree_remove_ii(s->map, b->keys[i]);
+    for (uint64_t i = 0; i < b->count; i++) sink += ss_btree_remove_u64_u64(s->map, b->keys[i]);
 }
 
 static ss_column column(const uint64_t *numbers) {
@@ -95,7 +95,7 @@ static ss_column column(const uint64_t *numbers) {
 
 static void map_get_many(subject *s, batch *b) {
     ss_column keys = column(b->keys);
-    ss_room room = {.data = (uint8_t *)b->values, .size = 8, .native = 1};
+    ss_output_column room = {.data = (uint8_t *)b->values, .size = 8, .native = 1};
     demand(ss_btree_get_many(s->map, &keys, b->count, &room, b->found), "get_many");
 }
 
@@ -110,19 +110,19 @@ static void map_remove_many(subject *s, batch *b) {
 }
 
 static void vec_get(subject *s, batch *b) {
-    for (uint64_t i = 0; i < b->count; i++) sink += ss_vec_get_int(s->vec, b->values[i]);
+    for (uint64_t i = 0; i < b->count; i++) sink += ss_vec_get_u64(s->vec, b->values[i]);
 }
 
 static void vec_push(subject *s, batch *b) {
-    for (uint64_t i = 0; i < b->count; i++) demand(ss_vec_push_int(s->vec, b->keys[i]), "push");
+    for (uint64_t i = 0; i < b->count; i++) demand(ss_vec_push_u64(s->vec, b->keys[i]), "push");
 }
 
 static void heap_push(subject *s, batch *b) {
-    for (uint64_t i = 0; i < b->count; i++) demand(ss_heap_push_int(s->heap, b->keys[i]), "push");
+    for (uint64_t i = 0; i < b->count; i++) demand(ss_heap_push_u64(s->heap, b->keys[i]), "push");
 }
 
 static void heap_pop(subject *s, batch *b) {
-    for (uint64_t i = 0; i < b->count; i++) sink += ss_heap_pop_int(s->heap);
+    for (uint64_t i = 0; i < b->count; i++) sink += ss_heap_pop_u64(s->heap);
 }
 
 static void memory_write(subject *s, batch *b) {

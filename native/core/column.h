@@ -22,12 +22,12 @@ typedef struct ss_column {
 } ss_column;
 
 /* Room for fixed-size items that go out, in the same two forms. */
-typedef struct ss_room {
+typedef struct ss_output_column {
     uint8_t *data;
     uint32_t size;
     int32_t native;
     uint64_t bias;
-} ss_room;
+} ss_output_column;
 
 static inline uint64_t ss_native_get(const uint8_t *at, uint32_t size) {
     switch (size) {
@@ -86,11 +86,11 @@ static inline int ss_column_reach(ss_column_part *part, const ss_column *column,
 }
 
 /* Puts an encoding into place i; false where it has not the size of the items. */
-static inline bool ss_room_store(const ss_room *room, uint64_t i, const uint8_t *bytes, uint64_t size) {
-    if (size != room->size) return false;
-    uint8_t *at = room->data + i * room->size;
-    if (room->native) {
-        ss_native_put(at, room->size, ss_get_be(bytes, room->size) ^ room->bias);
+static inline bool ss_output_column_store(const ss_output_column *column, uint64_t i, const uint8_t *bytes, uint64_t size) {
+    if (size != column->size) return false;
+    uint8_t *at = column->data + i * column->size;
+    if (column->native) {
+        ss_native_put(at, column->size, ss_get_be(bytes, column->size) ^ column->bias);
     } else {
         memcpy(at, bytes, (size_t)size);
     }

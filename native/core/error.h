@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Every status that a function of the core can return, and what is known about the last failure of this thread.
  *
- * 0 is success, a positive status is a normal answer that is not "yes" (a key that is absent), a negative one an
+ * 0 is success, a positive status is a normal result that is not "yes" (a key that is absent), a negative one an
  * error. The numbers are part of the interface: a new one is added at the end, none is ever given a new meaning.
  */
 #ifndef SS_ERROR_H

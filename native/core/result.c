@@ -3,11 +3,12 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/bytes.h"
 #include "core/error.h"
 
-/* A buffer larger than this is given back before the next answer that uses it. */
+/* A buffer larger than this is given back before the next result that uses it. */
 #define KEPT ((size_t)1 << 20)
 #define SMALL 512
 /* Answers that can wait to be dropped at once. */
@@ -18,7 +19,7 @@ typedef struct large_buffer {
     size_t room;
 } large_buffer;
 
-/* The latest answer lies at `top`; one that was dropped leaves its level to the next. A ring: an answer that nobody drops is
+/* The latest result lies at `top`; one that was dropped leaves its level to the next. A ring: an result that nobody drops is
  * overwritten by the eighth after it. */
 static _Thread_local uint8_t small[LEVELS][SMALL];
 static _Thread_local large_buffer *large; /* one for each level; NULL until the first is needed */
@@ -61,7 +62,7 @@ static uint8_t *large_room(unsigned level, size_t size) {
     return buffer->bytes;
 }
 
-uint8_t *ss_result_room(size_t size) {
+uint8_t *ss_result_buffer(size_t size) {
     unsigned level = made ? top : (top + 1) % LEVELS;
     uint8_t *bytes = SS_LIKELY(size <= SMALL) ? small[level] : large_room(level, size);
     if (bytes == NULL) {
@@ -88,7 +89,7 @@ void ss_result_drop(void) {
 
 uint64_t ss_result_signal(int status, uint64_t value) {
     if (status == SS_ABSENT) return SS_NO_NUMBER;
-    uint8_t *room = ss_result_room(SS_ASKED_SIZE);
+    uint8_t *room = ss_result_buffer(SS_ASKED_SIZE);
     ss_put64(room, (uint64_t)(int64_t)status);
     ss_put64(room + 8, value);
     made = false;
@@ -108,4 +109,24 @@ int64_t ss_result_size(int status, uint64_t size) {
     made = false;
     if (SS_LIKELY(status == SS_OK)) return (int64_t)size;
     return status == SS_ABSENT ? SS_NO_VALUE : status;
+}
+
+uint8_t *ss_result_builder_reserve(ss_result_builder *builder, bool waits, uint64_t size) {
+    builder->size = size;
+    if (SS_LIKELY(!waits)) return ss_result_buffer((size_t)size);
+    free(builder->copy);
+    builder->copy = malloc(size == 0 ? 1 : (size_t)size);
+    if (builder->copy == NULL) ss_fail(SS_NO_HEAP, "a result", 0, size, 0);
+    return builder->copy;
+}
+
+int64_t ss_result_finish(ss_result_builder *builder, int status) {
+    if (SS_UNLIKELY(builder->copy != NULL)) {
+        uint8_t *buffer = status == SS_OK ? ss_result_buffer((size_t)builder->size) : NULL;
+        if (status == SS_OK && buffer == NULL) status = SS_NO_HEAP;
+        if (buffer != NULL) memcpy(buffer, builder->copy, (size_t)builder->size);
+        free(builder->copy);
+        builder->copy = NULL;
+    }
+    return ss_result_size(status, builder->size);
 }

@@ -37,9 +37,9 @@ int ss_poll_signals(void) {
 int ss_compare_running_task(uint64_t task) {
     if (task_hook == NULL) return SS_TASK_OTHER;
     bool before = ss_set_impatient(false);
-    int answer = task_hook(task);
+    int result = task_hook(task);
     (void)ss_set_impatient(before);
-    return answer >= 0 ? answer : callback_failed();
+    return result >= 0 ? result : callback_failed();
 }
 
 bool ss_set_impatient(bool impatient) {

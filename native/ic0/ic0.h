@@ -53,7 +53,7 @@ enum ss_ic0_input {
 };
 
 /* LOG: lines, the size of each in 4 bytes before it. CALLS: for each an ss_ic0_call, then callee, method and argument. */
-enum ss_ic0_output { SS_IC0_ANSWER, SS_IC0_LOG, SS_IC0_CALLS, SS_IC0_CERTIFIED, SS_IC0_TRAP, SS_IC0_OUTPUTS };
+enum ss_ic0_output { SS_IC0_RESPONSE, SS_IC0_LOG, SS_IC0_CALLS, SS_IC0_CERTIFIED, SS_IC0_TRAP, SS_IC0_OUTPUTS };
 
 typedef struct ss_ic0_call {
     uint64_t callee_size, method_size, argument_size;

@@ -261,7 +261,7 @@ static void *answered(ss_ic0_message *m, const char *text) {
 
 static void *msg_reply_data_append(ss_ic0_message *m, ss_value *a) {
     uint64_t at = address(m, &a[0]), size = address(m, &a[1]);
-    ss_ic0_buffer *answer = &m->output[SS_IC0_ANSWER];
+    ss_ic0_buffer *answer = &m->output[SS_IC0_RESPONSE];
     if (m->answered) return answered(m, "ic0.msg_reply_data_append: the call is already replied");
     if (!in_heap(m, at, size)) return heap_out_of_bounds(m);
     if (size > m->reply_limit || answer->size > m->reply_limit - size) {
@@ -284,7 +284,7 @@ static void *msg_reply(ss_ic0_message *m, ss_value *a) {
 
 static void *msg_reject(ss_ic0_message *m, ss_value *a) {
     uint64_t at = address(m, &a[0]), size = address(m, &a[1]);
-    ss_ic0_buffer *answer = &m->output[SS_IC0_ANSWER];
+    ss_ic0_buffer *answer = &m->output[SS_IC0_RESPONSE];
     if (m->answered) return answered(m, "ic0.msg_reject: the call is already replied");
     if (!in_heap(m, at, size)) return heap_out_of_bounds(m);
     if (size > m->reply_limit) return ss_ic0_trap(m, 504, "ic0.msg_reject: the message is larger than the platform allows");

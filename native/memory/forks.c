@@ -10,14 +10,14 @@ static ss_root *roots;
 static void before_fork(void) {
     pthread_mutex_lock(&roots_mutex);
     for (ss_root *root = roots; root != NULL; root = root->next_root) {
-        pthread_mutex_lock(&root->claims_mutex);
+        pthread_mutex_lock(&root->leases_mutex);
         root->at_fork = ss_root_is_mine(root) ? SS_FORK_OWN : pthread_mutex_trylock(&root->mutex) == 0 ? SS_FORK_FREE : SS_FORK_BUSY;
     }
 }
 
 static void release_root(ss_root *root) {
     if (root->at_fork == SS_FORK_FREE) pthread_mutex_unlock(&root->mutex);
-    pthread_mutex_unlock(&root->claims_mutex);
+    pthread_mutex_unlock(&root->leases_mutex);
 }
 
 static void after_fork(void) {

@@ -274,9 +274,9 @@ static int grow(ss_memory *self, uint64_t pages, uint64_t *old) {
     return SS_OK;
 }
 
-/* Of `memories`: that of the claims, which forks know; nothing is called while it is held. */
+/* Of `memories`: that of the leases, which forks know; nothing is called while it is held. */
 static pthread_mutex_t *table_mutex(const ss_manager *manager) {
-    return &manager->handle.memory->root->claims_mutex;
+    return &manager->handle.memory->root->leases_mutex;
 }
 
 static void release(ss_manager *manager) {

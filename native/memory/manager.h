@@ -17,7 +17,7 @@ struct ss_manager_info {
     uint64_t base_pages; /* size of the memory below */
 };
 
-/* Opens the manager on `base`, which it claims whole and keeps alive. bucket_pages counts only for a new one: what is
+/* Opens the manager on `base`, which it leases whole and keeps alive. bucket_pages counts only for a new one: what is
  * stored wins. Free with ss_manager_free; the virtual memories keep what they need of it. */
 int ss_manager_open(ss_memory *base, int mode, uint32_t bucket_pages, ss_manager **out);
 void ss_manager_free(ss_manager *manager);

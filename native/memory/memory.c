@@ -123,7 +123,7 @@ void ss_root_forked(ss_root *root, const char *because) {
         pthread_mutex_init(&root->mutex, NULL);
         atomic_store_explicit(&root->holder, NULL, memory_order_relaxed);
     }
-    pthread_mutex_init(&root->claims_mutex, NULL);
+    pthread_mutex_init(&root->leases_mutex, NULL);
     root->closed = true;
     root->forked = true;
     root->closed_because = because;
@@ -168,7 +168,7 @@ static ss_root *new_root(void) {
         free(root);
         return NULL;
     }
-    if (pthread_mutex_init(&root->claims_mutex, NULL) != 0) {
+    if (pthread_mutex_init(&root->leases_mutex, NULL) != 0) {
         pthread_mutex_destroy(&root->mutex);
         free(root);
         return NULL;
@@ -182,9 +182,9 @@ static void release_scope(ss_scope *scope) {
     if (scope != NULL && --scope->references == 0) free(scope);
 }
 
-static void free_claim(ss_claim *claim) {
-    release_scope(claim->scope);
-    free(claim);
+static void free_lease(ss_lease *lease) {
+    release_scope(lease->scope);
+    free(lease);
 }
 
 static void free_root(ss_root *root) {
@@ -193,7 +193,7 @@ static void free_root(ss_root *root) {
     unreserve(root);
     free(root->undo.log);
     release_scope(root->scope);
-    pthread_mutex_destroy(&root->claims_mutex);
+    pthread_mutex_destroy(&root->leases_mutex);
     pthread_mutex_destroy(&root->mutex);
     free(root);
 }
@@ -290,10 +290,10 @@ void ss_memory_release(ss_memory *memory) {
         ss_memory *base = memory->base;
         ss_root *root = memory->root;
         if (memory->virtual_ops != NULL && memory->virtual_ops->free != NULL) memory->virtual_ops->free(memory);
-        for (ss_claim *claim = memory->claims; claim != NULL;) {
-            ss_claim *next = claim->next;
-            free_claim(claim);
-            claim = next;
+        for (ss_lease *lease = memory->leases; lease != NULL;) {
+            ss_lease *next = lease->next;
+            free_lease(lease);
+            lease = next;
         }
         if (base == NULL) (void)close_root(root, true, true);
         free(memory);
@@ -592,92 +592,92 @@ int ss_root_touch_watched(ss_root *root, uint64_t offset, uint64_t length) {
     return status;
 }
 
-/* ---- claims ---- */
+/* ---- leases ---- */
 
-static int claim_range(ss_memory *memory, uint64_t first, uint64_t end, const void *owner) {
+static int take_lease_of_range(ss_memory *memory, uint64_t first, uint64_t end, const void *owner) {
     while (memory->kind == SS_RESTRICTED) {
         first = first > UINT64_MAX - memory->first ? UINT64_MAX : first + memory->first;
         end = end > memory->end - memory->first ? memory->end : end + memory->first;
         memory = memory->base;
     }
-    for (const ss_claim *other = memory->claims; other != NULL; other = other->next) {
+    for (const ss_lease *other = memory->leases; other != NULL; other = other->next) {
         if (other->program != memory->program || (other->scope != NULL && other->scope->forgotten)) continue;
         if (first < other->end && other->first < end) return ss_fail(SS_IN_USE, NULL, 0, other->first, other->end);
     }
-    ss_claim *claim = malloc(sizeof *claim);
-    if (claim == NULL) return no_heap();
+    ss_lease *lease = malloc(sizeof *lease);
+    if (lease == NULL) return no_heap();
     ss_scope *scope = memory->root->scope;
     if (scope != NULL) scope->references++;
-    *claim = (ss_claim){memory->claims, owner, memory->program, scope, first, end};
-    memory->claims = claim;
+    *lease = (ss_lease){memory->leases, owner, memory->program, scope, first, end};
+    memory->leases = lease;
     return SS_OK;
 }
 
-int ss_memory_claim(ss_memory *memory, const void *owner) {
-    pthread_mutex_lock(&memory->root->claims_mutex);
-    int status = claim_range(memory, 0, UINT64_MAX, owner);
-    pthread_mutex_unlock(&memory->root->claims_mutex);
+int ss_memory_take_lease(ss_memory *memory, const void *owner) {
+    pthread_mutex_lock(&memory->root->leases_mutex);
+    int status = take_lease_of_range(memory, 0, UINT64_MAX, owner);
+    pthread_mutex_unlock(&memory->root->leases_mutex);
     return status;
 }
 
-void ss_memory_unclaim(ss_memory *memory, const void *owner) {
-    pthread_mutex_lock(&memory->root->claims_mutex);
+void ss_memory_drop_lease(ss_memory *memory, const void *owner) {
+    pthread_mutex_lock(&memory->root->leases_mutex);
     while (memory->kind == SS_RESTRICTED) memory = memory->base;
-    for (ss_claim **link = &memory->claims; *link != NULL;) {
-        ss_claim *claim = *link;
-        if (claim->owner == owner) {
-            *link = claim->next;
-            free_claim(claim);
+    for (ss_lease **link = &memory->leases; *link != NULL;) {
+        ss_lease *lease = *link;
+        if (lease->owner == owner) {
+            *link = lease->next;
+            free_lease(lease);
         } else {
-            link = &claim->next;
+            link = &lease->next;
         }
     }
-    pthread_mutex_unlock(&memory->root->claims_mutex);
+    pthread_mutex_unlock(&memory->root->leases_mutex);
 }
 
-int ss_lease_take(ss_lease *lease, ss_memory *memory) {
-    int status = ss_memory_claim(memory, lease);
+int ss_reservation_take(ss_reservation *reservation, ss_memory *memory) {
+    int status = ss_memory_take_lease(memory, reservation);
     if (status != SS_OK) return status;
     ss_memory_retain(memory);
-    lease->memory = memory;
+    reservation->memory = memory;
     return SS_OK;
 }
 
-void ss_lease_drop(ss_lease *lease) {
-    if (lease->memory == NULL) return;
-    ss_memory_unclaim(lease->memory, lease);
-    ss_memory_release_at(&lease->memory);
+void ss_reservation_drop(ss_reservation *reservation) {
+    if (reservation->memory == NULL) return;
+    ss_memory_drop_lease(reservation->memory, reservation);
+    ss_memory_release_at(&reservation->memory);
 }
 
 void ss_memory_set_program(ss_memory *memory, uint64_t program) {
-    pthread_mutex_lock(&memory->root->claims_mutex);
+    pthread_mutex_lock(&memory->root->leases_mutex);
     while (memory->kind == SS_RESTRICTED) memory = memory->base;
     memory->program = program;
-    pthread_mutex_unlock(&memory->root->claims_mutex);
+    pthread_mutex_unlock(&memory->root->leases_mutex);
 }
 
 int ss_root_begin_scope(ss_root *root) {
     ss_scope *scope = malloc(sizeof *scope);
     if (scope == NULL) return no_heap();
     *scope = (ss_scope){1, false};
-    pthread_mutex_lock(&root->claims_mutex);
+    pthread_mutex_lock(&root->leases_mutex);
     release_scope(root->scope);
     root->scope = scope;
-    pthread_mutex_unlock(&root->claims_mutex);
+    pthread_mutex_unlock(&root->leases_mutex);
     return SS_OK;
 }
 
 void ss_root_end_scope(ss_root *root) {
-    pthread_mutex_lock(&root->claims_mutex);
+    pthread_mutex_lock(&root->leases_mutex);
     release_scope(root->scope);
     root->scope = NULL;
-    pthread_mutex_unlock(&root->claims_mutex);
+    pthread_mutex_unlock(&root->leases_mutex);
 }
 
-void ss_memory_forget_claims(ss_memory *memory) {
-    pthread_mutex_lock(&memory->root->claims_mutex);
+void ss_memory_forget_leases(ss_memory *memory) {
+    pthread_mutex_lock(&memory->root->leases_mutex);
     if (memory->root->scope != NULL) memory->root->scope->forgotten = true;
-    pthread_mutex_unlock(&memory->root->claims_mutex);
+    pthread_mutex_unlock(&memory->root->leases_mutex);
 }
 
 /* ---- where bytes lie ---- */

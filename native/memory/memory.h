@@ -3,7 +3,7 @@
  *
  * Four kinds: flat (mapped bytes at an address that never moves), foreign (callbacks of the user), virtual (buckets of
  * a manager over a base memory) and restricted (a range of pages of a base memory). Flat and foreign memories are
- * *roots*: a root has the lock, the claims, the undo log and the hooks of a storage (file, journal) for itself and for
+ * *roots*: a root has the lock, the leases, the undo log and the hooks of a storage (file, journal) for itself and for
  * every memory that stands on it.
  *
  * Rules
@@ -78,20 +78,20 @@ typedef struct ss_foreign_ops {
     int (*write)(void *self, uint64_t offset, const void *from, uint64_t length);
 } ss_foreign_ops;
 
-/* The claims that were made in one transaction. */
+/* The leases that were made in one transaction. */
 typedef struct ss_scope {
-    size_t references; /* of claims, and of the root while the transaction is open */
+    size_t references; /* of leases, and of the root while the transaction is open */
     bool forgotten;
 } ss_scope;
 
 /* A live structure on a range of pages. */
-typedef struct ss_claim {
-    struct ss_claim *next;
+typedef struct ss_lease {
+    struct ss_lease *next;
     const void *owner;
     uint64_t program;
     ss_scope *scope;     /* NULL outside of transactions */
     uint64_t first, end; /* pages of the memory that holds the list */
-} ss_claim;
+} ss_lease;
 
 typedef struct ss_undo {
     bool active, many; /* many: of an operation of many steps */
@@ -110,7 +110,7 @@ enum ss_at_fork { SS_FORK_FREE, SS_FORK_OWN, SS_FORK_BUSY };
 
 struct ss_root {
     pthread_mutex_t mutex;
-    pthread_mutex_t claims_mutex; /* of the claims only; nothing is called while it is held */
+    pthread_mutex_t leases_mutex; /* of the leases only; nothing is called while it is held */
     _Atomic(const void *) holder; /* identity of the thread that holds the mutex */
     unsigned watch;               /* bits of enum ss_watch */
     bool closed, guarded, read_only, foreign;
@@ -128,7 +128,7 @@ struct ss_root {
     uint64_t committed;    /* anonymous: bytes from base on that are readable and writable */
     atomic_int references; /* memories on this root */
     ss_scope *scope;       /* of the open transaction */
-    struct ss_view *views; /* that are out; under claims_mutex */
+    struct ss_view *views; /* that are out; under leases_mutex */
     ss_undo undo;
     const ss_storage_ops *storage_ops;
     void *storage;
@@ -154,8 +154,8 @@ struct ss_memory {
     uint64_t *buckets; /* virtual: offset in the base of each bucket, in order */
     uint64_t bucket_count;
     uint64_t seen;    /* virtual: the root's epoch when the fields above were read */
-    ss_claim *claims; /* live structures on it (roots and virtual memories) */
-    uint64_t program; /* claims of other programs than this one do not count */
+    ss_lease *leases; /* live structures on it (roots and virtual memories) */
+    uint64_t program; /* leases of other programs than this one do not count */
 };
 
 /* How the manager serves its virtual memories; set by manager.c, so that this layer looks down only. */
@@ -210,28 +210,28 @@ void ss_undo_begin(ss_memory *memory);
 int ss_undo_begin_many(ss_memory *memory);
 #define SS_UNDO_LINE UINT64_C(64)
 
-/* ---- claims: one live structure per memory ---- */
+/* ---- leases: one live structure per memory ---- */
 
 /* SS_IN_USE where a live structure has any page of it. Needs no lock; nor does the release, which works after a close. */
-int ss_memory_claim(ss_memory *memory, const void *owner);
-void ss_memory_unclaim(ss_memory *memory, const void *owner);
+int ss_memory_take_lease(ss_memory *memory, const void *owner);
+void ss_memory_drop_lease(ss_memory *memory, const void *owner);
 
-/* A claim by nobody but its holder, which keeps the memory too. All zeros: none. */
-typedef struct ss_lease {
+/* A lease by nobody but its holder, which keeps the memory too. All zeros: none. */
+typedef struct ss_reservation {
     ss_memory *memory;
-} ss_lease;
-int ss_lease_take(ss_lease *lease, ss_memory *memory);
-void ss_lease_drop(ss_lease *lease);
+} ss_reservation;
+int ss_reservation_take(ss_reservation *reservation, ss_memory *memory);
+void ss_reservation_drop(ss_reservation *reservation);
 
-/* From here on `program` uses the memory: it may claim what structures of other programs have claimed, which keep their
- * claims and must not be used meanwhile. For a canister whose code is exchanged, and perhaps put back. */
+/* From here on `program` uses the memory: it may lease what structures of other programs have leased, which keep their
+ * leases and must not be used meanwhile. For a canister whose code is exchanged, and perhaps put back. */
 void ss_memory_set_program(ss_memory *memory, uint64_t program);
 
-/* Around a transaction: what is claimed inside belongs to it. SS_NO_HEAP. */
+/* Around a transaction: what is leased inside belongs to it. SS_NO_HEAP. */
 int ss_root_begin_scope(ss_root *root);
 void ss_root_end_scope(ss_root *root);
-/* What the open transaction has claimed counts no more: nobody uses those structures any more, whether or not they are freed yet. */
-void ss_memory_forget_claims(ss_memory *memory);
+/* What the open transaction has leased counts no more: nobody uses those structures any more, whether or not they are freed yet. */
+void ss_memory_forget_leases(ss_memory *memory);
 
 /* ---- the four operations (lock held) ---- */
 

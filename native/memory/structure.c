@@ -21,8 +21,8 @@ static int unlock(const ss_handle *handle, ss_memory *memory, int status) {
     return status;
 }
 
-static int claim(ss_handle *handle, ss_memory *memory) {
-    int status = ss_memory_claim(memory, handle);
+static int take_lease(ss_handle *handle, ss_memory *memory) {
+    int status = ss_memory_take_lease(memory, handle);
     if (status != SS_OK) return status;
     ss_memory_retain(memory);
     handle->memory = memory;
@@ -33,14 +33,14 @@ int ss_handle_begin(ss_handle *handle, ss_memory *memory, int mode) {
     *handle = (ss_handle){0};
     int status = lock_for(handle, memory, mode);
     if (status != SS_OK) return status;
-    status = claim(handle, memory);
+    status = take_lease(handle, memory);
     return status == SS_OK ? SS_OK : unlock(handle, memory, status);
 }
 
 int ss_handle_begin_beside(ss_handle *handle, ss_memory *memory, const ss_handle *first) {
     *handle = (ss_handle){.writing = first->writing};
     int status = ss_memory_refresh(memory);
-    return status == SS_OK ? claim(handle, memory) : status;
+    return status == SS_OK ? take_lease(handle, memory) : status;
 }
 
 int ss_handle_may_create(const ss_handle *handle, int mode) {
@@ -96,7 +96,7 @@ void ss_handle_changed(ss_handle *handle, enum ss_change_kind what) {
     if (what == SS_CHANGE_ENTRIES || run->writer != writer || run->epoch != epoch) {
         *run = (ss_run){.start = what == SS_CHANGE_ENTRIES ? before + 1 : before, .epoch = epoch, .writer = writer};
     }
-    if (what == SS_CHANGE_PLACES) run->moved = before + 1;
+    if (what == SS_CHANGE_POSITIONS) run->moved = before + 1;
 }
 
 int ss_handle_still(const ss_handle *handle, uint64_t *known) {
@@ -116,13 +116,13 @@ int ss_handle_detach(ss_handle *handle) {
     handle->detached = true;
     handle->memory->root->generation++; /* iterators are to look again */
     ss_leave_read(handle->memory);
-    ss_memory_unclaim(handle->memory, handle);
+    ss_memory_drop_lease(handle->memory, handle);
     return SS_OK;
 }
 
 void ss_handle_free(ss_handle *handle) {
     if (handle->memory == NULL) return;
-    ss_memory_unclaim(handle->memory, handle);
+    ss_memory_drop_lease(handle->memory, handle);
     ss_memory_release(handle->memory);
     handle->memory = NULL;
 }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What all structures share: how they are opened, claimed and given up, how they are checked and measured.
+/* What all structures share: how they are opened, leased and given up, how they are checked and measured.
  *
- * A structure begins with an ss_handle. It keeps its memory alive and is the owner of its claim. It holds no copy of
+ * A structure begins with an ss_handle. It keeps its memory alive and is the owner of its lease. It holds no copy of
  * what lies in the memory, so neither a rollback nor a write by somebody else can make it stale.
  */
 #ifndef SS_STRUCTURE_H
 #define SS_STRUCTURE_H
 
+#include "core/result.h"
 #include "memory/memory.h"
 
 /* For exports: the structure may have any length. */
@@ -21,9 +22,9 @@ enum ss_mode {
 
 /* What a change did. */
 enum ss_change_kind {
-    SS_CHANGE_VALUES = 0, /* put other values in the place of what was there */
-    SS_CHANGE_PLACES = 1, /* that, and entries lie elsewhere now */
-    SS_CHANGE_ENTRIES = 2 /* entries came or went */
+    SS_CHANGE_VALUES = 0,    /* put other values in the place of what was there */
+    SS_CHANGE_POSITIONS = 1, /* that, and entries lie elsewhere now */
+    SS_CHANGE_ENTRIES = 2    /* entries came or went */
 };
 
 /* The latest changes, if one thread made them and no entry came or went. */
@@ -38,18 +39,18 @@ typedef struct ss_handle {
     ss_memory *memory;
     uint64_t changes; /* counts the operations that changed the structure */
     ss_run run;       /* of maps, whose iterators bear overwritten values */
-    bool detached;    /* given up: every operation answers SS_CLOSED */
+    bool detached;    /* given up: every operation returns SS_CLOSED */
     bool writing;     /* while opening: the lock was taken for writing */
 } ss_handle;
 
-/* Opening: takes the lock (for writing if the mode may create and the memory allows it), claims the memory and keeps
+/* Opening: takes the lock (for writing if the mode may create and the memory allows it), leases the memory and keeps
  * it. On failure nothing is held. */
 int ss_handle_begin(ss_handle *handle, ss_memory *memory, int mode);
 /* The same for a second memory on a root that `first` has locked. */
 int ss_handle_begin_beside(ss_handle *handle, ss_memory *memory, const ss_handle *first);
 /* For an opening that found no such structure: SS_OK where it may make one, in this mode and over what is there. */
 int ss_handle_may_create(const ss_handle *handle, int mode);
-/* Ends the opening and returns its final status; on a failure claim and memory are given up. */
+/* Ends the opening and returns its final status; on a failure lease and memory are given up. */
 int ss_handle_end(ss_handle *handle, int status);
 
 /* ss_enter_* for an operation of an open structure; SS_CLOSED after a detach. Leave with ss_leave_*. */
@@ -64,10 +65,23 @@ void ss_handle_changed(ss_handle *handle, enum ss_change_kind what);
  * overwritten values since, and no entry came or went (then *known is made anew); else SS_CHANGED. */
 int ss_handle_still(const ss_handle *handle, uint64_t *known);
 
-/* Gives up the claim, so that another structure may open the memory; the handle answers SS_CLOSED from now on. */
+/* Gives up the lease, so that another structure may open the memory; the handle returns SS_CLOSED from now on. */
 int ss_handle_detach(ss_handle *handle);
-/* Gives up claim and memory. Works after a close and with the lock held. */
+/* Gives up lease and memory. Works after a close and with the lock held. */
 void ss_handle_free(ss_handle *handle);
+
+/* ---- results (core/result.h) ---- */
+
+/* Where to put `size` bytes read from `memory`; NULL (failure recorded) if the process has no memory left. */
+static inline uint8_t *ss_result_reserve(ss_result_builder *builder, const ss_memory *memory, uint64_t size) {
+    return ss_result_builder_reserve(builder, memory->root->foreign, size);
+}
+
+/* Reads the result from the memory. */
+static inline int ss_result_read(ss_result_builder *builder, const ss_memory *memory, uint64_t offset, uint64_t size) {
+    uint8_t *to = ss_result_reserve(builder, memory, size);
+    return to == NULL ? SS_NO_HEAP : ss_memory_read(memory, offset, to, size);
+}
 
 /* ---- checks ---- */
 
@@ -89,7 +103,7 @@ int ss_check_end(const ss_check *check, int status);
 
 struct ss_usage {
     uint64_t live;      /* bytes of the header and of what is stored */
-    uint64_t allocated; /* bytes that the structure has laid claim to, unused rest of slots or chunks included */
+    uint64_t allocated; /* bytes that the structure has taken, unused rest of slots or chunks included */
     uint64_t reserved;  /* bytes of the memory; of all its buckets where it is virtual */
 };
 

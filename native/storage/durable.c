@@ -226,7 +226,7 @@ static int fill_holes(ss_file *file, const ss_change *changes, size_t count) {
         if (page >= file->holes.pages) break;
         status = ss_holes_fill(&file->holes, file->vfs, file->main, page, page + 1);
     }
-    if (status == SS_OUT_OF_MEMORY) file->wal.is_cramped = true;
+    if (status == SS_OUT_OF_MEMORY) file->wal.disk_full = true;
     return status;
 }
 
@@ -265,7 +265,7 @@ static int durable_grow(void *self, uint64_t old_pages, uint64_t new_pages) {
         if (error != 0 && error != EOPNOTSUPP && error != ENOSYS) {
             /* Some of it may have been taken; what an earlier growth of this transaction took must stay. */
             if (file->reserved_pages == file->file_pages) (void)ss_vfs_resize(file->vfs, file->main, file->file_pages * SS_PAGE_SIZE);
-            file->wal.is_cramped = true;
+            file->wal.disk_full = true;
             return ss_file_failure(error, "disk space for a growing file", file->reserved_pages * SS_PAGE_SIZE);
         }
         file->reserved_pages = new_pages;
@@ -321,7 +321,7 @@ static int recover(ss_file *file, bool makes, bool *found) {
         int error = ss_vfs_sync(file->vfs, file->main);
         if (error != 0) return ss_file_failure(error, "making the file durable", 0);
     }
-    if (!*found && !makes) return ss_wal_delete_temporary(&file->place);
+    if (!*found && !makes) return ss_wal_delete_temporary(&file->location);
     status = ss_wal_renew(&file->wal, file->file_pages);
     return status == SS_OK && file->wal.sequence > 0 ? put_log_into_file(file) : status;
 }
@@ -381,15 +381,15 @@ int ss_durable_open(ss_file *file) {
 /* Something found no room on the disk: an empty log needs none, and gives back what it has. Where readers do not let it
  * be emptied now, the next failure tries again. */
 static int make_room(ss_file *file) {
-    file->wal.is_cramped = false;
-    if (checkpoint(file, 0) == SS_OK) ss_wal_trim(&file->wal, file->place.bytes);
+    file->wal.disk_full = false;
+    if (checkpoint(file, 0) == SS_OK) ss_wal_trim(&file->wal, file->location.bytes);
     return file->root->closed ? ss_last_failure()->status : SS_OK;
 }
 
 static int durable_begin(void *self) {
     ss_file *file = self;
     int status = is_full(file) ? ss_file_check_unchanged(file) : ss_file_check_now_and_then(file);
-    return status == SS_OK && file->wal.is_cramped ? make_room(file) : status;
+    return status == SS_OK && file->wal.disk_full ? make_room(file) : status;
 }
 
 static int durable_sync(void *self) {

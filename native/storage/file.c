@@ -391,10 +391,10 @@ static int open_main(ss_file *file) {
     int error = ENOENT;
     for (int attempt = 0; attempt < 10 && (error == ENOENT || error == EEXIST); attempt++) {
         if (file->mode != SS_FILE_CREATE) {
-            error = ss_vfs_open(file->vfs, file->place.directory, file->name, access, 0, &file->main);
+            error = ss_vfs_open(file->vfs, file->location.directory, file->name, access, 0, &file->main);
             if (error != ENOENT || file->mode == SS_FILE_READ) break;
         }
-        error = ss_vfs_open(file->vfs, file->place.directory, file->name, access | SS_OPEN_CREATE, file->permissions, &file->main);
+        error = ss_vfs_open(file->vfs, file->location.directory, file->name, access | SS_OPEN_CREATE, file->permissions, &file->main);
         file->created = error == 0;
         if (file->mode == SS_FILE_CREATE) break;
     }
@@ -414,10 +414,10 @@ static int open_locks(ss_file *file) {
     if (status != SS_OK) return status;
     if (!opened.regular) return ss_fail(SS_CORRUPT, "a memory file is a regular file", 0, 0, 0);
     unsigned access = file->mode == SS_FILE_READ ? 0 : SS_OPEN_WRITE;
-    int error = ss_vfs_open(file->vfs, file->place.directory, file->name, access, 0, &file->locks);
+    int error = ss_vfs_open(file->vfs, file->location.directory, file->name, access, 0, &file->locks);
     if (error == 0) error = file->vfs->status(file->vfs->self, file->locks, &again);
-    file->place.inode = opened.inode;
-    file->place.permissions = opened.permissions;
+    file->location.inode = opened.inode;
+    file->location.permissions = opened.permissions;
     file->covers = file->vfs->loads_take_space != NULL && file->vfs->loads_take_space(file->vfs->self, file->main);
     return error == 0 ? check_same(&opened, &again) : open_failure(error);
 }
@@ -427,7 +427,7 @@ static int check_name(ss_file *file) {
     ss_vfs_status opened, named;
     int status = ss_file_status(file, &opened);
     if (status != SS_OK) return status;
-    int error = file->vfs->status_at(file->vfs->self, file->place.directory, file->name, &named);
+    int error = file->vfs->status_at(file->vfs->self, file->location.directory, file->name, &named);
     return error == 0 ? check_same(&opened, &named) : open_failure(error);
 }
 
@@ -439,10 +439,10 @@ static int open_names(ss_file *file, const char *path) {
         file->directory = SS_NO_FILE;
         return ss_fail(SS_SYSTEM, "opening the directory of the file", 0, (uint64_t)error, 0);
     }
-    file->place.vfs = file->vfs;
-    file->place.directory = file->directory;
-    file->place.name = file->log_name;
-    file->place.temporary = file->temporary_name;
+    file->location.vfs = file->vfs;
+    file->location.directory = file->directory;
+    file->location.name = file->log_name;
+    file->location.temporary = file->temporary_name;
     status = open_main(file);
     return status == SS_OK ? open_locks(file) : status;
 }
@@ -461,12 +461,12 @@ static int enter_as_reader(ss_file *file) {
 /* The file may be no image where no writer keeps it one and there is a log. Only a reader that cannot settle it looks
  * whether it has commits: that takes reading all of it. */
 static int is_unsettled(ss_file *file, bool *unsettled) {
-    *unsettled = !ss_file_is_locked(file, LOCK_READY) && ss_wal_exists(&file->place);
-    return *unsettled && file->cannot_settle ? ss_wal_has_records(&file->place, unsettled) : SS_OK;
+    *unsettled = !ss_file_is_locked(file, LOCK_READY) && ss_wal_exists(&file->location);
+    return *unsettled && file->cannot_settle ? ss_wal_has_records(&file->location, unsettled) : SS_OK;
 }
 
 static int settle_with(ss_file *writer) {
-    int error = ss_vfs_open(writer->vfs, writer->place.directory, writer->name, SS_OPEN_WRITE, 0, &writer->main);
+    int error = ss_vfs_open(writer->vfs, writer->location.directory, writer->name, SS_OPEN_WRITE, 0, &writer->main);
     if (error == EACCES || error == EROFS || error == EPERM) {
         return ss_fail(SS_READ_ONLY, "the log beside the file holds commits: open it once for writing", 0, (uint64_t)error, 0);
     }
@@ -489,8 +489,8 @@ static int settle(ss_file *reader) {
                       .directory = SS_NO_FILE,
                       .main = SS_NO_FILE,
                       .locks = SS_NO_FILE,
-                      .place = reader->place};
-    ss_wal_init(&writer.wal, &writer.place);
+                      .location = reader->location};
+    ss_wal_init(&writer.wal, &writer.location);
     list_file(&writer);
     int status = settle_with(&writer);
     unlist_file(&writer);
@@ -642,7 +642,7 @@ static int open_as_writer(ss_file *file) {
 static void delete_created(ss_file *file, int status) {
     ss_vfs_status now;
     bool ours = file->created && status != SS_LOCKED && check_name(file) == SS_OK && ss_file_status(file, &now) == SS_OK && now.size == 0;
-    if (ours) (void)ss_vfs_unlink(file->vfs, file->place.directory, file->name);
+    if (ours) (void)ss_vfs_unlink(file->vfs, file->location.directory, file->name);
 }
 
 static int check_options(const ss_file_options *options) {
@@ -669,10 +669,10 @@ static ss_file *new_file(const ss_file_options *options, ss_root *root) {
     file->exclusive = options->exclusive != 0;
     file->load = options->load != 0;
     file->window = (ss_window){.may_be_cloned = true, .is_impossible = file->load};
-    file->place.bytes = options->log_bytes != 0 ? options->log_bytes : LOG_BYTES;
+    file->location.bytes = options->log_bytes != 0 ? options->log_bytes : LOG_BYTES;
     file->checkpoint_bytes = options->checkpoint_bytes != 0 ? options->checkpoint_bytes : CHECKPOINT_BYTES;
-    file->place.bytes_prepared = file->checkpoint_bytes;
-    ss_wal_init(&file->wal, &file->place);
+    file->location.bytes_prepared = file->checkpoint_bytes;
+    ss_wal_init(&file->wal, &file->location);
     return file;
 }
 

@@ -52,7 +52,7 @@ typedef struct ss_file {
     bool committing;              /* what waits must not fail: it makes way where a signal wants it to */
     struct ss_file *next, **link; /* in the list of open files */
     /* with a log */
-    ss_wal_place place;
+    ss_wal_location location;
     ss_wal wal;
     uint64_t checkpoint_bytes;
     uint64_t checkpoint_at;  /* position in the log at which the next checkpoint is tried */

@@ -124,13 +124,13 @@ static int check_task(struct journal *journal) {
     while (is_of_some_task(journal)) {
         uint64_t begun = journal->begun, task = journal->task;
         ss_root_unlock(journal->root);
-        int answer = ss_compare_running_task(task);
+        int result = ss_compare_running_task(task);
         int status = ss_root_lock(journal->root, true);
-        if (status == SS_OK) status = answer < 0 ? answer : wait_turn(journal);
+        if (status == SS_OK) status = result < 0 ? result : wait_turn(journal);
         if (status != SS_OK) return status;
         if (!is_of_some_task(journal) || journal->begun != begun) continue;
-        if (answer == SS_TASK_OTHER) return ss_fail(SS_OTHER_TASK, NULL, 0, 0, 0);
-        if (answer == SS_TASK_SAME) break;
+        if (result == SS_TASK_OTHER) return ss_fail(SS_OTHER_TASK, NULL, 0, 0, 0);
+        if (result == SS_TASK_SAME) break;
         lose(journal);
         leave(journal);
     }
@@ -593,7 +593,7 @@ int ss_held_begin_for(ss_held *held, ss_memory *memory, uint64_t task, bool wait
 /* How one ends that is not open any more. */
 static int ended(const ss_held *held) {
     const ss_root *root = held->memory->root;
-    if (held->state == SS_ENDED) return SS_ABSENT;
+    if (held->state == SS_ENDED || held->state == SS_COMMITTED) return SS_ABSENT;
     if (!root->closed) return ss_fail(SS_TRANSACTION, "the thread or task that began it has ended: it was rolled back", 0, 0, 0);
     return ss_fail(SS_CLOSED, root->closed_because != NULL ? root->closed_because : "the memory was closed", 0, 0, 0);
 }
@@ -608,6 +608,7 @@ static int end_locked(ss_held *held, bool keep) {
         status = ended(held);
     } else if (keep) {
         status = commit_transaction(journal);
+        if (status == SS_OK) atomic_store(&held->state, SS_COMMITTED);
     } else {
         roll_back(journal);
     }
@@ -650,6 +651,10 @@ void ss_held_drop(ss_held *held) {
 
 bool ss_held_is_open(const ss_held *held) {
     return held->memory != NULL && atomic_load(&held->state) == SS_OPEN;
+}
+
+bool ss_held_was_committed(const ss_held *held) {
+    return atomic_load(&held->state) == SS_COMMITTED;
 }
 
 /* ---- sizes, patience, the disk ---- */

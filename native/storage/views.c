@@ -35,13 +35,13 @@ static int locate(ss_view *view, const ss_memory *memory, uint64_t offset, uint6
 static void list(ss_view *view, ss_memory *memory) {
     ss_root *root = memory->root;
     ss_memory_retain(memory);
-    pthread_mutex_lock(&root->claims_mutex);
+    pthread_mutex_lock(&root->leases_mutex);
     view->memory = memory;
     view->next = root->views;
     view->link = &root->views;
     if (view->next != NULL) view->next->link = &view->next;
     root->views = view;
-    pthread_mutex_unlock(&root->claims_mutex);
+    pthread_mutex_unlock(&root->leases_mutex);
 }
 
 int ss_view_take(ss_view *view, ss_memory *memory, uint64_t offset, uint64_t length) {
@@ -57,11 +57,11 @@ int ss_view_take(ss_view *view, ss_memory *memory, uint64_t offset, uint64_t len
 void ss_view_drop(ss_view *view) {
     ss_memory *memory = view->memory;
     if (memory == NULL) return;
-    pthread_mutex_lock(&memory->root->claims_mutex);
+    pthread_mutex_lock(&memory->root->leases_mutex);
     *view->link = view->next;
     if (view->next != NULL) view->next->link = view->link;
     view->memory = NULL;
-    pthread_mutex_unlock(&memory->root->claims_mutex);
+    pthread_mutex_unlock(&memory->root->leases_mutex);
     ss_memory_release(memory);
 }
 
@@ -87,7 +87,7 @@ static size_t merge(struct kept *kept, size_t count) {
     return last + 1;
 }
 
-/* What the views show of bytes [0, shown); claims_mutex is held. */
+/* What the views show of bytes [0, shown); leases_mutex is held. */
 static int collect(const ss_root *root, uint64_t shown, struct kept **kept, size_t *count) {
     uint64_t grain = (uint64_t)sysconf(_SC_PAGESIZE);
     size_t views = 0;
@@ -166,9 +166,9 @@ static int keep(const ss_root *root, const ss_shown *shown, struct kept *kept, s
 int ss_views_keep(ss_root *root, const ss_shown *shown) {
     struct kept *kept = NULL;
     size_t count;
-    pthread_mutex_lock(&root->claims_mutex);
+    pthread_mutex_lock(&root->leases_mutex);
     int status = collect(root, shown->bytes, &kept, &count);
-    pthread_mutex_unlock(&root->claims_mutex);
+    pthread_mutex_unlock(&root->leases_mutex);
     if (status == SS_OK) status = keep(root, shown, kept, count);
     free(kept);
     return status;

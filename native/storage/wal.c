@@ -17,10 +17,10 @@
  *   56  u64 sum: XXH64(bytes 0..55, seed 0)       44  u32 0
  *                                                 48  u64 length of the data
  *                                                 56  u64 sum: XXH64(whole record with sum 0, seed: the sum before)
- *                                                 64  n * {u64 place in the memory, u64 length}
- *                                                     the data, piece by piece, in the order of the places
+ *                                                 64  n * {u64 offset in the memory, u64 length}
+ *                                                     the data, piece by piece, in the order of the offsets
  *
- *   packed         places and lengths are counted in bytes, nothing is filled up, and the record begins at a multiple of 64
+ *   packed         offsets and lengths are counted in bytes, nothing is filled up, and the record begins at a multiple of 64
  *                  behind the one before (mode normal), or at the next block where that one was synced (mode full: zeros fill
  *                  the rest of its last block).
  *   whole blocks   they are counted in blocks, the table is filled up with zeros to a whole block, and the record begins at a
@@ -109,17 +109,17 @@ static int no_heap(uint64_t size) {
     return ss_fail(SS_NO_HEAP, "reading or writing a log", 0, size, 0);
 }
 
-void ss_wal_init(ss_wal *wal, const ss_wal_place *place) {
-    *wal = (ss_wal){.place = place, .file = NO_FILE};
+void ss_wal_init(ss_wal *wal, const ss_wal_location *location) {
+    *wal = (ss_wal){.location = location, .file = NO_FILE};
 }
 
-static void close_file(const ss_wal_place *place, int *file) {
-    if (*file != NO_FILE) place->vfs->close(place->vfs->self, *file);
+static void close_file(const ss_wal_location *location, int *file) {
+    if (*file != NO_FILE) location->vfs->close(location->vfs->self, *file);
     *file = NO_FILE;
 }
 
 void ss_wal_close(ss_wal *wal) {
-    if (wal->place != NULL) close_file(wal->place, &wal->file);
+    if (wal->location != NULL) close_file(wal->location, &wal->file);
     ss_window_close(&wal->window);
     free(wal->blocks);
     free(wal->header);
@@ -132,7 +132,7 @@ void ss_wal_close(ss_wal *wal) {
 /* ---- headers ---- */
 
 static int new_salt(ss_wal *wal) {
-    int error = wal->place->vfs->random(wal->place->vfs->self, &wal->salt, sizeof wal->salt);
+    int error = wal->location->vfs->random(wal->location->vfs->self, &wal->salt, sizeof wal->salt);
     return error == 0 ? SS_OK : io_failure(error, "random number for a log", 0);
 }
 
@@ -159,7 +159,7 @@ static void put_header(ss_wal *wal, uint8_t *block) {
     ss_put64(block + HEADER_GENERATION, wal->generation);
     ss_put64(block + HEADER_SALT, wal->salt);
     ss_put64(block + HEADER_PAGES, wal->base_pages);
-    ss_put64(block + HEADER_INODE, wal->place->inode);
+    ss_put64(block + HEADER_INODE, wal->location->inode);
     wal->header_sum = ss_checksum_of(block, HEADER_SUM, 0);
     ss_put64(block + HEADER_SUM, wal->header_sum);
     forget_records(wal);
@@ -178,9 +178,9 @@ static void take_header(ss_wal *wal, const uint8_t *block) {
     forget_records(wal);
 }
 
-static int log_status(const ss_wal_place *place, int file, uint64_t *size) {
+static int log_status(const ss_wal_location *location, int file, uint64_t *size) {
     ss_vfs_status status;
-    int error = place->vfs->status(place->vfs->self, file, &status);
+    int error = location->vfs->status(location->vfs->self, file, &status);
     if (error != 0) return io_failure(error, "state of the log", 0);
     if (!status.regular) return ss_fail(SS_WAL_CORRUPT, "a log is a regular file", 0, 0, 0);
     *size = status.size;
@@ -198,26 +198,26 @@ static bool is_written(const uint8_t *block) {
 static int read_header(ss_wal *wal, uint64_t size) {
     uint8_t blocks[RECORDS_AT];
     if (size < sizeof blocks) return ss_fail(SS_WAL_CORRUPT, "a log has two header blocks", 0, size, sizeof blocks);
-    int error = ss_vfs_read_all(wal->place->vfs, wal->file, blocks, sizeof blocks, 0);
+    int error = ss_vfs_read_all(wal->location->vfs, wal->file, blocks, sizeof blocks, 0);
     if (error != 0) return io_failure(error, "reading the log", 0);
     const uint8_t *even = is_header(blocks) ? blocks : NULL;
     const uint8_t *odd = is_header(blocks + BLOCK) ? blocks + BLOCK : NULL;
     if (even == NULL && odd == NULL) return ss_fail(SS_WAL_CORRUPT, "one of the two headers of a log is valid", 0, 0, 0);
     bool takes_odd = even == NULL || (odd != NULL && ss_get64(odd + HEADER_GENERATION) > ss_get64(even + HEADER_GENERATION));
     take_header(wal, takes_odd ? odd : even);
-    wal->doubtful = is_written(takes_odd ? blocks : blocks + BLOCK) && (takes_odd ? even : odd) == NULL;
+    wal->header_torn = is_written(takes_odd ? blocks : blocks + BLOCK) && (takes_odd ? even : odd) == NULL;
     return SS_OK;
 }
 
 /* Opens the log and reads its header. SS_ABSENT where there is none. */
 static int open_log(ss_wal *wal, uint64_t *size) {
-    const ss_wal_place *place = wal->place;
-    int error = ss_vfs_open(place->vfs, place->directory, place->name, 0, 0, &wal->file);
+    const ss_wal_location *location = wal->location;
+    int error = ss_vfs_open(location->vfs, location->directory, location->name, 0, 0, &wal->file);
     if (error != 0) wal->file = NO_FILE;
     if (error == ENOENT) return SS_ABSENT;
     if (error == ELOOP) return ss_fail(SS_SYSTEM, "a log is not a symbolic link", 0, (uint64_t)error, 0);
     if (error != 0) return io_failure(error, "opening the log", 0);
-    int status = log_status(place, wal->file, size);
+    int status = log_status(location, wal->file, size);
     wal->size = *size;
     return status == SS_OK ? read_header(wal, *size) : status;
 }
@@ -235,7 +235,7 @@ static void reader_end(struct reader *reader) {
 }
 
 static int read_log(const struct reader *reader, void *to, uint64_t length, uint64_t at) {
-    int error = ss_vfs_read_all(reader->wal->place->vfs, reader->wal->file, to, (size_t)length, at);
+    int error = ss_vfs_read_all(reader->wal->location->vfs, reader->wal->file, to, (size_t)length, at);
     return error == 0 ? SS_OK : io_failure(error, "reading the log", at);
 }
 
@@ -312,8 +312,8 @@ static int check_pieces(const struct reader *reader, const struct record *record
     bool good = record->pages <= UINT64_MAX / PAGE;
     for (uint64_t i = 0; good && i < record->pieces; i++) {
         const uint8_t *piece = reader->header + RECORD_TABLE + i * PIECE_SIZE;
-        uint64_t place = ss_get64(piece), count = ss_get64(piece + 8);
-        good = place >= end && ss_add(place, count, &end) && end <= record->pages * (PAGE / record->unit) && ss_add(total, count, &total);
+        uint64_t offset = ss_get64(piece), count = ss_get64(piece + 8);
+        good = offset >= end && ss_add(offset, count, &end) && end <= record->pages * (PAGE / record->unit) && ss_add(total, count, &total);
     }
     if (good && total == length) return SS_OK;
     return ss_fail(SS_WAL_CORRUPT, "pieces of a record (they are not in order, inside the memory and as long as its data)", record->at,
@@ -398,8 +398,8 @@ static int visit_pieces(const struct reader *reader, const struct record *record
     int status = SS_OK;
     for (uint64_t i = 0; status == SS_OK && i < record->pieces; i++) {
         const uint8_t *piece = reader->header + RECORD_TABLE + i * PIECE_SIZE;
-        uint64_t place = ss_get64(piece) * record->unit, length = ss_get64(piece + 8) * record->unit;
-        status = visitor->piece(visitor->self, place, length, from);
+        uint64_t offset = ss_get64(piece) * record->unit, length = ss_get64(piece + 8) * record->unit;
+        status = visitor->piece(visitor->self, offset, length, from);
         from += length;
     }
     return status;
@@ -419,7 +419,7 @@ int ss_wal_find_each(ss_wal *wal, const ss_wal_visitor *visitor) {
     }
     if (status == SS_ABSENT) status = check_nothing_follows(&reader, wal);
     reader_end(&reader);
-    if (status != SS_OK || !wal->doubtful || wal->sequence > 0) return status;
+    if (status != SS_OK || !wal->header_torn || wal->sequence > 0) return status;
     /* A crash tears the header of the next generation only while the records of this one are still there. */
     return ss_fail(SS_WAL_CORRUPT, "a log with a damaged header has the records of the other one", 0, wal->generation, 0);
 }
@@ -436,15 +436,15 @@ int ss_wal_check_file(const ss_wal *wal, uint64_t size) {
     return ss_fail(SS_WAL_CORRUPT, "size of the file that the log belongs to (was the file cut or replaced?)", 0, size, wal->pages * PAGE);
 }
 
-bool ss_wal_exists(const ss_wal_place *place) {
-    int file, error = ss_vfs_open(place->vfs, place->directory, place->name, 0, 0, &file);
-    if (error == 0) close_file(place, &file);
+bool ss_wal_exists(const ss_wal_location *location) {
+    int file, error = ss_vfs_open(location->vfs, location->directory, location->name, 0, 0, &file);
+    if (error == 0) close_file(location, &file);
     return error != ENOENT;
 }
 
-int ss_wal_has_records(const ss_wal_place *place, bool *has) {
+int ss_wal_has_records(const ss_wal_location *location, bool *has) {
     ss_wal wal;
-    ss_wal_init(&wal, place);
+    ss_wal_init(&wal, location);
     int status = ss_wal_find(&wal);
     *has = status == SS_OK && wal.sequence > 0;
     ss_wal_close(&wal);
@@ -456,14 +456,14 @@ int ss_wal_has_records(const ss_wal_place *place, bool *has) {
 /* Has what is written next go past the cache of the system or through it. */
 static int set_direct(ss_wal *wal, bool is_direct) {
     if (wal->is_direct == is_direct) return 0;
-    int error = ss_vfs_direct(wal->place->vfs, wal->file, is_direct);
+    int error = ss_vfs_direct(wal->location->vfs, wal->file, is_direct);
     if (error == 0) wal->is_direct = is_direct;
     return error;
 }
 
 static int write_log(ss_wal *wal, const void *from, uint64_t length, uint64_t at) {
     int error = set_direct(wal, false);
-    if (error == 0) error = ss_vfs_write_bytes(wal->place->vfs, wal->file, from, (size_t)length, at);
+    if (error == 0) error = ss_vfs_write_bytes(wal->location->vfs, wal->file, from, (size_t)length, at);
     return error == 0 ? SS_OK : io_failure(error, "writing the log", at);
 }
 
@@ -507,9 +507,9 @@ static int copy_records(const ss_wal *from, ss_wal *to) {
 /* Zeros up to the size of a new log, or to a whole block: blocks that were written once are cheaper to make durable. */
 static int fill_log(ss_wal *wal) {
     static const uint8_t zeros[65536];
-    wal->size = round_up(wal->position > wal->place->bytes ? wal->position : wal->place->bytes, BLOCK);
+    wal->size = round_up(wal->position > wal->location->bytes ? wal->position : wal->location->bytes, BLOCK);
     /* The last record may end before its position, and then nothing follows that would bring the file to its size. */
-    int error = ss_vfs_resize(wal->place->vfs, wal->file, wal->size);
+    int error = ss_vfs_resize(wal->location->vfs, wal->file, wal->size);
     int status = error == 0 ? SS_OK : io_failure(error, "making the log longer", wal->position);
     for (uint64_t at = wal->position; status == SS_OK && at < wal->size;) {
         uint64_t length = wal->size - at < sizeof zeros ? wal->size - at : sizeof zeros;
@@ -528,35 +528,36 @@ static int fill_new_log(const ss_wal *from, ss_wal *to) {
     return status == SS_OK ? ss_wal_sync(to) : status;
 }
 
-static int put_in_place(const ss_wal_place *place) {
-    int error = ss_vfs_rename(place->vfs, place->directory, place->temporary, place->name);
-    if (error == 0) error = ss_vfs_sync_directory(place->vfs, place->directory);
+static int put_in_place(const ss_wal_location *location) {
+    int error = ss_vfs_rename(location->vfs, location->directory, location->temporary, location->name);
+    if (error == 0) error = ss_vfs_sync_directory(location->vfs, location->directory);
     return error == 0 ? SS_OK : io_failure(error, "putting the log in its place", 0);
 }
 
-int ss_wal_delete_temporary(const ss_wal_place *place) {
-    int error = ss_vfs_unlink(place->vfs, place->directory, place->temporary);
+int ss_wal_delete_temporary(const ss_wal_location *location) {
+    int error = ss_vfs_unlink(location->vfs, location->directory, location->temporary);
     return error == 0 ? SS_OK : io_failure(error, "deleting what the making of a log left", 0);
 }
 
 int ss_wal_renew(ss_wal *wal, uint64_t base_pages) {
-    const ss_wal_place *place = wal->place;
+    const ss_wal_location *location = wal->location;
     ss_wal made;
-    ss_wal_init(&made, place);
+    ss_wal_init(&made, location);
     made.generation = wal->file == NO_FILE ? 0 : wal->generation + 1;
     /* The size may have grown since by what a power loss takes back. */
     made.base_pages = wal->sequence > 0 ? wal->base_pages : base_pages;
     int status = new_salt(&made);
-    if (status == SS_OK) status = ss_wal_delete_temporary(place);
+    if (status == SS_OK) status = ss_wal_delete_temporary(location);
     if (status != SS_OK) return status;
-    int error = ss_vfs_open(place->vfs, place->directory, place->temporary, SS_OPEN_WRITE | SS_OPEN_CREATE, place->permissions, &made.file);
+    int error = ss_vfs_open(location->vfs, location->directory, location->temporary, SS_OPEN_WRITE | SS_OPEN_CREATE, location->permissions,
+                            &made.file);
     if (error != 0) return io_failure(error, "creating the log", 0);
     status = fill_new_log(wal, &made);
-    if (status == SS_OK) status = put_in_place(place);
+    if (status == SS_OK) status = put_in_place(location);
     if (status != SS_OK) {
         struct ss_failure reason = *ss_last_failure();
-        close_file(place, &made.file);
-        (void)ss_vfs_unlink(place->vfs, place->directory, place->temporary);
+        close_file(location, &made.file);
+        (void)ss_vfs_unlink(location->vfs, location->directory, location->temporary);
         return ss_fail(reason.status, reason.rule, reason.address, reason.number, reason.limit);
     }
     ss_wal_close(wal);
@@ -571,7 +572,7 @@ struct replay {
     int main_file;
 };
 
-static int replay_piece(void *self, uint64_t place, uint64_t length, uint64_t at) {
+static int replay_piece(void *self, uint64_t offset, uint64_t length, uint64_t at) {
     const struct replay *replay = self;
     const struct reader *reader = replay->reader;
     int status = SS_OK;
@@ -579,8 +580,8 @@ static int replay_piece(void *self, uint64_t place, uint64_t length, uint64_t at
         uint64_t part = length - done < COPY_SIZE ? length - done : COPY_SIZE;
         status = read_log(reader, reader->buffer, part, at + done);
         if (status != SS_OK) return status;
-        int error = ss_vfs_write_bytes(reader->wal->place->vfs, replay->main_file, reader->buffer, (size_t)part, place + done);
-        if (error != 0) status = io_failure(error, "writing what the log holds to the file", place + done);
+        int error = ss_vfs_write_bytes(reader->wal->location->vfs, replay->main_file, reader->buffer, (size_t)part, offset + done);
+        if (error != 0) status = io_failure(error, "writing what the log holds to the file", offset + done);
         done += part;
     }
     return status;
@@ -656,11 +657,11 @@ static void put_record(ss_wal *wal, size_t pieces, uint64_t length, uint64_t pag
 /* Blocks that were written once are cheaper to make durable than ones that make the file longer. No harm if it fails. */
 static void prepare_blocks(ss_wal *wal, uint64_t end) {
     static const uint8_t zeros[65536];
-    if (end <= wal->size || wal->position > wal->place->bytes_prepared) return;
+    if (end <= wal->size || wal->position > wal->location->bytes_prepared) return;
     uint64_t from = round_up(wal->position > wal->size ? wal->position : wal->size, BLOCK);
-    for (uint64_t at = from, stop = end + wal->place->bytes; at < stop; at += sizeof zeros) {
+    for (uint64_t at = from, stop = end + wal->location->bytes; at < stop; at += sizeof zeros) {
         if (write_log(wal, zeros, sizeof zeros, at) != SS_OK) {
-            wal->is_cramped = true;
+            wal->disk_full = true;
             return;
         }
         wal->size = at + sizeof zeros;
@@ -677,11 +678,11 @@ static void store_parts(const ss_wal *wal, size_t parts) {
 
 static int write_parts(ss_wal *wal, size_t parts) {
     int error = set_direct(wal, false);
-    return error == 0 ? ss_vfs_write_all(wal->place->vfs, wal->file, wal->parts, parts, wal->position) : error;
+    return error == 0 ? ss_vfs_write_all(wal->location->vfs, wal->file, wal->parts, parts, wal->position) : error;
 }
 
 static int write_or_store(ss_wal *wal, size_t parts) {
-    bool can = ss_window_shows(&wal->window, wal->place->vfs, wal->file, wal->next_position, wal->size);
+    bool can = ss_window_shows(&wal->window, wal->location->vfs, wal->file, wal->next_position, wal->size);
     if (!can) return write_parts(wal, parts);
     store_parts(wal, parts);
     return 0;
@@ -692,18 +693,18 @@ static int write_past_cache(ss_wal *wal, size_t parts, uint64_t whole) {
     for (size_t i = 0; i < parts; to += wal->parts[i++].iov_len) memcpy(to, wal->parts[i].iov_base, wal->parts[i].iov_len);
     memset(to, 0, (size_t)(end - to));
     int error = set_direct(wal, true);
-    return error == 0 ? ss_vfs_write_bytes(wal->place->vfs, wal->file, wal->blocks, (size_t)whole, wal->position) : error;
+    return error == 0 ? ss_vfs_write_bytes(wal->location->vfs, wal->file, wal->blocks, (size_t)whole, wal->position) : error;
 }
 
 /* Whole blocks, of which the system need not read what the record leaves over. */
 static int write_blocks(ss_wal *wal, size_t parts) {
     static uint8_t zeros[BLOCK];
     uint64_t whole = wal->next_position - wal->position, length = 0;
-    if (whole <= SHORT_RECORD && !wal->undirect) {
+    if (whole <= SHORT_RECORD && !wal->direct_io_unsupported) {
         int error = write_past_cache(wal, parts, whole);
         if (error != EINVAL && error != EOPNOTSUPP) return error;
         /* Not every file system can, and one that says it can may refuse what it gets. */
-        wal->undirect = true;
+        wal->direct_io_unsupported = true;
     }
     for (size_t i = 0; i < parts; i++) length += wal->parts[i].iov_len;
     wal->parts[parts] = (struct iovec){zeros, (size_t)(whole - length)};
@@ -726,13 +727,13 @@ int ss_wal_append(ss_wal *wal, uint8_t *base, const ss_wal_piece *pieces, size_t
     int error = full ? write_blocks(wal, count + 1) : write_or_store(wal, count + 1);
     if (error == 0) return SS_OK;
     status = io_failure(error, "writing a commit to the log", wal->position);
-    if (status == SS_OUT_OF_MEMORY) wal->is_cramped = true;
+    if (status == SS_OUT_OF_MEMORY) wal->disk_full = true;
     return status;
 }
 
 /* Whether the record that was written last may be there. */
 static bool begins_record(const ss_wal *wal) {
-    const ss_vfs *vfs = wal->place->vfs;
+    const ss_vfs *vfs = wal->location->vfs;
     uint8_t bytes[RECORD_TABLE];
     size_t done = 0;
     int error;
@@ -760,7 +761,7 @@ void ss_wal_accept(ss_wal *wal) {
 }
 
 int ss_wal_sync(ss_wal *wal) {
-    int error = ss_vfs_sync(wal->place->vfs, wal->file);
+    int error = ss_vfs_sync(wal->location->vfs, wal->file);
     if (error != 0) return io_failure(error, "making the log durable", 0);
     wal->window.is_stale = true;
     wal->position = round_up(wal->position, BLOCK);
@@ -780,17 +781,17 @@ int ss_wal_reset(ss_wal *wal, uint64_t base_pages) {
 
 void ss_wal_trim(ss_wal *wal, uint64_t limit) {
     uint64_t size;
-    if (log_status(wal->place, wal->file, &size) == SS_OK && size > limit) {
-        if (ss_vfs_resize(wal->place->vfs, wal->file, wal->place->bytes) != 0) return;
-        wal->size = wal->place->bytes;
+    if (log_status(wal->location, wal->file, &size) == SS_OK && size > limit) {
+        if (ss_vfs_resize(wal->location->vfs, wal->file, wal->location->bytes) != 0) return;
+        wal->size = wal->location->bytes;
         ss_window_cut(&wal->window, wal->size);
     }
 }
 
 int ss_wal_delete(ss_wal *wal) {
-    const ss_wal_place *place = wal->place;
-    close_file(place, &wal->file);
-    int error = ss_vfs_unlink(place->vfs, place->directory, place->name);
-    if (error == 0) error = ss_vfs_sync_directory(place->vfs, place->directory);
+    const ss_wal_location *location = wal->location;
+    close_file(location, &wal->file);
+    int error = ss_vfs_unlink(location->vfs, location->directory, location->name);
+    if (error == 0) error = ss_vfs_sync_directory(location->vfs, location->directory);
     return error == 0 ? SS_OK : io_failure(error, "deleting the empty log", 0);
 }

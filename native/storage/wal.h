@@ -10,7 +10,7 @@
 #define SS_WAL_BLOCK UINT64_C(4096)
 
 /* Where a log is and what it belongs to. */
-typedef struct ss_wal_place {
+typedef struct ss_wal_location {
     const ss_vfs *vfs;
     int directory;
     const char *name, *temporary;
@@ -18,40 +18,40 @@ typedef struct ss_wal_place {
     uint64_t inode;          /* of the file */
     uint64_t bytes;          /* size of a new log, and by how much it grows */
     uint64_t bytes_prepared; /* it is made ready in advance up to here */
-} ss_wal_place;
+} ss_wal_location;
 
 typedef struct ss_wal {
-    const ss_wal_place *place;
-    int file;      /* -1: none */
-    bool doubtful; /* one of the two headers was written and is not valid */
+    const ss_wal_location *location;
+    int file;         /* -1: none */
+    bool header_torn; /* one of the two headers was written and is not valid */
     uint64_t generation, salt, header_sum;
     uint64_t base_pages;                          /* size of the file when the generation began */
     uint64_t sequence, previous;                  /* number and sum of the last record; 0 and header_sum where there is none */
     uint64_t pages;                               /* after the last record; base_pages where there is none */
     uint64_t position;                            /* behind the last record */
     uint64_t size;                                /* of the file, as far as it is known to have blocks */
-    bool is_cramped;                              /* it could not grow; for the caller to clear */
+    bool disk_full;                               /* it could not grow; for the caller to clear */
     uint64_t next_sum, next_position, next_pages; /* of the record that was appended and not accepted */
     ss_window window;                             /* records that are not synced are stored there */
     uint8_t *blocks;                              /* room for a short record that will be synced */
     bool is_direct;                               /* blocks that are written go past the cache of the system */
-    bool undirect;                                /* they cannot */
+    bool direct_io_unsupported;                   /* they cannot */
     uint8_t *header;                              /* of the record in the making */
     size_t header_room;
     struct iovec *parts;
     size_t parts_room;
 } ss_wal;
 
-void ss_wal_init(ss_wal *wal, const ss_wal_place *place);
+void ss_wal_init(ss_wal *wal, const ss_wal_location *location);
 void ss_wal_close(ss_wal *wal);
 
 /* Opens the log and finds its last record. SS_ABSENT where there is no log, SS_WAL_CORRUPT where its bytes cannot be
  * what we wrote. Nothing is written. */
 int ss_wal_find(ss_wal *wal);
-/* Told of the bytes that the records hold, in the order of the log: `length` bytes of the memory from `place` on lie in the
+/* Told of the bytes that the records hold, in the order of the log: `length` bytes of the memory from `offset` on lie in the
  * log from `at` on. What is not SS_OK ends the reading. */
 typedef struct ss_wal_visitor {
-    int (*piece)(void *self, uint64_t place, uint64_t length, uint64_t at);
+    int (*piece)(void *self, uint64_t offset, uint64_t length, uint64_t at);
     void *self;
 } ss_wal_visitor;
 /* The same, and tells of each piece (visitor NULL: of none). Where the log is damaged, `wal` is as the last good record left it. */
@@ -59,9 +59,9 @@ int ss_wal_find_each(ss_wal *wal, const ss_wal_visitor *visitor);
 /* That a file of so many bytes can be the one that the records belong to. */
 int ss_wal_check_file(const ss_wal *wal, uint64_t size);
 /* Whether there is a log, or something else under its name. */
-bool ss_wal_exists(const ss_wal_place *place);
+bool ss_wal_exists(const ss_wal_location *location);
 /* Whether there is a log that has records; SS_WAL_CORRUPT as from ss_wal_find. Reads all of it. */
-int ss_wal_has_records(const ss_wal_place *place, bool *has);
+int ss_wal_has_records(const ss_wal_location *location, bool *has);
 
 /* Puts a new log of the next generation, with the records of this one, in the place of what is there. After a failure
  * the old one is there, or a new one with the same records. */
@@ -88,6 +88,6 @@ void ss_wal_trim(ss_wal *wal, uint64_t limit);
 /* Deletes the empty log. */
 int ss_wal_delete(ss_wal *wal);
 /* Deletes what the making of a log left. */
-int ss_wal_delete_temporary(const ss_wal_place *place);
+int ss_wal_delete_temporary(const ss_wal_location *location);
 
 #endif

@@ -13,7 +13,7 @@ typedef struct looked_at {
     ss_wal_contents contents; /* first: what the caller has is a pointer to it */
     char *directory, *name;
     ss_vfs vfs;
-    ss_wal_place place;
+    ss_wal_location location;
     ss_wal wal;
     uint8_t *bytes; /* of the log; NULL where it is read when it is needed */
     uint64_t size;
@@ -72,7 +72,7 @@ static int look_read(void *self, int file, void *to, size_t length, uint64_t off
 
 /* ---- reading ---- */
 
-static int add_span(void *self, uint64_t place, uint64_t length, uint64_t at) {
+static int add_span(void *self, uint64_t offset, uint64_t length, uint64_t at) {
     looked_at *look = self;
     ss_wal_contents *contents = &look->contents;
     if (contents->span_count == look->room) {
@@ -82,7 +82,7 @@ static int add_span(void *self, uint64_t place, uint64_t length, uint64_t at) {
         contents->spans = spans;
         look->room = room;
     }
-    ((ss_wal_span *)contents->spans)[contents->span_count++] = (ss_wal_span){place, length, at};
+    ((ss_wal_span *)contents->spans)[contents->span_count++] = (ss_wal_span){offset, length, at};
     return SS_OK;
 }
 
@@ -101,14 +101,14 @@ static int find_records(looked_at *look) {
 
 static int open_names(looked_at *look, const char *path) {
     look->vfs = (ss_vfs){.self = look, .open = look_open, .close = look_close, .status = look_status, .read = look_read};
-    look->place = (ss_wal_place){.vfs = &look->vfs, .directory = -1};
-    ss_wal_init(&look->wal, &look->place);
+    look->location = (ss_wal_location){.vfs = &look->vfs, .directory = -1};
+    ss_wal_init(&look->wal, &look->location);
     const char *slash = strrchr(path, '/');
     look->name = strdup(slash == NULL ? path : slash + 1);
     look->directory = slash == NULL ? strdup(".") : strndup(path, (size_t)(slash - path) + 1);
     if (look->name == NULL || look->directory == NULL) return ss_fail(SS_NO_HEAP, "names of a log", 0, strlen(path), 0);
-    look->place.name = look->name;
-    int error = ss_vfs_system.open_directory(ss_vfs_system.self, look->directory, &look->place.directory);
+    look->location.name = look->name;
+    int error = ss_vfs_system.open_directory(ss_vfs_system.self, look->directory, &look->location.directory);
     return error == 0 ? SS_OK : ss_fail(SS_SYSTEM, "opening the directory of a log", 0, (uint64_t)error, 0);
 }
 
@@ -118,7 +118,7 @@ int ss_wal_contents_new(const char *path, ss_wal_contents **out) {
     if (look == NULL) return ss_fail(SS_NO_HEAP, "what a log holds", 0, sizeof *look, 0);
     int status = open_names(look, path);
     if (status == SS_OK) status = find_records(look);
-    if (look->place.directory >= 0) ss_vfs_system.close(ss_vfs_system.self, look->place.directory);
+    if (look->location.directory >= 0) ss_vfs_system.close(ss_vfs_system.self, look->location.directory);
     if (status == SS_OK)
         *out = &look->contents;
     else

@@ -6,9 +6,9 @@
 #include "core/error.h"
 #include "storage/wal.h"
 
-/* `length` bytes of the memory from `place` on lie in the log from `at` on. */
+/* `length` bytes of the memory from `offset` on lie in the log from `at` on. */
 typedef struct ss_wal_span {
-    uint64_t place, length, at;
+    uint64_t offset, length, at;
 } ss_wal_span;
 
 /* `spans` are those of the records that count, oldest first: where two hold the same byte, the later one is right. `damage`

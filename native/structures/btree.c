@@ -286,15 +286,15 @@ int ss_btree_detach(ss_btree *tree) {
 
 /* ---- replies ---- */
 
-static int reply_bytes(ss_btree *tree, ss_span span) {
-    uint8_t *room = ss_answer_room(&tree->reply->bytes, tree->handle.memory, span.size);
+static int output_bytes(ss_btree *tree, ss_span span) {
+    uint8_t *room = ss_result_reserve(&tree->output->bytes, tree->handle.memory, span.size);
     if (room == NULL) return SS_NO_HEAP;
     memcpy(room, span.at, (size_t)span.size);
     return SS_OK;
 }
 
-static int reply_entry(ss_btree *tree, ss_span key, ss_span value) {
-    uint8_t *room = ss_answer_room(&tree->reply->bytes, tree->handle.memory, 8 + key.size + value.size);
+static int output_entry(ss_btree *tree, ss_span key, ss_span value) {
+    uint8_t *room = ss_result_reserve(&tree->output->bytes, tree->handle.memory, 8 + key.size + value.size);
     if (room == NULL) return SS_NO_HEAP;
     ss_put64(room, key.size);
     memcpy(room + 8, key.at, (size_t)key.size);
@@ -302,24 +302,24 @@ static int reply_entry(ss_btree *tree, ss_span key, ss_span value) {
     return SS_OK;
 }
 
-static int reply_value(ss_btree *tree, uint64_t address, ss_span value) {
-    if (tree->reply->kind == SS_REPLY_BYTES) return reply_bytes(tree, value);
+static int output_value(ss_btree *tree, uint64_t address, ss_span value) {
+    if (tree->output->kind == SS_OUTPUT_BYTES) return output_bytes(tree, value);
     if (SS_UNLIKELY(value.size != tree->value_int)) {
         return ss_fail(SS_CORRUPT, "a fixed-size value has its size", address, value.size, tree->value_int);
     }
-    tree->reply->number = ss_get_be(value.at, tree->value_int);
+    tree->output->number = ss_get_be(value.at, tree->value_int);
     return SS_OK;
 }
 
-int ss_btree_reply(ss_btree *tree, ss_node *node, uint32_t index) {
+int ss_btree_output(ss_btree *tree, ss_node *node, uint32_t index) {
     ss_span key, value;
-    enum ss_reply_kind kind = tree->reply->kind;
-    if (kind == SS_REPLY_NONE) return SS_OK;
+    enum ss_output_kind kind = tree->output->kind;
+    if (kind == SS_OUTPUT_NONE) return SS_OK;
     int status = ss_node_value(&tree->space, node, index, &value);
     if (status != SS_OK) return status;
-    if (kind != SS_REPLY_ENTRY) return reply_value(tree, node->address, value);
+    if (kind != SS_OUTPUT_ENTRY) return output_value(tree, node->address, value);
     status = ss_node_key(&tree->space, node, index, &key);
-    return status == SS_OK ? reply_entry(tree, key, value) : status;
+    return status == SS_OK ? output_entry(tree, key, value) : status;
 }
 
 /* ---- descending ---- */
@@ -343,19 +343,19 @@ static int find_from(ss_btree *tree, uint64_t address, ss_span key, ss_node *nod
     return too_deep(tree);
 }
 
-int ss_btree_find(ss_btree *tree, ss_span key, ss_node *node, uint32_t *index) {
+int ss_btree_find_locked(ss_btree *tree, ss_span key, ss_node *node, uint32_t *index) {
     return tree->root == SS_NULL ? SS_ABSENT : find_from(tree, tree->root, key, node, index);
 }
 
 /* Goes down by probes as far as they lead; *address is where they ended. */
-static enum ss_probe_answer probe_down(ss_btree *tree, ss_span key, ss_probe *probe, uint64_t *address) {
+static enum ss_probe_result probe_down(ss_btree *tree, ss_span key, ss_probe *probe, uint64_t *address) {
     ss_probe_key probed = ss_probe_key_of(&tree->space, key);
     for (int depth = 0; depth < SS_DEPTH; depth++) {
         const uint8_t *page = ss_probe_page(&tree->space, *address);
         if (page == NULL) return SS_PROBE_HARD;
         ss_probe_prefetch(page);
-        enum ss_probe_answer answer = ss_probe_node(&tree->space, page, &probed, false, probe);
-        if (answer != SS_PROBE_CHILD) return answer;
+        enum ss_probe_result result = ss_probe_node(&tree->space, page, &probed, false, probe);
+        if (result != SS_PROBE_CHILD) return result;
         *address = probe->child;
     }
     return SS_PROBE_HARD;
@@ -370,19 +370,19 @@ static int look_up(ss_btree *tree, ss_span key) {
     uint64_t address = tree->root;
     if (address == SS_NULL) return SS_ABSENT;
     if (SS_LIKELY(ss_probe_possible(&tree->space))) {
-        enum ss_probe_answer answer = probe_down(tree, key, &probe, &address);
-        if (answer == SS_PROBE_ABSENT) return SS_ABSENT;
-        if (answer == SS_PROBE_FOUND) {
-            if (tree->reply->kind == SS_REPLY_NONE) return SS_OK;
-            if (ss_probe_value(&tree->space, &probe, &value)) return reply_value(tree, address, value);
+        enum ss_probe_result result = probe_down(tree, key, &probe, &address);
+        if (result == SS_PROBE_ABSENT) return SS_ABSENT;
+        if (result == SS_PROBE_FOUND) {
+            if (tree->output->kind == SS_OUTPUT_NONE) return SS_OK;
+            if (ss_probe_value(&tree->space, &probe, &value)) return output_value(tree, address, value);
         }
     }
     int status = find_from(tree, address, key, &node, &index);
-    return status == SS_OK ? ss_btree_reply(tree, &node, index) : status;
+    return status == SS_OK ? ss_btree_output(tree, &node, index) : status;
 }
 
 /* The way down for a change that will touch one node only: *easy says that the node with the key, or the leaf where it
- * would be, was reached over nodes with `least` to `most` entries (the root may have fewer than `least`), all in place.
+ * would be, was reached over nodes with `least` to `most` entries (the root may have fewer than `least`), all in position.
  * Nothing is changed; where the way is not easy the general one, which splits or refills on its way, starts anew. */
 static int probe_for_change(ss_btree *tree, ss_span key, uint32_t least, uint32_t most, ss_node *node, uint32_t *index, bool *found,
                             bool *easy) {
@@ -396,13 +396,13 @@ static int probe_for_change(ss_btree *tree, ss_span key, uint32_t least, uint32_
         if (page == NULL) return SS_OK;
         ss_probe_prefetch(page);
         __builtin_prefetch((const void *)((uintptr_t)page - SS_CHUNK_HEADER)); /* read before a change */
-        enum ss_probe_answer answer = ss_probe_node(&tree->space, page, &probed, false, &probe);
+        enum ss_probe_result result = ss_probe_node(&tree->space, page, &probed, false, &probe);
         bool fits = probe.count <= most && (probe.count >= least || depth == 0);
-        if (answer == SS_PROBE_HARD || (!fits && !(answer == SS_PROBE_FOUND && most < SS_CAPACITY))) return SS_OK;
-        if (answer != SS_PROBE_CHILD) {
+        if (result == SS_PROBE_HARD || (!fits && !(result == SS_PROBE_FOUND && most < SS_CAPACITY))) return SS_OK;
+        if (result != SS_PROBE_CHILD) {
             *easy = true;
             *index = probe.index;
-            *found = answer == SS_PROBE_FOUND;
+            *found = result == SS_PROBE_FOUND;
             return ss_node_open_for_change(&tree->space, address, node);
         }
         address = probe.child;
@@ -441,7 +441,7 @@ int ss_btree_check_bounds(const ss_btree *tree, ss_span key, ss_span value) {
 }
 
 static int replace_value(ss_btree *tree, ss_node *node, uint32_t index, ss_span value) {
-    int status = ss_btree_reply(tree, node, index);
+    int status = ss_btree_output(tree, node, index);
     if (status != SS_OK) return status;
     ss_entry entry = {.value = value};
     ss_edit edit = {.at = index, .drop = 1, .add = 1, .entries = &entry, .keep_keys = true};
@@ -458,7 +458,7 @@ static int insert_in_leaf(ss_btree *tree, ss_node *leaf, uint32_t index, const s
     return status == SS_OK ? SS_ABSENT : status;
 }
 
-static int plant_root(ss_btree *tree, const ss_entry *entry) {
+static int create_root(ss_btree *tree, const ss_entry *entry) {
     tree->change = SS_CHANGE_ENTRIES;
     ss_undo_begin(tree->handle.memory);
     int status = ss_node_take(&tree->space, &tree->root);
@@ -470,7 +470,7 @@ static int plant_root(ss_btree *tree, const ss_entry *entry) {
 }
 
 /* Moves the upper half of a full node into a new sibling. The entry between them is left in the scratch. */
-static int halve(ss_btree *tree, ss_node *node, uint64_t *sibling, ss_entry *middle) {
+static int split_node(ss_btree *tree, ss_node *node, uint64_t *sibling, ss_entry *middle) {
     ss_entry entries[SS_CAPACITY - MIDDLE];
     uint64_t children[KEPT_CHILDREN];
     ss_space *space = &tree->space;
@@ -478,7 +478,7 @@ static int halve(ss_btree *tree, ss_node *node, uint64_t *sibling, ss_entry *mid
     if (status == SS_OK) status = ss_node_copy_entries(space, node, MIDDLE, SS_CAPACITY - MIDDLE, entries);
     if (status == SS_OK && !node->leaf) status = ss_node_copy_children(space, node, KEPT_CHILDREN, KEPT_CHILDREN, children);
     if (status == SS_OK) status = ss_node_fill(space, *sibling, node->leaf, entries + 1, SS_CAPACITY - MIDDLE - 1, children);
-    if (tree->change == SS_CHANGE_VALUES) tree->change = SS_CHANGE_PLACES;
+    if (tree->change == SS_CHANGE_VALUES) tree->change = SS_CHANGE_POSITIONS;
     ss_edit rest = {.at = MIDDLE, .drop = SS_CAPACITY - MIDDLE, .child_at = KEPT_CHILDREN, .child_drop = KEPT_CHILDREN};
     *middle = entries[0];
     return status == SS_OK ? ss_node_edit(space, node, &rest) : status;
@@ -488,7 +488,7 @@ static int halve(ss_btree *tree, ss_node *node, uint64_t *sibling, ss_entry *mid
 static int split_child(ss_btree *tree, ss_node *parent, uint32_t index, ss_node *child, uint64_t *sibling) {
     ss_entry middle;
     ss_undo_begin(tree->handle.memory);
-    int status = halve(tree, child, sibling, &middle);
+    int status = split_node(tree, child, sibling, &middle);
     ss_edit edit = {.at = index, .add = 1, .entries = &middle, .child_at = index + 1, .child_add = 1, .children = sibling};
     return status == SS_OK ? ss_node_edit(&tree->space, parent, &edit) : status;
 }
@@ -500,7 +500,7 @@ static int split_root(ss_btree *tree, ss_node *root, uint64_t *sibling) {
     ss_undo_begin(tree->handle.memory);
     int status = ss_node_take(&tree->space, &tree->root);
     if (status == SS_OK) status = ss_btree_write_header(tree);
-    if (status == SS_OK) status = halve(tree, root, sibling, &middle);
+    if (status == SS_OK) status = split_node(tree, root, sibling, &middle);
     children[0] = root->address;
     children[1] = *sibling;
     return status == SS_OK ? ss_node_fill(&tree->space, tree->root, false, &middle, 1, children) : status;
@@ -550,9 +550,9 @@ static int split_down(ss_btree *tree, ss_span key, ss_node *node, uint32_t *inde
     return status;
 }
 
-int ss_btree_insert(ss_btree *tree, ss_span key, ss_span value) {
+int ss_btree_insert_locked(ss_btree *tree, ss_span key, ss_span value) {
     ss_entry entry = {key, value};
-    if (tree->root == SS_NULL) return plant_root(tree, &entry);
+    if (tree->root == SS_NULL) return create_root(tree, &entry);
     ss_node node;
     uint32_t index;
     bool found, easy;
@@ -574,7 +574,7 @@ static int check_siblings(const ss_node *one, const ss_node *other) {
     return ss_fail(SS_CORRUPT, "all leaves have one depth", one->address, one->leaf, other->leaf);
 }
 
-static bool can_lose(const ss_node *node) {
+static bool above_minimum(const ss_node *node) {
     return node->count > SS_MINIMUM;
 }
 
@@ -623,16 +623,16 @@ static int rotate_left(ss_btree *tree, ss_node *parent, uint32_t separator, ss_n
     return status == SS_OK ? replace_entry(tree, parent, separator, &up) : status;
 }
 
-/* Takes entry `separator` and child `lost` out of the parent. Where nothing is left of it (it was the root), `heir`
+/* Takes entry `separator` and child `lost` out of the parent. Where nothing is left of it (it was the root), `survivor`
  * becomes the root. */
-static int shrink_parent(ss_btree *tree, ss_node *parent, uint32_t separator, uint32_t lost, const ss_node *heir) {
+static int shrink_parent(ss_btree *tree, ss_node *parent, uint32_t separator, uint32_t lost, const ss_node *survivor) {
     if (parent->count > 1) {
         ss_edit edit = {.at = separator, .drop = 1, .child_at = lost, .child_drop = 1};
         return ss_node_edit(&tree->space, parent, &edit);
     }
     if (parent->address != tree->root) return ss_fail(SS_CORRUPT, "a node has at least 5 entries", parent->address, 1, SS_MINIMUM);
     int status = ss_node_give_back(&tree->space, parent);
-    tree->root = heir->address;
+    tree->root = survivor->address;
     return status == SS_OK ? ss_btree_write_header(tree) : status;
 }
 
@@ -676,19 +676,19 @@ static int prepare_child(ss_btree *tree, ss_node *parent, uint32_t index, ss_nod
     ss_node left, right;
     bool has_left = index > 0, has_right = index < parent->count;
     int status = open_child(tree, parent, index, child);
-    if (status != SS_OK || can_lose(child)) return status;
+    if (status != SS_OK || above_minimum(child)) return status;
     ss_undo_begin(tree->handle.memory);
     if (has_left) {
         status = open_child(tree, parent, index - 1, &left);
         if (status == SS_OK) status = check_siblings(&left, child);
         if (status != SS_OK) return status;
-        if (can_lose(&left)) return rotate_right(tree, parent, index - 1, &left, child);
+        if (above_minimum(&left)) return rotate_right(tree, parent, index - 1, &left, child);
     }
     if (has_right) {
         status = open_child(tree, parent, index + 1, &right);
         if (status == SS_OK) status = check_siblings(&right, child);
         if (status != SS_OK) return status;
-        if (can_lose(&right)) return rotate_left(tree, parent, index, &right, child);
+        if (above_minimum(&right)) return rotate_left(tree, parent, index, &right, child);
     }
     return has_left ? refill_from_left(tree, parent, index, &left, child) : refill_from_right(tree, parent, index, &right, child);
 }
@@ -722,7 +722,7 @@ static int take_end(ss_btree *tree, ss_node *node, bool last, ss_entry *taken) {
     return status == SS_OK ? drop_from_leaf(tree, node, index) : status;
 }
 
-/* The key is entry `index` of an internal node: its predecessor or successor takes its place, or it moves down into the
+/* The key is entry `index` of an internal node: its predecessor or successor takes its position, or it moves down into the
  * merged children, where *index then finds it and the search goes on. */
 static int remove_from_internal(ss_btree *tree, ss_node *node, uint32_t *index, bool *done) {
     ss_node left, right;
@@ -731,24 +731,24 @@ static int remove_from_internal(ss_btree *tree, ss_node *node, uint32_t *index, 
     ss_undo_begin(tree->handle.memory);
     int status = open_child(tree, node, *index, &left);
     if (status != SS_OK) return status;
-    if (can_lose(&left)) {
-        status = ss_btree_reply(tree, node, *index);
+    if (above_minimum(&left)) {
+        status = ss_btree_output(tree, node, *index);
         if (status == SS_OK) status = take_end(tree, &left, true, &taken);
         return status == SS_OK ? replace_entry(tree, node, *index, &taken) : status;
     }
     status = open_child(tree, node, *index + 1, &right);
     if (status == SS_OK) status = check_siblings(&left, &right);
     if (status != SS_OK) return status;
-    if (can_lose(&right)) {
-        status = ss_btree_reply(tree, node, *index);
+    if (above_minimum(&right)) {
+        status = ss_btree_output(tree, node, *index);
         if (status == SS_OK) status = take_end(tree, &right, false, &taken);
         return status == SS_OK ? replace_entry(tree, node, *index, &taken) : status;
     }
     *done = false;
-    uint32_t place = left.count;
+    uint32_t position = left.count;
     status = merge(tree, node, *index, &right, &left, true);
     if (status == SS_OK) status = shrink_parent(tree, node, *index, *index + 1, &left);
-    *index = place;
+    *index = position;
     *node = left;
     return status;
 }
@@ -784,11 +784,11 @@ static int find_neighbours(ss_btree *tree, ss_span key, ss_span around[2]) {
  * is not there is none of its business: looking for it rearranges nodes, as in the crate. */
 static int check_removal(ss_btree *tree, ss_span key) {
     ss_span around[2] = {{NULL, 0}, {NULL, 0}};
-    int answer, status = find_neighbours(tree, key, around);
+    int result, status = find_neighbours(tree, key, around);
     if (status == SS_ABSENT) return SS_OK;
     if (status != SS_OK || around[0].at == NULL || around[1].at == NULL) return status;
-    status = ss_order_compare(&tree->order, around[0].at, around[0].size, around[1].at, around[1].size, &answer);
-    if (status != SS_OK || answer == SS_LESS) return status;
+    status = ss_order_compare(&tree->order, around[0].at, around[0].size, around[1].at, around[1].size, &result);
+    if (status != SS_OK || result == SS_LESS) return status;
     return ss_fail(SS_UNORDERED, "keys of a map are totally ordered", tree->root, 0, 0);
 }
 
@@ -801,7 +801,7 @@ static int descend_to_remove(ss_btree *tree, ss_span key, ss_node *node, uint32_
     return ss_node_search(&tree->space, node, key, index, found);
 }
 
-int ss_btree_remove(ss_btree *tree, ss_span key) {
+int ss_btree_remove_locked(ss_btree *tree, ss_span key) {
     if (tree->root == SS_NULL) return SS_ABSENT;
     if (tree->length == 0) return ss_fail(SS_CORRUPT, "a map's length counts its entries", LENGTH_AT, 0, 1);
     ss_node node;
@@ -822,7 +822,7 @@ int ss_btree_remove(ss_btree *tree, ss_span key) {
         if (done) return status;
     }
     if (status == SS_OK && !found) return SS_ABSENT;
-    if (status == SS_OK) status = ss_btree_reply(tree, &node, index);
+    if (status == SS_OK) status = ss_btree_output(tree, &node, index);
     return status == SS_OK ? drop_from_leaf(tree, &node, index) : status;
 }
 
@@ -833,7 +833,7 @@ static int pop_end(ss_btree *tree, bool last) {
     if (tree->length == 0) return ss_fail(SS_CORRUPT, "a map's length counts its entries", LENGTH_AT, 0, 1);
     int status = ss_node_open_for_change(&tree->space, tree->root, &node);
     if (status == SS_OK) status = take_end(tree, &node, last, &taken);
-    return status == SS_OK ? reply_entry(tree, taken.key, taken.value) : status;
+    return status == SS_OK ? output_entry(tree, taken.key, taken.value) : status;
 }
 
 /* ---- public: whole map ---- */
@@ -890,58 +890,58 @@ int ss_btree_check_key(const ss_btree *tree, ss_span key) {
     return check_bound_of(tree->key, key, "largest encoded key", "size of a fixed-size key");
 }
 
-int ss_btree_get(ss_btree *tree, ss_span key, ss_reply *reply) {
+int ss_btree_get(ss_btree *tree, ss_span key, ss_output *output) {
     int status = ss_btree_begin_read(tree);
     if (status != SS_OK) return status;
-    tree->reply = reply;
+    tree->output = output;
     status = ss_btree_check_key(tree, key);
     if (status == SS_OK) status = look_up(tree, key);
     return end_read(tree, status);
 }
 
-int ss_btree_put(ss_btree *tree, ss_span key, ss_span value, ss_reply *reply) {
+int ss_btree_insert(ss_btree *tree, ss_span key, ss_span value, ss_output *output) {
     int status = ss_btree_begin_write(tree);
     if (status != SS_OK) return status;
-    tree->reply = reply;
+    tree->output = output;
     /* Item assignment may overwrite values under an iterator, as in a dict; an insertion that answers may not. */
-    if (reply->kind == SS_REPLY_NONE) tree->change = SS_CHANGE_VALUES; /* unless it does more */
+    if (output->kind == SS_OUTPUT_NONE) tree->change = SS_CHANGE_VALUES; /* unless it does more */
     status = ss_btree_check_bounds(tree, key, value);
-    if (status == SS_OK) status = ss_btree_insert(tree, key, value);
+    if (status == SS_OK) status = ss_btree_insert_locked(tree, key, value);
     return end_write(tree, status);
 }
 
 int64_t ss_btree_get_or_insert(ss_btree *tree, const uint8_t *key, uint64_t key_size, const uint8_t *value, uint64_t value_size) {
     ss_span k = {key, key_size}, v = {value, value_size};
-    ss_reply reply = {.kind = SS_REPLY_BYTES};
+    ss_output output = {.kind = SS_OUTPUT_BYTES};
     int status = ss_btree_begin_write(tree);
     if (status != SS_OK) return status;
-    tree->reply = &reply;
+    tree->output = &output;
     status = ss_btree_check_bounds(tree, k, v);
     ss_node node;
     uint32_t index;
-    if (status == SS_OK) status = ss_btree_find(tree, k, &node, &index);
-    if (status == SS_OK) status = ss_btree_reply(tree, &node, index);
+    if (status == SS_OK) status = ss_btree_find_locked(tree, k, &node, &index);
+    if (status == SS_OK) status = ss_btree_output(tree, &node, index);
     bool found = status == SS_OK;
-    if (status == SS_ABSENT) status = ss_btree_insert(tree, k, v);
-    return ss_answer_give(&reply.bytes, found ? ss_leave_write(tree->handle.memory, SS_OK) : end_write(tree, status));
+    if (status == SS_ABSENT) status = ss_btree_insert_locked(tree, k, v);
+    return ss_result_finish(&output.bytes, found ? ss_leave_write(tree->handle.memory, SS_OK) : end_write(tree, status));
 }
 
-int ss_btree_take(ss_btree *tree, ss_span key, ss_reply *reply) {
+int ss_btree_remove(ss_btree *tree, ss_span key, ss_output *output) {
     int status = ss_btree_begin_write(tree);
     if (status != SS_OK) return status;
-    tree->reply = reply;
+    tree->output = output;
     status = ss_btree_check_key(tree, key);
-    if (status == SS_OK) status = ss_btree_remove(tree, key);
+    if (status == SS_OK) status = ss_btree_remove_locked(tree, key);
     return end_removal(tree, status);
 }
 
 static int64_t pop(ss_btree *tree, bool last) {
-    ss_reply reply = {.kind = SS_REPLY_ENTRY};
+    ss_output output = {.kind = SS_OUTPUT_ENTRY};
     int status = ss_btree_begin_write(tree);
     if (status != SS_OK) return status;
-    tree->reply = &reply;
+    tree->output = &output;
     status = end_removal(tree, pop_end(tree, last));
-    return ss_answer_give(&reply.bytes, status);
+    return ss_result_finish(&output.bytes, status);
 }
 
 int64_t ss_btree_pop_first(ss_btree *tree) {
@@ -955,13 +955,13 @@ int64_t ss_btree_pop_last(ss_btree *tree) {
 static int64_t end_entry(ss_btree *tree, bool last) {
     ss_node node;
     uint32_t index;
-    ss_reply reply = {.kind = SS_REPLY_ENTRY};
+    ss_output output = {.kind = SS_OUTPUT_ENTRY};
     int status = ss_btree_begin_read(tree);
     if (status != SS_OK) return status;
-    tree->reply = &reply;
+    tree->output = &output;
     status = tree->root == SS_NULL ? SS_ABSENT : find_end(tree, tree->root, last, &node, &index);
-    if (status == SS_OK) status = ss_btree_reply(tree, &node, index);
-    return ss_answer_give(&reply.bytes, end_read(tree, status));
+    if (status == SS_OK) status = ss_btree_output(tree, &node, index);
+    return ss_result_finish(&output.bytes, end_read(tree, status));
 }
 
 int64_t ss_btree_first(ss_btree *tree) {

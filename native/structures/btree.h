@@ -37,67 +37,67 @@ int64_t ss_btree_length(ss_btree *tree);
 uint64_t ss_btree_changes(ss_btree *tree);
 int ss_btree_clear(ss_btree *tree);
 
-/* O(log n). Answer: the value, or nothing. */
-uint64_t ss_btree_get_ii(ss_btree *tree, uint64_t key);
-int64_t ss_btree_get_ib(ss_btree *tree, uint64_t key);
-uint64_t ss_btree_get_bi(ss_btree *tree, const uint8_t *key, uint64_t key_size);
-int64_t ss_btree_get_bb(ss_btree *tree, const uint8_t *key, uint64_t key_size);
+/* O(log n). Result: the value, or nothing. */
+uint64_t ss_btree_get_u64_u64(ss_btree *tree, uint64_t key);
+int64_t ss_btree_get_u64_bytes(ss_btree *tree, uint64_t key);
+uint64_t ss_btree_get_bytes_u64(ss_btree *tree, const uint8_t *key, uint64_t key_size);
+int64_t ss_btree_get_bytes_bytes(ss_btree *tree, const uint8_t *key, uint64_t key_size);
 /* SS_OK or SS_ABSENT. */
-int ss_btree_contains_i(ss_btree *tree, uint64_t key);
-int ss_btree_contains_b(ss_btree *tree, const uint8_t *key, uint64_t key_size);
+int ss_btree_contains_u64(ss_btree *tree, uint64_t key);
+int ss_btree_contains_bytes(ss_btree *tree, const uint8_t *key, uint64_t key_size);
 
-/* O(log n). Answer: the value that was replaced, or nothing. */
-uint64_t ss_btree_insert_ii(ss_btree *tree, uint64_t key, uint64_t value);
-int64_t ss_btree_insert_ib(ss_btree *tree, uint64_t key, const uint8_t *value, uint64_t value_size);
-uint64_t ss_btree_insert_bi(ss_btree *tree, const uint8_t *key, uint64_t key_size, uint64_t value);
-int64_t ss_btree_insert_bb(ss_btree *tree, const uint8_t *key, uint64_t key_size, const uint8_t *value, uint64_t value_size);
+/* O(log n). Result: the value that was replaced, or nothing. */
+uint64_t ss_btree_insert_u64_u64(ss_btree *tree, uint64_t key, uint64_t value);
+int64_t ss_btree_insert_u64_bytes(ss_btree *tree, uint64_t key, const uint8_t *value, uint64_t value_size);
+uint64_t ss_btree_insert_bytes_u64(ss_btree *tree, const uint8_t *key, uint64_t key_size, uint64_t value);
+int64_t ss_btree_insert_bytes_bytes(ss_btree *tree, const uint8_t *key, uint64_t key_size, const uint8_t *value, uint64_t value_size);
 
-/* The same without the answer, for item assignment. */
-int ss_btree_put_ii(ss_btree *tree, uint64_t key, uint64_t value);
-int ss_btree_put_ib(ss_btree *tree, uint64_t key, const uint8_t *value, uint64_t value_size);
-int ss_btree_put_bi(ss_btree *tree, const uint8_t *key, uint64_t key_size, uint64_t value);
-int ss_btree_put_bb(ss_btree *tree, const uint8_t *key, uint64_t key_size, const uint8_t *value, uint64_t value_size);
+/* The same without the result, for item assignment. */
+int ss_btree_set_u64_u64(ss_btree *tree, uint64_t key, uint64_t value);
+int ss_btree_set_u64_bytes(ss_btree *tree, uint64_t key, const uint8_t *value, uint64_t value_size);
+int ss_btree_set_bytes_u64(ss_btree *tree, const uint8_t *key, uint64_t key_size, uint64_t value);
+int ss_btree_set_bytes_bytes(ss_btree *tree, const uint8_t *key, uint64_t key_size, const uint8_t *value, uint64_t value_size);
 
-/* O(log n). Answer: the value that the key has already, and nothing is changed; or nothing, and the entry is inserted. */
+/* O(log n). Result: the value that the key has already, and nothing is changed; or nothing, and the entry is inserted. */
 int64_t ss_btree_get_or_insert(ss_btree *tree, const uint8_t *key, uint64_t key_size, const uint8_t *value, uint64_t value_size);
 
-/* O(log n). Answer: the value that was removed, or nothing. */
-uint64_t ss_btree_remove_ii(ss_btree *tree, uint64_t key);
-int64_t ss_btree_remove_ib(ss_btree *tree, uint64_t key);
-uint64_t ss_btree_remove_bi(ss_btree *tree, const uint8_t *key, uint64_t key_size);
-int64_t ss_btree_remove_bb(ss_btree *tree, const uint8_t *key, uint64_t key_size);
+/* O(log n). Result: the value that was removed, or nothing. */
+uint64_t ss_btree_remove_u64_u64(ss_btree *tree, uint64_t key);
+int64_t ss_btree_remove_u64_bytes(ss_btree *tree, uint64_t key);
+uint64_t ss_btree_remove_bytes_u64(ss_btree *tree, const uint8_t *key, uint64_t key_size);
+int64_t ss_btree_remove_bytes_bytes(ss_btree *tree, const uint8_t *key, uint64_t key_size);
 
-/* O(log n). Answer in bytes whatever the lanes: the size of the key in 8 bytes, the key, the value; or nothing. */
+/* O(log n). Result in bytes whatever the lanes: the size of the key in 8 bytes, the key, the value; or nothing. */
 int64_t ss_btree_pop_first(ss_btree *tree);
 int64_t ss_btree_pop_last(ss_btree *tree);
 int64_t ss_btree_first(ss_btree *tree);
 int64_t ss_btree_last(ss_btree *tree);
 
 /* Where a key is or would be, so that a change after a look needs no second way down. Made by ss_btree_locate. */
-typedef struct ss_place {
-    uint64_t changes; /* of the map when it was made; a changed map makes the place useless, not wrong */
+typedef struct ss_position {
+    uint64_t changes; /* of the map when it was made; a changed map makes the position useless, not wrong */
     uint64_t address; /* of the node */
     uint32_t index;
     int32_t found;
     int32_t direct; /* the entry can be put there without splitting a node */
-} ss_place;
+} ss_position;
 
-/* O(log n). Answer: the value of the key, or nothing. */
-int64_t ss_btree_locate(ss_btree *tree, const uint8_t *key, uint64_t key_size, ss_place *place);
+/* O(log n). Result: the value of the key, or nothing. */
+int64_t ss_btree_locate(ss_btree *tree, const uint8_t *key, uint64_t key_size, ss_position *position);
 /* What the key must have for a change to happen. */
 enum ss_expect { SS_EXPECT_ANYTHING, SS_EXPECT_NOTHING, SS_EXPECT_VALUE };
 
-/* Sets the value of the key that `place` was made for; O(1) if the map is as it was, else O(log n). Answer: the changes of
+/* Sets the value of the key that `position` was made for; O(1) if the map is as it was, else O(log n). Result: the changes of
  * the map after that; nothing if the key does not have what is expected (`old`, for SS_EXPECT_VALUE): it stays as it is.
- * The place is made anew. */
-uint64_t ss_btree_put_at(ss_btree *tree, ss_place *place, const uint8_t *key, uint64_t key_size, const uint8_t *value, uint64_t value_size,
-                         int expect, const uint8_t *old, uint64_t old_size);
+ * The position is made anew. */
+uint64_t ss_btree_set_at(ss_btree *tree, ss_position *position, const uint8_t *key, uint64_t key_size, const uint8_t *value,
+                         uint64_t value_size, int expect, const uint8_t *old, uint64_t old_size);
 
 /* Many keys in one call. All or nothing: where one entry fails, none is changed. The bytes are those of the loop.
  *
- * found[i] says whether key i is there; what is absent leaves its place in `values` as it is. */
-int ss_btree_get_many(ss_btree *tree, const ss_column *keys, uint64_t count, const ss_room *values, uint8_t *found);
-/* The same for values of any size. Answer: count 8-byte ends, then the values. */
+ * found[i] says whether key i is there; what is absent leaves its position in `values` as it is. */
+int ss_btree_get_many(ss_btree *tree, const ss_column *keys, uint64_t count, const ss_output_column *values, uint8_t *found);
+/* The same for values of any size. Result: count 8-byte ends, then the values. */
 int64_t ss_btree_get_many_bytes(ss_btree *tree, const ss_column *keys, uint64_t count, uint8_t *found);
 /* How many keys were new, or a negative status. */
 int64_t ss_btree_insert_many(ss_btree *tree, const ss_column *keys, const ss_column *values, uint64_t count);

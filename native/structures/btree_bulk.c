@@ -12,7 +12,7 @@
 #include "structures/probe.h"
 
 /* Descents at once: enough to cover a miss to memory with the work on the others. */
-#define FLIGHT 16
+#define LOOKUPS_AT_ONCE 16
 /* Keys whose nodes are fetched before they are changed. */
 #define AHEAD 64
 /* Below this many entries a map is in the cache anyway. */
@@ -56,9 +56,9 @@ static ss_span part_item(const ss_column_part *part, uint64_t i, uint8_t buffer[
 
 /* That of two keys in a row the second is the greater. */
 static int check_pair(const ss_btree *tree, ss_span low, ss_span high, uint64_t i, uint64_t count) {
-    int answer = SS_LESS;
-    int status = ss_order_compare(&tree->order, low.at, low.size, high.at, high.size, &answer);
-    if (status != SS_OK || answer == SS_LESS) return status;
+    int result = SS_LESS;
+    int status = ss_order_compare(&tree->order, low.at, low.size, high.at, high.size, &result);
+    if (status != SS_OK || result == SS_LESS) return status;
     return ss_fail(SS_ARGUMENT, "keys ascend strictly (sort them, and drop repeated ones)", 0, i, count);
 }
 
@@ -73,19 +73,19 @@ static int check_ascending(const ss_btree *tree, const ss_column *keys, uint64_t
 
 /* ---- descents in flight ---- */
 
-typedef struct flyer {
+typedef struct lookup {
     uint64_t item, address;
     const uint8_t *page;
     int depth;
     uint8_t buffer[8];
     ss_probe_key key;
     ss_probe probe;
-} flyer;
+} lookup;
 
 /* What to do where a descent ends. */
-typedef int (*landing)(void *self, flyer *at, enum ss_probe_answer answer);
+typedef int (*finish_lookup)(void *self, lookup *at, enum ss_probe_result result);
 
-static void take_off(ss_btree *tree, const ss_column *keys, uint64_t i, flyer *at) {
+static void start_lookup(ss_btree *tree, const ss_column *keys, uint64_t i, lookup *at) {
     at->item = i;
     at->address = tree->root;
     at->page = ss_probe_page(&tree->space, at->address);
@@ -94,43 +94,43 @@ static void take_off(ss_btree *tree, const ss_column *keys, uint64_t i, flyer *a
 }
 
 /* One level down. SS_PROBE_CHILD: there is more to come. */
-static inline enum ss_probe_answer glide(ss_btree *tree, flyer *at) {
+static inline enum ss_probe_result advance_lookup(ss_btree *tree, lookup *at) {
     if (at->page == NULL || at->depth++ == SS_DEPTH) return SS_PROBE_HARD;
-    enum ss_probe_answer answer = ss_probe_node(&tree->space, at->page, &at->key, true, &at->probe);
-    if (answer != SS_PROBE_CHILD) return answer;
+    enum ss_probe_result result = ss_probe_node(&tree->space, at->page, &at->key, true, &at->probe);
+    if (result != SS_PROBE_CHILD) return result;
     at->address = at->probe.child;
     at->page = ss_probe_page(&tree->space, at->address);
     if (at->page != NULL) ss_probe_prefetch(at->page);
     return SS_PROBE_CHILD;
 }
 
-/* Looks up items first..end, FLIGHT at a time. */
-static inline int fly(ss_btree *tree, const ss_column *keys, uint64_t first, uint64_t end, landing land, void *self) {
-    flyer flyers[FLIGHT];
-    uint32_t flying = 0;
-    while (flying < FLIGHT && first < end) take_off(tree, keys, first++, &flyers[flying++]);
-    while (flying > 0) {
-        for (uint32_t i = 0; i < flying; i++) {
-            enum ss_probe_answer answer = glide(tree, &flyers[i]);
-            if (answer == SS_PROBE_CHILD) continue;
-            int status = land(self, &flyers[i], answer);
+/* Looks up items first..end, LOOKUPS_AT_ONCE at a time. */
+static inline int run_lookups(ss_btree *tree, const ss_column *keys, uint64_t first, uint64_t end, finish_lookup finish, void *self) {
+    lookup lookups[LOOKUPS_AT_ONCE];
+    uint32_t running = 0;
+    while (running < LOOKUPS_AT_ONCE && first < end) start_lookup(tree, keys, first++, &lookups[running++]);
+    while (running > 0) {
+        for (uint32_t i = 0; i < running; i++) {
+            enum ss_probe_result result = advance_lookup(tree, &lookups[i]);
+            if (result == SS_PROBE_CHILD) continue;
+            int status = finish(self, &lookups[i], result);
             if (status != SS_OK) return status;
             if (first < end) {
-                take_off(tree, keys, first++, &flyers[i]);
+                start_lookup(tree, keys, first++, &lookups[i]);
             } else {
-                flyers[i--] = flyers[--flying];
-                /* The key of a moved flyer lies in its own buffer. */
-                if (keys->native && flying > 0 && i + 1 < flying) flyers[i + 1].key.span.at = flyers[i + 1].buffer;
+                lookups[i--] = lookups[--running];
+                /* The key of a moved lookup lies in its own buffer. */
+                if (keys->native && running > 0 && i + 1 < running) lookups[i + 1].key.span.at = lookups[i + 1].buffer;
             }
         }
     }
     return SS_OK;
 }
 
-static int land_anywhere(void *self, flyer *at, enum ss_probe_answer answer) {
+static int ignore_result(void *self, lookup *at, enum ss_probe_result result) {
     (void)self;
     (void)at;
-    (void)answer;
+    (void)result;
     return SS_OK;
 }
 
@@ -138,60 +138,60 @@ static int land_anywhere(void *self, flyer *at, enum ss_probe_answer answer) {
 static void fetch_ahead(ss_btree *tree, const ss_column_part *keys, uint64_t i) {
     uint64_t first = i - keys->first, count = keys->end - keys->first;
     if (first % AHEAD != 0 || tree->length < SMALL_MAP || tree->root == SS_NULL || !ss_probe_possible(&tree->space)) return;
-    (void)fly(tree, &keys->items, first, first + AHEAD < count ? first + AHEAD : count, land_anywhere, NULL);
+    (void)run_lookups(tree, &keys->items, first, first + AHEAD < count ? first + AHEAD : count, ignore_result, NULL);
 }
 
 /* ---- lookups ---- */
 
-typedef struct lookup {
+typedef struct value_collector {
     ss_btree *tree;
-    const ss_room *values; /* NULL: to spans */
+    const ss_output_column *values; /* NULL: to spans */
     ss_span *spans;
     uint8_t *found;
     uint64_t first; /* the column's item that is item 0 of the part */
-} lookup;
+} value_collector;
 
-static int keep_value(lookup *self, uint64_t i, ss_span value, uint64_t address) {
+static int keep_value(value_collector *self, uint64_t i, ss_span value, uint64_t address) {
     self->found[i] = 1;
     if (self->values == NULL) {
         self->spans[i] = value;
         return SS_OK;
     }
-    if (ss_room_store(self->values, i, value.at, value.size)) return SS_OK;
+    if (ss_output_column_store(self->values, i, value.at, value.size)) return SS_OK;
     return ss_fail(SS_CORRUPT, "a fixed-size value has its size", address, value.size, self->values->size);
 }
 
 /* The general way, for what a probe cannot settle. */
-static int look_up(lookup *self, uint64_t i, ss_span key) {
+static int look_up(value_collector *self, uint64_t i, ss_span key) {
     ss_node node;
     uint32_t index;
     ss_span value = {NULL, 0};
     self->found[i] = 0;
     /* Spans lie in the scratch until they are joined; what goes into an array is copied at once. */
     if (self->values != NULL) ss_scratch_reset(&self->tree->space.scratch);
-    int status = ss_btree_find(self->tree, key, &node, &index);
+    int status = ss_btree_find_locked(self->tree, key, &node, &index);
     if (status == SS_ABSENT) return SS_OK;
     if (status == SS_OK) status = ss_node_value(&self->tree->space, &node, index, &value);
     return status == SS_OK ? keep_value(self, i, value, node.address) : status;
 }
 
-static int land_with_value(void *of, flyer *at, enum ss_probe_answer answer) {
-    lookup *self = of;
+static int finish_with_value(void *of, lookup *at, enum ss_probe_result result) {
+    value_collector *self = of;
     uint64_t i = self->first + at->item;
     ss_span value;
-    if (answer == SS_PROBE_ABSENT) {
+    if (result == SS_PROBE_ABSENT) {
         self->found[i] = 0;
         return SS_OK;
     }
-    if (answer == SS_PROBE_FOUND && ss_probe_value(&self->tree->space, &at->probe, &value)) {
+    if (result == SS_PROBE_FOUND && ss_probe_value(&self->tree->space, &at->probe, &value)) {
         return keep_value(self, i, value, at->address);
     }
     return look_up(self, i, at->key.span);
 }
 
-static int look_up_part(lookup *self, const ss_column *keys, uint64_t count) {
+static int look_up_part(value_collector *self, const ss_column *keys, uint64_t count) {
     ss_btree *tree = self->tree;
-    if (tree->root != SS_NULL && ss_probe_possible(&tree->space)) return fly(tree, keys, 0, count, land_with_value, self);
+    if (tree->root != SS_NULL && ss_probe_possible(&tree->space)) return run_lookups(tree, keys, 0, count, finish_with_value, self);
     int status = SS_OK;
     for (uint64_t i = 0; status == SS_OK && i < count; i++) {
         uint8_t buffer[8];
@@ -200,7 +200,7 @@ static int look_up_part(lookup *self, const ss_column *keys, uint64_t count) {
     return status;
 }
 
-static int look_up_all(lookup *self, const ss_column *keys, uint64_t count) {
+static int look_up_all(value_collector *self, const ss_column *keys, uint64_t count) {
     ss_column_part part = {0};
     int status = SS_OK;
     for (uint64_t i = 0; status == SS_OK && i < count; i = part.end) {
@@ -212,8 +212,8 @@ static int look_up_all(lookup *self, const ss_column *keys, uint64_t count) {
     return status;
 }
 
-int ss_btree_get_many(ss_btree *tree, const ss_column *keys, uint64_t count, const ss_room *values, uint8_t *found) {
-    lookup self = {tree, values, NULL, found, 0};
+int ss_btree_get_many(ss_btree *tree, const ss_column *keys, uint64_t count, const ss_output_column *values, uint8_t *found) {
+    value_collector self = {tree, values, NULL, found, 0};
     int status = ss_btree_begin_read(tree);
     if (status != SS_OK) return status;
     status = check_column(keys, tree->key, count);
@@ -223,10 +223,10 @@ int ss_btree_get_many(ss_btree *tree, const ss_column *keys, uint64_t count, con
 }
 
 /* The values of all spans behind their ends. */
-static int join_spans(const lookup *self, uint64_t count, ss_answer *answer) {
+static int join_spans(const value_collector *self, uint64_t count, ss_result_builder *result) {
     uint64_t size = 8 * count;
     for (uint64_t i = 0; i < count; i++) size += self->found[i] ? self->spans[i].size : 0;
-    uint8_t *ends = ss_answer_room(answer, self->tree->handle.memory, size), *at = ends + 8 * count;
+    uint8_t *ends = ss_result_reserve(result, self->tree->handle.memory, size), *at = ends + 8 * count;
     if (ends == NULL) return SS_NO_HEAP;
     for (uint64_t i = 0; i < count; i++) {
         if (self->found[i]) {
@@ -239,27 +239,27 @@ static int join_spans(const lookup *self, uint64_t count, ss_answer *answer) {
 }
 
 int64_t ss_btree_get_many_bytes(ss_btree *tree, const ss_column *keys, uint64_t count, uint8_t *found) {
-    ss_answer answer = {0};
-    lookup self = {tree, NULL, count > SIZE_MAX / 64 ? NULL : calloc((size_t)count + 1, sizeof(ss_span)), found, 0};
+    ss_result_builder result = {0};
+    value_collector self = {tree, NULL, count > SIZE_MAX / 64 ? NULL : calloc((size_t)count + 1, sizeof(ss_span)), found, 0};
     if (self.spans == NULL) return ss_fail(SS_NO_HEAP, "values on their way out", 0, count, 0);
     int status = ss_btree_begin_read(tree);
     if (status == SS_OK) {
         status = check_column(keys, tree->key, count);
         if (status == SS_OK) status = look_up_all(&self, keys, count);
-        if (status == SS_OK) status = join_spans(&self, count, &answer);
+        if (status == SS_OK) status = join_spans(&self, count, &result);
         ss_leave_read(tree->handle.memory);
     }
     free(self.spans);
-    return ss_answer_give(&answer, status);
+    return ss_result_finish(&result, status);
 }
 
 /* ---- changes ---- */
 
 /* Begins a change of many steps: each can be taken back, also when a later one fails. */
-static int begin_change(ss_btree *tree, ss_reply *reply) {
+static int begin_change(ss_btree *tree, ss_output *output) {
     int status = ss_btree_begin_write(tree);
     if (status != SS_OK) return status;
-    tree->reply = reply;
+    tree->output = output;
     status = ss_undo_begin_many(tree->handle.memory);
     return status == SS_OK ? SS_OK : ss_leave_write(tree->handle.memory, status);
 }
@@ -285,7 +285,7 @@ static int insert_all(ss_btree *tree, const ss_column *keys, const ss_column *va
         if (status != SS_OK) break;
         fetch_ahead(tree, &k, i);
         status = begin_step(tree);
-        if (status == SS_OK) status = ss_btree_insert(tree, part_item(&k, i, key), part_item(&v, i, value));
+        if (status == SS_OK) status = ss_btree_insert_locked(tree, part_item(&k, i, key), part_item(&v, i, value));
         if (status == SS_ABSENT) {
             (*new_keys)++;
             status = SS_OK;
@@ -297,9 +297,9 @@ static int insert_all(ss_btree *tree, const ss_column *keys, const ss_column *va
 }
 
 int64_t ss_btree_insert_many(ss_btree *tree, const ss_column *keys, const ss_column *values, uint64_t count) {
-    ss_reply reply = {.kind = SS_REPLY_NONE};
+    ss_output output = {.kind = SS_OUTPUT_NONE};
     uint64_t new_keys = 0;
-    int status = begin_change(tree, &reply);
+    int status = begin_change(tree, &output);
     if (status != SS_OK) return status;
     status = check_column(keys, tree->key, count);
     if (status == SS_OK) status = check_column(values, tree->value, count);
@@ -317,7 +317,7 @@ static int remove_all(ss_btree *tree, const ss_column *keys, uint64_t count, uin
         if (status != SS_OK) break;
         fetch_ahead(tree, &k, i);
         status = begin_step(tree);
-        if (status == SS_OK) status = ss_btree_remove(tree, part_item(&k, i, key));
+        if (status == SS_OK) status = ss_btree_remove_locked(tree, part_item(&k, i, key));
         found[i] = status == SS_OK;
         *removed += found[i];
         if (status == SS_ABSENT) status = SS_OK;
@@ -327,9 +327,9 @@ static int remove_all(ss_btree *tree, const ss_column *keys, uint64_t count, uin
 }
 
 int64_t ss_btree_remove_many(ss_btree *tree, const ss_column *keys, uint64_t count, uint8_t *found) {
-    ss_reply reply = {.kind = SS_REPLY_NONE};
+    ss_output output = {.kind = SS_OUTPUT_NONE};
     uint64_t removed = 0;
-    int status = begin_change(tree, &reply);
+    int status = begin_change(tree, &output);
     if (status != SS_OK) return status;
     status = check_column(keys, tree->key, count);
     if (status == SS_OK) status = remove_all(tree, keys, count, found, &removed);
@@ -343,7 +343,7 @@ static int find_all(ss_btree *tree, const ss_column *keys, uint64_t count, uint8
         uint32_t index;
         uint8_t key[8];
         status = begin_step(tree);
-        if (status == SS_OK) status = ss_btree_find(tree, item(keys, i, key), &node, &index);
+        if (status == SS_OK) status = ss_btree_find_locked(tree, item(keys, i, key), &node, &index);
         found[i] = status == SS_OK;
     }
     return status < 0 ? status : SS_OK;
@@ -358,8 +358,8 @@ static int toggle_all(ss_btree *tree, const ss_column *keys, const ss_column *va
             if (found[i] != removing) continue;
             status = begin_step(tree);
             if (status != SS_OK) break;
-            status =
-                removing ? ss_btree_remove(tree, item(keys, i, key)) : ss_btree_insert(tree, item(keys, i, key), item(values, i, value));
+            status = removing ? ss_btree_remove_locked(tree, item(keys, i, key))
+                              : ss_btree_insert_locked(tree, item(keys, i, key), item(values, i, value));
             *new_keys += !removing;
         }
     }
@@ -382,9 +382,9 @@ static int check_and_toggle(ss_btree *tree, const ss_column *keys, const ss_colu
 }
 
 int64_t ss_btree_toggle_many(ss_btree *tree, const ss_column *keys, const ss_column *values, uint64_t count, uint8_t *found) {
-    ss_reply reply = {.kind = SS_REPLY_NONE};
+    ss_output output = {.kind = SS_OUTPUT_NONE};
     uint64_t new_keys = 0;
-    int status = begin_change(tree, &reply);
+    int status = begin_change(tree, &output);
     if (status != SS_OK) return status;
     status = check_and_toggle(tree, keys, values, count, found, &new_keys);
     return end_change(tree, status, new_keys);
@@ -462,9 +462,9 @@ static int check_and_retain(ss_btree *tree, const ss_column *keys, uint64_t coun
 }
 
 int64_t ss_btree_retain_many(ss_btree *tree, const ss_column *keys, uint64_t count) {
-    ss_reply reply = {.kind = SS_REPLY_NONE};
+    ss_output output = {.kind = SS_OUTPUT_NONE};
     uint64_t removed = 0;
-    int status = begin_change(tree, &reply);
+    int status = begin_change(tree, &output);
     if (status != SS_OK) return status;
     status = check_and_retain(tree, keys, count, &removed);
     return end_change(tree, status, removed);
@@ -703,8 +703,8 @@ static int check_and_build(ss_btree *tree, const ss_column *keys, const ss_colum
 }
 
 int ss_btree_build(ss_btree *tree, const ss_column *keys, const ss_column *values, uint64_t count) {
-    ss_reply reply = {.kind = SS_REPLY_NONE};
-    int status = begin_change(tree, &reply);
+    ss_output output = {.kind = SS_OUTPUT_NONE};
+    int status = begin_change(tree, &output);
     if (status != SS_OK) return status;
     return (int)end_change(tree, check_and_build(tree, keys, values, count), 0);
 }

@@ -60,23 +60,23 @@ static void note_order(walk *w, ss_span low, ss_span high) {
 }
 
 static int check_order(walk *w, ss_span low, ss_span high, uint64_t address) {
-    int answer;
+    int result;
     if (low.at == NULL) return SS_OK;
     if (w->fit != NULL) {
         note_order(w, low, high);
         return SS_OK;
     }
-    int status = ss_order_compare(&w->tree->order, low.at, low.size, high.at, high.size, &answer);
+    int status = ss_order_compare(&w->tree->order, low.at, low.size, high.at, high.size, &result);
     if (status != SS_OK) return status;
-    return answer == SS_LESS ? SS_OK : broken("keys ascend strictly", address, 0, 0);
+    return result == SS_LESS ? SS_OK : broken("keys ascend strictly", address, 0, 0);
 }
 
 /* That a key has all the parts of its type. Comparing it with itself meets each of them; its neighbours may differ before
  * that, or there are none. */
 static int check_parts(const walk *w, ss_span key, uint64_t address) {
-    int answer;
+    int result;
     if (w->fit != NULL || w->tree->order.terms[0].kind == SS_ORDER_CALLBACK) return SS_OK;
-    int status = ss_order_compare(&w->tree->order, key.at, key.size, key.at, key.size, &answer);
+    int status = ss_order_compare(&w->tree->order, key.at, key.size, key.at, key.size, &result);
     return status == SS_CORRUPT ? broken(ss_last_failure()->rule, address, key.size, 0) : status;
 }
 

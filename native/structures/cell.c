@@ -15,7 +15,6 @@
 #include <stdlib.h>
 
 #include "core/result.h"
-#include "memory/answer.h"
 
 #define MAGIC "SCL"
 #define VERSION 1
@@ -103,33 +102,33 @@ int ss_cell_detach(ss_cell *cell) {
 
 /* ---- value ---- */
 
-static int read_value(const ss_memory *memory, ss_answer *answer) {
+static int read_value(const ss_memory *memory, ss_result_builder *result) {
     uint64_t size;
     int status = read_header(memory, &size);
-    return status == SS_OK ? ss_answer_read(answer, memory, AT_VALUE, size) : status;
+    return status == SS_OK ? ss_result_read(result, memory, AT_VALUE, size) : status;
 }
 
 int64_t ss_cell_get(ss_cell *cell) {
-    ss_answer answer = {0};
+    ss_result_builder result = {0};
     int status = ss_handle_enter_read(&cell->handle);
     if (status != SS_OK) return status;
-    status = read_value(cell->handle.memory, &answer);
+    status = read_value(cell->handle.memory, &result);
     ss_leave_read(cell->handle.memory);
-    return ss_answer_give(&answer, status);
+    return ss_result_finish(&result, status);
 }
 
-int64_t ss_cell_set(ss_cell *cell, const uint8_t *bytes, uint64_t size) {
-    ss_answer old = {0};
+int64_t ss_cell_replace(ss_cell *cell, const uint8_t *bytes, uint64_t size) {
+    ss_result_builder old = {0};
     int status = accept(size);
     if (status == SS_OK) status = ss_handle_enter_write(&cell->handle);
     if (status != SS_OK) return status;
     status = read_value(cell->handle.memory, &old);
     if (status == SS_OK) status = write_value(cell->handle.memory, bytes, size);
     status = ss_leave_write(cell->handle.memory, status);
-    return ss_answer_give(&old, status);
+    return ss_result_finish(&old, status);
 }
 
-int ss_cell_put(ss_cell *cell, const uint8_t *bytes, uint64_t size) {
+int ss_cell_set(ss_cell *cell, const uint8_t *bytes, uint64_t size) {
     uint64_t old;
     int status = accept(size);
     if (status == SS_OK) status = ss_handle_enter_write(&cell->handle);
@@ -160,7 +159,7 @@ static int read_int(const ss_memory *memory, uint32_t size, uint64_t *value) {
     return status;
 }
 
-uint64_t ss_cell_get_int(ss_cell *cell, uint32_t size) {
+uint64_t ss_cell_get_u64(ss_cell *cell, uint32_t size) {
     uint64_t value = 0;
     int status = accept_int(size, 0);
     if (status == SS_OK) status = ss_handle_enter_read(&cell->handle);
@@ -170,7 +169,7 @@ uint64_t ss_cell_get_int(ss_cell *cell, uint32_t size) {
     return ss_result_number(status, value);
 }
 
-uint64_t ss_cell_set_int(ss_cell *cell, uint32_t size, uint64_t value) {
+uint64_t ss_cell_replace_u64(ss_cell *cell, uint32_t size, uint64_t value) {
     uint8_t bytes[8];
     uint64_t old = 0;
     int status = accept_int(size, value);
@@ -182,12 +181,12 @@ uint64_t ss_cell_set_int(ss_cell *cell, uint32_t size, uint64_t value) {
     return ss_result_number(ss_leave_write(cell->handle.memory, status), old);
 }
 
-int ss_cell_put_int(ss_cell *cell, uint32_t size, uint64_t value) {
+int ss_cell_set_u64(ss_cell *cell, uint32_t size, uint64_t value) {
     uint8_t bytes[8];
     int status = accept_int(size, value);
     if (status != SS_OK) return status;
     ss_put_be(bytes, size, value);
-    return ss_cell_put(cell, bytes, size);
+    return ss_cell_set(cell, bytes, size);
 }
 
 /* ---- check, usage ---- */

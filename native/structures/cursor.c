@@ -453,12 +453,12 @@ int ss_cursor_give_back(ss_cursor *cursor, uint64_t n, int back) {
     return status;
 }
 
-/* The answer of ss_cursor_next, from the rows. */
+/* The result of ss_cursor_next, from the rows. */
 static int hand_over(ss_cursor *cursor, uint64_t taken, uint64_t *size) {
     const row *parts[] = {&cursor->numbers[0], &cursor->numbers[1], &cursor->bytes[0], &cursor->bytes[1]};
     *size = 24;
     for (int i = 0; i < 4; i++) *size += parts[i]->size;
-    uint8_t *at = ss_result_room((size_t)*size);
+    uint8_t *at = ss_result_buffer((size_t)*size);
     if (at == NULL) return SS_NO_HEAP;
     ss_put64(at, taken);
     ss_put64(at + 8, parts[2]->size);
@@ -516,12 +516,13 @@ int64_t ss_btree_entries(ss_btree *tree, int want) {
 
 /* ---- into arrays ---- */
 
-static int export_part(const ss_room *room, uint64_t i, ss_span span, uint64_t address) {
-    if (ss_room_store(room, i, span.at, span.size)) return SS_OK;
-    return ss_fail(SS_CORRUPT, "a fixed-size key or value has its size", address, span.size, room->size);
+static int export_part(const ss_output_column *column, uint64_t i, ss_span span, uint64_t address) {
+    if (ss_output_column_store(column, i, span.at, span.size)) return SS_OK;
+    return ss_fail(SS_CORRUPT, "a fixed-size key or value has its size", address, span.size, column->size);
 }
 
-static int export_entry(ss_cursor *cursor, ss_node *node, uint32_t index, uint64_t i, const ss_room *keys, const ss_room *values) {
+static int export_entry(ss_cursor *cursor, ss_node *node, uint32_t index, uint64_t i, const ss_output_column *keys,
+                        const ss_output_column *values) {
     ss_space *space = &cursor->tree->space;
     ss_span span = {NULL, 0};
     int status = keys == NULL ? SS_OK : ss_node_key(space, node, index, &span);
@@ -531,8 +532,8 @@ static int export_entry(ss_cursor *cursor, ss_node *node, uint32_t index, uint64
 }
 
 /* Entries first..first + n of a leaf that lies in one page, in place: false where it must be done one by one. */
-static bool export_run(const ss_space *space, const ss_node *node, uint32_t first, uint32_t n, uint64_t i, const ss_room *keys,
-                       const ss_room *values) {
+static bool export_run(const ss_space *space, const ss_node *node, uint32_t first, uint32_t n, uint64_t i, const ss_output_column *keys,
+                       const ss_output_column *values) {
     ss_probe probe;
     uint64_t at, stride = 4 + (uint64_t)space->value_size;
     if (!node->page.direct || !space->fixed_key || !space->fixed_value || !ss_probe_open(&probe, node->page.bytes)) return false;
@@ -541,8 +542,8 @@ static bool export_run(const ss_space *space, const ss_node *node, uint32_t firs
     const uint8_t *key = probe.page + probe.keys_at + (size_t)first * space->key_size, *value = probe.page + at + first * stride;
     for (uint32_t k = 0; k < n; k++, key += space->key_size, value += stride) {
         if (ss_get32(value) != space->value_size) return false;
-        if (keys != NULL) ss_room_store(keys, i + k, key, space->key_size);
-        if (values != NULL) ss_room_store(values, i + k, value + 4, space->value_size);
+        if (keys != NULL) ss_output_column_store(keys, i + k, key, space->key_size);
+        if (values != NULL) ss_output_column_store(values, i + k, value + 4, space->value_size);
     }
     return true;
 }
@@ -556,7 +557,8 @@ static uint32_t run_length(const ss_cursor *cursor, const ss_node *node, uint64_
     return n < most ? n : (uint32_t)most;
 }
 
-static int export_step(ss_cursor *cursor, ss_node *node, uint64_t *taken, uint64_t most, const ss_room *keys, const ss_room *values) {
+static int export_step(ss_cursor *cursor, ss_node *node, uint64_t *taken, uint64_t most, const ss_output_column *keys,
+                       const ss_output_column *values) {
     path *front = &cursor->front;
     uint32_t *index = &front->index[front->depth - 1];
     ss_scratch_reset(&cursor->tree->space.scratch);
@@ -574,7 +576,7 @@ static int export_step(ss_cursor *cursor, ss_node *node, uint64_t *taken, uint64
     return status == SS_OK ? advance(cursor, node, false) : status;
 }
 
-int64_t ss_cursor_export(ss_cursor *cursor, uint64_t most, const ss_room *keys, const ss_room *values) {
+int64_t ss_cursor_export(ss_cursor *cursor, uint64_t most, const ss_output_column *keys, const ss_output_column *values) {
     uint64_t taken = 0;
     ss_node node;
     int status = begin(cursor);

@@ -23,27 +23,27 @@
 /* Levels of a heap of 2^63 elements. */
 #define LEVELS 64
 
-enum lane { BY_ORDER, BY_INTEGER, BY_FLOAT };
+enum comparison { BY_ORDER, BY_INTEGER, BY_FLOAT };
 
 struct ss_heap {
     ss_slots slots;
     ss_scratch step; /* for what lives during one step; slots.scratch lives as long as the operation */
-    enum lane lane;
-    bool reverse; /* of a number lane */
+    enum comparison comparison;
+    bool reverse; /* of a number comparison */
     ss_order order;
 };
 
 /* ---- life ---- */
 
 /* How the elements can be compared as numbers, if at all. */
-static void choose_lane(ss_heap *heap) {
+static void choose_comparison(ss_heap *heap) {
     const ss_order_term *term = &heap->order.terms[0];
-    heap->lane = BY_ORDER;
+    heap->comparison = BY_ORDER;
     heap->reverse = term->kind == SS_ORDER_REVERSE;
     if (heap->reverse) term = &heap->order.terms[term->part[0]];
     if (ss_slots_demand_int(&heap->slots) != SS_OK || term->max_size != heap->slots.max_size) return;
-    if (term->kind == SS_ORDER_BYTES && term->fixed) heap->lane = BY_INTEGER;
-    if (term->kind == SS_ORDER_FLOAT) heap->lane = BY_FLOAT;
+    if (term->kind == SS_ORDER_BYTES && term->fixed) heap->comparison = BY_INTEGER;
+    if (term->kind == SS_ORDER_FLOAT) heap->comparison = BY_FLOAT;
 }
 
 int ss_heap_open(ss_memory *memory, int mode, uint32_t max_size, int fixed, const ss_order_term *terms, uint32_t term_count,
@@ -54,7 +54,7 @@ int ss_heap_open(ss_memory *memory, int mode, uint32_t max_size, int fixed, cons
     int status = ss_order_init(&heap->order, terms, term_count, callback, self);
     if (status == SS_OK) status = ss_slots_open(&heap->slots, memory, mode, "SMH", max_size, fixed != 0);
     if (status == SS_OK) {
-        choose_lane(heap);
+        choose_comparison(heap);
         *out = heap;
     } else {
         free(heap);
@@ -176,7 +176,7 @@ static double float_of(const ss_heap *heap, uint64_t bits) {
 
 static inline bool less(const ss_heap *heap, uint64_t a, uint64_t b) {
     uint64_t x = heap->reverse ? b : a, y = heap->reverse ? a : b;
-    return SS_LIKELY(heap->lane == BY_INTEGER) ? x < y : float_of(heap, x) < float_of(heap, y);
+    return SS_LIKELY(heap->comparison == BY_INTEGER) ? x < y : float_of(heap, x) < float_of(heap, y);
 }
 
 /* Puts `value` into the free slot `index`, or on the way up from there. */
@@ -333,15 +333,15 @@ static int lower_last(ss_heap *heap, uint64_t length, const ss_element *last, co
     return status == SS_OK && steps > 0 ? ss_slots_store(&heap->slots, to, last->bytes, last->size) : status;
 }
 
-/* The heap is not empty. The answer is read after the last comparison: the user's code may use the same buffer. */
-static int pop_element(ss_heap *heap, uint64_t length, ss_answer *answer) {
+/* The heap is not empty. The result is read after the last comparison: the user's code may use the same buffer. */
+static int pop_element(ss_heap *heap, uint64_t length, ss_result_builder *result) {
     ss_slots *slots = &heap->slots;
     uint64_t path[LEVELS];
     uint32_t steps = 0;
     ss_element last;
     int status = ss_slots_view(slots, length - 1, &slots->scratch, &last);
     if (status == SS_OK && length > 1) status = plan_lower(heap, length - 1, &last, path, &steps);
-    if (status == SS_OK) status = ss_slots_answer(slots, 0, answer);
+    if (status == SS_OK) status = ss_slots_output(slots, 0, result);
     if (status != SS_OK) return status;
     return length == 1 ? ss_slots_set_length(slots, 0) : lower_last(heap, length, &last, path, steps);
 }
@@ -349,17 +349,17 @@ static int pop_element(ss_heap *heap, uint64_t length, ss_answer *answer) {
 /* ---- one element ---- */
 
 static int push(ss_heap *heap, uint64_t length, const uint8_t *bytes, uint64_t size) {
-    if (heap->lane != BY_ORDER) return push_number(heap, length, ss_get_be(bytes, heap->slots.max_size));
+    if (heap->comparison != BY_ORDER) return push_number(heap, length, ss_get_be(bytes, heap->slots.max_size));
     const ss_element item = {bytes, size};
     return push_element(heap, length, &item);
 }
 
 /* SS_ABSENT from an empty heap. */
-static int pop(ss_heap *heap, uint64_t length, ss_answer *answer) {
+static int pop(ss_heap *heap, uint64_t length, ss_result_builder *result) {
     uint64_t least;
     if (length == 0) return SS_ABSENT;
-    if (heap->lane == BY_ORDER) return pop_element(heap, length, answer);
-    int status = ss_slots_answer(&heap->slots, 0, answer);
+    if (heap->comparison == BY_ORDER) return pop_element(heap, length, result);
+    int status = ss_slots_output(&heap->slots, 0, result);
     return status == SS_OK ? pop_number(heap, length, &least) : status;
 }
 
@@ -371,37 +371,37 @@ int ss_heap_push(ss_heap *heap, const uint8_t *bytes, uint64_t size) {
 }
 
 int64_t ss_heap_pop(ss_heap *heap) {
-    ss_answer answer = {0};
+    ss_result_builder result = {0};
     uint64_t length;
     int status = enter_write(heap, &length);
     if (status != SS_OK) return status;
-    status = leave_write(heap, pop(heap, length, &answer));
-    return ss_answer_give(&answer, status);
+    status = leave_write(heap, pop(heap, length, &result));
+    return ss_result_finish(&result, status);
 }
 
 int64_t ss_heap_get(ss_heap *heap, uint64_t index) {
-    ss_answer answer = {0};
+    ss_result_builder result = {0};
     uint64_t length;
     int status = enter_read(heap, &length);
     if (status != SS_OK) return status;
-    status = index < length ? ss_slots_answer(&heap->slots, index, &answer) : SS_ABSENT;
+    status = index < length ? ss_slots_output(&heap->slots, index, &result) : SS_ABSENT;
     leave_read(heap);
-    return ss_answer_give(&answer, status);
+    return ss_result_finish(&result, status);
 }
 
 int64_t ss_heap_peek(ss_heap *heap) {
-    ss_answer answer = {0};
+    ss_result_builder result = {0};
     uint64_t length;
     int status = enter_read(heap, &length);
     if (status != SS_OK) return status;
-    status = length > 0 ? ss_slots_answer(&heap->slots, 0, &answer) : SS_ABSENT;
+    status = length > 0 ? ss_slots_output(&heap->slots, 0, &result) : SS_ABSENT;
     leave_read(heap);
-    return ss_answer_give(&answer, status);
+    return ss_result_finish(&result, status);
 }
 
 /* ---- one integer ---- */
 
-int ss_heap_push_int(ss_heap *heap, uint64_t value) {
+int ss_heap_push_u64(ss_heap *heap, uint64_t value) {
     uint8_t bytes[8];
     uint64_t length;
     int status = ss_slots_demand_int(&heap->slots);
@@ -413,16 +413,16 @@ int ss_heap_push_int(ss_heap *heap, uint64_t value) {
 }
 
 static int pop_int(ss_heap *heap, uint64_t length, uint64_t *least) {
-    ss_answer answer = {0};
+    ss_result_builder result = {0};
     if (length == 0) return SS_ABSENT;
-    if (heap->lane != BY_ORDER) return pop_number(heap, length, least);
+    if (heap->comparison != BY_ORDER) return pop_number(heap, length, least);
     int status = ss_slots_load_int(&heap->slots, 0, least);
-    if (status == SS_OK) status = pop_element(heap, length, &answer);
-    free(answer.copy);
+    if (status == SS_OK) status = pop_element(heap, length, &result);
+    free(result.copy);
     return status;
 }
 
-uint64_t ss_heap_pop_int(ss_heap *heap) {
+uint64_t ss_heap_pop_u64(ss_heap *heap) {
     uint64_t length, least = 0;
     int status = ss_slots_demand_int(&heap->slots);
     if (status == SS_OK) status = enter_write(heap, &length);
@@ -431,7 +431,7 @@ uint64_t ss_heap_pop_int(ss_heap *heap) {
     return ss_result_number(status, least);
 }
 
-uint64_t ss_heap_get_int(ss_heap *heap, uint64_t index) {
+uint64_t ss_heap_get_u64(ss_heap *heap, uint64_t index) {
     uint64_t length, value = 0;
     int status = ss_slots_demand_int(&heap->slots);
     if (status == SS_OK) status = enter_read(heap, &length);
@@ -441,7 +441,7 @@ uint64_t ss_heap_get_int(ss_heap *heap, uint64_t index) {
     return ss_result_number(status, value);
 }
 
-uint64_t ss_heap_peek_int(ss_heap *heap) {
+uint64_t ss_heap_peek_u64(ss_heap *heap) {
     uint64_t length, value = 0;
     int status = ss_slots_demand_int(&heap->slots);
     if (status == SS_OK) status = enter_read(heap, &length);
@@ -490,7 +490,7 @@ static int push_all(ss_heap *heap, const uint8_t *data, const uint64_t *ends, ui
     int status = enter_write(heap, &length);
     if (status != SS_OK) return status;
     if (count == 0) return ss_leave_write(heap->slots.handle.memory, SS_OK);
-    if (heap->lane == BY_ORDER) return leave_write(heap, push_elements(heap, length, data, ends, count));
+    if (heap->comparison == BY_ORDER) return leave_write(heap, push_elements(heap, length, data, ends, count));
     return leave_write(heap, push_numbers(heap, length, data, count));
 }
 

@@ -18,7 +18,7 @@ int ss_heap_open(ss_memory *memory, int mode, uint32_t max_size, int fixed, cons
                  ss_order_callback callback, void *self, ss_heap **out);
 void ss_heap_free(ss_heap *heap);
 void ss_heap_free_at(ss_heap **at);
-/* Gives the memory up; the heap answers SS_CLOSED from now on. */
+/* Gives the memory up; the heap returns SS_CLOSED from now on. */
 int ss_heap_detach(ss_heap *heap);
 
 /* Elements, or a negative status. */
@@ -35,11 +35,11 @@ int64_t ss_heap_peek(ss_heap *heap);
 /* The element in slot `index`, in no order but that of the heap; SS_NO_VALUE past the end. */
 int64_t ss_heap_get(ss_heap *heap, uint64_t index);
 
-int ss_heap_push_int(ss_heap *heap, uint64_t value);
+int ss_heap_push_u64(ss_heap *heap, uint64_t value);
 /* SS_NO_NUMBER from an empty heap and past the end. */
-uint64_t ss_heap_pop_int(ss_heap *heap);
-uint64_t ss_heap_peek_int(ss_heap *heap);
-uint64_t ss_heap_get_int(ss_heap *heap, uint64_t index);
+uint64_t ss_heap_pop_u64(ss_heap *heap);
+uint64_t ss_heap_peek_u64(ss_heap *heap);
+uint64_t ss_heap_get_u64(ss_heap *heap, uint64_t index);
 
 /* As a loop of pushes, byte for byte, but all or nothing; the forms are those of ss_vec_extend. */
 int ss_heap_push_many(ss_heap *heap, const uint8_t *data, uint64_t count);

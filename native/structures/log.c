@@ -22,7 +22,6 @@
 #include <stdlib.h>
 
 #include "core/result.h"
-#include "memory/answer.h"
 
 #define VERSION 1
 
@@ -260,8 +259,8 @@ int ss_log_detach(ss_log *log) {
     log->data.detached = true;
     log->index.memory->root->generation++; /* iterators are to look again */
     leave_read(log);
-    ss_memory_unclaim(log->index.memory, &log->index);
-    ss_memory_unclaim(log->data.memory, &log->data);
+    ss_memory_drop_lease(log->index.memory, &log->index);
+    ss_memory_drop_lease(log->data.memory, &log->data);
     return SS_OK;
 }
 
@@ -327,7 +326,7 @@ int ss_log_clear(ss_log *log) {
 
 /* ---- entries ---- */
 
-static int get(const ss_log *log, uint64_t index, bool from_end, ss_answer *answer) {
+static int get(const ss_log *log, uint64_t index, bool from_end, ss_result_builder *result) {
     uint64_t count, start, stop;
     int status = read_count(log, &count);
     if (status == SS_OK) status = check_data_header(log);
@@ -335,16 +334,16 @@ static int get(const ss_log *log, uint64_t index, bool from_end, ss_answer *answ
     if (from_end) index += count;
     if (index >= count) return SS_ABSENT;
     status = read_entry(log, index, &start, &stop);
-    return status == SS_OK ? ss_answer_read(answer, log->data.memory, AT_ENTRIES + start, stop - start) : status;
+    return status == SS_OK ? ss_result_read(result, log->data.memory, AT_ENTRIES + start, stop - start) : status;
 }
 
 static int64_t give_entry(ss_log *log, uint64_t index, bool from_end) {
-    ss_answer answer = {0};
+    ss_result_builder result = {0};
     int status = enter_read(log);
     if (status != SS_OK) return status;
-    status = get(log, index, from_end, &answer);
+    status = get(log, index, from_end, &result);
     leave_read(log);
-    return ss_answer_give(&answer, status);
+    return ss_result_finish(&result, status);
 }
 
 int64_t ss_log_get(ss_log *log, uint64_t index) {
@@ -442,7 +441,7 @@ static int read_ends(const ss_log *log, uint64_t first, uint64_t count, uint64_t
     return SS_OK;
 }
 
-static int export(const ss_log *log, uint64_t start, uint64_t stop, uint64_t count, uint64_t *ends, ss_answer *answer) {
+static int export(const ss_log *log, uint64_t start, uint64_t stop, uint64_t count, uint64_t *ends, ss_result_builder *result) {
     extent now;
     uint64_t origin;
     int status = read_extent(log, &now);
@@ -452,16 +451,16 @@ static int export(const ss_log *log, uint64_t start, uint64_t stop, uint64_t cou
     status = read_ends(log, start, stop - start, ends, &origin);
     if (status != SS_OK) return status;
     uint64_t size = start < stop ? ends[stop - start - 1] : 0;
-    return ss_answer_read(answer, log->data.memory, AT_ENTRIES + origin, size);
+    return ss_result_read(result, log->data.memory, AT_ENTRIES + origin, size);
 }
 
 int64_t ss_log_export(ss_log *log, uint64_t start, uint64_t stop, uint64_t count, uint64_t *ends) {
-    ss_answer answer = {0};
+    ss_result_builder result = {0};
     int status = enter_read(log);
     if (status != SS_OK) return status;
-    status = export(log, start, stop, count, ends, &answer);
+    status = export(log, start, stop, count, ends, &result);
     leave_read(log);
-    return ss_answer_give(&answer, status);
+    return ss_result_finish(&result, status);
 }
 
 /* ---- check, usage ---- */

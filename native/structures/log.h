@@ -16,7 +16,7 @@ typedef struct ss_log ss_log;
 int ss_log_open(ss_memory *index, ss_memory *data, int mode, ss_log **out);
 void ss_log_free(ss_log *log);
 void ss_log_free_at(ss_log **at);
-/* Gives both memories up; the log answers SS_CLOSED from now on. */
+/* Gives both memories up; the log returns SS_CLOSED from now on. */
 int ss_log_detach(ss_log *log);
 
 /* Entries, or a negative status. */

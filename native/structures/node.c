@@ -413,16 +413,16 @@ int ss_node_search(ss_space *space, ss_node *node, ss_span key, uint32_t *index,
     while (low < high) {
         uint32_t middle = (low + high) / 2;
         ss_span there = {NULL, 0};
-        int answer, status = ss_node_key(space, node, middle, &there);
-        if (status == SS_OK) status = ss_order_compare(space->order, there.at, there.size, key.at, key.size, &answer);
+        int result, status = ss_node_key(space, node, middle, &there);
+        if (status == SS_OK) status = ss_order_compare(space->order, there.at, there.size, key.at, key.size, &result);
         if (status != SS_OK) return status;
-        if (answer == SS_NO_ORDER) return ss_fail(SS_UNORDERED, "keys of a map are totally ordered", node->address, middle, 0);
-        if (answer == SS_EQUAL) {
+        if (result == SS_NO_ORDER) return ss_fail(SS_UNORDERED, "keys of a map are totally ordered", node->address, middle, 0);
+        if (result == SS_EQUAL) {
             *index = middle;
             *found = true;
             return SS_OK;
         }
-        if (answer == SS_LESS) {
+        if (result == SS_LESS) {
             low = middle + 1;
         } else {
             high = middle;

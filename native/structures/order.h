@@ -50,7 +50,7 @@ typedef struct ss_order {
 /* Checks the terms (indices point forward, nesting is bounded) and copies them. SS_ARGUMENT where they make no sense. */
 int ss_order_init(ss_order *order, const ss_order_term *terms, uint32_t count, ss_order_callback callback, void *self);
 
-/* SS_OK and the answer, SS_CORRUPT where a key cannot be taken apart, or what the callback gave. */
+/* SS_OK and the result, SS_CORRUPT where a key cannot be taken apart, or what the callback gave. */
 int ss_order_compare(const ss_order *order, const uint8_t *a, uint64_t a_size, const uint8_t *b, uint64_t b_size, int *result);
 
 /* Lexicographic; the common case, for callers that know it. Most keys differ in their first bytes. */

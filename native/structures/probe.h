@@ -13,7 +13,7 @@
 #include "structures/node.h"
 #include "structures/node_layout.h"
 
-enum ss_probe_answer { SS_PROBE_FOUND, SS_PROBE_CHILD, SS_PROBE_ABSENT, SS_PROBE_HARD };
+enum ss_probe_result { SS_PROBE_FOUND, SS_PROBE_CHILD, SS_PROBE_ABSENT, SS_PROBE_HARD };
 
 /* A key, ready to be compared. */
 typedef struct ss_probe_key {
@@ -72,7 +72,7 @@ static inline bool ss_probe_ints(ss_probe *probe, uint32_t size, uint64_t key, b
 }
 
 /* Keys of any size in the order of their bytes; the first that is not less ends the search. */
-static inline enum ss_probe_answer ss_probe_bytes(const ss_space *space, ss_probe *probe, ss_span key) {
+static inline enum ss_probe_result ss_probe_bytes(const ss_space *space, ss_probe *probe, ss_span key) {
     uint64_t at = probe->keys_at, size = space->key_size;
     for (probe->index = 0; probe->index < probe->count; probe->index++) {
         if (!space->fixed_key) {
@@ -81,15 +81,15 @@ static inline enum ss_probe_answer ss_probe_bytes(const ss_space *space, ss_prob
             at += 4;
         }
         if (at + size > space->page_size) return SS_PROBE_HARD;
-        int answer = ss_compare_bytes(probe->page + at, size, key.at, key.size);
-        if (answer == SS_EQUAL) return SS_PROBE_FOUND;
-        if (answer == SS_GREATER) return SS_PROBE_ABSENT;
+        int result = ss_compare_bytes(probe->page + at, size, key.at, key.size);
+        if (result == SS_EQUAL) return SS_PROBE_FOUND;
+        if (result == SS_GREATER) return SS_PROBE_ABSENT;
         at += size;
     }
     return SS_PROBE_ABSENT;
 }
 
-static inline enum ss_probe_answer ss_probe_search(const ss_space *space, ss_probe *probe, const ss_probe_key *key, bool many) {
+static inline enum ss_probe_result ss_probe_search(const ss_space *space, ss_probe *probe, const ss_probe_key *key, bool many) {
     uint32_t size = space->order->int_size;
     if (size == 0) return ss_probe_bytes(space, probe, key->span);
     if (SS_UNLIKELY(probe->keys_at + (uint64_t)SS_CAPACITY * size > space->page_size)) return SS_PROBE_HARD;
@@ -112,12 +112,12 @@ static inline void ss_probe_prefetch_overflow(const ss_space *space, const ss_pr
 
 /* Looks for the key in the node whose page this is. SS_PROBE_CHILD: it can only be below probe->child. `many`: this is one
  * of several lookups at once. */
-static inline enum ss_probe_answer ss_probe_node(const ss_space *space, const uint8_t *page, const ss_probe_key *key, bool many,
+static inline enum ss_probe_result ss_probe_node(const ss_space *space, const uint8_t *page, const ss_probe_key *key, bool many,
                                                  ss_probe *probe) {
     if (SS_UNLIKELY(!ss_probe_open(probe, page))) return SS_PROBE_HARD;
     ss_probe_prefetch_overflow(space, probe);
-    enum ss_probe_answer answer = ss_probe_search(space, probe, key, many);
-    if (answer != SS_PROBE_ABSENT || probe->leaf) return answer;
+    enum ss_probe_result result = ss_probe_search(space, probe, key, many);
+    if (result != SS_PROBE_ABSENT || probe->leaf) return result;
     probe->child = ss_get64(page + NODE_HEADER + (size_t)probe->index * 8);
     return SS_PROBE_CHILD;
 }

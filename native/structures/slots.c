@@ -190,10 +190,10 @@ int ss_slots_view(const ss_slots *slots, uint64_t index, ss_scratch *scratch, ss
     return status;
 }
 
-int ss_slots_answer(const ss_slots *slots, uint64_t index, ss_answer *answer) {
+int ss_slots_output(const ss_slots *slots, uint64_t index, ss_result_builder *result) {
     uint64_t address, size;
     int status = ss_slots_find(slots, index, &address, &size);
-    return status == SS_OK ? ss_answer_read(answer, slots->handle.memory, address, size) : status;
+    return status == SS_OK ? ss_result_read(result, slots->handle.memory, address, size) : status;
 }
 
 int ss_slots_accept(const ss_slots *slots, uint64_t size) {

@@ -7,7 +7,7 @@
 #ifndef SS_SLOTS_H
 #define SS_SLOTS_H
 
-#include "memory/answer.h"
+#include "core/result.h"
 #include "memory/structure.h"
 
 #define SS_SLOTS_START UINT64_C(64)
@@ -47,7 +47,7 @@ static inline uint64_t ss_slots_data(const ss_slots *slots, uint64_t index) {
 /* Where the bytes of an element lie, inside the memory, and how many. SS_CORRUPT where the size breaks the rules. */
 int ss_slots_find(const ss_slots *slots, uint64_t index, uint64_t *address, uint64_t *size);
 int ss_slots_view(const ss_slots *slots, uint64_t index, ss_scratch *scratch, ss_element *element);
-int ss_slots_answer(const ss_slots *slots, uint64_t index, ss_answer *answer);
+int ss_slots_output(const ss_slots *slots, uint64_t index, ss_result_builder *result);
 
 /* SS_BOUND_EXCEEDED unless an element may have this size. */
 int ss_slots_accept(const ss_slots *slots, uint64_t size);

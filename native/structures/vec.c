@@ -112,14 +112,14 @@ int ss_vec_push(ss_vec *vec, const uint8_t *bytes, uint64_t size) {
 }
 
 static int64_t get(ss_vec *vec, uint64_t index, bool from_end) {
-    ss_answer answer = {0};
+    ss_result_builder result = {0};
     uint64_t length;
     int status = enter_read(vec, &length);
     if (status != SS_OK) return status;
     if (from_end) index += length;
-    status = index < length ? ss_slots_answer(&vec->slots, index, &answer) : SS_ABSENT;
+    status = index < length ? ss_slots_output(&vec->slots, index, &result) : SS_ABSENT;
     leave_read(vec);
-    return ss_answer_give(&answer, status);
+    return ss_result_finish(&result, status);
 }
 
 int64_t ss_vec_get(ss_vec *vec, uint64_t index) {
@@ -131,15 +131,15 @@ int64_t ss_vec_item(ss_vec *vec, int64_t index) {
 }
 
 int64_t ss_vec_pop(ss_vec *vec) {
-    ss_answer answer = {0};
+    ss_result_builder result = {0};
     uint64_t length;
     int status = enter_write(vec, &length);
     if (status != SS_OK) return status;
     if (length == 0) return ss_result_size(ss_leave_write(vec->slots.handle.memory, SS_ABSENT), 0);
-    status = ss_slots_answer(&vec->slots, length - 1, &answer);
+    status = ss_slots_output(&vec->slots, length - 1, &result);
     if (status == SS_OK) status = ss_slots_set_length(&vec->slots, length - 1);
     status = leave_write(vec, status);
-    return ss_answer_give(&answer, status);
+    return ss_result_finish(&result, status);
 }
 
 static int set(ss_vec *vec, uint64_t index, bool from_end, const uint8_t *bytes, uint64_t size) {
@@ -176,7 +176,7 @@ static int accept_int(const ss_vec *vec, uint64_t value) {
     return status == SS_OK ? ss_slots_accept_int(&vec->slots, value) : status;
 }
 
-int ss_vec_push_int(ss_vec *vec, uint64_t value) {
+int ss_vec_push_u64(ss_vec *vec, uint64_t value) {
     uint64_t length;
     int status = accept_int(vec, value);
     if (status == SS_OK) status = enter_write(vec, &length);
@@ -194,15 +194,15 @@ static uint64_t get_int(ss_vec *vec, uint64_t index, bool from_end) {
     return ss_result_number(status, value);
 }
 
-uint64_t ss_vec_get_int(ss_vec *vec, uint64_t index) {
+uint64_t ss_vec_get_u64(ss_vec *vec, uint64_t index) {
     return get_int(vec, index, false);
 }
 
-uint64_t ss_vec_item_int(ss_vec *vec, int64_t index) {
+uint64_t ss_vec_item_u64(ss_vec *vec, int64_t index) {
     return get_int(vec, (uint64_t)index, index < 0);
 }
 
-uint64_t ss_vec_pop_int(ss_vec *vec) {
+uint64_t ss_vec_pop_u64(ss_vec *vec) {
     uint64_t length, value = 0;
     int status = ss_slots_demand_int(&vec->slots);
     if (status == SS_OK) status = enter_write(vec, &length);
@@ -224,11 +224,11 @@ static int set_int(ss_vec *vec, uint64_t index, bool from_end, uint64_t value) {
     return leave_write(vec, status);
 }
 
-int ss_vec_set_int(ss_vec *vec, uint64_t index, uint64_t value) {
+int ss_vec_set_u64(ss_vec *vec, uint64_t index, uint64_t value) {
     return set_int(vec, index, false, value);
 }
 
-int ss_vec_set_item_int(ss_vec *vec, int64_t index, uint64_t value) {
+int ss_vec_set_item_u64(ss_vec *vec, int64_t index, uint64_t value) {
     return set_int(vec, (uint64_t)index, index < 0, value);
 }
 
@@ -309,19 +309,19 @@ static int measure(const ss_slots *slots, uint64_t start, uint64_t stop, uint64_
 
 int64_t ss_vec_export_var(ss_vec *vec, uint64_t start, uint64_t stop, uint64_t length, uint64_t *ends) {
     const ss_slots *slots = &vec->slots;
-    ss_answer answer = {0};
+    ss_result_builder result = {0};
     uint64_t total = 0, done = 0;
     int status = enter_range(vec, start, stop, length);
     if (status != SS_OK) return status;
     status = measure(slots, start, stop, ends, &total);
-    uint8_t *room = status == SS_OK ? ss_answer_room(&answer, slots->handle.memory, total) : NULL;
+    uint8_t *room = status == SS_OK ? ss_result_reserve(&result, slots->handle.memory, total) : NULL;
     if (status == SS_OK && room == NULL) status = SS_NO_HEAP;
     for (uint64_t i = start; i < stop && status == SS_OK; i++) {
         status = ss_memory_read(slots->handle.memory, ss_slots_data(slots, i), room + done, ends[i - start] - done);
         done = ends[i - start];
     }
     leave_read(vec);
-    return ss_answer_give(&answer, status);
+    return ss_result_finish(&result, status);
 }
 
 int ss_vec_export_ints(ss_vec *vec, uint64_t start, uint64_t stop, uint64_t length, void *native, uint64_t bias) {

@@ -16,7 +16,7 @@ typedef struct ss_vec ss_vec;
 int ss_vec_open(ss_memory *memory, int mode, uint32_t max_size, int fixed, ss_vec **out);
 void ss_vec_free(ss_vec *vec);
 void ss_vec_free_at(ss_vec **at);
-/* Gives the memory up; the vec answers SS_CLOSED from now on. */
+/* Gives the memory up; the vec returns SS_CLOSED from now on. */
 int ss_vec_detach(ss_vec *vec);
 
 /* Elements, or a negative status. */
@@ -37,13 +37,13 @@ int ss_vec_set(ss_vec *vec, uint64_t index, const uint8_t *bytes, uint64_t size)
 int ss_vec_set_item(ss_vec *vec, int64_t index, const uint8_t *bytes, uint64_t size);
 
 /* SS_BOUND_EXCEEDED for a value that needs more bytes. */
-int ss_vec_push_int(ss_vec *vec, uint64_t value);
+int ss_vec_push_u64(ss_vec *vec, uint64_t value);
 /* SS_NO_NUMBER past the end, and from an empty vec. */
-uint64_t ss_vec_get_int(ss_vec *vec, uint64_t index);
-uint64_t ss_vec_item_int(ss_vec *vec, int64_t index);
-uint64_t ss_vec_pop_int(ss_vec *vec);
-int ss_vec_set_int(ss_vec *vec, uint64_t index, uint64_t value);
-int ss_vec_set_item_int(ss_vec *vec, int64_t index, uint64_t value);
+uint64_t ss_vec_get_u64(ss_vec *vec, uint64_t index);
+uint64_t ss_vec_item_u64(ss_vec *vec, int64_t index);
+uint64_t ss_vec_pop_u64(ss_vec *vec);
+int ss_vec_set_u64(ss_vec *vec, uint64_t index, uint64_t value);
+int ss_vec_set_item_u64(ss_vec *vec, int64_t index, uint64_t value);
 
 /* Other threads may change the elements meanwhile, which are read once; `ends` is the caller's own.
  *

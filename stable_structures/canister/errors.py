@@ -71,7 +71,7 @@ class Rejected(StableError, RuntimeError):
 
 
 class Trapped(Rejected):
-    """A message that trapped: everything it changed is as before. `__cause__` is the Python exception, where there was one.
+    """A message that trapped: everything it changed is as before. `__cause__` is the Python exception, if there was one.
 
     The traceback of the cause shows where it happened; the local variables of its frames are cleared, since they
     belong to a heap that is gone. Source: interface specification (entry points).
@@ -97,15 +97,15 @@ def called_trap(message: str) -> Trap:
 
 
 def wasm_trap(problem: str) -> Trap:
-    """A trap of the machine, such as an access out of bounds."""
+    """Return a trap of the machine, such as an access out of bounds."""
     return Trap(ErrorCode.TRAPPED, f"Canister trapped: {problem}")
 
 
 def panicked(message: str, place: str) -> Trap:
-    """A Rust panic as ic-cdk's hook reports it."""
+    """Return a Rust panic as ic-cdk's hook reports it."""
     return called_trap(f"Panicked at '{message}', {place}")
 
 
 def violation(api: str, mode: str) -> Trap:
-    """A system call where it is not allowed."""
+    """Return a system call where it is not allowed."""
     return Trap(ErrorCode.CONTRACT_VIOLATION, f'Canister violated contract: "{api}" cannot be executed in {mode} mode')

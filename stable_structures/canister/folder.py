@@ -53,7 +53,7 @@ class Folder:
 
 
 def read_folder(path: str | os.PathLike[str]) -> Folder:
-    """Reads the metadata of a folder and holds the files against it. O(size of the module).
+    """Read the metadata of a folder and holds the files against it. O(size of the module).
 
     Raises `SourceError` for a folder that is no snapshot, or one whose download was not finished.
     """
@@ -109,7 +109,7 @@ def _metadata(folder: Path) -> dict[str, Any]:
 
 
 def _names(given: dict[str, Any]) -> dict[str, str]:
-    """How the files are called; Juno's metadata name its own."""
+    """Return how the files are called; Juno's metadata name its own."""
     data = given.get("data")
     if "snapshotId" not in given and not isinstance(data, dict):
         return {name: name for name in (MODULE, HEAP, STABLE)}
@@ -125,7 +125,7 @@ def _snake(name: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A value; Juno writes large numbers and bytes as objects with one key."""
+    """Return a value; Juno writes large numbers and bytes as objects with one key."""
     if isinstance(value, dict) and "__bigint__" in value:
         return int(value["__bigint__"])
     if isinstance(value, dict) and "__uint8array__" in value:
@@ -201,7 +201,7 @@ class State:
 
 
 def write_folder(path: str | os.PathLike[str], state: State, extra: dict[str, str] | None = None) -> None:
-    """Writes a folder, whole or not at all; one that is there is replaced. `extra` are more files of text. O(bytes that are not zero).
+    """Write a folder, whole or not at all; one that is there is replaced. `extra` are more files of text. O(bytes that are not zero).
 
     After a loss of power the old or the new one is there.
     """
@@ -226,7 +226,7 @@ def write_folder(path: str | os.PathLike[str], state: State, extra: dict[str, st
 
 
 def replace_folder(made: Path, target: Path) -> None:
-    """Puts a folder in the place of another one."""
+    """Put a folder in the place of another one."""
     if target.exists():
         exchange(made, target)
         shutil.rmtree(made, ignore_errors=True)
@@ -236,7 +236,7 @@ def replace_folder(made: Path, target: Path) -> None:
 
 
 def exchange(one: Path, other: Path) -> None:
-    """Exchanges two folders in one step where the system can, else in two that are both safe to be stopped after."""
+    """Exchange two folders in one step where the system can, else in two that are both safe to be stopped after."""
     if not exchange_paths(str(one), str(other)):
         aside = other.with_name(other.name + ".old")
         shutil.rmtree(aside, ignore_errors=True)
@@ -246,7 +246,7 @@ def exchange(one: Path, other: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Makes the names in a folder last."""
+    """Make the names in a folder last."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -23,19 +23,19 @@ _numbers: Final = itertools.count(0xFFFF_FFFF_FFE0_0000)
 
 
 def principal_of(value: Principal | str | bytes) -> Principal:
-    """A principal, as bytes or as text."""
+    """Return a principal, as bytes or as text."""
     if isinstance(value, Principal):
         return value
     return Principal.from_text(value) if isinstance(value, str) else Principal(value)
 
 
 def new_principal() -> Principal:
-    """An identifier as the platform gives them out: a number, then two bytes of 1."""
+    """Return an identifier as the platform gives them out: a number, then two bytes of 1."""
     return Principal(next(_numbers).to_bytes(8, "big") + b"\x01\x01")
 
 
 def install_args(code: Code | WasmCode, arg: Any) -> tuple[Any, ...]:
-    """The argument of install or upgrade, as the program gets it; a tuple is several."""
+    """Return the argument of install or upgrade, as the program gets it; a tuple is several."""
     if isinstance(code, Code):
         copied: tuple[Any, ...] = private_copy(arg if isinstance(arg, tuple) else () if arg is None else (arg,))
         return copied
@@ -45,7 +45,7 @@ def install_args(code: Code | WasmCode, arg: Any) -> tuple[Any, ...]:
 
 
 def keeps_heap(old: Code | WasmCode, new: Code | WasmCode, option: Persistence | None) -> bool:
-    """Whether an upgrade keeps the heap. Raises `Rejected` (IC0504) as the platform does."""
+    """Return whether an upgrade keeps the heap. Raises `Rejected` (IC0504) as the platform does."""
     before = not isinstance(old, Code) and old.module.persistent
     after = not isinstance(new, Code) and new.module.persistent
     if option == "auto":
@@ -63,7 +63,7 @@ def keeps_heap(old: Code | WasmCode, new: Code | WasmCode, option: Persistence |
 
 
 def memory_of(image: bytes, max_pages: int) -> StableMemory:
-    """A memory that holds an image."""
+    """Return a memory that holds an image."""
     if len(image) % PAGE_SIZE:
         raise ValueError(f"an image of stable memory is whole pages of {PAGE_SIZE} bytes, got {len(image)}; is the file cut off?")
     memory = StableMemory(max_pages=max_pages)

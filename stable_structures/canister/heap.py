@@ -26,8 +26,7 @@ import random
 import sys
 import types
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain, repeat
 from operator import eq, is_
 from typing import Any, Final
@@ -53,14 +52,13 @@ _MOST_PASSES: Final = 4
 _MISSING: Final = object()
 
 
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """No garbage collection inside: it would go through all objects again and again, for the copies are many and new."""
+def _without_collection(body: Callable[[], None]) -> None:
+    """Runs something without garbage collection: it would go through all objects again and again, for the copies are many and new."""
     with one_at_a_time:  # for two threads that both turn it off and on would leave it off
         was = gc.isenabled()
-        gc.disable()
         try:
-            yield
+            gc.disable()
+            body()
         finally:
             if was:
                 gc.enable()
@@ -77,14 +75,14 @@ class _Saved:
         self.saved: list[Any] = []
 
     def add(self, items: list[Any]) -> list[Any]:
-        """Saves what these objects hold; gives what was saved."""
+        """Save what these objects hold; return what was saved."""
         saved = self.save(items)
         self.items += items
         self.saved += saved
         return saved
 
     def restore(self) -> bool:
-        """Puts back what changed; whether anything had."""
+        """Put back what changed; whether anything had."""
         changed = False
         for start in range(0, len(self.items), _CHUNK):
             items, saved = self.items[start : start + _CHUNK], self.saved[start : start + _CHUNK]
@@ -97,15 +95,15 @@ class _Saved:
         return changed
 
     def save(self, items: list[Any]) -> list[Any]:
-        """What each of the objects holds."""
+        """Return what each of the objects holds."""
         raise NotImplementedError
 
     def same(self, items: list[Any], saved: list[Any]) -> bool:
-        """Whether all of them hold the very objects that were saved, in the same order."""
+        """Return whether all of them hold the very objects that were saved, in the same order."""
         raise NotImplementedError
 
     def put_back(self, item: Any, saved: Any) -> None:
-        """Makes one hold what was saved."""
+        """Make one hold what was saved."""
         raise NotImplementedError
 
 
@@ -114,7 +112,7 @@ def _all_identical(one: Iterable[Any], other: Iterable[Any]) -> bool:
 
 
 def _same_items(items: list[Any], saved: list[Any], base: Any) -> bool:
-    """Whether each container, read as one of the class `base`, has the length and the items (a dict: the keys) that were saved."""
+    """Return whether each container, read as one of the class `base`, has the length and the items (a dict: the keys) that were saved."""
     return all(map(eq, map(base.__len__, items), map(len, saved))) and _all_identical(
         chain.from_iterable(map(base.__iter__, items)), chain.from_iterable(saved)
     )
@@ -279,7 +277,7 @@ class _Plan:
 
 
 def _attributes(cls: type) -> Any:
-    """What reads and sets `__dict__` of the objects of a class; None where they have none."""
+    """Return what reads and sets `__dict__` of the objects of a class; None if they have none."""
     kinds = (types.GetSetDescriptorType, types.MemberDescriptorType)
     return next((found for base in cls.__mro__ if isinstance(found := vars(base).get("__dict__"), kinds)), None)
 
@@ -303,29 +301,33 @@ class HeapImage:
         self._seen = {id(vars(builtins)), id(sys.modules)}
         self._kept: list[object] = []
         self._found: list[Any] = list(roots)
-        with _no_collection():
-            while self._found:
-                self._visit_wave()
+        _without_collection(self._visit_all)
 
     def __repr__(self) -> str:
         return f"<HeapImage of {len(self._kept)} objects>"
 
     def restore(self) -> None:
-        """Puts the content back. Can be done any number of times. Raises `Unsupported` where a memoryview is in the way."""
-        with _no_collection():
-            for _ in range(_MOST_PASSES):
-                if not self._restore_once():
-                    return
+        """Put the content back. Can be done any number of times. Raises `Unsupported` if a memoryview is in the way."""
+        _without_collection(self._restore_all)
+
+    def _restore_all(self) -> None:
+        for _ in range(_MOST_PASSES):
+            if not self._restore_once():
+                return
 
     def _restore_once(self) -> bool:
-        """Whether anything had changed. Bytearrays come last: what had a memoryview of one may be gone by then."""
+        """Return whether anything had changed. Bytearrays come last: what had a memoryview of one may be gone by then."""
         for restore in self._restores:
             restore()
         others = [saved.restore() for key, saved in self._saved.items() if key is not bytearray]
         return (bytearray in self._saved and self._saved[bytearray].restore()) or any(others)
 
+    def _visit_all(self) -> None:
+        while self._found:
+            self._visit_wave()
+
     def _visit_wave(self) -> None:
-        """Visits all that was found and not visited yet."""
+        """Visit all that was found and not visited yet."""
         wave, self._found = self._fresh(self._found), []
         self._kept += wave  # so that no other object gets their ids
         kinds = set(map(type, wave))

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -28,7 +27,7 @@ class Method:
     guard: Callable[..., Any] | None = None
 
     def wrong_arguments(self, args: tuple[Any, ...], error: TypeError) -> TypeError | None:
-        """The error of a call that did not reach the function, with its signature; None where the function itself raised it."""
+        """Return the error of a call that did not reach the function, with its signature; None if the function itself raised it."""
         if error.__traceback__ is None or error.__traceback__.tb_next is not None:
             return None
         try:
@@ -45,13 +44,13 @@ class Callback(Protocol):
 
     @property
     def cleanup(self) -> Callable[[Message], None] | None:
-        """What runs where the callback traps."""
+        """Return what runs where the callback traps."""
 
     def belongs_to(self, program: Program) -> bool:
-        """Whether this program can run it."""
+        """Return whether this program can run it."""
 
     def run(self, message: Message, reply: Reply) -> None:
-        """Runs it with the answer."""
+        """Run it with the answer."""
 
 
 @dataclass
@@ -63,7 +62,7 @@ class Pending:
 
 
 class Program(Protocol):
-    """An installed program. It runs inside `active()`, and a `Trap` is how it fails."""
+    """An installed program. Its code runs inside `run()`, and a `Trap` is how it fails."""
 
     number: int
     manager: MemoryManager | None
@@ -71,21 +70,21 @@ class Program(Protocol):
 
     @property
     def name(self) -> str:
-        """What to call it."""
+        """Return what to call it."""
 
     @property
     def overwrites(self) -> bool:
-        """Whether its manager is made over whatever the stable memory holds."""
+        """Return whether its manager is made over whatever the stable memory holds."""
 
     @property
     def code(self) -> Any:
-        """What it was made of, to be installed again."""
+        """Return what it was made of, to be installed again."""
 
     def again(self) -> Program:
-        """A program of the same code that has not begun."""
+        """Return a program of the same code that has not begun."""
 
     def image(self, heap: HeapMode) -> Callable[[], None]:
-        """What puts the program back to where it is now."""
+        """Return what puts the program back to where it is now."""
 
     def commit(self) -> None:
         """What it holds now stays."""
@@ -94,28 +93,28 @@ class Program(Protocol):
         """It will not run again."""
 
     def snapshot(self) -> Callable[[], Program]:
-        """What gives a program that is as this one is now, any number of times."""
+        """Return what gives a program that is as this one is now, any number of times."""
 
     def heap_used(self) -> int:
         """Bytes of its heap."""
 
-    def active(self) -> AbstractContextManager[None]:
-        """Makes it the program that runs."""
+    def run(self, body: Callable[[], None]) -> None:
+        """Runs some of its code, with its modules and files in place."""
 
     def failure(self, message: Message, error: BaseException) -> Trap:
-        """The trap for a Python exception in its message."""
+        """Return the trap for a Python exception in its message."""
 
     def load(self, message: Message) -> None:
         """Its first code: the source of a module, or (start)."""
 
     def lifecycle(self, kind: Kind, args: tuple[Any, ...], message: Message) -> None:
-        """Runs the hook of a lifecycle message, where there is one."""
+        """Run the hook of a lifecycle message, if there is one."""
 
     def has_inspect(self) -> bool:
-        """Whether calls from outside are inspected."""
+        """Return whether calls from outside are inspected."""
 
     def inspect(self, message: Message) -> None:
-        """Looks at a call from outside."""
+        """Look at a call from outside."""
 
     def prepare(self, args: tuple[Any, ...], method: Method) -> tuple[Any, ...]:
         """Arguments as the test gives them, as the program gets them."""
@@ -127,19 +126,19 @@ class Program(Protocol):
         """The first message of a call."""
 
     def outward(self, reply: Reply) -> Reply:
-        """An answer, as others get it."""
+        """Return an answer, as others get it."""
 
     def returned(self, method: Method, context: CallContext) -> Reply | None:
-        """The answer of a method that has ended without giving one; None where it did not reply."""
+        """Return the answer of a method that has ended without giving one; None if it did not reply."""
 
     def respond(self, call: Call, method: Method, reply: Reply) -> Reply:
-        """An answer, as the canister that made this call gets it."""
+        """Return an answer, as the canister that made this call gets it."""
 
     def show(self, reply: Reply, method: Method) -> Any:
-        """The value of an answer, as the test gets it."""
+        """Return the value of an answer, as the test gets it."""
 
     def next_timer(self, until: int) -> tuple[int, Callable[[Message], None]] | None:
-        """The timer that is due first, by `until`: when, and what runs. It is taken from the list."""
+        """Return the timer that is due first, by `until`: when, and what runs. It is taken from the list."""
 
     def heartbeat(self) -> Callable[[Message], None] | None:
-        """What runs once a round."""
+        """Return what runs once a round."""

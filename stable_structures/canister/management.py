@@ -68,17 +68,17 @@ _DEFAULT_CYCLES: Final = 100_000_000_000_000
 
 @functools.cache
 def interface() -> Interface:
-    """The methods that the harness has, and their types."""
+    """Return the methods that the harness has, and their types."""
     return parse_interface(_DID)
 
 
 def offers(call: Call) -> bool:
-    """Whether the harness answers this call."""
+    """Return whether the harness answers this call."""
     return call.raw and call.method in _METHODS
 
 
 def receive(sender: Canister, call: Call, respond: Respond) -> None:
-    """Answers a call; cycles that no canister took go back."""
+    """Answer a call; cycles that no canister took go back."""
     method = interface().methods[call.method]
     request = _Request(sender, call.cycles)
     try:
@@ -104,14 +104,14 @@ class _Request:
         return taken
 
     def target(self, given: dict[str, Any]) -> Canister:
-        """The canister of a request. Raises `Rejected` where there is none or the sender may not manage it."""
+        """Return the canister of a request. Raises `Rejected` if there is none or the sender may not manage it."""
         target = self.any_target(given)
         if self.sender.id not in target.controllers and target is not self.sender:
             raise Rejected(ErrorCode.INVALID_CONTROLLER, f"Only the controllers of the canister {target.id} can control it.")
         return target
 
     def any_target(self, given: dict[str, Any]) -> Canister:
-        """The same for what everybody may ask."""
+        """Return the same for what everybody may ask."""
         principal = given["canister_id"]
         target = self.sender.find(principal) or self.sender.children.get(principal)
         if target is None:
@@ -123,7 +123,7 @@ _random: list[bytes] = [b"seed of the test"]
 
 
 def seed(value: bytes) -> None:
-    """Begins the random bytes anew."""
+    """Begin the random bytes anew."""
     _random[0] = value
 
 

@@ -41,7 +41,7 @@ class Kind(enum.Enum):
 
     @property
     def keeps_changes(self) -> bool:
-        """Whether what the entry point changed stays; queries and inspect_message never keep anything."""
+        """Return whether what the entry point changed stays; queries and inspect_message never keep anything."""
         return self not in (Kind.QUERY, Kind.COMPOSITE_QUERY, Kind.INSPECT)
 
 
@@ -140,7 +140,7 @@ class Message:
         return f"<Message: {self.kind.value} {self.context.method!r} of canister {self.canister.id}>"
 
     def allow(self, api: str) -> None:
-        """Traps where this system call is not allowed in this kind of message."""
+        """Trap where this system call is not allowed in this kind of message."""
         kinds = ALLOWED.get(api)
         if kinds is not None and self.kind not in kinds:
             self.raise_trap(violation(f"ic0_{api}", self.kind.value))
@@ -152,7 +152,7 @@ class Message:
         raise trap
 
     def answer(self, reply: Reply) -> None:
-        """Replies or rejects; a second answer traps."""
+        """Reply or reject; a second answer traps."""
         api = "msg_reject" if reply.rejected else "msg_reply"
         self.allow(api)
         if self.context.reply is not None:
@@ -170,23 +170,18 @@ class _Running(threading.local):
 _running: Final = _Running()
 
 
-def begin(message: Message) -> None:
-    """Makes a message the current one."""
-    _running.messages.append(message)
-
-
-def end() -> None:
-    """Ends the current message."""
-    _running.messages.pop()
+def running() -> list[Message]:
+    """The messages of this thread, to begin one and to end it."""
+    return _running.messages
 
 
 def is_running() -> bool:
-    """Whether a canister's code runs."""
+    """Return whether a canister's code runs."""
     return bool(_running.messages)
 
 
 def current(what: str = "this") -> Message:
-    """The message that runs. Raises `Unsupported` outside a canister."""
+    """Return the message that runs. Raises `Unsupported` outside a canister."""
     if not _running.messages:
         raise Unsupported(f"{what} works inside a canister only: install the code with Canister.install(source) and call it")
     message = _running.messages[-1]

@@ -14,11 +14,10 @@ import importlib.machinery
 import os
 import sys
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
     from types import ModuleType
 
 _SHARED_TOOLS: Final = frozenset(
@@ -50,7 +49,7 @@ def _has_extension(folder: str) -> bool:
 
 
 def _is_shared_package(top: str) -> bool:
-    """Whether a top-level module that is no part of the standard library has compiled code."""
+    """Return whether a top-level module that is no part of the standard library has compiled code."""
     module = sys.modules.get(top)
     spec = getattr(module, "__spec__", None)
     if spec is None and module is None:
@@ -63,7 +62,7 @@ def _is_shared_package(top: str) -> bool:
 
 
 def is_shared(name: str) -> bool:
-    """Whether a module is one and the same for the test and all canisters. O(1) once its package is known."""
+    """Return whether a module is one and the same for the test and all canisters. O(1) once its package is known."""
     top = name.partition(".")[0]
     if top.startswith(TEXT_MODULE):  # each has a name of its own, so nothing is to be remembered of it
         return False
@@ -82,24 +81,48 @@ class Modules:
         self.private: dict[str, ModuleType] = dict(given)
 
     def owns(self, name: str | None) -> bool:
-        """Whether a module of this name belongs to the program; while it is active, whether it will."""
+        """Return whether a module of this name belongs to the program; while it is active, whether it will."""
         return name in self.private or (name in sys.modules and not is_shared(name))
 
-    @contextmanager
-    def active(self) -> Iterator[None]:
-        """Puts the program's modules in place of the test's. O(modules of the test)."""
+    def run(self, body: Callable[[], None]) -> None:
+        """Run a function with the program's modules in place of the test's. O(modules of the test)."""
         with one_at_a_time:
             host = {name: module for name, module in sys.modules.items() if not is_shared(name)}
-            path, writes = list(sys.path), sys.dont_write_bytecode
-            _exchange(host, self.private)
-            sys.path[:0] = self.search
-            sys.dont_write_bytecode = True  # a test rewrites its canisters faster than the time stamps of bytecode can tell
+            put_back = _PutBack(self, host)
             try:
-                yield
+                _exchange(host, self.private)
+                sys.path[:0] = self.search
+                sys.dont_write_bytecode = True  # a test rewrites its canisters faster than the time stamps of bytecode can tell
+                put_back.begun = True
+                body()
             finally:
-                self.private = {name: module for name, module in sys.modules.items() if not is_shared(name)}
-                _exchange(self.private, host)
-                sys.path[:], sys.dont_write_bytecode = path, writes
+                done = False
+                try:
+                    put_back()
+                    done = True
+                finally:
+                    if not done:  # a signal handler raised meanwhile
+                        put_back()
+
+
+class _PutBack:
+    """Puts the test's modules back in place of a program's. Twice is as good as once."""
+
+    def __init__(self, modules: Modules, host: dict[str, ModuleType]) -> None:
+        self.modules = modules
+        self.host = host
+        self.path, self.writes = list(sys.path), sys.dont_write_bytecode
+        self.begun = False
+        """Whether the program's modules, and no others, are in place."""
+        self._found: dict[str, ModuleType] = {}
+
+    def __call__(self) -> None:
+        sys.path[:], sys.dont_write_bytecode = self.path, self.writes
+        if self.begun and not self._found:
+            self._found.update({name: module for name, module in sys.modules.items() if not is_shared(name)})
+        if self.begun:
+            self.modules.private = self._found
+        _exchange(self.modules.private, self.host)
 
 
 def _exchange(out: dict[str, ModuleType], into: dict[str, ModuleType]) -> None:

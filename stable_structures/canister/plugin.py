@@ -28,18 +28,18 @@ _MOST_LINES: Final = 20
 _LONGEST_NAME: Final = 100
 _DIGITS: Final = 12
 _PLAIN_ID: Final = re.compile(r"[a-z0-9_-]+\.py::[a-z0-9_]+")
-"""Such an id is the only one with its name, also where a file system takes capital letters for small ones."""
+"""Such an id is the only one with its name, also if a file system takes capital letters for small ones."""
 
 
 class CanisterFactory(Protocol):
     """What the fixture `canister` gives: takes the arguments of `Canister.install`."""
 
     def __call__(self, source: Source, arg: Any = None, memory: StableMemory | bytes | None = None, **options: Any) -> Canister:
-        """A canister that is closed after the test."""
+        """Return a canister that is closed after the test."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Adds `--stable-memory-dir`."""
+    """Add `--stable-memory-dir`."""
     group = parser.getgroup("stable structures")
     group.addoption(
         "--stable-memory-dir",
@@ -55,7 +55,7 @@ def _used(request: pytest.FixtureRequest) -> list[Callable[[], NativeMemory]]:
 
 @pytest.fixture
 def stable_memory(request: pytest.FixtureRequest) -> Iterator[StableMemory]:
-    """A new, empty stable memory, closed after the test; `--stable-memory-dir` keeps it where the test fails."""
+    """Return a new, empty stable memory, closed after the test; `--stable-memory-dir` keeps it where the test fails."""
     with StableMemory() as memory:
         _used(request).append(lambda: memory)
         yield memory
@@ -63,7 +63,7 @@ def stable_memory(request: pytest.FixtureRequest) -> Iterator[StableMemory]:
 
 @pytest.fixture
 def canister(request: pytest.FixtureRequest) -> Iterator[CanisterFactory]:
-    """Gives a test its canisters; it is called as `Canister.install` is.
+    """Return a test its canisters; it is called as `Canister.install` is.
 
     >>> def test_counter(canister):  # doctest: +SKIP
     ...     counter = canister("counter.py")
@@ -88,7 +88,7 @@ def canister(request: pytest.FixtureRequest) -> Iterator[CanisterFactory]:
 
 
 def beside(source: Source, folder: Path) -> Source:
-    """The source, as a path in the folder of the test where it is one there, or nearly."""
+    """Return the source, as a path in the folder of the test where it is one there, or nearly."""
     if not isinstance(source, (str, os.PathLike)) or (isinstance(source, str) and not is_path(source)):
         return source
     path, here = os.fsdecode(source), folder / os.fsdecode(source)
@@ -102,7 +102,7 @@ def beside(source: Source, folder: Path) -> Source:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Keeps the memories of a test that failed, before its fixtures close them."""
+    """Keep the memories of a test that failed, before its fixtures close them."""
     report = yield
     folder: str | None = item.config.getoption("--stable-memory-dir")  # as text, which workers of xdist can be sent
     if call.when != "teardown" and report.failed and folder is not None:
@@ -113,7 +113,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def _keep_images(item: pytest.Item, folder: Path) -> Iterator[str]:
-    """Keeps each memory that the test used; what became of it, in a line. A report must not end the session, so nothing is raised."""
+    """Keep each memory that the test used; what became of it, in a line. A report must not end the session, so nothing is raised."""
     used: list[Callable[[], NativeMemory]] = item.stash.get(_USED, [])
     name = image_name(item.nodeid)
     for number, memory_of in enumerate(used):
@@ -130,7 +130,7 @@ def _keep_images(item: pytest.Item, folder: Path) -> Iterator[str]:
 
 
 def image_name(nodeid: str) -> str:
-    """The name of a test's images: its id as far as files can be called so, and a digest of the id where another id could look alike.
+    """Return the file name of a test's images: its id in characters that files allow, and a digest if another id could look alike.
 
     >>> image_name("test_it.py::test_a")
     'test_it.py_test_a'
@@ -173,7 +173,7 @@ def _write_pages(memory: NativeMemory, file: IO[bytes]) -> None:
 
 
 def pytest_assertrepr_compare(config: pytest.Config, op: str, left: object, right: object) -> list[str] | None:
-    """Says where two structures, or a structure and what it should hold, differ."""
+    """Return where two structures, or a structure and what it should hold, differ."""
     del config
     if op != "==" or not (isinstance(left, Structure) or isinstance(right, Structure)):
         return None
@@ -185,7 +185,7 @@ def pytest_assertrepr_compare(config: pytest.Config, op: str, left: object, righ
 
 
 def _plain(value: object) -> Any:
-    """What a structure holds, as a dict, set or list."""
+    """Return what a structure holds, as a dict, set or list."""
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, Structure):

@@ -7,8 +7,8 @@ import inspect
 import itertools
 import reprlib
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -54,14 +54,14 @@ class Mark:
 
 
 def mark(function: F, role: str, guard: Callable[..., Any] | None = None) -> F:
-    """Marks a function as a method or hook; gives the function itself."""
+    """Mark a function as a method or hook; return the function itself."""
     if not callable(function):
         raise TypeError(f"@{role} goes above a function, got {type(function).__name__}")
     setattr(function, MARK, Mark(role, guard))
     return function
 
 
-class Dialect:
+class CdkAdapter:
     """How the code of one CDK behaves where CDKs differ. This one is our own plain form."""
 
     name = "plain"
@@ -86,20 +86,20 @@ class Dialect:
         """After the hook of a lifecycle message."""
 
     def failure(self, message: Message, error: BaseException) -> Trap:
-        """The trap for a Python exception that nobody caught in this message."""
+        """Return the trap for a Python exception that nobody caught in this message."""
         del message
         return called_trap(describe(error))
 
     def failed_source(self, error: BaseException) -> Trap:
-        """The trap for an exception while the source ran."""
+        """Return the trap for an exception while the source ran."""
         return called_trap(describe(error))
 
     def as_call(self, given: Any) -> Call | None:
-        """What a method yielded as a call; None where it is none."""
+        """Return what a method yielded as a call; None if it is none."""
         return given if isinstance(given, Call) else None
 
     def check_guard(self, guard: Callable[..., Any], message: Message) -> bool:
-        """Runs the guard of a method; whether the method may run. Ours raises, or says why not as text."""
+        """Run the guard of a method; whether the method may run. Ours raises, or says why not as text."""
         refused = guard()
         if refused is None or refused is True:
             return True
@@ -107,29 +107,29 @@ class Dialect:
         return False
 
     def inward(self, value: Any) -> Any:
-        """A value of the test, or of another canister, as the program's code sees it."""
+        """Return a value of the test, or of another canister, as the program's code sees it."""
         return value
 
     def outward(self, value: Any) -> Any:
-        """A value of the program's code as the test, or another canister, gets it."""
+        """Return a value of the program's code as the test, or another canister, gets it."""
         return value
 
     def arguments(self, method: Method, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The arguments of a call as the method is to have them."""
+        """Return the arguments of a call as the method is to have them."""
         del method
         return args
 
     def replies_by_itself(self, method: Method) -> bool:
-        """Whether the method answers by `ic.reply` and what it returns is no answer."""
+        """Return whether the method answers by `ic.reply` and what it returns is no answer."""
         return not method.name  # ours never does
 
     def from_raw(self, method: Method, data: bytes) -> tuple[Any, ...]:
-        """The arguments of a call that came as Candid, by the types that the message names."""
+        """Return the arguments of a call that came as Candid, by the types that the message names."""
         del method
         return tuple(decode(data))
 
     def to_raw(self, method: Method, value: Any) -> bytes:
-        """The Candid of a method's answer, by what the value looks like; bytes that are a message already stay."""
+        """Return the Candid of a method's answer, by what the value looks like; bytes that are a message already stay."""
         del method
         if isinstance(value, bytes) and value.startswith(MAGIC):
             return value
@@ -162,7 +162,7 @@ class Timers:
         return f"<Timers: {len(self.entries)} due {reprlib.repr(sorted(timer.due for timer in self.entries.values()))}>"
 
     def add(self, due: int, interval: int, function: Callable[[], Any]) -> int:
-        """A new timer; gives its number."""
+        """Return a new timer; return its number."""
         if not callable(function):
             raise TypeError(f"a timer runs a function, got {type(function).__name__}")
         number = self._next
@@ -171,34 +171,44 @@ class Timers:
         return number
 
     def clear(self, number: int) -> None:
-        """Forgets a timer."""
+        """Forget a timer."""
         self.entries.pop(number, None)
 
     def first_due(self, until: int) -> int | None:
-        """The number of the timer that is due first, by `until`."""
+        """Return the number of the timer that is due first, by `until`."""
         due = [(timer.due, number) for number, timer in self.entries.items() if timer.due <= until]
         return min(due)[1] if due else None
 
     def image(self) -> tuple[int, dict[int, Timer]]:
-        """What `restore` needs."""
+        """Return what `restore` needs."""
         return self._next, {number: Timer(**vars(timer)) for number, timer in self.entries.items()}
 
     def restore(self, image: tuple[int, dict[int, Timer]]) -> None:
-        """Puts the timers back as they were."""
+        """Put the timers back as they were."""
         self._next, entries = image
         self.entries = {number: Timer(**vars(timer)) for number, timer in entries.items()}
+
+
+def _remove(items: list[Any], item: Any) -> None:
+    if item in items:
+        items.remove(item)
+
+
+def _run_backwards(actions: list[Callable[[], None]]) -> None:
+    for action in reversed(actions):
+        action()
 
 
 class Program:
     """One run of a canister's source: a namespace of its own."""
 
-    def __init__(self, code: Code, plain: Dialect) -> None:
+    def __init__(self, code: Code, plain: CdkAdapter) -> None:
         """`plain` is the form of a program that imports no CDK."""
         self.code = code
         self._plain = plain
         self.number = next(program_numbers)
         self.modules = Modules(code.search, {})
-        self.dialect: Dialect = plain
+        self.adapter: CdkAdapter = plain
         self.methods: dict[str, Method] = {}
         self.hooks: dict[str, Method] = {}
         self.timers = Timers()
@@ -209,60 +219,70 @@ class Program:
         """Structures that the CDK keeps for the program, by what names them there."""
         self.files: FileSystem | None = None
         self.main: ModuleType
-        self._while_active = ExitStack()
+        self._undo: list[Callable[[], None]] = []
+        """What ends its turn: the machine's files and imports as they were."""
 
     def __repr__(self) -> str:
-        return f"<Program {self.number} {self.code.name}, {self.dialect.name}, {len(self.methods)} methods>"
+        return f"<Program {self.number} {self.code.name}, {self.adapter.name}, {len(self.methods)} methods>"
 
-    @contextmanager
-    def active(self) -> Iterator[None]:
-        """The program's modules, and its files where it has some, in place of the test's."""
+    def run(self, body: Callable[[], None]) -> None:
+        """Run a function with the program's modules, and its files if it has some, in place of the test's."""
         from .cdk import Finder  # noqa: PLC0415 - the CDKs are made of what is here
 
-        finder = Finder(self)
-        with self.modules.active(), ExitStack() as self._while_active:
+        self.modules.run(lambda: self._run(Finder(self), body))
+
+    def _run(self, finder: Any, body: Callable[[], None]) -> None:
+        undo = self._undo = [lambda: _remove(sys.meta_path, finder)]
+        try:
             sys.meta_path.insert(0, finder)
-            self._while_active.callback(sys.meta_path.remove, finder)
             if self.files is not None:
-                self._while_active.enter_context(self.files.active())
-            yield
+                self.files.put_in_place(undo)
+            body()
+        finally:
+            done = False
+            try:
+                _run_backwards(undo)
+                done = True
+            finally:
+                if not done:  # a signal handler raised meanwhile; twice is as good as once
+                    _run_backwards(undo)
 
     def use_files(self, files: FileSystem) -> None:
-        """From here on the program has files of its own. It must be active."""
+        """From here on the program has files of its own. It must run."""
         self.files = files
-        self._while_active.enter_context(files.active())
+        files.put_in_place(self._undo)
 
     @property
     def name(self) -> str:
-        """The name of its main module."""
+        """Return the name of its main module."""
         return self.code.name
 
     def load(self, message: Message) -> None:
-        """Runs the source and finds what it exports. The program must be active. Raises `Trap`."""
+        """Run the source and finds what it exports. The program must be active. Raises `Trap`."""
         del message
         try:
             self.main = self.code.run()
-            self.dialect.made(self)
+            self.adapter.made(self)
         except (Unsupported, SourceError):
             raise
         except Exception as error:
-            raise self.dialect.failed_source(error) from error
-        if not self.methods and not self.hooks and self.dialect.name == "plain":  # else it was written as a canister
+            raise self.adapter.failed_source(error) from error
+        if not self.methods and not self.hooks and self.adapter.name == "plain":  # else it was written as a canister
             raise SourceError(
                 f"{self.code.filename} exports nothing: "
                 "put @query or @update (of stable_structures.canister, basilisk or kybra) above its methods"
             )
 
-    def speak(self, dialect: Dialect) -> None:
+    def use_adapter(self, adapter: CdkAdapter) -> None:
         """The program uses this CDK."""
-        if self.dialect.name not in ("plain", dialect.name):
-            raise Unsupported(f"the canister imports {dialect.name} and {self.dialect.name}; a canister is written with one of them")
-        if self.dialect.name != dialect.name:
-            self.dialect = dialect
-            dialect.start(self)
+        if self.adapter.name not in ("plain", adapter.name):
+            raise Unsupported(f"the canister imports {adapter.name} and {self.adapter.name}; a canister is written with one of them")
+        if self.adapter.name != adapter.name:
+            self.adapter = adapter
+            adapter.start(self)
 
     def export(self, name: str, function: Callable[..., Any]) -> None:
-        """Exports a function that has a mark."""
+        """Export a function that has a mark."""
         marked: Mark = getattr(function, MARK)
         if marked.role in METHODS:
             self.methods[name] = Method(name, METHODS[marked.role], function, marked.guard)
@@ -273,16 +293,16 @@ class Program:
         self.hooks[marked.role] = Method(name, Kind.UPDATE, function, marked.guard)
 
     def run_hook(self, role: str, args: tuple[Any, ...], message: Message) -> Any:
-        """Runs a hook where there is one, with as many of the arguments as it takes."""
+        """Run a hook where there is one, with as many of the arguments as it takes."""
         hook = self.hooks.get(role)
         if hook is None:
             return None
-        if hook.guard is not None and not self.dialect.check_guard(hook.guard, message):
+        if hook.guard is not None and not self.adapter.check_guard(hook.guard, message):
             return None
         return hook.function(*args[: _positional(hook.function)])
 
     def heap_roots(self) -> list[Any]:
-        """What the program's objects are reachable from."""
+        """Return what the program's objects are reachable from."""
         tasks = [frame for task in self.tasks for frame in task.frames]
         timers = [timer.function for timer in self.timers.entries.values()]
         files = [] if self.files is None else self.files.roots()
@@ -291,7 +311,7 @@ class Program:
     # ---- all or nothing ----
 
     def heap_image(self) -> HeapImage:
-        """What its objects hold. O(objects)."""
+        """Return what its objects hold. O(objects)."""
         return HeapImage(self.heap_roots(), self.modules.private.__contains__)
 
     def heap_used(self) -> int:
@@ -300,11 +320,11 @@ class Program:
 
     @property
     def overwrites(self) -> bool:
-        """Whether its manager is made over whatever the stable memory holds, as the platform's drop-ins do."""
-        return self.dialect.overwrites
+        """Return whether its manager is made over whatever the stable memory holds, as the platform's drop-ins do."""
+        return self.adapter.overwrites
 
     def image(self, heap: HeapMode) -> Callable[[], None]:
-        """What puts timers, structures of the CDK and, with "restore", all objects back to where they are now. O(objects)."""
+        """Return what puts timers, structures of the CDK and, with "restore", all objects back to where they are now. O(objects)."""
         timers, stores, manager, modules = self.timers.image(), dict(self.stores), self.manager, dict(self.modules.private)
         objects = self.heap_image() if heap == "restore" else None
 
@@ -320,7 +340,7 @@ class Program:
         return restore
 
     def snapshot(self) -> Callable[[], Installed]:
-        """What puts this same program back to where it is now. O(objects)."""
+        """Return what puts this same program back to where it is now. O(objects)."""
         timers, stores, manager, modules = self.timers.image(), dict(self.stores), self.manager, dict(self.modules.private)
         objects = self.heap_image()
 
@@ -335,7 +355,7 @@ class Program:
         return load
 
     def again(self) -> Program:
-        """A program of the same source."""
+        """Return a program of the same source."""
         return Program(self.code, self._plain)
 
     def commit(self) -> None:
@@ -347,60 +367,60 @@ class Program:
     # ---- messages ----
 
     def failure(self, message: Message, error: BaseException) -> Trap:
-        """The trap for a Python exception that nobody caught."""
-        return self.dialect.failure(message, error)
+        """Return the trap for a Python exception that nobody caught."""
+        return self.adapter.failure(message, error)
 
     def lifecycle(self, kind: Kind, args: tuple[Any, ...], message: Message) -> None:
-        """Runs a lifecycle hook, with what the CDK does around it."""
+        """Run a lifecycle hook, with what the CDK does around it."""
         role = _LIFECYCLE[kind]
-        self.dialect.before_hook(self, kind)
-        value = self.run_hook(role, args if kind is Kind.PRE_UPGRADE else self.dialect.inward(args), message)
+        self.adapter.before_hook(self, kind)
+        value = self.run_hook(role, args if kind is Kind.PRE_UPGRADE else self.adapter.inward(args), message)
         if calls.is_waiting(value):
             value.close()
             raise Unsupported(f"@{role} is a generator or a coroutine: no call can be made there; set a timer with delay 0 that makes it")
-        self.dialect.after_hook(self, kind)
+        self.adapter.after_hook(self, kind)
 
     def has_inspect(self) -> bool:
-        """Whether it has @inspect_message."""
+        """Return whether it has @inspect_message."""
         return "inspect_message" in self.hooks
 
     def inspect(self, message: Message) -> None:
-        """Runs @inspect_message."""
+        """Run @inspect_message."""
         self.run_hook("inspect_message", message.context.args, message)
 
     def prepare(self, args: tuple[Any, ...], method: Method) -> tuple[Any, ...]:
-        """Copies of the arguments, as the code sees them."""
+        """Copy of the arguments, as the code sees them."""
         del method
-        copied: tuple[Any, ...] = self.dialect.inward(private_copy(args))
+        copied: tuple[Any, ...] = self.adapter.inward(private_copy(args))
         return copied
 
     def receive(self, call: Call, method: Method) -> tuple[Any, ...]:
-        """The arguments of another canister's call."""
-        return self.dialect.from_raw(method, call.args[0]) if call.raw else self.prepare(call.args, method)
+        """Return the arguments of another canister's call."""
+        return self.adapter.from_raw(method, call.args[0]) if call.raw else self.prepare(call.args, method)
 
     def enter(self, method: Method, message: Message) -> None:
-        """Runs a method to its end or its first call."""
-        if method.guard is not None and not self.dialect.check_guard(method.guard, message):
+        """Run a method to its end or its first call."""
+        if method.guard is not None and not self.adapter.check_guard(method.guard, message):
             return
-        args = self.dialect.arguments(method, message.context.args)
+        args = self.adapter.arguments(method, message.context.args)
         try:
             value = method.function(*args)
         except TypeError as error:
             problem = method.wrong_arguments(args, error)
             if problem is None:
                 raise
-            raise self.dialect.failure(message, problem) from None
+            raise self.adapter.failure(message, problem) from None
         self.begin(value, message)
 
     def begin(self, value: Any, message: Message) -> None:
-        """Goes on with what a function gave: its value, or something that has to be run step by step."""
+        """Go on with what a function gave: its value, or something that has to be run step by step."""
         if calls.is_waiting(value):
-            self.step(Task(value, self.dialect.as_call), message, None, None)
+            self.step(Task(value, self.adapter.as_call), message, None, None)
         else:
             message.context.value = value
 
     def step(self, task: Task, message: Message, answer: Any, error: BaseException | None) -> None:
-        """Runs a task on to its next call or its end."""
+        """Run a task on to its next call or its end."""
         from . import system  # noqa: PLC0415 - system is for the code inside
 
         step = task.step(answer, error)
@@ -412,28 +432,28 @@ class Program:
             message.raise_trap(refuse_call(message))
         system.pay(message, step.call)
         self.tasks.add(task)
-        step.call.args = self.dialect.outward(step.call.args)
+        step.call.args = self.adapter.outward(step.call.args)
         message.pending.append(Pending(step.call, _Waiting(self, task, step.call)))
 
     def outward(self, reply: Reply) -> Reply:
-        """A copy of an answer, as others get it."""
-        return Reply(self.dialect.outward(private_copy(reply.value)), reply.rejected, reply.code, reply.message)
+        """Return a copy of an answer, as others get it."""
+        return Reply(self.adapter.outward(private_copy(reply.value)), reply.rejected, reply.code, reply.message)
 
     def returned(self, method: Method, context: CallContext) -> Reply | None:
-        """What a method returned is its answer, unless it is to answer by itself."""
-        return None if self.dialect.replies_by_itself(method) else self.outward(Reply(context.value))
+        """Return what a method returned is its answer, unless it is to answer by itself."""
+        return None if self.adapter.replies_by_itself(method) else self.outward(Reply(context.value))
 
     def respond(self, call: Call, method: Method, reply: Reply) -> Reply:
-        """An answer, as Candid where the call was."""
-        return Reply(self.dialect.to_raw(method, reply.value)) if call.raw and not reply.rejected else reply
+        """Return an answer, as Candid where the call was."""
+        return Reply(self.adapter.to_raw(method, reply.value)) if call.raw and not reply.rejected else reply
 
     def show(self, reply: Reply, method: Method) -> Any:
-        """The value of an answer."""
+        """Return the value of an answer."""
         del method
         return reply.value
 
     def next_timer(self, until: int) -> tuple[int, Callable[[Message], None]] | None:
-        """Takes the timer that is due first."""
+        """Take the timer that is due first."""
         number = self.timers.first_due(until)
         if number is None:
             return None
@@ -445,7 +465,7 @@ class Program:
         return due, lambda message: self.begin(timer.function(), message)
 
     def heartbeat(self) -> Callable[[Message], None] | None:
-        """What @heartbeat marks."""
+        """Return what @heartbeat marks."""
         if "heartbeat" not in self.hooks:
             return None
         return lambda message: self.begin(self.run_hook("heartbeat", (), message), message)
@@ -464,24 +484,24 @@ class _Waiting:
         """A generator has its own `finally`."""
 
     def belongs_to(self, program: Installed) -> bool:
-        """Whether its program still runs."""
+        """Return whether its program still runs."""
         return program is self.program
 
     def run(self, message: Message, reply: Reply) -> None:
-        """Gives the answer to the waiting code."""
+        """Return the answer to the waiting code."""
         if not self.call.raw:
-            reply.value = self.program.dialect.inward(reply.value)
+            reply.value = self.program.adapter.inward(reply.value)
         self.program.step(self.task, message, *calls.deliver(self.call, reply))
 
 
 def release(structure: Structure) -> None:
-    """Closes a structure that no code is to use any more."""
+    """Close a structure that no code is to use any more."""
     with suppress(StableError):  # what it lies in may be gone already
         getattr(structure, "into_memories", structure.into_memory)()
 
 
 def _positional(function: Callable[..., Any]) -> int:
-    """How many positional arguments a function takes."""
+    """Return how many positional arguments a function takes."""
     kinds = [parameter.kind for parameter in inspect.signature(function).parameters.values()]
     if inspect.Parameter.VAR_POSITIONAL in kinds:
         return sys.maxsize
@@ -489,5 +509,5 @@ def _positional(function: Callable[..., Any]) -> int:
 
 
 def refuse_call(message: Message) -> Trap:
-    """The trap of a message that waits for a call and may not make one."""
+    """Return the trap of a message that waits for a call and may not make one."""
     return violation("ic0_call_new", message.kind.value)

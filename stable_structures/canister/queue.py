@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Final
 
 Item = Callable[[], None]
@@ -29,14 +28,14 @@ class Queue:
         self._items.append(item)
 
     def drain(self) -> None:
-        """Delivers until nothing is left."""
+        """Deliver until nothing is left."""
         while self._items:
             self._items.popleft()()
 
     def give_up(self) -> None:
         """Nothing of it is delivered any more, and nobody waits."""
         self._items.clear()
-        for forget in self.opened:
+        for forget in list(self.opened):
             forget()
 
 
@@ -51,19 +50,22 @@ _current: Final = _Current()
 
 
 def current_queue() -> Queue:
-    """The queue of what runs now."""
+    """Return the queue of what runs now."""
     return _current.queues[-1]
 
 
-@contextmanager
-def new_queue() -> Iterator[Queue]:
-    """A queue for what is started inside. An error (not a trap) ends all that is under way in it."""
-    queue = Queue()
-    _current.queues.append(queue)
+def with_queue(start: Callable[[], None]) -> None:
+    """Start something with a new queue, and deliver until it is empty. An error (not a trap) ends all calls in it."""
+    queue, before = Queue(), len(_current.queues)
     try:
-        yield queue
+        _current.queues.append(queue)
+        start()
+        queue.drain()
     except BaseException:
-        queue.give_up()
+        try:
+            queue.give_up()
+        finally:
+            queue.give_up()  # again, for what a signal handler kept it from
         raise
     finally:
-        _current.queues.pop()
+        del _current.queues[before:]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a call goes: to what the test registered, to a canister of this process, to the management canister, or nowhere."""
+"""Decide where a call goes: to what the test registered, to a canister of this process, to the management canister, or nowhere."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Respond: TypeAlias = Callable[[Reply, int], None]
 
 
 def private_copy(value: Any) -> Any:
-    """A value as it crosses the border of a canister: a copy, so that nobody shares a heap; itself where it cannot be copied."""
+    """Return a value as it crosses the border of a canister: a copy, so that nobody shares a heap; itself where it cannot be copied."""
     try:
         return copy.deepcopy(value)
     except (TypeError, ValueError, AttributeError, copy.Error):
@@ -30,7 +30,7 @@ def private_copy(value: Any) -> Any:
 
 
 def deliver(sender: Canister, call: Call, respond: Respond, *, query: bool) -> None:
-    """Delivers a call of a canister."""
+    """Deliver a call of a canister."""
     handler = sender.handlers.get((call.principal, call.method)) or sender.handlers.get((call.principal, ""))
     if handler is not None:
         respond(_handled(handler, call), 0)
@@ -47,7 +47,7 @@ def deliver(sender: Canister, call: Call, respond: Respond, *, query: bool) -> N
 
 
 def _handled(handler: calls.Handler, call: Call) -> Reply:
-    """The answer of what the test registered: it returns the value, or raises `Rejected`."""
+    """Return the answer of what the test registered: it returns the value, or raises `Rejected`."""
     try:
         answer = handler(*private_copy(call.values()))
     except Rejected as error:

@@ -40,11 +40,11 @@ class Snapshot:
 
     @property
     def image(self) -> bytes:
-        """The stable memory, byte for byte. O(its size)."""
+        """Return the stable memory, byte for byte. O(its size)."""
         return b"".join(self._content.get(number, _ZEROS) for number in range(self.pages))
 
     def load(self, canister: Canister) -> None:
-        """Puts everything back (for `Canister.load_snapshot`)."""
+        """Put everything back (for `Canister.load_snapshot`)."""
         if canister.id != self._owner:
             raise ValueError(f"the snapshot was taken of canister {self._owner}, not of {canister.id}; give its image to Canister.install")
         canister.memory = self._memory

@@ -34,7 +34,7 @@ _numbers: Final = itertools.count(1)
 
 
 def wasm_of(source: Source) -> tuple[bytes, Path | None] | None:
-    """The bytes of a Wasm module, and its file; None for Python source. Raises `SourceError` for a file that is not there."""
+    """Return the bytes of a Wasm module, and its file; None for Python source. Raises `SourceError` for a file that is not there."""
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source), None
     if not isinstance(source, (str, os.PathLike)) or not os.fspath(source).endswith(_WASM_ENDINGS) or "\n" in os.fspath(source):
@@ -62,7 +62,7 @@ class Code:
     package: list[str] | None = None
 
     def run(self) -> ModuleType:
-        """Runs it as a new module. The program's modules must be active. Raises what the code raises."""
+        """Run it as a new module. The program's modules must be active. Raises what the code raises."""
         importlib.invalidate_caches()
         spec = importlib.util.spec_from_loader(self.name, None, origin=self.filename, is_package=self.package is not None)
         if spec is None:
@@ -87,7 +87,7 @@ class Code:
 
 
 def read_source(source: Source) -> Code:
-    """The code of a source. O(size). Raises `SourceError`, which says what can be given instead."""
+    """Return the code of a source. O(size). Raises `SourceError`, which says what can be given instead."""
     if isinstance(source, ModuleType):
         return _of_module(source)
     if isinstance(source, str) and not is_path(source):
@@ -98,7 +98,7 @@ def read_source(source: Source) -> Code:
 
 
 def is_path(source: str) -> bool:
-    """Whether a source is a path, there or not, and no source text. Text of several lines never is."""
+    """Return whether a source is a path, there or not, and no source text. Text of several lines never is."""
     if "\n" in source or "\r" in source:
         return False
     return os.path.exists(source) or _looks_like_path(source)  # noqa: PTH110 - Path raises for a long text
@@ -146,7 +146,7 @@ def _no_such_file(path: Path) -> str:
 
 
 def near_names(path: Path) -> str:
-    """The paths beside one that is not there that are called nearly so; "" where there are none."""
+    """Return the paths beside one that is not there that are called nearly so; "" where there are none."""
     try:
         parent = next((one for one in path.parents if one.is_dir()), path.parent)
         names = sorted(os.listdir(parent))  # noqa: PTH208 - the names
@@ -159,12 +159,12 @@ def near_names(path: Path) -> str:
 
 
 def _short(text: str) -> str:
-    """A path or text as a message shows it."""
+    """Return a path or text as a message shows it."""
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({len(text)} characters)"
 
 
 def _search(folder: Path) -> list[str]:
-    """Where the imports of a file in this folder are looked for: there, and where the CDKs build it, which is the project's folder."""
+    """Return where to look for the imports of a file in this folder: there, and in the project's folder, where the CDKs build it."""
     above = (folder, *folder.parents)
     project = next((one for one in above if any((one / name).is_file() for name in _PROJECT_FILES)), None)
     root = project or (Path.cwd() if Path.cwd() in above else folder)
@@ -196,5 +196,5 @@ def _of_module(module: ModuleType) -> Code:
 
 
 def _module_name(stem: str) -> str:
-    """A file that is called like a shared module (types.py) runs under a name of its own, or it would take that one's place."""
+    """Return a file that is called like a shared module (types.py) runs under a name of its own, or it would take that one's place."""
     return f"canister_{stem}" if stem in sys.modules and is_shared(stem) else stem

@@ -37,7 +37,7 @@ def _allowed(api: str) -> Message:
 
 
 def _number(value: object, bits: int, what: str) -> int:
-    """An argument as the system call takes it; what does not fit is a Python error, as in the CDKs."""
+    """Return an argument as the system call takes it; what does not fit is a Python error, as in the CDKs."""
     number = operator.index(value)  # type: ignore[arg-type]
     if not 0 <= number < 2**bits:
         raise OverflowError(f"{what} must be from 0 to {2**bits - 1}, got {number}")
@@ -53,7 +53,7 @@ def stable64_size() -> int:
 
 
 def stable64_grow(pages: int) -> int:
-    """Adds zero pages; gives the size before, or -1 where the limit is reached."""
+    """Add zero pages; return the size before, or -1 if the limit is reached."""
     memory = _allowed("stable64_grow").canister.memory
     count = _number(pages, 64, "stable64_grow: pages")
     return memory.grow(count) if count < 2**47 else -1
@@ -68,7 +68,7 @@ def stable64_read(offset: int, length: int) -> bytes:
 
 
 def stable64_write(offset: int, data: bytes) -> None:
-    """Writes to the stable memory; traps past its end and never grows it."""
+    """Write to the stable memory; traps past its end and never grows it."""
     message = _allowed("stable64_write")
     offset = _number(offset, 64, "stable64_write: offset")
     _check_range(message, offset, len(data))
@@ -97,7 +97,7 @@ def stable_size() -> int:
 
 
 def stable_grow(pages: int) -> int:
-    """Adds zero pages; -1 where it would be larger than 4 GiB, a trap where it is already."""
+    """Add zero pages; -1 where it would be larger than 4 GiB, a trap where it is already."""
     message = _allowed("stable_grow")
     count = _number(pages, 32, "stable_grow: pages")
     _check_32(message)
@@ -115,7 +115,7 @@ def stable_read(offset: int, length: int) -> bytes:
 
 
 def stable_write(offset: int, data: bytes) -> None:
-    """Writes to the stable memory; traps past its end and where it is larger than 4 GiB."""
+    """Write to the stable memory; traps past its end and where it is larger than 4 GiB."""
     message = _allowed("stable_write")
     offset = _number(offset, 32, "stable_write: offset")
     if data:
@@ -124,7 +124,7 @@ def stable_write(offset: int, data: bytes) -> None:
 
 
 def stable_bytes() -> bytes:
-    """The whole stable memory, by the 32-bit calls."""
+    """Return the whole stable memory, by the 32-bit calls."""
     return stable_read(0, stable_size() * PAGE_SIZE) if stable_size() else b""
 
 
@@ -132,7 +132,7 @@ def stable_bytes() -> bytes:
 
 
 def time() -> int:
-    """Nanoseconds since 1970: the same through one message, and never less than before."""
+    """Return nanoseconds since 1970: the same throughout a message, and never less than before."""
     return _allowed("time").time
 
 
@@ -142,27 +142,27 @@ def caller() -> Principal:
 
 
 def id() -> Principal:  # noqa: A001 - the platform's CDKs call it that
-    """The canister's own principal."""
+    """Return the canister's own principal."""
     return _allowed("canister_self").canister.id
 
 
 def method_name() -> str:
-    """The method that inspect_message is asked about."""
+    """Return the method that inspect_message is asked about."""
     return _allowed("msg_method_name").context.method
 
 
 def accept_message() -> None:
-    """Lets the message that inspect_message looks at pass."""
+    """Let the message that inspect_message looks at pass."""
     _allowed("accept_message").accepted = True
 
 
 def is_controller(principal: Principal) -> bool:
-    """Whether the principal controls the canister."""
+    """Return whether the principal controls the canister."""
     return principal in _allowed("is_controller").canister.controllers
 
 
 def canister_version() -> int:
-    """How often the canister changed."""
+    """Return how often the canister changed."""
     message = _allowed("canister_version")
     return message.canister.version if message.version is None else message.version
 
@@ -173,7 +173,7 @@ def canister_status() -> int:
 
 
 def performance_counter(counter: int = 0) -> int:
-    """Instructions so far. The harness counts none: always 0."""
+    """Return 0: the harness does not count instructions."""
     _allowed("performance_counter")
     return _number(counter, 32, "performance_counter") * 0
 
@@ -184,7 +184,7 @@ def debug_print(*args: object) -> None:
 
 
 def trap(message: str) -> NoReturn:
-    """Ends the message and undoes what it changed. No `except Exception` catches it."""
+    """End the message and undoes what it changed. No `except Exception` catches it."""
     running = _allowed("trap")
     error = called_trap(str(message))
     running.raise_trap(error)
@@ -192,12 +192,12 @@ def trap(message: str) -> NoReturn:
 
 
 def reply(value: Any = None) -> None:
-    """Answers the call before the method ends; answering twice traps."""
+    """Answer the call before the method ends; answering twice traps."""
     messages.current("ic0.msg_reply").answer(Reply(value))
 
 
 def reject(message: str) -> None:
-    """Answers the call with a rejection of the canister's own (code 4)."""
+    """Answer the call with a rejection of the canister's own (code 4)."""
     messages.current("ic0.msg_reject").answer(Reply(rejected=True, code=RejectCode.CANISTER_REJECT, message=str(message)))
 
 
@@ -217,7 +217,7 @@ def reject_message() -> str:
 
 
 def set_certified_data(data: bytes) -> None:
-    """Sets what the subnet certifies: at most 32 bytes, or a trap."""
+    """Set what the subnet certifies: at most 32 bytes, or a trap."""
     message = _allowed("certified_data_set")
     if len(data) > _MAX_CERTIFIED:
         message.raise_trap(wasm_trap(f"certified_data_set: data has {len(data)} bytes, at most {_MAX_CERTIFIED}"))
@@ -241,7 +241,7 @@ def msg_cycles_available() -> int:
 
 
 def msg_cycles_accept(most: int) -> int:
-    """Takes up to so many of the cycles that came with the call; gives how many."""
+    """Take up to so many of the cycles that came with the call; return how many."""
     message = _allowed("msg_cycles_accept")
     taken = min(_number(most, 128, "msg_cycles_accept"), message.context.cycles)
     message.context.cycles -= taken
@@ -258,7 +258,7 @@ def msg_cycles_refunded() -> int:
 
 
 def set_timer(delay: float, function: Callable[[], Any]) -> int:
-    """Runs a function once, `delay` seconds from now, as a message of its own; gives the timer's number.
+    """Run a function once, `delay` seconds from now, as a message of its own; return the timer's number.
 
     `Canister.advance_time` lets it happen. Timers are heap: an upgrade forgets them.
     """
@@ -266,7 +266,7 @@ def set_timer(delay: float, function: Callable[[], Any]) -> int:
 
 
 def set_timer_interval(interval: float, function: Callable[[], Any]) -> int:
-    """Runs a function every `interval` seconds."""
+    """Run a function every `interval` seconds."""
     return _add_timer(interval, function, max(1, round(interval * _NANOSECONDS)))
 
 
@@ -278,15 +278,15 @@ def _add_timer(delay: float, function: Callable[[], Any], interval: int) -> int:
 
 
 def clear_timer(timer: int) -> None:
-    """Forgets a timer; one that is not there is nothing."""
+    """Forget a timer; one that is not there is nothing."""
     _allowed("global_timer_set").canister.timers.clear(timer)
 
 
 def call(principal: Principal | str, method: str, *args: Any, cycles: int = 0) -> Call:
-    """A call to another canister: `await` it in an `async def` method, or give it to `notify`.
+    """Return a call to another canister: `await` it in an `async def` method, or give it to `notify`.
 
     It goes to the `Canister` of this principal in the same process, or to what the test registered for it. Awaiting it raises
-    `CallRejected` where it was rejected.
+    `CallRejected` if it was rejected.
     """
     _allowed("call_new")
     target = Principal.from_text(principal) if isinstance(principal, str) else principal
@@ -294,14 +294,14 @@ def call(principal: Principal | str, method: str, *args: Any, cycles: int = 0) -
 
 
 def notify(call: Call) -> None:
-    """Makes a call and waits for no answer: it is sent when the message has ended well."""
+    """Make a call and waits for no answer: it is sent when the message has ended well."""
     message = _allowed("call_new")
     pay(message, call)
     message.pending.append(Pending(call, None))
 
 
 def pay(message: Message, call: Call) -> None:
-    """Takes the cycles of a call from the canister; traps where it has too few."""
+    """Take the cycles of a call from the canister; traps where it has too few."""
     if call.cycles > message.canister.cycles:
         message.raise_trap(wasm_trap(f"call_cycles_add: {call.cycles} cycles wanted, the canister has {message.canister.cycles}"))
     message.canister.cycles -= call.cycles
@@ -311,10 +311,10 @@ def pay(message: Message, call: Call) -> None:
 
 
 def memory() -> NativeMemory:
-    """The canister's stable memory, for one structure on all of it or a manager of one's own."""
+    """Return the canister's stable memory, for one structure on all of it or a manager of one's own."""
     return messages.current("ic.memory").canister.memory
 
 
 def manager() -> MemoryManager:
-    """The manager of the canister's stable memory, one per installed program; made at the first use."""
+    """Return the manager of the canister's stable memory, one per installed program; made at the first use."""
     return messages.current("ic.manager").canister.program_manager()

@@ -17,7 +17,7 @@ _LIBRARY: Final = __name__.partition(".")[0]
 
 
 def without_our_frames(function: Callable[P, R]) -> Callable[P, R]:
-    """Shortens the traceback of an error of this library that comes out of the function, and of its causes.
+    """Shorten the traceback of an error of this library that comes out of the function, and of its causes.
 
     In pytest the frame of this function itself is hidden; elsewhere it is the one frame of ours that is shown.
     """
@@ -35,7 +35,7 @@ def without_our_frames(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def shorten(error: BaseException) -> None:
-    """Drops our frames from the tracebacks of an error and of what caused it. O(frames).
+    """Drop our frames from the tracebacks of an error and of what caused it. O(frames).
 
     Where nothing else would be left, and where our own code is what failed in an unforeseen way, they stay: they are the news then.
     """
@@ -65,7 +65,7 @@ def _entries(traceback: TracebackType | None) -> Iterator[TracebackType]:
 
 
 def _is_ours(entry: TracebackType) -> bool:
-    """Whether a frame is the library's, or one of the `with` blocks that it runs messages in."""
+    """Return whether a frame is the library's, or one of the `with` blocks that it runs messages in."""
     module = str(entry.tb_frame.f_globals.get("__name__"))
     return module == "contextlib" or module.partition(".")[0] == _LIBRARY
 

@@ -71,14 +71,14 @@ class StableVariable(Generic[T]):
         vars(actor)[self.name] = value
 
     def declared(self) -> Any:
-        """The type that the class annotates; where it does not, that of the default; Any for None."""
+        """Return the type that the class annotates; where it does not, that of the default; Any for None."""
         hints = {name: hint for cls in reversed(self.owner.__mro__) for name, hint in _hints(cls).items()}
         if self.name in hints:
             return hints[self.name]
         return Any if self.default is None else type(self.default)
 
     def codec(self) -> Codec[Any]:
-        """How values of it are restored from CBOR."""
+        """Return how values of it are restored from CBOR."""
         declared: Any = self.declared()
         kind: Any = Cbor
         made: Codec[Any] = codec(kind if declared is Any else kind[declared])
@@ -93,7 +93,7 @@ def _hints(cls: type) -> dict[str, Any]:
 
 
 def stable(default: T) -> Any:
-    """A variable that survives upgrades, in the body of an `Actor`; each actor starts with a copy of the default.
+    """Return a variable that survives upgrades, in the body of an `Actor`; each actor starts with a copy of the default.
 
     It is saved as CBOR before an upgrade and reloaded after it. Its type is what the class annotates (`names: dict[str, int] =
     stable({})`), or that of the default; if new code gives it another type, the upgrade fails and nothing has changed.
@@ -108,13 +108,13 @@ def stable(default: T) -> Any:
 
 
 def variables_of(actor: object) -> dict[str, StableVariable[Any]]:
-    """The stable variables of an actor's class, by name, those of its bases first."""
+    """Return the stable variables of an actor's class, by name, those of its bases first."""
     classes = reversed(type(actor).__mro__)
     return {name: item for cls in classes for name, item in vars(cls).items() if isinstance(item, StableVariable)}
 
 
 def save(actor: object, memory: NativeMemory) -> None:
-    """Writes the stable variables of an actor. O(size). Raises `IncompatibleType` for a value that CBOR cannot hold."""
+    """Write the stable variables of an actor. O(size). Raises `IncompatibleType` for a value that CBOR cannot hold."""
     values = {}
     for name in variables_of(actor):
         try:
@@ -125,7 +125,7 @@ def save(actor: object, memory: NativeMemory) -> None:
 
 
 def load(actor: object, memory: NativeMemory) -> UpgradeReport:
-    """Sets the stable variables of an actor from what was saved, then overwrites it with zeros. O(size).
+    """Set the stable variables of an actor from what was saved, then overwrites it with zeros. O(size).
 
     Raises `ChangedType`; what was saved is untouched then, and the failing upgrade rolls back.
     """
@@ -157,14 +157,14 @@ def saved_bytes(memory: NativeMemory) -> int:
 
 
 def erase(memory: NativeMemory) -> None:
-    """Overwrites what is saved, and its length, with zeros. O(size)."""
+    """Overwrite what is saved, and its length, with zeros. O(size)."""
     end = saved_bytes(memory) + _PREFIX if memory.size() else 0
     for offset in range(0, end, _CHUNK):
         memory.write(offset, bytes(min(_CHUNK, end - offset)))
 
 
 def _as_declared(variable: StableVariable[Any], value: Any) -> Any:
-    """A saved value as the type that the new code declares."""
+    """Return a saved value as the type that the new code declares."""
     declared = variable.declared()
     if declared is Any:
         return value
@@ -178,7 +178,7 @@ def _as_declared(variable: StableVariable[Any], value: Any) -> Any:
 
 
 def _fits(value: Any, declared: Any) -> bool:
-    """Whether a value is of a declared type: exactly, so that True is no int; unions by their members, generics by their origin."""
+    """Return whether a value is of a declared type: exactly, so that True is no int; unions by their members, generics by their origin."""
     members = getattr(declared, "__args__", ()) if _is_union(declared) else (declared,)
     for member in members:
         plain = getattr(member, "__origin__", member)

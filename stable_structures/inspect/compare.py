@@ -21,7 +21,7 @@ from .fit import require_fit
 from .formats.layout import CHUNK_HEADER, FIRST_CHUNK, LOG_DATA_AT, SLOTS_AT, Damage, u64
 from .formats.maps import MapReader
 from .formats.nodes import Node
-from .formats.sequences import CellReader, LogReader, RowReader, SlotReader
+from .formats.sequences import CellReader, LogReader, SequenceReader, SlotReader
 from .image import Image, Part, open_image
 from .report import Types, readings
 from .source import BLOCK, Progress, Source, no_progress
@@ -139,8 +139,8 @@ def _compare(found: PartDiff, a: Part, b: Part, types: Types, progress: Progress
     ranges = list(changed(a.source, b.source, progress))
     if isinstance(one, MapReader) and isinstance(two, MapReader):
         found.changes = list(_map_changes(one, two, ranges))
-    elif isinstance(one, RowReader) and isinstance(two, RowReader):
-        found.changes = list(_row_changes(one, two, ranges, progress))
+    elif isinstance(one, SequenceReader) and isinstance(two, SequenceReader):
+        found.changes = list(_sequence_changes(one, two, ranges, progress))
     if found.changes:
         found.key, found.value = readings(b if two.length else a, types)
 
@@ -156,7 +156,7 @@ def _one_sided(found: PartDiff, a: Part | None, b: Part | None, types: Types) ->
         found.changes.append(Change(key, value, None) if part is a else Change(key, None, value))
 
 
-def _entries(reader: MapReader | RowReader) -> Iterator[tuple[bytes | int, bytes]]:
+def _entries(reader: MapReader | SequenceReader) -> Iterator[tuple[bytes | int, bytes]]:
     if isinstance(reader, MapReader):
         return ((node.keys[i], node.value(i)) for node, i in reader.entries())
     return iter(reader.elements())
@@ -206,7 +206,7 @@ def _different(a: bytes, b: bytes, offset: int) -> Iterator[tuple[int, int]]:
 
 def _map_changes(a: MapReader, b: MapReader, ranges: list[tuple[int, int]]) -> Iterator[Change]:
     """Changes in the order of the keys, as far as it is known."""
-    if (a.page, a.shape.key_fixed) == (b.page, b.shape.key_fixed):
+    if (a.page, a.layout.key_fixed) == (b.page, b.layout.key_fixed):
         ends = a.end_of_chunks(), b.end_of_chunks()
         touched = _touched(ranges, a.space.stride, max(ends)) | set(range(min(ends), max(ends)))
         one, two = dict(_entries_in(a, touched, ends[0])), dict(_entries_in(b, touched, ends[1]))
@@ -239,7 +239,7 @@ def _entries_in(reader: MapReader, touched: set[int], end: int) -> Iterator[tupl
         data = _allocated(reader, index)
         overflow = overflow or data[:3] == b"NOF"
         if data[:3] == b"BTN":
-            yield from _of_node(space.node(space.address(index), reader.shape))
+            yield from _of_node(space.node(space.address(index), reader.layout))
     if overflow:
         yield from _of_chains(reader, touched, end)
 
@@ -260,7 +260,7 @@ def _of_chains(reader: MapReader, touched: set[int], end: int) -> Iterator[tuple
         data = b"" if index in touched else _allocated(reader, index)
         if data[:4] != b"BTN\x02" or u64(data, 7) == 0:
             continue
-        node = space.node(space.address(index), reader.shape)
+        node = space.node(space.address(index), reader.layout)
         if any(space.index(page) in touched for page in node.run.pages):
             yield from _of_node(node)
 
@@ -272,7 +272,7 @@ def _of_node(node: Node) -> Iterator[tuple[bytes, bytes]]:
 # ---- rows ----
 
 
-def _row_changes(a: RowReader, b: RowReader, ranges: list[tuple[int, int]], progress: Progress) -> Iterator[Change]:
+def _sequence_changes(a: SequenceReader, b: SequenceReader, ranges: list[tuple[int, int]], progress: Progress) -> Iterator[Change]:
     same = min(a.readable(), b.readable())
     for index in _candidates(a, b, ranges, same, progress):
         before, after = a.element(index), b.element(index)
@@ -284,7 +284,7 @@ def _row_changes(a: RowReader, b: RowReader, ranges: list[tuple[int, int]], prog
         yield Change(index, None, data)
 
 
-def _candidates(a: RowReader, b: RowReader, ranges: list[tuple[int, int]], same: int, progress: Progress) -> Iterable[int]:
+def _candidates(a: SequenceReader, b: SequenceReader, ranges: list[tuple[int, int]], same: int, progress: Progress) -> Iterable[int]:
     """Elements that both have and that may be different."""
     if isinstance(a, CellReader):
         return range(same)

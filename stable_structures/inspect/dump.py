@@ -19,7 +19,7 @@ from .cells import cbor_cell, csv_cell, json_cell
 from .fit import require_fit
 from .formats.layout import Damage
 from .formats.maps import MapReader
-from .formats.sequences import RowReader
+from .formats.sequences import SequenceReader
 from .image import Part
 from .missing import require_part
 from .report import Types, readings
@@ -77,7 +77,7 @@ def table(  # noqa: PLR0913 - keyword-only choices
         rows = _map_rows(reader, encoded(start, told, key), encoded(stop, told, key), note)
         return Table(("key", "value"), key, value, islice(rows, limit))
     first, last = (None if end is None else _index(end) for end in (start, stop))
-    return Table(("index", "value"), None, value, islice(_row_rows(reader, first or 0, last, note), limit))
+    return Table(("index", "value"), None, value, islice(_sequence_rows(reader, first or 0, last, note), limit))
 
 
 def strict(reading: Reading, note: Note | None = None) -> Reading:
@@ -109,7 +109,7 @@ def _map_rows(reader: MapReader, low: bytes | None, high: bytes | None, note: No
             note(damage)
 
 
-def _row_rows(reader: RowReader, first: int, last: int | None, note: Note | None) -> Iterator[tuple[int, bytes]]:
+def _sequence_rows(reader: SequenceReader, first: int, last: int | None, note: Note | None) -> Iterator[tuple[int, bytes]]:
     yield from reader.elements(first, last, note)
 
 

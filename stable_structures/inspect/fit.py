@@ -23,11 +23,11 @@ from typing import Any, Final
 from ..errors import IncompatibleType
 from ..storable import Codec
 from .encoding import require
+from .formats.inference import ORDERS, InferredOrder, order_of
 from .formats.layout import Damage
 from .formats.maps import MapReader, sizes_with
-from .formats.nodes import Node, Shape
-from .formats.sequences import RowReader, SlotReader
-from .formats.shape import ORDERS, KeyOrder, order_of
+from .formats.nodes import Node, NodeLayout
+from .formats.sequences import SequenceReader, SlotReader
 from .image import Image, Part
 from .report import Types, sample_elements
 from .source import Unreadable
@@ -78,7 +78,7 @@ def misfit(part: Part, key: Codec[Any] | None, value: Codec[Any] | None, *, leni
         free = part.open()
         if free.problems or (lenient and (free.length < _ENOUGH or _has_other_bound(free, value or key))):
             return None
-        found = _of_map(free, part, key, value) if isinstance(free, MapReader) else _of_row(free, value or key)
+        found = _of_map(free, part, key, value) if isinstance(free, MapReader) else _of_sequence(free, value or key)
     except Damage:
         return None
     return None if found is None else f"it does not fit the given types; {found}"
@@ -145,14 +145,14 @@ def _said(sides: Sequence[_Side], reason: str) -> str:
 
 
 def _of_map(free: MapReader, part: Part, key: Codec[Any] | None, value: Codec[Any] | None) -> str | None:
-    nodes = _nodes(free, free.shape)
+    nodes = _nodes(free, free.layout)
     if not nodes or len(nodes) < len(free.sample):
         return None
     told = part.open(key, value)
-    by_type = _nodes(told, told.shape) if isinstance(told, MapReader) else []
+    by_type = _nodes(told, told.layout) if isinstance(told, MapReader) else []
     keys, values = _sides(nodes, key, value)
     if len(by_type) < len(nodes):
-        reason = _shape_reason(free, key) or keys.reason() or values.reason()
+        reason = _layout_reason(free, key) or keys.reason() or values.reason()
     else:
         of_type = _sides(by_type, key, value)
         reason = of_type[0].reason() or of_type[1].reason() or _order_reason(by_type, key)
@@ -165,20 +165,20 @@ def _sides(nodes: Sequence[Node], key: Codec[Any] | None, value: Codec[Any] | No
     return _Side("keys", key, keys), _Side("values", value, values)
 
 
-def _nodes(reader: MapReader, shape: Shape) -> list[Node]:
+def _nodes(reader: MapReader, layout: NodeLayout) -> list[Node]:
     found = []
     for address in reader.sample:
         try:
-            found.append(reader.space.node(address, shape))
+            found.append(reader.space.node(address, layout))
         except Damage:
             continue
     return found
 
 
-def _shape_reason(free: MapReader, key: Codec[Any] | None) -> str | None:
+def _layout_reason(free: MapReader, key: Codec[Any] | None) -> str | None:
     if key is None or free.version == 1:
         return None
-    fixed, of_type = free.shape.key_fixed is not None, key.bound.is_fixed_size
+    fixed, of_type = free.layout.key_fixed is not None, key.bound.is_fixed_size
     if fixed == of_type:
         return None
     stored = "without their sizes" if fixed else "with their sizes"
@@ -202,7 +202,7 @@ def _order_reason(nodes: Sequence[Node], key: Codec[Any] | None) -> str | None:
 # ---- rows ----
 
 
-def _of_row(free: RowReader, value: Codec[Any] | None) -> str | None:
+def _of_sequence(free: SequenceReader, value: Codec[Any] | None) -> str | None:
     if any(True for _ in _unreadable(free)):
         return None
     elements = _Side("elements", value, sample_elements(free))
@@ -212,7 +212,7 @@ def _of_row(free: RowReader, value: Codec[Any] | None) -> str | None:
     return None if reason is None else _said([elements], reason)
 
 
-def _unreadable(free: RowReader) -> Iterator[Damage]:
+def _unreadable(free: SequenceReader) -> Iterator[Damage]:
     """What is wrong with the elements that are sampled, and with the first."""
     count = free.readable()
     for index in {*range(min(count, _FIRST)), *range(0, count, max(1, count // _FIRST))}:
@@ -222,7 +222,7 @@ def _unreadable(free: RowReader) -> Iterator[Damage]:
             yield damage
 
 
-def _bound_reason(free: RowReader, value: Codec[Any] | None) -> str | None:
+def _bound_reason(free: SequenceReader, value: Codec[Any] | None) -> str | None:
     """The header's bound is another than the type's, and it is the header that is right."""
     if not isinstance(free, SlotReader) or value is None or not _has_other_bound(free, value) or not _lies_as_header_says(free, value):
         return None
@@ -246,7 +246,7 @@ def _lies_as_header_says(free: SlotReader, value: Codec[Any]) -> bool:
     return between == (ends[0] > ends[1]) or ends[0] == ends[1]
 
 
-def _heap_reason(free: RowReader, value: Codec[Any]) -> str | None:
+def _heap_reason(free: SequenceReader, value: Codec[Any]) -> str | None:
     """A heap by one of the usual orders, and not by the type's."""
     if not isinstance(free, SlotReader) or free.kind != "heap":
         return None
@@ -259,5 +259,5 @@ def _heap_reason(free: RowReader, value: Codec[Any]) -> str | None:
     return f"it is a heap by {kept.name}, and {broken} of {len(head)} elements are less than their parents as {value.name}"
 
 
-def _below_parents(elements: Sequence[bytes], order: KeyOrder) -> int:
+def _below_parents(elements: Sequence[bytes], order: InferredOrder) -> int:
     return sum(order.ascends(data, elements[(i - 1) // 2]) for i, data in enumerate(elements) if i)

@@ -15,12 +15,12 @@ from .formats.layout import Damage, Finding
 from .formats.managed import Manager, read_manager
 from .formats.maps import MapReader
 from .formats.recognise import STRUCTURES, Recognition, recognise
-from .formats.sequences import CellReader, LogReader, RowReader, SlotReader
+from .formats.sequences import CellReader, LogReader, SequenceReader, SlotReader
 from .formats.snapshot import METADATA, Snapshot, is_of_snapshot, open_snapshot
 from .formats.wal import LoggedSource, read_log
 from .source import BytesSource, FileSource, MemorySource, NotWhole, Progress, Source, Unreadable, no_progress
 
-Reader: TypeAlias = MapReader | RowReader
+Reader: TypeAlias = MapReader | SequenceReader
 
 
 @dataclass(slots=True)

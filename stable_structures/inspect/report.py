@@ -16,7 +16,7 @@ from .budget import guessing
 from .formats.layout import CAPACITY, FREE, UNBOUNDED_MARK, Damage, Finding
 from .formats.maps import MapReader, MapStats, sizes_with
 from .formats.recognise import STRUCTURES
-from .formats.sequences import CellReader, LogReader, RowReader, SlotReader
+from .formats.sequences import CellReader, LogReader, SequenceReader, SlotReader
 from .image import Image, Part, open_image
 from .source import PastEnd, Progress, no_progress
 from .values import Reading, guess, reading_of
@@ -174,7 +174,7 @@ def contents(part: Part, *, deep: bool | None, types: Types, progress: Progress 
     return found
 
 
-def _describe(found: Contents, part: Part, reader: MapReader | RowReader, deep: bool | None, progress: Progress) -> None:
+def _describe(found: Contents, part: Part, reader: MapReader | SequenceReader, deep: bool | None, progress: Progress) -> None:
     if isinstance(reader, MapReader):
         _describe_map(found, reader, deep, progress)
         return
@@ -198,7 +198,7 @@ def _describe(found: Contents, part: Part, reader: MapReader | RowReader, deep: 
         found.value_bound = None
 
 
-def _walk_row(found: Contents, reader: RowReader, progress: Progress) -> None:
+def _walk_row(found: Contents, reader: SequenceReader, progress: Progress) -> None:
     """The sizes of all elements that can be read."""
     for index, data in reader.elements(note=_ignore):
         found.value_sizes = sizes_with(found.value_sizes, len(data), len(data))
@@ -237,7 +237,7 @@ def _ignore(_damage: Damage) -> None:
     """Somebody else tells it."""
 
 
-def sample_elements(reader: RowReader) -> list[bytes]:
+def sample_elements(reader: SequenceReader) -> list[bytes]:
     """Some elements, spread over the whole row; large ones are left out."""
     count = reader.readable()
     step = max(1, count // _SAMPLES)
@@ -253,7 +253,7 @@ def sample_elements(reader: RowReader) -> list[bytes]:
 
 
 def _describe_map(found: Contents, reader: MapReader, deep: bool | None, progress: Progress) -> None:
-    shape = reader.shape
+    layout = reader.layout
     found.length, found.depth = reader.length, reader.depth()
     found.layout = f"layout {reader.version}, pages of {reader.page} bytes"
     found.whole = deep if deep is not None else reader.space.chunks <= _SMALL or reader.allocated <= _SMALL
@@ -268,8 +268,8 @@ def _describe_map(found: Contents, reader: MapReader, deep: bool | None, progres
     found.key_type = key_reading.label if keys else None
     found.first = _first_entries(reader, key_reading, value_reading)
     found.key_sizes, found.value_sizes = stats.key_sizes, stats.value_sizes
-    found.key_bound = _bound(shape.key_fixed, shape.key_max)
-    found.value_bound = _bound(shape.value_fixed, shape.value_max)
+    found.key_bound = _bound(layout.key_fixed, layout.key_max)
+    found.value_bound = _bound(layout.value_fixed, layout.value_max)
     found.key_order = reader.order.name if reader.order.certain else f"{reader.order.name}?"
     _describe_space(found, reader, stats)
     if stats.value_sizes == (0, 0) or (not stats.entries and reader.is_set):
@@ -301,7 +301,7 @@ def _sampled(reader: MapReader) -> MapStats:
     stats.nodes_by_depth = [0]
     for address in reader.sample:
         try:
-            node = reader.space.node(address, reader.shape)
+            node = reader.space.node(address, reader.layout)
         except Damage:
             continue
         stats.nodes_by_depth[0] += 1
@@ -318,7 +318,7 @@ def sample_entries(reader: MapReader) -> tuple[list[bytes], list[bytes]]:
     values: list[bytes] = []
     for address in reversed(reader.sample):
         try:
-            node = reader.space.node(address, reader.shape)
+            node = reader.space.node(address, reader.layout)
             pairs = [(key, node.value(i)) for i, key in enumerate(node.keys) if node.values[i][1] <= _LARGEST_SAMPLE]
         except Damage:
             continue

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: D103 - they have the documentation of the methods whose place they take
-"""The methods that classes get where keys or values cross to C as numbers.
+"""The methods that classes get if keys or values cross to C as numbers.
 
 The methods that are written on the classes serve every type: they encode, call the function of C that takes bytes, and
 decode. A number needs neither, so a class with numbers gets the functions below in their place when it gets its types; a
@@ -8,7 +8,7 @@ lookup of `u64 -> u64` is one Python frame and one call into C. Letters at the e
 `i` a number, `b` bytes.
 
 Numbers are unsigned for C. An `int` of an unsigned type goes to C as it is: `_direct_...` is `int` then. To everything else
-the bias of a signed type is added first, which keeps the order. What C gives below `_limit` is the value. C refuses what
+the bias of a signed type is added first, which keeps the order. A number from C that is below `_limit` is the value. C refuses what
 does not fit 64 bits; then `refuse` raises the error of the type.
 """
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import Any, Final, NoReturn
 
 from .. import _native as native
-from .._native import ASK, NO_NUMBER, NO_VALUE, answered_number, result
+from .._native import ASK, NO_NUMBER, NO_VALUE, result, result_number
 from ..errors import BoundExceeded, CorruptMemory, IncompatibleType
 from ..storable import Codec, IntLane, Lane
 from .indices import LIMIT, LOWEST, bounded
@@ -43,28 +43,28 @@ class Argument:
         self.codec = codec
         self.encode, self.decode = codec.encode, codec.decode
         self.plain = bytes if codec.as_is else None
-        """The class of values that are their own encoding, if there is one."""
+        """The class of values that are their own encoding, or None."""
         self.restore = None if codec.as_is else codec.decode
         """Makes a value of its encoding; None if it is that already."""
         self.is_number = isinstance(lane, IntLane)
         self.width, self.bias = (lane.size, lane.bias) if isinstance(lane, IntLane) else (0, 0)
         self.direct = None if self.bias else int
-        """The class of numbers that C takes as they are, if there is one."""
+        """The class of numbers that C takes as they are, or None."""
         self.limit = 0 if self.bias else ASK
         """Below it a number of C is the value."""
 
     def whole(self, value: Any) -> int:
-        """A number that is not an `int` as one (bool, integers of numpy); raises the error of the type for anything else."""
+        """Return a number that is not an `int` as one (bool, integers of numpy); raises the error of the type for anything else."""
         self.encode(value)
         return int(value)
 
     def refuse(self, value: Any) -> NoReturn:
-        """Raises the error of the type for a number that C could not take."""
+        """Raise the error of the type for a number that C could not take."""
         self.encode(value)
         raise OverflowError(f"{value} does not fit 64 bits")
 
     def fail(self, status: int, operation: str, value: Any, owner: Any) -> NoReturn:
-        """Raises what a status of C stands for in a structure, in the words of the type if the value is out of its bound."""
+        """Raise the error for a status of C; if the value is out of its bound, the error of the type."""
         if status == _BOUND_EXCEEDED:
             self.encode(value)
         owner._fail(status, operation)
@@ -73,17 +73,17 @@ class Argument:
 
 # ---- keys of maps and sets ----
 
-_contains_i: Final = native.call.ss_btree_contains_i
-_insert_ib: Final = native.call.ss_btree_insert_ib
-_remove_ib: Final = native.call.ss_btree_remove_ib
+_contains_u64: Final = native.call.ss_btree_contains_u64
+_insert_u64_bytes: Final = native.call.ss_btree_insert_u64_bytes
+_remove_u64_bytes: Final = native.call.ss_btree_remove_u64_bytes
 
 
-def contains_key_i(self: Any, key: Any) -> bool:
+def contains_key_u64(self: Any, key: Any) -> bool:
     number = key
     if type(key) is not self._direct_key:
         number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
     try:
-        status: int = _contains_i(self._handle, number)
+        status: int = _contains_u64(self._handle, number)
     except OverflowError:
         self._key.refuse(key)
     if status < 0:
@@ -91,12 +91,12 @@ def contains_key_i(self: Any, key: Any) -> bool:
     return status != _ABSENT
 
 
-def contains_i(self: Any, key: Any) -> bool:
+def contains_u64(self: Any, key: Any) -> bool:
     number = key
     if type(key) is not self._direct_key:
         number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
     try:
-        status: int = _contains_i(self._handle, number)
+        status: int = _contains_u64(self._handle, number)
     except OverflowError:
         self._key.refuse(key)
     if status < 0:
@@ -104,12 +104,12 @@ def contains_i(self: Any, key: Any) -> bool:
     return status != _ABSENT
 
 
-def in_i(self: Any, key: Any) -> bool:
+def in_u64(self: Any, key: Any) -> bool:
     try:
         number = key
         if type(key) is not self._direct_key:
             number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
-        status: int = _contains_i(self._handle, number)
+        status: int = _contains_u64(self._handle, number)
     except _UNFIT:
         return False
     if status < 0:
@@ -117,12 +117,12 @@ def in_i(self: Any, key: Any) -> bool:
     return status != _ABSENT
 
 
-def insert_i(self: Any, key: Any) -> bool:
+def insert_u64(self: Any, key: Any) -> bool:
     number = key
     if type(key) is not self._direct_key:
         number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
     try:
-        size: int = _insert_ib(self._handle, number, b"", 0)
+        size: int = _insert_u64_bytes(self._handle, number, b"", 0)
     except OverflowError:
         self._key.refuse(key)
     if size == NO_VALUE:
@@ -130,12 +130,12 @@ def insert_i(self: Any, key: Any) -> bool:
     return self._key.fail(size, "insert", key, self) if size < 0 else False
 
 
-def remove_i(self: Any, key: Any) -> bool:
+def remove_u64(self: Any, key: Any) -> bool:
     number = key
     if type(key) is not self._direct_key:
         number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
     try:
-        size: int = _remove_ib(self._handle, number)
+        size: int = _remove_u64_bytes(self._handle, number)
     except OverflowError:
         self._key.refuse(key)
     if size == NO_VALUE:
@@ -144,24 +144,24 @@ def remove_i(self: Any, key: Any) -> bool:
 
 
 def set_forms(keys: Argument) -> Methods:
-    """The methods of a set of numbers; none for other sets."""
-    return {"contains": contains_i, "__contains__": in_i, "insert": insert_i, "remove": remove_i} if keys.is_number else {}
+    """Return the methods of a set of numbers; none for other sets."""
+    return {"contains": contains_u64, "__contains__": in_u64, "insert": insert_u64, "remove": remove_u64} if keys.is_number else {}
 
 
 # ---- maps of numbers to numbers ----
 
-_get_ii: Final = native.call.ss_btree_get_ii
-_insert_ii: Final = native.call.ss_btree_insert_ii
-_put_ii: Final = native.call.ss_btree_put_ii
-_remove_ii: Final = native.call.ss_btree_remove_ii
+_get_u64_u64: Final = native.call.ss_btree_get_u64_u64
+_insert_u64_u64: Final = native.call.ss_btree_insert_u64_u64
+_set_u64_u64: Final = native.call.ss_btree_set_u64_u64
+_remove_u64_u64: Final = native.call.ss_btree_remove_u64_u64
 
 
-def get_ii(self: Any, key: Any, default: Any = None) -> Any:
+def get_u64_u64(self: Any, key: Any, default: Any = None) -> Any:
     number = key
     if type(key) is not self._direct_key:
         number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
     try:
-        found: int = _get_ii(self._handle, number)
+        found: int = _get_u64_u64(self._handle, number)
     except OverflowError:
         self._key.refuse(key)
     if found < self._limit:
@@ -170,15 +170,15 @@ def get_ii(self: Any, key: Any, default: Any = None) -> Any:
         return found - self._value_bias
     if found == NO_NUMBER:
         return default
-    return self._answered_number("get") - self._value_bias
+    return self._result_number("get") - self._value_bias
 
 
-def getitem_ii(self: Any, key: Any) -> Any:
+def getitem_u64_u64(self: Any, key: Any) -> Any:
     number = key
     if type(key) is not self._direct_key:
         number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
     try:
-        found: int = _get_ii(self._handle, number)
+        found: int = _get_u64_u64(self._handle, number)
     except OverflowError:
         self._key.refuse(key)
     if found < self._limit:
@@ -187,10 +187,10 @@ def getitem_ii(self: Any, key: Any) -> Any:
         return found - self._value_bias
     if found == NO_NUMBER:
         raise KeyError(key)
-    return self._answered_number("get") - self._value_bias
+    return self._result_number("get") - self._value_bias
 
 
-def insert_ii(self: Any, key: Any, value: Any) -> Any:
+def insert_u64_u64(self: Any, key: Any, value: Any) -> Any:
     number = key
     if type(key) is not self._direct_key:
         number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
@@ -198,7 +198,7 @@ def insert_ii(self: Any, key: Any, value: Any) -> Any:
     if type(value) is not self._direct_value:
         number_value = (value if type(value) is int else self._value.whole(value)) + self._value_bias
     try:
-        old: int = _insert_ii(self._handle, number, number_value)
+        old: int = _insert_u64_u64(self._handle, number, number_value)
     except OverflowError:
         refuse_either(self, key, value)
     if old < self._limit:
@@ -207,10 +207,10 @@ def insert_ii(self: Any, key: Any, value: Any) -> Any:
         return old - self._value_bias
     if old == NO_NUMBER:
         return None
-    return self._answered_number("insert") - self._value_bias
+    return self._result_number("insert") - self._value_bias
 
 
-def setitem_ii(self: Any, key: Any, value: Any) -> None:
+def setitem_u64_u64(self: Any, key: Any, value: Any) -> None:
     number = key
     if type(key) is not self._direct_key:
         number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
@@ -218,19 +218,19 @@ def setitem_ii(self: Any, key: Any, value: Any) -> None:
     if type(value) is not self._direct_value:
         number_value = (value if type(value) is int else self._value.whole(value)) + self._value_bias
     try:
-        status: int = _put_ii(self._handle, number, number_value)
+        status: int = _set_u64_u64(self._handle, number, number_value)
     except OverflowError:
         refuse_either(self, key, value)
     if status < 0:
         self._fail(status, "insert")
 
 
-def remove_ii(self: Any, key: Any, default: Any = None) -> Any:
+def remove_u64_u64(self: Any, key: Any, default: Any = None) -> Any:
     number = key
     if type(key) is not self._direct_key:
         number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
     try:
-        old: int = _remove_ii(self._handle, number)
+        old: int = _remove_u64_u64(self._handle, number)
     except OverflowError:
         self._key.refuse(key)
     if old < self._limit:
@@ -239,36 +239,36 @@ def remove_ii(self: Any, key: Any, default: Any = None) -> Any:
         return old - self._value_bias
     if old == NO_NUMBER:
         return default
-    return self._answered_number("remove") - self._value_bias
+    return self._result_number("remove") - self._value_bias
 
 
-def delitem_ii(self: Any, key: Any) -> None:
+def delitem_u64_u64(self: Any, key: Any) -> None:
     number = key
     if type(key) is not self._direct_key:
         number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
     try:
-        old: int = _remove_ii(self._handle, number)
+        old: int = _remove_u64_u64(self._handle, number)
     except OverflowError:
         self._key.refuse(key)
     if old == NO_NUMBER:
         raise KeyError(key)
     if old == ASK:
-        self._answered_number("remove")
+        self._result_number("remove")
 
 
 # ---- maps of numbers to anything ----
 
-_get_ib: Final = native.call.ss_btree_get_ib
-_put_ib: Final = native.call.ss_btree_put_ib
+_get_u64_bytes: Final = native.call.ss_btree_get_u64_bytes
+_set_u64_bytes: Final = native.call.ss_btree_set_u64_bytes
 _drop: Final = native.call.ss_result_drop
 
 
-def get_ib(self: Any, key: Any, default: Any = None) -> Any:
+def get_u64_bytes(self: Any, key: Any, default: Any = None) -> Any:
     number = key
     if type(key) is not self._direct_key:
         number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
     try:
-        size: int = _get_ib(self._handle, number)
+        size: int = _get_u64_bytes(self._handle, number)
     except OverflowError:
         self._key.refuse(key)
     if size >= 0:
@@ -281,12 +281,12 @@ def get_ib(self: Any, key: Any, default: Any = None) -> Any:
     return default if size == NO_VALUE else self._fail(size, "get")
 
 
-def getitem_ib(self: Any, key: Any) -> Any:
+def getitem_u64_bytes(self: Any, key: Any) -> Any:
     number = key
     if type(key) is not self._direct_key:
         number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
     try:
-        size: int = _get_ib(self._handle, number)
+        size: int = _get_u64_bytes(self._handle, number)
     except OverflowError:
         self._key.refuse(key)
     if size >= 0:
@@ -301,7 +301,7 @@ def getitem_ib(self: Any, key: Any) -> Any:
     return self._fail(size, "get")
 
 
-def insert_ib(self: Any, key: Any, value: Any) -> Any:
+def insert_u64_bytes(self: Any, key: Any, value: Any) -> Any:
     number = key
     if type(key) is not self._direct_key:
         number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
@@ -310,7 +310,7 @@ def insert_ib(self: Any, key: Any, value: Any) -> Any:
         encode = self._encode_value
         data = encode(value)
     try:
-        size: int = _insert_ib(self._handle, number, data, len(data))
+        size: int = _insert_u64_bytes(self._handle, number, data, len(data))
     except OverflowError:
         self._key.refuse(key)
     if size < 0:
@@ -319,12 +319,12 @@ def insert_ib(self: Any, key: Any, value: Any) -> Any:
     try:
         return restore(old) if restore else old
     except BaseException as error:  # the bytes that were there are put back
-        _put_ib(self._handle, number, old, len(old))
+        _set_u64_bytes(self._handle, number, old, len(old))
         self._tell_apart(error)
         raise
 
 
-def setitem_ib(self: Any, key: Any, value: Any) -> None:
+def setitem_u64_bytes(self: Any, key: Any, value: Any) -> None:
     number = key
     if type(key) is not self._direct_key:
         number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
@@ -333,19 +333,19 @@ def setitem_ib(self: Any, key: Any, value: Any) -> None:
         encode = self._encode_value
         data = encode(value)
     try:
-        status: int = _put_ib(self._handle, number, data, len(data))
+        status: int = _set_u64_bytes(self._handle, number, data, len(data))
     except OverflowError:
         self._key.refuse(key)
     if status < 0:
         self._fail(status, "insert")
 
 
-def remove_ib(self: Any, key: Any, default: Any = None) -> Any:
+def remove_u64_bytes(self: Any, key: Any, default: Any = None) -> Any:
     number = key
     if type(key) is not self._direct_key:
         number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
     try:
-        size: int = _remove_ib(self._handle, number)
+        size: int = _remove_u64_bytes(self._handle, number)
     except OverflowError:
         self._key.refuse(key)
     if size < 0:
@@ -354,17 +354,17 @@ def remove_ib(self: Any, key: Any, default: Any = None) -> Any:
     try:
         return restore(old) if restore else old
     except BaseException as error:  # the bytes that were there are put back
-        _put_ib(self._handle, number, old, len(old))
+        _set_u64_bytes(self._handle, number, old, len(old))
         self._tell_apart(error)
         raise
 
 
-def delitem_ib(self: Any, key: Any) -> None:
+def delitem_u64_bytes(self: Any, key: Any) -> None:
     number = key
     if type(key) is not self._direct_key:
         number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
     try:
-        size: int = _remove_ib(self._handle, number)
+        size: int = _remove_u64_bytes(self._handle, number)
     except OverflowError:
         self._key.refuse(key)
     if size == NO_VALUE:
@@ -376,43 +376,43 @@ def delitem_ib(self: Any, key: Any) -> None:
 
 # ---- maps of anything to numbers ----
 
-_get_bi: Final = native.call.ss_btree_get_bi
-_insert_bi: Final = native.call.ss_btree_insert_bi
-_put_bi: Final = native.call.ss_btree_put_bi
-_remove_bi: Final = native.call.ss_btree_remove_bi
+_get_bytes_u64: Final = native.call.ss_btree_get_bytes_u64
+_insert_bytes_u64: Final = native.call.ss_btree_insert_bytes_u64
+_set_bytes_u64: Final = native.call.ss_btree_set_bytes_u64
+_remove_bytes_u64: Final = native.call.ss_btree_remove_bytes_u64
 
 
-def get_bi(self: Any, key: Any, default: Any = None) -> Any:
+def get_bytes_u64(self: Any, key: Any, default: Any = None) -> Any:
     data = key
     if type(key) is not self._plain_key:
         encode = self._encode_key
         data = encode(key)
-    found: int = _get_bi(self._handle, data, len(data))
+    found: int = _get_bytes_u64(self._handle, data, len(data))
     if found < self._limit:
         return found
     if found < ASK:
         return found - self._value_bias
     if found == NO_NUMBER:
         return default
-    return self._answered_number("get") - self._value_bias
+    return self._result_number("get") - self._value_bias
 
 
-def getitem_bi(self: Any, key: Any) -> Any:
+def getitem_bytes_u64(self: Any, key: Any) -> Any:
     data = key
     if type(key) is not self._plain_key:
         encode = self._encode_key
         data = encode(key)
-    found: int = _get_bi(self._handle, data, len(data))
+    found: int = _get_bytes_u64(self._handle, data, len(data))
     if found < self._limit:
         return found
     if found < ASK:
         return found - self._value_bias
     if found == NO_NUMBER:
         raise KeyError(key)
-    return self._answered_number("get") - self._value_bias
+    return self._result_number("get") - self._value_bias
 
 
-def insert_bi(self: Any, key: Any, value: Any) -> Any:
+def insert_bytes_u64(self: Any, key: Any, value: Any) -> Any:
     data = key
     if type(key) is not self._plain_key:
         encode = self._encode_key
@@ -421,7 +421,7 @@ def insert_bi(self: Any, key: Any, value: Any) -> Any:
     if type(value) is not self._direct_value:
         number = (value if type(value) is int else self._value.whole(value)) + self._value_bias
     try:
-        old: int = _insert_bi(self._handle, data, len(data), number)
+        old: int = _insert_bytes_u64(self._handle, data, len(data), number)
     except OverflowError:
         self._value.refuse(value)
     if old < self._limit:
@@ -430,10 +430,10 @@ def insert_bi(self: Any, key: Any, value: Any) -> Any:
         return old - self._value_bias
     if old == NO_NUMBER:
         return None
-    return self._answered_number("insert") - self._value_bias
+    return self._result_number("insert") - self._value_bias
 
 
-def setitem_bi(self: Any, key: Any, value: Any) -> None:
+def setitem_bytes_u64(self: Any, key: Any, value: Any) -> None:
     data = key
     if type(key) is not self._plain_key:
         encode = self._encode_key
@@ -442,72 +442,72 @@ def setitem_bi(self: Any, key: Any, value: Any) -> None:
     if type(value) is not self._direct_value:
         number = (value if type(value) is int else self._value.whole(value)) + self._value_bias
     try:
-        status: int = _put_bi(self._handle, data, len(data), number)
+        status: int = _set_bytes_u64(self._handle, data, len(data), number)
     except OverflowError:
         self._value.refuse(value)
     if status < 0:
         self._fail(status, "insert")
 
 
-def remove_bi(self: Any, key: Any, default: Any = None) -> Any:
+def remove_bytes_u64(self: Any, key: Any, default: Any = None) -> Any:
     data = key
     if type(key) is not self._plain_key:
         encode = self._encode_key
         data = encode(key)
-    old: int = _remove_bi(self._handle, data, len(data))
+    old: int = _remove_bytes_u64(self._handle, data, len(data))
     if old < self._limit:
         return old
     if old < ASK:
         return old - self._value_bias
     if old == NO_NUMBER:
         return default
-    return self._answered_number("remove") - self._value_bias
+    return self._result_number("remove") - self._value_bias
 
 
-def delitem_bi(self: Any, key: Any) -> None:
+def delitem_bytes_u64(self: Any, key: Any) -> None:
     data = key
     if type(key) is not self._plain_key:
         encode = self._encode_key
         data = encode(key)
-    old: int = _remove_bi(self._handle, data, len(data))
+    old: int = _remove_bytes_u64(self._handle, data, len(data))
     if old == NO_NUMBER:
         raise KeyError(key)
     if old == ASK:
-        self._answered_number("remove")
+        self._result_number("remove")
 
 
 _FORMS_II: Final[Methods] = {
-    "get": get_ii,
-    "__getitem__": getitem_ii,
-    "insert": insert_ii,
-    "__setitem__": setitem_ii,
-    "remove": remove_ii,
-    "_take": remove_ii,
-    "__delitem__": delitem_ii,
+    "get": get_u64_u64,
+    "__getitem__": getitem_u64_u64,
+    "insert": insert_u64_u64,
+    "__setitem__": setitem_u64_u64,
+    "remove": remove_u64_u64,
+    "_take": remove_u64_u64,
+    "__delitem__": delitem_u64_u64,
 }
 _FORMS_IB: Final[Methods] = {
-    "get": get_ib,
-    "__getitem__": getitem_ib,
-    "insert": insert_ib,
-    "__setitem__": setitem_ib,
-    "remove": remove_ib,
-    "_take": remove_ib,
-    "__delitem__": delitem_ib,
+    "get": get_u64_bytes,
+    "__getitem__": getitem_u64_bytes,
+    "insert": insert_u64_bytes,
+    "__setitem__": setitem_u64_bytes,
+    "remove": remove_u64_bytes,
+    "_take": remove_u64_bytes,
+    "__delitem__": delitem_u64_bytes,
 }
 _FORMS_BI: Final[Methods] = {
-    "get": get_bi,
-    "__getitem__": getitem_bi,
-    "insert": insert_bi,
-    "__setitem__": setitem_bi,
-    "remove": remove_bi,
-    "_take": remove_bi,
-    "__delitem__": delitem_bi,
+    "get": get_bytes_u64,
+    "__getitem__": getitem_bytes_u64,
+    "insert": insert_bytes_u64,
+    "__setitem__": setitem_bytes_u64,
+    "remove": remove_bytes_u64,
+    "_take": remove_bytes_u64,
+    "__delitem__": delitem_bytes_u64,
 }
-_KEY_FORMS: Final[Methods] = {"contains_key": contains_key_i, "__contains__": in_i}
+_KEY_FORMS: Final[Methods] = {"contains_key": contains_key_u64, "__contains__": in_u64}
 
 
 def map_forms(keys: Argument, values: Argument) -> Methods:
-    """The methods of a map with numbers as keys or values; none for other maps."""
+    """Return the methods of a map with numbers as keys or values; none for other maps."""
     if keys.is_number:
         return {**_KEY_FORMS, **(_FORMS_II if values.is_number else _FORMS_IB), **_short_forms(keys, values)}
     return {**_FORMS_BI, **_short_forms(keys, values)} if values.is_number else {}
@@ -521,15 +521,15 @@ def _short_forms(keys: Argument, values: Argument) -> Methods:
 
 # ---- sequences ----
 
-_vec_get: Final = native.call.ss_vec_get_int
-_vec_item: Final = native.call.ss_vec_item_int
-_vec_set: Final = native.call.ss_vec_set_int
-_vec_set_item: Final = native.call.ss_vec_set_item_int
-_vec_push: Final = native.call.ss_vec_push_int
-_vec_pop: Final = native.call.ss_vec_pop_int
-_heap_push: Final = native.call.ss_heap_push_int
-_heap_pop: Final = native.call.ss_heap_pop_int
-_heap_peek: Final = native.call.ss_heap_peek_int
+_vec_get: Final = native.call.ss_vec_get_u64
+_vec_item: Final = native.call.ss_vec_item_u64
+_vec_set: Final = native.call.ss_vec_set_u64
+_vec_set_item: Final = native.call.ss_vec_set_item_u64
+_vec_push: Final = native.call.ss_vec_push_u64
+_vec_pop: Final = native.call.ss_vec_pop_u64
+_heap_push: Final = native.call.ss_heap_push_u64
+_heap_pop: Final = native.call.ss_heap_pop_u64
+_heap_peek: Final = native.call.ss_heap_peek_u64
 
 
 def vec_get(self: Any, index: Any) -> Any:
@@ -542,7 +542,7 @@ def vec_get(self: Any, index: Any) -> Any:
         return number - self._bias
     if number == NO_NUMBER:
         return None
-    return self._answered_number("get") - self._bias
+    return self._result_number("get") - self._bias
 
 
 def vec_getitem(self: Any, index: Any) -> Any:
@@ -555,7 +555,7 @@ def vec_getitem(self: Any, index: Any) -> Any:
         return number - self._bias
     if number == NO_NUMBER:
         self._past(index)
-    return self._answered_number("get") - self._bias
+    return self._result_number("get") - self._bias
 
 
 def vec_set(self: Any, index: Any, value: Any) -> None:
@@ -606,7 +606,7 @@ def vec_pop(self: Any) -> Any:
         return number - self._bias
     if number == NO_NUMBER:
         return None
-    return self._answered_number("pop") - self._bias
+    return self._result_number("pop") - self._bias
 
 
 def heap_push(self: Any, value: Any) -> None:
@@ -629,7 +629,7 @@ def heap_pop(self: Any) -> Any:
         return number - self._bias
     if number == NO_NUMBER:
         return None
-    return self._answered_number("pop") - self._bias
+    return self._result_number("pop") - self._bias
 
 
 def heap_peek(self: Any) -> Any:
@@ -640,7 +640,7 @@ def heap_peek(self: Any) -> Any:
         return number - self._bias
     if number == NO_NUMBER:
         return None
-    return self._answered_number("peek") - self._bias
+    return self._result_number("peek") - self._bias
 
 
 _VEC_FORMS: Final[Methods] = {
@@ -656,20 +656,20 @@ _HEAP_FORMS: Final[Methods] = {"push": heap_push, "pop": heap_pop, "peek": heap_
 
 
 def vec_forms(values: Argument) -> Methods:
-    """The methods of a vec of numbers; none for other vecs."""
+    """Return the methods of a vec of numbers; none for other vecs."""
     return _VEC_FORMS if values.is_number else {}
 
 
 def heap_forms(values: Argument) -> Methods:
-    """The methods of a heap of numbers; none for other heaps."""
+    """Return the methods of a heap of numbers; none for other heaps."""
     return _HEAP_FORMS if values.is_number else {}
 
 
 # ---- cells ----
 
-_cell_get: Final = native.call.ss_cell_get_int
-_cell_set: Final = native.call.ss_cell_set_int
-_cell_put: Final = native.call.ss_cell_put_int
+_cell_get: Final = native.call.ss_cell_get_u64
+_cell_replace: Final = native.call.ss_cell_replace_u64
+_cell_set: Final = native.call.ss_cell_set_u64
 
 
 def cell_get(self: Any) -> Any:
@@ -685,12 +685,12 @@ def cell_set(self: Any, value: Any) -> Any:
     if type(value) is not self._direct:
         number = (value if type(value) is int else self._argument.whole(value)) + self._bias
     try:
-        old: int = _cell_set(self._handle, self._width, number)
+        old: int = _cell_replace(self._handle, self._width, number)
     except OverflowError:
         self._argument.refuse(value)
     if old < self._limit:
         return old
-    return (old if old < ASK else answered_number("set", self._argument.fail, value, self)) - self._bias
+    return (old if old < ASK else result_number("set", self._argument.fail, value, self)) - self._bias
 
 
 def cell_assign(self: Any, value: Any) -> None:
@@ -698,7 +698,7 @@ def cell_assign(self: Any, value: Any) -> None:
     if type(value) is not self._direct:
         number = (value if type(value) is int else self._argument.whole(value)) + self._bias
     try:
-        status: int = _cell_put(self._handle, self._width, number)
+        status: int = _cell_set(self._handle, self._width, number)
     except OverflowError:
         self._argument.refuse(value)
     if status < 0:
@@ -709,5 +709,5 @@ _CELL_FORMS: Final[Methods] = {"get": cell_get, "set": cell_set, "_assign": cell
 
 
 def cell_forms(values: Argument) -> Methods:
-    """The methods of a cell with a number; none for other cells."""
+    """Return the methods of a cell with a number; none for other cells."""
     return _CELL_FORMS if values.is_number else {}

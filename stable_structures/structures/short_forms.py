@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: D103 - they have the documentation of the methods whose place they take
-"""Shorter forms of the most frequent methods of maps, for the most frequent types: what a type does not need is left out.
+"""Shorter forms of the most frequent methods of maps, for the most frequent types: they leave out what a type does not need.
 
-As `number_forms`, which chooses among them. Letters at the end of a name say what key and value are: `u` an unsigned number,
+`number_forms` chooses among them. Letters at the end of a name say what key and value are: `u` an unsigned number,
 `s` a signed one, `e` something else that is not its own encoding, such as `str`.
 """
 
@@ -13,16 +13,16 @@ from typing import Any, Final, NoReturn
 from .. import _native as native
 from .._native import ASK, NO_NUMBER
 
-_get_ii: Final = native.call.ss_btree_get_ii
-_insert_ii: Final = native.call.ss_btree_insert_ii
-_put_ii: Final = native.call.ss_btree_put_ii
-_get_bi: Final = native.call.ss_btree_get_bi
-_insert_bi: Final = native.call.ss_btree_insert_bi
-_put_bi: Final = native.call.ss_btree_put_bi
+_get_u64_u64: Final = native.call.ss_btree_get_u64_u64
+_insert_u64_u64: Final = native.call.ss_btree_insert_u64_u64
+_set_u64_u64: Final = native.call.ss_btree_set_u64_u64
+_get_bytes_u64: Final = native.call.ss_btree_get_bytes_u64
+_insert_bytes_u64: Final = native.call.ss_btree_insert_bytes_u64
+_set_bytes_u64: Final = native.call.ss_btree_set_bytes_u64
 
 
 def refuse_either(self: Any, key: Any, value: Any) -> NoReturn:
-    """Raises the error of the type of the number, of two, that C could not take."""
+    """Raise the error of the type whose number, of the two, C could not take."""
     self._key.encode(key)
     self._value.refuse(value)
     raise AssertionError  # that never comes back
@@ -34,48 +34,48 @@ def refuse_either(self: Any, key: Any, value: Any) -> NoReturn:
 def get_uu(self: Any, key: Any, default: Any = None) -> Any:
     number = key if type(key) is int else self._key.whole(key)
     try:
-        found: int = _get_ii(self._handle, number)
+        found: int = _get_u64_u64(self._handle, number)
     except OverflowError:
         self._key.refuse(key)
     if found < ASK:
         return found
     if found == NO_NUMBER:
         return default
-    return self._answered_number("get")
+    return self._result_number("get")
 
 
 def getitem_uu(self: Any, key: Any) -> Any:
     number = key if type(key) is int else self._key.whole(key)
     try:
-        found: int = _get_ii(self._handle, number)
+        found: int = _get_u64_u64(self._handle, number)
     except OverflowError:
         self._key.refuse(key)
     if found < ASK:
         return found
     if found == NO_NUMBER:
         raise KeyError(key)
-    return self._answered_number("get")
+    return self._result_number("get")
 
 
 def insert_uu(self: Any, key: Any, value: Any) -> Any:
     number = key if type(key) is int else self._key.whole(key)
     number_value = value if type(value) is int else self._value.whole(value)
     try:
-        old: int = _insert_ii(self._handle, number, number_value)
+        old: int = _insert_u64_u64(self._handle, number, number_value)
     except OverflowError:
         refuse_either(self, key, value)
     if old < ASK:
         return old
     if old == NO_NUMBER:
         return None
-    return self._answered_number("insert")
+    return self._result_number("insert")
 
 
 def setitem_uu(self: Any, key: Any, value: Any) -> None:
     number = key if type(key) is int else self._key.whole(key)
     number_value = value if type(value) is int else self._value.whole(value)
     try:
-        status: int = _put_ii(self._handle, number, number_value)
+        status: int = _set_u64_u64(self._handle, number, number_value)
     except OverflowError:
         refuse_either(self, key, value)
     if status < 0:
@@ -88,48 +88,48 @@ def setitem_uu(self: Any, key: Any, value: Any) -> None:
 def get_ss(self: Any, key: Any, default: Any = None) -> Any:
     number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
     try:
-        found: int = _get_ii(self._handle, number)
+        found: int = _get_u64_u64(self._handle, number)
     except OverflowError:
         self._key.refuse(key)
     if found < ASK:
         return found - self._value_bias
     if found == NO_NUMBER:
         return default
-    return self._answered_number("get") - self._value_bias
+    return self._result_number("get") - self._value_bias
 
 
 def getitem_ss(self: Any, key: Any) -> Any:
     number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
     try:
-        found: int = _get_ii(self._handle, number)
+        found: int = _get_u64_u64(self._handle, number)
     except OverflowError:
         self._key.refuse(key)
     if found < ASK:
         return found - self._value_bias
     if found == NO_NUMBER:
         raise KeyError(key)
-    return self._answered_number("get") - self._value_bias
+    return self._result_number("get") - self._value_bias
 
 
 def insert_ss(self: Any, key: Any, value: Any) -> Any:
     number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
     number_value = (value if type(value) is int else self._value.whole(value)) + self._value_bias
     try:
-        old: int = _insert_ii(self._handle, number, number_value)
+        old: int = _insert_u64_u64(self._handle, number, number_value)
     except OverflowError:
         refuse_either(self, key, value)
     if old < ASK:
         return old - self._value_bias
     if old == NO_NUMBER:
         return None
-    return self._answered_number("insert") - self._value_bias
+    return self._result_number("insert") - self._value_bias
 
 
 def setitem_ss(self: Any, key: Any, value: Any) -> None:
     number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
     number_value = (value if type(value) is int else self._value.whole(value)) + self._value_bias
     try:
-        status: int = _put_ii(self._handle, number, number_value)
+        status: int = _set_u64_u64(self._handle, number, number_value)
     except OverflowError:
         refuse_either(self, key, value)
     if status < 0:
@@ -142,23 +142,23 @@ def setitem_ss(self: Any, key: Any, value: Any) -> None:
 def get_eu(self: Any, key: Any, default: Any = None) -> Any:
     encode = self._encode_key
     data = encode(key)
-    found: int = _get_bi(self._handle, data, len(data))
+    found: int = _get_bytes_u64(self._handle, data, len(data))
     if found < ASK:
         return found
     if found == NO_NUMBER:
         return default
-    return self._answered_number("get")
+    return self._result_number("get")
 
 
 def getitem_eu(self: Any, key: Any) -> Any:
     encode = self._encode_key
     data = encode(key)
-    found: int = _get_bi(self._handle, data, len(data))
+    found: int = _get_bytes_u64(self._handle, data, len(data))
     if found < ASK:
         return found
     if found == NO_NUMBER:
         raise KeyError(key)
-    return self._answered_number("get")
+    return self._result_number("get")
 
 
 def insert_eu(self: Any, key: Any, value: Any) -> Any:
@@ -166,14 +166,14 @@ def insert_eu(self: Any, key: Any, value: Any) -> Any:
     data = encode(key)
     number_value = value if type(value) is int else self._value.whole(value)
     try:
-        old: int = _insert_bi(self._handle, data, len(data), number_value)
+        old: int = _insert_bytes_u64(self._handle, data, len(data), number_value)
     except OverflowError:
         self._value.refuse(value)
     if old < ASK:
         return old
     if old == NO_NUMBER:
         return None
-    return self._answered_number("insert")
+    return self._result_number("insert")
 
 
 def setitem_eu(self: Any, key: Any, value: Any) -> None:
@@ -181,7 +181,7 @@ def setitem_eu(self: Any, key: Any, value: Any) -> None:
     data = encode(key)
     number_value = value if type(value) is int else self._value.whole(value)
     try:
-        status: int = _put_bi(self._handle, data, len(data), number_value)
+        status: int = _set_bytes_u64(self._handle, data, len(data), number_value)
     except OverflowError:
         self._value.refuse(value)
     if status < 0:

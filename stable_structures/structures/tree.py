@@ -37,24 +37,24 @@ _LAST_BATCH: Final = 1024
 _LARGEST_CHUNK: Final = 1 << 20
 _BATCH_BYTES: Final = 256 * 1024
 ABSENT: Final[int] = native.call.SS_ABSENT
-contains: Final = native.call.ss_btree_contains_b
+contains: Final = native.call.ss_btree_contains_bytes
 
 
 class TreeIterator(BothEnds[T]):
-    """What is left of a range of a map or set, from both ends: an iterator with `next_back()` and `skip(n)`.
+    """An iterator over a range of a map or set from both ends, with `next_back()` and `skip(n)`.
 
-    It is lazy, holds no lock, and raises `RuntimeError` once the map has changed since it was made; but as with a dict, the
-    thread that iterates may give keys that are there other values, by `m[key] = value`, `update` or an entry, and sees them.
-    Each step is O(1) on average, making one O(log n).
+    It is lazy, holds no lock, and raises `RuntimeError` if the map has changed since the iterator was created. As with a dict,
+    however, the thread that iterates may give existing keys other values, by `m[key] = value`, `update` or an entry, and the
+    iterator then returns those. Each step is O(1) on average, creating one is O(log n).
     """
 
     def __init__(self, tree: Tree, cursor: Any, want: int, *, reverse: bool) -> None:
-        shape = tree._shapes[want]
+        spec = tree._specs[want]
         self._tree = tree
         self._cursor = cursor
         self._batch = _FIRST_BATCH
-        self._shape = shape
-        super().__init__(tree._generation, shape.finish, reverse=reverse)
+        self._spec = spec
+        super().__init__(tree._generation, spec.finish, reverse=reverse)
 
     def _tell_apart(self, error: BaseException) -> None:
         self._tree._tell_apart(error)
@@ -65,7 +65,7 @@ class TreeIterator(BothEnds[T]):
 
     def _demand_unchanged(self) -> bool:
         overwritten = native.check(native.call.ss_cursor_valid(self._cursor[0]), "iteration") == ABSENT
-        return overwritten and self._shape.values != 0
+        return overwritten and self._spec.values != 0
 
     def _pass_over(self, n: int, *, back: bool) -> int:
         return self._tree._checked(native.call.ss_cursor_skip(self._cursor[0], n, back), "skip")
@@ -74,24 +74,24 @@ class TreeIterator(BothEnds[T]):
         self._tree._checked(native.call.ss_cursor_give_back(self._cursor[0], n, back), "iteration")
 
     def _fetch(self, *, back: bool) -> bool:
-        shape, own = self._shape, self._ends[back]
+        spec, own = self._spec, self._ends[back]
         self._torn = True
-        size = _next_entries(self._cursor[0], self._batch, _BATCH_BYTES, shape.want, back)
+        size = _next_entries(self._cursor[0], self._batch, _BATCH_BYTES, spec.want, back)
         try:
             if size < 0:
                 self._torn = False
                 native.fail(size, "iteration")
-            keys, values = native.entries(size, keys=shape.keys, values=shape.values)
+            keys, values = native.entries(size, keys=spec.keys, values=spec.values)
         except CorruptMemory as error:
             self._tell_apart(error)
             raise
         self._batch = min(self._batch * 2, _LAST_BATCH)
-        own.extend(shape.joined(keys, values))
+        own.extend(spec.joined(keys, values))
         self._torn = False
         return bool(own)
 
 
-class Shape(NamedTuple):
+class IterationSpec(NamedTuple):
     """How keys, values or entries of a tree cross, and what makes of them what an iterator yields."""
 
     want: int
@@ -100,23 +100,23 @@ class Shape(NamedTuple):
     finish: Callable[[Any], Any] | None
 
     @classmethod
-    def of(cls, key: Argument, value: Argument, want: int) -> Shape:
-        """Of a tree with these keys and values."""
+    def of(cls, key: Argument, value: Argument, want: int) -> IterationSpec:
+        """Return the spec for a tree with these keys and values."""
         numbers = native.call.SS_WANT_KEY_NUMBERS * key.is_number | native.call.SS_WANT_VALUE_NUMBERS * value.is_number
         return cls(want | numbers, _row(key, want & KEYS), _row(value, want & VALUES), _finisher(key, value, want))
 
     def joined(self, keys: list[Any], values: list[Any]) -> Iterable[Any]:
-        """What `native.entries` gave, one item for each entry."""
+        """Return the result of `native.entries`, one item for each entry."""
         return zip(keys, values, strict=True) if self.keys and self.values else keys or values
 
 
 def _row(argument: Argument, wanted: int) -> int:
-    """How `native.entries` takes a row of keys or values."""
+    """Return how `native.entries` takes a row of keys or values."""
     return 0 if not wanted else 2 if argument.is_number else 1
 
 
 def _restorer(argument: Argument) -> Callable[[Any], Any] | None:
-    """Makes a key or value of what C gave; None where it is that already."""
+    """Return a function that makes a key or value from a result of C; None if none is needed."""
     if not argument.is_number:
         return argument.restore
     bias = argument.bias
@@ -124,7 +124,7 @@ def _restorer(argument: Argument) -> Callable[[Any], Any] | None:
 
 
 def _finisher(key: Argument, value: Argument, want: int) -> Callable[[Any], Any] | None:
-    """Makes what an iterator yields of what C gave; None where it is that already."""
+    """Return a function that makes what an iterator yields from a result of C; None if none is needed."""
     key_of, value_of = _restorer(key), _restorer(value)
     if not want & VALUES:
         return key_of
@@ -138,23 +138,23 @@ def _finisher(key: Argument, value: Argument, want: int) -> Callable[[Any], Any]
 
 
 def start_kind(start: object, *, inclusive: bool) -> int:
-    """How the core takes the lower end of a range."""
+    """Return the core's code for the lower end of a range."""
     if start is None:
         return _FROM_FIRST
     return int(native.call.SS_FROM if inclusive else native.call.SS_AFTER)
 
 
 def stop_kind(stop: object, *, inclusive: bool) -> int:
-    """How the core takes the upper end of a range."""
+    """Return the core's code for the upper end of a range."""
     if stop is None:
         return _TO_LAST
     return int(native.call.SS_UPTO if inclusive else native.call.SS_BEFORE)
 
 
 def end_kinds(start: object, stop: object, inclusive: Any) -> tuple[int, int]:
-    """How the core takes both ends."""
+    """Return the core's codes for both ends."""
     if not isinstance(inclusive, tuple | list) or len(inclusive) != 2:  # noqa: PLR2004 - the two ends
-        raise TypeError(f"inclusive says of each end whether it belongs to the range, as in (True, False); got {inclusive!r}")
+        raise TypeError(f"inclusive must say for each end whether it belongs to the range, as in (True, False); got {inclusive!r}")
     return start_kind(start, inclusive=inclusive[0]), stop_kind(stop, inclusive=inclusive[1])
 
 
@@ -164,7 +164,7 @@ class Tree(Structure):
     _c_name: ClassVar[str] = "btree"
     _key: ClassVar[Argument]
     _value: ClassVar[Argument]
-    _shapes: ClassVar[dict[int, Shape]]
+    _specs: ClassVar[dict[int, IterationSpec]]
     _order: ClassVar[native.KeyOrder]
     _keys_column: ClassVar[Column[Any]]
     _values_column: ClassVar[Column[Any]]
@@ -202,7 +202,7 @@ class Tree(Structure):
         if args:
             raise TypeError(f"{type(self).__name__} takes one memory, got {1 + len(args)}")
         self._open_handle(memory, lambda under, out: self._open_tree(under, mode, out))
-        # What an object has itself is found faster than what its class has.
+        # An attribute of the object is found faster than one of its class.
         key, value = self._key, self._value
         self._encode_key, self._plain_key, self._direct_key, self._key_bias = key.encode, key.plain, key.direct, key.bias
         self._encode_value, self._plain_value, self._restore_value = value.encode, value.plain, value.restore
@@ -220,13 +220,13 @@ class Tree(Structure):
 
     @classmethod
     def _of_types(cls, key: Argument, value: Argument) -> dict[str, Any]:
-        """What every class for these keys and values has."""
+        """Return the attributes of every class for these keys and values."""
         columns = {"_keys_column": Column(key.codec), "_values_column": Column(value.codec)}
-        shapes = {want: Shape.of(key, value, want) for want in (KEYS, VALUES, KEYS | VALUES)}
-        return {**columns, "_key": key, "_value": value, "_shapes": shapes, "_order": native.KeyOrder(key.codec)}
+        specs = {want: IterationSpec.of(key, value, want) for want in (KEYS, VALUES, KEYS | VALUES)}
+        return {**columns, "_key": key, "_value": value, "_specs": specs, "_order": native.KeyOrder(key.codec)}
 
     def __contains__(self, key: object) -> bool:
-        """Whether the key is there; what its type cannot hold is not. O(log n)."""
+        """Return whether the key is present; False for a key that its type cannot hold. O(log n)."""
         data: Any = key
         if type(key) is not self._plain_key:
             encode = self._encode_key
@@ -240,11 +240,11 @@ class Tree(Structure):
         return status != ABSENT
 
     def __len__(self) -> int:
-        """Entries. O(1)."""
+        """Return the number of entries. O(1)."""
         return native.check(native.call.ss_btree_length(self._handle), "len")
 
     def clear(self) -> None:
-        """Removes everything, as the crate's `clear_new`; the memory keeps its size. O(1).
+        """Remove everything, as `clear_new` in the crate; the memory keeps its size. O(1).
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
         >>> m = StableBTreeMap[u64, u64](StableMemory())
@@ -258,7 +258,7 @@ class Tree(Structure):
     clear_new = clear
 
     def remove_many(self, keys: npt.ArrayLike | Iterable[Any]) -> npt.NDArray[np.bool_]:
-        """Removes many keys in one call; gives which of them were there. All or nothing, with the bytes of the loop.
+        """Remove many keys in one call; return which of them were present. All or nothing, with the same bytes as a loop.
 
         O(n log m), with the cache misses of several keys overlapped.
 
@@ -275,7 +275,7 @@ class Tree(Structure):
 
     def _cursor(self, from_: int, start: Any, to: int, stop: Any) -> Any:
         encode = self._encode_key
-        # None is a key where the type is an Option; which ends count is said by their kinds.
+        # None is a key if the type is an Option; the kinds say which ends count.
         low = b"" if from_ == _FROM_FIRST else encode(start)
         high = b"" if to == _TO_LAST else encode(stop)
         try:
@@ -292,22 +292,22 @@ class Tree(Structure):
         return TreeIterator(self, self._cursor(from_, start, to, stop), want, reverse=reverse)
 
     def _changes(self) -> int:
-        """A number that differs after the tree may have changed."""
+        """Return a number that differs after the tree may have changed."""
         return native.number(native.call.ss_btree_changes(self._handle), "iteration")
 
     def _entries(self, want: int) -> list[Any]:
-        """Keys, values or entries, all as they are at one moment. O(n)."""
-        shape = self._shapes[want]
+        """Return keys, values or entries, all read at one moment. O(n)."""
+        spec = self._specs[want]
         try:
-            keys, values = native.all_entries(self._handle, shape.want, keys=shape.keys, values=shape.values)
-            raw = shape.joined(keys, values)
-            return list(raw) if shape.finish is None else list(map(shape.finish, raw))
+            keys, values = native.all_entries(self._handle, spec.want, keys=spec.keys, values=spec.values)
+            raw = spec.joined(keys, values)
+            return list(raw) if spec.finish is None else list(map(spec.finish, raw))
         except CorruptMemory as error:
             self._tell_apart(error)
             raise
 
     def _export(self, start: Any, stop: Any, inclusive: tuple[bool, bool], columns: Sequence[Column[Any]]) -> list[npt.NDArray[Any]]:
-        """Keys of a range, and values if there are two columns, as arrays."""
+        """Return the keys of a range, and values if there are two columns, as arrays."""
         from_, to = end_kinds(start, stop, inclusive)
         cursor = self._cursor(from_, start, to, stop)
         whole = start is None and stop is None
@@ -324,7 +324,7 @@ class Tree(Structure):
             raise
 
     def _exported(self, cursor: Any, size: int, columns: Sequence[Column[Any]]) -> list[npt.NDArray[Any]]:
-        """The next entries, at most `size`, in arrays that `Column.give` makes the user's."""
+        """Return the next entries, at most `size`, in arrays that `Column.give` makes the user's."""
         arrays, rooms = zip(*(column.room(size) for column in columns), strict=True)
         taken = self._checked(native.call.ss_cursor_export(cursor[0], size, rooms[0], *rooms[1:] or (native.NULL,)), "to_numpy")
         return [array[:taken] for array in arrays]

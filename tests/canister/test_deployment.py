@@ -116,7 +116,7 @@ def test_what_is_wrong_says_so(shell, tmp_path):
     assert "not empty" in shell("deploy", BUILT / "counter1_eop.wasm", folder)
     assert shell("call", folder, "inc", "(1").startswith("2: ")
     assert "expected 0 arguments" in shell("call", folder, "inc", "(1)")
-    assert "no such file" in shell("upgrade", folder, tmp_path / "none.wasm")
+    assert "file not found" in shell("upgrade", folder, tmp_path / "none.wasm")
     assert shell("call", folder, "inc") == "(1 : nat)"
     with pytest.raises(SystemExit):
         main(["canister"])
@@ -201,5 +201,5 @@ def test_a_deployment_knows_whether_it_is_there(tmp_path):
     assert not Deployment(tmp_path / "c").exists()
     Deployment(tmp_path / "c").deploy(BUILT / "start.wasm")
     assert Deployment(tmp_path / "c").exists()
-    with pytest.raises(SourceError, match="no such file"):
+    with pytest.raises(SourceError, match="file not found"):
         Deployment(tmp_path / "d").deploy(tmp_path / "none.wasm")

@@ -108,7 +108,7 @@ def test_what_the_library_refuses_is_shown_at_the_canisters_line():
 
 def test_a_fault_of_our_own_keeps_its_frames(monkeypatch):
     canister = Canister.install(PLAIN)
-    monkeypatch.setattr("stable_structures.canister.program.Dialect.arguments", staticmethod(functools.partial(int, "no number")))
+    monkeypatch.setattr("stable_structures.canister.program.CdkAdapter.arguments", staticmethod(functools.partial(int, "no number")))
     with pytest.raises(Trapped, match=r"TypeError|ValueError") as raised:
         canister.call("buy", 1)
     assert "execution.py" in "".join(traceback.format_exception(raised.value))

@@ -32,6 +32,19 @@ def test_a_quick_run_leaves_a_table_numbers_and_plots(tmp_path):
     assert {path.name for path in tmp_path.glob("map_u64.*")} == {"map_u64.svg"}
 
 
+def test_canisters_are_measured_against_their_aims(tmp_path):
+    pytest.importorskip("wasmtime")
+    found = bench(tmp_path, "--no-crate", "--only", "canisters", "--rounds", "1")
+    assert found["failures"] == []
+    times = {(each["operation"], each["contestant"]): each["median"] for each in found["times"]}
+    assert len(times) == 8
+    aims = [aim for aim in found["aims"] if aim["ratio"] is not None]
+    assert len(aims) == 6
+    query = next(aim for aim in aims if aim["against"] == "80 µs")
+    assert query["ratio"]["value"] == pytest.approx(times["query that does nothing, 2 MiB heap", "ours"] / 80_000)
+    assert "## Wasm canisters" in (tmp_path / "results.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 def test_the_cost_model_counts_a_lookup(tmp_path):

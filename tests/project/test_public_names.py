@@ -72,7 +72,7 @@ def operations(name):
         function = getattr(found, "__func__", None) or getattr(found, "fget", None) or found
         ours = inspect.isfunction(function) and function.__module__.startswith("stable_structures")
         # A stream's other direction is there to be refused.
-        if ours and not attribute.startswith("_") and function.__doc__ != "Raises `io.UnsupportedOperation`.":
+        if ours and not attribute.startswith("_") and function.__doc__ != "Raise `io.UnsupportedOperation`.":
             yield pytest.param(function, id=f"{name}.{attribute}")
 
 

@@ -675,7 +675,7 @@ def test_iterators_say_what_they_walk():
     tree[1] = "a"
     assert repr(tree.range()) == "<TreeIterator over <StableBTreeMap[u64, str] of 1 entries>>"
     assert repr(tree.range(reverse=True)) == "<TreeIterator over <StableBTreeMap[u64, str] of 1 entries>, backwards>"
-    assert repr(vec.iter()) == "<RowIterator over <StableVec[u64] of 0 values>>"
+    assert repr(vec.iter()) == "<SequenceIterator over <StableVec[u64] of 0 values>>"
     walk = tree.range()
     tree.into_memory()
     assert repr(walk) == "<TreeIterator over <StableBTreeMap[u64, str], Closed>>"

@@ -45,7 +45,7 @@ def test_the_source_of_each_method_is_what_runs(of):
         assert method.__qualname__.split(".")[0] in {base.__name__ for base in of.__mro__}
     assert "short_forms" in inspect.getsourcefile(StableBTreeMap[u64, u64].get)
     assert "number_forms" in inspect.getsourcefile(StableBTreeMap[u64, i64].get)
-    assert "ss_btree_get_ii" in Path(inspect.getsourcefile(StableBTreeMap[u64, u64].get)).read_text(encoding="utf-8")
+    assert "ss_btree_get_u64_u64" in Path(inspect.getsourcefile(StableBTreeMap[u64, u64].get)).read_text(encoding="utf-8")
 
 
 def test_a_traceback_shows_the_line():

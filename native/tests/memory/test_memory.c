@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Memories of every kind: bounds, growth, pins, undo scopes, claims, closing. */
+/* Memories of every kind: bounds, growth, pins, undo scopes, leases, closing. */
 #include "support/check.h"
 #include "support/maps.h"
 
@@ -266,7 +266,7 @@ static void what_cannot_be_undone_is_undone_before_the_next_operation(void) {
     free(buffer.bytes);
 }
 
-static void claims_are_exclusive_where_pages_overlap(void) {
+static void leases_are_exclusive_where_pages_overlap(void) {
     ss_memory *base, *low, *high, *both, *inner;
     int a, b, c;
     CHECK_EQ(ss_memory_new_flat(100, &base), SS_OK);
@@ -274,21 +274,21 @@ static void claims_are_exclusive_where_pages_overlap(void) {
     CHECK_EQ(ss_memory_new_restricted(base, 5, 9, &high), SS_OK);
     CHECK_EQ(ss_memory_new_restricted(base, 4, 6, &both), SS_OK);
     CHECK_EQ(ss_memory_new_restricted(high, 1, 2, &inner), SS_OK);
-    CHECK_EQ(ss_memory_claim(low, &a), SS_OK);
-    CHECK_EQ(ss_memory_claim(low, &b), SS_IN_USE);
-    CHECK_EQ(ss_memory_claim(high, &b), SS_OK);
-    CHECK_EQ(ss_memory_claim(both, &c), SS_IN_USE);
-    CHECK_EQ(ss_memory_claim(base, &c), SS_IN_USE);
-    CHECK_EQ(ss_memory_claim(inner, &c), SS_IN_USE);
-    ss_memory_unclaim(high, &b);
-    CHECK_EQ(ss_memory_claim(both, &c), SS_IN_USE);
-    CHECK_EQ(ss_memory_claim(inner, &c), SS_OK);
-    CHECK_EQ(ss_memory_claim(high, &b), SS_IN_USE);
-    ss_memory_unclaim(inner, &c);
-    ss_memory_unclaim(low, &a);
-    CHECK_EQ(ss_memory_claim(base, &a), SS_OK);
-    CHECK_EQ(ss_memory_claim(inner, &a), SS_IN_USE);
-    ss_memory_unclaim(base, &a);
+    CHECK_EQ(ss_memory_take_lease(low, &a), SS_OK);
+    CHECK_EQ(ss_memory_take_lease(low, &b), SS_IN_USE);
+    CHECK_EQ(ss_memory_take_lease(high, &b), SS_OK);
+    CHECK_EQ(ss_memory_take_lease(both, &c), SS_IN_USE);
+    CHECK_EQ(ss_memory_take_lease(base, &c), SS_IN_USE);
+    CHECK_EQ(ss_memory_take_lease(inner, &c), SS_IN_USE);
+    ss_memory_drop_lease(high, &b);
+    CHECK_EQ(ss_memory_take_lease(both, &c), SS_IN_USE);
+    CHECK_EQ(ss_memory_take_lease(inner, &c), SS_OK);
+    CHECK_EQ(ss_memory_take_lease(high, &b), SS_IN_USE);
+    ss_memory_drop_lease(inner, &c);
+    ss_memory_drop_lease(low, &a);
+    CHECK_EQ(ss_memory_take_lease(base, &a), SS_OK);
+    CHECK_EQ(ss_memory_take_lease(inner, &a), SS_IN_USE);
+    ss_memory_drop_lease(base, &a);
     ss_memory_release(base);
     ss_memory_release(low);
     ss_memory_release(both);
@@ -387,7 +387,7 @@ int main(void) {
     a_failed_operation_is_undone_to_the_byte(true);
     the_reason_of_a_failure_survives_the_undoing();
     what_cannot_be_undone_is_undone_before_the_next_operation();
-    claims_are_exclusive_where_pages_overlap();
+    leases_are_exclusive_where_pages_overlap();
     a_closed_memory_answers_nothing_more();
     a_memory_of_no_pages_or_too_many_is_refused();
     less_is_reserved_where_the_system_has_no_more();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Programs that take over a memory from each other: claims of programs and transactions, what a transaction changed, shrinking. */
+/* Programs that take over a memory from each other: leases of programs and transactions, what a transaction changed, shrinking. */
 #include <string.h>
 
 #include "memory/manager.h"
@@ -29,7 +29,7 @@ static uint8_t byte_at(ss_memory *memory, uint64_t offset) {
     return byte;
 }
 
-static void another_program_may_claim_what_the_first_has(void) {
+static void another_program_may_lease_what_the_first_has(void) {
     ss_memory *memory = new_memory(0);
     ss_vec *old, *new, *third;
     CHECK_EQ(ss_vec_open(memory, SS_INIT, 8, 1, &old), SS_OK);
@@ -46,7 +46,7 @@ static void another_program_may_claim_what_the_first_has(void) {
     ss_memory_release(memory);
 }
 
-/* Through a restricted memory too, whose claims are kept by its base. */
+/* Through a restricted memory too, whose leases are kept by its base. */
 static void a_restricted_memory_is_of_the_program_of_its_base(void) {
     ss_memory *memory = new_memory(0), *part;
     ss_vec *old, *new;
@@ -60,14 +60,14 @@ static void a_restricted_memory_is_of_the_program_of_its_base(void) {
     ss_memory_release(memory);
 }
 
-static void claims_of_a_transaction_can_be_forgotten_with_it(void) {
+static void leases_of_a_transaction_can_be_forgotten_with_it(void) {
     ss_memory *memory = new_memory(0);
     ss_manager *leaked, *again, *kept;
     for (int forget = 0; forget < 2; forget++) {
         CHECK_EQ(ss_transaction_begin(memory), SS_OK);
         CHECK_EQ(ss_manager_open(memory, SS_INIT, 1, &leaked), SS_OK);
         CHECK_EQ(ss_manager_open(memory, SS_INIT, 1, &again), SS_IN_USE);
-        if (forget) ss_memory_forget_claims(memory);
+        if (forget) ss_memory_forget_leases(memory);
         CHECK_EQ(ss_transaction_rollback(memory), SS_OK);
         int status = ss_manager_open(memory, SS_INIT, 1, &kept);
         CHECK_EQ(status, forget ? SS_OK : SS_IN_USE);
@@ -76,16 +76,16 @@ static void claims_of_a_transaction_can_be_forgotten_with_it(void) {
         CHECK_EQ(ss_manager_open(memory, SS_INIT, 1, &again), SS_IN_USE); /* kept counts, and outlived the transaction's end */
         ss_manager_free(kept);
     }
-    ss_memory_forget_claims(memory); /* no transaction: nothing */
+    ss_memory_forget_leases(memory); /* no transaction: nothing */
     ss_memory_release(memory);
 }
 
-static void claims_from_before_a_transaction_are_not_forgotten_with_it(void) {
+static void leases_from_before_a_transaction_are_not_forgotten_with_it(void) {
     ss_memory *memory = new_memory(0);
     ss_vec *vec, *other;
     CHECK_EQ(ss_vec_open(memory, SS_INIT, 8, 1, &vec), SS_OK);
     CHECK_EQ(ss_transaction_begin(memory), SS_OK);
-    ss_memory_forget_claims(memory);
+    ss_memory_forget_leases(memory);
     CHECK_EQ(ss_transaction_rollback(memory), SS_OK);
     CHECK_EQ(ss_vec_open(memory, SS_INIT, 8, 1, &other), SS_IN_USE);
     ss_vec_free(vec);
@@ -125,10 +125,10 @@ static void a_memory_shrinks_outside_of_transactions(void) {
 }
 
 int main(void) {
-    another_program_may_claim_what_the_first_has();
+    another_program_may_lease_what_the_first_has();
     a_restricted_memory_is_of_the_program_of_its_base();
-    claims_of_a_transaction_can_be_forgotten_with_it();
-    claims_from_before_a_transaction_are_not_forgotten_with_it();
+    leases_of_a_transaction_can_be_forgotten_with_it();
+    leases_from_before_a_transaction_are_not_forgotten_with_it();
     a_transaction_tells_how_much_it_changed();
     a_memory_shrinks_outside_of_transactions();
     return check_summary();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Threads on one memory: each operation is whole, and any mix behaves as some serial order.
  *
- * Each thread works on keys of its own in a map that all share, so that its own model says what every answer must be;
+ * Each thread works on keys of its own in a map that all share, so that its own model says what every result must be;
  * a vec, a heap and a second map lie on the same memory, a cursor walks while others write. Build it with the thread
  * sanitizer to see that nothing is touched without the lock.
  */
@@ -42,14 +42,14 @@ static void step_map(worker *self, rng *random, uint64_t model[KEYS]) {
     uint64_t before = model[k] == 0 ? SS_NO_NUMBER : model[k];
     switch (rng_below(random, 4)) {
         case 0:
-            CHECK(ss_btree_remove_ii(self->on->map, key) == before);
+            CHECK(ss_btree_remove_u64_u64(self->on->map, key) == before);
             model[k] = 0;
             break;
         case 1:
-            CHECK(ss_btree_get_ii(self->on->map, key) == before);
+            CHECK(ss_btree_get_u64_u64(self->on->map, key) == before);
             break;
         default:
-            CHECK(ss_btree_insert_ii(self->on->map, key, value) == before);
+            CHECK(ss_btree_insert_u64_u64(self->on->map, key, value) == before);
             model[k] = value;
     }
 }
@@ -57,10 +57,10 @@ static void step_map(worker *self, rng *random, uint64_t model[KEYS]) {
 static void step_bulk(worker *self, rng *random, uint64_t model[KEYS]) {
     uint64_t keys[32], values[32], first = rng_below(random, KEYS - 32);
     uint8_t found[32];
-    ss_room room = {(uint8_t *)values, 8, 1, 0};
+    ss_output_column out = {(uint8_t *)values, 8, 1, 0};
     ss_column column = {(const uint8_t *)keys, NULL, 8, 1, 0, 0};
     for (uint64_t i = 0; i < 32; i++) keys[i] = own_key(self, first + i);
-    CHECK_EQ(ss_btree_get_many(self->on->map, &column, 32, &room, found), SS_OK);
+    CHECK_EQ(ss_btree_get_many(self->on->map, &column, 32, &out, found), SS_OK);
     for (uint64_t i = 0; i < 32; i++) {
         CHECK(found[i] == (model[first + i] != 0));
         CHECK(!found[i] || values[i] == model[first + i]);
@@ -82,11 +82,11 @@ static void step_walk(worker *self) {
 
 static void step_others(worker *self, rng *random) {
     uint64_t value = rng_next(random) >> 1;
-    CHECK_EQ(ss_vec_push_int(self->on->vec, value), SS_OK);
-    CHECK(ss_vec_pop_int(self->on->vec) < SS_ASK);
-    CHECK_EQ(ss_heap_push_int(self->on->heap, value), SS_OK);
-    CHECK(ss_heap_pop_int(self->on->heap) < SS_ASK);
-    CHECK(ss_btree_insert_ii(self->on->other, value % 1000, value) != SS_ASK);
+    CHECK_EQ(ss_vec_push_u64(self->on->vec, value), SS_OK);
+    CHECK(ss_vec_pop_u64(self->on->vec) < SS_ASK);
+    CHECK_EQ(ss_heap_push_u64(self->on->heap, value), SS_OK);
+    CHECK(ss_heap_pop_u64(self->on->heap) < SS_ASK);
+    CHECK(ss_btree_insert_u64_u64(self->on->other, value % 1000, value) != SS_ASK);
 }
 
 static void *work(void *of) {
@@ -106,7 +106,7 @@ static void *work(void *of) {
             step_map(self, &random, model);
     }
     for (uint64_t k = 0; k < KEYS; k++) {
-        CHECK(ss_btree_get_ii(self->on->map, own_key(self, k)) == (model[k] == 0 ? SS_NO_NUMBER : model[k]));
+        CHECK(ss_btree_get_u64_u64(self->on->map, own_key(self, k)) == (model[k] == 0 ? SS_NO_NUMBER : model[k]));
     }
     free(model);
     return NULL;
@@ -155,7 +155,7 @@ static void *work_until_closed(void *of) {
     worker *self = of;
     rng random = {.state = self->number};
     for (;;) {
-        int status = ss_btree_put_ii(self->on->map, rng_below(&random, 1000), 1);
+        int status = ss_btree_set_u64_u64(self->on->map, rng_below(&random, 1000), 1);
         if (status == SS_CLOSED) return NULL;
         if (!CHECK(status == SS_OK || status == SS_ABSENT)) return NULL;
     }

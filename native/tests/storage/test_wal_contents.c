@@ -52,8 +52,8 @@ static bool show(uint8_t *to, uint64_t size) {
     memset(to, 0, BYTES);
     for (uint64_t i = 0; i < contents->span_count; i++) {
         const ss_wal_span *span = &contents->spans[i];
-        CHECK(span->place + span->length <= BYTES);
-        CHECK_EQ(ss_wal_contents_read(contents, span->at, to + span->place, span->length), SS_OK);
+        CHECK(span->offset + span->length <= BYTES);
+        CHECK_EQ(ss_wal_contents_read(contents, span->at, to + span->offset, span->length), SS_OK);
     }
     CHECK_EQ(ss_wal_contents_read(contents, log_size, to, 1), SS_SYSTEM);
     ss_wal_contents_free(contents);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Damaged images of maps: every operation on each must answer or give SS_CORRUPT, quickly, and a refused change must
+/* Damaged images of maps: every operation on each must result or give SS_CORRUPT, quickly, and a refused change must
  * leave every byte as it was.
  *
  * The images lie flat, in scattered one-page buckets of a manager (whose tables are damaged too), and behind callbacks.
@@ -33,7 +33,7 @@ static size_t base_count;
 /* Writes the node at `at` anew in layout 1: it was written in layout 2 and has no overflow. */
 static void make_layout1(const map_kind *kind, uint8_t *at) {
     uint8_t old[4096], *out = at + 7;
-    uint64_t key_room = kind->key.max_size, value_room = kind->value.max_size;
+    uint64_t key_column = kind->key.max_size, value_column = kind->value.max_size;
     uint32_t count = ss_get16(at + 5), children = at[4] == 0 ? 0 : count + 1;
     memcpy(old, at, sizeof old);
     const uint8_t *key = old + 15 + 8 * children, *value = key;
@@ -41,10 +41,10 @@ static void make_layout1(const map_kind *kind, uint8_t *at) {
     at[3] = 1;
     for (uint32_t i = 0; i < count; i++) {
         memcpy(out, key, 4 + ss_get32(key));
-        memcpy(out + 4 + key_room, value, 4 + ss_get32(value));
+        memcpy(out + 4 + key_column, value, 4 + ss_get32(value));
         key += 4 + ss_get32(key);
         value += 4 + ss_get32(value);
-        out += 8 + key_room + value_room;
+        out += 8 + key_column + value_column;
     }
     memcpy(out, old + 15, 8 * children);
 }
@@ -62,13 +62,13 @@ static void put_version1_header(ss_memory *memory, const map_kind *kind) {
 }
 
 static void play(ss_btree *tree, const map_kind *kind, rng *random, uint64_t inserts, uint64_t keys, ss_memory *neighbour) {
-    uint8_t key_room[KEY_ROOM], value_room[VALUE_ROOM];
+    uint8_t key_column[KEY_ROOM], value_column[VALUE_ROOM];
     for (uint64_t i = 0; i < inserts; i++) {
-        ss_span key = key_number(kind, rng_below(random, keys), key_room), value = random_value(kind, random, value_room);
-        CHECK(ss_btree_put_bb(tree, key.at, key.size, value.at, value.size) >= 0);
+        ss_span key = key_number(kind, rng_below(random, keys), key_column), value = random_value(kind, random, value_column);
+        CHECK(ss_btree_set_bytes_bytes(tree, key.at, key.size, value.at, value.size) >= 0);
         if (i % 3 == 2) {
-            key = key_number(kind, rng_below(random, keys), key_room);
-            CHECK(ss_btree_remove_bb(tree, key.at, key.size) >= SS_NO_VALUE);
+            key = key_number(kind, rng_below(random, keys), key_column);
+            CHECK(ss_btree_remove_bytes_bytes(tree, key.at, key.size) >= SS_NO_VALUE);
         }
         if (neighbour != NULL && i % 16 == 0) CHECK(ss_access_grow(neighbour, 1) >= 0);
     }
@@ -175,8 +175,8 @@ static uint64_t strange_number(const image *from, rng *random) {
 
 static void put_at(image *at, uint64_t offset, const void *bytes, uint64_t size) {
     for (uint64_t i = 0; i < size; i++) {
-        uint64_t place = place_of(at, offset + i);
-        if (place < at->pages * SS_PAGE_SIZE) at->bytes[place] = ((const uint8_t *)bytes)[i];
+        uint64_t position = place_of(at, offset + i);
+        if (position < at->pages * SS_PAGE_SIZE) at->bytes[position] = ((const uint8_t *)bytes)[i];
     }
 }
 
@@ -198,31 +198,31 @@ static uint64_t random_field(const image *at, rng *random, uint64_t *size) {
 
 static void damage_once(image *at, rng *random) {
     uint8_t bytes[256];
-    uint64_t size, place, number;
+    uint64_t size, position, number;
     switch (rng_below(random, at->where == SCATTERED ? 10 : 9)) {
         case 0: /* a bit anywhere */
             at->bytes[rng_below(random, at->pages * SS_PAGE_SIZE)] ^= (uint8_t)(1u << rng_below(random, 8));
             return;
         case 1: /* a bit near the beginning of a node */
-            place = place_of(at, random_chunk(at, random) + rng_below(random, 160));
-            if (place < at->pages * SS_PAGE_SIZE) at->bytes[place] ^= (uint8_t)(1u << rng_below(random, 8));
+            position = place_of(at, random_chunk(at, random) + rng_below(random, 160));
+            if (position < at->pages * SS_PAGE_SIZE) at->bytes[position] ^= (uint8_t)(1u << rng_below(random, 8));
             return;
         case 2: /* random bytes */
             size = 1 + rng_below(random, sizeof bytes);
             for (uint64_t i = 0; i < size; i++) bytes[i] = (uint8_t)rng_below(random, 256);
-            place = rng_below(random, 8) == 0 ? 0 : random_chunk(at, random) + rng_below(random, at->page_size);
-            put_at(at, place, bytes, size);
+            position = rng_below(random, 8) == 0 ? 0 : random_chunk(at, random) + rng_below(random, at->page_size);
+            put_at(at, position, bytes, size);
             return;
         case 3: /* a count */
             ss_put16(bytes, (uint16_t)rng_below(random, 14));
             put_at(at, random_chunk(at, random) + 21, bytes, 2);
             return;
         case 4: /* one chunk over another */
-            place = random_chunk(at, random);
+            position = random_chunk(at, random);
             number = random_chunk(at, random);
             for (uint64_t i = 0; i < 16 + at->page_size; i++) {
                 uint64_t from = place_of(at, number + i);
-                if (from < at->pages * SS_PAGE_SIZE) put_at(at, place + i, at->bytes + from, 1);
+                if (from < at->pages * SS_PAGE_SIZE) put_at(at, position + i, at->bytes + from, 1);
             }
             return;
         case 5: { /* a piece of another image */
@@ -236,15 +236,15 @@ static void damage_once(image *at, rng *random) {
             if (at->pages > 1 && rng_below(random, 2) == 0) at->pages -= 1 + rng_below(random, at->pages - 1);
             return;
         case 9: /* the manager's tables */
-            place = rng_below(random, 3) == 0   ? 4 + rng_below(random, 4)
-                    : rng_below(random, 2) == 0 ? 40 + 8 * MAP_ID
-                                                : 2080 + rng_below(random, 8);
-            at->bytes[place] = (uint8_t)(rng_below(random, 2) == 0 ? rng_next(random) : rng_below(random, 8));
+            position = rng_below(random, 3) == 0   ? 4 + rng_below(random, 4)
+                       : rng_below(random, 2) == 0 ? 40 + 8 * MAP_ID
+                                                   : 2080 + rng_below(random, 8);
+            at->bytes[position] = (uint8_t)(rng_below(random, 2) == 0 ? rng_next(random) : rng_below(random, 8));
             return;
         default: /* a strange number in a field */
-            place = random_field(at, random, &size);
+            position = random_field(at, random, &size);
             ss_put64(bytes, strange_number(at, random));
-            put_at(at, place, bytes, size);
+            put_at(at, position, bytes, size);
     }
 }
 
@@ -306,12 +306,12 @@ static bool change_many(trial *t) {
     return allowed(t, status, "insert_many answers or says what is damaged");
 }
 
-/* A look and then a change at the place that it gave. */
+/* A look and then a change at the position that it gave. */
 static bool change_at_place(trial *t, ss_span key, ss_span value) {
-    ss_place place;
-    int64_t status = ss_btree_locate(t->tree, key.at, key.size, &place);
+    ss_position position;
+    int64_t status = ss_btree_locate(t->tree, key.at, key.size, &position);
     if (!allowed(t, status, "locate answers or says what is damaged") || is_damage(status)) return true;
-    uint64_t changes = ss_btree_put_at(t->tree, &place, key.at, key.size, value.at, value.size, SS_EXPECT_ANYTHING, NULL, 0);
+    uint64_t changes = ss_btree_set_at(t->tree, &position, key.at, key.size, value.at, value.size, SS_EXPECT_ANYTHING, NULL, 0);
     status = changes < SS_ASK ? SS_OK : ss_last_status();
     return allowed(t, status, "put_at answers or says what is damaged");
 }
@@ -321,11 +321,11 @@ static bool export(trial *t) {
     ss_cursor *cursor;
     const map_kind *kind = t->from->kind;
     int status = ss_cursor_open(t->tree, SS_FROM_FIRST, NULL, 0, SS_TO_LAST, NULL, 0, &cursor);
-    if (status != SS_OK) return allowed(t, status, "opening a cursor gives an answer or says what is damaged");
-    ss_room key_room = {keys, 8, 1, 0}, value_room = {values, 8, 1, 0};
+    if (status != SS_OK) return allowed(t, status, "opening a cursor gives an result or says what is damaged");
+    ss_output_column key_column = {keys, 8, 1, 0}, value_column = {values, 8, 1, 0};
     bool numbers = kind->key.fixed && kind->key.max_size == 8;
     int64_t count = 1;
-    while (numbers && count > 0) count = ss_cursor_export(cursor, 100, &key_room, &value_room);
+    while (numbers && count > 0) count = ss_cursor_export(cursor, 100, &key_column, &value_column);
     ss_cursor_free(cursor);
     return allowed(t, count, "an export gives entries or says what is damaged");
 }
@@ -334,7 +334,7 @@ static bool iterate(trial *t, int from, ss_span start, bool back) {
     ss_cursor *cursor;
     uint64_t most = 1 + rng_below(&t->random, 40), passed = 0, pages;
     int64_t status = ss_cursor_open(t->tree, from, start.at, start.size, SS_TO_LAST, NULL, 0, &cursor);
-    if (status != SS_OK) return allowed(t, status, "opening a cursor gives an answer or says what is damaged");
+    if (status != SS_OK) return allowed(t, status, "opening a cursor gives an result or says what is damaged");
     root_bytes(t, &pages);
     for (;;) {
         uint64_t count;
@@ -380,15 +380,15 @@ static bool read_things(trial *t) {
             return allowed(t, ss_btree_get_many_bytes(t->tree, &batch.key_column, MANY, batch.found),
                            "get_many answers or says what is damaged");
         default:
-            return allowed(t, ss_btree_get_bb(t->tree, key.at, key.size), "get answers or says what is damaged");
+            return allowed(t, ss_btree_get_bytes_bytes(t->tree, key.at, key.size), "get answers or says what is damaged");
     }
 }
 
 static bool change_things(trial *t) {
-    uint8_t room[KEY_ROOM], value_room[VALUE_ROOM];
+    uint8_t room[KEY_ROOM], value_column[VALUE_ROOM];
     uint64_t choice = rng_below(&t->random, 20);
     ss_span key = key_number(t->from->kind, rng_below(&t->random, t->from->keys * 2), room);
-    ss_span value = random_value(t->from->kind, &t->random, value_room);
+    ss_span value = random_value(t->from->kind, &t->random, value_column);
     remember(t);
     t->changed = true;
     if (choice == 0) return allowed(t, ss_btree_clear(t->tree), "clear answers or says what is damaged");
@@ -396,8 +396,9 @@ static bool change_things(trial *t) {
     if (choice == 19) return change_many(t);
     if (choice >= 17) return change_at_place(t, key, value);
     if (choice < 7) return allowed(t, ss_btree_pop_last(t->tree), "pop_last answers or says what is damaged");
-    if (choice < 13) return allowed(t, ss_btree_remove_bb(t->tree, key.at, key.size), "remove answers or says what is damaged");
-    return allowed(t, ss_btree_insert_bb(t->tree, key.at, key.size, value.at, value.size), "insert answers or says what is damaged");
+    if (choice < 13) return allowed(t, ss_btree_remove_bytes_bytes(t->tree, key.at, key.size), "remove answers or says what is damaged");
+    return allowed(t, ss_btree_insert_bytes_bytes(t->tree, key.at, key.size, value.at, value.size),
+                   "insert answers or says what is damaged");
 }
 
 static void count_report(void *self, const struct ss_failure *violation) {

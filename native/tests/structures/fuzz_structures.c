@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Damaged images of vec, heap, log, cell and manager: every operation on each must answer or give SS_CORRUPT, quickly, and a
+/* Damaged images of vec, heap, log, cell and manager: every operation on each must result or give SS_CORRUPT, quickly, and a
  * refused change must leave every byte as it was.
  */
 #include "structures/cell.h"
@@ -71,8 +71,8 @@ static void free_it(setting *s) {
         ss_cell_free(s->it.cell);
 }
 
-static int64_t number_status(uint64_t answer) {
-    return answer == SS_ASK ? ss_last_status() : SS_OK;
+static int64_t number_status(uint64_t result) {
+    return result == SS_ASK ? ss_last_status() : SS_OK;
 }
 
 static uint8_t data[16 * LONGEST];
@@ -165,9 +165,9 @@ static int64_t with_managed(setting *s, int64_t (*use)(setting *s, ss_memory *me
     ss_memory *memory;
     int status = ss_manager_get(s->it.manager, (uint32_t)rng_below(&s->random, rng_below(&s->random, 4) == 0 ? 255 : 4), &memory);
     if (status != SS_OK) return status;
-    int64_t pages = ss_access_size(memory), answer = pages < 0 ? pages : use(s, memory, (uint64_t)pages);
+    int64_t pages = ss_access_size(memory), result = pages < 0 ? pages : use(s, memory, (uint64_t)pages);
     ss_memory_release(memory);
-    return answer;
+    return result;
 }
 
 static int64_t change_managed(setting *s, ss_memory *memory, uint64_t pages) {
@@ -194,7 +194,7 @@ static int64_t change_it(setting *s) {
     if (s->kind <= VEC_OF_BLOBS) return change_vec(s);
     if (s->kind == HEAP) return change_heap(s);
     if (s->kind == MANAGER) return with_managed(s, change_managed);
-    return s->kind == LOG ? change_log(s) : ss_cell_set(s->it.cell, data, ends[rng_below(&s->random, 16)]);
+    return s->kind == LOG ? change_log(s) : ss_cell_replace(s->it.cell, data, ends[rng_below(&s->random, 16)]);
 }
 
 static int64_t ask_it(setting *s) {
@@ -323,7 +323,7 @@ static void damage(setting *s) {
     (void)ss_access_write(memory, offset, bytes, size);
 }
 
-/* What an operation may answer; OUT_OF_BOUNDS is an index or a range that a vec or log has not. */
+/* What an operation may result; OUT_OF_BOUNDS is an index or a range that a vec or log has not. */
 static bool allowed(const setting *s, int64_t status) {
     bool outside = status == SS_OUT_OF_BOUNDS && strstr(ss_last_failure()->rule, "end of the memory") == NULL;
     return status >= 0 || status == SS_NO_VALUE || is_damage(status) || status == SS_OUT_OF_MEMORY || (outside && s->kind != CELL);

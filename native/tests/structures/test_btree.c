@@ -60,10 +60,10 @@ static uint8_t *copy_of(ss_span span) {
 
 static bool find(const setting *s, ss_span key, uint32_t *index) {
     for (*index = 0; *index < s->count; ++*index) {
-        int answer = SS_EQUAL;
+        int result = SS_EQUAL;
         const twin_entry *entry = &s->twin[*index];
-        require(ss_order_compare(&s->order, entry->key, entry->key_size, key.at, key.size, &answer) == SS_OK, "a comparison");
-        if (answer != SS_LESS) return answer == SS_EQUAL;
+        require(ss_order_compare(&s->order, entry->key, entry->key_size, key.at, key.size, &result) == SS_OK, "a comparison");
+        if (result != SS_LESS) return result == SS_EQUAL;
     }
     return false;
 }
@@ -113,13 +113,13 @@ static void finish(setting *s) {
 
 /* ---- comparing ---- */
 
-static bool answer_is(int64_t answer, const uint8_t *bytes, uint64_t size) {
-    return CHECK_EQ(answer, size) && CHECK(memcmp(ss_result(), bytes, size) == 0);
+static bool answer_is(int64_t result, const uint8_t *bytes, uint64_t size) {
+    return CHECK_EQ(result, size) && CHECK(memcmp(ss_result(), bytes, size) == 0);
 }
 
-static bool answer_is_entry(int64_t answer, const twin_entry *wanted) {
+static bool answer_is_entry(int64_t result, const twin_entry *wanted) {
     const uint8_t *at = ss_result();
-    return CHECK_EQ(answer, 8 + wanted->key_size + wanted->value_size) && CHECK_EQ(ss_get64(at), wanted->key_size) &&
+    return CHECK_EQ(result, 8 + wanted->key_size + wanted->value_size) && CHECK_EQ(ss_get64(at), wanted->key_size) &&
            CHECK(memcmp(at + 8, wanted->key, wanted->key_size) == 0) &&
            CHECK(memcmp(at + 8 + wanted->key_size, wanted->value, wanted->value_size) == 0);
 }
@@ -150,7 +150,7 @@ typedef struct operation {
     ss_span key, value;
 } operation;
 
-enum { INSERT = 9, REMOVE = 14, POP_FIRST = 15, POP_LAST = 16, GET = 18, ENDS = 19, PUT_AT = 20, CHOICES };
+enum { INSERT = 9, REMOVE = 14, POP_FIRST = 15, POP_LAST = 16, GET = 18, ENDS = 19, SET_AT = 20, CHOICES };
 
 static void choose(setting *s, operation *made) {
     made->choice = (int)rng_below(&s->random, CHOICES);
@@ -159,35 +159,35 @@ static void choose(setting *s, operation *made) {
 }
 
 static int64_t perform(setting *s, const operation *what) {
-    if (what->choice <= INSERT) return ss_btree_insert_bb(s->tree, what->key.at, what->key.size, what->value.at, what->value.size);
-    if (what->choice <= REMOVE) return ss_btree_remove_bb(s->tree, what->key.at, what->key.size);
+    if (what->choice <= INSERT) return ss_btree_insert_bytes_bytes(s->tree, what->key.at, what->key.size, what->value.at, what->value.size);
+    if (what->choice <= REMOVE) return ss_btree_remove_bytes_bytes(s->tree, what->key.at, what->key.size);
     if (what->choice == POP_FIRST) return ss_btree_pop_first(s->tree);
     if (what->choice == POP_LAST) return ss_btree_pop_last(s->tree);
-    if (what->choice <= GET) return ss_btree_get_bb(s->tree, what->key.at, what->key.size);
-    if (what->choice == PUT_AT) {
-        ss_place place;
-        int64_t answer = ss_btree_locate(s->tree, what->key.at, what->key.size, &place);
-        if (answer < 0 && answer != SS_NO_VALUE) return answer;
-        uint64_t changes =
-            ss_btree_put_at(s->tree, &place, what->key.at, what->key.size, what->value.at, what->value.size, SS_EXPECT_ANYTHING, NULL, 0);
-        return changes == SS_ASK ? ss_last_status() : answer;
+    if (what->choice <= GET) return ss_btree_get_bytes_bytes(s->tree, what->key.at, what->key.size);
+    if (what->choice == SET_AT) {
+        ss_position position;
+        int64_t result = ss_btree_locate(s->tree, what->key.at, what->key.size, &position);
+        if (result < 0 && result != SS_NO_VALUE) return result;
+        uint64_t changes = ss_btree_set_at(s->tree, &position, what->key.at, what->key.size, what->value.at, what->value.size,
+                                           SS_EXPECT_ANYTHING, NULL, 0);
+        return changes == SS_ASK ? ss_last_status() : result;
     }
     return ss_btree_last(s->tree);
 }
 
 /* What the operation answered is what the twin answers; the twin does it too. */
-static bool agree(setting *s, const operation *what, int64_t answer) {
+static bool agree(setting *s, const operation *what, int64_t result) {
     uint32_t i;
     bool found = find(s, what->key, &i), right = true;
-    if (what->choice > REMOVE && what->choice != PUT_AT && (what->choice <= POP_LAST || what->choice == ENDS)) {
-        if (s->count == 0) return CHECK_EQ(answer, SS_NO_VALUE);
+    if (what->choice > REMOVE && what->choice != SET_AT && (what->choice <= POP_LAST || what->choice == ENDS)) {
+        if (s->count == 0) return CHECK_EQ(result, SS_NO_VALUE);
         i = what->choice == POP_FIRST ? 0 : s->count - 1;
-        right = answer_is_entry(answer, &s->twin[i]);
+        right = answer_is_entry(result, &s->twin[i]);
         if (what->choice != ENDS) drop(s, i);
         return right;
     }
-    right = found ? answer_is(answer, s->twin[i].value, s->twin[i].value_size) : CHECK_EQ(answer, SS_NO_VALUE);
-    if (what->choice <= INSERT || what->choice == PUT_AT)
+    right = found ? answer_is(result, s->twin[i].value, s->twin[i].value_size) : CHECK_EQ(result, SS_NO_VALUE);
+    if (what->choice <= INSERT || what->choice == SET_AT)
         put(s, what->key, what->value);
     else if (what->choice <= REMOVE && found)
         drop(s, i);
@@ -299,13 +299,13 @@ static unsigned long fail_each(setting *s, int steps, long (*arm)(setting *, lon
         choose(s, what);
         for (long chance = 0;; chance++) {
             arm(s, chance);
-            int64_t answer = perform(s, what);
+            int64_t result = perform(s, what);
             if (arm(s, -1) >= 0) {
-                agree(s, what, answer);
+                agree(s, what, result);
                 break;
             }
             failures++;
-            if (!CHECK_EQ(answer, status) || !unchanged(s, &before) || (chance % 8 == 0 && !same_entries(s))) {
+            if (!CHECK_EQ(result, status) || !unchanged(s, &before) || (chance % 8 == 0 && !same_entries(s))) {
                 fprintf(stderr, "    %s: step %d, operation %d, chance %ld\n", s->kind->name, i, what->choice, chance);
                 free(what);
                 return failures;
@@ -374,13 +374,13 @@ static void many_keys_are_changed_or_none(void) {
                 bytes_before before = remember(s);
                 for (long chance = 0;; chance += 1 + chance / 8) {
                     arm(s, chance);
-                    int64_t answer = what & 1 ? ss_btree_insert_many(s->tree, &batch->key_column, &batch->value_column, MANY)
+                    int64_t result = what & 1 ? ss_btree_insert_many(s->tree, &batch->key_column, &batch->value_column, MANY)
                                               : ss_btree_remove_many(s->tree, &batch->key_column, MANY, batch->found);
                     if (arm(s, -1) >= 0) {
-                        CHECK(answer >= 0);
+                        CHECK(result >= 0);
                         break;
                     }
-                    if (!CHECK_EQ(answer, what < 2 ? SS_NO_HEAP : SS_CALLBACK) || !unchanged(s, &before)) break;
+                    if (!CHECK_EQ(result, what < 2 ? SS_NO_HEAP : SS_CALLBACK) || !unchanged(s, &before)) break;
                     if (chance % 16 == 0 && !same_entries(s)) break;
                 }
                 for (uint64_t i = 0; i < MANY; i++) {
@@ -412,9 +412,9 @@ static void a_memory_that_does_not_grow_changes_nothing(void) {
             for (int i = 0; i < 300; i++) {
                 bytes_before before = remember(s);
                 choose(s, what);
-                int64_t answer = perform(s, what);
-                if (answer != SS_OUT_OF_MEMORY)
-                    agree(s, what, answer);
+                int64_t result = perform(s, what);
+                if (result != SS_OUT_OF_MEMORY)
+                    agree(s, what, result);
                 else if (++refused && unchanged(s, &before))
                     same_entries(s);
             }
@@ -473,7 +473,7 @@ static int user_compare(void *self, const uint8_t *a, uint64_t a_size, const uin
     user_order *order = self;
     *result = ss_compare_bytes(a, a_size, b, b_size);
     if (order->fault == FAULT_RANDOM) *result = rng_below(&order->random, 30) == 0 ? SS_EQUAL : (int)rng_below(&order->random, 2) * 2 - 1;
-    if (order->fault == FAULT_CALLS_BACK) order->inner_status = (int)ss_btree_get_bb(order->tree, a, a_size);
+    if (order->fault == FAULT_CALLS_BACK) order->inner_status = (int)ss_btree_get_bytes_bytes(order->tree, a, a_size);
     if (order->comparisons_left < 0 || order->comparisons_left-- != 0) return SS_OK;
     if (order->fault == FAULT_NO_ORDER) *result = SS_NO_ORDER;
     return order->fault == FAULT_FAILS ? SS_CALLBACK : SS_OK;
@@ -539,8 +539,8 @@ static void a_comparison_at_random_breaks_the_order_and_nothing_else(void) {
         operation *what = malloc(sizeof *what);
         for (int i = 0; i < 400; i++) {
             choose(s, what);
-            int64_t answer = perform(s, what);
-            CHECK(answer >= 0 || answer == SS_NO_VALUE || answer == SS_UNORDERED); /* a removal that would break the order */
+            int64_t result = perform(s, what);
+            CHECK(result >= 0 || result == SS_NO_VALUE || result == SS_UNORDERED); /* a removal that would break the order */
             test_memory_scatter(&s->in);
             if (i % 50 == 49) (void)ss_btree_check(s->tree, only_order_is_broken, NULL);
         }
@@ -600,42 +600,42 @@ static void numbers_that_look_like_signals_come_through(void) {
     setting *s = begin(&map_kinds[U64_MAP], IN_FLAT, 10, 1);
     static const uint64_t values[] = {0, 1, SS_ASK, SS_NO_NUMBER, UINT64_MAX, UINT64_MAX - 1, UINT64_MAX - 2, (uint64_t)INT64_MAX + 1};
     for (uint64_t i = 0; i < 8; i++) {
-        CHECK(ss_btree_get_ii(s->tree, i) == SS_NO_NUMBER);
-        CHECK(ss_btree_insert_ii(s->tree, i, values[i]) == SS_NO_NUMBER);
+        CHECK(ss_btree_get_u64_u64(s->tree, i) == SS_NO_NUMBER);
+        CHECK(ss_btree_insert_u64_u64(s->tree, i, values[i]) == SS_NO_NUMBER);
         for (int way = 0; way < 3; way++) {
-            uint64_t answer = way == 0   ? ss_btree_get_ii(s->tree, i)
-                              : way == 1 ? ss_btree_insert_ii(s->tree, i, values[i])
-                                         : ss_btree_remove_ii(s->tree, i);
-            CHECK(answer != SS_NO_NUMBER);
-            if (answer == SS_ASK) {
+            uint64_t result = way == 0   ? ss_btree_get_u64_u64(s->tree, i)
+                              : way == 1 ? ss_btree_insert_u64_u64(s->tree, i, values[i])
+                                         : ss_btree_remove_u64_u64(s->tree, i);
+            CHECK(result != SS_NO_NUMBER);
+            if (result == SS_ASK) {
                 CHECK_EQ(ss_last_status(), SS_OK);
-                answer = ss_last_number();
+                result = ss_last_number();
             }
-            CHECK_EQ(answer, values[i]);
+            CHECK_EQ(result, values[i]);
         }
-        CHECK(ss_btree_remove_ii(s->tree, i) == SS_NO_NUMBER);
+        CHECK(ss_btree_remove_u64_u64(s->tree, i) == SS_NO_NUMBER);
     }
     finish(s);
 }
 
 static void another_lane_is_refused(void) {
     setting *s = begin(&map_kinds[BYTES_MAP], IN_FLAT, 10, 1);
-    CHECK(ss_btree_get_ii(s->tree, 1) == SS_ASK);
+    CHECK(ss_btree_get_u64_u64(s->tree, 1) == SS_ASK);
     CHECK_EQ(ss_last_status(), SS_INCOMPATIBLE);
-    CHECK_EQ(ss_btree_get_ib(s->tree, 1), SS_INCOMPATIBLE);
-    CHECK_EQ(ss_btree_contains_i(s->tree, 1), SS_INCOMPATIBLE);
-    CHECK_EQ(ss_btree_put_ii(s->tree, 1, 1), SS_INCOMPATIBLE);
-    CHECK_EQ(ss_btree_put_ib(s->tree, 1, (const uint8_t *)"a", 1), SS_INCOMPATIBLE);
-    CHECK_EQ(ss_btree_put_bi(s->tree, (const uint8_t *)"a", 1, 1), SS_INCOMPATIBLE);
-    CHECK(ss_btree_insert_bi(s->tree, (const uint8_t *)"a", 1, 1) == SS_ASK);
-    CHECK_EQ(ss_btree_remove_ib(s->tree, 1), SS_INCOMPATIBLE);
+    CHECK_EQ(ss_btree_get_u64_bytes(s->tree, 1), SS_INCOMPATIBLE);
+    CHECK_EQ(ss_btree_contains_u64(s->tree, 1), SS_INCOMPATIBLE);
+    CHECK_EQ(ss_btree_set_u64_u64(s->tree, 1, 1), SS_INCOMPATIBLE);
+    CHECK_EQ(ss_btree_set_u64_bytes(s->tree, 1, (const uint8_t *)"a", 1), SS_INCOMPATIBLE);
+    CHECK_EQ(ss_btree_set_bytes_u64(s->tree, (const uint8_t *)"a", 1, 1), SS_INCOMPATIBLE);
+    CHECK(ss_btree_insert_bytes_u64(s->tree, (const uint8_t *)"a", 1, 1) == SS_ASK);
+    CHECK_EQ(ss_btree_remove_u64_bytes(s->tree, 1), SS_INCOMPATIBLE);
     same_entries(s);
-    /* A number as answer to a value that is none. */
-    CHECK_EQ(ss_btree_put_bb(s->tree, (const uint8_t *)"a", 1, (const uint8_t *)"12345678", 8), SS_ABSENT);
+    /* A number as result to a value that is none. */
+    CHECK_EQ(ss_btree_set_bytes_bytes(s->tree, (const uint8_t *)"a", 1, (const uint8_t *)"12345678", 8), SS_ABSENT);
     bytes_before before = remember(s);
-    CHECK(ss_btree_get_bi(s->tree, (const uint8_t *)"a", 1) == SS_ASK);
+    CHECK(ss_btree_get_bytes_u64(s->tree, (const uint8_t *)"a", 1) == SS_ASK);
     CHECK(ss_last_status() < 0);
-    CHECK(ss_btree_remove_bi(s->tree, (const uint8_t *)"a", 1) == SS_ASK);
+    CHECK(ss_btree_remove_bytes_u64(s->tree, (const uint8_t *)"a", 1) == SS_ASK);
     CHECK(ss_last_status() < 0);
     unchanged(s, &before);
     finish(s);
@@ -651,19 +651,19 @@ static void bounds_are_checked_before_anything_is_written(void) {
         }
         uint64_t key = s->kind->key.max_size, value = s->kind->value.max_size;
         bytes_before before = remember(s);
-        CHECK_EQ(ss_btree_put_bb(s->tree, much, key + 1, much, value < 100 ? value : 5), SS_BOUND_EXCEEDED);
-        if (value < 100) CHECK_EQ(ss_btree_put_bb(s->tree, much, key, much, value + 1), SS_BOUND_EXCEEDED);
-        if (s->kind->key.fixed) CHECK_EQ(ss_btree_put_bb(s->tree, much, key - 1, much, value), SS_BOUND_EXCEEDED);
-        if (s->kind->value.fixed) CHECK_EQ(ss_btree_put_bb(s->tree, much, key, much, value - 1), SS_BOUND_EXCEEDED);
-        CHECK_EQ(ss_btree_get_bb(s->tree, much, key + 1), SS_BOUND_EXCEEDED);
-        CHECK_EQ(ss_btree_remove_bb(s->tree, much, key + 1), SS_BOUND_EXCEEDED);
+        CHECK_EQ(ss_btree_set_bytes_bytes(s->tree, much, key + 1, much, value < 100 ? value : 5), SS_BOUND_EXCEEDED);
+        if (value < 100) CHECK_EQ(ss_btree_set_bytes_bytes(s->tree, much, key, much, value + 1), SS_BOUND_EXCEEDED);
+        if (s->kind->key.fixed) CHECK_EQ(ss_btree_set_bytes_bytes(s->tree, much, key - 1, much, value), SS_BOUND_EXCEEDED);
+        if (s->kind->value.fixed) CHECK_EQ(ss_btree_set_bytes_bytes(s->tree, much, key, much, value - 1), SS_BOUND_EXCEEDED);
+        CHECK_EQ(ss_btree_get_bytes_bytes(s->tree, much, key + 1), SS_BOUND_EXCEEDED);
+        CHECK_EQ(ss_btree_remove_bytes_bytes(s->tree, much, key + 1), SS_BOUND_EXCEEDED);
         unchanged(s, &before);
         finish(s);
     }
     setting *s = begin(&map_kinds[3], IN_FLAT, 10, 1);
-    CHECK_EQ(ss_btree_contains_i(s->tree, UINT64_C(1) << 32), SS_BOUND_EXCEEDED);
-    CHECK_EQ(ss_btree_put_ib(s->tree, UINT64_C(1) << 32, much, 0), SS_BOUND_EXCEEDED);
-    CHECK_EQ(ss_btree_put_ib(s->tree, UINT32_MAX, much, 0), SS_ABSENT);
+    CHECK_EQ(ss_btree_contains_u64(s->tree, UINT64_C(1) << 32), SS_BOUND_EXCEEDED);
+    CHECK_EQ(ss_btree_set_u64_bytes(s->tree, UINT64_C(1) << 32, much, 0), SS_BOUND_EXCEEDED);
+    CHECK_EQ(ss_btree_set_u64_bytes(s->tree, UINT32_MAX, much, 0), SS_ABSENT);
     finish(s);
 }
 
@@ -673,15 +673,15 @@ static void one_map_lives_on_a_memory_at_a_time(void) {
         ss_btree *other = NULL;
         CHECK_EQ(open_kind(s->in.memory, SS_INIT, s->kind, &other), SS_IN_USE);
         CHECK_EQ(open_kind(s->in.root, SS_INIT, s->kind, &other), SS_IN_USE);
-        CHECK_EQ(ss_btree_put_ii(s->tree, 1, 2), SS_ABSENT);
+        CHECK_EQ(ss_btree_set_u64_u64(s->tree, 1, 2), SS_ABSENT);
         CHECK_EQ(ss_btree_detach(s->tree), SS_OK);
         CHECK_EQ(ss_btree_detach(s->tree), SS_CLOSED);
-        CHECK_EQ(ss_btree_put_ii(s->tree, 1, 3), SS_CLOSED);
+        CHECK_EQ(ss_btree_set_u64_u64(s->tree, 1, 3), SS_CLOSED);
         CHECK_EQ(ss_btree_length(s->tree), SS_CLOSED);
         CHECK_EQ(open_kind(s->in.memory, SS_LOAD, s->kind, &other), SS_OK);
-        CHECK_EQ(ss_btree_get_ii(other, 1), 2);
+        CHECK_EQ(ss_btree_get_u64_u64(other, 1), 2);
         CHECK_EQ(ss_memory_close(s->in.memory), SS_OK);
-        CHECK_EQ(ss_btree_get_ii(other, 1), SS_ASK);
+        CHECK_EQ(ss_btree_get_u64_u64(other, 1), SS_ASK);
         CHECK_EQ(ss_last_status(), SS_CLOSED);
         CHECK_EQ(ss_btree_pop_first(other), SS_CLOSED);
         CHECK_EQ(ss_btree_check(other, NULL, NULL), SS_CLOSED);
@@ -716,7 +716,7 @@ static void what_is_no_map_is_refused(void) {
 static void siblings_of_two_levels_are_not_mixed(void) {
     for (int way = 0; way < 4; way++) {
         setting *s = begin(&map_kinds[U64_MAP], IN_FLAT, 10, 1);
-        for (uint64_t i = 0; i < 18; i++) CHECK(ss_btree_put_ii(s->tree, i, i) == SS_ABSENT);
+        for (uint64_t i = 0; i < 18; i++) CHECK(ss_btree_set_u64_u64(s->tree, i, i) == SS_ABSENT);
         uint8_t *base = s->in.root->root->base;
         uint64_t root = ss_get64(base + 12), first = ss_get64(base + root + 15), last = ss_get64(base + root + 15 + 8 * 2);
         CHECK_EQ(ss_get16(base + root + 5), 2);
@@ -724,7 +724,7 @@ static void siblings_of_two_levels_are_not_mixed(void) {
         uint64_t gone = way < 2 ? 0 : 17, middle = ss_get64(base + root + 15 + 8);
         CHECK(first != middle && last != middle);
         while (ss_get16(base + (way < 2 ? first : last) + 5) > 5)
-            CHECK(ss_btree_remove_ii(s->tree, way < 2 ? gone++ : gone--) != SS_NO_NUMBER);
+            CHECK(ss_btree_remove_u64_u64(s->tree, way < 2 ? gone++ : gone--) != SS_NO_NUMBER);
         uint32_t count = way & 1 ? 6 : 5;
         uint8_t *node = base + middle, *keys = node + 15 + 8 * (count + 1), *values = keys + 8 * count;
         node[4] = 1;
@@ -735,7 +735,7 @@ static void siblings_of_two_levels_are_not_mixed(void) {
             ss_put32(values + 12 * i, 8);
         }
         bytes_before before = remember(s);
-        CHECK(ss_btree_remove_ii(s->tree, gone) == SS_ASK);
+        CHECK(ss_btree_remove_u64_u64(s->tree, gone) == SS_ASK);
         CHECK_EQ(ss_last_status(), SS_CORRUPT);
         unchanged(s, &before);
         finish(s);
@@ -749,8 +749,8 @@ static uint8_t *base_of(const setting *s) {
 /* Three levels of u64 keys with free chunks, and where their parts lie. */
 static setting *begin_tall(void) {
     setting *s = begin(&map_kinds[U64_MAP], IN_FLAT, 10, 1);
-    for (uint64_t i = 0; i < 200; i++) CHECK(ss_btree_put_ii(s->tree, i, i) == SS_ABSENT);
-    for (uint64_t i = 90; i < 120; i++) CHECK(ss_btree_remove_ii(s->tree, i) == i);
+    for (uint64_t i = 0; i < 200; i++) CHECK(ss_btree_set_u64_u64(s->tree, i, i) == SS_ABSENT);
+    for (uint64_t i = 90; i < 120; i++) CHECK(ss_btree_remove_u64_u64(s->tree, i) == i);
     CHECK_EQ(ss_btree_check(s->tree, NULL, NULL), SS_OK);
     return s;
 }
@@ -852,7 +852,7 @@ static void a_check_takes_every_key_apart(void) {
         ss_btree *tree;
         test_memory_new(&in, IN_FLAT, 10);
         CHECK_EQ(open_kind(in.memory, SS_NEW, &kind, &tree), SS_OK);
-        for (uint8_t i = 0; i < count; i++) CHECK_EQ(ss_btree_put_bb(tree, (uint8_t[]){i, 7, 1, 2}, 4, &i, 1), SS_ABSENT);
+        for (uint8_t i = 0; i < count; i++) CHECK_EQ(ss_btree_set_bytes_bytes(tree, (uint8_t[]){i, 7, 1, 2}, 4, &i, 1), SS_ABSENT);
         CHECK_EQ(ss_btree_check(tree, NULL, NULL), SS_OK);
         uint64_t root = ss_get64(in.memory->root->base + 12);
         in.memory->root->base[root + 15 + 2] = 3;
@@ -870,7 +870,7 @@ static void a_change_notices_what_lies_on_its_way(void) {
         uint8_t *base = base_of(s);
         uint64_t root = ss_get64(base + 12), left = child_of(s, root, 0);
         for (uint64_t i = 0; ss_get16(base + child_of(s, left, 0) + 5) > 5 || ss_get16(base + left + 5) > 5; i++) {
-            CHECK(ss_btree_remove_ii(s->tree, 199 - i) != SS_ASK);
+            CHECK(ss_btree_remove_u64_u64(s->tree, 199 - i) != SS_ASK);
             if (ss_btree_length(s->tree) < 60) break;
         }
         root = ss_get64(base + 12);
@@ -881,7 +881,7 @@ static void a_change_notices_what_lies_on_its_way(void) {
         if (way == 2) ss_put64(base + 20, 0);
         if (way == 3) ss_put64(base + root + 15 + 8, left);
         bytes_before before = remember(s);
-        CHECK(ss_btree_remove_ii(s->tree, 0) == SS_ASK);
+        CHECK(ss_btree_remove_u64_u64(s->tree, 0) == SS_ASK);
         CHECK_EQ(ss_last_status(), SS_CORRUPT);
         CHECK_EQ(ss_btree_pop_first(s->tree), SS_CORRUPT);
         unchanged(s, &before);

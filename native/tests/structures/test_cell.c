@@ -24,7 +24,7 @@ static void a_cell_lies_where_the_format_says(void) {
     struct place place;
     place_open(&place, FLAT, 10);
     ss_cell *cell = open_cell(place.memory, SS_INIT);
-    CHECK_EQ(ss_cell_put(cell, (const uint8_t *)"ab", 2), SS_OK);
+    CHECK_EQ(ss_cell_set(cell, (const uint8_t *)"ab", 2), SS_OK);
     struct image image = image_of(place.memory);
     CHECK(memcmp(image.bytes, "SCL\1\2\0\0\0abe first value", 23) == 0);
     CHECK_EQ(image.pages, 1);
@@ -49,11 +49,11 @@ static void a_cell_grows_by_the_fewest_pages(void) {
     struct place place;
     place_open(&place, FLAT, 10);
     ss_cell *cell = open_cell(place.memory, SS_INIT);
-    CHECK_EQ(ss_cell_put(cell, bytes, SS_PAGE_SIZE - 8), SS_OK);
+    CHECK_EQ(ss_cell_set(cell, bytes, SS_PAGE_SIZE - 8), SS_OK);
     CHECK_EQ(ss_access_size(place.memory), 1);
-    CHECK_EQ(ss_cell_put(cell, bytes, SS_PAGE_SIZE - 7), SS_OK);
+    CHECK_EQ(ss_cell_set(cell, bytes, SS_PAGE_SIZE - 7), SS_OK);
     CHECK_EQ(ss_access_size(place.memory), 2);
-    CHECK_EQ(ss_cell_put(cell, bytes, 0), SS_OK);
+    CHECK_EQ(ss_cell_set(cell, bytes, 0), SS_OK);
     CHECK_EQ(ss_access_size(place.memory), 2);
     ss_cell_free(cell);
     place_close(&place);
@@ -70,7 +70,7 @@ static void a_cell_holds_the_value_set_last(enum kind kind) {
         int old = i % 2, new = 1 - old;
         sizes[new] = random_below(MOST);
         random_bytes(values[new], sizes[new]);
-        CHECK_EQ(ss_cell_set(cell, values[new], sizes[new]), sizes[old]);
+        CHECK_EQ(ss_cell_replace(cell, values[new], sizes[new]), sizes[old]);
         CHECK(memcmp(ss_result(), values[old], sizes[old]) == 0);
         CHECK(holds(cell, values[new], sizes[new]));
         CHECK_EQ(ss_cell_check(cell, NULL, NULL), SS_OK);
@@ -108,7 +108,7 @@ static void modes_decide_what_is_made(void) {
     place.root->root->read_only = true;
     cell = open_cell(place.memory, SS_INIT);
     CHECK(holds(cell, first, sizeof first));
-    CHECK_EQ(ss_cell_set(cell, first, 1), SS_READ_ONLY);
+    CHECK_EQ(ss_cell_replace(cell, first, 1), SS_READ_ONLY);
     ss_cell_free(cell);
     place_close(&place);
 }
@@ -119,8 +119,8 @@ static void a_value_that_does_not_fit_leaves_the_old_one(enum kind kind) {
     place_open(&place, kind, 6);
     ss_cell *cell = open_cell(place.memory, SS_INIT);
     struct image before = image_of(place.root);
-    CHECK_EQ(ss_cell_set(cell, bytes, sizeof bytes), SS_OUT_OF_MEMORY);
-    CHECK_EQ(ss_cell_put(cell, bytes, UINT64_C(1) << 32), SS_BOUND_EXCEEDED);
+    CHECK_EQ(ss_cell_replace(cell, bytes, sizeof bytes), SS_OUT_OF_MEMORY);
+    CHECK_EQ(ss_cell_set(cell, bytes, UINT64_C(1) << 32), SS_BOUND_EXCEEDED);
     CHECK(image_holds(&before, place.root));
     CHECK(holds(cell, first, sizeof first));
     image_free(&before);
@@ -136,10 +136,10 @@ static void a_set_on_a_foreign_memory_may_fail_at_every_call(enum kind kind) {
         ss_cell *cell = open_cell(place.memory, SS_INIT);
         struct image before = image_of(place.root);
         place.array.fail_at = n;
-        int64_t answer = ss_cell_set(cell, bytes, sizeof bytes);
+        int64_t result = ss_cell_replace(cell, bytes, sizeof bytes);
         bool reached = place.array.fail_at < 0;
         place.array.fail_at = -1;
-        CHECK(reached ? answer < 0 : answer == sizeof first);
+        CHECK(reached ? result < 0 : result == sizeof first);
         if (reached) {
             CHECK(image_holds(&before, place.root));
             CHECK(holds(cell, first, sizeof first));
@@ -167,7 +167,7 @@ static void damage_is_an_error_or_harmless(enum kind kind) {
         if (bit / 8 >= 6 && bit / 8 < 8) CHECK_EQ(size, SS_CORRUPT);
         struct image before = image_of(place.memory);
         if (size < 0) {
-            CHECK_EQ(ss_cell_set(cell, first, 1), size);
+            CHECK_EQ(ss_cell_replace(cell, first, 1), size);
             CHECK(image_holds(&before, place.memory));
         }
         image_free(&before);
@@ -193,25 +193,25 @@ static void integers_cross_as_numbers(int kind) {
         uint32_t size = sizes[i];
         uint64_t most = size == 8 ? UINT64_MAX - 2 : (UINT64_C(1) << (8 * size)) - 1;
         uint8_t bytes[8];
-        CHECK_EQ(ss_cell_get_int(cell, size), SS_ASK);
+        CHECK_EQ(ss_cell_get_u64(cell, size), SS_ASK);
         CHECK_EQ(ss_last_status(), SS_CORRUPT);
-        CHECK_EQ(ss_cell_set_int(cell, size, 1), SS_ASK);
+        CHECK_EQ(ss_cell_replace_u64(cell, size, 1), SS_ASK);
         CHECK_EQ(ss_last_status(), SS_CORRUPT);
-        CHECK_EQ(ss_cell_put_int(cell, size, 5), SS_OK);
-        CHECK_EQ(ss_cell_set_int(cell, size, most), 5);
-        CHECK_EQ(ss_cell_get_int(cell, size), most);
+        CHECK_EQ(ss_cell_set_u64(cell, size, 5), SS_OK);
+        CHECK_EQ(ss_cell_replace_u64(cell, size, most), 5);
+        CHECK_EQ(ss_cell_get_u64(cell, size), most);
         ss_put_be(bytes, size, most);
         CHECK(holds(cell, bytes, size));
-        if (size < 8) CHECK_EQ(ss_cell_put_int(cell, size, most + 1), SS_BOUND_EXCEEDED);
-        CHECK_EQ(ss_cell_put_int(cell, 3, 0), SS_INCOMPATIBLE);
-        CHECK_EQ(ss_cell_get_int(cell, size), most);
+        if (size < 8) CHECK_EQ(ss_cell_set_u64(cell, size, most + 1), SS_BOUND_EXCEEDED);
+        CHECK_EQ(ss_cell_set_u64(cell, 3, 0), SS_INCOMPATIBLE);
+        CHECK_EQ(ss_cell_get_u64(cell, size), most);
     }
-    CHECK_EQ(ss_cell_put_int(cell, 8, UINT64_MAX), SS_OK);
-    CHECK_EQ(ss_cell_get_int(cell, 8), SS_ASK);
+    CHECK_EQ(ss_cell_set_u64(cell, 8, UINT64_MAX), SS_OK);
+    CHECK_EQ(ss_cell_get_u64(cell, 8), SS_ASK);
     CHECK_EQ(ss_last_status(), SS_OK);
     CHECK_EQ(ss_last_number(), UINT64_MAX);
     CHECK_EQ(ss_cell_detach(cell), SS_OK);
-    CHECK_EQ(ss_cell_get_int(cell, 8), SS_ASK);
+    CHECK_EQ(ss_cell_get_u64(cell, 8), SS_ASK);
     CHECK_EQ(ss_last_status(), SS_CLOSED);
     ss_cell_free(cell);
     place_close(&place);
@@ -242,7 +242,7 @@ static void a_cell_gives_its_memory_up(void) {
     CHECK_EQ(ss_cell_open(place.memory, SS_INIT, NULL, 0, &other), SS_IN_USE);
     CHECK_EQ(ss_cell_detach(cell), SS_OK);
     CHECK_EQ(ss_cell_get(cell), SS_CLOSED);
-    CHECK_EQ(ss_cell_put(cell, first, 1), SS_CLOSED);
+    CHECK_EQ(ss_cell_set(cell, first, 1), SS_CLOSED);
     other = open_cell(place.memory, SS_LOAD);
     ss_cell_free(cell);
     CHECK_EQ(ss_memory_close(place.memory), SS_OK);

@@ -27,7 +27,7 @@ static void begin(setting *s, const map_kind *kind, enum place place, uint64_t c
         uint64_t n = i * 7919 % count;
         ss_span k = number_key(kind, 2 * n, key);
         uint64_t size = kind->value.fixed || kind->value.max_size == 0 ? kind->value.max_size : n % 50;
-        CHECK_EQ(ss_btree_put_bb(s->tree, k.at, k.size, value, size), SS_ABSENT);
+        CHECK_EQ(ss_btree_set_bytes_bytes(s->tree, k.at, k.size, value, size), SS_ABSENT);
         test_memory_scatter(&s->in);
     }
 }
@@ -144,9 +144,9 @@ static void a_changed_map_ends_a_walk(void) {
     ss_cursor *cursor;
     begin(&s, &map_kinds[0], IN_FLAT, 100);
     CHECK_EQ(ss_cursor_open(s.tree, SS_FROM_FIRST, NULL, 0, SS_TO_LAST, NULL, 0, &cursor), SS_OK);
-    CHECK(ss_btree_remove_ii(s.tree, 12345) == SS_NO_NUMBER);
+    CHECK(ss_btree_remove_u64_u64(s.tree, 12345) == SS_NO_NUMBER);
     CHECK_EQ(ss_cursor_valid(cursor), SS_OK);
-    CHECK(ss_btree_insert_ii(s.tree, 4, 4) != SS_ASK);
+    CHECK(ss_btree_insert_u64_u64(s.tree, 4, 4) != SS_ASK);
     CHECK_EQ(ss_cursor_valid(cursor), SS_CHANGED);
     CHECK_EQ(ss_cursor_next(cursor, 1, UINT64_MAX, SS_WANT_KEYS, 0), SS_CHANGED);
     CHECK_EQ(ss_cursor_skip(cursor, 1, 1), SS_CHANGED);
@@ -169,7 +169,7 @@ static void a_removal_that_found_nothing_ends_a_walk_if_it_changed_anything(void
         uint8_t *before = malloc(65536);
         memcpy(before, s.in.root->root->base, 65536);
         CHECK_EQ(ss_cursor_open(s.tree, SS_FROM_FIRST, NULL, 0, SS_TO_LAST, NULL, 0, &cursor), SS_OK);
-        CHECK(ss_btree_remove_ii(s.tree, 2 * (count / 3) + 1) == SS_NO_NUMBER);
+        CHECK(ss_btree_remove_u64_u64(s.tree, 2 * (count / 3) + 1) == SS_NO_NUMBER);
         bool same = memcmp(before, s.in.root->root->base, 65536) == 0;
         CHECK_EQ(ss_cursor_valid(cursor), same ? SS_OK : SS_CHANGED);
         changed += !same;

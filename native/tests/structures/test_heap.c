@@ -245,20 +245,20 @@ static void integers_come_out_in_order(enum kind kind, const struct type *type) 
     uint64_t most = UINT64_MAX >> (64 - 8 * type->max_size), last = 0;
     place_open(&place, kind, 100);
     ss_heap *heap = open_heap(place.memory, SS_INIT, type);
-    CHECK_EQ(ss_heap_pop_int(heap), SS_NO_NUMBER);
-    CHECK_EQ(ss_heap_peek_int(heap), SS_NO_NUMBER);
-    for (int i = 0; i < 1000; i++) CHECK_EQ(ss_heap_push_int(heap, random_number() & most), SS_OK);
+    CHECK_EQ(ss_heap_pop_u64(heap), SS_NO_NUMBER);
+    CHECK_EQ(ss_heap_peek_u64(heap), SS_NO_NUMBER);
+    for (int i = 0; i < 1000; i++) CHECK_EQ(ss_heap_push_u64(heap, random_number() & most), SS_OK);
     CHECK_EQ(ss_heap_check(heap, NULL, NULL), SS_OK);
-    CHECK_EQ(ss_heap_get_int(heap, 1000), SS_NO_NUMBER);
-    CHECK_EQ(ss_heap_get_int(heap, 0), ss_heap_peek_int(heap));
+    CHECK_EQ(ss_heap_get_u64(heap, 1000), SS_NO_NUMBER);
+    CHECK_EQ(ss_heap_get_u64(heap, 0), ss_heap_peek_u64(heap));
     CHECK_EQ(ss_heap_get(heap, 999), type->max_size);
     for (int i = 0; i < 1000; i++) {
-        uint64_t next = ss_heap_pop_int(heap);
+        uint64_t next = ss_heap_pop_u64(heap);
         CHECK(next >= last && next <= most);
         last = next;
     }
     CHECK_EQ(ss_heap_length(heap), 0);
-    if (type->max_size < 8) CHECK_EQ(ss_heap_push_int(heap, most + 1), SS_BOUND_EXCEEDED);
+    if (type->max_size < 8) CHECK_EQ(ss_heap_push_u64(heap, most + 1), SS_BOUND_EXCEEDED);
     ss_heap_free(heap);
     place_close(&place);
 }
@@ -278,7 +278,7 @@ static void bulk_integers_write_what_the_loop_writes(enum kind kind, const struc
         for (uint64_t i = done; i < done + some; i++) {
             uint64_t value = 0;
             memcpy(&value, native + 1 + i * size, size);
-            (void)ss_heap_push_int(other, value ^ bias);
+            (void)ss_heap_push_u64(other, value ^ bias);
         }
     }
     struct image a = image_of(bulk.root), b = image_of(loop.root);
@@ -448,7 +448,7 @@ static void each_rule_is_named(void) {
     int violations = 0;
     place_open(&place, FLAT, 10);
     ss_heap *heap = open_heap(place.memory, SS_INIT, numbers);
-    for (uint64_t i = 0; i < 10; i++) CHECK_EQ(ss_heap_push_int(heap, i), SS_OK);
+    for (uint64_t i = 0; i < 10; i++) CHECK_EQ(ss_heap_push_u64(heap, i), SS_OK);
     CHECK_EQ(ss_access_write(place.memory, 64 + 8 * 1, "\1", 1), SS_OK);
     CHECK_EQ(ss_heap_check(heap, count_violation, &violations), SS_CORRUPT);
     CHECK_EQ(violations, 2);
@@ -499,7 +499,7 @@ static void other_memories_and_orders_are_refused(void) {
     ss_heap *second = open_heap(place.memory, SS_LOAD, numbers);
     ss_heap_free(heap);
     struct ss_usage usage;
-    CHECK_EQ(ss_heap_push_int(second, 1), SS_OK);
+    CHECK_EQ(ss_heap_push_u64(second, 1), SS_OK);
     CHECK_EQ(ss_heap_usage(second, &usage), SS_OK);
     CHECK(usage.live == 72 && usage.allocated == 72 && usage.reserved == SS_PAGE_SIZE);
     CHECK_EQ(try_open(place.memory, SS_LOAD, blobs, &heap), SS_IN_USE);

@@ -95,10 +95,10 @@ static void append_both(ss_log *log) {
 }
 
 static bool same_entry(ss_log *log, uint64_t index) {
-    int64_t answer = ss_log_get(log, index);
-    if (index >= model.length) return answer == SS_NO_VALUE;
+    int64_t result = ss_log_get(log, index);
+    if (index >= model.length) return result == SS_NO_VALUE;
     uint64_t size = model.ends[index + 1] - model.ends[index];
-    return answer == (int64_t)size && memcmp(ss_result(), model.bytes + model.ends[index], size) == 0;
+    return result == (int64_t)size && memcmp(ss_result(), model.bytes + model.ends[index], size) == 0;
 }
 
 static void compare_all(ss_log *log) {

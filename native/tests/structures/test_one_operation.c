@@ -40,23 +40,23 @@ static void test_get_or_insert(ss_memory *memory) {
 
 static void test_expected(ss_memory *memory) {
     ss_btree *tree = open_numbers(memory);
-    ss_place place;
+    ss_position position;
     uint64_t before = ss_btree_changes(tree), made = 0;
     uint8_t key[8] = {0}, old[8], value[8];
     for (uint64_t n = 0; n < MOST; n++) {
         ss_put_be(key, 8, n);
         ss_put_be(value, 8, n);
         ss_put_be(old, 8, n + 1);
-        CHECK_EQ(ss_btree_locate(tree, key, 8, &place), SS_NO_VALUE);
-        CHECK_EQ(ss_btree_put_at(tree, &place, key, 8, value, 8, SS_EXPECT_VALUE, old, 8), SS_NO_NUMBER);
-        CHECK_EQ(ss_btree_put_at(tree, &place, key, 8, value, 8, SS_EXPECT_NOTHING, NULL, 0) - before, ++made);
-        CHECK_EQ(ss_btree_put_at(tree, &place, key, 8, value, 8, SS_EXPECT_NOTHING, NULL, 0), SS_NO_NUMBER);
-        CHECK_EQ(ss_btree_put_at(tree, &place, key, 8, old, 8, SS_EXPECT_VALUE, old, 8), SS_NO_NUMBER);
-        CHECK_EQ(ss_btree_put_at(tree, &place, key, 8, old, 8, SS_EXPECT_VALUE, value, 7), SS_NO_NUMBER);
-        CHECK_EQ(ss_btree_put_at(tree, &place, key, 8, old, 8, SS_EXPECT_VALUE, value, 8) - before, ++made);
-        CHECK_EQ(ss_btree_put_at(tree, &place, key, 8, value, 7, SS_EXPECT_ANYTHING, NULL, 0), SS_ASK);
+        CHECK_EQ(ss_btree_locate(tree, key, 8, &position), SS_NO_VALUE);
+        CHECK_EQ(ss_btree_set_at(tree, &position, key, 8, value, 8, SS_EXPECT_VALUE, old, 8), SS_NO_NUMBER);
+        CHECK_EQ(ss_btree_set_at(tree, &position, key, 8, value, 8, SS_EXPECT_NOTHING, NULL, 0) - before, ++made);
+        CHECK_EQ(ss_btree_set_at(tree, &position, key, 8, value, 8, SS_EXPECT_NOTHING, NULL, 0), SS_NO_NUMBER);
+        CHECK_EQ(ss_btree_set_at(tree, &position, key, 8, old, 8, SS_EXPECT_VALUE, old, 8), SS_NO_NUMBER);
+        CHECK_EQ(ss_btree_set_at(tree, &position, key, 8, old, 8, SS_EXPECT_VALUE, value, 7), SS_NO_NUMBER);
+        CHECK_EQ(ss_btree_set_at(tree, &position, key, 8, old, 8, SS_EXPECT_VALUE, value, 8) - before, ++made);
+        CHECK_EQ(ss_btree_set_at(tree, &position, key, 8, value, 7, SS_EXPECT_ANYTHING, NULL, 0), SS_ASK);
         CHECK_EQ(ss_last_status(), SS_BOUND_EXCEEDED);
-        CHECK_EQ(ss_btree_get_ii(tree, n), n + 1);
+        CHECK_EQ(ss_btree_get_u64_u64(tree, n), n + 1);
     }
     CHECK_EQ(ss_btree_check(tree, NULL, NULL), SS_OK);
     ss_btree_free(tree);
@@ -71,7 +71,7 @@ static void test_toggle_and_retain(ss_memory *memory) {
     ss_column even = numbers(room, 0, 2, MOST);
     CHECK_EQ(ss_btree_toggle_many(tree, &even, &zeros, MOST, found), MOST / 2);
     for (uint64_t i = 0; i < MOST; i++) CHECK_EQ(found[i], i < MOST / 2);
-    for (uint64_t n = 0; n < 2 * MOST; n++) CHECK_EQ(ss_btree_contains_i(tree, n), (n < MOST ? n % 2 : n % 2 == 0) ? SS_OK : SS_ABSENT);
+    for (uint64_t n = 0; n < 2 * MOST; n++) CHECK_EQ(ss_btree_contains_u64(tree, n), (n < MOST ? n % 2 : n % 2 == 0) ? SS_OK : SS_ABSENT);
     room[3] = room[2]; /* not ascending: nothing happens */
     CHECK_EQ(ss_btree_toggle_many(tree, &even, &zeros, MOST, found), SS_ARGUMENT);
     CHECK_EQ(ss_btree_retain_many(tree, &even, MOST), SS_ARGUMENT);
@@ -80,7 +80,7 @@ static void test_toggle_and_retain(ss_memory *memory) {
     CHECK_EQ(ss_btree_retain_many(tree, &third, MOST), MOST - 134);
     for (uint64_t n = 0; n < 2 * MOST; n++) {
         bool kept = n % 3 == 0 && (n < MOST ? n % 2 : n % 2 == 0);
-        CHECK_EQ(ss_btree_contains_i(tree, n), kept ? SS_OK : SS_ABSENT);
+        CHECK_EQ(ss_btree_contains_u64(tree, n), kept ? SS_OK : SS_ABSENT);
     }
     CHECK_EQ(ss_btree_check(tree, NULL, NULL), SS_OK);
     CHECK_EQ(ss_btree_retain_many(tree, &third, 0), 134);
@@ -112,10 +112,10 @@ static void test_overwriting_under_a_cursor(ss_memory *memory, uint64_t seed) {
     for (int step = 0; low < high; step++) {
         int back = (int)rng_below(&random, 2);
         uint64_t n = back ? high - 1 : low;
-        if (!CHECK_EQ(next_key(cursor, back, &value), n) || !CHECK_EQ(value, ss_btree_get_ii(tree, n))) break;
+        if (!CHECK_EQ(next_key(cursor, back, &value), n) || !CHECK_EQ(value, ss_btree_get_u64_u64(tree, n))) break;
         low += back == 0;
         high -= back != 0;
-        for (int i = 0; i < 3; i++) CHECK_EQ(ss_btree_put_ii(tree, rng_below(&random, MOST), rng_next(&random) >> 1), SS_OK);
+        for (int i = 0; i < 3; i++) CHECK_EQ(ss_btree_set_u64_u64(tree, rng_below(&random, MOST), rng_next(&random) >> 1), SS_OK);
         CHECK_EQ(ss_cursor_valid(cursor), SS_ABSENT);
         CHECK_EQ(ss_cursor_valid(cursor), SS_OK);
         uint64_t taken = back ? MOST - high : low, most = taken < 20 ? taken : 20;
@@ -125,7 +125,7 @@ static void test_overwriting_under_a_cursor(ss_memory *memory, uint64_t seed) {
         high += back ? again : 0;
     }
     CHECK_EQ(next_key(cursor, 0, &value), UINT64_MAX);
-    CHECK_EQ(ss_btree_insert_ii(tree, 0, 0) == SS_NO_NUMBER, 0); /* an insertion that answers */
+    CHECK_EQ(ss_btree_insert_u64_u64(tree, 0, 0) == SS_NO_NUMBER, 0); /* an insertion that answers */
     CHECK_EQ(ss_cursor_valid(cursor), SS_CHANGED);
     ss_cursor_free(cursor);
     CHECK_EQ(ss_btree_check(tree, NULL, NULL), SS_OK);
@@ -138,20 +138,20 @@ static void test_indices_from_the_end(ss_memory *memory, ss_memory *index, ss_me
     uint64_t ends[3];
     require(ss_vec_open(memory, SS_NEW, 8, 1, &vec) == SS_OK && ss_log_open(index, data, SS_NEW, &log) == SS_OK, "a vec and a log");
     for (uint64_t n = 0; n < 3; n++) {
-        CHECK_EQ(ss_vec_push_int(vec, n), SS_OK);
+        CHECK_EQ(ss_vec_push_u64(vec, n), SS_OK);
         CHECK_EQ(ss_log_append(log, (const uint8_t *)"abc" + n, 1), n);
     }
     for (int64_t i = -5; i < 5; i++) {
         int64_t n = i < 0 ? i + 3 : i;
         bool there = n >= 0 && n < 3;
-        CHECK_EQ(ss_vec_item_int(vec, i), there ? (uint64_t)n : SS_NO_NUMBER);
+        CHECK_EQ(ss_vec_item_u64(vec, i), there ? (uint64_t)n : SS_NO_NUMBER);
         CHECK_EQ(ss_vec_item(vec, i), there ? 8 : SS_NO_VALUE);
-        CHECK_EQ(ss_vec_set_item_int(vec, i, (uint64_t)n), there ? SS_OK : SS_OUT_OF_BOUNDS);
+        CHECK_EQ(ss_vec_set_item_u64(vec, i, (uint64_t)n), there ? SS_OK : SS_OUT_OF_BOUNDS);
         CHECK_EQ(ss_vec_set_item(vec, i, (const uint8_t *)"\0\0\0\0\0\0\0", 8), there ? SS_OK : SS_OUT_OF_BOUNDS);
-        if (there) CHECK_EQ(ss_vec_set_int(vec, (uint64_t)n, (uint64_t)n), SS_OK);
+        if (there) CHECK_EQ(ss_vec_set_u64(vec, (uint64_t)n, (uint64_t)n), SS_OK);
         if (CHECK_EQ(ss_log_item(log, i), there ? 1 : SS_NO_VALUE) && there) CHECK_EQ(ss_result()[0], 'a' + n);
     }
-    CHECK_EQ(ss_vec_item_int(vec, INT64_MIN), SS_NO_NUMBER);
+    CHECK_EQ(ss_vec_item_u64(vec, INT64_MIN), SS_NO_NUMBER);
     CHECK_EQ(ss_log_item(log, INT64_MAX), SS_NO_VALUE);
     CHECK_EQ(ss_vec_export_var(vec, 1, 3, 3, ends), 16);
     CHECK_EQ(ss_vec_export_var(vec, 1, 3, 4, ends), SS_OUT_OF_BOUNDS);

@@ -73,7 +73,7 @@ static void check_map(ss_btree *map) {
 static void many_round(columns *on, const map_kind *kind, ss_btree *map, uint8_t *found) {
     ss_column keys = column_of(on, on->keys, kind), values = column_of(on, on->values, kind);
     uint8_t room[COUNT * WIDE];
-    ss_room out = {room, keys.size, keys.native, 0};
+    ss_output_column out = {room, keys.size, keys.native, 0};
     CHECK(ss_btree_insert_many(map, &keys, &values, COUNT) >= 0);
     check_map(map);
     if (kind->value.fixed) CHECK_EQ(ss_btree_get_many(map, &keys, COUNT, &out, found), SS_OK);
@@ -84,9 +84,9 @@ static void many_round(columns *on, const map_kind *kind, ss_btree *map, uint8_t
 }
 
 /* A map is changed by keys that ascend, or it is refused with nothing changed. */
-static void check_change(ss_btree *map, int64_t answer, int64_t before) {
-    CHECK(answer >= 0 || answer == SS_ARGUMENT);
-    if (answer < 0) CHECK_EQ(ss_btree_length(map), before);
+static void check_change(ss_btree *map, int64_t result, int64_t before) {
+    CHECK(result >= 0 || result == SS_ARGUMENT);
+    if (result < 0) CHECK_EQ(ss_btree_length(map), before);
     check_map(map);
 }
 

@@ -48,9 +48,9 @@ static void model_free(struct model *model) {
     memset(model, 0, sizeof *model);
 }
 
-static bool answers(int64_t answer, const struct model *model, uint64_t index) {
-    if (index >= model->length) return answer == SS_NO_VALUE;
-    return answer == (int64_t)model->size[index] && memcmp(ss_result(), model->bytes[index], model->size[index]) == 0;
+static bool answers(int64_t result, const struct model *model, uint64_t index) {
+    if (index >= model->length) return result == SS_NO_VALUE;
+    return result == (int64_t)model->size[index] && memcmp(ss_result(), model->bytes[index], model->size[index]) == 0;
 }
 
 static void compare_all(ss_vec *vec, const struct model *model) {
@@ -178,10 +178,10 @@ static void what_ends_with_the_memory_is_still_inside(void) {
     ss_vec *vec = open_vec(place.memory, SS_INIT, (struct type){8, 1});
     put_length(&place, (65536 - 64) / 8);
     CHECK_EQ(ss_vec_length(vec), 8184);
-    CHECK_EQ(ss_vec_get_int(vec, 8183), 0);
+    CHECK_EQ(ss_vec_get_u64(vec, 8183), 0);
     put_length(&place, 8185);
     CHECK_EQ(ss_vec_length(vec), SS_CORRUPT);
-    CHECK_EQ(ss_vec_push_int(vec, 0), SS_CORRUPT);
+    CHECK_EQ(ss_vec_push_u64(vec, 0), SS_CORRUPT);
     CHECK_EQ(ss_last_failure()->limit, 8184);
     ss_vec_free(vec);
     vec = open_vec(place.memory, SS_NEW, (struct type){MAX_SIZE, 0});
@@ -251,16 +251,16 @@ static void values_outside_the_bound_write_nothing(void) {
     const uint64_t ends[] = {4, 9}, falling[] = {4, 3};
     CHECK_EQ(ss_vec_push(vec, (const uint8_t *)"12345", 5), SS_BOUND_EXCEEDED);
     CHECK_EQ(ss_vec_push(vec, (const uint8_t *)"123", 3), SS_BOUND_EXCEEDED);
-    CHECK_EQ(ss_vec_push_int(vec, UINT64_C(1) << 32), SS_BOUND_EXCEEDED);
+    CHECK_EQ(ss_vec_push_u64(vec, UINT64_C(1) << 32), SS_BOUND_EXCEEDED);
     CHECK_EQ(ss_vec_extend_var(vec, (const uint8_t *)"123456789", ends, 2), SS_BOUND_EXCEEDED);
     CHECK_EQ(ss_vec_extend_var(vec, (const uint8_t *)"123456789", falling, 2), SS_ARGUMENT);
     CHECK_EQ(ss_vec_extend(vec, NULL, UINT64_MAX / 4), SS_OUT_OF_MEMORY);
     CHECK_EQ(ss_vec_extend(vec, NULL, UINT64_MAX), SS_OUT_OF_MEMORY);
     CHECK_EQ(ss_vec_extend_ints(vec, NULL, UINT64_C(1) << 62, 0), SS_OUT_OF_MEMORY);
     CHECK(image_holds(&before, place.memory));
-    CHECK_EQ(ss_vec_push_int(vec, UINT32_MAX), SS_OK);
-    CHECK_EQ(ss_vec_set_int(vec, 0, UINT64_C(1) << 32), SS_BOUND_EXCEEDED);
-    CHECK_EQ(ss_vec_get_int(vec, 0), UINT32_MAX);
+    CHECK_EQ(ss_vec_push_u64(vec, UINT32_MAX), SS_OK);
+    CHECK_EQ(ss_vec_set_u64(vec, 0, UINT64_C(1) << 32), SS_BOUND_EXCEEDED);
+    CHECK_EQ(ss_vec_get_u64(vec, 0), UINT32_MAX);
     image_free(&before);
     ss_vec_free(vec);
     place_close(&place);
@@ -274,20 +274,20 @@ static void integers_are_big_endian_elements(enum kind kind, uint32_t size) {
     uint8_t bytes[8];
     place_open(&place, kind, 100);
     ss_vec *vec = open_vec(place.memory, SS_INIT, (struct type){size, 1});
-    CHECK_EQ(ss_vec_pop_int(vec), SS_NO_NUMBER);
+    CHECK_EQ(ss_vec_pop_u64(vec), SS_NO_NUMBER);
     for (uint64_t i = 0; i < 200; i++) {
         uint64_t value = random_number() & most;
-        CHECK_EQ(ss_vec_push_int(vec, value), SS_OK);
-        CHECK_EQ(ss_vec_get_int(vec, i), value);
+        CHECK_EQ(ss_vec_push_u64(vec, value), SS_OK);
+        CHECK_EQ(ss_vec_get_u64(vec, i), value);
         ss_put_be(bytes, size, value);
         CHECK(ss_vec_get(vec, i) == size && memcmp(ss_result(), bytes, size) == 0);
-        CHECK_EQ(ss_vec_set_int(vec, i, value ^ 1), SS_OK);
-        CHECK_EQ(ss_vec_get_int(vec, i), value ^ 1);
+        CHECK_EQ(ss_vec_set_u64(vec, i, value ^ 1), SS_OK);
+        CHECK_EQ(ss_vec_get_u64(vec, i), value ^ 1);
     }
-    CHECK_EQ(ss_vec_get_int(vec, 200), SS_NO_NUMBER);
-    CHECK_EQ(ss_vec_set_int(vec, 200, 0), SS_OUT_OF_BOUNDS);
-    uint64_t last = ss_vec_get_int(vec, 199);
-    CHECK_EQ(ss_vec_pop_int(vec), last);
+    CHECK_EQ(ss_vec_get_u64(vec, 200), SS_NO_NUMBER);
+    CHECK_EQ(ss_vec_set_u64(vec, 200, 0), SS_OUT_OF_BOUNDS);
+    uint64_t last = ss_vec_get_u64(vec, 199);
+    CHECK_EQ(ss_vec_pop_u64(vec), last);
     CHECK_EQ(ss_vec_length(vec), 199);
     ss_vec_free(vec);
     place_close(&place);
@@ -300,8 +300,8 @@ static void every_number_can_be_an_answer(void) {
     ss_vec *vec = open_vec(place.memory, SS_INIT, (struct type){8, 1});
     const uint64_t odd[] = {SS_ASK, SS_NO_NUMBER};
     for (uint64_t i = 0; i < 2; i++) {
-        CHECK_EQ(ss_vec_push_int(vec, odd[i]), SS_OK);
-        CHECK_EQ(ss_vec_get_int(vec, i), SS_ASK);
+        CHECK_EQ(ss_vec_push_u64(vec, odd[i]), SS_OK);
+        CHECK_EQ(ss_vec_get_u64(vec, i), SS_ASK);
         CHECK_EQ(ss_last_status(), SS_OK);
         CHECK_EQ(ss_last_number(), odd[i]);
     }
@@ -316,11 +316,11 @@ static void the_integer_lane_needs_integers(void) {
         struct place place;
         place_open(&place, FLAT, 10);
         ss_vec *vec = open_vec(place.memory, SS_INIT, others[i]);
-        CHECK_EQ(ss_vec_push_int(vec, 0), SS_INCOMPATIBLE);
-        CHECK_EQ(ss_vec_get_int(vec, 0), SS_ASK);
+        CHECK_EQ(ss_vec_push_u64(vec, 0), SS_INCOMPATIBLE);
+        CHECK_EQ(ss_vec_get_u64(vec, 0), SS_ASK);
         CHECK_EQ(ss_last_status(), SS_INCOMPATIBLE);
-        CHECK_EQ(ss_vec_pop_int(vec), SS_ASK);
-        CHECK_EQ(ss_vec_set_int(vec, 0, 0), SS_INCOMPATIBLE);
+        CHECK_EQ(ss_vec_pop_u64(vec), SS_ASK);
+        CHECK_EQ(ss_vec_set_u64(vec, 0, 0), SS_INCOMPATIBLE);
         CHECK_EQ(ss_vec_extend_ints(vec, native, 1, 0), SS_INCOMPATIBLE);
         CHECK_EQ(ss_vec_export_ints(vec, 0, 0, SS_ANY_LENGTH, native, 0), SS_INCOMPATIBLE);
         CHECK_EQ(ss_vec_export(vec, 0, 0, SS_ANY_LENGTH, NULL), others[i].fixed ? SS_OK : SS_INCOMPATIBLE);
@@ -347,7 +347,7 @@ static void bulk_integers_write_what_the_loop_writes(enum kind kind, uint32_t si
         for (uint64_t i = 0; i < count; i++) {
             uint64_t value = 0;
             memcpy(&value, native + 1 + (done + i) * size, size);
-            (void)ss_vec_push_int(other, (value ^ bias) & UINT64_MAX >> (64 - 8 * size));
+            (void)ss_vec_push_u64(other, (value ^ bias) & UINT64_MAX >> (64 - 8 * size));
         }
         done += count;
         place_interleave(&bulk);
@@ -582,11 +582,11 @@ static void a_detached_or_closed_vec_answers_closed(void) {
     ss_vec *vec = open_vec(place.memory, SS_INIT, (struct type){8, 1});
     CHECK_EQ(ss_vec_detach(vec), SS_OK);
     CHECK_EQ(ss_vec_detach(vec), SS_CLOSED);
-    CHECK_EQ(ss_vec_push_int(vec, 1), SS_CLOSED);
+    CHECK_EQ(ss_vec_push_u64(vec, 1), SS_CLOSED);
     CHECK_EQ(ss_vec_length(vec), SS_CLOSED);
     ss_vec *second = open_vec(place.memory, SS_INIT, (struct type){8, 1});
     ss_vec_free(vec);
-    CHECK_EQ(ss_vec_push_int(second, 1), SS_OK);
+    CHECK_EQ(ss_vec_push_u64(second, 1), SS_OK);
     CHECK_EQ(ss_memory_close(place.memory), SS_OK);
     CHECK_EQ(ss_vec_get(second, 0), SS_CLOSED);
     CHECK_EQ(ss_vec_clear(second), SS_CLOSED);
@@ -603,13 +603,13 @@ static void a_read_only_memory_can_be_read(void) {
     CHECK_EQ(ss_vec_open(place.memory, SS_INIT, 8, 1, &vec), SS_READ_ONLY);
     place.root->root->read_only = false;
     vec = open_vec(place.memory, SS_INIT, (struct type){8, 1});
-    CHECK_EQ(ss_vec_push_int(vec, 5), SS_OK);
+    CHECK_EQ(ss_vec_push_u64(vec, 5), SS_OK);
     ss_vec_free(vec);
     place.root->root->read_only = true;
     CHECK_EQ(ss_vec_open(place.memory, SS_NEW, 8, 1, &vec), SS_READ_ONLY);
     vec = open_vec(place.memory, SS_INIT, (struct type){8, 1});
-    CHECK_EQ(ss_vec_get_int(vec, 0), 5);
-    CHECK_EQ(ss_vec_push_int(vec, 5), SS_READ_ONLY);
+    CHECK_EQ(ss_vec_get_u64(vec, 0), 5);
+    CHECK_EQ(ss_vec_push_u64(vec, 5), SS_READ_ONLY);
     ss_vec_free(vec);
     place_close(&place);
 }

@@ -39,7 +39,7 @@ typedef struct array_memory {
 
 static inline int array_fails(array_memory *array) {
     /* A callback is the user's code, and may itself use what answers in bytes. */
-    memset(ss_result_room(300), '!', 300);
+    memset(ss_result_buffer(300), '!', 300);
     return array->fail_at >= 0 && array->fail_at-- == 0;
 }
 

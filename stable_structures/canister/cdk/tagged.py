@@ -14,7 +14,7 @@
 | 14-16 | int8 int16 int32 | 1 2 4 bytes |
 | 17 | float32 | 4 bytes |
 
-10 to 17 are written only where the structure was given that type. Keys are ordered by these bytes: so text by its
+10 to 17 are written only if the structure was given that type. Keys are ordered by these bytes: so text by its
 length in bytes first, and negative plain integers behind the positive ones.
 """
 
@@ -96,12 +96,12 @@ _TEXT, _BYTES, _PRINCIPAL, _LIST, _DICT, _TUPLE = range(0x04, 0x0A)
 
 
 def hint_of(given: Any) -> type[Hint] | None:
-    """The type in the brackets, where it has an encoding of its own."""
+    """Return the type in the brackets, if it has an encoding of its own."""
     return given if isinstance(given, type) and issubclass(given, Hint) else None
 
 
 def encode(value: Any, hint: type[Hint] | None = None) -> bytes:
-    r"""The bytes of a value. O(size). Raises `ValueError` for what Basilisk cannot store, `struct.error` for a number out of range.
+    r"""Return the bytes of a value. O(size). Raises `ValueError` for what Basilisk cannot store, `struct.error` for a number out of range.
 
     >>> encode("Ada"), encode(258, nat16), encode([True, None])
     (b'\x04\x00\x00\x00\x03Ada', b'\x11\x01\x02', b'\x07\x00\x00\x00\x02\x01\x01\x00')
@@ -140,7 +140,7 @@ def _sized(tag: int, data: bytes) -> bytes:
 
 
 def decode(data: bytes) -> Any:
-    r"""The value of bytes. O(size). Raises `CorruptMemory` where they are none.
+    r"""Return the value of bytes. O(size). Raises `CorruptMemory` if they are none.
 
     >>> decode(b"\x02" + bytes(7) + b"\x07"), decode(b"\x09\x00\x00\x00\x01\x03" + bytes(8))
     (7, (0.0,))
@@ -186,7 +186,7 @@ def _decode_text(data: bytes, at: int, tag: int, size: int) -> tuple[Any, int]:
         return Principal(text), end
     except Exception as error:
         raise_of_moment(error)
-        raise CorruptMemory(f"{text!r} is no principal: {InvalidPrincipal.__name__}; the memory is damaged") from error
+        raise CorruptMemory(f"invalid principal {text!r}: {InvalidPrincipal.__name__}; the memory is damaged") from error
 
 
 def _decode_items(data: bytes, at: int, tag: int, count: int, depth: int) -> tuple[Any, int]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compiled modules, kept in the user's cache folder from one process to the next.
 
-A compiled module is machine code that will run, so a file counts only where it is ours, nobody else may write to it or to its
+A compiled module is machine code that will run, so a file counts only if it is ours, nobody else may write to it or to its
 folder, and its content has the checksum that stands before it. Files are written under another name and renamed, so a
 process that is killed leaves no half of one. `STABLE_STRUCTURES_CACHE` names another folder; where it is empty, nothing is kept.
 """
@@ -27,7 +27,7 @@ _MOST_FILES: Final = 400
 
 @functools.cache
 def _machine() -> str:
-    """The machine that code is compiled for."""
+    """Return the machine that code is compiled for."""
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
         flags = sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))})
@@ -36,7 +36,7 @@ def _machine() -> str:
 
 
 def key(data: bytes, settings: str) -> str:
-    """The name of what a module is compiled to with these settings, on this machine. O(size)."""
+    """Return the name of what a module is compiled to with these settings, on this machine. O(size)."""
     digest = hashlib.sha256(data)
     digest.update(f"\n{settings}\n{sys.platform}\n{_machine()}".encode())
     return digest.hexdigest()
@@ -59,7 +59,7 @@ def _is_ours(found: os.stat_result) -> bool:
 
 
 def load(name: str) -> bytes | None:
-    """What was kept under this name; None where there is nothing that can be trusted. O(size)."""
+    """Return what was kept under this name; None if there is nothing that can be trusted. O(size)."""
     where = folder()
     if where is None:
         return None
@@ -70,15 +70,14 @@ def load(name: str) -> bytes | None:
         with open(descriptor, "rb") as file:  # noqa: PTH123 - of the descriptor that is looked at
             if not _is_ours(os.fstat(descriptor)):
                 return None
-            found = file.read()
+            digest, content = file.read(_DIGEST), file.read()
     except OSError:
         return None
-    digest, content = found[:_DIGEST], found[_DIGEST:]
     return content if hashlib.sha256(content).digest() == digest else None
 
 
 def store(name: str, content: bytes) -> None:
-    """Keeps something, where that is possible. O(size)."""
+    """Keep something, where that is possible. O(size)."""
     where = folder()
     if where is None:
         return
@@ -98,7 +97,7 @@ def store(name: str, content: bytes) -> None:
 
 
 def _prune(where: Path) -> None:
-    """Takes the oldest files away where there are many."""
+    """Take the oldest files away where there are many."""
     files = [path for path in where.iterdir() if path.is_file()]
     if len(files) > _MOST_FILES:
         for path in sorted(files, key=lambda one: one.stat().st_mtime)[: _MOST_FILES // 4]:
@@ -106,7 +105,7 @@ def _prune(where: Path) -> None:
 
 
 def forget(name: str) -> None:
-    """Takes something away."""
+    """Take something away."""
     where = folder()
     if where is not None:
         with contextlib.suppress(OSError):

@@ -27,7 +27,7 @@ class Heap:
 
     @classmethod
     def new(cls, limit: int, reserved: int, kind: Kind | None = None) -> Heap:
-        """An empty heap. The kind is that of `STABLE_STRUCTURES_HEAP` (mapped, copying), or what works here."""
+        """Return an empty heap. The kind is that of `STABLE_STRUCTURES_HEAP` (mapped, copying), or what works here."""
         wanted = _KINDS.get(kind or os.environ.get(_VARIABLE, "any"), _KINDS["any"])
         opened = lambda out: native.call.ss_heap_image_new(limit, reserved, wanted, out)  # noqa: E731
         return cls(native.new_handle("ss_heap_image", opened, native.call.ss_heap_image_release_at, "a heap"))
@@ -38,7 +38,7 @@ class Heap:
         return Heap(native.new_handle("ss_heap_image", opened, native.call.ss_heap_image_release_at, "a copy of a heap"))
 
     def load(self, path: os.PathLike[str], size: int) -> None:
-        """Begins an empty heap with the bytes of a file, which is never written. O(1) where it can be mapped."""
+        """Begin an empty heap with the bytes of a file, which is never written. O(1) where it can be mapped."""
         native.check(native.call.ss_heap_image_load(self.handle, native.path_bytes(os.fspath(path)), size), "heap of a snapshot")
 
     @property
@@ -53,7 +53,7 @@ class Heap:
 
     @property
     def mapped(self) -> bool:
-        """Whether a commit costs what has changed, and not the size."""
+        """Return whether a commit costs what has changed, and not the size."""
         return bool(native.call.ss_heap_image_is_mapped(self.handle))
 
     @property
@@ -62,7 +62,7 @@ class Heap:
         return int(native.call.ss_heap_image_changed(self.handle)) * 4096
 
     def grow(self, size: int) -> None:
-        """Makes it so many bytes."""
+        """Make it so many bytes."""
         native.check(native.call.ss_heap_image_grow(self.handle, size), "heap")
 
     def commit(self) -> None:
@@ -70,7 +70,7 @@ class Heap:
         native.check(native.call.ss_heap_image_commit(self.handle), "heap")
 
     def rollback(self) -> bool:
-        """It holds again what was committed; True where it became smaller, and an instance on it must be made anew."""
+        """It holds again what was committed; True where it became smaller, and an instance on it must be created again."""
         return bool(native.check(native.call.ss_heap_image_rollback(self.handle), "heap"))
 
     def read(self, offset: int, length: int) -> bytes:

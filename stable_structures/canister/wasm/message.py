@@ -50,7 +50,7 @@ _COMPOSITE: Final = {
 
 
 def mode_of(kind: Kind, context: CallContext) -> int:
-    """The mode of an entry point, as the core names it."""
+    """Return the mode of an entry point, as the core names it."""
     if kind is Kind.QUERY and context.replicated:
         return int(_lib.SS_IC0_REPLICATED_QUERY)
     return int(_COMPOSITE.get(kind, 0) if context.composite and kind in _COMPOSITE else _MODES[kind])
@@ -78,14 +78,14 @@ class WireCall(Call):
     deadline: int = 0
 
     def values(self) -> tuple[Any, ...]:
-        """The arguments by the types that the message names, for a handler of the test; the bytes where they are no Candid."""
+        """Return the arguments by the types that the message names, for a handler of the test; the bytes where they are no Candid."""
         data = self.args[0]
         if not data.startswith(MAGIC):
             return (data,) if data else ()
         return tuple(decode(data))
 
     def packed(self, value: Any) -> bytes:
-        """A handler's answer as a message; bytes that are one already stay."""
+        """Return a handler's answer as a message; bytes that are one already stay."""
         if isinstance(value, bytes) and value.startswith(MAGIC):
             return value
         return encode_untyped(() if value is None else (value,))
@@ -117,7 +117,7 @@ class Messenger:
             self._given[which] = data
 
     def fill(self, message: Message, heap: Heap, limit: int, reply: Reply | None = None) -> Any:
-        """Fills the message. O(bytes that are given)."""
+        """Fill the message. O(bytes that are given)."""
         handle, canister, context = self.handle, self.canister, message.context
         _lib.ss_ic0_clear(handle)
         kind = message.kind
@@ -175,12 +175,12 @@ class Messenger:
     # ---- what it did ----
 
     def output(self, which: int) -> bytes:
-        """An output."""
+        """Return an output."""
         data = _lib.ss_ic0_output(self.handle, which, self._size)
         return native.copied(data, self._size[0])
 
     def keep_log(self) -> None:
-        """What was printed goes into the log, also where the message trapped."""
+        """What was printed goes into the log, also if the message trapped."""
         if not self.handle.log_size:
             return
         data, at = self.output(_lib.SS_IC0_LOG), 0
@@ -190,7 +190,7 @@ class Messenger:
             at += 4 + size
 
     def apply(self, message: Message, had_reply: bool) -> list[tuple[WireCall, tuple[int, ...]]]:
-        """The effects on the canister and the call; gives the calls that it made, each with its callbacks."""
+        """Return the effects on the canister and the call; return the calls that it made, each with its callbacks."""
         handle, canister, context = self.handle, self.canister, message.context
         canister.cycles = handle.balance_low | handle.balance_high << 64
         context.cycles -= handle.accepted_low | handle.accepted_high << 64
@@ -200,7 +200,7 @@ class Messenger:
         if handle.certified_set:
             canister.certified_data = self.output(_lib.SS_IC0_CERTIFIED)
         if handle.answered and not had_reply:
-            answer = self.output(_lib.SS_IC0_ANSWER)
+            answer = self.output(_lib.SS_IC0_RESPONSE)
             rejected = handle.answered == 2  # noqa: PLR2004 - as in ic0.h
             text = answer.decode("utf-8", "replace") if rejected else ""
             context.reply = Reply(None if rejected else answer, rejected, RejectCode.CANISTER_REJECT, text)
@@ -235,7 +235,7 @@ def _variables(given: dict[str, str]) -> bytes:
 
 
 def trap_of(error: MachineTrap) -> Trap:
-    """The trap that the test sees."""
+    """Return the trap that the test sees."""
     code = ErrorCode(error.code)
     if code is ErrorCode.CALLED_TRAP:
         return called_trap(error.text)

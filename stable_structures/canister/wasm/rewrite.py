@@ -74,11 +74,11 @@ class _Meter:
         self.check = b"\x23" + self.counter + b"\x42\x00\x53\x04\x40\x00\x0b"
 
     def charge(self, cost: int) -> bytes:
-        """Takes a cost from the counter."""
+        """Take a cost from the counter."""
         return b"\x23" + self.counter + b"\x42" + sleb(cost) + b"\x7d\x24" + self.counter if cost else b""
 
     def body(self, code: bytes) -> bytes:
-        """The code of a function with what counts its instructions. O(size)."""
+        """Return the code of a function with what counts its instructions. O(size)."""
         at = _after_locals(code)
         out: list[bytes] = [code[:at]]
         run: list[bytes] = []  # what is done in the straight run that is open, after its charge
@@ -102,7 +102,7 @@ class _Meter:
         return b"".join(out)
 
     def _skip(self, code: bytes, at: int, operation: int) -> tuple[int, int]:  # noqa: PLR0911 - one for each form
-        """Where the instruction ends, and what it costs."""
+        """Return where the instruction ends, and what it costs."""
         if operation in _ONE_NUMBER:
             if operation == 0x26:
                 self.writes_tables = True
@@ -125,7 +125,7 @@ class _Meter:
         return at + {0x43: 4, 0x44: 8}.get(operation, 0), _COST[operation]
 
     def _bulk(self, code: bytes, at: int) -> tuple[int, tuple[int, bytes]]:
-        """An operation with the prefix FC: where it ends, its cost, and what charges it by size."""
+        """Return an operation with the prefix FC: where it ends, its cost, and what charges it by size."""
         reader = Reader(code, at)
         operation = reader.number()
         for _ in range(_BULK_OPERANDS.get(operation, 0)):
@@ -136,7 +136,7 @@ class _Meter:
         return reader.at, (_BULK_COST[operation], self.by_size[wide] if operation in _CHARGED_BY_SIZE else b"")
 
     def _vector(self, code: bytes, at: int) -> tuple[int, int]:
-        """An operation with the prefix FD."""
+        """Return an operation with the prefix FD."""
         reader = Reader(code, at)
         operation = reader.number()
         loads = operation <= 11 or 84 <= operation <= 93
@@ -175,7 +175,7 @@ def _after_address(code: bytes, at: int) -> int:
 
 
 def rewrite(module: Module) -> bytes:
-    """The module as the engine gets it. O(size)."""
+    """Return the module as the engine gets it. O(size)."""
     counter = module.imported_globals + module.globals
     by_size = {False: len(module.functions), True: len(module.functions) + 1}
     meter = _Meter(counter, by_size, is64=module.is64)
@@ -192,7 +192,7 @@ def rewrite(module: Module) -> bytes:
 
 
 def _append(content: bytes, *items: bytes) -> tuple[bytes, int]:
-    """A section with more items; and how many it had."""
+    """Return a section with more items; and how many it had."""
     reader = Reader(content)
     count = reader.number()
     return uleb(count + len(items)) + content[reader.at :] + b"".join(items), count

@@ -19,7 +19,7 @@ _HOW: Final = (
 
 
 def did_text(did: str | os.PathLike[str] | None) -> str | None:
-    """The text of `did=`: a file, or the text itself. Raises `SourceError` for a file that is not there."""
+    """Return the text of `did=`: a file, or the text itself. Raises `SourceError` for a file that is not there."""
     if did is None:
         return None
     text = os.fspath(did)
@@ -32,7 +32,7 @@ def did_text(did: str | os.PathLike[str] | None) -> str | None:
 
 
 def did_beside(path: Path | None) -> str | None:
-    """The text of the .did file beside a module."""
+    """Return the text of the .did file beside a module."""
     if path is None:
         return None
     name = path.name.removesuffix(".gz").removesuffix(".wasm")
@@ -41,7 +41,7 @@ def did_beside(path: Path | None) -> str | None:
 
 
 def find_interface(module: Module, did: str | None, ask: Callable[[], str | None]) -> Interface | None:
-    """The interface: given, in the module, or asked from the module itself by `ask`."""
+    """Return the interface: given, in the module, or asked from the module itself by `ask`."""
     text = did
     if text is None:
         found = module.section("candid:service")
@@ -58,12 +58,12 @@ def find_interface(module: Module, did: str | None, ask: Callable[[], str | None
 
 
 def is_message(value: Any) -> bool:
-    """Whether a value is a Candid message already."""
+    """Return whether a value is a Candid message already."""
     return isinstance(value, (bytes, bytearray, memoryview)) and bytes(value[:4]) == MAGIC
 
 
 def arguments(interface: Interface | None, method: str, args: Sequence[Any]) -> bytes:
-    """The arguments of a call as a message."""
+    """Return the arguments of a call as a message."""
     found = _method(interface, method)
     if found is not None:
         return encode(_filled(args, found.args), found.args)
@@ -75,7 +75,7 @@ def arguments(interface: Interface | None, method: str, args: Sequence[Any]) -> 
 
 
 def install_argument(interface: Interface | None, arg: Any) -> bytes:
-    """The argument of install or upgrade as a message; a tuple is several arguments, None is none."""
+    """Return the argument of install or upgrade as a message; a tuple is several arguments, None is none."""
     if is_message(arg):
         return bytes(arg)
     args = arg if isinstance(arg, tuple) else () if arg is None else (arg,)
@@ -87,13 +87,13 @@ def install_argument(interface: Interface | None, arg: Any) -> bytes:
 
 
 def _filled(args: Sequence[Any], types: Sequence[Type]) -> Sequence[Any]:
-    """Options at the end may be left out."""
+    """Add None for options at the end that were left out."""
     missing = types[len(args) :]
     return [*args, *(None for _ in missing)] if missing and all(map(has_none, missing)) else args
 
 
 def answer(interface: Interface | None, method: str, data: bytes) -> Any:
-    """The value of an answer: one, a tuple of several, or None; the bytes where the interface is not known."""
+    """Return the value of an answer: one, a tuple of several, or None; the bytes where the interface is not known."""
     found = _method(interface, method)
     if found is None:
         return data

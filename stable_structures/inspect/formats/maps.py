@@ -15,6 +15,7 @@ from typing import Any, Final
 from ...storable import Codec
 from ..encoding import require
 from ..source import PastEnd, Progress, Source, no_progress
+from .inference import ORDERS, InferredOrder, infer_layout, infer_order, layout_of, order_of
 from .layout import (
     ALLOCATOR_AT,
     CHUNK_HEADER,
@@ -30,8 +31,7 @@ from .layout import (
     u32,
     u64,
 )
-from .nodes import Node, Shape, Space
-from .shape import ORDERS, KeyOrder, infer_order, infer_shape, order_of, shape_of
+from .nodes import Node, NodeLayout, Space
 
 NODE: Final = 1
 OVERFLOW: Final = 2
@@ -73,7 +73,7 @@ def sizes_with(sizes: tuple[int, int] | None, low: int, high: int) -> tuple[int,
 class MapReader:
     """A map in a memory. Raises `Damage` where the header is such that nothing can be found.
 
-    Types may be told; what is not told is inferred from the nodes and marked as a guess (`shape.certain`, `order.certain`).
+    Types may be told; what is not told is inferred from the nodes and marked as a guess (`layout.certain`, `order.certain`).
     """
 
     def __init__(self, source: Source, key: Codec[Any] | None = None, value: Codec[Any] | None = None) -> None:
@@ -150,15 +150,15 @@ class MapReader:
 
     def _infer(self) -> None:
         total = bounds_of_page(self.page) if not self.derived else None
-        base = Shape(None, self.max_key, self.max_value, certain=False)
+        base = NodeLayout(None, self.max_key, self.max_value, certain=False)
         if total is not None:
-            base = Shape(None, total, total, certain=False)
+            base = NodeLayout(None, total, total, certain=False)
         self.sample = self._sample()
         if self.key is None:
-            found = infer_shape(self.space, self.sample, total)
+            found = infer_layout(self.space, self.sample, total)
             most = found.key_fixed if found.key_fixed is not None else min(base.key_max, found.key_max)
-            base = Shape(found.key_fixed, most, min(base.value_max, found.value_max), certain=False)
-        self.shape = shape_of(self.key, self.value, base)
+            base = NodeLayout(found.key_fixed, most, min(base.value_max, found.value_max), certain=False)
+        self.layout = layout_of(self.key, self.value, base)
         self.order = order_of(self.key) if self.key is not None else infer_order(self._sampled())
 
     def _sample(self) -> list[int]:
@@ -168,7 +168,7 @@ class MapReader:
         while queue and len(found) < _SAMPLE:
             address = queue.pop(0)
             try:
-                node = self.space.node(address, Shape(), whole=False)
+                node = self.space.node(address, NodeLayout(), whole=False)
             except Damage:
                 damaged = True
                 continue
@@ -184,7 +184,7 @@ class MapReader:
         """Nodes in allocated chunks, whether anything leads to them or not; only their headers and children are parsed."""
         for index in indices:
             try:
-                node = self.space.node(self.space.address(index), Shape(), whole=False)
+                node = self.space.node(self.space.address(index), NodeLayout(), whole=False)
             except Damage:
                 continue
             yield node
@@ -196,7 +196,7 @@ class MapReader:
     def _sampled(self) -> Iterator[Node]:
         for address in self.sample:
             try:
-                yield self.space.node(address, self.shape)
+                yield self.space.node(address, self.layout)
             except Damage:
                 continue
 
@@ -234,7 +234,7 @@ class MapReader:
                 raise Damage("a tree has fewer than 32 levels", address, depth, DEPTH)  # noqa: TRY301 - a broken rule, told as all are
             if left[0] < 0:
                 raise Damage("every chunk is reached once", address, 2, 1)  # noqa: TRY301 - a broken rule, told as all are
-            return self.space.node(address, self.shape)
+            return self.space.node(address, self.layout)
         except Damage as damage:
             note(damage)
             return None
@@ -354,7 +354,7 @@ class MapWalk:
             if depth == DEPTH:
                 raise Damage("a tree has fewer than 32 levels", address, depth, DEPTH)  # noqa: TRY301 - a broken rule, told as all are
             self.mark(address, NODE)
-            node = self.space.node(address, self.reader.shape)
+            node = self.space.node(address, self.reader.layout)
         except Damage as damage:
             self.sound = False
             self.note(damage)
@@ -438,7 +438,7 @@ class MapWalk:
                 self.reader.order, self.disorder = better
             if len(self.disorder) > max(2, _FEW * self.pairs):
                 self.disorder = self._equal_only()
-                self.reader.order = KeyOrder("unknown", lambda a, b: a != b)
+                self.reader.order = InferredOrder("unknown", lambda a, b: a != b)
         hint = "" if self.reader.order.certain else f" (by {self.reader.order.name}, a guess)"
         for address, a, b in self.disorder:
             self.note(Damage(f"keys ascend strictly{hint}", address, shown_key(b), f"more than {shown_key(a)}"))
@@ -446,7 +446,7 @@ class MapWalk:
     def _equal_only(self) -> list[tuple[int, bytes, bytes]]:
         return [(address, a, b) for address, a, b in self.disorder if a == b]
 
-    def _best_order(self) -> tuple[KeyOrder, list[tuple[int, bytes, bytes]]] | None:
+    def _best_order(self) -> tuple[InferredOrder, list[tuple[int, bytes, bytes]]] | None:
         """Another order that fewer neighbours break. O(n) each."""
         best = None
         for order in ORDERS:
@@ -458,7 +458,7 @@ class MapWalk:
                 best = order, found
         return best
 
-    def _broken_in(self, order: KeyOrder, most: int) -> list[tuple[int, bytes, bytes]]:
+    def _broken_in(self, order: InferredOrder, most: int) -> list[tuple[int, bytes, bytes]]:
         found: list[tuple[int, bytes, bytes]] = []
         before: bytes | None = None
         for node, i in self.reader.entries(_ignore):

@@ -7,7 +7,7 @@ A layout-2 node is a run of bytes in a chain of pages:
     page 2..  'NOF' | next page (8) | data ...
 
 and its data are n + 1 children (internal), n keys (with a 4-byte size each unless keys are of one size), n values with
-a 4-byte size each. Whether keys have sizes stands nowhere in the memory: see shape.py.
+a 4-byte size each. Whether keys have sizes stands nowhere in the memory: see inference.py.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _CHILDREN: Final = {n: struct.Struct(f"<{n + 1}Q") for n in range(CAPACITY + 1)}
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class NodeLayout:
     """How keys and values lie in the nodes of a map: their largest sizes, and the one size of keys that have no size field."""
 
     key_fixed: int | None = None
@@ -156,10 +156,10 @@ class Space:
         self.index(address)
         _check_header(self.read(address - CHUNK_HEADER, CHUNK_HEADER), address)
 
-    def node(self, address: int, shape: Shape, *, whole: bool = True, first: bytes | None = None) -> Node:
+    def node(self, address: int, layout: NodeLayout, *, whole: bool = True, first: bytes | None = None) -> Node:
         """The node at `address`, with every rule on its own bytes checked. O(entries). Raises `Damage`.
 
-        With `whole=False` only the children and what is needed for the shape is there: keys and values are not parsed.
+        With `whole=False` only the children and what is needed for the layout is there: keys and values are not parsed.
         """
         if first is None:
             self.index(address)
@@ -176,7 +176,7 @@ class Space:
             node.children = _CHILDREN[count].unpack(node.run.read(at, 8 * (count + 1)))
             at += 8 * (count + 1)
         if whole:
-            node.end = read_entries(node, at, _count(first), shape)
+            node.end = read_entries(node, at, _count(first), layout)
             node.run.finish(node.end)
         else:
             node.end = at
@@ -223,17 +223,17 @@ def _check_header(header: bytes, address: int) -> None:
         raise Damage("a chunk that is reached from the tree is allocated", address - CHUNK_HEADER + 4, header[4], 1)
 
 
-def read_entries(node: Node, at: int, count: int, shape: Shape, *, keep: Callable[[Damage], None] | None = None) -> int:
+def read_entries(node: Node, at: int, count: int, layout: NodeLayout, *, keep: Callable[[Damage], None] | None = None) -> int:
     """Keys and values of a layout-2 node from `at` on; gives where they end. Raises `Damage`.
 
     With `keep` that is told instead, and what could be read up to there stays.
     """
     try:
-        at = _read_keys(node, at, count, shape)
+        at = _read_keys(node, at, count, layout)
         for _ in range(count):
             size = u32(node.run.read(at, 4), 0)
-            if size > shape.value_max or (shape.value_fixed is not None and size != shape.value_fixed):
-                raise Damage("a value fits its type", node.address, size, shape.value_max)  # noqa: TRY301 - a broken rule, told as all are
+            if size > layout.value_max or (layout.value_fixed is not None and size != layout.value_fixed):
+                raise Damage("a value fits its type", node.address, size, layout.value_max)  # noqa: TRY301 - a broken rule, told as all are
             if keep is not None:
                 node.run.read(at + 4, size)
             node.values.append((at + 4, size))
@@ -245,16 +245,16 @@ def read_entries(node: Node, at: int, count: int, shape: Shape, *, keep: Callabl
     return at
 
 
-def _read_keys(node: Node, at: int, count: int, shape: Shape) -> int:
-    run, fixed = node.run, shape.key_fixed
+def _read_keys(node: Node, at: int, count: int, layout: NodeLayout) -> int:
+    run, fixed = node.run, layout.key_fixed
     if fixed is not None:
         keys = run.read(at, count * fixed)
         node.keys += [keys[i : i + fixed] for i in range(0, count * fixed, fixed)] if fixed else [b""] * count
         return at + count * fixed
     for _ in range(count):
         size = u32(run.read(at, 4), 0)
-        if size > shape.key_max:
-            raise Damage("a key fits its type", node.address, size, shape.key_max)
+        if size > layout.key_max:
+            raise Damage("a key fits its type", node.address, size, layout.key_max)
         node.keys.append(run.read(at + 4, size))
         at += 4 + size
     return at

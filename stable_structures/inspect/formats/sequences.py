@@ -12,16 +12,16 @@ import numpy as np
 from ...storable import Codec
 from ..encoding import require
 from ..source import BLOCK, PastEnd, Progress, Source, no_progress
+from .inference import InferredOrder, order_of
 from .layout import CELL_AT, LOG_COUNT_AT, LOG_DATA_AT, LOG_ENDS_AT, MAGICS, SLOTS_AT, Damage, u32, u64
-from .shape import KeyOrder, order_of
 
 Note = Callable[[Damage], None]
 _ONE_BYTE, _TWO_BYTES = 255, 65_535
 _FEW: Final = 0.02
 _HEAP_ORDERS: Final = (
-    KeyOrder("bytes", lambda a, b: a < b),
-    KeyOrder("reversed bytes", lambda a, b: a > b),
-    KeyOrder("length, then bytes", lambda a, b: (len(a), a) < (len(b), b)),
+    InferredOrder("bytes", lambda a, b: a < b),
+    InferredOrder("reversed bytes", lambda a, b: a > b),
+    InferredOrder("length, then bytes", lambda a, b: (len(a), a) < (len(b), b)),
 )
 
 
@@ -41,7 +41,7 @@ def _check_magic(source: Source, kind: str, problems: list[Damage]) -> None:
         problems.append(Damage(f"version of a {kind} is 1", 3, magic[3], 1))
 
 
-class RowReader:
+class SequenceReader:
     """Elements by number. `problems` are what is wrong with the header."""
 
     kind: str
@@ -112,7 +112,7 @@ class RowReader:
         raise NotImplementedError
 
 
-class SlotReader(RowReader):
+class SlotReader(SequenceReader):
     """A vec or a heap: a header and slots of one size."""
 
     def __init__(self, source: Source, kind: str, value: Codec[Any] | None = None) -> None:
@@ -178,7 +178,7 @@ class SlotReader(RowReader):
         return slot[self.size_bytes : self.size_bytes + size]
 
     def elements(self, start: int = 0, stop: int | None = None, note: Note | None = None) -> Iterator[tuple[int, bytes]]:
-        """As RowReader, read in blocks."""
+        """As SequenceReader, read in blocks."""
         last = self.readable() if stop is None else min(stop, self.readable())
         step = max(1, BLOCK // max(1, self.slot))
         for first in range(start, last, step):
@@ -227,7 +227,7 @@ class SlotReader(RowReader):
 
     # ---- the heap ----
 
-    def heap_orders(self) -> tuple[KeyOrder, ...]:
+    def heap_orders(self) -> tuple[InferredOrder, ...]:
         """The order of the type, or those that are tried."""
         if self.value is None:
             return _HEAP_ORDERS
@@ -240,11 +240,11 @@ class SlotReader(RowReader):
                 return False
             return told.ascends(a, b)
 
-        return (KeyOrder(codec.name, ascends, certain=True),)
+        return (InferredOrder(codec.name, ascends, certain=True),)
 
     def _check_heap(self, note: Note, progress: Progress) -> None:
         """No element is less than its parent."""
-        best: tuple[KeyOrder, list[int]] | None = None
+        best: tuple[InferredOrder, list[int]] | None = None
         for order in self.heap_orders():
             broken = self._broken(order, progress)
             if best is None or len(broken) < len(best[1]):
@@ -265,7 +265,7 @@ class SlotReader(RowReader):
                 )
             )
 
-    def _broken(self, order: KeyOrder, progress: Progress) -> list[int]:
+    def _broken(self, order: InferredOrder, progress: Progress) -> list[int]:
         """Elements that are less than their parents. Two readings side by side: children, and parents at half the pace."""
         children = self.elements(note=lambda _: None)
         parents = self.elements(note=lambda _: None)
@@ -282,7 +282,7 @@ class SlotReader(RowReader):
         return found
 
 
-class CellReader(RowReader):
+class CellReader(SequenceReader):
     """A cell: one value."""
 
     kind = "cell"
@@ -322,7 +322,7 @@ class CellReader(RowReader):
         self.decode_each(note, progress)
 
 
-class LogReader(RowReader):
+class LogReader(SequenceReader):
     """A log: its index, and its data if they are known (`data` None: only sizes can be told)."""
 
     kind = "log index"

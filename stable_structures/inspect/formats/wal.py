@@ -53,8 +53,8 @@ class WalContents:
         self.pieces: dict[int, list[_Piece]] = {}
         """By block of the memory, in the order in which they were written."""
         if self.is_of_file:
-            for place, length, at in native.log_spans(handle).tolist():
-                self._lay(_Piece(place, place + length, at))
+            for offset, length, at in native.log_spans(handle).tolist():
+                self._lay(_Piece(offset, offset + length, at))
 
     def read(self, at: int, length: int) -> bytes:
         """Bytes of the log. Raises `Unreadable`."""

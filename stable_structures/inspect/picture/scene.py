@@ -16,7 +16,7 @@ from ...memory.memory import PAGE_SIZE
 from ..formats.layout import FIRST_CHUNK, Damage
 from ..formats.maps import NODE, OVERFLOW, UNUSED, MapReader, MapWalk
 from ..formats.nodes import Node
-from ..formats.sequences import LogReader, RowReader, SlotReader
+from ..formats.sequences import LogReader, SequenceReader, SlotReader
 from ..image import Image, Part
 from ..report import Types, readings
 from ..source import Progress, no_progress
@@ -262,7 +262,7 @@ def _read_part(part: Part, types: Types, progress: Progress) -> MemoryScene:
     return scene
 
 
-def _read_row(scene: MemoryScene, reader: RowReader) -> None:
+def _read_row(scene: MemoryScene, reader: SequenceReader) -> None:
     scene.live = reader.live()
     if isinstance(reader, SlotReader):
         scene.header, scene.slot = 64, reader.slot

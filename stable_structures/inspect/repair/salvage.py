@@ -3,7 +3,7 @@
 
 Of a map: every node that the tree leads to; then, where a part of the tree is gone, the nodes below it, which are still
 in allocated chunks that nothing leads to any more. Of a node that is damaged itself: the entries before the damage.
-Entries whose keys are out of order are put where they belong. Of a row: see salvage_rows.py.
+Entries whose keys are out of order are put where they belong. Of a row: see sequences.py.
 """
 
 from __future__ import annotations
@@ -210,7 +210,7 @@ class MapSalvage:
 
     def _read(self, address: int, between: tuple[bytes | None, bytes | None]) -> Node | None:
         try:
-            return self.space.node(address, self.reader.shape)
+            return self.space.node(address, self.reader.layout)
         except Damage as damage:
             self._lose_subtree(damage, between)
         return self.rescue(address)
@@ -222,7 +222,7 @@ class MapSalvage:
         except Damage:
             return None
         with suppress(Damage):
-            return self.space.node(address, self.reader.shape, first=first)
+            return self.space.node(address, self.reader.layout, first=first)
         count = first[5] | first[6] << 8
         if first[:4] != b"BTN\x02" or not 1 <= count <= CAPACITY or first[4] > 1:
             return None
@@ -231,7 +231,7 @@ class MapSalvage:
         if not node.leaf:
             at += 8 * (count + 1)
             node.children = tuple(U64.unpack_from(first, NODE_HEADER + 8 * i)[0] for i in range(count + 1)) if at <= len(first) else ()
-        read_entries(node, at, count, self.reader.shape, keep=lambda _: None)
+        read_entries(node, at, count, self.reader.layout, keep=lambda _: None)
         return node
 
     def _mark_chain(self, node: Node) -> None:
@@ -280,7 +280,7 @@ class MapSalvage:
     def _sampled_keys(self) -> Iterator[list[bytes]]:
         for address in self.reader.sample:
             with suppress(Damage):
-                yield self.space.node(address, self.reader.shape).keys
+                yield self.space.node(address, self.reader.layout).keys
 
     def _merged(self, tree: Iterator[Entry]) -> Iterator[Entry]:
         """Tree and strays in order, each key once: what the tree has comes first."""
@@ -331,7 +331,7 @@ class MapSalvage:
             header = self.space.read(address - CHUNK_HEADER, CHUNK_HEADER)
             if header[:4] == b"CHK\x01" and header[4] == 0:
                 return None  # free: what it holds was given up
-            node = self.space.node(address, self.reader.shape, first=self.space.read(address, self.space.page))
+            node = self.space.node(address, self.reader.layout, first=self.space.read(address, self.space.page))
         except Damage:
             return None
         return node

@@ -16,7 +16,7 @@ from ...storable import Codec
 from ...structures.minheap import StableMinHeap
 from ..encoding import exact, filler
 from ..formats.layout import CELL_AT, LOG_DATA_AT, LOG_ENDS_AT, SLOTS_AT, U32, U64, Damage
-from ..formats.sequences import CellReader, LogReader, RowReader, SlotReader
+from ..formats.sequences import CellReader, LogReader, SequenceReader, SlotReader
 from ..rewrite.build import Output, copy
 from ..source import MemorySource, Source
 from .losses import Salvage
@@ -25,7 +25,7 @@ Element: TypeAlias = bytes | Damage
 """An element, or why it is gone."""
 
 
-def save_row(reader: RowReader, memory: Memory, result: Salvage) -> None:
+def save_row(reader: SequenceReader, memory: Memory, result: Salvage) -> None:
     """Writes a row anew, of a log the index."""
     result.notes += [str(problem) for problem in reader.problems]
     result.expected = reader.length if reader.length < 2**48 else None
@@ -51,7 +51,7 @@ def save_log_data(reader: LogReader, memory: Memory) -> None:
 # ---- one element ----
 
 
-def _kept(reader: RowReader, result: Salvage, index: int, element: Element, instead: bytes | None) -> bytes | None:
+def _kept(reader: SequenceReader, result: Salvage, index: int, element: Element, instead: bytes | None) -> bytes | None:
     """What to write for an element: itself, or `instead` where it is gone."""
     try:
         if isinstance(element, Damage):
@@ -66,17 +66,17 @@ def _kept(reader: RowReader, result: Salvage, index: int, element: Element, inst
     return data
 
 
-def _said(reader: RowReader, instead: bytes | None) -> str:
+def _said(reader: SequenceReader, instead: bytes | None) -> str:
     if instead is None:
         return "it is left out"
     return "it is empty now" if not instead or reader.value is None else f"{reader.value.decode(instead)!r} stands in its place"
 
 
-def _instead(reader: RowReader) -> bytes | None:
+def _instead(reader: SequenceReader) -> bytes | None:
     return b"" if reader.value is None else filler(reader.value)
 
 
-def _each(reader: RowReader) -> Iterator[Element]:
+def _each(reader: SequenceReader) -> Iterator[Element]:
     """The elements in their places."""
     gone: list[Damage] = []
     for _, data in reader.elements(note=gone.append):
@@ -86,7 +86,7 @@ def _each(reader: RowReader) -> Iterator[Element]:
     yield from gone
 
 
-def _cut(reader: RowReader, start: int, width: int, result: Salvage) -> None:
+def _cut(reader: SequenceReader, start: int, width: int, result: Salvage) -> None:
     """Where the length says more than there is room for, zeros up to the end of the memory are no elements."""
     if not width or reader.length <= reader.readable():
         return

@@ -123,7 +123,7 @@ def form_of(reader: MapReader, *, layout_1: bool) -> MapForm:
     """The form of a map; its nodes are written in layout 1 where all of them were, so that old crates still read it."""
     first, second = (reader.max_key, reader.max_value) if reader.derived else (reader.page, 2**32 - 1)
     slots = (reader.max_key, reader.max_value) if layout_1 and reader.derived else None
-    return MapForm(1 if reader.derived else 2, first, second, reader.page, reader.shape.key_fixed, slots)
+    return MapForm(1 if reader.derived else 2, first, second, reader.page, reader.layout.key_fixed, slots)
 
 
 def pages_of(form: MapForm, chunks: int) -> int:

@@ -177,7 +177,7 @@ class _Shrinker:
             sizes = (len(node.keys[i]) + len(node.value(i)) for node, i in reader.entries())
             filling, chunks = best_filling(form, array("Q", accumulate(sizes, initial=0)))
             # Where nothing is gained, nothing is done: how keys are laid out may be a guess, which a few entries do not prove.
-            is_worth_it = chunks <= reader.allocated and reader.shape.certain
+            is_worth_it = chunks <= reader.allocated and reader.layout.certain
             if not is_worth_it and pages_of(form, chunks) >= part.source.nbytes // PAGE_SIZE:
                 copy(part.source, memory)
                 return "copied as it is, since packing it would not make it smaller"

@@ -114,7 +114,7 @@ MUTANTS = {
         (
             (WAL, "    wal->position = round_up(wal->position, BLOCK);\n    return SS_OK;", "    return SS_OK;"),
             (WAL, "length, full ? BLOCK : PACKING);", "length, PACKING);"),
-            (WAL, "(whole <= SHORT_RECORD && !wal->undirect)", "(false)"),
+            (WAL, "(whole <= SHORT_RECORD && !wal->direct_io_unsupported)", "(false)"),
         ),
     ),
     "a block is logged by differences before it is logged whole": Mutant((WHOLE_AT_ONCE,)),
@@ -203,8 +203,8 @@ MUTANTS = {
         (
             (
                 WAL,
-                "    if (status != SS_OK || !wal->doubtful || wal->sequence > 0) return status;\n",
-                '    if (wal->doubtful && wal->sequence > 0) status = ss_fail(SS_WAL_CORRUPT, "mutant", 0, 0, 0);\n    return status;\n',
+                "    if (status != SS_OK || !wal->header_torn || wal->sequence > 0) return status;\n",
+                '    if (wal->header_torn && wal->sequence > 0) status = ss_fail(SS_WAL_CORRUPT, "mutant", 0, 0, 0);\n    return status;\n',
             ),
         ),
     ),
@@ -221,7 +221,7 @@ MUTANTS = {
         (
             (
                 WAL,
-                "    if (status != SS_OK || !wal->doubtful || wal->sequence > 0) return status;\n",
+                "    if (status != SS_OK || !wal->header_torn || wal->sequence > 0) return status;\n",
                 "    if (status != SS_BAD_MAGIC) return status;\n",
             ),
         ),

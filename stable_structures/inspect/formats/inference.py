@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a map's memory does not say, found by trying: whether keys have one size, and in which order they are.
 
-A shape is tried on a sample of nodes. The right one parses all of them: each size fits, the entries end where the chain
+A layout is tried on a sample of nodes. The right one parses all of them: each size fits, the entries end where the chain
 of pages ends, and the keys ascend. Wrong ones nearly always fail on the first node with more than one entry.
 """
 
@@ -17,17 +17,17 @@ from typing import Any, Final
 from ...storable import Codec
 from ..candid import CandidError, decode
 from .layout import NODE_HEADER, UNBOUNDED_MARK, Damage, u32
-from .nodes import Node, Shape, Space
+from .nodes import Node, NodeLayout, Space
 
 _USUAL: Final = (1, 2, 4, 8, 16)
 _LARGEST_FIXED: Final = 256
 _NONZERO, _ZERO, _PRIOR, _DISORDER = 1.0, 0.2, 1.5, 3.0
 _MISS: Final = 30.0
-"""A node that does not fit counts as ten neighbours out of order: damage makes the right shape miss one, too."""
+"""A node that does not fit counts as ten neighbours out of order: damage makes the right layout miss one, too."""
 
 
 @dataclass(frozen=True, slots=True)
-class KeyOrder:
+class InferredOrder:
     """An order of encoded keys: `ascends(a, b)` says whether `a` comes before `b`."""
 
     name: str
@@ -85,18 +85,18 @@ def _candid(a: bytes, b: bytes) -> bool:
         return False
 
 
-ORDERS: Final[tuple[KeyOrder, ...]] = (
-    KeyOrder("bytes", lambda a, b: a < b),
-    KeyOrder("length, then bytes", lambda a, b: (len(a), a) < (len(b), b)),
-    KeyOrder("reversed bytes", lambda a, b: a > b),
-    KeyOrder("none first, then bytes", _option),
-    KeyOrder("pair of a blob and a number", _padded_pair),
-    KeyOrder("Candid value", _candid),
+ORDERS: Final[tuple[InferredOrder, ...]] = (
+    InferredOrder("bytes", lambda a, b: a < b),
+    InferredOrder("length, then bytes", lambda a, b: (len(a), a) < (len(b), b)),
+    InferredOrder("reversed bytes", lambda a, b: a > b),
+    InferredOrder("none first, then bytes", _option),
+    InferredOrder("pair of a blob and a number", _padded_pair),
+    InferredOrder("Candid value", _candid),
 )
 """Orders that are tried where the type of the keys is not told, the likeliest first."""
 
 
-def order_of(codec: Codec[Any]) -> KeyOrder:
+def order_of(codec: Codec[Any]) -> InferredOrder:
     """The order of a type that was told."""
 
     def ascends(a: bytes, b: bytes) -> bool:
@@ -105,84 +105,84 @@ def order_of(codec: Codec[Any]) -> KeyOrder:
         except ValueError:
             return False
 
-    return KeyOrder(codec.name, ascends, certain=True)
+    return InferredOrder(codec.name, ascends, certain=True)
 
 
-def shape_of(key: Codec[Any] | None, value: Codec[Any] | None, base: Shape) -> Shape:
-    """A shape with what the types say."""
-    shape = base
+def layout_of(key: Codec[Any] | None, value: Codec[Any] | None, base: NodeLayout) -> NodeLayout:
+    """A layout with what the types say."""
+    layout = base
     if key is not None:
         largest = UNBOUNDED_MARK if key.bound.max_size is None else key.bound.max_size
-        shape = replace(shape, key_fixed=largest if key.bound.is_fixed_size else None, key_max=largest, certain=True)
+        layout = replace(layout, key_fixed=largest if key.bound.is_fixed_size else None, key_max=largest, certain=True)
     if value is not None:
         most = UNBOUNDED_MARK if value.bound.max_size is None else value.bound.max_size
-        shape = replace(shape, value_max=most, value_fixed=most if value.bound.is_fixed_size else None)
-    return shape
+        layout = replace(layout, value_max=most, value_fixed=most if value.bound.is_fixed_size else None)
+    return layout
 
 
-def candidates(total: int | None) -> Iterable[Shape]:
-    """Every shape that keys may have in a map whose largest key and value have `total` bytes together."""
+def candidates(total: int | None) -> Iterable[NodeLayout]:
+    """Every layout that keys may have in a map whose largest key and value have `total` bytes together."""
     limit = UNBOUNDED_MARK if total is None else total
-    yield Shape(None, limit, limit, certain=False)
+    yield NodeLayout(None, limit, limit, certain=False)
     sizes = list(range(min(limit, _LARGEST_FIXED) + 1))
     for size in sizes + [limit] * (total is not None and limit > _LARGEST_FIXED):
-        yield Shape(size, size, limit if total is None else limit - size, certain=False)
+        yield NodeLayout(size, size, limit if total is None else limit - size, certain=False)
 
 
-def infer_shape(space: Space, sample: Sequence[int], total: int | None) -> Shape:
-    """The shape that fits the nodes at these addresses best. O(256 * nodes)."""
-    left: list[tuple[Shape, int, float]] = [(shape, 0, _prior(shape)) for shape in candidates(total)]
+def infer_layout(space: Space, sample: Sequence[int], total: int | None) -> NodeLayout:
+    """The layout that fits the nodes at these addresses best. O(256 * nodes)."""
+    left: list[tuple[NodeLayout, int, float]] = [(layout, 0, _prior(layout)) for layout in candidates(total)]
     for address in sample:
         if len(left) == 1:
             break
         first = _first_page(space, address)
-        tried = [(shape, good, score, _try(space, address, shape, first)) for shape, good, score in left]
+        tried = [(layout, good, score, _try(space, address, layout, first)) for layout, good, score in left]
         if all(found is None for *_, found in tried):
             continue
-        left = [(shape, good + (found is not None), score + (found or 0.0)) for shape, good, score, found in tried]
+        left = [(layout, good + (found is not None), score + (found or 0.0)) for layout, good, score, found in tried]
         most = max(good for _, good, _ in left)
         left = [one for one in left if 2 * (one[1] + 1) >= most]  # the right one may miss a node that is damaged
     return max(left, key=lambda one: one[2] + _MISS * one[1])[0]
 
 
-def _prior(shape: Shape) -> float:
-    return _PRIOR if shape.key_fixed in _USUAL else 0.5 if shape.key_fixed is None else 0.0
+def _prior(layout: NodeLayout) -> float:
+    return _PRIOR if layout.key_fixed in _USUAL else 0.5 if layout.key_fixed is None else 0.0
 
 
 def _first_page(space: Space, address: int) -> bytes | None:
-    """Read once for all shapes; None where the chunk is damaged."""
+    """Read once for all layouts; None where the chunk is damaged."""
     with suppress(Damage):
         space.check_chunk(address)
         return space.read(address, space.page)
     return None
 
 
-def _is_hopeless(space: Space, shape: Shape, first: bytes) -> bool:
-    """Whether the first size is too large. Most shapes end here, and it costs little."""
-    if shape.key_fixed is None or first[3] == 1:
+def _is_hopeless(space: Space, layout: NodeLayout, first: bytes) -> bool:
+    """Whether the first size is too large. Most layouts end here, and it costs little."""
+    if layout.key_fixed is None or first[3] == 1:
         return False
     count = first[5] | first[6] << 8
-    at = NODE_HEADER + (8 * (count + 1) if first[4] else 0) + count * shape.key_fixed
-    return at + 4 <= len(first) and u32(first, at) > min(shape.value_max, space.source.nbytes)
+    at = NODE_HEADER + (8 * (count + 1) if first[4] else 0) + count * layout.key_fixed
+    return at + 4 <= len(first) and u32(first, at) > min(layout.value_max, space.source.nbytes)
 
 
-def _try(space: Space, address: int, shape: Shape, first: bytes | None) -> float | None:
-    """How well a shape fits a node; None where it does not."""
-    if first is None or _is_hopeless(space, shape, first):
+def _try(space: Space, address: int, layout: NodeLayout, first: bytes | None) -> float | None:
+    """How well a layout fits a node; None where it does not."""
+    if first is None or _is_hopeless(space, layout, first):
         return None
     try:
-        node = space.node(address, shape, first=first)
+        node = space.node(address, layout, first=first)
     except Damage:
         return None
     if node.version == 1:
         return 0.0
     score = sum(_NONZERO if size else _ZERO for _, size in node.values)
-    if shape.key_fixed is None:
+    if layout.key_fixed is None:
         score += sum(_NONZERO if key else _ZERO for key in node.keys)
     return score - _DISORDER * min(order.broken(node.keys) for order in ORDERS[:3])
 
 
-def infer_order(nodes: Iterable[Node]) -> KeyOrder:
+def infer_order(nodes: Iterable[Node]) -> InferredOrder:
     """The order that most neighbours in these nodes keep; bytes where several do. O(keys)."""
     lists = [node.keys for node in nodes]
     return min(ORDERS, key=lambda order: sum(map(order.broken, lists)))
