@@ -530,7 +530,7 @@ def view(handle: Any, offset: int, length: int | None) -> npt.NDArray[np.uint8]:
 def ss_python_size(self: Any, pages: Any) -> int:
     """Size of a foreign memory."""
     found = ffi.from_handle(self).size()
-    problem = f"size() of a memory written in Python gave {found!r}; it must give the number of pages"
+    problem = f"size() of a memory written in Python returned {found!r}; it must return the number of pages"
     if not isinstance(found, SupportsIndex):
         raise TypeError(problem)
     if operator.index(found) < 0:
@@ -835,3 +835,167 @@ def log_damage(log: Any, file_bytes: int) -> tuple[str, int, int, int] | None:
 
 
 _alive: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+
+
+# ---- memories that are looked at, and surveys of what is in them ----
+
+_U64S, _U8S = "uint64_t[]", "uint8_t[]"
+
+
+@ffi.def_extern(onerror=_keep, error=lib.SS_CALLBACK)  # type: ignore[untyped-decorator]
+def ss_python_fetch(self: Any, offset: int, length: int, to: Any) -> int:
+    """Bytes of a source that is written in Python."""
+    data = ffi.from_handle(self).fetch(offset, length)
+    if len(data) != length:
+        raise ValueError(f"fetch({offset}, {length}) gave {len(data)} bytes; it must give {length}, or raise")
+    ffi.memmove(to, data, length)
+    return 0
+
+
+def new_cached(source: Any, nbytes: int, cache: int) -> tuple[Any, Any]:
+    """A handle over a source written in Python, and what must live as long as it."""
+    anchor = ffi.new_handle(source)
+    given = ffi.new("ss_cached_source *", {"self": anchor, "fetch": lib.ss_python_fetch})
+    opened = lambda out: lib.ss_memory_new_cached(given[0], nbytes, cache, out)  # noqa: E731 - the call itself
+    return new_handle("ss_memory", opened, lib.ss_memory_release_at, "CachedMemory"), anchor
+
+
+def new_cached_file(fd: int, file_bytes: int, log: Any, nbytes: int, cache: int) -> Any:
+    """A handle over a file, of which it makes a descriptor of its own, and the log that lies over it (None: no log)."""
+    opened = lambda out: lib.ss_memory_new_cached_file(fd, file_bytes, NULL if log is None else log, nbytes, cache, out)  # noqa: E731
+    return new_handle("ss_memory", opened, lib.ss_memory_release_at, "CachedMemory")
+
+
+def new_pieces(base: Any, offsets: npt.NDArray[np.uint64], bucket_bytes: int, nbytes: int) -> Any:
+    """A handle over buckets of a memory at these offsets, one behind the other."""
+    given = ffi.from_buffer(_U64S, offsets) if len(offsets) else NULL
+    opened = lambda out: lib.ss_memory_new_pieces(base, given, len(offsets), bucket_bytes, nbytes, out)  # noqa: E731
+    return new_handle("ss_memory", opened, lib.ss_memory_release_at, "a virtual memory")
+
+
+def cached_usage(handle: Any) -> tuple[int, int]:
+    """How often a source was asked, and for how many bytes."""
+    found = ffi.new("struct ss_cached_usage *")
+    lib.ss_cached_measure(handle, found)
+    return int(found.requests), int(found.bytes)
+
+
+def system_failure(status: int) -> tuple[str, int, int] | None:
+    """The rule, place and errno of the system call that failed last; None if it was something else."""
+    failure = lib.ss_last_failure()
+    if status != lib.SS_SYSTEM or failure.status != status:
+        return None
+    return "" if failure.rule == ffi.NULL else ffi.string(failure.rule).decode(), int(failure.address), int(failure.number)
+
+
+Note = tuple[int, int, int, int, bytes, int, bytes, int]
+"""Of a survey: rule, address, found, expected, and the first bytes and the size of each of two keys."""
+
+
+def _notes(notes: Any, first: int = 0) -> list[Note]:
+    """The notes that were kept, from number `first` on."""
+    found = []
+    for i in range(first, int(notes.kept)):
+        note = notes.list[i]
+        a, b = (ffi.buffer(data)[: min(size, lib.SS_NOTE_BYTES)] for data, size in ((note.a, note.a_size), (note.b, note.b_size)))
+        found.append((note.rule, note.address, note.found, note.expected, a, note.a_size, b, note.b_size))
+    return found
+
+
+def map_frame(numbers: Mapping[str, int]) -> Any:
+    """A `ss_map_frame` of these numbers."""
+    return ffi.new("ss_map_frame *", dict(numbers))
+
+
+class MapSurvey:
+    """A survey of a map (native/structures/survey.h), step by step."""
+
+    def __init__(self, memory: Any, frame: Any, codec: Codec[Any] | None, limit: int, room: int) -> None:
+        out = ffi.new("ss_map_survey **")
+        order = None if codec is None else KeyOrder(codec)
+        terms, count = (NULL, 0) if order is None else (order.terms, order.count)
+        self.status = lib.ss_map_survey_new(memory, frame, terms, count, limit, room, out)
+        self._survey = ffi.gc(out[0], lib.ss_map_survey_free)
+        self._told = 0
+        self.columns: tuple[npt.NDArray[np.uint8], ...] = ()
+
+    def draw(self, chunks: int) -> None:
+        """From here on depth, fill and leaves are filled in by number of the chunk: `columns`."""
+        self.columns = tuple(np.zeros(chunks, np.uint8) for _ in range(3))
+        lib.ss_map_survey_draw(self._survey, *(ffi.from_buffer(_U8S, column) for column in self.columns))
+
+    def step(self, nodes: int) -> bool:
+        """Visits nodes; whether there are more. An error is left in `status`."""
+        self.status = lib.ss_map_survey_step(self._survey, nodes)
+        return bool(self.status == 0)
+
+    def free_list(self) -> int:
+        """The address of the end of the free list; 0 if a note says why it is not known. An error is left in `status`."""
+        self.status = lib.ss_map_survey_free_list(self._survey)
+        return int(self.stats().end_of_chunks)
+
+    def chunks(self) -> None:
+        """The free list and all chunks. An error is left in `status`."""
+        self.status = lib.ss_map_survey_chunks(self._survey)
+
+    def stats(self) -> Any:
+        """A `struct ss_map_stats`."""
+        return lib.ss_map_survey_stats(self._survey)
+
+    def new_notes(self) -> list[Note]:
+        """Those that were added since the last time."""
+        notes = lib.ss_map_survey_notes(self._survey)
+        found = _notes(notes, self._told)
+        self._told += len(found)
+        return found
+
+    def left_out(self) -> int:
+        """How many notes there were beyond those that are kept."""
+        notes = lib.ss_map_survey_notes(self._survey)
+        return int(notes.count - notes.kept)
+
+    def disorder(self) -> list[Note]:
+        """Neighbours that do not ascend, as far as they are kept."""
+        return _notes(lib.ss_map_survey_disorder(self._survey))
+
+    def reached(self, first: int, count: int) -> npt.NDArray[np.uint8]:
+        """What each of these chunks was reached as (enum ss_reached)."""
+        found = np.zeros(count, np.uint8)
+        lib.ss_map_survey_reached(self._survey, first, count, ffi.from_buffer(_U8S, found))
+        return found
+
+
+class Entries:
+    """Entries of a map in batches: in the order of the keys, or those of the nodes in these chunks."""
+
+    def __init__(self, memory: Any, frame: Any, chunks: npt.NDArray[np.uint64] | None = None, *, keys_only: bool = False) -> None:
+        out = ffi.new("ss_entries **")
+        given = NULL if chunks is None else ffi.from_buffer(_U64S, chunks if len(chunks) else np.zeros(1, np.uint64))
+        self.status = lib.ss_entries_new(memory, frame, given, 0 if chunks is None else len(chunks), keys_only, out)
+        self._entries = ffi.gc(out[0], lib.ss_entries_free)
+        self._batch = ffi.new("ss_entries_batch *")
+        self._keys_only = keys_only
+        self._told = 0
+
+    def next(self, nbytes: int) -> Batch | None:
+        """The next of them, copied; None at the end, or where `status` is an error."""
+        self.status = lib.ss_entries_next(self._entries, nbytes, self._batch)
+        batch = self._batch
+        if self.status != 0:
+            return None
+        count = int(batch.count)
+        ends = [np.frombuffer(ffi.buffer(column, 8 * count)[:], np.uint64) for column in (batch.key_ends, batch.value_ends, batch.nodes)]
+        keys = ffi.buffer(batch.keys, int(ends[0][-1]))[:]
+        values = b"" if self._keys_only else ffi.buffer(batch.values, int(ends[1][-1]))[:]
+        return keys, ends[0], values, ends[1], ends[2], np.frombuffer(ffi.buffer(batch.numbers, count)[:], np.uint8)
+
+    def new_notes(self) -> list[Note]:
+        """What could not be read since the last time."""
+        found = _notes(lib.ss_entries_notes(self._entries), self._told)
+        self._told += len(found)
+        return found
+
+
+Ends = "npt.NDArray[np.uint64]"
+Batch = tuple[bytes, "npt.NDArray[np.uint64]", bytes, "npt.NDArray[np.uint64]", "npt.NDArray[np.uint64]", "npt.NDArray[np.uint8]"]
+"""Keys, their ends, values, their ends, the node of each entry, its number in it."""

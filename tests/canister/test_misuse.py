@@ -65,7 +65,7 @@ def test_a_canister_does_not_reach_canister_objects_from_inside():
 
 def test_a_snapshot_is_of_one_canister():
     snapshot = Canister.install(ECHO).snapshot()
-    with pytest.raises(ValueError, match=r"give its image to Canister\.install"):
+    with pytest.raises(ValueError, match=r"pass its image to Canister\.install"):
         Canister.install(ECHO).load_snapshot(snapshot)
 
 
@@ -96,8 +96,8 @@ def test_wrong_arguments_trap_with_pythons_own_words():
     [
         ("ic.set_timer(-1, print)", "the delay must not be negative"),
         ("ic.set_timer(1, 5)", "a timer runs a function, got int"),
-        ("ic.stable64_grow(-1)", "must be from 0 to"),
-        ("ic.stable_read(2**32, 1)", "stable_read: offset must be from 0 to 4294967295"),
+        ("ic.stable64_grow(-1)", "must be 0 to"),
+        ("ic.stable_read(2**32, 1)", "stable_read: offset must be 0 to 4294967295"),
         ("ic.stable64_grow('x')", "TypeError"),
         ("ic.call('nobody', 'x')", "invalid principal"),
         ("update(5)", "@update goes above a function, got int"),

@@ -15,7 +15,7 @@
 | 17 | float32 | 4 bytes |
 
 10 to 17 are written only if the structure was given that type. Keys are ordered by these bytes: so text by its
-length in bytes first, and negative plain integers behind the positive ones.
+length in bytes first, and negative plain integers after the positive ones.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .kinds import CdkPrincipal
 
 
 class Principal(CdkPrincipal):
-    """Basilisk's principal: made of bytes or of a text, compared by what it is."""
+    """Basilisk's principal: created from bytes or text, compared by value."""
 
     __slots__ = ()
 
@@ -48,7 +48,7 @@ class Principal(CdkPrincipal):
 
 
 class Hint:
-    """A type in the brackets of a structure that has an encoding of its own width."""
+    """A type in the brackets of a structure that has its own encoding."""
 
     _stable_tag: int
     _stable_fmt: str
@@ -96,7 +96,7 @@ _TEXT, _BYTES, _PRINCIPAL, _LIST, _DICT, _TUPLE = range(0x04, 0x0A)
 
 
 def hint_of(given: Any) -> type[Hint] | None:
-    """Return the type in the brackets, if it has an encoding of its own."""
+    """Return the type in the brackets, if it has its own encoding."""
     return given if isinstance(given, type) and issubclass(given, Hint) else None
 
 
@@ -140,7 +140,7 @@ def _sized(tag: int, data: bytes) -> bytes:
 
 
 def decode(data: bytes) -> Any:
-    r"""Return the value of bytes. O(size). Raises `CorruptMemory` if they are none.
+    r"""Return the value decoded from bytes. O(size). Raises `CorruptMemory` if they are not a value.
 
     >>> decode(b"\x02" + bytes(7) + b"\x07"), decode(b"\x09\x00\x00\x00\x01\x03" + bytes(8))
     (7, (0.0,))
@@ -149,7 +149,7 @@ def decode(data: bytes) -> Any:
         value, _ = _decode(data, 0, 0)
     except (struct.error, IndexError, UnicodeDecodeError, TypeError) as error:
         raise CorruptMemory(
-            f"{len(data)} bytes are no value that Basilisk wrote: {error}; the memory is damaged, or another program wrote it"
+            f"{len(data)} bytes are not a value that Basilisk wrote: {error}; the memory is damaged, or another program wrote it"
         ) from error
     return value
 
@@ -176,7 +176,7 @@ def _decode(data: bytes, at: int, depth: int) -> tuple[Any, int]:
 def _decode_text(data: bytes, at: int, tag: int, size: int) -> tuple[Any, int]:
     raw, end = data[at : at + size], at + size
     if len(raw) < size:
-        raise IndexError(f"{size} bytes are said to follow, there are {len(raw)}")
+        raise IndexError(f"expected {size} more bytes, found {len(raw)}")
     if tag == _BYTES:
         return raw, end
     text = raw.decode()
@@ -191,7 +191,7 @@ def _decode_text(data: bytes, at: int, tag: int, size: int) -> tuple[Any, int]:
 
 def _decode_items(data: bytes, at: int, tag: int, count: int, depth: int) -> tuple[Any, int]:
     if depth == _MOST_NESTING:
-        raise CorruptMemory(f"a value nests at most {_MOST_NESTING} deep; the memory is damaged, or another program wrote it")
+        raise CorruptMemory(f"the value nests more than {_MOST_NESTING} deep; the memory is damaged, or another program wrote it")
     items = []
     for _ in range(count * 2 if tag == _DICT else count):
         item, at = _decode(data, at, depth + 1)
