@@ -18,7 +18,7 @@ def add_verbs(verbs: Any) -> None:
     _add_rehearse(verbs)
     parser = verbs.add_parser(
         "canister",
-        help="a canister in a folder: deploy, call, query, stop, start, upgrade, status, logs",
+        help="a canister in a folder: deploy, call, query, stop, start, upgrade, status, logs, serve",
         description="Run a canister that is stored in a folder. The folder is a snapshot as dfx downloads it.",
         epilog="example:\n  stable-structures canister deploy counter.wasm DIR\n  stable-structures canister call DIR inc '()'\n\n"
         "exit code: 0 done, 1 the canister refused or trapped, 2 wrong use or unreadable",
@@ -36,6 +36,7 @@ def add_verbs(verbs: Any) -> None:
     _add_upgrade(actions)
     _action(actions, "status", "show the state of the canister", _status).add_argument("--json", action="store_true")
     _action(actions, "logs", "show what it printed, and its traps", _logs)
+    _add_serve(actions)
 
 
 def _say(text: object) -> None:
@@ -57,6 +58,26 @@ def _add_deploy(actions: Any) -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--arg", help="the argument of init, as Candid text")
     parser.add_argument("--did", type=Path, help="the Candid interface, if the module does not contain it")
+
+
+def _add_serve(actions: Any) -> None:
+    parser = _action(
+        actions, "serve", "show the canister on a page in your browser: call its methods, upgrade it, watch its memory", _serve
+    )
+    parser.add_argument("--port", type=int, default=0, metavar="N", help="the port of 127.0.0.1 (default: any free one)")
+    parser.add_argument("--did", type=Path, metavar="FILE", help="the Candid interface, if the module does not contain it")
+    parser.add_argument("--open", action="store_true", help="open the page in your browser")
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from .serve.server import serve  # noqa: PLC0415 - as above
+
+    def say(text: str) -> None:
+        _say(text)
+        sys.stdout.flush()
+
+    serve(arguments.folder, say, port=arguments.port, did=arguments.did, browse=arguments.open)
+    return 0
 
 
 def _add_upgrade(actions: Any) -> None:
