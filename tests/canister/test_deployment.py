@@ -71,6 +71,24 @@ def test_the_tutorial_in_motoko(shell, tmp_path, kind):
     assert shell("query", tmp_path / "c", "callsSinceUpgrade") == "(2 : nat)"
 
 
+RUST = Path(__file__).parents[2] / "examples" / "rust_counter"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (RUST / "counter.wasm.gz", RUST / "counter_by_three.wasm.gz"),
+        (BUILT / "counter_hooks.wasm.gz", BUILT / "counter_hooks_by_three.wasm.gz"),
+    ],
+    ids=["on stable structures", "with stable_save hooks"],
+)
+def test_the_tutorial_in_rust(shell, tmp_path, first, second):
+    before, after = tutorial(shell, first, second, tmp_path / "c")
+    assert (before, after) == (["(1 : nat64)", "(2 : nat64)", "(3 : nat64)"], ["(6 : nat64)", "(9 : nat64)"])
+    assert shell("query", tmp_path / "c", "get") == "(9 : nat64)"
+    assert check(tmp_path / "c") == []
+
+
 @pytest.mark.parametrize("source", [ACTOR, BASILISK], ids=["Actor", "Basilisk"])
 def test_the_tutorial_in_python(shell, tmp_path, source):
     pytest.importorskip("icp_candid")
