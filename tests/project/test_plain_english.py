@@ -17,7 +17,7 @@ AVOID = {
     r"\bwhere (it|there) (is|are) (none|no|not|nothing)\b": "if ...",
     r"\b(is|was|are) told\b|\btold (to|that|what|by)\b": "given, reported",
     r"\banew\b": "again",
-    r"(?<!there )\bis no (principal|type|memory|key|module|name|file|canister|number|call|snapshot|record|dataclass)\b": "is not a ..., invalid ...",
+    r"(?<!there )\bis no (principal|type|memory|key|module|name|file|number|snapshot|record|dataclass)\b": "is not a ..., invalid ...",
     r"\b(made|begun|opened) if it is not there\b": "created if missing",
     r"\bOurs, not the crate's\b": "Extension: not in the crate",
     r"\bin the midst\b": "in the middle, interrupted",
