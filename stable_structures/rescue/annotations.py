@@ -166,7 +166,8 @@ def _scalar(tp: Any) -> Type:
     return found
 
 
-def _tuple(parts: list[Type]) -> Record:
+def tuple_of(parts: list[Type]) -> Record:
+    """A tuple. Raises `IncompatibleType` for more parts than the crate has."""
     if not 1 <= len(parts) <= _MOST_PARTS:
         raise IncompatibleType(f"the crate has tuples of 1 to {_MOST_PARTS} parts, not of {len(parts)}; None stands for ()")
     names = ", ".join(part.name for part in parts)
@@ -206,7 +207,7 @@ _PLAIN: Final[tuple[tuple[Any, Type], ...]] = ((str, STRING), (bytes, BYTES), (N
 _FORMS: Final[dict[Any, Callable[[Any], Type]]] = {
     Union: _union,
     types.UnionType: _union,
-    tuple: lambda tp: _tuple([_part(arg) for arg in get_args(tp)]),
+    tuple: lambda tp: tuple_of([_part(arg) for arg in get_args(tp)]),
     Annotated: lambda tp: next((extra for extra in reversed(get_args(tp)) if isinstance(extra, Type)), None) or _scalar(tp),
 }
 

@@ -283,6 +283,17 @@ def test_ten_thousand_damaged_modules(monkeypatch):
     assert "IC0505" in {try_module(one) for one in mutants(data, 10_000, random.Random(2))}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ledger.wasm.gz", "counter1_eop.wasm", "counter1_classical.wasm"])
+def test_damaged_modules_of_each_language(name, monkeypatch):
+    monkeypatch.setenv("STABLE_STRUCTURES_CACHE", "")
+    data = (BUILT / name).read_bytes()
+    data = gzip.decompress(data) if name.endswith(".gz") else data
+    found = {try_module(one) for one in mutants(data, 100, random.Random(4))}
+    assert "IC0505" in found
+    assert found <= {"IC0505", "IC0502", "IC0503", "IC0504", "IC0506", "IC0522", "source", "runs"}
+
+
 def test_a_cut_module_of_each_language_is_refused(monkeypatch):
     monkeypatch.setenv("STABLE_STRUCTURES_CACHE", "")
     rng = random.Random(3)
