@@ -140,6 +140,16 @@ def test_what_is_wrong_says_so(shell, tmp_path):
         main(["canister"])
 
 
+def test_an_interface_can_be_given_later(shell, tmp_path):
+    folder = tmp_path / "w"
+    shell("deploy", BUILT / "edges.wasm", folder)
+    assert "--did" in shell("call", folder, "look", "(1)")
+    (tmp_path / "edges.did").write_text("service : { look : () -> () query; bump : (nat) -> () }")
+    assert "expected 0 arguments" in shell("query", folder, "look", "(1)", "--did", tmp_path / "edges.did")
+    assert "expected nat" in shell("call", folder, "bump", "(-1)", "--did", tmp_path / "edges.did")
+    assert "expected 0 arguments" in shell("call", folder, "look", "(1)")  # from here on the folder has it
+
+
 def test_a_snapshot_of_dfx_is_a_canister(shell, tmp_path, canister):
     one = canister(BUILT / "counter1_eop.wasm")
     one.call("inc")
