@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The canister behind a page: what it is, calls and queries, upgrades and their rehearsals, and the map of its stable memory.
 
-Each message is one command on the folder, as `canister call` is: it takes the folder's lock, loads, runs, saves, and gives the lock
+Each message is one command on the folder, as `canister call` is: it takes the folder's lock, loads, runs, saves, and releases the lock
 back. So the shell and the page work on one canister at the same time, and a process that is killed loses nothing that was answered.
 """
 
@@ -224,7 +224,7 @@ class Session:
 
     @contextmanager
     def _unchanged(self, revision: str) -> Iterator[Canister]:
-        """The canister, to change it if it is still in the state of that revision."""
+        """Load the canister for a change, if it is still in the state of that revision."""
         with self._deployment.write_if(revision) as canister:
             if canister is None:
                 raise Stale("the canister has changed since the rehearsal: rehearse the upgrade again")
@@ -253,7 +253,7 @@ class Session:
             return answer
 
     def _notice(self, revision: str) -> None:
-        """Compares the image with that of the revision that was seen last."""
+        """Compare the image with that of the revision seen last."""
         if revision != self._seen:
             image = image_of(self._stable)
             self._changes = compare(self._image, image)
@@ -305,7 +305,7 @@ def _arguments(found: Func) -> tuple[Argument, ...]:
 
 
 def _of_python(program: PythonProgram, interface: Interface | None) -> list[Signature]:
-    """The methods of a canister in Python: by an interface that was given, else by annotations."""
+    """Return the methods of a canister in Python, by a given interface, otherwise by annotations."""
     if interface is not None:
         return _of_interface(interface, program.methods)
     found = []
@@ -349,7 +349,7 @@ def _cycles(given: Any) -> int:
 
 
 def _values(given: Any, signature: Signature) -> list[Any]:
-    """The values of a call; optional ones at the end that were left out are None in the request."""
+    """Return the values of a call; optional ones at the end that were left out are None in the request."""
     wanted = list(signature.arguments)
     values = list(given) if isinstance(given, list) else given
     if isinstance(values, list) and len(values) == len(wanted):
@@ -361,7 +361,7 @@ def _values(given: Any, signature: Signature) -> list[Any]:
 
 
 def _shown(values: list[Any], signature: Signature) -> str | None:
-    """The arguments as Candid text, for the same call in the shell; None if there is none."""
+    """Return the arguments as Candid text, for the same call in the shell; None if there is none."""
     from ..encodings.candid.codec import infer  # noqa: PLC0415 - rarely more than shown
     from ..encodings.candid.text import show_values  # noqa: PLC0415 - as above
 
@@ -375,7 +375,7 @@ def _shown(values: list[Any], signature: Signature) -> str | None:
 
 
 def _init_argument(given: Any, module: Module) -> Any:
-    """The argument of post_upgrade: a tuple, or None for none."""
+    """Return the argument of post_upgrade: a tuple, or None for none."""
     if not module.init or given is None:
         return None
     return tuple(read_all(given, list(module.init)))
@@ -413,7 +413,7 @@ def _run(canister: Canister, method: str, values: list[Any], *, query: bool, cal
 
 
 def _outcome(work: Any) -> dict[str, Any]:
-    """The answer, or how the canister, the platform or the harness refused."""
+    """Return the reply, or the rejection by the canister, the platform or the harness."""
     try:
         text = work()
     except Rejected as error:
