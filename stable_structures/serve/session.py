@@ -38,6 +38,8 @@ LONGEST_ANSWER: Final = 1 << 20
 """Characters of an answer that a page gets; the rest of a longer one is left out, and it says so."""
 LARGEST_MAP: Final = 256 << 20
 """Bytes of stable memory that are drawn without being asked to."""
+SLOWEST_MAP: Final = 1.5
+"""Seconds that drawing may take; a map that took longer is drawn only if somebody asks, because calls wait for it."""
 LARGEST_MODULE: Final = 100 << 20
 _MOST_LOGS: Final = 500
 _LONGEST_LOG: Final = 20_000
@@ -98,6 +100,7 @@ class Session:
         self._image = image_of(self._stable)
         self._seen = self._deployment.revision()
         self._changes: Changes = NOTHING
+        self._seconds = 0.0
         self.state()
 
     @property
@@ -152,7 +155,7 @@ class Session:
             return {"kind": "invalid", "message": str(error), "path": error.path}
         with self._deployment.read() if query else self._deployment.write() as canister:
             found = _run(canister, name, values, query=query, caller=caller, cycles=cycles)
-        return {**found, "state": self.state(), "arguments": _shown(values, signature)}
+        return {**found, "state": self._after(), "arguments": _shown(values, signature)}
 
     def set_status(self, given: dict[str, Any]) -> dict[str, Any]:
         """Stop or start the canister."""
@@ -161,7 +164,12 @@ class Session:
             raise SourceError("action is stop or start")
         with self._deployment.write() as canister:
             (canister.stop if action == "stop" else canister.start)()
-        return {"state": self.state()}
+        return {"state": self._after()}
+
+    def _after(self) -> dict[str, Any]:
+        """Return the state after a message of this page, whose changes the map lights: those of this message alone."""
+        self._notice(self.revision())
+        return self.state()
 
     # ---- upgrades ----
 
@@ -212,7 +220,7 @@ class Session:
             before = len(canister.logs)
             found = _outcome(lambda: f"upgraded to version {_upgraded(canister, module, argument, given)}")
             found |= {"instructions": _hooks_of(canister), "logs": _log_lines(canister.logs[before:]), "ms": _since(begun)}
-        return {**found, "state": self.state()}
+        return {**found, "state": self._after()}
 
     @contextmanager
     def _unchanged(self, revision: str) -> Iterator[Canister]:
@@ -237,8 +245,11 @@ class Session:
             self._notice(revision)
             nbytes = len(self._image)
             answer: dict[str, Any] = {"revision": revision, "nbytes": nbytes, "changes": self._changes.to_dict(), "scene": None}
-            if nbytes and (nbytes <= LARGEST_MAP or given.get("large") is True):
+            by_itself = nbytes <= LARGEST_MAP and self._seconds <= SLOWEST_MAP
+            if nbytes and (by_itself or given.get("large") is True):
+                begun = time.perf_counter()
                 answer["scene"] = self._scene().to_dict()
+                self._seconds = time.perf_counter() - begun
             return answer
 
     def _notice(self, revision: str) -> None:
