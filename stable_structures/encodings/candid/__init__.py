@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Candid in the harness: interfaces, values as bytes and as text, and whether one interface may follow another.
+"""Candid: interfaces, values as bytes and as text, and whether one interface may follow another.
 
 types.py   types, .did files       codec.py   values as bytes       text.py   values as text       subtype.py   compatible?
+untyped.py   values of messages whose type nobody gave
 """
