@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..encodings.candid.codec import MAGIC, decode, encode_untyped
 from ..errors import SourceError, StableError, Unsupported
-from . import calls
+from . import calls, system
 from .calls import Call, Task
+from .cdk import Finder
 from .errors import Trap, called_trap, violation
 from .heap import HeapImage, heap_size
 from .installed import HeapMode, Method, Pending
@@ -217,8 +218,6 @@ class Program:
     @contextmanager
     def active(self) -> Iterator[None]:
         """The program's modules, and its files where it has some, in place of the test's."""
-        from .cdk import Finder  # noqa: PLC0415 - the CDKs are made of what is here
-
         finder = Finder(self)
         with self.modules.active(), ExitStack() as self._while_active:
             sys.meta_path.insert(0, finder)
@@ -401,8 +400,6 @@ class Program:
 
     def step(self, task: Task, message: Message, answer: Any, error: BaseException | None) -> None:
         """Runs a task on to its next call or its end."""
-        from . import system  # noqa: PLC0415 - system is for the code inside
-
         step = task.step(answer, error)
         if step.call is None:
             self.tasks.discard(task)

@@ -56,7 +56,7 @@ def nodes(map_reader: MapReader) -> list[Node]:
     found: list[Node] = []
 
     def walk(address: int) -> None:
-        node = map_reader.space.node(address, map_reader.shape)
+        node = map_reader.space.node(address, map_reader.layout)
         found.append(node)
         for child in node.children:
             walk(child)

@@ -214,7 +214,7 @@ def _entry_places(reader: MapReader, node: Node, children_at: int) -> Iterator[t
         return
     place = children_at + 8 * len(node.children)
     for key in node.keys:
-        if reader.shape.key_fixed is None:
+        if reader.layout.key_fixed is None:
             yield "node: key size", place, 4
             place += 4
         yield "node: key", place, len(key)
