@@ -27,7 +27,7 @@ SIDES: list[tuple[str, type[OnDisk]]] = [
 
 @pytest.fixture
 def side(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OnDisk]:
-    """A file with entries, opened with the durability at hand."""
+    """Return a file with entries, opened with the durability at hand."""
     durability, kind = request.param
     if kind.absent():
         pytest.skip(kind.absent())

@@ -37,7 +37,7 @@ class Contestant:
 
     @classmethod
     def absent(cls) -> str | None:
-        """Why it cannot take part; None where it can."""
+        """Return why it cannot take part; None if it can."""
         if cls.needs is None or find_spec(cls.needs):
             return None
         return f"{cls.needs} is not installed"
@@ -50,14 +50,14 @@ class Contestant:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Gives up what is not memory."""
+        """Return up what is not memory."""
 
     def prepare(self, operation: str, batch: Batch) -> Work:
         work: Work = getattr(self, operation)(batch)
         return work
 
     def time(self, operation: str, batches: list[Batch]) -> float:
-        """Nanoseconds for an operation on each of the batches, one after the other; results are checked after that."""
+        """Return the nanoseconds for an operation on each of the batches, one after the other; results are checked after that."""
         prepared = [self.prepare(operation, batch) for batch in batches]
         total, now = 0, CLOCKS[self.clock]
         for work, batch in zip(prepared, batches, strict=True):
@@ -68,7 +68,7 @@ class Contestant:
         return total
 
     def churn(self, first: str, second: str, batches: list[Batch]) -> tuple[float, float]:
-        """Nanoseconds for two operations that undo each other, on one batch after the other."""
+        """Return the nanoseconds for two operations that undo each other, on one batch after the other."""
         totals = [0.0, 0.0]
         for batch in batches:
             totals[0] += self.time(first, [batch])
@@ -76,11 +76,11 @@ class Contestant:
         return totals[0], totals[1]
 
     def fill(self, batch: Batch, operation: str) -> None:
-        """Brings entries in, outside the clock."""
+        """Bring entries in, outside the clock."""
         self.time(operation, [batch])
 
     def check(self, operation: str, batch: Batch, result: Any) -> None:
-        """Raises `WrongResult` where the work did not give what it should. `get` gives the last value."""
+        """Raise `WrongResult` if the work did not give what it should. `get` gives the last value."""
         if operation in ("get", "replace") and result != batch.values[-1]:
             raise WrongResult(f"{self.name}: {operation} gave {result}, not {batch.values[-1]}")
 
@@ -89,12 +89,12 @@ class Contestant:
         return None
 
     def entries(self) -> Iterable[tuple[Any, Any]] | None:
-        """What it holds, to be compared with what was put in; None where there is nothing to compare."""
+        """Return what it holds, to be compared with what was put in; None if there is nothing to compare."""
         return None
 
 
 def each(function: Callable[..., Any], *columns: Iterable[Any]) -> Work:
-    """A plain loop of calls, as a program has it; gives what the last call gave."""
+    """Return a plain loop of calls, as a program has it; return what the last call gave."""
     return _each_one(function, *columns) if len(columns) == 1 else _each_pair(function, *columns)
 
 
@@ -139,7 +139,7 @@ def delete(target: Any, keys: Iterable[Any]) -> Work:
 
 
 def repeat(function: Callable[[], Any], count: int) -> Work:
-    """A call without arguments, `count` times; gives what the last call gave."""
+    """Return a call without arguments, `count` times; return what the last call gave."""
 
     def loop() -> Any:
         result = None
@@ -151,7 +151,7 @@ def repeat(function: Callable[[], Any], count: int) -> Work:
 
 
 def drain(iterable: Callable[[], Iterable[Any]]) -> Work:
-    """A plain loop over everything; gives the last."""
+    """Return a plain loop over everything; return the last."""
 
     def loop() -> Any:
         item = None

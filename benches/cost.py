@@ -106,7 +106,7 @@ def measure(maps: tuple[int, ...], rows: tuple[int, ...], say: Say) -> Model:
 
 
 def build(directory: Path, native: Path = NATIVE) -> Path:
-    """The driver, with the C core and the flags of a release."""
+    """Return the driver, with the C core and the flags of a release."""
     compiler = shutil.which(os.environ.get("CC", "cc"))
     if compiler is None:
         raise NoCompiler("no C compiler")
@@ -121,7 +121,7 @@ def build(directory: Path, native: Path = NATIVE) -> Path:
 
 
 def image(kind: str, size: int, directory: Path) -> Path:
-    """A memory with `size` entries, as a file; made once."""
+    """Return a memory with `size` entries, as a file; made once."""
     path = directory / f"{kind}-{size}"
     if path.exists():
         return path
@@ -138,7 +138,7 @@ def _run(*command: str) -> str:
 
 
 def timed(driver: Path, operation: str, path: Path, size: int) -> float:
-    """Nanoseconds of an operation in C: the median of some rounds."""
+    """Return the nanoseconds of an operation in C: the median of some rounds."""
     return float(_run(*_command(driver, operation, path, size)))
 
 
@@ -147,7 +147,7 @@ def _command(driver: Path, operation: str, path: Path, size: int) -> tuple[str, 
 
 
 def count_of(operation: str, size: int) -> int:
-    """Operations at a time."""
+    """Return how many operations to time at once."""
     return MOST if "get" in operation else max(1, min(MOST, size // PART))
 
 
@@ -163,7 +163,7 @@ def cost(driver: Path, operation: str, path: Path, size: int, say: Say) -> Cost:
 
 
 def callgrind(command: tuple[str, ...], last: int) -> dict[str, float] | None:
-    """Events per operation, with a last level of so many bytes; None without valgrind."""
+    """Return the events per operation, with a last level of so many bytes; None without valgrind."""
     valgrind = shutil.which("valgrind")
     if valgrind is None:
         return None
@@ -179,7 +179,7 @@ def callgrind(command: tuple[str, ...], last: int) -> dict[str, float] | None:
 
 
 def _python_call() -> float:
-    """Nanoseconds of a get from Python on a map of one entry: all that does not depend on the size."""
+    """Return the nanoseconds of a get from Python on a map of one entry: all that does not depend on the size."""
     subject = Map()
     subject.fresh()
     subject.fill(run(0, 1), "insert")
@@ -213,7 +213,7 @@ def _u64(memory: Any, at: int) -> int:
 
 
 def _children(memory: Any, nodes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Addresses of all children of these nodes."""
+    """Return the addresses of all children of these nodes."""
     counts = memory[nodes + np.uint64(COUNT_AT)].astype(np.int64) + 1
     starts = np.repeat(nodes, counts) + np.uint64(CHILDREN_AT)
     places = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -235,7 +235,7 @@ def _touched(memory: Any, size: int) -> list[tuple[float, float]]:
 
 
 def _descend(memory: Any, key: int) -> Iterator[int]:
-    """How many lines a lookup reads in each node of its way: header, keys of a binary search, the child or the value."""
+    """Return how many lines a lookup reads in each node of its way: header, keys of a binary search, the child or the value."""
     page_size = int.from_bytes(memory[PAGE_SIZE_AT : PAGE_SIZE_AT + 4].tobytes(), "little")
     address = _u64(memory, ROOT_AT)
     while True:
@@ -255,7 +255,7 @@ def _descend(memory: Any, key: int) -> Iterator[int]:
 
 
 def _search(node: bytes, keys_at: int, count: int, key: int) -> tuple[set[int], int, bool]:
-    """The bytes that a binary search reads, where it ends, and whether it found the key."""
+    """Return the bytes that a binary search reads, where it ends, and whether it found the key."""
     low, high, read = 0, count, set()
     while low < high:
         middle = (low + high) // 2
@@ -269,10 +269,10 @@ def _search(node: bytes, keys_at: int, count: int, key: int) -> tuple[set[int], 
 
 
 def wait(level: Level, latency: dict[int, float]) -> float:
-    """Nanoseconds of a load from what this level and those above it take."""
+    """Return the nanoseconds of a load from what this level and those above it take."""
     return latency[next((size for size in CHASES if size >= level.total), CHASES[-1])]
 
 
 def least(levels: list[Level], latency: dict[int, float]) -> float:
-    """Nanoseconds that the loads of a lookup take which wait for one another: one per level, the lines of a node at once."""
+    """Return the nanoseconds that the loads of a lookup take which wait for one another: one per level, the lines of a node at once."""
     return sum(level.reached * wait(level, latency) for level in levels)

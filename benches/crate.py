@@ -24,7 +24,7 @@ class NoCrate(Exception):
 
 
 def build(program: str = "crate_bench") -> Path:
-    """Builds a program of `benches/rust` with cargo and gives its path. Raises `NoCrate`."""
+    """Build a program of `benches/rust` with cargo and gives its path. Raises `NoCrate`."""
     cargo = shutil.which("cargo")
     if cargo is None:
         raise NoCrate("cargo is not installed")
@@ -91,7 +91,7 @@ class Crate(Contestant):
             self._driver = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own driver
 
     def _order(self, orders: list[str]) -> list[str]:
-        """Sends orders all at once, so that none waits for the reader of the one before it; gives the answers."""
+        """Send orders all at once, so that none waits for the reader of the one before it; return the answers."""
         if self._driver is None or self._driver.stdin is None or self._driver.stdout is None:
             raise NoCrate("the driver does not run")
         self._driver.stdin.write("".join(order + "\n" for order in orders))

@@ -42,7 +42,7 @@ def describe() -> dict[str, Any]:
 
 
 def is_development_build() -> bool:
-    """Whether what is measured is the editable install, which leaves link time optimisation out."""
+    """Return whether what is measured is the editable install, which leaves link time optimisation out."""
     return Path(stable_structures.__file__).resolve().is_relative_to(ROOT)
 
 

@@ -82,13 +82,13 @@ def uncollected() -> Iterator[None]:
 
 
 def turns(sides: Sequence[Side], number: int) -> list[Side]:
-    """The order of a round."""
+    """Return the order of a round."""
     at = number % len(sides)
     return [*sides[at:], *sides[:at]]
 
 
 def compare(results: Results, what: str, size: int, sides: Iterable[Contestant]) -> None:
-    """Raises `WrongResult` where the memories of these differ."""
+    """Raise `WrongResult` if the memories of these differ."""
     digests = {side.name: digest for side in sides if (digest := side.digest()) is not None}
     if len(set(digests.values())) > 1:
         raise WrongResult(f"{what}, {size:,}: digests differ: {digests}")
@@ -105,7 +105,7 @@ def fingerprint(entries: Iterable[tuple[object, object]]) -> str:
 
 
 def compare_entries(title: str, batch: Batch, sides: Iterable[Contestant]) -> None:
-    """Raises `WrongResult` where a contestant does not hold these entries."""
+    """Raise `WrongResult` if a contestant does not hold these entries."""
     expected = fingerprint(sorted(zip(batch.keys, batch.values, strict=True)))
     for side in sides:
         entries = side.entries()
@@ -246,7 +246,7 @@ class SweepRun:
 
 
 def fill(sweep: Sweep, n: int, sides: list[Contestant]) -> None:
-    """Brings entries 0..n into all; large memories are made once, by our bulk call, and taken over by the others as an image."""
+    """Bring entries 0..n into all; large memories are made once, by our bulk call, and taken over by the others as an image."""
     source = next((side for side in sides if isinstance(side, Ours) and side.name == BULK), None) if n > PEERS_UP_TO else None
     heirs = [side for side in sides if source is not None and side is not source and isinstance(side, Ours | Crate)]
     for side in sides:

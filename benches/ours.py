@@ -27,7 +27,7 @@ class Ours(Contestant):
     held: Any = None
 
     def open(self, memory: ss.StableMemory) -> Any:
-        """The structure in a memory."""
+        """Return the structure in a memory."""
         raise NotImplementedError
 
     def fresh(self) -> None:

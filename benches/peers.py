@@ -19,7 +19,7 @@ from .contestant import Contestant, Work, WrongResult, assign, delete, drain, ea
 from .work import PEERS_UP_TO, Batch
 
 LMDB_MAP_BYTES = 1 << 33
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a file system without a disk, where there is one
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a file system without a disk, if there is one
 
 
 class Peer(Contestant):

@@ -104,14 +104,14 @@ def _groups(findings: Findings) -> list[tuple[str, int]]:
 
 
 def _names(results: Results, title: str, size: int) -> tuple[list[str], list[str]]:
-    """Contestants and operations that have times."""
+    """Return the contestants and operations that have times."""
     times = [each for each in results.times.values() if (each.group, each.size, each.sweep) == (title, size, False)]
     contestants = list(dict.fromkeys(each.contestant for each in times))
     return sorted(contestants, key=_place), list(dict.fromkeys(each.operation for each in times))
 
 
 def _place(contestant: str) -> tuple[int, str]:
-    """Ours first, then the crate, then the rest."""
+    """Order ours first, then the crate, then the rest."""
     order = [ours.SINGLE, ours.BULK, "ours, from_sorted", "ours, exclusive", crate.NAME]
     return (order.index(contestant) if contestant in order else len(order), contestant)
 
@@ -208,7 +208,7 @@ def _cost_section(findings: Findings) -> str:
 
 
 def cost_model(findings: Findings) -> str:
-    """The tables of docs/cost-model.md."""
+    """Return the tables of docs/cost-model.md."""
     model = findings.model
     if model is None:
         return "Not measured."
@@ -246,7 +246,7 @@ def _costs(findings: Findings, model: Model) -> str:
 
 
 def _from_python(results: Results, each: Cost) -> str:
-    """The median of the same operation in the sweep of this run."""
+    """Return the median of the same operation in the sweep of this run."""
     kind, _, operation = each.operation.partition(".")
     title = next(sweep.title for sweep in SWEEPS if sweep.case == f"{kind}_u64")
     name = ours.BULK if operation.endswith("_many") else ours.SINGLE
@@ -272,7 +272,7 @@ def _levels(size: int, levels: list[Level], latency: dict[int, float]) -> str:
 
 
 def between_marks(text: str, new: str) -> str:
-    """A page with other text between its two marks."""
+    """Return a page with other text between its two marks."""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     return f"{before}{begin}\n{new}\n{end}{after}" if begin and end else text
@@ -298,6 +298,6 @@ def short(findings: Findings) -> str:
 
 
 def _rows(results: Results, title: str, size: int, operations: tuple[str, ...], names: dict[str, str]) -> str:
-    """Contestants down, operations across."""
+    """Make a table with contestants down and operations across."""
     rows = [[label, *(_median(results.of(title, operation, name, size)) for operation in operations)] for name, label in names.items()]
     return table((f"{size:,} entries, {title.removeprefix('map ')}", *operations), [row for row in rows if any(row[1:])])

@@ -202,7 +202,7 @@ class Runner:
         self.say(f"results are in {out}")
 
     def _is_whole(self) -> bool:
-        """Whether docs/performance.md should show this run."""
+        """Return whether docs/performance.md should show this run."""
         options = self.options
         parts = set(options.only) == set(PARTS) and Crate.program is not None and not options.sizes
         return parts and not options.quick and options.out is None

@@ -27,7 +27,7 @@ STATM: Final = Path("/proc/self/statm")
 
 @dataclass(frozen=True)
 class Space:
-    """Bytes for each of `size` entries of 16 bytes; None where there is no such number."""
+    """Bytes for each of `size` entries of 16 bytes; None if there is no such number."""
 
     contestant: str
     size: int
@@ -36,7 +36,7 @@ class Space:
 
 
 def resident() -> int | None:
-    """Bytes of this process in memory; None where the system does not say."""
+    """Bytes of this process in memory; None if the system does not say."""
     if not STATM.exists():
         return None
     return int(STATM.read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -28,7 +28,7 @@ class NoTest(Exception):
 
 
 def measure(sizes: Sizes, results: Results, say: Say) -> None:
-    """Raises `NoCompiler` and `NoTest`."""
+    """Raise `NoCompiler` and `NoTest`."""
     with tempfile.TemporaryDirectory() as directory:
         drivers = {ours.SINGLE: build(Path(directory) / "with"), WITHOUT: build(Path(directory) / "without", _without(Path(directory)))}
         for operation, title in OPERATIONS.items():
@@ -43,7 +43,7 @@ def measure(sizes: Sizes, results: Results, say: Say) -> None:
 
 
 def _without(directory: Path) -> Path:
-    """A copy of the core without the test."""
+    """Return a copy of the core without the test."""
     copy = directory / "native"
     shutil.copytree(NATIVE, copy, ignore=shutil.ignore_patterns("tests"))
     header = copy / "memory" / "memory.h"

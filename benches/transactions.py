@@ -55,7 +55,7 @@ class OnDisk(Contestant):
         raise NotImplementedError
 
     def commits(self, batch: Batch, many: int) -> Callable[[], Any]:
-        """A commit for each `many` entries."""
+        """Return a commit for each `many` entries."""
         raise NotImplementedError
 
     def singles(self, batch: Batch) -> Callable[[], Any]:
@@ -252,7 +252,7 @@ class DurableRun:
 
 
 def _new_commits(at: int, entries: int) -> Part:
-    """Commits of entries that are not there yet; the first entry of all is number `at`."""
+    """Commit of entries that are not there yet; the first entry of all is number `at`."""
     return lambda first, end: lambda side: side.commits(run(at + first * entries, at + end * entries), entries)
 
 
@@ -261,7 +261,7 @@ def _new_singles(at: int) -> Part:
 
 
 def _replacing(number: int, count: int) -> Part:
-    """Commits of entries that are there, with other values."""
+    """Commit of entries that are there, with other values."""
     at = number * count % FILLED
 
     def part(first: int, end: int) -> Works:
@@ -293,7 +293,7 @@ def rollback_key(pages: int) -> tuple[str, str, str, int, bool]:
 
 
 def fill_pages(memory: ss.StableMemory, pages: int) -> list[int]:
-    """Fills a memory; gives the places, all over it, that are changed before a rollback."""
+    """Fill a memory; return the places, all over it, that are changed before a rollback."""
     memory.grow(pages)
     for page in range(pages):
         memory.write(page * ss.PAGE_SIZE, b"\x01" * ss.PAGE_SIZE)
@@ -301,7 +301,7 @@ def fill_pages(memory: ss.StableMemory, pages: int) -> list[int]:
 
 
 def dirty(memory: ss.StableMemory, places: list[int]) -> ss.Transaction:
-    """An open transaction that has changed a block at each of the places."""
+    """Return an open transaction that has changed a block at each of the places."""
     transaction = memory.transaction().__enter__()
     for place in places:
         memory.write(place, b"changed")
@@ -309,7 +309,7 @@ def dirty(memory: ss.StableMemory, places: list[int]) -> ss.Transaction:
 
 
 def _rollback(pages: int, sizes: Sizes, results: Results) -> None:
-    """Times only the rollback."""
+    """Time only the rollback."""
     with ss.StableMemory() as memory:
         places = fill_pages(memory, pages)
         for _ in range(sizes.rounds):
@@ -344,7 +344,7 @@ def traced(commits: int, parent: Path, *, exclusive: bool) -> None:
 
 
 def system_calls(parent: Path, *, exclusive: bool) -> dict[str, float] | None:
-    """Writes and syncs of one small full commit, from two runs of different length; None without strace."""
+    """Write and syncs of one small full commit, from two runs of different length; None without strace."""
     strace = shutil.which("strace")
     if strace is None:
         return None

@@ -67,7 +67,7 @@ PEERS_UP_TO: Final = 1_000_000
 
 
 def splitmix(seed: int, i: Numbers) -> Numbers:
-    """Outputs i of the splitmix64 stream from `seed`."""
+    """Output i of the splitmix64 stream from `seed`."""
     z = np.uint64(seed) + (i + np.uint64(1)) * np.uint64(GAMMA)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58_476D_1CE4_E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D0_49BB_1331_11EB)
@@ -99,7 +99,7 @@ class Batch:
 
     @property
     def key_column(self) -> Any:
-        """The keys as bulk operations take them."""
+        """Return the keys as bulk operations take them."""
         return self.numbers
 
     @property
@@ -150,5 +150,5 @@ def run(lo: int, hi: int, form: type[Batch] = Batch) -> Batch:
 
 
 def pick(lo: int, hi: int, n: int, form: type[Batch] = Batch) -> Batch:
-    """Picks lo..hi at random out of the first n entries."""
+    """Pick lo..hi at random out of the first n entries."""
     return form(f"pick {lo} {hi} {n}", splitmix(PICK_SEED, np.arange(lo, hi, dtype=np.uint64)) % np.uint64(n))

@@ -10,7 +10,7 @@ if _sys.byteorder != "little" or _sys.maxsize < 2**63 - 1 or not _sys.platform.s
         f"this is a {_sys.maxsize.bit_length() + 1}-bit {_sys.byteorder}-endian Python on {_sys.platform}"
     )
 
-# In a checkout after a plain `pip install .`, `python -m` finds this directory first, and the compiled module is in the installed one.
+# In a checkout after a plain `pip install .`, `python -m` finds this directory first, but the compiled module is in the installed one.
 __path__ = _extend_path(__path__, __name__)
 
 from .errors import (
@@ -61,6 +61,7 @@ from .storable import (
 from .structures.btreemap import StableBTreeMap
 from .structures.btreeset import StableBTreeSet
 from .structures.cell import StableCell
+from .structures.certified import CertifiedMap
 from .structures.log import StableLog
 from .structures.minheap import StableMinHeap
 from .structures.vec import StableVec
@@ -75,6 +76,7 @@ __all__ = [
     "BoundExceeded",
     "Bounded",
     "Cbor",
+    "CertifiedMap",
     "Closed",
     "Codec",
     "CommitUnknown",

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line, `stable-structures` or `python -m stable_structures`: verbs from the packages that have any.
+"""The command line, `stable-structures` or `python -m stable_structures`: the verbs come from the packages.
 
-A package adds verbs by a function that takes the subparsers; each verb sets `run`, which takes the parsed arguments and
-gives the exit code: 0 as hoped, 1 not as hoped (damaged, different, absent), 2 wrong use or unreadable.
+A package adds verbs with a function that takes the subparsers; each verb sets `run`, which takes the parsed arguments and
+returns the exit code: 0 success, 1 a negative result (damaged, different, absent), 2 wrong use or unreadable.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from importlib.metadata import version
 from . import commands, tour
 from .inspect.cli import verbs as cli
 from .inspect.cli.guard import SOUND, Parser, complain, prepare_streams, settled
+from .rescue import command as rescue
 
-_ADD_VERBS = (tour.add_verbs, cli.add_verbs, commands.add_verbs)
+_ADD_VERBS = (tour.add_verbs, cli.add_verbs, commands.add_verbs, rescue.add_verbs)
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser with all verbs."""
+    """Return the parser with all verbs."""
     made = Parser(
         prog="stable-structures",
-        description="Memories of the Internet Computer's stable structures: made, looked into, checked, compared and repaired.",
+        description="Create, inspect, check, compare and repair memories of the Internet Computer's stable structures.",
         epilog="example:\n  stable-structures tour\n  stable-structures VERB --help",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -35,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one verb and gives its exit code; wrong use ends with 2."""
+    """Run one verb and return its exit code; wrong use ends with 2."""
     prepare_streams()
     try:
         made = parser()
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         raise SystemExit(settled(SOUND)) from None
     except OSError as error:
-        raise SystemExit(settled(complain(f"the output cannot be written: {error.strerror or error}"), told=True)) from None
+        raise SystemExit(settled(complain(f"cannot write the output: {error.strerror or error}"), told=True)) from None
     return int(given.run(given))
 
 

@@ -2,9 +2,9 @@
 """The border to the C core: the only module that imports `ffi` and `lib`.
 
 Functions of the core are used by their C names (`native.lib_name(...)` is spelled `native.call.ss_vec_push(...)`); hot
-paths bind them once. Every status passes through `check` or `fail`, the one place that makes an exception of it.
-Handles are released by cffi when the last reference to them goes; the core counts references between handles, so the
-order does not matter.
+paths bind them once. Every status passes through `check` or `fail`, the one place that turns it into an exception.
+When the last reference to a handle goes, cffi releases it. The core counts references between handles, so the order of
+release does not matter.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _unpack, _cast, _answer, _latest, _drop = ffi.unpack, ffi.cast, lib.ss_result, l
 _IN_THE_WAY: Final = (lib.SS_ABSENT, lib.SS_OTHER_TASK, lib.SS_LOCKED)
 _open_cursor, _free_cursor = lib.ss_cursor_open, lib.ss_cursor_free_at
 _gc, _release, _partial = ffi.gc, ffi.release, functools.partial
-# As the destructor of a handle, partial(_keeps, owner) does nothing but keep its owner; no step of Python is in it.
+# As the destructor of a handle, partial(_keeps, owner) only keeps its owner alive; it runs no step of Python.
 _keeps = operator.is_
 
 _EXCEPTIONS: Final[dict[int, type[Exception]]] = {
@@ -75,44 +75,44 @@ _EXCEPTIONS: Final[dict[int, type[Exception]]] = {
 }
 
 CHANGED_HINT: Final = (
-    "make a new iterator; to add or remove while you iterate, collect the keys first, as in list(m.keys()); "
+    "create a new iterator; to add or remove while you iterate, collect the keys first, for example with list(m.keys()); "
     "if others write meanwhile, iterate inside `with memory.transaction():`"
 )
 
 _HINTS: Final[dict[int, str]] = {
     lib.SS_OUT_OF_BOUNDS: "check the offset against the size, or grow the memory first",
-    lib.SS_OUT_OF_MEMORY: "nothing was changed; give the memory a larger max_pages, free disk space, or remove entries",
+    lib.SS_OUT_OF_MEMORY: "nothing was changed; open the memory with a larger max_pages, free disk space, or remove entries",
     lib.SS_BOUND_EXCEEDED: "nothing was written; use a type with a larger bound, or an unbounded one",
-    lib.SS_INCOMPATIBLE: "open it with the types that it was written with; copy_into() moves it into a structure of others",
+    lib.SS_INCOMPATIBLE: "open it with the types that it was written with; copy_into() copies it into a structure with other types",
     lib.SS_CORRUPT: "nothing was changed; run check(), and restore a backup or salvage what is readable",
     lib.SS_BAD_MAGIC: "nothing was changed; open what is there, or use another memory: .new(memory) overwrites it",
     lib.SS_BAD_VERSION: "it was written by a newer library or is damaged; use a newer stable_structures",
     lib.SS_IN_USE: "use the live structure, or release it with into_memory() first",
-    lib.SS_CLOSED: "open the memory again and make a new structure on it",
+    lib.SS_CLOSED: "open the memory again and open the structure again",
     lib.SS_READ_ONLY: 'open the memory with mode="r+"',
     lib.SS_LOCKED: "close the other handle first, or open with mode='r'",
     lib.SS_REENTRANT: "a key comparison or a memory callback must not use the memory that it serves",
     lib.SS_CHANGED: CHANGED_HINT,
     lib.SS_UNORDERED: "use keys with a total order: of two that are not equal (==), exactly one is less (<), and a < b < c means a < c",
-    lib.SS_OTHER_TASK: "nothing was done; a task waits for its turn with `async with memory.transaction():` and works on it inside",
+    lib.SS_OTHER_TASK: "nothing was done; use `async with memory.transaction():`, which waits for this task's turn, and do the work inside",
 }
 
 _FILE_HINTS: Final[dict[int, str]] = {
     **_HINTS,
-    lib.SS_CORRUPT: "nothing was changed; is it the image of a memory? Where only zeros at its end are missing: truncate -s %65536 FILE",
+    lib.SS_CORRUPT: "nothing was changed; is it the image of a memory? If only zeros at its end are missing: truncate -s %65536 FILE",
     lib.SS_OUT_OF_MEMORY: "nothing was changed; open it with a larger max_pages, or free disk space",
     lib.SS_WAL_CORRUPT: "nothing was changed; keep the file and the log beside it (-wal), and restore a backup of both",
-    lib.SS_READ_ONLY: 'open it once with mode="r+", which puts the log into the file',
+    lib.SS_READ_ONLY: 'open it once with mode="r+", which copies the log into the file',
 }
 
 _SETTLE_HINTS: Final[dict[int, str]] = {
     **_HINTS,
-    lib.SS_LOCKED: "nothing is lost: the log beside the file has it for the next opening, or for a checkpoint when readers have ended",
+    lib.SS_LOCKED: "nothing is lost: the log beside the file keeps it for the next opening, or for a checkpoint once readers have closed",
 }
 
 
 def note_exit() -> None:
-    """From here on `Closed` says that the end of the program closed the files."""
+    """Make `Closed` say, from now on, that the end of the program closed the files."""
     _HINTS[lib.SS_CLOSED] = (
         "nothing was written: files are closed when a program ends, before functions that were registered with atexit "
         "ahead of `import stable_structures`; register them after it, or open the file again in them"
@@ -123,7 +123,7 @@ _pending = threading.local()
 
 
 def _keep(_kind: object, error: BaseException, _traceback: object) -> int:
-    """Keeps what a callback raised, for the operation that it failed."""
+    """Keep what a callback raised, so that the operation that failed can raise it."""
     _pending.error = error
     return int(lib.SS_CALLBACK)
 
@@ -133,13 +133,13 @@ def _keep(_kind: object, error: BaseException, _traceback: object) -> int:
 
 @ffi.def_extern(onerror=_keep, error=lib.SS_CALLBACK)  # type: ignore[untyped-decorator]
 def ss_python_poll() -> int:
-    """A step of Python, before which the interpreter runs the handlers of signals that came; where one raises, the wait ends."""
+    """Run one step of Python, before which the interpreter runs pending signal handlers; if one raises, the wait ends."""
     return 0
 
 
 @ffi.def_extern(onerror=_keep, error=lib.SS_CALLBACK)  # type: ignore[untyped-decorator]
 def ss_python_compare_task(number: int) -> int:
-    """Whether the transaction of this task is that of the task that runs."""
+    """Return whether this transaction belongs to the task that runs."""
     if tasks.running() == number:
         return int(lib.SS_TASK_SAME)
     return int(lib.SS_TASK_GONE if tasks.has_ended(number) else lib.SS_TASK_OTHER)
@@ -163,8 +163,8 @@ def _message(status: int, operation: str, hints: Mapping[int, str] = _HINTS) -> 
     text = ffi.string(lib.ss_status_text(status)).decode()
     hint = hints.get(status)
     rule, _, advice = ffi.string(failure.rule).decode().partition("; ") if failure.status == status and failure.rule else ("", "", "")
-    hint = advice or hint  # a rule that knows better what to do says so after a semicolon
-    if status == lib.SS_IN_USE:  # whose numbers are pages that another holds
+    hint = advice or hint  # a rule with better advice appends it after a semicolon
+    if status == lib.SS_IN_USE:  # its numbers are pages that another structure holds
         text = rule or text
     elif failure.status == status:
         text += f" ({rule})" if rule else ""
@@ -177,9 +177,9 @@ def _message(status: int, operation: str, hints: Mapping[int, str] = _HINTS) -> 
 
 
 def _system_error(operation: str) -> OSError:
-    """What the operating system refused, as the subclass for its number.
+    """Return the operating system's error, as the subclass for its errno.
 
-    A signal handler that ran since and used a structure may have left another failure.
+    A signal handler that has used a structure in the meantime may have left another failure.
     """
     failure = lib.ss_last_failure()
     if failure.status != lib.SS_SYSTEM:
@@ -206,19 +206,19 @@ def _exception(status: int, operation: str, hints: Mapping[int, str] = _HINTS) -
 
 
 def fail(status: int, operation: str, hints: Mapping[int, str] = _HINTS) -> NoReturn:
-    """Raises what a negative status of the core stands for."""
+    """Raise the exception for a negative status of the core."""
     raise _exception(status, operation, hints)
 
 
 def check(status: int, operation: str) -> int:
-    """Gives a status or count of the core back unless it is negative; then raises."""
+    """Return a status or count of the core, or raise if it is negative."""
     if status < 0:
         fail(status, operation)
     return status
 
 
 def result_number(operation: str, failed: Callable[..., NoReturn] = fail, *given: Any) -> int:
-    """What a function that gave ASK has to say: a number that looks like one of the signals, or an error, by `failed`."""
+    """Return the result of a function that returned ASK: a number that looks like a signal, or raise its error by `failed`."""
     answer = result(lib.SS_ASKED_SIZE)
     status = int.from_bytes(answer[:8], "little", signed=True)
     if status < 0:
@@ -227,23 +227,23 @@ def result_number(operation: str, failed: Callable[..., NoReturn] = fail, *given
 
 
 def number(answer: int, operation: str) -> int:
-    """What a function that gives a number, or ASK, has to say."""
+    """Return the result of a function that returns a number, or ASK."""
     return int(answer) if answer < ASK else result_number(operation)
 
 
 def result(size: int) -> bytes:
-    """Takes the bytes that the last call of this thread answered with."""
+    """Return the bytes that the last call of this thread produced."""
     data: bytes = _unpack(_latest(), size)
     _drop()
     return data
 
 
 def new_handle(kind: str, opened: Callable[[Any], int], release: Any, operation: str, hints: Mapping[int, str] = _HINTS) -> Any:
-    """Calls a function of the core that stores a new `kind *`; the handle is released with its last reference.
+    """Call a function of the core that stores a new `kind *`; the handle is released with its last reference.
 
-    A signal handler may raise between any two steps. So where the core stores it is owned before the call: `release` takes
-    a `kind **`, and is a function of the core, which no handler interrupts. The handle keeps that owner.
-    `hints` say what to do about a status where that is more to the point than what is usual.
+    A signal handler may raise between any two steps. So the place where the core stores the handle has an owner before the
+    call: `release` takes a `kind **`, and is a function of the core, which no handler interrupts. The handle keeps that owner.
+    `hints` replace the usual advice for a status.
     """
     out = _gc(ffi.new(f"{kind} **"), release)
     try:
@@ -257,26 +257,26 @@ def new_handle(kind: str, opened: Callable[[Any], int], release: Any, operation:
 
 
 def contents_name(head: bytes) -> str | None:
-    """What a memory that begins with these bytes holds, as in "a StableVec"; None where nobody knows."""
+    """Return what a memory that begins with these bytes holds, as in "a StableVec"; None if unknown."""
     name = lib.ss_contents_name(head, len(head))
     return None if name == ffi.NULL else ffi.string(name).decode()
 
 
 def fit(handle: Any) -> tuple[int, list[tuple[int, int]]]:
-    """Whether a map is sound and of its types, as a status, and the least and largest sizes of its keys and values."""
+    """Return a status that says whether a map is sound and has its types, and the smallest and largest sizes of its keys and values."""
     sizes = ffi.new("struct ss_fit *")
     status = lib.ss_btree_fit(handle, sizes)
     return status, [(sizes.key_least, sizes.key_most), (sizes.value_least, sizes.value_most)] if sizes.entries else []
 
 
 def cbor_problem(data: bytes) -> str | bool:
-    """Why bytes are not one CBOR item, or stand for more than they may; else whether the item contains itself."""
+    """Return why bytes are not one CBOR item or expand to too much; otherwise whether the item contains itself."""
     status = lib.ss_cbor_check(data, len(data))
     return "{} (byte {})".format(*_broken_rule(status, "cbor")) if status < 0 else bool(status)
 
 
 def _broken_rule(status: int, operation: str) -> tuple[str, int]:
-    """The rule of the format that is broken, and where."""
+    """Return the rule of the format that is broken, and its address."""
     failure = lib.ss_last_failure()
     if status != lib.SS_CORRUPT or failure.status != status:
         fail(status, operation)
@@ -285,7 +285,7 @@ def _broken_rule(status: int, operation: str) -> tuple[str, int]:
 
 
 class CborWalk:
-    """Looks at the bytes of one CBOR item as they come, before a decoder does."""
+    """Checks the bytes of one CBOR item as they arrive, before a decoder reads them."""
 
     def __init__(self, total: int) -> None:
         self._walk = ffi.gc(lib.ss_cbor_new(total), lib.ss_cbor_free)
@@ -293,63 +293,63 @@ class CborWalk:
             raise errors.OutOfMemory("cbor: the process has no memory left")
 
     def feed(self, data: Any) -> tuple[str, int] | None:
-        """What is wrong with the bytes so far, and at which of all; or None."""
+        """Return the broken rule of the bytes so far, and its offset; or None."""
         with ffi.from_buffer("uint8_t[]", data) as piece:
             status = lib.ss_cbor_feed(self._walk, piece, len(piece))
         return _broken_rule(status, "cbor") if status < 0 else None
 
 
 def text(chars: Any) -> str:
-    """A text of the core that ends with a zero byte."""
+    """Return a zero-terminated text of the core."""
     found: bytes = ffi.string(chars)
     return found.decode()
 
 
 def address(pointer: Any) -> int:
-    """The address of a pointer of the core, for the functions that take one as a number."""
+    """Return the address of a pointer of the core, for the functions that take one as a number."""
     return int(ffi.cast("uintptr_t", pointer))
 
 
 def addresses(values: Sequence[int]) -> Any:
-    """An array of addresses."""
+    """Return an array of addresses."""
     return ffi.new("uintptr_t[]", list(values))
 
 
 def out_numbers(count: int) -> Any:
-    """Room for numbers of 64 bits that the core writes."""
+    """Return an array of 64-bit numbers for the core to fill."""
     return ffi.new("uint64_t[]", count)
 
 
 def out_addresses(count: int) -> Any:
-    """Room for addresses that the core writes."""
+    """Return an array of addresses for the core to fill."""
     return ffi.new("uintptr_t[]", count)
 
 
 def at_address(number: int) -> Any:
-    """A pointer to an address."""
+    """Return a pointer to an address."""
     return ffi.cast("void *", number)
 
 
 def buffer(data: Any) -> Any:
-    """The bytes of a buffer, for the length of a `with`."""
+    """Return the bytes of a buffer, to be used in a `with` block."""
     return ffi.from_buffer("uint8_t[]", data)
 
 
 def owned(pointer: Any, release: Any) -> Any:
-    """A pointer of the core that is released with its last reference; raises where there was no room for it."""
+    """Return a pointer of the core that is released with its last reference; raise if there was no memory for it."""
     if pointer == NULL:
         fail(lib.SS_NO_HEAP, "memory for a handle")
     return ffi.gc(pointer, release)
 
 
 def copied(pointer: Any, size: int) -> bytes:
-    """Bytes of the core, copied."""
+    """Return a copy of bytes of the core."""
     data: bytes = ffi.buffer(pointer, size)[:] if size else b""
     return data
 
 
 def path_bytes(path: str) -> Any:
-    """A path as C takes it."""
+    """Return a path as C takes it."""
     return ffi.new("char[]", os.fsencode(path))
 
 
@@ -357,8 +357,8 @@ def path_bytes(path: str) -> Any:
 
 
 def read(handle: Any, offset: int, length: int) -> bytes:
-    """Bytes of a memory."""
-    if length > _LARGE:  # there must be so many before room is made for them
+    """Return bytes of a memory."""
+    if length > _LARGE:  # check that so many exist before allocating them
         size = check(lib.ss_access_size(handle), "read") * PAGE_SIZE
         if offset + length > size:
             raise errors.OutOfBounds(f"read: {length} bytes at {offset:#x} of a memory of {size}; {_HINTS[lib.SS_OUT_OF_BOUNDS]}")
@@ -368,16 +368,16 @@ def read(handle: Any, offset: int, length: int) -> bytes:
 
 
 def _buffer(data: Any, operation: str, *, writable: bool) -> Any:
-    """The bytes of a user's buffer, in place. Raises what cffi does for one that is not suitable."""
+    """Return the bytes of a user's buffer, in place. Raises as cffi does if it is not suitable."""
     buffer = ffi.from_buffer("uint8_t[]", data, require_writable=writable)
     objects = data.dtype.hasobject if isinstance(data, np.ndarray) else isinstance(data, memoryview) and "O" in data.format
-    if objects:  # addresses, which mean nothing in a memory
-        raise errors.IncompatibleType(f"{operation}: a {type(data).__name__} of Python objects is no buffer of bytes; encode them first")
+    if objects:  # addresses, which are meaningless in a memory
+        raise errors.IncompatibleType(f"{operation}: a {type(data).__name__} of Python objects is not a buffer of bytes; encode them first")
     return buffer
 
 
 def _source(data: Any, operation: str) -> Any:
-    """A user's buffer to be read."""
+    """Return a user's buffer to be read."""
     name = type(data).__name__
     try:
         return _buffer(data, operation, writable=False)
@@ -385,40 +385,40 @@ def _source(data: Any, operation: str) -> Any:
         raise
     except TypeError:
         raise errors.IncompatibleType(
-            f"{operation} takes bytes or another buffer, got {name}; encode text first, as text.encode() does"
+            f"{operation} takes bytes or another buffer, got {name}; encode text first, for example with text.encode()"
         ) from None
     except (BufferError, ValueError):
         raise errors.UnusableBuffer(
-            f"{operation}: the bytes of this {name} do not lie in one piece, or it was released; give a copy of them, as .tobytes() makes"
+            f"{operation}: the bytes of this {name} are not contiguous, or it was released; pass a copy, such as .tobytes() returns"
         ) from None
 
 
 def target(buffer: Any, operation: str) -> Any:
-    """A user's buffer to be filled."""
+    """Return a user's buffer as a target to fill."""
     try:
         return _buffer(buffer, operation, writable=True)
     except errors.IncompatibleType:
         raise
     except (BufferError, TypeError, ValueError):
         raise errors.UnusableBuffer(
-            f"{operation}: a writable buffer in one piece is needed, got {type(buffer).__name__}; use a bytearray, or np.empty(n, np.uint8)"
+            f"{operation}: expected a writable, contiguous buffer, got {type(buffer).__name__}; use a bytearray, or np.empty(n, np.uint8)"
         ) from None
 
 
 def readinto(handle: Any, offset: int, buffer: Any) -> int:
-    """Fills a writable buffer from a memory; gives its length."""
+    """Fill a writable buffer from a memory; return its length."""
     with target(buffer, "readinto") as room:
         fill(handle, offset, room, len(room))
         return len(room)
 
 
 def fill(handle: Any, offset: int, room: Any, count: int) -> None:
-    """Fills the beginning of a `target` from a memory."""
+    """Fill the beginning of a `target` from a memory."""
     check(lib.ss_access_read(handle, offset, room, count), "readinto")
 
 
 def write(handle: Any, offset: int, data: Any, *, growing: bool = False) -> int:
-    """Writes a buffer to a memory; gives its length."""
+    """Write a buffer to a memory; return its length."""
     function = lib.ss_access_write_growing if growing else lib.ss_access_write
     with _source(data, "write") as source:
         check(function(handle, offset, source, len(source)), "write")
@@ -426,7 +426,7 @@ def write(handle: Any, offset: int, data: Any, *, growing: bool = False) -> int:
 
 
 def open_file(path: str, options: dict[str, int]) -> Any:
-    """A handle over a memory file; the options are those of ss_file_options."""
+    """Return a handle over a memory file; the options are those of ss_file_options."""
     name = path_bytes(path)
     given = ffi.new("ss_file_options *", {"path": name, **options})
     operation = f"StableMemory.open({path!r})"
@@ -434,14 +434,14 @@ def open_file(path: str, options: dict[str, int]) -> Any:
 
 
 def settle(function: Any, handle: Any, operation: str) -> None:
-    """Closes a memory, or puts the log of a file into it."""
+    """Close a memory, or copy the log of a file into it."""
     status = function(handle)
     if status < 0:
         raise _exception(status, operation, _SETTLE_HINTS)
 
 
 def reserve(handle: Any, operation: str) -> Any:
-    """Keeps structures off a memory until `release`; raises where a live one is on it."""
+    """Keep structures off a memory until `release`; raise if a live one uses it."""
     reservation = _gc(ffi.new("ss_reservation *"), lib.ss_reservation_drop)
     try:
         check(lib.ss_reservation_take(reservation, handle), operation)
@@ -452,56 +452,56 @@ def reserve(handle: Any, operation: str) -> Any:
 
 
 release: Final[Any] = _release
-"""Ends what `reserve` gave, at once. A function without a step of Python, so that it is not cut short."""
+"""Ends a lease from `reserve` at once. It runs no step of Python, so that nothing interrupts it."""
 
 
 # ---- transactions ----
 
 
 def new_transaction() -> Any:
-    """What holds a transaction in the core, and rolls it back with the end of its own life."""
+    """Return the object that holds a transaction in the core, and rolls it back when it is destroyed."""
     return _gc(ffi.new("ss_held *"), lib.ss_held_drop)
 
 
 def begin_for(held: Any, handle: Any, task: int) -> int:
-    """Begins a transaction of a task, waiting for those of other threads; a status."""
+    """Begin a transaction of a task, waiting for those of other threads; return a status."""
     return int(lib.ss_held_begin_for(held, handle, task, True))
 
 
 def try_to_begin(held: Any, handle: Any, task: int) -> bool:
-    """Begins one where nobody is in the way now."""
+    """Begin a transaction if no other one is open; return whether it began."""
     status = lib.ss_held_begin_for(held, handle, task, False)
     return status not in _IN_THE_WAY and check(status, "transaction") == 0
 
 
 def is_open(held: Any) -> bool:
-    """Whether it holds a transaction."""
+    """Return whether it holds a transaction."""
     return bool(lib.ss_held_is_open(held))
 
 
 def patience(handle: Any) -> float:
-    """How long operations on a memory wait, in seconds."""
+    """Return how long operations on a memory wait, in seconds."""
     return float(lib.ss_transaction_patience(handle)) / 1000
 
 
 def glance(handle: Any) -> str:
-    """The state of a memory in words, without waiting for anybody."""
+    """Return the state of a memory in words, without waiting for anybody."""
     pages = lib.ss_access_glance(handle) if handle is not None else lib.SS_CLOSED
     return {lib.SS_CLOSED: "closed", lib.SS_IN_USE: "in use"}.get(pages, f"{pages} page{'s' * (pages != 1)}")
 
 
 def is_usable(handle: Any) -> bool:
-    """Whether a memory is open, without waiting for anybody."""
+    """Return whether a memory is open, without waiting for anybody."""
     return handle is not None and lib.ss_access_glance(handle) != lib.SS_CLOSED
 
 
 def generation(handle: Any) -> memoryview:
-    """The number that moves with every change on a memory's root, to be read as `[0]` while the memory lives."""
+    """Return the number that moves with every change on a memory's root, to be read as `[0]` while the memory lives."""
     return memoryview(ffi.buffer(lib.ss_access_generation(handle), 8)).cast("Q")
 
 
 def root(handle: Any) -> int:
-    """A number that is the same for all memories over one root, while it lives."""
+    """Return a number that is the same for all memories over one root, while it lives."""
     return int(ffi.cast("uintptr_t", lib.ss_access_generation(handle)))
 
 
@@ -515,7 +515,7 @@ class _Bytes:
 
 
 def view(handle: Any, offset: int, length: int | None) -> npt.NDArray[np.uint8]:
-    """A read-only array over the bytes of a flat memory, without a copy."""
+    """Return a read-only array over the bytes of a flat memory, without a copy."""
     taken = ffi.gc(ffi.new("ss_view *"), lib.ss_view_drop)
     status = lib.ss_view_take(taken, handle, offset, 2**64 - 1 if length is None else min(length, 2**64 - 2))
     if status == lib.SS_OUT_OF_BOUNDS:
@@ -530,7 +530,7 @@ def view(handle: Any, offset: int, length: int | None) -> npt.NDArray[np.uint8]:
 def ss_python_size(self: Any, pages: Any) -> int:
     """Size of a foreign memory."""
     found = ffi.from_handle(self).size()
-    problem = f"size() of a memory written in Python gave {found!r}; it must give the number of pages"
+    problem = f"size() of a memory written in Python returned {found!r}; it must return the number of pages"
     if not isinstance(found, SupportsIndex):
         raise TypeError(problem)
     if operator.index(found) < 0:
@@ -541,10 +541,10 @@ def ss_python_size(self: Any, pages: Any) -> int:
 
 @ffi.def_extern(onerror=_keep, error=lib.SS_CALLBACK)  # type: ignore[untyped-decorator]
 def ss_python_grow(self: Any, pages: int, old: Any) -> int:
-    """Growth of a foreign memory."""
+    """Grow a foreign memory."""
     before = ffi.from_handle(self).grow(pages)
     if not isinstance(before, SupportsIndex):
-        raise TypeError(f"grow({pages}) of a memory written in Python gave {before!r}; it must give the pages before, or -1")
+        raise TypeError(f"grow({pages}) of a memory written in Python returned {before!r}; it must return the pages before, or -1")
     before = operator.index(before)
     if before < 0:
         return int(lib.SS_OUT_OF_MEMORY)
@@ -554,14 +554,14 @@ def ss_python_grow(self: Any, pages: int, old: Any) -> int:
 
 @ffi.def_extern(onerror=_keep, error=lib.SS_CALLBACK)  # type: ignore[untyped-decorator]
 def ss_python_read(self: Any, offset: int, to: Any, length: int) -> int:
-    """Reading from a foreign memory."""
+    """Read from a foreign memory."""
     data = ffi.from_handle(self).read(offset, length)
-    problem = f"read({offset}, {length}) of a memory written in Python gave {{}}; it must give {length} bytes, or raise"
+    problem = f"read({offset}, {length}) of a memory written in Python returned {{}}; it must return {length} bytes, or raise"
     try:
         view = memoryview(data)
     except TypeError:
-        raise TypeError(problem.format(f"an object of {type(data).__name__}")) from None
-    with view:  # which knows its size, whatever len() of the object says
+        raise TypeError(problem.format(f"an object of type {type(data).__name__}")) from None
+    with view:  # it knows its size, whatever len() of the object says
         if view.nbytes != length:
             raise ValueError(problem.format(f"{view.nbytes} bytes"))
         ffi.memmove(to, view if view.c_contiguous else view.tobytes(), length)
@@ -570,7 +570,7 @@ def ss_python_read(self: Any, offset: int, to: Any, length: int) -> int:
 
 @ffi.def_extern(onerror=_keep, error=lib.SS_CALLBACK)  # type: ignore[untyped-decorator]
 def ss_python_write(self: Any, offset: int, data: Any, length: int) -> int:
-    """Writing to a foreign memory."""
+    """Write to a foreign memory."""
     ffi.from_handle(self).write(offset, ffi.buffer(data, length)[:])
     return 0
 
@@ -582,7 +582,7 @@ _FOREIGN_OPS: Final[Any] = ffi.new(
 
 
 def new_foreign(memory: Any) -> tuple[Any, Any]:
-    """A handle over a memory written in Python, and what must live as long as it."""
+    """Return a handle over a memory written in Python, and the object that must live as long."""
     anchor = ffi.new_handle(memory)
     handle = new_handle(
         "ss_memory", lambda out: lib.ss_memory_new_foreign(_FOREIGN_OPS, anchor, out), lib.ss_memory_release_at, "memory written in Python"
@@ -594,7 +594,7 @@ def new_foreign(memory: Any) -> tuple[Any, Any]:
 
 
 class KeyOrder:
-    """The order of a codec's encodings as the core takes it."""
+    """The order of a codec's encodings in the core's form."""
 
     def __init__(self, codec: Codec[Any]) -> None:
         terms = codec.order.terms()
@@ -610,20 +610,20 @@ class KeyOrder:
         self.callback = lib.ss_python_compare
 
     def compare(self, a: bytes, b: bytes) -> int | None:
-        """As `Codec.compare`, on encodings; equal ones are the same key."""
+        """Compare encodings as `Codec.compare` does values; equal ones are the same key."""
         return 0 if a == b else self._codec.compare(self._codec.decode(a), self._codec.decode(b))
 
 
 @ffi.def_extern(onerror=_keep, error=lib.SS_CALLBACK)  # type: ignore[untyped-decorator]
 def ss_python_compare(self: Any, a: Any, a_size: int, b: Any, b_size: int, answer: Any) -> int:  # noqa: PLR0913, PLR0917 - the C type
-    """A comparison of keys that only Python can make."""
+    """Return a comparison of keys that only Python can do."""
     compared = ffi.from_handle(self).compare(ffi.buffer(a, a_size)[:], ffi.buffer(b, b_size)[:])
     answer[0] = lib.SS_NO_ORDER if compared is None else compared
     return 0
 
 
 def bound(codec: Codec[Any]) -> Any:
-    """The bound of a codec as an `ss_bound`."""
+    """Return the bound of a codec as an `ss_bound`."""
     size = codec.bound.max_size
     return ffi.new("ss_bound *", {"max_size": lib.SS_UNBOUNDED if size is None else size, "fixed": codec.bound.is_fixed_size})[0]
 
@@ -633,13 +633,13 @@ def bound(codec: Codec[Any]) -> Any:
 
 @ffi.def_extern()  # type: ignore[untyped-decorator]
 def ss_python_report(self: Any, violation: Any) -> None:
-    """One broken rule of a check that goes on."""
+    """Record one broken rule of a check that continues."""
     rule = "" if violation.rule == ffi.NULL else ffi.string(violation.rule).decode()
     ffi.from_handle(self).append((int(violation.status), rule, int(violation.address), int(violation.number), int(violation.limit)))
 
 
 def violations(checker: Any, *handles: Any) -> list[tuple[int, str, int, int, int]]:
-    """Every rule that a structure breaks: status, rule, address, number, limit."""
+    """Return every rule that a structure breaks: status, rule, address, number, limit."""
     found: list[tuple[int, str, int, int, int]] = []
     anchor = ffi.new_handle(found)
     status = checker(*handles, lib.ss_python_report, anchor)
@@ -649,48 +649,48 @@ def violations(checker: Any, *handles: Any) -> list[tuple[int, str, int, int, in
 
 
 def usage(function: Any, handle: Any) -> tuple[int, int, int]:
-    """Live, allocated and reserved bytes of a structure."""
+    """Return live, allocated and reserved bytes of a structure."""
     out = ffi.new("struct ss_usage *")
     check(function(handle, out), "bytes_used")
     return int(out.live), int(out.allocated), int(out.reserved)
 
 
 def manager_info(handle: Any) -> tuple[int, int]:
-    """Pages of a bucket, and allocated buckets."""
+    """Return the pages per bucket, and the number of allocated buckets."""
     out = ffi.new("struct ss_manager_info *")
     check(lib.ss_manager_info(handle, out), "MemoryManager")
     return int(out.bucket_pages), int(out.allocated_buckets)
 
 
 def manager_sizes(handle: Any) -> Sequence[int]:
-    """Pages of each memory of a manager."""
+    """Return the pages of each memory of a manager."""
     sizes = ffi.new("uint64_t[]", lib.SS_MANAGER_MEMORIES)
     check(lib.ss_manager_tables(handle, sizes, ffi.new("uint8_t[]", lib.SS_MANAGER_BUCKETS)), "MemoryManager")
     return ffi.unpack(sizes, lib.SS_MANAGER_MEMORIES)
 
 
-# ---- rows of things ----
+# ---- sequences ----
 
 
 def numbers(at: Any, count: int) -> Sequence[int]:
-    """`count` 8-byte numbers."""
+    """Return `count` 8-byte numbers."""
     return _unpack(_cast(_NUMBERS, at), count) if count else []
 
 
 def new_cursor(tree: Any, from_: int, low: bytes, to: int, high: bytes) -> Any:
-    """A cursor over the range of a map: where the core stores it, which is what owns it (see `new_handle`)."""
+    """Return a cursor over the range of a map: the location where the core stores it, which owns it (see `new_handle`)."""
     cursor = _gc(ffi.new(_CURSOR), _free_cursor)
     check(_open_cursor(tree, from_, low, len(low), to, high, len(high), cursor), "iteration")
     return cursor
 
 
 def all_entries(tree: Any, want: int, *, keys: int, values: int) -> tuple[list[Any], list[Any]]:
-    """All entries of a map at one moment, in the form of `entries`."""
+    """Return all entries of a map, read at one moment, in the form of `entries`."""
     return entries(check(lib.ss_btree_entries(tree, want), "iteration"), keys=keys, values=values)
 
 
 def entries(size: int, *, keys: int, values: int) -> tuple[list[Any], list[Any]]:
-    """Takes an answer of entries apart. `keys` and `values`: 0 not wanted, 1 bytes, 2 numbers."""
+    """Split a result of entries into keys and values. `keys` and `values`: 0 not wanted, 1 bytes, 2 numbers."""
     view = memoryview(ffi.buffer(_answer(), size))
     row = view[: size & -8].cast("Q")
     count, key_bytes, middle = row[0], row[1], row[0] + 3
@@ -707,7 +707,7 @@ def entries(size: int, *, keys: int, values: int) -> tuple[list[Any], list[Any]]
 
 
 def _cut(data: bytes, start: int, ends: Sequence[int]) -> list[bytes]:
-    """The pieces of data[start:] that end where `ends` says."""
+    """Return the pieces of data[start:] that end where `ends` says."""
     pieces, begin = [], start
     for end in ends:
         pieces.append(data[begin : start + end])
@@ -716,7 +716,7 @@ def _cut(data: bytes, start: int, ends: Sequence[int]) -> list[bytes]:
 
 
 def exported(function: Any, handle: Any, start: int, stop: int, length: int) -> list[bytes] | None:
-    """Elements [start, stop) of a vec or log as bytes; None if there are not so many, or it has not this `length` (or ANY_LENGTH)."""
+    """Return elements [start, stop) of a vec or log as bytes; None if there are fewer, or if its length is not `length`."""
     ends = ffi.new("uint64_t[]", stop - start)
     size = function(handle, start, stop, length, ends)
     if size == lib.SS_OUT_OF_BOUNDS:
@@ -725,32 +725,32 @@ def exported(function: Any, handle: Any, start: int, stop: int, length: int) -> 
     return _cut(data, 0, _unpack(ends, stop - start))
 
 
-# ---- positions in a map ----
+# ---- entry positions of a map ----
 
 
 def new_position() -> Any:
-    """A position for `locate` to fill."""
+    """Return an entry position for `locate` to fill."""
     return ffi.new("ss_position *")
 
 
 def locate(handle: Any, key: bytes, position: Any) -> bytes | None:
-    """The value of a key, and where it is."""
+    """Return the value of a key, and store its entry position."""
     size = lib.ss_btree_locate(handle, key, len(key), position)
     return None if size == NO_VALUE else result(check(size, "entry"))
 
 
 def position_changes(position: Any) -> int:
-    """The changes of the map when the position was made, or last used."""
+    """Return the changes of the map when the entry position was set or last used."""
     return int(position.changes)
 
 
 def set_at(handle: Any, position: Any, key: bytes, value: bytes) -> int:
-    """Sets the value of the key that the position was made for; the changes of the map after that."""
+    """Set the value of the key at an entry position; return the map's change count after that."""
     return number(lib.ss_btree_set_at(handle, position, key, len(key), value, len(value), lib.SS_EXPECT_ANYTHING, NULL, 0), "entry")
 
 
 def replace_at(handle: Any, position: Any, key: bytes, old: bytes | None, value: bytes) -> int | None:
-    """As `set_at`, if the value of the key is `old` (None: if it has none); else None, and nothing is changed."""
+    """Do as `set_at` if the value of the key is `old` (None: if it is absent); otherwise change nothing and return None."""
     expect = lib.SS_EXPECT_NOTHING if old is None else lib.SS_EXPECT_VALUE
     data = old or b""
     changes = lib.ss_btree_set_at(handle, position, key, len(key), value, len(value), expect, data, len(data))
@@ -761,10 +761,10 @@ def replace_at(handle: Any, position: Any, key: bytes, old: bytes | None, value:
 
 
 def column(data: Any, ends: npt.NDArray[np.uint64] | None, size: int, *, native: bool, bias: int = 0, of: Any = None) -> Any:  # noqa: PLR0913
-    """Items for the core: `data` is a contiguous array or bytes, `ends` where each item ends, or None for items of `size`.
+    """Return items for the core: `data` is a contiguous array or bytes, `ends` where each item ends, or None for items of `size`.
 
-    `of` is the user's array that the data was made from. Where the data is still in it, another thread may change it
-    while the core reads it, so the core is told to copy first what it reads twice.
+    `of` is the user's array that the data was made from. If the data is still in it, another thread may change it
+    while the core reads it, so the core first copies what it reads twice.
     """
     buffer = ffi.from_buffer("uint8_t[]", data)
     end_buffer = ffi.NULL if ends is None else ffi.from_buffer("uint64_t[]", ends)
@@ -775,7 +775,7 @@ def column(data: Any, ends: npt.NDArray[np.uint64] | None, size: int, *, native:
 
 
 def room(array: npt.NDArray[Any], *, native: bool, bias: int = 0) -> Any:
-    """Room for items of the core in a contiguous array, which must live as long as it is used."""
+    """Return an output column over a contiguous array, which must live as long as it is used."""
     buffer = ffi.from_buffer("uint8_t[]", array.view(np.uint8), require_writable=True)
     made = ffi.new("ss_output_column *", {"data": buffer, "size": array.itemsize, "native": native, "bias": bias})
     _alive[made] = (buffer,)
@@ -783,23 +783,23 @@ def room(array: npt.NDArray[Any], *, native: bool, bias: int = 0) -> Any:
 
 
 def flags(array: npt.NDArray[np.bool_]) -> Any:
-    """Room for one byte per item."""
+    """Return an array for one byte per item."""
     return ffi.from_buffer("uint8_t[]", array.view(np.uint8), require_writable=True)
 
 
 def pieces(size: int, count: int) -> list[bytes]:
-    """Takes an answer of `count` 8-byte ends and the bytes behind them apart."""
+    """Split a result of `count` 8-byte ends and the bytes after them."""
     at = lib.ss_result()
     ends, data = numbers(at, count), ffi.buffer(at + 8 * count, size - 8 * count)[:]
     lib.ss_result_drop()
     return _cut(data, 0, ends)
 
 
-# ---- the log beside a file, for looking ----
+# ---- the log beside a file, read only ----
 
 
 def open_log(path: str) -> Any:
-    """A handle over what the log at this path holds, None where there is none. It is read as recovery reads it; nothing is written."""
+    """Return a handle over the content of the log at this path, None if there is none. It is parsed as in recovery; nothing is written."""
     out = ffi.new("ss_wal_contents **")
     name = path_bytes(path)
     if check(lib.ss_wal_contents_new(name, out), path) == lib.SS_ABSENT:
@@ -808,20 +808,23 @@ def open_log(path: str) -> Any:
 
 
 def log_spans(log: Any) -> npt.NDArray[np.uint64]:
-    """What the records of a log hold, oldest first: a row each of offset in the memory, length, offset in the log."""
+    """Return the records of a log, oldest first: for each its offset in the memory, its length and its offset in the log."""
     count = int(log.span_count)
     return np.frombuffer(bytes(ffi.buffer(log.spans, 24 * count)) if count else b"", np.uint64).reshape(-1, 3)
 
 
 def log_read(log: Any, at: int, length: int) -> bytes:
-    """Bytes of a log."""
+    """Return bytes of a log."""
     buffer = bytearray(length)
     check(lib.ss_wal_contents_read(log, at, ffi.from_buffer(buffer), length), "reading a log")
     return bytes(buffer)
 
 
 def log_damage(log: Any, file_bytes: int) -> tuple[str, int, int, int] | None:
-    """Why recovery would refuse a log beside a file of so many bytes: rule, address in the log, number, limit. None where it takes it."""
+    """Return why recovery would refuse a log: rule, address in the log, number, limit; None if it would accept it.
+
+    `file_bytes` is the size of the file beside it.
+    """
     failure = log.damage
     if failure.status >= 0:
         if lib.ss_wal_contents_fit(log, file_bytes) >= 0:
@@ -832,3 +835,167 @@ def log_damage(log: Any, file_bytes: int) -> tuple[str, int, int, int] | None:
 
 
 _alive: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+
+
+# ---- memories that are looked at, and surveys of what is in them ----
+
+_U64S, _U8S = "uint64_t[]", "uint8_t[]"
+
+
+@ffi.def_extern(onerror=_keep, error=lib.SS_CALLBACK)  # type: ignore[untyped-decorator]
+def ss_python_fetch(self: Any, offset: int, length: int, to: Any) -> int:
+    """Bytes of a source that is written in Python."""
+    data = ffi.from_handle(self).fetch(offset, length)
+    if len(data) != length:
+        raise ValueError(f"fetch({offset}, {length}) gave {len(data)} bytes; it must give {length}, or raise")
+    ffi.memmove(to, data, length)
+    return 0
+
+
+def new_cached(source: Any, nbytes: int, cache: int) -> tuple[Any, Any]:
+    """A handle over a source written in Python, and what must live as long as it."""
+    anchor = ffi.new_handle(source)
+    given = ffi.new("ss_cached_source *", {"self": anchor, "fetch": lib.ss_python_fetch})
+    opened = lambda out: lib.ss_memory_new_cached(given[0], nbytes, cache, out)  # noqa: E731 - the call itself
+    return new_handle("ss_memory", opened, lib.ss_memory_release_at, "CachedMemory"), anchor
+
+
+def new_cached_file(fd: int, file_bytes: int, log: Any, nbytes: int, cache: int) -> Any:
+    """A handle over a file, of which it makes a descriptor of its own, and the log that lies over it (None: no log)."""
+    opened = lambda out: lib.ss_memory_new_cached_file(fd, file_bytes, NULL if log is None else log, nbytes, cache, out)  # noqa: E731
+    return new_handle("ss_memory", opened, lib.ss_memory_release_at, "CachedMemory")
+
+
+def new_pieces(base: Any, offsets: npt.NDArray[np.uint64], bucket_bytes: int, nbytes: int) -> Any:
+    """A handle over buckets of a memory at these offsets, one behind the other."""
+    given = ffi.from_buffer(_U64S, offsets) if len(offsets) else NULL
+    opened = lambda out: lib.ss_memory_new_pieces(base, given, len(offsets), bucket_bytes, nbytes, out)  # noqa: E731
+    return new_handle("ss_memory", opened, lib.ss_memory_release_at, "a virtual memory")
+
+
+def cached_usage(handle: Any) -> tuple[int, int]:
+    """How often a source was asked, and for how many bytes."""
+    found = ffi.new("struct ss_cached_usage *")
+    lib.ss_cached_measure(handle, found)
+    return int(found.requests), int(found.bytes)
+
+
+def system_failure(status: int) -> tuple[str, int, int] | None:
+    """The rule, place and errno of the system call that failed last; None if it was something else."""
+    failure = lib.ss_last_failure()
+    if status != lib.SS_SYSTEM or failure.status != status:
+        return None
+    return "" if failure.rule == ffi.NULL else ffi.string(failure.rule).decode(), int(failure.address), int(failure.number)
+
+
+Note = tuple[int, int, int, int, bytes, int, bytes, int]
+"""Of a survey: rule, address, found, expected, and the first bytes and the size of each of two keys."""
+
+
+def _notes(notes: Any, first: int = 0) -> list[Note]:
+    """The notes that were kept, from number `first` on."""
+    found = []
+    for i in range(first, int(notes.kept)):
+        note = notes.list[i]
+        a, b = (ffi.buffer(data)[: min(size, lib.SS_NOTE_BYTES)] for data, size in ((note.a, note.a_size), (note.b, note.b_size)))
+        found.append((note.rule, note.address, note.found, note.expected, a, note.a_size, b, note.b_size))
+    return found
+
+
+def map_frame(numbers: Mapping[str, int]) -> Any:
+    """A `ss_map_frame` of these numbers."""
+    return ffi.new("ss_map_frame *", dict(numbers))
+
+
+class MapSurvey:
+    """A survey of a map (native/structures/survey.h), step by step."""
+
+    def __init__(self, memory: Any, frame: Any, codec: Codec[Any] | None, limit: int, room: int) -> None:
+        out = ffi.new("ss_map_survey **")
+        order = None if codec is None else KeyOrder(codec)
+        terms, count = (NULL, 0) if order is None else (order.terms, order.count)
+        self.status = lib.ss_map_survey_new(memory, frame, terms, count, limit, room, out)
+        self._survey = ffi.gc(out[0], lib.ss_map_survey_free)
+        self._told = 0
+        self.columns: tuple[npt.NDArray[np.uint8], ...] = ()
+
+    def draw(self, chunks: int) -> None:
+        """From here on depth, fill and leaves are filled in by number of the chunk: `columns`."""
+        self.columns = tuple(np.zeros(chunks, np.uint8) for _ in range(3))
+        lib.ss_map_survey_draw(self._survey, *(ffi.from_buffer(_U8S, column) for column in self.columns))
+
+    def step(self, nodes: int) -> bool:
+        """Visits nodes; whether there are more. An error is left in `status`."""
+        self.status = lib.ss_map_survey_step(self._survey, nodes)
+        return bool(self.status == 0)
+
+    def free_list(self) -> int:
+        """The address of the end of the free list; 0 if a note says why it is not known. An error is left in `status`."""
+        self.status = lib.ss_map_survey_free_list(self._survey)
+        return int(self.stats().end_of_chunks)
+
+    def chunks(self) -> None:
+        """The free list and all chunks. An error is left in `status`."""
+        self.status = lib.ss_map_survey_chunks(self._survey)
+
+    def stats(self) -> Any:
+        """A `struct ss_map_stats`."""
+        return lib.ss_map_survey_stats(self._survey)
+
+    def new_notes(self) -> list[Note]:
+        """Those that were added since the last time."""
+        notes = lib.ss_map_survey_notes(self._survey)
+        found = _notes(notes, self._told)
+        self._told += len(found)
+        return found
+
+    def left_out(self) -> int:
+        """How many notes there were beyond those that are kept."""
+        notes = lib.ss_map_survey_notes(self._survey)
+        return int(notes.count - notes.kept)
+
+    def disorder(self) -> list[Note]:
+        """Neighbours that do not ascend, as far as they are kept."""
+        return _notes(lib.ss_map_survey_disorder(self._survey))
+
+    def reached(self, first: int, count: int) -> npt.NDArray[np.uint8]:
+        """What each of these chunks was reached as (enum ss_reached)."""
+        found = np.zeros(count, np.uint8)
+        lib.ss_map_survey_reached(self._survey, first, count, ffi.from_buffer(_U8S, found))
+        return found
+
+
+class Entries:
+    """Entries of a map in batches: in the order of the keys, or those of the nodes in these chunks."""
+
+    def __init__(self, memory: Any, frame: Any, chunks: npt.NDArray[np.uint64] | None = None, *, keys_only: bool = False) -> None:
+        out = ffi.new("ss_entries **")
+        given = NULL if chunks is None else ffi.from_buffer(_U64S, chunks if len(chunks) else np.zeros(1, np.uint64))
+        self.status = lib.ss_entries_new(memory, frame, given, 0 if chunks is None else len(chunks), keys_only, out)
+        self._entries = ffi.gc(out[0], lib.ss_entries_free)
+        self._batch = ffi.new("ss_entries_batch *")
+        self._keys_only = keys_only
+        self._told = 0
+
+    def next(self, nbytes: int) -> Batch | None:
+        """The next of them, copied; None at the end, or where `status` is an error."""
+        self.status = lib.ss_entries_next(self._entries, nbytes, self._batch)
+        batch = self._batch
+        if self.status != 0:
+            return None
+        count = int(batch.count)
+        ends = [np.frombuffer(ffi.buffer(column, 8 * count)[:], np.uint64) for column in (batch.key_ends, batch.value_ends, batch.nodes)]
+        keys = ffi.buffer(batch.keys, int(ends[0][-1]))[:]
+        values = b"" if self._keys_only else ffi.buffer(batch.values, int(ends[1][-1]))[:]
+        return keys, ends[0], values, ends[1], ends[2], np.frombuffer(ffi.buffer(batch.numbers, count)[:], np.uint8)
+
+    def new_notes(self) -> list[Note]:
+        """What could not be read since the last time."""
+        found = _notes(lib.ss_entries_notes(self._entries), self._told)
+        self._told += len(found)
+        return found
+
+
+Ends = "npt.NDArray[np.uint64]"
+Batch = tuple[bytes, "npt.NDArray[np.uint64]", bytes, "npt.NDArray[np.uint64]", "npt.NDArray[np.uint64]", "npt.NDArray[np.uint8]"]
+"""Keys, their ends, values, their ends, the node of each entry, its number in it."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The verbs `rehearse` and `canister`: an upgrade tried on a snapshot, and a canister that lives in a folder."""
+"""The verbs `rehearse` and `canister`: an upgrade rehearsed on a snapshot, and a canister stored in a folder."""
 
 from __future__ import annotations
 
@@ -14,71 +14,98 @@ Run = Callable[[argparse.Namespace], int]
 
 
 def add_verbs(verbs: Any) -> None:
-    """Adds them to the command line."""
+    """Add the verbs to the command line."""
     _add_rehearse(verbs)
     parser = verbs.add_parser(
         "canister",
-        help="a canister in a folder: deploy, call, query, stop, start, upgrade, status, logs",
-        description="Runs a canister that lives in a folder. The folder is a snapshot as dfx downloads it.",
+        help="a canister in a folder: deploy, call, query, stop, start, upgrade, status, logs, serve",
+        description="Run a canister that is stored in a folder. The folder is a snapshot as dfx downloads it.",
         epilog="example:\n  stable-structures canister deploy counter.wasm DIR\n  stable-structures canister call DIR inc '()'\n\n"
         "exit code: 0 done, 1 the canister refused or trapped, 2 wrong use or unreadable",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
     _add_deploy(actions)
-    for name, text in (("call", "calls a method; what it changes stays"), ("query", "calls a query; nothing stays")):
+    for name, text in (("call", "call a method and keep its changes"), ("query", "call a query and discard its changes")):
         action = _action(actions, name, text, _call)
-        action.add_argument("method")
-        action.add_argument("arguments", nargs="?", default="()", help='as Candid text, such as (1, "x")')
-        action.add_argument("--caller", metavar="PRINCIPAL", help="who calls; the anonymous principal without it")
-    for name, text in (("stop", "takes no calls any more"), ("start", "takes calls again")):
+        action.add_argument("method", help="the name of the method")
+        action.add_argument("arguments", nargs="?", default="()", help='as Candid text, such as (1, "x") (default: none)')
+        action.add_argument("--caller", metavar="PRINCIPAL", help="the caller (default: the anonymous principal)")
+        action.add_argument("--did", type=Path, metavar="FILE", help="the Candid interface, if the module does not contain it")
+    for name, text in (("stop", "stop accepting calls"), ("start", "accept calls again")):
         _action(actions, name, text, _set_status)
     _add_upgrade(actions)
-    _action(actions, "status", "what the canister is", _status).add_argument("--json", action="store_true")
-    _action(actions, "logs", "what it printed, and its traps", _logs)
+    _action(actions, "status", "show the state of the canister", _status).add_argument("--json", action="store_true", help="print JSON")
+    _action(actions, "logs", "show what the canister printed, and its traps", _logs)
+    _add_serve(actions)
 
 
 def _say(text: object) -> None:
-    """One line of the answer."""
+    """Print one line of the result."""
     sys.stdout.write(f"{text}\n")
 
 
 def _action(actions: Any, name: str, text: str, run: Run, folder: str = "folder") -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     if folder:
-        parser.add_argument("folder", type=Path)
+        parser.add_argument("folder", type=Path, help="the folder of the canister")
     parser.set_defaults(run=_guarded(run))
     return parser
 
 
 def _add_deploy(actions: Any) -> None:
-    parser = _action(actions, "deploy", "installs a module into a new folder", _deploy, folder="")
+    parser = _action(actions, "deploy", "install a module into a new folder", _deploy, folder="")
     parser.add_argument("module", type=Path, help="a .wasm, .wasm.gz or .py file")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--arg", help="the argument of init, as Candid text")
-    parser.add_argument("--did", type=Path, help="the Candid interface, where the module does not tell it")
+    parser.add_argument("folder", type=Path, help="a new or empty folder")
+    parser.add_argument("--arg", metavar="CANDID", help="the argument of init, as Candid text")
+    parser.add_argument("--did", type=Path, metavar="FILE", help="the Candid interface, if the module does not contain it")
+
+
+def _add_serve(actions: Any) -> None:
+    parser = _action(
+        actions, "serve", "show the canister on a page in your browser: call its methods, upgrade it, watch its memory", _serve
+    )
+    parser.add_argument("--port", type=int, default=0, metavar="N", help="the port of 127.0.0.1 (default: any free one)")
+    parser.add_argument("--did", type=Path, metavar="FILE", help="the Candid interface, if the module does not contain it")
+    parser.add_argument("--open", action="store_true", help="open the page in your browser")
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from .serve.server import serve  # noqa: PLC0415 - as above
+
+    def say(text: str) -> None:
+        _say(text)
+        sys.stdout.flush()
+
+    serve(arguments.folder, say, port=arguments.port, did=arguments.did, browse=arguments.open)
+    return 0
 
 
 def _add_upgrade(actions: Any) -> None:
-    parser = _action(actions, "upgrade", "puts new code in place; stable memory stays", _upgrade)
-    parser.add_argument("module", type=Path)
+    parser = _action(actions, "upgrade", "install new code; stable memory stays", _upgrade)
+    parser.add_argument("module", type=Path, help="the new .wasm, .wasm.gz or .py file")
     _add_upgrade_options(parser)
 
 
 def _add_upgrade_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--arg", help="the argument of post_upgrade, as Candid text")
-    parser.add_argument("--did", type=Path, help="the Candid interface, where the module does not tell it")
-    parser.add_argument("--skip-pre-upgrade", action="store_true", help="the hook of the old code does not run")
-    parser.add_argument("--wasm-memory-persistence", choices=("keep", "replace"), default="auto", help="of Motoko's enhanced persistence")
+    parser.add_argument("--arg", metavar="CANDID", help="the argument of post_upgrade, as Candid text")
+    parser.add_argument("--did", type=Path, metavar="FILE", help="the Candid interface, if the module does not contain it")
+    parser.add_argument("--skip-pre-upgrade", action="store_true", help="do not run the hook of the old code")
+    parser.add_argument(
+        "--wasm-memory-persistence",
+        choices=("keep", "replace"),
+        default="auto",
+        help="what happens to the heap under Motoko's enhanced persistence",
+    )
 
 
 def _add_rehearse(verbs: Any) -> None:
     parser = verbs.add_parser(
         "rehearse",
         help="try an upgrade on a snapshot of the real canister",
-        description="Runs an upgrade on the heap and the stable memory of a snapshot, which is not changed, and tells what happens.",
+        description="Run an upgrade on the heap and stable memory of a snapshot, without changing it, and report what happens.",
         epilog="example:\n  stable-structures rehearse SNAPSHOT new.wasm --call 'balance(\"ada\")'\n\n"
-        "exit code: 0 it goes through and the result is sound, 1 not, 2 wrong use or unreadable",
+        "exit code: 0 the upgrade succeeds and the result is sound, 1 it does not, 2 wrong use or unreadable",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("snapshot", type=Path, help="the folder that dfx, icp or juno downloaded")
@@ -88,12 +115,12 @@ def _add_rehearse(verbs: Any) -> None:
         "--call", action="append", default=[], metavar="CALL", help="""a call to make afterwards, such as 'balance("ada")'"""
     )
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="keep the result as a snapshot in this folder")
-    parser.add_argument("--json", action="store_true", help="tell it as JSON")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.set_defaults(run=_guarded(_rehearse))
 
 
 def _guarded(run: Run) -> Run:
-    """Errors become one line and an exit code: 1 for what the canister refused, 2 for what was given wrongly."""
+    """Turn errors into one line and an exit code: 1 for what the canister refused, 2 for wrong arguments."""
 
     def guarded(arguments: argparse.Namespace) -> int:
         from .canister import Rejected, SourceError, Unsupported  # noqa: PLC0415 - the command line starts quickly without
@@ -111,7 +138,7 @@ def _guarded(run: Run) -> Run:
 
 
 def _argument(text: str | None, module: Path, did: Path | None) -> Any:
-    """The argument of install or upgrade as Candid text: values for the types of the module's interface."""
+    """Return the argument of install or upgrade as Candid text: values for the types of the module's interface."""
     if text is None:
         return None
     from .encodings.candid.text import fit_all, parse_values  # noqa: PLC0415 - as above
@@ -158,7 +185,7 @@ def _call(arguments: argparse.Namespace) -> int:
 
     query = arguments.action == "query"
     values = parse_values(arguments.arguments)
-    deployment = Deployment(arguments.folder)
+    deployment = Deployment(arguments.folder, did=arguments.did)
     with deployment.read() if query else deployment.write() as canister:
         _say(call_text(canister, arguments.method, values, query=query, caller=arguments.caller))
     return 0

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every exception of the library.
 
-Each derives from `StableError` and from the builtin that a Python user would catch, says what happened, with
-which numbers, and what to do. The C core reports negative codes; `_native.check` is the one place that turns a
-code into one of these.
+Each error subclasses `StableError` and the built-in that you would expect. Its message says what happened, with which
+numbers, and what to do. The C core reports negative codes; `_native.check` is the one place that turns a code into one of
+these.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import Any
 
 
 class StableError(Exception):
-    """Base of every error that this library raises by itself.
+    """Base of every error that this library raises.
 
-    `code` is the status of the C core that it stands for, or 0 where the error was found in Python.
+    `code` is the status of the C core that it stands for, or 0 if the error was found in Python.
     """
 
     code: int = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For `copy` and `pickle`: all attributes, whatever the class is made from."""
+        """Support `copy` and `pickle` with all attributes, whatever arguments the class takes."""
         return remade(super().__reduce__())
 
 
 def remade(reduced: str | tuple[Any, ...]) -> tuple[Any, ...]:
-    """What the `__reduce__` of an exception gives, but without calling its class: its `args` are the text, not what it is made from."""
+    """Return the `__reduce__` result of an exception so that it is rebuilt without calling its class: `args` may not be its arguments."""
     assert isinstance(reduced, tuple)  # noqa: S101 - a string is what classes in C without content give
     cls, args, *state = reduced
     return (_remake, (cls, args), *state)
@@ -35,7 +35,7 @@ def remade(reduced: str | tuple[Any, ...]) -> tuple[Any, ...]:
 def _remake(cls: type[BaseException], args: tuple[Any, ...]) -> BaseException:
     if not isinstance(cls.__init__, FunctionType):
         return cls(*args)
-    new = Exception.__new__ if issubclass(cls, MemoryError) else cls.__new__  # that of MemoryError is for itself alone
+    new = Exception.__new__ if issubclass(cls, MemoryError) else cls.__new__  # MemoryError.__new__ accepts no other class
     error: BaseException = new(cls, *args)
     error.args = error.args or args
     return error
@@ -58,13 +58,13 @@ class IncompatibleType(StableError, TypeError):
 
 
 class UnusableBuffer(IncompatibleType, BufferError):
-    """A buffer whose bytes do not lie in one piece, or that cannot be written into; Python's own calls raise `BufferError`."""
+    """A buffer that is not contiguous, or that is read-only; Python's own calls raise `BufferError`."""
 
 
 class CorruptMemory(StableError, ValueError):
     """The memory breaks a rule of the format.
 
-    `address` is the byte offset of what is wrong, in the memory that the structure was given; `rule` names the rule.
+    `address` is the byte offset of the damage in the structure's memory; `rule` names the rule.
     """
 
     address: int | None = None
@@ -72,7 +72,7 @@ class CorruptMemory(StableError, ValueError):
 
 
 class BadMagic(CorruptMemory):
-    """The memory holds something else than the structure that was asked for; nothing was changed."""
+    """The memory holds something other than the requested structure; nothing was changed."""
 
 
 class UnsupportedVersion(CorruptMemory):
@@ -80,7 +80,7 @@ class UnsupportedVersion(CorruptMemory):
 
 
 class MemoryInUse(StableError, RuntimeError):
-    """A second live structure on one memory, or a use of a memory that is busy; two of them would corrupt both."""
+    """A second live structure on one memory, or the use of a busy memory; two structures would corrupt each other."""
 
 
 class Closed(StableError, ValueError):
@@ -96,7 +96,7 @@ class Locked(StableError, BlockingIOError):
 
 
 class CommitUnknown(StableError, OSError):
-    """The disk failed while a commit was made durable: whether it happened is decided when the file is opened again."""
+    """The disk failed while a commit was made durable: the next opening of the file decides whether the commit happened."""
 
 
 class WalCorrupt(StableError, ValueError):
@@ -104,8 +104,8 @@ class WalCorrupt(StableError, ValueError):
 
 
 class Unsupported(StableError, NotImplementedError):
-    """Something of the platform, or of a CDK, that the harness does not have; the message names it."""
+    """A feature of the platform or of a CDK that the harness does not support; the message names it."""
 
 
 class SourceError(StableError, ValueError):
-    """What was given to install or upgrade is no canister; the message says why and what to do."""
+    """The argument of install or upgrade is not a valid canister; the message says why and what to do."""

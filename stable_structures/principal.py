@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 from .errors import StableError
 
 MAX_LENGTH: Final = 29
-"""The most bytes that a principal has."""
+"""The maximum length of a principal in bytes."""
 
 _CHECKSUM_SIZE: Final = 4
 _GROUP: Final = 5
@@ -27,13 +27,13 @@ _Bytes: TypeAlias = bytes  # inside Principal, `bytes` is its property
 
 
 class InvalidPrincipal(StableError, ValueError):
-    """Text or bytes that are no principal; the message says which rule they break."""
+    """Text or bytes that are not a principal; the message says which rule they break."""
 
 
 class Principal:
     """An identifier of 0 to 29 bytes: immutable, hashable, ordered by length and then by bytes. O(1).
 
-    Raises `InvalidPrincipal` for more than 29 bytes and `TypeError` for what is not bytes.
+    Raises `InvalidPrincipal` for more than 29 bytes and `TypeError` for anything but bytes.
 
     >>> Principal(bytes([4])) == Principal.anonymous()
     True
@@ -54,7 +54,7 @@ class Principal:
 
     @classmethod
     def from_bytes(cls, raw: bytes | bytearray | memoryview) -> Principal:
-        """The principal of raw bytes. O(1). Raises `InvalidPrincipal`.
+        """Return the principal of raw bytes. O(1). Raises `InvalidPrincipal`.
 
         >>> Principal.from_bytes(b"").to_text()
         'aaaaa-aa'
@@ -63,7 +63,7 @@ class Principal:
 
     @classmethod
     def from_text(cls, text: str) -> Principal:
-        r"""The principal of a text; the case of letters does not matter. O(1).
+        r"""Return the principal for a text; the case of letters does not matter. O(1).
 
         Raises `InvalidPrincipal` for a wrong character, checksum, length or grouping.
 
@@ -71,7 +71,7 @@ class Principal:
         b'\x04'
         >>> Principal.from_text("2vxsx-faf")
         Traceback (most recent call last):
-        stable_structures.principal.InvalidPrincipal: '2vxsx-faf' is no principal: its checksum is d56f2b94, its bytes need a2681b02; ...
+        stable_structures.principal.InvalidPrincipal: invalid principal '2vxsx-faf': its checksum is d56f2b94, ...
         """
         if not isinstance(text, str):
             raise TypeError(f"the text of a principal is a str, got {type(text).__name__}; use Principal(raw) for raw bytes")
@@ -81,12 +81,12 @@ class Principal:
         if lower != canonical:
             grouped = lower.replace("-", "") == canonical.replace("-", "")
             problem = "its dashes are not after every fifth character" if grouped else "it ends in bits that belong to no byte"
-            raise InvalidPrincipal(f"{text!r} is no principal: {problem}; write {canonical!r}")
+            raise InvalidPrincipal(f"invalid principal {text!r}: {problem}; write {canonical!r}")
         return principal
 
     @classmethod
     def from_str(cls, text: str) -> Principal:
-        """The same as `from_text`, by the name that other Python libraries of the IC use. O(length). Raises `InvalidPrincipal`.
+        """Return the same as `from_text`, under the name that other Python libraries for the IC use. O(length). Raises `InvalidPrincipal`.
 
         >>> Principal.from_str("aaaaa-aa") == Principal.management_canister()
         True
@@ -95,7 +95,7 @@ class Principal:
 
     @classmethod
     def anonymous(cls) -> Principal:
-        """The caller who has not signed in. O(1).
+        """Return the caller who has not signed in. O(1).
 
         >>> Principal.anonymous().to_text()
         '2vxsx-fae'
@@ -104,7 +104,7 @@ class Principal:
 
     @classmethod
     def management_canister(cls) -> Principal:
-        """The canister that manages canisters, which has no bytes. O(1).
+        """Return the canister that manages canisters, which has no bytes. O(1).
 
         >>> Principal.management_canister().to_text()
         'aaaaa-aa'
@@ -113,7 +113,7 @@ class Principal:
 
     @classmethod
     def self_authenticating(cls, der_public_key: bytes) -> Principal:
-        """The principal of a public key in DER form: its SHA-224, then the byte 2. O(size).
+        """Return the principal of a public key in DER form: its SHA-224, then the byte 2. O(size).
 
         >>> len(Principal.self_authenticating(b"a key in DER form").bytes)
         29
@@ -122,7 +122,7 @@ class Principal:
 
     @property
     def bytes(self) -> bytes:
-        r"""The raw bytes. O(1).
+        r"""Return the raw bytes. O(1).
 
         >>> Principal.anonymous().bytes
         b'\x04'
@@ -130,7 +130,7 @@ class Principal:
         return self._raw
 
     def to_text(self) -> str:
-        """The canonical text. O(1).
+        """Return the canonical text. O(1).
 
         >>> Principal(bytes.fromhex("abcd01")).to_text()
         'em77e-bvlzu-aq'
@@ -169,22 +169,22 @@ class Principal:
         return len(self._raw), self._raw
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"a Principal cannot be changed ({name!r}); make another one")
+        raise AttributeError(f"a Principal cannot be changed ({name!r}); create another one")
 
     def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"a Principal cannot be changed ({name!r}); make another one")
+        raise AttributeError(f"a Principal cannot be changed ({name!r}); create another one")
 
     def __reduce__(self) -> tuple[type[Principal], tuple[_Bytes]]:
         return Principal, (self._raw,)
 
 
-_set_raw = vars(Principal)["_raw"].__set__  # past the guard of __setattr__
+_set_raw = vars(Principal)["_raw"].__set__  # bypasses the guard of __setattr__
 
 
 def _as_bytes(raw: object) -> bytes:
     if not isinstance(raw, (bytes, bytearray, memoryview)):
         hint = "; use Principal.from_text(text) for text" if isinstance(raw, str) else ""
-        raise TypeError(f"a principal is made of bytes, got {type(raw).__name__}{hint}")
+        raise TypeError(f"expected bytes for a principal, got {type(raw).__name__}{hint}")
     return bytes(raw)
 
 
@@ -193,27 +193,31 @@ def _checksum(raw: bytes) -> bytes:
 
 
 def _decoded(text: str, lower: str) -> bytes:
-    """The bytes behind the base32 characters, whatever they are."""
+    """Return the bytes encoded by the base32 characters, without checking them."""
     if len(lower) > _TEXT_LENGTH:
-        raise InvalidPrincipal(f"{text[:20]!r}... is no principal: {len(lower)} characters, at most {_TEXT_LENGTH}; check what was pasted")
+        raise InvalidPrincipal(
+            f"invalid principal {text[:20]!r}...: {len(lower)} characters, at most {_TEXT_LENGTH}; check what was pasted"
+        )
     plain = lower.replace("-", "").upper()
     strange = sorted(set(plain) - set("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"))
     if strange:
-        raise InvalidPrincipal(f"{text!r} is no principal: it holds {''.join(strange)!r}; use only a-z, 2-7 and dashes")
+        raise InvalidPrincipal(f"invalid principal {text!r}: it contains {''.join(strange)!r}; use only a-z, 2-7 and dashes")
     try:
         return base64.b32decode(plain + "=" * (-len(plain) % 8))
     except binascii.Error:
-        raise InvalidPrincipal(f"{text!r} is no principal: {len(plain)} characters are no whole bytes; check what was cut off") from None
+        raise InvalidPrincipal(
+            f"invalid principal {text!r}: {len(plain)} characters do not make whole bytes; check what was cut off"
+        ) from None
 
 
 def _checked(text: str, data: bytes) -> bytes:
-    """The raw bytes behind the checksum."""
+    """Return the raw bytes after checking the checksum."""
     if len(data) < _CHECKSUM_SIZE:
-        raise InvalidPrincipal(f"{text!r} is no principal: {len(data)} bytes, fewer than the checksum of 4; check what was cut off")
+        raise InvalidPrincipal(f"invalid principal {text!r}: {len(data)} bytes, fewer than the checksum of 4; check what was cut off")
     raw = data[_CHECKSUM_SIZE:]
     if len(raw) > MAX_LENGTH:
-        raise InvalidPrincipal(f"{text!r} is no principal: {len(raw)} bytes, at most {MAX_LENGTH}; check what was pasted")
+        raise InvalidPrincipal(f"invalid principal {text!r}: {len(raw)} bytes, at most {MAX_LENGTH}; check what was pasted")
     if data[:_CHECKSUM_SIZE] != _checksum(raw):
         found, wanted = data[:_CHECKSUM_SIZE].hex(), _checksum(raw).hex()
-        raise InvalidPrincipal(f"{text!r} is no principal: its checksum is {found}, its bytes need {wanted}; look for a typing error")
+        raise InvalidPrincipal(f"invalid principal {text!r}: its checksum is {found}, but its bytes need {wanted}; look for a typing error")
     return raw

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An upgrade rehearsed on the real state: what would happen, before it happens.
+"""Rehearse an upgrade on the real state: see what would happen before it happens.
 
-`rehearse` runs the upgrade on a snapshot's heap and stable memory, which are not changed, and tells whether it goes through, what it costs
-against the platform's limits, what changed in each structure, whether the result is sound, and whether callers can go on.
+`rehearse` runs the upgrade on the heap and stable memory of a snapshot, which it does not change. It reports whether the upgrade succeeds,
+what it costs against the platform's limits, what changed in each structure, whether the result is sound, and whether callers still work.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,7 +36,7 @@ _STABLE: Final = re.compile(r"stable\s+(?:var\s+)?(?P<name>\w+)\s*:\s*(?P<type>[
 
 @dataclass(frozen=True)
 class Answer:
-    """A call that was made after the upgrade: what it answered, as Candid text, or why it failed."""
+    """A call made after the upgrade: its reply, as Candid text, or why it failed."""
 
     call: str
     answer: str | None
@@ -45,17 +46,17 @@ class Answer:
 
 @dataclass
 class Rehearsal:
-    """What an upgrade would do. `ok` is true where it goes through, the result is sound, and every call was answered."""
+    """What an upgrade would do. `ok` is true if it succeeds, the result is sound, and every call was answered."""
 
     snapshot: Path
     failure: str | None = None
-    """Why the upgrade does not go through, with the hook that trapped."""
+    """Why the upgrade fails, with the hook that trapped."""
     instructions: dict[str, int] = field(default_factory=dict)
-    """Of each hook that ran."""
+    """Instructions of each hook that ran."""
     instruction_limit: int = 0
     stable_pages: tuple[int, int] = (0, 0)
     changed_bytes: int = 0
-    """Of stable memory, in blocks of 4 KiB."""
+    """Bytes of stable memory that changed, in blocks of 4 KiB."""
     changed_limit: int = 0
     heap_bytes: tuple[int, int] = (0, 0)
     differences: list[inspector.PartDiff] = field(default_factory=list)
@@ -63,24 +64,24 @@ class Rehearsal:
     damage: list[inspector.Finding] = field(default_factory=list)
     """Broken rules of the stable memory after the upgrade."""
     damage_before: int = 0
-    """How many rules were broken before the upgrade; looked at only where the result is damaged."""
+    """How many rules were broken before the upgrade; determined only if the result is damaged."""
     candid: list[str] | None = None
-    """What callers of the old interface lose; None where an interface is not known."""
+    """What callers of the old interface lose; None if an interface is not known."""
     stable_types: list[str] = field(default_factory=list)
     """Stable variables of Motoko that are gone or have another type."""
     calls: list[Answer] = field(default_factory=list)
     logs: list[str] = field(default_factory=list)
     canister: Canister | None = None
-    """The canister after the upgrade, to look into and to call."""
+    """The canister after the upgrade, to inspect and to call."""
 
     @property
     def ok(self) -> bool:
-        """Whether nothing failed and nothing is damaged."""
+        """Return whether nothing failed and nothing is damaged."""
         return self.failure is None and not self.damage and all(one.error is None for one in self.calls)
 
     @property
     def warnings(self) -> list[str]:
-        """What is near a limit or may surprise somebody."""
+        """Return warnings: limits that are near, and changes that may surprise."""
         found = []
         used = sum(self.instructions.values())
         if self.instruction_limit and used >= _WARNING_SHARE * self.instruction_limit:
@@ -89,7 +90,7 @@ class Rehearsal:
             found.append(
                 f"the hooks change {_share(self.changed_bytes, self.changed_limit)} of the stable memory that an upgrade may change"
             )
-        found += [f"{_place(one)} was a {one.kinds[0]}, is {one.kinds[1] or 'nothing known'}" for one in self.differences if _is_other(one)]
+        found += [f"{_place(one)} was a {one.kinds[0]}, is {one.kinds[1] or 'not known'}" for one in self.differences if _is_other(one)]
         found += [f"callers: {line}" for line in self.candid or []]
         found += [f"stable variables: {line}" for line in self.stable_types]
         if self.damage_before:
@@ -97,7 +98,7 @@ class Rehearsal:
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the report as a dict for JSON."""
         differences = [one for one in self.differences if not one.same]
         return {
             "ok": self.ok,
@@ -135,30 +136,57 @@ def rehearse(  # noqa: PLR0913 - each by its name
     limits: Limits | None = None,
     save: str | os.PathLike[str] | None = None,
 ) -> Rehearsal:
-    r"""Upgrades the canister of a snapshot folder to another module, in this process, and tells what happened.
+    r"""Upgrade the canister of a snapshot folder to another module, in this process, and report what happened.
 
     `calls` are made afterwards, as text: `balance("ada")`. `save` is a folder for the snapshot of the result. The snapshot itself
     is never changed. O(what the hooks do + stable memory that is not zero).
 
-    Raises `SourceError` for what is no snapshot, no module or no call, `Unsupported` without the extra `wasm`. An upgrade that
-    does not go through raises nothing: it is what the rehearsal tells.
+    Raises `SourceError` for an invalid snapshot, module or call, `Unsupported` without the extra `wasm`. An upgrade that fails
+    raises nothing: the report says so.
 
     >>> from stable_structures.rehearsal import rehearse
     >>> found = rehearse("snapshot", "new.wasm", calls=['balance("ada")'])  # doctest: +SKIP
     >>> assert found.ok, str(found)  # doctest: +SKIP
     """
-    canister = Canister.from_snapshot(snapshot, limits=limits)
+    return rehearse_state(
+        lambda: Canister.from_snapshot(snapshot, limits=limits),
+        Path(snapshot),
+        source,
+        arg,
+        calls=calls,
+        skip_pre_upgrade=skip_pre_upgrade,
+        wasm_memory_persistence=wasm_memory_persistence,
+        did=did,
+        save=save,
+    )
+
+
+def rehearse_state(  # noqa: PLR0913 - each by its name
+    open_state: Callable[[], Canister],
+    name: Path,
+    source: Source,
+    arg: Any = None,
+    *,
+    calls: Iterable[str] = (),
+    skip_pre_upgrade: bool = False,
+    wasm_memory_persistence: Persistence | None = "auto",
+    did: str | os.PathLike[str] | None = None,
+    save: str | os.PathLike[str] | None = None,
+) -> Rehearsal:
+    """Rehearse as `rehearse` does, on a canister that `open_state` makes: a new one with the same state each time it is called."""
+    canister = open_state()
     wanted = [_parse_call(one) for one in calls]
     old = _interface(canister)
-    found = Rehearsal(Path(snapshot), canister=canister)
+    found = Rehearsal(name, canister=canister)
     pages, heap, stable_types = canister.memory.size(), canister.heap_size, _stable_types(canister)
+    canister.last_instructions = {}
     try:
         canister.upgrade(source, arg, skip_pre_upgrade=skip_pre_upgrade, wasm_memory_persistence=wasm_memory_persistence, did=did)
     except Rejected as error:
         found.failure = _failure(canister, error)
     _measure(found, canister, pages, heap)
     if found.failure is None:
-        _compare(found, canister, snapshot, old)
+        _compare(found, canister, open_state, old)
         found.stable_types = _changed_types(stable_types, _stable_types(canister))
         found.calls = [_make_call(canister, *one) for one in wanted]
         if save is not None:
@@ -171,7 +199,7 @@ def rehearse(  # noqa: PLR0913 - each by its name
 
 
 def _interface(canister: Canister) -> Interface | None:
-    """The interface of a canister; None where it is not known or cannot be read."""
+    """Return the interface of a canister; None if it is not known or is invalid."""
     from .canister.wasm.program import WasmProgram  # noqa: PLC0415 - wasmtime is for those who use it
 
     program = canister.program
@@ -198,7 +226,7 @@ def _measure(found: Rehearsal, canister: Canister, pages: int, heap: int) -> Non
     found.changed_bytes, found.changed_limit = canister.last_changed, canister.limits.dirty_install
 
 
-def _compare(found: Rehearsal, canister: Canister, snapshot: str | os.PathLike[str], old: Interface | None) -> None:
+def _compare(found: Rehearsal, canister: Canister, open_state: Callable[[], Canister], old: Interface | None) -> None:
     new = _interface(canister)
     found.candid = None if old is None or new is None else incompatible(new, old)
     after = _image_of(canister)
@@ -206,16 +234,16 @@ def _compare(found: Rehearsal, canister: Canister, snapshot: str | os.PathLike[s
         return
     found.damage = inspector.check(after)
     if found.stable_pages[0]:
-        before = Canister.from_snapshot(snapshot)
+        before = open_state()
         try:
             found.differences = inspector.diff(before.memory, after)
-            found.damage_before = len(inspector.check(before.memory)) if found.damage else 0  # a sound one was sound before
+            found.damage_before = len(inspector.check(before.memory)) if found.damage else 0  # sound now: sound before
         finally:
             before.close()
 
 
 def _stable_types(canister: Canister) -> dict[str, str]:
-    """The stable variables of a Motoko program and their types, as its compiler wrote them down."""
+    """Return the stable variables of a Motoko program and their types, as its compiler recorded them."""
     from .canister.wasm.program import WasmProgram  # noqa: PLC0415 - as above
 
     program = canister.program
@@ -241,32 +269,39 @@ def _widens(old: str, new: str) -> bool:
 def _parse_call(text: str) -> tuple[str, str, list[Any]]:
     found = _CALL.match(text)
     if found is None:
-        raise SourceError(f'{text!r} is no call; write it as in balance("ada")')
+        raise SourceError(f'invalid call {text!r}; write it as in balance("ada")')
     return text, found["name"].strip('"'), parse_values(found["values"] or "()")
 
 
-def call_text(canister: Canister, method: str, values: Sequence[Any], *, query: bool | None = None, caller: str | None = None) -> str:
-    """Makes a call with values that were typed; the answer as Candid text. `query` None: as the method is. Raises as `call` does."""
+def call_text(  # noqa: PLR0913 - each by its name
+    canister: Canister,
+    method: str,
+    values: Sequence[Any],
+    *,
+    query: bool | None = None,
+    caller: str | None = None,
+    cycles: int = 0,
+) -> str:
+    """Make a call with typed-in values; return the reply as Candid text. `query` None: as the method is. Raises as `call`."""
     interface = _interface(canister)
     known = None if interface is None else interface.methods.get(method)
     kind = canister.program.methods.get(method) if canister.program is not None else None
     if query is None:
         query = kind is not None and kind.kind is not Kind.UPDATE
     if canister.module_hash is None:
-        return _python_text(canister, method, values, query=query, caller=caller)
-    if known is None:
-        raw = b"DIDL\0\0" if not values else _only_bytes(method, values)
-        data = canister.query_raw(method, raw, caller=caller) if query else canister.call_raw(method, raw, caller=caller)
-        return f"0x{data.hex()}"
-    arg = encode(fit_all(values, known.args), known.args)
-    data = canister.query_raw(method, arg, caller=caller) if query else canister.call_raw(method, arg, caller=caller)
-    return show_values(decode(data, known.results), known.results)
+        plain = [value.value if isinstance(value, Some) else value for value in values]
+        ask = canister.query if query else partial(canister.call, cycles=cycles)
+        return _python_text(ask(method, *plain, caller=caller))
+    if known is not None:
+        arg = encode(fit_all(values, known.args), known.args)
+    else:
+        arg = b"DIDL\0\0" if not values else _only_bytes(method, values)
+    data = canister.query_raw(method, arg, caller=caller) if query else canister.call_raw(method, arg, caller=caller, cycles=cycles)
+    return f"0x{data.hex()}" if known is None else show_values(decode(data, known.results), known.results)
 
 
-def _python_text(canister: Canister, method: str, values: Sequence[Any], *, query: bool, caller: str | None) -> str:
-    """The answer of a canister in Python, by what it looks like."""
-    plain = [value.value if isinstance(value, Some) else value for value in values]
-    answer = canister.query(method, *plain, caller=caller) if query else canister.call(method, *plain, caller=caller)
+def _python_text(answer: Any) -> str:
+    """Return the reply of a canister in Python as Candid text, with inferred types."""
     if answer is None:
         return "()"
     try:
@@ -278,7 +313,7 @@ def _python_text(canister: Canister, method: str, values: Sequence[Any], *, quer
 def _only_bytes(method: str, values: Sequence[Any]) -> bytes:
     if len(values) == 1 and isinstance(values[0], bytes):
         return values[0]
-    raise SourceError(f'{method}: the canister\'s Candid interface is not known: give --did, or the message as (blob "DIDL...")')
+    raise SourceError(f'{method}: the canister\'s Candid interface is not known: pass --did, or the message as (blob "DIDL...")')
 
 
 def _make_call(canister: Canister, text: str, method: str, values: list[Any]) -> Answer:
@@ -300,7 +335,7 @@ def _place(one: inspector.PartDiff) -> str:
 
 
 def _is_other(one: inspector.PartDiff) -> bool:
-    """Whether a structure is gone, or another one stands in its place."""
+    """Return whether a structure is gone or replaced by another kind."""
     return one.kinds[0] is not None and one.kinds[0] != one.kinds[1]
 
 
@@ -312,7 +347,7 @@ def _counts(one: inspector.PartDiff) -> dict[str, int]:
 
 
 def _lines(found: Rehearsal) -> Iterable[str]:
-    yield f"rehearsal on {found.snapshot}: " + ("the upgrade goes through" if found.failure is None else "THE UPGRADE FAILS")
+    yield f"rehearsal on {found.snapshot}: " + ("the upgrade succeeds" if found.failure is None else "THE UPGRADE FAILS")
     if found.failure is not None:
         yield f"  {found.failure}"
     used = sum(found.instructions.values())
@@ -336,7 +371,7 @@ def _result_lines(found: Rehearsal) -> Iterable[str]:
         yield "  structures      nothing changed"
     yield "  check           " + ("sound" if not found.damage else f"{len(found.damage)} BROKEN RULES: {found.damage[0]}")
     if found.candid is not None:
-        yield "  Candid          " + ("callers can go on" if not found.candid else f"{len(found.candid)} methods are not compatible")
+        yield "  Candid          " + ("callers are not affected" if not found.candid else f"{len(found.candid)} methods are not compatible")
     for answer in found.calls:
         said = answer.answer if answer.error is None else f"FAILED: {answer.error}"
         yield f"  {answer.call} -> {said} ({answer.instructions:,} instructions)"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which asyncio task runs, as a number that the core can remember. Programs that do not import asyncio have none."""
+"""Identify the running asyncio task by a number that the core can store. Programs that do not import asyncio have no task."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 NO_LOOP: Final = 0
 """No event loop runs in this thread."""
 NO_TASK: Final = 1
-"""One runs, and what it runs is a callback of no task."""
+"""A loop runs, but it runs a callback that belongs to no task."""
 
 _numbers = itertools.count(2)
 _number_of: Final[weakref.WeakKeyDictionary[asyncio.Task[Any], int]] = weakref.WeakKeyDictionary()
@@ -22,13 +22,13 @@ _task_of: Final[weakref.WeakValueDictionary[int, asyncio.Task[Any]]] = weakref.W
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
-    """None too while another thread is importing asyncio."""
+    """Return the running loop, or None; also None while another thread is importing asyncio."""
     find = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
     return None if find is None else find()
 
 
 def running() -> int:
-    """The number of the task that runs in this thread, never used twice; or `NO_LOOP` or `NO_TASK`. O(1)."""
+    """Return the number of the task that runs in this thread, never used twice; or `NO_LOOP` or `NO_TASK`. O(1)."""
     if _running_loop() is None:
         return NO_LOOP
     task = sys.modules["asyncio"].current_task()
@@ -43,17 +43,17 @@ def running() -> int:
 
 
 def loop() -> asyncio.AbstractEventLoop:
-    """The event loop of this thread. Raises `RuntimeError` where none runs, or one of another library."""
+    """Return the event loop of this thread. Raises `RuntimeError` if none runs, or if it belongs to another library."""
     running_loop = _running_loop()
     if running_loop is None:
         raise RuntimeError(
-            "async with memory.transaction(): no asyncio event loop runs here; other libraries use `with`, and await nothing in it"
+            "async with memory.transaction(): no asyncio event loop is running; with other libraries use `with`, and await nothing in it"
         )
     return running_loop
 
 
 def has_ended(number: int) -> bool:
-    """Whether nothing will ever run again as this one. O(1)."""
+    """Return whether the task with this number has ended. O(1)."""
     if number == NO_TASK:
         return running() == NO_LOOP
     task = _task_of.get(number)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The verb `tour`: a memory file is made, filled and closed, and another process shows what is in it."""
+"""The verb `tour`: create, fill and close a memory file, then show its content from another process."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _EXAMPLE: Final = "example:\n  stable-structures tour --dir /tmp/tour && stable-
 
 
 def add_verbs(verbs: Any) -> None:
-    """Adds `tour` to the subparsers of a parser."""
-    summary = "Make a memory file with every structure in it, and look into it from a new process."
+    """Add `tour` to the subparsers of a parser."""
+    summary = "Create a memory file with every structure in it, and inspect it from a new process."
     parser = verbs.add_parser(
         "tour", help=summary, description=summary, epilog=_EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--dir", metavar="DIR", type=Path, help="where tour.bin is to lie (without it: a new temporary folder)")
+    parser.add_argument("--dir", metavar="DIR", type=Path, help="the folder for tour.bin (default: a new temporary folder)")
     parser.add_argument("--reopen", metavar="FILE", type=Path, help=argparse.SUPPRESS)
     parser.set_defaults(run=lambda arguments: guarded(_run, arguments))
 
@@ -50,10 +50,10 @@ def _run(arguments: argparse.Namespace) -> int:
     directory.mkdir(parents=True, exist_ok=True)
     path = (directory / "tour.bin").resolve()
     if path.exists():
-        raise FileExistsError(f"{path} is there already: remove it, or give another --dir")
+        raise FileExistsError(f"{path}: file already exists; remove it, or choose another --dir")
     try:
         _make(path, Printer())
-    except BaseException:  # what is half done would be taken for a file of the user's
+    except BaseException:  # a half-written file would be taken for one of the user's
         for name in (path, path.with_name(f"{path.name}-wal")):
             name.unlink(missing_ok=True)
         raise
@@ -62,7 +62,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _open(manager: MemoryManager) -> dict[int, Any]:
-    """A structure of each kind, by the number of its memory; the log takes two."""
+    """Return a structure of each kind, by the number of its memory; the log takes two."""
     structures = [
         StableBTreeMap[Principal, u64](manager.get(1)),
         StableBTreeSet[str](manager.get(2)),

@@ -3,11 +3,11 @@
 
     offset  size
     0       4       length n of the CBOR, little-endian
-    4       n       one CBOR item; what an older, longer backup left behind it stays
+    4       n       one CBOR item; the rest of an older, longer backup after it stays
 
-A memory has room for one backup. It is written in one operation of the core, after all that can go wrong with the state
-has gone wrong: until then the old backup is untouched, and after it the new one is whole. In between the encoded bytes
-wait in a temporary file where they are many, so that the process needs room for the state once.
+A memory has room for one backup. It is written in one operation of the core, after every possible error of the state has
+been raised: until then the old backup is untouched, and after it the new one is complete. In between, many encoded bytes
+wait in a temporary file, so that the process needs memory for the state only once.
 """
 
 from __future__ import annotations
@@ -38,28 +38,28 @@ Save = TypeVar("Save", bound=Callable[[], Any])
 Load = TypeVar("Load", bound=Callable[[Any], Any])
 
 MAX_LENGTH: Final = 2**32 - 1
-"""Bytes of CBOR that the length in front of it can tell."""
+"""The maximum length of the CBOR, which the length field can express."""
 MAX_NESTING: Final = 100
-"""How deep lists, maps and so on may lie in one another; readers of CBOR, that of the crate too, stop at some depth."""
+"""How deep lists, maps and so on may nest; all readers of CBOR, the crate's too, have a limit."""
 
 _PREFIX: Final = 4
 _PIECE: Final = 2**16
 _IN_MEMORY: Final = 2**23
-"""Bytes of an encoded state from which on it waits in a file."""
+"""An encoded state of more bytes than this waits in a file."""
 
 
 def backup(memory: Memory, state: Any) -> None:
-    """Writes a state at the start of a memory of its own, in place of an older backup. O(bytes).
+    """Write a state at the start of a separate memory, replacing an older backup. O(bytes).
 
-    `state` is what the cbor2 package encodes: None, numbers, text, bytes, lists, maps, sets, datetimes and so on, at most
+    `state` is anything that the cbor2 package encodes: None, numbers, text, bytes, lists, maps, sets, datetimes and so on, at most
     100 deep. Tuples come back as lists. The process needs no room for the encoded bytes: more than 8 MiB wait in a
-    temporary file without a name, in TMPDIR or /var/tmp. Where an older backup is overwritten within a transaction, or in
-    a file with a log, what it overwrites is kept until the end.
+    temporary file without a name, in TMPDIR or /var/tmp. If an older backup is overwritten within a transaction, or in
+    a file with a log, the old bytes are kept until the end.
 
-    Raises `IncompatibleType` for what cannot be encoded, `BoundExceeded` for more than 2**32 - 1 bytes, `OutOfMemory`
-    where the memory cannot grow, `BadMagic` where it holds something else and `MemoryInUse` where that is live, `ReadOnly`,
-    `Closed`, `OSError` where the temporary file finds no room; the older backup is whole then. Only a memory written in
-    Python is written piece by piece, so that an error of its own can damage it.
+    Raises `IncompatibleType` for a state that cannot be encoded, `BoundExceeded` for more than 2**32 - 1 bytes, `OutOfMemory`
+    if the memory cannot grow, `BadMagic` if it holds something else, `MemoryInUse` if that is live, `ReadOnly`,
+    `Closed`, `OSError` if there is no space for the temporary file; the older backup is intact then. Only a memory written
+    in Python is written piece by piece, so that an exception of that memory can damage the backup.
 
     >>> from stable_structures import StableMemory
     >>> from stable_structures.upgrade import backup, restore
@@ -79,18 +79,18 @@ def backup(memory: Memory, state: Any) -> None:
 
 
 def restore(memory: Memory) -> Any:
-    """The state that `backup`, or the crate's pattern with ciborium, wrote. O(bytes).
+    """Return the state that `backup`, or the crate's pattern with ciborium, wrote. O(bytes).
 
-    Raises `BadMagic` where there is no backup (a memory never written, or one that holds something else), `CorruptMemory`
-    with the address of what is wrong where it is damaged, or where shared references (tags 28 and 29, which `backup` never
-    writes) stand for more than 1,048,576 items, `Closed`. What strikes in the midst, such as a time-out, is raised as it is.
+    Raises `BadMagic` if there is no backup (a memory never written, or one that holds something else), `CorruptMemory` with
+    the address of the damage, also if shared references (tags 28 and 29, which `backup` never writes) expand to more than
+    1,048,576 items, `Closed`. An error that does not come from the bytes, such as a time-out, is raised unchanged.
 
     >>> from stable_structures import StableMemory
     >>> from stable_structures.upgrade import backup, restore
     >>> memory = StableMemory()
     >>> restore(memory)
     Traceback (most recent call last):
-    stable_structures.errors.BadMagic: restore: nothing was ever backed up in this memory; ...
+    stable_structures.errors.BadMagic: restore: no backup found in this memory; ...
     >>> backup(memory, [1, {"a": None}])
     >>> restore(memory)
     [1, {'a': None}]
@@ -101,15 +101,15 @@ def restore(memory: Memory) -> Any:
         found = _structure(memory)
         if found is None:
             raise
-        raise BadMagic(f"restore: the memory holds {found}, no backup; give the hooks a memory of their own") from error
+        raise BadMagic(f"restore: the memory holds {found}, not a backup; pass the hooks a separate memory") from error
 
 
 class UpgradeHooks:
-    """Saves the heap before an upgrade and loads it after, in a memory of its own.
+    """Saves the heap before an upgrade and loads it after, in a separate memory.
 
-    One function each is registered by the decorators. What the first returns is backed up; the second gets it. Your own
-    upgrade runs them by `run_pre_upgrade()` and `run_post_upgrade()`; a `Canister` does it by itself for hooks that are globals of
-    a canister in our own form which has no `@pre_upgrade` (or `@post_upgrade`) that could.
+    Register one function with each decorator. The result of the first is backed up; the second receives it. Your own upgrade
+    runs them with `run_pre_upgrade()` and `run_post_upgrade()`. A `Canister` runs them automatically if they are globals of a
+    canister in this library's own form that has no `@pre_upgrade` (or `@post_upgrade`).
 
     >>> from stable_structures import MemoryManager, StableMemory, UpgradeHooks
     >>> memory, state = StableMemory(), {"fee": 10}
@@ -134,7 +134,7 @@ class UpgradeHooks:
         self._load: Callable[[Any], Any] | None = None
 
     def pre_upgrade(self, function: Save) -> Save:
-        """Registers the function whose result is backed up; gives it back. O(1). Raises `ValueError` for a second one.
+        """Register the function whose result is backed up; return it. O(1). Raises `ValueError` for a second one.
 
         >>> from stable_structures import StableMemory, UpgradeHooks
         >>> hooks = UpgradeHooks(StableMemory())
@@ -146,7 +146,7 @@ class UpgradeHooks:
         return function
 
     def post_upgrade(self, function: Load) -> Load:
-        """Registers the function that gets what was backed up; gives it back. O(1). Raises `ValueError` for a second one.
+        """Register the function that gets what was backed up; return it. O(1). Raises `ValueError` for a second one.
 
         >>> from stable_structures import StableMemory, UpgradeHooks
         >>> hooks = UpgradeHooks(StableMemory())
@@ -158,10 +158,10 @@ class UpgradeHooks:
         return function
 
     def run_pre_upgrade(self) -> None:
-        """Backs up what the pre_upgrade function returns; does nothing without one. O(bytes).
+        """Back up what the pre_upgrade function returns; do nothing without one. O(bytes).
 
-        Raises what `backup` and the function raise, and `IncompatibleType` where it returned None, which a forgotten
-        `return` does. The older backup is whole then.
+        Raises what `backup` and the function raise, and `IncompatibleType` if it returned None, which a forgotten
+        `return` does. The older backup is intact then.
 
         >>> from stable_structures import StableMemory, UpgradeHooks
         >>> from stable_structures.upgrade import restore
@@ -179,7 +179,7 @@ class UpgradeHooks:
         backup(self.memory, state)
 
     def run_post_upgrade(self) -> None:
-        """Restores the backup and gives it to the post_upgrade function; does nothing without one. O(bytes).
+        """Restore the backup and pass it to the post_upgrade function; do nothing without one. O(bytes).
 
         Raises what `restore` and the function raise.
 
@@ -204,11 +204,11 @@ def _name(function: Any) -> str:
 
 def _only(hook: str, registered: Any, function: Any) -> Any:
     if not callable(function):
-        raise TypeError(f"@hooks.{hook} stands above a function, without brackets; got {function!r}")
+        raise TypeError(f"@hooks.{hook} must be written above a function, without brackets; got {function!r}")
     if registered is not None:
         raise ValueError(
             f"{hook}: {_name(registered)} is registered already, and {_name(function)} would overwrite its backup; "
-            f"save everything in one function, or use a second UpgradeHooks on a memory of its own"
+            f"save everything in one function, or use a second UpgradeHooks on another memory"
         )
     return function
 
@@ -217,7 +217,7 @@ def _only(hook: str, registered: Any, function: Any) -> Any:
 
 
 class _Limited(io.RawIOBase):
-    """Passes bytes on in pieces, up to the longest backup."""
+    """Passes bytes on in pieces, up to the maximum length of a backup."""
 
     def __init__(self, to: IO[bytes]) -> None:
         self.length = 0
@@ -232,7 +232,7 @@ class _Limited(io.RawIOBase):
             if self.length > MAX_LENGTH:
                 raise BoundExceeded(
                     f"backup: the state is longer than {MAX_LENGTH} bytes of CBOR, the longest backup; nothing was written. "
-                    f"Keep what is large in a stable structure"
+                    f"Keep large data in a stable structure"
                 )
             for start in range(0, len(view), _PIECE):
                 self._to.write(view[start : start + _PIECE])
@@ -241,7 +241,7 @@ class _Limited(io.RawIOBase):
 
 @contextlib.contextmanager
 def _encoded(state: Any) -> Iterator[tempfile.SpooledTemporaryFile[bytes]]:
-    """The backup of a state as a file at its start."""
+    """Provide the backup of a state as a file, positioned at its start."""
     long = _survey(state)
     directory = None if "TMPDIR" in os.environ or not os.access("/var/tmp", os.W_OK) else "/var/tmp"  # noqa: S108 - /tmp may be memory
     with tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=directory) as spool:
@@ -254,8 +254,8 @@ def _encoded(state: Any) -> Iterator[tempfile.SpooledTemporaryFile[bytes]]:
         except (cbor2.CBORError, TypeError, ValueError, OverflowError) as error:
             raise_of_cause(error)
             raise IncompatibleType(
-                f"backup: the state has no form in CBOR: {error}; nothing was written. "
-                f"Turn it into lists, maps, numbers, text and bytes first, for instance by dataclasses.asdict"
+                f"backup: the state cannot be encoded as CBOR: {error}; nothing was written. "
+                f"Turn it into lists, maps, numbers, text and bytes first, for example with dataclasses.asdict"
             ) from error
         spool.seek(0)
         spool.write(limited.length.to_bytes(_PREFIX, "little"))
@@ -264,7 +264,7 @@ def _encoded(state: Any) -> Iterator[tempfile.SpooledTemporaryFile[bytes]]:
 
 
 def _children(value: Any) -> Iterable[Any] | None:
-    """What lies in a container that cbor2 may know, or None where it is none."""
+    """Return the content of a container that cbor2 may know; None for anything else."""
     if isinstance(value, Mapping):
         return chain(value.keys(), value.values())
     if isinstance(value, Sequence | AbstractSet) and not isinstance(value, memoryview | range):
@@ -277,7 +277,7 @@ _BYTES: Final = frozenset({str, bytes, bytearray})
 
 
 def _survey(state: Any) -> bool:
-    """Whether there is any long text or row of bytes in a state. Raises where it nests too deep, which cbor2 would not survive."""
+    """Return whether a state holds any long text or bytes. Raises if it nests too deep, which would crash cbor2."""
     long = False
     path = [iter((state,))]
     while path:
@@ -294,8 +294,8 @@ def _survey(state: Any) -> bool:
             path.pop()
         if len(path) > MAX_NESTING + 1:
             raise IncompatibleType(
-                f"backup: the state nests more than {MAX_NESTING} deep, or lies within itself; nothing was written. "
-                f"Make it flat, for instance a map from names to items"
+                f"backup: the state nests more than {MAX_NESTING} deep, or contains itself; nothing was written. "
+                f"Make it flat, for example as a map from names to items"
             )
     return long
 
@@ -313,7 +313,7 @@ def _encode_text(encoder: cbor2.CBOREncoder, value: str) -> None:
 
 
 _LONG: Final[dict[str, Any]] = {"encoders": {bytes: _encode_bytes, bytearray: _encode_bytes, str: _encode_text}}
-"""For cbor2, which by itself copies each text and row of bytes twice."""
+"""For cbor2, which otherwise copies each text and bytes object twice."""
 
 
 # ---- writing ----
@@ -323,7 +323,7 @@ _HEAD: Final = 64
 
 
 def _structure(memory: Memory) -> str | None:
-    """What a memory begins with, where that is a structure or a kind of file that is known."""
+    """Return the kind of structure or file that a memory begins with; None if unknown."""
     under = native_memory(memory)
     return native.contents_name(under.read(0, _HEAD)) if under.size() else None
 
@@ -336,28 +336,28 @@ def _refuse_others(memory: Memory) -> None:
         elif not _is_begun(memory):
             _length(native_memory(memory))
     except CorruptMemory as error:
-        found = found or "bytes that are no backup"
+        found = found or "bytes that are not a backup"
         raise BadMagic(
-            f"backup: the memory holds {found}; nothing was written. Give backups a memory of their own, "
+            f"backup: the memory holds {found}; nothing was written. Use a separate memory for backups, "
             f"or write(0, bytes(4)) to it first if what it holds is no longer needed"
         ) from error
 
 
 def _is_begun(memory: Memory) -> bool:
-    """Whether a first backup may be written: there are no pages, or the length is 0."""
+    """Return whether no backup exists yet: there are no pages, or the length is 0."""
     under = native_memory(memory)
     return not under.size() or not any(under.read(0, _PREFIX))
 
 
 def _lies_in_python(memory: Any) -> bool:
-    """Whether the bytes lie in an object that was written in Python."""
+    """Return whether the memory is an object that was written in Python."""
     while isinstance(memory, NativeMemory):
         memory = getattr(getattr(memory, "manager", memory), "memory", None)
     return memory is not None
 
 
 def _write(memory: Memory, spool: IO[bytes]) -> None:
-    """All or nothing: in one operation, unless it is too long for one of a memory written in Python."""
+    """Write all or nothing: in one operation, unless it is too long for one on a memory written in Python."""
     handle = native_memory(memory)._handle
     size = spool.seek(0, io.SEEK_END)
     spool.seek(0)
@@ -382,9 +382,9 @@ def _make_room(memory: NativeMemory, size: int) -> None:
 
 
 class _Backup(Reader):
-    """The CBOR of a backup, looked at before the decoder gets it.
+    """The CBOR of a backup, checked before the decoder reads it.
 
-    Not seekable, so that no decoder reads ahead, and `tell` is where it stopped.
+    Not seekable, so that no decoder reads ahead, and `tell` returns where it stopped.
     """
 
     def __init__(self, memory: Memory, length: int) -> None:
@@ -422,13 +422,13 @@ def _damage(address: int, rule: str) -> CorruptMemory:
 
 
 def _length(memory: NativeMemory) -> int:
-    """The length of the CBOR."""
+    """Return the length of the CBOR."""
     pages = memory.size()
     length = int.from_bytes(memory.read(0, _PREFIX), "little") if pages else 0
     if length == 0:
-        raise BadMagic("restore: nothing was ever backed up in this memory; run backup(memory, state), or the pre_upgrade hook, first")
+        raise BadMagic("restore: no backup found in this memory; run backup(memory, state), or the pre_upgrade hook, first")
     if _PREFIX + length > pages * PAGE_SIZE:
-        raise _damage(0, f"its length says {length} bytes, the memory has {pages * PAGE_SIZE - _PREFIX} after it")
+        raise _damage(0, f"its length field is {length} bytes, but the memory has {pages * PAGE_SIZE - _PREFIX} after it")
     return length
 
 
@@ -438,11 +438,11 @@ def _decoded(memory: Memory) -> Any:
     with io.BufferedReader(raw, _PIECE) as file:
         try:
             state = cbor2.CBORDecoder(file).decode()
-        except Exception as error:  # tags run constructors of many types
+        except Exception as error:  # tags call constructors of many types
             if raw.error is not None:
                 raise raw.error from None
             raise_of_moment(error)
             raise _damage(file.tell(), f"encoded as CBOR; {type(error).__name__}: {error}") from error
         if file.tell() != _PREFIX + length:
-            raise _damage(file.tell(), f"one CBOR item of {length} bytes; found {_PREFIX + length - file.tell()} more behind it")
+            raise _damage(file.tell(), f"one CBOR item of {length} bytes; found {_PREFIX + length - file.tell()} more after it")
     return state

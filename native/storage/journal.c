@@ -593,7 +593,7 @@ int ss_held_begin_for(ss_held *held, ss_memory *memory, uint64_t task, bool wait
 /* How one ends that is not open any more. */
 static int ended(const ss_held *held) {
     const ss_root *root = held->memory->root;
-    if (held->state == SS_ENDED) return SS_ABSENT;
+    if (held->state == SS_ENDED || held->state == SS_COMMITTED) return SS_ABSENT;
     if (!root->closed) return ss_fail(SS_TRANSACTION, "the thread or task that began it has ended: it was rolled back", 0, 0, 0);
     return ss_fail(SS_CLOSED, root->closed_because != NULL ? root->closed_because : "the memory was closed", 0, 0, 0);
 }
@@ -608,6 +608,7 @@ static int end_locked(ss_held *held, bool keep) {
         status = ended(held);
     } else if (keep) {
         status = commit_transaction(journal);
+        if (status == SS_OK) atomic_store(&held->state, SS_COMMITTED);
     } else {
         roll_back(journal);
     }
@@ -650,6 +651,10 @@ void ss_held_drop(ss_held *held) {
 
 bool ss_held_is_open(const ss_held *held) {
     return held->memory != NULL && atomic_load(&held->state) == SS_OPEN;
+}
+
+bool ss_held_was_committed(const ss_held *held) {
+    return atomic_load(&held->state) == SS_COMMITTED;
 }
 
 /* ---- sizes, patience, the disk ---- */

@@ -58,7 +58,8 @@ typedef struct ss_held {
     ss_memory *memory; /* of the root, retained; NULL: it holds none */
     atomic_int state;  /* of enum ss_held_state */
 } ss_held;
-enum ss_held_state { SS_OPEN, SS_ENDED, SS_LOST }; /* lost: rolled back by somebody else */
+/* ended: rolled back, or by way of the memory; lost: rolled back by somebody else */
+enum ss_held_state { SS_OPEN, SS_ENDED, SS_LOST, SS_COMMITTED };
 
 /* As ss_transaction_begin. */
 int ss_held_begin(ss_held *held, ss_memory *memory);
@@ -71,6 +72,8 @@ int ss_held_rollback(ss_held *held);
 /* Rolls it back where it is open, and cannot fail; where this thread is in the midst of an operation, with its end. */
 void ss_held_drop(ss_held *held);
 bool ss_held_is_open(const ss_held *held);
+/* Whether the last one that it held was committed by ss_held_commit. */
+bool ss_held_was_committed(const ss_held *held);
 /* How long operations on the memory wait, in milliseconds. */
 uint32_t ss_transaction_patience(const ss_memory *memory);
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our own plain form of a canister: decorated functions or one `Actor` with stable variables."""
+"""The library's own form of a canister: decorated functions or one `Actor` with stable variables."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MAGIC: Final = b"MGR"
 class Actor:
     """A canister as a class: one instance lives as long as its code is installed.
 
-    Attributes made with `stable` survive upgrades; all others begin anew. `@update`, `@query` and the hooks go above methods.
+    Attributes created with `stable` survive upgrades; all others are initialised again. `@update`, `@query` and the hooks go above methods.
     A program has one actor. Stable variables are saved in memory `STABLE_MEMORY_ID` (254) of the canister's manager, so a
     canister with stable variables keeps its own structures in `ic.manager().get(id)` with other ids.
 
@@ -60,7 +60,7 @@ def query(function: F, /) -> F: ...
 @overload
 def query(*, guard: Guard | None = None) -> Callable[[F], F]: ...
 def query(function: Any = None, /, *, guard: Guard | None = None) -> Any:
-    """Exports a function as a query: it reads, and whatever it changes is undone.
+    """Export a function as a query: whatever it changes is undone.
 
     The guard runs first: it raises, or returns a text, to reject the call.
     """
@@ -72,7 +72,7 @@ def update(function: F, /) -> F: ...
 @overload
 def update(*, guard: Guard | None = None) -> Callable[[F], F]: ...
 def update(function: Any = None, /, *, guard: Guard | None = None) -> Any:
-    """Exports a function as an update: what it changes stays, unless it raises. `async def` may await other canisters."""
+    """Export a function as an update: what it changes stays, unless it raises. `async def` may await other canisters."""
     return _decorated(function, "update", guard)
 
 
@@ -81,32 +81,32 @@ def composite_query(function: F, /) -> F: ...
 @overload
 def composite_query(*, guard: Guard | None = None) -> Callable[[F], F]: ...
 def composite_query(function: Any = None, /, *, guard: Guard | None = None) -> Any:
-    """Exports a query that may await queries of other canisters."""
+    """Export a query that may await queries of other canisters."""
     return _decorated(function, "composite_query", guard)
 
 
 def init(function: F) -> F:
-    """The hook that runs once, after the source, when the canister is installed."""
+    """Register the hook that runs once, after the source, when the canister is installed."""
     return mark(function, "init")
 
 
 def pre_upgrade(function: F) -> F:
-    """The hook that runs in the old code before an upgrade; stable variables are saved after it."""
+    """Register the hook that runs in the old code before an upgrade; stable variables are saved after it."""
     return mark(function, "pre_upgrade")
 
 
 def post_upgrade(function: F) -> F:
-    """The hook that runs in the new code after an upgrade; stable variables are loaded before it."""
+    """Register the hook that runs in the new code after an upgrade; stable variables are loaded before it."""
     return mark(function, "post_upgrade")
 
 
 def heartbeat(function: F) -> F:
-    """The hook that runs once a round (`Canister.advance_time`)."""
+    """Register the hook that runs once a round (`Canister.advance_time`)."""
     return mark(function, "heartbeat")
 
 
 def inspect_message(function: F) -> F:
-    """The hook that sees calls from outside first; they pass if it calls `ic.accept_message()`."""
+    """Register the hook that checks calls from outside; a call passes if the hook calls `ic.accept_message()`."""
     return mark(function, "inspect_message")
 
 
@@ -117,16 +117,16 @@ def _decorated(function: Any, role: str, guard: Guard | None) -> Any:
 
 
 class PlainAdapter(CdkAdapter):
-    """Our own form: module functions and one actor."""
+    """The library's own form: module functions and one actor."""
 
     name = "plain"
 
     def made(self, program: Program) -> None:
-        """Exports the module's functions and the actor's methods, and makes the actor."""
+        """Export the module's functions and the actor's methods, and create the actor."""
         super().made(program)
         actors = [item for item in vars(program.main).values() if _is_actor_of(item, program)]
         if len(actors) > 1:
-            raise SourceError(f"{program.code.filename} has the actors {', '.join(cls.__name__ for cls in actors)}; a canister has one")
+            raise SourceError(f"{program.code.filename} has the actors {', '.join(cls.__name__ for cls in actors)}; it must have one")
         if actors:
             program.actor = actors[0]()
             for name in dir(actors[0]):
@@ -134,7 +134,7 @@ class PlainAdapter(CdkAdapter):
                     program.export(name, getattr(program.actor, name))
 
     def before_hook(self, program: Program, kind: Kind) -> None:
-        """After an upgrade the stable variables are loaded before the hook."""
+        """Load the stable variables before the hook after an upgrade."""
         if kind is Kind.POST_UPGRADE:
             canister = messages.current().canister
             canister.last_upgrade = self._load(program)
@@ -142,7 +142,7 @@ class PlainAdapter(CdkAdapter):
                 canister.logs.append(f"upgrade: the stable variable {name} is gone, its value was dropped")
 
     def after_hook(self, program: Program, kind: Kind) -> None:
-        """`UpgradeHooks` run in place of a hook that is not there; before an upgrade the stable variables are saved after that."""
+        """Run `UpgradeHooks` if the program lacks the hook; then, before an upgrade, save the stable variables."""
         if kind is Kind.PRE_UPGRADE and "pre_upgrade" not in program.hooks:
             for hooks in _upgrade_hooks(program):
                 hooks.run_pre_upgrade()
@@ -164,14 +164,14 @@ class PlainAdapter(CdkAdapter):
 
 
 def _upgrade_hooks(program: Program) -> list[UpgradeHooks]:
-    """The hooks that are globals of the program's modules. It must be active."""
+    """Return the hooks that are globals of the program's modules. It must be active."""
     modules = [module for name, module in sys.modules.items() if program.modules.owns(name)]
     found = [item for module in modules for item in vars(module).values() if isinstance(item, UpgradeHooks)]
     return list({id(item): item for item in found}.values())
 
 
 def _is_actor_of(item: object, program: Program) -> bool:
-    """Whether it is a class of an actor that the program defines, and no base of another one there."""
+    """Return whether it is an actor class that the program defines, and not the base of another one."""
     if not (isinstance(item, type) and issubclass(item, Actor) and item is not Actor and program.modules.owns(item.__module__)):
         return False
     return not any(isinstance(other, type) and other is not item and issubclass(other, item) for other in vars(program.main).values())

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Calls to other canisters, and the steps of a method that waits for them.
 
-A method that waits is a generator (Kybra, Basilisk) or a coroutine (`async def`). Each step of it is a message of its
-own: what it changed before it waits is committed, and a trap afterwards undoes only what came after (docs/platform.md#atomicity).
+A method that waits is a generator (Kybra, Basilisk) or a coroutine (`async def`). Each step of it is a separate message:
+its changes before a wait are committed, and a trap afterwards undoes only later changes (docs/platform.md#atomicity).
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from .errors import ErrorCode, RejectCode, Rejected
 from .message import Reply
 
 Handler = Callable[..., Any]
-"""What a test registers for a canister that is not there: called with the arguments of the call."""
+"""What a test registers for a canister that does not exist here: called with the arguments of the call."""
 
 
 class CallRejected(Rejected):
-    """What `await call(...)` raises where the other canister rejected or trapped; `message` is the reject message."""
+    """What `await call(...)` raises if the other canister rejected or trapped; `message` is the reject message."""
 
     def __init__(self, reject_code: RejectCode, message: str) -> None:
         super().__init__(ErrorCode.CANISTER_REJECTED, message, reject_code)
@@ -32,7 +32,7 @@ class CallRejected(Rejected):
 
 @dataclass(repr=False)
 class Call:
-    """A call that is to be made: `await` it (or yield it from a generator), or give it to `notify`."""
+    """A call to make: `await` it (or yield it from a generator), or pass it to `notify`."""
 
     principal: Principal
     method: str
@@ -40,7 +40,7 @@ class Call:
     cycles: int = 0
     raw: bool = False
     finish: Callable[[Reply], Any] | None = None
-    """Turns the reply into what the waiting code gets; None: the value, or `CallRejected`."""
+    """Turns the reply into the result for the waiting code; None: the value, or `CallRejected`."""
 
     def __repr__(self) -> str:
         return f"<Call of {self.principal}.{self.method}{reprlib.repr(self.args)}>"
@@ -49,16 +49,16 @@ class Call:
         return (yield self)
 
     def values(self) -> tuple[Any, ...]:
-        """The arguments, for a handler of the test."""
+        """Return the arguments, for a handler of the test."""
         return self.args
 
     def packed(self, value: Any) -> Any:
-        """What a handler of the test answered, as the caller gets it."""
+        """Return the reply of a test's handler, as the caller gets it."""
         return value
 
 
 class Step:
-    """What one step of a method came to: it waits for `call`, or is done with `value`."""
+    """The result of one step of a method: it waits for `call`, or is done with `value`."""
 
     __slots__ = ("call", "value")
 
@@ -71,12 +71,12 @@ _WAITING: Final = (types.GeneratorType, types.CoroutineType)
 
 
 def is_waiting(value: object) -> bool:
-    """Whether a method gave back something that has to be run step by step."""
+    """Return whether a method returned something that runs step by step."""
     return isinstance(value, _WAITING)
 
 
 class Task:
-    """A method on its way: a generator or coroutine, and those that it waits for itself."""
+    """A running method: a generator or coroutine, and those that it waits for itself."""
 
     def __init__(self, start: Any, as_call: Callable[[Any], Call | None]) -> None:
         self._stack = [start]
@@ -84,14 +84,14 @@ class Task:
 
     @property
     def frames(self) -> list[Any]:
-        """The suspended generators: part of the heap."""
+        """Return the suspended generators: part of the heap."""
         return self._stack
 
     def __repr__(self) -> str:
         return f"<Task {self._stack[0].__qualname__ if self._stack else 'done'}>"
 
     def step(self, answer: Any = None, error: BaseException | None = None) -> Step:
-        """Runs on until the next call or the end. Raises what the code raises."""
+        """Run until the next call or the end. Raises what the code raises."""
         while True:
             top = self._stack[-1]
             try:
@@ -108,23 +108,23 @@ class Task:
                 continue
             call = given if isinstance(given, Call) else self._as_call(given)
             if call is None:
-                raise Unsupported(f"a canister waits for calls to canisters only, not for {type(given).__name__}; yield or await a call")
+                raise Unsupported(f"a canister can only wait for calls to canisters, not for {type(given).__name__}; yield or await a call")
             return Step(call)
 
     def close(self) -> None:
-        """Ends what is still suspended."""
+        """End what is still suspended."""
         for generator in reversed(self._stack):
             generator.close()
 
 
 def rejection_of(error: Rejected) -> Reply:
-    """What the caller gets to know of a failed call."""
+    """Return the part of a failed call that the caller sees."""
     explicit = error.error_code == ErrorCode.CANISTER_REJECTED
     return Reply(rejected=True, code=error.reject_code, message=error.message if explicit else str(error))
 
 
 def deliver(call: Call, reply: Reply) -> tuple[Any, BaseException | None]:
-    """What the waiting code gets for a reply: a value, or an exception."""
+    """Return the result of a reply for the waiting code: a value, or an exception."""
     if call.finish is not None:
         return call.finish(reply), None
     if not reply.rejected:

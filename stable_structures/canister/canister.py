@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NoReturn, Self, SupportsIndex, TypeVar
 
 from ..encodings.candid.codec import EMPTY, CandidError
@@ -51,7 +52,7 @@ _FIRST_MAGIC: Final = b"MGR"
 
 
 class Canister:
-    """A canister under test. Make one with `Canister.install(source)`; `Canister()` is an empty one.
+    """A canister under test. Create one with `Canister.install(source)`; `Canister()` is an empty one.
 
     `memory` is the stable memory (another object after reinstall and uninstall), `logs` what the canister printed and its
     traps, `time` its clock in nanoseconds, `cycles` its balance, `controllers`, `certified_data` and `data_certificate` plain
@@ -84,7 +85,7 @@ class Canister:
         heap: HeapMode = "restore",
         env: dict[str, str] | None = None,
     ) -> None:
-        """An empty canister of version 0. See `install` for the arguments."""
+        """Create an empty canister of version 0. See `install` for the arguments."""
         self.limits = Limits() if limits is None else limits
         self.id = new_principal() if id is None else principal_of(id)
         self.controllers: list[Principal] = [principal_of(one) for one in controllers] or [Principal.anonymous()]
@@ -111,11 +112,11 @@ class Canister:
         self.subnet = Principal(b"\x01" * 28 + b"\x02")
         self.root_key = b"root key of the test"
         self.instructions = 0
-        """That the last message of a Wasm program used."""
+        """Instructions that the last message of a Wasm program used."""
         self.last_changed = 0
         """Bytes of stable memory that the last message changed, in blocks of 4 KiB."""
         self.last_instructions: dict[Kind, int] = {}
-        """That the last message of each kind used (Wasm)."""
+        """Instructions that the last message of each kind used (Wasm)."""
         self._snapshots: list[weakref.ref[Snapshot]] = []
         self._under_way: dict[Principal, int] = {}
         Canister._known[self.id] = self
@@ -128,7 +129,7 @@ class Canister:
             return memory_of(bytes(given), pages)
         if not isinstance(given, StableMemory):
             raise TypeError(
-                f"a canister's memory is a StableMemory or the bytes of an image, got {type(given).__name__}: rollback needs transactions"
+                f"a canister's memory must be a StableMemory or an image's bytes, got {type(given).__name__}: rollback needs transactions"
             )
         return given if given.reserved_pages <= pages else RestrictedMemory(given, range(pages))
 
@@ -150,20 +151,20 @@ class Canister:
         did: str | os.PathLike[str] | None = None,
         env: dict[str, str] | None = None,
     ) -> Self:
-        r"""A new canister that runs `source`: a .py file, a package folder, a module, source text, or a Wasm module.
+        r"""Return a new canister that runs `source`: a .py file, a package folder, a module, source text, or a Wasm module.
 
         A Wasm module is a .wasm or .wasm.gz file or its bytes, as Rust, Motoko or TypeScript compile to; it needs
-        `pip install 'stable-structures[wasm]'`. `did` is its Candid interface (a file or its text), where the module does not tell
-        it; `env` are its environment variables. `heap` is not for it: its memory, globals and tables are put back as the platform does.
+        `pip install 'stable-structures[wasm]'`. `did` is its Candid interface (a file or its text), if the module does not contain
+        it; `env` are its environment variables. `heap` does not apply: its memory, globals and tables are restored as on the platform.
 
-        The source is run anew in modules of its own, then its `@init` hook with `arg` (a tuple is several arguments). A
-        `memory` that is not empty, for instance the snapshot of a real canister, is one to go on with: then `@post_upgrade` runs
-        and not `@init`. Bytes are copied into a new memory.
+        The source runs in new modules, then its `@init` hook with `arg` (a tuple is several arguments). A `memory` that is not
+        empty, for example the snapshot of a real canister, is continued: then `@post_upgrade` runs instead of `@init`. Bytes are
+        copied into a new memory.
 
-        `heap` says what a trap does to Python's objects: "restore" puts their content back as far as it can be done
-        (see `stable_structures.canister.heap`; O(objects) for each message), "reimport" runs the source anew, "keep" leaves them.
+        `heap` says what a trap does to Python's objects: "restore" restores their content as far as possible
+        (see `stable_structures.canister.heap`; O(objects) for each message), "reimport" runs the source again, "keep" leaves them.
 
-        Raises `Trapped` where the source or the hook fails (nothing is installed then), `SourceError`. Source: interface specification
+        Raises `Trapped` if the source or the hook fails (nothing is installed then), `SourceError`. Source: interface specification
         (install_code).
 
         >>> from stable_structures.canister import Canister
@@ -177,14 +178,14 @@ class Canister:
         return self
 
     def _read(self, source: Source, did: str | os.PathLike[str] | None = None) -> Code | WasmCode:
-        """The code of a source. Raises `SourceError`, and `Unsupported` for Wasm without the extra."""
+        """Return the code of a source. Raises `SourceError`, and `Unsupported` for Wasm without the extra."""
         given = wasm_of(source)
         if given is None:
             if did is not None:
-                raise TypeError("did= is for Wasm modules: what a Python canister takes, its annotations say")
+                raise TypeError("did= is only for Wasm modules; annotate the methods of a Python canister instead")
             return read_source(source)
         if self.heap != "restore":
-            raise TypeError(f"heap={self.heap!r} is for canisters in Python; the heap of a Wasm module is always put back")
+            raise TypeError(f"heap={self.heap!r} is for canisters in Python; the heap of a Wasm module is always restored; leave out heap=")
         from .wasm.program import read_code  # noqa: PLC0415 - wasmtime is for those who use it
 
         return read_code(given[0], did, given[1])
@@ -208,16 +209,16 @@ class Canister:
         did: str | os.PathLike[str] | None = None,
         wasm_memory_persistence: Persistence | None = "auto",
     ) -> UpgradeReport | None:
-        r"""Puts new code in place: `@pre_upgrade` of the old, then the new source and its `@post_upgrade`. Stable memory stays.
+        r"""Install new code: run the old `@pre_upgrade`, then the new source and its `@post_upgrade`. Stable memory stays.
 
-        `source` None is the same code again. The old heap, timers and waiting calls are gone. All of it happens or nothing
-        does: any trap, and the old program goes on with the stable memory as it was. With `memory`, the canister goes on
-        with that one (a snapshot of a real canister) and the old program's hook does not run.
+        `source` None is the same code again. The old heap, timers and waiting calls are gone. The upgrade is all or nothing: on
+        any trap the old program continues with the stable memory as it was. With `memory`, the canister continues with that
+        memory (a snapshot of a real canister) and the old program's hook does not run.
 
         `wasm_memory_persistence` is the platform's option for Motoko's enhanced orthogonal persistence; "auto" keeps the heap where
-        both modules have it.
+        both modules support it.
 
-        Gives a report where the program has stable variables. Raises `Trapped`, `Rejected` for a caller who is no controller
+        Returns a report if the program has stable variables. Raises `Trapped`, `Rejected` for a caller who is not a controller
         (IC0512) and for an empty canister. Source: interface specification (install_code).
 
         >>> from stable_structures.canister import Canister
@@ -249,7 +250,7 @@ class Canister:
         caller: Principal | str | None = None,
         did: str | os.PathLike[str] | None = None,
     ) -> None:
-        """Starts over with empty stable memory, as a new object `memory`. Where it traps, everything is as before.
+        """Start over with empty stable memory, as a new object `memory`. If it traps, everything is as before.
 
         Source: interface specification (install_code).
         """
@@ -265,7 +266,7 @@ class Canister:
 
     @without_our_frames
     def uninstall(self, *, caller: Principal | str | None = None) -> None:
-        """Drops the code, the heap and the stable memory; the identity, the balance and the status stay.
+        """Drop the code, the heap and the stable memory; the identity, the balance and the status stay.
 
         Source: interface specification (install_code; canister status).
         """
@@ -284,7 +285,7 @@ class Canister:
         caller: Principal | str | None = None,
         did: str | os.PathLike[str] | None = None,
     ) -> None:
-        """Installs into this canister, which must be empty. Raises `Rejected` (IC0514) where it is not.
+        """Install into this canister, which must be empty. Raises `Rejected` (IC0514) if it is not.
 
         Source: interface specification (install_code).
         """
@@ -298,7 +299,7 @@ class Canister:
         self._install(self._read(source, did), kind, arg, self.controllers[0] if caller is None else principal_of(caller))
 
     def _replace(self, memory: NativeMemory, install: Callable[[], None]) -> None:
-        """Installs on another memory; back to the old one where it fails."""
+        """Install on another memory; go back to the old one if it fails."""
         old, program = self.memory, self._program
         self.memory, self._program = memory, None
         try:
@@ -322,22 +323,25 @@ class Canister:
         self._check_idle()
         execution, old = self._execution, self._program
         kept_by: Any = old
-        new = self._new_program(code, kept_by.heap.clone if keep else None)  # called when the last hook of the old one has run
+        new = self._new_program(code, kept_by.heap.clone if keep else None)  # called after the last hook of the old program
         context = CallContext(caller, kind.value, install_args(code, arg), Reply())
         self.last_instructions = {}
         left_open = [] if old is None else self._structures()
-        with execution.atomic(kind):
+
+        def start(message: Message) -> None:
+            new.load(message)
+            new.lifecycle(kind, context.args, message)
+
+        def replace() -> None:
             if old is not None and pre_upgrade:
-                before = execution.message(Kind.PRE_UPGRADE, context)
-                with execution.running(before):
-                    old.lifecycle(Kind.PRE_UPGRADE, (), before)
+                execution.running(execution.message(Kind.PRE_UPGRADE, context), partial(old.lifecycle, Kind.PRE_UPGRADE, ()))
             self.put_program(new)
             self.last_upgrade, self.global_timer = None, 0
             message = execution.message(kind, context)
             message.version = self.version + 1
-            with execution.running(message):
-                new.load(message)
-                new.lifecycle(kind, context.args, message)
+            execution.running(message, start)
+
+        execution.atomic(kind, replace)
         self.version += 1
         self._retire(left_open)
         if old is not None:
@@ -345,7 +349,7 @@ class Canister:
         self._run_due_timers()
 
     def _retire(self, structures: list[weakref.ref[Structure]]) -> None:
-        """Closes what the old program left open, so that nobody writes with it; not while a snapshot may bring it back."""
+        """Close what the old program left open, so that nobody writes through it; but not while a snapshot may restore it."""
         if any(ref() is not None for ref in self._snapshots):
             return
         for ref in structures:
@@ -354,49 +358,49 @@ class Canister:
                 release(structure)
 
     def _structures(self) -> list[weakref.ref[Structure]]:
-        """The structures that are open on the stable memory. O(structures of the process)."""
+        """Return the structures that are open on the stable memory. O(structures of the process)."""
         found = [item for item in alive() if isinstance(item, Structure) and atomic.same_memory(item._native_memory, self.memory)]
         return [weakref.ref(item) for item in found]
 
     def put_program(self, program: Program | None) -> None:
-        """Makes a program the one that runs (for the harness)."""
+        """Make a program the running one (for the harness)."""
         self._program = program
         if program is not None:
             atomic.use_by(self.memory, program.number)
 
     @without_our_frames
     def reimport(self) -> None:
-        """Runs the program's source anew, without hooks: the strict way to get Python's globals back after a trap.
+        """Run the program's source again, without hooks: the strict way to reset Python's globals after a trap.
 
-        What the source did not make from stable memory is as after an import. Raises `Trapped` where that fails.
+        Everything that does not come from stable memory is then as after an import. Raises `Trapped` if that fails.
         """
         old = self._program
         if old is None:
             raise no_module()
         if self._is_wasm(old):
-            raise Unsupported("reimport is for canisters in Python: the heap of a Wasm module is always put back")
+            raise Unsupported("reimport is for canisters in Python: the heap of a Wasm module is always restored")
         new, execution, left_open = old.again(), self._execution, self._structures()
-        with execution.atomic(Kind.POST_UPGRADE):
+
+        def replace() -> None:
             self.put_program(new)
-            message = execution.message(Kind.POST_UPGRADE, execution.system_context())
-            with execution.running(message):
-                new.load(message)
+            execution.running(execution.message(Kind.POST_UPGRADE, execution.system_context()), new.load)
+
+        execution.atomic(Kind.POST_UPGRADE, replace)
         self._retire(left_open)
 
     def run_pre_upgrade(self) -> None:
-        """Runs the program's hook before an upgrade, without one: what it saved is then in the stable memory. Raises `Trapped`."""
+        """Run the program's pre-upgrade hook without an upgrade: the stable memory then holds what it saved. Raises `Trapped`."""
         self._check_idle()
         program = self._program
         if program is None:
             raise no_module()
         context = CallContext(self.controllers[0], Kind.PRE_UPGRADE.value, (), Reply())
-        with self._execution.atomic(Kind.PRE_UPGRADE):
-            message = self._execution.message(Kind.PRE_UPGRADE, context)
-            with self._execution.running(message):
-                program.lifecycle(Kind.PRE_UPGRADE, (), message)
+        execution = self._execution
+        message = execution.message(Kind.PRE_UPGRADE, context)
+        execution.atomic(Kind.PRE_UPGRADE, lambda: execution.running(message, partial(program.lifecycle, Kind.PRE_UPGRADE, ())))
 
     def resume(self, source: Source) -> None:
-        """Goes on with Python source on the stable memory as `run_pre_upgrade` left it; the version stays. Raises `Trapped`."""
+        """Continue with Python source on the stable memory as `run_pre_upgrade` left it; the version stays. Raises `Trapped`."""
         version = self.version
         self._install(self._read(source), Kind.POST_UPGRADE, None, self.controllers[0])
         self.version = version
@@ -405,10 +409,10 @@ class Canister:
 
     @without_our_frames
     def call(self, method: str, *args: Any, caller: Principal | str | None = None, cycles: int = 0) -> Any:
-        """Calls an update method, or a query method as an update; gives its answer.
+        """Call an update method, or a query method as an update; return its reply.
 
-        Arguments and answer cross as copies. All changes stay, or none where it traps; a method that waits for other
-        canisters commits each time it waits. O(what it does and, with heap="restore", the program's objects).
+        Arguments and reply are passed as copies. All changes stay, or none if it traps; a method that waits for other canisters
+        commits each time it waits. O(its work and, with heap="restore", the program's objects).
 
         Raises `Trapped`, or `Rejected`: by the method, by `@inspect_message`, for an unknown method (IC0536), a stopped
         (IC0508) or empty canister (IC0537), and for a method that never replies (IC0506). Source: interface specification (entry points;
@@ -423,15 +427,15 @@ class Canister:
 
     @without_our_frames
     def call_raw(self, method: str, arg: bytes = EMPTY, *, caller: Principal | str | None = None, cycles: int = 0) -> bytes:
-        """Calls an update method, or a query method as an update, with a Candid message; gives the one that it answers with.
+        """Call an update method, or a query method as an update, with a Candid message; return the reply's message.
 
-        As `call` else.
+        Otherwise as `call`.
         """
         return self._raw(method, arg, Kind.UPDATE, CallContext(self._caller(caller), method, (), cycles=cycles))
 
     @without_our_frames
     def query_raw(self, method: str, arg: bytes = EMPTY, *, caller: Principal | str | None = None) -> bytes:
-        """Calls a query or composite query with a Candid message; gives the one that it answers with. As `query` else."""
+        """Call a query or composite query with a Candid message; return the reply's message. Otherwise as `query`."""
         return self._raw(method, arg, Kind.QUERY, CallContext(self._caller(caller), method, (), replicated=False))
 
     def _raw(self, method: str, arg: bytes, kind: Kind, context: CallContext) -> bytes:
@@ -448,7 +452,7 @@ class Canister:
 
     @without_our_frames
     def query(self, method: str, *args: Any, caller: Principal | str | None = None) -> Any:
-        """Calls a query or composite query; whatever it changes is undone. Raises as `call` does.
+        """Call a query or composite query; whatever it changes is undone. Raises as `call` does.
 
         Source: interface specification (entry points).
 
@@ -471,7 +475,7 @@ class Canister:
         return program.show(self._answer(found, found.kind, context), found)
 
     def _answer(self, found: Method, kind: Kind, context: CallContext) -> Reply:
-        """Runs a call of the test to its end; its answer. Raises `Rejected` where it is none."""
+        """Run a call of the test to its end; return its reply. Raises `Rejected` if it was rejected."""
         program = self._ready()
         outcome = self._execution.run(kind, context, lambda message: program.enter(found, message))
         if context.replicated:
@@ -484,7 +488,7 @@ class Canister:
         return reply
 
     def receive(self, call: calls.Call, caller: Principal, respond: Respond, *, query: bool) -> None:
-        """A call from another canister; its reply and the cycles that go back are given to `respond` (for the harness)."""
+        """Run a call from another canister; pass its reply and the refunded cycles to `respond` (for the harness)."""
         deadline = getattr(call, "deadline", 0)
         context = CallContext(caller, call.method, (), cycles=call.cycles, by_canister=True, replicated=not query, deadline=deadline)
         try:
@@ -511,13 +515,12 @@ class Canister:
         self._execution.begin(kind, context, lambda message: program.enter(found, message))
 
     def _inspect(self, program: Program, context: CallContext) -> None:
-        """Calls from outside pass `@inspect_message` first, where there is one."""
+        """Let `@inspect_message`, if there is one, check a call from outside."""
         if not program.has_inspect():
             return
         execution = self._execution
         message = execution.message(Kind.INSPECT, context)
-        with execution.atomic(Kind.INSPECT), execution.running(message):
-            program.inspect(message)
+        execution.atomic(Kind.INSPECT, lambda: execution.running(message, program.inspect))
         if not message.accepted:
             raise Rejected(ErrorCode.REJECTED_MESSAGE, "Canister rejected the message")
 
@@ -525,7 +528,7 @@ class Canister:
         return Principal.anonymous() if caller is None else principal_of(caller)
 
     def _ready(self) -> Program:
-        """The program, where the canister takes calls."""
+        """Return the program; raise if the canister does not accept calls."""
         if self.status == "stopped":
             raise Rejected(ErrorCode.STOPPED, f"Canister {self.id} is stopped and therefore does not have a CallContextManager")
         if self.status == "stopping":
@@ -536,7 +539,7 @@ class Canister:
 
     def _check_idle(self) -> None:
         if messages.is_running():
-            raise RuntimeError("a canister's code is running: it reaches other canisters by ic.call, not through a Canister object")
+            raise RuntimeError("a canister's code is running: inside it, reach other canisters by ic.call, not through a Canister object")
 
     def _check_controller(self, caller: Principal | str | None) -> None:
         if caller is not None and principal_of(caller) not in self.controllers:
@@ -546,7 +549,7 @@ class Canister:
 
     @without_our_frames
     def stop(self, *, caller: Principal | str | None = None) -> None:
-        """Stops it: no calls, timers or heartbeats. With calls under way it is "stopping" until they are answered.
+        """Stop the canister: no calls, timers or heartbeats. While calls are open it is "stopping", until they are answered.
 
         Each step counts one version, so stopping a quiet canister counts two. Source: interface specification (canister version; canister
         status).
@@ -559,42 +562,42 @@ class Canister:
 
     @without_our_frames
     def start(self, *, caller: Principal | str | None = None) -> None:
-        """Lets it run again; counts one version even where it runs. Source: interface specification (canister version; canister status)."""
+        """Start again; counts one version even if it runs. Source: interface specification (canister version; canister status)."""
         self._check_controller(caller)
         self.version += 1
         self.status = "running"
 
     def context_closed(self) -> None:
-        """A call was answered (for the harness)."""
+        """Note that a call was answered (for the harness)."""
         if self.status == "stopping" and not self._execution.open_contexts:
             self.status = "stopped"
             self.version += 1
 
     def count_version(self) -> None:
-        """A message changed the canister (for the harness)."""
+        """Note that a message changed the canister (for the harness)."""
         self.version += 1
 
     def count_call(self, callee: Principal, change: int) -> None:
-        """A call to this canister is under way, or answered (for the harness)."""
+        """Note that this canister made a call, or that one was answered (for the harness)."""
         self._under_way[callee] = self._under_way.get(callee, 0) + change
 
     @property
     def under_way(self) -> dict[Principal, int]:
-        """How many calls to each canister are under way (for the harness)."""
+        """Return how many calls to each canister are open (for the harness)."""
         return self._under_way
 
     @property
     def composite_is_open(self) -> bool:
-        """Whether it waits in a composite query (for the harness)."""
+        """Return whether the canister waits in a composite query (for the harness)."""
         return self._execution.composite
 
     # ---- time ----
 
     def advance_time(self, seconds: float = 0, *, rounds: int = 1) -> list[Trapped]:
-        """Lets time pass: timers run when they are due, each as a message of its own, and the heartbeat once a round.
+        """Let time pass: timers run when they are due, each as a separate message, and the heartbeat once per round.
 
-        The time is cut into `rounds` equal parts. Nothing runs unless the canister is running; timers that are due by then
-        run later. Gives what trapped: a timer or heartbeat that traps is rolled back and nobody is told but the log.
+        The time is divided into `rounds` equal parts. Nothing runs unless the canister is running; its due timers then run later.
+        Returns what trapped: a timer or heartbeat that traps is rolled back, and only the log records it.
         Source: interface specification (limits; install_code; canister status).
 
         >>> from stable_structures.canister import Canister
@@ -613,7 +616,7 @@ class Canister:
         """
         self._check_idle()
         if seconds < 0 or rounds < 1:
-            raise ValueError(f"advance_time: time goes forward in one or more rounds, got {seconds} seconds in {rounds}")
+            raise ValueError(f"advance_time: expected seconds of 0 or more and at least one round, got {seconds} seconds in {rounds}")
         trapped: list[Trapped] = []
         start, span = self.time, round(seconds * _NANOSECONDS)
         for number in range(1, rounds + 1):
@@ -623,12 +626,12 @@ class Canister:
         return trapped
 
     def set_global_timer(self, due: int) -> None:
-        """The timer of a Wasm program (for the harness)."""
+        """Set the timer of a Wasm program (for the harness)."""
         self.global_timer = due
         Canister._timed.add(self)
 
     def _run_due_timers(self) -> None:
-        """Timers of Wasm programs that are due already run at once, so that what a canister starts with delay 0 is done."""
+        """Run due timers of Wasm programs at once, so that whatever a canister starts with delay 0 is done."""
         if not Canister._timed:
             return
         for _ in range(_MOST_ROUNDS):
@@ -641,7 +644,7 @@ class Canister:
                 one._run_timers(one.time, [])
 
     def run_low_memory_hook(self) -> list[Trapped]:
-        """Runs `canister_on_low_wasm_memory` of a Wasm program, where it has one, as a message of its own; gives what trapped."""
+        """Run `canister_on_low_wasm_memory` of a Wasm program, if it has one, as a separate message; return what trapped."""
         self._check_idle()
         program = self._ready()
         trapped: list[Trapped] = []
@@ -672,16 +675,16 @@ class Canister:
 
     @property
     def timers(self) -> Timers:
-        """The timers of a Python program; a Wasm program keeps its own, see `global_timer`."""
+        """Return the timers of a Python program; a Wasm program keeps its own, see `global_timer`."""
         return self._program.timers if isinstance(self._program, PythonProgram) else self._empty_timers
 
     # ---- snapshots ----
 
     @without_our_frames
     def snapshot(self) -> Snapshot:
-        """Code, heap, stable memory and certified data at this moment. O(objects + stable memory). At most 10 live ones.
+        """Return code, heap, stable memory and certified data at this moment. O(objects + stable memory). At most 10 live ones.
 
-        It stays good for this canister only, for any number of `load_snapshot`; `snapshot().image` are the bytes of the stable
+        It is valid for this canister only, for any number of `load_snapshot`; `snapshot().image` are the bytes of the stable
         memory. Raises `Rejected` for an empty canister. Source: interface specification (limits; canister status).
         """
         self._check_idle()
@@ -699,11 +702,11 @@ class Canister:
 
     @without_our_frames
     def load_snapshot(self, snapshot: Snapshot) -> None:
-        """Puts code, heap, stable memory and certified data back; the version goes on counting.
+        """Put code, heap, stable memory and certified data back; the version continues to count.
 
-        Timers are heap, so they are those of the snapshot.
+        Timers are part of the heap, so they are restored too.
 
-        Stable memory in a file cannot shrink: raises `Unsupported` where it would have to. Source: interface specification (canister
+        Stable memory in a file cannot shrink; raises `Unsupported` if it would have to. Source: interface specification (canister
         version; canister status).
         """
         self._check_idle()
@@ -721,12 +724,12 @@ class Canister:
         did: str | os.PathLike[str] | None = None,
         env: dict[str, str] | None = None,
     ) -> Self:
-        """A canister as a snapshot of dfx, icp-cli or Juno has it: module, heap, globals, stable memory, certified data, version.
+        """Return a canister from a snapshot of dfx, icp-cli or Juno: module, heap, globals, stable memory, certified data, version.
 
-        The global timer is set where the snapshot says that it is. The folder is never written: heap and stable memory stand on its
-        files, which must stay as they are while the canister lives. O(size of the module).
+        The global timer is set if the snapshot says so. The folder is never written: heap and stable memory read its files directly,
+        so those must not change while the canister lives. O(size of the module).
 
-        Raises `SourceError` for a folder that is no snapshot or whose download was not finished, `Rejected` (IC0505) for its
+        Raises `SourceError` for an invalid or incompletely downloaded snapshot, `Rejected` (IC0505) for its
         module, `Unsupported` without `pip install 'stable-structures[wasm]'`.
         """
         from .wasm.program import program_of_folder  # noqa: PLC0415 - wasmtime is for those who use it
@@ -743,11 +746,11 @@ class Canister:
         return self
 
     def save_snapshot(self, folder: str | os.PathLike[str]) -> None:
-        """Writes a snapshot as dfx downloads it; `from_snapshot` and dfx can load it. One that is there is replaced.
+        """Write a snapshot as dfx downloads it; `from_snapshot` and dfx can load it. An existing one is replaced.
 
-        The folder is whole at any time: what was there before, or all of the new one. O(bytes that are not zero).
+        The folder is complete at any time: all of the old snapshot, or all of the new one. O(bytes that are not zero).
 
-        Raises `Rejected` (IC0537) for an empty canister, `Unsupported` for one in Python, whose heap is no bytes.
+        Raises `Rejected` (IC0537) for an empty canister, `Unsupported` for one in Python, whose heap has no byte form.
         """
         self._check_idle()
         if self._program is None:
@@ -757,9 +760,9 @@ class Canister:
     # ---- the canister and its test ----
 
     def register(self, principal: Principal | str, method: str, function: H) -> H:
-        """Answers calls of this canister to one that is not there: `function(*args)` gives the reply, or raises `Rejected`.
+        """Answer calls of this canister to one that does not exist: `function(*args)` returns the reply, or raises `Rejected`.
 
-        It runs between two messages of the canister, so it may call it, stop it or look at it.
+        It runs between two messages of the canister, so it may call, stop or inspect it.
 
         >>> from stable_structures.canister import Canister
         >>> canister = Canister.install('''
@@ -777,44 +780,44 @@ class Canister:
 
     @classmethod
     def find(cls, principal: Principal) -> Canister | None:
-        """The canister of this process with this principal, the one that was made last."""
+        """Return the canister of this process with this principal, the one created last."""
         return cls._known.get(principal)
 
     def forget(self) -> None:
-        """Calls find it no more (for the harness)."""
+        """Remove the canister: calls no longer find it (for the harness)."""
         Canister._known.pop(self.id, None)
         self.close()
 
     @property
     def program(self) -> Program | None:
-        """What is installed."""
+        """Return the installed program."""
         return self._program
 
     @property
     def python(self) -> PythonProgram | None:
-        """What is installed where that is Python (for the CDKs)."""
+        """Return the installed program if it is in Python (for the CDKs)."""
         return self._program if isinstance(self._program, PythonProgram) else None
 
     @property
     def module(self) -> Any:
-        """The main module that runs, to look at; None where the canister is empty or runs Wasm."""
+        """Return the running main module, for inspection; None if the canister is empty or runs Wasm."""
         return self._program.main if isinstance(self._program, PythonProgram) else None
 
     @property
     def manager(self) -> MemoryManager:
-        """The manager of the stable memory: that of the program, or one made on a memory that holds one.
+        """Return the manager of the stable memory: the program's, or one opened on a memory that holds one.
 
-        Raises `LookupError` where there is none: looking must not make one.
+        Raises `LookupError` if there is none: inspection must not create one.
         """
         program = self._program
         if program is not None and program.manager is not None:
             return program.manager
         if not self.memory.size() or self.memory.read(0, 3) != _FIRST_MAGIC:
-            raise LookupError("the stable memory holds no manager: the program has not made one yet")
+            raise LookupError("the stable memory holds no manager; the program has not created one yet")
         return self.program_manager()
 
     def program_manager(self) -> MemoryManager:
-        """The manager of the running program, made where there is none (for the harness and `ic.manager`)."""
+        """Return the manager of the running program, created if missing (for the harness and `ic.manager`)."""
         from ..memory.manager import MemoryManager  # noqa: PLC0415 - keeps a canister without one light
         from ..memory.stored import init_as_the_crate  # noqa: PLC0415 - as above
 
@@ -834,33 +837,33 @@ class Canister:
     @property
     def _wasm(self) -> WasmProgram:
         if not self._is_wasm(self._program):
-            raise Unsupported("this canister runs no Wasm module")
+            raise Unsupported("this canister does not run a Wasm module")
         program: Any = self._program
         found: WasmProgram = program
         return found
 
     @property
     def module_hash(self) -> bytes | None:
-        """The SHA-256 of the Wasm module as it was given, so of the gzip file if it was one; None for Python."""
+        """Return the SHA-256 of the Wasm module as installed, so of the gzip file if it was one; None for Python."""
         return self._wasm.code.module.hash if self._is_wasm(self._program) else None
 
     @property
     def candid(self) -> str | None:
-        """The text of the Wasm module's Candid interface; None where it is not known."""
+        """Return the text of the Wasm module's Candid interface; None if unknown."""
         interface = self._wasm.code.interface() if self._is_wasm(self._program) else None
         return None if interface is None else interface.text
 
     @property
     def heap_size(self) -> int:
-        """Bytes of the program's heap. O(1) for Wasm, O(objects) for Python."""
+        """Return the size of the program's heap in bytes. O(1) for Wasm, O(objects) for Python."""
         return 0 if self._program is None else self._program.heap_used()
 
     def note_instructions(self, kind: Kind, count: int) -> None:
-        """A message used so many (for the harness)."""
+        """Record how many instructions a message used (for the harness)."""
         self.last_instructions[kind] = count
 
     def close(self) -> None:
-        """Forgets the program and closes the stable memory."""
+        """Forget the program and close the stable memory."""
         if self._program is not None:
             self._program.close()
         self._program = None
@@ -873,7 +876,7 @@ class Canister:
         self.close()
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
-        """For `copy` and `pickle`: its program runs in this process."""
+        """Refuse `copy` and `pickle`: its program runs in this process."""
         raise TypeError(
             "a Canister cannot be copied or pickled: its program runs here; "
             "install its source again, with memory=snapshot().image for its stable memory"

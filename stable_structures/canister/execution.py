@@ -1,24 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a message runs: all of it or nothing (docs/platform.md#atomicity), step by step where it waits for other canisters."""
+"""Run a message all or nothing (docs/platform.md#atomicity), step by step if it waits for other canisters.
+
+What must be undone in any case is a `with` or `try` of the function that calls the body, and no generator that stands for one: a signal
+handler may raise between two steps of the library that drives the generator, which then stays where it is until its traceback goes.
+"""
 
 from __future__ import annotations
 
 import difflib
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import SourceError, Unsupported
+from ..memory.transaction import Transaction, was_committed
 from . import atomic
 from . import message as messages
 from .errors import ErrorCode, Rejected, Trap, Trapped
 from .installed import Callback, Method, Pending, Program
 from .message import CallContext, Kind, Message, Outcome, Reply
 from .modules import one_at_a_time
-from .queue import current_queue, new_queue
+from .queue import current_queue, with_queue
 from .routing import deliver
 
 if TYPE_CHECKING:
@@ -30,9 +34,9 @@ INSTALLS: Final = (Kind.INIT, Kind.PRE_UPGRADE, Kind.POST_UPGRADE, Kind.START)
 
 @dataclass(frozen=True)
 class Limits:
-    """What the platform allows a canister, in bytes and instructions; `heap` None leaves the heap at what its machine allows.
+    """What the platform allows a canister, in bytes and instructions; with `heap` None, only the machine limits the heap.
 
-    `dirty_*`: stable memory that one message may change, counted in 4 KiB. What a message reads is not counted. The heap of a
+    `dirty_*`: stable memory that one message may change, counted in blocks of 4 KiB. Reads are not counted. The heap of a
     Python program is measured as `sys.getsizeof` of its objects after each changing message. Instructions are counted for
     Wasm programs, with the platform's weights.
     """
@@ -49,13 +53,13 @@ class Limits:
     instructions_inspect: int = 200_000_000
 
     def dirty(self, kind: Kind) -> int:
-        """How much a message of this kind may change."""
+        """Return how many bytes a message of this kind may change."""
         if kind in INSTALLS:
             return self.dirty_install
         return self.dirty_update if kind.keeps_changes else self.dirty_query
 
     def instructions(self, kind: Kind) -> int:
-        """How many instructions a message of this kind may use."""
+        """Return how many instructions a message of this kind may use."""
         if kind in INSTALLS:
             return self.instructions_install
         if kind is Kind.INSPECT:
@@ -65,7 +69,7 @@ class Limits:
 
 @dataclass
 class _State:
-    """What a trap puts back beside the stable memory."""
+    """What a trap restores besides the stable memory."""
 
     certified_data: bytes
     cycles: int
@@ -75,11 +79,11 @@ class _State:
 
 
 class _Discard(BaseException):
-    """Ends a query: nothing that it changed stays."""
+    """Ends a query and discards its changes."""
 
 
 def _nothing() -> None:
-    """An empty canister has nothing to put back."""
+    """Restore nothing, for an empty canister."""
 
 
 class Execution:
@@ -87,8 +91,13 @@ class Execution:
 
     def __init__(self, canister: Canister) -> None:
         self.canister = canister
-        self.open_contexts = 0
+        self._open: dict[int, CallContext] = {}
         self.composite = False
+
+    @property
+    def open_contexts(self) -> int:
+        """Return how many calls are not over."""
+        return len(self._open)
 
     # ---- all or nothing ----
 
@@ -106,31 +115,46 @@ class Execution:
         if given_up is not None and given_up is not state.program:
             given_up.close()
 
-    @contextmanager
-    def atomic(self, kind: Kind) -> Iterator[None]:
-        """Everything inside happens, or nothing; always nothing for queries. Raises `Trapped` for a trap."""
+    def atomic(self, kind: Kind, body: Callable[[], None]) -> None:
+        """Keep all changes of `body`, or none; never those of a query. Raises `Trapped` for a trap."""
         with one_at_a_time:
-            state = self._state()
             try:
-                with self.canister.memory.transaction():
-                    yield from self._inside(kind)
+                self._all_or_nothing(kind, body)
             except _Discard:
-                self._restore(state)
-            except BaseException as error:
+                pass
+            except Trap as error:
                 cause = _cause(error)
-                self._restore(state)
-                if not isinstance(error, Trap):
-                    raise
                 raise self._trapped(error) from (None if cause is error else cause)
-            else:
-                if self.canister.program is not None:
-                    self.canister.program.commit()
 
-    def _inside(self, kind: Kind) -> Iterator[None]:
-        """What runs in the transaction. Structures that were opened inside do not count where it fails: their owners are as before."""
+    def _all_or_nothing(self, kind: Kind, body: Callable[[], None]) -> None:
+        state, transaction, settled = self._state(), self.canister.memory.transaction(), False
+        try:
+            try:
+                with transaction:
+                    self._inside(kind, body)
+            except BaseException as error:
+                _forget_locals(_cause(error))
+                raise
+        finally:
+            try:
+                self._settle_program(state, transaction)
+                settled = True
+            finally:
+                if not settled:  # a signal handler raised meanwhile
+                    self._settle_program(state, transaction)
+
+    def _settle_program(self, state: _State, transaction: Transaction) -> None:
+        """Commit or restore the program and its heap, as the stable memory was. Doing it twice does no harm."""
+        if not was_committed(transaction):
+            self._restore(state)
+        elif self.canister.program is not None:
+            self.canister.program.commit()
+
+    def _inside(self, kind: Kind, body: Callable[[], None]) -> None:
+        """Run inside the transaction. If it fails, structures opened in it do not count: their memories have their earlier owners."""
         memory = self.canister.memory
         try:
-            yield
+            body()
             self._check_limits(kind)
             if not kind.keeps_changes:
                 raise _Discard  # noqa: TRY301 - it ends the transaction
@@ -140,7 +164,7 @@ class Execution:
             raise
 
     def _trapped(self, trap: Trap) -> Trapped:
-        """What the test sees of a trap, which goes into the log."""
+        """Return the trap as the test sees it, and log it."""
         self.canister.logs.append(f"[TRAP]: {trap.message}")
         return Trapped(trap.error_code, trap.message)
 
@@ -164,62 +188,62 @@ class Execution:
 
     # ---- one message ----
 
-    @contextmanager
-    def running(self, message: Message) -> Iterator[None]:
-        """The program's code runs inside: its exceptions come out as `Trap`, also those that it caught itself."""
+    def running(self, message: Message, body: Callable[[Message], None]) -> None:
+        """Run code of the program: its exceptions come out as `Trap`, even those that it caught itself."""
         program = self.canister.program
         if program is None:
             raise no_module()
-        messages.begin(message)
+
+        def guarded() -> None:
+            try:
+                body(message)
+            except (Unsupported, SourceError):
+                raise
+            except (Exception, SystemExit) as error:
+                raise program.failure(message, error) from error
+
+        running = messages.running()
+        before = len(running)
         try:
-            with program.active():
-                try:
-                    yield
-                except (Unsupported, SourceError):
-                    raise
-                except (Exception, SystemExit) as error:
-                    raise program.failure(message, error) from error
+            running.append(message)
+            program.run(guarded)
         finally:
-            messages.end()
+            del running[before:]  # no call, before which a signal handler might raise
         if message.trap is not None:
             raise message.trap
 
     def message(self, kind: Kind, context: CallContext) -> Message:
-        """A message at the canister's time."""
+        """Return a new message at the canister's time."""
         return Message(self.canister, kind, context, self.canister.time)
 
     def system_context(self, method: str = "", args: tuple[Any, ...] = ()) -> CallContext:
-        """The context of what the system starts: nobody calls, nobody waits."""
+        """Return the context for a message that the system starts: it has no caller, and nobody waits for it."""
         return CallContext(self.canister.id, method, args, Reply())
 
-    # ---- a call, from its first message to its answer ----
+    # ---- a call, from its first message to its reply ----
 
     def run(self, kind: Kind, context: CallContext, start: Callable[[Message], None]) -> Outcome | None:
-        """Runs an entry point, and whatever it leads to, until nothing is under way; how the call was answered."""
+        """Run an entry point, and all that follows, until no call is open; return how the call was answered."""
         outcomes: list[Outcome] = []
         context.respond = outcomes.append
-        with new_queue() as queue:
-            self.begin(kind, context, start)
-            queue.drain()
+        with_queue(lambda: self.begin(kind, context, start))
         return outcomes[0] if outcomes else None
 
     def begin(self, kind: Kind, context: CallContext, start: Callable[[Message], None]) -> None:
-        """The first message of a call; what it leads to is put on the queue."""
-        self.open_contexts += 1
+        """Run the first message of a call; put the calls that it makes on the queue."""
         current_queue().opened.append(self._forget(context))
+        self._open[id(context)] = context
         if kind is not Kind.COMPOSITE_QUERY:
             self._step(kind, context, start)
             return
         self.composite = context.composite = True
         try:
-            with self.atomic(kind), new_queue() as queue:
-                self._step(kind, context, start)
-                queue.drain()
+            self.atomic(kind, lambda: with_queue(lambda: self._step(kind, context, start)))
         finally:
             self.composite = False
 
     def _step(self, kind: Kind, context: CallContext, body: Callable[[Message], None]) -> None:
-        """One message of a call. Where it traps, the call has that as its answer when nothing else is under way."""
+        """Run one message of a call. If it traps, the call fails with that trap when nothing else is open."""
         try:
             self._segment(kind, context, body)
         except Trapped as error:
@@ -227,11 +251,13 @@ class Execution:
         self._settle(context)
 
     def _segment(self, kind: Kind, context: CallContext, body: Callable[[Message], None]) -> None:
-        """One message: rolled back where it traps, and then the answer that it gave counts no more."""
+        """Run one message; if it traps, roll it back and discard its reply."""
         message, before = self.message(kind, context), (context.reply, context.cycles)
         try:
-            with self._inside_composite() if context.composite else self.atomic(kind), self.running(message):
-                body(message)
+            if context.composite:
+                self._inside_composite(message, body)
+            else:
+                self.atomic(kind, lambda: self.running(message, body))
         except BaseException as error:
             context.reply, context.cycles = before
             if isinstance(error, Trapped):
@@ -242,11 +268,10 @@ class Execution:
         for pending in message.pending:
             self._send(context, pending)
 
-    @contextmanager
-    def _inside_composite(self) -> Iterator[None]:
-        """What a composite query changed is undone at its end; until then its messages see it."""
+    def _inside_composite(self, message: Message, body: Callable[[Message], None]) -> None:
+        """Undo the changes of a composite query at its end; until then its messages see them."""
         try:
-            yield
+            self.running(message, body)
         except Trap as error:
             cause = _cause(error)
             raise self._trapped(error) from (None if cause is error else cause)
@@ -256,7 +281,7 @@ class Execution:
             self.canister.reimport()
 
     def _settle(self, context: CallContext) -> None:
-        """Answers the call when it can be answered, and ends it when nothing of it is under way."""
+        """Answer the call when it can be answered, and end it when none of its own calls is open."""
         program = self.canister.program
         if context.closed:
             return
@@ -283,17 +308,16 @@ class Execution:
             context.respond(outcome)
 
     def _forget(self, context: CallContext) -> Callable[[], None]:
-        """Ends a call, whether or not it was answered; at most once."""
+        """End a call, whether or not it was answered. Ending it twice does no harm."""
 
         def forget() -> None:
-            if not context.closed:
-                context.closed = True
-                self.open_contexts -= 1
-                self.canister.context_closed()
+            self._open.pop(id(context), None)
+            context.closed = True
+            self.canister.context_closed()
 
         return forget
 
-    # ---- calls to others, and their answers ----
+    # ---- calls to others, and their replies ----
 
     def _send(self, context: CallContext, pending: Pending) -> None:
         if pending.callback is not None:
@@ -309,7 +333,7 @@ class Execution:
         queue.put(partial(deliver, self.canister, pending.call, respond, query=context.composite))
 
     def _respond(self, context: CallContext, pending: Pending, reply: Reply, refund: int) -> None:
-        """The answer of another canister runs the callback, as a message of its own."""
+        """Run the callback for another canister's reply, as a separate message."""
         callback = pending.callback
         if callback is None:
             self.canister.cycles += refund
@@ -339,7 +363,7 @@ class Execution:
         self._settle(context)
 
     def _clean_up(self, context: CallContext, callback: Callback, reply: Reply) -> None:
-        """After a callback that trapped its cleanup runs; a trap of that one is told to the log only."""
+        """Run the cleanup of a callback that trapped; if the cleanup traps too, only the log records it."""
         if callback.cleanup is None:
             return
         clean = callback.cleanup
@@ -355,7 +379,7 @@ class Execution:
 
 
 def _once(action: Callable[[], None]) -> Callable[[], None]:
-    """Runs an action at the first call only."""
+    """Run an action at the first call only."""
     done = False
 
     def run() -> None:
@@ -368,19 +392,17 @@ def _once(action: Callable[[], None]) -> Callable[[], None]:
 
 
 def no_module() -> Rejected:
-    """The rejection of an empty canister."""
+    """Return the rejection of an empty canister."""
     return Rejected(ErrorCode.NO_MODULE, "Attempted to execute a message, but the canister contains no Wasm module.")
 
 
 def _cause(error: BaseException) -> BaseException:
-    """The Python exception behind a trap, without the variables of its frames: they are of a heap that is gone."""
-    cause = error.__cause__ if isinstance(error, Trap) and error.__cause__ is not None else error
-    _forget_locals(cause)
-    return cause
+    """Return the Python exception behind a trap."""
+    return error.__cause__ if isinstance(error, Trap) and error.__cause__ is not None else error
 
 
 def _forget_locals(error: BaseException | None) -> None:
-    """Clears the frames of a traceback: their variables are of a heap that is gone, and structures among them would stay open."""
+    """Clear the frames of a traceback: their variables belong to a heap that is gone, and structures among them would stay open."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -389,7 +411,7 @@ def _forget_locals(error: BaseException | None) -> None:
 
 
 def method_or_reject(program: Program, name: str, *, query: bool) -> Method:
-    """The method of a call. Raises `Rejected` where there is none, which says what is there."""
+    """Return the method of a call. Raises `Rejected` if there is none, with a hint to the existing ones."""
     method = program.methods.get(name)
     if method is None or (query and method.kind is Kind.UPDATE) or (not query and method.kind is Kind.COMPOSITE_QUERY):
         sort = "query" if query else "update"
@@ -398,7 +420,7 @@ def method_or_reject(program: Program, name: str, *, query: bool) -> Method:
 
 
 def _instead(program: Program, name: str, method: Method | None) -> str:
-    """What the message about a method that is not there goes on to say."""
+    """Return the hint at the end of the message about an unknown method."""
     if method is not None:
         kind, function = ("an update", "call") if method.kind is Kind.UPDATE else ("a composite query", "query")
         return f": it is {kind}, use {function}('{name}', ...)"
@@ -408,5 +430,5 @@ def _instead(program: Program, name: str, method: Method | None) -> str:
         return f": did you mean {' or '.join(map(repr, near))}? ({known})"
     places = (getattr(program, "main", None), getattr(program, "actor", None))
     if any(callable(getattr(place, str(name), None)) for place in places if place is not None):
-        return f": '{name}' is there, but nothing exports it, put @query or @update above it ({known})"
+        return f": '{name}' is a function, but not exported; put @query or @update above it ({known})"
     return f" ({known})"

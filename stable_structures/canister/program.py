@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An installed program: its modules, the methods and hooks that it exports, and what it has on its heap beside them."""
+"""An installed program: its modules, its exported methods and hooks, and the rest of its heap."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import inspect
 import itertools
 import reprlib
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -43,21 +43,21 @@ _LIFECYCLE: Final = {Kind.INIT: "init", Kind.PRE_UPGRADE: "pre_upgrade", Kind.PO
 _INSTALLS: Final = (*_LIFECYCLE, Kind.START)
 
 program_numbers: Final = itertools.count(1)
-"""Of all programs, Python or Wasm: a memory knows by it who uses it."""
+"""Numbers all programs, Python or Wasm: a memory records by it which program uses it."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What a decorator says of a function."""
+    """What a decorator records about a function."""
 
     role: str
     guard: Callable[..., Any] | None = None
 
 
 def mark(function: F, role: str, guard: Callable[..., Any] | None = None) -> F:
-    """Marks a function as a method or hook; gives the function itself."""
+    """Mark a function as a method or hook; return the function itself."""
     if not callable(function):
-        raise TypeError(f"@{role} goes above a function, got {type(function).__name__}")
+        raise TypeError(f"@{role} must be written above a function, got {type(function).__name__}")
     setattr(function, MARK, Mark(role, guard))
     return function
 
@@ -67,13 +67,13 @@ class CdkAdapter:
 
     name = "plain"
     overwrites = False
-    """Whether the platform's structures overwrite what a memory holds that is none of them."""
+    """Whether the platform's structures overwrite other content of a memory."""
 
     def start(self, program: Program) -> None:
-        """Before the program's first line that uses the CDK."""
+        """Prepare for the program's first line that uses the CDK."""
 
     def made(self, program: Program) -> None:
-        """After the program's source has run: finds what it exports."""
+        """Find the exports of the program after its source has run."""
         found: dict[str, Any] = {
             name: item for name, item in vars(program.main).items() if hasattr(item, MARK) and not isinstance(item, type)
         }
@@ -81,26 +81,26 @@ class CdkAdapter:
             program.export(name, function)
 
     def before_hook(self, program: Program, kind: Kind) -> None:
-        """Before the hook of a lifecycle message."""
+        """Do what comes before the hook of a lifecycle message."""
 
     def after_hook(self, program: Program, kind: Kind) -> None:
-        """After the hook of a lifecycle message."""
+        """Do what comes after the hook of a lifecycle message."""
 
     def failure(self, message: Message, error: BaseException) -> Trap:
-        """The trap for a Python exception that nobody caught in this message."""
+        """Return the trap for a Python exception that nobody caught in this message."""
         del message
         return called_trap(describe(error))
 
     def failed_source(self, error: BaseException) -> Trap:
-        """The trap for an exception while the source ran."""
+        """Return the trap for an exception while the source ran."""
         return called_trap(describe(error))
 
     def as_call(self, given: Any) -> Call | None:
-        """What a method yielded as a call; None where it is none."""
+        """Return the value that a method yielded, as a call; None if it is not a call."""
         return given if isinstance(given, Call) else None
 
     def check_guard(self, guard: Callable[..., Any], message: Message) -> bool:
-        """Runs the guard of a method; whether the method may run. Ours raises, or says why not as text."""
+        """Run the guard of a method; return whether the method may run. A guard of this form raises, or returns the reason as text."""
         refused = guard()
         if refused is None or refused is True:
             return True
@@ -108,29 +108,29 @@ class CdkAdapter:
         return False
 
     def inward(self, value: Any) -> Any:
-        """A value of the test, or of another canister, as the program's code sees it."""
+        """Return a value of the test, or of another canister, as the program's code sees it."""
         return value
 
     def outward(self, value: Any) -> Any:
-        """A value of the program's code as the test, or another canister, gets it."""
+        """Return a value of the program's code as the test, or another canister, gets it."""
         return value
 
     def arguments(self, method: Method, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The arguments of a call as the method is to have them."""
+        """Return the arguments of a call as the method expects them."""
         del method
         return args
 
     def replies_by_itself(self, method: Method) -> bool:
-        """Whether the method answers by `ic.reply` and what it returns is no answer."""
+        """Return whether the method replies by `ic.reply`, so that its result is not the reply."""
         return not method.name  # ours never does
 
     def from_raw(self, method: Method, data: bytes) -> tuple[Any, ...]:
-        """The arguments of a call that came as Candid, by the types that the message names."""
+        """Return the arguments of a call that came as Candid, typed by the message."""
         del method
         return tuple(decode(data))
 
     def to_raw(self, method: Method, value: Any) -> bytes:
-        """The Candid of a method's answer, by what the value looks like; bytes that are a message already stay."""
+        """Return the Candid of a method's reply, with inferred types; bytes that are already a message stay."""
         del method
         if isinstance(value, bytes) and value.startswith(MAGIC):
             return value
@@ -138,14 +138,14 @@ class CdkAdapter:
 
 
 def describe(error: BaseException) -> str:
-    """`TypeName: message`, as the CDKs report a Python exception."""
+    """Return `TypeName: message`, as the CDKs report a Python exception."""
     text = str(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 @dataclass
 class Timer:
-    """A function that is to run at a time, once or (interval > 0) again and again."""
+    """A function to run at a given time, once or (interval > 0) repeatedly."""
 
     due: int
     interval: int
@@ -163,35 +163,45 @@ class Timers:
         return f"<Timers: {len(self.entries)} due {reprlib.repr(sorted(timer.due for timer in self.entries.values()))}>"
 
     def add(self, due: int, interval: int, function: Callable[[], Any]) -> int:
-        """A new timer; gives its number."""
+        """Add a timer; return its number."""
         if not callable(function):
-            raise TypeError(f"a timer runs a function, got {type(function).__name__}")
+            raise TypeError(f"a timer needs a function, got {type(function).__name__}")
         number = self._next
         self._next += 1
         self.entries[number] = Timer(due, interval, function)
         return number
 
     def clear(self, number: int) -> None:
-        """Forgets a timer."""
+        """Forget a timer."""
         self.entries.pop(number, None)
 
     def first_due(self, until: int) -> int | None:
-        """The number of the timer that is due first, by `until`."""
+        """Return the number of the timer that is due first, by `until`."""
         due = [(timer.due, number) for number, timer in self.entries.items() if timer.due <= until]
         return min(due)[1] if due else None
 
     def image(self) -> tuple[int, dict[int, Timer]]:
-        """What `restore` needs."""
+        """Return the state that `restore` takes."""
         return self._next, {number: Timer(**vars(timer)) for number, timer in self.entries.items()}
 
     def restore(self, image: tuple[int, dict[int, Timer]]) -> None:
-        """Puts the timers back as they were."""
+        """Put the timers back as they were."""
         self._next, entries = image
         self.entries = {number: Timer(**vars(timer)) for number, timer in entries.items()}
 
 
+def _remove(items: list[Any], item: Any) -> None:
+    if item in items:
+        items.remove(item)
+
+
+def _run_backwards(actions: list[Callable[[], None]]) -> None:
+    for action in reversed(actions):
+        action()
+
+
 class Program:
-    """One run of a canister's source: a namespace of its own."""
+    """One run of a canister's source, in its own namespace."""
 
     def __init__(self, code: Code, plain: CdkAdapter) -> None:
         """`plain` is the form of a program that imports no CDK."""
@@ -207,37 +217,47 @@ class Program:
         self.actor: Any = None
         self.manager: MemoryManager | None = None
         self.stores: dict[Any, Any] = {}
-        """Structures that the CDK keeps for the program, by what names them there."""
+        """Structures that the CDK keeps for the program, by the CDK's key."""
         self.files: FileSystem | None = None
         self.main: ModuleType
-        self._while_active = ExitStack()
+        self._undo: list[Callable[[], None]] = []
+        """What ends its turn: the machine's files and imports as they were."""
 
     def __repr__(self) -> str:
         return f"<Program {self.number} {self.code.name}, {self.adapter.name}, {len(self.methods)} methods>"
 
-    @contextmanager
-    def active(self) -> Iterator[None]:
-        """The program's modules, and its files where it has some, in place of the test's."""
-        finder = Finder(self)
-        with self.modules.active(), ExitStack() as self._while_active:
+    def run(self, body: Callable[[], None]) -> None:
+        """Run a function with the program's modules, and its files if it has some, in place of the test's."""
+        self.modules.run(lambda: self._run(Finder(self), body))
+
+    def _run(self, finder: Any, body: Callable[[], None]) -> None:
+        undo = self._undo = [lambda: _remove(sys.meta_path, finder)]
+        try:
             sys.meta_path.insert(0, finder)
-            self._while_active.callback(sys.meta_path.remove, finder)
             if self.files is not None:
-                self._while_active.enter_context(self.files.active())
-            yield
+                self.files.put_in_place(undo)
+            body()
+        finally:
+            done = False
+            try:
+                _run_backwards(undo)
+                done = True
+            finally:
+                if not done:  # a signal handler raised meanwhile; twice is as good as once
+                    _run_backwards(undo)
 
     def use_files(self, files: FileSystem) -> None:
-        """From here on the program has files of its own. It must be active."""
+        """Give the program its own files from now on. It must run."""
         self.files = files
-        self._while_active.enter_context(files.active())
+        files.put_in_place(self._undo)
 
     @property
     def name(self) -> str:
-        """The name of its main module."""
+        """Return the name of its main module."""
         return self.code.name
 
     def load(self, message: Message) -> None:
-        """Runs the source and finds what it exports. The program must be active. Raises `Trap`."""
+        """Run the source and find its exports. The program must be active. Raises `Trap`."""
         del message
         try:
             self.main = self.code.run()
@@ -253,26 +273,26 @@ class Program:
             )
 
     def use_adapter(self, adapter: CdkAdapter) -> None:
-        """The program uses this CDK."""
+        """Note that the program uses this CDK."""
         if self.adapter.name not in ("plain", adapter.name):
-            raise Unsupported(f"the canister imports {adapter.name} and {self.adapter.name}; a canister is written with one of them")
+            raise Unsupported(f"the canister imports {adapter.name} and {self.adapter.name}; use only one of them in a canister")
         if self.adapter.name != adapter.name:
             self.adapter = adapter
             adapter.start(self)
 
     def export(self, name: str, function: Callable[..., Any]) -> None:
-        """Exports a function that has a mark."""
+        """Export a function that has a mark."""
         marked: Mark = getattr(function, MARK)
         if marked.role in METHODS:
             self.methods[name] = Method(name, METHODS[marked.role], function, marked.guard)
             return
         if marked.role in self.hooks:
             other = self.hooks[marked.role].name
-            raise SourceError(f"two functions are @{marked.role}: {other} and {name}; a canister has one")
+            raise SourceError(f"two functions are @{marked.role}: {other} and {name}; a canister can have only one")
         self.hooks[marked.role] = Method(name, Kind.UPDATE, function, marked.guard)
 
     def run_hook(self, role: str, args: tuple[Any, ...], message: Message) -> Any:
-        """Runs a hook where there is one, with as many of the arguments as it takes."""
+        """Run a hook if there is one, with as many arguments as it takes."""
         hook = self.hooks.get(role)
         if hook is None:
             return None
@@ -281,7 +301,7 @@ class Program:
         return hook.function(*args[: _positional(hook.function)])
 
     def heap_roots(self) -> list[Any]:
-        """What the program's objects are reachable from."""
+        """Return the roots of the program's objects."""
         tasks = [frame for task in self.tasks for frame in task.frames]
         timers = [timer.function for timer in self.timers.entries.values()]
         files = [] if self.files is None else self.files.roots()
@@ -290,20 +310,20 @@ class Program:
     # ---- all or nothing ----
 
     def heap_image(self) -> HeapImage:
-        """What its objects hold. O(objects)."""
+        """Return the content of its objects. O(objects)."""
         return HeapImage(self.heap_roots(), self.modules.private.__contains__)
 
     def heap_used(self) -> int:
-        """Bytes of its objects, as `sys.getsizeof` tells. O(objects)."""
+        """Return the bytes of its objects by `sys.getsizeof`. O(objects)."""
         return heap_size(self.heap_roots(), self.modules.private.__contains__)
 
     @property
     def overwrites(self) -> bool:
-        """Whether its manager is made over whatever the stable memory holds, as the platform's drop-ins do."""
+        """Return whether its manager is created over whatever the stable memory holds, as the platform's drop-ins do."""
         return self.adapter.overwrites
 
     def image(self, heap: HeapMode) -> Callable[[], None]:
-        """What puts timers, structures of the CDK and, with "restore", all objects back to where they are now. O(objects)."""
+        """Return a function that restores timers, structures of the CDK and, with "restore", all objects. O(objects)."""
         timers, stores, manager, modules = self.timers.image(), dict(self.stores), self.manager, dict(self.modules.private)
         objects = self.heap_image() if heap == "restore" else None
 
@@ -319,7 +339,7 @@ class Program:
         return restore
 
     def snapshot(self) -> Callable[[], Installed]:
-        """What puts this same program back to where it is now. O(objects)."""
+        """Return a function that restores this same program to its current state. O(objects)."""
         timers, stores, manager, modules = self.timers.image(), dict(self.stores), self.manager, dict(self.modules.private)
         objects = self.heap_image()
 
@@ -334,51 +354,51 @@ class Program:
         return load
 
     def again(self) -> Program:
-        """A program of the same source."""
+        """Return a program of the same source."""
         return Program(self.code, self._plain)
 
     def commit(self) -> None:
-        """Python's objects need none."""
+        """Do nothing: Python's objects need no commit."""
 
     def close(self) -> None:
-        """Python's objects go by themselves."""
+        """Do nothing: Python frees its objects itself."""
 
     # ---- messages ----
 
     def failure(self, message: Message, error: BaseException) -> Trap:
-        """The trap for a Python exception that nobody caught."""
+        """Return the trap for a Python exception that nobody caught."""
         return self.adapter.failure(message, error)
 
     def lifecycle(self, kind: Kind, args: tuple[Any, ...], message: Message) -> None:
-        """Runs a lifecycle hook, with what the CDK does around it."""
+        """Run a lifecycle hook, with the CDK's additions."""
         role = _LIFECYCLE[kind]
         self.adapter.before_hook(self, kind)
         value = self.run_hook(role, args if kind is Kind.PRE_UPGRADE else self.adapter.inward(args), message)
         if calls.is_waiting(value):
             value.close()
-            raise Unsupported(f"@{role} is a generator or a coroutine: no call can be made there; set a timer with delay 0 that makes it")
+            raise Unsupported(f"@{role} is a generator or a coroutine: it cannot make calls; set a timer with delay 0 that does")
         self.adapter.after_hook(self, kind)
 
     def has_inspect(self) -> bool:
-        """Whether it has @inspect_message."""
+        """Return whether it has @inspect_message."""
         return "inspect_message" in self.hooks
 
     def inspect(self, message: Message) -> None:
-        """Runs @inspect_message."""
+        """Run @inspect_message."""
         self.run_hook("inspect_message", message.context.args, message)
 
     def prepare(self, args: tuple[Any, ...], method: Method) -> tuple[Any, ...]:
-        """Copies of the arguments, as the code sees them."""
+        """Return a copy of the arguments, as the code sees them."""
         del method
         copied: tuple[Any, ...] = self.adapter.inward(private_copy(args))
         return copied
 
     def receive(self, call: Call, method: Method) -> tuple[Any, ...]:
-        """The arguments of another canister's call."""
+        """Return the arguments of another canister's call."""
         return self.adapter.from_raw(method, call.args[0]) if call.raw else self.prepare(call.args, method)
 
     def enter(self, method: Method, message: Message) -> None:
-        """Runs a method to its end or its first call."""
+        """Run a method to its end or its first call."""
         if method.guard is not None and not self.adapter.check_guard(method.guard, message):
             return
         args = self.adapter.arguments(method, message.context.args)
@@ -392,14 +412,14 @@ class Program:
         self.begin(value, message)
 
     def begin(self, value: Any, message: Message) -> None:
-        """Goes on with what a function gave: its value, or something that has to be run step by step."""
+        """Continue with the result of a function: a value, or something that runs step by step."""
         if calls.is_waiting(value):
             self.step(Task(value, self.adapter.as_call), message, None, None)
         else:
             message.context.value = value
 
     def step(self, task: Task, message: Message, answer: Any, error: BaseException | None) -> None:
-        """Runs a task on to its next call or its end."""
+        """Run a task until its next call or its end."""
         step = task.step(answer, error)
         if step.call is None:
             self.tasks.discard(task)
@@ -413,24 +433,24 @@ class Program:
         message.pending.append(Pending(step.call, _Waiting(self, task, step.call)))
 
     def outward(self, reply: Reply) -> Reply:
-        """A copy of an answer, as others get it."""
+        """Return a copy of a reply, as others get it."""
         return Reply(self.adapter.outward(private_copy(reply.value)), reply.rejected, reply.code, reply.message)
 
     def returned(self, method: Method, context: CallContext) -> Reply | None:
-        """What a method returned is its answer, unless it is to answer by itself."""
+        """Return the method's result as its reply, unless the method replies itself."""
         return None if self.adapter.replies_by_itself(method) else self.outward(Reply(context.value))
 
     def respond(self, call: Call, method: Method, reply: Reply) -> Reply:
-        """An answer, as Candid where the call was."""
+        """Return a reply, as Candid if the call was Candid."""
         return Reply(self.adapter.to_raw(method, reply.value)) if call.raw and not reply.rejected else reply
 
     def show(self, reply: Reply, method: Method) -> Any:
-        """The value of an answer."""
+        """Return the value of a reply."""
         del method
         return reply.value
 
     def next_timer(self, until: int) -> tuple[int, Callable[[Message], None]] | None:
-        """Takes the timer that is due first."""
+        """Remove and return the timer that is due first."""
         number = self.timers.first_due(until)
         if number is None:
             return None
@@ -442,7 +462,7 @@ class Program:
         return due, lambda message: self.begin(timer.function(), message)
 
     def heartbeat(self) -> Callable[[Message], None] | None:
-        """What @heartbeat marks."""
+        """Return the function that @heartbeat marks."""
         if "heartbeat" not in self.hooks:
             return None
         return lambda message: self.begin(self.run_hook("heartbeat", (), message), message)
@@ -450,7 +470,7 @@ class Program:
 
 @dataclass
 class _Waiting:
-    """A task that waits for the answer of a call."""
+    """A task that waits for the reply of a call."""
 
     program: Program
     task: Task
@@ -458,27 +478,27 @@ class _Waiting:
 
     @property
     def cleanup(self) -> None:
-        """A generator has its own `finally`."""
+        """Return None: a generator has its own `finally`."""
 
     def belongs_to(self, program: Installed) -> bool:
-        """Whether its program still runs."""
+        """Return whether its program still runs."""
         return program is self.program
 
     def run(self, message: Message, reply: Reply) -> None:
-        """Gives the answer to the waiting code."""
+        """Pass the reply to the waiting code."""
         if not self.call.raw:
             reply.value = self.program.adapter.inward(reply.value)
         self.program.step(self.task, message, *calls.deliver(self.call, reply))
 
 
 def release(structure: Structure) -> None:
-    """Closes a structure that no code is to use any more."""
+    """Close a structure that no code may use any more."""
     with suppress(StableError):  # what it lies in may be gone already
         getattr(structure, "into_memories", structure.into_memory)()
 
 
 def _positional(function: Callable[..., Any]) -> int:
-    """How many positional arguments a function takes."""
+    """Return how many positional arguments a function takes."""
     kinds = [parameter.kind for parameter in inspect.signature(function).parameters.values()]
     if inspect.Parameter.VAR_POSITIONAL in kinds:
         return sys.maxsize
@@ -486,5 +506,5 @@ def _positional(function: Callable[..., Any]) -> int:
 
 
 def refuse_call(message: Message) -> Trap:
-    """The trap of a message that waits for a call and may not make one."""
+    """Return the trap of a message that awaits a call but may not make one."""
     return violation("ic0_call_new", message.kind.value)

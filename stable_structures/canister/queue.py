@@ -1,42 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is under way between canisters: requests and responses, each delivered as a message of its own, first come first served.
+"""Requests and responses between canisters, each delivered as a separate message, first come, first served.
 
-Each run from outside has a queue of its own and goes on until it is empty. So has each composite query, which is why its
-calls are done before it ends.
+Each run from outside has its own queue and continues until it is empty. So does each composite query, so its calls are
+done before it ends.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Final
 
 Item = Callable[[], None]
 
 
 class Queue:
-    """Deliveries that are to come, and the calls that were opened meanwhile."""
+    """Pending deliveries, and the calls opened meanwhile."""
 
     def __init__(self) -> None:
         self._items: deque[Item] = deque()
         self.opened: list[Item] = []
-        """Forgets a call each: what is left open where the test's process gives up on all of it."""
+        """Functions that each forget an open call, for when an error ends the whole run."""
 
     def put(self, item: Item) -> None:
-        """One more delivery."""
+        """Add a delivery."""
         self._items.append(item)
 
     def drain(self) -> None:
-        """Delivers until nothing is left."""
+        """Deliver until nothing is left."""
         while self._items:
             self._items.popleft()()
 
     def give_up(self) -> None:
-        """Nothing of it is delivered any more, and nobody waits."""
+        """Drop all deliveries and forget all open calls."""
         self._items.clear()
-        for forget in self.opened:
+        for forget in list(self.opened):
             forget()
 
 
@@ -51,19 +50,22 @@ _current: Final = _Current()
 
 
 def current_queue() -> Queue:
-    """The queue of what runs now."""
+    """Return the current queue."""
     return _current.queues[-1]
 
 
-@contextmanager
-def new_queue() -> Iterator[Queue]:
-    """A queue for what is started inside. An error (not a trap) ends all that is under way in it."""
-    queue = Queue()
-    _current.queues.append(queue)
+def with_queue(start: Callable[[], None]) -> None:
+    """Start something with a new queue, and deliver until it is empty. An error (not a trap) ends all calls in it."""
+    queue, before = Queue(), len(_current.queues)
     try:
-        yield queue
+        _current.queues.append(queue)
+        start()
+        queue.drain()
     except BaseException:
-        queue.give_up()
+        try:
+            queue.give_up()
+        finally:
+            queue.give_up()  # again, for what a signal handler kept it from
         raise
     finally:
-        _current.queues.pop()
+        del _current.queues[before:]

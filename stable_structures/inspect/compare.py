@@ -158,7 +158,7 @@ def _one_sided(found: PartDiff, a: Part | None, b: Part | None, types: Types) ->
 
 def _entries(reader: MapReader | SequenceReader) -> Iterator[tuple[bytes | int, bytes]]:
     if isinstance(reader, MapReader):
-        return ((node.keys[i], node.value(i)) for node, i in reader.entries())
+        return reader.entries()
     return iter(reader.elements())
 
 
@@ -211,14 +211,10 @@ def _map_changes(a: MapReader, b: MapReader, ranges: list[tuple[int, int]]) -> I
         touched = _touched(ranges, a.space.stride, max(ends)) | set(range(min(ends), max(ends)))
         one, two = dict(_entries_in(a, touched, ends[0])), dict(_entries_in(b, touched, ends[1]))
     else:
-        one, two = dict(_all(a)), dict(_all(b))
+        one, two = dict(a.entries()), dict(b.entries())
     keys = [key for key in {**one, **two} if one.get(key) != two.get(key)]
     for key in sorted(keys, key=b.order.sort_key()):
         yield Change(key, one.get(key), two.get(key))
-
-
-def _all(reader: MapReader) -> Iterator[tuple[bytes, bytes]]:
-    return ((node.keys[i], node.value(i)) for node, i in reader.entries())
 
 
 def _touched(ranges: Iterable[tuple[int, int]], stride: int, chunks: int) -> set[int]:

@@ -99,8 +99,10 @@ def strict(reading: Reading, note: Note | None = None) -> Reading:
 
 
 def _map_rows(reader: MapReader, low: bytes | None, high: bytes | None, note: Note | None) -> Iterator[tuple[bytes, bytes]]:
-    found = reader.entries(note) if low is None and high is None else reader.entries_between(low, high, note)
-    for node, i in found:
+    if low is None and high is None:
+        yield from reader.entries(note)
+        return
+    for node, i in reader.entries_between(low, high, note):
         try:
             yield node.keys[i], node.value(i)
         except Damage as damage:

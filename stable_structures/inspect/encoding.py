@@ -11,12 +11,16 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Final
 
+from .. import _native as native
 from ..errors import StableError
 from ..storable import Codec, OptionCodec, ReverseCodec, Tuple2Codec, Tuple3Codec
 from ..storable.base import Data
-from ..storable.octets import BYTES, Array, Blob
+from ..storable.octets import BYTES, Array, Blob, BytesCodec, StrCodec
+from ..storable.scalars import BoolCodec, FloatCodec, IntCodec, UnitCodec
 
 _SMALL: Final = 64
+_core: Final = native.call
+_ALL_VALUES: Final = (IntCodec, FloatCodec, BytesCodec, Blob, Array, UnitCodec)
 
 
 class Encoded(Codec[bytes]):
@@ -65,6 +69,27 @@ def require(codec: Codec[Any], data: bytes) -> None:
     if made != data:
         at = next((i for i, (a, b) in enumerate(zip(made, data, strict=False)) if a != b), min(len(made), len(data)))
         raise ValueError(f"{codec.name}: the value is encoded in another way than the type encodes it, from byte {at} on")
+
+
+def encoding_in_core(codec: Codec[Any] | None) -> int | None:
+    """Return what the core checks of encodings that have the size of the type; None if only Python can tell.
+
+    >>> from ..storable import parse_type
+    >>> [encoding_in_core(parse_type(text)) is None for text in ("u64", "string", "principal")]
+    [False, False, True]
+    """
+    if codec is None:
+        return int(_core.SS_ENCODED_ANY)
+    if isinstance(codec, _ALL_VALUES):
+        return int(_core.SS_ENCODED_SIZE)
+    if isinstance(codec, BoolCodec):
+        return int(_core.SS_ENCODED_BOOL)
+    return int(_core.SS_ENCODED_UTF8) if isinstance(codec, StrCodec) else None
+
+
+def takes_all_bytes(codec: Codec[Any]) -> bool:
+    """Return whether all bytes that have the size of the type are the encoding of a value."""
+    return isinstance(codec, _ALL_VALUES)
 
 
 @lru_cache(maxsize=256)

@@ -14,9 +14,10 @@ from ..storable import Codec
 from . import missing
 from .budget import guessing
 from .formats.layout import CAPACITY, FREE, UNBOUNDED_MARK, Damage, Finding
-from .formats.maps import MapReader, MapStats, sizes_with
+from .formats.maps import MapReader, sizes_with
 from .formats.recognise import STRUCTURES
 from .formats.sequences import CellReader, LogReader, SequenceReader, SlotReader
+from .formats.survey import MapStats, first_keys
 from .image import Image, Part, open_image
 from .source import PastEnd, Progress, no_progress
 from .values import Reading, guess, reading_of
@@ -223,13 +224,14 @@ def _is_shown(data: bytes) -> bool:
 def _first_entries(reader: MapReader, key: Reading, value: Reading) -> list[Any]:
     """Of the least keys, those that can be read. O(log n)."""
     found = []
-    for node, i in islice(reader.entries(_ignore), _FIRST):
-        size = node.values[i][1]
+    for address, i, data in first_keys(reader, _FIRST):
         try:
+            node = reader.space.node(address, reader.layout)
+            size = node.values[i][1]
             shown = value.read(node.value(i)) if size <= _LARGEST_SAMPLE else f"({size:,} bytes)"
         except Damage:
             continue
-        found.append([key.read(node.keys[i]), shown])
+        found.append([key.read(data), shown])
     return found
 
 

@@ -17,8 +17,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NoReturn, Self, SupportsIndex, TypeAlias
 
+import numpy as np
+
+from .. import _native as native
 from ..errors import StableError
-from ..memory.memory import PAGE_SIZE, Memory
+from ..memory.cached import CachedFile, CachedMemory, Pieces
+from ..memory.memory import PAGE_SIZE, Memory, NativeMemory, StableMemory
 from .formats.layout import Finding
 
 BLOCK: Final = 1 << 20
@@ -91,6 +95,17 @@ class Source:
         """The address in the file or outermost memory."""
         return offset
 
+    cheap_bytes: int = 48 << 20
+    """A structure of so many bytes may be read in any order: it fits the cache, or lies in memory."""
+
+    def memory(self) -> NativeMemory:
+        """The same bytes as a memory of the core, for surveys. Its size is rounded up to whole pages, with zeros."""
+        return CachedMemory(_Fetched(self), self.nbytes)
+
+    def fail(self, status: int) -> NoReturn:
+        """Raises what an error of the core on that memory means."""
+        native.fail(status, "reading")
+
     def close(self) -> None:
         """Lets go of files."""
 
@@ -102,6 +117,17 @@ class Source:
 
     def _read(self, offset: int, length: int) -> bytes:
         raise NotImplementedError
+
+
+class _Fetched:
+    """A source as the core asks it."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def fetch(self, offset: int, length: int) -> bytes:
+        """The bytes."""
+        return self._source.read(offset, length)
 
 
 def any_set(data: bytes) -> bool:
@@ -142,6 +168,29 @@ class FileSource(Source):
             self.close()
             raise Unreadable(f"{path}: not a regular file; give an image, a gzip of one, or the folder of a snapshot")
         super().__init__(found.st_size)
+        self._memory: NativeMemory | None = None
+
+    def memory(self) -> NativeMemory:
+        """The file through a cache, which lives as long as the source."""
+        if self._memory is None:
+            self._memory = self._cached()
+        return self._memory
+
+    def _cached(self) -> NativeMemory:
+        return CachedFile(self._fd, self.nbytes)
+
+    def fail(self, status: int) -> NoReturn:
+        """Raises `Unreadable` for what the system says."""
+        failure = native.system_failure(status)
+        if failure is None:
+            native.fail(status, f"reading {self.path}")
+        rule, at, number = failure
+        if "shorter" in rule:
+            raise self._cut(at)
+        raise _unreadable(self.path, OSError(number, os.strerror(number)))
+
+    def _cut(self, at: int) -> Unreadable:
+        return Unreadable(f"{self.path}: it became shorter while it was read (byte {at} of {self.nbytes}); start again")
 
     def _read(self, offset: int, length: int) -> bytes:
         try:
@@ -149,9 +198,7 @@ class FileSource(Source):
             while len(data) < length:  # signals, and reads of more than 2 GiB
                 more = os.pread(self._fd, length - len(data), offset + len(data))
                 if not more:
-                    raise Unreadable(
-                        f"{self.path}: it became shorter while it was read (byte {offset + len(data)} of {self.nbytes}); start again"
-                    )
+                    raise self._cut(offset + len(data))
                 data += more
         except (OSError, MemoryError) as error:
             if isinstance(error, Unreadable):
@@ -191,6 +238,7 @@ class FileSource(Source):
 
     def close(self) -> None:
         """Closes the file."""
+        self._memory = None
         if self._fd >= 0:
             os.close(self._fd)
         self._fd = -1
@@ -216,6 +264,12 @@ class MemorySource(Source):
     def __init__(self, memory: Memory) -> None:
         super().__init__(memory.size() * PAGE_SIZE)
         self._memory = memory
+        if isinstance(memory, StableMemory):
+            self.cheap_bytes = self.nbytes
+
+    def memory(self) -> NativeMemory:
+        """The running memory itself, or one that is written in Python through a cache of its own."""
+        return self._memory if isinstance(self._memory, NativeMemory) else super().memory()
 
     def _read(self, offset: int, length: int) -> bytes:
         return self._memory.read(offset, length)
@@ -227,6 +281,16 @@ class VirtualSource(Source):
     def __init__(self, base: Source, buckets: list[int], bucket_bytes: int, nbytes: int) -> None:
         super().__init__(nbytes)
         self._base, self._buckets, self._bucket_bytes = base, buckets, bucket_bytes
+        self.cheap_bytes = base.cheap_bytes
+
+    def memory(self) -> NativeMemory:
+        """Its buckets in the memory of the base."""
+        offsets = PAGE_SIZE + np.array(self._buckets, np.uint64) * np.uint64(self._bucket_bytes)
+        return Pieces(self._base.memory(), offsets.astype(np.uint64), self._bucket_bytes, self.nbytes)
+
+    def fail(self, status: int) -> NoReturn:
+        """As the base says it."""
+        self._base.fail(status)
 
     def physical(self, offset: int) -> int:
         """The address in the managed memory."""

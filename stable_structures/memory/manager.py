@@ -23,10 +23,10 @@ _MEMORIES: Final[int] = native.call.SS_MANAGER_MEMORIES
 
 
 class VirtualMemory(NativeMemory):
-    """One of the memories of a manager, as a memory of its own. Not made directly: see `MemoryManager.get`.
+    """One of a manager's memories, usable like any other memory. Do not create it directly: see `MemoryManager.get`.
 
-    It takes the manager's buckets as it grows, and keeps the manager alive. Where the memory below or the table of
-    buckets is full, `grow` gives -1 and nothing is changed.
+    It takes buckets from the manager as it grows, and keeps the manager alive. If the memory below or the table of buckets
+    is full, `grow` returns -1 and changes nothing.
 
     >>> from stable_structures import MemoryManager, StableMemory
     >>> manager = MemoryManager(StableMemory(), bucket_pages=16)
@@ -38,7 +38,7 @@ class VirtualMemory(NativeMemory):
     id: Final[int]
     """The memory's number in its manager, 0 to 254."""
     manager: Final[MemoryManager]
-    """The manager that it is of."""
+    """The manager that this memory belongs to."""
 
     def __init__(self, manager: MemoryManager, number: int, handle: Any) -> None:
         self.id = number
@@ -50,7 +50,7 @@ class VirtualMemory(NativeMemory):
 
 
 def _forked() -> None:
-    """In the child of a fork, where a thread that is not there may have held the lock of a manager."""
+    """Replace all locks in the child of a fork: a thread that does not exist in the child may have held one."""
     for stored in alive():
         if isinstance(stored, MemoryManager):
             stored._lock = threading.RLock()
@@ -60,14 +60,14 @@ os.register_at_fork(after_in_child=_forked)
 
 
 class MemoryManager(Stored):
-    """Divides a memory into buckets of pages and gives them to up to 255 memories, each of which grows by itself.
+    """Divide a memory into buckets of pages and share them out to up to 255 memories, each of which grows independently.
 
-    `MemoryManager(memory)` loads the manager that is there, or makes a new one with `bucket_pages` pages a bucket (1 to
-    65,535; the stored number wins where there is one). Its bytes are those of the crate's `MemoryManager`. It starts anew on an empty
-    memory only, whose bytes are all zero: one that holds something else raises
-    `BadMagic`, and `MemoryManager.new` overwrites it (the crate's `init` does too). O(buckets), of an empty memory O(bytes) up
-    to 256 MiB. Raises `MemoryInUse` where a live manager or structure has the memory, `UnsupportedVersion`,
-    `CorruptMemory`, `OutOfMemory`, and `ValueError` for a number of pages that cannot be.
+    `MemoryManager(memory)` loads an existing manager, or creates one with `bucket_pages` pages per bucket (1 to 65,535; an
+    existing manager keeps its stored number). Its bytes are those of the crate's `MemoryManager`. It creates a manager only on
+    an empty memory, whose bytes are all zero. On a memory that holds something else it raises `BadMagic`;
+    `MemoryManager.new` overwrites it (the crate's `init` does too). O(buckets); on an empty memory O(bytes) up to 256 MiB.
+    Raises `MemoryInUse` if a live manager or structure uses the memory, `UnsupportedVersion`, `CorruptMemory`, `OutOfMemory`,
+    and `ValueError` if `bucket_pages` is out of range.
 
     >>> from stable_structures import MemoryManager, StableBTreeMap, StableMemory, u64
     >>> manager = MemoryManager(StableMemory())
@@ -79,7 +79,7 @@ class MemoryManager(Stored):
 
     _c_name: ClassVar[str] = "manager"
     _held_in: ClassVar[str] = "_live"
-    _instead_of_memory: ClassVar[str] = "give one of its memories, such as manager.get(0)"
+    _instead_of_memory: ClassVar[str] = "pass one of its memories, such as manager.get(0)"
     _live: Any
 
     def __init__(self, memory: Memory, bucket_pages: int = DEFAULT_BUCKET_PAGES) -> None:
@@ -87,7 +87,7 @@ class MemoryManager(Stored):
 
     @classmethod
     def new(cls, memory: Memory, bucket_pages: int = DEFAULT_BUCKET_PAGES) -> Self:
-        """A manager of empty memories, overwriting what the memory holds. O(1). Raises as making one does.
+        """Create a manager of empty memories; **overwrites** whatever the memory holds. O(1). Raises as the constructor does.
 
         >>> from stable_structures import MemoryManager, StableMemory
         >>> MemoryManager.new(StableMemory(), bucket_pages=16).bucket_pages
@@ -98,8 +98,8 @@ class MemoryManager(Stored):
     def _start(self, mode: int, memory: Memory, *args: Any) -> None:
         (bucket_pages,) = args or (DEFAULT_BUCKET_PAGES,)
         if not 1 <= operator.index(bucket_pages) <= MAX_BUCKET_PAGES:
-            raise ValueError(f"MemoryManager: a bucket has 1 to {MAX_BUCKET_PAGES} pages, got {bucket_pages}; the crate's default is 128")
-        self._lock = threading.RLock()  # a finalizer that runs in the midst may come back
+            raise ValueError(f"MemoryManager: bucket_pages must be 1 to {MAX_BUCKET_PAGES}, got {bucket_pages}; the crate's default is 128")
+        self._lock = threading.RLock()  # reentrant: a finalizer may run in the middle and call back
         self._memories: weakref.WeakValueDictionary[int, VirtualMemory] = weakref.WeakValueDictionary()
         self._take_memory(memory, lambda under, out: native.call.ss_manager_open(under, mode, bucket_pages, out))
 
@@ -114,12 +114,12 @@ class MemoryManager(Stored):
         self._live = handle
 
     def _refuse(self) -> NoReturn:
-        raise Closed(f"{self!r} gave up its memory; make a new manager on it")
+        raise Closed(f"{self!r} has released its memory; create a new manager on it")
 
     def get(self, number: int, /) -> VirtualMemory:
-        """The memory of this number, 0 to 254; one and the same object while anybody holds it. O(buckets) the first time.
+        """Return memory `number`, 0 to 254; always the same object while anybody holds it. O(buckets) the first time.
 
-        Raises `OutOfBounds` for another number, `Closed`, and `CorruptMemory` where its buckets break a rule.
+        Raises `OutOfBounds` for any other number, `Closed`, and `CorruptMemory` if its buckets break a rule.
 
         >>> from stable_structures import MemoryManager, StableMemory
         >>> manager = MemoryManager(StableMemory())
@@ -128,7 +128,7 @@ class MemoryManager(Stored):
         """
         index = operator.index(number)
         if not 0 <= index < _MEMORIES:
-            raise OutOfBounds(f"MemoryManager: there is no memory {index}; use 0 to {_MEMORIES - 1}")
+            raise OutOfBounds(f"MemoryManager: invalid memory number {index}; use 0 to {_MEMORIES - 1}")
         with self._lock:
             known = self._memories.get(index)
             if known is None:
@@ -136,7 +136,7 @@ class MemoryManager(Stored):
         return known
 
     __getitem__ = get
-    __iter__ = None  # or Python would count the numbers up until one fails
+    __iter__ = None  # otherwise Python would count the numbers up until one fails
 
     def _open_virtual(self, number: int) -> Any:
         return native.new_handle(
@@ -148,7 +148,7 @@ class MemoryManager(Stored):
 
     @property
     def bucket_pages(self) -> int:
-        """Pages of a bucket, as stored. O(1).
+        """Return the number of pages per bucket, as stored. O(1).
 
         >>> from stable_structures import MemoryManager, StableMemory
         >>> memory = StableMemory()
@@ -161,7 +161,7 @@ class MemoryManager(Stored):
 
     @property
     def allocated_buckets(self) -> int:
-        """Buckets that memories have, of 32,768. O(1). They are never given back.
+        """Return how many of the 32,768 buckets belong to memories. O(1). A bucket is never released.
 
         >>> from stable_structures import MemoryManager, StableMemory
         >>> manager = MemoryManager(StableMemory(), bucket_pages=2)
@@ -171,7 +171,7 @@ class MemoryManager(Stored):
         return native.manager_info(self._handle)[1]
 
     def sizes(self) -> dict[int, int]:
-        """Pages of each memory that has any, by number. O(1).
+        """Return the number of pages of each memory that has any, by memory number. O(1).
 
         >>> from stable_structures import MemoryManager, StableMemory
         >>> manager = MemoryManager(StableMemory())
@@ -183,9 +183,9 @@ class MemoryManager(Stored):
         return {number: pages for number, pages in enumerate(native.manager_sizes(self._handle)) if pages}
 
     def into_memory(self) -> Memory:
-        """Releases the memory and gives it back; the manager raises `Closed` from then on. O(1).
+        """Release the memory and return it; from then on the manager raises `Closed`. O(1).
 
-        Raises `MemoryInUse` while anybody holds one of its memories (the crate gives `None` then).
+        Raises `MemoryInUse` while anybody holds one of its memories (the crate returns `None` then).
 
         >>> from stable_structures import MemoryManager, StableMemory
         >>> memory = StableMemory()
@@ -199,7 +199,7 @@ class MemoryManager(Stored):
             if held:
                 numbers = ", ".join(map(str, held))
                 raise MemoryInUse(f"into_memory: memory {numbers} of the manager is in use; drop it and the structures on it first")
-            self._live = None  # another thread in a call still holds the handle until it is through
+            self._live = None  # another thread may be inside a call; it keeps the handle until the call ends
         return self.memory
 
     def __repr__(self) -> str:

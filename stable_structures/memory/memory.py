@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memories: rows of 65,536-byte pages with four operations, size, grow, read and write (docs/format.md#memory)."""
+"""Memories: sequences of 65,536-byte pages with four operations, size, grow, read and write (docs/format.md#memory)."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ MAX_PAGES: Final[int] = native.MAX_PAGES
 
 @runtime_checkable
 class Memory(Protocol):
-    """What any object needs to be used as a memory; write your own and pass it to a structure or a manager.
+    """The four methods that make any object a memory; write your own and pass it to a structure or a manager.
 
     Sizes are in pages, offsets and lengths in bytes. New pages are zero. Access past the end raises and changes nothing.
-    What a method raises comes out of the structure's operation as it is, and the structure stays as it was; where the memory
-    cannot be put back either, that is done before its next operation, which raises until it can be.
+    If a method raises, the structure's operation raises the same exception and the structure stays as it was. If the memory
+    cannot be restored at that moment, the next operation restores it first, and raises until it can.
     """
 
     def size(self) -> int:
@@ -42,15 +42,15 @@ class Memory(Protocol):
         ...
 
     def grow(self, pages: int, /) -> int:
-        """Adds zero pages; the size before, or -1 where it cannot grow."""
+        """Add zero pages; return the size before, or -1 if the memory cannot grow."""
         ...
 
     def read(self, offset: int, length: int, /) -> bytes:
-        """Exactly `length` bytes from `offset`."""
+        """Return exactly `length` bytes from `offset`."""
         ...
 
     def write(self, offset: int, data: bytes, /) -> None:
-        """Writes the bytes at `offset`."""
+        """Write the bytes at `offset`."""
         ...
 
 
@@ -67,26 +67,26 @@ _DURABILITIES: Final = {
 
 def _choice(value: str, choices: dict[str, int], what: str) -> int:
     if value not in choices:
-        raise ValueError(f"{what} is one of {', '.join(map(repr, choices))}, got {value!r}")
+        raise ValueError(f"{what} must be one of {', '.join(map(repr, choices))}, got {value!r}")
     return choices[value]
 
 
 def _path(path: str | os.PathLike[str]) -> str:
     name = os.fsdecode(path)
     if "\0" in name:
-        raise ValueError(f"path {name!r} has a zero character in it")
+        raise ValueError(f"path {name!r} contains a null character; remove it")
     return name
 
 
 def _milliseconds(seconds: float) -> int:
-    """As the core takes it, where 0 stands for its own choice."""
+    """Convert to milliseconds for the core, which reads 0 as its default."""
     if not 0 <= seconds < math.inf:
-        raise ValueError(f"patience is a number of seconds, 0 or more, got {seconds}")
+        raise ValueError(f"patience must be 0 seconds or more, got {seconds}")
     return min(max(1, round(seconds * 1000)), 2**32 - 1)
 
 
 def _count(value: int, what: str) -> int:
-    """As the core takes it: what 64 bits cannot hold is past every end."""
+    """Convert an offset or length for the core: a number above 64 bits becomes one past every end."""
     number = operator.index(value)
     if number < 0:
         raise OutOfBounds(f"{what} must not be negative, got {number}")
@@ -94,22 +94,22 @@ def _count(value: int, what: str) -> int:
 
 
 class NativeMemory:
-    """A memory of the C core. Not made directly: see `StableMemory`, `RestrictedMemory` and `MemoryManager.get`."""
+    """A memory of the C core. Do not create it directly: see `StableMemory`, `RestrictedMemory` and `MemoryManager.get`."""
 
     _handle: Any
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
-        """For `copy` and `pickle`: a second object on the same bytes would be no copy."""
+        """Refuse `copy` and `pickle`: a second object on the same bytes would not be a copy."""
         name = type(self).__name__
-        raise TypeError(f"a {name} cannot be copied or pickled: write its bytes, read(0, nbytes), to another memory")
+        raise TypeError(f"a {name} cannot be copied or pickled; write its bytes, read(0, nbytes), to another memory")
 
     @functools.cached_property
     def _root(self) -> int:
-        """The same for all memories over one root."""
+        """Return an identifier that all memories over one root share."""
         return native.root(self._handle)
 
     def size(self) -> int:
-        """Pages. O(1). Raises `Closed`.
+        """Return the size in pages. O(1). Raises `Closed`.
 
         >>> StableMemory().size()
         0
@@ -117,7 +117,7 @@ class NativeMemory:
         return native.check(native.call.ss_access_size(self._handle), "size")
 
     def grow(self, pages: int) -> int:
-        """Adds zero pages; the size before, or -1 where the memory cannot grow (its limit, a full disk), which changes nothing.
+        """Add zero pages; return the size before, or -1 if the memory cannot grow (its limit, a full disk): nothing changed then.
 
         O(1) without a file. Raises `Closed`, `ReadOnly`, and `OutOfBounds` for a negative number of pages.
 
@@ -129,7 +129,7 @@ class NativeMemory:
         return -1 if old == native.call.SS_OUT_OF_MEMORY else native.check(old, "grow")
 
     def read(self, offset: int, length: int) -> bytes:
-        r"""A copy of `length` bytes. O(length). Raises `OutOfBounds` past the end, `Closed`.
+        r"""Return a copy of `length` bytes. O(length). Raises `OutOfBounds` past the end, `Closed`.
 
         >>> memory = StableMemory()
         >>> _ = memory.grow(1)
@@ -139,10 +139,10 @@ class NativeMemory:
         return native.read(self._handle, _count(offset, "offset"), _count(length, "length"))
 
     def readinto(self, offset: int, buffer: Any) -> int:
-        """Fills a writable buffer; gives its length. O(length).
+        """Fill a writable buffer; return its length. O(length).
 
-        Raises `OutOfBounds` past the end, `Closed`, and `IncompatibleType` for a buffer that is read-only or does not lie
-        in one piece, as every second item of an array.
+        Raises `OutOfBounds` past the end, `Closed`, and `IncompatibleType` for a buffer that is read-only or not contiguous, such
+        as every second item of an array.
 
         >>> memory = StableMemory()
         >>> _ = memory.grow(1)
@@ -152,11 +152,11 @@ class NativeMemory:
         return native.readinto(self._handle, _count(offset, "offset"), buffer)
 
     def write(self, offset: int, data: Any) -> None:
-        r"""Writes a buffer. O(length).
+        r"""Write a buffer. O(length).
 
-        Raises `OutOfBounds` past the end (nothing is written then), `Closed`, `ReadOnly`, and `IncompatibleType` for what is
-        no buffer (text, a list, an array of Python objects) or does not lie in one piece (every second item of an array:
-        write its `tobytes()`). The bytes of a live structure belong to it: writing there damages it.
+        Raises `OutOfBounds` past the end (nothing is written then), `Closed`, `ReadOnly`, and `IncompatibleType` for an object
+        that is not a buffer (text, a list, an array of Python objects) or not contiguous (every second item of an array: write
+        its `tobytes()`). The bytes of a live structure belong to it: writing there damages it.
 
         >>> memory = StableMemory()
         >>> _ = memory.grow(1)
@@ -168,7 +168,7 @@ class NativeMemory:
 
     @property
     def nbytes(self) -> int:
-        """Size in bytes: pages * 65,536. O(1). Raises `Closed`.
+        """Return the size in bytes: pages * 65,536. O(1). Raises `Closed`.
 
         >>> memory = StableMemory()
         >>> _ = memory.grow(2)
@@ -178,16 +178,16 @@ class NativeMemory:
         return self.size() * PAGE_SIZE
 
     def transaction(self) -> Transaction:
-        """`with memory.transaction():` keeps all changes of its block, or on an exception puts back every byte and the size.
+        """Return a context manager: `with memory.transaction():` keeps all changes of its block, or on an exception undoes them all.
 
         It covers every memory over the same file or anonymous memory, and belongs to the thread that began it: operations
         of other threads wait until it ends (30 seconds, or the `patience` of `StableMemory.open`), then raise `MemoryInUse`.
-        It also belongs to the asyncio task that began it: what other tasks of the thread do with the memory raises
+        It also belongs to the asyncio task that began it: if another task of the thread uses the memory, that raises
         `MemoryInUse` at once, and `async with memory.transaction():` waits for its turn without blocking the loop, first come,
-        first served. In the block a failing operation undoes itself alone. Where the memory is open for reading the block sees one
+        first served. A failing operation in the block undoes only itself. If the memory is open for reading, the block sees one
         state of the file. O(1) to begin, then O(1) more for each changed block of 4 KiB, whose old bytes are kept.
 
-        Entering raises `MemoryInUse` where this thread has one open, and for memories written in Python.
+        Entering raises `MemoryInUse` if this thread already has one open, and for memories written in Python.
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
         >>> memory = StableMemory()
@@ -214,7 +214,7 @@ class NativeMemory:
         return Transaction(self)
 
     def commit(self) -> None:
-        """Keeps the changes of this thread's open transaction and ends it. O(changed bytes). Raises as `Transaction.commit`.
+        """Keep the changes of this thread's open transaction and end it. O(changed bytes). Raises as `Transaction.commit`.
 
         >>> memory = StableMemory()
         >>> with memory.transaction():
@@ -226,7 +226,7 @@ class NativeMemory:
         self._ended(native.call.ss_transaction_commit, "commit")
 
     def rollback(self) -> None:
-        """Puts back what this thread's open transaction changed and ends it. O(changed bytes). Raises `MemoryInUse` where there is none.
+        """Undo what this thread's open transaction changed and end it. O(changed bytes). Raises `MemoryInUse` if there is none.
 
         >>> memory = StableMemory()
         >>> with memory.transaction():
@@ -242,9 +242,9 @@ class NativeMemory:
         settled()
 
     def sync(self) -> None:
-        """From here on all that was committed survives a power loss. O(what the disk has not stored yet); without a file O(1).
+        """Write all commits so far to the disk, so that they survive a power loss. O(bytes not yet on the disk); without a file O(1).
 
-        Raises `CommitUnknown` where the disk fails (the memory is closed then), `MemoryInUse` in a transaction, `Closed`.
+        Raises `CommitUnknown` if the disk fails (the memory is closed then), `MemoryInUse` in a transaction, `Closed`.
 
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as directory, StableMemory.open(directory + "/state.bin") as memory:
@@ -254,9 +254,9 @@ class NativeMemory:
         native.check(native.call.ss_memory_sync(self._handle), "sync")
 
     def checkpoint(self) -> None:
-        """As `sync`, and the file by itself is the image then: its log is empty. O(bytes changed since the last one).
+        """Copy the log into the file after a `sync`: then the file alone is the image. O(bytes changed since the last one).
 
-        Raises `Locked` where readers make no room in time, `CommitUnknown`, `MemoryInUse` in a transaction, `Closed`.
+        Raises `Locked` if readers still use the log when `patience` ends, `CommitUnknown`, `MemoryInUse` in a transaction, `Closed`.
 
         >>> import pathlib, tempfile
         >>> with tempfile.TemporaryDirectory() as directory, StableMemory.open(directory + "/state.bin") as memory:
@@ -268,13 +268,13 @@ class NativeMemory:
         native.settle(native.call.ss_memory_checkpoint, self._handle, "checkpoint")
 
     def close(self) -> None:
-        """Closes the memory and everything on it; later use raises `Closed`. Closing twice is allowed.
+        """Close the memory and everything on it; later use raises `Closed`. Closing twice is allowed.
 
-        A virtual or restricted memory closes the memory that it lies in. Views stay readable until they are gone: what they
-        show of a file is copied, holes apart, since nobody keeps a closed file from being cut. O(bytes in the log and in
-        views) for a file. Raises `MemoryInUse` where views show more than 1 GiB of it, and the memory stays open. Raises
-        `Locked` where readers make no room in time, and `CommitUnknown` and `OSError` of a failing disk: the memory is closed
-        then, and the log stays beside the file for the next opening.
+        Closing a virtual or restricted memory closes the memory below it. Views stay readable: the part of a file that they show
+        is copied (without its holes), because nothing stops another program from truncating a closed file. O(bytes in the log and
+        in views) for a file. Raises `MemoryInUse` if views show more than 1 GiB of the file; the memory stays open then. Raises
+        `Locked` if readers still use the log when `patience` ends, and `CommitUnknown` and `OSError` of a failing disk: the memory
+        is closed then, and the log stays beside the file for the next opening.
 
         >>> memory = StableMemory()
         >>> memory.close()
@@ -294,8 +294,8 @@ class NativeMemory:
 class StableMemory(NativeMemory):
     """A flat memory, anonymous or (`StableMemory.open`) in a file.
 
-    Address space for `max_pages` is reserved at once and uses no memory; pages are there as the memory grows. The
-    address never moves. Where the system refuses so much address space, less is reserved and `reserved_pages` says how much.
+    Address space for `max_pages` is reserved at once and uses no memory; the system provides pages as the memory grows. The
+    address never moves. If the system refuses so much address space, less is reserved; `reserved_pages` says how much.
 
     >>> with StableMemory(max_pages=10) as memory:
     ...     memory.grow(3), memory.size(), memory.nbytes
@@ -303,7 +303,7 @@ class StableMemory(NativeMemory):
     """
 
     path: str | None = None
-    """The file, as it was given; None for an anonymous memory."""
+    """The path, as it was given; None for an anonymous memory."""
     mode: Mode = "r+"
     durability: Durability = "none"
 
@@ -316,7 +316,7 @@ class StableMemory(NativeMemory):
         )
 
     @classmethod
-    def open(  # noqa: PLR0913 - keywords, as for the open of Python
+    def open(  # noqa: PLR0913 - keywords, as for Python's open
         cls,
         path: str | os.PathLike[str],
         mode: Mode = "r+",
@@ -328,27 +328,27 @@ class StableMemory(NativeMemory):
         exclusive: bool = False,
         load: bool = False,
     ) -> Self:
-        """A file as a memory. At rest it is the bare image, `pages * 65,536` bytes, and any such image can be opened.
+        """Open a file as a memory. A closed file is the bare image, `pages * 65,536` bytes; any such image can be opened.
 
-        `mode` is "r" (the file exists, is not changed, and others may write it meanwhile), "r+" (created if absent) or "x"
-        (must not exist). One handle at a time writes; any number read, and see what the file holds: with "full" what was
-        committed, with "normal" what was at the last checkpoint. A symbolic link is refused.
+        `mode` is "r" (the file exists; this handle does not change it, others may write it meanwhile), "r+" (created if missing)
+        or "x" (must not exist). One handle at a time writes; any number read. Readers of a "full" file see what was committed, of
+        a "normal" file what was there at the last checkpoint. A symbolic link is refused.
 
-        `durability` says what is still there after a crash, where each operation outside of transactions is one of its own:
+        `durability` says what survives a crash; each operation outside a transaction is its own transaction:
 
-        * "none": no log. Operations that a crash or kill cuts short may be there in part.
-        * "normal": a killed process loses no commit; a power loss may lose the last ones (after the last `sync`), but whole.
+        * "none": no log. An operation that a crash or kill interrupts may be half-written.
+        * "normal": a killed process loses no commit; a power loss may lose the commits after the last `sync`, but never half of one.
         * "full": a commit is on the disk when it returns.
 
         While a file is open with a log, `NAME-wal` lies beside it and belongs to it. `patience` is how many seconds to wait
-        for other threads' transactions, for readers, and for a writer that is changing the file. `permissions` are those of
-        a new file, before the umask. `exclusive` (for "full") writes the file itself only at checkpoints: fewer writes,
-        and readers see no more than those. `load` reads the file into memory rather than mapping it, so that a damaged
-        disk gives an `OSError` at opening and not a killed process later.
+        for other threads' transactions, for readers, and for a writer that is changing the file. `permissions` apply to a new
+        file, before the umask. `exclusive` (for "full") writes the file itself only at checkpoints: there are fewer writes, and
+        readers see only the checkpoints. `load` reads the file into memory instead of mapping it, so that a damaged disk raises
+        `OSError` at opening instead of killing the process later.
 
         O(1), or O(bytes in the log) after a crash. Raises `OSError` (`FileNotFoundError`, `FileExistsError`, ...), `Locked`,
-        `CorruptMemory` for a size that is no multiple of a page, `WalCorrupt`, `OutOfMemory` for a file of more than
-        `max_pages`, `ReadOnly` where a log holds commits and the file may not be written.
+        `CorruptMemory` for a size that is not a multiple of a page, `WalCorrupt`, `OutOfMemory` for a file of more than
+        `max_pages`, `ReadOnly` if a log holds commits but the file is not writable.
 
         >>> import tempfile
         >>> directory = tempfile.TemporaryDirectory()
@@ -376,14 +376,14 @@ class StableMemory(NativeMemory):
             self._handle = native.open_file(self.path, options)
             native.check(native.call.ss_memory_set_patience(self._handle, options["patience"]), "open")
             _files.add(self)
-        except BaseException:  # a signal handler may raise anywhere; the traceback would keep the file open
+        except BaseException:  # a signal handler may raise anywhere; otherwise the traceback would keep the file open
             self._handle = None
             raise
         return self
 
     @property
     def reserved_pages(self) -> int:
-        """Pages for which there is address space; growth past them is refused. O(1).
+        """Return the number of pages with reserved address space; growth past them is refused. O(1).
 
         >>> StableMemory(max_pages=100).reserved_pages >= 100
         True
@@ -391,13 +391,13 @@ class StableMemory(NativeMemory):
         return int(native.call.ss_access_reserved_pages(self._handle))
 
     def view(self, offset: int = 0, length: int | None = None) -> npt.NDArray[np.uint8]:
-        """The bytes as a read-only numpy array of uint8, without a copy; to the end where `length` is None. O(1).
+        """Return the bytes as a read-only numpy array of uint8, without a copy; up to the end if `length` is None. O(1).
 
-        The view shows later changes and stays valid when the memory grows; when it is closed it keeps what it showed last
+        The view shows later changes and stays valid when the memory grows; when the memory is closed the view keeps what it showed last
         (`close` says what that costs). Raises `OutOfBounds`, `Closed`.
 
-        Where the memory is open for reading, or without a log, a view shows the file itself: a program that does not know
-        this library and cuts the file meanwhile takes the bytes away, and reading the view then ends this process.
+        If the memory is open for reading, or without a log, a view maps the file itself. If a program that does not know this
+        library then truncates the file, the bytes are gone, and reading the view kills this process.
 
         >>> memory = StableMemory()
         >>> _ = memory.grow(1)
@@ -420,7 +420,7 @@ _files: weakref.WeakSet[StableMemory] = weakref.WeakSet()
 
 @atexit.register
 def _close_files() -> None:
-    """Leaves bare images where a program ends without closing its files."""
+    """Leave bare images behind when a program ends without closing its files."""
     native.note_exit()
     for memory in list(_files):
         with contextlib.suppress(Exception):
@@ -428,9 +428,9 @@ def _close_files() -> None:
 
 
 class RestrictedMemory(NativeMemory):
-    """Pages `range.start` to `range.stop` of another memory, as a memory of its own.
+    """Pages `range.start` to `range.stop` of another memory, as a separate memory.
 
-    Growing it while the base is shorter than `range.start` grows the base to there first; growing past `range.stop` is
+    Growing it while the base is shorter than `range.start` first grows the base to there; growing past `range.stop` is
     refused (-1). Raises `ValueError` for a range with a step.
 
     >>> base = StableMemory()
@@ -440,8 +440,8 @@ class RestrictedMemory(NativeMemory):
     """
 
     def __init__(self, memory: Memory, pages: range) -> None:
-        if getattr(pages, "step", None) != 1 or pages.start < 0:  # no range at all has no step
-            raise ValueError(f"RestrictedMemory: {pages} is no range of pages; use range(first, end) with 0 <= first <= end")
+        if getattr(pages, "step", None) != 1 or pages.start < 0:  # only a range has a step
+            raise ValueError(f"RestrictedMemory: invalid range of pages {pages}; use range(first, end) with 0 <= first <= end")
         self.memory = memory
         self.pages = pages
         base = native_memory(memory)
@@ -469,19 +469,19 @@ _foreign: weakref.WeakValueDictionary[int, _ForeignMemory] = weakref.WeakValueDi
 
 
 def native_memory(memory: Memory) -> NativeMemory:
-    """The memory as the core knows it: itself, or the one wrapper of an object written in Python. O(1).
+    """Return the memory as the core knows it: itself, or the one wrapper of an object written in Python. O(1).
 
-    Raises `TypeError` for an object that lacks one of the four operations; of a manager or structure it says what to give.
+    Raises `TypeError` for an object that lacks one of the four operations; for a manager or structure, the message says what to pass.
     """
     if isinstance(memory, NativeMemory):
         return memory
     if isinstance(memory, type):
-        raise TypeError(f"a memory is an object, got the class {memory.__name__} itself; write {memory.__name__}()")
+        raise TypeError(f"expected a memory, got the class {memory.__name__} itself; write {memory.__name__}()")
     missing = [name for name in ("size", "grow", "read", "write") if not callable(getattr(memory, name, None))]
     if missing:
         instead = getattr(type(memory), "_instead_of_memory", None)
         if instead is not None:
-            raise TypeError(f"a {type(memory).__name__} is no memory; {instead}")
+            raise TypeError(f"a {type(memory).__name__} is not a memory; {instead}")
         raise TypeError(
             f"a memory needs size, grow, read and write; {type(memory).__name__} lacks {', '.join(missing)}. "
             "Use StableMemory() or StableMemory.open(path)"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What structures and managers share: how what lies in a memory is opened, checked, measured and released."""
+"""What structures and managers share: how they open, check, measure and release their memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ INIT_OVERWRITE: Final[int] = native.call.SS_INIT_OVERWRITE
 
 @dataclass(frozen=True, slots=True)
 class BytesUsed:
-    """Bytes that a structure uses: `live` by what it holds, `allocated` in chunks or slots, `reserved` in pages of its memory."""
+    """Bytes that a structure uses: `live` for its content, `allocated` in chunks or slots, `reserved` in pages of its memory."""
 
     live: int
     allocated: int
@@ -40,20 +40,20 @@ class Violation:
 
 
 class Stored:
-    """What lies in a memory: a structure, or a manager of memories."""
+    """The base of everything that is stored in a memory: a structure, or a manager of memories."""
 
     _c_name: ClassVar[str]
     _held_in: ClassVar[str] = "_handle"
-    """The attribute with the only reference to the handle."""
-    _instead_of_memory: ClassVar[str] = "give it a memory of its own, such as manager.get(1), or the one that into_memory() releases"
+    """The attribute that holds the only reference to the handle."""
+    _instead_of_memory: ClassVar[str] = "pass a separate memory, such as manager.get(1), or the one that into_memory() releases"
 
     _handle: Any
     memory: Memory
-    """The memory that it was given."""
+    """The memory that it was opened on."""
 
     @classmethod
     def new(cls, memory: Memory, *args: Any) -> Self:
-        """An empty structure, overwriting what the memory holds. O(1). Raises `MemoryInUse`, `OutOfMemory`, `ReadOnly`.
+        """Create an empty structure; **overwrites** whatever the memory holds. O(1). Raises `MemoryInUse`, `OutOfMemory`, `ReadOnly`.
 
         >>> from stable_structures import StableMemory, StableVec, u64
         >>> memory = StableMemory()
@@ -65,7 +65,7 @@ class Stored:
 
     @classmethod
     def load(cls, memory: Memory, *args: Any) -> Self:
-        """The structure that the memory holds; raises `BadMagic` where it holds none. O(1).
+        """Open the structure that the memory holds; raises `BadMagic` if it holds none. O(1).
 
         >>> from stable_structures import StableMemory, StableVec, u64
         >>> StableVec[u64].load(StableMemory())
@@ -79,8 +79,8 @@ class Stored:
         return cls.__new__(cls)._begin(mode, memory, *args)
 
     def _begin(self, mode: int, memory: Memory, *args: Any) -> Self:
-        """As `_start`, and all or nothing: a signal handler may raise anywhere, and what a traceback keeps must not keep the memory."""
-        before = getattr(self, self._held_in, None)  # not by __dict__: making that would slow down every method
+        """Start as `_start` does, all or nothing: a signal handler may raise anywhere, and a kept traceback must not keep the memory."""
+        before = getattr(self, self._held_in, None)  # not by __dict__: creating that would slow down every method
         try:
             self._start(mode, memory, *args)
         except BaseException:
@@ -94,14 +94,14 @@ class Stored:
         raise NotImplementedError
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
-        """For `copy` and `pickle`: two structures on one memory, or one without its memory, would be no copy."""
+        """Refuse `copy` and `pickle`: two structures on one memory, or one without its memory, would not be a copy."""
         name = type(self).__name__
         raise TypeError(
-            f"{name} cannot be copied or pickled: it is a view of its memory; copy what it holds, as with copy_into() or list()"
+            f"{name} cannot be copied or pickled: it is a view of its memory; copy its content, for example with copy_into() or list()"
         )
 
     def _take_memory(self, memory: Memory, opened: Callable[[Any, Any], int]) -> None:
-        """Fills `_handle`: `opened(memory handle, out)` calls the core."""
+        """Set `_handle`: `opened(memory handle, out)` calls the core."""
         under = native_memory(memory)
         self.memory = memory
         self._native_memory = under
@@ -111,9 +111,9 @@ class Stored:
         _alive[id(self)] = self
 
     def check(self) -> None:
-        """Walks everything and raises `CorruptMemory` naming the first broken rule. O(n).
+        """Walk everything; raise `CorruptMemory` with the first broken rule. O(n).
 
-        Raises `IncompatibleType` where it is sound, and of other types than it was opened with.
+        Raises `IncompatibleType` if the structure is sound but holds other types than it was opened with.
 
         >>> from stable_structures import StableMemory, StableVec, u64
         >>> StableVec[u64](StableMemory()).check()
@@ -128,12 +128,12 @@ class Stored:
         native.check(getattr(native.call, f"ss_{self._c_name}_check")(self._handle, native.NULL, native.NULL), "check")
 
     def _tell_apart(self, error: BaseException) -> None:
-        """Raises `IncompatibleType` where an error is not of damage, and only the types are wrong. O(n), but only after an error."""
+        """Raise `IncompatibleType` if an error does not come from damage but from wrong types. O(n), but only after an error."""
 
     def violations(self) -> list[Violation]:
-        """Walks everything and lists every broken rule; an empty list is a sound structure. O(n).
+        """Walk everything and list every broken rule; the list of a sound structure is empty. O(n).
 
-        Raises `IncompatibleType` where it is sound, and of other types than it was opened with.
+        Raises `IncompatibleType` if the structure is sound but holds other types than it was opened with.
 
         >>> from stable_structures import StableMemory, StableVec, u64
         >>> StableVec[u64](StableMemory()).violations()
@@ -145,7 +145,7 @@ class Stored:
         return [Violation(rule, address, number, limit) for _, rule, address, number, limit in found]
 
     def bytes_used(self) -> BytesUsed:
-        """How many bytes are live, allocated and reserved. O(1).
+        """Return how many bytes are live, allocated and reserved. O(1).
 
         >>> from stable_structures import StableMemory, StableVec, u64
         >>> StableVec[u64](StableMemory()).bytes_used()
@@ -158,18 +158,18 @@ _alive: Final[weakref.WeakValueDictionary[int, Stored]] = weakref.WeakValueDicti
 
 
 def alive() -> list[Stored]:
-    """Every structure and manager that somebody holds: a harness closes what the program before has left open."""
+    """Return every structure and manager that somebody holds, so that a harness can close what the last program left open."""
     return [found for ref in _alive.valuerefs() if (found := ref()) is not None]
 
 
 S = TypeVar("S", bound=Stored)
 
 
-def init_as_the_crate(kind: type[S], told: Callable[[str], object], *given: Any) -> S:
-    """A structure as the crate's `init` opens it, for the code of a platform: over whatever else is there; `told` is told that."""
+def init_as_the_crate(kind: type[S], report: Callable[[str], object], *given: Any) -> S:
+    """Open a structure as the crate's `init` does, for platform code: **overwrites** whatever else is there, and reports it."""
     try:
         return kind._open(INIT, *given)
     except BadMagic as error:
         made = kind._open(INIT_OVERWRITE, *given)
-        told(f"{kind.__name__}: {error.rule or error}; it was overwritten, as the platform does it")
+        report(f"{kind.__name__}: {error.rule or error}; it was overwritten, as the platform does it")
         return made

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A memory as a raw stream of bytes; `io.BufferedReader` and `io.BufferedWriter` are the buffered forms.
 
-The end of the memory is the end of the file. Nothing is kept between two calls but the position, so a stream sees what
-others write, and any number of them may lie over one memory.
+The end of the memory is the end of the file. A stream keeps nothing between two calls but its position, so it sees what
+others write, and one memory may have any number of streams.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LARGEST_POSITION: Final = 2**63 - 1
 
 
 class _Stream(io.RawIOBase):
-    """The position, and what reading and writing share."""
+    """The position, and what readers and writers share."""
 
     def __init__(self, memory: Memory, offset: int = 0) -> None:
         self.memory = memory
@@ -28,17 +28,17 @@ class _Stream(io.RawIOBase):
 
     def _check_open(self) -> None:
         if self.closed:
-            raise Closed(f"{type(self).__name__} is closed; make a new one on the memory")
+            raise Closed(f"{type(self).__name__} is closed; create a new one on the memory")
 
     def _bytes(self) -> int:
         return self._native.size() * PAGE_SIZE
 
     def _refuse(self, operation: str) -> NoReturn:
         self._check_open()
-        raise io.UnsupportedOperation(f"{operation} on a {type(self).__name__}; a memory has a Reader and a Writer")
+        raise io.UnsupportedOperation(f"{operation} on a {type(self).__name__}; use a Reader to read a memory and a Writer to write it")
 
     def seekable(self) -> bool:
-        """True. O(1). Raises `Closed`.
+        """Return True. O(1). Raises `Closed`.
 
         >>> from stable_structures import Reader, StableMemory
         >>> Reader(StableMemory()).seekable()
@@ -48,7 +48,7 @@ class _Stream(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """The offset in the memory at which the next byte is read or written. O(1). Raises `Closed`.
+        """Return the offset in the memory of the next byte to read or write. O(1). Raises `Closed`.
 
         >>> from stable_structures import StableMemory, Writer
         >>> Writer(StableMemory(), 7).tell()
@@ -58,10 +58,10 @@ class _Stream(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Moves to an offset from the start, from here or from the end of the memory, and gives the offset in it. O(1).
+        """Move to an offset from the start, the current position or the end of the memory; return the new offset. O(1).
 
         A position past the end is allowed: there is nothing to read there, and a write there grows the memory. Raises
-        `OutOfBounds` for one before the start, `ValueError` for another `whence`, `Closed`.
+        `OutOfBounds` for a position before the start, `ValueError` for any other `whence`, `Closed`.
 
         >>> from stable_structures import PAGE_SIZE, Reader, StableMemory
         >>> memory = StableMemory()
@@ -72,7 +72,7 @@ class _Stream(io.RawIOBase):
         """
         self._check_open()
         if whence not in (io.SEEK_SET, io.SEEK_CUR, io.SEEK_END):
-            raise ValueError(f"seek: whence is 0 (start), 1 (here) or 2 (end of the memory), got {whence}")
+            raise ValueError(f"seek: whence must be 0 (start), 1 (current position) or 2 (end of the memory), got {whence}")
         start = 0 if whence == io.SEEK_SET else self._position if whence == io.SEEK_CUR else self._bytes()
         self._position = _position(start + operator.index(offset), "seek")
         return self._position
@@ -82,9 +82,9 @@ class _Stream(io.RawIOBase):
 
 
 class Reader(_Stream):
-    """Reads a memory from `offset` on, as an `io.RawIOBase`; closing it does not close the memory.
+    """Read a memory from `offset` on, as an `io.RawIOBase`; closing it does not close the memory.
 
-    Making one is O(1) and raises `OutOfBounds` for a negative offset, `TypeError` where `memory` is none.
+    Creating one is O(1) and raises `OutOfBounds` for a negative offset, `TypeError` if `memory` is not a memory.
 
     >>> import io
     >>> from stable_structures import Reader, StableMemory, Writer
@@ -96,7 +96,7 @@ class Reader(_Stream):
     """
 
     def readable(self) -> bool:
-        """True. O(1). Raises `Closed`.
+        """Return True. O(1). Raises `Closed`.
 
         >>> from stable_structures import Reader, StableMemory
         >>> Reader(StableMemory()).readable(), Reader(StableMemory()).writable()
@@ -106,9 +106,9 @@ class Reader(_Stream):
         return True
 
     def readinto(self, buffer: Any, /) -> int:
-        """Fills a writable buffer, as far as the memory goes; gives the number of bytes, 0 at its end. O(bytes).
+        """Fill a writable buffer up to the end of the memory; return the number of bytes read, 0 at the end. O(bytes).
 
-        Raises `IncompatibleType`, which is a `TypeError`, for a buffer that cannot be written or does not lie in one piece, `Closed`.
+        Raises `IncompatibleType`, which is a `TypeError`, for a buffer that is read-only or not contiguous, `Closed`.
 
         >>> from stable_structures import Reader, StableMemory
         >>> memory = StableMemory()
@@ -126,7 +126,7 @@ class Reader(_Stream):
         return count
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """At most `size` bytes, all up to the end of the memory where it is negative or None. O(bytes). Raises `Closed`.
+        """Return at most `size` bytes; all up to the end of the memory if `size` is negative or None. O(bytes). Raises `Closed`.
 
         >>> from stable_structures import Reader, StableMemory
         >>> memory = StableMemory()
@@ -142,7 +142,7 @@ class Reader(_Stream):
         return data
 
     def readall(self) -> bytes:
-        """All bytes up to the end of the memory. O(bytes). Raises `Closed`.
+        """Return all bytes up to the end of the memory. O(bytes). Raises `Closed`.
 
         >>> from stable_structures import Reader, StableMemory, Writer
         >>> memory = StableMemory()
@@ -154,16 +154,16 @@ class Reader(_Stream):
         return self.read()
 
     def write(self, _data: Any, /) -> NoReturn:
-        """Raises `io.UnsupportedOperation`."""
+        """Raise `io.UnsupportedOperation`."""
         self._refuse("write")
 
 
 class Writer(_Stream):
-    """Writes to a memory from `offset` on, as an `io.RawIOBase`; closing it does not close the memory.
+    """Write to a memory from `offset` on, as an `io.RawIOBase`; closing it does not close the memory.
 
-    A write past the end grows the memory first, by the fewest pages. The bytes of a live structure belong to it: give a
-    writer a memory of its own. Making one is O(1) and raises `OutOfBounds` for a negative offset, `TypeError` where
-    `memory` is none.
+    A write past the end first grows the memory by the fewest pages. The bytes of a live structure belong to it, so give a
+    writer a separate memory. Creating one is O(1) and raises `OutOfBounds` for a negative offset, `TypeError` if `memory` is
+    not a memory.
 
     >>> import io, shutil
     >>> from stable_structures import StableMemory, Writer
@@ -175,7 +175,7 @@ class Writer(_Stream):
     """
 
     def writable(self) -> bool:
-        """True. O(1). Raises `Closed`.
+        """Return True. O(1). Raises `Closed`.
 
         >>> from stable_structures import StableMemory, Writer
         >>> Writer(StableMemory()).writable(), Writer(StableMemory()).readable()
@@ -185,9 +185,9 @@ class Writer(_Stream):
         return True
 
     def write(self, data: Any, /) -> int:
-        """Writes all bytes of a buffer, growing the memory by the fewest pages; gives their number. O(bytes).
+        """Write all bytes of a buffer, growing the memory by the fewest pages if needed; return their number. O(bytes).
 
-        Raises `OutOfMemory` where the memory cannot grow (nothing is written then), `ReadOnly`, `Closed`.
+        Raises `OutOfMemory` if the memory cannot grow (nothing is written then), `ReadOnly`, `Closed`.
 
         >>> from stable_structures import StableMemory, Writer
         >>> memory = StableMemory()
@@ -200,16 +200,16 @@ class Writer(_Stream):
         return count
 
     def readinto(self, _buffer: Any, /) -> NoReturn:
-        """Raises `io.UnsupportedOperation`."""
+        """Raise `io.UnsupportedOperation`."""
         self._refuse("read")
 
     def readall(self) -> NoReturn:
-        """Raises `io.UnsupportedOperation`."""
+        """Raise `io.UnsupportedOperation`."""
         self._refuse("read")
 
 
 def _position(offset: int, what: str) -> int:
     position = operator.index(offset)
     if not 0 <= position <= _LARGEST_POSITION:
-        raise OutOfBounds(f"{what}: position {position} of a memory; it must be 0 to {_LARGEST_POSITION}")
+        raise OutOfBounds(f"{what}: invalid position {position} in a memory; it must be 0 to {_LARGEST_POSITION}")
     return position

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Transactions as `with` and `async with` blocks.
 
-A signal handler may raise between any two steps of Python, and what it interrupts must be either a block that was
-entered or no transaction at all. So what holds a transaction in the core (`Grip.held`) is there before it begins, and
-rolls it back with the end of its own life. While a block is open its only reference is on the stack of the `with`
-statement, as the very object that is called at the end of the block: should that call be cut short before its first
-step, the reference goes, and the transaction with it. Frames that a traceback may keep have none, which is why functions
-here delete their variable of it.
+A signal handler may raise between any two steps of Python. What it interrupts must be either an entered block or no
+transaction at all. So the object that holds a transaction in the core (`Grip.held`) exists before the transaction begins,
+and rolls it back when it is destroyed. While a block is open, the only reference to its grip is on the stack of the `with`
+statement: the grip is the very object that the statement calls at the end of the block. If that call is cut short before
+its first step, the reference goes, and the transaction with it. Frames that a traceback may keep must hold no reference,
+so functions here delete their variable of it.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
 
 _ABSENT: Final[int] = native.call.SS_ABSENT
-# Functions of the core by themselves: no handler of a signal runs between the step that calls them and their work.
+# Functions of the core, bound directly: no signal handler runs between the step that calls them and their work.
 _begin, _commit, _rollback, _drop = (getattr(native.call, f"ss_held_{name}") for name in ("begin", "commit", "rollback", "drop"))
 
 
 class _Done:
-    """What `__aexit__` gives: it did its work when it was called."""
+    """The result of `__aexit__`, which has already done its work when it was called."""
 
     def __await__(self) -> Iterator[None]:
         return iter(())
@@ -47,28 +47,30 @@ class _Done:
 class _Block:
     """A block that is open, or the next one to open. It does not keep its grip alive."""
 
-    __slots__ = ("answer", "grip", "idle", "number")
+    __slots__ = ("answer", "committed", "grip", "idle", "number")
 
     def __init__(self, answer: _Done | None, idle: list[Grip]) -> None:
         self.answer = answer
         self.idle = idle
         self.number = 1
-        """Of the block, among all that had this grip."""
+        """The number of the block, among all that had this grip."""
+        self.committed = 0
+        """The number of the last block that was committed at its end."""
         self.grip: Callable[[], Grip | None] = lambda: None
 
 
 class Grip(functools.partial[Any]):
-    """What a `with` statement calls when its block ends, and what holds the transaction until then."""
+    """The object that a `with` statement calls when its block ends, and that holds the transaction until then."""
 
     block: _Block
     held: Any
 
 
-# Grips of blocks that have ended, for the next ones. Making one costs as much as a transaction.
+# Grips of blocks that have ended, for reuse. Creating one costs as much as a transaction.
 _idle: Final[list[Grip]] = []
 _idle_async: Final[list[Grip]] = []
 _DONE: Final = _Done()
-# Grips of transactions that were begun by hand; nothing else keeps those alive.
+# Grips of transactions that were begun without `with`; nothing else keeps those alive.
 _by_hand: Final[set[Grip]] = set()
 
 
@@ -84,7 +86,7 @@ def _new_grip(answer: _Done | None, idle: list[Grip]) -> Grip:
 
 
 def _leave(block: _Block, kind: type[BaseException] | None, _error: object, _traceback: object) -> _Done | None:
-    """The end of a block. Its grip calls this, so it is there; it has no other owner."""
+    """End a block. Only its grip calls this, so the grip still exists; it has no other owner."""
     grip: Any = None
     try:
         grip = block.grip()
@@ -94,9 +96,13 @@ def _leave(block: _Block, kind: type[BaseException] | None, _error: object, _tra
             native.fail(status, "commit")
     except BaseException:
         if grip is not None:
+            if native.call.ss_held_was_committed(grip.held):
+                block.committed = block.number
             _drop(grip.held)
         raise
     else:
+        if kind is None:
+            block.committed = block.number
         block.number += 1
         block.idle.append(grip)
     finally:
@@ -107,7 +113,7 @@ def _leave(block: _Block, kind: type[BaseException] | None, _error: object, _tra
 
 
 class _Exit(Generic[R_co]):
-    """`__exit__` or `__aexit__`: of a transaction its grip, which a `with` statement takes from here before it enters."""
+    """`__exit__` or `__aexit__`: read from a transaction it is the grip, which a `with` statement takes before it enters."""
 
     __slots__ = ("_answer", "_by_class", "_idle")
 
@@ -129,7 +135,7 @@ class _Exit(Generic[R_co]):
         try:  # noqa: SIM105 - suppress() would cost as much as all the rest
             grip = self._idle.pop()
         except IndexError:
-            pass  # what is made here would be kept by this exception, as the context of a later one
+            pass  # an object created here would be kept by this exception, as the context of a later one
         try:
             if grip is None:
                 grip = _new_grip(self._answer, self._idle)
@@ -141,7 +147,7 @@ class _Exit(Generic[R_co]):
 
 
 def _grip_of(transaction: Transaction) -> Grip | None:
-    """That of its block which is open, or is about to be."""
+    """Return the grip of its block that is open or about to open."""
     block = transaction._block
     return None if block is None or block.number != transaction._number else block.grip()
 
@@ -152,6 +158,12 @@ def _is_open(transaction: Transaction) -> bool:
         return grip is not None and native.is_open(grip.held)
     finally:
         del grip
+
+
+def was_committed(transaction: Transaction) -> bool:
+    """Whether the end of its block kept the changes, also if an exception came out of a step after that (for the harness)."""
+    block = transaction._block
+    return block is not None and block.committed == transaction._number
 
 
 def _exit_by_class(transaction: Transaction, kind: Any, error: Any, traceback: Any) -> None:
@@ -170,9 +182,9 @@ _aexit: Final = _Exit[_Done](_DONE, _idle_async, _aexit_by_class)
 
 
 class Transaction:
-    """What `memory.transaction()` gives: a block of `with` or `async with` whose changes happen all or not at all.
+    """The result of `memory.transaction()`: a block of `with` or `async with` whose changes happen all or not at all.
 
-    `commit()` and `rollback()` end it before its block ends; the rest of the block is outside of it.
+    `commit()` and `rollback()` end it before its block ends; the rest of the block is outside the transaction.
     """
 
     __slots__ = ("__weakref__", "_block", "_memory", "_number")
@@ -180,11 +192,11 @@ class Transaction:
     def __init__(self, memory: NativeMemory) -> None:
         self._memory = memory
         self._block: _Block | None = None
-        self._number: int  # of the block, once there is one
+        self._number: int  # number of the block, once there is one
 
     def __enter__(self) -> Self:
         block = self._block
-        grip = None if block is None or block.number != self._number else block.grip()  # as _grip_of, without its call
+        grip = None if block is None or block.number != self._number else block.grip()  # as _grip_of, but without the cost of a call
         if grip is None:
             grip = self._take_by_hand(_exit)
         try:
@@ -220,15 +232,15 @@ class Transaction:
     __aexit__ = _aexit
 
     def _take_by_hand(self, exit_: _Exit[Any]) -> Any:
-        """No `with` statement keeps it, so we do, until the transaction ends."""
+        """Keep the grip until the transaction ends, since no `with` statement keeps it."""
         grip: Any = exit_.__get__(self, Transaction)
         _by_hand.add(grip)
         return grip
 
     def commit(self) -> None:
-        """Keeps the changes and ends the transaction. O(changed bytes) in a file with a log, else O(1).
+        """Keep the changes and end the transaction. O(changed bytes) in a file with a log, else O(1).
 
-        Raises `MemoryInUse` where it is not open; `OutOfMemory` and `OSError` of a full or failing disk, after which
+        Raises `MemoryInUse` if it is not open; `OutOfMemory` and `OSError` of a full or failing disk, after which
         everything is rolled back; `CommitUnknown`.
 
         >>> from stable_structures import StableMemory
@@ -245,7 +257,7 @@ class Transaction:
         self._finish("commit", _commit)
 
     def rollback(self) -> None:
-        """Puts back every byte and the size, and ends the transaction. O(changed bytes). Raises `MemoryInUse` where it is not open.
+        """Undo all changes, of bytes and size, and end the transaction. O(changed bytes). Raises `MemoryInUse` if it is not open.
 
         >>> from stable_structures import StableMemory
         >>> memory = StableMemory()
@@ -258,14 +270,14 @@ class Transaction:
         self._finish("rollback", _rollback)
 
     def _finish(self, operation: str, end: Callable[[Any], int]) -> None:
-        """Ends it within its block, which has its grip until its own end."""
+        """End the transaction inside its block; the block keeps the grip until the block ends."""
         grip = _grip_of(self)
         try:
             status = _ABSENT if grip is None else end(grip.held)
         finally:
             del grip
         if status == _ABSENT:
-            raise MemoryInUse(f"{operation}: {self!r}; it was ended before, or never begun")
+            raise MemoryInUse(f"{operation}: {self!r}; it has already ended, or never began")
         if _by_hand or turns.queues:
             settled()
         native.check(status, operation)
@@ -275,6 +287,6 @@ class Transaction:
 
 
 def settled() -> None:
-    """A transaction ended before the end of its block."""
+    """Update the queues after a transaction ended before its block did."""
     _by_hand.difference_update([grip for grip in list(_by_hand) if not native.is_open(grip.held)])
     turns.ended()

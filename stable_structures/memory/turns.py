@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whose turn it is to begin a transaction, among asyncio tasks: first come, first served, and no loop is blocked."""
+"""Decide which asyncio task may begin a transaction next: first come, first served, without blocking a loop."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _LOOK: Final = 0.02
-"""How often the first in the queue looks for itself, in seconds: not every end of a transaction is told."""
+"""How often the first in the queue polls, in seconds: not every end of a transaction is reported."""
 
 queues: Final[dict[int, deque[_Waiter]]] = {}
-"""Those who wait, by root; a queue that is empty is not there."""
+"""The waiting tasks, by root; an empty queue has no entry."""
 
 
 class _Lock:
-    """Guards `queues`; made anew in the child of a fork, where nobody waits."""
+    """Guards `queues`; created again in the child of a fork, where nobody waits."""
 
     held = threading.RLock()
 
@@ -45,7 +45,7 @@ class _Waiter:
         self._pause: asyncio.Future[None] | None = None
 
     def call(self) -> None:
-        """Ends its pause, or the next one. From any thread."""
+        """End its pause, or the next one. May be called from any thread."""
         with contextlib.suppress(RuntimeError):  # its loop is closed
             self._loop.call_soon_threadsafe(self._wake)
 
@@ -55,7 +55,7 @@ class _Waiter:
             self._pause.set_result(None)
 
     async def pause(self, seconds: float) -> None:
-        """Until it is called, or the time is over."""
+        """Wait until `call` is called, or the time is over."""
         if not self._called:
             self._pause = self._loop.create_future()
             timer = self._loop.call_later(seconds, self._wake)
@@ -67,7 +67,7 @@ class _Waiter:
 
 
 def ended() -> None:
-    """Calls the first of each queue: a transaction has ended. O(queues)."""
+    """Wake the first of each queue, because a transaction has ended. O(queues)."""
     if queues:
         with _Lock.held:
             for queue in queues.values():
@@ -92,7 +92,7 @@ def _go(root: int, waiter: _Waiter) -> None:
 
 
 async def in_turn(root: int, begin: Callable[[], bool], patience: float, loop: asyncio.AbstractEventLoop) -> None:
-    """Calls `begin` until it gives true, when all who came before have gone. Raises `MemoryInUse` after `patience` seconds."""
+    """Call `begin` until it returns true, once all earlier tasks have gone. Raises `MemoryInUse` after `patience` seconds."""
     if root not in queues and begin():
         return
     waiter = _Waiter(loop)

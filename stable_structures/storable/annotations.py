@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 else:
 
     class Reverse:
-        r"""T in the opposite order, as the crate's `Reverse`; values are plain T. O(1).
+        r"""T in reverse order, as the crate's `Reverse`; values are plain T. O(1).
 
         `StableMinHeap[Reverse[u32]]` pops the largest number first, and `StableBTreeMap[Reverse[u64], V]` iterates from the
-        largest key down; in both one gives and gets plain `int`. Type checkers see T.
+        largest key down; in both you pass and get plain `int`. Type checkers see T.
 
         >>> from stable_structures.storable import codec, u32
         >>> newest_first = codec(Reverse[u32])
@@ -38,10 +38,10 @@ else:
             return Annotated[object if isinstance(part, Codec) else part, ReverseCodec(codec(part))]
 
     class Cbor:
-        """Any value that the cbor2 package encodes; unbounded, never a key (ours). O(1).
+        """Any value that the cbor2 package encodes; unbounded, never a key. Extension: not in the crate. O(1).
 
-        T says what the values are, for type checkers; at run time it makes dataclasses, enums and tuples again, which CBOR
-        does not tell from maps, numbers and lists. Plain `Cbor` takes and gives anything.
+        T is the type of the values, for type checkers. At run time it restores dataclasses, enums and tuples, which CBOR cannot
+        distinguish from maps, numbers and lists. Plain `Cbor` accepts and returns anything.
 
         >>> from stable_structures.storable import codec
         >>> settings = codec(Cbor[dict[str, int]])
@@ -63,11 +63,11 @@ C = TypeVar("C", bound=type[Any])
 
 
 def storable(cls: C) -> C:
-    """Makes a dataclass storable, field by field, with the bound of its parts (ours). O(fields), once.
+    """Make a dataclass storable, field by field, with the bound of its parts. Extension: not in the crate. O(fields), once.
 
-    The class gets `BOUND`, `to_bytes()` and `from_bytes()`, and goes wherever a type goes; values are ordered by their
+    The class gets `BOUND`, `to_bytes()` and `from_bytes()`, and can be used like any other type; values are ordered by their
     fields, first to last. The layout is in `structs.py`: changing the fields changes it. Raises `IncompatibleType`
-    where the class is no dataclass, or a field is of a type that cannot be stored.
+    if the class is not a dataclass, or a field has a type that cannot be stored.
 
     >>> from dataclasses import dataclass
     >>> from stable_structures.storable import codec, u8, u64
@@ -92,7 +92,7 @@ def storable(cls: C) -> C:
 
 
 def _field_types(cls: type[Any], names: dict[str, Any]) -> dict[str, Any]:
-    """The annotation of each field; text is looked up in the class's module and where the decorator stands."""
+    """Return the annotation of each field; text is looked up in the class's module and in the scope of the decorator."""
     try:
         hints = get_type_hints(cls, localns=names, include_extras=True)
     except NameError as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The base of every codec: what the structures ask a type for, and the errors that all types share."""
+"""The base of every codec: the questions that structures ask a type, and the errors that all types share."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class Codec(Generic[T]):
     """How values of one type become bytes and back.
 
     `bound` is the size that the structures plan with, `order` how encodings compare in C, `lane` how values cross to C.
-    `dtype` is the numpy dtype of the encoded form and `native_dtype` the one that users give and get; both are None
-    where numpy cannot hold the type. Codecs of equal types are equal, and hash by structure.
+    `dtype` is the numpy dtype of the encoded form and `native_dtype` the one that users pass and get; both are None
+    if numpy cannot hold the type. Codecs of equal types are equal, and hash by structure.
     """
 
     name: str
@@ -60,9 +60,9 @@ class Codec(Generic[T]):
     as_is: bool = False
     """Whether any `bytes` are a value, and their own encoding."""
     key_problem: str = ""
-    """Why the type cannot be a key of a map or set; empty where it can."""
+    """Why the type cannot be a key of a map or set; empty if it can."""
     heap_problem: str = ""
-    """Why the type cannot be in a heap; empty where it can."""
+    """Why the type cannot be in a heap; empty if it can."""
 
     def __init__(self, name: str, bound: Bound, order: Order, *identity: object) -> None:
         self.name = name
@@ -71,7 +71,7 @@ class Codec(Generic[T]):
         self._identity = identity or (name,)
 
     def encode(self, value: T) -> bytes:
-        r"""The bytes of a value. O(size). Raises `IncompatibleType` and `BoundExceeded`.
+        r"""Return the bytes of a value. O(size). Raises `IncompatibleType` and `BoundExceeded`.
 
         >>> from stable_structures import codec, f64, u16
         >>> codec(u16).encode(258)
@@ -80,7 +80,7 @@ class Codec(Generic[T]):
         raise NotImplementedError
 
     def decode(self, data: Data) -> T:
-        r"""The value of bytes from a memory. O(size). Raises `CorruptMemory` where they are no value of the type.
+        r"""Return the value decoded from bytes of a memory. O(size). Raises `CorruptMemory` if they are not a value of the type.
 
         >>> from stable_structures import codec, f64, u16
         >>> codec(u16).decode(b"\x01\x02")
@@ -89,7 +89,7 @@ class Codec(Generic[T]):
         raise NotImplementedError
 
     def compare(self, a: T, b: T) -> int | None:
-        r"""-1, 0 or 1 as `a` is less than, equal to or greater than `b`; None where they have no order. O(size).
+        r"""Return -1, 0 or 1 as `a` is less than, equal to or greater than `b`; None if they have no order. O(size).
 
         >>> from stable_structures import codec, f64, u16
         >>> codec(u16).compare(1, 2), codec(f64).compare(1.0, float("nan"))
@@ -98,7 +98,7 @@ class Codec(Generic[T]):
         return -1 if a < b else int(b < a)  # type: ignore[operator]
 
     def less(self, a: T, b: T) -> bool:
-        r"""Whether `a` comes before `b` in the order of the type. O(size).
+        r"""Return whether `a` comes before `b` in the order of the type. O(size).
 
         >>> from stable_structures import codec, f64, u16
         >>> codec(u16).less(1, 2)
@@ -108,7 +108,7 @@ class Codec(Generic[T]):
 
     @property
     def orderable_as_key(self) -> bool:
-        r"""Whether values can be keys of maps and sets: their order is total. O(1).
+        r"""Return whether values can be keys of maps and sets, which means that their order is total. O(1).
 
         >>> from stable_structures import codec, f64, u16
         >>> codec(u16).orderable_as_key, codec(f64).orderable_as_key
@@ -117,7 +117,7 @@ class Codec(Generic[T]):
         return not self.key_problem
 
     def require_key(self) -> None:
-        r"""Raises `IncompatibleType`, with the reason and the way out, where values cannot be keys. O(1).
+        r"""Raise `IncompatibleType`, with the reason and the way out, if values cannot be keys. O(1).
 
         >>> from stable_structures import codec, f64, u16
         >>> codec(f64).require_key()
@@ -128,7 +128,7 @@ class Codec(Generic[T]):
             raise IncompatibleType(f"{self.name} cannot be a key: {self.key_problem}")
 
     def require_heap(self) -> None:
-        r"""Raises `IncompatibleType`, with the reason and the way out, where values cannot be in a heap. O(1).
+        r"""Raise `IncompatibleType`, with the reason and the way out, if values cannot be in a heap. O(1).
 
         >>> from stable_structures import codec, f64, u16
         >>> codec(f64).require_heap()
@@ -137,9 +137,9 @@ class Codec(Generic[T]):
             raise IncompatibleType(f"{self.name} cannot be in a heap: {self.heap_problem}")
 
     def encode_array(self, array: npt.ArrayLike) -> Octets:
-        r"""The encodings of a one-dimensional array, back to back. O(n).
+        r"""Return the encodings of a one-dimensional array, back to back. O(n).
 
-        Casts are safe ones only, and integers are checked by value. A list is encoded item by item. Raises
+        Only safe casts are made, and integers are checked by value. A list is encoded item by item. Raises
         `IncompatibleType` for another dtype or shape and `BoundExceeded` for a value that does not fit.
 
         >>> from stable_structures.storable import codec, u16
@@ -155,9 +155,9 @@ class Codec(Generic[T]):
         return packed.view(np.uint8)
 
     def decode_array(self, data: Data | Octets) -> npt.NDArray[Any]:
-        r"""The values of encodings that lie back to back, as an array of its own. O(n).
+        r"""Return the values of encodings stored back to back, as a new array. O(n).
 
-        Raises `CorruptMemory` where the bytes are no values of the type.
+        Raises `CorruptMemory` if the bytes are not values of the type.
 
         >>> from stable_structures.storable import codec, i8
         >>> codec(i8).decode_array(b"\x00\x80\xff").tolist()
@@ -167,37 +167,37 @@ class Codec(Generic[T]):
             self.refuse_array()
         octets = np.frombuffer(data, np.uint8)
         if octets.size % self.dtype.itemsize:
-            self._corrupt(f"an array is whole items of {self.dtype.itemsize} bytes, found {octets.size} bytes")
+            self._corrupt(f"an array consists of whole items of {self.dtype.itemsize} bytes, found {octets.size} bytes")
         return self._unpack(octets.view(self.dtype))
 
     def _as_column(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         if array.ndim != 1:
-            self._refuse_dtype(array, "; give one dimension, as array.reshape(-1) does")
+            self._refuse_dtype(array, "; pass one dimension, for example array.reshape(-1)")
         return array
 
     def _pack(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The array in `dtype`, checked."""
+        """Return the array in `dtype`, checked."""
         raise NotImplementedError
 
     def _unpack(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The array in `native_dtype`, checked; never a view of the argument."""
+        """Return the array in `native_dtype`, checked; never a view of the argument."""
         raise NotImplementedError
 
     def refuse_array(self, hint: str = "pass the values one by one") -> NoReturn:
-        r"""Raises `IncompatibleType` for a type that numpy cannot hold; the hint says what to do instead. O(1).
+        r"""Raise `IncompatibleType` for a type that numpy cannot hold; the hint says what to do instead. O(1).
 
         >>> from stable_structures import codec, u128
         >>> codec(u128).refuse_array()
         Traceback (most recent call last):
         stable_structures.errors.IncompatibleType: u128 has no numpy form: numpy has no such type; pass the values one by one
         """
-        why = "numpy has no such type" if self.bound.is_fixed_size else "its encodings are not of one fixed size"
+        why = "numpy has no such type" if self.bound.is_fixed_size else "its encodings do not have one fixed size"
         raise IncompatibleType(f"{self.name} has no numpy form: {why}; {hint}")
 
     def _refuse_dtype(self, array: npt.NDArray[Any], hint: str = "") -> NoReturn:
-        raise IncompatibleType(f"{self.name} takes an array of {self.native_dtype}, got {array.dtype} of shape {array.shape}{hint}")
+        raise IncompatibleType(f"expected an array of {self.native_dtype} for {self.name}, got {array.dtype} of shape {array.shape}{hint}")
 
-    def _corruption(self, rule: str, other_cause: str = "it was written as another type") -> CorruptMemory:
+    def _corruption(self, rule: str, other_cause: str = "it was written with another type") -> CorruptMemory:
         error = CorruptMemory(f"{self.name}: {rule}; the memory is damaged, or {other_cause}")
         error.rule = rule
         return error
@@ -206,10 +206,11 @@ class Codec(Generic[T]):
         raise self._corruption(rule) from None
 
     def _wrong_type(self, value: object, wants: str) -> NoReturn:
-        raise IncompatibleType(f"{self.name} takes {wants}, got {shown(value)}")
+        expected, separator, hint = wants.partition("; ")
+        raise IncompatibleType(f"expected {expected} for {self.name}, got {shown(value)}{separator}{hint}")
 
     def _check_size(self, size: int, hint: str) -> None:
-        """Raises `BoundExceeded` for an encoding of `size` bytes outside the bound; the hint says what to use instead."""
+        """Raise `BoundExceeded` for an encoding of `size` bytes outside the bound; the hint says what to use instead."""
         maximum = self.bound.max_size
         if maximum is None or size == maximum or (size < maximum and not self.bound.is_fixed_size):
             return
@@ -217,7 +218,7 @@ class Codec(Generic[T]):
         raise BoundExceeded(f"{self.name} holds {rule} bytes, got {size}; {hint}")
 
     _option: ClassVar[Callable[[Codec[Any]], Codec[Any]]]
-    """What makes `T | None` of a codec; compound.py, which is made of codecs, sets it."""
+    """Makes `T | None` of a codec; set by compound.py, which imports this module."""
 
     def __or__(self, other: object) -> Codec[Any]:
         return Codec._option(self) if other is None or other is type(None) else NotImplemented
@@ -237,23 +238,23 @@ class Codec(Generic[T]):
 
 
 def shown(value: object) -> str:
-    """A value and its type, short enough for a message."""
+    """Return the text of a value and its type, short enough for a message."""
     return f"{reprlib.repr(value)} of type {type(value).__name__}"
 
 
 def refuse_masked(array: object, name: str) -> None:
-    """Raises `IncompatibleType` for a masked array: what lies under a mask is no value, and would be stored as one. O(1)."""
+    """Raise `IncompatibleType` for a masked array: what a mask hides is not a value, but would be stored as one. O(1)."""
     if isinstance(array, np.ma.MaskedArray):
         raise IncompatibleType(
-            f"{name} takes no masked array, since there is no masked value to store; give array.compressed(), or array.filled(value)"
+            f"{name} cannot store a masked array, because a masked value is not a value; pass array.compressed(), or array.filled(value)"
         )
 
 
 def bytewise(a: bytes, b: bytes) -> int:
-    """-1, 0 or 1 by the order of bytes."""
+    """Return -1, 0 or 1 by the order of bytes."""
     return (a > b) - (a < b)
 
 
 def python_order(bound: Bound) -> Order:
-    """The order of a type that only Python can compare."""
+    """Return the order of a type that can only be compared in Python."""
     return Order(OrderKind.PYTHON, bound.max_size, bound.is_fixed_size)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a decoder raises because of the bytes, and what it raises because of the moment.
+"""Distinguish errors that a decoder raises because of the bytes from those it raises because of the moment.
 
-A time-out, a full memory or a deep stack can strike in the midst of a decoder, and says nothing about the bytes: it is
-raised as it is, and never told as damage. Users' decoders are asked for one of the exceptions below.
+A time-out, exhausted memory or a deep stack can strike in the middle of a decoder, and says nothing about the bytes: it is
+raised unchanged, and never reported as damage. User decoders should raise one of the exceptions below.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ _OURS_OF_BYTES: Final = (CorruptMemory, IncompatibleType, BoundExceeded)
 
 
 def is_of_bytes(error: BaseException) -> bool:
-    """Whether bytes that are no value explain it. An `assert` does, but not what derives from its exception, as time-outs do."""
+    """Return whether invalid bytes explain the error. An `assert` does, but not what derives from its exception, such as time-outs."""
     if isinstance(error, StableError):
         return isinstance(error, _OURS_OF_BYTES)
     return isinstance(error, _OF_BYTES) or type(error) is AssertionError
 
 
 def raise_of_moment(error: BaseException) -> None:
-    """Raises what a decoder raised, or what it wrapped as the cause of that, where bytes do not explain it."""
+    """Raise a decoder's error, or the cause that it wraps, if invalid bytes do not explain it."""
     if not is_of_bytes(error):
         raise error
     raise_of_cause(error)
 
 
 def raise_of_cause(error: BaseException) -> None:
-    """The same of its causes only: an encoder says of a value that it has no form by exceptions of its own."""
+    """Do the same for its causes only: an encoder uses its own exceptions to report a value that it cannot encode."""
     link = error.__cause__
     while link is not None:
         if not is_of_bytes(link):

@@ -17,7 +17,7 @@ MAX_SIZE: Final = 2**32 - 1
 class Bounded:
     """No encoding is longer than `max_size` bytes; with `is_fixed_size` each has exactly that many. O(1).
 
-    Raises `BoundExceeded` where `max_size` is not in 0..2**32-1.
+    Raises `BoundExceeded` if `max_size` is not in 0..2**32-1.
 
     >>> Bounded(8, is_fixed_size=True)
     Bounded(max_size=8, is_fixed_size=True)
@@ -28,9 +28,9 @@ class Bounded:
 
     def __post_init__(self) -> None:
         if isinstance(self.max_size, bool) or not isinstance(self.max_size, int):
-            raise IncompatibleType(f"a bound is a whole number of bytes, got {self.max_size!r}; write Bounded(max_size, is_fixed_size)")
+            raise IncompatibleType(f"a bound must be an integer, got {self.max_size!r}; write Bounded(max_size, is_fixed_size)")
         if not 0 <= self.max_size <= MAX_SIZE:
-            raise BoundExceeded(f"a bound is 0 to {MAX_SIZE} bytes, got {self.max_size}; use BOUND = Unbounded for larger values")
+            raise BoundExceeded(f"a bound must be 0 to {MAX_SIZE} bytes, got {self.max_size}; use BOUND = Unbounded for larger values")
 
 
 class UnboundedType:
@@ -59,7 +59,7 @@ Bound: TypeAlias = Bounded | UnboundedType
 
 
 def sum_of_bounds(bounds: Sequence[Bound], extra: int = 0) -> Bound:
-    """The bound of encodings put one behind the other with `extra` bytes beside them; fixed where all are."""
+    """Return the bound of encodings placed one behind the other plus `extra` bytes; fixed if all are."""
     total = extra
     for bound in bounds:
         if not isinstance(bound, Bounded):

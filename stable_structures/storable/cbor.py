@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: D102 - Codec says what encode, decode and compare do
-"""CBOR values (ours): whatever the cbor2 package encodes, deterministically, so that equal values have equal bytes.
+"""CBOR values: all that the cbor2 package encodes, deterministically: equal values have equal bytes. Not in the crate.
 
 Maps and sets are sorted and floats take their shortest form (cbor2's `canonical`). Dataclasses and enums are encoded
-as the map of their fields and as their value; `Cbor[T]` makes them again where T says where they are.
+as the map of their fields and as their value; `Cbor[T]` restores them if T says where they are.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from .blame import raise_of_cause, raise_of_moment
 from .bound import Unbounded
 
 MAX_NESTING: Final = 400
-"""How deep lists, maps and so on may lie in one another; the decoder of cbor2 goes no deeper by itself."""
+"""How deep lists, maps and so on may nest; the decoder of cbor2 goes no deeper."""
 
 _SAFE_NESTING: Final = MAX_NESTING // 4
-"""What surely stays below that, though a set, say, costs more than one level of CBOR."""
+"""A depth that surely stays below that, although a set, for example, costs more than one level of CBOR."""
 
 _CONTAINERS: Final = (list, tuple, dict, set, frozenset)
 
@@ -38,15 +38,15 @@ Restore: TypeAlias = Callable[[Any], Any]
 
 
 class BadCbor(ValueError):
-    """Bytes that are not one CBOR item, or one that stands for more than its references may."""
+    """Bytes that are not one CBOR item, or one whose references expand to too much."""
 
 
 def loads(data: bytes) -> tuple[Any, bool]:
-    """The value of bytes that nobody vouches for, and whether it contains itself. O(size).
+    """Return the value of bytes parsed as untrusted input, and whether it contains itself. O(size).
 
-    Raises `BadCbor` where they are not one well-formed item, nest more than 1,000 deep, or where shared references (tags 28 and
-    29) stand for more than 1,048,576 items: such a value takes hundreds of bytes, and walking, hashing or printing it has no
-    end. What strikes in the midst of it, such as a time-out, is raised as it is.
+    Raises `BadCbor` if they are not one well-formed item, nest more than 1,000 deep, or if shared references (tags 28 and
+    29) expand to more than 1,048,576 items: such a value takes hundreds of bytes, but walking, hashing or printing it never ends.
+    An error that does not come from the bytes, such as a time-out, is raised unchanged.
     """
     problem = native.cbor_problem(data)
     if isinstance(problem, str):
@@ -54,23 +54,23 @@ def loads(data: bytes) -> tuple[Any, bool]:
     stream = io.BytesIO(data)
     try:
         value = cbor2.CBORDecoder(stream).decode()
-    except Exception as error:  # tags run constructors of many types
+    except Exception as error:  # tags call constructors of many types
         raise_of_moment(error)
         raise BadCbor(f"encoded as CBOR; {type(error).__name__}: {error}") from error
     if stream.tell() != len(data):
-        raise BadCbor(f"encoded as one CBOR item, found {len(data) - stream.tell()} more bytes behind it")
+        raise BadCbor(f"encoded as one CBOR item, found {len(data) - stream.tell()} more bytes after it")
     return value, problem
 
 
 class CborCodec(Codec[Any]):
-    """`Cbor[T]`: any value that cbor2 takes. Unbounded; no key, since lists and maps of mixed values have no order.
+    """`Cbor[T]`: any value that cbor2 takes. Unbounded; not usable as a key, because lists and maps of mixed values have no order.
 
-    A value that contains itself keeps its shared references; in any other they become copies. References that stand for
+    A value that contains itself keeps its shared references; in any other value they become copies. References that expand to
     more than 1,048,576 items are refused, in both directions.
     """
 
     key_problem = heap_problem = (
-        "values such as maps have no order; use str, an integer, a tuple or a @storable dataclass, and CBOR for what it leads to"
+        "values such as maps have no order; use str, an integer, a tuple or a @storable dataclass, and use CBOR for the values"
     )
 
     def __init__(self, target: Any = Any) -> None:
@@ -99,7 +99,7 @@ class CborCodec(Codec[Any]):
         return self._restored(value)
 
     def _encode_deep(self, value: Any) -> bytes:
-        """What nests without end contains itself, and is written with its references; nothing unreadable is written."""
+        """Return the bytes of a value that contains itself, with its references; refuse one that could not be read again."""
         endless = _is_deeper(value, MAX_NESTING)
         if endless and _depth_once(value) > MAX_NESTING:
             raise ValueError(f"it is nested more than {MAX_NESTING} deep")
@@ -119,14 +119,14 @@ class CborCodec(Codec[Any]):
 
 def _hint(error: Exception) -> str:
     if "naive datetime" in str(error):
-        return "give the datetime a tzinfo"
+        return "set the datetime's tzinfo"
     if "nest" in str(error):
-        return "store it flat, for instance as a map from names to items"
+        return "store it flat, for example as a map from names to items"
     return "turn it into numbers, text, bytes, lists, maps or dataclasses first"
 
 
 def _plain(encoder: cbor2.CBOREncoder, value: Any) -> Any:
-    """What cbor2 does not know by itself."""
+    """Return a form that cbor2 can encode, for a value that it does not know."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return encoder.encode({field.name: getattr(value, field.name) for field in dataclasses.fields(value)})
     if isinstance(value, enum.Enum):
@@ -153,7 +153,7 @@ _FLAT: Final = frozenset({int, str, bytes, float, bool, type(None)})
 
 
 def _is_deeper(value: Any, limit: int) -> bool:
-    """Whether containers lie deeper than the limit, or in themselves. O(size), level by level."""
+    """Return whether containers nest deeper than the limit, or contain themselves. O(size), level by level."""
     level = [value]
     for _ in range(limit):
         level = [child for parent in level for child in _children(parent) if type(child) not in _FLAT]
@@ -164,7 +164,7 @@ def _is_deeper(value: Any, limit: int) -> bool:
 
 
 def _depth_once(value: Any) -> int:
-    """How deep containers lie when each is entered once, as it is encoded with references."""
+    """Return how deep containers nest if each is entered once, as in an encoding with references."""
     seen: set[int] = set()
     deepest = 0
     stack = [(value, 1)]
@@ -182,7 +182,7 @@ def _depth_once(value: Any) -> int:
 
 
 def restorer(target: Any) -> Restore | None:
-    """What turns a decoded value into one of `target`, or None where it is one already."""
+    """Return a function that turns a decoded value into a `target`; None if none is needed."""
     origin, args = get_origin(target), get_args(target)
     if origin is Annotated:
         return restorer(args[0])
@@ -211,7 +211,7 @@ def _of_container(origin: Any, args: tuple[Any, ...]) -> Restore | None:
 def _of_tuple(inners: list[Restore | None]) -> Restore:
     def restore(value: Any) -> Any:
         if len(value) != len(inners):
-            raise ValueError(f"a tuple of {len(inners)} holds {len(value)} items")
+            raise ValueError(f"expected a tuple of {len(inners)} items, found {len(value)}")
         return tuple(item if inner is None else inner(item) for inner, item in zip(inners, value, strict=True))
 
     return restore
@@ -224,7 +224,7 @@ def _of_dict(key: Restore | None, item: Restore | None) -> Restore | None:
 
 
 def _of_union(members: tuple[Any, ...]) -> Restore | None:
-    """None stays None; else the first member that the value fits."""
+    """Return a restorer: None stays None; any other value becomes the first member that it fits."""
     inners = [inner for member in members if member is not type(None) and (inner := restorer(member)) is not None]
     if not inners:
         return None
@@ -241,7 +241,7 @@ def _of_union(members: tuple[Any, ...]) -> Restore | None:
 
 
 class _Fields:
-    """The fields of a dataclass or TypedDict; their types are looked up at the first use, so that a class may name itself."""
+    """The fields of a dataclass or TypedDict; their types are looked up at the first use, so that a class may refer to itself."""
 
     def __init__(self, cls: Any) -> None:
         self._class = cls
@@ -261,6 +261,6 @@ class _Fields:
         return {name: item if (inner := restorers.get(name)) is None else inner(item) for name, item in value.items()}
 
     def restore(self, value: Any) -> Any:
-        """Fields that the class no longer has are left out; missing ones take their defaults."""
+        """Restore an instance: ignore fields that the class no longer has; missing ones take their defaults."""
         known = self.restore_map(value)
         return self._class(**{name: known[name] for name in self._fields() if name in known})

@@ -8,7 +8,7 @@
     tuple of 3  A | B | C                                                          (A and B fixed)
                 sizes byte | size of A | A | size of B | B | C to the end          (else; no size where fixed)
 
-Sizes are big-endian, in 1, 2 or 4 bytes: by the maximum in a tuple of two, by the actual size in a tuple of three,
+Sizes are big-endian, in 1, 2 or 4 bytes: by the maximum for a tuple of two, by the actual size in a tuple of three,
 whose sizes byte holds (bytes of A's size - 1) << 2 | (bytes of B's size - 1).
 """
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 
 def size_bytes(size: int) -> int:
-    """How many bytes the format spends on a size: 1, 2 or 4."""
+    """Return how many bytes the format spends on a size: 1, 2 or 4."""
     return 1 if size <= 0xFF else 2 if size <= 0xFFFF else 4
 
 
 class OptionCodec(Codec[T | None]):
     """`T | None`. None comes first.
 
-    Inside another option None is the outer none: Python has one None where Rust has `None` and `Some(None)`.
+    Inside another option, None is the outer `None`: Python has only one None for Rust's `None` and `Some(None)`.
     """
 
     def __init__(self, part: Codec[T]) -> None:
@@ -72,9 +72,9 @@ class OptionCodec(Codec[T | None]):
 
     def _refuse_none(self) -> NoReturn:
         raise BoundExceeded(
-            f"{self.name} cannot hold None: its encoding is always {self.bound.max_size} bytes, and None is one byte. "
-            f"The crate has this rule for every fixed-size type and so has the format; use a sentinel, "
-            f"or a part that is not of fixed size, such as Blob({self.part.bound.max_size})"
+            f"{self.name} cannot hold None: its encoding is always {self.bound.max_size} bytes, but None is one byte. "
+            f"The crate and the format have this rule for every fixed-size type; use a sentinel, "
+            f"or a part without a fixed size, such as Blob({self.part.bound.max_size})"
         )
 
 
@@ -82,7 +82,7 @@ Codec._option = OptionCodec
 
 
 class ReverseCodec(Codec[T]):
-    """`Reverse[T]`: T in the opposite order. Values are plain T, with no wrapper."""
+    """`Reverse[T]`: T in reverse order. Values are plain T, with no wrapper."""
 
     def __init__(self, part: Codec[T]) -> None:
         order = compound(OrderKind.REVERSE, part.bound, part.order)
@@ -103,7 +103,7 @@ class ReverseCodec(Codec[T]):
 
 
 class RowCodec(Codec[T]):
-    """What codecs with named parts share: order part by part, and numpy structured arrays where all parts are fixed."""
+    """What codecs with named parts share: order part by part, and numpy structured arrays if all parts are fixed."""
 
     def __init__(self, name: str, bound: Bound, order: Any, *identity: object, fields: dict[str, Codec[Any]]) -> None:
         super().__init__(name, bound, order, *identity)
@@ -124,7 +124,7 @@ class RowCodec(Codec[T]):
 
     def _pack(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         if array.dtype.names != tuple(self.fields):
-            self._refuse_dtype(array, "; give a structured array with these names in this order")
+            self._refuse_dtype(array, "; pass a structured array with these names in this order")
         packed = np.empty(len(array), self.dtype)
         for name, part in self.fields.items():
             packed[name] = part._pack(array[name])
@@ -157,7 +157,7 @@ class _TupleCodec(RowCodec[tuple[Any, ...]]):
 
 
 class Tuple2Codec(_TupleCodec):
-    """`tuple[A, B]`, both bounded; always its maximum of bytes."""
+    """`tuple[A, B]`, both bounded; always encoded in its maximum size."""
 
     def __init__(self, a: Codec[Any], b: Codec[Any]) -> None:
         for part in (a, b):
@@ -245,7 +245,7 @@ class Tuple3Codec(_TupleCodec):
         return self._a.decode(a), self._b.decode(b), self._c.decode(data[at:])
 
     def _take(self, data: Data, at: int, size: int | None, length: int) -> tuple[Data, int]:
-        """The part at `at`, and where the next one begins; `length` is that of its size field, less one."""
+        """Return the part at `at`, and the offset of the next one; `length` is that of its size field minus one."""
         if size is None:
             if length == 2:
                 self._corrupt("a size field has 1, 2 or 4 bytes, found 3")
@@ -258,5 +258,5 @@ class Tuple3Codec(_TupleCodec):
 
 
 def _size_field(data: bytes, width: int) -> bytes:
-    """The size of `data` in `width` bytes, big-endian."""
+    """Return the size of `data` in `width` bytes, big-endian."""
     return len(data).to_bytes(width, "big") if width else b""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where what was made for a type is kept: codecs and specialised classes live as long as the user's class that they are for.
+"""Keep codecs and specialised classes only as long as the user's class that they were made for.
 
-A table of all of them would keep each class for ever, and with it the globals of its module: a program that runs its source anew
-(the canister harness, a reload) would grow each time by all that it held, its memories too.
+A global table would keep each class for ever, and with it the globals of its module: a program that runs its source
+again (the canister harness, a reload) would leak everything that it held, including its memories, each time.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import Any, Final, NewType, get_args
 from .base import Codec
 
 MADE_FOR: Final = "__stable_made__"
-"""Where a class keeps what was made for it; a codec that is equal to no other may have such a table itself."""
+"""The attribute in which a class keeps what was made for it. A codec that equals no other may hold such a table itself."""
 
 _OUR_NAME: Final = __name__.partition(".")[0]
 _OTHERS: Final = frozenset({_OUR_NAME, "builtins", "numpy", *sys.stdlib_module_names}) - {"__main__"}
 
 
 def kept_for(types: object, shared: dict[Any, Any]) -> dict[Any, Any]:
-    """The table for what is made for types or codecs: of the first user's class in them, `shared` where there is none. O(their parts)."""
+    """Return the table of the first user's class among the parts of types or codecs; `shared` if there is none. O(parts)."""
     owner = next(_owners(types), None)
     if owner is None:
         return shared
@@ -34,13 +34,13 @@ def kept_for(types: object, shared: dict[Any, Any]) -> dict[Any, Any]:
         table = {}
         try:
             type.__setattr__(owner, MADE_FOR, table)
-        except TypeError:  # a class in C: it stays anyway
+        except TypeError:  # a class in C: it is never freed anyway
             return shared
     return table
 
 
 def _owners(types: object) -> Iterator[Any]:
-    """The classes among the parts of types and codecs that are neither the library's nor Python's; codecs that have a table themselves."""
+    """Return the user's classes among the parts of types and codecs, and the codecs that have their own table."""
     seen: set[int] = set()
     left: list[Any] = [types]
     while left:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: D102 - Codec says what encode, decode and compare do
 # ruff: noqa: PLR2004 - the numbers are those of the format
-"""Text, bytes and principals: types whose encoding is what they are."""
+"""Text, bytes and principals: types whose values are already bytes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class StrCodec(Codec[str]):
         try:
             return str.encode(value)
         except TypeError:
-            self._wrong_type(value, "text; use bytes for raw bytes, or str() first")
+            self._wrong_type(value, "a str; use the type bytes for raw bytes, or convert it with str() first")
         except UnicodeEncodeError as error:
             raise BoundExceeded(
                 f"str cannot hold the lone surrogate at index {error.start} of {shown(value)}: it has no UTF-8 form; "
@@ -44,7 +44,7 @@ class StrCodec(Codec[str]):
 
 
 class BytesCodec(Codec[bytes]):
-    """Bytes of any length. Takes every buffer of single bytes, gives `bytes`."""
+    """Bytes of any length. Accepts every buffer of single bytes, returns `bytes`."""
 
     as_is = True
 
@@ -61,7 +61,7 @@ class BytesCodec(Codec[bytes]):
 class Blob(Codec[bytes]):
     """Up to `max_size` bytes: `Annotated[bytes, Blob(29)]`, or `Blob(29)` itself. O(1).
 
-    Raises `BoundExceeded` where `max_size` is not in 0..2**32-1.
+    Raises `BoundExceeded` if `max_size` is not in 0..2**32-1.
 
     >>> from stable_structures.storable import Blob
     >>> Blob(4).encode(b"abc")
@@ -93,8 +93,8 @@ class Blob(Codec[bytes]):
 class Array(Codec[bytes]):
     """Exactly `size` bytes: `Annotated[bytes, Array(20)]`, or `Array(20)` itself. O(1).
 
-    Raises `BoundExceeded` where `size` is not in 0..2**32-1. In numpy it is `V20`; a `uint8` array of shape
-    `(n, 20)` and an `S20` one are taken too.
+    Raises `BoundExceeded` if `size` is not in 0..2**32-1. In numpy it is `V20`; a `uint8` array of shape
+    `(n, 20)` and an `S20` one are accepted too.
 
     >>> from stable_structures.storable import Array
     >>> Array(2).encode(b"ab")
@@ -129,7 +129,7 @@ class Array(Codec[bytes]):
 
     def _pack(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         if array.dtype.kind not in "VS" or array.dtype.itemsize != self._size or array.dtype.names:
-            self._refuse_dtype(array, f"; a uint8 array of shape (n, {self._size}) is taken too")
+            self._refuse_dtype(array, f"; a uint8 array of shape (n, {self._size}) is accepted too")
         return np.ascontiguousarray(array).view(self._native)
 
     def _unpack(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -158,24 +158,26 @@ class PrincipalCodec(Codec[Principal]):
         return Principal(data)
 
     def _refuse(self, value: object) -> NoReturn:
-        self._wrong_type(value, "a Principal; make one with Principal.from_text(text) or Principal(raw_bytes)")
+        self._wrong_type(value, "a Principal; create one with Principal.from_text(text) or Principal(raw_bytes)")
 
 
 _OCTETS: Final = "Bbc"
 
 
 def octets(value: object, name: str) -> bytes:
-    """Any buffer of single bytes as `bytes`; `name` is the type that asks."""
+    """Return any buffer of single bytes as `bytes`; `name` is the type, for messages."""
     refuse_masked(value, name)
-    if isinstance(value, np.datetime64 | np.timedelta64):  # whose buffer is the bytes of a number
-        raise IncompatibleType(f"{name} takes bytes, got {shown(value)}")
+    if isinstance(value, np.datetime64 | np.timedelta64):  # their buffer is the bytes of a number
+        raise IncompatibleType(f"expected bytes for {name}, got {shown(value)}")
     try:
         view = memoryview(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, BufferError):
-        hint = "; encode text first, as text.encode() does" if isinstance(value, str) else ""
-        raise IncompatibleType(f"{name} takes bytes, got {shown(value)}{hint}") from None
+        hint = "; encode text first, for example with text.encode()" if isinstance(value, str) else ""
+        raise IncompatibleType(f"expected bytes for {name}, got {shown(value)}{hint}") from None
     if view.itemsize != 1 or view.ndim != 1 or view.format[-1] not in _OCTETS:
-        raise IncompatibleType(f"{name} takes bytes, got a buffer of {view.format!r} items, shape {view.shape}; convert it with bytes()")
+        raise IncompatibleType(
+            f"expected bytes for {name}, got a buffer of {view.format!r} items, shape {view.shape}; convert it with bytes()"
+        )
     return view.tobytes()
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How encoded values are compared without decoding them: what `native/order.h` is told about a type.
+"""How encoded values are compared without decoding them: the description of a type for native/structures/order.h.
 
-An `Order` is a tree that mirrors the type. Its parts carry their bounds, because the C core finds the parts of a
-tuple inside the encoding by them. Where concatenation keeps the order of the bytes, the tree shrinks to BYTES, so
-that `tuple[u32, u32]` compares as one integer of 8 bytes.
+An `Order` is a tree that mirrors the type. Its parts carry their bounds, because the C core uses them to find the parts of
+a tuple inside its encoding. If concatenation keeps the order of the bytes, the tree shrinks to BYTES, so that
+`tuple[u32, u32]` compares as one integer of 8 bytes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class OrderKind(IntEnum):
     OPTION = 2
     """The part then the byte 1, or the single byte 0, which comes first."""
     REVERSE = 3
-    """The opposite of the part."""
+    """The reverse order of the part."""
     TUPLE2 = 4
     """Two parts, laid out as docs/format.md#types says."""
     TUPLE3 = 5
@@ -52,7 +52,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """How encodings compare; `max_size` is None where there is no bound."""
+    """How encodings compare; `max_size` is None if there is no bound."""
 
     kind: OrderKind
     max_size: int | None
@@ -60,11 +60,11 @@ class Order:
     parts: tuple[Order, ...] = ()
 
     def size(self) -> int:
-        """The number of nodes. O(n)."""
+        """Return the number of nodes. O(n)."""
         return 1 + sum(part.size() for part in self.parts)
 
     def terms(self) -> list[Term]:
-        """The tree as a list, parents before their parts; the root is first. O(n).
+        """Return the tree as a list, parents before their parts; the root is first. O(n).
 
         >>> order = Order(OrderKind.REVERSE, 4, True, (Order(OrderKind.BYTES, 4, True),))
         >>> [(int(term.kind), term.max_size, term.fixed, term.parts) for term in order.terms()]
@@ -79,12 +79,12 @@ class Order:
 
 
 def leaf(kind: OrderKind, bound: Bound) -> Order:
-    """An order without parts."""
+    """Return an order without parts."""
     return Order(kind, bound.max_size, bound.is_fixed_size)
 
 
 def compound(kind: OrderKind, bound: Bound, *parts: Order) -> Order:
-    """The order of a type made of others, in the smallest form that gives the same answers."""
+    """Return the order of a type made of others, in the smallest form with the same results."""
     order = Order(kind, bound.max_size, bound.is_fixed_size, parts)
     if any(part.kind is OrderKind.PYTHON for part in parts) or order.size() > MAX_TERMS:
         return leaf(OrderKind.PYTHON, bound)
@@ -94,11 +94,11 @@ def compound(kind: OrderKind, bound: Bound, *parts: Order) -> Order:
 
 
 def _is_bytewise(kind: OrderKind, parts: Sequence[Order]) -> bool:
-    """Whether the bytes of the whole compare as its parts do.
+    """Return whether the bytes of the whole compare as the parts do.
 
-    Fixed parts followed by one that may be shorter do: in a tuple of three nothing follows the last part, and in a
-    tuple of two its padding is zeros and its length comes behind, so a prefix stays before what it begins. A none
-    beside a fixed-size some cannot be stored, so only the tag 1 is left.
+    They do if fixed parts are followed by one that may be shorter: in a tuple of three nothing follows the last part, and in a
+    tuple of two its padding is zeros and its length comes last, so a prefix sorts before what it begins. A fixed-size option
+    cannot store None, so only the tag 1 occurs.
     """
     if any(part.kind is not OrderKind.BYTES for part in parts):
         return False
@@ -111,9 +111,9 @@ _NOTHING: Final = Order(OrderKind.BYTES, 0, fixed=True)
 
 
 def concatenation(parts: Sequence[Order]) -> Order:
-    """The order of parts that lie back to back, all but the last fixed.
+    """Return the order of parts stored back to back, all but the last fixed.
 
-    A tuple of three whose first two are fixed has that layout, so a chain of (nothing, part, the rest) says it.
+    A tuple of three whose first two are fixed has that layout, so a chain of (nothing, part, the rest) expresses it.
     """
     order = parts[-1]
     for part in reversed(parts[:-1]):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the text of a type to its codec, for trace headers and the command line.
+"""Turn the text of a type into its codec, for trace headers and the command line.
 
     type   = name | name '<' type, ... '>' | name '[' type, ... ']' | name '(' literal ')' | '(' type, ... ')' | type '|' None
 
-Names are the crate's (`vec<u8>`, `string`, `unit`, `option<T>`, `tuple<A,B>`, `blob<N>`) and ours, in any case of letters.
+Names are the crate's (`vec<u8>`, `string`, `unit`, `option<T>`, `tuple<A,B>`, `blob<N>`) or Python's, in upper or lower case.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ _MAX_TEXT: Final = 4096
 
 
 def parse_type(text: str) -> Codec[Any]:
-    r"""The codec of a type that is written as text, in the crate's spelling or in ours. O(length).
+    r"""Return the codec of a type that is written as text, in the crate's spelling or in Python's. O(length).
 
-    Raises `IncompatibleType` for text that is no type. `parse_type(codec.name)` gives the codec back, classes excepted.
+    Raises `IncompatibleType` for an invalid type. `parse_type(codec.name)` returns an equal codec, except for classes.
 
     >>> parse_type("tuple<blob<3>,u16>")
     codec(tuple[Blob(3), u16])
@@ -56,11 +56,11 @@ def parse_type(text: str) -> Codec[Any]:
     try:
         return _type_of(_tree(text))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise IncompatibleType(f"{text[:100]!r} is no type: {error}; write for example u64, string, blob<29>, tuple<u32,bool>") from None
+        raise IncompatibleType(f"invalid type {text[:100]!r}: {error}; write for example u64, string, blob<29>, tuple<u32,bool>") from None
 
 
 def _tree(text: str) -> ast.expr:
-    """The text as a Python expression: outside of quotes, angle brackets are square ones."""
+    """Return the text as a Python expression: outside quotes, angle brackets become square ones."""
     if len(text) > _MAX_TEXT:
         raise ValueError(f"it has {len(text)} characters, at most {_MAX_TEXT}")
     parts = _QUOTED.split(text.strip())
@@ -86,12 +86,12 @@ def _type_of(node: ast.expr) -> Codec[Any]:
         case _:
             found = None
     if found is None:
-        raise ValueError(f"{ast.unparse(node)} is not known")
+        raise ValueError(f"unknown name {ast.unparse(node)}")
     return found
 
 
 def _applied(name: str, inner: ast.expr) -> Codec[Any] | None:
-    """`name<inner>` or `name(inner)`."""
+    """Return the codec of `name<inner>` or `name(inner)`."""
     if name in _LITERAL:
         return _LITERAL[name](ast.literal_eval(inner))
     if name == "tuple":
@@ -109,7 +109,7 @@ def _tuple_of(nodes: list[ast.expr]) -> Codec[Any]:
 
 def _vec_of(part: Codec[Any]) -> Codec[Any]:
     if part != _NAMES["u8"]:
-        raise ValueError(f"vec<{part.name}> is not stored; only vec<u8> is")
+        raise ValueError(f"vec<{part.name}> cannot be stored; only vec<u8> can")
     return BYTES
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: D102 - Codec says what encode, decode and compare do
-"""Numpy structured scalars (ours): as many bytes as the dtype has, fields little-endian, gaps between fields zero."""
+"""Numpy structured scalars: the bytes of the dtype, fields little-endian, gaps between fields zero. Not in the crate."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _KINDS: Final = frozenset("biufcSUVmM")
 class Record(Codec["np.void"]):
     r"""A numpy structured scalar: `Annotated[np.void, Record(dtype)]`, or `Record(dtype)` itself. O(fields).
 
-    Takes a scalar of the dtype, one that casts to it safely, or a tuple; gives a read-only `np.void`. As a key it is
+    Accepts a scalar of the dtype, one that casts to it safely, or a tuple; returns a read-only `np.void`. As a key it is
     compared in Python, as the tuple of its fields. Raises `IncompatibleType` for a dtype without fields, with
     objects, or with numbers whose form depends on the machine.
 
@@ -53,7 +53,7 @@ class Record(Codec["np.void"]):
         if leaves & {"f", "c"}:
             self.key_problem = f"it holds a float: {FLOAT_KEY_PROBLEM}"
         if leaves & {"M", "m", "c"}:
-            self.key_problem = self.heap_problem = "it holds a date or a complex number, which have no total order; use integer fields"
+            self.key_problem = self.heap_problem = "it holds a date or a complex number, which has no total order; use integer fields"
 
     def encode(self, value: Any) -> bytes:
         if type(value) is tuple and self._fast is not None:
@@ -81,7 +81,7 @@ class Record(Codec["np.void"]):
         return -1 if x < y else 1 if y < x else 0 if x == y else None
 
     def _converted(self, value: Any) -> npt.NDArray[Any]:
-        """Another scalar, or a tuple, as one item of the dtype; nothing is cut off or rounded to a whole number."""
+        """Return another scalar, or a tuple, as one item of the dtype; nothing is truncated or rounded to an integer."""
         if isinstance(value, np.void):
             return self._pack(np.array([value]))
         if not isinstance(value, tuple):
@@ -96,7 +96,7 @@ class Record(Codec["np.void"]):
             raise BoundExceeded(f"{self.name} cannot hold {shown(value)}: {error}; use wider fields") from None
         except (TypeError, ValueError) as error:
             raise IncompatibleType(
-                f"{self.name} takes a numpy scalar of its dtype or a tuple like it, got {shown(value)}: {error}"
+                f"expected a numpy scalar of its dtype or a matching tuple for {self.name}, got {shown(value)}: {error}"
             ) from None
         if not _same(_comparable(made[0]), value):
             raise BoundExceeded(f"{self.name} cannot hold {shown(value)}: it would become {made[0]}; use wider fields, or convert it first")
@@ -104,7 +104,7 @@ class Record(Codec["np.void"]):
 
     def _pack(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         if array.dtype.names != self._dtype.names or not np.can_cast(array.dtype, self._dtype):
-            self._refuse_dtype(array, "; array.astype(dtype) converts it if the loss is meant")
+            self._refuse_dtype(array, "; array.astype(dtype) converts it if you accept the loss")
         return self._without_gaps(array.astype(self._dtype))
 
     def _unpack(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -114,7 +114,7 @@ class Record(Codec["np.void"]):
         return array.copy()
 
     def _without_gaps(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The same values with zeros where no field lies, so that equal values have equal bytes."""
+        """Return the same values with zeros where there is no field, so that equal values have equal bytes."""
         if not self._gaps:
             return array
         clean = np.zeros(array.shape, self._dtype)
@@ -129,9 +129,9 @@ class Record(Codec["np.void"]):
 
 
 class _Packing:
-    """The short way for tuples of plain values: `struct` packs them, and refuses what would change.
+    """The fast path for tuples of plain values: `struct` packs them, and refuses values that it would change.
 
-    What it does not take, of whatever type or range, goes the long way, which takes it or says why not.
+    A tuple that it does not accept takes the slow path, which accepts it or says why not.
     """
 
     _CODES: Final = {
@@ -166,12 +166,12 @@ class _Packing:
         self._known: set[tuple[type, ...]] = set()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For `pickle`, which does not know how to keep the functions of a layout."""
+        """Support `pickle`, which cannot keep the functions of a layout."""
         return _Packing.of, (self._dtype,)
 
     @classmethod
     def of(cls, dtype: DType) -> _Packing | None:
-        """That of a dtype; None where a field is no number, bool or text, or the fields do not lie in their order."""
+        """Return the packing of a dtype; None if a field is not a number, bool or text, or if fields are not stored in order."""
         layout, end = "<", 0
         fields: Any = dtype.fields
         for field, offset in (fields[name][:2] for name in dtype.names or ()):
@@ -184,7 +184,7 @@ class _Packing:
         return cls(dtype, struct.Struct(f"{layout}{dtype.itemsize - end}x"))
 
     def pack(self, value: tuple[Any, ...]) -> bytes | None:
-        """The bytes of a tuple; None where it goes the long way. O(fields)."""
+        """Return the bytes of a tuple; None if it takes the slow path. O(fields)."""
         if (types := tuple(map(type, value))) not in self._known and not self._are_plain(types):
             return None
         try:
@@ -193,7 +193,7 @@ class _Packing:
             return None
 
     def _are_plain(self, types: tuple[type, ...]) -> bool:
-        """Whether values of these types, one for each field, are taken as they are; a bool is no number here."""
+        """Return whether values of these types, one for each field, can be packed unchanged; a bool is not a number here."""
         fits = len(types) == len(self._kinds) and all(
             issubclass(tp, self._TYPES[kind]) and (kind == "b" or tp is not bool) for tp, kind in zip(types, self._kinds, strict=True)
         )
@@ -202,7 +202,7 @@ class _Packing:
         return fits
 
     def _with_texts(self, value: tuple[Any, ...]) -> list[Any]:
-        """Texts as their bytes. numpy cuts zeros at their end off, so these do not go the short way."""
+        """Return the tuple with texts as bytes. numpy strips zeros at their end, so texts with such zeros take the slow path."""
         items = list(value)
         for index, kind, size in self._texts:
             text = items[index]
@@ -216,20 +216,20 @@ class _Packing:
 def _check_dtype(dtype: DType) -> None:
     if dtype.names is None or dtype.itemsize == 0:
         raise IncompatibleType(
-            f"Record takes a structured dtype with fields, got {dtype}; use u64, f64, Array(size) and so on for one number"
+            f"Record expects a structured dtype with fields, got {dtype}; use u64, f64, Array(size) and so on for one number"
         )
     spans = []
     for leaf, offset in _leaves(dtype, 0):
         if leaf.hasobject or leaf.kind not in _KINDS or leaf.char in "gG":
-            raise IncompatibleType(f"Record cannot hold {leaf} (in {dtype}): it is no fixed run of bytes; use Cbor, or another field type")
+            raise IncompatibleType(f"Record cannot hold {leaf} (in {dtype}): it has no fixed bytes; use Cbor, or another field type")
         spans.append((offset, offset + leaf.itemsize))
     spans.sort()
     if any(end > start for (_, end), (start, _) in pairwise(spans)):
-        raise IncompatibleType(f"Record cannot hold {dtype}: its fields overlap; give each field bytes of its own")
+        raise IncompatibleType(f"Record cannot hold {dtype}: its fields overlap; give each field its own bytes")
 
 
 def _leaves(dtype: DType, offset: int) -> Iterator[tuple[DType, int]]:
-    """Every field that is no record itself, with its place; an array of them counts once for each item."""
+    """Iterate over every field that is not a record itself, with its offset; an array field counts once for each item."""
     if dtype.subdtype is not None:
         base, shape = dtype.subdtype
         for index in range(int(np.prod(shape))):
@@ -243,14 +243,14 @@ def _leaves(dtype: DType, offset: int) -> Iterator[tuple[DType, int]]:
 
 
 def _text_fields(dtype: DType, offset: int) -> Iterator[tuple[int, int]]:
-    """Offset and number of characters of every `U` field."""
+    """Iterate over offset and number of characters of every `U` field."""
     for leaf, place in _leaves(dtype, offset):
         if leaf.kind == "U" and leaf.itemsize:
             yield place, leaf.itemsize // 4
 
 
 def _plain_layout(dtype: DType) -> bool:
-    """Whether the fields fill the item without gaps, one behind the other."""
+    """Return whether the fields fill the item without gaps, in order."""
     end = 0
     for leaf, offset in _leaves(dtype, 0):
         if offset != end:
@@ -260,7 +260,7 @@ def _plain_layout(dtype: DType) -> bool:
 
 
 def _comparable(value: Any) -> Any:
-    """A record as tuples and lists of Python values."""
+    """Return a record as tuples and lists of Python values."""
     if isinstance(value, np.void):
         return _comparable(value.item())
     if isinstance(value, np.ndarray):
@@ -269,7 +269,7 @@ def _comparable(value: Any) -> Any:
 
 
 def _same(stored: Any, given: Any) -> bool:
-    """Whether what was stored is what was given: floats may have been rounded, nothing else may change."""
+    """Return whether the stored value equals the given one: floats may have been rounded, nothing else may change."""
     if isinstance(stored, (tuple, list)):
         items = _comparable(given)
         return isinstance(items, (tuple, list)) and len(items) == len(stored) and all(map(_same, stored, items))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a type annotation to its codec."""
+"""Turn a type annotation into its codec."""
 
 from __future__ import annotations
 
@@ -54,17 +54,17 @@ _CHOICES: Final = (
 )
 
 _HINTS: Final[dict[Any, str]] = {
-    int: "say how wide it is: u8, u16, u32, u64, u128, or i8, i16, i32, i64, i128 for negative numbers",
-    float: "say how wide it is: f64 (Python's own) or f32",
-    bytearray: "use bytes, which takes a bytearray too",
-    memoryview: "use bytes, which takes a memoryview too",
+    int: "say its width: u8, u16, u32, u64, u128, or i8, i16, i32, i64, i128 for negative numbers",
+    float: "say its width: f64 (Python's own) or f32",
+    bytearray: "use bytes, which accepts a bytearray too",
+    memoryview: "use bytes, which accepts a memoryview too",
     complex: "use tuple[f64, f64]",
-    list: "use Cbor[list], or a structure of its own",
-    dict: "use Cbor[dict], or a map of its own",
-    set: "use Cbor[set], or a StableBTreeSet of its own",
-    frozenset: "use Cbor[frozenset], or a StableBTreeSet of its own",
+    list: "use Cbor[list], or a separate structure",
+    dict: "use Cbor[dict], or a separate map",
+    set: "use Cbor[set], or a StableBTreeSet beside it",
+    frozenset: "use Cbor[frozenset], or a StableBTreeSet beside it",
     object: "use Cbor for values of any type",
-    tuple: "say of what: tuple[A, B] or tuple[A, B, C]",
+    tuple: "say the types: tuple[A, B] or tuple[A, B, C]",
 }
 
 
@@ -81,9 +81,9 @@ def codec(tp: object) -> Codec[Any]: ...
 
 
 def codec(tp: object) -> Codec[Any]:
-    r"""The codec of a type: `.bound`, `.encode`, `.decode`. O(1) from the second time on.
+    r"""Return the codec of a type: `.bound`, `.encode`, `.decode`. O(1) after the first time.
 
-    Raises `IncompatibleType`, which names the choices, for a type that cannot be stored.
+    Raises `IncompatibleType`, which lists the choices, for a type that cannot be stored.
 
     >>> from stable_structures.storable import codec, u16
     >>> codec(u16).encode(258)
@@ -92,7 +92,7 @@ def codec(tp: object) -> Codec[Any]:
     Bounded(max_size=3, is_fixed_size=True)
     >>> codec(int)
     Traceback (most recent call last):
-    stable_structures.errors.IncompatibleType: int cannot be stored: say how wide it is: u8, u16, ...
+    stable_structures.errors.IncompatibleType: int cannot be stored: say its width: u8, u16, ...
     """
     if isinstance(tp, Codec):
         return tp
@@ -108,7 +108,7 @@ _MOST_KNOWN: Final = 1024
 
 
 def _kept(tp: Any) -> Codec[Any]:
-    """The codec of a type from where it is kept, put there if it is new."""
+    """Return the codec of a type from its table; add it if it is new."""
     if len(_known) >= _MOST_KNOWN:
         _known.clear()
     table = kept_for(tp, _known)
@@ -119,7 +119,7 @@ def _kept(tp: Any) -> Codec[Any]:
 
 
 def _resolve(tp: Any) -> Codec[Any]:
-    """One annotation; its parts go through `codec` again."""
+    """Return the codec of one annotation; its parts go through `codec` again."""
     if tp is None or (isinstance(tp, type) and tp in _PLAIN):
         return _PLAIN[tp]
     origin = get_origin(tp)
@@ -132,7 +132,7 @@ def _resolve(tp: Any) -> Codec[Any]:
 
 
 def _of_annotated(tp: Any) -> Codec[Any]:
-    """The last codec among the annotations counts: `Reverse[u32]` has two, that of u32 and its own."""
+    """Return the last codec among the annotations: `Reverse[u32]` has two, that of u32 and its own."""
     base, *extras = get_args(tp)
     codecs = [extra for extra in extras if isinstance(extra, Codec)]
     for extra in extras:
@@ -144,17 +144,17 @@ def _of_annotated(tp: Any) -> Codec[Any]:
 def _of_union(tp: Any) -> Codec[Any]:
     members = [member for member in get_args(tp) if member is not type(None)]
     if len(members) != 1:
-        _refuse(tp, "a union holds one type and None; use Cbor for values of several types")
+        _refuse(tp, "a union must be one type and None; use Cbor for values of several types")
     return OptionCodec(codec(members[0]))
 
 
 def _of_tuple(tp: Any) -> Codec[Any]:
     args = get_args(tp)
     if Ellipsis in args:
-        _refuse(tp, "tuples have two or three parts; use Cbor for any number of them")
+        _refuse(tp, "tuples must have two or three parts; use Cbor for any number of them")
     if len(args) not in _TUPLES:
         way_out = "nest tuples, as in tuple[A, tuple[B, C]], or use a dataclass with @storable"
-        _refuse(tp, f"tuples have two or three parts, not {len(args)}; {way_out if args else 'use None for nothing'}")
+        _refuse(tp, f"tuples must have two or three parts, not {len(args)}; {way_out if args else 'use None for nothing'}")
     return _TUPLES[len(args)](*map(codec, args))
 
 
@@ -184,16 +184,16 @@ def _of_class(tp: Any) -> Codec[Any]:
 
 
 def _hint(tp: Any) -> str:
-    """What to use instead."""
+    """Return what to use instead."""
     known = _HINTS.get(get_origin(tp) or tp if isinstance(tp, type) or get_origin(tp) else None)
     if known:
         return known
     if isinstance(tp, (str, ForwardRef)):
-        return "it is text; give the type itself, or parse_type(text)"
+        return "it is a str; pass the type itself, or parse_type(text)"
     if isinstance(tp, TypeVar):
-        return "it is a type variable; give a type"
+        return "it is a type variable; pass a type"
     if getattr(tp, "__name__", "") == "Reverse":
-        return "say of what: Reverse[T]"
+        return "say the type: Reverse[T]"
     if isinstance(tp, type):
         return _class_hint(tp)
     return f"use one of {_CHOICES}"
@@ -203,7 +203,7 @@ def _class_hint(tp: type[Any]) -> str:
     hints: Sequence[tuple[bool, str]] = (
         (dataclasses.is_dataclass(tp), "put @storable above @dataclass, or use Cbor[...]"),
         (issubclass(tp, enum.Enum), "store its value, as in u8 or str, or use Cbor[...]"),
-        (issubclass(tp, np.generic), "use u8 to u64, i8 to i64, f32, f64 or bool, which numpy arrays go into, or Record(dtype)"),
+        (issubclass(tp, np.generic), "use u8 to u64, i8 to i64, f32, f64 or bool, which accept numpy arrays, or Record(dtype)"),
         (is_typeddict(tp), "use Cbor[...]"),
         (issubclass(tp, tuple), "use tuple[A, B], tuple[A, B, C] or a dataclass with @storable"),
         (issubclass(tp, int), _HINTS[int]),

@@ -6,10 +6,10 @@
 | type | bytes |
 |---|---|
 | u8 u16 u32 u64 u128 | big-endian |
-| i8 i16 i32 i64 i128 | big-endian of value + 2**(bits-1), so that bytes keep the order; ours, not in the crate |
+| i8 i16 i32 i64 i128 | big-endian of value + 2**(bits-1), so that bytes keep the order; extension: not in the crate |
 | f32 f64 | big-endian IEEE 754 |
 | bool | 0 or 1 |
-| None | nothing; its bound is 0 bytes and, as in the crate, not fixed |
+| None | no bytes; its bound is 0 bytes and, as in the crate, not fixed |
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 FLOAT_KEY_PROBLEM = (
-    "the order of floats is not total, since NaN is neither less than nor equal to anything; "
+    "floats have no total order, because NaN is neither less than nor equal to anything; "
     "use an integer (a scaled u64 or i64), or keep floats as values, in a StableVec or in a StableMinHeap"
 )
-UNIT_KEY_PROBLEM = "it has one value only, so there is nothing to order; use a StableCell for a single value, or a key such as u64"
+UNIT_KEY_PROBLEM = "it has only one value, so there is nothing to order; use a StableCell for a single value, or a key such as u64"
 
 
 class IntCodec(Codec[int]):
-    """Integers of 1, 2, 4, 8 or 16 bytes. Takes whatever has `__index__`, gives `int`."""
+    """Integers of 1, 2, 4, 8 or 16 bytes. Accepts whatever has `__index__`, returns `int`."""
 
     def __init__(self, bits: int, *, signed: bool) -> None:
         bound = Bounded(bits // 8, is_fixed_size=True)
@@ -54,7 +54,7 @@ class IntCodec(Codec[int]):
         try:
             number = operator.index(value)
         except TypeError:
-            self._wrong_type(value, "a whole number; convert it with int() first")
+            self._wrong_type(value, "an integer; convert it with int() first")
         self._refuse_number(number)
 
     def _refuse_number(self, number: int, where: str = "") -> NoReturn:
@@ -76,12 +76,12 @@ class _NarrowCodec(IntCodec):
         self._unpack_int = layout.unpack
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For `pickle`, which does not know how to keep the functions of a layout."""
+        """Support `pickle`, which cannot keep the functions of a layout."""
         return functools.partial(type(self), 8 * self._size, signed=bool(self._bias)), ()
 
     def _pack(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         if array.dtype.kind not in "biu":
-            self._refuse_dtype(array, "; convert it with array.astype() first if its values are whole")
+            self._refuse_dtype(array, "; convert it with array.astype() first if its values are integers")
         if array.size and not np.can_cast(array.dtype, self._native):
             self._check_range(array)
         return self._flipped(array.astype(self._native)).astype(self.dtype)
@@ -90,7 +90,7 @@ class _NarrowCodec(IntCodec):
         return self._flipped(array.astype(self._unsigned)).view(self._native)
 
     def _flipped(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """As unsigned numbers with the bias added, or taken away again: both flip the top bit."""
+        """Return unsigned numbers with the bias added or removed: both flip the top bit."""
         unsigned = array.view(self._unsigned)
         return unsigned ^ self._unsigned.type(self._bias) if self._bias else unsigned
 
@@ -152,7 +152,7 @@ class _WideCodec(IntCodec):
 
 
 class FloatCodec(Codec[float]):
-    """Floats of 4 or 8 bytes; f32 rounds to the nearest, as a cast in C does. No key: their order is partial."""
+    """Floats of 4 or 8 bytes; f32 rounds to the nearest, as a cast in C does. Not usable as keys: their order is partial."""
 
     key_problem = FLOAT_KEY_PROBLEM
 
@@ -168,12 +168,12 @@ class FloatCodec(Codec[float]):
         self._unpack_float = layout.unpack
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For `pickle`, which does not know how to keep the functions of a layout."""
+        """Support `pickle`, which cannot keep the functions of a layout."""
         return type(self), (8 * self._size,)
 
     def encode(self, value: SupportsFloat) -> bytes:
         if type(value) is not float:
-            refuse_masked(value, self.name)  # numpy would make NaN of it
+            refuse_masked(value, self.name)  # numpy would turn it into NaN
         try:
             return self._pack_float(value)
         except (struct.error, OverflowError, TypeError):
@@ -188,14 +188,14 @@ class FloatCodec(Codec[float]):
     def _refuse(self, value: object) -> NoReturn:
         if not hasattr(value, "__float__") or isinstance(value, np.ndarray | np.complexfloating):
             self._wrong_type(value, "a number; convert it with float() first")
-        raise BoundExceeded(f"{self.name} cannot hold {shown(value)}: it is too large; use a number in range, in f64 if need be") from None
+        raise BoundExceeded(f"{self.name} cannot hold {shown(value)}: it is too large; use a number in range, or the type f64") from None
 
     def compare(self, a: float, b: float) -> int | None:
         return -1 if a < b else 1 if a > b else 0 if a == b else None
 
     def _pack(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         if array.dtype.kind not in "biuf" or not np.can_cast(array.dtype, self._native):
-            self._refuse_dtype(array, f"; array.astype({str(self.native_dtype)!r}) converts it if rounding is meant")
+            self._refuse_dtype(array, f"; array.astype({str(self.native_dtype)!r}) converts it if you accept rounding")
         return array.astype(self.dtype)
 
     def _unpack(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -203,7 +203,7 @@ class FloatCodec(Codec[float]):
 
 
 class BoolCodec(Codec[bool]):
-    """True and False, nothing that is merely truthy."""
+    """True and False, not values that are merely truthy."""
 
     def __init__(self) -> None:
         bound = Bounded(1, is_fixed_size=True)
@@ -229,7 +229,7 @@ class BoolCodec(Codec[bool]):
 
     def _pack(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         if array.dtype.kind != "b":
-            self._refuse_dtype(array, "; array.astype(bool) converts it if every value but 0 is meant as True")
+            self._refuse_dtype(array, "; array.astype(bool) converts it if every value except 0 means True")
         return array.astype(self.dtype)
 
     def _unpack(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -250,12 +250,12 @@ class UnitCodec(Codec[None]):
 
     def encode(self, value: None) -> bytes:
         if value is not None:
-            self._wrong_type(value, "nothing but None")
+            self._wrong_type(value, "None")
         return b""
 
     def decode(self, data: Data) -> None:
         if len(data):
-            self._corrupt(f"encoded in no bytes at all, found {len(data)}")
+            self._corrupt(f"encoded in 0 bytes, found {len(data)}")
 
     def compare(self, a: None, b: None) -> int:  # noqa: ARG002 - there is one value
         return 0

@@ -2,11 +2,11 @@
 # ruff: noqa: D102 - Codec says what encode, decode and compare do
 """Classes as stored types: any class with `to_bytes`, `from_bytes` and `BOUND`, and dataclasses field by field.
 
-A dataclass under `@storable` is laid out like this (ours; the crate leaves it to its users):
+A dataclass under `@storable` is laid out like this (extension: the crate leaves it to its users):
 
-    fields in order: a fixed-size one raw; another with its size before it, 4 bytes big-endian; the last one without
+    fields in order: a fixed-size one raw; any other after its size, 4 bytes big-endian; the last one without its size
 
-Its bound is the sum of the parts and of those sizes, or `Unbounded` where a part is; it is fixed where all parts are.
+Its bound is the sum of the parts and of those sizes, or `Unbounded` if a part is; it is fixed if all parts are.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .compound import RowCodec
 from .order import Order, OrderKind, concatenation, leaf
 
 CODEC_ATTRIBUTE: Final = "__stable_codec__"
-"""Where a class keeps the codec that was made for it."""
+"""The attribute in which a class keeps its codec."""
 
 _SIZE_BYTES: Final = 4
 _NO_LESS: Final = vars(object)["__lt__"]
@@ -42,12 +42,12 @@ class ClassCodec(Codec[T]):
         self._from_bytes = cls.from_bytes  # type: ignore[attr-defined]
         if not in_bytes and getattr(cls, "__lt__", None) is _NO_LESS:
             self.key_problem = self.heap_problem = (
-                'it defines no order; define __lt__ (a total order), or set ORDER = "bytes" if its encodings compare as it does'
+                'it defines no order; define __lt__ (a total order), or set ORDER = "bytes" if the order of its encodings is its order'
             )
 
     def encode(self, value: T) -> bytes:
         if not isinstance(value, self._class):
-            self._wrong_type(value, f"instances of {self.name}")
+            self._wrong_type(value, f"an instance of {self.name}")
         data: object = value.to_bytes()  # type: ignore[attr-defined]
         if type(data) is not bytes:
             self._wrong_type(data, f"bytes from {self.name}.to_bytes()")
@@ -61,14 +61,14 @@ class ClassCodec(Codec[T]):
             raise
         except Exception as error:
             raise_of_moment(error)
-            rule = f"from_bytes() takes what to_bytes() gave; on {len(data)} bytes it raised {error!r}"
+            rule = f"from_bytes() must accept what to_bytes() returned; on {len(data)} bytes it raised {error!r}"
             raise self._corruption(rule, "from_bytes() has a mistake") from error
         if not isinstance(value, self._class):
             self._wrong_type(value, f"an instance from {self.name}.from_bytes(); return it")
         return value
 
     def compare(self, a: T, b: T) -> int | None:
-        """Asks `<` both ways, since a user's may be no total order: of two that are not the same, one must be less."""
+        """Ask `<` both ways, because a user's order may not be total: of two different values, one must be less."""
         if self._bytewise:
             return bytewise(self.encode(a), self.encode(b))
         less, greater = bool(a < b), bool(b < a)  # type: ignore[operator]
@@ -78,21 +78,21 @@ class ClassCodec(Codec[T]):
 
 
 def missing_attributes(cls: type[Any]) -> list[str]:
-    """What a class lacks to be stored by `ClassCodec`."""
+    """Return which attributes a class lacks for `ClassCodec`."""
     return [name for name in PROTOCOL if not hasattr(cls, name)]
 
 
 def _bound_of(cls: type[Any]) -> Bound:
     bound = cls.BOUND
     if not isinstance(bound, (Bounded, UnboundedType)):
-        raise IncompatibleType(f"{cls.__qualname__}.BOUND is {bound!r}; make it Unbounded or Bounded(max_size, is_fixed_size)")
+        raise IncompatibleType(f"{cls.__qualname__}.BOUND is {bound!r}; set it to Unbounded or Bounded(max_size, is_fixed_size)")
     return bound
 
 
 def _is_bytewise(cls: type[Any]) -> bool:
     order = getattr(cls, "ORDER", "python")
     if order not in ("bytes", "python"):
-        raise IncompatibleType(f'{cls.__qualname__}.ORDER is {order!r}; make it "bytes" (by encoding) or "python" (by <)')
+        raise IncompatibleType(f'{cls.__qualname__}.ORDER is {order!r}; set it to "bytes" (by encoding) or "python" (by <)')
     return bool(order == "bytes")
 
 
@@ -112,7 +112,7 @@ class StructCodec(RowCodec[T]):
 
     def encode(self, value: T) -> bytes:
         if type(value) is not self._class:
-            self._wrong_type(value, f"instances of {self.name} itself")
+            self._wrong_type(value, f"an instance of {self.name} itself")
         chunks = []
         for name, part in self.fields.items():
             data = part.encode(getattr(value, name))
@@ -145,15 +145,15 @@ class StructCodec(RowCodec[T]):
             raise
         except Exception as error:
             raise_of_moment(error)
-            rule = f"{self.name}() takes its stored fields; it raised {error!r}"
-            raise self._corruption(rule, "__post_init__() refuses what it took before") from error
+            rule = f"{self.name}() must accept its stored fields; it raised {error!r}"
+            raise self._corruption(rule, "__post_init__() refuses values that it accepted before") from error
 
     def compare(self, a: T, b: T) -> int | None:
         return self._compare_parts([getattr(a, name) for name in self._names], [getattr(b, name) for name in self._names])
 
 
 def _order_of(bound: Bound, parts: list[Codec[Any]], sizes: int) -> Order:
-    """Without sizes between them the fields lie as the C core can take apart; else Python compares."""
+    """Return an order in C if no sizes stand between the fields, because C can then take them apart; otherwise compare in Python."""
     if sizes:
         return python_order(bound)
     order = concatenation([part.order for part in parts])
@@ -161,10 +161,10 @@ def _order_of(bound: Bound, parts: list[Codec[Any]], sizes: int) -> Order:
 
 
 def check_dataclass(cls: type[Any]) -> None:
-    """Raises `IncompatibleType` where a class is no dataclass that can be made again from its fields."""
+    """Raise `IncompatibleType` if a class is not a dataclass, or cannot be created again from its fields."""
     name = cls.__qualname__
     if not dataclasses.is_dataclass(cls) or "__dataclass_fields__" not in vars(cls):
-        raise IncompatibleType(f"@storable takes a dataclass, and {name} is none; write @storable above @dataclass above the class")
+        raise IncompatibleType(f"@storable expects a dataclass, but {name} is not one; write @storable above @dataclass above the class")
     inherits = isinstance(getattr(cls, CODEC_ATTRIBUTE, None), StructCodec)
     taken = [attribute for attribute in PROTOCOL if attribute in vars(cls) or (hasattr(cls, attribute) and not inherits)]
     if taken:
@@ -175,4 +175,4 @@ def check_dataclass(cls: type[Any]) -> None:
     not_given = {field.name for field in dataclasses.fields(cls) if not field.init}
     odd = sorted(not_given | (set(inspect.signature(cls).parameters) ^ set(fields)))
     if odd:
-        raise IncompatibleType(f"{name} cannot be made from its fields alone, because of {', '.join(odd)}; use plain fields with init=True")
+        raise IncompatibleType(f"{name} cannot be created from its fields alone, because of {', '.join(odd)}; use fields with init=True")

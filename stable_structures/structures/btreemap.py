@@ -17,7 +17,7 @@ from .number_forms import REFUSED, Argument, map_forms
 from .tree import ABSENT, COPY_BATCH, KEYS, VALUES, Tree, TreeIterator, contains
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     import numpy.typing as npt
 
@@ -40,10 +40,10 @@ _get_or_insert: Final = native.call.ss_btree_get_or_insert
 
 
 class _View:
-    """A live view: what it shows changes with the map.
+    """A live view, which changes with the map.
 
-    Its operators (`&`, `<=`, `==`, ...) and `in` of values look at the map entry by entry. Beside other threads that write
-    use them inside `with memory.transaction():`.
+    Its operators (`&`, `<=`, `==`, ...) and `in` on values look at the map entry by entry. If other threads write
+    meanwhile, use them inside `with memory.transaction():`.
     """
 
     _mapping: StableBTreeMap[Any, Any]
@@ -85,14 +85,13 @@ class MapItems(_View, ItemsView[K, V]):
 
 
 class StableBTreeMap(Tree, MutableMapping[K, V]):
-    """An ordered map in a memory: `StableBTreeMap[K, V](memory)` loads the one that is there, or makes a new one.
+    """An ordered map in a memory: `StableBTreeMap[K, V](memory)` loads an existing map, or creates one.
 
-    Keys are kept in the order of their type; every operation on one key is O(log n). The bytes are those of the Rust
-    crate's `BTreeMap`. Operations have the crate's names, and on top it is a `MutableMapping`.
+    Keys are ordered as their type says; every operation on one key is O(log n). The bytes are those of the Rust
+    crate's `BTreeMap`. Operations have the crate's names; it is also a `MutableMapping`.
 
-    Making one raises `BadMagic` where the memory holds something else, `MemoryInUse` where another live structure has it,
-    `UnsupportedVersion`, `CorruptMemory`, `OutOfMemory`, and `IncompatibleType` where the entries that are there are of other
-    types.
+    Creating one raises `BadMagic` if the memory holds something else, `MemoryInUse` if another live structure uses it,
+    `UnsupportedVersion`, `CorruptMemory`, `OutOfMemory`, and `IncompatibleType` if the existing entries have other types.
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
     >>> users = StableBTreeMap[u64, str](StableMemory())
@@ -115,7 +114,7 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
     @overload
     def get(self, key: K, default: V | D) -> V | D: ...
     def get(self, key: K, default: Any = None) -> Any:
-        """The value of a key, or `default`. O(log n).
+        """Return the value of a key, or `default`. O(log n).
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
         >>> m = StableBTreeMap[u64, str](StableMemory())
@@ -137,7 +136,7 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         return default if size == NO_VALUE else self._fail(size, "get")
 
     def insert(self, key: K, value: V) -> V | None:
-        """Sets the value of a key; gives the one before, or None. O(log n).
+        """Set the value of a key; return the previous value, or None. O(log n).
 
         Raises `BoundExceeded`, `IncompatibleType`, `OutOfMemory`; nothing is changed then.
 
@@ -161,7 +160,7 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         restore = self._restore_value
         try:
             return restore(old) if restore else old  # type: ignore[no-any-return]
-        except BaseException as error:  # the bytes that were there are put back
+        except BaseException as error:  # the core has restored the previous bytes
             _put(self._handle, key_data, len(key_data), old, len(old))
             self._tell_apart(error)
             raise
@@ -171,7 +170,7 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
     @overload
     def remove(self, key: K, default: V | D) -> V | D: ...
     def remove(self, key: K, default: Any = None) -> Any:
-        """Removes a key; gives its value, or `default` if it was absent. O(log n).
+        """Remove a key; return its value, or `default` if it was absent. O(log n).
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
         >>> m = StableBTreeMap[u64, str](StableMemory())
@@ -190,15 +189,15 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         restore = self._restore_value
         try:
             return restore(old) if restore else old
-        except BaseException as error:  # the bytes that were there are put back
+        except BaseException as error:  # the core has restored the previous bytes
             _put(self._handle, data, len(data), old, len(old))
             self._tell_apart(error)
             raise
 
-    _take = remove  # also where a class overrides `remove`
+    _take = remove  # stays this method if a class overrides `remove`
 
     def __getitem__(self, key: K) -> V:
-        """The value of a key; raises `KeyError`. O(log n)."""
+        """Return the value of a key; raise `KeyError`. O(log n)."""
         data: Any = key
         if type(key) is not self._plain_key:
             encode = self._encode_key
@@ -217,9 +216,9 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         return self._fail(size, "get")
 
     def __setitem__(self, key: K, value: V) -> None:
-        """Sets the value of a key. O(log n).
+        """Set the value of a key. O(log n).
 
-        `m[key] += 1` is two operations, a look and a change; beside other threads use `m.entry(key).update(...)`.
+        `m[key] += 1` is two operations, a read and a write; if other threads write meanwhile, use `m.entry(key).update(...)`.
         """
         key_data: Any = key
         if type(key) is not self._plain_key:
@@ -234,7 +233,7 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
             self._fail(status, "insert")
 
     def __delitem__(self, key: K) -> None:
-        """Removes a key; raises `KeyError`. O(log n)."""
+        """Remove a key; raise `KeyError`. O(log n)."""
         data: Any = key
         if type(key) is not self._plain_key:
             encode = self._encode_key
@@ -247,9 +246,9 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         native.call.ss_result_drop()
 
     def contains_key(self, key: K) -> bool:
-        """Whether the key is there. O(log n).
+        """Return whether the key is present. O(log n).
 
-        `key in m` is the same, but that what the type cannot hold is not there; here it raises `IncompatibleType` or
+        `key in m` is the same, except for a key that the type cannot hold: there it returns False, here it raises `IncompatibleType` or
         `BoundExceeded`, as everywhere else.
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
@@ -267,7 +266,7 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         return status != ABSENT
 
     def entry(self, key: K) -> Entry[K, V]:
-        """The key as an entry to look at and change with one way down. Ours, not the crate's. O(log n).
+        """Return the key as an entry, to read and then change with one descent. Extension: not in the crate. O(log n).
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
         >>> m = StableBTreeMap[str, u64](StableMemory())
@@ -281,7 +280,7 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
     # ---- the ends ----
 
     def _entry_bytes(self, size: int, operation: str) -> tuple[bytes, bytes] | None:
-        """An answer of a key's size, the key and the value."""
+        """Return the key and the value from a result that starts with the key's size."""
         if size < 0:
             return None if size == NO_VALUE else self._fail(size, operation)
         answer = result(size)
@@ -297,7 +296,7 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
             raise
 
     def _popped(self, size: int, operation: str) -> tuple[K, V] | None:
-        """An entry that was taken out; it is put back where its bytes are no key or no value."""
+        """Decode an entry that was removed; insert it again if its bytes are not a valid key and value."""
         found = self._entry_bytes(size, operation)
         if found is None:
             return None
@@ -310,7 +309,7 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
             raise
 
     def first_key_value(self) -> tuple[K, V] | None:
-        """The entry with the least key, or None. O(log n).
+        """Return the entry with the smallest key, or None. O(log n).
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
         >>> m = StableBTreeMap[u64, str](StableMemory())
@@ -321,7 +320,7 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         return self._entry(native.call.ss_btree_first(self._handle), "first_key_value")
 
     def last_key_value(self) -> tuple[K, V] | None:
-        """The entry with the greatest key, or None. O(log n).
+        """Return the entry with the greatest key, or None. O(log n).
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
         >>> m = StableBTreeMap[u64, str](StableMemory())
@@ -332,7 +331,7 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         return self._entry(native.call.ss_btree_last(self._handle), "last_key_value")
 
     def pop_first(self) -> tuple[K, V] | None:
-        """Removes the entry with the least key and gives it, or None. O(log n).
+        """Remove the entry with the smallest key and return it, or None. O(log n).
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
         >>> m = StableBTreeMap[u64, str](StableMemory())
@@ -343,7 +342,7 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         return self._popped(native.call.ss_btree_pop_first(self._handle), "pop_first")
 
     def pop_last(self) -> tuple[K, V] | None:
-        """Removes the entry with the greatest key and gives it, or None. O(log n).
+        """Remove the entry with the greatest key and return it, or None. O(log n).
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
         >>> m = StableBTreeMap[u64, str](StableMemory())
@@ -354,7 +353,7 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         return self._popped(native.call.ss_btree_pop_last(self._handle), "pop_last")
 
     def popitem(self) -> tuple[K, V]:
-        """Removes the entry with the greatest key and gives it; raises `KeyError` where the map is empty. O(log n).
+        """Remove the entry with the greatest key and return it; raise `KeyError` if the map is empty. O(log n).
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
         >>> m = StableBTreeMap[u64, str](StableMemory())
@@ -372,13 +371,13 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
     @overload
     def pop(self, key: K, default: V | D) -> V | D: ...
     def pop(self, key: K, default: Any = _MISSING) -> Any:
-        """Removes a key and gives its value, or `default`; raises `KeyError` where there is neither. O(log n).
+        """Remove a key and return its value, or `default`; raise `KeyError` if there is neither. O(log n).
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
         >>> StableBTreeMap[u64, str](StableMemory()).pop(1, "?")
         '?'
         """
-        # As in the crate, a removal tidies nodes up on its way also where it finds nothing; an error changes nothing.
+        # As in the crate, a removal rebalances nodes on its way down even if the key is absent; an error changes nothing.
         if default is _MISSING and not self.contains_key(key):
             raise KeyError(key)
         value = self._take(key, default)
@@ -391,9 +390,9 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
     @overload
     def setdefault(self, key: K, default: V) -> V: ...
     def setdefault(self, key: K, default: Any = None) -> Any:
-        """The value of a key, which is first set to `default` if the key is absent. One operation. O(log n).
+        """Return the value of a key, which is first set to `default` if the key is absent. One operation. O(log n).
 
-        Raises as `insert`, and only looks if the key is there.
+        Raises as `insert`, and only reads if the key is present.
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
         >>> m = StableBTreeMap[u64, str](StableMemory())
@@ -412,10 +411,10 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
     # ---- the whole map ----
 
     def update(self, other: Any = (), /, **more: Any) -> None:
-        """Sets many values, as `dict.update` does: of a mapping, of pairs, of keywords if keys are `str`. O(n log m).
+        """Set many values, as `dict.update` does: from a mapping, from pairs, from keywords if keys are `str`. O(n log m).
 
-        One operation, as `insert_many`: all or nothing, with the bytes of the loop. Raises as that does, and what an
-        iterator of pairs raises; nothing is changed then.
+        One operation, as `insert_many`: all or nothing, with the same bytes as a loop of `insert`. Raises as that does, and
+        whatever an iterator of pairs raises; nothing is changed then.
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
         >>> m = StableBTreeMap[str, u64](StableMemory())
@@ -429,7 +428,7 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
             self.insert_many([key for key, _ in pairs], [value for _, value in pairs])
 
     def __eq__(self, other: object) -> bool:
-        """Whether a mapping has the same entries; of this map and of another one as they are at one moment. O(n)."""
+        """Return whether a mapping has the same entries. Of two maps, each is read at one moment. O(n)."""
         if not isinstance(other, Mapping):
             return NotImplemented
         theirs = other._entries(_ITEMS) if isinstance(other, StableBTreeMap) else other.items()
@@ -440,11 +439,11 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
     # ---- many keys ----
 
     def insert_many(self, keys: npt.ArrayLike | Iterable[K], values: npt.ArrayLike | Iterable[V]) -> int:
-        """Sets many values in one call; gives how many keys were new. All or nothing, with the bytes of the loop.
+        """Set many values in one call; return how many keys were new. All or nothing, with the same bytes as a loop of `insert`.
 
-        Takes numpy arrays of what numpy can hold, and any iterables. O(n log m), with the cache misses of several keys
-        overlapped. Raises `ValueError` where there are not as many values as keys, `BoundExceeded`,
-        `IncompatibleType` for a dtype that would lose something, and `OutOfMemory`; nothing is changed then.
+        Takes numpy arrays of types that numpy can hold, and any iterables. O(n log m), with the cache misses of several keys
+        overlapped. Raises `ValueError` if there are not as many values as keys, `BoundExceeded`,
+        `IncompatibleType` for a dtype that would lose precision, and `OutOfMemory`; nothing is changed then.
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
         >>> m = StableBTreeMap[u64, u64](StableMemory())
@@ -456,7 +455,7 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         return self._checked(native.call.ss_btree_insert_many(self._handle, keys_column, values_column, count), "insert_many")
 
     def get_many(self, keys: npt.ArrayLike | Iterable[K]) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]] | list[V | None]:
-        """The values of many keys in one call. Number values: arrays (values, found), 0 where absent; else a list with None.
+        """Return the values of many keys in one call. Numbers: arrays (values, found), 0 for an absent key; else a list with None.
 
         O(n log m), with the cache misses of several keys overlapped.
 
@@ -497,9 +496,9 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
     def to_numpy(
         self, start: K | None = None, stop: K | None = None, *, inclusive: tuple[bool, bool] = (True, False)
     ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """The entries of a range as two arrays, keys in order and their values. O(n), at the speed of memory.
+        """Return the entries of a range as two arrays: keys in order, and their values. O(n), at the speed of memory.
 
-        Raises `IncompatibleType` where numpy cannot hold the keys or the values, and `RuntimeError` where another thread
+        Raises `IncompatibleType` if numpy cannot hold the keys or the values, and `RuntimeError` if another thread
         changes the map meanwhile.
 
         >>> from stable_structures import StableBTreeMap, StableMemory, i16, f64
@@ -513,20 +512,25 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
 
     @classmethod
     def from_sorted(cls, memory: Memory, keys: npt.ArrayLike | Iterable[K], values: npt.ArrayLike | Iterable[V]) -> Self:
-        """A new map in `memory`, packed from strictly ascending keys. Ours, not the crate's. O(n), at the speed of memory.
+        """Create a packed map in `memory` from strictly ascending keys. Extension: not in the crate. O(n), at the speed of memory.
 
-        The nodes are full, so the map takes less room and its bytes differ from those of insertions; everything else
-        holds. What the memory held is overwritten. Raises `ValueError` where keys do not ascend or there are not as many
-        values; the memory then holds an empty map.
+        The nodes are full, so the map is smaller and its bytes differ from those of insertions; nothing else differs.
+        **Overwrites** whatever the memory held. Raises `ValueError` if keys do not ascend or the number of values differs; the
+        memory then holds an empty map.
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
         >>> m = StableBTreeMap[u64, str].from_sorted(StableMemory(), range(100), map(str, range(100)))
         >>> m[42], len(m)
         ('42', 100)
         """
+        return cls._filled(lambda: cls.new(memory), keys, values)
+
+    @classmethod
+    def _filled(cls, new: Callable[[], Self], keys: npt.ArrayLike | Iterable[K], values: npt.ArrayLike | Iterable[V]) -> Self:
+        """Fill what `new` makes from ascending keys."""
         (keys_column, count), (values_column, value_count) = cls._keys_column.take(keys), cls._values_column.take(values)
         _same_length(count, value_count)
-        tree = cls.new(memory)
+        tree = new()
         native.check(native.call.ss_btree_build(tree._handle, keys_column, values_column, count), "from_sorted")
         return tree
 
@@ -535,9 +539,9 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
     def range(
         self, start: K | None = None, stop: K | None = None, *, inclusive: tuple[bool, bool] = (True, False), reverse: bool = False
     ) -> TreeIterator[tuple[K, V]]:
-        """Entries with keys from `start` to `stop`, lazily and from both ends; None is no end. O(log n) to begin.
+        """Iterate over entries with keys from `start` to `stop`, lazily and from both ends; None means no limit. O(log n) to begin.
 
-        `inclusive` says which ends belong to the range; as with Python's `range`, the first does and the last does not.
+        `inclusive` says which ends belong to the range; by default, as in Python's `range`, the first does and the last does not.
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
         >>> m = StableBTreeMap[u64, str](StableMemory())
@@ -550,7 +554,7 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
     def keys_range(
         self, start: K | None = None, stop: K | None = None, *, inclusive: tuple[bool, bool] = (True, False), reverse: bool = False
     ) -> TreeIterator[K]:
-        """Keys from `start` to `stop`, as `range` does it; values are not read. O(log n) to begin.
+        """Iterate over keys from `start` to `stop`, like `range`; values are not read. O(log n) to begin.
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
         >>> m = StableBTreeMap[u64, str](StableMemory())
@@ -563,7 +567,7 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
     def values_range(
         self, start: K | None = None, stop: K | None = None, *, inclusive: tuple[bool, bool] = (True, False), reverse: bool = False
     ) -> TreeIterator[V]:
-        """Values of the keys from `start` to `stop`, as `range` does it; keys are not decoded. O(log n) to begin.
+        """Iterate over values of the keys from `start` to `stop`, like `range`; keys are not decoded. O(log n) to begin.
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
         >>> m = StableBTreeMap[u64, str](StableMemory())
@@ -574,7 +578,7 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         return self._ranged(VALUES, start, stop, inclusive, reverse=reverse)
 
     def iter_from_prev_key(self, bound: K) -> TreeIterator[tuple[K, V]]:
-        """Entries from the one with the largest key below `bound` on; all of them where there is none. O(log n) to begin.
+        """Iterate over entries from the one with the largest key below `bound` on; over all if there is none. O(log n) to begin.
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
         >>> m = StableBTreeMap[u64, str](StableMemory())
@@ -586,15 +590,15 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         return TreeIterator(self, cursor, KEYS | VALUES, reverse=False)
 
     def __iter__(self) -> Iterator[K]:
-        """Keys in order."""
+        """Iterate over the keys in order."""
         return iter(self._iterate(KEYS, reverse=False))
 
     def __reversed__(self) -> Iterator[K]:
-        """Keys in the opposite order."""
+        """Iterate over the keys in reverse order."""
         return iter(self._iterate(KEYS, reverse=True))
 
     def iter(self) -> TreeIterator[tuple[K, V]]:
-        """Entries in the order of their keys, lazily and from both ends. O(log n) to begin.
+        """Iterate over entries in the order of their keys, lazily and from both ends. O(log n) to begin.
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
         >>> m = StableBTreeMap[u64, str](StableMemory())
@@ -606,7 +610,7 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         return self._iterate(KEYS | VALUES, reverse=False)
 
     def keys(self) -> MapKeys[K]:
-        """A live view of the keys, in order. O(1), O(n) to walk.
+        """Return a live view of the keys, in order. O(1), O(n) to walk.
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
         >>> m = StableBTreeMap[u64, str](StableMemory())
@@ -617,7 +621,7 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         return MapKeys(self)
 
     def values(self) -> MapValues[V]:
-        """A live view of the values, in the order of their keys. O(1), O(n) to walk.
+        """Return a live view of the values, in the order of their keys. O(1), O(n) to walk.
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
         >>> m = StableBTreeMap[u64, str](StableMemory())
@@ -628,7 +632,7 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         return MapValues(self)
 
     def items(self) -> MapItems[K, V]:
-        """A live view of the entries, in the order of their keys. O(1), O(n) to walk.
+        """Return a live view of the entries, in the order of their keys. O(1), O(n) to walk.
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
         >>> m = StableBTreeMap[u64, str](StableMemory())
@@ -640,7 +644,7 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
 
 
 def _pairs(other: Any) -> Iterable[tuple[Any, Any]]:
-    """What `dict.update` takes, as pairs."""
+    """Return the argument of a `dict.update` as pairs."""
     if isinstance(other, MapItems):
         other = other._mapping
     if isinstance(other, StableBTreeMap):
@@ -657,7 +661,7 @@ def _pair(number: int, item: Any) -> tuple[Any, Any]:
         pair = tuple(item)
     except TypeError:
         raise TypeError(
-            f"update: element #{number} is not a pair of key and value, got {type(item).__name__}; nothing was changed"
+            f"update: element #{number} must be a pair of key and value, got {type(item).__name__}; nothing was changed"
         ) from None
     if len(pair) != _PAIR:
         raise ValueError(f"update: element #{number} has length {len(pair)}; a pair of key and value has 2; nothing was changed")
@@ -666,4 +670,4 @@ def _pair(number: int, item: Any) -> tuple[Any, Any]:
 
 def _same_length(keys: int, values: int) -> None:
     if keys != values:
-        raise ValueError(f"{keys} keys and {values} values: give as many values as keys; nothing was changed")
+        raise ValueError(f"{keys} keys and {values} values: pass as many values as keys; nothing was changed")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""StableBTreeSet: an ordered set that lives in a memory: a B-tree whose values are nothing (docs/format.md#b-tree-set)."""
+"""StableBTreeSet: an ordered set that lives in a memory: a B-tree whose values are empty (docs/format.md#b-tree-set)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _END: Final[Any] = object()
 
 
 class _Ordered(Protocol[K_co]):
-    """Two forms of a set: in a memory, and as sorted values of the user."""
+    """What two forms of a set share: one in a memory, and the user's values, sorted."""
 
     def __len__(self) -> int: ...
     def __contains__(self, key: Any, /) -> bool: ...
@@ -50,16 +50,15 @@ class _Ordered(Protocol[K_co]):
 
 
 class StableBTreeSet(Tree, MutableSet[K]):
-    """An ordered set in a memory: `StableBTreeSet[K](memory)` loads the one that is there, or makes a new one.
+    """An ordered set in a memory: `StableBTreeSet[K](memory)` loads an existing set, or creates one.
 
-    Elements are kept in the order of their type; every operation on one is O(log n). The bytes are those of the crate's
-    `BTreeSet`. Operations have the crate's names, so `remove` says whether the element was there; on
-    top it is a `MutableSet`. `|`, `&`, `-` and `^` give Python sets; `union`, `intersection`, `difference` and
+    Elements are ordered as their type says; every operation on one element is O(log n). The bytes are those of the crate's
+    `BTreeSet`. Operations have the crate's names, so `remove` returns whether the element was present; it is also a
+    `MutableSet`. `|`, `&`, `-` and `^` return Python sets; `union`, `intersection`, `difference` and
     `symmetric_difference` are lazy and in order.
 
-    Making one raises `BadMagic` where the memory holds something else, `MemoryInUse` where another live structure has it,
-    `UnsupportedVersion`, `CorruptMemory`, `OutOfMemory`, and `IncompatibleType` where the elements that are there are of
-    another type.
+    Creating one raises `BadMagic` if the memory holds something else, `MemoryInUse` if another live structure uses it,
+    `UnsupportedVersion`, `CorruptMemory`, `OutOfMemory`, and `IncompatibleType` if the existing elements have another type.
 
     >>> from stable_structures import StableBTreeSet, StableMemory, u64
     >>> seen = StableBTreeSet[u64](StableMemory())
@@ -79,13 +78,13 @@ class StableBTreeSet(Tree, MutableSet[K]):
 
     @classmethod
     def _from_iterable(cls, values: Iterable[T]) -> set[T]:
-        """What the operators give."""
+        """Return a Python set as the result of an operator."""
         return set(values)
 
     # ---- one element ----
 
     def insert(self, key: K) -> bool:
-        """Puts an element in; whether it is new. O(log n).
+        """Insert an element; return whether it is new. O(log n).
 
         Raises `BoundExceeded`, `IncompatibleType`, `OutOfMemory`; nothing is changed then.
 
@@ -104,7 +103,7 @@ class StableBTreeSet(Tree, MutableSet[K]):
         return self._key.fail(size, "insert", key, self) if size < 0 else False
 
     def remove(self, key: K) -> bool:  # type: ignore[override]
-        """Takes an element out; whether it was there. O(log n). The crate's: it raises nothing where there was none.
+        """Remove an element; return whether it was present, as in the crate (no error if it was not). O(log n).
 
         >>> from stable_structures import StableBTreeSet, StableMemory, u64
         >>> s = StableBTreeSet[u64](StableMemory())
@@ -122,7 +121,7 @@ class StableBTreeSet(Tree, MutableSet[K]):
         return self._key.fail(size, "remove", key, self) if size < 0 else True
 
     def contains(self, key: K) -> bool:
-        """Whether an element is there. O(log n). As `key in s`, but raises `IncompatibleType` or `BoundExceeded` for what cannot be.
+        """Return whether an element is present. O(log n). Unlike `key in s`, it raises `IncompatibleType` or `BoundExceeded`.
 
         >>> from stable_structures import StableBTreeSet, StableMemory, u64
         >>> StableBTreeSet[u64](StableMemory()).contains(1)
@@ -138,7 +137,7 @@ class StableBTreeSet(Tree, MutableSet[K]):
         return status != ABSENT
 
     def add(self, key: K) -> None:
-        """Puts an element in. O(log n). Raises as `insert`.
+        """Insert an element. O(log n). Raises as `insert`.
 
         >>> from stable_structures import StableBTreeSet, StableMemory, u64
         >>> s = StableBTreeSet[u64](StableMemory())
@@ -149,7 +148,7 @@ class StableBTreeSet(Tree, MutableSet[K]):
         self.insert(key)
 
     def discard(self, key: K) -> None:
-        """Takes an element out if it is there. O(log n).
+        """Remove an element if it is present. O(log n).
 
         >>> from stable_structures import StableBTreeSet, StableMemory, u64
         >>> s = StableBTreeSet[u64](StableMemory())
@@ -158,7 +157,7 @@ class StableBTreeSet(Tree, MutableSet[K]):
         self.remove(key)
 
     def pop(self) -> K:
-        """Takes the least element out and gives it; raises `KeyError` where there is none. O(log n).
+        """Remove the smallest element and return it; raise `KeyError` if the set is empty. O(log n).
 
         >>> from stable_structures import StableBTreeSet, StableMemory, u64
         >>> s = StableBTreeSet[u64](StableMemory())
@@ -174,20 +173,20 @@ class StableBTreeSet(Tree, MutableSet[K]):
     # ---- the ends ----
 
     def _element(self, size: int, operation: str) -> K | None:
-        """An answer of a key's size and the key."""
+        """Return the key from a result that starts with the key's size."""
         if size < 0:
             return None if size == NO_VALUE else self._fail(size, operation)
         key = result(size)[8:]
         try:
             return self._key.codec.decode(key)  # type: ignore[no-any-return]
         except BaseException as error:
-            if operation.startswith("pop"):  # what was taken out and is no key of the type is put back
+            if operation.startswith("pop"):  # a removed element whose bytes are not a valid key is inserted again
                 native.call.ss_btree_set_bytes_bytes(self._handle, key, len(key), b"", 0)
             self._tell_apart(error)
             raise
 
     def first(self) -> K | None:
-        """The least element, or None. O(log n).
+        """Return the smallest element, or None. O(log n).
 
         >>> from stable_structures import StableBTreeSet, StableMemory, u64
         >>> s = StableBTreeSet[u64](StableMemory())
@@ -199,7 +198,7 @@ class StableBTreeSet(Tree, MutableSet[K]):
         return self._element(native.call.ss_btree_first(self._handle), "first")
 
     def last(self) -> K | None:
-        """The greatest element, or None. O(log n).
+        """Return the greatest element, or None. O(log n).
 
         >>> from stable_structures import StableBTreeSet, StableMemory, u64
         >>> s = StableBTreeSet[u64](StableMemory())
@@ -211,7 +210,7 @@ class StableBTreeSet(Tree, MutableSet[K]):
         return self._element(native.call.ss_btree_last(self._handle), "last")
 
     def pop_first(self) -> K | None:
-        """Takes the least element out and gives it, or None. O(log n).
+        """Remove the smallest element and return it, or None. O(log n).
 
         >>> from stable_structures import StableBTreeSet, StableMemory, u64
         >>> s = StableBTreeSet[u64](StableMemory())
@@ -223,7 +222,7 @@ class StableBTreeSet(Tree, MutableSet[K]):
         return self._element(native.call.ss_btree_pop_first(self._handle), "pop_first")
 
     def pop_last(self) -> K | None:
-        """Takes the greatest element out and gives it, or None. O(log n).
+        """Remove the greatest element and return it, or None. O(log n).
 
         >>> from stable_structures import StableBTreeSet, StableMemory, u64
         >>> s = StableBTreeSet[u64](StableMemory())
@@ -237,9 +236,9 @@ class StableBTreeSet(Tree, MutableSet[K]):
     # ---- many elements ----
 
     def insert_many(self, keys: npt.ArrayLike | Iterable[K]) -> int:
-        """Puts many elements in with one call; gives how many were new. All or nothing, with the bytes of the loop.
+        """Insert many elements in one call; return how many were new. All or nothing, with the same bytes as a loop of `insert`.
 
-        Takes a numpy array of what numpy can hold, and any iterable. O(n log m). Raises `BoundExceeded`,
+        Takes a numpy array of a type that numpy can hold, and any iterable. O(n log m). Raises `BoundExceeded`,
         `IncompatibleType`, `OutOfMemory`; nothing is changed then.
 
         >>> from stable_structures import StableBTreeSet, StableMemory, u64
@@ -251,9 +250,9 @@ class StableBTreeSet(Tree, MutableSet[K]):
         return self._checked(native.call.ss_btree_insert_many(self._handle, column, _NOTHING, count), "insert_many")
 
     def to_numpy(self, start: K | None = None, stop: K | None = None, *, inclusive: tuple[bool, bool] = (True, False)) -> npt.NDArray[Any]:
-        """The elements of a range in order, as a new array. O(n), at the speed of memory.
+        """Return the elements of a range in order, as a new array. O(n), at the speed of memory.
 
-        Raises `IncompatibleType` where numpy cannot hold them, `RuntimeError` where another thread changes the set meanwhile.
+        Raises `IncompatibleType` if numpy cannot hold them, `RuntimeError` if another thread changes the set meanwhile.
 
         >>> from stable_structures import StableBTreeSet, StableMemory, i16
         >>> s = StableBTreeSet[i16](StableMemory())
@@ -266,9 +265,9 @@ class StableBTreeSet(Tree, MutableSet[K]):
 
     @classmethod
     def from_sorted(cls, memory: Memory, keys: npt.ArrayLike | Iterable[K]) -> Self:
-        """A new set in `memory`, packed from strictly ascending elements. Ours, not the crate's. O(n), at the speed of memory.
+        """Create a packed set in `memory` from strictly ascending elements. Extension: not in the crate. O(n), at memory speed.
 
-        As `StableBTreeMap.from_sorted`. Raises `ValueError` where the elements do not ascend; the set is empty then.
+        As `StableBTreeMap.from_sorted`. Raises `ValueError` if the elements do not ascend; the set is empty then.
 
         >>> from stable_structures import StableBTreeSet, StableMemory, u64
         >>> s = StableBTreeSet[u64].from_sorted(StableMemory(), range(100))
@@ -293,9 +292,9 @@ class StableBTreeSet(Tree, MutableSet[K]):
     def range(
         self, start: K | None = None, stop: K | None = None, *, inclusive: tuple[bool, bool] = (True, False), reverse: bool = False
     ) -> TreeIterator[K]:
-        """Elements from `start` to `stop`, lazily and from both ends; None is no end. O(log n) to begin.
+        """Iterate over elements from `start` to `stop`, lazily and from both ends; None means no limit. O(log n) to begin.
 
-        `inclusive` says which ends belong to the range; as with Python's `range`, the first does and the last does not.
+        `inclusive` says which ends belong to the range; by default, as in Python's `range`, the first does and the last does not.
 
         >>> from stable_structures import StableBTreeSet, StableMemory, u64
         >>> s = StableBTreeSet[u64](StableMemory())
@@ -307,7 +306,7 @@ class StableBTreeSet(Tree, MutableSet[K]):
         return self._ranged(KEYS, start, stop, inclusive, reverse=reverse)
 
     def iter(self) -> TreeIterator[K]:
-        """Elements in order, lazily and from both ends. O(log n) to begin.
+        """Iterate over the elements in order, lazily and from both ends. O(log n) to begin.
 
         >>> from stable_structures import StableBTreeSet, StableMemory, u64
         >>> s = StableBTreeSet[u64](StableMemory())
@@ -320,26 +319,26 @@ class StableBTreeSet(Tree, MutableSet[K]):
         return self._iterate(KEYS, reverse=False)
 
     def __iter__(self) -> Iterator[K]:
-        """Elements in order."""
+        """Iterate over the elements in order."""
         return iter(self.iter())
 
     def __reversed__(self) -> Iterator[K]:
-        """Elements in the opposite order."""
+        """Iterate over the elements in reverse order."""
         return iter(self._iterate(KEYS, reverse=True))
 
     # ---- two sets ----
 
     def _ordered(self, other: Iterable[K]) -> StableBTreeSet[K] | _SortedValues[K]:
-        """The other set in this one's order."""
+        """Return the other set in the order of this one."""
         if isinstance(other, StableBTreeSet) and other._key.codec == self._key.codec:
             return other
         return _SortedValues(self._key.codec, other)
 
     def union(self, other: Iterable[K]) -> Iterator[K]:
-        """What is in either set, lazily and in order. O(n + m).
+        """Iterate over the elements in either set, lazily and in order. O(n + m).
 
         Like `intersection`, `difference` and `symmetric_difference` it takes another `StableBTreeSet` or any iterable of
-        elements, and raises `RuntimeError` where a set changes before the end.
+        elements, and raises `RuntimeError` if a set changes before the end.
 
         >>> from stable_structures import StableBTreeSet, StableMemory, u64
         >>> a, b = (StableBTreeSet[u64](StableMemory()) for _ in range(2))
@@ -351,7 +350,7 @@ class StableBTreeSet(Tree, MutableSet[K]):
         return (key for key, _ in self._merge(other))
 
     def symmetric_difference(self, other: Iterable[K]) -> Iterator[K]:
-        """What is in one of the two sets, not in both, lazily and in order. O(n + m). See `union`.
+        """Iterate over the elements in exactly one of the two sets, lazily and in order. O(n + m). See `union`.
 
         >>> from stable_structures import StableBTreeSet, StableMemory, u64
         >>> s = StableBTreeSet[u64](StableMemory())
@@ -363,7 +362,7 @@ class StableBTreeSet(Tree, MutableSet[K]):
         return (key for key, common in self._merge(other) if not common)
 
     def intersection(self, other: Iterable[K]) -> Iterator[K]:
-        """What is in both sets, lazily and in order. O(n log m), where n is the smaller one. See `union`.
+        """Iterate over the elements in both sets, lazily and in order. O(n log m), n being the smaller size. See `union`.
 
         >>> from stable_structures import StableBTreeSet, StableMemory, u64
         >>> s = StableBTreeSet[u64](StableMemory())
@@ -377,7 +376,7 @@ class StableBTreeSet(Tree, MutableSet[K]):
         return _chosen(small, large, wanted=True)
 
     def difference(self, other: Iterable[K]) -> Iterator[K]:
-        """What is in this set and not in the other, lazily and in order. O(n log m). See `union`.
+        """Iterate over the elements in this set but not in the other, lazily and in order. O(n log m). See `union`.
 
         >>> from stable_structures import StableBTreeSet, StableMemory, u64
         >>> s = StableBTreeSet[u64](StableMemory())
@@ -389,11 +388,11 @@ class StableBTreeSet(Tree, MutableSet[K]):
         return _chosen(self, self._ordered(other), wanted=False)
 
     def _merge(self, other: Iterable[K]) -> Iterator[tuple[K, bool]]:
-        """What is in either set, and whether it is in both."""
+        """Iterate over the elements in either set, each with whether it is in both."""
         return _merged(iter(self.iter()), iter(self._ordered(other)), _total_order(self._key.codec))
 
     def is_subset(self, other: Iterable[K]) -> bool:
-        """Whether everything in this set is in the other, each as it is at one moment. O(n log m).
+        """Return whether every element of this set is in the other, each set read at one moment. O(n log m).
 
         >>> from stable_structures import StableBTreeSet, StableMemory, u64
         >>> s = StableBTreeSet[u64](StableMemory())
@@ -405,7 +404,7 @@ class StableBTreeSet(Tree, MutableSet[K]):
         return self._with(self._ordered(other), _is_within)
 
     def is_superset(self, other: Iterable[K]) -> bool:
-        """Whether everything in the other set is in this one, each as it is at one moment. O(m log n).
+        """Return whether every element of the other set is in this one, each set read at one moment. O(m log n).
 
         >>> from stable_structures import StableBTreeSet, StableMemory, u64
         >>> s = StableBTreeSet[u64](StableMemory())
@@ -417,7 +416,7 @@ class StableBTreeSet(Tree, MutableSet[K]):
         return self._with(self._ordered(other), lambda mine, theirs: _is_within(theirs, mine))
 
     def is_disjoint(self, other: Iterable[K]) -> bool:
-        """Whether the sets have nothing in common, each as it is at one moment. O(n log m), where n is the smaller one.
+        """Return whether the sets have no common element, each set read at one moment. O(n log m), n being the smaller size.
 
         >>> from stable_structures import StableBTreeSet, StableMemory, u64
         >>> s = StableBTreeSet[u64](StableMemory())
@@ -429,7 +428,7 @@ class StableBTreeSet(Tree, MutableSet[K]):
         return self._with(self._ordered(other), _are_disjoint)
 
     def _found(self, values: Iterable[object]) -> list[bool]:
-        """Which values are in the set at one moment, as `in` for each of them. O(n log m)."""
+        """Return which values are in the set at one moment, as `in` for each of them. O(n log m)."""
         answers = [self._can_hold(value) for value in values]
         column, count = self._keys_column.take([value for value, possible in zip(values, answers, strict=True) if possible])
         found = np.zeros(count, np.bool_)
@@ -446,7 +445,7 @@ class StableBTreeSet(Tree, MutableSet[K]):
         return True
 
     def _steady(self, look: Callable[[_Ordered[K]], R]) -> R:
-        """What `look` finds with several operations on this set, all at one moment: if others change it all the time, in a copy."""
+        """Return the result of `look`, whose operations see this set at one moment; if others keep changing it, they see a copy."""
         for _ in range(_TRIES):
             before = self._changes()
             found = look(self)
@@ -455,12 +454,12 @@ class StableBTreeSet(Tree, MutableSet[K]):
         return look(_Copy(self._key.codec, self._entries(KEYS)))
 
     def _with(self, other: Any, look: Callable[[Any, Any], R]) -> R:
-        """What `look` finds in this set and another, each as it is at one moment."""
+        """Return the result of `look` on this set and another, each read at one moment."""
         if isinstance(other, StableBTreeSet):
             return self._steady(lambda mine: other._steady(lambda theirs: look(mine, theirs)))
         return self._steady(lambda mine: look(mine, other))
 
-    # The operators that `Set` has would look at the sets element by element.
+    # The operators inherited from `Set` would look at the sets element by element.
 
     def __le__(self, other: object) -> bool:
         return self._with(other, _is_within) if isinstance(other, AbstractSet) else NotImplemented
@@ -482,7 +481,7 @@ class StableBTreeSet(Tree, MutableSet[K]):
     __hash__ = None  # type: ignore[assignment] # as a set
 
     def isdisjoint(self, other: Iterable[Any]) -> bool:
-        """As `is_disjoint`, for elements of any type. O(m log n).
+        """Return as `is_disjoint`, for elements of any type. O(m log n).
 
         >>> from stable_structures import StableBTreeSet, StableMemory, u64
         >>> s = StableBTreeSet[u64](StableMemory())
@@ -518,9 +517,9 @@ class StableBTreeSet(Tree, MutableSet[K]):
     __rxor__ = __xor__
 
     def update(self, *others: Iterable[K]) -> None:
-        """Puts the elements of all others in, as `set.update`: one operation, as `insert_many`. O(n log m).
+        """Insert the elements of all others, as `set.update`: one operation, as `insert_many`. O(n log m).
 
-        Raises as `insert_many`, and what an iterator raises; nothing is changed then.
+        Raises as `insert_many`, and whatever an iterator raises; nothing is changed then.
 
         >>> from stable_structures import StableBTreeSet, StableMemory, u64
         >>> s = StableBTreeSet[u64](StableMemory())
@@ -557,7 +556,7 @@ class StableBTreeSet(Tree, MutableSet[K]):
 
 
 def _elements(values: Iterable[T]) -> list[T]:
-    """The elements of a set of ours at one moment, or of any iterable."""
+    """Return the elements of a stable set at one moment, or of any iterable."""
     if isinstance(values, StableBTreeSet):
         return values._entries(KEYS)
     if isinstance(values, np.ndarray) and values.dtype.kind == "V" and values.dtype.fields is None:
@@ -566,7 +565,7 @@ def _elements(values: Iterable[T]) -> list[T]:
 
 
 def _held(by: Any, values: list[Any]) -> list[bool]:
-    """Which values are in a set; if it is one of ours, at one moment."""
+    """Return which values are in a set; a stable set is read at one moment."""
     return by._found(values) if isinstance(by, StableBTreeSet) else [value in by for value in values]
 
 
@@ -584,7 +583,7 @@ def _are_disjoint(one: Any, other: Any) -> bool:
 
 
 class _SortedValues(Generic[K]):
-    """Values of the user as a set in the order of a type."""
+    """The user's values as a set, in the order of a type."""
 
     def __init__(self, codec: Codec[K], values: Iterable[K]) -> None:
         compare = _total_order(codec)
@@ -610,7 +609,7 @@ class _SortedValues(Generic[K]):
 
 
 class _Copy(_SortedValues[K]):
-    """Elements of a set at one moment, in its order; like the set, they can be asked for values of any type."""
+    """The elements of a set at one moment, in its order; like the set, `in` accepts values of any type."""
 
     def __init__(self, codec: Codec[K], elements: list[K]) -> None:
         super().__init__(codec, ())
@@ -625,7 +624,7 @@ class _Copy(_SortedValues[K]):
 
 
 def _chosen(keys: _Ordered[K], other: _Ordered[K], *, wanted: bool) -> Iterator[K]:
-    """The keys that are in the other set, or those that are not."""
+    """Iterate over the keys that are in the other set, or over those that are not."""
     watched = other.iter()
     return _choose(iter(keys), other, watched.validate if isinstance(watched, TreeIterator) else None, wanted=wanted)
 
@@ -639,7 +638,7 @@ def _choose(keys: Iterator[K], other: _Ordered[K], validate: Callable[[], None] 
 
 
 def _total_order(codec: Codec[K]) -> Callable[[K, K], int]:
-    """How two elements compare. It raises `IncompatibleType` where they do not, as the core does."""
+    """Return a function that compares two elements, and raises `IncompatibleType` if they have no order, as the core does."""
 
     def compare(a: K, b: K) -> int:
         found = codec.compare(a, b)
@@ -651,7 +650,7 @@ def _total_order(codec: Codec[K]) -> Callable[[K, K], int]:
 
 
 def _merged(a: Iterator[K], b: Iterator[K], compare: Callable[[K, K], int]) -> Iterator[tuple[K, bool]]:
-    """Each key of two ordered iterators once, and whether both have it."""
+    """Iterate over each key of two ordered iterators once, with whether both have it."""
     x, y = next(a, _END), next(b, _END)
     while x is not _END or y is not _END:
         order = 1 if x is _END else -1 if y is _END else compare(x, y)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many values in one call: what users pass and get as arrays or lists, and what the core takes and gives."""
+"""Many values in one call: conversion between users' arrays or lists and the buffers of the core."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Column(Generic[T]):
         """Whether numpy holds the values as numbers of this machine."""
 
     def take(self, values: npt.ArrayLike | Iterable[T]) -> tuple[Any, int]:
-        """Values of the user for the core, and how many. O(n). Raises before anything is written, as the codec does."""
+        """Return the user's values as the core takes them, and their number. O(n). Raises before anything is written, as the codec does."""
         if isinstance(values, np.ndarray):
             return self._take_array(values)
         items: list[Any] = list(values)  # type: ignore[arg-type]
@@ -67,10 +67,10 @@ class Column(Generic[T]):
         return native.column(b"".join(encoded), ends, 0, native=False), len(encoded)
 
     def room(self, count: int, make: Callable[..., npt.NDArray[Any]] = np.empty) -> tuple[npt.NDArray[Any], Any]:
-        """Room for `count` values of the core: the array, made by `make`, and what the core is given. Raises `IncompatibleType`."""
+        """Return an array for `count` values, made by `make`, and the pointer that the core fills. Raises `IncompatibleType`."""
         codec = self._codec
         if codec.dtype is None or codec.native_dtype is None:
-            codec.refuse_array("use items(), or get the values one by one")
+            codec.refuse_array("use items(), or read the values one by one")
         if self.is_number:
             array = make(count, codec.native_dtype)
             return array, native.room(array, native=True, bias=self._bias)
@@ -78,12 +78,12 @@ class Column(Generic[T]):
         return raw, native.room(raw, native=False)
 
     def give(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Filled room as the array that the user gets."""
+        """Return a filled array as the user gets it."""
         return array if self.is_number else self._codec.decode_array(array.view(np.uint8))
 
 
 def _whole_numbers(items: list[Any]) -> npt.NDArray[Any] | None:
-    """A list of integers as an array; None where numpy would have to change a value."""
+    """Return a list of integers as an array; None if numpy would have to change a value."""
     if not items:
         return None
     try:

@@ -26,14 +26,14 @@ _put: Final = native.call.ss_cell_set
 
 
 class StableCell(Structure, Generic[T]):
-    """One value in a memory: `StableCell[T](memory, default)` loads the one that is there, or makes one with the default.
+    """One value in a memory: `StableCell[T](memory, default)` loads an existing cell, or creates one with the default.
 
-    The default is stored on an empty memory only, whose bytes are all zero; `StableCell.load(memory)` demands a cell and
-    takes no default, `StableCell.new(memory, value)` overwrites whatever is there (the crate's `init` does too). The value is
-    read from the memory each time: changing what `get` gave, such as a dict, does not change the cell until it is set. The
+    The default is stored on an empty memory only, whose bytes are all zero; `StableCell.load(memory)` requires a cell and
+    takes no default, `StableCell.new(memory, value)` overwrites whatever is there (the crate's `init` does too). Each `get`
+    reads the value from the memory: changing its result, such as a dict, does not change the cell until you set it. The
     bytes are those of the crate's `Cell`.
 
-    Making one raises `BadMagic` where the memory holds something else, `MemoryInUse` where another live structure has it,
+    Creating one raises `BadMagic` if the memory holds something else, `MemoryInUse` if another live structure uses it,
     `UnsupportedVersion`, `CorruptMemory`, `OutOfMemory`, and as `set` for the default.
 
     >>> from stable_structures import Cbor, StableCell, StableMemory
@@ -64,7 +64,7 @@ class StableCell(Structure, Generic[T]):
 
     @classmethod
     def new(cls, memory: Memory, default: T) -> Self:
-        """A cell with this value, overwriting what the memory holds. O(size). Raises as making one does.
+        """Create a cell with this value; **overwrites** whatever the memory holds. O(size). Raises as the constructor does.
 
         >>> from stable_structures import StableCell, StableMemory, u64
         >>> StableCell[u64].new(StableMemory(), 7).get()
@@ -74,7 +74,7 @@ class StableCell(Structure, Generic[T]):
 
     @classmethod
     def load(cls, memory: Memory) -> Self:
-        """The cell that the memory holds; raises `BadMagic` where it holds none. O(1).
+        """Open the cell that the memory holds; raise `BadMagic` if it holds none. O(1).
 
         >>> from stable_structures import StableCell, StableMemory, u64
         >>> StableCell[u64].load(StableMemory())
@@ -87,13 +87,13 @@ class StableCell(Structure, Generic[T]):
         self._require_types()
         data = self._codecs[0].encode(args[0]) if args else b""
         self._open_handle(memory, lambda under, out: native.call.ss_cell_open(under, mode, data, len(data), out))
-        # What an object has itself is found faster than what its class has.
+        # An attribute of the object is found faster than one of its class.
         value = self._argument
         self._encode, self._plain, self._restore = value.encode, value.plain, value.restore
         self._direct, self._bias, self._limit, self._width = value.direct, value.bias, value.limit, value.width
 
     def get(self) -> T:
-        """The value. O(size). Raises `CorruptMemory` where the bytes are none of its type.
+        """Return the value. O(size). Raises `CorruptMemory` if the bytes are not a value of its type.
 
         >>> from stable_structures import StableCell, StableMemory, u64
         >>> StableCell[u64](StableMemory(), 7).get()
@@ -111,9 +111,9 @@ class StableCell(Structure, Generic[T]):
             raise
 
     def set(self, value: T) -> T:
-        """Sets the value; gives the one before. O(size).
+        """Set the value; return the previous one. O(size).
 
-        Raises `BoundExceeded` (also for more than 2**32-1 bytes), `IncompatibleType` and `OutOfMemory`; the value stays then.
+        Raises `BoundExceeded` (also for more than 2**32-1 bytes), `IncompatibleType` and `OutOfMemory`; the value is unchanged then.
 
         >>> from stable_structures import StableCell, StableMemory, u64
         >>> cell = StableCell[u64](StableMemory(), 7)
@@ -138,7 +138,7 @@ class StableCell(Structure, Generic[T]):
 
     @property
     def value(self) -> T:
-        """The value, to read and to assign to. O(size). Raises as `get` and `set`.
+        """Return the value, or assign to it. O(size). Raises as `get` and `set`.
 
         >>> from stable_structures import StableCell, StableMemory, u64
         >>> cell = StableCell[u64](StableMemory(), 7)
@@ -146,14 +146,14 @@ class StableCell(Structure, Generic[T]):
         >>> cell.value
         8
         """
-        return self.get()  # in a class for a type this property is made of `get` and `_assign` themselves
+        return self.get()  # in a class for a type, this property consists of `get` and `_assign` themselves
 
     @value.setter
     def value(self, value: T) -> None:
         self._assign(value)
 
     def _assign(self, value: T) -> None:
-        """Sets the value."""
+        """Set the value."""
         data: Any = value
         if type(value) is not self._plain:
             encode = self._encode
@@ -163,7 +163,7 @@ class StableCell(Structure, Generic[T]):
             self._argument.fail(status, "set", value, self)
 
     def _told(self) -> T:
-        """What a number that needs words stands for."""
+        """Return the value if the core's number is a status, or raise its error."""
         native.call.ss_result_drop()
         data = native.result(native.check(native.call.ss_cell_get(self._handle), "get"))
         return self._made(self._codecs[0].decode, data)  # type: ignore[no-any-return]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Entry: looking at a key of a map and then changing it, with one way down instead of two. Ours, not the crate's."""
+"""Entry: read a key of a map and then change it, with one descent instead of two. Extension: not in the crate."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _TRIES: Final = 10_000
 class Entry(Generic[K, V]):
     """A key of a map, present or not. Made by `StableBTreeMap.entry`.
 
-    The way down is remembered: a change that follows a look costs O(1) where it splits no node and the map is as it was;
-    else, and for every removal, O(log n). An entry never goes stale: where the map has changed, it looks again. Each method is
-    one operation, also beside other threads, and threads may share an entry.
+    The descent is remembered: a change after a read costs O(1) if it splits no node and the map has not changed; otherwise,
+    and for every removal, O(log n). An entry never goes stale: if the map has changed, it looks again. Each method is one
+    operation, also when other threads write, and threads may share an entry.
     """
 
     def __init__(self, tree: StableBTreeMap[K, V], key: K) -> None:
@@ -39,7 +39,7 @@ class Entry(Generic[K, V]):
         """Changes of the map, and the encoded value that the key had at that number or later."""
 
     def _located(self) -> bytes | None:
-        """The encoded value, found from the root on."""
+        """Return the encoded value, found by a descent from the root."""
         try:
             return native.locate(self._map._handle, self._encoded, self._position)
         except CorruptMemory as error:
@@ -47,7 +47,7 @@ class Entry(Generic[K, V]):
             raise
 
     def _fresh(self) -> bytes | None:
-        """The encoded value as it is now."""
+        """Return the encoded value as it is now."""
         now = self._map._changes()
         changes, raw = self._known
         if now != changes:
@@ -56,7 +56,7 @@ class Entry(Generic[K, V]):
         return raw
 
     def _replace(self, old: bytes | None, value: V) -> bool:
-        """Sets the value if the encoded one is still `old`; whether it was."""
+        """Set the value if the encoded one is still `old`; return whether it was."""
         data = self._map._value.encode(value)
         try:
             changes = native.replace_at(self._map._handle, self._position, self._encoded, old, data)
@@ -70,7 +70,7 @@ class Entry(Generic[K, V]):
 
     @property
     def exists(self) -> bool:
-        """Whether the key is there. O(1) while the map does not change.
+        """Return whether the key is present. O(1) while the map does not change.
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
         >>> StableBTreeMap[u64, str](StableMemory()).entry(1).exists
@@ -83,7 +83,7 @@ class Entry(Generic[K, V]):
     @overload
     def get(self, default: V | D, /) -> V | D: ...
     def get(self, default: Any = None, /) -> Any:
-        """The value, or `default`. O(1) while the map does not change.
+        """Return the value, or `default`. O(1) while the map does not change.
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
         >>> StableBTreeMap[u64, str](StableMemory()).entry(1).get("?")
@@ -96,7 +96,7 @@ class Entry(Generic[K, V]):
         return self._map._made(self._map._value.decode, raw)
 
     def set(self, value: V) -> None:
-        """Sets the value. Raises `BoundExceeded`, `IncompatibleType`, `OutOfMemory`; nothing is changed then.
+        """Set the value. Raises `BoundExceeded`, `IncompatibleType`, `OutOfMemory`; nothing is changed then.
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
         >>> m = StableBTreeMap[u64, str](StableMemory())
@@ -112,7 +112,7 @@ class Entry(Generic[K, V]):
             raise
 
     def setdefault(self, default: V) -> V:
-        """The value; sets it to `default` first where the key is absent.
+        """Return the value, which is first set to `default` if the key is absent.
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
         >>> StableBTreeMap[u64, str](StableMemory()).entry(1).setdefault("a")
@@ -124,11 +124,11 @@ class Entry(Generic[K, V]):
         return self._decoded(raw)  # type: ignore[no-any-return]
 
     def update(self, function: Callable[[V], V], default: Any = _MISSING) -> V:
-        """Sets the value to `function(value)` and gives it; `default` stands in where the key is absent.
+        """Set the value to `function(value)` and return it; if the key is absent, `value` is `default`.
 
-        If another thread sets the value meanwhile, the function is called again, with that one. Raises `KeyError` where the key
-        is absent and there is no default, what the function raises, and `RuntimeError` if the value changes each time that the
-        function is called, as by the function itself; nothing is changed then.
+        If another thread sets the value meanwhile, the function is called again with the new value. Raises `KeyError` if the
+        key is absent and there is no default, whatever the function raises, and `RuntimeError` if the value changes during every
+        call of the function, for example by the function itself; nothing is changed then.
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
         >>> m = StableBTreeMap[u64, u64](StableMemory())
@@ -145,7 +145,7 @@ class Entry(Generic[K, V]):
         raise RuntimeError(f"update: the value of {self.key!r} changed in each of {_TRIES} tries; the function must not change it")
 
     def remove(self) -> V | None:
-        """Removes the key; gives its value, or None where it was absent. O(log n).
+        """Remove the key; return its value, or None if it was absent. O(log n).
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
         >>> m = StableBTreeMap[u64, str](StableMemory())

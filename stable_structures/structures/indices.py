@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Indices as the core takes them."""
+"""Convert indices to what the core takes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ LOWEST: Final = -LIMIT
 
 
 def bounded(index: Any) -> int:
-    """The crate's kind of index as the core takes it: what is too large for it is past every end."""
+    """Convert an index that counts from 0, as in the crate; one that is too large for the core becomes one past every end."""
     number = operator.index(index)
     if number < 0:
-        raise OutOfBounds(f"an index counts from 0, got {number}; v[{number}] counts from the end")
+        raise OutOfBounds(f"expected an index of 0 or more, got {number}; use v[{number}] to count from the end")
     return min(number, LIMIT)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the iterators over all structures share: both ends, batches, and noticing that the structure changed."""
+"""What all iterators share: both ends, batches, and detecting that the structure changed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class _Process:
-    """Which process of those that were forked from one another this is."""
+    """Identifies this process among those forked from one another."""
 
     number = 0
 
@@ -33,25 +33,25 @@ os.register_at_fork(after_in_child=_forked)
 
 
 class BothEnds(Iterator[T], Generic[T]):
-    """What is left of a range, from both ends: an iterator with `next_back()` and `skip(n)`.
+    """An iterator over a range from both ends, with `next_back()` and `skip(n)`.
 
-    It is lazy, holds no lock on the structure, and raises `RuntimeError` once that has changed since it was made. Threads that
-    share one get each item once.
+    It is lazy, holds no lock on the structure, and raises `RuntimeError` if the structure has changed since the iterator was
+    created. Threads that share one get each item once.
     """
 
     _batch: int
-    """How many items are fetched the next time."""
+    """How many items to fetch next time."""
 
     def __init__(self, generation: memoryview, finish: Callable[[Any], T] | None, *, reverse: bool) -> None:
         self._reverse = reverse
         self._finish = finish
         self._ends: tuple[deque[Any], deque[Any]] = (deque(), deque())
-        self._crossed = [0, 0]  # items that one end fetched and the other one used
+        self._crossed = [0, 0]  # items that one end fetched and the other end used
         self._generation = generation
         self._seen = generation[0]
         self._used_up = False
         self._torn = False
-        """Something was taken from the structure that is not in `_ends`: an exception came in between."""
+        """Items were taken from the structure but are not in `_ends`: an exception came in between."""
         self._process = _Process.number
         self._lock = threading.RLock()
 
@@ -62,11 +62,11 @@ class BothEnds(Iterator[T], Generic[T]):
         return self._take(back=self._reverse)
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
-        """For `copy` and `pickle`: as generators are not, since both would go on with the same items."""
-        raise TypeError(f"a {type(self).__name__} cannot be copied or pickled: make another one, or collect its items in a list")
+        """Refuse `copy` and `pickle`, as generators do: both copies would continue with the same items."""
+        raise TypeError(f"a {type(self).__name__} cannot be copied or pickled: create another one, or collect its items in a list")
 
     def next_back(self) -> T:
-        """The last item that is left; raises `StopIteration` where none is. O(1) on average.
+        """Return the last remaining item; raise `StopIteration` if none is left. O(1) on average.
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u8
         >>> m = StableBTreeMap[u8, u8](StableMemory())
@@ -78,9 +78,9 @@ class BothEnds(Iterator[T], Generic[T]):
         return self._take(back=not self._reverse)
 
     def skip(self, n: int) -> int:
-        """Passes over up to `n` items without decoding them; gives how many there were.
+        """Skip up to `n` items without decoding them; return how many were skipped.
 
-        O(1) in a vec, heap or log, else O(n), a small part of iterating. Raises `RuntimeError`, `Closed`, and `ValueError`
+        O(1) in a vec, heap or log, else O(n), but much cheaper than iterating. Raises `RuntimeError`, `Closed`, and `ValueError`
         for a negative `n`.
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u8
@@ -108,19 +108,19 @@ class BothEnds(Iterator[T], Generic[T]):
         return skipped
 
     def validate(self) -> None:
-        """Raises `RuntimeError` where the structure has changed since the iterator was made, or `Closed`. O(1)."""
+        """Raise `RuntimeError` if the structure has changed since the iterator was created, or `Closed`. O(1)."""
         if self._generation[0] != self._seen:
             self._validate()
 
     def _validate(self) -> None:
-        """Something on the memory changed; raises if it was this structure."""
+        """Raise if it was this structure that changed, after something on its memory did."""
         seen = self._generation[0]
         if self._demand_unchanged():
             self._forget()
         self._seen = seen
 
     def _forget(self) -> None:
-        """Values were overwritten: what was fetched ahead is fetched again, and less of it, since that may go on."""
+        """Discard items fetched ahead, because values were overwritten; fetch fewer from now on, since more writes may follow."""
         with self._own_lock():
             before, self._torn = self._torn, True
             self._batch = 1
@@ -134,7 +134,7 @@ class BothEnds(Iterator[T], Generic[T]):
             self._torn = before
 
     def _cross(self, *, back: bool) -> Any:
-        """The next item for one end, of those that the other end has fetched."""
+        """Return the next item for one end from those that the other end has fetched."""
         before, self._torn = self._torn, True
         try:
             raw = self._ends[not back].pop()
@@ -146,35 +146,35 @@ class BothEnds(Iterator[T], Generic[T]):
         return raw
 
     def _demand_unchanged(self) -> bool:
-        """Raises `RuntimeError` if the structure changed; whether this thread overwrote values."""
+        """Raise `RuntimeError` if the structure changed; return whether this thread overwrote values."""
         raise NotImplementedError
 
     def _give_back(self, n: int, *, back: bool) -> None:
-        """The `n` items that one end fetched last are to be fetched again."""
+        """Mark the last `n` items that one end fetched as not fetched."""
         raise NotImplementedError
 
     def _fetch(self, *, back: bool) -> bool:
-        """Gets more from one end into `_ends[back]`; whether there was any."""
+        """Fetch more items from one end into `_ends[back]`; return whether there were any."""
         raise NotImplementedError
 
     def _pass_over(self, n: int, *, back: bool) -> int:
-        """Skips up to `n` items that were not fetched, at one end; gives how many there were."""
+        """Skip up to `n` unfetched items at one end; return how many were skipped."""
         raise NotImplementedError
 
     def _more(self, *, back: bool) -> bool:
-        """As `_fetch`, after which nothing is missing."""
+        """Fetch as `_fetch` does, and record that no item is missing."""
         if self._torn:
-            raise RuntimeError("an exception, perhaps of a signal handler, came in the midst of a step of the iterator; make a new one")
+            raise RuntimeError("an exception, perhaps from a signal handler, interrupted a step of the iterator; create a new iterator")
         return self._fetch(back=back)
 
     def _own_lock(self) -> threading.RLock:
-        """In the child of a fork another one: a thread that is not there may have held it."""
+        """Return the lock; in the child of a fork a new one, because a thread that does not exist there may have held it."""
         if self._process != _Process.number:
             self._lock, self._process = threading.RLock(), _Process.number
         return self._lock
 
     def _finished(self, raw: Any) -> T:
-        """What is yielded of what C gave."""
+        """Return what to yield for a result of C."""
         assert self._finish is not None  # noqa: S101 - asked for by the caller
         try:
             return self._finish(raw)
@@ -183,10 +183,10 @@ class BothEnds(Iterator[T], Generic[T]):
             raise
 
     def _tell_apart(self, error: BaseException) -> None:
-        """As the structure's own."""
+        """Do as the structure's own method."""
 
     def _take(self, *, back: bool) -> T:
-        """The next item from one end."""
+        """Return the next item from one end."""
         own = self._ends[back]
         if own:
             self.validate()
@@ -197,14 +197,14 @@ class BothEnds(Iterator[T], Generic[T]):
         return raw if self._finish is None else self._finished(raw)
 
     def _take_more(self, *, back: bool) -> Any:
-        """The same where there is none at hand, or another thread was faster."""
+        """Return the next item if none is fetched yet, or if another thread took it."""
         own, other = self._ends[back], self._ends[not back]
         with self._own_lock():
             while not self._used_up:
                 self.validate()
                 if not (own or self._more(back=back) or other):
                     break
-                with contextlib.suppress(IndexError):  # what is at hand another thread may take without the lock
+                with contextlib.suppress(IndexError):  # another thread may take fetched items without the lock
                     return own.popleft() if own else self._cross(back=back)
             self._used_up = True
             raise StopIteration
@@ -218,7 +218,7 @@ class BothEnds(Iterator[T], Generic[T]):
                     self._validate()
                 try:
                     raw = own.popleft()
-                except IndexError:  # another thread was faster
+                except IndexError:  # another thread took it
                     break
                 if finish is not None:
                     try:
@@ -242,7 +242,7 @@ class BothEnds(Iterator[T], Generic[T]):
 
 
 def _drain(items: deque[Any]) -> int:
-    """Empties a deque from the right, while other threads may take from the left; how many items there were."""
+    """Empty a deque from the right, while other threads may take from the left; return how many items were removed."""
     count = 0
     while True:
         try:

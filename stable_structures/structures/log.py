@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""StableLog: a list of entries of any size that only grows, in two memories (docs/format.md#log)."""
+"""StableLog: an append-only list of entries of any size, in two memories (docs/format.md#log)."""
 
 from __future__ import annotations
 
@@ -30,17 +30,16 @@ _item: Final = native.call.ss_log_item
 
 
 class StableLog(IndexedSequence[T]):
-    """A list of entries that only grows: `StableLog[T](index, data)` loads the one there is, or makes a new one.
+    """An append-only list of entries: `StableLog[T](index, data)` loads an existing log, or creates one.
 
-    Entries may have any size. A new log is made where both memories are empty, which means that all their bytes are zero; one
-    that holds something else raises `BadMagic`, and neither is changed (the crate's `init` overwrites both). The bytes are
-    those of the crate's `Log`. Operations have the crate's names, and on top it is a `Sequence` with
-    `extend`.
+    Entries may have any size. A log is created only if both memories are empty, which means that all their bytes are zero. If
+    one holds something else, `BadMagic` is raised and neither is changed (the crate's `init` overwrites both). The bytes are
+    those of the crate's `Log`. Operations have the crate's names; it is also a `Sequence` with `extend`.
 
-    Where the two memories are not of one file, an operation waits for transactions of other threads on either.
+    If the two memories are not in one file, an operation waits for transactions of other threads on either.
 
-    Making one raises `MemoryInUse` where another live structure has one of the memories, or both are the same,
-    `BadMagic` where either memory holds something else, `UnsupportedVersion`, `CorruptMemory` and `OutOfMemory`.
+    Creating one raises `MemoryInUse` if another live structure uses one of the memories, or if both are the same,
+    `BadMagic` if either memory holds something else, `UnsupportedVersion`, `CorruptMemory` and `OutOfMemory`.
 
     >>> from stable_structures import StableLog, StableMemory
     >>> events = StableLog[str](StableMemory(), StableMemory())
@@ -55,7 +54,7 @@ class StableLog(IndexedSequence[T]):
     _lookups = native.call.ss_log_get, native.call.ss_log_item
 
     data_memory: Memory
-    """The memory of the entries; `memory` is that of the index."""
+    """The memory of the entries; `memory` is the index memory."""
 
     if not TYPE_CHECKING:
 
@@ -67,7 +66,7 @@ class StableLog(IndexedSequence[T]):
 
     @classmethod
     def new(cls, index: Memory, data: Memory) -> Self:
-        """An empty log, overwriting what the memories hold. O(1). Raises `MemoryInUse`, `OutOfMemory`, `ReadOnly`.
+        """Create an empty log; **overwrites** whatever the memories hold. O(1). Raises `MemoryInUse`, `OutOfMemory`, `ReadOnly`.
 
         >>> from stable_structures import StableLog, StableMemory
         >>> len(StableLog[str].new(StableMemory(), StableMemory()))
@@ -77,7 +76,7 @@ class StableLog(IndexedSequence[T]):
 
     @classmethod
     def load(cls, index: Memory, data: Memory) -> Self:
-        """The log that the memories hold; raises `BadMagic` where they hold none. O(1).
+        """Open the log that the memories hold; raise `BadMagic` if they hold none. O(1).
 
         >>> from stable_structures import StableLog, StableMemory
         >>> StableLog[str].load(StableMemory(), StableMemory())
@@ -98,13 +97,13 @@ class StableLog(IndexedSequence[T]):
         return {"_value": Argument(codecs[0], BytesLane()), **cls._own_methods({})}
 
     def __len__(self) -> int:
-        """How many there are. O(1)."""
+        """Return the number of entries. O(1)."""
         length: int = _length(self._handle)
         return length if length >= 0 else self._fail(length, "len")
 
     @property
     def index_memory(self) -> Memory:
-        """The memory of the index. O(1).
+        """Return the index memory. O(1).
 
         >>> from stable_structures import StableLog, StableMemory
         >>> log = StableLog[str](StableMemory(), StableMemory())
@@ -117,9 +116,9 @@ class StableLog(IndexedSequence[T]):
     # ---- entries ----
 
     def append(self, value: T) -> int:
-        """Appends an entry; gives its index. O(size).
+        """Append an entry; return its index. O(size).
 
-        Raises `IncompatibleType`, `BoundExceeded` and `OutOfMemory`; the log is as it was then.
+        Raises `IncompatibleType`, `BoundExceeded` and `OutOfMemory`; the log is unchanged then.
 
         >>> from stable_structures import StableLog, StableMemory
         >>> StableLog[bytes](StableMemory(), StableMemory()).append(b"first")
@@ -133,7 +132,7 @@ class StableLog(IndexedSequence[T]):
         return index if index < native.ASK else self._result_number("append")
 
     def extend(self, values: npt.ArrayLike | Iterable[T]) -> None:
-        """Appends many entries in one call. All or nothing, with the bytes of the loop. O(size). Raises as `append`.
+        """Append many entries in one call. All or nothing, with the same bytes as a loop of `append`. O(size). Raises as `append`.
 
         >>> from stable_structures import StableLog, StableMemory
         >>> log = StableLog[str](StableMemory(), StableMemory())
@@ -145,7 +144,7 @@ class StableLog(IndexedSequence[T]):
         self._checked(native.call.ss_log_extend(self._handle, column.data, column.ends, count), "extend")
 
     def first(self) -> T | None:
-        """The first entry, or None. O(size).
+        """Return the first entry, or None. O(size).
 
         >>> from stable_structures import StableLog, StableMemory
         >>> log = StableLog[str](StableMemory(), StableMemory())
@@ -156,7 +155,7 @@ class StableLog(IndexedSequence[T]):
         return self.get(0)
 
     def last(self) -> T | None:
-        """The last entry, or None. O(size).
+        """Return the last entry, or None. O(size).
 
         >>> from stable_structures import StableLog, StableMemory
         >>> log = StableLog[str](StableMemory(), StableMemory())
@@ -170,7 +169,7 @@ class StableLog(IndexedSequence[T]):
         return self._made(self._value.decode, native.result(size))  # type: ignore[no-any-return]
 
     def read_entry(self, index: int) -> bytes:
-        r"""The bytes of an entry, not decoded. O(size). Raises `OutOfBounds` past the end.
+        r"""Return the bytes of an entry, not decoded. O(size). Raises `OutOfBounds` past the end.
 
         >>> from stable_structures import StableLog, StableMemory, u16
         >>> log = StableLog[u16](StableMemory(), StableMemory())
@@ -180,13 +179,13 @@ class StableLog(IndexedSequence[T]):
         """
         size = native.call.ss_log_get(self._handle, bounded(index))
         if size == native.NO_VALUE:
-            raise OutOfBounds(f"{type(self).__name__}: there is no entry {index}; the log has {len(self)}")
+            raise OutOfBounds(f"{type(self).__name__}: entry {index} not found; the log has {len(self)} entries")
         return native.result(self._checked(size, "read_entry"))
 
     # ---- the whole log ----
 
     def index_size_bytes(self) -> int:
-        """Bytes in use of the index memory: 40, and 8 for each entry. O(1).
+        """Return the bytes in use of the index memory: 40, and 8 for each entry. O(1).
 
         >>> from stable_structures import StableLog, StableMemory
         >>> log = StableLog[str](StableMemory(), StableMemory())
@@ -197,7 +196,7 @@ class StableLog(IndexedSequence[T]):
         return native.check(native.call.ss_log_index_size_bytes(self._handle), "index_size_bytes")
 
     def data_size_bytes(self) -> int:
-        """Bytes in use of the data memory: 32, and the entries. O(1).
+        """Return the bytes in use of the data memory: 32, and the entries. O(1).
 
         >>> from stable_structures import StableLog, StableMemory
         >>> log = StableLog[str](StableMemory(), StableMemory())
@@ -208,7 +207,7 @@ class StableLog(IndexedSequence[T]):
         return native.check(native.call.ss_log_data_size_bytes(self._handle), "data_size_bytes")
 
     def log_size_bytes(self) -> int:
-        """Bytes of the entries alone. O(1).
+        """Return the bytes of the entries alone. O(1).
 
         >>> from stable_structures import StableLog, StableMemory
         >>> log = StableLog[str](StableMemory(), StableMemory())
@@ -219,7 +218,7 @@ class StableLog(IndexedSequence[T]):
         return native.check(native.call.ss_log_size_bytes(self._handle), "log_size_bytes")
 
     def into_memories(self) -> tuple[Memory, Memory]:
-        """Releases both memories and gives them back; the log raises `Closed` from then on. O(1).
+        """Release both memories and return them; from then on the log raises `Closed`. O(1).
 
         >>> from stable_structures import StableLog, StableMemory
         >>> index, data = StableMemory(), StableMemory()
@@ -230,16 +229,16 @@ class StableLog(IndexedSequence[T]):
         return self.memory, self.data_memory
 
     def into_memory(self) -> NoReturn:
-        """Raises `TypeError`: a log lies in two memories, and `into_memories` gives both back. O(1).
+        """Raise `TypeError`: a log uses two memories, and `into_memories` returns both. O(1).
 
         >>> from stable_structures import StableLog, StableMemory
         >>> log = StableLog[str](StableMemory(), StableMemory())
         >>> log.extend(["a", "bc"])
         >>> log.into_memory()
         Traceback (most recent call last):
-        TypeError: StableLog[str] lies in two memories; use into_memories()
+        TypeError: StableLog[str] uses two memories; use into_memories()
         """
-        raise TypeError(f"{type(self).__name__} lies in two memories; use into_memories()")
+        raise TypeError(f"{type(self).__name__} uses two memories; use into_memories()")
 
     def _absorb(self, batch: list[T]) -> None:
         self.extend(batch)

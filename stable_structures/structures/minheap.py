@@ -28,14 +28,14 @@ _peek: Final = native.call.ss_heap_peek
 
 
 class StableMinHeap(Slots[T]):
-    """A heap in a memory with the least value first: `StableMinHeap[T](memory)` loads the one there is, or makes a new one.
+    """A heap in a memory, smallest value first: `StableMinHeap[T](memory)` loads an existing heap, or creates one.
 
-    Values are of a type with a bound and are ordered by their type; `StableMinHeap[Reverse[T]]` gives the greatest
-    first. Floats are allowed: NaN is less than nothing and nothing is less than NaN, so one that is in the heap may hide
-    smaller ones from `pop`. The bytes are those of the crate's `MinHeap`.
+    Values have a bounded type, and are ordered as their type says; `StableMinHeap[Reverse[T]]` returns the greatest first.
+    Floats are allowed, but NaN compares as neither smaller nor greater than anything, so a NaN in the heap may hide smaller
+    values from `pop`. The bytes are those of the crate's `MinHeap`.
 
-    Making one raises `MemoryInUse` where another live structure has the memory, `BadMagic` and `UnsupportedVersion`,
-    `IncompatibleType` where the values that are there are of another size, `CorruptMemory` and `OutOfMemory`.
+    Creating one raises `MemoryInUse` if another live structure uses the memory, `BadMagic`, `UnsupportedVersion`,
+    `IncompatibleType` if the existing values have another size, `CorruptMemory` and `OutOfMemory`.
 
     >>> from stable_structures import StableMemory, StableMinHeap, u64
     >>> tasks = StableMinHeap[tuple[u64, u64]](StableMemory())
@@ -69,14 +69,14 @@ class StableMinHeap(Slots[T]):
         return int(native.call.ss_heap_open(memory, mode, bound.max_size, bound.is_fixed_size, *by, out))
 
     def __len__(self) -> int:
-        """How many there are. O(1)."""
+        """Return the number of values. O(1)."""
         length: int = _length(self._handle)
         return length if length >= 0 else self._fail(length, "len")
 
     def push(self, value: T) -> None:
-        """Puts a value in. O(log n).
+        """Insert a value. O(log n).
 
-        Raises `BoundExceeded`, `IncompatibleType`, `OutOfMemory`, and what a user's `<` raises; nothing is changed then.
+        Raises `BoundExceeded`, `IncompatibleType`, `OutOfMemory`, and whatever a user's `<` raises; nothing is changed then.
 
         >>> from stable_structures import StableMemory, StableMinHeap, u64
         >>> h = StableMinHeap[u64](StableMemory())
@@ -92,7 +92,7 @@ class StableMinHeap(Slots[T]):
             self._value.fail(status, "push", value, self)
 
     def pop(self) -> T | None:
-        """Takes the least value out; None where the heap is empty, as in the crate. O(log n).
+        """Remove the smallest value and return it; None if the heap is empty, as in the crate. O(log n).
 
         >>> from stable_structures import StableMemory, StableMinHeap, u64
         >>> h = StableMinHeap[u64](StableMemory())
@@ -106,7 +106,7 @@ class StableMinHeap(Slots[T]):
         return self._restored(result(size), _push)
 
     def peek(self) -> T | None:
-        """The least value, which stays; None where the heap is empty. O(1).
+        """Return the smallest value without removing it; None if the heap is empty. O(1).
 
         >>> from stable_structures import StableMemory, StableMinHeap, u64
         >>> StableMinHeap[u64](StableMemory()).peek() is None
@@ -124,9 +124,9 @@ class StableMinHeap(Slots[T]):
             raise
 
     def push_many(self, values: npt.ArrayLike | Iterable[T]) -> None:
-        """Puts many values in with one call. All or nothing, with the bytes of the loop. O(n log n).
+        """Insert many values in one call. All or nothing, with the same bytes as a loop of `push`. O(n log n).
 
-        Takes a numpy array of what numpy can hold, and any iterable. Raises as `push`; nothing is changed then.
+        Takes a numpy array of a type that numpy can hold, and any iterable. Raises as `push`; nothing is changed then.
 
         >>> from stable_structures import Reverse, StableMemory, StableMinHeap, u64
         >>> h = StableMinHeap[Reverse[u64]](StableMemory())
@@ -144,7 +144,7 @@ class StableMinHeap(Slots[T]):
             values = SequenceIterator(self)
             try:
                 return list(values)
-            except RuntimeError:  # of the iterator, or of a type of the user
+            except RuntimeError:  # from the iterator, or from a user's type
                 if not values.is_outdated:
                     raise
 
@@ -152,7 +152,7 @@ class StableMinHeap(Slots[T]):
         pieces = self._pieces(start, stop, length)
         return None if pieces is None else list(map(self._value.codec.decode, pieces))
 
-    def _pieces(self, start: int, stop: int, length: int = native.ANY_LENGTH) -> list[bytes] | None:  # noqa: ARG002 - they are read one by one
+    def _pieces(self, start: int, stop: int, length: int = native.ANY_LENGTH) -> list[bytes] | None:  # noqa: ARG002 - read one by one
         get = native.call.ss_heap_get
         pieces = []
         for index in range(start, stop):

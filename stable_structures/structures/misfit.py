@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether what cannot be read is damaged, or only opened with other types than it was written with.
+"""Decide whether an unreadable structure is damaged, or opened with other types than it was written with.
 
-A memory does not say which types it was written with. Where a structure is sound whatever its types, and much of what it
-holds is no value of the types at hand, the types are wrong. One damaged byte in a sound structure spoils one value; so
-what fails alone among many that do not is damage.
+A memory does not record the types it was written with. If a structure is sound whatever its types, but much of its
+content is not a value of the given types, then the types are wrong. One damaged byte in a sound structure spoils one value,
+so a value that fails alone among many good ones is damaged.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from ..storable import Codec
 
 LOOKED_AT: Final = 256
-"""How many entries are tried."""
+"""How many entries to try."""
 _FEW: Final = 5
-"""Types are wrong where at least one of so many entries fails."""
+"""The types are wrong if at least one entry in this many fails."""
 
 
 class Tried(NamedTuple):
-    """How many entries were tried, how many were no values of their types, and the least and largest size of each part."""
+    """How many entries were tried, how many of them failed to decode, and the smallest and largest size of each part."""
 
     entries: int
     failed: int
@@ -33,12 +33,12 @@ class Tried(NamedTuple):
 
     @property
     def is_misfit(self) -> bool:
-        """Whether the types are wrong, given that the structure is sound."""
+        """Return whether the types are wrong, given that the structure is sound."""
         return self.failed > 0 and (self.failed == self.entries or (self.failed > 1 and self.failed >= self.entries / _FEW))
 
 
 def tried(codecs: Sequence[Codec[Any]], entries: Iterable[Sequence[bytes]]) -> Tried:
-    """Tries to decode encoded entries, each as many parts as there are codecs. O(bytes)."""
+    """Try to decode encoded entries, each as many parts as there are codecs. O(bytes)."""
     count = failed = 0
     sizes: list[tuple[int, int]] = []
     for entry in entries:
@@ -58,7 +58,7 @@ def _decodes(codec: Codec[Any], data: bytes) -> bool:
 
 
 def say_sizes(sizes: Sequence[tuple[int, int]]) -> str:
-    """The sizes of keys and values, or of values, in words.
+    """Return the sizes of keys and values, or of values, in words.
 
     >>> say_sizes([(8, 8), (0, 5)])
     'keys of 8 bytes and values of 0 to 5'
@@ -69,14 +69,14 @@ def say_sizes(sizes: Sequence[tuple[int, int]]) -> str:
 
 
 def misfit(name: str, problem: str, sizes: Sequence[tuple[int, int]]) -> IncompatibleType:
-    """The error for a sound structure that was opened with other types than it was written with."""
+    """Return the error for a sound structure that was opened with other types than it was written with."""
     there = f", and has {say_sizes(sizes)}" if sizes else ""
     return IncompatibleType(
-        f"{name}: {problem}; what the memory holds is sound{there}, so it was written as other types. "
-        "Open it with those; if they are these, it is damaged: restore a backup"
+        f"{name}: {problem}; the structure is sound{there}, so it was written with other types. "
+        "Open it with those; if these are the right types, it is damaged: restore a backup"
     )
 
 
 def is_damage(error: BaseException) -> TypeGuard[CorruptMemory]:
-    """Whether an error speaks of bytes that break a rule, and not of another structure or version."""
+    """Return whether an error reports bytes that break a rule, and not another structure or version."""
     return isinstance(error, CorruptMemory) and not isinstance(error, BadMagic | UnsupportedVersion)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: D103 - they have the documentation of the methods whose place they take
-"""The methods that classes get where keys or values cross to C as numbers.
+"""The methods that classes get if keys or values cross to C as numbers.
 
 The methods that are written on the classes serve every type: they encode, call the function of C that takes bytes, and
 decode. A number needs neither, so a class with numbers gets the functions below in their place when it gets its types; a
@@ -8,7 +8,7 @@ lookup of `u64 -> u64` is one Python frame and one call into C. Letters at the e
 `i` a number, `b` bytes.
 
 Numbers are unsigned for C. An `int` of an unsigned type goes to C as it is: `_direct_...` is `int` then. To everything else
-the bias of a signed type is added first, which keeps the order. What C gives below `_limit` is the value. C refuses what
+the bias of a signed type is added first, which keeps the order. A number from C that is below `_limit` is the value. C refuses what
 does not fit 64 bits; then `refuse` raises the error of the type.
 """
 
@@ -43,28 +43,28 @@ class Argument:
         self.codec = codec
         self.encode, self.decode = codec.encode, codec.decode
         self.plain = bytes if codec.as_is else None
-        """The class of values that are their own encoding, if there is one."""
+        """The class of values that are their own encoding, or None."""
         self.restore = None if codec.as_is else codec.decode
         """Makes a value of its encoding; None if it is that already."""
         self.is_number = isinstance(lane, IntLane)
         self.width, self.bias = (lane.size, lane.bias) if isinstance(lane, IntLane) else (0, 0)
         self.direct = None if self.bias else int
-        """The class of numbers that C takes as they are, if there is one."""
+        """The class of numbers that C takes as they are, or None."""
         self.limit = 0 if self.bias else ASK
         """Below it a number of C is the value."""
 
     def whole(self, value: Any) -> int:
-        """A number that is not an `int` as one (bool, integers of numpy); raises the error of the type for anything else."""
+        """Return a number that is not an `int` as one (bool, integers of numpy); raises the error of the type for anything else."""
         self.encode(value)
         return int(value)
 
     def refuse(self, value: Any) -> NoReturn:
-        """Raises the error of the type for a number that C could not take."""
+        """Raise the error of the type for a number that C could not take."""
         self.encode(value)
         raise OverflowError(f"{value} does not fit 64 bits")
 
     def fail(self, status: int, operation: str, value: Any, owner: Any) -> NoReturn:
-        """Raises what a status of C stands for in a structure, in the words of the type if the value is out of its bound."""
+        """Raise the error for a status of C; if the value is out of its bound, the error of the type."""
         if status == _BOUND_EXCEEDED:
             self.encode(value)
         owner._fail(status, operation)
@@ -144,7 +144,7 @@ def remove_u64(self: Any, key: Any) -> bool:
 
 
 def set_forms(keys: Argument) -> Methods:
-    """The methods of a set of numbers; none for other sets."""
+    """Return the methods of a set of numbers; none for other sets."""
     return {"contains": contains_u64, "__contains__": in_u64, "insert": insert_u64, "remove": remove_u64} if keys.is_number else {}
 
 
@@ -507,7 +507,7 @@ _KEY_FORMS: Final[Methods] = {"contains_key": contains_key_u64, "__contains__": 
 
 
 def map_forms(keys: Argument, values: Argument) -> Methods:
-    """The methods of a map with numbers as keys or values; none for other maps."""
+    """Return the methods of a map with numbers as keys or values; none for other maps."""
     if keys.is_number:
         return {**_KEY_FORMS, **(_FORMS_II if values.is_number else _FORMS_IB), **_short_forms(keys, values)}
     return {**_FORMS_BI, **_short_forms(keys, values)} if values.is_number else {}
@@ -656,12 +656,12 @@ _HEAP_FORMS: Final[Methods] = {"push": heap_push, "pop": heap_pop, "peek": heap_
 
 
 def vec_forms(values: Argument) -> Methods:
-    """The methods of a vec of numbers; none for other vecs."""
+    """Return the methods of a vec of numbers; none for other vecs."""
     return _VEC_FORMS if values.is_number else {}
 
 
 def heap_forms(values: Argument) -> Methods:
-    """The methods of a heap of numbers; none for other heaps."""
+    """Return the methods of a heap of numbers; none for other heaps."""
     return _HEAP_FORMS if values.is_number else {}
 
 
@@ -709,5 +709,5 @@ _CELL_FORMS: Final[Methods] = {"get": cell_get, "set": cell_set, "_assign": cell
 
 
 def cell_forms(values: Argument) -> Methods:
-    """The methods of a cell with a number; none for other cells."""
+    """Return the methods of a cell with a number; none for other cells."""
     return _CELL_FORMS if values.is_number else {}

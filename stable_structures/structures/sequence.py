@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What vec, heap and log share: a row of values by index, its iterators, and Python's sequence on top."""
+"""What vec, heap and log share: a sequence of values by index, its iterators, and Python's sequence on top."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ _TRIES: Final = 3
 
 
 class SequenceIterator(BothEnds[T]):
-    """What is left of a part of a vec, heap or log, from both ends: an iterator with `next_back()` and `skip(n)`.
+    """An iterator over a part of a vec, heap or log from both ends, with `next_back()` and `skip(n)`.
 
-    It is lazy, holds no lock, and raises `RuntimeError` once the structure has changed since it was made, also where a value was
-    set. O(1) a step.
+    It is lazy, holds no lock, and raises `RuntimeError` if the structure has changed since the iterator was created, also if a
+    value was set. O(1) a step.
     """
 
     def __init__(self, row: SequenceStructure[T], start: int | None = 0, stop: int | None = None, *, reverse: bool = False) -> None:
@@ -60,7 +60,7 @@ class SequenceIterator(BothEnds[T]):
 
     @property
     def is_outdated(self) -> bool:
-        """Whether the structure changed. O(1)."""
+        """Return whether the structure changed. O(1)."""
         return self._row._changes() != self._changes
 
     def _demand_unchanged(self) -> bool:
@@ -77,7 +77,7 @@ class SequenceIterator(BothEnds[T]):
         values = self._row._decoded(first, first + count)
         self._validate()
         if values is None:
-            raise RuntimeError(f"{self._row!r} is shorter than it was; make a new iterator")
+            raise RuntimeError(f"{self._row!r} became shorter; create a new iterator")
         self._batch = min(2 * self._batch, _LAST_BATCH)
         self._torn = True
         if back:
@@ -107,17 +107,17 @@ class SequenceStructure(Structure, Generic[T]):
     _plain: type[bytes] | None
 
     def _bind(self) -> None:
-        """Takes from the class what an object finds faster if it has it itself."""
+        """Copy attributes of the class to the object, where lookups find them faster."""
         value = self._value
         self._encode, self._plain, self._restore = value.encode, value.plain, value.restore
         self._direct, self._bias, self._limit = value.direct, value.bias, value.limit
 
     def __len__(self) -> int:
-        """How many there are. O(1)."""
+        """Return how many there are. O(1)."""
         raise NotImplementedError
 
     def clear(self) -> None:
-        """Removes everything; the memory keeps its size. O(1).
+        """Remove everything; the memory keeps its size. O(1).
 
         >>> from stable_structures import StableMemory, StableVec, u64
         >>> v = StableVec[u64](StableMemory())
@@ -129,7 +129,7 @@ class SequenceStructure(Structure, Generic[T]):
         native.check(getattr(native.call, f"ss_{self._c_name}_clear")(self._handle), "clear")
 
     def iter(self) -> SequenceIterator[T]:
-        """Iterates by index, lazily and from both ends. O(1) to begin.
+        """Iterate by index, lazily and from both ends. O(1) to begin.
 
         >>> from stable_structures import StableMemory, StableVec, u64
         >>> v = StableVec[u64](StableMemory())
@@ -144,11 +144,11 @@ class SequenceStructure(Structure, Generic[T]):
         return iter(self.iter())
 
     def _changes(self) -> int:
-        """A number that differs after the structure may have changed."""
+        """Return a number that differs after the structure may have changed."""
         return native.number(getattr(native.call, f"ss_{self._c_name}_changes")(self._handle), "iteration")
 
     def _decoded(self, start: int, stop: int, length: int = native.ANY_LENGTH) -> list[T] | None:
-        """The values from `start` to `stop`; None if there are not so many, or if there are not `length` in all."""
+        """Return the values from `start` to `stop`; None if there are fewer, or if the length is not `length`."""
         try:
             return self._read(start, stop, length)
         except CorruptMemory as error:
@@ -160,19 +160,19 @@ class SequenceStructure(Structure, Generic[T]):
         return zip(pieces or (), strict=True)
 
     def _pieces(self, start: int, stop: int, length: int = native.ANY_LENGTH) -> list[bytes] | None:
-        """As `_decoded`, but encoded."""
+        """Return as `_decoded`, but encoded."""
         raise NotImplementedError
 
     def _read(self, start: int, stop: int, length: int) -> list[T] | None:
-        """As `_decoded`, without a word about other types."""
+        """Return as `_decoded`, without the check for other types."""
         raise NotImplementedError
 
     def _batch_length(self) -> int:
-        """How many values may be read at once."""
+        """Return how many values may be read at once."""
         raise NotImplementedError
 
     def _still_values(self, values: Any) -> Any:
-        """Values of the user: those of a sequence as they are at one moment, so that it can be added to itself or to another one."""
+        """Return the user's values; those of a sequence are read at one moment, so that it can be appended to itself."""
         return values._whole() if isinstance(values, SequenceStructure) else values
 
     def _whole(self) -> list[T]:
@@ -193,7 +193,7 @@ class SequenceStructure(Structure, Generic[T]):
 
 
 class IndexedSequence(SequenceStructure[T], Sequence[T]):
-    """A row as one of Python's sequences."""
+    """Adds Python's `Sequence` methods."""
 
     _lookups: ClassVar[tuple[Any, Any]]
     """The functions of C for `get` and for items by Python's indices."""
@@ -203,7 +203,7 @@ class IndexedSequence(SequenceStructure[T], Sequence[T]):
         self._get_bytes, self._item_bytes = self._lookups
 
     def get(self, index: int) -> T | None:
-        """The value at an index, or None past the end. O(1).
+        """Return the value at an index, or None past the end. O(1).
 
         Raises `OutOfBounds` for a negative index, which is Python's own: `v[-1]` is the last value.
 
@@ -232,7 +232,7 @@ class IndexedSequence(SequenceStructure[T], Sequence[T]):
     @overload
     def __getitem__(self, index: slice) -> list[T]: ...
     def __getitem__(self, index: Any) -> Any:
-        """The value at an index, from the end where it is negative; a list for a slice. O(1), O(k) for k values.
+        """Return the value at an index (a negative one counts from the end), or a list for a slice. O(1), O(k) for k values.
 
         Raises `OutOfBounds`, which is an `IndexError`.
 
@@ -256,7 +256,7 @@ class IndexedSequence(SequenceStructure[T], Sequence[T]):
             raise
 
     def _item(self, index: Any) -> T | list[T]:
-        """What is not a plain index: a slice, or a number of numpy."""
+        """Return the values for an index that is not a plain one: a slice, or a numpy integer."""
         if isinstance(index, slice):
             return self._part(index)[1]
         number = operator.index(index)
@@ -268,7 +268,7 @@ class IndexedSequence(SequenceStructure[T], Sequence[T]):
         raise OutOfBounds(f"{type(self).__name__}: index {index} is out of range; {ends}")
 
     def _part(self, index: slice) -> tuple[range, list[T]]:
-        """The values of a slice at one moment, and their indices."""
+        """Return the values of a slice at one moment, and their indices."""
         while True:
             length = len(self)
             chosen = range(*index.indices(length))
@@ -293,7 +293,7 @@ class IndexedSequence(SequenceStructure[T], Sequence[T]):
         return values if self._changes() == before else None
 
     def _search(self, part: slice, look: Callable[[Iterator[T], int], R]) -> R:
-        """What `look` finds among the values of a slice, all as they are at one moment; it gets them and the index of the first.
+        """Return the result of `look`, which gets the values of a slice, read at one moment, and the index of the first.
 
         They are not copied, unless others change them all the time.
         """
@@ -301,7 +301,7 @@ class IndexedSequence(SequenceStructure[T], Sequence[T]):
             values = SequenceIterator(self, part.start, part.stop)
             try:
                 return look(values, values.start)
-            except RuntimeError:  # of the iterator, or of a comparison
+            except RuntimeError:  # from the iterator, or from a comparison
                 if not values.is_outdated:
                     raise
         chosen, copied = self._part(part)
@@ -312,11 +312,11 @@ class IndexedSequence(SequenceStructure[T], Sequence[T]):
         return iter(SequenceIterator(self, reverse=True))
 
     def __contains__(self, value: object) -> bool:
-        """Whether a value is there at one moment. O(n)."""
+        """Return whether a value is there at one moment. O(n)."""
         return self._search(slice(None), lambda values, _: any(found is value or found == value for found in values))
 
     def index(self, value: Any, start: int = 0, stop: int | None = None) -> int:
-        """The first index of a value, between `start` and `stop` as in a slice. O(n). Raises `ValueError` where it is not there.
+        """Return the first index of a value, between `start` and `stop` as in a slice. O(n). Raises `ValueError` if it is not there.
 
         >>> from stable_structures import StableMemory, StableVec, u64
         >>> v = StableVec[u64](StableMemory())
@@ -330,11 +330,11 @@ class IndexedSequence(SequenceStructure[T], Sequence[T]):
 
         place = self._search(slice(start, stop), look)
         if place is None:
-            raise ValueError(f"{type(self).__name__}: {value!r} is not there")
+            raise ValueError(f"{type(self).__name__}: value {value!r} not found")
         return place
 
     def count(self, value: Any) -> int:
-        """How often a value is there. O(n).
+        """Return how often a value is there. O(n).
 
         >>> from stable_structures import StableMemory, StableVec, u64
         >>> v = StableVec[u64](StableMemory())

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: D103 - they have the documentation of the methods whose place they take
-"""Shorter forms of the most frequent methods of maps, for the most frequent types: what a type does not need is left out.
+"""Shorter forms of the most frequent methods of maps, for the most frequent types: they leave out what a type does not need.
 
-As `number_forms`, which chooses among them. Letters at the end of a name say what key and value are: `u` an unsigned number,
+`number_forms` chooses among them. Letters at the end of a name say what key and value are: `u` an unsigned number,
 `s` a signed one, `e` something else that is not its own encoding, such as `str`.
 """
 
@@ -22,7 +22,7 @@ _set_bytes_u64: Final = native.call.ss_btree_set_bytes_u64
 
 
 def refuse_either(self: Any, key: Any, value: Any) -> NoReturn:
-    """Raises the error of the type of the number, of two, that C could not take."""
+    """Raise the error of the type whose number, of the two, C could not take."""
     self._key.encode(key)
     self._value.refuse(value)
     raise AssertionError  # that never comes back

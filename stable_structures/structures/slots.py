@@ -26,7 +26,7 @@ _SIZE_BYTES: Final = 4
 
 
 class Slots(SequenceStructure[T]):
-    """A row of elements of a type with a bound."""
+    """A sequence of elements of a bounded type."""
 
     _column: ClassVar[Column[Any]]
 
@@ -46,17 +46,17 @@ class Slots(SequenceStructure[T]):
     def _check_types(cls, codecs: tuple[Codec[Any], ...]) -> None:
         if codecs[0].bound.max_size is None:
             raise IncompatibleType(
-                f"{cls.__name__} cannot hold {codecs[0].name}, which has no largest size; "
+                f"{cls.__name__} cannot hold {codecs[0].name}, which has no maximum size; "
                 "use a bounded type such as Blob(max_size), or a StableLog or StableBTreeMap, which hold any size"
             )
 
     @classmethod
     def _of_type(cls, value: Argument) -> dict[str, Any]:
-        """What every class for these values has."""
+        """Return the attributes of every class for these values."""
         return {"_value": value, "_column": Column(value.codec)}
 
     def _restored(self, old: bytes, put_back: Callable[[Any, bytes, int], int]) -> T:
-        """A value that was taken out; it is put back if its bytes are not a value of the type."""
+        """Return a value that was removed; insert it again if its bytes are not a value of the type."""
         try:
             return self._value.decode(old)  # type: ignore[no-any-return]
         except BaseException as error:
@@ -65,7 +65,7 @@ class Slots(SequenceStructure[T]):
             raise
 
     def _add_many(self, values: npt.ArrayLike | Iterable[T], operation: str) -> None:
-        """All values in one call, with the bytes of a loop; all or nothing."""
+        """Add all values in one call, with the same bytes as a loop; all or nothing."""
         codec, name = self._value.codec, f"ss_{self._c_name}_{operation}"
         values = self._still_values(values)
         fixed = codec.bound.is_fixed_size

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class Structure(Stored):
-    """Base of the structures. `S[types](memory)` loads what is there, or starts anew on an empty memory.
+    """Base of the structures. `S[types](memory)` loads an existing structure, or creates one on an empty memory.
 
-    A memory is empty when it has no pages, or when every byte is zero. Holes of a file that was not written to since it was
-    opened are known to be zeros without being read; of the rest at most 256 MiB are read, up to the first byte that is not
-    zero. What holds anything else, or more zeros than that, raises `BadMagic`, which says what is there, and nothing is
-    changed. `S[types].new(memory)` overwrites whatever is there.
+    A memory is empty if it has no pages, or if every byte is zero. Holes of a file that was not written since it was opened are
+    known to be zeros without reading them; of the rest, at most 256 MiB are read, up to the first byte that is not zero. A
+    memory with anything else, or with more zeros than that, raises `BadMagic`, which says what is there; nothing is changed.
+    `S[types].new(memory)` **overwrites** whatever is there.
 
     >>> from stable_structures import StableCell, StableMemory, StableVec, u64
     >>> memory = StableMemory()
@@ -42,10 +42,10 @@ class Structure(Stored):
 
     @classmethod
     def _specialise(cls, types: Any) -> type[Self]:
-        """The class for these types, made once: it knows its codecs and has the methods for numbers where they fit."""
+        """Return the class for these types, made once: it knows its codecs and has the methods for numbers if they fit."""
         given = types if isinstance(types, tuple) else (types,)
         if cls._codecs:
-            raise TypeError(f"{cls.__name__} has its types already")
+            raise TypeError(f"{cls.__name__} already has its types; use it as it is")
         count = len(cls._parameters)
         if len(given) != count:
             raise TypeError(f"{cls.__name__}[{', '.join(cls._parameters)}] takes {count} type{'s' * (count > 1)}, got {len(given)}")
@@ -65,11 +65,11 @@ class Structure(Stored):
 
     @classmethod
     def _check_types(cls, codecs: tuple[Codec[Any], ...]) -> None:
-        """Raises `IncompatibleType` where the structure cannot hold these types."""
+        """Raise `IncompatibleType` if the structure cannot hold these types."""
 
     @classmethod
     def _specialised(cls, codecs: tuple[Codec[Any], ...]) -> dict[str, Any]:  # noqa: ARG003 - for those that override it
-        """What the class for these types has beside its codecs."""
+        """Return the attributes of the class for these types, apart from its codecs."""
         return {}
 
     _hot: ClassVar[tuple[str, ...]] = ()
@@ -77,7 +77,7 @@ class Structure(Stored):
 
     @classmethod
     def _own_methods(cls, forms: dict[str, Any]) -> dict[str, Any]:
-        """Copies of the hot methods: of the ones for numbers (`forms`), else of the general ones; but not of a user's own."""
+        """Copy of the hot methods: of the ones for numbers (`forms`), else of the general ones; but not of a user's own."""
         made = {}
         for name in cls._hot:
             general = getattr(cls, name)
@@ -97,7 +97,7 @@ class Structure(Stored):
             raise misfit(type(self).__name__, error.rule or str(error), found.sizes) from error
 
     def _fail(self, status: int, operation: str) -> NoReturn:
-        """As `native.fail`, where damage may be other types."""
+        """Raise as `native.fail`, but report wrong types if those are the cause."""
         try:
             native.fail(status, operation)
         except CorruptMemory as error:
@@ -105,15 +105,15 @@ class Structure(Stored):
             raise
 
     def _checked(self, status: int, operation: str) -> int:
-        """As `native.check`, where damage may be other types."""
+        """Check as `native.check`, but report wrong types if those are the cause."""
         return status if status >= 0 else self._fail(status, operation)
 
     def _result_number(self, operation: str) -> int:
-        """As `native.result_number`, where damage may be other types."""
+        """Return as `native.result_number`, but report wrong types if those are the cause."""
         return native.result_number(operation, self._fail)
 
     def _made(self, decode: Callable[[bytes], Any], data: bytes) -> Any:
-        """A value made of bytes; those that are none may be of other types."""
+        """Return a value decoded from bytes; if that fails, check whether the types are wrong."""
         try:
             return decode(data)
         except CorruptMemory as error:
@@ -121,7 +121,7 @@ class Structure(Stored):
             raise
 
     def _sample(self, most: int) -> Iterable[Sequence[bytes]]:
-        """The first entries, encoded, each as its parts."""
+        """Return the first entries, encoded, each as its parts."""
         raise NotImplementedError
 
     def _require_types(self) -> None:
@@ -130,13 +130,13 @@ class Structure(Stored):
             raise IncompatibleType(f"{name} needs its types: write {name}[{', '.join(self._parameters)}](memory)")
 
     def _open_handle(self, memory: Memory, opened: Callable[[Any, Any], int]) -> None:
-        """As `_take_memory`, of a class that has its types."""
+        """Open as `_take_memory` does, after checking that the class has its types."""
         self._require_types()
         self._take_memory(memory, opened)
         self._generation = native.generation(self._native_memory._handle)
 
     def into_memory(self) -> Memory:
-        """Releases the memory and gives it back; the structure raises `Closed` from then on. O(1).
+        """Release the memory and return it; from then on the structure raises `Closed`. O(1).
 
         >>> from stable_structures import StableMemory, StableVec, u64
         >>> memory = StableMemory()
@@ -147,11 +147,11 @@ class Structure(Stored):
         return self.memory
 
     def copy_into(self, target: Structure, progress: Callable[[int, int], object] | None = None) -> None:
-        """Copies everything into another structure of the same kind, which may have other types; the way to a larger bound.
+        """Copy everything into another structure of the same kind, which may have other types, such as a larger bound.
 
-        Values are decoded with the types of this structure and encoded with those of the target, in batches; after each
-        `progress(done, total)` is called. Where one does not fit, its error is raised, this structure is as it was, and
-        the target has the batches before it. O(n), or O(n log n) into a map or set.
+        Values are decoded with the types of this structure and encoded with those of the target, in batches; after each batch
+        `progress(done, total)` is called. If a value does not fit, its error is raised, this structure is unchanged, and the target
+        holds the batches before it. O(n), or O(n log n) into a map or set.
 
         >>> from stable_structures import Blob, StableBTreeMap, StableMemory, u64
         >>> old = StableBTreeMap[u64, Blob(4)](StableMemory())
@@ -163,7 +163,7 @@ class Structure(Stored):
         b'abcd'
         """
         if type(self).__mro__[1] is not type(target).__mro__[1] or target is self:
-            raise IncompatibleType(f"copy_into: a {type(self).__name__} goes into another of its kind, not into {target!r}")
+            raise IncompatibleType(f"copy_into: the target of a {type(self).__name__} must be of the same kind, got {target!r}")
         done, total = 0, self._count()
         for batch in self._batches():
             target._absorb(batch)
@@ -172,15 +172,15 @@ class Structure(Stored):
                 progress(done, total)
 
     def _batches(self) -> Iterator[list[Any]]:
-        """What the structure holds, in pieces of bearable size."""
+        """Return the content of the structure, in batches of limited size."""
         raise NotImplementedError
 
     def _absorb(self, batch: list[Any]) -> None:
-        """Takes in one of those pieces."""
+        """Add one of those batches."""
         raise NotImplementedError
 
     def is_empty(self) -> bool:
-        """Whether there is nothing in it. O(1).
+        """Return whether there is nothing in it. O(1).
 
         >>> from stable_structures import StableMemory, StableVec, u64
         >>> StableVec[u64](StableMemory()).is_empty()
@@ -189,14 +189,14 @@ class Structure(Stored):
         return self._count() == 0
 
     def _count(self) -> int:
-        """How much it holds."""
+        """Return the number of values."""
         return len(self)  # type: ignore[arg-type]
 
 
 def _copied(method: FunctionType, general: FunctionType) -> FunctionType:
-    """A copy of a method with the documentation of the general one.
+    """Return a copy of a method with the docstring of the general one.
 
-    The interpreter keeps what it has learnt about attributes with the code. Code that serves classes of several types learns
+    The interpreter keeps what it has learnt about attributes together with the code. Code that serves classes of several types learns
     nothing: the copy costs a class some kilobytes, and saves a call up to a tenth of its time.
     """
     made = FunctionType(method.__code__.replace(), method.__globals__, general.__name__, method.__defaults__, method.__closure__)
@@ -207,4 +207,4 @@ def _copied(method: FunctionType, general: FunctionType) -> FunctionType:
 
 def length_problem(length: int, what: str) -> CorruptMemory:
     """For a length that Python's `len` cannot give."""
-    return CorruptMemory(f"{what}: a length of {length} cannot be; run check()")
+    return CorruptMemory(f"{what}: invalid length {length}; run check()")

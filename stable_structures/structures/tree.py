@@ -41,11 +41,11 @@ contains: Final = native.call.ss_btree_contains_bytes
 
 
 class TreeIterator(BothEnds[T]):
-    """What is left of a range of a map or set, from both ends: an iterator with `next_back()` and `skip(n)`.
+    """An iterator over a range of a map or set from both ends, with `next_back()` and `skip(n)`.
 
-    It is lazy, holds no lock, and raises `RuntimeError` once the map has changed since it was made; but as with a dict, the
-    thread that iterates may give keys that are there other values, by `m[key] = value`, `update` or an entry, and sees them.
-    Each step is O(1) on average, making one O(log n).
+    It is lazy, holds no lock, and raises `RuntimeError` if the map has changed since the iterator was created. As with a dict,
+    however, the thread that iterates may give existing keys other values, by `m[key] = value`, `update` or an entry, and the
+    iterator then returns those. Each step is O(1) on average, creating one is O(log n).
     """
 
     def __init__(self, tree: Tree, cursor: Any, want: int, *, reverse: bool) -> None:
@@ -101,22 +101,22 @@ class IterationSpec(NamedTuple):
 
     @classmethod
     def of(cls, key: Argument, value: Argument, want: int) -> IterationSpec:
-        """Of a tree with these keys and values."""
+        """Return the spec for a tree with these keys and values."""
         numbers = native.call.SS_WANT_KEY_NUMBERS * key.is_number | native.call.SS_WANT_VALUE_NUMBERS * value.is_number
         return cls(want | numbers, _row(key, want & KEYS), _row(value, want & VALUES), _finisher(key, value, want))
 
     def joined(self, keys: list[Any], values: list[Any]) -> Iterable[Any]:
-        """What `native.entries` gave, one item for each entry."""
+        """Return the result of `native.entries`, one item for each entry."""
         return zip(keys, values, strict=True) if self.keys and self.values else keys or values
 
 
 def _row(argument: Argument, wanted: int) -> int:
-    """How `native.entries` takes a row of keys or values."""
+    """Return how `native.entries` takes a row of keys or values."""
     return 0 if not wanted else 2 if argument.is_number else 1
 
 
 def _restorer(argument: Argument) -> Callable[[Any], Any] | None:
-    """Makes a key or value of what C gave; None where it is that already."""
+    """Return a function that makes a key or value from a result of C; None if none is needed."""
     if not argument.is_number:
         return argument.restore
     bias = argument.bias
@@ -124,7 +124,7 @@ def _restorer(argument: Argument) -> Callable[[Any], Any] | None:
 
 
 def _finisher(key: Argument, value: Argument, want: int) -> Callable[[Any], Any] | None:
-    """Makes what an iterator yields of what C gave; None where it is that already."""
+    """Return a function that makes what an iterator yields from a result of C; None if none is needed."""
     key_of, value_of = _restorer(key), _restorer(value)
     if not want & VALUES:
         return key_of
@@ -138,23 +138,23 @@ def _finisher(key: Argument, value: Argument, want: int) -> Callable[[Any], Any]
 
 
 def start_kind(start: object, *, inclusive: bool) -> int:
-    """How the core takes the lower end of a range."""
+    """Return the core's code for the lower end of a range."""
     if start is None:
         return _FROM_FIRST
     return int(native.call.SS_FROM if inclusive else native.call.SS_AFTER)
 
 
 def stop_kind(stop: object, *, inclusive: bool) -> int:
-    """How the core takes the upper end of a range."""
+    """Return the core's code for the upper end of a range."""
     if stop is None:
         return _TO_LAST
     return int(native.call.SS_UPTO if inclusive else native.call.SS_BEFORE)
 
 
 def end_kinds(start: object, stop: object, inclusive: Any) -> tuple[int, int]:
-    """How the core takes both ends."""
+    """Return the core's codes for both ends."""
     if not isinstance(inclusive, tuple | list) or len(inclusive) != 2:  # noqa: PLR2004 - the two ends
-        raise TypeError(f"inclusive says of each end whether it belongs to the range, as in (True, False); got {inclusive!r}")
+        raise TypeError(f"inclusive must say for each end whether it belongs to the range, as in (True, False); got {inclusive!r}")
     return start_kind(start, inclusive=inclusive[0]), stop_kind(stop, inclusive=inclusive[1])
 
 
@@ -172,6 +172,8 @@ class Tree(Structure):
     if not TYPE_CHECKING:
 
         def __class_getitem__(cls, types: Any) -> Any:
+            if isinstance(types, tuple) and types and all(isinstance(tp, TypeVar) for tp in types):
+                return cls  # the base of a class that gets its types itself
             return cls._specialise(types)
 
     def __init__(self, memory: Memory) -> None:
@@ -202,7 +204,7 @@ class Tree(Structure):
         if args:
             raise TypeError(f"{type(self).__name__} takes one memory, got {1 + len(args)}")
         self._open_handle(memory, lambda under, out: self._open_tree(under, mode, out))
-        # What an object has itself is found faster than what its class has.
+        # An attribute of the object is found faster than one of its class.
         key, value = self._key, self._value
         self._encode_key, self._plain_key, self._direct_key, self._key_bias = key.encode, key.plain, key.direct, key.bias
         self._encode_value, self._plain_value, self._restore_value = value.encode, value.plain, value.restore
@@ -220,13 +222,13 @@ class Tree(Structure):
 
     @classmethod
     def _of_types(cls, key: Argument, value: Argument) -> dict[str, Any]:
-        """What every class for these keys and values has."""
+        """Return the attributes of every class for these keys and values."""
         columns = {"_keys_column": Column(key.codec), "_values_column": Column(value.codec)}
         specs = {want: IterationSpec.of(key, value, want) for want in (KEYS, VALUES, KEYS | VALUES)}
         return {**columns, "_key": key, "_value": value, "_specs": specs, "_order": native.KeyOrder(key.codec)}
 
     def __contains__(self, key: object) -> bool:
-        """Whether the key is there; what its type cannot hold is not. O(log n)."""
+        """Return whether the key is present; False for a key that its type cannot hold. O(log n)."""
         data: Any = key
         if type(key) is not self._plain_key:
             encode = self._encode_key
@@ -240,11 +242,11 @@ class Tree(Structure):
         return status != ABSENT
 
     def __len__(self) -> int:
-        """Entries. O(1)."""
+        """Return the number of entries. O(1)."""
         return native.check(native.call.ss_btree_length(self._handle), "len")
 
     def clear(self) -> None:
-        """Removes everything, as the crate's `clear_new`; the memory keeps its size. O(1).
+        """Remove everything, as `clear_new` in the crate; the memory keeps its size. O(1).
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
         >>> m = StableBTreeMap[u64, u64](StableMemory())
@@ -258,7 +260,7 @@ class Tree(Structure):
     clear_new = clear
 
     def remove_many(self, keys: npt.ArrayLike | Iterable[Any]) -> npt.NDArray[np.bool_]:
-        """Removes many keys in one call; gives which of them were there. All or nothing, with the bytes of the loop.
+        """Remove many keys in one call; return which of them were present. All or nothing, with the same bytes as a loop.
 
         O(n log m), with the cache misses of several keys overlapped.
 
@@ -275,7 +277,7 @@ class Tree(Structure):
 
     def _cursor(self, from_: int, start: Any, to: int, stop: Any) -> Any:
         encode = self._encode_key
-        # None is a key where the type is an Option; which ends count is said by their kinds.
+        # None is a key if the type is an Option; the kinds say which ends count.
         low = b"" if from_ == _FROM_FIRST else encode(start)
         high = b"" if to == _TO_LAST else encode(stop)
         try:
@@ -292,11 +294,11 @@ class Tree(Structure):
         return TreeIterator(self, self._cursor(from_, start, to, stop), want, reverse=reverse)
 
     def _changes(self) -> int:
-        """A number that differs after the tree may have changed."""
+        """Return a number that differs after the tree may have changed."""
         return native.number(native.call.ss_btree_changes(self._handle), "iteration")
 
     def _entries(self, want: int) -> list[Any]:
-        """Keys, values or entries, all as they are at one moment. O(n)."""
+        """Return keys, values or entries, all read at one moment. O(n)."""
         spec = self._specs[want]
         try:
             keys, values = native.all_entries(self._handle, spec.want, keys=spec.keys, values=spec.values)
@@ -307,7 +309,7 @@ class Tree(Structure):
             raise
 
     def _export(self, start: Any, stop: Any, inclusive: tuple[bool, bool], columns: Sequence[Column[Any]]) -> list[npt.NDArray[Any]]:
-        """Keys of a range, and values if there are two columns, as arrays."""
+        """Return the keys of a range, and values if there are two columns, as arrays."""
         from_, to = end_kinds(start, stop, inclusive)
         cursor = self._cursor(from_, start, to, stop)
         whole = start is None and stop is None
@@ -324,7 +326,7 @@ class Tree(Structure):
             raise
 
     def _exported(self, cursor: Any, size: int, columns: Sequence[Column[Any]]) -> list[npt.NDArray[Any]]:
-        """The next entries, at most `size`, in arrays that `Column.give` makes the user's."""
+        """Return the next entries, at most `size`, in arrays that `Column.give` makes the user's."""
         arrays, rooms = zip(*(column.room(size) for column in columns), strict=True)
         taken = self._checked(native.call.ss_cursor_export(cursor[0], size, rooms[0], *rooms[1:] or (native.NULL,)), "to_numpy")
         return [array[:taken] for array in arrays]

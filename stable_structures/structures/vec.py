@@ -32,14 +32,14 @@ _set_item: Final = native.call.ss_vec_set_item
 
 
 class StableVec(Slots[T], IndexedSequence[T]):
-    """A growable array in a memory: `StableVec[T](memory)` loads the one that is there, or makes a new one.
+    """A growable array in a memory: `StableVec[T](memory)` loads an existing vec, or creates one.
 
-    Elements are of a type with a bound, each in a slot of its largest size, so that every operation on one is O(1). The
-    bytes are those of the crate's `Vec`. Operations have the crate's names, and on top it is a
-    `Sequence` with item assignment, `append` and `extend`.
+    Elements have a bounded type, each in a slot of its maximum size, so that every operation on one is O(1). The bytes are
+    those of the crate's `Vec`. Operations have the crate's names; it is also a `Sequence` with item assignment, `append` and
+    `extend`.
 
-    Making one raises `MemoryInUse` where another live structure has the memory, `BadMagic` and `UnsupportedVersion`,
-    `IncompatibleType` where the elements that are there are of another size, `CorruptMemory` and `OutOfMemory`.
+    Creating one raises `MemoryInUse` if another live structure uses the memory, `BadMagic` and `UnsupportedVersion`,
+    `IncompatibleType` if the existing elements have another size, `CorruptMemory` and `OutOfMemory`.
 
     >>> from stable_structures import StableMemory, StableVec, f64
     >>> scores = StableVec[f64](StableMemory())
@@ -68,14 +68,14 @@ class StableVec(Slots[T], IndexedSequence[T]):
         return int(native.call.ss_vec_open(memory, mode, bound.max_size, bound.is_fixed_size, out))
 
     def __len__(self) -> int:
-        """How many there are. O(1)."""
+        """Return the number of elements. O(1)."""
         length: int = _length(self._handle)
         return length if length >= 0 else self._fail(length, "len")
 
     # ---- one element ----
 
     def push(self, value: T) -> None:
-        """Appends a value; `append` is the same. O(1).
+        """Append a value; `append` is the same. O(1).
 
         Raises `BoundExceeded`, `IncompatibleType`, `OutOfMemory`; nothing is changed then.
 
@@ -95,7 +95,7 @@ class StableVec(Slots[T], IndexedSequence[T]):
     append = push
 
     def pop(self) -> T | None:
-        """Removes the last value and gives it; None where the vec is empty, as in the crate. O(1).
+        """Remove the last value and return it; None if the vec is empty, as in the crate. O(1).
 
         >>> from stable_structures import StableMemory, StableVec, u64
         >>> v = StableVec[u64](StableMemory())
@@ -109,10 +109,10 @@ class StableVec(Slots[T], IndexedSequence[T]):
         return self._restored(result(size), _push)
 
     def set(self, index: int, value: T) -> None:
-        """Sets the value at an index. O(1).
+        """Set the value at an index. O(1).
 
         Raises `OutOfBounds` past the end and for a negative index, `BoundExceeded`, `IncompatibleType`, and `OutOfMemory`
-        where a longer value at the very end does not fit; nothing is changed then.
+        if a longer value at the very end does not fit; nothing is changed then.
 
         >>> from stable_structures import StableMemory, StableVec, u64
         >>> v = StableVec[u64](StableMemory())
@@ -130,7 +130,7 @@ class StableVec(Slots[T], IndexedSequence[T]):
             self._set_failed(status, index, value)
 
     def __setitem__(self, index: SupportsIndex, value: T) -> None:
-        """Sets the value at an index, from the end where it is negative. O(1). Raises as `set`, and `TypeError` for a slice."""
+        """Set the value at an index, a negative one counts from the end. O(1). Raises as `set`, and `TypeError` for a slice."""
         if type(index) is not int or not LOWEST <= index < LIMIT:
             index = self._place(index)
         encode = self._encode
@@ -140,9 +140,11 @@ class StableVec(Slots[T], IndexedSequence[T]):
             self._set_failed(status, index, value)
 
     def _place(self, index: Any) -> int:
-        """An index that is not a plain one, to assign to."""
+        """Return a plain index for one to assign to, such as a numpy integer."""
         if isinstance(index, slice):
-            raise TypeError(f"{type(self).__name__} takes no slice to assign to; assign item by item, or build a new vec with extend()")
+            raise TypeError(
+                f"{type(self).__name__} does not support assignment to a slice; assign item by item, or build a new vec with extend()"
+            )
         number = operator.index(index)
         return number if LOWEST <= number < LIMIT else self._past(number)
 
@@ -156,10 +158,10 @@ class StableVec(Slots[T], IndexedSequence[T]):
     # ---- many elements ----
 
     def extend(self, values: npt.ArrayLike | Iterable[T]) -> None:
-        """Appends many values in one call. All or nothing, with the bytes of the loop. O(n), at the speed of memory for arrays.
+        """Append many values in one call. All or nothing, with the same bytes as a loop. O(n), for arrays at memory speed.
 
-        Takes a numpy array of what numpy can hold, and any iterable. Raises `BoundExceeded`, `IncompatibleType` for a
-        dtype that would lose something, and `OutOfMemory`; nothing is changed then.
+        Takes a numpy array of a type that numpy can hold, and any iterable. Raises `BoundExceeded`, `IncompatibleType` for a
+        dtype that would lose precision, and `OutOfMemory`; nothing is changed then.
 
         >>> import numpy as np
         >>> from stable_structures import StableMemory, StableVec, u32
@@ -172,9 +174,9 @@ class StableVec(Slots[T], IndexedSequence[T]):
         self._add_many(values, "extend")
 
     def to_numpy(self, start: int = 0, stop: int | None = None) -> npt.NDArray[Any]:
-        """The elements from `start` to `stop`, as in a slice, as a new array. O(n), at the speed of memory.
+        """Return the elements from `start` to `stop`, as in a slice, as a new array. O(n), at the speed of memory.
 
-        Raises `IncompatibleType` where numpy cannot hold the elements.
+        Raises `IncompatibleType` if numpy cannot hold the elements.
 
         >>> from stable_structures import StableMemory, StableVec, i16
         >>> v = StableVec[i16](StableMemory())
@@ -192,14 +194,14 @@ class StableVec(Slots[T], IndexedSequence[T]):
                 return array
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
-        """A new array, for `numpy.asarray`. O(n). Raises `ValueError` for `copy=False`, since it is always a copy."""
+        """Return a new array, for `numpy.asarray`. O(n). Raises `ValueError` for `copy=False`, since it is always a copy."""
         if copy is False:
-            raise ValueError(f"{type(self).__name__} gives copies only; leave out copy=False, or use memory.view()")
+            raise ValueError(f"{type(self).__name__} only returns copies; leave out copy=False, or use memory.view()")
         array = self.to_numpy()
         return array if dtype is None else array.astype(dtype, copy=False)
 
     def _export(self, start: int, stop: int, length: int) -> np.ndarray[Any, Any] | None:
-        """As `_read`, for elements of a type that numpy can hold."""
+        """Return as `_read`, for elements of a type that numpy can hold."""
         array, room = self._column.room(stop - start)
         if room.native:
             status = native.call.ss_vec_export_ints(self._handle, start, stop, length, room.data, room.bias)

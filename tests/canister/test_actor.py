@@ -271,7 +271,7 @@ def test_upgrade_hooks_come_with_an_upgrade_and_their_errors_undo_one():
     assert canister.call("inc") == 2
     canister.upgrade(HOOKS.replace("return state\n", "return {1: object()}\n"))
     assert canister.call("inc") == 3
-    with pytest.raises(Trapped, match="no form in CBOR"):
+    with pytest.raises(Trapped, match="cannot be encoded as CBOR"):
         canister.upgrade(HOOKS)
 
 

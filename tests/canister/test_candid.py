@@ -151,8 +151,8 @@ def test_types_that_lead_back_to_themselves():
 @pytest.mark.parametrize(
     ("kind", "value", "said"),
     [
-        ("nat", -1, "not negative"),
-        ("nat8", 256, "cannot hold"),
+        ("nat", -1, "the negative number -1"),
+        ("nat8", 256, "out of its range"),
         ("nat", True, "got bool"),
         ("text", 5, "expected text, got int 5"),
         ("record { a : nat }", {"b": 1}, "got the field 'b'"),
@@ -209,7 +209,7 @@ def test_interfaces_that_are_wrong_say_where():
     ):
         with pytest.raises(SourceError, match=said):
             parse_interface(text)
-    with pytest.raises(SourceError, match="does not say what the type nowhere is"):
+    with pytest.raises(SourceError, match="does not define the type nowhere"):
         encode([1], parse_interface("service : { a : (nowhere) -> () }").methods["a"].args)
 
 
@@ -232,15 +232,15 @@ def changes(old, new):
         ("a : () -> ()", "a : () -> (); b : () -> ()", []),
         ("a : () -> ()", "", ["a: is gone"]),
         ("a : (nat) -> (nat)", "a : (int) -> (nat)", []),
-        ("a : (int) -> (nat)", "a : (nat) -> (nat)", ["a: argument 1: int is no nat"]),
-        ("a : () -> (nat)", "a : () -> (int)", ["a: result 1: int is no nat"]),
+        ("a : (int) -> (nat)", "a : (nat) -> (nat)", ["a: argument 1: int is not a nat"]),
+        ("a : () -> (nat)", "a : () -> (int)", ["a: result 1: int is not a nat"]),
         ("a : () -> (nat)", "a : () -> (nat, text)", []),
         ("a : () -> ()", "a : (opt nat) -> ()", []),
         ("a : () -> ()", "a : (nat) -> ()", ["a: argument 1: nat is new"]),
         ("a : () -> () query", "a : () -> ()", ["a: was query, is an update"]),
         ("a : (record { x : nat }) -> ()", "a : (record { x : nat; y : opt text }) -> ()", []),
         ("a : (record { x : nat }) -> ()", "a : (record { x : nat; y : text }) -> ()", ["a: argument 1: field y: is gone"]),
-        ("a : () -> (variant { x })", "a : () -> (variant { x; y })", ["a: result 1: tag y: is not known"]),
+        ("a : () -> (variant { x })", "a : () -> (variant { x; y })", ["a: result 1: tag y: is unknown"]),
         ("a : () -> (opt variant { x })", "a : () -> (opt variant { x; y })", []),
     ],
 )

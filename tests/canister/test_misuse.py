@@ -35,7 +35,7 @@ class InPython:
         ({"memory": RestrictedMemory(StableMemory(), range(3))}, TypeError, "got RestrictedMemory"),
         ({"memory": bytes(100)}, ValueError, "whole pages of 65536 bytes, got 100; is the file cut off"),
         ({"memory": bytes(3 * 65536), "limits": Limits(stable_memory=65536)}, ValueError, "more than the limit of 1 pages"),
-        ({"id": "no-principal"}, InvalidPrincipal, "is no principal"),
+        ({"id": "no-principal"}, InvalidPrincipal, "invalid principal"),
     ],
 )
 def test_install_refuses_what_it_cannot_use(options, error, text):
@@ -53,19 +53,19 @@ def test_a_given_memory_obeys_a_smaller_limit():
 
 @pytest.mark.parametrize(("seconds", "rounds"), [(-1, 1), (1, 0)])
 def test_time_goes_forward(seconds, rounds):
-    with pytest.raises(ValueError, match="time goes forward"):
+    with pytest.raises(ValueError, match="at least one round"):
         Canister.install(ECHO).advance_time(seconds, rounds=rounds)
 
 
 def test_a_canister_does_not_reach_canister_objects_from_inside():
     source = ECHO + "import stable_structures.canister as harness\n@update\ndef meddle(): harness.Canister.find(ic.id()).call('echo')\n"
-    with pytest.raises(Trapped, match=r"it reaches other canisters by ic\.call, not through a Canister object"):
+    with pytest.raises(Trapped, match=r"inside it, reach other canisters by ic\.call, not through a Canister object"):
         Canister.install(source).call("meddle")
 
 
 def test_a_snapshot_is_of_one_canister():
     snapshot = Canister.install(ECHO).snapshot()
-    with pytest.raises(ValueError, match=r"give its image to Canister\.install"):
+    with pytest.raises(ValueError, match=r"pass its image to Canister\.install"):
         Canister.install(ECHO).load_snapshot(snapshot)
 
 
@@ -96,10 +96,10 @@ def test_wrong_arguments_trap_with_pythons_own_words():
     [
         ("ic.set_timer(-1, print)", "the delay must not be negative"),
         ("ic.set_timer(1, 5)", "a timer runs a function, got int"),
-        ("ic.stable64_grow(-1)", "must be from 0 to"),
-        ("ic.stable_read(2**32, 1)", "stable_read: offset must be from 0 to 4294967295"),
+        ("ic.stable64_grow(-1)", "must be 0 to"),
+        ("ic.stable_read(2**32, 1)", "stable_read: offset must be 0 to 4294967295"),
         ("ic.stable64_grow('x')", "TypeError"),
-        ("ic.call('nobody', 'x')", "is no principal"),
+        ("ic.call('nobody', 'x')", "invalid principal"),
         ("update(5)", "@update goes above a function, got int"),
     ],
 )

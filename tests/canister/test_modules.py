@@ -150,10 +150,10 @@ def test_a_canister_file_may_be_called_like_a_module_of_the_standard_library(tmp
 @pytest.mark.parametrize(
     ("source", "problem"),
     [
-        ("no/such/file.py", "there is no such file"),
+        ("no/such/file.py", "file not found"),
         (types.ModuleType("made_up"), "no source file"),
-        (5, "give a path, a module or source text"),
-        (Canister, "give a path, a module or source text"),
+        (5, "pass a path, a module or source text"),
+        (Canister, "pass a path, a module or source text"),
         ("def broken(:\n    pass\n", "line 1"),
         ("x = 1\n", "exports nothing"),
         (HEAD + "from stable_structures.canister import *\nclass A(Actor): pass\nclass B(Actor): pass\n", "actors A, B"),

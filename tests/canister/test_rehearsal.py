@@ -42,7 +42,7 @@ def test_an_upgrade_that_goes_through(ledger):
     before = files(ledger)
     found = rehearse(ledger, LEDGER, calls=['balance("n3")', 'deposit("n3", 5)', 'balance("n3")'])
     assert found.ok
-    assert str(found).startswith(f"rehearsal on {ledger}: the upgrade goes through")
+    assert str(found).startswith(f"rehearsal on {ledger}: the upgrade succeeds")
     assert [one.answer for one in found.calls] == ["(opt (3 : nat64))", "(8 : nat64)", "(opt (8 : nat64))"]
     assert all(one.instructions > 1000 for one in found.calls)
     assert (found.damage, found.candid, found.warnings, found.stable_pages) == ([], [], [], (129, 129))
@@ -100,7 +100,7 @@ def test_callers_and_stable_variables_that_lose_something_are_told(tmp_path, can
     found = rehearse(tmp_path / "s", BUILT / "counter2_eop.wasm", did=did)
     assert sorted(found.candid) == [
         "callsSinceUpgrade: is gone",
-        "get: result 1: text is no nat",
+        "get: result 1: text is not a nat",
         "inc: argument 1: nat is new",
     ]
     assert [line for line in found.warnings if line.startswith("callers: ")]
@@ -125,7 +125,7 @@ def test_a_call_that_fails_is_told_and_the_rest_is_made(ledger):
     found = rehearse(ledger, LEDGER, calls=['transfer("n3", "n4", 500)', "nothing()", 'deposit("a")', 'balance("n4")'])
     assert not found.ok
     assert [one.error is None for one in found.calls] == [False, False, False, True]
-    with pytest.raises(SourceError, match="is no call"):
+    with pytest.raises(SourceError, match="invalid call"):
         rehearse(ledger, LEDGER, calls=["balance 5"])
 
 

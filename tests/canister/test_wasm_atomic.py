@@ -283,6 +283,17 @@ def test_ten_thousand_damaged_modules(monkeypatch):
     assert "IC0505" in {try_module(one) for one in mutants(data, 10_000, random.Random(2))}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ledger.wasm.gz", "counter1_eop.wasm", "counter1_classical.wasm"])
+def test_damaged_modules_of_each_language(name, monkeypatch):
+    monkeypatch.setenv("STABLE_STRUCTURES_CACHE", "")
+    data = (BUILT / name).read_bytes()
+    data = gzip.decompress(data) if name.endswith(".gz") else data
+    found = {try_module(one) for one in mutants(data, 100, random.Random(4))}
+    assert "IC0505" in found
+    assert found <= {"IC0505", "IC0502", "IC0503", "IC0504", "IC0506", "IC0522", "source", "runs"}
+
+
 def test_a_cut_module_of_each_language_is_refused(monkeypatch):
     monkeypatch.setenv("STABLE_STRUCTURES_CACHE", "")
     rng = random.Random(3)
@@ -304,8 +315,8 @@ def test_rules_of_the_platform_for_modules():
     assert "env.print" in refused('(import "env" "print" (func))')
     assert "ic0.nothing" in refused('(import "ic0" "nothing" (func))')
     assert "imports a memory" in refused('(import "ic0" "memory" (memory 1))')
-    assert "no entry point" in refused('(func (export "canister_unknown"))')
-    assert "no entry point" in refused('(func (export "canister_init x"))')
+    assert "not an entry point" in refused('(func (export "canister_unknown"))')
+    assert "not an entry point" in refused('(func (export "canister_init x"))')
     assert "without arguments" in refused('(func (export "canister_update x") (param i32))')
     assert "exported as" in refused('(func (export "canister_update x")) (func (export "canister_query x"))')
     assert "1001 globals" in refused("(global i32 (i32.const 0))" * 1001)

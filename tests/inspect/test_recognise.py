@@ -11,6 +11,7 @@ import pytest
 
 from stable_structures import PAGE_SIZE, Blob, MemoryManager, StableBTreeMap, StableLog, StableMemory, StableVec, u64
 from stable_structures.inspect import Unreadable, check, inspect, open_image
+from stable_structures.rescue.saved import PREFIX
 
 from ..support.inspect_images import fuller, golden, make_dfx, make_gzip, make_icp, make_juno, traces
 
@@ -36,7 +37,7 @@ CASES = {
     "stable-save": pages((0, CANDID)),
     "prefixed": pages((0, struct.pack("<I", 17) + cbor2.dumps({"data_on_heap": 1}).ljust(17, b"\0")[:17])),
     "internet-identity": pages((0, b"IIPS")),
-    "ic-stable-memory": pages((0, struct.pack("<Q", 1000)), (1008, CANDID)),
+    "ic-stable-memory": pages((0, struct.pack("<Q", 1000)), (1008, PREFIX)),
     "unknown": pages((0, b"\xff\xfe\xfd\xfc rubbish"), (70_000, b"more")),
     "motoko-heap": pages((0x480000, "MOTOKO ORTHOGONAL PERSISTENCE 64".encode("utf-32-le")), count=80),
 }

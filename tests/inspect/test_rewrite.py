@@ -32,6 +32,7 @@ from stable_structures.inspect.compare import diff
 from stable_structures.inspect.dump import export, get, table, write
 from stable_structures.inspect.formats.maps import MapReader
 from stable_structures.inspect.formats.nodes import Node
+from stable_structures.inspect.formats.survey import batches, entries_of
 from stable_structures.inspect.repair.salvage import repair
 from stable_structures.inspect.rewrite.rewrite import import_part, load, shrink
 from stable_structures.storable import parse_type
@@ -49,7 +50,7 @@ def reader(what: Any, memory: int | None = None, types: Any = (None, None)) -> M
 
 
 def entries(what: Any, memory: int | None = None, types: Any = (None, None)) -> list[tuple[bytes, bytes]]:
-    return [(node.keys[i], node.value(i)) for node, i in reader(what, memory, types).entries()]
+    return list(reader(what, memory, types).entries())
 
 
 def nodes(map_reader: MapReader) -> list[Node]:
@@ -133,7 +134,7 @@ def test_a_damaged_node_does_not_change_what_is_guessed_of_the_others(name):
     for address in sound.sample:
         for patch in (bytes(200), b"\xff" * 40, bytes(range(7, 90))):
             damaged = reader(Patched(data, {address + 15: patch}))
-            assert damaged.shape == sound.shape
+            assert damaged.layout == sound.layout
 
 
 @pytest.mark.parametrize("name", ["btreemap_bytes_bytes", "btreemap_u64_u64", "btreemap_v1_blob10_blob30"])
@@ -298,8 +299,10 @@ def test_a_value_of_a_map_that_is_no_text_is_lost(tmp_path):
     users = StableBTreeMap[u64, str](memory)
     users.update({i: f"user {i}" for i in range(100)})
     types = {None: (parse_type("u64"), parse_type("string"))}
-    node, i = next(found for found in reader(memory).entries() if found[0].keys[found[1]] == (42).to_bytes(8, "big"))
-    at = node.address + node.values[i][0]
+    users_reader = reader(memory)
+    found = (one for batch in batches(users_reader, None) for one in entries_of(batch))
+    address, i = next((node, i) for node, i, key, _ in found if key == (42).to_bytes(8, "big"))
+    at = address + users_reader.space.node(address, users_reader.layout).values[i][0]
     (result,) = repair(Patched(read(memory), {at: b"\xff"}), tmp_path / "out.bin", types=types)
     saved = dict(StableBTreeMap[u64, str].load(opened(tmp_path / "out.bin")).items())
     assert saved == {i: f"user {i}" for i in range(100) if i != 42}

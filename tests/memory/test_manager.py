@@ -187,7 +187,7 @@ def test_a_live_manager_has_its_memory_for_itself():
         manager.bytes_used,
         manager.into_memory,
     ):
-        with pytest.raises(Closed, match="make a new manager"):
+        with pytest.raises(Closed, match="create a new manager"):
             use()
     MemoryManager(base)
 
@@ -256,7 +256,7 @@ def test_something_else_is_overwritten_only_when_asked():
 
 @pytest.mark.parametrize("bucket_pages", [0, -1, 65_536, 2**40])
 def test_bucket_sizes_that_cannot_be(bucket_pages):
-    with pytest.raises(ValueError, match="1 to 65535 pages"):
+    with pytest.raises(ValueError, match="bucket_pages must be 1 to 65535"):
         MemoryManager(StableMemory(), bucket_pages)
 
 

@@ -309,7 +309,7 @@ def test_restricted_memories_beside_each_other_hold_structures_of_their_own():
 
 def test_ranges_that_are_none_are_refused():
     for pages in (range(0, 10, 2), range(5, 0, -1), range(-3, 5)):
-        with pytest.raises(ValueError, match="no range of pages"):
+        with pytest.raises(ValueError, match="invalid range of pages"):
             RestrictedMemory(flat(), pages)
     nothing = RestrictedMemory(flat(), range(5, 5))
     assert (nothing.size(), nothing.grow(1)) == (0, -1)

@@ -83,7 +83,7 @@ def test_a_file_that_is_there_is_not_overwritten(tour, capsys):
     assert __main__.main(["tour", "--dir", str(path.parent)]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert re.fullmatch(r"stable-structures: .*tour\.bin is there already: remove it, or give another --dir\n", err)
+    assert re.fullmatch(r"stable-structures: .*tour\.bin: file already exists; remove it, or choose another --dir\n", err)
     assert path.read_bytes() == before
 
 

@@ -72,13 +72,13 @@ def text_of(data: bytes) -> str:
         ("2vx-sx-fae", "its dashes"),
         ("2vxsx-fae-", "its dashes"),
         ("aaaaa-ab", "it ends in bits that belong to no byte; write 'aaaaa-aa'"),
-        ("2vxsx-fa1", "it holds '1'; use only a-z, 2-7 and dashes"),
-        ("2vxsx fae", "it holds ' '"),
-        ("2vxsx-faé", "it holds 'É'"),
+        ("2vxsx-fa1", "it contains '1'; use only a-z, 2-7 and dashes"),
+        ("2vxsx fae", "it contains ' '"),
+        ("2vxsx-faé", "it contains 'É'"),
         ("", "0 bytes, fewer than the checksum of 4"),
         ("aaaa", "2 bytes, fewer than the checksum"),
-        ("aaaaa-a", "|no whole bytes|fewer"),
-        ("a", "1 characters are no whole bytes"),
+        ("aaaaa-a", "|do not make whole bytes|fewer"),
+        ("a", "1 characters do not make whole bytes"),
         ("a" * 70, "70 characters, at most 63"),
         (text_of(binascii.crc32(bytes(30)).to_bytes(4, "big") + bytes(30)), "at most"),
     ],
@@ -109,9 +109,9 @@ def test_one_wrong_character_is_always_found(principal, data):
 def test_other_values_are_refused():
     with pytest.raises(InvalidPrincipal, match="a principal has at most 29 bytes, got 30; hash a longer identifier first"):
         Principal(bytes(30))
-    with pytest.raises(TypeError, match=r"made of bytes, got str; use Principal\.from_text"):
+    with pytest.raises(TypeError, match=r"expected bytes for a principal, got str; use Principal\.from_text"):
         Principal("aaaaa-aa")
-    with pytest.raises(TypeError, match="made of bytes, got int"):
+    with pytest.raises(TypeError, match="expected bytes for a principal, got int"):
         Principal(5)
     with pytest.raises(TypeError, match="is a str, got bytes; use Principal"):
         Principal.from_text(b"aaaaa-aa")

@@ -193,7 +193,7 @@ def test_a_size_that_is_no_multiple_of_a_page(path, durability):
         (("directory", "r+"), pytest.raises((OSError, CorruptMemory), match=r"directory|regular")),
         (("pipe", "r+"), pytest.raises(CorruptMemory, match="regular file")),
         (("", "r"), pytest.raises(ValueError, match="path")),
-        (("a\0b", "r+"), pytest.raises(ValueError, match="zero character")),
+        (("a\0b", "r+"), pytest.raises(ValueError, match="null character")),
         (("file", "w"), pytest.raises(ValueError, match="'r', 'r\\+', 'x', got 'w'")),
     ],
 )

@@ -145,7 +145,7 @@ def test_searching():
     log = log_of("a", "b", "a")
     assert "b" in log
     assert (log.index("a", 1), log.count("a")) == (2, 2)
-    with pytest.raises(ValueError, match="'c' is not there"):
+    with pytest.raises(ValueError, match="value 'c' not found"):
         log.index("c")
 
 
@@ -153,9 +153,9 @@ def test_an_index_past_the_end_is_told():
     log = log_of("a")
     with pytest.raises(OutOfBounds, match=r"index 1 is out of range; use -1 to 0"):
         log[1]
-    with pytest.raises(OutOfBounds, match=r"no entry 1; the log has 1"):
+    with pytest.raises(OutOfBounds, match=r"entry 1 not found; the log has 1"):
         log.read_entry(1)
-    with pytest.raises(OutOfBounds, match=r"counts from 0, got -1"):
+    with pytest.raises(OutOfBounds, match=r"0 or more, got -1"):
         log.read_entry(-1)
     assert log.get(1) is log.get(2**64) is None
 
@@ -264,7 +264,7 @@ def test_entries_of_another_type_are_told():
     log = StableLog[bytes](*memories)
     log.append(b"\xff")
     log.into_memories()
-    with pytest.raises(IncompatibleType, match=r"StableLog\[str\].*UTF-8.*written as other types"):
+    with pytest.raises(IncompatibleType, match=r"StableLog\[str\].*UTF-8.*written with other types"):
         StableLog[str](*memories).get(0)
 
 

@@ -66,7 +66,7 @@ def test_an_array_is_no_value(tp, value):
 
 @pytest.mark.parametrize("tp", NUMBERS)
 def test_a_numpy_bool_is_no_number_but_a_bool(tp):
-    with pytest.raises(IncompatibleType, match="whole number"):
+    with pytest.raises(IncompatibleType, match="expected an integer"):
         StableBTreeMap[tp, u64](StableMemory()).insert(np.True_, 1)
     flags = StableBTreeMap[bool, u64](StableMemory())
     flags[np.True_] = 1
@@ -156,7 +156,7 @@ def test_what_does_not_fit_is_told_in_any_byte_order(order):
 @pytest.mark.parametrize("value", [np.datetime64(5, "s"), np.timedelta64(5, "s")])
 def test_dates_are_no_bytes(value):
     for tp in (bytes, Blob(9), Array(8), Annotated[bytes, Blob(8)]):
-        with pytest.raises(IncompatibleType, match="takes bytes"):
+        with pytest.raises(IncompatibleType, match="expected bytes"):
             codec(tp).encode(value)
 
 
@@ -181,9 +181,9 @@ MANAGED = {
 
 @pytest.mark.parametrize("name", MANAGED)
 def test_a_manager_is_no_memory_and_the_error_says_what_to_give(name):
-    with pytest.raises(TypeError, match=r"a MemoryManager is no memory; give one of its memories, such as manager\.get\(0\)"):
+    with pytest.raises(TypeError, match=r"a MemoryManager is not a memory; pass one of its memories, such as manager\.get\(0\)"):
         MANAGED[name](MemoryManager(StableMemory()))
-    with pytest.raises(TypeError, match=r"a StableVec\[u64\] is no memory; .*manager\.get\(1\)"):
+    with pytest.raises(TypeError, match=r"a StableVec\[u64\] is not a memory; .*manager\.get\(1\)"):
         MANAGED[name](StableVec[u64](StableMemory()))
     with pytest.raises(TypeError, match=r"StableMemory\(\)"):
         MANAGED[name](StableMemory)

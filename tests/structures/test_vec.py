@@ -246,9 +246,9 @@ def test_a_huge_index_is_past_the_end(huge):
 
 def test_the_crates_operations_count_from_zero():
     vec = vec_of(5)
-    with pytest.raises(OutOfBounds, match=r"v\[-1\] counts from the end"):
+    with pytest.raises(OutOfBounds, match=r"v\[-1\] to count from the end"):
         vec.get(-1)
-    with pytest.raises(OutOfBounds, match=r"v\[-1\] counts from the end"):
+    with pytest.raises(OutOfBounds, match=r"v\[-1\] to count from the end"):
         vec.set(-1, 5)
 
 
@@ -264,9 +264,9 @@ def test_searching():
     assert vec.index(5) == 0
     assert vec.index(5, 1) == vec.index(5, -1) == 2
     assert vec.count(5) == 2
-    with pytest.raises(ValueError, match="9 is not there"):
+    with pytest.raises(ValueError, match="value 9 not found"):
         vec.index(9)
-    with pytest.raises(ValueError, match="6 is not there"):
+    with pytest.raises(ValueError, match="value 6 not found"):
         vec.index(6, 2)
 
 
@@ -279,7 +279,7 @@ def test_arrays():
     assert np.asarray(vec).tolist() == [1, 2, 3]
     assert np.asarray(vec, dtype=np.float32).dtype == np.float32
     assert np.array(vec, copy=True).tolist() == [1, 2, 3]
-    with pytest.raises(ValueError, match="copies only"):
+    with pytest.raises(ValueError, match="only returns copies"):
         np.array(vec, copy=False)
     assert (np.add(vec, 1) == [2, 3, 4]).all()
     assert vec.to_numpy(1).tolist() == [2, 3]
@@ -491,7 +491,7 @@ def test_values_outside_their_type_are_refused():
     for wrong in (2**15, -(2**15) - 1, 2**64, -(2**64)):
         with pytest.raises(BoundExceeded, match="i16 holds -32768 to 32767"):
             signed.push(wrong)
-    with pytest.raises(IncompatibleType, match="whole number"):
+    with pytest.raises(IncompatibleType, match="expected an integer"):
         vec.push("1")
     with pytest.raises(BoundExceeded, match="at most 4 bytes"):
         vec_of(tp=Blob(4)).push(b"12345")
@@ -552,7 +552,7 @@ def test_copying_into_a_larger_type():
     old.copy_into(new, lambda done, total: steps.append((done, total)))
     assert list(new) == [1, 2]
     assert steps == [(2, 2)]
-    with pytest.raises(IncompatibleType, match="another of its kind"):
+    with pytest.raises(IncompatibleType, match="of the same kind"):
         old.copy_into(StableMinHeap[u8](StableMemory()))
 
 

@@ -17,6 +17,7 @@ from stable_structures.inspect.formats.layout import FIRST_CHUNK
 from stable_structures.inspect.formats.maps import MapReader
 from stable_structures.inspect.formats.nodes import Node
 from stable_structures.inspect.formats.sequences import LogReader, SlotReader
+from stable_structures.inspect.formats.survey import batches
 from stable_structures.inspect.image import Part
 from stable_structures.storable import parse_type
 
@@ -182,9 +183,8 @@ def _of_map(reader: MapReader) -> Iterator[Meaning]:
         yield Meaning("chunk: magic, version, allocated", chunk, chunk + 5)
         if reader.source.read(chunk + 4, 1) == b"\0":
             yield Meaning("chunk: next free", chunk + 8, chunk + 16)
-    seen = {id(node): node for node, _ in reader.entries()}
-    for node in seen.values():
-        yield from _of_node(reader, node)
+    for address in {at: None for batch in batches(reader, None) for at in batch[4].tolist()}:
+        yield from _of_node(reader, reader.space.node(address, reader.layout))
 
 
 def _of_node(reader: MapReader, node: Node) -> Iterator[Meaning]:

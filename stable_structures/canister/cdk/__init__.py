@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The modules of the CDKs as a canister under test imports them: `import basilisk` and `import kybra` give ours.
+"""The modules of the CDKs as a canister under test imports them: there, `import basilisk` and `import kybra` load this library's versions.
 
-They are found only while a program runs, before anything that is installed, so outside of canisters the real packages
-are what they were.
+They are found only while a program runs, and before installed packages; outside canisters the real packages are
+unchanged.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _CDKS: Final = {"basilisk": "basilisk", "bsk": "basilisk", "_basilisk_ic": "basi
 
 
 class UnsupportedModule(Unsupported, ImportError):
-    """A module of a CDK that the harness does not have; the message names it."""
+    """A module of a CDK that the harness does not support; the message names it."""
 
 
 class Finder(importlib.abc.MetaPathFinder):
@@ -35,7 +35,7 @@ class Finder(importlib.abc.MetaPathFinder):
         self._program = program
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> importlib.machinery.ModuleSpec | None:
-        """The spec of a CDK's module; None for all others."""
+        """Return the spec of a CDK's module; None for all others."""
         del path, target
         if name.partition(".")[0] not in _CDKS:
             return None
@@ -53,10 +53,10 @@ class _Loader(importlib.abc.Loader):
         name = ".".join([top, *spec.name.split(".")[1:]])
         names = cdk.modules().get(name)
         if names is None:
-            raise UnsupportedModule(f"{spec.name} is no part of the harness; it has {', '.join(sorted(cdk.modules()))}")
+            raise UnsupportedModule(f"{spec.name} is not part of the harness, which has {', '.join(sorted(cdk.modules()))}")
         module = ModuleType(spec.name, cdk.__doc__)
         vars(module).update(names)
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Nothing: it is made ready."""
+        """Do nothing: the module is complete already."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`import basilisk` inside a canister under test: the names and behaviour of ic-basilisk 0.16 (docs/platform.md#basilisk).
 
-The six structures live in the canister's own manager; memory 254 holds the persisted files and is made first, before the source
-runs, as the real canister makes it. Methods, hooks and `ic` are those of `stable_structures.canister`.
+The six structures live in the canister's own manager. Memory 254 holds the persisted files; as in the real canister, it is
+created first, before the source runs. Methods, hooks and `ic` are those of `stable_structures.canister`.
 The real canister seeds `random` from the management canister right after it starts; here `random` is the test's.
 """
 
@@ -43,7 +43,7 @@ _PLACE: Final = "src/stable_structures.rs"
 
 
 def _store(kind: str, ids: tuple[int, ...], structure: type[S], *given: Any) -> S:
-    """The structure of this kind in these memories, one for all objects of the program."""
+    """Return the structure of this kind in these memories, one for all objects of the program."""
     message = running()
     program = message.canister.python
     if program is None:
@@ -57,7 +57,7 @@ def _store(kind: str, ids: tuple[int, ...], structure: type[S], *given: Any) -> 
 
 
 def _guarded(operation: Callable[[], T], what: str) -> T:
-    """An operation where the real canister panics and Python has an exception."""
+    """Return the result of an operation; panic, as the real canister does, if it raises."""
     try:
         return operation()
     except (BoundExceeded, OutOfMemory, OutOfBounds) as error:
@@ -65,7 +65,7 @@ def _guarded(operation: Callable[[], T], what: str) -> T:
 
 
 def file_store() -> _Map[bytes, bytes]:
-    """The map of persisted files: path to content, both as they are."""
+    """Return the map of persisted files: path to content, both unencoded."""
     return _store("map", (FILES_ID,), _BYTES)
 
 
@@ -93,48 +93,48 @@ class StableBTreeMap(metaclass=_MapMeta):
         return _store("map", (self._memory_id,), _BYTES)
 
     def get(self, key: Any) -> Any:
-        """The value, or None. O(log n)."""
+        """Return the value, or None. O(log n)."""
         found = self._open().get(encode(key, self._key))
         return None if found is None else decode(found)
 
     def insert(self, key: Any, value: Any) -> Any:
-        """Sets a value; gives the one before, or None. O(log n)."""
+        """Set a value; return the one before, or None. O(log n)."""
         store = self._open()
         raw_key, raw = encode(key, self._key), encode(value, self._value)
         before = _guarded(lambda: store.insert(raw_key, raw), "insert")
         return None if before is None else decode(before)
 
     def remove(self, key: Any) -> Any:
-        """Removes a key; gives its value, or None. O(log n)."""
+        """Remove a key; return its value, or None. O(log n)."""
         before = self._open().remove(encode(key, self._key))
         return None if before is None else decode(before)
 
     def contains_key(self, key: Any) -> bool:
-        """Whether the key is there. O(log n)."""
+        """Return whether the key is present. O(log n)."""
         return encode(key, self._key) in self._open()
 
     def is_empty(self) -> bool:
-        """Whether there is nothing in it."""
+        """Return whether it is empty."""
         return len(self._open()) == 0
 
     def keys(self) -> list[Any]:
-        """All keys, in the order of their encodings."""
+        """Return all keys, in the order of their encodings."""
         return [decode(key) for key in self._open()]
 
     def values(self) -> list[Any]:
-        """All values, in the order of their keys."""
+        """Return all values, in the order of their keys."""
         return [decode(value) for value in self._open().values()]
 
     def items(self) -> list[tuple[Any, Any]]:
-        """All pairs, in the order of the keys."""
+        """Return all pairs, in the order of the keys."""
         return [(decode(key), decode(value)) for key, value in self._open().items()]
 
     def len(self) -> int:
-        """How many entries there are."""
+        """Return the number of entries."""
         return len(self._open())
 
     def range(self, start: Any, end: Any = None, limit: int = 1000) -> list[tuple[Any, Any]]:
-        """At most `limit` pairs with start <= key < end, in order; no end where it is None."""
+        """Return at most `limit` pairs with start <= key < end, in order; no end if it is None."""
         if limit < 0:
             raise ValueError("limit must be >= 0")
         stop = None if end is None else encode(end, self._key)
@@ -153,28 +153,28 @@ class StableBTreeSet:
         return _store("set", (self._memory_id,), _BYTES)
 
     def insert(self, key: Any) -> bool:
-        """Adds a key; whether it is new."""
+        """Add a key; return whether it is new."""
         store, raw = self._open(), encode(key, self._key)
         return _guarded(lambda: store.insert(raw, b""), "insert") is None
 
     def remove(self, key: Any) -> bool:
-        """Removes a key; whether it was there."""
+        """Remove a key; return whether it was present."""
         return self._open().remove(encode(key, self._key)) is not None
 
     def contains(self, key: Any) -> bool:
-        """Whether the key is there."""
+        """Return whether the key is present."""
         return encode(key, self._key) in self._open()
 
     def is_empty(self) -> bool:
-        """Whether there is nothing in it."""
+        """Return whether it is empty."""
         return len(self._open()) == 0
 
     def items(self) -> list[Any]:
-        """All keys, in the order of their encodings."""
+        """Return all keys, in the order of their encodings."""
         return [decode(key) for key in self._open()]
 
     def len(self) -> int:
-        """How many keys there are."""
+        """Return the number of keys."""
         return len(self._open())
 
 
@@ -189,32 +189,32 @@ class StableVec:
         return _store("vec", (self._memory_id,), _Vec[_ELEMENT])  # type: ignore[valid-type]
 
     def get(self, index: int) -> Any:
-        """The element, or None past the end."""
+        """Return the element, or None past the end."""
         return decode(self._open()[index]) if _index(index) < len(self._open()) else None
 
     def push(self, value: Any) -> None:
-        """Appends a value."""
+        """Append a value."""
         store, raw = self._open(), encode(value, self._value)
         _guarded(lambda: store.push(raw), "svec push failed")
 
     def pop(self) -> Any:
-        """Removes the last value and gives it, or None."""
+        """Remove the last value and return it, or None."""
         raw = self._open().pop() if len(self._open()) else None
         return None if raw is None else decode(raw)
 
     def set(self, index: int, value: Any) -> None:
-        """Sets an element; past the end the canister panics."""
+        """Set an element; past the end the canister panics."""
         store, raw = self._open(), encode(value, self._value)
         if _index(index) >= len(store):
             common.panic(running(), "assertion failed: index < self.len()", _PLACE)
         _guarded(lambda: store.__setitem__(index, raw), "svec set failed")
 
     def len(self) -> int:
-        """How many elements there are."""
+        """Return the number of elements."""
         return len(self._open())
 
     def is_empty(self) -> bool:
-        """Whether there is nothing in it."""
+        """Return whether it is empty."""
         return self.len() == 0
 
 
@@ -229,20 +229,20 @@ class StableLog:
         return _store("log", self._ids, _Log[bytes])
 
     def append(self, value: Any) -> int:
-        """Appends a value; gives its index."""
+        """Append a value; return its index."""
         store, raw = self._open(), encode(value, self._value)
         return _guarded(lambda: store.append(raw), "slog append failed")
 
     def get(self, index: int) -> Any:
-        """The value, or None past the end."""
+        """Return the value, or None past the end."""
         return decode(self._open()[index]) if _index(index) < len(self._open()) else None
 
     def len(self) -> int:
-        """How many values there are."""
+        """Return the number of values."""
         return len(self._open())
 
     def is_empty(self) -> bool:
-        """Whether there is nothing in it."""
+        """Return whether it is empty."""
         return self.len() == 0
 
 
@@ -258,17 +258,17 @@ class StableCell:
         return _store("cell", (self._memory_id,), _Cell[bytes], self._default)
 
     def get(self) -> Any:
-        """The value."""
+        """Return the value."""
         return decode(self._open().get())
 
     def set(self, value: Any) -> None:
-        """Sets the value."""
+        """Set the value."""
         store, raw = self._open(), encode(value, self._value)
         _guarded(lambda: store.set(raw), "scell set failed")
 
 
 class StableMinHeap:
-    """Basilisk's heap: the least encoding comes out first."""
+    """Basilisk's heap: the smallest encoding comes first."""
 
     def __init__(self, memory_id: int = 0, _val_type: Any = None) -> None:
         self._memory_id, self._value = memory_id, hint_of(_val_type)
@@ -278,32 +278,32 @@ class StableMinHeap:
         return _store("heap", (self._memory_id,), _Heap[_ELEMENT])  # type: ignore[valid-type]
 
     def push(self, value: Any) -> None:
-        """Adds a value."""
+        """Add a value."""
         store, raw = self._open(), encode(value, self._value)
         _guarded(lambda: store.push(raw), "sheap push failed")
 
     def pop(self) -> Any:
-        """Removes the least value and gives it, or None."""
+        """Remove the smallest value and return it, or None."""
         raw = self._open().pop() if len(self._open()) else None
         return None if raw is None else decode(raw)
 
     def peek(self) -> Any:
-        """The least value, or None."""
+        """Return the smallest value, or None."""
         raw = self._open().peek() if len(self._open()) else None
         return None if raw is None else decode(raw)
 
     def len(self) -> int:
-        """How many values there are."""
+        """Return the number of values."""
         return len(self._open())
 
     def is_empty(self) -> bool:
-        """Whether there is nothing in it."""
+        """Return whether it is empty."""
         return self.len() == 0
 
 
 def _index(index: Any) -> int:
     if not isinstance(index, int):
-        raise TypeError(f"an index is an int, got {type(index).__name__}")
+        raise TypeError(f"an index must be an int, got {type(index).__name__}")
     if index < 0:
         raise OverflowError(f"an index must not be negative, got {index}")
     return index
@@ -313,7 +313,7 @@ def _index(index: Any) -> int:
 
 
 class CallResult(dict[str, Any]):
-    """The result of a call to another canister, as `result["Ok"]` and as `result.Ok`; what is not there is None as an attribute."""
+    """The result of a call to another canister, as `result["Ok"]` and as `result.Ok`; a missing member is None as an attribute."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -333,7 +333,7 @@ class Ic(CdkIc):
 
     @staticmethod
     def stable_bytes() -> bytes:
-        """Traps: the manager owns stable memory."""
+        """Trap: the manager owns stable memory."""
         text = (
             "ic.stable_bytes() is not available: the MemoryManager owns stable memory. "
             "Use StableBTreeMap/StableVec/etc. for persistent storage, or ic.stable_read(offset, length) "
@@ -387,24 +387,24 @@ class BasiliskAdapter(CommonCdkAdapter):
     principal = Principal
 
     def as_call(self, given: Any) -> Call | None:
-        """Results are dicts here."""
+        """Return a yielded value as a call; its result is a dict here."""
         call = super().as_call(given)
         if call is not None:
             call.finish = _result_of
         return call
 
     def start(self, program: Program) -> None:
-        """The file store is made before the source runs."""
+        """Create the file store before the source runs."""
         file_store()
         program.use_files(FileSystem(file_store))
 
     def after_hook(self, program: Program, kind: Kind) -> None:
-        """After an upgrade the persisted files are there again, once the hook has run."""
+        """Restore the persisted files after the hook of an upgrade."""
         if kind is Kind.POST_UPGRADE and program.files is not None:
             program.files.load()
 
     def failure(self, message: Message, error: BaseException) -> Trap:
-        """The texts of Basilisk's dispatcher."""
+        """Return the trap with the text of Basilisk's dispatcher."""
         program = message.canister.python
         role = {Kind.INIT: "init", Kind.PRE_UPGRADE: "pre_upgrade", Kind.POST_UPGRADE: "post_upgrade"}.get(
             message.kind, message.kind.name.lower()
@@ -417,11 +417,11 @@ class BasiliskAdapter(CommonCdkAdapter):
         return called_trap(f"Error calling '{message.context.method}': {describe(error)}")
 
     def failed_source(self, error: BaseException) -> Trap:
-        """The source failed while it ran."""
+        """Return the trap for a source that failed while it ran."""
         return called_trap(f"Panicked at 'Failed to execute Python code: {describe(error)}', src/python_init.rs")
 
     def check_guard(self, guard: Callable[..., Any], message: Message) -> bool:
-        """A guard gives {"Ok": None}, or {"Err": text}, which traps."""
+        """Run a guard: it returns {"Ok": None}, or {"Err": text}, which traps."""
         try:
             result = guard()
         except Exception as error:
@@ -445,14 +445,14 @@ def _guard_problem(result: Any) -> str | None:
 
 
 def guard_against_non_controllers() -> dict[str, Any]:
-    """The guard that Basilisk brings with it."""
+    """Return the result of the guard that Basilisk provides."""
     if messages.current().context.caller in messages.current().canister.controllers:
         return {"Ok": None}
     return {"Err": "Not Authorized: only controllers of this canister may call this method"}
 
 
 def fs_stats() -> dict[str, Any]:
-    """How much of the file store is used."""
+    """Return how much of the file store is used."""
     program = running().canister.python
     if program is None or program.files is None:
         raise RuntimeError("no file store")
@@ -511,6 +511,6 @@ _DECORATORS: Final = ("query", "update", "composite_query", "heartbeat", "pre_up
 
 
 def modules() -> dict[str, dict[str, Any]]:
-    """The modules that a canister can import, with their names."""
+    """Return the modules that a canister can import, with their names."""
     names = _NAMES | {role: common.decorator(role) for role in _DECORATORS} | {"canister": lambda cls: cls, "__version__": "0.16.1"}
     return {"basilisk": names, **common.canister_modules("basilisk")}

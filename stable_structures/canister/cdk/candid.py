@@ -28,7 +28,7 @@ Compare = Callable[[Any, Any], int]
 
 @functools.cache
 def icp() -> Any:
-    """The module icp_candid of icp-py-core. Raises `Unsupported`, which says how to install it."""
+    """Return the module icp_candid of icp-py-core. Raises `Unsupported`, with the command to install it."""
     try:
         return importlib.import_module("icp_candid.candid")
     except ImportError as error:
@@ -36,18 +36,18 @@ def icp() -> Any:
 
 
 class ScalarMeta(type):
-    """A type that an annotation names by its Candid name; at run time it is the Python type that holds its values."""
+    """A type that annotations name by its Candid name; at run time it behaves as the Python type of its values."""
 
     base: type
     low: int | None
     high: int | None
 
     def __instancecheck__(cls, value: object) -> bool:
-        """As of the Python type."""
+        """Check as the Python type does."""
         return isinstance(value, cls.base)
 
     def __call__(cls, *args: Any, **options: Any) -> Any:
-        """A value of the Python type."""
+        """Return a value of the Python type."""
         return cls.base(*args, **options)
 
 
@@ -70,7 +70,7 @@ SCALARS: Final[dict[str, ScalarMeta]] = {
 
 
 class Form:
-    """`Record` or `Variant`: a class that derives from it is a TypedDict, and remembers which of the two it is."""
+    """`Record` or `Variant`: a subclass is a TypedDict, and remembers which of the two it is."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -88,7 +88,7 @@ VARIANT: Final = Form("Variant")
 
 
 def is_variant(cls: Any) -> bool:
-    """Whether a class of fields is a variant."""
+    """Return whether a class of fields is a variant."""
     marked = getattr(cls, "__candid_variant__", None)
     if marked is not None:
         return bool(marked)
@@ -100,7 +100,7 @@ def is_variant(cls: Any) -> bool:
 
 @dataclass(frozen=True)
 class CandidType:
-    """A type: how icp-py-core knows it, how values go in and come out, and how Rust orders them."""
+    """A type: its form in icp-py-core, how values are encoded and decoded, and how Rust orders them."""
 
     name: str
     wire: Any
@@ -109,28 +109,28 @@ class CandidType:
     compare: Compare
 
     def encode(self, value: Any) -> bytes:
-        """A Candid message with one argument. O(size). Raises `TypeError` and `OverflowError` for a value of another type."""
+        """Return a Candid message with one argument. O(size). Raises `TypeError` and `OverflowError` for a value of another type."""
         return bytes(icp().encode([{"type": self.wire, "value": self.inward(value)}]))
 
     def decode(self, data: bytes) -> Any:
-        """The value of a message. O(size). Raises `CorruptMemory` where it is none of this type."""
+        """Return the value of a message. O(size). Raises `CorruptMemory` if it is not of this type."""
         try:
             values = icp().decode(bytes(data), [self.wire])
             return self.outward(values[0]["value"])
         except Exception as error:
             raise_of_moment(error)
             raise CorruptMemory(
-                f"CandidError: {len(data)} bytes are no {self.name}: {error}; the memory is damaged or was written as another type"
+                f"CandidError: {len(data)} bytes are not a {self.name}: {error}; the memory is damaged or was written with another type"
             ) from error
 
 
 def decode_values(data: bytes) -> list[Any]:
-    """The values of a Candid message of any types, as icp-py-core gives them."""
+    """Return the values of a Candid message of any types, as icp-py-core returns them."""
     return [value["value"] for value in icp().decode(bytes(data))]
 
 
 def candid_type(annotation: Any, names: dict[str, Any] | None = None) -> CandidType:
-    """The Candid type of an annotation. Raises `IncompatibleType` for one that Kybra has no type for.
+    """Return the Candid type of an annotation. Raises `IncompatibleType` if Kybra has no type for it.
 
     `names` are the globals of the module in which text annotations are looked up.
     """
@@ -142,7 +142,7 @@ def _compare(a: Any, b: Any) -> int:
 
 
 def _compare_floats(a: float, b: float) -> int:
-    """As `partial_cmp(..).unwrap_or(Less)`: with NaN everything is less."""
+    """Compare as `partial_cmp(..).unwrap_or(Less)`: with NaN the result is always less."""
     return -1 if a != a or b != b else _compare(a, b)  # noqa: PLR0124 - NaN
 
 
@@ -160,7 +160,7 @@ class _Builder:
         self._open: dict[int, _Opened] = {}
 
     def build(self, annotation: Any) -> CandidType:
-        """The type of an annotation."""
+        """Return the type of an annotation."""
         if isinstance(annotation, (str, typing.ForwardRef)):
             annotation = self._named(annotation)
         scalar = _scalar_of(annotation)
@@ -183,7 +183,7 @@ class _Builder:
         if origin is tuple:
             return self._tuple([self.build(arg) for arg in args])
         raise IncompatibleType(
-            f"{annotation!r} has no Candid form here: use nat, int, nat8 to nat64, int8 to int64, float32, float64, text, blob, bool, "
+            f"{annotation!r} has no Candid type here; use nat, int, nat8 to nat64, int8 to int64, float32, float64, text, blob, bool, "
             "Principal, null, reserved, Opt[T], Vec[T], Tuple[...], a Record or a Variant"
         )
 
@@ -199,12 +199,12 @@ class _Builder:
         try:
             return eval(text, dict(self._names))  # noqa: S307 - the canister's own annotation
         except NameError as error:
-            raise IncompatibleType(f"{text!r} names a type that is not defined: {error}") from error
+            raise IncompatibleType(f"{text!r} refers to an undefined type: {error}") from error
 
     def _optional(self, annotation: Any, args: tuple[Any, ...]) -> CandidType:
         members = [arg for arg in args if arg is not type(None)]
         if len(members) != 1 or len(args) != 2:  # noqa: PLR2004 - T and None
-            raise IncompatibleType(f"{annotation!r}: a Candid type is one type, or Opt[T]")
+            raise IncompatibleType(f"{annotation!r}: a Candid type must be one type, or Opt[T]")
         inner = self.build(members[0])
 
         def compare(a: Any, b: Any) -> int:
@@ -251,7 +251,7 @@ class _Builder:
         return CandidType(name, wire, inward, outward, lambda a, b: _compare_items(a, b, compares))
 
     def _fields(self, annotation: Any) -> CandidType:
-        """A record or a variant; one that names itself refers to itself."""
+        """Return a record or a variant; one that mentions itself is recursive."""
         opened = self._open.get(id(annotation))
         if opened is not None:
             opened.used = True
@@ -269,12 +269,12 @@ class _Builder:
 
 @functools.cache
 def _recursive_class() -> Any:
-    """icp-py-core's type that stands for itself, with a name that ends: its own goes round in circles behind a vec."""
+    """Return icp-py-core's recursive type, with a finite name: its own name never ends behind a vec."""
     return type("Recursive", (icp().RecClass,), {"name": property(lambda wire: f"rec_{wire._id}")})
 
 
 class _Opened:
-    """A class of fields whose type is being built: what stands for it inside itself."""
+    """A class of fields whose type is being built: the placeholder for it inside itself."""
 
     def __init__(self) -> None:
         self.used = False
@@ -288,7 +288,7 @@ class _Opened:
 
     def _known(self) -> CandidType:
         if self._made is None:
-            raise IncompatibleType("a type that names itself was used before it was complete")
+            raise IncompatibleType("a recursive type was used before it was complete")
         return self._made
 
     def reference(self, name: str) -> CandidType:
@@ -359,7 +359,7 @@ _PLAIN: Final[dict[Any, str]] = {
 
 
 def _scalar_of(annotation: Any) -> ScalarMeta | None:
-    """The scalar type that an annotation means, if it means one."""
+    """Return the scalar type that an annotation means, if it means one."""
     if isinstance(annotation, ScalarMeta):
         return annotation
     if annotation in _PLAIN:
@@ -444,7 +444,7 @@ def _compare_references(a: tuple[CdkPrincipal, str], b: tuple[CdkPrincipal, str]
 
 
 def _plain(annotation: Any) -> Any:
-    """What an annotation says without Manual and Async."""
+    """Return an annotation without Manual and Async."""
     while isinstance(annotation, Marked):
         annotation = annotation.item
     return annotation
@@ -466,7 +466,7 @@ def _evaluated(hint: Any, names: dict[str, Any]) -> Any:
 
 
 def decode_arguments(function: Callable[..., Any], data: bytes) -> tuple[Any, ...]:
-    """The arguments of a method from a Candid message, by its annotations."""
+    """Return the arguments of a method from a Candid message, typed by its annotations."""
     parameters, _, names = _annotations(function)
     kinds = [candid_type(parameter, names) for parameter in parameters]
     values = icp().decode(bytes(data), [kind.wire for kind in kinds]) if kinds else []
@@ -474,7 +474,7 @@ def decode_arguments(function: Callable[..., Any], data: bytes) -> tuple[Any, ..
 
 
 def encode_answer(function: Callable[..., Any], value: Any) -> bytes:
-    """The Candid message of what a method answered, by its annotation; no value where it annotates None."""
+    """Return the Candid message of a method's reply, typed by its annotation; without a value if that is None."""
     _, returned, names = _annotations(function)
     if returned is None:
         return b"DIDL\x00\x00"

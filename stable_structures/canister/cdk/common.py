@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Basilisk and Kybra have in common: type names, decorators, and `ic` by the names and results of those packages.
+"""What Basilisk and Kybra have in common: type names, decorators, and `ic` with the names and results of those packages.
 
-Names and results are those that their canisters see (docs/platform.md#kybras-builtins, 5b); the code is ours.
+Names and results are those that their canisters see (docs/platform.md#kybras-builtins); the code is this library's own.
 """
 
 from __future__ import annotations
@@ -40,27 +40,27 @@ class CallResult:
 
 
 def result_of(reply: Reply) -> CallResult:
-    """A reply as the CDKs give it to the waiting generator."""
+    """Return a reply as the CDKs give it to the waiting generator."""
     return CallResult(None, f"Rejection code {int(reply.code)}, {reply.message}") if reply.rejected else CallResult(reply.value, None)
 
 
 class AsyncInfo:
-    """A call that a generator is to yield."""
+    """A call for a generator to yield."""
 
     def __init__(self, name: str, args: list[Any]) -> None:
         self.name = name
         self.args = args
 
     def with_cycles(self, cycles: int) -> AsyncInfo:
-        """The same call with cycles."""
+        """Return the same call with cycles."""
         return AsyncInfo("call_with_payment", [*self.args, cycles])
 
     def with_cycles128(self, cycles: int) -> AsyncInfo:
-        """The same call with cycles."""
+        """Return the same call with cycles."""
         return AsyncInfo("call_with_payment128", [*self.args, cycles])
 
     def notify(self) -> dict[str, Any]:
-        """Sends the call without waiting for an answer."""
+        """Send the call without waiting for a reply."""
         call = as_call(self)
         if call is not None:
             system.notify(call)
@@ -68,14 +68,14 @@ class AsyncInfo:
 
 
 def to_principal(value: Any) -> Principal:
-    """A principal of the CDK, or its text, as ours."""
+    """Return a principal of the CDK, or its text, as a `Principal` of this library."""
     if isinstance(value, str):
         return Principal.from_text(value)
     return value if isinstance(value, Principal) else Principal(value.bytes)
 
 
 def as_call(given: Any) -> Call | None:
-    """What a generator yielded as a call; None where it is none."""
+    """Return the value that a generator yielded, as a call; None if it is not a call."""
     if not isinstance(given, AsyncInfo):
         return None
     principal, method = to_principal(given.args[0]), str(given.args[1]).rpartition(".")[2]
@@ -89,14 +89,14 @@ def as_call(given: Any) -> Call | None:
 
 
 class Service:
-    """A canister whose methods are written down in a subclass with `@service_query` and `@service_update`."""
+    """A canister whose methods are declared in a subclass with `@service_query` and `@service_update`."""
 
     def __init__(self, canister_id: Any = None) -> None:
         self.canister_id = canister_id
 
 
 class AnyService(Service):
-    """A canister any method of which can be called, for a generator to yield: a `Canister`, or what the test registers for it."""
+    """A canister that accepts calls to any method, for a generator to yield: a `Canister`, or what the test registers for it."""
 
     def __getattr__(self, method: str) -> Callable[..., AsyncInfo]:
         if method.startswith("_"):
@@ -105,25 +105,25 @@ class AnyService(Service):
 
 
 class ManagementCanister(AnyService):
-    """The management canister. The test registers the answers (`Canister.register`)."""
+    """The management canister. The test registers the replies (`Canister.register`)."""
 
     def __init__(self, canister_id: Any = None) -> None:
         super().__init__(CdkPrincipal() if canister_id is None else canister_id)
 
 
 def _names(**services: Any) -> dict[str, Any]:
-    """The names of a module of a CDK's `canisters`: services, and its types as plain dicts."""
+    """Return the names of a module of a CDK's `canisters`: services, and its types as plain dicts."""
 
     def other(name: str) -> Any:
         if name[:1].isupper():
             return dict
-        raise AttributeError(f"{name} is no part of the harness; it has {', '.join(services) or 'no services'}, and the types as dict")
+        raise AttributeError(f"{name} is not part of the harness, which has {', '.join(services) or 'no services'}, and the types as dict")
 
     return {**services, "__getattr__": other}
 
 
 def canister_modules(cdk: str) -> dict[str, dict[str, Any]]:
-    """The modules of a CDK's package `canisters`, with their names."""
+    """Return the modules of a CDK's package `canisters`, with their names."""
     found = {f"management.{part}": _names() for part in ("basic", "bitcoin", "http", "tecdsa")}
     found["management"] = _names(management_canister=ManagementCanister(), ManagementCanister=ManagementCanister)
     found["ledger"] = _names(Ledger=AnyService)
@@ -150,12 +150,12 @@ class Oneway(Query):
 
 
 def Func(signature: Any) -> type[FuncTuple]:  # noqa: N802 - the CDKs' word
-    """The type of references to methods with this signature."""
+    """Return the type of references to methods with this signature."""
     return type("Func", (FuncTuple,), {"signature": signature})
 
 
 def service_method(function: Callable[..., Any]) -> Callable[..., AsyncInfo]:
-    """A method of a `Service`: calling it gives what a generator is to yield."""
+    """Return a method of a `Service`; calling it returns a value for a generator to yield."""
 
     def make(self: Service, *args: Any) -> AsyncInfo:
         return AsyncInfo("call", [self.canister_id, function.__qualname__, *args])
@@ -164,7 +164,7 @@ def service_method(function: Callable[..., Any]) -> Callable[..., AsyncInfo]:
 
 
 class Manual:
-    """`Manual[T]`: the method answers by `ic.reply`."""
+    """`Manual[T]`: the method replies by `ic.reply`."""
 
     def __class_getitem__(cls, item: Any) -> Any:
         return Marked("Manual", item)
@@ -178,7 +178,7 @@ class Async:
 
 
 def decorator(role: str) -> Callable[..., Any]:
-    """`@role` and `@role(guard=...)`."""
+    """Return the decorator `@role` or `@role(guard=...)`."""
 
     def decorate(_func: Any = None, *, guard: Callable[[], Any] | None = None) -> Any:
         if _func is None:
@@ -189,7 +189,7 @@ def decorator(role: str) -> Callable[..., Any]:
 
 
 def match(variant: Any, matcher: dict[str, Callable[[Any], Any]]) -> Any:
-    """Picks the function for the member that a variant, or a call result, has."""
+    """Call the function for the member that a variant, or a call result, has."""
     if isinstance(variant, dict):
         for key, function in matcher.items():
             if key in variant:
@@ -202,25 +202,25 @@ def match(variant: Any, matcher: dict[str, Callable[[Any], Any]]) -> Any:
 
 
 class CommonCdkAdapter(CdkAdapter):
-    """What both CDKs do alike."""
+    """The behaviour that both CDKs share."""
 
     overwrites = True
     principal: type[CdkPrincipal] = CdkPrincipal
 
     def as_call(self, given: Any) -> Call | None:
-        """Generators yield `AsyncInfo`."""
+        """Return a yielded `AsyncInfo` as a call."""
         return as_call(given)
 
     def inward(self, value: Any) -> Any:
-        """Principals of this library become those of the CDK, in lists, tuples and dicts too."""
+        """Convert principals of this library to those of the CDK, also in lists, tuples and dicts."""
         return _converted(value, Principal, lambda principal: self.principal(principal.bytes))
 
     def outward(self, value: Any) -> Any:
-        """Principals of the CDK, and services, become principals of this library."""
+        """Convert principals of the CDK, and services, to principals of this library."""
         return _converted(_converted(value, Service, lambda service: service.canister_id), CdkPrincipal, to_principal)
 
     def arguments(self, method: Method, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Principals become services where the method's annotations say so."""
+        """Convert principals to services if the method's annotations say so."""
         hints = getattr(method.function, "__annotations__", {})
         names = getattr(method.function, "__globals__", {})
         given = zip(inspect.signature(method.function).parameters, args, strict=False)
@@ -228,16 +228,16 @@ class CommonCdkAdapter(CdkAdapter):
         return served + args[len(served) :]
 
     def from_raw(self, method: Method, data: bytes) -> tuple[Any, ...]:
-        """The arguments of a message, by the annotations of the method."""
+        """Return the arguments of a message, typed by the annotations of the method."""
         values: tuple[Any, ...] = self.inward(decode_arguments(method.function, data))
         return values
 
     def to_raw(self, method: Method, value: Any) -> bytes:
-        """The message of an answer, by the annotation of the method."""
+        """Return the message of a reply, typed by the annotation of the method."""
         return encode_answer(method.function, self.inward(value))
 
     def replies_by_itself(self, method: Method) -> bool:
-        """Methods that are annotated as returning Manual[...] answer by `ic.reply`."""
+        """Return whether the method is annotated as returning Manual[...], so that it replies by `ic.reply`."""
         return "Manual[" in _annotation_text(method.function)
 
 
@@ -247,7 +247,7 @@ def _annotation_text(function: Callable[..., Any]) -> str:
 
 
 def _as_service(value: Any, hint: Any, names: dict[str, Any]) -> Any:
-    """A principal as the service that an annotation names; principals in a list too."""
+    """Return a principal as the service that an annotation names; principals in a list too."""
     hint = names.get(hint) if isinstance(hint, str) else hint
     if isinstance(value, CdkPrincipal) and isinstance(hint, type) and issubclass(hint, Service):
         return hint(value)
@@ -267,7 +267,7 @@ def _converted(value: Any, kind: type, convert: Callable[[Any], Any]) -> Any:
 
 
 class CdkIc:
-    """`ic` as the CDKs have it. What the harness cannot do raises `Unsupported`, which names it."""
+    """`ic` as the CDKs have it. A call that the harness does not support raises `Unsupported`, which names it."""
 
     Principal: type[CdkPrincipal] = CdkPrincipal
 
@@ -299,93 +299,93 @@ class CdkIc:
 
     @classmethod
     def caller(cls) -> CdkPrincipal:
-        """Who sent the message."""
+        """Return the sender of the message."""
         return cls.Principal(system.caller().bytes)
 
     @classmethod
     def id(cls) -> CdkPrincipal:
-        """The canister's own principal."""
+        """Return the canister's own principal."""
         return cls.Principal(system.id().bytes)
 
     @staticmethod
     def trap(message: str) -> NoReturn:
-        """Ends the message and undoes it."""
+        """End the message and undo it."""
         system.trap(message)
 
     @staticmethod
     def stable_bytes() -> bytes:
-        """The whole stable memory."""
+        """Return all of the stable memory."""
         return system.stable_bytes()
 
     @staticmethod
     def stable_grow(new_pages: int) -> dict[str, Any]:
-        """Adds pages: `{"Ok": size before}` or `{"Err": {"OutOfMemory": None}}`."""
+        """Add pages: `{"Ok": size before}` or `{"Err": {"OutOfMemory": None}}`."""
         return _grown(system.stable_grow(new_pages))
 
     @staticmethod
     def stable64_grow(new_pages: int) -> dict[str, Any]:
-        """Adds pages: `{"Ok": size before}` or `{"Err": {"OutOfMemory": None}}`."""
+        """Add pages: `{"Ok": size before}` or `{"Err": {"OutOfMemory": None}}`."""
         return _grown(system.stable64_grow(new_pages))
 
     @staticmethod
     def set_timer(delay: int, func: Callable[[], Any]) -> int:
-        """Runs a function once, whole seconds from now."""
+        """Run a function once, `delay` seconds from now."""
         return system.set_timer(_seconds(delay), func)
 
     @staticmethod
     def set_timer_interval(interval: int, func: Callable[[], Any]) -> int:
-        """Runs a function every so many whole seconds."""
+        """Run a function every `interval` seconds."""
         return system.set_timer_interval(_seconds(interval), func)
 
     @staticmethod
     def reject_code() -> dict[str, None]:
-        """Why a call was rejected, as a variant."""
+        """Return why a call was rejected, as a variant."""
         code = system.reject_code()
         return {_CODE_NAMES[code if code < int(RejectCode.SYS_UNKNOWN) else -1]: None}
 
     @staticmethod
     def is_controller(principal: Any) -> bool:
-        """Whether the principal controls the canister."""
+        """Return whether the principal controls the canister."""
         return system.is_controller(to_principal(principal))
 
     @staticmethod
     def call_raw(canister_id: Any, method: str, args_raw: bytes, payment: int = 0) -> AsyncInfo:
-        """A call with Candid bytes, for a generator to yield; the result's Ok are bytes."""
+        """Return a call with Candid bytes, for a generator to yield; the result's Ok are bytes."""
         return AsyncInfo("call_raw", [canister_id, method, args_raw, payment])
 
     call_raw128 = call_raw
 
     @staticmethod
     def notify_raw(canister_id: Any, method: str, args_raw: bytes, payment: int = 0) -> dict[str, Any]:
-        """A call with Candid bytes that nobody waits for."""
+        """Return the result of sending a call with Candid bytes without waiting for a reply."""
         return AsyncInfo("call_raw", [canister_id, method, args_raw, payment]).notify()
 
     @staticmethod
     def arg_data_raw() -> bytes:
-        """Not there: arguments reach the method as Python values."""
+        """Raise `Unsupported`: arguments reach the method as Python values."""
         raise Unsupported("ic.arg_data_raw: the harness passes arguments as Python values, there are no Candid bytes")
 
     @staticmethod
     def arg_data_raw_size() -> int:
-        """Not there: arguments reach the method as Python values."""
+        """Raise `Unsupported`: arguments reach the method as Python values."""
         raise Unsupported("ic.arg_data_raw_size: the harness passes arguments as Python values, there are no Candid bytes")
 
     @staticmethod
     def reply_raw(x: bytes) -> None:
-        """Answers with Candid bytes; `Canister.call` gives the decoded values."""
+        """Reply with Candid bytes; `Canister.call` returns the decoded values."""
         values = decode_values(x)
         system.reply(values[0] if len(values) == 1 else tuple(values) or None)
 
     @staticmethod
     def candid_encode(candid_string: str) -> bytes:
-        """Not there but for the empty tuple: the harness has no parser of Candid text."""
+        """Encode the empty tuple, or raise `Unsupported`: the harness has no parser for Candid text here."""
         if candid_string.replace(" ", "") == "()":
             return _EMPTY_ARGS
         raise Unsupported("ic.candid_encode: the harness has no parser of Candid text; encode with icp_candid.encode")
 
     @staticmethod
     def candid_decode(candid_encoded: bytes) -> str:
-        """Not there: the harness writes no Candid text."""
+        """Raise `Unsupported`: the harness writes no Candid text here."""
         raise Unsupported(f"ic.candid_decode of {len(candid_encoded)} bytes: the harness writes no Candid text; use icp_candid.decode")
 
 
@@ -395,19 +395,19 @@ def _grown(old: int) -> dict[str, Any]:
 
 def _seconds(delay: Any) -> int:
     if isinstance(delay, bool) or not isinstance(delay, int):
-        raise TypeError(f"a timer's delay is whole seconds, got {type(delay).__name__}")
+        raise TypeError(f"a timer's delay must be an int of seconds, got {type(delay).__name__}")
     if delay < 0:
         raise OverflowError(f"a timer's delay must not be negative, got {delay}")
     return delay
 
 
 def panic(message: Message, text: str, place: str) -> NoReturn:
-    """A Rust panic in the CDK's own code."""
+    """Raise as a Rust panic in the CDK's own code."""
     trap = called_trap(f"Panicked at '{text}', {place}")
     message.raise_trap(trap)
     raise trap
 
 
 def running() -> Message:
-    """The message that runs."""
+    """Return the message that runs."""
     return messages.current("a structure of a CDK")

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The file system of a Basilisk canister: files on the heap, of which what was written is kept in stable memory.
+"""The file system of a Basilisk canister: files on the heap; written files are also kept in stable memory.
 
 See docs/platform.md#basilisk.
 
-A file that was opened for writing with `open` is put into the map of memory 254 when it is closed, path to content,
-unless it lies in /tmp, /proc or /dev. After an upgrade, once the hook has run, the files are there again. Inside the
-canister `open`, `io.open`, `pathlib` and the functions of `os` that are listed in `FUNCTIONS` work on these files; what `pathlib` and
-`io.open` write is heap only, as in the real canister.
+A file that `open` opened for writing is stored in the map of memory 254 when it is closed, path to content, unless its
+path is in /tmp, /proc or /dev. After an upgrade, once the hook has run, the files are restored. Inside the canister `open`,
+`io.open`, `pathlib` and the functions of `os` in `FUNCTIONS` work on these files; as in the real canister, files that
+`pathlib` and `io.open` write stay on the heap.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import posixpath
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 FILES_ID: Final = 254
@@ -29,7 +30,7 @@ _VOLATILE: Final = ("/tmp/", "/proc/", "/dev/")  # noqa: S108 - paths inside the
 FUNCTIONS: Final = ("remove", "unlink", "rename", "listdir", "scandir", "mkdir", "makedirs", "rmdir", "stat")
 PATH_FUNCTIONS: Final = ("exists", "isfile", "isdir", "getsize")
 _SOURCES: Final = (".py", ".pyc", ".pyi", ".so")
-"""What imports read from the machine's own files, while the canister's functions are in place."""
+"""Suffixes that imports read from the machine's own files while the canister's functions are active."""
 
 
 _open_of_the_machine: Final = io.open
@@ -41,7 +42,7 @@ class FileStoreError(Exception):
 
 
 class FileTooLargeError(FileStoreError):
-    """A file larger than the store takes."""
+    """A file larger than the store accepts."""
 
 
 class FileStoreLimitError(FileStoreError):
@@ -49,7 +50,7 @@ class FileStoreLimitError(FileStoreError):
 
 
 class _Binary(io.BytesIO):
-    """An open file: its bytes go back into the file system when it is closed."""
+    """An open file: closing it writes its bytes back to the file system."""
 
     def __init__(self, put: Callable[[str, bytes], None], path: str, mode: str, content: bytes) -> None:
         super().__init__(content)
@@ -58,15 +59,15 @@ class _Binary(io.BytesIO):
             self.seek(0, io.SEEK_END)
 
     def readable(self) -> bool:
-        """Whether it was opened for reading."""
+        """Return whether it was opened for reading."""
         return "r" in self._mode or "+" in self._mode
 
     def writable(self) -> bool:
-        """Whether it was opened for writing."""
+        """Return whether it was opened for writing."""
         return any(letter in self._mode for letter in "wax+")
 
     def write(self, data: Any) -> int:
-        """Writes bytes; at the end in the modes with `a`."""
+        """Write bytes; at the end in the modes with `a`."""
         if not self.writable():
             raise io.UnsupportedOperation("not writable")
         if "a" in self._mode:
@@ -74,7 +75,7 @@ class _Binary(io.BytesIO):
         return super().write(data)
 
     def close(self) -> None:
-        """Puts the content back and, if it was written, into stable memory."""
+        """Write the content back and, if it changed, into stable memory."""
         if not self.closed:
             content = self.getvalue()
             super().close()
@@ -83,7 +84,7 @@ class _Binary(io.BytesIO):
 
 
 class _Entry:
-    """What `scandir` gives for each file and folder."""
+    """The entry of `scandir` for a file or folder."""
 
     def __init__(self, system: FileSystem, name: str, path: str) -> None:
         self._system, self.name, self.path = system, name, path
@@ -107,17 +108,17 @@ class FileSystem:
         self.folders: set[str] = {"/"}
 
     def roots(self) -> list[Any]:
-        """What of it is heap."""
+        """Return the objects that belong to the heap."""
         return [self.files, self.folders]
 
     # ---- the persisted part ----
 
     def keep(self, path: str, content: bytes) -> None:
-        """The content of a file that was written and closed, on the heap only."""
+        """Keep the content of a closed file, on the heap only."""
         self.files[_normal(path)] = content
 
     def put(self, path: str, content: bytes) -> None:
-        """The content of a file that was written and closed. Raises `FileStoreError` where the store has no room."""
+        """Store the content of a closed file, also in stable memory. Raises `FileStoreError` if the store has no room."""
         self.keep(path, content)
         if path.startswith(_VOLATILE):
             return
@@ -139,14 +140,14 @@ class FileSystem:
             )
 
     def load(self) -> None:
-        """The persisted files are there again."""
+        """Restore the persisted files."""
         for key, content in self._store().items():
             path = _normal(key.decode())
             self.files[path] = content
             self._add_folders(posixpath.dirname(path))
 
     def stats(self) -> dict[str, Any]:
-        """Counts and sizes of the store, by Basilisk's names."""
+        """Return count and sizes of the store, under Basilisk's names."""
         sizes = {key.decode(): len(content) for key, content in self._store().items()}
         largest = max(sizes, key=lambda path: sizes[path], default="")
         return {
@@ -159,14 +160,14 @@ class FileSystem:
             "largest_path": largest,
         }
 
-    # ---- what the canister sees ----
+    # ---- the canister's view ----
 
     def open(self, file: Any, mode: str = "r", *_buffering: int, encoding: str | None = None, **options: Any) -> Any:
-        """As the builtin `open`, on these files: what is written is persisted."""
+        """Open as the built-in `open`, on these files: written content is persisted."""
         return self._open(self.put, os.fspath(file), mode, encoding, options)
 
     def open_volatile(self, file: Any, mode: str = "r", *_buffering: int, encoding: str | None = None, **options: Any) -> Any:
-        """As `io.open`, which `pathlib` uses: what is written stays on the heap. Sources of imports come from the machine's files."""
+        """Open as `io.open`, which `pathlib` uses: content stays on the heap. Imports read the machine's files."""
         path = os.fspath(file)
         if str(path).endswith(_SOURCES) and mode in ("r", "rb") and _normal(path) not in self.files:
             return _open_of_the_machine(path, mode, encoding=encoding)
@@ -200,7 +201,7 @@ class FileSystem:
             path = posixpath.dirname(path)
 
     def remove(self, path: Any) -> None:
-        """As `os.remove`; from the store too."""
+        """Remove as `os.remove`, from the store too."""
         name = _normal(os.fspath(path))
         if name not in self.files:
             raise FileNotFoundError(2, "No such file or directory", path)
@@ -210,7 +211,7 @@ class FileSystem:
     unlink = remove
 
     def rename(self, src: Any, dst: Any) -> None:
-        """As `os.rename`. In the store that name alone is changed, not those of files in a folder, as in the real canister."""
+        """Rename as `os.rename`. As in the real canister, the store changes only this name, not those of files in a folder."""
         old, new = _normal(os.fspath(src)), _normal(os.fspath(dst))
         if old == "/" or old not in (*self.files, *self.folders) or posixpath.dirname(new) not in self.folders:
             raise FileNotFoundError(2, "No such file or directory", src)
@@ -226,7 +227,7 @@ class FileSystem:
             self._store().insert(str(dst).encode(), content)
 
     def listdir(self, path: Any = "/") -> list[str]:
-        """As `os.listdir`."""
+        """List names as `os.listdir`."""
         name = _normal(os.fspath(path))
         if name not in self.folders:
             raise FileNotFoundError(2, "No such file or directory", path)
@@ -236,12 +237,12 @@ class FileSystem:
 
     @contextmanager
     def scandir(self, path: Any = "/") -> Iterator[Iterator[_Entry]]:
-        """As `os.scandir`, in a `with` block."""
+        """Iterate over entries as `os.scandir`, in a `with` block."""
         folder = os.fspath(path)
         yield (_Entry(self, name, posixpath.join(folder, name)) for name in self.listdir(path))
 
     def mkdir(self, path: Any, mode: int = 0o777) -> None:
-        """As `os.mkdir`."""
+        """Create a folder as `os.mkdir`."""
         del mode
         name = _normal(os.fspath(path))
         if name in self.folders or name in self.files:
@@ -251,7 +252,7 @@ class FileSystem:
         self.folders.add(name)
 
     def makedirs(self, name: Any, mode: int = 0o777, exist_ok: bool = False) -> None:
-        """As `os.makedirs`."""
+        """Create folders as `os.makedirs`."""
         del mode
         path = _normal(os.fspath(name))
         if path in self.files or (path in self.folders and not exist_ok):
@@ -259,14 +260,14 @@ class FileSystem:
         self._add_folders(path)
 
     def rmdir(self, path: Any) -> None:
-        """As `os.rmdir`."""
+        """Remove a folder as `os.rmdir`."""
         name = _normal(os.fspath(path))
         if self.listdir(path):
             raise OSError(39, "Directory not empty", path)
         self.folders.remove(name)
 
     def stat(self, path: Any, **options: Any) -> os.stat_result:
-        """As `os.stat`: kind and size. Sources of imports are the machine's files."""
+        """Return kind and size as `os.stat`. Imports see the machine's files."""
         if isinstance(path, int) or (str(path).endswith(_SOURCES) and not self.exists(path)):
             return _stat_of_the_machine(path, **options)
         if not self.exists(path):
@@ -275,31 +276,29 @@ class FileSystem:
         return os.stat_result((kind | 0o777, 0, 0, 1, 0, 0, size, 0, 0, 0))
 
     def exists(self, path: Any) -> bool:
-        """As `os.path.exists`."""
+        """Return as `os.path.exists`."""
         return _normal(os.fspath(path)) in self.files or self.isdir(path)
 
     def isfile(self, path: Any) -> bool:
-        """As `os.path.isfile`."""
+        """Return as `os.path.isfile`."""
         return _normal(os.fspath(path)) in self.files
 
     def isdir(self, path: Any) -> bool:
-        """As `os.path.isdir`."""
+        """Return as `os.path.isdir`."""
         return _normal(os.fspath(path)) in self.folders
 
     def getsize(self, path: Any) -> int:
-        """As `os.path.getsize`."""
+        """Return as `os.path.getsize`."""
         name = _normal(os.fspath(path))
         if name not in self.files:
             raise FileNotFoundError(2, "No such file or directory", path)
         return len(self.files[name])
 
-    @contextmanager
-    def active(self) -> Iterator[None]:
-        """`open` and the functions of `os` work on these files."""
+    def put_in_place(self, undo: list[Callable[[], None]]) -> None:
+        """Make `open` and the functions of `os` work on these files; append to `undo` what restores the machine's functions."""
         of_os, of_path = ({name: getattr(self, name) for name in names} for names in (FUNCTIONS, PATH_FUNCTIONS))
-        opens = _replaced(builtins, {"open": self.open}), _replaced(io, {"open": self.open_volatile})
-        with opens[0], opens[1], _replaced(os, of_os), _replaced(os.path, of_path):
-            yield
+        for module, names in ((builtins, {"open": self.open}), (io, {"open": self.open_volatile}), (os, of_os), (os.path, of_path)):
+            _replace(module, names, undo)
 
 
 def _normal(path: Any) -> str:
@@ -307,11 +306,7 @@ def _normal(path: Any) -> str:
     return posixpath.normpath("/" + text.lstrip("/"))
 
 
-@contextmanager
-def _replaced(module: Any, names: dict[str, Any]) -> Iterator[None]:
+def _replace(module: Any, names: dict[str, Any], undo: list[Callable[[], None]]) -> None:
     kept = {name: getattr(module, name) for name in names}
+    undo.append(partial(vars(module).update, kept))
     vars(module).update(names)
-    try:
-        yield
-    finally:
-        vars(module).update(kept)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values and annotations that the CDKs' modules and their Candid both know: principals, references to methods, marks."""
+"""Values and annotations that the CDKs' modules share with their Candid: principals, references to methods, marks."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class AccountIdentifier:
         self.bytes = hash
 
     def to_str(self) -> str:
-        """In hexadecimal, with 0x."""
+        """Return the account in hexadecimal, with 0x."""
         return "0x" + self.bytes.hex()
 
     __str__ = to_str
 
 
 class CdkPrincipal:
-    """A principal as the CDKs' classes have it: `from_str`, `to_str`, `bytes`, `hex`. Compared by identity, as Kybra's is."""
+    """A principal with the interface of the CDKs' classes: `from_str`, `to_str`, `bytes`, `hex`. Compared by identity, as in Kybra."""
 
     __slots__ = ("_raw",)
 
@@ -35,23 +35,23 @@ class CdkPrincipal:
 
     @classmethod
     def management_canister(cls) -> Any:
-        """The principal without bytes."""
+        """Return the principal without bytes."""
         return cls()
 
     @classmethod
     def anonymous(cls) -> Any:
-        """The caller who has not signed in."""
+        """Return the caller who has not signed in."""
         return cls(b"\x04")
 
     @classmethod
     def self_authenticating(cls, pubkey: str | bytes) -> Any:
-        """The principal of a public key in DER form, given as bytes or in hexadecimal."""
+        """Return the principal of a public key in DER form, given as bytes or in hexadecimal."""
         raw = bytes.fromhex(pubkey) if isinstance(pubkey, str) else pubkey
         return cls(hashlib.sha224(raw).digest() + b"\x02")
 
     @classmethod
     def from_str(cls, s: str) -> Any:
-        """The principal of a text."""
+        """Return the principal of a text."""
         try:
             return cls(Principal.from_text(s).bytes)
         except InvalidPrincipal as error:
@@ -59,17 +59,17 @@ class CdkPrincipal:
 
     @classmethod
     def from_hex(cls, s: str) -> Any:
-        """The principal of bytes in hexadecimal."""
+        """Return the principal of bytes in hexadecimal."""
         return cls(bytes.fromhex(s.lower()))
 
     @property
     def bytes(self) -> bytes:
-        """The raw bytes."""
+        """Return the raw bytes."""
         return self._raw
 
     @property
     def hex(self) -> str:
-        """The raw bytes in hexadecimal, upper case."""
+        """Return the raw bytes in hexadecimal, upper case."""
         return self._raw.hex().upper()
 
     @property
@@ -78,11 +78,11 @@ class CdkPrincipal:
         return True
 
     def to_str(self) -> str:
-        """The text."""
+        """Return the text."""
         return Principal(self._raw).to_text()
 
     def to_account_id(self, sub_account: int = 0) -> AccountIdentifier:
-        """The ledger's account of this principal."""
+        """Return the ledger's account of this principal."""
         digest = hashlib.sha224(b"\x0aaccount-id" + self._raw + sub_account.to_bytes(32, "big")).digest()
         return AccountIdentifier(zlib.crc32(digest).to_bytes(4, "big") + digest)
 
@@ -98,7 +98,7 @@ class CdkPrincipal:
 
 @dataclass(frozen=True)
 class Signature:
-    """What a reference to a method says of it: `mode` is query, update or oneway."""
+    """The signature in a reference to a method: `mode` is query, update or oneway."""
 
     mode: str
     args: tuple[Any, ...]
@@ -111,7 +111,7 @@ class FuncTuple:
     signature: Any = None
 
     def __new__(cls, reference: Iterable[Any]) -> tuple[Any, ...]:  # type: ignore[misc]
-        """A plain tuple."""
+        """Return a plain tuple."""
         return tuple(reference)
 
 

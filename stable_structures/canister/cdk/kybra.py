@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`import kybra` inside a canister under test: the names and behaviour of Kybra 0.7 (docs/platform.md#kybras-map).
 
-Its map keeps Candid messages, ordered as Rust orders the decoded values, in a virtual memory of the canister's manager; map
-and manager are made at the first operation. A map of a real canister (layout version 1) is loaded and stays version 1. A new one
-gets layout version 2, which Kybra's own crate 0.5.6 cannot read, while every later crate can.
+Its map stores Candid messages, ordered as Rust orders the decoded values, in a virtual memory of the canister's manager. The
+first operation creates map and manager. The map of a real canister (layout version 1) stays version 1. A new map gets layout
+version 2, which Kybra's own crate 0.5.6 cannot read; every later crate can.
 The real canister seeds `random` from the management canister right after it starts; here `random` is the test's.
 """
 
@@ -37,17 +37,17 @@ _SIZES_AT: Final = 4
 
 
 class CandidCodec(Codec[Any]):
-    """Keys or values as Candid messages of at most so many bytes; what is larger panics as the crate does."""
+    """Keys or values as Candid messages of at most `max_size` bytes; a larger one panics as in the crate."""
 
     def __init__(self, kind: CandidType, max_size: int, role: str) -> None:
         bound = Bounded(max_size, is_fixed_size=False)
         super().__init__(f"candid {kind.name} of at most {max_size} bytes", bound, python_order(bound), kind, max_size, role)
         self.kind = kind
         self._role = role
-        vars(self)[MADE_FOR] = {}  # each program has its own codecs, and their maps go with it
+        vars(self)[MADE_FOR] = {}  # each program has its own codecs, which its maps keep alive
 
     def encode(self, value: Any) -> bytes:
-        """The Candid message of a value."""
+        """Return the Candid message of a value."""
         data = self.kind.encode(value)
         most = self.bound.max_size or 0
         if len(data) > most:
@@ -55,16 +55,16 @@ class CandidCodec(Codec[Any]):
         return data
 
     def decode(self, data: Data) -> Any:
-        """The value of a Candid message."""
+        """Return the value of a Candid message."""
         return self.kind.decode(bytes(data))
 
     def compare(self, a: Any, b: Any) -> int | None:
-        """Rust's `Ord` of the decoded type."""
+        """Compare as Rust's `Ord` of the decoded type."""
         return self.kind.compare(a, b)
 
 
 class _Typed:
-    """`StableBTreeMap[K, V]`, to be called with the memory and the sizes."""
+    """`StableBTreeMap[K, V]`, to call with the memory and the sizes."""
 
     def __init__(self, key: Any, value: Any) -> None:
         self._types = key, value
@@ -85,9 +85,9 @@ class StableBTreeMap:
                 "StableBTreeMap needs its types: write StableBTreeMap[K, V](memory_id=..., max_key_size=..., max_value_size=...)"
             )
         if not 0 <= memory_id <= _MAX_MEMORY:
-            raise ValueError(f"StableBTreeMap: memory_id is 0 to {_MAX_MEMORY}, got {memory_id}")
+            raise ValueError(f"StableBTreeMap: memory_id must be 0 to {_MAX_MEMORY}, got {memory_id}")
         if not (0 <= max_key_size < 2**32 and 0 <= max_value_size < 2**32):
-            raise ValueError(f"StableBTreeMap: sizes are 0 to {2**32 - 1}, got {max_key_size} and {max_value_size}")
+            raise ValueError(f"StableBTreeMap: sizes must be 0 to {2**32 - 1}, got {max_key_size} and {max_value_size}")
         self.memory_id = memory_id
         self._sizes = max_key_size, max_value_size
         self._types = _types
@@ -98,7 +98,7 @@ class StableBTreeMap:
         return _Typed(*types)
 
     def _open(self) -> _Map[Any, Any]:
-        """The map in the canister's manager, made or loaded at the first operation."""
+        """Return the map in the canister's manager, created or loaded at the first operation."""
         message = running()
         program = message.canister.python
         if program is None:
@@ -125,42 +125,42 @@ class StableBTreeMap:
             raise
 
     def contains_key(self, key: Any) -> bool:
-        """Whether the key is there. O(log n)."""
+        """Return whether the key is present. O(log n)."""
         return self._open().contains_key(key)
 
     def get(self, key: Any) -> Any:
-        """The value, or None. O(log n)."""
+        """Return the value, or None. O(log n)."""
         return self._open().get(key)
 
     def insert(self, key: Any, value: Any) -> Any:
-        """Sets a value; gives the one before, or None. O(log n)."""
+        """Set a value; return the one before, or None. O(log n)."""
         try:
             return self._open().insert(key, value)
         except (BoundExceeded, OutOfMemory) as error:
             panic(running(), str(error), _PLACE)
 
     def is_empty(self) -> bool:
-        """Whether there is nothing in it."""
+        """Return whether it is empty."""
         return self._open().is_empty()
 
     def items(self) -> list[tuple[Any, Any]]:
-        """All pairs, in the order of the keys."""
+        """Return all pairs, in the order of the keys."""
         return list(self._open().items())
 
     def keys(self) -> list[Any]:
-        """All keys, in order."""
+        """Return all keys, in order."""
         return list(self._open().keys())
 
     def len(self) -> int:
-        """How many entries there are."""
+        """Return the number of entries."""
         return len(self._open())
 
     def remove(self, key: Any) -> Any:
-        """Removes a key; gives its value, or None. O(log n)."""
+        """Remove a key; return its value, or None. O(log n)."""
         return self._open().remove(key)
 
     def values(self) -> list[Any]:
-        """All values, in the order of their keys."""
+        """Return all values, in the order of their keys."""
         return list(self._open().values())
 
 
@@ -170,16 +170,16 @@ class KybraAdapter(CommonCdkAdapter):
     name = "kybra"
 
     def failure(self, message: Message, error: BaseException) -> Trap:
-        """`TypeName: message`, with the colon even where there is no message."""
+        """Return a trap with `TypeName: message`, with the colon even if there is no message."""
         del message
         return self.failed_source(error)
 
     def failed_source(self, error: BaseException) -> Trap:
-        """As for a method."""
+        """Return the trap as for a method."""
         return called_trap(f"{type(error).__name__}: {error}")
 
     def check_guard(self, guard: Callable[..., Any], message: Message) -> bool:
-        """A guard gives {"Ok": None}, or {"Err": text}, which rejects the call."""
+        """Run a guard: it returns {"Ok": None}, or {"Err": text}, which rejects the call."""
         result = guard()
         if not isinstance(result, dict) or not ({"Ok", "Err"} & result.keys()):
             raise TypeError(f"expected Result but received {type(result).__name__}")
@@ -196,7 +196,7 @@ Opt = Optional
 
 
 class GuardResult(TypedDict, total=False):
-    """What a guard gives."""
+    """The result of a guard."""
 
     Ok: None
     Err: str
@@ -256,7 +256,7 @@ _NAMES: Final[dict[str, Any]] = {
 
 
 def modules() -> dict[str, dict[str, Any]]:
-    """The modules that a canister can import, with their names."""
+    """Return the modules that a canister can import, with their names."""
     names = _NAMES | {role: common.decorator(role) for role in _DECORATORS} | {"canister": lambda cls: cls, "__version__": "0.7.1"}
     return {"kybra": names, **common.canister_modules("kybra")}
 

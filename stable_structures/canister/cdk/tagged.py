@@ -12,7 +12,7 @@ from .kinds import CdkPrincipal
 
 
 class Principal(CdkPrincipal):
-    """Basilisk's principal: made of bytes or of a text, compared by what it is."""
+    """Basilisk's principal: created from bytes or text, compared by value."""
 
     __slots__ = ()
 
@@ -30,7 +30,7 @@ class Principal(CdkPrincipal):
 
 
 class Hint:
-    """A type in the brackets of a structure that has an encoding of its own width."""
+    """A type in the brackets of a structure that has its own encoding."""
 
     _stable_tag: int
     _stable_fmt: str
@@ -73,12 +73,12 @@ _MOST_NESTING: Final = 400
 
 
 def hint_of(given: Any) -> type[Hint] | None:
-    """The type in the brackets, where it has an encoding of its own."""
+    """Return the type in the brackets, if it has its own encoding."""
     return given if isinstance(given, type) and issubclass(given, Hint) else None
 
 
 def encode(value: Any, hint: type[Hint] | None = None) -> bytes:
-    r"""The bytes of a value. O(size). Raises `ValueError` for what Basilisk cannot store, `struct.error` for a number out of range.
+    r"""Return the bytes of a value. O(size). Raises `ValueError` for what Basilisk cannot store, `struct.error` for a number out of range.
 
     >>> encode("Ada"), encode(258, nat16), encode([True, None])
     (b'\x04\x00\x00\x00\x03Ada', b'\x11\x01\x02', b'\x07\x00\x00\x00\x02\x01\x01\x00')
@@ -117,7 +117,7 @@ def _sized(tag: int, data: bytes) -> bytes:
 
 
 def decode(data: bytes) -> Any:
-    r"""Return the value of bytes. O(size). Raises `CorruptMemory` if they are not one.
+    r"""Return the value decoded from bytes. O(size). Raises `CorruptMemory` if they are not a value.
 
     >>> decode(b"\x02" + bytes(7) + b"\x07"), decode(b"\x09\x00\x00\x00\x01\x03" + bytes(8))
     (7, (0.0,))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compiled modules, kept in the user's cache folder from one process to the next.
 
-A compiled module is machine code that will run, so a file counts only where it is ours, nobody else may write to it or to its
-folder, and its content has the checksum that stands before it. Files are written under another name and renamed, so a
-process that is killed leaves no half of one. `STABLE_STRUCTURES_CACHE` names another folder; where it is empty, nothing is kept.
+A compiled module is machine code that will run, so a file is used only if this user owns it, nobody else may write to it or
+to its folder, and its content has the checksum in front of it. Files are written under another name and renamed, so a killed
+process leaves no half-written one. `STABLE_STRUCTURES_CACHE` names another folder; if it is empty, nothing is cached.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MOST_FILES: Final = 400
 
 @functools.cache
 def _machine() -> str:
-    """The machine that code is compiled for."""
+    """Return the machine that code is compiled for."""
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
         flags = sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))})
@@ -36,21 +36,21 @@ def _machine() -> str:
 
 
 def key(data: bytes, settings: str) -> str:
-    """The name of what a module is compiled to with these settings, on this machine. O(size)."""
+    """Return the cache name of a module compiled with these settings, on this machine. O(size)."""
     digest = hashlib.sha256(data)
     digest.update(f"\n{settings}\n{sys.platform}\n{_machine()}".encode())
     return digest.hexdigest()
 
 
 def folder() -> Path | None:
-    """Where compiled modules are kept; None for nowhere."""
+    """Return the cache folder; None if there is none."""
     given = os.environ.get(_VARIABLE)
     if given is not None:
         return Path(given) if given else None
     base = os.environ.get("XDG_CACHE_HOME")
     try:
         return (Path(base) if base else Path.home() / ".cache") / "stable-structures" / "wasm"
-    except RuntimeError:  # nobody knows the home folder
+    except RuntimeError:  # the home folder is unknown
         return None
 
 
@@ -59,7 +59,7 @@ def _is_ours(found: os.stat_result) -> bool:
 
 
 def load(name: str) -> bytes | None:
-    """What was kept under this name; None where there is nothing that can be trusted. O(size)."""
+    """Return the cached content of this name; None if there is none that can be trusted. O(size)."""
     where = folder()
     if where is None:
         return None
@@ -77,7 +77,7 @@ def load(name: str) -> bytes | None:
 
 
 def store(name: str, content: bytes) -> None:
-    """Keeps something, where that is possible. O(size)."""
+    """Cache something, if possible. O(size)."""
     where = folder()
     if where is None:
         return
@@ -97,7 +97,7 @@ def store(name: str, content: bytes) -> None:
 
 
 def _prune(where: Path) -> None:
-    """Takes the oldest files away where there are many."""
+    """Remove the oldest files if there are many."""
     files = [path for path in where.iterdir() if path.is_file()]
     if len(files) > _MOST_FILES:
         for path in sorted(files, key=lambda one: one.stat().st_mtime)[: _MOST_FILES // 4]:
@@ -105,7 +105,7 @@ def _prune(where: Path) -> None:
 
 
 def forget(name: str) -> None:
-    """Takes something away."""
+    """Remove something from the cache."""
     where = folder()
     if where is not None:
         with contextlib.suppress(OSError):

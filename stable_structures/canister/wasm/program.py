@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -38,16 +37,16 @@ _ONE_WAY: Final = (2**32 - 1, 2**64 - 1)
 _MOST_CANDID: Final = 4 << 20
 _MOST_INTERFACES: Final = 64
 _interfaces: Final[dict[tuple[bytes, str | None], Interface | None]] = {}
-"""Of modules that were looked at before, by their hash and what was given."""
+"""Code of modules that were read before, by their hash and arguments."""
 
 
 def _no_function() -> None:
-    """A method of Wasm has no Python function."""
+    """Do nothing: a Wasm method has no Python function."""
 
 
 @dataclass(frozen=True)
 class WasmCode:
-    """A module that can be installed, and what was given with it."""
+    """A module that can be installed, with its options."""
 
     module: Module
     did: str | None = None
@@ -56,11 +55,11 @@ class WasmCode:
 
     @property
     def name(self) -> str:
-        """What to call it."""
+        """Return the name to show."""
         return "module" if self.path is None else self.path.name.partition(".")[0]
 
     def interface(self) -> Interface | None:
-        """The Candid interface; found at the first use, where the module may have to be asked. Raises `SourceError`."""
+        """Return the Candid interface; determined at the first use, if needed by running the module. Raises `SourceError`."""
         did = self.did if self.did is not None else service.did_beside(self.path)
         key = (self.module.hash, did)
         if key not in _interfaces:
@@ -70,7 +69,7 @@ class WasmCode:
         return _interfaces[key]
 
     def _ask(self) -> str | None:
-        """What `get_candid_pointer` of ic-cdk says, on an instance that is thrown away: it allocates."""
+        """Return the result of ic-cdk's `get_candid_pointer`, on a temporary instance, because it allocates."""
         export = self.module.exports.get("get_candid_pointer")
         if export is None or export.kind or self.module.types[self.module.functions[export.number]] != b"\x60\0\1\x7f":
             return None
@@ -89,17 +88,17 @@ class WasmCode:
 
 @functools.lru_cache(maxsize=32)
 def _read(given: bytes) -> Module:
-    """A module that was read before is not read again; nobody changes one."""
+    """Read a module, or return the one read before; nobody changes it."""
     return read_module(given)
 
 
 def read_code(given: bytes, did: Any = None, path: Path | None = None) -> WasmCode:
-    """The code of a module. Raises `SourceError` and `Rejected` (IC0505). O(size) the first time."""
+    """Return the code of a module. Raises `SourceError` and `Rejected` (IC0505). O(size) the first time."""
     return WasmCode(_read(given), service.did_text(did), path, given)
 
 
 class WasmProgram:
-    """A module at work."""
+    """An installed module."""
 
     overwrites = False
 
@@ -119,32 +118,37 @@ class WasmProgram:
 
     @property
     def name(self) -> str:
-        """The name of its file."""
+        """Return the name of its file."""
         return self.code.name
 
     @property
     def interface(self) -> Interface | None:
-        """Its Candid interface. Raises `SourceError`."""
+        """Return its Candid interface. Raises `SourceError`."""
         if not self._interface:
             self._interface.append(self.code.interface())
         return self._interface[0]
 
     @property
     def heap(self) -> Heap:
-        """Its heap."""
+        """Return its heap."""
         return self.instance.heap
 
     # ---- all or nothing ----
 
     def image(self, heap: HeapMode) -> Callable[[], None]:
-        """Notes the globals; the heap remembers what was committed. O(globals)."""
+        """Save the globals; the heap itself keeps its committed content. O(globals)."""
         del heap
         manager = self.manager
         self.instance.save_globals()
 
+        largest = 0
+
         def restore() -> None:
-            self.manager = manager
-            if self.instance.heap.rollback() or self.compiled.writes_tables:
+            nonlocal largest
+            self.manager, heap = manager, self.instance.heap
+            largest = max(largest, heap.size)  # also of a restore that a signal handler cut short
+            heap.rollback()
+            if heap.size < largest or self.compiled.writes_tables:
                 self._make_anew()
             else:
                 self.instance.restore_globals()
@@ -152,20 +156,20 @@ class WasmProgram:
         return restore
 
     def _make_anew(self) -> None:
-        """Another instance on the committed heap, with the globals that were noted."""
+        """Create another instance on the committed heap, with the saved globals."""
         self.instance.make()
         self.instance.heap.rollback()
         self.instance.restore_globals()
 
     def commit(self) -> None:
-        """What the heap holds stays; tables never survive a message. O(pages that changed)."""
+        """Keep the content of the heap; tables never survive a message. O(pages that changed)."""
         self.instance.heap.commit()
         if self.compiled.writes_tables:
             self.instance.save_globals()
             self._make_anew()
 
     def state(self) -> State:
-        """What a snapshot of it holds. O(1), and O(bytes) where it is written."""
+        """Return the state for a snapshot. O(1); writing it is O(bytes)."""
         canister, heap = self.canister, self.instance.heap
         return State(
             self.code.given,
@@ -182,16 +186,16 @@ class WasmProgram:
 
     @property
     def snapshot_globals(self) -> list[str]:
-        """The mutable globals as the platform's snapshots order them: those that the module exports, then the others."""
+        """Return the mutable globals in the order of the platform's snapshots: exported ones first."""
         first = [f"ss global {one.number}" for one in self.code.module.exported_globals]
         return first + [name for name in self.compiled.globals if name not in first]
 
     def again(self) -> WasmProgram:
-        """A program of the same module."""
+        """Return a program of the same module."""
         return WasmProgram(self.canister, self.code)
 
     def snapshot(self) -> Callable[[], Installed]:
-        """A copy of heap and globals. O(heap)."""
+        """Return a copy of heap and globals. O(heap)."""
         heap, values = self.instance.heap.clone(), self.instance.read_globals(self.compiled.globals)
 
         def load() -> Installed:
@@ -203,29 +207,28 @@ class WasmProgram:
         return load
 
     def close(self) -> None:
-        """Frees the heap. It is not closed where it never had an instance."""
+        """Free the heap. Do nothing if it never had an instance."""
         self._closed = True
         if hasattr(self, "instance"):
             del self.instance
 
     def heap_used(self) -> int:
-        """Bytes of the heap."""
+        """Return the bytes of the heap."""
         return self.instance.heap.size
 
-    @contextmanager
-    def active(self) -> Iterator[None]:
-        """Wasm needs nothing around it."""
-        yield
+    def run(self, body: Callable[[], None]) -> None:
+        """Run the code: Wasm needs no preparation."""
+        body()
 
     def failure(self, message: Message, error: BaseException) -> Trap:
-        """Python exceptions come from the harness itself, so they are no traps."""
+        """Raise the error: Python exceptions come from the harness itself, so they are not traps."""
         del message
         raise error
 
     # ---- the first code, hooks ----
 
     def load(self, message: Message) -> None:
-        """Makes the instance, on a new heap or on the one that is kept, and runs (start)."""
+        """Create the instance, on a new heap or on the kept one, and run (start)."""
         module = self.code.module
         heap = new_heap(is64=module.is64) if self._kept is None else heap_for(self._kept(), is64=module.is64)
         if self._kept is not None and heap.size < module.minimum * 65536:
@@ -241,34 +244,34 @@ class WasmProgram:
             message.kind = kind
 
     def begin_with(self, heap: Heap) -> None:
-        """Makes the instance on a heap that holds a snapshot."""
+        """Create the instance on a heap that holds a snapshot."""
         self._kept = None
         self.instance = Instance(self.compiled, heap)
         heap.rollback()
 
     def lifecycle(self, kind: Kind, args: tuple[Any, ...], message: Message) -> None:
-        """Runs the hook of a lifecycle message."""
+        """Run the hook of a lifecycle message."""
         del args
         if _HOOKS[kind] in self._exports:
             self._run(_HOOKS[kind], message)
 
     def has_inspect(self) -> bool:
-        """Whether it exports canister_inspect_message."""
+        """Return whether it exports canister_inspect_message."""
         return "canister_inspect_message" in self._exports
 
     def inspect(self, message: Message) -> None:
-        """Runs canister_inspect_message."""
+        """Run canister_inspect_message."""
         self._run("canister_inspect_message", message)
 
     # ---- messages ----
 
     def enter(self, method: Method, message: Message) -> None:
-        """Runs a method."""
+        """Run a method."""
         kind = next(name for name, one in _METHODS.items() if one is method.kind)
         self._run(f"canister_{kind} {method.name}", message)
 
     def run_callback(self, index: int, environment: int, message: Message, reply: Reply | None) -> None:
-        """Runs a function of the table."""
+        """Run a function of the table."""
         try:
             function = self.instance.table_function(index)
         except MachineTrap as error:
@@ -303,36 +306,36 @@ class WasmProgram:
     # ---- values ----
 
     def prepare(self, args: tuple[Any, ...], method: Method) -> tuple[Any, ...]:
-        """The arguments as one message."""
+        """Return the arguments as one message."""
         return (service.arguments(self.interface, method.name, args),)
 
     def receive(self, call: Call, method: Method) -> tuple[Any, ...]:
-        """The arguments of another canister's call."""
+        """Return the arguments of another canister's call."""
         return call.args if call.raw else self.prepare(call.args, method)
 
     def outward(self, reply: Reply) -> Reply:
-        """Bytes need no copy."""
+        """Return the reply itself: bytes need no copy."""
         return reply
 
     def returned(self, method: Method, context: CallContext) -> Reply | None:
-        """A method of Wasm answers by itself, or not at all."""
+        """Return None: a Wasm method replies itself, or not at all."""
         del method, context
         return None
 
     def respond(self, call: Call, method: Method, reply: Reply) -> Reply:
-        """The answer as values where the caller is Python."""
+        """Return the reply as values if the caller is Python."""
         if call.raw or reply.rejected:
             return reply
         return Reply(service.answer(self.interface, method.name, reply.value))
 
     def show(self, reply: Reply, method: Method) -> Any:
-        """The value of an answer."""
+        """Return the value of a reply."""
         return service.answer(self.interface, method.name, reply.value)
 
     # ---- time ----
 
     def next_timer(self, until: int) -> tuple[int, Callable[[Message], None]] | None:
-        """The global timer, where it is due: it is cleared before canister_global_timer runs."""
+        """Return the global timer if it is due, and clear it before canister_global_timer runs."""
         due = self.canister.global_timer
         if not due or due > until:
             return None
@@ -346,12 +349,12 @@ class WasmProgram:
         return self.exported("canister_heartbeat")
 
     def exported(self, name: str) -> Callable[[Message], None] | None:
-        """What runs an entry point without arguments; None where it is not exported."""
+        """Return a function that runs an entry point without arguments; None if it is not exported."""
         return (lambda message: self._run(name, message)) if name in self._exports else None
 
 
 def program_of_folder(canister: Canister, folder: Folder, did: Any = None) -> WasmProgram:
-    """The program of a snapshot. Raises `SourceError` where module and metadata do not belong together."""
+    """Return the program of a snapshot. Raises `SourceError` if module and metadata do not match."""
     made = WasmProgram(canister, read_code(folder.module, did))
     module = made.code.module
     if module.has_memory and folder.heap_size < module.minimum * 65536:
@@ -377,7 +380,7 @@ def program_of_folder(canister: Canister, folder: Folder, did: Any = None) -> Wa
 
 @dataclass
 class _Callback:
-    """What `call_new` was told: functions of the table and what they are called with."""
+    """The arguments of `call_new`: functions of the table and their environments."""
 
     reply: tuple[int, int]
     reject: tuple[int, int]
@@ -385,7 +388,7 @@ class _Callback:
 
     @property
     def cleanup(self) -> Callable[[Message], None] | None:
-        """The cleanup function."""
+        """Return the cleanup function."""
         return None if self.on_cleanup is None else self._clean_up
 
     def _clean_up(self, message: Message) -> None:
@@ -394,11 +397,11 @@ class _Callback:
             program.run_callback(*self.on_cleanup, message, None)
 
     def belongs_to(self, program: Installed) -> bool:
-        """A callback is a number of the table: after an upgrade it is the new program's."""
+        """Return a callback is a number of the table: after an upgrade it is the new program's."""
         return isinstance(program, WasmProgram)
 
     def run(self, message: Message, reply: Reply) -> None:
-        """Runs the one or the other."""
+        """Run the one or the other."""
         program = message.canister.program
         if not isinstance(program, WasmProgram):
             raise wasm_trap("the canister runs no Wasm")
@@ -406,7 +409,7 @@ class _Callback:
 
 
 def _callback_of(given: tuple[int, ...]) -> _Callback | None:
-    """The callbacks of a call; None for a call that waits for no answer, which has functions that no table can have."""
+    """Return the callbacks of a call; None for a call that waits for no answer, which has functions that no table can have."""
     if given[0] in _ONE_WAY and given[2] in _ONE_WAY:
         return None
     return _Callback((given[0], given[1]), (given[2], given[3]), (given[5], given[6]) if given[4] else None)

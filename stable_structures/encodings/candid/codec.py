@@ -5,7 +5,7 @@
     "DIDL", number of types, types, number of values, the type of each, values
 
 Decoding follows the rules of subtyping: fields that the reader does not know are skipped, an option that is missing or does not
-fit is None. What is read is not trusted: sizes are checked before room is made for them.
+fit is None. Messages are parsed as untrusted input: sizes are checked before memory is allocated for them.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ FIXED: Final = {
 
 
 class CandidError(ValueError):
-    """A value that is not of its type, or bytes that are no Candid."""
+    """A value that is not of its type, or bytes that are not Candid."""
 
 
 def uleb(number: int) -> bytes:
-    """An unsigned LEB128 number of any size."""
+    """Return an unsigned LEB128 number of any size."""
     if number < 128:
         return bytes((number,))
     out = bytearray()
@@ -77,7 +77,7 @@ def uleb(number: int) -> bytes:
 
 
 def sleb(number: int) -> bytes:
-    """A signed LEB128 number of any size."""
+    """Return a signed LEB128 number of any size."""
     out = bytearray()
     while True:
         byte = number & 127
@@ -136,7 +136,7 @@ def _header(types: tuple[Type, ...]) -> bytes:
 
 
 def encode(values: Sequence[Any], types: Sequence[Type]) -> bytes:
-    """A message of these values. O(size). Raises `TypeError` and `OverflowError` for a value that is not of its type."""
+    """Return a message of these values. O(size). Raises `TypeError` and `OverflowError` for a value that is not of its type."""
     if len(values) != len(types):
         shown = ", ".join(map(type_text, types))
         raise TypeError(f"expected {len(types)} arguments ({shown}), got {len(values)}")
@@ -212,12 +212,12 @@ def _number(value: Any, name: str, given: Primitive) -> bytes:
         return sleb(int(value))
     if name == "nat":
         if value < 0:
-            raise OverflowError(f"expected nat, which is not negative, got {value}")
+            raise OverflowError(f"expected nat, got the negative number {value}")
         return uleb(int(value))
     try:
         return FIXED[name].pack(value)
     except (struct.error, OverflowError):
-        raise OverflowError(f"expected {name}, got {value}, which it cannot hold") from None
+        raise OverflowError(f"expected {name}, got {value}, which is out of its range") from None
 
 
 def _principal(value: Any, given: Type) -> bytes:
@@ -230,7 +230,7 @@ def _principal(value: Any, given: Type) -> bytes:
 
 
 def has_none(given: Type) -> bool:
-    """Whether None is a value of this type, so that an option of it needs `Some`."""
+    """Return whether None is a value of this type, so that an option of it needs `Some`."""
     found = resolve(given)
     return isinstance(found, Opt) or (isinstance(found, Primitive) and found.name in ("null", "reserved"))
 
@@ -324,27 +324,27 @@ class _Reader:
                 return result - (1 << shift) if byte & 64 else result
 
     def count(self) -> int:
-        """How many items follow; of items without bytes at most a number that no test needs."""
+        """Return how many items follow; for items without bytes the number is limited, to more than any test needs."""
         count = self.uleb()
         if count > len(self.data) - self.at:
             self.empty += count
             if self.empty > _MOST_EMPTY:
-                raise CandidError(f"{count} items are announced, {len(self.data) - self.at} bytes follow")
+                raise CandidError(f"{count} items are announced, but only {len(self.data) - self.at} bytes follow")
         return count
 
 
 def _read_types(reader: _Reader) -> Callable[[int], Type]:
-    """The types of a message, by the code that names them."""
+    """Return the types of a message, as a function of the code that refers to them."""
     count = reader.uleb()
     if count > _MOST_TYPES:
-        raise CandidError(f"{count} types are more than a message may have")
+        raise CandidError(f"the message has {count} types, more than allowed")
     table: list[Any] = [None] * count
 
     def named(code: int) -> Type:
         if code < 0:
             return _CODES[code]
         if code >= count:
-            raise CandidError(f"the type {code} is none of the {count} of the message")
+            raise CandidError(f"invalid type number {code}; the message has {count} types")
         return _Wire(code, table)
 
     for place in range(count):
@@ -353,7 +353,7 @@ def _read_types(reader: _Reader) -> Callable[[int], Type]:
 
 
 class _Wire(Primitive):
-    """A type of a message by its number; types may lead back to themselves."""
+    """A type of a message by its number; types may be recursive."""
 
     def __init__(self, number: int, table: list[Any]) -> None:
         object.__setattr__(self, "name", f"type {number}")
@@ -385,20 +385,20 @@ def _read_type(reader: _Reader, named: Callable[[int], Type]) -> Type:
         return Func(sides[0], sides[1], tuple(modes.get(reader.byte(), "query") for _ in range(reader.count())))
     if kind == SERVICE:
         return Service(tuple((reader.take(reader.uleb()).decode(), named(reader.sleb())) for _ in range(reader.count())))
-    raise CandidError(f"{kind} is no kind of type")
+    raise CandidError(f"invalid kind of type {kind}")
 
 
 def decode(data: bytes, types: Sequence[Type] | None = None) -> list[Any]:
-    """The values of a message; as these types where they are given, else as the message says. O(size).
+    """Return the values of a message; as `types` if given, otherwise as the message says. O(size).
 
-    Raises `CandidError` for bytes that are no message, or one of other types.
+    Raises `CandidError` for bytes that are not a message, or a message of other types.
     """
     if not data.startswith(MAGIC):
-        raise CandidError(f"these {len(data)} bytes are no Candid: they do not begin with DIDL")
+        raise CandidError(f"these {len(data)} bytes are not Candid: they do not begin with DIDL")
     try:
         if types is not None and all(type(one) is Primitive for one in types):
             head = _header(tuple(types))
-            if data.startswith(head):  # as most answers are
+            if data.startswith(head):  # as in most replies
                 plain = _Reader(data, len(head))
                 return [_get_primitive(plain, one, one) for one in types if isinstance(one, Primitive)]
         reader = _Reader(data, len(MAGIC))
@@ -426,13 +426,13 @@ def _values(reader: _Reader, given: Sequence[Type], wanted: Sequence[Type]) -> l
 
 
 class _Misfit(CandidError):
-    """A value of another type than is wanted; where an option is, it becomes None."""
+    """A value of another type than expected; inside an option it becomes None."""
 
 
 def _get(reader: _Reader, given: Type, want: Type, depth: int) -> Any:  # noqa: C901, PLR0911 - one for each sort of type
     found, wanted = _wire(given), _wire(want) if isinstance(want, _Wire) else resolve(want)
     if depth > _DEPTH:
-        raise CandidError(f"values lie deeper than {_DEPTH} levels")
+        raise CandidError(f"values nest deeper than {_DEPTH} levels")
     if isinstance(wanted, Primitive) and wanted.name == "reserved":
         if found is not wanted:
             _get(reader, given, given, depth + 1)
@@ -459,7 +459,7 @@ def _get(reader: _Reader, given: Type, want: Type, depth: int) -> Any:  # noqa: 
 
 
 def _misfit(reader: _Reader, found: Type, wanted: Type, depth: int) -> _Misfit:
-    """Reads over a value and says that it is of another type."""
+    """Skip a value and return the error that it has another type."""
     _get(reader, found, found, depth + 1)
     return _Misfit(f"expected {type_text(wanted)}, the message has {type_text(found)}")
 
@@ -514,7 +514,7 @@ def _get_opt(reader: _Reader, found: Type, wanted: Opt, depth: int) -> Any:
 
 
 def has_none_on_wire(given: Type) -> bool:
-    """As `has_none`, also for the types of a message."""
+    """Return as `has_none`, also for the types of a message."""
     found = _wire(given)
     return (
         has_none(found)
@@ -572,7 +572,7 @@ def _get_variant(reader: _Reader, found: Variant, wanted: Any, depth: int) -> An
 
 
 def infer(value: Any) -> Type:
-    """The type of a Python value. Raises `Unsupported` where it could be of several."""
+    """Return the type of a Python value. Raises `Unsupported` if it could be of several."""
     if value is None:
         return NULL
     for kinds, name in (((bool,), "bool"), ((int,), "nat"), ((float,), "float64"), ((str,), "text"), ((Principal,), "principal")):
@@ -591,9 +591,7 @@ def infer(value: Any) -> Type:
     if isinstance(value, (dict, tuple)):
         pairs = value.items() if isinstance(value, dict) else ((str(place), item) for place, item in enumerate(value))
         return Record(tuple(sorted(_field(str(name), infer(item)) for name, item in pairs)))
-    raise Unsupported(
-        f"the Candid type of {type(value).__name__} {value!r} cannot be told: annotate the method, or answer with Candid bytes"
-    )
+    raise Unsupported(f"the Candid type of {type(value).__name__} {value!r} is ambiguous: annotate the method, or reply with Candid bytes")
 
 
 def _field(name: str, given: Type) -> Field:
@@ -601,5 +599,5 @@ def _field(name: str, given: Type) -> Field:
 
 
 def encode_untyped(values: Sequence[Any]) -> bytes:
-    """A message of values whose types are what they look like."""
+    """Return a message of values whose types are inferred."""
     return encode(values, [infer(value) for value in values])

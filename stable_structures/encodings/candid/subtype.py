@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether callers of an old interface can go on with a new one: each method of the old is there, as a subtype."""
+"""Check whether callers of an old interface can use a new one: it must have each old method, as a subtype."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class _Checker:
         self._kept: list[Type] = []
 
     def problem(self, one: Type, other: Type) -> str | None:
-        """Why `one` is no subtype of `other`; None where it is. Types that lead back to themselves are assumed to fit."""
+        """Return why `one` is not a subtype of `other`; None if it is. Recursive types are assumed to fit."""
         one, other = resolve(one), resolve(other)
         key = (id(one), id(other))
         if key in self._assumed:
@@ -28,7 +28,7 @@ class _Checker:
             return None  # an option that does not fit is read as null
         if isinstance(one, Primitive) or isinstance(other, Primitive):
             fits = one == other or (one, other) == (Primitive("nat"), Primitive("int"))
-            return None if fits else f"{type_text(one)} is no {type_text(other)}"
+            return None if fits else f"{type_text(one)} is not a {type_text(other)}"
         if isinstance(one, Vec) and isinstance(other, Vec):
             return self.problem(one.item, other.item)
         if isinstance(one, Record) and isinstance(other, Record):
@@ -39,7 +39,7 @@ class _Checker:
             return self.functions(one, other)
         if isinstance(one, Service) and isinstance(other, Service):
             return self.services(dict(one.methods), dict(other.methods))
-        return f"{type_text(one)} is no {type_text(other)}"
+        return f"{type_text(one)} is not a {type_text(other)}"
 
     def _records(self, one: Record, other: Record) -> str | None:
         fields = {field.number: field for field in one.fields}
@@ -56,13 +56,13 @@ class _Checker:
         tags = {field.number: field for field in other.fields}
         for field in one.fields:
             theirs = tags.get(field.number)
-            found = "is not known" if theirs is None else self.problem(field.type, theirs.type)
+            found = "is unknown" if theirs is None else self.problem(field.type, theirs.type)
             if found is not None:
                 return f"tag {field.name}: {found}"
         return None
 
     def functions(self, new: Func, old: Func) -> str | None:
-        """A function may ask for less and give more."""
+        """Compare two functions: the new one may require less and return more."""
         if set(new.modes) != set(old.modes):
             return f"was {' '.join(old.modes) or 'an update'}, is {' '.join(new.modes) or 'an update'}"
         return self._rows(old.args, new.args, "argument") or self._rows(new.results, old.results, "result")
@@ -77,7 +77,7 @@ class _Checker:
         return None
 
     def services(self, new: dict[str, Type], old: dict[str, Type]) -> str | None:
-        """A service may have more methods."""
+        """Compare two services: the new one may have more methods."""
         for name, theirs in old.items():
             found = "is gone" if name not in new else self.problem(new[name], theirs)
             if found is not None:
@@ -91,7 +91,7 @@ def _may_be_left_out(given: Type) -> bool:
 
 
 def incompatible(new: Interface, old: Interface) -> list[str]:
-    """What callers of the old interface lose, a line for each method. O(size of the interfaces)."""
+    """Return a line for each method that callers of the old interface lose. O(size of the interfaces)."""
     found = []
     for name, theirs in old.methods.items():
         mine = new.methods.get(name)

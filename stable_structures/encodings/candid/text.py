@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Candid values as text, as people type them and as they are shown: `(1, "x", opt record { a = true })`."""
+"""Candid values as text, as people type and read them: `(1, "x", opt record { a = true })`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ _TOKENS: Final = re.compile(
     r"""|(?P<word>[A-Za-z_]\w*)|(?P<mark>[{}();:,=.])""",
     re.VERBOSE,
 )
+_MOST_DIGITS: Final = 100_000
+_PIECE: Final = 4000
+"""Digits that are converted at once; Python refuses more than 4,300 by default."""
+_DECIMAL_BITS: Final = 12_000
 _WORDS: Final = {"true": True, "false": False, "null": None}
 
 
@@ -40,7 +44,7 @@ class _Parser:
         self._at = 0
 
     def wrong(self, got: str) -> SourceError:
-        return SourceError(f'{self._source!r} are no Candid values, from {got!r} on; write them as in (1, "text", opt true)')
+        return SourceError(f'{self._source!r}: invalid Candid values from {got!r} on; write them as in (1, "text", opt true)')
 
     @property
     def now(self) -> _Token:
@@ -78,7 +82,7 @@ class _Parser:
         return value
 
     def _skip_type(self) -> None:
-        """The interface knows the type; what is said of it here is for the reader."""
+        """Skip a type annotation: the interface knows the type."""
         while self.now.text in ("opt", "vec"):
             self.next()
         word = self.next()
@@ -150,25 +154,46 @@ class _Parser:
 
 def _number(text: str) -> int | float:
     text = text.replace("_", "")
-    if "0x" in text:
+    return parse_integer(text) if "0x" in text or text.lstrip("+-").isdecimal() else float(text)
+
+
+def parse_integer(text: str) -> int:
+    """The integer of decimal or (0x) hexadecimal digits, with any `_` between them. O(digits) for hexadecimal, O(digits^2) else.
+
+    Raises `ValueError` for text that is not an integer, and for more than 100,000 decimal digits.
+    """
+    text = text.strip().replace("_", "")
+    if "0x" in text.lower():
         return int(text, 16)
-    if text.lstrip("+-").isdecimal():
-        return int(text)
-    return float(text)
+    digits = text.lstrip("+-")
+    if not digits.isascii() or not digits.isdecimal() or len(text) - len(digits) > 1:
+        raise ValueError(f"{shorten_middle(text)!r} is not an integer")
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"{len(digits):,} decimal digits are more than {_MOST_DIGITS:,}; write the number in hexadecimal, as 0x...")
+    value = 0
+    for at in range(0, len(digits), _PIECE):
+        piece = digits[at : at + _PIECE]
+        value = value * 10 ** len(piece) + int(piece)
+    return -value if text.startswith("-") else value
+
+
+def shorten_middle(text: str, most: int = 60) -> str:
+    """A text for a message: the middle of a long one is left out."""
+    return text if len(text) <= most else f"{text[: most // 2]}...{text[-most // 4 :]}"
 
 
 def parse_values(text: str) -> list[Any]:
-    """The values of `(1, "x")`. Raises `SourceError`."""
+    """Return the values of `(1, "x")`. Raises `SourceError`."""
     try:
         return _Parser(text).values()
     except (IndexError, ValueError, RecursionError) as error:
         if isinstance(error, SourceError):
             raise
-        raise SourceError(f"{text!r} are no Candid values: {error}") from None
+        raise SourceError(f"invalid Candid values {text!r}: {error}") from None
 
 
 def fit(value: Any, given: Type) -> Any:
-    """A value that was typed, for its type: `record { 1; 2 }` is a tuple, a whole number may be a float."""
+    """Return a typed-in value converted for its type: `record { 1; 2 }` is a tuple, an integer may be a float."""
     found = resolve(given)
     if isinstance(found, Opt):
         return Some(fit(value.value, found.item)) if isinstance(value, Some) else None if value is None else fit(value, found.item)
@@ -184,18 +209,18 @@ def fit(value: Any, given: Type) -> Any:
 
 
 def fit_all(values: Sequence[Any], types: Sequence[Type]) -> list[Any]:
-    """Values that were typed, for their types; those at the end that have none stay."""
+    """Return typed-in values converted for their types; extra values at the end stay as they are."""
     return [fit(value, types[place]) if place < len(types) else value for place, value in enumerate(values)]
 
 
-# ---- shown ----
+# ---- values as text ----
 
 _ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _WORD: Final = re.compile(r"[A-Za-z_]\w*\Z")
 
 
 def _quoted(text: str) -> str:
-    """A text as a literal; what a terminal would act on is escaped."""
+    """Return a text as a literal; characters that a terminal would act on are escaped."""
     shown = (_ESCAPES.get(one) or (one if one.isprintable() else f"\\u{{{ord(one):x}}}") for one in text)
     return '"' + "".join(shown) + '"'
 
@@ -209,7 +234,7 @@ def _label(name: str) -> str:
 
 
 def show_value(value: Any, given: Type) -> str:  # noqa: PLR0911 - one for each sort of type
-    """A value as text."""
+    """Return a value as text."""
     found = resolve(given)
     if isinstance(found, Opt):
         if value is None:
@@ -245,9 +270,10 @@ def _primitive(value: Any, given: Type) -> str:
     if isinstance(value, Principal):
         return f'principal "{value}"'
     name = type_text(given)
-    return str(value) if name == "int" else f"{value} : {name}"
+    shown = hex(value) if isinstance(value, int) and value.bit_length() > _DECIMAL_BITS else str(value)  # Python refuses so many decimals
+    return shown if name == "int" else f"{shown} : {name}"
 
 
 def show_values(values: Sequence[Any], types: Sequence[Type]) -> str:
-    """Values as text, as dfx shows an answer."""
+    """Return values as text, as dfx shows a reply."""
     return "(" + ", ".join(show_value(value, one) for value, one in zip(values, types, strict=True)) + ")"

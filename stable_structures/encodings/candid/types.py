@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Candid types, and the text of interfaces (.did) that names them.
+"""Candid types, and the text of interfaces (.did) that defines them.
 
 type           in Python
 nat, int...    int                       record        dict; tuple where its fields are 0, 1, 2...
@@ -44,7 +44,7 @@ PRIMITIVES: Final = {
 
 @dataclass(frozen=True)
 class Some:
-    """The value of an option whose value may itself be None."""
+    """The value of an option of a type that has None itself."""
 
     value: Any
 
@@ -65,13 +65,13 @@ class Opt:
 
 @dataclass(frozen=True)
 class Vec:
-    """A row of values; of nat8 it is a blob."""
+    """A sequence of values; one of nat8 is a blob."""
 
     item: Type
 
 
 class Field(NamedTuple):
-    """A field of a record or a tag of a variant, by the number of its name."""
+    """A field of a record or a tag of a variant, identified by the hash of its name."""
 
     number: int
     name: str
@@ -80,19 +80,19 @@ class Field(NamedTuple):
 
 @dataclass(frozen=True)
 class Record:
-    """Fields in the order of their numbers."""
+    """Fields in the order of their hashes."""
 
     fields: tuple[Field, ...]
 
     @property
     def is_tuple(self) -> bool:
-        """Whether its fields are 0, 1, 2 and so on."""
+        """Return whether its fields are 0, 1, 2 and so on."""
         return bool(self.fields) and all(one.number == place and one.name == str(place) for place, one in enumerate(self.fields))
 
 
 @dataclass(frozen=True)
 class Variant:
-    """Tags in the order of their numbers."""
+    """Tags in the order of their hashes."""
 
     fields: tuple[Field, ...]
 
@@ -104,6 +104,8 @@ class Func:
     args: tuple[Type, ...]
     results: tuple[Type, ...]
     modes: tuple[str, ...] = ()
+    names: tuple[str, ...] = field(default=(), compare=False)
+    """Names of the arguments, "" for one that has none: they mean nothing to the platform, so they do not count when types are compared."""
 
 
 @dataclass(frozen=True)
@@ -134,19 +136,19 @@ NAT8: Final = Primitive("nat8")
 
 
 def resolve(given: Type) -> Type:
-    """The type behind names. Raises `SourceError` for a name that stands for itself or for nothing."""
+    """Return the type behind names. Raises `SourceError` for a name that refers to itself or is not defined."""
     seen = 0
     while isinstance(given, Name):
         found = given.types.get(given.name)
         seen += 1
         if found is None or seen > len(given.types):
-            raise SourceError(f"the interface does not say what the type {given.name} is")
+            raise SourceError(f"the interface does not define the type {given.name}")
         given = found
     return given
 
 
 def hash_name(name: str) -> int:
-    """The number of a field's name."""
+    """Return the hash of a field's name, which identifies it."""
     number = 0
     for byte in name.encode():
         number = (number * 223 + byte) & 0xFFFFFFFF
@@ -154,7 +156,7 @@ def hash_name(name: str) -> int:
 
 
 def make_field(name: str, given: Type) -> Field:
-    """A field by its name; `_5_` and a number alone are numbers."""
+    """Return a field by its name; `_5_` and a plain number stand for the hash itself."""
     if name.isdecimal():
         return Field(int(name), name, given)
     return Field(hash_name(name), name, given)
@@ -162,7 +164,7 @@ def make_field(name: str, given: Type) -> Field:
 
 @dataclass(frozen=True)
 class Interface:
-    """What a .did file says: the types of the install argument, and of each method."""
+    """The content of a .did file: the types of the install argument, and of each method."""
 
     init: tuple[Type, ...]
     methods: dict[str, Func]
@@ -190,7 +192,7 @@ def _tokens(source: str) -> Iterator[_Token]:
         found = _TOKENS.match(source, at)
         line = source.count("\n", 0, at) + 1
         if found is None:
-            raise SourceError(f"Candid, line {line}: {source[at : at + 20]!r} is no Candid")
+            raise SourceError(f"Candid, line {line}: invalid Candid {source[at : at + 20]!r}")
         if found.lastgroup:
             yield _Token(found.lastgroup, found[0], line)
         at = found.end()
@@ -198,7 +200,7 @@ def _tokens(source: str) -> Iterator[_Token]:
 
 
 def unquote(text: str) -> str:
-    """The content of a quoted text with its escapes."""
+    """Return the content of a quoted text with its escapes."""
     return _unquote_bytes(text).decode("utf-8", "replace")
 
 
@@ -259,7 +261,7 @@ class _Parser:
     def program(self, source: str) -> Interface:
         while self.now.text in ("type", "import"):
             if self.next().text == "import":
-                raise self.wrong("imports of other files are not followed: give one file with all types")
+                raise self.wrong("imports of other files are not followed: pass one file with all types")
             name = self.next().text
             self.expect("=")
             self.types[name] = self.type()
@@ -287,7 +289,7 @@ class _Parser:
         for name, one in given.methods:
             found = resolve(one)
             if not isinstance(found, Func):
-                raise self.wrong(f"the method {name} is no function")
+                raise self.wrong(f"the method {name} is not a function")
             methods[name] = found
         return methods
 
@@ -304,20 +306,26 @@ class _Parser:
         return Service(tuple(methods))
 
     def function(self) -> Func:
-        args = self.row()
+        names: list[str] = []
+        args = self.row(names)
         self.expect("->")
         results = self.row()
         modes = []
         while self.now.text in _MODES:
             modes.append(self.next().text)
-        return Func(args, results, tuple(modes))
+        return Func(args, results, tuple(modes), tuple(names))
 
-    def row(self) -> tuple[Type, ...]:
+    def row(self, names: list[str] | None = None) -> tuple[Type, ...]:
+        """Types in parentheses; their names are appended to `names`."""
+        names = [] if names is None else names
         self.expect("(")
         found: list[Type] = []
         while not self.accept(")"):
+            names.append("")
             if self._tokens[self._at + 1].text == ":":
-                self._at += 2  # a name, which says nothing
+                name = self.next()
+                names[-1] = unquote(name.text) if name.kind == "text" else name.text
+                self.expect(":")
             found.append(self.type())
             if not self.accept(",") and self.now.text != ")":
                 raise self.wrong("expected ',' or ')'")
@@ -368,17 +376,17 @@ class _Parser:
 
 
 def parse_interface(text: str) -> Interface:
-    """Reads the text of an interface. O(size). Raises `SourceError`, which says where it is wrong."""
+    """Read the text of an interface. O(size). Raises `SourceError`, with the line of the mistake."""
     try:
         return _Parser(text).program(text)
     except (IndexError, ValueError, RecursionError) as error:
         if isinstance(error, SourceError):
             raise
-        raise SourceError(f"the Candid interface cannot be read: {error}") from None
+        raise SourceError(f"the Candid interface is invalid: {error}") from None
 
 
 def parse_types(text: str) -> tuple[Type, ...]:
-    """Reads a row of types, as Motoko's `candid:args` has it: `(nat, text)`."""
+    """Read a list of types, as in Motoko's `candid:args`: `(nat, text)`."""
     return _Parser(text).row()
 
 
@@ -386,7 +394,7 @@ def parse_types(text: str) -> tuple[Type, ...]:
 
 
 def type_text(given: Type, depth: int = 0) -> str:  # noqa: PLR0911 - one for each sort of type
-    """A type as the language writes it, on one line; names stay names."""
+    """Return a type in Candid syntax on one line; names are not expanded."""
     if isinstance(given, (Primitive, Name)):
         return given.name
     if depth > 8:  # noqa: PLR2004 - far deeper than anybody reads
@@ -411,6 +419,6 @@ def type_text(given: Type, depth: int = 0) -> str:  # noqa: PLR0911 - one for ea
 
 
 def function_text(given: Func) -> str:
-    """`(nat) -> (text) query`."""
+    """Return a function type as text, such as `(nat) -> (text) query`."""
     sides = [f"({', '.join(type_text(one) for one in side)})" for side in (given.args, given.results)]
     return " ".join([f"{sides[0]} -> {sides[1]}", *given.modes])

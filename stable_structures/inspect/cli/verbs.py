@@ -34,7 +34,7 @@ from . import completion, show
 from .guard import DAMAGED, SOUND, TROUBLE, complain, guarded
 from .text import Printer, ProgressBar, human, silence
 
-_KNOWN: Final = (*STRUCTURES, "manager", "empty", "zeros")
+_KNOWN: Final = (*STRUCTURES, "manager", "empty", "zeros", "ic-stable-memory")
 _STRUCTURES: Final = ("map", "set", "vec", "heap", "log", "cell")
 _MOST_SAID: Final = 20
 _BINARY: Final = ("cbor", "parquet")

@@ -252,12 +252,12 @@ def _utf8(payload: bytes) -> str:
 _PAYLOADS: Final[tuple[tuple[str, Callable[[bytes], Any]], ...]] = (("Candid", _candid), ("CBOR", _cbor), ("text", _utf8))
 
 
-def _ic_stable_memory(source: Source, head: bytes, _tail: bytes) -> Recognition | None:
-    """No magic: a pointer at 0 to the allocator, Candid in a box."""
-    pointer = u64(head, 0) if len(head) >= 8 else 0
-    if not 8 <= pointer <= source.nbytes - 64 or b"DIDL" not in source.read(pointer, min(64, source.nbytes - pointer)):
-        return None
-    return Recognition("ic-stable-memory", "perhaps a memory of the crate ic-stable-memory", {"allocator at": pointer}, certain=False)
+def _ic_stable_memory(source: Source, _head: bytes, _tail: bytes) -> Recognition | None:
+    """No magic: blocks with two equal size words, and a pointer at 0 to the allocator if it was saved (docs/format-ism.md)."""
+    from ...rescue.summary import summary  # noqa: PLC0415 - it stands beside the tools, and needs them
+
+    found = summary(source)
+    return None if found is None else Recognition("ic-stable-memory", found.title, found.facts, damage=found.damage)
 
 
 _RULES: Final[tuple[Callable[[Source, bytes, bytes], Recognition | None], ...]] = (

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from ...storable import Codec
-from ..encoding import require
+from ..encoding import require, takes_all_bytes
 from ..source import BLOCK, PastEnd, Progress, Source, no_progress
 from .inference import InferredOrder, order_of
 from .layout import CELL_AT, LOG_COUNT_AT, LOG_DATA_AT, LOG_ENDS_AT, MAGICS, SLOTS_AT, Damage, u32, u64
@@ -86,12 +86,16 @@ class SequenceReader:
 
     def decode_each(self, note: Note, progress: Progress) -> None:
         """Holds every element against the type that was told."""
-        if self.value is None:
+        if self.value is None or (takes_all_bytes(self.value) and self.has_sizes_of_type()):
             return
         for index, data in self.elements(note=lambda _: None):
             self._decode(index, data, note)
             if index % 4096 == 0:
                 progress("decoding", index, self.length)
+
+    def has_sizes_of_type(self) -> bool:
+        """Whether every element that can be read has a size that the type has."""
+        return self.value is not None and self.value.bound.max_size is None
 
     def _decode(self, index: int, data: bytes, note: Note) -> None:
         try:
@@ -140,6 +144,11 @@ class SlotReader(SequenceReader):
         told = copy(self)
         told._lay_out(bound.max_size, fixed=bound.is_fixed_size)
         return told
+
+    def has_sizes_of_type(self) -> bool:
+        """By the header."""
+        bound = None if self.value is None else self.value.bound
+        return bound is not None and (bound.max_size, bound.is_fixed_size) == (self.max_size, self.fixed)
 
     def packed(self, data: bytes) -> bytes:
         """The slot of an element: its size, if any, and its bytes, with zeros behind them."""

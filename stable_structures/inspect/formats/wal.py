@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from ... import _native as native
-from ...memory.memory import PAGE_SIZE
+from ...memory.cached import CachedFile
+from ...memory.memory import PAGE_SIZE, NativeMemory
 from ..source import FileSource, Unreadable
 from .layout import Finding
 
@@ -39,7 +40,7 @@ class WalContents:
     """
 
     def __init__(self, path: Path, handle: Any, file_bytes: int) -> None:
-        self.path, self._handle = path, handle
+        self.path, self.handle = path, handle
         self.records, self.base_pages, self.pages = int(handle.records), int(handle.base_pages), int(handle.pages)
         """The last of them is the size of the memory after the last record."""
         self.damage: Finding | None = None
@@ -59,7 +60,7 @@ class WalContents:
     def read(self, at: int, length: int) -> bytes:
         """Bytes of the log. Raises `Unreadable`."""
         try:
-            return native.log_read(self._handle, at, length)
+            return native.log_read(self.handle, at, length)
         except OSError as error:
             raise Unreadable(f"{self.path}: cannot be read: {error.strerror}") from None
 
@@ -95,6 +96,9 @@ class LoggedSource(FileSource):
         self.log = log
         self._file_bytes = self.nbytes
         self.nbytes = max(self.nbytes, log.pages * PAGE_SIZE)
+
+    def _cached(self) -> NativeMemory:
+        return CachedFile(self._fd, self._file_bytes, self.log.handle, self.nbytes)
 
     def _read(self, offset: int, length: int) -> bytes:
         there = max(0, min(length, self._file_bytes - offset))

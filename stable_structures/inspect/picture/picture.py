@@ -54,11 +54,19 @@ def draw(image: Image, out: str | Path, *, types: Types | None = None, progress:
     return scene
 
 
-def page(scene: Scene) -> str:
-    """The picture as one HTML file that needs nothing else. O(chunks)."""
-    template = files(__package__).joinpath("page.html").read_text("utf-8")
+def page(scene: Scene, *, nonce: str = "") -> str:
+    """The picture as one HTML file that needs nothing else. O(chunks). `nonce` is that of a server's Content-Security-Policy."""
+    folder = files(__package__)
+    template = folder.joinpath("page.html").read_text("utf-8").replace("/*@MODEL@*/", model_script())
+    for tag in ("<style>", "<script>") if nonce else ():
+        template = template.replace(tag, f'{tag[:-1]} nonce="{nonce}">')
     data = json.dumps(scene.to_dict(), ensure_ascii=True).replace("</", "<\\/")
     return template.replace('"@SCENE@"', data)
+
+
+def model_script() -> str:
+    """The JavaScript that knows a scene: what lies at an address, in words and as a colour."""
+    return files(__package__).joinpath("model.js").read_text("utf-8")
 
 
 def _pyplot() -> Any:

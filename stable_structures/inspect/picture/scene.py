@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Final
@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from ...memory.memory import PAGE_SIZE
 from ..formats.layout import FIRST_CHUNK, Damage
-from ..formats.maps import NODE, OVERFLOW, UNUSED, MapReader, MapWalk
-from ..formats.nodes import Node
+from ..formats.maps import NODE, OVERFLOW, UNUSED, MapReader
 from ..formats.sequences import LogReader, SequenceReader, SlotReader
+from ..formats.survey import MapSurvey
 from ..image import Image, Part
 from ..report import Types, readings
 from ..source import Progress, no_progress
@@ -282,23 +282,20 @@ def _read_log_data(scene: MemoryScene, part: Part) -> None:
 
 
 def _read_map(scene: MemoryScene, part: Part, reader: MapReader, types: Types, progress: Progress) -> None:
-    space, problems = reader.space, list[Damage]()
-    scene.stride = space.stride
-    chunks = space.chunks + 1
-    scene.depth, scene.fill = np.zeros(chunks, np.uint8), np.zeros(chunks, np.uint8)
-    leaves = np.zeros(chunks, bool)
-    walk = MapWalk(reader, problems.append, progress)
-    walk.visit = _visitor(scene, part, reader, types, leaves)
-    walk.run()
-    reached = np.frombuffer(walk.reached, np.uint8)
-    what = np.full(chunks, What.UNUSED, np.uint8)
-    what[: _end(reader, chunks)] = What.LOST
+    problems = list[Damage]()
+    scene.stride = reader.space.stride
+    survey = MapSurvey(reader, problems.append, progress, draw=True)
+    stats = survey.run()
+    reached, scene.depth, scene.fill, leaves = survey.columns()
+    what = np.full(len(reached), What.UNUSED, np.uint8)
+    what[: _end(reader, len(reached))] = What.LOST
     for mark, meaning in ((NODE, What.INTERNAL), (OVERFLOW, What.OVERFLOW), (UNUSED, What.FREE)):
         what[reached == mark] = meaning
-    what[leaves] = What.LEAF
+    what[leaves != 0] = What.LEAF
     scene.what, scene.header = what, FIRST_CHUNK
-    scene.nodes_by_depth, scene.fills = walk.stats.nodes_by_depth, walk.stats.fill
+    scene.nodes_by_depth, scene.fills = stats.nodes_by_depth, stats.fill
     scene.notes += [str(problem) for problem in problems[:20]]
+    scene.labels = _labels(part, reader, np.flatnonzero(reached == NODE)[:_MOST_LABELS], types)
     _group(scene)
 
 
@@ -309,22 +306,15 @@ def _end(reader: MapReader, chunks: int) -> int:
         return 0
 
 
-def _visitor(scene: MemoryScene, part: Part, reader: MapReader, types: Types, leaves: npt.NDArray[np.bool_]) -> Callable[[Node, int], None]:
+def _labels(part: Part, reader: MapReader, chunks: Column, types: Types) -> dict[int, str]:
+    """What is said of nodes, by number of the chunk."""
     key, _ = readings(part, types)
-    page = reader.page
-
-    def visit(node: Node, depth: int) -> None:
-        index = reader.space.index(node.address)
-        scene.depth[index] = depth
-        scene.fill[index] = max(1, min(255, 255 * min(node.end, page) // page))
-        leaves[index] = node.leaf
-        for number, overflow in enumerate(node.run.pages):
-            left = node.end - page - number * (page - 11)
-            scene.fill[reader.space.index(overflow)] = max(1, min(255, 255 * (left + 11) // page))
-        if len(scene.labels) < _MOST_LABELS:
-            scene.labels[index] = f"{len(node.keys)} of 11 entries, from key {shorten(to_json(key.read(node.keys[0])), 40)}"
-
-    return visit
+    found = {}
+    for index in chunks.tolist():
+        with suppress(Damage):
+            node = reader.space.node(reader.space.address(index), reader.layout)
+            found[index] = f"{len(node.keys)} of 11 entries, from key {shorten(to_json(key.read(node.keys[0])), 40)}"
+    return found
 
 
 def _group(scene: MemoryScene) -> None:

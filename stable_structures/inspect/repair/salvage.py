@@ -20,9 +20,10 @@ from .. import missing
 from ..encoding import exact
 from ..fit import require_all_fit
 from ..formats.layout import CAPACITY, CHUNK_HEADER, DEPTH, NODE_HEADER, U64, Damage, Finding
-from ..formats.maps import MapReader, shown_key
+from ..formats.maps import MapReader
 from ..formats.nodes import Node, Run, read_entries
 from ..formats.sequences import LogReader
+from ..formats.survey import shown_key
 from ..image import Image, Part, open_image
 from ..report import Types, check_part
 from ..rewrite.build import Entry, ImageFile, MapBuilder, Output, Spool, copy, form_of

@@ -6,9 +6,10 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
 
 from ...errors import StableError
 from ...memory.manager import MemoryManager
@@ -23,8 +24,9 @@ from ...structures.vec import StableVec
 from ..encoding import Encoded
 from ..fit import require_all_fit
 from ..formats.layout import LOG_DATA_AT, TABLES_SIZE, Damage
-from ..formats.maps import MapReader, MapWalk
+from ..formats.maps import MapReader
 from ..formats.sequences import LogReader
+from ..formats.survey import MapSurvey, batches
 from ..image import Image, Part, open_image
 from ..missing import require_whole
 from ..report import Types
@@ -169,25 +171,31 @@ class _Shrinker:
         return ""
 
     def _pack(self, reader: MapReader, part: Part, memory: Memory) -> str:
-        walk = MapWalk(reader, _refuse, self.progress)
-        walk.run()
-        layout_1 = 0 < walk.stats.layout_1_nodes == sum(walk.stats.nodes_by_depth)
+        stats = MapSurvey(reader, _refuse, self.progress).run()
+        layout_1 = 0 < stats.layout_1_nodes == sum(stats.nodes_by_depth)
         form, filling = form_of(reader, layout_1=layout_1), None
         if not layout_1:
-            sizes = (len(node.keys[i]) + len(node.value(i)) for node, i in reader.entries())
-            filling, chunks = best_filling(form, array("Q", accumulate(sizes, initial=0)))
+            filling, chunks = best_filling(form, _ends(reader))
             # Where nothing is gained, nothing is done: how keys are laid out may be a guess, which a few entries do not prove.
             is_worth_it = chunks <= reader.allocated and reader.layout.certain
             if not is_worth_it and pages_of(form, chunks) >= part.source.nbytes // PAGE_SIZE:
                 copy(part.source, memory)
                 return "copied as it is, since packing it would not make it smaller"
-        entries = ((node.keys[i], node.value(i)) for node, i in reader.entries())
-        MapBuilder(form, Output(memory), filling).build(entries, reader.length)
+        MapBuilder(form, Output(memory), filling).build(reader.entries(), reader.length)
         return "packed"
 
     def _sound(self, problems: list[Damage]) -> None:
         for problem in problems:
             raise problem
+
+
+def _ends(reader: MapReader) -> array[int]:
+    """Sums of the sizes of entries, from 0 on. O(n)."""
+    found, end = array("Q", [0]), np.uint64(0)
+    for _, keys, _, values, _, _ in batches(reader, _refuse, keys_only=True):
+        found.frombytes((keys + values + end).tobytes())
+        end = np.uint64(found[-1])
+    return found
 
 
 def _refuse(damage: Damage) -> None:

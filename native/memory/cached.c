@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The cache: blocks of 256 KiB of the source, in slots.
+ *
+ *   slot_of     by number of the block: NOWHERE, ZEROS (a hole of the source, which has no slot), or a slot
+ *   blocks      slot 0 | slot 1 | ...               as many as the cache may have
+ *   slots       the block that lies in each, and whether it was used since the hand passed
+ *
+ *  K1  A block in a slot has the bytes that the source gave when it was fetched; the rest of the last block is zeros.
+ *  K2  A fetch that fails leaves no block half filled: blocks enter slot_of after their bytes are there.
+ *  K3  Memory is that of the slots in use, the table and one buffer for reading ahead; never more.
+ *
+ * Slots are taken over by the clock algorithm. Where block n + 1 is missing and n was the last one fetched, several are
+ * fetched at once: a source that is far away is asked in large pieces.
+ */
+#include "memory/cached.h"
+
+#include <stdlib.h>
+
+#define NOWHERE UINT32_MAX
+#define ZEROS (UINT32_MAX - 1)
+
+typedef struct slot {
+    uint64_t block;
+    bool used;
+} slot;
+
+typedef struct cached {
+    ss_cached_source source;
+    uint64_t bytes, blocks; /* of the source */
+    uint32_t *slot_of;
+    uint8_t **data; /* of each slot, allocated when it is first needed */
+    slot *slots;
+    uint32_t slot_count, slots_used, hand;
+    uint64_t next;                 /* behind the last block that was fetched */
+    uint64_t data_begin, data_end; /* the last range of data that the source told */
+    uint8_t *ahead;
+    struct ss_cached_usage usage;
+} cached;
+
+/* ---- slots ---- */
+
+/* A slot to fill: a new one, or the one that was not used for longest. It is in no block's entry. */
+static uint32_t take_slot(cached *c) {
+    if (c->slots_used < c->slot_count) {
+        c->data[c->slots_used] = malloc((size_t)SS_CACHE_BLOCK);
+        if (c->data[c->slots_used] != NULL) return c->slots_used++;
+        if (c->slots_used == 0) return NOWHERE;
+        c->slot_count = c->slots_used;
+    }
+    while (c->slots[c->hand].used) {
+        c->slots[c->hand].used = false;
+        c->hand = (c->hand + 1) % c->slot_count;
+    }
+    uint32_t taken = c->hand;
+    c->hand = (c->hand + 1) % c->slot_count;
+    if (c->slots[taken].block != UINT64_MAX) c->slot_of[c->slots[taken].block] = NOWHERE;
+    c->slots[taken].block = UINT64_MAX;
+    return taken;
+}
+
+static uint64_t block_bytes(const cached *c, uint64_t block) {
+    uint64_t left = c->bytes - block * SS_CACHE_BLOCK;
+    return left < SS_CACHE_BLOCK ? left : SS_CACHE_BLOCK;
+}
+
+static int keep_block(cached *c, uint64_t block, const uint8_t *from) {
+    uint32_t at = take_slot(c);
+    if (at == NOWHERE) return ss_fail(SS_NO_HEAP, "a block of a cache", block * SS_CACHE_BLOCK, SS_CACHE_BLOCK, 0);
+    uint64_t size = block_bytes(c, block);
+    memcpy(c->data[at], from, (size_t)size);
+    memset(c->data[at] + size, 0, (size_t)(SS_CACHE_BLOCK - size));
+    c->slots[at] = (slot){block, true};
+    c->slot_of[block] = at;
+    return SS_OK;
+}
+
+/* ---- fetching ---- */
+
+/* How many blocks from this one on are not there and are worth one request. */
+static uint64_t run_from(const cached *c, uint64_t block) {
+    uint64_t most = block == c->next ? SS_CACHE_AHEAD : 1, count = 1;
+    if (most > c->slot_count) most = c->slot_count;
+    while (count < most && block + count < c->blocks && c->slot_of[block + count] == NOWHERE) count++;
+    return count;
+}
+
+/* Notes the blocks from this one on that lie in a hole, up to the next data; true where this one does. */
+static bool skip_hole(cached *c, uint64_t block, uint64_t *count) {
+    uint64_t begin, end, at = block * SS_CACHE_BLOCK;
+    if (c->source.data == NULL || (at >= c->data_begin && at < c->data_end)) return false;
+    if (c->source.data(c->source.self, at, &begin, &end) != SS_OK) return false;
+    c->data_begin = begin, c->data_end = end;
+    uint64_t first = begin == UINT64_MAX ? c->blocks : begin / SS_CACHE_BLOCK;
+    if (begin <= at || first <= block) return false;
+    *count = first < block + *count ? first - block : *count;
+    for (uint64_t i = 0; i < *count; i++) c->slot_of[block + i] = ZEROS;
+    return true;
+}
+
+static int fetch(cached *c, uint64_t block) {
+    uint64_t count = run_from(c, block), at = block * SS_CACHE_BLOCK;
+    if (skip_hole(c, block, &count)) return SS_OK;
+    uint64_t length = count * SS_CACHE_BLOCK < c->bytes - at ? count * SS_CACHE_BLOCK : c->bytes - at;
+    int status = c->source.fetch(c->source.self, at, length, c->ahead);
+    c->usage.requests++;
+    c->usage.bytes += length;
+    /* The one that was asked for last: it is not taken over by one of those that were not. */
+    for (uint64_t i = count; i-- > 0 && status == SS_OK;) status = keep_block(c, block + i, c->ahead + i * SS_CACHE_BLOCK);
+    c->next = status == SS_OK ? block + count : UINT64_MAX;
+    return status;
+}
+
+/* ---- the memory ---- */
+
+static int cached_size(void *self, uint64_t *pages) {
+    const cached *c = self;
+    *pages = c->bytes / SS_PAGE_SIZE + (c->bytes % SS_PAGE_SIZE != 0);
+    return SS_OK;
+}
+
+static int cached_read(void *self, uint64_t offset, void *to, uint64_t length) {
+    cached *c = self;
+    uint64_t pages = 0;
+    (void)cached_size(c, &pages);
+    if (offset > pages * SS_PAGE_SIZE || length > pages * SS_PAGE_SIZE - offset) {
+        return ss_fail(SS_OUT_OF_BOUNDS, "end of the memory", offset, length, pages * SS_PAGE_SIZE);
+    }
+    for (uint8_t *next = to; length > 0;) {
+        uint64_t block = offset / SS_CACHE_BLOCK, inside = offset % SS_CACHE_BLOCK, run = SS_CACHE_BLOCK - inside;
+        if (run > length) run = length;
+        int status = c->slot_of[block] == NOWHERE ? fetch(c, block) : SS_OK;
+        if (status != SS_OK) return status;
+        uint32_t at = c->slot_of[block];
+        if (at == ZEROS) {
+            memset(next, 0, (size_t)run);
+        } else {
+            c->slots[at].used = true;
+            memcpy(next, c->data[at] + inside, (size_t)run);
+        }
+        next += run, offset += run, length -= run;
+    }
+    return SS_OK;
+}
+
+static int cached_grow(void *self, uint64_t pages, uint64_t *old) {
+    (void)pages;
+    *old = 0;
+    return ss_fail(SS_READ_ONLY, NULL, ((cached *)self)->bytes, 0, 0);
+}
+
+static int cached_write(void *self, uint64_t offset, const void *from, uint64_t length) {
+    (void)self, (void)from;
+    return ss_fail(SS_READ_ONLY, NULL, offset, length, 0);
+}
+
+static const ss_foreign_ops cached_ops = {cached_size, cached_grow, cached_read, cached_write};
+
+static void free_cached(void *self) {
+    cached *c = self;
+    if (c->source.free != NULL) c->source.free(c->source.self);
+    for (uint32_t i = 0; i < c->slots_used; i++) free(c->data[i]);
+    free((void *)c->data);
+    free(c->slots);
+    free(c->slot_of);
+    free(c->ahead);
+    free(c);
+}
+
+static const ss_storage_ops cached_storage = {.free = free_cached};
+
+static cached *new_cached(ss_cached_source source, uint64_t bytes, uint64_t cache) {
+    cached *c = calloc(1, sizeof *c);
+    if (c == NULL) return NULL;
+    c->source = source;
+    c->bytes = bytes;
+    c->blocks = bytes / SS_CACHE_BLOCK + (bytes % SS_CACHE_BLOCK != 0);
+    uint64_t slots = cache / SS_CACHE_BLOCK < 1 ? 1 : cache / SS_CACHE_BLOCK;
+    if (slots > c->blocks + 1) slots = c->blocks + 1;
+    if (slots > ZEROS - 1) slots = ZEROS - 1;
+    c->slot_count = (uint32_t)slots;
+    uint64_t ahead = slots < SS_CACHE_AHEAD ? slots : SS_CACHE_AHEAD;
+    c->slot_of = malloc((size_t)(c->blocks + 1) * sizeof *c->slot_of);
+    c->data = calloc(c->slot_count, sizeof *c->data);
+    c->slots = calloc(c->slot_count, sizeof *c->slots);
+    c->ahead = malloc((size_t)(ahead * SS_CACHE_BLOCK));
+    if (c->slot_of == NULL || c->data == NULL || c->slots == NULL || c->ahead == NULL) {
+        c->source.free = NULL;
+        free_cached(c);
+        return NULL;
+    }
+    memset(c->slot_of, 0xFF, (size_t)(c->blocks + 1) * sizeof *c->slot_of);
+    return c;
+}
+
+int ss_memory_new_cached(ss_cached_source source, uint64_t bytes, uint64_t cache, ss_memory **out) {
+    *out = NULL;
+    cached *c = bytes > UINT64_MAX / 4 ? NULL : new_cached(source, bytes, cache);
+    int status = c == NULL ? ss_fail(SS_NO_HEAP, "the cache of a memory", 0, bytes, cache) : ss_memory_new_foreign(&cached_ops, c, out);
+    if (status != SS_OK) {
+        if (c != NULL)
+            free_cached(c);
+        else if (source.free != NULL)
+            source.free(source.self);
+        return status;
+    }
+    (*out)->root->read_only = true;
+    (*out)->root->storage_ops = &cached_storage;
+    (*out)->root->storage = c;
+    return SS_OK;
+}
+
+void ss_cached_measure(ss_memory *memory, struct ss_cached_usage *usage) {
+    *usage = (struct ss_cached_usage){0, 0};
+    if (memory->root->storage_ops != &cached_storage || ss_root_lock(memory->root, true) != SS_OK) return;
+    *usage = ((const cached *)memory->root->storage)->usage;
+    ss_root_unlock(memory->root);
+}
+
+/* ---- a virtual memory by a table ---- */
+
+static int pieces_refresh(ss_memory *self) {
+    self->seen = self->root->epoch;
+    return SS_OK;
+}
+
+static int pieces_grow(ss_memory *self, uint64_t pages, uint64_t *old) {
+    (void)pages;
+    *old = 0;
+    return ss_fail(SS_READ_ONLY, NULL, self->bytes, 0, 0);
+}
+
+static void pieces_free(ss_memory *self) {
+    free(self->buckets);
+}
+
+static const ss_virtual_ops pieces_ops = {pieces_refresh, pieces_grow, pieces_free};
+
+int ss_memory_new_pieces(ss_memory *base, const uint64_t *offsets, uint64_t count, uint64_t bucket_bytes, uint64_t bytes, ss_memory **out) {
+    *out = NULL;
+    bool fits = bucket_bytes > 0 && bucket_bytes % SS_PAGE_SIZE == 0 && count <= UINT64_MAX / bucket_bytes && bytes <= count * bucket_bytes;
+    if (!fits) return ss_fail(SS_ARGUMENT, "pieces of a memory", bytes, count, bucket_bytes);
+    uint64_t *kept = malloc((size_t)(count + 1) * sizeof *kept);
+    if (kept == NULL) return ss_fail(SS_NO_HEAP, "pieces of a memory", 0, count, 0);
+    int status = ss_memory_new_virtual(base, out);
+    if (status != SS_OK) {
+        free(kept);
+        return status;
+    }
+    if (count > 0) memcpy(kept, offsets, (size_t)count * sizeof *kept);
+    (*out)->virtual_ops = &pieces_ops;
+    (*out)->buckets = kept;
+    (*out)->bucket_count = count;
+    (*out)->bucket_bytes = bucket_bytes;
+    (*out)->bytes = (bytes + SS_PAGE_SIZE - 1) / SS_PAGE_SIZE * SS_PAGE_SIZE;
+    (*out)->seen = base->root->epoch;
+    return SS_OK;
+}

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The saved allocator: one Candid value of a fixed type, read strictly (docs/format-ism.md#saved-allocator)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from .blocks import Blocks
+from .findings import Broken
+
+PREFIX: Final = bytes.fromhex(
+    "4449444c076c06f4e0baf00478b794e9ee0878a9a0aca10b7893a7dfa30d78f9a1bbd20d01bdb9cad20e05"
+    "6d026c02007801036d046c02eec3d50278c1c1cee204786d066c02007801780100"
+)
+
+
+@dataclass(slots=True)
+class Saved:
+    """The allocator as `pre_upgrade` wrote it."""
+
+    pointer: int
+    free_size: int
+    available_size: int
+    max_pages: int
+    max_ptr: int
+    free: list[tuple[int, int]] = field(default_factory=list)
+    """Address and size of each free block, by address."""
+    roots: dict[int, int] = field(default_factory=dict)
+    """The pointer of the box under each key of the custom data."""
+
+
+class _Cursor:
+    def __init__(self, data: bytes, at: int, pointer: int) -> None:
+        self.data, self.at, self.pointer = data, at, pointer
+
+    def word(self) -> int:
+        if self.at + 8 > len(self.data):
+            raise Broken("the saved allocator is cut off", self.pointer)
+        self.at += 8
+        return int.from_bytes(self.data[self.at - 8 : self.at], "little")
+
+    def count(self) -> int:
+        value = shift = 0
+        while True:
+            if self.at >= len(self.data) or shift > 63:  # noqa: PLR2004 - a count has 64 bits
+                raise Broken("a count of the saved allocator cannot be", self.pointer)
+            byte = self.data[self.at]
+            value |= (byte & 127) << shift
+            self.at, shift = self.at + 1, shift + 7
+            if byte < 128:  # noqa: PLR2004 - LEB128
+                return value
+
+
+def find_saved(blocks: Blocks) -> Saved | None:
+    """The saved allocator that the word at 0 leads to; None if the canister ran on since. Raises `Broken` for a damaged one.
+
+    The word and the encoding stay behind as stale bytes. What tells is that the free lists agree with the blocks, or, in a
+    damaged image, that the boxes of most keys are there: a canister that starts takes them apart.
+    """
+    if blocks.end < 16:  # noqa: PLR2004 - the word at 0 and one more
+        return None
+    pointer = int.from_bytes(blocks.source.read(0, 8), "little")
+    index = blocks.index(pointer)
+    if index < 0 or not blocks.is_allocated(index) or blocks.content(index, len(PREFIX)) != PREFIX:
+        return None
+    made = decode(blocks.content(index), pointer)
+    there = sum(blocks.is_allocated(root) for root in map(blocks.index, made.roots.values()) if root >= 0)
+    return made if made.free == blocks.free() or 2 * there > len(made.roots) else None
+
+
+def decode(data: bytes, pointer: int = 0) -> Saved:
+    """The value of an encoding; trailing bytes are allowed. O(size). Raises `Broken`."""
+    cursor = _Cursor(data, len(PREFIX), pointer)
+    made = Saved(pointer, cursor.word(), cursor.word(), cursor.word(), cursor.word())
+    for _ in range(cursor.count()):
+        size = cursor.word()
+        for _ in range(cursor.count()):
+            at, own = cursor.word(), cursor.word()
+            made.free += {(at, size), (at, own)}  # both if they differ: then one of them is not among the blocks
+    made.free.sort()
+    for _ in range(cursor.count()):
+        key = cursor.word()
+        if key in made.roots:
+            raise Broken(f"key {key} is there twice", pointer)
+        made.roots[key] = cursor.word()
+    return made
