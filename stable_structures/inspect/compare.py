@@ -32,7 +32,7 @@ _GRAIN: Final = 512
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One entry: `before` is None where it was added, `after` where it was removed. Encoded bytes."""
+    """One entry: `before` is None if it was added, `after` if it was removed. Encoded bytes."""
 
     key: bytes | int
     before: bytes | None
@@ -62,7 +62,7 @@ class PartDiff:
 
     @property
     def same(self) -> bool:
-        """Whether there is no difference that means something."""
+        """Return whether there is no difference that means something."""
         return self.kinds[0] == self.kinds[1] and self.sizes[0] == self.sizes[1] and not self.changes and not self.ranges
 
 
@@ -73,7 +73,7 @@ def diff(
     types: Types | None = None,
     progress: Progress = no_progress,
 ) -> list[PartDiff]:
-    """The differences from `a` to `b`, memory by memory; also those that are the same, with nothing in them.
+    """Return the differences from `a` to `b`, memory by memory; also those that are the same, with nothing in them.
 
     O(size) comparing, and O(changed chunks) reading of entries. Raises `Unreadable`.
 
@@ -122,7 +122,7 @@ def _diff_part(memory: int | None, a: Part | None, b: Part | None, types: Types,
 def _words(
     kinds: tuple[str | None, str | None], lengths: tuple[int | None, int | None], a: Part | None, b: Part | None
 ) -> tuple[str | None, str | None]:
-    """The kinds as people say them. An empty map may be an empty set: then it is what the other one is."""
+    """Return the kinds as people say them. An empty map may be an empty set: then it is what the other one is."""
     words = tuple(None if part is None else part.word for part in (a, b))
     if kinds == ("map", "map") and set(words) == {"map", "set"} and lengths[words.index("map")] == 0:
         return "set", "set"
@@ -166,7 +166,7 @@ def _entries(reader: MapReader | SequenceReader) -> Iterator[tuple[bytes | int, 
 
 
 def changed(a: Source, b: Source, progress: Progress = no_progress) -> Iterator[tuple[int, int]]:
-    """Ranges that are different, in steps of 512 bytes; past the end of one, its bytes count as zeros. O(size)."""
+    """Iterate over the ranges that differ, in steps of 512 bytes; past the end of one, its bytes count as zeros. O(size)."""
     total = max(a.nbytes, b.nbytes)
     start = stop = -1
     for offset in _places(a, b):
@@ -180,7 +180,7 @@ def changed(a: Source, b: Source, progress: Progress = no_progress) -> Iterator[
 
 
 def _places(a: Source, b: Source) -> list[int]:
-    """Offsets of the blocks in which either has data."""
+    """Iterate over the offsets of the blocks in which either has data."""
     found: set[int] = set()
     for source in (a, b):
         for low, high in source.extents(0, source.nbytes):
@@ -205,7 +205,7 @@ def _different(a: bytes, b: bytes, offset: int) -> Iterator[tuple[int, int]]:
 
 
 def _map_changes(a: MapReader, b: MapReader, ranges: list[tuple[int, int]]) -> Iterator[Change]:
-    """Changes in the order of the keys, as far as it is known."""
+    """Iterate over changes in the order of the keys, as far as it is known."""
     if (a.page, a.layout.key_fixed) == (b.page, b.layout.key_fixed):
         ends = a.end_of_chunks(), b.end_of_chunks()
         touched = _touched(ranges, a.space.stride, max(ends)) | set(range(min(ends), max(ends)))
@@ -241,7 +241,7 @@ def _entries_in(reader: MapReader, touched: set[int], end: int) -> Iterator[tupl
 
 
 def _allocated(reader: MapReader, index: int) -> bytes:
-    """The first bytes of an allocated chunk; nothing of a free one."""
+    """Return the first bytes of an allocated chunk; nothing of a free one."""
     space, at = reader.space, reader.space.address(index)
     if at + space.page > space.source.nbytes:
         return b""

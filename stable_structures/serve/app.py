@@ -143,13 +143,13 @@ class _Requests:
             return _failed(error)
 
     async def page(self, request: Request) -> Response:
-        """The page: the same for every canister, what it shows it asks for."""
+        """Return the page, which is the same for every canister: it requests what it shows."""
         del request
         nonce = secrets.token_urlsafe(18)
         return HTMLResponse(_page(nonce), headers={"Content-Security-Policy": _policy(nonce)})
 
     async def picture(self, request: Request) -> Response:
-        """The picture of the stable memory, to zoom and to search in."""
+        """Return the picture of the stable memory, to zoom and search in."""
         del request
         nonce = secrets.token_urlsafe(18)
         try:
@@ -164,7 +164,7 @@ class _Requests:
         return JSONResponse({"revision": self._session.revision()})
 
     def get(self, work: Callable[[], Any]) -> Callable[[Request], Any]:
-        """A request without a body."""
+        """Handle a request without a body."""
 
         async def answer(request: Request) -> Response:
             del request
@@ -173,7 +173,7 @@ class _Requests:
         return answer
 
     def post(self, work: Callable[[dict[str, Any]], Any], largest: int) -> Callable[[Request], Any]:
-        """A request with a body of JSON, an object."""
+        """Handle a request whose body is a JSON object."""
 
         async def answer(request: Request) -> Response:
             try:
@@ -194,7 +194,7 @@ class _Requests:
 
 
 async def _body(request: Request, largest: int) -> bytes | None:
-    """The body; None if it is too large, which is noticed before it is read whole."""
+    """Return the body; None if it is too large, which is detected before reading all of it."""
     length = request.headers.get("content-length", "0")
     if not length.isdecimal() or int(length) > largest:
         return None

@@ -90,7 +90,7 @@ def _is_blob(given: Vec) -> bool:
 
 
 def _first_finite(given: Variant) -> int:
-    """The first tag whose content does not lead back to itself without end."""
+    """Return the first tag whose content is not endlessly recursive."""
     finite = _Finite()
     return next((place for place, one in enumerate(given.fields) if finite.ends(one.type, ())), 0)
 

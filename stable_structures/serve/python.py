@@ -55,7 +55,7 @@ def parameters(function: Callable[..., Any]) -> list[Parameter]:
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations, with those that are text evaluated if that works."""
+    """Return the annotations; text is evaluated if possible."""
     try:
         return typing.get_type_hints(function, include_extras=True)
     except Exception:  # noqa: BLE001 - the canister's own annotations may raise anything
@@ -98,7 +98,7 @@ def _generic(annotation: Any, depth: int) -> Type | None:
 
 
 def _fields(annotation: Any, depth: int) -> Type | None:
-    """The record or variant of a class of fields."""
+    """Return the record or variant of a class of fields."""
     fields = {name: candid_type(one, depth + 1) for name, one in _hints(annotation).items()}
     made = tuple(sorted(make_field(name, one) for name, one in fields.items() if one is not None))
     if len(made) != len(fields):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process of `canister serve`: an address on this machine only, and a token that is made anew for each run."""
+"""The process of `canister serve`: an address on this machine only, and a token that is new for each run."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The canister behind a page: what it is, calls and queries, upgrades and their rehearsals, and the map of its stable memory.
 
-Each message is one command on the folder, as `canister call` is: it takes the folder's lock, loads, runs, saves, and gives the lock
+Each message is one command on the folder, as `canister call` is: it takes the folder's lock, loads, runs, saves, and releases the lock
 back. So the shell and the page work on one canister at the same time, and a process that is killed loses nothing that was answered.
 """
 
@@ -38,6 +38,8 @@ LONGEST_ANSWER: Final = 1 << 20
 """Characters of an answer that a page gets; the rest of a longer one is left out, and it says so."""
 LARGEST_MAP: Final = 256 << 20
 """Bytes of stable memory that are drawn without being asked to."""
+SLOWEST_MAP: Final = 1.5
+"""Seconds that drawing may take; a map that took longer is drawn only if somebody asks, because calls wait for it."""
 LARGEST_MODULE: Final = 100 << 20
 _MOST_LOGS: Final = 500
 _LONGEST_LOG: Final = 20_000
@@ -98,6 +100,7 @@ class Session:
         self._image = image_of(self._stable)
         self._seen = self._deployment.revision()
         self._changes: Changes = NOTHING
+        self._seconds = 0.0
         self.state()
 
     @property
@@ -152,7 +155,7 @@ class Session:
             return {"kind": "invalid", "message": str(error), "path": error.path}
         with self._deployment.read() if query else self._deployment.write() as canister:
             found = _run(canister, name, values, query=query, caller=caller, cycles=cycles)
-        return {**found, "state": self.state(), "arguments": _shown(values, signature)}
+        return {**found, "state": self._after(), "arguments": _shown(values, signature)}
 
     def set_status(self, given: dict[str, Any]) -> dict[str, Any]:
         """Stop or start the canister."""
@@ -161,7 +164,12 @@ class Session:
             raise SourceError("action is stop or start")
         with self._deployment.write() as canister:
             (canister.stop if action == "stop" else canister.start)()
-        return {"state": self.state()}
+        return {"state": self._after()}
+
+    def _after(self) -> dict[str, Any]:
+        """Return the state after a message of this page, whose changes the map lights: those of this message alone."""
+        self._notice(self.revision())
+        return self.state()
 
     # ---- upgrades ----
 
@@ -212,11 +220,11 @@ class Session:
             before = len(canister.logs)
             found = _outcome(lambda: f"upgraded to version {_upgraded(canister, module, argument, given)}")
             found |= {"instructions": _hooks_of(canister), "logs": _log_lines(canister.logs[before:]), "ms": _since(begun)}
-        return {**found, "state": self.state()}
+        return {**found, "state": self._after()}
 
     @contextmanager
     def _unchanged(self, revision: str) -> Iterator[Canister]:
-        """The canister, to change it if it is still in the state of that revision."""
+        """Load the canister for a change, if it is still in the state of that revision."""
         with self._deployment.write_if(revision) as canister:
             if canister is None:
                 raise Stale("the canister has changed since the rehearsal: rehearse the upgrade again")
@@ -237,12 +245,15 @@ class Session:
             self._notice(revision)
             nbytes = len(self._image)
             answer: dict[str, Any] = {"revision": revision, "nbytes": nbytes, "changes": self._changes.to_dict(), "scene": None}
-            if nbytes and (nbytes <= LARGEST_MAP or given.get("large") is True):
+            by_itself = nbytes <= LARGEST_MAP and self._seconds <= SLOWEST_MAP
+            if nbytes and (by_itself or given.get("large") is True):
+                begun = time.perf_counter()
                 answer["scene"] = self._scene().to_dict()
+                self._seconds = time.perf_counter() - begun
             return answer
 
     def _notice(self, revision: str) -> None:
-        """Compares the image with that of the revision that was seen last."""
+        """Compare the image with that of the revision seen last."""
         if revision != self._seen:
             image = image_of(self._stable)
             self._changes = compare(self._image, image)
@@ -294,7 +305,7 @@ def _arguments(found: Func) -> tuple[Argument, ...]:
 
 
 def _of_python(program: PythonProgram, interface: Interface | None) -> list[Signature]:
-    """The methods of a canister in Python: by an interface that was given, else by annotations."""
+    """Return the methods of a canister in Python, by a given interface, otherwise by annotations."""
     if interface is not None:
         return _of_interface(interface, program.methods)
     found = []
@@ -338,7 +349,7 @@ def _cycles(given: Any) -> int:
 
 
 def _values(given: Any, signature: Signature) -> list[Any]:
-    """The values of a call; optional ones at the end that were left out are None in the request."""
+    """Return the values of a call; optional ones at the end that were left out are None in the request."""
     wanted = list(signature.arguments)
     values = list(given) if isinstance(given, list) else given
     if isinstance(values, list) and len(values) == len(wanted):
@@ -350,7 +361,7 @@ def _values(given: Any, signature: Signature) -> list[Any]:
 
 
 def _shown(values: list[Any], signature: Signature) -> str | None:
-    """The arguments as Candid text, for the same call in the shell; None if there is none."""
+    """Return the arguments as Candid text, for the same call in the shell; None if there is none."""
     from ..encodings.candid.codec import infer  # noqa: PLC0415 - rarely more than shown
     from ..encodings.candid.text import show_values  # noqa: PLC0415 - as above
 
@@ -364,7 +375,7 @@ def _shown(values: list[Any], signature: Signature) -> str | None:
 
 
 def _init_argument(given: Any, module: Module) -> Any:
-    """The argument of post_upgrade: a tuple, or None for none."""
+    """Return the argument of post_upgrade: a tuple, or None for none."""
     if not module.init or given is None:
         return None
     return tuple(read_all(given, list(module.init)))
@@ -402,7 +413,7 @@ def _run(canister: Canister, method: str, values: list[Any], *, query: bool, cal
 
 
 def _outcome(work: Any) -> dict[str, Any]:
-    """The answer, or how the canister, the platform or the harness refused."""
+    """Return the reply, or the rejection by the canister, the platform or the harness."""
     try:
         text = work()
     except Rejected as error:

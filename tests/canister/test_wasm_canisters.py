@@ -341,7 +341,7 @@ def test_a_module_may_be_bytes_gzipped_or_not(canister):
 
 
 def test_what_is_no_canister_says_so():
-    with pytest.raises(SourceError, match="no Wasm module"):
+    with pytest.raises(SourceError, match="not a Wasm module"):
         Canister.install(b"print('hello')")
     with pytest.raises(SourceError, match="file not found"):
         Canister.install("nowhere.wasm")
@@ -396,7 +396,7 @@ def test_another_wasmtime_is_not_used():
     code = "import importlib.metadata as m\nold = m.version\nm.version = lambda name: '49.0.0' if name == 'wasmtime' else old(name)\n"
     code += f"from stable_structures.canister import Canister\nCanister.install({str(built('start.wasm'))!r})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "Unsupported: wasmtime 49.0.0 is not known to this version of stable-structures" in done.stderr
+    assert "Unsupported: wasmtime 49.0.0 is not supported by this version of stable-structures" in done.stderr
     assert "wasmtime>=50,<51" in done.stderr
 
 

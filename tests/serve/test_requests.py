@@ -163,6 +163,25 @@ def test_the_map_shows_what_the_last_message_changed(ledger):
     assert ledger.post("map").json()["revision"] == found["revision"]
 
 
+def test_the_changes_are_those_of_the_last_message_alone(ledger):
+    ledger.call("deposit", "ada", "100")
+    ledger.call("deposit", "ada", "1")
+    assert ledger.post("map").json()["changes"]["bytes"] == 1  # 100 became 101
+    ledger.call("transfer", "ada", "bob", "1000")  # traps
+    assert ledger.post("map").json()["changes"]["runs"] == []
+
+
+def test_a_map_that_is_slow_or_large_is_drawn_if_asked_for(ledger, monkeypatch):
+    monkeypatch.setattr("stable_structures.serve.session.SLOWEST_MAP", 0)
+    assert ledger.post("map").json()["scene"] is not None
+    slow = ledger.post("map").json()
+    assert (slow["scene"], slow["nbytes"] > 0) == (None, True)
+    assert ledger.post("map", large=True).json()["scene"] is not None
+    monkeypatch.setattr("stable_structures.serve.session.SLOWEST_MAP", 60)
+    monkeypatch.setattr("stable_structures.serve.session.LARGEST_MAP", 1000)
+    assert ledger.post("map").json()["scene"] is None
+
+
 def test_a_canister_without_stable_memory_has_no_map(tmp_path):
     page = served(tmp_path / "s", BUILT / "edges.wasm")
     found = page.post("map").json()

@@ -209,12 +209,22 @@ def _text(error: Exception) -> str:
     return "; ".join(lines[:4])
 
 
+def _deserialized(engine: wasmtime.Engine, stored: memoryview) -> wasmtime.Module:
+    """As `Module.deserialize`, which copies the bytes first. O(size)."""
+    made = ctypes.POINTER(bindings.wasmtime_module_t)()
+    data = (ctypes.c_uint8 * len(stored)).from_buffer(stored)
+    error = bindings.wasmtime_module_deserialize(engine.ptr(), data, len(stored), ctypes.byref(made))
+    if error:
+        raise wasmtime.WasmtimeError._from_ptr(error)
+    return wasmtime.Module._from_ptr(made)
+
+
 def _compiled(module: Module, engine: wasmtime.Engine) -> wasmtime.Module:
     key = cache.key(module.data, f"wasmtime {_version()}, rewrite {VERSION}, 64-bit {module.is64}")
     stored = cache.load(key)
     if stored is not None:
         try:
-            return wasmtime.Module.deserialize(engine, stored)
+            return _deserialized(engine, stored)
         except wasmtime.WasmtimeError:
             cache.forget(key)
     try:

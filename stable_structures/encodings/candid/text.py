@@ -158,7 +158,7 @@ def _number(text: str) -> int | float:
 
 
 def parse_integer(text: str) -> int:
-    """The integer of decimal or (0x) hexadecimal digits, with any `_` between them. O(digits) for hexadecimal, O(digits^2) else.
+    """Return the integer of decimal or (0x) hexadecimal digits, with any `_` between them. O(digits) for hexadecimal, O(digits^2) else.
 
     Raises `ValueError` for text that is not an integer, and for more than 100,000 decimal digits.
     """
@@ -178,7 +178,7 @@ def parse_integer(text: str) -> int:
 
 
 def shorten_middle(text: str, most: int = 60) -> str:
-    """A text for a message: the middle of a long one is left out."""
+    """Return a text for a message; the middle of a long one is left out."""
     return text if len(text) <= most else f"{text[: most // 2]}...{text[-most // 4 :]}"
 
 

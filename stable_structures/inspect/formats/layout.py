@@ -62,12 +62,12 @@ U64: Final = struct.Struct("<Q")
 
 
 def u32(data: bytes, at: int) -> int:
-    """The little-endian number of 4 bytes."""
+    """Return the little-endian number of 4 bytes."""
     return int(U32.unpack_from(data, at)[0])
 
 
 def u64(data: bytes, at: int) -> int:
-    """The little-endian number of 8 bytes."""
+    """Return the little-endian number of 8 bytes."""
     return int(U64.unpack_from(data, at)[0])
 
 
@@ -81,7 +81,7 @@ def derived_size(key: int, value: int) -> int:
 
 
 def bounds_of_page(page: int) -> int | None:
-    """Largest key plus largest value of a map of both bounded that has this page size; None where no such map has.
+    """Return the maximum key size plus maximum value size of a map of both bounded that has this page size; None if no such map has.
 
     >>> bounds_of_page(derived_size(8, 8) * 3 // 4), bounds_of_page(1024)
     (16, None)

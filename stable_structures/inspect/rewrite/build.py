@@ -330,7 +330,7 @@ class Spool:
 
 
 def copy(source: Source, memory: Memory, length: int | None = None, tell: Callable[[int], None] = lambda _: None) -> None:
-    """The first bytes of a source, all by default, with its size in pages; what is zero stays unwritten. O(length)."""
+    """Write the first bytes of a source, all by default, with its size in pages; zeros stay unwritten. O(length)."""
     out = Output(memory)
     length = source.nbytes if length is None else length
     out.reach(length)

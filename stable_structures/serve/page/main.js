@@ -89,14 +89,16 @@ function card(method, forms, open) {
 }
 
 /* Messages run in the order of their clicks; none is lost, however fast they come. */
-let line = Promise.resolve();
+let line = Promise.resolve(), waiting = 0;
 function run(card, query) {
   card.fields.forEach(one => one.mark(""));
   const body = { method: card.method.name, query, args: card.fields.map(one => one.read()), caller: $("caller").value, cycles: $("cycles").value };
+  waiting++;
   line = line.then(() => runNow(card, body));
 }
 
 async function runNow(card, body) {
+  waiting--;
   try {
     const found = await send("call", body, card.method.name);
     if (found.kind === "invalid") {
@@ -108,9 +110,9 @@ async function runNow(card, body) {
     notice("");
     const before = state.revision;
     showState(found.state);
-    if (found.state.revision !== before) showMap();
-    else map.darken();
+    if (found.state.revision === before) map.darken();
   } catch (error) { showResult(card, { kind: "error", message: error.message }); }
+  finally { if (!waiting && state.revision !== map.answer?.revision) showMap(); }  // once, after the last of those that wait
 }
 
 const TITLES = { answer: "Answer", trap: "Trapped", reject: "Rejected by the canister", refused: "Refused", error: "Error", invalid: "Not sent" };

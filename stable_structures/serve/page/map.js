@@ -121,7 +121,7 @@ class LiveMap {
   /* The changes in words. */
   tell() {
     const { nbytes, changes, scene } = this.answer, lines = new Map();
-    $("memory-text").textContent = !nbytes ? "None yet: what this canister keeps is on its heap." : scene ? `${scene.title}, ${human(nbytes)} reserved` : `${human(nbytes)}: not drawn by itself, because it is large.`;
+    $("memory-text").textContent = !nbytes ? "None yet: what this canister keeps is on its heap." : scene ? `${scene.title}, ${human(nbytes)} reserved` : `${human(nbytes)}: not drawn by itself, because that takes a while.`;
     $("draw").hidden = !nbytes || !!scene;
     $("picture").hidden = !nbytes;
     if (scene) for (const [begin, end] of this.runs) {
