@@ -114,7 +114,7 @@ class Reader:
             raise BasiliskError(str(error)) from error
 
     def _items(self, tag: int, at: int, count: int) -> tuple[Any, int]:
-        """A list, tuple or dict of `count` items; each has one byte at least."""
+        """Read a list, tuple or dict of `count` items; each has at least one byte."""
         if count > len(self.data) - at:
             raise BasiliskError(f"{count} items in {len(self.data) - at} bytes")
         if self.levels == 0:

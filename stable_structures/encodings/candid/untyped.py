@@ -60,7 +60,7 @@ class _Message:
         return result - (1 << shift) if result >> (shift - 1) else result
 
     def _number(self) -> tuple[int, int]:
-        """A number in groups of seven bits, and how many bits they have."""
+        """Read a number in groups of seven bits; return it and how many bits they have."""
         result = shift = 0
         while shift <= 7 * _MOST_DIGITS:
             byte = self.take(1)[0]
@@ -111,7 +111,7 @@ class _Message:
         return range(count)
 
     def name(self, reference: int, depth: int = 0) -> str:
-        """A type in the words of Candid; nested ones are cut."""
+        """Return a type in Candid's notation; nested ones are cut."""
         if reference < 0:
             return _NAMES.get(reference, "?")
         if reference >= len(self.types):
@@ -221,7 +221,7 @@ _COMPOUND: Final[dict[int, Callable[[_Message, Any, int], Any]]] = {
 
 
 def read_message(data: bytes) -> tuple[list[str], list[Any], int]:
-    """The types, the values and the length of the message at the start of the bytes. Raises `CandidError`. O(size).
+    """Return the types, the values and the length of the message at the start of the bytes. Raises `CandidError`. O(size).
 
     >>> read_message(bytes.fromhex("4449444c00017b05") + b"more")
     (['nat8'], [5], 8)
@@ -238,7 +238,7 @@ def read_message(data: bytes) -> tuple[list[str], list[Any], int]:
 
 
 def decode(data: bytes) -> Any:
-    """The value of a message, or a tuple where it has several or none. O(size).
+    """Return the value of a message, or a tuple if it has several or none. O(size).
 
     Raises `CandidError`, also for bytes behind it, and `TooMuch` for more bytes than are guessed at.
 
