@@ -70,6 +70,12 @@ class NewFile:
             raise
         return os.fdopen(descriptor, "w+b", buffering=BLOCK)
 
+    @property
+    def temporary(self) -> Path | None:
+        """Where the bytes lie until `keep`; None for a device or a pipe. O(1)."""
+        name: Path | None = self._state.get("name")
+        return name
+
     def keep(self) -> None:
         """Give the file its name, once all of it is on the disk. O(size). Raises `Unreadable` if another has the name by now."""
         self.file.flush()

@@ -225,3 +225,14 @@ def test_a_missing_key_and_a_leaked_box_are_findings():
     (finding,) = open_ism(bytes(crate.mem), {1: u64}).check()
     assert finding.fault is not None
     assert finding.fault.value == "leaked-block"
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_carving_finds_no_other_structure(name):
+    own, logs = annotation(name), ("SLog<u64>", "SLog<u8>")  # a log of numbers is the same for both widths, and one of boxes one of numbers
+    for other in OTHERS.values():
+        for width in (4, 8):
+            if (other == own and width == 4) or (name.startswith("log") and other.name in logs):
+                continue
+            image = open_ism(fullest(name), {0: other}, width=width, saved=False)
+            assert image.check() or not [found for found in image.found(0) if found.certain]
