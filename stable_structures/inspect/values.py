@@ -14,6 +14,8 @@ from typing import Any, Final
 import cbor2
 import numpy as np
 
+from ..encodings.candid import untyped as candid
+from ..encodings.limits import require_moderate
 from ..errors import IncompatibleType, StableError
 from ..principal import Principal
 from ..storable import Codec
@@ -21,8 +23,8 @@ from ..storable.compound import OptionCodec, ReverseCodec, RowCodec
 from ..storable.octets import Array, Blob, BytesCodec, PrincipalCodec
 from ..storable.records import Record
 from ..storable.scalars import BoolCodec, FloatCodec, IntCodec
-from . import basilisk, candid
-from .budget import guessing, is_modest, require_moderate, require_modest_cbor
+from . import basilisk
+from .budget import guessing, is_modest, require_modest_cbor
 
 _PRINTABLE: Final = 0.9
 _NUMBER_SIZES: Final = {1: "u8", 2: "u16", 4: "u32", 8: "u64", 16: "u128"}

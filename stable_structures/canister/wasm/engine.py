@@ -126,6 +126,7 @@ def _config(*, is64: bool) -> wasmtime.Config:
     config.wasm_relaxed_simd = False
     config.wasm_exceptions = False
     config.wasm_gc = False
+    config.wasm_function_references = False  # nor would their calls be counted
     config.cranelift_nan_canonicalization = True
     pointer = config.ptr()
     bindings.wasmtime_config_async_stack_size_set(pointer, _STACK + (1 << 20))  # below the other one the engine ends the process

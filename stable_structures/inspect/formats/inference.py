@@ -14,8 +14,9 @@ from functools import cmp_to_key
 from itertools import pairwise
 from typing import Any, Final
 
+from ...encodings.candid.codec import CandidError
+from ...encodings.candid.untyped import decode
 from ...storable import Codec
-from ..candid import CandidError, decode
 from .layout import NODE_HEADER, UNBOUNDED_MARK, Damage, u32
 from .nodes import Node, NodeLayout, Space
 

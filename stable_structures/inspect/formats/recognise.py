@@ -10,9 +10,11 @@ from typing import Any, Final
 
 import cbor2
 
+from ...encodings.candid.codec import CandidError
+from ...encodings.candid.untyped import read_message
+from ...encodings.limits import TooMuch
 from ...memory.memory import PAGE_SIZE
-from ..budget import TooMuch, require_modest_cbor
-from ..candid import CandidError, read_message
+from ..budget import require_modest_cbor
 from ..source import Source
 from .layout import ALLOCATOR_AT, BUCKETS, FIRST_CHUNK, MAGICS, VERSIONS, u32, u64
 

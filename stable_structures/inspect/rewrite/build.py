@@ -210,7 +210,13 @@ def _chunks(form: MapForm, filling: Filling, ends: Sequence[int]) -> tuple[int, 
 
 
 class MapBuilder:
-    """Packs entries into a map: each subtree gets an equal share, so that all nodes are as full as they are to be."""
+    """Packs entries into a map: each subtree gets an equal share, so that all nodes are as full as they are to be.
+
+    It exists beside `ss_btree_build`, which `from_sorted` calls, because that one needs an open map with its types. Rewriting
+    and salvage do not know the types: their entries are encoded bytes, their form (layout 1, page size, whether keys have
+    sizes) is the one that was read, and the entries are streamed instead of held as a whole.
+    `tests/inspect/test_map_builder.py` holds the two against each other.
+    """
 
     def __init__(self, form: MapForm, out: Output, filling: Filling | None = None) -> None:
         self.form = form

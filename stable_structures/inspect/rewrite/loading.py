@@ -17,9 +17,9 @@ from typing import IO, Any, Final, TypeAlias
 
 import cbor2
 
+from ...encodings.limits import TooMuch
 from ...storable import Codec, codec
 from .. import parquet
-from ..budget import TooMuch
 from ..cells import bytes_of_csv, from_arrow, from_csv
 from ..source import Unreadable
 from ..values import from_json, unhex
