@@ -61,6 +61,7 @@ from .storable import (
 from .structures.btreemap import StableBTreeMap
 from .structures.btreeset import StableBTreeSet
 from .structures.cell import StableCell
+from .structures.certified import CertifiedMap
 from .structures.log import StableLog
 from .structures.minheap import StableMinHeap
 from .structures.vec import StableVec
@@ -75,6 +76,7 @@ __all__ = [
     "BoundExceeded",
     "Bounded",
     "Cbor",
+    "CertifiedMap",
     "Closed",
     "Codec",
     "CommitUnknown",

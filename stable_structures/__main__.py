@@ -15,8 +15,9 @@ from importlib.metadata import version
 from . import commands, tour
 from .inspect.cli import verbs as cli
 from .inspect.cli.guard import SOUND, Parser, complain, prepare_streams, settled
+from .rescue import command as rescue
 
-_ADD_VERBS = (tour.add_verbs, cli.add_verbs, commands.add_verbs)
+_ADD_VERBS = (tour.add_verbs, cli.add_verbs, commands.add_verbs, rescue.add_verbs)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -372,7 +372,7 @@ def branch_position(low: bytes, high: bytes) -> int:
 
 
 def _trie(entries: Sequence[tuple[bytes, HashTree]]) -> HashTree:
-    """The entries, which ascend, forked where their labels part: the lowest position is the root."""
+    """Return the ascending entries, forked where their labels differ: the lowest position is the root."""
     trees: list[HashTree] = []
     positions: list[int] = []
     for number, (label, tree) in enumerate(entries):
@@ -406,7 +406,7 @@ _EMPTY: Final = HashTree(Kind.EMPTY, b"", (), _EMPTY_HASH)
 
 
 def _forest(tree: HashTree) -> list[HashTree]:
-    """What is below the forks at the top, from left to right; empty trees left out (`flatten_forks`)."""
+    """Return the trees below the top forks, from left to right, without empty ones (`flatten_forks`)."""
     found: list[HashTree] = []
     pending = [tree]
     while pending:
@@ -485,7 +485,7 @@ def _show_range(tree: HashTree, start: bytes | None, stop: bytes | None, shown: 
 
 def _pruned_to(tree: HashTree, shown: Mapping[int, bool]) -> HashTree:
     def make(node: HashTree, below: list[HashTree]) -> HashTree:
-        """The node, whose subtrees were made already; pruned if nothing of it is to be seen."""
+        """Return the node, whose subtrees exist already; pruned if it shows nothing."""
         if node.kind is Kind.EMPTY:
             return node
         if id(node) not in shown and all(child.kind is Kind.PRUNED or child.kind is Kind.EMPTY for child in below):
@@ -501,7 +501,7 @@ def _rebuilt(
     children_of: Callable[[HashTree], Sequence[HashTree]],
     keep: Callable[[HashTree], bool],
 ) -> HashTree:
-    """Makes a tree from the leaves up, without recursion."""
+    """Make a tree from the leaves up, without recursion."""
     order: list[tuple[HashTree, int]] = []
     pending = [tree]
     while pending:
@@ -605,7 +605,7 @@ class _Reader:
         return self._data[begin : self._at]
 
     def _head(self, major: int) -> int:
-        """The number in the head of an item of this major type."""
+        """Return the number in the head of an item of this major type."""
         if self._at >= len(self._data):
             raise self._bad("the bytes end inside the tree")
         first = self._data[self._at]
@@ -625,7 +625,7 @@ class _Reader:
 
 
 def _finish(waiting: list[tuple[Kind, bytes, list[HashTree]]]) -> HashTree | None:
-    """Makes the nodes at the end of the stack that have all their subtrees; the tree if that was all."""
+    """Make the nodes at the end of the stack that have all their subtrees; return the tree if that was all."""
     while len(waiting[-1][2]) == _CHILDREN[waiting[-1][0]]:
         kind, content, children = waiting.pop()
         tree = _made(kind, content, children)

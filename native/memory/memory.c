@@ -16,10 +16,6 @@
 
 /* ---- flat roots: reservation, growth ---- */
 
-static uint64_t round_up(uint64_t n, uint64_t step) {
-    return (n + step - 1) / step * step;
-}
-
 /* What the memories of the process have reserved together, and how much of it they share out: half of the 128 TiB that
  * a process has on x86-64. Nobody gets more than an eighth of what is left, so neither the next memory nor malloc ever
  * finds the address space empty, however many memories there are. */
@@ -44,11 +40,11 @@ static void unreserve(const ss_root *root) {
 static int reserve(ss_root *root, uint64_t bytes) {
     uint64_t first = share_of(bytes);
     for (uint64_t ask = first; ask >= SS_PAGE_SIZE; ask /= 2) {
-        uint64_t whole = round_up(ask, COMMIT_STEP) + COMMIT_STEP;
+        uint64_t whole = ss_round_up(ask, COMMIT_STEP) + COMMIT_STEP;
         uint8_t *at = mmap(NULL, whole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (at == MAP_FAILED) continue;
-        uint8_t *aligned = (uint8_t *)round_up((uint64_t)(uintptr_t)at, COMMIT_STEP);
-        uint64_t head = (uint64_t)(aligned - at), kept = round_up(ask == first ? ask : ask / 2, COMMIT_STEP);
+        uint8_t *aligned = (uint8_t *)ss_round_up((uint64_t)(uintptr_t)at, COMMIT_STEP);
+        uint64_t head = (uint64_t)(aligned - at), kept = ss_round_up(ask == first ? ask : ask / 2, COMMIT_STEP);
         if (head > 0) munmap(at, head);
         if (head + kept < whole) munmap(aligned + kept, whole - head - kept);
         root->base = aligned;
@@ -61,7 +57,7 @@ static int reserve(ss_root *root, uint64_t bytes) {
 
 int ss_root_commit(ss_root *root, uint64_t end) {
     if (end <= root->committed) return SS_OK;
-    uint64_t upto = round_up(end, COMMIT_STEP);
+    uint64_t upto = ss_round_up(end, COMMIT_STEP);
     uint8_t *at = root->base + root->committed;
     if (mprotect(at, upto - root->committed, PROT_READ | PROT_WRITE) != 0) {
         return ss_fail(SS_OUT_OF_MEMORY, "the system gives no more memory", 0, end, root->committed);

@@ -108,6 +108,7 @@ int ss_btree_begin_write(ss_btree *tree) {
     tree->change = SS_CHANGE_ENTRIES;
     ss_scratch_reset(&tree->space.scratch);
     status = ss_btree_read_header(tree);
+    if (status == SS_OK && tree->companion_ops != NULL) status = tree->companion_ops->begin(tree->companion);
     return status == SS_OK ? SS_OK : ss_leave_write(tree->handle.memory, status);
 }
 
@@ -117,6 +118,7 @@ void ss_btree_changed(ss_btree *tree) {
 
 /* Ends an operation that changed the map unless it failed. */
 static int end_write(ss_btree *tree, int status) {
+    status = ss_btree_settle(tree, status);
     if (status >= 0) ss_btree_changed(tree);
     return ss_leave_write(tree->handle.memory, status);
 }
@@ -269,6 +271,7 @@ int ss_btree_open(ss_memory *memory, int mode, const ss_order_term *terms, uint3
 
 void ss_btree_free(ss_btree *tree) {
     if (tree == NULL) return;
+    if (tree->companion_ops != NULL) tree->companion_ops->free(tree->companion);
     ss_handle_free(&tree->handle);
     ss_scratch_free(&tree->space.scratch);
     free(tree);
@@ -281,7 +284,8 @@ void ss_btree_free_at(ss_btree **at) {
 }
 
 int ss_btree_detach(ss_btree *tree) {
-    return ss_handle_detach(&tree->handle);
+    int status = ss_handle_detach(&tree->handle);
+    return status == SS_OK && tree->companion_ops != NULL ? tree->companion_ops->detach(tree->companion) : status;
 }
 
 /* ---- replies ---- */
@@ -361,24 +365,30 @@ static enum ss_probe_result probe_down(ss_btree *tree, ss_span key, ss_probe *pr
     return SS_PROBE_HARD;
 }
 
-/* Replies with the value of the key. */
-static int look_up(ss_btree *tree, ss_span key) {
+int ss_btree_value_locked(ss_btree *tree, ss_span key, bool wanted, uint64_t *address, ss_span *value) {
     ss_node node;
     ss_probe probe;
-    ss_span value;
     uint32_t index;
-    uint64_t address = tree->root;
-    if (address == SS_NULL) return SS_ABSENT;
+    *address = tree->root;
+    if (*address == SS_NULL) return SS_ABSENT;
     if (SS_LIKELY(ss_probe_possible(&tree->space))) {
-        enum ss_probe_result result = probe_down(tree, key, &probe, &address);
+        enum ss_probe_result result = probe_down(tree, key, &probe, address);
         if (result == SS_PROBE_ABSENT) return SS_ABSENT;
-        if (result == SS_PROBE_FOUND) {
-            if (tree->output->kind == SS_OUTPUT_NONE) return SS_OK;
-            if (ss_probe_value(&tree->space, &probe, &value)) return output_value(tree, address, value);
-        }
+        if (result == SS_PROBE_FOUND && (!wanted || ss_probe_value(&tree->space, &probe, value))) return SS_OK;
     }
-    int status = find_from(tree, address, key, &node, &index);
-    return status == SS_OK ? ss_btree_output(tree, &node, index) : status;
+    int status = find_from(tree, *address, key, &node, &index);
+    if (status != SS_OK || !wanted) return status;
+    *address = node.address;
+    return ss_node_value(&tree->space, &node, index, value);
+}
+
+/* Replies with the value of the key. */
+static int look_up(ss_btree *tree, ss_span key) {
+    ss_span value;
+    uint64_t address;
+    bool wanted = tree->output->kind != SS_OUTPUT_NONE;
+    int status = ss_btree_value_locked(tree, key, wanted, &address, &value);
+    return status == SS_OK && wanted ? output_value(tree, address, value) : status;
 }
 
 /* The way down for a change that will touch one node only: *easy says that the node with the key, or the leaf where it
@@ -550,7 +560,7 @@ static int split_down(ss_btree *tree, ss_span key, ss_node *node, uint32_t *inde
     return status;
 }
 
-int ss_btree_insert_locked(ss_btree *tree, ss_span key, ss_span value) {
+static int insert(ss_btree *tree, ss_span key, ss_span value) {
     ss_entry entry = {key, value};
     if (tree->root == SS_NULL) return create_root(tree, &entry);
     ss_node node;
@@ -559,6 +569,10 @@ int ss_btree_insert_locked(ss_btree *tree, ss_span key, ss_span value) {
     int status = probe_for_change(tree, key, 0, SS_CAPACITY - 1, &node, &index, &found, &easy);
     if (status == SS_OK && !easy) status = split_down(tree, key, &node, &index, &found);
     return status == SS_OK ? ss_btree_change_at(tree, &node, index, found, &entry) : status;
+}
+
+int ss_btree_insert_locked(ss_btree *tree, ss_span key, ss_span value) {
+    return ss_btree_touched(tree, key, insert(tree, key, value));
 }
 
 /* ---- removal ---- */
@@ -801,7 +815,7 @@ static int descend_to_remove(ss_btree *tree, ss_span key, ss_node *node, uint32_
     return ss_node_search(&tree->space, node, key, index, found);
 }
 
-int ss_btree_remove_locked(ss_btree *tree, ss_span key) {
+static int remove_key(ss_btree *tree, ss_span key) {
     if (tree->root == SS_NULL) return SS_ABSENT;
     if (tree->length == 0) return ss_fail(SS_CORRUPT, "a map's length counts its entries", LENGTH_AT, 0, 1);
     ss_node node;
@@ -826,6 +840,11 @@ int ss_btree_remove_locked(ss_btree *tree, ss_span key) {
     return status == SS_OK ? drop_from_leaf(tree, &node, index) : status;
 }
 
+int ss_btree_remove_locked(ss_btree *tree, ss_span key) {
+    int status = remove_key(tree, key);
+    return status == SS_OK ? ss_btree_touched(tree, key, status) : status;
+}
+
 static int pop_end(ss_btree *tree, bool last) {
     ss_node node;
     ss_entry taken;
@@ -833,7 +852,8 @@ static int pop_end(ss_btree *tree, bool last) {
     if (tree->length == 0) return ss_fail(SS_CORRUPT, "a map's length counts its entries", LENGTH_AT, 0, 1);
     int status = ss_node_open_for_change(&tree->space, tree->root, &node);
     if (status == SS_OK) status = take_end(tree, &node, last, &taken);
-    return status == SS_OK ? output_entry(tree, taken.key, taken.value) : status;
+    if (status == SS_OK) status = output_entry(tree, taken.key, taken.value);
+    return status == SS_OK ? ss_btree_touched(tree, taken.key, status) : status;
 }
 
 /* ---- public: whole map ---- */
@@ -855,7 +875,7 @@ uint64_t ss_btree_changes(ss_btree *tree) {
     return ss_result_number(SS_OK, changes);
 }
 
-static int clear(ss_btree *tree) {
+int ss_btree_clear_locked(ss_btree *tree) {
     ss_undo_begin(tree->handle.memory);
     tree->root = SS_NULL;
     tree->length = 0;
@@ -865,7 +885,10 @@ static int clear(ss_btree *tree) {
 
 int ss_btree_clear(ss_btree *tree) {
     int status = ss_btree_begin_write(tree);
-    return status == SS_OK ? end_write(tree, clear(tree)) : status;
+    if (status != SS_OK) return status;
+    status = ss_btree_clear_locked(tree);
+    if (status == SS_OK && tree->companion_ops != NULL) status = tree->companion_ops->replaced(tree->companion);
+    return end_write(tree, status);
 }
 
 int ss_btree_usage(ss_btree *tree, struct ss_usage *usage) {

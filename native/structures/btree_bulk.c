@@ -265,6 +265,7 @@ static int begin_change(ss_btree *tree, ss_output *output) {
 }
 
 static int64_t end_change(ss_btree *tree, int status, uint64_t changed) {
+    status = ss_btree_settle(tree, status);
     if (status == SS_OK) ss_btree_changed(tree);
     return ss_result_size(ss_leave_write(tree->handle.memory, status), changed);
 }
@@ -685,7 +686,9 @@ static int build(ss_btree *tree, const ss_column *keys, const ss_column *values,
     b.fill = choose_fill(&b, count);
     status = build_filled(&b, count, &tree->root);
     tree->length = count;
-    return status == SS_OK ? ss_btree_write_header(tree) : status;
+    if (status == SS_OK) status = ss_btree_write_header(tree);
+    if (status != SS_OK || tree->companion_ops == NULL) return status;
+    return tree->companion_ops->replaced(tree->companion);
 }
 
 /* Keys are read twice, and wait for their node to be filled, so encodings are copied as a whole. */

@@ -276,10 +276,15 @@ static int check_all(ss_btree *tree, ss_report report, void *self, struct ss_fit
     return status;
 }
 
+int ss_btree_check_locked(ss_btree *tree, ss_report report, void *self) {
+    return check_all(tree, report, self, NULL);
+}
+
 int ss_btree_check(ss_btree *tree, ss_report report, void *self) {
     int status = ss_btree_begin_read(tree);
     if (status != SS_OK) return status;
-    status = check_all(tree, report, self, NULL);
+    status = ss_btree_check_locked(tree, report, self);
+    if (status == SS_OK && tree->companion_ops != NULL) status = tree->companion_ops->check(tree->companion, report, self);
     ss_leave_read(tree->handle.memory);
     return status;
 }

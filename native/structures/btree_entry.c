@@ -62,7 +62,8 @@ static int set_at(ss_btree *tree, const ss_position *position, const ss_entry *e
     if (status == SS_OK && position->index > node.count) {
         return ss_fail(SS_CORRUPT, "a path leads to an entry", node.address, position->index, node.count);
     }
-    return status == SS_OK ? ss_btree_change_at(tree, &node, position->index, position->found != 0, entry) : status;
+    if (status == SS_OK) status = ss_btree_change_at(tree, &node, position->index, position->found != 0, entry);
+    return ss_btree_touched(tree, entry->key, status);
 }
 
 /* Counts the change and makes the position anew: the entry lies where it says, unless the general way put it somewhere. */
@@ -86,7 +87,7 @@ uint64_t ss_btree_set_at(ss_btree *tree, ss_position *position, const uint8_t *k
     if (status == SS_OK) status = check_expected(tree, position, entry.key, expect, (ss_span){old, old_size});
     bool expected = status != SS_ABSENT;
     if (status == SS_OK) {
-        status = set_at(tree, position, &entry);
+        status = ss_btree_settle(tree, set_at(tree, position, &entry));
         if (status >= 0) note_put(tree, position);
         if (status == SS_ABSENT) status = SS_OK;
         changes = ss_handle_changes(&tree->handle);

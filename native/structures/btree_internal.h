@@ -24,6 +24,18 @@ typedef struct ss_output {
     ss_result_builder bytes;
 } ss_output;
 
+/* What goes along with a map and is kept right by every change of it, in the same operation: the hashes of certified.c. All
+ * are called with the lock held, but for the last two. */
+typedef struct ss_companion_ops {
+    int (*begin)(void *self);                             /* a change begins */
+    int (*touched)(void *self, ss_span key);              /* the entry of this key came, went or has another value */
+    int (*replaced)(void *self);                          /* so may every entry */
+    int (*settle)(void *self);                            /* the change ends well */
+    int (*check)(void *self, ss_report report, void *of); /* the map is sound; is this */
+    int (*detach)(void *self);
+    void (*free)(void *self);
+} ss_companion_ops;
+
 struct ss_btree {
     ss_handle handle; /* first: the owner of the lease */
     ss_order order;
@@ -32,10 +44,25 @@ struct ss_btree {
     uint32_t key_int, value_int; /* size of the number where the lane is one, else 0 */
     /* The header as read at the beginning of the running operation. */
     uint64_t root, length;
-    uint64_t seen_pages, seen_page_size; /* what space.most_pages was computed from */
-    ss_output *output;                   /* of the running operation */
-    enum ss_change_kind change;          /* what the running operation did so far */
+    uint64_t seen_pages, seen_page_size;   /* what space.most_pages was computed from */
+    ss_output *output;                     /* of the running operation */
+    enum ss_change_kind change;            /* what the running operation did so far */
+    const ss_companion_ops *companion_ops; /* NULL: none */
+    void *companion;
 };
+
+static inline int ss_btree_touched(ss_btree *tree, ss_span key, int status) {
+    if (SS_LIKELY(tree->companion_ops == NULL) || status < 0) return status;
+    int noted = tree->companion_ops->touched(tree->companion, key);
+    return noted == SS_OK ? status : noted;
+}
+
+/* Before a change ends: its status, unless the companion fails. */
+static inline int ss_btree_settle(ss_btree *tree, int status) {
+    if (SS_LIKELY(tree->companion_ops == NULL) || status < 0) return status;
+    int settled = tree->companion_ops->settle(tree->companion);
+    return settled == SS_OK ? status : settled;
+}
 
 /* Take the lock, read and check the header; leave with ss_leave_*. */
 int ss_btree_begin_read(ss_btree *tree);
@@ -49,6 +76,8 @@ void ss_btree_changed(ss_btree *tree);
 
 /* Descends to `key`. SS_OK with the node and index, or SS_ABSENT. */
 int ss_btree_find_locked(ss_btree *tree, ss_span key, ss_node *node, uint32_t *index);
+/* The value of a key if it is wanted, and the address of its node (lock held). SS_ABSENT if there is none. */
+int ss_btree_value_locked(ss_btree *tree, ss_span key, bool wanted, uint64_t *address, ss_span *value);
 /* SS_BOUND_EXCEEDED unless the encoded key and value fit their types (and the slots of a version 1 map). */
 int ss_btree_check_bounds(const ss_btree *tree, ss_span key, ss_span value);
 int ss_btree_insert_locked(ss_btree *tree, ss_span key, ss_span value);
@@ -63,6 +92,18 @@ int ss_btree_get(ss_btree *tree, ss_span key, ss_output *output);
 int ss_btree_insert(ss_btree *tree, ss_span key, ss_span value, ss_output *output);
 int ss_btree_remove(ss_btree *tree, ss_span key, ss_output *output);
 
+/* Makes the map empty (lock held). */
+int ss_btree_clear_locked(ss_btree *tree);
+/* What ss_btree_check does (lock held). */
+int ss_btree_check_locked(ss_btree *tree, ss_report report, void *self);
+/* Shows each entry from the first key >= `from` on (all of them if `from` is NULL), lock held, until `visit` returns something else than
+ * SS_OK. The node is valid during the call. */
+int ss_btree_each_entry(ss_btree *tree, const ss_span *from, int (*visit)(void *self, ss_node *node, uint32_t index), void *self);
+/* The last key < `key`, or (`behind`) the first key > it; `also`: or the key itself. SS_ABSENT if there is none. The span is valid until
+ * the scratch is reset. */
+int ss_btree_neighbour(ss_btree *tree, ss_span key, bool behind, bool also, ss_span *found);
+/* The last key of all. */
+int ss_btree_last_key(ss_btree *tree, ss_span *found);
 /* Shows each key in order (lock held) until `visit` returns something else than SS_OK; the span is valid during the call. */
 int ss_btree_each_key(ss_btree *tree, int (*visit)(void *self, ss_span key), void *self);
 

@@ -118,24 +118,40 @@ static int compare_paths(const path *a, const path *b) {
 
 /* ---- a whole walk ---- */
 
-int ss_btree_each_key(ss_btree *tree, int (*visit)(void *self, ss_span key), void *self) {
-    path at = {.depth = 0};
+/* Shows the entries from the one that the path names on. */
+static int walk_on(ss_btree *tree, path *at, int (*visit)(void *self, ss_node *node, uint32_t index), void *self) {
     uint64_t left = SS_CAPACITY * tree->space.most_pages;
-    int status = tree->root == SS_NULL ? SS_OK : descend(tree, &at, tree->root, false);
-    while (status == SS_OK && at.depth > 0) {
+    int status = SS_OK;
+    while (status == SS_OK && at->depth > 0) {
         ss_node node;
-        ss_span key = {NULL, 0};
-        uint64_t address = at.node[at.depth - 1];
-        uint32_t index = at.index[at.depth - 1];
+        uint64_t address = at->node[at->depth - 1];
+        uint32_t index = at->index[at->depth - 1];
         ss_scratch_reset(&tree->space.scratch);
         status = ss_node_open(&tree->space, address, &node);
         if (status == SS_OK && index >= node.count) status = ss_fail(SS_CORRUPT, "a path leads to an entry", address, index, node.count);
         if (status == SS_OK && left-- == 0) status = ss_fail(SS_CORRUPT, "every node is reached once", address, 0, 0);
-        if (status == SS_OK) status = ss_node_key(&tree->space, &node, index, &key);
-        if (status == SS_OK) status = visit(self, key);
-        if (status == SS_OK) status = step(tree, &at, &node, false);
+        if (status == SS_OK) status = visit(self, &node, index);
+        if (status == SS_OK) status = step(tree, at, &node, false);
     }
     return status;
+}
+
+typedef struct key_visit {
+    ss_btree *tree;
+    int (*visit)(void *self, ss_span key);
+    void *self;
+} key_visit;
+
+static int visit_key(void *of, ss_node *node, uint32_t index) {
+    key_visit *v = of;
+    ss_span key = {NULL, 0};
+    int status = ss_node_key(&v->tree->space, node, index, &key);
+    return status == SS_OK ? v->visit(v->self, key) : status;
+}
+
+int ss_btree_each_key(ss_btree *tree, int (*visit)(void *self, ss_span key), void *self) {
+    key_visit v = {tree, visit, self};
+    return ss_btree_each_entry(tree, NULL, visit_key, &v);
 }
 
 /* ---- making one ---- */
@@ -182,6 +198,42 @@ static int set_back(ss_btree *tree, path *back, int to, ss_span stop) {
     if (to == SS_TO_LAST) return descend(tree, back, tree->root, true);
     int status = seek(tree, back, stop, to == SS_UPTO);
     return status == SS_OK ? previous(tree, back) : status;
+}
+
+int ss_btree_each_entry(ss_btree *tree, const ss_span *from, int (*visit)(void *self, ss_node *node, uint32_t index), void *self) {
+    path at = {.depth = 0};
+    int status = SS_OK;
+    if (tree->root == SS_NULL) return SS_OK;
+    ss_scratch_reset(&tree->space.scratch);
+    status = from == NULL ? descend(tree, &at, tree->root, false) : seek(tree, &at, *from, false);
+    return status == SS_OK ? walk_on(tree, &at, visit, self) : status;
+}
+
+static int key_at(ss_btree *tree, const path *at, ss_span *found) {
+    ss_node node;
+    if (at->depth == 0) return SS_ABSENT;
+    uint64_t address = at->node[at->depth - 1];
+    uint32_t index = at->index[at->depth - 1];
+    int status = ss_node_open(&tree->space, address, &node);
+    if (status == SS_OK && index >= node.count) return ss_fail(SS_CORRUPT, "a path leads to an entry", address, index, node.count);
+    return status == SS_OK ? ss_node_key(&tree->space, &node, index, found) : status;
+}
+
+int ss_btree_neighbour(ss_btree *tree, ss_span key, bool behind, bool also, ss_span *found) {
+    path at = {.depth = 0};
+    if (tree->root == SS_NULL) return SS_ABSENT;
+    ss_scratch_reset(&tree->space.scratch);
+    int status = seek(tree, &at, key, behind != also);
+    if (status == SS_OK && !behind) status = previous(tree, &at);
+    return status == SS_OK ? key_at(tree, &at, found) : status;
+}
+
+int ss_btree_last_key(ss_btree *tree, ss_span *found) {
+    path at = {.depth = 0};
+    if (tree->root == SS_NULL) return SS_ABSENT;
+    ss_scratch_reset(&tree->space.scratch);
+    int status = descend(tree, &at, tree->root, true);
+    return status == SS_OK ? key_at(tree, &at, found) : status;
 }
 
 /* Keeps the key of the entry that an end names. On a failure it is the one before. */

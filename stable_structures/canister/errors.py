@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a canister refuses: the platform's codes and texts (docs/platform.md#lifecycle-status), as exceptions.
+"""How a canister rejects: the platform's codes and texts (docs/platform.md#lifecycle-status), as exceptions.
 
-A trap inside the canister's code is a `Trap`: no `Exception`, because nothing in a canister's Python can catch one. What the
-test sees is `Trapped`, or another `Rejected`.
+A trap inside the canister's code is a `Trap`, which is not an `Exception`, because nothing in a canister's Python can catch
+a trap. The test sees it as `Trapped`, or as another `Rejected`.
 """
 
 from __future__ import annotations
@@ -73,13 +73,13 @@ class Rejected(StableError, RuntimeError):
 class Trapped(Rejected):
     """A message that trapped: everything it changed is as before. `__cause__` is the Python exception, if there was one.
 
-    The traceback of the cause shows where it happened; the local variables of its frames are cleared, since they
+    The traceback of the cause shows where it happened; the local variables of its frames are cleared, because they
     belong to a heap that is gone. Source: interface specification (entry points).
     """
 
 
 class Trap(BaseException):
-    """A trap on its way out of the canister's code."""
+    """A trap that leaves the canister's code."""
 
     def __init__(self, error_code: ErrorCode, message: str) -> None:
         super().__init__(message)
@@ -87,12 +87,12 @@ class Trap(BaseException):
         self.message = message
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For `copy` and `pickle`."""
+        """Support `copy` and `pickle`."""
         return remade(super().__reduce__())
 
 
 def called_trap(message: str) -> Trap:
-    """`ic0.trap` with a message."""
+    """Return the trap of `ic0.trap` with a message."""
     return Trap(ErrorCode.CALLED_TRAP, f"Canister called `ic0.trap` with message: {message}")
 
 
@@ -107,5 +107,5 @@ def panicked(message: str, place: str) -> Trap:
 
 
 def violation(api: str, mode: str) -> Trap:
-    """Return a system call where it is not allowed."""
+    """Return the trap for a system call that is not allowed here."""
     return Trap(ErrorCode.CONTRACT_VIOLATION, f'Canister violated contract: "{api}" cannot be executed in {mode} mode')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a message runs: all of it or nothing (docs/platform.md#atomicity), step by step where it waits for other canisters.
+"""Run a message all or nothing (docs/platform.md#atomicity), step by step if it waits for other canisters.
 
 What must be undone in any case is a `with` or `try` of the function that calls the body, and no generator that stands for one: a signal
 handler may raise between two steps of the library that drives the generator, which then stays where it is until its traceback goes.
@@ -34,9 +34,9 @@ INSTALLS: Final = (Kind.INIT, Kind.PRE_UPGRADE, Kind.POST_UPGRADE, Kind.START)
 
 @dataclass(frozen=True)
 class Limits:
-    """What the platform allows a canister, in bytes and instructions; `heap` None leaves the heap at what its machine allows.
+    """What the platform allows a canister, in bytes and instructions; with `heap` None, only the machine limits the heap.
 
-    `dirty_*`: stable memory that one message may change, counted in 4 KiB. What a message reads is not counted. The heap of a
+    `dirty_*`: stable memory that one message may change, counted in blocks of 4 KiB. Reads are not counted. The heap of a
     Python program is measured as `sys.getsizeof` of its objects after each changing message. Instructions are counted for
     Wasm programs, with the platform's weights.
     """
@@ -53,7 +53,7 @@ class Limits:
     instructions_inspect: int = 200_000_000
 
     def dirty(self, kind: Kind) -> int:
-        """Return how much a message of this kind may change."""
+        """Return how many bytes a message of this kind may change."""
         if kind in INSTALLS:
             return self.dirty_install
         return self.dirty_update if kind.keeps_changes else self.dirty_query
@@ -69,7 +69,7 @@ class Limits:
 
 @dataclass
 class _State:
-    """What a trap puts back beside the stable memory."""
+    """What a trap restores besides the stable memory."""
 
     certified_data: bytes
     cycles: int
@@ -79,11 +79,11 @@ class _State:
 
 
 class _Discard(BaseException):
-    """Ends a query: nothing that it changed stays."""
+    """Ends a query and discards its changes."""
 
 
 def _nothing() -> None:
-    """An empty canister has nothing to put back."""
+    """Restore nothing, for an empty canister."""
 
 
 class Execution:
@@ -96,7 +96,7 @@ class Execution:
 
     @property
     def open_contexts(self) -> int:
-        """How many calls are not over."""
+        """Return how many calls are not over."""
         return len(self._open)
 
     # ---- all or nothing ----
@@ -116,7 +116,7 @@ class Execution:
             given_up.close()
 
     def atomic(self, kind: Kind, body: Callable[[], None]) -> None:
-        """Everything that `body` does happens, or nothing; always nothing for queries. Raises `Trapped` for a trap."""
+        """Keep all changes of `body`, or none; never those of a query. Raises `Trapped` for a trap."""
         with one_at_a_time:
             try:
                 self._all_or_nothing(kind, body)
@@ -144,7 +144,7 @@ class Execution:
                     self._settle_program(state, transaction)
 
     def _settle_program(self, state: _State, transaction: Transaction) -> None:
-        """The program and its heap go the way of the stable memory. Twice is as good as once."""
+        """Commit or restore the program and its heap, as the stable memory was. Doing it twice does no harm."""
         if not was_committed(transaction):
             self._restore(state)
         elif self.canister.program is not None:
@@ -164,7 +164,7 @@ class Execution:
             raise
 
     def _trapped(self, trap: Trap) -> Trapped:
-        """Return what the test sees of a trap, which goes into the log."""
+        """Return the trap as the test sees it, and log it."""
         self.canister.logs.append(f"[TRAP]: {trap.message}")
         return Trapped(trap.error_code, trap.message)
 
@@ -213,24 +213,24 @@ class Execution:
             raise message.trap
 
     def message(self, kind: Kind, context: CallContext) -> Message:
-        """Return a message at the canister's time."""
+        """Return a new message at the canister's time."""
         return Message(self.canister, kind, context, self.canister.time)
 
     def system_context(self, method: str = "", args: tuple[Any, ...] = ()) -> CallContext:
-        """Return the context of what the system starts: nobody calls, nobody waits."""
+        """Return the context for a message that the system starts: it has no caller, and nobody waits for it."""
         return CallContext(self.canister.id, method, args, Reply())
 
-    # ---- a call, from its first message to its answer ----
+    # ---- a call, from its first message to its reply ----
 
     def run(self, kind: Kind, context: CallContext, start: Callable[[Message], None]) -> Outcome | None:
-        """Run an entry point, and whatever it leads to, until nothing is under way; how the call was answered."""
+        """Run an entry point, and all that follows, until no call is open; return how the call was answered."""
         outcomes: list[Outcome] = []
         context.respond = outcomes.append
         with_queue(lambda: self.begin(kind, context, start))
         return outcomes[0] if outcomes else None
 
     def begin(self, kind: Kind, context: CallContext, start: Callable[[Message], None]) -> None:
-        """The first message of a call; what it leads to is put on the queue."""
+        """Run the first message of a call; put the calls that it makes on the queue."""
         current_queue().opened.append(self._forget(context))
         self._open[id(context)] = context
         if kind is not Kind.COMPOSITE_QUERY:
@@ -243,7 +243,7 @@ class Execution:
             self.composite = False
 
     def _step(self, kind: Kind, context: CallContext, body: Callable[[Message], None]) -> None:
-        """One message of a call. If it traps, the call has that as its answer when nothing else is under way."""
+        """Run one message of a call. If it traps, the call fails with that trap when nothing else is open."""
         try:
             self._segment(kind, context, body)
         except Trapped as error:
@@ -251,7 +251,7 @@ class Execution:
         self._settle(context)
 
     def _segment(self, kind: Kind, context: CallContext, body: Callable[[Message], None]) -> None:
-        """One message: rolled back where it traps, and then the answer that it gave counts no more."""
+        """Run one message; if it traps, roll it back and discard its reply."""
         message, before = self.message(kind, context), (context.reply, context.cycles)
         try:
             if context.composite:
@@ -281,7 +281,7 @@ class Execution:
             self.canister.reimport()
 
     def _settle(self, context: CallContext) -> None:
-        """Answer the call when it can be answered, and ends it when nothing of it is under way."""
+        """Answer the call when it can be answered, and end it when none of its own calls is open."""
         program = self.canister.program
         if context.closed:
             return
@@ -317,7 +317,7 @@ class Execution:
 
         return forget
 
-    # ---- calls to others, and their answers ----
+    # ---- calls to others, and their replies ----
 
     def _send(self, context: CallContext, pending: Pending) -> None:
         if pending.callback is not None:
@@ -333,7 +333,7 @@ class Execution:
         queue.put(partial(deliver, self.canister, pending.call, respond, query=context.composite))
 
     def _respond(self, context: CallContext, pending: Pending, reply: Reply, refund: int) -> None:
-        """The answer of another canister runs the callback, as a message of its own."""
+        """Run the callback for another canister's reply, as a separate message."""
         callback = pending.callback
         if callback is None:
             self.canister.cycles += refund
@@ -363,7 +363,7 @@ class Execution:
         self._settle(context)
 
     def _clean_up(self, context: CallContext, callback: Callback, reply: Reply) -> None:
-        """After a callback that trapped its cleanup runs; a trap of that one is told to the log only."""
+        """Run the cleanup of a callback that trapped; if the cleanup traps too, only the log records it."""
         if callback.cleanup is None:
             return
         clean = callback.cleanup
@@ -397,12 +397,12 @@ def no_module() -> Rejected:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """The Python exception behind a trap."""
+    """Return the Python exception behind a trap."""
     return error.__cause__ if isinstance(error, Trap) and error.__cause__ is not None else error
 
 
 def _forget_locals(error: BaseException | None) -> None:
-    """Clear the frames of a traceback: their variables are of a heap that is gone, and structures among them would stay open."""
+    """Clear the frames of a traceback: their variables belong to a heap that is gone, and structures among them would stay open."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -411,7 +411,7 @@ def _forget_locals(error: BaseException | None) -> None:
 
 
 def method_or_reject(program: Program, name: str, *, query: bool) -> Method:
-    """Return the method of a call. Raises `Rejected` if there is none, which says what is there."""
+    """Return the method of a call. Raises `Rejected` if there is none, with a hint to the existing ones."""
     method = program.methods.get(name)
     if method is None or (query and method.kind is Kind.UPDATE) or (not query and method.kind is Kind.COMPOSITE_QUERY):
         sort = "query" if query else "update"
@@ -420,7 +420,7 @@ def method_or_reject(program: Program, name: str, *, query: bool) -> Method:
 
 
 def _instead(program: Program, name: str, method: Method | None) -> str:
-    """Return what the message about a method that is not there goes on to say."""
+    """Return the hint at the end of the message about an unknown method."""
     if method is not None:
         kind, function = ("an update", "call") if method.kind is Kind.UPDATE else ("a composite query", "query")
         return f": it is {kind}, use {function}('{name}', ...)"
@@ -430,5 +430,5 @@ def _instead(program: Program, name: str, method: Method | None) -> str:
         return f": did you mean {' or '.join(map(repr, near))}? ({known})"
     places = (getattr(program, "main", None), getattr(program, "actor", None))
     if any(callable(getattr(place, str(name), None)) for place in places if place is not None):
-        return f": '{name}' is there, but nothing exports it, put @query or @update above it ({known})"
+        return f": '{name}' is a function, but not exported; put @query or @update above it ({known})"
     return f" ({known})"

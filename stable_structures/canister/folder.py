@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A canister as the folder of a snapshot: what dfx, icp-cli and Juno download, and what the harness writes (the form of dfx).
+"""A canister as the folder of a snapshot, as dfx, icp-cli and Juno download it, and as the harness writes it (as dfx does).
 
     metadata.json       sizes, globals, certified data, version, timer
     wasm_module.bin     the module
     wasm_memory.bin     the heap
-    stable_memory.bin   the stable memory; absent where it is empty
+    stable_memory.bin   the stable memory; absent if it is empty
 
-Reading copies nothing: heap and stable memory stand on the files, which are never written and must stay as they are. A folder is
-written under another name beside it and put in its place when it is whole.
+Reading copies nothing: heap and stable memory read the files directly, which are never written and must not change. A folder
+is written under another name beside its target, and moved there when it is complete.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _KINDS: Final = ("i32", "i64", "f32", "f64", "v128")
 
 @dataclass
 class Folder:
-    """What a folder holds."""
+    """The content of a folder."""
 
     path: Path
     module: bytes
@@ -49,28 +49,28 @@ class Folder:
     version: int
     taken_at: int
     global_timer: int
-    """When it is due; 0 where it is not set, or where the snapshot was taken of a canister that goes on."""
+    """When it is due; 0 if it is not set, or if the snapshot was taken from a running canister."""
 
 
 def read_folder(path: str | os.PathLike[str]) -> Folder:
-    """Read the metadata of a folder and holds the files against it. O(size of the module).
+    """Read the metadata of a folder and compare the files with it. O(size of the module).
 
-    Raises `SourceError` for a folder that is no snapshot, or one whose download was not finished.
+    Raises `SourceError` for an invalid or incompletely downloaded snapshot.
     """
     folder = Path(path)
     given = _metadata(folder)
     names = _names(given)
     if (folder / _PROGRESS).exists():
-        raise SourceError(f"{folder}: the download is not finished ({_PROGRESS} is there); resume it")
+        raise SourceError(f"{folder}: the download is not finished ({_PROGRESS} exists); resume it")
     known = given["metadata"] if "metadata" in given and isinstance(given["metadata"], dict) else given
     known = {_snake(name): _plain(value) for name, value in known.items()}
     sizes = {name: _size(folder, known, key) for name, key in _SIZES.items()}
     paths = {name: _file(folder / names[name], sizes[name]) for name in (MODULE, HEAP, STABLE)}
     module = paths[MODULE]
     if module is None:
-        raise SourceError(f"{folder}: the snapshot has no module: it is of an empty canister")
+        raise SourceError(f"{folder}: the snapshot has no module, so it was taken of an empty canister; take one of an installed canister")
     if sizes[STABLE] % PAGE_SIZE or sizes[HEAP] % PAGE_SIZE:
-        raise SourceError(f"{folder / METADATA}: sizes of memories are whole pages of {PAGE_SIZE} bytes; download the snapshot again")
+        raise SourceError(f"{folder / METADATA}: sizes of memories must be whole pages of {PAGE_SIZE} bytes; download the snapshot again")
     return Folder(
         folder,
         module.read_bytes()[: sizes[MODULE]],
@@ -93,23 +93,21 @@ def _metadata(folder: Path) -> dict[str, Any]:
     path = folder / METADATA
     try:
         if path.stat().st_size > _LARGEST_METADATA:
-            raise SourceError(f"{path}: {path.stat().st_size} bytes are too many for metadata; is this the folder of a snapshot?")
+            raise SourceError(f"{path}: {path.stat().st_size} bytes are too many for metadata; is this a snapshot folder?")
         found = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise SourceError(
-            f"{folder}: a folder without {METADATA} is no snapshot; give the folder that dfx, icp or juno downloaded"
-        ) from None
+        raise SourceError(f"{folder}: not a snapshot: {METADATA} not found; pass the folder that dfx, icp or juno downloaded") from None
     except OSError as error:
-        raise SourceError(f"{path}: cannot be read: {error.strerror}") from None
+        raise SourceError(f"{path}: cannot read it: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise SourceError(f"{path}: no JSON: {error}; download the snapshot again") from None
+        raise SourceError(f"{path}: invalid JSON: {error}; download the snapshot again") from None
     if not isinstance(found, dict):
-        raise SourceError(f"{path}: JSON, but no metadata of a snapshot; download it again")
+        raise SourceError(f"{path}: the JSON is not a snapshot's metadata; download it again")
     return found
 
 
 def _names(given: dict[str, Any]) -> dict[str, str]:
-    """Return how the files are called; Juno's metadata name its own."""
+    """Return the names of the files; Juno's metadata contain them."""
     data = given.get("data")
     if "snapshotId" not in given and not isinstance(data, dict):
         return {name: name for name in (MODULE, HEAP, STABLE)}
@@ -137,7 +135,7 @@ def _size(folder: Path, known: dict[str, Any], key: str) -> int:
     value = known.get(key)
     value = int(value) if isinstance(value, str) and value.isdecimal() else value
     if not isinstance(value, int) or value < 0:
-        raise SourceError(f"{folder / METADATA}: {key} is {value!r}; this is no metadata of a snapshot")
+        raise SourceError(f"{folder / METADATA}: {key} is {value!r}; this is not a snapshot's metadata")
     return value
 
 
@@ -146,7 +144,7 @@ def _file(path: Path, size: int) -> Path | None:
         return None
     found = path.stat().st_size if path.is_file() else 0
     if found < size:
-        raise SourceError(f"{path}: has {found} of {size} bytes: the download stopped too early; download again or go on with --resume")
+        raise SourceError(f"{path}: it has {found} of {size} bytes: the download stopped too early; download it again, or use --resume")
     return path
 
 
@@ -154,7 +152,7 @@ def _bytes(value: Any, folder: Path) -> bytes:
     try:
         return bytes(value or [])
     except (TypeError, ValueError):
-        raise SourceError(f"{folder / METADATA}: certified_data are no bytes; download the snapshot again") from None
+        raise SourceError(f"{folder / METADATA}: certified_data is not bytes; download the snapshot again") from None
 
 
 def _global(value: Any, folder: Path) -> tuple[int, int | float]:
@@ -165,7 +163,7 @@ def _global(value: Any, folder: Path) -> tuple[int, int | float]:
             number = sum(digit << 32 * place for place, digit in enumerate(number))
         if kind in _KINDS and isinstance(number, (int, float)):
             return _KINDS.index(kind), float(number) if kind.startswith("f") else int(number)
-    raise SourceError(f"{folder / METADATA}: {value!r} is no value of a global; download the snapshot again")
+    raise SourceError(f"{folder / METADATA}: invalid value {value!r} of a global; download the snapshot again")
 
 
 def _timer(value: Any) -> int:
@@ -176,7 +174,7 @@ def _timer(value: Any) -> int:
 
 
 def memory_parts(memory: NativeMemory) -> Iterator[tuple[int, bytes]]:
-    """Offset and bytes of the parts of a memory that are not all zeros. O(size)."""
+    """Iterate over offset and bytes of the parts of a memory that are not all zeros. O(size)."""
     zeros = bytes(_STEP)
     for offset in range(0, memory.nbytes, _STEP):
         part = memory.read(offset, min(_STEP, memory.nbytes - offset))
@@ -186,7 +184,7 @@ def memory_parts(memory: NativeMemory) -> Iterator[tuple[int, bytes]]:
 
 @dataclass
 class State:
-    """What is written."""
+    """The state to write."""
 
     module: bytes
     heap_size: int
@@ -201,9 +199,9 @@ class State:
 
 
 def write_folder(path: str | os.PathLike[str], state: State, extra: dict[str, str] | None = None) -> None:
-    """Write a folder, whole or not at all; one that is there is replaced. `extra` are more files of text. O(bytes that are not zero).
+    """Write a folder, all or nothing; replaces an existing one. `extra` are additional text files. O(bytes that are not zero).
 
-    After a loss of power the old or the new one is there.
+    After a power loss there is either the old or the new one.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -226,7 +224,7 @@ def write_folder(path: str | os.PathLike[str], state: State, extra: dict[str, st
 
 
 def replace_folder(made: Path, target: Path) -> None:
-    """Put a folder in the place of another one."""
+    """Replace a folder by another one."""
     if target.exists():
         exchange(made, target)
         shutil.rmtree(made, ignore_errors=True)
@@ -236,7 +234,7 @@ def replace_folder(made: Path, target: Path) -> None:
 
 
 def exchange(one: Path, other: Path) -> None:
-    """Exchange two folders in one step where the system can, else in two that are both safe to be stopped after."""
+    """Exchange two folders in one step if the system can, otherwise in two, each of which may be the last before a crash."""
     if not exchange_paths(str(one), str(other)):
         aside = other.with_name(other.name + ".old")
         shutil.rmtree(aside, ignore_errors=True)
@@ -246,7 +244,7 @@ def exchange(one: Path, other: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Make the names in a folder last."""
+    """Write the names in a folder to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

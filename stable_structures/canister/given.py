@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is given to a canister, as the harness needs it: principals, images, arguments, options of an upgrade."""
+"""Convert users' arguments to what the harness needs: principals, images, arguments, options of an upgrade."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ Persistence = Literal["keep", "replace", "auto"]
 """The platform's option `wasm_memory_persistence`; "auto" is what its tools do."""
 
 _numbers: Final = itertools.count(0xFFFF_FFFF_FFE0_0000)
-"""Identifiers of canisters of a test begin where the platform's own test server begins: those of real canisters (the ledger) are below."""
+"""Canister identifiers in tests begin where those of the platform's test server begin; real canisters (the ledger) are below."""
 
 
 def principal_of(value: Principal | str | bytes) -> Principal:
-    """Return a principal, as bytes or as text."""
+    """Return a principal given as bytes or as text."""
     if isinstance(value, Principal):
         return value
     return Principal.from_text(value) if isinstance(value, str) else Principal(value)
 
 
 def new_principal() -> Principal:
-    """Return an identifier as the platform gives them out: a number, then two bytes of 1."""
+    """Return an identifier as the platform assigns them: a number, then two bytes of 1."""
     return Principal(next(_numbers).to_bytes(8, "big") + b"\x01\x01")
 
 
@@ -65,9 +65,9 @@ def keeps_heap(old: Code | WasmCode, new: Code | WasmCode, option: Persistence |
 def memory_of(image: bytes, max_pages: int) -> StableMemory:
     """Return a memory that holds an image."""
     if len(image) % PAGE_SIZE:
-        raise ValueError(f"an image of stable memory is whole pages of {PAGE_SIZE} bytes, got {len(image)}; is the file cut off?")
+        raise ValueError(f"an image of stable memory must be whole pages of {PAGE_SIZE} bytes, got {len(image)}; is the file cut off?")
     memory = StableMemory(max_pages=max_pages)
     if memory.grow(len(image) // PAGE_SIZE) < 0:
-        raise ValueError(f"the image has {len(image)} bytes, more than the limit of {max_pages} pages; give larger limits")
+        raise ValueError(f"the image has {len(image)} bytes, more than the limit of {max_pages} pages; pass larger limits")
     memory.write(0, image)
     return memory

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Python heap of a program: what it held, so that a trapped message leaves it as it was.
+"""Save the Python heap of a program before a message, and restore it after a trap.
 
-The platform puts the whole Wasm memory back. Here every object that is reachable from the program's modules, timers and
-suspended calls is visited before a message, and what it holds is noted; after a trap the same objects get the
-same content again, so identities stay. What did not change is compared and left alone.
+The platform restores the whole Wasm memory. Here every object that is reachable from the program's modules, timers and
+suspended calls is visited before a message and its content saved; after a trap the same objects get the
+same content again, so identities stay. Objects that did not change are only compared.
 
 Restored: module globals; dict, list, set, bytearray, deque, OrderedDict and their subclasses; attributes, slots and class of
 objects whose class is the program's; attributes of its classes and functions; closures; the state of `random.Random`; numpy
 arrays of numbers.
-Not restored: what extension types and the standard library keep inside (an lru_cache, an iterator that has moved on, an open
-file), the state of shared modules, and threads. `heap="reimport"` runs the source anew after a trap instead.
+Not restored: the inner state of extension types and of the standard library (an lru_cache, an iterator that has moved on, an open
+file), the state of shared modules, and threads. `heap="reimport"` runs the source again after a trap instead.
 
 The heap is walked in waves: all objects at one distance from the roots, those of one type together. Each step of a wave is one
 call into C for thousands of objects (`map`, `gc.get_referents`); a Python frame for each object would cost twenty times as much.
-What is walked must not change meanwhile, so nothing here runs the program's code: containers are read past the methods that
+The walked objects must not change meanwhile, so nothing here runs the program's code: containers are read without the methods that
 their subclasses override.
 """
 
@@ -44,17 +44,17 @@ Restore = Callable[[], None]
 _LEAVES: Final = frozenset({int, float, complex, str, bytes, bool, type(None), type(...), range, slice})
 _CLASS_SKIPPED: Final = frozenset({"__dict__", "__weakref__", "__doc__", "__abstractmethods__", "_abc_impl", MADE_FOR})
 _CHUNK: Final = 512
-"""How many objects are compared at once; where one of them changed, each is."""
+"""How many objects to compare at once; if one of them changed, each is compared."""
 _FEW: Final = 4
-"""Up to so many classes in one wave, it is faster to go through the wave once for each."""
+"""If a wave has at most this many classes, it is faster to scan it once for each class."""
 _MOST_PASSES: Final = 4
-"""An object that the message made ends when nothing holds it any more, and then its `__del__` may change what was put back."""
+"""An object that the message created is destroyed when nothing holds it any more; its `__del__` may then change restored objects."""
 _MISSING: Final = object()
 
 
 def _without_collection(body: Callable[[], None]) -> None:
-    """Runs something without garbage collection: it would go through all objects again and again, for the copies are many and new."""
-    with one_at_a_time:  # for two threads that both turn it off and on would leave it off
+    """Run something without garbage collection, which would scan all objects again and again: there are many new copies."""
+    with one_at_a_time:  # if two threads both turned it off and on, it could stay off
         was = gc.isenabled()
         try:
             gc.disable()
@@ -68,21 +68,21 @@ def _without_collection(body: Callable[[], None]) -> None:
 
 
 class _Saved:
-    """Objects of one type, and for each what it held."""
+    """Objects of one type, each with its saved content."""
 
     def __init__(self) -> None:
         self.items: list[Any] = []
         self.saved: list[Any] = []
 
     def add(self, items: list[Any]) -> list[Any]:
-        """Save what these objects hold; return what was saved."""
+        """Save the content of these objects; return it."""
         saved = self.save(items)
         self.items += items
         self.saved += saved
         return saved
 
     def restore(self) -> bool:
-        """Put back what changed; whether anything had."""
+        """Restore what changed; return whether anything had."""
         changed = False
         for start in range(0, len(self.items), _CHUNK):
             items, saved = self.items[start : start + _CHUNK], self.saved[start : start + _CHUNK]
@@ -95,15 +95,15 @@ class _Saved:
         return changed
 
     def save(self, items: list[Any]) -> list[Any]:
-        """Return what each of the objects holds."""
+        """Return the content of each object."""
         raise NotImplementedError
 
     def same(self, items: list[Any], saved: list[Any]) -> bool:
-        """Return whether all of them hold the very objects that were saved, in the same order."""
+        """Return whether each still holds the same objects as saved, in the same order."""
         raise NotImplementedError
 
     def put_back(self, item: Any, saved: Any) -> None:
-        """Make one hold what was saved."""
+        """Restore the saved content of one object."""
         raise NotImplementedError
 
 
@@ -112,7 +112,7 @@ def _all_identical(one: Iterable[Any], other: Iterable[Any]) -> bool:
 
 
 def _same_items(items: list[Any], saved: list[Any], base: Any) -> bool:
-    """Return whether each container, read as one of the class `base`, has the length and the items (a dict: the keys) that were saved."""
+    """Return whether each container, read as a `base`, has its saved length and items (of a dict: keys)."""
     return all(map(eq, map(base.__len__, items), map(len, saved))) and _all_identical(
         chain.from_iterable(map(base.__iter__, items)), chain.from_iterable(saved)
     )
@@ -173,7 +173,7 @@ class _Deques(_Saved):
 
 
 class _Sets(_Saved):
-    """A copy of a set need not have its order, so which elements are there is what counts."""
+    """Sets, compared by their elements: a copy of a set may have another order."""
 
     def save(self, items: list[Any]) -> list[Any]:
         return list(map(set.copy, items))
@@ -200,13 +200,13 @@ class _Bytearrays(_Saved):
             bytearray.__setitem__(item, slice(None), saved)
         except BufferError as error:
             raise Unsupported(
-                f"rollback cannot set a bytearray back from {len(item)} to {len(saved)} bytes while a memoryview of it exists: "
+                f"rollback cannot restore a bytearray from {len(item)} to {len(saved)} bytes while a memoryview of it exists: "
                 'release the view, or install with heap="reimport"'
             ) from error
 
 
 class _Instances(_Saved):
-    """The class and the dict of attributes of objects; what is in the dict is saved as any dict is."""
+    """The class and the attribute dict of objects; the content of that dict is saved as for any dict."""
 
     def __init__(self, cls: type, attributes: Any) -> None:
         super().__init__()
@@ -262,11 +262,11 @@ _CONTAINERS: Final[dict[type, type[_Saved]]] = {
     set: _Sets,
 }
 _SEQUENCES: Final[dict[type, Any]] = {tuple: tuple.__iter__, frozenset: frozenset.__iter__}
-"""Containers that do not change, and how what they hold is read."""
+"""Immutable containers, each with the function that reads its content."""
 
 
 class _Plan:
-    """What there is to save of the objects of a class that is none of Python's own."""
+    """What to save for objects of a class that is not built in."""
 
     def __init__(self, cls: type, owns: Callable[[str | None], bool]) -> None:
         known = (base for base in cls.__mro__[1:-1] if base in _CONTAINERS or base in _SEQUENCES or base in _EACH or base is bytearray)
@@ -277,7 +277,7 @@ class _Plan:
 
 
 def _attributes(cls: type) -> Any:
-    """Return what reads and sets `__dict__` of the objects of a class; None if they have none."""
+    """Return the descriptor that reads and sets `__dict__` of the objects of a class; None if they have none."""
     kinds = (types.GetSetDescriptorType, types.MemberDescriptorType)
     return next((found for base in cls.__mro__ if isinstance(found := vars(base).get("__dict__"), kinds)), None)
 
@@ -291,7 +291,7 @@ def _slots(cls: type) -> list[types.MemberDescriptorType]:
 
 
 class HeapImage:
-    """What a program's objects held at one moment. Taking it costs O(objects of the program), as does restoring it."""
+    """The content of a program's objects at one moment. Taking it costs O(objects of the program), as does restoring it."""
 
     def __init__(self, roots: Iterable[object], owns: Callable[[str | None], bool]) -> None:
         self._owns = owns
@@ -307,7 +307,7 @@ class HeapImage:
         return f"<HeapImage of {len(self._kept)} objects>"
 
     def restore(self) -> None:
-        """Put the content back. Can be done any number of times. Raises `Unsupported` if a memoryview is in the way."""
+        """Restore the content, any number of times. Raises `Unsupported` if a memoryview prevents it."""
         _without_collection(self._restore_all)
 
     def _restore_all(self) -> None:
@@ -316,7 +316,7 @@ class HeapImage:
                 return
 
     def _restore_once(self) -> bool:
-        """Return whether anything had changed. Bytearrays come last: what had a memoryview of one may be gone by then."""
+        """Restore; return whether anything had changed. Bytearrays come last, when objects with memoryviews of them may be gone."""
         for restore in self._restores:
             restore()
         others = [saved.restore() for key, saved in self._saved.items() if key is not bytearray]
@@ -327,7 +327,7 @@ class HeapImage:
             self._visit_wave()
 
     def _visit_wave(self) -> None:
-        """Visit all that was found and not visited yet."""
+        """Visit all objects that were found but not visited yet."""
         wave, self._found = self._fresh(self._found), []
         self._kept += wave  # so that no other object gets their ids
         kinds = set(map(type, wave))
@@ -341,7 +341,7 @@ class HeapImage:
             self._visit(cls, cls, items)
 
     def _fresh(self, found: list[Any]) -> list[Any]:
-        """Those that are no leaves and were not visited yet, each once."""
+        """Return the objects that are not leaves and were not visited yet, each once."""
         holders = [item for item in found if type(item) not in _LEAVES]
         ids = list(map(id, holders))
         known = not self._seen.isdisjoint(ids)
@@ -354,7 +354,7 @@ class HeapImage:
         return list({id(item): item for item in holders}.values())
 
     def _visit(self, cls: type, base: type, items: list[Any]) -> None:
-        """Objects of class `cls`, as those of its base that is one of Python's own."""
+        """Visit objects of class `cls` as those of its built-in base."""
         if base in _CONTAINERS:
             self._visit_containers(base, items)
         elif base in _SEQUENCES:
@@ -383,7 +383,7 @@ class HeapImage:
             self._found += [item for item in gc.get_referents(*saved) if type(item) not in _LEAVES]
 
     def _visit_instances(self, cls: type, items: list[Any]) -> None:
-        """Objects of a class that has no visit of its own: their content as containers, and their attributes."""
+        """Visit objects of a class without its own visitor: their content as containers, and their attributes."""
         plan = self._plans.get(cls)
         if plan is None:
             plan = self._plans[cls] = _Plan(cls, self._owns)
@@ -460,7 +460,7 @@ class HeapImage:
 
 
 class _MeasuredHeap(HeapImage):
-    """An image that also keeps the texts, to know how much there is."""
+    """An image that also keeps texts, to measure the heap."""
 
     def __init__(self, roots: Iterable[object], owns: Callable[[str | None], bool]) -> None:
         self._texts: dict[int, str | bytes] = {}
@@ -473,19 +473,19 @@ class _MeasuredHeap(HeapImage):
     def _visit_containers(self, base: type, items: list[Any]) -> None:
         super()._visit_containers(base, items)
         self._keep_texts(gc.get_referents(*items))
-        if issubclass(base, dict):  # their keys are left out there where all are texts
+        if issubclass(base, dict):  # the image leaves keys out if all are texts; here they count
             self._keep_texts(chain.from_iterable(map(dict.__iter__, items)))
 
     def _keep_texts(self, found: Iterable[Any]) -> None:
         self._texts.update((id(item), item) for item in found if type(item) in (str, bytes))
 
     def size(self) -> int:
-        """Bytes of all objects that were visited, as `sys.getsizeof` tells; of numbers nothing."""
+        """Return the bytes of all visited objects by `sys.getsizeof`; numbers count as nothing."""
         return sum(sys.getsizeof(item, 0) for item in chain(self._kept, self._texts.values()))
 
 
 def heap_size(roots: Iterable[object], owns: Callable[[str | None], bool]) -> int:
-    """Bytes of all objects that are reachable, each counted once, as `sys.getsizeof` tells; of numbers nothing. O(objects)."""
+    """Return the bytes of all reachable objects by `sys.getsizeof`, each counted once; numbers count as nothing. O(objects)."""
     return _MeasuredHeap(roots, owns).size()
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the harness needs of an installed program, whether it is Python or Wasm."""
+"""The interface of an installed program, Python or Wasm, that the harness uses."""
 
 from __future__ import annotations
 
@@ -34,28 +34,28 @@ class Method:
             inspect.signature(self.function, follow_wrapped=False).bind(*args)
         except TypeError:
             return TypeError(f"{error}; call it as {self.name}{inspect.signature(self.function)}")
-        except ValueError:  # written in C, and it does not tell its arguments
+        except ValueError:  # written in C, without a signature
             pass
         return None
 
 
 class Callback(Protocol):
-    """What runs when a call is answered."""
+    """The code that runs when a call is answered."""
 
     @property
     def cleanup(self) -> Callable[[Message], None] | None:
-        """Return what runs where the callback traps."""
+        """Return the code to run if the callback traps."""
 
     def belongs_to(self, program: Program) -> bool:
         """Return whether this program can run it."""
 
     def run(self, message: Message, reply: Reply) -> None:
-        """Run it with the answer."""
+        """Run it with the reply."""
 
 
 @dataclass
 class Pending:
-    """A call that is made when its message has ended well; without a callback nobody waits for the answer."""
+    """A call to make when its message has succeeded; without a callback nobody waits for the reply."""
 
     call: Call
     callback: Callback | None
@@ -70,42 +70,42 @@ class Program(Protocol):
 
     @property
     def name(self) -> str:
-        """Return what to call it."""
+        """Return the name to show."""
 
     @property
     def overwrites(self) -> bool:
-        """Return whether its manager is made over whatever the stable memory holds."""
+        """Return whether its manager is created over whatever the stable memory holds."""
 
     @property
     def code(self) -> Any:
-        """Return what it was made of, to be installed again."""
+        """Return the code that it was created from, to install it again."""
 
     def again(self) -> Program:
-        """Return a program of the same code that has not begun."""
+        """Return a program of the same code that has not started."""
 
     def image(self, heap: HeapMode) -> Callable[[], None]:
-        """Return what puts the program back to where it is now."""
+        """Return a function that restores the program to its current state."""
 
     def commit(self) -> None:
-        """What it holds now stays."""
+        """Keep its current state."""
 
     def close(self) -> None:
-        """It will not run again."""
+        """Release its resources; it will not run again."""
 
     def snapshot(self) -> Callable[[], Program]:
-        """Return what gives a program that is as this one is now, any number of times."""
+        """Return a function that creates programs in the current state of this one."""
 
     def heap_used(self) -> int:
-        """Bytes of its heap."""
+        """Return the size of its heap in bytes."""
 
     def run(self, body: Callable[[], None]) -> None:
-        """Runs some of its code, with its modules and files in place."""
+        """Run some of its code, with its modules and files in place."""
 
     def failure(self, message: Message, error: BaseException) -> Trap:
         """Return the trap for a Python exception in its message."""
 
     def load(self, message: Message) -> None:
-        """Its first code: the source of a module, or (start)."""
+        """Run its first code: the source of a module, or (start)."""
 
     def lifecycle(self, kind: Kind, args: tuple[Any, ...], message: Message) -> None:
         """Run the hook of a lifecycle message, if there is one."""
@@ -114,31 +114,31 @@ class Program(Protocol):
         """Return whether calls from outside are inspected."""
 
     def inspect(self, message: Message) -> None:
-        """Look at a call from outside."""
+        """Inspect a call from outside."""
 
     def prepare(self, args: tuple[Any, ...], method: Method) -> tuple[Any, ...]:
-        """Arguments as the test gives them, as the program gets them."""
+        """Convert arguments of the test to those that the program gets."""
 
     def receive(self, call: Call, method: Method) -> tuple[Any, ...]:
-        """Arguments of another canister's call, as the program gets them."""
+        """Convert the arguments of another canister's call to those that the program gets."""
 
     def enter(self, method: Method, message: Message) -> None:
-        """The first message of a call."""
+        """Run the first message of a call."""
 
     def outward(self, reply: Reply) -> Reply:
-        """Return an answer, as others get it."""
+        """Return a reply, as others get it."""
 
     def returned(self, method: Method, context: CallContext) -> Reply | None:
-        """Return the answer of a method that has ended without giving one; None if it did not reply."""
+        """Return the reply of a method that has ended without one; None if it did not reply."""
 
     def respond(self, call: Call, method: Method, reply: Reply) -> Reply:
-        """Return an answer, as the canister that made this call gets it."""
+        """Return a reply, as the canister that made this call gets it."""
 
     def show(self, reply: Reply, method: Method) -> Any:
-        """Return the value of an answer, as the test gets it."""
+        """Return the value of a reply, as the test gets it."""
 
     def next_timer(self, until: int) -> tuple[int, Callable[[Message], None]] | None:
-        """Return the timer that is due first, by `until`: when, and what runs. It is taken from the list."""
+        """Return the time and function of the timer that is due first, by `until`, and remove it."""
 
     def heartbeat(self) -> Callable[[Message], None] | None:
-        """Return what runs once a round."""
+        """Return the function to run once per round."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The management canister, as much of it as tests need: random bytes, and canisters that make and manage canisters.
+"""The management canister, the part that tests need: random bytes, and canisters that create and manage canisters.
 
-It answers calls that come as Candid. What it has not (signatures, HTTP, Bitcoin) the test registers.
+It answers calls in Candid. For methods that it lacks (signatures, HTTP, Bitcoin), a test registers replies.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ _DEFAULT_CYCLES: Final = 100_000_000_000_000
 
 @functools.cache
 def interface() -> Interface:
-    """Return the methods that the harness has, and their types."""
+    """Return the methods that the harness supports, and their types."""
     return parse_interface(_DID)
 
 
@@ -78,7 +78,7 @@ def offers(call: Call) -> bool:
 
 
 def receive(sender: Canister, call: Call, respond: Respond) -> None:
-    """Answer a call; cycles that no canister took go back."""
+    """Answer a call; refund cycles that nobody accepted."""
     method = interface().methods[call.method]
     request = _Request(sender, call.cycles)
     try:
@@ -92,26 +92,26 @@ def receive(sender: Canister, call: Call, respond: Respond) -> None:
 
 
 class _Request:
-    """Who asks, and the cycles that came along."""
+    """The sender of a request, and its cycles."""
 
     def __init__(self, sender: Canister, cycles: int) -> None:
         self.sender = sender
         self.cycles = cycles
 
     def take(self) -> int:
-        """All the cycles."""
+        """Take all the cycles; return how many."""
         taken, self.cycles = self.cycles, 0
         return taken
 
     def target(self, given: dict[str, Any]) -> Canister:
-        """Return the canister of a request. Raises `Rejected` if there is none or the sender may not manage it."""
+        """Return the canister of a request. Raises `Rejected` if it does not exist or the sender may not manage it."""
         target = self.any_target(given)
         if self.sender.id not in target.controllers and target is not self.sender:
             raise Rejected(ErrorCode.INVALID_CONTROLLER, f"Only the controllers of the canister {target.id} can control it.")
         return target
 
     def any_target(self, given: dict[str, Any]) -> Canister:
-        """Return the same for what everybody may ask."""
+        """Return the canister of a request that everybody may make."""
         principal = given["canister_id"]
         target = self.sender.find(principal) or self.sender.children.get(principal)
         if target is None:
@@ -123,7 +123,7 @@ _random: list[bytes] = [b"seed of the test"]
 
 
 def seed(value: bytes) -> None:
-    """Begin the random bytes anew."""
+    """Restart the random bytes."""
     _random[0] = value
 
 
@@ -136,7 +136,7 @@ def _raw_rand(request: _Request) -> tuple[Any, ...]:
 def _make(request: _Request, settings: dict[str, Any] | None, cycles: int, principal: Any = None) -> tuple[Any, ...]:
     made = type(request.sender)(id=principal, controllers=[request.sender.id])
     made.cycles = cycles
-    request.sender.children[made.id] = made  # a canister lives as long as somebody knows it
+    request.sender.children[made.id] = made  # a canister lives as long as somebody refers to it
     _apply(made, settings or {})
     return ({"canister_id": made.id},)
 

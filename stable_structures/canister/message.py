@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One message: what the system knows while an entry point of a canister runs, and which system calls it may make.
+"""One message: the system's state while an entry point of a canister runs, and the system calls that it may make.
 
 See docs/platform.md#system-calls-by-context.
 """
@@ -41,7 +41,7 @@ class Kind(enum.Enum):
 
     @property
     def keeps_changes(self) -> bool:
-        """Return whether what the entry point changed stays; queries and inspect_message never keep anything."""
+        """Return whether the changes of the entry point stay; queries and inspect_message never keep anything."""
         return self not in (Kind.QUERY, Kind.COMPOSITE_QUERY, Kind.INSPECT)
 
 
@@ -74,7 +74,7 @@ ALLOWED: Final[dict[str, set[Kind]]] = {
 
 @dataclass(repr=False)
 class Reply:
-    """The answer to a call: a value, or a rejection."""
+    """The reply to a call: a value, or a rejection."""
 
     value: Any = None
     rejected: bool = False
@@ -86,12 +86,12 @@ class Reply:
 
 
 Outcome: TypeAlias = Reply | Rejected
-"""How a call ended: an answer of the canister, or a rejection of the platform."""
+"""How a call ended: a reply of the canister, or a rejection of the platform."""
 
 
 @dataclass(repr=False)
 class CallContext:
-    """A call that is not answered yet; it lasts over all the messages that it takes."""
+    """A call that is not answered yet; it spans all the messages that it takes."""
 
     caller: Principal
     method: str
@@ -100,18 +100,18 @@ class CallContext:
     cycles: int = 0
     by_canister: bool = False
     found: Method | None = None
-    """The method that was called; None for what the system starts."""
+    """The method that was called; None if the system started the message."""
     replicated: bool = True
     composite: bool = False
     deadline: int = 0
     instructions: int = 0
-    """Of all messages of this call so far (Wasm)."""
+    """Instructions of all messages of this call so far (Wasm)."""
     value: Any = None
     """What the method returned (Python)."""
     error: Rejected | None = None
-    """Why a message of this call failed, the last one that did."""
+    """Why the last failed message of this call failed."""
     outstanding: int = 0
-    """Calls to others whose answer has a callback here."""
+    """Calls to others whose reply has a callback here."""
     responded: bool = False
     closed: bool = False
     respond: Callable[[Outcome], None] | None = None
@@ -134,19 +134,19 @@ class Message:
     refunded: int = 0
     rejection: Reply | None = None
     pending: list[Pending] = field(default_factory=list)
-    """Calls that are made when the message has ended well, in order."""
+    """Calls to make when the message has succeeded, in order."""
 
     def __repr__(self) -> str:
         return f"<Message: {self.kind.value} {self.context.method!r} of canister {self.canister.id}>"
 
     def allow(self, api: str) -> None:
-        """Trap where this system call is not allowed in this kind of message."""
+        """Trap if this system call is not allowed in this kind of message."""
         kinds = ALLOWED.get(api)
         if kinds is not None and self.kind not in kinds:
             self.raise_trap(violation(f"ic0_{api}", self.kind.value))
 
     def raise_trap(self, trap: Trap) -> None:
-        """Traps: code that catches it all the same does not save the message."""
+        """Raise a trap; code that catches it nevertheless does not save the message."""
         if self.trap is None:
             self.trap = trap
         raise trap
@@ -171,19 +171,19 @@ _running: Final = _Running()
 
 
 def running() -> list[Message]:
-    """The messages of this thread, to begin one and to end it."""
+    """Return the messages of this thread, to begin one and to end it."""
     return _running.messages
 
 
 def is_running() -> bool:
-    """Return whether a canister's code runs."""
+    """Return whether code of a canister is running."""
     return bool(_running.messages)
 
 
 def current(what: str = "this") -> Message:
-    """Return the message that runs. Raises `Unsupported` outside a canister."""
+    """Return the running message. Raises `Unsupported` outside a canister."""
     if not _running.messages:
-        raise Unsupported(f"{what} works inside a canister only: install the code with Canister.install(source) and call it")
+        raise Unsupported(f"{what} only works inside a canister; install the code with Canister.install(source) and call it")
     message = _running.messages[-1]
     if message.trap is not None:
         raise message.trap

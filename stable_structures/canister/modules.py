@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The modules of one installed program, apart from those of the test and of other canisters.
+"""The modules of one installed program, separate from those of the test and of other canisters.
 
-A canister's modules are its heap: its own files and third-party pure-Python packages are imported anew at each install
+A canister's modules are its heap: its own files and third-party pure-Python packages are imported again at each install
 and upgrade. Shared with the test are the standard library, packages with extension modules (which cannot be imported
-twice), this library, and the test tools. Python's import works on one table, `sys.modules`; so while a program runs, its own modules are
-in that table and the test's are not, and afterwards the table is as it was. One program runs at a time in a process.
+twice), this library, and the test tools. Python's import works on one table, `sys.modules`. While a program runs, the table
+contains its modules instead of the test's; afterwards the table is as before. One program at a time runs in a process.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SHARED_TOOLS: Final = frozenset(
 _EXTENSIONS: Final = (*importlib.machinery.EXTENSION_SUFFIXES, ".pyd")
 
 TEXT_MODULE: Final = "canister_source_"
-"""How the name of a module begins that was installed from text."""
+"""The prefix of the name of a module that was installed from text."""
 
 one_at_a_time: Final = threading.RLock()
 """Held by the thread whose message runs."""
@@ -49,7 +49,7 @@ def _has_extension(folder: str) -> bool:
 
 
 def _is_shared_package(top: str) -> bool:
-    """Return whether a top-level module that is no part of the standard library has compiled code."""
+    """Return whether a top-level module outside the standard library has compiled code."""
     module = sys.modules.get(top)
     spec = getattr(module, "__spec__", None)
     if spec is None and module is None:
@@ -62,9 +62,9 @@ def _is_shared_package(top: str) -> bool:
 
 
 def is_shared(name: str) -> bool:
-    """Return whether a module is one and the same for the test and all canisters. O(1) once its package is known."""
+    """Return whether the test and all canisters share a module. O(1) once its package is known."""
     top = name.partition(".")[0]
-    if top.startswith(TEXT_MODULE):  # each has a name of its own, so nothing is to be remembered of it
+    if top.startswith(TEXT_MODULE):  # each has its own name, so there is nothing to cache
         return False
     known = _shared.get(top)
     if known is None:
@@ -74,7 +74,7 @@ def is_shared(name: str) -> bool:
 
 
 class Modules:
-    """The private modules of a program, and where it looks for its own files."""
+    """The private modules of a program, and the folders of its own files."""
 
     def __init__(self, search: list[str], given: dict[str, ModuleType]) -> None:
         self.search = search
@@ -92,7 +92,7 @@ class Modules:
             try:
                 _exchange(host, self.private)
                 sys.path[:0] = self.search
-                sys.dont_write_bytecode = True  # a test rewrites its canisters faster than the time stamps of bytecode can tell
+                sys.dont_write_bytecode = True  # a test rewrites its canisters too fast for the time stamps of bytecode
                 put_back.begun = True
                 body()
             finally:
@@ -113,7 +113,7 @@ class _PutBack:
         self.host = host
         self.path, self.writes = list(sys.path), sys.dont_write_bytecode
         self.begun = False
-        """Whether the program's modules, and no others, are in place."""
+        """Return whether only the program's modules are in place."""
         self._found: dict[str, ModuleType] = {}
 
     def __call__(self) -> None:

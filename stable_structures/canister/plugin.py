@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pytest plugin: fixtures `stable_memory` and `canister`, images of failed tests, readable differences of structures.
 
-It is found by itself where stable-structures is installed. `pytest -p no:stable_structures` leaves it out.
+pytest finds it automatically if stable-structures is installed. `pytest -p no:stable_structures` disables it.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _MOST_LINES: Final = 20
 _LONGEST_NAME: Final = 100
 _DIGITS: Final = 12
 _PLAIN_ID: Final = re.compile(r"[a-z0-9_-]+\.py::[a-z0-9_]+")
-"""Such an id is the only one with its name, also if a file system takes capital letters for small ones."""
+"""Ids for which the file name is unique, even on a file system that ignores case."""
 
 
 class CanisterFactory(Protocol):
-    """What the fixture `canister` gives: takes the arguments of `Canister.install`."""
+    """The type of the fixture `canister`, which takes the arguments of `Canister.install`."""
 
     def __call__(self, source: Source, arg: Any = None, memory: StableMemory | bytes | None = None, **options: Any) -> Canister:
         """Return a canister that is closed after the test."""
@@ -55,7 +55,7 @@ def _used(request: pytest.FixtureRequest) -> list[Callable[[], NativeMemory]]:
 
 @pytest.fixture
 def stable_memory(request: pytest.FixtureRequest) -> Iterator[StableMemory]:
-    """Return a new, empty stable memory, closed after the test; `--stable-memory-dir` keeps it where the test fails."""
+    """Return a new, empty stable memory, closed after the test; `--stable-memory-dir` keeps it if the test fails."""
     with StableMemory() as memory:
         _used(request).append(lambda: memory)
         yield memory
@@ -63,14 +63,14 @@ def stable_memory(request: pytest.FixtureRequest) -> Iterator[StableMemory]:
 
 @pytest.fixture
 def canister(request: pytest.FixtureRequest) -> Iterator[CanisterFactory]:
-    """Return a test its canisters; it is called as `Canister.install` is.
+    """Return a function that installs canisters; call it as `Canister.install`.
 
     >>> def test_counter(canister):  # doctest: +SKIP
     ...     counter = canister("counter.py")
     ...     assert counter.call("inc") == 1
 
-    A relative path is also looked for beside the test. All are closed after the test; `--stable-memory-dir` keeps their
-    stable memories where the test fails.
+    A relative path is also searched beside the test. All are closed after the test; `--stable-memory-dir` keeps their
+    stable memories if the test fails.
     """
     made: list[Canister] = []
     folder = request.path.parent
@@ -88,7 +88,7 @@ def canister(request: pytest.FixtureRequest) -> Iterator[CanisterFactory]:
 
 
 def beside(source: Source, folder: Path) -> Source:
-    """Return the source, as a path in the folder of the test where it is one there, or nearly."""
+    """Return the source, as a path in the folder of the test if there is such a file, or a similar name."""
     if not isinstance(source, (str, os.PathLike)) or (isinstance(source, str) and not is_path(source)):
         return source
     path, here = os.fsdecode(source), folder / os.fsdecode(source)
@@ -104,7 +104,7 @@ def beside(source: Source, folder: Path) -> Source:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Keep the memories of a test that failed, before its fixtures close them."""
     report = yield
-    folder: str | None = item.config.getoption("--stable-memory-dir")  # as text, which workers of xdist can be sent
+    folder: str | None = item.config.getoption("--stable-memory-dir")  # as text, so that it can be sent to workers of xdist
     if call.when != "teardown" and report.failed and folder is not None:
         lines = list(_keep_images(item, Path(folder)))
         if lines:
@@ -113,7 +113,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def _keep_images(item: pytest.Item, folder: Path) -> Iterator[str]:
-    """Keep each memory that the test used; what became of it, in a line. A report must not end the session, so nothing is raised."""
+    """Keep each memory that the test used; yield a line about each. Raise nothing, because a report must not end the session."""
     used: list[Callable[[], NativeMemory]] = item.stash.get(_USED, [])
     name = image_name(item.nodeid)
     for number, memory_of in enumerate(used):
@@ -145,9 +145,9 @@ def image_name(nodeid: str) -> str:
 
 
 def write_image(memory: NativeMemory, path: Path) -> None:
-    """The bytes of a memory as a file, with holes where pages are all zeros. O(size).
+    """Write the bytes of a memory to a file, with holes for pages of zeros. O(size).
 
-    Written under another name and renamed at the end, so that no half of an image is ever there. Raises `OSError`.
+    Written under another name and renamed at the end, so that there is never half an image. Raises `OSError`.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -173,7 +173,7 @@ def _write_pages(memory: NativeMemory, file: IO[bytes]) -> None:
 
 
 def pytest_assertrepr_compare(config: pytest.Config, op: str, left: object, right: object) -> list[str] | None:
-    """Return where two structures, or a structure and what it should hold, differ."""
+    """Return where two structures, or a structure and its expected content, differ."""
     del config
     if op != "==" or not (isinstance(left, Structure) or isinstance(right, Structure)):
         return None
@@ -185,7 +185,7 @@ def pytest_assertrepr_compare(config: pytest.Config, op: str, left: object, righ
 
 
 def _plain(value: object) -> Any:
-    """Return what a structure holds, as a dict, set or list."""
+    """Return the content of a structure, as a dict, set or list."""
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, Structure):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An installed program: its modules, the methods and hooks that it exports, and what it has on its heap beside them."""
+"""An installed program: its modules, its exported methods and hooks, and the rest of its heap."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..encodings.candid.codec import MAGIC, decode, encode_untyped
 from ..errors import SourceError, StableError, Unsupported
-from . import calls
+from . import calls, system
 from .calls import Call, Task
+from .cdk import Finder
 from .errors import Trap, called_trap, violation
 from .heap import HeapImage, heap_size
 from .installed import HeapMode, Method, Pending
@@ -42,12 +43,12 @@ _LIFECYCLE: Final = {Kind.INIT: "init", Kind.PRE_UPGRADE: "pre_upgrade", Kind.PO
 _INSTALLS: Final = (*_LIFECYCLE, Kind.START)
 
 program_numbers: Final = itertools.count(1)
-"""Of all programs, Python or Wasm: a memory knows by it who uses it."""
+"""Numbers all programs, Python or Wasm: a memory records by it which program uses it."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What a decorator says of a function."""
+    """What a decorator records about a function."""
 
     role: str
     guard: Callable[..., Any] | None = None
@@ -56,7 +57,7 @@ class Mark:
 def mark(function: F, role: str, guard: Callable[..., Any] | None = None) -> F:
     """Mark a function as a method or hook; return the function itself."""
     if not callable(function):
-        raise TypeError(f"@{role} goes above a function, got {type(function).__name__}")
+        raise TypeError(f"@{role} must be written above a function, got {type(function).__name__}")
     setattr(function, MARK, Mark(role, guard))
     return function
 
@@ -66,13 +67,13 @@ class CdkAdapter:
 
     name = "plain"
     overwrites = False
-    """Whether the platform's structures overwrite what a memory holds that is none of them."""
+    """Whether the platform's structures overwrite other content of a memory."""
 
     def start(self, program: Program) -> None:
-        """Before the program's first line that uses the CDK."""
+        """Prepare for the program's first line that uses the CDK."""
 
     def made(self, program: Program) -> None:
-        """After the program's source has run: finds what it exports."""
+        """Find the exports of the program after its source has run."""
         found: dict[str, Any] = {
             name: item for name, item in vars(program.main).items() if hasattr(item, MARK) and not isinstance(item, type)
         }
@@ -80,10 +81,10 @@ class CdkAdapter:
             program.export(name, function)
 
     def before_hook(self, program: Program, kind: Kind) -> None:
-        """Before the hook of a lifecycle message."""
+        """Do what comes before the hook of a lifecycle message."""
 
     def after_hook(self, program: Program, kind: Kind) -> None:
-        """After the hook of a lifecycle message."""
+        """Do what comes after the hook of a lifecycle message."""
 
     def failure(self, message: Message, error: BaseException) -> Trap:
         """Return the trap for a Python exception that nobody caught in this message."""
@@ -95,11 +96,11 @@ class CdkAdapter:
         return called_trap(describe(error))
 
     def as_call(self, given: Any) -> Call | None:
-        """Return what a method yielded as a call; None if it is none."""
+        """Return the value that a method yielded, as a call; None if it is not a call."""
         return given if isinstance(given, Call) else None
 
     def check_guard(self, guard: Callable[..., Any], message: Message) -> bool:
-        """Run the guard of a method; whether the method may run. Ours raises, or says why not as text."""
+        """Run the guard of a method; return whether the method may run. A guard of this form raises, or returns the reason as text."""
         refused = guard()
         if refused is None or refused is True:
             return True
@@ -115,21 +116,21 @@ class CdkAdapter:
         return value
 
     def arguments(self, method: Method, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return the arguments of a call as the method is to have them."""
+        """Return the arguments of a call as the method expects them."""
         del method
         return args
 
     def replies_by_itself(self, method: Method) -> bool:
-        """Return whether the method answers by `ic.reply` and what it returns is no answer."""
+        """Return whether the method replies by `ic.reply`, so that its result is not the reply."""
         return not method.name  # ours never does
 
     def from_raw(self, method: Method, data: bytes) -> tuple[Any, ...]:
-        """Return the arguments of a call that came as Candid, by the types that the message names."""
+        """Return the arguments of a call that came as Candid, typed by the message."""
         del method
         return tuple(decode(data))
 
     def to_raw(self, method: Method, value: Any) -> bytes:
-        """Return the Candid of a method's answer, by what the value looks like; bytes that are a message already stay."""
+        """Return the Candid of a method's reply, with inferred types; bytes that are already a message stay."""
         del method
         if isinstance(value, bytes) and value.startswith(MAGIC):
             return value
@@ -137,14 +138,14 @@ class CdkAdapter:
 
 
 def describe(error: BaseException) -> str:
-    """`TypeName: message`, as the CDKs report a Python exception."""
+    """Return `TypeName: message`, as the CDKs report a Python exception."""
     text = str(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 @dataclass
 class Timer:
-    """A function that is to run at a time, once or (interval > 0) again and again."""
+    """A function to run at a given time, once or (interval > 0) repeatedly."""
 
     due: int
     interval: int
@@ -162,9 +163,9 @@ class Timers:
         return f"<Timers: {len(self.entries)} due {reprlib.repr(sorted(timer.due for timer in self.entries.values()))}>"
 
     def add(self, due: int, interval: int, function: Callable[[], Any]) -> int:
-        """Return a new timer; return its number."""
+        """Add a timer; return its number."""
         if not callable(function):
-            raise TypeError(f"a timer runs a function, got {type(function).__name__}")
+            raise TypeError(f"a timer needs a function, got {type(function).__name__}")
         number = self._next
         self._next += 1
         self.entries[number] = Timer(due, interval, function)
@@ -180,7 +181,7 @@ class Timers:
         return min(due)[1] if due else None
 
     def image(self) -> tuple[int, dict[int, Timer]]:
-        """Return what `restore` needs."""
+        """Return the state that `restore` takes."""
         return self._next, {number: Timer(**vars(timer)) for number, timer in self.entries.items()}
 
     def restore(self, image: tuple[int, dict[int, Timer]]) -> None:
@@ -200,7 +201,7 @@ def _run_backwards(actions: list[Callable[[], None]]) -> None:
 
 
 class Program:
-    """One run of a canister's source: a namespace of its own."""
+    """One run of a canister's source, in its own namespace."""
 
     def __init__(self, code: Code, plain: CdkAdapter) -> None:
         """`plain` is the form of a program that imports no CDK."""
@@ -216,7 +217,7 @@ class Program:
         self.actor: Any = None
         self.manager: MemoryManager | None = None
         self.stores: dict[Any, Any] = {}
-        """Structures that the CDK keeps for the program, by what names them there."""
+        """Structures that the CDK keeps for the program, by the CDK's key."""
         self.files: FileSystem | None = None
         self.main: ModuleType
         self._undo: list[Callable[[], None]] = []
@@ -227,8 +228,6 @@ class Program:
 
     def run(self, body: Callable[[], None]) -> None:
         """Run a function with the program's modules, and its files if it has some, in place of the test's."""
-        from .cdk import Finder  # noqa: PLC0415 - the CDKs are made of what is here
-
         self.modules.run(lambda: self._run(Finder(self), body))
 
     def _run(self, finder: Any, body: Callable[[], None]) -> None:
@@ -248,7 +247,7 @@ class Program:
                     _run_backwards(undo)
 
     def use_files(self, files: FileSystem) -> None:
-        """From here on the program has files of its own. It must run."""
+        """Give the program its own files from now on. It must run."""
         self.files = files
         files.put_in_place(self._undo)
 
@@ -258,7 +257,7 @@ class Program:
         return self.code.name
 
     def load(self, message: Message) -> None:
-        """Run the source and finds what it exports. The program must be active. Raises `Trap`."""
+        """Run the source and find its exports. The program must be active. Raises `Trap`."""
         del message
         try:
             self.main = self.code.run()
@@ -274,9 +273,9 @@ class Program:
             )
 
     def use_adapter(self, adapter: CdkAdapter) -> None:
-        """The program uses this CDK."""
+        """Note that the program uses this CDK."""
         if self.adapter.name not in ("plain", adapter.name):
-            raise Unsupported(f"the canister imports {adapter.name} and {self.adapter.name}; a canister is written with one of them")
+            raise Unsupported(f"the canister imports {adapter.name} and {self.adapter.name}; use only one of them in a canister")
         if self.adapter.name != adapter.name:
             self.adapter = adapter
             adapter.start(self)
@@ -289,11 +288,11 @@ class Program:
             return
         if marked.role in self.hooks:
             other = self.hooks[marked.role].name
-            raise SourceError(f"two functions are @{marked.role}: {other} and {name}; a canister has one")
+            raise SourceError(f"two functions are @{marked.role}: {other} and {name}; a canister can have only one")
         self.hooks[marked.role] = Method(name, Kind.UPDATE, function, marked.guard)
 
     def run_hook(self, role: str, args: tuple[Any, ...], message: Message) -> Any:
-        """Run a hook where there is one, with as many of the arguments as it takes."""
+        """Run a hook if there is one, with as many arguments as it takes."""
         hook = self.hooks.get(role)
         if hook is None:
             return None
@@ -302,7 +301,7 @@ class Program:
         return hook.function(*args[: _positional(hook.function)])
 
     def heap_roots(self) -> list[Any]:
-        """Return what the program's objects are reachable from."""
+        """Return the roots of the program's objects."""
         tasks = [frame for task in self.tasks for frame in task.frames]
         timers = [timer.function for timer in self.timers.entries.values()]
         files = [] if self.files is None else self.files.roots()
@@ -311,20 +310,20 @@ class Program:
     # ---- all or nothing ----
 
     def heap_image(self) -> HeapImage:
-        """Return what its objects hold. O(objects)."""
+        """Return the content of its objects. O(objects)."""
         return HeapImage(self.heap_roots(), self.modules.private.__contains__)
 
     def heap_used(self) -> int:
-        """Bytes of its objects, as `sys.getsizeof` tells. O(objects)."""
+        """Return the bytes of its objects by `sys.getsizeof`. O(objects)."""
         return heap_size(self.heap_roots(), self.modules.private.__contains__)
 
     @property
     def overwrites(self) -> bool:
-        """Return whether its manager is made over whatever the stable memory holds, as the platform's drop-ins do."""
+        """Return whether its manager is created over whatever the stable memory holds, as the platform's drop-ins do."""
         return self.adapter.overwrites
 
     def image(self, heap: HeapMode) -> Callable[[], None]:
-        """Return what puts timers, structures of the CDK and, with "restore", all objects back to where they are now. O(objects)."""
+        """Return a function that restores timers, structures of the CDK and, with "restore", all objects. O(objects)."""
         timers, stores, manager, modules = self.timers.image(), dict(self.stores), self.manager, dict(self.modules.private)
         objects = self.heap_image() if heap == "restore" else None
 
@@ -340,7 +339,7 @@ class Program:
         return restore
 
     def snapshot(self) -> Callable[[], Installed]:
-        """Return what puts this same program back to where it is now. O(objects)."""
+        """Return a function that restores this same program to its current state. O(objects)."""
         timers, stores, manager, modules = self.timers.image(), dict(self.stores), self.manager, dict(self.modules.private)
         objects = self.heap_image()
 
@@ -359,10 +358,10 @@ class Program:
         return Program(self.code, self._plain)
 
     def commit(self) -> None:
-        """Python's objects need none."""
+        """Do nothing: Python's objects need no commit."""
 
     def close(self) -> None:
-        """Python's objects go by themselves."""
+        """Do nothing: Python frees its objects itself."""
 
     # ---- messages ----
 
@@ -371,13 +370,13 @@ class Program:
         return self.adapter.failure(message, error)
 
     def lifecycle(self, kind: Kind, args: tuple[Any, ...], message: Message) -> None:
-        """Run a lifecycle hook, with what the CDK does around it."""
+        """Run a lifecycle hook, with the CDK's additions."""
         role = _LIFECYCLE[kind]
         self.adapter.before_hook(self, kind)
         value = self.run_hook(role, args if kind is Kind.PRE_UPGRADE else self.adapter.inward(args), message)
         if calls.is_waiting(value):
             value.close()
-            raise Unsupported(f"@{role} is a generator or a coroutine: no call can be made there; set a timer with delay 0 that makes it")
+            raise Unsupported(f"@{role} is a generator or a coroutine: it cannot make calls; set a timer with delay 0 that does")
         self.adapter.after_hook(self, kind)
 
     def has_inspect(self) -> bool:
@@ -389,7 +388,7 @@ class Program:
         self.run_hook("inspect_message", message.context.args, message)
 
     def prepare(self, args: tuple[Any, ...], method: Method) -> tuple[Any, ...]:
-        """Copy of the arguments, as the code sees them."""
+        """Return a copy of the arguments, as the code sees them."""
         del method
         copied: tuple[Any, ...] = self.adapter.inward(private_copy(args))
         return copied
@@ -413,16 +412,14 @@ class Program:
         self.begin(value, message)
 
     def begin(self, value: Any, message: Message) -> None:
-        """Go on with what a function gave: its value, or something that has to be run step by step."""
+        """Continue with the result of a function: a value, or something that runs step by step."""
         if calls.is_waiting(value):
             self.step(Task(value, self.adapter.as_call), message, None, None)
         else:
             message.context.value = value
 
     def step(self, task: Task, message: Message, answer: Any, error: BaseException | None) -> None:
-        """Run a task on to its next call or its end."""
-        from . import system  # noqa: PLC0415 - system is for the code inside
-
+        """Run a task until its next call or its end."""
         step = task.step(answer, error)
         if step.call is None:
             self.tasks.discard(task)
@@ -436,24 +433,24 @@ class Program:
         message.pending.append(Pending(step.call, _Waiting(self, task, step.call)))
 
     def outward(self, reply: Reply) -> Reply:
-        """Return a copy of an answer, as others get it."""
+        """Return a copy of a reply, as others get it."""
         return Reply(self.adapter.outward(private_copy(reply.value)), reply.rejected, reply.code, reply.message)
 
     def returned(self, method: Method, context: CallContext) -> Reply | None:
-        """Return what a method returned is its answer, unless it is to answer by itself."""
+        """Return the method's result as its reply, unless the method replies itself."""
         return None if self.adapter.replies_by_itself(method) else self.outward(Reply(context.value))
 
     def respond(self, call: Call, method: Method, reply: Reply) -> Reply:
-        """Return an answer, as Candid where the call was."""
+        """Return a reply, as Candid if the call was Candid."""
         return Reply(self.adapter.to_raw(method, reply.value)) if call.raw and not reply.rejected else reply
 
     def show(self, reply: Reply, method: Method) -> Any:
-        """Return the value of an answer."""
+        """Return the value of a reply."""
         del method
         return reply.value
 
     def next_timer(self, until: int) -> tuple[int, Callable[[Message], None]] | None:
-        """Take the timer that is due first."""
+        """Remove and return the timer that is due first."""
         number = self.timers.first_due(until)
         if number is None:
             return None
@@ -465,7 +462,7 @@ class Program:
         return due, lambda message: self.begin(timer.function(), message)
 
     def heartbeat(self) -> Callable[[Message], None] | None:
-        """Return what @heartbeat marks."""
+        """Return the function that @heartbeat marks."""
         if "heartbeat" not in self.hooks:
             return None
         return lambda message: self.begin(self.run_hook("heartbeat", (), message), message)
@@ -473,7 +470,7 @@ class Program:
 
 @dataclass
 class _Waiting:
-    """A task that waits for the answer of a call."""
+    """A task that waits for the reply of a call."""
 
     program: Program
     task: Task
@@ -481,21 +478,21 @@ class _Waiting:
 
     @property
     def cleanup(self) -> None:
-        """A generator has its own `finally`."""
+        """Return None: a generator has its own `finally`."""
 
     def belongs_to(self, program: Installed) -> bool:
         """Return whether its program still runs."""
         return program is self.program
 
     def run(self, message: Message, reply: Reply) -> None:
-        """Return the answer to the waiting code."""
+        """Pass the reply to the waiting code."""
         if not self.call.raw:
             reply.value = self.program.adapter.inward(reply.value)
         self.program.step(self.task, message, *calls.deliver(self.call, reply))
 
 
 def release(structure: Structure) -> None:
-    """Close a structure that no code is to use any more."""
+    """Close a structure that no code may use any more."""
     with suppress(StableError):  # what it lies in may be gone already
         getattr(structure, "into_memories", structure.into_memory)()
 
@@ -509,5 +506,5 @@ def _positional(function: Callable[..., Any]) -> int:
 
 
 def refuse_call(message: Message) -> Trap:
-    """Return the trap of a message that waits for a call and may not make one."""
+    """Return the trap of a message that awaits a call but may not make one."""
     return violation("ic0_call_new", message.kind.value)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is under way between canisters: requests and responses, each delivered as a message of its own, first come first served.
+"""Requests and responses between canisters, each delivered as a separate message, first come, first served.
 
-Each run from outside has a queue of its own and goes on until it is empty. So has each composite query, which is why its
-calls are done before it ends.
+Each run from outside has its own queue and continues until it is empty. So does each composite query, so its calls are
+done before it ends.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ Item = Callable[[], None]
 
 
 class Queue:
-    """Deliveries that are to come, and the calls that were opened meanwhile."""
+    """Pending deliveries, and the calls opened meanwhile."""
 
     def __init__(self) -> None:
         self._items: deque[Item] = deque()
         self.opened: list[Item] = []
-        """Forgets a call each: what is left open where the test's process gives up on all of it."""
+        """Functions that each forget an open call, for when an error ends the whole run."""
 
     def put(self, item: Item) -> None:
-        """One more delivery."""
+        """Add a delivery."""
         self._items.append(item)
 
     def drain(self) -> None:
@@ -33,7 +33,7 @@ class Queue:
             self._items.popleft()()
 
     def give_up(self) -> None:
-        """Nothing of it is delivered any more, and nobody waits."""
+        """Drop all deliveries and forget all open calls."""
         self._items.clear()
         for forget in list(self.opened):
             forget()
@@ -50,7 +50,7 @@ _current: Final = _Current()
 
 
 def current_queue() -> Queue:
-    """Return the queue of what runs now."""
+    """Return the current queue."""
     return _current.queues[-1]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Decide where a call goes: to what the test registered, to a canister of this process, to the management canister, or nowhere."""
+"""Decide where a call goes: to a function that the test registered, a canister of this process, the management canister, or nowhere."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from .canister import Canister
 
 Respond: TypeAlias = Callable[[Reply, int], None]
-"""Takes the answer of a call, and the cycles that go back."""
+"""Takes the reply of a call, and the refunded cycles."""
 
 
 def private_copy(value: Any) -> Any:
-    """Return a value as it crosses the border of a canister: a copy, so that nobody shares a heap; itself where it cannot be copied."""
+    """Return a copy of a value that leaves a canister, so that nobody shares a heap; the value itself if it cannot be copied."""
     try:
         return copy.deepcopy(value)
     except (TypeError, ValueError, AttributeError, copy.Error):
@@ -30,7 +30,7 @@ def private_copy(value: Any) -> Any:
 
 
 def deliver(sender: Canister, call: Call, respond: Respond, *, query: bool) -> None:
-    """Deliver a call of a canister."""
+    """Deliver a call from a canister."""
     handler = sender.handlers.get((call.principal, call.method)) or sender.handlers.get((call.principal, ""))
     if handler is not None:
         respond(_handled(handler, call), 0)
@@ -38,7 +38,7 @@ def deliver(sender: Canister, call: Call, respond: Respond, *, query: bool) -> N
     target = sender.find(call.principal) or sender.children.get(call.principal)
     if target is not None:
         if target.composite_is_open:
-            raise Unsupported(f"{call.method}: a composite query that calls back into a canister which waits in a composite query")
+            raise Unsupported(f"{call.method}: a composite query cannot call back into a canister that waits in a composite query")
         target.receive(call, sender.id, respond, query=query)
     elif call.principal == Principal.management_canister() and management.offers(call):
         management.receive(sender, call, respond)
@@ -47,7 +47,7 @@ def deliver(sender: Canister, call: Call, respond: Respond, *, query: bool) -> N
 
 
 def _handled(handler: calls.Handler, call: Call) -> Reply:
-    """Return the answer of what the test registered: it returns the value, or raises `Rejected`."""
+    """Return the reply of a registered function, which returns the value or raises `Rejected`."""
     try:
         answer = handler(*private_copy(call.values()))
     except Rejected as error:
@@ -58,7 +58,7 @@ def _handled(handler: calls.Handler, call: Call) -> Reply:
 def _unknown(call: Call) -> Reply:
     if call.principal == Principal.management_canister():
         raise Unsupported(
-            f"the management canister's {call.method}: the harness has none; "
+            f"the management canister's {call.method}: the harness does not have it; "
             f"register one with canister.register('aaaaa-aa', {call.method!r}, function)"
         )
     text = f"{ErrorCode.CANISTER_NOT_FOUND}: Canister {call.principal} not found"

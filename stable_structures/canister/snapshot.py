@@ -17,7 +17,7 @@ _ZEROS: Final = bytes(PAGE_SIZE)
 
 
 class Snapshot:
-    """What `Canister.snapshot()` gives. Pages that are all zeros take no room."""
+    """The result of `Canister.snapshot()`. Pages of zeros take no memory."""
 
     def __init__(self, canister: Canister, program: Program) -> None:
         self.taken_at = canister.time
@@ -30,9 +30,9 @@ class Snapshot:
         self._content = {number: page for number in range(self.pages) if (page := _page(canister, number)) != _ZEROS}
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
-        """For `copy` and `pickle`: it holds the program's own objects."""
+        """Refuse `copy` and `pickle`: it holds the program's own objects."""
         raise TypeError(
-            "a Snapshot cannot be copied or pickled: it holds the running program; pass its image on, the bytes of the stable memory"
+            "a Snapshot cannot be copied or pickled: it holds the running program; use its image, the bytes of the stable memory"
         )
 
     def __repr__(self) -> str:
@@ -44,9 +44,9 @@ class Snapshot:
         return b"".join(self._content.get(number, _ZEROS) for number in range(self.pages))
 
     def load(self, canister: Canister) -> None:
-        """Put everything back (for `Canister.load_snapshot`)."""
+        """Restore everything (for `Canister.load_snapshot`)."""
         if canister.id != self._owner:
-            raise ValueError(f"the snapshot was taken of canister {self._owner}, not of {canister.id}; give its image to Canister.install")
+            raise ValueError(f"the snapshot was taken of canister {self._owner}, not of {canister.id}; pass its image to Canister.install")
         canister.memory = self._memory
         self._load_memory(canister)
         canister.put_program(self._program())

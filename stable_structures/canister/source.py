@@ -22,7 +22,7 @@ from ..errors import SourceError
 from .modules import TEXT_MODULE, is_shared
 
 Source: TypeAlias = str | os.PathLike[str] | ModuleType | bytes
-"""What `install` and `upgrade` take: Python source, or a Wasm module as a file or as bytes."""
+"""The argument of `install` and `upgrade`: Python source, or a Wasm module as a file or as bytes."""
 
 _WASM_ENDINGS: Final = (".wasm", ".wasm.gz")
 
@@ -34,7 +34,7 @@ _numbers: Final = itertools.count(1)
 
 
 def wasm_of(source: Source) -> tuple[bytes, Path | None] | None:
-    """Return the bytes of a Wasm module, and its file; None for Python source. Raises `SourceError` for a file that is not there."""
+    """Return the bytes of a Wasm module, and its file; None for Python source. Raises `SourceError` if the file does not exist."""
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source), None
     if not isinstance(source, (str, os.PathLike)) or not os.fspath(source).endswith(_WASM_ENDINGS) or "\n" in os.fspath(source):
@@ -43,16 +43,16 @@ def wasm_of(source: Source) -> tuple[bytes, Path | None] | None:
     try:
         return path.read_bytes(), path.resolve()
     except FileNotFoundError:
-        raise SourceError(f"{path}: there is no such file; build the canister first, or give the path of its .wasm") from None
+        raise SourceError(f"{path}: file not found; build the canister first, or pass the path of its .wasm") from None
     except OSError as error:
-        raise SourceError(f"{path}: cannot be read: {error.strerror}") from None
+        raise SourceError(f"{path}: cannot read it: {error.strerror}") from None
 
 
 @dataclass(frozen=True)
 class Code:
-    """Source that is ready to run: its module name, its text, and the folder where its own files are.
+    """Source that is ready to run: its module name, its text, and the folder of its own files.
 
-    The text of a file are its bytes: so Python itself finds out how they are encoded, as in an import.
+    The text of a file is kept as bytes, so that Python detects the encoding, as in an import.
     """
 
     name: str
@@ -66,10 +66,10 @@ class Code:
         importlib.invalidate_caches()
         spec = importlib.util.spec_from_loader(self.name, None, origin=self.filename, is_package=self.package is not None)
         if spec is None:
-            raise SourceError(f"{self.filename}: {self.name!r} is no name of a module")
+            raise SourceError(f"{self.filename}: {self.name!r} is not a valid module name; rename the file")
         if self.package is not None:
             spec.submodule_search_locations = list(self.package)
-        spec.loader_state = self  # so that the lines of a text can be shown as long as a traceback of it is there
+        spec.loader_state = self  # the traceback of a text can show its lines as long as the module exists
         module = importlib.util.module_from_spec(spec)
         module.__file__ = self.filename
         sys.modules[self.name] = module
@@ -87,25 +87,25 @@ class Code:
 
 
 def read_source(source: Source) -> Code:
-    """Return the code of a source. O(size). Raises `SourceError`, which says what can be given instead."""
+    """Return the code of a source. O(size). Raises `SourceError`, with the accepted kinds of source."""
     if isinstance(source, ModuleType):
         return _of_module(source)
     if isinstance(source, str) and not is_path(source):
         return _of_text(source)
     if isinstance(source, (str, os.PathLike)):
         return _of_path(Path(os.fsdecode(source)))
-    raise SourceError(f"a canister is installed from source that can be run anew, got {source!r}: give a path, a module or source text")
+    raise SourceError(f"a canister is installed from source that can run again, got {source!r}; pass a path, a module or source text")
 
 
 def is_path(source: str) -> bool:
-    """Return whether a source is a path, there or not, and no source text. Text of several lines never is."""
+    """Return whether a source is a path, existing or not, rather than source text. Text of several lines never is."""
     if "\n" in source or "\r" in source:
         return False
     return os.path.exists(source) or _looks_like_path(source)  # noqa: PTH110 - Path raises for a long text
 
 
 def _looks_like_path(line: str) -> bool:
-    """One line that exports nothing is no canister: names with dots, slashes and dashes between them are a path that is not there."""
+    """Return whether one line is a path: names with dots, slashes and dashes. One such line cannot be a canister."""
     statement = any(sign in line for sign in "()=;@#\"'")
     try:
         body = ast.parse(line).body
@@ -117,8 +117,8 @@ def _looks_like_path(line: str) -> bool:
 def _of_text(text: str) -> Code:
     name = f"{TEXT_MODULE}{next(_numbers)}"
     text = text.removeprefix(_BYTE_ORDER_MARK)
-    code = Code(name, text, f"memory:{name}")  # pytest hides what is called <...>; coverage leaves out what is memory:
-    lines = list(io.StringIO(text, newline=None))  # as Python counts them: a form feed ends no line
+    code = Code(name, text, f"memory:{name}")  # pytest hides frames of <...>; coverage ignores memory:
+    lines = list(io.StringIO(text, newline=None))  # as Python counts lines: a form feed does not end one
     linecache.cache[code.filename] = (len(text), None, lines, code.filename)  # so that tracebacks show them
     weakref.finalize(code, linecache.cache.pop, code.filename, None).atexit = False
     return code
@@ -136,17 +136,17 @@ def _of_path(path: Path) -> Code:
         if isinstance(error, SourceError):
             raise
         problem = error.strerror if isinstance(error, OSError) else error
-        raise SourceError(f"{_short(str(path))}: {problem}; give the canister's .py file, its package folder or its source text") from error
+        raise SourceError(f"{_short(str(path))}: {problem}; pass the canister's .py file, its package folder or its source text") from error
 
 
 def _no_such_file(path: Path) -> str:
     near = near_names(path)
-    help_ = f"did you mean {near}?" if near else "give the canister's .py file or its package folder"
-    return f"{_short(str(path))}: there is no such file; {help_}"
+    help_ = f"did you mean {near}?" if near else "pass the canister's .py file or its package folder"
+    return f"{_short(str(path))}: file not found; {help_}"
 
 
 def near_names(path: Path) -> str:
-    """Return the paths beside one that is not there that are called nearly so; "" where there are none."""
+    """Return the paths with similar names beside a missing one; "" if there are none."""
     try:
         parent = next((one for one in path.parents if one.is_dir()), path.parent)
         names = sorted(os.listdir(parent))  # noqa: PTH208 - the names
@@ -159,7 +159,7 @@ def near_names(path: Path) -> str:
 
 
 def _short(text: str) -> str:
-    """Return a path or text as a message shows it."""
+    """Return a path or text in the length that a message shows."""
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({len(text)} characters)"
 
 
@@ -178,13 +178,13 @@ def _of_folder(folder: Path) -> Code:
     main = folder / "main.py"
     if main.is_file():
         return _of_path(main)
-    raise SourceError(f"{folder}: the folder has neither __init__.py nor main.py; give the file that holds the canister")
+    raise SourceError(f"{folder}: the folder has neither __init__.py nor main.py; pass the file that contains the canister")
 
 
 def _of_module(module: ModuleType) -> Code:
     filename = getattr(module, "__file__", None)
     if not filename or not filename.endswith(".py"):
-        raise SourceError(f"the module {module.__name__} has no source file, so it cannot be run anew; give its source text")
+        raise SourceError(f"the module {module.__name__} has no source file, so it cannot run again; pass its source text")
     path = Path(filename).resolve()
     package = [str(path.parent)] if path.name == "__init__.py" else None
     depth = module.__name__.count(".") + (package is not None)
@@ -192,9 +192,9 @@ def _of_module(module: ModuleType) -> Code:
     try:
         return Code(module.__name__, path.read_bytes(), str(path), [str(root)], package)
     except OSError as error:
-        raise SourceError(f"the module {module.__name__} cannot be read anew from {path}: {error.strerror}") from error
+        raise SourceError(f"the module {module.__name__} cannot be read again from {path}: {error.strerror}") from error
 
 
 def _module_name(stem: str) -> str:
-    """Return a file that is called like a shared module (types.py) runs under a name of its own, or it would take that one's place."""
+    """Return the module name for a file; one like a shared module (types.py) gets another name, so as not to replace it."""
     return f"canister_{stem}" if stem in sys.modules and is_shared(stem) else stem

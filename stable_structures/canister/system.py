@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`ic`: what the platform offers to a canister's code while a message runs (docs/platform.md#stable-memory).
+"""`ic`: the system calls that a canister's code can make while a message runs (docs/platform.md#stable-memory).
 
-Every function works on the message that runs, raises `Unsupported` outside a canister, and traps where the platform does not
-allow it. Costs are O(1) but for the bytes that are moved.
+Every function acts on the running message, raises `Unsupported` outside a canister, and traps if the platform does not
+allow the call. Costs are O(1) plus the bytes that are copied.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def _allowed(api: str) -> Message:
 
 
 def _number(value: object, bits: int, what: str) -> int:
-    """Return an argument as the system call takes it; what does not fit is a Python error, as in the CDKs."""
+    """Return an argument for a system call; one that does not fit raises a Python error, as in the CDKs."""
     number = operator.index(value)  # type: ignore[arg-type]
     if not 0 <= number < 2**bits:
-        raise OverflowError(f"{what} must be from 0 to {2**bits - 1}, got {number}")
+        raise OverflowError(f"{what} must be 0 to {2**bits - 1}, got {number}")
     return number
 
 
@@ -48,7 +48,7 @@ def _number(value: object, bits: int, what: str) -> int:
 
 
 def stable64_size() -> int:
-    """Pages of the stable memory."""
+    """Return the pages of the stable memory."""
     return _allowed("stable64_size").canister.memory.size()
 
 
@@ -60,7 +60,7 @@ def stable64_grow(pages: int) -> int:
 
 
 def stable64_read(offset: int, length: int) -> bytes:
-    """Bytes of the stable memory; traps past its end. Nothing at all can be read from anywhere."""
+    """Return bytes of the stable memory; trap past its end. Reading 0 bytes works at any offset."""
     message = _allowed("stable64_read")
     offset, length = _number(offset, 64, "stable64_read: offset"), _number(length, 64, "stable64_read: length")
     _check_range(message, offset, length)
@@ -68,7 +68,7 @@ def stable64_read(offset: int, length: int) -> bytes:
 
 
 def stable64_write(offset: int, data: bytes) -> None:
-    """Write to the stable memory; traps past its end and never grows it."""
+    """Write to the stable memory; trap past its end; never grow it."""
     message = _allowed("stable64_write")
     offset = _number(offset, 64, "stable64_write: offset")
     _check_range(message, offset, len(data))
@@ -90,14 +90,14 @@ def _check_32(message: Message) -> None:
 
 
 def stable_size() -> int:
-    """Pages of the stable memory; traps where it is larger than 4 GiB."""
+    """Return the pages of the stable memory; trap if it is larger than 4 GiB."""
     message = _allowed("stable_size")
     _check_32(message)
     return message.canister.memory.size()
 
 
 def stable_grow(pages: int) -> int:
-    """Add zero pages; -1 where it would be larger than 4 GiB, a trap where it is already."""
+    """Add zero pages; return -1 if it would become larger than 4 GiB; trap if it is already."""
     message = _allowed("stable_grow")
     count = _number(pages, 32, "stable_grow: pages")
     _check_32(message)
@@ -106,7 +106,7 @@ def stable_grow(pages: int) -> int:
 
 
 def stable_read(offset: int, length: int) -> bytes:
-    """Bytes of the stable memory; traps past its end and where it is larger than 4 GiB."""
+    """Return bytes of the stable memory; trap past its end, or if it is larger than 4 GiB."""
     message = _allowed("stable_read")
     offset, length = _number(offset, 32, "stable_read: offset"), _number(length, 32, "stable_read: length")
     if length:
@@ -115,7 +115,7 @@ def stable_read(offset: int, length: int) -> bytes:
 
 
 def stable_write(offset: int, data: bytes) -> None:
-    """Write to the stable memory; traps past its end and where it is larger than 4 GiB."""
+    """Write to the stable memory; trap past its end, or if it is larger than 4 GiB."""
     message = _allowed("stable_write")
     offset = _number(offset, 32, "stable_write: offset")
     if data:
@@ -124,7 +124,7 @@ def stable_write(offset: int, data: bytes) -> None:
 
 
 def stable_bytes() -> bytes:
-    """Return the whole stable memory, by the 32-bit calls."""
+    """Return the whole stable memory, through the 32-bit calls."""
     return stable_read(0, stable_size() * PAGE_SIZE) if stable_size() else b""
 
 
@@ -137,7 +137,7 @@ def time() -> int:
 
 
 def caller() -> Principal:
-    """Who sent the message; the canister itself for timers and heartbeats."""
+    """Return the sender of the message; the canister itself for timers and heartbeats."""
     return _allowed("msg_caller").context.caller
 
 
@@ -147,12 +147,12 @@ def id() -> Principal:  # noqa: A001 - the platform's CDKs call it that
 
 
 def method_name() -> str:
-    """Return the method that inspect_message is asked about."""
+    """Return the method of the call that inspect_message checks."""
     return _allowed("msg_method_name").context.method
 
 
 def accept_message() -> None:
-    """Let the message that inspect_message looks at pass."""
+    """Accept the call that inspect_message checks."""
     _allowed("accept_message").accepted = True
 
 
@@ -162,13 +162,13 @@ def is_controller(principal: Principal) -> bool:
 
 
 def canister_version() -> int:
-    """Return how often the canister changed."""
+    """Return the version of the canister, which counts its changes."""
     message = _allowed("canister_version")
     return message.canister.version if message.version is None else message.version
 
 
 def canister_status() -> int:
-    """1 running, 2 stopping, 3 stopped."""
+    """Return 1 for running, 2 for stopping, 3 for stopped."""
     return ("", "running", "stopping", "stopped").index(_allowed("canister_status").canister.status)
 
 
@@ -179,12 +179,12 @@ def performance_counter(counter: int = 0) -> int:
 
 
 def debug_print(*args: object) -> None:
-    """A line for the canister's log, which keeps it even if the message traps."""
+    """Print a line to the canister's log, which keeps it even if the message traps."""
     _allowed("debug_print").canister.logs.append(" ".join(map(str, args)))
 
 
 def trap(message: str) -> NoReturn:
-    """End the message and undoes what it changed. No `except Exception` catches it."""
+    """End the message and undo its changes. No `except Exception` catches it."""
     running = _allowed("trap")
     error = called_trap(str(message))
     running.raise_trap(error)
@@ -192,23 +192,23 @@ def trap(message: str) -> NoReturn:
 
 
 def reply(value: Any = None) -> None:
-    """Answer the call before the method ends; answering twice traps."""
+    """Reply to the call before the method ends; a second reply traps."""
     messages.current("ic0.msg_reply").answer(Reply(value))
 
 
 def reject(message: str) -> None:
-    """Answer the call with a rejection of the canister's own (code 4)."""
+    """Reject the call, with code 4."""
     messages.current("ic0.msg_reject").answer(Reply(rejected=True, code=RejectCode.CANISTER_REJECT, message=str(message)))
 
 
 def reject_code() -> int:
-    """In a callback, why the call was rejected; 0 where it was not."""
+    """Return, in a callback, why the call was rejected; 0 if it was not."""
     rejection = _allowed("msg_reject_code").rejection
     return 0 if rejection is None else int(rejection.code)
 
 
 def reject_message() -> str:
-    """In a reject callback, the text of the rejection."""
+    """Return, in a reject callback, the text of the rejection."""
     rejection = _allowed("msg_reject_msg").rejection
     return "" if rejection is None else rejection.message
 
@@ -217,7 +217,7 @@ def reject_message() -> str:
 
 
 def set_certified_data(data: bytes) -> None:
-    """Set what the subnet certifies: at most 32 bytes, or a trap."""
+    """Set the data that the subnet certifies; more than 32 bytes trap."""
     message = _allowed("certified_data_set")
     if len(data) > _MAX_CERTIFIED:
         message.raise_trap(wasm_trap(f"certified_data_set: data has {len(data)} bytes, at most {_MAX_CERTIFIED}"))
@@ -225,23 +225,23 @@ def set_certified_data(data: bytes) -> None:
 
 
 def data_certificate() -> bytes | None:
-    """In a query, what the test set as `canister.data_certificate`; None elsewhere."""
+    """Return, in a query, `canister.data_certificate` as the test set it; None elsewhere."""
     message = messages.current("ic0.data_certificate_present")
     return message.canister.data_certificate if not message.kind.keeps_changes else None
 
 
 def canister_balance() -> int:
-    """Cycles of the canister: a number that the test sets as `canister.cycles`, and calls move."""
+    """Return the cycles of the canister: a number that the test sets as `canister.cycles`, and that calls move."""
     return _allowed("canister_cycle_balance").canister.cycles
 
 
 def msg_cycles_available() -> int:
-    """Cycles that came with the call and are not accepted yet."""
+    """Return the cycles that came with the call and are not accepted yet."""
     return _allowed("msg_cycles_available").context.cycles
 
 
 def msg_cycles_accept(most: int) -> int:
-    """Take up to so many of the cycles that came with the call; return how many."""
+    """Accept up to `most` of the cycles that came with the call; return how many."""
     message = _allowed("msg_cycles_accept")
     taken = min(_number(most, 128, "msg_cycles_accept"), message.context.cycles)
     message.context.cycles -= taken
@@ -250,7 +250,7 @@ def msg_cycles_accept(most: int) -> int:
 
 
 def msg_cycles_refunded() -> int:
-    """In a callback, the cycles of the call that came back."""
+    """Return, in a callback, the refunded cycles of the call."""
     return _allowed("msg_cycles_refunded").refunded
 
 
@@ -258,9 +258,9 @@ def msg_cycles_refunded() -> int:
 
 
 def set_timer(delay: float, function: Callable[[], Any]) -> int:
-    """Run a function once, `delay` seconds from now, as a message of its own; return the timer's number.
+    """Run a function once, `delay` seconds from now, as a separate message; return the timer's number.
 
-    `Canister.advance_time` lets it happen. Timers are heap: an upgrade forgets them.
+    It runs in `Canister.advance_time`. Timers belong to the heap: an upgrade drops them.
     """
     return _add_timer(delay, function, 0)
 
@@ -278,14 +278,14 @@ def _add_timer(delay: float, function: Callable[[], Any], interval: int) -> int:
 
 
 def clear_timer(timer: int) -> None:
-    """Forget a timer; one that is not there is nothing."""
+    """Remove a timer; do nothing if it does not exist."""
     _allowed("global_timer_set").canister.timers.clear(timer)
 
 
 def call(principal: Principal | str, method: str, *args: Any, cycles: int = 0) -> Call:
-    """Return a call to another canister: `await` it in an `async def` method, or give it to `notify`.
+    """Return a call to another canister: `await` it in an `async def` method, or pass it to `notify`.
 
-    It goes to the `Canister` of this principal in the same process, or to what the test registered for it. Awaiting it raises
+    It goes to the `Canister` of this principal in the same process, or to the function that the test registered for it. Awaiting it raises
     `CallRejected` if it was rejected.
     """
     _allowed("call_new")
@@ -294,14 +294,14 @@ def call(principal: Principal | str, method: str, *args: Any, cycles: int = 0) -
 
 
 def notify(call: Call) -> None:
-    """Make a call and waits for no answer: it is sent when the message has ended well."""
+    """Make a call without waiting for a reply: it is sent when the message has succeeded."""
     message = _allowed("call_new")
     pay(message, call)
     message.pending.append(Pending(call, None))
 
 
 def pay(message: Message, call: Call) -> None:
-    """Take the cycles of a call from the canister; traps where it has too few."""
+    """Take the cycles of a call from the canister; trap if it has too few."""
     if call.cycles > message.canister.cycles:
         message.raise_trap(wasm_trap(f"call_cycles_add: {call.cycles} cycles wanted, the canister has {message.canister.cycles}"))
     message.canister.cycles -= call.cycles
@@ -311,10 +311,10 @@ def pay(message: Message, call: Call) -> None:
 
 
 def memory() -> NativeMemory:
-    """Return the canister's stable memory, for one structure on all of it or a manager of one's own."""
+    """Return the canister's stable memory, for one structure on all of it or for your own manager."""
     return messages.current("ic.memory").canister.memory
 
 
 def manager() -> MemoryManager:
-    """Return the manager of the canister's stable memory, one per installed program; made at the first use."""
+    """Return the manager of the canister's stable memory, one per installed program; created at the first use."""
     return messages.current("ic.manager").canister.program_manager()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tracebacks of what goes wrong in a canister: the lines of the test and of the canister, without those of the harness between them."""
+"""Shorten tracebacks of errors in a canister: keep the lines of the test and of the canister, drop those of the harness."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _LIBRARY: Final = __name__.partition(".")[0]
 
 
 def without_our_frames(function: Callable[P, R]) -> Callable[P, R]:
-    """Shorten the traceback of an error of this library that comes out of the function, and of its causes.
+    """Shorten the traceback of an error of this library that leaves the function, and of its causes.
 
-    In pytest the frame of this function itself is hidden; elsewhere it is the one frame of ours that is shown.
+    In pytest the frame of this function itself is hidden; elsewhere it is the only frame of the library that is shown.
     """
 
     @functools.wraps(function)
@@ -35,9 +35,9 @@ def without_our_frames(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def shorten(error: BaseException) -> None:
-    """Drop our frames from the tracebacks of an error and of what caused it. O(frames).
+    """Drop the library's frames from the tracebacks of an error and of its causes. O(frames).
 
-    Where nothing else would be left, and where our own code is what failed in an unforeseen way, they stay: they are the news then.
+    They stay if nothing else would be left, or if the library itself failed unexpectedly: then they are what matters.
     """
     for one in _chain(error):
         entries = list(_entries(one.__traceback__))

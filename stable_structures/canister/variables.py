@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stable variables: saved before an upgrade, reloaded after it, and then overwritten with zeros.
 
-Before the upgrade: in one virtual memory of the canister's manager, the pattern of docs/format.md#backup-of-the-heap, with the CBOR map
-of names
-to values. After it: nothing but zeros there, so nobody mistakes old values for new ones.
+Before the upgrade, one virtual memory of the canister's manager gets the pattern of docs/format.md#backup-of-the-heap, with a
+CBOR map from names to values. After it, the memory holds only zeros, so that nobody mistakes old values for new ones.
 """
 
 from __future__ import annotations
@@ -30,17 +29,17 @@ _CHUNK: Final = 65536
 
 @dataclass(frozen=True)
 class UpgradeReport:
-    """What became of the stable variables in an upgrade: names by fate."""
+    """What happened to the stable variables in an upgrade: their names."""
 
     kept: tuple[str, ...] = ()
     new: tuple[str, ...] = ()
     """They got their default."""
     removed: tuple[str, ...] = ()
-    """They were saved, and the new code has them no more: their values are gone."""
+    """They were saved, but the new code no longer has them: their values are gone."""
 
 
 class ChangedType(StableError, TypeError):
-    """A stable variable was saved as another type than the new code declares."""
+    """A stable variable was saved with another type than the new code declares."""
 
 
 class StableVariable(Generic[T]):
@@ -71,14 +70,14 @@ class StableVariable(Generic[T]):
         vars(actor)[self.name] = value
 
     def declared(self) -> Any:
-        """Return the type that the class annotates; where it does not, that of the default; Any for None."""
+        """Return the annotated type; without an annotation that of the default; Any for None."""
         hints = {name: hint for cls in reversed(self.owner.__mro__) for name, hint in _hints(cls).items()}
         if self.name in hints:
             return hints[self.name]
         return Any if self.default is None else type(self.default)
 
     def codec(self) -> Codec[Any]:
-        """Return how values of it are restored from CBOR."""
+        """Return the codec that restores its values from CBOR."""
         declared: Any = self.declared()
         kind: Any = Cbor
         made: Codec[Any] = codec(kind if declared is Any else kind[declared])
@@ -95,7 +94,7 @@ def _hints(cls: type) -> dict[str, Any]:
 def stable(default: T) -> Any:
     """Return a variable that survives upgrades, in the body of an `Actor`; each actor starts with a copy of the default.
 
-    It is saved as CBOR before an upgrade and reloaded after it. Its type is what the class annotates (`names: dict[str, int] =
+    It is saved as CBOR before an upgrade and reloaded after it. Its type is the annotation (`names: dict[str, int] =
     stable({})`), or that of the default; if new code gives it another type, the upgrade fails and nothing has changed.
 
     >>> from stable_structures.canister import Actor, stable
@@ -125,9 +124,9 @@ def save(actor: object, memory: NativeMemory) -> None:
 
 
 def load(actor: object, memory: NativeMemory) -> UpgradeReport:
-    """Set the stable variables of an actor from what was saved, then overwrites it with zeros. O(size).
+    """Set the stable variables of an actor from their saved values, then overwrite those with zeros. O(size).
 
-    Raises `ChangedType`; what was saved is untouched then, and the failing upgrade rolls back.
+    Raises `ChangedType`; the saved values are untouched then, and the failing upgrade rolls back.
     """
     saved = _saved(memory)
     declared = variables_of(actor)
@@ -146,25 +145,25 @@ def _saved(memory: NativeMemory) -> dict[str, Any]:
     saved = restore(memory)
     if not isinstance(saved, dict):
         raise ChangedType(
-            f"the memory of the stable variables holds a {type(saved).__name__}, not a map of names: something else was saved there"
+            f"the memory of the stable variables holds a {type(saved).__name__}, not a map of names; something else was saved there"
         )
     return saved
 
 
 def saved_bytes(memory: NativeMemory) -> int:
-    """Length of what is saved; 0 where nothing is."""
+    """Return the length of the saved values; 0 if there are none."""
     return int.from_bytes(memory.read(0, _PREFIX), "little") if memory.size() else 0
 
 
 def erase(memory: NativeMemory) -> None:
-    """Overwrite what is saved, and its length, with zeros. O(size)."""
+    """Overwrite the saved values, and their length, with zeros. O(size)."""
     end = saved_bytes(memory) + _PREFIX if memory.size() else 0
     for offset in range(0, end, _CHUNK):
         memory.write(offset, bytes(min(_CHUNK, end - offset)))
 
 
 def _as_declared(variable: StableVariable[Any], value: Any) -> Any:
-    """Return a saved value as the type that the new code declares."""
+    """Return a saved value with the type that the new code declares."""
     declared = variable.declared()
     if declared is Any:
         return value
@@ -178,7 +177,7 @@ def _as_declared(variable: StableVariable[Any], value: Any) -> Any:
 
 
 def _fits(value: Any, declared: Any) -> bool:
-    """Return whether a value is of a declared type: exactly, so that True is no int; unions by their members, generics by their origin."""
+    """Return whether a value is of a declared type: exactly (True is not an int); unions by members, generics by origin."""
     members = getattr(declared, "__args__", ()) if _is_union(declared) else (declared,)
     for member in members:
         plain = getattr(member, "__origin__", member)

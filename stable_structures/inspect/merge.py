@@ -53,7 +53,7 @@ class _Stream:
         self.at = self.count = 0
 
     def fill(self) -> bool:
-        """Whether there is an entry at hand; takes the next batch where there is none."""
+        """Return whether there is an entry at hand; take the next batch if there is none."""
         if self.at < self.count:
             return True
         batch = next(self._batches, None)
@@ -66,19 +66,19 @@ class _Stream:
         return True
 
     def left(self) -> int:
-        """Entries at hand."""
+        """Return the number of entries at hand."""
         return self.count - self.at
 
     def key(self) -> bytes:
-        """Of the entry at hand."""
+        """Return the key of the entry at hand."""
         return self._keys[int(self._key_ends[self.at]) : int(self._key_ends[self.at + 1])]
 
     def value(self) -> bytes:
-        """Of the entry at hand."""
+        """Return the value of the entry at hand."""
         return self._values[int(self._value_ends[self.at]) : int(self._value_ends[self.at + 1])]
 
     def has_same(self, other: _Stream, count: int) -> bool:
-        """Whether the next entries of both are the same."""
+        """Return whether the next entries of both are the same."""
         mine, theirs = slice(self.at, self.at + count + 1), slice(other.at, other.at + count + 1)
         for ends, other_ends, data, other_data in (
             (self._key_ends[mine], other._key_ends[theirs], self._key_bytes, other._key_bytes),
@@ -92,7 +92,7 @@ class _Stream:
 
 
 def _side_by_side(one: _Stream, two: _Stream, ascends: Callable[[bytes, bytes], bool]) -> Iterator[Difference]:
-    """Entries that are not equal where both are met; runs that are tried grow while they are equal."""
+    """Iterate over entries that are not equal where both are met; runs that are tried grow while they are equal."""
     run = _RUN
     while one.fill() and two.fill():
         count = min(run, one.left(), two.left())
@@ -109,7 +109,7 @@ def _side_by_side(one: _Stream, two: _Stream, ascends: Callable[[bytes, bytes], 
 
 
 def _step(one: _Stream, two: _Stream, ascends: Callable[[bytes, bytes], bool]) -> Difference:
-    """The lesser of two entries, or both where they have one key."""
+    """Return the lesser of two entries, or both if they have one key."""
     key, other = one.key(), two.key()
     if key == other:
         found: Difference = key, one.value(), two.value()

@@ -4,7 +4,7 @@
 - blocks.py, saved.py: what every image has; findings.py: what can be wrong with it
 - encodings.py, zwohash.py, containers.py, trees.py: values and structures; annotations.py: how they are spelled
 - ownership.py, carve.py: every block has one owner; structures without one
-- image.py: `open_ism`
+- image.py: `open_ism`; schema.py, migrate.py, command.py: types as TOML, into a fresh image, the verb; summary.py: for the inspector
 """
 
 from .annotations import (
@@ -29,6 +29,8 @@ from .carve import Found
 from .encodings import Custom
 from .findings import Fault, Finding, NotOwned
 from .image import IsmImage, open_ism
+from .migrate import Migrated, migrate
+from .schema import Root, Schema, SchemaError, parse_schema, read_schema
 
 __all__ = [
     "ArrayOf",
@@ -39,8 +41,10 @@ __all__ = [
     "Found",
     "Int",
     "IsmImage",
+    "Migrated",
     "Nat",
     "NotOwned",
+    "Root",
     "SBTreeMap",
     "SBTreeSet",
     "SBox",
@@ -50,8 +54,13 @@ __all__ = [
     "SHashSet",
     "SLog",
     "SVec",
+    "Schema",
+    "SchemaError",
     "char",
     "isize",
+    "migrate",
     "open_ism",
+    "parse_schema",
+    "read_schema",
     "usize",
 ]

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, TypeVar, Union
 
 from ..errors import IncompatibleType
 from ..storable import Codec, codec
-from .containers import Container, LogType, TableType, VecType
+from .containers import LogType, TableType, VecType
 from .encodings import (
     Bool,
     BoxType,
@@ -166,7 +166,8 @@ def _scalar(tp: Any) -> Type:
     return found
 
 
-def _tuple(parts: list[Type]) -> Record:
+def tuple_of(parts: list[Type]) -> Record:
+    """A tuple. Raises `IncompatibleType` for more parts than the crate has."""
     if not 1 <= len(parts) <= _MOST_PARTS:
         raise IncompatibleType(f"the crate has tuples of 1 to {_MOST_PARTS} parts, not of {len(parts)}; None stands for ()")
     names = ", ".join(part.name for part in parts)
@@ -206,26 +207,6 @@ _PLAIN: Final[tuple[tuple[Any, Type], ...]] = ((str, STRING), (bytes, BYTES), (N
 _FORMS: Final[dict[Any, Callable[[Any], Type]]] = {
     Union: _union,
     types.UnionType: _union,
-    tuple: lambda tp: _tuple([_part(arg) for arg in get_args(tp)]),
+    tuple: lambda tp: tuple_of([_part(arg) for arg in get_args(tp)]),
     Annotated: lambda tp: next((extra for extra in reversed(get_args(tp)) if isinstance(extra, Type)), None) or _scalar(tp),
 }
-
-__all__ = [
-    "ArrayOf",
-    "Candid",
-    "Container",
-    "Int",
-    "Nat",
-    "SBTreeMap",
-    "SBTreeSet",
-    "SBox",
-    "SCertifiedBTreeMap",
-    "SCertifiedBTreeSet",
-    "SHashMap",
-    "SHashSet",
-    "SLog",
-    "SVec",
-    "char",
-    "isize",
-    "usize",
-]

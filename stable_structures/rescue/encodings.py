@@ -13,6 +13,9 @@ import struct
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final, Protocol
 
+from ..encodings.candid.codec import CandidError
+from ..encodings.candid.untyped import read_message
+from ..encodings.limits import TooMuch
 from ..errors import IncompatibleType
 from ..principal import Principal
 from .blocks import Blocks
@@ -241,12 +244,13 @@ class Items(Type):
 
 
 class Option(Type):
-    """1 and the value, or 0 and zeros."""
+    """1 and the value, or 0 and zeros. A value that can be None itself is a tuple of one: Some(None) is `(None,)`."""
 
     def __init__(self, part: Type) -> None:
         super().__init__(f"Option<{part.name}>")
         self.part = part
         self.ordered, self.hashable = part.ordered, part.hashable
+        self.wraps = isinstance(part, (Option, Unit))
 
     def size(self, width: int) -> int:
         return 1 + self.part.size(width)
@@ -257,7 +261,14 @@ class Option(Type):
         return bool(data[0])
 
     def decode(self, data: bytes, space: Space) -> Any:
-        return self.part.decode(data[1:], space) if self._is_some(data) else None
+        if not self._is_some(data):
+            return None
+        value = self.part.decode(data[1:], space)
+        return (value,) if self.wraps else value
+
+    def inner(self, value: Any) -> Any:
+        """The value in an option that is not None."""
+        return value[0] if self.wraps else value
 
     def own(self, data: bytes, owner: Owner) -> None:
         try:
@@ -269,10 +280,10 @@ class Option(Type):
     def feed(self, value: Any, into: Hash) -> None:
         into.word(value is not None)
         if value is not None:
-            self.part.feed(value, into)
+            self.part.feed(self.inner(value), into)
 
     def rank(self, value: Any) -> Any:
-        return (0,) if value is None else (1, self.part.rank(value))
+        return (0,) if value is None else (1, self.part.rank(self.inner(value)))
 
 
 class Record(Type):
@@ -476,9 +487,6 @@ class CandidType(Boxed):
 
     def message(self, content: bytes) -> tuple[Any, bytes]:
         """The value and its message, without what is stale behind it."""
-        from ..inspect.budget import TooMuch  # noqa: PLC0415 - the tools stand beside this package
-        from ..inspect.candid import CandidError, read_message  # noqa: PLC0415
-
         try:
             _, values, length = read_message(content)
         except (CandidError, TooMuch, ValueError) as error:
@@ -492,6 +500,13 @@ class CandidType(Boxed):
 
     def identity(self, value: Any) -> Hashable:
         return repr(value)
+
+
+class CandidMessage(CandidType):
+    """The same, as the message itself: bytes, which a reader that knows the type decodes."""
+
+    def load(self, content: bytes, space: Space) -> bytes:
+        return self.message(bytes(content))[1]
 
 
 class Custom(Type):

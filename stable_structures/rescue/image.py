@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from ..errors import IncompatibleType
 from ..inspect.image import open_image
@@ -19,8 +19,9 @@ from .findings import Broken, Fault, Finding, Findings, NotOwned
 from .ownership import Claims, Heap
 from .saved import Saved, find_saved
 
-_SHOWN = 5
-WIDTHS = (4, 8)
+_SHOWN: Final = 5
+_SAID: Final = 3
+WIDTHS: Final = (4, 8)
 
 
 def open_ism(
@@ -105,7 +106,7 @@ class IsmImage:
         """
         self._require_owned()
         if self._saved is None:
-            return self._only(key).contents
+            return self.chosen(key).contents
         if key not in self._saved.roots or key not in self.types:
             known = ", ".join(map(str, self.keys())) or "none"
             raise KeyError(f"{key}: {'give its type' if key in self._saved.roots else f'the image has keys {known}'}")
@@ -116,25 +117,33 @@ class IsmImage:
         self._check_once()
         return self._found.get(key, [])
 
-    def _only(self, key: int) -> Found:
+    def chosen(self, key: int) -> Found:
+        """The structure of an image that was not saved that a key of the types stands for. O(n), once.
+
+        Keys of the same type stand for the structures of that type in the order of their addresses. Raises `KeyError` if
+        there are not as many.
+        """
         if key not in self.types:
             raise KeyError(key)
-        found = self._found.get(key, [])
-        certain = [one for one in found if one.certain] or found
-        if len(certain) != 1:
+        found = self.found(key)
+        ordered = sorted([one for one in found if one.certain] or found, key=lambda one: one.pointer)
+        same = sorted(other for other, tp in self.types.items() if tp == self.types[key])
+        if len(ordered) != len(same):
             raise KeyError(
-                f"{key}: the image was not saved, and it has {len(certain)} structures that can be a {self.types[key]}; see found({key})"
+                f"{key}: the image was not saved, and {len(ordered)} structures in it can be a {self.types[key]}, at bytes "
+                f"{[one.pointer for one in ordered]}; give the type to as many keys: they stand for them in this order"
             )
-        return certain[0]
+        return ordered[same.index(key)]
 
     def _require_owned(self) -> None:
         self._check_once()
         if self.unchecked or self.owned:
             return
-        said = "; ".join(str(one) for one in self._findings if one.ownership)[:2000]
+        broken = [str(one) for one in self._findings if one.ownership]
+        said = "; ".join(broken[:_SAID]) + (f"; and {self._findings.total - _SAID} more" if len(broken) > _SAID else "")
         raise NotOwned(
             f"the ownership check of the image fails, so its types or its pointer width ({self.width}) are other ones, or it is "
-            f"damaged: {said}. Mend the types, or read what there is with unchecked=True{self._other_width()}"
+            f"damaged: {said}. Mend the types, or read what there is with unchecked=True (--force){self._other_width()}"
         )
 
     def _other_width(self) -> str:
@@ -198,10 +207,15 @@ class IsmImage:
             claims.finish()
         for key in sorted(self.types.keys() - saved.roots.keys()):
             self._findings.note(Finding(f"key {key}", "a type was given for it, and the image has no such key", 0))
-        for index in () if unknown else self.blocks.allocated():
+        if not unknown:
+            self._note_unowned()
+
+    def _note_unowned(self) -> None:
+        fault = None if any(one.ownership for one in self._findings) else Fault.LEAKED_BLOCK
+        for index in self.blocks.allocated():
             if not self.blocks.owned[index]:
                 text = f"an allocated block of {self.blocks.size(index)} bytes is owned by nothing"
-                self._findings.note(Finding("", text, self.blocks.starts[index], Fault.LEAKED_BLOCK))
+                self._findings.note(Finding("", text, self.blocks.starts[index], fault))
 
     def _claim_root(self, pointer: int) -> None:
         index = self.blocks.index(pointer)
@@ -223,6 +237,13 @@ class IsmImage:
     def _carve(self) -> None:
         carver = Carver(self._heap, self._findings)
         self._found = carver.find(self.types)
+        left = sum(not self.blocks.owned[index] for index in self.blocks.allocated())
+        wiped = self.blocks.wiped()
+        if wiped:
+            self._notes.append(Finding("", f"one free block lies over {wiped} old ones", 8, Fault.WIPED, ownership=False))
+        if left:
+            text = f"{left} allocated blocks belong to no structure that was found: vecs and boxes whose roots are lost, or other types"
+            self._notes.append(Finding("", text, 0, ownership=False))
 
     def _name_overwritten(self) -> None:
         """A vec that wrote past its block destroyed the size words behind it: one fault, seen twice."""

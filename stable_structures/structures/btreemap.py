@@ -17,7 +17,7 @@ from .number_forms import REFUSED, Argument, map_forms
 from .tree import ABSENT, COPY_BATCH, KEYS, VALUES, Tree, TreeIterator, contains
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     import numpy.typing as npt
 
@@ -523,9 +523,14 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         >>> m[42], len(m)
         ('42', 100)
         """
+        return cls._filled(lambda: cls.new(memory), keys, values)
+
+    @classmethod
+    def _filled(cls, new: Callable[[], Self], keys: npt.ArrayLike | Iterable[K], values: npt.ArrayLike | Iterable[V]) -> Self:
+        """Fill what `new` makes from ascending keys."""
         (keys_column, count), (values_column, value_count) = cls._keys_column.take(keys), cls._values_column.take(values)
         _same_length(count, value_count)
-        tree = cls.new(memory)
+        tree = new()
         native.check(native.call.ss_btree_build(tree._handle, keys_column, values_column, count), "from_sorted")
         return tree
 

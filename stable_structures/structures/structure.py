@@ -136,7 +136,7 @@ class Structure(Stored):
         self._generation = native.generation(self._native_memory._handle)
 
     def into_memory(self) -> Memory:
-        """Release the memory and gives it back; the structure raises `Closed` from then on. O(1).
+        """Release the memory and return it; from then on the structure raises `Closed`. O(1).
 
         >>> from stable_structures import StableMemory, StableVec, u64
         >>> memory = StableMemory()

@@ -172,6 +172,8 @@ class Tree(Structure):
     if not TYPE_CHECKING:
 
         def __class_getitem__(cls, types: Any) -> Any:
+            if isinstance(types, tuple) and types and all(isinstance(tp, TypeVar) for tp in types):
+                return cls  # the base of a class that gets its types itself
             return cls._specialise(types)
 
     def __init__(self, memory: Memory) -> None:

@@ -184,7 +184,7 @@ def test_a_query_cannot_call_and_a_composite_query_can_call_queries(shop, ledger
         shop.query("meddle")
     with pytest.raises(Rejected, match="no update method 'look'"):
         shop.call("look")
-    with pytest.raises(Unsupported, match="composite query that calls back"):
+    with pytest.raises(Unsupported, match="composite query cannot call back"):
         shop.query("mirror")
     assert (shop.query("look"), ledger.version) == ((True, 0), 1)
 

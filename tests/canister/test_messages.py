@@ -176,7 +176,7 @@ def test_near_names_are_suggested(canister, kind):
 
 
 def test_a_function_that_nothing_exports_is_named(canister):
-    with pytest.raises(Rejected, match="'helper' is there, but nothing exports it"):
+    with pytest.raises(Rejected, match="'helper' is a function, but not exported"):
         canister.call("helper", 1)
 
 

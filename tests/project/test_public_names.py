@@ -14,7 +14,7 @@ LIST = """
     MAX_PAGES PAGE_SIZE
 
     Memory StableMemory RestrictedMemory VirtualMemory MemoryManager Transaction Reader Writer UpgradeHooks
-    StableBTreeMap StableBTreeSet StableCell StableLog StableMinHeap StableVec
+    CertifiedMap StableBTreeMap StableBTreeSet StableCell StableLog StableMinHeap StableVec
 
     Array Blob Bounded Cbor Codec Principal Record Reverse Unbounded codec storable
     f32 f64 i8 i16 i32 i64 i128 u8 u16 u32 u64 u128
@@ -25,6 +25,7 @@ LIST = """
 NAMES = LIST.split()
 
 STRUCTURES = [
+    "CertifiedMap",
     "MemoryManager",
     "Principal",
     "Reader",

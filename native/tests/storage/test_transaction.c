@@ -18,6 +18,7 @@ static void *test_realloc(void *old, size_t size);
 #define ss_held_rollback heap_held_rollback
 #define ss_held_drop heap_held_drop
 #define ss_held_is_open heap_held_is_open
+#define ss_held_was_committed heap_held_was_committed
 #define ss_memory_shrink heap_memory_shrink
 #define ss_transaction_changed heap_transaction_changed
 #define ss_memory_set_patience heap_memory_set_patience
@@ -38,6 +39,7 @@ static void *test_realloc(void *old, size_t size);
 #undef ss_held_rollback
 #undef ss_held_drop
 #undef ss_held_is_open
+#undef ss_held_was_committed
 #undef ss_memory_shrink
 #undef ss_transaction_changed
 #undef ss_memory_set_patience

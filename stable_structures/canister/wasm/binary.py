@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: PLR2004 - codes and sizes of the Wasm format
-r"""A canister's module as bytes: unpacked, its sections read, held against the platform's rules for modules.
+r"""A canister's module as bytes: unpack it, read its sections, check it against the platform's rules for modules.
 
 "\\0asm" 01 00 00 00, then sections: kind (1 byte), size (LEB128), content
 
@@ -49,7 +49,7 @@ def invalid(rule: str) -> Rejected:
 
 
 class Import(NamedTuple):
-    """What the module asks for."""
+    """An import of the module."""
 
     module: str
     name: str
@@ -57,7 +57,7 @@ class Import(NamedTuple):
 
 
 class Export(NamedTuple):
-    """What the module offers."""
+    """An export of the module."""
 
     kind: int
     number: int
@@ -72,7 +72,7 @@ class Global(NamedTuple):
 
 @dataclass
 class Module:
-    """What is known of a module. `data` is unpacked; `hash` is the SHA-256 of what was given, as the platform shows it."""
+    """The facts of a module. `data` is unpacked; `hash` is the SHA-256 of the installed file, as the platform shows it."""
 
     data: bytes
     hash: bytes
@@ -81,7 +81,7 @@ class Module:
     custom: dict[str, bytes] = field(default_factory=dict)
     types: list[bytes] = field(default_factory=list)
     functions: list[int] = field(default_factory=list)
-    """The type of each function, those that are imported first."""
+    """The type of each function, imported ones first."""
     mutable: list[Global] = field(default_factory=list)
     exported_globals: list[Global] = field(default_factory=list)
     imported_functions: int = 0
@@ -90,13 +90,13 @@ class Module:
     has_memory: bool = False
     is64: bool = False
     minimum: int = 0
-    """Pages of the heap at first."""
+    """Initial pages of the heap."""
     has_table: bool = False
     start: int | None = None
 
     @property
     def persistent(self) -> bool:
-        """Return whether it keeps its heap over upgrades (Motoko's enhanced orthogonal persistence)."""
+        """Return whether it keeps its heap across upgrades (Motoko's enhanced orthogonal persistence)."""
         return PERSISTENT in self.custom
 
     def section(self, name: str) -> bytes | None:
@@ -105,7 +105,7 @@ class Module:
         return self.custom.get(f"icp:private {name}") if found is None else found
 
     def methods(self) -> dict[str, str]:
-        """Name and kind of each method."""
+        """Return name and kind of each method."""
         found: dict[str, str] = {}
         for export in self.exports:
             prefix, space, name = export.partition(" ")
@@ -118,20 +118,20 @@ class Module:
 
 
 class Reader:
-    """Reads a section from its start to its end; past the end it raises `IndexError`."""
+    """Reads a section from its start to its end; raises `IndexError` past the end."""
 
     def __init__(self, data: bytes | memoryview, at: int = 0) -> None:
         self.data = data
         self.at = at
 
     def byte(self) -> int:
-        """One byte."""
+        """Read one byte."""
         value = self.data[self.at]
         self.at += 1
         return value
 
     def number(self) -> int:
-        """Return an unsigned LEB128 number."""
+        """Read an unsigned LEB128 number."""
         result = shift = 0
         while True:
             byte = self.data[self.at]
@@ -144,7 +144,7 @@ class Reader:
                 raise IndexError("a number of more than ten bytes")
 
     def numbers(self, count: int) -> Iterable[int]:
-        """So many numbers. Fast where each is one byte, as the type of a function nearly always is."""
+        """Read `count` numbers. Fast if each is one byte, as for the types of most functions."""
         short = bytes(self.data[self.at : self.at + count])
         if len(short) == count and short.isascii():
             self.at += count
@@ -152,18 +152,18 @@ class Reader:
         return [self.number() for _ in range(count)]
 
     def take(self, size: int) -> bytes:
-        """So many bytes."""
+        """Read `size` bytes."""
         if self.at + size > len(self.data):
             raise IndexError("a part ends after its section")
         self.at += size
         return bytes(self.data[self.at - size : self.at])
 
     def text(self) -> str:
-        """Return a name."""
+        """Read a name."""
         return self.take(self.number()).decode()
 
     def limits(self) -> tuple[int, int]:
-        """Flag and the minimum of a table or memory."""
+        """Read flag and minimum of a table or memory."""
         flags = self.byte()
         first = self.number()
         if flags & 1:
@@ -188,7 +188,7 @@ class Reader:
 
 
 def sections(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Kind and content of each section. Raises `IndexError` if one is cut."""
+    """Iterate over kind and content of each section. Raises `IndexError` if one is cut."""
     reader = Reader(data, len(_HEADER))
     while reader.at < len(data):
         kind = reader.byte()
@@ -198,13 +198,13 @@ def sections(data: bytes) -> Iterator[tuple[int, bytes]]:
 def read_module(given: bytes) -> Module:
     """Read a module, which may be gzipped. O(size).
 
-    Raises `SourceError` for bytes that are none, and `Rejected` (IC0505) for one that breaks a rule of the platform.
+    Raises `SourceError` for bytes that are not a module, and `Rejected` (IC0505) for one that breaks a rule of the platform.
     """
     data = _unpacked(given) if given.startswith(GZIP) else given
     if not data.startswith(MAGIC):
-        raise SourceError(f"these {len(given)} bytes are no Wasm module; give the .wasm or .wasm.gz that the build wrote")
+        raise SourceError(f"these {len(given)} bytes are not a Wasm module; pass the .wasm or .wasm.gz that the build wrote")
     if not data.startswith(_HEADER):
-        raise invalid("its version is not 1: a component, or cut off; give a core module")
+        raise invalid("its version is not 1: a component, or cut off; pass a core module")
     module = Module(data, hashlib.sha256(given).digest())
     try:
         for kind, content in sections(data):
@@ -349,9 +349,9 @@ def _check_imports(module: Module) -> None:
         if one.kind == MEMORY:
             raise invalid(f"it imports a memory ({one.module}.{one.name})")
         if one.module.startswith("wasi_"):
-            raise invalid(f"it imports {one.module}.{one.name}, which the platform has not; run wasi2ic on it first")
+            raise invalid(f"it imports {one.module}.{one.name}, which the platform does not have; run wasi2ic on it first")
         if one.kind != FUNCTION or one.module != "ic0" or one.name not in known:
-            raise invalid(f"it imports {one.module}.{one.name}, which the platform has not")
+            raise invalid(f"it imports {one.module}.{one.name}, which the platform does not have")
 
 
 def _check_exports(module: Module) -> None:
@@ -365,7 +365,7 @@ def _check_exports(module: Module) -> None:
             continue
         prefix = name.partition(" ")[0].removeprefix("canister_")
         if name not in _HOOKS and not (" " in name and prefix in METHOD_KINDS):
-            raise invalid(f"it exports {name!r}, which is no entry point of the platform")
+            raise invalid(f"it exports {name!r}, which is not an entry point of the platform")
         if export.kind != FUNCTION or _type_of(module, export.number) != b"\x60\0\0":
             raise invalid(f"its export {name!r} must be a function without arguments and results")
 

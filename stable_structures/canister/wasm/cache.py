@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compiled modules, kept in the user's cache folder from one process to the next.
 
-A compiled module is machine code that will run, so a file counts only if it is ours, nobody else may write to it or to its
-folder, and its content has the checksum that stands before it. Files are written under another name and renamed, so a
-process that is killed leaves no half of one. `STABLE_STRUCTURES_CACHE` names another folder; where it is empty, nothing is kept.
+A compiled module is machine code that will run, so a file is used only if this user owns it, nobody else may write to it or
+to its folder, and its content has the checksum in front of it. Files are written under another name and renamed, so a killed
+process leaves no half-written one. `STABLE_STRUCTURES_CACHE` names another folder; if it is empty, nothing is cached.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import mmap
 import os
 import platform
 import stat
@@ -36,21 +37,21 @@ def _machine() -> str:
 
 
 def key(data: bytes, settings: str) -> str:
-    """Return the name of what a module is compiled to with these settings, on this machine. O(size)."""
+    """Return the cache name of a module compiled with these settings, on this machine. O(size)."""
     digest = hashlib.sha256(data)
     digest.update(f"\n{settings}\n{sys.platform}\n{_machine()}".encode())
     return digest.hexdigest()
 
 
 def folder() -> Path | None:
-    """Where compiled modules are kept; None for nowhere."""
+    """Return the cache folder; None if there is none."""
     given = os.environ.get(_VARIABLE)
     if given is not None:
         return Path(given) if given else None
     base = os.environ.get("XDG_CACHE_HOME")
     try:
         return (Path(base) if base else Path.home() / ".cache") / "stable-structures" / "wasm"
-    except RuntimeError:  # nobody knows the home folder
+    except RuntimeError:  # the home folder is unknown
         return None
 
 
@@ -58,8 +59,8 @@ def _is_ours(found: os.stat_result) -> bool:
     return found.st_uid == os.getuid() and not found.st_mode & _FOREIGN
 
 
-def load(name: str) -> bytes | None:
-    """Return what was kept under this name; None if there is nothing that can be trusted. O(size)."""
+def load(name: str) -> memoryview | None:
+    """Return the cached content of this name; None if there is none that can be trusted. O(size)."""
     where = folder()
     if where is None:
         return None
@@ -70,14 +71,15 @@ def load(name: str) -> bytes | None:
         with open(descriptor, "rb") as file:  # noqa: PTH123 - of the descriptor that is looked at
             if not _is_ours(os.fstat(descriptor)):
                 return None
-            digest, content = file.read(_DIGEST), file.read()
-    except OSError:
+            found = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+    except (OSError, ValueError):  # an empty file cannot be mapped
         return None
+    digest, content = found[:_DIGEST], found[_DIGEST:]
     return content if hashlib.sha256(content).digest() == digest else None
 
 
 def store(name: str, content: bytes) -> None:
-    """Keep something, where that is possible. O(size)."""
+    """Cache something, if possible. O(size)."""
     where = folder()
     if where is None:
         return
@@ -97,7 +99,7 @@ def store(name: str, content: bytes) -> None:
 
 
 def _prune(where: Path) -> None:
-    """Take the oldest files away where there are many."""
+    """Remove the oldest files if there are many."""
     files = [path for path in where.iterdir() if path.is_file()]
     if len(files) > _MOST_FILES:
         for path in sorted(files, key=lambda one: one.stat().st_mtime)[: _MOST_FILES // 4]:
@@ -105,7 +107,7 @@ def _prune(where: Path) -> None:
 
 
 def forget(name: str) -> None:
-    """Take something away."""
+    """Remove something from the cache."""
     where = folder()
     if where is not None:
         with contextlib.suppress(OSError):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The machine: wasmtime with the platform's settings, compiled modules, instances. The only module that knows wasmtime.
 
-Linked to nothing at build time: the core gets the functions that it needs by address. The structures that cross are checked once
-against the sizes in wasmtime's own bindings.
+Nothing is linked at build time: the core gets the functions that it needs by address. The shared C structures are checked
+once against the sizes in wasmtime's own bindings.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ except ImportError as error:
     raise Unsupported("Wasm canisters need wasmtime: pip install 'stable-structures[wasm]' (or wasmtime>=50,<51)") from error
 
 bindings: Final[Any] = _bindings
-"""The C interface, whose types the package does not tell."""
+"""The C interface, for which the package has no types."""
 
 _KNOWN: Final = "50"
 _SIZES: Final = {
@@ -82,13 +82,13 @@ class MachineTrap(Exception):
         self.text = text
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For `copy` and `pickle`."""
+        """Support `copy` and `pickle`."""
         return remade(super().__reduce__())
 
 
 @functools.cache
 def _version() -> str:
-    """The version of the package; to read it takes a millisecond."""
+    """Return the version of the package, cached: reading it takes a millisecond."""
     return version("wasmtime")
 
 
@@ -97,7 +97,7 @@ def _check_version() -> None:
     fits = found.split(".")[0] == _KNOWN and all(ctypes.sizeof(getattr(bindings, name)) == size for name, size in _SIZES.items())
     if not fits or sys.byteorder != "little" or sys.maxsize < 2**32:
         raise Unsupported(
-            f"wasmtime {found} is not known to this version of stable-structures: "
+            f"wasmtime {found} is not supported by this version of stable-structures: "
             "pip install 'wasmtime>=50,<51', on a 64-bit little-endian machine"
         )
 
@@ -126,6 +126,7 @@ def _config(*, is64: bool) -> wasmtime.Config:
     config.wasm_relaxed_simd = False
     config.wasm_exceptions = False
     config.wasm_gc = False
+    config.wasm_function_references = False  # nor would their calls be counted
     config.cranelift_nan_canonicalization = True
     pointer = config.ptr()
     bindings.wasmtime_config_async_stack_size_set(pointer, _STACK + (1 << 20))  # below the other one the engine ends the process
@@ -154,7 +155,7 @@ def new_heap(*, is64: bool) -> Heap:
 
 
 def heap_for(heap: Heap, *, is64: bool) -> Heap:
-    """Return the same heap, or where it is of a module of another width, its content in one that fits. O(size) then."""
+    """Return the same heap, or, for a module of another width, its content in a new heap. O(size) then."""
     if heap.reserved == _RESERVED[is64] + 2 * _GUARD:
         return heap
     made = new_heap(is64=is64)
@@ -169,7 +170,7 @@ def heap_for(heap: Heap, *, is64: bool) -> Heap:
 
 
 class Compiled:
-    """A module that is ready to be made an instance of: one per content and process."""
+    """A module ready to be instantiated: one per content and process."""
 
     def __init__(self, module: Module) -> None:
         self.is64 = module.is64
@@ -189,7 +190,7 @@ class Compiled:
     def _define(self, name: str, *, is64: bool) -> None:
         index = _numbers()[name]
         if is64 and native.call.ss_ic0_only_32(index):
-            raise invalid(f"it imports ic0.{name}, which 64-bit canisters have not")
+            raise invalid(f"it imports ic0.{name}, which 64-bit canisters do not have")
         linker = ctypes.cast(self._linker.ptr(), ctypes.c_void_p).value
         native.check(native.call.ss_ic0_define(linker, index, is64), f"ic0.{name}")
 
@@ -204,9 +205,19 @@ def _numbers() -> dict[str, int]:
 
 
 def _text(error: Exception) -> str:
-    """Return what an error of the engine says, in one line."""
+    """Return the text of an engine's error, in one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return "; ".join(lines[:4])
+
+
+def _deserialized(engine: wasmtime.Engine, stored: memoryview) -> wasmtime.Module:
+    """As `Module.deserialize`, which copies the bytes first. O(size)."""
+    made = ctypes.POINTER(bindings.wasmtime_module_t)()
+    data = (ctypes.c_uint8 * len(stored)).from_buffer(stored)
+    error = bindings.wasmtime_module_deserialize(engine.ptr(), data, len(stored), ctypes.byref(made))
+    if error:
+        raise wasmtime.WasmtimeError._from_ptr(error)
+    return wasmtime.Module._from_ptr(made)
 
 
 def _compiled(module: Module, engine: wasmtime.Engine) -> wasmtime.Module:
@@ -214,7 +225,7 @@ def _compiled(module: Module, engine: wasmtime.Engine) -> wasmtime.Module:
     stored = cache.load(key)
     if stored is not None:
         try:
-            return wasmtime.Module.deserialize(engine, stored)
+            return _deserialized(engine, stored)
         except wasmtime.WasmtimeError:
             cache.forget(key)
     try:
@@ -232,7 +243,7 @@ _lock: Final = threading.Lock()
 
 
 def compile_module(module: Module) -> Compiled:
-    """Return the compiled module. O(size) the first time, then O(1); from the user's cache folder where it is there.
+    """Return the compiled module. O(size) the first time, then O(1); from the user's cache folder if it is cached.
 
     Raises `Rejected` (IC0505) for a module that is not valid.
     """
@@ -250,7 +261,7 @@ def compile_module(module: Module) -> Compiled:
 
 
 class Instance:
-    """An instance on a heap. It is created again on the same heap where that became smaller, or where tables may have changed."""
+    """An instance on a heap. It is created again on the same heap if that became smaller, or if tables may have changed."""
 
     def __init__(self, compiled: Compiled, heap: Heap) -> None:
         self.compiled = compiled
@@ -259,7 +270,7 @@ class Instance:
         self.make()
 
     def make(self) -> None:
-        """Make it anew. Its data segments are written to the heap, not committed; its globals and tables are fresh."""
+        """Create it again. Its data segments are written to the heap, not committed; its globals and tables are fresh."""
         self._store = wasmtime.Store(self.compiled.engine)
         self._context = self._store._context()
         self._functions: dict[str, Any] = {}
@@ -315,7 +326,7 @@ class Instance:
         return found
 
     def _is_callback(self, function: Any) -> bool:
-        """Return whether it takes an address and gives nothing: what it is called with is not checked again."""
+        """Return whether it takes an address and returns nothing; its calls are not checked again."""
         kind = bindings.wasmtime_func_type(self._context, ctypes.byref(function))
         params = bindings.wasm_functype_params(kind).contents
         results = bindings.wasm_functype_results(kind).contents
@@ -327,15 +338,15 @@ class Instance:
     # ---- globals ----
 
     def save_globals(self) -> None:
-        """Note what the mutable globals hold."""
+        """Save the values of the mutable globals."""
         native.call.ss_ic0_save_globals(self.handle)
 
     def restore_globals(self) -> None:
-        """Put back what was noted."""
+        """Restore the saved values."""
         native.check(native.call.ss_ic0_restore_globals(self.handle), "globals of a canister")
 
     def read_globals(self, names: list[str]) -> list[tuple[int, int | float]]:
-        """Kind (0 i32, 1 i64, 2 f32, 3 f64, 4 v128) and value of globals."""
+        """Return kind (0 i32, 1 i64, 2 f32, 3 f64, 4 v128) and value of globals."""
         out = []
         for name in names:
             value = bindings.wasmtime_val_t()

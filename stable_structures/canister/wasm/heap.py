@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The heap of a Wasm program: a handle on bytes of the core that can be put back to their last committed state."""
+"""The heap of a Wasm program: a handle on bytes of the core that can be restored to their last committed state."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ class Heap:
 
     @classmethod
     def new(cls, limit: int, reserved: int, kind: Kind | None = None) -> Heap:
-        """Return an empty heap. The kind is that of `STABLE_STRUCTURES_HEAP` (mapped, copying), or what works here."""
+        """Return an empty heap. The kind is that of `STABLE_STRUCTURES_HEAP` (mapped, copying), or one that works here."""
         wanted = _KINDS.get(kind or os.environ.get(_VARIABLE, "any"), _KINDS["any"])
         opened = lambda out: native.call.ss_heap_image_new(limit, reserved, wanted, out)  # noqa: E731
         return cls(native.new_handle("ss_heap_image", opened, native.call.ss_heap_image_release_at, "a heap"))
 
     def clone(self) -> Heap:
-        """Another heap that holds what this one holds now. O(size)."""
+        """Return another heap with the current content of this one. O(size)."""
         opened = lambda out: native.call.ss_heap_image_clone(self.handle, out)  # noqa: E731
         return Heap(native.new_handle("ss_heap_image", opened, native.call.ss_heap_image_release_at, "a copy of a heap"))
 
     def load(self, path: os.PathLike[str], size: int) -> None:
-        """Begin an empty heap with the bytes of a file, which is never written. O(1) where it can be mapped."""
+        """Begin an empty heap with the bytes of a file, which is never written. O(1) if it can be mapped."""
         native.check(native.call.ss_heap_image_load(self.handle, native.path_bytes(os.fspath(path)), size), "heap of a snapshot")
 
     @property
@@ -48,45 +48,45 @@ class Heap:
 
     @property
     def reserved(self) -> int:
-        """Bytes of address space."""
+        """Return the bytes of address space."""
         return int(native.call.ss_heap_image_reserved(self.handle))
 
     @property
     def mapped(self) -> bool:
-        """Return whether a commit costs what has changed, and not the size."""
+        """Return whether the cost of a commit depends on the changed pages instead of the size."""
         return bool(native.call.ss_heap_image_is_mapped(self.handle))
 
     @property
     def changed(self) -> int:
-        """Bytes of the pages that the last commit kept."""
+        """Return the bytes of the pages that the last commit kept."""
         return int(native.call.ss_heap_image_changed(self.handle)) * 4096
 
     def grow(self, size: int) -> None:
-        """Make it so many bytes."""
+        """Grow it to `size` bytes."""
         native.check(native.call.ss_heap_image_grow(self.handle, size), "heap")
 
     def commit(self) -> None:
-        """What it holds now stays. O(pages that changed)."""
+        """Keep its current content. O(pages that changed)."""
         native.check(native.call.ss_heap_image_commit(self.handle), "heap")
 
     def rollback(self) -> bool:
-        """It holds again what was committed; True where it became smaller, and an instance on it must be created again."""
+        """Restore the committed content; return True if it became smaller: then its instance must be created again."""
         return bool(native.check(native.call.ss_heap_image_rollback(self.handle), "heap"))
 
     def read(self, offset: int, length: int) -> bytes:
-        """Bytes of it."""
+        """Return bytes of it."""
         buffer = bytearray(length)
         with native.buffer(buffer) as target:
             native.check(native.call.ss_heap_image_read(self.handle, offset, target, length), "heap")
         return bytes(buffer)
 
     def write(self, offset: int, data: bytes) -> None:
-        """Changes bytes of it."""
+        """Change bytes of it."""
         with native.buffer(data) as source:
             native.check(native.call.ss_heap_image_write(self.handle, offset, source, len(data)), "heap")
 
     def parts(self) -> Iterator[tuple[int, bytes]]:
-        """Offset and bytes of the parts that are not all zeros. O(size)."""
+        """Iterate over offset and bytes of the parts that are not all zeros. O(size)."""
         zeros = bytes(_STEP)
         for offset in range(0, self.size, _STEP):
             part = self.read(offset, min(_STEP, self.size - offset))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One message of a Wasm program: what the system functions know, and what they did, to and from the core."""
+"""One message of a Wasm program: the input of the system functions, and their effects, to and from the core."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _COMPOSITE: Final = {
 
 
 def mode_of(kind: Kind, context: CallContext) -> int:
-    """Return the mode of an entry point, as the core names it."""
+    """Return the mode of an entry point, as the core's number."""
     if kind is Kind.QUERY and context.replicated:
         return int(_lib.SS_IC0_REPLICATED_QUERY)
     return int(_COMPOSITE.get(kind, 0) if context.composite and kind in _COMPOSITE else _MODES[kind])
@@ -58,10 +58,10 @@ def mode_of(kind: Kind, context: CallContext) -> int:
 
 @dataclass(frozen=True)
 class Prices:
-    """What `ic0.cost_*` answers: prices of a subnet, in cycles. These are of 13 nodes."""
+    """The results of `ic0.cost_*`: prices of a subnet with 13 nodes, in cycles."""
 
     call_base: int = 260_000 + 5_000_000 + 40_000_000_000
-    """With the instructions of the answer, which are paid for in advance: twice as much for 64-bit canisters."""
+    """Includes the instructions for the reply, paid in advance: twice as much for 64-bit canisters."""
     call_byte: int = 1_000
     create_canister: int = 500_000_000_000
     http_base: int = 49_140_000
@@ -78,21 +78,21 @@ class WireCall(Call):
     deadline: int = 0
 
     def values(self) -> tuple[Any, ...]:
-        """Return the arguments by the types that the message names, for a handler of the test; the bytes where they are no Candid."""
+        """Return the arguments typed by the message, for a test's handler; the bytes themselves if they are not Candid."""
         data = self.args[0]
         if not data.startswith(MAGIC):
             return (data,) if data else ()
         return tuple(decode(data))
 
     def packed(self, value: Any) -> bytes:
-        """Return a handler's answer as a message; bytes that are one already stay."""
+        """Return a handler's reply as a message; bytes that already are one stay."""
         if isinstance(value, bytes) and value.startswith(MAGIC):
             return value
         return encode_untyped(() if value is None else (value,))
 
 
 class Messenger:
-    """The message of one program in the core, filled anew for each message."""
+    """The message of one program in the core, filled again for each message."""
 
     def __init__(self, canister: Canister, *, is64: bool) -> None:
         self.canister = canister
@@ -111,13 +111,13 @@ class Messenger:
             setattr(self.handle.prices, name, value)
 
     def _set(self, which: int, data: bytes) -> None:
-        """An input; nothing is copied where it is the same as last time."""
+        """Set an input; copy nothing if it is the same as last time."""
         if self._given.get(which) != data:
             native.check(_lib.ss_ic0_set_input(self.handle, which, data, len(data)), "message")
             self._given[which] = data
 
     def fill(self, message: Message, heap: Heap, limit: int, reply: Reply | None = None) -> Any:
-        """Fill the message. O(bytes that are given)."""
+        """Fill the message. O(bytes of the inputs)."""
         handle, canister, context = self.handle, self.canister, message.context
         _lib.ss_ic0_clear(handle)
         kind = message.kind
@@ -159,11 +159,11 @@ class Messenger:
         busy = [(bytes(one), count) for one, count in canister.under_way.items() if count > 0]
         if busy or self._was_busy:
             native.check(_lib.ss_ic0_set_input(self.handle, _lib.SS_IC0_UNDER_WAY, *_sized(_under_way(busy))), "message")
-        self._was_busy = bool(busy) or message.kind not in (Kind.QUERY, Kind.INSPECT)  # the message itself counts its calls there
+        self._was_busy = bool(busy) or message.kind not in (Kind.QUERY, Kind.INSPECT)  # there the message itself counts its calls
         self._fill_certificate(message)
 
     def _fill_certificate(self, message: Message) -> None:
-        """Only a query that came from outside has one, before its first call."""
+        """Set the certificate, which only a query from outside has, before its first call."""
         context = message.context
         shown = message.kind in (Kind.QUERY, Kind.COMPOSITE_QUERY) and not context.replicated and not context.by_canister
         data = self.canister.data_certificate if shown else None
@@ -172,7 +172,7 @@ class Messenger:
         self._certificate = data
         native.check(_lib.ss_ic0_set_certificate(self.handle, native.NULL if data is None else data, len(data or b"")), "message")
 
-    # ---- what it did ----
+    # ---- its effects ----
 
     def output(self, which: int) -> bytes:
         """Return an output."""
@@ -180,7 +180,7 @@ class Messenger:
         return native.copied(data, self._size[0])
 
     def keep_log(self) -> None:
-        """What was printed goes into the log, also if the message trapped."""
+        """Move printed lines to the log, also if the message trapped."""
         if not self.handle.log_size:
             return
         data, at = self.output(_lib.SS_IC0_LOG), 0
@@ -190,7 +190,7 @@ class Messenger:
             at += 4 + size
 
     def apply(self, message: Message, had_reply: bool) -> list[tuple[WireCall, tuple[int, ...]]]:
-        """Return the effects on the canister and the call; return the calls that it made, each with its callbacks."""
+        """Apply the effects to the canister and the call; return the calls that it made, each with its callbacks."""
         handle, canister, context = self.handle, self.canister, message.context
         canister.cycles = handle.balance_low | handle.balance_high << 64
         context.cycles -= handle.accepted_low | handle.accepted_high << 64

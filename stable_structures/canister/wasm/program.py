@@ -37,16 +37,16 @@ _ONE_WAY: Final = (2**32 - 1, 2**64 - 1)
 _MOST_CANDID: Final = 4 << 20
 _MOST_INTERFACES: Final = 64
 _interfaces: Final[dict[tuple[bytes, str | None], Interface | None]] = {}
-"""Of modules that were looked at before, by their hash and what was given."""
+"""Code of modules that were read before, by their hash and arguments."""
 
 
 def _no_function() -> None:
-    """A method of Wasm has no Python function."""
+    """Do nothing: a Wasm method has no Python function."""
 
 
 @dataclass(frozen=True)
 class WasmCode:
-    """A module that can be installed, and what was given with it."""
+    """A module that can be installed, with its options."""
 
     module: Module
     did: str | None = None
@@ -55,11 +55,11 @@ class WasmCode:
 
     @property
     def name(self) -> str:
-        """Return what to call it."""
+        """Return the name to show."""
         return "module" if self.path is None else self.path.name.partition(".")[0]
 
     def interface(self) -> Interface | None:
-        """Return the Candid interface; found at the first use, where the module may have to be asked. Raises `SourceError`."""
+        """Return the Candid interface; determined at the first use, if needed by running the module. Raises `SourceError`."""
         did = self.did if self.did is not None else service.did_beside(self.path)
         key = (self.module.hash, did)
         if key not in _interfaces:
@@ -69,7 +69,7 @@ class WasmCode:
         return _interfaces[key]
 
     def _ask(self) -> str | None:
-        """Return what `get_candid_pointer` of ic-cdk says, on an instance that is thrown away: it allocates."""
+        """Return the result of ic-cdk's `get_candid_pointer`, on a temporary instance, because it allocates."""
         export = self.module.exports.get("get_candid_pointer")
         if export is None or export.kind or self.module.types[self.module.functions[export.number]] != b"\x60\0\1\x7f":
             return None
@@ -88,7 +88,7 @@ class WasmCode:
 
 @functools.lru_cache(maxsize=32)
 def _read(given: bytes) -> Module:
-    """Return a module that was read before is not read again; nobody changes one."""
+    """Read a module, or return the one read before; nobody changes it."""
     return read_module(given)
 
 
@@ -98,7 +98,7 @@ def read_code(given: bytes, did: Any = None, path: Path | None = None) -> WasmCo
 
 
 class WasmProgram:
-    """A module at work."""
+    """An installed module."""
 
     overwrites = False
 
@@ -123,20 +123,20 @@ class WasmProgram:
 
     @property
     def interface(self) -> Interface | None:
-        """Its Candid interface. Raises `SourceError`."""
+        """Return its Candid interface. Raises `SourceError`."""
         if not self._interface:
             self._interface.append(self.code.interface())
         return self._interface[0]
 
     @property
     def heap(self) -> Heap:
-        """Its heap."""
+        """Return its heap."""
         return self.instance.heap
 
     # ---- all or nothing ----
 
     def image(self, heap: HeapMode) -> Callable[[], None]:
-        """Note the globals; the heap remembers what was committed. O(globals)."""
+        """Save the globals; the heap itself keeps its committed content. O(globals)."""
         del heap
         manager = self.manager
         self.instance.save_globals()
@@ -156,20 +156,20 @@ class WasmProgram:
         return restore
 
     def _make_anew(self) -> None:
-        """Another instance on the committed heap, with the globals that were noted."""
+        """Create another instance on the committed heap, with the saved globals."""
         self.instance.make()
         self.instance.heap.rollback()
         self.instance.restore_globals()
 
     def commit(self) -> None:
-        """What the heap holds stays; tables never survive a message. O(pages that changed)."""
+        """Keep the content of the heap; tables never survive a message. O(pages that changed)."""
         self.instance.heap.commit()
         if self.compiled.writes_tables:
             self.instance.save_globals()
             self._make_anew()
 
     def state(self) -> State:
-        """Return what a snapshot of it holds. O(1), and O(bytes) where it is written."""
+        """Return the state for a snapshot. O(1); writing it is O(bytes)."""
         canister, heap = self.canister, self.instance.heap
         return State(
             self.code.given,
@@ -186,7 +186,7 @@ class WasmProgram:
 
     @property
     def snapshot_globals(self) -> list[str]:
-        """Return the mutable globals as the platform's snapshots order them: those that the module exports, then the others."""
+        """Return the mutable globals in the order of the platform's snapshots: exported ones first."""
         first = [f"ss global {one.number}" for one in self.code.module.exported_globals]
         return first + [name for name in self.compiled.globals if name not in first]
 
@@ -207,28 +207,28 @@ class WasmProgram:
         return load
 
     def close(self) -> None:
-        """Free the heap. It is not closed where it never had an instance."""
+        """Free the heap. Do nothing if it never had an instance."""
         self._closed = True
         if hasattr(self, "instance"):
             del self.instance
 
     def heap_used(self) -> int:
-        """Bytes of the heap."""
+        """Return the bytes of the heap."""
         return self.instance.heap.size
 
     def run(self, body: Callable[[], None]) -> None:
-        """Wasm needs nothing around it."""
+        """Run the code: Wasm needs no preparation."""
         body()
 
     def failure(self, message: Message, error: BaseException) -> Trap:
-        """Python exceptions come from the harness itself, so they are no traps."""
+        """Raise the error: Python exceptions come from the harness itself, so they are not traps."""
         del message
         raise error
 
     # ---- the first code, hooks ----
 
     def load(self, message: Message) -> None:
-        """Make the instance, on a new heap or on the one that is kept, and runs (start)."""
+        """Create the instance, on a new heap or on the kept one, and run (start)."""
         module = self.code.module
         heap = new_heap(is64=module.is64) if self._kept is None else heap_for(self._kept(), is64=module.is64)
         if self._kept is not None and heap.size < module.minimum * 65536:
@@ -244,7 +244,7 @@ class WasmProgram:
             message.kind = kind
 
     def begin_with(self, heap: Heap) -> None:
-        """Make the instance on a heap that holds a snapshot."""
+        """Create the instance on a heap that holds a snapshot."""
         self._kept = None
         self.instance = Instance(self.compiled, heap)
         heap.rollback()
@@ -314,28 +314,28 @@ class WasmProgram:
         return call.args if call.raw else self.prepare(call.args, method)
 
     def outward(self, reply: Reply) -> Reply:
-        """Bytes need no copy."""
+        """Return the reply itself: bytes need no copy."""
         return reply
 
     def returned(self, method: Method, context: CallContext) -> Reply | None:
-        """Return a method of Wasm answers by itself, or not at all."""
+        """Return None: a Wasm method replies itself, or not at all."""
         del method, context
         return None
 
     def respond(self, call: Call, method: Method, reply: Reply) -> Reply:
-        """Return the answer as values where the caller is Python."""
+        """Return the reply as values if the caller is Python."""
         if call.raw or reply.rejected:
             return reply
         return Reply(service.answer(self.interface, method.name, reply.value))
 
     def show(self, reply: Reply, method: Method) -> Any:
-        """Return the value of an answer."""
+        """Return the value of a reply."""
         return service.answer(self.interface, method.name, reply.value)
 
     # ---- time ----
 
     def next_timer(self, until: int) -> tuple[int, Callable[[Message], None]] | None:
-        """Return the global timer, if it is due: it is cleared before canister_global_timer runs."""
+        """Return the global timer if it is due, and clear it before canister_global_timer runs."""
         due = self.canister.global_timer
         if not due or due > until:
             return None
@@ -349,12 +349,12 @@ class WasmProgram:
         return self.exported("canister_heartbeat")
 
     def exported(self, name: str) -> Callable[[Message], None] | None:
-        """Return what runs an entry point without arguments; None if it is not exported."""
+        """Return a function that runs an entry point without arguments; None if it is not exported."""
         return (lambda message: self._run(name, message)) if name in self._exports else None
 
 
 def program_of_folder(canister: Canister, folder: Folder, did: Any = None) -> WasmProgram:
-    """Return the program of a snapshot. Raises `SourceError` if module and metadata do not belong together."""
+    """Return the program of a snapshot. Raises `SourceError` if module and metadata do not match."""
     made = WasmProgram(canister, read_code(folder.module, did))
     module = made.code.module
     if module.has_memory and folder.heap_size < module.minimum * 65536:
@@ -380,7 +380,7 @@ def program_of_folder(canister: Canister, folder: Folder, did: Any = None) -> Wa
 
 @dataclass
 class _Callback:
-    """What `call_new` was told: functions of the table and what they are called with."""
+    """The arguments of `call_new`: functions of the table and their environments."""
 
     reply: tuple[int, int]
     reject: tuple[int, int]

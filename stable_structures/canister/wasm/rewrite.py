@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: PLR2004 - codes and sizes of the Wasm format
-"""Makes of a canister's module one that can be rolled back and whose instructions are counted.
+"""Rewrite a canister's module so that it can be rolled back and its instructions are counted.
 
 - Memory, the first table and each mutable global become exports (`ss memory`, `ss table`, `ss global N`), so that the harness can
   put them back; (start) becomes one too (`ss start`), since it runs once and instances are made often. No index changes.
 - A global `ss counter` counts down. Each straight run of instructions is charged at its beginning, with the platform's weights; each
-  function costs one more; at the beginning of a function or a loop the module traps (`unreachable`) where the counter is
+  function costs one more; at the beginning of a function or a loop the module traps (`unreachable`) if the counter is
   below zero. Two functions at the end charge what an operation on many bytes costs for each.
 - An export `ss writes tables` says that the code changes what an instance has beside memory and globals: then the platform's rule that
   a message begins with a new instance shows, and one is made.
@@ -21,7 +21,7 @@ from ...encodings.candid.codec import sleb, uleb
 from .binary import GLOBAL, MEMORY, TABLE, Module, Reader, sections
 
 VERSION: Final = 1
-"""Goes up with every change here, so that compiled modules of another version are not used."""
+"""Increase it with every change here, so that modules compiled by another version are not used."""
 
 
 # ---- what an instruction costs ----
@@ -125,14 +125,14 @@ class _Meter:
         return at + {0x43: 4, 0x44: 8}.get(operation, 0), _COST[operation]
 
     def _bulk(self, code: bytes, at: int) -> tuple[int, tuple[int, bytes]]:
-        """Return an operation with the prefix FC: where it ends, its cost, and what charges it by size."""
+        """Return an operation with the prefix FC: its end, its cost, and the code that charges it by size."""
         reader = Reader(code, at)
         operation = reader.number()
         for _ in range(_BULK_OPERANDS.get(operation, 0)):
             reader.number()
         if operation in _WRITE_TABLES:
             self.writes_tables = True
-        wide = self.is64 and operation != 8  # the size of a data segment is 32 bits always
+        wide = self.is64 and operation != 8  # the size of a data segment always has 32 bits
         return reader.at, (_BULK_COST[operation], self.by_size[wide] if operation in _CHARGED_BY_SIZE else b"")
 
     def _vector(self, code: bytes, at: int) -> tuple[int, int]:
@@ -165,7 +165,7 @@ def _after_number(code: bytes, at: int) -> int:
 
 
 def _after_address(code: bytes, at: int) -> int:
-    """After an alignment, a memory where there is one, and an offset."""
+    """Return the position after an alignment, an optional memory index, and an offset."""
     if code[at] & 64:
         at = _after_number(code, at)
     return _after_number(code, _after_number(code, at))
@@ -175,7 +175,7 @@ def _after_address(code: bytes, at: int) -> int:
 
 
 def rewrite(module: Module) -> bytes:
-    """Return the module as the engine gets it. O(size)."""
+    """Return the module as the engine receives it. O(size)."""
     counter = module.imported_globals + module.globals
     by_size = {False: len(module.functions), True: len(module.functions) + 1}
     meter = _Meter(counter, by_size, is64=module.is64)
@@ -192,7 +192,7 @@ def rewrite(module: Module) -> bytes:
 
 
 def _append(content: bytes, *items: bytes) -> tuple[bytes, int]:
-    """Return a section with more items; and how many it had."""
+    """Return a section with more items; and its old number of items."""
     reader = Reader(content)
     count = reader.number()
     return uleb(count + len(items)) + content[reader.at :] + b"".join(items), count
@@ -220,6 +220,6 @@ def _code(content: bytes, meter: _Meter) -> bytes:
 
 
 def _by_size(meter: _Meter, *, wide: bool) -> bytes:
-    """(size) -> size: charges one for each byte, and traps where the counter is below zero then."""
+    """Return code (size) -> size that charges one for each byte, and traps if the counter then is below zero."""
     size = b"\x20\x00" + (b"" if wide else b"\xad")
     return b"\x00\x23" + meter.counter + size + b"\x7d\x24" + meter.counter + meter.check + b"\x20\x00\x0b"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Candid interface of a module: where it is found, and the values of its methods by it."""
+"""The Candid interface of a module: find it, and convert the values of its methods."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ...errors import SourceError, Unsupported
 from .binary import Module
 
 _HOW: Final = (
-    "give did=..., put the .did file beside the .wasm, end the Rust source with ic_cdk::export_candid!(), or pass Candid bytes to call_raw"
+    "pass did=..., put the .did file beside the .wasm, end the Rust source with ic_cdk::export_candid!(), or pass Candid bytes to call_raw"
 )
 
 
 def did_text(did: str | os.PathLike[str] | None) -> str | None:
-    """Return the text of `did=`: a file, or the text itself. Raises `SourceError` for a file that is not there."""
+    """Return the text of `did=`: a file, or the text itself. Raises `SourceError` if the file does not exist."""
     if did is None:
         return None
     text = os.fspath(did)
@@ -27,7 +27,7 @@ def did_text(did: str | os.PathLike[str] | None) -> str | None:
         return text
     path = Path(text)
     if not path.is_file():
-        raise SourceError(f"{path}: there is no such file; give the .did file of the canister, or its text")
+        raise SourceError(f"{path}: file not found; pass the .did file of the canister, or its text")
     return path.read_text(encoding="utf-8")
 
 
@@ -41,7 +41,7 @@ def did_beside(path: Path | None) -> str | None:
 
 
 def find_interface(module: Module, did: str | None, ask: Callable[[], str | None]) -> Interface | None:
-    """Return the interface: given, in the module, or asked from the module itself by `ask`."""
+    """Return the interface: from `did`, from the module's sections, or by running the module with `ask`."""
     text = did
     if text is None:
         found = module.section("candid:service")
@@ -71,18 +71,18 @@ def arguments(interface: Interface | None, method: str, args: Sequence[Any]) -> 
         return bytes(args[0])
     if not args:
         return EMPTY
-    raise Unsupported(f"{method}: the canister's Candid interface is not known or does not have it: {_HOW}")
+    raise Unsupported(f"{method}: the canister's Candid interface is unknown or does not contain it: {_HOW}")
 
 
 def install_argument(interface: Interface | None, arg: Any) -> bytes:
-    """Return the argument of install or upgrade as a message; a tuple is several arguments, None is none."""
+    """Return the argument of install or upgrade as a message; a tuple is several arguments, None is no argument."""
     if is_message(arg):
         return bytes(arg)
     args = arg if isinstance(arg, tuple) else () if arg is None else (arg,)
     if interface is not None and interface.init:
         return EMPTY if arg is None and not all(map(has_none, interface.init)) else encode(_filled(args, interface.init), interface.init)
     if args and interface is None:
-        raise Unsupported(f"the argument of install: the canister's Candid interface is not known: {_HOW}")
+        raise Unsupported(f"the argument of install: the canister's Candid interface is unknown: {_HOW}")
     return encode(args, ())
 
 
@@ -93,7 +93,7 @@ def _filled(args: Sequence[Any], types: Sequence[Type]) -> Sequence[Any]:
 
 
 def answer(interface: Interface | None, method: str, data: bytes) -> Any:
-    """Return the value of an answer: one, a tuple of several, or None; the bytes where the interface is not known."""
+    """Return the value of a reply: one, a tuple of several, or None; the bytes if the interface is unknown."""
     found = _method(interface, method)
     if found is None:
         return data

@@ -173,7 +173,13 @@ def _numbers(form: MapForm, filling: Filling) -> dict[str, int]:
 
 
 class MapBuilder:
-    """Packs entries into a map, in the core and a batch at a time: all nodes are as full as they are to be (native/structures/pack.h)."""
+    """Packs entries into a map, in the core and a batch at a time: each subtree gets an equal share (native/structures/pack.h).
+
+    It exists beside `ss_btree_build`, which `from_sorted` calls, because that one needs an open map with its types. Rewriting
+    and salvage do not know the types: their entries are encoded bytes, their form (layout 1, page size, whether keys have
+    sizes) is the one that was read, and the entries are streamed instead of held as a whole.
+    `tests/inspect/test_map_builder.py` holds the two against each other.
+    """
 
     def __init__(self, form: MapForm, out: Output, filling: Filling = FULL) -> None:
         self.form = form
@@ -242,7 +248,7 @@ class Spool:
 
 
 def copy(source: Source, memory: Memory, length: int | None = None, tell: Callable[[int], None] = lambda _: None) -> None:
-    """The first bytes of a source, all by default, with its size in pages; what is zero stays unwritten. O(length)."""
+    """Write the first bytes of a source, all by default, with its size in pages; zeros stay unwritten. O(length)."""
     out = Output(memory)
     length = source.nbytes if length is None else length
     out.reach(length)

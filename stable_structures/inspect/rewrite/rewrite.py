@@ -60,7 +60,7 @@ class Rewritten:
 
 
 Fill = Callable[[Part, Memory], str]
-"""Writes a memory anew; gives a note."""
+"""Writes a memory again; returns a note."""
 
 
 def rewrite(image: Image, out: ImageFile, fill: Fill, bucket_pages: int | None = None, extra: tuple[int, ...] = ()) -> list[Moved]:
@@ -94,10 +94,10 @@ def shrink(  # noqa: PLR0913 - keyword-only choices
     keep_going: bool = False,
     progress: Progress = no_progress,
 ) -> Rewritten:
-    """Writes a memory compactly: maps packed, rows cut off behind their last element, buckets of nobody left out. O(n).
+    """Write a memory compactly: maps packed, rows cut off behind their last element, buckets of nobody left out. O(n).
 
     Each structure holds what it held, and the crate reads it. What is not recognised is copied as it is, and so is a map
-    that would become larger by packing: the result is never larger than what it was made from. Raises `Unreadable` where
+    that would become larger by packing: the result is never larger than what it was made from. Raises `Unreadable` if
     there is nothing to shrink, and `NotWhole`, which is one, where something is damaged or cut off: then nothing is
     written. With `keep_going` what is damaged is copied as it is.
 
@@ -190,7 +190,7 @@ class _Shrinker:
 
 
 def _ends(reader: MapReader) -> npt.NDArray[np.uint64]:
-    """Sums of the sizes of entries, from 0 on. O(n)."""
+    """Return sums of the sizes of entries, from 0 on. O(n)."""
     found, end = [np.zeros(1, np.uint64)], np.uint64(0)
     for _, keys, _, values, _, _ in batches(reader, _refuse, keys_only=True):
         found.append(keys + values + end)
@@ -215,7 +215,7 @@ def import_part(  # noqa: PLR0913 - keyword-only choices
     keep_going: bool = False,
     progress: Progress = no_progress,
 ) -> list[Moved]:
-    """An image with one virtual memory more, or replaced, from a file; the others are those of `into`. O(size).
+    """Return an image with one virtual memory more, or replaced, from a file; the others are those of `into`. O(size).
 
     Raises `Unreadable`, and `NotWhole`, which is one, where either is damaged or cut off; with `keep_going` what is there
     is taken as it is.
@@ -272,9 +272,9 @@ def load(  # noqa: PLR0913 - keyword-only choices
     form: str | None = None,
     progress: Progress = no_progress,
 ) -> int:
-    r"""An image from a dump (JSON lines, CSV, CBOR sequence, Parquet): a structure of these types, in a manager where `memory` is given.
+    r"""Return an image from a dump (JSON lines, CSV, CBOR sequence, Parquet): a structure of these types, in a manager if `memory` is set.
 
-    Gives the number of entries. The bytes are those of inserting the entries one by one, and keys and values are encoded
+    Returns the number of entries. The bytes are those of inserting the entries one by one, and keys and values are encoded
     as they were where the dump is one of `write`. O(n log n). Raises `Unreadable` for a dump that cannot be read or
     entries that do not fit, naming the line.
 

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The verb `rescue`: an image of ic-stable-memory checked against a schema, and migrated (docs/rescue.md)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from typing import Any, Final
+
+from ..inspect.cli.guard import DAMAGED, SOUND, complain, guarded
+from ..inspect.cli.text import Printer
+from ..inspect.writing import is_standard_output
+from .findings import Fault, Finding
+from .image import IsmImage, open_ism
+from .migrate import Migrated, migrate
+from .schema import Schema, read_schema
+
+_SHOWN: Final = 20
+
+
+def add_verbs(verbs: Any) -> None:
+    """Adds it to the command line."""
+    summary = "Checks an image of the other crate, ic-stable-memory, and migrates it into structures of this one."
+    parser = verbs.add_parser(
+        "rescue",
+        help=summary,
+        description=f"{summary} Exit code 0: sound, 1: damaged or something was lost, 2: refused, unreadable, wrong use.",
+        epilog="example:\n  stable-structures rescue stable_memory.bin --schema ism.toml -o new.bin",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("file", metavar="FILE", help="an image, a gzip of one, or the folder of a snapshot; it is never changed")
+    parser.add_argument("--schema", required=True, metavar="TOML", help="the pointer width and the types by key")
+    parser.add_argument("-o", "--out", metavar="OUT", help="the image to write; without it, FILE is only checked")
+    parser.add_argument("--force", action="store_true", help="migrate what can be read although the ownership check fails")
+    parser.add_argument("--bucket-pages", type=int, metavar="N", help="pages of a bucket of the new image (default: 128)")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.set_defaults(run=lambda arguments: guarded(_rescue, arguments))
+
+
+def _rescue(arguments: argparse.Namespace) -> int:
+    schema = read_schema(arguments.schema)
+    with open_ism(arguments.file, schema.types, width=schema.width) as image:
+        findings, notes = image.check(), image.notes
+        printer = Printer(sys.stderr if arguments.out and is_standard_output(arguments.out) else sys.stdout)
+        if not arguments.json:
+            _show_image(image, findings, notes, printer)
+        done: list[Migrated] = []
+        if arguments.out is not None:
+            done = migrate(image, arguments.out, schema.roots, force=arguments.force, bucket_pages=arguments.bucket_pages)
+        if arguments.json:
+            printer.write(json.dumps(_as_dict(image, findings, notes, done), indent=2) + "\n")
+        else:
+            _show_migrated(done, printer)
+        if arguments.out is not None and not done:
+            return complain(f"{arguments.file}: nothing of the schema is in it")
+        return DAMAGED if findings or any(one.lost for one in done) else SOUND
+
+
+def _show_image(image: IsmImage, findings: list[Finding], notes: list[Finding], printer: Printer) -> None:
+    state = "saved by pre_upgrade" if image.saved else "not saved: structures are found by walking the blocks"
+    printer.line(f"{len(image.blocks)} blocks, pointer width {image.width}, {state}")
+    if not image.saved:
+        for key in image.keys():  # noqa: SIM118 - a list
+            for found in image.found(key):
+                printer.line(f"  key {key}: {found.type.name} at byte {found.pointer}{'; ' + found.text if found.text else ''}")
+    for one in findings[:_SHOWN]:
+        printer.line(f"  {one}", "red")
+    if len(findings) > _SHOWN:
+        printer.line(f"  and {len(findings) - _SHOWN} more")
+    for one in notes[:_SHOWN]:
+        printer.line(f"  note: {one}", "yellow")
+    printer.line("ownership check: succeeds" if image.owned else "ownership check: FAILS", "green" if image.owned else "red")
+
+
+def _show_migrated(done: list[Migrated], printer: Printer) -> None:
+    for one in done:
+        memories = " and ".join(map(str, one.memories))
+        lost = f", {len(one.lost)} lost or there twice" if one.lost else ""
+        printer.line(f"key {one.key}, {one.source}: {one.entries} entries in {one.structure}, memory {memories}{lost}")
+        for finding in one.lost[:_SHOWN]:
+            printer.line(f"  {finding}", "red")
+
+
+def _as_dict(image: IsmImage, findings: list[Finding], notes: list[Finding], done: list[Migrated]) -> dict[str, Any]:
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(one) for key, one in value.items()}
+        if isinstance(value, list):
+            return [plain(one) for one in value]
+        return value.value if isinstance(value, Fault) else value
+
+    return {
+        "saved": image.saved,
+        "width": image.width,
+        "blocks": len(image.blocks),
+        "owned": image.owned,
+        "faults": [fault.value for fault in image.faults()],
+        "findings": [plain(asdict(one)) for one in findings],
+        "notes": [plain(asdict(one)) for one in notes],
+        "migrated": [plain(asdict(one)) for one in done],
+    }
+
+
+__all__ = ["Schema", "add_verbs"]

@@ -1,0 +1,382 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Migration: what an image of ic-stable-memory holds, into the structures of a fresh memory manager.
+
+SHashMap, SBTreeMap, SCertifiedBTreeMap      StableBTreeMap
+SHashSet, SBTreeSet, SCertifiedBTreeSet      StableBTreeSet
+SVec                                         StableVec, or StableLog if elements have no bound
+SLog                                         StableLog (two memories)
+a container in a container                   StableBTreeMap, keys are tuples of both keys (of a vec, the number)
+any other value                              StableCell
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from ..errors import IncompatibleType
+from ..inspect.rewrite.build import ImageFile
+from ..memory.manager import MemoryManager
+from ..memory.memory import Memory, StableMemory
+from ..storable import Array, Blob, Codec, codec, i64, u8, u32, u64
+from ..structures.btreemap import StableBTreeMap
+from ..structures.btreeset import StableBTreeSet
+from ..structures.cell import StableCell
+from ..structures.log import StableLog
+from ..structures.vec import StableVec
+from .containers import Container, Contents, LogType, TableType, VecType
+from .encodings import (
+    BoxType,
+    CandidMessage,
+    CandidType,
+    Char,
+    Custom,
+    IntType,
+    Items,
+    NatType,
+    Octets,
+    Option,
+    Record,
+    Text,
+    Type,
+    Unit,
+    Variants,
+)
+from .findings import Finding, NotOwned
+from .image import IsmImage
+from .schema import Root, SchemaError
+from .trees import TreeType
+
+_BATCH: Final = 1024
+_MOST_PARTS: Final = 3
+_BIG: Final = 32
+_MEMORIES: Final = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """How values of a type are stored: an annotation of ours, and what makes a value for it."""
+
+    type: Any
+    convert: Callable[[Any], Any]
+
+
+@dataclass(slots=True)
+class Migrated:
+    """What became of one key: entries written, and what was lost or twice."""
+
+    key: int
+    source: str
+    structure: str
+    memories: list[int]
+    entries: int = 0
+    lost: list[Finding] = field(default_factory=list)
+
+
+def _as_is(value: Any) -> Any:
+    return value
+
+
+def target(tp: Type) -> Target:
+    """How values of a type are stored. O(parts). Raises `IncompatibleType` for what has no counterpart.
+
+    >>> from .annotations import resolve
+    >>> from stable_structures import u8, u64
+    >>> target(resolve(tuple[u8, u64])).type == tuple[u8, u64]
+    True
+    """
+    if isinstance(tp, BoxType):
+        return target(tp.inner)
+    for kind, make in _TARGETS:
+        if isinstance(tp, kind):
+            return make(tp)
+    if isinstance(tp, Container) or (isinstance(tp, CandidType) and not isinstance(tp, CandidMessage)):
+        raise IncompatibleType(f"{tp.name} cannot be migrated here: only whole keys, elements and values of containers can be containers")
+    return Target(_SIMPLE[tp.name] if tp.name in _SIMPLE else codec(_plain_name(tp)), _as_is)
+
+
+def _plain_name(tp: Type) -> Any:
+    from ..storable import parse_type  # noqa: PLC0415 - only names that both crates share come here
+
+    return parse_type(tp.name.lower())
+
+
+_SIMPLE: Final[dict[str, Any]] = {"usize": u64, "isize": i64}
+
+
+def _octets(tp: Any) -> Target:
+    size = tp.size(4)
+    return Target(Array(size), _as_is)
+
+
+def _items(tp: Items) -> Target:
+    if isinstance(tp.part, Char):
+        return Target(Array(4 * tp.count), lambda value: b"".join(ord(one).to_bytes(4, "little") for one in value))
+    return Target(Array(tp.count), lambda value: bytes(one & 255 for one in value))
+
+
+def _option(tp: Option) -> Target:
+    """Of a type of fixed size, as a Blob of its encoding: the crate cannot store None beside it."""
+    part = target(tp.part)
+    encoder = codec(part.type)
+    if not tp.wraps and not encoder.bound.is_fixed_size:
+        return Target(encoder | None, lambda value: None if value is None else part.convert(value))
+    size = encoder.bound.max_size
+    holder: Codec[Any] = codec(bytes) if size is None else Blob(size)
+    return Target(holder | None, lambda value: None if value is None else encoder.encode(part.convert(tp.inner(value))))
+
+
+def _record(tp: Record) -> Target:
+    parts = [target(part) for part in tp.parts]
+    made = tuple_target(parts)
+    return Target(made.type, lambda value: made.convert(tp.values(value)))
+
+
+def tuple_target(parts: list[Target]) -> Target:
+    """Parts as one value: none is None, one is itself, more than three are nested from the right."""
+    if not parts:
+        return Target(None, lambda _: None)
+    if len(parts) == 1:
+        return Target(parts[0].type, lambda values: parts[0].convert(values[0]))
+    if len(parts) <= _MOST_PARTS:
+        made: Any = tuple.__class_getitem__(tuple(part.type for part in parts))
+        return Target(made, lambda values: tuple(part.convert(value) for part, value in zip(parts, values, strict=True)))
+    rest = tuple_target(parts[2:])
+    first, second = parts[:2]
+    return Target(
+        tuple[first.type, second.type, rest.type],  # type: ignore[name-defined]
+        lambda values: (first.convert(values[0]), second.convert(values[1]), rest.convert(values[2:])),
+    )
+
+
+def _variants(tp: Variants) -> Target:
+    """The index of the variant, and its fields as our encoding of them."""
+    targets = [target(variant) for variant in tp.variants]
+    codecs = [codec(one.type) for one in targets]
+    sizes = [one.bound.max_size for one in codecs]
+    if not any(sizes):
+        return Target(u8, tp.index)
+    payload: Any = bytes if None in sizes else Blob(max(size or 0 for size in sizes))
+
+    def convert(value: Any) -> Any:
+        index = tp.index(value)
+        return index, codecs[index].encode(targets[index].convert(value))
+
+    return Target(tuple[u8, payload], convert)
+
+
+def _custom(tp: Custom) -> Target:
+    def convert(value: Any) -> bytes:
+        if not isinstance(value, bytes):
+            raise IncompatibleType(f"{tp.name}: decode() gives {type(value).__name__}; to migrate it, let it give bytes")
+        return value
+
+    size = tp.size(4) if tp.is_fixed() else None
+    return Target(bytes if size is None else Blob(size), convert)
+
+
+_TARGETS: Final[tuple[tuple[type[Type], Callable[[Any], Target]], ...]] = (
+    (Items, _items),
+    (Octets, _octets),
+    (Option, _option),
+    (Record, _record),
+    (Variants, _variants),
+    (Custom, _custom),
+    (Unit, lambda _: Target(None, _as_is)),
+    (Char, lambda _: Target(u32, ord)),
+    (NatType, lambda _: Target(Array(_BIG), lambda value: value.to_bytes(_BIG, "big"))),
+    (IntType, lambda _: Target(Array(_BIG), lambda value: (value + (1 << 255)).to_bytes(_BIG, "big"))),
+    (Text, lambda tp: Target(str if tp.text else bytes, _as_is)),
+    (CandidMessage, lambda _: Target(bytes, _as_is)),
+)
+
+
+# ---- containers ----
+
+
+def _inner(tp: Type) -> Type:
+    return _inner(tp.inner) if isinstance(tp, BoxType) else tp
+
+
+@dataclass(slots=True)
+class Plan:
+    """How one key is written: the parts of its keys, the value (None: a set), and how entries become rows."""
+
+    keys: list[Target]
+    value: Target | None
+    rows: Callable[[Iterable[Any]], Iterator[tuple[tuple[Any, ...], Any]]]
+
+
+def plan(tp: Type) -> Plan:
+    """The rows of a container, containers in it included. O(parts). Raises `IncompatibleType`."""
+    if isinstance(tp, (VecType, LogType)):
+        return _plan_of(Target(u64, _as_is), tp.part, enumerate)
+    assert isinstance(tp, (TreeType, TableType))  # noqa: S101 - there are no others
+    key = target(tp.key)
+    return _plan_of(key, tp.value, _as_is) if tp.value is not None else Plan([key], None, lambda keys: (((one,), None) for one in keys))
+
+
+def _plan_of(key: Target, value: Type, pairs: Callable[[Iterable[Any]], Iterable[tuple[Any, Any]]]) -> Plan:
+    inner = _inner(value)
+    if not isinstance(inner, Container):
+        return Plan([key], target(value), lambda entries: (((k,), v) for k, v in pairs(entries)))
+    below = plan(inner)
+
+    def rows(entries: Iterable[Any]) -> Iterator[tuple[tuple[Any, ...], Any]]:
+        for k, contents in pairs(entries):
+            for keys, v in below.rows(contents.entries()):
+                yield (k, *keys), v
+
+    return Plan([key, *below.keys], below.value, rows)
+
+
+def _batches(rows: Iterable[Any]) -> Iterator[list[Any]]:
+    iterator = iter(rows)
+    while batch := list(islice(iterator, _BATCH)):
+        yield batch
+
+
+class Migration:
+    """Writes the keys of an image into the memories of a manager."""
+
+    def __init__(self, image: IsmImage, roots: dict[int, Root], *, force: bool = False) -> None:
+        self._image, self._roots, self._force = image, roots, force
+        self._free = iter(sorted(set(range(_MEMORIES)) - {root.memory for root in roots.values() if root.memory is not None}))
+
+    def prepare(self) -> None:
+        """Raises `NotOwned` if the ownership check fails and nobody insists, and `IncompatibleType` for what has no counterpart."""
+        for root in self._roots.values():
+            if isinstance(root.type, Container):
+                plan(root.type)
+            else:
+                target(root.type)
+        taken = [root.memory for root in self._roots.values() if root.memory is not None]
+        if len(set(taken)) != len(taken):
+            raise SchemaError("two keys have the same memory; give each its own")
+        if not self._image.owned and not self._force:
+            self._image.unchecked = False
+            self._image[min(self._roots)]  # raises, with what is wrong
+            raise NotOwned("the ownership check fails")
+        if not self._image.saved and not self._force:
+            self._require_certain()
+
+    def _require_certain(self) -> None:
+        for key in self._roots:
+            try:
+                found = self._image.chosen(key)
+            except KeyError as error:
+                raise NotOwned(f"key {error.args[0]}; or migrate what there is with force=True (--force)") from None
+            if not found.certain:
+                raise NotOwned(f"key {key}: the image was not saved, so {found.text}; to take that, give force=True (--force)")
+
+    def run(self, manager: MemoryManager) -> list[Migrated]:
+        """Writes everything. O(n). Memory use does not grow with the number of entries of a sound image."""
+        return [self._key(key, root, manager) for key, root in sorted(self._roots.items()) if self._has(key)]
+
+    def _has(self, key: int) -> bool:
+        return key in self._image.keys()  # noqa: SIM118 - a list
+
+    def _memory(self, root: Root) -> int:
+        return next(self._free) if root.memory is None else root.memory
+
+    def _key(self, key: int, root: Root, manager: MemoryManager) -> Migrated:
+        number = self._memory(root)
+        made = Migrated(key, root.type.name, "", [number])
+        lost: list[Finding] = []
+        entries: Iterable[Any]
+        if self._image.check() or not self._image.saved:
+            entries = self._salvaged(key, lost)
+        else:
+            contents = self._image[key]
+            entries = contents.entries() if isinstance(contents, Contents) else [contents]
+        self._write(root.type, entries, made, manager)
+        made.lost = lost
+        return made
+
+    def _salvaged(self, key: int, lost: list[Finding]) -> Iterable[Any]:
+        try:
+            return self._image.salvage(key, lost)
+        except KeyError as error:
+            lost.append(Finding(f"key {key}", str(error.args[0]), 0))
+            return ()
+
+    def _write(self, tp: Type, entries: Iterable[Any], made: Migrated, manager: MemoryManager) -> None:
+        memory = manager.get(made.memories[0])
+        if not isinstance(tp, Container):
+            made.structure = "StableCell"
+            for value in entries:
+                one = target(tp)
+                StableCell[one.type](memory, one.convert(value))  # type: ignore[name-defined]
+                made.entries += 1
+        elif isinstance(tp, (VecType, LogType)) and not isinstance(_inner(tp.part), Container):
+            self._write_sequence(tp, entries, made, manager)
+        else:
+            self._write_tree(plan(tp), entries, made, memory)
+
+    def _write_sequence(self, tp: VecType | LogType, entries: Iterable[Any], made: Migrated, manager: MemoryManager) -> None:
+        part = target(tp.part)
+        memory = manager.get(made.memories[0])
+        structure: Any
+        if isinstance(tp, VecType) and codec(part.type).bound.max_size is not None:
+            structure = StableVec[part.type](memory)  # type: ignore[name-defined]
+        else:
+            made.memories.append(next(self._free))
+            structure = StableLog[part.type](memory, manager.get(made.memories[1]))  # type: ignore[name-defined]
+        made.structure = type(structure).__name__.partition("[")[0]
+        for batch in _batches(map(part.convert, entries)):
+            structure.extend(batch)
+            made.entries += len(batch)
+
+    @staticmethod
+    def _write_tree(how: Plan, entries: Iterable[Any], made: Migrated, memory: Memory) -> None:
+        keys = tuple_target(how.keys)
+        structure: Any
+        if how.value is None:
+            made.structure, structure = "StableBTreeSet", StableBTreeSet[keys.type](memory)  # type: ignore[name-defined]
+        else:
+            made.structure, structure = "StableBTreeMap", StableBTreeMap[keys.type, how.value.type](memory)  # type: ignore[name-defined]
+        for batch in _batches(how.rows(entries)):
+            columns = [[keys.convert(row[0]) for row in batch]]
+            if how.value is not None:
+                columns.append([how.value.convert(row[1]) for row in batch])
+            structure.insert_many(*columns)
+        made.entries = len(structure)
+
+
+def migrate(
+    image: IsmImage, out: str | Path | Memory, roots: dict[int, Root] | None = None, *, force: bool = False, bucket_pages: int | None = None
+) -> list[Migrated]:
+    """Write what an image holds into a fresh image with a memory manager. O(n log n). Nothing is written that is not whole.
+
+    `out` is a path, where the file appears when all of it is written, or an empty memory. `roots` chooses the memories; without
+    it each type of the image gets the next free one. With `force` an image whose ownership check fails is migrated as
+    far as it can be read; what is lost, or there twice, is in `lost` of each key.
+
+    Raises `NotOwned`, `IncompatibleType` for a type without a counterpart, `Unreadable` if the file cannot be made.
+
+    >>> from stable_structures import StableMemory, u64
+    >>> from stable_structures.rescue import SBTreeMap, open_ism
+    >>> migrate(open_ism(b"", {0: SBTreeMap[u64, u64]}), StableMemory())
+    []
+    """
+    work = Migration(image, roots or {key: Root(tp) for key, tp in image.types.items()}, force=force)
+    if not image.blocks:
+        return []
+    work.prepare()
+    if not isinstance(out, (str, Path)):
+        return work.run(_manager(out, bucket_pages))
+    with ImageFile(out) as file:
+        if file.temporary is None:
+            done = work.run(_manager(file, bucket_pages))
+        else:
+            with StableMemory.open(file.temporary, durability="none") as memory:  # ten times as fast; it has no name yet
+                done = work.run(_manager(memory, bucket_pages))
+        file.keep()
+    return done
+
+
+def _manager(memory: Memory, bucket_pages: int | None) -> MemoryManager:
+    return MemoryManager(memory) if bucket_pages is None else MemoryManager(memory, bucket_pages=bucket_pages)

@@ -1,0 +1,244 @@
+"""Types: every encoding, how it is spelled, and that a wrong one is refused."""
+
+from __future__ import annotations
+
+import copy
+import enum
+from functools import cache
+
+import pytest
+
+from stable_structures import Array, IncompatibleType, Principal, f32, f64, i8, i16, i32, i64, i128, u8, u16, u32, u64, u128
+from stable_structures.rescue import (
+    ArrayOf,
+    Candid,
+    Custom,
+    Fault,
+    Int,
+    Nat,
+    NotOwned,
+    SBox,
+    SBTreeMap,
+    SBTreeSet,
+    SHashMap,
+    SLog,
+    SVec,
+    char,
+    isize,
+    open_ism,
+    parse_schema,
+    usize,
+)
+from stable_structures.rescue.annotations import resolve
+
+from ..support.ism_crate import Allocator, Space
+from ..support.ism_traces import GOLDEN, A, B, C, Replay, St, annotation
+
+
+class Color(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+OPTION_OF_OPTION = parse_schema('width = 4\n[keys.1]\ntype = "Option<Option<u8>>"').types[1]
+SPELLED = {
+    "u8": u8, "i8": i8, "u16": u16, "i16": i16, "u32": u32, "i32": i32, "u64": u64, "i64": i64, "u128": u128, "i128": i128,
+    "usize": usize, "isize": isize, "f32": f32, "f64": f64, "bool": bool, "char": char, "()": None, "[u8;3]": Array(3),
+    "[i8;2]": ArrayOf[i8, 2], "[bool;3]": ArrayOf[bool, 3], "[char;2]": ArrayOf[char, 2], "Option<u32>": u32 | None,
+    "Option<Option<u8>>": OPTION_OF_OPTION, "(u8,)": tuple[u8], "(u8,u32)": tuple[u8, u32], "(u8,u16,bool)": tuple[u8, u16, bool],
+    "(u8,u8,u8,u8)": tuple[u8, u8, u8, u8], "(u8,u8,u8,u8,u8,u8)": tuple[u8, u8, u8, u8, u8, u8], "String": str, "Vec<u8>": bytes,
+    "Principal": Principal, "Nat": Nat, "Int": Int, "St": St, "En": A | B | C,
+}  # fmt: skip
+SPECIAL = {
+    "Some(5)": 5, "None": None, "Some(Some(3))": (3,), "Some(None)": (None,), "true": True, "false": False, "()": None,
+    "[1, 2, 3]": b"\1\2\3", "[]": b"", "A": A(), "B(7)": B(7), "C { x: 1, y: 2 }": C(1, 2), "[-1, 2]": (-1, 2),
+    "[true, false, true]": (True, False, True), "['a', 'b']": ("a", "b"), "(1, 2, true)": (1, 2, True),
+    "St { a: 1, b: Some(2), c: true, d: (3, 4) }": St(1, 2, True, (3, 4)),
+    "St { a: 1, b: None, c: false, d: (3, 4) }": St(1, None, False, (3, 4)),
+}  # fmt: skip
+LINES = [line.split("\t") for line in (GOLDEN / "encodings.txt").read_text(encoding="utf-8").splitlines() if "\t" in line]
+
+
+def value_of(name, text):
+    """The value that the crate printed."""
+    if text in SPECIAL:
+        return SPECIAL[text]
+    if name == "Principal":
+        length, raw = text.removeprefix("Principal { len: ").removesuffix("] }").split(", bytes: [")
+        return Principal(bytes(map(int, raw.split(", ")))[: int(length)])
+    return eval(text.removeprefix("Nat").removeprefix("Int"))  # noqa: S307 - our own file of numbers, texts and tuples
+
+
+def test_there_are_all_encodings():
+    assert len(LINES) > 45
+    assert {name for name, *_ in LINES} == SPELLED.keys()
+
+
+@pytest.mark.parametrize(("name", "text", "encoding"), LINES)
+def test_encodings_of_the_crate(name, text, encoding):
+    data = b"" if encoding == "=" else bytes.fromhex(encoding)
+    made = resolve(SPELLED[name])
+    assert made.load(data, Space) == value_of(name, text)
+    assert made.load(data + b"stale", Space) == value_of(name, text)
+
+
+def test_sizes_of_handles():
+    sizes = {
+        tp.name.partition("<")[0]: tp.size(4) for tp in map(resolve, (SVec[u8], SLog[u8], SHashMap[u8, u8], SBTreeMap[u8, u8], SBox[str]))
+    }
+    assert sizes == {"SVec": 16, "SLog": 52, "SHashMap": 16, "SBTreeMap": 16, "SBox": 8}
+
+
+@pytest.mark.parametrize(
+    ("tp", "data"),
+    [
+        (bool, b"\2"),
+        (u8 | None, b"\2\0"),
+        (u8 | None, b"\0\1"),
+        (char, (0xD800).to_bytes(4, "little")),
+        (Principal, bytes([30]) + bytes(29)),
+        (Principal, b"\1\1\1" + bytes(27)),
+        (Int, b"\3" + bytes(31)),
+        (Int, b"\0" + bytes(31)),
+        (A | B | C, b"\3" + bytes(9)),
+        (A | B | C, b"\0\1" + bytes(8)),
+        (Color, b"\2"),
+        (str, b"\1\0\0\0\xff"),
+        (bytes, b"\xff\0\0\0"),
+        (Candid, b"DIDL\x01"),
+    ],
+)
+def test_what_the_crate_never_writes_is_refused(tp, data):
+    with pytest.raises(ValueError, match="byte"):
+        resolve(tp).load(data, Space)
+
+
+def test_enums_without_fields_and_custom_encodings():
+    assert resolve(Color).load(b"\1", Space) is Color.BLUE
+    celsius = Custom("Celsius", lambda data: int.from_bytes(data, "big") / 10, size=2)
+    assert celsius.load(b"\0\xe6", Space) == 23.0
+    assert Custom("Text", lambda data: data.rstrip(b"\0").decode()).load(b"abc\0\0", Space) == "abc"
+    assert resolve(Candid).load(bytes.fromhex("4449444c00017b05") + b"stale", Space) == 5
+
+
+@pytest.mark.parametrize("tp", [SVec[u8 | None], int, tuple[()], list, SBTreeSet])
+def test_other_types_are_refused_or_fine(tp):
+    if tp == SVec[u8 | None]:
+        assert resolve(tp).name == "SVec<Option<u8>>"
+    else:
+        with pytest.raises(IncompatibleType):
+            resolve(tp)
+
+
+def test_what_the_crate_cannot_encode_is_refused():
+    with pytest.raises(IncompatibleType, match="cannot encode"):
+        resolve(ArrayOf[u64, 3])
+    with pytest.raises(IncompatibleType, match="SBox"):
+        resolve(SVec[str])
+    with pytest.raises(IncompatibleType, match="4"):
+        open_ism(b"", {}, width=2)
+
+
+# ---- a wrong type or width is refused ----
+
+PLAIN = sorted(
+    path.name.removesuffix(".trace.gz")
+    for path in GOLDEN.glob("*.trace.gz")
+    if not any(word in path.name for word in ("bug", "oom", "retain", "absent", "canister", "sbox", "alloc"))
+)
+INDISTINGUISHABLE = {
+    ("hm_bool_u8", "SVec<u8>", 4),  # two entries: 7 slots of flag and bool, and 7 values, can be 7 bytes in a block for 16
+    ("log_u64", "SLog<u64>", 8),  # a log of numbers has the same bytes for both widths, and the same contents
+}
+
+
+@cache
+def fullest(name):
+    """The saved image of the moment at which a trace held most."""
+    trace, best = Replay(GOLDEN / f"{name}.trace.gz"), (0, None)
+    for count, _ in enumerate(trace.play()):
+        if count % 10 == 0 and len(trace.mirrors[""]) > best[0]:
+            best = len(trace.mirrors[""]), trace.saved_image()[0]
+    return best[1]
+
+
+OTHERS = {tp.name: tp for tp in [*map(annotation, PLAIN), *map(resolve, (str, bytes, u64))]}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_wrong_types_and_widths_are_refused(name):
+    own = annotation(name)
+    for other in OTHERS.values():
+        for width in (4, 8):
+            if (other == own and width == 4) or (name, other.name, width) in INDISTINGUISHABLE:
+                continue
+            image = open_ism(fullest(name), {0: other}, width=width)
+            assert image.check()
+            with pytest.raises(NotOwned, match="ownership"):
+                image[0]
+    assert open_ism(fullest(name), {0: own}).check() == []
+
+
+def test_the_other_width_is_named_but_not_taken():
+    with pytest.raises(NotOwned, match="With width=4 the check succeeds"):
+        open_ism(fullest("bt_boxstr_u64"), {0: annotation("bt_boxstr_u64")}, width=8)[0]
+
+
+def test_a_missing_key_and_a_leaked_box_are_findings():
+    crate = Allocator()
+    for key in (1, 2):
+        crate.roots[key] = crate.allocate(8)
+        crate.write(crate.roots[key] + 8, key.to_bytes(8, "little"))
+    crate.pre_upgrade()
+    image = open_ism(bytes(crate.mem), {1: u64, 2: u64})
+    assert (image.check(), image[1], image[2]) == ([], 1, 2)
+    assert "no type was given" in str(open_ism(bytes(crate.mem), {1: u64}).check()[0])
+    assert "no such key" in str(open_ism(bytes(crate.mem), {1: u64, 2: u64, 3: u64}).check()[0])
+    crate = Allocator()
+    for value in (1, 2):
+        crate.roots[1] = crate.allocate(8)
+        crate.write(crate.roots[1] + 8, value.to_bytes(8, "little"))
+    crate.pre_upgrade()
+    (finding,) = open_ism(bytes(crate.mem), {1: u64}).check()
+    assert finding.fault is not None
+    assert finding.fault.value == "leaked-block"
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_carving_finds_no_other_structure(name):
+    own, logs = annotation(name), ("SLog<u64>", "SLog<u8>")  # a log of numbers is the same for both widths, and one of boxes one of numbers
+    for other in OTHERS.values():
+        for width in (4, 8):
+            if (other == own and width == 4) or (name.startswith("log") and other.name in logs):
+                continue
+            image = open_ism(fullest(name), {0: other}, width=width, saved=False)
+            assert image.check() or not [found for found in image.found(0) if found.certain]
+
+
+@pytest.mark.parametrize("name", ["bt_boxstr_u64", "cm", "vec_boxstr", "nest", "alloc", "sbox"])
+def test_a_wiped_memory_is_told_from_one_that_is_all_free(name):
+    trace = Replay(GOLDEN / f"{name}.trace.gz")
+    wiped = 0
+    for count, _ in enumerate(trace.play()):
+        if count % 5:
+            continue
+        assert Fault.WIPED not in open_ism(bytes(trace.a.mem), {}, saved=False).faults()
+        crate = copy.deepcopy(trace.a)
+        if len(crate.mem) < 65536 or crate.get(8) >> 63 == 0:
+            continue
+        whole = len(crate.mem) - 24
+        crate.put_word(8, whole)  # what stable_memory_init writes
+        crate.put_word(len(crate.mem) - 8, whole)
+        wiped += Fault.WIPED in open_ism(bytes(crate.mem), {}, saved=False).faults()
+    assert wiped > 3
+
+
+def test_a_table_that_can_never_grow_is_named():
+    crate = Allocator()
+    crate.roots[1] = crate.allocate(16)
+    table = crate.allocate(17)
+    crate.write(crate.roots[1] + 8, table.to_bytes(8, "little") + bytes(4) + (1).to_bytes(4, "little"))
+    crate.write(table + 8, bytes(17))
+    crate.pre_upgrade()
+    image = open_ism(bytes(crate.mem), {1: SHashMap[u64, u64]})
+    assert (image.check(), image.faults(), image[1].to_dict()) == ([], [Fault.DEAD_TABLE], {})
