@@ -40,7 +40,7 @@ def side(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OnDisk]:
 
 
 def measure(benchmark: Any, work: Callable[[Batch], Work], many: int) -> None:
-    """`COMMITS` commits of `many` entries a round."""
+    """Make `COMMITS` commits of `many` entries per round."""
     batches = iter(run(at, at + many * COMMITS) for at in range(transactions.FILLED, 1 << 40, many * COMMITS))
     benchmark.pedantic(lambda loop: loop(), setup=lambda: ((work(next(batches)),), {}), rounds=FULL.rounds)
 

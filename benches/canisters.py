@@ -79,14 +79,14 @@ def _once(call: Callable[[], object]) -> float:
 
 
 def _install_in_a_process(*modules: Path) -> float:
-    """What the last of them takes."""
+    """Return what the last of them costs."""
     command = [sys.executable, "-c", _INSTALL, *map(str, modules)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - this process's own Python
     return float(done.stdout)
 
 
 def _with_heap(mib: int) -> Canister:
-    """A canister whose heap has a block of so many MiB."""
+    """Return a canister whose heap has a block of so many MiB."""
     made = Canister.install(BENCH)
     made.call("touch", mib, STRIDE, 0)
     return made
@@ -121,7 +121,7 @@ class Run:
         yield REHEARSAL, ours.SINGLE, _once(self._rehearse)
 
     def _inserts(self) -> Iterator[tuple[str, str, float]]:
-        """The same entries by the canister and from Python, to the same bytes."""
+        """Check that the same entries, inserted by the canister and from Python, become the same bytes."""
         with Canister.install(BENCH) as canister, ss.StableMemory() as memory:
             yield INSERTS, RUST, _once(lambda: canister.call("fill", 0, len(self.keys)))
             filled = ss.StableBTreeMap[ss.u64, ss.u64](ss.MemoryManager(memory).get(0))
@@ -156,7 +156,7 @@ def _running(sizes: Sizes) -> Iterator[Run]:
 
 
 def measure(sizes: Sizes, results: Results, say: Say) -> None:
-    """Rounds of all operations. Raises `NoEngine` without the extra."""
+    """Run rounds of all operations. Raises `NoEngine` without the extra."""
     try:
         Canister.install(OTHER, limits=Limits()).close()
     except Unsupported as reason:

@@ -46,7 +46,7 @@ class Contestant:
         return hasattr(self, operation)
 
     def fresh(self) -> None:
-        """A new, empty structure in place of the old one."""
+        """Replace the structure by a new, empty one."""
         raise NotImplementedError
 
     def close(self) -> None:

@@ -88,7 +88,7 @@ class Model:
 
 
 def measure(maps: tuple[int, ...], rows: tuple[int, ...], say: Say) -> Model:
-    """Maps, and vecs and heaps, of these sizes. Raises `NoCompiler`."""
+    """Measure maps, vecs and heaps of these sizes. Raises `NoCompiler`."""
     with tempfile.TemporaryDirectory() as directory:
         driver = build(Path(directory))
         latency = {size: float(_run(str(driver), "chase", str(size))) for size in CHASES}

@@ -79,7 +79,7 @@ class Crate(Contestant):
         self._order(["fresh"])
 
     def load_file(self, path: Path) -> None:
-        """The structure as it is in a file with an image of its memory."""
+        """Load the structure from a file with an image of its memory."""
         self._start()
         self._order([f"load {path}"])
 

@@ -59,7 +59,7 @@ class Results:
         self.times.setdefault(key, times).ns.append(ns)
 
     def drop(self, group: str, size: int, *, sweep: bool) -> None:
-        """These times do not count."""
+        """Warm up: these times do not count."""
         self.times = {key: times for key, times in self.times.items() if (key[0], key[3], key[4]) != (group, size, sweep)}
 
     def fail(self, wrong: WrongResult, say: Callable[[str], None]) -> None:

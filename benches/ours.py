@@ -34,7 +34,7 @@ class Ours(Contestant):
         self.load(b"")
 
     def load(self, image: Any) -> None:
-        """The structure as it is in an image of its memory."""
+        """Open the structure in an image of its memory."""
         self.held = None
         memory = ss.StableMemory()
         memory.grow(len(image) // ss.PAGE_SIZE)

@@ -80,7 +80,7 @@ class List(Contestant):
         return repeat(self.held.pop, len(batch))
 
     def check(self, operation: str, batch: Batch, result: Any) -> None:
-        """A list cannot be wrong."""
+        """Check nothing: a list cannot be wrong."""
 
 
 class Heapq(List):

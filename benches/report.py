@@ -150,7 +150,7 @@ def _median(times: Times | None) -> str:
 
 
 def _each(results: Results, title: str) -> str:
-    """A table of operations that stand for themselves, in microseconds; nothing where none was measured."""
+    """Return a table of operations without a comparison, in microseconds; nothing if none was measured."""
     found = [each for each in results.times.values() if each.group == title]
     if not found:
         return ""

@@ -331,7 +331,7 @@ def _one_rollback(memory: ss.StableMemory, places: list[int]) -> int:
 
 
 def traced(commits: int, parent: Path, *, exclusive: bool) -> None:
-    """What runs under strace: so many small full commits."""
+    """Make so many small full commits, to run under strace."""
     with (
         tempfile.TemporaryDirectory(dir=parent) as directory,
         ss.StableMemory.open(Path(directory) / "state.bin", durability="full", exclusive=exclusive) as memory,

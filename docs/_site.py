@@ -13,7 +13,7 @@ _DOCTEST = re.compile(r"(?:^>>> .*\n(?:.+\n?)*)", re.MULTILINE)
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """The hook of mkdocs: "```bash run" is a plain block of bash there."""
+    """Turn "```bash run" into a plain block of bash, as a hook of mkdocs."""
     return _FENCE.sub(r"```\1", markdown)
 
 
@@ -27,5 +27,5 @@ class Doctests(griffe.Extension):
 
 
 def fenced(text: str) -> str:
-    """A docstring with its examples in fences."""
+    """Return a docstring with its examples in fences."""
     return _DOCTEST.sub(lambda example: f"```python\n{example[0].rstrip()}\n```\n", text + "\n").rstrip()

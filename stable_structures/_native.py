@@ -853,7 +853,7 @@ def ss_python_fetch(self: Any, offset: int, length: int, to: Any) -> int:
 
 
 def new_cached(source: Any, nbytes: int, cache: int) -> tuple[Any, Any]:
-    """A handle over a source written in Python, and what must live as long as it."""
+    """Return a handle over a source written in Python, and the object that must live as long."""
     anchor = ffi.new_handle(source)
     given = ffi.new("ss_cached_source *", {"self": anchor, "fetch": lib.ss_python_fetch})
     opened = lambda out: lib.ss_memory_new_cached(given[0], nbytes, cache, out)  # noqa: E731 - the call itself
@@ -861,13 +861,13 @@ def new_cached(source: Any, nbytes: int, cache: int) -> tuple[Any, Any]:
 
 
 def new_cached_file(fd: int, file_bytes: int, log: Any, nbytes: int, cache: int) -> Any:
-    """A handle over a file, of which it makes a descriptor of its own, and the log that lies over it (None: no log)."""
+    """Return a handle over a file, with its own descriptor, and over its log (None: no log)."""
     opened = lambda out: lib.ss_memory_new_cached_file(fd, file_bytes, NULL if log is None else log, nbytes, cache, out)  # noqa: E731
     return new_handle("ss_memory", opened, lib.ss_memory_release_at, "CachedMemory")
 
 
 def new_pieces(base: Any, offsets: npt.NDArray[np.uint64], bucket_bytes: int, nbytes: int) -> Any:
-    """A handle over buckets of a memory at these offsets, one behind the other."""
+    """Return a handle over buckets of a memory at these offsets, in this order."""
     given = ffi.from_buffer(_U64S, offsets) if len(offsets) else NULL
     opened = lambda out: lib.ss_memory_new_pieces(base, given, len(offsets), bucket_bytes, nbytes, out)  # noqa: E731
     return new_handle("ss_memory", opened, lib.ss_memory_release_at, "a virtual memory")
@@ -881,7 +881,7 @@ def cached_usage(handle: Any) -> tuple[int, int]:
 
 
 def system_failure(status: int) -> tuple[str, int, int] | None:
-    """The rule, place and errno of the system call that failed last; None if it was something else."""
+    """Return rule, offset and errno of the system call that failed last; None if it was something else."""
     failure = lib.ss_last_failure()
     if status != lib.SS_SYSTEM or failure.status != status:
         return None
@@ -893,7 +893,7 @@ Note = tuple[int, int, int, int, bytes, int, bytes, int]
 
 
 def _notes(notes: Any, first: int = 0) -> list[Note]:
-    """The notes that were kept, from number `first` on."""
+    """Return the recorded notes, from number `first` on."""
     found = []
     for i in range(first, int(notes.kept)):
         note = notes.list[i]
@@ -903,7 +903,7 @@ def _notes(notes: Any, first: int = 0) -> list[Note]:
 
 
 def map_frame(numbers: Mapping[str, int]) -> Any:
-    """A `ss_map_frame` of these numbers."""
+    """Return a `ss_map_frame` of these numbers."""
     return ffi.new("ss_map_frame *", dict(numbers))
 
 
@@ -930,16 +930,16 @@ class MapSurvey:
         return bool(self.status == 0)
 
     def free_list(self) -> int:
-        """The address of the end of the free list; 0 if a note says why it is not known. An error is left in `status`."""
+        """Return the address of the end of the free list; 0 if a note says why it is unknown. An error is left in `status`."""
         self.status = lib.ss_map_survey_free_list(self._survey)
         return int(self.stats().end_of_chunks)
 
     def chunks(self) -> None:
-        """The free list and all chunks. An error is left in `status`."""
+        """Walk the free list and all chunks. An error is left in `status`."""
         self.status = lib.ss_map_survey_chunks(self._survey)
 
     def stats(self) -> Any:
-        """A `struct ss_map_stats`."""
+        """Return a `struct ss_map_stats`."""
         return lib.ss_map_survey_stats(self._survey)
 
     def new_notes(self) -> list[Note]:
@@ -959,7 +959,7 @@ class MapSurvey:
         return _notes(lib.ss_map_survey_disorder(self._survey))
 
     def reached(self, first: int, count: int) -> npt.NDArray[np.uint8]:
-        """What each of these chunks was reached as (enum ss_reached)."""
+        """Return as what each of these chunks was reached (enum ss_reached)."""
         found = np.zeros(count, np.uint8)
         lib.ss_map_survey_reached(self._survey, first, count, ffi.from_buffer(_U8S, found))
         return found
@@ -978,7 +978,7 @@ class Entries:
         self._told = 0
 
     def next(self, nbytes: int) -> Batch | None:
-        """The next of them, copied; None at the end, or where `status` is an error."""
+        """Return a copy of the next one; None at the end, or if `status` is an error."""
         self.status = lib.ss_entries_next(self._entries, nbytes, self._batch)
         batch = self._batch
         if self.status != 0:
@@ -990,12 +990,44 @@ class Entries:
         return keys, ends[0], values, ends[1], ends[2], np.frombuffer(ffi.buffer(batch.numbers, count)[:], np.uint8)
 
     def new_notes(self) -> list[Note]:
-        """What could not be read since the last time."""
+        """Return what could not be read since the last call."""
         found = _notes(lib.ss_entries_notes(self._entries), self._told)
         self._told += len(found)
         return found
 
 
+class Pack:
+    """Packs entries that come in order into the chunks of a new map (native/structures/pack.h)."""
+
+    def __init__(self, form: Mapping[str, int], count: int) -> None:
+        out = ffi.new("ss_pack **")
+        check(lib.ss_pack_new(ffi.new("ss_pack_form *", dict(form)), count, out), "packing a map")
+        self._pack = ffi.gc(out[0], lib.ss_pack_free)
+
+    def feed(self, batch: Batch) -> bytes:
+        """Return the chunks that the next entries complete. Raises `ValueError` for more entries than there were to be."""
+        keys, key_ends, values, value_ends, *_ = batch
+        ends = [ffi.from_buffer(_U64S, column) for column in (key_ends, value_ends)]
+        check(lib.ss_pack_feed(self._pack, len(key_ends), keys, ends[0], values, ends[1]), "packing a map")
+        at = ffi.new("const uint8_t **")
+        size = int(lib.ss_pack_take(self._pack, at))
+        return bytes(ffi.buffer(at[0], size)) if size else b""
+
+    def end(self) -> tuple[int, int] | None:
+        """Return the address of the root, and how many chunks there are; None if entries are missing."""
+        root, chunks = ffi.new("uint64_t *"), ffi.new("uint64_t *")
+        return None if lib.ss_pack_end(self._pack, root, chunks) != 0 else (int(root[0]), int(chunks[0]))
+
+
+def measure_pack(form: Mapping[str, int], ends: npt.NDArray[np.uint64]) -> tuple[int, int]:
+    """Chunks and nodes of a packed map; `ends` are sums of the sizes of its entries, from 0 on."""
+    chunks, nodes = ffi.new("uint64_t *"), ffi.new("uint64_t *")
+    given = ffi.new("ss_pack_form *", dict(form))
+    check(lib.ss_pack_measure(given, ffi.from_buffer(_U64S, ends), len(ends) - 1, chunks, nodes), "packing a map")
+    return int(chunks[0]), int(nodes[0])
+
+
+NOT_FIXED: Final[int] = lib.SS_NOT_FIXED
 Ends = "npt.NDArray[np.uint64]"
 Batch = tuple[bytes, "npt.NDArray[np.uint64]", bytes, "npt.NDArray[np.uint64]", "npt.NDArray[np.uint64]", "npt.NDArray[np.uint8]"]
 """Keys, their ends, values, their ends, the node of each entry, its number in it."""

@@ -18,7 +18,7 @@ def add_verbs(verbs: Any) -> None:
     _add_rehearse(verbs)
     parser = verbs.add_parser(
         "canister",
-        help="a canister in a folder: deploy, call, query, stop, start, upgrade, status, logs",
+        help="a canister in a folder: deploy, call, query, stop, start, upgrade, status, logs, serve",
         description="Run a canister that is stored in a folder. The folder is a snapshot as dfx downloads it.",
         epilog="example:\n  stable-structures canister deploy counter.wasm DIR\n  stable-structures canister call DIR inc '()'\n\n"
         "exit code: 0 done, 1 the canister refused or trapped, 2 wrong use or unreadable",
@@ -28,14 +28,16 @@ def add_verbs(verbs: Any) -> None:
     _add_deploy(actions)
     for name, text in (("call", "call a method and keep its changes"), ("query", "call a query and discard its changes")):
         action = _action(actions, name, text, _call)
-        action.add_argument("method")
-        action.add_argument("arguments", nargs="?", default="()", help='as Candid text, such as (1, "x")')
+        action.add_argument("method", help="the name of the method")
+        action.add_argument("arguments", nargs="?", default="()", help='as Candid text, such as (1, "x") (default: none)')
         action.add_argument("--caller", metavar="PRINCIPAL", help="the caller (default: the anonymous principal)")
+        action.add_argument("--did", type=Path, metavar="FILE", help="the Candid interface, if the module does not contain it")
     for name, text in (("stop", "stop accepting calls"), ("start", "accept calls again")):
         _action(actions, name, text, _set_status)
     _add_upgrade(actions)
-    _action(actions, "status", "show the state of the canister", _status).add_argument("--json", action="store_true")
-    _action(actions, "logs", "show what it printed, and its traps", _logs)
+    _action(actions, "status", "show the state of the canister", _status).add_argument("--json", action="store_true", help="print JSON")
+    _action(actions, "logs", "show what the canister printed, and its traps", _logs)
+    _add_serve(actions)
 
 
 def _say(text: object) -> None:
@@ -46,7 +48,7 @@ def _say(text: object) -> None:
 def _action(actions: Any, name: str, text: str, run: Run, folder: str = "folder") -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     if folder:
-        parser.add_argument("folder", type=Path)
+        parser.add_argument("folder", type=Path, help="the folder of the canister")
     parser.set_defaults(run=_guarded(run))
     return parser
 
@@ -54,20 +56,40 @@ def _action(actions: Any, name: str, text: str, run: Run, folder: str = "folder"
 def _add_deploy(actions: Any) -> None:
     parser = _action(actions, "deploy", "install a module into a new folder", _deploy, folder="")
     parser.add_argument("module", type=Path, help="a .wasm, .wasm.gz or .py file")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--arg", help="the argument of init, as Candid text")
-    parser.add_argument("--did", type=Path, help="the Candid interface, if the module does not contain it")
+    parser.add_argument("folder", type=Path, help="a new or empty folder")
+    parser.add_argument("--arg", metavar="CANDID", help="the argument of init, as Candid text")
+    parser.add_argument("--did", type=Path, metavar="FILE", help="the Candid interface, if the module does not contain it")
+
+
+def _add_serve(actions: Any) -> None:
+    parser = _action(
+        actions, "serve", "show the canister on a page in your browser: call its methods, upgrade it, watch its memory", _serve
+    )
+    parser.add_argument("--port", type=int, default=0, metavar="N", help="the port of 127.0.0.1 (default: any free one)")
+    parser.add_argument("--did", type=Path, metavar="FILE", help="the Candid interface, if the module does not contain it")
+    parser.add_argument("--open", action="store_true", help="open the page in your browser")
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from .serve.server import serve  # noqa: PLC0415 - as above
+
+    def say(text: str) -> None:
+        _say(text)
+        sys.stdout.flush()
+
+    serve(arguments.folder, say, port=arguments.port, did=arguments.did, browse=arguments.open)
+    return 0
 
 
 def _add_upgrade(actions: Any) -> None:
     parser = _action(actions, "upgrade", "install new code; stable memory stays", _upgrade)
-    parser.add_argument("module", type=Path)
+    parser.add_argument("module", type=Path, help="the new .wasm, .wasm.gz or .py file")
     _add_upgrade_options(parser)
 
 
 def _add_upgrade_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--arg", help="the argument of post_upgrade, as Candid text")
-    parser.add_argument("--did", type=Path, help="the Candid interface, if the module does not contain it")
+    parser.add_argument("--arg", metavar="CANDID", help="the argument of post_upgrade, as Candid text")
+    parser.add_argument("--did", type=Path, metavar="FILE", help="the Candid interface, if the module does not contain it")
     parser.add_argument("--skip-pre-upgrade", action="store_true", help="do not run the hook of the old code")
     parser.add_argument(
         "--wasm-memory-persistence",
@@ -163,7 +185,7 @@ def _call(arguments: argparse.Namespace) -> int:
 
     query = arguments.action == "query"
     values = parse_values(arguments.arguments)
-    deployment = Deployment(arguments.folder)
+    deployment = Deployment(arguments.folder, did=arguments.did)
     with deployment.read() if query else deployment.write() as canister:
         _say(call_text(canister, arguments.method, values, query=query, caller=arguments.caller))
     return 0

@@ -16,16 +16,19 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from .canister import Canister, SourceError
 from .canister.atomic import begin_with
 from .canister.folder import State, memory_parts, read_folder, write_folder
+from .canister.wasm.service import did_text
+from .errors import Locked
 from .principal import Principal
 
 FACTS: Final = "canister.json"
@@ -39,31 +42,88 @@ def _beside(folder: Path, ending: str) -> Path:
 
 
 @contextmanager
-def _locked(folder: Path, *, shared: bool) -> Iterator[None]:
-    """Wait for other commands on the folder. A writer removes what a killed one left behind."""
+def _locked(folder: Path, *, shared: bool, patience: float) -> Iterator[None]:
+    """Wait for other commands on the folder. A writer removes what a killed one left behind. Raises `Locked` after `patience` seconds."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _beside(folder, "lock").open("a", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+    with _beside(folder, "lock").open("a+", encoding="utf-8") as lock:
+        _wait_for(lock, folder, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, patience)
         if not shared:
+            _note_writer(lock, str(os.getpid()))
             for left in folder.parent.glob(f".{folder.name}.new*"):
                 shutil.rmtree(left, ignore_errors=True)
-        yield
+        try:
+            yield
+        finally:
+            if not shared:
+                _note_writer(lock, "")
+
+
+def _wait_for(lock: IO[str], folder: Path, kind: int, patience: float) -> None:
+    until, pause = time.monotonic() + patience, 0.001
+    while True:
+        try:
+            fcntl.flock(lock, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise Locked(_in_use(lock, folder, patience)) from None
+            time.sleep(pause)
+            pause = min(0.05, pause * 2)
+        else:
+            return
+
+
+def _in_use(lock: IO[str], folder: Path, patience: float) -> str:
+    lock.seek(0)
+    writer = lock.read(20)
+    who = f"process {writer} is changing the canister" if writer.isdecimal() else "other commands are reading it"
+    return f"{folder}: {who}, and has not finished within {patience:g} seconds; try again when it has, or end it (the folder stays whole)"
+
+
+def _note_writer(lock: IO[str], text: str) -> None:
+    """Write down who holds the lock, for the message of the one who waits in vain."""
+    lock.seek(0)
+    lock.truncate()
+    lock.write(text)
+    lock.flush()
 
 
 class Deployment:
-    """The canister of a folder. Use `read` and `write` in a `with` statement."""
+    """The canister of a folder. Use `read` and `write` in a `with` statement.
 
-    def __init__(self, folder: str | Path) -> None:
+    `did` is its Candid interface (a file or its text) if neither the module nor the folder has one. A command waits for the others
+    on the folder, at most `patience` seconds, then raises `Locked`.
+    """
+
+    def __init__(self, folder: str | Path, *, did: str | Path | None = None, patience: float = 60) -> None:
         self.folder = Path(folder).absolute()
+        self.patience = patience
+        self.did = did_text(did)
 
     def exists(self) -> bool:
         """Return whether the folder holds a canister."""
         return (self.folder / FACTS).is_file()
 
+    def _lock(self, *, shared: bool) -> AbstractContextManager[None]:
+        return _locked(self.folder, shared=shared, patience=self.patience)
+
+    @contextmanager
+    def state(self) -> Iterator[Callable[[], Canister]]:
+        """Yield a function that loads the canister, each time with the same state; nothing is saved, and the caller closes them."""
+        with self._lock(shared=True):
+            yield self._load
+
+    def revision(self) -> str:
+        """Return a text that changes whenever the state in the folder does; "" if there is no canister. O(1)."""
+        try:
+            found = self.folder.stat()
+        except FileNotFoundError:
+            return ""
+        return f"{found.st_ino:x}-{found.st_mtime_ns:x}"
+
     @contextmanager
     def read(self) -> Iterator[Canister]:
         """Load the canister for reading: nothing is saved."""
-        with _locked(self.folder, shared=True):
+        with self._lock(shared=True):
             canister = self._load()
             try:
                 yield canister
@@ -73,20 +133,33 @@ class Deployment:
     @contextmanager
     def write(self) -> Iterator[Canister]:
         """Load the canister for changes: it is saved at the end, even if a call was rejected, because of its log."""
-        with _locked(self.folder, shared=False):
-            canister = self._load()
-            canister.advance_time(max(0, time.time_ns() - canister.time) / _NANOSECONDS)
+        with self._lock(shared=False):
+            yield from self._change()
+
+    @contextmanager
+    def write_if(self, revision: str) -> Iterator[Canister | None]:
+        """Do as `write` if the state in the folder is still that of `revision`, else yield None."""
+        with self._lock(shared=False):
+            if self.revision() == revision:
+                yield from self._change()
+            else:
+                yield None
+
+    def _change(self) -> Iterator[Canister]:
+        """Load the canister, and save it when the generator goes on."""
+        canister = self._load()
+        canister.advance_time(max(0, time.time_ns() - canister.time) / _NANOSECONDS)
+        try:
+            yield canister
+        finally:
             try:
-                yield canister
+                self._save(canister)
             finally:
-                try:
-                    self._save(canister)
-                finally:
-                    canister.close()
+                canister.close()
 
     def deploy(self, source: str | Path, arg: Any = None, *, did: str | Path | None = None) -> Canister:
-        """Install a module into a new folder. Raises `SourceError` if the folder is not empty, `Trapped` if its init traps."""
-        with _locked(self.folder, shared=False):
+        """Installs a module into a new folder. Raises `SourceError` where there is a canister, `Trapped` for its init."""
+        with self._lock(shared=False):
             if self.folder.exists() and any(self.folder.iterdir()):
                 raise SourceError(f"{self.folder}: the folder is not empty; upgrade its canister, or choose another folder")
             canister = Canister(id=_new_principal())
@@ -103,7 +176,9 @@ class Deployment:
         given = read_folder(self.folder)
         principal, controllers = Principal.from_text(facts["id"]), facts["controllers"]
         if given.module.startswith(_WASM):
-            canister = Canister.from_snapshot(self.folder, id=principal, controllers=controllers, did=facts.get("did"))
+            canister = Canister.from_snapshot(
+                self.folder, id=principal, controllers=controllers, did=facts.get("did") if self.did is None else self.did
+            )
         else:
             canister = Canister(id=principal, controllers=controllers)
             if given.stable is not None:

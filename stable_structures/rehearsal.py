@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -147,18 +148,45 @@ def rehearse(  # noqa: PLR0913 - each by its name
     >>> found = rehearse("snapshot", "new.wasm", calls=['balance("ada")'])  # doctest: +SKIP
     >>> assert found.ok, str(found)  # doctest: +SKIP
     """
-    canister = Canister.from_snapshot(snapshot, limits=limits)
+    return rehearse_state(
+        lambda: Canister.from_snapshot(snapshot, limits=limits),
+        Path(snapshot),
+        source,
+        arg,
+        calls=calls,
+        skip_pre_upgrade=skip_pre_upgrade,
+        wasm_memory_persistence=wasm_memory_persistence,
+        did=did,
+        save=save,
+    )
+
+
+def rehearse_state(  # noqa: PLR0913 - each by its name
+    open_state: Callable[[], Canister],
+    name: Path,
+    source: Source,
+    arg: Any = None,
+    *,
+    calls: Iterable[str] = (),
+    skip_pre_upgrade: bool = False,
+    wasm_memory_persistence: Persistence | None = "auto",
+    did: str | os.PathLike[str] | None = None,
+    save: str | os.PathLike[str] | None = None,
+) -> Rehearsal:
+    """Rehearse as `rehearse` does, on a canister that `open_state` makes: a new one with the same state each time it is called."""
+    canister = open_state()
     wanted = [_parse_call(one) for one in calls]
     old = _interface(canister)
-    found = Rehearsal(Path(snapshot), canister=canister)
+    found = Rehearsal(name, canister=canister)
     pages, heap, stable_types = canister.memory.size(), canister.heap_size, _stable_types(canister)
+    canister.last_instructions = {}
     try:
         canister.upgrade(source, arg, skip_pre_upgrade=skip_pre_upgrade, wasm_memory_persistence=wasm_memory_persistence, did=did)
     except Rejected as error:
         found.failure = _failure(canister, error)
     _measure(found, canister, pages, heap)
     if found.failure is None:
-        _compare(found, canister, snapshot, old)
+        _compare(found, canister, open_state, old)
         found.stable_types = _changed_types(stable_types, _stable_types(canister))
         found.calls = [_make_call(canister, *one) for one in wanted]
         if save is not None:
@@ -198,7 +226,7 @@ def _measure(found: Rehearsal, canister: Canister, pages: int, heap: int) -> Non
     found.changed_bytes, found.changed_limit = canister.last_changed, canister.limits.dirty_install
 
 
-def _compare(found: Rehearsal, canister: Canister, snapshot: str | os.PathLike[str], old: Interface | None) -> None:
+def _compare(found: Rehearsal, canister: Canister, open_state: Callable[[], Canister], old: Interface | None) -> None:
     new = _interface(canister)
     found.candid = None if old is None or new is None else incompatible(new, old)
     after = _image_of(canister)
@@ -206,7 +234,7 @@ def _compare(found: Rehearsal, canister: Canister, snapshot: str | os.PathLike[s
         return
     found.damage = inspector.check(after)
     if found.stable_pages[0]:
-        before = Canister.from_snapshot(snapshot)
+        before = open_state()
         try:
             found.differences = inspector.diff(before.memory, after)
             found.damage_before = len(inspector.check(before.memory)) if found.damage else 0  # sound now: sound before
@@ -245,7 +273,15 @@ def _parse_call(text: str) -> tuple[str, str, list[Any]]:
     return text, found["name"].strip('"'), parse_values(found["values"] or "()")
 
 
-def call_text(canister: Canister, method: str, values: Sequence[Any], *, query: bool | None = None, caller: str | None = None) -> str:
+def call_text(  # noqa: PLR0913 - each by its name
+    canister: Canister,
+    method: str,
+    values: Sequence[Any],
+    *,
+    query: bool | None = None,
+    caller: str | None = None,
+    cycles: int = 0,
+) -> str:
     """Make a call with typed-in values; return the reply as Candid text. `query` None: as the method is. Raises as `call`."""
     interface = _interface(canister)
     known = None if interface is None else interface.methods.get(method)
@@ -253,20 +289,19 @@ def call_text(canister: Canister, method: str, values: Sequence[Any], *, query: 
     if query is None:
         query = kind is not None and kind.kind is not Kind.UPDATE
     if canister.module_hash is None:
-        return _python_text(canister, method, values, query=query, caller=caller)
-    if known is None:
-        raw = b"DIDL\0\0" if not values else _only_bytes(method, values)
-        data = canister.query_raw(method, raw, caller=caller) if query else canister.call_raw(method, raw, caller=caller)
-        return f"0x{data.hex()}"
-    arg = encode(fit_all(values, known.args), known.args)
-    data = canister.query_raw(method, arg, caller=caller) if query else canister.call_raw(method, arg, caller=caller)
-    return show_values(decode(data, known.results), known.results)
+        plain = [value.value if isinstance(value, Some) else value for value in values]
+        ask = canister.query if query else partial(canister.call, cycles=cycles)
+        return _python_text(ask(method, *plain, caller=caller))
+    if known is not None:
+        arg = encode(fit_all(values, known.args), known.args)
+    else:
+        arg = b"DIDL\0\0" if not values else _only_bytes(method, values)
+    data = canister.query_raw(method, arg, caller=caller) if query else canister.call_raw(method, arg, caller=caller, cycles=cycles)
+    return f"0x{data.hex()}" if known is None else show_values(decode(data, known.results), known.results)
 
 
-def _python_text(canister: Canister, method: str, values: Sequence[Any], *, query: bool, caller: str | None) -> str:
+def _python_text(answer: Any) -> str:
     """Return the reply of a canister in Python as Candid text, with inferred types."""
-    plain = [value.value if isinstance(value, Some) else value for value in values]
-    answer = canister.query(method, *plain, caller=caller) if query else canister.call(method, *plain, caller=caller)
     if answer is None:
         return "()"
     try:

@@ -68,6 +68,11 @@ static inline void ss_put_be(uint8_t *p, uint32_t size, uint64_t v) {
     for (uint32_t i = size; i-- > 0; v >>= 8) p[i] = (uint8_t)v;
 }
 
+/* The least multiple of `step` that is not less than n. */
+static inline uint64_t ss_round_up(uint64_t n, uint64_t step) {
+    return (n + step - 1) / step * step;
+}
+
 /* a + b in *sum; false where it does not fit 64 bits. */
 static inline bool ss_add(uint64_t a, uint64_t b, uint64_t *sum) {
     return !__builtin_add_overflow(a, b, sum);

@@ -24,6 +24,14 @@ typedef struct slot {
     bool used;
 } slot;
 
+/* How often small pieces of a block were read lately; another block takes its place. */
+#define TOUCHED 64
+#define STRAYS 16
+#define STRAY_BYTES (UINT64_C(16) << 10)
+typedef struct touched {
+    uint64_t block, count;
+} touched;
+
 typedef struct cached {
     ss_cached_source source;
     uint64_t bytes, blocks; /* of the source */
@@ -34,6 +42,7 @@ typedef struct cached {
     uint64_t next;                 /* behind the last block that was fetched */
     uint64_t data_begin, data_end; /* the last range of data that the source told */
     uint8_t *ahead;
+    touched touched[TOUCHED];
     struct ss_cached_usage usage;
 } cached;
 
@@ -110,12 +119,37 @@ static int fetch(cached *c, uint64_t block) {
     return status;
 }
 
+/* Whether the bytes are read by themselves: a small piece of a block that is not in sequence and was not asked for often lately. A
+ * tree that is read in the order of its keys touches each block many times, with all others in between. */
+static bool is_stray(cached *c, uint64_t block, uint64_t offset, uint64_t length) {
+    if (!c->source.is_near || length > STRAY_BYTES || offset + length > c->bytes) return false;
+    if (block >= c->next && block - c->next < SS_CACHE_AHEAD) return false;
+    touched *t = &c->touched[block % TOUCHED];
+    if (t->block != block) *t = (touched){block, 0};
+    return t->count++ < STRAYS;
+}
+
+static int fetch_stray(cached *c, uint64_t offset, uint64_t length, uint8_t *to) {
+    c->usage.requests++;
+    c->usage.bytes += length;
+    return c->source.fetch(c->source.self, offset, length, to);
+}
+
 /* ---- the memory ---- */
 
 static int cached_size(void *self, uint64_t *pages) {
     const cached *c = self;
     *pages = c->bytes / SS_PAGE_SIZE + (c->bytes % SS_PAGE_SIZE != 0);
     return SS_OK;
+}
+
+static void copy_cached(cached *c, uint32_t at, uint64_t inside, uint64_t length, uint8_t *to) {
+    if (at == ZEROS) {
+        memset(to, 0, (size_t)length);
+        return;
+    }
+    c->slots[at].used = true;
+    memcpy(to, c->data[at] + inside, (size_t)length);
 }
 
 static int cached_read(void *self, uint64_t offset, void *to, uint64_t length) {
@@ -128,15 +162,10 @@ static int cached_read(void *self, uint64_t offset, void *to, uint64_t length) {
     for (uint8_t *next = to; length > 0;) {
         uint64_t block = offset / SS_CACHE_BLOCK, inside = offset % SS_CACHE_BLOCK, run = SS_CACHE_BLOCK - inside;
         if (run > length) run = length;
-        int status = c->slot_of[block] == NOWHERE ? fetch(c, block) : SS_OK;
+        bool missing = c->slot_of[block] == NOWHERE, stray = missing && is_stray(c, block, offset, run);
+        int status = stray ? fetch_stray(c, offset, run, next) : missing ? fetch(c, block) : SS_OK;
         if (status != SS_OK) return status;
-        uint32_t at = c->slot_of[block];
-        if (at == ZEROS) {
-            memset(next, 0, (size_t)run);
-        } else {
-            c->slots[at].used = true;
-            memcpy(next, c->data[at] + inside, (size_t)run);
-        }
+        if (!stray) copy_cached(c, c->slot_of[block], inside, run, next);
         next += run, offset += run, length -= run;
     }
     return SS_OK;

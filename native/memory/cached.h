@@ -24,6 +24,9 @@ typedef struct ss_cached_source {
     int (*data)(void *self, uint64_t offset, uint64_t *begin, uint64_t *end);
     /* The memory is gone: frees `self`. May be NULL. */
     void (*free)(void *self);
+    /* A small piece costs less than a block: the source is a file of this machine, whose system keeps what was read. Then blocks that
+     * are touched here and there are not fetched whole. */
+    bool is_near;
 } ss_cached_source;
 
 /* What was asked of the source so far. */

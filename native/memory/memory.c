@@ -12,10 +12,6 @@
 
 /* ---- flat roots: reservation, growth ---- */
 
-static uint64_t round_up(uint64_t n, uint64_t step) {
-    return (n + step - 1) / step * step;
-}
-
 /* What the memories of the process have reserved together, and how much of it they share out: half of the 128 TiB that
  * a process has on x86-64. Nobody gets more than an eighth of what is left, so neither the next memory nor malloc ever
  * finds the address space empty, however many memories there are. */
@@ -42,11 +38,11 @@ static void unreserve(const ss_root *root) {
 static int reserve(ss_root *root, uint64_t bytes) {
     uint64_t first = share_of(bytes);
     for (uint64_t ask = first; ask >= SS_PAGE_SIZE; ask /= 2) {
-        uint64_t whole = round_up(ask, COMMIT_STEP) + COMMIT_STEP;
+        uint64_t whole = ss_round_up(ask, COMMIT_STEP) + COMMIT_STEP;
         uint8_t *at = ss_pages_reserve(whole);
         if (at == NULL) continue;
-        uint8_t *aligned = (uint8_t *)round_up((uint64_t)(uintptr_t)at, COMMIT_STEP);
-        uint64_t head = (uint64_t)(aligned - at), kept = round_up(ask == first ? ask : ask / 2, COMMIT_STEP);
+        uint8_t *aligned = (uint8_t *)ss_round_up((uint64_t)(uintptr_t)at, COMMIT_STEP);
+        uint64_t head = (uint64_t)(aligned - at), kept = ss_round_up(ask == first ? ask : ask / 2, COMMIT_STEP);
         ss_pages_release(at, head);
         ss_pages_release(aligned + kept, whole - head - kept);
         root->base = aligned;
@@ -59,7 +55,7 @@ static int reserve(ss_root *root, uint64_t bytes) {
 
 int ss_root_commit(ss_root *root, uint64_t end) {
     if (end <= root->committed) return SS_OK;
-    uint64_t upto = round_up(end, COMMIT_STEP);
+    uint64_t upto = ss_round_up(end, COMMIT_STEP);
     uint8_t *at = root->base + root->committed;
     if (!ss_pages_commit(at, upto - root->committed)) {
         return ss_fail(SS_OUT_OF_MEMORY, "the system gives no more memory", 0, end, root->committed);

@@ -144,5 +144,5 @@ int ss_memory_new_cached_file(int file, uint64_t file_bytes, const ss_wal_conten
         free_source(s);
         return status;
     }
-    return ss_memory_new_cached((ss_cached_source){s, fetch_file, data_of_file, free_source}, bytes, cache, out);
+    return ss_memory_new_cached((ss_cached_source){s, fetch_file, data_of_file, free_source, true}, bytes, cache, out);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* For file.c and durable.c only: an open memory file.
+/* For file.c, shared.c, durable.c, reader.c and open.c only: an open memory file.
  *
  *   locks of the file          exclusive                                       shared
  *   LOCK_WRITER                the life of a handle that writes
@@ -67,9 +67,8 @@ typedef struct ss_file {
     uint64_t private_blocks; /* at most so many blocks of the mapping are copies of our own */
 } ss_file;
 
-/* ---- file.c ---- */
+/* ---- file.c: what all of them share ---- */
 
-int ss_file_failure(int error, const char *rule, uint64_t address);
 /* The handle does no more input or output; what it knows of the file is not to be trusted. Returns `status`. */
 int ss_file_die(ss_file *file, int status, const char *rule, uint64_t number, uint64_t limit);
 /* EAGAIN where the lock does not come free within `patience` milliseconds, ECANCELED where the binding ends the wait. */
@@ -90,13 +89,31 @@ int ss_file_map(ss_file *file, uint64_t first, uint64_t end, int kind);
 int ss_file_map_all(ss_file *file, int kind);
 /* As in ss_storage_ops: what the file has no blocks for is zeros. */
 uint64_t ss_file_data_after(void *self, uint64_t offset);
+/* Opens the directory, the file and the descriptor of its locks. */
+int ss_file_open_names(ss_file *file, const char *path);
+int ss_file_open_locks(ss_file *file);
+int ss_file_open_failure(int error);
+/* That what is locked is still the file of that name. */
+int ss_file_check_name(ss_file *file);
+/* In the list of open files, whose descriptors a child of a fork closes. */
+void ss_file_list(ss_file *file);
+void ss_file_unlist(ss_file *file);
 void ss_file_close_descriptors(ss_file *file);
 /* Before the file is shut: views of it get memory of their own. SS_IN_USE where they cannot, and the file is to stay
  * open. `is_same`: the file holds what the memory holds. */
 int ss_file_keep_views(ss_file *file, bool is_same);
+/* The end of a file without a log: nothing waits to be written. */
+int ss_file_close_plain(void *self);
 /* Forgets the file and frees it. */
 int ss_file_shut(void *self);
 void ss_file_free(void *self);
+
+/* ---- shared.c ---- */
+
+extern const ss_backing_ops ss_shared_ops;
+
+/* Opens a locked file without a log. */
+int ss_shared_open(ss_file *file);
 
 /* ---- durable.c ---- */
 
@@ -106,5 +123,12 @@ extern const ss_backing_ops ss_durable_ops;
 int ss_durable_open(ss_file *file);
 /* Puts into the file what a log beside it holds, and deletes the log; the writer's lock is held. */
 int ss_durable_settle(ss_file *file);
+
+/* ---- reader.c ---- */
+
+extern const ss_backing_ops ss_reader_ops;
+
+/* Opens a file for reading. Each read settles a log that no writer keeps (ss_durable_settle). */
+int ss_reader_open(ss_file *file);
 
 #endif

@@ -10,8 +10,9 @@
 #define COVERS_MAX 10000
 
 static int no_room(int error, uint64_t address) {
-    bool full = error == ENOSPC || error == EDQUOT || error == EFBIG || error == ENOMEM;
-    return ss_fail(full ? SS_OUT_OF_MEMORY : SS_SYSTEM, "disk space for a hole of the file", address, (uint64_t)error, 0);
+    static const char rule[] = "disk space for a hole of the file";
+    if (error == ENOMEM) return ss_fail(SS_OUT_OF_MEMORY, rule, address, ENOMEM, 0); /* too many mappings */
+    return ss_vfs_failure(error, rule, address);
 }
 
 int ss_holes_find(ss_holes *holes, const ss_vfs *vfs, int file, uint64_t pages, uint64_t unit) {
@@ -52,7 +53,7 @@ int ss_holes_cover(const ss_vfs *vfs, int file, uint8_t *base, uint64_t size, in
     uint64_t grain = (uint64_t)sysconf(_SC_PAGESIZE), begin, end;
     int status = SS_OK, covers = 0;
     for (uint64_t at = 0; status == SS_OK && ss_vfs_hole(vfs, file, at, size, &begin, &end); at = end) {
-        uint64_t first = (begin + grain - 1) / grain * grain, last = end / grain * grain;
+        uint64_t first = ss_round_up(begin, grain), last = end / grain * grain;
         if (first >= last) continue;
         if (covers++ == COVERS_MAX) return kind == SS_MAP_PRIVATE ? copy_rest(vfs, file, base, first, size) : SS_OK;
         status = put_zeros(base + first, last - first, kind == SS_MAP_PRIVATE);

@@ -17,6 +17,8 @@
 #include <sys/vfs.h>
 #endif
 
+#include "core/error.h"
+
 #ifndef MAP_NORESERVE
 #define MAP_NORESERVE 0
 #endif
@@ -439,4 +441,9 @@ int ss_vfs_unlink(const ss_vfs *vfs, int directory, const char *name) {
         error = vfs->unlink(vfs->self, directory, name);
     } while (error == EINTR);
     return error == ENOENT ? 0 : error;
+}
+
+int ss_vfs_failure(int error, const char *rule, uint64_t address) {
+    bool full = error == ENOSPC || error == EDQUOT || error == EFBIG;
+    return ss_fail(full ? SS_OUT_OF_MEMORY : SS_SYSTEM, rule, address, (uint64_t)error, 0);
 }

@@ -94,7 +94,7 @@ static int collect(const ss_root *root, uint64_t shown, struct kept **kept, size
     if (*kept == NULL) return ss_fail(SS_NO_HEAP, "a list of views", 0, views, 0);
     for (const ss_view *view = root->views; view != NULL; view = view->next) {
         if (view->length == 0 || view->offset >= shown) continue;
-        uint64_t end = (view->offset + view->length + grain - 1) / grain * grain;
+        uint64_t end = ss_round_up(view->offset + view->length, grain);
         (*kept)[(*count)++] = (struct kept){view->offset / grain * grain, end < shown ? end : shown, NULL};
     }
     *count = merge(*kept, *count);

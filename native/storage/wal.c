@@ -8,7 +8,7 @@
  *   header                                        record
  *    0  u64 magic "SMWALv01"                       0  u32 magic "SMRC"
  *    8  u32 version 1                              4  u16 version 1
- *   12  u32 block size 4096                        6  u16 flags; bit 0: synced before it counted; bit 1: packed
+ *   12  u32 block size 4096                        6  u16 flags; bit 0: synced before it counted; bit 1: always set
  *   16  u64 generation                             8  u64 salt of the header
  *   24  u64 salt, random                          16  u64 sequence 1, 2, ...
  *   32  u64 pages of the file at its beginning    24  u64 sum of the record before (of the header for the first)
@@ -20,11 +20,8 @@
  *                                                 64  n * {u64 offset in the memory, u64 length}
  *                                                     the data, piece by piece, in the order of the offsets
  *
- *   packed         offsets and lengths are counted in bytes, nothing is filled up, and the record begins at a multiple of 64
- *                  behind the one before (mode normal), or at the next block where that one was synced (mode full: zeros fill
- *                  the rest of its last block).
- *   whole blocks   they are counted in blocks, the table is filled up with zeros to a whole block, and the record begins at a
- *                  block. Read only: logs of older builds.
+ * A record begins at a multiple of 64 behind the one before (mode normal), or at the next block if that one was synced
+ * (mode full: zeros fill the rest of its last block).
  *
  * One record is one commit. The first record of a generation that changes a block has all of it, so that a block of the
  * file that was torn is healed before what changed in it later is put there.
@@ -80,13 +77,12 @@
 #define RECORD_TABLE 64
 #define PIECE_SIZE 16
 #define FLAG_SYNCED 1u
-#define FLAG_PACKED 2u
+#define FLAG_ALWAYS 2u
 
 /* A record as its header describes it. */
 struct record {
     uint64_t at, sequence, previous, pages, sum;
     uint64_t header_bytes, data_bytes;
-    uint64_t unit; /* of the places and lengths in its table: bytes or blocks */
     uint32_t pieces;
     unsigned flags;
 };
@@ -99,11 +95,6 @@ struct reader {
     size_t header_room;
     uint8_t *buffer; /* COPY_SIZE bytes */
 };
-
-static int io_failure(int error, const char *rule, uint64_t address) {
-    bool full = error == ENOSPC || error == EDQUOT || error == EFBIG;
-    return ss_fail(full ? SS_OUT_OF_MEMORY : SS_SYSTEM, rule, address, (uint64_t)error, 0);
-}
 
 static int no_heap(uint64_t size) {
     return ss_fail(SS_NO_HEAP, "reading or writing a log", 0, size, 0);
@@ -133,7 +124,7 @@ void ss_wal_close(ss_wal *wal) {
 
 static int new_salt(ss_wal *wal) {
     int error = wal->location->vfs->random(wal->location->vfs->self, &wal->salt, sizeof wal->salt);
-    return error == 0 ? SS_OK : io_failure(error, "random number for a log", 0);
+    return error == 0 ? SS_OK : ss_vfs_failure(error, "random number for a log", 0);
 }
 
 static void forget_records(ss_wal *wal) {
@@ -181,7 +172,7 @@ static void take_header(ss_wal *wal, const uint8_t *block) {
 static int log_status(const ss_wal_location *location, int file, uint64_t *size) {
     ss_vfs_status status;
     int error = location->vfs->status(location->vfs->self, file, &status);
-    if (error != 0) return io_failure(error, "state of the log", 0);
+    if (error != 0) return ss_vfs_failure(error, "state of the log", 0);
     if (!status.regular) return ss_fail(SS_WAL_CORRUPT, "a log is a regular file", 0, 0, 0);
     *size = status.size;
     return SS_OK;
@@ -199,7 +190,7 @@ static int read_header(ss_wal *wal, uint64_t size) {
     uint8_t blocks[RECORDS_AT];
     if (size < sizeof blocks) return ss_fail(SS_WAL_CORRUPT, "a log has two header blocks", 0, size, sizeof blocks);
     int error = ss_vfs_read_all(wal->location->vfs, wal->file, blocks, sizeof blocks, 0);
-    if (error != 0) return io_failure(error, "reading the log", 0);
+    if (error != 0) return ss_vfs_failure(error, "reading the log", 0);
     const uint8_t *even = is_header(blocks) ? blocks : NULL;
     const uint8_t *odd = is_header(blocks + BLOCK) ? blocks + BLOCK : NULL;
     if (even == NULL && odd == NULL) return ss_fail(SS_WAL_CORRUPT, "one of the two headers of a log is valid", 0, 0, 0);
@@ -216,7 +207,7 @@ static int open_log(ss_wal *wal, uint64_t *size) {
     if (error != 0) wal->file = NO_FILE;
     if (error == ENOENT) return SS_ABSENT;
     if (error == ELOOP) return ss_fail(SS_SYSTEM, "a log is not a symbolic link", 0, (uint64_t)error, 0);
-    if (error != 0) return io_failure(error, "opening the log", 0);
+    if (error != 0) return ss_vfs_failure(error, "opening the log", 0);
     int status = log_status(location, wal->file, size);
     wal->size = *size;
     return status == SS_OK ? read_header(wal, *size) : status;
@@ -236,7 +227,7 @@ static void reader_end(struct reader *reader) {
 
 static int read_log(const struct reader *reader, void *to, uint64_t length, uint64_t at) {
     int error = ss_vfs_read_all(reader->wal->location->vfs, reader->wal->file, to, (size_t)length, at);
-    return error == 0 ? SS_OK : io_failure(error, "reading the log", at);
+    return error == 0 ? SS_OK : ss_vfs_failure(error, "reading the log", at);
 }
 
 static int header_room(uint8_t **header, size_t *room, uint64_t size) {
@@ -248,12 +239,8 @@ static int header_room(uint8_t **header, size_t *room, uint64_t size) {
     return SS_OK;
 }
 
-static uint64_t round_up(uint64_t n, uint64_t step) {
-    return (n + step - 1) / step * step;
-}
-
-static uint64_t header_bytes_of(uint64_t pieces, bool packed) {
-    return round_up(RECORD_TABLE + pieces * PIECE_SIZE, packed ? 1 : BLOCK);
+static uint64_t header_bytes_of(uint64_t pieces) {
+    return RECORD_TABLE + pieces * PIECE_SIZE;
 }
 
 static uint64_t length_of(const struct record *record) {
@@ -261,27 +248,26 @@ static uint64_t length_of(const struct record *record) {
 }
 
 static uint64_t end_of(const struct record *record) {
-    return round_up(record->at + length_of(record), PACKING);
+    return ss_round_up(record->at + length_of(record), PACKING);
 }
 
 /* SS_ABSENT where these bytes do not begin a record of this generation that lies inside the file. */
 static int parse_record(const struct reader *reader, const uint8_t *bytes, uint64_t at, struct record *record) {
-    bool ours = ss_get32(bytes) == RECORD_MAGIC && ss_get16(bytes + RECORD_VERSION) == VERSION &&
-                ss_get64(bytes + RECORD_SALT) == reader->wal->salt;
-    if (!ours) return SS_ABSENT;
     record->at = at;
     record->flags = ss_get16(bytes + RECORD_FLAGS);
-    record->unit = record->flags & FLAG_PACKED ? 1 : BLOCK;
+    bool ours = ss_get32(bytes) == RECORD_MAGIC && ss_get16(bytes + RECORD_VERSION) == VERSION &&
+                ss_get64(bytes + RECORD_SALT) == reader->wal->salt && (record->flags & FLAG_ALWAYS);
+    if (!ours) return SS_ABSENT;
     record->sequence = ss_get64(bytes + RECORD_SEQUENCE);
     record->previous = ss_get64(bytes + RECORD_PREVIOUS);
     record->pages = ss_get64(bytes + RECORD_PAGES);
     record->pieces = ss_get32(bytes + RECORD_PIECES);
     record->sum = ss_get64(bytes + RECORD_SUM);
-    record->header_bytes = header_bytes_of(record->pieces, record->unit == 1);
-    uint64_t room = reader->size - at, length = ss_get64(bytes + RECORD_LENGTH);
-    if (record->header_bytes > room || length > (room - record->header_bytes) / record->unit) return SS_ABSENT;
-    record->data_bytes = length * record->unit;
-    return SS_OK;
+    record->header_bytes = header_bytes_of(record->pieces);
+    record->data_bytes = ss_get64(bytes + RECORD_LENGTH);
+    uint64_t left = reader->size - at;
+    bool fits = record->header_bytes <= left && record->data_bytes <= left - record->header_bytes;
+    return fits ? SS_OK : SS_ABSENT;
 }
 
 static int sum_data(const struct reader *reader, const struct record *record, ss_checksum *sum) {
@@ -308,16 +294,16 @@ static int sum_record(const struct reader *reader, const struct record *record, 
 
 /* The table of a record whose sum is right: we wrote it, so it makes sense or the log is damaged by more than a crash. */
 static int check_pieces(const struct reader *reader, const struct record *record) {
-    uint64_t total = 0, end = 0, length = record->data_bytes / record->unit;
+    uint64_t total = 0, end = 0;
     bool good = record->pages <= UINT64_MAX / PAGE;
     for (uint64_t i = 0; good && i < record->pieces; i++) {
         const uint8_t *piece = reader->header + RECORD_TABLE + i * PIECE_SIZE;
         uint64_t offset = ss_get64(piece), count = ss_get64(piece + 8);
-        good = offset >= end && ss_add(offset, count, &end) && end <= record->pages * (PAGE / record->unit) && ss_add(total, count, &total);
+        good = offset >= end && ss_add(offset, count, &end) && end <= record->pages * PAGE && ss_add(total, count, &total);
     }
-    if (good && total == length) return SS_OK;
+    if (good && total == record->data_bytes) return SS_OK;
     return ss_fail(SS_WAL_CORRUPT, "pieces of a record (they are not in order, inside the memory and as long as its data)", record->at,
-                   total, length);
+                   total, record->data_bytes);
 }
 
 /* Reads the record at `at` and checks its sum. SS_ABSENT where there is none, or one that is not complete. */
@@ -348,7 +334,7 @@ static int read_in_chain(struct reader *reader, const ss_wal *wal, uint64_t at, 
 
 /* The next record of the chain: behind the last one, or at the next block. */
 static int next_record(struct reader *reader, const ss_wal *wal, struct record *record) {
-    uint64_t block = round_up(wal->position, BLOCK);
+    uint64_t block = ss_round_up(wal->position, BLOCK);
     int status = read_in_chain(reader, wal, wal->position, record);
     return status == SS_ABSENT && block != wal->position ? read_in_chain(reader, wal, block, record) : status;
 }
@@ -398,7 +384,7 @@ static int visit_pieces(const struct reader *reader, const struct record *record
     int status = SS_OK;
     for (uint64_t i = 0; status == SS_OK && i < record->pieces; i++) {
         const uint8_t *piece = reader->header + RECORD_TABLE + i * PIECE_SIZE;
-        uint64_t offset = ss_get64(piece) * record->unit, length = ss_get64(piece + 8) * record->unit;
+        uint64_t offset = ss_get64(piece), length = ss_get64(piece + 8);
         status = visitor->piece(visitor->self, offset, length, from);
         from += length;
     }
@@ -464,15 +450,15 @@ static int set_direct(ss_wal *wal, bool is_direct) {
 static int write_log(ss_wal *wal, const void *from, uint64_t length, uint64_t at) {
     int error = set_direct(wal, false);
     if (error == 0) error = ss_vfs_write_bytes(wal->location->vfs, wal->file, from, (size_t)length, at);
-    return error == 0 ? SS_OK : io_failure(error, "writing the log", at);
+    return error == 0 ? SS_OK : ss_vfs_failure(error, "writing the log", at);
 }
 
 /* Writes the record that reader->header describes to the end of `to`, as one of its generation. */
 static int copy_record(struct reader *reader, const struct record *from, ss_wal *to) {
     struct record record = *from;
     record.sequence = to->sequence + 1;
-    record.at = from->unit == 1 ? to->position : round_up(to->position, BLOCK);
-    ss_put16(reader->header + RECORD_FLAGS, (uint16_t)((from->flags & FLAG_PACKED) | FLAG_SYNCED));
+    record.at = to->position;
+    ss_put16(reader->header + RECORD_FLAGS, FLAG_ALWAYS | FLAG_SYNCED);
     ss_put64(reader->header + RECORD_SALT, to->salt);
     ss_put64(reader->header + RECORD_SEQUENCE, record.sequence);
     ss_put64(reader->header + RECORD_PREVIOUS, to->previous);
@@ -507,10 +493,10 @@ static int copy_records(const ss_wal *from, ss_wal *to) {
 /* Zeros up to the size of a new log, or to a whole block: blocks that were written once are cheaper to make durable. */
 static int fill_log(ss_wal *wal) {
     static const uint8_t zeros[65536];
-    wal->size = round_up(wal->position > wal->location->bytes ? wal->position : wal->location->bytes, BLOCK);
+    wal->size = ss_round_up(wal->position > wal->location->bytes ? wal->position : wal->location->bytes, BLOCK);
     /* The last record may end before its position, and then nothing follows that would bring the file to its size. */
     int error = ss_vfs_resize(wal->location->vfs, wal->file, wal->size);
-    int status = error == 0 ? SS_OK : io_failure(error, "making the log longer", wal->position);
+    int status = error == 0 ? SS_OK : ss_vfs_failure(error, "making the log longer", wal->position);
     for (uint64_t at = wal->position; status == SS_OK && at < wal->size;) {
         uint64_t length = wal->size - at < sizeof zeros ? wal->size - at : sizeof zeros;
         status = write_log(wal, zeros, length, at);
@@ -531,12 +517,12 @@ static int fill_new_log(const ss_wal *from, ss_wal *to) {
 static int put_in_place(const ss_wal_location *location) {
     int error = ss_vfs_rename(location->vfs, location->directory, location->temporary, location->name);
     if (error == 0) error = ss_vfs_sync_directory(location->vfs, location->directory);
-    return error == 0 ? SS_OK : io_failure(error, "putting the log in its place", 0);
+    return error == 0 ? SS_OK : ss_vfs_failure(error, "putting the log in its place", 0);
 }
 
 int ss_wal_delete_temporary(const ss_wal_location *location) {
     int error = ss_vfs_unlink(location->vfs, location->directory, location->temporary);
-    return error == 0 ? SS_OK : io_failure(error, "deleting what the making of a log left", 0);
+    return error == 0 ? SS_OK : ss_vfs_failure(error, "deleting what the making of a log left", 0);
 }
 
 int ss_wal_renew(ss_wal *wal, uint64_t base_pages) {
@@ -551,7 +537,7 @@ int ss_wal_renew(ss_wal *wal, uint64_t base_pages) {
     if (status != SS_OK) return status;
     int error = ss_vfs_open(location->vfs, location->directory, location->temporary, SS_OPEN_WRITE | SS_OPEN_CREATE, location->permissions,
                             &made.file);
-    if (error != 0) return io_failure(error, "creating the log", 0);
+    if (error != 0) return ss_vfs_failure(error, "creating the log", 0);
     status = fill_new_log(wal, &made);
     if (status == SS_OK) status = put_in_place(location);
     if (status != SS_OK) {
@@ -581,7 +567,7 @@ static int replay_piece(void *self, uint64_t offset, uint64_t length, uint64_t a
         status = read_log(reader, reader->buffer, part, at + done);
         if (status != SS_OK) return status;
         int error = ss_vfs_write_bytes(reader->wal->location->vfs, replay->main_file, reader->buffer, (size_t)part, offset + done);
-        if (error != 0) status = io_failure(error, "writing what the log holds to the file", offset + done);
+        if (error != 0) status = ss_vfs_failure(error, "writing what the log holds to the file", offset + done);
         done += part;
     }
     return status;
@@ -606,7 +592,7 @@ int ss_wal_replay(const ss_wal *wal, int main_file) {
 /* ---- writing records ---- */
 
 static int record_room(ss_wal *wal, size_t pieces, bool full) {
-    int status = header_room(&wal->header, &wal->header_room, header_bytes_of(pieces, true));
+    int status = header_room(&wal->header, &wal->header_room, header_bytes_of(pieces));
     if (status == SS_OK && full && wal->blocks == NULL) {
         wal->blocks = aligned_alloc(BLOCK, SHORT_RECORD);
         if (wal->blocks == NULL) return no_heap(SHORT_RECORD);
@@ -658,7 +644,7 @@ static void put_record(ss_wal *wal, size_t pieces, uint64_t length, uint64_t pag
 static void prepare_blocks(ss_wal *wal, uint64_t end) {
     static const uint8_t zeros[65536];
     if (end <= wal->size || wal->position > wal->location->bytes_prepared) return;
-    uint64_t from = round_up(wal->position > wal->size ? wal->position : wal->size, BLOCK);
+    uint64_t from = ss_round_up(wal->position > wal->size ? wal->position : wal->size, BLOCK);
     for (uint64_t at = from, stop = end + wal->location->bytes; at < stop; at += sizeof zeros) {
         if (write_log(wal, zeros, sizeof zeros, at) != SS_OK) {
             wal->disk_full = true;
@@ -717,16 +703,16 @@ int ss_wal_append(ss_wal *wal, uint8_t *base, const ss_wal_piece *pieces, size_t
     int status = record_room(wal, count, full);
     if (status != SS_OK) return status;
     uint64_t length = put_pieces(wal, base, pieces, count);
-    put_record(wal, count, length, pages, full ? FLAG_PACKED | FLAG_SYNCED : FLAG_PACKED);
-    wal->parts[0] = (struct iovec){wal->header, (size_t)header_bytes_of(count, true)};
+    put_record(wal, count, length, pages, full ? FLAG_ALWAYS | FLAG_SYNCED : FLAG_ALWAYS);
+    wal->parts[0] = (struct iovec){wal->header, (size_t)header_bytes_of(count)};
     wal->next_sum = sum_parts(wal, count + 1);
-    wal->next_position = round_up(wal->position + wal->parts[0].iov_len + length, full ? BLOCK : PACKING);
+    wal->next_position = ss_round_up(wal->position + wal->parts[0].iov_len + length, full ? BLOCK : PACKING);
     wal->next_pages = pages;
     ss_put64(wal->header + RECORD_SUM, wal->next_sum);
     prepare_blocks(wal, wal->next_position);
     int error = full ? write_blocks(wal, count + 1) : write_or_store(wal, count + 1);
     if (error == 0) return SS_OK;
-    status = io_failure(error, "writing a commit to the log", wal->position);
+    status = ss_vfs_failure(error, "writing a commit to the log", wal->position);
     if (status == SS_OUT_OF_MEMORY) wal->disk_full = true;
     return status;
 }
@@ -762,9 +748,9 @@ void ss_wal_accept(ss_wal *wal) {
 
 int ss_wal_sync(ss_wal *wal) {
     int error = ss_vfs_sync(wal->location->vfs, wal->file);
-    if (error != 0) return io_failure(error, "making the log durable", 0);
+    if (error != 0) return ss_vfs_failure(error, "making the log durable", 0);
     wal->window.is_stale = true;
-    wal->position = round_up(wal->position, BLOCK);
+    wal->position = ss_round_up(wal->position, BLOCK);
     return SS_OK;
 }
 
@@ -793,5 +779,5 @@ int ss_wal_delete(ss_wal *wal) {
     close_file(location, &wal->file);
     int error = ss_vfs_unlink(location->vfs, location->directory, location->name);
     if (error == 0) error = ss_vfs_sync_directory(location->vfs, location->directory);
-    return error == 0 ? SS_OK : io_failure(error, "deleting the empty log", 0);
+    return error == 0 ? SS_OK : ss_vfs_failure(error, "deleting the empty log", 0);
 }

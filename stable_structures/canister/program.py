@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..encodings.candid.codec import MAGIC, decode, encode_untyped
 from ..errors import SourceError, StableError, Unsupported
-from . import calls
+from . import calls, system
 from .calls import Call, Task
+from .cdk import Finder
 from .errors import Trap, called_trap, violation
 from .heap import HeapImage, heap_size
 from .installed import HeapMode, Method, Pending
@@ -227,8 +228,6 @@ class Program:
 
     def run(self, body: Callable[[], None]) -> None:
         """Run a function with the program's modules, and its files if it has some, in place of the test's."""
-        from .cdk import Finder  # noqa: PLC0415 - the CDKs are made of what is here
-
         self.modules.run(lambda: self._run(Finder(self), body))
 
     def _run(self, finder: Any, body: Callable[[], None]) -> None:
@@ -421,8 +420,6 @@ class Program:
 
     def step(self, task: Task, message: Message, answer: Any, error: BaseException | None) -> None:
         """Run a task until its next call or its end."""
-        from . import system  # noqa: PLC0415 - system is for the code inside
-
         step = task.step(answer, error)
         if step.call is None:
             self.tasks.discard(task)

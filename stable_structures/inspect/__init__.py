@@ -2,7 +2,7 @@
 """Looking into a memory: what it is, what is in it, whether it is sound. Nothing here changes what it looks at.
 
 - source.py, image.py: the bytes, and the memories in them; missing.py, fit.py: what lacks, what does not fit
-- formats/: readers of everything that a memory can hold; basilisk.py, candid.py, values.py, encoding.py, budget.py: encoded values
+- formats/: readers of everything that a memory can hold; basilisk.py, values.py, encoding.py, budget.py: encoded values
 - report.py: `inspect` and `check`; dump.py, cells.py, parquet.py: entries; compare.py: `diff`; writing.py: whole files or none
 - rewrite/: `shrink`, `load`, `import_part`; repair/: `repair`; picture/: `draw`; cli/: the verbs
 """

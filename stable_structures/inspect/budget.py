@@ -16,10 +16,8 @@ from typing import Any, Final
 
 import cbor2
 
-MOST_BYTES: Final = 4 << 20
-"""Of a value that is guessed at."""
-MOST_DEPTH: Final = 100
-MOST_ITEMS: Final = 200_000
+from ..encodings.limits import MOST_DEPTH, MOST_ITEMS, TooMuch, require_moderate
+
 MOST_SECONDS: Final = 5.0
 """Processor time for choosing among the guesses in a run."""
 
@@ -32,10 +30,6 @@ _HEAVY_TAGS: Final = frozenset({5, 25, 28, 29, 35, 36, 256})
 _BIG_NUMBERS: Final = frozenset({2, 3})
 _MOST_DIGITS: Final = 4096
 _SET: Final = 258
-
-
-class TooMuch(ValueError):
-    """A value that exceeds a limit."""
 
 
 class Budget:
@@ -74,12 +68,6 @@ def guessing() -> Iterator[Budget]:
         yield _RUN.get() or Budget()
     finally:
         _RUN.reset(token)
-
-
-def require_moderate(data: bytes) -> None:
-    """Raises `TooMuch` for more bytes than are guessed at."""
-    if len(data) > MOST_BYTES:
-        raise TooMuch(f"{len(data):,} bytes; at most {MOST_BYTES:,} are guessed at")
 
 
 def is_modest(value: Any, size: int) -> bool:
@@ -121,7 +109,7 @@ def require_modest_cbor(data: bytes) -> None:
     >>> require_modest_cbor(cbor2.dumps({"a": [1, 2]}))
     >>> require_modest_cbor(bytes.fromhex("d81c81d81d00"))
     Traceback (most recent call last):
-    stable_structures.inspect.budget.TooMuch: tag 28
+    stable_structures.encodings.limits.TooMuch: tag 28
     """
     require_moderate(data)
     scan = _Scan(data)

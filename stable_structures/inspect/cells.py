@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What stands in a dump for a key or a value, and how that becomes the same bytes again.
 
-    a type was told       its value; the encoded bytes instead or beside it where the value does not lead back to them
+    a given type          its value; the encoded bytes instead or beside it if the value cannot be encoded back to them
     a type is guessed     the guess, for people, and the encoded bytes beside it, in a column `key_bytes` or `value_bytes`
     --raw                 the encoded bytes alone, in that column
 
@@ -40,26 +40,26 @@ Cell: TypeAlias = Callable[[bytes], tuple[Any, bytes | None]]
 
 
 def innermost(codec: Codec[Any]) -> Codec[Any]:
-    """The type inside of options and reversals."""
+    """Return the type inside of options and reversals."""
     while isinstance(codec, (OptionCodec, ReverseCodec)):
         codec = codec.part
     return codec
 
 
 def is_optional(codec: Codec[Any]) -> bool:
-    """Whether a value may be None without being of the unit type."""
+    """Return whether a value may be None without being of the unit type."""
     return isinstance(codec, OptionCodec) or (isinstance(codec, ReverseCodec) and is_optional(codec.part))
 
 
 def _is_faithful(codec: Codec[Any]) -> bool:
-    """Whether bytes that decode are the one encoding of their value, which JSON, CSV, CBOR and Parquet can all say."""
+    """Return whether bytes that decode are the one encoding of their value, which JSON, CSV, CBOR and Parquet can all say."""
     if isinstance(codec, ReverseCodec):
         return _is_faithful(codec.part)
     return isinstance(codec, (IntCodec, BoolCodec, StrCodec, PrincipalCodec, UnitCodec)) or is_octets(codec)
 
 
 def leaves_open(codec: Codec[Any]) -> bool:
-    """Whether a value may have several encodings, or several values one form, though nothing is damaged."""
+    """Return whether a value may have several encodings, or several values one form, though nothing is damaged."""
     if isinstance(codec, ReverseCodec):
         return leaves_open(codec.part)
     if isinstance(codec, OptionCodec):
@@ -70,7 +70,7 @@ def leaves_open(codec: Codec[Any]) -> bool:
 
 
 def cell_of(reading: Reading, form: Callable[[Any], Any], back: Callable[[Codec[Any], Any], Any]) -> Cell:
-    """How a reading's bytes are written: `form` makes of a value what stands there, `back` a value again. O(size) each time."""
+    """Return how a reading's bytes are written: `form` makes of a value what stands there, `back` a value again. O(size) each time."""
     codec = reading.codec
     sure = codec is not None and _is_faithful(codec)
 
@@ -106,7 +106,7 @@ def cbor_cell(reading: Reading) -> Cell:
 
 
 def cbor_item(value: Any) -> bytes:
-    """A value as a CBOR item; what CBOR lacks as JSON says it."""
+    """Return a value as a CBOR item; what CBOR lacks as JSON says it."""
     try:
         return cbor2.dumps(value)
     except (cbor2.CBORError, ValueError, TypeError, RecursionError):
@@ -153,7 +153,7 @@ def _guarded(text: str, *, safe: bool) -> str:
 
 
 def _text_form(codec: Codec[Any]) -> Callable[[Any], str]:
-    """How values of a type are written in CSV; see `from_csv`."""
+    """Return how values of a type are written in CSV; see `from_csv`."""
     inner, optional = innermost(codec), is_optional(codec)
     if isinstance(inner, StrCodec) and optional:
         return lambda value: "" if value is None else json_text(value) if value[:1] in ("", '"') else value
@@ -180,12 +180,12 @@ def _json_of(text: str) -> Any:
 
 
 def bytes_of_csv(text: str) -> bytes | None:
-    """The encoded bytes, where a cell of CSV says these."""
+    """Return the encoded bytes, where a cell of CSV says these."""
     return bytes.fromhex(text[len(_ENCODED) + 2 :]) if _IS_ENCODED.fullmatch(text) else None
 
 
 def from_csv(codec: Codec[Any], text: str) -> Any:
-    """The value of a cell of CSV, by its type. O(size). Raises `IncompatibleType`, or what the type does.
+    """Return the value of a cell of CSV, by its type. O(size). Raises `IncompatibleType`, or what the type does.
 
     >>> from ..storable import parse_type
     >>> from_csv(parse_type("string"), "[1]"), from_csv(parse_type("string"), "'=1"), from_csv(parse_type("option<string>"), "")
@@ -216,7 +216,7 @@ _GUESSED_ARROW: Final = {"u8": "uint8", "u16": "uint16", "u32": "uint32", "u64":
 
 
 def arrow_type(reading: Reading) -> str:
-    """The type of a column, by the type of its values: `string` where Arrow has none like it."""
+    """Return the type of a column, by the type of its values: `string` where Arrow has none like it."""
     if reading.codec is None:
         return _GUESSED_ARROW.get(reading.name, "string")
     inner = innermost(reading.codec)
@@ -232,7 +232,7 @@ def arrow_type(reading: Reading) -> str:
 
 
 def is_native(codec: Codec[Any]) -> bool:
-    """Whether values of a type are in Parquet as what they are; others are there as JSON."""
+    """Return whether values of a type are in Parquet as what they are; others are there as JSON."""
     inner = innermost(codec)
     narrow = isinstance(inner, IntCodec) and inner.dtype is not None
     return narrow or isinstance(inner, (BoolCodec, StrCodec, PrincipalCodec, FloatCodec)) or is_octets(inner)
@@ -251,7 +251,7 @@ def arrow_cell(reading: Reading) -> Cell:
 
 
 def from_arrow(codec: Codec[Any], value: Any) -> Any:
-    """The value of a cell of Parquet, by its type. O(size)."""
+    """Return the value of a cell of Parquet, by its type. O(size)."""
     if value is None or is_native(codec) or not isinstance(value, str):
         return from_json(codec, value)
     found = _json_of(value)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,16 +24,20 @@ from .formats.maps import MapReader
 from .formats.nodes import Node
 from .formats.sequences import CellReader, LogReader, SequenceReader, SlotReader
 from .image import Image, Part, open_image
+from .merge import Difference, differences
 from .report import Types, readings
 from .source import BLOCK, Progress, Source, no_progress
 from .values import RAW, Reading
 
 _GRAIN: Final = 512
+_MOST_RANGES: Final = 10_000
+_MOST_TOUCHED: Final = 20_000
+"""Of changed ranges and chunks of a map. Beyond that all entries are read, in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One entry: `before` is None where it was added, `after` where it was removed. Encoded bytes."""
+    """One entry: `before` is None if it was added, `after` if it was removed. Encoded bytes."""
 
     key: bytes | int
     before: bytes | None
@@ -62,7 +67,7 @@ class PartDiff:
 
     @property
     def same(self) -> bool:
-        """Whether there is no difference that means something."""
+        """Return whether there is no difference that means something."""
         return self.kinds[0] == self.kinds[1] and self.sizes[0] == self.sizes[1] and not self.changes and not self.ranges
 
 
@@ -73,7 +78,7 @@ def diff(
     types: Types | None = None,
     progress: Progress = no_progress,
 ) -> list[PartDiff]:
-    """The differences from `a` to `b`, memory by memory; also those that are the same, with nothing in them.
+    """Return the differences from `a` to `b`, memory by memory; also those that are the same, with nothing in them.
 
     O(size) comparing, and O(changed chunks) reading of entries. Raises `Unreadable`.
 
@@ -122,7 +127,7 @@ def _diff_part(memory: int | None, a: Part | None, b: Part | None, types: Types,
 def _words(
     kinds: tuple[str | None, str | None], lengths: tuple[int | None, int | None], a: Part | None, b: Part | None
 ) -> tuple[str | None, str | None]:
-    """The kinds as people say them. An empty map may be an empty set: then it is what the other one is."""
+    """Return the kinds as people say them. An empty map may be an empty set: then it is what the other one is."""
     words = tuple(None if part is None else part.word for part in (a, b))
     if kinds == ("map", "map") and set(words) == {"map", "set"} and lengths[words.index("map")] == 0:
         return "set", "set"
@@ -136,7 +141,8 @@ def _compare(found: PartDiff, a: Part, b: Part, types: Types, progress: Progress
     told = types.get(a.id, types.get(b.id, (None, None)))
     one, two = a.open(*told), b.open(*told)
     found.lengths = one.length, two.length
-    ranges = list(changed(a.source, b.source, progress))
+    are_maps = isinstance(one, MapReader) and isinstance(two, MapReader)
+    ranges = list(islice(changed(a.source, b.source, progress), _MOST_RANGES + 1 if are_maps else None))
     if isinstance(one, MapReader) and isinstance(two, MapReader):
         found.changes = list(_map_changes(one, two, ranges))
     elif isinstance(one, SequenceReader) and isinstance(two, SequenceReader):
@@ -166,7 +172,7 @@ def _entries(reader: MapReader | SequenceReader) -> Iterator[tuple[bytes | int, 
 
 
 def changed(a: Source, b: Source, progress: Progress = no_progress) -> Iterator[tuple[int, int]]:
-    """Ranges that are different, in steps of 512 bytes; past the end of one, its bytes count as zeros. O(size)."""
+    """Iterate over the ranges that differ, in steps of 512 bytes; past the end of one, its bytes count as zeros. O(size)."""
     total = max(a.nbytes, b.nbytes)
     start = stop = -1
     for offset in _places(a, b):
@@ -180,7 +186,7 @@ def changed(a: Source, b: Source, progress: Progress = no_progress) -> Iterator[
 
 
 def _places(a: Source, b: Source) -> list[int]:
-    """Offsets of the blocks in which either has data."""
+    """Iterate over the offsets of the blocks in which either has data."""
     found: set[int] = set()
     for source in (a, b):
         for low, high in source.extents(0, source.nbytes):
@@ -205,16 +211,22 @@ def _different(a: bytes, b: bytes, offset: int) -> Iterator[tuple[int, int]]:
 
 
 def _map_changes(a: MapReader, b: MapReader, ranges: list[tuple[int, int]]) -> Iterator[Change]:
-    """Changes in the order of the keys, as far as it is known."""
-    if (a.page, a.layout.key_fixed) == (b.page, b.layout.key_fixed):
-        ends = a.end_of_chunks(), b.end_of_chunks()
-        touched = _touched(ranges, a.space.stride, max(ends)) | set(range(min(ends), max(ends)))
-        one, two = dict(_entries_in(a, touched, ends[0])), dict(_entries_in(b, touched, ends[1]))
-    else:
-        one, two = dict(a.entries()), dict(b.entries())
-    keys = [key for key in {**one, **two} if one.get(key) != two.get(key)]
-    for key in sorted(keys, key=b.order.sort_key()):
-        yield Change(key, one.get(key), two.get(key))
+    """Iterate over changes in the order of the keys, as far as it is known."""
+    found = _in_changed_chunks(a, b, ranges) if (a.page, a.layout.key_fixed) == (b.page, b.layout.key_fixed) else None
+    by_key = b.order.sort_key()
+    for key, before, after in sorted(differences(a, b) if found is None else found, key=lambda one: by_key(one[0])):
+        yield Change(key, before, after)
+
+
+def _in_changed_chunks(a: MapReader, b: MapReader, ranges: list[tuple[int, int]]) -> list[Difference] | None:
+    """Return changes by the chunks that are different; None if these are so many that reading everything in order is faster."""
+    ends = a.end_of_chunks(), b.end_of_chunks()
+    changed_bytes = sum(high - low for low, high in ranges) + (max(ends) - min(ends)) * a.space.stride
+    if len(ranges) > _MOST_RANGES or changed_bytes // a.space.stride + len(ranges) > _MOST_TOUCHED:
+        return None
+    touched = _touched(ranges, a.space.stride, max(ends)) | set(range(min(ends), max(ends)))
+    one, two = dict(_entries_in(a, touched, ends[0])), dict(_entries_in(b, touched, ends[1]))
+    return [(key, one.get(key), two.get(key)) for key in {**one, **two} if one.get(key) != two.get(key)]
 
 
 def _touched(ranges: Iterable[tuple[int, int]], stride: int, chunks: int) -> set[int]:
@@ -241,7 +253,7 @@ def _entries_in(reader: MapReader, touched: set[int], end: int) -> Iterator[tupl
 
 
 def _allocated(reader: MapReader, index: int) -> bytes:
-    """The first bytes of an allocated chunk; nothing of a free one."""
+    """Return the first bytes of an allocated chunk; nothing of a free one."""
     space, at = reader.space, reader.space.address(index)
     if at + space.page > space.source.nbytes:
         return b""

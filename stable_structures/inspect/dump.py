@@ -54,10 +54,10 @@ def table(  # noqa: PLR0913 - keyword-only choices
     raw: bool = False,
     note: Note | None = None,
 ) -> Table:
-    r"""The entries of a memory, lazily: a map's from key `start` (with it) to `stop` (without it), a row's by index.
+    r"""Return the entries of a memory, lazily: a map's from key `start` (with it) to `stop` (without it), a row's by index.
 
-    O(log n) to begin. What is damaged is told to `note` and left out, or shown as bytes where it does not decode; without
-    `note` it is raised as `Damage`. Raises `Unreadable` where the memory has no entries, and without `note` `Misfit`, which
+    O(log n) to begin. Damage is reported to `note` and left out, or shown as bytes if it does not decode; without
+    `note` it is raised as `Damage`. Raises `Unreadable` if the memory has no entries, and without `note` `Misfit`, which
     is one, where the types are other ones than it has.
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
@@ -81,7 +81,7 @@ def table(  # noqa: PLR0913 - keyword-only choices
 
 
 def strict(reading: Reading, note: Note | None = None) -> Reading:
-    """A reading by a type that was told, for which bytes that do not decode are damage; others as they are."""
+    """Return a reading by a given type, for which bytes that do not decode are damage; others as they are."""
     if not reading.certain or reading is RAW:
         return reading
 
@@ -126,7 +126,7 @@ def _index(text: Any) -> int:
 
 
 def encoded(text: Any, codec: Codec[Any] | None, key: Reading) -> bytes | None:
-    """A key that a user wrote: by its type, by the guess at it, or as hexadecimal bytes. Raises `Unreadable`."""
+    """Return a key that a user wrote: by its type, by the guess at it, or as hexadecimal bytes. Raises `Unreadable`."""
     if text is None or isinstance(text, bytes):
         return text
     if codec is not None:
@@ -154,9 +154,9 @@ def _by_guess(text: str, key: Reading) -> bytes | None:
 
 
 def get(part: Part, key: Any, types: Types | None = None) -> tuple[bytes, Reading] | None:
-    """The encoded value of a key of a map, or of an index of a row, and how to read it; None where it is absent. O(log n).
+    """Return the encoded value of a key of a map, or of an index of a row, and how to read it; None if it is absent. O(log n).
 
-    Raises `Unreadable` for a key that cannot be one, `Damage` where the way to it is damaged, `Misfit` where the types are
+    Raises `Unreadable` for a key that cannot be one, `Damage` if the way to it is damaged, `Misfit` if the types are
     other ones than the memory has.
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
@@ -184,9 +184,9 @@ def get(part: Part, key: Any, types: Types | None = None) -> tuple[bytes, Readin
 
 
 def write(rows: Table, form: str, out: IO[bytes], *, safe_csv: bool = False, plain: bool = False) -> int:
-    r"""Writes a table in one of `OUTPUTS`; gives the number of rows. O(n), a batch at a time. Raises `Unreadable`.
+    r"""Write a table in one of `OUTPUTS`; return the number of rows. O(n), a batch at a time. Raises `Unreadable`.
 
-    `load` makes the same bytes of it again. Where a type is guessed, the encoded bytes stand beside the guess. In CSV,
+    `load` makes the same bytes of it again. If a type is guessed, the encoded bytes stand beside the guess. In CSV,
     `safe_csv` marks texts that a spreadsheet would take for a formula, and `plain` writes what is not printable as bytes.
 
     >>> from stable_structures import StableBTreeMap, StableMemory, codec, u64
@@ -219,7 +219,7 @@ def _write_jsonl(rows: Table, out: IO[bytes]) -> int:
 
 
 def _said(name: str, reading: Reading) -> Callable[[bytes], dict[str, Any]]:
-    """The value where there is a type or a guess, the bytes where these are needed."""
+    """Return the value where there is a type or a guess, the bytes where these are needed."""
     cell = json_cell(reading)
 
     def said(data: bytes) -> dict[str, Any]:
@@ -286,7 +286,7 @@ _WRITERS: Final[dict[str, Callable[[Table, IO[bytes]], int]]] = {
 
 
 def export(part: Part, path: str | Path, *, keep_going: bool = False) -> int:
-    """Writes one memory as a file of its own, an image of the bare structure; gives its size. O(size). Raises `Unreadable`.
+    """Write one memory as a file of its own, an image of the bare structure; return its size. O(size). Raises `Unreadable`.
 
     What is zero becomes a hole. An existing file is not overwritten. Of a memory that is cut off nothing is written (`NotWhole`)
     unless `keep_going`.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Encodings held against a type that was told.
+"""Check encodings against a given type.
 
 That bytes decode is not enough: padding that is not zero, or sizes written wider than they need be, decode too, and
-nobody writes them. Where the format leaves no choice there is one encoding of each value, and `exact` gives it.
+nobody writes them. If the format leaves no choice there is one encoding of each value, and `exact` gives it.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class Encoded(Codec[bytes]):
         self.key_problem, self.heap_problem = part.key_problem, part.heap_problem
 
     def encode(self, value: bytes) -> bytes:
-        """The value: it is encoded already."""
+        """Return the value: it is encoded already."""
         return value
 
     def decode(self, data: Data) -> bytes:
-        """The encoding, as it is."""
+        """Return the encoding, as it is."""
         return bytes(data)
 
     def compare(self, a: bytes, b: bytes) -> int | None:
@@ -50,7 +50,7 @@ class Encoded(Codec[bytes]):
 
 
 def exact(codec: Codec[Any], data: bytes) -> bytes:
-    r"""The one encoding of the value that these bytes are. O(size). Raises `ValueError` where they are no value.
+    r"""Return the one encoding of the value that these bytes are. O(size). Raises `ValueError` if they are no value.
 
     What a type leaves open (CBOR, the bits of a NaN, a class of the user's) is taken as it is.
 
@@ -64,7 +64,7 @@ def exact(codec: Codec[Any], data: bytes) -> bytes:
 
 
 def require(codec: Codec[Any], data: bytes) -> None:
-    """Raises `ValueError` where the bytes are no value of the type, or another encoding than the type has. O(size)."""
+    """Raise `ValueError` if the bytes are no value of the type, or another encoding than the type has. O(size)."""
     made = exact(codec, data)
     if made != data:
         at = next((i for i, (a, b) in enumerate(zip(made, data, strict=False)) if a != b), min(len(made), len(data)))
@@ -94,7 +94,7 @@ def takes_all_bytes(codec: Codec[Any]) -> bool:
 
 @lru_cache(maxsize=256)
 def _frame(codec: Codec[Any]) -> Codec[Any] | None:
-    """The type with plain bytes in the place of its parts: its sizes, padding and tags. None where it has none."""
+    """Return the type with plain bytes in the place of its parts: its sizes, padding and tags. None if it has none."""
     frame = _with_plain_parts(codec)
     return frame if isinstance(frame, (OptionCodec, Tuple2Codec, Tuple3Codec)) else None
 
@@ -106,7 +106,7 @@ def _with_plain_parts(codec: Codec[Any]) -> Codec[Any]:
         return type(codec)(*map(_with_plain_parts, codec.fields.values()))
     if isinstance(codec, OptionCodec):
         part = _with_plain_parts(codec.part)
-        if not isinstance(part, OptionCodec):  # Python has one None where Rust has two
+        if not isinstance(part, OptionCodec):  # Python has one None if Rust has two
             return OptionCodec(part)
     most = codec.bound.max_size
     return BYTES if most is None else Array(most) if codec.bound.is_fixed_size else Blob(most)
@@ -114,7 +114,7 @@ def _with_plain_parts(codec: Codec[Any]) -> Codec[Any]:
 
 @lru_cache(maxsize=256)
 def filler(codec: Codec[Any]) -> bytes | None:
-    r"""The least value of a type: no bytes if it can be, else zeros. It stands where a value is gone. None where there is none.
+    r"""Return the smallest value of a type: no bytes if it can be, else zeros. It stands where a value is gone. None if there is none.
 
     >>> from ..storable import parse_type
     >>> filler(parse_type("string")), filler(parse_type("tuple<u8, bool>")), filler(parse_type("option<u8>"))

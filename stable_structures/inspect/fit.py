@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether the types that were told are those of what is in a memory, or other ones: then nothing is damaged.
 
-The rule, on a sample that is read without the types first. Where that finds something wrong, nothing is said here: it is
-damage, whatever the types. Where it finds all in order, the types do not fit if
+The rule, on a sample that is read without the types first. If that finds something wrong, nothing is said here: it is
+damage, whatever the types. If it finds all in order, the types do not fit if
 
 - the header says another bound of the elements, and the bytes lie as the header says;
 - keys are stored without their sizes and the type has several sizes, or the other way round;
@@ -45,7 +45,7 @@ class Misfit(Unreadable, IncompatibleType):
 
 
 def require_fit(part: Part, types: Types, *, lenient: bool = False) -> None:
-    """Raises `Misfit` where the types that were told for a memory are other ones than it has. O(1): of a sample.
+    """Raise `Misfit` if the given types of a memory are not those of its content. O(1): of a sample.
 
     `lenient`: not where it may also be damage, since the header says another bound, or since there are few entries.
     """
@@ -55,9 +55,9 @@ def require_fit(part: Part, types: Types, *, lenient: bool = False) -> None:
 
 
 def require_all_fit(image: Image, types: Types, *, lenient: bool = False) -> None:
-    """The same for every memory of an image. Raises `Unreadable` for types of a memory that is not there.
+    """Check the given types of every memory of an image. Raises `Unreadable` for types of a missing memory.
 
-    Where the manager's tables are damaged, nobody knows what a memory holds, or (`lenient`) whether it is there.
+    If the manager's tables are damaged, nobody knows what a memory holds, or (`lenient`) whether it is there.
     """
     broken: list[Damage] = []
     if image.manager is not None:
@@ -71,7 +71,7 @@ def require_all_fit(image: Image, types: Types, *, lenient: bool = False) -> Non
 
 
 def misfit(part: Part, key: Codec[Any] | None, value: Codec[Any] | None, *, lenient: bool = False) -> str | None:
-    """Why the types do not fit what is in a memory; None where they do, or where it cannot be told from damage."""
+    """Return why the types do not fit what is in a memory; None if they do, or where it cannot be told from damage."""
     if (key is None and value is None) or not part.is_structure:
         return None
     try:
@@ -89,7 +89,7 @@ def misfit(part: Part, key: Codec[Any] | None, value: Codec[Any] | None, *, leni
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """What was sampled of one side, with the type that was told for it."""
+    """The sample of one side, with its given type."""
 
     word: str
     codec: Codec[Any] | None
@@ -106,7 +106,7 @@ class _Side:
         return f"{self.word} of {span} bytes, as {guess(self.samples).name}"
 
     def reason(self) -> str | None:
-        """Why these are values of another type than was told; None where they are not, or where some are damaged."""
+        """Return why these are values of another type than the given one; None if they are not, or where some are damaged."""
         codec, count = self.codec, len(self.samples)
         if codec is None or not count:
             return None
@@ -132,7 +132,7 @@ def _has_size(codec: Codec[Any], data: bytes) -> bool:
 
 
 def _read_otherwise(samples: Sequence[bytes]) -> bool:
-    """Whether there is something that all are; plain bytes are not."""
+    """Return whether all have a common type, other than plain bytes."""
     found = guess(samples)
     return found.name != "bytes" and all(isinstance(found.read(data), bytes) is False for data in samples)
 
@@ -213,7 +213,7 @@ def _of_sequence(free: SequenceReader, value: Codec[Any] | None) -> str | None:
 
 
 def _unreadable(free: SequenceReader) -> Iterator[Damage]:
-    """What is wrong with the elements that are sampled, and with the first."""
+    """Return the problem of the sampled elements, and that of the first."""
     count = free.readable()
     for index in {*range(min(count, _FIRST)), *range(0, count, max(1, count // _FIRST))}:
         try:
@@ -223,7 +223,7 @@ def _unreadable(free: SequenceReader) -> Iterator[Damage]:
 
 
 def _bound_reason(free: SequenceReader, value: Codec[Any] | None) -> str | None:
-    """The header's bound is another than the type's, and it is the header that is right."""
+    """Return why the header's bound, rather than the type's, is right."""
     if not isinstance(free, SlotReader) or value is None or not _has_other_bound(free, value) or not _lies_as_header_says(free, value):
         return None
     said = f"{'of' if free.fixed else 'of at most'} {free.max_size} bytes"
@@ -247,7 +247,7 @@ def _lies_as_header_says(free: SlotReader, value: Codec[Any]) -> bool:
 
 
 def _heap_reason(free: SequenceReader, value: Codec[Any]) -> str | None:
-    """A heap by one of the usual orders, and not by the type's."""
+    """Return whether it is a heap by one of the usual orders, but not by the type's."""
     if not isinstance(free, SlotReader) or free.kind != "heap":
         return None
     head = [data for _, data in islice(free.elements(), 4 * _ENOUGH)]

@@ -45,12 +45,12 @@ class Part:
 
     @property
     def is_structure(self) -> bool:
-        """Whether there is a reader for it."""
+        """Return whether there is a reader for it."""
         return self.kind in STRUCTURES and self.kind != "log data"
 
     @property
     def word(self) -> str:
-        """The kind as people say it: a map without values is a set."""
+        """Return the kind as people say it: a map without values is a set."""
         if self._word is None:
             self._word = "set" if self.kind == "map" and self._is_set() else self.kind
         return self._word
@@ -67,7 +67,7 @@ class Part:
         return self.word if self.id is None else f"memory {self.id}, {self.word}"
 
     def open(self, key: Codec[Any] | None = None, value: Codec[Any] | None = None) -> Reader:
-        """A reader of the structure. Raises `Damage` where its header leads nowhere, and `Unreadable` where there is no structure."""
+        """Return a reader of the structure. Raises `Damage` if its header leads nowhere, and `Unreadable` if there is no structure."""
         if self.kind == "map":
             return MapReader(self.source, key, value)
         if self.kind in ("vec", "heap"):
@@ -82,7 +82,7 @@ class Part:
         raise kind(f"{self.label}: {self.recognition.title}, no structure with entries")
 
     def finding(self, damage: Damage) -> Finding:
-        """A broken rule with all that is known of its place."""
+        """Return a broken rule with all that is known of its place."""
         physical = self.source.physical(damage.address) if 0 <= damage.address < max(self.source.nbytes, 1) else -1
         return Finding(self.id, self.word, damage.rule, damage.address, physical, damage.found, damage.expected)
 
@@ -108,16 +108,16 @@ class Image:
         self.close()
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         self.source.close()
 
     def unreadable(self, why: str) -> Unreadable:
-        """The error for an image that something cannot be done with: `NotWhole` where it may be for what is missing of it."""
+        """Return the error for an image that something cannot be done with: `NotWhole` if it may be for what is missing of it."""
         said = f"{self.name}: {self.recognition.title}; {why}"
         return NotWhole(f"{said} ({missing.said(self.problems)})") if self.problems else Unreadable(said)
 
     def part(self, memory: int | None) -> Part:
-        """The memory with this id; without one the only one. Raises `Unreadable`."""
+        """Return the memory with this id; without one the only one. Raises `Unreadable`."""
         if memory is None and len(self.parts) == 1:
             return next(iter(self.parts.values()))
         if memory in self.parts:
@@ -127,11 +127,11 @@ class Image:
             raise self.unreadable(f"it has no memory {memory}, leave --memory out")
         if memory is None:
             raise Unreadable(f"{self.name}: say which memory: --memory with one of {known or '(it has none)'}")
-        raise Unreadable(f"{self.name}: there is no memory {memory}; it has {known or 'none'}")
+        raise Unreadable(f"{self.name}: memory {memory} not found; it has {known or 'none'}")
 
 
 def open_image(what: str | Path | Memory | bytes, progress: Progress = no_progress) -> Image:
-    """Opens an image, a gzip of one, a snapshot's folder, or a running memory, for looking only. O(1), O(size) for a gzip.
+    """Open an image, a gzip of one, a snapshot's folder, or a running memory, for looking only. O(1), O(size) for a gzip.
 
     Raises `Unreadable` for what is none of these.
 
@@ -185,13 +185,13 @@ def _open_file(path: Path, progress: Progress) -> FileSource:
 
 
 def log_beside(path: Path) -> Path | None:
-    """The log that belongs to a file: it lies beside the file itself, wherever links to it are."""
+    """Return the log that belongs to a file: it lies beside the file itself, wherever links to it are."""
     log = Path(f"{path.resolve()}-wal")
     return log if log.exists() or log.is_symlink() else None
 
 
 def _with_log(source: FileSource, path: Path) -> FileSource:
-    """The file as the log beside it makes it, if it can be told; neither is written."""
+    """Return the file as the log beside it makes it, if it can be told; neither is written."""
     beside = f"{path.name} lies beside it: a program has the memory open, or ended without closing it"
     try:
         log = read_log(path, source)
@@ -247,7 +247,7 @@ def _image(name: str, source: Source, snapshot: Snapshot | None) -> Image:
 
 
 def parts_of(manager: Manager) -> dict[int | None, Part]:
-    """The virtual memories of a manager, by id. O(1) each."""
+    """Return the virtual memories of a manager, by id. O(1) each."""
     parts: dict[int | None, Part] = {memory: _part(manager, memory) for memory in manager.ids()}
     _pair_logs(parts)
     return parts
@@ -284,7 +284,7 @@ def _pair_logs(parts: dict[int | None, Part]) -> None:
 
 
 def _fits(index: Part, data: Part) -> bool:
-    """Whether the last entry ends inside the data."""
+    """Return whether the last entry ends inside the data."""
     try:
         reader = LogReader(index.source, data.source)
         return reader.length == 0 or reader.end(reader.length - 1) <= reader.room()

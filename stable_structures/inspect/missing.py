@@ -61,7 +61,7 @@ def _of_memories(image: Image) -> Iterator[Finding]:
 
 
 def lacking(part: Part) -> Damage | None:
-    """What a structure lacks by its own header; None where all that it counts can lie inside its memory. O(1)."""
+    """Return what a structure lacks by its own header; None if all that it counts can lie inside its memory. O(1)."""
     if part.kind == "log data" and part.index is not None:
         return lacking(part.index)
     if not part.is_structure:
@@ -80,7 +80,7 @@ def lacking(part: Part) -> Damage | None:
 
 
 def of_part(image: Image, part: Part) -> list[Finding]:
-    """What is missing of an image, as far as it concerns one memory, its log's other memory, and the structure in it."""
+    """Return what is missing of an image, as far as it concerns one memory, its log's other memory, and the structure in it."""
     ids = {None, *(one.id for one in (part.index, part, part.data) if one is not None)}
     found = [problem for problem in image.problems if problem.memory in ids]
     damage = lacking(part)
@@ -88,7 +88,7 @@ def of_part(image: Image, part: Part) -> list[Finding]:
 
 
 def require_part(part: Part) -> None:
-    """Raises `NotWhole` where something is missing of a memory."""
+    """Raise `NotWhole` if something is missing of a memory."""
     damage, whole = lacking(part), part.pages * PAGE_SIZE
     if part.source.nbytes < whole:
         damage = Damage("a memory is not cut off", part.source.nbytes, f"{part.source.nbytes} bytes", f"{whole} bytes")
@@ -97,13 +97,13 @@ def require_part(part: Part) -> None:
 
 
 def of_image(image: Image) -> list[Finding]:
-    """What is missing of an image, and of the structures in it. O(buckets + memories)."""
+    """Return what is missing of an image, and of the structures in it. O(buckets + memories)."""
     lacks = ((part, lacking(part)) for part in image.parts.values() if part.index is None)
     return [*image.problems, *(part.finding(damage) for part, damage in lacks if damage is not None)]
 
 
 def require_whole(image: Image) -> None:
-    """Raises `NotWhole` where something is missing of an image or of a structure in it."""
+    """Raise `NotWhole` if something is missing of an image or of a structure in it."""
     found = of_image(image)
     if found:
         raise NotWhole(
@@ -112,13 +112,13 @@ def require_whole(image: Image) -> None:
 
 
 def said(found: list[Finding]) -> str:
-    """Problems in one line."""
+    """Return the problem in one line."""
     texts = [problem_text(one) for one in found[:_MOST_SAID]]
     return "; ".join(texts) + (f"; and {len(found) - _MOST_SAID} more" if len(found) > _MOST_SAID else "")
 
 
 def problem_text(one: Finding) -> str:
-    """A problem in words."""
+    """Return a problem in words."""
     where = one.structure if one.memory is None else f"memory {one.memory}, {one.structure}"
     wanted = "" if one.expected in ("", 0) else f", expected {one.expected}"
     return f"{where}: {one.rule} (at {one.address}: found {one.found}{wanted})"

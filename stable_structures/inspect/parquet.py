@@ -2,7 +2,7 @@
 """Dumps as Parquet: the types of its columns come from the types of keys and values, whatever the first rows hold.
 
 Integers of 8 to 64 bits, floats, bools, text, bytes and principals (as text) are what they are, None is null; anything
-else is JSON in a column of text. Where that does not lead back to the bytes, they stand in a column `key_bytes` or
+else is JSON in a column of text. If that does not lead back to the bytes, they stand in a column `key_bytes` or
 `value_bytes`.
 """
 
@@ -46,7 +46,7 @@ class _Column:
         return found + [pa.field(f"{self.name}_bytes", pa.binary())] * self.has_bytes
 
     def add(self, data: Any, row: int) -> None:
-        """One more. Raises `Unreadable` where the column cannot say it."""
+        """Add one more value. Raises `Unreadable` if the column cannot hold it."""
         value, exact = self.cell(data)
         if exact is not None and not self.has_bytes:
             name = "" if self.reading is None else self.reading.name
@@ -58,7 +58,7 @@ class _Column:
         self.exact.append(exact)
 
     def take(self, pa: Any) -> list[Any]:
-        """The arrays of a batch."""
+        """Return the arrays of a batch."""
         made = [self.values] * (self.reading is not RAW) + [self.exact] * self.has_bytes
         arrays = [pa.array(values, field.type) for values, field in zip(made, self.fields(pa), strict=True)]
         self.values, self.exact = [], []
@@ -66,7 +66,7 @@ class _Column:
 
 
 def write(names: Sequence[str], readings: Sequence[Reading | None], rows: Iterator[tuple[Any, bytes]], out: IO[bytes]) -> int:
-    """Writes rows of encoded bytes; of one without a reading, numbers. Gives how many. O(n), a batch at a time. Raises `Unreadable`."""
+    """Write rows of encoded bytes; of one without a reading, numbers. Returns how many. O(n), a batch at a time. Raises `Unreadable`."""
     pa, pq = _modules()
     columns = [_Column(name, reading) for name, reading in zip(names, readings, strict=True)]
     schema = pa.schema([field for column in columns for field in column.fields(pa)])
@@ -91,7 +91,7 @@ def _batch(pa: Any, columns: list[_Column], schema: Any) -> Any:
 
 
 def read(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The rows of a file, with their numbers from 1. O(n), a batch at a time. Raises `Unreadable`."""
+    """Return the rows of a file, with their numbers from 1. O(n), a batch at a time. Raises `Unreadable`."""
     pa, pq = _modules()
     number = 0
     try:

@@ -23,7 +23,7 @@ from .source import PastEnd, Progress, no_progress
 from .values import Reading, guess, reading_of
 
 Types = dict[int | None, tuple[Codec[Any] | None, Codec[Any] | None]]
-"""Key and value types by memory id, as far as they are told."""
+"""Key and value types by memory id, as far as they are given."""
 
 _SMALL: Final = 20_000
 """Nodes of a map that is walked without being asked: a tenth of a second or two."""
@@ -81,14 +81,14 @@ class Report:
     snapshot: dict[str, Any] | None
     bucket_pages: int | None
     bucket_map: list[int | None] | None
-    """The owner of each allocated bucket, None where it has none."""
+    """The owner of each allocated bucket, None if it has none."""
     memories: list[Contents]
     damage: list[str]
     notes: list[str]
 
     @property
     def damaged(self) -> bool:
-        """Whether anything that was looked at is damaged or missing."""
+        """Return whether anything that was looked at is damaged or missing."""
         return bool(self.damage) or any(one.damaged for one in self.memories)
 
     def to_dict(self) -> dict[str, Any]:
@@ -99,7 +99,7 @@ class Report:
 def inspect(
     what: str | Path | Memory | Image, *, deep: bool | None = None, types: Types | None = None, progress: Progress = no_progress
 ) -> Report:
-    """What a memory holds. O(1) in its size unless `deep`, which walks everything.
+    """Return what a memory holds. O(1) in its size unless `deep`, which walks everything.
 
     By itself it walks what is small. Guesses at types end in a question mark. Raises `Unreadable`.
 
@@ -200,7 +200,7 @@ def _describe(found: Contents, part: Part, reader: MapReader | SequenceReader, d
 
 
 def _walk_row(found: Contents, reader: SequenceReader, progress: Progress) -> None:
-    """The sizes of all elements that can be read."""
+    """Return the sizes of all readable elements."""
     for index, data in reader.elements(note=_ignore):
         found.value_sizes = sizes_with(found.value_sizes, len(data), len(data))
         if index % _TELL_EVERY == 0:
@@ -240,7 +240,7 @@ def _ignore(_damage: Damage) -> None:
 
 
 def sample_elements(reader: SequenceReader) -> list[bytes]:
-    """Some elements, spread over the whole row; large ones are left out."""
+    """Return some elements, spread over the whole sequence, without large ones."""
     count = reader.readable()
     step = max(1, count // _SAMPLES)
     samples: list[bytes] = []
@@ -332,7 +332,7 @@ def sample_entries(reader: MapReader) -> tuple[list[bytes], list[bytes]]:
 
 
 def readings(part: Part, types: Types) -> tuple[Reading, Reading]:
-    """How keys and values of a memory are read: as told, or as guessed. Of a row, both are the elements'."""
+    """Return how keys and values of a memory are read: as given, or as guessed. Of a row, both are the elements'."""
     key, value = types.get(part.id, (None, None))
     reader = part.open(key, value)
     if isinstance(reader, MapReader):

@@ -2,7 +2,7 @@
 """Where the bytes come from: files, gzips, running memories, and virtual memories inside of them. Nothing here writes.
 
 Files are read with `pread`, not mapped: memory use does not follow the size of the file, a file that is cut off under
-us gives an error instead of a signal, and no lock is taken, so no writer is ever held up.
+us raises an error instead of a signal, and no lock is taken, so no writer is ever held up.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 
 
 def no_progress(_what: str, _done: int, _total: int) -> None:
-    """Tells nobody."""
+    """Ignore the report."""
 
 
 class Unreadable(StableError, OSError):
@@ -66,48 +66,48 @@ class Source:
         """What is wrong with what was given, whatever is in it: it is cut off, its log is damaged."""
 
     def read(self, offset: int, length: int) -> bytes:
-        """Exactly `length` bytes. Raises `PastEnd`, and `Unreadable` where the system cannot read."""
+        """Return exactly `length` bytes. Raises `PastEnd`, and `Unreadable` if the system cannot read."""
         if offset < 0 or length < 0 or offset + length > self.nbytes:
             raise PastEnd(f"bytes {offset} to {offset + length} of a memory of {self.nbytes} bytes")
         return self._read(offset, length)
 
     def head(self, length: int) -> bytes:
-        """The first bytes: `length` of them, or as many as there are."""
+        """Return the first bytes: `length` of them, or as many as there are."""
         return self.read(0, min(length, self.nbytes))
 
     def blocks(self, start: int = 0, stop: int | None = None, block: int = BLOCK) -> Iterator[tuple[int, bytes]]:
-        """What may not be zero from `start` to `stop`, as (offset, bytes); holes of a sparse file are left out."""
+        """Return what may not be zero from `start` to `stop`, as (offset, bytes); holes of a sparse file are left out."""
         stop = self.nbytes if stop is None else min(stop, self.nbytes)
         for first, last in self.extents(start, stop):
             for offset in range(first, last, block):
                 yield offset, self.read(offset, min(block, last - offset))
 
     def extents(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
-        """Ranges outside of which all bytes are zero; at least the system says so."""
+        """Return the ranges outside of which all bytes are zero; at least the system says so."""
         if start < stop:
             yield start, stop
 
     def is_zero(self, start: int = 0, stop: int | None = None) -> bool:
-        """Whether all bytes of the range are zero. O(bytes that are not holes)."""
+        """Return whether all bytes of the range are zero. O(bytes that are not holes)."""
         return not any(any_set(data) for _, data in self.blocks(start, stop))
 
     def physical(self, offset: int) -> int:
-        """The address in the file or outermost memory."""
+        """Return the address in the file or outermost memory."""
         return offset
 
     cheap_bytes: int = 48 << 20
     """A structure of so many bytes may be read in any order: it fits the cache, or lies in memory."""
 
     def memory(self) -> NativeMemory:
-        """The same bytes as a memory of the core, for surveys. Its size is rounded up to whole pages, with zeros."""
+        """Return the same bytes as a memory of the core, for surveys. Its size is rounded up to whole pages, with zeros."""
         return CachedMemory(_Fetched(self), self.nbytes)
 
     def fail(self, status: int) -> NoReturn:
-        """Raises what an error of the core on that memory means."""
+        """Raise the exception for an error of the core on that memory."""
         native.fail(status, "reading")
 
     def close(self) -> None:
-        """Lets go of files."""
+        """Let go of files."""
 
     def __enter__(self) -> Self:
         return self
@@ -126,12 +126,12 @@ class _Fetched:
         self._source = source
 
     def fetch(self, offset: int, length: int) -> bytes:
-        """The bytes."""
+        """Return the bytes."""
         return self._source.read(offset, length)
 
 
 def any_set(data: bytes) -> bool:
-    """Whether any byte is not zero; as fast as memory is read."""
+    """Return whether any byte is not zero; as fast as memory is read."""
     return data.count(0) != len(data)
 
 
@@ -171,7 +171,7 @@ class FileSource(Source):
         self._memory: NativeMemory | None = None
 
     def memory(self) -> NativeMemory:
-        """The file through a cache, which lives as long as the source."""
+        """Return the file through a cache, which lives as long as the source."""
         if self._memory is None:
             self._memory = self._cached()
         return self._memory
@@ -180,7 +180,7 @@ class FileSource(Source):
         return CachedFile(self._fd, self.nbytes)
 
     def fail(self, status: int) -> NoReturn:
-        """Raises `Unreadable` for what the system says."""
+        """Raise `Unreadable` for what the system says."""
         failure = native.system_failure(status)
         if failure is None:
             native.fail(status, f"reading {self.path}")
@@ -211,7 +211,7 @@ class FileSource(Source):
         return os.fstat(self._fd).st_size
 
     def is_written(self) -> bool:
-        """Whether a program has the file open as a memory for writing, as far as the system tells. Takes no lock."""
+        """Return whether a program has the file open as a memory for writing, as far as the system tells. Takes no lock."""
         if sys.platform != "linux":
             return False
         asked = _LOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, _WRITER_LOCK, 1, 0)
@@ -222,7 +222,7 @@ class FileSource(Source):
         return bool(_LOCK.unpack(found)[0] != fcntl.F_UNLCK)
 
     def extents(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
-        """The file's data as the file system tells it; all of it where it cannot."""
+        """Return the file's data as the file system tells it; all of it where it cannot."""
         while start < stop:
             try:
                 first = os.lseek(self._fd, start, os.SEEK_DATA)
@@ -237,7 +237,7 @@ class FileSource(Source):
             start = last
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         self._memory = None
         if self._fd >= 0:
             os.close(self._fd)
@@ -268,7 +268,7 @@ class MemorySource(Source):
             self.cheap_bytes = self.nbytes
 
     def memory(self) -> NativeMemory:
-        """The running memory itself, or one that is written in Python through a cache of its own."""
+        """Return the running memory itself, or one that is written in Python through a cache of its own."""
         return self._memory if isinstance(self._memory, NativeMemory) else super().memory()
 
     def _read(self, offset: int, length: int) -> bytes:
@@ -293,7 +293,7 @@ class VirtualSource(Source):
         self._base.fail(status)
 
     def physical(self, offset: int) -> int:
-        """The address in the managed memory."""
+        """Return the address in the managed memory."""
         bucket, inside = divmod(offset, self._bucket_bytes)
         if bucket >= len(self._buckets):
             return -1
@@ -306,7 +306,7 @@ class VirtualSource(Source):
         return b"".join(self._base.read(at, stop - at) for at, stop, _ in self._pieces(offset, offset + length))
 
     def _pieces(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-        """Ranges of the base, each with the address here at which it begins."""
+        """Return the ranges of the base, each with the address here at which it begins."""
         while start < stop:
             bucket, inside = divmod(start, self._bucket_bytes)
             if bucket >= len(self._buckets):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: PLR2004 - sizes that types have
-"""Encoded values as something to read: by the type that was told, or by a guess at what decodes."""
+"""Encoded values in readable form: by the given type, or by a guess at what decodes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from typing import Any, Final
 import cbor2
 import numpy as np
 
+from ..encodings.candid import untyped as candid
+from ..encodings.limits import require_moderate
 from ..errors import IncompatibleType, StableError
 from ..principal import Principal
 from ..storable import Codec
@@ -21,8 +23,8 @@ from ..storable.compound import OptionCodec, ReverseCodec, RowCodec
 from ..storable.octets import Array, Blob, BytesCodec, PrincipalCodec
 from ..storable.records import Record
 from ..storable.scalars import BoolCodec, FloatCodec, IntCodec
-from . import basilisk, candid
-from .budget import guessing, is_modest, require_moderate, require_modest_cbor
+from . import basilisk
+from .budget import guessing, is_modest, require_modest_cbor
 
 _PRINTABLE: Final = 0.9
 _NUMBER_SIZES: Final = {1: "u8", 2: "u16", 4: "u32", 8: "u64", 16: "u128"}
@@ -34,25 +36,25 @@ _MOST_BITS: Final = 1 << 13
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How to read encoded values: `decode` raises `ValueError`; `certain` says whether the type was told."""
+    """How to read encoded values: `decode` raises `ValueError`; `certain` says whether the type was given."""
 
     name: str
     decode: Callable[[bytes], Any] = field(compare=False)
     certain: bool = False
     codec: Codec[Any] | None = None
-    """The type that was told."""
+    """The given type."""
 
     @property
     def label(self) -> str:
-        """The name, with a mark where it is a guess."""
+        """Return the name, with a mark where it is a guess."""
         return self.name if self.certain else f"{self.name}?"
 
     def read(self, data: bytes) -> Any:
-        """The value, or the bytes where they do not decode, or to something far larger than they are."""
+        """Return the value, or the bytes if they do not decode, or if the value is far larger than they are."""
         return self.attempt(data)[0]
 
     def attempt(self, data: bytes) -> tuple[Any, bool]:
-        """What `read` gives, and whether it is the value. O(size)."""
+        """Return what `read` gives, and whether it is the value. O(size)."""
         try:
             value = self.decode(data)
         except (ValueError, RecursionError, StableError):
@@ -64,7 +66,7 @@ _FLAT: Final = frozenset({int, str, bytes, float, bool, type(None), Principal})
 
 
 def reading_of(codec: Codec[Any]) -> Reading:
-    """By a type that was told."""
+    """Read by a given type."""
     return Reading(codec.name, codec.decode, certain=True, codec=codec)
 
 
@@ -73,7 +75,7 @@ _OF_TAGS: Final = (cbor2.CBORError, ArithmeticError, AttributeError, LookupError
 
 
 def _cbor(data: bytes) -> Any:
-    """A list, map or text: shorter items decode too often by chance."""
+    """Return a list, map or text: shorter items decode too often by chance."""
     if not data or data[0] >> 5 not in (3, 4, 5, 6):
         raise ValueError("no list, map, text or tag")
     require_modest_cbor(data)
@@ -130,7 +132,7 @@ _GUESSES: Final[tuple[Reading, ...]] = (
 
 
 def guess(samples: Sequence[bytes]) -> Reading:
-    r"""What all samples decode as; plain bytes where nothing fits. O(bytes). Never certain.
+    r"""Return the type that all samples decode as; plain bytes if none fits. O(bytes). Never certain.
 
     >>> guess([b"hello", b"you"]).label, guess([bytes(7) + b"x", bytes(8)]).label, guess([b"\xff\xfe\xfd"]).label
     ('text?', 'u64?', 'bytes')
@@ -140,7 +142,7 @@ def guess(samples: Sequence[bytes]) -> Reading:
 
 
 def _likely(samples: Sequence[bytes]) -> Iterator[Reading]:
-    """What is tried, in order."""
+    """Return the types to try, in order."""
     told = [data for data in samples if data]
     sizes = {len(data) for data in samples}
     if not told:
@@ -152,7 +154,7 @@ def _likely(samples: Sequence[bytes]) -> Iterator[Reading]:
 
 
 def _fits(reading: Reading, samples: Sequence[bytes]) -> bool:
-    """Whether all samples decode; empty ones do not count."""
+    """Return whether all samples decode; empty ones do not count."""
     told = [data for data in samples if data] or samples
     if reading.name == "Basilisk" and all(len(data) == 1 for data in told):
         return False
@@ -187,7 +189,7 @@ _FLOATS: Final[dict[int, Callable[[bytes], Any]]] = {4: partial(_float, size=4),
 
 
 def _looks_like_float(data: bytes) -> bool:
-    """A number between a millionth and a million millions, or zero."""
+    """Return a number between a millionth and a million millions, or zero."""
     number = abs(float(np.frombuffer(data, f">f{len(data)}")[0]))
     return data[0] & 0x7F >= 0x38 and math.isfinite(number) and 1e-6 <= number <= 1e12
 
@@ -204,7 +206,7 @@ def _named(reading: Reading, samples: Sequence[bytes]) -> Reading:
 
 
 def to_json(value: Any) -> Any:  # noqa: PLR0911 - one for each kind of value
-    """A value as JSON can say it: bytes as "0x...", principals as text, what JSON lacks as text. O(size).
+    """Return a value as JSON can say it: bytes as "0x...", principals as text, what JSON lacks as text. O(size).
 
     >>> to_json((b"ab", 2**60, float("nan"), {1: None}))
     ['0x6162', 1152921504606846976, 'NaN', [[1, None]]]
@@ -229,7 +231,7 @@ def to_json(value: Any) -> Any:  # noqa: PLR0911 - one for each kind of value
 
 
 def _words(value: Any) -> str:
-    """What a value says of itself; its type where that is a number of too many digits."""
+    """Return the text of a value; its type if that is a number of too many digits."""
     try:
         return str(value)
     except (ValueError, RecursionError):
@@ -247,7 +249,7 @@ def json_text(value: Any) -> str:
 
 
 def from_json(codec: Codec[Any], value: Any) -> Any:
-    """What `to_json` made of a value of the type, as a value again. O(size). Raises `IncompatibleType`.
+    """Return what `to_json` made of a value of the type, as a value again. O(size). Raises `IncompatibleType`.
 
     >>> from ..storable import parse_type
     >>> from_json(parse_type("tuple<u32, blob<4>>"), [7, "0x6162"])
@@ -283,12 +285,12 @@ def _plain_from_json(codec: Codec[Any], value: Any) -> Any:
 
 
 def is_octets(codec: Codec[Any]) -> bool:
-    """Whether values are bytes."""
+    """Return whether values are bytes."""
     return isinstance(codec, (BytesCodec, Blob, Array))
 
 
 def unhex(text: str) -> bytes:
-    """The bytes of "0x6162". Raises `IncompatibleType`."""
+    """Return the bytes of "0x6162". Raises `IncompatibleType`."""
     try:
         return bytes.fromhex(text.removeprefix("0x"))
     except ValueError:
@@ -296,7 +298,7 @@ def unhex(text: str) -> bytes:
 
 
 def from_text(codec: Codec[Any], text: str) -> Any:
-    """A value as a user writes it on the command line: text as it is, anything else as JSON. Raises `IncompatibleType`.
+    """Return a value as a user writes it on the command line: text as it is, anything else as JSON. Raises `IncompatibleType`.
 
     >>> from ..storable import parse_type
     >>> from_text(parse_type("u64"), "7"), from_text(parse_type("str"), "7"), from_text(parse_type("bytes"), "0x37")
@@ -319,7 +321,7 @@ def from_text(codec: Codec[Any], text: str) -> Any:
 
 
 def shorten(value: Any, most: int = 60) -> str:
-    """A value for a table. O(size), of texts and bytes O(most)."""
+    """Return a value for a table. O(size), of texts and bytes O(most)."""
     if isinstance(value, (bytes, bytearray, memoryview)):
         value = bytes(value[:most])  # more of it is cut off again
     text = value[: most + 1] if isinstance(value, str) else json.dumps(to_json(value), ensure_ascii=False)[: 2 * most + 8]
@@ -328,5 +330,5 @@ def shorten(value: Any, most: int = 60) -> str:
 
 
 def is_exact(number: int) -> bool:
-    """Whether JavaScript reads the number as it is."""
+    """Return whether JavaScript reads the number as it is."""
     return abs(number) <= _LARGEST_EXACT

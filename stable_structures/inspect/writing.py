@@ -33,7 +33,7 @@ class NewFile:
     """A new file to write to: `file` is a binary file, for reading too. It gets its name by `keep`; without it nothing is left.
 
     A device or a pipe (`/dev/stdout`, a fifo) is written to instead: at once where `in_order` says that `file` is written
-    from front to back and not read, else by `keep`. O(1). Raises `Unreadable` where a file is there already or cannot be made.
+    from front to back and not read, else by `keep`. O(1). Raises `Unreadable` if a file is there already or cannot be made.
 
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with NewFile(f"{folder}/users.txt") as out:
@@ -70,8 +70,14 @@ class NewFile:
             raise
         return os.fdopen(descriptor, "w+b", buffering=BLOCK)
 
+    @property
+    def temporary(self) -> Path | None:
+        """Where the bytes lie until `keep`; None for a device or a pipe. O(1)."""
+        name: Path | None = self._state.get("name")
+        return name
+
     def keep(self) -> None:
-        """Gives the file its name, once all of it is on the disk. O(size). Raises `Unreadable` where another has the name by now."""
+        """Give the file its name, once all of it is on the disk. O(size). Raises `Unreadable` if another has the name by now."""
         self.file.flush()
         if self._stream is None:
             os.fsync(self.file.fileno())
@@ -96,7 +102,7 @@ class NewFile:
 
 @contextmanager
 def output(path: str | Path) -> Iterator[IO[bytes]]:
-    """A new file to write from front to back, kept where the block ends well. Raises `Unreadable`.
+    """Provide a new file to write from front to back, kept if the block succeeds. Raises `Unreadable`.
 
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with output(f"{folder}/users.txt") as out:
@@ -110,7 +116,7 @@ def output(path: str | Path) -> Iterator[IO[bytes]]:
 
 
 def is_stream(path: str | Path) -> bool:
-    """Whether a path is a device or a pipe, which is written to as it is. O(1)."""
+    """Return whether a path is a device or a pipe, which is written to as it is. O(1)."""
     try:
         return _descriptor(path) is not None or _is_device(Path(path).stat())
     except (OSError, ValueError):
@@ -118,7 +124,7 @@ def is_stream(path: str | Path) -> bool:
 
 
 def is_standard_output(path: str | Path) -> bool:
-    """Whether what is written to a path ends up where the standard output does. O(1)."""
+    """Return whether what is written to a path ends up where the standard output does. O(1)."""
     try:
         return is_stream(path) and os.path.samestat(Path(path).stat(), os.fstat(1))
     except OSError:
@@ -135,7 +141,7 @@ def _is_device(found: os.stat_result) -> bool:
 
 
 def _stream(path: str | Path) -> IO[bytes] | None:
-    """The device or pipe of that name, open; None where there is nothing of that name. Raises `Unreadable` for anything else."""
+    """Return the device or pipe of that name, open; None if there is nothing of that name. Raises `Unreadable` for anything else."""
     descriptor = _descriptor(path)
     if descriptor is not None:
         return os.fdopen(os.dup(descriptor), "wb")
@@ -161,7 +167,7 @@ def _unwritable(path: object, error: BaseException) -> Unreadable:
 
 
 def _name(temporary: Path, path: Path) -> None:
-    """A second name for the file, which a link never takes from another; the first one is removed later."""
+    """Give the file a second name, by a link, which never replaces another file; the first name is removed later."""
     try:
         path.hardlink_to(temporary)
     except FileExistsError:
@@ -188,7 +194,7 @@ def _pour(file: IO[bytes], stream: IO[bytes]) -> None:
 
 
 def _remove(state: dict[str, Any]) -> None:
-    """Removes the temporary name, if there is one still; a child of a fork leaves its parent's alone."""
+    """Remove the temporary name, if there is one still; a child of a fork leaves its parent's alone."""
     name = state.get("name")
     if name is not None and state["process"] == os.getpid():
         with suppress(FileNotFoundError):

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, TypeVar, Union
 
 from ..errors import IncompatibleType
 from ..storable import Codec, codec
-from .containers import Container, LogType, TableType, VecType
+from .containers import LogType, TableType, VecType
 from .encodings import (
     Bool,
     BoxType,
@@ -210,23 +210,3 @@ _FORMS: Final[dict[Any, Callable[[Any], Type]]] = {
     tuple: lambda tp: tuple_of([_part(arg) for arg in get_args(tp)]),
     Annotated: lambda tp: next((extra for extra in reversed(get_args(tp)) if isinstance(extra, Type)), None) or _scalar(tp),
 }
-
-__all__ = [
-    "ArrayOf",
-    "Candid",
-    "Container",
-    "Int",
-    "Nat",
-    "SBTreeMap",
-    "SBTreeSet",
-    "SBox",
-    "SCertifiedBTreeMap",
-    "SCertifiedBTreeSet",
-    "SHashMap",
-    "SHashSet",
-    "SLog",
-    "SVec",
-    "char",
-    "isize",
-    "usize",
-]

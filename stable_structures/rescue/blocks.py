@@ -178,3 +178,21 @@ class Blocks:
                 if stop <= self.end and self._far_word(stop - 8) == int(words[number]):
                     return int(here)
         return self.end
+
+    def wiped(self) -> int:
+        """How many old blocks lie whole under a single free block that spans the memory: `stable_memory_init` makes that. O(bytes).
+
+        Freeing block by block does not: it writes size words of the blocks it frees.
+        """
+        if len(self) != 1 or self.is_allocated(0):
+            return 0
+        at = self._next_sound(FIRST + _WORDS + _LEAST)
+        if at >= self.end or self._far_word(at - 8) != (at - FIRST - _WORDS) | ALLOCATED:
+            return 0
+        count = 1
+        while stop := self._is_sound(at):
+            count += bool(self._word(at) & ALLOCATED)
+            at = stop
+            if at + _WORDS + _LEAST > self.end:
+                return 0
+        return count if self._end_by_front(at) == self.end else 0

@@ -20,6 +20,8 @@ from .ownership import Claims, Heap
 from .trees import CAPACITY, INTERNAL, LEAF, Node, TreeType, make_contents
 
 _SECTOR: Final = 24
+_ENOUGH: Final = 4
+"""Entries of a hash table whose places are no chance."""
 _SERIES: Final = [7, 13]
 while _SERIES[-1] < 1 << 40:
     _SERIES.append(2 * _SERIES[-1] - 1)
@@ -214,7 +216,9 @@ class Carver:
                 claims = self._claims(kind, pointer, self._findings)
                 header = pointer.to_bytes(8, "little") + b"".join(n.to_bytes(self._width, "little") for n in (length, capacity))
                 kind.own(header, claims)
-                yield Found(kind, pointer, kind.decode(header, self._heap), certain=length > 1)
+                certain = length >= _ENOUGH
+                text = "" if certain else f"only {length} entries: chance can look like that"
+                yield Found(kind, pointer, kind.decode(header, self._heap), certain, text)
 
     def _capacity(self, kind: TableType, content: bytes) -> int:
         """The capacity of a table with this content, by flags and hashes; 0 if it is not one, or holds nothing."""

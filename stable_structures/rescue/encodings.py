@@ -13,6 +13,9 @@ import struct
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final, Protocol
 
+from ..encodings.candid.codec import CandidError
+from ..encodings.candid.untyped import read_message
+from ..encodings.limits import TooMuch
 from ..errors import IncompatibleType
 from ..principal import Principal
 from .blocks import Blocks
@@ -484,9 +487,6 @@ class CandidType(Boxed):
 
     def message(self, content: bytes) -> tuple[Any, bytes]:
         """The value and its message, without what is stale behind it."""
-        from ..inspect.budget import TooMuch  # noqa: PLC0415 - the tools stand beside this package
-        from ..inspect.candid import CandidError, read_message  # noqa: PLC0415
-
         try:
             _, values, length = read_message(content)
         except (CandidError, TooMuch, ValueError) as error:

@@ -237,6 +237,13 @@ class IsmImage:
     def _carve(self) -> None:
         carver = Carver(self._heap, self._findings)
         self._found = carver.find(self.types)
+        left = sum(not self.blocks.owned[index] for index in self.blocks.allocated())
+        wiped = self.blocks.wiped()
+        if wiped:
+            self._notes.append(Finding("", f"one free block lies over {wiped} old ones", 8, Fault.WIPED, ownership=False))
+        if left:
+            text = f"{left} allocated blocks belong to no structure that was found: vecs and boxes whose roots are lost, or other types"
+            self._notes.append(Finding("", text, 0, ownership=False))
 
     def _name_overwritten(self) -> None:
         """A vec that wrote past its block destroyed the size words behind it: one fault, seen twice."""

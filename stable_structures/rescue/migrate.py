@@ -20,7 +20,7 @@ from typing import Any, Final
 from ..errors import IncompatibleType
 from ..inspect.rewrite.build import ImageFile
 from ..memory.manager import MemoryManager
-from ..memory.memory import Memory
+from ..memory.memory import Memory, StableMemory
 from ..storable import Array, Blob, Codec, codec, i64, u8, u32, u64
 from ..structures.btreemap import StableBTreeMap
 from ..structures.btreeset import StableBTreeSet
@@ -369,7 +369,11 @@ def migrate(
     if not isinstance(out, (str, Path)):
         return work.run(_manager(out, bucket_pages))
     with ImageFile(out) as file:
-        done = work.run(_manager(file, bucket_pages))
+        if file.temporary is None:
+            done = work.run(_manager(file, bucket_pages))
+        else:
+            with StableMemory.open(file.temporary, durability="none") as memory:  # ten times as fast; it has no name yet
+                done = work.run(_manager(memory, bucket_pages))
         file.keep()
     return done
 

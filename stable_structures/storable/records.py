@@ -114,7 +114,7 @@ class Record(Codec["np.void"]):
         return array.copy()
 
     def _without_gaps(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return the same values with zeros where there is no field, so that equal values have equal bytes."""
+        """Return the same values with zeros between the fields, so that equal values have equal bytes."""
         if not self._gaps:
             return array
         clean = np.zeros(array.shape, self._dtype)

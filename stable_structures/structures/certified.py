@@ -39,7 +39,7 @@ class CertifiedMap(StableBTreeMap[K, V]):
 
     Raises what `StableBTreeMap` raises; `IncompatibleType` if keys are not ordered by their encoded bytes; `ValueError` if the memories are
     not of one manager; `CorruptMemory` if the hashes count other entries than the map has, because something else has changed the map: then
-    `rehash` computes them anew. A changed value is not found by opening: `check()` compares everything.
+    `rehash` computes them again. A changed value is not found by opening: `check()` compares everything.
 
     >>> from stable_structures import CertifiedMap, MemoryManager, StableMemory, hashtree, u64
     >>> manager = MemoryManager(StableMemory())
@@ -83,7 +83,7 @@ class CertifiedMap(StableBTreeMap[K, V]):
 
     @classmethod
     def rehash(cls, memory: Memory, hashes: Memory) -> Self:
-        """Open the map that is in `memory` and compute all hashes anew, overwriting what `hashes` holds. O(n).
+        """Open the map that is in `memory` and compute all hashes again, overwriting the content of `hashes`. O(n).
 
         For a map that something else has changed, or a damaged memory of hashes. Raises as `load`.
 

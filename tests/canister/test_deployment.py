@@ -71,6 +71,24 @@ def test_the_tutorial_in_motoko(shell, tmp_path, kind):
     assert shell("query", tmp_path / "c", "callsSinceUpgrade") == "(2 : nat)"
 
 
+RUST = Path(__file__).parents[2] / "examples" / "rust_counter"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (RUST / "counter.wasm.gz", RUST / "counter_by_three.wasm.gz"),
+        (BUILT / "counter_hooks.wasm.gz", BUILT / "counter_hooks_by_three.wasm.gz"),
+    ],
+    ids=["on stable structures", "with stable_save hooks"],
+)
+def test_the_tutorial_in_rust(shell, tmp_path, first, second):
+    before, after = tutorial(shell, first, second, tmp_path / "c")
+    assert (before, after) == (["(1 : nat64)", "(2 : nat64)", "(3 : nat64)"], ["(6 : nat64)", "(9 : nat64)"])
+    assert shell("query", tmp_path / "c", "get") == "(9 : nat64)"
+    assert check(tmp_path / "c") == []
+
+
 @pytest.mark.parametrize("source", [ACTOR, BASILISK], ids=["Actor", "Basilisk"])
 def test_the_tutorial_in_python(shell, tmp_path, source):
     pytest.importorskip("icp_candid")
@@ -120,6 +138,16 @@ def test_what_is_wrong_says_so(shell, tmp_path):
     assert shell("call", folder, "inc") == "(1 : nat)"
     with pytest.raises(SystemExit):
         main(["canister"])
+
+
+def test_an_interface_can_be_given_later(shell, tmp_path):
+    folder = tmp_path / "w"
+    shell("deploy", BUILT / "edges.wasm", folder)
+    assert "--did" in shell("call", folder, "look", "(1)")
+    (tmp_path / "edges.did").write_text("service : { look : () -> () query; bump : (nat) -> () }")
+    assert "expected 0 arguments" in shell("query", folder, "look", "(1)", "--did", tmp_path / "edges.did")
+    assert "expected nat" in shell("call", folder, "bump", "(-1)", "--did", tmp_path / "edges.did")
+    assert "expected 0 arguments" in shell("call", folder, "look", "(1)")  # from here on the folder has it
 
 
 def test_a_snapshot_of_dfx_is_a_canister(shell, tmp_path, canister):

@@ -31,7 +31,7 @@ class InPython:
 @pytest.mark.parametrize(
     ("options", "error", "text"),
     [
-        ({"memory": InPython()}, TypeError, "StableMemory or the bytes of an image, got InPython: rollback needs transactions"),
+        ({"memory": InPython()}, TypeError, "StableMemory or an image's bytes, got InPython: rollback needs transactions"),
         ({"memory": RestrictedMemory(StableMemory(), range(3))}, TypeError, "got RestrictedMemory"),
         ({"memory": bytes(100)}, ValueError, "whole pages of 65536 bytes, got 100; is the file cut off"),
         ({"memory": bytes(3 * 65536), "limits": Limits(stable_memory=65536)}, ValueError, "more than the limit of 1 pages"),
@@ -95,12 +95,12 @@ def test_wrong_arguments_trap_with_pythons_own_words():
     ("line", "text"),
     [
         ("ic.set_timer(-1, print)", "the delay must not be negative"),
-        ("ic.set_timer(1, 5)", "a timer runs a function, got int"),
+        ("ic.set_timer(1, 5)", "a timer needs a function, got int"),
         ("ic.stable64_grow(-1)", "must be 0 to"),
         ("ic.stable_read(2**32, 1)", "stable_read: offset must be 0 to 4294967295"),
         ("ic.stable64_grow('x')", "TypeError"),
         ("ic.call('nobody', 'x')", "invalid principal"),
-        ("update(5)", "@update goes above a function, got int"),
+        ("update(5)", "@update must be written above a function, got int"),
     ],
 )
 def test_wrong_use_of_ic_is_a_python_error_that_says_so(line, text):

@@ -199,7 +199,7 @@ def test_a_module_whose_file_is_gone_is_refused(tmp_path, monkeypatch):
     (tmp_path / "soon_gone.py").write_text(BODY)
     module = importlib.import_module("soon_gone")
     (tmp_path / "soon_gone.py").unlink()
-    with pytest.raises(SourceError, match="soon_gone cannot be read anew"):
+    with pytest.raises(SourceError, match="soon_gone cannot be read again"):
         Canister.install(module)
     del sys.modules["soon_gone"]
 

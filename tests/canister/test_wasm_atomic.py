@@ -283,6 +283,17 @@ def test_ten_thousand_damaged_modules(monkeypatch):
     assert "IC0505" in {try_module(one) for one in mutants(data, 10_000, random.Random(2))}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ledger.wasm.gz", "counter1_eop.wasm", "counter1_classical.wasm"])
+def test_damaged_modules_of_each_language(name, monkeypatch):
+    monkeypatch.setenv("STABLE_STRUCTURES_CACHE", "")
+    data = (BUILT / name).read_bytes()
+    data = gzip.decompress(data) if name.endswith(".gz") else data
+    found = {try_module(one) for one in mutants(data, 100, random.Random(4))}
+    assert "IC0505" in found
+    assert found <= {"IC0505", "IC0502", "IC0503", "IC0504", "IC0506", "IC0522", "source", "runs"}
+
+
 def test_a_cut_module_of_each_language_is_refused(monkeypatch):
     monkeypatch.setenv("STABLE_STRUCTURES_CACHE", "")
     rng = random.Random(3)
@@ -291,6 +302,40 @@ def test_a_cut_module_of_each_language_is_refused(monkeypatch):
         data = gzip.decompress(data) if name.endswith(".gz") else data
         for _ in range(12):
             assert try_module(data[: rng.randrange(len(data))]) in ("IC0505", "source")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(type $t (func)) (func (param (ref null $t)) (call_ref $t (local.get 0)))",
+        "(type $t (func)) (func (param (ref null $t)) (block (br_on_null 0 (local.get 0)) drop))",
+        "(type (struct (field i32)))",
+        "(tag) (func)",
+        "(memory 1 1 shared)",
+        "(memory 1) (memory 1)",
+        "(memory 1 (pagesize 1))",
+        "(func (param v128) (result v128) (i16x8.relaxed_q15mulr_s (local.get 0) (local.get 0)))",
+    ],
+)
+def test_what_the_platform_does_not_run_is_refused(text):
+    """Also what the engine could run, but nobody counts."""
+    with pytest.raises(Rejected) as failed:
+        Canister.install(bytes(wasmtime.wat2wasm(f"(module {text})")))
+    assert failed.value.error_code is ErrorCode.INVALID_WASM
+
+
+def test_tail_calls_run_and_are_counted():
+    text = """(module (import "ic0" "msg_reply" (func $reply)) (func $down (param i32)
+      (if (local.get 0) (then (return_call $down (i32.sub (local.get 0) (i32.const 1))))) (call $reply))
+      (func (export "canister_update short") (call $down (i32.const 10)))
+      (func (export "canister_update long") (call $down (i32.const 100010))))"""
+    made = Canister.install(bytes(wasmtime.wat2wasm(text)))
+    made.call_raw("short")
+    short = made.instructions
+    made.call_raw("long")
+    assert (made.instructions - short) % 100_000 == 0
+    assert made.instructions - short >= 500_000
+    made.close()
 
 
 def test_rules_of_the_platform_for_modules():

@@ -341,7 +341,7 @@ def test_a_module_may_be_bytes_gzipped_or_not(canister):
 
 
 def test_what_is_no_canister_says_so():
-    with pytest.raises(SourceError, match="no Wasm module"):
+    with pytest.raises(SourceError, match="not a Wasm module"):
         Canister.install(b"print('hello')")
     with pytest.raises(SourceError, match="file not found"):
         Canister.install("nowhere.wasm")
@@ -389,6 +389,24 @@ def test_without_wasmtime_the_extra_is_named():
     code += f"Canister.install({str(built('start.wasm'))!r})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "Unsupported: Wasm canisters need wasmtime: pip install 'stable-structures[wasm]'" in done.stderr
+
+
+def test_another_wasmtime_is_not_used():
+    """Its structures may have another form."""
+    code = "import importlib.metadata as m\nold = m.version\nm.version = lambda name: '49.0.0' if name == 'wasmtime' else old(name)\n"
+    code += f"from stable_structures.canister import Canister\nCanister.install({str(built('start.wasm'))!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "Unsupported: wasmtime 49.0.0 is not supported by this version of stable-structures" in done.stderr
+    assert "wasmtime>=50,<51" in done.stderr
+
+
+def test_collecting_tests_does_not_import_wasmtime(tmp_path):
+    (tmp_path / "test_one.py").write_text("def test_one(canister): pass\n")
+    (tmp_path / "conftest.py").write_text("import sys\ndef pytest_sessionfinish(): print('wasmtime:', 'wasmtime' in sys.modules)\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "1 passed" in done.stdout
+    assert "wasmtime: False" in done.stdout
 
 
 # ---- what a generated canister shows ----

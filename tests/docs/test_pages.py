@@ -65,6 +65,13 @@ def test_the_canister_of_the_examples_passes_its_tests(tmp_path):
     assert "3 passed" in in_our_environment([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "counter"], tmp_path)
 
 
+@pytest.mark.parametrize(("name", "count"), [("rust_counter", 4), ("motoko_counter", 3)])
+def test_the_wasm_canisters_of_the_examples_pass_their_tests(name, count, tmp_path):
+    pytest.importorskip("wasmtime")
+    shutil.copytree(EXAMPLES / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    assert f"{count} passed" in in_our_environment([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", name], tmp_path)
+
+
 def test_a_snapshot_is_rescued(tmp_path):
     make = """
 from stable_structures import MemoryManager, StableBTreeMap, StableMemory, u64

@@ -15,7 +15,8 @@ import cbor2
 import pytest
 
 from stable_structures import MemoryManager, StableBTreeMap, StableLog, StableMemory, u64
-from stable_structures.inspect import Unreadable, basilisk, budget, candid, inspect, open_image
+from stable_structures.encodings.candid import untyped as candid
+from stable_structures.inspect import Unreadable, basilisk, budget, inspect, open_image
 from stable_structures.inspect.dump import OUTPUTS, get, table, write
 from stable_structures.inspect.formats.gzipped import unzip
 from stable_structures.inspect.rewrite.rewrite import load

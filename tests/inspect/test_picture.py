@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import html
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -19,12 +17,8 @@ from stable_structures.inspect import Unreadable, open_image
 from stable_structures.inspect.picture.picture import cells, draw, page
 from stable_structures.inspect.picture.scene import COLOURS, Scene, What, read_scene
 
+from ..support.browser import BROWSER, QUIET, needs_browser
 from ..support.inspect_images import Patched, golden, meanings, read, traces
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-# Where a browser must be (.ci/run says so) its absence is a failure.
-REQUIRED = "STABLE_STRUCTURES_BROWSER" in os.environ
-needs_browser = pytest.mark.skipif(BROWSER is None and not REQUIRED, reason="no Chromium here: apt-get install chromium")
 
 
 def canister() -> StableMemory:
@@ -132,13 +126,12 @@ def browse(path: Path, *arguments: str, script: str = "") -> str:
     if script:
         path = path.with_name(f"scripted {path.name}")
         path.write_text(path.with_name(path.name.removeprefix("scripted ")).read_text() + f"<script>{script}</script>")
-    quiet = ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
     words = [
         BROWSER,
         "--headless",
         "--no-sandbox",
         "--disable-gpu",
-        *quiet,
+        *QUIET,
         f"--user-data-dir={path.parent / 'profile'}",
         "--window-size=1280,800",
     ]

@@ -227,7 +227,7 @@ def test_a_damaged_gzip_is_read_as_far_as_it_goes_and_said_to_be_damaged(tmp_pat
 
 
 def test_a_folder_that_is_no_snapshot_is_said(tmp_path):
-    with pytest.raises(Unreadable, match=r"a folder without metadata\.json is no snapshot"):
+    with pytest.raises(Unreadable, match=r"a folder without metadata\.json is not a snapshot"):
         open_image(tmp_path)
     (tmp_path / "metadata.json").write_text("[1, 2]")
     with pytest.raises(Unreadable, match="JSON, but no metadata of a snapshot"):

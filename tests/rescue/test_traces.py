@@ -6,6 +6,7 @@ import pytest
 
 from stable_structures.rescue import Fault, open_ism
 
+from ..support import ism_crate
 from ..support.ism_traces import GOLDEN, Replay, annotation, read_back
 
 TRACES = sorted(path.name.removesuffix(".trace.gz") for path in GOLDEN.glob("*.trace.gz"))
@@ -90,3 +91,32 @@ def test_images_of_faults(name):
         assert len(entries) == count[name]
         keys = [entry[0] if isinstance(entry, tuple) else entry for entry in entries]
         assert len(set(keys)) == len(keys)
+
+
+WIDE = [
+    "bt_boxbytes_boxstr",
+    "bt_u64_u64",
+    "cm",
+    "hm_boxstr_u64",
+    "hm_i64_enum",
+    "hm_nat_u8",
+    "hm_principal_boxbytes",
+    "hs_u32",
+    "log_u64",
+    "nest",
+    "vec_boxstr",
+]
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_images_of_a_64_bit_host(name, monkeypatch):
+    """No trace was written with words of 8 bytes; the model writes such images by the same rules."""
+    monkeypatch.setattr(ism_crate, "W", 8)
+    monkeypatch.setattr(ism_crate.Space, "width", 8)
+    trace = Replay(GOLDEN / f"{name}.trace.gz")
+    for count, _ in enumerate(trace.play()):
+        if count % 20 == 19:
+            data, types = trace.saved_image()
+            image = open_ism(data, types, width=8)
+            assert image.check() == []
+            assert read_back(image[0]) == trace.expected()[0]

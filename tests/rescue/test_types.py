@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 import enum
-from dataclasses import dataclass
 from functools import cache
 
 import pytest
@@ -13,6 +13,7 @@ from stable_structures.rescue import (
     ArrayOf,
     Candid,
     Custom,
+    Fault,
     Int,
     Nat,
     NotOwned,
@@ -31,31 +32,7 @@ from stable_structures.rescue import (
 from stable_structures.rescue.annotations import resolve
 
 from ..support.ism_crate import Allocator, Space
-from ..support.ism_traces import GOLDEN, Replay, annotation
-
-
-@dataclass(frozen=True)
-class St:
-    a: u16
-    b: u64 | None
-    c: bool
-    d: tuple[u8, u32]
-
-
-@dataclass(frozen=True)
-class A:
-    pass
-
-
-@dataclass(frozen=True)
-class B:
-    value: u32
-
-
-@dataclass(frozen=True)
-class C:
-    x: u8
-    y: u64
+from ..support.ism_traces import GOLDEN, A, B, C, Replay, St, annotation
 
 
 class Color(enum.Enum):
@@ -225,3 +202,43 @@ def test_a_missing_key_and_a_leaked_box_are_findings():
     (finding,) = open_ism(bytes(crate.mem), {1: u64}).check()
     assert finding.fault is not None
     assert finding.fault.value == "leaked-block"
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_carving_finds_no_other_structure(name):
+    own, logs = annotation(name), ("SLog<u64>", "SLog<u8>")  # a log of numbers is the same for both widths, and one of boxes one of numbers
+    for other in OTHERS.values():
+        for width in (4, 8):
+            if (other == own and width == 4) or (name.startswith("log") and other.name in logs):
+                continue
+            image = open_ism(fullest(name), {0: other}, width=width, saved=False)
+            assert image.check() or not [found for found in image.found(0) if found.certain]
+
+
+@pytest.mark.parametrize("name", ["bt_boxstr_u64", "cm", "vec_boxstr", "nest", "alloc", "sbox"])
+def test_a_wiped_memory_is_told_from_one_that_is_all_free(name):
+    trace = Replay(GOLDEN / f"{name}.trace.gz")
+    wiped = 0
+    for count, _ in enumerate(trace.play()):
+        if count % 5:
+            continue
+        assert Fault.WIPED not in open_ism(bytes(trace.a.mem), {}, saved=False).faults()
+        crate = copy.deepcopy(trace.a)
+        if len(crate.mem) < 65536 or crate.get(8) >> 63 == 0:
+            continue
+        whole = len(crate.mem) - 24
+        crate.put_word(8, whole)  # what stable_memory_init writes
+        crate.put_word(len(crate.mem) - 8, whole)
+        wiped += Fault.WIPED in open_ism(bytes(crate.mem), {}, saved=False).faults()
+    assert wiped > 3
+
+
+def test_a_table_that_can_never_grow_is_named():
+    crate = Allocator()
+    crate.roots[1] = crate.allocate(16)
+    table = crate.allocate(17)
+    crate.write(crate.roots[1] + 8, table.to_bytes(8, "little") + bytes(4) + (1).to_bytes(4, "little"))
+    crate.write(table + 8, bytes(17))
+    crate.pre_upgrade()
+    image = open_ism(bytes(crate.mem), {1: SHashMap[u64, u64]})
+    assert (image.check(), image.faults(), image[1].to_dict()) == ([], [Fault.DEAD_TABLE], {})

@@ -248,7 +248,7 @@ class Allocator:
 class Space:
     """For types without pointers."""
 
-    width = W
+    width = 4
 
 
 class Fixed:
@@ -353,7 +353,7 @@ class Vec:
     @classmethod
     def load(cls, a, part, raw):
         made = cls(a, part)
-        made.p, made.length, made.capacity = (int.from_bytes(raw[i:j], "little") for i, j in ((0, 8), (8, 12), (12, 16)))
+        made.p, made.length, made.capacity = (int.from_bytes(raw[i:j], "little") for i, j in ((0, 8), (8, 8 + W), (8 + W, 8 + 2 * W)))
         return made
 
     def at(self, i):

@@ -9,8 +9,8 @@
 #include "support/fuzz.h"
 #include "support/simulated_disk.h"
 
-enum { MAX_PAGES = 4, LOG_ROOM = 32 * SS_BLOCK_SIZE, RECORDS_AT = 2 * SS_BLOCK_SIZE, PIECES = 4, MAIN = 0, LOG = 1 };
-enum { RECORD_TABLE = 64, FLAG_SYNCED = 1, FLAG_PACKED = 2 };
+enum { MAX_PAGES = 4, LOG_ROOM = 32 * SS_BLOCK_SIZE, RECORDS_AT = 2 * SS_BLOCK_SIZE, PIECES = 4, LONGEST_PIECE = 5000, MAIN = 0, LOG = 1 };
+enum { RECORD_TABLE = 64, FLAG_SYNCED = 1, FLAG_ALWAYS = 2 };
 
 typedef struct scene {
     rng random;
@@ -125,18 +125,18 @@ static void put_headers(scene *s) {
     s->size = RECORDS_AT;
 }
 
-/* The pieces of a record into its table and behind it, in units of `unit` bytes; returns how many units there are. */
-static uint64_t put_pieces(scene *s, uint8_t *data, uint64_t count, uint64_t unit) {
-    uint64_t limit = s->pages * SS_PAGE_SIZE / unit, end = 0, total = 0;
+/* The pieces of a record into its table and behind it; returns the bytes of all pieces. */
+static uint64_t put_pieces(scene *s, uint8_t *data, uint64_t count) {
+    uint64_t limit = s->pages * SS_PAGE_SIZE, end = 0, total = 0;
     uint8_t *entry = record_room + RECORD_TABLE;
     for (uint64_t i = 0; i < count; i++, entry += 16) {
-        uint64_t place = end + rng_below(&s->random, (limit - end) / 2 + 1);
-        uint64_t room = limit - place, most = unit == 1 ? 5000 : 3, length = rng_below(&s->random, (room < most ? room : most) + 1);
-        memset(data + total * unit, (int)rng_below(&s->random, 256), length * unit);
-        memcpy(model + place * unit, data + total * unit, length * unit);
-        end = place + length;
+        uint64_t offset = end + rng_below(&s->random, (limit - end) / 2 + 1);
+        uint64_t room = limit - offset, length = rng_below(&s->random, (room < LONGEST_PIECE ? room : LONGEST_PIECE) + 1);
+        memset(data + total, (int)rng_below(&s->random, 256), length);
+        memcpy(model + offset, data + total, length);
+        end = offset + length;
         total += length;
-        ss_put64(entry, place);
+        ss_put64(entry, offset);
         ss_put64(entry + 8, length);
     }
     return total;
@@ -155,22 +155,21 @@ static void make_strange(scene *s, uint64_t header_bytes) {
 }
 
 static void put_record(scene *s) {
-    bool packed = one_in(s, 2);
-    uint64_t unit = packed ? 1 : SS_BLOCK_SIZE, count = rng_below(&s->random, PIECES + 1), step = packed ? 64 : SS_BLOCK_SIZE;
-    uint64_t table_end = RECORD_TABLE + 16 * count, header_bytes = packed ? table_end : SS_BLOCK_SIZE;
-    s->size = (s->size + step - 1) / step * step;
+    uint64_t count = rng_below(&s->random, PIECES + 1), step = one_in(s, 2) ? 64 : SS_BLOCK_SIZE;
+    uint64_t header_bytes = RECORD_TABLE + 16 * count;
+    s->size = ss_round_up(s->size, step);
     s->pages += rng_below(&s->random, MAX_PAGES - s->pages + 1);
     memset(record_room, 0, header_bytes);
     memcpy(record_room, "SMRC\1", 5);
-    record_room[6] = (uint8_t)((packed ? FLAG_PACKED : 0) | rng_below(&s->random, 2));
+    record_room[6] = (uint8_t)(FLAG_ALWAYS | rng_below(&s->random, 2));
     ss_put64(record_room + 8, s->salt);
     ss_put64(record_room + 16, ++s->sequence);
     ss_put64(record_room + 24, s->previous);
     ss_put64(record_room + 32, s->pages);
     ss_put32(record_room + 40, (uint32_t)count);
-    uint64_t data = put_pieces(s, record_room + header_bytes, count, unit), size = header_bytes + data * unit;
+    uint64_t data = put_pieces(s, record_room + header_bytes, count), size = header_bytes + data;
     ss_put64(record_room + 48, data);
-    if (one_in(s, 8)) make_strange(s, table_end);
+    if (one_in(s, 8)) make_strange(s, header_bytes);
     put_sum(s, record_room + 56, record_room, size, ss_get64(record_room + 24));
     s->previous = ss_get64(record_room + 56);
     put_log(s, s->size, record_room, size);
@@ -239,7 +238,7 @@ static bool finds(scene *s, struct disk *disk, uint64_t sum, const char *what) {
 static void finds_after_loss(scene *s, struct disk *disk, uint64_t sum) {
     uint64_t random = 1 + rng_below(&s->random, 256);
     enum disk_loss loss = (enum disk_loss)rng_below(&s->random, LOSS_KINDS);
-    /* The scene's packed records do not heal what became garbage; those of the library have whole blocks first. */
+    /* The scene's records do not heal what became garbage; those of the library have whole blocks first. */
     if (loss == LOSE_GARBAGE) loss = LOSE_SECTORS;
     struct disk *after = disk_after_loss(disk, loss, &random);
     (void)finds(s, after, sum, "what was opened is found after a power loss");

@@ -67,7 +67,7 @@ static struct disk *make_disk_as(int checkpoint_after, int durability) {
     for (int i = 1; i <= COMMITS; i++) {
         commit_once(memory, i);
         sums[i] = sum_of(memory);
-        at += (record_length(disk, at) + DISK_BLOCK - 1) / DISK_BLOCK * DISK_BLOCK;
+        at += ss_round_up(record_length(disk, at), DISK_BLOCK);
         ends[i] = at;
         if (i != checkpoint_after) continue;
         CHECK_EQ(ss_memory_checkpoint(memory), SS_OK);

@@ -39,6 +39,7 @@ static void one_ends_once(void) {
         if (round == 1) CHECK_EQ(ss_held_rollback(&held), SS_OK);
         if (round == 2) CHECK_EQ(ss_transaction_commit(memory), SS_OK);
         CHECK(!ss_held_is_open(&held));
+        CHECK(ss_held_was_committed(&held) == (round == 0));
         CHECK_EQ(ss_held_rollback(&held), SS_ABSENT);
         CHECK_EQ(got(memory), round == 2 ? 3 : 1);
     }

@@ -458,7 +458,7 @@ static void check_locks(struct disk *disk, int file) {
 static void write_piece(struct disk *disk, int file, const uint8_t *bytes, size_t length, uint64_t offset) {
     struct disk_file *at = disk->files[file];
     uint64_t first = offset / DISK_SECTOR * DISK_SECTOR;
-    size_t whole = (size_t)((offset + length + DISK_SECTOR - 1) / DISK_SECTOR * DISK_SECTOR - first);
+    size_t whole = (size_t)(ss_round_up(offset + length, DISK_SECTOR) - first);
     struct disk_write *write = malloc(sizeof *write + whole);
     *write = (struct disk_write){.references = 1, .older = at->pending, .offset = first, .length = whole};
     at->pending = write;

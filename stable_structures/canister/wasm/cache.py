@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import mmap
 import os
 import platform
 import stat
@@ -58,7 +59,7 @@ def _is_ours(found: os.stat_result) -> bool:
     return found.st_uid == os.getuid() and not found.st_mode & _FOREIGN
 
 
-def load(name: str) -> bytes | None:
+def load(name: str) -> memoryview | None:
     """Return the cached content of this name; None if there is none that can be trusted. O(size)."""
     where = folder()
     if where is None:
@@ -70,9 +71,10 @@ def load(name: str) -> bytes | None:
         with open(descriptor, "rb") as file:  # noqa: PTH123 - of the descriptor that is looked at
             if not _is_ours(os.fstat(descriptor)):
                 return None
-            digest, content = file.read(_DIGEST), file.read()
-    except OSError:
+            found = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+    except (OSError, ValueError):  # an empty file cannot be mapped
         return None
+    digest, content = found[:_DIGEST], found[_DIGEST:]
     return content if hashlib.sha256(content).digest() == digest else None
 
 

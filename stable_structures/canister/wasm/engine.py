@@ -126,6 +126,7 @@ def _config(*, is64: bool) -> wasmtime.Config:
     config.wasm_relaxed_simd = False
     config.wasm_exceptions = False
     config.wasm_gc = False
+    config.wasm_function_references = False  # nor would their calls be counted
     config.cranelift_nan_canonicalization = True
     pointer = config.ptr()
     bindings.wasmtime_config_async_stack_size_set(pointer, _STACK + (1 << 20))  # below the other one the engine ends the process
@@ -209,12 +210,22 @@ def _text(error: Exception) -> str:
     return "; ".join(lines[:4])
 
 
+def _deserialized(engine: wasmtime.Engine, stored: memoryview) -> wasmtime.Module:
+    """As `Module.deserialize`, which copies the bytes first. O(size)."""
+    made = ctypes.POINTER(bindings.wasmtime_module_t)()
+    data = (ctypes.c_uint8 * len(stored)).from_buffer(stored)
+    error = bindings.wasmtime_module_deserialize(engine.ptr(), data, len(stored), ctypes.byref(made))
+    if error:
+        raise wasmtime.WasmtimeError._from_ptr(error)
+    return wasmtime.Module._from_ptr(made)
+
+
 def _compiled(module: Module, engine: wasmtime.Engine) -> wasmtime.Module:
     key = cache.key(module.data, f"wasmtime {_version()}, rewrite {VERSION}, 64-bit {module.is64}")
     stored = cache.load(key)
     if stored is not None:
         try:
-            return wasmtime.Module.deserialize(engine, stored)
+            return _deserialized(engine, stored)
         except wasmtime.WasmtimeError:
             cache.forget(key)
     try:

@@ -43,10 +43,10 @@ _DEPTH: Final = 200
 _MOST_TYPES: Final = 10_000
 _MOST_EMPTY: Final = 100_000
 _CODES: Final = {code: Primitive(name) for name, code in PRIMITIVES.items()}
-_OPT, _VEC, _RECORD, _VARIANT, _FUNC, _SERVICE = -18, -19, -20, -21, -22, -23
+OPT, VEC, RECORD, VARIANT, FUNC, SERVICE = -18, -19, -20, -21, -22, -23
 _MODES: Final = {"query": 1, "oneway": 2, "composite_query": 3}
 
-_FIXED: Final = {
+FIXED: Final = {
     "nat8": struct.Struct("<B"),
     "nat16": struct.Struct("<H"),
     "nat32": struct.Struct("<I"),
@@ -113,17 +113,17 @@ class _Table:
 
     def _row(self, given: Type) -> bytes:
         if isinstance(given, Opt):
-            return sleb(_OPT) + self.code(given.item)
+            return sleb(OPT) + self.code(given.item)
         if isinstance(given, Vec):
-            return sleb(_VEC) + self.code(given.item)
+            return sleb(VEC) + self.code(given.item)
         if isinstance(given, (Record, Variant)):
-            kind = _RECORD if isinstance(given, Record) else _VARIANT
+            kind = RECORD if isinstance(given, Record) else VARIANT
             return sleb(kind) + uleb(len(given.fields)) + b"".join(uleb(one.number) + self.code(one.type) for one in given.fields)
         if isinstance(given, Func):
             sides = [uleb(len(side)) + b"".join(map(self.code, side)) for side in (given.args, given.results)]
-            return sleb(_FUNC) + b"".join(sides) + uleb(len(given.modes)) + bytes(_MODES[mode] for mode in given.modes)
+            return sleb(FUNC) + b"".join(sides) + uleb(len(given.modes)) + bytes(_MODES[mode] for mode in given.modes)
         methods = sorted(given.methods, key=lambda one: one[0].encode()) if isinstance(given, Service) else []
-        return sleb(_SERVICE) + uleb(len(methods)) + b"".join(_text(name) + self.code(one) for name, one in methods)
+        return sleb(SERVICE) + uleb(len(methods)) + b"".join(_text(name) + self.code(one) for name, one in methods)
 
     def header(self, types: Sequence[Type]) -> bytes:
         codes = b"".join(map(self.code, types))
@@ -215,7 +215,7 @@ def _number(value: Any, name: str, given: Primitive) -> bytes:
             raise OverflowError(f"expected nat, got the negative number {value}")
         return uleb(int(value))
     try:
-        return _FIXED[name].pack(value)
+        return FIXED[name].pack(value)
     except (struct.error, OverflowError):
         raise OverflowError(f"expected {name}, got {value}, which is out of its range") from None
 
@@ -368,22 +368,22 @@ def _wire(given: Type) -> Type:
 
 def _read_type(reader: _Reader, named: Callable[[int], Type]) -> Type:
     kind = reader.sleb()
-    if kind in (_OPT, _VEC):
+    if kind in (OPT, VEC):
         item = named(reader.sleb())
-        return Opt(item) if kind == _OPT else Vec(item)
-    if kind in (_RECORD, _VARIANT):
+        return Opt(item) if kind == OPT else Vec(item)
+    if kind in (RECORD, VARIANT):
         fields = []
         for _ in range(reader.count()):
             number = reader.uleb()
             fields.append(Field(number, str(number) if number < 1000 else f"_{number}", named(reader.sleb())))
         if any(one.number >= other.number for one, other in itertools.pairwise(fields)):
             raise CandidError("the fields of a type are not in order")
-        return Record(tuple(fields)) if kind == _RECORD else Variant(tuple(fields))
-    if kind == _FUNC:
+        return Record(tuple(fields)) if kind == RECORD else Variant(tuple(fields))
+    if kind == FUNC:
         sides = [tuple(named(reader.sleb()) for _ in range(reader.count())) for _ in range(2)]
         modes = {number: name for name, number in _MODES.items()}
         return Func(sides[0], sides[1], tuple(modes.get(reader.byte(), "query") for _ in range(reader.count())))
-    if kind == _SERVICE:
+    if kind == SERVICE:
         return Service(tuple((reader.take(reader.uleb()).decode(), named(reader.sleb())) for _ in range(reader.count())))
     raise CandidError(f"invalid kind of type {kind}")
 
@@ -472,7 +472,7 @@ def _get_principal(reader: _Reader) -> Principal:
 
 def _get_primitive(reader: _Reader, found: Primitive, wanted: Type) -> Any:
     name = found.name
-    fixed = _FIXED.get(name)
+    fixed = FIXED.get(name)
     if fixed is not None:
         value: Any = fixed.unpack(reader.take(fixed.size))[0]
     elif name == "text":

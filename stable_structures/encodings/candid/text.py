@@ -16,6 +16,10 @@ _TOKENS: Final = re.compile(
     r"""|(?P<word>[A-Za-z_]\w*)|(?P<mark>[{}();:,=.])""",
     re.VERBOSE,
 )
+_MOST_DIGITS: Final = 100_000
+_PIECE: Final = 4000
+"""Digits that are converted at once; Python refuses more than 4,300 by default."""
+_DECIMAL_BITS: Final = 12_000
 _WORDS: Final = {"true": True, "false": False, "null": None}
 
 
@@ -150,11 +154,32 @@ class _Parser:
 
 def _number(text: str) -> int | float:
     text = text.replace("_", "")
-    if "0x" in text:
+    return parse_integer(text) if "0x" in text or text.lstrip("+-").isdecimal() else float(text)
+
+
+def parse_integer(text: str) -> int:
+    """Return the integer of decimal or (0x) hexadecimal digits, with any `_` between them. O(digits) for hexadecimal, O(digits^2) else.
+
+    Raises `ValueError` for text that is not an integer, and for more than 100,000 decimal digits.
+    """
+    text = text.strip().replace("_", "")
+    if "0x" in text.lower():
         return int(text, 16)
-    if text.lstrip("+-").isdecimal():
-        return int(text)
-    return float(text)
+    digits = text.lstrip("+-")
+    if not digits.isascii() or not digits.isdecimal() or len(text) - len(digits) > 1:
+        raise ValueError(f"{shorten_middle(text)!r} is not an integer")
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"{len(digits):,} decimal digits are more than {_MOST_DIGITS:,}; write the number in hexadecimal, as 0x...")
+    value = 0
+    for at in range(0, len(digits), _PIECE):
+        piece = digits[at : at + _PIECE]
+        value = value * 10 ** len(piece) + int(piece)
+    return -value if text.startswith("-") else value
+
+
+def shorten_middle(text: str, most: int = 60) -> str:
+    """Return a text for a message; the middle of a long one is left out."""
+    return text if len(text) <= most else f"{text[: most // 2]}...{text[-most // 4 :]}"
 
 
 def parse_values(text: str) -> list[Any]:
@@ -245,7 +270,8 @@ def _primitive(value: Any, given: Type) -> str:
     if isinstance(value, Principal):
         return f'principal "{value}"'
     name = type_text(given)
-    return str(value) if name == "int" else f"{value} : {name}"
+    shown = hex(value) if isinstance(value, int) and value.bit_length() > _DECIMAL_BITS else str(value)  # Python refuses so many decimals
+    return shown if name == "int" else f"{shown} : {name}"
 
 
 def show_values(values: Sequence[Any], types: Sequence[Type]) -> str:

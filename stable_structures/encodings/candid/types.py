@@ -104,6 +104,8 @@ class Func:
     args: tuple[Type, ...]
     results: tuple[Type, ...]
     modes: tuple[str, ...] = ()
+    names: tuple[str, ...] = field(default=(), compare=False)
+    """Names of the arguments, "" for one that has none: they mean nothing to the platform, so they do not count when types are compared."""
 
 
 @dataclass(frozen=True)
@@ -304,20 +306,26 @@ class _Parser:
         return Service(tuple(methods))
 
     def function(self) -> Func:
-        args = self.row()
+        names: list[str] = []
+        args = self.row(names)
         self.expect("->")
         results = self.row()
         modes = []
         while self.now.text in _MODES:
             modes.append(self.next().text)
-        return Func(args, results, tuple(modes))
+        return Func(args, results, tuple(modes), tuple(names))
 
-    def row(self) -> tuple[Type, ...]:
+    def row(self, names: list[str] | None = None) -> tuple[Type, ...]:
+        """Types in parentheses; their names are appended to `names`."""
+        names = [] if names is None else names
         self.expect("(")
         found: list[Type] = []
         while not self.accept(")"):
+            names.append("")
             if self._tokens[self._at + 1].text == ":":
-                self._at += 2  # a name, which has no meaning
+                name = self.next()
+                names[-1] = unquote(name.text) if name.kind == "text" else name.text
+                self.expect(":")
             found.append(self.type())
             if not self.accept(",") and self.now.text != ")":
                 raise self.wrong("expected ',' or ')'")

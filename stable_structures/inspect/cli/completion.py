@@ -28,7 +28,7 @@ def script(shell: str, parser: argparse.ArgumentParser) -> str:
 
 
 def _parsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
-    """The parser and those of its verbs."""
+    """Return the parser and those of its verbs."""
     found = [parser]
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
@@ -37,7 +37,7 @@ def _parsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
 
 
 def _is_file(action: argparse.Action) -> bool:
-    """Whether an argument takes the name of a file."""
+    """Return whether an argument takes the name of a file."""
     if action.nargs == 0 or action.choices is not None or action.help is argparse.SUPPRESS:
         return False
     return isinstance(action.metavar, str) and action.metavar not in _NO_FILES

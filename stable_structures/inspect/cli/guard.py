@@ -33,7 +33,7 @@ class Stopped(KeyboardInterrupt):
 
 
 def guarded(run: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
-    """The exit code of a verb. Errors become one line on the error stream, a closed pipe ends it quietly."""
+    """Return the exit code of a verb. Errors become one line on the error stream, a closed pipe ends it quietly."""
     out: str | None = getattr(arguments, "out", None)
     fresh = out is not None and not os.path.lexists(out)
     try:
@@ -54,16 +54,16 @@ def guarded(run: Callable[[argparse.Namespace], int], arguments: argparse.Namesp
 
 
 def _what_is_left(out: str | None, *, fresh: bool) -> str:
-    """A file has its name when all of it is there: then it was written, and else nothing."""
+    """Give a file its name when it is complete; if that never happens, nothing is written."""
     if out is None or is_stream(out):
         return ""
     return f"; {out} was written" if fresh and os.path.lexists(out) else "; nothing was written"
 
 
 def settled(code: int, *, told: bool = False) -> int:
-    """The exit code after what was printed has arrived: that of an error where it cannot. Python itself would end with 120.
+    """Return the exit code after what was printed has arrived: that of an error if it cannot. Python itself would end with 120.
 
-    `told` says that an error was told already, and one line is enough.
+    with `told`, an error line was already printed, and one is enough.
     """
     try:
         sys.stdout.flush()
@@ -76,7 +76,7 @@ def settled(code: int, *, told: bool = False) -> int:
 
 
 def complain(text: str, code: int = TROUBLE) -> int:
-    """One line on the error stream; gives the exit code."""
+    """One line on the error stream; return the exit code."""
     with suppress(OSError, ValueError):
         sys.stderr.write(f"stable-structures: {''.join(letter if letter.isprintable() else '?' for letter in text)}\n")
         sys.stderr.flush()
@@ -84,7 +84,7 @@ def complain(text: str, code: int = TROUBLE) -> int:
 
 
 def prepare_streams() -> None:
-    """Streams that take every text: what their encoding lacks is written as an escape, and where there is none, nowhere."""
+    """Return streams that accept every text: what their encoding lacks is written as an escape, and if there is none, nowhere."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -95,7 +95,7 @@ def prepare_streams() -> None:
 
 @contextmanager
 def _unwinding_signals() -> Iterator[None]:
-    """Signals that would end the process at once raise `Stopped` in the block; those that are ignored stay so."""
+    """Make signals that would end the process raise `Stopped` in the block; those that are ignored stay so."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -125,7 +125,7 @@ def _sizes(bound: str | None, observed: tuple[int, int] | None, about: str) -> s
 
 
 def _buckets(found: Report, printer: Printer) -> None:
-    """Runs of buckets with one owner: 0-3: memory 0, ..."""
+    """Return runs of buckets with one owner: 0-3: memory 0, ..."""
     assert found.bucket_map is not None  # noqa: S101 - asked by the caller
     printer.line(f"{len(found.bucket_map)} buckets of {found.bucket_pages} pages:")
     runs, at = [], 0

@@ -29,7 +29,7 @@ def clean(value: object) -> str:
 
 
 def silence(stream: IO[str]) -> None:
-    """What is written from now on, or still waits to be, goes nowhere: its reader is gone, and Python writes it when it ends."""
+    """Discard all output from now on: its reader is gone, and Python would otherwise fail to write the rest at its end."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
@@ -63,7 +63,7 @@ class Printer:
             silence(self.stream)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """A table; a column in which no row has anything is left out."""
+        """Print a table; leave out a column that is empty in every row."""
         cells = [["" if cell is None else clean(cell) for cell in row] for row in rows]
         kept = [i for i in range(len(columns)) if any(row[i] for row in cells)]
         columns, cells = [columns[i] for i in kept], [[row[i] for i in kept] for row in cells]
@@ -102,7 +102,7 @@ class Printer:
 
 
 def _fitting(columns: Sequence[str], rows: list[list[str]], room: int) -> list[list[int]]:
-    """Which columns to show in one table: all, or, where they are too wide and the first names the rows, a few at a time.
+    """Return which columns to show in one table: all, or, where they are too wide and the first names the rows, a few at a time.
 
     None at all where they are too wide and it does not.
     """
@@ -121,7 +121,7 @@ def _fitting(columns: Sequence[str], rows: list[list[str]], room: int) -> list[l
 
 
 def _width(text: str) -> int:
-    """Columns on a terminal."""
+    """Return the columns of the terminal."""
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 

@@ -42,7 +42,7 @@ _FILE_HELP: Final = "an image, a gzip of one, or the folder of a snapshot (dfx, 
 
 
 def add_verbs(verbs: Any) -> None:
-    """Adds the verbs to the subparsers of a parser. Each sets `run`, which takes the arguments and gives the exit code."""
+    """Add the verbs to the subparsers of a parser. Each sets `run`, which takes the arguments and returns the exit code."""
     for add in (_add_inspect, _add_check, _add_dump, _add_get, _add_load, _add_export, _add_import):
         add(verbs)
     for add in (_add_diff, _add_map, _add_repair, _add_shrink, _add_completion):
@@ -89,7 +89,7 @@ def _type(text: str) -> Codec[Any]:
 
 def _count(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 0 or more")
     return int(text)
 
 
@@ -98,7 +98,7 @@ def _out(parser: argparse.ArgumentParser, text: str, *, required: bool = True) -
 
 
 def _told(arguments: argparse.Namespace, image: Image) -> Types:
-    """The types that were told, by memory. Raises `Misfit` where they are not those of the memory, unless told to keep going."""
+    """Return the given types, by memory. Raises `Misfit` if they are not those of the memory, unless the options say to keep going."""
     if arguments.key_type is None and arguments.value_type is None:
         return {}
     told: Types = {image.part(arguments.memory).id: (arguments.key_type, arguments.value_type)}
@@ -114,7 +114,7 @@ def _opened(path: str) -> Iterator[tuple[Image, ProgressBar]]:
 
 
 def _only(image: Image, memory: int | None) -> None:
-    """Keeps one memory of the image, and what belongs to it."""
+    """Keep one memory of the image, and what belongs to it."""
     if memory is not None:
         part = image.part(memory)
         image.parts = {one.id: one for one in (part.index, part, part.data) if one is not None}
@@ -126,7 +126,7 @@ def _keep_going(parser: argparse.ArgumentParser) -> None:
 
 
 def _whole(image: Image, part: Part | None, *, keep_going: bool) -> int:
-    """The exit code for what is missing of an image, or of one memory of it; it is said on the error stream."""
+    """Return the exit code for what is missing of an image, or of one memory of it; it is said on the error stream."""
     found = missing.of_image(image) if part is None else missing.of_part(image, part)
     for problem in found[:_MOST_SAID]:
         complain(f"{image.name}: {missing.problem_text(problem)}")
@@ -136,7 +136,7 @@ def _whole(image: Image, part: Part | None, *, keep_going: bool) -> int:
 
 
 def _is_nothing(image: Image) -> bool:
-    """Whether there are no bytes, and nothing that says that there are to be none."""
+    """Return whether there are no bytes, and nothing that says that there are to be none."""
     return image.recognition.kind == "empty" and not image.recognition.certain
 
 
@@ -145,7 +145,7 @@ def _print_json(found: Any, printer: Printer | None = None) -> None:
 
 
 def _summary(arguments: argparse.Namespace) -> Printer:
-    """Where a verb says what it wrote: not into what it wrote."""
+    """Return where a verb reports what it wrote: not into its own output."""
     return Printer(sys.stderr if is_standard_output(arguments.out) else sys.stdout)
 
 
@@ -203,7 +203,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _findings(arguments: argparse.Namespace, image: Image, bar: ProgressBar) -> list[Finding]:
-    """Where the types are other ones, what is broken whatever the types are; if nothing is, raises `Misfit`."""
+    """Return, if the types do not fit, the rules broken whatever the types are; raise `Misfit` if there are none."""
     try:
         return check(image, types=_told(arguments, image), progress=bar)
     except Misfit as error:

@@ -29,14 +29,14 @@ _MOST_UNPACKED: Final = 500 << 30
 """As much as a stable memory can have."""
 _MOST_DATA: Final = 1 << 30
 _MOST_RATIO: Final = 200
-"""Of data that are not zeros: a gzip that unpacks to a GiB, and to more than so many times its size, is no memory."""
+"""For data that is not zeros: a gzip that unpacks to a GiB, and to more than this many times its size, is not a memory."""
 _CUT_OFF: Final = "a gzip is not cut off"
 
 
 def unzip(path: str | Path, progress: Progress = no_progress) -> FileSource:
-    """Unpacks a gzip to a temporary file that has no name and holes where there are zeros. O(size).
+    """Unpack a gzip to a temporary file that has no name and holes where there are zeros. O(size).
 
-    What is wrong with it stands in the source's `problems`. Raises `Unreadable` where the file cannot be read at all, or
+    What is wrong with it stands in the source's `problems`. Raises `Unreadable` if the file cannot be read at all, or
     unpacks to more than a memory can be, or to far more data than it has itself.
     """
     with FileSource(path) as packed, tempfile.NamedTemporaryFile(prefix="stable-structures-") as out:
@@ -63,7 +63,7 @@ def unzip(path: str | Path, progress: Progress = no_progress) -> FileSource:
 
 
 def _write(out: IO[bytes] | Any, data: bytes) -> int:
-    """Writes what is not zero, and leaves holes for the rest; gives how many bytes were written."""
+    """Write what is not zero, and leaves holes for the rest; return how many bytes were written."""
     written = 0
     for at in range(0, len(data), _GRAIN):
         piece = data[at : at + _GRAIN]
@@ -90,7 +90,7 @@ class _Reader:
         self._some = False
 
     def unpacked(self) -> Iterator[bytes]:
-        """What the members hold. Ends at the first thing that is wrong, and notes it."""
+        """Return the content of the members. Ends at the first error, and notes it."""
         try:
             while True:
                 yield from self._member()
@@ -100,7 +100,7 @@ class _Reader:
             return
 
     def _follows(self) -> bool:
-        """Whether another member begins here. Zeros up to the end are padding."""
+        """Return whether another member begins here. Zeros up to the end are padding."""
         left = self.packed.nbytes - self.at
         if left == 0 or self.packed.is_zero(self.at):
             return False
@@ -164,7 +164,7 @@ class _Reader:
                 self._note(f"the {what} at the end of a gzip is that of its data", f"{said:08x}", f"{made:08x}")
 
     def _inflated(self, stream: Any) -> Iterator[bytes]:
-        """What the stream holds; `at` is behind it where it ends. Notes what keeps it from ending."""
+        """Return what the stream holds; `at` is behind it where it ends. Notes what keeps it from ending."""
         while not stream.eof:
             fed = self.packed.read(self.at, min(_READ, self.packed.nbytes - self.at))
             if not fed:
@@ -182,7 +182,7 @@ class _Reader:
             self.tell(self.at)
 
     def _up_to_error(self, stream: Any, fed: bytes) -> Iterator[bytes]:
-        """The same bytes once more, each by itself, so that nothing is lost of what comes before the one that is wrong."""
+        """Return the same bytes once more, each by itself, so that nothing is lost of what comes before the one that is wrong."""
         for i in range(len(fed)):
             try:
                 yield from _pieces(stream, fed[i : i + 1])
@@ -192,7 +192,7 @@ class _Reader:
 
 
 def _pieces(stream: Any, fed: bytes) -> Iterator[bytes]:
-    """What these bytes unpack to, a block at a time."""
+    """Return what these bytes unpack to, a block at a time."""
     data = stream.decompress(fed, BLOCK)
     yield data
     while stream.unconsumed_tail and not stream.eof:

@@ -14,8 +14,9 @@ from functools import cmp_to_key
 from itertools import pairwise
 from typing import Any, Final
 
+from ...encodings.candid.codec import CandidError
+from ...encodings.candid.untyped import decode
 from ...storable import Codec
-from ..candid import CandidError, decode
 from .layout import NODE_HEADER, UNBOUNDED_MARK, Damage, u32
 from .nodes import Node, NodeLayout, Space
 
@@ -41,7 +42,7 @@ class InferredOrder:
         return cmp_to_key(lambda a, b: -1 if self.ascends(a, b) else int(self.ascends(b, a)))
 
     def broken(self, keys: Iterable[bytes]) -> int:
-        """How many neighbours do not ascend."""
+        """Return how many neighbours do not ascend."""
         return sum(not self.ascends(a, b) for a, b in pairwise(keys))
 
 
@@ -97,7 +98,7 @@ ORDERS: Final[tuple[InferredOrder, ...]] = (
 
 
 def order_of(codec: Codec[Any]) -> InferredOrder:
-    """The order of a type that was told."""
+    """Return the order of a given type."""
 
     def ascends(a: bytes, b: bytes) -> bool:
         try:
@@ -109,7 +110,7 @@ def order_of(codec: Codec[Any]) -> InferredOrder:
 
 
 def layout_of(key: Codec[Any] | None, value: Codec[Any] | None, base: NodeLayout) -> NodeLayout:
-    """A layout with what the types say."""
+    """Return a layout with what the types say."""
     layout = base
     if key is not None:
         largest = UNBOUNDED_MARK if key.bound.max_size is None else key.bound.max_size
@@ -130,7 +131,7 @@ def candidates(total: int | None) -> Iterable[NodeLayout]:
 
 
 def infer_layout(space: Space, sample: Sequence[int], total: int | None) -> NodeLayout:
-    """The layout that fits the nodes at these addresses best. O(256 * nodes)."""
+    """Return the layout that fits the nodes at these addresses best. O(256 * nodes)."""
     left: list[tuple[NodeLayout, int, float]] = [(layout, 0, _prior(layout)) for layout in candidates(total)]
     for address in sample:
         if len(left) == 1:
@@ -150,7 +151,7 @@ def _prior(layout: NodeLayout) -> float:
 
 
 def _first_page(space: Space, address: int) -> bytes | None:
-    """Read once for all layouts; None where the chunk is damaged."""
+    """Read once for all layouts; None if the chunk is damaged."""
     with suppress(Damage):
         space.check_chunk(address)
         return space.read(address, space.page)
@@ -158,7 +159,7 @@ def _first_page(space: Space, address: int) -> bytes | None:
 
 
 def _is_hopeless(space: Space, layout: NodeLayout, first: bytes) -> bool:
-    """Whether the first size is too large. Most layouts end here, and it costs little."""
+    """Return whether the first size is too large. Most layouts end here, and it costs little."""
     if layout.key_fixed is None or first[3] == 1:
         return False
     count = first[5] | first[6] << 8
@@ -167,7 +168,7 @@ def _is_hopeless(space: Space, layout: NodeLayout, first: bytes) -> bool:
 
 
 def _try(space: Space, address: int, layout: NodeLayout, first: bytes | None) -> float | None:
-    """How well a layout fits a node; None where it does not."""
+    """Return how well a layout fits a node; None if it does not."""
     if first is None or _is_hopeless(space, layout, first):
         return None
     try:
@@ -183,6 +184,6 @@ def _try(space: Space, address: int, layout: NodeLayout, first: bytes | None) ->
 
 
 def infer_order(nodes: Iterable[Node]) -> InferredOrder:
-    """The order that most neighbours in these nodes keep; bytes where several do. O(keys)."""
+    """Return the order that most neighbours in these nodes keep; bytes where several do. O(keys)."""
     lists = [node.keys for node in nodes]
     return min(ORDERS, key=lambda order: sum(map(order.broken, lists)))

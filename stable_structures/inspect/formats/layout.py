@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers of the format (docs/format.md) that reading and rewriting share, and what a broken rule looks like."""
+"""Numbers of the format (docs/format.md) that reading and rewriting share, and what a broken rule looks like.
+
+What a public header of the core defines comes from there; the offsets below stand in the layout picture of one C file each.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ... import _native as native
 from ...errors import remade
 
 MAGICS: Final[dict[bytes, str]] = {
@@ -24,9 +28,9 @@ VERSIONS: Final[dict[str, tuple[int, ...]]] = {kind: (1, 2) if kind == "map" els
 """The layout versions of each."""
 
 # the manager
-MEMORIES: Final = 255
-FREE: Final = 255
-BUCKETS: Final = 32_768
+MEMORIES: Final[int] = native.call.SS_MANAGER_MEMORIES
+FREE: Final[int] = native.call.SS_MANAGER_FREE
+BUCKETS: Final[int] = native.call.SS_MANAGER_BUCKETS
 SIZES_AT: Final = 40
 OWNERS_AT: Final = SIZES_AT + 8 * MEMORIES
 TABLES_SIZE: Final = OWNERS_AT + BUCKETS
@@ -36,12 +40,12 @@ MAP_HEADER: Final = 28
 ALLOCATOR_AT: Final = 52
 FIRST_CHUNK: Final = 100
 CHUNK_HEADER: Final = 16
-NODE_HEADER: Final = 15
-OVERFLOW_HEADER: Final = 11
-CAPACITY: Final = 11
-MINIMUM: Final = 5
+NODE_HEADER: Final[int] = native.call.NODE_HEADER
+OVERFLOW_HEADER: Final[int] = native.call.OVERFLOW_HEADER
+CAPACITY: Final[int] = native.call.SS_CAPACITY
+MINIMUM: Final[int] = native.call.SS_MINIMUM
 DEPTH: Final = 32
-LEAST_PAGE: Final = 128
+LEAST_PAGE: Final[int] = native.call.SS_LEAST_PAGE
 DEFAULT_PAGE: Final = 1024
 UNBOUNDED_MARK: Final = 2**32 - 1
 
@@ -58,12 +62,12 @@ U64: Final = struct.Struct("<Q")
 
 
 def u32(data: bytes, at: int) -> int:
-    """The little-endian number of 4 bytes."""
+    """Return the little-endian number of 4 bytes."""
     return int(U32.unpack_from(data, at)[0])
 
 
 def u64(data: bytes, at: int) -> int:
-    """The little-endian number of 8 bytes."""
+    """Return the little-endian number of 8 bytes."""
     return int(U64.unpack_from(data, at)[0])
 
 
@@ -77,7 +81,7 @@ def derived_size(key: int, value: int) -> int:
 
 
 def bounds_of_page(page: int) -> int | None:
-    """Largest key plus largest value of a map of both bounded that has this page size; None where no such map has.
+    """Return the maximum key size plus maximum value size of a map of both bounded that has this page size; None if no such map has.
 
     >>> bounds_of_page(derived_size(8, 8) * 3 // 4), bounds_of_page(1024)
     (16, None)

@@ -38,15 +38,15 @@ class Manager:
         return [i for i in range(MEMORIES) if self.sizes[i] or i in owned]
 
     def buckets(self, memory: int) -> list[int]:
-        """The buckets of a memory, in its order. O(allocated)."""
+        """Return the buckets of a memory, in its order. O(allocated)."""
         return [i for i in range(self.allocated) if self.owners[i] == memory]
 
     def unowned(self) -> list[int]:
-        """Buckets that were given out and belong to nobody."""
+        """Return the allocated buckets that belong to nobody."""
         return self.buckets(FREE)
 
     def memory(self, memory: int) -> VirtualSource:
-        """A virtual memory; where the table or the file is damaged, as much of it as there is."""
+        """Return a virtual memory; where the table or the file is damaged, as much of it as there is."""
         owned = self.buckets(memory)
         whole = len(owned) * self.bucket_bytes
         for rank, bucket in enumerate(owned):
@@ -57,7 +57,7 @@ class Manager:
         return VirtualSource(self.source, owned, self.bucket_bytes, min(self.sizes[memory] * PAGE_SIZE, whole))
 
     def cut_off(self, memory: int) -> int:
-        """How many bytes of a memory are in buckets, or parts of buckets, behind the end of the file. O(allocated)."""
+        """Return how many bytes of a memory are in buckets, or parts of buckets, behind the end of the file. O(allocated)."""
         left, cut = self.sizes[memory] * PAGE_SIZE, 0
         for bucket in self.buckets(memory):
             used, start = min(left, self.bucket_bytes), PAGE_SIZE + bucket * self.bucket_bytes
@@ -66,17 +66,17 @@ class Manager:
         return cut
 
     def needed(self, memory: int) -> int:
-        """How many buckets the size of a memory takes."""
+        """Return how many buckets the size of a memory takes."""
         return -(-self.sizes[memory] // self.bucket_pages)
 
     def end(self) -> int:
-        """Where the last bucket ends."""
+        """Return where the last bucket ends."""
         return PAGE_SIZE + self.allocated * self.bucket_bytes
 
     # ---- rules ----
 
     def check(self, note: Callable[[Damage], None]) -> None:
-        """Tells every broken rule of the tables. O(32,768)."""
+        """Report every broken rule of the tables. O(32,768)."""
         if self.magic != b"MGR\x01":
             note(Damage("a memory manager begins with MGR and version 1", 0, self.magic.hex(), b"MGR\x01".hex()))
         if any(self.reserved):
@@ -109,7 +109,7 @@ class Manager:
 
 
 def read_manager(source: Source) -> Manager:
-    """The tables at the start of a memory. O(1). Raises `Damage` where they cannot be used at all."""
+    """Return the tables at the start of a memory. O(1). Raises `Damage` if they cannot be used at all."""
     manager = read_tables(source)
     if manager.bucket_pages == 0:
         raise Damage("the bucket size is not 0", 6, 0, 128)
@@ -119,7 +119,7 @@ def read_manager(source: Source) -> Manager:
 
 
 def read_tables(source: Source) -> Manager:
-    """The tables as they are, whatever they say. O(1). Raises `Damage` where there are none."""
+    """Return the tables as they are, whatever they say. O(1). Raises `Damage` if there are none."""
     try:
         tables = source.read(0, TABLES_SIZE)
     except PastEnd:

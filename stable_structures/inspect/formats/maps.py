@@ -38,12 +38,12 @@ _SCAN: Final = 4096
 
 
 def sizes_with(sizes: tuple[int, int] | None, low: int, high: int) -> tuple[int, int]:
-    """The least and the greatest size, with two more."""
+    """Return the least and the greatest size, with two more."""
     return (low, high) if sizes is None else (min(sizes[0], low), max(sizes[1], high))
 
 
 class MapReader:
-    """A map in a memory. Raises `Damage` where the header is such that nothing can be found.
+    """A map in a memory. Raises `Damage` if the header is such that nothing can be found.
 
     Types may be told; what is not told is inferred from the nodes and marked as a guess (`layout.certain`, `order.certain`).
     """
@@ -99,17 +99,17 @@ class MapReader:
             self.max_key = self.max_value = UNBOUNDED_MARK
 
     def _fits_chunks(self, page: int) -> bool:
-        """Whether the second chunk lies where this page size puts it."""
+        """Return whether the second chunk lies where this page size puts it."""
         at = FIRST_CHUNK + page + CHUNK_HEADER
         return page >= LEAST_PAGE and at + 4 <= self.source.nbytes and self.source.read(at, 4) == b"CHK\x01"
 
     def least_bytes(self) -> int:
-        """How many bytes the chunks that the allocator counts need at least."""
+        """Return how many bytes the chunks that the allocator counts need at least."""
         return FIRST_CHUNK + self.allocated * self.space.stride
 
     @property
     def is_set(self) -> bool:
-        """Whether it has no values: by the header, or by what is in it. A map of units looks the same."""
+        """Return whether it has no values: by the header, or by what is in it. A map of units looks the same."""
         if self.derived:
             return self.max_value == 0
         if self.length == 0 or any(size for node in self._sampled() for _, size in node.values):
@@ -135,7 +135,7 @@ class MapReader:
         self.order = order_of(self.key) if self.key is not None else infer_order(self._sampled())
 
     def _sample(self) -> list[int]:
-        """Addresses of some nodes: from the root breadth first; where that meets damage, from the chunks too."""
+        """Return the addresses of some nodes: from the root breadth first; where that meets damage, from the chunks too."""
         found: list[int] = []
         queue, damaged = [self.root], False
         while queue and len(found) < _SAMPLE:
@@ -154,7 +154,7 @@ class MapReader:
         return found
 
     def loose_nodes(self, indices: range, limit: int | None = None) -> Iterator[Node]:
-        """Nodes in allocated chunks, whether anything leads to them or not; only their headers and children are parsed."""
+        """Iterate over nodes in allocated chunks, whether anything leads to them or not; only their headers and children are parsed."""
         for index in indices:
             try:
                 node = self.space.node(self.space.address(index), NodeLayout(), whole=False)
@@ -178,13 +178,13 @@ class MapReader:
     def entries(self, note: Note | None = None) -> Iterator[tuple[bytes, bytes]]:
         """Every entry in order, as encoded bytes. O(n), one node of each level in memory.
 
-        What cannot be read is told to `note` and left out; without `note` it is raised as `Damage`.
+        Unreadable parts are reported to `note` and left out; without `note` they raise `Damage`.
         """
         for batch in batches(self, note or _raise):
             yield from ((key, value) for _, _, key, value in entries_of(batch))
 
     def _enter(self, address: int, depth: int, note: Note, left: list[int]) -> Node | None:
-        """The next node of a walk that may enter `left` more; that bounds walks through nodes with several parents."""
+        """Return the next node of a walk that may enter `left` more; that bounds walks through nodes with several parents."""
         left[0] -= 1
         try:
             if depth == DEPTH:
@@ -197,7 +197,7 @@ class MapReader:
             return None
 
     def find(self, key: bytes) -> bytes | None:
-        """The value of an encoded key. O(log n). Raises `Damage`."""
+        """Return the value of an encoded key. O(log n). Raises `Damage`."""
         address, depth = self.root, 0
         while address:
             node = self._enter(address, depth, _raise, [DEPTH])
@@ -233,14 +233,14 @@ class MapReader:
                 yield node, i
 
     def end_of_chunks(self) -> int:
-        """How many chunks were ever given out since the map was made or cleared: those before the end of the free list.
+        """Return how many chunks were ever given out since the map was made or cleared: those before the end of the free list.
 
         What lies behind them is from before that, and means nothing. O(free chunks). Raises `Damage`.
         """
         return end_of_chunks(self)
 
     def depth(self) -> int:
-        """Levels from the root to the leftmost leaf. O(log n)."""
+        """Return the levels from the root to the leftmost leaf. O(log n)."""
         address, levels = self.root, 0
         while address and levels < DEPTH:
             node = self._enter(address, levels, _ignore, [DEPTH])
@@ -250,7 +250,7 @@ class MapReader:
         return levels
 
     def check(self, note: Note, progress: Progress = no_progress) -> MapStats:
-        """Tells `note` every broken rule, ten thousand of each kind at most. O(n) time, a quarter of a byte for each chunk."""
+        """Report every broken rule to `note`, ten thousand of each kind at most. O(n) time, a quarter of a byte for each chunk."""
         for problem in self.problems:
             note(problem)
         survey = MapSurvey(self, note, progress)

@@ -42,7 +42,7 @@ class NodeLayout:
     value_max: int = UNBOUNDED_MARK
     value_fixed: int | None = None
     certain: bool = True
-    """Whether it was told, not guessed."""
+    """Whether it was given, not guessed."""
 
 
 @dataclass(slots=True)
@@ -59,7 +59,7 @@ class Node:
     end: int = 0
 
     def value(self, index: int) -> bytes:
-        """The bytes of a value. O(size). Raises `Damage`."""
+        """Return the bytes of a value. O(size). Raises `Damage`."""
         return self.run.read(*self.values[index])
 
 
@@ -75,7 +75,7 @@ class Run:
         self.following = following
 
     def read(self, offset: int, length: int) -> bytes:
-        """Bytes of the run. Raises `Damage` where the chain ends or breaks before."""
+        """Return bytes of the run. Raises `Damage` if the chain ends or breaks before."""
         page = len(self.first)
         if offset + length <= page:
             return self.first[offset : offset + length]
@@ -92,7 +92,7 @@ class Run:
         return b"".join(parts)
 
     def page(self, index: int) -> int:
-        """The address of an overflow page. Raises `Damage`."""
+        """Return the address of an overflow page. Raises `Damage`."""
         while index >= len(self.pages):
             if self.following == 0:
                 raise Damage("a node's chain has the pages that its entries need", self.address, len(self.pages), index + 1)
@@ -111,7 +111,7 @@ class Run:
         self.following = u64(header, 3)
 
     def finish(self, end: int) -> None:
-        """Demands that the chain ends where the entries end."""
+        """Demand that the chain ends where the entries end."""
         page = len(self.first)
         needed = 0 if end <= page else -(-(end - page) // (page - OVERFLOW_HEADER))
         if needed:
@@ -132,14 +132,14 @@ class Space:
         self.chunks = max(0, (source.nbytes - FIRST_CHUNK - CHUNK_HEADER) // self.stride + 1) if source.nbytes > FIRST_CHUNK else 0
 
     def read(self, address: int, length: int) -> bytes:
-        """Bytes of the map's memory. Raises `Damage` where there are none."""
+        """Return bytes of the map's memory. Raises `Damage` if there are none."""
         try:
             return self.source.read(address, length)
         except PastEnd:
             raise Damage("an address lies inside the memory", address, address + length, self.source.nbytes) from None
 
     def index(self, address: int) -> int:
-        """The number of the chunk whose data are at `address`. Raises `Damage` off the grid."""
+        """Return the number of the chunk whose data are at `address`. Raises `Damage` off the grid."""
         index, rest = divmod(address - CHUNK_HEADER - FIRST_CHUNK, self.stride)
         if index < 0 or rest:
             raise Damage("a chunk's address lies on the grid of chunks", address, rest, 0)
@@ -148,16 +148,16 @@ class Space:
         return index
 
     def address(self, index: int) -> int:
-        """The address of the data of a chunk."""
+        """Return the address of the data of a chunk."""
         return FIRST_CHUNK + index * self.stride + CHUNK_HEADER
 
     def check_chunk(self, address: int) -> None:
-        """Raises `Damage` unless the chunk at `address` is allocated and sound."""
+        """Raise `Damage` unless the chunk at `address` is allocated and sound."""
         self.index(address)
         _check_header(self.read(address - CHUNK_HEADER, CHUNK_HEADER), address)
 
     def node(self, address: int, layout: NodeLayout, *, whole: bool = True, first: bytes | None = None) -> Node:
-        """The node at `address`, with every rule on its own bytes checked. O(entries). Raises `Damage`.
+        """Return the node at `address`, with every rule on its own bytes checked. O(entries). Raises `Damage`.
 
         With `whole=False` only the children and what is needed for the layout is there: keys and values are not parsed.
         """
@@ -195,7 +195,7 @@ class Space:
         return Node(address, version, kind == 0, Run(self, address, first, u64(first, 7) if version == 2 else 0))  # noqa: PLR2004 - said by the format
 
     def _read_slots(self, node: Node, *, whole: bool) -> None:
-        """A layout-1 node: slots of the largest sizes, children behind them."""
+        """Parse a layout-1 node: slots of the maximum sizes, then the children."""
         first, count = node.run.first, _count(node.run.first)
         slot = 8 + self.slot_key + self.slot_value
         for at in range(7, 7 + count * slot, slot) if whole else ():
@@ -226,7 +226,7 @@ def _check_header(header: bytes, address: int) -> None:
 def read_entries(node: Node, at: int, count: int, layout: NodeLayout, *, keep: Callable[[Damage], None] | None = None) -> int:
     """Keys and values of a layout-2 node from `at` on; gives where they end. Raises `Damage`.
 
-    With `keep` that is told instead, and what could be read up to there stays.
+    With `keep` that is reported instead, and everything read so far is kept.
     """
     try:
         at = _read_keys(node, at, count, layout)

@@ -10,9 +10,11 @@ from typing import Any, Final
 
 import cbor2
 
+from ...encodings.candid.codec import CandidError
+from ...encodings.candid.untyped import read_message
+from ...encodings.limits import TooMuch
 from ...memory.memory import PAGE_SIZE
-from ..budget import TooMuch, require_modest_cbor
-from ..candid import CandidError, read_message
+from ..budget import require_modest_cbor
 from ..source import Source
 from .layout import ALLOCATOR_AT, BUCKETS, FIRST_CHUNK, MAGICS, VERSIONS, u32, u64
 
@@ -41,7 +43,7 @@ class Recognition:
 
 
 def recognise(source: Source) -> Recognition:
-    """What the memory is. O(1), but for a memory that begins with zeros: up to 64 MiB are looked at then."""
+    """Return what the memory is. O(1), but for a memory that begins with zeros: up to 64 MiB are looked at then."""
     if source.nbytes == 0:
         return Recognition("empty", "an empty memory: no pages")
     head, tail = source.head(_HEAD), source.read(max(0, source.nbytes - 64), min(64, source.nbytes))
@@ -93,7 +95,7 @@ def _nearly(source: Source, head: bytes, tail: bytes) -> Recognition | None:
 
 
 def _map_without_magic(_source: Source, head: bytes, _tail: bytes) -> Recognition | None:
-    """A map whose header is gone: its allocator and first chunk are still there."""
+    """Return a map whose header is gone: its allocator and first chunk are still there."""
     if head[ALLOCATOR_AT : ALLOCATOR_AT + 3] != b"BTA" or head[FIRST_CHUNK : FIRST_CHUNK + 3] != b"CHK":
         return None
     return Recognition("map", "a bare map", damage=[f"its header begins with {head[:4].hex()}, not with BTR"])
@@ -211,7 +213,7 @@ def _zeros(source: Source, head: bytes, _tail: bytes) -> Recognition | None:
 
 
 def _prefixed(source: Source, head: bytes, _tail: bytes) -> Recognition | None:
-    """A u32 length and a payload that decodes; zeros or older, longer payloads may lie behind it."""
+    """Return a u32 length and a payload that decodes; zeros or older, longer payloads may lie behind it."""
     length = u32(head, 0) if len(head) >= 4 else 0
     if not 0 < length <= source.nbytes - 4:
         return None

@@ -53,11 +53,11 @@ class SequenceReader:
         self.problems: list[Damage] = []
 
     def element(self, index: int) -> bytes:
-        """The bytes of an element. O(size). Raises `Damage`."""
+        """Return the bytes of an element. O(size). Raises `Damage`."""
         raise NotImplementedError
 
     def elements(self, start: int = 0, stop: int | None = None, note: Note | None = None) -> Iterator[tuple[int, bytes]]:
-        """Elements with their numbers, in order. What cannot be read is told to `note`, or raised."""
+        """Elements with their numbers, in order. Unreadable ones are reported to `note`, or raised."""
         for index in range(start, self.readable() if stop is None else min(stop, self.readable())):
             try:
                 data = self.element(index)
@@ -69,11 +69,11 @@ class SequenceReader:
             yield index, data
 
     def readable(self) -> int:
-        """How many elements lie inside the memory."""
+        """Return how many elements lie inside the memory."""
         raise NotImplementedError
 
     def check(self, note: Note, progress: Progress = no_progress) -> None:
-        """Tells every broken rule. O(n)."""
+        """Report every broken rule. O(n)."""
         raise NotImplementedError
 
     def live(self) -> int:
@@ -81,11 +81,11 @@ class SequenceReader:
         raise NotImplementedError
 
     def least_bytes(self) -> int:
-        """How many bytes the structure has by its header."""
+        """Return how many bytes the structure has by its header."""
         raise NotImplementedError
 
     def decode_each(self, note: Note, progress: Progress) -> None:
-        """Holds every element against the type that was told."""
+        """Check every element against the given type."""
         if self.value is None or (takes_all_bytes(self.value) and self.has_sizes_of_type()):
             return
         for index, data in self.elements(note=lambda _: None):
@@ -94,7 +94,7 @@ class SequenceReader:
                 progress("decoding", index, self.length)
 
     def has_sizes_of_type(self) -> bool:
-        """Whether every element that can be read has a size that the type has."""
+        """Return whether every element that can be read has a size that the type has."""
         return self.value is not None and self.value.bound.max_size is None
 
     def _decode(self, index: int, data: bytes, note: Note) -> None:
@@ -112,7 +112,7 @@ class SequenceReader:
             )
 
     def address(self, index: int) -> int:
-        """Where an element lies."""
+        """Return where an element is."""
         raise NotImplementedError
 
 
@@ -137,7 +137,7 @@ class SlotReader(SequenceReader):
         self.slot = self.size_bytes + max_size
 
     def as_told(self) -> SlotReader | None:
-        """The same slots by the bound of the type that was told; None where the header says the same, or there is none."""
+        """Return the same slots by the bound of the given type; None if the header says the same, or there is none."""
         bound = None if self.value is None else self.value.bound
         if bound is None or bound.max_size is None or (bound.max_size, bound.is_fixed_size) == (self.max_size, self.fixed):
             return None
@@ -151,7 +151,7 @@ class SlotReader(SequenceReader):
         return bound is not None and (bound.max_size, bound.is_fixed_size) == (self.max_size, self.fixed)
 
     def packed(self, data: bytes) -> bytes:
-        """The slot of an element: its size, if any, and its bytes, with zeros behind them."""
+        """Return the slot of an element: its size, if any, and its bytes, with zeros behind them."""
         size = len(data).to_bytes(self.size_bytes, "little") if self.size_bytes else b""
         return (size + data).ljust(self.slot, b"\0")
 
@@ -173,11 +173,11 @@ class SlotReader(SequenceReader):
         return min(self.length, max(0, self.source.nbytes - SLOTS_AT) // self.slot) if self.slot else min(self.length, self.source.nbytes)
 
     def address(self, index: int) -> int:
-        """The slot."""
+        """Return the slot."""
         return SLOTS_AT + index * self.slot
 
     def element(self, index: int) -> bytes:
-        """The bytes of an element."""
+        """Return the bytes of an element."""
         slot = _read(self.source, self.address(index), self.slot, "a slot lies inside the memory")
         if self.fixed:
             return slot
@@ -213,7 +213,7 @@ class SlotReader(SequenceReader):
         return SLOTS_AT + self.readable() * self.slot
 
     def check(self, note: Note, progress: Progress = no_progress) -> None:
-        """Sizes of all elements, their encodings where the type is told, and the order of a heap."""
+        """Sizes of all elements, their encodings if the type is given, and the order of a heap."""
         for problem in self.problems:
             note(problem)
         if not self.fixed and self.slot:
@@ -237,13 +237,13 @@ class SlotReader(SequenceReader):
     # ---- the heap ----
 
     def heap_orders(self) -> tuple[InferredOrder, ...]:
-        """The order of the type, or those that are tried."""
+        """Return the order of the type, or those that are tried."""
         if self.value is None:
             return _HEAP_ORDERS
         codec, told = self.value, order_of(self.value)
 
         def ascends(a: bytes, b: bytes) -> bool:
-            try:  # what does not decode is told already
+            try:  # undecodable elements are reported already
                 codec.decode(a), codec.decode(b)
             except ValueError:
                 return False
@@ -313,7 +313,7 @@ class CellReader(SequenceReader):
         return CELL_AT
 
     def element(self, index: int) -> bytes:  # noqa: ARG002 - a row of one
-        """The value."""
+        """Return the value."""
         return _read(self.source, CELL_AT, self.size, "the value of a cell lies inside the memory")
 
     def least_bytes(self) -> int:
@@ -325,7 +325,7 @@ class CellReader(SequenceReader):
         return min(CELL_AT + self.size, self.source.nbytes)
 
     def check(self, note: Note, progress: Progress = no_progress) -> None:
-        """The header, and the encoding where the type is told."""
+        """Check the header, and the encoding if the type is given."""
         for problem in self.problems:
             note(problem)
         self.decode_each(note, progress)
@@ -358,16 +358,16 @@ class LogReader(SequenceReader):
         return 0 if self.data is None else max(0, self.data.nbytes - LOG_DATA_AT)
 
     def end(self, index: int) -> int:
-        """The end of an entry; -1 is the start."""
+        """Return the end of an entry; -1 is the start."""
         at = LOG_ENDS_AT + 8 * index
         return 0 if index < 0 else u64(_read(self.source, at, 8, "the ends of all entries lie inside the index"), 0)
 
     def address(self, index: int) -> int:
-        """The entry's end, in the index."""
+        """Return the entry's end, in the index."""
         return LOG_ENDS_AT + 8 * index
 
     def element(self, index: int) -> bytes:
-        """The bytes of an entry."""
+        """Return the bytes of an entry."""
         return self._slice(index, self.end(index - 1), self.end(index))
 
     def _slice(self, index: int, start: int, end: int) -> bytes:
@@ -398,7 +398,7 @@ class LogReader(SequenceReader):
         return 0 if self.data is None else min(LOG_DATA_AT + (self.end(count - 1) if count else 0), self.data.nbytes)
 
     def check(self, note: Note, progress: Progress = no_progress) -> None:
-        """The ends ascend and lie inside the data; encodings where the type is told."""
+        """Check that the ends ascend inside the data, and the encodings if the type is given."""
         for problem in self.problems + self.data_problems:
             note(problem)
         before = 0

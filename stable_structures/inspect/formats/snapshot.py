@@ -18,7 +18,7 @@ _PROGRESS: Final = ".download_progress.json"
 
 @dataclass(slots=True)
 class Snapshot:
-    """A folder: who wrote it, what its metadata say, and the stable memory's file, None where it has none."""
+    """A folder: who wrote it, what its metadata say, and the stable memory's file, None if it has none."""
 
     folder: Path
     tool: str
@@ -31,7 +31,7 @@ class Snapshot:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a reader wants to know of the metadata."""
+        """Return what a reader wants to know of the metadata."""
         known = {
             "source": _source_of(self.metadata.get("source")),
             "taken at": _time_of(_get(self.metadata, "taken_at_timestamp")),
@@ -45,7 +45,7 @@ class Snapshot:
 
 
 def open_snapshot(folder: str | Path) -> Snapshot:
-    """What a folder holds. Raises `Unreadable` for one that is no snapshot."""
+    """Return the content of a folder. Raises `Unreadable` if it is not a snapshot."""
     folder = Path(folder)
     given = _load(folder / METADATA)
     if "snapshotId" in given or "data" in given:
@@ -62,7 +62,7 @@ def open_snapshot(folder: str | Path) -> Snapshot:
 
 
 def is_of_snapshot(path: Path) -> bool:
-    """Whether a file is the stable memory of the snapshot in whose folder it lies: then the metadata say how long it is."""
+    """Return whether a file is the stable memory of the snapshot in whose folder it lies: then the metadata say how long it is."""
     try:
         snapshot = open_snapshot(path.parent) if path.is_file() and (path.parent / METADATA).is_file() else None
     except Unreadable:
@@ -83,7 +83,7 @@ def _juno(folder: Path, given: dict[str, Any]) -> Snapshot:
 
 
 def _judge(snapshot: Snapshot) -> None:
-    """Holds the file's size against the metadata."""
+    """Compare the file's size with the metadata."""
     path, size = snapshot.stable_memory, snapshot.stable_memory_size
     found = 0 if path is None else path.stat().st_size
     if path is None and size:
@@ -121,7 +121,9 @@ def _load(path: Path) -> dict[str, Any]:
             raise Unreadable(f"{path}: {path.stat().st_size:,} bytes are too many for metadata; is this the folder of a snapshot?")
         found = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise Unreadable(f"{path.parent}: a folder without {METADATA} is no snapshot; give an image or the folder of a snapshot") from None
+        raise Unreadable(
+            f"{path.parent}: a folder without {METADATA} is not a snapshot; give an image or the folder of a snapshot"
+        ) from None
     except OSError as error:
         if isinstance(error, Unreadable):
             raise
@@ -134,7 +136,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _get(metadata: dict[str, Any], name: str) -> Any:
-    """A value; Juno writes large numbers as {"__bigint__": "..."}."""
+    """Return a value; Juno writes large numbers as {"__bigint__": "..."}."""
     value = metadata.get(name)
     if isinstance(value, dict) and "__bigint__" in value:
         value = value["__bigint__"]

@@ -112,7 +112,7 @@ _RULES: Final[dict[int, _Words]] = {
 
 
 def damage_of(note: native.Note) -> Damage:
-    """A note of numbers in words."""
+    """Return a note of numbers in words."""
     rule, address, found, expected, data, *_ = note
     words = _RULES[rule]
     if words.found == "bytes":
@@ -121,16 +121,16 @@ def damage_of(note: native.Note) -> Damage:
 
 
 def shown_key(key: bytes, most: int = 40, size: int | None = None) -> str:
-    """A key in hexadecimal, cut where it is long; `size` if these are only its first bytes."""
+    """Return a key in hexadecimal, cut where it is long; `size` if these are only its first bytes."""
     size = len(key) if size is None else size
     return "(no bytes)" if not size else key.hex() if size <= most else f"{key[:most].hex()}... of {size} bytes"
 
 
-# ---- what is told about types ----
+# ---- given types ----
 
 
 def frame_of(reader: MapReader, order: int | None = None) -> Any:
-    """How the nodes of a map lie, for the core."""
+    """Return the node layout of a map, for the core."""
     layout, space = reader.layout, reader.space
     fixed = [_core.SS_NOT_FIXED if size is None else size for size in (layout.key_fixed, layout.value_fixed)]
     return native.map_frame(
@@ -144,7 +144,7 @@ def frame_of(reader: MapReader, order: int | None = None) -> Any:
 
 
 def _order_in_core(order: InferredOrder, key: Codec[Any] | None) -> int | None:
-    """The order as the core knows it; None where only Python can compare."""
+    """Return the order as the core knows it; None if only Python can compare."""
     if not order.certain or key is None:
         return _SEEN.get(order.name)
     return None if key.order.kind is OrderKind.PYTHON else int(_core.SS_SEEN_TERMS)
@@ -170,7 +170,7 @@ class MapSurvey:
         self._walk: native.MapSurvey | None = None
 
     def run(self) -> MapStats:
-        """The tree, the order of its keys, then the chunks. Raises `Unreadable`. O(n)."""
+        """Return the tree, the order of its keys, then the chunks. Raises `Unreadable`. O(n)."""
         reader = self.reader
         in_core = _order_in_core(reader.order, reader.key)
         walk = self._walk = self._walked(in_core)
@@ -205,7 +205,7 @@ class MapSurvey:
     # ---- the tree ----
 
     def _walked(self, order: int | None, *, silent: bool = False) -> native.MapSurvey:
-        """A walk over the tree with this order."""
+        """Return a walk over the tree with this order."""
         reader = self.reader
         codec = reader.key if order == _core.SS_SEEN_TERMS else None
         room = _ROOM if reader.source.nbytes > self._memory_is_cheap() else 0
@@ -341,7 +341,7 @@ class _Disorder:
 
     @classmethod
     def of(cls, walk: native.MapSurvey) -> _Disorder:
-        """What the core found."""
+        """Return what the core found."""
         stats, made = walk.stats(), cls()
         made.count, made.equal = int(stats.broken_orders), int(stats.equal_keys)
         for _, address, equal, _, a, a_size, b, b_size in walk.disorder():
@@ -365,7 +365,7 @@ class _Disorder:
 
 
 def end_of_chunks(reader: MapReader) -> int:
-    """How many chunks lie before the end of the free list. O(free chunks). Raises `Damage`."""
+    """Return how many chunks lie before the end of the free list. O(free chunks). Raises `Damage`."""
     memory = reader.source.memory()
     frame = frame_of(reader)
     frame.root = 0
@@ -382,7 +382,7 @@ def end_of_chunks(reader: MapReader) -> int:
 
 
 def first_keys(reader: MapReader, count: int) -> list[tuple[int, int, bytes]]:
-    """The least keys that can be read, with the address of the node of each and its number there. O(log n + count)."""
+    """Return the least keys that can be read, with the address of the node of each and its number there. O(log n + count)."""
     found: list[tuple[int, int, bytes]] = []
     for batch in batches(reader, None, keys_only=True, nbytes=1):
         found += [(node, number, key) for node, number, key, _ in entries_of(batch)]
@@ -396,7 +396,7 @@ def batches(
 ) -> Iterator[native.Batch]:
     """All entries in the order of the keys, or (`chunks`) node by node, in columns. O(n), one node of each level in memory.
 
-    What cannot be read is told to `note` and left out. Raises `Unreadable`.
+    Unreadable parts are reported to `note` and left out. Raises `Unreadable`.
     """
     memory = reader.source.memory()
     feed = native.Entries(memory._handle, frame_of(reader), chunks, keys_only=keys_only)

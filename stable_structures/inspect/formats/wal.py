@@ -71,7 +71,7 @@ class WalContents:
 
 
 def read_log(path: Path, file: FileSource) -> WalContents | None:
-    """What the log at this path holds for the file; None where there is none. O(length). Raises `Unreadable`.
+    """Return what the log at this path holds for the file; None if there is none. O(length). Raises `Unreadable`.
 
     A program that goes on writing changes log and file while they are read, so what looks damaged is read again then.
     """

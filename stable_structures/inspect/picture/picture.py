@@ -25,7 +25,7 @@ _NOBODY: Final = "#fb7185"
 
 
 def draw(image: Image, out: str | Path, *, types: Types | None = None, progress: Progress = no_progress) -> Scene:
-    """Draws a memory to a file whose name ends in .html, .png or .svg. O(size of what is in it). Raises `Unreadable`.
+    """Draw a memory to a file whose name ends in .html, .png or .svg. O(size of what is in it). Raises `Unreadable`.
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
     >>> memory = StableMemory()
@@ -54,11 +54,22 @@ def draw(image: Image, out: str | Path, *, types: Types | None = None, progress:
     return scene
 
 
-def page(scene: Scene) -> str:
-    """The picture as one HTML file that needs nothing else. O(chunks)."""
-    template = files(__package__).joinpath("page.html").read_text("utf-8")
+def page(scene: Scene, *, nonce: str = "") -> str:
+    """Return the picture as one HTML file that needs nothing else. O(chunks).
+
+    `nonce` is the one of a server's Content-Security-Policy.
+    """
+    folder = files(__package__)
+    template = folder.joinpath("page.html").read_text("utf-8").replace("/*@MODEL@*/", model_script())
+    for tag in ("<style>", "<script>") if nonce else ():
+        template = template.replace(tag, f'{tag[:-1]} nonce="{nonce}">')
     data = json.dumps(scene.to_dict(), ensure_ascii=True).replace("</", "<\\/")
     return template.replace('"@SCENE@"', data)
+
+
+def model_script() -> str:
+    """Return the JavaScript that describes a scene: the content of an address, in words and as a colour."""
+    return files(__package__).joinpath("model.js").read_text("utf-8")
 
 
 def _pyplot() -> Any:
@@ -86,7 +97,7 @@ def cell_size(nbytes: int) -> int:
 
 
 def cells(scene: Scene) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], int]:
-    """What, and whose, is in each cell of the picture, row by row; and the bytes of a cell.
+    """Return the kind and owner of each cell of the picture, row by row, and the bytes of a cell.
 
     Of points spread over a cell the most frequent counts, but what is lost is always seen.
     """

@@ -108,7 +108,7 @@ class MemoryScene:
         return self.kind if self.id is None else f"memory {self.id}: {self.kind}"
 
     def classify(self, offsets: Column) -> npt.NDArray[np.uint8]:
-        """`What` of each offset. O(offsets)."""
+        """Return the `What` of each offset. O(offsets)."""
         found = np.full(offsets.shape, What.UNUSED, np.uint8)
         if self.stride:
             found[offsets < self.live] = What.FREE
@@ -122,7 +122,7 @@ class MemoryScene:
         return found
 
     def present(self) -> set[int]:
-        """`What` there is of it, exactly. O(chunks)."""
+        """Return the `What` in it, exactly. O(chunks)."""
         found = set(np.unique(self.what).tolist()) | ({What.HEADER} if self.header else set())
         if not self.stride and self.live > self.header:
             found.add(What.DATA if self.header else What.UNKNOWN)
@@ -151,7 +151,7 @@ class Scene:
     memories: list[MemoryScene]
 
     def place(self, addresses: Column) -> tuple[Column, Column]:
-        """Which memory (its number in `memories`; -1 none, -2 tables, -3 bucket of nobody) and offset each address is."""
+        """Return which memory (its number in `memories`; -1 none, -2 tables, -3 bucket of nobody) and offset each address is."""
         if not self.bucket_bytes:
             return np.zeros_like(addresses), addresses
         bucket = (addresses - PAGE_SIZE) // self.bucket_bytes
@@ -177,7 +177,7 @@ class Scene:
         return ranks
 
     def classify(self, addresses: Column) -> tuple[npt.NDArray[np.uint8], Column]:
-        """`What` and memory of each address."""
+        """Return the `What` and memory of each address."""
         memory, offset = self.place(addresses)
         what = np.full(addresses.shape, What.OUTSIDE, np.uint8)
         what[memory == -2] = What.TABLE  # noqa: PLR2004 - said by the format
@@ -189,7 +189,7 @@ class Scene:
         return what, memory
 
     def present(self) -> list[int]:
-        """`What` there is, in its order: for legends. O(chunks)."""
+        """Return the `What` in it, in order, for legends. O(chunks)."""
         found = set[int]().union(*(one.present() for one in self.memories))
         if self.bucket_bytes:
             checks = {
@@ -236,7 +236,7 @@ def _base64(data: npt.NDArray[np.uint8]) -> str:
 
 
 def read_scene(image: Image, *, types: Types | None = None, progress: Progress = no_progress) -> Scene:
-    """Walks everything in an image. O(size of what is in it)."""
+    """Walk everything in an image. O(size of what is in it)."""
     memories = [_read_part(part, types or {}, progress) for part in image.parts.values()]
     manager = image.manager
     owners = np.frombuffer(b"" if manager is None else manager.owners[: manager.allocated], np.uint8)
@@ -307,7 +307,7 @@ def _end(reader: MapReader, chunks: int) -> int:
 
 
 def _labels(part: Part, reader: MapReader, chunks: Column, types: Types) -> dict[int, str]:
-    """What is said of nodes, by number of the chunk."""
+    """Return what is said of nodes, by number of the chunk."""
     key, _ = readings(part, types)
     found = {}
     for index in chunks.tolist():

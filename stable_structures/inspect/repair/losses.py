@@ -16,7 +16,7 @@ class Salvage:
     memory: int | None
     kind: str
     expected: int | None
-    """Entries by the structure's header; None where that is damaged or there are none."""
+    """The number of entries by the structure's header; None if that is damaged or there are none."""
     kept: int = 0
     lost: list[str] = field(default_factory=list)
     """What is gone, each with its place; the first thousand."""
@@ -29,7 +29,7 @@ class Salvage:
 
     @property
     def whole(self) -> bool:
-        """Whether nothing was lost."""
+        """Return whether nothing was lost."""
         return not self.lost and not self.missing
 
     def lose(self, what: str) -> None:

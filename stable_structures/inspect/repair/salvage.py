@@ -23,10 +23,10 @@ from ..formats.layout import CAPACITY, CHUNK_HEADER, DEPTH, NODE_HEADER, U64, Da
 from ..formats.maps import MapReader
 from ..formats.nodes import Node, Run, read_entries
 from ..formats.sequences import LogReader
-from ..formats.survey import shown_key
+from ..formats.survey import MapStats, MapSurvey, batches, shown_key
 from ..image import Image, Part, open_image
 from ..report import Types, check_part
-from ..rewrite.build import Entry, ImageFile, MapBuilder, Output, Spool, copy, form_of
+from ..rewrite.build import Entry, ImageFile, MapBuilder, Output, Spool, copy, form_of, in_batches
 from ..rewrite.rewrite import rewrite
 from ..source import Progress, no_progress
 from .losses import Salvage
@@ -35,10 +35,10 @@ from .tables import mend_tables
 
 
 def repair(what: str | Path | Memory, out: str | Path, *, types: Types | None = None, progress: Progress = no_progress) -> list[Salvage]:
-    """Saves every readable entry into a new image, and tells what was lost, memory by memory. O(size). Never changes `what`.
+    """Save every readable entry into a new image, and report what was lost, memory by memory. O(size). Never changes `what`.
 
-    Where the order of a map's keys cannot be told, entries of nodes that nothing leads to are lost unless the type of
-    the keys is told. Raises `Unreadable`, also where the memory is nothing that the crate wrote, and `Misfit`,
+    If the order of a map's keys cannot be told, entries of nodes that nothing leads to are lost unless the type of
+    the keys is given. Raises `Unreadable`, also if the crate did not write the memory, and `Misfit`,
     which is one, where the types are other ones than it has.
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
@@ -66,13 +66,13 @@ def repair(what: str | Path | Memory, out: str | Path, *, types: Types | None = 
 
 
 def _cut_off(image: Image) -> list[Salvage]:
-    """What is missing of the input as a whole."""
+    """Return what is missing of the input as a whole."""
     of_files = [missing.problem_text(problem) for problem in missing.find(image) if problem.memory is None]
     return [Salvage(None, image.recognition.kind, None, lost=of_files)] if of_files else []
 
 
 def _mended(image: Image, types: Types) -> list[Salvage]:
-    """The image with its tables mended; tells what is wrong with them, if anything is."""
+    """Return the image with its tables mended, and what was wrong with them."""
     if image.recognition.kind != "manager":
         return []
     broken: list[Damage] = []
@@ -145,8 +145,15 @@ class MapSalvage:
         result.notes += [str(problem) for problem in reader.problems]
 
     def run(self, memory: Memory) -> None:
-        """Writes the new map."""
+        """Write the new map."""
         result, reader = self.result, self.reader
+        found, order = list[Damage](), reader.order
+        survey = MapSurvey(reader, found.append, self.progress)
+        stats = survey.run()
+        if not found and not reader.problems and not survey.left_out:
+            self._pack(memory, stats)
+            return
+        reader.order = order  # of a damaged map a survey may have found another that fits better by chance
         with Spool() as tree, Spool() as entries:
             for entry in self._in_order(self._from_tree()):
                 tree.add(entry)
@@ -157,9 +164,16 @@ class MapSalvage:
                 entries.add(entry)
             result.kept = entries.count
             form = form_of(reader, layout_1=self.versions == {1})
-            MapBuilder(form, Output(memory)).build(iter(entries), entries.count)
+            MapBuilder(form, Output(memory)).build(in_batches(entries), entries.count)
         if result.missing and not result.lost:
             result.lost.append(f"{result.missing} entries that the header counts are nowhere")
+
+    def _pack(self, memory: Memory, stats: MapStats) -> None:
+        """Write a sound map, whose entries are encoded as the given types are."""
+        reader = self.reader
+        form = form_of(reader, layout_1=0 < stats.layout_1_nodes == sum(stats.nodes_by_depth))
+        MapBuilder(form, Output(memory)).build(batches(reader, _refuse), reader.length)
+        self.result.expected = self.result.kept = reader.length
 
     # ---- the tree ----
 
@@ -181,7 +195,7 @@ class MapSalvage:
                 yield from self._entry(node, i)
 
     def _entry(self, node: Node, index: int) -> Iterator[Entry]:
-        """The entry, unless its value is gone, or key or value are none of the types that were told."""
+        """Return the entry, unless its value is gone, or key or value are not of the given types."""
         key, what = node.keys[index], "entry"
         try:
             made = _exact(self.reader.key, key)
@@ -217,7 +231,7 @@ class MapSalvage:
         return self.rescue(address)
 
     def rescue(self, address: int) -> Node | None:
-        """What is left of a damaged node; its chunk's header does not count."""
+        """Return what is left of a damaged node; its chunk's header does not count."""
         try:
             first = self.space.read(address, self.space.page)
         except Damage:
@@ -274,7 +288,7 @@ class MapSalvage:
             yield held
 
     def _order_known(self) -> bool:
-        """A guess counts where the sample keeps it."""
+        """Return whether a guess counts: the sample has to support it."""
         order = self.reader.order
         return order.certain or all(order.broken(keys) <= 1 for keys in self._sampled_keys())
 
@@ -320,7 +334,7 @@ class MapSalvage:
             self._lose(f"{found} nodes that nothing leads to: the order of the keys is not known, so their place is not; give --key TYPE")
 
     def _end(self) -> int:
-        """Chunks behind the end of the free list are older than the map's last clearing; where the list is damaged, all count."""
+        """Return the chunks to search: those behind the end of the free list are stale; all if the list is damaged."""
         try:
             return min(self.reader.end_of_chunks(), self.space.chunks)
         except Damage as damage:
@@ -344,3 +358,7 @@ def _exact(codec: Codec[Any] | None, data: bytes) -> bytes:
 
 def _words(problem: Exception) -> str:
     return "it was behind the damage" if isinstance(problem, IndexError) else str(problem)
+
+
+def _refuse(damage: Damage) -> None:
+    raise damage

@@ -3,7 +3,7 @@
 
 Every element keeps its number: in the place of one that is gone stands an empty one, or the least value of its type. A
 heap has no numbers, so what is gone is left out, and what is left is put in order. An element is gone where its size or
-its end is damaged, and where it is no value of the type that was told.
+its end is damaged, and if it is not a value of the given type.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Element: TypeAlias = bytes | Damage
 
 
 def save_row(reader: SequenceReader, memory: Memory, result: Salvage) -> None:
-    """Writes a row anew, of a log the index."""
+    """Write a sequence again, of a log the index."""
     result.notes += [str(problem) for problem in reader.problems]
     result.expected = reader.length if reader.length < 2**48 else None
     if isinstance(reader, LogReader):
@@ -38,7 +38,7 @@ def save_row(reader: SequenceReader, memory: Memory, result: Salvage) -> None:
 
 
 def save_log_data(reader: LogReader, memory: Memory) -> None:
-    """The entries of a log back to back, as the index has them that `save_row` writes."""
+    """Write the entries of a log back to back, as in the index that `save_row` writes."""
     out, at = Output(memory), LOG_DATA_AT
     out.write(0, b"GLD\x01")
     out.reach(1)
@@ -52,7 +52,7 @@ def save_log_data(reader: LogReader, memory: Memory) -> None:
 
 
 def _kept(reader: SequenceReader, result: Salvage, index: int, element: Element, instead: bytes | None) -> bytes | None:
-    """What to write for an element: itself, or `instead` where it is gone."""
+    """Return what to write for an element: itself, or `instead` if it is gone."""
     try:
         if isinstance(element, Damage):
             raise element
@@ -77,7 +77,7 @@ def _instead(reader: SequenceReader) -> bytes | None:
 
 
 def _each(reader: SequenceReader) -> Iterator[Element]:
-    """The elements in their places."""
+    """Return the elements in their places."""
     gone: list[Damage] = []
     for _, data in reader.elements(note=gone.append):
         yield from gone
@@ -87,7 +87,7 @@ def _each(reader: SequenceReader) -> Iterator[Element]:
 
 
 def _cut(reader: SequenceReader, start: int, width: int, result: Salvage) -> None:
-    """Where the length says more than there is room for, zeros up to the end of the memory are no elements."""
+    """Return the real length: if the header says more than fits, zeros up to the end of the memory are not elements."""
     if not width or reader.length <= reader.readable():
         return
     reader.length = -(-(_last_used(reader.source, start) - start) // width)
@@ -106,7 +106,7 @@ def _last_used(source: Source, start: int) -> int:
 
 
 def _as_it_fits(reader: SlotReader) -> SlotReader:
-    """By the bound of the header, or by that of the type that was told: as more elements are values."""
+    """Choose the bound of the header or that of the given type: the one by which more elements are values."""
     told = reader.as_told()
     return reader if told is None or _values(told) < _values(reader) else told
 
@@ -140,7 +140,7 @@ def _save_slots(reader: SlotReader, memory: Memory, result: Salvage) -> None:
 
 
 def _save_heap(reader: SlotReader, codec: Codec[Any], memory: Memory, result: Salvage) -> None:
-    """A new heap, since what is left out moves the others."""
+    """Write a new heap, because leaving elements out moves the others."""
     made = StableMemory()
     heap = StableMinHeap[codec](made)  # type: ignore[valid-type]
     for data in _all_kept(reader, result, None):
@@ -164,7 +164,7 @@ def _out_of_order(reader: SlotReader) -> bool:
 
 
 def _save_cell(reader: CellReader, memory: Memory, result: Salvage) -> None:
-    """Where the value is none of the type, the memory stays empty: the crate's `init` puts its default there."""
+    """Save the value; if it is not of the type, leave the memory empty, so that the crate's `init` stores its default."""
     size = min(reader.size, reader.source.nbytes - CELL_AT)
     data = reader.source.read(CELL_AT, size)
     if size < reader.size:
@@ -227,5 +227,5 @@ def _slices(reader: LogReader) -> Iterator[Element]:
 
 
 def _is_end(start: int, end: int, following: int, after: int, room: int) -> bool:
-    """Whether an end fits: what contradicts both of the next two is wrong, what contradicts one of them is not."""
+    """Return whether an end fits: what contradicts both of the next two is wrong, what contradicts one of them is not."""
     return start <= end <= room and (end <= following or end <= after)

@@ -2,7 +2,7 @@
 """What `repair` makes of a manager's damaged tables.
 
 The tables say most things twice: the owners say how many buckets there are, sizes and owners how large a bucket is, and
-each memory has as many buckets as its size needs. So one damaged number can be told from the others. Where a bucket went
+each memory has as many buckets as its size needs. So one damaged number can be told from the others. If a bucket went
 from one memory to another, the structures in both say which it was: with the right one they are sound.
 """
 
@@ -26,7 +26,7 @@ _DEFAULT_PAGES: Final = 128
 
 
 def mend_tables(image: Image, types: Types) -> list[str]:
-    """Gives the image the tables that are likeliest, and says what is different. O(buckets), or O(size) where a bucket moved."""
+    """Give the image its most likely tables, and return what is different. O(buckets), or O(size) where a bucket moved."""
     try:
         manager = read_tables(image.source)
     except Damage:
@@ -53,7 +53,7 @@ def _mend_counts(manager: Manager, notes: list[str]) -> Manager:
 
 
 def _counts(manager: Manager) -> Iterator[Manager]:
-    """The tables with the numbers that may be meant; what they say themselves first, since the first of equals is taken."""
+    """Return the tables with the numbers that may be meant; what they say themselves first, since the first of equals is taken."""
     owned = len(manager.owners.rstrip(bytes([FREE])))
     for allocated in dict.fromkeys((manager.allocated, owned)):
         pages = [manager.bucket_pages, *_pages_of_file(manager, allocated), *_pages_of_sizes(manager, allocated), _DEFAULT_PAGES]
@@ -63,14 +63,14 @@ def _counts(manager: Manager) -> Iterator[Manager]:
 
 
 def _pages_of_file(manager: Manager, allocated: int) -> Iterator[int]:
-    """A manager grows its memory so far that the last bucket fits exactly."""
+    """Return the bucket size by the memory's size: a manager grows its memory until the last bucket fits exactly."""
     pages = manager.source.nbytes // PAGE_SIZE - 1
     if allocated and pages % allocated == 0:
         yield pages // allocated
 
 
 def _pages_of_sizes(manager: Manager, allocated: int) -> Iterator[int]:
-    """The least bucket with which a memory's buckets hold it, by each memory."""
+    """Return the least bucket with which a memory's buckets hold it, by each memory."""
     for memory in range(MEMORIES):
         count = manager.owners.count(memory, 0, allocated)
         if count:
@@ -94,7 +94,7 @@ def _structures(parts: dict[int | None, Part]) -> int:
 
 
 def _mend_owners(manager: Manager, types: Types, notes: list[str]) -> Manager:
-    """Buckets that one memory lacks: those of nobody, or one that another has too many."""
+    """Return the buckets that one memory lacks: those of nobody, or one that another has too many."""
     moved = _with_unowned(manager)
     missing = _missing(moved)
     losers = [memory for memory, count in missing.items() if count > 0]
@@ -107,12 +107,12 @@ def _mend_owners(manager: Manager, types: Types, notes: list[str]) -> Manager:
 
 
 def _missing(manager: Manager) -> dict[int, int]:
-    """How many buckets each memory has too few, or too many (negative)."""
+    """Return how many buckets each memory has too few, or too many (negative)."""
     return {memory: manager.needed(memory) - manager.owners.count(memory, 0, manager.allocated) for memory in range(MEMORIES)}
 
 
 def _with_unowned(manager: Manager) -> Manager:
-    """Buckets of nobody given to the one memory that lacks as many."""
+    """Give the buckets of nobody to the one memory that lacks as many."""
     unowned = manager.unowned()
     losers = {memory: count for memory, count in _missing(manager).items() if count > 0} if unowned else {}
     return _given(manager, unowned, *losers) if list(losers.values()) == [len(unowned)] else manager
@@ -146,7 +146,7 @@ class _Enough(Exception):
 
 
 def _findings(parts: dict[int | None, Part], memories: tuple[int, ...], types: Types, most: int) -> int:
-    """How many rules these memories break; no more than `most` are counted, unless that is 0."""
+    """Return how many rules these memories break; no more than `most` are counted, unless that is 0."""
     found: list[Finding] = []
 
     def note(finding: Finding) -> None:
@@ -172,7 +172,7 @@ def _with_their_logs(parts: dict[int | None, Part], memories: tuple[int, ...]) -
 
 
 def _mend_sizes(manager: Manager, notes: list[str]) -> Manager:
-    """A size that its buckets contradict is as large as they are."""
+    """Replace a size that its buckets contradict by the size of the buckets."""
     sizes = list(manager.sizes)
     for memory in range(MEMORIES):
         owned = manager.owners.count(memory, 0, manager.allocated)
@@ -183,7 +183,7 @@ def _mend_sizes(manager: Manager, notes: list[str]) -> Manager:
 
 
 def _widened(manager: Manager, types: Types) -> Manager:
-    """A memory whose structure is damaged may go on behind its end, up to the end of its last bucket."""
+    """Extend a memory whose structure is damaged up to the end of its last bucket."""
     parts, sizes = parts_of(manager), list(manager.sizes)
     for part in parts.values():
         if part.id is not None and part.is_structure and _findings(parts, (part.id,), types, 1):

@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, Final, Self
 
+import numpy as np
+import numpy.typing as npt
+
+from ... import _native as native
 from ...errors import OutOfBounds
 from ...memory.memory import PAGE_SIZE, Memory
 from ..formats.layout import (
@@ -22,8 +27,6 @@ from ..formats.layout import (
     CHUNK_HEADER,
     FIRST_CHUNK,
     MINIMUM,
-    NODE_HEADER,
-    OVERFLOW_HEADER,
     U32,
     U64,
     Damage,
@@ -33,7 +36,11 @@ from ..source import Source, Unreadable
 from ..writing import NewFile
 
 Entry = tuple[bytes, bytes]
+Column = npt.NDArray[np.uint64]
 _BUFFER: Final = 1 << 20
+_SOME: Final = 4096
+_NOWHERE: Final = np.zeros(0, np.uint64)
+_NO_NUMBER: Final = np.zeros(0, np.uint8)
 
 
 class ImageFile(NewFile):
@@ -131,170 +138,87 @@ def pages_of(form: MapForm, chunks: int) -> int:
     return -(-(FIRST_CHUNK + chunks * (form.page + CHUNK_HEADER) + CHUNK_HEADER) // PAGE_SIZE)
 
 
-@dataclass(frozen=True, slots=True)
-class Filling:
-    """Entries that leaves and internal nodes are to have; shares are even, so it may be one fewer."""
-
-    leaf: int = CAPACITY
-    inner: int = CAPACITY
-
-    def height(self, count: int) -> int:
-        """The least at which nodes are no fuller than that; none but the root may have too few then."""
-        height, n = 0, count + 1
-        while (self.leaf + 1) * (self.inner + 1) ** height < n:
-            height += 1
-        while height and n < 2 * (MINIMUM + 1) ** height:
-            height -= 1
-        return height
-
-    def parts(self, count: int, height: int, fewest: int) -> int:
-        """How many children a subtree gets: any number will do that leaves none of them too full or too empty."""
-        n = count + 1
-        ideal: int = -(-n // ((self.leaf + 1) * (self.inner + 1) ** (height - 1)))
-        most: int = min(CAPACITY + 1, n // (MINIMUM + 1) ** height)
-        least: int = -(-n // (CAPACITY + 1) ** height)
-        return max(fewest, least, min(ideal, most))
+Filling = tuple[int, int]
+"""Entries that leaves and internal nodes are to have at most."""
+FULL: Final[Filling] = (CAPACITY, CAPACITY)
 
 
-def best_filling(form: MapForm, ends: Sequence[int]) -> tuple[Filling, int]:
+def best_filling(form: MapForm, ends: Column) -> tuple[Filling, int]:
     """How nodes are to be filled for the fewest chunks, and how many that is; `ends` are sums of the sizes of entries, from 0 on.
 
     Full nodes are best unless they need overflow pages where less full ones do not. O(n) for each filling that is tried.
     """
-    best = Filling()
-    chunks, nodes = _chunks(form, best, ends)
+    best = FULL
+    chunks, nodes = native.measure_pack(_numbers(form, best), ends)
     if chunks == nodes:
         return best, chunks
     for leaf in range(MINIMUM, CAPACITY):
-        best, chunks = _better(form, Filling(leaf), ends, (best, chunks))
+        best, chunks = _better(form, (leaf, CAPACITY), ends, (best, chunks))
     for inner in range(MINIMUM, CAPACITY):
-        best, chunks = _better(form, Filling(best.leaf, inner), ends, (best, chunks))
+        best, chunks = _better(form, (best[0], inner), ends, (best, chunks))
     return best, chunks
 
 
-def _better(form: MapForm, filling: Filling, ends: Sequence[int], best: tuple[Filling, int]) -> tuple[Filling, int]:
-    chunks, _ = _chunks(form, filling, ends)
+def _better(form: MapForm, filling: Filling, ends: Column, best: tuple[Filling, int]) -> tuple[Filling, int]:
+    chunks, _ = native.measure_pack(_numbers(form, filling), ends)
     return (filling, chunks) if chunks < best[1] else best
 
 
-def _chunks(form: MapForm, filling: Filling, ends: Sequence[int]) -> tuple[int, int]:
-    """Chunks and nodes of a map that is filled like this."""
-    field = 2 * U32.size if form.key_fixed is None else U32.size
-    chunks = nodes = at = 0
-
-    def node(count: int, size: int, children: int) -> None:
-        nonlocal chunks, nodes
-        run = NODE_HEADER + children * U64.size + count * field + size
-        chunks += 1 if run <= form.page else 1 - (form.page - run) // (form.page - OVERFLOW_HEADER)
-        nodes += 1
-
-    def subtree(height: int, count: int, fewest: int) -> None:
-        nonlocal at
-        if height == 0:
-            node(count, ends[at + count] - ends[at], 0)
-            at += count
-            return
-        parts, separators = filling.parts(count, height, fewest), 0
-        share, more = divmod(count - (parts - 1), parts)
-        for i in range(parts):
-            subtree(height - 1, share + (i < more), MINIMUM + 1)
-            if i < parts - 1:
-                separators += ends[at + 1] - ends[at]
-                at += 1
-        node(parts - 1, separators, parts)
-
-    count = len(ends) - 1
-    if count:
-        subtree(filling.height(count), count, 2)
-    return chunks, nodes
+def _numbers(form: MapForm, filling: Filling) -> dict[str, int]:
+    slot_key, slot_value = form.slots or (0, 0)
+    fixed = native.NOT_FIXED if form.key_fixed is None else form.key_fixed
+    leaf, inner = filling
+    of_layout = {"slot_key": slot_key, "slot_value": slot_value, "layout_1": int(form.slots is not None)}
+    return {"page": form.page, "key_fixed": fixed, "leaf": leaf, "inner": inner, **of_layout}
 
 
 class MapBuilder:
-    """Packs entries into a map: each subtree gets an equal share, so that all nodes are as full as they are to be."""
+    """Packs entries into a map, in the core and a batch at a time: each subtree gets an equal share (native/structures/pack.h).
 
-    def __init__(self, form: MapForm, out: Output, filling: Filling | None = None) -> None:
+    It exists beside `ss_btree_build`, which `from_sorted` calls, because that one needs an open map with its types. Rewriting
+    and salvage do not know the types: their entries are encoded bytes, their form (layout 1, page size, whether keys have
+    sizes) is the one that was read, and the entries are streamed instead of held as a whole.
+    `tests/inspect/test_map_builder.py` holds the two against each other.
+    """
+
+    def __init__(self, form: MapForm, out: Output, filling: Filling = FULL) -> None:
         self.form = form
         self.out = out
-        self.filling = filling or Filling()
-        self.chunks = 0
+        self.filling = filling
 
-    def build(self, entries: Iterable[Entry], count: int) -> None:
+    def build(self, batches: Iterable[native.Batch], count: int) -> None:
         """Writes the map. O(n). Raises `Damage` where there are not `count` entries."""
-        feed = iter(entries)
-        root = self._subtree(feed, self.filling.height(count), count, fewest=2) if count else 0
-        if next(feed, None) is not None:
-            raise Damage("a map's length counts its entries", 20, count, "more")
-        self._finish(root, count)
-
-    def _subtree(self, feed: Iterator[Entry], height: int, count: int, fewest: int = MINIMUM + 1) -> int:
-        """`count` entries as a tree; gives the address of its root."""
-        if height == 0:
-            return self._node([self._next(feed) for _ in range(count)], [])
-        parts = self.filling.parts(count, height, fewest)
-        share, more = divmod(count - (parts - 1), parts)
-        children, separators = [], []
-        for i in range(parts):
-            children.append(self._subtree(feed, height - 1, share + (i < more)))
-            if i < parts - 1:
-                separators.append(self._next(feed))
-        return self._node(separators, children)
-
-    def _next(self, feed: Iterator[Entry]) -> Entry:
-        entry = next(feed, None)
-        if entry is None:
+        pack, at, fed = native.Pack(_numbers(self.form, self.filling), count), FIRST_CHUNK, 0
+        for batch in batches:
+            fed += len(batch[1])
+            if fed > count:
+                raise Damage("a map's length counts its entries", 20, count, "more")
+            chunks = pack.feed(batch)
+            self.out.write(at, chunks)
+            at += len(chunks)
+        end = pack.end()
+        if end is None:
             raise Damage("a map's length counts its entries", 20, "fewer", "as many as it says")
-        return entry
+        self._finish(*end, count)
 
-    # ---- nodes ----
-
-    def _node(self, entries: list[Entry], children: list[int]) -> int:
-        slots = self.form.slots
-        run = self._run(entries, children) if slots is None else self._slots(entries, children, *slots)
-        page, room = self.form.page, self.form.page - OVERFLOW_HEADER
-        rest = [run[at : at + room] for at in range(page, len(run), room)]
-        address = self._address(self.chunks)
-        if rest:
-            run = run[:7] + U64.pack(self._address(self.chunks + 1)) + run[15:]
-        self._chunk(run[:page])
-        for i, part in enumerate(rest):
-            following = self._address(self.chunks + 1) if i < len(rest) - 1 else 0
-            self._chunk(b"NOF" + U64.pack(following) + part)
-        return address
-
-    def _run(self, entries: list[Entry], children: list[int]) -> bytes:
-        parts = [b"BTN\x02", bytes([bool(children)]), len(entries).to_bytes(2, "little"), bytes(NODE_HEADER - 7)]
-        parts += [U64.pack(child) for child in children]
-        for key, _ in entries:
-            parts += [key] if self.form.key_fixed is not None else [U32.pack(len(key)), key]
-        for _, value in entries:
-            parts += [U32.pack(len(value)), value]
-        return b"".join(parts)
-
-    def _slots(self, entries: list[Entry], children: list[int], most_key: int, most_value: int) -> bytes:
-        parts = [b"BTN\x01", bytes([bool(children)]), len(entries).to_bytes(2, "little")]
-        for key, value in entries:
-            parts += [U32.pack(len(key)), key.ljust(most_key, b"\0"), U32.pack(len(value)), value.ljust(most_value, b"\0")]
-        return b"".join(parts + [U64.pack(child) for child in children])
-
-    # ---- chunks ----
-
-    def _address(self, index: int) -> int:
-        return FIRST_CHUNK + index * (self.form.page + CHUNK_HEADER) + CHUNK_HEADER
-
-    def _chunk(self, data: bytes) -> None:
-        at = self._address(self.chunks)
-        self.out.write(at - CHUNK_HEADER, b"CHK\x01\x01".ljust(CHUNK_HEADER, b"\0") + data.ljust(self.form.page, b"\0"))
-        self.chunks += 1
-
-    def _finish(self, root: int, count: int) -> None:
+    def _finish(self, root: int, chunks: int, count: int) -> None:
         """The end of the free list, then both headers."""
-        form, head = self.form, self._address(self.chunks) - CHUNK_HEADER
+        form, head = self.form, FIRST_CHUNK + chunks * (self.form.page + CHUNK_HEADER)
         self.out.write(head, b"CHK\x01".ljust(CHUNK_HEADER, b"\0"))
-        allocator = b"BTA\x01" + bytes(4) + U64.pack(form.page) + U64.pack(self.chunks) + U64.pack(head) + bytes(16)
+        allocator = b"BTA\x01" + bytes(4) + U64.pack(form.page) + U64.pack(chunks) + U64.pack(head) + bytes(16)
         header = b"BTR" + bytes([form.version]) + U32.pack(form.first) + U32.pack(form.second) + U64.pack(root) + U64.pack(count)
         self.out.write(ALLOCATOR_AT, allocator)
         self.out.write(0, header)
         self.out.flush()
+
+
+def in_batches(entries: Iterable[Entry]) -> Iterator[native.Batch]:
+    """Entries in columns, some at a time."""
+    feed = iter(entries)
+    while some := list(islice(feed, _SOME)):
+        ends = (np.cumsum([len(entry[side]) for entry in some], dtype=np.uint64) for side in range(2))
+        keys, values = (b"".join(side) for side in zip(*some, strict=True))
+        yield keys, next(ends), values, next(ends), _NOWHERE, _NO_NUMBER
 
 
 class Spool:
@@ -324,7 +248,7 @@ class Spool:
 
 
 def copy(source: Source, memory: Memory, length: int | None = None, tell: Callable[[int], None] = lambda _: None) -> None:
-    """The first bytes of a source, all by default, with its size in pages; what is zero stays unwritten. O(length)."""
+    """Write the first bytes of a source, all by default, with its size in pages; zeros stay unwritten. O(length)."""
     out = Output(memory)
     length = source.nbytes if length is None else length
     out.reach(length)

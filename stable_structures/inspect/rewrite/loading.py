@@ -17,9 +17,9 @@ from typing import IO, Any, Final, TypeAlias
 
 import cbor2
 
+from ...encodings.limits import TooMuch
 from ...storable import Codec, codec
 from .. import parquet
-from ..budget import TooMuch
 from ..cells import bytes_of_csv, from_arrow, from_csv
 from ..source import Unreadable
 from ..values import from_json, unhex
@@ -36,7 +36,7 @@ _PAIR, _WITH_MORE = 2, 3
 
 
 def rows_of(path: Path, form: str) -> tuple[Callable[[Path], Rows], Callable[[Codec[Any], Any], Any]]:
-    """The rows of a dump, and what makes a value of what stands in them. Raises `Unreadable` for what is no format."""
+    """Return the rows of a dump, and what makes a value of what stands in them. Raises `Unreadable` for what is no format."""
     if form not in _READERS:
         raise Unreadable(f"{path}: {form!r} is no format that can be loaded; give --format jsonl, csv, cbor or parquet")
     return _READERS[form]
@@ -50,9 +50,9 @@ class Column:
         self.codec = codec or _BYTES
 
     def encoded(self, row: Row) -> bytes:
-        """The bytes where the row has them, since what stands beside them may be a guess; else those of the value.
+        """Return the bytes where the row has them, since what stands beside them may be a guess; else those of the value.
 
-        O(size). Raises `StableError`, or `ValueError`, `TypeError` or `KeyError`, where that is no value of the type.
+        O(size). Raises `StableError`, or `ValueError`, `TypeError` or `KeyError`, if that is no value of the type.
         """
         exact = row.get(f"{self.name}_bytes")
         if exact is not None and exact != "":
@@ -76,7 +76,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _lines(path: Path, file: IO[bytes]) -> Iterator[str]:
-    """The lines of a file in UTF-8, with their ends; a byte order mark before the first is left out."""
+    """Return the lines of a file in UTF-8, with their ends; a byte order mark before the first is left out."""
     for number, line in enumerate(file, 1):
         try:
             yield (line.removeprefix(_BOM) if number == 1 else line).decode()
@@ -104,7 +104,7 @@ def _read_jsonl(path: Path) -> Rows:
 
 @contextmanager
 def _long_fields() -> Iterator[None]:
-    """The limit of the csv module is one for the whole process."""
+    """Raise the limit of the csv module, which holds for the whole process."""
     before = csv.field_size_limit(sys.maxsize)
     try:
         yield

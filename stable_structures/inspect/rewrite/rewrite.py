@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from ...errors import StableError
 from ...memory.manager import MemoryManager
@@ -31,7 +31,7 @@ from ..image import Image, Part, open_image
 from ..missing import require_whole
 from ..report import Types
 from ..source import MemorySource, NotWhole, Progress, Unreadable, no_progress
-from .build import ImageFile, MapBuilder, Output, best_filling, copy, form_of, pages_of
+from .build import FULL, ImageFile, MapBuilder, Output, best_filling, copy, form_of, pages_of
 from .loading import Column, Row, Rows, rows_of
 
 DEFAULT_BUCKET: Final = 128
@@ -60,7 +60,7 @@ class Rewritten:
 
 
 Fill = Callable[[Part, Memory], str]
-"""Writes a memory anew; gives a note."""
+"""Writes a memory again; returns a note."""
 
 
 def rewrite(image: Image, out: ImageFile, fill: Fill, bucket_pages: int | None = None, extra: tuple[int, ...] = ()) -> list[Moved]:
@@ -94,10 +94,10 @@ def shrink(  # noqa: PLR0913 - keyword-only choices
     keep_going: bool = False,
     progress: Progress = no_progress,
 ) -> Rewritten:
-    """Writes a memory compactly: maps packed, rows cut off behind their last element, buckets of nobody left out. O(n).
+    """Write a memory compactly: maps packed, rows cut off behind their last element, buckets of nobody left out. O(n).
 
     Each structure holds what it held, and the crate reads it. What is not recognised is copied as it is, and so is a map
-    that would become larger by packing: the result is never larger than what it was made from. Raises `Unreadable` where
+    that would become larger by packing: the result is never larger than what it was made from. Raises `Unreadable` if
     there is nothing to shrink, and `NotWhole`, which is one, where something is damaged or cut off: then nothing is
     written. With `keep_going` what is damaged is copied as it is.
 
@@ -173,7 +173,7 @@ class _Shrinker:
     def _pack(self, reader: MapReader, part: Part, memory: Memory) -> str:
         stats = MapSurvey(reader, _refuse, self.progress).run()
         layout_1 = 0 < stats.layout_1_nodes == sum(stats.nodes_by_depth)
-        form, filling = form_of(reader, layout_1=layout_1), None
+        form, filling = form_of(reader, layout_1=layout_1), FULL
         if not layout_1:
             filling, chunks = best_filling(form, _ends(reader))
             # Where nothing is gained, nothing is done: how keys are laid out may be a guess, which a few entries do not prove.
@@ -181,7 +181,7 @@ class _Shrinker:
             if not is_worth_it and pages_of(form, chunks) >= part.source.nbytes // PAGE_SIZE:
                 copy(part.source, memory)
                 return "copied as it is, since packing it would not make it smaller"
-        MapBuilder(form, Output(memory), filling).build(reader.entries(), reader.length)
+        MapBuilder(form, Output(memory), filling).build(batches(reader, _refuse), reader.length)
         return "packed"
 
     def _sound(self, problems: list[Damage]) -> None:
@@ -189,13 +189,13 @@ class _Shrinker:
             raise problem
 
 
-def _ends(reader: MapReader) -> array[int]:
-    """Sums of the sizes of entries, from 0 on. O(n)."""
-    found, end = array("Q", [0]), np.uint64(0)
+def _ends(reader: MapReader) -> npt.NDArray[np.uint64]:
+    """Return sums of the sizes of entries, from 0 on. O(n)."""
+    found, end = [np.zeros(1, np.uint64)], np.uint64(0)
     for _, keys, _, values, _, _ in batches(reader, _refuse, keys_only=True):
-        found.frombytes((keys + values + end).tobytes())
-        end = np.uint64(found[-1])
-    return found
+        found.append(keys + values + end)
+        end = found[-1][-1]
+    return np.concatenate(found)
 
 
 def _refuse(damage: Damage) -> None:
@@ -215,7 +215,7 @@ def import_part(  # noqa: PLR0913 - keyword-only choices
     keep_going: bool = False,
     progress: Progress = no_progress,
 ) -> list[Moved]:
-    """An image with one virtual memory more, or replaced, from a file; the others are those of `into`. O(size).
+    """Return an image with one virtual memory more, or replaced, from a file; the others are those of `into`. O(size).
 
     Raises `Unreadable`, and `NotWhole`, which is one, where either is damaged or cut off; with `keep_going` what is there
     is taken as it is.
@@ -272,9 +272,9 @@ def load(  # noqa: PLR0913 - keyword-only choices
     form: str | None = None,
     progress: Progress = no_progress,
 ) -> int:
-    r"""An image from a dump (JSON lines, CSV, CBOR sequence, Parquet): a structure of these types, in a manager where `memory` is given.
+    r"""Return an image from a dump (JSON lines, CSV, CBOR sequence, Parquet): a structure of these types, in a manager if `memory` is set.
 
-    Gives the number of entries. The bytes are those of inserting the entries one by one, and keys and values are encoded
+    Returns the number of entries. The bytes are those of inserting the entries one by one, and keys and values are encoded
     as they were where the dump is one of `write`. O(n log n). Raises `Unreadable` for a dump that cannot be read or
     entries that do not fit, naming the line.
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The log of a memory file read by its picture in native/wal.c alone: another program, so that the picture is what the files are."""
+"""The log of a memory file read by its picture in native/storage/wal.c alone, so that the picture is what the files are."""
 
 from __future__ import annotations
 
@@ -72,15 +72,15 @@ def record(log: bytes, at: int, salt: int, sequence: int, previous: int) -> tupl
     magic, version, flags, its_salt, its_sequence, its_previous, pages, pieces, zero, length, its_sum = RECORD.unpack_from(log, at)
     if (magic, version, its_salt, its_sequence, its_previous, zero) != (0x43524D53, 1, salt, sequence, previous, 0):
         return None
-    unit, table = (1, 64 + 16 * pieces) if flags & 2 else (BLOCK, -(-(64 + 16 * pieces) // BLOCK) * BLOCK)
-    assert flags & 2 or at % BLOCK == 0
-    whole = log[at : at + table + length * unit]
-    if len(whole) != table + length * unit or xxh64(whole[:56] + bytes(8) + whole[64:], previous) != its_sum:
+    assert flags & 2
+    table = 64 + 16 * pieces
+    whole = log[at : at + table + length]
+    if len(whole) != table + length or xxh64(whole[:56] + bytes(8) + whole[64:], previous) != its_sum:
         return None
     contents, data = {}, table
-    for place, count in struct.iter_unpack("<QQ", whole[64 : 64 + 16 * pieces]):
-        contents[place * unit] = whole[data : data + count * unit]
-        data += count * unit
+    for offset, count in struct.iter_unpack("<QQ", whole[64 : 64 + 16 * pieces]):
+        contents[offset] = whole[data : data + count]
+        data += count
     assert data == len(whole)
     return pages, contents, its_sum, at + -(-len(whole) // 64) * 64
 

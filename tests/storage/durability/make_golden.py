@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the golden logs anew: memory files whose writers were killed, the logs beside them, and the digests of the images of both.
-
-`blocks`, a log of whole blocks, was written in mode full by a build of 2026-11-23; no build writes such logs any more, all read them.
-"""
+"""Makes the golden logs anew: memory files whose writers were killed, the logs beside them, and the digests of the images of both."""
 
 from __future__ import annotations
 

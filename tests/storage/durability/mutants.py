@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-WAL, DURABLE, FILE = "wal.c", "durable.c", "file.c"
+WAL, DURABLE, FILE, READER = "wal.c", "durable.c", "file.c", "reader.c"
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ ACCEPT = """    if (status != SS_OK) return status;
 WHOLE_AT_ONCE = (DURABLE, "changes[i].before == NULL || !ss_block_set_has(&file->logged, changes[i].block);", "changes[i].before == NULL;")
 LOGGED_FOR_EVER = (DURABLE, "    ss_block_set_clear(&file->logged);\n", "")
 RENEW = "    status = ss_wal_renew(&file->wal, file->file_pages);\n"
-LOG_READ_ONLY = "place->directory, place->name, 0, 0, &wal->file)"
-LOG_WRITABLE = "place->directory, place->name, SS_OPEN_WRITE, 0, &wal->file)"
+LOG_READ_ONLY = "location->directory, location->name, 0, 0, &wal->file)"
+LOG_WRITABLE = "location->directory, location->name, SS_OPEN_WRITE, 0, &wal->file)"
 REWRITE = """    if (!*found) {
         status = ss_wal_renew(&file->wal, file->file_pages);
     } else {
@@ -61,7 +61,7 @@ MUTANTS = {
         (
             (
                 WAL,
-                "int error = wal->place->vfs->random(wal->place->vfs->self, &wal->salt, sizeof wal->salt);",
+                "int error = wal->location->vfs->random(wal->location->vfs->self, &wal->salt, sizeof wal->salt);",
                 "int error = 0;\n    wal->salt = 42;",
             ),
             (WAL, " || record->previous != wal->previous) return SS_ABSENT;", ") return SS_ABSENT;"),
@@ -93,8 +93,8 @@ MUTANTS = {
         (
             (
                 WAL,
-                '    if (error == 0) error = ss_vfs_sync_directory(place->vfs, place->directory);\n    return error == 0 ? SS_OK : io_failure(error, "putting',
-                '    return error == 0 ? SS_OK : io_failure(error, "putting',
+                '    if (error == 0) error = ss_vfs_sync_directory(location->vfs, location->directory);\n    return error == 0 ? SS_OK : ss_vfs_failure(error, "putting',
+                '    return error == 0 ? SS_OK : ss_vfs_failure(error, "putting',
             ),
         ),
     ),
@@ -108,11 +108,11 @@ MUTANTS = {
         ),
     ),
     "records that were synced share blocks": Mutant(
-        ((WAL, "    wal->position = round_up(wal->position, BLOCK);\n    return SS_OK;", "    return SS_OK;"),), mode="normal"
+        ((WAL, "    wal->position = ss_round_up(wal->position, BLOCK);\n    return SS_OK;", "    return SS_OK;"),), mode="normal"
     ),
     "records that are synced share blocks": Mutant(
         (
-            (WAL, "    wal->position = round_up(wal->position, BLOCK);\n    return SS_OK;", "    return SS_OK;"),
+            (WAL, "    wal->position = ss_round_up(wal->position, BLOCK);\n    return SS_OK;", "    return SS_OK;"),
             (WAL, "length, full ? BLOCK : PACKING);", "length, PACKING);"),
             (WAL, "(whole <= SHORT_RECORD && !wal->direct_io_unsupported)", "(false)"),
         ),
@@ -131,13 +131,13 @@ MUTANTS = {
         (
             (
                 WAL,
-                "    if (status == SS_OK) status = ss_wal_delete_temporary(place);\n",
-                "    if (status == SS_OK) (void)ss_vfs_unlink(place->vfs, place->directory, place->name);\n",
+                "    if (status == SS_OK) status = ss_wal_delete_temporary(location);\n",
+                "    if (status == SS_OK) (void)ss_vfs_unlink(location->vfs, location->directory, location->name);\n",
             ),
-            (WAL, "place->directory, place->temporary, SS_OPEN_WRITE", "place->directory, place->name, SS_OPEN_WRITE"),
+            (WAL, "location->directory, location->temporary, SS_OPEN_WRITE", "location->directory, location->name, SS_OPEN_WRITE"),
             (
                 WAL,
-                "    int error = ss_vfs_rename(place->vfs, place->directory, place->temporary, place->name);\n    if (error == 0) error =",
+                "    int error = ss_vfs_rename(location->vfs, location->directory, location->temporary, location->name);\n    if (error == 0) error =",
                 "    int error =",
             ),
         ),
@@ -161,7 +161,7 @@ MUTANTS = {
         (
             (
                 DURABLE,
-                '    int error = ss_vfs_sync(file->vfs, file->main);\n    if (error != 0) return ss_file_failure(error, "making the file durable", 0);\n    /* Should',
+                '    int error = ss_vfs_sync(file->vfs, file->main);\n    if (error != 0) return ss_vfs_failure(error, "making the file durable", 0);\n    /* Should',
                 "    /* Should",
             ),
         ),
@@ -228,10 +228,10 @@ MUTANTS = {
         test="test_damage",
     ),
     "a log is believed to be as long as its last record is thought to be": Mutant(
-        ((WAL, "int error = ss_vfs_resize(wal->place->vfs, wal->file, wal->size);", "int error = 0;"),), test="test_damage"
+        ((WAL, "int error = ss_vfs_resize(wal->location->vfs, wal->file, wal->size);", "int error = 0;"),), test="test_damage"
     ),
     "a reader takes a damaged log for none": Mutant(
-        ((FILE, "*unsettled = !ss_file_is_locked(file, LOCK_READY) && ss_wal_exists(&file->place);", "*unsettled = false;"),),
+        ((READER, "*unsettled = !ss_file_is_locked(file, LOCK_READY) && ss_wal_exists(&file->location);", "*unsettled = false;"),),
         test="test_damage",
     ),
     "a handle goes on after a sync that failed": Mutant(((FILE, "file->root->closed = true;", ""),), test="test_damage"),
@@ -257,7 +257,7 @@ EQUIVALENT = {
             (
                 DURABLE,
                 "        status = ss_wal_replay(&file->wal, file->main);\n",
-                '        status = ss_wal_replay(&file->wal, file->main);\n        if (status == SS_OK && ss_vfs_sync(file->vfs, file->main) != 0) status = ss_file_failure(5, "sync", 0);\n',
+                '        status = ss_wal_replay(&file->wal, file->main);\n        if (status == SS_OK && ss_vfs_sync(file->vfs, file->main) != 0) status = ss_vfs_failure(5, "sync", 0);\n',
             ),
         ),
     ),

@@ -91,7 +91,7 @@ def test_every_shorter_log_is_an_older_image(tmp_path, seed):
         log.records = records
 
 
-@pytest.mark.parametrize("name", ["normal", "full", "blocks"])
+@pytest.mark.parametrize("name", ["normal", "full"])
 def test_a_log_of_an_older_build_is_still_understood(tmp_path, name):
     """The golden files: `python tests/storage/durability/make_golden.py` makes them anew (only when the format changes)."""
     path = tmp_path / "state.bin"

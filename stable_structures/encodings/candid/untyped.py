@@ -12,61 +12,22 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final
 
-from ..principal import Principal
-from .budget import MOST_ITEMS, TooMuch, require_moderate
+from ...principal import Principal
+from ..limits import MOST_DEPTH, MOST_ITEMS, TooMuch, require_moderate
+from .codec import FIXED, FUNC, MAGIC, OPT, RECORD, SERVICE, VARIANT, VEC, CandidError
+from .types import PRIMITIVES
 
-MAGIC: Final = b"DIDL"
-_DEPTH: Final = 100
 _MOST_TYPES: Final = 10_000
 _MOST_DIGITS: Final = 1024
 """Bytes of a number: reading one takes the square of their count."""
 _SPARE: Final = 1000
 """Values that a message may have beyond its bytes: `null` and records of nothing take none."""
 
-_NULL, _BOOL, _NAT, _INT, _TEXT, _RESERVED, _EMPTY, _PRINCIPAL = -1, -2, -3, -4, -15, -16, -17, -24
-_NUMBERS: Final[dict[int, struct.Struct]] = {
-    -5: struct.Struct("<B"),
-    -6: struct.Struct("<H"),
-    -7: struct.Struct("<I"),
-    -8: struct.Struct("<Q"),
-    -9: struct.Struct("<b"),
-    -10: struct.Struct("<h"),
-    -11: struct.Struct("<i"),
-    -12: struct.Struct("<q"),
-    -13: struct.Struct("<f"),
-    -14: struct.Struct("<d"),
-}
-_NAMES: Final[dict[int, str]] = dict(
-    zip(
-        (*range(-1, -18, -1), -24),
-        [
-            "null",
-            "bool",
-            "nat",
-            "int",
-            "nat8",
-            "nat16",
-            "nat32",
-            "nat64",
-            "int8",
-            "int16",
-            "int32",
-            "int64",
-            "float32",
-            "float64",
-            "text",
-            "reserved",
-            "empty",
-            "principal",
-        ],
-        strict=True,
-    )
+_NAMES: Final[dict[int, str]] = {code: name for name, code in PRIMITIVES.items()}
+_NUMBERS: Final[dict[int, struct.Struct]] = {PRIMITIVES[name]: number for name, number in FIXED.items()}
+_NULL, _BOOL, _NAT, _INT, _TEXT, _RESERVED, _NAT8, _PRINCIPAL = (
+    PRIMITIVES[name] for name in ("null", "bool", "nat", "int", "text", "reserved", "nat8", "principal")
 )
-_OPT, _VEC, _RECORD, _VARIANT, _FUNC, _SERVICE = -18, -19, -20, -21, -22, -23
-
-
-class CandidError(ValueError):
-    """Bytes that are no Candid message."""
 
 
 class CandidTooLarge(CandidError, TooMuch):
@@ -99,7 +60,7 @@ class _Message:
         return result - (1 << shift) if result >> (shift - 1) else result
 
     def _number(self) -> tuple[int, int]:
-        """A number in groups of seven bits, and how many bits they have."""
+        """Read a number in groups of seven bits; return it and how many bits they have."""
         result = shift = 0
         while shift <= 7 * _MOST_DIGITS:
             byte = self.take(1)[0]
@@ -134,13 +95,13 @@ class _Message:
 
     def _definition(self) -> tuple[int, Any]:
         code = self.sleb()
-        if code in (_OPT, _VEC, 1):
+        if code in (OPT, VEC, 1):
             return code, self.sleb()
-        if code in (_RECORD, _VARIANT):
+        if code in (RECORD, VARIANT):
             return code, [(self.leb(), self.sleb()) for _ in self.each()]
-        if code == _FUNC:
+        if code == FUNC:
             return code, [[self.sleb() for _ in self.each()] for _ in range(2)] + [self.take(self.count())]
-        if code == _SERVICE:
+        if code == SERVICE:
             return code, [(self.take(self.count()), self.sleb()) for _ in self.each()]
         raise CandidError(f"unknown type {code}")
 
@@ -150,18 +111,16 @@ class _Message:
         return range(count)
 
     def name(self, reference: int, depth: int = 0) -> str:
-        """A type in the words of Candid; nested ones are cut."""
+        """Return a type in Candid's notation; nested ones are cut."""
         if reference < 0:
             return _NAMES.get(reference, "?")
         if reference >= len(self.types):
             return "?"
         code, parts = self.types[reference]
-        word = {_OPT: "opt", _VEC: "vec", _RECORD: "record", _VARIANT: "variant", _FUNC: "func", _SERVICE: "service", 1: "var"}.get(
-            code, "?"
-        )
-        if depth > 1 or code in (_FUNC, _SERVICE):
+        word = {OPT: "opt", VEC: "vec", RECORD: "record", VARIANT: "variant", FUNC: "func", SERVICE: "service", 1: "var"}.get(code, "?")
+        if depth > 1 or code in (FUNC, SERVICE):
             return word
-        if code in (_OPT, _VEC, 1):
+        if code in (OPT, VEC, 1):
             return f"{word} {self.name(parts, depth + 1)}"
         most = 6
         inner = "; ".join(self.name(part, depth + 1) for _, part in parts[:most])
@@ -170,7 +129,7 @@ class _Message:
     # ---- values ----
 
     def value(self, reference: int, depth: int = 0) -> Any:
-        if depth > _DEPTH:
+        if depth > MOST_DEPTH:
             raise CandidError("nested too deep")
         self.spend()
         if reference < 0:
@@ -215,7 +174,7 @@ class _Message:
 
     def vec(self, part: int, depth: int) -> Any:
         size = self.count()
-        return self.take(size) if part == -5 else [self.value(part, depth) for _ in range(size)]
+        return self.take(size) if part == _NAT8 else [self.value(part, depth) for _ in range(size)]
 
     def record(self, fields: list[tuple[int, int]], depth: int) -> Any:
         values = [(label, self.value(part, depth)) for label, part in fields]
@@ -251,18 +210,18 @@ _SIMPLE: Final[dict[int, Callable[[_Message], Any]]] = {
     _PRINCIPAL: _Message.read_principal,
 }
 _COMPOUND: Final[dict[int, Callable[[_Message, Any, int], Any]]] = {
-    _OPT: _Message.opt,
-    _VEC: _Message.vec,
-    _RECORD: _Message.record,
-    _VARIANT: _Message.variant,
-    _FUNC: _Message.func,
-    _SERVICE: _Message.service,
+    OPT: _Message.opt,
+    VEC: _Message.vec,
+    RECORD: _Message.record,
+    VARIANT: _Message.variant,
+    FUNC: _Message.func,
+    SERVICE: _Message.service,
     1: _Message.alias,
 }
 
 
 def read_message(data: bytes) -> tuple[list[str], list[Any], int]:
-    """The types, the values and the length of the message at the start of the bytes. Raises `CandidError`. O(size).
+    """Return the types, the values and the length of the message at the start of the bytes. Raises `CandidError`. O(size).
 
     >>> read_message(bytes.fromhex("4449444c00017b05") + b"more")
     (['nat8'], [5], 8)
@@ -279,7 +238,7 @@ def read_message(data: bytes) -> tuple[list[str], list[Any], int]:
 
 
 def decode(data: bytes) -> Any:
-    """The value of a message, or a tuple where it has several or none. O(size).
+    """Return the value of a message, or a tuple if it has several or none. O(size).
 
     Raises `CandidError`, also for bytes behind it, and `TooMuch` for more bytes than are guessed at.
 

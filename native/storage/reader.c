@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Files that are open for reading, with writers beside them: each operation shows the file as it is then. */
+#include <errno.h>
+
+#include "core/waiting.h"
+#include "storage/file_private.h"
+
+static int enter_as_reader(ss_file *file) {
+    int error = ss_file_lock(file, LOCK_GATE, SS_LOCK_SHARED, ss_memory_patience(file->root));
+    if (error == 0) {
+        error = ss_file_lock(file, LOCK_READ, SS_LOCK_SHARED, ss_memory_patience(file->root));
+        ss_file_unlock(file, LOCK_GATE);
+    }
+    return error == 0 ? SS_OK : ss_file_lock_failure(error, "a writer did not finish changing the file in time");
+}
+
+/* The file may be no image where no writer keeps it one and there is a log. Only a reader that cannot settle it looks
+ * whether it has commits: that takes reading all of it. */
+static int is_unsettled(ss_file *file, bool *unsettled) {
+    *unsettled = !ss_file_is_locked(file, LOCK_READY) && ss_wal_exists(&file->location);
+    return *unsettled && file->cannot_settle ? ss_wal_has_records(&file->location, unsettled) : SS_OK;
+}
+
+static int settle_with(ss_file *writer) {
+    int error = ss_vfs_open(writer->vfs, writer->location.directory, writer->name, SS_OPEN_WRITE, 0, &writer->main);
+    if (error == EACCES || error == EROFS || error == EPERM) {
+        return ss_fail(SS_READ_ONLY, "the log beside the file holds commits: open it once for writing", 0, (uint64_t)error, 0);
+    }
+    if (error != 0) return ss_file_open_failure(error);
+    int status = ss_file_open_locks(writer);
+    if (status != SS_OK) return status;
+    error = ss_file_lock(writer, LOCK_WRITER, SS_LOCK_EXCLUSIVE, 0);
+    if (error != 0) return ss_file_lock_failure(error, "another handle has the file open for writing");
+    status = ss_file_check_name(writer);
+    return status == SS_OK ? ss_durable_settle(writer) : status;
+}
+
+/* Does for a moment what a writer does when it opens and closes. SS_LOCKED where one is just beginning. */
+static int settle(ss_file *reader) {
+    ss_file writer = {.root = reader->root,
+                      .vfs = reader->vfs,
+                      .mode = SS_FILE_WRITE,
+
+                      .name = reader->name,
+                      .directory = SS_NO_FILE,
+                      .main = SS_NO_FILE,
+                      .locks = SS_NO_FILE,
+                      .location = reader->location};
+    ss_wal_init(&writer.wal, &writer.location);
+    ss_file_list(&writer);
+    int status = settle_with(&writer);
+    ss_file_unlist(&writer);
+    ss_file_close_descriptors(&writer);
+    ss_wal_close(&writer.wal);
+    return status;
+}
+
+/* More than the clock of a file system is late, in nanoseconds. */
+#define CLOCK_LAG INT64_C(20000000)
+
+static int64_t age_of(int64_t modified) {
+    struct timespec now;
+    if (modified == 0 || clock_gettime(CLOCK_REALTIME, &now) != 0) return 0;
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec - modified;
+}
+
+/* 0: nobody knows. */
+static int64_t modified_at(ss_file *file) {
+    int64_t modified = 0;
+    bool known = file->vfs->modified != NULL && file->vfs->modified(file->vfs->self, file->main, &modified) == 0;
+    return known ? modified : 0;
+}
+
+/* Whether the file is certainly as the last operation saw it, so that iterators may go on. With a writer about nothing
+ * is certain: what it stores through a mapping changes no time. */
+static bool is_as_shown(ss_file *file, uint64_t size) {
+    return file->shown_is_old && size == file->shown_size && !ss_file_is_locked(file, LOCK_WRITER) &&
+           modified_at(file) == file->shown_modified;
+}
+
+/* Remembers what this operation sees. A file that was changed within the lag of the clock could change again and keep
+ * its time, so it is let grow older first; no writer may change it meanwhile, since we hold LOCK_READ. */
+static void note_shown(ss_file *file, uint64_t size) {
+    file->shown_is_old = false;
+    file->root->behind_writer = ss_file_is_locked(file, LOCK_WRITER);
+    if (file->root->behind_writer) return;
+    file->shown_size = size;
+    file->shown_modified = modified_at(file);
+    int64_t age = age_of(file->shown_modified);
+    if (age > 0 && age < CLOCK_LAG) nanosleep(&(struct timespec){.tv_nsec = CLOCK_LAG - age}, NULL);
+    file->shown_is_old = age > 0;
+}
+
+/* A writer fills holes, so those that were covered are shown anew. */
+static int map_with_covers(ss_file *file, uint64_t pages) {
+    uint64_t begin, end;
+    bool has_holes = ss_vfs_hole(file->vfs, file->main, 0, pages * SS_PAGE_SIZE, &begin, &end);
+    if (!has_holes && !file->is_covered) return ss_file_map(file, file->mapped_pages, pages, SS_MAP_READ);
+    file->is_covered = has_holes;
+    file->file_pages = pages;
+    return ss_file_map_all(file, SS_MAP_READ);
+}
+
+static int show_pages(ss_file *file, uint64_t pages) {
+    bool copies = file->load || file->vfs->map == NULL;
+    if (file->covers && !copies) return map_with_covers(file, pages);
+    return ss_file_map(file, copies ? 0 : file->mapped_pages, pages, SS_MAP_READ);
+}
+
+static int show_file(ss_file *file) {
+    ss_vfs_status now;
+    int status = ss_file_status(file, &now);
+    if (status != SS_OK) return status;
+    if (now.links == 0) return ss_file_die(file, SS_CLOSED, "the file was deleted or replaced: open it again", 0, 0);
+    if (is_as_shown(file, now.size)) return SS_OK;
+    /* A writer without a log may be in the middle of growing it. */
+    if (now.size % SS_PAGE_SIZE != 0 && ss_file_is_locked(file, LOCK_READY)) now.size -= now.size % SS_PAGE_SIZE;
+    status = ss_file_check_size(file, now.size);
+    uint64_t pages = now.size / SS_PAGE_SIZE;
+    if (status == SS_OK) status = show_pages(file, pages);
+    if (status != SS_OK) return status;
+    file->file_pages = file->root->pages = pages;
+    file->root->epoch++;
+    note_shown(file, now.size);
+    return SS_OK;
+}
+
+static int reader_begin(void *self) {
+    ss_file *file = self;
+    uint64_t until = ss_milliseconds() + ss_memory_patience(file->root);
+    for (bool unsettled = true;;) {
+        int status = enter_as_reader(file);
+        if (status != SS_OK) return status;
+        status = is_unsettled(file, &unsettled);
+        if (status == SS_OK && !unsettled) status = show_file(file);
+        if (status == SS_OK && !unsettled) return SS_OK;
+        ss_file_unlock(file, LOCK_READ);
+        if (status != SS_OK) return status;
+        status = settle(file);
+        if (status == SS_LOCKED && ss_milliseconds() < until) {
+            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+            status = ss_poll_signals();
+            if (status != SS_OK) return status;
+            continue;
+        }
+        if (status == SS_LOCKED || (status != SS_OK && file->cannot_settle)) return status;
+        file->cannot_settle = status != SS_OK;
+    }
+}
+
+static void reader_end(void *self) {
+    ss_file *file = self;
+    ss_file_unlock(file, LOCK_READ);
+}
+
+const ss_backing_ops ss_reader_ops = {
+    .read_begin = reader_begin,
+    .read_end = reader_end,
+    .close = ss_file_close_plain,
+    .free = ss_file_free,
+};
+
+int ss_reader_open(ss_file *file) {
+    file->root->read_only = true;
+    int status = reader_begin(file);
+    if (status == SS_OK) reader_end(file);
+    return status;
+}

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The inspector's map builder and that of the core make equal maps of the same entries: two programs, one format."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from stable_structures import Array, Blob, StableBTreeMap, StableMemory, u32
+from stable_structures.inspect import check, open_image
+from stable_structures.inspect.rewrite.build import MapBuilder, Output, form_of, in_batches
+from stable_structures.storable import codec
+
+from ..support.places import image
+
+TYPES: list[tuple[Any, Any]] = [(u32, Array(7)), (u32, bytes), (Blob(40), bytes), (bytes, Blob(300)), (Array(12), u32)]
+
+
+def key_of(tp: Any, i: int) -> Any:
+    return i if tp is u32 else i.to_bytes(12, "big") if tp == Array(12) else i.to_bytes(4, "big") + b"k" * (i * 7 % 30)
+
+
+def value_of(tp: Any, i: int, size: int) -> Any:
+    return i if tp is u32 else bytes([i % 256]) * (7 if tp == Array(7) else i * size % (size + 1))
+
+
+def by_inspector(built: Any, types: tuple[Any, Any]) -> StableMemory:
+    """The entries of a map, packed by the inspector in the form of that map."""
+    reader = open_image(built.memory).part(None).open(*map(codec, types))
+    memory = StableMemory()
+    encoded = list(reader.entries())
+    MapBuilder(form_of(reader, layout_1=False), Output(memory)).build(in_batches(encoded), len(encoded))
+    return memory
+
+
+@pytest.mark.parametrize("types", TYPES, ids=str)
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 1800), st.integers(0, 250))
+@example(0, 0)
+@example(1, 9)
+@example(11, 9)
+@example(12, 9)
+@example(143, 60)
+@example(144, 60)
+@example(1728, 250)
+def test_both_builders_make_sound_maps_of_the_same_entries(types, count, size):
+    key, value = types
+    keys, values = sorted(key_of(key, i) for i in range(count)), [value_of(value, i, size) for i in range(count)]
+    built = StableBTreeMap[key, value].from_sorted(StableMemory(), keys, values)
+    memory = by_inspector(built, types)
+    assert not check(memory, types={None: (codec(key), codec(value))})
+    assert image(memory)[:12] == image(built.memory)[:12]  # magic, version, page size
+    packed = StableBTreeMap[key, value].load(memory)
+    packed.check()
+    assert list(packed.items()) == list(built.items()) == list(zip(keys, values, strict=True))
+    for i in range(count, count + 30):  # the core goes on with what the inspector wrote
+        for one in (packed, built):
+            one[key_of(key, 10_000 + i)] = value_of(value, i, size)
+    packed.check()
+    assert list(packed.items()) == list(built.items())
