@@ -5,9 +5,10 @@ __version__ = "0.1.0"  # the one place: pyproject.toml reads it here
 
 from pkgutil import extend_path as _extend_path
 
+from ._platform import Interpreter as _Interpreter
 from ._platform import refusal as _refusal
 
-if _why := _refusal():
+if _why := _refusal(_Interpreter()):
     raise ImportError(_why)
 
 # In a checkout after a plain `pip install .`, `python -m` finds this directory first, but the compiled module is in the installed one.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import stable_structures
-from stable_structures._platform import refusal
+from stable_structures._platform import Interpreter, refusal
 
 ROOT = Path(__file__).parents[2]
 HERE = {
@@ -28,7 +28,7 @@ HERE = {
     [{}, {"system": "darwin"}, {"version": (3, 15)}, {"free_threaded": True, "version": (3, 14)}],
 )
 def test_it_runs_on(there):
-    assert refusal(**(HERE | there)) is None
+    assert refusal(Interpreter(**(HERE | there))) is None
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_it_runs_on(there):
     ],
 )
 def test_elsewhere_one_sentence_says_why_not(there, says):
-    sentence = refusal(**(HERE | there))
+    sentence = refusal(Interpreter(**(HERE | there)))
     assert sentence is not None
     assert re.search(says, sentence)
     assert "\n" not in sentence
