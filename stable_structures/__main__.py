@@ -28,7 +28,8 @@ stable-structures: what happens to a canister's data
   canister                         a canister in a folder: deploy, call, query, upgrade
   completion                       completions for your shell
 
-usage: stable-structures VERB ...   (VERB --help says more, with an example)"""
+usage: stable-structures VERB ...   (VERB --help says more, with an example)
+"""
 
 _ADD_VERBS = (tour.add_verbs, cli.add_verbs, commands.add_verbs, rescue.add_verbs)
 
@@ -54,8 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         made = parser()
         if not (sys.argv[1:] if arguments is None else arguments):
-            print(OVERVIEW, file=sys.stderr, flush=True)
-            raise SystemExit(2)  # for a script, a missing verb is wrong use
+            made.exit(2, OVERVIEW)  # for a script, a missing verb is wrong use
         given = made.parse_args(arguments, argparse.Namespace(parser=made))
     except SystemExit as end:  # --help, --version, wrong use
         raise SystemExit(settled(end.code if isinstance(end.code, int) else 0)) from None
