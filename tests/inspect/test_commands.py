@@ -18,6 +18,7 @@ import pytest
 from stable_structures import PAGE_SIZE, MemoryManager, StableBTreeMap, StableMemory, StableVec, u64
 from stable_structures.inspect.rewrite.build import ImageFile
 
+from ..support import command
 from ..support.inspect_images import golden, make_dfx, read
 
 COMMAND = [sys.executable, "-m", "stable_structures"]
@@ -26,7 +27,7 @@ MOST_MEMORY = 200 << 20
 
 
 def run(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, env=PLAIN, check=False, timeout=120, **options)
+    return command.run(arguments, env=PLAIN, **options)
 
 
 def good(*arguments: Any, code: int = 0) -> str:
@@ -372,9 +373,5 @@ def test_zeros_of_ten_gibibytes_are_recognised_at_once(tmp_path):
 
 def test_address_space_is_not_taken_by_the_size_of_a_file(huge):
     """A limit of 4 GiB holds for a file of 10."""
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
-
-    done = run("check", huge, preexec_fn=limit)
+    done = run("check", huge, limits={resource.RLIMIT_AS: 4 << 30})
     assert (done.returncode, done.stderr) == (0, "")

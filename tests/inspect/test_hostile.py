@@ -6,7 +6,6 @@ import contextlib
 import gzip
 import json
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any, Self
@@ -23,6 +22,7 @@ from stable_structures.inspect.rewrite.rewrite import load
 from stable_structures.inspect.values import guess, reading_of, shorten, to_json
 from stable_structures.storable import parse_type
 
+from ..support import command
 from ..support.inspect_images import read
 from .test_values import leb
 
@@ -220,9 +220,7 @@ def test_ordinary_values_of_a_megabyte_are_still_read():
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "stable_structures", *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120
-    )
+    return command.run(arguments)
 
 
 LOOK = [["inspect", "--deep"], ["inspect", "--json"], ["dump", "--memory", 2], ["get", "--memory", 2, "--key", 0]]

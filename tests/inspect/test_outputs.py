@@ -24,6 +24,7 @@ from stable_structures.inspect.dump import export
 from stable_structures.inspect.rewrite.build import ImageFile
 from stable_structures.inspect.writing import NewFile, output
 
+from ..support import command
 from ..support.inspect_images import read
 
 COMMAND = [sys.executable, "-m", "stable_structures"]
@@ -105,8 +106,7 @@ def words(name: str, image: Path, out: Path) -> list[str]:
 
 
 def run(name: str, image: Path, out: Path, **options: Any) -> subprocess.CompletedProcess[bytes]:
-    options = {"stdout": subprocess.PIPE, "env": PLAIN, **options}
-    return subprocess.run(words(name, image, out), stderr=subprocess.PIPE, check=False, timeout=120, **options)
+    return command.run(words(name, image, out)[len(COMMAND) :], text=False, **{"env": PLAIN, **options})
 
 
 def names(folder: Path) -> list[str]:
@@ -194,7 +194,7 @@ def test_a_link_that_leads_nowhere_is_refused(name, image, tmp_path):
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_full_disk_leaves_nothing(name, image, tmp_path):
     """A limit for the size of files ends writes as a full disk does."""
-    done = run(name, image, tmp_path / "out", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000)))
+    done = run(name, image, tmp_path / "out", limits={resource.RLIMIT_FSIZE: 5000})
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert b"cannot be written: File too large" in done.stderr
     assert names(tmp_path) == []
@@ -387,7 +387,8 @@ def test_a_device_or_pipe_is_written_to(name, way, image, tmp_path):
             done = run(name, image, Path("/dev/stdout"), stdout=file)
         assert (done.returncode, (tmp_path / "file").read_bytes()) == (0, wanted)
     else:
-        done = run(name, image, Path("/dev/stdout" if way == "pipe" else "/dev/fd/1"))
+        target = Path("/dev/stdout" if way == "pipe" else "/dev/fd/1")
+        done = subprocess.run(words(name, image, target), capture_output=True, env=PLAIN, check=False, timeout=120)
         assert (done.returncode, done.stdout) == (0, wanted)
     assert not [one for one in names(tmp_path) if one.startswith(".")]
 
