@@ -3,6 +3,9 @@
 option(SS_WERROR "Treat warnings as errors" OFF)
 set(SS_SANITIZE "" CACHE STRING "Sanitizers to build with, as in -fsanitize=")
 
+# Bytes of addresses that all memories share (memory/memory.c; by default 64 TiB). An emulator keeps books on each page of it.
+set(SS_ADDRESS_SPACE "" CACHE STRING "Bytes of address space for all memories together")
+
 set(CMAKE_C_STANDARD 11)
 set(CMAKE_C_STANDARD_REQUIRED ON)
 set(CMAKE_C_EXTENSIONS OFF)
@@ -20,6 +23,9 @@ add_library(ss_options INTERFACE)
 target_include_directories(ss_options INTERFACE "${CMAKE_CURRENT_LIST_DIR}")
 # Empty as in a plain #define, so that a file which defines it for itself does not redefine it.
 target_compile_definitions(ss_options INTERFACE $<$<PLATFORM_ID:Linux>:_GNU_SOURCE=> $<$<PLATFORM_ID:Darwin>:_DARWIN_C_SOURCE=>)
+if(SS_ADDRESS_SPACE)
+  target_compile_definitions(ss_options INTERFACE SS_ADDRESS_SPACE=UINT64_C\(${SS_ADDRESS_SPACE}\))
+endif()
 target_compile_options(
   ss_options
   INTERFACE -Wall

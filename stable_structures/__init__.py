@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stable structures of the Internet Computer for Python, with the same bytes as the Rust crate ic-stable-structures."""
 
-import sys as _sys
+__version__ = "0.1.0"  # the one place: pyproject.toml reads it here
+
 from pkgutil import extend_path as _extend_path
 
-if _sys.byteorder != "little" or _sys.maxsize < 2**63 - 1 or not _sys.platform.startswith(("linux", "darwin")):
-    raise ImportError(
-        "stable_structures runs on 64-bit little-endian Linux and macOS (x86-64, arm64); "
-        f"this is a {_sys.maxsize.bit_length() + 1}-bit {_sys.byteorder}-endian Python on {_sys.platform}"
-    )
+from ._platform import Interpreter as _Interpreter
+from ._platform import refusal as _refusal
+
+if _why := _refusal(_Interpreter()):
+    raise ImportError(_why)
 
 # In a checkout after a plain `pip install .`, `python -m` finds this directory first, but the compiled module is in the installed one.
 __path__ = _extend_path(__path__, __name__)

@@ -10,12 +10,26 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 
-from . import commands, tour
+from . import __version__, commands, tour
 from .inspect.cli import verbs as cli
 from .inspect.cli.guard import SOUND, Parser, complain, prepare_streams, settled
 from .rescue import command as rescue
+
+OVERVIEW = """\
+stable-structures: what happens to a canister's data
+
+  tour                             first steps: a memory file, its contents, its picture
+  inspect, check, map              what a memory holds, whether it is sound, a page that shows every byte
+  dump, get, load, export, import  entries out and in: CSV, JSON lines, Parquet, CBOR; one memory of many
+  diff, shrink, repair             what changed, a smaller image, all that can be saved from a damaged one
+  rescue                           data out of images of the crate ic-stable-memory
+  rehearse                         an upgrade, tried on the real data before it is real
+  canister                         a canister in a folder: deploy, call, query, upgrade
+  completion                       completions for your shell
+
+usage: stable-structures VERB ...   (VERB --help says more, with an example)
+"""
 
 _ADD_VERBS = (tour.add_verbs, cli.add_verbs, commands.add_verbs, rescue.add_verbs)
 
@@ -28,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="example:\n  stable-structures tour\n  stable-structures VERB --help",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("--version", action="version", version=f"stable-structures {version('stable-structures')}")
+    made.add_argument("--version", action="version", version=f"stable-structures {__version__}")
     verbs = made.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True)
     for add_verbs in _ADD_VERBS:
         add_verbs(verbs)
@@ -40,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prepare_streams()
     try:
         made = parser()
+        if not (sys.argv[1:] if arguments is None else arguments):
+            made.exit(2, OVERVIEW)  # for a script, a missing verb is wrong use
         given = made.parse_args(arguments, argparse.Namespace(parser=made))
     except SystemExit as end:  # --help, --version, wrong use
         raise SystemExit(settled(end.code if isinstance(end.code, int) else 0)) from None

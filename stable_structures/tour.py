@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from .inspect import draw, open_image
 from .inspect.cli.guard import guarded
 from .inspect.cli.text import Printer, human
 from .memory.manager import MemoryManager
@@ -117,7 +118,15 @@ def _show(path: Path, printer: Printer) -> int:
     printer.line("Every structure keeps every rule of the format.", "green")
     printer.line(f"The file, a bare image of {human(size)}: {path}")
     printer.line(f"Look into it: stable-structures inspect {shlex.quote(str(path))}")
+    _draw(path, printer)
     return 0
+
+
+def _draw(path: Path, printer: Printer) -> None:
+    page = path.with_suffix(".html")
+    with open_image(path) as image:
+        draw(image, page)
+    printer.line(f"See every byte of it in a browser: {page.as_uri()}")
 
 
 def _row(number: int, structure: Any, sizes: dict[int, int]) -> tuple[object, ...]:

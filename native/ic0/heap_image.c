@@ -8,11 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
+#include <sys/mman.h> /* memfd_create */
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/error.h"
+#include "core/pages.h"
 
 #define WASM_PAGE UINT64_C(65536)
 #define OS_PAGE UINT64_C(4096)
@@ -174,24 +175,15 @@ static int new_file(void) {
 
 /* ---- life ---- */
 
-static void *reserve(uint64_t bytes, int file, int protection, int flags) {
-    void *at = mmap(NULL, bytes, protection, flags | MAP_NORESERVE, file, 0);
-    return at == MAP_FAILED ? NULL : at;
-}
-
 static int make_image(ss_heap_image *heap) {
-    if (heap->file >= 0) {
-        heap->image = reserve(heap->max, heap->file, PROT_READ | PROT_WRITE, MAP_SHARED);
-    } else {
-        heap->image = reserve(heap->max, -1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
-    }
+    heap->image = heap->file >= 0 ? ss_pages_of_file(heap->file, heap->max, SS_PAGES_SHARED) : ss_pages_new(heap->max);
     return heap->image != NULL ? SS_OK : ss_fail(SS_OUT_OF_MEMORY, "address space for a heap: none to be had", 0, heap->max, 0);
 }
 
 static void destroy(ss_heap_image *heap) {
-    if (heap->base != NULL) munmap(heap->base, heap->reserved);
-    if (heap->image != NULL) munmap(heap->image, heap->max);
-    if (heap->lower != NULL) munmap(heap->lower, heap->lower_size);
+    ss_pages_release(heap->base, heap->reserved);
+    ss_pages_release(heap->image, heap->max);
+    ss_pages_release(heap->lower, heap->lower_size);
     if (heap->file >= 0) close(heap->file);
     free(heap->owned);
     free(heap);
@@ -210,7 +202,7 @@ int ss_heap_image_new(uint64_t max, uint64_t reserved, int kind, ss_heap_image *
     heap->forks = atomic_load(&forks);
     bool mapped = kind == SS_HEAP_MAPPED || (kind == SS_HEAP_ANY && ss_heap_image_can_map());
     heap->file = mapped ? new_file() : -1;
-    heap->base = reserve(reserved, -1, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS);
+    heap->base = ss_pages_reserve(reserved);
     int status = SS_OK;
     if (mapped && heap->file < 0) status = ss_fail(SS_SYSTEM, "a file in memory for a heap", 0, (uint64_t)errno, 0);
     if (status == SS_OK && heap->base == NULL) {
@@ -266,8 +258,7 @@ uint64_t ss_heap_image_changed(const ss_heap_image *heap) {
 /* ---- growth ---- */
 
 static bool map_private(ss_heap_image *heap, uint64_t at, uint64_t length, int file) {
-    void *want = heap->base + at;
-    return mmap(want, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, file, (off_t)at) == want;
+    return ss_pages_map(heap->base + at, file, at, length);
 }
 
 int ss_heap_image_grow(ss_heap_image *heap, uint64_t size) {
@@ -278,7 +269,7 @@ int ss_heap_image_grow(ss_heap_image *heap, uint64_t size) {
         if (heap->file >= 0) {
             grown = ftruncate(heap->file, (off_t)size) == 0 && map_private(heap, heap->mapped, more, heap->file);
         } else {
-            grown = mprotect(heap->base + heap->mapped, more, PROT_READ | PROT_WRITE) == 0;
+            grown = ss_pages_commit(heap->base + heap->mapped, more);
         }
         if (!grown) return ss_fail(SS_OUT_OF_MEMORY, "the system gives no more memory", 0, size, heap->mapped);
         heap->mapped = size;
@@ -296,13 +287,13 @@ static int own_image(ss_heap_image *heap) {
     int file = new_file();
     if (file < 0) return ss_fail(SS_SYSTEM, "a file in memory for a heap", 0, (uint64_t)errno, 0);
     uint8_t *image = NULL;
-    if (ftruncate(file, (off_t)heap->mapped) == 0) image = reserve(heap->max, file, PROT_READ | PROT_WRITE, MAP_SHARED);
+    if (ftruncate(file, (off_t)heap->mapped) == 0) image = ss_pages_of_file(file, heap->max, SS_PAGES_SHARED);
     if (image == NULL) {
         close(file);
         return ss_fail(SS_OUT_OF_MEMORY, "the system gives no more memory", 0, heap->mapped, 0);
     }
     if (heap->committed > 0) memcpy(image, heap->image, heap->committed);
-    munmap(heap->image, heap->max);
+    ss_pages_release(heap->image, heap->max);
     close(heap->file);
     heap->file = file;
     heap->image = image;
@@ -363,7 +354,7 @@ static int commit_mapped(ss_heap_image *heap) {
     if (status == SS_OK) status = each_private_run(heap, keep_run);
     if (status == SS_OK && heap->owned != NULL && heap->found > 0) status = remap_moved(heap);
     if (status == SS_OK && !alone) status = remap(heap);
-    if (status == SS_OK && heap->found > KEPT_PRIVATE) (void)madvise(heap->base, heap->mapped, MADV_DONTNEED);
+    if (status == SS_OK && heap->found > KEPT_PRIVATE) ss_pages_forget(heap->base, heap->mapped);
     return status;
 }
 
@@ -397,7 +388,7 @@ static void restore_copying(ss_heap_image *heap) {
 static void close_above(ss_heap_image *heap, uint64_t size) {
     uint8_t *at = heap->base + size;
     uint64_t length = heap->mapped - size;
-    if (mmap(at, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != at) abort();
+    if (!ss_pages_decommit(at, length)) abort();
     heap->mapped = size;
 }
 
@@ -416,7 +407,7 @@ static int restore_run(ss_heap_image *heap, uint64_t at, uint64_t length) {
 static void restore_mapped(ss_heap_image *heap) {
     heap->found = 0;
     if (heap->mapped == 0 || each_private_run_if_cheap(heap, restore_run) == SS_OK) return;
-    (void)madvise(heap->base, heap->mapped, MADV_DONTNEED);
+    ss_pages_forget(heap->base, heap->mapped);
 }
 
 int ss_heap_image_rollback(ss_heap_image *heap) {
@@ -461,7 +452,7 @@ static int copy_file(ss_heap_image *heap, int file, uint64_t size) {
 
 /* The whole pages of the file stand in for the image. */
 static int stand_on(ss_heap_image *heap, int file, uint64_t size) {
-    heap->lower = reserve(size, file, PROT_READ, MAP_PRIVATE);
+    heap->lower = ss_pages_of_file(file, size, SS_PAGES_READ);
     heap->owned = calloc(1, heap->max / CHUNK + 1);
     if (heap->lower == NULL || heap->owned == NULL) return ss_fail(SS_OUT_OF_MEMORY, "a mapping of the file of a heap", 0, size, 0);
     heap->lower_size = size;

@@ -26,7 +26,7 @@ typedef struct slot {
 
 /* How often small pieces of a block were read lately; another block takes its place. */
 #define TOUCHED 64
-#define STRAYS 16
+#define STRAYS 64
 #define STRAY_BYTES (UINT64_C(16) << 10)
 typedef struct touched {
     uint64_t block, count;
@@ -119,14 +119,15 @@ static int fetch(cached *c, uint64_t block) {
     return status;
 }
 
-/* Whether the bytes are read by themselves: a small piece of a block that is not in sequence and was not asked for often lately. A
- * tree that is read in the order of its keys touches each block many times, with all others in between. */
+/* Whether the bytes are read by themselves: a small piece of a block that was not asked for often lately. A tree that is read in
+ * the order of its keys touches each block many times, with all others in between; an upper level touches each a few times. */
 static bool is_stray(cached *c, uint64_t block, uint64_t offset, uint64_t length) {
     if (!c->source.is_near || length > STRAY_BYTES || offset + length > c->bytes) return false;
-    if (block >= c->next && block - c->next < SS_CACHE_AHEAD) return false;
     touched *t = &c->touched[block % TOUCHED];
     if (t->block != block) *t = (touched){block, 0};
-    return t->count++ < STRAYS;
+    if (t->count++ < STRAYS) return true;
+    t->count = 0;
+    return false;
 }
 
 static int fetch_stray(cached *c, uint64_t offset, uint64_t length, uint8_t *to) {

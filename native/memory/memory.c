@@ -2,14 +2,10 @@
 #include "memory/memory.h"
 
 #include <stdlib.h>
-#include <sys/mman.h>
 
+#include "core/pages.h"
 #include "core/waiting.h"
 #include "memory/forks.h"
-
-#ifndef MAP_NORESERVE
-#define MAP_NORESERVE 0
-#endif
 
 /* Anonymous memory is made accessible this much at a time, so that the system may back it with huge pages. */
 #define COMMIT_STEP (UINT64_C(2) << 20)
@@ -20,18 +16,20 @@
  * a process has on x86-64. Nobody gets more than an eighth of what is left, so neither the next memory nor malloc ever
  * finds the address space empty, however many memories there are. */
 static _Atomic(uint64_t) reserved_by_all;
-#define SHARED_SPACE (UINT64_C(64) << 40)
-#define LEAST_SHARE (UINT64_C(4) << 30)
+#ifndef SS_ADDRESS_SPACE
+#define SS_ADDRESS_SPACE (UINT64_C(64) << 40)
+#endif
+#define LEAST_SHARE (SS_ADDRESS_SPACE >> 14) /* 4 GiB */
 
 static uint64_t share_of(uint64_t bytes) {
-    uint64_t taken = atomic_load(&reserved_by_all), left = taken < SHARED_SPACE ? SHARED_SPACE - taken : 0;
+    uint64_t taken = atomic_load(&reserved_by_all), left = taken < SS_ADDRESS_SPACE ? SS_ADDRESS_SPACE - taken : 0;
     uint64_t most = left / 8 > LEAST_SHARE ? left / 8 : LEAST_SHARE;
     return bytes < most ? bytes : most;
 }
 
 static void unreserve(const ss_root *root) {
     if (root->base == NULL) return;
-    munmap(root->base, root->reserved);
+    ss_pages_release(root->base, root->reserved);
     atomic_fetch_sub(&reserved_by_all, root->reserved);
 }
 
@@ -41,12 +39,12 @@ static int reserve(ss_root *root, uint64_t bytes) {
     uint64_t first = share_of(bytes);
     for (uint64_t ask = first; ask >= SS_PAGE_SIZE; ask /= 2) {
         uint64_t whole = ss_round_up(ask, COMMIT_STEP) + COMMIT_STEP;
-        uint8_t *at = mmap(NULL, whole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (at == MAP_FAILED) continue;
+        uint8_t *at = ss_pages_reserve(whole);
+        if (at == NULL) continue;
         uint8_t *aligned = (uint8_t *)ss_round_up((uint64_t)(uintptr_t)at, COMMIT_STEP);
         uint64_t head = (uint64_t)(aligned - at), kept = ss_round_up(ask == first ? ask : ask / 2, COMMIT_STEP);
-        if (head > 0) munmap(at, head);
-        if (head + kept < whole) munmap(aligned + kept, whole - head - kept);
+        ss_pages_release(at, head);
+        ss_pages_release(aligned + kept, whole - head - kept);
         root->base = aligned;
         root->reserved = kept;
         atomic_fetch_add(&reserved_by_all, kept);
@@ -59,13 +57,11 @@ int ss_root_commit(ss_root *root, uint64_t end) {
     if (end <= root->committed) return SS_OK;
     uint64_t upto = ss_round_up(end, COMMIT_STEP);
     uint8_t *at = root->base + root->committed;
-    if (mprotect(at, upto - root->committed, PROT_READ | PROT_WRITE) != 0) {
+    if (!ss_pages_commit(at, upto - root->committed)) {
         return ss_fail(SS_OUT_OF_MEMORY, "the system gives no more memory", 0, end, root->committed);
     }
-#ifdef MADV_HUGEPAGE
-    /* A hint: fewer TLB misses for large memories. Small ones stay on small pages. */
-    if (upto > COMMIT_STEP) (void)madvise(at, upto - root->committed, MADV_HUGEPAGE);
-#endif
+    /* Fewer TLB misses for large memories. Small ones stay on small pages. */
+    if (upto > COMMIT_STEP) ss_pages_prefer_large(at, upto - root->committed);
     root->committed = upto;
     return SS_OK;
 }
@@ -102,8 +98,7 @@ void ss_root_shrink(ss_root *root, uint64_t pages) {
 void ss_root_zero(ss_root *root, uint64_t first, uint64_t end) {
     uint8_t *at = root->base + first * SS_PAGE_SIZE;
     uint64_t length = (end - first) * SS_PAGE_SIZE;
-    void *got = mmap(at, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-    if (got == MAP_FAILED) memset(at, 0, length);
+    if (!ss_pages_renew(at, length)) memset(at, 0, length);
 }
 
 /* Its address names the calling thread. */

@@ -2,23 +2,20 @@
 #include "storage/blocks.h"
 
 #include <stdlib.h>
-#include <sys/mman.h>
 
-#ifndef MAP_NORESERVE
-#define MAP_NORESERVE 0
-#endif
+#include "core/pages.h"
 
 int ss_block_bits_make(ss_block_bits *bits, uint64_t memory_bytes) {
     if (bits->bytes != NULL) return SS_OK;
     size_t size = (size_t)(memory_bytes / SS_BLOCK_SIZE / 8 + 1);
-    void *got = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (got == MAP_FAILED) return ss_fail(SS_NO_HEAP, "table of the changed blocks", 0, size, 0);
+    void *got = ss_pages_new(size);
+    if (got == NULL) return ss_fail(SS_NO_HEAP, "table of the changed blocks", 0, size, 0);
     *bits = (ss_block_bits){.bytes = got, .size = size};
     return SS_OK;
 }
 
 void ss_block_bits_free(ss_block_bits *bits) {
-    if (bits->bytes != NULL) munmap(bits->bytes, bits->size);
+    ss_pages_release(bits->bytes, bits->size);
     *bits = (ss_block_bits){0};
 }
 

@@ -2,12 +2,9 @@
 #include "storage/holes.h"
 
 #include <errno.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-#ifndef MAP_NORESERVE
-#define MAP_NORESERVE 0
-#endif
+#include "core/pages.h"
 
 /* Each cover is a mapping of its own, of which a process has 65,530. */
 #define COVERS_MAX 10000
@@ -35,9 +32,8 @@ void ss_holes_free(ss_holes *holes) {
 /* ---- covers ---- */
 
 static int put_zeros(uint8_t *at, uint64_t length, bool writable) {
-    int access = writable ? PROT_READ | PROT_WRITE : PROT_READ;
-    void *got = mmap(at, length, access, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-    return got == MAP_FAILED ? no_room(errno, 0) : SS_OK;
+    bool done = writable ? ss_pages_renew(at, length) : ss_pages_renew_readonly(at, length);
+    return done ? SS_OK : no_room(errno, 0);
 }
 
 /* Memory of our own with what the file holds from `from` on, for a file that is more holes than anything else. */

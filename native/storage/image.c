@@ -3,10 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/pages.h"
 #include "memory/access.h"
 #include "storage/journal.h"
 
@@ -15,7 +15,7 @@ static int map_over(ss_root *root, int file, uint64_t bytes) {
     struct stat about;
     if (fstat(file, &about) != 0) return ss_fail(SS_SYSTEM, "the file of an image", 0, (uint64_t)errno, 0);
     if ((uint64_t)about.st_size < bytes) return ss_fail(SS_SYSTEM, "the file of an image is short", (uint64_t)about.st_size, EIO, bytes);
-    if (mmap(root->base, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, file, 0) != root->base) {
+    if (!ss_pages_map(root->base, file, 0, bytes)) {
         return ss_fail(SS_SYSTEM, "the file of an image cannot be mapped", 0, (uint64_t)errno, bytes);
     }
     return SS_OK;

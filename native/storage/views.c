@@ -2,12 +2,9 @@
 #include "storage/views.h"
 
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-#ifndef MAP_NORESERVE
-#define MAP_NORESERVE 0
-#endif
+#include "core/pages.h"
 
 /* Views with less between them are copied as one: each copy is a mapping, of which a process has 65,530. */
 #define GAP (UINT64_C(1) << 20)
@@ -127,8 +124,8 @@ static int copy_bytes(const ss_root *root, const struct kept *kept, uint64_t at,
 /* Holes take no memory, and no time. */
 static int copy_view(const ss_root *root, const ss_shown *shown, struct kept *kept, uint64_t *total) {
     uint64_t end = kept->end < shown->there ? kept->end : shown->there, hole, data;
-    void *got = mmap(NULL, kept->end - kept->first, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (got == MAP_FAILED) return refuse(kept->end - kept->first);
+    void *got = ss_pages_new(kept->end - kept->first);
+    if (got == NULL) return refuse(kept->end - kept->first);
     kept->copy = got;
     int status = SS_OK;
     for (uint64_t at = kept->first; status == SS_OK && at < end; at = data) {
@@ -142,14 +139,11 @@ static int copy_view(const ss_root *root, const ss_shown *shown, struct kept *ke
 static void put_in_place(const ss_root *root, struct kept *kept) {
     uint8_t *to = root->base + kept->first;
     uint64_t length = kept->end - kept->first;
-#ifdef MREMAP_FIXED
-    if (mremap(kept->copy, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, to) != MAP_FAILED) {
+    if (ss_pages_move(kept->copy, to, length)) {
         kept->copy = NULL;
         return;
     }
-#endif
-    void *got = mmap(to, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-    if (got != MAP_FAILED) memcpy(to, kept->copy, length);
+    if (ss_pages_renew(to, length)) memcpy(to, kept->copy, length);
 }
 
 static int keep(const ss_root *root, const ss_shown *shown, struct kept *kept, size_t count) {
@@ -158,7 +152,7 @@ static int keep(const ss_root *root, const ss_shown *shown, struct kept *kept, s
     for (size_t i = 0; status == SS_OK && i < count; i++) status = copy_view(root, shown, &kept[i], &total);
     for (size_t i = 0; status == SS_OK && i < count; i++) put_in_place(root, &kept[i]);
     for (size_t i = 0; i < count; i++) {
-        if (kept[i].copy != NULL) munmap(kept[i].copy, kept[i].end - kept[i].first);
+        ss_pages_release(kept[i].copy, kept[i].end - kept[i].first);
     }
     return status;
 }

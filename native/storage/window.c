@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "storage/window.h"
 
-#include <sys/mman.h>
-
-#ifndef MAP_NORESERVE
-#define MAP_NORESERVE 0
-#endif
+#include "core/pages.h"
 
 /* A multiple of every system's pages. */
 #define PAGE UINT64_C(65536)
 
 void ss_window_close(ss_window *window) {
-    if (window->bytes != NULL) munmap(window->bytes, window->room);
+    ss_pages_release(window->bytes, window->room);
     *window = (ss_window){.may_be_cloned = window->may_be_cloned};
 }
 
@@ -20,8 +16,8 @@ static bool reserve(ss_window *window, uint64_t length) {
     if (length <= window->room) return true;
     ss_window_close(window);
     uint64_t room = 2 * length;
-    void *got = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (got == MAP_FAILED) return false;
+    void *got = ss_pages_reserve(room);
+    if (got == NULL) return false;
     window->bytes = got;
     window->room = room;
     return true;

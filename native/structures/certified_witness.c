@@ -26,7 +26,7 @@ typedef struct part {
 static int write_head(ss_row *out, uint8_t major, uint64_t number) {
     uint8_t head[9];
     uint32_t size = number < 24 ? 0 : number < 256 ? 1 : number < 65536 ? 2 : number <= UINT32_MAX ? 4 : 8;
-    head[0] = (uint8_t)(major << 5 | (size == 0 ? number : size == 1 ? 24 : size == 2 ? 25 : size == 4 ? 26 : 27));
+    head[0] = (uint8_t)((unsigned)major << 5 | (size == 0 ? number : size == 1 ? 24 : size == 2 ? 25 : size == 4 ? 26 : 27));
     if (size > 0) ss_put_be(head + 1, size, number);
     return ss_row_append(out, head, 1 + size);
 }

@@ -15,7 +15,8 @@ import cbor2
 from ..memory.memory import PAGE_SIZE
 from ..storable import Codec
 from . import parquet
-from .cells import cbor_cell, csv_cell, json_cell
+from .cells import Cell, cbor_cell, csv_cell, json_cell
+from .columns import Columns, columns_of
 from .fit import require_fit
 from .formats.layout import Damage
 from .formats.maps import MapReader
@@ -42,6 +43,8 @@ class Table:
     key: Reading | None
     value: Reading
     rows: Iterator[tuple[Any, bytes]]
+    columns: Iterator[Columns] | None = None
+    """The same in columns, if all entries are wanted and their types are given. Take one of the two."""
 
 
 def table(  # noqa: PLR0913 - keyword-only choices
@@ -53,11 +56,13 @@ def table(  # noqa: PLR0913 - keyword-only choices
     limit: int | None = None,
     raw: bool = False,
     note: Note | None = None,
+    unordered: bool = False,
 ) -> Table:
     r"""Return the entries of a memory, lazily: a map's from key `start` (with it) to `stop` (without it), a row's by index.
 
     O(log n) to begin. Damage is reported to `note` and left out, or shown as bytes if it does not decode; without
-    `note` it is raised as `Damage`. Raises `Unreadable` if the memory has no entries, and without `note` `Misfit`, which
+    `note` it is raised as `Damage`. All entries of a map may come `unordered`, as they lie: then the memory is read from its
+    beginning to its end. Raises `Unreadable` if the memory has no entries, and without `note` `Misfit`, which
     is one, where the types are other ones than it has.
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
@@ -73,11 +78,20 @@ def table(  # noqa: PLR0913 - keyword-only choices
     key, value = (RAW, RAW) if raw else (strict(reading, note) for reading in readings(part, types))
     told, other = types.get(part.id, (None, None))
     reader = part.open(told, other)
+    columns = None
+    if (start, stop, limit) == (None, None, None) and not raw:
+        columns = columns_of(reader, note or _raise, unordered=unordered)
+    if unordered and columns is not None and isinstance(reader, MapReader):
+        return Table(("key", "value"), key, value, (row for one in columns for row in one.rows()), columns)
     if isinstance(reader, MapReader):
         rows = _map_rows(reader, encoded(start, told, key), encoded(stop, told, key), note)
-        return Table(("key", "value"), key, value, islice(rows, limit))
+        return Table(("key", "value"), key, value, islice(rows, limit), columns)
     first, last = (None if end is None else _index(end) for end in (start, stop))
-    return Table(("index", "value"), None, value, islice(_sequence_rows(reader, first or 0, last, note), limit))
+    return Table(("index", "value"), None, value, islice(_sequence_rows(reader, first or 0, last, note), limit), columns)
+
+
+def _raise(damage: Damage) -> None:
+    raise damage
 
 
 def strict(reading: Reading, note: Note | None = None) -> Reading:
@@ -236,8 +250,24 @@ def _write_csv(rows: Table, out: IO[bytes], *, safe: bool, plain: bool) -> int:
     exact = [f"{name}_bytes" for name, reading in readings_ if reading is not None and not _is_told(reading)]
     out.write(",".join(shown + exact).encode() + b"\n")
     cells = [None if reading is None else csv_cell(reading, safe=safe, plain=plain) for _, reading in readings_]
+    if rows.columns is not None and not exact and not safe and not plain:
+        return sum(_write_csv_columns(rows, one, cells, out) for one in rows.columns)
+    return _write_csv_rows(rows.rows, cells, out)
+
+
+def _write_csv_columns(rows: Table, columns: Columns, cells: list[Cell | None], out: IO[bytes]) -> int:
+    """Write some rows at once if each stands as it is, else one by one."""
+    keys, values = columns.keys.texts(rows.key.codec if rows.key else None), columns.values.texts(rows.value.codec)
+    if keys is None or values is None:
+        return _write_csv_rows(columns.rows(), cells, out)
+    lines = [f"{key},{value}" for key, value in zip(keys, values, strict=True)]
+    out.write("\n".join([*lines, ""]).encode())
+    return len(lines)
+
+
+def _write_csv_rows(rows: Iterator[tuple[Any, bytes]], cells: list[Cell | None], out: IO[bytes]) -> int:
     count = 0
-    for row in rows.rows:
+    for row in rows:
         made = [(str(data), None) if cell is None else cell(data) for cell, data in zip(cells, row, strict=True)]
         fields = [text for text, _ in made if text is not None] + [to_json(data) for _, data in made if data is not None]
         out.write(",".join(map(_field, fields)).encode("utf-8", "backslashreplace") + b"\n")
@@ -278,7 +308,7 @@ def _write_cbor(rows: Table, out: IO[bytes]) -> int:
 _WRITERS: Final[dict[str, Callable[[Table, IO[bytes]], int]]] = {
     "jsonl": _write_jsonl,
     "cbor": _write_cbor,
-    "parquet": lambda rows, out: parquet.write(rows.names, (rows.key, rows.value), rows.rows, out),
+    "parquet": lambda rows, out: parquet.write(rows.names, (rows.key, rows.value), rows.rows, out, rows.columns),
 }
 
 

@@ -12,12 +12,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
+import numpy as np
+
+from ..storable.octets import StrCodec
 from .cells import Cell, arrow_cell, arrow_type, leaves_open
+from .columns import Columns, Side
 from .source import Unreadable
 from .values import RAW, Reading
 
 _BATCH: Final = 4096
 _BATCH_BYTES: Final = 16 << 20
+_MOST_TEXT: Final = 1 << 31
 
 
 def _modules() -> tuple[Any, Any]:
@@ -57,6 +62,22 @@ class _Column:
         self.values.append(value)
         self.exact.append(exact)
 
+    def array(self, pa: Any, side: Side) -> Any | None:
+        """Return numbers or text as an array at once; None if that cannot be."""
+        codec = None if self.reading is None else self.reading.codec
+        numbers = side.array(codec)
+        if numbers is not None:
+            return pa.array(numbers)
+        if not isinstance(codec, StrCodec) or len(side.data) >= _MOST_TEXT:
+            return None
+        ends = np.concatenate((np.zeros(1, np.int32), side.ends.astype(np.int32)))
+        made = pa.StringArray.from_buffers(len(side.ends), pa.py_buffer(ends), pa.py_buffer(side.data))
+        try:
+            made.validate(full=True)  # that it is UTF-8
+        except pa.ArrowInvalid:
+            return None
+        return made
+
     def take(self, pa: Any) -> list[Any]:
         """Return the arrays of a batch."""
         made = [self.values] * (self.reading is not RAW) + [self.exact] * self.has_bytes
@@ -65,29 +86,65 @@ class _Column:
         return arrays
 
 
-def write(names: Sequence[str], readings: Sequence[Reading | None], rows: Iterator[tuple[Any, bytes]], out: IO[bytes]) -> int:
-    """Write rows of encoded bytes; of one without a reading, numbers. Returns how many. O(n), a batch at a time. Raises `Unreadable`."""
+def write(
+    names: Sequence[str],
+    readings: Sequence[Reading | None],
+    rows: Iterator[tuple[Any, bytes]],
+    out: IO[bytes],
+    batches: Iterator[Columns] | None = None,
+) -> int:
+    """Write rows of encoded bytes; of one without a reading, numbers. Returns how many. O(n), a batch at a time. Raises `Unreadable`.
+
+    `batches` are the same rows in columns; they are taken instead of the rows if the types can be written without their bytes.
+    """
     pa, pq = _modules()
     columns = [_Column(name, reading) for name, reading in zip(names, readings, strict=True)]
     schema = pa.schema([field for column in columns for field in column.fields(pa)])
-    count = size = 0
     try:
         with pq.ParquetWriter(out, schema) as writer:
-            for row in rows:
-                for column, data in zip(columns, row, strict=True):
-                    column.add(data, count)
-                count, size = count + 1, size + len(row[1])
-                if count % _BATCH == 0 or size > _BATCH_BYTES:
-                    writer.write_batch(_batch(pa, columns, schema))
-                    size = 0
-            writer.write_batch(_batch(pa, columns, schema))
+            sheet = _Sheet(pa, writer, columns, schema)
+            if batches is None or any(column.has_bytes for column in columns):
+                sheet.write_rows(rows)
+            else:
+                for batch in batches:
+                    sheet.write_columns(batch)
+            return sheet.count
     except pa.ArrowException as error:
         raise Unreadable(f"Parquet: {error}; give another --format") from None
-    return count
 
 
-def _batch(pa: Any, columns: list[_Column], schema: Any) -> Any:
-    return pa.record_batch([array for column in columns for array in column.take(pa)], schema=schema)
+class _Sheet:
+    """A file that is being written."""
+
+    def __init__(self, pa: Any, writer: Any, columns: list[_Column], schema: Any) -> None:
+        self.pa, self.writer, self.columns, self.schema = pa, writer, columns, schema
+        self.count = 0
+        """Rows so far."""
+
+    def write_rows(self, rows: Iterator[tuple[Any, bytes]]) -> None:
+        """Write rows one by one, a batch at a time."""
+        size = 0
+        for row in rows:
+            for column, data in zip(self.columns, row, strict=True):
+                column.add(data, self.count)
+            self.count, size = self.count + 1, size + len(row[1])
+            if self.count % _BATCH == 0 or size > _BATCH_BYTES:
+                self._write_batch()
+                size = 0
+        self._write_batch()
+
+    def _write_batch(self) -> None:
+        arrays = [array for column in self.columns for array in column.take(self.pa)]
+        self.writer.write_batch(self.pa.record_batch(arrays, schema=self.schema))
+
+    def write_columns(self, batch: Columns) -> None:
+        """Write some rows at once, or one by one if a column cannot be made of its bytes as they are."""
+        arrays = [column.array(self.pa, side) for column, side in zip(self.columns, (batch.keys, batch.values), strict=True)]
+        if any(array is None for array in arrays):
+            self.write_rows(batch.rows())
+            return
+        self.writer.write_batch(self.pa.record_batch(arrays, schema=self.schema))
+        self.count += len(batch.keys.ends)
 
 
 def read(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

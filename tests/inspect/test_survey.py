@@ -9,14 +9,19 @@ import random
 import sys
 from collections import Counter
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from stable_structures import StableBTreeMap, StableMemory, u64
 from stable_structures.inspect import open_image
+from stable_structures.inspect.formats import survey
 from stable_structures.inspect.formats.layout import Damage
 from stable_structures.inspect.formats.maps import MapReader
 from stable_structures.inspect.source import Unreadable
+from stable_structures.memory.cached import BLOCK_BYTES, CachedFile
 
 from ..support.inspect_images import Patched
 from ..support.python_walk import python_check
@@ -99,3 +104,34 @@ def test_a_survey_finds_what_the_walk_found_at_length(seed, duration):
     for done in rounds(duration, 50):  # noqa: B007 - told below
         total += compare_some(rng, 50)
     sys.stdout.write(f"\n{done + 50} damaged images, {total} findings of maps: the same\n")
+
+
+# ---- order of reading ----
+
+
+def bytes_read(path: Path, cache: int, room: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
+    """How often a file is asked by a check, and for how many bytes."""
+    monkeypatch.setattr(survey, "_ROOM", room)
+    with open_image(path) as image, path.open("rb") as file:
+        nbytes = image.source.nbytes
+        memory = CachedFile(file.fileno(), nbytes, cache=cache)
+        reader = image.part(None).open()
+        assert isinstance(reader, MapReader)
+        monkeypatch.setattr(reader.source, "memory", lambda: memory)
+        reader.source.cheap_bytes = 0 if room else nbytes
+        found: list[Damage] = []
+        assert reader.check(found.append).entries == reader.length
+        assert found == []
+        return memory.usage()
+
+
+def test_a_check_of_a_map_of_twenty_times_the_cache_reads_the_file_three_times_at_most(monkeypatch, tmp_path):
+    path = tmp_path / "map.bin"
+    with StableMemory.open(path) as memory:
+        keys = np.random.default_rng(1).permutation(420_000).astype(np.uint64)
+        StableBTreeMap[u64, u64](memory).insert_many(keys, keys)
+    size = path.stat().st_size
+    cache = size // 20 // BLOCK_BYTES * BLOCK_BYTES
+    requests, nbytes = bytes_read(path, cache, 96 << 20, monkeypatch)
+    sys.stdout.write(f"{requests} requests, {nbytes / size:.2f} times the file\n")
+    assert nbytes <= 3 * size

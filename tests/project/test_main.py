@@ -24,6 +24,16 @@ def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[st
     return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60, **options)
 
 
+def test_alone_it_shows_what_it_can_do_in_a_few_lines():
+    result = run()
+    lines = result.stderr.splitlines()
+    assert (result.returncode, result.stdout) == (2, "")
+    assert len(lines) <= 12
+    assert max(map(len, lines)) <= 110
+    named = set(re.findall(r"[a-z]+", " ".join(line[:34] for line in lines if line.startswith("  "))))
+    assert named == set(VERBS)
+
+
 # ---- the tour ----
 
 
@@ -37,8 +47,9 @@ def test_the_tour_succeeds_and_says_where_the_file_is(tour):
     path, result = tour
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.count(str(path)) == 3
+    assert path.with_suffix(".html").as_uri() in result.stdout
     assert f"inspect '{path}'" in result.stdout
-    assert list(path.parent.iterdir()) == [path]
+    assert sorted(path.parent.iterdir()) == [path, path.with_suffix(".html")]
 
 
 def test_another_process_shows_what_is_in_the_file(tour):

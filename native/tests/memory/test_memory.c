@@ -342,8 +342,10 @@ static void many_memories_leave_address_space_to_others(void) {
     for (int round = 0; round < 2; round++) {
         for (int i = 0; i < MANY_MEMORIES; i++) {
             if (!CHECK_EQ(ss_memory_new_flat(SS_MAX_PAGES, &memories[i]), SS_OK)) return;
+#ifndef SS_ADDRESS_SPACE /* else nobody has room for so many large ones */
             CHECK(ss_access_reserved_pages(memories[i]) >= 65536);
             if (i < 50) CHECK_EQ(ss_access_reserved_pages(memories[i]), SS_MAX_PAGES);
+#endif
         }
         void *room = malloc((size_t)1 << 28);
         CHECK(room != NULL);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Transactions on an anonymous memory, against a plain copy of its bytes; threads; a heap that runs out. */
+/* Transactions on an anonymous memory, against a plain copy of its bytes; threads; a heap that runs out.
+ * Needs a large address space: a memory of 64 GiB. */
 
 /* The journal once more with an allocator that fails on demand; each of its functions must have another name then. */
 #include <stdlib.h>

@@ -256,6 +256,11 @@ def _add_dump(verbs: Any) -> None:
         action="store_true",
         help="write ' before texts that a spreadsheet would take for formulas (= + - @ tab CR); load takes it away again",
     )
+    parser.add_argument(
+        "--unordered",
+        action="store_true",
+        help="write a map's entries as they lie, not in the order of their keys; the file is read from end to end (Parquet always)",
+    )
     _out(parser, "a file; without it, to the standard output", required=False)
 
 
@@ -263,6 +268,8 @@ def _dump(arguments: argparse.Namespace) -> int:
     gone: list[Damage] = []
     with _opened(arguments.file) as (image, _):
         part = image.part(arguments.memory)
+        suffix = Path(arguments.out or "").suffix.removeprefix(".")
+        form = arguments.format or (suffix if suffix in OUTPUTS else "jsonl")
         rows = table(
             part,
             _told(arguments, image),
@@ -271,9 +278,8 @@ def _dump(arguments: argparse.Namespace) -> int:
             limit=arguments.limit,
             raw=arguments.raw,
             note=gone.append if arguments.keep_going else None,
+            unordered=arguments.unordered or form == "parquet",
         )
-        suffix = Path(arguments.out or "").suffix.removeprefix(".")
-        form = arguments.format or (suffix if suffix in OUTPUTS else "jsonl")
         if arguments.safe_csv and form != "csv":
             raise Unreadable(f"--safe-csv is for CSV, and this is {form}; give --format csv, or leave it out")
         try:
