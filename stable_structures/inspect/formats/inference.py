@@ -8,16 +8,16 @@ of pages ends, and the keys ascend. Wrong ones nearly always fail on the first n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cmp_to_key
 from itertools import pairwise
+from operator import ge, le
 from typing import Any, Final
 
 from ...encodings.candid.codec import CandidError
 from ...encodings.candid.untyped import decode
 from ...storable import Codec
-from .layout import NODE_HEADER, UNBOUNDED_MARK, Damage, u32
+from .layout import OVERFLOW_HEADER, UNBOUNDED_MARK, Damage, u32
 from .nodes import Node, NodeLayout, Space
 
 _USUAL: Final = (1, 2, 4, 8, 16)
@@ -25,6 +25,9 @@ _LARGEST_FIXED: Final = 256
 _NONZERO, _ZERO, _PRIOR, _DISORDER = 1.0, 0.2, 1.5, 3.0
 _MISS: Final = 30.0
 """A node that does not fit counts as ten neighbours out of order: damage makes the right layout miss one, too."""
+
+_FEW_PAGES: Final = 32
+"""Overflow pages of a node that are read at once; longer chains hold large values, which no trial needs to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +139,8 @@ def infer_layout(space: Space, sample: Sequence[int], total: int | None) -> Node
     for address in sample:
         if len(left) == 1:
             break
-        first = _first_page(space, address)
-        tried = [(layout, good, score, _try(space, address, layout, first)) for layout, good, score in left]
+        try_layout = _trial(space, address)
+        tried = [(layout, good, score, try_layout(layout)) for layout, good, score in left]
         if all(found is None for *_, found in tried):
             continue
         left = [(layout, good + (found is not None), score + (found or 0.0)) for layout, good, score, found in tried]
@@ -150,37 +153,61 @@ def _prior(layout: NodeLayout) -> float:
     return _PRIOR if layout.key_fixed in _USUAL else 0.5 if layout.key_fixed is None else 0.0
 
 
-def _first_page(space: Space, address: int) -> bytes | None:
-    """Read once for all layouts; None if the chunk is damaged."""
-    with suppress(Damage):
+def _trial(space: Space, address: int) -> Callable[[NodeLayout], float | None]:
+    """Return a function that says how well a layout fits the node at `address`, or None if it does not fit.
+
+    Hundreds of layouts are tried on each node, so what no layout changes is read once, and keys of one size in a node of
+    few pages, nearly all trials, have a short way of their own.
+    """
+    try:
         space.check_chunk(address)
-        return space.read(address, space.page)
-    return None
+        first = space.read(address, space.page)
+        node = space.node(address, NodeLayout(), whole=first[3] == 1, first=first)
+        run = node.run.whole(_FEW_PAGES)
+    except Damage:  # a chain that breaks does not end where the entries end, in any layout
+        return lambda _: None
+    if node.version == 1:
+        return lambda _: 0.0
+    at, count, last = node.end, first[5] | first[6] << 8, space.page - OVERFLOW_HEADER if node.run.pages else space.page
+
+    def trial(layout: NodeLayout) -> float | None:
+        if layout.key_fixed is None or run is None:
+            return _score(space, address, layout, first)
+        found = _score_fixed(run, at, (count, layout.key_fixed), layout.value_max)
+        return None if found is None or found[1] <= len(run) - last else found[0]
+
+    return trial
 
 
-def _is_hopeless(space: Space, layout: NodeLayout, first: bytes) -> bool:
-    """Return whether the first size is too large. Most layouts end here, and it costs little."""
-    if layout.key_fixed is None or first[3] == 1:
-        return False
-    count = first[5] | first[6] << 8
-    at = NODE_HEADER + (8 * (count + 1) if first[4] else 0) + count * layout.key_fixed
-    return at + 4 <= len(first) and u32(first, at) > min(layout.value_max, space.source.nbytes)
-
-
-def _try(space: Space, address: int, layout: NodeLayout, first: bytes | None) -> float | None:
-    """Return how well a layout fits a node; None if it does not."""
-    if first is None or _is_hopeless(space, layout, first):
-        return None
+def _score(space: Space, address: int, layout: NodeLayout, first: bytes) -> float | None:
+    """How well a layout fits a node of layout 2; None if it does not."""
     try:
         node = space.node(address, layout, first=first)
     except Damage:
         return None
-    if node.version == 1:
-        return 0.0
     score = sum(_NONZERO if size else _ZERO for _, size in node.values)
     if layout.key_fixed is None:
         score += sum(_NONZERO if key else _ZERO for key in node.keys)
     return score - _DISORDER * min(order.broken(node.keys) for order in ORDERS[:3])
+
+
+def _score_fixed(run: bytes, at: int, count_and_size: tuple[int, int], most: int) -> tuple[float, int] | None:
+    """As `_score`, for keys of one size from `at` on and values of at most `most` bytes; and where the entries end."""
+    count, size = count_and_size
+    keys_at, at, score, before = at, at + count * size, 0.0, len(run) - 4
+    for _ in range(count):
+        if at > before:
+            return None
+        value = u32(run, at)
+        if value > most:
+            return None
+        score += _NONZERO if value else _ZERO
+        at += 4 + value
+    if at > len(run):
+        return None
+    keys = [run[i : i + size] for i in range(keys_at, keys_at + count * size, size)] if size else [b""] * count
+    disorder = sum(map(ge, keys, keys[1:]))
+    return score - _DISORDER * (disorder and min(disorder, sum(map(le, keys, keys[1:])))), at
 
 
 def infer_order(nodes: Iterable[Node]) -> InferredOrder:

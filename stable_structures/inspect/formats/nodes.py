@@ -110,6 +110,15 @@ class Run:
         self.pages.append(at)
         self.following = u64(header, 3)
 
+    def whole(self, most: int) -> bytes | None:
+        """Return all bytes of the run, or None if it has more than `most` overflow pages. Raises `Damage` if the chain breaks."""
+        while self.following and len(self.pages) <= most:
+            self._step()
+        if self.following or len(self.pages) > most:
+            return None
+        room = len(self.first) - OVERFLOW_HEADER
+        return b"".join([self.first, *(self.space.read(at + OVERFLOW_HEADER, room) for at in self.pages)])
+
     def finish(self, end: int) -> None:
         """Demand that the chain ends where the entries end."""
         page = len(self.first)
