@@ -125,7 +125,7 @@ CUTS = {
     "without its last page": lambda data, _: data[:-PAGE_SIZE],
     "half of it": lambda data, pages: data[: pages // 2 * PAGE_SIZE],
     "one page": lambda data, _: data[:PAGE_SIZE],
-    "no whole pages": lambda data, pages: data[:-100],
+    "no whole pages": lambda data, _: data[:-100],
     "half a page more": lambda data, pages: data[: pages // 3 * PAGE_SIZE + PAGE_SIZE // 2],
     "half of the tables": lambda data, _: data[:1000],
     "twenty bytes": lambda data, _: data[:20],
