@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any, Self
@@ -23,6 +21,7 @@ from stable_structures.inspect.rewrite.rewrite import load
 from stable_structures.inspect.values import guess, reading_of, shorten, to_json
 from stable_structures.storable import parse_type
 
+from ..support.command import run_text as run
 from ..support.inspect_images import read
 from .test_values import leb
 
@@ -217,12 +216,6 @@ def test_ordinary_values_of_a_megabyte_are_still_read():
 
 
 # ---- from the command line ----
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "stable_structures", *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120
-    )
 
 
 LOOK = [["inspect", "--deep"], ["inspect", "--json"], ["dump", "--memory", 2], ["get", "--memory", 2, "--key", 0]]

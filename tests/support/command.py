@@ -17,6 +17,7 @@ import gc
 import importlib
 import json
 import os
+import re
 import resource
 import selectors
 import signal
@@ -132,6 +133,13 @@ def run(words: list[str], *, timeout: float = 120, **options: Any) -> subprocess
     with Process(words, **options) as process:
         out, errors = process.communicate(timeout)
         return subprocess.CompletedProcess(words, process.wait(), out, errors)
+
+
+def run_text(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """As `run`, of any words, and what it wrote as text."""
+    done = run([str(one) for one in arguments], **options)
+    out, errors = (re.sub("\r\n?", "\n", found.decode()) for found in (done.stdout, done.stderr))
+    return subprocess.CompletedProcess(done.args, done.returncode, out, errors)
 
 
 @cache
