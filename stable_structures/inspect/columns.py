@@ -41,7 +41,7 @@ class Side:
         return [self.data[low:high] for low, high in zip([0, *ends], ends, strict=False)]
 
     def array(self, codec: Codec[Any] | None) -> npt.NDArray[Any] | None:
-        """Return numbers as an array; None if they are none, or one of them is no number (NaN). O(n)."""
+        """Return numbers as an array; None if some are not numbers, or one is NaN. O(n)."""
         if self.first is not None:
             return np.arange(self.first, self.first + len(self.ends), dtype=np.int64)
         if not isinstance(codec, (IntCodec, FloatCodec)) or codec.dtype is None or not self._all_have(codec.dtype.itemsize):

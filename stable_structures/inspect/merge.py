@@ -17,7 +17,7 @@ from .formats.maps import MapReader
 from .formats.survey import batches
 
 Difference = tuple[bytes, bytes | None, bytes | None]
-"""A key with its value before and after; None where it is not there."""
+"""A key with its value before and after; None if it is missing."""
 _RUN: Final = 1 << 14
 
 

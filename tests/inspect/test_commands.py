@@ -1,4 +1,4 @@
-"""Every verb as a process of its own: exit codes, closed pipes, terminals, names with spaces, unreadable and huge files."""
+"""Every verb as its own process: exit codes, closed pipes, with and without a terminal, names with spaces, unreadable and huge files."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ import pytest
 from stable_structures import PAGE_SIZE, MemoryManager, StableBTreeMap, StableMemory, StableVec, u64
 from stable_structures.inspect.rewrite.build import ImageFile
 
-from ..support.command import COMMAND, Process, run_text
+from ..support import command
 from ..support.inspect_images import golden, make_dfx, read
 
+COMMAND = [sys.executable, "-m", "stable_structures"]
 PLAIN = {**os.environ, "TERM": "dumb", "PYTHONIOENCODING": "utf-8"}
 MOST_MEMORY = 200 << 20
 
 
-def run(*arguments: Any) -> subprocess.CompletedProcess[str]:
-    return run_text(*arguments, env=PLAIN)
+def run(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
+    return command.run(arguments, env=PLAIN, **options)
 
 
 def good(*arguments: Any, code: int = 0) -> str:
@@ -233,7 +234,7 @@ def test_a_pipe_that_closes_ends_a_verb_quietly(verb, image, damaged):
     words = verb if verb[0] == "completion" else [verb[0], str(file), *verb[1:]]
     reader, writer = os.pipe()
     os.close(reader)
-    with Process(words, stdout=writer, env=PLAIN) as process:
+    with subprocess.Popen([*COMMAND, *words], stdout=writer, stderr=subprocess.PIPE, env=PLAIN) as process:
         os.close(writer)
         _, errors = process.communicate(timeout=60)
     assert errors == b""
@@ -372,10 +373,5 @@ def test_zeros_of_ten_gibibytes_are_recognised_at_once(tmp_path):
 
 def test_address_space_is_not_taken_by_the_size_of_a_file(huge):
     """A limit of 4 GiB holds for a file of 10."""
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
-
-    command = [*COMMAND, "check", str(huge)]
-    done = subprocess.run(command, capture_output=True, text=True, env=PLAIN, check=False, timeout=120, preexec_fn=limit)
+    done = run("check", huge, limits={resource.RLIMIT_AS: 4 << 30})
     assert (done.returncode, done.stderr) == (0, "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import subprocess
 import time
 from pathlib import Path
 from typing import Any, Self
@@ -21,7 +22,7 @@ from stable_structures.inspect.rewrite.rewrite import load
 from stable_structures.inspect.values import guess, reading_of, shorten, to_json
 from stable_structures.storable import parse_type
 
-from ..support.command import run_text as run
+from ..support import command
 from ..support.inspect_images import read
 from .test_values import leb
 
@@ -216,6 +217,10 @@ def test_ordinary_values_of_a_megabyte_are_still_read():
 
 
 # ---- from the command line ----
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return command.run(arguments)
 
 
 LOOK = [["inspect", "--deep"], ["inspect", "--json"], ["dump", "--memory", 2], ["get", "--memory", 2, "--key", 0]]

@@ -24,10 +24,10 @@ from stable_structures.inspect.dump import export
 from stable_structures.inspect.rewrite.build import ImageFile
 from stable_structures.inspect.writing import NewFile, output
 
-from ..support.command import COMMAND, Process
-from ..support.command import run as run_forked
+from ..support import command
 from ..support.inspect_images import read
 
+COMMAND = [sys.executable, "-m", "stable_structures"]
 PLAIN = {**os.environ, "TERM": "dumb", "PYTHONIOENCODING": "utf-8"}
 ENTRIES = 20_000
 
@@ -94,7 +94,7 @@ NOT_AS_HOPED = {"check damaged", "diff different", "diff --json", "repair damage
 BUFFERED = [(name, "") for name in ALL] + [
     (name, "1") for name in ("--help", "check damaged", "diff --json", "dump a little", "get", "shrink")
 ]
-"""Without a buffer it is another call that fails. These start an interpreter, since it is what takes the buffer away."""
+"""Without a buffer it is another call that fails."""
 
 
 def words(name: str, image: Path, out: Path) -> list[str]:
@@ -102,15 +102,11 @@ def words(name: str, image: Path, out: Path) -> list[str]:
     found = ALL[name]
     for place, path in places.items():
         found = [word.replace(place, path) for word in found]
-    return found
+    return [*COMMAND, *found]
 
 
-def run(name: str, image: Path, out: Path, *, started: bool = False, **options: Any) -> subprocess.CompletedProcess[bytes]:
-    """A verb in a process of its own: forked, or an interpreter that is started for it."""
-    options = {"stdout": subprocess.PIPE, "env": PLAIN, **options}
-    if started:
-        return subprocess.run([*COMMAND, *words(name, image, out)], stderr=subprocess.PIPE, check=False, timeout=120, **options)
-    return run_forked(words(name, image, out), **options)
+def run(name: str, image: Path, out: Path, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    return command.run(words(name, image, out)[len(COMMAND) :], text=False, **{"env": PLAIN, **options})
 
 
 def names(folder: Path) -> list[str]:
@@ -124,7 +120,7 @@ def names(folder: Path) -> list[str]:
 def test_a_closed_pipe_ends_every_verb_quietly_with_its_own_code(name, unbuffered, image, tmp_path):
     reader, writer = os.pipe()
     os.close(reader)
-    done = run(name, image, tmp_path / "out", started=bool(unbuffered), stdout=writer, env={**PLAIN, "PYTHONUNBUFFERED": unbuffered})
+    done = run(name, image, tmp_path / "out", stdout=writer, env={**PLAIN, "PYTHONUNBUFFERED": unbuffered})
     os.close(writer)
     assert (done.returncode, done.stderr) == (int(name in NOT_AS_HOPED), b"")
 
@@ -133,13 +129,10 @@ def test_a_closed_pipe_ends_every_verb_quietly_with_its_own_code(name, unbuffere
 def test_an_output_that_is_full_ends_with_2_and_a_sentence(name, unbuffered, image, tmp_path):
     silent = name in WRITERS and name.startswith("dump")
     with Path("/dev/full").open("wb") as full:
-        done = run(name, image, tmp_path / "out", started=bool(unbuffered), stdout=full, env={**PLAIN, "PYTHONUNBUFFERED": unbuffered})
+        done = run(name, image, tmp_path / "out", stdout=full, env={**PLAIN, "PYTHONUNBUFFERED": unbuffered})
     assert done.returncode == (0 if silent else 2)
     assert len(done.stderr.splitlines()) == (0 if silent else 1) or name == "tour"
     assert (b"No space left on device" in done.stderr) is not silent
-
-
-STARTED = {"--help", "check damaged", "dump to it, jsonl", "inspect", "load"}
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8:strict"])
@@ -149,22 +142,21 @@ def test_no_encoding_of_the_output_makes_a_verb_fall_over(name, encoding, image,
     folder.mkdir()
     for path in image.parent.iterdir():
         (folder / path.name).hardlink_to(path)
-    environment = {**os.environ, "TERM": "dumb", "PYTHONIOENCODING": encoding}
-    done = run(name, folder / image.name, folder / "\u6771 out", started=name in STARTED, env=environment)
+    done = run(name, folder / image.name, folder / "\u6771 out", env={**os.environ, "TERM": "dumb", "PYTHONIOENCODING": encoding})
     assert done.returncode == int(name in NOT_AS_HOPED), done.stderr
     assert b"Traceback" not in done.stderr + done.stdout
 
 
 def test_json_in_letters_that_the_output_has_not_is_still_json(image, tmp_path):
     for encoding in ("ascii", "utf-8"):
-        done = run("get", image, tmp_path, started=True, env={**PLAIN, "PYTHONIOENCODING": encoding})
+        done = run("get", image, tmp_path, env={**PLAIN, "PYTHONIOENCODING": encoding})
         assert json.loads(done.stdout.decode(encoding)) == "user 7 \u00e4\u202e\U0001f600"
         assert b"\xe2\x80\xae" not in done.stdout
 
 
 def test_without_standard_streams(image, tmp_path):
     for name in ("--help", "get", "shrink"):
-        script = " ".join(f"'{word}'" for word in [*COMMAND, *words(name, image, tmp_path / "out")])
+        script = " ".join(f"'{word}'" for word in words(name, image, tmp_path / "out"))
         assert subprocess.run(["/bin/sh", "-c", f"exec {script} <&- >&- 2>&-"], check=False, timeout=60).returncode == 0
     assert subprocess.run(["/bin/sh", "-c", f"exec {' '.join(COMMAND)} nonsense 2>&-"], check=False, timeout=60).returncode == 2
 
@@ -209,11 +201,9 @@ def test_a_full_disk_leaves_nothing(name, image, tmp_path):
 
 
 @contextlib.contextmanager
-def writing(name: str, image: Path, folder: Path, *, started: bool = False) -> Iterator[Process | subprocess.Popen[bytes]]:
+def writing(name: str, image: Path, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A verb that has begun to write."""
-    made = words(name, image, folder / "out")
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": PLAIN}
-    with subprocess.Popen([*COMMAND, *made], **pipes) if started else Process(made, **pipes) as process:
+    with subprocess.Popen(words(name, image, folder / "out"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=PLAIN) as process:
         while process.poll() is None and not any(folder.iterdir()):
             time.sleep(0.001)
         yield process
@@ -229,7 +219,7 @@ def test_a_signal_leaves_nothing_and_says_so(name, number, image, tmp_path):
     for attempt in range(9):
         folder = tmp_path / str(attempt)
         folder.mkdir()
-        with writing(name, image, folder, started=(name, number) == ("dump", signal.SIGINT)) as process:
+        with writing(name, image, folder) as process:
             process.send_signal(number)
             _, errors = process.communicate(timeout=60)
         if process.returncode == 2:
@@ -257,7 +247,7 @@ def test_signals_that_are_ignored_stay_so(image, tmp_path):
     """As under nohup."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a child takes this over
     try:
-        with writing("shrink", image, tmp_path, started=True) as process:
+        with writing("shrink", image, tmp_path) as process:
             process.send_signal(signal.SIGHUP)
             process.communicate(timeout=60)
     finally:
@@ -267,7 +257,7 @@ def test_signals_that_are_ignored_stay_so(image, tmp_path):
 
 def test_where_pyarrow_is_missing_nothing_is_left(image, tmp_path):
     script = "import sys; sys.modules['pyarrow'] = None; from stable_structures.__main__ import main; sys.exit(main(sys.argv[1:]))"
-    arguments = words("dump parquet", image, tmp_path / "out")
+    arguments = words("dump parquet", image, tmp_path / "out")[len(COMMAND) :]
     done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, check=False, timeout=60)
     assert (done.returncode, b"pip install" in done.stderr) == (2, True)
     assert names(tmp_path) == []
@@ -277,7 +267,7 @@ def test_an_error_in_the_midst_leaves_nothing(image, tmp_path):
     """The damage lies behind thousands of entries."""
     for form in ("jsonl", "csv", "cbor", "parquet"):
         arguments = ["dump", image.parent / "damaged.bin", *TYPES, "--format", form, "-o", tmp_path / "out"]
-        done = run_forked([str(word) for word in arguments])
+        done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, check=False, timeout=60)
         assert done.returncode == 1
         assert names(tmp_path) == []
 
@@ -397,7 +387,8 @@ def test_a_device_or_pipe_is_written_to(name, way, image, tmp_path):
             done = run(name, image, Path("/dev/stdout"), stdout=file)
         assert (done.returncode, (tmp_path / "file").read_bytes()) == (0, wanted)
     else:
-        done = run(name, image, Path("/dev/stdout" if way == "pipe" else "/dev/fd/1"))
+        target = Path("/dev/stdout" if way == "pipe" else "/dev/fd/1")
+        done = subprocess.run(words(name, image, target), capture_output=True, env=PLAIN, check=False, timeout=120)
         assert (done.returncode, done.stdout) == (0, wanted)
     assert not [one for one in names(tmp_path) if one.startswith(".")]
 

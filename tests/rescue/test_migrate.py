@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -28,7 +30,6 @@ from stable_structures.inspect import check, inspect
 from stable_structures.rescue import NotOwned, Root, SchemaError, migrate, open_ism, parse_schema, read_schema
 from stable_structures.rescue.migrate import target
 
-from ..support.command import run_text as run
 from ..support.ism_crate import Space
 from ..support.ism_traces import GOLDEN, NOTE, Replay, annotation
 
@@ -60,6 +61,12 @@ def canister():
     for _ in trace.play():
         pass
     return trace.expected()
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "stable_structures", *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120
+    )
 
 
 def names(folder):
