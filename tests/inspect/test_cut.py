@@ -9,6 +9,7 @@ import gzip
 import io
 import json
 import re
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from functools import cache
 from pathlib import Path
@@ -59,6 +60,7 @@ def canister() -> bytes:
     return read(memory)
 
 
+@cache
 def bare(kind: str) -> bytes:
     memory = StableMemory()
     if kind == "map":
@@ -119,24 +121,22 @@ def no_verb_ends_with_0(path: Path, folder: Path, memory: int | None, codes: set
 # ---- images ----
 
 
-def cuts_of(data: bytes) -> dict[str, bytes]:
-    pages = len(data) // PAGE_SIZE
-    return {
-        "without its last page": data[:-PAGE_SIZE],
-        "half of it": data[: pages // 2 * PAGE_SIZE],
-        "one page": data[:PAGE_SIZE],
-        "no whole pages": data[:-100],
-        "half a page more": data[: pages // 3 * PAGE_SIZE + PAGE_SIZE // 2],
-        "half of the tables": data[:1000],
-        "twenty bytes": data[:20],
-        "one byte more": data + b"\0",
-    }
+CUTS = {
+    "without its last page": lambda data, _: data[:-PAGE_SIZE],
+    "half of it": lambda data, pages: data[: pages // 2 * PAGE_SIZE],
+    "one page": lambda data, _: data[:PAGE_SIZE],
+    "no whole pages": lambda data, _: data[:-100],
+    "half a page more": lambda data, pages: data[: pages // 3 * PAGE_SIZE + PAGE_SIZE // 2],
+    "half of the tables": lambda data, _: data[:1000],
+    "twenty bytes": lambda data, _: data[:20],
+    "one byte more": lambda data, _: data + b"\0",
+}
 
 
-@pytest.mark.parametrize("cut", cuts_of(canister()))
+@pytest.mark.parametrize("cut", CUTS)
 def test_a_cut_image_ends_no_verb_with_0(cut, tmp_path):
     path = tmp_path / "cut.bin"
-    path.write_bytes(cuts_of(canister())[cut])
+    path.write_bytes(CUTS[cut](canister(), len(canister()) // PAGE_SIZE))
     for memory in (3, 11):
         no_verb_ends_with_0(path, tmp_path, memory)
 
@@ -238,40 +238,60 @@ def test_a_memory_without_pages_is_sound_where_that_is_known(tmp_path):
 # ---- gzips ----
 
 
-def gzips() -> dict[str, tuple[bytes, bytes]]:
-    """Gzips that are not whole, and what can be unpacked of each at least."""
-    data = canister()
-    packed, half = gzip.compress(data, 1), len(data) // 2 // PAGE_SIZE * PAGE_SIZE
-    one, two = gzip.compress(data[:half]), gzip.compress(data[half:])
+@cache
+def packed_canister() -> bytes:
+    return gzip.compress(canister(), 1)
+
+
+def half_of_canister() -> bytes:
+    return canister()[: len(canister()) // 2 // PAGE_SIZE * PAGE_SIZE]
+
+
+@cache
+def members() -> tuple[bytes, bytes]:
+    """The canister in two members."""
+    half = half_of_canister()
+    return gzip.compress(half, 1), gzip.compress(canister()[len(half) :], 1)
+
+
+@cache
+def named_gzip() -> bytes:
+    """With a field for the name of the file."""
     named = io.BytesIO()
-    with gzip.GzipFile("a name", "wb", fileobj=named) as file:
-        file.write(data)
-    flipped = bytearray(packed)
-    flipped[-8] ^= 1
-    sized = bytearray(packed)
-    sized[-1] ^= 1
-    return {
-        "magic only": (packed[:2], b""),
-        "inside the header": (packed[:7], b""),
-        "inside the name": (named.getvalue()[:13], b""),
-        "behind the header": (packed[:10], b""),
-        "inside the first block": (packed[:2000], b""),
-        "in the middle": (packed[: len(packed) // 2], data[: half // 2]),
-        "before the trailer": (packed[:-8], data),
-        "inside the trailer": (packed[:-3], data),
-        "wrong checksum": (bytes(flipped), data),
-        "wrong size": (bytes(sized), data),
-        "second member cut": (one + two[: len(two) // 2], data[:half]),
-        "second member's header cut": (one + two[:5], data[:half]),
-        "second member's trailer cut": (one + two[:-1], data),
-        "something behind it": (packed + b"something else", data),
-        "zeros and something behind it": (packed + bytes(100) + b"x", data),
-    }
+    with gzip.GzipFile("a name", "wb", 1, named) as file:
+        file.write(canister())
+    return named.getvalue()
 
 
-@pytest.mark.parametrize("cut", gzips())
+def flipped(data: bytes, at: int) -> bytes:
+    changed = bytearray(data)
+    changed[at] ^= 1
+    return bytes(changed)
+
+
+GZIPS: dict[str, Callable[[bytes], tuple[bytes, bytes]]] = {
+    "magic only": lambda packed: (packed[:2], b""),
+    "inside the header": lambda packed: (packed[:7], b""),
+    "inside the name": lambda _: (named_gzip()[:13], b""),
+    "behind the header": lambda packed: (packed[:10], b""),
+    "inside the first block": lambda packed: (packed[:2000], b""),
+    "in the middle": lambda packed: (packed[: len(packed) // 2], canister()[: len(half_of_canister()) // 2]),
+    "before the trailer": lambda packed: (packed[:-8], canister()),
+    "inside the trailer": lambda packed: (packed[:-3], canister()),
+    "wrong checksum": lambda packed: (flipped(packed, -8), canister()),
+    "wrong size": lambda packed: (flipped(packed, -1), canister()),
+    "second member cut": lambda _: (members()[0] + members()[1][: len(members()[1]) // 2], half_of_canister()),
+    "second member's header cut": lambda _: (members()[0] + members()[1][:5], half_of_canister()),
+    "second member's trailer cut": lambda _: (members()[0] + members()[1][:-1], canister()),
+    "something behind it": lambda packed: (packed + b"something else", canister()),
+    "zeros and something behind it": lambda packed: (packed + bytes(100) + b"x", canister()),
+}
+"""Gzips that are not whole, and what can be unpacked of each at least."""
+
+
+@pytest.mark.parametrize("cut", GZIPS)
 def test_a_gzip_that_is_not_whole_ends_no_verb_with_0(cut, tmp_path):
-    packed, least = gzips()[cut]
+    packed, least = GZIPS[cut](packed_canister())
     path = tmp_path / "image.bin.gz"
     path.write_bytes(packed)
     no_verb_ends_with_0(path, tmp_path, 3)
@@ -286,7 +306,7 @@ def test_every_byte_before_a_cut_of_a_gzip_is_kept(tmp_path):
     """As many as zlib gives for these bytes, not as many as were in whole blocks."""
     import zlib  # noqa: PLC0415 - the judge
 
-    packed, path = gzip.compress(canister()), tmp_path / "image.gz"
+    packed, path = packed_canister(), tmp_path / "image.gz"
     for size in range(30, len(packed) - 8, len(packed) // 23):
         path.write_bytes(packed[:size])
         wanted = zlib.decompressobj(31).decompress(packed[:size])
@@ -296,29 +316,26 @@ def test_every_byte_before_a_cut_of_a_gzip_is_kept(tmp_path):
 
 def test_whole_gzips_are_sound(tmp_path):
     data, path = canister(), tmp_path / "image.gz"
-    named = io.BytesIO()
-    with gzip.GzipFile("a name", "wb", fileobj=named) as file:
-        file.write(data)
-    extra = bytearray(gzip.compress(data))
+    packed, small = gzip.compress(data), packed_canister()
+    extra = bytearray(small)
     extra[3] |= 4
     extra[10:10] = b"\x03\x00abc"
-    for packed in (
-        gzip.compress(data),
-        gzip.compress(data[:70000]) + gzip.compress(data[70000:]),
-        gzip.compress(data) + gzip.compress(b""),
-        gzip.compress(data) + bytes(1000),
-        named.getvalue(),
+    for one in (
+        packed,
+        b"".join(members()),
+        packed + gzip.compress(b""),
+        small + bytes(1000),
+        named_gzip(),
         bytes(extra),
     ):
-        path.write_bytes(packed)
+        path.write_bytes(one)
         assert check(path) == []
         with open_image(path) as image:
             assert image.source.read(0, image.source.nbytes) == data
 
 
 def test_damaged_data_of_a_gzip_are_read_up_to_the_damage(tmp_path):
-    data, path = canister(), tmp_path / "image.gz"
-    packed = bytearray(gzip.compress(data))
+    packed, path = packed_canister(), tmp_path / "image.gz"
     for at in range(len(packed) // 3, len(packed) - 8, len(packed) // 7):
         broken = bytearray(packed)
         broken[at : at + 3] = b"\xff\xff\xff"
@@ -367,7 +384,7 @@ def test_a_cut_image_with_a_log_beside_it_ends_no_verb_with_0(tmp_path):
     no_verb_ends_with_0(cut, tmp_path, 3)
     assert "was the file cut or replaced" in run("check", cut)[1]
     packed = tmp_path / "cut" / "state.gz"
-    packed.write_bytes(gzip.compress(canister()))
+    packed.write_bytes(packed_canister())
     packed.with_name("state.gz-wal").write_bytes(log)
     assert run("check", packed)[0] == SOUND
     assert "a gzip has no log" in run("check", packed)[1]

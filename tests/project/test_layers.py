@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -49,14 +50,14 @@ def only_types(node):
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
-def imports(module, *, inside_functions=False):
-    """The modules of ours that a module imports when it is imported."""
+def imports(module):
+    """The modules of ours that a module imports, inside its functions too."""
     path = MODULES[module]
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     pending = [ast.parse(path.read_text(encoding="utf-8"))]
     while pending:
         node = pending.pop()
-        if only_types(node) or (isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and not inside_functions):
+        if only_types(node):
             continue
         pending += ast.iter_child_nodes(node)
         if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").startswith("stable_structures")):
@@ -66,12 +67,15 @@ def imports(module, *, inside_functions=False):
                 yield f"{target}.{alias.name}" if f"{target}.{alias.name}" in MODULES else target
 
 
-EDGES = [(module, target) for module in sorted(MODULES) for target in sorted(set(imports(module, inside_functions=True)))]
+@cache
+def edges():
+    """Every module with each module that it imports. Parsed when the first test asks, not when tests are collected."""
+    return [(module, target) for module in sorted(MODULES) for target in sorted(set(imports(module)))]
 
 
 def test_there_is_a_graph_to_look_at():
     assert len(list(c_edges())) > 60
-    assert len(EDGES) > 200
+    assert len(edges()) > 200
 
 
 @pytest.mark.parametrize(("file", "header"), sorted(set(c_edges())))
@@ -85,7 +89,7 @@ def test_c_layers_look_down(file, header):
 def test_python_layers_look_down():
     upward = [
         f"{module} imports {target}"
-        for module, target in EDGES
+        for module, target in edges()
         if PYTHON_LAYERS[layer_of(target)] > PYTHON_LAYERS[layer_of(module)] or (layer_of(module), layer_of(target)) in STRANGERS
     ]
     assert upward == []
@@ -120,14 +124,10 @@ def circles(graph):
 def test_no_python_modules_need_each_other():
     # A package's __init__ lists what its modules offer; its modules do not import from it.
     packages = {module for module, path in MODULES.items() if path.name == "__init__.py"}
-    graph = {
-        module: {
-            t
-            for t in imports(module, inside_functions=True)
-            if t in MODULES and t != module and not (t in packages and module.startswith(t + "."))
-        }
-        for module in MODULES
-    }
+    graph = {module: set() for module in MODULES}
+    for module, target in edges():
+        if target in MODULES and target != module and not (target in packages and module.startswith(target + ".")):
+            graph[module].add(target)
     assert circles(graph) == []
 
 
