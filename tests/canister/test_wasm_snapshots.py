@@ -135,7 +135,7 @@ def test_what_is_not_whole_says_so(canister, tmp_path):
     (folder / "metadata.json").write_text(known)
     data = (folder / "wasm_memory.bin").read_bytes()
     (folder / "wasm_memory.bin").write_bytes(data[:-1])
-    with pytest.raises(SourceError, match=r"wasm_memory\.bin: has \d+ of \d+ bytes"):
+    with pytest.raises(SourceError, match=r"wasm_memory\.bin: it has \d+ of \d+ bytes"):
         Canister.from_snapshot(folder)
     (folder / "wasm_memory.bin").write_bytes(data)
     (folder / ".download_progress.json").write_text("{}")
