@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Address space and the pages in it: every mapping call of the core but those that go through a file's table of functions
- * (storage/vfs.h). This is the seam for a system without mmap (docs/architecture.md, "Another system").
+ * (storage/vfs.h). This is the seam for a system without mmap (docs/versions.md#where-it-runs).
  *
  *   reserve ......... addresses, no memory, no access      release ... all of it back to the system
  *   commit .......... zeros that can be read and written    decommit .. no access again, memory given back

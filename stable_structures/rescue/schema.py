@@ -104,7 +104,7 @@ def read_schema(path: str | Path) -> Schema:
 def parse_schema(text: str, name: str = "schema") -> Schema:
     r"""The schema in a text. Raises `SchemaError`.
 
-    >>> parse_schema('width = 4\n[keys.1]\\ntype = "SBTreeMap<u64, SBox<String>>"').types
+    >>> parse_schema('width = 4\n[keys.1]\ntype = "SBTreeMap<u64, SBox<String>>"').types
     {1: SBTreeMap<u64, SBox<String>>}
     """
     try:

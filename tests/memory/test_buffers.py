@@ -136,9 +136,9 @@ LIES = {
 
 @pytest.mark.parametrize("answer", LIES.values(), ids=LIES)
 def test_what_a_python_memory_gives_is_measured(answer):
-    with pytest.raises((TypeError, ValueError), match=r"must give \d+ bytes, or raise"):
+    with pytest.raises((TypeError, ValueError), match=r"must return \d+ bytes, or raise"):
         Reader(Answers(answer)).read(PAGE_SIZE)
-    with pytest.raises((TypeError, ValueError), match=r"must give \d+ bytes, or raise"):
+    with pytest.raises((TypeError, ValueError), match=r"must return \d+ bytes, or raise"):
         StableBTreeMap[u64, u64](Answers(answer))
 
 

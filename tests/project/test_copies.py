@@ -47,6 +47,7 @@ from stable_structures import (
 from stable_structures import inspect as inspector
 from stable_structures.canister import CallRejected, Canister, ErrorCode, Limits, RejectCode, Rejected, SourceError, Trapped
 from stable_structures.inspect.formats.layout import Damage
+from stable_structures.rescue.findings import Fault
 
 storable = importlib.import_module("stable_structures.storable")  # a function of the package has its name
 
@@ -73,6 +74,8 @@ SAMPLES = {
     "address": 4096,
     "found": 7,
     "expected": "8",
+    "fault": Fault.STALE_STACK,
+    "path": [0, 2],
 }
 """For every argument that an exception of ours takes by name: a new one needs a line here."""
 WAYS = {

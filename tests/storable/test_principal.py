@@ -115,7 +115,7 @@ def test_other_values_are_refused():
         Principal(5)
     with pytest.raises(TypeError, match="is a str, got bytes; use Principal"):
         Principal.from_text(b"aaaaa-aa")
-    with pytest.raises(ValueError, match="no principal"):
+    with pytest.raises(ValueError, match="invalid principal"):
         Principal.from_text("x")
     with pytest.raises(StableError):
         Principal.from_text("x")

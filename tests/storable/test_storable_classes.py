@@ -249,7 +249,7 @@ def test_a_dataclass_refuses_what_it_cannot_make_again():
         (Given, "because of y; use fields"),
         (Empty, "Empty has no fields"),
         (Twice, "Twice defines BOUND itself"),
-        (Wide, "Wide.x: int cannot be stored: say how wide it is"),
+        (Wide, "Wide.x: int cannot be stored: say its width"),
         (Missing, "name 'NotThere' is not defined; define or import the types"),
     ]:
         with pytest.raises(IncompatibleType, match=message):
