@@ -34,6 +34,8 @@ from stable_structures.inspect import Unreadable, check, export, import_part, in
 
 from ..support.inspect_images import make_dfx, make_icp, make_juno, read
 
+pytestmark = pytest.mark.usefixtures("without_fsync")
+
 SOUND, DAMAGED, TROUBLE = 0, 1, 2
 
 

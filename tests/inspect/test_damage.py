@@ -1,6 +1,6 @@
 """Damaged images: never anything but an answer, and what `check` finds, by the kind of what was damaged.
 
-`DAMAGED=100000 pytest -s -m slow tests/test_inspect_damage.py -k is_found` takes that many, and prints the fractions.
+`DAMAGED=100000 pytest -s -m slow tests/inspect/test_damage.py -k is_found` takes that many, and prints the fractions.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from stable_structures.inspect.source import PastEnd
 
 from ..support.inspect_images import OLD, Meaning, Patched, fuller, golden, meanings, old, traces, types_of
 from ..support.soundness import is_sound
+
+pytestmark = pytest.mark.usefixtures("without_fsync")
 
 Types = dict[int | None, tuple[Any, Any]]
 
@@ -141,7 +143,7 @@ class Tally:
 
 def test_one_bit_of_what_means_something_is_found_unless_another_sound_memory_is_left(seed):
     tally = Tally(judged=1)
-    tally.run(random.Random(seed), 320)
+    tally.run(random.Random(seed), 160)
     assert all(tally.found[kind] == count for kind, count in tally.tried.items() if kind not in CONTENTS)
 
 
@@ -180,7 +182,7 @@ def test_what_the_core_finds_in_a_map_is_found(seed):
     rng = random.Random(seed)
     source = flips(rng)
     checked = 0
-    while checked < 300:
+    while checked < 150:
         kind, number, at, new = next(source)
         name, data, types = images()[number]
         if not name.startswith("btreemap"):

@@ -28,6 +28,8 @@ from stable_structures.storable import parse_type
 from ..support.inspect_images import read
 from .test_cut import DAMAGED, SOUND, TROUBLE, run
 
+pytestmark = pytest.mark.usefixtures("without_fsync")
+
 MAKERS: dict[str, Any] = {
     "u8": lambda i: i % 256,
     "u16": lambda i: i,

@@ -26,6 +26,8 @@ from ..support import command
 from ..support.inspect_images import read
 from .test_values import leb
 
+pytestmark = pytest.mark.usefixtures("without_fsync")
+
 
 def shared(levels: int = 60) -> bytes:
     """A list of two shared lists, of two each, and so on: few bytes, 2**levels items."""

@@ -16,6 +16,8 @@ from stable_structures.storable import codec
 
 from ..support.places import image
 
+pytestmark = pytest.mark.usefixtures("without_fsync")
+
 TYPES: list[tuple[Any, Any]] = [(u32, Array(7)), (u32, bytes), (Blob(40), bytes), (bytes, Blob(300)), (Array(12), u32)]
 
 

@@ -201,9 +201,10 @@ def test_a_full_disk_leaves_nothing(name, image, tmp_path):
 
 
 @contextlib.contextmanager
-def writing(name: str, image: Path, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A verb that has begun to write."""
-    with subprocess.Popen(words(name, image, folder / "out"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=PLAIN) as process:
+def writing(name: str, image: Path, folder: Path, *, started: bool = False) -> Iterator[command.Process | subprocess.Popen[bytes]]:
+    """A verb that has begun to write: forked, or an interpreter that is started for it."""
+    made, pipes = words(name, image, folder / "out"), {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": PLAIN}
+    with subprocess.Popen(made, **pipes) if started else command.Process(made[len(COMMAND) :], **pipes) as process:
         while process.poll() is None and not any(folder.iterdir()):
             time.sleep(0.001)
         yield process
@@ -219,7 +220,7 @@ def test_a_signal_leaves_nothing_and_says_so(name, number, image, tmp_path):
     for attempt in range(9):
         folder = tmp_path / str(attempt)
         folder.mkdir()
-        with writing(name, image, folder) as process:
+        with writing(name, image, folder, started=(name, number) == ("dump", signal.SIGINT)) as process:
             process.send_signal(number)
             _, errors = process.communicate(timeout=60)
         if process.returncode == 2:
@@ -247,7 +248,7 @@ def test_signals_that_are_ignored_stay_so(image, tmp_path):
     """As under nohup."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a child takes this over
     try:
-        with writing("shrink", image, tmp_path) as process:
+        with writing("shrink", image, tmp_path, started=True) as process:
             process.send_signal(signal.SIGHUP)
             process.communicate(timeout=60)
     finally:

@@ -40,6 +40,8 @@ from stable_structures.storable import parse_type
 from ..support import golden_replay
 from ..support.inspect_images import OLD, Patched, fuller, golden, make_dfx, old, read, traces, types_of
 
+pytestmark = pytest.mark.usefixtures("without_fsync")
+
 MAPS = [name for name in traces() if name.startswith(("btreemap", "btreeset"))]
 
 

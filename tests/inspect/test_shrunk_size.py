@@ -15,6 +15,8 @@ from stable_structures.inspect.rewrite.rewrite import shrink
 
 from ..support.places import filled
 
+pytestmark = pytest.mark.usefixtures("without_fsync")
+
 
 def demand_smaller(memory: StableMemory, types: tuple[Any, Any], folder: Any) -> tuple[int, int]:
     """Shrinks it; gives the chunks before and after."""

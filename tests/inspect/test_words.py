@@ -24,6 +24,8 @@ from stable_structures.inspect import Unreadable, check, diff, inspect, open_ima
 from ..support.inspect_images import OLD, golden, old, read, traces
 from .test_cut import SOUND, run
 
+pytestmark = pytest.mark.usefixtures("without_fsync")
+
 
 def managed(*numbers: int) -> bytes:
     """A map with entries 100 to 600 in memory 0, a set in memory 1, an empty set in 2, a vec in 3."""

@@ -1,135 +1,229 @@
-"""Our command line as a process of its own, without the half second in which an interpreter starts and imports.
+"""The command line as a process of its own, in milliseconds: a server that has imported the package forks for each call.
 
-A server process imports the command once and forks for each run (multiprocessing's forkserver), so a run has its own file
-descriptors, signals, working folder and exit code. Some tests still start an interpreter: those of signals, of closed
-streams and of the installed command itself.
+What a caller gives as in `subprocess` is the process's own: streams, environment, limits. It runs `main` with the given
+words and ends as an interpreter ends, so its exit code, its signals and what it does to its streams are real. Only the start
+of an interpreter is not: `PYTHONIOENCODING` and `PYTHONUNBUFFERED` are applied by `take_streams`, as CPython does. Tests of
+the start itself, of the memory that is needed or of a terminal start an interpreter, and so do some of each kind that is here.
+
+    the test -- request, streams --> server -- fork --> keeper -- fork --> main(words)
+        ^---------- its number, then its status ----------'
 """
 
 from __future__ import annotations
 
 import atexit
-import functools
-import io
-import multiprocessing
+import contextlib
+import gc
+import importlib
+import json
 import os
+import re
 import resource
+import selectors
+import signal
+import socket
 import subprocess
 import sys
-import tempfile
+import time
 from collections.abc import Mapping, Sequence
-from multiprocessing.context import ForkServerContext
+from functools import cache
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import IO, Any, Self
 
 COMMAND = [sys.executable, "-m", "stable_structures"]
-ROOT = str(Path(__file__).parents[2])
+REQUEST = 1 << 20
+IMPORTED_LATE = ("matplotlib.figure", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "pyarrow.parquet", "shtab")
+"""What verbs import when they need it."""
 
 
-@functools.cache
-def _server() -> ForkServerContext:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["stable_structures.__main__", "matplotlib.pyplot"])
-    return context
+class Process:
+    """As `subprocess.Popen`, of `stable-structures WORDS`."""
+
+    def __init__(  # noqa: PLR0913 - as subprocess.Popen
+        self,
+        words: Sequence[object],
+        *,
+        stdout: IO[Any] | int = subprocess.PIPE,
+        stderr: IO[Any] | int = subprocess.PIPE,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        limits: Mapping[int, int] | None = None,
+    ) -> None:
+        self.returncode: int | None = None
+        self._pipes: dict[int, int] = {}
+        """Our end of each pipe, and the stream that it is: 1 or 2."""
+        theirs = [os.open(os.devnull, os.O_RDONLY), self._given(1, stdout), self._given(2, stderr)]
+        ours, keeper = socket.socketpair()
+        self._reports = ours.makefile("r")
+        ours.close()
+        request = {
+            "words": [str(word) for word in words],
+            "env": dict(os.environ if env is None else env),
+            "cwd": str(cwd or Path.cwd()),
+            "limits": list((limits or {}).items()),
+        }
+        socket.send_fds(_server(), [json.dumps(request).encode()], [*theirs, keeper.fileno()])
+        keeper.close()
+        for descriptor in theirs:
+            os.close(descriptor)
+        self.pid = int(self._reports.readline())
+
+    def _given(self, stream: int, what: IO[Any] | int) -> int:
+        if what != subprocess.PIPE:
+            return os.dup(what if isinstance(what, int) else what.fileno())
+        ours, theirs = os.pipe()
+        self._pipes[ours] = stream
+        return theirs
+
+    def poll(self) -> int | None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._reports, selectors.EVENT_READ)
+            if self.returncode is None and selector.select(0):
+                self.wait()
+        return self.returncode
+
+    def wait(self) -> int:
+        if self.returncode is None:
+            self.returncode = os.waitstatus_to_exitcode(int(self._reports.readline()))
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self, timeout: float = 120) -> tuple[bytes, bytes]:
+        """What it wrote to both streams until its end."""
+        end, found = time.monotonic() + timeout, {1: b"", 2: b""}
+        with selectors.DefaultSelector() as selector:
+            for descriptor, stream in self._pipes.items():
+                selector.register(descriptor, selectors.EVENT_READ, stream)
+            while self._pipes:
+                ready = selector.select(max(0, end - time.monotonic()))
+                if not ready:
+                    self.kill()
+                    raise TimeoutError(f"it runs for more than {timeout} s")
+                for key, _ in ready:
+                    more = os.read(key.fd, 1 << 16)
+                    found[key.data] += more
+                    if not more:
+                        selector.unregister(key.fd)
+                        del self._pipes[key.fd]
+                        os.close(key.fd)
+        self.wait()
+        return found[1], found[2]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, _error: BaseException | None, _where: TracebackType | None) -> None:
+        for descriptor in self._pipes:
+            os.close(descriptor)
+        self._pipes.clear()
+        if kind is not None:
+            self.kill()
+        self.wait()
+        self._reports.close()
 
 
-def _stream(descriptor: int, environment: Mapping[str, str], *, error: bool = False) -> io.TextIOWrapper:
-    """Return what an interpreter makes of a descriptor at its start."""
-    encoding, _, errors = environment.get("PYTHONIOENCODING", "utf-8").partition(":")
-    unbuffered = bool(environment.get("PYTHONUNBUFFERED"))
-    raw: Any = io.FileIO(descriptor, "w", closefd=False)
-    return io.TextIOWrapper(
-        raw if unbuffered else io.BufferedWriter(raw),
-        encoding=encoding,
-        errors="backslashreplace" if error else errors or "strict",
-        line_buffering=error or raw.isatty(),
-        write_through=unbuffered,
-    )
+def run(words: Sequence[object], *, text: bool = True, timeout: float = 120, **options: Any) -> subprocess.CompletedProcess[Any]:
+    """As `subprocess.run`, of `stable-structures WORDS`; what it writes is kept where no other stream is given."""
+    with Process(words, **options) as process:
+        found: tuple[Any, ...] = process.communicate(timeout)
+        if text:
+            encoding = (options.get("env") or {}).get("PYTHONIOENCODING", "utf-8").partition(":")[0]
+            found = tuple(re.sub("\r\n?", "\n", data.decode(encoding)) for data in found)
+        return subprocess.CompletedProcess([*COMMAND, *map(str, words)], process.wait(), *found)
 
 
-def _child(words: list[str], outputs: list[Any], environment: dict[str, str], folder: str, limits: Mapping[int, int]) -> None:
-    for which, most in limits.items():
-        resource.setrlimit(which, (most, most))
-    for descriptor, output in enumerate(outputs, 1):
-        os.dup2(output.detach(), descriptor)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.chdir(folder)
+@cache
+def _server() -> socket.socket:
+    """Of this process, as long as it lives."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    command = [sys.executable, "-P", __file__, str(theirs.fileno())]
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # a process with threads should not fork
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+    process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment, **quiet)
+    theirs.close()
+
+    def end() -> None:
+        ours.close()
+        process.wait(timeout=60)
+
+    atexit.register(end)
+    return ours
+
+
+# ---- the server ----
+
+
+def serve(requests: socket.socket) -> list[str]:
+    """Return, in a process of its own, the words of each request."""
+    while True:
+        asked, descriptors, _, _ = socket.recv_fds(requests, REQUEST, 4)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        if not asked:
+            os._exit(0)
+        if os.fork() == 0:
+            requests.close()
+            *streams, reports = descriptors
+            keep(reports, streams)
+            return take_over(json.loads(asked), streams)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def keep(reports: int, streams: list[int]) -> None:
+    """Return in a child; the parent reports it and its end."""
+    child = os.fork()
+    if child == 0:
+        os.close(reports)
+        return
+    for descriptor in streams:
+        os.close(descriptor)
+    with contextlib.suppress(BrokenPipeError):
+        os.write(reports, f"{child}\n".encode())
+        os.write(reports, f"{os.waitpid(child, 0)[1]}\n".encode())
+    os._exit(0)
+
+
+def take_over(request: dict[str, Any], streams: list[int]) -> list[str]:
     os.environ.clear()
-    os.environ.update(environment)
-    sys.stdout, sys.stderr = _stream(1, environment), _stream(2, environment, error=True)
-    sys.argv = ["stable-structures", *words]
-    from stable_structures.__main__ import main  # noqa: PLC0415 - the server has it
-
-    code: Any = 1
-    try:
-        code = main()
-    except SystemExit as end:
-        code = end.code
-    except BaseException:  # noqa: BLE001 - as the interpreter does
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
-    atexit._run_exitfuncs()  # noqa: SLF001 - a forked process ends without them
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except OSError:
-        code = 120
-    os._exit(code if isinstance(code, int) else int(code is not None))
+    os.environ.update(request["env"])
+    os.chdir(request["cwd"])
+    for number, most in request["limits"]:
+        resource.setrlimit(number, (most, most))
+    for number, descriptor in enumerate(streams):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    take_streams()
+    return list(request["words"])
 
 
-def run(  # noqa: PLR0913 - as subprocess.run
-    words: Sequence[object],
-    *,
-    stdout: Any = subprocess.PIPE,
-    env: Mapping[str, str] | None = None,
-    cwd: Path | str | None = None,
-    text: bool = True,
-    timeout: float = 120,
-    limits: Mapping[int, int] | None = None,
-) -> subprocess.CompletedProcess[Any]:
-    """Run `stable-structures WORDS` as `subprocess.run` would. Standard error is always kept, standard output unless another is given."""
-    with tempfile.TemporaryFile() as kept, tempfile.TemporaryFile() as errors:
-        output = kept if stdout == subprocess.PIPE else stdout
-        descriptors = [each if isinstance(each, int) else each.fileno() for each in (output, errors)]
-        # Pickled while the server starts the process: only then can a descriptor be handed over.
-        handed = [_Handed(each) for each in descriptors]
-        environment = dict(env or os.environ)
-        process = _server().Process(
-            target=_child, args=([str(word) for word in words], handed, environment, str(cwd or Path.cwd()), dict(limits or {}))
-        )
-        sys.path.append(ROOT)  # where the child finds this module
-        try:
-            process.start()
-        finally:
-            sys.path.pop()
-        process.join(timeout)
-        if process.exitcode is None:
-            process.kill()
-            process.join()
-            raise subprocess.TimeoutExpired([*COMMAND, *map(str, words)], timeout)
-        shown = []
-        for file in (kept, errors):
-            file.seek(0)
-            data = file.read()
-            shown.append(data.decode((env or {}).get("PYTHONIOENCODING", "utf-8").partition(":")[0]) if text else data)
-        return subprocess.CompletedProcess([*COMMAND, *map(str, words)], process.exitcode, *shown)
+def take_streams() -> None:
+    """The two output streams, as an interpreter makes them when it starts."""
+    encoding, _, errors = os.environ.get("PYTHONIOENCODING", "").partition(":")
+    unbuffered = bool(os.environ.get("PYTHONUNBUFFERED"))
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        raw: Any = open(number, "wb", buffering=0 if unbuffered else -1, closefd=False)  # noqa: SIM115 - for the rest of the process
+        errors = "backslashreplace" if name == "stderr" else errors or "strict"
+        made = TextIOWrapper(raw, encoding or "utf-8", errors, "\n", name == "stderr" or os.isatty(number), unbuffered)
+        setattr(sys, name, made)
+        setattr(sys, f"__{name}__", made)
 
 
-class _Handed:
-    """A descriptor that goes to the child with the start of it."""
+if __name__ == "__main__":
+    from stable_structures.__main__ import main
 
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-
-    def __reduce__(self) -> Any:
-        return _taken, (multiprocessing.reduction.DupFd(self.descriptor),)
-
-
-class _Taken:
-    def __init__(self, handed: Any) -> None:
-        self.handed = handed
-
-    def detach(self) -> int:
-        return self.handed.detach()
-
-
-def _taken(handed: Any) -> _Taken:
-    return _Taken(handed)
+    for module in IMPORTED_LATE:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
+    gc.collect()
+    gc.freeze()
+    sys.exit(main(serve(socket.socket(fileno=int(sys.argv[1])))))
