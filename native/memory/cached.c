@@ -9,8 +9,12 @@
  *  K2  A fetch that fails leaves no block half filled: blocks enter slot_of after their bytes are there.
  *  K3  Memory is that of the slots in use, the table and one buffer for reading ahead; never more.
  *
- * Slots are taken over by the clock algorithm. Where block n + 1 is missing and n was the last one fetched, several are
- * fetched at once: a source that is far away is asked in large pieces.
+ * Slots are taken over by the clock algorithm. How many blocks one request asks for:
+ *
+ *   near    8 where the blocks before were the last ones fetched, else 1
+ *   far     as many as the read needs; more where it goes on behind the last request: twice as many as that had, at most 32.
+ *           A small gap does not end the sequence, and blocks in the middle that are there already are asked for once more:
+ *           far away a request costs more than the bytes.
  */
 #include "memory/cached.h"
 
@@ -39,7 +43,8 @@ typedef struct cached {
     uint8_t **data; /* of each slot, allocated when it is first needed */
     slot *slots;
     uint32_t slot_count, slots_used, hand;
-    uint64_t next;                 /* behind the last block that was fetched */
+    uint64_t next;                 /* behind the last block that was fetched; UINT64_MAX at first and after a failure */
+    uint64_t run;                  /* blocks of the last request */
     uint64_t data_begin, data_end; /* the last range of data that the source told */
     uint8_t *ahead;
     touched touched[TOUCHED];
@@ -85,12 +90,27 @@ static int keep_block(cached *c, uint64_t block, const uint8_t *from) {
 
 /* ---- fetching ---- */
 
-/* How many blocks from this one on are not there and are worth one request. */
-static uint64_t run_from(const cached *c, uint64_t block) {
+static uint64_t run_near(const cached *c, uint64_t block) {
     uint64_t most = block == c->next ? SS_CACHE_AHEAD : 1, count = 1;
     if (most > c->slot_count) most = c->slot_count;
     while (count < most && block + count < c->blocks && c->slot_of[block + count] == NOWHERE) count++;
     return count;
+}
+
+static uint64_t run_far(const cached *c, uint64_t block, uint64_t wanted) {
+    bool goes_on = c->next != UINT64_MAX && block >= c->next && block - c->next < c->run;
+    uint64_t most = goes_on ? 2 * c->run : 1;
+    if (most < wanted) most = wanted;
+    if (most > SS_CACHE_FAR) most = SS_CACHE_FAR;
+    if (most > c->slot_count) most = c->slot_count;
+    if (most > c->blocks - block) most = c->blocks - block;
+    while (most > 1 && c->slot_of[block + most - 1] != NOWHERE) most--;
+    return most;
+}
+
+/* How many blocks from this one on, which is not there, are worth one request; `wanted` of them are to be read now. */
+static uint64_t run_from(const cached *c, uint64_t block, uint64_t wanted) {
+    return c->source.is_near ? run_near(c, block) : run_far(c, block, wanted);
 }
 
 /* Notes the blocks from this one on that lie in a hole, up to the next data; true where this one does. */
@@ -106,16 +126,19 @@ static bool skip_hole(cached *c, uint64_t block, uint64_t *count) {
     return true;
 }
 
-static int fetch(cached *c, uint64_t block) {
-    uint64_t count = run_from(c, block), at = block * SS_CACHE_BLOCK;
+static int fetch(cached *c, uint64_t block, uint64_t wanted) {
+    uint64_t count = run_from(c, block, wanted), at = block * SS_CACHE_BLOCK;
     if (skip_hole(c, block, &count)) return SS_OK;
     uint64_t length = count * SS_CACHE_BLOCK < c->bytes - at ? count * SS_CACHE_BLOCK : c->bytes - at;
     int status = c->source.fetch(c->source.self, at, length, c->ahead);
     c->usage.requests++;
     c->usage.bytes += length;
     /* The one that was asked for last: it is not taken over by one of those that were not. */
-    for (uint64_t i = count; i-- > 0 && status == SS_OK;) status = keep_block(c, block + i, c->ahead + i * SS_CACHE_BLOCK);
+    for (uint64_t i = count; i-- > 0 && status == SS_OK;) {
+        if (c->slot_of[block + i] == NOWHERE) status = keep_block(c, block + i, c->ahead + i * SS_CACHE_BLOCK);
+    }
     c->next = status == SS_OK ? block + count : UINT64_MAX;
+    c->run = count;
     return status;
 }
 
@@ -164,7 +187,8 @@ static int cached_read(void *self, uint64_t offset, void *to, uint64_t length) {
         uint64_t block = offset / SS_CACHE_BLOCK, inside = offset % SS_CACHE_BLOCK, run = SS_CACHE_BLOCK - inside;
         if (run > length) run = length;
         bool missing = c->slot_of[block] == NOWHERE, stray = missing && is_stray(c, block, offset, run);
-        int status = stray ? fetch_stray(c, offset, run, next) : missing ? fetch(c, block) : SS_OK;
+        uint64_t wanted = (inside + length + SS_CACHE_BLOCK - 1) / SS_CACHE_BLOCK;
+        int status = stray ? fetch_stray(c, offset, run, next) : missing ? fetch(c, block, wanted) : SS_OK;
         if (status != SS_OK) return status;
         if (!stray) copy_cached(c, c->slot_of[block], inside, run, next);
         next += run, offset += run, length -= run;
@@ -208,7 +232,8 @@ static cached *new_cached(ss_cached_source source, uint64_t bytes, uint64_t cach
     if (slots > c->blocks + 1) slots = c->blocks + 1;
     if (slots > ZEROS - 1) slots = ZEROS - 1;
     c->slot_count = (uint32_t)slots;
-    uint64_t ahead = slots < SS_CACHE_AHEAD ? slots : SS_CACHE_AHEAD;
+    c->next = UINT64_MAX;
+    uint64_t most = source.is_near ? SS_CACHE_AHEAD : SS_CACHE_FAR, ahead = slots < most ? slots : most;
     c->slot_of = malloc((size_t)(c->blocks + 1) * sizeof *c->slot_of);
     c->data = calloc(c->slot_count, sizeof *c->data);
     c->slots = calloc(c->slot_count, sizeof *c->slots);

@@ -11,8 +11,9 @@
 
 #define SS_CACHE_BLOCK (UINT64_C(256) << 10)
 #define SS_CACHE_DEFAULT (UINT64_C(64) << 20)
-/* So much is asked of the source at once where blocks are read one behind the other. */
+/* So many blocks are asked of a near source at once where they are read one behind the other, and at most of a far one. */
 #define SS_CACHE_AHEAD UINT64_C(8)
+#define SS_CACHE_FAR UINT64_C(32)
 
 /* Where the bytes come from. The lock of the memory is held in each call. */
 typedef struct ss_cached_source {

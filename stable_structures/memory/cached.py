@@ -15,7 +15,7 @@ from .memory import NativeMemory
 CACHE_BYTES: Final[int] = native.call.SS_CACHE_DEFAULT
 """Bytes that a cache may have unless its owner says otherwise: 64 MiB."""
 BLOCK_BYTES: Final[int] = native.call.SS_CACHE_BLOCK
-"""Bytes of a block: 256 KiB. A source is asked for whole blocks, and for several where they are read in sequence."""
+"""Bytes of a block: 256 KiB. A source is asked for whole blocks, for all that a read needs at once, and for up to 32 in sequence."""
 
 
 class Fetching(Protocol):
@@ -33,7 +33,7 @@ class CachedMemory(NativeMemory):
     """The bytes of a source as a memory that cannot be written.
 
     Reads cost O(length) and at most one request for each block that is not in the cache; memory is at most `cache`
-    bytes, the table of blocks (16 bytes a MiB of the source) and 2 MiB. Its size is rounded up to whole pages, with
+    bytes, the table of blocks (16 bytes a MiB of the source) and 8 MiB. Its size is rounded up to whole pages, with
     zeros. Writing and growing raise `ReadOnly`.
 
     >>> from stable_structures import StableMemory, StableBTreeMap, u64
