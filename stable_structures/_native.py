@@ -880,6 +880,11 @@ def cached_usage(handle: Any) -> tuple[int, int]:
     return int(found.requests), int(found.bytes)
 
 
+def cached_has(handle: Any, offset: int, length: int) -> bool:
+    """Return whether bytes of a cached memory can be read without asking its source."""
+    return bool(lib.ss_cached_has(handle, offset, length))
+
+
 def system_failure(status: int) -> tuple[str, int, int] | None:
     """Return rule, offset and errno of the system call that failed last; None if it was something else."""
     failure = lib.ss_last_failure()

@@ -12,9 +12,9 @@
  * Slots are taken over by the clock algorithm. How many blocks one request asks for:
  *
  *   near    8 where the blocks before were the last ones fetched, else 1
- *   far     as many as the read needs; more where it goes on behind the last request: twice as many as that had, at most 32.
+ *   far     as many as the read needs; more where it goes on behind an earlier request: twice as many as that had, at most 32.
  *           A small gap does not end the sequence, and blocks in the middle that are there already are asked for once more:
- *           far away a request costs more than the bytes.
+ *           far away a request costs more than the bytes. Four sequences go on side by side: an index and its data, for example.
  */
 #include "memory/cached.h"
 
@@ -36,6 +36,12 @@ typedef struct touched {
     uint64_t block, count;
 } touched;
 
+/* A sequence of requests: behind the last one (UINT64_MAX: none yet, or it failed), and how many blocks that had. */
+#define SEQUENCES 4
+typedef struct sequence {
+    uint64_t next, run;
+} sequence;
+
 typedef struct cached {
     ss_cached_source source;
     uint64_t bytes, blocks; /* of the source */
@@ -43,8 +49,8 @@ typedef struct cached {
     uint8_t **data; /* of each slot, allocated when it is first needed */
     slot *slots;
     uint32_t slot_count, slots_used, hand;
-    uint64_t next;                 /* behind the last block that was fetched; UINT64_MAX at first and after a failure */
-    uint64_t run;                  /* blocks of the last request */
+    sequence sequences[SEQUENCES]; /* of a near source the first one only */
+    uint32_t oldest;               /* the sequence that gives way to a new one */
     uint64_t data_begin, data_end; /* the last range of data that the source told */
     uint8_t *ahead;
     touched touched[TOUCHED];
@@ -91,26 +97,33 @@ static int keep_block(cached *c, uint64_t block, const uint8_t *from) {
 /* ---- fetching ---- */
 
 static uint64_t run_near(const cached *c, uint64_t block) {
-    uint64_t most = block == c->next ? SS_CACHE_AHEAD : 1, count = 1;
+    uint64_t most = block == c->sequences[0].next ? SS_CACHE_AHEAD : 1, count = 1;
     if (most > c->slot_count) most = c->slot_count;
     while (count < most && block + count < c->blocks && c->slot_of[block + count] == NOWHERE) count++;
     return count;
 }
 
-static uint64_t run_far(const cached *c, uint64_t block, uint64_t wanted) {
-    bool goes_on = c->next != UINT64_MAX && block >= c->next && block - c->next < c->run;
-    uint64_t most = goes_on ? 2 * c->run : 1;
+/* The sequence that this block goes on, or one that begins with it. */
+static sequence *sequence_of(cached *c, uint64_t block) {
+    if (c->source.is_near) return &c->sequences[0];
+    for (uint32_t i = 0; i < SEQUENCES; i++) {
+        sequence *s = &c->sequences[i];
+        if (s->next != UINT64_MAX && block >= s->next && block - s->next < s->run) return s;
+    }
+    sequence *taken = &c->sequences[c->oldest];
+    c->oldest = (c->oldest + 1) % SEQUENCES;
+    *taken = (sequence){UINT64_MAX, 0};
+    return taken;
+}
+
+static uint64_t run_far(const cached *c, const sequence *s, uint64_t block, uint64_t wanted) {
+    uint64_t most = 2 * s->run > 1 ? 2 * s->run : 1;
     if (most < wanted) most = wanted;
     if (most > SS_CACHE_FAR) most = SS_CACHE_FAR;
     if (most > c->slot_count) most = c->slot_count;
     if (most > c->blocks - block) most = c->blocks - block;
     while (most > 1 && c->slot_of[block + most - 1] != NOWHERE) most--;
     return most;
-}
-
-/* How many blocks from this one on, which is not there, are worth one request; `wanted` of them are to be read now. */
-static uint64_t run_from(const cached *c, uint64_t block, uint64_t wanted) {
-    return c->source.is_near ? run_near(c, block) : run_far(c, block, wanted);
 }
 
 /* Notes the blocks from this one on that lie in a hole, up to the next data; true where this one does. */
@@ -127,7 +140,8 @@ static bool skip_hole(cached *c, uint64_t block, uint64_t *count) {
 }
 
 static int fetch(cached *c, uint64_t block, uint64_t wanted) {
-    uint64_t count = run_from(c, block, wanted), at = block * SS_CACHE_BLOCK;
+    sequence *s = sequence_of(c, block);
+    uint64_t count = c->source.is_near ? run_near(c, block) : run_far(c, s, block, wanted), at = block * SS_CACHE_BLOCK;
     if (skip_hole(c, block, &count)) return SS_OK;
     uint64_t length = count * SS_CACHE_BLOCK < c->bytes - at ? count * SS_CACHE_BLOCK : c->bytes - at;
     int status = c->source.fetch(c->source.self, at, length, c->ahead);
@@ -137,8 +151,7 @@ static int fetch(cached *c, uint64_t block, uint64_t wanted) {
     for (uint64_t i = count; i-- > 0 && status == SS_OK;) {
         if (c->slot_of[block + i] == NOWHERE) status = keep_block(c, block + i, c->ahead + i * SS_CACHE_BLOCK);
     }
-    c->next = status == SS_OK ? block + count : UINT64_MAX;
-    c->run = count;
+    *s = (sequence){status == SS_OK ? block + count : UINT64_MAX, count};
     return status;
 }
 
@@ -232,7 +245,7 @@ static cached *new_cached(ss_cached_source source, uint64_t bytes, uint64_t cach
     if (slots > c->blocks + 1) slots = c->blocks + 1;
     if (slots > ZEROS - 1) slots = ZEROS - 1;
     c->slot_count = (uint32_t)slots;
-    c->next = UINT64_MAX;
+    for (uint32_t i = 0; i < SEQUENCES; i++) c->sequences[i].next = UINT64_MAX;
     uint64_t most = source.is_near ? SS_CACHE_AHEAD : SS_CACHE_FAR, ahead = slots < most ? slots : most;
     c->slot_of = malloc((size_t)(c->blocks + 1) * sizeof *c->slot_of);
     c->data = calloc(c->slot_count, sizeof *c->data);
@@ -269,6 +282,16 @@ void ss_cached_measure(ss_memory *memory, struct ss_cached_usage *usage) {
     if (memory->root->storage_ops != &cached_storage || ss_root_lock(memory->root, true) != SS_OK) return;
     *usage = ((const cached *)memory->root->storage)->usage;
     ss_root_unlock(memory->root);
+}
+
+bool ss_cached_has(ss_memory *memory, uint64_t offset, uint64_t length) {
+    if (memory->root->storage_ops != &cached_storage || ss_root_lock(memory->root, true) != SS_OK) return false;
+    const cached *c = memory->root->storage;
+    uint64_t block = offset / SS_CACHE_BLOCK, end = length == 0 ? block : (offset + length - 1) / SS_CACHE_BLOCK + 1;
+    bool has = offset <= c->bytes && length <= c->bytes - offset;
+    for (; has && block < end; block++) has = c->slot_of[block] != NOWHERE;
+    ss_root_unlock(memory->root);
+    return has;
 }
 
 /* ---- a virtual memory by a table ---- */

@@ -16,8 +16,12 @@ from .formats.managed import Manager, read_manager
 from .formats.maps import MapReader
 from .formats.recognise import STRUCTURES, Recognition, recognise
 from .formats.sequences import CellReader, LogReader, SequenceReader, SlotReader
-from .formats.snapshot import METADATA, Snapshot, is_of_snapshot, open_snapshot
-from .formats.wal import LoggedSource, read_log
+from .formats.snapshot import METADATA, STABLE_NAMES, Place, Snapshot, is_of_snapshot, open_snapshot
+from .formats.wal import LOG_MAGIC, LoggedSource, read_log
+from .remote.names import is_remote, local_path
+from .remote.objects import Absent
+from .remote.place import RemotePlace
+from .remote.source import RemoteSource
 from .source import BytesSource, FileSource, MemorySource, NotWhole, Progress, Source, Unreadable, no_progress
 
 Reader: TypeAlias = MapReader | SequenceReader
@@ -133,6 +137,7 @@ class Image:
 def open_image(what: str | Path | Memory | bytes, progress: Progress = no_progress) -> Image:
     """Open an image, a gzip of one, a snapshot's folder, or a running memory, for looking only. O(1), O(size) for a gzip.
 
+    A name such as `https://host/image.bin` or `s3://bucket/snapshot/` is read where it is, in ranges (extra `remote`).
     Raises `Unreadable` for what is none of these.
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
@@ -141,8 +146,10 @@ def open_image(what: str | Path | Memory | bytes, progress: Progress = no_progre
     >>> open_image(memory).recognition.title
     'a bare map'
     """
+    if isinstance(what, str) and is_remote(what):
+        return _open_remote(RemotePlace(what), progress)
     if isinstance(what, (str, Path)):
-        return _open_path(Path(what), progress)
+        return _open_path(Path(local_path(what) if isinstance(what, str) else what), progress)
     source = BytesSource(what) if isinstance(what, bytes) else MemorySource(what)
     return _image("memory", source, None)
 
@@ -162,9 +169,42 @@ def _open_path(path: Path, progress: Progress) -> Image:
     return _image(str(path), _open_file(path, progress), None)
 
 
-def _open_folder(folder: Path, progress: Progress) -> Image:
+def _open_remote(place: RemotePlace, progress: Progress) -> Image:
+    """Open an object, or the folder of a snapshot: by its name, or if there are metadata in it and no object of its name."""
+    if place.is_folder:
+        return _open_folder(place, progress)
+    if place.name == METADATA or (place.name in STABLE_NAMES and is_of_snapshot(place)):
+        return _open_folder(place.parent, progress)
+    try:
+        place.object()
+    except Absent:
+        if not (place / METADATA).exists():
+            raise
+        return _open_folder(place, progress)
+    return _image(str(place), _open_far(place, progress), None)
+
+
+def _open_far(place: RemotePlace, progress: Progress) -> Source:
+    source = RemoteSource(place.object())
+    if source.head(2) == MAGIC:
+        return unzip(source, str(place), progress)
+    log = place.parent / f"{place.name}-wal"
+    try:
+        has_log = log.exists() and log.object().fetch(0, min(len(LOG_MAGIC), log.object().nbytes)) == LOG_MAGIC
+    except Unreadable:  # a server that refuses what it does not have
+        has_log = False
+    if has_log:
+        rule = "the log beside an image is read with it; here it is not: download both"
+        source.problems.append(Finding(None, "log", rule, 0, 0, log.name, ""))
+    return source
+
+
+def _open_folder(folder: Place, progress: Progress) -> Image:
     snapshot = open_snapshot(folder)
-    source: Source = BytesSource(b"") if snapshot.stable_memory is None else _open_file(snapshot.stable_memory, progress)
+    stable = snapshot.stable_memory
+    source: Source = (
+        BytesSource(b"") if stable is None else _open_file(stable, progress) if isinstance(stable, Path) else _open_far(stable, progress)
+    )
     image = _image(str(folder), source, snapshot)
     image.notes += snapshot.notes
     return image
@@ -174,8 +214,8 @@ def _open_file(path: Path, progress: Progress) -> FileSource:
     source = FileSource(path)
     log = log_beside(path)
     if source.head(2) == MAGIC:
-        source.close()
-        source = unzip(path, progress)
+        with source:
+            source = unzip(source, path, progress)
         if log is not None:
             source.notes.append(f"{log.name} lies beside it, but a gzip has no log: what is shown is the gzip alone")
         return source

@@ -56,6 +56,10 @@ class CachedMemory(NativeMemory):
         """How often the source was asked, and for how many bytes in all. O(1)."""
         return native.cached_usage(self._handle)
 
+    def has(self, offset: int, length: int) -> bool:
+        """Return whether reading these bytes would ask the source for nothing. O(length / 256 KiB)."""
+        return native.cached_has(self._handle, offset, length)
+
 
 class CachedFile(CachedMemory):
     """A file that is read with `pread`, never mapped: a file that is cut off meanwhile is an error, not a signal.

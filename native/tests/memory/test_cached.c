@@ -138,6 +138,15 @@ static void test_a_far_source_is_asked_seldom(void) {
     CHECK_EQ(requests_of(memory, 18 * block, 4 * block), 0);
     CHECK_EQ(requests_of(memory, 0, BYTES), 2); /* the largest one, over what is there already, and the rest */
     CHECK_EQ(requests_of(memory, 0, BYTES), 0);
+    CHECK(ss_cached_has(memory, 0, BYTES) && !ss_cached_has(memory, BYTES - 1, 2) && ss_cached_has(memory, BYTES, 0));
+    ss_memory_release(memory);
+    memory = open_given(&g, SS_CACHE_DEFAULT); /* two sequences side by side */
+    CHECK(!ss_cached_has(memory, 0, 1));
+    uint64_t asked = 0;
+    for (uint64_t at = 0; at + 1000 <= BYTES / 2; at += 1000) {
+        asked += requests_of(memory, at, 1000) + requests_of(memory, BYTES / 2 + at, 1000);
+    }
+    CHECK(asked <= 12);
     ss_memory_release(memory);
     memory = open_given(&g, 4 * block); /* smaller than what is read */
     for (int i = 0; i < 3; i++) CHECK(requests_of(memory, 0, BYTES) <= BLOCKS / 4 + 1);

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Final
 
-from ..source import BLOCK, FileSource, Progress, Unreadable, any_set, no_progress
+from ..source import BLOCK, FileSource, Progress, Source, Unreadable, any_set, no_progress
 from .layout import Finding
 
 MAGIC: Final = b"\x1f\x8b"
@@ -33,13 +33,13 @@ _MOST_RATIO: Final = 200
 _CUT_OFF: Final = "a gzip is not cut off"
 
 
-def unzip(path: str | Path, progress: Progress = no_progress) -> FileSource:
-    """Unpack a gzip to a temporary file that has no name and holes where there are zeros. O(size).
+def unzip(packed: Source, name: str | Path, progress: Progress = no_progress) -> FileSource:
+    """Unpack a gzip, called `name`, to a temporary file that has no name and holes where there are zeros. O(size).
 
     What is wrong with it stands in the source's `problems`. Raises `Unreadable` if the file cannot be read at all, or
     unpacks to more than a memory can be, or to far more data than it has itself.
     """
-    with FileSource(path) as packed, tempfile.NamedTemporaryFile(prefix="stable-structures-") as out:
+    with tempfile.NamedTemporaryFile(prefix="stable-structures-") as out:
         reader = _Reader(packed, lambda done: progress("unpacking", done, packed.nbytes))
         most = max(_MOST_DATA, _MOST_RATIO * packed.nbytes)
         left = most
@@ -48,13 +48,13 @@ def unzip(path: str | Path, progress: Progress = no_progress) -> FileSource:
             if left < 0 or out.tell() > _MOST_UNPACKED:
                 limit = f"{most:,} bytes of data" if left < 0 else f"{_MOST_UNPACKED:,} bytes"
                 why = f"it unpacks to more than {limit}, which no gzip of a memory does; unpack it by itself if it is one"
-                raise Unreadable(f"{path}: cannot be read: {why}")
+                raise Unreadable(f"{name}: cannot be read: {why}")
         if reader.is_no_gzip:
-            raise Unreadable(f"{path}: cannot be read: {reader.problems[0].rule}: found {reader.problems[0].found} at byte {reader.at}")
+            raise Unreadable(f"{name}: cannot be read: {reader.problems[0].rule}: found {reader.problems[0].found} at byte {reader.at}")
         out.truncate()
         out.flush()
         source = FileSource(out.name)
-    source.path = Path(path)
+    source.path = Path(name)
     source.problems += reader.problems
     if reader.problems:
         early = any(one.rule.startswith(_CUT_OFF) for one in reader.problems)
@@ -81,7 +81,7 @@ class _Broken(Exception):
 class _Reader:
     """The members of a gzip, in order, up to the first that is not whole."""
 
-    def __init__(self, packed: FileSource, tell: Any) -> None:
+    def __init__(self, packed: Source, tell: Any) -> None:
         self.packed, self.tell = packed, tell
         self.at = 0
         self.problems: list[Finding] = []
