@@ -14,7 +14,8 @@
  *   near    8 where the blocks before were the last ones fetched, else 1
  *   far     as many as the read needs; more where it goes on behind an earlier request: twice as many as that had, at most 32.
  *           A small gap does not end the sequence, and blocks in the middle that are there already are asked for once more:
- *           far away a request costs more than the bytes. Four sequences go on side by side: an index and its data, for example.
+ *           far away a request costs more than the bytes. Several sequences go on side by side (an index and its data), and reads
+ *           here and there, each of which may begin one, do not push them out.
  */
 #include "memory/cached.h"
 
@@ -36,10 +37,13 @@ typedef struct touched {
     uint64_t block, count;
 } touched;
 
-/* A sequence of requests: behind the last one (UINT64_MAX: none yet, or it failed), and how many blocks that had. */
-#define SEQUENCES 4
+/* A sequence of requests: behind the last one (UINT64_MAX: none yet, or it failed), how many blocks that had, when it was, and
+ * whether it went on behind another one. Half of them are kept for those that went on. */
+#define SEQUENCES 8
+#define SMALL_GAP 4
 typedef struct sequence {
-    uint64_t next, run;
+    uint64_t next, run, used;
+    bool went_on;
 } sequence;
 
 typedef struct cached {
@@ -50,7 +54,6 @@ typedef struct cached {
     slot *slots;
     uint32_t slot_count, slots_used, hand;
     sequence sequences[SEQUENCES]; /* of a near source the first one only */
-    uint32_t oldest;               /* the sequence that gives way to a new one */
     uint64_t data_begin, data_end; /* the last range of data that the source told */
     uint8_t *ahead;
     touched touched[TOUCHED];
@@ -103,21 +106,39 @@ static uint64_t run_near(const cached *c, uint64_t block) {
     return count;
 }
 
-/* The sequence that this block goes on, or one that begins with it. */
+static bool goes_on(const sequence *s, uint64_t block) {
+    uint64_t gap = s->run > SMALL_GAP ? s->run : SMALL_GAP;
+    return s->next != UINT64_MAX && block >= s->next && block - s->next < gap;
+}
+
+/* The one that gives way to a new sequence: the oldest of those that never went on, unless these have only half of the places. */
+static sequence *oldest_sequence(cached *c) {
+    uint32_t lasting = 0;
+    for (uint32_t i = 0; i < SEQUENCES; i++) lasting += c->sequences[i].went_on;
+    sequence *oldest = NULL;
+    for (uint32_t i = 0; i < SEQUENCES; i++) {
+        sequence *s = &c->sequences[i];
+        if (s->went_on == (lasting > SEQUENCES / 2) && (oldest == NULL || s->used < oldest->used)) oldest = s;
+    }
+    return oldest;
+}
+
+/* The sequence that this block goes on, or a new one. */
 static sequence *sequence_of(cached *c, uint64_t block) {
     if (c->source.is_near) return &c->sequences[0];
     for (uint32_t i = 0; i < SEQUENCES; i++) {
         sequence *s = &c->sequences[i];
-        if (s->next != UINT64_MAX && block >= s->next && block - s->next < s->run) return s;
+        if (!goes_on(s, block)) continue;
+        s->went_on = true;
+        return s;
     }
-    sequence *taken = &c->sequences[c->oldest];
-    c->oldest = (c->oldest + 1) % SEQUENCES;
-    *taken = (sequence){UINT64_MAX, 0};
+    sequence *taken = oldest_sequence(c);
+    *taken = (sequence){UINT64_MAX, 0, 0, false};
     return taken;
 }
 
 static uint64_t run_far(const cached *c, const sequence *s, uint64_t block, uint64_t wanted) {
-    uint64_t most = 2 * s->run > 1 ? 2 * s->run : 1;
+    uint64_t most = s->run > 0 ? 2 * s->run : 1;
     if (most < wanted) most = wanted;
     if (most > SS_CACHE_FAR) most = SS_CACHE_FAR;
     if (most > c->slot_count) most = c->slot_count;
@@ -151,7 +172,7 @@ static int fetch(cached *c, uint64_t block, uint64_t wanted) {
     for (uint64_t i = count; i-- > 0 && status == SS_OK;) {
         if (c->slot_of[block + i] == NOWHERE) status = keep_block(c, block + i, c->ahead + i * SS_CACHE_BLOCK);
     }
-    *s = (sequence){status == SS_OK ? block + count : UINT64_MAX, count};
+    *s = (sequence){status == SS_OK ? block + count : UINT64_MAX, count, c->usage.requests, s->went_on};
     return status;
 }
 

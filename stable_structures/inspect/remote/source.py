@@ -12,6 +12,8 @@ from .objects import RemoteObject
 
 _AT_ONCE: Final = 8 << 20
 """Bytes of the largest request of the cache."""
+_CACHE: Final = 256 << 20
+"""Bytes that the cache may have; it has as many as were read. Far away it pays to read a structure from end to end, and once."""
 
 
 class RemoteSource(Source):
@@ -27,11 +29,12 @@ class RemoteSource(Source):
 
     is_far = True
     block_bytes = _AT_ONCE
+    cheap_bytes = _CACHE - (16 << 20)
 
     def __init__(self, found: RemoteObject) -> None:
         super().__init__(found.nbytes)
         self._object = found
-        self._cached = CachedMemory(found, found.nbytes)
+        self._cached = CachedMemory(found, found.nbytes, cache=_CACHE)
         self.notes += found.notes
 
     def memory(self) -> NativeMemory:
