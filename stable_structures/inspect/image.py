@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeAlias
@@ -134,10 +135,13 @@ class Image:
         raise Unreadable(f"{self.name}: memory {memory} not found; it has {known or 'none'}")
 
 
-def open_image(what: str | Path | Memory | bytes, progress: Progress = no_progress) -> Image:
+def open_image(
+    what: str | Path | Memory | bytes, progress: Progress = no_progress, *, storage_options: Mapping[str, Any] | None = None
+) -> Image:
     """Open an image, a gzip of one, a snapshot's folder, or a running memory, for looking only. O(1), O(size) for a gzip.
 
-    A name such as `https://host/image.bin` or `s3://bucket/snapshot/` is read where it is, in ranges (extra `remote`).
+    A name such as `https://host/image.bin` or `s3://bucket/snapshot/` is read where it is, in ranges (extra `remote`);
+    `storage_options` are those of its fsspec file system.
     Raises `Unreadable` for what is none of these.
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
@@ -147,7 +151,7 @@ def open_image(what: str | Path | Memory | bytes, progress: Progress = no_progre
     'a bare map'
     """
     if isinstance(what, str) and is_remote(what):
-        return _open_remote(RemotePlace(what), progress)
+        return _open_remote(RemotePlace(what, storage_options), progress)
     if isinstance(what, (str, Path)):
         return _open_path(Path(local_path(what) if isinstance(what, str) else what), progress)
     source = BytesSource(what) if isinstance(what, bytes) else MemorySource(what)
@@ -295,7 +299,7 @@ def parts_of(manager: Manager) -> dict[int | None, Part]:
 
 def _part(manager: Manager, memory: int) -> Part:
     source = manager.memory(memory)
-    recognition, size = recognise(source), manager.sizes[memory] * PAGE_SIZE
+    recognition, size = recognise(source, is_virtual=True), manager.sizes[memory] * PAGE_SIZE
     if recognition.kind == "manager":  # one in another has no meaning for the crate
         recognition = Recognition("unknown", "a memory manager inside of a virtual memory", recognition.facts)
     elif recognition.kind == "empty" and size:

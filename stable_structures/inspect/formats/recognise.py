@@ -24,6 +24,7 @@ _END: Final = 64
 _LEAST_DUMP: Final = 16
 _SAVED: Final = 16 << 20
 _LOOKED_AT: Final = 64 << 20
+_LOOKED_AT_FAR: Final = 1 << 20
 _BLOCK_TABLE: Final = 34
 _BLOCKS: Final = 32_768
 _MOTOKO_BLOCK: Final = 8 << 20
@@ -43,12 +44,17 @@ class Recognition:
     """What speaks for damage."""
 
 
-def recognise(source: Source) -> Recognition:
-    """Return what the memory is. O(1), but for a memory that begins with zeros: up to 64 MiB are looked at then."""
+def recognise(source: Source, *, is_virtual: bool = False) -> Recognition:
+    """Return what the memory is; in a virtual memory there is no actor of Motoko.
+
+    O(1), but for a memory that begins with zeros: up to 64 MiB are looked at then, 1 MiB far away.
+    """
     if source.nbytes == 0:
         return Recognition("empty", "an empty memory: no pages")
     head = source.head(_HEAD)
     for rule in _RULES:
+        if is_virtual and rule in _MOTOKO:
+            continue
         found = rule(source, head)
         if found is not None:
             return found
@@ -204,13 +210,14 @@ def _zeros(source: Source, head: bytes) -> Recognition | None:
     if any(head):
         return None
     looked, extent = 0, next(source.extents(0, source.nbytes), None)
-    for _, data in source.blocks(*(extent or (0, 0))):
+    most, block = (_LOOKED_AT_FAR, _LOOKED_AT_FAR) if source.is_far else (_LOOKED_AT, None)
+    for _, data in source.blocks(*(extent or (0, 0)), block):
         if any(data):
             return None
         looked += len(data)
-        if looked >= _LOOKED_AT:
+        if looked >= most:
             break
-    whole = looked < _LOOKED_AT and (extent is None or source.is_zero(extent[1], None))
+    whole = looked < most and (extent is None or source.is_zero(extent[1], None))
     said = "all zeros" if whole else f"zeros, as far as was looked ({looked >> 20} MiB of data)"
     return Recognition(
         "zeros",
@@ -282,3 +289,4 @@ _RULES: Final[tuple[Callable[[Source, bytes], Recognition | None], ...]] = (
     _ic_stable_memory,
     _prefixed,
 )
+_MOTOKO: Final = (_regions, _motoko_heap, _motoko_dump)

@@ -117,7 +117,9 @@ class HttpObject(RemoteObject):
 
     def _broken(self, error: Exception) -> Unreadable:
         cut = "the transfer was cut off" if "Payload" in type(error).__name__ else "the connection failed"
-        return Unreadable(f"{self.name}: {cut}, {_TRIES} times ({str(error) or type(error).__name__}); try again, or look at the connection")
+        return Unreadable(
+            f"{self.name}: {cut}, {_TRIES} times ({str(error) or type(error).__name__}); try again, or look at the connection"
+        )
 
     async def _get(self, offset: int, length: int) -> _Answer:
         options = {**self._system.kwargs}
