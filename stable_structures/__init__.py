@@ -37,8 +37,10 @@ from .memory.transaction import Transaction
 from .principal import Principal
 from .storable import (
     Array,
+    Basilisk,
     Blob,
     Bounded,
+    Candid,
     Cbor,
     Codec,
     Record,
@@ -73,6 +75,7 @@ __all__ = [
     "PAGE_SIZE",
     "Array",
     "BadMagic",
+    "Basilisk",
     "Blob",
     "BoundExceeded",
     "Bounded",
