@@ -136,7 +136,7 @@ class Reader:
             raise BasiliskError(f"a key of a dict: {error}") from None
 
 
-def encoded(value: Any, principal: type[Any], text_of: Callable[[Any], str]) -> bytes:
+def encoded(value: Any, principal: type[Any], text_of: Callable[[Any], str]) -> bytes:  # noqa: PLR0911 - one for each tag
     r"""Return the bytes of a value; those of class `principal` are written as `text_of` says. O(size).
 
     Raises `ValueError` for what Basilisk cannot store, `struct.error` for a number out of range.

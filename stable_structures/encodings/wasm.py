@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: PLR2004 - codes of the Wasm format
 r"""The sections of a Wasm module, which is read front to back and may be gzipped.
 
 "\\0asm" 01 00 00 00, then sections: kind (1 byte), size (LEB128), content
@@ -45,7 +46,7 @@ class Reader:
             self.at += 1
             result |= (byte & 127) << shift
             shift += 7
-            if byte < 128:  # noqa: PLR2004 - the last group of seven bits
+            if byte < 128:
                 return result
             if shift > _LAST_BITS:
                 raise IndexError("a number of more than ten bytes")

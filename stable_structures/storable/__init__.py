@@ -30,6 +30,7 @@ from .structs import ClassCodec, StructCodec
 
 __all__ = [
     "Array",
+    "Basilisk",
     "Blob",
     "Bound",
     "Bounded",

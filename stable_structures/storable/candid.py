@@ -26,7 +26,8 @@ from .order import OrderKind, leaf
 _DEEPEST: Final = 400
 _NO_ORDER: Final = frozenset({"float32", "float64", "reserved", "empty", "null"})
 _KEY_PROBLEM: Final = (
-    "the order of its values is known to the canister's code alone; only numbers, text, bool, blob, principal and tuples of these can be keys"
+    "the order of its values is known to the canister's code alone; "
+    "only numbers, text, bool, blob, principal and tuples of these can be keys"
 )
 
 
@@ -47,8 +48,14 @@ class Candid(Codec[Any]):
     {'_4846783': 36, '_1224700491': 'Ada'}
     """
 
-    def __init__(self, text: str | None = None, *, names: Mapping[int, str] = NO_NAMES, types: Mapping[str, Type] | None = None) -> None:
-        self.types = None if text is None else _types_of(text, types)
+    def __init__(
+        self,
+        text: str | tuple[Type, ...] | None = None,
+        *,
+        names: Mapping[int, str] = NO_NAMES,
+        types: Mapping[str, Type] | None = None,
+    ) -> None:
+        self.types = _types_of(text, types) if isinstance(text, str) else text
         """The type of each value of a message; None if the message says it."""
         self.names = names
         name = "candid" if self.types is None else f"candid<{_text_of(self.types)}>"
@@ -65,7 +72,9 @@ class Candid(Codec[Any]):
         except OverflowError as error:
             raise BoundExceeded(f"{self.name} cannot hold {shown(value)}: {error}") from None
         except Unsupported:
-            raise IncompatibleType(f"candid: the type of {shown(value)} is not clear; give it, as in candid<record {{ name : text }}>") from None
+            raise IncompatibleType(
+                f"candid: the type of {shown(value)} is not clear; give it, as in candid<record {{ name : text }}>"
+            ) from None
         except (TypeError, ValueError, RecursionError) as error:
             raise IncompatibleType(f"{self.name} cannot hold {shown(value)}: {error}") from None
 
@@ -99,7 +108,9 @@ def _types_of(text: str, types: Mapping[str, Type] | None) -> tuple[Type, ...]:
         for one in found:
             _require_known(one, ())
     except (SourceError, IndexError, ValueError, RecursionError) as error:
-        raise IncompatibleType(f"invalid Candid type {text[:100]!r}: {error}; write for example record {{ name : text; age : nat8 }}") from None
+        raise IncompatibleType(
+            f"invalid Candid type {text[:100]!r}: {error}; write for example record {{ name : text; age : nat8 }}"
+        ) from None
     return found
 
 
@@ -125,14 +136,19 @@ def _has_order(given: Type, inside: tuple[Type, ...]) -> bool:
         return found.name not in _NO_ORDER
     if isinstance(found, Vec):
         return resolve(found.item) == NAT8
-    return isinstance(found, Record) and found.is_tuple and given not in inside and all(_has_order(one.type, (*inside, given)) for one in found.fields)
+    return (
+        isinstance(found, Record)
+        and found.is_tuple
+        and given not in inside
+        and all(_has_order(one.type, (*inside, given)) for one in found.fields)
+    )
 
 
 class Basilisk(Codec[Any]):
     r"""A value as Basilisk, the Python CDK, writes it: a tag, then the value (docs/platform.md#basilisk). O(size) for each value.
 
-    Keys are ordered by their bytes, as in Basilisk: so text by its length first. Numbers are written as Python's `int` and `float`; those that a canister
-    wrote with a width of their own, as nat8, are read, and written back as `int`.
+    Keys are ordered by their bytes, as in Basilisk: so text by its length first. Numbers are written as Python's `int` and
+    `float`; those that a canister wrote with a width of their own, as nat8, are read, and written back as `int`.
 
     >>> from stable_structures.storable import Basilisk
     >>> Basilisk().decode(Basilisk().encode({"name": "Ada", "age": 36}))

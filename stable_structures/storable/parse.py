@@ -5,7 +5,7 @@
            | 'opt' type | 'candid' '<' a type in Candid's own notation '>'
 
 Names are the crate's (`vec<u8>`, `string`, `unit`, `option<T>`, `tuple<A,B>`, `blob<N>`), Python's or Candid's (`nat64`, `text`,
-`blob`, `opt T`), in upper or lower case. A record or variant of Candid is stored as a message: `candid<record { name : text }>`.
+`vec nat8`, `opt T`), in upper or lower case. A record or variant of Candid is stored as a message: `candid<record { name : text }>`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,6 @@ _NAMES: Final[dict[str, Codec[Any]]] = {
     "float32": codec(scalars.f32),
     "float64": codec(scalars.f64),
     "text": STR,
-    "blob": BYTES,
     "null": UNIT,
 }
 
@@ -99,7 +98,7 @@ def _without_candid(text: str, named: Mapping[str, Type] | None) -> tuple[str, M
         messages[name] = Candid(text[found.end() : end - 1], types=named) if named else candid_of(text[found.end() : end - 1])
         out += [text[at : found.start()], name]
         at = end
-    plain = _VEC_NAT8.sub("blob", "".join([*out, text[at:]]))
+    plain = _VEC_NAT8.sub("bytes", "".join([*out, text[at:]]))
     if _MESSAGE.match(plain):
         raise ValueError(f"it is a type of Candid that is stored as a message: write candid<{plain.strip()}>")
     return _OPT.sub("~", plain), messages

@@ -394,9 +394,7 @@ def _read_type(reader: _Reader, named: Callable[[int], Type], names: Mapping[int
     raise CandidError(f"invalid kind of type {kind}")
 
 
-def decode(
-    data: bytes, types: Sequence[Type] | None = None, *, names: Mapping[int, str] = NO_NAMES, whole: bool = False
-) -> list[Any]:
+def decode(data: bytes, types: Sequence[Type] | None = None, *, names: Mapping[int, str] = NO_NAMES, whole: bool = False) -> list[Any]:
     """Return the values of a message; as `types` if given, otherwise as the message says, with these names of fields. O(size).
 
     Raises `CandidError` for bytes that are not a message, or a message of other types, and (`whole`) for bytes behind it.
@@ -463,7 +461,8 @@ def _inline(given: Type, inside: tuple[int, ...], left: list[int]) -> Type:
     if isinstance(given, (Record, Variant)):
         return type(given)(tuple(Field(one.number, one.name, _inline(one.type, inside, left)) for one in given.fields))
     if isinstance(given, Func):
-        return Func(*(tuple(_inline(one, inside, left) for one in side) for side in (given.args, given.results)), given.modes)
+        args, results = (tuple(_inline(one, inside, left) for one in side) for side in (given.args, given.results))
+        return Func(args, results, given.modes)
     if isinstance(given, Service):
         return Service(tuple((name, _inline(one, inside, left)) for name, one in given.methods))
     return given

@@ -424,7 +424,8 @@ def type_text(given: Type, depth: int = 0) -> str:  # noqa: PLR0911 - one for ea
     if isinstance(given, (Record, Variant)):
         word = "record" if isinstance(given, Record) else "variant"
         parts = [
-            field_label(one) if one.type == NULL and word == "variant" else f"{field_label(one)} : {inner(one.type)}" for one in given.fields
+            field_label(one) if one.type == NULL and word == "variant" else f"{field_label(one)} : {inner(one.type)}"
+            for one in given.fields
         ]
         if isinstance(given, Record) and given.is_tuple:
             parts = [inner(one.type) for one in given.fields]

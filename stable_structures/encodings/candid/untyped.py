@@ -126,8 +126,13 @@ class _Message:
         if code in (OPT, VEC, 1):
             return f"{word} {self.name(parts, depth + 1)}"
         most = 6
-        inner = "; ".join(self.name(part, depth + 1) for _, part in parts[:most])
+        inner = "; ".join(f"{self.known(number)}{self.name(part, depth + 1)}" for number, part in parts[:most])
         return f"{word} {{ {inner}{'; ...' if len(parts) > most else ''} }}"
+
+    def known(self, number: int) -> str:
+        """Return the name of a field before its type, if it is known."""
+        name = self.names.get(number)
+        return "" if name is None else f"{name} : "
 
     # ---- values ----
 
