@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
-from .errors import Closed, CorruptMemory
+from .errors import Closed, CorruptMemory, IncompatibleType
 from .inspect.fit import open_image as open_looking
 from .inspect.formats.layout import Damage
 from .inspect.guessed import Sides, types_of
-from .inspect.image import Part, Told
+from .inspect.image import Part, SchemaFiles
 from .inspect.source import Source, Unreadable
 from .memory.cached import CachedMemory
 from .structures.btreemap import StableBTreeMap
@@ -58,7 +58,7 @@ def open_image(
     ...     dict(image[3])
     {7: 'Ada', 9: 'Grace'}
     """
-    return Image(source, Told(schema, did, words))
+    return Image(source, SchemaFiles(schema, did, words))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +125,9 @@ class Image:
     ('Grace', 'map[u64?, str?]', [None])
     """
 
-    def __init__(self, source: str | Path | Memory | bytes, told: Told | None = None) -> None:
-        self._given, self._told = source, told or Told()
-        self._looking: Looking = open_looking(source, told=told)
+    def __init__(self, source: str | Path | Memory | bytes, files: SchemaFiles | None = None) -> None:
+        self._given, self._files = source, files or SchemaFiles()
+        self._looking: Looking = open_looking(source, files=self._files)
         self._opened: dict[Id, Structure] = {}
         self._memories: list[NativeMemory] = []
         self._closed = False
@@ -204,7 +204,13 @@ class Image:
                 raise Unreadable(f"{self.name}: {part.label}: the memory with its data is not known; name it in the schema: data = ID")
             memories.append(self._memory(part.data))
         types: Any = (sides.key, sides.value) if kind is StableBTreeMap else sides.value if sides.key is None else sides.key
-        opened: Structure = kind[types].load(*memories)
+        try:
+            opened: Structure = kind[types].load(*memories)
+        except IncompatibleType as error:
+            if not any(sides.guessed):
+                raise
+            told = f"its types cannot be guessed from what is in it ({error})"
+            raise Unreadable(f"{self.name}: {part.label}: {told}; give them in a schema") from None
         return opened
 
     def _memory(self, part: Part) -> NativeMemory:
@@ -235,7 +241,7 @@ class Image:
         """Support `pickle` for images of files: what they were opened from."""
         if self._is_running:
             raise TypeError(f"{self!r} cannot be pickled: it is an image of a memory in this process; save it as a file, and open that")
-        return Image, (self._given, self._told)
+        return Image, (self._given, self._files)
 
     def __repr__(self) -> str:
         return f"<Image {self.name}: {self.title}{', closed' if self._closed else ''}>"

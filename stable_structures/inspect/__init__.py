@@ -11,7 +11,7 @@ from .compare import Change, PartDiff, diff
 from .dump import Table, export, get, table, write
 from .fit import Misfit, open_image
 from .formats.layout import Finding
-from .image import Image, Part, Told
+from .image import Image, Part, SchemaFiles
 from .picture.picture import draw
 from .repair.losses import Salvage
 from .repair.salvage import repair
@@ -32,8 +32,8 @@ __all__ = [
     "Report",
     "Rewritten",
     "Salvage",
+    "SchemaFiles",
     "Table",
-    "Told",
     "Unreadable",
     "check",
     "diff",

@@ -30,7 +30,7 @@ from .formats.layout import Damage
 from .formats.maps import MapReader, sizes_with
 from .formats.nodes import Node, NodeLayout
 from .formats.sequences import SequenceReader, SlotReader
-from .image import Image, Part, Told, Types, open_unchecked
+from .image import Image, Part, SchemaFiles, Types, open_unchecked
 from .samples import sample_elements
 from .source import Progress, Unreadable, no_progress
 from .values import guess
@@ -46,7 +46,7 @@ class Misfit(Unreadable, IncompatibleType):
     """The types that were told are not those of what is in the memory."""
 
 
-def open_image(what: str | Path | Memory | bytes, progress: Progress = no_progress, told: Told | None = None) -> Image:
+def open_image(what: str | Path | Memory | bytes, progress: Progress = no_progress, files: SchemaFiles | None = None) -> Image:
     """Open an image, a gzip of one, a snapshot's folder, or a running memory, for looking only. O(1), O(size) for a gzip.
 
     Raises `Unreadable` for what is none of these, and for a schema that is not one.
@@ -57,7 +57,7 @@ def open_image(what: str | Path | Memory | bytes, progress: Progress = no_progre
     >>> open_image(memory).recognition.title
     'a bare map'
     """
-    image = open_unchecked(what, progress, told)
+    image = open_unchecked(what, progress, files)
     try:
         _settle(image)
     except BaseException:

@@ -115,7 +115,7 @@ class Image:
     parts: dict[int | None, Part] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     schema: Schema = NO_SCHEMA
-    """What is told of its memories."""
+    """What is given about its memories."""
     names: Mapping[int, str] = field(default_factory=dict, repr=False)
     """Names of Candid's fields by their hashes: from an interface, the snapshot's module, or a list of words."""
     problems: list[Finding] = field(default_factory=list)
@@ -165,7 +165,7 @@ Types = dict[int | None, tuple[Codec[Any] | None, Codec[Any] | None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class SchemaFiles:
     """Files that say what is in an image: its schema (without one, memories.toml beside it), an interface, a list of words."""
 
     schema: str | Path | None = None
@@ -173,27 +173,27 @@ class Told:
     words: str | Path | None = None
 
 
-def open_unchecked(what: str | Path | Memory | bytes, progress: Progress = no_progress, told: Told | None = None) -> Image:
+def open_unchecked(what: str | Path | Memory | bytes, progress: Progress = no_progress, files: SchemaFiles | None = None) -> Image:
     """Open as `fit.open_image`, without a look at whether the schema fits."""
     path = Path(what) if isinstance(what, (str, Path)) else None
-    schema = _schema_of(path, told or Told())
+    schema = _schema_of(path, files or SchemaFiles())
     if path is not None:
         image = _open_path(path, progress)
     else:
         assert not isinstance(what, (str, Path))  # noqa: S101 - asked above
         image = _image("memory", BytesSource(what) if isinstance(what, bytes) else MemorySource(what), None)
-    image.names = _names(schema, image.snapshot, None if told is None else told.words)
+    image.names = _names(schema, image.snapshot, None if files is None else files.words)
     _tell(image, schema)
     return image
 
 
-def _schema_of(path: Path | None, told: Told) -> Schema:
-    if told.schema is not None:
-        return read_schema(told.schema, did=told.did)
+def _schema_of(path: Path | None, files: SchemaFiles) -> Schema:
+    if files.schema is not None:
+        return read_schema(files.schema, did=files.did)
     beside = None if path is None else find_schema(path)
     if beside is None:
-        return Schema(did=None if told.did is None else Path(told.did))
-    return read_schema(beside, given=False, did=told.did)
+        return Schema(did=None if files.did is None else Path(files.did))
+    return read_schema(beside, given=False, did=files.did)
 
 
 def _names(schema: Schema, snapshot: Snapshot | None, words: str | Path | None) -> Names:

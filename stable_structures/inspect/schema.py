@@ -236,8 +236,19 @@ class _Reader:
 # ---- writing ----
 
 
-def schema_text(rows: Iterable[tuple[MemoryType, tuple[str | None, str | None], list[str]]], did: str | None = None) -> str:
-    """Return the text of a schema: of each memory what is known, the types as text, and comments about them."""
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is written of one memory: the types as text, which of them are guesses, and comments."""
+
+    memory: MemoryType
+    key: str | None = None
+    value: str | None = None
+    guesses: tuple[str, ...] = ()
+    comments: tuple[str, ...] = ()
+
+
+def schema_text(rows: Iterable[Row], did: str | None = None) -> str:
+    """Return the text of a schema. O(size)."""
     lines = [
         "# What the memories of this image hold. It is read by stable-structures (every verb) and by stable_structures.open_image",
         "# where it lies beside the image as memories.toml, or is given with --schema. Types that are marked as guesses: correct them.",
@@ -245,16 +256,17 @@ def schema_text(rows: Iterable[tuple[MemoryType, tuple[str | None, str | None], 
     ]
     if did is not None:
         lines += [f"did = {_toml(did)}", ""]
-    for memory, (key, value), comments in rows:
-        lines += [*(f"# {_one_line(text)}" for text in comments)]
-        lines += ["[image]" if memory.id is None else f"[memories.{memory.id}]"]
-        lines += [f"{name} = {_toml(text)}" for name, text in _said(memory, key, value)]
+    for row in rows:
+        lines += [*(f"# {_one_line(text)}" for text in row.comments)]
+        lines += ["[image]" if row.memory.id is None else f"[memories.{row.memory.id}]"]
+        lines += [f"{name} = {_toml(text)}{'  # a guess' if name in row.guesses else ''}" for name, text in _said(row)]
         lines += [""]
     return "\n".join(lines)
 
 
-def _said(memory: MemoryType, key: str | None, value: str | None) -> Iterable[tuple[str, Any]]:
-    told = {"name": memory.name, "structure": memory.structure, "key": key, "value": value, "data": memory.data}
+def _said(row: Row) -> Iterable[tuple[str, Any]]:
+    memory = row.memory
+    told = {"name": memory.name, "structure": memory.structure, "key": row.key, "value": row.value, "data": memory.data}
     return ((name, text) for name, text in told.items() if text is not None)
 
 

@@ -23,7 +23,8 @@ from ..dump import OUTPUTS, export, get, table, write
 from ..fit import Misfit, open_image, require_all_fit
 from ..formats.layout import Damage, Finding
 from ..formats.recognise import STRUCTURES
-from ..image import Image, Part, Told, Types
+from ..guessed import first_schema
+from ..image import Image, Part, SchemaFiles, Types
 from ..repair.salvage import repair
 from ..report import check, inspect
 from ..rewrite.rewrite import DEFAULT_BUCKET, import_part, load, shrink
@@ -91,9 +92,9 @@ def _id_or_name(text: str) -> int | str:
     return int(text) if text.isascii() and text.isdecimal() else text
 
 
-def _files(arguments: argparse.Namespace) -> Told:
+def _files(arguments: argparse.Namespace) -> SchemaFiles:
     """Return the files that say what is in an image."""
-    return Told(arguments.schema, arguments.did, arguments.words)
+    return SchemaFiles(arguments.schema, arguments.did, arguments.words)
 
 
 def _type(text: str) -> Codec[Any]:
@@ -118,7 +119,7 @@ def _types_by_id(arguments: argparse.Namespace) -> Types:
     told = arguments.key_type, arguments.value_type
     memory = arguments.memory
     if isinstance(memory, str):
-        with open_image(arguments.file, told=_files(arguments)) as image:
+        with open_image(arguments.file, files=_files(arguments)) as image:
             memory = image.part(memory).id
     return {} if told == (None, None) else {memory: told}
 
@@ -184,12 +185,16 @@ def _add_inspect(verbs: Any) -> None:
     _file(parser)
     parser.add_argument("--deep", action="store_true", help="walk everything, however large; small memories are walked anyway")
     parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--write-schema", dest="out", metavar="FILE", help="write a first schema of the memories; guesses are marked")
     _types(parser)
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
     with _opened(arguments) as (image, bar):
         _only(image, arguments.memory)
+        if arguments.out is not None:
+            with output(arguments.out) as out:
+                out.write(first_schema(image).encode())
         report = inspect(image, deep=arguments.deep or None, types=_told(arguments, image), progress=bar)
     if arguments.json:
         _print_json(report.to_dict())
@@ -571,7 +576,7 @@ def _add_repair(verbs: Any) -> None:
 
 def _repair(arguments: argparse.Namespace) -> int:
     with ProgressBar() as bar:
-        done = repair(arguments.file, arguments.out, types=_types_by_id(arguments), told=_files(arguments), progress=bar)
+        done = repair(arguments.file, arguments.out, types=_types_by_id(arguments), files=_files(arguments), progress=bar)
     if arguments.json:
         _print_json([{**asdict(one), "missing": one.missing} for one in done], _summary(arguments))
     else:
@@ -601,7 +606,7 @@ def _shrink(arguments: argparse.Namespace) -> int:
             arguments.file,
             arguments.out,
             types=_types_by_id(arguments),
-            told=_files(arguments),
+            files=_files(arguments),
             bucket_pages=arguments.bucket_pages,
             keep_going=arguments.keep_going,
             progress=bar,

@@ -24,7 +24,7 @@ from ..formats.maps import MapReader
 from ..formats.nodes import Node, Run, read_entries
 from ..formats.sequences import LogReader
 from ..formats.survey import MapStats, MapSurvey, batches, shown_key
-from ..image import Image, Part, Told, Types
+from ..image import Image, Part, SchemaFiles, Types
 from ..report import check_part
 from ..rewrite.build import Entry, ImageFile, MapBuilder, Output, Spool, copy, form_of, in_batches
 from ..rewrite.rewrite import rewrite
@@ -39,7 +39,7 @@ def repair(
     out: str | Path,
     *,
     types: Types | None = None,
-    told: Told | None = None,
+    files: SchemaFiles | None = None,
     progress: Progress = no_progress,
 ) -> list[Salvage]:
     """Save every readable entry into a new image, and report what was lost, memory by memory. O(size). Never changes `what`.
@@ -58,7 +58,7 @@ def repair(
     >>> found.expected, found.kept, found.missing
     (100, 95, 5)
     """
-    with open_image(what, progress, told) as image, ImageFile(out) as file:
+    with open_image(what, progress, files) as image, ImageFile(out) as file:
         require_all_fit(image, types or {}, lenient=True)
         done = _mended(image, types or {})
         done += _cut_off(image)

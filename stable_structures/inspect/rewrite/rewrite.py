@@ -27,7 +27,7 @@ from ..formats.layout import LOG_DATA_AT, TABLES_SIZE, Damage
 from ..formats.maps import MapReader
 from ..formats.sequences import LogReader
 from ..formats.survey import MapSurvey, batches
-from ..image import Image, Part, Told, Types
+from ..image import Image, Part, SchemaFiles, Types
 from ..missing import require_whole
 from ..source import MemorySource, NotWhole, Progress, Unreadable, no_progress
 from .build import FULL, ImageFile, MapBuilder, Output, best_filling, copy, form_of, pages_of
@@ -89,7 +89,7 @@ def shrink(  # noqa: PLR0913 - keyword-only choices
     out: str | Path,
     *,
     types: Types | None = None,
-    told: Told | None = None,
+    files: SchemaFiles | None = None,
     bucket_pages: int | None = None,
     keep_going: bool = False,
     progress: Progress = no_progress,
@@ -110,7 +110,7 @@ def shrink(  # noqa: PLR0913 - keyword-only choices
     >>> done.before >= done.after
     True
     """
-    with open_image(what, progress, told) as image, ImageFile(out) as file:
+    with open_image(what, progress, files) as image, ImageFile(out) as file:
         if not any(part.is_structure for part in image.parts.values()) and image.manager is None:
             raise image.unreadable("only a manager and the crate's structures can be shrunk")
         if not keep_going:
