@@ -17,7 +17,7 @@ import numpy as np
 from ..encodings.candid import untyped as candid
 from ..encodings.candid.codec import NO_NAMES
 from ..encodings.candid.types import Some
-from ..encodings.limits import require_moderate
+from ..encodings.limits import count_items, require_moderate
 from ..errors import IncompatibleType, StableError
 from ..principal import Principal
 from ..storable import Candid, Codec
@@ -32,6 +32,8 @@ _PRINTABLE: Final = 0.9
 _NUMBER_SIZES: Final = {1: "u8", 2: "u16", 4: "u32", 8: "u64", 16: "u128"}
 _LARGEST_EXACT: Final = 2**53
 _LOOKED_AT: Final = 1 << 16
+_BYTES_AS_ITEM: Final = 64
+"""Bytes of text whose reading costs as much as a number among many."""
 _MOST_BITS: Final = 1 << 13
 """Of an integer that is shown in decimal digits: Python refuses more than 4,300 of these, and takes long for many."""
 
@@ -98,6 +100,7 @@ def _json(data: bytes) -> Any:
     if data[:1] not in (b"{", b"[", b'"'):
         raise ValueError("no object, list or text")
     require_moderate(data)
+    count_items(len(data) // _BYTES_AS_ITEM)
     try:
         return json.loads(data)
     except RecursionError:
@@ -106,6 +109,7 @@ def _json(data: bytes) -> Any:
 
 def _text(data: bytes) -> str:
     require_moderate(data)
+    count_items(len(data) // _BYTES_AS_ITEM)
     text = data.decode()
     start = text[:_LOOKED_AT]
     if not text.isprintable() and sum(letter.isprintable() or letter in "\n\r\t" for letter in start) < _PRINTABLE * len(start):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ...principal import Principal
-from ..limits import MOST_DEPTH, MOST_ITEMS, TooMuch, require_moderate
+from ..limits import MOST_DEPTH, MOST_ITEMS, TooMuch, count_items, require_moderate
 from .codec import FIXED, FUNC, MAGIC, OPT, RECORD, SERVICE, VARIANT, VEC, CandidError
 from .types import PRIMITIVES
 
@@ -238,13 +238,16 @@ def read_message(data: bytes, names: Mapping[int, str] = NO_NAMES) -> tuple[list
     (['nat8'], [5], 8)
     """
     message = _Message(data, names)
-    message.read_table()
-    references = [message.sleb() for _ in message.each()]
+    most = message.left
     try:
+        message.read_table()
+        references = [message.sleb() for _ in message.each()]
         values = [message.value(reference) for reference in references]
         types = [message.name(reference) for reference in references]
     except (RecursionError, KeyError) as error:
         raise CandidError(f"a type that cannot be: {error}") from None
+    finally:
+        count_items(most - message.left)
     return types, values, message.at
 
 
