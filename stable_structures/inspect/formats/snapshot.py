@@ -7,19 +7,17 @@ import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-from ..remote.place import RemotePlace
+from ..remote.place import Place, place_of
 from ..source import Unreadable
-
-Place: TypeAlias = Path | RemotePlace
-"""A name here, or on another machine."""
 
 METADATA: Final = "metadata.json"
 STABLE_NAMES: Final = ("stable_memory.bin", "stable.bin")
 """What dfx and icp-cli, and Juno, call the stable memory's file."""
 _LARGEST_METADATA: Final = 64 << 20
 _PROGRESS: Final = ".download_progress.json"
+_MODULES: Final = ("wasm_module.bin", "wasm-code.bin")
 
 
 @dataclass(slots=True)
@@ -34,6 +32,11 @@ class Snapshot:
     state: str
     """complete, short, unfinished, missing, longer, or empty"""
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def module(self) -> Place | None:
+        """Return the file of the Wasm module, None if it is not in the folder."""
+        return next((path for name in _MODULES if (path := self.folder / name).is_file()), None)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -52,7 +55,7 @@ class Snapshot:
 
 def open_snapshot(folder: str | Place) -> Snapshot:
     """Return the content of a folder. Raises `Unreadable` if it is not a snapshot."""
-    folder = Path(folder) if isinstance(folder, str) else folder
+    folder = place_of(folder)
     given = _load(folder / METADATA)
     if "snapshotId" in given or "data" in given:
         return _juno(folder, given)

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, TypeAlias
 
 from ..source import Unreadable
 from .http import HttpObject
-from .names import is_http, shown, split_query
+from .names import is_http, is_remote, local_path, shown, split_query
 from .objects import Absent, FsspecObject, RemoteObject, file_system
 
 _LARGEST: Final = 64 << 20
@@ -38,11 +39,6 @@ class RemotePlace:
 
     def __str__(self) -> str:
         return shown(self.url)
-
-    @property
-    def is_folder(self) -> bool:
-        """Return whether the name says that it is a folder."""
-        return split_query(self.url)[0].endswith("/")
 
     @property
     def name(self) -> str:
@@ -80,6 +76,10 @@ class RemotePlace:
 
     is_file = exists
 
+    def is_dir(self) -> bool:
+        """Return whether the name says that it is a folder. O(1)."""
+        return split_query(self.url)[0].endswith("/")
+
     def stat(self) -> _Facts:
         """Return its size. O(1). Raises `Absent`, and `Unreadable`."""
         return _Facts(self.object().nbytes)
@@ -90,3 +90,18 @@ class RemotePlace:
         if found.nbytes > _LARGEST:
             raise Unreadable(f"{self}: {found.nbytes:,} bytes are too many to be read at once")
         return found.fetch(0, found.nbytes) if found.nbytes else b""
+
+
+Place: TypeAlias = Path | RemotePlace
+"""A name here, or on another machine."""
+
+
+def place_of(name: str | Place, options: Mapping[str, Any] | None = None) -> Place:
+    """Return the place of a name. O(1).
+
+    >>> str(place_of("a.bin")), str(place_of("s3://bucket/a.bin"))
+    ('a.bin', 's3://bucket/a.bin')
+    """
+    if not isinstance(name, str):
+        return name
+    return RemotePlace(name, options) if is_remote(name) else Path(local_path(name))
