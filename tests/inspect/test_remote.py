@@ -169,7 +169,8 @@ def test_a_gzip_is_read_once_from_end_to_end(image):
     with serving() as (url, files):
         files.put("/image.bin.gz", gzip.compress(image))
         assert check(f"{url}/image.bin.gz") == []
-        assert len({first for _, path, first, _ in files.requests if path == "/image.bin.gz"}) == files.count
+        firsts = [first for _, path, first, _ in files.requests if path == "/image.bin.gz"]
+        assert len(set(firsts)) == len(firsts)
 
 
 def test_a_log_beside_it_is_said(served):
