@@ -235,7 +235,8 @@ int ss_file_keep_views(ss_file *file, bool is_same) {
 }
 
 int ss_file_close_plain(void *self) {
-    int status = ss_file_keep_views(self, true);
+    ss_file *file = self;
+    int status = ss_file_keep_views(file, !file->has_records);
     return status == SS_OK ? ss_file_shut(self) : status;
 }
 
@@ -260,6 +261,7 @@ uint64_t ss_file_data_after(void *self, uint64_t offset) {
 void ss_file_free(void *self) {
     ss_file *file = self;
     (void)ss_file_shut(file);
+    ss_wal_follow_end(&file->follower);
     ss_wal_close(&file->wal);
     ss_block_set_free(&file->pending);
     ss_block_set_free(&file->logged);

@@ -22,7 +22,7 @@
 #include "storage/file.h"
 #include "storage/holes.h"
 #include "storage/journal.h"
-#include "storage/wal.h"
+#include "storage/wal_follow.h"
 
 enum ss_file_lock { LOCK_WRITER, LOCK_READY, LOCK_GATE, LOCK_READ, LOCK_GATE_AND_READ };
 
@@ -47,13 +47,17 @@ typedef struct ss_file {
     int64_t shown_modified;  /* when it was changed last; 0: nobody knows */
     bool shown_is_old;       /* a change since would have another time of modification */
     bool cannot_settle;      /* a reader's: putting what the log has into the file failed */
+    bool is_kept;            /* a reader's: a writer keeps the file an image */
+    bool has_records;        /* a reader's: records of the log lie over what the file shows, and writable copies under them */
+    uint64_t log_pages;      /* of the memory after these records */
     bool created;            /* by us: the file was not there */
     bool opened;
     bool committing;              /* what waits must not fail: it makes way where a signal wants it to */
     struct ss_file *next, **link; /* in the list of open files */
     /* with a log */
     ss_wal_location location;
-    ss_wal wal;
+    ss_wal wal;               /* a reader's: the one that it follows */
+    ss_wal_follower follower; /* a reader's */
     uint64_t checkpoint_bytes;
     uint64_t checkpoint_at;  /* position in the log at which the next checkpoint is tried */
     uint64_t reserved_pages; /* disk space that the file has */

@@ -56,6 +56,7 @@ static ss_file *new_file(const ss_file_options *options, ss_root *root) {
     file->checkpoint_bytes = options->checkpoint_bytes != 0 ? options->checkpoint_bytes : CHECKPOINT_BYTES;
     file->location.bytes_prepared = file->checkpoint_bytes;
     ss_wal_init(&file->wal, &file->location);
+    file->follower.wal = &file->wal;
     return file;
 }
 
