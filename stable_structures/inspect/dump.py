@@ -149,7 +149,7 @@ def encoded(text: Any, codec: Codec[Any] | None, key: Reading) -> bytes | None:
         return unhex(text)
     made = _by_guess(str(text), key)
     if made is None:
-        raise Unreadable(f"{text!r}: the type of the keys is not known ({key.label}); give --key TYPE, or the key as bytes: 0x6162")
+        raise Unreadable(f"{text!r}: the type of the keys is not known ({key.label}); give --key-type TYPE, or the key as bytes: 0x6162")
     return made
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from stable_structures import PAGE_SIZE, MemoryManager, StableBTreeMap, StableMemory, StableVec, u64
+from stable_structures.__main__ import main
 from stable_structures.inspect.rewrite.build import ImageFile
 
 from ..support import command
@@ -77,10 +78,10 @@ def test_check(image, damaged):
 
 
 def test_dump_and_get(image, tmp_path):
-    lines = good("dump", image, "--memory", 254, "--key", "u64", "--value", "u64", "--limit", 3).splitlines()
+    lines = good("dump", image, "--memory", 254, "--key-type", "u64", "--value-type", "u64", "--limit", 3).splitlines()
     entry = json.loads(lines[1])
     assert (len(lines), set(entry)) == (3, {"key", "value"})
-    assert int(good("get", image, "--memory", 254, "--key", entry["key"], "--key-type", "u64", "--value", "u64")) == entry["value"]
+    assert int(good("get", image, "--memory", 254, "--key", entry["key"], "--key-type", "u64", "--value-type", "u64")) == entry["value"]
     good("get", image, "--memory", 254, "--key", 123, "--key-type", "u64", code=1)
     for form in ("csv", "cbor", "jsonl", "parquet"):
         good("dump", image, "--memory", 254, "-o", tmp_path / f"d.{form}")
@@ -89,11 +90,11 @@ def test_dump_and_get(image, tmp_path):
 
 
 def test_load_export_import_shrink_diff(image, tmp_path):
-    good("dump", image, "--memory", 254, "--key", "u64", "--value", "u64", "-o", tmp_path / "d.jsonl")
+    good("dump", image, "--memory", 254, "--key-type", "u64", "--value-type", "u64", "-o", tmp_path / "d.jsonl")
     assert "706 entries" in good(
-        "load", tmp_path / "d.jsonl", "--key", "u64", "--value", "u64", "--memory", 254, "-o", tmp_path / "loaded.bin"
+        "load", tmp_path / "d.jsonl", "--key-type", "u64", "--value-type", "u64", "--memory", 254, "-o", tmp_path / "loaded.bin"
     )
-    out = good("diff", image, tmp_path / "loaded.bin", "--memory", 254, "--key", "u64", "--value", "u64")
+    out = good("diff", image, tmp_path / "loaded.bin", "--memory", 254, "--key-type", "u64", "--value-type", "u64")
     assert "no difference" in out
     good("export", image, "--memory", 254, "-o", tmp_path / "one.bin")
     good("import", tmp_path / "one.bin", "--memory", 254, "--into", image, "-o", tmp_path / "same.bin")
@@ -211,7 +212,7 @@ def test_wrong_use_ends_with_2(image, tmp_path):
         ["inspect"],
         ["inspect", image, "--memory", 99],
         ["dump", image],
-        ["dump", image, "--memory", 254, "--key", "u65"],
+        ["dump", image, "--memory", 254, "--key-type", "u65"],
         ["dump", image, "--memory", 0, "--from", "x"],
         ["get", image, "--memory", 254, "--key", "x", "--key-type", "u64"],
         ["export", image, "--memory", 0, "-o", image],
@@ -375,3 +376,17 @@ def test_address_space_is_not_taken_by_the_size_of_a_file(huge):
     """A limit of 4 GiB holds for a file of 10."""
     done = run("check", huge, limits={resource.RLIMIT_AS: 4 << 30})
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("verb", ["inspect", "check", "dump", "get", "load", "diff", "map", "repair", "shrink"])
+def test_options_have_one_name_in_every_verb(verb, capsys):
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+    told = set(re.findall(r"(--[a-z-]+)", capsys.readouterr().out))
+    assert {"--memory", "--key-type", "--value-type"} <= told
+    assert ("--key" in told) == (verb == "get")
+    assert "--value" not in told
+    for old in (["--value", "u64"], *([] if verb == "get" else [["--key", "u64"]]), ["--key-t", "u64"]):
+        with pytest.raises(SystemExit) as end:
+            main([verb, "a", *(["b"] if verb == "diff" else []), *(["--key", "1"] if verb == "get" else ["-o", "c"]), *old])
+        assert end.value.code == 2

@@ -51,13 +51,13 @@ def image(tmp_path_factory) -> Path:
     return folder / "image.bin"
 
 
-TYPES = ["--memory", "0", "--key", "u64", "--value", "string"]
+TYPES = ["--memory", "0", "--key-type", "u64", "--value-type", "string"]
 WRITERS: dict[str, list[str]] = {
     "dump": ["dump", "IMAGE", *TYPES, "-o", "OUT"],
     "dump csv": ["dump", "IMAGE", *TYPES, "--format", "csv", "-o", "OUT"],
     "dump cbor": ["dump", "IMAGE", *TYPES, "--format", "cbor", "-o", "OUT"],
     "dump parquet": ["dump", "IMAGE", *TYPES, "--format", "parquet", "-o", "OUT"],
-    "load": ["load", "FOLDER/dump.jsonl", "--key", "u64", "--value", "string", "-o", "OUT"],
+    "load": ["load", "FOLDER/dump.jsonl", "--key-type", "u64", "--value-type", "string", "-o", "OUT"],
     "export": ["export", "IMAGE", "--memory", "0", "-o", "OUT"],
     "import": ["import", "FOLDER/part.bin", "--memory", "9", "--into", "IMAGE", "-o", "OUT"],
     "map html": ["map", "IMAGE", "-o", "OUT.html"],

@@ -117,7 +117,10 @@ def _stop(number: int, _frame: FrameType | None) -> None:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that tells where its help could not be written; argparse itself passes over it."""
+    """A parser that tells where its help could not be written; argparse itself passes over it. Options are written out."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **{"allow_abbrev": False, **options})
 
     def _print_message(self, message: str, file: Any = None) -> None:
         if message and file is sys.stdout:

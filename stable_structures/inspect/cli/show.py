@@ -79,7 +79,7 @@ def _memories(memories: list[Contents], printer: Printer) -> None:
     if any(not one.whole for one in memories):
         printer.line("~ of a sample; --deep walks everything")
     if any("?" in (one.key_type or "") + (one.value_type or "") + (one.key_order or "") for one in memories):
-        printer.line("? a guess by what decodes; tell it with --memory ID --key TYPE --value TYPE")
+        printer.line("? a guess by what decodes; tell it with --memory ID --key-type TYPE --value-type TYPE")
 
 
 def _first(one: Contents) -> str:

@@ -68,16 +68,15 @@ def _file(parser: argparse.ArgumentParser, name: str = "file", text: str = _FILE
     parser.add_argument(name, metavar=name.upper(), help=text)
 
 
-def _types(parser: argparse.ArgumentParser, *, key_option: str = "--key") -> None:
+def _types(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--memory", type=int, metavar="ID", help="the virtual memory, 0 to 254 (without it: all, or the only one)")
     parser.add_argument(
-        key_option,
-        dest="key_type",
+        "--key-type",
         type=_type,
         metavar="TYPE",
         help="type of the keys: u64, string, 'blob<29>', principal, 'tuple<u32,bool>'...",
     )
-    parser.add_argument("--value", dest="value_type", type=_type, metavar="TYPE", help="type of the values or elements")
+    parser.add_argument("--value-type", type=_type, metavar="TYPE", help="type of the values, or of a vec's, log's or cell's elements")
 
 
 def _type(text: str) -> Codec[Any]:
@@ -241,7 +240,7 @@ def _add_dump(verbs: Any) -> None:
         "dump",
         _dump,
         "The entries of one memory. With types told or --raw, load makes the same bytes of them again.",
-        "dump stable_memory.bin --memory 3 --key principal --value cbor --limit 10",
+        "dump stable_memory.bin --memory 3 --key-type principal --value-type cbor --limit 10",
     )
     _file(parser)
     _types(parser)
@@ -309,7 +308,7 @@ def _rows_out(path: str | None, form: str) -> Iterator[tuple[IO[bytes], bool]]:
 def _add_get(verbs: Any) -> None:
     parser = _verb(verbs, "get", _get, "One entry, by its key or index.", "get stable_memory.bin --memory 3 --key alice --key-type string")
     _file(parser)
-    _types(parser, key_option="--key-type")
+    _types(parser)
     parser.add_argument(
         "--key", required=True, metavar="K", help="the key as text, a number, JSON, or bytes as 0x6162; of a row, the index"
     )
@@ -361,7 +360,7 @@ def _add_load(verbs: Any) -> None:
         "load",
         _load,
         "An image from a dump, with the bytes that the crate would write.",
-        "load users.jsonl --key u64 --value string --memory 0 -o image.bin",
+        "load users.jsonl --key-type u64 --value-type string --memory 0 -o image.bin",
     )
     _file(parser, "dump", "a dump: JSON lines, CSV, a CBOR sequence or Parquet")
     _types(parser)

@@ -136,7 +136,7 @@ def _save_slots(reader: SlotReader, memory: Memory, result: Salvage) -> None:
     out.write(0, magic + U64.pack(count) + U32.pack(reader.max_size) + bytes([reader.fixed]))
     out.flush()
     if reader.kind == "heap" and _out_of_order(reader):
-        result.note("elements are less than their parents; with --value TYPE they are put in order")
+        result.note("elements are less than their parents; with --value-type TYPE they are put in order")
 
 
 def _save_heap(reader: SlotReader, codec: Codec[Any], memory: Memory, result: Salvage) -> None:
@@ -173,7 +173,7 @@ def _save_cell(reader: CellReader, memory: Memory, result: Salvage) -> None:
         try:
             data = exact(reader.value, data)
         except ValueError as problem:
-            result.lose(f"the value: {problem}; the memory is empty now, without --value TYPE its bytes are kept")
+            result.lose(f"the value: {problem}; the memory is empty now, without --value-type TYPE its bytes are kept")
             return
     result.kept = int(size == reader.size)
     out = Output(memory)

@@ -61,7 +61,7 @@ class Column:
             return data
         found = row[self.name]
         if not self.told and isinstance(found, str) and not found.startswith("0x"):
-            raise ValueError(f"the type of the {self.name} is not told; give --{self.name} TYPE, or dump with --raw")
+            raise ValueError(f"the type of the {self.name} is not told; give --{self.name}-type TYPE, or dump with --raw")
         return self.codec.encode(self.back(self.codec, found))
 
 
