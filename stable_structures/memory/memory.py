@@ -331,8 +331,8 @@ class StableMemory(NativeMemory):
         """Open a file as a memory. A closed file is the bare image, `pages * 65,536` bytes; any such image can be opened.
 
         `mode` is "r" (the file exists; this handle does not change it, others may write it meanwhile), "r+" (created if missing)
-        or "x" (must not exist). One handle at a time writes; any number read. Readers of a "full" file see what was committed, of
-        a "normal" file what was there at the last checkpoint. A symbolic link is refused.
+        or "x" (must not exist). One handle at a time writes; any number read. Readers of a file with a log
+        see each commit (`exclusive`: the state at the last checkpoint). A symbolic link is refused.
 
         `durability` says what survives a crash; each operation outside a transaction is its own transaction:
 
