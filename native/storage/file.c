@@ -212,15 +212,19 @@ int ss_file_map_all(ss_file *file, int kind) {
 #define COARSE_CLOCK CLOCK_MONOTONIC
 #endif
 
-/* Asking the system costs as much as a small operation. */
+/* Asking the system more often would cost as much as a small operation. */
+bool ss_file_is_time_to_check(ss_file *file) {
+    struct timespec now;
+    if (file->vfs->map == NULL) return true;
+    clock_gettime(COARSE_CLOCK, &now);
+    if (now.tv_sec == file->checked.tv_sec && now.tv_nsec == file->checked.tv_nsec) return false;
+    file->checked = now;
+    return true;
+}
+
 int ss_file_check_now_and_then(void *self) {
     ss_file *file = self;
-    struct timespec now;
-    if (file->vfs->map == NULL) return ss_file_check_unchanged(file);
-    clock_gettime(COARSE_CLOCK, &now);
-    if (now.tv_sec == file->checked.tv_sec && now.tv_nsec == file->checked.tv_nsec) return SS_OK;
-    file->checked = now;
-    return ss_file_check_unchanged(file);
+    return ss_file_is_time_to_check(file) ? ss_file_check_unchanged(file) : SS_OK;
 }
 
 /* ---- closing ---- */

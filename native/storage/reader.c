@@ -211,6 +211,7 @@ static int show_if_kept(ss_file *file, bool *unsettled) {
 static int reader_begin(void *self) {
     ss_file *file = self;
     uint64_t until = ss_milliseconds() + ss_memory_patience(file->root);
+    file->is_expired = false;
     for (bool unsettled = true;;) {
         int status = enter_as_reader(file);
         if (status != SS_OK) return status;
@@ -236,8 +237,25 @@ static void reader_end(void *self) {
     ss_file_unlock(file, LOCK_READ);
 }
 
+/* A transaction keeps the writer from changing the file, whose log keeps all commits meanwhile. Once that is too long, the
+ * writer asks for the lock, and who comes back to the transaction does not find its state any more. */
+static int reader_on(void *self) {
+    ss_file *file = self;
+    if (!file->is_expired && ss_file_is_time_to_check(file) && ss_file_is_locked(file, LOCK_LEAVE)) {
+        file->is_expired = true;
+        file->root->epoch++;
+        ss_file_unlock(file, LOCK_READ);
+    }
+    if (!file->is_expired) return SS_OK;
+    return ss_fail(SS_TRANSACTION,
+                   "the state that this transaction of a reader began with is gone: so much was committed meanwhile that the log became "
+                   "too long; begin a new one, and keep it shorter",
+                   0, 0, 0);
+}
+
 const ss_backing_ops ss_reader_ops = {
     .read_begin = reader_begin,
+    .read_on = reader_on,
     .read_end = reader_end,
     .close = ss_file_close_plain,
     .free = ss_file_free,

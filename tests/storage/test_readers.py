@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from stable_structures import StableBTreeMap, StableMemory, u64
+from stable_structures import MemoryInUse, StableBTreeMap, StableMemory, u64
 
 CELLS = 20
 HEAD = f"import os, sys, random\nfrom stable_structures import *\npath = sys.argv[1]\nCELLS = {CELLS}\n"
@@ -131,3 +131,43 @@ def test_a_loop_goes_on_while_nothing_is_committed_and_ends_when_something_is(tm
         with pytest.raises(RuntimeError, match="transaction"):
             list(loop)
         assert seen[7] == 8
+
+
+@pytest.mark.parametrize("durability", ["normal", "full"])
+def test_a_loop_in_a_transaction_reads_the_state_of_its_beginning_and_stops_nobody(durability, tmp_path):
+    path = tmp_path / "state.bin"
+    with StableMemory.open(path, durability=durability) as writer, StableMemory.open(path, "r") as reader:
+        entries = StableBTreeMap[u64, u64](writer)
+        entries.update(zip(range(300), range(300), strict=True))
+        with reader.transaction():
+            seen = StableBTreeMap[u64, u64].load(reader)
+            for key, value in seen.items():
+                assert value == key
+                entries[key] = value + 1
+                entries[1000 + key] = 0
+            assert len(seen) == 300
+            seen.check()
+        if durability == "full":
+            entries[0] = 1  # the next commit finds the file free, and puts all of them into it
+        assert len(seen) == 600
+        assert [seen[key] for key in range(300)] == list(range(1, 301))
+
+
+def test_a_reader_that_stays_too_long_is_told_so_and_the_writer_is_not(tmp_path):
+    path = tmp_path / "state.bin"
+    with StableMemory.open(path, log_limit=20 << 20) as writer, StableMemory.open(path, "r") as reader:
+        writer.grow(64)
+        with reader.transaction():
+            assert reader.read(0, 1) == b"\0"
+            for number in range(1, 9):
+                writer.write(0, bytes([number]) * (4 << 20))
+                assert number > 4 or reader.read(0, 1) == b"\0"
+            time.sleep(0.01)
+            for _ in range(2):
+                with pytest.raises(MemoryInUse, match="begin a new one"):
+                    reader.read(0, 1)
+        assert reader.read(0, 1) == b"\x08"
+        writer.checkpoint()
+        assert (tmp_path / "state.bin-wal").stat().st_size < 20 << 20
+        with reader.transaction():
+            assert reader.read(0, 1) == b"\x08"

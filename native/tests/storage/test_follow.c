@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "core/waiting.h"
 #include "support/files.h"
 
 static ss_memory *open_with(ss_file_options options) {
@@ -192,6 +193,78 @@ static void nobody_hears_of_a_commit_that_is_not_synced(void) {
     remove_file();
 }
 
+/* ---- readers that stay ---- */
+
+static ss_memory *open_small_writer(void) {
+    return open_with(
+        (ss_file_options){.mode = SS_FILE_WRITE, .durability = SS_DURABLE_NORMAL, .checkpoint_bytes = 256 << 10, .kept_bytes = 4 << 20});
+}
+
+/* Commits until the log has taken so many bytes more; returns the longest that a commit took, in milliseconds. */
+static uint64_t commit_bytes(ss_memory *writer, uint64_t bytes) {
+    static uint8_t block[32 << 10];
+    static unsigned number;
+    uint64_t longest = 0;
+    for (uint64_t done = 0; done < bytes; done += sizeof block) {
+        uint64_t before = ss_milliseconds();
+        memset(block, (int)(++number % 255 + 1), sizeof block);
+        CHECK_EQ(ss_enter_write(writer), SS_OK);
+        CHECK_EQ(ss_leave_write(writer, ss_memory_write(writer, number % 2 * sizeof block, block, sizeof block)), SS_OK);
+        if (ss_milliseconds() - before > longest) longest = ss_milliseconds() - before;
+    }
+    return longest;
+}
+
+static void a_reader_that_stays_does_not_stop_the_writer(void) {
+    ss_memory *writer = open_small_writer(), *reader = open_reader(), *other = open_reader();
+    CHECK_EQ(grow(writer, 1), SS_OK);
+    CHECK_EQ(put(writer, 0, "as it was"), SS_OK);
+    CHECK_EQ(ss_transaction_begin(reader), SS_OK);
+    uint64_t longest = commit_bytes(writer, 3 << 20);
+    CHECK(longest < 400); /* one waits for 2 ms at most; the machine may be busy */
+    CHECK(size_of("followed-wal") > 3 << 20);
+    CHECK_EQ(has(reader, 0, "as it was"), 1);
+    CHECK_EQ(has(other, 0, "as it was"), 0);
+    CHECK_EQ(put(writer, 0, "and is now"), SS_OK);
+    CHECK_EQ(has(other, 0, "and is now"), 1);
+    CHECK_EQ(ss_transaction_rollback(reader), SS_OK);
+    CHECK_EQ(has(reader, 0, "and is now"), 1);
+    (void)commit_bytes(writer, 512 << 10);
+    CHECK(size_of("followed-wal") <= 2 << 20);
+    ss_memory_release(reader);
+    ss_memory_release(other);
+    ss_memory_release(writer);
+    remove_file();
+}
+
+static void a_reader_that_stays_too_long_is_told_so(void) {
+    ss_memory *writer = open_small_writer(), *reader = open_reader();
+    ss_held held = {0};
+    CHECK_EQ(grow(writer, 1), SS_OK);
+    CHECK_EQ(put(writer, 0, "as it was"), SS_OK);
+    for (unsigned ends = 0; ends < 4; ends++) {
+        CHECK_EQ(ends == 3 ? ss_held_begin(&held, reader) : ss_transaction_begin(reader), SS_OK);
+        (void)commit_bytes(writer, 5 << 20);
+        CHECK(size_of("followed-wal") > 4 << 20);
+        usleep(10000);
+        CHECK_EQ(has(reader, 0, "as it was"), SS_TRANSACTION);
+        CHECK_EQ(has(reader, 0, "as it was"), SS_TRANSACTION);
+        (void)commit_bytes(writer, 256 << 10);
+        CHECK(size_of("followed-wal") <= 2 << 20);
+        CHECK_EQ(has(reader, 0, "as it was"), SS_TRANSACTION);
+        if (ends == 0) CHECK_EQ(ss_transaction_rollback(reader), SS_OK);
+        if (ends == 1) CHECK_EQ(ss_transaction_commit(reader), SS_OK);
+        if (ends == 2) CHECK_EQ(ss_transaction_changed(reader), 0);
+        if (ends == 2) CHECK_EQ(ss_transaction_rollback(reader), SS_OK);
+        if (ends == 3) CHECK_EQ(ss_held_commit(&held), SS_OK);
+        CHECK_EQ(put(writer, 0, "as it was"), SS_OK);
+        CHECK_EQ(has(reader, 0, "as it was"), 1);
+    }
+    ss_memory_release(reader);
+    ss_memory_release(writer);
+    remove_file();
+}
+
 /* What iterators compare stays while nothing is committed. */
 static void an_image_that_stays_is_known_to_stay(void) {
     ss_memory *writer = open_writer(SS_DURABLE_NORMAL), *reader = open_reader();
@@ -217,6 +290,8 @@ int main(void) {
     a_commit_that_is_taken_back_is_forgotten();
     nobody_hears_of_a_commit_that_is_not_synced();
     an_image_that_stays_is_known_to_stay();
+    a_reader_that_stays_does_not_stop_the_writer();
+    a_reader_that_stays_too_long_is_told_so();
     remove_directory();
     return check_summary();
 }

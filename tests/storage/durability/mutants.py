@@ -151,8 +151,8 @@ MUTANTS = {
             ),
             (
                 DURABLE,
-                "    int status = is_full(file) ? SS_OK : sync_log(file);\n    if (status != SS_OK) return status;\n",
-                "    int status;\n",
+                "    int status = is_full(file) ? SS_OK : sync_log(file);\n    return status == SS_OK ? apply(file, CHECKPOINT_PATIENCE_MS) : status;\n",
+                "    return apply(file, CHECKPOINT_PATIENCE_MS);\n",
             ),
         ),
         mode="normal",
