@@ -342,8 +342,7 @@ class Canister:
             message.version = self.version + 1
             execution.running(message, start)
 
-        execution.atomic(kind, replace)
-        self.version += 1
+        execution.atomic(kind, replace, counts=True)
         self._retire(left_open)
         if old is not None:
             old.close()

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..memory.memory import PAGE_SIZE, Memory
 from .budget import guessing
-from .fit import require_fit
+from .fit import open_image, require_fit
 from .formats.layout import (
     ALLOCATED_AT,
     CHUNK_BEGINS,
@@ -36,9 +36,9 @@ from .formats.layout import (
 from .formats.maps import MapReader
 from .formats.nodes import Node
 from .formats.sequences import CellReader, LogReader, SequenceReader, SlotReader
-from .image import Image, Part, open_image
+from .image import Image, Part, Types
 from .merge import Difference, differences
-from .report import Types, readings
+from .report import readings
 from .source import BLOCK, Progress, Source, no_progress
 from .values import RAW, Reading
 
@@ -151,7 +151,7 @@ def _compare(found: PartDiff, a: Part, b: Part, types: Types, progress: Progress
     if a.kind != b.kind or not a.is_structure:
         found.ranges = list(changed(a.source, b.source, progress)) if not a.index else []
         return
-    told = types.get(a.id, types.get(b.id, (None, None)))
+    told = next((side.types(types) for side in (a, b) if side.types(types) != (None, None)), (None, None))
     one, two = a.open(*told), b.open(*told)
     found.lengths = one.length, two.length
     are_maps = isinstance(one, MapReader) and isinstance(two, MapReader)
@@ -168,7 +168,7 @@ def _one_sided(found: PartDiff, a: Part | None, b: Part | None, types: Types) ->
     part = a or b
     if part is None or not part.is_structure:
         return
-    reader = part.open(*types.get(part.id, (None, None)))
+    reader = part.open(*part.types(types))
     found.lengths = (reader.length, None) if part is a else (None, reader.length)
     found.key, found.value = readings(part, types)
     for key, value in _entries(reader):

@@ -91,13 +91,18 @@ def _first(one: Contents) -> str:
     )
 
 
+def _memory_label(one: Contents) -> object:
+    number = "-" if one.memory is None else one.memory
+    return number if one.name is None else f"{number} {shorten(one.name, 30)}"
+
+
 def _row(one: Contents) -> list[object]:
     about = "" if one.whole else "~"
     types = " -> ".join(filter(None, (one.key_type, one.value_type)))
     fill = None if one.fill is None else f"{about}{one.fill:.0%}"
     word = "set" if one.facts.get("set") else one.kind
     return [
-        "-" if one.memory is None else one.memory,
+        _memory_label(one),
         word if word not in ("unknown", "prefixed") else one.title,
         None if one.length is None else f"{one.length:,}",
         _sizes(one.key_bound, one.key_sizes, about),

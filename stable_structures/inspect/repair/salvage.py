@@ -18,7 +18,7 @@ from ...memory.memory import Memory
 from ...storable import Codec
 from .. import missing
 from ..encoding import exact
-from ..fit import require_all_fit
+from ..fit import open_image, require_all_fit
 from ..formats.layout import (
     ALLOCATED_AT,
     CAPACITY,
@@ -40,8 +40,8 @@ from ..formats.maps import MapReader
 from ..formats.nodes import Node, Run, read_entries
 from ..formats.sequences import LogReader
 from ..formats.survey import MapStats, MapSurvey, batches, shown_key
-from ..image import Image, Part, open_image
-from ..report import Types, check_part
+from ..image import Image, Part, SchemaFiles, Types
+from ..report import check_part
 from ..rewrite.build import Entry, ImageFile, MapBuilder, Output, Spool, copy, form_of, in_batches
 from ..rewrite.rewrite import rewrite
 from ..source import Progress, no_progress
@@ -50,7 +50,14 @@ from .sequences import save_log_data, save_row
 from .tables import mend_tables
 
 
-def repair(what: str | Path | Memory, out: str | Path, *, types: Types | None = None, progress: Progress = no_progress) -> list[Salvage]:
+def repair(
+    what: str | Path | Memory,
+    out: str | Path,
+    *,
+    types: Types | None = None,
+    files: SchemaFiles | None = None,
+    progress: Progress = no_progress,
+) -> list[Salvage]:
     """Save every readable entry into a new image, and report what was lost, memory by memory. O(size). Never changes `what`.
 
     If the order of a map's keys cannot be told, entries of nodes that nothing leads to are lost unless the type of
@@ -67,7 +74,7 @@ def repair(what: str | Path | Memory, out: str | Path, *, types: Types | None = 
     >>> found.expected, found.kept, found.missing
     (100, 95, 5)
     """
-    with open_image(what, progress) as image, ImageFile(out) as file:
+    with open_image(what, progress, files) as image, ImageFile(out) as file:
         require_all_fit(image, types or {}, lenient=True)
         done = _mended(image, types or {})
         done += _cut_off(image)
@@ -106,7 +113,7 @@ class _Salvager:
 
     def fill(self, part: Part, memory: Memory) -> str:
         """One memory of the new image."""
-        key, value = self.types.get(part.id, (None, None))
+        key, value = part.types(self.types)
         result = Salvage(part.id, part.word, None)
         self.done.append(result)
         if part.id in self.cut:
@@ -119,7 +126,7 @@ class _Salvager:
 
     def _fill(self, part: Part, memory: Memory, result: Salvage, key: Codec[Any] | None, value: Codec[Any] | None) -> None:
         if part.index is not None:
-            log = part.index.open(*self.types.get(part.index.id, (None, None)))
+            log = part.index.open(*part.index.types(self.types))
             if isinstance(log, LogReader):
                 save_log_data(log, memory)
             return
