@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeAlias
@@ -17,8 +19,10 @@ from .formats.maps import MapReader
 from .formats.recognise import STRUCTURES, Recognition, recognise
 from .formats.sequences import CellReader, LogReader, SequenceReader, SlotReader
 from .formats.snapshot import METADATA, Snapshot, is_of_snapshot, open_snapshot
+from .formats.unnamed import drained
 from .formats.wal import LoggedSource, read_log
 from .source import BytesSource, FileSource, MemorySource, NotWhole, Progress, Source, Unreadable, no_progress
+from .writing import descriptor_of
 
 Reader: TypeAlias = MapReader | SequenceReader
 
@@ -147,7 +151,37 @@ def open_image(what: str | Path | Memory | bytes, progress: Progress = no_progre
     return _image("memory", source, None)
 
 
+def images_in(path: str) -> list[str]:
+    """Return what there is to open in a folder that is no snapshot: its files and the snapshots below it; else the path. O(files).
+
+    Logs are left out, and names that begin with a dot. Raises `Unreadable` for a folder without a file.
+    """
+    folder = Path(path)
+    if not folder.is_dir() or (folder / METADATA).exists():
+        return [path]
+    try:
+        found = [str(one) for one in sorted(folder.iterdir()) if not one.name.startswith(".") and not one.is_symlink()]
+    except OSError as error:
+        raise Unreadable(f"{path}: cannot be read: {error.strerror}") from None
+    logs = {f"{one}-wal" for one in found}
+    inner = [each for one in found if one not in logs for each in (_images_below(one) if Path(one).is_dir() else [one])]
+    if not inner:
+        raise Unreadable(f"{path}: a folder without an image or a snapshot")
+    return inner
+
+
+def _images_below(folder: str) -> list[str]:
+    try:
+        return images_in(folder)
+    except Unreadable:
+        return []
+
+
 def _open_path(path: Path, progress: Progress) -> Image:
+    descriptor = descriptor_of(path)
+    if descriptor is not None:
+        name = "standard input" if descriptor == 0 else str(path)
+        return _image(name, _open_descriptor(descriptor, path, name, progress), None)
     try:
         if path.is_dir():
             return _open_folder(path, progress)
@@ -170,12 +204,22 @@ def _open_folder(folder: Path, progress: Progress) -> Image:
     return image
 
 
+def _open_descriptor(descriptor: int, path: Path, name: str, progress: Progress) -> FileSource:
+    """Return what a pipe gives until it ends, or the file that is open as this descriptor."""
+    try:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return _open_file(path, progress)
+    except OSError as error:
+        raise Unreadable(f"{name}: cannot be read: {error.strerror}") from None
+    source = drained(descriptor, name)
+    return unzip(source, progress) if source.head(2) == MAGIC else source
+
+
 def _open_file(path: Path, progress: Progress) -> FileSource:
     source = FileSource(path)
     log = log_beside(path)
     if source.head(2) == MAGIC:
-        source.close()
-        source = unzip(path, progress)
+        source = unzip(source, progress)
         if log is not None:
             source.notes.append(f"{log.name} lies beside it, but a gzip has no log: what is shown is the gzip alone")
         return source

@@ -19,6 +19,7 @@ from stable_structures.inspect import Unreadable, basilisk, budget, inspect, ope
 from stable_structures.inspect.dump import OUTPUTS, get, table, write
 from stable_structures.inspect.formats.gzipped import unzip
 from stable_structures.inspect.rewrite.rewrite import load
+from stable_structures.inspect.source import FileSource
 from stable_structures.inspect.values import guess, reading_of, shorten, to_json
 from stable_structures.storable import parse_type
 
@@ -275,14 +276,14 @@ def test_a_gzip_bomb_is_refused_with_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr("stable_structures.inspect.formats.gzipped._MOST_DATA", 1 << 24)
     path = bomb(tmp_path / "bomb.gz", b"x" * (1 << 20), 64)
     with pytest.raises(Unreadable, match=r"unpacks to more than .* bytes of data"):
-        unzip(path)
+        unzip(FileSource(path))
 
 
 def test_a_gzip_of_more_zeros_than_a_memory_has_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("stable_structures.inspect.formats.gzipped._MOST_UNPACKED", 1 << 24)
     path = bomb(tmp_path / "bomb.gz", bytes(1 << 20), 64)
     with pytest.raises(Unreadable, match="unpacks to more than"):
-        unzip(path)
+        unzip(FileSource(path))
 
 
 def test_a_gzip_of_a_memory_that_is_mostly_zeros_is_unpacked(tmp_path):
@@ -292,6 +293,6 @@ def test_a_gzip_of_a_memory_that_is_mostly_zeros_is_unpacked(tmp_path):
         out.write(memory)
         for _ in range(256):
             out.write(bytes(1 << 20))
-    with unzip(path) as source:
+    with unzip(FileSource(path)) as source:
         assert source.nbytes == len(memory) + (256 << 20)
         assert source.read(0, len(memory)) == memory
