@@ -24,6 +24,7 @@ from stable_structures import (
     StableVec,
     u64,
 )
+from stable_structures.__main__ import main
 from stable_structures.inspect import check, inspect, open_image, shrink
 from stable_structures.inspect.cli.text import Printer
 from stable_structures.inspect.formats.layout import BUCKETS
@@ -267,7 +268,10 @@ def test_a_hyphen_is_the_standard_input_and_output(packed, path, tmp_path):
                 assert inspect(image).memories[0].length == 1000
 
 
-def test_a_verb_alone_says_what_it_needs(capsys):
+@pytest.mark.parametrize("words", [[], ["inspect"], ["check"], ["dump"], ["canister"]])
+def test_words_that_are_missing_are_said(words, capsys):
     with pytest.raises(SystemExit) as end:
-        run()
+        main(words)
     assert end.value.code == TROUBLE
+    errors = capsys.readouterr().err
+    assert ("inspect, check, map" if not words else f"stable-structures {words[0]}") in errors
