@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 from ..source import BLOCK, FileSource, Progress, Unreadable, no_progress
 from .layout import Finding
-from .unnamed import Unnamed
+from .unnamed import MOST, Unnamed
 
 MAGIC: Final = b"\x1f\x8b"
 _HEADER, _TRAILER, _DEFLATE = 10, 8, 8
 _HEADER_CRC, _EXTRA, _NAME, _COMMENT, _UNKNOWN = 2, 4, 8, 16, 0xE0
 _READ: Final = 64 << 10
+_MOST_UNPACKED: Final = MOST
 _MOST_DATA: Final = 1 << 30
 _MOST_RATIO: Final = 200
 """For data that is not zeros: a gzip that unpacks to a GiB, and to more than this many times its size, is not a memory."""
@@ -29,16 +31,15 @@ _CUT_OFF: Final = "a gzip is not cut off"
 _TOO_MUCH: Final = ", which no gzip of a memory does; unpack it by itself if it is one"
 
 
-def unzip(packed: FileSource, progress: Progress = no_progress) -> FileSource:
+def unzip(what: str | Path | FileSource, progress: Progress = no_progress) -> FileSource:
     """Unpack a gzip, and close it, to a temporary file that has no name and holes where there are zeros. O(size).
 
     What is wrong with it stands in the source's `problems`. Raises `Unreadable` if the file cannot be read at all, or
     unpacks to more than a memory can be, or to far more data than it has itself.
     """
-    path = packed.path
-    with packed:
-        most = max(_MOST_DATA, _MOST_RATIO * packed.nbytes)
-        with Unnamed(path, most, ("it unpacks to", _TOO_MUCH)) as out:
+    with what if isinstance(what, FileSource) else FileSource(what) as packed:
+        path, most_data = packed.path, max(_MOST_DATA, _MOST_RATIO * packed.nbytes)
+        with Unnamed(path, _MOST_UNPACKED, most_data, ("it unpacks to", _TOO_MUCH)) as out:
             reader = _Reader(packed, lambda done: progress("unpacking", done, packed.nbytes))
             for data in reader.unpacked():
                 out.write(data)

@@ -19,8 +19,9 @@ MOST: Final = 500 << 30
 class Unnamed:
     """A temporary file that is written from front to back, and then read. A context manager that removes its name."""
 
-    def __init__(self, path: str | Path, most_data: int = MOST, words: tuple[str, str] = ("it holds", "")) -> None:
-        self.path, self._most, self._left, self._words = path, most_data, most_data, words
+    def __init__(self, path: str | Path, most: int = MOST, most_data: int = MOST, words: tuple[str, str] = ("it holds", "")) -> None:
+        self.path, self._words = path, words
+        self._most, self._most_data, self._left = most, most_data, most_data
         self._file = tempfile.NamedTemporaryFile(prefix="stable-structures-")  # noqa: SIM115 - closed by __exit__
 
     def write(self, data: bytes) -> None:
@@ -31,8 +32,8 @@ class Unnamed:
                 self._left -= self._file.write(piece)
             else:
                 self._file.seek(len(piece), os.SEEK_CUR)
-        if self._left < 0 or self._file.tell() > MOST:
-            limit = f"{self._most:,} bytes of data" if self._left < 0 else f"{MOST:,} bytes"
+        if self._left < 0 or self._file.tell() > self._most:
+            limit = f"{self._most_data:,} bytes of data" if self._left < 0 else f"{self._most:,} bytes"
             raise Unreadable(f"{self.path}: cannot be read: {self._words[0]} more than {limit}{self._words[1]}")
 
     def source(self) -> FileSource:
