@@ -22,9 +22,9 @@ from .fit import require_fit
 from .formats.layout import Damage
 from .formats.maps import MapReader
 from .formats.sequences import SequenceReader
-from .image import Part
+from .image import Part, Types
 from .missing import require_part
-from .report import Types, readings
+from .report import readings
 from .source import BLOCK, Unreadable
 from .values import RAW, Reading, from_text, json_text, to_json, unhex
 from .writing import NewFile
@@ -77,7 +77,7 @@ def table(  # noqa: PLR0913 - keyword-only choices
     if note is None:
         require_fit(part, types)
     key, value = (RAW, RAW) if raw else (strict(reading, note) for reading in readings(part, types))
-    told, other = types.get(part.id, (None, None))
+    told, other = part.types(types)
     reader = part.open(told, other)
     columns = None
     if (start, stop, limit) == (None, None, None) and not raw:
@@ -184,7 +184,7 @@ def get(part: Part, key: Any, types: Types | None = None) -> tuple[bytes, Readin
     b'user 42'
     """
     types = types or {}
-    codec, other = types.get(part.id, (None, None))
+    codec, other = part.types(types)
     require_fit(part, types)
     reader = part.open(codec, other)
     key_reading, value_reading = readings(part, types)

@@ -91,9 +91,14 @@ def _memories(memories: list[Contents], printer: Printer) -> None:
             printer.line(f"{where}{text}", "yellow")
 
 
+def _memory_label(one: Contents) -> object:
+    number = "-" if one.memory is None else one.memory
+    return number if one.name is None else f"{number} {shorten(one.name, 30)}"
+
+
 def _row(one: Contents) -> list[object]:
     return [
-        one.memory,
+        _memory_label(one),
         _word(one) if _word(one) not in ("unknown", "prefixed") else shorten(one.title, _LONGEST_TITLE),
         None if one.length is None else f"{one.length:,}",
         _types(one),
