@@ -235,7 +235,7 @@ _NO_IMAGES: Final = frozenset({".toml", ".did", ".txt", ".md", ".json", ".csv", 
 
 
 def images_in(path: str) -> list[str]:
-    """Return what there is to open in a folder that is no snapshot: its files and the snapshots below it; else the path. O(files).
+    """Return what there is to open in a folder that is not a snapshot: its files and the snapshots below it; else the path. O(files).
 
     Logs are left out, names that begin with a dot, and what is named as a text, a dump or a module. Raises `Unreadable` for a
     folder without an image.
