@@ -11,7 +11,7 @@ Signed numbers are stored with their top bit flipped, and of a bool only 0 and 1
 with a mask over the bytes.
 
 A codec's own methods, which go member by member, decide what is accepted and say what is wrong. The functions made here take
-only values of types for which `struct` gives the same bytes, and leave all others, and all errors, to those methods.
+only values of types that `struct` packs to the same bytes, and leave all others, and all errors, to those methods.
 """
 
 from __future__ import annotations
