@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import cache
 
 from . import __version__, commands, tour
 from .inspect.cli import verbs as cli
@@ -34,6 +35,7 @@ usage: stable-structures VERB ...   (VERB --help says more, with an example)
 _ADD_VERBS = (tour.add_verbs, cli.add_verbs, commands.add_verbs, rescue.add_verbs)
 
 
+@cache
 def parser() -> argparse.ArgumentParser:
     """Return the parser with all verbs."""
     made = Parser(

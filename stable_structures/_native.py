@@ -257,6 +257,12 @@ def new_handle(kind: str, opened: Callable[[Any], int], release: Any, operation:
         raise
 
 
+def magic(name: str) -> bytes:
+    """Return the three bytes with which a part of the format begins, by their name in magics.h."""
+    found: bytes = ffi.string(getattr(lib, name))
+    return found
+
+
 def contents_name(head: bytes) -> str | None:
     """Return what a memory that begins with these bytes holds, as in "a StableVec"; None if unknown."""
     name = lib.ss_contents_name(head, len(head))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the parts of the B-tree share: btree.c (the algorithms), btree_variants.c (operations on one key as they are called),
- * btree_bulk.c, btree_check.c and cursor.c. */
+/* What the parts of the B-tree share: btree.c (the header, lookups, insertion, and whole operations on one key), btree_open.c,
+ * btree_remove.c, btree_variants.c (operations as Python calls them), btree_entry.c, btree_bulk.c, btree_check.c, cursor.c. */
 #ifndef SS_BTREE_INTERNAL_H
 #define SS_BTREE_INTERNAL_H
 
@@ -8,11 +8,7 @@
 #include "memory/allocator.h"
 #include "structures/btree.h"
 #include "structures/node.h"
-
-/* A tree of more levels would need more than 2^64 entries. */
-#define SS_DEPTH 32
-
-enum { SS_BTREE_HEADER = 28 };
+#include "structures/node_layout.h"
 
 /* What an operation gives back: lives in the frame of the public function, since another thread may use the tree as
  * soon as the lock is left. */
@@ -76,12 +72,23 @@ void ss_btree_changed(ss_btree *tree);
 
 /* Descends to `key`. SS_OK with the node and index, or SS_ABSENT. */
 int ss_btree_find_locked(ss_btree *tree, ss_span key, ss_node *node, uint32_t *index);
+/* The first (or last) entry of the subtree at `address`. */
+int ss_btree_find_end(ss_btree *tree, uint64_t address, bool last, ss_node *node, uint32_t *index);
+/* The way down for a change that will touch one node only: *easy says that the node with the key, or the leaf where it
+ * would be, was reached over nodes with `least` to `most` entries (the root may have fewer than `least`), all in position.
+ * Nothing is changed; if the way is not easy, the caller starts again with the general one, which splits or refills. */
+int ss_btree_probe_for_change(ss_btree *tree, ss_span key, uint32_t least, uint32_t most, ss_node *node, uint32_t *index, bool *found,
+                              bool *easy);
+/* The error of a descent that does not end. */
+int ss_btree_too_deep(const ss_btree *tree);
 /* The value of a key if it is wanted, and the address of its node (lock held). SS_ABSENT if there is none. */
 int ss_btree_value_locked(ss_btree *tree, ss_span key, bool wanted, uint64_t *address, ss_span *value);
 /* SS_BOUND_EXCEEDED unless the encoded key and value fit their types (and the slots of a version 1 map). */
 int ss_btree_check_bounds(const ss_btree *tree, ss_span key, ss_span value);
 int ss_btree_insert_locked(ss_btree *tree, ss_span key, ss_span value);
 int ss_btree_remove_locked(ss_btree *tree, ss_span key);
+/* Removes the first (or last) entry. */
+int ss_btree_pop_locked(ss_btree *tree, bool last);
 /* Replaces entry `index` of the node (found), or puts the entry there into a leaf that has room for it. */
 int ss_btree_change_at(ss_btree *tree, ss_node *node, uint32_t index, bool found, const ss_entry *entry);
 /* A key of the wrong size cannot be in a map of fixed-size keys; comparing it would be wrong. */
@@ -109,6 +116,8 @@ int ss_btree_each_key(ss_btree *tree, int (*visit)(void *self, ss_span key), voi
 
 /* Puts the value of entry `index` (or the entry) into the output of the running operation. */
 int ss_btree_output(ss_btree *tree, ss_node *node, uint32_t index);
+/* Puts an entry into it. */
+int ss_btree_output_entry(ss_btree *tree, ss_span key, ss_span value);
 
 /* ss_btree_fit with the lock held and the header read. */
 int ss_btree_fit_locked(ss_btree *tree, struct ss_fit *fit);

@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Final
 
 MOST_BYTES: Final = 4 << 20
@@ -13,6 +17,33 @@ MOST_ITEMS: Final = 200_000
 
 class TooMuch(ValueError):
     """A value that exceeds a limit."""
+
+
+@dataclass(slots=True)
+class Meter:
+    """Counts the items that decoders look at."""
+
+    items: int = 0
+
+
+_METER: Final[ContextVar[Meter | None]] = ContextVar("meter", default=None)
+
+
+@contextmanager
+def metered() -> Iterator[Meter]:
+    """Count the items that are looked at in the block: what it costs, the same on every machine."""
+    token = _METER.set(Meter())
+    try:
+        yield _METER.get() or Meter()
+    finally:
+        _METER.reset(token)
+
+
+def count_items(items: int) -> None:
+    """Tell the meter, if there is one, how many items a decoder looked at."""
+    meter = _METER.get()
+    if meter is not None:
+        meter.items += items
 
 
 def require_moderate(data: bytes) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..encodings.basilisk import BasiliskError, Reader
-from ..encodings.limits import MOST_DEPTH, MOST_ITEMS, TooMuch, require_moderate
+from ..encodings.limits import MOST_DEPTH, MOST_ITEMS, TooMuch, count_items, require_moderate
 from ..principal import Principal
 
 __all__ = ["BasiliskError", "decode"]
@@ -24,7 +24,10 @@ def decode(data: bytes) -> Any:
     """
     require_moderate(data)
     reader = Reader(data, Principal.from_text, MOST_DEPTH, MOST_ITEMS, strict=True, check_keys=_check_keys)
-    value, end = reader.read()
+    try:
+        value, end = reader.read()
+    finally:
+        count_items(MOST_ITEMS - (reader.values or 0))
     if end != len(data):
         raise BasiliskError(f"{len(data) - end} bytes behind the value")
     return value

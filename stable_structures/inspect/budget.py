@@ -3,12 +3,12 @@
 """How much may be spent on guessing at bytes that anybody may have written, and on showing what they decode as.
 
 Of each value: bytes, depth and items. What passes these costs time in proportion to its bytes, whatever it is. Of a
-run, such as one `inspect`: the time for choosing among the guesses. What exceeds a limit is shown as bytes.
+run, such as one `inspect`: the items that are looked at to choose among the guesses, not the time this takes, so that the
+same image is shown the same on every machine. What exceeds a limit is shown as bytes.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,10 +16,10 @@ from typing import Any, Final
 
 import cbor2
 
-from ..encodings.limits import MOST_DEPTH, MOST_ITEMS, TooMuch, require_moderate
+from ..encodings.limits import MOST_DEPTH, MOST_ITEMS, TooMuch, count_items, metered, require_moderate
 
-MOST_SECONDS: Final = 5.0
-"""Processor time for choosing among the guesses in a run."""
+MOST_LOOKED_AT: Final = 3_000_000
+"""Items of values, for choosing among the guesses in a run: some seconds."""
 
 _SHOWN_DEPTH: Final = 150
 _MOST_ODD_KEYS: Final = 1000
@@ -33,19 +33,19 @@ _SET: Final = 258
 
 
 class Budget:
-    """Time that is left, in seconds."""
+    """How many items may still be looked at."""
 
-    def __init__(self, seconds: float = MOST_SECONDS) -> None:
-        self.left = seconds
+    def __init__(self, items: int = MOST_LOOKED_AT) -> None:
+        self.left = items
 
     @contextmanager
     def spending(self) -> Iterator[None]:
-        """Takes away the processor time of the block."""
-        start = time.thread_time()
-        try:
-            yield
-        finally:
-            self.left -= time.thread_time() - start
+        """Take away what it costs to read a value in the block."""
+        with metered() as meter:
+            try:
+                yield
+            finally:
+                self.left -= 1 + meter.items
 
 
 _RUN: Final[ContextVar[Budget | None]] = ContextVar("guessing", default=None)
@@ -117,6 +117,8 @@ def require_modest_cbor(data: bytes) -> None:
         end = scan.run()
     except IndexError:
         raise ValueError("the item ends too early") from None
+    finally:
+        count_items(scan.items)
     if end != len(data):
         raise ValueError("bytes behind the item")
     if scan.trouble:
@@ -135,18 +137,18 @@ class _Scan:
         """On each level, which items are hashed: none, all (1), or every other one (2)."""
         self.odd_keys = 0
         self.tag = -1
+        self.items = 0
         self.trouble = ""
         """Why the item is not to be decoded, if it is one."""
 
     def run(self) -> int:
-        items = 0
         while self.left:
             if self.left[-1] == 0:
                 self.left.pop()
                 self.hashed.pop()
                 continue
-            items += 1
-            if items > MOST_ITEMS:
+            self.items += 1
+            if self.items > MOST_ITEMS:
                 raise TooMuch(f"more than {MOST_ITEMS} items")
             self._item()
             if len(self.left) > MOST_DEPTH:

@@ -174,10 +174,10 @@ def test_which_memories_lack_how_many_bytes_is_said(tmp_path):
 def test_what_is_there_of_a_cut_image_is_read(tmp_path):
     path = tmp_path / "cut.bin"
     path.write_bytes(canister()[:-PAGE_SIZE])
-    code, out, errors = run("dump", path, "--memory", 3, "--key", "u64", "--value", "string")
+    code, out, errors = run("dump", path, "--memory", 3, "--key-type", "u64", "--value-type", "string")
     assert (code, len(out.splitlines())) == (DAMAGED, 1200)
     assert "memory" in errors or "manager" in errors
-    code, out, errors = run("dump", path, "--memory", 3, "--key", "u64", "--value", "string", "--keep-going")
+    code, out, errors = run("dump", path, "--memory", 3, "--key-type", "u64", "--value-type", "string", "--keep-going")
     assert (code, len(out.splitlines())) == (SOUND, 1200)
     assert errors
 

@@ -130,8 +130,8 @@ def image(tmp_path_factory) -> Path:
     ],
 )
 def test_no_verb_says_damaged_where_the_types_are_wrong(memory, wrong, right, image, tmp_path):
-    def types(told: list[str], key: str = "--key") -> list[str]:
-        return [key, told[0], "--value", told[1]] if len(told) == 2 else ["--value", told[0]]
+    def types(told: list[str], key: str = "--key-type") -> list[str]:
+        return [key, told[0], "--value-type", told[1]] if len(told) == 2 else ["--value-type", told[0]]
 
     for verb in (["check"], ["dump"], ["inspect"], ["map", "-o", tmp_path / "m.html"], ["shrink", "-o", tmp_path / "s"], ["diff", image]):
         out = [one for one in verb[1:] if one != image]
@@ -154,7 +154,7 @@ def test_no_verb_says_damaged_where_the_types_are_wrong(memory, wrong, right, im
 
 
 def test_repair_does_not_throw_away_what_has_other_types(image, tmp_path):
-    code, _, errors = run("repair", image, "--memory", 0, "--key", "u64", "--value", "u64", "-o", tmp_path / "saved.bin")
+    code, _, errors = run("repair", image, "--memory", 0, "--key-type", "u64", "--value-type", "u64", "-o", tmp_path / "saved.bin")
     assert (code, (tmp_path / "saved.bin").exists()) == (TROUBLE, False)
     assert "does not fit the given types" in errors
 
@@ -169,7 +169,7 @@ def test_a_few_of_many_that_do_not_decode_are_damage_of_those(count, tmp_path):
         data = data.replace(name, b"\xff" + name[1:])
     path = tmp_path / "image.bin"
     path.write_bytes(data)
-    types = ["--key", "u64", "--value", "string"]
+    types = ["--key-type", "u64", "--value-type", "string"]
     assert run("check", path)[0] == SOUND
     code, out, _ = run("check", path, *types)
     assert code == DAMAGED
@@ -178,10 +178,10 @@ def test_a_few_of_many_that_do_not_decode_are_damage_of_those(count, tmp_path):
     assert (code, "damaged:" in errors, len(out.splitlines())) == (DAMAGED, True, 3)
     code, out, errors = run("dump", path, *types, "--keep-going")
     assert (code, errors.count("passed over"), len(out.splitlines())) == (DAMAGED, count, 3000)
-    code, _, errors = run("get", path, "--key-type", "u64", "--value", "string", "--key", "3")
+    code, _, errors = run("get", path, "--key-type", "u64", "--value-type", "string", "--key", "3")
     assert (code, "damaged:" in errors) == (DAMAGED, True)
-    assert run("get", path, "--key-type", "u64", "--value", "string", "--key", "4")[0] == SOUND
-    assert run("check", path, "--key", "u64", "--value", "u64")[0] == TROUBLE
+    assert run("get", path, "--key-type", "u64", "--value-type", "string", "--key", "4")[0] == SOUND
+    assert run("check", path, "--key-type", "u64", "--value-type", "u64")[0] == TROUBLE
 
 
 def test_damage_is_not_called_another_type(tmp_path):
@@ -192,6 +192,6 @@ def test_damage_is_not_called_another_type(tmp_path):
     path = tmp_path / "image.bin"
     path.write_bytes(data)
     for value in ("string", "u64"):
-        code, out, errors = run("check", path, "--key", "u64", "--value", value)
+        code, out, errors = run("check", path, "--key-type", "u64", "--value-type", value)
         assert (code, "a node begins with BTN" in out) == (DAMAGED, True)
         assert ("does not fit" in errors) == (value == "u64")

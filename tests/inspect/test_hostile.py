@@ -158,18 +158,46 @@ def test_inspect_ends_soon_and_can_be_shown_as_json():
     assert "map" in text
 
 
-def test_a_run_of_guesses_has_a_budget_of_time():
-    """Seventeen memories with large entries each: after the budget what is left is bytes."""
-    data = cbor2.dumps([[i] for i in range(60_000)])
-    with budget.guessing() as run, Timed() as timed:
-        while run.left > 0 and timed_so_far(timed) < 60:
+def numbers(count: int) -> dict[str, bytes]:
+    """Values of as many items, in each encoding that is guessed at."""
+    return {
+        "CBOR": cbor2.dumps([[i] for i in range(count // 2)]),
+        "Candid vec nat": b"DIDL\x01\x6d\x7d\x01\x00" + leb(count) + b"\x05" * count,
+        "Basilisk": b"\x07" + count.to_bytes(4, "big") + b"\x00" * count,
+        "JSON": b"[" + b"1234567890123456789012345678901," * (2 * count) + b"1]",
+        "text": b"0123456789abcdef" * (4 * count),
+    }
+
+
+@pytest.mark.parametrize("name", numbers(1))
+def test_a_run_of_guesses_has_a_budget(name, monkeypatch):
+    """Whatever it is spent on, after it what is left is bytes."""
+    monkeypatch.setattr(budget.Budget.__init__, "__defaults__", (200_000,))
+    data, small = numbers(40_000)[name], cbor2.dumps({"name": 1})
+    with budget.guessing() as run:
+        assert guess([data]).name == name
+        assert 160_000 + 50 >= run.left > 0
+        for _ in range(3):
             guess([data, data])
-        assert guess([cbor2.dumps({"a": 1})]).name == "bytes"
-    assert timed.took < 3 * budget.MOST_SECONDS
+        assert (run.left <= 0, guess([small]).name) == (True, "bytes")
+    assert guess([small]).name == "CBOR"
 
 
-def timed_so_far(timed: Timed) -> float:
-    return time.thread_time() - timed.start
+def test_a_guess_does_not_depend_on_how_fast_the_machine_is(monkeypatch):
+    """An hour passes between any two looks at a clock."""
+    clock = iter(range(0, 10**9, 3600))
+    for name in ("thread_time", "process_time", "perf_counter", "monotonic", "time"):
+        monkeypatch.setattr(time, name, lambda: float(next(clock)))
+    with budget.guessing():
+        assert [guess([data]).name for data in numbers(1000).values()] == list(numbers(1))
+
+
+def test_the_whole_budget_is_spent_in_seconds():
+    data = numbers(190_000)["Candid vec nat"]
+    with budget.guessing() as run, Timed() as timed:
+        guess([data, data])
+    spent = budget.MOST_LOOKED_AT - run.left
+    assert timed.took * budget.MOST_LOOKED_AT / spent < 30
 
 
 def is_cbor(data: bytes) -> bool:

@@ -29,20 +29,28 @@ from ..support.inspect_images import read
 
 COMMAND = [sys.executable, "-m", "stable_structures"]
 PLAIN = {**os.environ, "TERM": "dumb", "PYTHONIOENCODING": "utf-8"}
-ENTRIES = 20_000
 
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory) -> Path:
-    """A manager with a map that takes the verbs some tenths of a second, and a log."""
+    """A manager with a map that takes more than the buffers of pipes and files, and a log."""
+    return make_image(tmp_path_factory.mktemp("image"), 3000)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory) -> Path:
+    """With a map that takes the verbs some tenths of a second, so that there is a moment to disturb them."""
+    return make_image(tmp_path_factory.mktemp("large"), 20_000)
+
+
+def make_image(folder: Path, entries: int) -> Path:
     memory = StableMemory()
     manager = MemoryManager(memory, bucket_pages=1)
-    StableBTreeMap[u64, str](manager.get(0)).update({i: f"user {i} \u00e4\u202e\U0001f600" for i in range(ENTRIES)})
+    StableBTreeMap[u64, str](manager.get(0)).update({i: f"user {i} \u00e4\u202e\U0001f600" for i in range(entries)})
     StableLog[str](manager.get(1), manager.get(2)).extend(["a", "b"])
-    folder = tmp_path_factory.mktemp("image")
     (folder / "image.bin").write_bytes(read(memory))
     export(open_image(memory).part(0), folder / "part.bin")
-    lines = [json.dumps({"key": i, "value": f"user {i}"}) for i in range(ENTRIES)]
+    lines = [json.dumps({"key": i, "value": f"user {i}"}) for i in range(entries)]
     (folder / "dump.jsonl").write_text("\n".join(lines))
     data = bytearray(read(memory))
     node = data.index(b"BTN\x02\x00", 65536)
@@ -51,13 +59,13 @@ def image(tmp_path_factory) -> Path:
     return folder / "image.bin"
 
 
-TYPES = ["--memory", "0", "--key", "u64", "--value", "string"]
+TYPES = ["--memory", "0", "--key-type", "u64", "--value-type", "string"]
 WRITERS: dict[str, list[str]] = {
     "dump": ["dump", "IMAGE", *TYPES, "-o", "OUT"],
     "dump csv": ["dump", "IMAGE", *TYPES, "--format", "csv", "-o", "OUT"],
     "dump cbor": ["dump", "IMAGE", *TYPES, "--format", "cbor", "-o", "OUT"],
     "dump parquet": ["dump", "IMAGE", *TYPES, "--format", "parquet", "-o", "OUT"],
-    "load": ["load", "FOLDER/dump.jsonl", "--key", "u64", "--value", "string", "-o", "OUT"],
+    "load": ["load", "FOLDER/dump.jsonl", "--key-type", "u64", "--value-type", "string", "-o", "OUT"],
     "export": ["export", "IMAGE", "--memory", "0", "-o", "OUT"],
     "import": ["import", "FOLDER/part.bin", "--memory", "9", "--into", "IMAGE", "-o", "OUT"],
     "map html": ["map", "IMAGE", "-o", "OUT.html"],
@@ -216,39 +224,38 @@ SIGNALS = [(name, signal.SIGINT) for name in WRITERS] + [
 
 
 @pytest.mark.parametrize(("name", "number"), SIGNALS)
-def test_a_signal_leaves_nothing_and_says_so(name, number, image, tmp_path):
+def test_a_signal_leaves_nothing_and_says_so(name, number, large, tmp_path):
     for attempt in range(9):
         folder = tmp_path / str(attempt)
         folder.mkdir()
-        with writing(name, image, folder, started=(name, number) == ("dump", signal.SIGINT)) as process:
+        with writing(name, large, folder, started=(name, number) == ("dump", signal.SIGINT)) as process:
             process.send_signal(number)
             _, errors = process.communicate(timeout=60)
-        if process.returncode == 2:
+        if process.returncode == 2 and b"nothing was written" in errors:
             break
-        assert (process.returncode, len(names(folder))) == (0, 1)  # it was done before
-    assert process.returncode == 2
-    assert errors.decode() in (
-        f"stable-structures: {'interrupted' if number == signal.SIGINT else f'stopped by {number.name}'}; nothing was written\n"
-    )
+        assert len(names(folder)) == 1  # it was done before
+        assert process.returncode == 0 or f"{folder / 'out'}" in errors.decode()
+    reason = "interrupted" if number == signal.SIGINT else f"stopped by {number.name}"
+    assert (process.returncode, errors.decode()) == (2, f"stable-structures: {reason}; nothing was written\n")
     assert names(folder) == []
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_a_kill_leaves_no_part_of_a_file_under_the_name_that_was_asked_for(name, image, tmp_path):
-    with writing(name, image, tmp_path) as process:
+def test_a_kill_leaves_no_part_of_a_file_under_the_name_that_was_asked_for(name, large, tmp_path):
+    with writing(name, large, tmp_path) as process:
         process.kill()
         process.communicate(timeout=60)
     left = names(tmp_path)
     assert all(one.startswith(".out") and one.endswith(".part") for one in left) or process.returncode == 0
     if process.returncode:
-        assert run(name, image, tmp_path / "out").returncode == 0
+        assert run(name, large, tmp_path / "out").returncode == 0
 
 
-def test_signals_that_are_ignored_stay_so(image, tmp_path):
+def test_signals_that_are_ignored_stay_so(large, tmp_path):
     """As under nohup."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a child takes this over
     try:
-        with writing("shrink", image, tmp_path, started=True) as process:
+        with writing("shrink", large, tmp_path, started=True) as process:
             process.send_signal(signal.SIGHUP)
             process.communicate(timeout=60)
     finally:
@@ -264,11 +271,10 @@ def test_where_pyarrow_is_missing_nothing_is_left(image, tmp_path):
     assert names(tmp_path) == []
 
 
-def test_an_error_in_the_midst_leaves_nothing(image, tmp_path):
+def test_an_error_in_the_midst_leaves_nothing(large, tmp_path):
     """The damage lies behind thousands of entries."""
     for form in ("jsonl", "csv", "cbor", "parquet"):
-        arguments = ["dump", image.parent / "damaged.bin", *TYPES, "--format", form, "-o", tmp_path / "out"]
-        done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, check=False, timeout=60)
+        done = command.run(["dump", large.parent / "damaged.bin", *TYPES, "--format", form, "-o", tmp_path / "out"])
         assert done.returncode == 1
         assert names(tmp_path) == []
 
@@ -389,7 +395,7 @@ def test_a_device_or_pipe_is_written_to(name, way, image, tmp_path):
         assert (done.returncode, (tmp_path / "file").read_bytes()) == (0, wanted)
     else:
         target = Path("/dev/stdout" if way == "pipe" else "/dev/fd/1")
-        done = subprocess.run(words(name, image, target), capture_output=True, env=PLAIN, check=False, timeout=120)
+        done = run(name, image, target)
         assert (done.returncode, done.stdout) == (0, wanted)
     assert not [one for one in names(tmp_path) if one.startswith(".")]
 

@@ -166,7 +166,7 @@ def test_the_commands_show_what_was_committed(seed, tmp_path):
     path = tmp_path / "state.bin"
     files = left_behind(path, "full", seed)
     done = subprocess.run(
-        [sys.executable, "-m", "stable_structures", "dump", path, "--memory", "3", "--key", "u64", "--value", "string"],
+        [sys.executable, "-m", "stable_structures", "dump", path, "--memory", "3", "--key-type", "u64", "--value-type", "string"],
         capture_output=True,
         text=True,
         check=True,

@@ -2,11 +2,12 @@
 
 What a caller gives as in `subprocess` is the process's own: streams, environment, limits. It runs `main` with the given
 words and ends as an interpreter ends, so its exit code, its signals and what it does to its streams are real. Only the start
-of an interpreter is not: `PYTHONIOENCODING` and `PYTHONUNBUFFERED` are applied by `take_streams`, as CPython does. Tests of
-the start itself, of the memory that is needed or of a terminal start an interpreter, and so do some of each kind that is here.
+of an interpreter is not: `PYTHONIOENCODING` and `PYTHONUNBUFFERED` are applied by `take_streams`, as CPython does; and at the
+end, the modules are not taken apart. Tests of the start itself and of the memory that is needed start an interpreter, and so
+do some of each kind that is here.
 
-    the test -- request, streams --> server -- fork --> keeper -- fork --> main(words)
-        ^---------- its number, then its status ----------'
+    the test -- request, streams --> server -- fork --> main(words)
+        ^-- its number, its status --'
 """
 
 from __future__ import annotations
@@ -19,18 +20,20 @@ import json
 import os
 import re
 import resource
+import select
 import selectors
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 from io import TextIOWrapper
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, NoReturn, Self
 
 COMMAND = [sys.executable, "-m", "stable_structures"]
 REQUEST = 1 << 20
@@ -55,7 +58,7 @@ class Process:
         self._pipes: dict[int, int] = {}
         """Our end of each pipe, and the stream that it is: 1 or 2."""
         theirs = [os.open(os.devnull, os.O_RDONLY), self._given(1, stdout), self._given(2, stderr)]
-        ours, keeper = socket.socketpair()
+        ours, reports = socket.socketpair()
         self._reports = ours.makefile("r")
         ours.close()
         request = {
@@ -64,8 +67,8 @@ class Process:
             "cwd": str(cwd or Path.cwd()),
             "limits": list((limits or {}).items()),
         }
-        socket.send_fds(_server(), [json.dumps(request).encode()], [*theirs, keeper.fileno()])
-        keeper.close()
+        socket.send_fds(_server(), [json.dumps(request).encode()], [*theirs, reports.fileno()])
+        reports.close()
         for descriptor in theirs:
             os.close(descriptor)
         self.pid = int(self._reports.readline())
@@ -162,35 +165,51 @@ def _server() -> socket.socket:
 
 
 def serve(requests: socket.socket) -> list[str]:
-    """Return, in a process of its own, the words of each request."""
+    """Return, in a process of its own, the words of each request; report its number and, at its end, its status."""
+    ends, waking = socket.socketpair()
+    for one in (ends, waking):
+        one.setblocking(False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(waking.fileno())
+    running: dict[int, int] = {}
     while True:
+        ready, _, _ = select.select([requests, ends], [], [])
+        if ends in ready:
+            ends.recv(1 << 10)
+            reap(running)
+        if requests not in ready:
+            continue
         asked, descriptors, _, _ = socket.recv_fds(requests, REQUEST, 4)
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
         if not asked:
             os._exit(0)
-        if os.fork() == 0:
-            requests.close()
-            *streams, reports = descriptors
-            keep(reports, streams)
+        *streams, reports = descriptors
+        child = os.fork()
+        if child == 0:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for one in (requests, ends, waking):
+                one.close()
+            for descriptor in (*running.values(), reports):
+                os.close(descriptor)
             return take_over(json.loads(asked), streams)
-        for descriptor in descriptors:
+        running[child] = reports
+        report(reports, child)
+        for descriptor in streams:
             os.close(descriptor)
 
 
-def keep(reports: int, streams: list[int]) -> None:
-    """Return in a child; the parent reports it and its end."""
-    child = os.fork()
-    if child == 0:
-        os.close(reports)
-        return
-    for descriptor in streams:
-        os.close(descriptor)
+def reap(running: dict[int, int]) -> None:
+    """Report the status of each process that has ended."""
+    with contextlib.suppress(ChildProcessError):
+        while (found := os.waitpid(-1, os.WNOHANG))[0]:
+            reports = running.pop(found[0])
+            report(reports, found[1])
+            os.close(reports)
+
+
+def report(reports: int, number: int) -> None:
     with contextlib.suppress(BrokenPipeError):
-        os.write(reports, f"{child}\n".encode())
-        os.write(reports, f"{os.waitpid(child, 0)[1]}\n".encode())
-    os._exit(0)
+        os.write(reports, f"{number}\n".encode())
 
 
 def take_over(request: dict[str, Any], streams: list[int]) -> list[str]:
@@ -218,12 +237,32 @@ def take_streams() -> None:
         setattr(sys, f"__{name}__", made)
 
 
+def end(code: int) -> NoReturn:
+    """As an interpreter ends, without taking apart what the server imported, which is most of the work of a small verb."""
+    threading._shutdown()  # noqa: SLF001 - waits for threads
+    atexit._run_exitfuncs()  # noqa: SLF001
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None and not stream.closed:
+                stream.flush()
+        except (OSError, ValueError):
+            code = 120
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    from stable_structures.__main__ import main
+    from stable_structures.__main__ import main, parser
 
     for module in IMPORTED_LATE:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
+    parser()
     gc.collect()
     gc.freeze()
-    sys.exit(main(serve(socket.socket(fileno=int(sys.argv[1])))))
+    try:
+        code = main(serve(socket.socket(fileno=int(sys.argv[1]))))
+    except SystemExit as ended:
+        if not isinstance(ended.code, int):
+            raise
+        code = ended.code
+    end(code)

@@ -7,9 +7,10 @@ of pages ends, and the keys ascend. Wrong ones nearly always fail on the first n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cmp_to_key
+from functools import cmp_to_key, partial
 from itertools import pairwise
 from operator import ge, le
 from typing import Any, Final
@@ -17,17 +18,18 @@ from typing import Any, Final
 from ...encodings.candid.codec import CandidError
 from ...encodings.candid.untyped import decode
 from ...storable import Codec
-from .layout import OVERFLOW_HEADER, UNBOUNDED_MARK, Damage, u32
+from .layout import OVERFLOW_HEADER, UNBOUNDED_MARK, Damage
 from .nodes import Node, NodeLayout, Space
 
 _USUAL: Final = (1, 2, 4, 8, 16)
 _LARGEST_FIXED: Final = 256
-_NONZERO, _ZERO, _PRIOR, _DISORDER = 1.0, 0.2, 1.5, 3.0
-_MISS: Final = 30.0
+_NONZERO, _ZERO, _PRIOR, _PRIOR_OF_ANY, _DISORDER = 10, 2, 15, 5, 30
+_MISS: Final = 300
 """A node that does not fit counts as ten neighbours out of order: damage makes the right layout miss one, too."""
 
 _FEW_PAGES: Final = 32
 """Overflow pages of a node that are read at once; longer chains hold large values, which no trial needs to read."""
+_SIZE: Final[Callable[[bytes], int]] = partial(int.from_bytes, byteorder="little")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,80 +136,116 @@ def candidates(total: int | None) -> Iterable[NodeLayout]:
 
 
 def infer_layout(space: Space, sample: Sequence[int], total: int | None) -> NodeLayout:
-    """Return the layout that fits the nodes at these addresses best. O(256 * nodes)."""
-    left: list[tuple[NodeLayout, int, float]] = [(layout, 0, _prior(layout)) for layout in candidates(total)]
+    """Return the layout that fits the nodes at these addresses best. O(256 * nodes).
+
+    Hundreds of layouts are tried on each node. What their values speak for is found for all of them; the order of the
+    keys, which can only speak against a layout, just for those that may be the best.
+    """
+    left = [_Tried(layout) for layout in candidates(total)]
     for address in sample:
         if len(left) == 1:
             break
-        try_layout = _trial(space, address)
-        tried = [(layout, good, score, try_layout(layout)) for layout, good, score in left]
-        if all(found is None for *_, found in tried):
+        trial = _Trial(space, address)
+        scores = [trial.score(one.layout) for one in left]
+        if all(score is None for score in scores):
             continue
-        left = [(layout, good + (found is not None), score + (found or 0.0)) for layout, good, score, found in tried]
-        most = max(good for _, good, _ in left)
-        left = [one for one in left if 2 * (one[1] + 1) >= most]  # the right one may miss a node that is damaged
-    return max(left, key=lambda one: one[2] + _MISS * one[1])[0]
+        for one, score in zip(left, scores, strict=True):
+            one.add(trial, score)
+        most = max(one.good for one in left)
+        left = [one for one in left if 2 * (one.good + 1) >= most]  # the right one may miss a node that is damaged
+    return _best(left).layout
 
 
-def _prior(layout: NodeLayout) -> float:
-    return _PRIOR if layout.key_fixed in _USUAL else 0.5 if layout.key_fixed is None else 0.0
+class _Tried:
+    """A layout, the nodes that it fits, and its score: at first without the order of the keys."""
+
+    def __init__(self, layout: NodeLayout) -> None:
+        self.layout, self.good = layout, 0
+        self.score = _PRIOR if layout.key_fixed in _USUAL else _PRIOR_OF_ANY if layout.key_fixed is None else 0
+        self._trials: list[_Trial] = []
+
+    def add(self, trial: _Trial, score: int | None) -> None:
+        if score is not None:
+            self.score += score + _MISS
+            self.good += 1
+            self._trials.append(trial)
+
+    def with_order(self) -> int:
+        return self.score - _DISORDER * sum(trial.disorder(self.layout) for trial in self._trials)
 
 
-def _trial(space: Space, address: int) -> Callable[[NodeLayout], float | None]:
-    """Return a function that says how well a layout fits the node at `address`, or None if it does not fit.
-
-    Hundreds of layouts are tried on each node, so what no layout changes is read once, and keys of one size in a node of
-    few pages, nearly all trials, have a short way of their own.
-    """
-    try:
-        space.check_chunk(address)
-        first = space.read(address, space.page)
-        node = space.node(address, NodeLayout(), whole=first[3] == 1, first=first)
-        run = node.run.whole(_FEW_PAGES)
-    except Damage:  # a chain that breaks does not end where the entries end, in any layout
-        return lambda _: None
-    if node.version == 1:
-        return lambda _: 0.0
-    at, count, last = node.end, first[5] | first[6] << 8, space.page - OVERFLOW_HEADER if node.run.pages else space.page
-
-    def trial(layout: NodeLayout) -> float | None:
-        if layout.key_fixed is None or run is None:
-            return _score(space, address, layout, first)
-        found = _score_fixed(run, at, (count, layout.key_fixed), layout.value_max)
-        return None if found is None or found[1] <= len(run) - last else found[0]
-
-    return trial
+def _best(left: Sequence[_Tried]) -> _Tried:
+    """Return the layout with the highest score, the first one of several."""
+    best, found = -math.inf, (0, left[0])
+    for place, one in sorted(enumerate(left), key=lambda pair: -pair[1].score):
+        if one.score < best:
+            break
+        score = one.with_order()
+        if score > best or (place < found[0] and score == best):
+            best, found = score, (place, one)
+    return found[1]
 
 
-def _score(space: Space, address: int, layout: NodeLayout, first: bytes) -> float | None:
-    """How well a layout fits a node of layout 2; None if it does not."""
-    try:
-        node = space.node(address, layout, first=first)
-    except Damage:
-        return None
-    score = sum(_NONZERO if size else _ZERO for _, size in node.values)
-    if layout.key_fixed is None:
-        score += sum(_NONZERO if key else _ZERO for key in node.keys)
-    return score - _DISORDER * min(order.broken(node.keys) for order in ORDERS[:3])
+class _Trial:
+    """A node of the sample: how well layouts fit it. What no layout changes is read once."""
 
+    def __init__(self, space: Space, address: int) -> None:
+        self._space, self._address = space, address
+        self.score: Callable[[NodeLayout], int | None]
+        """What the values speak for a layout, less the disorder that `disorder` does not count; None if it does not fit."""
+        self._run: bytes | None = None
+        try:
+            space.check_chunk(address)
+            self._first = space.read(address, space.page)
+            node = space.node(address, NodeLayout(), whole=self._first[3] == 1, first=self._first)
+            if node.version == 1:
+                self.score = lambda _: 0
+                return
+            self._run = node.run.whole(_FEW_PAGES)
+        except Damage:  # a chain that breaks does not end where the entries end, in any layout
+            self.score = lambda _: None
+            return
+        self._at, self._count = node.end, self._first[5] | self._first[6] << 8
+        self.score = self._slow_score if self._run is None else self._fast_score
+        if self._run is not None:
+            self._zeros_at = len(self._run.rstrip(b"\0"))
+            self._least = len(self._run) - (space.page - OVERFLOW_HEADER if node.run.pages else space.page)
 
-def _score_fixed(run: bytes, at: int, count_and_size: tuple[int, int], most: int) -> tuple[float, int] | None:
-    """As `_score`, for keys of one size from `at` on and values of at most `most` bytes; and where the entries end."""
-    count, size = count_and_size
-    keys_at, at, score, before = at, at + count * size, 0.0, len(run) - 4
-    for _ in range(count):
-        if at > before:
+    def _fast_score(self, layout: NodeLayout) -> int | None:
+        """For a node in a run of few pages and keys of one size, nearly all trials."""
+        if layout.key_fixed is None or self._run is None:
+            return self._slow_score(layout)
+        run, at, score, most = self._run, self._at + self._count * layout.key_fixed, 0, layout.value_max
+        for left in range(self._count, 0, -1):
+            if at >= self._zeros_at:  # no value has a byte from here on
+                at, score = at + 4 * left, score + _ZERO * left
+                break
+            size = _SIZE(run[at : at + 4])
+            if size > most or at + 4 > len(run):
+                return None
+            score += _NONZERO if size else _ZERO
+            at += 4 + size
+        return score if self._least < at <= len(run) else None
+
+    def _slow_score(self, layout: NodeLayout) -> int | None:
+        try:
+            node = self._space.node(self._address, layout, first=self._first)
+        except Damage:
             return None
-        value = u32(run, at)
-        if value > most:
-            return None
-        score += _NONZERO if value else _ZERO
-        at += 4 + value
-    if at > len(run):
-        return None
-    keys = [run[i : i + size] for i in range(keys_at, keys_at + count * size, size)] if size else [b""] * count
-    disorder = sum(map(ge, keys, keys[1:]))
-    return score - _DISORDER * (disorder and min(disorder, sum(map(le, keys, keys[1:])))), at
+        score = sum(_NONZERO if size else _ZERO for _, size in node.values)
+        if layout.key_fixed is None:
+            score += sum(_NONZERO if key else _ZERO for key in node.keys)
+        return score - _DISORDER * min(order.broken(node.keys) for order in ORDERS[:3])
+
+    def disorder(self, layout: NodeLayout) -> int:
+        """Return how many neighbours among keys of one size are out of order."""
+        size = layout.key_fixed
+        if size is None or self._run is None:
+            return 0
+        at, count = self._at, self._count
+        keys = [self._run[i : i + size] for i in range(at, at + count * size, size)] if size else [b""] * count
+        broken = sum(map(ge, keys, keys[1:]))
+        return min(broken, sum(map(le, keys, keys[1:]))) if broken else 0
 
 
 def infer_order(nodes: Iterable[Node]) -> InferredOrder:

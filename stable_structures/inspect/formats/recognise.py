@@ -16,7 +16,22 @@ from ...encodings.limits import TooMuch
 from ...memory.memory import PAGE_SIZE
 from ..budget import require_modest_cbor
 from ..source import Source
-from .layout import ALLOCATOR_AT, BUCKETS, FIRST_CHUNK, MAGICS, VERSIONS, u32, u64
+from .layout import (
+    ALLOCATED_BUCKETS_AT,
+    ALLOCATOR_AT,
+    ALLOCATOR_BEGINS,
+    BUCKET_PAGES_AT,
+    BUCKETS,
+    CHUNK_BEGINS,
+    FIRST_CHUNK,
+    MAGICS,
+    MANAGER_MAGIC,
+    VERSION_AT,
+    VERSIONS,
+    u16,
+    u32,
+    u64,
+)
 
 STRUCTURES: Final = frozenset(MAGICS.values()) - {"manager"}
 _HEAD: Final = 400_000
@@ -55,10 +70,10 @@ def recognise(source: Source) -> Recognition:
 
 
 def _manager(source: Source, head: bytes, _tail: bytes) -> Recognition | None:
-    if head[:3] != b"MGR":
+    if head[:3] != MANAGER_MAGIC:
         return None
-    found = Recognition("manager", "a memory manager with virtual memories", {"layout version": head[3]})
-    allocated, pages = int.from_bytes(head[4:6], "little"), int.from_bytes(head[6:8], "little")
+    found = Recognition("manager", "a memory manager with virtual memories", {"layout version": head[VERSION_AT]})
+    allocated, pages = u16(head, ALLOCATED_BUCKETS_AT), u16(head, BUCKET_PAGES_AT)
     found.facts |= {"buckets": allocated, "bucket pages": pages}
     if head[3] != 1:
         found.damage.append(f"layout version {head[3]} is not known")
@@ -96,7 +111,7 @@ def _nearly(source: Source, head: bytes, tail: bytes) -> Recognition | None:
 
 def _map_without_magic(_source: Source, head: bytes, _tail: bytes) -> Recognition | None:
     """Return a map whose header is gone: its allocator and first chunk are still there."""
-    if head[ALLOCATOR_AT : ALLOCATOR_AT + 3] != b"BTA" or head[FIRST_CHUNK : FIRST_CHUNK + 3] != b"CHK":
+    if head[ALLOCATOR_AT : ALLOCATOR_AT + 3] != ALLOCATOR_BEGINS[:3] or head[FIRST_CHUNK : FIRST_CHUNK + 3] != CHUNK_BEGINS[:3]:
         return None
     return Recognition("map", "a bare map", damage=[f"its header begins with {head[:4].hex()}, not with BTR"])
 

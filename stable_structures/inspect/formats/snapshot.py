@@ -14,6 +14,7 @@ from ..source import Unreadable
 METADATA: Final = "metadata.json"
 _LARGEST_METADATA: Final = 64 << 20
 _PROGRESS: Final = ".download_progress.json"
+_MODULES: Final = ("wasm_module.bin", "wasm-code.bin")
 
 
 @dataclass(slots=True)
@@ -28,6 +29,11 @@ class Snapshot:
     state: str
     """complete, short, unfinished, missing, longer, or empty"""
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def module(self) -> Path | None:
+        """Return the file of the Wasm module, None if it is not in the folder."""
+        return next((path for name in _MODULES if (path := self.folder / name).is_file()), None)
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -23,12 +23,17 @@ from ...errors import OutOfBounds
 from ...memory.memory import PAGE_SIZE, Memory
 from ..formats.layout import (
     ALLOCATOR_AT,
+    ALLOCATOR_BEGINS,
     CAPACITY,
+    CHUNK_BEGINS,
     CHUNK_HEADER,
     FIRST_CHUNK,
+    LENGTH_AT,
+    MAP_MAGIC,
     MINIMUM,
     U32,
     U64,
+    UNBOUNDED_MARK,
     Damage,
 )
 from ..formats.maps import MapReader
@@ -128,7 +133,7 @@ class MapForm:
 
 def form_of(reader: MapReader, *, layout_1: bool) -> MapForm:
     """The form of a map; its nodes are written in layout 1 where all of them were, so that old crates still read it."""
-    first, second = (reader.max_key, reader.max_value) if reader.derived else (reader.page, 2**32 - 1)
+    first, second = (reader.max_key, reader.max_value) if reader.derived else (reader.page, UNBOUNDED_MARK)
     slots = (reader.max_key, reader.max_value) if layout_1 and reader.derived else None
     return MapForm(1 if reader.derived else 2, first, second, reader.page, reader.layout.key_fixed, slots)
 
@@ -192,21 +197,21 @@ class MapBuilder:
         for batch in batches:
             fed += len(batch[1])
             if fed > count:
-                raise Damage("a map's length counts its entries", 20, count, "more")
+                raise Damage("a map's length counts its entries", LENGTH_AT, count, "more")
             chunks = pack.feed(batch)
             self.out.write(at, chunks)
             at += len(chunks)
         end = pack.end()
         if end is None:
-            raise Damage("a map's length counts its entries", 20, "fewer", "as many as it says")
+            raise Damage("a map's length counts its entries", LENGTH_AT, "fewer", "as many as it says")
         self._finish(*end, count)
 
     def _finish(self, root: int, chunks: int, count: int) -> None:
         """The end of the free list, then both headers."""
         form, head = self.form, FIRST_CHUNK + chunks * (self.form.page + CHUNK_HEADER)
-        self.out.write(head, b"CHK\x01".ljust(CHUNK_HEADER, b"\0"))
-        allocator = b"BTA\x01" + bytes(4) + U64.pack(form.page) + U64.pack(chunks) + U64.pack(head) + bytes(16)
-        header = b"BTR" + bytes([form.version]) + U32.pack(form.first) + U32.pack(form.second) + U64.pack(root) + U64.pack(count)
+        self.out.write(head, CHUNK_BEGINS.ljust(CHUNK_HEADER, b"\0"))
+        allocator = ALLOCATOR_BEGINS + bytes(4) + U64.pack(form.page) + U64.pack(chunks) + U64.pack(head) + bytes(16)
+        header = MAP_MAGIC + bytes([form.version]) + U32.pack(form.first) + U32.pack(form.second) + U64.pack(root) + U64.pack(count)
         self.out.write(ALLOCATOR_AT, allocator)
         self.out.write(0, header)
         self.out.flush()
