@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 from ..encodings.candid.codec import NO_NAMES
 from ..encodings.candid.names import Names, names_in, names_of_sections
@@ -22,9 +24,11 @@ from .formats.maps import MapReader
 from .formats.recognise import STRUCTURES, Recognition, recognise
 from .formats.sequences import CellReader, LogReader, SequenceReader, SlotReader
 from .formats.snapshot import METADATA, Snapshot, is_of_snapshot, open_snapshot
+from .formats.unnamed import drained
 from .formats.wal import LoggedSource, read_log
 from .schema import NO_SCHEMA, NOTHING_TOLD, MemoryType, Schema, find_schema, read_schema, read_text
 from .source import BytesSource, FileSource, MemorySource, NotWhole, Progress, Source, Unreadable, no_progress
+from .writing import descriptor_of
 
 Reader: TypeAlias = MapReader | SequenceReader
 
@@ -227,7 +231,47 @@ def _tell(image: Image, schema: Schema) -> None:
             part.data, data.index = data, part
 
 
+_NO_IMAGES: Final = frozenset({".toml", ".did", ".txt", ".md", ".json", ".csv", ".jsonl", ".cbor", ".parquet", ".html", ".wasm"})
+
+
+def images_in(path: str) -> list[str]:
+    """Return what there is to open in a folder that is not a snapshot: its files and the snapshots below it; else the path. O(files).
+
+    Logs are left out, names that begin with a dot, and what is named as a text, a dump or a module. Raises `Unreadable` for a
+    folder without an image.
+    """
+    folder = Path(path)
+    if not folder.is_dir() or (folder / METADATA).exists():
+        return [path]
+    try:
+        found = [
+            str(one) for one in sorted(folder.iterdir()) if not (one.name.startswith(".") or one.suffix in _NO_IMAGES or one.is_symlink())
+        ]
+    except OSError as error:
+        raise Unreadable(f"{path}: cannot be read: {error.strerror}") from None
+    logs = {f"{one}-wal" for one in found}
+    inner = [each for one in found if one not in logs for each in (_images_below(one) if Path(one).is_dir() else [one])]
+    if not inner:
+        raise Unreadable(f"{path}: a folder without an image or a snapshot")
+    return inner
+
+
+def _may_be_image(path: Path) -> bool:
+    return not (path.name.startswith(".") or path.suffix in _NO_IMAGES or path.is_symlink())
+
+
+def _images_below(folder: str) -> list[str]:
+    try:
+        return images_in(folder)
+    except Unreadable:
+        return []
+
+
 def _open_path(path: Path, progress: Progress) -> Image:
+    descriptor = descriptor_of(path)
+    if descriptor is not None:
+        name = "standard input" if descriptor == 0 else str(path)
+        return _image(name, _open_descriptor(descriptor, path, name, progress), None)
     try:
         if path.is_dir():
             return _open_folder(path, progress)
@@ -250,12 +294,22 @@ def _open_folder(folder: Path, progress: Progress) -> Image:
     return image
 
 
+def _open_descriptor(descriptor: int, path: Path, name: str, progress: Progress) -> FileSource:
+    """Return what a pipe gives until it ends, or the file that is open as this descriptor."""
+    try:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return _open_file(path, progress)
+    except OSError as error:
+        raise Unreadable(f"{name}: cannot be read: {error.strerror}") from None
+    source = drained(descriptor, name)
+    return unzip(source, progress) if source.head(2) == MAGIC else source
+
+
 def _open_file(path: Path, progress: Progress) -> FileSource:
     source = FileSource(path)
     log = log_beside(path)
     if source.head(2) == MAGIC:
-        source.close()
-        source = unzip(path, progress)
+        source = unzip(source, progress)
         if log is not None:
             source.notes.append(f"{log.name} lies beside it, but a gzip has no log: what is shown is the gzip alone")
         return source

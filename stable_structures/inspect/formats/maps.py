@@ -254,6 +254,34 @@ class MapReader:
         """
         return end_of_chunks(self)
 
+    def free_chunks(self, most: int) -> int | None:
+        """Return the number of chunks that the free list leads to; None if they are more than `most`, or if it is damaged. O(most)."""
+        chunk, count = self.free_head, 0
+        while count <= most:
+            try:
+                header = self.source.read(chunk, CHUNK_HEADER)
+            except PastEnd:
+                return None
+            chunk = u64(header, 8)
+            if header[:4] != b"CHK\x01" or chunk == 0:
+                return count if header[:4] == b"CHK\x01" else None
+            count += 1
+        return None
+
+    def last_key(self) -> tuple[int, int] | None:
+        """Return the address of the node of the greatest key that can be read, and its number there; None without one. O(log n)."""
+        return next(self._from_right(self.root, 0, [4 * DEPTH]), None) if self.root else None
+
+    def _from_right(self, address: int, depth: int, left: list[int]) -> Iterator[tuple[int, int]]:
+        node = self._enter(address, depth, _ignore, left)
+        if node is None:
+            return
+        for i in range(len(node.keys), -1, -1):
+            if not node.leaf:
+                yield from self._from_right(node.children[i], depth + 1, left)
+            if i:
+                yield address, i - 1
+
     def depth(self) -> int:
         """Return the levels from the root to the leftmost leaf. O(log n)."""
         address, levels = self.root, 0
