@@ -36,7 +36,7 @@ Methods = dict[str, Any]
 class Argument:
     """How the keys or the values of a structure cross to C: as numbers, or as their encodings."""
 
-    __slots__ = ("bias", "codec", "decode", "direct", "encode", "is_number", "limit", "plain", "restore", "width")
+    __slots__ = ("bias", "codec", "decode", "direct", "encode", "is_number", "layout", "limit", "plain", "restore", "width")
 
     def __init__(self, codec: Codec[Any], lane: Lane | None = None) -> None:
         lane = lane or codec.lane
@@ -47,6 +47,8 @@ class Argument:
         self.restore = None if codec.as_is else codec.decode
         """Makes a value of its encoding; None if it is that already."""
         self.is_number = isinstance(lane, IntLane)
+        self.layout = None if self.is_number else codec.layout
+        """How encodings of one size are decoded many at a time; None if they cross as numbers, or one by one."""
         self.width, self.bias = (lane.size, lane.bias) if isinstance(lane, IntLane) else (0, 0)
         self.direct = None if self.bias else int
         """The class of numbers that C takes as they are, or None."""
