@@ -69,8 +69,9 @@ class Limits:
 
 @dataclass
 class _State:
-    """What a trap restores besides the stable memory."""
+    """What a trap restores besides the stable memory, and the version that follows if there is no trap."""
 
+    next_version: int
     certified_data: bytes
     cycles: int
     global_timer: int
@@ -104,7 +105,7 @@ class Execution:
     def _state(self) -> _State:
         canister, program = self.canister, self.canister.program
         restore = _nothing if program is None else program.image(canister.heap)
-        return _State(canister.certified_data, canister.cycles, canister.global_timer, program, restore)
+        return _State(canister.version, canister.certified_data, canister.cycles, canister.global_timer, program, restore)
 
     def _restore(self, state: _State) -> None:
         canister = self.canister
@@ -115,19 +116,22 @@ class Execution:
         if given_up is not None and given_up is not state.program:
             given_up.close()
 
-    def atomic(self, kind: Kind, body: Callable[[], None]) -> None:
-        """Keep all changes of `body`, or none; never those of a query. Raises `Trapped` for a trap."""
-        with one_at_a_time:
-            try:
-                self._all_or_nothing(kind, body)
-            except _Discard:
-                pass
-            except Trap as error:
-                cause = _cause(error)
-                raise self._trapped(error) from (None if cause is error else cause)
+    def atomic(self, kind: Kind, body: Callable[[], None], *, counts: bool = False) -> None:
+        """Keep all changes of `body`, or none; never those of a query. Raises `Trapped` for a trap.
 
-    def _all_or_nothing(self, kind: Kind, body: Callable[[], None]) -> None:
+        `counts`: if its changes are kept, the canister's version grows by one.
+        """
+        try:
+            one_at_a_time(lambda: self._all_or_nothing(kind, body, counts))
+        except _Discard:
+            pass
+        except Trap as error:
+            cause = _cause(error)
+            raise self._trapped(error) from (None if cause is error else cause)
+
+    def _all_or_nothing(self, kind: Kind, body: Callable[[], None], counts: bool) -> None:
         state, transaction, settled = self._state(), self.canister.memory.transaction(), False
+        state.next_version += counts
         try:
             try:
                 with transaction:
@@ -147,7 +151,9 @@ class Execution:
         """Commit or restore the program and its heap, as the stable memory was. Doing it twice does no harm."""
         if not was_committed(transaction):
             self._restore(state)
-        elif self.canister.program is not None:
+            return
+        self.canister.version = state.next_version
+        if self.canister.program is not None:
             self.canister.program.commit()
 
     def _inside(self, kind: Kind, body: Callable[[], None]) -> None:
@@ -257,14 +263,12 @@ class Execution:
             if context.composite:
                 self._inside_composite(message, body)
             else:
-                self.atomic(kind, lambda: self.running(message, body))
+                self.atomic(kind, lambda: self.running(message, body), counts=kind.keeps_changes)
         except BaseException as error:
             context.reply, context.cycles = before
             if isinstance(error, Trapped):
                 self._after_trap()
             raise
-        if kind.keeps_changes and not context.composite:
-            self.canister.count_version()
         for pending in message.pending:
             self._send(context, pending)
 

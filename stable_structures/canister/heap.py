@@ -54,14 +54,17 @@ _MISSING: Final = object()
 
 def _without_collection(body: Callable[[], None]) -> None:
     """Run something without garbage collection, which would scan all objects again and again: there are many new copies."""
-    with one_at_a_time:  # if two threads both turned it off and on, it could stay off
-        was = gc.isenabled()
-        try:
-            gc.disable()
-            body()
-        finally:
-            if was:
-                gc.enable()
+    one_at_a_time(lambda: _with_collection_off(body))  # if two threads both turned it off and on, it could stay off
+
+
+def _with_collection_off(body: Callable[[], None]) -> None:
+    was = gc.isenabled()
+    try:
+        gc.disable()
+        body()
+    finally:
+        if was:
+            gc.enable()
 
 
 # ---- content that is saved for many objects at once ----

@@ -39,9 +39,25 @@ _EXTENSIONS: Final = (*importlib.machinery.EXTENSION_SUFFIXES, ".pyd")
 TEXT_MODULE: Final = "canister_source_"
 """The prefix of the name of a module that was installed from text."""
 
-one_at_a_time: Final = threading.RLock()
+_turn: Final = threading.RLock()
 """Held by the thread whose message runs."""
 _shared: Final[dict[str, bool]] = {}
+
+
+def one_at_a_time(body: Callable[[], None]) -> None:
+    """Run something while no other thread runs a message. Nests.
+
+    A signal handler may raise between any two steps of Python. No `with` here: its entry is such a place (3.14), and so is the end
+    of a loop or comprehension in its block (3.13). Between a step that raises in this `try` and the release there is none.
+    """
+    try:
+        _turn.acquire()
+        body()
+    finally:
+        try:  # noqa: SIM105 - the call of suppress() would be a place where a handler may raise
+            _turn.release()
+        except RuntimeError:  # the wait for the turn was interrupted
+            pass
 
 
 def _has_extension(folder: str) -> bool:
@@ -86,23 +102,29 @@ class Modules:
 
     def run(self, body: Callable[[], None]) -> None:
         """Run a function with the program's modules in place of the test's. O(modules of the test)."""
-        with one_at_a_time:
-            host = {name: module for name, module in sys.modules.items() if not is_shared(name)}
-            put_back = _PutBack(self, host)
+        one_at_a_time(lambda: self._run(body))
+
+    def _run(self, body: Callable[[], None]) -> None:
+        put_back = _PutBack(self, _private())
+        try:
+            _exchange(put_back.host, self.private)
+            sys.path[:0] = self.search
+            sys.dont_write_bytecode = True  # a test rewrites its canisters too fast for the time stamps of bytecode
+            put_back.begun = True
+            body()
+        finally:
+            done = False
             try:
-                _exchange(host, self.private)
-                sys.path[:0] = self.search
-                sys.dont_write_bytecode = True  # a test rewrites its canisters too fast for the time stamps of bytecode
-                put_back.begun = True
-                body()
+                put_back()
+                done = True
             finally:
-                done = False
-                try:
+                if not done:  # a signal handler raised meanwhile
                     put_back()
-                    done = True
-                finally:
-                    if not done:  # a signal handler raised meanwhile
-                        put_back()
+
+
+def _private() -> dict[str, ModuleType]:
+    """Return the modules in the table that are not shared."""
+    return {name: module for name, module in sys.modules.items() if not is_shared(name)}
 
 
 class _PutBack:
@@ -119,7 +141,7 @@ class _PutBack:
     def __call__(self) -> None:
         sys.path[:], sys.dont_write_bytecode = self.path, self.writes
         if self.begun and not self._found:
-            self._found.update({name: module for name, module in sys.modules.items() if not is_shared(name)})
+            self._found.update(_private())
         if self.begun:
             self.modules.private = self._found
         _exchange(self.modules.private, self.host)

@@ -96,16 +96,23 @@ async def in_turn(root: int, begin: Callable[[], bool], patience: float, loop: a
     if root not in queues and begin():
         return
     waiter = _Waiter(loop)
-    until = loop.time() + patience
     queue = _join(root, waiter)
     try:
-        while not (queue[0] is waiter and begin()):
-            left = until - loop.time()
-            if left <= 0:
-                raise MemoryInUse(
-                    f"transaction: the turn of this task did not come within {patience:g} seconds; "
-                    "keep transactions short, and await nothing in them that needs the memory itself"
-                )
-            await waiter.pause(min(left, _LOOK))
+        await _first(queue, waiter, begin, patience, loop)
     finally:
         _go(root, waiter)
+
+
+async def _first(
+    queue: deque[_Waiter], waiter: _Waiter, begin: Callable[[], bool], patience: float, loop: asyncio.AbstractEventLoop
+) -> None:
+    """Wait until the waiter is the first of the queue and can begin."""
+    until = loop.time() + patience
+    while not (queue[0] is waiter and begin()):
+        left = until - loop.time()
+        if left <= 0:
+            raise MemoryInUse(
+                f"transaction: the turn of this task did not come within {patience:g} seconds; "
+                "keep transactions short, and await nothing in them that needs the memory itself"
+            )
+        await waiter.pause(min(left, _LOOK))

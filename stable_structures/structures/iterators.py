@@ -122,16 +122,19 @@ class BothEnds(Iterator[T], Generic[T]):
     def _forget(self) -> None:
         """Discard items fetched ahead, because values were overwritten; fetch fewer from now on, since more writes may follow."""
         with self._own_lock():
-            before, self._torn = self._torn, True
-            self._batch = 1
-            for back, items in enumerate(self._ends):
-                count, self._crossed[back] = self._crossed[back], 0
-                dropped = _drain(items)
-                if dropped + count:
-                    self._give_back(dropped + count, back=bool(back))
-                if count:
-                    self._pass_over(count, back=not back)
-            self._torn = before
+            self._forget_locked()
+
+    def _forget_locked(self) -> None:
+        before, self._torn = self._torn, True
+        self._batch = 1
+        for back, items in enumerate(self._ends):
+            count, self._crossed[back] = self._crossed[back], 0
+            dropped = _drain(items)
+            if dropped + count:
+                self._give_back(dropped + count, back=bool(back))
+            if count:
+                self._pass_over(count, back=not back)
+        self._torn = before
 
     def _cross(self, *, back: bool) -> Any:
         """Return the next item for one end from those that the other end has fetched."""
@@ -198,21 +201,25 @@ class BothEnds(Iterator[T], Generic[T]):
 
     def _take_more(self, *, back: bool) -> Any:
         """Return the next item if none is fetched yet, or if another thread took it."""
-        own, other = self._ends[back], self._ends[not back]
         with self._own_lock():
-            while not self._used_up:
-                self.validate()
-                if not (own or self._more(back=back) or other):
-                    break
-                with contextlib.suppress(IndexError):  # another thread may take fetched items without the lock
-                    return own.popleft() if own else self._cross(back=back)
-            self._used_up = True
-            raise StopIteration
+            return self._take_more_locked(back=back)
+
+    def _take_more_locked(self, *, back: bool) -> Any:
+        own, other = self._ends[back], self._ends[not back]
+        while not self._used_up:
+            self.validate()
+            if not (own or self._more(back=back) or other):
+                break
+            with contextlib.suppress(IndexError):  # another thread may take fetched items without the lock
+                return own.popleft() if own else self._cross(back=back)
+        self._used_up = True
+        raise StopIteration
 
     def _walk(self, *, back: bool) -> Iterator[T]:
         own, other = self._ends[back], self._ends[not back]
-        generation, finish = self._generation, self._finish
+        generation = self._generation
         while True:
+            finish = self._finish  # the last batch may have been of another form
             while own:
                 if generation[0] != self._seen:
                     self._validate()
@@ -237,7 +244,7 @@ class BothEnds(Iterator[T], Generic[T]):
                     raw = self._cross(back=back)
                 except IndexError:  # as above
                     continue
-            yield raw if finish is None else self._finished(raw)
+            yield raw if self._finish is None else self._finished(raw)
         self._used_up = True
 
 

@@ -86,7 +86,7 @@ class MapWalk:
         self.pairs = 0
         self.disorder: list[tuple[int, bytes, bytes]] = []
         self.visit: Callable[[Node, int], None] | None = None
-        """Told each node and its depth."""
+        """SchemaFiles each node and its depth."""
         self.sound = True
 
     def run(self) -> None:

@@ -248,13 +248,17 @@ def compile_module(module: Module) -> Compiled:
     Raises `Rejected` (IC0505) for a module that is not valid.
     """
     with _lock:
-        found = _known.get(module.hash)
-        if found is None:
-            found = Compiled(module)
-            while len(_known) >= _MOST_KNOWN:
-                del _known[next(iter(_known))]
-            _known[module.hash] = found
-        return found
+        return _known_or_new(module)
+
+
+def _known_or_new(module: Module) -> Compiled:
+    found = _known.get(module.hash)
+    if found is None:
+        found = Compiled(module)
+        while len(_known) >= _MOST_KNOWN:
+            del _known[next(iter(_known))]
+        _known[module.hash] = found
+    return found
 
 
 # ---- instances ----

@@ -78,10 +78,11 @@ class WasmCode:
         handle = native.owned(native.call.ss_ic0_new_message(), native.call.ss_ic0_free_message)
         handle.mode, handle.heap, handle.instruction_limit = native.call.SS_IC0_START, heap.handle, 10**9
         try:
-            with one_at_a_time:
-                at = instance.run(instance.function("get_candid_pointer"), handle)
+            found: list[int] = []
+            one_at_a_time(lambda: found.append(instance.run(instance.function("get_candid_pointer"), handle)))
         except MachineTrap:
             return None
+        at = found[0]
         text = heap.read(at, max(0, min(_MOST_CANDID, heap.size - at))) if at < heap.size else b""
         return text.partition(b"\0")[0].decode("utf-8", "replace")
 

@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..cli.text import human
-from ..image import Image
-from ..report import Types
+from ..image import Image, Types
 from ..source import Progress, Unreadable, no_progress
 from ..writing import NewFile
 from .scene import COLOURS, NAMES, OWNER_COLOURS, Scene, What, read_scene

@@ -17,8 +17,8 @@ from ..formats.layout import FIRST_CHUNK, Damage
 from ..formats.maps import NODE, OVERFLOW, UNUSED, MapReader
 from ..formats.sequences import LogReader, SequenceReader, SlotReader
 from ..formats.survey import MapSurvey
-from ..image import Image, Part
-from ..report import Types, readings
+from ..image import Image, Part, Types
+from ..report import readings
 from ..source import Progress, no_progress
 from ..values import shorten, to_json
 
@@ -247,7 +247,7 @@ def _read_part(part: Part, types: Types, progress: Progress) -> MemoryScene:
     scene = MemoryScene(part.id, part.word, part.recognition.title, part.source.nbytes)
     try:
         if part.is_structure:
-            reader = part.open(*types.get(part.id, (None, None)))
+            reader = part.open(*part.types(types))
             if isinstance(reader, MapReader):
                 _read_map(scene, part, reader, types, progress)
             else:

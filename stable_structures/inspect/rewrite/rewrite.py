@@ -22,14 +22,13 @@ from ...structures.log import StableLog
 from ...structures.minheap import StableMinHeap
 from ...structures.vec import StableVec
 from ..encoding import Encoded
-from ..fit import require_all_fit
+from ..fit import open_image, require_all_fit
 from ..formats.layout import LOG_DATA_AT, TABLES_SIZE, Damage
 from ..formats.maps import MapReader
 from ..formats.sequences import LogReader
 from ..formats.survey import MapSurvey, batches
-from ..image import Image, Part, open_image
+from ..image import Image, Part, SchemaFiles, Types
 from ..missing import require_whole
-from ..report import Types
 from ..source import MemorySource, NotWhole, Progress, Unreadable, no_progress
 from .build import FULL, ImageFile, MapBuilder, Output, best_filling, copy, form_of, pages_of
 from .loading import Column, Row, Rows, rows_of
@@ -90,6 +89,7 @@ def shrink(  # noqa: PLR0913 - keyword-only choices
     out: str | Path,
     *,
     types: Types | None = None,
+    files: SchemaFiles | None = None,
     bucket_pages: int | None = None,
     keep_going: bool = False,
     progress: Progress = no_progress,
@@ -110,7 +110,7 @@ def shrink(  # noqa: PLR0913 - keyword-only choices
     >>> done.before >= done.after
     True
     """
-    with open_image(what, progress) as image, ImageFile(out) as file:
+    with open_image(what, progress, files) as image, ImageFile(out) as file:
         if not any(part.is_structure for part in image.parts.values()) and image.manager is None:
             raise image.unreadable("only a manager and the crate's structures can be shrunk")
         if not keep_going:
@@ -162,7 +162,7 @@ class _Shrinker:
         return self._structure(part, memory)
 
     def _structure(self, part: Part, memory: Memory) -> str:
-        reader = part.open(*self.types.get(part.id, (None, None)))
+        reader = part.open(*part.types(self.types))
         self._sound(reader.problems)
         if isinstance(reader, MapReader):
             return self._pack(reader, part, memory)
