@@ -291,7 +291,7 @@ static unsigned long fail_each(setting *s, int steps, long (*arm)(setting *, lon
     unsigned long failures = 0;
     operation *what = malloc(sizeof *what);
     for (int i = 0; i < steps; i++) {
-        if (arm == arm_heap) { /* anew, without the working storage of earlier operations */
+        if (arm == arm_heap) { /* again, without the working storage of earlier operations */
             ss_btree_free(s->tree);
             open_map(s);
         }
