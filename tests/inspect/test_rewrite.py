@@ -80,7 +80,7 @@ def opened(path: Any) -> StableMemory:
 
 
 def some_nodes(sound: MapReader) -> list[Node]:
-    """The root, every internal node, and every leaf where there are no more than thirty, else some."""
+    """The root, every internal node, and every leaf if there are at most thirty, else some."""
     found = nodes(sound)
     leaves = [node for node in found if node.leaf]
     return [node for node in found if not node.leaf] + (leaves if len(leaves) <= 30 else random.Random(7).sample(leaves, 5))
