@@ -323,7 +323,7 @@ uint64_t ss_ic0_used(ss_ic0_message *m) {
 /* Wasm may use 5 MiB of the thread's stack, and the engine and the host need some too. */
 #define STACK_NEEDED (UINT64_C(6) << 20)
 
-/* The lowest address of this thread's stack; 0 where the system does not tell. */
+/* The lowest address of this thread's stack; 0 if the system does not tell. */
 static uintptr_t stack_end(void) {
     static _Thread_local uintptr_t known;
 #ifdef __linux__

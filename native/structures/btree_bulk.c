@@ -599,7 +599,7 @@ static int build_subtree(builder *b, uint64_t count, int height, bool is_root, u
 }
 
 /* Entries of the nodes on the way to the last leaf, from the leaf up, after insertions in ascending order; every other node
- * has the fewest. Gives the height. */
+ * has the fewest. Returns the height. */
 static int spine_of(uint64_t count, uint64_t spine[SS_DEPTH]) {
     int height = 0;
     spine[0] = 0;
