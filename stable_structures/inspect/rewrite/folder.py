@@ -10,7 +10,7 @@
 The new folder lies beside its place under a name of its own, `.NAME-xxxxxxxxxxxx.part`, until all of it is on the disk.
 
 A heap that was running knows where its structures lay. It goes on with another layout only after an upgrade, whose code opens
-them anew, and whose `pre_upgrade` must not write to the old places: hence `HEAP_NOTE`.
+them again, and whose `pre_upgrade` must not write to the old places: hence `HEAP_NOTE`.
 """
 
 from __future__ import annotations
