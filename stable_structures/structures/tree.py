@@ -55,6 +55,8 @@ class TreeIterator(BothEnds[T]):
         self._tree = tree
         self._cursor = cursor
         self._batch = _FIRST_BATCH
+        self._at_end = False
+        """Whether the last batch was shorter than it could have been."""
         self._spec = spec
         super().__init__(tree._generation, spec.finish, reverse=reverse)
 
@@ -73,16 +75,19 @@ class TreeIterator(BothEnds[T]):
         return self._tree._checked(native.call.ss_cursor_skip(self._cursor[0], n, back), "skip")
 
     def _give_back(self, n: int, *, back: bool) -> None:
+        self._at_end = False
         self._tree._checked(native.call.ss_cursor_give_back(self._cursor[0], n, back), "iteration")
 
-    def _fetch(self, *, back: bool) -> bool:
-        spec, own = self._spec, self._ends[back]
+    def _fetch(self, *, back: bool) -> Iterable[Any] | None:
+        if self._at_end:
+            return None
+        spec, batch = self._spec, self._batch
         self._torn = True
-        size = _next_entries(self._cursor[0], self._batch, _BATCH_BYTES, spec.want, back)
+        size = _next_entries(self._cursor[0], batch, _BATCH_BYTES, spec.want, back)
         if size == _CORRUPT and spec.careful is not None:
             self._spec = spec = spec.careful
             self._finish = spec.finish
-            size = _next_entries(self._cursor[0], self._batch, _BATCH_BYTES, spec.want, back)
+            size = _next_entries(self._cursor[0], batch, _BATCH_BYTES, spec.want, back)
         try:
             if size < 0:
                 self._torn = False
@@ -91,10 +96,10 @@ class TreeIterator(BothEnds[T]):
         except CorruptMemory as error:
             self._tell_apart(error)
             raise
-        self._batch = min(self._batch * 2, _LAST_BATCH)
-        own.extend(spec.joined(keys, values))
-        self._torn = False
-        return bool(own)
+        count = len(keys or values)
+        self._batch = min(batch * 2, _LAST_BATCH)
+        self._at_end = count < batch and size < _BATCH_BYTES
+        return spec.joined(keys, values) if count else None
 
 
 class IterationSpec(NamedTuple):
