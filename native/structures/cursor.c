@@ -359,9 +359,9 @@ static int collect(ss_cursor *cursor, int part, ss_span span, enum form form, ui
     return SS_OK;
 }
 
-static enum form form_of(int want, int numbers, int rows, uint32_t int_size) {
+static enum form form_of(int want, int numbers, int rows, uint32_t int_size, ss_bound bound) {
     if ((want & numbers) && int_size != 0) return NUMBERS;
-    return want & rows ? ROWS : ENDS;
+    return (want & rows) && bound.fixed ? ROWS : ENDS;
 }
 
 static int collect_entry(ss_cursor *cursor, ss_node *node, uint32_t index, int want) {
@@ -370,12 +370,12 @@ static int collect_entry(ss_cursor *cursor, ss_node *node, uint32_t index, int w
     int status = SS_OK;
     if (want & SS_WANT_KEYS) {
         status = ss_node_key(&tree->space, node, index, &span);
-        enum form form = form_of(want, SS_WANT_KEY_NUMBERS, SS_WANT_KEY_ROWS, tree->key_int);
+        enum form form = form_of(want, SS_WANT_KEY_NUMBERS, SS_WANT_KEY_ROWS, tree->key_int, tree->key);
         if (status == SS_OK) status = collect(cursor, 0, span, form, tree->key.max_size);
     }
     if (status == SS_OK && (want & SS_WANT_VALUES)) {
         status = ss_node_value(&tree->space, node, index, &span);
-        enum form form = form_of(want, SS_WANT_VALUE_NUMBERS, SS_WANT_VALUE_ROWS, tree->value_int);
+        enum form form = form_of(want, SS_WANT_VALUE_NUMBERS, SS_WANT_VALUE_ROWS, tree->value_int, tree->value);
         if (status == SS_OK) status = collect(cursor, 1, span, form, tree->value.max_size);
     }
     return status;
@@ -446,8 +446,8 @@ static int collect_parts(ss_cursor *cursor, int part, const uint8_t *from, uint3
 static int collect_run(ss_cursor *cursor, const ss_node *node, uint64_t most, int want, uint32_t *n) {
     ss_btree *tree = cursor->tree;
     const ss_space *space = &tree->space;
-    enum form key = form_of(want, SS_WANT_KEY_NUMBERS, SS_WANT_KEY_ROWS, tree->key_int);
-    enum form value = form_of(want, SS_WANT_VALUE_NUMBERS, SS_WANT_VALUE_ROWS, tree->value_int);
+    enum form key = form_of(want, SS_WANT_KEY_NUMBERS, SS_WANT_KEY_ROWS, tree->key_int, tree->key);
+    enum form value = form_of(want, SS_WANT_VALUE_NUMBERS, SS_WANT_VALUE_ROWS, tree->value_int, tree->value);
     const uint8_t *values = NULL, *keys = NULL;
     bool fixed = !((want & SS_WANT_KEYS) && key == ENDS) && !((want & SS_WANT_VALUES) && value == ENDS);
     uint32_t length = fixed && node->leaf ? run_length(cursor, node, most) : 0;

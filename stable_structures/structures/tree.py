@@ -34,6 +34,8 @@ _FROM_FIRST: Final[int] = native.call.SS_FROM_FIRST
 _TO_LAST: Final[int] = native.call.SS_TO_LAST
 COPY_BATCH: Final = 4096
 _FIRST_BATCH: Final = 16
+_RANGE_BATCH: Final = 128
+"""Of a range with two ends, which is probably small and read as a whole."""
 _LAST_BATCH: Final = 1024
 _LARGEST_CHUNK: Final = 1 << 20
 _BATCH_BYTES: Final = 256 * 1024
@@ -50,11 +52,11 @@ class TreeIterator(BothEnds[T]):
     iterator then returns those. Each step is O(1) on average, creating one is O(log n).
     """
 
-    def __init__(self, tree: Tree, cursor: Any, want: int, *, reverse: bool) -> None:
+    def __init__(self, tree: Tree, cursor: Any, want: int, *, reverse: bool, batch: int = _FIRST_BATCH) -> None:
         spec = tree._specs[want]
         self._tree = tree
         self._cursor = cursor
-        self._batch = _FIRST_BATCH
+        self._batch = batch
         self._at_end = False
         """Whether the last batch was shorter than it could have been."""
         self._spec = spec
@@ -327,7 +329,8 @@ class Tree(Structure):
 
     def _ranged(self, want: int, start: Any, stop: Any, inclusive: tuple[bool, bool], *, reverse: bool) -> TreeIterator[Any]:
         from_, to = end_kinds(start, stop, inclusive)
-        return TreeIterator(self, self._cursor(from_, start, to, stop), want, reverse=reverse)
+        batch = _RANGE_BATCH if from_ != _FROM_FIRST and to != _TO_LAST else _FIRST_BATCH
+        return TreeIterator(self, self._cursor(from_, start, to, stop), want, reverse=reverse, batch=batch)
 
     def _changes(self) -> int:
         """Return a number that differs after the tree may have changed."""
