@@ -152,7 +152,7 @@ static void *enter(void *data, void *caller, void *values, size_t count) {
     if (m == NULL) return engine.trap_new("no message", 10);
     if ((function->modes & m->mode) == 0) {
         char text[160];
-        snprintf(text, sizeof text, "\"ic0_%s\" cannot be executed in %s mode", function->name, ss_ic0_mode_name(m->mode));
+        (void)snprintf(text, sizeof text, "\"ic0_%s\" cannot be executed in %s mode", function->name, ss_ic0_mode_name(m->mode));
         return ss_ic0_trap(m, 504, text);
     }
     m->host_instructions += function->cost;
