@@ -5,6 +5,9 @@ Functions of the core are used by their C names (`native.lib_name(...)` is spell
 paths bind them once. Every status passes through `check` or `fail`, the one place that turns it into an exception.
 When the last reference to a handle goes, cffi releases it. The core counts references between handles, so the order of
 release does not matter.
+
+The file is long because it is the border: every function is a thin wrapper, and a second module with `ffi` and `lib` would
+be a second place to look for a pointer that outlives its owner.
 """
 
 from __future__ import annotations
@@ -894,6 +897,11 @@ def cached_usage(handle: Any) -> tuple[int, int]:
     found = ffi.new("struct ss_cached_usage *")
     lib.ss_cached_measure(handle, found)
     return int(found.requests), int(found.bytes)
+
+
+def cached_has(handle: Any, offset: int, length: int) -> bool:
+    """Return whether bytes of a cached memory can be read without asking its source."""
+    return bool(lib.ss_cached_has(handle, offset, length))
 
 
 def system_failure(status: int) -> tuple[str, int, int] | None:

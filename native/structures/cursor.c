@@ -61,7 +61,7 @@ static int descend(ss_btree *tree, path *at, uint64_t address, bool last) {
     }
 }
 
-/* Up to the nearest entry on the way that follows (or precedes) the subtree we are in; depth 0 where there is none. */
+/* Up to the nearest entry on the way that follows (or precedes) the subtree we are in; depth 0 if there is none. */
 static int climb(ss_btree *tree, path *at, bool back) {
     while (at->depth > 0 && --at->depth > 0) {
         uint32_t *index = &at->index[at->depth - 1];
@@ -560,7 +560,7 @@ static int move(ss_btree *tree, path *at, bool back) {
     return status == SS_OK && at->depth == 0 ? ss_fail(SS_CORRUPT, "what was taken lies beside the range", address, 0, 0) : status;
 }
 
-/* Where nothing was left, both ends name the last entry that was taken, though only one of them took it. */
+/* If nothing was left, both ends name the last entry that was taken, though only one of them took it. */
 static int give_back(ss_cursor *cursor, uint64_t n, bool back) {
     int status = SS_OK;
     path *end = back ? &cursor->back : &cursor->front, *other = back ? &cursor->front : &cursor->back;

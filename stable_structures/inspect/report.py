@@ -27,6 +27,8 @@ from .values import Reading, read_as
 
 _SMALL: Final = 20_000
 """Nodes of a map that is walked without being asked: a tenth of a second or two."""
+_SMALL_FAR: Final = 4 << 20
+"""Bytes of a map on another machine that is walked without being asked: a request or two."""
 _TELL_EVERY: Final = 4096
 _FIRST: Final = 2
 
@@ -305,7 +307,7 @@ def _describe_map(found: Contents, part: Part, reader: MapReader, deep: bool | N
     layout = reader.layout
     found.length, found.depth = reader.length, reader.depth()
     found.layout = f"layout {reader.version}, pages of {reader.page} bytes"
-    found.whole = deep if deep is not None else reader.space.chunks <= _SMALL or reader.allocated <= _SMALL
+    found.whole = deep if deep is not None else _is_small(reader)
     stats, problems = _walk(reader, progress) if found.whole else (_sampled(reader), list(reader.problems))
     found.notes += [str(problem) for problem in problems[:3]]
     found.damaged = found.damaged or bool(problems)
@@ -325,6 +327,12 @@ def _describe_map(found: Contents, part: Part, reader: MapReader, deep: bool | N
     _describe_space(found, reader, stats)
     if stats.value_sizes == (0, 0) or (not stats.entries and reader.is_set):
         found.title, found.facts["set"] = "a set, or a map of units", True
+
+
+def _is_small(reader: MapReader) -> bool:
+    if reader.source.is_far:
+        return reader.least_bytes() <= _SMALL_FAR
+    return reader.space.chunks <= _SMALL or reader.allocated <= _SMALL
 
 
 def _describe_space(found: Contents, reader: MapReader, stats: MapStats) -> None:

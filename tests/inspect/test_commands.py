@@ -245,9 +245,7 @@ def test_a_pipe_that_closes_ends_a_verb_quietly(verb, image, damaged):
 
 def test_a_full_disk_is_said(image):
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            [*COMMAND, "dump", str(image), "--memory", "0"], stdout=full, stderr=subprocess.PIPE, text=True, env=PLAIN, check=False
-        )
+        done = run("dump", image, "--memory", 0, stdout=full)
     assert done.returncode == 2
     assert "No space left" in done.stderr
     assert "Traceback" not in done.stderr

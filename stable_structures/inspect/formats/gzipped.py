@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from ..source import BLOCK, FileSource, Progress, Unreadable, no_progress
+from ..source import BLOCK, FileSource, Progress, Source, Unreadable, no_progress
 from .layout import Finding
 from .unnamed import MOST, Unnamed
 
@@ -31,14 +31,15 @@ _CUT_OFF: Final = "a gzip is not cut off"
 _TOO_MUCH: Final = ", which no gzip of a memory does; unpack it by itself if it is one"
 
 
-def unzip(what: str | Path | FileSource, progress: Progress = no_progress) -> FileSource:
-    """Unpack a gzip, and close it, to a temporary file that has no name and holes where there are zeros. O(size).
+def unzip(what: str | Path | Source, progress: Progress = no_progress, name: str = "") -> FileSource:
+    """Unpack a gzip, which messages call `name`, and close it, to a temporary file that has no name, with holes for zeros. O(size).
 
     What is wrong with it stands in the source's `problems`. Raises `Unreadable` if the file cannot be read at all, or
     unpacks to more than a memory can be, or to far more data than it has itself.
     """
-    with what if isinstance(what, FileSource) else FileSource(what) as packed:
-        path, most_data = packed.path, max(_MOST_DATA, _MOST_RATIO * packed.nbytes)
+    with what if isinstance(what, Source) else FileSource(what) as packed:
+        path = packed.path if isinstance(packed, FileSource) else name
+        most_data = max(_MOST_DATA, _MOST_RATIO * packed.nbytes)
         with Unnamed(path, _MOST_UNPACKED, most_data, ("it unpacks to", _TOO_MUCH)) as out:
             reader = _Reader(packed, lambda done: progress("unpacking", done, packed.nbytes))
             for data in reader.unpacked():
@@ -61,7 +62,7 @@ class _Broken(Exception):
 class _Reader:
     """The members of a gzip, in order, up to the first that is not whole."""
 
-    def __init__(self, packed: FileSource, tell: Any) -> None:
+    def __init__(self, packed: Source, tell: Any) -> None:
         self.packed, self.tell = packed, tell
         self.at = 0
         self.problems: list[Finding] = []
