@@ -220,7 +220,7 @@ def _say_folder(arguments: argparse.Namespace) -> None:
 
 
 def _add_inspect(verbs: Any) -> None:
-    summary = "What a memory is, and what is in it. Exit code 1: something that was looked at is damaged or missing."
+    summary = "Say what a memory is, and what is in it. Exit code 1: something that was looked at is damaged or missing."
     parser = _verb(verbs, "inspect", _inspect, summary, "inspect stable_memory.bin")
     _several(parser)
     parser.add_argument("--deep", action="store_true", help="walk everything, however large, and show all about each memory")
@@ -260,7 +260,7 @@ def _add_check(verbs: Any) -> None:
         verbs,
         "check",
         _check,
-        "Every rule of the manager and of every structure. Exit code 0: sound, 1: damaged, 2: not recognised or unreadable.",
+        "Check every rule of the manager and of every structure. Exit code 0: sound, 1: damaged, 2: not recognised or unreadable.",
         "check stable_memory.bin",
     )
     _several(parser)
@@ -320,7 +320,7 @@ def _add_dump(verbs: Any) -> None:
         verbs,
         "dump",
         _dump,
-        "The entries of one memory. With types told or --raw, load makes the same bytes of them again.",
+        "Print the entries of one memory. With given types, or with --raw, load turns them into the same bytes again.",
         "dump stable_memory.bin --memory 3 --key-type principal --value-type cbor --limit 10",
     )
     _file(parser)
@@ -387,11 +387,13 @@ def _rows_out(path: str | None, form: str) -> Iterator[tuple[IO[bytes], bool]]:
 
 
 def _add_get(verbs: Any) -> None:
-    parser = _verb(verbs, "get", _get, "One entry, by its key or index.", "get stable_memory.bin --memory 3 --key alice --key-type string")
+    parser = _verb(
+        verbs, "get", _get, "Print one entry, by its key or index.", "get stable_memory.bin --memory 3 --key alice --key-type string"
+    )
     _file(parser)
     _types(parser)
     parser.add_argument(
-        "--key", required=True, metavar="K", help="the key as text, a number, JSON, or bytes as 0x6162; of a row, the index"
+        "--key", required=True, metavar="K", help="the key as text, a number, JSON, or bytes as 0x6162; of a vec, heap or log, the index"
     )
     parser.add_argument("--raw", action="store_true", help="the encoded bytes as they are")
     _keep_going(parser)
@@ -440,7 +442,7 @@ def _add_load(verbs: Any) -> None:
         verbs,
         "load",
         _load,
-        "An image from a dump, with the bytes that the crate would write.",
+        "Build an image from a dump, with the bytes that the crate would write.",
         "load users.jsonl --key-type u64 --value-type string --memory 0 -o image.bin",
     )
     _file(parser, "dump", "a dump: JSON lines, CSV, a CBOR sequence or Parquet")
@@ -489,7 +491,9 @@ def _told_of_schema(arguments: argparse.Namespace) -> MemoryType:
 
 
 def _add_export(verbs: Any) -> None:
-    parser = _verb(verbs, "export", _export, "One virtual memory as a file of its own.", "export stable_memory.bin --memory 3 -o users.bin")
+    parser = _verb(
+        verbs, "export", _export, "Write one virtual memory as a file of its own.", "export stable_memory.bin --memory 3 -o users.bin"
+    )
     _file(parser)
     _memory(parser, "the virtual memory: its id, or its name in the schema")
     _keep_going(parser)
@@ -512,7 +516,7 @@ def _add_import(verbs: Any) -> None:
         verbs,
         "import",
         _import,
-        "An image with one virtual memory from a file.",
+        "Put a file into an image, as one of its virtual memories.",
         "import users.bin --memory 3 --into stable_memory.bin -o changed.bin",
     )
     _file(parser, "part", "the memory, as export writes it")
@@ -547,7 +551,7 @@ def _add_diff(verbs: Any) -> None:
         verbs,
         "diff",
         _diff,
-        "What is different between two memories. Exit code 0: nothing, 1: something, 2: trouble.",
+        "Show what is different between two memories. Exit code 0: nothing, 1: something, 2: trouble.",
         "diff before.bin after.bin",
     )
     _file(parser, "a")
@@ -592,7 +596,7 @@ def _add_map(verbs: Any) -> None:
         verbs,
         "map",
         _map,
-        "The picture: buckets by owner, pages by fill, nodes by depth, free and stale space.",
+        "Draw a memory: buckets by owner, pages by fill, nodes by depth, free and stale space.",
         "map stable_memory.bin -o map.html",
     )
     _file(parser)
@@ -620,7 +624,7 @@ def _add_repair(verbs: Any) -> None:
         verbs,
         "repair",
         _repair,
-        "Saves every readable entry into a new image. Exit code 0: nothing was lost, 1: something was, 2: trouble.",
+        "Save every readable entry into a new image. Exit code 0: nothing was lost, 1: something was, 2: trouble.",
         "repair damaged.bin -o saved.bin",
     )
     _file(parser)
@@ -642,7 +646,7 @@ def _repair(arguments: argparse.Namespace) -> int:
 
 def _add_shrink(verbs: Any) -> None:
     parser = _verb(
-        verbs, "shrink", _shrink, "Writes a memory compactly; the crate reads it as before.", "shrink stable_memory.bin -o small.bin"
+        verbs, "shrink", _shrink, "Write a memory compactly; the crate reads it as before.", "shrink stable_memory.bin -o small.bin"
     )
     _file(parser)
     _types(parser)
@@ -682,7 +686,7 @@ def _add_completion(verbs: Any) -> None:
         verbs,
         "completion",
         _completion,
-        "A script that completes the verbs and options in a shell.",
+        "Print a script that completes the verbs and options in a shell.",
         "completion bash > ~/.local/share/bash-completion/completions/stable-structures",
     )
     parser.add_argument("shell", choices=completion.SHELLS)
