@@ -228,7 +228,7 @@ class LogType(Container):
 
 
 def _end_problems(content: bytes, lengths: tuple[int, int], offsets: tuple[int, int]) -> Iterator[str]:
-    """Note what is wrong with the current sector of a log; pairs are what the header says, and what it is."""
+    """Return what is wrong with the current sector of a log; pairs are what the header says, and what it is."""
     if word(content, 8) != EMPTY:
         yield "the current sector has a next one"
     if lengths[0] != lengths[1]:

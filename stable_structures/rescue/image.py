@@ -246,7 +246,7 @@ class IsmImage:
             self._notes.append(Finding("", text, 0, ownership=False))
 
     def _name_overwritten(self) -> None:
-        """Drop what is noted twice: a vec that wrote past its block destroyed the size words behind it."""
+        """Name the fault of size words that a vec destroyed when it wrote past its block."""
         full = any(one.fault is Fault.VEC_CAPACITY for one in self._findings)
         for i, one in enumerate(self._findings):
             if one.text.startswith("the size words between") and full:

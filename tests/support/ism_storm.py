@@ -27,6 +27,7 @@ class Storm(Replay):
         if self.kind == "cm":
             self.words = ["u64", "u64"]
         puts = [line.split() for line in self.lines if line.startswith("p " if self.is_list else "i ")]
+        self.steps = 0
         self.seen = [[words[at] for words in puts if len(words) > at] for at in (1, 2)]
 
     def token(self, rng, at):
@@ -39,7 +40,7 @@ class Storm(Replay):
         return rng.choice(self.seen[at])
 
     def step(self, rng, *, absent):
-        """One operation. Raises `OutOfMemory`, and `IndexError` where the crate traps."""
+        """One operation. Raises `OutOfMemory`, and `IndexError` or `KeyError` where the crate traps."""
         mirror = self.mirrors[""]
         if rng.random() < 0.002:
             self.reload("", ["0"])
@@ -53,9 +54,13 @@ class Storm(Replay):
         if isinstance(thing, Tree) and thing.certified and rng.random() < 0.1:
             thing.commit()
 
+    def _grows(self, rng, mirror):
+        """In turns it mostly grows and mostly shrinks."""
+        self.steps += 1
+        return len(mirror) < 5 or rng.random() < (0.75 if self.steps // 300 % 2 == 0 else 0.3)
+
     def _map_step(self, rng, mirror, absent):
-        grows = len(mirror) < 60 or rng.random() < 0.55
-        if grows:
+        if self._grows(rng, mirror):
             key = self.token(rng, 0)
             return "i", ([key, "-"] if self.kind in ("bs", "hs") else [key, self.token(rng, 1), "-"])
         key = rng.choice(list(mirror))
@@ -72,7 +77,7 @@ class Storm(Replay):
 
     def _list_step(self, rng, mirror):
         run = getattr(self, self.form)
-        if len(mirror) < 30 or rng.random() < 0.55:
+        if self._grows(rng, mirror):
             run("", "p", [self.token(rng, 0)])
         elif self.kind == "vec" and rng.random() < 0.5:
             run("", "r", [str(rng.randrange(len(mirror)))])
