@@ -1,4 +1,4 @@
-"""Operations at random, as the crate does them with its faults: what it leaves is read whole, or the fault is named and nothing comes out twice."""
+"""Operations at random, as the crate does them, faults included: the image is read whole, or the fault is named and nothing comes twice."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ..support.ism_storm import Storm
 from ..support.ism_traces import read_back
 
 KINDS = [
-    "bt_u64_u64", "bt_boxstr_u64", "bt_boxbytes_boxstr", "bs_u32", "bs_boxstr", "cm", "hm_u64_u64", "hm_boxstr_u64", "hm_principal_boxbytes",
-    "hm_tuple_i32", "hs_u32", "hs_boxstr", "vec_boxstr", "vec_struct", "vec_u8", "log_u64", "log_boxbytes", "nest",
+    "bt_u64_u64", "bt_boxstr_u64", "bt_boxbytes_boxstr", "bs_u32", "bs_boxstr", "cm", "hm_u64_u64", "hm_boxstr_u64",
+    "hm_principal_boxbytes", "hm_tuple_i32", "hs_u32", "hs_boxstr", "vec_boxstr", "vec_struct", "vec_u8", "log_u64", "log_boxbytes", "nest",
 ]  # fmt: skip
 
 

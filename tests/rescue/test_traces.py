@@ -53,7 +53,7 @@ def check_saved(trace):
 
 
 def check_overwritten_leaf(image, wanted):
-    """The last step of this trace took a leaf of 15 entries for an internal node, and wrote over its number, link and keys: they are gone."""
+    """One step of this trace took a leaf of 15 entries for an internal node, and wrote over its number, link and keys: they are gone."""
     lost = []
     found = dict(image.salvage(0, lost))
     assert len(wanted) - len(found) == 15
