@@ -44,7 +44,7 @@ def run(name, seed, count):
             storm.step(rng, absent=absent)
         except OutOfMemory:
             refused = True
-        except (IndexError, KeyError):  # the crate traps here, which only its faults lead to
+        except (IndexError, KeyError, ValueError):  # the crate traps here, which only its faults lead to
             assert absent or refused
             break
         if number % 10 == 0:

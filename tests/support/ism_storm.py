@@ -40,7 +40,7 @@ class Storm(Replay):
         return rng.choice(self.seen[at])
 
     def step(self, rng, *, absent):
-        """One operation. Raises `OutOfMemory`, and `IndexError` or `KeyError` where the crate traps."""
+        """One operation. Raises `OutOfMemory`, and `IndexError`, `KeyError` or `ValueError` where the crate traps."""
         mirror = self.mirrors[""]
         if rng.random() < 0.002:
             self.reload("", ["0"])
