@@ -178,7 +178,9 @@ class Runner:
 
     def _canisters(self) -> None:
         try:
-            canisters.measure(self.findings.sizes, self.findings.results, self.say)
+            sizes = self.findings.sizes
+            once = self.options.quick and self.options.rounds is None  # a round takes seconds, whatever the sizes
+            canisters.measure(replace(sizes, rounds=1) if once else sizes, self.findings.results, self.say)
         except canisters.NoEngine as reason:
             self.note(f"Without canisters: {reason}")
 

@@ -79,7 +79,7 @@ class Batch:
 
     def __init__(self, order: str, indices: Numbers) -> None:
         self.order = order
-        """These entries as the Rust driver is told of them."""
+        """These entries as the Rust driver gets them."""
         self.indices = indices
 
     def __len__(self) -> int:

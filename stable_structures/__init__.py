@@ -14,6 +14,9 @@ if _why := _refusal(_Interpreter()):
 # In a checkout after a plain `pip install .`, `python -m` finds this directory first, but the compiled module is in the installed one.
 __path__ = _extend_path(__path__, __name__)
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
 from .errors import (
     BadMagic,
     BoundExceeded,
@@ -37,8 +40,10 @@ from .memory.transaction import Transaction
 from .principal import Principal
 from .storable import (
     Array,
+    Basilisk,
     Blob,
     Bounded,
+    Candid,
     Cbor,
     Codec,
     Record,
@@ -68,20 +73,36 @@ from .structures.minheap import StableMinHeap
 from .structures.vec import StableVec
 from .upgrade import UpgradeHooks
 
+if _TYPE_CHECKING:
+    from .image import Image, open_image
+
+
+def __getattr__(name: str) -> _Any:
+    """Import what needs the tools only when it is asked for."""
+    if name in ("Image", "open_image"):
+        from . import image  # noqa: PLC0415 - it takes as long as all the rest
+
+        return getattr(image, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 __all__ = [
     "MAX_PAGES",
     "PAGE_SIZE",
     "Array",
     "BadMagic",
+    "Basilisk",
     "Blob",
     "BoundExceeded",
     "Bounded",
+    "Candid",
     "Cbor",
     "CertifiedMap",
     "Closed",
     "Codec",
     "CommitUnknown",
     "CorruptMemory",
+    "Image",
     "IncompatibleType",
     "Locked",
     "Memory",
@@ -118,6 +139,7 @@ __all__ = [
     "i32",
     "i64",
     "i128",
+    "open_image",
     "storable",
     "u8",
     "u16",

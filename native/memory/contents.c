@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "memory/contents.h"
 
+#include "memory/magics.h"
 enum { HEAD_SIZE = 64, PIECE_SIZE = 16384, LEAST_TEXT = 8 };
 
 typedef struct signature {
@@ -12,13 +13,13 @@ typedef struct signature {
 #define SIGNATURE(magic, at, name) {magic, at, sizeof(magic) - 1, name, "it holds " name}
 
 static const signature signatures[] = {
-    SIGNATURE("BTR", 0, "a StableBTreeMap or StableBTreeSet"),
-    SIGNATURE("SVC", 0, "a StableVec"),
-    SIGNATURE("SMH", 0, "a StableMinHeap"),
-    SIGNATURE("SCL", 0, "a StableCell"),
-    SIGNATURE("GLI", 0, "the index of a StableLog"),
-    SIGNATURE("GLD", 0, "the data of a StableLog"),
-    SIGNATURE("MGR", 0, "a MemoryManager"),
+    SIGNATURE(SS_MAP_MAGIC, 0, "a StableBTreeMap or StableBTreeSet"),
+    SIGNATURE(SS_VEC_MAGIC, 0, "a StableVec"),
+    SIGNATURE(SS_HEAP_MAGIC, 0, "a StableMinHeap"),
+    SIGNATURE(SS_CELL_MAGIC, 0, "a StableCell"),
+    SIGNATURE(SS_LOG_INDEX_MAGIC, 0, "the index of a StableLog"),
+    SIGNATURE(SS_LOG_DATA_MAGIC, 0, "the data of a StableLog"),
+    SIGNATURE(SS_MANAGER_MAGIC, 0, "a MemoryManager"),
     SIGNATURE("SQLite format 3", 0, "an SQLite database"),
     SIGNATURE("\x1f\x8b", 0, "a gzip"),
     SIGNATURE("\0asm", 0, "a wasm module"),
@@ -47,7 +48,7 @@ static const signature signatures[] = {
 
 static const signature text = {"", 0, 0, "text", "it holds text"};
 
-/* How many bytes of UTF-8 follow this first one; -1 where no character of a text begins so. */
+/* How many bytes of UTF-8 follow this first one; -1 if no character of a text begins so. */
 static int following(uint8_t first) {
     if (first < 0x80) return (first >= ' ' && first != 0x7f) || first == '\t' || first == '\n' || first == '\r' ? 0 : -1;
     return first < 0xc2 || first > 0xf4 ? -1 : first < 0xe0 ? 1 : first < 0xf0 ? 2 : 3;
@@ -92,7 +93,7 @@ static int refuse_head(const uint8_t *head) {
     return refuse(is_zero(head, HEAD_SIZE) ? "it holds none: it begins with zeros" : "it holds bytes of no kind that is known here", 0);
 }
 
-/* SS_OK with the first bytes; SS_ABSENT where there are no pages. */
+/* SS_OK with the first bytes; SS_ABSENT if there are no pages. */
 static int read_head(const ss_memory *memory, uint8_t head[HEAD_SIZE]) {
     uint64_t pages;
     int status = ss_memory_size(memory, &pages);

@@ -8,13 +8,9 @@
 #include "memory/allocator.h"
 #include "structures/btree.h"
 #include "structures/node.h"
+#include "structures/node_layout.h"
 
-/* A tree of more levels would need more than 2^64 entries. */
-#define SS_DEPTH 32
-
-enum { SS_BTREE_HEADER = 28, SS_BTREE_LENGTH_AT = 20 };
-
-/* What an operation gives back: lives in the frame of the public function, since another thread may use the tree as
+/* What an operation returns: lives in the frame of the public function, since another thread may use the tree as
  * soon as the lock is left. */
 enum ss_output_kind { SS_OUTPUT_NONE, SS_OUTPUT_NUMBER, SS_OUTPUT_BYTES, SS_OUTPUT_ENTRY };
 
@@ -41,7 +37,7 @@ struct ss_btree {
     ss_order order;
     ss_space space;
     ss_bound key, value;
-    uint32_t key_int, value_int; /* size of the number where the lane is one, else 0 */
+    uint32_t key_int, value_int; /* size of the number if it crosses as one, else 0 */
     /* The header as read at the beginning of the running operation. */
     uint64_t root, length;
     uint64_t seen_pages, seen_page_size;   /* what space.most_pages was computed from */
@@ -70,9 +66,6 @@ int ss_btree_begin_write(ss_btree *tree);
 /* Reads and checks the header (lock held). */
 int ss_btree_read_header(ss_btree *tree);
 int ss_btree_write_header(ss_btree *tree);
-
-/* Size of a layout-1 node (docs/format.md#b-tree-map): the page size that a map without one in its header has. */
-uint64_t ss_btree_derived_size(uint64_t key, uint64_t value);
 
 /* Counts a change, of the kind that `change` says. */
 void ss_btree_changed(ss_btree *tree);

@@ -9,9 +9,9 @@
 
 from .compare import Change, PartDiff, diff
 from .dump import Table, export, get, table, write
-from .fit import Misfit
+from .fit import Misfit, open_image
 from .formats.layout import Finding
-from .image import Image, Part, open_image
+from .image import Image, Part, SchemaFiles
 from .picture.picture import draw
 from .repair.losses import Salvage
 from .repair.salvage import repair
@@ -32,6 +32,7 @@ __all__ = [
     "Report",
     "Rewritten",
     "Salvage",
+    "SchemaFiles",
     "Table",
     "Unreadable",
     "check",

@@ -18,14 +18,27 @@ import numpy as np
 
 from ..memory.memory import PAGE_SIZE, Memory
 from .budget import guessing
-from .fit import require_fit
-from .formats.layout import CHUNK_HEADER, FIRST_CHUNK, LOG_DATA_AT, SLOTS_AT, Damage, u64
+from .fit import open_image, require_fit
+from .formats.layout import (
+    ALLOCATED_AT,
+    CHUNK_BEGINS,
+    CHUNK_HEADER,
+    FIRST_CHUNK,
+    LOG_DATA_AT,
+    NODE_BEGINS,
+    NODE_MAGIC,
+    OVERFLOW_AT,
+    OVERFLOW_MAGIC,
+    SLOTS_AT,
+    Damage,
+    u64,
+)
 from .formats.maps import MapReader
 from .formats.nodes import Node
 from .formats.sequences import CellReader, LogReader, SequenceReader, SlotReader
-from .image import Image, Part, open_image
+from .image import Image, Part, Types
 from .merge import Difference, differences
-from .report import Types, readings
+from .report import readings
 from .source import BLOCK, Progress, Source, no_progress
 from .values import RAW, Reading
 
@@ -138,7 +151,7 @@ def _compare(found: PartDiff, a: Part, b: Part, types: Types, progress: Progress
     if a.kind != b.kind or not a.is_structure:
         found.ranges = list(changed(a.source, b.source, progress)) if not a.index else []
         return
-    told = types.get(a.id, types.get(b.id, (None, None)))
+    told = next((side.types(types) for side in (a, b) if side.types(types) != (None, None)), (None, None))
     one, two = a.open(*told), b.open(*told)
     found.lengths = one.length, two.length
     are_maps = isinstance(one, MapReader) and isinstance(two, MapReader)
@@ -155,7 +168,7 @@ def _one_sided(found: PartDiff, a: Part | None, b: Part | None, types: Types) ->
     part = a or b
     if part is None or not part.is_structure:
         return
-    reader = part.open(*types.get(part.id, (None, None)))
+    reader = part.open(*part.types(types))
     found.lengths = (reader.length, None) if part is a else (None, reader.length)
     found.key, found.value = readings(part, types)
     for key, value in _entries(reader):
@@ -245,8 +258,8 @@ def _entries_in(reader: MapReader, touched: set[int], end: int) -> Iterator[tupl
         if index >= end:
             continue
         data = _allocated(reader, index)
-        overflow = overflow or data[:3] == b"NOF"
-        if data[:3] == b"BTN":
+        overflow = overflow or data[:3] == OVERFLOW_MAGIC
+        if data[:3] == NODE_MAGIC:
             yield from _of_node(space.node(space.address(index), reader.layout))
     if overflow:
         yield from _of_chains(reader, touched, end)
@@ -258,7 +271,7 @@ def _allocated(reader: MapReader, index: int) -> bytes:
     if at + space.page > space.source.nbytes:
         return b""
     header = space.read(at - CHUNK_HEADER, CHUNK_HEADER + 16)
-    return header[CHUNK_HEADER:] if header[:3] == b"CHK" and header[4] == 1 else b""
+    return header[CHUNK_HEADER:] if header[:4] == CHUNK_BEGINS and header[ALLOCATED_AT] == 1 else b""
 
 
 def _of_chains(reader: MapReader, touched: set[int], end: int) -> Iterator[tuple[bytes, bytes]]:
@@ -266,7 +279,7 @@ def _of_chains(reader: MapReader, touched: set[int], end: int) -> Iterator[tuple
     space = reader.space
     for index in range(end):
         data = b"" if index in touched else _allocated(reader, index)
-        if data[:4] != b"BTN\x02" or u64(data, 7) == 0:
+        if data[:4] != NODE_BEGINS or u64(data, OVERFLOW_AT) == 0:
             continue
         node = space.node(space.address(index), reader.layout)
         if any(space.index(page) in touched for page in node.run.pages):

@@ -13,6 +13,7 @@ from typing import IO, Any, Final
 import cbor2
 
 from ..memory.memory import PAGE_SIZE
+from ..principal import Principal
 from ..storable import Codec
 from . import parquet
 from .cells import Cell, cbor_cell, csv_cell, json_cell
@@ -21,9 +22,9 @@ from .fit import require_fit
 from .formats.layout import Damage
 from .formats.maps import MapReader
 from .formats.sequences import SequenceReader
-from .image import Part
+from .image import Part, Types
 from .missing import require_part
-from .report import Types, readings
+from .report import readings
 from .source import BLOCK, Unreadable
 from .values import RAW, Reading, from_text, json_text, to_json, unhex
 from .writing import NewFile
@@ -76,7 +77,7 @@ def table(  # noqa: PLR0913 - keyword-only choices
     if note is None:
         require_fit(part, types)
     key, value = (RAW, RAW) if raw else (strict(reading, note) for reading in readings(part, types))
-    told, other = types.get(part.id, (None, None))
+    told, other = part.types(types)
     reader = part.open(told, other)
     columns = None
     if (start, stop, limit) == (None, None, None) and not raw:
@@ -154,16 +155,18 @@ def encoded(text: Any, codec: Codec[Any] | None, key: Reading) -> bytes | None:
 
 
 def _by_guess(text: str, key: Reading) -> bytes | None:
-    if key.name == "text":
-        return text.encode()
-    if key.name == "Basilisk":
-        body = text.encode()
-        return b"\x04" + len(body).to_bytes(4, "big") + body
-    if key.name.startswith("u") and key.name[1:].isdecimal() and text.isdecimal():
-        try:
+    body = text.encode()
+    try:
+        if key.name == "text":
+            return body
+        if key.name == "Basilisk":
+            return b"\x04" + len(body).to_bytes(4, "big") + body
+        if key.name == "Principal":
+            return bytes(Principal.from_text(text))
+        if key.name.startswith("u") and key.name[1:].isdecimal() and text.isdecimal():
             return int(text).to_bytes(int(key.name[1:]) // 8, "big")
-        except OverflowError:
-            return None
+    except (OverflowError, ValueError):
+        return None
     return None
 
 
@@ -181,7 +184,7 @@ def get(part: Part, key: Any, types: Types | None = None) -> tuple[bytes, Readin
     b'user 42'
     """
     types = types or {}
-    codec, other = types.get(part.id, (None, None))
+    codec, other = part.types(types)
     require_fit(part, types)
     reader = part.open(codec, other)
     key_reading, value_reading = readings(part, types)

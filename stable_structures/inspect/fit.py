@@ -15,12 +15,14 @@ A few of many that do not decode are damage of those.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final
 
 from ..errors import IncompatibleType
+from ..memory.memory import Memory
 from ..storable import Codec
 from .encoding import require
 from .formats.inference import ORDERS, InferredOrder, order_of
@@ -28,9 +30,9 @@ from .formats.layout import Damage
 from .formats.maps import MapReader, sizes_with
 from .formats.nodes import Node, NodeLayout
 from .formats.sequences import SequenceReader, SlotReader
-from .image import Image, Part
-from .report import Types, sample_elements
-from .source import Unreadable
+from .image import Image, Part, SchemaFiles, Types, open_unchecked
+from .samples import sample_elements
+from .source import Progress, Unreadable, no_progress
 from .values import guess
 
 _FEW, _FEW_OF_MANY = 2, 0.02
@@ -44,12 +46,64 @@ class Misfit(Unreadable, IncompatibleType):
     """The types that were told are not those of what is in the memory."""
 
 
+def open_image(
+    what: str | Path | Memory | bytes,
+    progress: Progress = no_progress,
+    files: SchemaFiles | None = None,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Image:
+    """Open an image, a gzip of one, a snapshot's folder, or a running memory, for looking only. O(1), O(size) for a gzip.
+
+    A name such as `https://host/image.bin` or `s3://bucket/snapshot/` is read where it is, in ranges (extra `remote`);
+    `storage_options` are those of its fsspec file system. Raises `Unreadable` for what is none of these, and for a schema that is not one.
+
+    >>> from stable_structures import StableBTreeMap, StableMemory, u64
+    >>> memory = StableMemory()
+    >>> _ = StableBTreeMap[u64, str](memory).insert(1, "one")
+    >>> open_image(memory).recognition.title
+    'a bare map'
+    """
+    image = open_unchecked(what, progress, files, storage_options)
+    try:
+        _settle(image)
+    except BaseException:
+        image.close()
+        raise
+    return image
+
+
+def _settle(image: Image) -> None:
+    """Compare the schema with the memories: one that was given must fit; one that was found is passed over where it does not."""
+    if not image.schema.memories or _is_damaged(image):
+        return
+    for memory, told in image.schema.memories.items():
+        part = image.parts.get(memory)
+        if part is None:
+            image.notes.append(f"{image.schema.path}: {told.label}: the image has no such memory")
+            continue
+        reason = _other_structure(part) or misfit(part, *told.types)
+        if reason is None:
+            continue
+        if image.schema.given:
+            raise Misfit(f"{image.schema.path}: {told.label}: {reason}; correct the schema")
+        image.notes.append(f"{image.schema.path}: {told.label} is passed over: {reason}")
+        part.told = replace(part.told, key=None, value=None, structure=None)
+
+
+def _other_structure(part: Part) -> str | None:
+    told, kind = part.told.structure, part.kind.removesuffix(" index")
+    if told is None or not part.is_structure or told == kind or (told == "set" and kind == "map"):
+        return None
+    return f"it is said to be a {told}, and it is a {kind}"
+
+
 def require_fit(part: Part, types: Types, *, lenient: bool = False) -> None:
     """Raise `Misfit` if the given types of a memory are not those of its content. O(1): of a sample.
 
     `lenient`: not where it may also be damage, since the header says another bound, or since there are few entries.
     """
-    reason = misfit(part, *types.get(part.id, (None, None)), lenient=lenient)
+    reason = misfit(part, *part.types(types), lenient=lenient)
     if reason is not None:
         raise Misfit(f"{part.label}: {reason}; the bytes are in order: give the types that it was written with")
 
@@ -59,15 +113,19 @@ def require_all_fit(image: Image, types: Types, *, lenient: bool = False) -> Non
 
     If the manager's tables are damaged, nobody knows what a memory holds, or (`lenient`) whether it is there.
     """
-    broken: list[Damage] = []
-    if image.manager is not None:
-        image.manager.check(broken.append)
-    damaged = bool(broken or image.problems or image.recognition.damage)
+    damaged = _is_damaged(image)
     for memory, told in types.items():
         if told != (None, None) and not (lenient and damaged):
             part = image.part(memory)
             if not damaged:
                 require_fit(part, types, lenient=lenient)
+
+
+def _is_damaged(image: Image) -> bool:
+    broken: list[Damage] = []
+    if image.manager is not None:
+        image.manager.check(broken.append)
+    return bool(broken or image.problems or image.recognition.damage)
 
 
 def misfit(part: Part, key: Codec[Any] | None, value: Codec[Any] | None, *, lenient: bool = False) -> str | None:

@@ -3,10 +3,17 @@
 
 from __future__ import annotations
 
+import os
+import stat
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
+from ..encodings.candid.codec import NO_NAMES
+from ..encodings.candid.names import Names, names_in, names_of_sections
+from ..encodings.wasm import custom_sections
+from ..errors import SourceError
 from ..memory.memory import PAGE_SIZE, Memory
 from ..storable import Codec
 from . import missing
@@ -14,11 +21,18 @@ from .formats.gzipped import MAGIC, unzip
 from .formats.layout import Damage, Finding
 from .formats.managed import Manager, read_manager
 from .formats.maps import MapReader
+from .formats.motoko import stable_variables
 from .formats.recognise import STRUCTURES, Recognition, recognise
 from .formats.sequences import CellReader, LogReader, SequenceReader, SlotReader
-from .formats.snapshot import METADATA, Snapshot, is_of_snapshot, open_snapshot
-from .formats.wal import LoggedSource, read_log
+from .formats.snapshot import METADATA, STABLE_NAMES, Snapshot, is_of_snapshot, open_snapshot
+from .formats.unnamed import drained
+from .formats.wal import LOG_MAGIC, LoggedSource, read_log
+from .remote.objects import Absent
+from .remote.place import Place, RemotePlace, place_of
+from .remote.source import RemoteSource
+from .schema import NO_SCHEMA, NOTHING_TOLD, MemoryType, Schema, find_schema, read_schema, read_text
 from .source import BytesSource, FileSource, MemorySource, NotWhole, Progress, Source, Unreadable, no_progress
+from .writing import descriptor_of
 
 Reader: TypeAlias = MapReader | SequenceReader
 
@@ -36,6 +50,10 @@ class Part:
     """Of a log's index: the memory with its data."""
     index: Part | None = None
     """Of a log's data: the memory with its index."""
+    told: MemoryType = NOTHING_TOLD
+    """What the schema says of it."""
+    names: Mapping[int, str] = field(default_factory=dict, repr=False, compare=False)
+    """Names of Candid's fields by their hashes."""
     _word: str | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -64,7 +82,13 @@ class Part:
     @property
     def label(self) -> str:
         """For messages."""
-        return self.word if self.id is None else f"memory {self.id}, {self.word}"
+        named = "" if self.told.name is None else f" {self.told.name!r}"
+        return f"{self.word}{named}" if self.id is None else f"memory {self.id}{named}, {self.word}"
+
+    def types(self, types: Types) -> tuple[Codec[Any] | None, Codec[Any] | None]:
+        """Return the types of keys and values: each as given, else as the schema says; None if neither does."""
+        key, value = types.get(self.id, (None, None))
+        return key or self.told.key, value or self.told.value
 
     def open(self, key: Codec[Any] | None = None, value: Codec[Any] | None = None) -> Reader:
         """Return a reader of the structure. Raises `Damage` if its header leads nowhere, and `Unreadable` if there is no structure."""
@@ -89,7 +113,7 @@ class Part:
 
 @dataclass(slots=True)
 class Image:
-    """What `open_image` gives; a context manager that closes the file."""
+    """What `fit.open_image` gives; a context manager that closes the file."""
 
     name: str
     source: Source
@@ -98,6 +122,10 @@ class Image:
     manager: Manager | None = None
     parts: dict[int | None, Part] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    schema: Schema = NO_SCHEMA
+    """What is given about its memories."""
+    names: Mapping[int, str] = field(default_factory=dict, repr=False)
+    """Names of Candid's fields by their hashes: from an interface, the snapshot's module, or a list of words."""
     problems: list[Finding] = field(default_factory=list)
     """What is missing of it, or wrong with its files: it is cut off, its log is damaged, a download did not end."""
 
@@ -116,8 +144,10 @@ class Image:
         said = f"{self.name}: {self.recognition.title}; {why}"
         return NotWhole(f"{said} ({missing.said(self.problems)})") if self.problems else Unreadable(said)
 
-    def part(self, memory: int | None) -> Part:
-        """Return the memory with this id; without one the only one. Raises `Unreadable`."""
+    def part(self, memory: int | str | None) -> Part:
+        """Return the memory with this id, or with this name in the schema; without one the only one. Raises `Unreadable`."""
+        if isinstance(memory, str):
+            memory = self._by_name(memory)
         if memory is None and len(self.parts) == 1:
             return next(iter(self.parts.values()))
         if memory in self.parts:
@@ -129,25 +159,130 @@ class Image:
             raise Unreadable(f"{self.name}: say which memory: --memory with one of {known or '(it has none)'}")
         raise Unreadable(f"{self.name}: memory {memory} not found; it has {known or 'none'}")
 
+    def _by_name(self, name: str) -> int | None:
+        try:
+            return self.schema.id_of(name)
+        except KeyError:
+            known = ", ".join(map(repr, self.schema.names()))
+            hint = f"it names {known}" if known else "no schema names its memories: give an id, or --schema"
+            raise Unreadable(f"{self.name}: memory {name!r} not found; {hint}") from None
 
-def open_image(what: str | Path | Memory | bytes, progress: Progress = no_progress) -> Image:
-    """Open an image, a gzip of one, a snapshot's folder, or a running memory, for looking only. O(1), O(size) for a gzip.
 
-    Raises `Unreadable` for what is none of these.
+Types = dict[int | None, tuple[Codec[Any] | None, Codec[Any] | None]]
+"""Key and value types by memory id, as far as they are given."""
 
-    >>> from stable_structures import StableBTreeMap, StableMemory, u64
-    >>> memory = StableMemory()
-    >>> _ = StableBTreeMap[u64, str](memory).insert(1, "one")
-    >>> open_image(memory).recognition.title
-    'a bare map'
+
+@dataclass(frozen=True, slots=True)
+class SchemaFiles:
+    """Files that say what is in an image: its schema (without one, memories.toml beside it), an interface, a list of words."""
+
+    schema: str | Path | None = None
+    did: str | Path | None = None
+    words: str | Path | None = None
+
+
+def open_unchecked(
+    what: str | Path | Memory | bytes,
+    progress: Progress = no_progress,
+    files: SchemaFiles | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Image:
+    """Open as `fit.open_image`, without a look at whether the schema fits."""
+    path = place_of(what, storage_options) if isinstance(what, (str, Path)) else None
+    schema = _schema_of(path, files or SchemaFiles())
+    if path is not None:
+        image = _open_path(path, progress) if isinstance(path, Path) else _open_remote(path, progress)
+    else:
+        assert not isinstance(what, (str, Path))  # noqa: S101 - asked above
+        image = _image("memory", BytesSource(what) if isinstance(what, bytes) else MemorySource(what), None)
+    image.names = _names(schema, image.snapshot, None if files is None else files.words)
+    _tell(image, schema)
+    if image.recognition.kind == "motoko-dump":
+        image.recognition.facts |= stable_variables(image.source, image.names)
+    return image
+
+
+def _schema_of(path: Place | None, files: SchemaFiles) -> Schema:
+    if files.schema is not None:
+        return read_schema(files.schema, did=files.did)
+    beside = None if path is None else find_schema(path)
+    if beside is None:
+        return Schema(did=None if files.did is None else place_of(files.did))
+    return read_schema(beside, given=False, did=files.did)
+
+
+def _names(schema: Schema, snapshot: Snapshot | None, words: str | Path | None) -> Names:
+    """Return the names that fields may have. Raises `Unreadable` for an interface or words that cannot be read."""
+    texts = [None if path is None else read_text(place_of(path)) for path in (schema.did, words or schema.words)]
+    did, more = ((lambda text=text: {} if text is None else names_in(text)) for text in texts)
+    return Names([did, lambda: _names_of_module(snapshot), more])
+
+
+def _names_of_module(snapshot: Snapshot | None) -> Mapping[int, str]:
+    """Return the names in the module of a snapshot; none if it is not there, or damaged."""
+    if snapshot is None or snapshot.module is None:
+        return NO_NAMES
+    try:
+        return names_of_sections(custom_sections(snapshot.module.read_bytes()))
+    except (SourceError, OSError, MemoryError) as error:
+        snapshot.notes.append(f"{snapshot.module.name}: no names of Candid fields can be taken from it: {error}")
+        return NO_NAMES
+
+
+def _tell(image: Image, schema: Schema) -> None:
+    """Set what the schema says of each memory."""
+    image.schema = schema
+    for part in image.parts.values():
+        part.told, part.names = schema.of(part.id), image.names
+        data = None if part.told.data is None else image.parts.get(part.told.data)
+        if part.kind == "log index" and data is not None:
+            for old in (part.data, data.index):
+                if old is not None:
+                    old.index = old.data = None
+            part.data, data.index = data, part
+
+
+_NO_IMAGES: Final = frozenset({".toml", ".did", ".txt", ".md", ".json", ".csv", ".jsonl", ".cbor", ".parquet", ".html", ".wasm"})
+
+
+def images_in(path: str) -> list[str]:
+    """Return what there is to open in a folder that is not a snapshot: its files and the snapshots below it; else the path. O(files).
+
+    Logs are left out, names that begin with a dot, and what is named as a text, a dump or a module. Raises `Unreadable` for a
+    folder without an image.
     """
-    if isinstance(what, (str, Path)):
-        return _open_path(Path(what), progress)
-    source = BytesSource(what) if isinstance(what, bytes) else MemorySource(what)
-    return _image("memory", source, None)
+    folder = Path(path)
+    if not folder.is_dir() or (folder / METADATA).exists():
+        return [path]
+    try:
+        found = [
+            str(one) for one in sorted(folder.iterdir()) if not (one.name.startswith(".") or one.suffix in _NO_IMAGES or one.is_symlink())
+        ]
+    except OSError as error:
+        raise Unreadable(f"{path}: cannot be read: {error.strerror}") from None
+    logs = {f"{one}-wal" for one in found}
+    inner = [each for one in found if one not in logs for each in (_images_below(one) if Path(one).is_dir() else [one])]
+    if not inner:
+        raise Unreadable(f"{path}: a folder without an image or a snapshot")
+    return inner
+
+
+def _may_be_image(path: Path) -> bool:
+    return not (path.name.startswith(".") or path.suffix in _NO_IMAGES or path.is_symlink())
+
+
+def _images_below(folder: str) -> list[str]:
+    try:
+        return images_in(folder)
+    except Unreadable:
+        return []
 
 
 def _open_path(path: Path, progress: Progress) -> Image:
+    descriptor = descriptor_of(path)
+    if descriptor is not None:
+        name = "standard input" if descriptor == 0 else str(path)
+        return _image(name, _open_descriptor(descriptor, path, name, progress), None)
     try:
         if path.is_dir():
             return _open_folder(path, progress)
@@ -162,20 +297,63 @@ def _open_path(path: Path, progress: Progress) -> Image:
     return _image(str(path), _open_file(path, progress), None)
 
 
-def _open_folder(folder: Path, progress: Progress) -> Image:
+def _open_remote(place: RemotePlace, progress: Progress) -> Image:
+    """Open an object, or the folder of a snapshot: by its name, or if there are metadata in it and no object of its name."""
+    if place.is_dir():
+        return _open_folder(place, progress)
+    if place.name == METADATA or (place.name in STABLE_NAMES and is_of_snapshot(place)):
+        return _open_folder(place.parent, progress)
+    try:
+        place.object()
+    except Absent:
+        if not (place / METADATA).exists():
+            raise
+        return _open_folder(place, progress)
+    return _image(str(place), _open_far(place, progress), None)
+
+
+def _open_far(place: RemotePlace, progress: Progress) -> Source:
+    source = RemoteSource(place.object())
+    if source.head(2) == MAGIC:
+        return unzip(source, progress, str(place))
+    log = place.parent / f"{place.name}-wal"
+    try:
+        has_log = log.exists() and log.object().fetch(0, min(len(LOG_MAGIC), log.object().nbytes)) == LOG_MAGIC
+    except Unreadable:  # a server that refuses what it does not have
+        has_log = False
+    if has_log:
+        rule = "the log beside an image is read with it; here it is not: download both"
+        source.problems.append(Finding(None, "log", rule, 0, 0, log.name, ""))
+    return source
+
+
+def _open_folder(folder: Place, progress: Progress) -> Image:
     snapshot = open_snapshot(folder)
-    source: Source = BytesSource(b"") if snapshot.stable_memory is None else _open_file(snapshot.stable_memory, progress)
+    stable = snapshot.stable_memory
+    source: Source = (
+        BytesSource(b"") if stable is None else _open_file(stable, progress) if isinstance(stable, Path) else _open_far(stable, progress)
+    )
     image = _image(str(folder), source, snapshot)
     image.notes += snapshot.notes
     return image
+
+
+def _open_descriptor(descriptor: int, path: Path, name: str, progress: Progress) -> FileSource:
+    """Return what a pipe gives until it ends, or the file that is open as this descriptor."""
+    try:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return _open_file(path, progress)
+    except OSError as error:
+        raise Unreadable(f"{name}: cannot be read: {error.strerror}") from None
+    source = drained(descriptor, name)
+    return unzip(source, progress) if source.head(2) == MAGIC else source
 
 
 def _open_file(path: Path, progress: Progress) -> FileSource:
     source = FileSource(path)
     log = log_beside(path)
     if source.head(2) == MAGIC:
-        source.close()
-        source = unzip(path, progress)
+        source = unzip(source, progress)
         if log is not None:
             source.notes.append(f"{log.name} lies beside it, but a gzip has no log: what is shown is the gzip alone")
         return source
@@ -255,7 +433,7 @@ def parts_of(manager: Manager) -> dict[int | None, Part]:
 
 def _part(manager: Manager, memory: int) -> Part:
     source = manager.memory(memory)
-    recognition, size = recognise(source), manager.sizes[memory] * PAGE_SIZE
+    recognition, size = recognise(source, is_virtual=True), manager.sizes[memory] * PAGE_SIZE
     if recognition.kind == "manager":  # one in another has no meaning for the crate
         recognition = Recognition("unknown", "a memory manager inside of a virtual memory", recognition.facts)
     elif recognition.kind == "empty" and size:

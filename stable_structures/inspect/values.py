@@ -15,10 +15,12 @@ import cbor2
 import numpy as np
 
 from ..encodings.candid import untyped as candid
+from ..encodings.candid.codec import NO_NAMES
+from ..encodings.candid.types import Some
 from ..encodings.limits import count_items, require_moderate
 from ..errors import IncompatibleType, StableError
 from ..principal import Principal
-from ..storable import Codec
+from ..storable import Candid, Codec
 from ..storable.compound import OptionCodec, ReverseCodec, RowCodec
 from ..storable.octets import Array, Blob, BytesCodec, PrincipalCodec
 from ..storable.records import Record
@@ -67,9 +69,16 @@ class Reading:
 _FLAT: Final = frozenset({int, str, bytes, float, bool, type(None), Principal})
 
 
-def reading_of(codec: Codec[Any]) -> Reading:
-    """Read by a given type."""
+def reading_of(codec: Codec[Any], names: Mapping[int, str] = NO_NAMES) -> Reading:
+    """Read by a given type; `names` are those of Candid's fields where the type does not say them."""
+    if isinstance(codec, Candid):
+        codec = codec.with_names(names)
     return Reading(codec.name, codec.decode, certain=True, codec=codec)
+
+
+def read_as(codec: Codec[Any] | None, samples: Sequence[bytes], names: Mapping[int, str] = NO_NAMES) -> Reading:
+    """Read by a type if it is given, else as the samples look. O(bytes)."""
+    return guess(samples, names) if codec is None else reading_of(codec, names)
 
 
 _OF_TAGS: Final = (cbor2.CBORError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -135,14 +144,14 @@ _GUESSES: Final[tuple[Reading, ...]] = (
 )
 
 
-def guess(samples: Sequence[bytes]) -> Reading:
-    r"""Return the type that all samples decode as; plain bytes if none fits. O(bytes). Never certain.
+def guess(samples: Sequence[bytes], names: Mapping[int, str] = NO_NAMES) -> Reading:
+    r"""Return the type that all samples decode as; plain bytes if none fits. O(bytes). Never certain. `names`: as in `reading_of`.
 
     >>> guess([b"hello", b"you"]).label, guess([bytes(7) + b"x", bytes(8)]).label, guess([b"\xff\xfe\xfd"]).label
     ('text?', 'u64?', 'bytes')
     """
     with guessing():
-        return next((_named(reading, samples) for reading in _likely(samples) if _fits(reading, samples)), RAW)
+        return next((_named(reading, samples, names) for reading in _likely(samples) if _fits(reading, samples)), RAW)
 
 
 def _likely(samples: Sequence[bytes]) -> Iterator[Reading]:
@@ -198,12 +207,12 @@ def _looks_like_float(data: bytes) -> bool:
     return data[0] & 0x7F >= 0x38 and math.isfinite(number) and 1e-6 <= number <= 1e12
 
 
-def _named(reading: Reading, samples: Sequence[bytes]) -> Reading:
+def _named(reading: Reading, samples: Sequence[bytes], names: Mapping[int, str]) -> Reading:
     """With what Candid says of its types, where all samples say the same."""
     if reading.name != "Candid":
         return reading
-    names = {", ".join(candid.read_message(data)[0]) for data in samples if data}
-    return Reading(f"Candid {names.pop()}", reading.decode) if len(names) == 1 else reading
+    said = {", ".join(candid.read_message(data, names)[0]) for data in samples if data}
+    return Reading(f"Candid {said.pop()}" if len(said) == 1 else reading.name, partial(candid.decode, names=names))
 
 
 # ---- JSON ----
@@ -231,6 +240,8 @@ def to_json(value: Any) -> Any:  # noqa: PLR0911 - one for each kind of value
         return to_json(value.item())
     if isinstance(value, (list, tuple, set, frozenset)):
         return [to_json(item) for item in value]
+    if isinstance(value, Some):
+        return [to_json(value.value)]
     return _words(value)
 
 

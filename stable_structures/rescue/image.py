@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from ..errors import IncompatibleType
-from ..inspect.image import open_image
+from ..inspect.fit import open_image
 from ..inspect.source import Source
 from ..memory.memory import Memory
 from .annotations import resolve

@@ -6,7 +6,7 @@ Types are plain annotations, so that checkers see `int`, `str` and `bytes`; at r
     scalars.py      u8..u128, i8..i128, f32, f64, bool, None
     octets.py       str, bytes, Blob, Array, Principal
     compound.py     T | None, Reverse, tuples          structs.py   classes, @storable dataclasses
-    records.py      numpy records                      cbor.py      CBOR
+    records.py      numpy records                      cbor.py candid.py   CBOR; what CDKs write
     base.py         what a codec is                    bound.py order.py   sizes, and comparing encoded keys
     resolve.py      annotation -> codec                parse.py     text -> codec
 
@@ -17,6 +17,7 @@ raises `CorruptMemory`, and nothing else.
 from .annotations import Cbor, Reverse, storable
 from .base import BytesLane, Codec, IntLane, Lane
 from .bound import Bound, Bounded, Unbounded, UnboundedType
+from .candid import Basilisk, Candid
 from .cbor import CborCodec
 from .compound import OptionCodec, ReverseCodec, Tuple2Codec, Tuple3Codec
 from .octets import Array, Blob
@@ -29,10 +30,12 @@ from .structs import ClassCodec, StructCodec
 
 __all__ = [
     "Array",
+    "Basilisk",
     "Blob",
     "Bound",
     "Bounded",
     "BytesLane",
+    "Candid",
     "Cbor",
     "CborCodec",
     "ClassCodec",

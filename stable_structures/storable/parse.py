@@ -2,8 +2,10 @@
 """Turn the text of a type into its codec, for trace headers and the command line.
 
     type   = name | name '<' type, ... '>' | name '[' type, ... ']' | name '(' literal ')' | '(' type, ... ')' | type '|' None
+           | 'opt' type | 'candid' '<' a type in Candid's own notation '>'
 
-Names are the crate's (`vec<u8>`, `string`, `unit`, `option<T>`, `tuple<A,B>`, `blob<N>`) or Python's, in upper or lower case.
+Names are the crate's (`vec<u8>`, `string`, `unit`, `option<T>`, `tuple<A,B>`, `blob<N>`), Python's or Candid's (`nat64`, `text`,
+`vec nat8`, `opt T`), in upper or lower case. A record or variant of Candid is stored as a message: `candid<record { name : text }>`.
 """
 
 from __future__ import annotations
@@ -11,13 +13,15 @@ from __future__ import annotations
 import ast
 import re
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from ..encodings.candid.types import Type
 from ..errors import IncompatibleType
 from . import scalars
 from .annotations import Cbor
 from .base import Codec
+from .candid import BASILISK, CANDID, Candid, candid_of
 from .compound import OptionCodec, ReverseCodec
 from .octets import BYTES, PRINCIPAL, STR, Array, Blob
 from .records import Record
@@ -36,53 +40,103 @@ _NAMES: Final[dict[str, Codec[Any]]] = {
     "bytes": BYTES,
     "principal": PRINCIPAL,
     "cbor": codec(Cbor),
+    "candid": CANDID,
+    "basilisk": BASILISK,
+    # Candid's
+    **{f"nat{bits}": codec(getattr(scalars, f"u{bits}")) for bits in (8, 16, 32, 64)},
+    **{f"int{bits}": codec(getattr(scalars, f"i{bits}")) for bits in (8, 16, 32, 64)},
+    "float32": codec(scalars.f32),
+    "float64": codec(scalars.f64),
+    "text": STR,
+    "null": UNIT,
 }
 
 _ANGLES: Final = str.maketrans("<>", "[]")
 _QUOTED: Final = re.compile(r"('[^']*'|\"[^\"]*\")")
+_CANDID: Final = re.compile(r"\bcandid\s*<", re.IGNORECASE)
+_CANDID_MARK: Final = re.compile(r'"(?:[^"\\]|\\.)*"|->|[<>]')
+_OPT: Final = re.compile(r"\bopt\s+(?=\S)", re.IGNORECASE)
+_VEC_NAT8: Final = re.compile(r"\bvec\s+nat8\b", re.IGNORECASE)
+_MESSAGE: Final = re.compile(r"\s*(?:(?:record|variant|service)\s*\{|vec\s+\w|func\s*\(|(?:nat|reserved|empty)\s*\Z)", re.IGNORECASE)
 _MAX_TEXT: Final = 4096
 
 
-def parse_type(text: str) -> Codec[Any]:
-    r"""Return the codec of a type that is written as text, in the crate's spelling or in Python's. O(length).
+def parse_type(text: str, named: Mapping[str, Type] | None = None) -> Codec[Any]:
+    r"""Return the codec of a type that is written as text, in the crate's spelling, in Python's or in Candid's. O(length).
 
-    Raises `IncompatibleType` for an invalid type. `parse_type(codec.name)` returns an equal codec, except for classes.
+    `named` are those that `candid<...>` may name. Raises `IncompatibleType` for an invalid type. `parse_type(codec.name)`
+    returns an equal codec, except for classes and named types.
 
     >>> parse_type("tuple<blob<3>,u16>")
     codec(tuple[Blob(3), u16])
     >>> parse_type("str | None").encode("x")
     b'x\x01'
+    >>> parse_type("opt nat64"), parse_type("candid<record { age : nat8 }>")
+    (codec(u64 | None), codec(candid<record { age : nat8 }>))
     """
     try:
-        return _type_of(_tree(text))
+        plain, messages = _without_candid(text, named)
+        return _type_of(_tree(plain), messages)
+    except IncompatibleType:
+        raise
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise IncompatibleType(f"invalid type {text[:100]!r}: {error}; write for example u64, string, blob<29>, tuple<u32,bool>") from None
 
 
-def _tree(text: str) -> ast.expr:
-    """Return the text as a Python expression: outside quotes, angle brackets become square ones."""
+Messages = Mapping[str, Codec[Any]]
+"""The Candid types in a text, by the names that stand for them in it."""
+
+
+def _without_candid(text: str, named: Mapping[str, Type] | None) -> tuple[str, Messages]:
+    """Return the text with a name in the place of each `candid<...>`, whose content is not in the grammar of the rest."""
     if len(text) > _MAX_TEXT:
         raise ValueError(f"it has {len(text)} characters, at most {_MAX_TEXT}")
+    out, at, messages = [], 0, dict[str, Codec[Any]]()
+    while (found := _CANDID.search(text, at)) is not None:
+        end = _end_of_angles(text, found.end())
+        name = f"candid__{len(messages)}"
+        messages[name] = Candid(text[found.end() : end - 1], types=named) if named else candid_of(text[found.end() : end - 1])
+        out += [text[at : found.start()], name]
+        at = end
+    plain = _VEC_NAT8.sub("bytes", "".join([*out, text[at:]]))
+    if _MESSAGE.match(plain):
+        raise ValueError(f"it is a type of Candid that is stored as a message: write candid<{plain.strip()}>")
+    return _OPT.sub("~", plain), messages
+
+
+def _end_of_angles(text: str, start: int) -> int:
+    """Return where the angle bracket that was opened before `start` is closed, behind it."""
+    depth = 1
+    for mark in _CANDID_MARK.finditer(text, start):
+        depth += {"<": 1, ">": -1}.get(mark[0], 0)
+        if depth == 0:
+            return mark.end()
+    raise ValueError("candid< is not closed with >")
+
+
+def _tree(text: str) -> ast.expr:
+    """Return the text as a Python expression: outside quotes, angle brackets become square ones."""
     parts = _QUOTED.split(text.strip())
     parts[::2] = [part.translate(_ANGLES) for part in parts[::2]]
     return ast.parse("".join(parts), mode="eval").body
 
 
-def _type_of(node: ast.expr) -> Codec[Any]:
+def _type_of(node: ast.expr, messages: Messages) -> Codec[Any]:
     match node:
         case ast.Constant(value=None):
             found: Codec[Any] | None = UNIT
         case ast.Name(id=name):
-            found = _NAMES.get(name.lower())
+            found = messages.get(name) or _NAMES.get(name.lower())
         case ast.Tuple(elts=parts):
-            found = _tuple_of(parts)
+            found = _tuple_of(parts, messages)
         case (
             ast.BinOp(op=ast.BitOr(), left=part, right=ast.Constant(value=None))
             | ast.BinOp(op=ast.BitOr(), left=ast.Constant(value=None), right=part)
+            | ast.UnaryOp(op=ast.Invert(), operand=part)
         ):
-            found = OptionCodec(_type_of(part))
+            found = OptionCodec(_type_of(part, messages))
         case ast.Subscript(value=ast.Name(id=name), slice=inner) | ast.Call(func=ast.Name(id=name), args=[inner], keywords=[]):
-            found = _applied(name.lower(), inner)
+            found = _applied(name.lower(), inner, messages)
         case _:
             found = None
     if found is None:
@@ -90,20 +144,20 @@ def _type_of(node: ast.expr) -> Codec[Any]:
     return found
 
 
-def _applied(name: str, inner: ast.expr) -> Codec[Any] | None:
+def _applied(name: str, inner: ast.expr, messages: Messages) -> Codec[Any] | None:
     """Return the codec of `name<inner>` or `name(inner)`."""
     if name in _LITERAL:
         return _LITERAL[name](ast.literal_eval(inner))
     if name == "tuple":
-        return _tuple_of(inner.elts if isinstance(inner, ast.Tuple) else [inner])
+        return _tuple_of(inner.elts if isinstance(inner, ast.Tuple) else [inner], messages)
     if name == "annotated" and isinstance(inner, ast.Tuple):
-        return _type_of(inner.elts[-1])
-    part = _type_of(inner) if name in _WRAPPERS else None
+        return _type_of(inner.elts[-1], messages)
+    part = _type_of(inner, messages) if name in _WRAPPERS else None
     return None if part is None else _WRAPPERS[name](part)
 
 
-def _tuple_of(nodes: list[ast.expr]) -> Codec[Any]:
-    parts = tuple(_type_of(node) for node in nodes)
+def _tuple_of(nodes: list[ast.expr], messages: Messages) -> Codec[Any]:
+    parts = tuple(_type_of(node, messages) for node in nodes)
     return codec(types.GenericAlias(tuple, parts)) if parts else UNIT
 
 

@@ -16,6 +16,7 @@ from stable_structures.inspect import check, diff, inspect, open_image, shrink
 from stable_structures.inspect.source import Source
 
 from ..storage.durability.log_reader import read_log, replay, xxh64
+from ..support import command
 
 # Commits under a manager and ends without closing. With a reader in the way nothing gets from the log into the file.
 WRITER = """
@@ -37,7 +38,7 @@ os._exit(0)
 
 def left_behind(path: Path, durability: str, seed: int) -> dict[str, bytes]:
     """The files that a writer left, by name."""
-    subprocess.run([sys.executable, "-c", WRITER, path, durability, str(seed)], check=True)
+    command.python(WRITER, path, durability, seed)
     return contents(path.parent)
 
 
@@ -104,7 +105,7 @@ def test_of_a_log_that_is_cut_off_the_commits_before_are_shown(cut, seed, tmp_pa
 
 
 def test_any_byte_of_the_log_may_be_damaged(seed, tmp_path):
-    """Other bytes are told from ours by their sums: an older commit is shown, or the file alone."""
+    """Other bytes are distinguished from ours by their sums: an older commit is shown, or the file alone."""
     path, rng = tmp_path / "state.bin", random.Random(seed)
     files = left_behind(path, "normal", seed)
     whole = read_log(files["state.bin-wal"])
@@ -148,7 +149,7 @@ def test_a_log_of_another_file_is_not_laid_over_it(seed, tmp_path):
         assert "is not of this file" in " ".join(image.notes)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only there it is told")
+@pytest.mark.skipif(sys.platform != "linux", reason="only there it is reported")
 @pytest.mark.parametrize("durability", ["none", "normal", "full"])
 def test_a_file_that_a_program_writes_is_said_and_not_held_up(durability, tmp_path):
     path = tmp_path / "state.bin"

@@ -26,7 +26,9 @@ def test_a_quick_run_leaves_a_table_numbers_and_plots(tmp_path):
     }
     rounds = found["sizes"]["rounds"]
     assert rounds >= 5
-    assert all(len(times["ns"]) in {rounds, 3 * rounds} for times in found["times"])  # the disk gets more
+    assert all(
+        len(times["ns"]) in {rounds, 3 * rounds} for times in found["times"] if "canisters" not in times["group"]
+    )  # the disk gets more
     assert "ours, bulk" in {side for digest in found["digests"] for side in digest["sides"]}
     assert "| single get, u64 → u64 |" in (tmp_path / "results.md").read_text(encoding="utf-8")
     assert {path.name for path in tmp_path.glob("map_u64.*")} == {"map_u64.svg"}

@@ -183,6 +183,7 @@ def results(tmp_path):
         Limits(heap=5),
         storable.Bounded(8, is_fixed_size=True),
         stable_structures.Principal.anonymous(),
+        inspector.SchemaFiles("memories.toml"),
         memory.size(),
         *violations(),
     ]

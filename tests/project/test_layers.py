@@ -16,7 +16,17 @@ PACKAGE = ROOT / "stable_structures"
 
 # A layer may use itself and what stands to the left of it.
 C_LAYERS = {"core": 0, "memory": 1, "storage": 2, "structures": 2, "ic0": 3}
-PYTHON_LAYERS = {"base": 0, "storable": 1, "memory": 2, "structures": 3, "encodings": 4, "canister": 5, "inspect": 5, "rescue": 5, "top": 6}
+PYTHON_LAYERS = {
+    "base": 0,
+    "encodings": 1,
+    "storable": 2,
+    "memory": 3,
+    "structures": 4,
+    "canister": 5,
+    "inspect": 5,
+    "rescue": 5,
+    "top": 6,
+}
 BASE = {"_native", "errors", "principal", "tasks", "_core"}
 # The tools look into a running canister's memory through the public memory classes only; nothing of the harness knows them.
 STRANGERS = {("canister", "inspect"), ("inspect", "canister"), ("storage", "structures"), ("structures", "storage")}

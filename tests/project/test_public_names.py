@@ -11,12 +11,12 @@ import pytest
 import stable_structures
 
 LIST = """
-    MAX_PAGES PAGE_SIZE
+    MAX_PAGES PAGE_SIZE Image open_image
 
     Memory StableMemory RestrictedMemory VirtualMemory MemoryManager Transaction Reader Writer UpgradeHooks
     CertifiedMap StableBTreeMap StableBTreeSet StableCell StableLog StableMinHeap StableVec
 
-    Array Blob Bounded Cbor Codec Principal Record Reverse Unbounded codec storable
+    Array Basilisk Blob Bounded Candid Cbor Codec Principal Record Reverse Unbounded codec storable
     f32 f64 i8 i16 i32 i64 i128 u8 u16 u32 u64 u128
 
     BadMagic BoundExceeded Closed CommitUnknown CorruptMemory IncompatibleType Locked MemoryInUse OutOfBounds OutOfMemory ReadOnly

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ...encodings.basilisk import BYTES, COUNT, FLOAT, INT, NUMBERS, PRINCIPAL, TEXT, BasiliskError, Reader
+from ...encodings.basilisk import NUMBERS, BasiliskError, Reader, encoded
 from ...errors import CorruptMemory
 from ...storable.blame import raise_of_moment
 from .kinds import CdkPrincipal
@@ -85,35 +85,7 @@ def encode(value: Any, hint: type[Hint] | None = None) -> bytes:
     """
     if hint is not None:
         return bytes([hint._stable_tag]) + NUMBERS[hint._stable_tag].pack(value)
-    if value is None:
-        return b"\x00"
-    if isinstance(value, bool):
-        return b"\x01\x01" if value else b"\x01\x00"
-    if isinstance(value, int):
-        return b"\x02" + NUMBERS[INT].pack(value)
-    if isinstance(value, float):
-        return b"\x03" + NUMBERS[FLOAT].pack(value)
-    return _encode_sized(value)
-
-
-def _encode_sized(value: Any) -> bytes:
-    if isinstance(value, str):
-        return _sized(TEXT, value.encode())
-    if isinstance(value, (bytes, bytearray)):
-        return _sized(BYTES, bytes(value))
-    if isinstance(value, CdkPrincipal):
-        return _sized(PRINCIPAL, value.to_str().encode())
-    if isinstance(value, list):
-        return b"\x07" + COUNT.pack(len(value)) + b"".join(map(encode, value))
-    if isinstance(value, dict):
-        return b"\x08" + COUNT.pack(len(value)) + b"".join(encode(key) + encode(item) for key, item in value.items())
-    if isinstance(value, tuple):
-        return b"\x09" + COUNT.pack(len(value)) + b"".join(map(encode, value))
-    raise ValueError(f"Cannot encode {type(value).__name__} for stable storage")
-
-
-def _sized(tag: int, data: bytes) -> bytes:
-    return bytes([tag]) + COUNT.pack(len(data)) + data
+    return encoded(value, CdkPrincipal, CdkPrincipal.to_str)
 
 
 def decode(data: bytes) -> Any:

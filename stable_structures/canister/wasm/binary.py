@@ -1,30 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: PLR2004 - codes and sizes of the Wasm format
-r"""A canister's module as bytes: unpack it, read its sections, check it against the platform's rules for modules.
-
-"\\0asm" 01 00 00 00, then sections: kind (1 byte), size (LEB128), content
-
-  0 custom   1 types   2 imports   3 functions   4 tables   5 memory   6 globals   7 exports   8 start   9 elements
-  10 code   11 data   12 number of data segments
-"""
+"""A canister's module as bytes: what its sections say (encodings/wasm.py), checked against the platform's rules for modules."""
 
 from __future__ import annotations
 
 import hashlib
-import zlib
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from ... import _native as native
+from ...encodings.wasm import HEADER, MAGIC, Reader, TooLarge, sections, unpacked
 from ...errors import SourceError
 from ..errors import ErrorCode, Rejected
 
-MAGIC: Final = b"\0asm"
-GZIP: Final = b"\x1f\x8b\x08"
-_HEADER: Final = b"\0asm\x01\0\0\0"
-
-_MOST_UNPACKED: Final = 100 << 20
 _MOST_FUNCTIONS: Final = 50_000
 _MOST_GLOBALS: Final = 1_000
 _MOST_METHODS: Final = 1_000
@@ -117,93 +105,15 @@ class Module:
         return found
 
 
-class Reader:
-    """Reads a section from its start to its end; raises `IndexError` past the end."""
-
-    def __init__(self, data: bytes | memoryview, at: int = 0) -> None:
-        self.data = data
-        self.at = at
-
-    def byte(self) -> int:
-        """Read one byte."""
-        value = self.data[self.at]
-        self.at += 1
-        return value
-
-    def number(self) -> int:
-        """Read an unsigned LEB128 number."""
-        result = shift = 0
-        while True:
-            byte = self.data[self.at]
-            self.at += 1
-            result |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return result
-            if shift > 70:
-                raise IndexError("a number of more than ten bytes")
-
-    def numbers(self, count: int) -> Iterable[int]:
-        """Read `count` numbers. Fast if each is one byte, as for the types of most functions."""
-        short = bytes(self.data[self.at : self.at + count])
-        if len(short) == count and short.isascii():
-            self.at += count
-            return short
-        return [self.number() for _ in range(count)]
-
-    def take(self, size: int) -> bytes:
-        """Read `size` bytes."""
-        if self.at + size > len(self.data):
-            raise IndexError("a part ends after its section")
-        self.at += size
-        return bytes(self.data[self.at - size : self.at])
-
-    def text(self) -> str:
-        """Read a name."""
-        return self.take(self.number()).decode()
-
-    def limits(self) -> tuple[int, int]:
-        """Read flag and minimum of a table or memory."""
-        flags = self.byte()
-        first = self.number()
-        if flags & 1:
-            self.number()
-        return flags, first
-
-    def constant(self) -> None:
-        """Skip a constant expression."""
-        while True:
-            op = self.byte()
-            if op == 0x0B:
-                return
-            if op in (0x41, 0x42, 0x23, 0xD2, 0xD0):
-                self.number()
-            elif op == 0x43:
-                self.take(4)
-            elif op == 0x44:
-                self.take(8)
-            elif op == 0xFD:
-                self.number()
-                self.take(16)
-
-
-def sections(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Iterate over kind and content of each section. Raises `IndexError` if one is cut."""
-    reader = Reader(data, len(_HEADER))
-    while reader.at < len(data):
-        kind = reader.byte()
-        yield kind, reader.take(reader.number())
-
-
 def read_module(given: bytes) -> Module:
     """Read a module, which may be gzipped. O(size).
 
     Raises `SourceError` for bytes that are not a module, and `Rejected` (IC0505) for one that breaks a rule of the platform.
     """
-    data = _unpacked(given) if given.startswith(GZIP) else given
+    data = _unpacked(given)
     if not data.startswith(MAGIC):
         raise SourceError(f"these {len(given)} bytes are not a Wasm module; pass the .wasm or .wasm.gz that the build wrote")
-    if not data.startswith(_HEADER):
+    if not data.startswith(HEADER):
         raise invalid("its version is not 1: a component, or cut off; pass a core module")
     module = Module(data, hashlib.sha256(given).digest())
     try:
@@ -217,15 +127,9 @@ def read_module(given: bytes) -> Module:
 
 def _unpacked(given: bytes) -> bytes:
     try:
-        unpacker = zlib.decompressobj(wbits=31)
-        data = unpacker.decompress(given, _MOST_UNPACKED + 1)
-    except zlib.error as error:
-        raise SourceError(f"the gzip file of {len(given)} bytes is damaged: {error}; build or download it again") from None
-    if len(data) > _MOST_UNPACKED:
-        raise invalid(f"it is larger than {_MOST_UNPACKED} bytes unpacked")
-    if not unpacker.eof:
-        raise SourceError(f"the gzip file of {len(given)} bytes is cut off; build or download it again")
-    return data
+        return unpacked(given)
+    except TooLarge as error:
+        raise invalid(str(error)) from None
 
 
 def _skip(module: Module, reader: Reader) -> None:

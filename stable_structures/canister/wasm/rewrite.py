@@ -18,7 +18,8 @@ from __future__ import annotations
 from typing import Final
 
 from ...encodings.candid.codec import sleb, uleb
-from .binary import GLOBAL, MEMORY, TABLE, Module, Reader, sections
+from ...encodings.wasm import Reader, sections
+from .binary import GLOBAL, MEMORY, TABLE, Module
 
 VERSION: Final = 1
 """Increase it with every change here, so that modules compiled by another version are not used."""

@@ -53,7 +53,7 @@ def find_interface(module: Module, did: str | None, ask: Callable[[], str | None
     interface = parse_interface(text)
     args = module.section("candid:args")
     if args is not None and not interface.init:
-        interface = Interface(parse_types(args.decode("utf-8", "replace")), interface.methods, text)
+        interface = Interface(parse_types(args.decode("utf-8", "replace")), interface.methods, text, interface.types)
     return interface
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import itertools
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from ...errors import Unsupported
@@ -42,6 +42,8 @@ EMPTY: Final = b"DIDL\0\0"
 _DEPTH: Final = 200
 _MOST_TYPES: Final = 10_000
 _MOST_EMPTY: Final = 100_000
+_MOST_INLINE: Final = 1000
+"""Parts of a type that is written in one line."""
 _CODES: Final = {code: Primitive(name) for name, code in PRIMITIVES.items()}
 OPT, VEC, RECORD, VARIANT, FUNC, SERVICE = -18, -19, -20, -21, -22, -23
 _MODES: Final = {"query": 1, "oneway": 2, "composite_query": 3}
@@ -333,8 +335,11 @@ class _Reader:
         return count
 
 
-def _read_types(reader: _Reader) -> Callable[[int], Type]:
-    """Return the types of a message, as a function of the code that refers to them."""
+NO_NAMES: Final[Mapping[int, str]] = {}
+
+
+def _read_types(reader: _Reader, names: Mapping[int, str] = NO_NAMES) -> Callable[[int], Type]:
+    """Return the types of a message, as a function of the code that refers to them; `names` are those of fields by their hashes."""
     count = reader.uleb()
     if count > _MOST_TYPES:
         raise CandidError(f"the message has {count} types, more than allowed")
@@ -348,7 +353,7 @@ def _read_types(reader: _Reader) -> Callable[[int], Type]:
         return _Wire(code, table)
 
     for place in range(count):
-        table[place] = _read_type(reader, named)
+        table[place] = _read_type(reader, named, names)
     return named
 
 
@@ -366,7 +371,7 @@ def _wire(given: Type) -> Type:
     return found
 
 
-def _read_type(reader: _Reader, named: Callable[[int], Type]) -> Type:
+def _read_type(reader: _Reader, named: Callable[[int], Type], names: Mapping[int, str]) -> Type:
     kind = reader.sleb()
     if kind in (OPT, VEC):
         item = named(reader.sleb())
@@ -375,7 +380,8 @@ def _read_type(reader: _Reader, named: Callable[[int], Type]) -> Type:
         fields = []
         for _ in range(reader.count()):
             number = reader.uleb()
-            fields.append(Field(number, str(number) if number < 1000 else f"_{number}", named(reader.sleb())))
+            label = names.get(number) or (str(number) if number < 1000 else f"_{number}")
+            fields.append(Field(number, label, named(reader.sleb())))
         if any(one.number >= other.number for one, other in itertools.pairwise(fields)):
             raise CandidError("the fields of a type are not in order")
         return Record(tuple(fields)) if kind == RECORD else Variant(tuple(fields))
@@ -388,10 +394,10 @@ def _read_type(reader: _Reader, named: Callable[[int], Type]) -> Type:
     raise CandidError(f"invalid kind of type {kind}")
 
 
-def decode(data: bytes, types: Sequence[Type] | None = None) -> list[Any]:
-    """Return the values of a message; as `types` if given, otherwise as the message says. O(size).
+def decode(data: bytes, types: Sequence[Type] | None = None, *, names: Mapping[int, str] = NO_NAMES, whole: bool = False) -> list[Any]:
+    """Return the values of a message; as `types` if given, otherwise as the message says, with these names of fields. O(size).
 
-    Raises `CandidError` for bytes that are not a message, or a message of other types.
+    Raises `CandidError` for bytes that are not a message, or a message of other types, and (`whole`) for bytes behind it.
     """
     if not data.startswith(MAGIC):
         raise CandidError(f"these {len(data)} bytes are not Candid: they do not begin with DIDL")
@@ -399,16 +405,67 @@ def decode(data: bytes, types: Sequence[Type] | None = None) -> list[Any]:
         if types is not None and all(type(one) is Primitive for one in types):
             head = _header(tuple(types))
             if data.startswith(head):  # as in most replies
-                plain = _Reader(data, len(head))
-                return [_get_primitive(plain, one, one) for one in types if isinstance(one, Primitive)]
+                reader = _Reader(data, len(head))
+                return _to_the_end(reader, [_get_primitive(reader, one, one) for one in types if isinstance(one, Primitive)], whole=whole)
         reader = _Reader(data, len(MAGIC))
-        named = _read_types(reader)
-        given = [named(reader.sleb()) for _ in range(reader.count())]
-        return _values(reader, given, given if types is None else types)
+        given = _given(reader, names)
+        return _to_the_end(reader, _values(reader, given, given if types is None else types), whole=whole)
     except (IndexError, KeyError, UnicodeDecodeError, struct.error, RecursionError, ValueError) as error:
         if isinstance(error, CandidError):
             raise
         raise CandidError(f"the message of {len(data)} bytes is cut off or damaged ({type(error).__name__})") from None
+
+
+def _given(reader: _Reader, names: Mapping[int, str]) -> list[Type]:
+    """Return the type of each value of a message."""
+    named = _read_types(reader, names)
+    return [named(reader.sleb()) for _ in range(reader.count())]
+
+
+def _to_the_end(reader: _Reader, values: list[Any], *, whole: bool) -> list[Any]:
+    if whole and reader.at != len(reader.data):
+        raise CandidError(f"{len(reader.data) - reader.at} bytes behind the message")
+    return values
+
+
+def message_types(data: bytes, names: Mapping[int, str] = NO_NAMES) -> tuple[Type, ...] | None:
+    """Return the type of each value of a message; None if one contains itself or is too long for a line. O(size of the types).
+
+    >>> [type_text(one) for one in message_types(encode([{"age": 7}], [Record((Field(hash_name("age"), "age", NAT8),))]), {4846783: "age"})]
+    ['record { age : nat8 }']
+    """
+    try:
+        left = [_MOST_INLINE]
+        return tuple(_inline(one, (), left) for one in _given(_Reader(data, len(MAGIC)), names))
+    except _Circle:
+        return None
+    except (IndexError, KeyError, UnicodeDecodeError, RecursionError) as error:
+        raise CandidError(f"the message of {len(data)} bytes is cut off or damaged ({type(error).__name__})") from None
+
+
+class _Circle(ValueError):
+    """A type that contains itself, or that no line can hold."""
+
+
+def _inline(given: Type, inside: tuple[int, ...], left: list[int]) -> Type:
+    """Return a type of a message with its parts in their places; `left` is how many more there may be."""
+    left[0] -= 1
+    if left[0] < 0:
+        raise _Circle
+    if isinstance(given, _Wire):
+        if given.number in inside:  # type: ignore[attr-defined]
+            raise _Circle
+        return _inline(given.table[given.number], (*inside, given.number), left)  # type: ignore[attr-defined]
+    if isinstance(given, (Opt, Vec)):
+        return type(given)(_inline(given.item, inside, left))
+    if isinstance(given, (Record, Variant)):
+        return type(given)(tuple(Field(one.number, one.name, _inline(one.type, inside, left)) for one in given.fields))
+    if isinstance(given, Func):
+        args, results = (tuple(_inline(one, inside, left) for one in side) for side in (given.args, given.results))
+        return Func(args, results, given.modes)
+    if isinstance(given, Service):
+        return Service(tuple((name, _inline(one, inside, left)) for name, one in given.methods))
+    return given
 
 
 def _values(reader: _Reader, given: Sequence[Type], wanted: Sequence[Type]) -> list[Any]:

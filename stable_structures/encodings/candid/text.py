@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from ...errors import SourceError
 from ...principal import Principal
-from .types import NAT8, Func, Opt, Primitive, Record, Service, Some, Type, Variant, Vec, resolve, type_text, unquote, unquote_bytes
+from .types import NAT8, Func, Opt, Primitive, Record, Service, Some, Type, Variant, Vec, quoted, resolve, type_text, unquote, unquote_bytes
 
 _TOKENS: Final = re.compile(
     r"""\s+|//[^\n]*|(?P<text>"(?:[^"\\]|\\.)*")|(?P<number>[+-]?(?:0x[0-9a-fA-F_]+|[0-9][0-9_]*(?:\.[0-9_]*)?(?:[eE][+-]?[0-9]+)?|inf|nan))"""
@@ -215,14 +215,7 @@ def fit_all(values: Sequence[Any], types: Sequence[Type]) -> list[Any]:
 
 # ---- values as text ----
 
-_ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _WORD: Final = re.compile(r"[A-Za-z_]\w*\Z")
-
-
-def _quoted(text: str) -> str:
-    """Return a text as a literal; characters that a terminal would act on are escaped."""
-    shown = (_ESCAPES.get(one) or (one if one.isprintable() else f"\\u{{{ord(one):x}}}") for one in text)
-    return '"' + "".join(shown) + '"'
 
 
 def _blob(data: bytes) -> str:
@@ -230,7 +223,7 @@ def _blob(data: bytes) -> str:
 
 
 def _label(name: str) -> str:
-    return name if _WORD.match(name) or name.isdecimal() else _quoted(name)
+    return name if _WORD.match(name) or name.isdecimal() else quoted(name)
 
 
 def show_value(value: Any, given: Type) -> str:  # noqa: PLR0911 - one for each sort of type
@@ -262,7 +255,7 @@ def show_value(value: Any, given: Type) -> str:  # noqa: PLR0911 - one for each 
 
 def _primitive(value: Any, given: Type) -> str:
     if isinstance(value, str):
-        return _quoted(value)
+        return quoted(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if value is None:

@@ -13,7 +13,7 @@ null           None                      service       Principal
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -164,11 +164,12 @@ def make_field(name: str, given: Type) -> Field:
 
 @dataclass(frozen=True)
 class Interface:
-    """The content of a .did file: the types of the install argument, and of each method."""
+    """The content of a .did file: the types of the install argument, and of each method; and those that it defines."""
 
     init: tuple[Type, ...]
     methods: dict[str, Func]
     text: str
+    types: dict[str, Type] = field(default_factory=dict, compare=False, repr=False)
 
 
 # ---- the text ----
@@ -229,6 +230,14 @@ def _unquote_bytes(text: str) -> bytes:
 
 unquote_bytes = _unquote_bytes
 
+_QUOTED: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def quoted(text: str) -> str:
+    """Return a text as a literal; characters that a terminal would act on are escaped."""
+    shown = (_QUOTED.get(one) or (one if one.isprintable() else f"\\u{{{ord(one):x}}}") for one in text)
+    return '"' + "".join(shown) + '"'
+
 
 class _Parser:
     def __init__(self, source: str) -> None:
@@ -279,7 +288,7 @@ class _Parser:
             self.accept(";")
         if self.now.kind != "end":
             raise self.wrong("expected a type, a service or the end")
-        return Interface(init, methods, source)
+        return Interface(init, methods, source, self.types)
 
     def actor(self) -> dict[str, Func]:
         given = self.service() if self.now.text == "{" else resolve(Name(self.next().text, self.types))
@@ -385,9 +394,14 @@ def parse_interface(text: str) -> Interface:
         raise SourceError(f"the Candid interface is invalid: {error}") from None
 
 
-def parse_types(text: str) -> tuple[Type, ...]:
-    """Read a list of types, as in Motoko's `candid:args`: `(nat, text)`."""
-    return _Parser(text).row()
+def parse_types(text: str, known: Mapping[str, Type] | None = None) -> tuple[Type, ...]:
+    """Read a list of types, as in Motoko's `candid:args`: `(nat, text)`; `known` are those that have names. Raises `SourceError`."""
+    parser = _Parser(text)
+    parser.types.update(known or {})
+    found = parser.row()
+    if parser.now.kind != "end":
+        raise parser.wrong("expected the end")
+    return found
 
 
 # ---- as text ----
@@ -409,13 +423,29 @@ def type_text(given: Type, depth: int = 0) -> str:  # noqa: PLR0911 - one for ea
         return f"opt {inner(given.item)}"
     if isinstance(given, (Record, Variant)):
         word = "record" if isinstance(given, Record) else "variant"
-        parts = [one.name if one.type == NULL and word == "variant" else f"{one.name} : {inner(one.type)}" for one in given.fields]
+        parts = [
+            field_label(one) if one.type == NULL and word == "variant" else f"{field_label(one)} : {inner(one.type)}"
+            for one in given.fields
+        ]
         if isinstance(given, Record) and given.is_tuple:
             parts = [inner(one.type) for one in given.fields]
         return f"{word} {{ {'; '.join(parts)} }}" if parts else f"{word} {{}}"
     if isinstance(given, Func):
         return "func " + function_text(given)
     return "service { " + "; ".join(f"{name} : {inner(one).removeprefix('func ')}" for name, one in given.methods) + " }"
+
+
+_WORD: Final = re.compile(r"[A-Za-z_]\w*\Z", re.ASCII)
+_KEYWORDS: Final = frozenset(
+    (*PRIMITIVES, "blob", "composite_query", "func", "import", "oneway", "opt", "query", "record", "service", "type", "variant", "vec")
+)
+
+
+def field_label(given: Field) -> str:
+    """Return the name of a field in Candid syntax: quoted if it must be; its number if no name is known."""
+    if given.name in (str(given.number), f"_{given.number}"):
+        return str(given.number)
+    return given.name if _WORD.match(given.name) and given.name not in _KEYWORDS else quoted(given.name)
 
 
 def function_text(given: Func) -> str:

@@ -2,14 +2,14 @@
 # ruff: noqa: PLR2004 - codes and sizes of the Candid format
 """Reads Candid messages, which describe themselves, so that values can be shown without knowing their type.
 
-Names of fields and variants are hashes in a message, so they are shown as numbers, `_5343647`. Records whose fields are
+Names of fields and variants are hashes in a message. Those that nobody knows are shown as numbers, `_5343647`. Records whose fields are
 0, 1, 2... become tuples, `vec nat8` becomes bytes, an option becomes its value or None.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ...principal import Principal
@@ -29,6 +29,8 @@ _NULL, _BOOL, _NAT, _INT, _TEXT, _RESERVED, _NAT8, _PRINCIPAL = (
     PRIMITIVES[name] for name in ("null", "bool", "nat", "int", "text", "reserved", "nat8", "principal")
 )
 
+NO_NAMES: Final[Mapping[int, str]] = {}
+
 
 class CandidTooLarge(CandidError, TooMuch):
     """A message that would take more than its size suggests, or is larger than what is shown."""
@@ -37,8 +39,9 @@ class CandidTooLarge(CandidError, TooMuch):
 class _Message:
     """A message and how far it is read."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, names: Mapping[int, str] = NO_NAMES) -> None:
         self.data = data
+        self.names = names
         self.at = 0
         self.types: list[tuple[int, Any]] = []
         self.left = min(len(data) + _SPARE, MOST_ITEMS)
@@ -123,8 +126,13 @@ class _Message:
         if code in (OPT, VEC, 1):
             return f"{word} {self.name(parts, depth + 1)}"
         most = 6
-        inner = "; ".join(self.name(part, depth + 1) for _, part in parts[:most])
+        inner = "; ".join(f"{self.known(number)}{self.name(part, depth + 1)}" for number, part in parts[:most])
         return f"{word} {{ {inner}{'; ...' if len(parts) > most else ''} }}"
+
+    def known(self, number: int) -> str:
+        """Return the name of a field before its type, if it is known."""
+        name = self.names.get(number)
+        return "" if name is None else f"{name} : "
 
     # ---- values ----
 
@@ -177,17 +185,20 @@ class _Message:
         return self.take(size) if part == _NAT8 else [self.value(part, depth) for _ in range(size)]
 
     def record(self, fields: list[tuple[int, int]], depth: int) -> Any:
-        values = [(label, self.value(part, depth)) for label, part in fields]
-        if values and [label for label, _ in values] == list(range(len(values))):
+        values = [(number, self.value(part, depth)) for number, part in fields]
+        if values and [number for number, _ in values] == list(range(len(values))):
             return tuple(value for _, value in values)
-        return {f"_{label}": value for label, value in values}
+        return {self.label(number): value for number, value in values}
 
     def variant(self, fields: list[tuple[int, int]], depth: int) -> Any:
         chosen = self.leb()
         if chosen >= len(fields):
             raise CandidError(f"member {chosen} of a variant of {len(fields)}")
-        label, part = fields[chosen]
-        return {f"_{label}": self.value(part, depth)}
+        number, part = fields[chosen]
+        return {self.label(number): self.value(part, depth)}
+
+    def label(self, number: int) -> str:
+        return self.names.get(number) or f"_{number}"
 
     def func(self, _parts: Any, _depth: int) -> Any:
         if self.take(1) != b"\1":
@@ -220,28 +231,28 @@ _COMPOUND: Final[dict[int, Callable[[_Message, Any, int], Any]]] = {
 }
 
 
-def read_message(data: bytes) -> tuple[list[str], list[Any], int]:
+def read_message(data: bytes, names: Mapping[int, str] = NO_NAMES) -> tuple[list[str], list[Any], int]:
     """Return the types, the values and the length of the message at the start of the bytes. Raises `CandidError`. O(size).
 
     >>> read_message(bytes.fromhex("4449444c00017b05") + b"more")
     (['nat8'], [5], 8)
     """
-    message = _Message(data)
+    message = _Message(data, names)
     most = message.left
     try:
         message.read_table()
         references = [message.sleb() for _ in message.each()]
         values = [message.value(reference) for reference in references]
-        names = [message.name(reference) for reference in references]
+        types = [message.name(reference) for reference in references]
     except (RecursionError, KeyError) as error:
         raise CandidError(f"a type that cannot be: {error}") from None
     finally:
         count_items(most - message.left)
-    return names, values, message.at
+    return types, values, message.at
 
 
-def decode(data: bytes) -> Any:
-    """Return the value of a message, or a tuple if it has several or none. O(size).
+def decode(data: bytes, names: Mapping[int, str] = NO_NAMES) -> Any:
+    """Return the value of a message, or a tuple if it has several or none; `names` are those of fields, by their hashes. O(size).
 
     Raises `CandidError`, also for bytes behind it, and `TooMuch` for more bytes than are guessed at.
 
@@ -249,7 +260,7 @@ def decode(data: bytes) -> Any:
     5
     """
     require_moderate(data)
-    _, values, length = read_message(data)
+    _, values, length = read_message(data, names)
     if length != len(data):
         raise CandidError(f"{len(data) - length} bytes behind the message")
     return values[0] if len(values) == 1 else tuple(values)

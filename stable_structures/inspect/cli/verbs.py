@@ -16,29 +16,32 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from ...errors import StableError
-from ...storable import Codec, parse_type
+from ...storable import Codec
 from .. import missing
 from ..compare import diff, to_dict
 from ..dump import OUTPUTS, export, get, table, write
-from ..fit import Misfit, require_all_fit
+from ..fit import Misfit, open_image, require_all_fit
 from ..formats.layout import Damage, Finding
 from ..formats.recognise import STRUCTURES
-from ..image import Image, Part, open_image
+from ..guessed import first_schema
+from ..image import Image, Part, SchemaFiles, Types, images_in
 from ..repair.salvage import repair
-from ..report import Types, check, inspect
+from ..report import check, inspect
+from ..rewrite.folder import notes_of
 from ..rewrite.rewrite import DEFAULT_BUCKET, import_part, load, shrink
+from ..schema import NO_SCHEMA, MemoryType, read_schema, type_of
+from ..schema import STRUCTURES as STRUCTURE_WORDS
 from ..source import Unreadable
 from ..values import Reading, json_text, shorten, to_json
 from ..writing import is_standard_output, output
 from . import completion, show
-from .guard import DAMAGED, SOUND, TROUBLE, complain, guarded
+from .guard import DAMAGED, SOUND, TROUBLE, TROUBLES, complain, guarded, trouble
 from .text import Printer, ProgressBar, human, silence
 
 _KNOWN: Final = (*STRUCTURES, "manager", "empty", "zeros", "ic-stable-memory")
-_STRUCTURES: Final = ("map", "set", "vec", "heap", "log", "cell")
 _MOST_SAID: Final = 20
 _BINARY: Final = ("cbor", "parquet")
-_FILE_HELP: Final = "an image, a gzip of one, or the folder of a snapshot (dfx, icp-cli, Juno)"
+_FILE_HELP: Final = "an image, a gzip of one, or the folder of a snapshot (dfx, icp-cli, Juno); here, or as https://... or s3://..."
 
 
 def add_verbs(verbs: Any) -> None:
@@ -65,11 +68,43 @@ def _verb(verbs: Any, name: str, run: Callable[[argparse.Namespace], int], summa
 
 
 def _file(parser: argparse.ArgumentParser, name: str = "file", text: str = _FILE_HELP) -> None:
-    parser.add_argument(name, metavar=name.upper(), help=text)
+    parser.add_argument(name, metavar=name.upper(), type=_input, help=f"{text}; - is the standard input")
+
+
+def _several(parser: argparse.ArgumentParser) -> None:
+    text = f"{_FILE_HELP}; of another folder, everything in it; - is the standard input"
+    parser.add_argument("file", metavar="FILE", nargs="+", type=_input, help=text)
+
+
+def _input(text: str) -> str:
+    return "/dev/stdin" if text == "-" else text
+
+
+def _output(text: str) -> str:
+    return "/dev/stdout" if text == "-" else text
+
+
+def _each(arguments: argparse.Namespace, one: Callable[[argparse.Namespace, bool], tuple[int, Any]]) -> int:
+    """Run a verb on each file; return the exit code of the worst. `one` is also told whether others came before."""
+    paths = [path for given in arguments.file for path in images_in(given)]
+    codes: list[int] = []
+    found: list[Any] = []
+    for path in paths:
+        try:
+            code, made = one(argparse.Namespace(**{**vars(arguments), "file": path}), bool(codes))
+        except TROUBLES as error:
+            if len(paths) == 1 or isinstance(error, BrokenPipeError):
+                raise
+            code, made = trouble(error), {"file": path, "result": "unreadable", "error": str(error)}
+        codes.append(code)
+        found.append(made)
+    if arguments.json:
+        _print_json(found if len(arguments.file) > 1 or paths != arguments.file else found[0])
+    return max(codes)
 
 
 def _types(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--memory", type=int, metavar="ID", help="the virtual memory, 0 to 254 (without it: all, or the only one)")
+    _memory(parser, "the virtual memory: its id, 0 to 254, or its name in the schema (without it: all, or the only one)")
     parser.add_argument(
         "--key-type",
         type=_type,
@@ -79,9 +114,25 @@ def _types(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--value-type", type=_type, metavar="TYPE", help="type of the values, or of a vec's, log's or cell's elements")
 
 
+def _memory(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--memory", type=_id_or_name, metavar="ID", help=text)
+    parser.add_argument("--schema", metavar="FILE", help="names and types of the memories (default: memories.toml beside FILE)")
+    parser.add_argument("--did", metavar="FILE", help="an interface with the names of Candid's fields")
+    parser.add_argument("--words", metavar="FILE", help="a text with more names of Candid's fields")
+
+
+def _id_or_name(text: str) -> int | str:
+    return int(text) if text.isascii() and text.isdecimal() else text
+
+
+def _files(arguments: argparse.Namespace) -> SchemaFiles:
+    """Return the files that say what is in an image."""
+    return SchemaFiles(arguments.schema, arguments.did, arguments.words)
+
+
 def _type(text: str) -> Codec[Any]:
     try:
-        return parse_type(text)
+        return type_of(text)
     except (StableError, TypeError, ValueError) as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
@@ -93,7 +144,17 @@ def _count(text: str) -> int:
 
 
 def _out(parser: argparse.ArgumentParser, text: str, *, required: bool = True) -> None:
-    parser.add_argument("-o", "--out", metavar="OUT", required=required, help=text)
+    parser.add_argument("-o", "--out", metavar="OUT", type=_output, required=required, help=f"{text}; - is the standard output")
+
+
+def _types_by_id(arguments: argparse.Namespace) -> Types:
+    """Return the given types, by the id of the memory, for verbs that open the image themselves."""
+    told = arguments.key_type, arguments.value_type
+    memory = arguments.memory
+    if isinstance(memory, str):
+        with open_image(arguments.file, files=_files(arguments)) as image:
+            memory = image.part(memory).id
+    return {} if told == (None, None) else {memory: told}
 
 
 def _told(arguments: argparse.Namespace, image: Image) -> Types:
@@ -107,12 +168,12 @@ def _told(arguments: argparse.Namespace, image: Image) -> Types:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[tuple[Image, ProgressBar]]:
-    with ProgressBar() as bar, open_image(path, bar) as image:
+def _opened(arguments: argparse.Namespace) -> Iterator[tuple[Image, ProgressBar]]:
+    with ProgressBar() as bar, open_image(arguments.file, bar, _files(arguments)) as image:
         yield image, bar
 
 
-def _only(image: Image, memory: int | None) -> None:
+def _only(image: Image, memory: int | str | None) -> None:
     """Keep one memory of the image, and what belongs to it."""
     if memory is not None:
         part = image.part(memory)
@@ -148,29 +209,47 @@ def _summary(arguments: argparse.Namespace) -> Printer:
     return Printer(sys.stderr if is_standard_output(arguments.out) else sys.stdout)
 
 
+def _say_folder(arguments: argparse.Namespace) -> None:
+    """Say what is to be known of a new folder before it is uploaded."""
+    if Path(arguments.out).is_dir():
+        for text in notes_of(Path(arguments.out)):
+            complain(f"{arguments.out}: {text}")
+
+
 # ---- inspect ----
 
 
 def _add_inspect(verbs: Any) -> None:
-    summary = "What a memory is, and what is in it. Exit code 1: something that was looked at is damaged or missing."
+    summary = "Say what a memory is, and what is in it. Exit code 1: something that was looked at is damaged or missing."
     parser = _verb(verbs, "inspect", _inspect, summary, "inspect stable_memory.bin")
-    _file(parser)
-    parser.add_argument("--deep", action="store_true", help="walk everything, however large; small memories are walked anyway")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    _several(parser)
+    parser.add_argument("--deep", action="store_true", help="walk everything, however large, and show all about each memory")
+    parser.add_argument("--json", action="store_true", help="for programs; of several files a list")
+    text = "write a first schema of the memories of one file; guesses are marked"
+    parser.add_argument("--write-schema", dest="out", metavar="OUT", type=_output, help=text)
     _types(parser)
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
-    with _opened(arguments.file) as (image, bar):
+    if arguments.out is not None and len(arguments.file) > 1:
+        raise Unreadable("--write-schema is for one FILE; give one, or leave it out")
+    return _each(arguments, _inspect_one)
+
+
+def _inspect_one(arguments: argparse.Namespace, heading: bool) -> tuple[int, Any]:
+    with _opened(arguments) as (image, bar):
         _only(image, arguments.memory)
+        if arguments.out is not None:
+            with output(arguments.out) as out:
+                out.write(first_schema(image).encode())
         report = inspect(image, deep=arguments.deep or None, types=_told(arguments, image), progress=bar)
-    if arguments.json:
-        _print_json(report.to_dict())
-    else:
-        show.report(report, Printer())
-    if report.damaged:
-        return DAMAGED
-    return TROUBLE if report.kind == "unknown" or _is_nothing(image) else SOUND
+    code = DAMAGED if report.damaged else TROUBLE if report.kind == "unknown" or _is_nothing(image) else SOUND
+    if not arguments.json:
+        printer = Printer()
+        if heading:
+            printer.line()
+        show.report(report, printer, details=arguments.deep or arguments.memory is not None)
+    return code, report.to_dict()
 
 
 # ---- check ----
@@ -181,24 +260,31 @@ def _add_check(verbs: Any) -> None:
         verbs,
         "check",
         _check,
-        "Every rule of the manager and of every structure. Exit code 0: sound, 1: damaged, 2: not recognised or unreadable.",
+        "Check every rule of the manager and of every structure. Exit code 0: sound, 1: damaged, 2: not recognised or unreadable.",
         "check stable_memory.bin",
     )
-    _file(parser)
-    parser.add_argument("--json", action="store_true", help="for programs")
-    parser.add_argument("--limit", type=_count, metavar="N", help="show at most N broken rules; all are counted")
+    _several(parser)
+    parser.add_argument("--json", action="store_true", help="for programs; of several files a list")
+    parser.add_argument("--limit", type=_count, metavar="N", help="show at most N broken rules of a file; all are counted")
     _types(parser)
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    with _opened(arguments.file) as (image, bar):
+    return _each(arguments, lambda one, _: _check_one(one))
+
+
+def _check_one(arguments: argparse.Namespace) -> tuple[int, Any]:
+    with _opened(arguments) as (image, bar):
         _only(image, arguments.memory)
         findings = _findings(arguments, image, bar)
         known = image.recognition.kind in _KNOWN and not _is_nothing(image)
         title, notes = image.recognition.title, image.notes
     code = DAMAGED if findings else SOUND if known else TROUBLE
-    _show_findings(arguments, findings, title, notes, code)
-    return code
+    if not arguments.json:
+        _show_findings(arguments, findings, f"{image.name}: {title}", notes, code)
+    result = {SOUND: "sound", DAMAGED: "damaged", TROUBLE: "not recognised"}[code]
+    shown = [asdict(one) for one in findings[: arguments.limit]]
+    return code, {"file": image.name, "result": result, "what": title, "count": len(findings), "notes": notes, "violations": shown}
 
 
 def _findings(arguments: argparse.Namespace, image: Image, bar: ProgressBar) -> list[Finding]:
@@ -214,21 +300,16 @@ def _findings(arguments: argparse.Namespace, image: Image, bar: ProgressBar) -> 
 
 
 def _show_findings(arguments: argparse.Namespace, findings: list[Finding], title: str, notes: list[str], code: int) -> None:
-    if arguments.json:
-        result = {SOUND: "sound", DAMAGED: "damaged", TROUBLE: "not recognised"}[code]
-        shown = [asdict(one) for one in findings[: arguments.limit]]
-        _print_json({"result": result, "what": title, "count": len(findings), "notes": notes, "violations": shown})
-        return
     printer = Printer()
     for text in notes:
         printer.line(f"note: {text}", "yellow")
     if code == TROUBLE:
-        printer.line(f"{arguments.file}: {title}: there are no rules to check")
+        printer.line(f"{title}: there are no rules to check")
     elif code == SOUND:
-        printer.line(f"{arguments.file}: {title}: sound", "green")
+        printer.line(f"{title}: sound", "green")
     else:
         show.findings(findings[: arguments.limit], printer)
-        printer.line(f"{arguments.file}: {title}: damaged, {len(findings)} broken rules", "red")
+        printer.line(f"{title}: damaged, {len(findings)} broken rules", "red")
 
 
 # ---- dump and get ----
@@ -239,7 +320,7 @@ def _add_dump(verbs: Any) -> None:
         verbs,
         "dump",
         _dump,
-        "The entries of one memory. With types told or --raw, load makes the same bytes of them again.",
+        "Print the entries of one memory. With given types, or with --raw, load turns them into the same bytes again.",
         "dump stable_memory.bin --memory 3 --key-type principal --value-type cbor --limit 10",
     )
     _file(parser)
@@ -265,7 +346,7 @@ def _add_dump(verbs: Any) -> None:
 
 def _dump(arguments: argparse.Namespace) -> int:
     gone: list[Damage] = []
-    with _opened(arguments.file) as (image, _):
+    with _opened(arguments) as (image, _):
         part = image.part(arguments.memory)
         suffix = Path(arguments.out or "").suffix.removeprefix(".")
         form = arguments.format or (suffix if suffix in OUTPUTS else "jsonl")
@@ -306,18 +387,20 @@ def _rows_out(path: str | None, form: str) -> Iterator[tuple[IO[bytes], bool]]:
 
 
 def _add_get(verbs: Any) -> None:
-    parser = _verb(verbs, "get", _get, "One entry, by its key or index.", "get stable_memory.bin --memory 3 --key alice --key-type string")
+    parser = _verb(
+        verbs, "get", _get, "Print one entry, by its key or index.", "get stable_memory.bin --memory 3 --key alice --key-type string"
+    )
     _file(parser)
     _types(parser)
     parser.add_argument(
-        "--key", required=True, metavar="K", help="the key as text, a number, JSON, or bytes as 0x6162; of a row, the index"
+        "--key", required=True, metavar="K", help="the key as text, a number, JSON, or bytes as 0x6162; of a vec, heap or log, the index"
     )
     parser.add_argument("--raw", action="store_true", help="the encoded bytes as they are")
     _keep_going(parser)
 
 
 def _get(arguments: argparse.Namespace) -> int:
-    with _opened(arguments.file) as (image, _):
+    with _opened(arguments) as (image, _):
         part = image.part(arguments.memory)
         found = get(part, arguments.key, _told(arguments, image))
         code, label = _whole(image, part, keep_going=arguments.keep_going), part.label
@@ -359,46 +442,66 @@ def _add_load(verbs: Any) -> None:
         verbs,
         "load",
         _load,
-        "An image from a dump, with the bytes that the crate would write.",
+        "Build an image from a dump, with the bytes that the crate would write.",
         "load users.jsonl --key-type u64 --value-type string --memory 0 -o image.bin",
     )
     _file(parser, "dump", "a dump: JSON lines, CSV, a CBOR sequence or Parquet")
     _types(parser)
-    parser.add_argument("--structure", choices=_STRUCTURES, default="map", help="what to make (default: map)")
+    parser.add_argument("--structure", choices=STRUCTURE_WORDS, help="what to make (default: as the schema says, else map)")
     parser.add_argument("--format", choices=OUTPUTS, help="default: by the name of the dump")
     parser.add_argument(
         "--bucket-pages", type=_count, default=DEFAULT_BUCKET, metavar="N", help="of the manager, with --memory (default: 128)"
     )
-    _out(parser, "the image to write")
+    parser.add_argument(
+        "--into", metavar="FILE", help="an image or a snapshot's folder whose other memories are kept (without it: a new image)"
+    )
+    _out(parser, "the image to write; a folder, if --into is a snapshot's and OUT does not end in .bin")
 
 
 def _load(arguments: argparse.Namespace) -> int:
+    told = _told_of_schema(arguments)
     with ProgressBar() as bar:
         count = load(
             arguments.dump,
             arguments.out,
-            structure=arguments.structure,
-            key=arguments.key_type,
-            value=arguments.value_type,
-            memory=arguments.memory,
+            structure=arguments.structure or told.structure or "map",
+            key=arguments.key_type or told.key,
+            value=arguments.value_type or told.value,
+            memory=told.id,
             bucket_pages=arguments.bucket_pages,
             form=arguments.format,
+            into=arguments.into,
             progress=bar,
         )
     _summary(arguments).line(f"{arguments.out}: {count} entries")
+    _say_folder(arguments)
     return SOUND
 
 
+def _told_of_schema(arguments: argparse.Namespace) -> MemoryType:
+    """Return what the schema says of the memory that is to be made."""
+    memory = arguments.memory
+    schema = NO_SCHEMA if arguments.schema is None else read_schema(arguments.schema, did=arguments.did)
+    if not isinstance(memory, str):
+        return schema.of(memory)
+    try:
+        return schema.of(schema.id_of(memory))
+    except KeyError:
+        raise Unreadable(f"memory {memory!r} not found; give its id, or --schema with a file that names it") from None
+
+
 def _add_export(verbs: Any) -> None:
-    parser = _verb(verbs, "export", _export, "One virtual memory as a file of its own.", "export stable_memory.bin --memory 3 -o users.bin")
+    parser = _verb(
+        verbs, "export", _export, "Write one virtual memory as a file of its own.", "export stable_memory.bin --memory 3 -o users.bin"
+    )
     _file(parser)
-    parser.add_argument("--memory", type=int, metavar="ID", help="the virtual memory")
+    _memory(parser, "the virtual memory: its id, or its name in the schema")
     _keep_going(parser)
     _out(parser, "the file to write")
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    with _opened(arguments.file) as (image, _):
+    with _opened(arguments) as (image, _):
         part: Part = image.part(arguments.memory)
         code = _whole(image, part, keep_going=arguments.keep_going)
         if code != SOUND:
@@ -413,12 +516,12 @@ def _add_import(verbs: Any) -> None:
         verbs,
         "import",
         _import,
-        "An image with one virtual memory from a file.",
+        "Put a file into an image, as one of its virtual memories.",
         "import users.bin --memory 3 --into stable_memory.bin -o changed.bin",
     )
     _file(parser, "part", "the memory, as export writes it")
     parser.add_argument("--memory", type=int, required=True, metavar="ID", help="the id that it gets; what has it is replaced")
-    parser.add_argument("--into", metavar="FILE", help="the image whose other memories are kept (without it: a new one)")
+    parser.add_argument("--into", metavar="FILE", type=_input, help="the image whose other memories are kept (without it: a new one)")
     parser.add_argument("--bucket-pages", type=_count, default=DEFAULT_BUCKET, metavar="N", help="of a new image (default: 128)")
     _keep_going(parser)
     _out(parser, "the image to write")
@@ -436,6 +539,7 @@ def _import(arguments: argparse.Namespace) -> int:
             progress=bar,
         )
     show.moved(moved, _summary(arguments))
+    _say_folder(arguments)
     return SOUND
 
 
@@ -447,7 +551,7 @@ def _add_diff(verbs: Any) -> None:
         verbs,
         "diff",
         _diff,
-        "What is different between two memories. Exit code 0: nothing, 1: something, 2: trouble.",
+        "Show what is different between two memories. Exit code 0: nothing, 1: something, 2: trouble.",
         "diff before.bin after.bin",
     )
     _file(parser, "a")
@@ -465,11 +569,13 @@ def _add_diff(verbs: Any) -> None:
 
 
 def _diff(arguments: argparse.Namespace) -> int:
-    with ProgressBar() as bar, open_image(arguments.a, bar) as a, open_image(arguments.b, bar) as b:
+    files = _files(arguments)
+    with ProgressBar() as bar, open_image(arguments.a, bar, files) as a, open_image(arguments.b, bar, files) as b:
+        memory = a.part(arguments.memory).id if isinstance(arguments.memory, str) else arguments.memory
         for image in (a, b):
-            if image.recognition.kind == "manager" and arguments.memory is not None and arguments.memory in image.parts:
-                _only(image, arguments.memory)
-        found = diff(a, b, types={arguments.memory: (arguments.key_type, arguments.value_type)}, progress=bar)
+            if image.recognition.kind == "manager" and memory is not None and memory in image.parts:
+                _only(image, memory)
+        found = diff(a, b, types={memory: (arguments.key_type, arguments.value_type)}, progress=bar)
         code = max(_whole(image, None, keep_going=arguments.keep_going) for image in (a, b))
     if arguments.json:
         _print_json([to_dict(one, _readable, arguments.limit) for one in found])
@@ -490,7 +596,7 @@ def _add_map(verbs: Any) -> None:
         verbs,
         "map",
         _map,
-        "The picture: buckets by owner, pages by fill, nodes by depth, free and stale space.",
+        "Draw a memory: buckets by owner, pages by fill, nodes by depth, free and stale space.",
         "map stable_memory.bin -o map.html",
     )
     _file(parser)
@@ -502,7 +608,7 @@ def _add_map(verbs: Any) -> None:
 def _map(arguments: argparse.Namespace) -> int:
     from ..picture.picture import draw  # noqa: PLC0415 - an extra, or only this verb needs it
 
-    with _opened(arguments.file) as (image, bar):
+    with _opened(arguments) as (image, bar):
         _only(image, arguments.memory)
         draw(image, arguments.out, types=_told(arguments, image), progress=bar)
         code = _whole(image, None, keep_going=arguments.keep_going)
@@ -518,29 +624,29 @@ def _add_repair(verbs: Any) -> None:
         verbs,
         "repair",
         _repair,
-        "Saves every readable entry into a new image. Exit code 0: nothing was lost, 1: something was, 2: trouble.",
+        "Save every readable entry into a new image. Exit code 0: nothing was lost, 1: something was, 2: trouble.",
         "repair damaged.bin -o saved.bin",
     )
     _file(parser)
     _types(parser)
     parser.add_argument("--json", action="store_true", help="for programs")
-    _out(parser, "the image to write; FILE is never changed")
+    _out(parser, "the image to write (of a snapshot: a folder, unless OUT ends in .bin); FILE is never changed")
 
 
 def _repair(arguments: argparse.Namespace) -> int:
     with ProgressBar() as bar:
-        told = {arguments.memory: (arguments.key_type, arguments.value_type)}
-        done = repair(arguments.file, arguments.out, types=told, progress=bar)
+        done = repair(arguments.file, arguments.out, types=_types_by_id(arguments), files=_files(arguments), progress=bar)
     if arguments.json:
         _print_json([{**asdict(one), "missing": one.missing} for one in done], _summary(arguments))
     else:
         show.salvage(done, _summary(arguments))
+    _say_folder(arguments)
     return SOUND if all(one.whole for one in done) else DAMAGED
 
 
 def _add_shrink(verbs: Any) -> None:
     parser = _verb(
-        verbs, "shrink", _shrink, "Writes a memory compactly; the crate reads it as before.", "shrink stable_memory.bin -o small.bin"
+        verbs, "shrink", _shrink, "Write a memory compactly; the crate reads it as before.", "shrink stable_memory.bin -o small.bin"
     )
     _file(parser)
     _types(parser)
@@ -551,16 +657,16 @@ def _add_shrink(verbs: Any) -> None:
         help="other buckets than before; smaller ones waste less (the crate keeps what it finds)",
     )
     _keep_going(parser)
-    _out(parser, "the image to write; FILE is never changed")
+    _out(parser, "the image to write (of a snapshot: a folder, unless OUT ends in .bin); FILE is never changed")
 
 
 def _shrink(arguments: argparse.Namespace) -> int:
-    told = {arguments.memory: (arguments.key_type, arguments.value_type)}
     with ProgressBar() as bar:
         done = shrink(
             arguments.file,
             arguments.out,
-            types=told,
+            types=_types_by_id(arguments),
+            files=_files(arguments),
             bucket_pages=arguments.bucket_pages,
             keep_going=arguments.keep_going,
             progress=bar,
@@ -568,6 +674,7 @@ def _shrink(arguments: argparse.Namespace) -> int:
     printer = _summary(arguments)
     show.moved(done.memories, printer)
     printer.line(f"{arguments.out}: {human(done.before)} became {human(done.after)}")
+    _say_folder(arguments)
     return SOUND
 
 
@@ -579,7 +686,7 @@ def _add_completion(verbs: Any) -> None:
         verbs,
         "completion",
         _completion,
-        "A script that completes the verbs and options in a shell.",
+        "Print a script that completes the verbs and options in a shell.",
         "completion bash > ~/.local/share/bash-completion/completions/stable-structures",
     )
     parser.add_argument("shell", choices=completion.SHELLS)

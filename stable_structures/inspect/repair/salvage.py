@@ -18,15 +18,32 @@ from ...memory.memory import Memory
 from ...storable import Codec
 from .. import missing
 from ..encoding import exact
-from ..fit import require_all_fit
-from ..formats.layout import CAPACITY, CHUNK_HEADER, DEPTH, NODE_HEADER, U64, Damage, Finding
+from ..fit import open_image, require_all_fit
+from ..formats.layout import (
+    ALLOCATED_AT,
+    CAPACITY,
+    CHILD,
+    CHUNK_BEGINS,
+    CHUNK_HEADER,
+    COUNT_AT,
+    DEPTH,
+    NODE_BEGINS,
+    NODE_HEADER,
+    OVERFLOW_AT,
+    TYPE_AT,
+    Damage,
+    Finding,
+    u16,
+    u64,
+)
 from ..formats.maps import MapReader
 from ..formats.nodes import Node, Run, read_entries
 from ..formats.sequences import LogReader
 from ..formats.survey import MapStats, MapSurvey, batches, shown_key
-from ..image import Image, Part, open_image
-from ..report import Types, check_part
-from ..rewrite.build import Entry, ImageFile, MapBuilder, Output, Spool, copy, form_of, in_batches
+from ..image import Image, Part, SchemaFiles, Types
+from ..report import check_part
+from ..rewrite.build import Entry, MapBuilder, Output, Spool, copy, form_of, in_batches
+from ..rewrite.folder import image_output
 from ..rewrite.rewrite import rewrite
 from ..source import Progress, no_progress
 from .losses import Salvage
@@ -34,7 +51,14 @@ from .sequences import save_log_data, save_row
 from .tables import mend_tables
 
 
-def repair(what: str | Path | Memory, out: str | Path, *, types: Types | None = None, progress: Progress = no_progress) -> list[Salvage]:
+def repair(
+    what: str | Path | Memory,
+    out: str | Path,
+    *,
+    types: Types | None = None,
+    files: SchemaFiles | None = None,
+    progress: Progress = no_progress,
+) -> list[Salvage]:
     """Save every readable entry into a new image, and report what was lost, memory by memory. O(size). Never changes `what`.
 
     If the order of a map's keys cannot be told, entries of nodes that nothing leads to are lost unless the type of
@@ -51,7 +75,7 @@ def repair(what: str | Path | Memory, out: str | Path, *, types: Types | None = 
     >>> found.expected, found.kept, found.missing
     (100, 95, 5)
     """
-    with open_image(what, progress) as image, ImageFile(out) as file:
+    with open_image(what, progress, files) as image, image_output(out, image) as file:
         require_all_fit(image, types or {}, lenient=True)
         done = _mended(image, types or {})
         done += _cut_off(image)
@@ -90,7 +114,7 @@ class _Salvager:
 
     def fill(self, part: Part, memory: Memory) -> str:
         """One memory of the new image."""
-        key, value = self.types.get(part.id, (None, None))
+        key, value = part.types(self.types)
         result = Salvage(part.id, part.word, None)
         self.done.append(result)
         if part.id in self.cut:
@@ -103,7 +127,7 @@ class _Salvager:
 
     def _fill(self, part: Part, memory: Memory, result: Salvage, key: Codec[Any] | None, value: Codec[Any] | None) -> None:
         if part.index is not None:
-            log = part.index.open(*self.types.get(part.index.id, (None, None)))
+            log = part.index.open(*part.index.types(self.types))
             if isinstance(log, LogReader):
                 save_log_data(log, memory)
             return
@@ -238,14 +262,14 @@ class MapSalvage:
             return None
         with suppress(Damage):
             return self.space.node(address, self.reader.layout, first=first)
-        count = first[5] | first[6] << 8
-        if first[:4] != b"BTN\x02" or not 1 <= count <= CAPACITY or first[4] > 1:
+        count = u16(first, COUNT_AT)
+        if first[:4] != NODE_BEGINS or not 1 <= count <= CAPACITY or first[TYPE_AT] > 1:
             return None
-        node = Node(address, 2, first[4] == 0, Run(self.space, address, first, U64.unpack_from(first, 7)[0]))
+        node = Node(address, 2, first[TYPE_AT] == 0, Run(self.space, address, first, u64(first, OVERFLOW_AT)))
         at = NODE_HEADER
         if not node.leaf:
-            at += 8 * (count + 1)
-            node.children = tuple(U64.unpack_from(first, NODE_HEADER + 8 * i)[0] for i in range(count + 1)) if at <= len(first) else ()
+            at += CHILD * (count + 1)
+            node.children = tuple(u64(first, NODE_HEADER + CHILD * i) for i in range(count + 1)) if at <= len(first) else ()
         read_entries(node, at, count, self.reader.layout, keep=lambda _: None)
         return node
 
@@ -331,7 +355,9 @@ class MapSalvage:
         if found and known:
             self.result.notes.append(f"{found} nodes that nothing leads to any more were saved")
         elif found:
-            self._lose(f"{found} nodes that nothing leads to: the order of the keys is not known, so their place is not; give --key-type TYPE")
+            self._lose(
+                f"{found} nodes that nothing leads to: the order of the keys is not known, so their place is not; give --key-type TYPE"
+            )
 
     def _end(self) -> int:
         """Return the chunks to search: those behind the end of the free list are stale; all if the list is damaged."""
@@ -344,7 +370,7 @@ class MapSalvage:
     def _loose(self, address: int) -> Node | None:
         try:
             header = self.space.read(address - CHUNK_HEADER, CHUNK_HEADER)
-            if header[:4] == b"CHK\x01" and header[4] == 0:
+            if header[:4] == CHUNK_BEGINS and header[ALLOCATED_AT] == 0:
                 return None  # free: what it holds was given up
             node = self.space.node(address, self.reader.layout, first=self.space.read(address, self.space.page))
         except Damage:

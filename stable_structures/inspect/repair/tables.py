@@ -17,8 +17,8 @@ from ...memory.memory import PAGE_SIZE
 from ..formats.layout import BUCKETS, FREE, MEMORIES, Damage, Finding
 from ..formats.managed import ENDS_INSIDE, Manager, read_tables
 from ..formats.recognise import STRUCTURES
-from ..image import Image, Part, parts_of
-from ..report import Types, check_part
+from ..image import Image, Part, Types, parts_of
+from ..report import check_part
 from ..source import no_progress
 
 _MOST_TRIED: Final = 4096

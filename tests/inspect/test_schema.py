@@ -1,0 +1,235 @@
+"""memories.toml: what it says is used by every verb; what it says wrongly is an error that names the file and the key."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from stable_structures import (
+    Array,
+    Blob,
+    Candid,
+    Cbor,
+    MemoryManager,
+    Principal,
+    StableBTreeMap,
+    StableBTreeSet,
+    StableCell,
+    StableLog,
+    StableMemory,
+    StableMinHeap,
+    StableVec,
+    f64,
+    u8,
+    u32,
+    u64,
+)
+from stable_structures.encodings.wasm import HEADER
+from stable_structures.inspect import Misfit, SchemaFiles, Unreadable, check, inspect, open_image
+from stable_structures.inspect.guessed import first_schema
+from stable_structures.inspect.schema import read_schema
+from stable_structures.storable import parse_type
+
+from ..support.command import run
+
+USER = "record { name : text; age : nat8 }"
+DID = "type User = record { name : text; age : nat8 }; service : { get : () -> (User) query }"
+WHOLE = """
+[memories.0]
+name = "users"
+structure = "map"
+key = "principal"
+value = "candid<record { name : text; age : nat8 }>"
+[memories.1]
+name = "points"
+structure = "vec"
+value = "u64"
+[memories.2]
+name = "events"
+structure = "log"
+value = "string"
+data = 3
+"""
+
+
+def principal(number):
+    return Principal(bytes([number]) * 8 + b"\1\1")
+
+
+def fill(memory):
+    manager = MemoryManager(memory, bucket_pages=1)
+    users = StableBTreeMap[Principal, Candid(USER)](manager.get(0))
+    users.update({principal(i): {"name": f"user {i}", "age": i} for i in range(30)})
+    StableVec[u64](manager.get(1)).extend(range(100, 200))
+    StableLog[str](manager.get(2), manager.get(3)).extend(["began", "ended"])
+    StableBTreeSet[str](manager.get(4)).update(["x", "yy"])
+    StableCell[Cbor](manager.get(5), {"fee": 1})
+    StableMinHeap[u32](manager.get(6)).push_many([3, 1, 2])
+    StableBTreeMap[u64, tuple[f64, u32, Array(12)]](manager.get(7)).insert_many(range(3), [(1.5, 2, b"x" * 12)] * 3)
+
+
+@pytest.fixture
+def image(tmp_path):
+    path = tmp_path / "x.bin"
+    with StableMemory.open(path, durability="none") as memory:
+        fill(memory)
+    return path
+
+
+def lines(made):
+    return [json.loads(line) for line in made.splitlines()]
+
+
+def verb(*words):
+    made = run(words)
+    return made.returncode, made.stdout, made.stderr
+
+
+def test_each_verb_takes_names_and_types_from_the_schema_beside_the_image(image, tmp_path):
+    (tmp_path / "memories.toml").write_text(WHOLE)
+    code, out, _ = verb("dump", image, "--memory", "users", "--limit", "1")
+    assert (code, lines(out)) == (0, [{"key": str(principal(0)), "value": {"age": 0, "name": "user 0"}}])
+    code, out, _ = verb("get", image, "--memory", "users", "--key", str(principal(7)))
+    assert (code, json.loads(out)) == (0, {"age": 7, "name": "user 7"})
+    report = json.loads(verb("inspect", image, "--json")[1])
+    assert [(one["memory"], one["name"], one["value_type"]) for one in report["memories"][:3]] == [
+        (0, "users", "candid<record { age : nat8; name : text }>"), (1, "points", "u64"), (2, "events", "str"),
+    ]  # fmt: skip
+    assert verb("check", image)[0] == 0
+    for name in ("shrink", "repair"):
+        assert verb(name, image, "-o", tmp_path / f"{name}.bin")[0] == 0
+    assert verb("diff", image, tmp_path / "shrink.bin", "--memory", "users")[0] == 0
+    assert verb("export", image, "--memory", "points", "-o", tmp_path / "points.bin")[0] == 0
+    dump = tmp_path / "users.jsonl"
+    dump.write_text(verb("dump", image, "--memory", "users")[1])
+    made = tmp_path / "made.bin"
+    assert verb("load", dump, "--memory", "users", "--schema", tmp_path / "memories.toml", "-o", made)[0] == 0
+    with open_image(made, files=SchemaFiles(tmp_path / "memories.toml")) as found:
+        assert found.part("users").id == 0
+        assert check(found) == []
+
+
+def test_a_name_that_no_memory_has_is_said(image, tmp_path):
+    assert "no schema names its memories" in verb("dump", image, "--memory", "users")[2]
+    (tmp_path / "memories.toml").write_text(WHOLE)
+    code, _, error = verb("dump", image, "--memory", "user")
+    assert code == 2
+    assert "'users', 'points', 'events'" in error
+
+
+def test_a_schema_beside_another_image_is_passed_over_where_it_does_not_fit(image, tmp_path):
+    (tmp_path / "memories.toml").write_text('[memories.1]\nvalue = "f64"\n[memories.7]\nkey = "string"\n[memories.9]\nname = "nothing"')
+    found = inspect(image)
+    assert not found.damaged
+    assert [note.partition(": ")[2].partition(":")[0] for note in found.notes] == ["memory 7 is passed over", "nothing"]
+    assert check(image) == []
+    with pytest.raises(Misfit, match=r"memories.toml: memory 7: .*correct the schema"):
+        open_image(image, files=SchemaFiles(tmp_path / "memories.toml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "what"),
+    [
+        ("[memories.0", "", "not TOML"),
+        ("memory = 1", "memory", "do you mean memories?"),
+        ("memories = 1", "memories", "one table for each memory"),
+        ("[memories.255]", "memories.255", "0 to 254"),
+        ("[memories.x]", "memories.x", "0 to 254"),
+        ("[memories]\n0 = 1", "memories.0", "expected a table"),
+        ('[memories.0]\nkeys = "u64"', "memories.0.keys", "do you mean key?"),
+        ('[memories.0]\nkey = "u65"', "memories.0.key", "unknown name u65"),
+        ("[memories.0]\nkey = 64", "memories.0.key", "a text in quotes"),
+        ('[memories.0]\nkey = "f64"\nstructure = "map"', "memories.0.key", "cannot be a key"),
+        ('[memories.0]\nkey = "u64"\nstructure = "vec"', "memories.0.key", "no keys"),
+        ('[memories.0]\nvalue = "u64"\nstructure = "set"', "memories.0.value", "no values"),
+        ('[memories.0]\nstructure = "tree"', "memories.0.structure", "map, set, vec, heap, log, cell"),
+        ("[memories.0]\ndata = true", "memories.0.data", "0 to 254"),
+        ('[memories.0]\nname = "a\\nb"', "memories.0.name", "printable"),
+        ('[memories.0]\nname = "a"\n[memories.1]\nname = "a"', "name", "2 memories"),
+        ('did = "none.did"\n[memories.0]\nvalue = "candid<User>"', "", "none.did: cannot be read"),
+        ('[memories.0]\nvalue = "candid<User>"', "memories.0.value", "does not define the type User"),
+        ('[memories.0]\nvalue = "record { a : nat }"', "memories.0.value", "write candid<record { a : nat }>"),
+    ],
+)
+def test_a_wrong_schema_is_an_error_with_file_key_and_what_to_do(tmp_path, text, where, what):
+    path = tmp_path / "memories.toml"
+    path.write_text(text)
+    with pytest.raises(Unreadable) as caught:
+        read_schema(path)
+    said = str(caught.value)
+    assert what in said
+    assert said.startswith(f"{path}: {where}" if where else str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("nat64", "u64"), ("int32", "i32"), ("float64", "f64"), ("text", "string"), ("blob", "vec<u8>"), ("vec nat8", "bytes"),
+        ("opt text", "option<string>"), ("tuple<opt nat8, blob, None>", "tuple[u8 | None, bytes, None]"), ("blob<29>", "Blob(29)"),
+        ("CANDID<opt blob>", "candid<opt vec nat8>"), ("null", "unit"),
+    ],
+)  # fmt: skip
+def test_types_are_spelled_as_in_the_crate_in_python_and_in_candid(tmp_path, text, same):
+    path = tmp_path / "memories.toml"
+    path.write_text(f'[image]\nvalue = "{text}"')
+    assert read_schema(path).of(None).value == parse_type(same)
+
+
+def test_the_first_schema_is_read_back_and_fits(image, tmp_path):
+    with open_image(image) as found:
+        text = first_schema(found)
+    assert 'value = "candid<record { 4846783 : nat8; 1224700491 : text }>"  # a guess' in text
+    path = tmp_path / "first.toml"
+    path.write_text(text)
+    with open_image(image, files=SchemaFiles(path)) as found:
+        assert [part.told.structure for part in found.parts.values()] == ["map", "vec", "log", None, "set", "cell", "heap", "map"]
+        assert not found.notes
+    assert verb("inspect", image, "--write-schema", tmp_path / "again.toml")[0] == 0
+    assert (tmp_path / "again.toml").read_text() == text
+    code, _, error = verb("inspect", image, "--write-schema", path)
+    assert code == 2
+    assert "already" in error
+
+
+def test_names_come_from_the_interface_then_the_module_then_the_words(tmp_path):
+    memory = StableMemory()
+    StableBTreeMap[u8, Candid(USER)](memory)[1] = {"name": "Ada", "age": 36}
+    folder = tmp_path / "snapshot"
+    folder.mkdir()
+    (folder / "stable_memory.bin").write_bytes(memory.read(0, memory.nbytes))
+    (folder / "metadata.json").write_text(json.dumps({"stable_memory_size": memory.nbytes}))
+
+    def shown(**told):
+        with open_image(folder, files=SchemaFiles(**told)) as found:
+            return inspect(found).memories[0].first[0][1]
+
+    assert shown() == {"_4846783": 36, "_1224700491": "Ada"}
+    words, did = tmp_path / "words.txt", tmp_path / "x.did"
+    words.write_text("age\nof no use\n")
+    assert shown(words=words) == {"age": 36, "_1224700491": "Ada"}
+    name = b"icp:public candid:service"
+    body = bytes([len(name)]) + name + b"service : { get : () -> (record { name : text }) }"
+    (folder / "wasm_module.bin").write_bytes(HEADER + b"\0" + bytes([len(body)]) + body)
+    assert shown() == {"_4846783": 36, "name": "Ada"}
+    packed = subprocess.run(["gzip", "-c", folder / "wasm_module.bin"], capture_output=True, check=True).stdout  # noqa: S607
+    (folder / "wasm_module.bin").write_bytes(packed)
+    assert shown(words=words) == {"age": 36, "name": "Ada"}
+    (folder / "wasm_module.bin").write_bytes(packed[:40])
+    assert shown() == {"_4846783": 36, "_1224700491": "Ada"}
+    did.write_text(DID)
+    assert shown(did=did) == {"age": 36, "name": "Ada"}
+    with pytest.raises(Unreadable, match=r"none\.did"):
+        shown(did=tmp_path / "none.did")
+
+
+def test_bytes_of_a_bound_and_keys_of_an_unknown_order_keep_the_schema_true(tmp_path):
+    memory = StableMemory()
+    StableBTreeMap[tuple[Blob(4), u8], u64](memory).update({(b"a" * (i % 5), i): i for i in range(60)})
+    path = tmp_path / "x.bin"
+    path.write_bytes(memory.read(0, memory.nbytes))
+    with open_image(path) as found:
+        (tmp_path / "memories.toml").write_text(first_schema(found))
+    with open_image(path, files=SchemaFiles(tmp_path / "memories.toml")) as found:
+        assert check(found) == []
