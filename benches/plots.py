@@ -48,10 +48,9 @@ def draw(results: Results, out: Path, note: Callable[[str], None]) -> list[Pictu
         return []
     mpl.use("Agg")
     with mpl.rc_context(SETTINGS):
-        found = [
-            _picture(results, sweep, out) for sweep in SWEEPS if any(t.group == sweep.title and t.sweep for t in results.times.values())
-        ]
-        return found + ([_work(results, out)] if any(t.group == program.TITLE for t in results.times.values()) else [])
+        titles = {(times.group, times.sweep) for times in results.times.values()}
+        found = [_picture(results, sweep, out) for sweep in SWEEPS if (sweep.title, True) in titles]
+        return [*found, _work(results, out)] if (program.TITLE, False) in titles else found
 
 
 def _work(results: Results, out: Path) -> Picture:

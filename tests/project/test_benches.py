@@ -45,7 +45,7 @@ def test_a_quick_run_leaves_a_table_numbers_and_plots(tmp_path):
 
 
 def test_a_side_that_finds_something_else_does_not_count(tmp_path, monkeypatch):
-    monkeypatch.setattr(program.Ours, "scan", lambda self: 1.0)
+    monkeypatch.setattr(program.Ours, "scan", lambda _: 1.0)
     results, said = Results(), []
     program.measure(replace(QUICK, rounds=1), tmp_path, "cpu", results, said.append)
     assert results.failures
