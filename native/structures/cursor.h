@@ -25,7 +25,7 @@ enum ss_stop {
     SS_BEFORE = 2   /* keys < stop */
 };
 
-/* Numbers are for parts whose type is an unsigned big-endian integer of 1, 2, 4 or 8 bytes; rows for those of another fixed size,
+/* Numbers are for parts whose type is an unsigned big-endian integer of 1, 2, 4 or 8 bytes; rows for those of any fixed size,
  * which are then demanded to have it. */
 enum ss_want {
     SS_WANT_KEYS = 1,

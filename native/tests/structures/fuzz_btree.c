@@ -342,7 +342,8 @@ static bool iterate(trial *t, int from, ss_span start, bool back) {
             status = ss_cursor_skip(cursor, most, back);
             count = status > 0 ? (uint64_t)status : 0;
         } else {
-            status = ss_cursor_next(cursor, most, 4096, SS_WANT_KEYS | SS_WANT_VALUES, back);
+            int rows = (int)rng_below(&t->random, 4) * SS_WANT_KEY_ROWS; /* of keys, values, both */
+            status = ss_cursor_next(cursor, most, 4096, SS_WANT_KEYS | SS_WANT_VALUES | rows, back);
             count = status > 0 ? ss_get64(ss_result()) : 0;
         }
         passed += count;

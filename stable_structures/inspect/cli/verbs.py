@@ -27,6 +27,7 @@ from ..guessed import first_schema
 from ..image import Image, Part, SchemaFiles, Types, images_in
 from ..repair.salvage import repair
 from ..report import check, inspect
+from ..rewrite.folder import notes_of
 from ..rewrite.rewrite import DEFAULT_BUCKET, import_part, load, shrink
 from ..schema import NO_SCHEMA, MemoryType, read_schema, type_of
 from ..schema import STRUCTURES as STRUCTURE_WORDS
@@ -206,6 +207,13 @@ def _print_json(found: Any, printer: Printer | None = None) -> None:
 def _summary(arguments: argparse.Namespace) -> Printer:
     """Return where a verb reports what it wrote: not into its own output."""
     return Printer(sys.stderr if is_standard_output(arguments.out) else sys.stdout)
+
+
+def _say_folder(arguments: argparse.Namespace) -> None:
+    """Say what is to be known of a new folder before it is uploaded."""
+    if Path(arguments.out).is_dir():
+        for text in notes_of(Path(arguments.out)):
+            complain(f"{arguments.out}: {text}")
 
 
 # ---- inspect ----
@@ -444,7 +452,10 @@ def _add_load(verbs: Any) -> None:
     parser.add_argument(
         "--bucket-pages", type=_count, default=DEFAULT_BUCKET, metavar="N", help="of the manager, with --memory (default: 128)"
     )
-    _out(parser, "the image to write")
+    parser.add_argument(
+        "--into", metavar="FILE", help="an image or a snapshot's folder whose other memories are kept (without it: a new image)"
+    )
+    _out(parser, "the image to write; a folder, if --into is a snapshot's and OUT does not end in .bin")
 
 
 def _load(arguments: argparse.Namespace) -> int:
@@ -459,9 +470,11 @@ def _load(arguments: argparse.Namespace) -> int:
             memory=told.id,
             bucket_pages=arguments.bucket_pages,
             form=arguments.format,
+            into=arguments.into,
             progress=bar,
         )
     _summary(arguments).line(f"{arguments.out}: {count} entries")
+    _say_folder(arguments)
     return SOUND
 
 
@@ -526,6 +539,7 @@ def _import(arguments: argparse.Namespace) -> int:
             progress=bar,
         )
     show.moved(moved, _summary(arguments))
+    _say_folder(arguments)
     return SOUND
 
 
@@ -616,7 +630,7 @@ def _add_repair(verbs: Any) -> None:
     _file(parser)
     _types(parser)
     parser.add_argument("--json", action="store_true", help="for programs")
-    _out(parser, "the image to write; FILE is never changed")
+    _out(parser, "the image to write (of a snapshot: a folder, unless OUT ends in .bin); FILE is never changed")
 
 
 def _repair(arguments: argparse.Namespace) -> int:
@@ -626,6 +640,7 @@ def _repair(arguments: argparse.Namespace) -> int:
         _print_json([{**asdict(one), "missing": one.missing} for one in done], _summary(arguments))
     else:
         show.salvage(done, _summary(arguments))
+    _say_folder(arguments)
     return SOUND if all(one.whole for one in done) else DAMAGED
 
 
@@ -642,7 +657,7 @@ def _add_shrink(verbs: Any) -> None:
         help="other buckets than before; smaller ones waste less (the crate keeps what it finds)",
     )
     _keep_going(parser)
-    _out(parser, "the image to write; FILE is never changed")
+    _out(parser, "the image to write (of a snapshot: a folder, unless OUT ends in .bin); FILE is never changed")
 
 
 def _shrink(arguments: argparse.Namespace) -> int:
@@ -659,6 +674,7 @@ def _shrink(arguments: argparse.Namespace) -> int:
     printer = _summary(arguments)
     show.moved(done.memories, printer)
     printer.line(f"{arguments.out}: {human(done.before)} became {human(done.after)}")
+    _say_folder(arguments)
     return SOUND
 
 
