@@ -86,7 +86,7 @@ def _output(text: str) -> str:
 
 
 def _each(arguments: argparse.Namespace, one: Callable[[argparse.Namespace, bool], tuple[int, Any]]) -> int:
-    """Run a verb on each file; return the exit code of the worst. `one` is also told whether others came before."""
+    """Run a verb on each file; return the exit code of the worst. `one` also gets whether others came before."""
     paths = [path for given in arguments.file for path in images_in(given)]
     codes: list[int] = []
     found: list[Any] = []
@@ -419,7 +419,7 @@ def _get(arguments: argparse.Namespace) -> int:
         Printer().write(f"{_json_that_fits(to_json(reading.read(data)))}\n")
         return code
     if sys.stdout.isatty() and not _is_plain(data):
-        raise Unreadable("these bytes are no plain text, and a terminal would obey them; give them to a file or a pipe")
+        raise Unreadable("these bytes are not plain text, and a terminal would obey them; write them to a file or a pipe")
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
     return code
