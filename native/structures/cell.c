@@ -8,7 +8,7 @@
  *         8        the value
  *
  * Invariant
- *  V1  The value ends inside the memory.
+ *  D1  The value ends inside the memory.
  */
 #include "structures/cell.h"
 

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`Canister`: a canister in the test process, installed, called, stopped, upgraded and rolled back as the platform does it."""
+"""`Canister`: a canister in the test process, installed, called, stopped, upgraded and rolled back as the platform does it.
+
+The file is long because it holds one public class, a third of it docstrings and examples. How a message runs is in `execution`,
+what a program is in `program` and `wasm`, snapshots are in `snapshot` and `folder`.
+"""
 
 from __future__ import annotations
 

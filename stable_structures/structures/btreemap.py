@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, MutableMapping, ValuesView
-from itertools import islice
+from itertools import compress, islice
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar, overload
 
 import numpy as np
@@ -473,13 +473,19 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
             self._checked(native.call.ss_btree_get_many(self._handle, column, count, room, native.flags(found)), "get_many")
             return values, found
         size = native.call.ss_btree_get_many_bytes(self._handle, column, count, native.flags(found))
-        pieces = native.pieces(self._checked(size, "get_many"), count)
-        rows: Iterable[tuple[Any, bool]] = zip(pieces, found.tolist(), strict=True)
-        codec = self._value.codec
-        if codec.as_is:
-            return [piece if there else None for piece, there in rows]
+        pieces: list[Any] = native.pieces(self._checked(size, "get_many"), count)
+        there = found.tolist()
+        if not self._value.codec.as_is:
+            pieces = self._made_many(pieces, there)
+        return pieces if all(there) else [piece if is_there else None for piece, is_there in zip(pieces, there, strict=True)]
+
+    def _made_many(self, pieces: list[bytes], there: list[bool]) -> list[Any]:
+        """Return the values of those encodings that are there, and anything for the others."""
         try:
-            return [codec.decode(piece) if there else None for piece, there in rows]
+            if all(there):
+                return self._value.codec.decode_many(pieces)
+            values = iter(self._value.codec.decode_many(list(compress(pieces, there))))
+            return [next(values) if is_there else None for is_there in there]
         except CorruptMemory as error:
             self._tell_apart(error)
             raise

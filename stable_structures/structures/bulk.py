@@ -62,6 +62,9 @@ class Column(Generic[T]):
 
     def _take_items(self, items: list[T]) -> tuple[Any, int]:
         are_encoded = self._codec.as_is and set(map(type, items)) == {bytes}
+        bound = self._codec.bound
+        if bound.is_fixed_size and bound.max_size:
+            return native.column(b"".join(map(self._codec.encode, items)), None, bound.max_size, native=False), len(items)
         encoded: list[Any] = items if are_encoded else list(map(self._codec.encode, items))
         ends = np.cumsum(np.fromiter(map(len, encoded), np.uint64, len(encoded)), dtype=np.uint64)
         return native.column(b"".join(encoded), ends, 0, native=False), len(encoded)

@@ -221,7 +221,7 @@ class StableVec(Slots[T], IndexedSequence[T]):
             array = self._export(start, stop, length)
             return None if array is None else array.tolist()
         pieces = self._pieces(start, stop, length)
-        return None if pieces is None else list(map(self._value.codec.decode, pieces))
+        return None if pieces is None else self._value.codec.decode_many(pieces)
 
     def _pieces(self, start: int, stop: int, length: int = native.ANY_LENGTH) -> list[bytes] | None:
         return native.exported(native.call.ss_vec_export_var, self._handle, start, stop, length)

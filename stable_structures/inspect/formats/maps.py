@@ -46,6 +46,9 @@ OVERFLOW: Final = 2
 UNUSED: Final = 3
 _SAMPLE: Final = 24
 _SCAN: Final = 4096
+_FEW: Final = 8
+_NEAREST: Final = 64
+"""Chunks at the beginning that came with the header, mostly."""
 
 
 def sizes_with(sizes: tuple[int, int] | None, low: int, high: int) -> tuple[int, int]:
@@ -131,6 +134,7 @@ class MapReader:
             return False
         if self.allocated > _SCAN:
             return bool(self.sample)
+        self.source.bring(self.least_bytes())
         ends = [int(batch[3][-1]) for batch in batches(self, _ignore, keys_only=True)]
         return bool(ends) and not any(ends)
 
@@ -150,11 +154,19 @@ class MapReader:
         self.order = order_of(self.key) if self.key is not None else infer_order(self._sampled())
 
     def _sample(self) -> list[int]:
-        """Return the addresses of some nodes: from the root breadth first; where that meets damage, from the chunks too."""
+        """Return the addresses of some nodes: from the root breadth first; where that meets damage, from the chunks too.
+
+        Far away a node costs a request: there the nodes of the way to the least key are fetched, and others that came with them.
+        """
         found: list[int] = []
         queue, damaged = [self.root], False
+        far = self.source.is_far
+        if far:
+            self._descend_leftmost()
         while queue and len(found) < _SAMPLE:
             address = queue.pop(0)
+            if far and not self.source.is_at_hand(address - CHUNK_HEADER, self.space.stride):
+                continue
             try:
                 node = self.space.node(address, NodeLayout(), whole=False)
             except Damage:
@@ -163,10 +175,20 @@ class MapReader:
             if address not in found:
                 found.append(address)
                 queue += node.children[:: max(1, len(node.children) // 3)]
-        if damaged:
-            loose = self.loose_nodes(range(min(self.space.chunks, _SCAN)), _SAMPLE)
+        if damaged or (far and len(found) < _FEW):
+            loose = self.loose_nodes(range(min(self.space.chunks, _NEAREST if far else _SCAN)), _SAMPLE)
             found += [node.address for node in loose if node.address not in found]
         return found
+
+    def _descend_leftmost(self) -> None:
+        """Fetch the nodes on the way to the least key. O(log n)."""
+        address, levels = self.root, 0
+        while address and levels < DEPTH:
+            try:
+                node = self.space.node(address, NodeLayout(), whole=False)
+            except Damage:
+                return
+            address, levels = (0 if node.leaf else node.children[0]), levels + 1
 
     def loose_nodes(self, indices: range, limit: int | None = None) -> Iterator[Node]:
         """Iterate over nodes in allocated chunks, whether anything leads to them or not; only their headers and children are parsed."""
@@ -253,6 +275,34 @@ class MapReader:
         What lies behind them is from before that, and means nothing. O(free chunks). Raises `Damage`.
         """
         return end_of_chunks(self)
+
+    def free_chunks(self, most: int) -> int | None:
+        """Return the number of chunks that the free list leads to; None if they are more than `most`, or if it is damaged. O(most)."""
+        chunk, count = self.free_head, 0
+        while count <= most:
+            try:
+                header = self.source.read(chunk, CHUNK_HEADER)
+            except PastEnd:
+                return None
+            chunk = u64(header, 8)
+            if header[:4] != b"CHK\x01" or chunk == 0:
+                return count if header[:4] == b"CHK\x01" else None
+            count += 1
+        return None
+
+    def last_key(self) -> tuple[int, int] | None:
+        """Return the address of the node of the greatest key that can be read, and its number there; None without one. O(log n)."""
+        return next(self._from_right(self.root, 0, [4 * DEPTH]), None) if self.root else None
+
+    def _from_right(self, address: int, depth: int, left: list[int]) -> Iterator[tuple[int, int]]:
+        node = self._enter(address, depth, _ignore, left)
+        if node is None:
+            return
+        for i in range(len(node.keys), -1, -1):
+            if not node.leaf:
+                yield from self._from_right(node.children[i], depth + 1, left)
+            if i:
+                yield address, i - 1
 
     def depth(self) -> int:
         """Return the levels from the root to the leftmost leaf. O(log n)."""

@@ -207,6 +207,7 @@ class MapSurvey:
     def _walked(self, order: int | None, *, silent: bool = False) -> native.MapSurvey:
         """Return a walk over the tree with this order."""
         reader = self.reader
+        reader.source.bring(reader.least_bytes())
         codec = reader.key if order == _core.SS_SEEN_TERMS else None
         room = _ROOM if reader.source.nbytes > self._memory_is_cheap() else 0
         walk = native.MapSurvey(self._memory._handle, frame_of(reader, order), codec, _LIMIT, room)
@@ -398,6 +399,8 @@ def batches(
 
     Unreadable parts are reported to `note` and left out. Raises `Unreadable`.
     """
+    if nbytes > 1:
+        reader.source.bring(reader.least_bytes())
     memory = reader.source.memory()
     feed = native.Entries(memory._handle, frame_of(reader), chunks, keys_only=keys_only)
     while feed.status >= 0:
