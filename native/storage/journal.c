@@ -421,6 +421,7 @@ static int close_storage(void *self, bool last, bool *open) {
     int status = last ? SS_OK : wait_turn(journal);
     *open = status != SS_OK;
     if (status != SS_OK) return status;
+    (void)ss_root_be_alone(journal->root, true); /* others may have come in during the wait */
     if (journal->state != IDLE) {
         lose(journal);
         leave(journal);
@@ -485,7 +486,7 @@ int ss_journal_attach(ss_root *root, const ss_backing_ops *backing, void *self, 
 /* Enters by way of the root's own memory: a damaged manager in between must not keep anybody from ending a transaction. */
 static int enter_root(ss_memory **memory) {
     while ((*memory)->base != NULL) *memory = (*memory)->base;
-    return ss_enter_read(*memory);
+    return ss_enter_alone(*memory);
 }
 
 static int closed(const ss_root *root) {
@@ -580,7 +581,7 @@ static void let_go(ss_held *held) {
 }
 
 static int begin_held(ss_held *held, ss_memory *memory, uint64_t task) {
-    int status = ss_enter_read(memory);
+    int status = ss_enter_alone(memory);
     if (status != SS_OK) return status;
     status = begin_transaction(memory->root);
     if (status == SS_OK) {

@@ -640,16 +640,33 @@ static int export_step(ss_cursor *cursor, ss_node *node, uint64_t *taken, uint64
     return status == SS_OK ? advance(cursor, node, false) : status;
 }
 
+/* By a copy of the map's handle, since others may use that meanwhile. The cursor itself is the caller's alone. */
+static int export(ss_cursor *cursor, uint64_t most, const ss_output_column *keys, const ss_output_column *values, uint64_t *taken) {
+    ss_btree_reading reading;
+    ss_node node;
+    int status = SS_OK;
+    ss_cursor walk = *cursor;
+    ss_btree_share_read(cursor->tree, &reading);
+    walk.tree = reading.tree;
+    while (status == SS_OK && !walk.done && *taken < most) status = export_step(&walk, &node, taken, most, keys, values);
+    ss_btree_end_long_read(&reading);
+    if (status == SS_OK) {
+        walk.tree = cursor->tree;
+        *cursor = walk;
+    } else {
+        cursor->keys_lost = true;
+    }
+    return status;
+}
+
 int64_t ss_cursor_export(ss_cursor *cursor, uint64_t most, const ss_output_column *keys, const ss_output_column *values) {
     uint64_t taken = 0;
-    ss_node node;
     int status = begin(cursor);
     if (status != SS_OK) return status;
-    const ss_cursor before = *cursor;
     /* Arrays that are filled in several calls hold the values of one moment. */
-    if (cursor->changes != ss_handle_changes(&cursor->tree->handle)) status = ss_fail(SS_CHANGED, NULL, 0, 0, 0);
-    while (status == SS_OK && !cursor->done && taken < most) status = export_step(cursor, &node, &taken, most, keys, values);
-    if (status != SS_OK) go_back(cursor, &before);
-    ss_leave_read(cursor->tree->handle.memory);
-    return ss_result_size(status, taken);
+    if (cursor->changes != ss_handle_changes(&cursor->tree->handle)) {
+        ss_leave_read(cursor->tree->handle.memory);
+        return ss_fail(SS_CHANGED, NULL, 0, 0, 0);
+    }
+    return ss_result_size(export(cursor, most, keys, values, &taken), taken);
 }
