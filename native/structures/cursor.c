@@ -668,5 +668,6 @@ int64_t ss_cursor_export(ss_cursor *cursor, uint64_t most, const ss_output_colum
         ss_leave_read(cursor->tree->handle.memory);
         return ss_fail(SS_CHANGED, NULL, 0, 0, 0);
     }
-    return ss_result_size(export(cursor, most, keys, values, &taken), taken);
+    status = export(cursor, most, keys, values, &taken);
+    return ss_result_size(status, taken);
 }
