@@ -235,9 +235,16 @@ static ss_change *find_change(struct journal *journal, uint64_t block) {
     return change;
 }
 
+/* Whether nothing of these bytes, which lie in one block, is still to be kept: nearly always, in a long transaction. */
+static inline bool is_kept(const struct journal *journal, uint64_t offset, uint64_t length) {
+    uint64_t block = offset / SS_BLOCK_SIZE;
+    return !journal->by_lines && (offset + length - 1) / SS_BLOCK_SIZE == block && ss_block_bits_has(&journal->bits, block);
+}
+
 static int touch(void *self, uint64_t offset, uint64_t length) {
     struct journal *journal = self;
     int status = SS_OK;
+    if (SS_LIKELY(is_kept(journal, offset, length))) return SS_OK;
     for (uint64_t at = offset, end = offset + length; status == SS_OK && at < end;) {
         uint64_t block = at / SS_BLOCK_SIZE, start = block * SS_BLOCK_SIZE;
         uint64_t stop = end - start < SS_BLOCK_SIZE ? end : start + SS_BLOCK_SIZE;

@@ -214,7 +214,7 @@ static int look_up_all(value_collector *self, const ss_column *keys, uint64_t co
 
 int ss_btree_get_many(ss_btree *tree, const ss_column *keys, uint64_t count, const ss_output_column *values, uint8_t *found) {
     ss_btree_reading reading;
-    int status = ss_btree_begin_long_read(tree, &reading);
+    int status = ss_btree_begin_long_read(tree, count, &reading);
     if (status != SS_OK) return status;
     value_collector self = {reading.tree, values, NULL, found, 0};
     status = check_column(keys, tree->key, count);
@@ -244,7 +244,7 @@ int64_t ss_btree_get_many_bytes(ss_btree *tree, const ss_column *keys, uint64_t 
     value_collector self = {tree, NULL, count > SIZE_MAX / 64 ? NULL : calloc((size_t)count + 1, sizeof(ss_span)), found, 0};
     if (self.spans == NULL) return ss_fail(SS_NO_HEAP, "values on their way out", 0, count, 0);
     ss_btree_reading reading;
-    int status = ss_btree_begin_long_read(tree, &reading);
+    int status = ss_btree_begin_long_read(tree, count, &reading);
     if (status == SS_OK) {
         self.tree = reading.tree;
         status = check_column(keys, tree->key, count);

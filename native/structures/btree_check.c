@@ -283,7 +283,7 @@ int ss_btree_check_locked(ss_btree *tree, ss_report report, void *self) {
 /* A sound map is found sound while others read; a report is made with the lock held, since it may run code of the user. */
 static int check_beside_others(ss_btree *tree, bool *sound) {
     ss_btree_reading reading;
-    int status = ss_btree_begin_long_read(tree, &reading);
+    int status = ss_btree_begin_long_read(tree, UINT64_MAX, &reading);
     if (status != SS_OK) return status;
     *sound = check_all(reading.tree, NULL, NULL, NULL) == SS_OK;
     ss_btree_end_long_read(&reading);
