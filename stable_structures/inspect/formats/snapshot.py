@@ -155,7 +155,7 @@ def _get(metadata: dict[str, Any], name: str) -> Any:
 def _number(metadata: dict[str, Any], name: str, folder: Place) -> int:
     value = _get(metadata, name)
     if not isinstance(value, int) or value < 0:
-        raise Unreadable(f"{folder / METADATA}: {name} is {value!r}; this is no metadata of a snapshot")
+        raise Unreadable(f"{folder / METADATA}: {name} is {value!r}; this is not the metadata of a snapshot")
     return value
 
 
