@@ -14,6 +14,7 @@ from .. import _native as native
 from .._native import NO_VALUE, result
 from ..errors import CorruptMemory, OutOfBounds
 from ..storable.base import refuse_masked
+from .in_arrow import InArrow, core_column
 from .indices import LIMIT, LOWEST, bounded
 from .iterators import BothEnds
 from .structure import Structure
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from ..arrow.columns import Encoded
     from ..storable import Codec
     from .number_forms import Argument
 
@@ -98,7 +100,7 @@ class SequenceIterator(BothEnds[T]):
         return count
 
 
-class SequenceStructure(Structure, Generic[T]):
+class SequenceStructure(InArrow, Structure, Generic[T]):
     """Values by index."""
 
     _value: ClassVar[Argument]
@@ -184,6 +186,37 @@ class SequenceStructure(Structure, Generic[T]):
         values = iter(self.iter())
         while batch := list(islice(values, size)):
             yield batch
+
+    # ---- Arrow ----
+
+    def _arrow_columns(self) -> dict[str, Codec[Any]]:
+        return {"value": self._value.codec}
+
+    def _arrow_batches(self, start: Any, stop: Any, rows: int, nbytes: int) -> Iterator[list[Encoded]]:
+        changes = self._changes()
+        first, last, _ = slice(start, stop).indices(len(self))
+        most = max(1, min(rows, self._batch_length() * nbytes // BATCH_BYTES))
+        while first < last:
+            end = min(first + most, last)
+            found = self._encoded(first, end)
+            if found is None or self._changes() != changes:
+                raise RuntimeError(f"{self!r} changed while it was read; {native.CHANGED_HINT}")
+            yield [found]
+            first = end
+
+    def _encoded(self, start: int, stop: int) -> Encoded | None:
+        """Return the encodings from `start` to `stop` as a column; None if there are fewer."""
+        from ..arrow.columns import Encoded  # noqa: PLC0415 - only for Arrow
+
+        pieces = self._pieces(start, stop)
+        return None if pieces is None else Encoded.of(pieces)
+
+    def _arrow_insert(self, columns: list[Encoded]) -> None:
+        self._add_encoded(columns[0])
+
+    def _add_encoded(self, column: Encoded) -> None:
+        """Add encodings at the end, in one operation."""
+        raise NotImplementedError
 
     def __repr__(self) -> str:
         try:
