@@ -5,6 +5,9 @@ Functions of the core are used by their C names (`native.lib_name(...)` is spell
 paths bind them once. Every status passes through `check` or `fail`, the one place that turns it into an exception.
 When the last reference to a handle goes, cffi releases it. The core counts references between handles, so the order of
 release does not matter.
+
+The file is long because it is the border: every function is a thin wrapper, and a second module with `ffi` and `lib` would
+be a second place to look for a pointer that outlives its owner.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import operator
 import os
 import threading
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NoReturn, SupportsIndex
 
 import numpy as np
@@ -23,7 +27,7 @@ from . import errors, tasks
 from ._core import ffi, lib
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -254,6 +258,12 @@ def new_handle(kind: str, opened: Callable[[Any], int], release: Any, operation:
     except BaseException:
         _release(out)
         raise
+
+
+def magic(name: str) -> bytes:
+    """Return the three bytes with which a part of the format begins, by their name in magics.h."""
+    found: bytes = ffi.string(getattr(lib, name))
+    return found
 
 
 def contents_name(head: bytes) -> str | None:
@@ -684,26 +694,35 @@ def new_cursor(tree: Any, from_: int, low: bytes, to: int, high: bytes) -> Any:
     return cursor
 
 
-def all_entries(tree: Any, want: int, *, keys: int, values: int) -> tuple[list[Any], list[Any]]:
+Form = int | Callable[[bytes], list[Any]]
+"""How keys or values come: 0 not wanted, 1 bytes, 2 numbers, or a function that takes rows of one size apart."""
+
+
+def all_entries(tree: Any, want: int, *, keys: Form, values: Form) -> tuple[list[Any], list[Any]]:
     """Return all entries of a map, read at one moment, in the form of `entries`."""
     return entries(check(lib.ss_btree_entries(tree, want), "iteration"), keys=keys, values=values)
 
 
-def entries(size: int, *, keys: int, values: int) -> tuple[list[Any], list[Any]]:
-    """Split a result of entries into keys and values. `keys` and `values`: 0 not wanted, 1 bytes, 2 numbers."""
+def entries(size: int, *, keys: Form, values: Form) -> tuple[list[Any], list[Any]]:
+    """Split a result of entries into keys and values."""
     view = memoryview(ffi.buffer(_answer(), size))
     row = view[: size & -8].cast("Q")
-    count, key_bytes, middle = row[0], row[1], row[0] + 3
-    end = middle + count if keys and values else middle
+    middle = row[0] + 3 if keys == 1 or keys == 2 else 3  # noqa: PLR1714, PLR2004 - a call of `in` takes longer; the forms
+    end = row[0] + middle if values == 1 or values == 2 else middle  # noqa: PLR1714, PLR2004
+    key_bytes = row[1]
     first: list[Any] = row[3:middle].tolist()
-    last: list[Any] = row[middle:end].tolist() if keys else first
+    last: list[Any] = row[middle:end].tolist()
     data = bytes(view[8 * end :])
     _drop()
     if keys == 1:
         first = _cut(data, 0, first)
+    elif callable(keys):
+        first = keys(data[:key_bytes])
     if values == 1:
         last = _cut(data, key_bytes, last)
-    return first if keys else [], last
+    elif callable(values):
+        last = values(data[key_bytes:])
+    return first, last
 
 
 def entry_columns(size: int) -> tuple[Any, Any, Any, Any]:
@@ -801,7 +820,7 @@ def room(array: npt.NDArray[Any], *, native: bool, bias: int = 0) -> Any:
     return made
 
 
-def flags(array: npt.NDArray[np.bool_]) -> Any:
+def flags(array: npt.NDArray[Any]) -> Any:
     """Return an array for one byte per item."""
     return ffi.from_buffer("uint8_t[]", array.view(np.uint8), require_writable=True)
 
@@ -897,6 +916,11 @@ def cached_usage(handle: Any) -> tuple[int, int]:
     found = ffi.new("struct ss_cached_usage *")
     lib.ss_cached_measure(handle, found)
     return int(found.requests), int(found.bytes)
+
+
+def cached_has(handle: Any, offset: int, length: int) -> bool:
+    """Return whether bytes of a cached memory can be read without asking its source."""
+    return bool(lib.ss_cached_has(handle, offset, length))
 
 
 def system_failure(status: int) -> tuple[str, int, int] | None:

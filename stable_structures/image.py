@@ -41,12 +41,14 @@ def open_image(
     schema: str | Path | None = None,
     did: str | Path | None = None,
     words: str | Path | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Image:
     """Open an image for reading: a file, a gzip of one, the folder of a snapshot, bytes, or a memory. O(1), O(size) for a gzip.
 
     Its memories are structures with types. These come from the schema (docs/inspect.md#the-schema): `schema`, or memories.toml
     beside the image. What no schema says is guessed from a sample, and `Image.types` says so. Names of Candid's fields come
-    from `did`, from the module in the snapshot's folder, and from `words`.
+    from `did`, from the module in the snapshot's folder, and from `words`. A name such as `https://host/image.bin` or
+    `s3://bucket/snapshot/` is read where it is, with the `storage_options` of its fsspec file system (extra `remote`).
 
     Nothing is written or mapped, and memory use does not follow the size of the image. Raises `Unreadable` for what is not an
     image, and `Misfit`, which is one, for a schema that does not fit it.
@@ -58,7 +60,7 @@ def open_image(
     ...     dict(image[3])
     {7: 'Ada', 9: 'Grace'}
     """
-    return Image(source, SchemaFiles(schema, did, words))
+    return Image(source, SchemaFiles(schema, did, words), storage_options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +127,11 @@ class Image:
     ('Grace', 'map[u64?, str?]', [None])
     """
 
-    def __init__(self, source: str | Path | Memory | bytes, files: SchemaFiles | None = None) -> None:
-        self._given, self._files = source, files or SchemaFiles()
-        self._looking: Looking = open_looking(source, files=self._files)
+    def __init__(
+        self, source: str | Path | Memory | bytes, files: SchemaFiles | None = None, storage_options: Mapping[str, Any] | None = None
+    ) -> None:
+        self._given, self._files, self._options = source, files or SchemaFiles(), storage_options
+        self._looking: Looking = open_looking(source, files=self._files, storage_options=storage_options)
         self._opened: dict[Id, Structure] = {}
         self._memories: list[NativeMemory] = []
         self._closed = False
@@ -241,7 +245,7 @@ class Image:
         """Support `pickle` for images of files: what they were opened from."""
         if self._is_running:
             raise TypeError(f"{self!r} cannot be pickled: it is an image of a memory in this process; save it as a file, and open that")
-        return Image, (self._given, self._files)
+        return Image, (self._given, self._files, self._options)
 
     def __repr__(self) -> str:
         return f"<Image {self.name}: {self.title}{', closed' if self._closed else ''}>"

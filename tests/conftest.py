@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # Random examples in CI as well: the blob that a failure prints repeats it. No deadline: a sanitizer or a busy machine is no failure.
-settings.register_profile("ci", derandomize=False, print_blob=True, deadline=None, max_examples=100)
+settings.register_profile("ci", derandomize=False, print_blob=True, deadline=None, max_examples=50)
 settings.register_profile(
     "long", settings.get_profile("ci"), max_examples=10_000, stateful_step_count=200, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -280,7 +280,7 @@ int ss_heap_image_grow(ss_heap_image *heap, uint64_t size) {
 
 /* ---- commit and rollback ---- */
 
-/* H3: an image that another process may see is left to it. */
+/* W3: an image that another process may see is left to it. */
 static int own_image(ss_heap_image *heap) {
     unsigned now = atomic_load(&forks);
     if (heap->file < 0 || heap->forks == now) return SS_OK;
@@ -384,7 +384,7 @@ static void restore_copying(ss_heap_image *heap) {
     }
 }
 
-/* H1, H2: Wasm finds the end of its heap by a fault, so what is above the size must not stay accessible. */
+/* W1, W2: Wasm finds the end of its heap by a fault, so what is above the size must not stay accessible. */
 static void close_above(ss_heap_image *heap, uint64_t size) {
     uint8_t *at = heap->base + size;
     uint64_t length = heap->mapped - size;

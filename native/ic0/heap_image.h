@@ -12,9 +12,9 @@
  * mapped from it.
  *
  * Rules
- *  H1  base never moves; the range [0, size) of it is readable and writable; whatever is above traps.
- *  H2  Bytes above the committed size read as zeros when they come back.
- *  H3  After a fork parent and child have a heap each: whoever commits first to an image that a fork saw makes its own.
+ *  W1  base never moves; the range [0, size) of it is readable and writable; whatever is above traps.
+ *  W2  Bytes above the committed size read as zeros when they come back.
+ *  W3  After a fork parent and child have a heap each: whoever commits first to an image that a fork saw makes its own.
  */
 #ifndef SS_HEAP_IMAGE_H
 #define SS_HEAP_IMAGE_H

@@ -143,7 +143,7 @@ const char *ss_ic0_mode_name(uint32_t mode) {
     return "unknown";
 }
 
-/* Called by Wasm: the mode first (S1), then the function. */
+/* Called by Wasm: the mode first (P1), then the function. */
 static void *enter(void *data, void *caller, void *values, size_t count) {
     (void)caller;
     (void)count;

@@ -5,9 +5,9 @@
  * language runs meanwhile. The engine is wasmtime's C interface, but nothing is linked to it: the functions used are given by address.
  *
  * Rules
- *  S1  A function checks the mode first, then its arguments; what it refuses has no effect but the trap.
- *  S2  A range of the heap is checked before a range of the stable memory, and both before a byte moves.
- *  S3  Every byte of stable memory goes through the core's own write path.
+ *  P1  A function checks the mode first, then its arguments; what it refuses has no effect but the trap.
+ *  P2  A range of the heap is checked before a range of the stable memory, and both before a byte moves.
+ *  P3  Every byte of stable memory goes through the core's own write path.
  */
 #ifndef SS_IC0_H
 #define SS_IC0_H

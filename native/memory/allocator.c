@@ -17,19 +17,24 @@
  */
 #include "memory/allocator.h"
 
-enum { VERSION_AT = 3, SIZE_AT = 8, COUNT_AT = 16, HEAD_AT = 24, ALLOCATED_AT = 4, NEXT_AT = 8 };
+#include "memory/magics.h"
+
+#define VERSION 1
 
 static int save_header(ss_memory *memory, const ss_allocator *allocator) {
-    uint8_t bytes[SS_ALLOCATOR_SIZE] = {'B', 'T', 'A', 1};
-    ss_put64(bytes + SIZE_AT, allocator->size);
-    ss_put64(bytes + COUNT_AT, allocator->allocated);
-    ss_put64(bytes + HEAD_AT, allocator->head);
+    uint8_t bytes[SS_ALLOCATOR_SIZE] = SS_ALLOCATOR_MAGIC;
+    bytes[SS_VERSION_AT] = VERSION;
+    ss_put64(bytes + SS_ALLOCATOR_SIZE_AT, allocator->size);
+    ss_put64(bytes + SS_ALLOCATOR_COUNT_AT, allocator->allocated);
+    ss_put64(bytes + SS_ALLOCATOR_HEAD_AT, allocator->head);
     return ss_memory_write_growing(memory, SS_ALLOCATOR_OFFSET, bytes, sizeof bytes);
 }
 
 static int save_chunk(ss_memory *memory, uint64_t chunk, bool allocated, uint64_t next) {
-    uint8_t bytes[SS_CHUNK_HEADER] = {'C', 'H', 'K', 1, allocated};
-    ss_put64(bytes + NEXT_AT, next);
+    uint8_t bytes[SS_CHUNK_HEADER] = SS_CHUNK_MAGIC;
+    bytes[SS_VERSION_AT] = VERSION;
+    bytes[SS_CHUNK_ALLOCATED_AT] = allocated;
+    ss_put64(bytes + SS_CHUNK_NEXT_AT, next);
     return ss_memory_write_growing(memory, chunk, bytes, sizeof bytes);
 }
 
@@ -44,11 +49,12 @@ int ss_chunk_load(const ss_memory *memory, uint64_t size, uint64_t chunk, bool *
     int status = ss_memory_read(memory, chunk, bytes, sizeof bytes);
     if (status == SS_OUT_OF_BOUNDS) return ss_fail(SS_CORRUPT, "a chunk lies inside the memory", chunk, size, 0);
     if (status != SS_OK) return status;
-    if (memcmp(bytes, "CHK", 3) != 0) return ss_fail(SS_CORRUPT, "a chunk begins with CHK", chunk, 0, 0);
-    if (bytes[VERSION_AT] != 1) return ss_fail(SS_CORRUPT, "a chunk has version 1", chunk, bytes[VERSION_AT], 1);
-    if (bytes[ALLOCATED_AT] > 1) return ss_fail(SS_CORRUPT, "a chunk's allocated flag is 0 or 1", chunk, bytes[ALLOCATED_AT], 1);
-    *allocated = bytes[ALLOCATED_AT] == 1;
-    *next = ss_get64(bytes + NEXT_AT);
+    if (memcmp(bytes, SS_CHUNK_MAGIC, SS_MAGIC_SIZE) != 0) return ss_fail(SS_CORRUPT, "a chunk begins with CHK", chunk, 0, 0);
+    if (bytes[SS_VERSION_AT] != VERSION) return ss_fail(SS_CORRUPT, "a chunk has version 1", chunk, bytes[SS_VERSION_AT], VERSION);
+    if (bytes[SS_CHUNK_ALLOCATED_AT] > 1)
+        return ss_fail(SS_CORRUPT, "a chunk's allocated flag is 0 or 1", chunk, bytes[SS_CHUNK_ALLOCATED_AT], 1);
+    *allocated = bytes[SS_CHUNK_ALLOCATED_AT] == 1;
+    *next = ss_get64(bytes + SS_CHUNK_NEXT_AT);
     return SS_OK;
 }
 
@@ -70,11 +76,13 @@ int ss_allocator_load(const ss_memory *memory, uint64_t size, ss_allocator *allo
     uint8_t bytes[SS_ALLOCATOR_SIZE];
     int status = ss_memory_read(memory, SS_ALLOCATOR_OFFSET, bytes, sizeof bytes);
     if (status != SS_OK) return status;
-    if (memcmp(bytes, "BTA", 3) != 0) return ss_fail(SS_CORRUPT, "the allocator begins with BTA", SS_ALLOCATOR_OFFSET, 0, 0);
-    if (bytes[VERSION_AT] != 1) {
-        return ss_fail(SS_BAD_VERSION, "version of the chunk allocator", SS_ALLOCATOR_OFFSET, bytes[VERSION_AT], 1);
+    if (memcmp(bytes, SS_ALLOCATOR_MAGIC, SS_MAGIC_SIZE) != 0)
+        return ss_fail(SS_CORRUPT, "the allocator begins with BTA", SS_ALLOCATOR_OFFSET, 0, 0);
+    if (bytes[SS_VERSION_AT] != VERSION) {
+        return ss_fail(SS_BAD_VERSION, "version of the chunk allocator", SS_ALLOCATOR_OFFSET, bytes[SS_VERSION_AT], VERSION);
     }
-    *allocator = (ss_allocator){ss_get64(bytes + SIZE_AT), ss_get64(bytes + COUNT_AT), ss_get64(bytes + HEAD_AT)};
+    *allocator = (ss_allocator){ss_get64(bytes + SS_ALLOCATOR_SIZE_AT), ss_get64(bytes + SS_ALLOCATOR_COUNT_AT),
+                                ss_get64(bytes + SS_ALLOCATOR_HEAD_AT)};
     if (allocator->size == size) return SS_OK;
     return ss_fail(SS_CORRUPT, "the allocator's chunks have the map's page size", SS_ALLOCATOR_OFFSET, allocator->size, size);
 }
@@ -124,7 +132,7 @@ int ss_allocator_give_back(ss_memory *memory, uint64_t size, uint64_t address) {
     int status = ss_allocator_load(memory, size, &allocator);
     if (status == SS_OK) status = ss_chunk_check(memory, size, address);
     if (status == SS_OK && allocator.allocated == 0) {
-        status = ss_fail(SS_CORRUPT, "the number of allocated chunks counts them", SS_ALLOCATOR_OFFSET + COUNT_AT, 0, 1);
+        status = ss_fail(SS_CORRUPT, "the number of allocated chunks counts them", SS_ALLOCATOR_OFFSET + SS_ALLOCATOR_COUNT_AT, 0, 1);
     }
     if (status != SS_OK) return status;
     uint64_t chunk = address - SS_CHUNK_HEADER;

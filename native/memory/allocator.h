@@ -14,6 +14,9 @@
 #define SS_CHUNK_HEADER UINT64_C(16)
 #define SS_FIRST_CHUNK (SS_ALLOCATOR_OFFSET + SS_ALLOCATOR_SIZE)
 
+/* Offsets in the allocator's header, and in that of a chunk; the picture is in allocator.c. */
+enum { SS_ALLOCATOR_SIZE_AT = 8, SS_ALLOCATOR_COUNT_AT = 16, SS_ALLOCATOR_HEAD_AT = 24, SS_CHUNK_ALLOCATED_AT = 4, SS_CHUNK_NEXT_AT = 8 };
+
 typedef struct ss_allocator {
     uint64_t size;      /* bytes usable per chunk */
     uint64_t allocated; /* chunks in use */

@@ -9,8 +9,13 @@
  *  K2  A fetch that fails leaves no block half filled: blocks enter slot_of after their bytes are there.
  *  K3  Memory is that of the slots in use, the table and one buffer for reading ahead; never more.
  *
- * Slots are taken over by the clock algorithm. Where block n + 1 is missing and n was the last one fetched, several are
- * fetched at once: a source that is far away is asked in large pieces.
+ * Slots are taken over by the clock algorithm. How many blocks one request asks for:
+ *
+ *   near    8 where the blocks before were the last ones fetched, else 1
+ *   far     as many as the read needs; more where it goes on behind an earlier request: twice as many as that had, at most 32.
+ *           A small gap does not end the sequence, and blocks in the middle that are there already are asked for once more:
+ *           far away a request costs more than the bytes. Several sequences go on side by side (an index and its data), and reads
+ *           here and there, each of which may begin one, do not push them out.
  */
 #include "memory/cached.h"
 
@@ -32,6 +37,15 @@ typedef struct touched {
     uint64_t block, count;
 } touched;
 
+/* A sequence of requests: behind the last one (UINT64_MAX: none yet, or it failed), how many blocks that had, when it was, and
+ * whether it went on behind another one. Half of them are kept for those that went on. */
+#define SEQUENCES 8
+#define SMALL_GAP 4
+typedef struct sequence {
+    uint64_t next, run, used;
+    bool went_on;
+} sequence;
+
 typedef struct cached {
     ss_cached_source source;
     uint64_t bytes, blocks; /* of the source */
@@ -39,7 +53,7 @@ typedef struct cached {
     uint8_t **data; /* of each slot, allocated when it is first needed */
     slot *slots;
     uint32_t slot_count, slots_used, hand;
-    uint64_t next;                 /* behind the last block that was fetched */
+    sequence sequences[SEQUENCES]; /* of a near source the first one only */
     uint64_t data_begin, data_end; /* the last range of data that the source told */
     uint8_t *ahead;
     touched touched[TOUCHED];
@@ -85,12 +99,52 @@ static int keep_block(cached *c, uint64_t block, const uint8_t *from) {
 
 /* ---- fetching ---- */
 
-/* How many blocks from this one on are not there and are worth one request. */
-static uint64_t run_from(const cached *c, uint64_t block) {
-    uint64_t most = block == c->next ? SS_CACHE_AHEAD : 1, count = 1;
+static uint64_t run_near(const cached *c, uint64_t block) {
+    uint64_t most = block == c->sequences[0].next ? SS_CACHE_AHEAD : 1, count = 1;
     if (most > c->slot_count) most = c->slot_count;
     while (count < most && block + count < c->blocks && c->slot_of[block + count] == NOWHERE) count++;
     return count;
+}
+
+static bool goes_on(const sequence *s, uint64_t block) {
+    uint64_t gap = s->run > SMALL_GAP ? s->run : SMALL_GAP;
+    return s->next != UINT64_MAX && block >= s->next && block - s->next < gap;
+}
+
+/* The one that gives way to a new sequence: the oldest of those that never went on, unless these have only half of the places. */
+static sequence *oldest_sequence(cached *c) {
+    uint32_t lasting = 0;
+    for (uint32_t i = 0; i < SEQUENCES; i++) lasting += c->sequences[i].went_on;
+    sequence *oldest = NULL;
+    for (uint32_t i = 0; i < SEQUENCES; i++) {
+        sequence *s = &c->sequences[i];
+        if (s->went_on == (lasting > SEQUENCES / 2) && (oldest == NULL || s->used < oldest->used)) oldest = s;
+    }
+    return oldest;
+}
+
+/* The sequence that this block goes on, or a new one. */
+static sequence *sequence_of(cached *c, uint64_t block) {
+    if (c->source.is_near) return &c->sequences[0];
+    for (uint32_t i = 0; i < SEQUENCES; i++) {
+        sequence *s = &c->sequences[i];
+        if (!goes_on(s, block)) continue;
+        s->went_on = true;
+        return s;
+    }
+    sequence *taken = oldest_sequence(c);
+    *taken = (sequence){UINT64_MAX, 0, 0, false};
+    return taken;
+}
+
+static uint64_t run_far(const cached *c, const sequence *s, uint64_t block, uint64_t wanted) {
+    uint64_t most = s->run > 0 ? 2 * s->run : 1;
+    if (most < wanted) most = wanted;
+    if (most > SS_CACHE_FAR) most = SS_CACHE_FAR;
+    if (most > c->slot_count) most = c->slot_count;
+    if (most > c->blocks - block) most = c->blocks - block;
+    while (most > 1 && c->slot_of[block + most - 1] != NOWHERE) most--;
+    return most;
 }
 
 /* Notes the blocks from this one on that lie in a hole, up to the next data; true where this one does. */
@@ -106,16 +160,19 @@ static bool skip_hole(cached *c, uint64_t block, uint64_t *count) {
     return true;
 }
 
-static int fetch(cached *c, uint64_t block) {
-    uint64_t count = run_from(c, block), at = block * SS_CACHE_BLOCK;
+static int fetch(cached *c, uint64_t block, uint64_t wanted) {
+    sequence *s = sequence_of(c, block);
+    uint64_t count = c->source.is_near ? run_near(c, block) : run_far(c, s, block, wanted), at = block * SS_CACHE_BLOCK;
     if (skip_hole(c, block, &count)) return SS_OK;
     uint64_t length = count * SS_CACHE_BLOCK < c->bytes - at ? count * SS_CACHE_BLOCK : c->bytes - at;
     int status = c->source.fetch(c->source.self, at, length, c->ahead);
     c->usage.requests++;
     c->usage.bytes += length;
     /* The one that was asked for last: it is not taken over by one of those that were not. */
-    for (uint64_t i = count; i-- > 0 && status == SS_OK;) status = keep_block(c, block + i, c->ahead + i * SS_CACHE_BLOCK);
-    c->next = status == SS_OK ? block + count : UINT64_MAX;
+    for (uint64_t i = count; i-- > 0 && status == SS_OK;) {
+        if (c->slot_of[block + i] == NOWHERE) status = keep_block(c, block + i, c->ahead + i * SS_CACHE_BLOCK);
+    }
+    *s = (sequence){status == SS_OK ? block + count : UINT64_MAX, count, c->usage.requests, s->went_on};
     return status;
 }
 
@@ -164,7 +221,8 @@ static int cached_read(void *self, uint64_t offset, void *to, uint64_t length) {
         uint64_t block = offset / SS_CACHE_BLOCK, inside = offset % SS_CACHE_BLOCK, run = SS_CACHE_BLOCK - inside;
         if (run > length) run = length;
         bool missing = c->slot_of[block] == NOWHERE, stray = missing && is_stray(c, block, offset, run);
-        int status = stray ? fetch_stray(c, offset, run, next) : missing ? fetch(c, block) : SS_OK;
+        uint64_t wanted = (inside + length + SS_CACHE_BLOCK - 1) / SS_CACHE_BLOCK;
+        int status = stray ? fetch_stray(c, offset, run, next) : missing ? fetch(c, block, wanted) : SS_OK;
         if (status != SS_OK) return status;
         if (!stray) copy_cached(c, c->slot_of[block], inside, run, next);
         next += run, offset += run, length -= run;
@@ -208,7 +266,8 @@ static cached *new_cached(ss_cached_source source, uint64_t bytes, uint64_t cach
     if (slots > c->blocks + 1) slots = c->blocks + 1;
     if (slots > ZEROS - 1) slots = ZEROS - 1;
     c->slot_count = (uint32_t)slots;
-    uint64_t ahead = slots < SS_CACHE_AHEAD ? slots : SS_CACHE_AHEAD;
+    for (uint32_t i = 0; i < SEQUENCES; i++) c->sequences[i].next = UINT64_MAX;
+    uint64_t most = source.is_near ? SS_CACHE_AHEAD : SS_CACHE_FAR, ahead = slots < most ? slots : most;
     c->slot_of = malloc((size_t)(c->blocks + 1) * sizeof *c->slot_of);
     c->data = calloc(c->slot_count, sizeof *c->data);
     c->slots = calloc(c->slot_count, sizeof *c->slots);
@@ -244,6 +303,16 @@ void ss_cached_measure(ss_memory *memory, struct ss_cached_usage *usage) {
     if (memory->root->storage_ops != &cached_storage || ss_root_lock(memory->root, true) != SS_OK) return;
     *usage = ((const cached *)memory->root->storage)->usage;
     ss_root_unlock(memory->root);
+}
+
+bool ss_cached_has(ss_memory *memory, uint64_t offset, uint64_t length) {
+    if (memory->root->storage_ops != &cached_storage || ss_root_lock(memory->root, true) != SS_OK) return false;
+    const cached *c = memory->root->storage;
+    uint64_t block = offset / SS_CACHE_BLOCK, end = length == 0 ? block : (offset + length - 1) / SS_CACHE_BLOCK + 1;
+    bool has = offset <= c->bytes && length <= c->bytes - offset;
+    for (; has && block < end; block++) has = c->slot_of[block] != NOWHERE;
+    ss_root_unlock(memory->root);
+    return has;
 }
 
 /* ---- a virtual memory by a table ---- */

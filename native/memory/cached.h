@@ -11,8 +11,9 @@
 
 #define SS_CACHE_BLOCK (UINT64_C(256) << 10)
 #define SS_CACHE_DEFAULT (UINT64_C(64) << 20)
-/* So much is asked of the source at once where blocks are read one behind the other. */
+/* So many blocks are asked of a near source at once where they are read one behind the other, and at most of a far one. */
 #define SS_CACHE_AHEAD UINT64_C(8)
+#define SS_CACHE_FAR UINT64_C(32)
 
 /* Where the bytes come from. The lock of the memory is held in each call. */
 typedef struct ss_cached_source {
@@ -39,6 +40,8 @@ struct ss_cached_usage {
 int ss_memory_new_cached(ss_cached_source source, uint64_t bytes, uint64_t cache, ss_memory **out);
 /* Of a memory that ss_memory_new_cached made: zeros of another one. */
 void ss_cached_measure(ss_memory *memory, struct ss_cached_usage *usage);
+/* Whether reading these bytes of such a memory asks the source for nothing. */
+bool ss_cached_has(ss_memory *memory, uint64_t offset, uint64_t length);
 
 /* The first `bytes` of the buckets that lie at these offsets of `base`, one behind the other, each of `bucket_bytes` (whole pages):
  * a virtual memory by a table that somebody else has read. Looked at only; keeps `base`. */

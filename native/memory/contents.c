@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "memory/contents.h"
 
+#include "memory/magics.h"
 enum { HEAD_SIZE = 64, PIECE_SIZE = 16384, LEAST_TEXT = 8 };
 
 typedef struct signature {
@@ -12,13 +13,13 @@ typedef struct signature {
 #define SIGNATURE(magic, at, name) {magic, at, sizeof(magic) - 1, name, "it holds " name}
 
 static const signature signatures[] = {
-    SIGNATURE("BTR", 0, "a StableBTreeMap or StableBTreeSet"),
-    SIGNATURE("SVC", 0, "a StableVec"),
-    SIGNATURE("SMH", 0, "a StableMinHeap"),
-    SIGNATURE("SCL", 0, "a StableCell"),
-    SIGNATURE("GLI", 0, "the index of a StableLog"),
-    SIGNATURE("GLD", 0, "the data of a StableLog"),
-    SIGNATURE("MGR", 0, "a MemoryManager"),
+    SIGNATURE(SS_MAP_MAGIC, 0, "a StableBTreeMap or StableBTreeSet"),
+    SIGNATURE(SS_VEC_MAGIC, 0, "a StableVec"),
+    SIGNATURE(SS_HEAP_MAGIC, 0, "a StableMinHeap"),
+    SIGNATURE(SS_CELL_MAGIC, 0, "a StableCell"),
+    SIGNATURE(SS_LOG_INDEX_MAGIC, 0, "the index of a StableLog"),
+    SIGNATURE(SS_LOG_DATA_MAGIC, 0, "the data of a StableLog"),
+    SIGNATURE(SS_MANAGER_MAGIC, 0, "a MemoryManager"),
     SIGNATURE("SQLite format 3", 0, "an SQLite database"),
     SIGNATURE("\x1f\x8b", 0, "a gzip"),
     SIGNATURE("\0asm", 0, "a wasm module"),

@@ -27,19 +27,9 @@
 
 #include <stdlib.h>
 
-#define MAGIC "MGR"
-#define VERSION 1
+#include "memory/magics.h"
 
-enum {
-    AT_VERSION = 3,
-    AT_ALLOCATED = 4,
-    AT_BUCKET_PAGES = 6,
-    AT_RESERVED = 8,
-    AT_SIZES = 40,
-    AT_OWNERS = AT_SIZES + 8 * SS_MANAGER_MEMORIES,
-    HEADER_SIZE = AT_OWNERS,
-    TABLES_SIZE = AT_OWNERS + SS_MANAGER_BUCKETS
-};
+#define VERSION 1
 
 struct ss_manager {
     ss_handle handle;
@@ -52,36 +42,37 @@ struct ss_manager {
 typedef struct ss_tables {
     const uint8_t *bytes; /* in place, or copy */
     uint32_t allocated, bucket_pages;
-    uint8_t copy[TABLES_SIZE];
+    uint8_t copy[SS_MANAGER_TABLES_SIZE];
 } ss_tables;
 
 static uint64_t size_of(const ss_tables *tables, uint32_t id) {
-    return ss_get64(tables->bytes + AT_SIZES + 8 * id);
+    return ss_get64(tables->bytes + SS_MANAGER_SIZES_AT + 8 * id);
 }
 
 static uint8_t owner_of(const ss_tables *tables, uint32_t bucket) {
-    return tables->bytes[AT_OWNERS + bucket];
+    return tables->bytes[SS_MANAGER_OWNERS_AT + bucket];
 }
 
 static int check_header(ss_tables *tables) {
     const uint8_t *bytes = tables->bytes;
-    if (memcmp(bytes, MAGIC, 3) != 0) return ss_fail(SS_BAD_MAGIC, "magic of a memory manager", 0, ss_get32(bytes) & 0xFFFFFF, 0);
-    if (bytes[AT_VERSION] != VERSION) {
-        return ss_fail(SS_BAD_VERSION, "layout version of a memory manager", AT_VERSION, bytes[AT_VERSION], VERSION);
+    if (memcmp(bytes, SS_MANAGER_MAGIC, SS_MAGIC_SIZE) != 0)
+        return ss_fail(SS_BAD_MAGIC, "magic of a memory manager", 0, ss_get32(bytes) & 0xFFFFFF, 0);
+    if (bytes[SS_VERSION_AT] != VERSION) {
+        return ss_fail(SS_BAD_VERSION, "layout version of a memory manager", SS_VERSION_AT, bytes[SS_VERSION_AT], VERSION);
     }
-    tables->allocated = ss_get16(bytes + AT_ALLOCATED);
-    tables->bucket_pages = ss_get16(bytes + AT_BUCKET_PAGES);
+    tables->allocated = ss_get16(bytes + SS_MANAGER_ALLOCATED_AT);
+    tables->bucket_pages = ss_get16(bytes + SS_MANAGER_BUCKET_PAGES_AT);
     if (tables->allocated > SS_MANAGER_BUCKETS) {
-        return ss_fail(SS_CORRUPT, "number of allocated buckets", AT_ALLOCATED, tables->allocated, SS_MANAGER_BUCKETS);
+        return ss_fail(SS_CORRUPT, "number of allocated buckets", SS_MANAGER_ALLOCATED_AT, tables->allocated, SS_MANAGER_BUCKETS);
     }
-    return tables->bucket_pages != 0 ? SS_OK : ss_fail(SS_CORRUPT, "the bucket size is not 0", AT_BUCKET_PAGES, 0, 1);
+    return tables->bucket_pages != 0 ? SS_OK : ss_fail(SS_CORRUPT, "the bucket size is not 0", SS_MANAGER_BUCKET_PAGES_AT, 0, 1);
 }
 
 /* G1 holds for what it gives. */
 static int read_tables(const ss_memory *base, ss_tables *tables) {
-    tables->bytes = ss_memory_direct(base, 0, TABLES_SIZE);
+    tables->bytes = ss_memory_direct(base, 0, SS_MANAGER_TABLES_SIZE);
     if (tables->bytes == NULL) {
-        int status = ss_memory_read(base, 0, tables->copy, TABLES_SIZE);
+        int status = ss_memory_read(base, 0, tables->copy, SS_MANAGER_TABLES_SIZE);
         if (status == SS_OUT_OF_BOUNDS) return ss_fail(SS_BAD_MAGIC, "the memory holds no manager: it has no pages", 0, 0, 1);
         if (status != SS_OK) return status;
         tables->bytes = tables->copy;
@@ -99,11 +90,11 @@ static uint64_t pages_with(const ss_tables *tables, uint64_t buckets) {
 }
 
 static int write_new(ss_memory *base, uint32_t bucket_pages) {
-    uint8_t bytes[TABLES_SIZE] = MAGIC;
-    bytes[AT_VERSION] = VERSION;
-    ss_put16(bytes + AT_BUCKET_PAGES, (uint16_t)bucket_pages);
-    memset(bytes + AT_OWNERS, SS_MANAGER_FREE, SS_MANAGER_BUCKETS);
-    return ss_memory_write_growing(base, 0, bytes, TABLES_SIZE);
+    uint8_t bytes[SS_MANAGER_TABLES_SIZE] = SS_MANAGER_MAGIC;
+    bytes[SS_VERSION_AT] = VERSION;
+    ss_put16(bytes + SS_MANAGER_BUCKET_PAGES_AT, (uint16_t)bucket_pages);
+    memset(bytes + SS_MANAGER_OWNERS_AT, SS_MANAGER_FREE, SS_MANAGER_BUCKETS);
+    return ss_memory_write_growing(base, 0, bytes, SS_MANAGER_TABLES_SIZE);
 }
 
 /* ---- checks ---- */
@@ -113,7 +104,7 @@ static int check_owners(const ss_tables *tables, ss_check *check) {
     int status = SS_OK;
     for (uint32_t i = tables->allocated; i < SS_MANAGER_BUCKETS && status == SS_OK; i++) {
         if (owner_of(tables, i) == SS_MANAGER_FREE) continue;
-        status = ss_fail(SS_CORRUPT, "a bucket that was never allocated has an owner", AT_OWNERS + i, i, tables->allocated);
+        status = ss_fail(SS_CORRUPT, "a bucket that was never allocated has an owner", SS_MANAGER_OWNERS_AT + i, i, tables->allocated);
         status = ss_check_note(check, status);
     }
     return status;
@@ -122,7 +113,7 @@ static int check_owners(const ss_tables *tables, ss_check *check) {
 static int check_size(const ss_tables *tables, uint32_t id, uint64_t owned) {
     uint64_t size = size_of(tables, id);
     if (size <= owned * tables->bucket_pages) return SS_OK;
-    return ss_fail(SS_CORRUPT, "size of a memory in pages, against the buckets that it owns", AT_SIZES + 8 * id, size,
+    return ss_fail(SS_CORRUPT, "size of a memory in pages, against the buckets that it owns", SS_MANAGER_SIZES_AT + 8 * id, size,
                    owned * tables->bucket_pages);
 }
 
@@ -130,7 +121,7 @@ static int check_size(const ss_tables *tables, uint32_t id, uint64_t owned) {
 static int check_inside(const ss_tables *tables, uint32_t bucket, uint64_t base_pages) {
     uint64_t end = pages_with(tables, bucket + 1);
     if (end <= base_pages) return SS_OK;
-    return ss_fail(SS_CORRUPT, "a bucket in use ends inside the memory (pages)", AT_OWNERS + bucket, end, base_pages);
+    return ss_fail(SS_CORRUPT, "a bucket in use ends inside the memory (pages)", SS_MANAGER_OWNERS_AT + bucket, end, base_pages);
 }
 
 /* G3 for every memory, and G4 if base_pages is not NULL. */
@@ -231,29 +222,30 @@ static int plan_growth(const ss_tables *tables, uint64_t old_pages, uint64_t pag
     }
     uint64_t more = buckets_for(tables, old_pages + pages) - buckets_for(tables, old_pages);
     if (more + tables->allocated > SS_MANAGER_BUCKETS) {
-        return ss_fail(SS_OUT_OF_MEMORY, "the manager's table of buckets is full", AT_OWNERS, more, SS_MANAGER_BUCKETS - tables->allocated);
+        return ss_fail(SS_OUT_OF_MEMORY, "the manager's table of buckets is full", SS_MANAGER_OWNERS_AT, more,
+                       SS_MANAGER_BUCKETS - tables->allocated);
     }
     *needed = (uint32_t)more;
     for (uint32_t i = tables->allocated; i < tables->allocated + *needed; i++) {
         if (owner_of(tables, i) == SS_MANAGER_FREE) continue;
-        return ss_fail(SS_CORRUPT, "a bucket that was never allocated has an owner", AT_OWNERS + i, i, tables->allocated);
+        return ss_fail(SS_CORRUPT, "a bucket that was never allocated has an owner", SS_MANAGER_OWNERS_AT + i, i, tables->allocated);
     }
     return SS_OK;
 }
 
 /* The next buckets get their owner, the base its pages, the header the new numbers: in this order. */
 static int write_growth(ss_memory *self, const ss_tables *tables, uint32_t needed, uint64_t new_pages) {
-    uint8_t owners[SS_MANAGER_BUCKETS], header[HEADER_SIZE];
+    uint8_t owners[SS_MANAGER_BUCKETS], header[SS_MANAGER_OWNERS_AT];
     uint32_t allocated = tables->allocated + needed;
     /* Taken now: the tables may lie in place and change with the writes. */
-    memcpy(header, tables->bytes, HEADER_SIZE);
-    memset(header + AT_RESERVED, 0, AT_SIZES - AT_RESERVED);
-    ss_put16(header + AT_ALLOCATED, (uint16_t)allocated);
-    ss_put64(header + AT_SIZES + 8 * self->id, new_pages);
+    memcpy(header, tables->bytes, SS_MANAGER_OWNERS_AT);
+    memset(header + SS_MANAGER_RESERVED_AT, 0, SS_MANAGER_SIZES_AT - SS_MANAGER_RESERVED_AT);
+    ss_put16(header + SS_MANAGER_ALLOCATED_AT, (uint16_t)allocated);
+    ss_put64(header + SS_MANAGER_SIZES_AT + 8 * self->id, new_pages);
     memset(owners, (int)self->id, needed);
-    int status = ss_memory_write(self->base, AT_OWNERS + tables->allocated, owners, needed);
+    int status = ss_memory_write(self->base, SS_MANAGER_OWNERS_AT + tables->allocated, owners, needed);
     if (status == SS_OK) status = ss_memory_ensure(self->base, pages_with(tables, allocated) * SS_PAGE_SIZE);
-    return status == SS_OK ? ss_memory_write(self->base, 0, header, HEADER_SIZE) : status;
+    return status == SS_OK ? ss_memory_write(self->base, 0, header, SS_MANAGER_OWNERS_AT) : status;
 }
 
 static int grow(ss_memory *self, uint64_t pages, uint64_t *old) {
@@ -335,7 +327,7 @@ static int load_or_create(ss_manager *manager, int mode, uint32_t bucket_pages) 
     int status = ss_memory_size(base, &pages);
     if (status == SS_OK && pages > 0) status = ss_memory_read(base, 0, magic, sizeof magic);
     if (status != SS_OK) return status;
-    if (mode != SS_NEW && memcmp(magic, MAGIC, sizeof magic) == 0) return check_loaded(base);
+    if (mode != SS_NEW && memcmp(magic, SS_MANAGER_MAGIC, sizeof magic) == 0) return check_loaded(base);
     status = ss_handle_may_create(&manager->handle, mode);
     return status == SS_OK ? write_new(base, bucket_pages) : status;
 }
@@ -406,7 +398,7 @@ int ss_manager_tables(ss_manager *manager, uint64_t sizes[SS_MANAGER_MEMORIES], 
     status = read_tables(manager->handle.memory, &tables);
     if (status == SS_OK) {
         for (uint32_t id = 0; id < SS_MANAGER_MEMORIES; id++) sizes[id] = size_of(&tables, id);
-        memcpy(owners, tables.bytes + AT_OWNERS, SS_MANAGER_BUCKETS);
+        memcpy(owners, tables.bytes + SS_MANAGER_OWNERS_AT, SS_MANAGER_BUCKETS);
     }
     ss_leave_read(manager->handle.memory);
     return status;
@@ -421,7 +413,7 @@ static int measure(const ss_memory *base, struct ss_usage *out) {
     if (status != SS_OK) return status;
     uint64_t pages = 0;
     for (uint32_t id = 0; id < SS_MANAGER_MEMORIES; id++) pages += size_of(&tables, id);
-    out->live = TABLES_SIZE + pages * SS_PAGE_SIZE;
+    out->live = SS_MANAGER_TABLES_SIZE + pages * SS_PAGE_SIZE;
     out->allocated = pages_with(&tables, tables.allocated) * SS_PAGE_SIZE;
     return ss_memory_reserved(base, &out->reserved);
 }

@@ -9,6 +9,16 @@
 #define SS_MANAGER_BUCKETS 32768
 #define SS_MANAGER_FREE 255 /* owner of a bucket that no memory has */
 
+/* Offsets; the picture is in manager.c. */
+enum {
+    SS_MANAGER_ALLOCATED_AT = 4,
+    SS_MANAGER_BUCKET_PAGES_AT = 6,
+    SS_MANAGER_RESERVED_AT = 8,
+    SS_MANAGER_SIZES_AT = 40,
+    SS_MANAGER_OWNERS_AT = SS_MANAGER_SIZES_AT + 8 * SS_MANAGER_MEMORIES,
+    SS_MANAGER_TABLES_SIZE = SS_MANAGER_OWNERS_AT + SS_MANAGER_BUCKETS
+};
+
 typedef struct ss_manager ss_manager;
 
 struct ss_manager_info {

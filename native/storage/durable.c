@@ -24,8 +24,10 @@
 /* So many blocks are stored into the window of the file one by one; runs of more are cheaper by calls, which also need not
  * read a block that the system has dropped from its cache. */
 #define STORED_MAX ((size_t)16)
-/* How long a commit waits for readers to let it empty a log that has become long. */
-#define CHECKPOINT_PATIENCE_MS 500u
+/* How long a commit keeps new readers out, for those inside to finish, to empty a log that has become long; and how long
+ * when it is so long that those who stay are asked to leave. */
+#define CHECKPOINT_PATIENCE_MS 2u
+#define LEAVE_PATIENCE_MS 50u
 
 static bool is_full(const ss_file *file) {
     return file->durability == SS_DURABLE_FULL;
@@ -93,9 +95,13 @@ static int write_pending(ss_file *file) {
     return SS_OK;
 }
 
+static bool is_applied(const ss_file *file) {
+    return file->pending.count == 0 && file->file_pages >= file->wal.pages;
+}
+
 /* After a failure the blocks stay pending: the log has them. Readers are kept out until the file is an image again. */
 static int apply(ss_file *file, uint32_t patience) {
-    if (file->pending.count == 0 && file->file_pages >= file->wal.pages) return SS_OK;
+    if (is_applied(file)) return SS_OK;
     int status = file->half_changed ? SS_OK : lock_for_change(file, patience);
     if (status != SS_OK) return status;
     status = write_pending(file);
@@ -116,6 +122,15 @@ static void drop_private(ss_file *file) {
     (void)ss_file_die(file, SS_SYSTEM, "the file could not be mapped again: open it again", 0, 0);
 }
 
+static void ask_to_leave(ss_file *file) {
+    if (!file->asks_to_leave) file->asks_to_leave = ss_file_lock(file, LOCK_LEAVE, SS_LOCK_EXCLUSIVE, 0) == 0;
+}
+
+static void stop_asking(ss_file *file) {
+    if (file->asks_to_leave) ss_file_unlock(file, LOCK_LEAVE);
+    file->asks_to_leave = false;
+}
+
 static int empty_log(ss_file *file) {
     int status = ss_vfs_sync(file->vfs, file->main);
     file->window.is_stale = true;
@@ -130,6 +145,7 @@ static int empty_log(ss_file *file) {
     ss_block_set_clear(&file->logged);
     ss_wal_trim(&file->wal, 2 * file->checkpoint_bytes);
     file->checkpoint_at = file->checkpoint_bytes;
+    stop_asking(file);
     drop_private(file);
     return SS_OK;
 }
@@ -147,13 +163,29 @@ static int checkpoint(ss_file *file, uint32_t patience) {
     return status == SS_OK ? empty_log(file) : status;
 }
 
+/* Whether the file could be changed now. A sync costs more than finding out. */
+static bool is_free_of_readers(ss_file *file, uint32_t patience) {
+    if (file->half_changed || is_applied(file)) return true;
+    if (lock_for_change(file, patience) != SS_OK) return false;
+    unlock_after_change(file);
+    return true;
+}
+
+/* Readers that stay do not stop the writer: the log goes on, up to a length at which they lose what they read. */
+static int checkpoint_without_waiting(ss_file *file) {
+    bool is_too_long = file->wal.position > file->kept_bytes;
+    if (is_too_long) ask_to_leave(file);
+    if (!is_free_of_readers(file, is_too_long ? LEAVE_PATIENCE_MS : CHECKPOINT_PATIENCE_MS)) return SS_LOCKED;
+    int status = is_full(file) ? SS_OK : sync_log(file);
+    return status == SS_OK ? apply(file, CHECKPOINT_PATIENCE_MS) : status;
+}
+
 /* Within a commit, which has succeeded already: only what makes that untrue is its failure. */
 static int checkpoint_in_commit(ss_file *file) {
-    int status = is_full(file) ? SS_OK : sync_log(file);
-    if (status != SS_OK) return status;
     file->committing = true;
-    status = apply(file, CHECKPOINT_PATIENCE_MS);
+    int status = checkpoint_without_waiting(file);
     file->committing = false;
+    if (status == SS_COMMIT_UNKNOWN) return status;
     if (status == SS_OK) status = empty_log(file);
     if (status != SS_OK) file->checkpoint_at = file->wal.position + file->checkpoint_bytes / 4;
     return SS_OK;
@@ -382,7 +414,9 @@ int ss_durable_open(ss_file *file) {
  * be emptied now, the next failure tries again. */
 static int make_room(ss_file *file) {
     file->wal.disk_full = false;
-    if (checkpoint(file, 0) == SS_OK) ss_wal_trim(&file->wal, file->location.bytes);
+    int status = checkpoint(file, 0);
+    if (status == SS_LOCKED) ask_to_leave(file);
+    if (status == SS_OK) ss_wal_trim(&file->wal, file->location.bytes);
     return file->root->closed ? ss_last_failure()->status : SS_OK;
 }
 

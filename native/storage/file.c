@@ -212,15 +212,19 @@ int ss_file_map_all(ss_file *file, int kind) {
 #define COARSE_CLOCK CLOCK_MONOTONIC
 #endif
 
-/* Asking the system costs as much as a small operation. */
+/* Asking the system more often would cost as much as a small operation. */
+bool ss_file_is_time_to_check(ss_file *file) {
+    struct timespec now;
+    if (file->vfs->map == NULL) return true;
+    clock_gettime(COARSE_CLOCK, &now);
+    if (now.tv_sec == file->checked.tv_sec && now.tv_nsec == file->checked.tv_nsec) return false;
+    file->checked = now;
+    return true;
+}
+
 int ss_file_check_now_and_then(void *self) {
     ss_file *file = self;
-    struct timespec now;
-    if (file->vfs->map == NULL) return ss_file_check_unchanged(file);
-    clock_gettime(COARSE_CLOCK, &now);
-    if (now.tv_sec == file->checked.tv_sec && now.tv_nsec == file->checked.tv_nsec) return SS_OK;
-    file->checked = now;
-    return ss_file_check_unchanged(file);
+    return ss_file_is_time_to_check(file) ? ss_file_check_unchanged(file) : SS_OK;
 }
 
 /* ---- closing ---- */
@@ -235,7 +239,8 @@ int ss_file_keep_views(ss_file *file, bool is_same) {
 }
 
 int ss_file_close_plain(void *self) {
-    int status = ss_file_keep_views(self, true);
+    ss_file *file = self;
+    int status = ss_file_keep_views(file, !file->has_records);
     return status == SS_OK ? ss_file_shut(self) : status;
 }
 
@@ -260,6 +265,7 @@ uint64_t ss_file_data_after(void *self, uint64_t offset) {
 void ss_file_free(void *self) {
     ss_file *file = self;
     (void)ss_file_shut(file);
+    ss_wal_follow_end(&file->follower);
     ss_wal_close(&file->wal);
     ss_block_set_free(&file->pending);
     ss_block_set_free(&file->logged);

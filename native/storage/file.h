@@ -32,6 +32,7 @@ typedef struct ss_file_options {
     int load;                  /* normal, full: read the file into memory instead of mapping it; damaged disks give errors then */
     uint64_t log_bytes;        /* size of a new log; 0: 1 MiB */
     uint64_t checkpoint_bytes; /* size of the log at which it is emptied; 0: 16 MiB */
+    uint64_t kept_bytes;       /* how long the log may get because readers stay in their transactions; 0: 256 MiB */
     const ss_vfs *vfs;         /* NULL: the operating system */
 } ss_file_options;
 

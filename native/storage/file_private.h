@@ -7,6 +7,8 @@
  *                              file is an image, and a writer keeps it one
  *   LOCK_GATE                  no new readers                                  a reader on its way in
  *   LOCK_READ                  the file changes                                a reader reads
+ *   LOCK_LEAVE                 readers are to end their transactions: the log
+ *                              that keeps the file as they know it is too long
  *
  * Invariants
  *  I7  The size of the file is a committed size, where there is a log.
@@ -22,9 +24,9 @@
 #include "storage/file.h"
 #include "storage/holes.h"
 #include "storage/journal.h"
-#include "storage/wal.h"
+#include "storage/wal_follow.h"
 
-enum ss_file_lock { LOCK_WRITER, LOCK_READY, LOCK_GATE, LOCK_READ, LOCK_GATE_AND_READ };
+enum ss_file_lock { LOCK_WRITER, LOCK_READY, LOCK_GATE, LOCK_READ, LOCK_LEAVE, LOCK_GATE_AND_READ };
 
 #define SS_NO_FILE (-1)
 
@@ -47,14 +49,21 @@ typedef struct ss_file {
     int64_t shown_modified;  /* when it was changed last; 0: nobody knows */
     bool shown_is_old;       /* a change since would have another time of modification */
     bool cannot_settle;      /* a reader's: putting what the log has into the file failed */
+    bool is_kept;            /* a reader's: a writer keeps the file an image */
+    bool is_expired;         /* a reader's: its transaction had to give up the state that it began with */
+    bool has_records;        /* a reader's: records of the log lie over what the file shows, and writable copies under them */
+    uint64_t log_pages;      /* of the memory after these records */
     bool created;            /* by us: the file was not there */
     bool opened;
     bool committing;              /* what waits must not fail: it makes way where a signal wants it to */
     struct ss_file *next, **link; /* in the list of open files */
     /* with a log */
     ss_wal_location location;
-    ss_wal wal;
+    ss_wal wal;               /* a reader's: the one that it follows */
+    ss_wal_follower follower; /* a reader's */
     uint64_t checkpoint_bytes;
+    uint64_t kept_bytes;     /* how long the log may get for readers that stay */
+    bool asks_to_leave;      /* we hold LOCK_LEAVE */
     uint64_t checkpoint_at;  /* position in the log at which the next checkpoint is tried */
     uint64_t reserved_pages; /* disk space that the file has */
     ss_block_set pending;    /* were committed and are not in the file */
@@ -81,7 +90,9 @@ int ss_file_status(ss_file *file, ss_vfs_status *status);
 int ss_file_check_size(ss_file *file, uint64_t size);
 /* That nobody cut or replaced the file; the handle dies else. */
 int ss_file_check_unchanged(ss_file *file);
-/* The same, once per tick of the system's coarse clock. */
+/* Whether the system's coarse clock has gone on since the last call. */
+bool ss_file_is_time_to_check(ss_file *file);
+/* The same check, once per tick of that clock. */
 int ss_file_check_now_and_then(void *self);
 /* Shows pages first..end of the file in the root, by a mapping or (load) by reading them. */
 int ss_file_map(ss_file *file, uint64_t first, uint64_t end, int kind);

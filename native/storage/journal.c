@@ -137,12 +137,18 @@ static int check_task(struct journal *journal) {
     return SS_OK;
 }
 
+/* Until the transaction that is open, if one is, belongs to who asks. */
+static int take_turn(struct journal *journal) {
+    int status = wait_turn(journal);
+    return status == SS_OK && SS_UNLIKELY(journal->task != 0) ? check_task(journal) : status;
+}
+
 static int enter(void *self) {
     struct journal *journal = self;
-    int status = wait_turn(journal);
-    if (status == SS_OK && SS_UNLIKELY(journal->task != 0)) status = check_task(journal);
-    bool begins = journal->backing != NULL && journal->backing->read_begin != NULL && journal->state != TRANSACTION;
-    return status == SS_OK && begins && !journal->root->closed ? journal->backing->read_begin(journal->file) : status;
+    int status = take_turn(journal);
+    bool reads = journal->backing != NULL && journal->backing->read_begin != NULL && !journal->root->closed;
+    if (SS_LIKELY(!reads) || status != SS_OK) return status;
+    return journal->state == TRANSACTION ? journal->backing->read_on(journal->file) : journal->backing->read_begin(journal->file);
 }
 
 static void leave(void *self) {
@@ -482,6 +488,10 @@ static int enter_root(ss_memory **memory) {
     return ss_enter_read(*memory);
 }
 
+static int closed(const ss_root *root) {
+    return ss_fail(SS_CLOSED, root->closed_because != NULL ? root->closed_because : "the memory was closed", 0, 0, 0);
+}
+
 static int nested(void) {
     const char *rule =
         "this thread has a transaction open on the memory, and transactions do not nest: go on in that one, where a "
@@ -516,15 +526,24 @@ int ss_transaction_begin(ss_memory *memory) {
     return status;
 }
 
-/* The transaction that this thread has open (the lock is held then), or a failure. */
-static int enter_transaction(ss_memory **memory, struct journal **journal) {
-    int status = enter_root(memory);
+/* The transaction that this thread has open, to look at it or to end it, which works whatever has become of a snapshot. The
+ * lock is held then; leave_transaction ends that. */
+static int enter_transaction(ss_memory *memory, struct journal **journal) {
+    ss_root *root = memory->root;
+    int status = ss_root_lock(root, false);
     if (status != SS_OK) return status;
-    *journal = (*memory)->root->storage;
-    bool open = !(*memory)->root->foreign && *journal != NULL && (*journal)->state == TRANSACTION;
-    if (open) return SS_OK;
-    ss_leave_read(*memory);
-    return ss_fail(SS_TRANSACTION, "no transaction is open", 0, 0, 0);
+    *journal = root->storage;
+    bool has_journal = !root->foreign && *journal != NULL;
+    if (has_journal && !root->closed) status = take_turn(*journal);
+    if (status == SS_OK && root->closed) status = closed(root);
+    if (status == SS_OK && has_journal && (*journal)->state == TRANSACTION) return SS_OK;
+    ss_root_unlock(root);
+    return status != SS_OK ? status : ss_fail(SS_TRANSACTION, "no transaction is open", 0, 0, 0);
+}
+
+static void leave_transaction(struct journal *journal) {
+    leave(journal);
+    ss_root_unlock(journal->root);
 }
 
 static int commit_transaction(struct journal *journal) {
@@ -535,19 +554,19 @@ static int commit_transaction(struct journal *journal) {
 
 int ss_transaction_commit(ss_memory *memory) {
     struct journal *journal;
-    int status = enter_transaction(&memory, &journal);
+    int status = enter_transaction(memory, &journal);
     if (status != SS_OK) return status;
     status = commit_transaction(journal);
-    ss_leave_read(memory);
+    leave_transaction(journal);
     return status;
 }
 
 int ss_transaction_rollback(ss_memory *memory) {
     struct journal *journal;
-    int status = enter_transaction(&memory, &journal);
+    int status = enter_transaction(memory, &journal);
     if (status != SS_OK) return status;
     roll_back(journal);
-    ss_leave_read(memory);
+    leave_transaction(journal);
     return SS_OK;
 }
 
@@ -595,7 +614,7 @@ static int ended(const ss_held *held) {
     const ss_root *root = held->memory->root;
     if (held->state == SS_ENDED || held->state == SS_COMMITTED) return SS_ABSENT;
     if (!root->closed) return ss_fail(SS_TRANSACTION, "the thread or task that began it has ended: it was rolled back", 0, 0, 0);
-    return ss_fail(SS_CLOSED, root->closed_because != NULL ? root->closed_because : "the memory was closed", 0, 0, 0);
+    return closed(root);
 }
 
 static int end_locked(ss_held *held, bool keep) {
@@ -679,10 +698,10 @@ int ss_memory_shrink(ss_memory *memory, uint64_t pages) {
 
 int64_t ss_transaction_changed(ss_memory *memory) {
     struct journal *journal;
-    int status = enter_transaction(&memory, &journal);
+    int status = enter_transaction(memory, &journal);
     if (status != SS_OK) return status;
     int64_t changed = (int64_t)journal->count;
-    ss_leave_read(memory);
+    leave_transaction(journal);
     return changed;
 }
 

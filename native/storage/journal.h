@@ -44,6 +44,8 @@ typedef struct ss_backing_ops {
     /* Around each operation, or transaction, of a memory that another process may change. */
     int (*read_begin)(void *self);
     void (*read_end)(void *self);
+    /* Before each later operation of such a transaction: whether it still has what it began with. */
+    int (*read_on)(void *self);
     int (*sync)(void *self);
     int (*checkpoint)(void *self);
     int (*close)(void *self);

@@ -8,6 +8,8 @@
 #define LOG_BYTES (UINT64_C(1) << 20)
 /* How long a log gets. A long one is emptied seldom, and has fewer whole blocks among what changed. */
 #define CHECKPOINT_BYTES (UINT64_C(16) << 20)
+/* How long it gets while readers need the file as it was: then they are asked to end their transactions. */
+#define KEPT_BYTES (UINT64_C(256) << 20)
 
 static int open_as_writer(ss_file *file) {
     int error = ss_file_lock(file, LOCK_WRITER, SS_LOCK_EXCLUSIVE, 0);
@@ -54,8 +56,10 @@ static ss_file *new_file(const ss_file_options *options, ss_root *root) {
     file->window = (ss_window){.may_be_cloned = true, .is_impossible = file->load};
     file->location.bytes = options->log_bytes != 0 ? options->log_bytes : LOG_BYTES;
     file->checkpoint_bytes = options->checkpoint_bytes != 0 ? options->checkpoint_bytes : CHECKPOINT_BYTES;
+    file->kept_bytes = options->kept_bytes != 0 ? options->kept_bytes : KEPT_BYTES;
     file->location.bytes_prepared = file->checkpoint_bytes;
     ss_wal_init(&file->wal, &file->location);
+    file->follower.wal = &file->wal;
     return file;
 }
 

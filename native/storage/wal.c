@@ -35,82 +35,24 @@
  *  I6  Recovery changes the file only after its copy of the log is durable. It never writes into the log that it found:
  *      after a sync that failed, the system may show a record that the disk does not have, and a second sync says yes.
  */
-#include "storage/wal.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/bytes.h"
-#include "core/checksum.h"
 #include "core/error.h"
+#include "storage/wal_private.h"
 
-#define BLOCK SS_WAL_BLOCK
-#define PAGE UINT64_C(65536)
-#define PACKING UINT64_C(64)
-#define RECORDS_AT (2 * BLOCK)
-#define COPY_SIZE ((size_t)256 * 1024)
 #define NO_FILE (-1)
 /* Longer records are not put together in memory of their own: copying costs more than the cache of the system then. */
 #define SHORT_RECORD (16 * BLOCK)
-#define VERSION 1u
-
-#define HEADER_MAGIC UINT64_C(0x3130764C41574D53) /* "SMWALv01" */
-#define HEADER_VERSION 8
-#define HEADER_BLOCK_SIZE 12
-#define HEADER_GENERATION 16
-#define HEADER_SALT 24
-#define HEADER_PAGES 32
-#define HEADER_INODE 40
-#define HEADER_SUM 56
-
-#define RECORD_MAGIC UINT32_C(0x43524D53) /* "SMRC" */
-#define RECORD_VERSION 4
-#define RECORD_FLAGS 6
-#define RECORD_SALT 8
-#define RECORD_SEQUENCE 16
-#define RECORD_PREVIOUS 24
-#define RECORD_PAGES 32
-#define RECORD_PIECES 40
-#define RECORD_LENGTH 48
-#define RECORD_SUM 56
-#define RECORD_TABLE 64
-#define PIECE_SIZE 16
-#define FLAG_SYNCED 1u
-#define FLAG_ALWAYS 2u
-
-/* A record as its header describes it. */
-struct record {
-    uint64_t at, sequence, previous, pages, sum;
-    uint64_t header_bytes, data_bytes;
-    uint32_t pieces;
-    unsigned flags;
-};
-
-/* Reading the records of one file. */
-struct reader {
-    const ss_wal *wal;
-    uint64_t size;   /* of the file */
-    uint8_t *header; /* of the record that was read last, its sum zeroed */
-    size_t header_room;
-    uint8_t *buffer; /* COPY_SIZE bytes */
-};
-
-static int no_heap(uint64_t size) {
-    return ss_fail(SS_NO_HEAP, "reading or writing a log", 0, size, 0);
-}
 
 void ss_wal_init(ss_wal *wal, const ss_wal_location *location) {
     *wal = (ss_wal){.location = location, .file = NO_FILE};
 }
 
-static void close_file(const ss_wal_location *location, int *file) {
-    if (*file != NO_FILE) location->vfs->close(location->vfs->self, *file);
-    *file = NO_FILE;
-}
-
 void ss_wal_close(ss_wal *wal) {
-    if (wal->location != NULL) close_file(wal->location, &wal->file);
+    if (wal->location != NULL) ss_wal_close_file(wal->location, &wal->file);
     ss_window_close(&wal->window);
     free(wal->blocks);
     free(wal->header);
@@ -127,20 +69,6 @@ static int new_salt(ss_wal *wal) {
     return error == 0 ? SS_OK : ss_vfs_failure(error, "random number for a log", 0);
 }
 
-static void forget_records(ss_wal *wal) {
-    wal->sequence = 0;
-    wal->previous = wal->header_sum;
-    wal->pages = wal->base_pages;
-    wal->position = RECORDS_AT;
-}
-
-/* The same log, to be read from its first record on. */
-static ss_wal before_records(const ss_wal *wal) {
-    ss_wal at = *wal;
-    forget_records(&at);
-    return at;
-}
-
 /* Makes `block` the header of the wal's generation and salt, and the log empty. */
 static void put_header(ss_wal *wal, uint8_t *block) {
     memset(block, 0, BLOCK);
@@ -153,288 +81,7 @@ static void put_header(ss_wal *wal, uint8_t *block) {
     ss_put64(block + HEADER_INODE, wal->location->inode);
     wal->header_sum = ss_checksum_of(block, HEADER_SUM, 0);
     ss_put64(block + HEADER_SUM, wal->header_sum);
-    forget_records(wal);
-}
-
-static bool is_header(const uint8_t *block) {
-    return ss_get64(block) == HEADER_MAGIC && ss_get32(block + HEADER_VERSION) == VERSION && ss_get32(block + HEADER_BLOCK_SIZE) == BLOCK &&
-           ss_get64(block + HEADER_SUM) == ss_checksum_of(block, HEADER_SUM, 0);
-}
-
-static void take_header(ss_wal *wal, const uint8_t *block) {
-    wal->generation = ss_get64(block + HEADER_GENERATION);
-    wal->salt = ss_get64(block + HEADER_SALT);
-    wal->base_pages = ss_get64(block + HEADER_PAGES);
-    wal->header_sum = ss_get64(block + HEADER_SUM);
-    forget_records(wal);
-}
-
-static int log_status(const ss_wal_location *location, int file, uint64_t *size) {
-    ss_vfs_status status;
-    int error = location->vfs->status(location->vfs->self, file, &status);
-    if (error != 0) return ss_vfs_failure(error, "state of the log", 0);
-    if (!status.regular) return ss_fail(SS_WAL_CORRUPT, "a log is a regular file", 0, 0, 0);
-    *size = status.size;
-    return SS_OK;
-}
-
-static bool is_written(const uint8_t *block) {
-    for (size_t i = 0; i < HEADER_SUM + 8; i++) {
-        if (block[i] != 0) return true;
-    }
-    return false;
-}
-
-/* A log comes into being by a rename of a complete file, so there is never one without a header. */
-static int read_header(ss_wal *wal, uint64_t size) {
-    uint8_t blocks[RECORDS_AT];
-    if (size < sizeof blocks) return ss_fail(SS_WAL_CORRUPT, "a log has two header blocks", 0, size, sizeof blocks);
-    int error = ss_vfs_read_all(wal->location->vfs, wal->file, blocks, sizeof blocks, 0);
-    if (error != 0) return ss_vfs_failure(error, "reading the log", 0);
-    const uint8_t *even = is_header(blocks) ? blocks : NULL;
-    const uint8_t *odd = is_header(blocks + BLOCK) ? blocks + BLOCK : NULL;
-    if (even == NULL && odd == NULL) return ss_fail(SS_WAL_CORRUPT, "one of the two headers of a log is valid", 0, 0, 0);
-    bool takes_odd = even == NULL || (odd != NULL && ss_get64(odd + HEADER_GENERATION) > ss_get64(even + HEADER_GENERATION));
-    take_header(wal, takes_odd ? odd : even);
-    wal->header_torn = is_written(takes_odd ? blocks : blocks + BLOCK) && (takes_odd ? even : odd) == NULL;
-    return SS_OK;
-}
-
-/* Opens the log and reads its header. SS_ABSENT where there is none. */
-static int open_log(ss_wal *wal, uint64_t *size) {
-    const ss_wal_location *location = wal->location;
-    int error = ss_vfs_open(location->vfs, location->directory, location->name, 0, 0, &wal->file);
-    if (error != 0) wal->file = NO_FILE;
-    if (error == ENOENT) return SS_ABSENT;
-    if (error == ELOOP) return ss_fail(SS_SYSTEM, "a log is not a symbolic link", 0, (uint64_t)error, 0);
-    if (error != 0) return ss_vfs_failure(error, "opening the log", 0);
-    int status = log_status(location, wal->file, size);
-    wal->size = *size;
-    return status == SS_OK ? read_header(wal, *size) : status;
-}
-
-/* ---- reading records ---- */
-
-static int reader_begin(struct reader *reader, const ss_wal *wal, uint64_t size) {
-    *reader = (struct reader){.wal = wal, .size = size, .buffer = malloc(COPY_SIZE)};
-    return reader->buffer == NULL ? no_heap(COPY_SIZE) : SS_OK;
-}
-
-static void reader_end(struct reader *reader) {
-    free(reader->buffer);
-    free(reader->header);
-}
-
-static int read_log(const struct reader *reader, void *to, uint64_t length, uint64_t at) {
-    int error = ss_vfs_read_all(reader->wal->location->vfs, reader->wal->file, to, (size_t)length, at);
-    return error == 0 ? SS_OK : ss_vfs_failure(error, "reading the log", at);
-}
-
-static int header_room(uint8_t **header, size_t *room, uint64_t size) {
-    if (*room >= size) return SS_OK;
-    uint8_t *more = size > SIZE_MAX / 2 ? NULL : realloc(*header, (size_t)size);
-    if (more == NULL) return no_heap(size);
-    *header = more;
-    *room = (size_t)size;
-    return SS_OK;
-}
-
-static uint64_t header_bytes_of(uint64_t pieces) {
-    return RECORD_TABLE + pieces * PIECE_SIZE;
-}
-
-static uint64_t length_of(const struct record *record) {
-    return record->header_bytes + record->data_bytes;
-}
-
-static uint64_t end_of(const struct record *record) {
-    return ss_round_up(record->at + length_of(record), PACKING);
-}
-
-/* SS_ABSENT where these bytes do not begin a record of this generation that lies inside the file. */
-static int parse_record(const struct reader *reader, const uint8_t *bytes, uint64_t at, struct record *record) {
-    record->at = at;
-    record->flags = ss_get16(bytes + RECORD_FLAGS);
-    bool ours = ss_get32(bytes) == RECORD_MAGIC && ss_get16(bytes + RECORD_VERSION) == VERSION &&
-                ss_get64(bytes + RECORD_SALT) == reader->wal->salt && (record->flags & FLAG_ALWAYS);
-    if (!ours) return SS_ABSENT;
-    record->sequence = ss_get64(bytes + RECORD_SEQUENCE);
-    record->previous = ss_get64(bytes + RECORD_PREVIOUS);
-    record->pages = ss_get64(bytes + RECORD_PAGES);
-    record->pieces = ss_get32(bytes + RECORD_PIECES);
-    record->sum = ss_get64(bytes + RECORD_SUM);
-    record->header_bytes = header_bytes_of(record->pieces);
-    record->data_bytes = ss_get64(bytes + RECORD_LENGTH);
-    uint64_t left = reader->size - at;
-    bool fits = record->header_bytes <= left && record->data_bytes <= left - record->header_bytes;
-    return fits ? SS_OK : SS_ABSENT;
-}
-
-static int sum_data(const struct reader *reader, const struct record *record, ss_checksum *sum) {
-    uint64_t at = record->at + record->header_bytes, end = record->at + length_of(record);
-    while (at < end) {
-        uint64_t length = end - at < COPY_SIZE ? end - at : COPY_SIZE;
-        int status = read_log(reader, reader->buffer, length, at);
-        if (status != SS_OK) return status;
-        ss_checksum_add(sum, reader->buffer, (size_t)length);
-        at += length;
-    }
-    return SS_OK;
-}
-
-/* The sum of a record whose header, with the sum zeroed, is in reader->header. */
-static int sum_record(const struct reader *reader, const struct record *record, uint64_t seed, uint64_t *result) {
-    ss_checksum sum;
-    ss_checksum_begin(&sum, seed);
-    ss_checksum_add(&sum, reader->header, (size_t)record->header_bytes);
-    int status = sum_data(reader, record, &sum);
-    *result = ss_checksum_end(&sum);
-    return status;
-}
-
-/* The table of a record whose sum is right: we wrote it, so it makes sense or the log is damaged by more than a crash. */
-static int check_pieces(const struct reader *reader, const struct record *record) {
-    uint64_t total = 0, end = 0;
-    bool good = record->pages <= UINT64_MAX / PAGE;
-    for (uint64_t i = 0; good && i < record->pieces; i++) {
-        const uint8_t *piece = reader->header + RECORD_TABLE + i * PIECE_SIZE;
-        uint64_t offset = ss_get64(piece), count = ss_get64(piece + 8);
-        good = offset >= end && ss_add(offset, count, &end) && end <= record->pages * PAGE && ss_add(total, count, &total);
-    }
-    if (good && total == record->data_bytes) return SS_OK;
-    return ss_fail(SS_WAL_CORRUPT, "pieces of a record (they are not in order, inside the memory and as long as its data)", record->at,
-                   total, record->data_bytes);
-}
-
-/* Reads the record at `at` and checks its sum. SS_ABSENT where there is none, or one that is not complete. */
-static int read_record(struct reader *reader, uint64_t at, struct record *record) {
-    uint8_t block[BLOCK];
-    if (at > reader->size || reader->size - at < RECORD_TABLE) return SS_ABSENT;
-    uint64_t first = reader->size - at < BLOCK ? reader->size - at : BLOCK;
-    int status = read_log(reader, block, first, at);
-    if (status == SS_OK) status = parse_record(reader, block, at, record);
-    if (status == SS_OK) status = header_room(&reader->header, &reader->header_room, record->header_bytes);
-    if (status != SS_OK) return status;
-    if (first > record->header_bytes) first = record->header_bytes;
-    memcpy(reader->header, block, (size_t)first);
-    status = read_log(reader, reader->header + first, record->header_bytes - first, at + first);
-    ss_put64(reader->header + RECORD_SUM, 0);
-    uint64_t sum;
-    if (status == SS_OK) status = sum_record(reader, record, record->previous, &sum);
-    if (status != SS_OK) return status;
-    return sum == record->sum ? check_pieces(reader, record) : SS_ABSENT;
-}
-
-static int read_in_chain(struct reader *reader, const ss_wal *wal, uint64_t at, struct record *record) {
-    int status = read_record(reader, at, record);
-    if (status != SS_OK) return status;
-    if (record->sequence != wal->sequence + 1 || record->previous != wal->previous) return SS_ABSENT;
-    return record->pages >= wal->pages ? SS_OK : ss_fail(SS_WAL_CORRUPT, "a memory never shrinks", at, record->pages, wal->pages);
-}
-
-/* The next record of the chain: behind the last one, or at the next block. */
-static int next_record(struct reader *reader, const ss_wal *wal, struct record *record) {
-    uint64_t block = ss_round_up(wal->position, BLOCK);
-    int status = read_in_chain(reader, wal, wal->position, record);
-    return status == SS_ABSENT && block != wal->position ? read_in_chain(reader, wal, block, record) : status;
-}
-
-static void pass_record(ss_wal *wal, const struct record *record) {
-    wal->sequence = record->sequence;
-    wal->previous = record->sum;
-    wal->pages = record->pages;
-    wal->position = end_of(record);
-}
-
-/* SS_OK where a record that was synced lies at `at`, behind one that is missing. */
-static int read_behind_hole(struct reader *reader, const ss_wal *wal, uint64_t at, struct record *record) {
-    int status = read_record(reader, at, record);
-    bool follows = status == SS_OK && record->sequence > wal->sequence + 1 && (record->flags & FLAG_SYNCED);
-    return status == SS_OK && !follows ? SS_ABSENT : status;
-}
-
-static bool may_begin_record(const ss_wal *wal, const uint8_t *bytes) {
-    return ss_get32(bytes) == RECORD_MAGIC && ss_get64(bytes + RECORD_SALT) == wal->salt;
-}
-
-/* A record that was synced, behind the end of the chain: what is missing between was durable and is damaged now. */
-static int check_nothing_follows(struct reader *reader, const ss_wal *wal) {
-    uint8_t block[BLOCK];
-    struct record record;
-    for (uint64_t at = wal->position; at < reader->size;) {
-        uint64_t length = BLOCK - at % BLOCK < reader->size - at ? BLOCK - at % BLOCK : reader->size - at;
-        int status = read_log(reader, block, length, at);
-        for (uint64_t i = 0; status == SS_OK && i + RECORD_TABLE <= length; i += PACKING) {
-            int found = may_begin_record(wal, block + i) ? read_behind_hole(reader, wal, at + i, &record) : SS_ABSENT;
-            if (found == SS_OK) {
-                return ss_fail(SS_WAL_CORRUPT, "no record is missing before one that was stored", wal->position, wal->sequence + 1,
-                               record.sequence);
-            }
-            if (found < 0) status = found;
-        }
-        if (status != SS_OK) return status;
-        at += length;
-    }
-    return SS_OK;
-}
-
-/* Tells of each piece of a record whose header is in reader->header. */
-static int visit_pieces(const struct reader *reader, const struct record *record, const ss_wal_visitor *visitor) {
-    uint64_t from = record->at + record->header_bytes;
-    int status = SS_OK;
-    for (uint64_t i = 0; status == SS_OK && i < record->pieces; i++) {
-        const uint8_t *piece = reader->header + RECORD_TABLE + i * PIECE_SIZE;
-        uint64_t offset = ss_get64(piece), length = ss_get64(piece + 8);
-        status = visitor->piece(visitor->self, offset, length, from);
-        from += length;
-    }
-    return status;
-}
-
-int ss_wal_find_each(ss_wal *wal, const ss_wal_visitor *visitor) {
-    uint64_t size = 0;
-    struct reader reader;
-    struct record record;
-    int status = open_log(wal, &size);
-    if (status != SS_OK) return status;
-    status = reader_begin(&reader, wal, size);
-    while (status == SS_OK) {
-        status = next_record(&reader, wal, &record);
-        if (status == SS_OK && visitor != NULL) status = visit_pieces(&reader, &record, visitor);
-        if (status == SS_OK) pass_record(wal, &record);
-    }
-    if (status == SS_ABSENT) status = check_nothing_follows(&reader, wal);
-    reader_end(&reader);
-    if (status != SS_OK || !wal->header_torn || wal->sequence > 0) return status;
-    /* A crash tears the header of the next generation only while the records of this one are still there. */
-    return ss_fail(SS_WAL_CORRUPT, "a log with a damaged header has the records of the other one", 0, wal->generation, 0);
-}
-
-int ss_wal_find(ss_wal *wal) {
-    return ss_wal_find_each(wal, NULL);
-}
-
-int ss_wal_check_file(const ss_wal *wal, uint64_t size) {
-    if (wal->sequence == 0) return SS_OK;
-    uint64_t pages = size / PAGE;
-    bool fits = size % PAGE == 0 && pages >= wal->base_pages && pages <= wal->pages;
-    if (fits) return SS_OK;
-    return ss_fail(SS_WAL_CORRUPT, "size of the file that the log belongs to (was the file cut or replaced?)", 0, size, wal->pages * PAGE);
-}
-
-bool ss_wal_exists(const ss_wal_location *location) {
-    int file, error = ss_vfs_open(location->vfs, location->directory, location->name, 0, 0, &file);
-    if (error == 0) close_file(location, &file);
-    return error != ENOENT;
-}
-
-int ss_wal_has_records(const ss_wal_location *location, bool *has) {
-    ss_wal wal;
-    ss_wal_init(&wal, location);
-    int status = ss_wal_find(&wal);
-    *has = status == SS_OK && wal.sequence > 0;
-    ss_wal_close(&wal);
-    return status == SS_ABSENT ? SS_OK : status;
+    ss_wal_forget_records(wal);
 }
 
 /* ---- a new log ---- */
@@ -454,39 +101,39 @@ static int write_log(ss_wal *wal, const void *from, uint64_t length, uint64_t at
 }
 
 /* Writes the record that reader->header describes to the end of `to`, as one of its generation. */
-static int copy_record(struct reader *reader, const struct record *from, ss_wal *to) {
-    struct record record = *from;
+static int copy_record(struct ss_wal_reader *reader, const struct ss_wal_record *from, ss_wal *to) {
+    struct ss_wal_record record = *from;
     record.sequence = to->sequence + 1;
     record.at = to->position;
     ss_put16(reader->header + RECORD_FLAGS, FLAG_ALWAYS | FLAG_SYNCED);
     ss_put64(reader->header + RECORD_SALT, to->salt);
     ss_put64(reader->header + RECORD_SEQUENCE, record.sequence);
     ss_put64(reader->header + RECORD_PREVIOUS, to->previous);
-    int status = sum_record(reader, from, to->previous, &record.sum);
+    int status = ss_wal_sum_record(reader, from, to->previous, &record.sum);
     if (status != SS_OK) return status;
     ss_put64(reader->header + RECORD_SUM, record.sum);
     status = write_log(to, reader->header, from->header_bytes, record.at);
-    for (uint64_t done = from->header_bytes, end = length_of(from); status == SS_OK && done < end;) {
+    for (uint64_t done = from->header_bytes, end = ss_wal_record_length(from); status == SS_OK && done < end;) {
         uint64_t length = end - done < COPY_SIZE ? end - done : COPY_SIZE;
-        status = read_log(reader, reader->buffer, length, from->at + done);
+        status = ss_wal_read(reader, reader->buffer, length, from->at + done);
         if (status == SS_OK) status = write_log(to, reader->buffer, length, record.at + done);
         done += length;
     }
-    pass_record(to, &record);
+    ss_wal_pass_record(to, &record);
     return status;
 }
 
 static int copy_records(const ss_wal *from, ss_wal *to) {
-    struct reader reader;
-    struct record record;
-    ss_wal at = before_records(from);
-    int status = reader_begin(&reader, from, from->size);
+    struct ss_wal_reader reader;
+    struct ss_wal_record record;
+    ss_wal at = ss_wal_before_records(from);
+    int status = ss_wal_reader_begin(&reader, from, from->size);
     while (status == SS_OK && at.sequence < from->sequence) {
-        status = next_record(&reader, &at, &record);
+        status = ss_wal_next_record(&reader, &at, &record);
         if (status == SS_OK) status = copy_record(&reader, &record, to);
-        if (status == SS_OK) pass_record(&at, &record);
+        if (status == SS_OK) ss_wal_pass_record(&at, &record);
     }
-    reader_end(&reader);
+    ss_wal_reader_end(&reader);
     return status == SS_ABSENT ? ss_fail(SS_WAL_CORRUPT, "the log changed while it was read", at.position, 0, 0) : status;
 }
 
@@ -542,7 +189,7 @@ int ss_wal_renew(ss_wal *wal, uint64_t base_pages) {
     if (status == SS_OK) status = put_in_place(location);
     if (status != SS_OK) {
         struct ss_failure reason = *ss_last_failure();
-        close_file(location, &made.file);
+        ss_wal_close_file(location, &made.file);
         (void)ss_vfs_unlink(location->vfs, location->directory, location->temporary);
         return ss_fail(reason.status, reason.rule, reason.address, reason.number, reason.limit);
     }
@@ -554,17 +201,17 @@ int ss_wal_renew(ss_wal *wal, uint64_t base_pages) {
 /* ---- putting records into the file ---- */
 
 struct replay {
-    const struct reader *reader;
+    const struct ss_wal_reader *reader;
     int main_file;
 };
 
 static int replay_piece(void *self, uint64_t offset, uint64_t length, uint64_t at) {
     const struct replay *replay = self;
-    const struct reader *reader = replay->reader;
+    const struct ss_wal_reader *reader = replay->reader;
     int status = SS_OK;
     for (uint64_t done = 0; status == SS_OK && done < length;) {
         uint64_t part = length - done < COPY_SIZE ? length - done : COPY_SIZE;
-        status = read_log(reader, reader->buffer, part, at + done);
+        status = ss_wal_read(reader, reader->buffer, part, at + done);
         if (status != SS_OK) return status;
         int error = ss_vfs_write_bytes(reader->wal->location->vfs, replay->main_file, reader->buffer, (size_t)part, offset + done);
         if (error != 0) status = ss_vfs_failure(error, "writing what the log holds to the file", offset + done);
@@ -574,33 +221,33 @@ static int replay_piece(void *self, uint64_t offset, uint64_t length, uint64_t a
 }
 
 int ss_wal_replay(const ss_wal *wal, int main_file) {
-    struct reader reader;
-    struct record record;
-    ss_wal at = before_records(wal);
+    struct ss_wal_reader reader;
+    struct ss_wal_record record;
+    ss_wal at = ss_wal_before_records(wal);
     struct replay replay = {&reader, main_file};
     ss_wal_visitor visitor = {replay_piece, &replay};
-    int status = reader_begin(&reader, wal, wal->size);
+    int status = ss_wal_reader_begin(&reader, wal, wal->size);
     while (status == SS_OK && at.sequence < wal->sequence) {
-        status = next_record(&reader, &at, &record);
-        if (status == SS_OK) status = visit_pieces(&reader, &record, &visitor);
-        if (status == SS_OK) pass_record(&at, &record);
+        status = ss_wal_next_record(&reader, &at, &record);
+        if (status == SS_OK) status = ss_wal_visit_pieces(&reader, &record, &visitor);
+        if (status == SS_OK) ss_wal_pass_record(&at, &record);
     }
-    reader_end(&reader);
+    ss_wal_reader_end(&reader);
     return status == SS_ABSENT ? ss_fail(SS_WAL_CORRUPT, "the log changed while it was read", at.position, 0, 0) : status;
 }
 
 /* ---- writing records ---- */
 
 static int record_room(ss_wal *wal, size_t pieces, bool full) {
-    int status = header_room(&wal->header, &wal->header_room, header_bytes_of(pieces));
+    int status = ss_wal_header_room(&wal->header, &wal->header_room, ss_wal_header_bytes(pieces));
     if (status == SS_OK && full && wal->blocks == NULL) {
         wal->blocks = aligned_alloc(BLOCK, SHORT_RECORD);
-        if (wal->blocks == NULL) return no_heap(SHORT_RECORD);
+        if (wal->blocks == NULL) return ss_wal_no_heap(SHORT_RECORD);
     }
     if (status != SS_OK || wal->parts_room >= pieces + 2) return status;
     size_t room = pieces * 2 + 16;
     struct iovec *parts = realloc(wal->parts, room * sizeof *parts);
-    if (parts == NULL) return no_heap(room);
+    if (parts == NULL) return ss_wal_no_heap(room);
     wal->parts = parts;
     wal->parts_room = room;
     return SS_OK;
@@ -704,7 +351,7 @@ int ss_wal_append(ss_wal *wal, uint8_t *base, const ss_wal_piece *pieces, size_t
     if (status != SS_OK) return status;
     uint64_t length = put_pieces(wal, base, pieces, count);
     put_record(wal, count, length, pages, full ? FLAG_ALWAYS | FLAG_SYNCED : FLAG_ALWAYS);
-    wal->parts[0] = (struct iovec){wal->header, (size_t)header_bytes_of(count)};
+    wal->parts[0] = (struct iovec){wal->header, (size_t)ss_wal_header_bytes(count)};
     wal->next_sum = sum_parts(wal, count + 1);
     wal->next_position = ss_round_up(wal->position + wal->parts[0].iov_len + length, full ? BLOCK : PACKING);
     wal->next_pages = pages;
@@ -767,7 +414,7 @@ int ss_wal_reset(ss_wal *wal, uint64_t base_pages) {
 
 void ss_wal_trim(ss_wal *wal, uint64_t limit) {
     uint64_t size;
-    if (log_status(wal->location, wal->file, &size) == SS_OK && size > limit) {
+    if (ss_wal_size_of(wal->location, wal->file, &size) == SS_OK && size > limit) {
         if (ss_vfs_resize(wal->location->vfs, wal->file, wal->location->bytes) != 0) return;
         wal->size = wal->location->bytes;
         ss_window_cut(&wal->window, wal->size);
@@ -776,7 +423,7 @@ void ss_wal_trim(ss_wal *wal, uint64_t limit) {
 
 int ss_wal_delete(ss_wal *wal) {
     const ss_wal_location *location = wal->location;
-    close_file(location, &wal->file);
+    ss_wal_close_file(location, &wal->file);
     int error = ss_vfs_unlink(location->vfs, location->directory, location->name);
     if (error == 0) error = ss_vfs_sync_directory(location->vfs, location->directory);
     return error == 0 ? SS_OK : ss_vfs_failure(error, "deleting the empty log", 0);

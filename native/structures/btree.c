@@ -22,14 +22,9 @@
 #include "structures/btree_internal.h"
 #include "structures/probe.h"
 
-enum { VERSION_AT = 3, FIRST_AT = 4, SECOND_AT = 8, ROOT_AT = 12, MIDDLE = 5, KEPT_CHILDREN = 6 };
-#define PAGE_SIZE_MARK UINT32_MAX
+enum { MIDDLE = 5, KEPT_CHILDREN = 6 };
 
 /* ---- header ---- */
-
-uint64_t ss_btree_derived_size(uint64_t key, uint64_t value) {
-    return 7 + SS_CAPACITY * (8 + key + value) + SS_CHILDREN * 8;
-}
 
 static int bad_header(int status, const char *rule, uint64_t number, uint64_t limit) {
     return ss_fail(status, rule, 0, number, limit);
@@ -37,12 +32,12 @@ static int bad_header(int status, const char *rule, uint64_t number, uint64_t li
 
 static int parse_page_size(ss_btree *tree, const uint8_t *header) {
     ss_space *space = &tree->space;
-    uint32_t first = ss_get32(header + FIRST_AT), second = ss_get32(header + SECOND_AT);
-    space->derived = header[VERSION_AT] == 1 || second != PAGE_SIZE_MARK;
+    uint32_t first = ss_get32(header + SS_BTREE_FIRST_AT), second = ss_get32(header + SS_BTREE_SECOND_AT);
+    space->derived = header[SS_VERSION_AT] == 1 || second != SS_BTREE_PAGE_SIZE_MARK;
     if (space->derived) {
         space->v1_key = first;
         space->v1_value = second;
-        space->page_size = ss_btree_derived_size(first, second);
+        space->page_size = ss_node_v1_size(first, second);
     } else {
         space->page_size = first;
     }
@@ -59,13 +54,13 @@ int ss_btree_read_header(ss_btree *tree) {
         if (status != SS_OK) return status;
         header = copy;
     }
-    if (SS_UNLIKELY(memcmp(header, "BTR", 3) != 0)) return bad_header(SS_BAD_MAGIC, "a map begins with BTR", 0, 0);
-    if (SS_UNLIKELY(header[VERSION_AT] == 0 || header[VERSION_AT] > 2)) {
-        return bad_header(SS_BAD_VERSION, "version of a map", header[VERSION_AT], 2);
+    if (SS_UNLIKELY(memcmp(header, SS_MAP_MAGIC, SS_MAGIC_SIZE) != 0)) return bad_header(SS_BAD_MAGIC, "a map begins with BTR", 0, 0);
+    if (SS_UNLIKELY(header[SS_VERSION_AT] == 0 || header[SS_VERSION_AT] > 2)) {
+        return bad_header(SS_BAD_VERSION, "version of a map", header[SS_VERSION_AT], 2);
     }
     int status = parse_page_size(tree, header);
     if (status != SS_OK) return status;
-    tree->root = ss_get64(header + ROOT_AT);
+    tree->root = ss_get64(header + SS_BTREE_ROOT_AT);
     tree->length = ss_get64(header + SS_BTREE_LENGTH_AT);
     uint64_t pages;
     status = ss_memory_size(tree->handle.memory, &pages);
@@ -79,10 +74,11 @@ int ss_btree_read_header(ss_btree *tree) {
 }
 
 int ss_btree_write_header(ss_btree *tree) {
-    uint8_t header[SS_BTREE_HEADER] = {'B', 'T', 'R', tree->space.derived ? 1 : 2};
-    ss_put32(header + FIRST_AT, tree->space.derived ? tree->space.v1_key : (uint32_t)tree->space.page_size);
-    ss_put32(header + SECOND_AT, tree->space.derived ? tree->space.v1_value : PAGE_SIZE_MARK);
-    ss_put64(header + ROOT_AT, tree->root);
+    uint8_t header[SS_BTREE_HEADER] = SS_MAP_MAGIC;
+    header[SS_VERSION_AT] = tree->space.derived ? 1 : 2;
+    ss_put32(header + SS_BTREE_FIRST_AT, tree->space.derived ? tree->space.v1_key : (uint32_t)tree->space.page_size);
+    ss_put32(header + SS_BTREE_SECOND_AT, tree->space.derived ? tree->space.v1_value : SS_BTREE_PAGE_SIZE_MARK);
+    ss_put64(header + SS_BTREE_ROOT_AT, tree->root);
     ss_put64(header + SS_BTREE_LENGTH_AT, tree->length);
     return ss_memory_write_growing(tree->handle.memory, 0, header, sizeof header);
 }

@@ -14,6 +14,12 @@
 #include "memory/structure.h"
 #include "structures/order.h"
 
+/* Offsets in the header; the picture is in btree.c. */
+enum { SS_BTREE_FIRST_AT = 4, SS_BTREE_SECOND_AT = 8, SS_BTREE_ROOT_AT = 12, SS_BTREE_LENGTH_AT = 20, SS_BTREE_HEADER = 28 };
+/* The second number of a header whose first is the page size; and the page size of maps with an unbounded type. */
+#define SS_BTREE_PAGE_SIZE_MARK UINT32_MAX
+#define SS_BTREE_DEFAULT_PAGE UINT64_C(1024)
+
 typedef struct ss_btree ss_btree;
 
 /* Bound of an encoded type: max_size is SS_UNBOUNDED where there is none. */

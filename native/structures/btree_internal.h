@@ -8,11 +8,7 @@
 #include "memory/allocator.h"
 #include "structures/btree.h"
 #include "structures/node.h"
-
-/* A tree of more levels would need more than 2^64 entries. */
-#define SS_DEPTH 32
-
-enum { SS_BTREE_HEADER = 28, SS_BTREE_LENGTH_AT = 20 };
+#include "structures/node_layout.h"
 
 /* What an operation gives back: lives in the frame of the public function, since another thread may use the tree as
  * soon as the lock is left. */
@@ -70,9 +66,6 @@ int ss_btree_begin_write(ss_btree *tree);
 /* Reads and checks the header (lock held). */
 int ss_btree_read_header(ss_btree *tree);
 int ss_btree_write_header(ss_btree *tree);
-
-/* Size of a layout-1 node (docs/format.md#b-tree-map): the page size that a map without one in its header has. */
-uint64_t ss_btree_derived_size(uint64_t key, uint64_t value);
 
 /* Counts a change, of the kind that `change` says. */
 void ss_btree_changed(ss_btree *tree);

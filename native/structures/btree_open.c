@@ -4,13 +4,11 @@
 
 #include "structures/btree_internal.h"
 
-#define DEFAULT_PAGE UINT64_C(1024)
-
 static int choose_page_size(ss_btree *tree) {
     tree->space.derived = false;
-    tree->space.page_size = DEFAULT_PAGE;
+    tree->space.page_size = SS_BTREE_DEFAULT_PAGE;
     if (tree->key.max_size == SS_UNBOUNDED || tree->value.max_size == SS_UNBOUNDED) return SS_OK;
-    uint64_t size = ss_btree_derived_size(tree->key.max_size, tree->value.max_size) * 3 / 4;
+    uint64_t size = ss_node_v1_size(tree->key.max_size, tree->value.max_size) * 3 / 4;
     if (size > UINT32_MAX - 1)
         return ss_fail(SS_ARGUMENT, "bounds of key and value: a node's page has at most 2^32-2 bytes", 0, size, UINT32_MAX - 1);
     tree->space.page_size = size;
@@ -74,13 +72,13 @@ static int load(ss_btree *tree) {
 
 /* Whether there is a map to load. */
 static int has_map(const ss_btree *tree, bool *found) {
-    uint8_t magic[3];
+    uint8_t magic[SS_MAGIC_SIZE];
     uint64_t pages;
     *found = false;
     int status = ss_memory_size(tree->handle.memory, &pages);
     if (status != SS_OK || pages == 0) return status;
     status = ss_memory_read(tree->handle.memory, 0, magic, sizeof magic);
-    *found = memcmp(magic, "BTR", sizeof magic) == 0;
+    *found = memcmp(magic, SS_MAP_MAGIC, sizeof magic) == 0;
     return status;
 }
 

@@ -8,27 +8,28 @@
  *         8        the value
  *
  * Invariant
- *  C1  The value ends inside the memory.
+ *  D1  The value ends inside the memory.
  */
 #include "structures/cell.h"
 
 #include <stdlib.h>
 
 #include "core/result.h"
+#include "memory/magics.h"
 
-#define MAGIC "SCL"
 #define VERSION 1
 
-enum { AT_VERSION = 3, AT_LENGTH = 4, AT_VALUE = 8, HEADER_SIZE = 8 };
+#define HEADER_SIZE SS_CELL_VALUE_AT
 
 struct ss_cell {
     ss_handle handle;
 };
 
 static int check_header(const uint8_t *header) {
-    if (memcmp(header, MAGIC, 3) != 0) return ss_fail(SS_BAD_MAGIC, "magic of a cell", 0, ss_get32(header) & 0xFFFFFF, 0);
-    if (header[AT_VERSION] == VERSION) return SS_OK;
-    return ss_fail(SS_BAD_VERSION, "layout version of a cell", AT_VERSION, header[AT_VERSION], VERSION);
+    if (memcmp(header, SS_CELL_MAGIC, SS_MAGIC_SIZE) != 0)
+        return ss_fail(SS_BAD_MAGIC, "magic of a cell", 0, ss_get32(header) & 0xFFFFFF, 0);
+    if (header[SS_VERSION_AT] == VERSION) return SS_OK;
+    return ss_fail(SS_BAD_VERSION, "layout version of a cell", SS_VERSION_AT, header[SS_VERSION_AT], VERSION);
 }
 
 /* The size of the value, which lies inside the memory. */
@@ -41,9 +42,9 @@ static int read_header(const ss_memory *memory, uint64_t *size) {
     status = ss_memory_read(memory, 0, header, HEADER_SIZE);
     if (status == SS_OK) status = check_header(header);
     if (status != SS_OK) return status;
-    uint64_t limit = pages * SS_PAGE_SIZE - AT_VALUE;
-    *size = ss_get32(header + AT_LENGTH);
-    return *size <= limit ? SS_OK : ss_fail(SS_CORRUPT, "length of the value, against the memory", AT_LENGTH, *size, limit);
+    uint64_t limit = pages * SS_PAGE_SIZE - SS_CELL_VALUE_AT;
+    *size = ss_get32(header + SS_CELL_LENGTH_AT);
+    return *size <= limit ? SS_OK : ss_fail(SS_CORRUPT, "length of the value, against the memory", SS_CELL_LENGTH_AT, *size, limit);
 }
 
 static int accept(uint64_t size) {
@@ -51,12 +52,12 @@ static int accept(uint64_t size) {
 }
 
 static int write_value(ss_memory *memory, const uint8_t *bytes, uint64_t size) {
-    uint8_t header[HEADER_SIZE] = MAGIC;
-    header[AT_VERSION] = VERSION;
-    ss_put32(header + AT_LENGTH, (uint32_t)size);
-    int status = ss_memory_ensure(memory, AT_VALUE + size);
+    uint8_t header[HEADER_SIZE] = SS_CELL_MAGIC;
+    header[SS_VERSION_AT] = VERSION;
+    ss_put32(header + SS_CELL_LENGTH_AT, (uint32_t)size);
+    int status = ss_memory_ensure(memory, SS_CELL_VALUE_AT + size);
     if (status == SS_OK) status = ss_memory_write(memory, 0, header, HEADER_SIZE);
-    return status == SS_OK ? ss_memory_write(memory, AT_VALUE, bytes, size) : status;
+    return status == SS_OK ? ss_memory_write(memory, SS_CELL_VALUE_AT, bytes, size) : status;
 }
 
 /* ---- life ---- */
@@ -105,7 +106,7 @@ int ss_cell_detach(ss_cell *cell) {
 static int read_value(const ss_memory *memory, ss_result_builder *result) {
     uint64_t size;
     int status = read_header(memory, &size);
-    return status == SS_OK ? ss_result_read(result, memory, AT_VALUE, size) : status;
+    return status == SS_OK ? ss_result_read(result, memory, SS_CELL_VALUE_AT, size) : status;
 }
 
 int64_t ss_cell_get(ss_cell *cell) {
@@ -153,8 +154,8 @@ static int read_int(const ss_memory *memory, uint32_t size, uint64_t *value) {
     uint64_t found;
     int status = read_header(memory, &found);
     if (status != SS_OK) return status;
-    if (found != size) return ss_fail(SS_CORRUPT, "a fixed-size value has its size", AT_LENGTH, found, size);
-    status = ss_memory_read(memory, AT_VALUE, bytes, size);
+    if (found != size) return ss_fail(SS_CORRUPT, "a fixed-size value has its size", SS_CELL_LENGTH_AT, found, size);
+    status = ss_memory_read(memory, SS_CELL_VALUE_AT, bytes, size);
     if (status == SS_OK) *value = ss_get_be(bytes, size);
     return status;
 }
@@ -207,7 +208,7 @@ int ss_cell_usage(ss_cell *cell, struct ss_usage *out) {
     if (status != SS_OK) return status;
     status = read_header(cell->handle.memory, &size);
     if (status == SS_OK) {
-        out->live = AT_VALUE + size;
+        out->live = SS_CELL_VALUE_AT + size;
         out->allocated = out->live;
         status = ss_memory_reserved(cell->handle.memory, &out->reserved);
     }

@@ -5,6 +5,9 @@
 
 #include "memory/structure.h"
 
+/* Offsets; the picture is in cell.c. */
+enum { SS_CELL_LENGTH_AT = 4, SS_CELL_VALUE_AT = 8 };
+
 typedef struct ss_cell ss_cell;
 
 /* Opens the cell; where there is none yet, or with SS_NEW, it is made with the value `bytes`. A memory that holds

@@ -336,16 +336,21 @@ static uint8_t *row_room(row *at, size_t size) {
     return room;
 }
 
+enum form { ENDS, NUMBERS, ROWS };
+
 /* Part 0 is the keys, 1 the values. A number stands for itself, bytes for where they end. */
-static int collect(ss_cursor *cursor, int part, ss_span span, uint32_t int_size) {
+static int collect(ss_cursor *cursor, int part, ss_span span, enum form form, uint64_t fixed_size) {
     uint64_t number;
-    if (int_size != 0) {
-        if (span.size != int_size) return ss_fail(SS_CORRUPT, "a fixed-size key or value has its size", 0, span.size, int_size);
-        number = ss_get_be(span.at, int_size);
+    if (form != ENDS && span.size != fixed_size) {
+        return ss_fail(SS_CORRUPT, "a fixed-size key or value has its size", 0, span.size, fixed_size);
+    }
+    if (form == NUMBERS) {
+        number = ss_get_be(span.at, (size_t)fixed_size);
     } else {
         uint8_t *room = row_room(&cursor->bytes[part], (size_t)span.size);
         if (room == NULL) return SS_NO_HEAP;
         memcpy(room, span.at, (size_t)span.size);
+        if (form == ROWS) return SS_OK;
         number = cursor->bytes[part].size;
     }
     uint8_t *room = row_room(&cursor->numbers[part], 8);
@@ -354,17 +359,24 @@ static int collect(ss_cursor *cursor, int part, ss_span span, uint32_t int_size)
     return SS_OK;
 }
 
+static enum form form_of(int want, int numbers, int rows, uint32_t int_size) {
+    if ((want & numbers) && int_size != 0) return NUMBERS;
+    return want & rows ? ROWS : ENDS;
+}
+
 static int collect_entry(ss_cursor *cursor, ss_node *node, uint32_t index, int want) {
     ss_btree *tree = cursor->tree;
     ss_span span = {NULL, 0};
     int status = SS_OK;
     if (want & SS_WANT_KEYS) {
         status = ss_node_key(&tree->space, node, index, &span);
-        if (status == SS_OK) status = collect(cursor, 0, span, want & SS_WANT_KEY_NUMBERS ? tree->key_int : 0);
+        enum form form = form_of(want, SS_WANT_KEY_NUMBERS, SS_WANT_KEY_ROWS, tree->key_int);
+        if (status == SS_OK) status = collect(cursor, 0, span, form, tree->key.max_size);
     }
     if (status == SS_OK && (want & SS_WANT_VALUES)) {
         status = ss_node_value(&tree->space, node, index, &span);
-        if (status == SS_OK) status = collect(cursor, 1, span, want & SS_WANT_VALUE_NUMBERS ? tree->value_int : 0);
+        enum form form = form_of(want, SS_WANT_VALUE_NUMBERS, SS_WANT_VALUE_ROWS, tree->value_int);
+        if (status == SS_OK) status = collect(cursor, 1, span, form, tree->value.max_size);
     }
     return status;
 }

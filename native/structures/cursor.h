@@ -25,8 +25,16 @@ enum ss_stop {
     SS_BEFORE = 2   /* keys < stop */
 };
 
-/* Numbers are for parts whose type is an unsigned big-endian integer of 1, 2, 4 or 8 bytes. */
-enum ss_want { SS_WANT_KEYS = 1, SS_WANT_VALUES = 2, SS_WANT_KEY_NUMBERS = 4, SS_WANT_VALUE_NUMBERS = 8 };
+/* Numbers are for parts whose type is an unsigned big-endian integer of 1, 2, 4 or 8 bytes; rows for those of another fixed size,
+ * which are then demanded to have it. */
+enum ss_want {
+    SS_WANT_KEYS = 1,
+    SS_WANT_VALUES = 2,
+    SS_WANT_KEY_NUMBERS = 4,
+    SS_WANT_VALUE_NUMBERS = 8,
+    SS_WANT_KEY_ROWS = 16,
+    SS_WANT_VALUE_ROWS = 32
+};
 
 /* Encoded ends; `start` and `stop` are copied. Keys outside the bound of their type are allowed as ends. O(log n). */
 int ss_cursor_open(ss_btree *tree, int from, const uint8_t *start, uint64_t start_size, int to, const uint8_t *stop, uint64_t stop_size,
@@ -38,7 +46,7 @@ void ss_cursor_free_at(ss_cursor **at);
  * bytes (result.h), little-endian 8-byte numbers first:
  *     n · key bytes · value bytes · n keys as numbers, or their ends in the key bytes · the same for the values ·
  *     key bytes · value bytes
- * What is not wanted is left out. n is 0 at the end. O(n). */
+ * What is not wanted is left out, and so are the ends of rows. n is 0 at the end. O(n). */
 int64_t ss_cursor_next(ss_cursor *cursor, uint64_t most, uint64_t most_bytes, int want, int back);
 /* The same for the whole map, as it is at one moment. */
 int64_t ss_btree_entries(ss_btree *tree, int want);

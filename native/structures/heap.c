@@ -18,6 +18,7 @@
 
 #include "core/ints.h"
 #include "core/result.h"
+#include "memory/magics.h"
 #include "structures/slots.h"
 
 /* Levels of a heap of 2^63 elements. */
@@ -52,7 +53,7 @@ int ss_heap_open(ss_memory *memory, int mode, uint32_t max_size, int fixed, cons
     ss_heap *heap = calloc(1, sizeof *heap);
     if (heap == NULL) return ss_fail(SS_NO_HEAP, "a heap object", 0, sizeof *heap, 0);
     int status = ss_order_init(&heap->order, terms, term_count, callback, self);
-    if (status == SS_OK) status = ss_slots_open(&heap->slots, memory, mode, "SMH", max_size, fixed != 0);
+    if (status == SS_OK) status = ss_slots_open(&heap->slots, memory, mode, SS_HEAP_MAGIC, max_size, fixed != 0);
     if (status == SS_OK) {
         choose_comparison(heap);
         *out = heap;

@@ -22,10 +22,11 @@
 #include <stdlib.h>
 
 #include "core/result.h"
+#include "memory/magics.h"
 
 #define VERSION 1
 
-enum { AT_COUNT = 32, AT_ENDS = 40, AT_ENTRIES = 32, HEADER_SIZE = 4 };
+#define HEADER_SIZE 4
 
 /* Ends are written this many at a time. */
 #define ENDS_AT_ONCE 512
@@ -93,11 +94,11 @@ static int check_header(const ss_memory *memory, const char *magic, const char *
 }
 
 static int check_index_header(const ss_log *log) {
-    return check_header(log->index.memory, "GLI", "magic of a log's index memory", "layout version of a log's index memory");
+    return check_header(log->index.memory, SS_LOG_INDEX_MAGIC, "magic of a log's index memory", "layout version of a log's index memory");
 }
 
 static int check_data_header(const ss_log *log) {
-    return check_header(log->data.memory, "GLD", "magic of a log's data memory", "layout version of a log's data memory");
+    return check_header(log->data.memory, SS_LOG_DATA_MAGIC, "magic of a log's data memory", "layout version of a log's data memory");
 }
 
 static int read_number(const ss_memory *memory, uint64_t offset, uint64_t *number) {
@@ -125,14 +126,15 @@ static int room_after(const ss_memory *memory, uint64_t offset, uint64_t *room) 
 static int read_count(const ss_log *log, uint64_t *count) {
     uint64_t room;
     int status = check_index_header(log);
-    if (status == SS_OK) status = room_after(log->index.memory, AT_ENDS, &room);
-    if (status == SS_OK) status = read_number(log->index.memory, AT_COUNT, count);
+    if (status == SS_OK) status = room_after(log->index.memory, SS_LOG_ENDS_AT, &room);
+    if (status == SS_OK) status = read_number(log->index.memory, SS_LOG_COUNT_AT, count);
     if (status != SS_OK) return status;
-    return *count <= room / 8 ? SS_OK : ss_fail(SS_CORRUPT, "number of entries, against the index memory", AT_COUNT, *count, room / 8);
+    return *count <= room / 8 ? SS_OK
+                              : ss_fail(SS_CORRUPT, "number of entries, against the index memory", SS_LOG_COUNT_AT, *count, room / 8);
 }
 
 static uint64_t at_end(uint64_t index) {
-    return AT_ENDS + 8 * index;
+    return SS_LOG_ENDS_AT + 8 * index;
 }
 
 /* Where entry `index`, which is below the count, begins and ends. L2 and L3 for it. */
@@ -141,7 +143,7 @@ static int read_entry(const ss_log *log, uint64_t index, uint64_t *start, uint64
     *start = 0;
     int status = index == 0 ? SS_OK : read_number(log->index.memory, at_end(index - 1), start);
     if (status == SS_OK) status = read_number(log->index.memory, at_end(index), end);
-    if (status == SS_OK) status = room_after(log->data.memory, AT_ENTRIES, &room);
+    if (status == SS_OK) status = room_after(log->data.memory, SS_LOG_ENTRIES_AT, &room);
     if (status != SS_OK) return status;
     if (*end < *start) return ss_fail(SS_CORRUPT, "end of an entry, against the one before it (index memory)", at_end(index), *end, *start);
     return *end <= room ? SS_OK : ss_fail(SS_CORRUPT, "end of an entry, against the data memory", at_end(index), *end, room);
@@ -171,9 +173,9 @@ static int write_header(ss_memory *memory, const char *magic) {
 static int create(ss_log *log) {
     ss_undo_begin(log->index.memory);
     ss_undo_begin(log->data.memory);
-    int status = write_header(log->index.memory, "GLI");
-    if (status == SS_OK) status = write_header(log->data.memory, "GLD");
-    return status == SS_OK ? write_number(log->index.memory, AT_COUNT, 0) : status;
+    int status = write_header(log->index.memory, SS_LOG_INDEX_MAGIC);
+    if (status == SS_OK) status = write_header(log->data.memory, SS_LOG_DATA_MAGIC);
+    return status == SS_OK ? write_number(log->index.memory, SS_LOG_COUNT_AT, 0) : status;
 }
 
 /* Whether the index memory has the header of a log without entries, which a process that died while it made a log in two
@@ -297,7 +299,7 @@ int64_t ss_log_index_size_bytes(ss_log *log) {
 int64_t ss_log_data_size_bytes(ss_log *log) {
     extent now;
     int status = read_extent_locked(log, &now);
-    return status == SS_OK ? (int64_t)(AT_ENTRIES + now.end) : status;
+    return status == SS_OK ? (int64_t)(SS_LOG_ENTRIES_AT + now.end) : status;
 }
 
 int64_t ss_log_size_bytes(ss_log *log) {
@@ -319,7 +321,7 @@ int ss_log_clear(ss_log *log) {
     int status = ss_handle_enter_write(&log->index);
     if (status != SS_OK) return status;
     status = read_count(log, &count);
-    if (status == SS_OK) status = write_number(log->index.memory, AT_COUNT, 0);
+    if (status == SS_OK) status = write_number(log->index.memory, SS_LOG_COUNT_AT, 0);
     if (status == SS_OK) log->index.changes++;
     return ss_leave_write(log->index.memory, status);
 }
@@ -334,7 +336,7 @@ static int get(const ss_log *log, uint64_t index, bool from_end, ss_result_build
     if (from_end) index += count;
     if (index >= count) return SS_ABSENT;
     status = read_entry(log, index, &start, &stop);
-    return status == SS_OK ? ss_result_read(result, log->data.memory, AT_ENTRIES + start, stop - start) : status;
+    return status == SS_OK ? ss_result_read(result, log->data.memory, SS_LOG_ENTRIES_AT + start, stop - start) : status;
 }
 
 static int64_t give_entry(ss_log *log, uint64_t index, bool from_end) {
@@ -364,11 +366,11 @@ static int reserve(ss_memory *memory, uint64_t bytes) {
 
 /* Room for `size` more bytes in `count` more entries; the data memory grows first. */
 static int reserve_both(ss_log *log, const extent *now, uint64_t size, uint64_t count) {
-    uint64_t limit = UINT64_MAX / 4 - AT_ENTRIES - now->end;
+    uint64_t limit = UINT64_MAX / 4 - SS_LOG_ENTRIES_AT - now->end;
     if (size > limit || count > (limit - now->count) / 8) {
         return ss_fail(SS_OUT_OF_MEMORY, "bytes that any memory can hold", 0, size, limit);
     }
-    int status = reserve(log->data.memory, AT_ENTRIES + now->end + size);
+    int status = reserve(log->data.memory, SS_LOG_ENTRIES_AT + now->end + size);
     return status == SS_OK ? reserve(log->index.memory, at_end(now->count + count)) : status;
 }
 
@@ -378,9 +380,9 @@ static int append(ss_log *log, const uint8_t *bytes, uint64_t size, uint64_t *in
     if (status != SS_OK) return status;
     *index = now.count;
     status = reserve_both(log, &now, size, 1);
-    if (status == SS_OK) status = ss_memory_write(log->data.memory, AT_ENTRIES + now.end, bytes, size);
+    if (status == SS_OK) status = ss_memory_write(log->data.memory, SS_LOG_ENTRIES_AT + now.end, bytes, size);
     if (status == SS_OK) status = write_number(log->index.memory, at_end(now.count), now.end + size);
-    return status == SS_OK ? write_number(log->index.memory, AT_COUNT, now.count + 1) : status;
+    return status == SS_OK ? write_number(log->index.memory, SS_LOG_COUNT_AT, now.count + 1) : status;
 }
 
 uint64_t ss_log_append(ss_log *log, const uint8_t *bytes, uint64_t size) {
@@ -417,9 +419,9 @@ static int extend(ss_log *log, const uint8_t *data, const uint64_t *ends, uint64
     if (status != SS_OK || count == 0) return status;
     uint64_t size = ends[count - 1];
     status = reserve_both(log, &now, size, count);
-    if (status == SS_OK) status = ss_memory_write(log->data.memory, AT_ENTRIES + now.end, data, size);
+    if (status == SS_OK) status = ss_memory_write(log->data.memory, SS_LOG_ENTRIES_AT + now.end, data, size);
     if (status == SS_OK) status = write_ends(log, &now, ends, count);
-    return status == SS_OK ? write_number(log->index.memory, AT_COUNT, now.count + count) : status;
+    return status == SS_OK ? write_number(log->index.memory, SS_LOG_COUNT_AT, now.count + count) : status;
 }
 
 int ss_log_extend(ss_log *log, const uint8_t *data, const uint64_t *ends, uint64_t count) {
@@ -451,7 +453,7 @@ static int export(const ss_log *log, uint64_t start, uint64_t stop, uint64_t cou
     status = read_ends(log, start, stop - start, ends, &origin);
     if (status != SS_OK) return status;
     uint64_t size = start < stop ? ends[stop - start - 1] : 0;
-    return ss_result_read(result, log->data.memory, AT_ENTRIES + origin, size);
+    return ss_result_read(result, log->data.memory, SS_LOG_ENTRIES_AT + origin, size);
 }
 
 int64_t ss_log_export(ss_log *log, uint64_t start, uint64_t stop, uint64_t count, uint64_t *ends) {
@@ -492,7 +494,7 @@ static int measure(const ss_log *log, struct ss_usage *out) {
     if (status == SS_OK) status = ss_memory_reserved(log->index.memory, &index_reserved);
     if (status == SS_OK) status = ss_memory_reserved(log->data.memory, &data_reserved);
     if (status != SS_OK) return status;
-    out->live = at_end(now.count) + AT_ENTRIES + now.end;
+    out->live = at_end(now.count) + SS_LOG_ENTRIES_AT + now.end;
     out->allocated = out->live;
     out->reserved = index_reserved + data_reserved;
     return SS_OK;

@@ -9,6 +9,9 @@
 
 #include "memory/structure.h"
 
+/* Offsets, the first two in the index, the last in the data; the picture is in log.c. */
+enum { SS_LOG_COUNT_AT = 32, SS_LOG_ENDS_AT = 40, SS_LOG_ENTRIES_AT = 32 };
+
 typedef struct ss_log ss_log;
 
 /* Opens the log. With SS_INIT a data memory that is empty or holds something else gets a new log, and the index memory

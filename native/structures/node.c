@@ -57,7 +57,7 @@ static int follow(ss_space *space, ss_node *node) {
     }
     int status = add_page(space, node, address);
     if (status != SS_OK) return status;
-    if (memcmp(node->overflow[node->overflow_count - 1].bytes, "NOF", 3) == 0) return SS_OK;
+    if (memcmp(node->overflow[node->overflow_count - 1].bytes, SS_OVERFLOW_MAGIC, SS_MAGIC_SIZE) == 0) return SS_OK;
     return ss_fail(SS_CORRUPT, "an overflow page begins with NOF", address, 0, 0);
 }
 
@@ -209,8 +209,8 @@ static int bad_node(const ss_node *node, const char *rule, uint64_t number, uint
 
 static int read_header(const ss_space *space, ss_node *node) {
     const uint8_t *at = node->page.bytes;
-    if (memcmp(at, "BTN", 3) != 0) return bad_node(node, "a node begins with BTN", 0, 0);
-    node->version = at[NODE_VERSION_AT];
+    if (memcmp(at, SS_NODE_MAGIC, SS_MAGIC_SIZE) != 0) return bad_node(node, "a node begins with BTN", 0, 0);
+    node->version = at[SS_VERSION_AT];
     node->count = ss_get16(at + NODE_COUNT_AT);
     node->leaf = at[NODE_TYPE_AT] == 0;
     if (node->version == 0 || node->version > 2) return bad_node(node, "a node has layout version 1 or 2", node->version, 2);
@@ -233,9 +233,6 @@ int ss_node_open(ss_space *space, uint64_t address, ss_node *node) {
     }
     return status == SS_OK ? read_header(space, node) : status;
 }
-
-/* The header of an allocated chunk, whatever its next, as a little-endian number. */
-#define ALLOCATED_CHUNK UINT64_C(0x00000001014B4843)
 
 int ss_node_open_for_change(ss_space *space, uint64_t address, ss_node *node) {
     int status = ss_node_open(space, address, node);
@@ -474,7 +471,7 @@ static int write_link(ss_space *space, ss_node *node, uint32_t index, uint64_t a
 }
 
 static int extend_chain(ss_space *space, ss_node *node, uint64_t pages) {
-    static const uint8_t fresh[OVERFLOW_HEADER] = {'N', 'O', 'F'};
+    static const uint8_t fresh[OVERFLOW_HEADER] = SS_OVERFLOW_MAGIC;
     while (node->overflow_count < pages) {
         uint64_t address;
         int status = ss_allocator_take(space->memory, space->page_size, &address);
@@ -710,7 +707,10 @@ uint64_t ss_node_chunks(const ss_space *space, bool leaf, uint64_t count, uint64
 }
 
 int ss_node_fill(ss_space *space, uint64_t address, bool leaf, const ss_entry *entries, uint32_t count, const uint64_t *children) {
-    uint8_t header[NODE_HEADER] = {'B', 'T', 'N', 2, !leaf, (uint8_t)count};
+    uint8_t header[NODE_HEADER] = SS_NODE_MAGIC;
+    header[SS_VERSION_AT] = 2;
+    header[NODE_TYPE_AT] = !leaf;
+    ss_put16(header + NODE_COUNT_AT, (uint16_t)count);
     ss_node node = {.address = address, .version = 2, .leaf = leaf, .count = count, .children_at = NODE_HEADER};
     int status = ss_pin_range(space->memory, address, space->page_size, &space->scratch, &node.page);
     if (status == SS_OK) status = put_run(space, &node, 0, header, sizeof header);

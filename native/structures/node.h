@@ -15,6 +15,8 @@
 #define SS_MINIMUM 5   /* entries of the emptiest node that is not the root */
 #define SS_CHILDREN (SS_CAPACITY + 1)
 #define SS_LEAST_PAGE UINT64_C(128)
+/* A tree of more levels would need more than 2^64 entries. */
+#define SS_DEPTH 32
 
 /* What all nodes of a map share. */
 typedef struct ss_space {

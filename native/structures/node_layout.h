@@ -16,8 +16,11 @@
 #ifndef SS_NODE_LAYOUT_H
 #define SS_NODE_LAYOUT_H
 
+#include "memory/allocator.h"
+#include "memory/magics.h"
+#include "structures/node.h"
+
 enum {
-    NODE_VERSION_AT = 3,
     NODE_TYPE_AT = 4,
     NODE_COUNT_AT = 5,
     NODE_V1_HEADER = 7,
@@ -28,5 +31,13 @@ enum {
     CHILD_SIZE = 8,
     SIZE_FIELD = 4
 };
+
+/* The header of an allocated chunk, whatever its next, as a little-endian number. */
+#define ALLOCATED_CHUNK ((UINT64_C(1) << (8 * SS_CHUNK_ALLOCATED_AT)) | ss_magic_number(SS_CHUNK_MAGIC, 1))
+
+/* Bytes of a layout-1 node with the largest key and value: the page size of a map whose header has no page size. */
+static inline uint64_t ss_node_v1_size(uint64_t key, uint64_t value) {
+    return NODE_V1_HEADER + SS_CAPACITY * (2 * SIZE_FIELD + key + value) + SS_CHILDREN * CHILD_SIZE;
+}
 
 #endif

@@ -13,8 +13,6 @@
 
 #include "structures/survey_internal.h"
 
-#define LEVELS 32
-
 typedef struct frame {
     uint64_t parts, share, more; /* children, entries of each, and how many of them get one more */
     uint64_t want;               /* entries */
@@ -28,9 +26,9 @@ struct ss_pack {
     ss_pack_form form;
     uint64_t left; /* entries that are to come */
     uint64_t root, chunks;
-    uint32_t height, top;     /* of the open frame, and of the root */
-    bool separator;           /* the next entry separates two children */
-    frame frames[LEVELS + 1]; /* by height */
+    uint32_t height, top;       /* of the open frame, and of the root */
+    bool separator;             /* the next entry separates two children */
+    frame frames[SS_DEPTH + 1]; /* by height */
     ss_seen_bytes made;
     bool taken;
 };
@@ -75,12 +73,12 @@ typedef struct measure {
 } measure;
 
 static uint64_t chunks_of(uint64_t page, uint64_t run) {
-    return run <= page ? 1 : 1 + divide_up(run - page, page - SS_OVERFLOW_BYTES);
+    return run <= page ? 1 : 1 + divide_up(run - page, page - OVERFLOW_HEADER);
 }
 
 static void measure_node(measure *m, uint64_t count, uint64_t size, uint64_t children) {
-    uint64_t field = m->form->key_fixed == SS_NOT_FIXED ? 8 : 4;
-    m->chunks += chunks_of(m->form->page, SS_NODE_BYTES + children * 8 + count * field + size);
+    uint64_t field = m->form->key_fixed == SS_NOT_FIXED ? 2 * SIZE_FIELD : SIZE_FIELD;
+    m->chunks += chunks_of(m->form->page, NODE_HEADER + children * CHILD_SIZE + count * field + size);
     m->nodes++;
 }
 
@@ -104,9 +102,8 @@ static void measure_subtree(measure *m, uint32_t height, uint64_t count, uint64_
 static int check_form(const ss_pack_form *form) {
     bool fill = form->leaf >= SS_MINIMUM && form->leaf <= SS_CAPACITY && form->inner >= SS_MINIMUM && form->inner <= SS_CAPACITY;
     bool slots = form->slot_key <= UINT32_MAX && form->slot_value <= UINT32_MAX;
-    uint64_t derived = 7 + SS_CAPACITY * (8 + form->slot_key + form->slot_value) + 8 * SS_CHILDREN;
-    bool fits =
-        fill && slots && form->page >= SS_LEAST_PAGE && form->page < UINT64_C(1) << 40 && (!form->layout_1 || form->page >= derived);
+    bool fits = fill && slots && form->page >= SS_LEAST_PAGE && form->page < UINT64_C(1) << 40 &&
+                (!form->layout_1 || form->page >= ss_node_v1_size(form->slot_key, form->slot_value));
     return fits ? SS_OK : ss_fail(SS_ARGUMENT, "the form of a packed map", 0, form->page, form->leaf);
 }
 
@@ -122,18 +119,18 @@ int ss_pack_measure(const ss_pack_form *form, const uint64_t *ends, uint64_t cou
 /* ---- chunks ---- */
 
 static uint64_t address_of(const ss_pack *pack, uint64_t chunk) {
-    return SS_CHUNK_FIRST + chunk * (pack->form.page + SS_CHUNK_BYTES) + SS_CHUNK_BYTES;
+    return SS_FIRST_CHUNK + chunk * (pack->form.page + SS_CHUNK_HEADER) + SS_CHUNK_HEADER;
 }
 
 /* Zeros for so many chunks, with their headers. NULL where there is no memory. */
 static uint8_t *add_chunks(ss_pack *pack, uint64_t count) {
-    uint64_t stride = pack->form.page + SS_CHUNK_BYTES;
+    uint64_t stride = pack->form.page + SS_CHUNK_HEADER;
     if (pack->taken) pack->made.size = 0;
     pack->taken = false;
     if (ss_seen_reserve(&pack->made, count * stride) != SS_OK) return NULL;
     uint8_t *at = pack->made.at + pack->made.size;
     memset(at, 0, (size_t)(count * stride));
-    for (uint64_t i = 0; i < count; i++) memcpy(at + i * stride, "CHK\1\1", 5);
+    for (uint64_t i = 0; i < count; i++) ss_put64(at + i * stride, ALLOCATED_CHUNK);
     pack->made.size += count * stride;
     pack->chunks += count;
     return at;
@@ -146,12 +143,12 @@ typedef struct pen {
 } pen;
 
 static void put(pen *p, const uint8_t *from, uint64_t size) {
-    uint64_t room = p->page - SS_OVERFLOW_BYTES;
+    uint64_t room = p->page - OVERFLOW_HEADER;
     while (size > 0) {
         uint64_t index = p->offset < p->page ? 0 : (p->offset - p->page) / room + 1;
-        uint64_t inside = index == 0 ? p->offset : SS_OVERFLOW_BYTES + (p->offset - p->page) % room;
+        uint64_t inside = index == 0 ? p->offset : OVERFLOW_HEADER + (p->offset - p->page) % room;
         uint64_t run = p->page - inside < size ? p->page - inside : size;
-        memcpy(p->at + index * (p->page + SS_CHUNK_BYTES) + SS_CHUNK_BYTES + inside, from, (size_t)run);
+        memcpy(p->at + index * (p->page + SS_CHUNK_HEADER) + SS_CHUNK_HEADER + inside, from, (size_t)run);
         p->offset += run, from += run, size -= run;
     }
 }
@@ -166,25 +163,26 @@ static void put_children(pen *p, const frame *f) {
 
 /* The heads of overflow pages: each leads to the next chunk, the last one nowhere. */
 static void link_pages(const ss_pack *pack, uint8_t *at, uint64_t first, uint64_t count) {
-    uint64_t stride = pack->form.page + SS_CHUNK_BYTES;
-    if (count > 1) ss_put64(at + SS_CHUNK_BYTES + 7, address_of(pack, first + 1));
+    uint64_t stride = pack->form.page + SS_CHUNK_HEADER;
+    if (count > 1) ss_put64(at + SS_CHUNK_HEADER + NODE_OVERFLOW_AT, address_of(pack, first + 1));
     for (uint64_t i = 1; i < count; i++) {
-        uint8_t *page = at + i * stride + SS_CHUNK_BYTES;
-        memcpy(page, "NOF", 3);
-        if (i + 1 < count) ss_put64(page + 3, address_of(pack, first + i + 1));
+        uint8_t *page = at + i * stride + SS_CHUNK_HEADER;
+        memcpy(page, SS_OVERFLOW_MAGIC, SS_MAGIC_SIZE);
+        if (i + 1 < count) ss_put64(page + OVERFLOW_NEXT_AT, address_of(pack, first + i + 1));
     }
 }
 
 static int write_node(ss_pack *pack, const frame *f, uint64_t *address) {
-    uint64_t head = pack->form.layout_1 ? 7 : SS_NODE_BYTES, run = head + 8 * f->child_count + f->keys.size + f->values.size;
+    uint64_t head = pack->form.layout_1 ? NODE_V1_HEADER : NODE_HEADER,
+             run = head + CHILD_SIZE * f->child_count + f->keys.size + f->values.size;
     uint64_t first = pack->chunks, count = pack->form.layout_1 ? 1 : chunks_of(pack->form.page, run);
     uint8_t *at = add_chunks(pack, count);
     if (at == NULL) return SS_NO_HEAP;
-    uint8_t *node = at + SS_CHUNK_BYTES;
-    memcpy(node, "BTN", 3);
-    node[3] = pack->form.layout_1 ? 1 : 2;
-    node[4] = f->child_count > 0;
-    ss_put16(node + 5, (uint16_t)f->count);
+    uint8_t *node = at + SS_CHUNK_HEADER;
+    memcpy(node, SS_NODE_MAGIC, SS_MAGIC_SIZE);
+    node[SS_VERSION_AT] = pack->form.layout_1 ? 1 : 2;
+    node[NODE_TYPE_AT] = f->child_count > 0;
+    ss_put16(node + NODE_COUNT_AT, (uint16_t)f->count);
     pen p = {at, pack->form.page, head};
     if (!pack->form.layout_1) {
         link_pages(pack, at, first, count);
@@ -319,7 +317,7 @@ int ss_pack_new(const ss_pack_form *form, uint64_t count, ss_pack **out) {
 
 void ss_pack_free(ss_pack *pack) {
     if (pack == NULL) return;
-    for (uint32_t i = 0; i <= LEVELS; i++) {
+    for (uint32_t i = 0; i <= SS_DEPTH; i++) {
         free(pack->frames[i].keys.at);
         free(pack->frames[i].values.at);
     }

@@ -21,10 +21,11 @@
 #include "structures/slots.h"
 
 #include "core/ints.h"
+#include "memory/magics.h"
 
 #define VERSION 1
 
-enum { AT_LENGTH = 4, AT_MAX_SIZE = 12, AT_FIXED = 16, HEADER_SIZE = 17 };
+#define HEADER_SIZE 17
 
 /* ---- header ---- */
 
@@ -37,24 +38,25 @@ static int check_magic(const ss_slots *slots, const uint8_t *header) {
 }
 
 static int check_type(const ss_slots *slots, const uint8_t *header) {
-    uint32_t max_size = ss_get32(header + AT_MAX_SIZE);
-    if (header[AT_FIXED] > 1) return ss_fail(SS_CORRUPT, "the fixed-size flag is 0 or 1", AT_FIXED, header[AT_FIXED], 1);
+    uint32_t max_size = ss_get32(header + SS_SLOTS_MAX_SIZE_AT);
+    if (header[SS_SLOTS_FIXED_AT] > 1)
+        return ss_fail(SS_CORRUPT, "the fixed-size flag is 0 or 1", SS_SLOTS_FIXED_AT, header[SS_SLOTS_FIXED_AT], 1);
     if (max_size != slots->max_size) {
-        return ss_fail(SS_INCOMPATIBLE, "max size of an element: stored, and of the type", AT_MAX_SIZE, max_size, slots->max_size);
+        return ss_fail(SS_INCOMPATIBLE, "max size of an element: stored, and of the type", SS_SLOTS_MAX_SIZE_AT, max_size, slots->max_size);
     }
-    if (header[AT_FIXED] == slots->fixed) return SS_OK;
-    return ss_fail(SS_INCOMPATIBLE, "fixed-size flag: stored, and of the type", AT_FIXED, header[AT_FIXED], slots->fixed);
+    if (header[SS_SLOTS_FIXED_AT] == slots->fixed) return SS_OK;
+    return ss_fail(SS_INCOMPATIBLE, "fixed-size flag: stored, and of the type", SS_SLOTS_FIXED_AT, header[SS_SLOTS_FIXED_AT], slots->fixed);
 }
 
 static int too_long(const ss_slots *slots, uint64_t length, uint64_t bytes, uint64_t needed) {
     uint64_t limit = bytes < SS_SLOTS_START + needed ? 0 : (bytes - SS_SLOTS_START - needed) / slots->slot + 1;
-    return ss_fail(SS_CORRUPT, "length, against the size of the memory", AT_LENGTH, length, limit);
+    return ss_fail(SS_CORRUPT, "length, against the size of the memory", SS_SLOTS_LENGTH_AT, length, limit);
 }
 
 /* S2: the start of the last slot and the part of it that must be there. */
 static int check_length(const ss_slots *slots, uint64_t length) {
     uint64_t pages, start, needed = slots->fixed ? slots->slot : slots->size_bytes;
-    if (length > INT64_MAX) return ss_fail(SS_CORRUPT, "length", AT_LENGTH, length, INT64_MAX);
+    if (length > INT64_MAX) return ss_fail(SS_CORRUPT, "length", SS_SLOTS_LENGTH_AT, length, INT64_MAX);
     if (length == 0 || slots->slot == 0) return SS_OK;
     int status = ss_memory_size(slots->handle.memory, &pages);
     if (status != SS_OK) return status;
@@ -76,21 +78,21 @@ int ss_slots_length(const ss_slots *slots, uint64_t *length) {
     }
     int status = check_magic(slots, header);
     if (status == SS_OK) status = check_type(slots, header);
-    *length = ss_get64(header + AT_LENGTH);
+    *length = ss_get64(header + SS_SLOTS_LENGTH_AT);
     return status == SS_OK ? check_length(slots, *length) : status;
 }
 
 int ss_slots_set_length(ss_slots *slots, uint64_t length) {
     uint8_t bytes[8];
     ss_put64(bytes, length);
-    return ss_memory_write(slots->handle.memory, AT_LENGTH, bytes, sizeof bytes);
+    return ss_memory_write(slots->handle.memory, SS_SLOTS_LENGTH_AT, bytes, sizeof bytes);
 }
 
 static int write_header(ss_slots *slots) {
     uint8_t header[HEADER_SIZE] = {0};
     memcpy(header, slots->magic, sizeof slots->magic);
-    ss_put32(header + AT_MAX_SIZE, slots->max_size);
-    header[AT_FIXED] = slots->fixed;
+    ss_put32(header + SS_SLOTS_MAX_SIZE_AT, slots->max_size);
+    header[SS_SLOTS_FIXED_AT] = slots->fixed;
     return ss_memory_write_growing(slots->handle.memory, 0, header, HEADER_SIZE);
 }
 
@@ -116,8 +118,8 @@ static uint32_t size_bytes_for(uint32_t max_size) {
 
 int ss_slots_open(ss_slots *slots, ss_memory *memory, int mode, const char *magic, uint32_t max_size, bool fixed) {
     *slots = (ss_slots){.name = "magic of a vec or heap", .max_size = max_size, .fixed = fixed};
-    memcpy(slots->magic, magic, 3);
-    slots->magic[3] = VERSION;
+    memcpy(slots->magic, magic, SS_MAGIC_SIZE);
+    slots->magic[SS_VERSION_AT] = VERSION;
     slots->size_bytes = fixed ? 0 : size_bytes_for(max_size);
     slots->slot = (uint64_t)slots->size_bytes + max_size;
     int status = ss_handle_begin(&slots->handle, memory, mode);

@@ -11,6 +11,8 @@
 #include "memory/structure.h"
 
 #define SS_SLOTS_START UINT64_C(64)
+/* Offsets; the picture is in slots.c. */
+enum { SS_SLOTS_LENGTH_AT = 4, SS_SLOTS_MAX_SIZE_AT = 12, SS_SLOTS_FIXED_AT = 16 };
 /* More bytes than any memory has, and far enough from 2^64 for sums. */
 #define SS_SLOTS_LIMIT (UINT64_C(1) << 62)
 

@@ -116,7 +116,7 @@ static int walk_on(ss_entries *e) {
 /* All entries of the next node. */
 static int next_chunk(ss_entries *e) {
     if (e->next_chunk == e->chunk_count) return SS_ABSENT;
-    uint64_t address = SS_CHUNK_FIRST + e->chunks[e->next_chunk++] * e->space.stride + SS_CHUNK_BYTES;
+    uint64_t address = SS_FIRST_CHUNK + e->chunks[e->next_chunk++] * e->space.stride + SS_CHUNK_HEADER;
     ss_seen_node *node = &e->levels[0].node;
     ss_survey_note note;
     int status = ss_seen_node_read(&e->space, address, node, &note);

@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One node as a survey sees it: read from bytes that are not believed. Layouts in node.c. */
+/* One node as a survey sees it: read from bytes that are not believed. Layouts in node_layout.h. */
 #ifndef SS_SURVEY_INTERNAL_H
 #define SS_SURVEY_INTERNAL_H
 
 #include "structures/node.h"
+#include "structures/node_layout.h"
 #include "structures/survey.h"
-
-#define SS_CHUNK_FIRST UINT64_C(100)
-#define SS_CHUNK_BYTES UINT64_C(16)
-#define SS_NODE_BYTES UINT64_C(15)
-#define SS_OVERFLOW_BYTES UINT64_C(11)
 
 /* The chunks of a map: a grid of equal steps from byte 100 on. */
 typedef struct ss_seen_space {

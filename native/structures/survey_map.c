@@ -218,7 +218,7 @@ static uint8_t share(uint64_t used, uint64_t page) {
 }
 
 static uint64_t number_of(const ss_map_survey *s, uint64_t address) {
-    return (address - SS_CHUNK_FIRST - SS_CHUNK_BYTES) / s->space.stride;
+    return (address - SS_FIRST_CHUNK - SS_CHUNK_HEADER) / s->space.stride;
 }
 
 static void draw_node(ss_map_survey *s) {
@@ -230,8 +230,8 @@ static void draw_node(ss_map_survey *s) {
     s->fills[index] = share(left, page);
     left -= left < page ? left : page;
     for (uint64_t i = 0; i < node->page_count; i++) {
-        uint64_t used = left < page - SS_OVERFLOW_BYTES ? left : page - SS_OVERFLOW_BYTES;
-        s->fills[number_of(s, ss_seen_page(node, i))] = share(used + SS_OVERFLOW_BYTES, page);
+        uint64_t used = left < page - OVERFLOW_HEADER ? left : page - OVERFLOW_HEADER;
+        s->fills[number_of(s, ss_seen_page(node, i))] = share(used + OVERFLOW_HEADER, page);
         left -= used;
     }
 }
@@ -275,7 +275,7 @@ static int check_value(ss_map_survey *s, uint32_t i) {
     const ss_seen_node *node = &s->node;
     if (s->space.frame.value_encoding == SS_ENCODED_SIZE) return SS_OK;
     if (node->value_at[i] + node->value_sizes[i] > s->space.frame.page) return check_value_encoding(s, i);
-    const uint8_t *at = node->first.at + SS_CHUNK_BYTES + node->value_at[i];
+    const uint8_t *at = node->first.at + SS_CHUNK_HEADER + node->value_at[i];
     if (ss_seen_is_encoded(s->space.frame.value_encoding, at, node->value_sizes[i])) return SS_OK;
     return tell(s, SS_RULE_VALUE_ENCODING, node->address, i, 0);
 }
@@ -391,19 +391,21 @@ static uint64_t find_leaf(ss_map_survey *s, uint64_t address, uint64_t depth, ui
 /* ---- chunks ---- */
 
 static int free_chunk(ss_map_survey *s, uint64_t chunk, uint64_t *following, ss_survey_note *note) {
-    uint8_t header[SS_CHUNK_BYTES];
+    uint8_t header[SS_CHUNK_HEADER];
     uint64_t end;
-    if (chunk < SS_CHUNK_FIRST || (chunk - SS_CHUNK_FIRST) % s->space.stride != 0) {
+    if (chunk < SS_FIRST_CHUNK || (chunk - SS_FIRST_CHUNK) % s->space.stride != 0) {
         return ss_seen_wrong(note, SS_RULE_GRID, chunk, s->space.stride, 0);
     }
-    if (!ss_add(chunk, SS_CHUNK_BYTES, &end) || end > s->space.frame.bytes) {
-        return ss_seen_wrong(note, SS_RULE_INSIDE, chunk, SS_CHUNK_BYTES, s->space.frame.bytes);
+    if (!ss_add(chunk, SS_CHUNK_HEADER, &end) || end > s->space.frame.bytes) {
+        return ss_seen_wrong(note, SS_RULE_INSIDE, chunk, SS_CHUNK_HEADER, s->space.frame.bytes);
     }
     int status = ss_memory_read(s->space.memory, chunk, header, sizeof header);
     if (status != SS_OK) return status;
-    if (memcmp(header, "CHK\1", 4) != 0) return ss_seen_wrong_bytes(note, SS_RULE_FREE_MAGIC, chunk, header, 4);
-    if (header[4] != 0) return ss_seen_wrong(note, SS_RULE_FREE_ALLOCATED, chunk, header[4], 0);
-    *following = ss_get64(header + 8);
+    if (ss_get32(header) != ss_magic_number(SS_CHUNK_MAGIC, 1)) return ss_seen_wrong_bytes(note, SS_RULE_FREE_MAGIC, chunk, header, 4);
+    if (header[SS_CHUNK_ALLOCATED_AT] != 0) {
+        return ss_seen_wrong(note, SS_RULE_FREE_ALLOCATED, chunk, header[SS_CHUNK_ALLOCATED_AT], 0);
+    }
+    *following = ss_get64(header + SS_CHUNK_NEXT_AT);
     return SS_OK;
 }
 
@@ -417,7 +419,7 @@ static int walk_free(ss_map_survey *s, uint64_t *end, ss_survey_note *note) {
             *end = chunk;
             return SS_OK;
         }
-        status = mark(s, chunk + SS_CHUNK_BYTES, SS_REACHED_FREE, note);
+        status = mark(s, chunk + SS_CHUNK_HEADER, SS_REACHED_FREE, note);
         if (status != SS_OK) return status;
         s->stats.free_chunks++;
         chunk = following;
@@ -431,13 +433,13 @@ static int check_reached(ss_map_survey *s, uint64_t below) {
     for (uint64_t i = 0; i < below && status == SS_OK; i++) {
         if (reached_as(s, i) != 0) continue;
         s->stats.lost_chunks++;
-        if (s->stats.sound) status = tell(s, SS_RULE_LOST, SS_CHUNK_FIRST + i * s->space.stride, i, below);
+        if (s->stats.sound) status = tell(s, SS_RULE_LOST, SS_FIRST_CHUNK + i * s->space.stride, i, below);
     }
     for (uint64_t i = below; i < s->space.chunks && status == SS_OK; i++) {
         if (s->reached[i / 32] == 0)
             i |= 31;
         else if (reached_as(s, i) != 0)
-            status = tell(s, SS_RULE_BEHIND_END, SS_CHUNK_FIRST + i * s->space.stride, i, below);
+            status = tell(s, SS_RULE_BEHIND_END, SS_FIRST_CHUNK + i * s->space.stride, i, below);
     }
     return status;
 }
@@ -454,7 +456,7 @@ int ss_map_survey_free_list(ss_map_survey *s) {
 int ss_map_survey_chunks(ss_map_survey *s) {
     int status = ss_map_survey_free_list(s);
     if (status != SS_OK || s->stats.end_of_chunks == 0) return status;
-    return check_reached(s, (s->stats.end_of_chunks - SS_CHUNK_FIRST) / s->space.stride);
+    return check_reached(s, (s->stats.end_of_chunks - SS_FIRST_CHUNK) / s->space.stride);
 }
 
 /* ---- life ---- */

@@ -21,8 +21,8 @@ int ss_seen_check_frame(const ss_map_frame *frame) {
 }
 
 void ss_seen_space_init(ss_seen_space *space, ss_memory *memory, const ss_map_frame *frame) {
-    *space = (ss_seen_space){.memory = memory, .frame = *frame, .stride = frame->page + SS_CHUNK_BYTES};
-    uint64_t least = SS_CHUNK_FIRST + SS_CHUNK_BYTES;
+    *space = (ss_seen_space){.memory = memory, .frame = *frame, .stride = frame->page + SS_CHUNK_HEADER};
+    uint64_t least = SS_FIRST_CHUNK + SS_CHUNK_HEADER;
     space->chunks = frame->bytes < least ? 0 : (frame->bytes - least) / space->stride + 1;
     space->steps_left = space->chunks * STEPS_PER_CHUNK + 1024;
 }
@@ -77,7 +77,7 @@ int ss_notes_add(ss_survey_notes *notes, const ss_survey_note *note) {
 /* ---- chunks ---- */
 
 int ss_seen_index(const ss_seen_space *space, uint64_t address, uint64_t *index, ss_survey_note *note) {
-    uint64_t first = SS_CHUNK_FIRST + SS_CHUNK_BYTES, end;
+    uint64_t first = SS_FIRST_CHUNK + SS_CHUNK_HEADER, end;
     if (address < first) {
         return ss_seen_wrong(note, SS_RULE_GRID, address, space->stride - 1 - (first - 1 - address) % space->stride, 0);
     }
@@ -92,8 +92,11 @@ int ss_seen_index(const ss_seen_space *space, uint64_t address, uint64_t *index,
 
 /* The header of an allocated chunk. */
 static int check_header(const uint8_t *header, uint64_t address, ss_survey_note *note) {
-    if (memcmp(header, "CHK\1", 4) != 0) return ss_seen_wrong_bytes(note, SS_RULE_CHUNK_MAGIC, address - SS_CHUNK_BYTES, header, 4);
-    if (header[4] != 1) return ss_seen_wrong(note, SS_RULE_ALLOCATED, address - SS_CHUNK_BYTES + 4, header[4], 1);
+    uint64_t chunk = address - SS_CHUNK_HEADER;
+    uint8_t allocated = header[SS_CHUNK_ALLOCATED_AT];
+    bool begins = ss_get32(header) == ss_magic_number(SS_CHUNK_MAGIC, 1);
+    if (!begins) return ss_seen_wrong_bytes(note, SS_RULE_CHUNK_MAGIC, chunk, header, 4);
+    if (allocated != 1) return ss_seen_wrong(note, SS_RULE_ALLOCATED, chunk + SS_CHUNK_ALLOCATED_AT, allocated, 1);
     return SS_OK;
 }
 
@@ -103,14 +106,14 @@ static int read_chunk(ss_seen_space *space, uint64_t address, ss_seen_node *node
     if (status != SS_OK) return status;
     node->first.size = 0;
     status = ss_seen_reserve(&node->first, space->stride);
-    if (status == SS_OK) status = ss_memory_read(space->memory, address - SS_CHUNK_BYTES, node->first.at, space->stride);
+    if (status == SS_OK) status = ss_memory_read(space->memory, address - SS_CHUNK_HEADER, node->first.at, space->stride);
     return status == SS_OK ? check_header(node->first.at, address, note) : status;
 }
 
 /* ---- the run ---- */
 
 static const uint8_t *page_of(const ss_seen_node *node) {
-    return node->first.at + SS_CHUNK_BYTES;
+    return node->first.at + SS_CHUNK_HEADER;
 }
 
 uint64_t ss_seen_page(const ss_seen_node *node, uint64_t index) {
@@ -120,15 +123,17 @@ uint64_t ss_seen_page(const ss_seen_node *node, uint64_t index) {
 /* The next overflow page becomes known. */
 static int step(ss_seen_space *space, ss_seen_node *node, ss_survey_note *note) {
     uint64_t at = node->following, index;
-    uint8_t bytes[SS_CHUNK_BYTES + SS_OVERFLOW_BYTES];
+    uint8_t bytes[SS_CHUNK_HEADER + OVERFLOW_HEADER];
     if (space->steps_left == 0) return ss_seen_wrong(note, SS_RULE_ONCE, at, SS_REACHED_OVERFLOW, SS_REACHED_OVERFLOW);
     space->steps_left--;
     int status = ss_seen_index(space, at, &index, note);
-    if (status == SS_OK) status = ss_memory_read(space->memory, at - SS_CHUNK_BYTES, bytes, sizeof bytes);
+    if (status == SS_OK) status = ss_memory_read(space->memory, at - SS_CHUNK_HEADER, bytes, sizeof bytes);
     if (status == SS_OK) status = check_header(bytes, at, note);
     if (status != SS_OK) return status;
-    const uint8_t *data = bytes + SS_CHUNK_BYTES;
-    if (memcmp(data, "NOF", 3) != 0) return ss_seen_wrong_bytes(note, SS_RULE_OVERFLOW_MAGIC, at, data, 3);
+    const uint8_t *data = bytes + SS_CHUNK_HEADER;
+    if (memcmp(data, SS_OVERFLOW_MAGIC, SS_MAGIC_SIZE) != 0) {
+        return ss_seen_wrong_bytes(note, SS_RULE_OVERFLOW_MAGIC, at, data, SS_MAGIC_SIZE);
+    }
     if (node->page_count > space->chunks) {
         return ss_seen_wrong(note, SS_RULE_CHAIN_CIRCLE, node->address, node->page_count, space->chunks);
     }
@@ -136,7 +141,7 @@ static int step(ss_seen_space *space, ss_seen_node *node, ss_survey_note *note) 
     status = ss_seen_reserve(&node->chain, 8);
     if (status != SS_OK) return status;
     ss_put64(node->chain.at + node->page_count++ * 8, at);
-    node->following = ss_get64(data + 3);
+    node->following = ss_get64(data + OVERFLOW_NEXT_AT);
     return SS_OK;
 }
 
@@ -155,7 +160,7 @@ static int reach(ss_seen_space *space, ss_seen_node *node, uint64_t offset, uint
     uint64_t page = space->frame.page, end = offset + length;
     if (end <= page) return SS_OK;
     if (length > space->frame.bytes) return ss_seen_wrong(note, SS_RULE_RUN_INSIDE, node->address, length, space->frame.bytes);
-    uint64_t inside = offset > page ? offset - page : 0, room = page - SS_OVERFLOW_BYTES;
+    uint64_t inside = offset > page ? offset - page : 0, room = page - OVERFLOW_HEADER;
     if (end - page <= inside) return SS_OK;
     int status = SS_OK;
     for (uint64_t i = inside / room; i <= (end - page - 1) / room && status == SS_OK; i++) status = reach_page(space, node, i, note);
@@ -163,7 +168,7 @@ static int reach(ss_seen_space *space, ss_seen_node *node, uint64_t offset, uint
 }
 
 int ss_seen_node_copy(ss_seen_space *space, ss_seen_node *node, uint64_t offset, uint64_t length, uint8_t *to) {
-    uint64_t page = space->frame.page, room = page - SS_OVERFLOW_BYTES;
+    uint64_t page = space->frame.page, room = page - OVERFLOW_HEADER;
     while (length > 0) {
         uint64_t run;
         if (offset < page) {
@@ -172,7 +177,7 @@ int ss_seen_node_copy(ss_seen_space *space, ss_seen_node *node, uint64_t offset,
         } else {
             uint64_t index = (offset - page) / room, inside = (offset - page) % room;
             run = room - inside < length ? room - inside : length;
-            int status = ss_memory_read(space->memory, ss_seen_page(node, index) + SS_OVERFLOW_BYTES + inside, to, run);
+            int status = ss_memory_read(space->memory, ss_seen_page(node, index) + OVERFLOW_HEADER + inside, to, run);
             if (status != SS_OK) return status;
         }
         to += run, offset += run, length -= run;
@@ -262,7 +267,7 @@ static int read_values(ss_seen_space *space, ss_seen_node *node, uint64_t *at, s
 
 /* The chain ends where the entries end. */
 static int finish(ss_seen_space *space, ss_seen_node *node, ss_survey_note *note) {
-    uint64_t page = space->frame.page, room = page - SS_OVERFLOW_BYTES;
+    uint64_t page = space->frame.page, room = page - OVERFLOW_HEADER;
     uint64_t needed = node->end <= page ? 0 : (node->end - page + room - 1) / room;
     int status = needed > 0 ? reach_page(space, node, needed - 1, note) : SS_OK;
     if (status != SS_OK) return status;
@@ -273,48 +278,49 @@ static int finish(ss_seen_space *space, ss_seen_node *node, ss_survey_note *note
 /* ---- layouts ---- */
 
 static int check_node(const ss_map_frame *frame, uint64_t address, const uint8_t *page, ss_survey_note *note) {
-    uint32_t version = page[3], count = ss_get16(page + 5);
-    if (memcmp(page, "BTN", 3) != 0) return ss_seen_wrong_bytes(note, SS_RULE_NODE_MAGIC, address, page, 3);
+    uint32_t version = page[SS_VERSION_AT], type = page[NODE_TYPE_AT], count = ss_get16(page + NODE_COUNT_AT);
+    bool begins = memcmp(page, SS_NODE_MAGIC, SS_MAGIC_SIZE) == 0;
+    if (!begins) return ss_seen_wrong_bytes(note, SS_RULE_NODE_MAGIC, address, page, SS_MAGIC_SIZE);
     bool known = version == 2 || (version == 1 && (frame->slot_value != 0 || frame->slot_key != 0));
-    if (!known) return ss_seen_wrong(note, SS_RULE_LAYOUT, address + 3, version, 2);
-    if (page[4] > 1) return ss_seen_wrong(note, SS_RULE_LEAF, address + 4, page[4], 1);
-    if (count < 1 || count > SS_CAPACITY) return ss_seen_wrong(note, SS_RULE_COUNT, address + 5, count, SS_CAPACITY);
-    return SS_OK;
+    if (!known) return ss_seen_wrong(note, SS_RULE_LAYOUT, address + SS_VERSION_AT, version, 2);
+    if (type > 1) return ss_seen_wrong(note, SS_RULE_LEAF, address + NODE_TYPE_AT, type, 1);
+    bool fits = count >= 1 && count <= SS_CAPACITY;
+    return fits ? SS_OK : ss_seen_wrong(note, SS_RULE_COUNT, address + NODE_COUNT_AT, count, SS_CAPACITY);
 }
 
 static void read_children(ss_seen_node *node, const uint8_t *at) {
-    for (uint32_t i = 0; i <= node->count; i++) node->children[i] = ss_get64(at + (size_t)i * 8);
+    for (uint32_t i = 0; i <= node->count; i++) node->children[i] = ss_get64(at + (size_t)i * CHILD_SIZE);
 }
 
 /* Slots of the largest sizes, children behind them: a page of a map that has such nodes holds 11 of them. */
 static int read_slots(ss_seen_space *space, ss_seen_node *node, ss_survey_note *note) {
     const ss_map_frame *frame = &space->frame;
-    uint64_t slot = 8 + frame->slot_key + frame->slot_value, at = 7;
+    uint64_t slot = 2 * SIZE_FIELD + frame->slot_key + frame->slot_value, at = NODE_V1_HEADER;
     for (uint32_t i = 0; i < node->count; i++, at += slot) {
         const uint8_t *bytes = page_of(node) + at;
-        uint64_t key = ss_get32(bytes), value = ss_get32(bytes + 4 + frame->slot_key);
+        uint64_t key = ss_get32(bytes), value = ss_get32(bytes + SIZE_FIELD + frame->slot_key);
         if (key > frame->slot_key) return ss_seen_wrong(note, SS_RULE_SLOT_KEY, node->address + at, key, frame->slot_key);
         if (value > frame->slot_value) {
-            return ss_seen_wrong(note, SS_RULE_SLOT_VALUE, node->address + at + 4 + frame->slot_key, value, frame->slot_value);
+            return ss_seen_wrong(note, SS_RULE_SLOT_VALUE, node->address + at + SIZE_FIELD + frame->slot_key, value, frame->slot_value);
         }
-        node->keys[i] = bytes + 4;
+        node->keys[i] = bytes + SIZE_FIELD;
         node->key_sizes[i] = key;
-        node->value_at[i] = at + 8 + frame->slot_key;
+        node->value_at[i] = at + 2 * SIZE_FIELD + frame->slot_key;
         node->value_sizes[i] = value;
     }
     node->end = at;
     if (node->leaf) return SS_OK;
     read_children(node, page_of(node) + at);
-    node->end += 8 * ((uint64_t)node->count + 1);
+    node->end += CHILD_SIZE * ((uint64_t)node->count + 1);
     return SS_OK;
 }
 
 static int read_packed(ss_seen_space *space, ss_seen_node *node, ss_survey_note *note) {
-    uint64_t at = SS_NODE_BYTES;
-    node->following = ss_get64(page_of(node) + 7);
+    uint64_t at = NODE_HEADER;
+    node->following = ss_get64(page_of(node) + NODE_OVERFLOW_AT);
     if (!node->leaf) {
         read_children(node, page_of(node) + at);
-        at += 8 * ((uint64_t)node->count + 1);
+        at += CHILD_SIZE * ((uint64_t)node->count + 1);
     }
     int status = read_keys(space, node, &at, note);
     if (status == SS_OK) status = read_values(space, node, &at, note);
@@ -330,9 +336,9 @@ int ss_seen_node_read(ss_seen_space *space, uint64_t address, ss_seen_node *node
     if (status != SS_OK) return status;
     const uint8_t *page = page_of(node);
     node->address = address;
-    node->version = page[3];
-    node->leaf = page[4] == 0;
-    node->count = ss_get16(page + 5);
+    node->version = page[SS_VERSION_AT];
+    node->leaf = page[NODE_TYPE_AT] == 0;
+    node->count = ss_get16(page + NODE_COUNT_AT);
     node->page_count = node->following = node->apart.size = 0;
     return node->version == 1 ? read_slots(space, node, note) : read_packed(space, node, note);
 }

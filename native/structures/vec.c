@@ -10,6 +10,7 @@
 
 #include "core/ints.h"
 #include "core/result.h"
+#include "memory/magics.h"
 #include "structures/slots.h"
 
 struct ss_vec {
@@ -20,7 +21,7 @@ int ss_vec_open(ss_memory *memory, int mode, uint32_t max_size, int fixed, ss_ve
     *out = NULL;
     ss_vec *vec = malloc(sizeof *vec);
     if (vec == NULL) return ss_fail(SS_NO_HEAP, "a vec object", 0, sizeof *vec, 0);
-    int status = ss_slots_open(&vec->slots, memory, mode, "SVC", max_size, fixed != 0);
+    int status = ss_slots_open(&vec->slots, memory, mode, SS_VEC_MAGIC, max_size, fixed != 0);
     if (status == SS_OK)
         *out = vec;
     else

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Of each storable type, which Arrow type it is, and how encodings become an array and back.
+# ruff: noqa: D102 - Form says what each method does
+r"""Of each storable type, which Arrow type it is, and how encodings become an array and back.
 
 | type | Arrow |
 |---|---|
@@ -19,27 +20,21 @@ Types of one size are converted column by column, in numpy; the others value by 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, ClassVar, Final, NoReturn
 
 import numpy as np
 import pyarrow as pa
 
+from ..encodings.columns import Encoded, Octets
 from ..encodings.json_form import json_text, to_json
 from ..errors import BoundExceeded, IncompatibleType
 from ..principal import Principal
 from ..storable import Codec
-from ..storable.base import shown
-from ..storable.candid import Basilisk, Candid
-from ..storable.cbor import CborCodec
-from ..storable.compound import OptionCodec, ReverseCodec, RowCodec
-from ..storable.octets import Array, Blob, BytesCodec, PrincipalCodec, StrCodec
-from ..storable.records import Record
+from ..storable.compound import OptionCodec, RowCodec
+from ..storable.octets import Array, PrincipalCodec, StrCodec
 from ..storable.scalars import BoolCodec, FloatCodec, IntCodec, UnitCodec
 from ..storable.structs import StructCodec
-from .columns import Encoded, Octets
 
 _MOST_TEXT: Final = 2**31 - 1
 TYPE: Final = b"stable_structures.type"
@@ -83,10 +78,10 @@ class Form:
         self.size: int | None = bound.max_size if bound.is_fixed_size else None
         """Bytes of each encoding; None if they differ."""
 
-    def field(self, name: str) -> Any:
-        """Return the field of a schema."""
+    def field(self, name: str, *, nullable: bool = False) -> Any:
+        """Return the field of a schema; of a struct, it is `nullable`: where the struct is null, so is its place."""
         metadata = {TYPE: self.codec.name.encode()} | ({FORM: self.said} if self.said else {})
-        return pa.field(name, self.type, nullable=self.nullable, metadata=metadata)
+        return pa.field(name, self.type, nullable=nullable or self.nullable, metadata=metadata)
 
     # ---- to Arrow ----
 
@@ -165,7 +160,7 @@ class FixedForm(Form):
         raise NotImplementedError
 
 
-def _numpy(array: Any) -> Any:
+def to_numpy(array: Any) -> Any:
     """Return an array without nulls as one of numpy."""
     return array.to_numpy(zero_copy_only=False)
 
@@ -177,18 +172,16 @@ class NumberForm(FixedForm):
         assert codec.native_dtype is not None  # noqa: S101 - asked by the caller
         super().__init__(codec, pa.from_numpy_dtype(codec.native_dtype))
         self._is_int = isinstance(codec, IntCodec)
+        self._dtype: Any = codec.dtype
 
     def decode(self, column: Encoded) -> Any:
         return pa.array(column.numbers) if column.numbers is not None else super().decode(column)
 
     def from_rows(self, rows: Octets) -> Any:
-        return pa.array(self.codec._unpack(rows.view(self.codec.dtype)[:, 0]))
+        return pa.array(self.codec._unpack(rows.view(self._dtype)[:, 0]))
 
     def to_rows(self, array: Any) -> Octets:
-        if self._is_int:
-            numbers = _numpy(self._cast(array, pa.types.is_integer(array.type)))
-        else:
-            numbers = _numpy(array)
+        numbers = to_numpy(self._cast(array, pa.types.is_integer(array.type)) if self._is_int else array)
         packed: Octets = self.codec.encode_array(numbers)
         return packed.reshape(len(array), self.width)
 
@@ -203,7 +196,7 @@ class BoolForm(FixedForm):
         return pa.array(self.codec._unpack(rows[:, 0]))
 
     def to_rows(self, array: Any) -> Octets:
-        return self.codec.encode_array(_numpy(self._cast(array, allowed=False))).reshape(len(array), 1)
+        return self.codec.encode_array(to_numpy(self._cast(array, allowed=False))).reshape(len(array), 1)
 
 
 class WideForm(FixedForm):
@@ -217,7 +210,7 @@ class WideForm(FixedForm):
 
     def from_rows(self, rows: Octets) -> Any:
         if self.choice == "binary":
-            return _fixed_binary(rows, 16)
+            return fixed_binary(rows, 16)
         words = self._words(rows)
         if self.choice == "decimal":
             self._require_digits(words)
@@ -247,8 +240,8 @@ class WideForm(FixedForm):
             )
 
     def to_rows(self, array: Any) -> Octets:
-        if pa.types.is_fixed_size_binary(array.type) and array.type.byte_width == 16:
-            return _rows_of_binary(array, 16)
+        if pa.types.is_fixed_size_binary(array.type) and array.type.byte_width == self.width:
+            return rows_of_binary(array, 16)
         if not (pa.types.is_decimal(array.type) or pa.types.is_integer(array.type)):
             self._refuse(array)
         try:
@@ -275,11 +268,13 @@ class WideForm(FixedForm):
         return self.codec.decode(item) if isinstance(item, bytes) else int(item)
 
 
-def _fixed_binary(rows: Octets, width: int) -> Any:
+def fixed_binary(rows: Octets, width: int) -> Any:
+    """Return rows of bytes as an array. O(n)."""
     return pa.Array.from_buffers(pa.binary(width), len(rows), [None, pa.py_buffer(np.ascontiguousarray(rows))])
 
 
-def _rows_of_binary(array: Any, width: int) -> Octets:
+def rows_of_binary(array: Any, width: int) -> Octets:
+    """Return the bytes of such an array as rows. O(1)."""
     data = np.frombuffer(array.buffers()[1] or b"", np.uint8)
     return data[array.offset * width : (array.offset + len(array)) * width].reshape(len(array), width)
 
@@ -291,22 +286,24 @@ class FixedBytesForm(FixedForm):
         super().__init__(codec, pa.binary(codec.bound.max_size))
 
     def from_rows(self, rows: Octets) -> Any:
-        return _fixed_binary(rows, self.width)
+        return fixed_binary(rows, self.width)
 
     def to_rows(self, array: Any) -> Octets:
         if array.type != self.type:
-            if not _is_binary(array.type):
+            if not is_binary(array.type):
                 self._refuse(array)
             return np.frombuffer(b"".join(map(self.codec.encode, array.to_pylist())), np.uint8).reshape(len(array), self.width)
-        return _rows_of_binary(array, self.width)
+        return rows_of_binary(array, self.width)
 
 
-def _is_binary(type_: Any) -> bool:
+def is_binary(type_: Any) -> bool:
+    """Return whether values of an Arrow type are bytes. O(1)."""
     names = ("is_binary", "is_large_binary", "is_fixed_size_binary", "is_binary_view")
     return any(getattr(pa.types, name)(type_) for name in names if hasattr(pa.types, name))
 
 
-def _is_text(type_: Any) -> bool:
+def is_text(type_: Any) -> bool:
+    """Return whether values of an Arrow type are text. O(1)."""
     names = ("is_string", "is_large_string", "is_string_view")
     return any(getattr(pa.types, name)(type_) for name in names if hasattr(pa.types, name))
 
@@ -334,7 +331,7 @@ class BytesForm(Form):
         return pa.Array.from_buffers(self.type, column.count, [None, _offsets(column), pa.py_buffer(column.data)])
 
     def encode(self, array: Any) -> Encoded:
-        if not _is_binary(array.type) and not pa.types.is_null(array.type):
+        if not is_binary(array.type) and not pa.types.is_null(array.type):
             self._refuse(array)
         return super().encode(array)
 
@@ -355,7 +352,7 @@ class TextForm(Form):
 
     def encode(self, array: Any) -> Encoded:
         self._require_values(array)
-        found = self._cast(array, _is_text(array.type))
+        found = self._cast(array, is_text(array.type))
         offsets = np.frombuffer(found.buffers()[1] or bytes(4), np.int32)[found.offset : found.offset + len(found) + 1].astype(np.uint64)
         data = np.frombuffer(found.buffers()[2] or b"", np.uint8)
         if not len(found):
@@ -375,7 +372,7 @@ class PrincipalForm(Form):
         return pa.array([made[data] for data in column.pieces()], self.type)
 
     def encode(self, array: Any) -> Encoded:
-        if not _is_binary(array.type) and not _is_text(array.type):
+        if not is_binary(array.type) and not is_text(array.type):
             self._refuse(array)
         return super().encode(array)
 
@@ -442,9 +439,8 @@ class OptionForm(Form):
 
     def encode(self, array: Any) -> Encoded:
         if not array.null_count:
-            inner = self.part.encode(array).pieces()
-            return Encoded.of([data + b"\x01" for data in inner])
-        valid = ~_numpy(array.is_null())
+            return Encoded.of([data + b"\x01" for data in self.part.encode(array).pieces()])
+        valid = ~to_numpy(array.is_null())
         inner = iter(self.part.encode(array.drop_null()).pieces())
         none = self.codec.encode(None)
         return Encoded.of([next(inner) + b"\x01" if there else none for there in valid.tolist()])
@@ -454,7 +450,7 @@ class RowForm(Form):
     """Tuples and dataclasses of which some part has no fixed size: value by value."""
 
     def __init__(self, codec: RowCodec[Any], parts: dict[str, Form]) -> None:
-        super().__init__(codec, pa.struct([form.field(name) for name, form in parts.items()]))
+        super().__init__(codec, pa.struct([form.field(name, nullable=True) for name, form in parts.items()]))
         self.parts = parts
         self.exact = all(form.exact and not isinstance(form.codec, FloatCodec) for form in parts.values())
         self.one_way = next((form.one_way for form in parts.values() if form.one_way), "")
@@ -474,7 +470,7 @@ class FixedRowForm(FixedForm):
     """Tuples and dataclasses whose parts have fixed sizes: part by part."""
 
     def __init__(self, codec: RowCodec[Any], parts: dict[str, FixedForm]) -> None:
-        super().__init__(codec, pa.struct([form.field(name) for name, form in parts.items()]))
+        super().__init__(codec, pa.struct([form.field(name, nullable=True) for name, form in parts.items()]))
         self.parts = parts
         self.exact = all(form.exact for form in parts.values())
 
@@ -541,7 +537,7 @@ class JsonForm(Form):
         return json_text(to_json(value)).encode("utf-8", "backslashreplace").decode()
 
     def encode(self, array: Any) -> Encoded:
-        if _is_binary(array.type):
+        if is_binary(array.type):
             return EncodedForm(self.codec).encode(array)
         return super().encode(array)
 
@@ -552,7 +548,7 @@ class EncodedForm(BytesForm):
     said = b"encoded"
 
     def encode(self, array: Any) -> Encoded:
-        if not _is_binary(array.type):
+        if not is_binary(array.type):
             self._refuse(array)
         self._require_values(array)
         found = array.to_pylist()
@@ -565,71 +561,3 @@ class EncodedForm(BytesForm):
 
     def from_py(self, item: Any) -> Any:
         return self.codec.decode(item)
-
-
-# ---- of a codec ----
-
-
-def form_of(codec: Codec[Any], choices: Choices = USUAL) -> Form:
-    """Return the form of a type. O(parts). Raises `IncompatibleType` for a type that Arrow has nothing like."""
-    for kind, make in _FORMS.items():
-        if isinstance(codec, kind):
-            return make(codec, choices)
-    return EncodedForm(codec)
-
-
-def _of_int(codec: Any, choices: Choices) -> Form:
-    return NumberForm(codec) if codec.dtype is not None else WideForm(codec, choices.wide)
-
-
-def _of_option(codec: Any, choices: Choices) -> Form:
-    return OptionForm(codec, form_of(codec.part, choices))
-
-
-def _of_row(codec: Any, choices: Choices) -> Form:
-    parts = {name: form_of(part, choices) for name, part in codec.fields.items()}
-    fixed = {name: form for name, form in parts.items() if isinstance(form, FixedForm)}
-    return FixedRowForm(codec, fixed) if len(fixed) == len(parts) and codec.bound.is_fixed_size else RowForm(codec, parts)
-
-
-def _of_array(codec: Any, _: Choices) -> Form:
-    return FixedBytesForm(codec) if codec.bound.max_size else BytesForm(codec)
-
-
-def _of_message(codec: Any, choices: Choices) -> Form:
-    from .shapes import shape_form  # noqa: PLC0415 - it needs this module
-
-    if choices.messages == "binary":
-        return EncodedForm(codec)
-    return shape_form(codec, choices) or JsonForm(codec)
-
-
-def _of_record(codec: Any, _: Choices) -> Form:
-    from .shapes import record_form  # noqa: PLC0415 - it needs this module
-
-    return record_form(codec)
-
-
-_FORMS: Final[dict[type[Codec[Any]], Callable[[Any, Choices], Form]]] = {
-    ReverseCodec: lambda codec, choices: _renamed(form_of(codec.part, choices), codec),
-    IntCodec: _of_int,
-    FloatCodec: lambda codec, _: NumberForm(codec),
-    BoolCodec: lambda codec, _: BoolForm(codec),
-    StrCodec: lambda codec, _: TextForm(codec),
-    BytesCodec: lambda codec, _: BytesForm(codec),
-    Blob: lambda codec, _: BytesForm(codec),
-    Array: _of_array,
-    PrincipalCodec: lambda codec, choices: PrincipalForm(codec, choices.principals),
-    UnitCodec: lambda codec, _: UnitForm(codec),
-    OptionCodec: _of_option,
-    RowCodec: _of_row,
-    Record: _of_record,
-    CborCodec: _of_message,
-    Candid: _of_message,
-    Basilisk: _of_message,
-}
-
-
-def _renamed(form: Form, codec: Codec[Any]) -> Form:
-    """Return the form of the part of a reversal: values and encodings are those of the part."""
-    return form

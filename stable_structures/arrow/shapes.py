@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: D102 - Form says what each method does
 """Values that have a given shape and no fixed place for each part, as Arrow: Candid, CBOR; and numpy's records.
 
 A shape is converted value by value. Where the type leaves the shape open, there is none, and the value is JSON (forms.py).
@@ -7,7 +8,7 @@ A shape is converted value by value. Where the type leaves the shape open, there
 from __future__ import annotations
 
 import dataclasses
-import datetime
+import datetime as dt
 import enum
 import types
 from collections.abc import Callable
@@ -17,14 +18,14 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_
 import numpy as np
 import pyarrow as pa
 
-from ..encodings.candid.types import NAT8, Func, Name, Opt, Primitive, Service, Some, Type, Variant, Vec, resolve
+from ..encodings.candid.types import NAT8, Func, Opt, Primitive, Service, Type, Variant, Vec, resolve
 from ..encodings.candid.types import Record as CandidRecord
+from ..encodings.columns import Octets
 from ..principal import Principal
 from ..storable import Codec
-from ..storable.candid import Basilisk, Candid
+from ..storable.candid import Candid
 from ..storable.cbor import CborCodec
-from .columns import Octets
-from .forms import Choices, FixedForm, Form, _fixed_binary, _numpy, _rows_of_binary
+from .forms import Choices, EncodedForm, FixedForm, Form, fixed_binary, rows_of_binary, to_numpy
 
 Convert = Callable[[Any], Any]
 _DIGITS: Final = 38
@@ -43,10 +44,6 @@ class Shape:
     to_py: Convert | None = None
     from_py: Convert | None = None
     nullable: bool = False
-
-    def field(self, name: str) -> Any:
-        """Return a field of a struct."""
-        return pa.field(name, self.type, nullable=self.nullable)
 
     def out(self, value: Any) -> Any:
         """Return a value as pyarrow takes it."""
@@ -105,7 +102,7 @@ def _struct(parts: dict[str, Shape], of: Callable[[Any], dict[str, Any]], back: 
         return {name: part.out(found[name]) for name, part in parts.items()}
 
     return Shape(
-        pa.struct([part.field(name) for name, part in parts.items()]),
+        pa.struct([pa.field(name, part.type) for name, part in parts.items()]),
         out,
         lambda item: back({name: part.back(item[name]) for name, part in parts.items()}),
     )
@@ -132,7 +129,8 @@ _CANDID: Final = {
 def _of_several(given: tuple[Type, ...], choices: Choices) -> Shape:
     if len(given) == 1:
         return of_candid(given[0], choices, 0)
-    return _struct({f"f{place}": of_candid(one, choices, 0) for place, one in enumerate(given)}, _numbered, lambda parts: tuple(parts.values()))
+    parts = {f"f{place}": of_candid(one, choices, 0) for place, one in enumerate(given)}
+    return _struct(parts, _numbered, lambda item: tuple(item.values()))
 
 
 def _numbered(value: Any) -> dict[str, Any]:
@@ -185,11 +183,11 @@ def _of_record(found: CandidRecord, choices: Choices, depth: int) -> Shape:
 
 
 def _of_variant(found: Variant, choices: Choices, depth: int) -> Shape:
-    """A struct of the name of the tag, and of what each tag carries: null but for the tag that is there."""
+    """Return a struct of the name of the tag, and of what each tag carries: null but for the tag that is there."""
     tag = "tag" if all(one.name != "tag" for one in found.fields) else "_tag"
     parts = {one.name: of_candid(one.type, choices, depth + 1) for one in found.fields}
     carrying = {name: part for name, part in parts.items() if not pa.types.is_null(part.type)}
-    fields = [pa.field(tag, pa.string(), nullable=False)]
+    fields = [pa.field(tag, pa.string())]
     fields += [pa.field(name, part.type) for name, part in carrying.items()]
 
     def out(value: Any) -> dict[str, Any]:
@@ -212,11 +210,11 @@ _PLAIN: Final[dict[Any, Shape]] = {
     str: Shape(pa.string()),
     bytes: Shape(pa.binary()),
     type(None): Shape(pa.null(), nullable=True),
-    datetime.date: Shape(pa.date32()),
+    dt.date: Shape(pa.date32()),
 }
 
 
-def of_annotation(target: Any, choices: Choices, depth: int = 0) -> Shape:  # noqa: PLR0911 - one for each sort of type
+def of_annotation(target: Any, choices: Choices, depth: int = 0) -> Shape:
     """Return the shape of an annotation. Raises `NoShape` for one that leaves it open."""
     if depth > _MOST_LEVELS:
         raise NoShape("it contains itself")
@@ -230,12 +228,24 @@ def of_annotation(target: Any, choices: Choices, depth: int = 0) -> Shape:  # no
     if isinstance(target, type) and issubclass(target, enum.Enum):
         return _of_enum(target, choices, depth)
     if dataclasses.is_dataclass(target) and isinstance(target, type):
-        names = [one.name for one in dataclasses.fields(target)]
-        return _struct(_hinted(target, names, choices, depth), lambda value: {name: getattr(value, name) for name in names}, lambda item: target(**item))
-    if is_typeddict(target):
-        if target.__optional_keys__:
-            raise NoShape("keys that may be missing")
-        return _struct(_hinted(target, list(get_type_hints(target)), choices, depth), dict, dict)
+        return _of_dataclass(target, choices, depth)
+    return _of_typed_dict(target, choices, depth) if is_typeddict(target) else _of_container(target, choices, depth)
+
+
+def _of_dataclass(target: type[Any], choices: Choices, depth: int) -> Shape:
+    names = [one.name for one in dataclasses.fields(target)]
+    parts = _hinted(target, names, choices, depth)
+    return _struct(parts, lambda value: {name: getattr(value, name) for name in names}, lambda item: target(**item))
+
+
+def _of_typed_dict(target: Any, choices: Choices, depth: int) -> Shape:
+    if target.__optional_keys__:
+        raise NoShape("keys that may be missing")
+    return _struct(_hinted(target, list(get_type_hints(target)), choices, depth), dict, dict)
+
+
+def _of_container(target: Any, choices: Choices, depth: int) -> Shape:
+    origin, args = get_origin(target), get_args(target)
     if origin is list and args:
         return _list(of_annotation(args[0], choices, depth + 1))
     if origin is tuple and args and Ellipsis not in args:
@@ -315,8 +325,6 @@ class RecordForm(FixedForm):
 
 def record_form(codec: Any) -> Form:
     """Return the form of a Record: a struct; its bytes if Arrow has nothing like one of its fields."""
-    from .forms import EncodedForm  # noqa: PLC0415 - beside the others there
-
     try:
         return RecordForm(codec)
     except NoShape:
@@ -329,10 +337,10 @@ def _record_type(dtype: np.dtype[Any]) -> Any:  # noqa: PLR0911 - one for each k
         base, shape = dtype.subdtype
         made = _record_type(base)
         for length in reversed(shape):
-            made = pa.list_(pa.field("item", made, nullable=False), length)
+            made = pa.list_(made, length)
         return made
     if dtype.names is not None and dtype.fields is not None:
-        return pa.struct([pa.field(name, _record_type(dtype.fields[name][0]), nullable=False) for name in dtype.names])
+        return pa.struct([pa.field(name, _record_type(dtype.fields[name][0])) for name in dtype.names])
     if dtype.kind in "iuf" and dtype.itemsize <= 8:  # noqa: PLR2004 - bytes of the widest number
         return pa.from_numpy_dtype(dtype.newbyteorder("="))
     if dtype.kind == "b":
@@ -357,7 +365,7 @@ def _of_numpy(values: Any, type_: Any) -> Any:
     if pa.types.is_timestamp(type_) or pa.types.is_duration(type_):
         return pa.array(np.ascontiguousarray(values).view("<i8")).view(type_)
     if pa.types.is_fixed_size_binary(type_):
-        return _fixed_binary(np.ascontiguousarray(values).view(np.uint8).reshape(len(values), type_.byte_width), type_.byte_width)
+        return fixed_binary(np.ascontiguousarray(values).view(np.uint8).reshape(len(values), type_.byte_width), type_.byte_width)
     return pa.array(values.tolist() if pa.types.is_binary(type_) else np.ascontiguousarray(values), type_)
 
 
@@ -372,10 +380,10 @@ def _into_numpy(room: Any, array: Any) -> None:
         _into_numpy(flat, array.flatten())
         room[...] = flat.reshape(room.shape)
     elif pa.types.is_timestamp(type_) or pa.types.is_duration(type_):
-        room[...] = _numpy(array.view(pa.int64())).view(room.dtype)
+        room[...] = to_numpy(array.view(pa.int64())).view(room.dtype)
     elif pa.types.is_fixed_size_binary(type_):
-        room[...] = np.ascontiguousarray(_rows_of_binary(array, type_.byte_width)).reshape(-1).view(room.dtype)
+        room[...] = np.ascontiguousarray(rows_of_binary(array, type_.byte_width)).reshape(-1).view(room.dtype)
     elif pa.types.is_binary(type_):
         room[...] = array.to_pylist()
     else:
-        room[...] = _numpy(array)
+        room[...] = to_numpy(array)

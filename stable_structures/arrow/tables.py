@@ -8,10 +8,11 @@ from typing import Any, Final, TypeAlias
 
 import pyarrow as pa
 
+from ..encodings.columns import Encoded
 from ..errors import IncompatibleType
 from ..storable import Codec
-from .columns import Encoded
-from .forms import USUAL, Choices, Form, form_of
+from .forms import USUAL, Choices, Form
+from .mapping import form_like, form_of
 
 Columns: TypeAlias = dict[str, Codec[Any]]
 """The names and types of the columns of a structure."""
@@ -59,9 +60,9 @@ def batches_of(given: Any, columns: Columns) -> Iterator[list[Encoded]]:
     if isinstance(source, pa.RecordBatch):
         source = pa.Table.from_batches([source])
     places = _places(source.schema.names, list(columns))
-    made = forms(columns)
+    made = [form_like(codec, source.schema.field(place).type) for codec, place in zip(columns.values(), places, strict=True)]
     for batch in source.to_batches() if isinstance(source, pa.Table) else source:
-        yield [form.encode(_plain(batch.column(place))) for form, place in zip(made.values(), places, strict=True)]
+        yield [form.encode(_plain(batch.column(place))) for form, place in zip(made, places, strict=True)]
 
 
 def _places(names: list[str], wanted: list[str]) -> list[int]:
@@ -82,19 +83,17 @@ def joined(batches: list[list[Encoded]], columns: int) -> list[Encoded]:
 
 def column_of(given: Any, codec: Codec[Any]) -> Encoded:
     """Return a column of Arrow as encodings. O(size). Raises `IncompatibleType`, `BoundExceeded`."""
-    form = form_of(codec)
     array = given if isinstance(given, (pa.Array, pa.ChunkedArray)) else pa.chunked_array(given)
+    form = form_like(codec, array.type)
     chunks = array.chunks if isinstance(array, pa.ChunkedArray) else [array]
     return Encoded.joined([form.encode(_plain(chunk)) for chunk in chunks]) if chunks else Encoded.of([])
 
 
 def is_column(given: Any) -> bool:
-    """Return whether it is a column of Arrow, or of Polars. O(1)."""
-    return isinstance(given, (pa.Array, pa.ChunkedArray)) or (type(given).__module__.startswith("polars.") and hasattr(given, "__arrow_c_stream__"))
+    """Return whether it is a column of Arrow or of Polars, and not a table. O(1)."""
+    return isinstance(given, (pa.Array, pa.ChunkedArray)) or (type(given).__name__ == "Series" and hasattr(given, "__arrow_c_stream__"))
 
 
 def _plain(array: Any) -> Any:
     """Return an array without a dictionary."""
     return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
-
-

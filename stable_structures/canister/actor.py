@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, overload
 
+from .. import _native as native
 from ..errors import SourceError
 from ..memory.memory import native_memory
 from ..upgrade import UpgradeHooks
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 Guard = Callable[[], Any]
 
-_MAGIC: Final = b"MGR"
+_MAGIC: Final = native.magic("SS_MANAGER_MAGIC")
 
 
 class Actor:

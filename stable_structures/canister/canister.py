@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`Canister`: a canister in the test process, installed, called, stopped, upgraded and rolled back as the platform does it."""
+"""`Canister`: a canister in the test process, installed, called, stopped, upgraded and rolled back as the platform does it.
+
+The file is long because it holds one public class, a third of it docstrings and examples. How a message runs is in `execution`,
+what a program is in `program` and `wasm`, snapshots are in `snapshot` and `folder`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NoReturn, Self, SupportsIndex, TypeVar
 
+from .. import _native as native
 from ..encodings.candid.codec import EMPTY, CandidError
 from ..errors import Unsupported
 from ..memory.memory import PAGE_SIZE, NativeMemory, RestrictedMemory, StableMemory
@@ -48,7 +53,7 @@ START_TIME: Final = 1_620_328_630_000_000_000
 """The time at which a canister's clock begins, in nanoseconds: 6 May 2021, as in the platform's own test server."""
 _NANOSECONDS: Final = 1_000_000_000
 _MOST_ROUNDS: Final = 1000
-_FIRST_MAGIC: Final = b"MGR"
+_MANAGER_MAGIC: Final = native.magic("SS_MANAGER_MAGIC")
 
 
 class Canister:
@@ -811,7 +816,7 @@ class Canister:
         program = self._program
         if program is not None and program.manager is not None:
             return program.manager
-        if not self.memory.size() or self.memory.read(0, 3) != _FIRST_MAGIC:
+        if not self.memory.size() or self.memory.read(0, len(_MANAGER_MAGIC)) != _MANAGER_MAGIC:
             raise LookupError("the stable memory holds no manager; the program has not created one yet")
         return self.program_manager()
 

@@ -53,7 +53,7 @@ _RUN: Final[ContextVar[Budget | None]] = ContextVar("guessing", default=None)
 
 @contextmanager
 def guessing() -> Iterator[Budget]:
-    """A run whose guesses share a budget; inside of another run, the budget of that one.
+    """Begin a run whose guesses share a budget; inside another run, use the budget of that one.
 
     >>> with guessing() as run, guessing() as inner:
     ...     run is inner
@@ -71,7 +71,7 @@ def guessing() -> Iterator[Budget]:
 
 
 def is_modest(value: Any, size: int) -> bool:
-    """Whether a value of `size` encoded bytes is as large as they suggest: not a tangle of shared parts, and not too deep. O(size).
+    """Return whether a value of `size` encoded bytes is as large as they suggest: not a tangle of shared parts, and not too deep. O(size).
 
     >>> tangle = ["x"]
     >>> for _ in range(40):
@@ -104,7 +104,7 @@ def is_modest(value: Any, size: int) -> bool:
 
 
 def require_modest_cbor(data: bytes) -> None:
-    """Looks at one CBOR item before a decoder does. O(items). Raises `TooMuch`, and `ValueError` where it is not well-formed.
+    """Check one CBOR item before a decoder reads it. O(items). Raises `TooMuch`, and `ValueError` if it is not well-formed.
 
     >>> require_modest_cbor(cbor2.dumps({"a": [1, 2]}))
     >>> require_modest_cbor(bytes.fromhex("d81c81d81d00"))
@@ -126,7 +126,7 @@ def require_modest_cbor(data: bytes) -> None:
 
 
 class _Scan:
-    """The heads of an item and of all items in it, without making any of them."""
+    """Reads the heads of an item and of all items in it, without decoding any of them."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data

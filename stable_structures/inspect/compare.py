@@ -19,7 +19,20 @@ import numpy as np
 from ..memory.memory import PAGE_SIZE, Memory
 from .budget import guessing
 from .fit import open_image, require_fit
-from .formats.layout import CHUNK_HEADER, FIRST_CHUNK, LOG_DATA_AT, SLOTS_AT, Damage, u64
+from .formats.layout import (
+    ALLOCATED_AT,
+    CHUNK_BEGINS,
+    CHUNK_HEADER,
+    FIRST_CHUNK,
+    LOG_DATA_AT,
+    NODE_BEGINS,
+    NODE_MAGIC,
+    OVERFLOW_AT,
+    OVERFLOW_MAGIC,
+    SLOTS_AT,
+    Damage,
+    u64,
+)
 from .formats.maps import MapReader
 from .formats.nodes import Node
 from .formats.sequences import CellReader, LogReader, SequenceReader, SlotReader
@@ -245,8 +258,8 @@ def _entries_in(reader: MapReader, touched: set[int], end: int) -> Iterator[tupl
         if index >= end:
             continue
         data = _allocated(reader, index)
-        overflow = overflow or data[:3] == b"NOF"
-        if data[:3] == b"BTN":
+        overflow = overflow or data[:3] == OVERFLOW_MAGIC
+        if data[:3] == NODE_MAGIC:
             yield from _of_node(space.node(space.address(index), reader.layout))
     if overflow:
         yield from _of_chains(reader, touched, end)
@@ -258,7 +271,7 @@ def _allocated(reader: MapReader, index: int) -> bytes:
     if at + space.page > space.source.nbytes:
         return b""
     header = space.read(at - CHUNK_HEADER, CHUNK_HEADER + 16)
-    return header[CHUNK_HEADER:] if header[:3] == b"CHK" and header[4] == 1 else b""
+    return header[CHUNK_HEADER:] if header[:4] == CHUNK_BEGINS and header[ALLOCATED_AT] == 1 else b""
 
 
 def _of_chains(reader: MapReader, touched: set[int], end: int) -> Iterator[tuple[bytes, bytes]]:
@@ -266,7 +279,7 @@ def _of_chains(reader: MapReader, touched: set[int], end: int) -> Iterator[tuple
     space = reader.space
     for index in range(end):
         data = b"" if index in touched else _allocated(reader, index)
-        if data[:4] != b"BTN\x02" or u64(data, 7) == 0:
+        if data[:4] != NODE_BEGINS or u64(data, OVERFLOW_AT) == 0:
             continue
         node = space.node(space.address(index), reader.layout)
         if any(space.index(page) in touched for page in node.run.pages):

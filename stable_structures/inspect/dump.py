@@ -12,7 +12,9 @@ from typing import IO, Any, Final
 
 import cbor2
 
+from ..encodings.json_form import json_text, to_json
 from ..memory.memory import PAGE_SIZE
+from ..principal import Principal
 from ..storable import Codec
 from . import parquet
 from .cells import Cell, cbor_cell, csv_cell, json_cell
@@ -25,7 +27,7 @@ from .image import Part, Types
 from .missing import require_part
 from .report import readings
 from .source import BLOCK, Unreadable
-from .values import RAW, Reading, from_text, json_text, to_json, unhex
+from .values import RAW, Reading, from_text, unhex
 from .writing import NewFile
 
 OUTPUTS: Final = ("jsonl", "csv", "cbor", "parquet")
@@ -154,16 +156,18 @@ def encoded(text: Any, codec: Codec[Any] | None, key: Reading) -> bytes | None:
 
 
 def _by_guess(text: str, key: Reading) -> bytes | None:
-    if key.name == "text":
-        return text.encode()
-    if key.name == "Basilisk":
-        body = text.encode()
-        return b"\x04" + len(body).to_bytes(4, "big") + body
-    if key.name.startswith("u") and key.name[1:].isdecimal() and text.isdecimal():
-        try:
+    body = text.encode()
+    try:
+        if key.name == "text":
+            return body
+        if key.name == "Basilisk":
+            return b"\x04" + len(body).to_bytes(4, "big") + body
+        if key.name == "Principal":
+            return bytes(Principal.from_text(text))
+        if key.name.startswith("u") and key.name[1:].isdecimal() and text.isdecimal():
             return int(text).to_bytes(int(key.name[1:]) // 8, "big")
-        except OverflowError:
-            return None
+    except (OverflowError, ValueError):
+        return None
     return None
 
 

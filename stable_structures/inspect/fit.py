@@ -15,7 +15,7 @@ A few of many that do not decode are damage of those.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -46,10 +46,17 @@ class Misfit(Unreadable, IncompatibleType):
     """The types that were told are not those of what is in the memory."""
 
 
-def open_image(what: str | Path | Memory | bytes, progress: Progress = no_progress, files: SchemaFiles | None = None) -> Image:
+def open_image(
+    what: str | Path | Memory | bytes,
+    progress: Progress = no_progress,
+    files: SchemaFiles | None = None,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Image:
     """Open an image, a gzip of one, a snapshot's folder, or a running memory, for looking only. O(1), O(size) for a gzip.
 
-    Raises `Unreadable` for what is none of these, and for a schema that is not one.
+    A name such as `https://host/image.bin` or `s3://bucket/snapshot/` is read where it is, in ranges (extra `remote`);
+    `storage_options` are those of its fsspec file system. Raises `Unreadable` for what is none of these, and for a schema that is not one.
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
     >>> memory = StableMemory()
@@ -57,7 +64,7 @@ def open_image(what: str | Path | Memory | bytes, progress: Progress = no_progre
     >>> open_image(memory).recognition.title
     'a bare map'
     """
-    image = open_unchecked(what, progress, files)
+    image = open_unchecked(what, progress, files, storage_options)
     try:
         _settle(image)
     except BaseException:

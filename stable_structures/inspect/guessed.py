@@ -8,6 +8,7 @@ the bound in its header. Where no usual type fits, it is bytes of that size.
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from ..encodings.candid.codec import CandidError, message_types
@@ -142,7 +143,9 @@ def _exact(samples: list[bytes], part: Part) -> Candid | None:
 def first_schema(image: Image) -> str:
     """Return the text of a schema of an image: what is known of its memories, and guesses, which are marked. O(memories)."""
     did = image.schema.did
-    return schema_text([_row_of(part) for part in image.parts.values()], None if did is None else str(did.resolve()))
+    return schema_text(
+        [_row_of(part) for part in image.parts.values()], None if did is None else str(did.resolve() if isinstance(did, Path) else did)
+    )
 
 
 def _row_of(part: Part) -> Row:

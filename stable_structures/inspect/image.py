@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 from ..encodings.candid.codec import NO_NAMES
 from ..encodings.candid.names import Names, names_in, names_of_sections
@@ -21,10 +23,15 @@ from .formats.managed import Manager, read_manager
 from .formats.maps import MapReader
 from .formats.recognise import STRUCTURES, Recognition, recognise
 from .formats.sequences import CellReader, LogReader, SequenceReader, SlotReader
-from .formats.snapshot import METADATA, Snapshot, is_of_snapshot, open_snapshot
-from .formats.wal import LoggedSource, read_log
+from .formats.snapshot import METADATA, STABLE_NAMES, Snapshot, is_of_snapshot, open_snapshot
+from .formats.unnamed import drained
+from .formats.wal import LOG_MAGIC, LoggedSource, read_log
+from .remote.objects import Absent
+from .remote.place import Place, RemotePlace, place_of
+from .remote.source import RemoteSource
 from .schema import NO_SCHEMA, NOTHING_TOLD, MemoryType, Schema, find_schema, read_schema, read_text
 from .source import BytesSource, FileSource, MemorySource, NotWhole, Progress, Source, Unreadable, no_progress
+from .writing import descriptor_of
 
 Reader: TypeAlias = MapReader | SequenceReader
 
@@ -173,12 +180,17 @@ class SchemaFiles:
     words: str | Path | None = None
 
 
-def open_unchecked(what: str | Path | Memory | bytes, progress: Progress = no_progress, files: SchemaFiles | None = None) -> Image:
+def open_unchecked(
+    what: str | Path | Memory | bytes,
+    progress: Progress = no_progress,
+    files: SchemaFiles | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Image:
     """Open as `fit.open_image`, without a look at whether the schema fits."""
-    path = Path(what) if isinstance(what, (str, Path)) else None
+    path = place_of(what, storage_options) if isinstance(what, (str, Path)) else None
     schema = _schema_of(path, files or SchemaFiles())
     if path is not None:
-        image = _open_path(path, progress)
+        image = _open_path(path, progress) if isinstance(path, Path) else _open_remote(path, progress)
     else:
         assert not isinstance(what, (str, Path))  # noqa: S101 - asked above
         image = _image("memory", BytesSource(what) if isinstance(what, bytes) else MemorySource(what), None)
@@ -187,18 +199,18 @@ def open_unchecked(what: str | Path | Memory | bytes, progress: Progress = no_pr
     return image
 
 
-def _schema_of(path: Path | None, files: SchemaFiles) -> Schema:
+def _schema_of(path: Place | None, files: SchemaFiles) -> Schema:
     if files.schema is not None:
         return read_schema(files.schema, did=files.did)
     beside = None if path is None else find_schema(path)
     if beside is None:
-        return Schema(did=None if files.did is None else Path(files.did))
+        return Schema(did=None if files.did is None else place_of(files.did))
     return read_schema(beside, given=False, did=files.did)
 
 
 def _names(schema: Schema, snapshot: Snapshot | None, words: str | Path | None) -> Names:
     """Return the names that fields may have. Raises `Unreadable` for an interface or words that cannot be read."""
-    texts = [None if path is None else read_text(Path(path)) for path in (schema.did, words or schema.words)]
+    texts = [None if path is None else read_text(place_of(path)) for path in (schema.did, words or schema.words)]
     did, more = ((lambda text=text: {} if text is None else names_in(text)) for text in texts)
     return Names([did, lambda: _names_of_module(snapshot), more])
 
@@ -227,7 +239,47 @@ def _tell(image: Image, schema: Schema) -> None:
             part.data, data.index = data, part
 
 
+_NO_IMAGES: Final = frozenset({".toml", ".did", ".txt", ".md", ".json", ".csv", ".jsonl", ".cbor", ".parquet", ".html", ".wasm"})
+
+
+def images_in(path: str) -> list[str]:
+    """Return what there is to open in a folder that is not a snapshot: its files and the snapshots below it; else the path. O(files).
+
+    Logs are left out, names that begin with a dot, and what is named as a text, a dump or a module. Raises `Unreadable` for a
+    folder without an image.
+    """
+    folder = Path(path)
+    if not folder.is_dir() or (folder / METADATA).exists():
+        return [path]
+    try:
+        found = [
+            str(one) for one in sorted(folder.iterdir()) if not (one.name.startswith(".") or one.suffix in _NO_IMAGES or one.is_symlink())
+        ]
+    except OSError as error:
+        raise Unreadable(f"{path}: cannot be read: {error.strerror}") from None
+    logs = {f"{one}-wal" for one in found}
+    inner = [each for one in found if one not in logs for each in (_images_below(one) if Path(one).is_dir() else [one])]
+    if not inner:
+        raise Unreadable(f"{path}: a folder without an image or a snapshot")
+    return inner
+
+
+def _may_be_image(path: Path) -> bool:
+    return not (path.name.startswith(".") or path.suffix in _NO_IMAGES or path.is_symlink())
+
+
+def _images_below(folder: str) -> list[str]:
+    try:
+        return images_in(folder)
+    except Unreadable:
+        return []
+
+
 def _open_path(path: Path, progress: Progress) -> Image:
+    descriptor = descriptor_of(path)
+    if descriptor is not None:
+        name = "standard input" if descriptor == 0 else str(path)
+        return _image(name, _open_descriptor(descriptor, path, name, progress), None)
     try:
         if path.is_dir():
             return _open_folder(path, progress)
@@ -242,20 +294,63 @@ def _open_path(path: Path, progress: Progress) -> Image:
     return _image(str(path), _open_file(path, progress), None)
 
 
-def _open_folder(folder: Path, progress: Progress) -> Image:
+def _open_remote(place: RemotePlace, progress: Progress) -> Image:
+    """Open an object, or the folder of a snapshot: by its name, or if there are metadata in it and no object of its name."""
+    if place.is_dir():
+        return _open_folder(place, progress)
+    if place.name == METADATA or (place.name in STABLE_NAMES and is_of_snapshot(place)):
+        return _open_folder(place.parent, progress)
+    try:
+        place.object()
+    except Absent:
+        if not (place / METADATA).exists():
+            raise
+        return _open_folder(place, progress)
+    return _image(str(place), _open_far(place, progress), None)
+
+
+def _open_far(place: RemotePlace, progress: Progress) -> Source:
+    source = RemoteSource(place.object())
+    if source.head(2) == MAGIC:
+        return unzip(source, progress, str(place))
+    log = place.parent / f"{place.name}-wal"
+    try:
+        has_log = log.exists() and log.object().fetch(0, min(len(LOG_MAGIC), log.object().nbytes)) == LOG_MAGIC
+    except Unreadable:  # a server that refuses what it does not have
+        has_log = False
+    if has_log:
+        rule = "the log beside an image is read with it; here it is not: download both"
+        source.problems.append(Finding(None, "log", rule, 0, 0, log.name, ""))
+    return source
+
+
+def _open_folder(folder: Place, progress: Progress) -> Image:
     snapshot = open_snapshot(folder)
-    source: Source = BytesSource(b"") if snapshot.stable_memory is None else _open_file(snapshot.stable_memory, progress)
+    stable = snapshot.stable_memory
+    source: Source = (
+        BytesSource(b"") if stable is None else _open_file(stable, progress) if isinstance(stable, Path) else _open_far(stable, progress)
+    )
     image = _image(str(folder), source, snapshot)
     image.notes += snapshot.notes
     return image
+
+
+def _open_descriptor(descriptor: int, path: Path, name: str, progress: Progress) -> FileSource:
+    """Return what a pipe gives until it ends, or the file that is open as this descriptor."""
+    try:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return _open_file(path, progress)
+    except OSError as error:
+        raise Unreadable(f"{name}: cannot be read: {error.strerror}") from None
+    source = drained(descriptor, name)
+    return unzip(source, progress) if source.head(2) == MAGIC else source
 
 
 def _open_file(path: Path, progress: Progress) -> FileSource:
     source = FileSource(path)
     log = log_beside(path)
     if source.head(2) == MAGIC:
-        source.close()
-        source = unzip(path, progress)
+        source = unzip(source, progress)
         if log is not None:
             source.notes.append(f"{log.name} lies beside it, but a gzip has no log: what is shown is the gzip alone")
         return source
@@ -335,7 +430,7 @@ def parts_of(manager: Manager) -> dict[int | None, Part]:
 
 def _part(manager: Manager, memory: int) -> Part:
     source = manager.memory(memory)
-    recognition, size = recognise(source), manager.sizes[memory] * PAGE_SIZE
+    recognition, size = recognise(source, is_virtual=True), manager.sizes[memory] * PAGE_SIZE
     if recognition.kind == "manager":  # one in another has no meaning for the crate
         recognition = Recognition("unknown", "a memory manager inside of a virtual memory", recognition.facts)
     elif recognition.kind == "empty" and size:

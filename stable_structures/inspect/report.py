@@ -14,7 +14,7 @@ from ..storable import Codec
 from . import missing
 from .budget import guessing
 from .fit import open_image
-from .formats.layout import CAPACITY, FREE, UNBOUNDED_MARK, Damage, Finding
+from .formats.layout import BUCKETS, CAPACITY, FREE, UNBOUNDED_MARK, Damage, Finding
 from .formats.maps import MapReader, sizes_with
 from .formats.recognise import STRUCTURES
 from .formats.sequences import CellReader, LogReader, SequenceReader, SlotReader
@@ -22,10 +22,13 @@ from .formats.survey import MapStats, first_keys
 from .image import Image, Part, Types
 from .samples import LARGEST_SAMPLE, sample_elements, sample_entries
 from .source import PastEnd, Progress, no_progress
+from .space import Use, nearly_full, shrunk, use_of
 from .values import Reading, read_as
 
 _SMALL: Final = 20_000
 """Nodes of a map that is walked without being asked: a tenth of a second or two."""
+_SMALL_FAR: Final = 4 << 20
+"""Bytes of a map on another machine that is walked without being asked: a request or two."""
 _TELL_EVERY: Final = 4096
 _FIRST: Final = 2
 
@@ -54,6 +57,11 @@ class Contents:
     live: int | None = None
     allocated: int | None = None
     reserved: int = 0
+    used: int = 0
+    free_inside: int | None = None
+    """None if it was not counted."""
+    never_used: int = 0
+    """Reserved, up to the end of the last bucket, and neither used nor free inside."""
     free_chunks: int | None = None
     lost_chunks: int | None = None
     layout: str | None = None
@@ -63,6 +71,8 @@ class Contents:
     notes: list[str] = field(default_factory=list)
     first: list[Any] = field(default_factory=list)
     """The first entry or two in the structure's order, read by the types that are shown."""
+    last: list[Any] = field(default_factory=list)
+    """The last entry in that order, if there are several; not of a heap, whose last element means nothing."""
     damaged: bool = False
     """Whether anything that was looked at breaks a rule; `check` looks at everything."""
 
@@ -84,6 +94,17 @@ class Report:
     memories: list[Contents]
     damage: list[str]
     notes: list[str]
+    used: int = 0
+    """Bytes that something lies in; with `free_inside` and `never_used` all bytes of the image, or of the memories that it shows."""
+    free_inside: int = 0
+    never_used: int = 0
+    most_buckets: int | None = None
+    """How many a manager can give out."""
+    is_all: bool = True
+    """Whether all memories are looked at."""
+    shrunk_bucket_pages: int | None = None
+    shrunk: int | None = None
+    """About how many bytes `shrink` would leave, with buckets of so many pages; None if it is not worth it."""
 
     @property
     def damaged(self) -> bool:
@@ -142,8 +163,26 @@ def _report(image: Image, deep: bool | None, types: Types, progress: Progress) -
         unowned = len(manager.unowned())
         report.facts |= {"bytes behind the last bucket": max(0, image.source.nbytes - manager.end()), "buckets without owner": unowned}
         manager.check(lambda damage: report.damage.append(str(damage)))
-    report.memories = [contents(part, deep=deep, types=types, progress=progress) for part in image.parts.values()]
+        report.most_buckets = BUCKETS
+        report.notes += [warning] if (warning := nearly_full(image)) is not None else []
+    report.memories = [_contents(image, part, deep, types, progress) for part in image.parts.values()]
+    _sum_up(report, image)
     return report
+
+
+def _sum_up(report: Report, image: Image) -> None:
+    """Of the whole image, or of the memories that are looked at: the tables of a manager are used, what no memory has is not."""
+    report.used = sum(one.used for one in report.memories)
+    report.free_inside = sum(one.free_inside or 0 for one in report.memories)
+    report.never_used = sum(one.never_used for one in report.memories)
+    report.is_all = image.manager is None or len(image.parts) == len(image.manager.ids())
+    if not report.is_all:
+        return
+    report.used += 0 if image.manager is None else min(PAGE_SIZE, report.nbytes)
+    report.never_used = max(0, report.nbytes - report.used - report.free_inside)
+    if not report.damaged:
+        found = shrunk(image, {one.memory: one.used for one in report.memories})
+        report.shrunk_bucket_pages, report.shrunk = (None, None) if found is None else found
 
 
 def _snapshot_facts(image: Image) -> dict[str, Any] | None:
@@ -151,8 +190,9 @@ def _snapshot_facts(image: Image) -> dict[str, Any] | None:
     return None if snapshot is None else {"tool": snapshot.tool, "state": snapshot.state, **snapshot.facts}
 
 
-def contents(part: Part, *, deep: bool | None, types: Types, progress: Progress = no_progress) -> Contents:
+def _contents(image: Image, part: Part, deep: bool | None, types: Types, progress: Progress) -> Contents:
     """One memory of an image."""
+    bucket_bytes = 0 if image.manager is None else image.manager.bucket_bytes
     found = Contents(part.id, part.kind, part.recognition.title, part.pages, len(part.buckets) if part.id is not None else None)
     found.name, found.reserved = part.told.name, part.source.nbytes
     found.facts = dict(part.recognition.facts) if part.kind not in STRUCTURES else {}
@@ -160,18 +200,27 @@ def contents(part: Part, *, deep: bool | None, types: Types, progress: Progress 
     if part.source.nbytes < part.pages * PAGE_SIZE:
         found.notes.append(f"only {part.source.nbytes:,} of {part.pages * PAGE_SIZE:,} bytes are there")
     found.damaged = bool(found.notes)
+    _describe_use(found, use_of(part, None, bucket_bytes))
     if part.kind == "log data":
-        found.notes.append("entries: see its index" if part.index is not None else "its index is in no memory of this image")
-        found.length = None
-    if not part.is_structure:
+        if part.index is None:
+            found.notes.append("its index is in no memory of this image")
+        else:
+            found.facts["entries"] = f"see the index in memory {part.index.id}"
+    if not part.is_structure and part.index is None:
         return found
     try:
         reader = part.open(*part.types(types))
-        _describe(found, part, reader, deep, progress)
+        if part.is_structure:
+            _describe(found, part, reader, deep, progress)
+        _describe_use(found, use_of(part, reader, bucket_bytes, found.free_chunks))
     except Damage as damage:
         found.notes.append(str(damage))
         found.damaged = True
     return found
+
+
+def _describe_use(found: Contents, use: Use) -> None:
+    found.used, found.free_inside, found.never_used = use.used, use.free, use.never_used
 
 
 def _describe(found: Contents, part: Part, reader: MapReader | SequenceReader, deep: bool | None, progress: Progress) -> None:
@@ -186,6 +235,7 @@ def _describe(found: Contents, part: Part, reader: MapReader | SequenceReader, d
     samples = sample_elements(reader)
     reading = _describe_values(found, reader.value, samples, part.names)
     found.first = [reading.read(data) for _, data in islice(reader.elements(0, _FIRST, note=_ignore), _FIRST) if _is_shown(data)]
+    found.last = [reading.read(data) for data in _last_element(reader) if _is_shown(data)]
     found.whole = reader.readable() <= len(samples) or (isinstance(reader, SlotReader) and reader.fixed)
     if deep and not found.whole:
         _walk_row(found, reader, progress)
@@ -196,6 +246,16 @@ def _describe(found: Contents, part: Part, reader: MapReader | SequenceReader, d
         found.facts["bytes of entries"] = reader.live_data()
     if isinstance(reader, CellReader):
         found.value_bound = None
+
+
+def _last_element(reader: SequenceReader) -> list[bytes]:
+    """Return the last element that can be read, if there are several and their order means something."""
+    if reader.readable() < _FIRST or reader.kind == "heap":
+        return []
+    try:
+        return [reader.element(reader.readable() - 1)]
+    except Damage:
+        return []
 
 
 def _walk_row(found: Contents, reader: SequenceReader, progress: Progress) -> None:
@@ -222,15 +282,20 @@ def _is_shown(data: bytes) -> bool:
 
 def _first_entries(reader: MapReader, key: Reading, value: Reading) -> list[Any]:
     """Of the least keys, those that can be read. O(log n)."""
+    return _shown(reader, [(address, i) for address, i, _ in first_keys(reader, _FIRST)], key, value)
+
+
+def _shown(reader: MapReader, places: list[tuple[int, int]], key: Reading, value: Reading) -> list[Any]:
+    """Return the entries at these addresses of nodes and numbers in them, as far as they can be read."""
     found = []
-    for address, i, data in first_keys(reader, _FIRST):
+    for address, i in places:
         try:
             node = reader.space.node(address, reader.layout)
             size = node.values[i][1]
             shown = value.read(node.value(i)) if size <= LARGEST_SAMPLE else f"({size:,} bytes)"
         except Damage:
             continue
-        found.append([key.read(data), shown])
+        found.append([key.read(node.keys[i]), shown])
     return found
 
 
@@ -242,7 +307,7 @@ def _describe_map(found: Contents, part: Part, reader: MapReader, deep: bool | N
     layout = reader.layout
     found.length, found.depth = reader.length, reader.depth()
     found.layout = f"layout {reader.version}, pages of {reader.page} bytes"
-    found.whole = deep if deep is not None else reader.space.chunks <= _SMALL or reader.allocated <= _SMALL
+    found.whole = deep if deep is not None else _is_small(reader)
     stats, problems = _walk(reader, progress) if found.whole else (_sampled(reader), list(reader.problems))
     found.notes += [str(problem) for problem in problems[:3]]
     found.damaged = found.damaged or bool(problems)
@@ -253,6 +318,8 @@ def _describe_map(found: Contents, part: Part, reader: MapReader, deep: bool | N
     key_reading = read_as(reader.key, keys, part.names)
     found.key_type = key_reading.label if keys else None
     found.first = _first_entries(reader, key_reading, value_reading)
+    last = reader.last_key() if reader.length > 1 else None
+    found.last = [] if last is None else _shown(reader, [last], key_reading, value_reading)
     found.key_sizes, found.value_sizes = stats.key_sizes, stats.value_sizes
     found.key_bound = _bound(layout.key_fixed, layout.key_max)
     found.value_bound = _bound(layout.value_fixed, layout.value_max)
@@ -260,6 +327,12 @@ def _describe_map(found: Contents, part: Part, reader: MapReader, deep: bool | N
     _describe_space(found, reader, stats)
     if stats.value_sizes == (0, 0) or (not stats.entries and reader.is_set):
         found.title, found.facts["set"] = "a set, or a map of units", True
+
+
+def _is_small(reader: MapReader) -> bool:
+    if reader.source.is_far:
+        return reader.least_bytes() <= _SMALL_FAR
+    return reader.space.chunks <= _SMALL or reader.allocated <= _SMALL
 
 
 def _describe_space(found: Contents, reader: MapReader, stats: MapStats) -> None:

@@ -15,8 +15,8 @@ LARGEST_SAMPLE: Final = 1 << 16
 
 
 def sample_elements(reader: SequenceReader) -> list[bytes]:
-    """Return some elements, spread over the whole sequence, without large ones."""
-    count = reader.readable()
+    """Return some elements, spread over the whole sequence, or far away the first ones; without large ones."""
+    count = min(reader.readable(), _SAMPLES) if reader.source.is_far else reader.readable()
     step = max(1, count // _SAMPLES)
     samples: list[bytes] = []
     for index in range(0, count, step):

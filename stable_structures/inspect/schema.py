@@ -19,12 +19,13 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 from ..encodings.candid.types import Type, parse_interface
 from ..errors import IncompatibleType, SourceError
 from ..storable import Codec, parse_type
+from .remote.names import is_remote
+from .remote.place import Place, place_of
 from .source import Unreadable
 
 SCHEMA: Final = "memories.toml"
@@ -64,9 +65,9 @@ class Schema:
     """The types and names of an image's memories."""
 
     memories: Mapping[int | None, MemoryType] = field(default_factory=dict)
-    did: Path | None = None
-    words: Path | None = None
-    path: Path | None = None
+    did: Place | None = None
+    words: Place | None = None
+    path: Place | None = None
     """The file that it was read from."""
     given: bool = False
     """Whether somebody named that file; else it was found beside the image."""
@@ -103,18 +104,18 @@ def type_of(text: str, named: Mapping[str, Type] | None = None) -> Codec[Any]:
     return parse_type(_BLOB.sub("vec nat8", text), named)
 
 
-def find_schema(path: Path) -> Path | None:
+def find_schema(path: Place) -> Place | None:
     """Return the schema that belongs to an image, or to a folder: memories.toml in it or beside it."""
     beside = (path if path.is_dir() else path.parent) / SCHEMA
     return beside if beside.is_file() else None
 
 
-def read_schema(path: str | Path, *, given: bool = True, did: str | Path | None = None) -> Schema:
+def read_schema(path: str | Place, *, given: bool = True, did: str | Place | None = None) -> Schema:
     """Return the schema in a file; `did` takes the place of the one that it names. O(size).
 
     Raises `Unreadable`, with the file, the key and what to do, for a file that is not one.
     """
-    path = Path(path)
+    path = place_of(path)
     try:
         if path.stat().st_size > _LARGEST:
             raise Unreadable(f"{path}: {path.stat().st_size:,} bytes are too many for a schema")
@@ -125,10 +126,10 @@ def read_schema(path: str | Path, *, given: bool = True, did: str | Path | None 
         if isinstance(error, Unreadable):
             raise
         raise Unreadable(f"{path}: cannot be read: {error.strerror}") from None
-    return _Reader(path, Path(did) if did is not None else None).schema(told, given=given)
+    return _Reader(path, place_of(did) if did is not None else None).schema(told, given=given)
 
 
-def interface_types(did: Path | None) -> dict[str, Type]:
+def interface_types(did: Place | None) -> dict[str, Type]:
     """Return the types that an interface defines by name. Raises `Unreadable` if there is no such file or it is not Candid."""
     if did is None:
         return {}
@@ -138,10 +139,12 @@ def interface_types(did: Path | None) -> dict[str, Type]:
         raise Unreadable(f"{did}: {error}") from None
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Place) -> str:
     """Return the text of a file. Raises `Unreadable`."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes().decode()
+    except Unreadable:
+        raise
     except (OSError, UnicodeDecodeError) as error:
         raise Unreadable(f"{path}: cannot be read as text: {getattr(error, 'strerror', None) or error}") from None
 
@@ -149,7 +152,7 @@ def read_text(path: Path) -> str:
 class _Reader:
     """Reads a schema, and says where it is wrong."""
 
-    def __init__(self, path: Path, did: Path | None) -> None:
+    def __init__(self, path: Place, did: Place | None) -> None:
         self.path, self.did = path, did
         self._types: dict[str, Type] | None = None
 
@@ -182,13 +185,13 @@ class _Reader:
             if names.count(name) > 1:
                 raise self.wrong("name", f"{name!r} is given to {names.count(name)} memories; give each its own")
 
-    def _file(self, told: dict[str, Any], key: str) -> Path | None:
+    def _file(self, told: dict[str, Any], key: str) -> Place | None:
         value = told.get(key)
         if value is None:
             return None
         if not isinstance(value, str):
             raise self.wrong(key, f"expected the name of a file, got {value!r}")
-        return self.path.parent / value
+        return place_of(value) if is_remote(value) else self.path.parent / value
 
     def _id(self, text: str) -> int:
         number = int(text) if text.isascii() and text.isdecimal() else LARGEST_ID + 1

@@ -75,8 +75,9 @@ class Source:
         """Return the first bytes: `length` of them, or as many as there are."""
         return self.read(0, min(length, self.nbytes))
 
-    def blocks(self, start: int = 0, stop: int | None = None, block: int = BLOCK) -> Iterator[tuple[int, bytes]]:
+    def blocks(self, start: int = 0, stop: int | None = None, block: int | None = None) -> Iterator[tuple[int, bytes]]:
         """Return what may not be zero from `start` to `stop`, as (offset, bytes); holes of a sparse file are left out."""
+        block = block or self.block_bytes
         stop = self.nbytes if stop is None else min(stop, self.nbytes)
         for first, last in self.extents(start, stop):
             for offset in range(first, last, block):
@@ -97,6 +98,21 @@ class Source:
 
     cheap_bytes: int = 48 << 20
     """A structure of so many bytes may be read in any order: it fits the cache, or lies in memory."""
+    block_bytes: int = BLOCK
+    """Bytes that are read at once where a whole range is read."""
+    is_far: bool = False
+    """Whether each read of what is not in the cache costs a request to another machine."""
+
+    def is_at_hand(self, offset: int, length: int) -> bool:  # noqa: ARG002 - a file is near everywhere
+        """Return whether bytes can be read without a request to another machine. O(length)."""
+        return True
+
+    def bring(self, length: int) -> None:
+        """Read the first bytes into the cache, if they are far and fit it: many small reads of them then cost few requests."""
+        length = min(length, self.nbytes)
+        if self.is_far and length <= self.cheap_bytes and not self.is_at_hand(0, length):
+            for _ in self.blocks(0, length):
+                pass
 
     def memory(self) -> NativeMemory:
         """Return the same bytes as a memory of the core, for surveys. Its size is rounded up to whole pages, with zeros."""
@@ -281,7 +297,13 @@ class VirtualSource(Source):
     def __init__(self, base: Source, buckets: list[int], bucket_bytes: int, nbytes: int) -> None:
         super().__init__(nbytes)
         self._base, self._buckets, self._bucket_bytes = base, buckets, bucket_bytes
-        self.cheap_bytes = base.cheap_bytes
+        self.cheap_bytes, self.block_bytes, self.is_far = base.cheap_bytes, base.block_bytes, base.is_far
+
+    def is_at_hand(self, offset: int, length: int) -> bool:
+        """Return whether the base has it at hand."""
+        if offset < 0 or offset + length > self.nbytes:
+            return False
+        return all(self._base.is_at_hand(at, stop - at) for at, stop, _ in self._pieces(offset, offset + length))
 
     def memory(self) -> NativeMemory:
         """Its buckets in the memory of the base."""

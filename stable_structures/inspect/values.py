@@ -16,7 +16,7 @@ import numpy as np
 
 from ..encodings.candid import untyped as candid
 from ..encodings.candid.codec import NO_NAMES
-from ..encodings.json_form import json_text, to_json
+from ..encodings.json_form import to_json
 from ..encodings.limits import count_items, require_moderate
 from ..errors import IncompatibleType, StableError
 from ..principal import Principal

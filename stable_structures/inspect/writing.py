@@ -118,7 +118,7 @@ def output(path: str | Path) -> Iterator[IO[bytes]]:
 def is_stream(path: str | Path) -> bool:
     """Return whether a path is a device or a pipe, which is written to as it is. O(1)."""
     try:
-        return _descriptor(path) is not None or _is_device(Path(path).stat())
+        return descriptor_of(path) is not None or _is_device(Path(path).stat())
     except (OSError, ValueError):
         return False
 
@@ -131,7 +131,8 @@ def is_standard_output(path: str | Path) -> bool:
         return False
 
 
-def _descriptor(path: str | Path) -> int | None:
+def descriptor_of(path: str | Path) -> int | None:
+    """Return the descriptor of this process that a path is a name of, as `/dev/stdin` is of 0; else None. O(1)."""
     found = _DESCRIPTOR.fullmatch(str(path))
     return int(found[1]) if found else _STANDARD.get(str(path))
 
@@ -142,7 +143,7 @@ def _is_device(found: os.stat_result) -> bool:
 
 def _stream(path: str | Path) -> IO[bytes] | None:
     """Return the device or pipe of that name, open; None if there is nothing of that name. Raises `Unreadable` for anything else."""
-    descriptor = _descriptor(path)
+    descriptor = descriptor_of(path)
     if descriptor is not None:
         return os.fdopen(os.dup(descriptor), "wb")
     try:

@@ -15,7 +15,7 @@ from .memory import NativeMemory
 CACHE_BYTES: Final[int] = native.call.SS_CACHE_DEFAULT
 """Bytes that a cache may have unless its owner says otherwise: 64 MiB."""
 BLOCK_BYTES: Final[int] = native.call.SS_CACHE_BLOCK
-"""Bytes of a block: 256 KiB. A source is asked for whole blocks, and for several where they are read in sequence."""
+"""Bytes of a block: 256 KiB. A source is asked for whole blocks, for all that a read needs at once, and for up to 32 in sequence."""
 
 
 class Fetching(Protocol):
@@ -33,7 +33,7 @@ class CachedMemory(NativeMemory):
     """The bytes of a source as a memory that cannot be written.
 
     Reads cost O(length) and at most one request for each block that is not in the cache; memory is at most `cache`
-    bytes, the table of blocks (16 bytes a MiB of the source) and 2 MiB. Its size is rounded up to whole pages, with
+    bytes, the table of blocks (16 bytes a MiB of the source) and 8 MiB. Its size is rounded up to whole pages, with
     zeros. Writing and growing raise `ReadOnly`.
 
     >>> from stable_structures import StableMemory, StableBTreeMap, u64
@@ -55,6 +55,10 @@ class CachedMemory(NativeMemory):
     def usage(self) -> tuple[int, int]:
         """How often the source was asked, and for how many bytes in all. O(1)."""
         return native.cached_usage(self._handle)
+
+    def has(self, offset: int, length: int) -> bool:
+        """Return whether reading these bytes would ask the source for nothing. O(length / 256 KiB)."""
+        return native.cached_has(self._handle, offset, length)
 
 
 class CachedFile(CachedMemory):

@@ -327,12 +327,13 @@ class StableMemory(NativeMemory):
         permissions: int = 0o600,
         exclusive: bool = False,
         load: bool = False,
+        log_limit: int = 256 << 20,
     ) -> Self:
         """Open a file as a memory. A closed file is the bare image, `pages * 65,536` bytes; any such image can be opened.
 
         `mode` is "r" (the file exists; this handle does not change it, others may write it meanwhile), "r+" (created if missing)
-        or "x" (must not exist). One handle at a time writes; any number read. Readers of a "full" file see what was committed, of
-        a "normal" file what was there at the last checkpoint. A symbolic link is refused.
+        or "x" (must not exist). One handle at a time writes; any number read. Readers of a file with a log
+        see each commit (`exclusive`: the state at the last checkpoint). A symbolic link is refused.
 
         `durability` says what survives a crash; each operation outside a transaction is its own transaction:
 
@@ -344,7 +345,8 @@ class StableMemory(NativeMemory):
         for other threads' transactions, for readers, and for a writer that is changing the file. `permissions` apply to a new
         file, before the umask. `exclusive` (for "full") writes the file itself only at checkpoints: there are fewer writes, and
         readers see only the checkpoints. `load` reads the file into memory instead of mapping it, so that a damaged disk raises
-        `OSError` at opening instead of killing the process later.
+        `OSError` at opening instead of killing the process later. `log_limit`, in bytes, is how long the log of this writer may
+        get because readers stay in their transactions; after that their next operation raises `MemoryInUse`.
 
         O(1), or O(bytes in the log) after a crash. Raises `OSError` (`FileNotFoundError`, `FileExistsError`, ...), `Locked`,
         `CorruptMemory` for a size that is not a multiple of a page, `WalCorrupt`, `OutOfMemory` for a file of more than
@@ -369,6 +371,7 @@ class StableMemory(NativeMemory):
             "permissions": _count(permissions, "permissions"),
             "exclusive": exclusive,
             "load": load,
+            "kept_bytes": max(1, _count(log_limit, "log_limit")),
         }
         self = cls.__new__(cls)
         try:

@@ -22,6 +22,7 @@ from ..errors import BoundExceeded, IncompatibleType
 from .base import Codec, Data, T
 from .bound import Bound, Bounded, Unbounded, sum_of_bounds
 from .order import OrderKind, compound
+from .packing import Row, packing_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +50,10 @@ class OptionCodec(Codec[T | None]):
         self._encode = part.encode
         self._decode = part.decode
         self._fixed = bound.is_fixed_size
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Support `pickle`, which cannot keep functions that were made for a type."""
+        return type(self), (self.part,)
 
     def encode(self, value: T | None) -> bytes:
         if value is not None:
@@ -97,6 +102,11 @@ class ReverseCodec(Codec[T]):
         self.decode = part.decode  # type: ignore[method-assign]
         self.encode_array = part.encode_array  # type: ignore[method-assign]
         self.decode_array = part.decode_array  # type: ignore[method-assign]
+        self.field, self.row, self.layout = part.field, part.row, part.layout
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Support `pickle`, as `OptionCodec` does."""
+        return type(self), (self.part,)
 
     def compare(self, a: T, b: T) -> int | None:
         return self.part.compare(b, a)
@@ -114,6 +124,14 @@ class RowCodec(Codec[T]):
         if all(part.dtype is not None for part in self._parts):
             self.dtype = np.dtype([(name, part.dtype) for name, part in fields.items()])
             self.native_dtype = np.dtype([(name, part.native_dtype) for name, part in fields.items()])
+
+    def _use_packing(self) -> None:
+        """Put the functions for this row in the place of the general ones, which go field by field."""
+        packing = packing_of(self)
+        if packing is not None:
+            self.encode = packing.encode  # type: ignore[method-assign,assignment]
+            self.decode = packing.decode  # type: ignore[method-assign,assignment]
+            self.layout = packing.layout
 
     def _compare_parts(self, a: Sequence[Any], b: Sequence[Any]) -> int | None:
         for part, x, y in zip(self._parts, a, b, strict=True):
@@ -147,6 +165,15 @@ class _TupleCodec(RowCodec[tuple[Any, ...]]):
         name = f"tuple[{', '.join(part.name for part in parts)}]"
         super().__init__(name, bound, order, *parts, fields={f"f{index}": part for index, part in enumerate(parts)})
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Support `pickle`, as `OptionCodec` does."""
+        return type(self), self._parts
+
+    def _are_in_row(self) -> None:
+        """Say that the parts lie one behind the other."""
+        self.row = Row(self._parts)
+        self._use_packing()
+
     def compare(self, a: tuple[Any, ...], b: tuple[Any, ...]) -> int | None:
         return self._compare_parts(a, b)
 
@@ -171,6 +198,8 @@ class Tuple2Codec(_TupleCodec):
         self._b_size_bytes = 0 if b.bound.is_fixed_size else size_bytes(self._b_max)
         self._size = self.bound.max_size or 0
         self._plain = self.bound.is_fixed_size
+        if self._plain:
+            self._are_in_row()
 
     def encode(self, value: Any) -> bytes:
         if not isinstance(value, tuple) or len(value) != 2:
@@ -213,6 +242,8 @@ class Tuple3Codec(_TupleCodec):
         self._a, self._b, self._c = a, b, c
         self._a_size = a.bound.max_size if self._a_fixed else None
         self._b_size = b.bound.max_size if self._b_fixed else None
+        if self._plain:
+            self._are_in_row()
 
     def _bound_of(self, a: Bound, b: Bound, c: Bound) -> Bound:
         if not (isinstance(a, Bounded) and isinstance(b, Bounded) and isinstance(c, Bounded)):

@@ -14,6 +14,7 @@ from ..principal import MAX_LENGTH, Principal
 from .base import Codec, Data, refuse_masked, shown
 from .bound import Bounded, Unbounded
 from .order import OrderKind, leaf
+from .packing import Field, layout_of_field
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -110,6 +111,12 @@ class Array(Codec[bytes]):
         self._size = size
         if 0 < size < 2**31:
             self.dtype = self.native_dtype = self._native = np.dtype(f"V{size}")
+            self.field = Field(f"{size}s", frozenset({bytes}), size)
+            self.layout = layout_of_field(self.field)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Support `pickle`, which cannot keep the functions of a layout."""
+        return type(self), (self._size,)
 
     def encode(self, value: Data) -> bytes:
         data = value if type(value) is bytes else octets(value, self.name)

@@ -14,10 +14,11 @@ import numpy as np
 from ..errors import BoundExceeded, IncompatibleType
 from .base import Codec, Data, DType, python_order, refuse_masked, shown
 from .bound import Bounded
+from .packing import FLOAT_TYPES, WHOLE_TYPES, Field, Layout, packer_of
 from .scalars import FLOAT_KEY_PROBLEM
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import numpy.typing as npt
 
@@ -48,7 +49,9 @@ class Record(Codec["np.void"]):
         self.dtype = self.native_dtype = wanted
         self._gaps = not _plain_layout(wanted)
         self._texts = list(_text_fields(wanted, 0))
-        self._fast = _Packing.of(wanted)
+        fast = _Packing.of(wanted)
+        self._pack_tuple = None if fast is None else fast.packer()
+        self.layout = Layout(wanted.itemsize, self._split, self._checked if self._texts else None)
         leaves = {leaf.kind for leaf, _ in _leaves(wanted, 0)}
         if leaves & {"f", "c"}:
             self.key_problem = f"it holds a float: {FLOAT_KEY_PROBLEM}"
@@ -56,8 +59,8 @@ class Record(Codec["np.void"]):
             self.key_problem = self.heap_problem = "it holds a date or a complex number, which has no total order; use integer fields"
 
     def encode(self, value: Any) -> bytes:
-        if type(value) is tuple and self._fast is not None:
-            packed = self._fast.pack(value)
+        if type(value) is tuple and self._pack_tuple is not None:
+            packed = self._pack_tuple(value)
             if packed is not None:
                 return packed
         if isinstance(value, np.void) and value.dtype == self._dtype:
@@ -75,6 +78,16 @@ class Record(Codec["np.void"]):
             except UnicodeDecodeError:
                 self._corrupt(f"text holds code points up to 0x10ffff; the field at byte {offset} does not")
         return np.frombuffer(data, self._dtype)[0]  # type: ignore[no-any-return]
+
+    def _split(self, data: bytes) -> list[Any]:
+        return list(np.frombuffer(data, self._dtype))
+
+    def _checked(self, item: np.void) -> np.void:
+        return self.decode(item.tobytes())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Support `pickle`, which cannot keep the functions of a layout."""
+        return type(self), (self._dtype,)
 
     def compare(self, a: Any, b: Any) -> int | None:
         x, y = _comparable(a), _comparable(b)
@@ -153,6 +166,7 @@ class _Packing:
         "f": (float, int, np.float64, np.float32, np.float16, np.integer),
         "b": (bool,),
         "S": (bytes,),
+        "V": (bytes,),
         "U": (str,),
     }
     _MOST_KNOWN: Final = 256
@@ -161,27 +175,34 @@ class _Packing:
         fields = [dtype[name] for name in dtype.names or ()]
         self._dtype = dtype
         self._kinds = [field.kind for field in fields]
+        self._layout = layout
         self._pack = layout.pack
-        self._texts = [(index, field.kind, field.itemsize) for index, field in enumerate(fields) if field.kind in "SU"]
+        self._texts = [(index, field.kind, field.itemsize) for index, field in enumerate(fields) if field.kind in "SUV"]
         self._known: set[tuple[type, ...]] = set()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Support `pickle`, which cannot keep the functions of a layout."""
-        return _Packing.of, (self._dtype,)
 
     @classmethod
     def of(cls, dtype: DType) -> _Packing | None:
-        """Return the packing of a dtype; None if a field is not a number, bool or text, or if fields are not stored in order."""
+        """Return the packing of a dtype; None if a field is not a number, bool, text or bytes, or if fields are not stored in order."""
         layout, end = "<", 0
         fields: Any = dtype.fields
         for field, offset in (fields[name][:2] for name in dtype.names or ()):
-            code = f"{field.itemsize}s" if field.kind in "SU" and field.subdtype is None else cls._CODES.get(field.str[1:])
+            is_text = field.kind in "SUV" and field.subdtype is None and field.names is None
+            code = f"{field.itemsize}s" if is_text else cls._CODES.get(field.str[1:])
             code = "?" if field.kind == "b" else code
             if code is None or offset < end:
                 return None
             layout += f"{offset - end}x{code}"
             end = offset + field.itemsize
         return cls(dtype, struct.Struct(f"{layout}{dtype.itemsize - end}x"))
+
+    def packer(self) -> Callable[[Any], bytes | None]:
+        """Return the function that packs: without texts it is that of other rows."""
+        if any(kind in "SU" for kind in self._kinds):
+            return self.pack
+        types = {"f": FLOAT_TYPES, "b": frozenset({bool}), "V": frozenset({bytes})}
+        fields = [self._dtype[name] for name in self._dtype.names or ()]
+        known = [Field("", types.get(field.kind, WHOLE_TYPES), field.itemsize if field.kind == "V" else 0) for field in fields]
+        return packer_of(self._layout, known)
 
     def pack(self, value: tuple[Any, ...]) -> bytes | None:
         """Return the bytes of a tuple; None if it takes the slow path. O(fields)."""
@@ -202,12 +223,12 @@ class _Packing:
         return fits
 
     def _with_texts(self, value: tuple[Any, ...]) -> list[Any]:
-        """Return the tuple with texts as bytes. numpy strips zeros at their end, so texts with such zeros take the slow path."""
+        """Return the tuple with texts as bytes. Zeros at their end, which numpy strips or adds, are left to the slow path."""
         items = list(value)
         for index, kind, size in self._texts:
             text = items[index]
-            data = text if kind == "S" else text.encode("utf-32-le")
-            if len(data) > size or text[-1:] in (b"\0", "\0"):
+            data = text.encode("utf-32-le") if kind == "U" else text
+            if len(data) != size if kind == "V" else len(data) > size or text[-1:] in (b"\0", "\0"):
                 raise OverflowError
             items[index] = data
         return items

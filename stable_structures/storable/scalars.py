@@ -25,6 +25,7 @@ from ..errors import BoundExceeded
 from .base import Codec, Data, IntLane, refuse_masked, shown
 from .bound import Bounded
 from .order import OrderKind, leaf
+from .packing import FLOAT_TYPES, WHOLE_TYPES, Field, layout_of_field
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -71,7 +72,10 @@ class _NarrowCodec(IntCodec):
         self.dtype = np.dtype(f">u{self._size}")
         self.native_dtype = self._native = np.dtype(f"<{'i' if signed else 'u'}{self._size}")
         self._unsigned = np.dtype(f"<u{self._size}")
-        layout = struct.Struct({1: ">B", 2: ">H", 4: ">I", 8: ">Q"}[self._size])
+        code = {1: "B", 2: "H", 4: "I", 8: "Q"}[self._size]
+        layout = struct.Struct(f">{code}")
+        self.field = Field(code.lower() if signed else code, WHOLE_TYPES, flipped=signed)
+        self.layout = layout_of_field(self.field)
         self._pack_int = layout.pack
         self._unpack_int = layout.unpack
 
@@ -162,7 +166,10 @@ class FloatCodec(Codec[float]):
         super().__init__(f"f{bits}", bound, leaf(OrderKind.FLOAT, bound))
         self.dtype = np.dtype(f">f{size}")
         self.native_dtype = self._native = np.dtype(f"<f{size}")
-        layout = struct.Struct(">f" if size == 4 else ">d")
+        code = "f" if size == 4 else "d"
+        layout = struct.Struct(f">{code}")
+        self.field = Field(code, FLOAT_TYPES)
+        self.layout = layout_of_field(self.field)
         self._size = size
         self._pack_float = layout.pack
         self._unpack_float = layout.unpack
@@ -210,6 +217,7 @@ class BoolCodec(Codec[bool]):
         super().__init__("bool", bound, leaf(OrderKind.BYTES, bound))
         self.dtype = np.dtype("u1")
         self.native_dtype = np.dtype("?")
+        self.field = Field("?", frozenset({bool}))
 
     def encode(self, value: bool | np.bool_) -> bytes:
         if value is True:

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from typing import Any, Final
+import operator
+from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import CorruptMemory, IncompatibleType
 from .base import Codec, Data, T, bytewise, python_order
@@ -21,6 +22,10 @@ from .blame import raise_of_moment
 from .bound import Bound, Bounded, UnboundedType, sum_of_bounds
 from .compound import RowCodec
 from .order import Order, OrderKind, concatenation, leaf
+from .packing import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 CODEC_ATTRIBUTE: Final = "__stable_codec__"
 """The attribute in which a class keeps its codec."""
@@ -109,6 +114,13 @@ class StructCodec(RowCodec[T]):
         self._steps = [(part.decode, part.bound.max_size if part.bound.is_fixed_size else None) for part in parts[:-1]]
         self._last = parts[-1].decode
         self._by_name = any(field.kw_only for field in dataclasses.fields(cls))  # type: ignore[arg-type]
+        if not sizes:
+            self.row = Row(parts, cls, _members_of(self._names), self._made)
+            self._use_packing()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Support `pickle`, which cannot keep functions that were made for a type."""
+        return type(self), (self._class, self.fields)
 
     def encode(self, value: T) -> bytes:
         if type(value) is not self._class:
@@ -138,7 +150,7 @@ class StructCodec(RowCodec[T]):
         values.append(self._last(data[at:]))
         return self._made(values)
 
-    def _made(self, values: list[Any]) -> T:
+    def _made(self, values: Sequence[Any]) -> T:
         try:
             return self._class(**dict(zip(self._names, values, strict=True))) if self._by_name else self._class(*values)
         except CorruptMemory:
@@ -150,6 +162,12 @@ class StructCodec(RowCodec[T]):
 
     def compare(self, a: T, b: T) -> int | None:
         return self._compare_parts([getattr(a, name) for name in self._names], [getattr(b, name) for name in self._names])
+
+
+def _members_of(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """Return a function that returns these attributes of an object."""
+    get = operator.attrgetter(*names)
+    return get if len(names) > 1 else lambda value: (get(value),)
 
 
 def _order_of(bound: Bound, parts: list[Codec[Any]], sizes: int) -> Order:

@@ -3,17 +3,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from .. import _native as native
 from ..errors import MissingExtra
 from ..storable.base import Codec
 
 if TYPE_CHECKING:
-    from ..arrow.columns import Encoded
+    from ..encodings.columns import Encoded
     from ..memory.memory import Memory
+
+
+_LIBRARIES: Final = frozenset({"pyarrow", "polars"})
 
 
 def arrow(what: str) -> Any:
@@ -28,13 +29,13 @@ def arrow(what: str) -> Any:
 
 
 def is_arrow_column(given: Any) -> bool:
-    """Return whether it is a column of Arrow. Does not import pyarrow: who gives one has it imported. O(1)."""
-    return hasattr(type(given), "__arrow_c_array__") or type(given).__module__.startswith(("pyarrow.", "polars."))
+    """Return whether it is a column of pyarrow or Polars. O(1)."""
+    return type(given).__module__.partition(".")[0] in _LIBRARIES and bool(arrow("this column").is_column(given))
 
 
 def is_arrow_table(given: Any) -> bool:
     """Return whether it is a table that Arrow can read, of pyarrow, Polars, DuckDB, pandas and so on. O(1)."""
-    return hasattr(type(given), "__arrow_c_stream__") and "pyarrow" in sys.modules and bool(arrow("this table").is_table(given))
+    return hasattr(type(given), "__arrow_c_stream__") and not isinstance(given, InArrow) and bool(arrow("this table").is_table(given))
 
 
 class InArrow:
@@ -48,7 +49,7 @@ class InArrow:
         """Return the entries from `start` to `stop` in batches of encoded columns."""
         raise NotImplementedError
 
-    def _arrow_insert(self, columns: list[Encoded]) -> Any:
+    def _arrow_insert(self, columns: list[Encoded]) -> object:
         """Add encoded columns, in one operation."""
         raise NotImplementedError
 
@@ -117,8 +118,3 @@ class InArrow:
         tables = arrow("this table")
         found = list(tables.batches_of(table, self._arrow_columns()))
         return tables.joined(found, len(self._arrow_columns()))  # type: ignore[no-any-return]
-
-
-def core_column(column: Encoded) -> Any:
-    """Return an encoded column as the core takes it. O(1)."""
-    return native.column(column.data, column.ends, 0 if column.ends is not None else column.size, native=False)

@@ -217,8 +217,9 @@ class BothEnds(Iterator[T], Generic[T]):
 
     def _walk(self, *, back: bool) -> Iterator[T]:
         own, other = self._ends[back], self._ends[not back]
-        generation, finish = self._generation, self._finish
+        generation = self._generation
         while True:
+            finish = self._finish  # the last batch may have been of another form
             while own:
                 if generation[0] != self._seen:
                     self._validate()
@@ -243,7 +244,7 @@ class BothEnds(Iterator[T], Generic[T]):
                     raw = self._cross(back=back)
                 except IndexError:  # as above
                     continue
-            yield raw if finish is None else self._finished(raw)
+            yield raw if self._finish is None else self._finished(raw)
         self._used_up = True
 
 

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self, TypeVar, cast
+
+import numpy as np
 
 from .. import _native as native
-from ..errors import OutOfBounds
+from ..encodings.columns import Encoded
+from ..errors import CorruptMemory, OutOfBounds
 from ..memory.memory import native_memory
 from ..memory.stored import INIT, LOAD, NEW
 from ..storable import BytesLane
@@ -143,6 +146,34 @@ class StableLog(IndexedSequence[T]):
         column, count = encoded(self._value.codec, self._still_values(values))
         self._checked(native.call.ss_log_extend(self._handle, column.data, column.ends, count), "extend")
 
+    def to_numpy(self, start: int = 0, stop: int | None = None) -> npt.NDArray[Any]:
+        """Return the entries from `start` to `stop`, as in a slice, as a new array. O(n).
+
+        Raises `IncompatibleType` if numpy cannot hold the entries.
+
+        >>> from stable_structures import StableLog, StableMemory, f64, u32
+        >>> log = StableLog[tuple[u32, f64]](StableMemory(), StableMemory())
+        >>> log.extend([(1, 0.5), (2, 1.5), (3, 2.5)])
+        >>> log.to_numpy(1)["f1"]
+        array([1.5, 2.5])
+        """
+        codec = self._value.codec
+        if codec.dtype is None:
+            codec.refuse_array("use list()")
+        pieces = None
+        while pieces is None:  # another thread may make it longer: the indices are others then
+            length = len(self)
+            first, last, _ = slice(start, stop).indices(length)
+            pieces = self._pieces(first, max(first, last), length)
+        odd = next((piece for piece in pieces if len(piece) != codec.dtype.itemsize), None)
+        try:
+            if odd is not None:
+                codec.decode(odd)
+            return codec.decode_array(b"".join(pieces))
+        except CorruptMemory as error:
+            self._tell_apart(error)
+            raise
+
     def first(self) -> T | None:
         """Return the first entry, or None. O(size).
 
@@ -243,9 +274,17 @@ class StableLog(IndexedSequence[T]):
     def _absorb(self, batch: list[T]) -> None:
         self.extend(batch)
 
+    def _arrow_insert(self, columns: list[Encoded]) -> object:
+        self.extend(cast("Any", columns[0]))
+        return None
+
+    def _encoded(self, start: int, stop: int) -> Encoded | None:
+        found = native.exported_column(native.call.ss_log_export, self._handle, start, stop, native.ANY_LENGTH)
+        return None if found is None else Encoded(np.frombuffer(found[0], np.uint8), stop - start, ends=found[1])
+
     def _read(self, start: int, stop: int, length: int) -> list[T] | None:
         pieces = self._pieces(start, stop, length)
-        return None if pieces is None else list(map(self._value.codec.decode, pieces))
+        return None if pieces is None else self._value.codec.decode_many(pieces)
 
     def _pieces(self, start: int, stop: int, length: int = native.ANY_LENGTH) -> list[bytes] | None:
         return native.exported(native.call.ss_log_export, self._handle, start, stop, length)

@@ -136,7 +136,7 @@ class StableMinHeap(Slots[T]):
         """
         self._add_many(values, "push_many")
 
-    def _absorb(self, batch: list[T]) -> None:
+    def _absorb(self, batch: Any) -> None:
         self.push_many(batch)
 
     def _whole(self) -> list[T]:
@@ -150,7 +150,7 @@ class StableMinHeap(Slots[T]):
 
     def _read(self, start: int, stop: int, length: int) -> list[T] | None:
         pieces = self._pieces(start, stop, length)
-        return None if pieces is None else list(map(self._value.codec.decode, pieces))
+        return None if pieces is None else self._value.codec.decode_many(pieces)
 
     def _pieces(self, start: int, stop: int, length: int = native.ANY_LENGTH) -> list[bytes] | None:  # noqa: ARG002 - read one by one
         get = native.call.ss_heap_get

@@ -20,7 +20,7 @@ from .. import _native as native
 from .._native import ASK, NO_NUMBER, NO_VALUE, result, result_number
 from ..errors import BoundExceeded, CorruptMemory, IncompatibleType
 from ..storable import Codec, IntLane, Lane
-from .indices import LIMIT, LOWEST, bounded
+from .indices import LIMIT, bounded
 from .short_forms import ENCODED, SIGNED, UNSIGNED, refuse_either
 
 REFUSED: Final = (IncompatibleType, BoundExceeded)
@@ -36,7 +36,7 @@ Methods = dict[str, Any]
 class Argument:
     """How the keys or the values of a structure cross to C: as numbers, or as their encodings."""
 
-    __slots__ = ("bias", "codec", "decode", "direct", "encode", "is_number", "limit", "plain", "restore", "width")
+    __slots__ = ("bias", "codec", "decode", "direct", "encode", "is_number", "layout", "limit", "plain", "restore", "width")
 
     def __init__(self, codec: Codec[Any], lane: Lane | None = None) -> None:
         lane = lane or codec.lane
@@ -47,6 +47,8 @@ class Argument:
         self.restore = None if codec.as_is else codec.decode
         """Makes a value of its encoding; None if it is that already."""
         self.is_number = isinstance(lane, IntLane)
+        self.layout = None if self.is_number else codec.layout
+        """How encodings of one size are decoded many at a time; None if they cross as numbers, or one by one."""
         self.width, self.bias = (lane.size, lane.bias) if isinstance(lane, IntLane) else (0, 0)
         self.direct = None if self.bias else int
         """The class of numbers that C takes as they are, or None."""
@@ -533,9 +535,10 @@ _heap_peek: Final = native.call.ss_heap_peek_u64
 
 
 def vec_get(self: Any, index: Any) -> Any:
-    if type(index) is not int or not 0 <= index < LIMIT:
-        index = bounded(index)
-    number: int = _vec_get(self._handle, index)
+    try:
+        number: int = _vec_get(self._handle, index if type(index) is int else bounded(index))
+    except OverflowError:
+        number = _vec_get(self._handle, bounded(index))
     if number < self._limit:
         return number
     if number < ASK:
@@ -546,9 +549,12 @@ def vec_get(self: Any, index: Any) -> Any:
 
 
 def vec_getitem(self: Any, index: Any) -> Any:
-    if type(index) is not int or not LOWEST <= index < LIMIT:
+    if type(index) is not int:
         return self._item(index)
-    number: int = _vec_item(self._handle, index)
+    try:
+        number: int = _vec_item(self._handle, index)
+    except OverflowError:
+        return self._item(index)
     if number < self._limit:
         return number
     if number < ASK:
@@ -573,7 +579,7 @@ def vec_set(self: Any, index: Any, value: Any) -> None:
 
 
 def vec_setitem(self: Any, index: Any, value: Any) -> None:
-    if type(index) is not int or not LOWEST <= index < LIMIT:
+    if type(index) is not int:
         index = self._place(index)
     number = value
     if type(value) is not self._direct:
@@ -581,6 +587,7 @@ def vec_setitem(self: Any, index: Any, value: Any) -> None:
     try:
         status: int = _vec_set_item(self._handle, index, number)
     except OverflowError:
+        self._place(index)  # raises if it was the index that did not fit
         self._value.refuse(value)
     if status < 0:
         self._set_failed(status, index, value)

@@ -12,9 +12,10 @@ import numpy as np
 
 from .. import _native as native
 from .._native import NO_VALUE, result
+from ..encodings.columns import Encoded
 from ..errors import CorruptMemory, OutOfBounds
 from ..storable.base import refuse_masked
-from .in_arrow import InArrow, core_column
+from .in_arrow import InArrow, arrow, is_arrow_column, is_arrow_table
 from .indices import LIMIT, LOWEST, bounded
 from .iterators import BothEnds
 from .structure import Structure
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from ..arrow.columns import Encoded
     from ..storable import Codec
     from .number_forms import Argument
 
@@ -175,7 +175,9 @@ class SequenceStructure(InArrow, Structure, Generic[T]):
 
     def _still_values(self, values: Any) -> Any:
         """Return the user's values; those of a sequence are read at one moment, so that it can be appended to itself."""
-        return values._whole() if isinstance(values, SequenceStructure) else values
+        if isinstance(values, SequenceStructure):
+            return values._whole()
+        return self._arrow_taken(values)[0] if is_arrow_table(values) else values
 
     def _whole(self) -> list[T]:
         """All values at one moment."""
@@ -206,17 +208,8 @@ class SequenceStructure(InArrow, Structure, Generic[T]):
 
     def _encoded(self, start: int, stop: int) -> Encoded | None:
         """Return the encodings from `start` to `stop` as a column; None if there are fewer."""
-        from ..arrow.columns import Encoded  # noqa: PLC0415 - only for Arrow
-
         pieces = self._pieces(start, stop)
         return None if pieces is None else Encoded.of(pieces)
-
-    def _arrow_insert(self, columns: list[Encoded]) -> None:
-        self._add_encoded(columns[0])
-
-    def _add_encoded(self, column: Encoded) -> None:
-        """Add encodings at the end, in one operation."""
-        raise NotImplementedError
 
     def __repr__(self) -> str:
         try:
@@ -386,6 +379,9 @@ def encoded(codec: Codec[T], values: npt.ArrayLike | Iterable[T]) -> tuple[Any, 
     if isinstance(values, np.ndarray) and codec.dtype is not None:
         ends = np.arange(1, len(values) + 1, dtype=np.uint64) * np.uint64(codec.dtype.itemsize)
         return native.column(codec.encode_array(values), ends, 0, native=False, of=values), len(values)
+    given: Any = arrow("this column").column_of(values, codec) if is_arrow_column(values) else values
+    if isinstance(given, Encoded):
+        return native.column(given.data, given.all_ends(), 0, native=False), given.count
     items: Any = values.tolist() if isinstance(values, np.ndarray) else values
     pieces = list(map(codec.encode, items))
     ends = np.cumsum(np.fromiter(map(len, pieces), np.uint64, len(pieces)), dtype=np.uint64)

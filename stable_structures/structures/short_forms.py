@@ -112,10 +112,10 @@ def getitem_ss(self: Any, key: Any) -> Any:
 
 
 def insert_ss(self: Any, key: Any, value: Any) -> Any:
-    number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
-    number_value = (value if type(value) is int else self._value.whole(value)) + self._value_bias
+    number = key if type(key) is int else self._key.whole(key)
+    number_value = value if type(value) is int else self._value.whole(value)
     try:
-        old: int = _insert_u64_u64(self._handle, number, number_value)
+        old: int = _insert_u64_u64(self._handle, number + self._key_bias, number_value + self._value_bias)
     except OverflowError:
         refuse_either(self, key, value)
     if old < ASK:
@@ -126,10 +126,10 @@ def insert_ss(self: Any, key: Any, value: Any) -> Any:
 
 
 def setitem_ss(self: Any, key: Any, value: Any) -> None:
-    number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
-    number_value = (value if type(value) is int else self._value.whole(value)) + self._value_bias
+    number = key if type(key) is int else self._key.whole(key)
+    number_value = value if type(value) is int else self._value.whole(value)
     try:
-        status: int = _set_u64_u64(self._handle, number, number_value)
+        status: int = _set_u64_u64(self._handle, number + self._key_bias, number_value + self._value_bias)
     except OverflowError:
         refuse_either(self, key, value)
     if status < 0:

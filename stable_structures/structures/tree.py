@@ -3,21 +3,24 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, TypeVar
 
 import numpy as np
 
 from .. import _native as native
+from ..encodings.columns import Encoded
 from ..errors import CorruptMemory
 from ..memory.stored import INIT
-from .bulk import Column
+from .bulk import Column, numbered, raw_room
+from .in_arrow import InArrow
 from .iterators import BothEnds
 from .misfit import is_damage, misfit
 from .number_forms import REFUSED, Argument
 from .structure import Structure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -36,6 +39,7 @@ _FIRST_BATCH: Final = 16
 _LAST_BATCH: Final = 1024
 _LARGEST_CHUNK: Final = 1 << 20
 _BATCH_BYTES: Final = 256 * 1024
+_CORRUPT: Final[int] = native.call.SS_CORRUPT
 ABSENT: Final[int] = native.call.SS_ABSENT
 contains: Final = native.call.ss_btree_contains_bytes
 
@@ -77,6 +81,10 @@ class TreeIterator(BothEnds[T]):
         spec, own = self._spec, self._ends[back]
         self._torn = True
         size = _next_entries(self._cursor[0], self._batch, _BATCH_BYTES, spec.want, back)
+        if size == _CORRUPT and spec.careful is not None:
+            self._spec = spec = spec.careful
+            self._finish = spec.finish
+            size = _next_entries(self._cursor[0], self._batch, _BATCH_BYTES, spec.want, back)
         try:
             if size < 0:
                 self._torn = False
@@ -95,45 +103,70 @@ class IterationSpec(NamedTuple):
     """How keys, values or entries of a tree cross, and what makes of them what an iterator yields."""
 
     want: int
-    keys: int
-    values: int
+    keys: native.Form
+    values: native.Form
     finish: Callable[[Any], Any] | None
+    careful: IterationSpec | None
+    """How they cross if some have not the size of their type: as bytes, so that those before them can be yielded."""
 
     @classmethod
     def of(cls, key: Argument, value: Argument, want: int) -> IterationSpec:
         """Return the spec for a tree with these keys and values."""
-        numbers = native.call.SS_WANT_KEY_NUMBERS * key.is_number | native.call.SS_WANT_VALUE_NUMBERS * value.is_number
-        return cls(want | numbers, _row(key, want & KEYS), _row(value, want & VALUES), _finisher(key, value, want))
+        careful = None
+        if (key.layout and want & KEYS) or (value.layout and want & VALUES):
+            restorers = _careful_restorer(key), _careful_restorer(value)
+            careful = cls._of(want, (key, value), (None, None), restorers, None)
+        return cls._of(want, (key, value), (key.layout, value.layout), (_restorer(key), _restorer(value)), careful)
+
+    @classmethod
+    def _of(cls, want: int, parts: Any, layouts: Any, restorers: Any, careful: IterationSpec | None) -> IterationSpec:
+        forms = []
+        codes = want
+        for part, layout, wanted, numbers, rows in zip(parts, layouts, _WANTED, _NUMBERS, _ROWS, strict=True):
+            form: native.Form = 0
+            if want & wanted:
+                form = 2 if part.is_number else layout.split if layout else 1
+            codes |= numbers if form == 2 else rows if callable(form) else 0  # noqa: PLR2004 - the form
+            forms.append(form)
+        return cls(codes, forms[0], forms[1], _finisher(restorers[0], restorers[1], want), careful)
 
     def joined(self, keys: list[Any], values: list[Any]) -> Iterable[Any]:
         """Return the result of `native.entries`, one item for each entry."""
         return zip(keys, values, strict=True) if self.keys and self.values else keys or values
 
 
-def _row(argument: Argument, wanted: int) -> int:
-    """Return how `native.entries` takes a row of keys or values."""
-    return 0 if not wanted else 2 if argument.is_number else 1
+_WANTED: Final = (KEYS, VALUES)
+_NUMBERS: Final[tuple[int, int]] = (native.call.SS_WANT_KEY_NUMBERS, native.call.SS_WANT_VALUE_NUMBERS)
+_ROWS: Final[tuple[int, int]] = (native.call.SS_WANT_KEY_ROWS, native.call.SS_WANT_VALUE_ROWS)
 
 
 def _restorer(argument: Argument) -> Callable[[Any], Any] | None:
     """Return a function that makes a key or value from a result of C; None if none is needed."""
     if not argument.is_number:
-        return argument.restore
+        return argument.layout.finish if argument.layout else argument.restore
     bias = argument.bias
     return (lambda number: number - bias) if bias else None
 
 
-def _finisher(key: Argument, value: Argument, want: int) -> Callable[[Any], Any] | None:
+def _careful_restorer(argument: Argument) -> Callable[[Any], Any] | None:
+    """Return the same for an iterator whose first items have crossed as rows, and the others as bytes."""
+    finish = _restorer(argument)
+    if argument.layout is None:
+        return finish
+    decode = argument.decode
+    return lambda raw: decode(raw) if type(raw) is bytes else finish(raw) if finish else raw
+
+
+def _finisher(key_of: Callable[[Any], Any] | None, value_of: Callable[[Any], Any] | None, want: int) -> Callable[[Any], Any] | None:
     """Return a function that makes what an iterator yields from a result of C; None if none is needed."""
-    key_of, value_of = _restorer(key), _restorer(value)
     if not want & VALUES:
         return key_of
     if not want & KEYS:
         return value_of
-    if key_of is None and value_of is None:
-        return None
-    as_is = lambda raw: raw  # noqa: E731
-    key_of, value_of = key_of or as_is, value_of or as_is
+    if value_of is None:
+        return None if key_of is None else lambda raw: (key_of(raw[0]), raw[1])
+    if key_of is None:
+        return lambda raw: (raw[0], value_of(raw[1]))
     return lambda raw: (key_of(raw[0]), value_of(raw[1]))
 
 
@@ -158,7 +191,7 @@ def end_kinds(start: object, stop: object, inclusive: Any) -> tuple[int, int]:
     return start_kind(start, inclusive=inclusive[0]), stop_kind(stop, inclusive=inclusive[1])
 
 
-class Tree(Structure):
+class Tree(InArrow, Structure):
     """A B-tree with the operations that do not depend on what its values are."""
 
     _c_name: ClassVar[str] = "btree"
@@ -300,13 +333,20 @@ class Tree(Structure):
     def _entries(self, want: int) -> list[Any]:
         """Return keys, values or entries, all read at one moment. O(n)."""
         spec = self._specs[want]
+        if spec.careful is not None:
+            with contextlib.suppress(CorruptMemory):
+                return self._all_of(spec)
+            spec = spec.careful
         try:
-            keys, values = native.all_entries(self._handle, spec.want, keys=spec.keys, values=spec.values)
-            raw = spec.joined(keys, values)
-            return list(raw) if spec.finish is None else list(map(spec.finish, raw))
+            return self._all_of(spec)
         except CorruptMemory as error:
             self._tell_apart(error)
             raise
+
+    def _all_of(self, spec: IterationSpec) -> list[Any]:
+        keys, values = native.all_entries(self._handle, spec.want, keys=spec.keys, values=spec.values)
+        raw = spec.joined(keys, values)
+        return list(raw) if spec.finish is None else list(map(spec.finish, raw))
 
     def _export(self, start: Any, stop: Any, inclusive: tuple[bool, bool], columns: Sequence[Column[Any]]) -> list[npt.NDArray[Any]]:
         """Return the keys of a range, and values if there are two columns, as arrays."""
@@ -330,6 +370,39 @@ class Tree(Structure):
         arrays, rooms = zip(*(column.room(size) for column in columns), strict=True)
         taken = self._checked(native.call.ss_cursor_export(cursor[0], size, rooms[0], *rooms[1:] or (native.NULL,)), "to_numpy")
         return [array[:taken] for array in arrays]
+
+    # ---- Arrow ----
+
+    def _arrow_columns(self) -> dict[str, Codec[Any]]:
+        return dict(zip(("key", "value"), self._codecs, strict=False))
+
+    def _arrow_batches(self, start: Any, stop: Any, rows: int, nbytes: int) -> Iterator[list[Encoded]]:
+        from_, to = end_kinds(start, stop, (True, False))
+        cursor = self._cursor(from_, start, to, stop)
+        sizes = [codec.bound.max_size if codec.bound.is_fixed_size else None for codec in self._codecs]
+        while True:
+            batch = self._fixed_batch(cursor, rows) if all(sizes) else self._any_batch(cursor, rows, nbytes)
+            if not batch[0].count:
+                return
+            yield batch[: len(self._codecs)]
+
+    def _fixed_batch(self, cursor: Any, most: int) -> list[Encoded]:
+        """Return the next entries, all of one size: rows of bytes, and numbers as numbers."""
+        codecs, rooms, arrays = self._codecs, [], []
+        for codec, column in zip(codecs, (self._keys_column, self._values_column), strict=False):
+            array, room = column.room(most) if column.is_number else raw_room(most, codec.bound.max_size or 0)
+            arrays.append(array)
+            rooms.append(room)
+        taken = self._checked(native.call.ss_cursor_export(cursor[0], most, rooms[0], *rooms[1:] or (native.NULL,)), "to_arrow")
+        columns = zip(arrays, (self._keys_column, self._values_column), strict=False)
+        return [numbered(array[:taken]) if column.is_number else Encoded.of_rows(array[:taken]) for array, column in columns]
+
+    def _any_batch(self, cursor: Any, most: int, nbytes: int) -> list[Encoded]:
+        """Return the next entries, whatever their sizes."""
+        size = self._checked(_next_entries(cursor[0], most, nbytes, KEYS | VALUES, 0), "to_arrow")
+        keys, key_ends, values, value_ends = native.entry_columns(size)
+        count = len(key_ends)
+        return [Encoded(keys, count, ends=key_ends), Encoded(values, count, ends=value_ends)]
 
     def __repr__(self) -> str:
         try:

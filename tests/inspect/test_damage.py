@@ -143,7 +143,7 @@ class Tally:
 
 def test_one_bit_of_what_means_something_is_found_unless_another_sound_memory_is_left(seed):
     tally = Tally(judged=1)
-    tally.run(random.Random(seed), 160)
+    tally.run(random.Random(seed), 80)
     assert all(tally.found[kind] == count for kind, count in tally.tried.items() if kind not in CONTENTS)
 
 

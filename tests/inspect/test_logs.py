@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from stable_structures import PAGE_SIZE, CorruptMemory, StableMemory, WalCorrupt
 from stable_structures.inspect import check, inspect, open_image
+
+from ..support import command
 
 # Writes to a file and ends without closing it; now and then it makes the commits durable, so that records begin at blocks.
 WRITER = """
@@ -46,7 +46,7 @@ def killed(path: Path, rng: random.Random) -> tuple[bytes, bytes]:
     path.parent.mkdir()
     for _ in range(rng.randrange(1, 4)):
         durability = rng.choice(["normal", "normal", "full"])
-        subprocess.run([sys.executable, "-c", WRITER, path, durability, str(rng.randrange(10**9))], check=True)
+        command.python(WRITER, path, durability, rng.randrange(10**9))
     return path.read_bytes(), path.with_name(f"{path.name}-wal").read_bytes()
 
 
@@ -125,12 +125,12 @@ def test_a_record_that_is_lost_before_a_durable_one_is_damage_wherever_it_begins
     path = tmp_path / "left" / "state.bin"
     path.parent.mkdir()
     for i in range(2):
-        subprocess.run([sys.executable, "-c", WRITER, path, "normal", str(seed + i)], check=True)
+        command.python(WRITER, path, "normal", seed + i)
     with StableMemory.open(path) as memory:
         memory.grow(1)
     many = WRITER.replace("choose.randrange(1, 40)", "12").replace("choose.random() < 0.03", "False").replace("memory.sync()", "pass")
     for i in range(2):
-        subprocess.run([sys.executable, "-c", many, path, "normal", str(seed + 7 + i)], check=True)
+        command.python(many, path, "normal", seed + 7 + i)
     data, log = path.read_bytes(), path.with_name("state.bin-wal").read_bytes()
     broken = bytearray(log)
     broken[8192 + 64] ^= 1

@@ -155,6 +155,35 @@ def test_no_encoding_of_the_output_makes_a_verb_fall_over(name, encoding, image,
     assert b"Traceback" not in done.stderr + done.stdout
 
 
+IMITATED: list[tuple[str, dict[str, str], str]] = [
+    ("get", {"PYTHONIOENCODING": "ascii"}, "file"),
+    ("get", {"PYTHONIOENCODING": "latin-1:replace"}, "file"),
+    ("check damaged", {"PYTHONUNBUFFERED": "1"}, "full"),
+    ("dump a little", {"PYTHONUNBUFFERED": "1"}, "pipe"),
+    ("--help", {"PYTHONUNBUFFERED": ""}, "full"),
+]
+
+
+@pytest.mark.parametrize(("name", "environment", "where"), IMITATED)
+def test_a_forked_command_does_what_an_interpreter_does_that_starts(name, environment, where, image, tmp_path):
+    """Of what the forked ones only imitate: the environment that Python itself reads."""
+    options: dict[str, Any] = {"env": {**PLAIN, **environment}}
+    found = []
+    for started in (False, True):
+        path = Path("/dev/full") if where == "full" else tmp_path / f"{started}"
+        reader, writer = os.pipe() if where == "pipe" else (None, os.open(path, os.O_WRONLY | os.O_CREAT))
+        if reader is not None:
+            os.close(reader)
+        made = words(name, image, tmp_path / "out")
+        if started:
+            done = subprocess.run(made, stdout=writer, stderr=subprocess.PIPE, check=False, timeout=60, **options)
+        else:
+            done = command.run(made[len(COMMAND) :], stdout=writer, text=False, **options)
+        os.close(writer)
+        found.append((done.returncode, done.stderr, path.read_bytes() if where == "file" else b""))
+    assert found[0] == found[1]
+
+
 def test_json_in_letters_that_the_output_has_not_is_still_json(image, tmp_path):
     for encoding in ("ascii", "utf-8"):
         done = run("get", image, tmp_path, env={**PLAIN, "PYTHONIOENCODING": encoding})

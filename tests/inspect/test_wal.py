@@ -16,6 +16,7 @@ from stable_structures.inspect import check, diff, inspect, open_image, shrink
 from stable_structures.inspect.source import Source
 
 from ..storage.durability.log_reader import read_log, replay, xxh64
+from ..support import command
 
 # Commits under a manager and ends without closing. With a reader in the way nothing gets from the log into the file.
 WRITER = """
@@ -37,7 +38,7 @@ os._exit(0)
 
 def left_behind(path: Path, durability: str, seed: int) -> dict[str, bytes]:
     """The files that a writer left, by name."""
-    subprocess.run([sys.executable, "-c", WRITER, path, durability, str(seed)], check=True)
+    command.python(WRITER, path, durability, seed)
     return contents(path.parent)
 
 

@@ -16,12 +16,14 @@ import pytest
 from stable_structures import MemoryManager, Principal, StableBTreeMap, StableMemory, __main__, u64
 from stable_structures.upgrade import restore
 
+from ..support import command
+
 COMMAND = [sys.executable, "-m", "stable_structures"]
 VERBS = sorted(__main__.parser()._subparsers._group_actions[0].choices)  # noqa: SLF001 - argparse has no other way
 
 
 def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60, **options)
+    return command.run(arguments, **options)
 
 
 def test_alone_it_shows_what_it_can_do_in_a_few_lines():
@@ -40,7 +42,8 @@ def test_alone_it_shows_what_it_can_do_in_a_few_lines():
 @pytest.fixture(scope="module")
 def tour(tmp_path_factory):
     directory = tmp_path_factory.mktemp("tour") / "not there yet"
-    return directory / "tour.bin", run("tour", "--dir", directory)
+    words = [*COMMAND, "tour", "--dir", directory]
+    return directory / "tour.bin", subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
 
 
 def test_the_tour_succeeds_and_says_where_the_file_is(tour):
@@ -154,11 +157,13 @@ def test_a_table_on_a_terminal(tmp_path):
 
 @pytest.mark.parametrize("lines", [0, 8])
 def test_a_pipe_that_is_closed_early_ends_it_quietly(tmp_path, lines):
-    with subprocess.Popen([*COMMAND, "tour", "--dir", tmp_path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as process:
-        for _ in range(lines):
-            process.stdout.readline()
-        process.stdout.close()
-        assert process.stderr.read() == b""
+    reader, writer = os.pipe()
+    with command.Process(["tour", "--dir", tmp_path], stdout=writer) as process:
+        os.close(writer)
+        with os.fdopen(reader, "rb", buffering=0) as output:
+            for _ in range(lines):
+                output.readline()
+        assert process.communicate() == (b"", b"")
     assert process.returncode == 0
 
 

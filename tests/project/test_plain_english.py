@@ -23,7 +23,7 @@ AVOID = {
     r"\bin the midst\b": "in the middle, interrupted",
 }
 # Modules that were being rewritten when the others were read; they join when they have been.
-LATER = ("stable_structures/inspect/rewrite/build.py", "stable_structures/inspect/budget.py", "stable_structures/rescue/")
+LATER = ("stable_structures/rescue/",)
 
 SOURCES = sorted(
     path

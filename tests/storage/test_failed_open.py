@@ -124,9 +124,9 @@ def test_a_second_writer_leaves_the_files_of_the_first(tmp_path, durability):
 # ---- readers of a fresh file ----
 
 
-def test_a_reader_before_the_first_checkpoint_is_told_of_it(tmp_path):
+def test_a_reader_before_the_first_checkpoint_of_an_exclusive_writer_is_told_of_it(tmp_path):
     path = tmp_path / "state.bin"
-    with StableMemory.open(path) as writer:
+    with StableMemory.open(path, durability="full", exclusive=True) as writer:
         map_ = StableBTreeMap[u64, u64](writer)
         map_[1] = 2
         with StableMemory.open(path, "r") as reader:

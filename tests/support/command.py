@@ -1,4 +1,4 @@
-"""The command line as a process of its own, in milliseconds: a server that has imported the package forks for each call.
+"""The command line, or a piece of Python, as a process of its own in milliseconds: a server with the package forks for each call.
 
 What a caller gives as in `subprocess` is the process's own: streams, environment, limits. It runs `main` with the given
 words and ends as an interpreter ends, so its exit code, its signals and what it does to its streams are real. Only the start
@@ -53,6 +53,7 @@ class Process:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         limits: Mapping[int, int] | None = None,
+        code: str | None = None,
     ) -> None:
         self.returncode: int | None = None
         self._pipes: dict[int, int] = {}
@@ -66,6 +67,7 @@ class Process:
             "env": dict(os.environ if env is None else env),
             "cwd": str(cwd or Path.cwd()),
             "limits": list((limits or {}).items()),
+            "code": code,
         }
         socket.send_fds(_server(), [json.dumps(request).encode()], [*theirs, reports.fileno()])
         reports.close()
@@ -143,6 +145,14 @@ def run(words: Sequence[object], *, text: bool = True, timeout: float = 120, **o
         return subprocess.CompletedProcess([*COMMAND, *map(str, words)], process.wait(), *found)
 
 
+def python(code: str, *arguments: object, check: bool = True, **options: Any) -> subprocess.CompletedProcess[Any]:
+    """As `subprocess.run` of `python -c CODE ARGUMENTS`, with the package imported already."""
+    done = run(arguments, code=code, **options)
+    if check:
+        assert done.returncode == 0, done.stderr
+    return done
+
+
 @cache
 def _server() -> socket.socket:
     """Of this process, as long as it lives."""
@@ -164,8 +174,8 @@ def _server() -> socket.socket:
 # ---- the server ----
 
 
-def serve(requests: socket.socket) -> list[str]:
-    """Return, in a process of its own, the words of each request; report its number and, at its end, its status."""
+def serve(requests: socket.socket) -> tuple[str | None, list[str]]:
+    """Return, in a process of its own, the code and the words of each request; report its number and, at its end, its status."""
     ends, waking = socket.socketpair()
     for one in (ends, waking):
         one.setblocking(False)
@@ -212,7 +222,7 @@ def report(reports: int, number: int) -> None:
         os.write(reports, f"{number}\n".encode())
 
 
-def take_over(request: dict[str, Any], streams: list[int]) -> list[str]:
+def take_over(request: dict[str, Any], streams: list[int]) -> tuple[str | None, list[str]]:
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
@@ -222,7 +232,7 @@ def take_over(request: dict[str, Any], streams: list[int]) -> list[str]:
         os.dup2(descriptor, number)
         os.close(descriptor)
     take_streams()
-    return list(request["words"])
+    return request["code"], list(request["words"])
 
 
 def take_streams() -> None:
@@ -235,6 +245,14 @@ def take_streams() -> None:
         made = TextIOWrapper(raw, encoding or "utf-8", errors, "\n", name == "stderr" or os.isatty(number), unbuffered)
         setattr(sys, name, made)
         setattr(sys, f"__{name}__", made)
+
+
+def execute(code: str | None, words: list[str]) -> int:
+    if code is None:
+        return main(words)
+    sys.argv = ["-c", *words]
+    exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})  # noqa: S102 - the test's own
+    return 0
 
 
 def end(code: int) -> NoReturn:
@@ -260,7 +278,7 @@ if __name__ == "__main__":
     gc.collect()
     gc.freeze()
     try:
-        code = main(serve(socket.socket(fileno=int(sys.argv[1]))))
+        code = execute(*serve(socket.socket(fileno=int(sys.argv[1]))))
     except SystemExit as ended:
         if not isinstance(ended.code, int):
             raise

@@ -115,6 +115,45 @@ static void test_each_block_is_read_once_in_large_pieces(void) {
     free(g.bytes);
 }
 
+static uint64_t requests_of(ss_memory *memory, uint64_t offset, uint64_t length) {
+    static uint8_t got[BYTES];
+    struct ss_cached_usage before, after;
+    ss_cached_measure(memory, &before);
+    CHECK_EQ(ss_access_read(memory, offset, got, length), SS_OK);
+    ss_cached_measure(memory, &after);
+    return after.requests - before.requests;
+}
+
+static void test_a_far_source_is_asked_seldom(void) {
+    const uint64_t block = SS_CACHE_BLOCK;
+    struct ss_cached_usage usage;
+    given g = make_given();
+    g.hole_first = g.hole_end = BYTES;
+    ss_memory *memory = open_given(&g, SS_CACHE_DEFAULT);
+    CHECK_EQ(requests_of(memory, 7, 100), 1);
+    ss_cached_measure(memory, &usage);
+    CHECK_EQ(usage.bytes, block);                            /* a first read is small */
+    CHECK_EQ(requests_of(memory, 20 * block + 9, block), 1); /* two blocks, one request */
+    CHECK_EQ(requests_of(memory, 18 * block, 4 * block), 1); /* what is there already in the middle or at the end */
+    CHECK_EQ(requests_of(memory, 18 * block, 4 * block), 0);
+    CHECK_EQ(requests_of(memory, 0, BYTES), 2); /* the largest one, over what is there already, and the rest */
+    CHECK_EQ(requests_of(memory, 0, BYTES), 0);
+    CHECK(ss_cached_has(memory, 0, BYTES) && !ss_cached_has(memory, BYTES - 1, 2) && ss_cached_has(memory, BYTES, 0));
+    ss_memory_release(memory);
+    memory = open_given(&g, SS_CACHE_DEFAULT); /* two sequences side by side */
+    CHECK(!ss_cached_has(memory, 0, 1));
+    uint64_t asked = 0;
+    for (uint64_t at = 0; at + 1000 <= BYTES / 2; at += 1000) {
+        asked += requests_of(memory, at, 1000) + requests_of(memory, BYTES / 2 + at, 1000);
+    }
+    CHECK(asked <= 12);
+    ss_memory_release(memory);
+    memory = open_given(&g, 4 * block); /* smaller than what is read */
+    for (int i = 0; i < 3; i++) CHECK(requests_of(memory, 0, BYTES) <= BLOCKS / 4 + 1);
+    ss_memory_release(memory);
+    free(g.bytes);
+}
+
 static void test_a_failure_leaves_nothing_behind(void) {
     uint8_t got[100];
     given g = make_given();
@@ -185,6 +224,7 @@ int main(void) {
     test_nothing_is_written();
     test_holes_are_not_read();
     test_each_block_is_read_once_in_large_pieces();
+    test_a_far_source_is_asked_seldom();
     test_a_failure_leaves_nothing_behind();
     test_a_file_that_is_cut_is_an_error();
     test_a_map_opens_on_it();

@@ -44,13 +44,20 @@ def guarded(run: Callable[[argparse.Namespace], int], arguments: argparse.Namesp
     except KeyboardInterrupt as stop:
         word = f"stopped by {stop}" if isinstance(stop, Stopped) else "interrupted"
         return settled(complain(f"{word}{_what_is_left(out, fresh=fresh)}"), told=True)
-    except Damage as damage:
-        return settled(complain(f"damaged: {damage}; run check to see all of it", DAMAGED), told=True)
-    except NotWhole as error:
-        return settled(complain(str(error), DAMAGED), told=True)
-    except (StableError, OSError, ValueError, TypeError, MemoryError, RecursionError) as error:
-        return settled(complain(str(error) or type(error).__name__), told=True)
+    except TROUBLES as error:
+        return settled(trouble(error), told=True)
     return settled(code)
+
+
+TROUBLES: Final = (Damage, StableError, OSError, ValueError, TypeError, MemoryError, RecursionError)
+"""What a verb may raise."""
+
+
+def trouble(error: BaseException) -> int:
+    """Say an error in one line; return its exit code."""
+    if isinstance(error, Damage):
+        return complain(f"damaged: {error}; run check to see all of it", DAMAGED)
+    return complain(str(error) or type(error).__name__, DAMAGED if isinstance(error, NotWhole) else TROUBLE)
 
 
 def _what_is_left(out: str | None, *, fresh: bool) -> str:

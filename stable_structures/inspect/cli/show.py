@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import Any
+from typing import Any, Final
 
+from ...memory.memory import PAGE_SIZE
 from ..compare import PartDiff
 from ..formats.layout import Finding
 from ..repair.losses import Salvage
@@ -14,28 +15,61 @@ from ..rewrite.rewrite import Moved
 from ..values import shorten
 from .text import Printer, human
 
-_MOST_BUCKETS = 400
-_MOST_LISTED = 20
+_MOST_BUCKETS: Final = 400
+_MOST_LISTED: Final = 20
+_COLUMNS: Final = 80
+"""Of what `inspect` writes into a pipe, unless COLUMNS says another width."""
+_LONGEST_TITLE: Final = 60
 
 
-def report(found: Report, printer: Printer) -> None:
-    """`inspect`: what it is, a table of the memories, their first entries, the buckets, what is wrong."""
+def report(found: Report, printer: Printer, *, details: bool) -> None:
+    """`inspect`: what it is, how its bytes are used, a table of the memories; with `details`, or of a single one, all about each."""
     printer.line(f"{found.name}: {found.title}{'' if found.certain else ' (a guess)'}", "bold")
-    printer.line(f"{human(found.nbytes)}, {found.nbytes // 65536:,} pages")
+    _use(found, printer)
     if found.snapshot is not None:
         printer.line(f"a snapshot of {found.snapshot['tool']}, {found.snapshot['state']}")
         _facts({name: value for name, value in found.snapshot.items() if name not in ("tool", "state")}, printer)
-    _facts({name: value for name, value in found.facts.items() if value not in (0, None)}, printer)
+    _facts({name: value for name, value in found.facts.items() if value not in (0, None) and name not in _IN_WORDS}, printer)
     for text in found.notes:
         printer.line(f"note: {text}", "yellow")
     for text in found.damage:
         printer.line(f"damage: {text}", "red")
-    if found.memories and (found.bucket_map is not None or found.memories[0].length is not None):
+    is_shown = found.bucket_map is not None or (bool(found.memories) and found.memories[0].length is not None)
+    if found.memories and is_shown:
         printer.line()
         _memories(found.memories, printer)
-    if found.bucket_map:
+        for one in found.memories if details or len(found.memories) == 1 else ():
+            _details(one, printer)
+    if found.bucket_map and details:
         printer.line()
         _buckets(found, printer)
+    if is_shown:
+        _hints(found, printer, details=details)
+
+
+_IN_WORDS: Final = ("buckets", "bucket pages", "layout version")
+"""Facts that other lines say."""
+
+
+def _use(found: Report, printer: Printer) -> None:
+    """How the bytes are used, what `shrink` would save, and how far a manager can grow."""
+    if not found.nbytes or not found.is_all or (found.bucket_map is None and all(one.length is None for one in found.memories)):
+        printer.line(f"{human(found.nbytes)}, {_counted(found.nbytes // PAGE_SIZE, 'page')}")
+        return
+    printer.line(
+        f"{human(found.nbytes)}: {human(found.used)} used, {human(found.free_inside)} free inside, {human(found.never_used)} never used"
+    )
+    if found.shrunk is not None:
+        option = "" if found.shrunk_bucket_pages is None else f" --bucket-pages {found.shrunk_bucket_pages}"
+        printer.line(f"shrink{option} would save {human(found.nbytes - found.shrunk)}: about {human(found.shrunk)} are left")
+    if found.bucket_map is not None and found.most_buckets is not None and found.bucket_pages:
+        most = human(found.most_buckets * found.bucket_pages * PAGE_SIZE)
+        pages = _counted(found.bucket_pages, "page")
+        printer.line(f"{len(found.bucket_map):,} of {found.most_buckets:,} buckets of {pages}; all of them would be {most}")
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def _facts(facts: dict[str, Any], printer: Printer) -> None:
@@ -47,48 +81,14 @@ def _facts(facts: dict[str, Any], printer: Printer) -> None:
 
 
 def _memories(memories: list[Contents], printer: Printer) -> None:
-    columns = [
-        "memory",
-        "structure",
-        "length",
-        "key",
-        "value",
-        "types",
-        "order",
-        "depth",
-        "fill",
-        "live",
-        "allocated",
-        "reserved",
-        "free chunks",
-        "buckets",
-    ]
-    printer.table(columns, [_row(one) for one in memories])
-    firsts = [(one.memory, _first(one)) for one in memories if one.first]
-    if firsts:
-        printer.line()
-        printer.table(["memory", "first entry"], [(("-" if memory is None else memory), text) for memory, text in firsts])
+    columns = ["memory", "structure", "length", "types", "used", "free", "never used"]
+    printer.table(columns, [_row(one) for one in memories], _COLUMNS)
     for one in memories:
         where = "" if one.memory is None else f"memory {one.memory}: "
-        for name, value in one.facts.items():
-            printer.line(f"{where}{name}: {shorten(value, 120)}")
         if one.lost_chunks:
             printer.line(f"{where}{one.lost_chunks:,} chunks that nothing leads to", "yellow")
         for text in one.notes:
             printer.line(f"{where}{text}", "yellow")
-    if any(not one.whole for one in memories):
-        printer.line("~ of a sample; --deep walks everything")
-    if any("?" in (one.key_type or "") + (one.value_type or "") + (one.key_order or "") for one in memories):
-        printer.line("? a guess by what decodes; tell it with --memory ID --key-type TYPE --value-type TYPE")
-
-
-def _first(one: Contents) -> str:
-    first = one.first[0]
-    return (
-        f"{shorten(first[0], 40)} -> {shorten(first[1], 60)}"
-        if isinstance(first, list) and one.kind == "map" and len(first) == 2  # noqa: PLR2004 - said by the format
-        else shorten(first, 100)
-    )
 
 
 def _memory_label(one: Contents) -> object:
@@ -97,49 +97,97 @@ def _memory_label(one: Contents) -> object:
 
 
 def _row(one: Contents) -> list[object]:
-    about = "" if one.whole else "~"
-    types = " -> ".join(filter(None, (one.key_type, one.value_type)))
-    fill = None if one.fill is None else f"{about}{one.fill:.0%}"
-    word = "set" if one.facts.get("set") else one.kind
     return [
         _memory_label(one),
-        word if word not in ("unknown", "prefixed") else one.title,
+        _word(one) if _word(one) not in ("unknown", "prefixed") else shorten(one.title, _LONGEST_TITLE),
         None if one.length is None else f"{one.length:,}",
-        _sizes(one.key_bound, one.key_sizes, about),
-        _sizes(one.value_bound, one.value_sizes, about),
-        types,
-        one.key_order,
-        one.depth,
-        fill,
-        human(one.live),
-        human(one.allocated),
-        human(one.reserved),
-        one.free_chunks,
-        one.buckets,
+        _types(one),
+        human(one.used),
+        "?" if one.free_inside is None else human(one.free_inside),
+        human(one.never_used) if one.free_inside is not None else f"<{human(one.never_used)}",
     ]
 
 
-def _sizes(bound: str | None, observed: tuple[int, int] | None, about: str) -> str | None:
-    """`= 8` or `<= 100 (3..97)`: the bound, and what was seen."""
+def _word(one: Contents) -> str:
+    return "set" if one.facts.get("set") else one.kind
+
+
+def _types(one: Contents) -> str:
+    """`u64 -> string`; of a set that of its keys."""
+    return " -> ".join(filter(None, (one.key_type, None if one.facts.get("set") else one.value_type)))
+
+
+def _details(one: Contents, printer: Printer) -> None:
+    """All that is known of one memory."""
+    printer.line()
+    printer.line(f"{'' if one.memory is None else f'memory {one.memory}, '}{_word(one)}", "bold")
+    about = "" if one.whole else "~"
+    lines = {
+        "keys": _sizes(one.key_bound, one.key_sizes, about, one.key_type),
+        "order": one.key_order,
+        "values" if one.key_type else "elements": None
+        if one.facts.get("set")
+        else _sizes(one.value_bound, one.value_sizes, about, one.value_type),
+        "levels": one.depth,
+        "fill": None if one.fill is None else f"{about}{one.fill:.0%} of the entries that its nodes can hold",
+        "live": human(one.live),
+        "allocated": human(one.allocated),
+        "reserved": human(one.reserved) if one.buckets is None else f"{human(one.reserved)} in {_counted(one.buckets, 'bucket')}",
+        "free chunks": one.free_chunks,
+        "layout": one.layout,
+    }
+    lines |= {name: value for name, value in one.facts.items() if name != "set"}
+    lines |= {"first": _entry(one.first[0], one) if one.first else None, "last": _entry(one.last[0], one) if one.last else None}
+    for name, value in lines.items():
+        if value is not None:
+            printer.line(f"  {name}: {shorten(value, 120)}")
+
+
+def _entry(found: Any, one: Contents) -> str:
+    if not isinstance(found, list) or one.kind != "map" or len(found) != 2:  # noqa: PLR2004 - key and value
+        return shorten(found, 100)
+    return shorten(found[0], 100) if one.facts.get("set") else f"{shorten(found[0], 40)} -> {shorten(found[1], 60)}"
+
+
+def _sizes(bound: str | None, observed: tuple[int, int] | None, about: str, type_name: str | None) -> str | None:
+    """`u64, 8 B` or `string?, 3..97 B (<= 100)`: the type, what was seen, and the bound."""
     if observed is None:
-        return bound
+        return ", ".join(filter(None, (type_name, bound))) or None
     seen = str(observed[0]) if observed[0] == observed[1] else f"{observed[0]}..{observed[1]}"
-    if bound == f"= {seen}":
-        return f"{seen} B"
-    return f"{about}{seen} B{f' ({bound})' if bound else ''}"
+    size = f"{seen} B" if bound == f"= {seen}" else f"{about}{seen} B{f' ({bound})' if bound else ''}"
+    return f"{type_name}, {size}" if type_name else size
+
+
+def _hints(found: Report, printer: Printer, *, details: bool) -> None:
+    """Say what the marks mean, and how to see more."""
+    shown = [one for one in found.memories if details or len(found.memories) == 1]
+    hints = []
+    if any(one.free_inside is None for one in found.memories):
+        hints.append("? under free was not counted; --deep counts it")
+    if any("?" in (one.key_type or "") + (one.value_type or "") for one in found.memories):
+        hints.append("? is a guess; give the types: --memory ID --key-type TYPE --value-type TYPE")
+    if any(not one.whole for one in shown):
+        hints.append("~ of a sample; --deep walks everything")
+    if not shown and any(one.length is not None for one in found.memories):
+        hints.append("more: --memory ID shows all about one, --deep walks and shows everything")
+    for text in hints:
+        printer.line(text)
 
 
 def _buckets(found: Report, printer: Printer) -> None:
     """Return runs of buckets with one owner: 0-3: memory 0, ..."""
     assert found.bucket_map is not None  # noqa: S101 - asked by the caller
-    printer.line(f"{len(found.bucket_map)} buckets of {found.bucket_pages} pages:")
+    shown = {one.memory for one in found.memories}
     runs, at = [], 0
     for owner, group in groupby(found.bucket_map):
         count = len(list(group))
         name = f"{at}" if count == 1 else f"{at}-{at + count - 1}"
-        runs.append(f"{name}: {'nobody' if owner is None else f'memory {owner}'}")
+        if owner in shown or owner is None:
+            runs.append(f"{name}: {'nobody' if owner is None else f'memory {owner}'}")
         at += count
-    printer.line("  " + ", ".join(runs[:_MOST_BUCKETS]) + (f", and {len(runs) - _MOST_BUCKETS} more" if len(runs) > _MOST_BUCKETS else ""))
+    printer.line(f"{_counted(len(found.bucket_map), 'bucket')} of {_counted(found.bucket_pages or 0, 'page')}:")
+    rest = f", and {len(runs) - _MOST_BUCKETS:,} more" if len(runs) > _MOST_BUCKETS else ""
+    printer.folded("  " + ", ".join(runs[:_MOST_BUCKETS]) + rest, _COLUMNS)
 
 
 def findings(found: list[Finding], printer: Printer) -> None:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: PLC0415 - rich takes a tenth of a second that pipes need not wait for
-"""What the verbs print: tables and progress by rich on a terminal, plain text elsewhere."""
+"""What the verbs print: tables that fit, colours and progress by rich on a terminal, plain text elsewhere."""
 
 from __future__ import annotations
 
@@ -9,16 +9,34 @@ import sys
 import unicodedata
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
+from itertools import zip_longest
 from types import TracebackType
 from typing import IO, Any, Final, Self
 
 from ..source import Progress
 
 _STEP: Final = 1024
-_GAP: Final = 3
-"""Between two columns of a table by rich."""
+_GAP: Final = 2
+"""Between two columns of a table."""
+_LEAST: Final = 10
+"""Columns of texts are folded to this width at least."""
 _LEFT: Final = frozenset(
-    {"structure", "what", "rule", "key", "value", "before", "after", "types", "note", "order", "memory is", "first entry"}
+    {
+        "structure",
+        "what",
+        "rule",
+        "key",
+        "value",
+        "before",
+        "after",
+        "types",
+        "note",
+        "order",
+        "memory is",
+        "first entry",
+        "found",
+        "expected",
+    }
 )
 
 
@@ -55,6 +73,12 @@ class Printer:
         else:
             self.write(f"{text}\n")
 
+    def folded(self, text: str, room: int) -> None:
+        """One line, in as many as it takes where it is wider than the terminal, COLUMNS or `room`."""
+        indent = " " * (len(text) - len(text.lstrip()))
+        for line in _folded(text.lstrip(), max(_LEAST, (self.width or room) - len(indent))):
+            self.line(indent + line)
+
     def write(self, text: str) -> None:
         """Text as it is."""
         try:
@@ -62,62 +86,68 @@ class Printer:
         except BrokenPipeError:
             silence(self.stream)
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Print a table; leave out a column that is empty in every row."""
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]], room: int | None = None) -> None:
+        """Print a table; leave out a column that is empty in every row.
+
+        Texts are folded so that it fits the terminal, or COLUMNS, or `room`; if that is too narrow, each row is one line.
+        """
         cells = [["" if cell is None else clean(cell) for cell in row] for row in rows]
         kept = [i for i in range(len(columns)) if any(row[i] for row in cells)]
         columns, cells = [columns[i] for i in kept], [[row[i] for i in kept] for row in cells]
-        if self._console is None:
-            self._plain_table(columns, cells)
-            return
-        tables = _fitting(columns, cells, self._console.width)
-        for shown in tables:
-            self._rich_table([columns[i] for i in shown], [[row[i] for i in shown] for row in cells])
-        if not tables:
+        widths = _widths(columns, cells, self.width or room)
+        if widths is None:
             for row in cells:
                 self.line(", ".join(f"{name} {cell}" for name, cell in zip(columns, row, strict=True) if cell))
+            return
+        for number, row in enumerate((list(columns), *cells)):
+            for line in _folded_row(columns, row, widths):
+                self.line(line, "" if number else "bold")
 
-    def _rich_table(self, columns: Sequence[str], rows: list[list[str]]) -> None:
-        from rich.box import SIMPLE_HEAD
-        from rich.table import Table
-        from rich.text import Text
-
-        made = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-        for name in columns:
-            text = name in _LEFT
-            least = max(map(_width, name.split()))
-            made.add_column(name, justify="left" if text else "right", overflow="fold", no_wrap=not text, min_width=least)
-        for row in rows:
-            made.add_row(*(Text(cell) for cell in row))
-        self._console.print(made, soft_wrap=False)
-
-    def _plain_table(self, columns: Sequence[str], rows: list[list[str]]) -> None:
-        widths = [max(map(_width, column)) for column in zip(columns, *rows, strict=True)]
-        for row in (columns, *rows):
-            parts = []
-            for name, cell, width in zip(columns, row, widths, strict=True):
-                space = " " * (width - _width(cell))
-                parts.append(cell + space if name in _LEFT else space + cell)
-            self.write("  ".join(parts).rstrip() + "\n")
+    @property
+    def width(self) -> int | None:
+        """Columns of the terminal, or those that COLUMNS says; None if nobody says it."""
+        said = os.environ.get("COLUMNS", "")
+        if said.isdecimal() and int(said):
+            return int(said)
+        return None if self._console is None else int(self._console.width)
 
 
-def _fitting(columns: Sequence[str], rows: list[list[str]], room: int) -> list[list[int]]:
-    """Return which columns to show in one table: all, or, where they are too wide and the first names the rows, a few at a time.
+def _widths(columns: Sequence[str], rows: list[list[str]], room: int | None) -> list[int] | None:
+    """Return the width of each column: texts narrower than they are where all is wider than `room`. None if that is not enough."""
+    widths = [max(map(_width, column)) for column in zip(columns, *rows, strict=True)]
+    least = [min(width, max(_LEAST, _width(name))) if name in _LEFT else width for name, width in zip(columns, widths, strict=True)]
+    over = 0 if room is None else sum(widths) + _GAP * (len(widths) - 1) - room
+    while over > 0:
+        i = max(range(len(widths)), key=lambda i: (widths[i] > least[i], widths[i]))
+        if widths[i] == least[i]:
+            return None
+        widths[i], over = widths[i] - 1, over - 1
+    return widths
 
-    None at all where they are too wide and it does not.
-    """
-    names = [row[0] for row in rows] if columns else []
-    widths = [max(_width(cell) for cell in column) + _GAP for column in zip(columns, *rows, strict=True)]
-    if sum(widths) <= room or len(columns) < 3:  # noqa: PLR2004 - two columns can fold
-        return [list(range(len(columns)))]
-    if len(set(names)) < len(names):
-        return []
-    tables: list[list[int]] = [[0]]
-    for i in range(1, len(columns)):
-        if len(tables[-1]) > 1 and sum(widths[j] for j in tables[-1]) + widths[i] > room:
-            tables.append([0])
-        tables[-1].append(i)
-    return tables
+
+def _folded_row(columns: Sequence[str], row: list[str], widths: list[int]) -> list[str]:
+    """Return the lines of a row of a table."""
+    parts = [_folded(cell, width) for cell, width in zip(row, widths, strict=True)]
+    lines = []
+    for pieces in zip_longest(*parts, fillvalue=""):
+        cells = []
+        for name, piece, width in zip(columns, pieces, widths, strict=True):
+            space = " " * (width - _width(piece))
+            cells.append(piece + space if name in _LEFT else space + piece)
+        lines.append((" " * _GAP).join(cells).rstrip())
+    return lines
+
+
+def _folded(text: str, width: int) -> list[str]:
+    """Return a text in lines, broken between words where that is possible."""
+    lines = []
+    while _width(text) > width:
+        end = next(i for i in range(1, len(text) + 1) if i == len(text) or _width(text[: i + 1]) > width)
+        space = text.rfind(" ", 0, end + 1)
+        end = space if space > 0 else end
+        lines.append(text[:end].rstrip())
+        text = text[end:].lstrip()
+    return [*lines, text]
 
 
 def _width(text: str) -> int:

@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, Final
 
+from ...encodings.json_form import json_text, to_json
 from ...errors import StableError
 from ...storable import Codec
 from .. import missing
@@ -24,23 +25,23 @@ from ..fit import Misfit, open_image, require_all_fit
 from ..formats.layout import Damage, Finding
 from ..formats.recognise import STRUCTURES
 from ..guessed import first_schema
-from ..image import Image, Part, SchemaFiles, Types
+from ..image import Image, Part, SchemaFiles, Types, images_in
 from ..repair.salvage import repair
 from ..report import check, inspect
 from ..rewrite.rewrite import DEFAULT_BUCKET, import_part, load, shrink
 from ..schema import NO_SCHEMA, MemoryType, read_schema, type_of
 from ..schema import STRUCTURES as STRUCTURE_WORDS
 from ..source import Unreadable
-from ..values import Reading, json_text, shorten, to_json
+from ..values import Reading, shorten
 from ..writing import is_standard_output, output
 from . import completion, show
-from .guard import DAMAGED, SOUND, TROUBLE, complain, guarded
+from .guard import DAMAGED, SOUND, TROUBLE, TROUBLES, complain, guarded, trouble
 from .text import Printer, ProgressBar, human, silence
 
 _KNOWN: Final = (*STRUCTURES, "manager", "empty", "zeros", "ic-stable-memory")
 _MOST_SAID: Final = 20
 _BINARY: Final = ("cbor", "parquet")
-_FILE_HELP: Final = "an image, a gzip of one, or the folder of a snapshot (dfx, icp-cli, Juno)"
+_FILE_HELP: Final = "an image, a gzip of one, or the folder of a snapshot (dfx, icp-cli, Juno); here, or as https://... or s3://..."
 
 
 def add_verbs(verbs: Any) -> None:
@@ -67,7 +68,39 @@ def _verb(verbs: Any, name: str, run: Callable[[argparse.Namespace], int], summa
 
 
 def _file(parser: argparse.ArgumentParser, name: str = "file", text: str = _FILE_HELP) -> None:
-    parser.add_argument(name, metavar=name.upper(), help=text)
+    parser.add_argument(name, metavar=name.upper(), type=_input, help=f"{text}; - is the standard input")
+
+
+def _several(parser: argparse.ArgumentParser) -> None:
+    text = f"{_FILE_HELP}; of another folder, everything in it; - is the standard input"
+    parser.add_argument("file", metavar="FILE", nargs="+", type=_input, help=text)
+
+
+def _input(text: str) -> str:
+    return "/dev/stdin" if text == "-" else text
+
+
+def _output(text: str) -> str:
+    return "/dev/stdout" if text == "-" else text
+
+
+def _each(arguments: argparse.Namespace, one: Callable[[argparse.Namespace, bool], tuple[int, Any]]) -> int:
+    """Run a verb on each file; return the exit code of the worst. `one` is also told whether others came before."""
+    paths = [path for given in arguments.file for path in images_in(given)]
+    codes: list[int] = []
+    found: list[Any] = []
+    for path in paths:
+        try:
+            code, made = one(argparse.Namespace(**{**vars(arguments), "file": path}), bool(codes))
+        except TROUBLES as error:
+            if len(paths) == 1 or isinstance(error, BrokenPipeError):
+                raise
+            code, made = trouble(error), {"file": path, "result": "unreadable", "error": str(error)}
+        codes.append(code)
+        found.append(made)
+    if arguments.json:
+        _print_json(found if len(arguments.file) > 1 or paths != arguments.file else found[0])
+    return max(codes)
 
 
 def _types(parser: argparse.ArgumentParser) -> None:
@@ -111,7 +144,7 @@ def _count(text: str) -> int:
 
 
 def _out(parser: argparse.ArgumentParser, text: str, *, required: bool = True) -> None:
-    parser.add_argument("-o", "--out", metavar="OUT", required=required, help=text)
+    parser.add_argument("-o", "--out", metavar="OUT", type=_output, required=required, help=f"{text}; - is the standard output")
 
 
 def _types_by_id(arguments: argparse.Namespace) -> Types:
@@ -182,27 +215,34 @@ def _summary(arguments: argparse.Namespace) -> Printer:
 def _add_inspect(verbs: Any) -> None:
     summary = "What a memory is, and what is in it. Exit code 1: something that was looked at is damaged or missing."
     parser = _verb(verbs, "inspect", _inspect, summary, "inspect stable_memory.bin")
-    _file(parser)
-    parser.add_argument("--deep", action="store_true", help="walk everything, however large; small memories are walked anyway")
-    parser.add_argument("--json", action="store_true", help="for programs")
-    parser.add_argument("--write-schema", dest="out", metavar="FILE", help="write a first schema of the memories; guesses are marked")
+    _several(parser)
+    parser.add_argument("--deep", action="store_true", help="walk everything, however large, and show all about each memory")
+    parser.add_argument("--json", action="store_true", help="for programs; of several files a list")
+    text = "write a first schema of the memories of one file; guesses are marked"
+    parser.add_argument("--write-schema", dest="out", metavar="OUT", type=_output, help=text)
     _types(parser)
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
+    if arguments.out is not None and len(arguments.file) > 1:
+        raise Unreadable("--write-schema is for one FILE; give one, or leave it out")
+    return _each(arguments, _inspect_one)
+
+
+def _inspect_one(arguments: argparse.Namespace, heading: bool) -> tuple[int, Any]:
     with _opened(arguments) as (image, bar):
         _only(image, arguments.memory)
         if arguments.out is not None:
             with output(arguments.out) as out:
                 out.write(first_schema(image).encode())
         report = inspect(image, deep=arguments.deep or None, types=_told(arguments, image), progress=bar)
-    if arguments.json:
-        _print_json(report.to_dict())
-    else:
-        show.report(report, Printer())
-    if report.damaged:
-        return DAMAGED
-    return TROUBLE if report.kind == "unknown" or _is_nothing(image) else SOUND
+    code = DAMAGED if report.damaged else TROUBLE if report.kind == "unknown" or _is_nothing(image) else SOUND
+    if not arguments.json:
+        printer = Printer()
+        if heading:
+            printer.line()
+        show.report(report, printer, details=arguments.deep or arguments.memory is not None)
+    return code, report.to_dict()
 
 
 # ---- check ----
@@ -216,21 +256,28 @@ def _add_check(verbs: Any) -> None:
         "Every rule of the manager and of every structure. Exit code 0: sound, 1: damaged, 2: not recognised or unreadable.",
         "check stable_memory.bin",
     )
-    _file(parser)
-    parser.add_argument("--json", action="store_true", help="for programs")
-    parser.add_argument("--limit", type=_count, metavar="N", help="show at most N broken rules; all are counted")
+    _several(parser)
+    parser.add_argument("--json", action="store_true", help="for programs; of several files a list")
+    parser.add_argument("--limit", type=_count, metavar="N", help="show at most N broken rules of a file; all are counted")
     _types(parser)
 
 
 def _check(arguments: argparse.Namespace) -> int:
+    return _each(arguments, lambda one, _: _check_one(one))
+
+
+def _check_one(arguments: argparse.Namespace) -> tuple[int, Any]:
     with _opened(arguments) as (image, bar):
         _only(image, arguments.memory)
         findings = _findings(arguments, image, bar)
         known = image.recognition.kind in _KNOWN and not _is_nothing(image)
         title, notes = image.recognition.title, image.notes
     code = DAMAGED if findings else SOUND if known else TROUBLE
-    _show_findings(arguments, findings, title, notes, code)
-    return code
+    if not arguments.json:
+        _show_findings(arguments, findings, f"{image.name}: {title}", notes, code)
+    result = {SOUND: "sound", DAMAGED: "damaged", TROUBLE: "not recognised"}[code]
+    shown = [asdict(one) for one in findings[: arguments.limit]]
+    return code, {"file": image.name, "result": result, "what": title, "count": len(findings), "notes": notes, "violations": shown}
 
 
 def _findings(arguments: argparse.Namespace, image: Image, bar: ProgressBar) -> list[Finding]:
@@ -246,21 +293,16 @@ def _findings(arguments: argparse.Namespace, image: Image, bar: ProgressBar) -> 
 
 
 def _show_findings(arguments: argparse.Namespace, findings: list[Finding], title: str, notes: list[str], code: int) -> None:
-    if arguments.json:
-        result = {SOUND: "sound", DAMAGED: "damaged", TROUBLE: "not recognised"}[code]
-        shown = [asdict(one) for one in findings[: arguments.limit]]
-        _print_json({"result": result, "what": title, "count": len(findings), "notes": notes, "violations": shown})
-        return
     printer = Printer()
     for text in notes:
         printer.line(f"note: {text}", "yellow")
     if code == TROUBLE:
-        printer.line(f"{arguments.file}: {title}: there are no rules to check")
+        printer.line(f"{title}: there are no rules to check")
     elif code == SOUND:
-        printer.line(f"{arguments.file}: {title}: sound", "green")
+        printer.line(f"{title}: sound", "green")
     else:
         show.findings(findings[: arguments.limit], printer)
-        printer.line(f"{arguments.file}: {title}: damaged, {len(findings)} broken rules", "red")
+        printer.line(f"{title}: damaged, {len(findings)} broken rules", "red")
 
 
 # ---- dump and get ----
@@ -463,7 +505,7 @@ def _add_import(verbs: Any) -> None:
     )
     _file(parser, "part", "the memory, as export writes it")
     parser.add_argument("--memory", type=int, required=True, metavar="ID", help="the id that it gets; what has it is replaced")
-    parser.add_argument("--into", metavar="FILE", help="the image whose other memories are kept (without it: a new one)")
+    parser.add_argument("--into", metavar="FILE", type=_input, help="the image whose other memories are kept (without it: a new one)")
     parser.add_argument("--bucket-pages", type=_count, default=DEFAULT_BUCKET, metavar="N", help="of a new image (default: 128)")
     _keep_going(parser)
     _out(parser, "the image to write")

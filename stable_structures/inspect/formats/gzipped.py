@@ -10,68 +10,49 @@ the last block of a stream that ends early.
 
 from __future__ import annotations
 
-import os
-import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
-from ..source import BLOCK, FileSource, Progress, Unreadable, any_set, no_progress
+from ..source import BLOCK, FileSource, Progress, Source, Unreadable, no_progress
 from .layout import Finding
+from .unnamed import MOST, Unnamed
 
 MAGIC: Final = b"\x1f\x8b"
 _HEADER, _TRAILER, _DEFLATE = 10, 8, 8
 _HEADER_CRC, _EXTRA, _NAME, _COMMENT, _UNKNOWN = 2, 4, 8, 16, 0xE0
 _READ: Final = 64 << 10
-_GRAIN: Final = 4 << 10
-_MOST_UNPACKED: Final = 500 << 30
-"""As much as a stable memory can have."""
+_MOST_UNPACKED: Final = MOST
 _MOST_DATA: Final = 1 << 30
 _MOST_RATIO: Final = 200
 """For data that is not zeros: a gzip that unpacks to a GiB, and to more than this many times its size, is not a memory."""
 _CUT_OFF: Final = "a gzip is not cut off"
+_TOO_MUCH: Final = ", which no gzip of a memory does; unpack it by itself if it is one"
 
 
-def unzip(path: str | Path, progress: Progress = no_progress) -> FileSource:
-    """Unpack a gzip to a temporary file that has no name and holes where there are zeros. O(size).
+def unzip(what: str | Path | Source, progress: Progress = no_progress, name: str = "") -> FileSource:
+    """Unpack a gzip, which messages call `name`, and close it, to a temporary file that has no name and holes where there are zeros. O(size).
 
     What is wrong with it stands in the source's `problems`. Raises `Unreadable` if the file cannot be read at all, or
     unpacks to more than a memory can be, or to far more data than it has itself.
     """
-    with FileSource(path) as packed, tempfile.NamedTemporaryFile(prefix="stable-structures-") as out:
-        reader = _Reader(packed, lambda done: progress("unpacking", done, packed.nbytes))
-        most = max(_MOST_DATA, _MOST_RATIO * packed.nbytes)
-        left = most
-        for data in reader.unpacked():
-            left -= _write(out, data)
-            if left < 0 or out.tell() > _MOST_UNPACKED:
-                limit = f"{most:,} bytes of data" if left < 0 else f"{_MOST_UNPACKED:,} bytes"
-                why = f"it unpacks to more than {limit}, which no gzip of a memory does; unpack it by itself if it is one"
-                raise Unreadable(f"{path}: cannot be read: {why}")
-        if reader.is_no_gzip:
-            raise Unreadable(f"{path}: cannot be read: {reader.problems[0].rule}: found {reader.problems[0].found} at byte {reader.at}")
-        out.truncate()
-        out.flush()
-        source = FileSource(out.name)
-    source.path = Path(path)
+    with what if isinstance(what, Source) else FileSource(what) as packed:
+        path = packed.path if isinstance(packed, FileSource) else name
+        most_data = max(_MOST_DATA, _MOST_RATIO * packed.nbytes)
+        with Unnamed(path, _MOST_UNPACKED, most_data, ("it unpacks to", _TOO_MUCH)) as out:
+            reader = _Reader(packed, lambda done: progress("unpacking", done, packed.nbytes))
+            for data in reader.unpacked():
+                out.write(data)
+            if reader.is_no_gzip:
+                first = reader.problems[0]
+                raise Unreadable(f"{path}: cannot be read: {first.rule}: found {first.found} at byte {reader.at}")
+            source = out.source()
     source.problems += reader.problems
     if reader.problems:
         early = any(one.rule.startswith(_CUT_OFF) for one in reader.problems)
         source.notes.append(f"the gzip {'ends too early' if early else 'is damaged'}; what it holds up to there is shown")
     return source
-
-
-def _write(out: IO[bytes] | Any, data: bytes) -> int:
-    """Write what is not zero, and leaves holes for the rest; return how many bytes were written."""
-    written = 0
-    for at in range(0, len(data), _GRAIN):
-        piece = data[at : at + _GRAIN]
-        if any_set(piece):
-            written += out.write(piece)
-        else:
-            out.seek(len(piece), os.SEEK_CUR)
-    return written
 
 
 class _Broken(Exception):
@@ -81,7 +62,7 @@ class _Broken(Exception):
 class _Reader:
     """The members of a gzip, in order, up to the first that is not whole."""
 
-    def __init__(self, packed: FileSource, tell: Any) -> None:
+    def __init__(self, packed: Source, tell: Any) -> None:
         self.packed, self.tell = packed, tell
         self.at = 0
         self.problems: list[Finding] = []

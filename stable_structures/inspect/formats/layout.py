@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Numbers of the format (docs/format.md) that reading and rewriting share, and what a broken rule looks like.
 
-What a public header of the core defines comes from there; the offsets below stand in the layout picture of one C file each.
+All of them come from the headers of the core, by the cdef file; the picture of each layout is at the head of a C file.
 """
 
 from __future__ import annotations
@@ -13,52 +13,97 @@ from typing import Any, Final
 from ... import _native as native
 from ...errors import remade
 
+_core: Final = native.call
+
+# magics, and a magic with the version behind it
+MAP_MAGIC: Final = native.magic("SS_MAP_MAGIC")
+MANAGER_MAGIC: Final = native.magic("SS_MANAGER_MAGIC")
+NODE_MAGIC: Final = native.magic("SS_NODE_MAGIC")
+OVERFLOW_MAGIC: Final = native.magic("SS_OVERFLOW_MAGIC")
+CHUNK_BEGINS: Final = native.magic("SS_CHUNK_MAGIC") + b"\x01"
+ALLOCATOR_BEGINS: Final = native.magic("SS_ALLOCATOR_MAGIC") + b"\x01"
+NODE_BEGINS: Final = NODE_MAGIC + b"\x02"
+
 MAGICS: Final[dict[bytes, str]] = {
-    b"MGR": "manager",
-    b"BTR": "map",
-    b"SVC": "vec",
-    b"SMH": "heap",
-    b"SCL": "cell",
-    b"GLI": "log index",
-    b"GLD": "log data",
+    MANAGER_MAGIC: "manager",
+    MAP_MAGIC: "map",
+    native.magic("SS_VEC_MAGIC"): "vec",
+    native.magic("SS_HEAP_MAGIC"): "heap",
+    native.magic("SS_CELL_MAGIC"): "cell",
+    native.magic("SS_LOG_INDEX_MAGIC"): "log index",
+    native.magic("SS_LOG_DATA_MAGIC"): "log data",
 }
 """First three bytes of each structure, and the word for it."""
+
+BEGINS: Final[dict[str, bytes]] = {kind: magic + b"\x01" for magic, kind in MAGICS.items()}
+"""First four bytes of each structure with layout version 1."""
 
 VERSIONS: Final[dict[str, tuple[int, ...]]] = {kind: (1, 2) if kind == "map" else (1,) for kind in MAGICS.values()}
 """The layout versions of each."""
 
+VERSION_AT: Final[int] = _core.SS_VERSION_AT
+
 # the manager
-MEMORIES: Final[int] = native.call.SS_MANAGER_MEMORIES
-FREE: Final[int] = native.call.SS_MANAGER_FREE
-BUCKETS: Final[int] = native.call.SS_MANAGER_BUCKETS
-SIZES_AT: Final = 40
-OWNERS_AT: Final = SIZES_AT + 8 * MEMORIES
-TABLES_SIZE: Final = OWNERS_AT + BUCKETS
+MEMORIES: Final[int] = _core.SS_MANAGER_MEMORIES
+FREE: Final[int] = _core.SS_MANAGER_FREE
+BUCKETS: Final[int] = _core.SS_MANAGER_BUCKETS
+ALLOCATED_BUCKETS_AT: Final[int] = _core.SS_MANAGER_ALLOCATED_AT
+BUCKET_PAGES_AT: Final[int] = _core.SS_MANAGER_BUCKET_PAGES_AT
+RESERVED_AT: Final[int] = _core.SS_MANAGER_RESERVED_AT
+SIZES_AT: Final[int] = _core.SS_MANAGER_SIZES_AT
+OWNERS_AT: Final[int] = _core.SS_MANAGER_OWNERS_AT
+TABLES_SIZE: Final[int] = _core.SS_MANAGER_TABLES_SIZE
 
-# the map
-MAP_HEADER: Final = 28
-ALLOCATOR_AT: Final = 52
-FIRST_CHUNK: Final = 100
-CHUNK_HEADER: Final = 16
-NODE_HEADER: Final[int] = native.call.NODE_HEADER
-OVERFLOW_HEADER: Final[int] = native.call.OVERFLOW_HEADER
-CAPACITY: Final[int] = native.call.SS_CAPACITY
-MINIMUM: Final[int] = native.call.SS_MINIMUM
-DEPTH: Final = 32
-LEAST_PAGE: Final[int] = native.call.SS_LEAST_PAGE
-DEFAULT_PAGE: Final = 1024
-UNBOUNDED_MARK: Final = 2**32 - 1
+# the map, its allocator and chunks
+MAP_HEADER: Final[int] = _core.SS_BTREE_HEADER
+FIRST_AT: Final[int] = _core.SS_BTREE_FIRST_AT
+SECOND_AT: Final[int] = _core.SS_BTREE_SECOND_AT
+ROOT_AT: Final[int] = _core.SS_BTREE_ROOT_AT
+LENGTH_AT: Final[int] = _core.SS_BTREE_LENGTH_AT
+ALLOCATOR_AT: Final[int] = _core.SS_ALLOCATOR_OFFSET
+CHUNK_SIZE_AT: Final[int] = _core.SS_ALLOCATOR_SIZE_AT
+CHUNK_COUNT_AT: Final[int] = _core.SS_ALLOCATOR_COUNT_AT
+FREE_HEAD_AT: Final[int] = _core.SS_ALLOCATOR_HEAD_AT
+FIRST_CHUNK: Final[int] = _core.SS_FIRST_CHUNK
+CHUNK_HEADER: Final[int] = _core.SS_CHUNK_HEADER
+ALLOCATED_AT: Final[int] = _core.SS_CHUNK_ALLOCATED_AT
+CAPACITY: Final[int] = _core.SS_CAPACITY
+MINIMUM: Final[int] = _core.SS_MINIMUM
+DEPTH: Final[int] = _core.SS_DEPTH
+LEAST_PAGE: Final[int] = _core.SS_LEAST_PAGE
+DEFAULT_PAGE: Final[int] = _core.SS_BTREE_DEFAULT_PAGE
+UNBOUNDED_MARK: Final[int] = _core.SS_BTREE_PAGE_SIZE_MARK
 
-# vec and heap, log
-SLOTS_AT: Final = 64
-LOG_COUNT_AT: Final = 32
-LOG_ENDS_AT: Final = 40
-LOG_DATA_AT: Final = 32
-CELL_AT: Final = 8
+# nodes
+TYPE_AT: Final[int] = _core.NODE_TYPE_AT
+COUNT_AT: Final[int] = _core.NODE_COUNT_AT
+OVERFLOW_AT: Final[int] = _core.NODE_OVERFLOW_AT
+NODE_HEADER: Final[int] = _core.NODE_HEADER
+SLOTS_OF_NODE_AT: Final[int] = _core.NODE_V1_HEADER
+NEXT_OVERFLOW_AT: Final[int] = _core.OVERFLOW_NEXT_AT
+OVERFLOW_HEADER: Final[int] = _core.OVERFLOW_HEADER
+CHILD: Final[int] = _core.CHILD_SIZE
+SIZE: Final[int] = _core.SIZE_FIELD
+
+# vec and heap, cell, log
+SLOTS_AT: Final[int] = _core.SS_SLOTS_START
+SLOT_COUNT_AT: Final[int] = _core.SS_SLOTS_LENGTH_AT
+SLOT_SIZE_AT: Final[int] = _core.SS_SLOTS_MAX_SIZE_AT
+SLOT_FIXED_AT: Final[int] = _core.SS_SLOTS_FIXED_AT
+CELL_SIZE_AT: Final[int] = _core.SS_CELL_LENGTH_AT
+CELL_AT: Final[int] = _core.SS_CELL_VALUE_AT
+LOG_COUNT_AT: Final[int] = _core.SS_LOG_COUNT_AT
+LOG_ENDS_AT: Final[int] = _core.SS_LOG_ENDS_AT
+LOG_DATA_AT: Final[int] = _core.SS_LOG_ENTRIES_AT
 
 U16: Final = struct.Struct("<H")
 U32: Final = struct.Struct("<I")
 U64: Final = struct.Struct("<Q")
+
+
+def u16(data: bytes, at: int) -> int:
+    """Return the little-endian number of 2 bytes."""
+    return int(U16.unpack_from(data, at)[0])
 
 
 def u32(data: bytes, at: int) -> int:
@@ -72,12 +117,12 @@ def u64(data: bytes, at: int) -> int:
 
 
 def derived_size(key: int, value: int) -> int:
-    """Size of a layout-1 node.
+    """Return the size of a layout-1 node.
 
     >>> derived_size(8, 8)
     367
     """
-    return 7 + CAPACITY * (8 + key + value) + 8 * (CAPACITY + 1)
+    return int(_core.ss_node_v1_size(key, value))
 
 
 def bounds_of_page(page: int) -> int | None:

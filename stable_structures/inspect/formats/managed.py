@@ -9,7 +9,21 @@ from typing import Final
 
 from ...memory.memory import PAGE_SIZE
 from ..source import PastEnd, Source, VirtualSource
-from .layout import BUCKETS, FREE, MEMORIES, OWNERS_AT, SIZES_AT, TABLES_SIZE, U64, Damage
+from .layout import (
+    ALLOCATED_BUCKETS_AT,
+    BEGINS,
+    BUCKET_PAGES_AT,
+    BUCKETS,
+    FREE,
+    MEMORIES,
+    OWNERS_AT,
+    RESERVED_AT,
+    SIZES_AT,
+    TABLES_SIZE,
+    Damage,
+    u16,
+    u64,
+)
 
 ENDS_INSIDE: Final = "a bucket in use ends inside the memory"
 
@@ -77,11 +91,11 @@ class Manager:
 
     def check(self, note: Callable[[Damage], None]) -> None:
         """Report every broken rule of the tables. O(32,768)."""
-        if self.magic != b"MGR\x01":
-            note(Damage("a memory manager begins with MGR and version 1", 0, self.magic.hex(), b"MGR\x01".hex()))
+        if self.magic != BEGINS["manager"]:
+            note(Damage("a memory manager begins with MGR and version 1", 0, self.magic.hex(), BEGINS["manager"].hex()))
         if any(self.reserved):
             at = next(i for i, byte in enumerate(self.reserved) if byte)
-            note(Damage("the reserved bytes of a memory manager are zero", 8 + at, self.reserved[at], 0))
+            note(Damage("the reserved bytes of a memory manager are zero", RESERVED_AT + at, self.reserved[at], 0))
         self._check_owners(note)
         owned = [0] * (MEMORIES + 1)
         for bucket in range(self.allocated):
@@ -112,9 +126,9 @@ def read_manager(source: Source) -> Manager:
     """Return the tables at the start of a memory. O(1). Raises `Damage` if they cannot be used at all."""
     manager = read_tables(source)
     if manager.bucket_pages == 0:
-        raise Damage("the bucket size is not 0", 6, 0, 128)
+        raise Damage("the bucket size is not 0", BUCKET_PAGES_AT, 0, 128)
     if manager.allocated > BUCKETS:
-        raise Damage("number of allocated buckets", 4, manager.allocated, BUCKETS)
+        raise Damage("number of allocated buckets", ALLOCATED_BUCKETS_AT, manager.allocated, BUCKETS)
     return manager
 
 
@@ -124,6 +138,6 @@ def read_tables(source: Source) -> Manager:
         tables = source.read(0, TABLES_SIZE)
     except PastEnd:
         raise Damage("a memory manager has a page of tables", 0, source.nbytes, PAGE_SIZE) from None
-    sizes = [int(U64.unpack_from(tables, SIZES_AT + 8 * i)[0]) for i in range(MEMORIES)]
-    allocated, bucket_pages = (int.from_bytes(tables[at : at + 2], "little") for at in (4, 6))
-    return Manager(source, bucket_pages, allocated, sizes, tables[OWNERS_AT:], tables[8:SIZES_AT], tables[:4])
+    sizes = [u64(tables, SIZES_AT + 8 * i) for i in range(MEMORIES)]
+    allocated, bucket_pages = (u16(tables, at) for at in (ALLOCATED_BUCKETS_AT, BUCKET_PAGES_AT))
+    return Manager(source, bucket_pages, allocated, sizes, tables[OWNERS_AT:], tables[RESERVED_AT:SIZES_AT], tables[:4])

@@ -15,12 +15,23 @@ from ..source import PastEnd, Progress, Source, no_progress
 from .inference import infer_layout, infer_order, layout_of, order_of
 from .layout import (
     ALLOCATOR_AT,
+    ALLOCATOR_BEGINS,
+    CHUNK_BEGINS,
+    CHUNK_COUNT_AT,
     CHUNK_HEADER,
+    CHUNK_SIZE_AT,
     DEPTH,
+    FIRST_AT,
     FIRST_CHUNK,
+    FREE_HEAD_AT,
     LEAST_PAGE,
+    LENGTH_AT,
     MAP_HEADER,
+    MAP_MAGIC,
+    ROOT_AT,
+    SECOND_AT,
     UNBOUNDED_MARK,
+    VERSION_AT,
     Damage,
     bounds_of_page,
     derived_size,
@@ -35,6 +46,9 @@ OVERFLOW: Final = 2
 UNUSED: Final = 3
 _SAMPLE: Final = 24
 _SCAN: Final = 4096
+_FEW: Final = 8
+_NEAREST: Final = 64
+"""Chunks at the beginning that came with the header, mostly."""
 
 
 def sizes_with(sizes: tuple[int, int] | None, low: int, high: int) -> tuple[int, int]:
@@ -64,7 +78,9 @@ class MapReader:
         if self.least_bytes() > source.nbytes:
             most = (source.nbytes - FIRST_CHUNK) // self.space.stride
             self.problems.append(
-                Damage("the allocated chunks of a map lie inside the memory", ALLOCATOR_AT + 16, self.allocated, f"at most {most}")
+                Damage(
+                    "the allocated chunks of a map lie inside the memory", ALLOCATOR_AT + CHUNK_COUNT_AT, self.allocated, f"at most {most}"
+                )
             )
         self._infer()
 
@@ -72,28 +88,30 @@ class MapReader:
 
     def _read_header(self) -> None:
         header = self.header
-        if header[:3] != b"BTR":
-            self.problems.append(Damage("a map begins with BTR", 0, header[:3].hex(), b"BTR".hex()))
-        self.version = header[3]
+        if header[:3] != MAP_MAGIC:
+            self.problems.append(Damage("a map begins with BTR", 0, header[:3].hex(), MAP_MAGIC.hex()))
+        self.version = header[VERSION_AT]
         if self.version not in (1, 2):
-            self.problems.append(Damage("version of a map is 1 or 2", 3, self.version, 2))
-        first, second = u32(header, 4), u32(header, 8)
+            self.problems.append(Damage("version of a map is 1 or 2", VERSION_AT, self.version, 2))
+        first, second = u32(header, FIRST_AT), u32(header, SECOND_AT)
         self.derived = self.version == 1 or second != UNBOUNDED_MARK
         self.max_key, self.max_value = (first, second) if self.derived else (UNBOUNDED_MARK, UNBOUNDED_MARK)
         self.page = derived_size(first, second) if self.derived else first
-        self.root, self.length = u64(header, 12), u64(header, 20)
-        self.allocated, self.free_head = u64(self.allocator, 16), u64(self.allocator, 24)
+        self.root, self.length = u64(header, ROOT_AT), u64(header, LENGTH_AT)
+        self.allocated, self.free_head = u64(self.allocator, CHUNK_COUNT_AT), u64(self.allocator, FREE_HEAD_AT)
         self._check_allocator_header()
         if self.page < LEAST_PAGE:
-            raise Damage("a map's page size is at least 128", 4, self.page, LEAST_PAGE)
+            raise Damage("a map's page size is at least 128", FIRST_AT, self.page, LEAST_PAGE)
 
     def _check_allocator_header(self) -> None:
-        allocator, size = self.allocator, u64(self.allocator, 8)
-        if allocator[:4] != b"BTA\x01":
-            self.problems.append(Damage("the allocator begins with BTA and version 1", ALLOCATOR_AT, allocator[:4].hex(), b"BTA\x01".hex()))
+        allocator, size = self.allocator, u64(self.allocator, CHUNK_SIZE_AT)
+        if allocator[:4] != ALLOCATOR_BEGINS:
+            self.problems.append(
+                Damage("the allocator begins with BTA and version 1", ALLOCATOR_AT, allocator[:4].hex(), ALLOCATOR_BEGINS.hex())
+            )
         if size == self.page:
             return
-        self.problems.append(Damage("the allocator's chunks have the map's page size", ALLOCATOR_AT + 8, size, self.page))
+        self.problems.append(Damage("the allocator's chunks have the map's page size", ALLOCATOR_AT + CHUNK_SIZE_AT, size, self.page))
         if LEAST_PAGE <= size < 2**32 and self._fits_chunks(size) and not self._fits_chunks(self.page):
             self.page, self.derived = size, False
             self.max_key = self.max_value = UNBOUNDED_MARK
@@ -101,7 +119,7 @@ class MapReader:
     def _fits_chunks(self, page: int) -> bool:
         """Return whether the second chunk lies where this page size puts it."""
         at = FIRST_CHUNK + page + CHUNK_HEADER
-        return page >= LEAST_PAGE and at + 4 <= self.source.nbytes and self.source.read(at, 4) == b"CHK\x01"
+        return page >= LEAST_PAGE and at + 4 <= self.source.nbytes and self.source.read(at, 4) == CHUNK_BEGINS
 
     def least_bytes(self) -> int:
         """Return how many bytes the chunks that the allocator counts need at least."""
@@ -116,6 +134,7 @@ class MapReader:
             return False
         if self.allocated > _SCAN:
             return bool(self.sample)
+        self.source.bring(self.least_bytes())
         ends = [int(batch[3][-1]) for batch in batches(self, _ignore, keys_only=True)]
         return bool(ends) and not any(ends)
 
@@ -135,11 +154,19 @@ class MapReader:
         self.order = order_of(self.key) if self.key is not None else infer_order(self._sampled())
 
     def _sample(self) -> list[int]:
-        """Return the addresses of some nodes: from the root breadth first; where that meets damage, from the chunks too."""
+        """Return the addresses of some nodes: from the root breadth first; where that meets damage, from the chunks too.
+
+        Far away a node costs a request: there the nodes of the way to the least key are fetched, and others that came with them.
+        """
         found: list[int] = []
         queue, damaged = [self.root], False
+        far = self.source.is_far
+        if far:
+            self._descend_leftmost()
         while queue and len(found) < _SAMPLE:
             address = queue.pop(0)
+            if far and not self.source.is_at_hand(address - CHUNK_HEADER, self.space.stride):
+                continue
             try:
                 node = self.space.node(address, NodeLayout(), whole=False)
             except Damage:
@@ -148,10 +175,20 @@ class MapReader:
             if address not in found:
                 found.append(address)
                 queue += node.children[:: max(1, len(node.children) // 3)]
-        if damaged:
-            loose = self.loose_nodes(range(min(self.space.chunks, _SCAN)), _SAMPLE)
+        if damaged or (far and len(found) < _FEW):
+            loose = self.loose_nodes(range(min(self.space.chunks, _NEAREST if far else _SCAN)), _SAMPLE)
             found += [node.address for node in loose if node.address not in found]
         return found
+
+    def _descend_leftmost(self) -> None:
+        """Fetch the nodes on the way to the least key. O(log n)."""
+        address, levels = self.root, 0
+        while address and levels < DEPTH:
+            try:
+                node = self.space.node(address, NodeLayout(), whole=False)
+            except Damage:
+                return
+            address, levels = (0 if node.leaf else node.children[0]), levels + 1
 
     def loose_nodes(self, indices: range, limit: int | None = None) -> Iterator[Node]:
         """Iterate over nodes in allocated chunks, whether anything leads to them or not; only their headers and children are parsed."""
@@ -238,6 +275,34 @@ class MapReader:
         What lies behind them is from before that, and means nothing. O(free chunks). Raises `Damage`.
         """
         return end_of_chunks(self)
+
+    def free_chunks(self, most: int) -> int | None:
+        """Return the number of chunks that the free list leads to; None if they are more than `most`, or if it is damaged. O(most)."""
+        chunk, count = self.free_head, 0
+        while count <= most:
+            try:
+                header = self.source.read(chunk, CHUNK_HEADER)
+            except PastEnd:
+                return None
+            chunk = u64(header, 8)
+            if header[:4] != b"CHK\x01" or chunk == 0:
+                return count if header[:4] == b"CHK\x01" else None
+            count += 1
+        return None
+
+    def last_key(self) -> tuple[int, int] | None:
+        """Return the address of the node of the greatest key that can be read, and its number there; None without one. O(log n)."""
+        return next(self._from_right(self.root, 0, [4 * DEPTH]), None) if self.root else None
+
+    def _from_right(self, address: int, depth: int, left: list[int]) -> Iterator[tuple[int, int]]:
+        node = self._enter(address, depth, _ignore, left)
+        if node is None:
+            return
+        for i in range(len(node.keys), -1, -1):
+            if not node.leaf:
+                yield from self._from_right(node.children[i], depth + 1, left)
+            if i:
+                yield address, i - 1
 
     def depth(self) -> int:
         """Return the levels from the root to the leftmost leaf. O(log n)."""

@@ -19,13 +19,26 @@ from typing import Final
 
 from ..source import PastEnd, Source
 from .layout import (
+    ALLOCATED_AT,
     CAPACITY,
+    CHILD,
+    CHUNK_BEGINS,
     CHUNK_HEADER,
+    COUNT_AT,
     FIRST_CHUNK,
+    NEXT_OVERFLOW_AT,
     NODE_HEADER,
+    NODE_MAGIC,
+    OVERFLOW_AT,
     OVERFLOW_HEADER,
+    OVERFLOW_MAGIC,
+    SIZE,
+    SLOTS_OF_NODE_AT,
+    TYPE_AT,
     UNBOUNDED_MARK,
+    VERSION_AT,
     Damage,
+    u16,
     u32,
     u64,
 )
@@ -103,12 +116,12 @@ class Run:
         at = self.following
         self.space.check_chunk(at)
         header = self.space.read(at, OVERFLOW_HEADER)
-        if header[:3] != b"NOF":
-            raise Damage("an overflow page begins with NOF", at, header[:3].hex(), b"NOF".hex())
+        if header[:3] != OVERFLOW_MAGIC:
+            raise Damage("an overflow page begins with NOF", at, header[:3].hex(), OVERFLOW_MAGIC.hex())
         if len(self.pages) > self.space.chunks:
             raise Damage("a node's chain is no circle", self.address, len(self.pages), self.space.chunks)
         self.pages.append(at)
-        self.following = u64(header, 3)
+        self.following = u64(header, NEXT_OVERFLOW_AT)
 
     def whole(self, most: int) -> bytes | None:
         """Return all bytes of the run, or None if it has more than `most` overflow pages. Raises `Damage` if the chain breaks."""
@@ -182,8 +195,8 @@ class Space:
         at = NODE_HEADER
         if not node.leaf:
             count = _count(first)
-            node.children = _CHILDREN[count].unpack(node.run.read(at, 8 * (count + 1)))
-            at += 8 * (count + 1)
+            node.children = _CHILDREN[count].unpack(node.run.read(at, CHILD * (count + 1)))
+            at += CHILD * (count + 1)
         if whole:
             node.end = read_entries(node, at, _count(first), layout)
             node.run.finish(node.end)
@@ -192,44 +205,44 @@ class Space:
         return node
 
     def _open(self, address: int, first: bytes) -> Node:
-        if first[:3] != b"BTN":
-            raise Damage("a node begins with BTN", address, first[:3].hex(), b"BTN".hex())
-        version, kind, count = first[3], first[4], _count(first)
+        if first[:3] != NODE_MAGIC:
+            raise Damage("a node begins with BTN", address, first[:3].hex(), NODE_MAGIC.hex())
+        version, kind, count = first[VERSION_AT], first[TYPE_AT], _count(first)
         if version not in (1, 2) or (version == 1 and not self.slot_value and not self.slot_key):
-            raise Damage("a node's layout version is known", address + 3, version, 2)
+            raise Damage("a node's layout version is known", address + VERSION_AT, version, 2)
         if kind > 1:
-            raise Damage("a node is a leaf (0) or internal (1)", address + 4, kind, 1)
+            raise Damage("a node is a leaf (0) or internal (1)", address + TYPE_AT, kind, 1)
         if not 1 <= count <= CAPACITY:
-            raise Damage("a node has 1 to 11 entries", address + 5, count, CAPACITY)
-        return Node(address, version, kind == 0, Run(self, address, first, u64(first, 7) if version == 2 else 0))  # noqa: PLR2004 - said by the format
+            raise Damage("a node has 1 to 11 entries", address + COUNT_AT, count, CAPACITY)
+        return Node(address, version, kind == 0, Run(self, address, first, u64(first, OVERFLOW_AT) if version == 2 else 0))  # noqa: PLR2004 - said by the format
 
     def _read_slots(self, node: Node, *, whole: bool) -> None:
         """Parse a layout-1 node: slots of the maximum sizes, then the children."""
         first, count = node.run.first, _count(node.run.first)
-        slot = 8 + self.slot_key + self.slot_value
-        for at in range(7, 7 + count * slot, slot) if whole else ():
-            key, value = u32(first, at), u32(first, at + 4 + self.slot_key)
+        slot = 2 * SIZE + self.slot_key + self.slot_value
+        for at in range(SLOTS_OF_NODE_AT, SLOTS_OF_NODE_AT + count * slot, slot) if whole else ():
+            key, value = u32(first, at), u32(first, at + SIZE + self.slot_key)
             if key > self.slot_key:
                 raise Damage("a key fits its slot", node.address + at, key, self.slot_key)
             if value > self.slot_value:
-                raise Damage("a value fits its slot", node.address + at + 4 + self.slot_key, value, self.slot_value)
-            node.keys.append(first[at + 4 : at + 4 + key])
-            node.values.append((at + 8 + self.slot_key, value))
-        node.end = 7 + count * slot
+                raise Damage("a value fits its slot", node.address + at + SIZE + self.slot_key, value, self.slot_value)
+            node.keys.append(first[at + SIZE : at + SIZE + key])
+            node.values.append((at + 2 * SIZE + self.slot_key, value))
+        node.end = SLOTS_OF_NODE_AT + count * slot
         if not node.leaf:
             node.children = _CHILDREN[count].unpack_from(first, node.end)
-            node.end += 8 * (count + 1)
+            node.end += CHILD * (count + 1)
 
 
 def _count(first: bytes) -> int:
-    return first[5] | first[6] << 8
+    return u16(first, COUNT_AT)
 
 
 def _check_header(header: bytes, address: int) -> None:
-    if header[:4] != b"CHK\x01":
-        raise Damage("a chunk begins with CHK and version 1", address - CHUNK_HEADER, header[:4].hex(), b"CHK\x01".hex())
-    if header[4] != 1:
-        raise Damage("a chunk that is reached from the tree is allocated", address - CHUNK_HEADER + 4, header[4], 1)
+    if header[:4] != CHUNK_BEGINS:
+        raise Damage("a chunk begins with CHK and version 1", address - CHUNK_HEADER, header[:4].hex(), CHUNK_BEGINS.hex())
+    if header[ALLOCATED_AT] != 1:
+        raise Damage("a chunk that is reached from the tree is allocated", address - CHUNK_HEADER + ALLOCATED_AT, header[ALLOCATED_AT], 1)
 
 
 def read_entries(node: Node, at: int, count: int, layout: NodeLayout, *, keep: Callable[[Damage], None] | None = None) -> int:
@@ -240,13 +253,13 @@ def read_entries(node: Node, at: int, count: int, layout: NodeLayout, *, keep: C
     try:
         at = _read_keys(node, at, count, layout)
         for _ in range(count):
-            size = u32(node.run.read(at, 4), 0)
+            size = u32(node.run.read(at, SIZE), 0)
             if size > layout.value_max or (layout.value_fixed is not None and size != layout.value_fixed):
                 raise Damage("a value fits its type", node.address, size, layout.value_max)  # noqa: TRY301 - a broken rule, told as all are
             if keep is not None:
-                node.run.read(at + 4, size)
-            node.values.append((at + 4, size))
-            at += 4 + size
+                node.run.read(at + SIZE, size)
+            node.values.append((at + SIZE, size))
+            at += SIZE + size
     except Damage as damage:
         if keep is None:
             raise
@@ -261,9 +274,9 @@ def _read_keys(node: Node, at: int, count: int, layout: NodeLayout) -> int:
         node.keys += [keys[i : i + fixed] for i in range(0, count * fixed, fixed)] if fixed else [b""] * count
         return at + count * fixed
     for _ in range(count):
-        size = u32(run.read(at, 4), 0)
+        size = u32(run.read(at, SIZE), 0)
         if size > layout.key_max:
             raise Damage("a key fits its type", node.address, size, layout.key_max)
-        node.keys.append(run.read(at + 4, size))
-        at += 4 + size
+        node.keys.append(run.read(at + SIZE, size))
+        at += SIZE + size
     return at

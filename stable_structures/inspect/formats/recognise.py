@@ -16,13 +16,30 @@ from ...encodings.limits import TooMuch
 from ...memory.memory import PAGE_SIZE
 from ..budget import require_modest_cbor
 from ..source import Source
-from .layout import ALLOCATOR_AT, BUCKETS, FIRST_CHUNK, MAGICS, VERSIONS, u32, u64
+from .layout import (
+    ALLOCATED_BUCKETS_AT,
+    ALLOCATOR_AT,
+    ALLOCATOR_BEGINS,
+    BUCKET_PAGES_AT,
+    BUCKETS,
+    CHUNK_BEGINS,
+    FIRST_CHUNK,
+    MAGICS,
+    MANAGER_MAGIC,
+    VERSION_AT,
+    VERSIONS,
+    u16,
+    u32,
+    u64,
+)
 
 STRUCTURES: Final = frozenset(MAGICS.values()) - {"manager"}
-_HEAD: Final = 400_000
+_HEAD: Final = 4096
+_END: Final = 64
 _LEAST_DUMP: Final = 16
 _SAVED: Final = 16 << 20
 _LOOKED_AT: Final = 64 << 20
+_LOOKED_AT_FAR: Final = 1 << 20
 _BLOCK_TABLE: Final = 34
 _BLOCKS: Final = 32_768
 _MOTOKO_BLOCK: Final = 8 << 20
@@ -42,23 +59,33 @@ class Recognition:
     """What speaks for damage."""
 
 
-def recognise(source: Source) -> Recognition:
-    """Return what the memory is. O(1), but for a memory that begins with zeros: up to 64 MiB are looked at then."""
+def recognise(source: Source, *, is_virtual: bool = False) -> Recognition:
+    """Return what the memory is; in a virtual memory there is no actor of Motoko.
+
+    O(1), but for a memory that begins with zeros: up to 64 MiB are looked at then, 1 MiB far away.
+    """
     if source.nbytes == 0:
         return Recognition("empty", "an empty memory: no pages")
-    head, tail = source.head(_HEAD), source.read(max(0, source.nbytes - 64), min(64, source.nbytes))
+    head = source.head(_HEAD)
     for rule in _RULES:
-        found = rule(source, head, tail)
+        if is_virtual and rule in _MOTOKO:
+            continue
+        found = rule(source, head)
         if found is not None:
             return found
     return Recognition("unknown", "not recognised", {"first bytes": head[:32].hex()})
 
 
-def _manager(source: Source, head: bytes, _tail: bytes) -> Recognition | None:
-    if head[:3] != b"MGR":
+def _tail(source: Source) -> bytes:
+    """Return the last bytes; what is far is asked for them only by the rules that need them."""
+    return source.read(max(0, source.nbytes - _END), min(_END, source.nbytes))
+
+
+def _manager(source: Source, head: bytes) -> Recognition | None:
+    if head[:3] != MANAGER_MAGIC:
         return None
-    found = Recognition("manager", "a memory manager with virtual memories", {"layout version": head[3]})
-    allocated, pages = int.from_bytes(head[4:6], "little"), int.from_bytes(head[6:8], "little")
+    found = Recognition("manager", "a memory manager with virtual memories", {"layout version": head[VERSION_AT]})
+    allocated, pages = u16(head, ALLOCATED_BUCKETS_AT), u16(head, BUCKET_PAGES_AT)
     found.facts |= {"buckets": allocated, "bucket pages": pages}
     if head[3] != 1:
         found.damage.append(f"layout version {head[3]} is not known")
@@ -71,7 +98,7 @@ def _manager(source: Source, head: bytes, _tail: bytes) -> Recognition | None:
     return found
 
 
-def _structure(_source: Source, head: bytes, _tail: bytes) -> Recognition | None:
+def _structure(_source: Source, head: bytes) -> Recognition | None:
     kind = MAGICS.get(head[:3])
     if kind is None:
         return None
@@ -81,30 +108,31 @@ def _structure(_source: Source, head: bytes, _tail: bytes) -> Recognition | None
     return found
 
 
-def _nearly(source: Source, head: bytes, tail: bytes) -> Recognition | None:
+def _nearly(source: Source, head: bytes) -> Recognition | None:
     """Three of the four bytes of a magic and its version: chance has that once in four million, damage always."""
     for magic, kind in MAGICS.items():
         for version in VERSIONS[kind]:
             whole = magic + bytes([version])
             if len(head) > 4 and sum(a == b for a, b in zip(head, whole, strict=False)) == 3:
-                found = _manager(source, whole + head[4:], tail) or _structure(source, whole + head[4:], tail)
+                found = _manager(source, whole + head[4:]) or _structure(source, whole + head[4:])
                 if found is not None:
                     found.damage.append(f"it begins with {head[:4].hex()}, nearly as a {kind} does: {whole.hex()}")
                 return found
     return None
 
 
-def _map_without_magic(_source: Source, head: bytes, _tail: bytes) -> Recognition | None:
+def _map_without_magic(_source: Source, head: bytes) -> Recognition | None:
     """Return a map whose header is gone: its allocator and first chunk are still there."""
-    if head[ALLOCATOR_AT : ALLOCATOR_AT + 3] != b"BTA" or head[FIRST_CHUNK : FIRST_CHUNK + 3] != b"CHK":
+    if head[ALLOCATOR_AT : ALLOCATOR_AT + 3] != ALLOCATOR_BEGINS[:3] or head[FIRST_CHUNK : FIRST_CHUNK + 3] != CHUNK_BEGINS[:3]:
         return None
     return Recognition("map", "a bare map", damage=[f"its header begins with {head[:4].hex()}, not with BTR"])
 
 
-def _regions(source: Source, head: bytes, tail: bytes) -> Recognition | None:
-    between = head[:4] == bytes(4) and head[4:8] == b"GION" and tail[-8:-4] == b"MORE"
+def _regions(source: Source, head: bytes) -> Recognition | None:
+    between = head[:4] == bytes(4) and head[4:8] == b"GION" and _tail(source)[-8:-4] == b"MORE"
     if head[:8] != b"MOREGION" and not between:
         return None
+    head = source.head(_BLOCK_TABLE + 11 * _BLOCKS)
     facts: dict[str, Any] = {
         "version": u32(head, 8),
         "pages per block": int.from_bytes(head[12:14], "little"),
@@ -126,7 +154,7 @@ def _regions(source: Source, head: bytes, tail: bytes) -> Recognition | None:
     return found
 
 
-def _motoko_dump(source: Source, head: bytes, tail: bytes) -> Recognition | None:
+def _motoko_dump(source: Source, head: bytes) -> Recognition | None:
     length = u32(head, 0) if len(head) >= 8 else 0
     if length and head[4:8] == b"DIDL":
         title = "stable variables of a classical Motoko actor, between upgrades (version 0)"
@@ -134,7 +162,8 @@ def _motoko_dump(source: Source, head: bytes, tail: bytes) -> Recognition | None
         if 4 + length > source.nbytes:
             found.damage.append(f"cut off: its Candid has {length:,} bytes, there are {source.nbytes - 4:,}")
         return found
-    if length == 0 and len(tail) == 64 and 1 <= u32(tail, 60) <= 6:
+    tail = _tail(source) if length == 0 else b""
+    if len(tail) == _END and 1 <= u32(tail, 60) <= 6:
         return _motoko_versioned(source, tail, u32(tail, 60))
     return None
 
@@ -161,7 +190,7 @@ def _motoko_versioned(source: Source, tail: bytes, version: int) -> Recognition 
     return None
 
 
-def _motoko_heap(source: Source, _head: bytes, _tail: bytes) -> Recognition | None:
+def _motoko_heap(source: Source, _head: bytes) -> Recognition | None:
     if source.nbytes < _EOP_AT + len(_EOP) or source.read(_EOP_AT, len(_EOP)) != _EOP:
         return None
     return Recognition(
@@ -169,7 +198,7 @@ def _motoko_heap(source: Source, _head: bytes, _tail: bytes) -> Recognition | No
     )
 
 
-def _stable_save(source: Source, head: bytes, _tail: bytes) -> Recognition | None:
+def _stable_save(source: Source, head: bytes) -> Recognition | None:
     if head[:4] != b"DIDL":
         return None
     found = Recognition("stable-save", "a Candid message of ic-cdk's stable_save")
@@ -186,23 +215,24 @@ def _stable_save(source: Source, head: bytes, _tail: bytes) -> Recognition | Non
     return found
 
 
-def _internet_identity(_source: Source, head: bytes, _tail: bytes) -> Recognition | None:
+def _internet_identity(_source: Source, head: bytes) -> Recognition | None:
     if head[:3] == b"IIC":
         return Recognition("internet-identity", "the storage of Internet Identity", {"version": head[3]})
     return Recognition("internet-identity", "the persistent state of Internet Identity") if head[:4] == b"IIPS" else None
 
 
-def _zeros(source: Source, head: bytes, _tail: bytes) -> Recognition | None:
+def _zeros(source: Source, head: bytes) -> Recognition | None:
     if any(head):
         return None
     looked, extent = 0, next(source.extents(0, source.nbytes), None)
-    for _, data in source.blocks(*(extent or (0, 0))):
+    most, block = (_LOOKED_AT_FAR, _LOOKED_AT_FAR) if source.is_far else (_LOOKED_AT, None)
+    for _, data in source.blocks(*(extent or (0, 0)), block):
         if any(data):
             return None
         looked += len(data)
-        if looked >= _LOOKED_AT:
+        if looked >= most:
             break
-    whole = looked < _LOOKED_AT and (extent is None or source.is_zero(extent[1], None))
+    whole = looked < most and (extent is None or source.is_zero(extent[1], None))
     said = "all zeros" if whole else f"zeros, as far as was looked ({looked >> 20} MiB of data)"
     return Recognition(
         "zeros",
@@ -212,7 +242,7 @@ def _zeros(source: Source, head: bytes, _tail: bytes) -> Recognition | None:
     )
 
 
-def _prefixed(source: Source, head: bytes, _tail: bytes) -> Recognition | None:
+def _prefixed(source: Source, head: bytes) -> Recognition | None:
     """Return a u32 length and a payload that decodes; zeros or older, longer payloads may lie behind it."""
     length = u32(head, 0) if len(head) >= 4 else 0
     if not 0 < length <= source.nbytes - 4:
@@ -252,7 +282,7 @@ def _utf8(payload: bytes) -> str:
 _PAYLOADS: Final[tuple[tuple[str, Callable[[bytes], Any]], ...]] = (("Candid", _candid), ("CBOR", _cbor), ("text", _utf8))
 
 
-def _ic_stable_memory(source: Source, _head: bytes, _tail: bytes) -> Recognition | None:
+def _ic_stable_memory(source: Source, _head: bytes) -> Recognition | None:
     """No magic: blocks with two equal size words, and a pointer at 0 to the allocator if it was saved (docs/format-ism.md)."""
     from ...rescue.summary import summary  # noqa: PLC0415 - it stands beside the tools, and needs them
 
@@ -260,7 +290,7 @@ def _ic_stable_memory(source: Source, _head: bytes, _tail: bytes) -> Recognition
     return None if found is None else Recognition("ic-stable-memory", found.title, found.facts, damage=found.damage)
 
 
-_RULES: Final[tuple[Callable[[Source, bytes, bytes], Recognition | None], ...]] = (
+_RULES: Final[tuple[Callable[[Source, bytes], Recognition | None], ...]] = (
     _regions,
     _manager,
     _structure,
@@ -274,3 +304,4 @@ _RULES: Final[tuple[Callable[[Source, bytes, bytes], Recognition | None], ...]] 
     _ic_stable_memory,
     _prefixed,
 )
+_MOTOKO: Final = (_regions, _motoko_heap, _motoko_dump)

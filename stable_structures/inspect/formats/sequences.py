@@ -13,7 +13,22 @@ from ...storable import Codec
 from ..encoding import require, takes_all_bytes
 from ..source import BLOCK, PastEnd, Progress, Source, no_progress
 from .inference import InferredOrder, order_of
-from .layout import CELL_AT, LOG_COUNT_AT, LOG_DATA_AT, LOG_ENDS_AT, MAGICS, SLOTS_AT, Damage, u32, u64
+from .layout import (
+    BEGINS,
+    CELL_AT,
+    CELL_SIZE_AT,
+    LOG_COUNT_AT,
+    LOG_DATA_AT,
+    LOG_ENDS_AT,
+    SLOT_COUNT_AT,
+    SLOT_FIXED_AT,
+    SLOT_SIZE_AT,
+    SLOTS_AT,
+    VERSION_AT,
+    Damage,
+    u32,
+    u64,
+)
 
 Note = Callable[[Damage], None]
 _ONE_BYTE, _TWO_BYTES = 255, 65_535
@@ -34,11 +49,11 @@ def _read(source: Source, at: int, length: int, rule: str) -> bytes:
 
 def _check_magic(source: Source, kind: str, problems: list[Damage]) -> None:
     magic = _read(source, 0, 4, f"a {kind} has a header")
-    wanted = next(code for code, word in MAGICS.items() if word == kind)
+    wanted = BEGINS[kind][:3]
     if magic[:3] != wanted:
         problems.append(Damage(f"a {kind} begins with {wanted.decode()}", 0, magic[:3].hex(), wanted.hex()))
-    if magic[3] != 1:
-        problems.append(Damage(f"version of a {kind} is 1", 3, magic[3], 1))
+    if magic[VERSION_AT] != 1:
+        problems.append(Damage(f"version of a {kind} is 1", VERSION_AT, magic[VERSION_AT], 1))
 
 
 class SequenceReader:
@@ -124,9 +139,9 @@ class SlotReader(SequenceReader):
         self.kind = kind
         _check_magic(source, kind, self.problems)
         header = _read(source, 0, SLOTS_AT, f"a {kind} has a header of 64 bytes")
-        self.length, self.max_size, flag = u64(header, 4), u32(header, 12), header[16]
+        self.length, self.max_size, flag = u64(header, SLOT_COUNT_AT), u32(header, SLOT_SIZE_AT), header[SLOT_FIXED_AT]
         if flag > 1:
-            self.problems.append(Damage("the fixed-size flag is 0 or 1", 16, flag, 1))
+            self.problems.append(Damage("the fixed-size flag is 0 or 1", SLOT_FIXED_AT, flag, 1))
         self._lay_out(self.max_size, fixed=flag != 0)
         self._check_length()
         self._check_type()
@@ -158,7 +173,9 @@ class SlotReader(SequenceReader):
     def _check_length(self) -> None:
         room = (self.source.nbytes - SLOTS_AT) // self.slot if self.slot else self.length
         if self.length > room:
-            self.problems.append(Damage(f"the elements of a {self.kind} lie inside the memory", 4, self.length, f"at most {room}"))
+            self.problems.append(
+                Damage(f"the elements of a {self.kind} lie inside the memory", SLOT_COUNT_AT, self.length, f"at most {room}")
+            )
 
     def _check_type(self) -> None:
         if self.value is None:
@@ -166,7 +183,7 @@ class SlotReader(SequenceReader):
         bound = self.value.bound
         if bound.max_size != self.max_size or bound.is_fixed_size != self.fixed:
             found = f"largest {self.max_size} bytes{', of one size' if self.fixed else ''}"
-            self.problems.append(Damage("the header says the bound of the element type", 12, found, repr(bound)))
+            self.problems.append(Damage("the header says the bound of the element type", SLOT_SIZE_AT, found, repr(bound)))
 
     def readable(self) -> int:
         """As many as there are slots inside the memory, and no more than the length."""
@@ -300,9 +317,9 @@ class CellReader(SequenceReader):
     def __init__(self, source: Source, value: Codec[Any] | None = None) -> None:
         super().__init__(source, value)
         _check_magic(source, "cell", self.problems)
-        self.size = u32(_read(source, 0, CELL_AT, "a cell has a header of 8 bytes"), 4)
+        self.size = u32(_read(source, 0, CELL_AT, "a cell has a header of 8 bytes"), CELL_SIZE_AT)
         if CELL_AT + self.size > source.nbytes:
-            self.problems.append(Damage("the value of a cell lies inside the memory", 4, self.size, source.nbytes - CELL_AT))
+            self.problems.append(Damage("the value of a cell lies inside the memory", CELL_SIZE_AT, self.size, source.nbytes - CELL_AT))
 
     def readable(self) -> int:
         """1, or 0 where the value does not lie inside the memory."""

@@ -9,9 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from ..remote.place import Place, place_of
 from ..source import Unreadable
 
 METADATA: Final = "metadata.json"
+STABLE_NAMES: Final = ("stable_memory.bin", "stable.bin")
+"""What dfx and icp-cli, and Juno, call the stable memory's file."""
 _LARGEST_METADATA: Final = 64 << 20
 _PROGRESS: Final = ".download_progress.json"
 _MODULES: Final = ("wasm_module.bin", "wasm-code.bin")
@@ -21,17 +24,17 @@ _MODULES: Final = ("wasm_module.bin", "wasm-code.bin")
 class Snapshot:
     """A folder: who wrote it, what its metadata say, and the stable memory's file, None if it has none."""
 
-    folder: Path
+    folder: Place
     tool: str
     metadata: dict[str, Any]
-    stable_memory: Path | None
+    stable_memory: Place | None
     stable_memory_size: int
     state: str
     """complete, short, unfinished, missing, longer, or empty"""
     notes: list[str] = field(default_factory=list)
 
     @property
-    def module(self) -> Path | None:
+    def module(self) -> Place | None:
         """Return the file of the Wasm module, None if it is not in the folder."""
         return next((path for name in _MODULES if (path := self.folder / name).is_file()), None)
 
@@ -50,9 +53,9 @@ class Snapshot:
         return {name: value for name, value in known.items() if value is not None}
 
 
-def open_snapshot(folder: str | Path) -> Snapshot:
+def open_snapshot(folder: str | Place) -> Snapshot:
     """Return the content of a folder. Raises `Unreadable` if it is not a snapshot."""
-    folder = Path(folder)
+    folder = place_of(folder)
     given = _load(folder / METADATA)
     if "snapshotId" in given or "data" in given:
         return _juno(folder, given)
@@ -67,7 +70,7 @@ def open_snapshot(folder: str | Path) -> Snapshot:
     return snapshot
 
 
-def is_of_snapshot(path: Path) -> bool:
+def is_of_snapshot(path: Place) -> bool:
     """Return whether a file is the stable memory of the snapshot in whose folder it lies: then the metadata say how long it is."""
     try:
         snapshot = open_snapshot(path.parent) if path.is_file() and (path.parent / METADATA).is_file() else None
@@ -76,7 +79,7 @@ def is_of_snapshot(path: Path) -> bool:
     return snapshot is not None and snapshot.stable_memory is not None and snapshot.stable_memory.name == path.name
 
 
-def _juno(folder: Path, given: dict[str, Any]) -> Snapshot:
+def _juno(folder: Place, given: dict[str, Any]) -> Snapshot:
     metadata = {_snake(name): value for name, value in dict(given.get("metadata") or {}).items()}
     stable = (given.get("data") or {}).get("stableMemory")
     name = stable.get("filename", "stable.bin") if isinstance(stable, dict) else None
@@ -121,7 +124,7 @@ def _judge_progress(snapshot: Snapshot) -> None:
     )
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(path: Place) -> dict[str, Any]:
     try:
         if path.stat().st_size > _LARGEST_METADATA:
             raise Unreadable(f"{path}: {path.stat().st_size:,} bytes are too many for metadata; is this the folder of a snapshot?")
@@ -149,7 +152,7 @@ def _get(metadata: dict[str, Any], name: str) -> Any:
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
-def _number(metadata: dict[str, Any], name: str, folder: Path) -> int:
+def _number(metadata: dict[str, Any], name: str, folder: Place) -> int:
     value = _get(metadata, name)
     if not isinstance(value, int) or value < 0:
         raise Unreadable(f"{folder / METADATA}: {name} is {value!r}; this is no metadata of a snapshot")

@@ -20,7 +20,7 @@ from ...storable.order import OrderKind
 from ..encoding import encoding_in_core, require
 from ..source import Progress, no_progress
 from .inference import ORDERS, InferredOrder
-from .layout import ALLOCATOR_AT, FIRST_CHUNK, Damage
+from .layout import ALLOCATOR_AT, CHUNK_BEGINS, FIRST_CHUNK, NODE_MAGIC, OVERFLOW_MAGIC, Damage
 
 if TYPE_CHECKING:
     from .maps import MapReader
@@ -44,7 +44,7 @@ _SEEN: Final = {
     "pair of a blob and a number": _core.SS_SEEN_PAIR,
 }
 """Orders that are inferred, as the core knows them."""
-_CHUNK: Final = b"CHK\x01".hex()
+_CHUNK: Final = CHUNK_BEGINS.hex()
 
 
 @dataclass(slots=True)
@@ -86,7 +86,7 @@ _RULES: Final[dict[int, _Words]] = {
     _core.SS_RULE_INSIDE: _Words("an address lies inside the memory", "end"),
     _core.SS_RULE_CHUNK_MAGIC: _Words("a chunk begins with CHK and version 1", "bytes", _CHUNK),
     _core.SS_RULE_ALLOCATED: _Words("a chunk that is reached from the tree is allocated"),
-    _core.SS_RULE_NODE_MAGIC: _Words("a node begins with BTN", "bytes", b"BTN".hex()),
+    _core.SS_RULE_NODE_MAGIC: _Words("a node begins with BTN", "bytes", NODE_MAGIC.hex()),
     _core.SS_RULE_LAYOUT: _Words("a node's layout version is known"),
     _core.SS_RULE_LEAF: _Words("a node is a leaf (0) or internal (1)"),
     _core.SS_RULE_COUNT: _Words("a node has 1 to 11 entries"),
@@ -95,7 +95,7 @@ _RULES: Final[dict[int, _Words]] = {
     _core.SS_RULE_RUN_INSIDE: _Words("a node's run lies inside the memory"),
     _core.SS_RULE_CHAIN_SHORT: _Words("a node's chain has the pages that its entries need"),
     _core.SS_RULE_CHAIN_LONG: _Words("a node's chain has no more pages than its entries need"),
-    _core.SS_RULE_OVERFLOW_MAGIC: _Words("an overflow page begins with NOF", "bytes", b"NOF".hex()),
+    _core.SS_RULE_OVERFLOW_MAGIC: _Words("an overflow page begins with NOF", "bytes", OVERFLOW_MAGIC.hex()),
     _core.SS_RULE_CHAIN_CIRCLE: _Words("a node's chain is no circle"),
     _core.SS_RULE_KEY_SIZE: _Words("a key fits its type"),
     _core.SS_RULE_VALUE_SIZE: _Words("a value fits its type"),
@@ -207,6 +207,7 @@ class MapSurvey:
     def _walked(self, order: int | None, *, silent: bool = False) -> native.MapSurvey:
         """Return a walk over the tree with this order."""
         reader = self.reader
+        reader.source.bring(reader.least_bytes())
         codec = reader.key if order == _core.SS_SEEN_TERMS else None
         room = _ROOM if reader.source.nbytes > self._memory_is_cheap() else 0
         walk = native.MapSurvey(self._memory._handle, frame_of(reader, order), codec, _LIMIT, room)
@@ -398,6 +399,8 @@ def batches(
 
     Unreadable parts are reported to `note` and left out. Raises `Unreadable`.
     """
+    if nbytes > 1:
+        reader.source.bring(reader.least_bytes())
     memory = reader.source.memory()
     feed = native.Entries(memory._handle, frame_of(reader), chunks, keys_only=keys_only)
     while feed.status >= 0:

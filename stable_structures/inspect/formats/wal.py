@@ -19,6 +19,8 @@ from ...memory.memory import PAGE_SIZE, NativeMemory
 from ..source import FileSource, Unreadable
 from .layout import Finding
 
+LOG_MAGIC: Final = b"SMWALv01"
+"""The first bytes of a log (native/storage/wal.c)."""
 _BLOCK: Final = 4096
 _TRIES: Final = 5
 

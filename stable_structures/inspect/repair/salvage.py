@@ -19,7 +19,23 @@ from ...storable import Codec
 from .. import missing
 from ..encoding import exact
 from ..fit import open_image, require_all_fit
-from ..formats.layout import CAPACITY, CHUNK_HEADER, DEPTH, NODE_HEADER, U64, Damage, Finding
+from ..formats.layout import (
+    ALLOCATED_AT,
+    CAPACITY,
+    CHILD,
+    CHUNK_BEGINS,
+    CHUNK_HEADER,
+    COUNT_AT,
+    DEPTH,
+    NODE_BEGINS,
+    NODE_HEADER,
+    OVERFLOW_AT,
+    TYPE_AT,
+    Damage,
+    Finding,
+    u16,
+    u64,
+)
 from ..formats.maps import MapReader
 from ..formats.nodes import Node, Run, read_entries
 from ..formats.sequences import LogReader
@@ -245,14 +261,14 @@ class MapSalvage:
             return None
         with suppress(Damage):
             return self.space.node(address, self.reader.layout, first=first)
-        count = first[5] | first[6] << 8
-        if first[:4] != b"BTN\x02" or not 1 <= count <= CAPACITY or first[4] > 1:
+        count = u16(first, COUNT_AT)
+        if first[:4] != NODE_BEGINS or not 1 <= count <= CAPACITY or first[TYPE_AT] > 1:
             return None
-        node = Node(address, 2, first[4] == 0, Run(self.space, address, first, U64.unpack_from(first, 7)[0]))
+        node = Node(address, 2, first[TYPE_AT] == 0, Run(self.space, address, first, u64(first, OVERFLOW_AT)))
         at = NODE_HEADER
         if not node.leaf:
-            at += 8 * (count + 1)
-            node.children = tuple(U64.unpack_from(first, NODE_HEADER + 8 * i)[0] for i in range(count + 1)) if at <= len(first) else ()
+            at += CHILD * (count + 1)
+            node.children = tuple(u64(first, NODE_HEADER + CHILD * i) for i in range(count + 1)) if at <= len(first) else ()
         read_entries(node, at, count, self.reader.layout, keep=lambda _: None)
         return node
 
@@ -353,7 +369,7 @@ class MapSalvage:
     def _loose(self, address: int) -> Node | None:
         try:
             header = self.space.read(address - CHUNK_HEADER, CHUNK_HEADER)
-            if header[:4] == b"CHK\x01" and header[4] == 0:
+            if header[:4] == CHUNK_BEGINS and header[ALLOCATED_AT] == 0:
                 return None  # free: what it holds was given up
             node = self.space.node(address, self.reader.layout, first=self.space.read(address, self.space.page))
         except Damage:

@@ -15,7 +15,7 @@ from ...memory.memory import PAGE_SIZE, Memory, StableMemory
 from ...storable import Codec
 from ...structures.minheap import StableMinHeap
 from ..encoding import exact, filler
-from ..formats.layout import CELL_AT, LOG_DATA_AT, LOG_ENDS_AT, SLOTS_AT, U32, U64, Damage
+from ..formats.layout import BEGINS, CELL_AT, LOG_DATA_AT, LOG_ENDS_AT, SLOTS_AT, U32, U64, Damage
 from ..formats.sequences import CellReader, LogReader, SequenceReader, SlotReader
 from ..rewrite.build import Output, copy
 from ..source import MemorySource, Source
@@ -40,7 +40,7 @@ def save_row(reader: SequenceReader, memory: Memory, result: Salvage) -> None:
 def save_log_data(reader: LogReader, memory: Memory) -> None:
     """Write the entries of a log back to back, as in the index that `save_row` writes."""
     out, at = Output(memory), LOG_DATA_AT
-    out.write(0, b"GLD\x01")
+    out.write(0, BEGINS["log data"])
     out.reach(1)
     for data in _log_entries(reader, Salvage(None, "", None)):
         out.write(at, data)
@@ -132,8 +132,7 @@ def _save_slots(reader: SlotReader, memory: Memory, result: Salvage) -> None:
     for data in _all_kept(reader, result, _instead(reader)):
         out.write(reader.address(count), reader.packed(data))
         count += 1
-    magic = b"SVC\x01" if reader.kind == "vec" else b"SMH\x01"
-    out.write(0, magic + U64.pack(count) + U32.pack(reader.max_size) + bytes([reader.fixed]))
+    out.write(0, BEGINS[reader.kind] + U64.pack(count) + U32.pack(reader.max_size) + bytes([reader.fixed]))
     out.flush()
     if reader.kind == "heap" and _out_of_order(reader):
         result.note("elements are less than their parents; with --value-type TYPE they are put in order")
@@ -177,7 +176,7 @@ def _save_cell(reader: CellReader, memory: Memory, result: Salvage) -> None:
             return
     result.kept = int(size == reader.size)
     out = Output(memory)
-    out.write(0, b"SCL\x01" + U32.pack(len(data)))
+    out.write(0, BEGINS["cell"] + U32.pack(len(data)))
     out.write(CELL_AT, data)
     out.flush()
 
@@ -199,7 +198,7 @@ def _save_index(reader: LogReader, memory: Memory, result: Salvage) -> None:
         count += 1
     out.flush()
     out.reach(PAGE_SIZE)
-    memory.write(0, b"GLI\x01")
+    memory.write(0, BEGINS["log index"])
     memory.write(32, U64.pack(count))
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes fresh memories: files as memories, and maps packed from entries that come in order.
+"""Write new memories: files as memories, and maps packed from entries that come in order.
 
-A packed map has the layout of the format and full nodes; the crate reads it and goes on with it. Entries stream through:
-no more than one node of each level is in memory.
+A packed map has the layout of the format and full nodes; the crate can read and change it. Entries are streamed: at most one node of
+each level is in memory.
 """
 
 from __future__ import annotations
@@ -23,12 +23,17 @@ from ...errors import OutOfBounds
 from ...memory.memory import PAGE_SIZE, Memory
 from ..formats.layout import (
     ALLOCATOR_AT,
+    ALLOCATOR_BEGINS,
     CAPACITY,
+    CHUNK_BEGINS,
     CHUNK_HEADER,
     FIRST_CHUNK,
+    LENGTH_AT,
+    MAP_MAGIC,
     MINIMUM,
     U32,
     U64,
+    UNBOUNDED_MARK,
     Damage,
 )
 from ..formats.maps import MapReader
@@ -44,9 +49,9 @@ _NO_NUMBER: Final = np.zeros(0, np.uint8)
 
 
 class ImageFile(NewFile):
-    """A new file as a memory. It lies under a temporary name until `keep`; without it nothing is left behind.
+    """A new file as a memory. It has a temporary name until `keep`; without `keep`, nothing is left behind.
 
-    Raises `Unreadable` where the file is there already or cannot be made.
+    Raises `Unreadable` if the file already exists or cannot be created.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -55,25 +60,25 @@ class ImageFile(NewFile):
         self._fd = self.file.fileno()
 
     def size(self) -> int:
-        """Pages."""
+        """Return the size in pages."""
         return self._pages
 
     def grow(self, pages: int, /) -> int:
-        """Adds zero pages, as a hole."""
+        """Add zero pages, as a hole in the file."""
         before = self._pages
         os.ftruncate(self._fd, (before + pages) * PAGE_SIZE)
         self._pages = before + pages
         return before
 
     def read(self, offset: int, length: int, /) -> bytes:
-        """Bytes."""
+        """Return bytes. Raises `OutOfBounds`."""
         data = os.pread(self._fd, length, offset)
         if len(data) != length:
             raise OutOfBounds(f"bytes {offset} to {offset + length} of {self._pages} pages")
         return data
 
     def write(self, offset: int, data: bytes, /) -> None:
-        """Writes inside the memory."""
+        """Write inside the memory. Raises `OutOfBounds`."""
         if offset + len(data) > self._pages * PAGE_SIZE:
             raise OutOfBounds(f"bytes {offset} to {offset + len(data)} of {self._pages} pages")
         view = memoryview(data)
@@ -83,7 +88,7 @@ class ImageFile(NewFile):
 
 
 class Output:
-    """Writes to a memory that grows as needed; what is written in sequence is gathered."""
+    """Writes to a memory that grows as needed; consecutive writes are joined."""
 
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
@@ -92,7 +97,7 @@ class Output:
         self._size = 0
 
     def write(self, offset: int, data: bytes) -> None:
-        """Writes the bytes, now or at the next flush."""
+        """Write the bytes, now or at the next flush."""
         if offset != self._at + self._size or self._size > _BUFFER:
             self.flush()
             self._at = offset
@@ -100,14 +105,14 @@ class Output:
         self._size += len(data)
 
     def flush(self) -> None:
-        """Writes what was gathered."""
+        """Write what was joined so far."""
         if self._size:
             self.reach(self._at + self._size)
             self.memory.write(self._at, b"".join(self._parts))
         self._at, self._parts, self._size = self._at + self._size, [], 0
 
     def reach(self, end: int) -> None:
-        """Grows the memory by the fewest pages, so that `end` bytes fit. Raises `Unreadable`."""
+        """Grow the memory by the fewest pages so that `end` bytes fit. Raises `Unreadable`."""
         missing = -(-end // PAGE_SIZE) - self.memory.size()
         if missing > 0 and self.memory.grow(missing) < 0:
             raise Unreadable(f"a memory of {end:,} bytes does not fit the new image; use larger buckets (--bucket-pages)")
@@ -115,7 +120,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class MapForm:
-    """What a packed map has of the one it was made from."""
+    """What a packed map takes from the map that it was made from."""
 
     version: int
     first: int
@@ -123,30 +128,30 @@ class MapForm:
     page: int
     key_fixed: int | None
     slots: tuple[int, int] | None = None
-    """Largest key and value where nodes are written in layout 1."""
+    """Largest key and value if nodes are written in layout 1."""
 
 
 def form_of(reader: MapReader, *, layout_1: bool) -> MapForm:
-    """The form of a map; its nodes are written in layout 1 where all of them were, so that old crates still read it."""
-    first, second = (reader.max_key, reader.max_value) if reader.derived else (reader.page, 2**32 - 1)
+    """Return the form of a map. Its nodes are written in layout 1 if all of them were, so that old crates can still read it."""
+    first, second = (reader.max_key, reader.max_value) if reader.derived else (reader.page, UNBOUNDED_MARK)
     slots = (reader.max_key, reader.max_value) if layout_1 and reader.derived else None
     return MapForm(1 if reader.derived else 2, first, second, reader.page, reader.layout.key_fixed, slots)
 
 
 def pages_of(form: MapForm, chunks: int) -> int:
-    """Pages of a packed map of so many chunks."""
+    """Return how many pages a packed map of `chunks` chunks takes."""
     return -(-(FIRST_CHUNK + chunks * (form.page + CHUNK_HEADER) + CHUNK_HEADER) // PAGE_SIZE)
 
 
 Filling = tuple[int, int]
-"""Entries that leaves and internal nodes are to have at most."""
+"""The most entries that a leaf and an internal node shall have."""
 FULL: Final[Filling] = (CAPACITY, CAPACITY)
 
 
 def best_filling(form: MapForm, ends: Column) -> tuple[Filling, int]:
-    """How nodes are to be filled for the fewest chunks, and how many that is; `ends` are sums of the sizes of entries, from 0 on.
+    """Return the filling of nodes that needs the fewest chunks, and how many; `ends` are sums of the sizes of entries, from 0 on.
 
-    Full nodes are best unless they need overflow pages where less full ones do not. O(n) for each filling that is tried.
+    Full nodes are best unless they need overflow pages that less full ones do not. O(n) for each filling that is tried.
     """
     best = FULL
     chunks, nodes = native.measure_pack(_numbers(form, best), ends)
@@ -173,7 +178,7 @@ def _numbers(form: MapForm, filling: Filling) -> dict[str, int]:
 
 
 class MapBuilder:
-    """Packs entries into a map, in the core and a batch at a time: each subtree gets an equal share (native/structures/pack.h).
+    """Packs entries into a map, in the core and a batch at a time (native/structures/pack.h): each subtree gets an equal share.
 
     It exists beside `ss_btree_build`, which `from_sorted` calls, because that one needs an open map with its types. Rewriting
     and salvage do not know the types: their entries are encoded bytes, their form (layout 1, page size, whether keys have
@@ -187,33 +192,33 @@ class MapBuilder:
         self.filling = filling
 
     def build(self, batches: Iterable[native.Batch], count: int) -> None:
-        """Writes the map. O(n). Raises `Damage` where there are not `count` entries."""
+        """Write the map. O(n). Raises `Damage` if there are not `count` entries."""
         pack, at, fed = native.Pack(_numbers(self.form, self.filling), count), FIRST_CHUNK, 0
         for batch in batches:
             fed += len(batch[1])
             if fed > count:
-                raise Damage("a map's length counts its entries", 20, count, "more")
+                raise Damage("a map's length counts its entries", LENGTH_AT, count, "more")
             chunks = pack.feed(batch)
             self.out.write(at, chunks)
             at += len(chunks)
         end = pack.end()
         if end is None:
-            raise Damage("a map's length counts its entries", 20, "fewer", "as many as it says")
+            raise Damage("a map's length counts its entries", LENGTH_AT, "fewer", "as many as it says")
         self._finish(*end, count)
 
     def _finish(self, root: int, chunks: int, count: int) -> None:
-        """The end of the free list, then both headers."""
+        """Write the end of the free list, then both headers."""
         form, head = self.form, FIRST_CHUNK + chunks * (self.form.page + CHUNK_HEADER)
-        self.out.write(head, b"CHK\x01".ljust(CHUNK_HEADER, b"\0"))
-        allocator = b"BTA\x01" + bytes(4) + U64.pack(form.page) + U64.pack(chunks) + U64.pack(head) + bytes(16)
-        header = b"BTR" + bytes([form.version]) + U32.pack(form.first) + U32.pack(form.second) + U64.pack(root) + U64.pack(count)
+        self.out.write(head, CHUNK_BEGINS.ljust(CHUNK_HEADER, b"\0"))
+        allocator = ALLOCATOR_BEGINS + bytes(4) + U64.pack(form.page) + U64.pack(chunks) + U64.pack(head) + bytes(16)
+        header = MAP_MAGIC + bytes([form.version]) + U32.pack(form.first) + U32.pack(form.second) + U64.pack(root) + U64.pack(count)
         self.out.write(ALLOCATOR_AT, allocator)
         self.out.write(0, header)
         self.out.flush()
 
 
 def in_batches(entries: Iterable[Entry]) -> Iterator[native.Batch]:
-    """Entries in columns, some at a time."""
+    """Yield the entries as columns, some at a time."""
     feed = iter(entries)
     while some := list(islice(feed, _SOME)):
         ends = (np.cumsum([len(entry[side]) for entry in some], dtype=np.uint64) for side in range(2))
@@ -222,14 +227,14 @@ def in_batches(entries: Iterable[Entry]) -> Iterator[native.Batch]:
 
 
 class Spool:
-    """Entries on disk, so that they can be counted before they are packed."""
+    """Keeps entries on disk, so that they can be counted before they are packed."""
 
     def __init__(self) -> None:
         self._file: IO[bytes] = tempfile.TemporaryFile(prefix="stable-structures-")  # noqa: SIM115 - __exit__ closes it
         self.count = 0
 
     def add(self, entry: Entry) -> None:
-        """One more."""
+        """Add an entry."""
         key, value = entry
         self._file.write(U32.pack(len(key)) + key + U32.pack(len(value)) + value)
         self.count += 1

@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any, Final, TypeAlias
 
@@ -66,7 +67,7 @@ class Column:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def _opened(path: Path) -> Iterator[BufferedReader]:
     try:
         file = path.open("rb")
     except (OSError, ValueError) as error:
@@ -157,8 +158,8 @@ def _csv_row(path: Path, line: int, names: list[str], fields: list[str]) -> Row:
 
 def _read_cbor(path: Path) -> Rows:
     with _opened(path) as file:
-        decoder, number, size = cbor2.CBORDecoder(file, semantic_decoders=_UNSHARED), 0, path.stat().st_size
-        while file.tell() < size:
+        decoder, number = cbor2.CBORDecoder(file, semantic_decoders=_UNSHARED), 0
+        while file.peek(1):
             number += 1
             try:
                 yield f"item {number}", _cbor_row(decoder.decode())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-WAL, DURABLE, FILE, READER = "wal.c", "durable.c", "file.c", "reader.c"
+WAL, LOG, DURABLE, FILE, READER = "wal.c", "wal_read.c", "durable.c", "file.c", "reader.c"
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ MUTANTS = {
         ),
     ),
     "records are believed whatever their sum": Mutant(
-        ((WAL, "return sum == record->sum ? check_pieces(reader, record) : SS_ABSENT;", "return check_pieces(reader, record);"),),
+        ((LOG, "return sum == record->sum ? check_pieces(reader, record) : SS_ABSENT;", "return check_pieces(reader, record);"),),
     ),
     "neither salt nor chain tell the generations apart": Mutant(
         (
@@ -64,7 +64,7 @@ MUTANTS = {
                 "int error = wal->location->vfs->random(wal->location->vfs->self, &wal->salt, sizeof wal->salt);",
                 "int error = 0;\n    wal->salt = 42;",
             ),
-            (WAL, " || record->previous != wal->previous) return SS_ABSENT;", ") return SS_ABSENT;"),
+            (LOG, " || record->previous != wal->previous) return SS_ABSENT;", ") return SS_ABSENT;"),
         ),
     ),
     "records follow a header that is not synced": Mutant(
@@ -80,15 +80,15 @@ MUTANTS = {
         ((DURABLE, "    int status = ss_vfs_sync(file->vfs, file->main);\n", "    int status = 0;\n"),),
     ),
     "recovery trusts the log that it sees": Mutant(
-        ((WAL, LOG_READ_ONLY, LOG_WRITABLE), (DURABLE, RENEW, "    if (!*found) status = ss_wal_renew(&file->wal, file->file_pages);\n")),
+        ((LOG, LOG_READ_ONLY, LOG_WRITABLE), (DURABLE, RENEW, "    if (!*found) status = ss_wal_renew(&file->wal, file->file_pages);\n")),
     ),
     "recovery syncs the log that it sees": Mutant(
         (
-            (WAL, LOG_READ_ONLY, LOG_WRITABLE),
+            (LOG, LOG_READ_ONLY, LOG_WRITABLE),
             (DURABLE, RENEW, "    status = *found ? ss_wal_sync(&file->wal) : ss_wal_renew(&file->wal, file->file_pages);\n"),
         ),
     ),
-    "recovery writes the log again in its place": Mutant(((WAL, LOG_READ_ONLY, LOG_WRITABLE), (DURABLE, RENEW, REWRITE))),
+    "recovery writes the log again in its place": Mutant(((LOG, LOG_READ_ONLY, LOG_WRITABLE), (DURABLE, RENEW, REWRITE))),
     "a new log is renamed and the directory not synced": Mutant(
         (
             (
@@ -151,8 +151,8 @@ MUTANTS = {
             ),
             (
                 DURABLE,
-                "    int status = is_full(file) ? SS_OK : sync_log(file);\n    if (status != SS_OK) return status;\n",
-                "    int status;\n",
+                "    int status = is_full(file) ? SS_OK : sync_log(file);\n    return status == SS_OK ? apply(file, CHECKPOINT_PATIENCE_MS) : status;\n",
+                "    return apply(file, CHECKPOINT_PATIENCE_MS);\n",
             ),
         ),
         mode="normal",
@@ -202,7 +202,7 @@ MUTANTS = {
     "a torn header of the next generation is called damage": Mutant(
         (
             (
-                WAL,
+                LOG,
                 "    if (status != SS_OK || !wal->header_torn || wal->sequence > 0) return status;\n",
                 '    if (wal->header_torn && wal->sequence > 0) status = ss_fail(SS_WAL_CORRUPT, "mutant", 0, 0, 0);\n    return status;\n',
             ),
@@ -220,7 +220,7 @@ MUTANTS = {
     "a damaged header hides the records of its generation": Mutant(
         (
             (
-                WAL,
+                LOG,
                 "    if (status != SS_OK || !wal->header_torn || wal->sequence > 0) return status;\n",
                 "    if (status != SS_BAD_MAGIC) return status;\n",
             ),
@@ -231,17 +231,17 @@ MUTANTS = {
         ((WAL, "int error = ss_vfs_resize(wal->location->vfs, wal->file, wal->size);", "int error = 0;"),), test="test_damage"
     ),
     "a reader takes a damaged log for none": Mutant(
-        ((READER, "*unsettled = !ss_file_is_locked(file, LOCK_READY) && ss_wal_exists(&file->location);", "*unsettled = false;"),),
+        ((READER, "*unsettled = !file->is_kept && ss_wal_exists(&file->location);", "*unsettled = false;"),),
         test="test_damage",
     ),
     "a handle goes on after a sync that failed": Mutant(((FILE, "file->root->closed = true;", ""),), test="test_damage"),
     "records that follow a hole are looked for at blocks only": Mutant(
-        ((WAL, "i + RECORD_TABLE <= length; i += PACKING)", "i + RECORD_TABLE <= length; i += BLOCK)"),), test="test_damage"
+        ((LOG, "i + RECORD_TABLE <= length; i += PACKING)", "i + RECORD_TABLE <= length; i += BLOCK)"),), test="test_damage"
     ),
     "a hole before a synced record ends the log": Mutant(
         (
             (
-                WAL,
+                LOG,
                 "    if (status == SS_ABSENT) status = check_nothing_follows(&reader, wal);\n",
                 "    (void)check_nothing_follows;\n    if (status == SS_ABSENT) status = SS_OK;\n",
             ),
