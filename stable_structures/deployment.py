@@ -158,7 +158,7 @@ class Deployment:
                 canister.close()
 
     def deploy(self, source: str | Path, arg: Any = None, *, did: str | Path | None = None) -> Canister:
-        """Installs a module into a new folder. Raises `SourceError` where there is a canister, `Trapped` for its init."""
+        """Install a module into a new folder. Raises `SourceError` if there is a canister already, `Trapped` for its init."""
         with self._lock(shared=False):
             if self.folder.exists() and any(self.folder.iterdir()):
                 raise SourceError(f"{self.folder}: the folder is not empty; upgrade its canister, or choose another folder")

@@ -83,7 +83,7 @@ enum ss_seen_encoding {
 
 #define SS_NOT_FIXED UINT64_MAX
 
-/* How the nodes of a map lie and what is known of their entries: all that a survey is told. */
+/* How the nodes of a map lie and what is known of their entries: all that a survey is given. */
 typedef struct ss_map_frame {
     uint64_t bytes;                /* of the memory */
     uint64_t page;                 /* bytes of a chunk without its header; at least 128 */
@@ -123,9 +123,9 @@ int ss_map_survey_new(ss_memory *memory, const ss_map_frame *frame, const ss_ord
 void ss_map_survey_free(ss_map_survey *survey);
 /* Columns of chunks + 1 bytes that a survey fills by number of the chunk, for pictures; each may be NULL. Before the first step. */
 void ss_map_survey_draw(ss_map_survey *survey, uint8_t *depths, uint8_t *fills, uint8_t *leaves);
-/* Visits some nodes of the tree: SS_OK where more are left, SS_ABSENT at the end, or an error. O(nodes). */
+/* Visits some nodes of the tree: SS_OK if more are left, SS_ABSENT at the end, or an error. O(nodes). */
 int ss_map_survey_step(ss_map_survey *survey, uint64_t nodes);
-/* The free list, which gives its end. O(free chunks). */
+/* Walks the free list up to its end. O(free chunks). */
 int ss_map_survey_free_list(ss_map_survey *survey);
 /* After the tree: the free list, then every chunk. O(chunks). */
 int ss_map_survey_chunks(ss_map_survey *survey);

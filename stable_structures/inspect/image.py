@@ -21,6 +21,7 @@ from .formats.gzipped import MAGIC, unzip
 from .formats.layout import Damage, Finding
 from .formats.managed import Manager, read_manager
 from .formats.maps import MapReader
+from .formats.motoko import stable_variables
 from .formats.recognise import STRUCTURES, Recognition, recognise
 from .formats.sequences import CellReader, LogReader, SequenceReader, SlotReader
 from .formats.snapshot import METADATA, STABLE_NAMES, Snapshot, is_of_snapshot, open_snapshot
@@ -196,6 +197,8 @@ def open_unchecked(
         image = _image("memory", BytesSource(what) if isinstance(what, bytes) else MemorySource(what), None)
     image.names = _names(schema, image.snapshot, None if files is None else files.words)
     _tell(image, schema)
+    if image.recognition.kind == "motoko-dump":
+        image.recognition.facts |= stable_variables(image.source, image.names)
     return image
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -176,15 +177,20 @@ def test_under_the_pointer_are_address_owner_and_content(drawn, memory):
     path, _ = drawn
     with open_image(canister()) as image:
         address = image.parts[memory].source.physical(150 if memory < 2 else 100 if memory != 5 else 10)
-    script = f"location.hash = '{address:#x}'; followLink(); drawNow(); const cells = ({address} - start) / cell;"
+    script = f"location.hash = '{address:#x}'; followLink(); drawNow(); const place = placeOf({address});"
     script += "const box = view.getBoundingClientRect();"
-    script += "const x = box.left + (cells % columns + 0.5) * CELL, y = box.top + (Math.floor(cells / columns) + 0.5) * CELL;"
+    script += "const x = box.left + place.x + CELL / 2, y = box.top + place.y - top_ + CELL / 2;"
     script += "view.dispatchEvent(new PointerEvent('pointermove', {clientX: x, clientY: y}));"
     tip = text_of(browse(path, "--dump-dom", script=script), "tip")
     wanted = {0: "leaf", 1: "leaf", 2: "element 4", 4: "entry", 5: "elements, entries, value"}[memory]
     assert re.search(r"address\s+0x[0-9a-f]+", tip), tip
     assert f"memory {memory}: " in tip, tip
     assert wanted in tip or "internal node" in tip, tip
+
+
+def nbytes(text: str) -> float:
+    amount, unit = text.split()
+    return float(amount) * {"B": 1, "KiB": 1024, "MiB": 1 << 20}[unit]
 
 
 @needs_browser
@@ -196,9 +202,9 @@ def test_the_wheel_zooms_and_the_buttons_change_the_colours(drawn):
     script += "document.querySelector('[data-mode=fill]').click(); drawNow();"
     script += "document.title = before + ' became ' + document.getElementById('scale').textContent;"
     dom = browse(path, "--dump-dom", script=script)
-    sizes = re.search(r"<title>a cell is ([\d.]+) B.* became a cell is ([\d.]+) B", dom)
+    sizes = re.search(r"<title>a cell is ([\d.]+ [KM]?i?B).* became a cell is ([\d.]+ [KM]?i?B)", dom)
     assert sizes is not None
-    assert float(sizes[2]) == float(sizes[1]) // 2
+    assert nbytes(sizes[2]) == nbytes(sizes[1]) / 2
     assert "100% of a page in use" in dom
 
 
@@ -213,4 +219,93 @@ def test_a_browser_draws_ten_gibibytes(tmp_path):
     with open_image(image) as opened:
         draw(opened, path)
     dom = browse(path, "--dump-dom")
-    assert re.search(r'id="scale">a cell is [\d.]+ [KM]iB, from 0x0', dom)
+    assert re.search(r'id="scale">a cell is [\d.]+ (B|[KM]iB), from 0x0', dom)
+    assert re.search(r"<b>10\.0 GiB</b><span>reserved, never used", dom)
+
+
+TOUR = """
+const result = {}, box = () => view.getBoundingClientRect();
+const press = key => view.dispatchEvent(new KeyboardEvent('keydown', {key}));
+const mouse = (type, place) => {
+  const where = {pointerId: 1, clientX: box().left + place.x + CELL / 2, clientY: box().top + place.y - top_ + CELL / 2};
+  view.dispatchEvent(new PointerEvent(type, where));
+};
+result.width = document.documentElement.scrollWidth - window.innerWidth;
+result.narrow = getComputedStyle(document.body).display;
+result.background = getComputedStyle(document.documentElement).backgroundColor;
+result.shares = document.getElementById('headline').getAttribute('aria-label');
+result.bands = bands.map(band => band.title);
+result.folded = bands.filter(band => band.never).length;
+result.seen = bands.every(band => band.end < view.clientHeight);
+document.getElementById('search').value = '0:0x64';
+document.getElementById('search').dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter'}));
+result.searched = [location.hash, document.getElementById('pinned').textContent];
+document.getElementById('search').value = '0xffffffffffff';
+document.getElementById('search').dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter'}));
+result.refused = document.getElementById('pinned').textContent;
+drawNow(); press('ArrowRight'); result.said = document.getElementById('said').textContent;
+const before = cell; press('+'); result.zoomed = cell === before / 2; drawNow();
+for (let i = 0; i < 60; i++) press('+');
+drawNow(); result.least = cell;
+press('Home'); drawNow(); result.whole = cell === widest() && top_ === 0;
+const place = placeOf(bands[2].address(0));
+mouse('pointerdown', place); mouse('pointerup', place); result.clicked = document.getElementById('pinned').textContent;
+result.walked = [];
+for (const band of bands) {
+  cursor = band.address(Math.max(0, band.bytes - 1));
+  step(1);
+  result.walked.push(bands.indexOf(bandOf(cursor)[0]));
+}
+for (const button of document.querySelectorAll('#memories button')) { button.click(); drawNow(); }
+result.scripts = document.scripts.length;
+result.owned = document.title.startsWith('owned') || Boolean(document.querySelector('img, b b'));
+const shown = document.createElement('pre'); shown.id = 'result'; shown.textContent = JSON.stringify(result); document.body.append(shown);
+"""
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory) -> Path:
+    """The canister, under names that try to be markup: of the file, in the schema, as a key."""
+    folder = tmp_path_factory.mktemp("hostile")
+    image = folder / "a<img src=x onerror=document.title='owned'>.bin"
+    memory = canister()
+    texts = StableBTreeMap[str, bytes](MemoryManager(memory).get(9))
+    texts.insert("<!--<script>document.title='owned'</script>", b"x")
+    image.write_bytes(read(memory))
+    (folder / "memories.toml").write_text("[memories.0]\nname = \"<img src=x onerror=document.title='owned'>\"\n")
+    path = folder / "map.html"
+    with open_image(image) as opened:
+        draw(opened, path)
+    return path
+
+
+@needs_browser
+@pytest.mark.parametrize(("columns", "theme"), [(1280, "light"), (420, "dark")])
+def test_the_page_works_wide_and_narrow_dark_and_light_by_mouse_and_keys(columns, theme, hostile):
+    options = [f"--window-size={columns},900", f"--blink-settings=preferredColorScheme={int(theme == 'light')}"]
+    dom = browse(hostile, "--dump-dom", *options, script=TOUR)
+    shown = re.search(r'<pre id="result">(.*?)</pre>', dom, re.DOTALL)
+    assert shown is not None, dom[-1000:]
+    found = json.loads(html.unescape(shown[1]))
+    assert found["width"] <= 0
+    assert (found["narrow"] == "block") == (columns == 420)
+    red = int(re.findall(r"\d+", found["background"])[0])
+    assert (red > 200) == (theme == "light")
+    assert re.search(r"used, .*free inside, .*reserved, never used", found["shares"])
+    assert found["bands"][:3] == [
+        "manager's tables",
+        "memory 0 \u00b7 <img src=x onerror=document.title='owned'> \u00b7 map",
+        "memory 1 \u00b7 map",
+    ]
+    assert found["folded"] == 7
+    assert found["searched"][0] == "#0x10064"
+    assert "memory 0: map" in found["searched"][1]
+    assert "not found" in found["refused"]
+    assert "address 0x10068" in found["said"]
+    assert found["zoomed"]
+    assert found["least"] == 1
+    assert found["whole"]
+    assert "memory 1: map" in found["clicked"]
+    assert found["walked"] == [*range(1, 8), 7]
+    assert not found["owned"]
+    assert found["scripts"] == 3

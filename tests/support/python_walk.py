@@ -244,7 +244,7 @@ class MapWalk:
         self._check_reached((end - FIRST_CHUNK) // self.space.stride)
 
     def walk_free(self) -> int:
-        """The chunks of the free list; gives the address of its end."""
+        """The chunks of the free list; returns the address of its end."""
         chunk = self.reader.free_head
         for _ in range(self.space.chunks + 1):
             if (chunk - FIRST_CHUNK) % self.space.stride or chunk < FIRST_CHUNK:

@@ -32,7 +32,7 @@ _TOO_MUCH: Final = ", which no gzip of a memory does; unpack it by itself if it 
 
 
 def unzip(what: str | Path | Source, progress: Progress = no_progress, name: str = "") -> FileSource:
-    """Unpack a gzip, which messages call `name`, and close it, to a temporary file that has no name and holes where there are zeros. O(size).
+    """Unpack a gzip, which messages call `name`, and close it, to a temporary file that has no name, with holes for zeros. O(size).
 
     What is wrong with it stands in the source's `problems`. Raises `Unreadable` if the file cannot be read at all, or
     unpacks to more than a memory can be, or to far more data than it has itself.

@@ -56,6 +56,14 @@ function readScene(scene) {
     return low;
   }
 
+  /* What is lost in the chunks from `first` on, up to `last`: seen in however large a cell. */
+  function losesAny(memory, first, last) {
+    if (!memory.lost) { memory.lost = []; memory.what.forEach((what, chunk) => { if (what === LOST) memory.lost.push(chunk); }); }
+    let low = 0, high = memory.lost.length;
+    while (low < high) { const middle = (low + high) >> 1; if (memory.lost[middle] < first) low = middle + 1; else high = middle; }
+    return low < memory.lost.length && memory.lost[low] <= last;
+  }
+
   function content(found) {
     const { memory, chunk, what } = found;
     if (what === DATA && memory.slot) return `${memory.kind === "log index" ? "end of entry" : "element"} ${Math.floor((found.offset - memory.header) / memory.slot).toLocaleString("en")}`;
@@ -97,5 +105,5 @@ function readScene(scene) {
   /* Up to where a memory has been used: what comes after was reserved only. */
   const usedOf = memory => Math.min(memory.nbytes, memory.stride ? Math.max(memory.header, scene.firstChunk + memory.what.length * memory.stride * memory.group) : Math.max(memory.header, memory.live));
 
-  return { at, describe, addressOf, usedOf, modes, colours, owners };
+  return { at, inside, losesAny, describe, addressOf, usedOf, modes, colours, owners };
 }

@@ -15,7 +15,7 @@ from ..cli.text import human
 from ..image import Image, Types
 from ..source import Progress, Unreadable, no_progress
 from ..writing import NewFile
-from .scene import COLOURS, NAMES, OWNER_COLOURS, Scene, What, read_scene
+from .scene import COLOURS, NAMES, Scene, What, owner_colours, read_scene
 
 OUTPUTS: Final = ("html", "png", "svg")
 _WIDTH, _HEIGHT, _POINTS = 256, 128, 8
@@ -62,7 +62,7 @@ def page(scene: Scene, *, nonce: str = "") -> str:
     template = folder.joinpath("page.html").read_text("utf-8").replace("/*@MODEL@*/", model_script())
     for tag in ("<style>", "<script>") if nonce else ():
         template = template.replace(tag, f'{tag[:-1]} nonce="{nonce}">')
-    data = json.dumps(scene.to_dict(), ensure_ascii=True).replace("</", "<\\/")
+    data = json.dumps(scene.to_dict(), ensure_ascii=True).replace("<", "\\u003c")
     return template.replace('"@SCENE@"', data)
 
 
@@ -118,9 +118,8 @@ def _rgb(colours: list[str]) -> npt.NDArray[np.uint8]:
 
 
 def _owner_image(memory: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-    table = _rgb([_NOBODY, COLOURS[What.TABLE], COLOURS[What.OUTSIDE], *OWNER_COLOURS])
-    number = np.where(memory >= 0, memory % len(OWNER_COLOURS) + 3, memory + 3)
-    return table[number]
+    table = _rgb([_NOBODY, COLOURS[What.TABLE], COLOURS[What.OUTSIDE], *owner_colours(int(memory.max(initial=0)) + 1)])
+    return table[memory + 3]
 
 
 # ---- matplotlib ----
@@ -167,7 +166,8 @@ def _legends(axes: Any, scene: Scene, seen: set[int]) -> None:
     axes.axis("off")
     kinds = [Patch(facecolor=COLOURS[what], edgecolor="#71717a", linewidth=0.4, label=NAMES[what]) for what in What if what in seen]
     most = 12
-    owners = [Patch(facecolor=OWNER_COLOURS[i % len(OWNER_COLOURS)], label=one.name) for i, one in enumerate(scene.memories[:most])]
+    colours = owner_colours(len(scene.memories))
+    owners = [Patch(facecolor=colour, label=one.name) for colour, one in zip(colours, scene.memories[:most], strict=False)]
     if len(scene.memories) > most:
         owners.append(Patch(facecolor="white", label=f"and {len(scene.memories) - most} more"))
     first = axes.legend(
@@ -188,7 +188,7 @@ def _depths(axes: Any, scene: Scene) -> None:
     width = 0.8 / len(maps)
     for position, (i, one) in enumerate(maps):
         places = np.arange(len(one.nodes_by_depth)) + position * width - 0.4 + width / 2
-        axes.bar(places, one.nodes_by_depth, width, color=OWNER_COLOURS[i % len(OWNER_COLOURS)])
+        axes.bar(places, one.nodes_by_depth, width, color=owner_colours(i + 1)[i])
     axes.set_yscale("log")
     axes.set_xticks(range(max(len(one.nodes_by_depth) for _, one in maps)))
     axes.tick_params(labelsize=7)
@@ -202,7 +202,7 @@ def _fills(axes: Any, scene: Scene) -> None:
         return
     for i, one in maps:
         shares = np.array(one.fills[1:]) / sum(one.fills)
-        axes.plot(range(1, 12), shares, marker="o", markersize=3, color=OWNER_COLOURS[i % len(OWNER_COLOURS)], label=one.name)
+        axes.plot(range(1, 12), shares, marker="o", markersize=3, color=owner_colours(i + 1)[i], label=one.name)
     axes.set_xticks(range(1, 12))
     axes.tick_params(labelsize=7)
     axes.legend(fontsize=7, frameon=False)

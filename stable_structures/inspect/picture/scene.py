@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import base64
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from ..formats.survey import MapSurvey
 from ..image import Image, Part, Types
 from ..report import readings
 from ..source import Progress, no_progress
+from ..space import Use, use_of
 from ..values import shorten
 
 Column = npt.NDArray[np.int64]
@@ -74,9 +75,47 @@ COLOURS: Final[dict[What, str]] = {
     What.UNOWNED: "#fb7185",
     What.LOST: "#dc2626",
 }
-OWNER_COLOURS: Final = (
+DARK_COLOURS: Final[dict[What, str]] = COLOURS | {
+    What.OUTSIDE: "#18181b",
+    What.UNUSED: "#27272a",
+    What.FREE: "#6b5d4f",
+    What.UNKNOWN: "#71717a",
+    What.TABLE: "#a5b4fc",
+    What.HEADER: "#a78bfa",
+    What.INTERNAL: "#3b82f6",
+    What.LOST: "#ef4444",
+}
+"""On a dark page."""
+_FIRST_COLOURS: Final = (
     "#2563eb", "#f59e0b", "#22a35a", "#db2777", "#0ea5e9", "#84cc16", "#7c3aed", "#ea580c", "#14b8a6", "#a16207", "#be123c", "#4f46e5",
 )  # fmt: skip
+
+
+def owner_colours(count: int) -> list[str]:
+    """Return colours that differ as much as they can from all before them, the same for each number of them. O(count).
+
+    >>> len(set(owner_colours(255))), owner_colours(3) == owner_colours(20)[:3]
+    (255, True)
+    """
+    hues = np.arange(0, 360, 7.5)
+    grid = [(light, chroma, hue) for light in (0.5, 0.6, 0.7, 0.8) for chroma in (0.07, 0.12, 0.17) for hue in hues]
+    tried = np.array([_srgb(*one) for one in grid])
+    found = [np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)], float) for colour in _FIRST_COLOURS]
+    nearest = np.min([np.linalg.norm(tried - one, axis=1) for one in found], axis=0)
+    while len(found) < count:
+        best = int(nearest.argmax())
+        found.append(tried[best])
+        nearest = np.minimum(nearest, np.linalg.norm(tried - tried[best], axis=1))
+    return ["#" + "".join(f"{int(part):02x}" for part in one) for one in found[:count]]
+
+
+def _srgb(light: float, chroma: float, hue: float) -> npt.NDArray[np.float64]:
+    """Return a colour of the space OKLCH, in which equal distances look equal, as red, green and blue up to 255."""
+    a, b = chroma * np.cos(np.radians(hue)), chroma * np.sin(np.radians(hue))
+    cones = np.array([light + 0.39634 * a + 0.21580 * b, light - 0.10556 * a - 0.06385 * b, light - 0.08948 * a - 1.29149 * b]) ** 3
+    linear = np.array([[4.07674, -3.30771, 0.23097], [-1.26844, 2.60976, -0.34132], [-0.00420, -0.70342, 1.70761]]) @ cones
+    made: npt.NDArray[np.float64] = np.round(255 * np.clip(1.055 * np.clip(linear, 0, 1) ** (1 / 2.4) - 0.055, 0, 1))
+    return made
 
 
 @dataclass(slots=True)
@@ -102,6 +141,10 @@ class MemoryScene:
     nodes_by_depth: list[int] = field(default_factory=list)
     fills: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    told: str | None = None
+    """Its name in the schema."""
+    length: int | None = None
+    use: Use = field(default_factory=lambda: Use(0, 0, 0))
 
     @property
     def name(self) -> str:
@@ -150,6 +193,13 @@ class Scene:
     bucket_bytes: int
     owners: npt.NDArray[np.uint8]
     memories: list[MemoryScene]
+
+    @property
+    def use(self) -> Use:
+        """Return how the bytes of the image are used."""
+        used = sum(one.use.used for one in self.memories) + (min(PAGE_SIZE, self.nbytes) if self.bucket_bytes else 0)
+        free = sum(one.use.free or 0 for one in self.memories)
+        return Use(used, free, max(0, self.nbytes - used - free))
 
     def place(self, addresses: Column) -> tuple[Column, Column]:
         """Return which memory (its number in `memories`; -1 none, -2 tables, -3 bucket of nobody) and offset each address is."""
@@ -215,7 +265,9 @@ class Scene:
             "names": [NAMES[what] for what in What],
             "colours": [COLOURS[what] for what in What],
             "present": self.present(),
-            "ownerColours": list(OWNER_COLOURS),
+            "darkColours": [DARK_COLOURS[what] for what in What],
+            "ownerColours": owner_colours(len(self.memories)),
+            "use": asdict(self.use),
             "memories": [_memory_dict(one) for one in self.memories],
         }
 
@@ -226,6 +278,7 @@ def _memory_dict(one: MemoryScene) -> dict[str, Any]:
         for name in ("id", "kind", "title", "nbytes", "header", "live", "slot", "stride", "group", "labels", "ends")
     }
     more = {"nodesByDepth": one.nodes_by_depth, "fills": one.fills, "notes": one.notes, "name": one.name}
+    more |= {"told": one.told, "length": one.length, "use": asdict(one.use)}
     return plain | more | {name: _base64(getattr(one, name)) for name in ("what", "depth", "fill")}
 
 
@@ -238,23 +291,28 @@ def _base64(data: npt.NDArray[np.uint8]) -> str:
 
 def read_scene(image: Image, *, types: Types | None = None, progress: Progress = no_progress) -> Scene:
     """Walk everything in an image. O(size of what is in it)."""
-    memories = [_read_part(part, types or {}, progress) for part in image.parts.values()]
     manager = image.manager
+    bucket_bytes = 0 if manager is None else manager.bucket_bytes
+    memories = [_read_part(part, bucket_bytes, types or {}, progress) for part in image.parts.values()]
     owners = np.frombuffer(b"" if manager is None else manager.owners[: manager.allocated], np.uint8)
-    return Scene(image.name, image.recognition.title, image.source.nbytes, 0 if manager is None else manager.bucket_bytes, owners, memories)
+    return Scene(image.name, image.recognition.title, image.source.nbytes, bucket_bytes, owners, memories)
 
 
-def _read_part(part: Part, types: Types, progress: Progress) -> MemoryScene:
+def _read_part(part: Part, bucket_bytes: int, types: Types, progress: Progress) -> MemoryScene:
     scene = MemoryScene(part.id, part.word, part.recognition.title, part.source.nbytes)
+    scene.told, scene.use = part.told.name, use_of(part, None, bucket_bytes)
     try:
         if part.is_structure:
             reader = part.open(*part.types(types))
+            scene.length = reader.length
+            scene.use = use_of(part, reader, bucket_bytes)
             if isinstance(reader, MapReader):
                 _read_map(scene, part, reader, types, progress)
             else:
                 _read_row(scene, reader)
         elif part.kind == "log data" and part.index is not None:
             _read_log_data(scene, part)
+            scene.use = use_of(part, part.index.open(), bucket_bytes)
         else:
             scene.live = 0 if part.kind in ("zeros", "empty") else part.source.nbytes
     except Damage as damage:
@@ -314,7 +372,8 @@ def _labels(part: Part, reader: MapReader, chunks: Column, types: Types) -> dict
     for index in chunks.tolist():
         with suppress(Damage):
             node = reader.space.node(reader.space.address(index), reader.layout)
-            found[index] = f"{len(node.keys)} of 11 entries, from key {shorten(to_json(key.read(node.keys[0])), 40)}"
+            first, last = (shorten(to_json(key.read(node.keys[i])), 40) for i in (0, -1))
+            found[index] = f"{len(node.keys)} of 11 entries, from key {first} to {last}"
     return found
 
 
