@@ -60,7 +60,7 @@ def test_duckdb_aggregates_over_a_map_and_over_an_image(trades, tmp_path):
         '[memories.3]\nname = "trades"\nstructure = "map"\nkey = "u64"\nvalue = "tuple<f64,u32,array<12>>"'
     )
     with open_image(path) as image:
-        of_image = image["trades"]
+        of_image = image["trades"]  # noqa: F841 - DuckDB finds it by its name
         assert duckdb.sql("select sum(value.f0) from of_image where key >= 500").fetchall() == [(187375.0,)]
     back = StableBTreeMap[u64, TRADE](StableMemory())
     assert back.insert_many(duckdb.sql("from trades").to_arrow_table()) == 1000
