@@ -203,7 +203,7 @@ static void *is_controller(ss_ic0_message *m, ss_value *a) {
     uint64_t at = address(m, &a[0]), size = address(m, &a[1]);
     const ss_ic0_buffer *all = &m->input[SS_IC0_CONTROLLERS];
     if (!in_heap(m, at, size)) return heap_out_of_bounds(m);
-    if (size > MOST_PRINCIPAL) return ss_ic0_trap(m, 504, "ic0.is_controller: these bytes are no principal");
+    if (size > MOST_PRINCIPAL) return ss_ic0_trap(m, 504, "ic0.is_controller: these bytes are not a principal");
     for (uint64_t i = 0; i < all->size; i += UINT64_C(1) + all->data[i]) {
         if (all->data[i] == size && memcmp(all->data + i + 1, heap_at(m, at), size) == 0) return give_32(a, 1);
     }

@@ -73,7 +73,7 @@ int64_t ss_btree_remove_u64_bytes(ss_btree *tree, uint64_t key);
 uint64_t ss_btree_remove_bytes_u64(ss_btree *tree, const uint8_t *key, uint64_t key_size);
 int64_t ss_btree_remove_bytes_bytes(ss_btree *tree, const uint8_t *key, uint64_t key_size);
 
-/* O(log n). Result in bytes whatever the lanes: the size of the key in 8 bytes, the key, the value; or nothing. */
+/* O(log n). Result in bytes, whatever the types: the size of the key in 8 bytes, the key, the value; or nothing. */
 int64_t ss_btree_pop_first(ss_btree *tree);
 int64_t ss_btree_pop_last(ss_btree *tree);
 int64_t ss_btree_first(ss_btree *tree);

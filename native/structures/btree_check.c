@@ -214,7 +214,7 @@ static int walk_free_list(walk *w, const ss_allocator *allocator, uint64_t *end)
         }
         chunk = next;
     }
-    return broken("the free list is no circle", chunk, w->chunks, w->chunks);
+    return broken("the free list has no cycle", chunk, w->chunks, w->chunks);
 }
 
 /* Every chunk below the end of the free list was reached. */

@@ -53,7 +53,7 @@ static int follow(ss_space *space, ss_node *node) {
     uint64_t address = next_page(node), from = link_address(node, node->overflow_count);
     if (address == SS_NULL) return ss_fail(SS_CORRUPT, "a node's run ends inside its pages", node->address, node->overflow_count, 0);
     if (node->overflow_count >= space->most_pages) {
-        return ss_fail(SS_CORRUPT, "a chain of overflow pages is no circle", from, node->overflow_count, space->most_pages);
+        return ss_fail(SS_CORRUPT, "a chain of overflow pages has no cycle", from, node->overflow_count, space->most_pages);
     }
     int status = add_page(space, node, address);
     if (status != SS_OK) return status;

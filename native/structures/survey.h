@@ -28,7 +28,7 @@ enum ss_survey_rule {
     SS_RULE_CHAIN_SHORT,    /* a node's chain has the pages that its entries need */
     SS_RULE_CHAIN_LONG,     /* a node's chain has no more pages than its entries need */
     SS_RULE_OVERFLOW_MAGIC, /* an overflow page begins with NOF */
-    SS_RULE_CHAIN_CIRCLE,   /* a node's chain is no circle */
+    SS_RULE_CHAIN_CIRCLE,   /* a node's chain has no cycle */
     SS_RULE_KEY_SIZE,       /* a key fits its type */
     SS_RULE_VALUE_SIZE,     /* a value fits its type */
     SS_RULE_DEPTH,          /* a tree has fewer than 32 levels */
@@ -40,7 +40,7 @@ enum ss_survey_rule {
     SS_RULE_ORDER,          /* keys ascend strictly: `b` comes behind `a` in the tree; found is 1 where they are equal */
     SS_RULE_FREE_MAGIC,     /* a chunk of the free list begins with CHK and version 1 */
     SS_RULE_FREE_ALLOCATED, /* a chunk of the free list is not allocated */
-    SS_RULE_FREE_CIRCLE,    /* the free list is no circle */
+    SS_RULE_FREE_CIRCLE,    /* the free list has no cycle */
     SS_RULE_LOST,           /* every chunk is in the tree or on the free list; found: its number */
     SS_RULE_BEHIND_END,     /* the free list ends behind the last chunk; found: its number */
     SS_RULE_ELEMENT_SIZE,   /* an element fits its slot; `address` is that of its slot */

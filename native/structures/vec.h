@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A growable array of elements of bounded size.
  *
- * Bytes lane: any element, encoded. Integer lane (_int, _ints): elements of fixed size 1, 2, 4 or 8 as big-endian
+ * Elements cross encoded, or as integers (_u64, _ints): elements of fixed size 1, 2, 4 or 8 as big-endian
  * unsigned integers; SS_INCOMPATIBLE on any other vec. Answers in bytes and in numbers follow result.h. The bulk functions
  * write all or nothing, and the same bytes as a loop.
  */

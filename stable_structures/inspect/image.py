@@ -369,7 +369,7 @@ def log_beside(path: Path) -> Path | None:
 
 
 def _with_log(source: FileSource, path: Path) -> FileSource:
-    """Return the file as the log beside it makes it, if it can be told; neither is written."""
+    """Return the file as the log beside it makes it, if that is known; neither is written."""
     beside = f"{path.name} lies beside it: a program has the memory open, or ended without closing it"
     try:
         log = read_log(path, source)

@@ -62,7 +62,7 @@ def test_another_process_shows_what_is_in_the_file(tour):
     shown = result.stdout.split(f"Process {opening}")[1]
     for text in (
         "0  backup of the heap",
-        "{'data_on_the_heap': [0,",  # and as much more as the width has room for
+        "{'data_on_the_heap': [0, 1, 2, 3, 4, 5, 6, 7], 'greeting': 'hello'}",
         "1  StableBTreeMap[Principal, u64]       1000",
         "efcn6-haaaa-aaa -> 0",
         "2  StableBTreeSet[str]                     4",

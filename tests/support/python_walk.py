@@ -260,7 +260,7 @@ class MapWalk:
             self.mark(chunk + CHUNK_HEADER, UNUSED)
             self.stats.free_chunks += 1
             chunk = following
-        raise Damage("the free list is no circle", chunk, self.space.chunks, self.space.chunks)
+        raise Damage("the free list has no cycle", chunk, self.space.chunks, self.space.chunks)
 
     def _check_reached(self, below: int) -> None:
         """Every chunk below the end of the free list was reached, and none behind it."""

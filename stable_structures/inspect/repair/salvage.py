@@ -236,7 +236,7 @@ class MapSalvage:
         try:
             index = self.space.index(address)
             if self.reached[index] or depth == DEPTH:
-                raise Damage("every chunk is reached once", address, 2, 1)  # noqa: TRY301 - a broken rule, told as all are
+                raise Damage("every chunk is reached once", address, 2, 1)  # noqa: TRY301 - a broken rule, reported as all are
             self.reached[index] = 1
         except Damage as damage:
             self._lose_subtree(damage, between)

@@ -361,7 +361,7 @@ class _Filler:
         elif structure in _KINDS:
             self.kind = _KINDS[structure][Encoded(key.codec if structure == "set" else value.codec)]
         else:
-            raise Unreadable(f"{structure!r} is no structure; write map, set, vec, heap, log or cell")
+            raise Unreadable(f"{structure!r} is not a structure; write map, set, vec, heap, log or cell")
         if structure != "cell":
             self.target = self.kind(*memories)
 
