@@ -187,6 +187,7 @@ class FileSource(Source):
             raise Unreadable(f"{path}: not a regular file; give an image, a gzip of one, or the folder of a snapshot")
         super().__init__(found.st_size)
         self._memory: NativeMemory | None = None
+        self.cheap_bytes = CACHE - (8 << 20)
 
     def memory(self) -> NativeMemory:
         """Return the file through a cache, which lives as long as the source."""
