@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from . import canisters, crate, ours
+from . import canisters, crate, ours, program
 from .measure import Results, Times
 from .tracking import OPERATIONS, WITHOUT
 from .transactions import ROLLBACK_PAGES, commit_of, replace_of, rollback_name, set_of
@@ -89,6 +89,23 @@ class Within:
         return Ratio(one.median / bound, min(one.ns) / bound, max(one.ns) / bound) if one else None
 
 
+@dataclass(frozen=True)
+class Best:
+    """The fastest of several contestants at a stage of a program's work takes at most `limit` times what a peer takes."""
+
+    work: str
+    against: str
+    limit: float
+    operation: str
+    contestants: tuple[str, ...]
+    other: str
+
+    def ratio(self, results: Results, sizes: Sizes) -> Ratio | None:
+        found = [times for name in self.contestants if (times := results.of(program.TITLE, self.operation, name, sizes.work))]
+        best = min(found, key=lambda times: times.median, default=None)
+        return Ratio.of(best, results.of(program.TITLE, self.operation, self.other, sizes.work))
+
+
 def _duration(microseconds: float) -> str:
     return f"{microseconds:g} µs" if microseconds < 1000 else f"{microseconds / 1000:,g} ms"
 
@@ -101,7 +118,9 @@ def _against_crate(work: str, limit: float, group: str, operation: str, contesta
     return Aim(work, "the same loop in Rust", limit, group, operation, contestant, crate.NAME)
 
 
-AIMS: Final[tuple[Aim | Growth | Within, ...]] = (
+ROW_BY_ROW: Final = tuple(name for name in program.OURS if name != program.OurArrays.name)
+
+AIMS: Final[tuple[Aim | Growth | Within | Best, ...]] = (
     *(_against_crate(f"single {o}, u64 → u64", 0.5, MAP, o, ours.SINGLE) for o in ("get", "insert", "remove")),
     _against_crate("single get, bytes 32 → 128, managed", 0.4, WIDE, "get", ours.SINGLE),
     _against_crate("single insert, bytes 32 → 128, managed", 0.5, WIDE, "insert", ours.SINGLE),
@@ -125,6 +144,12 @@ AIMS: Final[tuple[Aim | Growth | Within, ...]] = (
     Aim("single set, normal", "SQLite synchronous=NORMAL", 0.1, TRANSACTIONS, set_of("normal"), ours.SINGLE, "sqlite3"),
     *(Aim(f"{o}, no transaction", "the core without tracking", 1.05, TRANSACTIONS, o, ours.SINGLE, WITHOUT) for o in OPERATIONS.values()),
     *(Within(rollback_name(n), "20 µs", 1.0, 20, TRANSACTIONS, rollback_name(n)) for n in ROLLBACK_PAGES),
+    Best("a program: ingest, row by row in one transaction", "lmdb", 1.0, "ingest", ROW_BY_ROW, program.Lmdb.name),
+    Best("a program: get and set of each key", "lmdb", 1.2, "change", ROW_BY_ROW, program.Lmdb.name),
+    Best("a program: ranges of 100 rows", "lmdb", 1.0, "ranges", ROW_BY_ROW, program.Lmdb.name),
+    Best("a program: analysis in numpy", "sqlite3", 0.1, "analyse", program.OURS, program.Sqlite.name),
+    _against_crate("for k, v in m.items(), u64 → u64", 1.1, MAP, "iterate", ours.SINGLE),
+    _against_crate("iteration, bytes 32 → 128, managed", 1.5, WIDE, "iterate", ours.SINGLE),
     *(
         Within(work, _duration(microseconds), 1.0, microseconds, canisters.TITLE, work, who)
         for work, microseconds, who in (

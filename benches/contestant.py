@@ -23,7 +23,7 @@ class WrongResult(AssertionError):
 
 
 class Contestant:
-    """Each operation is a method that takes entries and gives the work to be timed; `fresh` comes first.
+    """Each operation is a method that takes entries and returns the work to be timed; `fresh` comes first.
 
     `OPERATIONS` maps the names of the group's operations to those methods.
     """
@@ -80,7 +80,7 @@ class Contestant:
         self.time(operation, [batch])
 
     def check(self, operation: str, batch: Batch, result: Any) -> None:
-        """Raise `WrongResult` if the work did not give what it should. `get` gives the last value."""
+        """Raise `WrongResult` if the work did not give what it should. `get` returns the last value."""
         if operation in ("get", "replace") and result != batch.values[-1]:
             raise WrongResult(f"{self.name}: {operation} gave {result}, not {batch.values[-1]}")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Rust crate: a driver of our own (benches/rust) that does what it is told, an operation at a time, with its own clock."""
+"""The Rust crate: a driver of our own (benches/rust) that does what it is asked, an operation at a time, with its own clock."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class NoCrate(Exception):
 
 
 def build(program: str = "crate_bench") -> Path:
-    """Build a program of `benches/rust` with cargo and gives its path. Raises `NoCrate`."""
+    """Build a program of `benches/rust` with cargo and return its path. Raises `NoCrate`."""
     cargo = shutil.which("cargo")
     if cargo is None:
         raise NoCrate("cargo is not installed")

@@ -19,7 +19,7 @@ import stable_structures
 from . import crate
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-PACKAGES: Final = ("stable-structures", "numpy", "cffi", "lmdb", "sortedcontainers", "BTrees", "rocksdict")
+PACKAGES: Final = ("stable-structures", "numpy", "cffi", "lmdb", "sortedcontainers", "BTrees", "rocksdict", "duckdb")
 CACHES: Final = Path("/sys/devices/system/cpu/cpu0/cache")
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from . import crate, ours
+from . import crate, ours, program
 from .groups import SWEEPS, Sweep
 from .measure import Results, Times
 
@@ -48,9 +48,30 @@ def draw(results: Results, out: Path, note: Callable[[str], None]) -> list[Pictu
         return []
     mpl.use("Agg")
     with mpl.rc_context(SETTINGS):
-        return [
-            _picture(results, sweep, out) for sweep in SWEEPS if any(t.group == sweep.title and t.sweep for t in results.times.values())
-        ]
+        titles = {(times.group, times.sweep) for times in results.times.values()}
+        found = [_picture(results, sweep, out) for sweep in SWEEPS if (sweep.title, True) in titles]
+        return [*found, _work(results, out)] if (program.TITLE, False) in titles else found
+
+
+def _work(results: Results, out: Path) -> Picture:
+    """Draw a row of bars for each stage of a program's work."""
+    import matplotlib.pyplot as plt  # noqa: PLC0415 - an extra
+
+    figure, grid = plt.subplots(1, len(program.STAGES), figsize=(2.6 * len(program.STAGES), HEIGHT), layout="constrained")
+    for axes, stage in zip(grid.flat, program.STAGES, strict=True):
+        found = [times for times in results.times.values() if (times.group, times.operation) == (program.TITLE, stage)]
+        found.sort(key=lambda times: -times.median)
+        colours = [STYLES.get(times.contestant, {}).get("color") or _colour(times.contestant) for times in found]
+        axes.barh([times.contestant for times in found], [times.median for times in found], color=colours)
+        axes.set(title=stage, xscale="log", xlabel="ns")
+    figure.suptitle("A program's work: ns for each row, key or range")
+    figure.savefig(out / "work.svg", metadata={"Date": None})
+    plt.close(figure)
+    return Picture("A program's work", "work.svg")
+
+
+def _colour(contestant: str) -> str:
+    return str((STYLES[ours.SINGLE] if contestant in program.OURS else PLAIN)["color"])
 
 
 def _picture(results: Results, sweep: Sweep, out: Path) -> Picture:

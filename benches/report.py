@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from . import canisters, crate, ours, transactions
+from . import canisters, crate, ours, program, transactions
 from .aims import MAP, PEERS, WIDE, Ratio, Verdict, verdicts
 from .cost import Cost, Level, Model, least, wait
 from .groups import GROUPS, SWEEPS, Sweep
@@ -43,6 +43,7 @@ def page(findings: Findings, pictures: list[Picture]) -> str:
         *(_group(findings, title, size) for title, size in _groups(findings)),
         *(_sweep(findings.results, sweep) for sweep in SWEEPS),
         _transactions(findings),
+        _work(findings),
         _canisters(findings),
         _spaces(findings),
         _cost_section(findings),
@@ -174,6 +175,24 @@ def _transactions(findings: Findings) -> str:
     for name, calls in findings.calls.items():
         text += f"\n\nSystem calls of a small full commit, {name}: " + ", ".join(f"{count:g} {call}" for call, count in calls.items()) + "."
     return text
+
+
+def _work(findings: Findings) -> str:
+    rows = work_rows(findings)
+    if not rows:
+        return ""
+    head = f"{findings.sizes.work:,} rows of u64 → (f64, u32, 12 bytes) in a file; what each stage is: `benches/program.py`. A range has"
+    text = f"{head}\n{program.RANGE} rows; nanoseconds for each row, key or range. The size is in bytes for each row."
+    return f"## A program's work\n\n{text}\n\n{table(('ns', *program.STAGES, 'file'), rows)}"
+
+
+def work_rows(findings: Findings) -> list[list[str]]:
+    """Return a row for each side: its median at each stage, and its size."""
+    found = {
+        side.name: [findings.results.of(program.TITLE, stage, side.name, findings.sizes.work) for stage in (*program.STAGES, program.SIZE)]
+        for side in program.SIDES
+    }
+    return [[name, *map(_median, times)] for name, times in found.items() if any(times)]
 
 
 def _micro(times: Times | None) -> str:

@@ -8,15 +8,16 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from . import canisters, cost, machine, plots, report, space, tracking, transactions
+from . import canisters, cost, machine, plots, program, report, space, tracking, transactions
 from .aims import verdicts
 from .contestant import CLOCKS, Contestant
 from .crate import Crate, NoCrate, build
-from .groups import GROUPS, SWEEPS, Group, Sweep
+from .groups import GROUPS, SWEEPS, Group
 from .measure import GroupRun, Results, Say, SweepRun
 from .work import FULL, QUICK, Sizes
 
@@ -24,7 +25,7 @@ OUT: Final = machine.ROOT / "benches" / "results"
 QUICK_OUT: Final = machine.ROOT / "build" / "benches"
 PERFORMANCE: Final = machine.ROOT / "docs" / "performance.md"
 ACCESSES: Final = (("shared", False), ("exclusive", True))
-PARTS: Final = (*(group.case for group in GROUPS), "sweep", "transactions", "canisters", "space", "cost")
+PARTS: Final = (*(group.case for group in GROUPS), "sweep", "transactions", "work", "canisters", "space", "cost")
 COST_MODEL: Final = machine.ROOT / "docs" / "cost-model.md"
 
 
@@ -47,6 +48,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="tiny sizes, in seconds: shows that everything runs, measures nothing")
     parser.add_argument("--only", type=lambda text: text.split(","), metavar="PART,...", help=f"of {', '.join(PARTS)}")
     parser.add_argument("--sizes", type=_sizes, metavar="N,...", help="sizes of the plots, as in 1e3,1e6")
+    parser.add_argument("--rows", type=lambda text: int(float(text)), metavar="N", help="rows of the program's work, as in 2e6")
     parser.add_argument("--rounds", type=int, help="how often everything is measured")
     parser.add_argument(
         "--clock", choices=sorted(CLOCKS), default="wall", help="cpu leaves out what other processes take (transactions: wall)"
@@ -107,6 +109,7 @@ class Runner:
         sizes = QUICK if options.quick else FULL
         sizes = replace(sizes, sweep=options.sizes) if options.sizes else sizes
         sizes = replace(sizes, rounds=options.rounds) if options.rounds else sizes
+        sizes = replace(sizes, work=options.rows) if options.rows else sizes
         self.findings = Findings({**machine.describe(), "clock": options.clock}, sizes)
 
     def say(self, text: str) -> None:
@@ -126,19 +129,22 @@ class Runner:
         for group in GROUPS:
             if group.case in self.options.only:
                 self._group(group)
-        if "sweep" in self.options.only:
-            for sweep in SWEEPS:
-                self._sweep(sweep)
-        if "transactions" in self.options.only:
-            self._transactions()
-        if "canisters" in self.options.only:
-            self._canisters()
-        if "space" in self.options.only:
-            self.findings.spaces = space.measure(self.findings.sizes.map, self.say, space.KINDS[:1] if self.options.quick else space.KINDS)
-        if "cost" in self.options.only:
-            self._cost()
+        for part, measure in self._parts().items():
+            if part in self.options.only:
+                measure()
         self._write()
         return 1 if self.findings.results.failures else 0
+
+    def _parts(self) -> dict[str, Callable[[], None]]:
+        """Return how the parts that are not groups are measured, in their order."""
+        return {
+            "sweep": self._sweeps,
+            "transactions": self._transactions,
+            "work": self._work,
+            "canisters": self._canisters,
+            "space": self._space,
+            "cost": self._cost,
+        }
 
     def _build_driver(self) -> None:
         if self.options.no_crate:
@@ -153,8 +159,16 @@ class Runner:
     def _group(self, group: Group) -> None:
         GroupRun(group, self.findings.sizes, self.findings.results, self._sayer()).run()
 
-    def _sweep(self, sweep: Sweep) -> None:
-        SweepRun(sweep, self.findings.sizes, self.findings.results, self._sayer()).run()
+    def _sweeps(self) -> None:
+        for sweep in SWEEPS:
+            SweepRun(sweep, self.findings.sizes, self.findings.results, self._sayer()).run()
+
+    def _work(self) -> None:
+        program.measure(self.findings.sizes, self.options.disk, self.options.clock, self.findings.results, self._sayer())
+
+    def _space(self) -> None:
+        kinds = space.KINDS[:1] if self.options.quick else space.KINDS
+        self.findings.spaces = space.measure(self.findings.sizes.map, self.say, kinds)
 
     def _sayer(self) -> Say:
         """Who is absent is a note, all else is progress."""
@@ -178,7 +192,9 @@ class Runner:
 
     def _canisters(self) -> None:
         try:
-            canisters.measure(self.findings.sizes, self.findings.results, self.say)
+            sizes = self.findings.sizes
+            once = self.options.quick and self.options.rounds is None  # a round takes seconds, whatever the sizes
+            canisters.measure(replace(sizes, rounds=1) if once else sizes, self.findings.results, self.say)
         except canisters.NoEngine as reason:
             self.note(f"Without canisters: {reason}")
 

@@ -42,7 +42,7 @@ def _build_driver() -> None:
 
 
 def run_single(benchmark: Any, group: Group, operation: str, maker: Maker, entries: int) -> None:
-    """Everything before the operation is done outside the clock, in each round anew."""
+    """Everything before the operation is done outside the clock, again in each round."""
     _build_driver()
     contestant = maker()
     reason = contestant.absent()

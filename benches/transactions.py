@@ -39,7 +39,7 @@ TRACED: Final = (20, 40)
 
 
 class OnDisk(Contestant):
-    """A map of u64 -> u64 in a file; `commit` gives a commit of so many entries, `single` single operations."""
+    """A map of u64 -> u64 in a file; `commit` makes a commit of so many entries, `single` single operations."""
 
     parent: ClassVar[Path]
 

@@ -40,6 +40,8 @@ class Sizes:
     """By a canister in one message."""
     rehearsed: int = 1_000_000
     """Entries of the canister whose upgrade is rehearsed."""
+    work: int = 200_000
+    """Rows of the program's work."""
     large_heap: int = 1_023
     """MiB."""
     rounds: int = 5
@@ -59,6 +61,7 @@ QUICK: Final = Sizes(
     commits=2,
     inserts=1_000,
     rehearsed=1_000,
+    work=400,
     large_heap=16,
 )
 
@@ -79,7 +82,7 @@ class Batch:
 
     def __init__(self, order: str, indices: Numbers) -> None:
         self.order = order
-        """These entries as the Rust driver is told of them."""
+        """These entries as the Rust driver gets them."""
         self.indices = indices
 
     def __len__(self) -> int:

@@ -65,7 +65,7 @@ def open_image(
 
 @dataclass(frozen=True, slots=True)
 class Types:
-    """The types of a memory's structure; `guessed` says of key and value whether nobody told them."""
+    """The types of a memory's structure; `guessed` says of key and value whether they are guesses."""
 
     structure: str
     """map, set, vec, heap, log or cell"""

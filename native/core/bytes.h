@@ -73,7 +73,7 @@ static inline uint64_t ss_round_up(uint64_t n, uint64_t step) {
     return (n + step - 1) / step * step;
 }
 
-/* a + b in *sum; false where it does not fit 64 bits. */
+/* a + b in *sum; false if it does not fit 64 bits. */
 static inline bool ss_add(uint64_t a, uint64_t b, uint64_t *sum) {
     return !__builtin_add_overflow(a, b, sum);
 }

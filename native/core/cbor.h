@@ -19,12 +19,12 @@
 
 typedef struct ss_cbor ss_cbor;
 
-/* A walk through `total` bytes. NULL where there is no heap. */
+/* A walk through `total` bytes. NULL if there is no heap. */
 ss_cbor *ss_cbor_new(uint64_t total);
 void ss_cbor_free(ss_cbor *walk);
 /* SS_CORRUPT with the offset and the rule that is broken; bytes behind the item are not looked at. SS_NO_HEAP. */
 int ss_cbor_feed(ss_cbor *walk, const uint8_t *bytes, uint64_t size);
-/* Of all bytes: SS_CORRUPT as above, and where the item does not end; else 1 where the value contains itself, or 0. */
+/* Of all bytes: SS_CORRUPT as above, and where the item does not end; else 1 if the value contains itself, or 0. */
 int ss_cbor_check(const uint8_t *bytes, uint64_t size);
 
 #endif

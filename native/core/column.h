@@ -8,7 +8,7 @@
 
 /* Items that come in. With `native` they are numbers of `size` (1, 2, 4, 8) bytes in this machine's byte order, and
  * `bias` is XORed to each (the top bit of a signed type keeps the order); else they are encodings. `ends` says where
- * each item ends, or is NULL where all have `size` bytes.
+ * each item ends, or is NULL if all have `size` bytes.
  *
  * While a call lasts, other threads may change the bytes at `data`, unless `stable` says that nobody does; `ends` is the
  * caller's own. So the core reads a number once, and encodings in a copy (ss_column_part): what is checked is what is used. */
@@ -68,7 +68,7 @@ static inline const uint8_t *ss_column_item(const ss_column *column, uint64_t i,
 typedef struct ss_column_part {
     ss_column items;
     uint64_t first, end;
-    uint8_t *copy; /* of bytes and ends; NULL where the column itself does */
+    uint8_t *copy; /* of bytes and ends; NULL if the column itself does */
     size_t room;
 } ss_column_part;
 
@@ -85,7 +85,7 @@ static inline int ss_column_reach(ss_column_part *part, const ss_column *column,
     return SS_LIKELY(i < part->end) ? SS_OK : ss_column_take(part, column, i, count, SS_COLUMN_BYTES);
 }
 
-/* Puts an encoding into place i; false where it has not the size of the items. */
+/* Puts an encoding into place i; false if it has not the size of the items. */
 static inline bool ss_output_column_store(const ss_output_column *column, uint64_t i, const uint8_t *bytes, uint64_t size) {
     if (size != column->size) return false;
     uint8_t *at = column->data + i * column->size;

@@ -33,7 +33,7 @@ bool ss_pages_renew(void *at, uint64_t length);
 bool ss_pages_renew_readonly(void *at, uint64_t length);
 bool ss_pages_map(void *at, int file, uint64_t offset, uint64_t length);
 
-/* Moves pages over others in one step, so that no reader sees anything in between. False where the system has no such step. */
+/* Moves pages over others in one step, so that no reader sees anything in between. False if the system has no such step. */
 bool ss_pages_move(void *from, void *to, uint64_t length);
 
 /* Private pages of a file show the file again; a hint for others. */

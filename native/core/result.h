@@ -5,7 +5,7 @@
  * value, another negative number is a status.
  * Before the caller has copied its result, a signal handler or a finalizer may run on the same thread and make calls of
  * its own. So answers stack: after ss_result_drop() the one before the latest is the latest again.
- * A function that returns a number returns it, or SS_NO_NUMBER where there is none, or SS_ASK: then it answers
+ * A function that returns a number returns it, or SS_NO_NUMBER if there is none, or SS_ASK: then it answers
  * with SS_ASKED_SIZE bytes too, a status and the number, each in 8 bytes little-endian. The status is negative, or SS_OK
  * where the number happens to be one of the two.
  */

@@ -19,7 +19,7 @@ typedef struct ss_scratch {
     size_t used;
 } ss_scratch;
 
-/* NULL where the process has no memory left (the failure is recorded). Aligned to 16 bytes. */
+/* NULL if the process has no memory left (the failure is recorded). Aligned to 16 bytes. */
 void *ss_scratch_take(ss_scratch *scratch, size_t size);
 /* A place to come back to: everything taken after the mark is freed by the rewind. */
 typedef struct ss_scratch_mark {

@@ -17,7 +17,7 @@
 
 /* ---- what the binding does while we wait ---- */
 
-/* Gives signal handlers their turn; 0, or SS_CALLBACK where one raised. */
+/* Gives signal handlers their turn; 0, or SS_CALLBACK if one raised. */
 typedef int (*ss_poll)(void);
 /* Tells how the task that runs in this thread stands to the one of this number; or SS_CALLBACK. */
 typedef int (*ss_compare_task)(uint64_t task);
@@ -25,7 +25,7 @@ enum ss_task { SS_TASK_SAME, SS_TASK_OTHER, SS_TASK_GONE };
 
 /* `thread` is the one that runs signal handlers, as a number of pthread_self; the others are never asked. */
 void ss_set_hooks(ss_poll poll, ss_compare_task compare, uint64_t thread);
-/* SS_OK where the wait may go on. */
+/* SS_OK if the wait may go on. */
 int ss_poll_signals(void);
 /* One of enum ss_task, or a status. */
 int ss_compare_running_task(uint64_t task);
@@ -43,7 +43,7 @@ uint64_t ss_thread_name(void);
 
 /* Tells whether a thread is still there, also when it is not. */
 typedef struct ss_life ss_life;
-/* Of the calling thread, retained; NULL where the process has no memory left. */
+/* Of the calling thread, retained; NULL if the process has no memory left. */
 ss_life *ss_life_of_thread(void);
 bool ss_life_has_ended(const ss_life *life); /* false for NULL: nobody knows */
 void ss_life_release(ss_life *life);         /* NULL is allowed */

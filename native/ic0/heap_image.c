@@ -84,7 +84,7 @@ static int open_pagemap(void) {
     return found;
 }
 
-/* Runs over the private pages by the kernel's own search. SS_SYSTEM where the kernel has none; nothing was done then. */
+/* Runs over the private pages by the kernel's own search. SS_SYSTEM if the kernel has none; nothing was done then. */
 static int scan(ss_heap_image *heap, int pagemap, run_function run) {
     struct scan_region found[256];
     uint64_t start = (uint64_t)(uintptr_t)heap->base, end = start + heap->size;
@@ -143,7 +143,7 @@ static int each_private_run(ss_heap_image *heap, run_function run) {
     return status == SS_SYSTEM ? read_pagemap(heap, pagemap, run) : status;
 }
 
-/* The same where the kernel searches by itself, which costs little; SS_SYSTEM where it does not. */
+/* The same where the kernel searches by itself, which costs little; SS_SYSTEM if it does not. */
 static int each_private_run_if_cheap(ss_heap_image *heap, run_function run) {
     int pagemap = open_pagemap();
     return pagemap < 0 ? SS_SYSTEM : scan(heap, pagemap, run);
@@ -392,7 +392,7 @@ static void close_above(ss_heap_image *heap, uint64_t size) {
     heap->mapped = size;
 }
 
-/* The committed bytes of a run, back into its private pages, which stay for the next message. SS_ABSENT where there are many. */
+/* The committed bytes of a run, back into its private pages, which stay for the next message. SS_ABSENT if there are many. */
 static int restore_run(ss_heap_image *heap, uint64_t at, uint64_t length) {
     heap->found += length / OS_PAGE;
     if (heap->found > KEPT_PRIVATE) return SS_ABSENT;

@@ -50,7 +50,7 @@ uint64_t ss_heap_image_changed(const ss_heap_image *heap);
 int ss_heap_image_grow(ss_heap_image *heap, uint64_t size);
 /* What base holds now is the committed state. */
 int ss_heap_image_commit(ss_heap_image *heap);
-/* Base holds the committed state again. 1 (SS_ABSENT) where it became smaller: an instance on it must be made anew. */
+/* Base holds the committed state again. 1 (SS_ABSENT) if it became smaller: an instance on it must be made again. */
 int ss_heap_image_rollback(ss_heap_image *heap);
 
 /* Begins a mapped heap with the bytes of a file, which must stay as it is while the heap lives. Copies where it is a copying one. */

@@ -152,7 +152,7 @@ static void *enter(void *data, void *caller, void *values, size_t count) {
     if (m == NULL) return engine.trap_new("no message", 10);
     if ((function->modes & m->mode) == 0) {
         char text[160];
-        snprintf(text, sizeof text, "\"ic0_%s\" cannot be executed in %s mode", function->name, ss_ic0_mode_name(m->mode));
+        (void)snprintf(text, sizeof text, "\"ic0_%s\" cannot be executed in %s mode", function->name, ss_ic0_mode_name(m->mode));
         return ss_ic0_trap(m, 504, text);
     }
     m->host_instructions += function->cost;
@@ -323,7 +323,7 @@ uint64_t ss_ic0_used(ss_ic0_message *m) {
 /* Wasm may use 5 MiB of the thread's stack, and the engine and the host need some too. */
 #define STACK_NEEDED (UINT64_C(6) << 20)
 
-/* The lowest address of this thread's stack; 0 where the system does not tell. */
+/* The lowest address of this thread's stack; 0 if the system does not tell. */
 static uintptr_t stack_end(void) {
     static _Thread_local uintptr_t known;
 #ifdef __linux__

@@ -138,7 +138,7 @@ typedef struct ss_ic0_instance {
 } ss_ic0_instance;
 
 ss_ic0_instance *ss_ic0_new_instance(uintptr_t context, const void *counter, const void *globals, uint64_t count);
-/* The instance was made anew: other handles, the same number of globals; what was saved stays. */
+/* The instance was made again: other handles, the same number of globals; what was saved stays. */
 void ss_ic0_rebind_instance(ss_ic0_instance *instance, uintptr_t context, const void *counter, const void *globals);
 void ss_ic0_free_instance(ss_ic0_instance *instance);
 /* Reads the globals into `saved`, or writes them from there. */

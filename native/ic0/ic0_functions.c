@@ -203,7 +203,7 @@ static void *is_controller(ss_ic0_message *m, ss_value *a) {
     uint64_t at = address(m, &a[0]), size = address(m, &a[1]);
     const ss_ic0_buffer *all = &m->input[SS_IC0_CONTROLLERS];
     if (!in_heap(m, at, size)) return heap_out_of_bounds(m);
-    if (size > MOST_PRINCIPAL) return ss_ic0_trap(m, 504, "ic0.is_controller: these bytes are no principal");
+    if (size > MOST_PRINCIPAL) return ss_ic0_trap(m, 504, "ic0.is_controller: these bytes are not a principal");
     for (uint64_t i = 0; i < all->size; i += UINT64_C(1) + all->data[i]) {
         if (all->data[i] == size && memcmp(all->data + i + 1, heap_at(m, at), size) == 0) return give_32(a, 1);
     }
@@ -356,7 +356,7 @@ static void *call_new(ss_ic0_message *m, ss_value *a) {
     uint64_t callee = address(m, &a[0]), callee_size = address(m, &a[1]), method = address(m, &a[2]), method_size = address(m, &a[3]);
     ss_ic0_drop_call(m);
     if (!in_heap(m, callee, callee_size) || !in_heap(m, method, method_size)) return heap_out_of_bounds(m);
-    if (callee_size > MOST_PRINCIPAL) return ss_ic0_trap(m, 504, "ic0.call_new: the callee is no principal");
+    if (callee_size > MOST_PRINCIPAL) return ss_ic0_trap(m, 504, "ic0.call_new: the callee is not a principal");
     if (method_size > MOST_METHOD) return ss_ic0_trap(m, 504, "ic0.call_new: the name of the method is too long");
     m->callee.size = m->method.size = m->argument.size = 0;
     if (!take(m, &m->callee, callee, callee_size) || !take(m, &m->method, method, method_size)) return no_memory(m);
@@ -418,7 +418,7 @@ static void *call_cycles_add128(ss_ic0_message *m, ss_value *a) {
     return add_cycles(m, join((uint64_t)a[1].i64, (uint64_t)a[0].i64));
 }
 
-/* How many calls to the callee under construction are under way, and the place of the number; NULL where there is no entry yet. */
+/* How many calls to the callee under construction are under way, and the place of the number; NULL if there is no entry yet. */
 static uint8_t *under_way(ss_ic0_message *m, uint32_t *count) {
     ss_ic0_buffer *all = &m->input[SS_IC0_UNDER_WAY];
     *count = 0;

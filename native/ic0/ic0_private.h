@@ -25,7 +25,7 @@ extern const int ss_ic0_function_count;
 
 /* A trap of the engine, with the code and text in the message. */
 void *ss_ic0_trap(ss_ic0_message *m, uint32_t code, const char *text);
-/* Appends; false where there is no memory. */
+/* Appends; false if there is no memory. */
 bool ss_ic0_append(ss_ic0_buffer *buffer, const void *data, uint64_t size);
 /* Forgets the call under construction, if there is one; its cycles go back. */
 void ss_ic0_drop_call(ss_ic0_message *m);

@@ -19,7 +19,7 @@ int64_t ss_access_glance(ss_memory *memory) {
     return pages;
 }
 
-/* Nothing to add is no change, also where there is none allowed; only a restricted memory may grow its base by it. */
+/* Nothing to add is no change, also if there is none allowed; only a restricted memory may grow its base by it. */
 static bool changes_nothing(const ss_memory *memory, uint64_t pages) {
     return pages == 0 && (memory->kind != SS_RESTRICTED || memory->root->read_only);
 }

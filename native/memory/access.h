@@ -13,7 +13,7 @@ int ss_access_read(ss_memory *memory, uint64_t offset, void *to, uint64_t length
 int ss_access_write(ss_memory *memory, uint64_t offset, const void *from, uint64_t length);
 /* Grows by the fewest pages first; writes nothing where it cannot. */
 int ss_access_write_growing(ss_memory *memory, uint64_t offset, const void *from, uint64_t length);
-/* Pages of the root, SS_CLOSED, or SS_IN_USE where another thread is working on it: waits for nobody, and records nothing. */
+/* Pages of the root, SS_CLOSED, or SS_IN_USE if another thread is working on it: waits for nobody, and records nothing. */
 int64_t ss_access_glance(ss_memory *memory);
 /* First byte of a flat memory, *bytes of them; NULL (failure recorded) for the other kinds and after a close. The address
  * holds until the memory is freed; more bytes follow it when the memory grows. */

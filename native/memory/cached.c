@@ -11,7 +11,7 @@
  *
  * Slots are taken over by the clock algorithm. How many blocks one request asks for:
  *
- *   near    8 where the blocks before were the last ones fetched, else 1
+ *   near    8 if the blocks before were the last ones fetched, else 1
  *   far     as many as the read needs; more where it goes on behind an earlier request: twice as many as that had, at most 32.
  *           A small gap does not end the sequence, and blocks in the middle that are there already are asked for once more:
  *           far away a request costs more than the bytes. Several sequences go on side by side (an index and its data), and reads
@@ -147,7 +147,7 @@ static uint64_t run_far(const cached *c, const sequence *s, uint64_t block, uint
     return most;
 }
 
-/* Notes the blocks from this one on that lie in a hole, up to the next data; true where this one does. */
+/* Notes the blocks from this one on that lie in a hole, up to the next data; true if this one does. */
 static bool skip_hole(cached *c, uint64_t block, uint64_t *count) {
     uint64_t begin, end, at = block * SS_CACHE_BLOCK;
     if (c->source.data == NULL || (at >= c->data_begin && at < c->data_end)) return false;

@@ -20,7 +20,7 @@ typedef struct ss_cached_source {
     void *self;
     /* Exactly `length` bytes from `offset` on, which lie inside the source; a status. */
     int (*fetch)(void *self, uint64_t offset, uint64_t length, void *to);
-    /* The first range from `offset` on that need not be zeros, [*begin, *end); *begin is UINT64_MAX where none follows. May be NULL,
+    /* The first range from `offset` on that need not be zeros, [*begin, *end); *begin is UINT64_MAX if none follows. May be NULL,
      * and may fail: then all of it is fetched. */
     int (*data)(void *self, uint64_t offset, uint64_t *begin, uint64_t *end);
     /* The memory is gone: frees `self`. May be NULL. */

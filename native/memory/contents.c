@@ -48,7 +48,7 @@ static const signature signatures[] = {
 
 static const signature text = {"", 0, 0, "text", "it holds text"};
 
-/* How many bytes of UTF-8 follow this first one; -1 where no character of a text begins so. */
+/* How many bytes of UTF-8 follow this first one; -1 if no character of a text begins so. */
 static int following(uint8_t first) {
     if (first < 0x80) return (first >= ' ' && first != 0x7f) || first == '\t' || first == '\n' || first == '\r' ? 0 : -1;
     return first < 0xc2 || first > 0xf4 ? -1 : first < 0xe0 ? 1 : first < 0xf0 ? 2 : 3;
@@ -93,7 +93,7 @@ static int refuse_head(const uint8_t *head) {
     return refuse(is_zero(head, HEAD_SIZE) ? "it holds none: it begins with zeros" : "it holds bytes of no kind that is known here", 0);
 }
 
-/* SS_OK with the first bytes; SS_ABSENT where there are no pages. */
+/* SS_OK with the first bytes; SS_ABSENT if there are no pages. */
 static int read_head(const ss_memory *memory, uint8_t head[HEAD_SIZE]) {
     uint64_t pages;
     int status = ss_memory_size(memory, &pages);

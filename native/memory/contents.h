@@ -12,9 +12,9 @@
 
 #define SS_LOOKED_AT (UINT64_C(256) << 20)
 
-/* What begins with these bytes, as in "a StableVec" or "an SQLite database"; NULL where nobody knows. */
+/* What begins with these bytes, as in "a StableVec" or "an SQLite database"; NULL if nobody knows. */
 const char *ss_contents_name(const uint8_t *bytes, uint64_t size);
-/* SS_OK where the memory is empty; else SS_BAD_MAGIC, and the failure's rule says what is there. Lock held. O(bytes up to
+/* SS_OK if the memory is empty; else SS_BAD_MAGIC, and the failure's rule says what is there. Lock held. O(bytes up to
  * the first that is not zero). */
 int ss_contents_demand_empty(const ss_memory *memory);
 /* SS_BAD_MAGIC, and the rule says what is there. Lock held. O(1). */

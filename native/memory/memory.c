@@ -34,8 +34,8 @@ static void unreserve(const ss_root *root) {
     atomic_fetch_sub(&reserved_by_all, root->reserved);
 }
 
-/* Reserves `bytes` of address space at a multiple of COMMIT_STEP. Where the system refuses so much: half of the most
- * that it gives, since the process needs some too. */
+/* Reserves `bytes` of address space at a multiple of COMMIT_STEP. If the system refuses so much: half of the most
+ * that it grants, since the process needs some too. */
 static int reserve(ss_root *root, uint64_t bytes) {
     uint64_t first = share_of(bytes);
     for (uint64_t ask = first; ask >= SS_PAGE_SIZE; ask /= 2) {
@@ -109,7 +109,7 @@ bool ss_root_is_mine(const ss_root *root) {
     return atomic_load_explicit(&root->holder, memory_order_relaxed) == &thread_mark;
 }
 
-/* A lock that the thread which forked holds it holds in the child too: it is in the midst of an operation. */
+/* A lock that the thread which forked holds it holds in the child too: it is in the middle of an operation. */
 void ss_root_forked(ss_root *root, const char *because) {
     if (!ss_root_is_mine(root)) {
         pthread_mutex_init(&root->mutex, NULL);
@@ -550,7 +550,7 @@ static inline bool locate_in_bucket(const ss_memory *memory, uint64_t offset, ui
     return *place <= end && length <= end - *place;
 }
 
-/* Sets *place to the root offset of a range that lies in one piece; false where it does not (or not inside). */
+/* Sets *place to the root offset of a range that lies in one piece; false if it does not (or not inside). */
 static bool locate_whole(const ss_memory *memory, uint64_t offset, uint64_t length, uint64_t *place) {
     if (SS_LIKELY(memory->kind == SS_VIRTUAL && locate_in_bucket(memory, offset, length, place))) return true;
     if (memory->root->foreign || length == 0) return false;

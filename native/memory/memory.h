@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A memory: a row of 65,536-byte pages with four operations, size, grow, read and write.
+/* A memory: a sequence of 65,536-byte pages with four operations, size, grow, read and write.
  *
  * Four kinds: flat (mapped bytes at an address that never moves), foreign (callbacks of the user), virtual (buckets of
  * a manager over a base memory) and restricted (a range of pages of a base memory). Flat and foreign memories are
@@ -42,7 +42,7 @@ enum ss_memory_kind { SS_FLAT, SS_FOREIGN, SS_VIRTUAL, SS_RESTRICTED };
 /* What a storage under a flat root does beside holding bytes; all members may be NULL. `self` is root->storage.
  * The lock of the root is held in each. */
 typedef struct ss_storage_ops {
-    /* Makes pages old..new usable (reserve disk space, map). SS_OUT_OF_MEMORY where it cannot; nothing changed then. */
+    /* Makes pages old..new usable (reserve disk space, map). SS_OUT_OF_MEMORY if it cannot; nothing changed then. */
     int (*grow)(void *self, uint64_t old_pages, uint64_t new_pages);
     /* Undoes a growth; pages above new_pages must read as zeros when they come back. Cannot fail. */
     void (*shrink)(void *self, uint64_t old_pages, uint64_t new_pages);
@@ -53,17 +53,17 @@ typedef struct ss_storage_ops {
     /* Where, from `offset` on, the first byte lies that need not be zero; called only while root->watch has SS_WATCH_FRESH. */
     uint64_t (*data_after)(void *self, uint64_t offset);
     /* Around each public operation, read-only ones included, while root->guarded. `enter` may release the lock and
-     * wait; where it fails, the operation does not take place and there is no `leave`. */
+     * wait; if it fails, the operation does not take place and there is no `leave`. */
     int (*enter)(void *self);
     void (*leave)(void *self);
     /* Around each public operation that may write. `end` gets its status and returns the final one. */
     int (*begin)(void *self);
     int (*end)(void *self, int status);
     /* Release of the storage (flush, unlock, close files) when the root is closed; the mapping goes later. Idempotent.
-     * *open where it failed because another thread's transaction is open, or views are (SS_IN_USE), and nothing was closed;
-     * not where `last`: then it does not wait for a transaction. */
+     * *open if it failed because another thread's transaction is open, or views are (SS_IN_USE), and nothing was closed;
+     * not if `last`: then it does not wait for a transaction. */
     int (*close)(void *self, bool last, bool *open);
-    /* In the child of a fork: makes anew what threads may have held that are not there. Whether another thread of the
+    /* In the child of a fork: renews what missing threads may have held. Returns whether another thread of the
      * parent has left the root in a state that nobody can end. */
     bool (*forked)(void *self);
     /* The root is gone: free `self`. */
@@ -73,7 +73,7 @@ typedef struct ss_storage_ops {
 /* The callbacks of a foreign memory; `self` is the user's handle. Each returns a status and checks its own bounds. */
 typedef struct ss_foreign_ops {
     int (*size)(void *self, uint64_t *pages);
-    int (*grow)(void *self, uint64_t pages, uint64_t *old); /* SS_OUT_OF_MEMORY where it refuses */
+    int (*grow)(void *self, uint64_t pages, uint64_t *old); /* SS_OUT_OF_MEMORY if it refuses */
     int (*read)(void *self, uint64_t offset, void *to, uint64_t length);
     int (*write)(void *self, uint64_t offset, const void *from, uint64_t length);
 } ss_foreign_ops;
@@ -115,7 +115,7 @@ struct ss_root {
     unsigned watch;               /* bits of enum ss_watch */
     bool closed, guarded, read_only, foreign;
     bool forked;                /* this is the child of a fork; an operation that was under way ends with SS_CLOSED */
-    const char *closed_because; /* the rule of SS_CLOSED, where it was not the user who closed it */
+    const char *closed_because; /* the rule of SS_CLOSED, if it was not the user who closed it */
     bool behind_writer;         /* another handle writes the file that this one reads, and may have committed more than is shown */
     bool writing;               /* between ss_enter_write and ss_leave_write */
     /* Counts what makes cached knowledge stale: rollbacks and raw writes. */
@@ -148,7 +148,7 @@ struct ss_memory {
     const struct ss_virtual_ops *virtual_ops;
     void *owner; /* virtual: its manager */
     uint32_t id;
-    uint32_t shift; /* log2 of the bucket size in bytes, or 0 where it is no power of two */
+    uint32_t shift; /* log2 of the bucket size in bytes, or 0 if it is not a power of two */
     uint64_t bucket_bytes;
     uint64_t bytes;    /* virtual: size in bytes, as in the manager's header */
     uint64_t *buckets; /* virtual: offset in the base of each bucket, in order */
@@ -160,7 +160,7 @@ struct ss_memory {
 
 /* How the manager serves its virtual memories; set by manager.c, so that this layer looks down only. */
 typedef struct ss_virtual_ops {
-    int (*refresh)(ss_memory *self); /* called on entry where the root's epoch moved */
+    int (*refresh)(ss_memory *self); /* called on entry if the root's epoch moved */
     int (*grow)(ss_memory *self, uint64_t pages, uint64_t *old);
     void (*free)(ss_memory *self);
 } ss_virtual_ops;
@@ -168,7 +168,7 @@ typedef struct ss_virtual_ops {
 /* ---- life ---- */
 
 /* A flat anonymous memory of 0 pages that may grow to max_pages. Reserves the whole address range (no memory is used);
- * where the system refuses, half of it and so on, and root->reserved says how much it became. */
+ * if the system refuses, half of it and so on; root->reserved says how much it became. */
 int ss_memory_new_flat(uint64_t max_pages, ss_memory **out);
 /* A root over the user's callbacks. */
 int ss_memory_new_foreign(const ss_foreign_ops *ops, void *self, ss_memory **out);
@@ -183,10 +183,10 @@ void ss_memory_release(ss_memory *memory);
 /* Releases what lies at *at, if anything, and leaves NULL: for an owner that was there before what it owns. So do the
  * ss_<structure>_free_at. */
 void ss_memory_release_at(ss_memory **at);
-/* Closes the root for every memory and structure on it; later operations give SS_CLOSED. Idempotent. The mapping stays
+/* Closes the root for every memory and structure on it; later operations return SS_CLOSED. Idempotent. The mapping stays
  * readable until the last reference goes, so views that were handed out stay valid. */
 int ss_memory_close(ss_memory *memory);
-/* The same where the process ends: rolls back the transaction that another thread has open, and does not wait for its end. */
+/* The same when the process ends: rolls back the transaction that another thread has open, and does not wait for its end. */
 int ss_memory_close_at_exit(ss_memory *memory);
 
 /* ---- the lock ---- */
@@ -206,13 +206,13 @@ int ss_leave_write(ss_memory *memory, int status);
 /* From here until ss_leave_write every change is recorded so that a failure restores it. Idempotent. */
 void ss_undo_begin(ss_memory *memory);
 /* The same for operations of many steps: once the log is long, each line of SS_UNDO_LINE bytes is kept once, so the log
- * does not grow with the number of steps but with what they touch. Fails where a foreign memory does not tell its size. */
+ * does not grow with the number of steps but with what they touch. Fails if a foreign memory does not report its size. */
 int ss_undo_begin_many(ss_memory *memory);
 #define SS_UNDO_LINE UINT64_C(64)
 
 /* ---- leases: one live structure per memory ---- */
 
-/* SS_IN_USE where a live structure has any page of it. Needs no lock; nor does the release, which works after a close. */
+/* SS_IN_USE if a live structure has any page of it. Needs no lock; nor does the release, which works after a close. */
 int ss_memory_take_lease(ss_memory *memory, const void *owner);
 void ss_memory_drop_lease(ss_memory *memory, const void *owner);
 
@@ -238,12 +238,12 @@ void ss_memory_forget_leases(ss_memory *memory);
 int ss_memory_size(const ss_memory *memory, uint64_t *pages);
 /* That bytes [offset, offset + length) exist: SS_OUT_OF_BOUNDS else. */
 int ss_memory_check_bounds(const ss_memory *memory, uint64_t offset, uint64_t length);
-/* Adds zero pages; *old is the size before. SS_OUT_OF_MEMORY where it cannot; nothing changed then. */
+/* Adds zero pages; *old is the size before. SS_OUT_OF_MEMORY if it cannot; nothing changed then. */
 int ss_memory_grow(ss_memory *memory, uint64_t pages, uint64_t *old);
 int ss_memory_read(const ss_memory *memory, uint64_t offset, void *to, uint64_t length);
 int ss_memory_write(ss_memory *memory, uint64_t offset, const void *from, uint64_t length);
 
-/* Grows by the fewest pages that make [0, end) exist. SS_OUT_OF_MEMORY where it cannot. */
+/* Grows by the fewest pages that make [0, end) exist. SS_OUT_OF_MEMORY if it cannot. */
 int ss_memory_ensure(ss_memory *memory, uint64_t end);
 /* The growing write of docs/format.md#memory. */
 int ss_memory_write_growing(ss_memory *memory, uint64_t offset, const void *from, uint64_t length);
@@ -265,7 +265,7 @@ int ss_pin_changed(ss_memory *memory, ss_pin *pin, uint64_t at, uint64_t length)
 
 const uint8_t *ss_memory_direct_mapped(const ss_memory *memory, uint64_t offset, uint64_t length);
 
-/* The bytes in place, or NULL where they do not lie in one piece inside the memory (then read them). */
+/* The bytes in place, or NULL if they do not lie in one piece inside the memory (then read them). */
 static inline const uint8_t *ss_memory_direct(const ss_memory *memory, uint64_t offset, uint64_t length) {
     if (SS_UNLIKELY(memory->kind != SS_FLAT)) return ss_memory_direct_mapped(memory, offset, length);
     uint64_t bytes = memory->root->pages * SS_PAGE_SIZE;
@@ -306,7 +306,7 @@ void ss_root_unlock(ss_root *root);
 bool ss_root_is_mine(const ss_root *root);
 /* Waits for the condition with the root's lock released; an errno, as pthread_cond_timedwait. */
 int ss_root_wait(ss_root *root, pthread_cond_t *condition, const struct timespec *until);
-/* In the child of a fork, where locks may be held by threads that are not there: makes them anew and closes the root. */
+/* In the child of a fork, where missing threads may hold locks: renews the locks and closes the root. */
 void ss_root_forked(ss_root *root, const char *because);
 
 #endif

@@ -14,7 +14,7 @@
 #define SS_ANY_LENGTH UINT64_MAX
 
 enum ss_mode {
-    SS_INIT = 0,          /* load what is there, or start anew on an empty memory (contents.h) */
+    SS_INIT = 0,          /* load what is there, or start over on an empty memory (contents.h) */
     SS_NEW = 1,           /* overwrite */
     SS_LOAD = 2,          /* demand one */
     SS_INIT_OVERWRITE = 4 /* load what is there, or overwrite, as the crate's init does */
@@ -62,7 +62,7 @@ uint64_t ss_handle_changes(const ss_handle *handle);
 /* Counts a change. */
 void ss_handle_changed(ss_handle *handle, enum ss_change_kind what);
 /* For iterators, which know the structure as it was at `*known`. SS_OK if it is as it was; SS_ABSENT if this thread has
- * overwritten values since, and no entry came or went (then *known is made anew); else SS_CHANGED. */
+ * overwritten values since, and no entry came or went (then *known is made again); else SS_CHANGED. */
 int ss_handle_still(const ss_handle *handle, uint64_t *known);
 
 /* Gives up the lease, so that another structure may open the memory; the handle returns SS_CLOSED from now on. */
@@ -94,7 +94,7 @@ typedef struct ss_check {
     struct ss_failure first; /* status 0: none yet */
 } ss_check;
 
-/* Takes the status of one step of a check. SS_OK where the check should go on. */
+/* Takes the status of one step of a check. SS_OK if the check should go on. */
 int ss_check_note(ss_check *check, int status);
 /* The status of the whole check, given that of its last step. */
 int ss_check_end(const ss_check *check, int status);

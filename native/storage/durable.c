@@ -327,7 +327,7 @@ static int put_log_into_file(ss_file *file) {
     return status;
 }
 
-/* Of a file without a log, or with an empty one. Gives back disk space that was reserved and never used. */
+/* Of a file without a log, or with an empty one. Returns disk space that was reserved and never used. */
 static int check_plain_file(ss_file *file, uint64_t size) {
     if (size % SS_PAGE_SIZE != 0) return ss_file_check_size(file, size);
     int error = ss_vfs_resize(file->vfs, file->main, size);
@@ -402,7 +402,7 @@ int ss_durable_open(ss_file *file) {
     if (status != SS_OK) return status;
     status = show_image(file);
     if (status == SS_OK || found) return status;
-    /* Where nothing was opened, nothing is left. */
+    /* If nothing was opened, nothing is left. */
     struct ss_failure reason = *ss_last_failure();
     (void)ss_wal_delete(&file->wal);
     return ss_fail(reason.status, reason.rule, reason.address, reason.number, reason.limit);
@@ -410,7 +410,7 @@ int ss_durable_open(ss_file *file) {
 
 /* ---- the end, and what a user asks for ---- */
 
-/* Something found no room on the disk: an empty log needs none, and gives back what it has. Where readers do not let it
+/* Something found no room on the disk: an empty log needs none, and returns what it has. If readers do not let it
  * be emptied now, the next failure tries again. */
 static int make_room(ss_file *file) {
     file->wal.disk_full = false;
@@ -442,7 +442,7 @@ static int durable_close(void *self) {
     bool open = file->opened && !file->root->closed;
     int status = open ? checkpoint(file, ss_memory_patience(file->root)) : SS_OK;
     struct ss_failure reason = *ss_last_failure();
-    /* Behind the checkpoint, which may map the file anew. */
+    /* Behind the checkpoint, which may map the file again. */
     int kept = ss_file_keep_views(file, open && status == SS_OK && !file->root->closed);
     if (kept != SS_OK) return kept;
     if (status != SS_OK) ss_fail(reason.status, reason.rule, reason.address, reason.number, reason.limit);

@@ -46,7 +46,7 @@ static void lose_window(ss_window *window) {
     window->is_impossible = true;
 }
 
-/* The thread that forked may be in the midst of an operation, in a comparison of keys: what it stores from here on must
+/* The thread that forked may be in the middle of an operation, in a comparison of keys: what it stores from here on must
  * stay here. */
 static void keep_stores_here(ss_file *file) {
     lose_window(&file->window);

@@ -160,7 +160,7 @@ static void leave(void *self) {
 
 /* ---- what changed ---- */
 
-/* Room for one block in the arena, NULL where there is none to be had. */
+/* Room for one block in the arena, NULL if there is none to be had. */
 static uint8_t *arena_room(struct journal *journal) {
     struct chunk *chunk = journal->arena;
     if (chunk == NULL || chunk->used == chunk->room) {

@@ -65,13 +65,13 @@ enum ss_held_state { SS_OPEN, SS_ENDED, SS_LOST, SS_COMMITTED };
 
 /* As ss_transaction_begin. */
 int ss_held_begin(ss_held *held, ss_memory *memory);
-/* The same for a task of the thread, by its number, where it is not 0. SS_ABSENT where somebody is in the way and `wait`
+/* The same for a task of the thread, by its number, if it is not 0. SS_ABSENT if somebody is in the way and `wait`
  * is false. */
 int ss_held_begin_for(ss_held *held, ss_memory *memory, uint64_t task, bool wait);
 /* End it, from any thread. SS_ABSENT where it was ended already, SS_CLOSED or SS_TRANSACTION where it was lost. */
 int ss_held_commit(ss_held *held);
 int ss_held_rollback(ss_held *held);
-/* Rolls it back where it is open, and cannot fail; where this thread is in the midst of an operation, with its end. */
+/* Rolls it back if it is open, and cannot fail; if this thread is in the middle of an operation, with its end. */
 void ss_held_drop(ss_held *held);
 bool ss_held_is_open(const ss_held *held);
 /* Whether the last one that it held was committed by ss_held_commit. */
@@ -79,10 +79,10 @@ bool ss_held_was_committed(const ss_held *held);
 /* How long operations on the memory wait, in milliseconds. */
 uint32_t ss_transaction_patience(const ss_memory *memory);
 
-/* Begins a transaction of the calling thread. SS_TRANSACTION where it has one. On a memory that is open for reading it
+/* Begins a transaction of the calling thread. SS_TRANSACTION if it has one. On a memory that is open for reading it
  * is a snapshot: what other processes commit is seen after its end. */
 int ss_transaction_begin(ss_memory *memory);
-/* Ends it; after any failure but SS_COMMIT_UNKNOWN everything is rolled back. SS_TRANSACTION where none is open. */
+/* Ends it; after any failure but SS_COMMIT_UNKNOWN everything is rolled back. SS_TRANSACTION if none is open. */
 int ss_transaction_commit(ss_memory *memory);
 int ss_transaction_rollback(ss_memory *memory);
 /* Sets the size back outside of transactions; pages that come back are zeros. SS_ARGUMENT on a file, which never shrinks. */
@@ -97,7 +97,7 @@ uint32_t ss_memory_patience(const ss_root *root);
 
 /* Everything committed so far survives a power loss. */
 int ss_memory_sync(ss_memory *memory);
-/* And the file alone holds it: the log is empty. SS_LOCKED where readers do not make room in time. */
+/* And the file alone holds it: the log is empty. SS_LOCKED if readers do not make room in time. */
 int ss_memory_checkpoint(ss_memory *memory);
 
 #endif

@@ -8,7 +8,7 @@
  *   mode normal                   the file, and over it the records of the log    private, from the first record on
  *
  * The records lie in copies of our own (wal_follow.h says why that is the committed image). They go when the writer has
- * emptied its log: the file is mapped anew then.
+ * emptied its log: the file is mapped again then.
  */
 #include <errno.h>
 
@@ -101,7 +101,7 @@ static void note_shown(ss_file *file, uint64_t size) {
     file->shown_is_old = age > 0;
 }
 
-/* A writer fills holes, so those that were covered are shown anew. */
+/* A writer fills holes, so those that were covered are shown again. */
 static int map_with_covers(ss_file *file, uint64_t pages) {
     uint64_t begin, end;
     bool has_holes = ss_vfs_hole(file->vfs, file->main, 0, pages * SS_PAGE_SIZE, &begin, &end);

@@ -270,7 +270,7 @@ static bool system_loads_take_space(void *self, int file) {
 static int system_lock(void *self, int file, unsigned first, unsigned count, int kind) {
     (void)self;
     struct flock lock = {.l_whence = SEEK_SET, .l_start = (off_t)(LOCK_BASE + first), .l_len = (off_t)count};
-    lock.l_type = kind == SS_UNLOCK ? F_UNLCK : kind == SS_LOCK_SHARED ? F_RDLCK : F_WRLCK;
+    lock.l_type = (short)(kind == SS_UNLOCK ? F_UNLCK : kind == SS_LOCK_SHARED ? F_RDLCK : F_WRLCK);
     if (fcntl(file, F_OFD_SETLK, &lock) == 0) return 0;
     return errno == EACCES ? EAGAIN : errno;
 }

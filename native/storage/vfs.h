@@ -54,14 +54,14 @@ typedef struct ss_vfs {
     int (*sync)(void *self, int file);
     int (*resize)(void *self, int file, uint64_t size);
     /* Disk space for bytes [from, end), so that storing there cannot fail later; the size stays. EOPNOTSUPP where the
-     * file system cannot; after any other failure some space may be taken, which (behind the end) a resize gives back. */
+     * file system cannot; after any other failure some space may be taken, which (behind the end) a resize returns. */
     int (*reserve)(void *self, int file, uint64_t from, uint64_t end);
     /* The first bytes [*begin, *end) from `from` on, inside the file, that may have no disk space; ENXIO where all have it.
      * May be NULL: all have it. */
     int (*hole)(void *self, int file, uint64_t from, uint64_t *begin, uint64_t *end);
     /* Whether a load from a mapped hole may take disk space, as a store does. May be NULL: no. */
     bool (*loads_take_space)(void *self, int file);
-    /* Where, from `offset` on, the first byte lies that the file has a block for; UINT64_MAX where none follows. May be NULL, and
+    /* Where, from `offset` on, the first byte lies that the file has a block for; UINT64_MAX if none follows. May be NULL, and
      * may fail: not known. */
     int (*data_after)(void *self, int file, uint64_t offset, uint64_t *at);
     int (*rename)(void *self, int directory, const char *from, const char *to);
@@ -70,7 +70,7 @@ typedef struct ss_vfs {
     /* All of `count` bytes or none. Does not wait: EAGAIN where another open file holds the lock of one. */
     int (*lock)(void *self, int file, unsigned first, unsigned count, int kind);
     int (*locked)(void *self, int file, unsigned byte, bool *held);
-    /* Bytes [offset, offset + length) of the file at address `at`, in place of what is there; NULL where files cannot be
+    /* Bytes [offset, offset + length) of the file at address `at`, in place of what is there; NULL if files cannot be
      * mapped (then they are read). */
     int (*map)(void *self, int file, void *at, uint64_t offset, uint64_t length, int kind);
     int (*sync_map)(void *self, void *at, uint64_t length);
@@ -94,12 +94,12 @@ int ss_vfs_direct(const ss_vfs *vfs, int file, bool is_direct);
 int ss_vfs_sync(const ss_vfs *vfs, int file);
 int ss_vfs_resize(const ss_vfs *vfs, int file, uint64_t size);
 int ss_vfs_reserve(const ss_vfs *vfs, int file, uint64_t from, uint64_t end);
-/* The first hole from `from` on and before `size`, cut there; false where there is none, or nobody knows. */
+/* The first hole from `from` on and before `size`, cut there; false if there is none, or nobody knows. */
 bool ss_vfs_hole(const ss_vfs *vfs, int file, uint64_t from, uint64_t size, uint64_t *begin, uint64_t *end);
 int ss_vfs_open(const ss_vfs *vfs, int directory, const char *name, unsigned flags, unsigned permissions, int *file);
 int ss_vfs_sync_directory(const ss_vfs *vfs, int directory);
 int ss_vfs_rename(const ss_vfs *vfs, int directory, const char *from, const char *to);
-/* 0 also where there is no such name. */
+/* 0 also if there is no such name. */
 int ss_vfs_unlink(const ss_vfs *vfs, int directory, const char *name);
 
 /* Records an errno of these functions: SS_OUT_OF_MEMORY if the disk, the quota or the file is full, else SS_SYSTEM. */

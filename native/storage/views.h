@@ -34,7 +34,7 @@ typedef struct ss_shown {
 } ss_shown;
 
 /* For storages, the lock is held: what views show of the file becomes memory of its own, with the same bytes (zeros for
- * those that the file has lost). SS_IN_USE where that is more than SS_VIEWS_KEPT, or more than the system gives; nothing
+ * those that the file has lost). SS_IN_USE if that is more than SS_VIEWS_KEPT, or more than the system gives; nothing
  * was changed then. */
 int ss_views_keep(ss_root *root, const ss_shown *shown);
 

@@ -26,8 +26,8 @@ typedef struct ss_wal {
     bool header_torn; /* one of the two headers was written and is not valid */
     uint64_t generation, salt, header_sum;
     uint64_t base_pages;                          /* size of the file when the generation began */
-    uint64_t sequence, previous;                  /* number and sum of the last record; 0 and header_sum where there is none */
-    uint64_t pages;                               /* after the last record; base_pages where there is none */
+    uint64_t sequence, previous;                  /* number and sum of the last record; 0 and header_sum if there is none */
+    uint64_t pages;                               /* after the last record; base_pages if there is none */
     uint64_t position;                            /* behind the last record */
     uint64_t size;                                /* of the file, as far as it is known to have blocks */
     bool disk_full;                               /* it could not grow; for the caller to clear */
@@ -45,7 +45,7 @@ typedef struct ss_wal {
 void ss_wal_init(ss_wal *wal, const ss_wal_location *location);
 void ss_wal_close(ss_wal *wal);
 
-/* Opens the log and finds its last record. SS_ABSENT where there is no log, SS_WAL_CORRUPT where its bytes cannot be
+/* Opens the log and finds its last record. SS_ABSENT if there is no log, SS_WAL_CORRUPT if its bytes cannot be
  * what we wrote. Nothing is written. */
 int ss_wal_find(ss_wal *wal);
 /* Told of the bytes that the records hold, in the order of the log: `length` bytes of the memory from `offset` on lie in the

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A log opened for looking. It is read by wal.c through a table of functions that opens nothing for writing and shows the
- * file's bytes as they were when it was opened, where there are not too many to keep. */
+ * file's bytes as they were when it was opened, unless there are too many to keep. */
 #include "storage/wal_contents.h"
 
 #include <errno.h>

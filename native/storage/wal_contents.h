@@ -24,7 +24,7 @@ typedef struct ss_wal_contents {
 } ss_wal_contents;
 
 /* Reads the log of that path. Takes no lock, changes nothing. O(length). A log of up to 32 MiB is kept as it was at this
- * moment; of a longer one, a writer may overwrite what is read later. SS_ABSENT where there is none, SS_SYSTEM or SS_NO_HEAP
+ * moment; of a longer one, a writer may overwrite what is read later. SS_ABSENT if there is none, SS_SYSTEM or SS_NO_HEAP
  * where it cannot be read; SS_OK else, also where it is damaged. */
 int ss_wal_contents_new(const char *path, ss_wal_contents **out);
 void ss_wal_contents_free(ss_wal_contents *contents);

@@ -34,7 +34,7 @@ typedef struct ss_wal_image {
 } ss_wal_image;
 
 /* Puts the records that came since the last call into the image. *moved: it, or what is known of the log, has changed.
- * SS_ABSENT where there is no log. O(1 + bytes of the new records). */
+ * SS_ABSENT if there is no log. O(1 + bytes of the new records). */
 int ss_wal_follow(ss_wal_follower *follower, const ss_wal_image *image, bool *moved);
 /* Closes the log. */
 void ss_wal_follow_end(ss_wal_follower *follower);

@@ -63,7 +63,7 @@ void ss_wal_close_file(const ss_wal_location *location, int *file);
 void ss_wal_forget_records(ss_wal *wal);
 /* The same log, to be read from its first record on. */
 ss_wal ss_wal_before_records(const ss_wal *wal);
-/* Opens the log and reads its header. SS_ABSENT where there is none. */
+/* Opens the log and reads its header. SS_ABSENT if there is none. */
 int ss_wal_open(ss_wal *wal, uint64_t *size);
 /* Makes the log empty: no record of it was read yet. */
 int ss_wal_read_header(ss_wal *wal, uint64_t size);
@@ -82,7 +82,7 @@ uint64_t ss_wal_record_length(const struct ss_wal_record *record);
 /* The sum of a record whose header, with the sum zeroed, is in reader->header. Data of at most COPY_SIZE bytes is in the
  * buffer afterwards. */
 int ss_wal_sum_record(const struct ss_wal_reader *reader, const struct ss_wal_record *record, uint64_t seed, uint64_t *result);
-/* The next record of the chain, read and checked; SS_ABSENT where there is none. */
+/* The next record of the chain, read and checked; SS_ABSENT if there is none. */
 int ss_wal_next_record(struct ss_wal_reader *reader, const ss_wal *wal, struct ss_wal_record *record);
 /* Makes it the last one that was read. */
 void ss_wal_pass_record(ss_wal *wal, const struct ss_wal_record *record);

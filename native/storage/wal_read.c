@@ -77,7 +77,7 @@ int ss_wal_read_header(ss_wal *wal, uint64_t size) {
     return SS_OK;
 }
 
-/* Opens the log and reads its header. SS_ABSENT where there is none. */
+/* Opens the log and reads its header. SS_ABSENT if there is none. */
 int ss_wal_open(ss_wal *wal, uint64_t *size) {
     const ss_wal_location *location = wal->location;
     int error = ss_vfs_open(location->vfs, location->directory, location->name, 0, 0, &wal->file);
@@ -183,7 +183,7 @@ static int check_pieces(const struct ss_wal_reader *reader, const struct ss_wal_
                    total, record->data_bytes);
 }
 
-/* Reads the record at `at` and checks its sum. SS_ABSENT where there is none, or one that is not complete. */
+/* Reads the record at `at` and checks its sum. SS_ABSENT if there is none, or one that is not complete. */
 static int read_record(struct ss_wal_reader *reader, uint64_t at, struct ss_wal_record *record) {
     uint8_t block[BLOCK];
     if (at > reader->size || reader->size - at < RECORD_TABLE) return SS_ABSENT;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The ordered map over nodes (docs/format.md#b-tree-map; header layout and invariants in btree.c).
  *
- * Every function below takes the lock of the memory for its duration. Keys and values cross in two lanes: as encoded
- * bytes, or, where the type is an unsigned big-endian integer of 1, 2, 4 or 8 bytes, as a number. Letters at the end of
- * a name say the lanes of key and value: i a number, b bytes. How answers come back is told in result.h. Calling a
- * function of another lane than the types have gives SS_INCOMPATIBLE.
+ * Every function below takes the lock of the memory for its duration. Keys and values cross as encoded bytes, or, if the
+ * type is an unsigned big-endian integer of 1, 2, 4 or 8 bytes, as a number. The end of a name says what crosses, first the
+ * key, then the value: _u64 a number, _bytes encoded bytes. How results come back stands in result.h. A call with another
+ * argument than the types have fails with SS_INCOMPATIBLE.
  */
 #ifndef SS_BTREE_H
 #define SS_BTREE_H
@@ -22,7 +22,7 @@ enum { SS_BTREE_FIRST_AT = 4, SS_BTREE_SECOND_AT = 8, SS_BTREE_ROOT_AT = 12, SS_
 
 typedef struct ss_btree ss_btree;
 
-/* Bound of an encoded type: max_size is SS_UNBOUNDED where there is none. */
+/* Bound of an encoded type: max_size is SS_UNBOUNDED if there is none. */
 typedef struct ss_bound {
     uint64_t max_size;
     int32_t fixed;
@@ -30,7 +30,7 @@ typedef struct ss_bound {
 } ss_bound;
 
 /* Opens the map in `memory` (SS_INIT: what is there, or a new one). Keys are ordered by the terms; `callback` may be
- * NULL where no term asks for it. */
+ * NULL if no term asks for it. */
 int ss_btree_open(ss_memory *memory, int mode, const ss_order_term *terms, uint32_t term_count, ss_order_callback callback, void *self,
                   ss_bound key, ss_bound value, ss_btree **out);
 void ss_btree_free(ss_btree *tree);
@@ -73,7 +73,7 @@ int64_t ss_btree_remove_u64_bytes(ss_btree *tree, uint64_t key);
 uint64_t ss_btree_remove_bytes_u64(ss_btree *tree, const uint8_t *key, uint64_t key_size);
 int64_t ss_btree_remove_bytes_bytes(ss_btree *tree, const uint8_t *key, uint64_t key_size);
 
-/* O(log n). Result in bytes whatever the lanes: the size of the key in 8 bytes, the key, the value; or nothing. */
+/* O(log n). Result in bytes, whatever the types: the size of the key in 8 bytes, the key, the value; or nothing. */
 int64_t ss_btree_pop_first(ss_btree *tree);
 int64_t ss_btree_pop_last(ss_btree *tree);
 int64_t ss_btree_first(ss_btree *tree);
@@ -95,7 +95,7 @@ enum ss_expect { SS_EXPECT_ANYTHING, SS_EXPECT_NOTHING, SS_EXPECT_VALUE };
 
 /* Sets the value of the key that `position` was made for; O(1) if the map is as it was, else O(log n). Result: the changes of
  * the map after that; nothing if the key does not have what is expected (`old`, for SS_EXPECT_VALUE): it stays as it is.
- * The position is made anew. */
+ * The position is made again. */
 uint64_t ss_btree_set_at(ss_btree *tree, ss_position *position, const uint8_t *key, uint64_t key_size, const uint8_t *value,
                          uint64_t value_size, int expect, const uint8_t *old, uint64_t old_size);
 
@@ -114,7 +114,7 @@ int64_t ss_btree_remove_many(ss_btree *tree, const ss_column *keys, uint64_t cou
 int64_t ss_btree_toggle_many(ss_btree *tree, const ss_column *keys, const ss_column *values, uint64_t count, uint8_t *found);
 /* Removes every key that is not among these, which ascend strictly. How many were removed, or a negative status. */
 int64_t ss_btree_retain_many(ss_btree *tree, const ss_column *keys, uint64_t count);
-/* Fills an empty map from strictly ascending keys with full nodes, bottom up. SS_ARGUMENT where they do not ascend, or
+/* Fills an empty map from strictly ascending keys with full nodes, bottom up. SS_ARGUMENT if they do not ascend, or
  * where the map is not empty. The bytes differ from those of insertions; everything else holds. O(n). */
 int ss_btree_build(ss_btree *tree, const ss_column *keys, const ss_column *values, uint64_t count);
 

@@ -226,8 +226,9 @@ int ss_btree_get_many(ss_btree *tree, const ss_column *keys, uint64_t count, con
 static int join_spans(const value_collector *self, uint64_t count, ss_result_builder *result) {
     uint64_t size = 8 * count;
     for (uint64_t i = 0; i < count; i++) size += self->found[i] ? self->spans[i].size : 0;
-    uint8_t *ends = ss_result_reserve(result, self->tree->handle.memory, size), *at = ends + 8 * count;
+    uint8_t *ends = ss_result_reserve(result, self->tree->handle.memory, size);
     if (ends == NULL) return SS_NO_HEAP;
+    uint8_t *at = ends + 8 * count;
     for (uint64_t i = 0; i < count; i++) {
         if (self->found[i]) {
             memcpy(at, self->spans[i].at, (size_t)self->spans[i].size);
@@ -598,7 +599,7 @@ static int build_subtree(builder *b, uint64_t count, int height, bool is_root, u
 }
 
 /* Entries of the nodes on the way to the last leaf, from the leaf up, after insertions in ascending order; every other node
- * has the fewest. Gives the height. */
+ * has the fewest. Returns the height. */
 static int spine_of(uint64_t count, uint64_t spine[SS_DEPTH]) {
     int height = 0;
     spine[0] = 0;

@@ -17,7 +17,7 @@ typedef struct walk {
     int leaf_depth;   /* -1 until the first leaf */
     uint64_t entries;
     uint64_t allocated;                     /* chunks reached from the tree */
-    ss_span before;                         /* the last key so far, in `kept`; `at` is NULL where there was none */
+    ss_span before;                         /* the last key so far, in `kept`; `at` is NULL if there was none */
     uint64_t sized_keys, ascents, descents; /* with `fit` only: of neighbours by their bytes */
     struct ss_fit *fit;                     /* NULL: entries are held against their types; else only their sizes are noted */
     uint8_t *kept;
@@ -214,7 +214,7 @@ static int walk_free_list(walk *w, const ss_allocator *allocator, uint64_t *end)
         }
         chunk = next;
     }
-    return broken("the free list is no circle", chunk, w->chunks, w->chunks);
+    return broken("the free list has no cycle", chunk, w->chunks, w->chunks);
 }
 
 /* Every chunk below the end of the free list was reached. */
@@ -294,7 +294,7 @@ int ss_btree_check(ss_btree *tree, ss_report report, void *self) {
 /* Keys of a fixed size have no size field, so they are read wrongly by any other type. No larger one is tried. */
 #define MOST_FIXED_KEY 4096
 
-/* The map with keys that are laid out like this, and of no type. Gives its own scratch up at its end. */
+/* The map with keys that are laid out like this, and of no type. Frees its own scratch at its end. */
 static int sound_as(const ss_btree *tree, bool fixed, uint32_t size, struct ss_fit *fit) {
     ss_btree other = *tree;
     ss_node root;
@@ -313,7 +313,7 @@ static int sound_as(const ss_btree *tree, bool fixed, uint32_t size, struct ss_f
     return status;
 }
 
-/* Finds the layout of keys in which the whole map is sound; its own first. SS_CORRUPT where there is none. */
+/* Finds the layout of keys in which the whole map is sound; its own first. SS_CORRUPT if there is none. */
 static int find_layout(const ss_btree *tree, struct ss_fit *fit) {
     const ss_space *space = &tree->space;
     int status = sound_as(tree, space->fixed_key, space->key_size, fit);

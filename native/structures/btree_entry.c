@@ -66,7 +66,7 @@ static int set_at(ss_btree *tree, const ss_position *position, const ss_entry *e
     return ss_btree_touched(tree, entry->key, status);
 }
 
-/* Counts the change and makes the position anew: the entry lies where it says, unless the general way put it somewhere. */
+/* Counts the change and sets the position again: the entry lies where it says, unless the general way put it somewhere. */
 static void note_put(ss_btree *tree, ss_position *position) {
     bool direct = position->direct && position->changes == ss_handle_changes(&tree->handle);
     ss_btree_changed(tree);

@@ -10,7 +10,7 @@
 #include "structures/node.h"
 #include "structures/node_layout.h"
 
-/* What an operation gives back: lives in the frame of the public function, since another thread may use the tree as
+/* What an operation returns: lives in the frame of the public function, since another thread may use the tree as
  * soon as the lock is left. */
 enum ss_output_kind { SS_OUTPUT_NONE, SS_OUTPUT_NUMBER, SS_OUTPUT_BYTES, SS_OUTPUT_ENTRY };
 
@@ -37,7 +37,7 @@ struct ss_btree {
     ss_order order;
     ss_space space;
     ss_bound key, value;
-    uint32_t key_int, value_int; /* size of the number where the lane is one, else 0 */
+    uint32_t key_int, value_int; /* size of the number if it crosses as one, else 0 */
     /* The header as read at the beginning of the running operation. */
     uint64_t root, length;
     uint64_t seen_pages, seen_page_size;   /* what space.most_pages was computed from */

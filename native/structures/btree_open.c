@@ -46,7 +46,7 @@ static int check_root(ss_btree *tree) {
     uint64_t size = 0;
     if (tree->root == SS_NULL) return SS_OK;
     int status = ss_node_open(&tree->space, tree->root, &node);
-    /* A root that is no node is damage, whatever the types: operations tell it, and check() can look at the rest. */
+    /* A root that is not a node is damage, whatever the types: operations report it, and check() can look at the rest. */
     if (status != SS_OK) return status == SS_CORRUPT ? SS_OK : status;
     bool fits = true;
     status = ss_node_check_chain(&tree->space, &node);

@@ -71,7 +71,7 @@ static int rotate_left(ss_btree *tree, ss_node *parent, uint32_t separator, ss_n
     return status == SS_OK ? replace_entry(tree, parent, separator, &up) : status;
 }
 
-/* Takes entry `separator` and child `lost` out of the parent. Where nothing is left of it (it was the root), `survivor`
+/* Takes entry `separator` and child `lost` out of the parent. If nothing is left of it (it was the root), `survivor`
  * becomes the root. */
 static int shrink_parent(ss_btree *tree, ss_node *parent, uint32_t separator, uint32_t lost, const ss_node *survivor) {
     if (parent->count > 1) {
@@ -201,7 +201,7 @@ static int remove_from_internal(ss_btree *tree, ss_node *node, uint32_t *index, 
     return status;
 }
 
-/* The keys before and after a key, `at` NULL where there is none. SS_ABSENT where the key is not there. */
+/* The keys before and after a key, `at` NULL if there is none. SS_ABSENT if the key is not there. */
 static int find_neighbours(ss_btree *tree, ss_span key, ss_span around[2]) {
     ss_node node;
     uint32_t index;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The operations on one key as they are called: each in the lanes of its key and value (btree.h). */
+/* The operations on one key as they are called: each with its kinds of key and value (btree.h). */
 #include "structures/btree_internal.h"
 
-/* Encodes a number of the key's or value's lane. */
+/* Encodes a number that is a key or a value. */
 static int encode(uint32_t size, uint64_t number, uint8_t bytes[8], ss_span *span, const char *rule) {
     if (SS_UNLIKELY(size == 0)) return ss_fail(SS_INCOMPATIBLE, "numbers are for integer types of 1, 2, 4 or 8 bytes", 0, 0, 0);
     if (SS_UNLIKELY(size < 8 && number >> (8 * size) != 0)) {

@@ -282,7 +282,7 @@ static int end_frame(update *u) {
     return join_sides(u, &f, &u->result);
 }
 
-/* Gives the result to the frame above. */
+/* Passes the result to the frame above. */
 static void hand_up(update *u) {
     if (u->frames.size == 0) return;
     frame *f = top_frame(u);

@@ -34,7 +34,7 @@
 
 enum { VERSION = 1, KEPT = 1 << 16 };
 #define NOT_THE_SAME \
-    "the hashes are those of the map's entries; if something else has changed the map, compute them anew with CertifiedMap.rehash"
+    "the hashes are those of the map's entries; if something else has changed the map, compute them again with CertifiedMap.rehash"
 
 int ss_hashes_differ(uint64_t number, uint64_t limit) {
     return ss_fail(SS_CORRUPT, NOT_THE_SAME, 0, number, limit);

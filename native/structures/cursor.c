@@ -61,7 +61,7 @@ static int descend(ss_btree *tree, path *at, uint64_t address, bool last) {
     }
 }
 
-/* Up to the nearest entry on the way that follows (or precedes) the subtree we are in; depth 0 where there is none. */
+/* Up to the nearest entry on the way that follows (or precedes) the subtree we are in; depth 0 if there is none. */
 static int climb(ss_btree *tree, path *at, bool back) {
     while (at->depth > 0 && --at->depth > 0) {
         uint32_t *index = &at->index[at->depth - 1];
@@ -359,9 +359,9 @@ static int collect(ss_cursor *cursor, int part, ss_span span, enum form form, ui
     return SS_OK;
 }
 
-static enum form form_of(int want, int numbers, int rows, uint32_t int_size) {
+static enum form form_of(int want, int numbers, int rows, uint32_t int_size, ss_bound bound) {
     if ((want & numbers) && int_size != 0) return NUMBERS;
-    return want & rows ? ROWS : ENDS;
+    return (want & rows) && bound.fixed ? ROWS : ENDS;
 }
 
 static int collect_entry(ss_cursor *cursor, ss_node *node, uint32_t index, int want) {
@@ -370,12 +370,12 @@ static int collect_entry(ss_cursor *cursor, ss_node *node, uint32_t index, int w
     int status = SS_OK;
     if (want & SS_WANT_KEYS) {
         status = ss_node_key(&tree->space, node, index, &span);
-        enum form form = form_of(want, SS_WANT_KEY_NUMBERS, SS_WANT_KEY_ROWS, tree->key_int);
+        enum form form = form_of(want, SS_WANT_KEY_NUMBERS, SS_WANT_KEY_ROWS, tree->key_int, tree->key);
         if (status == SS_OK) status = collect(cursor, 0, span, form, tree->key.max_size);
     }
     if (status == SS_OK && (want & SS_WANT_VALUES)) {
         status = ss_node_value(&tree->space, node, index, &span);
-        enum form form = form_of(want, SS_WANT_VALUE_NUMBERS, SS_WANT_VALUE_ROWS, tree->value_int);
+        enum form form = form_of(want, SS_WANT_VALUE_NUMBERS, SS_WANT_VALUE_ROWS, tree->value_int, tree->value);
         if (status == SS_OK) status = collect(cursor, 1, span, form, tree->value.max_size);
     }
     return status;
@@ -405,8 +405,75 @@ static int advance(ss_cursor *cursor, ss_node *node, bool back) {
     return status;
 }
 
+/* How many entries from the front on lie in its leaf, in the range, and are wanted. */
+static uint32_t run_length(const ss_cursor *cursor, const ss_node *node, uint64_t most) {
+    uint32_t first = cursor->front.index[cursor->front.depth - 1], end = node->count;
+    bool last = cursor->back.depth == cursor->front.depth && cursor->back.node[cursor->back.depth - 1] == node->address;
+    if (last) end = cursor->back.index[cursor->back.depth - 1] + 1;
+    uint32_t n = end > first ? end - first : 0;
+    return n < most ? n : (uint32_t)most;
+}
+
+/* Entries `first` to first + n of a leaf whose keys and values have fixed sizes and lie in its page: their first key and first value,
+ * in place; values are 4 + value_size apart. NULL if they must be looked up one by one. */
+static const uint8_t *run_in_place(const ss_space *space, const ss_node *node, uint32_t first, uint32_t n, const uint8_t **values) {
+    ss_probe probe;
+    uint64_t at, stride = 4 + (uint64_t)space->value_size;
+    if (!node->page.direct || !space->fixed_key || !space->fixed_value || !ss_probe_open(&probe, node->page.bytes)) return NULL;
+    if (!ss_probe_values_at(space, &probe, &at) || at + probe.count * stride > space->page_size) return NULL;
+    *values = probe.page + at + first * stride;
+    for (uint32_t i = 0; i < n; i++) {
+        if (ss_get32(*values + i * stride) != space->value_size) return NULL;
+    }
+    return probe.page + probe.keys_at + (size_t)first * space->key_size;
+}
+
+/* The same part of n entries, `stride` bytes apart. */
+static int collect_parts(ss_cursor *cursor, int part, const uint8_t *from, uint32_t n, size_t stride, enum form form, size_t size) {
+    uint8_t *room = row_room(form == NUMBERS ? &cursor->numbers[part] : &cursor->bytes[part], n * (form == NUMBERS ? 8 : size));
+    if (room == NULL) return SS_NO_HEAP;
+    for (uint32_t i = 0; i < n; i++, from += stride) {
+        if (form == NUMBERS) {
+            ss_put64(room + (size_t)8 * i, ss_get_be(from, size));
+        } else {
+            memcpy(room + i * size, from, size);
+        }
+    }
+    return SS_OK;
+}
+
+/* Collects as many entries from the front on as lie in its leaf, beside one another; *n is 0 if they must be collected one by one. */
+static int collect_run(ss_cursor *cursor, const ss_node *node, uint64_t most, int want, uint32_t *n) {
+    ss_btree *tree = cursor->tree;
+    const ss_space *space = &tree->space;
+    enum form key = form_of(want, SS_WANT_KEY_NUMBERS, SS_WANT_KEY_ROWS, tree->key_int, tree->key);
+    enum form value = form_of(want, SS_WANT_VALUE_NUMBERS, SS_WANT_VALUE_ROWS, tree->value_int, tree->value);
+    const uint8_t *values = NULL, *keys = NULL;
+    bool fixed = !((want & SS_WANT_KEYS) && key == ENDS) && !((want & SS_WANT_VALUES) && value == ENDS);
+    uint32_t length = fixed && node->leaf ? run_length(cursor, node, most) : 0;
+    *n = 0;
+    if (length > 1) keys = run_in_place(space, node, cursor->front.index[cursor->front.depth - 1], length, &values);
+    if (keys == NULL) return SS_OK;
+    int status = SS_OK;
+    if (want & SS_WANT_KEYS) status = collect_parts(cursor, 0, keys, length, space->key_size, key, space->key_size);
+    if (status == SS_OK && (want & SS_WANT_VALUES)) {
+        status = collect_parts(cursor, 1, values + 4, length, 4 + (size_t)space->value_size, value, space->value_size);
+    }
+    *n = length;
+    return status;
+}
+
 static size_t collected(const ss_cursor *cursor) {
     return cursor->bytes[0].size + cursor->bytes[1].size;
+}
+
+/* Moves the front past n entries of its leaf. */
+static int pass_run(ss_cursor *cursor, uint32_t n, uint64_t address, uint64_t *taken) {
+    if (cursor->left < n) return ss_fail(SS_CORRUPT, "every node is reached once", address, 0, 0);
+    cursor->front.index[cursor->front.depth - 1] += n;
+    cursor->left -= n;
+    *taken += n;
+    return SS_OK;
 }
 
 /* Takes entries from one end. *taken counts them; want 0 passes over them. */
@@ -416,15 +483,18 @@ static int take(ss_cursor *cursor, uint64_t most, uint64_t most_bytes, int want,
     ss_node node = {.address = SS_NULL};
     for (*taken = 0; *taken < most && !cursor->done && collected(cursor) < most_bytes; (*taken)++) {
         uint64_t address = end->node[end->depth - 1];
+        uint32_t run = 0, *index = &end->index[end->depth - 1];
         int status = SS_OK;
         if (node.address != address) {
             ss_scratch_reset(&tree->space.scratch);
             status = ss_node_open(&tree->space, address, &node);
         }
-        if (status == SS_OK && end->index[end->depth - 1] >= node.count) {
-            status = ss_fail(SS_CORRUPT, "a path leads to an entry", address, end->index[end->depth - 1], node.count);
+        if (status == SS_OK && *index >= node.count) {
+            status = ss_fail(SS_CORRUPT, "a path leads to an entry", address, *index, node.count);
         }
-        if (status == SS_OK && want != 0) status = collect_entry(cursor, &node, end->index[end->depth - 1], want);
+        if (status == SS_OK && want != 0 && !back) status = collect_run(cursor, &node, most - *taken, want, &run);
+        if (status == SS_OK && want != 0 && run == 0) status = collect_entry(cursor, &node, *index, want);
+        if (status == SS_OK && run > 1) status = pass_run(cursor, run - 1, address, taken); /* `advance` passes the last one */
         if (status == SS_OK) status = advance(cursor, &node, back);
         if (status != SS_OK) return status;
     }
@@ -490,7 +560,7 @@ static int move(ss_btree *tree, path *at, bool back) {
     return status == SS_OK && at->depth == 0 ? ss_fail(SS_CORRUPT, "what was taken lies beside the range", address, 0, 0) : status;
 }
 
-/* Where nothing was left, both ends name the last entry that was taken, though only one of them took it. */
+/* If nothing was left, both ends name the last entry that was taken, though only one of them took it. */
 static int give_back(ss_cursor *cursor, uint64_t n, bool back) {
     int status = SS_OK;
     path *end = back ? &cursor->back : &cursor->front, *other = back ? &cursor->front : &cursor->back;
@@ -598,27 +668,14 @@ static int export_entry(ss_cursor *cursor, ss_node *node, uint32_t index, uint64
 /* Entries first..first + n of a leaf that lies in one page, in place: false where it must be done one by one. */
 static bool export_run(const ss_space *space, const ss_node *node, uint32_t first, uint32_t n, uint64_t i, const ss_output_column *keys,
                        const ss_output_column *values) {
-    ss_probe probe;
-    uint64_t at, stride = 4 + (uint64_t)space->value_size;
-    if (!node->page.direct || !space->fixed_key || !space->fixed_value || !ss_probe_open(&probe, node->page.bytes)) return false;
-    if (!ss_probe_values_at(space, &probe, &at) || at + probe.count * stride > space->page_size) return false;
+    const uint8_t *value = NULL, *key = run_in_place(space, node, first, n, &value);
+    if (key == NULL) return false;
     if ((keys != NULL && keys->size != space->key_size) || (values != NULL && values->size != space->value_size)) return false;
-    const uint8_t *key = probe.page + probe.keys_at + (size_t)first * space->key_size, *value = probe.page + at + first * stride;
-    for (uint32_t k = 0; k < n; k++, key += space->key_size, value += stride) {
-        if (ss_get32(value) != space->value_size) return false;
+    for (uint32_t k = 0; k < n; k++, key += space->key_size, value += 4 + (size_t)space->value_size) {
         if (keys != NULL) ss_output_column_store(keys, i + k, key, space->key_size);
         if (values != NULL) ss_output_column_store(values, i + k, value + 4, space->value_size);
     }
     return true;
-}
-
-/* How many entries from the front on lie in its leaf, in the range, and are wanted. */
-static uint32_t run_length(const ss_cursor *cursor, const ss_node *node, uint64_t most) {
-    uint32_t first = cursor->front.index[cursor->front.depth - 1], end = node->count;
-    bool last = cursor->back.depth == cursor->front.depth && cursor->back.node[cursor->back.depth - 1] == node->address;
-    if (last) end = cursor->back.index[cursor->back.depth - 1] + 1;
-    uint32_t n = end > first ? end - first : 0;
-    return n < most ? n : (uint32_t)most;
 }
 
 static int export_step(ss_cursor *cursor, ss_node *node, uint64_t *taken, uint64_t most, const ss_output_column *keys,

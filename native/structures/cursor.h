@@ -2,7 +2,7 @@
 /* Walking a map in key order, from both ends, many entries per call.
  *
  * A cursor holds the two ends of what is left of its range as paths from the root. It holds no bytes of the memory; each
- * call opens the nodes anew under the lock, and refuses with SS_CHANGED once the map has changed since it was made. The thread
+ * call opens the nodes again under the lock, and refuses with SS_CHANGED once the map has changed since it was made. The thread
  * that uses it may overwrite values meanwhile; ss_cursor_valid tells, so that it can take again what it has taken ahead.
  */
 #ifndef SS_CURSOR_H
@@ -16,7 +16,7 @@ enum ss_start {
     SS_FROM_FIRST = 0, /* no lower end */
     SS_FROM = 1,       /* keys >= start */
     SS_AFTER = 2,      /* keys > start */
-    SS_FROM_BEFORE = 3 /* from the largest key < start on; all keys where there is none */
+    SS_FROM_BEFORE = 3 /* from the largest key < start on; all keys if there is none */
 };
 
 enum ss_stop {
@@ -25,7 +25,7 @@ enum ss_stop {
     SS_BEFORE = 2   /* keys < stop */
 };
 
-/* Numbers are for parts whose type is an unsigned big-endian integer of 1, 2, 4 or 8 bytes; rows for those of another fixed size,
+/* Numbers are for parts whose type is an unsigned big-endian integer of 1, 2, 4 or 8 bytes; rows for those of any fixed size,
  * which are then demanded to have it. */
 enum ss_want {
     SS_WANT_KEYS = 1,

@@ -466,7 +466,7 @@ static int push_numbers(ss_heap *heap, uint64_t length, const uint8_t *data, uin
     return status == SS_OK ? ss_slots_set_length(slots, length + count) : status;
 }
 
-/* Elements of any order: one may fail after others went in. `ends` is NULL where all have the fixed size. Each is compared
+/* Elements of any order: one may fail after others went in. `ends` is NULL if all have the fixed size. Each is compared
  * and stored from a copy: another thread may change the user's bytes in between. */
 static int push_elements(ss_heap *heap, uint64_t length, const uint8_t *data, const uint64_t *ends, uint64_t count) {
     ss_scratch copies = {0};

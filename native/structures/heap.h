@@ -12,13 +12,13 @@
 
 typedef struct ss_heap ss_heap;
 
-/* Opens a heap whose elements have at most (fixed: exactly) max_size bytes. `callback` may be NULL where no term asks
+/* Opens a heap whose elements have at most (fixed: exactly) max_size bytes. `callback` may be NULL if no term asks
  * for it. Free with ss_heap_free. */
 int ss_heap_open(ss_memory *memory, int mode, uint32_t max_size, int fixed, const ss_order_term *terms, uint32_t term_count,
                  ss_order_callback callback, void *self, ss_heap **out);
 void ss_heap_free(ss_heap *heap);
 void ss_heap_free_at(ss_heap **at);
-/* Gives the memory up; the heap returns SS_CLOSED from now on. */
+/* Releases the memory; the heap returns SS_CLOSED from now on. */
 int ss_heap_detach(ss_heap *heap);
 
 /* Elements, or a negative status. */
@@ -46,7 +46,7 @@ int ss_heap_push_many(ss_heap *heap, const uint8_t *data, uint64_t count);
 int ss_heap_push_many_var(ss_heap *heap, const uint8_t *data, const uint64_t *ends, uint64_t count);
 int ss_heap_push_many_ints(ss_heap *heap, const void *native, uint64_t count, uint64_t bias);
 
-/* Walks everything; the first broken rule is the failure. With `report` each one is told and the walk goes on. */
+/* Walks everything; the first broken rule is the failure. With `report` each one is reported and the walk continues. */
 int ss_heap_check(ss_heap *heap, ss_report report, void *self);
 /* O(1). An element of variable size counts with its whole slot. */
 int ss_heap_usage(ss_heap *heap, struct ss_usage *out);

@@ -46,7 +46,7 @@ int ss_log_extend(ss_log *log, const uint8_t *data, const uint64_t *ends, uint64
  * SS_OUT_OF_BOUNDS unless start <= stop <= length, and unless the log has `count` entries, or that is SS_ANY_LENGTH. */
 int64_t ss_log_export(ss_log *log, uint64_t start, uint64_t stop, uint64_t count, uint64_t *ends);
 
-/* Walks everything; the first broken rule is the failure. With `report` each one is told and the walk goes on. */
+/* Walks everything; the first broken rule is the failure. With `report` each one is reported and the walk continues. */
 int ss_log_check(ss_log *log, ss_report report, void *self);
 /* O(1); both memories together. */
 int ss_log_usage(ss_log *log, struct ss_usage *out);

@@ -53,7 +53,7 @@ static int follow(ss_space *space, ss_node *node) {
     uint64_t address = next_page(node), from = link_address(node, node->overflow_count);
     if (address == SS_NULL) return ss_fail(SS_CORRUPT, "a node's run ends inside its pages", node->address, node->overflow_count, 0);
     if (node->overflow_count >= space->most_pages) {
-        return ss_fail(SS_CORRUPT, "a chain of overflow pages is no circle", from, node->overflow_count, space->most_pages);
+        return ss_fail(SS_CORRUPT, "a chain of overflow pages has no cycle", from, node->overflow_count, space->most_pages);
     }
     int status = add_page(space, node, address);
     if (status != SS_OK) return status;
@@ -218,7 +218,7 @@ static int read_header(const ss_space *space, ss_node *node) {
     if (node->count == 0 || node->count > SS_CAPACITY) return bad_node(node, "a node has 1 to 11 entries", node->count, SS_CAPACITY);
     node->children_at = NODE_HEADER;
     if (node->version == 2) return SS_OK;
-    if (!space->derived) return bad_node(node, "a layout 1 node lies in a map whose header gives its sizes", 1, 2);
+    if (!space->derived) return bad_node(node, "a layout 1 node lies in a map whose header has its sizes", 1, 2);
     node->children_at = ss_node_v1_children_at(space, node->count);
     return SS_OK;
 }
@@ -327,7 +327,7 @@ static int find_value(ss_space *space, ss_node *node, uint32_t index, uint64_t *
             *at = guess;
             return SS_OK;
         }
-        /* Where the values are not all of that size, the guess may lie behind the run. */
+        /* If the values are not all of that size, the guess may lie behind the run. */
         if (status != SS_OK && status != SS_CORRUPT) return status;
     }
     for (uint32_t i = 0;; i++) {

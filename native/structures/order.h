@@ -29,7 +29,7 @@ typedef struct ss_order_term {
     int32_t kind;
     int32_t fixed;     /* encoded form always has max_size bytes */
     uint64_t max_size; /* or SS_UNBOUNDED */
-    int32_t part[3];   /* indices of later terms, -1 where there is none */
+    int32_t part[3];   /* indices of later terms, -1 if there is none */
     int32_t reserved;
 } ss_order_term;
 
@@ -50,7 +50,7 @@ typedef struct ss_order {
 /* Checks the terms (indices point forward, nesting is bounded) and copies them. SS_ARGUMENT where they make no sense. */
 int ss_order_init(ss_order *order, const ss_order_term *terms, uint32_t count, ss_order_callback callback, void *self);
 
-/* SS_OK and the result, SS_CORRUPT where a key cannot be taken apart, or what the callback gave. */
+/* SS_OK and the result, SS_CORRUPT if a key cannot be taken apart, or what the callback gave. */
 int ss_order_compare(const ss_order *order, const uint8_t *a, uint64_t a_size, const uint8_t *b, uint64_t b_size, int *result);
 
 /* Lexicographic; the common case, for callers that know it. Most keys differ in their first bytes. */

@@ -35,7 +35,7 @@ struct ss_pack {
 
 /* ---- shares ---- */
 
-/* a * base^times, or UINT64_MAX where it does not fit. */
+/* a * base^times, or UINT64_MAX if it does not fit. */
 static uint64_t times_power(uint64_t a, uint64_t base, uint32_t times) {
     while (times-- > 0) {
         if (__builtin_mul_overflow(a, base, &a)) return UINT64_MAX;
@@ -122,7 +122,7 @@ static uint64_t address_of(const ss_pack *pack, uint64_t chunk) {
     return SS_FIRST_CHUNK + chunk * (pack->form.page + SS_CHUNK_HEADER) + SS_CHUNK_HEADER;
 }
 
-/* Zeros for so many chunks, with their headers. NULL where there is no memory. */
+/* Zeros for so many chunks, with their headers. NULL if there is no memory. */
 static uint8_t *add_chunks(ss_pack *pack, uint64_t count) {
     uint64_t stride = pack->form.page + SS_CHUNK_HEADER;
     if (pack->taken) pack->made.size = 0;

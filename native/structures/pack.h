@@ -28,14 +28,14 @@ int ss_pack_measure(const ss_pack_form *form, const uint64_t *ends, uint64_t cou
 /* A map of `count` entries. */
 int ss_pack_new(const ss_pack_form *form, uint64_t count, ss_pack **out);
 void ss_pack_free(ss_pack *pack);
-/* The next entries, in columns with the end of each item. SS_ARGUMENT where there are more than `count` of all, or one does not fit
+/* The next entries, in columns with the end of each item. SS_ARGUMENT if there are more than `count` of all, or one does not fit
  * the form. */
 int ss_pack_feed(ss_pack *pack, uint64_t count, const uint8_t *keys, const uint64_t *key_ends, const uint8_t *values,
                  const uint64_t *value_ends);
 /* Takes the chunks that were made: their bytes lie behind each other from the end of those before on, and are valid until the next
  * call. Their number of bytes. */
 uint64_t ss_pack_take(ss_pack *pack, const uint8_t **bytes);
-/* After all entries: the address of the root (0: none) and the number of chunks; SS_ABSENT where entries are missing. */
+/* After all entries: the address of the root (0: none) and the number of chunks; SS_ABSENT if entries are missing. */
 int ss_pack_end(const ss_pack *pack, uint64_t *root, uint64_t *chunks);
 
 #endif

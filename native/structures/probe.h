@@ -35,7 +35,7 @@ enum { SS_PROBE_LINE = 64 };
 /* "BTN", version 2, as the little-endian number of a node's first four bytes. */
 #define SS_PROBE_MAGIC ss_magic_number(SS_NODE_MAGIC, 2)
 
-/* The page of a node, or NULL where it does not lie in one piece. */
+/* The page of a node, or NULL if it does not lie in one piece. */
 static inline const uint8_t *ss_probe_page(const ss_space *space, uint64_t address) {
     return ss_memory_direct(space->memory, address, space->page_size);
 }
@@ -144,7 +144,7 @@ static inline bool ss_probe_values_at(const ss_space *space, const ss_probe *pro
     return true;
 }
 
-/* The value of entry probe->index, where it lies in the page; false where node.c must find it. Before it walks the sizes
+/* The value of entry probe->index, where it lies in the page; false if node.c must find it. Before it walks the sizes
  * of values it asks for the lines where they lie if all are as large as the first. */
 static inline bool ss_probe_value(const ss_space *space, const ss_probe *probe, ss_span *value) {
     uint64_t at, size;

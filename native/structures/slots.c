@@ -251,7 +251,7 @@ int ss_slots_store(ss_slots *slots, uint64_t index, const uint8_t *bytes, uint64
 int ss_slots_demand_int(const ss_slots *slots) {
     uint32_t size = slots->max_size;
     if (SS_LIKELY(slots->fixed && size <= 8 && size != 0 && (size & (size - 1)) == 0)) return SS_OK;
-    return ss_fail(SS_INCOMPATIBLE, "the elements are no integers of 1, 2, 4 or 8 bytes", 0, size, 8);
+    return ss_fail(SS_INCOMPATIBLE, "the elements are not integers of 1, 2, 4 or 8 bytes", 0, size, 8);
 }
 
 int ss_slots_accept_int(const ss_slots *slots, uint64_t value) {

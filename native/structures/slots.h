@@ -46,7 +46,7 @@ int ss_slots_set_length(ss_slots *slots, uint64_t length);
 static inline uint64_t ss_slots_data(const ss_slots *slots, uint64_t index) {
     return SS_SLOTS_START + index * slots->slot + slots->size_bytes;
 }
-/* Where the bytes of an element lie, inside the memory, and how many. SS_CORRUPT where the size breaks the rules. */
+/* Where the bytes of an element lie, inside the memory, and how many. SS_CORRUPT if the size breaks the rules. */
 int ss_slots_find(const ss_slots *slots, uint64_t index, uint64_t *address, uint64_t *size);
 int ss_slots_view(const ss_slots *slots, uint64_t index, ss_scratch *scratch, ss_element *element);
 int ss_slots_output(const ss_slots *slots, uint64_t index, ss_result_builder *result);
@@ -64,9 +64,9 @@ int ss_slots_ensure(ss_slots *slots, uint64_t index, uint64_t size);
 /* Writes size and bytes; the rest of the slot stays. The memory reaches over them. */
 int ss_slots_store(ss_slots *slots, uint64_t index, const uint8_t *bytes, uint64_t size);
 
-/* Fixed elements of 1, 2, 4 or 8 bytes as integers. SS_INCOMPATIBLE where the slots are not of that kind. */
+/* Fixed elements of 1, 2, 4 or 8 bytes as integers. SS_INCOMPATIBLE if the slots are not of that kind. */
 int ss_slots_demand_int(const ss_slots *slots);
-/* SS_BOUND_EXCEEDED where the value needs more bytes than the element has. */
+/* SS_BOUND_EXCEEDED if the value needs more bytes than the element has. */
 int ss_slots_accept_int(const ss_slots *slots, uint64_t value);
 int ss_slots_load_int(const ss_slots *slots, uint64_t index, uint64_t *value);
 int ss_slots_store_int(ss_slots *slots, uint64_t index, uint64_t value);
@@ -78,7 +78,7 @@ int ss_slots_read_run(const ss_slots *slots, uint64_t index, uint8_t *to, uint64
 int ss_slots_store_ints(ss_slots *slots, uint64_t index, const uint8_t *native, uint64_t count, uint64_t bias);
 int ss_slots_read_ints(ss_slots *slots, uint64_t index, uint8_t *native, uint64_t count, uint64_t bias);
 
-/* Everything that can be wrong with header and sizes. *length becomes 0 where the header is unsound. */
+/* Everything that can be wrong with header and sizes. *length becomes 0 if the header is unsound. */
 int ss_slots_check(const ss_slots *slots, ss_check *check, uint64_t *length);
 int ss_slots_usage(const ss_slots *slots, struct ss_usage *out);
 

@@ -28,7 +28,7 @@ enum ss_survey_rule {
     SS_RULE_CHAIN_SHORT,    /* a node's chain has the pages that its entries need */
     SS_RULE_CHAIN_LONG,     /* a node's chain has no more pages than its entries need */
     SS_RULE_OVERFLOW_MAGIC, /* an overflow page begins with NOF */
-    SS_RULE_CHAIN_CIRCLE,   /* a node's chain is no circle */
+    SS_RULE_CHAIN_CIRCLE,   /* a node's chain has no cycle */
     SS_RULE_KEY_SIZE,       /* a key fits its type */
     SS_RULE_VALUE_SIZE,     /* a value fits its type */
     SS_RULE_DEPTH,          /* a tree has fewer than 32 levels */
@@ -40,7 +40,7 @@ enum ss_survey_rule {
     SS_RULE_ORDER,          /* keys ascend strictly: `b` comes behind `a` in the tree; found is 1 where they are equal */
     SS_RULE_FREE_MAGIC,     /* a chunk of the free list begins with CHK and version 1 */
     SS_RULE_FREE_ALLOCATED, /* a chunk of the free list is not allocated */
-    SS_RULE_FREE_CIRCLE,    /* the free list is no circle */
+    SS_RULE_FREE_CIRCLE,    /* the free list has no cycle */
     SS_RULE_LOST,           /* every chunk is in the tree or on the free list; found: its number */
     SS_RULE_BEHIND_END,     /* the free list ends behind the last chunk; found: its number */
     SS_RULE_ELEMENT_SIZE,   /* an element fits its slot; `address` is that of its slot */
@@ -83,7 +83,7 @@ enum ss_seen_encoding {
 
 #define SS_NOT_FIXED UINT64_MAX
 
-/* How the nodes of a map lie and what is known of their entries: all that a survey is told. */
+/* How the nodes of a map lie and what is known of their entries: all that a survey is given. */
 typedef struct ss_map_frame {
     uint64_t bytes;                /* of the memory */
     uint64_t page;                 /* bytes of a chunk without its header; at least 128 */
@@ -123,9 +123,9 @@ int ss_map_survey_new(ss_memory *memory, const ss_map_frame *frame, const ss_ord
 void ss_map_survey_free(ss_map_survey *survey);
 /* Columns of chunks + 1 bytes that a survey fills by number of the chunk, for pictures; each may be NULL. Before the first step. */
 void ss_map_survey_draw(ss_map_survey *survey, uint8_t *depths, uint8_t *fills, uint8_t *leaves);
-/* Visits some nodes of the tree: SS_OK where more are left, SS_ABSENT at the end, or an error. O(nodes). */
+/* Visits some nodes of the tree: SS_OK if more are left, SS_ABSENT at the end, or an error. O(nodes). */
 int ss_map_survey_step(ss_map_survey *survey, uint64_t nodes);
-/* The free list, which gives its end. O(free chunks). */
+/* Walks the free list up to its end. O(free chunks). */
 int ss_map_survey_free_list(ss_map_survey *survey);
 /* After the tree: the free list, then every chunk. O(chunks). */
 int ss_map_survey_chunks(ss_map_survey *survey);

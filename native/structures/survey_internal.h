@@ -15,7 +15,7 @@ typedef struct ss_seen_space {
     uint64_t steps_left; /* along chains, of all nodes: ends what chains of hostile nodes share */
 } ss_seen_space;
 
-/* SS_ARGUMENT where no map can lie like this. */
+/* SS_ARGUMENT if no map can lie like this. */
 int ss_seen_check_frame(const ss_map_frame *frame);
 void ss_seen_space_init(ss_seen_space *space, ss_memory *memory, const ss_map_frame *frame);
 

@@ -69,7 +69,7 @@ bool ss_seen_ascends(int order, const ss_order *terms, const uint8_t *a, uint64_
 
 /* ---- encodings ---- */
 
-/* Bytes of the character at `at`, or 0 where there is none: no surrogates, nothing longer than it need be, at most U+10FFFF. */
+/* Bytes of the character at `at`, or 0 if there is none: no surrogates, nothing longer than it need be, at most U+10FFFF. */
 static uint64_t utf8_length(const uint8_t *at, uint64_t left) {
     uint8_t first = at[0], low = 0x80, high = 0xBF;
     uint64_t length = first < 0xC2 ? 0 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : first < 0xF5 ? 4 : 0;

@@ -295,7 +295,7 @@ int ss_vec_export(ss_vec *vec, uint64_t start, uint64_t stop, uint64_t length, u
     return status;
 }
 
-/* Fills `ends` and gives the sum of the sizes. */
+/* Fills `ends` and returns the sum of the sizes. */
 static int measure(const ss_slots *slots, uint64_t start, uint64_t stop, uint64_t *ends, uint64_t *total) {
     uint64_t address, size = 0;
     *total = 0;

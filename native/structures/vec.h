@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A growable array of elements of bounded size.
  *
- * Bytes lane: any element, encoded. Integer lane (_int, _ints): elements of fixed size 1, 2, 4 or 8 as big-endian
+ * Elements cross encoded, or as integers (_u64, _ints): elements of fixed size 1, 2, 4 or 8 as big-endian
  * unsigned integers; SS_INCOMPATIBLE on any other vec. Answers in bytes and in numbers follow result.h. The bulk functions
  * write all or nothing, and the same bytes as a loop.
  */
@@ -16,7 +16,7 @@ typedef struct ss_vec ss_vec;
 int ss_vec_open(ss_memory *memory, int mode, uint32_t max_size, int fixed, ss_vec **out);
 void ss_vec_free(ss_vec *vec);
 void ss_vec_free_at(ss_vec **at);
-/* Gives the memory up; the vec returns SS_CLOSED from now on. */
+/* Releases the memory; the vec returns SS_CLOSED from now on. */
 int ss_vec_detach(ss_vec *vec);
 
 /* Elements, or a negative status. */
@@ -62,7 +62,7 @@ int64_t ss_vec_export_var(ss_vec *vec, uint64_t start, uint64_t stop, uint64_t l
 /* As this machine's integers, each XORed with `bias`. */
 int ss_vec_export_ints(ss_vec *vec, uint64_t start, uint64_t stop, uint64_t length, void *native, uint64_t bias);
 
-/* Walks everything; the first broken rule is the failure. With `report` each one is told and the walk goes on. */
+/* Walks everything; the first broken rule is the failure. With `report` each one is reported and the walk continues. */
 int ss_vec_check(ss_vec *vec, ss_report report, void *self);
 /* O(1). An element of variable size counts with its whole slot. */
 int ss_vec_usage(ss_vec *vec, struct ss_usage *out);

@@ -36,4 +36,4 @@ def decode(data: bytes) -> Any:
 def _check_keys(keys: list[Any]) -> None:
     large = sum(isinstance(key, tuple) or (isinstance(key, (int, float)) and abs(key) >= _LARGE) for key in keys)
     if large > _MOST_LARGE_KEYS:
-        raise TooMuch(f"more than {_MOST_LARGE_KEYS} keys that are not text and not usual numbers")
+        raise TooMuch(f"more than {_MOST_LARGE_KEYS} keys that are neither text nor usual numbers")

@@ -216,4 +216,4 @@ class _Scan:
             return
         self.odd_keys += 1
         if self.odd_keys > _MOST_ODD_KEYS:
-            self._refuse(f"more than {_MOST_ODD_KEYS} keys that are no text and no usual number")
+            self._refuse(f"more than {_MOST_ODD_KEYS} keys that are neither text nor usual numbers")

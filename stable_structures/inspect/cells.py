@@ -163,7 +163,7 @@ def _text_form(codec: Codec[Any]) -> Callable[[Any], str]:
 
 
 def _cbor_text(value: Any) -> str:
-    """JSON; a text as it is where that is no JSON."""
+    """JSON; a text as it is if that is not JSON."""
     if isinstance(value, str) and value and _json_of(value) is _NO_JSON:
         return value
     return json_text(to_json(value))

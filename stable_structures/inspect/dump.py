@@ -134,7 +134,7 @@ def _index(text: Any) -> int:
     try:
         index = int(text)
     except (TypeError, ValueError):
-        raise Unreadable(f"{text!r} is no index; give a number from 0 on") from None
+        raise Unreadable(f"{text!r} is not an index; give a number from 0 on") from None
     if index < 0:
         raise Unreadable(f"index {index}: give a number from 0 on")
     return index
@@ -220,7 +220,7 @@ def write(rows: Table, form: str, out: IO[bytes], *, safe_csv: bool = False, pla
     if form == "csv":
         return _write_csv(rows, out, safe=safe_csv, plain=plain)
     if form not in _WRITERS:
-        raise Unreadable(f"{form!r} is no format; write one of {', '.join(OUTPUTS)}")
+        raise Unreadable(f"{form!r} is not a format; write one of {', '.join(OUTPUTS)}")
     return _WRITERS[form](rows, out)
 
 

@@ -50,7 +50,7 @@ class Encoded(Codec[bytes]):
 
 
 def exact(codec: Codec[Any], data: bytes) -> bytes:
-    r"""Return the one encoding of the value that these bytes are. O(size). Raises `ValueError` if they are no value.
+    r"""Return the one encoding of the value that these bytes are. O(size). Raises `ValueError` if they are not a value.
 
     What a type leaves open (CBOR, the bits of a NaN, a class of the user's) is taken as it is.
 
@@ -64,7 +64,7 @@ def exact(codec: Codec[Any], data: bytes) -> bytes:
 
 
 def require(codec: Codec[Any], data: bytes) -> None:
-    """Raise `ValueError` if the bytes are no value of the type, or another encoding than the type has. O(size)."""
+    """Raise `ValueError` if the bytes are not a value of the type, or another encoding than the type has. O(size)."""
     made = exact(codec, data)
     if made != data:
         at = next((i for i, (a, b) in enumerate(zip(made, data, strict=False)) if a != b), min(len(made), len(data)))

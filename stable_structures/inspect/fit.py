@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the types that were told are those of what is in a memory, or other ones: then nothing is damaged.
+"""Whether the given types are those of what is in a memory, or other ones: then nothing is damaged.
 
 The rule, on a sample that is read without the types first. If that finds something wrong, nothing is said here: it is
 damage, whatever the types. If it finds all in order, the types do not fit if
 
 - the header says another bound of the elements, and the bytes lie as the header says;
 - keys are stored without their sizes and the type has several sizes, or the other way round;
-- more than half of the keys, values or elements are no values of the type;
+- more than half of the keys, values or elements are not values of the type;
 - more than a few of them (two, and two in a hundred) are not, and either their sizes are wrong or something else reads all;
 - the keys keep one of the usual orders without exception, and not that of the type.
 
@@ -43,7 +43,7 @@ _FIRST: Final = 64
 
 
 class Misfit(Unreadable, IncompatibleType):
-    """The types that were told are not those of what is in the memory."""
+    """The given types are not those of what is in the memory."""
 
 
 def open_image(
@@ -95,7 +95,7 @@ def _other_structure(part: Part) -> str | None:
     told, kind = part.told.structure, part.kind.removesuffix(" index")
     if told is None or not part.is_structure or told == kind or (told == "set" and kind == "map"):
         return None
-    return f"it is said to be a {told}, and it is a {kind}"
+    return f"it was given as a {told}, and it is a {kind}"
 
 
 def require_fit(part: Part, types: Types, *, lenient: bool = False) -> None:
@@ -129,7 +129,7 @@ def _is_damaged(image: Image) -> bool:
 
 
 def misfit(part: Part, key: Codec[Any] | None, value: Codec[Any] | None, *, lenient: bool = False) -> str | None:
-    """Return why the types do not fit what is in a memory; None if they do, or where it cannot be told from damage."""
+    """Return why the types do not fit what is in a memory; None if they do, or if damage could look the same."""
     if (key is None and value is None) or not part.is_structure:
         return None
     try:
@@ -172,7 +172,7 @@ class _Side:
         of_size = sum(not _has_size(codec, data) for data in self.samples)
         few = max(_FEW, _FEW_OF_MANY * count)
         if 2 * len(problems) > count or (len(problems) > few and (of_size > few or _read_otherwise(self.samples))):
-            return f"{len(problems)} of {count} {self.word} that were looked at are no {codec.name} ({problems[0]})"
+            return f"{len(problems)} of {count} {self.word} that were looked at are not {codec.name} ({problems[0]})"
         return None
 
 

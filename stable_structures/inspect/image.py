@@ -22,6 +22,7 @@ from .formats.gzipped import unzip
 from .formats.layout import Damage, Finding
 from .formats.managed import Manager, read_manager
 from .formats.maps import MapReader
+from .formats.motoko import stable_variables
 from .formats.recognise import STRUCTURES, Recognition, recognise
 from .formats.sequences import CellReader, LogReader, SequenceReader, SlotReader
 from .formats.snapshot import METADATA, STABLE_NAMES, Snapshot, is_of_snapshot, open_snapshot
@@ -198,6 +199,8 @@ def open_unchecked(
         image = _image("memory", BytesSource(what) if isinstance(what, bytes) else MemorySource(what), None)
     image.names = _names(schema, image.snapshot, None if files is None else files.words)
     _tell(image, schema)
+    if image.recognition.kind == "motoko-dump":
+        image.recognition.facts |= stable_variables(image.source, image.names)
     return image
 
 
@@ -378,7 +381,7 @@ def log_beside(path: Path) -> Path | None:
 
 
 def _with_log(source: FileSource, path: Path) -> FileSource:
-    """Return the file as the log beside it makes it, if it can be told; neither is written."""
+    """Return the file as the log beside it makes it, if that is known; neither is written."""
     beside = f"{path.name} lies beside it: a program has the memory open, or ended without closing it"
     try:
         log = read_log(path, source)

@@ -56,7 +56,7 @@ class _Column:
         if exact is not None and not self.has_bytes:
             name = "" if self.reading is None else self.reading.name
             raise Unreadable(
-                f"Parquet: the {self.name} of entry {row} is no value of {name}, or encoded in another way than the type is: "
+                f"Parquet: the {self.name} of entry {row} is not a value of {name}, or is encoded in another way than its type: "
                 f"{data[:20].hex()}...; give another type, --raw, or --format jsonl"
             )
         self.values.append(value)

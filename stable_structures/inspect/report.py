@@ -396,7 +396,7 @@ def check(
 ) -> list[Finding]:
     """Every broken rule of the manager and of every structure; an empty list is a sound memory. O(n). Never writes.
 
-    The order of keys whose type is not told is checked where nearly all keys keep one of the usual orders. `tell` hears
+    The order of keys whose type is not given is checked if nearly all keys keep one of the usual orders. `tell` hears
     of each finding as it is made. Raises `Unreadable`.
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64

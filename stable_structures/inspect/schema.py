@@ -208,7 +208,7 @@ class _Reader:
                 raise self.wrong(f"{where}.{key}", f"expected a text in quotes, got {table[key]!r}")
         structure, name, data = table.get("structure"), table.get("name"), table.get("data")
         if structure is not None and structure not in STRUCTURES:
-            raise self.wrong(f"{where}.structure", f"{structure!r} is no structure; write one of {', '.join(STRUCTURES)}")
+            raise self.wrong(f"{where}.structure", f"{structure!r} is not a structure; write one of {', '.join(STRUCTURES)}")
         if name is not None and not _NAME.fullmatch(name):
             raise self.wrong(f"{where}.name", f"{name!r} cannot be a name; write 1 to 200 printable letters")
         if data is not None and (not isinstance(data, int) or isinstance(data, bool) or not 0 <= data <= LARGEST_ID):

@@ -194,7 +194,7 @@ def _number_guess(size: int, samples: Sequence[bytes]) -> Reading:
 
 def _float(data: bytes, size: int) -> float:
     if len(data) != size:
-        raise ValueError(f"{len(data)} bytes are no f{8 * size}")
+        raise ValueError(f"{len(data)} bytes are not an f{8 * size}")
     return float(np.frombuffer(data, f">f{size}")[0])
 
 
@@ -309,7 +309,7 @@ def unhex(text: str) -> bytes:
     try:
         return bytes.fromhex(text.removeprefix("0x"))
     except ValueError:
-        raise IncompatibleType(f"{text[:40]!r} are no bytes; write them in hexadecimal, as 0x6162") from None
+        raise IncompatibleType(f"{text[:40]!r} are not bytes; write them in hexadecimal, as 0x6162") from None
 
 
 def from_text(codec: Codec[Any], text: str) -> Any:
@@ -331,7 +331,7 @@ def from_text(codec: Codec[Any], text: str) -> Any:
         made = from_json(codec, value)
         codec.encode(made)
     except (ValueError, TypeError) as error:
-        raise IncompatibleType(f"{text!r} is no {codec.name}: {error}") from None
+        raise IncompatibleType(f"{text!r} is not a value of {codec.name}: {error}") from None
     return made
 
 

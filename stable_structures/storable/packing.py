@@ -277,7 +277,7 @@ class _Members:
         return packed if flip or flatten else pack
 
     def unpacker(self) -> Callable[[Any], Sequence[Any] | None]:
-        """Return a function that decodes members; it returns None if the size is wrong, or if a bool is no bool."""
+        """Return a function that decodes members; it returns None if the size is wrong, or if a bool is neither 0 nor 1."""
         unpack, size, flip, odd, restore = self.layout.unpack, self.layout.size, self.flip, self.odd, self.restorer()
 
         def unpacked(data: Any) -> Sequence[Any] | None:

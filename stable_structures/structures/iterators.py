@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, SupportsIndex, TypeVar
 from ..errors import CorruptMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 T = TypeVar("T")
 
@@ -23,10 +23,13 @@ class _Process:
     """Identifies this process among those forked from one another."""
 
     number = 0
+    lock = threading.Lock()
+    """Of making locks."""
 
 
 def _forked() -> None:
     _Process.number += 1
+    _Process.lock = threading.Lock()
 
 
 os.register_at_fork(after_in_child=_forked)
@@ -53,7 +56,9 @@ class BothEnds(Iterator[T], Generic[T]):
         self._torn = False
         """Items were taken from the structure but are not in `_ends`: an exception came in between."""
         self._process = _Process.number
-        self._lock = threading.RLock()
+        self._lock: threading.RLock | None = None
+        self._quick: list[Iterable[Any] | None] = [None, None]
+        """The rest of the last batch of each end, if a loop goes through it; `_settle` puts it where others find it."""
 
     def __iter__(self) -> Iterator[T]:  # noqa: PYI034 - a generator, for the speed of a plain loop; it goes on where this one is
         return self._walk(back=self._reverse)
@@ -96,7 +101,15 @@ class BothEnds(Iterator[T], Generic[T]):
         with self._own_lock():
             return self._skip(min(n, sys.maxsize))
 
+    def _settle(self) -> None:
+        """Put what a loop has left of its batches where the other methods look; the loop goes on with that. O(batch)."""
+        for back, rest in enumerate(self._quick):
+            if rest is not None:
+                self._ends[back].extend(rest)  # one step of the interpreter; after it the loop has nothing left
+                self._quick[back] = None
+
     def _skip(self, n: int) -> int:
+        self._settle()
         own, other = self._ends[self._reverse], self._ends[not self._reverse]
         skipped = min(n, len(own))
         for _ in range(skipped):
@@ -138,6 +151,7 @@ class BothEnds(Iterator[T], Generic[T]):
 
     def _cross(self, *, back: bool) -> Any:
         """Return the next item for one end from those that the other end has fetched."""
+        self._settle()
         before, self._torn = self._torn, True
         try:
             raw = self._ends[not back].pop()
@@ -156,8 +170,8 @@ class BothEnds(Iterator[T], Generic[T]):
         """Mark the last `n` items that one end fetched as not fetched."""
         raise NotImplementedError
 
-    def _fetch(self, *, back: bool) -> bool:
-        """Fetch more items from one end into `_ends[back]`; return whether there were any."""
+    def _fetch(self, *, back: bool) -> Iterable[Any] | None:
+        """Fetch more items from one end and return them in its order; None if there are none. Sets `_torn` if items were taken."""
         raise NotImplementedError
 
     def _pass_over(self, n: int, *, back: bool) -> int:
@@ -165,16 +179,28 @@ class BothEnds(Iterator[T], Generic[T]):
         raise NotImplementedError
 
     def _more(self, *, back: bool) -> bool:
-        """Fetch as `_fetch` does, and record that no item is missing."""
+        """Fetch items into `_ends[back]`; return whether there were any."""
+        items = self._fetched(back=back)
+        if items is not None:
+            self._ends[back].extend(items)
+        self._torn = False
+        return items is not None
+
+    def _fetched(self, *, back: bool) -> Iterable[Any] | None:
+        """Fetch as `_fetch` does; the caller stores the items, and then says that none is missing."""
         if self._torn:
             raise RuntimeError("an exception, perhaps from a signal handler, interrupted a step of the iterator; create a new iterator")
         return self._fetch(back=back)
 
     def _own_lock(self) -> threading.RLock:
-        """Return the lock; in the child of a fork a new one, because a thread that does not exist there may have held it."""
-        if self._process != _Process.number:
-            self._lock, self._process = threading.RLock(), _Process.number
-        return self._lock
+        """Return the lock, made if it is needed; in the child of a fork a new one: a thread that is not there may have held it."""
+        lock = self._lock
+        if lock is None or self._process != _Process.number:
+            with _Process.lock:
+                if self._lock is None or self._process != _Process.number:
+                    self._lock, self._process = threading.RLock(), _Process.number
+                lock = self._lock
+        return lock
 
     def _finished(self, raw: Any) -> T:
         """Return what to yield for a result of C."""
@@ -190,6 +216,8 @@ class BothEnds(Iterator[T], Generic[T]):
 
     def _take(self, *, back: bool) -> T:
         """Return the next item from one end."""
+        if self._quick[back] is not None:
+            self._settle()
         own = self._ends[back]
         if own:
             self.validate()
@@ -201,51 +229,52 @@ class BothEnds(Iterator[T], Generic[T]):
 
     def _take_more(self, *, back: bool) -> Any:
         """Return the next item if none is fetched yet, or if another thread took it."""
-        with self._own_lock():
-            return self._take_more_locked(back=back)
-
-    def _take_more_locked(self, *, back: bool) -> Any:
         own, other = self._ends[back], self._ends[not back]
-        while not self._used_up:
-            self.validate()
-            if not (own or self._more(back=back) or other):
-                break
-            with contextlib.suppress(IndexError):  # another thread may take fetched items without the lock
-                return own.popleft() if own else self._cross(back=back)
-        self._used_up = True
-        raise StopIteration
+        with self._own_lock():
+            while not self._used_up:
+                self.validate()
+                self._settle()
+                if not (own or self._more(back=back) or other):
+                    break
+                with contextlib.suppress(IndexError):  # another thread may take fetched items without the lock
+                    return own.popleft() if own else self._cross(back=back)
+            self._used_up = True
+            raise StopIteration
 
     def _walk(self, *, back: bool) -> Iterator[T]:
-        own, other = self._ends[back], self._ends[not back]
-        generation = self._generation
+        own, generation = self._ends[back], self._generation
         while True:
-            finish = self._finish  # the last batch may have been of another form
-            while own:
-                if generation[0] != self._seen:
-                    self._validate()
-                try:
-                    raw = own.popleft()
-                except IndexError:  # another thread took it
+            rest = () if own else self._next_rest(back=back)
+            finish, seen = self._finish, self._seen
+            for raw in rest:
+                if generation[0] != seen:
+                    self._put_back(raw, back=back)
                     break
-                if finish is not None:
-                    try:
-                        raw = finish(raw)
-                    except CorruptMemory as error:
-                        self._tell_apart(error)
-                        raise
-                yield raw
-            with self._own_lock():
-                self.validate()
-                if own or self._more(back=back):
-                    continue
-                if not other:
-                    break
-                try:
-                    raw = self._cross(back=back)
-                except IndexError:  # as above
-                    continue
-            yield raw if self._finish is None else self._finished(raw)
-        self._used_up = True
+                yield raw if finish is None else self._finished(raw)
+            if not own and rest:
+                continue
+            try:  # what others have left, or the other end has fetched
+                item = self._take(back=back)
+            except StopIteration:
+                return
+            yield item
+
+    def _next_rest(self, *, back: bool) -> Iterable[Any]:
+        """Return the next batch for a loop; `_settle` empties it if another method needs the items. Empty if none are fetched."""
+        with self._own_lock():
+            self.validate()
+            self._settle()
+            items = None if self._used_up or self._ends[back] else self._fetched(back=back)
+            rest = () if items is None else iter(items)
+            self._quick[back] = rest or None
+            self._torn = False
+            return rest
+
+    def _put_back(self, raw: Any, *, back: bool) -> None:
+        """Undo that a loop took an item: something has changed, which the next step looks at."""
+        with self._own_lock():
+            self._settle()
+            self._ends[back].appendleft(raw)
 
 
 def _drain(items: deque[Any]) -> int:

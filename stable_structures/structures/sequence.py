@@ -68,11 +68,11 @@ class SequenceIterator(BothEnds[T]):
             raise RuntimeError(f"{self._row!r} changed during iteration; {native.CHANGED_HINT}")
         return False
 
-    def _fetch(self, *, back: bool) -> bool:
+    def _fetch(self, *, back: bool) -> list[T] | None:
         count = min(self._batch, self._most, self._stop - self._start)
         if count <= 0:
             self.validate()
-            return False
+            return None
         first = self._stop - count if back else self._start
         values = self._row._decoded(first, first + count)
         self._validate()
@@ -85,9 +85,7 @@ class SequenceIterator(BothEnds[T]):
             values.reverse()
         else:
             self._start += count
-        self._ends[back].extend(values)
-        self._torn = False
-        return True
+        return values
 
     def _pass_over(self, n: int, *, back: bool) -> int:
         count = min(n, self._stop - self._start)

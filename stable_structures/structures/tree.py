@@ -34,6 +34,8 @@ _FROM_FIRST: Final[int] = native.call.SS_FROM_FIRST
 _TO_LAST: Final[int] = native.call.SS_TO_LAST
 COPY_BATCH: Final = 4096
 _FIRST_BATCH: Final = 16
+_RANGE_BATCH: Final = 128
+"""Of a range with two ends, which is probably small and read as a whole."""
 _LAST_BATCH: Final = 1024
 _LARGEST_CHUNK: Final = 1 << 20
 _BATCH_BYTES: Final = 256 * 1024
@@ -50,11 +52,13 @@ class TreeIterator(BothEnds[T]):
     iterator then returns those. Each step is O(1) on average, creating one is O(log n).
     """
 
-    def __init__(self, tree: Tree, cursor: Any, want: int, *, reverse: bool) -> None:
+    def __init__(self, tree: Tree, cursor: Any, want: int, *, reverse: bool, batch: int = _FIRST_BATCH) -> None:
         spec = tree._specs[want]
         self._tree = tree
         self._cursor = cursor
-        self._batch = _FIRST_BATCH
+        self._batch = batch
+        self._at_end = False
+        """Whether the last batch was shorter than it could have been."""
         self._spec = spec
         super().__init__(tree._generation, spec.finish, reverse=reverse)
 
@@ -73,16 +77,19 @@ class TreeIterator(BothEnds[T]):
         return self._tree._checked(native.call.ss_cursor_skip(self._cursor[0], n, back), "skip")
 
     def _give_back(self, n: int, *, back: bool) -> None:
+        self._at_end = False
         self._tree._checked(native.call.ss_cursor_give_back(self._cursor[0], n, back), "iteration")
 
-    def _fetch(self, *, back: bool) -> bool:
-        spec, own = self._spec, self._ends[back]
+    def _fetch(self, *, back: bool) -> Iterable[Any] | None:
+        if self._at_end:
+            return None
+        spec, batch = self._spec, self._batch
         self._torn = True
-        size = _next_entries(self._cursor[0], self._batch, _BATCH_BYTES, spec.want, back)
+        size = _next_entries(self._cursor[0], batch, _BATCH_BYTES, spec.want, back)
         if size == _CORRUPT and spec.careful is not None:
             self._spec = spec = spec.careful
             self._finish = spec.finish
-            size = _next_entries(self._cursor[0], self._batch, _BATCH_BYTES, spec.want, back)
+            size = _next_entries(self._cursor[0], batch, _BATCH_BYTES, spec.want, back)
         try:
             if size < 0:
                 self._torn = False
@@ -91,10 +98,10 @@ class TreeIterator(BothEnds[T]):
         except CorruptMemory as error:
             self._tell_apart(error)
             raise
-        self._batch = min(self._batch * 2, _LAST_BATCH)
-        own.extend(spec.joined(keys, values))
-        self._torn = False
-        return bool(own)
+        count = len(keys or values)
+        self._batch = min(batch * 2, _LAST_BATCH)
+        self._at_end = count < batch and size < _BATCH_BYTES
+        return spec.joined(keys, values) if count else None
 
 
 class IterationSpec(NamedTuple):
@@ -322,7 +329,8 @@ class Tree(Structure):
 
     def _ranged(self, want: int, start: Any, stop: Any, inclusive: tuple[bool, bool], *, reverse: bool) -> TreeIterator[Any]:
         from_, to = end_kinds(start, stop, inclusive)
-        return TreeIterator(self, self._cursor(from_, start, to, stop), want, reverse=reverse)
+        batch = _RANGE_BATCH if from_ != _FROM_FIRST and to != _TO_LAST else _FIRST_BATCH
+        return TreeIterator(self, self._cursor(from_, start, to, stop), want, reverse=reverse, batch=batch)
 
     def _changes(self) -> int:
         """Return a number that differs after the tree may have changed."""

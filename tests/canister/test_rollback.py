@@ -12,7 +12,7 @@ import pytest
 from stable_structures import MemoryManager, StableMemory
 from stable_structures.canister import Canister, Rejected, Trapped, Unsupported
 
-# Every operation of every structure on this canister's memory passes through Counted, which traps at the one that it is told.
+# Every operation of every structure on this canister's memory passes through Counted, which traps at the one that it is given.
 COUNTED = """
 from stable_structures import MemoryManager, StableBTreeMap, StableLog, StableMinHeap, StableVec, u64
 from stable_structures.canister import ic, query, update

@@ -34,7 +34,7 @@ def many(*steps):
 RULES = {
     "2.1 pages of 64 KiB, initially empty, new ones zero": "test_stable_memory_begins_empty_and_new_pages_are_zero",
     "2.1 the limit is 500 GiB, and growing past it gives -1": "test_growth_past_the_limit_gives_minus_one",
-    "2.1 grow(0) gives the size": "test_growing_by_nothing_gives_the_size",
+    "2.1 grow(0) returns the size": "test_growing_by_nothing_gives_the_size",
     "2.1 reading and writing past the end traps, nothing grows by itself": "test_access_past_the_end_traps",
     "2.1 the 32-bit calls end at 4 GiB": "test_32_bit_calls_end_at_4_gib",
     "2.1 an access of size 0 is allowed anywhere": "test_an_access_of_no_bytes_is_allowed_anywhere",
@@ -45,7 +45,7 @@ RULES = {
     "2.3 a trap cannot be caught": "test_code_that_catches_a_trap_is_rolled_back_all_the_same",
     "2.3 an await commits": "test_an_await_commits_and_a_trap_behind_it_undoes_only_what_came_after",
     "2.3 queries never persist": "test_queries_never_persist",
-    "2.3 no reply: the state is kept, the caller is told": "test_an_update_without_reply_keeps_its_state",
+    "2.3 no reply: the state is kept, the caller gets a reject": "test_an_update_without_reply_keeps_its_state",
     "2.3 a second reply traps": "test_a_second_reply_traps",
     "2.3 time stands still in a message": "test_time_stands_still_in_a_message_and_goes_on_over_upgrades",
     "2.4 install needs an empty canister": "test_install_needs_an_empty_canister",

@@ -544,7 +544,7 @@ def test_a_canister_makes_canisters(canister):
 
 
 def test_a_heap_is_kept_by_a_module_of_another_width(canister):
-    """As the platform does where it is told so: bytes are bytes."""
+    """As the platform does on request: bytes are bytes."""
     section = b"icp:private enhanced-orthogonal-persistence"
     marker = bytes([0, len(section) + 1, len(section)]) + section
     narrow = wat(f"""(module {ANSWER} (memory 2) (global $g (mut i32) (i32.const 1))

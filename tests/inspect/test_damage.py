@@ -215,7 +215,7 @@ def wounds(rng: random.Random, data: bytes) -> Patched:
 
 
 def use_everything(memory: Patched, types: Types | None, tmp: Any) -> None:
-    """Every command on a damaged memory; each gives an answer or says why not.
+    """Every command on a damaged memory; each answers or says why not.
 
     What repair writes is sound; only an order that was not told may be guessed in another way from what is left.
     """

@@ -1,4 +1,4 @@
-"""Types that are not those of a memory are told from damage, for every pair of types and every structure."""
+"""Types that are not those of a memory are distinguished from damage, for every pair of types and every structure."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_a_few_of_many_that_do_not_decode_are_damage_of_those(count, tmp_path):
 
 
 def test_damage_is_not_called_another_type(tmp_path):
-    """What breaks a rule that needs no types is damage, whatever types are told."""
+    """What breaks a rule that needs no types is damage, whatever types are given."""
     data = bytearray(values_of("string"))
     node = data.index(b"BTN\x02\x00")
     data[node : node + 3] = b"XXX"

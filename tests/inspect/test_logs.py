@@ -84,7 +84,7 @@ def by_core(folder: Path, data: bytes, log: bytes) -> bytes | None:
 
 
 def agree(folder: Path, data: bytes, log: bytes) -> bool:
-    """Whether core and inspector say the same of the two files, and the inspector leaves them as they are; gives what the core said."""
+    """Whether core and inspector say the same of the two files, and the inspector leaves them as they are; returns what the core said."""
     wanted = by_core(folder / "core", data, log)
     path = folder / "seen.bin"
     path.write_bytes(data)

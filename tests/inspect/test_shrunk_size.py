@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("without_fsync")
 
 
 def demand_smaller(memory: StableMemory, types: tuple[Any, Any], folder: Any) -> tuple[int, int]:
-    """Shrinks it; gives the chunks before and after."""
+    """Shrinks it; returns the chunks before and after."""
     out = folder / "out.bin"
     out.unlink(missing_ok=True)
     done = shrink(memory, out)

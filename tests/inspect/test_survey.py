@@ -56,7 +56,7 @@ def compare(memory: Any, types: Types) -> int:
         count += len(found)
         missed, more = told(found) - told(new), told(new) - told(found)
         if any(one.rule.startswith("a key is encoded as") for one in new):
-            # Python could not compare what it could not decode; the core compares the bytes, and has told that they are none of the type.
+            # Python could not compare what it could not decode; the core compares the bytes, and has reported that they are not of it.
             missed = Counter({key: n for key, n in missed.items() if not key[0].startswith("keys ascend")})
         assert not missed, f"missed {missed} beside {more}"
         assert not more, f"more than there was: {more}"

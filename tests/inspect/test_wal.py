@@ -105,7 +105,7 @@ def test_of_a_log_that_is_cut_off_the_commits_before_are_shown(cut, seed, tmp_pa
 
 
 def test_any_byte_of_the_log_may_be_damaged(seed, tmp_path):
-    """Other bytes are told from ours by their sums: an older commit is shown, or the file alone."""
+    """Other bytes are distinguished from ours by their sums: an older commit is shown, or the file alone."""
     path, rng = tmp_path / "state.bin", random.Random(seed)
     files = left_behind(path, "normal", seed)
     whole = read_log(files["state.bin-wal"])
@@ -149,7 +149,7 @@ def test_a_log_of_another_file_is_not_laid_over_it(seed, tmp_path):
         assert "is not of this file" in " ".join(image.notes)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only there it is told")
+@pytest.mark.skipif(sys.platform != "linux", reason="only there it is reported")
 @pytest.mark.parametrize("durability", ["none", "normal", "full"])
 def test_a_file_that_a_program_writes_is_said_and_not_held_up(durability, tmp_path):
     path = tmp_path / "state.bin"

@@ -104,7 +104,7 @@ class Liar(bytes):
 
 
 class Answers:
-    """A memory of one page whose `read` gives what it was made with."""
+    """A memory of one page whose `read` returns what it was made with."""
 
     def __init__(self, answer: Callable[[int], object]) -> None:
         self.answer = answer

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every public operation of the crate ic-stable-structures 0.7.2: what it is here, and the test that proves it.
 
-A row is (the crate's item, ours, the test). Ours is a dotted name of the package, or None where there is none; then the
-last column gives the reason instead. The items are those of the crate's documentation on docs.rs.
+A row is (the crate's item, ours, the test). Ours is a dotted name of the package, or None if there is none; then the
+last column has the reason instead. The items are those of the crate's documentation on docs.rs.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ TABLE = [
     ("Log::len", "StableLog.__len__", LOG),
     ("Log::get", "StableLog.get", LOG),
     ("Log::iter", "StableLog.iter", LOG),
-    ("Log::read_entry", None, "fills a buffer that Rust can use again; in Python get gives the entry"),
+    ("Log::read_entry", None, "fills a buffer that Rust can use again; in Python get returns the entry"),
     ("Log::append", "StableLog.append", LOG),
     ("log::iter_thread_local", None, "borrows from a thread-local cell of Rust; in Python iter does"),
     # Cell

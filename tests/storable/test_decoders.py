@@ -1,4 +1,4 @@
-"""Decoders: only bytes that are no value become `CorruptMemory`; what strikes in the midst is raised as it is; hostile CBOR ends soon."""
+"""Decoders: only bytes that are not a value become `CorruptMemory`; what interrupts is raised as it is; hostile CBOR ends soon."""
 
 from __future__ import annotations
 

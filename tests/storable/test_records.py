@@ -1,4 +1,4 @@
-"""Records of tuples: the short way by `struct` gives what the long way by numpy gives, or leaves it to that."""
+"""Records of tuples: the short way by `struct` returns what the long way by numpy returns, or leaves it to that."""
 
 from __future__ import annotations
 

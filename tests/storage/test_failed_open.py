@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What fails to open leaves nothing new behind, no file and no lock; and readers of a fresh file are told what to do."""
+"""What fails to open leaves nothing new behind, no file and no lock; and readers of a fresh file learn what to do."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def forking(memory: StableMemory, change, then) -> None:
     Key.forks = True
     try:
         change()
-    except Exception as caught:  # noqa: BLE001 - told by the child
+    except Exception as caught:  # noqa: BLE001 - reported by the child
         error = caught
     if Key.child == 0:
         os._exit(in_child(memory, error))

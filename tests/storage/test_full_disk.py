@@ -76,7 +76,7 @@ def survives(scenario: Callable[..., None], *args: Any) -> None:
     if pid == 0:
         try:
             scenario(*args)
-        except BaseException:  # noqa: BLE001 - whatever it is, it is told and the child ends
+        except BaseException:  # noqa: BLE001 - whatever it is, it is reported and the child ends
             traceback.print_exc()
             os._exit(1)
         os._exit(0)

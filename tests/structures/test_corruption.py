@@ -34,7 +34,7 @@ from ..support.memories import ListMemory
 
 
 def test_damaged_images_give_answers_or_say_what_is_wrong(seed, duration):
-    """Some thousands of every structure; tests/fuzz goes on for as long as it is told."""
+    """Some thousands of every structure; tests/fuzz goes on for as long as it is asked to."""
     until, number = time.monotonic() + 2 * duration, 0
     while time.monotonic() < until:
         try_image(seed, number)

@@ -1,4 +1,4 @@
-"""The Rust crate opens what we write anew: images that `shrink` and `repair` made, and files that a durable memory left.
+"""The Rust crate opens what we wrote again: images that `shrink` and `repair` made, and files that a durable memory left.
 
 A program of its own (benches/rust/src/bin/contents.rs, cargo builds it) reads every entry, looks up every key and empties
 the maps; what it reads is held against what the library reads.

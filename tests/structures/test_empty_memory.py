@@ -1,4 +1,4 @@
-"""A constructor starts anew on an empty memory only: whatever else a memory holds is refused, and stays as it is."""
+"""A constructor starts over on an empty memory only: whatever else a memory holds is refused, and stays as it is."""
 
 from __future__ import annotations
 

@@ -278,7 +278,7 @@ def test_a_full_memory_refuses_what_does_not_fit_and_goes_on(name, place_kind, s
 
 
 class Answering(ListMemory):
-    """Answers one operation with something else, once it is told to."""
+    """Answers one operation with something else, once it is asked to."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -499,7 +499,7 @@ def test_a_memory_may_use_other_structures_meanwhile():
 
 
 class Faulty:
-    """A key whose `<` counts its calls and does what it was told at one of them."""
+    """A key whose `<` counts its calls and does what it was asked at one of them."""
 
     BOUND = Unbounded
     calls = 0

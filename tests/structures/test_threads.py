@@ -149,7 +149,7 @@ class Worker(threading.Thread):
         assert self.shared.log.get(index) == self.logged[index]
 
     def walk(self) -> None:
-        """An iterator sees the map in order, or is told that it changed."""
+        """An iterator sees the map in order, or reports that it changed."""
         seen: list[int] = []
         with contextlib.suppress(RuntimeError):
             seen.extend(key for key, _ in self.shared.numbers.range(reverse=self.random.random() < 0.5))

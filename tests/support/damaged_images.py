@@ -1,6 +1,6 @@
 """Images of every structure, damage for them, and everything that can be asked of what is left.
 
-`try_image` does all of it for one number: the same number gives the same image and the same questions.
+`try_image` does all of it for one number: the same number makes the same image and the same questions.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def digest(memory: Any) -> str:
     return f"{pages} {hashlib.sha256(data).hexdigest()}"
 
 
-# ---- players: one per structure; each operation gives its result in the notation of the traces ----
+# ---- players: one per structure; each operation returns its result in the notation of the traces ----
 
 
 class Player:

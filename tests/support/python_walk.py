@@ -244,7 +244,7 @@ class MapWalk:
         self._check_reached((end - FIRST_CHUNK) // self.space.stride)
 
     def walk_free(self) -> int:
-        """The chunks of the free list; gives the address of its end."""
+        """The chunks of the free list; returns the address of its end."""
         chunk = self.reader.free_head
         for _ in range(self.space.chunks + 1):
             if (chunk - FIRST_CHUNK) % self.space.stride or chunk < FIRST_CHUNK:
@@ -260,7 +260,7 @@ class MapWalk:
             self.mark(chunk + CHUNK_HEADER, UNUSED)
             self.stats.free_chunks += 1
             chunk = following
-        raise Damage("the free list is no circle", chunk, self.space.chunks, self.space.chunks)
+        raise Damage("the free list has no cycle", chunk, self.space.chunks, self.space.chunks)
 
     def _check_reached(self, below: int) -> None:
         """Every chunk below the end of the free list was reached, and none behind it."""

@@ -79,7 +79,7 @@ def is_structure(data: bytes, following: bytes | None, types: tuple[Codec[Any] |
 
 
 def is_row(data: bytes, element: Codec[Any]) -> bool:
-    """Pushing its elements gives its header and slots; what is behind an element in its slot may be anything."""
+    """Pushing its elements writes its header and slots; what is behind an element in its slot may be anything."""
     as_vec = b"SVC" + data[3:]
     found = StableVec[element].load(memory_of(as_vec))  # type: ignore[valid-type]
     values = list(found)

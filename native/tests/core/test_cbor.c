@@ -107,7 +107,7 @@ static void random_bytes_give_an_answer(void) {
         for (uint64_t i = 0; i < size; i++) bytes[i] = random_below(3) == 0 ? (uint8_t)random_number() : heads[random_below(sizeof heads)];
         int status = check_all(bytes, size);
         CHECK(status == 0 || status == 1 || status == SS_CORRUPT);
-        /* In pieces it is the same, but for an item that does not end: that is told at the end only. */
+        /* In pieces it is the same, but for an item that does not end: that is reported only at the end. */
         if (status != SS_CORRUPT) CHECK_EQ(feed_pieces(bytes, size), SS_OK);
     }
 }

@@ -323,7 +323,7 @@ static void a_memory_of_no_pages_or_too_many_is_refused(void) {
     CHECK(memory == NULL);
 }
 
-/* Where there is not so much address space, less is reserved, and a refusal says so. */
+/* If there is not so much address space, less is reserved, and a refusal says so. */
 static void less_is_reserved_where_the_system_has_no_more(void) {
     ss_memory *memory;
     CHECK_EQ(ss_memory_new_flat(UINT64_C(1) << 40, &memory), SS_OK);

@@ -67,7 +67,7 @@ static void step_bulk(worker *self, rng *random, uint64_t model[KEYS]) {
     }
 }
 
-/* A walk either sees the map as it was, or is told that it changed. */
+/* A walk either sees the map as it was, or reports that it changed. */
 static void step_walk(worker *self) {
     ss_cursor *cursor;
     int status = ss_cursor_open(self->on->map, SS_FROM_FIRST, NULL, 0, SS_TO_LAST, NULL, 0, &cursor);

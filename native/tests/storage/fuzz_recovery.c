@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A file and a log as no crash leaves them: records of any shape with right and wrong sums, cut, and with flipped bits.
- * Opening gives an image or says what is damaged and changes nothing then; what was opened once is found again, also
+ * Opening returns an image or says what is damaged and changes nothing then; what was opened once is found again, also
  * where a call fails within the opening or power is lost after it; and a log that is whole gives exactly its image.
  */
 #include "core/checksum.h"
@@ -268,7 +268,7 @@ static void goes_on(scene *s, struct disk *disk) {
 static void try_opened(scene *s, struct disk *disk, ss_memory *memory) {
     uint64_t sum = sum_of(memory), pages = memory->root->pages;
     bool same = !s->whole || (pages == s->pages && sum == ss_checksum_of(model, (size_t)(s->pages * SS_PAGE_SIZE), s->pages));
-    holds(same, "a log that is whole gives its image", SS_OK);
+    holds(same, "a log that is whole is opened as its image", SS_OK);
     abandon(disk, memory);
     if (one_in(s, 2)) finds_after_loss(s, disk, sum);
     if (finds(s, disk, sum, "what was opened is found again")) goes_on(s, disk);

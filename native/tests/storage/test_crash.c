@@ -104,7 +104,7 @@ static void roll_back(ss_memory *memory, uint64_t before) {
     CHECK_EQ(sum_of(memory), before);
 }
 
-/* One transaction. False where the handle is dead. */
+/* One transaction. False if the handle is dead. */
 static bool transact(struct trial *trial, ss_memory *memory, bool must_grow, uint64_t *random) {
     struct history *history = &trial->history;
     uint64_t before = sum_of(memory);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files with holes: what the file system refuses is an error that changes nothing, in every durability; where it cannot
+/* Files with holes: what the file system refuses is an error that changes nothing, in every durability; if it cannot
  * reserve, holes are written; a file without holes asks for nothing.
  */
 #include <errno.h>
@@ -76,7 +76,7 @@ static void refusals(int durability, bool covers, int error, int status) {
     ss_memory_release(memory);
 }
 
-/* Where nothing can be reserved, the bytes that are there are written again. */
+/* If nothing can be reserved, the bytes that are there are written again. */
 static void unsupported(int durability, bool covers) {
     make_file("sparse", true);
     ss_memory *memory = open_fake("sparse", durability, covers);

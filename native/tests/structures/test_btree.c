@@ -286,12 +286,12 @@ static long arm_heap(setting *s, long chance) {
 }
 
 /* Plays on; each operation is first made to fail at its n-th chance, for each n that it has. `arm` sets the chance and
- * gives what was left of the one before: -1 where it came. Counts the failures. */
+ * returns what was left of the one before: -1 where it came. Counts the failures. */
 static unsigned long fail_each(setting *s, int steps, long (*arm)(setting *, long), int status) {
     unsigned long failures = 0;
     operation *what = malloc(sizeof *what);
     for (int i = 0; i < steps; i++) {
-        if (arm == arm_heap) { /* anew, without the working storage of earlier operations */
+        if (arm == arm_heap) { /* again, without the working storage of earlier operations */
             ss_btree_free(s->tree);
             open_map(s);
         }

@@ -89,7 +89,7 @@ static void test_toggle_and_retain(ss_memory *memory) {
     ss_btree_free(tree);
 }
 
-/* One entry from an end: its key, or UINT64_MAX where nothing is left; *value gets its value. */
+/* One entry from an end: its key, or UINT64_MAX if nothing is left; *value gets its value. */
 static uint64_t next_key(ss_cursor *cursor, int back, uint64_t *value) {
     int want = SS_WANT_KEYS | SS_WANT_VALUES | SS_WANT_KEY_NUMBERS | SS_WANT_VALUE_NUMBERS;
     int64_t size = ss_cursor_next(cursor, 1, UINT64_MAX, want, back);
@@ -98,7 +98,7 @@ static uint64_t next_key(ss_cursor *cursor, int back, uint64_t *value) {
     return ss_get64(ss_result() + 24);
 }
 
-/* Full nodes are split when a value below them is put anew: the cursor finds its places again, gives entries back, and sees
+/* Full nodes are split when a value below them is set again: the cursor finds its places again, gives entries back, and sees
  * each once. */
 static void test_overwriting_under_a_cursor(ss_memory *memory, uint64_t seed) {
     uint64_t room[MOST], value = 0;

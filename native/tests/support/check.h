@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A test is a program: CHECK(claim) counts and goes on, `return check_summary();` at the end of main prints
- * "N passed, N failed" and gives the exit status. Each test is one file, so the counts may live here. */
+ * "N passed, N failed" and returns the exit status. Each test is one file, so the counts may live here. */
 #ifndef SS_CHECK_H
 #define SS_CHECK_H
 
@@ -28,7 +28,7 @@ static inline int check_equal(int64_t got, int64_t wanted, const char *file, int
     return held;
 }
 
-/* Both are 1 where the claim holds, so that a test can leave early: `if (!CHECK(p != NULL)) return;` */
+/* Both are 1 if the claim holds, so that a test can leave early: `if (!CHECK(p != NULL)) return;` */
 #define CHECK(claim) check_count((claim) ? 1 : 0, __FILE__, __LINE__, #claim)
 #define CHECK_EQ(got, wanted) check_equal((int64_t)(got), (int64_t)(wanted), __FILE__, __LINE__, #got " == " #wanted)
 

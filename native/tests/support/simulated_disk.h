@@ -348,7 +348,7 @@ static inline struct disk *disk_after_loss(const struct disk *from, enum disk_lo
 
 /* ---- the calls ---- */
 
-/* 0 where the call may go on, else what it fails with. */
+/* 0 if the call may go on, else what it fails with. */
 static int disk_call(struct disk *disk, enum disk_call call) {
     if (disk->off) return EIO;
     if (disk->hiccups && disk_below(&disk->random, 8) == 0) {

@@ -27,6 +27,7 @@ from ..guessed import first_schema
 from ..image import Image, Part, SchemaFiles, Types, images_in
 from ..repair.salvage import repair
 from ..report import check, inspect
+from ..rewrite.folder import notes_of
 from ..rewrite.rewrite import DEFAULT_BUCKET, import_part, load, shrink
 from ..schema import NO_SCHEMA, MemoryType, read_schema, type_of
 from ..schema import STRUCTURES as STRUCTURE_WORDS
@@ -34,6 +35,7 @@ from ..source import Unreadable
 from ..values import Reading, json_text, shorten, to_json
 from ..writing import is_standard_output, output
 from . import completion, show
+from .fleet import inspect_fleet
 from .guard import DAMAGED, SOUND, TROUBLE, TROUBLES, complain, guarded, trouble
 from .text import Printer, ProgressBar, human, silence
 
@@ -86,7 +88,7 @@ def _output(text: str) -> str:
 
 
 def _each(arguments: argparse.Namespace, one: Callable[[argparse.Namespace, bool], tuple[int, Any]]) -> int:
-    """Run a verb on each file; return the exit code of the worst. `one` is also told whether others came before."""
+    """Run a verb on each file; return the exit code of the worst. `one` also gets whether others came before."""
     paths = [path for given in arguments.file for path in images_in(given)]
     codes: list[int] = []
     found: list[Any] = []
@@ -210,15 +212,24 @@ def _summary(arguments: argparse.Namespace) -> Printer:
     return Printer(sys.stderr if is_standard_output(arguments.out) else sys.stdout)
 
 
+def _say_folder(arguments: argparse.Namespace) -> None:
+    """Say what is to be known of a new folder before it is uploaded."""
+    if Path(arguments.out).is_dir():
+        for text in notes_of(Path(arguments.out)):
+            complain(f"{arguments.out}: {text}")
+
+
 # ---- inspect ----
 
 
 def _add_inspect(verbs: Any) -> None:
-    summary = "What a memory is, and what is in it. Exit code 1: something that was looked at is damaged or missing."
+    summary = "Say what a memory is, and what is in it. Exit code 1: something that was looked at is damaged or missing."
     parser = _verb(verbs, "inspect", _inspect, summary, "inspect stable_memory.bin")
     _several(parser)
     parser.add_argument("--deep", action="store_true", help="walk everything, however large, and show all about each memory")
-    parser.add_argument("--json", action="store_true", help="for programs; of several files a list")
+    parser.add_argument("--json", action="store_true", help="for programs; of several files a list, with --summary a line each")
+    text = "one line for each FILE, as for a folder of snapshots: size, use, structures, age, warnings"
+    parser.add_argument("--summary", action="store_true", help=text)
     text = "write a first schema of the memories of one file; guesses are marked"
     parser.add_argument("--write-schema", dest="out", metavar="OUT", type=_output, help=text)
     _types(parser)
@@ -227,6 +238,11 @@ def _add_inspect(verbs: Any) -> None:
 def _inspect(arguments: argparse.Namespace) -> int:
     if arguments.out is not None and len(arguments.file) > 1:
         raise Unreadable("--write-schema is for one FILE; give one, or leave it out")
+    detailed = arguments.deep or arguments.memory is not None or arguments.out is not None
+    if arguments.summary or not detailed:
+        names = [path for given in arguments.file for path in images_in(given)]
+        if arguments.summary or names != arguments.file:
+            return inspect_fleet(names, _files(arguments), as_json=arguments.json)
     return _each(arguments, _inspect_one)
 
 
@@ -254,7 +270,7 @@ def _add_check(verbs: Any) -> None:
         verbs,
         "check",
         _check,
-        "Every rule of the manager and of every structure. Exit code 0: sound, 1: damaged, 2: not recognised or unreadable.",
+        "Check every rule of the manager and of every structure. Exit code 0: sound, 1: damaged, 2: not recognised or unreadable.",
         "check stable_memory.bin",
     )
     _several(parser)
@@ -314,7 +330,7 @@ def _add_dump(verbs: Any) -> None:
         verbs,
         "dump",
         _dump,
-        "The entries of one memory. With types told or --raw, load makes the same bytes of them again.",
+        "Print the entries of one memory. With given types, or with --raw, load turns them into the same bytes again.",
         "dump stable_memory.bin --memory 3 --key-type principal --value-type cbor --limit 10",
     )
     _file(parser)
@@ -381,11 +397,13 @@ def _rows_out(path: str | None, form: str) -> Iterator[tuple[IO[bytes], bool]]:
 
 
 def _add_get(verbs: Any) -> None:
-    parser = _verb(verbs, "get", _get, "One entry, by its key or index.", "get stable_memory.bin --memory 3 --key alice --key-type string")
+    parser = _verb(
+        verbs, "get", _get, "Print one entry, by its key or index.", "get stable_memory.bin --memory 3 --key alice --key-type string"
+    )
     _file(parser)
     _types(parser)
     parser.add_argument(
-        "--key", required=True, metavar="K", help="the key as text, a number, JSON, or bytes as 0x6162; of a row, the index"
+        "--key", required=True, metavar="K", help="the key as text, a number, JSON, or bytes as 0x6162; of a vec, heap or log, the index"
     )
     parser.add_argument("--raw", action="store_true", help="the encoded bytes as they are")
     _keep_going(parser)
@@ -403,7 +421,7 @@ def _get(arguments: argparse.Namespace) -> int:
         Printer().write(f"{_json_that_fits(to_json(reading.read(data)))}\n")
         return code
     if sys.stdout.isatty() and not _is_plain(data):
-        raise Unreadable("these bytes are no plain text, and a terminal would obey them; give them to a file or a pipe")
+        raise Unreadable("these bytes are not plain text, and a terminal would obey them; write them to a file or a pipe")
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
     return code
@@ -434,7 +452,7 @@ def _add_load(verbs: Any) -> None:
         verbs,
         "load",
         _load,
-        "An image from a dump, with the bytes that the crate would write.",
+        "Build an image from a dump, with the bytes that the crate would write.",
         "load users.jsonl --key-type u64 --value-type string --memory 0 -o image.bin",
     )
     _file(parser, "dump", "a dump: JSON lines, CSV, a CBOR sequence or Parquet")
@@ -444,7 +462,10 @@ def _add_load(verbs: Any) -> None:
     parser.add_argument(
         "--bucket-pages", type=_count, default=DEFAULT_BUCKET, metavar="N", help="of the manager, with --memory (default: 128)"
     )
-    _out(parser, "the image to write")
+    parser.add_argument(
+        "--into", metavar="FILE", help="an image or a snapshot's folder whose other memories are kept (without it: a new image)"
+    )
+    _out(parser, "the image to write; a folder, if --into is a snapshot's and OUT does not end in .bin")
 
 
 def _load(arguments: argparse.Namespace) -> int:
@@ -459,9 +480,11 @@ def _load(arguments: argparse.Namespace) -> int:
             memory=told.id,
             bucket_pages=arguments.bucket_pages,
             form=arguments.format,
+            into=arguments.into,
             progress=bar,
         )
     _summary(arguments).line(f"{arguments.out}: {count} entries")
+    _say_folder(arguments)
     return SOUND
 
 
@@ -478,7 +501,9 @@ def _told_of_schema(arguments: argparse.Namespace) -> MemoryType:
 
 
 def _add_export(verbs: Any) -> None:
-    parser = _verb(verbs, "export", _export, "One virtual memory as a file of its own.", "export stable_memory.bin --memory 3 -o users.bin")
+    parser = _verb(
+        verbs, "export", _export, "Write one virtual memory as a file of its own.", "export stable_memory.bin --memory 3 -o users.bin"
+    )
     _file(parser)
     _memory(parser, "the virtual memory: its id, or its name in the schema")
     _keep_going(parser)
@@ -501,7 +526,7 @@ def _add_import(verbs: Any) -> None:
         verbs,
         "import",
         _import,
-        "An image with one virtual memory from a file.",
+        "Put a file into an image, as one of its virtual memories.",
         "import users.bin --memory 3 --into stable_memory.bin -o changed.bin",
     )
     _file(parser, "part", "the memory, as export writes it")
@@ -524,6 +549,7 @@ def _import(arguments: argparse.Namespace) -> int:
             progress=bar,
         )
     show.moved(moved, _summary(arguments))
+    _say_folder(arguments)
     return SOUND
 
 
@@ -535,7 +561,7 @@ def _add_diff(verbs: Any) -> None:
         verbs,
         "diff",
         _diff,
-        "What is different between two memories. Exit code 0: nothing, 1: something, 2: trouble.",
+        "Show what is different between two memories. Exit code 0: nothing, 1: something, 2: trouble.",
         "diff before.bin after.bin",
     )
     _file(parser, "a")
@@ -580,7 +606,7 @@ def _add_map(verbs: Any) -> None:
         verbs,
         "map",
         _map,
-        "The picture: buckets by owner, pages by fill, nodes by depth, free and stale space.",
+        "Draw a memory: buckets by owner, pages by fill, nodes by depth, free and stale space.",
         "map stable_memory.bin -o map.html",
     )
     _file(parser)
@@ -608,13 +634,13 @@ def _add_repair(verbs: Any) -> None:
         verbs,
         "repair",
         _repair,
-        "Saves every readable entry into a new image. Exit code 0: nothing was lost, 1: something was, 2: trouble.",
+        "Save every readable entry into a new image. Exit code 0: nothing was lost, 1: something was, 2: trouble.",
         "repair damaged.bin -o saved.bin",
     )
     _file(parser)
     _types(parser)
     parser.add_argument("--json", action="store_true", help="for programs")
-    _out(parser, "the image to write; FILE is never changed")
+    _out(parser, "the image to write (of a snapshot: a folder, unless OUT ends in .bin); FILE is never changed")
 
 
 def _repair(arguments: argparse.Namespace) -> int:
@@ -624,12 +650,13 @@ def _repair(arguments: argparse.Namespace) -> int:
         _print_json([{**asdict(one), "missing": one.missing} for one in done], _summary(arguments))
     else:
         show.salvage(done, _summary(arguments))
+    _say_folder(arguments)
     return SOUND if all(one.whole for one in done) else DAMAGED
 
 
 def _add_shrink(verbs: Any) -> None:
     parser = _verb(
-        verbs, "shrink", _shrink, "Writes a memory compactly; the crate reads it as before.", "shrink stable_memory.bin -o small.bin"
+        verbs, "shrink", _shrink, "Write a memory compactly; the crate reads it as before.", "shrink stable_memory.bin -o small.bin"
     )
     _file(parser)
     _types(parser)
@@ -640,7 +667,7 @@ def _add_shrink(verbs: Any) -> None:
         help="other buckets than before; smaller ones waste less (the crate keeps what it finds)",
     )
     _keep_going(parser)
-    _out(parser, "the image to write; FILE is never changed")
+    _out(parser, "the image to write (of a snapshot: a folder, unless OUT ends in .bin); FILE is never changed")
 
 
 def _shrink(arguments: argparse.Namespace) -> int:
@@ -657,6 +684,7 @@ def _shrink(arguments: argparse.Namespace) -> int:
     printer = _summary(arguments)
     show.moved(done.memories, printer)
     printer.line(f"{arguments.out}: {human(done.before)} became {human(done.after)}")
+    _say_folder(arguments)
     return SOUND
 
 
@@ -668,7 +696,7 @@ def _add_completion(verbs: Any) -> None:
         verbs,
         "completion",
         _completion,
-        "A script that completes the verbs and options in a shell.",
+        "Print a script that completes the verbs and options in a shell.",
         "completion bash > ~/.local/share/bash-completion/completions/stable-structures",
     )
     parser.add_argument("shell", choices=completion.SHELLS)

@@ -31,7 +31,7 @@ _CUT_OFF: Final = "a gzip is not cut off"
 
 
 def unzip(what: str | Path | Source, progress: Progress = no_progress, name: str = "") -> FileSource:
-    """Unpack a gzip, which messages call `name`, and close it, to a temporary file without a name, with holes for zeros. O(size).
+    """Unpack a gzip, which messages call `name`, and close it, to a temporary file that has no name, with holes for zeros. O(size).
 
     What is wrong with it stands in the source's `problems`. Raises `Unreadable` if the file cannot be read at all, or
     unpacks to more than a memory can be, or to far more data than it has itself.

@@ -59,7 +59,7 @@ def sizes_with(sizes: tuple[int, int] | None, low: int, high: int) -> tuple[int,
 class MapReader:
     """A map in a memory. Raises `Damage` if the header is such that nothing can be found.
 
-    Types may be told; what is not told is inferred from the nodes and marked as a guess (`layout.certain`, `order.certain`).
+    Types may be given; what is not given is inferred from the nodes and marked as a guess (`layout.certain`, `order.certain`).
     """
 
     def __init__(self, source: Source, key: Codec[Any] | None = None, value: Codec[Any] | None = None) -> None:
@@ -225,9 +225,9 @@ class MapReader:
         left[0] -= 1
         try:
             if depth == DEPTH:
-                raise Damage("a tree has fewer than 32 levels", address, depth, DEPTH)  # noqa: TRY301 - a broken rule, told as all are
+                raise Damage("a tree has fewer than 32 levels", address, depth, DEPTH)  # noqa: TRY301 - a broken rule, reported as all are
             if left[0] < 0:
-                raise Damage("every chunk is reached once", address, 2, 1)  # noqa: TRY301 - a broken rule, told as all are
+                raise Damage("every chunk is reached once", address, 2, 1)  # noqa: TRY301 - a broken rule, reported as all are
             return self.space.node(address, self.layout)
         except Damage as damage:
             note(damage)

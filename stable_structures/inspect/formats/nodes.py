@@ -119,7 +119,7 @@ class Run:
         if header[:3] != OVERFLOW_MAGIC:
             raise Damage("an overflow page begins with NOF", at, header[:3].hex(), OVERFLOW_MAGIC.hex())
         if len(self.pages) > self.space.chunks:
-            raise Damage("a node's chain is no circle", self.address, len(self.pages), self.space.chunks)
+            raise Damage("a node's chain has no cycle", self.address, len(self.pages), self.space.chunks)
         self.pages.append(at)
         self.following = u64(header, NEXT_OVERFLOW_AT)
 
@@ -246,7 +246,7 @@ def _check_header(header: bytes, address: int) -> None:
 
 
 def read_entries(node: Node, at: int, count: int, layout: NodeLayout, *, keep: Callable[[Damage], None] | None = None) -> int:
-    """Keys and values of a layout-2 node from `at` on; gives where they end. Raises `Damage`.
+    """Keys and values of a layout-2 node from `at` on; return where they end. Raises `Damage`.
 
     With `keep` that is reported instead, and everything read so far is kept.
     """
@@ -255,7 +255,7 @@ def read_entries(node: Node, at: int, count: int, layout: NodeLayout, *, keep: C
         for _ in range(count):
             size = u32(node.run.read(at, SIZE), 0)
             if size > layout.value_max or (layout.value_fixed is not None and size != layout.value_fixed):
-                raise Damage("a value fits its type", node.address, size, layout.value_max)  # noqa: TRY301 - a broken rule, told as all are
+                raise Damage("a value fits its type", node.address, size, layout.value_max)  # noqa: TRY301 - a broken rule, reported as all are
             if keep is not None:
                 node.run.read(at + SIZE, size)
             node.values.append((at + SIZE, size))

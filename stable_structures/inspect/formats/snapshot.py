@@ -39,6 +39,15 @@ class Snapshot:
         return next((path for name in _MODULES if (path := self.folder / name).is_file()), None)
 
     @property
+    def taken_at(self) -> datetime | None:
+        """Return when it was taken, in UTC; None if its metadata do not say it."""
+        found = _get(self.metadata, "taken_at_timestamp")
+        try:
+            return datetime.fromtimestamp(found / 1e9, UTC) if isinstance(found, int) else None
+        except (ValueError, OverflowError, OSError):
+            return None
+
+    @property
     def facts(self) -> dict[str, Any]:
         """Return what a reader wants to know of the metadata."""
         known = {
@@ -155,7 +164,7 @@ def _get(metadata: dict[str, Any], name: str) -> Any:
 def _number(metadata: dict[str, Any], name: str, folder: Place) -> int:
     value = _get(metadata, name)
     if not isinstance(value, int) or value < 0:
-        raise Unreadable(f"{folder / METADATA}: {name} is {value!r}; this is no metadata of a snapshot")
+        raise Unreadable(f"{folder / METADATA}: {name} is {value!r}; this is not the metadata of a snapshot")
     return value
 
 

@@ -96,7 +96,7 @@ _RULES: Final[dict[int, _Words]] = {
     _core.SS_RULE_CHAIN_SHORT: _Words("a node's chain has the pages that its entries need"),
     _core.SS_RULE_CHAIN_LONG: _Words("a node's chain has no more pages than its entries need"),
     _core.SS_RULE_OVERFLOW_MAGIC: _Words("an overflow page begins with NOF", "bytes", OVERFLOW_MAGIC.hex()),
-    _core.SS_RULE_CHAIN_CIRCLE: _Words("a node's chain is no circle"),
+    _core.SS_RULE_CHAIN_CIRCLE: _Words("a node's chain has no cycle"),
     _core.SS_RULE_KEY_SIZE: _Words("a key fits its type"),
     _core.SS_RULE_VALUE_SIZE: _Words("a value fits its type"),
     _core.SS_RULE_DEPTH: _Words("a tree has fewer than 32 levels"),
@@ -105,7 +105,7 @@ _RULES: Final[dict[int, _Words]] = {
     _core.SS_RULE_LEAF_DEPTH: _Words("all leaves have one depth"),
     _core.SS_RULE_FREE_MAGIC: _Words("a chunk begins with CHK and version 1", "bytes", _CHUNK),
     _core.SS_RULE_FREE_ALLOCATED: _Words("a chunk of the free list is not allocated"),
-    _core.SS_RULE_FREE_CIRCLE: _Words("the free list is no circle"),
+    _core.SS_RULE_FREE_CIRCLE: _Words("the free list has no cycle"),
     _core.SS_RULE_LOST: _Words("every chunk is in the tree or on the free list"),
     _core.SS_RULE_BEHIND_END: _Words("the free list ends behind the last chunk"),
 }

@@ -18,7 +18,7 @@ MISSING = "names on other machines need fsspec: pip install 'stable-structures[r
 
 
 class Absent(Unreadable, FileNotFoundError):
-    """There is no such object."""
+    """The object does not exist."""
 
 
 class RemoteObject:

@@ -42,7 +42,8 @@ from ..formats.sequences import LogReader
 from ..formats.survey import MapStats, MapSurvey, batches, shown_key
 from ..image import Image, Part, SchemaFiles, Types
 from ..report import check_part
-from ..rewrite.build import Entry, ImageFile, MapBuilder, Output, Spool, copy, form_of, in_batches
+from ..rewrite.build import Entry, MapBuilder, Output, Spool, copy, form_of, in_batches
+from ..rewrite.folder import image_output
 from ..rewrite.rewrite import rewrite
 from ..source import Progress, no_progress
 from .losses import Salvage
@@ -74,7 +75,7 @@ def repair(
     >>> found.expected, found.kept, found.missing
     (100, 95, 5)
     """
-    with open_image(what, progress, files) as image, ImageFile(out) as file:
+    with open_image(what, progress, files) as image, image_output(out, image) as file:
         require_all_fit(image, types or {}, lenient=True)
         done = _mended(image, types or {})
         done += _cut_off(image)
@@ -235,7 +236,7 @@ class MapSalvage:
         try:
             index = self.space.index(address)
             if self.reached[index] or depth == DEPTH:
-                raise Damage("every chunk is reached once", address, 2, 1)  # noqa: TRY301 - a broken rule, told as all are
+                raise Damage("every chunk is reached once", address, 2, 1)  # noqa: TRY301 - a broken rule, reported as all are
             self.reached[index] = 1
         except Damage as damage:
             self._lose_subtree(damage, between)

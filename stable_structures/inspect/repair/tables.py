@@ -2,7 +2,7 @@
 """What `repair` makes of a manager's damaged tables.
 
 The tables say most things twice: the owners say how many buckets there are, sizes and owners how large a bucket is, and
-each memory has as many buckets as its size needs. So one damaged number can be told from the others. If a bucket went
+each memory has as many buckets as its size needs. So one damaged number can be found by the others. If a bucket went
 from one memory to another, the structures in both say which it was: with the right one they are sound.
 """
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads dumps: rows of JSON lines, CSV, a CBOR sequence or Parquet, and the encoded bytes of the keys and values in them.
 
-A dump may come from anybody. What is no dump is refused with the file and the line or entry, and so is what would be
+A dump may come from anybody. What is not a dump is refused with the file and the line or entry, and so is what would be
 taken for something else than it was.
 """
 
@@ -37,9 +37,9 @@ _PAIR, _WITH_MORE = 2, 3
 
 
 def rows_of(path: Path, form: str) -> tuple[Callable[[Path], Rows], Callable[[Codec[Any], Any], Any]]:
-    """Return the rows of a dump, and what makes a value of what stands in them. Raises `Unreadable` for what is no format."""
+    """Return the rows of a dump, and what makes a value of what stands in them. Raises `Unreadable` for an unknown format."""
     if form not in _READERS:
-        raise Unreadable(f"{path}: {form!r} is no format that can be loaded; give --format jsonl, csv, cbor or parquet")
+        raise Unreadable(f"{path}: {form!r} is not a format that can be loaded; give --format jsonl, csv, cbor or parquet")
     return _READERS[form]
 
 
@@ -53,7 +53,7 @@ class Column:
     def encoded(self, row: Row) -> bytes:
         """Return the bytes where the row has them, since what stands beside them may be a guess; else those of the value.
 
-        O(size). Raises `StableError`, or `ValueError`, `TypeError` or `KeyError`, if that is no value of the type.
+        O(size). Raises `StableError`, or `ValueError`, `TypeError` or `KeyError`, if that is not a value of the type.
         """
         exact = row.get(f"{self.name}_bytes")
         if exact is not None and exact != "":
@@ -62,7 +62,7 @@ class Column:
             return data
         found = row[self.name]
         if not self.told and isinstance(found, str) and not found.startswith("0x"):
-            raise ValueError(f"the type of the {self.name} is not told; give --{self.name}-type TYPE, or dump with --raw")
+            raise ValueError(f"the type of the {self.name} is not known; give --{self.name}-type TYPE, or dump with --raw")
         return self.codec.encode(self.back(self.codec, found))
 
 

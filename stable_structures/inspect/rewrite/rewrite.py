@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +32,7 @@ from ..image import Image, Part, SchemaFiles, Types
 from ..missing import require_whole
 from ..source import MemorySource, NotWhole, Progress, Unreadable, no_progress
 from .build import FULL, ImageFile, MapBuilder, Output, best_filling, copy, form_of, pages_of
+from .folder import image_output
 from .loading import Column, Row, Rows, rows_of
 
 DEFAULT_BUCKET: Final = 128
@@ -99,7 +101,8 @@ def shrink(  # noqa: PLR0913 - keyword-only choices
     Each structure holds what it held, and the crate reads it. What is not recognised is copied as it is, and so is a map
     that would become larger by packing: the result is never larger than what it was made from. Raises `Unreadable` if
     there is nothing to shrink, and `NotWhole`, which is one, where something is damaged or cut off: then nothing is
-    written. With `keep_going` what is damaged is copied as it is.
+    written. With `keep_going` what is damaged is copied as it is. Of a snapshot's folder a folder is made (rewrite/folder.py),
+    unless `out` ends in .bin.
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
     >>> memory = StableMemory()
@@ -110,7 +113,7 @@ def shrink(  # noqa: PLR0913 - keyword-only choices
     >>> done.before >= done.after
     True
     """
-    with open_image(what, progress, files) as image, ImageFile(out) as file:
+    with open_image(what, progress, files) as image, image_output(out, image) as file:
         if not any(part.is_structure for part in image.parts.values()) and image.manager is None:
             raise image.unreadable("only a manager and the crate's structures can be shrunk")
         if not keep_going:
@@ -218,7 +221,7 @@ def import_part(  # noqa: PLR0913 - keyword-only choices
     """Return an image with one virtual memory more, or replaced, from a file; the others are those of `into`. O(size).
 
     Raises `Unreadable`, and `NotWhole`, which is one, where either is damaged or cut off; with `keep_going` what is there
-    is taken as it is.
+    is taken as it is. Where `into` is a snapshot's folder, so is `out`, unless it ends in .bin.
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
     >>> memory = StableMemory()
@@ -232,7 +235,7 @@ def import_part(  # noqa: PLR0913 - keyword-only choices
     if not 0 <= memory < 255:  # noqa: PLR2004 - said by the format
         raise Unreadable(f"memory {memory}: ids are 0 to 254")
     base = _new_image(bucket_pages) if into is None else open_image(into, progress)
-    with base as image, open_image(path, progress) as given, ImageFile(out) as file:
+    with base as image, open_image(path, progress) as given, image_output(out, image) as file:
         if image.manager is None:
             raise image.unreadable("only a memory manager takes a memory in")
         for one in () if keep_going else (given, image):
@@ -270,12 +273,14 @@ def load(  # noqa: PLR0913 - keyword-only choices
     memory: int | None = None,
     bucket_pages: int = DEFAULT_BUCKET,
     form: str | None = None,
+    into: str | Path | None = None,
     progress: Progress = no_progress,
 ) -> int:
     r"""Return an image from a dump (JSON lines, CSV, CBOR sequence, Parquet): a structure of these types, in a manager if `memory` is set.
 
     Returns the number of entries. The bytes are those of inserting the entries one by one, and keys and values are encoded
-    as they were where the dump is one of `write`. O(n log n). Raises `Unreadable` for a dump that cannot be read or
+    as they were where the dump is one of `write`. With `into`, an image or a snapshot's folder, the other memories are its:
+    then `out` is the same with this one replaced. O(n log n). Raises `Unreadable` for a dump that cannot be read or
     entries that do not fit, naming the line.
 
     >>> from stable_structures import codec, u64
@@ -287,19 +292,45 @@ def load(  # noqa: PLR0913 - keyword-only choices
     """
     path = Path(dump)
     rows, back = rows_of(path, form or path.suffix.removeprefix("."))
-    base = StableMemory()
-    target: list[Memory] = [base]
+    with nullcontext() if into is None else open_image(into, progress) as image:
+        base, targets = _targets(image, structure, memory, bucket_pages)
+        sides = Column("key", key, back), Column("value", value or (None if structure == "map" else key), back)
+        with ImageFile(out) if image is None else image_output(out, image) as file:
+            count = _load_into(_Filler(structure, *sides, targets), rows(path), path, progress)
+            if image is None or image.manager is None or memory is None:
+                copy(MemorySource(base), file)
+            else:
+                _replace(image, dict(zip(range(memory, memory + 2), targets, strict=False)), file)
+            file.keep()
+    return count
+
+
+def _targets(image: Image | None, structure: str, memory: int | None, bucket_pages: int) -> tuple[StableMemory, list[Memory]]:
+    """Return the memory that is made, and those of the structure in it."""
+    count, base = 2 if structure == "log" else 1, StableMemory()
+    if image is not None:
+        require_whole(image)
+        if (image.manager is None) != (memory is None) and image.source.nbytes:
+            raise image.unreadable("give --memory ID for an image with a manager, and leave it out for one without")
+        if image.manager is not None:
+            bucket_pages = image.manager.bucket_pages
     if memory is not None:
         manager = MemoryManager(base, bucket_pages=bucket_pages)
-        target = [manager.get(memory + i) for i in range(2 if structure == "log" else 1)]
-    elif structure == "log":
+        return base, [manager.get(memory + i) for i in range(count)]
+    if count > 1:
         raise Unreadable("a log needs two memories: give --memory ID; its data go into the next one")
-    with ImageFile(out) as file:
-        filler = _Filler(structure, Column("key", key, back), Column("value", value or (None if structure == "map" else key), back), target)
-        count = _load_into(filler, rows(path), path, progress)
-        copy(MemorySource(base), file)
-        file.keep()
-    return count
+    return base, [base]
+
+
+def _replace(image: Image, made: Mapping[int, Memory], out: ImageFile) -> None:
+    """Write an image with other contents of some memories."""
+
+    def fill(part: Part, to: Memory) -> str:
+        found = made.get(-1 if part.id is None else part.id)
+        copy(part.source if found is None else MemorySource(found), to)
+        return ""
+
+    rewrite(image, out, fill, extra=tuple(made))
 
 
 def _load_into(filler: _Filler, rows: Rows, path: Path, progress: Progress) -> int:
@@ -330,7 +361,7 @@ class _Filler:
         elif structure in _KINDS:
             self.kind = _KINDS[structure][Encoded(key.codec if structure == "set" else value.codec)]
         else:
-            raise Unreadable(f"{structure!r} is no structure; write map, set, vec, heap, log or cell")
+            raise Unreadable(f"{structure!r} is not a structure; write map, set, vec, heap, log or cell")
         if structure != "cell":
             self.target = self.kind(*memories)
 

@@ -66,7 +66,7 @@ def header(block: bytes) -> tuple[int, ...] | None:
 
 
 def record(log: bytes, at: int, salt: int, sequence: int, previous: int) -> tuple[int, dict[int, bytes], int, int] | None:
-    """Pages, contents, sum and end of the record there, or None where there is no complete one."""
+    """Pages, contents, sum and end of the record there, or None if there is no complete one."""
     if at + RECORD.size > len(log):
         return None
     magic, version, flags, its_salt, its_sequence, its_previous, pages, pieces, zero, length, its_sum = RECORD.unpack_from(log, at)

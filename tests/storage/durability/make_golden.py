@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the golden logs anew: memory files whose writers were killed, the logs beside them, and the digests of the images of both."""
+"""Makes the golden logs again: memory files whose writers were killed, the logs beside them, and the digests of the images of both."""
 
 from __future__ import annotations
 

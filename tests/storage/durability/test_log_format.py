@@ -93,7 +93,7 @@ def test_every_shorter_log_is_an_older_image(tmp_path, seed):
 
 @pytest.mark.parametrize("name", ["normal", "full"])
 def test_a_log_of_an_older_build_is_still_understood(tmp_path, name):
-    """The golden files: `python tests/storage/durability/make_golden.py` makes them anew (only when the format changes)."""
+    """The golden files: `python tests/storage/durability/make_golden.py` makes them again (only when the format changes)."""
     path = tmp_path / "state.bin"
     path.write_bytes((GOLDEN / name / "state.bin").read_bytes())
     (tmp_path / "state.bin-wal").write_bytes((GOLDEN / name / "state.bin-wal").read_bytes())
