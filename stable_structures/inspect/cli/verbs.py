@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, Final
 
+from ...encodings.json_form import json_text, to_json
 from ...errors import StableError
 from ...storable import Codec
 from .. import missing, sqlite
@@ -32,7 +33,7 @@ from ..rewrite.rewrite import DEFAULT_BUCKET, import_part, load, shrink
 from ..schema import NO_SCHEMA, MemoryType, read_schema, type_of
 from ..schema import STRUCTURES as STRUCTURE_WORDS
 from ..source import Unreadable
-from ..values import Reading, json_text, shorten, to_json
+from ..values import Reading, shorten
 from ..writing import is_standard_output, output
 from . import completion, show
 from .fleet import inspect_fleet
@@ -42,7 +43,9 @@ from .text import Printer, ProgressBar, human, silence
 _KNOWN: Final = (*STRUCTURES, "manager", "sqlite", "empty", "zeros", "ic-stable-memory")
 _MOST_SAID: Final = 20
 _BINARY: Final = ("cbor", "parquet")
-_FILE_HELP: Final = "an image, a gzip of one, or the folder of a snapshot (dfx, icp-cli, Juno); here, or as https://... or s3://..."
+_FILE_HELP: Final = (
+    "an image, a gzip or zstd file of one, or the folder of a snapshot (dfx, icp-cli, Juno); here, or as https://... or s3://..."
+)
 
 
 def add_verbs(verbs: Any) -> None:
