@@ -23,6 +23,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any, Final
 
+from ..encodings.json_form import json_text, to_json
 from ..principal import Principal
 from ..storable import Codec
 from ..storable.octets import PrincipalCodec, StrCodec
@@ -33,7 +34,7 @@ from .formats.layout import Damage
 from .formats.sqlite import Database, find_database
 from .image import Image, Part, Types
 from .source import Unreadable
-from .values import RAW, Reading, is_octets, json_text, to_json
+from .values import RAW, Reading, is_octets
 from .writing import NewFile, is_stream
 
 SUFFIXES: Final = (".sqlite", ".sqlite3", ".db")
