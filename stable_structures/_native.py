@@ -725,6 +725,25 @@ def entries(size: int, *, keys: Form, values: Form) -> tuple[list[Any], list[Any
     return first, last
 
 
+def entry_columns(size: int) -> tuple[Any, Any, Any, Any]:
+    """Split a result of entries into the bytes of keys, their ends, the bytes of values, their ends, as arrays. O(size)."""
+    whole = np.frombuffer(bytes(ffi.buffer(_answer(), size)), np.uint8)
+    _drop()
+    numbers = whole[: size & -8].view(np.uint64)
+    count, key_bytes = int(numbers[0]), int(numbers[1])
+    data = whole[8 * (3 + 2 * count) :]
+    return data[:key_bytes], numbers[3 : 3 + count], data[key_bytes:], numbers[3 + count : 3 + 2 * count]
+
+
+def exported_column(function: Any, handle: Any, start: int, stop: int, length: int) -> tuple[bytes, npt.NDArray[np.uint64]] | None:
+    """Return as `exported`, but the bytes together, with the end of each."""
+    ends = np.empty(stop - start, np.uint64)
+    size = function(handle, start, stop, length, ffi.from_buffer(_U64S, ends) if stop > start else ffi.new("uint64_t[]", 1))
+    if size == lib.SS_OUT_OF_BOUNDS:
+        return None
+    return result(check(size, "get")), ends
+
+
 def _cut(data: bytes, start: int, ends: Sequence[int]) -> list[bytes]:
     """Return the pieces of data[start:] that end where `ends` says."""
     pieces, begin = [], start
@@ -801,7 +820,7 @@ def room(array: npt.NDArray[Any], *, native: bool, bias: int = 0) -> Any:
     return made
 
 
-def flags(array: npt.NDArray[np.bool_]) -> Any:
+def flags(array: npt.NDArray[Any]) -> Any:
     """Return an array for one byte per item."""
     return ffi.from_buffer("uint8_t[]", array.view(np.uint8), require_writable=True)
 

@@ -19,8 +19,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -39,23 +39,6 @@ _WASM: Final = (b"\0asm", b"\x1f\x8b\x08")
 
 def _beside(folder: Path, ending: str) -> Path:
     return folder.with_name(f".{folder.name}.{ending}")
-
-
-@contextmanager
-def _locked(folder: Path, *, shared: bool, patience: float) -> Iterator[None]:
-    """Wait for other commands on the folder. A writer removes what a killed one left behind. Raises `Locked` after `patience` seconds."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with _beside(folder, "lock").open("a+", encoding="utf-8") as lock:
-        _wait_for(lock, folder, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, patience)
-        if not shared:
-            _note_writer(lock, str(os.getpid()))
-            for left in folder.parent.glob(f".{folder.name}.new*"):
-                shutil.rmtree(left, ignore_errors=True)
-        try:
-            yield
-        finally:
-            if not shared:
-                _note_writer(lock, "")
 
 
 def _wait_for(lock: IO[str], folder: Path, kind: int, patience: float) -> None:
@@ -103,14 +86,9 @@ class Deployment:
         """Return whether the folder holds a canister."""
         return (self.folder / FACTS).is_file()
 
-    def _lock(self, *, shared: bool) -> AbstractContextManager[None]:
-        return _locked(self.folder, shared=shared, patience=self.patience)
-
-    @contextmanager
-    def state(self) -> Iterator[Callable[[], Canister]]:
+    def state(self) -> AbstractContextManager[Callable[[], Canister]]:
         """Yield a function that loads the canister, each time with the same state; nothing is saved, and the caller closes them."""
-        with self._lock(shared=True):
-            yield self._load
+        return _States(self)
 
     def revision(self) -> str:
         """Return a text that changes whenever the state in the folder does; "" if there is no canister. O(1)."""
@@ -120,58 +98,34 @@ class Deployment:
             return ""
         return f"{found.st_ino:x}-{found.st_mtime_ns:x}"
 
-    @contextmanager
-    def read(self) -> Iterator[Canister]:
+    def read(self) -> AbstractContextManager[Canister]:
         """Load the canister for reading: nothing is saved."""
-        with self._lock(shared=True):
-            canister = self._load()
-            try:
-                yield canister
-            finally:
-                canister.close()
+        return _Always(self, saves=False)
 
-    @contextmanager
-    def write(self) -> Iterator[Canister]:
+    def write(self) -> AbstractContextManager[Canister]:
         """Load the canister for changes: it is saved at the end, even if a call was rejected, because of its log."""
-        with self._lock(shared=False):
-            yield from self._change()
+        return _Always(self, saves=True)
 
-    @contextmanager
-    def write_if(self, revision: str) -> Iterator[Canister | None]:
+    def write_if(self, revision: str) -> AbstractContextManager[Canister | None]:
         """Do as `write` if the state in the folder is still that of `revision`, else yield None."""
-        with self._lock(shared=False):
-            if self.revision() == revision:
-                yield from self._change()
-            else:
-                yield None
-
-    def _change(self) -> Iterator[Canister]:
-        """Load the canister, and save it when the generator goes on."""
-        canister = self._load()
-        canister.advance_time(max(0, time.time_ns() - canister.time) / _NANOSECONDS)
-        try:
-            yield canister
-        finally:
-            try:
-                self._save(canister)
-            finally:
-                canister.close()
+        return _IfUnchanged(self, revision)
 
     def deploy(self, source: str | Path, arg: Any = None, *, did: str | Path | None = None) -> Canister:
         """Install a module into a new folder. Raises `SourceError` if there is a canister already, `Trapped` for its init."""
-        with self._lock(shared=False):
+        with _Lock(self.folder, shared=False, patience=self.patience):
             if self.folder.exists() and any(self.folder.iterdir()):
                 raise SourceError(f"{self.folder}: the folder is not empty; upgrade its canister, or choose another folder")
             canister = Canister(id=_new_principal())
             canister.time = max(canister.time, time.time_ns())
             canister.install_code(as_source(source), arg, did=did)
-            self._save(canister)
+            self.save(canister)
             canister.close()
         return canister
 
     # ---- loading ----
 
-    def _load(self) -> Canister:
+    def load(self) -> Canister:
+        """Return the canister as the folder has it; the caller holds the lock."""
         facts = self._facts()
         given = read_folder(self.folder)
         principal, controllers = Principal.from_text(facts["id"]), facts["controllers"]
@@ -214,7 +168,8 @@ class Deployment:
 
     # ---- saving ----
 
-    def _save(self, canister: Canister) -> None:
+    def save(self, canister: Canister) -> None:
+        """Make the canister's state that of the folder; the caller holds the lock."""
         program: Any = canister.program
         if canister.module_hash is not None:
             state, did = program.state(), program.code.did
@@ -235,6 +190,120 @@ class Deployment:
         elif canister.module_hash is not None and (text := canister.candid) is not None:
             facts["did"] = text
         write_folder(self.folder, state, {FACTS: json.dumps(facts, indent=2)})
+
+
+# ---- the blocks of `with` ----
+
+
+class _Lock:
+    """The lock of a folder: others wait. A writer removes what a killed one left behind. Raises `Locked` after `patience` seconds.
+
+    A class and no generator: a signal handler may raise between any two steps of Python, and what it interrupts is undone by `__exit__`,
+    or, if that did not begin, with the objects, whose file is the lock.
+    """
+
+    def __init__(self, folder: Path, *, shared: bool, patience: float) -> None:
+        self.folder, self.shared, self.patience = folder, shared, patience
+        self._file: IO[str] | None = None
+
+    def __enter__(self) -> None:
+        try:
+            self._take()
+        except BaseException:
+            self.release()
+            raise
+
+    def _take(self) -> None:
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        self._file = _beside(self.folder, "lock").open("a+", encoding="utf-8")
+        _wait_for(self._file, self.folder, fcntl.LOCK_SH if self.shared else fcntl.LOCK_EX, self.patience)
+        if not self.shared:
+            _note_writer(self._file, str(os.getpid()))
+            _remove_left(self.folder)
+
+    def release(self) -> None:
+        """Give the lock back. Doing it twice does no harm."""
+        file = self._file
+        if file is None:
+            return
+        try:
+            if not (self.shared or file.closed):
+                _note_writer(file, "")
+        finally:
+            file.close()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def _remove_left(folder: Path) -> None:
+    for left in folder.parent.glob(f".{folder.name}.new*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+class _States:
+    """Reads the folder, as often as the block likes."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+        self._lock = _Lock(deployment.folder, shared=True, patience=deployment.patience)
+
+    def __enter__(self) -> Callable[[], Canister]:
+        self._lock.__enter__()
+        return self._deployment.load
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+class _Use:
+    """The canister of a folder, while a block uses it."""
+
+    def __init__(self, deployment: Deployment, *, saves: bool) -> None:
+        self._deployment, self._saves = deployment, saves
+        self._lock = _Lock(deployment.folder, shared=not saves, patience=deployment.patience)
+        self._canister: Canister | None = None
+
+    def _open(self, revision: str | None = None) -> Canister | None:
+        """Take the lock and load the canister, if it is of that revision."""
+        try:
+            self._lock.__enter__()
+            if revision in (None, self._deployment.revision()):
+                canister = self._deployment.load()
+                if self._saves:
+                    canister.advance_time(max(0, time.time_ns() - canister.time) / _NANOSECONDS)
+                self._canister = canister
+        except BaseException:
+            self._lock.release()
+            raise
+        return self._canister
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            if self._canister is not None and self._saves:
+                self._deployment.save(self._canister)
+        finally:
+            try:
+                if self._canister is not None:
+                    self._canister.close()
+            finally:
+                self._lock.release()
+
+
+class _Always(_Use):
+    def __enter__(self) -> Canister:
+        canister = self._open()
+        assert canister is not None  # noqa: S101 - it asks for no revision
+        return canister
+
+
+class _IfUnchanged(_Use):
+    def __init__(self, deployment: Deployment, revision: str) -> None:
+        super().__init__(deployment, saves=True)
+        self._revision = revision
+
+    def __enter__(self) -> Canister | None:
+        return self._open(self._revision)
 
 
 def _new_principal() -> Principal:

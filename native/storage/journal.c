@@ -3,10 +3,10 @@
  * 17th changed block on it is the first change of each block of 4 KiB: many small copies cost more than a large one.
  *
  *   state          what other threads may do     changes of memory     on failure of an operation
- *   IDLE           everything                    not tracked           undo scope of memory.c
+ *   IDLE           everything                    not tracked           undo scope (undo.c)
  *   OPERATION      wait for the lock             tracked, committed    all of the operation is rolled back
  *                                                when it ends
- *   TRANSACTION    wait for the end (enter)      tracked               undo scope of memory.c
+ *   TRANSACTION    wait for the end (enter)      tracked               undo scope (undo.c)
  *
  * A memory without a log is never in OPERATION: nothing would be done with what was tracked.
  *

@@ -54,7 +54,7 @@ static ss_span part_item(const ss_column_part *part, uint64_t i, uint8_t buffer[
     return item(&part->items, i - part->first, buffer);
 }
 
-/* That of two keys in a row the second is the greater. */
+/* That of two neighbouring keys the second is the greater. */
 static int check_pair(const ss_btree *tree, ss_span low, ss_span high, uint64_t i, uint64_t count) {
     int result = SS_LESS;
     int status = ss_order_compare(&tree->order, low.at, low.size, high.at, high.size, &result);

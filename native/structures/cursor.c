@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Invariants
+/* Cursors (cursor.h): the two ends of a range of a map, as paths from the root.
+ *
+ * Invariants
  *  C1  A path names an entry: the node of each level from the root on, and in it the child that the path takes, in the
  *      last one the entry itself.
  *  C2  What is left of the range are the entries from `front` to `back`, both included; `done` where nothing is left.
@@ -20,7 +22,7 @@ typedef struct path {
     uint32_t index[SS_DEPTH];
 } path;
 
-/* A growing row of bytes. */
+/* A growing array of bytes. */
 typedef struct row {
     uint8_t *bytes;
     size_t size, room;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Entries of a map that is not believed, in batches: in the order of its keys, or node by node as they lie.
+/* Entries of a map that is not trusted, in batches: in the order of its keys, or node by node as they lie.
  *
  * A walk has one node of each level, `at` counts its steps: child 0, entry 0, child 1, ... (in a leaf only the entries). It enters
  * no more nodes than there are chunks, which ends walks through nodes that have several parents.

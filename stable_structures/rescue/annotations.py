@@ -119,19 +119,19 @@ else:
 
 
 def array_of(part: Type, count: int) -> Type:
-    """[T; N]. Raises `IncompatibleType` for an element that the crate cannot encode."""
+    """Return [T; N]. Raises `IncompatibleType` for an element that the crate cannot encode."""
     return Octets(count) if part.name == "u8" else Items(part, count)
 
 
 def _part(tp: Any) -> Type:
-    """A type inside of a container: it has a fixed size there. Raises `IncompatibleType`."""
+    """Return a type inside of a container: it has a fixed size there. Raises `IncompatibleType`."""
     made = resolve(tp)
     made.size(4)
     return made
 
 
 def resolve(tp: Any) -> Type:
-    """The type that an annotation stands for. O(parts). Raises `IncompatibleType`, which says what to write.
+    """Return the type that an annotation stands for. O(parts). Raises `IncompatibleType`, which says what to write.
 
     >>> resolve(tuple[bool, str | None])
     Traceback (most recent call last):
@@ -167,7 +167,7 @@ def _scalar(tp: Any) -> Type:
 
 
 def tuple_of(parts: list[Type]) -> Record:
-    """A tuple. Raises `IncompatibleType` for more parts than the crate has."""
+    """Return the type of a tuple. Raises `IncompatibleType` for more parts than the crate has."""
     if not 1 <= len(parts) <= _MOST_PARTS:
         raise IncompatibleType(f"the crate has tuples of 1 to {_MOST_PARTS} parts, not of {len(parts)}; None stands for ()")
     names = ", ".join(part.name for part in parts)
@@ -192,7 +192,7 @@ def _union(tp: Any) -> Type:
 
 
 def enum_of(name: str, variants: list[Record], classes: list[Any]) -> Variants:
-    """A derived enum whose variants are instances of classes."""
+    """Return a derived enum whose variants are instances of classes."""
     return Variants(name, variants, lambda value: classes.index(type(value)))
 
 

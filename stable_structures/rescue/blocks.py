@@ -40,12 +40,12 @@ class Bytes(Protocol):
     nbytes: int
 
     def read(self, offset: int, length: int, /) -> bytes:
-        """Bytes."""
+        """Return bytes."""
         ...
 
 
 def padded(size: int) -> int:
-    """The content size that the allocator gives for a request. O(1).
+    """Return the content size that the allocator takes for a request. O(1).
 
     >>> padded(3), padded(17)
     (16, 24)
@@ -72,28 +72,28 @@ class Blocks:
         return len(self.starts)
 
     def index(self, pointer: int) -> int:
-        """The number of the block at an address, or -1. O(log n)."""
+        """Return the number of the block at an address, or -1. O(log n)."""
         found = bisect_left(self.starts, pointer)
         return found if found < len(self.starts) and self.starts[found] == pointer else -1
 
     def size(self, index: int) -> int:
-        """Bytes of content."""
+        """Return bytes of content."""
         return self._sizes[index] & ~ALLOCATED
 
     def is_allocated(self, index: int) -> bool:
-        """Whether it is in use."""
+        """Return whether it is in use."""
         return bool(self._sizes[index] & ALLOCATED)
 
     def allocated(self) -> Iterator[int]:
-        """The numbers of the blocks in use."""
+        """Return the numbers of the blocks in use."""
         return (i for i in range(len(self.starts)) if self._sizes[i] & ALLOCATED)
 
     def free(self) -> list[tuple[int, int]]:
-        """Address and size of all free blocks, by address."""
+        """Return address and size of all free blocks, by address."""
         return [(self.starts[i], self._sizes[i]) for i in range(len(self.starts)) if not self._sizes[i] & ALLOCATED]
 
     def content(self, index: int, length: int | None = None) -> bytes:
-        """The content of a block, or its first bytes."""
+        """Return the content of a block, or its first bytes."""
         size = self.size(index)
         return self.source.read(self.starts[index] + 8, size if length is None else min(size, length))
 
@@ -108,14 +108,14 @@ class Blocks:
         return int.from_bytes(data[at - start : at - start + 8], "little")
 
     def _far_word(self, at: int) -> int:
-        """A word that may lie far ahead: the window stays where it is."""
+        """Return a word that may lie far ahead: the window stays where it is."""
         start, data = self._window
         if start <= at <= start + len(data) - 8:
             return self._word(at)
         return int.from_bytes(self.source.read(at, 8), "little")
 
     def _end_by_front(self, at: int) -> int:
-        """Where the block ends by its front word, or 0 if that is not possible."""
+        """Return where the block ends by its front word, or 0 if that is not possible."""
         size = self._word(at) & ~ALLOCATED
         stop = at + size + _WORDS
         return stop if size >= _LEAST and size % 8 == 0 and stop <= self.end else 0
@@ -145,7 +145,7 @@ class Blocks:
         self._window = (0, b"")
 
     def _across(self, at: int, tell: Tell) -> int:
-        """Past a damaged place; returns where sound blocks begin again."""
+        """Go past a damaged place; return where sound blocks begin again."""
         stop = self._next_sound(at + 8)
         front = self._end_by_front(at)
         rear = self._far_word(stop - 8)
@@ -166,7 +166,7 @@ class Blocks:
         return stop
 
     def _next_sound(self, at: int) -> int:
-        """The next address of a block whose words agree, or the end. O(bytes between)."""
+        """Return the next address of a block whose words agree, or the end. O(bytes between)."""
         for start in range(at, self.end - 7, _SCAN):
             length = min(_SCAN, self.end - start) // 8 * 8
             words = np.frombuffer(self.source.read(start, length), "<u8")
@@ -180,7 +180,7 @@ class Blocks:
         return self.end
 
     def wiped(self) -> int:
-        """How many old blocks lie whole under a single free block that spans the memory: `stable_memory_init` makes that. O(bytes).
+        """Return how many old blocks lie whole under a single free block that spans the memory: `stable_memory_init` makes that. O(bytes).
 
         Freeing block by block does not: it writes size words of the blocks it frees.
         """

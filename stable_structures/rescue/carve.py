@@ -56,7 +56,7 @@ class Carver:
         """What may claim blocks when everything certain has its own."""
 
     def find(self, types: Mapping[int, Type]) -> dict[int, list[Found]]:
-        """What was found, by the keys of the types; keys of the same type get the same list."""
+        """Return what was found, by the keys of the types; keys of the same type get the same list."""
         by_type: dict[Type, list[Found]] = {}
         finders: tuple[tuple[type[Type], Callable[[Any], Iterable[Found]]], ...] = (
             (TreeType, self._trees),
@@ -77,7 +77,7 @@ class Carver:
             fill()
 
     def _unowned(self, least: int = 0, most: int = EMPTY) -> Iterator[int]:
-        """The numbers of allocated blocks that nothing owns yet, of such a size."""
+        """Return the numbers of allocated blocks of such a size that nothing owns yet."""
         blocks: Blocks = self._blocks
         return (i for i in blocks.allocated() if not blocks.owned[i] and least <= blocks.size(i) <= most)
 
@@ -92,7 +92,7 @@ class Carver:
             yield self._tree(kind, group, nodes)
 
     def _nodes(self, kind: TreeType) -> dict[int, Node]:
-        """The blocks that can be nodes, by address, without those whose links lead to no node."""
+        """Return the blocks that can be nodes, by address, without those whose links lead to no node."""
         found: dict[int, Node] = {}
         need = {flag: kind.node_size(self._width, is_leaf=flag == LEAF) for flag in (LEAF, INTERNAL)}
         for index in self._unowned():
@@ -156,7 +156,7 @@ class Carver:
                     yield self._log(kind, chain, sectors)
 
     def _log(self, kind: LogType, chain: list[int], sectors: dict[int, tuple[int, int, int]]) -> Found:
-        """A log up to its last sector, how much of which is filled is not known."""
+        """Return a log up to its last sector, how much of which is filled is not known."""
         capacities = [sectors[at][2] for at in chain]
         full = sum(capacities[:-1])
         numbers = (full, chain[0], chain[-1], 0, 0, 0)
@@ -173,7 +173,7 @@ class Carver:
         return found
 
     def _own_leading(self, part: Type, at: int, most: int) -> int:
-        """How many elements from an address on can be elements, and claims what they own.
+        """Return how many elements from an address on can be elements, and claim what they own.
 
         Trailing zeros are taken for unwritten. An element whose blocks have another owner is stale.
         """
@@ -191,7 +191,7 @@ class Carver:
         return filled
 
     def _beyond(self, part: Type, at: int) -> int:
-        """How many elements a vec wrote past its block, up to the first that is none or all zeros."""
+        """Return how many elements a vec wrote past its block, up to the first that is none or all zeros."""
         size, source, count = part.size(self._width), self._blocks.source, 0
         while at + (count + 1) * size <= source.nbytes:
             data = source.read(at + count * size, size)
@@ -221,7 +221,7 @@ class Carver:
                 yield Found(kind, pointer, kind.decode(header, self._heap), certain, text)
 
     def _capacity(self, kind: TableType, content: bytes) -> int:
-        """The capacity of a table with this content, by flags and hashes; 0 if it is not one, or holds nothing."""
+        """Return the capacity of a table with this content, by flags and hashes; 0 if it is not one, or holds nothing."""
         slot = kind.slot(self._width)
         possible = range(max(1, -(-(len(content) - 7 - SLACK) // slot)), len(content) // slot + 1)
         best = (0.0, 0)
@@ -232,7 +232,7 @@ class Carver:
         return best[1] if best[0] > 1 / 2 else 0
 
     def _agreement(self, kind: TableType, slots: Slots) -> float:
-        """The share of entries that lie where lookups find them; 0 if an entry is not one, or the hash would be chance."""
+        """Return the share of entries that lie where lookups find them; 0 if an entry is not one, or the hash would be chance."""
         good, occupied = 0, slots.occupied()
         for i in occupied:
             try:
@@ -280,7 +280,7 @@ def _own_entries(kind: TreeType, node: Node, claims: Claims) -> None:
 
 
 def _doubled(first: int, most: int) -> Iterator[int]:
-    """Capacities up to a number: powers of two first, then what a given capacity can have grown to."""
+    """Return capacities up to a number: powers of two first, then what a given capacity can have grown to."""
     value = first
     while value <= most:
         yield value
@@ -288,7 +288,7 @@ def _doubled(first: int, most: int) -> Iterator[int]:
 
 
 def _chain(sectors: dict[int, tuple[int, int, int]], first: int) -> list[int]:
-    """The sectors from a first one on, whose links agree; nothing if one does not."""
+    """Return the sectors from a first one on, whose links agree; nothing if one does not."""
     chain, at = [first], sectors[first][1]
     while at != EMPTY:
         if at not in sectors or sectors[at][0] != chain[-1] or at == first:
@@ -299,7 +299,7 @@ def _chain(sectors: dict[int, tuple[int, int, int]], first: int) -> list[int]:
 
 
 def _prune(nodes: dict[int, Node]) -> None:
-    """Drops internal nodes none of whose children is a node, until there are no more."""
+    """Drop internal nodes none of whose children is a node, until there are no more."""
     while True:
         bad = [at for at, node in nodes.items() if not node.is_leaf and sum(child in nodes for child in node.children) <= CAPACITY // 8]
         if not bad:
@@ -309,7 +309,7 @@ def _prune(nodes: dict[int, Node]) -> None:
 
 
 def _groups(nodes: dict[int, Node]) -> list[_Group]:
-    """Nodes that children and links join, by union of sets; roots are what no node has as a child."""
+    """Group nodes that children and links join, by union of sets; roots are what no node has as a child."""
     above = {at: at for at in nodes}
 
     def top(at: int) -> int:
@@ -332,7 +332,7 @@ def _groups(nodes: dict[int, Node]) -> list[_Group]:
 
 
 def _ordered(group: _Group, nodes: dict[int, Node], children: set[int]) -> _Group:
-    """The root with most nodes below it first. A group without one is led by its first leaf."""
+    """Return the root with most nodes below it first. A group without one is led by its first leaf."""
     if not group.roots:
         linked = {nodes[at].next for at in group.orphans}
         group.orphans.sort(key=lambda at: (at in children, at in linked))

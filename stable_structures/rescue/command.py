@@ -21,7 +21,7 @@ _SHOWN: Final = 20
 
 
 def add_verbs(verbs: Any) -> None:
-    """Adds it to the command line."""
+    """Add it to the command line."""
     summary = "Check an image of the other crate, ic-stable-memory, and migrate it into structures of this one."
     parser = verbs.add_parser(
         "rescue",

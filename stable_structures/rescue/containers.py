@@ -25,17 +25,17 @@ _TRUSTED: Final = 6
 
 
 def word(data: bytes, at: int, size: int = 8) -> int:
-    """A little-endian number in bytes."""
+    """Return a little-endian number in bytes."""
     return int.from_bytes(data[at : at + size], "little")
 
 
 def fits(size: int, need: int) -> bool:
-    """Whether a block of this size is what the allocator gives for `need` bytes."""
+    """Return whether a block of this size is what the allocator gives for `need` bytes."""
     return padded(need) <= size <= padded(need) + SLACK
 
 
 def tell(note: Note, error: Broken) -> None:
-    """Notes an error, or raises it if nobody listens."""
+    """Note an error, or raise it if nobody listens."""
     if note is None:
         raise error
     note(error)
@@ -53,7 +53,7 @@ class Contents:
         return self.length
 
     def entries(self, note: Note = None) -> Iterator[Any]:
-        """Elements, keys of a set, (key, value) of a map: each once. O(n)."""
+        """Return elements, keys of a set, (key, value) of a map: each once. O(n)."""
         raise NotImplementedError
 
     def __iter__(self) -> Iterator[Any]:
@@ -67,14 +67,14 @@ class Mapping(Contents):
     """A map: iteration gives keys, `items()` gives pairs."""
 
     def items(self) -> Iterator[tuple[Any, Any]]:
-        """Pairs in the order of the structure. O(n)."""
+        """Return pairs in the order of the structure. O(n)."""
         return self.entries()
 
     def __iter__(self) -> Iterator[Any]:
         return (key for key, _ in self.entries())
 
     def to_dict(self) -> dict[Any, Any]:
-        """All pairs. O(n)."""
+        """Return all pairs. O(n)."""
         return dict(self.entries())
 
 
@@ -122,7 +122,7 @@ class VecType(Container):
 
     @staticmethod
     def _claim(pointer: int, need: int, owner: Owner) -> bytes | None:
-        """The block; of one with a doubled capacity, too."""
+        """Return the block, also of a vec whose capacity was doubled in vain."""
         index = owner.space.blocks.index(pointer)
         size = owner.space.blocks.size(index) if index >= 0 else need
         if size < need and fits(size, need // 2):
@@ -204,7 +204,7 @@ class LogType(Container):
             owner.note("a sector is not twice as large as the one before it", current, Fault.LOG_CAPACITIES, ownership=False)
 
     def _own_sectors(self, first: int, current: int, last: int, owner: Owner) -> tuple[bytes, list[int]] | None:
-        """The content of the current sector, and the capacities of all; None if the chain is broken, which is noted."""
+        """Return the content of the current sector, and the capacities of all; None if the chain is broken, which is noted."""
         size, blocks = self.part.size(owner.space.width), owner.space.blocks
         before, at, capacities = EMPTY, first, list[int]()
         while True:
@@ -228,7 +228,7 @@ class LogType(Container):
 
 
 def _end_problems(content: bytes, lengths: tuple[int, int], offsets: tuple[int, int]) -> Iterator[str]:
-    """What is wrong with the current sector of a log; pairs are what the header says, and what it is."""
+    """Return what is wrong with the current sector of a log; pairs are what the header says, and what it is."""
     if word(content, 8) != EMPTY:
         yield "the current sector has a next one"
     if lengths[0] != lengths[1]:
@@ -288,11 +288,11 @@ class TableType(Container):
         return 8 + 2 * width
 
     def sizes(self, width: int) -> tuple[int, int]:
-        """Bytes of a key and of a value."""
+        """Return bytes of a key and of a value."""
         return self.key.size(width), self.value.size(width) if self.value else 0
 
     def slot(self, width: int) -> int:
-        """Bytes of flag, key and value."""
+        """Return bytes of flag, key and value."""
         return 1 + sum(self.sizes(width))
 
     def decode(self, data: bytes, space: Space) -> TableContents | TableKeys:
@@ -347,7 +347,7 @@ class TableType(Container):
             )
 
     def home(self, key: Any, capacity: int, width: int) -> int | None:
-        """The slot at which the search for a key begins; None if the type's hash is not known."""
+        """Return the slot at which the search for a key begins; None if the type's hash is not known."""
         from .zwohash import Hash  # noqa: PLC0415 - no other container hashes
 
         if not self.key.hashable:
@@ -366,25 +366,25 @@ class Slots:
         self._flags = content[: capacity * (1 + key) : 1 + key]
 
     def flags_are_sound(self) -> bool:
-        """Whether each is 0 or 255."""
+        """Return whether each is 0 or 255."""
         return self._flags.count(0) + self._flags.count(_OCCUPIED) == self.capacity
 
     def occupied(self) -> list[int]:
-        """The numbers of the slots with entries."""
+        """Return the numbers of the slots with entries."""
         return [i for i, flag in enumerate(self._flags) if flag]
 
     def key(self, index: int) -> bytes:
-        """The encoding of a key."""
+        """Return the encoding of a key."""
         start = index * (1 + self._key) + 1
         return self._content[start : start + self._key]
 
     def value(self, index: int) -> bytes:
-        """The encoding of a value."""
+        """Return the encoding of a value."""
         start = self.capacity * (1 + self._key) + index * self._value
         return self._content[start : start + self._value]
 
     def reaches(self, home: int, index: int) -> bool:
-        """Whether no empty slot lies between the home slot and the entry."""
+        """Return whether no empty slot lies between the home slot and the entry."""
         if home <= index:
             return 0 not in self._flags[home:index]
         return 0 not in self._flags[home:] and 0 not in self._flags[:index]
@@ -427,7 +427,7 @@ class TableContents(Mapping):
         return self._kind.key.decode(slots.key(index), self.space), self._kind.value.decode(slots.value(index), self.space)
 
     def _twice(self, slots: Slots) -> dict[int, Broken]:
-        """The slots whose key another slot has too, nearer to where the search for it begins. O(n)."""
+        """Return the slots whose key another slot has too, nearer to where the search for it begins. O(n)."""
         nearest: dict[Hashable, tuple[int, int]] = {}
         found: dict[int, Broken] = {}
         for i in slots.occupied():

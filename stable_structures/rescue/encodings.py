@@ -35,7 +35,7 @@ class Space(Protocol):
     blocks: Blocks
 
     def content(self, pointer: int) -> bytes:
-        """The content of the allocated block at an address. Raises `Broken`."""
+        """Return the content of the allocated block at an address. Raises `Broken`."""
         ...
 
 
@@ -45,11 +45,11 @@ class Owner(Protocol):
     space: Space
 
     def claim(self, pointer: int, need: int, *, exact: bool = True, fault: Fault | None = None) -> bytes | None:
-        """The content of a block that is owned from now on, or None if it cannot be; that is noted."""
+        """Return the content of a block that is owned from now on, or None if it cannot be; that is noted."""
         ...
 
     def note(self, text: str, address: int, fault: Fault | None = None, *, ownership: bool = True) -> None:
-        """Notes what is wrong."""
+        """Note what is wrong."""
         ...
 
 
@@ -65,49 +65,49 @@ class Type:
         self.name = name
 
     def size(self, width: int) -> int:
-        """Bytes of the fixed encoding. Raises `IncompatibleType` if there is none."""
+        """Return bytes of the fixed encoding. Raises `IncompatibleType` if there is none."""
         raise IncompatibleType(f"{self.name} has no fixed size of {width}-byte words: the crate stores it in a box, so write SBox[...]")
 
     def decode(self, data: bytes, space: Space) -> Any:
-        """The value of a fixed encoding. Raises `Broken`."""
+        """Return the value of a fixed encoding. Raises `Broken`."""
         raise NotImplementedError
 
     def load(self, content: bytes, space: Space) -> Any:
-        """The value at the start of a box's content. Raises `Broken`."""
+        """Return the value at the start of a box's content. Raises `Broken`."""
         size = self.size(space.width)
         if len(content) < size:
             raise Broken(f"a box of {len(content)} bytes for {self.name}, which has {size}")
         return self.decode(content[:size], space)
 
     def least(self, width: int) -> int:
-        """Bytes that a box of it has at least."""
+        """Return bytes that a box of it has at least."""
         return self.size(width)
 
     def is_fixed(self) -> bool:
-        """Whether it has a fixed encoding."""
+        """Return whether it has a fixed encoding."""
         return True
 
     def own(self, data: bytes, owner: Owner) -> None:
-        """Claims the blocks of a value, and notes what is wrong with it."""
+        """Claim the blocks of a value, and note what is wrong with it."""
         try:
             self.decode(data, owner.space)
         except Broken as error:
             owner.note(error.rule, error.address or 0, error.fault)
 
     def own_boxed(self, content: bytes, owner: Owner) -> None:
-        """The same for the content of a box."""
+        """Own what the content of a box refers to."""
         self.own(content[: self.size(owner.space.width)], owner)
 
     def feed(self, value: Any, into: Hash) -> None:
-        """Feeds a value to a hash, as Rust's `Hash` does."""
+        """Feed a value to a hash, as Rust's `Hash` does."""
         raise NotImplementedError
 
     def rank(self, value: Any) -> Any:
-        """What Python compares as Rust compares the values."""
+        """Return what Python compares as Rust compares the values."""
         return value
 
     def identity(self, value: Any) -> Hashable:
-        """What is equal for equal values."""
+        """Return what is equal for equal values."""
         found: Hashable = self.rank(value)
         return found
 
@@ -267,7 +267,7 @@ class Option(Type):
         return (value,) if self.wraps else value
 
     def inner(self, value: Any) -> Any:
-        """The value in an option that is not None."""
+        """Return the value in an option that is not None."""
         return value[0] if self.wraps else value
 
     def own(self, data: bytes, owner: Owner) -> None:
@@ -299,7 +299,7 @@ class Record(Type):
         return sum(part.size(width) for part in self.parts)
 
     def split(self, data: bytes, width: int) -> list[tuple[Type, bytes]]:
-        """Each part with its bytes."""
+        """Return each part with its bytes."""
         found, at = [], 0
         for part in self.parts:
             stop = at + part.size(width)
@@ -316,7 +316,7 @@ class Record(Type):
             part.own(piece, owner)
 
     def values(self, value: Any) -> Sequence[Any]:
-        """The values of the parts."""
+        """Return the values of the parts."""
         return [getattr(value, name) for name in self.names] if self.names else value if self.make is None else ()
 
     def feed(self, value: Any, into: Hash) -> None:
@@ -486,7 +486,7 @@ class CandidType(Boxed):
     ordered = hashable = False
 
     def message(self, content: bytes) -> tuple[Any, bytes]:
-        """The value and its message, without what is stale behind it."""
+        """Return the value and its message, without what is stale behind it."""
         try:
             _, values, length = read_message(content)
         except (CandidError, TooMuch, ValueError) as error:

@@ -31,7 +31,7 @@ class Fault(enum.Enum):
 
     @property
     def explanation(self) -> str:
-        """What the crate did, in one sentence. O(1)."""
+        """Return what the crate did, in one sentence. O(1)."""
         return _EXPLANATIONS[self]
 
 
@@ -81,7 +81,7 @@ class Findings(list[Finding]):
     total = 0
 
     def note(self, finding: Finding) -> None:
-        """Adds one."""
+        """Add a finding."""
         self.total += 1
         if len(self) < MOST:
             self.append(finding)

@@ -92,15 +92,15 @@ class IsmImage:
 
     @property
     def saved(self) -> bool:
-        """Whether `pre_upgrade` saved the allocator and nothing ran since, so that keys lead to structures. O(1)."""
+        """Return whether `pre_upgrade` saved the allocator and nothing ran since, so that keys lead to structures. O(1)."""
         return self._saved is not None
 
     def keys(self) -> list[int]:
-        """The keys of the saved boxes, or of the types if the image was not saved. O(keys)."""
+        """Return the keys of the saved boxes, or of the types if the image was not saved. O(keys)."""
         return sorted(self._saved.roots if self._saved else self.types)
 
     def __getitem__(self, key: int) -> Any:
-        """The content of the box under a key. O(1) behind the check, which is made once, O(n).
+        """Return the content of the box under a key. O(1) behind the check, which is made once, O(n).
 
         Raises `KeyError` for a key that is not there or has no type, and `NotOwned` if the ownership check fails.
         """
@@ -113,12 +113,12 @@ class IsmImage:
         return self.types[key].load(self._heap.content(self._saved.roots[key]), self._heap)
 
     def found(self, key: int) -> list[Found]:
-        """All structures of the type of a key that were found by walking the blocks. O(n), once."""
+        """Return all structures of the type of a key that were found by walking the blocks. O(n), once."""
         self._check_once()
         return self._found.get(key, [])
 
     def chosen(self, key: int) -> Found:
-        """The structure of an image that was not saved that a key of the types stands for. O(n), once.
+        """Return the structures that a key of the types stands for, of an image that was not saved. O(n), once.
 
         Keys of the same type stand for the structures of that type in the order of their addresses. Raises `KeyError` if
         there are not as many.
@@ -155,7 +155,7 @@ class IsmImage:
     # ---- the check ----
 
     def check(self) -> list[Finding]:
-        """Every broken rule, at most 1,000: blocks, free lists, ownership, structures. O(n), once.
+        """Return every broken rule, at most 1,000: blocks, free lists, ownership, structures. O(n), once.
 
         What the crate leaves behind without harm (`Fault.STALE_PREVIOUS`, `LOG_CAPACITIES`, `DEAD_TABLE`) is in `notes`.
         """
@@ -164,18 +164,18 @@ class IsmImage:
 
     @property
     def notes(self) -> list[Finding]:
-        """What is known to be wrong without harm. O(n), once."""
+        """Return what is known to be wrong without harm. O(n), once."""
         self._check_once()
         return list(self._notes)
 
     @property
     def owned(self) -> bool:
-        """Whether the ownership check succeeds: contents are what the types say. O(n), once."""
+        """Return whether the ownership check succeeds: contents are what the types say. O(n), once."""
         self._check_once()
         return not any(one.ownership for one in self._findings)
 
     def faults(self) -> list[Fault]:
-        """The known faults of the crate that show in the image, harmless ones included. O(n), once."""
+        """Return the known faults of the crate that show in the image, harmless ones included. O(n), once."""
         self._check_once()
         seen = {one.fault for one in [*self._findings, *self._notes] if one.fault is not None}
         return [fault for fault in Fault if fault in seen]
@@ -223,7 +223,7 @@ class IsmImage:
             self.blocks.owned[index] = 1
 
     def _check_lists(self, saved: Saved) -> None:
-        """Free lists and sums against the blocks."""
+        """Compare free lists and sums with the blocks."""
         expected = (("max_ptr", saved.max_ptr, self.blocks.end), ("available_size", saved.available_size, self.blocks.end - 8))
         free = self.blocks.free()
         for name, found, wanted in (*expected, ("free_size", saved.free_size, sum(size + 16 for _, size in free))):
@@ -246,7 +246,7 @@ class IsmImage:
             self._notes.append(Finding("", text, 0, ownership=False))
 
     def _name_overwritten(self) -> None:
-        """A vec that wrote past its block destroyed the size words behind it: one fault, seen twice."""
+        """Name the fault of size words that a vec destroyed when it wrote past its block."""
         full = any(one.fault is Fault.VEC_CAPACITY for one in self._findings)
         for i, one in enumerate(self._findings):
             if one.text.startswith("the size words between") and full:

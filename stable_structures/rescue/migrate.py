@@ -81,7 +81,7 @@ def _as_is(value: Any) -> Any:
 
 
 def target(tp: Type) -> Target:
-    """How values of a type are stored. O(parts). Raises `IncompatibleType` for what has no counterpart.
+    """Return how values of a type are stored. O(parts). Raises `IncompatibleType` for what has no counterpart.
 
     >>> from .annotations import resolve
     >>> from stable_structures import u8, u64
@@ -119,7 +119,7 @@ def _items(tp: Items) -> Target:
 
 
 def _option(tp: Option) -> Target:
-    """Of a type of fixed size, as a Blob of its encoding: the crate cannot store None beside it."""
+    """Store an option of a type of fixed size as a Blob of its encoding: the crate cannot store None beside it."""
     part = target(tp.part)
     encoder = codec(part.type)
     if not tp.wraps and not encoder.bound.is_fixed_size:
@@ -136,7 +136,7 @@ def _record(tp: Record) -> Target:
 
 
 def tuple_target(parts: list[Target]) -> Target:
-    """Parts as one value: none is None, one is itself, more than three are nested from the right."""
+    """Return parts as one value: none is None, one is itself, more than three are nested from the right."""
     if not parts:
         return Target(None, lambda _: None)
     if len(parts) == 1:
@@ -153,7 +153,7 @@ def tuple_target(parts: list[Target]) -> Target:
 
 
 def _variants(tp: Variants) -> Target:
-    """The index of the variant, and its fields as our encoding of them."""
+    """Return the index of the variant, and its fields as our encoding of them."""
     targets = [target(variant) for variant in tp.variants]
     codecs = [codec(one.type) for one in targets]
     sizes = [one.bound.max_size for one in codecs]
@@ -211,7 +211,7 @@ class Plan:
 
 
 def plan(tp: Type) -> Plan:
-    """The rows of a container, containers in it included. O(parts). Raises `IncompatibleType`."""
+    """Return the rows of a container, containers in it included. O(parts). Raises `IncompatibleType`."""
     if isinstance(tp, (VecType, LogType)):
         return _plan_of(Target(u64, _as_is), tp.part, enumerate)
     assert isinstance(tp, (TreeType, TableType))  # noqa: S101 - there are no others
@@ -247,7 +247,7 @@ class Migration:
         self._free = iter(sorted(set(range(_MEMORIES)) - {root.memory for root in roots.values() if root.memory is not None}))
 
     def prepare(self) -> None:
-        """Raises `NotOwned` if the ownership check fails and nobody insists, and `IncompatibleType` for what has no counterpart."""
+        """Raise `NotOwned` if the ownership check fails and nobody insists, and `IncompatibleType` for what has no counterpart."""
         for root in self._roots.values():
             if isinstance(root.type, Container):
                 plan(root.type)
@@ -273,7 +273,7 @@ class Migration:
                 raise NotOwned(f"key {key}: the image was not saved, so {found.text}; to take that, give force=True (--force)")
 
     def run(self, manager: MemoryManager) -> list[Migrated]:
-        """Writes everything. O(n). Memory use does not grow with the number of entries of a sound image."""
+        """Write everything. O(n). Memory use does not grow with the number of entries of a sound image."""
         return [self._key(key, root, manager) for key, root in sorted(self._roots.items()) if self._has(key)]
 
     def _has(self, key: int) -> bool:

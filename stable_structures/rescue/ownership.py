@@ -25,7 +25,7 @@ class Heap:
         self.blocks, self.width = blocks, width
 
     def content(self, pointer: int) -> bytes:
-        """The content of the allocated block at an address. O(size). Raises `Broken`."""
+        """Return the content of the allocated block at an address. O(size). Raises `Broken`."""
         index = self.blocks.index(pointer)
         if index < 0 or not self.blocks.is_allocated(index):
             raise Broken(f"a pointer leads to {'no block' if index < 0 else 'a free block'}", pointer if pointer < EMPTY else 0)
@@ -41,12 +41,12 @@ class Claims:
         self._slacks: dict[int, Counter[int]] = {}
 
     def note(self, text: str, address: int, fault: Fault | None = None, *, ownership: bool = True) -> None:
-        """Notes what is wrong with the structure."""
+        """Note what is wrong with the structure."""
         self.sound = self.sound and not ownership
         self.findings.note(Finding(self.label, text, address, fault, ownership))
 
     def claim(self, pointer: int, need: int, *, exact: bool = True, fault: Fault | None = None) -> bytes | None:
-        """The content of a block that the structure owns from now on; None, and a finding, if it cannot be."""
+        """Return the content of a block that the structure owns from now on; None, and a finding, if it cannot be."""
         blocks = self.space.blocks
         index = blocks.index(pointer)
         if index < 0:
@@ -67,7 +67,7 @@ class Claims:
         return None
 
     def finish(self) -> None:
-        """Refuses a type whose blocks are all too large by the same amount."""
+        """Refuse a type whose blocks are all too large by the same amount."""
         for need, slacks in self._slacks.items():
             (slack, count), *others = slacks.most_common()
             if slack and count >= _MANY and not others:

@@ -53,7 +53,7 @@ class _Cursor:
 
 
 def find_saved(blocks: Blocks) -> Saved | None:
-    """The saved allocator that the word at 0 leads to; None if the canister ran on since. Raises `Broken` for a damaged one.
+    """Return the saved allocator that the word at 0 leads to; None if the canister ran on since. Raises `Broken` for a damaged one.
 
     The word and the encoding stay behind as stale bytes. What tells is that the free lists agree with the blocks, or, in a
     damaged image, that the boxes of most keys are there: a canister that starts takes them apart.
@@ -70,7 +70,7 @@ def find_saved(blocks: Blocks) -> Saved | None:
 
 
 def decode(data: bytes, pointer: int = 0) -> Saved:
-    """The value of an encoding; trailing bytes are allowed. O(size). Raises `Broken`."""
+    """Return the value of an encoding; trailing bytes are allowed. O(size). Raises `Broken`."""
     cursor = _Cursor(data, len(PREFIX), pointer)
     made = Saved(pointer, cursor.word(), cursor.word(), cursor.word(), cursor.word())
     for _ in range(cursor.count()):

@@ -88,12 +88,12 @@ class Schema:
 
     @property
     def types(self) -> dict[int, Type]:
-        """The types by key, for `open_ism`."""
+        """Return the types by key, for `open_ism`."""
         return {key: root.type for key, root in self.roots.items()}
 
 
 def read_schema(path: str | Path) -> Schema:
-    """The schema in a TOML file. Raises `SchemaError`, which says what is wrong with it."""
+    """Return the schema in a TOML file. Raises `SchemaError`, which says what is wrong with it."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -102,7 +102,7 @@ def read_schema(path: str | Path) -> Schema:
 
 
 def parse_schema(text: str, name: str = "schema") -> Schema:
-    r"""The schema in a text. Raises `SchemaError`.
+    r"""Return the schema in a text. Raises `SchemaError`.
 
     >>> parse_schema('width = 4\n[keys.1]\ntype = "SBTreeMap<u64, SBox<String>>"').types
     {1: SBTreeMap<u64, SBox<String>>}
@@ -155,7 +155,7 @@ class _Names:
         self._depth = 0
 
     def parse(self, text: str, where: str) -> Type:
-        """The type of a text. Raises `SchemaError`."""
+        """Return the type of a text. Raises `SchemaError`."""
         tokens, at = [], 0
         text = text.rstrip()
         while at < len(text):
@@ -173,7 +173,7 @@ class _Names:
         return made
 
     def named(self, name: str, where: str) -> Type:
-        """A defined struct or enum."""
+        """Return a defined struct or enum."""
         if name not in self._made:
             if name not in self._tables:
                 raise SchemaError(f"{where}: {name} is not known; define it as [types.{name}] with fields or variants")
@@ -230,7 +230,7 @@ class _Parser:
             raise self._fail(repr(token))
 
     def end(self) -> None:
-        """Nothing is left."""
+        """Raise if anything is left."""
         if self._peek():
             raise self._fail("an end")
 
@@ -242,7 +242,7 @@ class _Parser:
         self._expect(closing)
 
     def type(self, depth: int) -> Type:
-        """One type."""
+        """Return the next type."""
         if depth > _MOST_DEPTH:
             raise SchemaError(f"{self._where}: more than {_MOST_DEPTH} types in each other")
         first = self._next()

@@ -24,7 +24,7 @@ class Summary:
 
 
 def summary(source: Bytes) -> Summary | None:
-    """What an image of ic-stable-memory shows without types, or None if it is not one. O(blocks), O(1) for other images.
+    """Return what an image of ic-stable-memory shows without types, or None if it is not one. O(blocks), O(1) for other images.
 
     >>> from stable_structures.inspect.source import BytesSource
     >>> summary(BytesSource(bytes(65536))) is None
@@ -58,7 +58,7 @@ def _facts(blocks: Blocks, saved: Saved | None) -> dict[str, Any]:
 
 
 def _begins_with_blocks(source: Bytes) -> bool:
-    """Whether the first blocks have two equal size words; a few of them, or all that there are."""
+    """Return whether the first blocks have two equal size words; a few of them, or all that there are."""
     at, seen = FIRST, 0
     while seen < _FEW and at + _LEAST_IMAGE // 2 <= source.nbytes:
         word = int.from_bytes(source.read(at, 8), "little")
@@ -71,7 +71,7 @@ def _begins_with_blocks(source: Bytes) -> bool:
 
 
 def _ends_agree(source: Bytes) -> bool:
-    """Whether the first block ends where the last one begins, whatever lies between them: one size word of each says so."""
+    """Return whether the first block ends where the last one begins, whatever lies between them: one size word of each says so."""
     if source.nbytes < _LEAST_IMAGE or source.nbytes % 8:
         return False
     first = int.from_bytes(source.read(FIRST, 8), "little") & ~ALLOCATED
@@ -80,7 +80,7 @@ def _ends_agree(source: Bytes) -> bool:
 
 
 def _leads_to_allocator(source: Bytes) -> bool:
-    """Whether the word at 0 leads to an encoded allocator."""
+    """Return whether the word at 0 leads to an encoded allocator."""
     if source.nbytes < _LEAST_IMAGE:
         return False
     pointer = int.from_bytes(source.read(0, 8), "little")

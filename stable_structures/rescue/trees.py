@@ -56,22 +56,22 @@ class TreeType(Container):
         return 16
 
     def key_size(self, width: int) -> int:
-        """Bytes of a key."""
+        """Return bytes of a key."""
         return self.key.size(width)
 
     def value_size(self, width: int) -> int:
-        """Bytes of a value."""
+        """Return bytes of a value."""
         return self.value.size(width) if self.value else 0
 
     def node_size(self, width: int, *, is_leaf: bool) -> int:
-        """Bytes of a node."""
+        """Return bytes of a node."""
         tail = _HASH if self.certified else 0
         if is_leaf:
             return 17 + width + CAPACITY * (self.key_size(width) + self.value_size(width)) + tail
         return 1 + width + 8 * (CAPACITY + 1) + CAPACITY * self.key_size(width) + tail
 
     def parse(self, content: bytes, pointer: int, width: int) -> Node:
-        """A node from the content of its block. Raises `Broken`."""
+        """Return a node from the content of its block. Raises `Broken`."""
         if not content or content[0] not in (LEAF, INTERNAL):
             raise Broken("not a tree node", pointer)
         is_leaf = content[0] == LEAF
@@ -90,7 +90,7 @@ class TreeType(Container):
         return Node(pointer, is_leaf, keys, values, [], word(content, 1), word(content, 9))
 
     def node(self, space: Space, pointer: int) -> Node:
-        """The node at an address. Raises `Broken`."""
+        """Return the node at an address. Raises `Broken`."""
         return self.parse(space.content(pointer), pointer, space.width)
 
     def decode(self, data: bytes, space: Space) -> TreeContents | TreeKeys:
@@ -107,7 +107,7 @@ class TreeType(Container):
         self.own_tree(root, length, owner)
 
     def own_tree(self, root: int, length: int | None, owner: Owner) -> None:
-        """Everything below a root, and the rules R1 to R4."""
+        """Own everything below a root, and check the rules R1 to R4."""
         walk = _Walk(self, owner)
         walk.node(root, 0)
         walk.finish(root, length)
@@ -144,7 +144,7 @@ class _Walk:
         return None
 
     def node(self, pointer: int, depth: int) -> bytes | None:
-        """Walks what is below a node; returns the first key of its leftmost leaf."""
+        """Walk what is below a node; return the first key of its leftmost leaf."""
         node = self._node(pointer)
         if node is None:
             return None
@@ -188,7 +188,7 @@ class _Walk:
         self._last = rank
 
     def finish(self, root: int, length: int | None) -> None:
-        """What holds for the tree as a whole."""
+        """Check what holds for the tree as a whole."""
         if self._leaf is not None and self._leaf.next:
             self._bad(f"the chain of leaves goes on to {self._leaf.next} behind the last one", self._leaf.pointer)
         if length is not None and self.count != length and self._whole:
@@ -288,6 +288,6 @@ class TreeKeys(TreeContents):
 
 
 def make_contents(kind: TreeType, space: Space, roots: list[int], orphans: list[int]) -> Contents:
-    """The contents of a tree that was found without its object. Its length is not known before it is read."""
+    """Return the contents of a tree that was found without its object. Its length is not known before it is read."""
     made = TreeKeys if kind.value is None else TreeContents
     return made(kind, space, roots, None, orphans)

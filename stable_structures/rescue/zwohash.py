@@ -26,25 +26,25 @@ class Hash:
 
     @classmethod
     def of_words(cls, width: int, *words: int) -> int:
-        """The hash of some words."""
+        """Return the hash of some words."""
         made = cls(width)
         for word in words:
             made.word(word)
         return made.finish()
 
     def word(self, value: int) -> None:
-        """One word; of a larger number, the low one."""
+        """Feed one word; of a larger number, the low one."""
         mixed = self._state * self._factor & self._mask
         self._state = (mixed >> self._turn | mixed << self._bits - self._turn) & self._mask ^ value & self._mask
 
     def number(self, value: int, size: int) -> None:
-        """An integer of `size` bytes: 16 bytes as two halves, 8 bytes as two words if words are narrower."""
+        """Feed an integer of `size` bytes: 16 bytes as two halves, 8 bytes as two words if words are narrower."""
         value &= (1 << 8 * size) - 1
         for shift in range(0, max(size, self.width), self.width):
             self.word(value >> 8 * shift)
 
     def octets(self, data: bytes) -> None:
-        """Bytes, without their length: whole words, then the last word, which may overlap."""
+        """Feed bytes, without their length: whole words, then the last word, which may overlap."""
         size, width = len(data), self.width
         if size >= width:
             for at in range(0, size - width, width):
@@ -58,6 +58,6 @@ class Hash:
             self.word(data[0])
 
     def finish(self) -> int:
-        """The hash of what was fed."""
+        """Return the hash of what was fed."""
         product = self._state * self._factor
         return (product & self._mask) - (product >> self._bits) & self._mask

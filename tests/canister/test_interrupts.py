@@ -14,6 +14,7 @@ from stable_structures import _native as native
 from stable_structures.canister import Canister
 from stable_structures.canister import message as messages
 from stable_structures.canister.modules import one_at_a_time
+from stable_structures.deployment import Deployment
 
 PYTHON = """
 import canister_text_helper
@@ -146,3 +147,30 @@ def test_a_message_of_python_is_whole_or_nothing(tmp_path):
     assert cut > 20
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("canister_text_helper")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a file that was opened and not yet entered closes itself
+def test_a_command_on_a_folder_is_whole_or_nothing(tmp_path):
+    wasmtime = pytest.importorskip("wasmtime")
+    (tmp_path / "one.wasm").write_bytes(bytes(wasmtime.wat2wasm(WASM)))
+    Deployment(tmp_path / "c").deploy(tmp_path / "one.wasm")
+
+    def inc():
+        with Deployment(tmp_path / "c").write() as canister:
+            canister.call_raw("inc")
+
+    def count():
+        with Deployment(tmp_path / "c", patience=0.1).read() as canister:  # so nobody holds the lock
+            (number,) = set(counts_of_wasm(canister))
+            return number
+
+    inc()
+    rng, span, until, cut = random.Random(3), min(measure(inc) for _ in range(5)) * 1.2, time.monotonic() + 2, 0
+    while time.monotonic() < until:
+        before = count()
+        stopped = interrupted(inc, rng.random() * span + 1e-6) is not None
+        cut += stopped
+        assert count() - before in ((0, 1) if stopped else (1,))
+    inc()
+    assert cut > 5
+    assert {path.name for path in tmp_path.iterdir()} == {"c", ".c.lock", "one.wasm"}

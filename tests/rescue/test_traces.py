@@ -13,6 +13,7 @@ TRACES = sorted(path.name.removesuffix(".trace.gz") for path in GOLDEN.glob("*.t
 STEP = 12
 DAMAGED = {
     "bt_bug_stack": Fault.STALE_STACK,
+    "bt_bug_stack2": Fault.STALE_STACK,
     "hm_bug_retain": Fault.BROKEN_CHAINS,
     "hm_u64_u64_retain": Fault.BROKEN_CHAINS,
     "vec_bug_oom": Fault.VEC_CAPACITY,
@@ -44,8 +45,20 @@ def check_saved(trace):
             assert image.check() == []
         if trace.name == "vec_bug_oom" and image.check():
             return  # the save itself overwrote elements that lay past the block
+        if trace.name == "bt_bug_stack2" and image.check():
+            check_overwritten_leaf(image, trace.expected()[0])
+            return
         for key, wanted in trace.expected().items() if trace.structure_name != "alloc" else ():
             assert read_back(image[key]) == wanted
+
+
+def check_overwritten_leaf(image, wanted):
+    """One step of this trace took a leaf of 15 entries for an internal node, and wrote over its number, link and keys: they are gone."""
+    lost = []
+    found = dict(image.salvage(0, lost))
+    assert len(wanted) - len(found) == 15
+    assert found.items() <= wanted.items()
+    assert lost
 
 
 def check_running(trace):
@@ -53,6 +66,8 @@ def check_running(trace):
     types = {} if trace.structure_name in ("sbox", "alloc") else {i: annotation(full) for i, full in enumerate(trace.forms.values())}
     with open_ism(bytes(trace.a.mem), types, saved=False, unchecked=True) as image:
         assert trace.name in DAMAGED or image.check() == []
+        if trace.name == "bt_bug_stack2" and trace.trapped:
+            return  # see check_overwritten_leaf
         for key, tp in image.types.items():
             wanted = trace.expected()[key + bool(trace.a.roots)]
             if len(wanted) > 1 and not tp.name.startswith(UNCERTAIN):

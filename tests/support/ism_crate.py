@@ -642,6 +642,7 @@ class Tree:
     def _reset(self):
         self.root, self.length, self.stack = EMPTY, 0, []
         self.levels, self.max = [[]], 0
+        self.climbs = False  # above the leaves the crate takes every node for an internal one, also a leaf that a stale frame leads to
 
     def header(self):
         return self.root.to_bytes(8, "little") + self.length.to_bytes(8, "little")
@@ -657,6 +658,8 @@ class Tree:
         return 1 + W + 128 + 15 * self.K + 32 * self.certified
 
     def is_leaf(self, p):
+        if self.climbs:
+            return False
         kind = self.a.mem[p + 8]
         if kind not in (127, 255):
             raise IndexError("unreachable code: node type")
@@ -964,7 +967,14 @@ class Tree:
         self.set_n(right, 8)
         self.touch(leaf)
         self.touch(right)
-        sep, ptr, node = self.k(right, 0), right, leaf
+        separator = self.k(right, 0)
+        self.climbs = True
+        try:
+            self._split_up(separator, right, leaf)
+        finally:
+            self.climbs = False
+
+    def _split_up(self, sep, ptr, node):
         while self.stack:
             p, n, pi = self.stack.pop()
             node = p
@@ -1098,6 +1108,13 @@ class Tree:
         self.a.deallocate(b)
 
     def go_up(self, merged_right, child):
+        self.climbs = True
+        try:
+            self._go_up(merged_right, child)
+        finally:
+            self.climbs = False
+
+    def _go_up(self, merged_right, child):
         while True:
             x, n, c = self.stack.pop()
             a, b = (c, c + 1) if merged_right else (c - 1, c)

@@ -1,0 +1,67 @@
+"""Operations at random, as the crate does them, faults included: the image is read whole, or the fault is named and nothing comes twice."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+
+from stable_structures.rescue import open_ism
+
+from ..support.ism_crate import OutOfMemory
+from ..support.ism_storm import Storm
+from ..support.ism_traces import read_back
+
+KINDS = [
+    "bt_u64_u64", "bt_boxstr_u64", "bt_boxbytes_boxstr", "bs_u32", "bs_boxstr", "cm", "hm_u64_u64", "hm_boxstr_u64",
+    "hm_principal_boxbytes", "hm_tuple_i32", "hs_u32", "hs_boxstr", "vec_boxstr", "vec_struct", "vec_u8", "log_u64", "log_boxbytes", "nest",
+]  # fmt: skip
+
+
+def look(storm):
+    """Whether the image is whole. What comes out of it is what the structure holds, or a part of it, each entry once."""
+    data, types = storm.saved_image()
+    wanted = storm.expected()[0]
+    with open_ism(data, types) as image:
+        if not [finding for finding in image.check() if finding.ownership]:
+            assert read_back(image[0]) == wanted
+            return True
+        assert image.faults(), image.check()
+        entries = list(image.salvage(0, []))
+        keys = [entry[0] if isinstance(entry, tuple) else entry for entry in entries]
+        assert storm.is_list or len(set(keys)) == len(keys)
+        return False
+
+
+def run(name, seed, count):
+    """Operate until the crate would trap; look at every tenth moment."""
+    rng = random.Random(seed)
+    storm = Storm(name, pages=rng.choice((0, 0, 1, 2)))
+    absent, refused, whole, cut = rng.random() < 0.5, False, 0, 0
+    for number in range(count):
+        try:
+            storm.step(rng, absent=absent)
+        except OutOfMemory:
+            refused = True
+        except (IndexError, KeyError, ValueError):  # the crate traps here, which only its faults lead to
+            assert absent or refused
+            break
+        if number % 10 == 0:
+            sound = look(storm)
+            whole, cut = whole + sound, cut + (not sound)
+    return whole, cut
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_operations_at_random(name):
+    assert run(name, 1, 120)[0]
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize("name", KINDS)
+def test_long_storms(name, seed, duration):
+    until = time.monotonic() + duration
+    while time.monotonic() < until:
+        run(name, seed, 3000)
+        seed += 1
