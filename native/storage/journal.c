@@ -513,8 +513,7 @@ static int begin_transaction(ss_root *root) {
     if (status != SS_OK) return status;
     struct journal *journal = root->storage;
     if (journal->state == TRANSACTION) return nested();
-    bool begins = journal->backing != NULL && journal->backing->begin != NULL && !root->read_only;
-    if (begins) status = journal->backing->begin(journal->file);
+    if (journal->backing != NULL && journal->backing->begin != NULL) status = journal->backing->begin(journal->file);
     if (status == SS_OK) status = ss_root_begin_scope(root);
     if (status == SS_OK) status = start(journal, TRANSACTION);
     if (status != SS_OK) return status;
