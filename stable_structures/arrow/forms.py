@@ -5,7 +5,7 @@ r"""Of each storable type, which Arrow type it is, and how encodings become an a
 | type | Arrow |
 |---|---|
 | u8 to u64, i8 to i64, f32, f64, bool, str | the same |
-| u128, i128 | decimal128(38, 0); decimal256(39, 0) or fixed_size_binary(16) if asked for |
+| u128, i128 | decimal128(38, 0); decimal256(39, 0), string or fixed_size_binary(16) if asked for |
 | bytes, Blob; Array(n) | binary; fixed_size_binary(n) |
 | Principal | string; binary if asked for |
 | T \\| None | T with nulls |
@@ -57,7 +57,7 @@ class Choices:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; write one of {', '.join(map(repr, known))}")
 
 
-_KNOWN: Final = {"principals": ("text", "binary"), "wide": ("decimal", "decimal256", "binary"), "messages": ("json", "binary")}
+_KNOWN: Final = {"principals": ("text", "binary"), "wide": ("decimal", "decimal256", "binary", "text"), "messages": ("json", "binary")}
 USUAL: Final = Choices()
 
 
@@ -236,7 +236,7 @@ class WideForm(FixedForm):
         if wrong.any():
             raise BoundExceeded(
                 f"Arrow: {self.codec.name} at row {int(np.argmax(wrong))} has more than {_DIGITS} digits, and decimal128 holds {_DIGITS}; "
-                "give wide='binary', or wide='decimal256' for readers that know it"
+                "give wide='text' or 'binary', or 'decimal256' for readers that know it"
             )
 
     def to_rows(self, array: Any) -> Octets:
@@ -266,6 +266,27 @@ class WideForm(FixedForm):
 
     def from_py(self, item: Any) -> Any:
         return self.codec.decode(item) if isinstance(item, bytes) else int(item)
+
+
+class DigitsForm(Form):
+    """Integers of 16 bytes as text."""
+
+    def __init__(self, codec: IntCodec) -> None:
+        super().__init__(codec, pa.string())
+
+    def encode(self, array: Any) -> Encoded:
+        if not is_text(array.type):
+            self._refuse(array)
+        return super().encode(array)
+
+    def to_py(self, value: Any) -> Any:
+        return str(value)
+
+    def from_py(self, item: Any) -> Any:
+        try:
+            return int(item)
+        except ValueError:
+            raise IncompatibleType(f"expected decimal digits for {self.codec.name}, got {item[:50]!r}") from None
 
 
 def fixed_binary(rows: Octets, width: int) -> Any:
@@ -536,10 +557,8 @@ class JsonForm(Form):
     def to_py(self, value: Any) -> Any:
         return json_text(to_json(value)).encode("utf-8", "backslashreplace").decode()
 
-    def encode(self, array: Any) -> Encoded:
-        if is_binary(array.type):
-            return EncodedForm(self.codec).encode(array)
-        return super().encode(array)
+    def from_py(self, item: Any) -> Any:  # noqa: ARG002 - none can be made of it
+        raise IncompatibleType(f"{self.codec.name}: {self.one_way}")
 
 
 class EncodedForm(BytesForm):

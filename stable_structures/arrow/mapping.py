@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any, Final
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ from .forms import (
     BoolForm,
     BytesForm,
     Choices,
+    DigitsForm,
     EncodedForm,
     FixedBytesForm,
     FixedForm,
@@ -52,8 +54,8 @@ def form_like(codec: Codec[Any], type_: Any) -> Form:
     usual = form_of(codec)
     if _are_alike(usual.type, type_):
         return usual
-    other = form_of(codec, Choices(messages="binary"))
-    return other if _are_alike(other.type, type_) else usual
+    others = [form_of(codec, Choices(*choice)) for choice in product(("text", "binary"), ("decimal", "text"), ("json", "binary"))]
+    return next((other for other in others if _are_alike(other.type, type_)), usual)
 
 
 def _are_alike(a: Any, b: Any) -> bool:
@@ -62,12 +64,16 @@ def _are_alike(a: Any, b: Any) -> bool:
         return {field.name for field in a} == {field.name for field in b} and all(
             _are_alike(field.type, b.field(field.name).type) for field in a
         )
+    if pa.types.is_nested(a) and pa.types.is_nested(b) and a.num_fields == b.num_fields == 1:  # lists
+        return _are_alike(a.field(0).type, b.field(0).type)
     kinds = [(is_text(one), is_binary(one)) for one in (a, b)]
     return kinds[0] == kinds[1] if any(map(any, kinds)) else pa.types.is_nested(a) == pa.types.is_nested(b)
 
 
 def _of_int(codec: Any, choices: Choices) -> Form:
-    return NumberForm(codec) if codec.dtype is not None else WideForm(codec, choices.wide)
+    if codec.dtype is not None:
+        return NumberForm(codec)
+    return DigitsForm(codec) if choices.wide == "text" else WideForm(codec, choices.wide)
 
 
 def _of_option(codec: Any, choices: Choices) -> Form:

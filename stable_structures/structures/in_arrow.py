@@ -77,7 +77,7 @@ class InArrow:
         """Return the entries as a `pyarrow.Table`; of a map from key `start` up to, without it, `stop`; of others by index. O(n).
 
         The types of the columns come from the types of keys and values (docs/data-out.md#types). `principals` may be "text" or
-        "binary", `wide` (integers of 128 bits) "decimal" (38 digits), "decimal256" or "binary", and `messages` (Candid, CBOR and
+        "binary", `wide` (integers of 128 bits) "decimal" (38 digits), "decimal256", "text" or "binary", and `messages` (Candid, CBOR and
         Basilisk of no given shape) "json" or "binary", their encodings, which come back whole.
 
         Raises `MissingExtra` without pyarrow, `BoundExceeded` for a value that its Arrow type cannot hold.
