@@ -31,7 +31,7 @@ def _modules() -> tuple[Any, Any]:
         import pyarrow as pa  # noqa: PLC0415 - an extra, or only this format needs it
         import pyarrow.parquet as pq  # noqa: PLC0415 - an extra, or only this format needs it
     except ImportError:
-        raise Unreadable("Parquet needs pyarrow: pip install 'stable-structures[arrow]'") from None
+        raise Unreadable("Parquet needs pyarrow: pip install 'stable-structures[parquet]'") from None
     return pa, pq
 
 
