@@ -67,6 +67,8 @@ class Form:
     nullable: bool = False
     exact: bool = True
     """Whether every sound encoding leads to a value that leads back to it."""
+    sure: bool = False
+    """Whether what `decode` makes of a column always leads back to it."""
     one_way: str = ""
     """Why the column cannot be turned into values again; empty if it can."""
     said: ClassVar[bytes] = b""
@@ -165,8 +167,15 @@ def to_numpy(array: Any) -> Any:
     return array.to_numpy(zero_copy_only=False)
 
 
+def of_numbers(numbers: Any) -> Any:
+    """Return an array of numpy as one of Arrow. O(1): `pa.array` would import pandas, of 45 MiB."""
+    return pa.Array.from_buffers(pa.from_numpy_dtype(numbers.dtype), len(numbers), [None, pa.py_buffer(np.ascontiguousarray(numbers))])
+
+
 class NumberForm(FixedForm):
     """Integers of up to 8 bytes, and floats."""
+
+    sure = True
 
     def __init__(self, codec: IntCodec | FloatCodec) -> None:
         assert codec.native_dtype is not None  # noqa: S101 - asked by the caller
@@ -175,10 +184,10 @@ class NumberForm(FixedForm):
         self._dtype: Any = codec.dtype
 
     def decode(self, column: Encoded) -> Any:
-        return pa.array(column.numbers) if column.numbers is not None else super().decode(column)
+        return of_numbers(column.numbers) if column.numbers is not None else super().decode(column)
 
     def from_rows(self, rows: Octets) -> Any:
-        return pa.array(self.codec._unpack(rows.view(self._dtype)[:, 0]))
+        return of_numbers(self.codec._unpack(rows.view(self._dtype)[:, 0]))
 
     def to_rows(self, array: Any) -> Octets:
         numbers = to_numpy(self._cast(array, pa.types.is_integer(array.type)) if self._is_int else array)
@@ -189,11 +198,14 @@ class NumberForm(FixedForm):
 class BoolForm(FixedForm):
     """bool."""
 
+    sure = True
+
     def __init__(self, codec: BoolCodec) -> None:
         super().__init__(codec, pa.bool_())
 
     def from_rows(self, rows: Octets) -> Any:
-        return pa.array(self.codec._unpack(rows[:, 0]))
+        bits = np.packbits(self.codec._unpack(rows[:, 0]), bitorder="little")
+        return pa.Array.from_buffers(self.type, len(rows), [None, pa.py_buffer(bits)])
 
     def to_rows(self, array: Any) -> Octets:
         return self.codec.encode_array(to_numpy(self._cast(array, allowed=False))).reshape(len(array), 1)
@@ -303,6 +315,8 @@ def rows_of_binary(array: Any, width: int) -> Octets:
 class FixedBytesForm(FixedForm):
     """Array(n)."""
 
+    sure = True
+
     def __init__(self, codec: Array) -> None:
         super().__init__(codec, pa.binary(codec.bound.max_size))
 
@@ -359,6 +373,8 @@ class BytesForm(Form):
 
 class TextForm(Form):
     """str."""
+
+    sure = True
 
     def __init__(self, codec: StrCodec) -> None:
         super().__init__(codec, pa.string())
@@ -493,7 +509,7 @@ class FixedRowForm(FixedForm):
     def __init__(self, codec: RowCodec[Any], parts: dict[str, FixedForm]) -> None:
         super().__init__(codec, pa.struct([form.field(name, nullable=True) for name, form in parts.items()]))
         self.parts = parts
-        self.exact = all(form.exact for form in parts.values())
+        self.exact, self.sure = (all(getattr(form, name) for form in parts.values()) for name in ("exact", "sure"))
 
     def from_rows(self, rows: Octets) -> Any:
         arrays, at = [], 0

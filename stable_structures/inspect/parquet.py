@@ -83,6 +83,8 @@ class _Column:
             return None
         try:
             made = self.form.decode(column)
+            if self.form.sure:
+                return made
             again = self.form.encode(made)
         except _NO_VALUE:
             return None
@@ -96,8 +98,8 @@ class _Column:
             value, kept = self._json(cell, data) if cell is not None else self._value(reading, data)
             if kept is not None and not self.has_bytes:
                 raise Unreadable(
-                    f"Parquet: the {self.name} of entry {row + place} is no value of {reading.name}, or encoded in another way than the "
-                    f"type is: {data[:20].hex()}...; give another type, --raw, or --format jsonl"
+                    f"Parquet: the {self.name} of entry {row + place} is not a value of {reading.name}, or is encoded in another way "
+                    f"than its type: {data[:20].hex()}...; give another type, --raw, or --format jsonl"
                 )
             values.append(value)
             exact.append(kept)
@@ -140,7 +142,8 @@ def write(
     schema = pa.schema([field for column in columns for field in column.fields(pa)])
     count = 0
     try:
-        with pq.ParquetWriter(out, schema) as writer:
+        texts = [field.name for field in schema if pa.types.is_string(field.type)]  # numbers and bytes seldom repeat
+        with pq.ParquetWriter(out, schema, use_dictionary=texts or False) as writer:
             for batch in _batches_of_rows(rows) if batches is None else batches:
                 sides = zip(columns, (batch.keys, batch.values), strict=True)
                 arrays = [array for column, side in sides for array in column.arrays(pa, side, count)]

@@ -43,7 +43,9 @@ from .text import Printer, ProgressBar, human, silence
 _KNOWN: Final = (*STRUCTURES, "manager", "empty", "zeros", "ic-stable-memory")
 _MOST_SAID: Final = 20
 _BINARY: Final = ("cbor", "parquet")
-_FILE_HELP: Final = "an image, a gzip of one, or the folder of a snapshot (dfx, icp-cli, Juno); here, or as https://... or s3://..."
+_FILE_HELP: Final = (
+    "an image, a gzip or zstd file of one, or the folder of a snapshot (dfx, icp-cli, Juno); here, or as https://... or s3://..."
+)
 
 
 def add_verbs(verbs: Any) -> None:
