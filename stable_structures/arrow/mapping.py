@@ -54,7 +54,7 @@ def form_like(codec: Codec[Any], type_: Any) -> Form:
     usual = form_of(codec)
     if _are_alike(usual.type, type_):
         return usual
-    others = [form_of(codec, Choices(*choice)) for choice in product(("text", "binary"), ("decimal", "text"), ("json", "binary"))]
+    others = [form_of(codec, Choices(*choice)) for choice in product(("text", "binary"), ("decimal", "text", "binary"), ("json", "binary"))]
     return next((other for other in others if _are_alike(other.type, type_)), usual)
 
 
