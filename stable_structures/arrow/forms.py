@@ -28,10 +28,11 @@ import pyarrow as pa
 
 from ..encodings.columns import Encoded, Octets
 from ..encodings.json_form import json_text, to_json
-from ..errors import BoundExceeded, IncompatibleType
+from ..errors import BoundExceeded, CorruptMemory, IncompatibleType
 from ..principal import Principal
 from ..storable import Codec
 from ..storable.compound import OptionCodec, RowCodec
+from ..storable.moments import DateCodec, DatetimeCodec, DecimalCodec, UuidCodec
 from ..storable.octets import Array, PrincipalCodec, StrCodec
 from ..storable.scalars import BoolCodec, FloatCodec, IntCodec, UnitCodec
 from ..storable.structs import StructCodec
@@ -421,6 +422,61 @@ class PrincipalForm(Form):
             return Principal.from_text(item) if isinstance(item, str) else Principal(item)
         except ValueError as error:
             raise IncompatibleType(f"Principal: {error}") from None
+
+
+class TimeForm(FixedForm):
+    """datetime and date: their numbers, without the bias."""
+
+    def __init__(self, codec: DatetimeCodec | DateCodec, type_: Any, size: int) -> None:
+        super().__init__(codec, type_)
+        self._stored, self._native = np.dtype(f">u{size}"), np.dtype(f"<u{size}")
+        self._top = self._native.type(1 << (8 * size - 1))
+
+    def from_rows(self, rows: Octets) -> Any:
+        for place in self._ends(rows):
+            self.codec.decode(rows[place].tobytes())  # the least and the greatest lie in the years 1 to 9999, so all do
+        numbers = rows.view(self._stored)[:, 0].astype(self._native) ^ self._top
+        return pa.Array.from_buffers(self.type, len(rows), [None, pa.py_buffer(numbers)])
+
+    def _ends(self, rows: Octets) -> tuple[int, ...]:
+        numbers = rows.view(self._stored)[:, 0]
+        return (int(numbers.argmin()), int(numbers.argmax())) if len(rows) else ()
+
+    def to_rows(self, array: Any) -> Octets:
+        found = self._cast(array, pa.types.is_temporal(array.type) and getattr(array.type, "tz", None) is not None)
+        numbers = np.frombuffer(found.buffers()[1] or b"", self._native)[found.offset : found.offset + len(found)] ^ self._top
+        rows: Octets = numbers.astype(self._stored).view(np.uint8).reshape(len(found), self.width)
+        for place in self._ends(rows):
+            self._require_year(rows[place].tobytes())
+        return rows
+
+    def _require_year(self, data: bytes) -> None:
+        try:
+            self.codec.decode(data)
+        except CorruptMemory:
+            raise BoundExceeded(f"{self.codec.name} holds the years 1 to 9999; the column has others") from None
+
+
+class SpelledForm(Form):
+    """UUID and Decimal, as text."""
+
+    def __init__(self, codec: UuidCodec | DecimalCodec) -> None:
+        super().__init__(codec, pa.string())
+        self._from_text = codec.from_text
+
+    def encode(self, array: Any) -> Encoded:
+        if not is_text(array.type):
+            self._refuse(array)
+        return super().encode(array)
+
+    def to_py(self, value: Any) -> Any:
+        return str(value)
+
+    def from_py(self, item: Any) -> Any:
+        try:
+            return self._from_text(item)
+        except ValueError as error:
+            raise IncompatibleType(f"{self.codec.name}: {error}") from None
 
 
 class UnitForm(Form):

@@ -13,6 +13,7 @@ from ..storable import Codec
 from ..storable.candid import Basilisk, Candid
 from ..storable.cbor import CborCodec
 from ..storable.compound import OptionCodec, ReverseCodec, RowCodec
+from ..storable.moments import DateCodec, DatetimeCodec, DecimalCodec, UuidCodec
 from ..storable.octets import Array, Blob, BytesCodec, PrincipalCodec, StrCodec
 from ..storable.records import Record
 from ..storable.scalars import BoolCodec, FloatCodec, IntCodec, UnitCodec
@@ -32,7 +33,9 @@ from .forms import (
     OptionForm,
     PrincipalForm,
     RowForm,
+    SpelledForm,
     TextForm,
+    TimeForm,
     UnitForm,
     WideForm,
     is_binary,
@@ -110,6 +113,10 @@ _FORMS: Final[dict[type[Codec[Any]], Callable[[Any, Choices], Form]]] = {
     Blob: lambda codec, _: BytesForm(codec),
     Array: _of_array,
     PrincipalCodec: lambda codec, choices: PrincipalForm(codec, choices.principals),
+    DatetimeCodec: lambda codec, _: TimeForm(codec, pa.timestamp("us", "UTC"), 8),
+    DateCodec: lambda codec, _: TimeForm(codec, pa.date32(), 4),
+    UuidCodec: lambda codec, _: SpelledForm(codec),
+    DecimalCodec: lambda codec, _: SpelledForm(codec),
     UnitCodec: lambda codec, _: UnitForm(codec),
     OptionCodec: _of_option,
     RowCodec: _of_row,

@@ -26,6 +26,7 @@ from ..encodings.json_form import json_text, to_json
 from ..errors import StableError
 from ..storable import Codec, OptionCodec, ReverseCodec
 from ..storable.cbor import CborCodec
+from ..storable.moments import DateCodec, DatetimeCodec, DecimalCodec, UuidCodec
 from ..storable.octets import PrincipalCodec, StrCodec
 from ..storable.scalars import BoolCodec, FloatCodec, IntCodec, UnitCodec
 from .values import RAW, Reading, from_json, is_octets
@@ -188,7 +189,7 @@ def from_csv(codec: Codec[Any], text: str) -> Any:
         return None
     if isinstance(inner, StrCodec):
         return _unquoted(text) if is_optional(codec) and text[0] == '"' else text
-    if _is_faithful(inner) or isinstance(inner, FloatCodec):
+    if _is_faithful(inner) or isinstance(inner, (DatetimeCodec, DateCodec, UuidCodec, DecimalCodec, FloatCodec)):
         return from_json(inner, text)
     found = _json_of(text)
     return from_json(codec, text if found is _NO_JSON else found)

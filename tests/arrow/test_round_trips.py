@@ -7,6 +7,8 @@ import dataclasses
 import datetime as dt
 import enum
 import io
+import uuid
+from decimal import Decimal
 from typing import Any, TypedDict
 
 import numpy as np
@@ -130,6 +132,10 @@ LEAVES: list[tuple[Any, st.SearchStrategy[Any]]] = [
          "of": st.lists(st.tuples(st.integers(0, 10**30), st.binary(max_size=29).map(Principal)), max_size=2)})),
     (Candid("variant { a : nat8; b; tag : blob }"), st.one_of(
         st.integers(0, 255).map(lambda n: {"a": n}), st.just({"b": None}), st.binary(max_size=4).map(lambda data: {"tag": data}))),
+    (dt.datetime, st.datetimes(timezones=st.just(dt.UTC))),
+    (dt.date, st.dates()),
+    (uuid.UUID, st.uuids()),
+    (Decimal, st.decimals(allow_nan=False)),
     (Basilisk(), st.lists(INT64 | TEXTS, max_size=3)),
 ]  # fmt: skip
 
