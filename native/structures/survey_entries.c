@@ -134,11 +134,12 @@ int ss_entries_next(ss_entries *e, uint64_t bytes, ss_entries_batch *batch) {
     *batch = (ss_entries_batch){0};
     int status = ss_enter_read(e->space.memory);
     if (status != SS_OK) return status;
+    bool shared = ss_share_read(e->space.memory);
     empty(e);
     while (status == SS_OK && (e->count == 0 || e->keys.size + e->values.size + 24 * e->count < bytes)) {
         status = e->by_chunks ? next_chunk(e) : walk_on(e);
     }
-    ss_leave_read(e->space.memory);
+    ss_leave_shared(e->space.memory, shared);
     if (status < 0) return status;
     *batch = (ss_entries_batch){e->count,
                                 e->keys.at,

@@ -59,8 +59,6 @@ class TreeIterator(BothEnds[T]):
         self._tree = tree
         self._cursor = cursor
         self._batch = batch
-        self._at_end = False
-        """Whether the last batch was shorter than it could have been."""
         self._spec = spec
         super().__init__(tree._generation, spec.finish, reverse=reverse)
 
@@ -79,7 +77,6 @@ class TreeIterator(BothEnds[T]):
         return self._tree._checked(native.call.ss_cursor_skip(self._cursor[0], n, back), "skip")
 
     def _give_back(self, n: int, *, back: bool) -> None:
-        self._at_end = False
         self._tree._checked(native.call.ss_cursor_give_back(self._cursor[0], n, back), "iteration")
 
     def _fetch(self, *, back: bool) -> Iterable[Any] | None:
@@ -139,7 +136,7 @@ class IterationSpec(NamedTuple):
 
     def joined(self, keys: list[Any], values: list[Any]) -> Iterable[Any]:
         """Return the result of `native.entries`, one item for each entry."""
-        return zip(keys, values, strict=True) if self.keys and self.values else keys or values
+        return zip(keys, values) if self.keys and self.values else keys or values  # noqa: B905 - as many; `strict` takes longer than all
 
 
 _WANTED: Final = (KEYS, VALUES)
@@ -177,25 +174,16 @@ def _finisher(key_of: Callable[[Any], Any] | None, value_of: Callable[[Any], Any
     return lambda raw: (key_of(raw[0]), value_of(raw[1]))
 
 
-def start_kind(start: object, *, inclusive: bool) -> int:
-    """Return the core's code for the lower end of a range."""
-    if start is None:
-        return _FROM_FIRST
-    return int(native.call.SS_FROM if inclusive else native.call.SS_AFTER)
-
-
-def stop_kind(stop: object, *, inclusive: bool) -> int:
-    """Return the core's code for the upper end of a range."""
-    if stop is None:
-        return _TO_LAST
-    return int(native.call.SS_UPTO if inclusive else native.call.SS_BEFORE)
+_PAIRS: Final = (tuple, list)
+_STARTS: Final[tuple[int, int]] = (native.call.SS_AFTER, native.call.SS_FROM)
+_STOPS: Final[tuple[int, int]] = (native.call.SS_BEFORE, native.call.SS_UPTO)
 
 
 def end_kinds(start: object, stop: object, inclusive: Any) -> tuple[int, int]:
-    """Return the core's codes for both ends."""
-    if not isinstance(inclusive, tuple | list) or len(inclusive) != 2:  # noqa: PLR2004 - the two ends
+    """Return the core's codes for both ends of a range."""
+    if not isinstance(inclusive, _PAIRS) or len(inclusive) != 2:  # noqa: PLR2004 - the two ends
         raise TypeError(f"inclusive must say for each end whether it belongs to the range, as in (True, False); got {inclusive!r}")
-    return start_kind(start, inclusive=inclusive[0]), stop_kind(stop, inclusive=inclusive[1])
+    return _FROM_FIRST if start is None else _STARTS[bool(inclusive[0])], _TO_LAST if stop is None else _STOPS[bool(inclusive[1])]
 
 
 class Tree(InArrow, Structure):
