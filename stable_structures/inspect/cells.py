@@ -222,7 +222,7 @@ def guessed_arrow_cell(reading: Reading) -> Cell:
     return cell_of(reading, form, from_json)
 
 
-def _is_native(codec: Codec[Any]) -> bool:
+def is_native(codec: Codec[Any]) -> bool:
     """Return whether the values of a type are in Parquet what they are in JSON, or bytes."""
     inner = innermost(codec)
     narrow = isinstance(inner, IntCodec) and inner.dtype is not None
@@ -231,7 +231,7 @@ def _is_native(codec: Codec[Any]) -> bool:
 
 def from_arrow(codec: Codec[Any], value: Any) -> Any:
     """Return the value of a cell of Parquet, by its type: as its Arrow type has it, or as JSON. O(size)."""
-    if value is None or _is_native(codec):
+    if value is None or isinstance(value, (int, float)) or is_native(codec):
         return from_json(codec, value)
     if isinstance(value, str):
         found = _json_of(value)

@@ -35,7 +35,10 @@ def is_arrow_column(given: Any) -> bool:
 
 def is_arrow_table(given: Any) -> bool:
     """Return whether it is a table that Arrow can read, of pyarrow, Polars, DuckDB, pandas and so on. O(1)."""
-    return hasattr(type(given), "__arrow_c_stream__") and not isinstance(given, InArrow) and bool(arrow("this table").is_table(given))
+    if isinstance(given, InArrow) or not hasattr(type(given), "__arrow_c_stream__"):
+        return False
+    known = type(given).__module__.partition(".")[0] == "pyarrow" or hasattr(given, "columns")  # a Series of pandas is iterated
+    return known and bool(arrow("this table").is_table(given))
 
 
 class InArrow:
