@@ -66,6 +66,15 @@ def test_canisters_are_measured_against_their_aims(tmp_path):
     assert "## Wasm canisters" in (tmp_path / "results.md").read_text(encoding="utf-8")
 
 
+def test_hashes_of_a_map_are_measured_against_their_aims(tmp_path):
+    found = bench(tmp_path, "--no-crate", "--only", "certified", "--rounds", "1")
+    assert found["failures"] == []
+    assert len(found["times"]) == 10
+    aims = [aim for aim in found["aims"] if aim["ratio"] is not None]
+    assert [aim["against"] for aim in aims] == ["the map without hashes", "50 µs"]
+    assert "## Certified map" in (tmp_path / "results.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 def test_the_cost_model_counts_a_lookup(tmp_path):
