@@ -294,7 +294,7 @@ class _Fit:
 
 
 def _unfolded(tp: Type, where: Signature) -> Type:
-    """Return a type that is no name, or a name that the program does not define."""
+    """Return what a name stands for; a type that is not a name, or that the program does not define, as it is."""
     for _ in range(_DEEPEST):
         if tp[0] != "name" or tp[1] not in where.types:
             break
