@@ -16,6 +16,7 @@ import errno
 import functools
 import operator
 import os
+import struct
 import threading
 import weakref
 from collections.abc import Callable
@@ -45,7 +46,7 @@ ASK: Final[int] = lib.SS_ASK
 ANY_LENGTH: Final[int] = lib.SS_ANY_LENGTH
 
 _LARGE: Final = 1 << 20
-_NUMBERS, _CURSOR = ffi.typeof("uint64_t *"), ffi.typeof("ss_cursor **")
+_NUMBERS, _CURSOR, _POSITION = ffi.typeof("uint64_t *"), ffi.typeof("ss_cursor **"), ffi.typeof("ss_position *")
 # Looked up once, for the hot paths.
 _unpack, _cast, _answer, _latest, _drop = ffi.unpack, ffi.cast, lib.ss_result, lib.ss_result_chars, lib.ss_result_drop
 _IN_THE_WAY: Final = (lib.SS_ABSENT, lib.SS_OTHER_TASK, lib.SS_LOCKED)
@@ -705,24 +706,44 @@ def all_entries(tree: Any, want: int, *, keys: Form, values: Form) -> tuple[list
 
 def entries(size: int, *, keys: Form, values: Form) -> tuple[list[Any], list[Any]]:
     """Split a result of entries into keys and values."""
-    view = memoryview(ffi.buffer(_answer(), size))
-    row = view[: size & -8].cast("Q")
-    middle = row[0] + 3 if keys == 1 or keys == 2 else 3  # noqa: PLR1714, PLR2004 - a call of `in` takes longer; the forms
-    end = row[0] + middle if values == 1 or values == 2 else middle  # noqa: PLR1714, PLR2004
-    key_bytes = row[1]
-    first: list[Any] = row[3:middle].tolist()
-    last: list[Any] = row[middle:end].tolist()
-    data = bytes(view[8 * end :])
-    _drop()
+    data = result(size)
+    count, key_bytes = _unpack_head(data)
+    middle = 24 + 8 * count if keys == 1 or keys == 2 else 24  # noqa: PLR1714, PLR2004 - a call of `in` takes longer; the forms
+    end = middle + 8 * count if values == 1 or values == 2 else middle  # noqa: PLR1714, PLR2004
+    row = memoryview(data)
+    first: list[Any] = row[24:middle].cast("Q").tolist() if middle > 24 else []  # noqa: PLR2004 - the size of the head
+    last: list[Any] = row[middle:end].cast("Q").tolist() if end > middle else []
     if keys == 1:
-        first = _cut(data, 0, first)
+        first = _cut(data, end, first)
     elif callable(keys):
-        first = keys(data[:key_bytes])
+        first = keys(data[end : end + key_bytes])
     if values == 1:
-        last = _cut(data, key_bytes, last)
+        last = _cut(data, end + key_bytes, last)
     elif callable(values):
-        last = values(data[key_bytes:])
+        last = values(data[end + key_bytes :])
     return first, last
+
+
+_unpack_head: Final = struct.Struct("<QQ8x").unpack_from
+
+
+def entry_columns(size: int) -> tuple[Any, Any, Any, Any]:
+    """Split a result of entries into the bytes of keys, their ends, the bytes of values, their ends, as arrays. O(size)."""
+    whole = np.frombuffer(bytes(ffi.buffer(_answer(), size)), np.uint8)
+    _drop()
+    numbers = whole[: size & -8].view(np.uint64)
+    count, key_bytes = int(numbers[0]), int(numbers[1])
+    data = whole[8 * (3 + 2 * count) :]
+    return data[:key_bytes], numbers[3 : 3 + count], data[key_bytes:], numbers[3 + count : 3 + 2 * count]
+
+
+def exported_column(function: Any, handle: Any, start: int, stop: int, length: int) -> tuple[bytes, npt.NDArray[np.uint64]] | None:
+    """Return as `exported`, but the bytes together, with the end of each."""
+    ends = np.empty(stop - start, np.uint64)
+    size = function(handle, start, stop, length, ffi.from_buffer(_U64S, ends) if stop > start else ffi.new("uint64_t[]", 1))
+    if size == lib.SS_OUT_OF_BOUNDS:
+        return None
+    return result(check(size, "get")), ends
 
 
 def _cut(data: bytes, start: int, ends: Sequence[int]) -> list[bytes]:
@@ -747,14 +768,18 @@ def exported(function: Any, handle: Any, start: int, stop: int, length: int) -> 
 # ---- entry positions of a map ----
 
 
+_locate, _set_at = lib.ss_btree_locate, lib.ss_btree_set_at
+_ANYTHING, _NOTHING, _VALUE = lib.SS_EXPECT_ANYTHING, lib.SS_EXPECT_NOTHING, lib.SS_EXPECT_VALUE
+
+
 def new_position() -> Any:
     """Return an entry position for `locate` to fill."""
-    return ffi.new("ss_position *")
+    return ffi.new(_POSITION)
 
 
 def locate(handle: Any, key: bytes, position: Any) -> bytes | None:
     """Return the value of a key, and store its entry position."""
-    size = lib.ss_btree_locate(handle, key, len(key), position)
+    size = _locate(handle, key, len(key), position)
     return None if size == NO_VALUE else result(check(size, "entry"))
 
 
@@ -765,14 +790,14 @@ def position_changes(position: Any) -> int:
 
 def set_at(handle: Any, position: Any, key: bytes, value: bytes) -> int:
     """Set the value of the key at an entry position; return the map's change count after that."""
-    return number(lib.ss_btree_set_at(handle, position, key, len(key), value, len(value), lib.SS_EXPECT_ANYTHING, NULL, 0), "entry")
+    return number(_set_at(handle, position, key, len(key), value, len(value), _ANYTHING, NULL, 0), "entry")
 
 
 def replace_at(handle: Any, position: Any, key: bytes, old: bytes | None, value: bytes) -> int | None:
     """Do as `set_at` if the value of the key is `old` (None: if it is absent); otherwise change nothing and return None."""
-    expect = lib.SS_EXPECT_NOTHING if old is None else lib.SS_EXPECT_VALUE
+    expect = _NOTHING if old is None else _VALUE
     data = old or b""
-    changes = lib.ss_btree_set_at(handle, position, key, len(key), value, len(value), expect, data, len(data))
+    changes = _set_at(handle, position, key, len(key), value, len(value), expect, data, len(data))
     return None if changes == NO_NUMBER else number(changes, "entry")
 
 
@@ -801,7 +826,7 @@ def room(array: npt.NDArray[Any], *, native: bool, bias: int = 0) -> Any:
     return made
 
 
-def flags(array: npt.NDArray[np.bool_]) -> Any:
+def flags(array: npt.NDArray[Any]) -> Any:
     """Return an array for one byte per item."""
     return ffi.from_buffer("uint8_t[]", array.view(np.uint8), require_writable=True)
 

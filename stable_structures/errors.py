@@ -107,5 +107,9 @@ class Unsupported(StableError, NotImplementedError):
     """A feature of the platform or of a CDK that the harness does not support; the message names it."""
 
 
+class MissingExtra(StableError, ImportError):
+    """An optional library is not installed; the message says which extra brings it."""
+
+
 class SourceError(StableError, ValueError):
     """The argument of install or upgrade is not a valid canister; the message says why and what to do."""

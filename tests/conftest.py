@@ -25,6 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ.pop("COLUMNS", None)  # xdist says 80 in its processes; what is printed must not depend on how tests are run
     if config.option.seed is None:
         config.option.seed = secrets.randbits(32)
 

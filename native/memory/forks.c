@@ -30,6 +30,7 @@ static void after_fork_in_child(void) {
     for (ss_root *root = roots; root != NULL; root = root->next_root) {
         bool busy = root->at_fork == SS_FORK_BUSY;
         release_root(root);
+        ss_root_forget_sharing(root);
         if (root->storage_ops != NULL && root->storage_ops->forked != NULL && root->storage_ops->forked(root->storage)) busy = true;
         if (busy) ss_root_forked(root, "another thread was using the memory when this process was forked: make a new one here");
     }

@@ -17,7 +17,7 @@
  *  G3  The size of a memory is at most B times the number of buckets that it owns.
  *  G4  Every bucket that a memory's size reaches lies inside the base.
  *
- * A virtual memory is the row of its buckets in the order of the table. It knows their places and its size as of one
+ * A virtual memory is the sequence of its buckets in the order of the table. It knows their places and its size as of one
  * epoch of the root; when the epoch has moved it reads them again on entry.
  *
  * References: caller -> manager -> base, and virtual memory -> manager. The manager's way back to its virtual memories

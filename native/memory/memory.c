@@ -151,17 +151,86 @@ int ss_root_wait(ss_root *root, pthread_cond_t *condition, const struct timespec
     return error;
 }
 
+/* ---- reads that let others in ---- */
+
+static inline bool is_shared(ss_root *root) {
+    return atomic_load_explicit(&root->sharing, memory_order_acquire) != 0;
+}
+
+bool ss_share_read(ss_memory *memory) {
+    ss_root *root = memory->root;
+    if (root->foreign || root->guarded) return false;
+    atomic_fetch_add(&root->sharing, 1);
+    unlock_root(root);
+    return true;
+}
+
+void ss_leave_shared(ss_memory *memory, bool shared) {
+    ss_root *root = memory->root;
+    if (!shared) {
+        ss_leave_read(memory);
+        return;
+    }
+    if (atomic_fetch_sub(&root->sharing, 1) > 1 || !atomic_load(&root->awaited)) return;
+    pthread_mutex_lock(&root->sharing_mutex);
+    pthread_cond_broadcast(&root->unshared);
+    pthread_mutex_unlock(&root->sharing_mutex);
+}
+
+/* For one slice at most. Whoever waits holds the lock, so no new ones come, and those inside wait for nobody. */
+static void wait_for_sharers(ss_root *root) {
+    struct timespec until = ss_after(SS_SLICE_MS);
+    int error = 0;
+    pthread_mutex_lock(&root->sharing_mutex);
+    atomic_store(&root->awaited, true);
+    while (error == 0 && atomic_load(&root->sharing) != 0) {
+        error = pthread_cond_timedwait(&root->unshared, &root->sharing_mutex, &until);
+    }
+    atomic_store(&root->awaited, false);
+    pthread_mutex_unlock(&root->sharing_mutex);
+}
+
+int ss_root_be_alone(ss_root *root, bool deaf) {
+    int status = SS_OK;
+    while (status == SS_OK && SS_UNLIKELY(is_shared(root))) {
+        if (!deaf && ss_is_impatient()) return SS_ABSENT;
+        wait_for_sharers(root);
+        if (deaf || !is_shared(root)) continue;
+        unlock_root(root);
+        status = ss_poll_signals();
+        (void)lock_root(root, true);
+    }
+    return status;
+}
+
+static int init_sharing(ss_root *root) {
+    if (pthread_mutex_init(&root->sharing_mutex, NULL) != 0) return SS_NO_HEAP;
+    if (ss_condition_init(&root->unshared) == 0) return SS_OK;
+    pthread_mutex_destroy(&root->sharing_mutex);
+    return SS_NO_HEAP;
+}
+
+void ss_root_forget_sharing(ss_root *root) {
+    atomic_store(&root->sharing, 0);
+    (void)init_sharing(root);
+}
+
 /* ---- life ---- */
+
+static int init_locks(ss_root *root) {
+    if (pthread_mutex_init(&root->mutex, NULL) != 0) return SS_NO_HEAP;
+    if (pthread_mutex_init(&root->leases_mutex, NULL) == 0) {
+        if (init_sharing(root) == SS_OK) return SS_OK;
+        pthread_mutex_destroy(&root->leases_mutex);
+    }
+    pthread_mutex_destroy(&root->mutex);
+    return SS_NO_HEAP;
+}
 
 static ss_root *new_root(void) {
     ss_root *root = calloc(1, sizeof *root);
     if (root == NULL) return NULL;
-    if (pthread_mutex_init(&root->mutex, NULL) != 0) {
-        free(root);
-        return NULL;
-    }
-    if (pthread_mutex_init(&root->leases_mutex, NULL) != 0) {
-        pthread_mutex_destroy(&root->mutex);
+    if (init_locks(root) != SS_OK) {
         free(root);
         return NULL;
     }
@@ -176,6 +245,8 @@ static void free_root(ss_root *root) {
     unreserve(root);
     free(root->undo.log);
     ss_scope_release(root->scope);
+    pthread_cond_destroy(&root->unshared);
+    pthread_mutex_destroy(&root->sharing_mutex);
     pthread_mutex_destroy(&root->leases_mutex);
     pthread_mutex_destroy(&root->mutex);
     free(root);
@@ -258,6 +329,11 @@ static int close_root(ss_root *root, bool last, bool deaf) {
     bool open = false;
     int status = lock_root(root, deaf);
     if (status != SS_OK) return status;
+    status = ss_root_be_alone(root, deaf);
+    if (status != SS_OK) {
+        unlock_root(root);
+        return status;
+    }
     if (root->storage_ops != NULL && root->storage_ops->close != NULL) status = root->storage_ops->close(root->storage, last, &open);
     if (!open) {
         root->closed = true;
@@ -314,12 +390,23 @@ static int enter_special(ss_root *root) {
     return ss_fail(SS_CLOSED, root->closed_because != NULL ? root->closed_because : "the memory was closed", 0, 0, 0);
 }
 
-int ss_enter_read(ss_memory *memory) {
+/* What comes between the lock and the refreshing of tables. It may give the lock up and wait, and others may have come in
+ * to read then. */
+static int enter_root_alone(ss_root *root) {
+    for (;;) {
+        int status = ss_root_be_alone(root, false);
+        if (status == SS_OK && (root->closed | root->guarded)) status = enter_special(root);
+        if (status != SS_OK || SS_LIKELY(!is_shared(root))) return status;
+        if (root->guarded) root->storage_ops->leave(root->storage);
+    }
+}
+
+static inline int enter(ss_memory *memory, bool alone) {
     ss_root *root = memory->root;
     int status = lock_root(root, false);
     if (SS_UNLIKELY(status != SS_OK)) return status;
-    if (SS_UNLIKELY(root->closed | root->guarded)) {
-        status = enter_special(root);
+    if (SS_UNLIKELY(root->closed | root->guarded | (alone && is_shared(root)))) {
+        status = alone ? enter_root_alone(root) : enter_special(root);
         if (status != SS_OK) {
             unlock_root(root);
             return status;
@@ -330,6 +417,14 @@ int ss_enter_read(ss_memory *memory) {
     return status;
 }
 
+int ss_enter_read(ss_memory *memory) {
+    return enter(memory, false);
+}
+
+int ss_enter_alone(ss_memory *memory) {
+    return enter(memory, true);
+}
+
 void ss_leave_read(ss_memory *memory) {
     ss_root *root = memory->root;
     if (SS_UNLIKELY(root->guarded)) root->storage_ops->leave(root->storage);
@@ -337,7 +432,7 @@ void ss_leave_read(ss_memory *memory) {
 }
 
 int ss_enter_write(ss_memory *memory) {
-    int status = ss_enter_read(memory);
+    int status = enter(memory, true);
     if (status != SS_OK) return status;
     ss_root *root = memory->root;
     if (SS_UNLIKELY(root->read_only)) {

@@ -14,6 +14,8 @@
  *  M4  A public operation of a structure runs between ss_enter and ss_leave; everything below it finds the lock held.
  *  M5  An operation that can fail after its first write runs in an undo scope; a failure then restores every byte, and
  *      the size of a flat root. A foreign root that fails in that too is restored before its next operation.
+ *  M6  Where long reads let others in (ss_share_read), nobody changes a byte, the size, the mapping or the tables of a
+ *      memory until they have ended; and they touch nothing that belongs to a handle, and run no code of the user.
  */
 #ifndef SS_MEMORY_H
 #define SS_MEMORY_H
@@ -112,7 +114,11 @@ struct ss_root {
     pthread_mutex_t mutex;
     pthread_mutex_t leases_mutex; /* of the leases only; nothing is called while it is held */
     _Atomic(const void *) holder; /* identity of the thread that holds the mutex */
-    unsigned watch;               /* bits of enum ss_watch */
+    atomic_uint sharing;          /* operations that read without the mutex (M6); it grows only while the mutex is held */
+    atomic_bool awaited;          /* the holder waits for their end */
+    pthread_mutex_t sharing_mutex;
+    pthread_cond_t unshared;
+    unsigned watch; /* bits of enum ss_watch */
     bool closed, guarded, read_only, foreign;
     bool forked;                /* this is the child of a fork; an operation that was under way ends with SS_CLOSED */
     const char *closed_because; /* the rule of SS_CLOSED, if it was not the user who closed it */
@@ -195,6 +201,13 @@ int ss_memory_close_at_exit(ss_memory *memory);
  * (write) SS_READ_ONLY; then the lock is not held and leave must not be called. */
 int ss_enter_read(ss_memory *memory);
 void ss_leave_read(ss_memory *memory);
+/* The same, and no operation reads without the lock: for what changes more than one operation's own. */
+int ss_enter_alone(ss_memory *memory);
+/* After ss_enter_read: gives up the lock, so that others may read too, while this operation reads on; ss_leave_shared ends it then.
+ * False, and the lock stays, if that cannot be: in a transaction, in a file that is open for reading, in a foreign memory. */
+bool ss_share_read(ss_memory *memory);
+/* Ends a read: `shared` is what ss_share_read said. */
+void ss_leave_shared(ss_memory *memory, bool shared);
 /* For a second memory on a root whose lock is held: what ss_enter_read does beside locking. */
 int ss_memory_refresh(ss_memory *memory);
 int ss_enter_write(ss_memory *memory);
@@ -302,6 +315,10 @@ void ss_root_zero(ss_root *root, uint64_t first, uint64_t end);
 /* The lock by itself, whatever state the root is in. SS_REENTRANT, or what ended a wait; `deaf`: such a wait does not end. */
 int ss_root_lock(ss_root *root, bool deaf);
 void ss_root_unlock(ss_root *root);
+/* With the lock held: waits until no operation reads without it. What ended the wait, if anything did; if `deaf`, nothing does. */
+int ss_root_be_alone(ss_root *root, bool deaf);
+/* In the child of a fork: no other thread reads. */
+void ss_root_forget_sharing(ss_root *root);
 /* Whether the calling thread has the lock. */
 bool ss_root_is_mine(const ss_root *root);
 /* Waits for the condition with the root's lock released; an errno, as pthread_cond_timedwait. */

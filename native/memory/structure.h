@@ -48,7 +48,7 @@ typedef struct ss_handle {
 int ss_handle_begin(ss_handle *handle, ss_memory *memory, int mode);
 /* The same for a second memory on a root that `first` has locked. */
 int ss_handle_begin_beside(ss_handle *handle, ss_memory *memory, const ss_handle *first);
-/* For an opening that found no such structure: SS_OK where it may make one, in this mode and over what is there. */
+/* For an opening that found no such structure: SS_OK if it may create one, in this mode and over what is there. */
 int ss_handle_may_create(const ss_handle *handle, int mode);
 /* Ends the opening and returns its final status; on a failure lease and memory are given up. */
 int ss_handle_end(ss_handle *handle, int status);

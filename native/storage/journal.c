@@ -3,10 +3,10 @@
  * 17th changed block on it is the first change of each block of 4 KiB: many small copies cost more than a large one.
  *
  *   state          what other threads may do     changes of memory     on failure of an operation
- *   IDLE           everything                    not tracked           undo scope of memory.c
+ *   IDLE           everything                    not tracked           undo scope (undo.c)
  *   OPERATION      wait for the lock             tracked, committed    all of the operation is rolled back
  *                                                when it ends
- *   TRANSACTION    wait for the end (enter)      tracked               undo scope of memory.c
+ *   TRANSACTION    wait for the end (enter)      tracked               undo scope (undo.c)
  *
  * A memory without a log is never in OPERATION: nothing would be done with what was tracked.
  *
@@ -235,9 +235,16 @@ static ss_change *find_change(struct journal *journal, uint64_t block) {
     return change;
 }
 
+/* Whether nothing of these bytes, which lie in one block, is still to be kept: nearly always, in a long transaction. */
+static inline bool is_kept(const struct journal *journal, uint64_t offset, uint64_t length) {
+    uint64_t block = offset / SS_BLOCK_SIZE;
+    return !journal->by_lines && (offset + length - 1) / SS_BLOCK_SIZE == block && ss_block_bits_has(&journal->bits, block);
+}
+
 static int touch(void *self, uint64_t offset, uint64_t length) {
     struct journal *journal = self;
     int status = SS_OK;
+    if (SS_LIKELY(is_kept(journal, offset, length))) return SS_OK;
     for (uint64_t at = offset, end = offset + length; status == SS_OK && at < end;) {
         uint64_t block = at / SS_BLOCK_SIZE, start = block * SS_BLOCK_SIZE;
         uint64_t stop = end - start < SS_BLOCK_SIZE ? end : start + SS_BLOCK_SIZE;
@@ -421,6 +428,7 @@ static int close_storage(void *self, bool last, bool *open) {
     int status = last ? SS_OK : wait_turn(journal);
     *open = status != SS_OK;
     if (status != SS_OK) return status;
+    (void)ss_root_be_alone(journal->root, true); /* others may have come in during the wait */
     if (journal->state != IDLE) {
         lose(journal);
         leave(journal);
@@ -485,7 +493,7 @@ int ss_journal_attach(ss_root *root, const ss_backing_ops *backing, void *self, 
 /* Enters by way of the root's own memory: a damaged manager in between must not keep anybody from ending a transaction. */
 static int enter_root(ss_memory **memory) {
     while ((*memory)->base != NULL) *memory = (*memory)->base;
-    return ss_enter_read(*memory);
+    return ss_enter_alone(*memory);
 }
 
 static int closed(const ss_root *root) {
@@ -580,7 +588,7 @@ static void let_go(ss_held *held) {
 }
 
 static int begin_held(ss_held *held, ss_memory *memory, uint64_t task) {
-    int status = ss_enter_read(memory);
+    int status = ss_enter_alone(memory);
     if (status != SS_OK) return status;
     status = begin_transaction(memory->root);
     if (status == SS_OK) {

@@ -33,7 +33,7 @@
  *  I4  A header that is the only valid one, and a record that was synced, are never overwritten in place.
  *  I5  A record that was synced has its blocks for itself: a torn write of the next one cannot damage it.
  *  I6  Recovery changes the file only after its copy of the log is durable. It never writes into the log that it found:
- *      after a sync that failed, the system may show a record that the disk does not have, and a second sync says yes.
+ *      after a failed sync, the system may show a record that the disk does not have, and a second sync succeeds.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -93,6 +93,31 @@ int ss_btree_begin_read(ss_btree *tree) {
     return status;
 }
 
+/* Below this the copy costs more than the wait. */
+#define MANY_ENTRIES 64
+
+void ss_btree_share_read(ss_btree *tree, uint64_t entries, ss_btree_reading *reading) {
+    reading->tree = tree;
+    reading->shared = false;
+    if (entries < MANY_ENTRIES || tree->order.terms[0].kind == SS_ORDER_CALLBACK) return;
+    reading->copy = *tree;
+    reading->copy.space.scratch = (ss_scratch){0};
+    reading->shared = ss_share_read(tree->handle.memory);
+    if (reading->shared) reading->tree = &reading->copy;
+}
+
+int ss_btree_begin_long_read(ss_btree *tree, uint64_t entries, ss_btree_reading *reading) {
+    int status = ss_btree_begin_read(tree);
+    if (status == SS_OK) ss_btree_share_read(tree, entries, reading);
+    return status;
+}
+
+void ss_btree_end_long_read(ss_btree_reading *reading) {
+    ss_memory *memory = reading->tree->handle.memory;
+    if (reading->shared) ss_scratch_free(&reading->copy.space.scratch);
+    ss_leave_shared(memory, reading->shared);
+}
+
 int ss_btree_begin_write(ss_btree *tree) {
     if (tree == NULL) return ss_fail(SS_CLOSED, "no map", 0, 0, 0);
     int status = ss_handle_enter_write(&tree->handle);

@@ -54,7 +54,7 @@ static ss_span part_item(const ss_column_part *part, uint64_t i, uint8_t buffer[
     return item(&part->items, i - part->first, buffer);
 }
 
-/* That of two keys in a row the second is the greater. */
+/* That of two neighbouring keys the second is the greater. */
 static int check_pair(const ss_btree *tree, ss_span low, ss_span high, uint64_t i, uint64_t count) {
     int result = SS_LESS;
     int status = ss_order_compare(&tree->order, low.at, low.size, high.at, high.size, &result);
@@ -213,12 +213,13 @@ static int look_up_all(value_collector *self, const ss_column *keys, uint64_t co
 }
 
 int ss_btree_get_many(ss_btree *tree, const ss_column *keys, uint64_t count, const ss_output_column *values, uint8_t *found) {
-    value_collector self = {tree, values, NULL, found, 0};
-    int status = ss_btree_begin_read(tree);
+    ss_btree_reading reading;
+    int status = ss_btree_begin_long_read(tree, count, &reading);
     if (status != SS_OK) return status;
+    value_collector self = {reading.tree, values, NULL, found, 0};
     status = check_column(keys, tree->key, count);
     if (status == SS_OK) status = look_up_all(&self, keys, count);
-    ss_leave_read(tree->handle.memory);
+    ss_btree_end_long_read(&reading);
     return status;
 }
 
@@ -243,12 +244,14 @@ int64_t ss_btree_get_many_bytes(ss_btree *tree, const ss_column *keys, uint64_t 
     ss_result_builder result = {0};
     value_collector self = {tree, NULL, count > SIZE_MAX / 64 ? NULL : calloc((size_t)count + 1, sizeof(ss_span)), found, 0};
     if (self.spans == NULL) return ss_fail(SS_NO_HEAP, "values on their way out", 0, count, 0);
-    int status = ss_btree_begin_read(tree);
+    ss_btree_reading reading;
+    int status = ss_btree_begin_long_read(tree, count, &reading);
     if (status == SS_OK) {
+        self.tree = reading.tree;
         status = check_column(keys, tree->key, count);
         if (status == SS_OK) status = look_up_all(&self, keys, count);
         if (status == SS_OK) status = join_spans(&self, count, &result);
-        ss_leave_read(tree->handle.memory);
+        ss_btree_end_long_read(&reading);
     }
     free(self.spans);
     return ss_result_finish(&result, status);

@@ -63,6 +63,16 @@ static inline int ss_btree_settle(ss_btree *tree, int status) {
 /* Take the lock, read and check the header; leave with ss_leave_*. */
 int ss_btree_begin_read(ss_btree *tree);
 int ss_btree_begin_write(ss_btree *tree);
+/* A read of about so many entries; if they are many, others need not wait for it (M6): it reads by a copy of the handle, with
+ * a scratch of its own. It holds the lock to its end if that cannot be, as with an order that is a function of the user. */
+typedef struct ss_btree_reading {
+    ss_btree *tree; /* to be read */
+    bool shared;
+    ss_btree copy;
+} ss_btree_reading;
+int ss_btree_begin_long_read(ss_btree *tree, uint64_t entries, ss_btree_reading *reading);
+void ss_btree_share_read(ss_btree *tree, uint64_t entries, ss_btree_reading *reading); /* the same, after ss_btree_begin_read */
+void ss_btree_end_long_read(ss_btree_reading *reading);
 /* Reads and checks the header (lock held). */
 int ss_btree_read_header(ss_btree *tree);
 int ss_btree_write_header(ss_btree *tree);

@@ -17,7 +17,7 @@ typedef struct ss_edge {
     uint8_t hash[SS_SHA256_SIZE];
 } ss_edge;
 
-/* A growing row of bytes. */
+/* A growing array of bytes. */
 typedef struct ss_row {
     uint8_t *bytes;
     uint64_t size, room;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Invariants
+/* Cursors (cursor.h): the two ends of a range of a map, as paths from the root.
+ *
+ * Invariants
  *  C1  A path names an entry: the node of each level from the root on, and in it the child that the path takes, in the
  *      last one the entry itself.
  *  C2  What is left of the range are the entries from `front` to `back`, both included; `done` where nothing is left.
@@ -20,7 +22,7 @@ typedef struct path {
     uint32_t index[SS_DEPTH];
 } path;
 
-/* A growing row of bytes. */
+/* A growing array of bytes. */
 typedef struct row {
     uint8_t *bytes;
     size_t size, room;
@@ -634,15 +636,16 @@ int64_t ss_cursor_skip(ss_cursor *cursor, uint64_t n, int back) {
 
 int64_t ss_btree_entries(ss_btree *tree, int want) {
     uint64_t taken = 0, size = 0;
+    ss_btree_reading reading;
     ss_cursor *cursor = calloc(1, sizeof *cursor);
     if (cursor == NULL) return ss_fail(SS_NO_HEAP, "a cursor", 0, sizeof *cursor, 0);
-    cursor->tree = tree;
-    int status = ss_btree_begin_read(tree);
+    int status = ss_btree_begin_long_read(tree, UINT64_MAX, &reading);
     if (status == SS_OK) {
+        cursor->tree = reading.tree;
         status = set_range(cursor, SS_FROM_FIRST, (ss_span){NULL, 0}, SS_TO_LAST, (ss_span){NULL, 0});
         if (status == SS_OK) status = take(cursor, UINT64_MAX, UINT64_MAX, want, false, &taken);
         if (status == SS_OK) status = hand_over(cursor, taken, &size);
-        ss_leave_read(tree->handle.memory);
+        ss_btree_end_long_read(&reading);
     }
     ss_cursor_free(cursor);
     return ss_result_size(status, size);
@@ -697,16 +700,34 @@ static int export_step(ss_cursor *cursor, ss_node *node, uint64_t *taken, uint64
     return status == SS_OK ? advance(cursor, node, false) : status;
 }
 
+/* By a copy of the map's handle, since others may use that meanwhile. The cursor itself is the caller's alone. */
+static int export(ss_cursor *cursor, uint64_t most, const ss_output_column *keys, const ss_output_column *values, uint64_t *taken) {
+    ss_btree_reading reading;
+    ss_node node;
+    int status = SS_OK;
+    ss_cursor walk = *cursor;
+    ss_btree_share_read(cursor->tree, most, &reading);
+    walk.tree = reading.tree;
+    while (status == SS_OK && !walk.done && *taken < most) status = export_step(&walk, &node, taken, most, keys, values);
+    ss_btree_end_long_read(&reading);
+    if (status == SS_OK) {
+        walk.tree = cursor->tree;
+        *cursor = walk;
+    } else {
+        cursor->keys_lost = true;
+    }
+    return status;
+}
+
 int64_t ss_cursor_export(ss_cursor *cursor, uint64_t most, const ss_output_column *keys, const ss_output_column *values) {
     uint64_t taken = 0;
-    ss_node node;
     int status = begin(cursor);
     if (status != SS_OK) return status;
-    const ss_cursor before = *cursor;
     /* Arrays that are filled in several calls hold the values of one moment. */
-    if (cursor->changes != ss_handle_changes(&cursor->tree->handle)) status = ss_fail(SS_CHANGED, NULL, 0, 0, 0);
-    while (status == SS_OK && !cursor->done && taken < most) status = export_step(cursor, &node, &taken, most, keys, values);
-    if (status != SS_OK) go_back(cursor, &before);
-    ss_leave_read(cursor->tree->handle.memory);
+    if (cursor->changes != ss_handle_changes(&cursor->tree->handle)) {
+        ss_leave_read(cursor->tree->handle.memory);
+        return ss_fail(SS_CHANGED, NULL, 0, 0, 0);
+    }
+    status = export(cursor, most, keys, values, &taken);
     return ss_result_size(status, taken);
 }

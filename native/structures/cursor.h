@@ -53,7 +53,7 @@ int64_t ss_btree_entries(ss_btree *tree, int want);
 
 /* The next entries from the front, at most `most`, straight into arrays; NULL for a part that is not wanted. How many
  * there were, or a negative status: SS_CORRUPT too where one has not the size of the items, SS_CHANGED for overwritten
- * values too. O(n). */
+ * values too. Others may read the map meanwhile, but nobody may use this cursor. O(n). */
 int64_t ss_cursor_export(ss_cursor *cursor, uint64_t most, const ss_output_column *keys, const ss_output_column *values);
 
 /* SS_OK; SS_ABSENT if this thread has overwritten values since it was made or last asked; or why the cursor is of no use any more:

@@ -3,7 +3,7 @@
  *
  * A probe looks at one layout-2 node that lies in one piece, by pointer, and only at bytes of its first page. What it
  * cannot settle there (another layout, a key behind the page, an order that is not that of bytes) it leaves to node.c by
- * answering SS_PROBE_HARD; so it needs no scratch, cannot fail, and believes nothing: what it finds strange is hard too.
+ * answering SS_PROBE_HARD; so it needs no scratch, cannot fail, and trusts nothing: what it does not expect is hard too.
  *
  * The lines of a node are asked for together as soon as its address is known, so that their misses overlap.
  */

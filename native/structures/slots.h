@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A row of slots of one size with a length: what vec and heap are made of. Private to these two.
+/* A sequence of slots of one size, with a length: what vec and heap are made of. Private to these two.
  *
  * The lock is held in every function, except in open, free and detach (those of the handle). An index given to find,
  * view, read or store is below the length, which the caller has from ss_slots_length.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Entries of a map that is not believed, in batches: in the order of its keys, or node by node as they lie.
+/* Entries of a map that is not trusted, in batches: in the order of its keys, or node by node as they lie.
  *
  * A walk has one node of each level, `at` counts its steps: child 0, entry 0, child 1, ... (in a leaf only the entries). It enters
  * no more nodes than there are chunks, which ends walks through nodes that have several parents.
@@ -134,11 +134,12 @@ int ss_entries_next(ss_entries *e, uint64_t bytes, ss_entries_batch *batch) {
     *batch = (ss_entries_batch){0};
     int status = ss_enter_read(e->space.memory);
     if (status != SS_OK) return status;
+    bool shared = ss_share_read(e->space.memory);
     empty(e);
     while (status == SS_OK && (e->count == 0 || e->keys.size + e->values.size + 24 * e->count < bytes)) {
         status = e->by_chunks ? next_chunk(e) : walk_on(e);
     }
-    ss_leave_read(e->space.memory);
+    ss_leave_shared(e->space.memory, shared);
     if (status < 0) return status;
     *batch = (ss_entries_batch){e->count,
                                 e->keys.at,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One node as a survey sees it: read from bytes that are not believed. Layouts in node_layout.h. */
+/* One node as a survey sees it: parsed as untrusted input. Layouts in node_layout.h. */
 #ifndef SS_SURVEY_INTERNAL_H
 #define SS_SURVEY_INTERNAL_H
 

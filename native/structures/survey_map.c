@@ -351,6 +351,7 @@ static int visit(ss_map_survey *s, slice *here, slice *below) {
 int ss_map_survey_step(ss_map_survey *s, uint64_t nodes) {
     int status = ss_enter_read(s->space.memory);
     if (status != SS_OK) return status;
+    bool shared = ss_share_read(s->space.memory);
     while (nodes > 0 && status == SS_OK) {
         slice *here = &s->slices[s->depth], *below = &s->slices[s->depth + 1];
         bool more = here->next < item_count(here);
@@ -368,7 +369,7 @@ int ss_map_survey_step(ss_map_survey *s, uint64_t nodes) {
                 s->depth--;
         }
     }
-    ss_leave_read(s->space.memory);
+    ss_leave_shared(s->space.memory, shared);
     return status;
 }
 
@@ -448,8 +449,9 @@ int ss_map_survey_free_list(ss_map_survey *s) {
     ss_survey_note note;
     int status = ss_enter_read(s->space.memory);
     if (status != SS_OK) return status;
+    bool shared = ss_share_read(s->space.memory);
     status = tell_or_fail(s, walk_free(s, &s->stats.end_of_chunks, &note), &note);
-    ss_leave_read(s->space.memory);
+    ss_leave_shared(s->space.memory, shared);
     return status;
 }
 
@@ -467,10 +469,11 @@ static int begin(ss_map_survey *s) {
     if (s->space.frame.root == SS_NULL) return SS_OK;
     int status = ss_enter_read(s->space.memory);
     if (status != SS_OK) return status;
+    bool shared = ss_share_read(s->space.memory);
     uint32_t tries = 256;
     s->leaf_depth = find_leaf(s, s->space.frame.root, 0, &tries);
     s->space.steps_left = s->space.chunks * 16 + 1024;
-    ss_leave_read(s->space.memory);
+    ss_leave_shared(s->space.memory, shared);
     status = ss_seen_reserve(&top->parents, sizeof(parent));
     if (status != SS_OK) return status;
     memset(top->parents.at, 0, sizeof(parent));

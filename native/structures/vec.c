@@ -286,12 +286,33 @@ static int enter_range(ss_vec *vec, uint64_t start, uint64_t stop, uint64_t want
     return ss_fail(SS_OUT_OF_BOUNDS, "range of elements", 0, start <= stop ? stop : start, start <= stop ? length : stop);
 }
 
+/* A long read of elements [start, stop) that others need not wait for (M6), by slots of its own. */
+typedef struct long_read {
+    ss_slots slots;
+    bool shared;
+} long_read;
+
+static int begin_long_read(ss_vec *vec, uint64_t start, uint64_t stop, uint64_t length, long_read *reading) {
+    int status = enter_range(vec, start, stop, length);
+    if (status != SS_OK) return status;
+    reading->slots = vec->slots;
+    reading->slots.scratch = reading->slots.stored = (ss_scratch){0};
+    reading->shared = ss_share_read(vec->slots.handle.memory);
+    return SS_OK;
+}
+
+static void end_long_read(long_read *reading) {
+    ss_scratch_free(&reading->slots.scratch);
+    ss_leave_shared(reading->slots.handle.memory, reading->shared);
+}
+
 int ss_vec_export(ss_vec *vec, uint64_t start, uint64_t stop, uint64_t length, uint8_t *to) {
     int status = ss_slots_demand_fixed(&vec->slots);
-    if (status == SS_OK) status = enter_range(vec, start, stop, length);
+    long_read reading;
+    if (status == SS_OK) status = begin_long_read(vec, start, stop, length, &reading);
     if (status != SS_OK) return status;
-    status = ss_slots_read_run(&vec->slots, start, to, stop - start);
-    leave_read(vec);
+    status = ss_slots_read_run(&reading.slots, start, to, stop - start);
+    end_long_read(&reading);
     return status;
 }
 
@@ -309,11 +330,12 @@ static int measure(const ss_slots *slots, uint64_t start, uint64_t stop, uint64_
 }
 
 int64_t ss_vec_export_var(ss_vec *vec, uint64_t start, uint64_t stop, uint64_t length, uint64_t *ends) {
-    const ss_slots *slots = &vec->slots;
     ss_result_builder result = {0};
     uint64_t total = 0, done = 0;
-    int status = enter_range(vec, start, stop, length);
+    long_read reading;
+    int status = begin_long_read(vec, start, stop, length, &reading);
     if (status != SS_OK) return status;
+    const ss_slots *slots = &reading.slots;
     status = measure(slots, start, stop, ends, &total);
     uint8_t *room = status == SS_OK ? ss_result_reserve(&result, slots->handle.memory, total) : NULL;
     if (status == SS_OK && room == NULL) status = SS_NO_HEAP;
@@ -321,16 +343,17 @@ int64_t ss_vec_export_var(ss_vec *vec, uint64_t start, uint64_t stop, uint64_t l
         status = ss_memory_read(slots->handle.memory, ss_slots_data(slots, i), room + done, ends[i - start] - done);
         done = ends[i - start];
     }
-    leave_read(vec);
+    end_long_read(&reading);
     return ss_result_finish(&result, status);
 }
 
 int ss_vec_export_ints(ss_vec *vec, uint64_t start, uint64_t stop, uint64_t length, void *native, uint64_t bias) {
     int status = ss_slots_demand_int(&vec->slots);
-    if (status == SS_OK) status = enter_range(vec, start, stop, length);
+    long_read reading;
+    if (status == SS_OK) status = begin_long_read(vec, start, stop, length, &reading);
     if (status != SS_OK) return status;
-    status = ss_slots_read_ints(&vec->slots, start, native, stop - start, bias);
-    leave_read(vec);
+    status = ss_slots_read_ints(&reading.slots, start, native, stop - start, bias);
+    end_long_read(&reading);
     return status;
 }
 

@@ -22,12 +22,13 @@ from typing import Any, Final, TypeAlias
 
 import cbor2
 
+from ..encodings.json_form import json_text, to_json
 from ..errors import StableError
 from ..storable import Codec, OptionCodec, ReverseCodec, Tuple2Codec, Tuple3Codec
 from ..storable.cbor import CborCodec
 from ..storable.octets import PrincipalCodec, StrCodec
 from ..storable.scalars import BoolCodec, FloatCodec, IntCodec, UnitCodec
-from .values import RAW, Reading, from_json, is_octets, json_text, to_json
+from .values import RAW, Reading, from_json, is_octets
 
 _ENCODED: Final = "encoded:"
 _IS_ENCODED: Final = re.compile(r"encoded:0x(?:[0-9a-fA-F]{2})*")

@@ -12,6 +12,7 @@ from typing import IO, Any, Final
 
 import cbor2
 
+from ..encodings.json_form import json_text, to_json
 from ..memory.memory import PAGE_SIZE
 from ..principal import Principal
 from ..storable import Codec
@@ -26,7 +27,7 @@ from .image import Part, Types
 from .missing import require_part
 from .report import readings
 from .source import BLOCK, Unreadable
-from .values import RAW, Reading, from_text, json_text, to_json, unhex
+from .values import RAW, Reading, from_text, unhex
 from .writing import NewFile
 
 OUTPUTS: Final = ("jsonl", "csv", "cbor", "parquet")

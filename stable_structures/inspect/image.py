@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self, TypeAlias
@@ -17,7 +17,8 @@ from ..errors import SourceError
 from ..memory.memory import PAGE_SIZE, Memory
 from ..storable import Codec
 from . import missing
-from .formats.gzipped import MAGIC, unzip
+from .formats.gzipped import MAGIC as GZIP
+from .formats.gzipped import unzip
 from .formats.layout import Damage, Finding
 from .formats.managed import Manager, read_manager
 from .formats.maps import MapReader
@@ -27,6 +28,7 @@ from .formats.sequences import CellReader, LogReader, SequenceReader, SlotReader
 from .formats.snapshot import METADATA, STABLE_NAMES, Snapshot, is_of_snapshot, open_snapshot
 from .formats.unnamed import drained
 from .formats.wal import LOG_MAGIC, LoggedSource, read_log
+from .formats.zstd import is_zstd, unzstd
 from .remote.objects import Absent
 from .remote.place import Place, RemotePlace, place_of
 from .remote.source import RemoteSource
@@ -314,8 +316,9 @@ def _open_remote(place: RemotePlace, progress: Progress) -> Image:
 
 def _open_far(place: RemotePlace, progress: Progress) -> Source:
     source = RemoteSource(place.object())
-    if source.head(2) == MAGIC:
-        return unzip(source, progress, str(place))
+    unpack = _unpacker(source)
+    if unpack is not None:
+        return unpack(source, progress, str(place))
     log = place.parent / f"{place.name}-wal"
     try:
         has_log = log.exists() and log.object().fetch(0, min(len(LOG_MAGIC), log.object().nbytes)) == LOG_MAGIC
@@ -346,16 +349,25 @@ def _open_descriptor(descriptor: int, path: Path, name: str, progress: Progress)
     except OSError as error:
         raise Unreadable(f"{name}: cannot be read: {error.strerror}") from None
     source = drained(descriptor, name)
-    return unzip(source, progress) if source.head(2) == MAGIC else source
+    unpack = _unpacker(source)
+    return source if unpack is None else unpack(source, progress, name)
+
+
+def _unpacker(source: Source) -> Callable[[Source, Progress, str], FileSource] | None:
+    """Return what unpacks a source; None if it is not packed."""
+    head = source.head(4)
+    return unzip if head.startswith(GZIP) else unzstd if is_zstd(head) else None
 
 
 def _open_file(path: Path, progress: Progress) -> FileSource:
     source = FileSource(path)
     log = log_beside(path)
-    if source.head(2) == MAGIC:
-        source = unzip(source, progress)
+    unpack = _unpacker(source)
+    if unpack is not None:
+        source = unpack(source, progress, "")
         if log is not None:
-            source.notes.append(f"{log.name} lies beside it, but a gzip has no log: what is shown is the gzip alone")
+            word = "gzip" if unpack is unzip else "zstd file"
+            source.notes.append(f"{log.name} lies beside it, but a {word} has no log: what is shown is the {word} alone")
         return source
     if source.is_written():
         source.notes.append("a program has it open for writing at this moment: what is shown may be of several commits, and look damaged")

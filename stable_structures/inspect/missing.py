@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 UNFINISHED: Final = ("short", "missing", "unfinished", "longer")
 """States of a snapshot that is not what its metadata say."""
 _MOST_SAID: Final = 3
-_WHAT_TO_DO: Final = "check tells all of it, repair saves what is there, --keep-going goes on without the rest"
+_WHAT_TO_DO: Final = "check lists all of it, repair saves what is there, --keep-going goes on without the rest"
 
 
 def find(image: Image) -> list[Finding]:
@@ -107,7 +107,7 @@ def require_whole(image: Image) -> None:
     found = of_image(image)
     if found:
         raise NotWhole(
-            f"{image.name}: {said(found)}; check tells all of it, repair saves what is there, and --keep-going goes on without the rest"
+            f"{image.name}: {said(found)}; check lists all of it, repair saves what is there, and --keep-going goes on without the rest"
         )
 
 

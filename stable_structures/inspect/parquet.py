@@ -67,7 +67,8 @@ class _Column:
         codec = None if self.reading is None else self.reading.codec
         numbers = side.array(codec)
         if numbers is not None:
-            return pa.array(numbers)
+            kind, buffer = pa.from_numpy_dtype(numbers.dtype), pa.py_buffer(np.ascontiguousarray(numbers))
+            return pa.Array.from_buffers(kind, len(numbers), [None, buffer])  # pa.array would import pandas: 45 MiB
         if not isinstance(codec, StrCodec) or len(side.data) >= _MOST_TEXT:
             return None
         ends = np.concatenate((np.zeros(1, np.int32), side.ends.astype(np.int32)))
@@ -101,7 +102,8 @@ def write(
     columns = [_Column(name, reading) for name, reading in zip(names, readings, strict=True)]
     schema = pa.schema([field for column in columns for field in column.fields(pa)])
     try:
-        with pq.ParquetWriter(out, schema) as writer:
+        texts = [field.name for field in schema if pa.types.is_string(field.type)]  # numbers and bytes seldom repeat
+        with pq.ParquetWriter(out, schema, use_dictionary=texts or False) as writer:
             sheet = _Sheet(pa, writer, columns, schema)
             if batches is None or any(column.has_bytes for column in columns):
                 sheet.write_rows(rows)

@@ -27,6 +27,8 @@ from .formats.layout import Finding
 
 BLOCK: Final = 1 << 20
 """Bytes that are read at once where a whole range is read."""
+CACHE: Final = 32 << 20
+"""Bytes of a file that are kept. A larger cache makes no verb faster: what does not fit is read in the order of its addresses."""
 
 _LOCK: Final = struct.Struct("hhqqi")
 """The system's `struct flock`: type, whence, start, length, process."""
@@ -185,6 +187,7 @@ class FileSource(Source):
             raise Unreadable(f"{path}: not a regular file; give an image, a gzip of one, or the folder of a snapshot")
         super().__init__(found.st_size)
         self._memory: NativeMemory | None = None
+        self.cheap_bytes = CACHE - (8 << 20)
 
     def memory(self) -> NativeMemory:
         """Return the file through a cache, which lives as long as the source."""
@@ -193,7 +196,7 @@ class FileSource(Source):
         return self._memory
 
     def _cached(self) -> NativeMemory:
-        return CachedFile(self._fd, self.nbytes)
+        return CachedFile(self._fd, self.nbytes, cache=CACHE)
 
     def fail(self, status: int) -> NoReturn:
         """Raise `Unreadable` for what the system says."""

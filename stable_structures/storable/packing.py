@@ -31,7 +31,6 @@ WHOLE_TYPES: Final = frozenset({int, *(np.dtype(char).type for char in "bhilqBHI
 """What `struct` takes as an integer, and so do the types of this library. A bool is another value."""
 FLOAT_TYPES: Final = frozenset({float, np.float64, np.float32, np.float16, *WHOLE_TYPES})
 
-_MOST_KNOWN: Final = 256
 _LONGEST: Final = 2**31
 _TOP_BIT: Final = b"\x80"
 _ALL_BUT_LAST_BIT: Final = b"\xfe"
@@ -98,15 +97,10 @@ def packing_of(codec: Codec[Any]) -> Packing | None:
 
 def _taker(row: Row) -> Callable[[Any], tuple[Any, ...] | None]:
     """Return a function that takes a value apart; it returns None for what is not quite such a value."""
-    cls, take, classes = row.cls, row.take, {tuple}
+    cls, take = row.cls, row.take
 
     def of_tuple(value: Any) -> tuple[Any, ...] | None:
-        if type(value) not in classes:
-            if not _is_tuple(type(value)):
-                return None
-            if len(classes) < _MOST_KNOWN:
-                classes.add(type(value))
-        return value  # type: ignore[no-any-return]
+        return value if type(value) is tuple or _is_tuple(type(value)) else None
 
     def of_object(value: Any) -> tuple[Any, ...] | None:
         return take(value) if type(value) is cls else None  # type: ignore[misc]

@@ -11,8 +11,10 @@ import numpy as np
 
 from .. import _native as native
 from .._native import NO_VALUE, result
+from ..encodings.columns import Encoded
 from ..errors import CorruptMemory
 from .entry import Entry
+from .in_arrow import is_arrow_table
 from .number_forms import REFUSED, Argument, map_forms
 from .tree import ABSENT, COPY_BATCH, KEYS, VALUES, Tree, TreeIterator, contains
 
@@ -438,11 +440,12 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
 
     # ---- many keys ----
 
-    def insert_many(self, keys: npt.ArrayLike | Iterable[K], values: npt.ArrayLike | Iterable[V]) -> int:
+    def insert_many(self, keys: Any, values: Any = _MISSING) -> int:
         """Set many values in one call; return how many keys were new. All or nothing, with the same bytes as a loop of `insert`.
 
         Takes numpy arrays of types that numpy can hold, and any iterables. O(n log m), with the cache misses of several keys
-        overlapped. Raises `ValueError` if there are not as many values as keys, `BoundExceeded`,
+        overlapped. A table as `to_arrow` makes it may stand alone, and columns of Arrow may stand for keys and values: nothing
+        becomes a Python object if the types allow it. Raises `ValueError` if there are not as many values as keys, `BoundExceeded`,
         `IncompatibleType` for a dtype that would lose precision, and `OutOfMemory`; nothing is changed then.
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
@@ -450,6 +453,10 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         >>> m.insert_many(np.arange(5), [10, 11, 12, 13, 14]), m.insert_many([4, 5], [0, 0])
         (5, 1)
         """
+        if values is _MISSING:
+            if not is_arrow_table(keys):
+                raise TypeError("insert_many takes keys and values, or one table; nothing was changed")
+            keys, values = self._arrow_taken(keys)
         (keys_column, count), (values_column, value_count) = self._keys_column.take(keys), self._values_column.take(values)
         _same_length(count, value_count)
         return self._checked(native.call.ss_btree_insert_many(self._handle, keys_column, values_column, count), "insert_many")
@@ -489,6 +496,9 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         except CorruptMemory as error:
             self._tell_apart(error)
             raise
+
+    def _arrow_insert(self, columns: list[Encoded]) -> int:
+        return self.insert_many(*columns)
 
     def _batches(self) -> Iterator[list[tuple[K, V]]]:
         entries = iter(self.items())

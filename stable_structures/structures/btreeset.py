@@ -8,14 +8,16 @@ from collections.abc import Iterable, Iterator, MutableSet
 from collections.abc import Set as AbstractSet
 from functools import cmp_to_key
 from itertools import islice, pairwise
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Protocol, Self, TypeVar, cast
 
 import numpy as np
 
 from .. import _native as native
 from .._native import NO_VALUE, result
+from ..encodings.columns import Encoded
 from ..errors import IncompatibleType
 from ..storable import codec
+from .in_arrow import is_arrow_table
 from .number_forms import REFUSED, Argument, set_forms
 from .tree import ABSENT, COPY_BATCH, KEYS, Tree, TreeIterator, contains
 
@@ -238,7 +240,7 @@ class StableBTreeSet(Tree, MutableSet[K]):
     def insert_many(self, keys: npt.ArrayLike | Iterable[K]) -> int:
         """Insert many elements in one call; return how many were new. All or nothing, with the same bytes as a loop of `insert`.
 
-        Takes a numpy array of a type that numpy can hold, and any iterable. O(n log m). Raises `BoundExceeded`,
+        Takes a numpy array of a type that numpy can hold, a table or column of Arrow, and any iterable. O(n log m). Raises `BoundExceeded`,
         `IncompatibleType`, `OutOfMemory`; nothing is changed then.
 
         >>> from stable_structures import StableBTreeSet, StableMemory, u64
@@ -246,8 +248,15 @@ class StableBTreeSet(Tree, MutableSet[K]):
         >>> s.insert_many([5, 6, 5]), s.remove_many([5, 7]).tolist()
         (2, [True, False])
         """
-        column, count = self._keys_column.take(_elements(keys) if isinstance(keys, StableBTreeSet) else keys)
+        if isinstance(keys, StableBTreeSet):
+            keys = _elements(keys)
+        elif is_arrow_table(keys):
+            keys = cast("Any", self._arrow_taken(keys)[0])
+        column, count = self._keys_column.take(keys)
         return self._checked(native.call.ss_btree_insert_many(self._handle, column, _NOTHING, count), "insert_many")
+
+    def _arrow_insert(self, columns: list[Encoded]) -> int:
+        return self.insert_many(cast("Any", columns[0]))
 
     def to_numpy(self, start: K | None = None, stop: K | None = None, *, inclusive: tuple[bool, bool] = (True, False)) -> npt.NDArray[Any]:
         """Return the elements of a range in order, as a new array. O(n), at the speed of memory.

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 import numpy as np
 
 from .. import _native as native
+from ..encodings.columns import Encoded
 from ..storable import Blob, IntLane
 from ..storable.base import refuse_masked
 from ..storable.octets import BytesCodec
+from .in_arrow import arrow, is_arrow_column
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -40,12 +42,24 @@ class Column(Generic[T]):
         """Return the user's values as the core takes them, and their number. O(n). Raises before anything is written, as the codec does."""
         if isinstance(values, np.ndarray):
             return self._take_array(values)
+        if is_arrow_column(values):
+            values = arrow("this column").column_of(values, self._codec)
+        if isinstance(values, Encoded):
+            return self._take_encoded(values)
         items: list[Any] = list(values)  # type: ignore[arg-type]
         if self.is_number and isinstance(self._codec.lane, IntLane):
             array = _whole_numbers(items)
             if array is not None:
                 return self._take_array(array)
         return self._take_items(items)
+
+    def _take_encoded(self, column: Encoded) -> tuple[Any, int]:
+        """Return what Arrow gave: of a type of one size in rows, else with the ends."""
+        bound = self._codec.bound
+        rows = column.rows(bound.max_size) if bound.is_fixed_size and bound.max_size else None
+        if rows is not None:
+            return native.column(column.data, None, rows.shape[1], native=False), column.count
+        return native.column(column.data, column.all_ends(), 0, native=False), column.count
 
     def _take_array(self, array: npt.NDArray[Any]) -> tuple[Any, int]:
         codec = self._codec
@@ -83,6 +97,17 @@ class Column(Generic[T]):
     def give(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return a filled array as the user gets it."""
         return array if self.is_number else self._codec.decode_array(array.view(np.uint8))
+
+
+def raw_room(count: int, size: int) -> tuple[npt.NDArray[np.uint8], Any]:
+    """Return an array for `count` encodings of one size, and the pointer that the core fills."""
+    rows = np.empty((count, size), np.uint8)
+    return rows, native.room(rows.reshape(-1).view(np.dtype((np.void, size))), native=False)
+
+
+def numbered(array: npt.NDArray[Any]) -> Encoded:
+    """Return numbers that the core decoded as a column."""
+    return Encoded(np.empty(0, np.uint8), len(array), numbers=array)
 
 
 def _whole_numbers(items: list[Any]) -> npt.NDArray[Any] | None:

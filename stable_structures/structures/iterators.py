@@ -23,13 +23,10 @@ class _Process:
     """Identifies this process among those forked from one another."""
 
     number = 0
-    lock = threading.Lock()
-    """Of making locks."""
 
 
 def _forked() -> None:
     _Process.number += 1
-    _Process.lock = threading.Lock()
 
 
 os.register_at_fork(after_in_child=_forked)
@@ -53,10 +50,12 @@ class BothEnds(Iterator[T], Generic[T]):
         self._generation = generation
         self._seen = generation[0]
         self._used_up = False
+        self._at_end = False
+        """The last fetch showed that nothing is left to fetch."""
         self._torn = False
         """Items were taken from the structure but are not in `_ends`: an exception came in between."""
         self._process = _Process.number
-        self._lock: threading.RLock | None = None
+        self._lock = threading.RLock()
         self._quick: list[Iterable[Any] | None] = [None, None]
         """The rest of the last batch of each end, if a loop goes through it; `_settle` puts it where others find it."""
 
@@ -193,14 +192,10 @@ class BothEnds(Iterator[T], Generic[T]):
         return self._fetch(back=back)
 
     def _own_lock(self) -> threading.RLock:
-        """Return the lock, made if it is needed; in the child of a fork a new one: a thread that is not there may have held it."""
-        lock = self._lock
-        if lock is None or self._process != _Process.number:
-            with _Process.lock:
-                if self._lock is None or self._process != _Process.number:
-                    self._lock, self._process = threading.RLock(), _Process.number
-                lock = self._lock
-        return lock
+        """Return the lock; in the child of a fork a new one, because a thread that does not exist there may have held it."""
+        if self._process != _Process.number:
+            self._lock, self._process = threading.RLock(), _Process.number
+        return self._lock
 
     def _finished(self, raw: Any) -> T:
         """Return what to yield for a result of C."""
@@ -242,32 +237,39 @@ class BothEnds(Iterator[T], Generic[T]):
             raise StopIteration
 
     def _walk(self, *, back: bool) -> Iterator[T]:
-        own, generation = self._ends[back], self._generation
+        own, other, generation = self._ends[back], self._ends[not back], self._generation
         while True:
-            rest = () if own else self._next_rest(back=back)
-            finish, seen = self._finish, self._seen
-            for raw in rest:
-                if generation[0] != seen:
-                    self._put_back(raw, back=back)
-                    break
-                yield raw if finish is None else self._finished(raw)
-            if not own and rest:
-                continue
+            rest = None if own else self._next_rest(back=back)
+            if rest is not None:
+                finish, seen = self._finish, self._seen
+                for raw in rest:
+                    if generation[0] != seen:
+                        self._put_back(raw, back=back)
+                        break
+                    yield raw if finish is None else self._finished(raw)
+                if not (self._at_end and generation[0] == seen) or own or other or self._quick[not back] is not None:
+                    continue
+                self._used_up = True
+            if self._used_up:
+                return
             try:  # what others have left, or the other end has fetched
                 item = self._take(back=back)
             except StopIteration:
                 return
             yield item
 
-    def _next_rest(self, *, back: bool) -> Iterable[Any]:
-        """Return the next batch for a loop; `_settle` empties it if another method needs the items. Empty if none are fetched."""
+    def _next_rest(self, *, back: bool) -> Iterable[Any] | None:
+        """Return the next batch for a loop; `_settle` empties it if another method needs the items. None if there is none."""
         with self._own_lock():
             self.validate()
             self._settle()
-            items = None if self._used_up or self._ends[back] else self._fetched(back=back)
-            rest = () if items is None else iter(items)
-            self._quick[back] = rest or None
+            if self._used_up or self._ends[back]:
+                return None
+            items = self._fetched(back=back)
+            rest = None if items is None else iter(items)
+            self._quick[back] = rest
             self._torn = False
+            self._used_up = rest is None and not self._ends[not back]
             return rest
 
     def _put_back(self, raw: Any, *, back: bool) -> None:

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Self, TypeVar, cast
+
+import numpy as np
 
 from .. import _native as native
+from ..encodings.columns import Encoded
 from ..errors import CorruptMemory, OutOfBounds
 from ..memory.memory import native_memory
 from ..memory.stored import INIT, LOAD, NEW
@@ -270,6 +273,14 @@ class StableLog(IndexedSequence[T]):
 
     def _absorb(self, batch: list[T]) -> None:
         self.extend(batch)
+
+    def _arrow_insert(self, columns: list[Encoded]) -> object:
+        self.extend(cast("Any", columns[0]))
+        return None
+
+    def _encoded(self, start: int, stop: int) -> Encoded | None:
+        found = native.exported_column(native.call.ss_log_export, self._handle, start, stop, native.ANY_LENGTH)
+        return None if found is None else Encoded(np.frombuffer(found[0], np.uint8), stop - start, ends=found[1])
 
     def _read(self, start: int, stop: int, length: int) -> list[T] | None:
         pieces = self._pieces(start, stop, length)

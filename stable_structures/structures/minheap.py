@@ -136,7 +136,7 @@ class StableMinHeap(Slots[T]):
         """
         self._add_many(values, "push_many")
 
-    def _absorb(self, batch: list[T]) -> None:
+    def _absorb(self, batch: Any) -> None:
         self.push_many(batch)
 
     def _whole(self) -> list[T]:

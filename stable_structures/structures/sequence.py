@@ -12,8 +12,10 @@ import numpy as np
 
 from .. import _native as native
 from .._native import NO_VALUE, result
+from ..encodings.columns import Encoded
 from ..errors import CorruptMemory, OutOfBounds
 from ..storable.base import refuse_masked
+from .in_arrow import InArrow, arrow, is_arrow_column, is_arrow_table
 from .indices import LIMIT, LOWEST, bounded
 from .iterators import BothEnds
 from .structure import Structure
@@ -96,7 +98,7 @@ class SequenceIterator(BothEnds[T]):
         return count
 
 
-class SequenceStructure(Structure, Generic[T]):
+class SequenceStructure(InArrow, Structure, Generic[T]):
     """Values by index."""
 
     _value: ClassVar[Argument]
@@ -171,7 +173,9 @@ class SequenceStructure(Structure, Generic[T]):
 
     def _still_values(self, values: Any) -> Any:
         """Return the user's values; those of a sequence are read at one moment, so that it can be appended to itself."""
-        return values._whole() if isinstance(values, SequenceStructure) else values
+        if isinstance(values, SequenceStructure):
+            return values._whole()
+        return self._arrow_taken(values)[0] if is_arrow_table(values) else values
 
     def _whole(self) -> list[T]:
         """All values at one moment."""
@@ -182,6 +186,28 @@ class SequenceStructure(Structure, Generic[T]):
         values = iter(self.iter())
         while batch := list(islice(values, size)):
             yield batch
+
+    # ---- Arrow ----
+
+    def _arrow_columns(self) -> dict[str, Codec[Any]]:
+        return {"value": self._value.codec}
+
+    def _arrow_batches(self, start: Any, stop: Any, rows: int, nbytes: int) -> Iterator[list[Encoded]]:
+        changes = self._changes()
+        first, last, _ = slice(start, stop).indices(len(self))
+        most = max(1, min(rows, self._batch_length() * nbytes // BATCH_BYTES))
+        while first < last:
+            end = min(first + most, last)
+            found = self._encoded(first, end)
+            if found is None or self._changes() != changes:
+                raise RuntimeError(f"{self!r} changed while it was read; {native.CHANGED_HINT}")
+            yield [found]
+            first = end
+
+    def _encoded(self, start: int, stop: int) -> Encoded | None:
+        """Return the encodings from `start` to `stop` as a column; None if there are fewer."""
+        pieces = self._pieces(start, stop)
+        return None if pieces is None else Encoded.of(pieces)
 
     def __repr__(self) -> str:
         try:
@@ -351,6 +377,9 @@ def encoded(codec: Codec[T], values: npt.ArrayLike | Iterable[T]) -> tuple[Any, 
     if isinstance(values, np.ndarray) and codec.dtype is not None:
         ends = np.arange(1, len(values) + 1, dtype=np.uint64) * np.uint64(codec.dtype.itemsize)
         return native.column(codec.encode_array(values), ends, 0, native=False, of=values), len(values)
+    given: Any = arrow("this column").column_of(values, codec) if is_arrow_column(values) else values
+    if isinstance(given, Encoded):
+        return native.column(given.data, given.all_ends(), 0, native=False), given.count
     items: Any = values.tolist() if isinstance(values, np.ndarray) else values
     pieces = list(map(codec.encode, items))
     ends = np.cumsum(np.fromiter(map(len, pieces), np.uint64, len(pieces)), dtype=np.uint64)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from .. import _native as native
+from ..encodings.columns import Encoded
 from ..errors import IncompatibleType
 from ..memory.stored import INIT
 from .bulk import Column
@@ -78,8 +79,12 @@ class Slots(SequenceStructure[T]):
             status = getattr(native.call, name)(self._handle, column.data, count)
         self._checked(status, operation)
 
-    def _absorb(self, batch: list[T]) -> None:
+    def _absorb(self, batch: Any) -> None:
         self._add_many(batch, "extend")
+
+    def _arrow_insert(self, columns: list[Encoded]) -> object:
+        self._absorb(columns[0])
+        return None
 
     def _batch_length(self) -> int:
         return max(1, BATCH_BYTES // ((self._value.codec.bound.max_size or 0) + _SIZE_BYTES))

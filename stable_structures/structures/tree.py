@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, TypeVar
 import numpy as np
 
 from .. import _native as native
+from ..encodings.columns import Encoded
 from ..errors import CorruptMemory
 from ..memory.stored import INIT
-from .bulk import Column
+from .bulk import Column, numbered, raw_room
+from .in_arrow import InArrow
 from .iterators import BothEnds
 from .misfit import is_damage, misfit
 from .number_forms import REFUSED, Argument
 from .structure import Structure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -57,8 +59,6 @@ class TreeIterator(BothEnds[T]):
         self._tree = tree
         self._cursor = cursor
         self._batch = batch
-        self._at_end = False
-        """Whether the last batch was shorter than it could have been."""
         self._spec = spec
         super().__init__(tree._generation, spec.finish, reverse=reverse)
 
@@ -77,7 +77,6 @@ class TreeIterator(BothEnds[T]):
         return self._tree._checked(native.call.ss_cursor_skip(self._cursor[0], n, back), "skip")
 
     def _give_back(self, n: int, *, back: bool) -> None:
-        self._at_end = False
         self._tree._checked(native.call.ss_cursor_give_back(self._cursor[0], n, back), "iteration")
 
     def _fetch(self, *, back: bool) -> Iterable[Any] | None:
@@ -137,7 +136,7 @@ class IterationSpec(NamedTuple):
 
     def joined(self, keys: list[Any], values: list[Any]) -> Iterable[Any]:
         """Return the result of `native.entries`, one item for each entry."""
-        return zip(keys, values, strict=True) if self.keys and self.values else keys or values
+        return zip(keys, values) if self.keys and self.values else keys or values  # noqa: B905 - as many; `strict` takes longer than all
 
 
 _WANTED: Final = (KEYS, VALUES)
@@ -175,28 +174,19 @@ def _finisher(key_of: Callable[[Any], Any] | None, value_of: Callable[[Any], Any
     return lambda raw: (key_of(raw[0]), value_of(raw[1]))
 
 
-def start_kind(start: object, *, inclusive: bool) -> int:
-    """Return the core's code for the lower end of a range."""
-    if start is None:
-        return _FROM_FIRST
-    return int(native.call.SS_FROM if inclusive else native.call.SS_AFTER)
-
-
-def stop_kind(stop: object, *, inclusive: bool) -> int:
-    """Return the core's code for the upper end of a range."""
-    if stop is None:
-        return _TO_LAST
-    return int(native.call.SS_UPTO if inclusive else native.call.SS_BEFORE)
+_PAIRS: Final = (tuple, list)
+_STARTS: Final[tuple[int, int]] = (native.call.SS_AFTER, native.call.SS_FROM)
+_STOPS: Final[tuple[int, int]] = (native.call.SS_BEFORE, native.call.SS_UPTO)
 
 
 def end_kinds(start: object, stop: object, inclusive: Any) -> tuple[int, int]:
-    """Return the core's codes for both ends."""
-    if not isinstance(inclusive, tuple | list) or len(inclusive) != 2:  # noqa: PLR2004 - the two ends
+    """Return the core's codes for both ends of a range."""
+    if not isinstance(inclusive, _PAIRS) or len(inclusive) != 2:  # noqa: PLR2004 - the two ends
         raise TypeError(f"inclusive must say for each end whether it belongs to the range, as in (True, False); got {inclusive!r}")
-    return start_kind(start, inclusive=inclusive[0]), stop_kind(stop, inclusive=inclusive[1])
+    return _FROM_FIRST if start is None else _STARTS[bool(inclusive[0])], _TO_LAST if stop is None else _STOPS[bool(inclusive[1])]
 
 
-class Tree(Structure):
+class Tree(InArrow, Structure):
     """A B-tree with the operations that do not depend on what its values are."""
 
     _c_name: ClassVar[str] = "btree"
@@ -376,6 +366,39 @@ class Tree(Structure):
         arrays, rooms = zip(*(column.room(size) for column in columns), strict=True)
         taken = self._checked(native.call.ss_cursor_export(cursor[0], size, rooms[0], *rooms[1:] or (native.NULL,)), "to_numpy")
         return [array[:taken] for array in arrays]
+
+    # ---- Arrow ----
+
+    def _arrow_columns(self) -> dict[str, Codec[Any]]:
+        return dict(zip(("key", "value"), self._codecs, strict=False))
+
+    def _arrow_batches(self, start: Any, stop: Any, rows: int, nbytes: int) -> Iterator[list[Encoded]]:
+        from_, to = end_kinds(start, stop, (True, False))
+        cursor = self._cursor(from_, start, to, stop)
+        sizes = [codec.bound.max_size if codec.bound.is_fixed_size else None for codec in self._codecs]
+        while True:
+            batch = self._fixed_batch(cursor, rows) if all(sizes) else self._any_batch(cursor, rows, nbytes)
+            if not batch[0].count:
+                return
+            yield batch[: len(self._codecs)]
+
+    def _fixed_batch(self, cursor: Any, most: int) -> list[Encoded]:
+        """Return the next entries, all of one size: rows of bytes, and numbers as numbers."""
+        codecs, rooms, arrays = self._codecs, [], []
+        for codec, column in zip(codecs, (self._keys_column, self._values_column), strict=False):
+            array, room = column.room(most) if column.is_number else raw_room(most, codec.bound.max_size or 0)
+            arrays.append(array)
+            rooms.append(room)
+        taken = self._checked(native.call.ss_cursor_export(cursor[0], most, rooms[0], *rooms[1:] or (native.NULL,)), "to_arrow")
+        columns = zip(arrays, (self._keys_column, self._values_column), strict=False)
+        return [numbered(array[:taken]) if column.is_number else Encoded.of_rows(array[:taken]) for array, column in columns]
+
+    def _any_batch(self, cursor: Any, most: int, nbytes: int) -> list[Encoded]:
+        """Return the next entries, whatever their sizes."""
+        size = self._checked(_next_entries(cursor[0], most, nbytes, KEYS | VALUES, 0), "to_arrow")
+        keys, key_ends, values, value_ends = native.entry_columns(size)
+        count = len(key_ends)
+        return [Encoded(keys, count, ends=key_ends), Encoded(values, count, ends=value_ends)]
 
     def __repr__(self) -> str:
         try:

@@ -6,8 +6,11 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING, Any, ClassVar, Final, SupportsIndex, TypeVar
 
+import numpy as np
+
 from .. import _native as native
 from .._native import NO_VALUE, result
+from ..encodings.columns import Encoded
 from ..errors import CorruptMemory
 from .indices import LIMIT, LOWEST, bounded
 from .number_forms import Argument, vec_forms
@@ -17,7 +20,6 @@ from .slots import Slots
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import numpy as np
     import numpy.typing as npt
 
     from ..storable import Codec
@@ -222,6 +224,18 @@ class StableVec(Slots[T], IndexedSequence[T]):
             return None if array is None else array.tolist()
         pieces = self._pieces(start, stop, length)
         return None if pieces is None else self._value.codec.decode_many(pieces)
+
+    def _encoded(self, start: int, stop: int) -> Encoded | None:
+        bound = self._value.codec.bound
+        if not bound.is_fixed_size or not bound.max_size:
+            found = native.exported_column(native.call.ss_vec_export_var, self._handle, start, stop, native.ANY_LENGTH)
+            return None if found is None else Encoded(np.frombuffer(found[0], np.uint8), stop - start, ends=found[1])
+        rows = np.empty((stop - start, bound.max_size), np.uint8)
+        status = native.call.ss_vec_export(self._handle, start, stop, native.ANY_LENGTH, native.flags(rows))
+        if status == native.call.SS_OUT_OF_BOUNDS:
+            return None
+        self._checked(status, "to_arrow")
+        return Encoded.of_rows(rows)
 
     def _pieces(self, start: int, stop: int, length: int = native.ANY_LENGTH) -> list[bytes] | None:
         return native.exported(native.call.ss_vec_export_var, self._handle, start, stop, length)

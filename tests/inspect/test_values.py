@@ -13,9 +13,10 @@ import pytest
 
 from stable_structures import Principal
 from stable_structures.encodings.candid import untyped as candid
+from stable_structures.encodings.json_form import to_json
 from stable_structures.errors import IncompatibleType
 from stable_structures.inspect import basilisk
-from stable_structures.inspect.values import from_json, from_text, guess, to_json
+from stable_structures.inspect.values import from_json, from_text, guess
 from stable_structures.storable import parse_type
 
 CANISTER = Principal.from_text("ryjl3-tyaaa-aaaaa-aaaba-cai")

@@ -21,6 +21,7 @@ PYTHON_LAYERS = {
     "encodings": 1,
     "storable": 2,
     "memory": 3,
+    "arrow": 3,
     "structures": 4,
     "canister": 5,
     "inspect": 5,

@@ -148,7 +148,7 @@ def test_a_loop_in_a_transaction_reads_the_state_of_its_beginning_and_stops_nobo
             assert len(seen) == 300
             seen.check()
         if durability == "full":
-            entries[0] = 1  # the next commit finds the file free, and puts all of them into it
+            entries[1000] = 1  # the next commit finds the file free, and puts all of them into it
         assert len(seen) == 600
         assert [seen[key] for key in range(300)] == list(range(1, 301))
 

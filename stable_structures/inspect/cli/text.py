@@ -22,6 +22,10 @@ _LEAST: Final = 10
 """Columns of texts are folded to this width at least."""
 _LEFT: Final = frozenset(
     {
+        "canister",
+        "result",
+        "structures",
+        "warnings",
         "structure",
         "what",
         "rule",

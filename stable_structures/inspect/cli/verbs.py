@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, Final
 
+from ...encodings.json_form import json_text, to_json
 from ...errors import StableError
 from ...storable import Codec
 from .. import missing
@@ -32,16 +33,19 @@ from ..rewrite.rewrite import DEFAULT_BUCKET, import_part, load, shrink
 from ..schema import NO_SCHEMA, MemoryType, read_schema, type_of
 from ..schema import STRUCTURES as STRUCTURE_WORDS
 from ..source import Unreadable
-from ..values import Reading, json_text, shorten, to_json
+from ..values import Reading, shorten
 from ..writing import is_standard_output, output
 from . import completion, show
+from .fleet import inspect_fleet
 from .guard import DAMAGED, SOUND, TROUBLE, TROUBLES, complain, guarded, trouble
 from .text import Printer, ProgressBar, human, silence
 
 _KNOWN: Final = (*STRUCTURES, "manager", "empty", "zeros", "ic-stable-memory")
 _MOST_SAID: Final = 20
 _BINARY: Final = ("cbor", "parquet")
-_FILE_HELP: Final = "an image, a gzip of one, or the folder of a snapshot (dfx, icp-cli, Juno); here, or as https://... or s3://..."
+_FILE_HELP: Final = (
+    "an image, a gzip or zstd file of one, or the folder of a snapshot (dfx, icp-cli, Juno); here, or as https://... or s3://..."
+)
 
 
 def add_verbs(verbs: Any) -> None:
@@ -224,7 +228,9 @@ def _add_inspect(verbs: Any) -> None:
     parser = _verb(verbs, "inspect", _inspect, summary, "inspect stable_memory.bin")
     _several(parser)
     parser.add_argument("--deep", action="store_true", help="walk everything, however large, and show all about each memory")
-    parser.add_argument("--json", action="store_true", help="for programs; of several files a list")
+    parser.add_argument("--json", action="store_true", help="for programs; of several files a list, with --summary a line each")
+    text = "one line for each FILE, as for a folder of snapshots: size, use, structures, age, warnings"
+    parser.add_argument("--summary", action="store_true", help=text)
     text = "write a first schema of the memories of one file; guesses are marked"
     parser.add_argument("--write-schema", dest="out", metavar="OUT", type=_output, help=text)
     _types(parser)
@@ -233,6 +239,11 @@ def _add_inspect(verbs: Any) -> None:
 def _inspect(arguments: argparse.Namespace) -> int:
     if arguments.out is not None and len(arguments.file) > 1:
         raise Unreadable("--write-schema is for one FILE; give one, or leave it out")
+    detailed = arguments.deep or arguments.memory is not None or arguments.out is not None
+    if arguments.summary or not detailed:
+        names = [path for given in arguments.file for path in images_in(given)]
+        if arguments.summary or names != arguments.file:
+            return inspect_fleet(names, _files(arguments), as_json=arguments.json)
     return _each(arguments, _inspect_one)
 
 

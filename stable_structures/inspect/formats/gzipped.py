@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from ..source import BLOCK, FileSource, Progress, Source, Unreadable, no_progress
+from ..source import BLOCK, FileSource, Progress, Source, no_progress
 from .layout import Finding
-from .unnamed import MOST, Unnamed
+from .unnamed import MOST, unpacked
 
 MAGIC: Final = b"\x1f\x8b"
 _HEADER, _TRAILER, _DEFLATE = 10, 8, 8
@@ -28,7 +28,6 @@ _MOST_DATA: Final = 1 << 30
 _MOST_RATIO: Final = 200
 """For data that is not zeros: a gzip that unpacks to a GiB, and to more than this many times its size, is not a memory."""
 _CUT_OFF: Final = "a gzip is not cut off"
-_TOO_MUCH: Final = ", which no gzip of a memory does; unpack it by itself if it is one"
 
 
 def unzip(what: str | Path | Source, progress: Progress = no_progress, name: str = "") -> FileSource:
@@ -38,21 +37,9 @@ def unzip(what: str | Path | Source, progress: Progress = no_progress, name: str
     unpacks to more than a memory can be, or to far more data than it has itself.
     """
     with what if isinstance(what, Source) else FileSource(what) as packed:
-        path = packed.path if isinstance(packed, FileSource) else name
         most_data = max(_MOST_DATA, _MOST_RATIO * packed.nbytes)
-        with Unnamed(path, _MOST_UNPACKED, most_data, ("it unpacks to", _TOO_MUCH)) as out:
-            reader = _Reader(packed, lambda done: progress("unpacking", done, packed.nbytes))
-            for data in reader.unpacked():
-                out.write(data)
-            if reader.is_no_gzip:
-                first = reader.problems[0]
-                raise Unreadable(f"{path}: cannot be read: {first.rule}: found {first.found} at byte {reader.at}")
-            source = out.source()
-    source.problems += reader.problems
-    if reader.problems:
-        early = any(one.rule.startswith(_CUT_OFF) for one in reader.problems)
-        source.notes.append(f"the gzip {'ends too early' if early else 'is damaged'}; what it holds up to there is shown")
-    return source
+        reader = _Reader(packed, lambda done: progress("unpacking", done, packed.nbytes))
+        return unpacked(reader, packed.path if isinstance(packed, FileSource) else name, _MOST_UNPACKED, most_data)
 
 
 class _Broken(Exception):
@@ -62,11 +49,13 @@ class _Broken(Exception):
 class _Reader:
     """The members of a gzip, in order, up to the first that is not whole."""
 
+    word, cut_off = "gzip", _CUT_OFF
+
     def __init__(self, packed: Source, tell: Any) -> None:
         self.packed, self.tell = packed, tell
         self.at = 0
         self.problems: list[Finding] = []
-        self.is_no_gzip = False
+        self.is_nothing = False
         """Whether nothing can be unpacked, though it is not cut off there."""
         self._some = False
 
@@ -96,7 +85,7 @@ class _Reader:
 
     def _fail(self, rule: str, found: int | str, expected: int | str) -> None:
         self._note(rule, found, expected)
-        self.is_no_gzip = not self._some and not rule.startswith(_CUT_OFF)
+        self.is_nothing = not self._some and not rule.startswith(_CUT_OFF)
         raise _Broken
 
     def _take(self, length: int, what: str) -> bytes:

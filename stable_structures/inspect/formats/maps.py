@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A map or set, read without being believed: its header, its nodes in order, its chunks, and every rule they keep.
+"""A map or set, parsed as untrusted input: its header, its nodes in order, its chunks, and every rule they keep.
 
 header (0..28) -> root -> nodes -> chains of overflow pages          each chunk is reached once: from the tree,
 allocator (52..100) -> free list -> free chunks -> end of the list   or from the free list

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One node of a map, read from bytes that are not believed (docs/format.md#b-tree-map, "Nodes").
+"""One node of a map, parsed as untrusted input (docs/format.md#b-tree-map, "Nodes").
 
 A layout-2 node is a run of bytes in a chain of pages:
 

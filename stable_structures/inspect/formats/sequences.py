@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The structures whose elements lie in a row: vec, heap, log, and the cell (docs/format.md#vec-and-min-heap and #log)."""
+"""Sequences: vec, heap, log, and the cell (docs/format.md#vec-and-min-heap and #log)."""
 
 from __future__ import annotations
 
@@ -325,11 +325,11 @@ class CellReader(SequenceReader):
         """1, or 0 where the value does not lie inside the memory."""
         return int(CELL_AT + self.size <= self.source.nbytes)
 
-    def address(self, index: int) -> int:  # noqa: ARG002 - a row of one
+    def address(self, index: int) -> int:  # noqa: ARG002 - a sequence of one
         """Behind the header."""
         return CELL_AT
 
-    def element(self, index: int) -> bytes:  # noqa: ARG002 - a row of one
+    def element(self, index: int) -> bytes:  # noqa: ARG002 - a sequence of one
         """Return the value."""
         return _read(self.source, CELL_AT, self.size, "the value of a cell lies inside the memory")
 

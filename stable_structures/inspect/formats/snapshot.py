@@ -39,6 +39,15 @@ class Snapshot:
         return next((path for name in _MODULES if (path := self.folder / name).is_file()), None)
 
     @property
+    def taken_at(self) -> datetime | None:
+        """Return when it was taken, in UTC; None if its metadata do not say it."""
+        found = _get(self.metadata, "taken_at_timestamp")
+        try:
+            return datetime.fromtimestamp(found / 1e9, UTC) if isinstance(found, int) else None
+        except (ValueError, OverflowError, OSError):
+            return None
+
+    @property
     def facts(self) -> dict[str, Any]:
         """Return what a reader wants to know of the metadata."""
         known = {

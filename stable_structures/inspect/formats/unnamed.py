@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from ..source import BLOCK, FileSource, Unreadable, any_set
+from .layout import Finding
 
 _GRAIN: Final = 4 << 10
 MOST: Final = 500 << 30
@@ -49,6 +51,41 @@ class Unnamed:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._file.close()
+
+
+class Packed(Protocol):
+    """A stream that is unpacked: what it is called, and what is wrong with it."""
+
+    word: str
+    cut_off: str
+    """What rules begin with that say that it ends too early."""
+    problems: list[Finding]
+    is_nothing: bool
+    """Whether nothing can be unpacked, though it is not cut off there."""
+    at: int
+
+    def unpacked(self) -> Iterator[bytes]:
+        """Return its content, up to its first error."""
+
+
+def unpacked(stream: Packed, path: str | Path, most: int, most_data: int) -> FileSource:
+    """Return the content of a stream, as far as it can be unpacked, with what is wrong with it in `problems`. O(size).
+
+    Raises `Unreadable` if it is nothing of its kind, or unpacks to more than `most` bytes, or to more than `most_data` that are not zero.
+    """
+    too_much = f", which no {stream.word} of a memory does; unpack it by itself if it is one"
+    with Unnamed(path, most, most_data, ("it unpacks to", too_much)) as out:
+        for data in stream.unpacked():
+            out.write(data)
+        if stream.is_nothing:
+            first = stream.problems[0]
+            raise Unreadable(f"{path}: cannot be read: {first.rule}: found {first.found} at byte {stream.at}")
+        source = out.source()
+    source.problems += stream.problems
+    if stream.problems:
+        early = any(one.rule.startswith(stream.cut_off) for one in stream.problems)
+        source.notes.append(f"the {stream.word} {'ends too early' if early else 'is damaged'}; what it holds up to there is shown")
+    return source
 
 
 def drained(descriptor: int, name: str) -> FileSource:

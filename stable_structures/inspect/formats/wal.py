@@ -16,7 +16,7 @@ from typing import Any, Final
 from ... import _native as native
 from ...memory.cached import CachedFile
 from ...memory.memory import PAGE_SIZE, NativeMemory
-from ..source import FileSource, Unreadable
+from ..source import CACHE, FileSource, Unreadable
 from .layout import Finding
 
 LOG_MAGIC: Final = b"SMWALv01"
@@ -100,7 +100,7 @@ class LoggedSource(FileSource):
         self.nbytes = max(self.nbytes, log.pages * PAGE_SIZE)
 
     def _cached(self) -> NativeMemory:
-        return CachedFile(self._fd, self._file_bytes, self.log.handle, self.nbytes)
+        return CachedFile(self._fd, self._file_bytes, self.log.handle, self.nbytes, cache=CACHE)
 
     def _read(self, offset: int, length: int) -> bytes:
         there = max(0, min(length, self._file_bytes - offset))

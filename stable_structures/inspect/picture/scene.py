@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from ...encodings.json_form import to_json
 from ...memory.memory import PAGE_SIZE
 from ..formats.layout import FIRST_CHUNK, Damage
 from ..formats.maps import NODE, OVERFLOW, UNUSED, MapReader
@@ -21,7 +22,7 @@ from ..image import Image, Part, Types
 from ..report import readings
 from ..source import Progress, no_progress
 from ..space import Use, use_of
-from ..values import shorten, to_json
+from ..values import shorten
 
 Column = npt.NDArray[np.int64]
 _MOST_CHUNKS: Final = 1 << 21

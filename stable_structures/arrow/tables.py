@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Batches of a structure as tables and streams, and tables on their way back into a structure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, TypeAlias
+
+import pyarrow as pa
+
+from ..encodings.columns import Encoded
+from ..errors import IncompatibleType
+from ..storable import Codec
+from .forms import USUAL, Choices, Form
+from .mapping import form_like, form_of
+
+Columns: TypeAlias = dict[str, Codec[Any]]
+"""The names and types of the columns of a structure."""
+MOST_ROWS: Final = 1 << 16
+MOST_BYTES: Final = 8 << 20
+"""Of a batch, with its last value."""
+
+
+def forms(columns: Columns, choices: Choices = USUAL) -> dict[str, Form]:
+    """Return the form of each column. O(columns)."""
+    return {name: form_of(codec, choices) for name, codec in columns.items()}
+
+
+def schema(made: dict[str, Form]) -> Any:
+    """Return the schema of a table. O(columns)."""
+    return pa.schema([form.field(name) for name, form in made.items()])
+
+
+def reader(columns: Columns, batches: Iterator[Sequence[Encoded]], choices: Choices = USUAL) -> Any:
+    """Return batches as a RecordBatchReader, which makes each when it is asked for. O(columns) to begin."""
+    made = forms(columns, choices)
+    fields = schema(made)
+
+    def arrays() -> Iterator[Any]:
+        for batch in batches:
+            found = [form.decode(column) for form, column in zip(made.values(), batch, strict=True)]
+            yield pa.RecordBatch.from_arrays(found, schema=fields)
+
+    return pa.RecordBatchReader.from_batches(fields, arrays())
+
+
+# ---- back ----
+
+
+def is_table(given: Any) -> bool:
+    """Return whether it is a table of Arrow, or of a library that gives one. O(1)."""
+    return isinstance(given, (pa.Table, pa.RecordBatch, pa.RecordBatchReader)) or (
+        hasattr(given, "__arrow_c_stream__") and not isinstance(given, (pa.ChunkedArray, pa.Array)) and hasattr(given, "columns")
+    )
+
+
+def batches_of(given: Any, columns: Columns) -> Iterator[list[Encoded]]:
+    """Iterate over the batches of a table as encoded columns. O(size). Raises `IncompatibleType`, `BoundExceeded`."""
+    source = pa.RecordBatchReader.from_stream(given) if not isinstance(given, (pa.Table, pa.RecordBatch, pa.RecordBatchReader)) else given
+    if isinstance(source, pa.RecordBatch):
+        source = pa.Table.from_batches([source])
+    places = _places(source.schema.names, list(columns))
+    made = [form_like(codec, source.schema.field(place).type) for codec, place in zip(columns.values(), places, strict=True)]
+    for batch in source.to_batches() if isinstance(source, pa.Table) else source:
+        yield [form.encode(_plain(batch.column(place))) for form, place in zip(made, places, strict=True)]
+
+
+def _places(names: list[str], wanted: list[str]) -> list[int]:
+    """Return where the wanted columns are: by their names, or all in this order."""
+    if all(names.count(name) == 1 for name in wanted):
+        return [names.index(name) for name in wanted]
+    if len(names) == len(wanted):
+        return list(range(len(wanted)))
+    raise IncompatibleType(f"expected a table with the columns {', '.join(wanted)}, got {', '.join(names)}; select and rename them first")
+
+
+def joined(batches: list[list[Encoded]], columns: int) -> list[Encoded]:
+    """Return the batches of a table as one. O(size)."""
+    if not batches:
+        return [Encoded.of([]) for _ in range(columns)]
+    return [Encoded.joined(list(parts)) for parts in zip(*batches, strict=True)]
+
+
+def column_of(given: Any, codec: Codec[Any]) -> Encoded:
+    """Return a column of Arrow as encodings. O(size). Raises `IncompatibleType`, `BoundExceeded`."""
+    array = given if isinstance(given, (pa.Array, pa.ChunkedArray)) else pa.chunked_array(given)
+    form = form_like(codec, array.type)
+    chunks = array.chunks if isinstance(array, pa.ChunkedArray) else [array]
+    return Encoded.joined([form.encode(_plain(chunk)) for chunk in chunks]) if chunks else Encoded.of([])
+
+
+def is_column(given: Any) -> bool:
+    """Return whether it is a column of Arrow or of Polars, and not a table. O(1)."""
+    return isinstance(given, (pa.Array, pa.ChunkedArray)) or (type(given).__name__ == "Series" and hasattr(given, "__arrow_c_stream__"))
+
+
+def _plain(array: Any) -> Any:
+    """Return an array without a dictionary."""
+    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array

@@ -1,0 +1,138 @@
+"""Structures and images as streams: pyarrow, DuckDB and Polars read them; in batches, of one moment, and without what is not asked for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from stable_structures import (
+    Array,
+    Candid,
+    MemoryManager,
+    StableBTreeMap,
+    StableBTreeSet,
+    StableLog,
+    StableMemory,
+    StableMinHeap,
+    StableVec,
+    f64,
+    open_image,
+    u8,
+    u32,
+    u64,
+)
+
+pa = pytest.importorskip("pyarrow")
+TRADE = tuple[f64, u32, Array(12)]
+
+
+@pytest.fixture
+def trades():
+    made = StableBTreeMap[u64, TRADE](StableMemory())
+    made.insert_many(range(1000), [(i / 2, i, b"x" * 12) for i in range(1000)])
+    return made
+
+
+def test_pyarrow_reads_every_structure():
+    heap = StableMinHeap[u8](StableMemory())
+    heap.push_many([3, 1, 2])
+    log, vec = StableLog[str](StableMemory(), StableMemory()), StableVec[u64](StableMemory())
+    log.extend(["a", "bb"])
+    vec.extend(range(5))
+    names, elements = StableBTreeMap[str, None](StableMemory()), StableBTreeSet[str](StableMemory())
+    names["x"] = None
+    elements.add("x")
+    tables = [pa.table(one).to_pydict() for one in (heap, log, vec, names, elements)]
+    assert tables == [
+        {"value": list(heap)}, {"value": ["a", "bb"]}, {"value": [0, 1, 2, 3, 4]}, {"key": ["x"], "value": [None]}, {"key": ["x"]},
+    ]  # fmt: skip
+
+
+def test_duckdb_aggregates_over_a_map_and_over_an_image(trades, tmp_path):
+    duckdb = pytest.importorskip("duckdb")
+    assert duckdb.sql("select sum(value.f0), max(key), count(*) from trades").fetchall() == [(249750.0, 999, 1000)]
+    path = tmp_path / "x.bin"
+    with StableMemory.open(path, durability="none") as memory:
+        StableBTreeMap[u64, TRADE].from_arrow(MemoryManager(memory).get(3), trades.to_arrow())
+    (tmp_path / "memories.toml").write_text(
+        '[memories.3]\nname = "trades"\nstructure = "map"\nkey = "u64"\nvalue = "tuple<f64,u32,array<12>>"'
+    )
+    with open_image(path) as image:
+        of_image = image["trades"]  # noqa: F841 - DuckDB finds it by its name
+        assert duckdb.sql("select sum(value.f0) from of_image where key >= 500").fetchall() == [(187375.0,)]
+    back = StableBTreeMap[u64, TRADE](StableMemory())
+    assert back.insert_many(duckdb.sql("from trades").to_arrow_table()) == 1000
+    assert back == trades
+
+
+def test_polars_takes_streams_and_gives_tables_back(trades):
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame(trades.arrow_reader())
+    assert frame["value"].struct.field("f0").sum() == 249750.0
+    back = StableBTreeMap[u64, TRADE](StableMemory())
+    back.insert_many(frame)
+    assert back == trades
+    vec = StableVec[u64](StableMemory())
+    vec.extend(frame["key"])
+    assert list(vec) == list(range(1000))
+
+
+def test_parts_of_structures_are_read_alone(trades):
+    assert trades.to_arrow(10, 13).column("key").to_pylist() == [10, 11, 12]
+    vec = StableVec[u64](StableMemory())
+    vec.extend(range(10))
+    assert vec.to_arrow(-3).to_pydict() == {"value": [7, 8, 9]}
+    assert vec.to_arrow(2, 4).to_pydict() == {"value": [2, 3]}
+
+
+def test_batches_are_bounded_and_of_one_moment():
+    made = StableBTreeMap[u64, bytes](StableMemory())
+    made.update(dict.fromkeys(range(300), b"x" * 100000))
+    reader = made.arrow_reader()
+    first = reader.read_next_batch()
+    assert first.nbytes < 9 << 20
+    made[1000] = b""
+    with pytest.raises(RuntimeError, match="changed"):
+        reader.read_next_batch()
+    assert sum(batch.num_rows for batch in made.arrow_reader()) == 301
+
+
+def test_names_in_a_snapshot_are_names_of_fields():
+    made = StableBTreeMap[u8, Candid("record { name : text; age : nat8 }")](StableMemory())
+    made[1] = {"name": "Ada", "age": 36}
+    assert made.to_arrow().to_pylist() == [{"key": 1, "value": {"age": 36, "name": "Ada"}}]
+    untyped = StableBTreeMap[u8, Candid()].load(made.into_memory())
+    field = untyped.to_arrow().schema.field("value")
+    assert (field.type, field.metadata[b"stable_structures.form"]) == (pa.string(), b"json")
+
+
+def test_a_wrong_table_changes_nothing(trades):
+    before = dict(trades)
+    for table in (pa.table({"key": [1]}), pa.table({"key": [1], "value": ["x"]}), pa.table({"a": [1], "b": [1], "c": [1]})):
+        with pytest.raises(TypeError):
+            trades.insert_many(table)
+    with pytest.raises(TypeError, match="or one table"):
+        trades.insert_many([1, 2])
+    assert dict(trades) == before
+
+
+def test_without_pyarrow_the_error_names_the_extra():
+    code = """
+import sys
+sys.modules["pyarrow"] = None
+from stable_structures import StableMemory, StableVec, u64
+v = StableVec[u64](StableMemory())
+v.extend([1])
+for use in (v.to_arrow, v.__arrow_c_stream__, lambda: type(v).from_arrow(StableMemory(), None)):
+    try:
+        use()
+    except ImportError as error:
+        assert "stable-structures[arrow]" in str(error), error
+    else:
+        raise AssertionError(use)
+print(list(v))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[1]\n", "")
