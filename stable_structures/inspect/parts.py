@@ -45,7 +45,7 @@ def write_parts(
 ) -> list[dict[str, Any]]:
     """Write every structure of some images into a new folder; return what the manifest says of each file. O(size).
 
-    With `skipped`, which is told of it, an image that cannot be read is left out, and with `note` damaged entries. Raises `Unreadable`, and
+    An image that cannot be read is left out and reported to `skipped`, damaged entries to `note`. Raises `Unreadable`, and
     without these `Damage`: then nothing is written.
     """
     folder = Path(out)
