@@ -8,7 +8,7 @@ one where the type is a guess, and where a type has values that its column canno
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -126,20 +126,25 @@ class _Column:
 _NO_VALUE: Final = (StableError, ValueError, TypeError, ArithmeticError, LookupError, RecursionError)
 
 
-def write(
+def write(  # noqa: PLR0913 - what a file is made of
     names: Sequence[str],
     readings: Sequence[Reading | None],
     rows: Iterator[tuple[Any, bytes]],
     out: IO[bytes],
     batches: Iterator[Columns] | None = None,
+    *,
+    constants: Mapping[str, str] | None = None,
 ) -> int:
     """Write rows of encoded bytes; of one without a reading, numbers. Returns how many. O(n), a batch at a time. Raises `Unreadable`.
 
     `batches` are the same rows in columns; they are taken instead of the rows if the types can be written without their bytes.
+    `constants` are columns of one text in every row.
     """
     pa, pq = _modules()
     columns = [_Column(name, reading) for name, reading in zip(names, readings, strict=True)]
-    schema = pa.schema([field for column in columns for field in column.fields(pa)])
+    said = {name: pa.scalar(text) for name, text in (constants or {}).items()}
+    fields = [field for column in columns for field in column.fields(pa)]
+    schema = pa.schema(fields + [pa.field(name, pa.string()) for name in said])
     count = 0
     try:
         texts = [field.name for field in schema if pa.types.is_string(field.type)]  # numbers and bytes seldom repeat
@@ -147,6 +152,7 @@ def write(
             for batch in _batches_of_rows(rows) if batches is None else batches:
                 sides = zip(columns, (batch.keys, batch.values), strict=True)
                 arrays = [array for column, side in sides for array in column.arrays(pa, side, count)]
+                arrays += [pa.repeat(text, len(arrays[0])) for text in said.values()]
                 writer.write_batch(pa.record_batch(arrays, schema=schema))
                 count += len(batch.keys.ends)
     except pa.ArrowException as error:
