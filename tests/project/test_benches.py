@@ -66,6 +66,15 @@ def test_canisters_are_measured_against_their_aims(tmp_path):
     assert "## Wasm canisters" in (tmp_path / "results.md").read_text(encoding="utf-8")
 
 
+def test_hashes_of_a_map_are_measured_against_their_aims(tmp_path):
+    found = bench(tmp_path, "--no-crate", "--only", "certified", "--rounds", "1")
+    assert found["failures"] == []
+    assert len(found["times"]) == 10
+    aims = [aim for aim in found["aims"] if aim["ratio"] is not None]
+    assert [aim["against"] for aim in aims] == ["the map without hashes", "50 µs"]
+    assert "## Certified map" in (tmp_path / "results.md").read_text(encoding="utf-8")
+
+
 def test_the_version_of_the_crate_stands_in_one_place():
     locked = (crate.SOURCE / "Cargo.lock").read_text(encoding="utf-8")
     assert f'name = "ic-stable-structures"\nversion = "{crate.version()}"\n' in locked
