@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -48,9 +49,9 @@ def build(program: str = "crate_bench") -> Path:
 
 
 def version() -> str:
-    """Of the crate that the driver is locked to."""
-    lines = (SOURCE / "Cargo.lock").read_text(encoding="utf-8").split("\n")
-    return lines[lines.index('name = "ic-stable-structures"') + 1].split('"')[1]
+    """Return the version of the crate that the driver is built with. It stands in its Cargo.toml only."""
+    wanted: str = tomllib.loads((SOURCE / "Cargo.toml").read_text(encoding="utf-8"))["dependencies"]["ic-stable-structures"]
+    return wanted.removeprefix("=")
 
 
 class Crate(Contestant):

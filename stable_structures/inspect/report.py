@@ -444,6 +444,9 @@ def check_part(part: Part, note: Callable[[Finding], None], types: Types, progre
 
     if part.kind == "log data" and part.index is None and part.id is not None:
         tell(Damage("the data of a log have an index", 0, "none", "a log index in another memory"))
+    if part.kind == "sqlite" and part.id is not None:
+        for text in part.recognition.damage:
+            tell(Damage(text, 0))
     if not part.is_structure:
         return
     try:

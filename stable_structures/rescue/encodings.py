@@ -513,7 +513,7 @@ class Custom(Type):
     r"""A hand-written encoding: `decode` makes a value of bytes. With a `size` it is a fixed encoding, without one it is boxed.
 
     A boxed one gets the whole content of the box, stale bytes at its end included. `decode` raises `ValueError` for
-    bytes that are not a value; that is what tells a wrong type. `rank` gives what to compare values by, if they are keys
+    bytes that are not a value; that is what tells a wrong type. `rank` returns what to compare values by, if they are keys
     of a tree; the order is not checked without it.
 
     >>> Custom("Celsius", lambda data: int.from_bytes(data, "big") / 10, size=2).decode(b"\x00\xe6", None)

@@ -29,7 +29,7 @@ def open_ism(
 ) -> IsmImage:
     """Open an image of the Rust crate ic-stable-memory 0.4 for reading. O(blocks). The source is never written.
 
-    `types` gives the type of each box by its key of `store_custom_data`, as the box's content: `SBTreeMap[u64, u64]` for an
+    `types` holds the type of each box by its key of `store_custom_data`, as the box's content: `SBTreeMap[u64, u64]` for an
     `SBox<SBTreeMap<u64, u64>>` (the box itself may be written, too). An image that was not saved by `pre_upgrade` has no
     keys: then the types say what to look for.
 

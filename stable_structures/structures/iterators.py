@@ -41,11 +41,6 @@ class BothEnds(Iterator[T], Generic[T]):
 
     _batch: int
     """How many items to fetch next time."""
-    _used_up = False
-    _at_end = False
-    """The last fetch showed that nothing is left to fetch."""
-    _torn = False
-    """Items were taken from the structure but are not in `_ends`: an exception came in between."""
 
     def __init__(self, generation: memoryview, finish: Callable[[Any], T] | None, *, reverse: bool) -> None:
         self._reverse = reverse
@@ -54,6 +49,11 @@ class BothEnds(Iterator[T], Generic[T]):
         self._crossed = [0, 0]  # items that one end fetched and the other end used
         self._generation = generation
         self._seen = generation[0]
+        self._used_up = False
+        self._at_end = False
+        """The last fetch showed that nothing is left to fetch."""
+        self._torn = False
+        """Items were taken from the structure but are not in `_ends`: an exception came in between."""
         self._process = _Process.number
         self._lock = threading.RLock()
         self._quick: list[Iterable[Any] | None] = [None, None]

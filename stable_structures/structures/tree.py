@@ -136,7 +136,7 @@ class IterationSpec(NamedTuple):
 
     def joined(self, keys: list[Any], values: list[Any]) -> Iterable[Any]:
         """Return the result of `native.entries`, one item for each entry."""
-        return zip(keys, values, strict=True) if self.keys and self.values else keys or values
+        return zip(keys, values) if self.keys and self.values else keys or values  # noqa: B905 - as many; `strict` takes longer than all
 
 
 _WANTED: Final = (KEYS, VALUES)

@@ -104,8 +104,8 @@ def folders(tmp_path):
 def test_a_folder_that_cannot_be_written_is_told(folders, kind):
     memory = StableMemory()
     memory.grow(1)
-    item = types.SimpleNamespace(nodeid="test_it.py::test_one", stash={plugin._USED: [lambda: memory, lambda: memory]})  # noqa: SLF001
-    lines = list(plugin._keep_images(item, folders / KINDS[kind]))  # noqa: SLF001
+    item = types.SimpleNamespace(nodeid="test_it.py::test_one", stash={plugin._USED: [lambda: memory, lambda: memory]})
+    lines = list(plugin._keep_images(item, folders / KINDS[kind]))
     assert "memory 0 was not kept in" in lines[0]
     assert len(lines) == 2
     assert not list(folders.rglob("*.part"))

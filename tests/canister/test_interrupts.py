@@ -109,7 +109,7 @@ def storm(canister, action, counts, until, rng):
         before, version = counts(canister), canister.version
         kept = interrupted(action, rng.random() * span + 1e-6)
         cut += kept is not None
-        assert native.call.ss_transaction_changed(canister.memory._handle) < 0  # noqa: SLF001 - none is open
+        assert native.call.ss_transaction_changed(canister.memory._handle) < 0
         assert messages.running() == []
         assert {name: sys.modules.get(name) for name in table} == table
         assert sys.path == path

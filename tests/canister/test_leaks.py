@@ -91,7 +91,7 @@ FORMS = {
 
 def release():
     """Collects the garbage, and empties Python's own caches of annotations, which hold the last 128 of them."""
-    for empty in typing._cleanups:  # noqa: SLF001 - there is no other way
+    for empty in typing._cleanups:
         empty()
     gc.collect()
     gc.collect()
@@ -105,8 +105,8 @@ def held():
         "programs": sum(isinstance(item, Code) for item in gc.get_objects()),
         "lines": len(linecache.cache),
         "modules": len(sys.modules),
-        "functions at exit": atexit._ncallbacks(),  # noqa: SLF001 - there is no other way to count them
-        "names": len(modules._shared),  # noqa: SLF001
+        "functions at exit": atexit._ncallbacks(),
+        "names": len(modules._shared),
         "memories": sum(isinstance(item, StableMemory) for item in gc.get_objects()),
         "mappings": len(maps.read_text().splitlines()) // 8 if maps.exists() else 0,
     }

@@ -87,6 +87,6 @@ def test_a_foreign_content_is_compiled_again(folder):
     name = path.name
     cache.store(name, b"this is no compiled module")
     engine = importlib.import_module("stable_structures.canister.wasm.engine")
-    engine._known.clear()  # noqa: SLF001 - as a new process begins
+    engine._known.clear()
     assert Canister.install(data).query_raw("one") == b""
     assert cache.load(name) != b"this is no compiled module"

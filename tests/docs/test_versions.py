@@ -53,4 +53,4 @@ def test_wasmtime():
     major = int(NAMED["wasmtime"])
     assert extras["wasm"] == [f"wasmtime>={major},<{major + 1}"]
     engine = pytest.importorskip("stable_structures.canister.wasm.engine")
-    assert str(major) == engine._KNOWN  # noqa: SLF001 - what is checked at start
+    assert str(major) == engine._KNOWN

@@ -393,7 +393,7 @@ def test_a_child_of_a_fork_leaves_the_file_of_its_parent_alone(tmp_path):
     with NewFile(tmp_path / "out") as new:
         child = os.fork()
         if child == 0:
-            new._discard()  # noqa: SLF001 - what the end of a process does
+            new._discard()
             os._exit(0)
         os.waitpid(child, 0)
         new.keep()

@@ -81,7 +81,7 @@ def bell() -> Iterator[type[Bell]]:
 
 def has_transaction(memory: StableMemory) -> bool:
     """Whether this thread has one open; asked without ending or beginning any."""
-    return native.call.ss_transaction_changed(memory._handle) >= 0  # noqa: SLF001 - what the public names cannot ask
+    return native.call.ss_transaction_changed(memory._handle) >= 0
 
 
 # ---- a storm ----

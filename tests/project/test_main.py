@@ -19,7 +19,7 @@ from stable_structures.upgrade import restore
 from ..support import command
 
 COMMAND = [sys.executable, "-m", "stable_structures"]
-VERBS = sorted(__main__.parser()._subparsers._group_actions[0].choices)  # noqa: SLF001 - argparse has no other way
+VERBS = sorted(__main__.parser()._subparsers._group_actions[0].choices)
 
 
 def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:

@@ -58,7 +58,7 @@ def uncovered(source, name):
     """Functions with a jump back inside such a block that no entry of the exception table covers."""
     bodies = list(blocks(ast.parse(source)))
     for code in codes(compile(source, name, "exec")) if bodies else ():
-        table = dis._parse_exception_table(code)  # noqa: SLF001 - there is no other way to it
+        table = dis._parse_exception_table(code)
         for offset, line in jumps_back(code) if code.co_name != "<genexpr>" else ():
             inside = any(line in body and body.start > code.co_firstlineno for body in bodies)
             if inside and not any(entry.start <= offset < entry.end for entry in table):

@@ -280,7 +280,7 @@ def test_a_value_of_another_size_is_found_where_it_lies():
             seen.extend(walk)
         assert len(seen) in (19, 20), seen
     with pytest.raises((CorruptMemory, IncompatibleType)):
-        read._entries(3)  # noqa: SLF001 - what == and update() read
+        read._entries(3)
     it = read.range()
     assert next(it.next_back() for _ in range(19)) == (39, b"039")
     assert [next(it) for _ in range(20)][-1] == (19, b"019")

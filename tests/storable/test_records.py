@@ -25,7 +25,7 @@ VALUES: list[Any] = [
 
 
 def long_way(record: Record, row: Any) -> bytes:
-    return record._converted(row).tobytes()  # noqa: SLF001 - the other way
+    return record._converted(row).tobytes()
 
 
 def outcome(encode: Any, value: Any) -> Any:

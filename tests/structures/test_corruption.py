@@ -72,7 +72,7 @@ class Damaged:
 
     def leaf_with_overflow(self) -> tuple[Node, list[int]]:
         for node in self.nodes():
-            pages = self.model._overflow_pages(node.address)  # noqa: SLF001
+            pages = self.model._overflow_pages(node.address)
             if node.leaf and len(pages) > 2:
                 return node, pages
         raise LookupError("no leaf has overflow pages")
@@ -162,8 +162,8 @@ def circle_of_overflow(d: Damaged) -> None:
 
 def shared_overflow(d: Damaged) -> None:
     """Two leaves with the same overflow pages."""
-    nodes = [node for node in d.nodes() if len(d.model._overflow_pages(node.address)) > 1]  # noqa: SLF001
-    pages = [d.model._overflow_pages(node.address) for node in nodes]  # noqa: SLF001
+    nodes = [node for node in d.nodes() if len(d.model._overflow_pages(node.address)) > 1]
+    pages = [d.model._overflow_pages(node.address) for node in nodes]
     one, other = next((a, b) for a in range(len(nodes)) for b in range(a) if len(pages[a]) == len(pages[b]))
     d.put(nodes[one].address + 7, pages[other][0])
 

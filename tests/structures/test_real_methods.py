@@ -35,7 +35,7 @@ CLASSES = [
 
 @pytest.mark.parametrize("of", CLASSES, ids=lambda of: of.__name__)
 def test_the_source_of_each_method_is_what_runs(of):
-    for name in of._hot:  # noqa: SLF001 - which they are
+    for name in of._hot:
         method = getattr(of, name)
         source = inspect.getsource(method)
         assert source.lstrip().startswith(("def ", "@overload", "@"))

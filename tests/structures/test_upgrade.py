@@ -644,13 +644,13 @@ def test_an_asynchronous_hook_is_an_error(memory):
     async def save():
         return 1
 
-    original = hooks._save  # noqa: SLF001
+    original = hooks._save
 
     def remember():
         started.append(original())
         return started[-1]
 
-    hooks._save = remember  # noqa: SLF001
+    hooks._save = remember
     with pytest.raises(IncompatibleType, match="cannot be encoded as CBOR"):
         hooks.run_pre_upgrade()
     started[0].close()

@@ -257,8 +257,8 @@ def execute(code: str | None, words: list[str]) -> int:
 
 def end(code: int) -> NoReturn:
     """As an interpreter ends, without taking apart what the server imported, which is most of the work of a small verb."""
-    threading._shutdown()  # noqa: SLF001 - waits for threads
-    atexit._run_exitfuncs()  # noqa: SLF001
+    threading._shutdown()
+    atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None and not stream.closed:

@@ -6,11 +6,12 @@ from __future__ import annotations
 import json
 from typing import Final
 
+from ...encodings.json_form import to_json
 from ..fleet import DAMAGED as IS_DAMAGED
 from ..fleet import SOUND as IS_SOUND
 from ..fleet import Line, survey
 from ..image import SchemaFiles
-from ..values import shorten, to_json
+from ..values import shorten
 from .guard import DAMAGED, SOUND, TROUBLE
 from .text import Printer, ProgressBar, human
 

@@ -18,7 +18,7 @@ from typing import IO, Any, Final
 from ...encodings.json_form import json_text, to_json
 from ...errors import StableError
 from ...storable import Codec
-from .. import missing
+from .. import missing, sqlite
 from ..compare import diff, to_dict
 from ..dump import OUTPUTS, export, get, table, write
 from ..fit import Misfit, open_image, require_all_fit
@@ -26,6 +26,7 @@ from ..formats.layout import Damage, Finding
 from ..formats.recognise import STRUCTURES
 from ..guessed import first_schema
 from ..image import Image, Part, SchemaFiles, Types, images_in
+from ..parts import write_parts
 from ..repair.salvage import repair
 from ..report import check, inspect
 from ..rewrite.folder import notes_of
@@ -40,7 +41,7 @@ from .fleet import inspect_fleet
 from .guard import DAMAGED, SOUND, TROUBLE, TROUBLES, complain, guarded, trouble
 from .text import Printer, ProgressBar, human, silence
 
-_KNOWN: Final = (*STRUCTURES, "manager", "empty", "zeros", "ic-stable-memory")
+_KNOWN: Final = (*STRUCTURES, "manager", "sqlite", "empty", "zeros", "ic-stable-memory")
 _MOST_SAID: Final = 20
 _BINARY: Final = ("cbor", "parquet")
 _FILE_HELP: Final = (
@@ -277,6 +278,7 @@ def _add_check(verbs: Any) -> None:
     _several(parser)
     parser.add_argument("--json", action="store_true", help="for programs; of several files a list")
     parser.add_argument("--limit", type=_count, metavar="N", help="show at most N broken rules of a file; all are counted")
+    parser.add_argument("--integrity", action="store_true", help="let SQLite check its databases in memories, by a temporary copy")
     _types(parser)
 
 
@@ -288,6 +290,9 @@ def _check_one(arguments: argparse.Namespace) -> tuple[int, Any]:
     with _opened(arguments) as (image, bar):
         _only(image, arguments.memory)
         findings = _findings(arguments, image, bar)
+        if arguments.integrity:
+            for part in image.parts.values():
+                sqlite.check_integrity(part, lambda damage, part=part: findings.append(part.finding(damage)))  # type: ignore[misc]
         known = image.recognition.kind in _KNOWN and not _is_nothing(image)
         title, notes = image.recognition.title, image.notes
     code = DAMAGED if findings else SOUND if known else TROUBLE
@@ -334,12 +339,12 @@ def _add_dump(verbs: Any) -> None:
         "Print the entries of one memory. With given types, or with --raw, load turns them into the same bytes again.",
         "dump stable_memory.bin --memory 3 --key-type principal --value-type cbor --limit 10",
     )
-    _file(parser)
+    _several(parser)
     _types(parser)
     parser.add_argument("--from", dest="start", metavar="K", help="begin with this key (or index)")
     parser.add_argument("--to", dest="stop", metavar="K", help="end before this key (or index)")
     parser.add_argument("--limit", type=_count, metavar="N", help="at most N entries")
-    parser.add_argument("--format", choices=OUTPUTS, help="default: by the name of OUT, else jsonl")
+    parser.add_argument("--format", choices=(*OUTPUTS, "sqlite"), help="default: by the name of OUT, else jsonl; sqlite takes all memories")
     parser.add_argument("--raw", action="store_true", help="encoded bytes, undecoded")
     parser.add_argument("--keep-going", action="store_true", help="pass over what is damaged or cut off, and say so at the end")
     parser.add_argument(
@@ -352,10 +357,15 @@ def _add_dump(verbs: Any) -> None:
         action="store_true",
         help="write a map's entries as they lie, not in the order of their keys; the file is read from end to end (Parquet always)",
     )
-    _out(parser, "a file; without it, to the standard output", required=False)
+    _out(parser, "a file; a folder for several FILEs, or if it ends with a slash; without it, to the standard output", required=False)
 
 
 def _dump(arguments: argparse.Namespace) -> int:
+    if len(arguments.file) > 1 or (arguments.out or "").endswith("/"):
+        return _dump_parts(arguments)
+    arguments.file = arguments.file[0]
+    if arguments.format == "sqlite" or (arguments.format is None and Path(arguments.out or "").suffix in sqlite.SUFFIXES):
+        return _dump_database(arguments)
     gone: list[Damage] = []
     with _opened(arguments) as (image, _):
         part = image.part(arguments.memory)
@@ -384,6 +394,52 @@ def _dump(arguments: argparse.Namespace) -> int:
     for damage in gone[:_MOST_SAID]:
         complain(f"passed over: {damage}")
     return DAMAGED if gone else code
+
+
+def _dump_parts(arguments: argparse.Namespace) -> int:
+    """Write all structures of the images into a folder of Parquet files."""
+    if arguments.out is None or arguments.format not in (None, "parquet"):
+        raise Unreadable("several FILEs become a folder of Parquet files: give -o FOLDER/, and no other --format")
+    chosen = (arguments.memory, arguments.key_type, arguments.value_type, arguments.start, arguments.stop, arguments.limit)
+    if any(one is not None for one in chosen) or arguments.raw or arguments.safe_csv:
+        raise Unreadable("a folder takes all of every structure, by its schema: leave the other options out, or dump one memory")
+    gone: list[Damage] = []
+    skipped: list[str] = []
+
+    def skip(name: str, error: BaseException) -> None:
+        skipped.append(name)
+        complain(f"{name}: left out: {error}")
+
+    names = [path for given in arguments.file for path in images_in(given)]
+    note, left_out = (gone.append, skip) if arguments.keep_going else (None, None)
+    made = write_parts(names, arguments.out.rstrip("/"), files=_files(arguments), note=note, skipped=left_out)
+    for damage in gone[:_MOST_SAID]:
+        complain(f"passed over: {damage}")
+    _summary(arguments).line(f"{arguments.out}: {len(made)} files, {sum(one['rows'] for one in made):,} rows")
+    return DAMAGED if gone or skipped else SOUND
+
+
+def _dump_database(arguments: argparse.Namespace) -> int:
+    """Write all memories, or the one that is given, into a new SQLite database."""
+    if arguments.out is None:
+        raise Unreadable("sqlite is not for the standard output; give -o OUT")
+    if (arguments.start, arguments.stop, arguments.limit) != (None, None, None):
+        raise Unreadable("--from, --to and --limit are not for sqlite, which has WHERE and LIMIT; leave them out")
+    gone: list[Damage] = []
+    with _opened(arguments) as (image, _):
+        only = arguments.memory is not None
+        part = image.part(arguments.memory) if only else None
+        code = _whole(image, part, keep_going=arguments.keep_going)
+        note = gone.append if arguments.keep_going else None
+        if code != SOUND:
+            return complain("nothing was written; --keep-going goes on without the rest", code)
+        told = _told(arguments, image)
+        made = sqlite.write_database(image, arguments.out, told, memory=part.id if part else None, only=only, note=note, raw=arguments.raw)
+    for damage in gone[:_MOST_SAID]:
+        complain(f"passed over: {damage}")
+    for name, count in made.items():
+        _summary(arguments).line(f"{arguments.out}: {name}, {count} rows")
+    return DAMAGED if gone else SOUND
 
 
 @contextmanager
@@ -459,7 +515,7 @@ def _add_load(verbs: Any) -> None:
     _file(parser, "dump", "a dump: JSON lines, CSV, a CBOR sequence or Parquet")
     _types(parser)
     parser.add_argument("--structure", choices=STRUCTURE_WORDS, help="what to make (default: as the schema says, else map)")
-    parser.add_argument("--format", choices=OUTPUTS, help="default: by the name of the dump")
+    parser.add_argument("--format", choices=(*OUTPUTS, "sqlite"), help="default: by the name of the dump")
     parser.add_argument(
         "--bucket-pages", type=_count, default=DEFAULT_BUCKET, metavar="N", help="of the manager, with --memory (default: 128)"
     )
@@ -508,7 +564,7 @@ def _add_export(verbs: Any) -> None:
     _file(parser)
     _memory(parser, "the virtual memory: its id, or its name in the schema")
     _keep_going(parser)
-    _out(parser, "the file to write")
+    _out(parser, "the file to write; a SQLite database in the memory alone, if OUT ends in .sqlite, .sqlite3 or .db")
 
 
 def _export(arguments: argparse.Namespace) -> int:
@@ -517,7 +573,9 @@ def _export(arguments: argparse.Namespace) -> int:
         code = _whole(image, part, keep_going=arguments.keep_going)
         if code != SOUND:
             return complain("nothing was written; repair saves what is there, and --keep-going goes on without the rest", code)
-        size, label = export(part, arguments.out, keep_going=arguments.keep_going), part.label
+        as_database = part.kind == "sqlite" and Path(arguments.out).suffix in sqlite.SUFFIXES
+        size = sqlite.export_database(part, arguments.out) if as_database else export(part, arguments.out, keep_going=arguments.keep_going)
+        label = part.label
     _summary(arguments).line(f"{arguments.out}: {label}, {human(size)}")
     return SOUND
 

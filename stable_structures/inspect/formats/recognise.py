@@ -32,6 +32,7 @@ from .layout import (
     u32,
     u64,
 )
+from .sqlite import find_database
 
 STRUCTURES: Final = frozenset(MAGICS.values()) - {"manager"}
 _HEAD: Final = 4096
@@ -198,6 +199,17 @@ def _motoko_heap(source: Source, _head: bytes) -> Recognition | None:
     )
 
 
+def _sqlite(source: Source, head: bytes) -> Recognition | None:
+    if b"SQLite format 3" not in head[:24] and head[:8] != b"ICSQLITE":
+        return None
+    found = find_database(source)
+    if found is None:
+        return None
+    facts: dict[str, Any] = {"layout": found.layout, "page size": found.page_size, "pages": found.pages, "bytes": found.size}
+    facts |= {"note": "; ".join(found.notes)} if found.notes else {}
+    return Recognition("sqlite", "a SQLite database", facts, damage=list(found.problems))
+
+
 def _stable_save(source: Source, head: bytes) -> Recognition | None:
     if head[:4] != b"DIDL":
         return None
@@ -296,6 +308,7 @@ _RULES: Final[tuple[Callable[[Source, bytes], Recognition | None], ...]] = (
     _structure,
     _nearly,
     _map_without_magic,
+    _sqlite,
     _stable_save,
     _internet_identity,
     _motoko_heap,

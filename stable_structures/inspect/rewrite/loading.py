@@ -20,7 +20,7 @@ import cbor2
 
 from ...encodings.limits import TooMuch
 from ...storable import Codec, codec
-from .. import parquet
+from .. import parquet, sqlite
 from ..cells import bytes_of_csv, from_arrow, from_csv
 from ..source import Unreadable
 from ..values import from_json, unhex
@@ -195,10 +195,16 @@ def _read_parquet(path: Path) -> Rows:
             yield f"entry {number}", row
 
 
+def _read_sqlite(path: Path) -> Rows:
+    for number, row in sqlite.read(path):
+        yield f"row {number}", row
+
+
 _READERS: Final[dict[str, tuple[Callable[[Path], Rows], Callable[[Codec[Any], Any], Any]]]] = {
     "jsonl": (_read_jsonl, from_json),
     "json": (_read_jsonl, from_json),
     "csv": (_read_csv, from_csv),
     "cbor": (_read_cbor, from_json),
     "parquet": (_read_parquet, from_arrow),
+    **dict.fromkeys(("sqlite", "sqlite3", "db"), (_read_sqlite, sqlite.from_sqlite)),
 }
