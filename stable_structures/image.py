@@ -25,6 +25,7 @@ from .structures.vec import StableVec
 if TYPE_CHECKING:
     from .inspect.image import Image as Looking
     from .memory.memory import Memory, NativeMemory
+    from .partitions import By, Partition
 
     Structure: TypeAlias = (
         StableBTreeMap[Any, Any] | StableBTreeSet[Any] | StableVec[Any] | StableMinHeap[Any] | StableLog[Any] | StableCell[Any]
@@ -186,6 +187,18 @@ class Image:
 
     def __iter__(self) -> Iterator[Id]:
         return iter(self.memories)
+
+    def partitions(self, memory: int | str | None, count: int, *, by: By | None = None) -> list[Partition]:
+        """Return about `count` parts of a structure that other processes read, each by itself (docs/data-out.md#partitions).
+
+        `by`: "chunks" is a map as it lies, each part read from end to end; "keys" is a map in order, with bounds from the upper
+        levels of its tree; "rows" are ranges of a vec, heap or log. All parts together have each entry once. Their count may be less
+        by keys, if the map is small. O(count) by keys and rows, O(free chunks) by chunks. Raises `Unreadable` for an image
+        without a name, `CorruptMemory`, and `ValueError` for what a structure is not divided by.
+        """
+        from .partitions import partitions  # noqa: PLC0415 - most images are read whole
+
+        return partitions(self, self._part(memory).id, count, by)
 
     def _part(self, memory: int | str | None) -> Part:
         if self._closed:

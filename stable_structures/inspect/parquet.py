@@ -8,7 +8,7 @@ else is JSON in a column of text. If that does not lead back to the bytes, they 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -87,24 +87,28 @@ class _Column:
         return arrays
 
 
-def write(
+def write(  # noqa: PLR0913 - what a file is made of
     names: Sequence[str],
     readings: Sequence[Reading | None],
     rows: Iterator[tuple[Any, bytes]],
     out: IO[bytes],
     batches: Iterator[Columns] | None = None,
+    *,
+    constants: Mapping[str, str] | None = None,
 ) -> int:
     """Write rows of encoded bytes; of one without a reading, numbers. Returns how many. O(n), a batch at a time. Raises `Unreadable`.
 
     `batches` are the same rows in columns; they are taken instead of the rows if the types can be written without their bytes.
+    `constants` are columns of one text in every row.
     """
     pa, pq = _modules()
     columns = [_Column(name, reading) for name, reading in zip(names, readings, strict=True)]
-    schema = pa.schema([field for column in columns for field in column.fields(pa)])
+    said = [pa.field(name, pa.string()) for name in constants or {}]
+    schema = pa.schema([field for column in columns for field in column.fields(pa)] + said)
     try:
         texts = [field.name for field in schema if pa.types.is_string(field.type)]  # numbers and bytes seldom repeat
         with pq.ParquetWriter(out, schema, use_dictionary=texts or False) as writer:
-            sheet = _Sheet(pa, writer, columns, schema)
+            sheet = _Sheet(pa, writer, columns, schema, list((constants or {}).values()))
             if batches is None or any(column.has_bytes for column in columns):
                 sheet.write_rows(rows)
             else:
@@ -118,8 +122,8 @@ def write(
 class _Sheet:
     """A file that is being written."""
 
-    def __init__(self, pa: Any, writer: Any, columns: list[_Column], schema: Any) -> None:
-        self.pa, self.writer, self.columns, self.schema = pa, writer, columns, schema
+    def __init__(self, pa: Any, writer: Any, columns: list[_Column], schema: Any, constants: list[str]) -> None:
+        self.pa, self.writer, self.columns, self.schema, self.constants = pa, writer, columns, schema, constants
         self.count = 0
         """Rows so far."""
 
@@ -137,7 +141,11 @@ class _Sheet:
 
     def _write_batch(self) -> None:
         arrays = [array for column in self.columns for array in column.take(self.pa)]
-        self.writer.write_batch(self.pa.record_batch(arrays, schema=self.schema))
+        self._emit(arrays)
+
+    def _emit(self, arrays: list[Any]) -> None:
+        said = [self.pa.repeat(self.pa.scalar(text), len(arrays[0])) for text in self.constants]
+        self.writer.write_batch(self.pa.record_batch([*arrays, *said], schema=self.schema))
 
     def write_columns(self, batch: Columns) -> None:
         """Write some rows at once, or one by one if a column cannot be made of its bytes as they are."""
@@ -145,7 +153,7 @@ class _Sheet:
         if any(array is None for array in arrays):
             self.write_rows(batch.rows())
             return
-        self.writer.write_batch(self.pa.record_batch(arrays, schema=self.schema))
+        self._emit(arrays)
         self.count += len(batch.keys.ends)
 
 
