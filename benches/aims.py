@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from . import canisters, crate, ours, program
+from . import canisters, certified, crate, ours, program
 from .measure import Results, Times
 from .tracking import OPERATIONS, WITHOUT
 from .transactions import ROLLBACK_PAGES, commit_of, replace_of, rollback_name, set_of
@@ -161,6 +161,8 @@ AIMS: Final[tuple[Aim | Growth | Within | Best, ...]] = (
             (canisters.REHEARSAL, 3_000_000, ours.SINGLE),
         )
     ),
+    Aim("certified map: insert_many", "the map without hashes", 4.0, certified.TITLE, certified.BULK, ours.SINGLE, certified.PLAIN),
+    Within("certified map: a witness", "50 µs", 1.0, 50, certified.TITLE, certified.WITNESS),
 )
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from . import canisters, crate, ours, program, transactions
+from . import canisters, certified, crate, ours, program, transactions
 from .aims import MAP, PEERS, WIDE, Ratio, Verdict, verdicts
 from .cost import Cost, Level, Model, least, wait
 from .groups import GROUPS, SWEEPS, Sweep
@@ -45,6 +45,7 @@ def page(findings: Findings, pictures: list[Picture]) -> str:
         _transactions(findings),
         _work(findings),
         _canisters(findings),
+        _certified(findings),
         _spaces(findings),
         _cost_section(findings),
         _digests(findings),
@@ -165,6 +166,12 @@ def _canisters(findings: Findings) -> str:
     rows = _each(findings.results, canisters.TITLE)
     head = "Elapsed times, the harness with all that it does around a message. How each is taken: `benches/canisters.py`."
     return f"## {canisters.TITLE}\n\n{head}\n\n{rows}" if rows else ""
+
+
+def _certified(findings: Findings) -> str:
+    rows = _each(findings.results, certified.TITLE)
+    head = f"{findings.sizes.map:,} entries, u64 → u64. How each is taken: `benches/certified.py`."
+    return f"## {certified.TITLE}\n\n{head}\n\n{rows}" if rows else ""
 
 
 def _transactions(findings: Findings) -> str:

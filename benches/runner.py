@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from . import canisters, cost, machine, plots, program, report, space, tracking, transactions
+from . import canisters, certified, cost, machine, plots, program, report, space, tracking, transactions
 from .aims import verdicts
 from .contestant import CLOCKS, Contestant
 from .crate import Crate, NoCrate, build
@@ -25,7 +25,7 @@ OUT: Final = machine.ROOT / "benches" / "results"
 QUICK_OUT: Final = machine.ROOT / "build" / "benches"
 PERFORMANCE: Final = machine.ROOT / "docs" / "performance.md"
 ACCESSES: Final = (("shared", False), ("exclusive", True))
-PARTS: Final = (*(group.case for group in GROUPS), "sweep", "transactions", "work", "canisters", "space", "cost")
+PARTS: Final = (*(group.case for group in GROUPS), "sweep", "transactions", "work", "canisters", "certified", "space", "cost")
 COST_MODEL: Final = machine.ROOT / "docs" / "cost-model.md"
 
 
@@ -142,6 +142,7 @@ class Runner:
             "transactions": self._transactions,
             "work": self._work,
             "canisters": self._canisters,
+            "certified": self._certified,
             "space": self._space,
             "cost": self._cost,
         }
@@ -165,6 +166,9 @@ class Runner:
 
     def _work(self) -> None:
         program.measure(self.findings.sizes, self.options.disk, self.options.clock, self.findings.results, self._sayer())
+
+    def _certified(self) -> None:
+        certified.measure(self.findings.sizes, self.options.clock, self.findings.results, self._sayer())
 
     def _space(self) -> None:
         kinds = space.KINDS[:1] if self.options.quick else space.KINDS

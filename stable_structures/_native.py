@@ -951,6 +951,11 @@ def _notes(notes: Any, first: int = 0) -> list[Note]:
     return found
 
 
+def slots_frame(numbers: Mapping[str, int]) -> Any:
+    """Return a `ss_slots_frame` of these numbers."""
+    return ffi.new("ss_slots_frame *", dict(numbers))
+
+
 def map_frame(numbers: Mapping[str, int]) -> Any:
     """Return a `ss_map_frame` of these numbers."""
     return ffi.new("ss_map_frame *", dict(numbers))
@@ -1012,6 +1017,32 @@ class MapSurvey:
         found = np.zeros(count, np.uint8)
         lib.ss_map_survey_reached(self._survey, first, count, ffi.from_buffer(_U8S, found))
         return found
+
+
+class SlotsSurvey:
+    """A survey of a vec or heap (native/structures/survey.h), step by step."""
+
+    def __init__(self, memory: Any, frame: Any, codec: Codec[Any] | None, limit: int) -> None:
+        out = ffi.new("ss_slots_survey **")
+        order = None if codec is None else KeyOrder(codec)
+        terms, count = (NULL, 0) if order is None else (order.terms, order.count)
+        self.status = lib.ss_slots_survey_new(memory, frame, terms, count, limit, out)
+        self._survey = ffi.gc(out[0], lib.ss_slots_survey_free)
+
+    def step(self, slots: int) -> bool:
+        """Visit slots; return whether there are more. An error is left in `status`."""
+        self.status = lib.ss_slots_survey_step(self._survey, slots)
+        return bool(self.status == 0)
+
+    def notes(self) -> tuple[list[Note], int]:
+        """Return what is wrong with elements, as far as it is kept, and how much of it there is."""
+        notes = lib.ss_slots_survey_notes(self._survey)
+        return _notes(notes), int(notes.count)
+
+    def disorder(self) -> tuple[list[Note], int]:
+        """Return the elements that are less than their parents, as far as they are kept, and how many there are."""
+        notes = lib.ss_slots_survey_disorder(self._survey)
+        return _notes(notes), int(notes.count)
 
 
 class Entries:

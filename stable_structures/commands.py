@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from .inspect.cli.guard import guarded
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -120,9 +123,12 @@ def _add_rehearse(verbs: Any) -> None:
 
 
 def _guarded(run: Run) -> Run:
-    """Turn errors into one line and an exit code: 1 for what the canister refused, 2 for wrong arguments."""
+    """Turn errors into one line and an exit code: 1 for what the canister refused, 2 for wrong arguments.
 
-    def guarded(arguments: argparse.Namespace) -> int:
+    A closed pipe, signals and an output that is full end these verbs as they end all others.
+    """
+
+    def refused(arguments: argparse.Namespace) -> int:
         from .canister import Rejected, SourceError, Unsupported  # noqa: PLC0415 - the command line starts quickly without
 
         try:
@@ -130,11 +136,14 @@ def _guarded(run: Run) -> Run:
         except Rejected as error:
             sys.stderr.write(f"{error}\n")
             return 1
+        except BrokenPipeError:
+            raise
         except (SourceError, Unsupported, OSError, TypeError, OverflowError) as error:
-            sys.stderr.write(f"{error}\n")
+            full = isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None
+            sys.stderr.write(f"the output cannot be written: {error.strerror}\n" if full else f"{error}\n")  # type: ignore[union-attr]
             return 2
 
-    return guarded
+    return lambda arguments: guarded(refused, arguments)
 
 
 def _argument(text: str | None, module: Path, did: Path | None) -> Any:

@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any, Final
 from . import inspect as inspector
 from .canister import Canister, Limits, Rejected, SourceError, Trapped, Unsupported
 from .canister.message import Kind
+from .canister.source import wasm_of
 from .encodings.candid.codec import decode, encode, infer
 from .encodings.candid.subtype import incompatible
 from .encodings.candid.text import fit_all, parse_values, show_values
 from .encodings.candid.types import Interface, Some
+from .encodings.motoko import NotRead, Signature, changes, read_signature
 
 if TYPE_CHECKING:
     from .canister.given import Persistence
@@ -31,7 +33,6 @@ _HOOKS: Final = {Kind.PRE_UPGRADE: "pre_upgrade", Kind.START: "start", Kind.POST
 _WARNING_SHARE: Final = 0.8
 _PAGE: Final = 65536
 _CALL: Final = re.compile(r"\s*(?P<name>[^\s(]+|\"[^\"]*\")\s*(?P<values>\(.*\))?\s*\Z", re.DOTALL)
-_STABLE: Final = re.compile(r"stable\s+(?:var\s+)?(?P<name>\w+)\s*:\s*(?P<type>[^;]+?)\s*(?:;|\}\s*;?\s*\Z)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ class Rehearsal:
     """What callers of the old interface lose; None if an interface is not known."""
     stable_types: list[str] = field(default_factory=list)
     """Stable variables of Motoko that are gone or have another type."""
+    heap_dropped: bool = False
+    """Whether the old module keeps its variables on its heap, and the upgrade replaces that."""
     calls: list[Answer] = field(default_factory=list)
     logs: list[str] = field(default_factory=list)
     canister: Canister | None = None
@@ -93,6 +96,11 @@ class Rehearsal:
         found += [f"{_place(one)} was a {one.kinds[0]}, is {one.kinds[1] or 'not known'}" for one in self.differences if _is_other(one)]
         found += [f"callers: {line}" for line in self.candid or []]
         found += [f"stable variables: {line}" for line in self.stable_types]
+        if self.heap_dropped:
+            found.append(
+                "the stable variables of this Motoko canister are on its heap, and all of them are lost: its memory is replaced; "
+                "keep it (--wasm-memory-persistence keep)"
+            )
         if self.damage_before:
             found.append(f"the stable memory had {self.damage_before} broken rules before the upgrade")
         return found
@@ -115,6 +123,7 @@ class Rehearsal:
             "damage_before": self.damage_before,
             "candid": self.candid,
             "stable_types": self.stable_types,
+            "heap_dropped": self.heap_dropped,
             "calls": [vars(one) for one in self.calls],
             "warnings": self.warnings,
             "logs": self.logs,
@@ -178,16 +187,19 @@ def rehearse_state(  # noqa: PLR0913 - each by its name
     wanted = [_parse_call(one) for one in calls]
     old = _interface(canister)
     found = Rehearsal(name, canister=canister)
-    pages, heap, stable_types = canister.memory.size(), canister.heap_size, _stable_types(canister)
+    pages, heap, variables = canister.memory.size(), canister.heap_size, _signature(_code(canister))
+    drops_heap = wasm_memory_persistence == "replace" and _keeps_variables_on_heap(canister)
     canister.last_instructions = {}
     try:
         canister.upgrade(source, arg, skip_pre_upgrade=skip_pre_upgrade, wasm_memory_persistence=wasm_memory_persistence, did=did)
     except Rejected as error:
         found.failure = _failure(canister, error)
     _measure(found, canister, pages, heap)
+    if variables is not None and (after := _signature_of(source)) is not None:
+        found.stable_types = changes(variables, after)
     if found.failure is None:
         _compare(found, canister, open_state, old)
-        found.stable_types = _changed_types(stable_types, _stable_types(canister))
+        found.heap_dropped = drops_heap
         found.calls = [_make_call(canister, *one) for one in wanted]
         if save is not None:
             canister.save_snapshot(save)
@@ -242,28 +254,37 @@ def _compare(found: Rehearsal, canister: Canister, open_state: Callable[[], Cani
             before.close()
 
 
-def _stable_types(canister: Canister) -> dict[str, str]:
-    """Return the stable variables of a Motoko program and their types, as its compiler recorded them."""
-    from .canister.wasm.program import WasmProgram  # noqa: PLC0415 - as above
-
-    program = canister.program
-    section = program.code.module.section("motoko:stable-types") if isinstance(program, WasmProgram) else None
-    text = re.sub(r"//[^\n]*", "", (section or b"").decode("utf-8", "replace"))
-    return {one["name"]: " ".join(one["type"].split()) for one in _STABLE.finditer(text)}
+def _code(canister: Canister) -> Any:
+    return getattr(canister.program, "code", None)
 
 
-def _changed_types(old: dict[str, str], new: dict[str, str]) -> list[str]:
-    gone = [f"{name} : {old[name]} is gone, its value is lost" for name in old if name not in new]
-    changed = [
-        f"{name} was {old[name]}, is {new[name]}"
-        for name in old
-        if name in new and old[name] != new[name] and not _widens(old[name], new[name])
-    ]
-    return gone + changed
+def _signature(code: Any) -> Signature | None:
+    """Return the stable variables of a Motoko program, as its compiler recorded them; None of another, or if the form is not known."""
+    module = getattr(code, "module", None)
+    section = module.section("motoko:stable-types") if module is not None else None
+    try:
+        return read_signature(section.decode("utf-8", "replace")) if section is not None else None
+    except NotRead:
+        return None
 
 
-def _widens(old: str, new: str) -> bool:
-    return (old, new) == ("Nat", "Int")
+def _signature_of(source: Source) -> Signature | None:
+    """Return that of a module that was perhaps not installed."""
+    from .canister.wasm.program import read_code  # noqa: PLC0415 - wasmtime is for those who use it
+
+    try:
+        given = wasm_of(source)
+        return None if given is None else _signature(read_code(*given[:1]))
+    except (Rejected, SourceError):
+        return None
+
+
+def _keeps_variables_on_heap(canister: Canister) -> bool:
+    """Return whether it is a Motoko program with enhanced orthogonal persistence."""
+    from .canister.wasm.program import WasmCode  # noqa: PLC0415 - as above
+
+    code = _code(canister)
+    return isinstance(code, WasmCode) and code.module.persistent
 
 
 def _parse_call(text: str) -> tuple[str, str, list[Any]]:

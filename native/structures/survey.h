@@ -159,4 +159,30 @@ int ss_entries_next(ss_entries *entries, uint64_t bytes, ss_entries_batch *batch
 /* What could not be read so far. */
 const ss_survey_notes *ss_entries_notes(const ss_entries *entries);
 
+/* ---- vecs and heaps ---- */
+
+typedef struct ss_slots_survey ss_slots_survey;
+
+#define SS_MOST_SURVEYED_SLOT (UINT64_C(1) << 20)
+
+/* Where the slots lie: all `count` of them inside of `bytes`, the last one perhaps only in part (the rest is taken as zeros). A heap has an
+ * order (enum ss_seen_order), a vec SS_SEEN_ANY. */
+typedef struct ss_slots_frame {
+    uint64_t bytes, first, count, slot;
+    uint64_t size_bytes; /* 0, 1, 2 or 4; an element has max_size bytes if it is 0, else up to max_size */
+    uint64_t max_size;
+    int32_t order, encoding;
+} ss_slots_frame;
+
+/* As for a map; SS_ARGUMENT for slots that do not lie inside, or are larger than SS_MOST_SURVEYED_SLOT. */
+int ss_slots_survey_new(ss_memory *memory, const ss_slots_frame *frame, const ss_order_term *terms, uint32_t term_count, uint64_t limit,
+                        ss_slots_survey **out);
+void ss_slots_survey_free(ss_slots_survey *survey);
+/* Visits some slots: SS_OK if more are left, SS_ABSENT at the end, or an error. O(slots). */
+int ss_slots_survey_step(ss_slots_survey *survey, uint64_t slots);
+/* SS_RULE_ELEMENT_SIZE and SS_RULE_VALUE_ENCODING (`found` is the number of the element). */
+const ss_survey_notes *ss_slots_survey_notes(const ss_slots_survey *survey);
+/* SS_RULE_HEAP: `found` is the number of the element, `expected` that of its parent. */
+const ss_survey_notes *ss_slots_survey_disorder(const ss_slots_survey *survey);
+
 #endif

@@ -14,6 +14,8 @@ from stable_structures.canister import SourceError
 from stable_structures.deployment import Deployment
 from stable_structures.inspect import check
 
+from ..support import command
+
 pytest.importorskip("wasmtime")
 BUILT = Path(__file__).parent / "wasm"
 
@@ -231,3 +233,25 @@ def test_a_deployment_knows_whether_it_is_there(tmp_path):
     assert Deployment(tmp_path / "c").exists()
     with pytest.raises(SourceError, match="file not found"):
         Deployment(tmp_path / "d").deploy(tmp_path / "none.wasm")
+
+
+VERBS = [["status"], ["status", "--json"], ["logs"], ["query", "get"], ["call", "inc"]]
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_a_closed_pipe_and_a_full_output_end_every_verb_as_they_should(verb, unbuffered, shell, tmp_path):
+    (tmp_path / "counter.py").write_text(ACTOR)
+    shell("deploy", tmp_path / "counter.py", tmp_path / "state")
+    words = ["canister", verb[0], tmp_path / "state", *verb[1:]]
+    options = {"text": False, "env": {**os.environ, "PYTHONUNBUFFERED": unbuffered}}
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = command.run(words, stdout=writer, **options)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+    with Path("/dev/full").open("wb") as full:
+        done = command.run(words, stdout=full, **options)
+    silent = verb == ["logs"]  # there are none
+    assert (done.returncode, len(done.stderr.splitlines())) == ((0, 0) if silent else (2, 1))
+    assert silent or b"the output cannot be written: No space left on device" in done.stderr

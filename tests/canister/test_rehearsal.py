@@ -14,6 +14,7 @@ from stable_structures.rehearsal import rehearse
 wasmtime = pytest.importorskip("wasmtime")
 BUILT = Path(__file__).parent / "wasm"
 LEDGER, HOOKS = BUILT / "ledger.wasm.gz", BUILT / "hooks.wasm.gz"
+MOTOKO = Path(__file__).parents[2] / "examples" / "motoko_counter"
 
 
 def files(folder):
@@ -108,6 +109,17 @@ def test_callers_and_stable_variables_that_lose_something_are_told(tmp_path, can
     assert rehearse(tmp_path / "s", BUILT / "counter2_eop.wasm").candid == []
     replaced = rehearse(tmp_path / "s", BUILT / "counter2_eop.wasm", wasm_memory_persistence="replace", calls=["get()"])
     assert replaced.calls[0].answer == "(0 : nat)"
+    assert [line for line in replaced.warnings if "all of them are lost" in line]
+    assert not rehearse(tmp_path / "s", BUILT / "counter2_eop.wasm").warnings
+
+
+def test_a_rejected_upgrade_names_the_stable_variables_that_do_not_fit(tmp_path, canister):
+    canister(MOTOKO / "counter.wasm.gz").save_snapshot(tmp_path / "s")
+    found = rehearse(tmp_path / "s", MOTOKO / "counter_as_text.wasm.gz")
+    assert "incompatible" in str(found.failure)
+    assert "value was Nat, is Text" in found.stable_types
+    assert sorted(line.split()[0] for line in found.stable_types) == ["most", "names", "value"]
+    assert "  warning: stable variables: value was Nat, is Text" in str(found).splitlines()
 
 
 def test_hooks_near_the_limit_are_a_warning(tmp_path, canister):

@@ -9,8 +9,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from ... import _native as native
 from ...storable import Codec
-from ..encoding import require, takes_all_bytes
+from ...storable.order import OrderKind
+from ..encoding import encoding_in_core, require, takes_all_bytes
 from ..source import BLOCK, PastEnd, Progress, Source, no_progress
 from .inference import InferredOrder, order_of
 from .layout import (
@@ -29,8 +31,11 @@ from .layout import (
     u32,
     u64,
 )
+from .survey import LIMIT, SEEN
 
 Note = Callable[[Damage], None]
+_core: Final = native.call
+_STEP: Final = 1 << 16
 _ONE_BYTE, _TWO_BYTES = 255, 65_535
 _FEW: Final = 0.02
 _HEAP_ORDERS: Final = (
@@ -171,11 +176,27 @@ class SlotReader(SequenceReader):
         return (size + data).ljust(self.slot, b"\0")
 
     def _check_length(self) -> None:
-        room = (self.source.nbytes - SLOTS_AT) // self.slot if self.slot else self.length
+        room = self._room() if self.slot else self.length
         if self.length > room:
             self.problems.append(
                 Damage(f"the elements of a {self.kind} lie inside the memory", SLOT_COUNT_AT, self.length, f"at most {room}")
             )
+
+    def _room(self) -> int:
+        """Return how many elements lie inside the memory: whole slots, and one more whose slot ends behind it, but not what it holds."""
+        whole, rest = divmod(max(0, self.source.nbytes - SLOTS_AT), self.slot)
+        if self.length <= whole or not 0 < self.size_bytes <= rest:
+            return whole
+        size = int.from_bytes(self.source.read(self.address(whole), self.size_bytes), "little")
+        return whole + (size <= self.max_size and self.size_bytes + size <= rest)
+
+    def _slots(self, first: int, count: int) -> bytes:
+        """Return so many slots. The last one may reach behind the end of the memory, if its element does not: zeros are there."""
+        at, size = self.address(first), count * self.slot
+        inside = min(size, max(self.source.nbytes - at, 0))
+        if inside < size and self._room() < first + count:
+            raise Damage("a slot lies inside the memory", at, self.source.nbytes, at + size)
+        return _read(self.source, at, inside, "a slot lies inside the memory").ljust(size, b"\0")
 
     def _check_type(self) -> None:
         if self.value is None:
@@ -187,7 +208,7 @@ class SlotReader(SequenceReader):
 
     def readable(self) -> int:
         """As many as there are slots inside the memory, and no more than the length."""
-        return min(self.length, max(0, self.source.nbytes - SLOTS_AT) // self.slot) if self.slot else min(self.length, self.source.nbytes)
+        return min(self.length, self._room() if self.slot else self.source.nbytes)
 
     def address(self, index: int) -> int:
         """Return the slot."""
@@ -195,7 +216,7 @@ class SlotReader(SequenceReader):
 
     def element(self, index: int) -> bytes:
         """Return the bytes of an element."""
-        slot = _read(self.source, self.address(index), self.slot, "a slot lies inside the memory")
+        slot = self._slots(index, 1)
         if self.fixed:
             return slot
         size = int.from_bytes(slot[: self.size_bytes], "little")
@@ -209,7 +230,7 @@ class SlotReader(SequenceReader):
         step = max(1, BLOCK // max(1, self.slot))
         for first in range(start, last, step):
             count = min(step, last - first)
-            block = _read(self.source, self.address(first), count * self.slot, "slots lie inside the memory")
+            block = self._slots(first, count)
             for i in range(count):
                 slot = block[i * self.slot : (i + 1) * self.slot]
                 size = self.max_size if self.fixed else int.from_bytes(slot[: self.size_bytes], "little")
@@ -222,28 +243,75 @@ class SlotReader(SequenceReader):
                 note(damage)
 
     def least_bytes(self) -> int:
-        """Header and as many slots as the length says."""
-        return SLOTS_AT + self.length * self.slot
+        """Header and as many slots as the length says; the last one may lie behind the end of the memory if its element does not."""
+        whole = SLOTS_AT + self.length * self.slot
+        return min(whole, self.source.nbytes) if self.readable() == self.length else whole
 
     def live(self) -> int:
         """Header and slots in use."""
-        return SLOTS_AT + self.readable() * self.slot
+        return min(SLOTS_AT + self.readable() * self.slot, self.source.nbytes)
 
     def check(self, note: Note, progress: Progress = no_progress) -> None:
-        """Sizes of all elements, their encodings if the type is given, and the order of a heap."""
+        """Sizes of all elements, their encodings if the type is given, and the order of a heap; of each 10,000 notes at most. O(n)."""
         for problem in self.problems:
             note(problem)
+        if self.is_for_core():
+            self._survey(note, progress)
+            return
         if not self.fixed and self.slot:
             self._check_sizes(note, progress)
         self.decode_each(note, progress)
         if self.kind == "heap":
-            self._check_heap(note, progress)
+            self._judge_heap(note, lambda order: self._broken(order, progress))
+
+    def is_for_core(self) -> bool:
+        """Return whether the core can hold the elements against their type; else only Python can."""
+        if not 0 < self.slot <= _core.SS_MOST_SURVEYED_SLOT:
+            return False
+        codec = self.value
+        if codec is None:
+            return True
+        is_ordered = self.kind != "heap" or codec.order.kind is not OrderKind.PYTHON
+        return is_ordered and self.has_sizes_of_type() and encoding_in_core(codec) is not None
+
+    def _survey(self, note: Note, progress: Progress) -> None:
+        """Let the core look at every element, and of a heap at each of the orders that it may have."""
+        survey = self._surveyed(self.heap_orders()[0] if self.kind == "heap" else None, progress)
+        notes, count = survey.notes()
+        for rule, address, found, expected, *_ in notes:
+            if rule == _core.SS_RULE_ELEMENT_SIZE:
+                note(Damage("an element fits its slot", address, found, expected))
+            else:
+                self._decode(found, self.element(found), note)
+        if count > len(notes):
+            note(Damage(f"{count - len(notes):,} more elements are wrong than are listed", 0, count, 0))
+        if self.kind == "heap":
+            first = self.heap_orders()[0].name
+            self._judge_heap(note, lambda order: (survey if order.name == first else self._surveyed(order, progress)).disorder())
+
+    def _surveyed(self, order: InferredOrder | None, progress: Progress) -> native.SlotsSurvey:
+        """Return the core's survey, by an order of a heap. Raises `Unreadable`."""
+        codec = self.value if order is not None and order.certain else None
+        kind = _core.SS_SEEN_ANY if order is None else _core.SS_SEEN_TERMS if codec is not None else SEEN[order.name]
+        numbers = {
+            "bytes": self.source.nbytes, "first": SLOTS_AT, "count": self.readable(), "slot": self.slot, "size_bytes": self.size_bytes,
+            "max_size": self.max_size, "order": kind, "encoding": encoding_in_core(self.value) or 0,
+        }  # fmt: skip
+        memory = self.source.memory()  # alive while the core reads
+        survey = native.SlotsSurvey(memory._handle, native.slots_frame(numbers), codec, LIMIT)
+        done = 0
+        while survey.step(_STEP):
+            done += _STEP
+            progress("walking the elements", done, self.length)
+        if survey.status < 0:
+            self.source.fail(survey.status)
+        return survey
 
     def _check_sizes(self, note: Note, progress: Progress) -> None:
         step, total = max(1, BLOCK // self.slot), self.readable()
         for first in range(0, total, step):
             count = min(step, total - first)
-            block = np.frombuffer(self.source.read(self.address(first), count * self.slot), np.uint8).reshape(count, self.slot)
+            block = np.frombuffer(self._slots(first, count), np.uint8).reshape(count, self.slot)
             sizes = np.zeros((count, 4), np.uint8)
             sizes[:, : self.size_bytes] = block[:, : self.size_bytes]
             column = sizes.view("<u4")[:, 0]
@@ -268,44 +336,44 @@ class SlotReader(SequenceReader):
 
         return (InferredOrder(codec.name, ascends, certain=True),)
 
-    def _check_heap(self, note: Note, progress: Progress) -> None:
-        """No element is less than its parent."""
-        best: tuple[InferredOrder, list[int]] | None = None
+    def _judge_heap(self, note: Note, broken_by: Callable[[InferredOrder], tuple[list[Any], int]]) -> None:
+        """No element is less than its parent; by one of the orders, if the type is not given."""
+        best: tuple[InferredOrder, list[Any], int] | None = None
         for order in self.heap_orders():
-            broken = self._broken(order, progress)
-            if best is None or len(broken) < len(best[1]):
-                best = order, broken
-            if not broken:
+            broken, count = broken_by(order)
+            if best is None or count < best[2]:
+                best = order, broken, count
+            if not count:
                 return
-        order, broken = best or (_HEAP_ORDERS[0], [])
-        if not order.certain and len(broken) > max(2, _FEW * self.length):
+        assert best is not None  # noqa: S101 - there is an order
+        order, broken, count = best
+        if not order.certain and count > max(2, _FEW * self.length):
             return  # an order that is not known: inspect says so
-        for child in broken:
-            hint = "" if order.certain else f" (by {order.name}, a guess)"
-            note(
-                Damage(
-                    f"no element of a heap is less than its parent{hint}",
-                    self.address(child),
-                    f"element {child}",
-                    f"element {(child - 1) // 2}",
-                )
-            )
+        hint = "" if order.certain else f" (by {order.name}, a guess)"
+        rule = f"no element of a heap is less than its parent{hint}"
+        for _, address, child, parent, *_ in broken:
+            note(Damage(rule, address, f"element {child}", f"element {parent}"))
+        if count > len(broken):
+            note(Damage(f"{count - len(broken):,} more elements are less than their parents than are listed", 0, count, 0))
 
-    def _broken(self, order: InferredOrder, progress: Progress) -> list[int]:
-        """Elements that are less than their parents. Two readings side by side: children, and parents at half the pace."""
+    def _broken(self, order: InferredOrder, progress: Progress) -> tuple[list[Any], int]:
+        """Return the elements that are less than their parents, as the core notes them, and how many.
+
+        Two readings side by side: children, and parents at half the pace.
+        """
         children = self.elements(note=lambda _: None)
         parents = self.elements(note=lambda _: None)
-        found: list[int] = []
+        found: list[Any] = []
         place, parent = -1, b""
         next(children, None)
         for child, data in children:
             while place < (child - 1) // 2:
                 place, parent = next(parents)
             if place == (child - 1) // 2 and order.ascends(data, parent):
-                found.append(child)
+                found.append((_core.SS_RULE_HEAP, self.address(child), child, place))
             if child % 65536 == 0:
                 progress("comparing the heap", child, self.length)
-        return found
+        return found, len(found)
 
 
 class CellReader(SequenceReader):

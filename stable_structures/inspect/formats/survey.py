@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 Note = Callable[[Damage], None]
 _core: Final = native.call
-_LIMIT: Final = 10_000
-"""Broken rules of one map that are listed; more are counted."""
+LIMIT: Final = 10_000
+"""Broken rules of one structure that are listed; more are counted."""
 _ROOM: Final = 96 << 20
 """Bytes for nodes of one level that are to be read, where a tree is larger than the cache."""
 _STEP: Final = 1 << 14
@@ -36,7 +36,7 @@ _BATCH: Final = 4 << 20
 _FEW: Final = 0.02
 """An order that fewer neighbours than this share break is the map's order, and those are damage."""
 
-_SEEN: Final = {
+SEEN: Final = {
     "bytes": _core.SS_SEEN_BYTES,
     "length, then bytes": _core.SS_SEEN_LENGTH,
     "reversed bytes": _core.SS_SEEN_REVERSED,
@@ -146,7 +146,7 @@ def frame_of(reader: MapReader, order: int | None = None) -> Any:
 def _order_in_core(order: InferredOrder, key: Codec[Any] | None) -> int | None:
     """Return the order as the core knows it; None if only Python can compare."""
     if not order.certain or key is None:
-        return _SEEN.get(order.name)
+        return SEEN.get(order.name)
     return None if key.order.kind is OrderKind.PYTHON else int(_core.SS_SEEN_TERMS)
 
 
@@ -210,7 +210,7 @@ class MapSurvey:
         reader.source.bring(reader.least_bytes())
         codec = reader.key if order == _core.SS_SEEN_TERMS else None
         room = _ROOM if reader.source.nbytes > self._memory_is_cheap() else 0
-        walk = native.MapSurvey(self._memory._handle, frame_of(reader, order), codec, _LIMIT, room)
+        walk = native.MapSurvey(self._memory._handle, frame_of(reader, order), codec, LIMIT, room)
         self._require(walk.status)
         if self._draws and not silent:
             walk.draw(reader.space.chunks + 1)
@@ -355,7 +355,7 @@ class _Disorder:
         """One more."""
         self.count += 1
         self.equal += a == b
-        if len(self.pairs) < _LIMIT:
+        if len(self.pairs) < LIMIT:
             pair = address, shown_key(a), shown_key(b)
             self.pairs.append(pair)
             self.equal_pairs += [pair] if a == b else []
