@@ -495,6 +495,11 @@ def patience(handle: Any) -> float:
     return float(lib.ss_transaction_patience(handle)) / 1000
 
 
+def is_read_only(handle: Any) -> bool:
+    """Return whether nobody changes a memory by this handle; others may change its file."""
+    return bool(lib.ss_memory_is_read_only(handle))
+
+
 def glance(handle: Any) -> str:
     """Return the state of a memory in words, without waiting for anybody."""
     pages = lib.ss_access_glance(handle) if handle is not None else lib.SS_CLOSED

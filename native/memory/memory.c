@@ -515,6 +515,10 @@ int ss_memory_size(const ss_memory *memory, uint64_t *pages) {
     return SS_OK;
 }
 
+bool ss_memory_is_read_only(const ss_memory *memory) {
+    return memory->root->read_only;
+}
+
 int ss_memory_check_bounds(const ss_memory *memory, uint64_t offset, uint64_t length) {
     uint64_t pages, end;
     int status = ss_memory_size(memory, &pages);

@@ -250,6 +250,8 @@ void ss_memory_forget_leases(ss_memory *memory);
 /* ---- the four operations (lock held) ---- */
 
 int ss_memory_size(const ss_memory *memory, uint64_t *pages);
+/* Whether nobody changes it by this root: a file that is open for reading, a cache. Needs no lock. */
+bool ss_memory_is_read_only(const ss_memory *memory);
 /* That bytes [offset, offset + length) exist: SS_OUT_OF_BOUNDS else. */
 int ss_memory_check_bounds(const ss_memory *memory, uint64_t offset, uint64_t length);
 /* Adds zero pages; *old is the size before. SS_OUT_OF_MEMORY if it cannot; nothing changed then. */

@@ -8,7 +8,7 @@ the entries of changed chunks are read and compared: what moved from one changed
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -36,7 +36,7 @@ from .formats.layout import (
 from .formats.maps import MapReader
 from .formats.nodes import Node
 from .formats.sequences import CellReader, LogReader, SequenceReader, SlotReader
-from .image import Image, Part, Types
+from .image import Image, Part, Types, held_still
 from .merge import Difference, differences
 from .report import readings
 from .source import BLOCK, Progress, Source, no_progress
@@ -104,18 +104,13 @@ def diff(
     >>> [(change.what, change.after) for change in diff(before, memory)[0].changes]
     [('changed', b'Ada')]
     """
-    first = a if isinstance(a, Image) else open_image(a, progress)
-    second = b if isinstance(b, Image) else open_image(b, progress)
-    try:
+    with held_still(a, b), ExitStack() as opened:
+        first, second = (one if isinstance(one, Image) else opened.enter_context(open_image(one, progress)) for one in (a, b))
         for part in (*first.parts.values(), *second.parts.values()):
             require_fit(part, types or {})
         ids = sorted({*first.parts, *second.parts}, key=lambda i: -1 if i is None else i)
         with guessing():
             return [_diff_part(i, first.parts.get(i), second.parts.get(i), types or {}, progress) for i in ids]
-    finally:
-        for image, given in ((first, a), (second, b)):
-            if image is not given:
-                image.close()
 
 
 def _diff_part(memory: int | None, a: Part | None, b: Part | None, types: Types, progress: Progress) -> PartDiff:

@@ -3,18 +3,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self, TypeAlias
 
+from .. import _native as native
 from ..encodings.candid.codec import NO_NAMES
 from ..encodings.candid.names import Names, names_in, names_of_sections
 from ..encodings.wasm import custom_sections
-from ..errors import SourceError
-from ..memory.memory import PAGE_SIZE, Memory
+from ..errors import MemoryInUse, SourceError
+from ..memory.memory import PAGE_SIZE, Memory, NativeMemory
 from ..storable import Codec
 from . import missing
 from .formats.gzipped import MAGIC as GZIP
@@ -181,6 +183,22 @@ class SchemaFiles:
     schema: str | Path | None = None
     did: str | Path | None = None
     words: str | Path | None = None
+
+
+@contextlib.contextmanager
+def held_still(*given: object) -> Iterator[None]:
+    """Keep the state of each given memory, or image of one, whose file others may write: in a transaction, if none is open.
+
+    What is read in many steps would otherwise be of many commits, and look damaged.
+    """
+    with contextlib.ExitStack() as stack:
+        for one in given:
+            source = one.source if isinstance(one, Image) else one
+            memory = source.memory() if isinstance(source, MemorySource) else source
+            if isinstance(memory, NativeMemory) and native.is_read_only(memory._handle):
+                with contextlib.suppress(MemoryInUse):
+                    stack.enter_context(memory.transaction())
+        yield
 
 
 def open_unchecked(

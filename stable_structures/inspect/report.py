@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -19,7 +20,7 @@ from .formats.maps import MapReader, sizes_with
 from .formats.recognise import STRUCTURES
 from .formats.sequences import CellReader, LogReader, SequenceReader, SlotReader
 from .formats.survey import MapStats, first_keys
-from .image import Image, Part, Types
+from .image import Image, Part, Types, held_still
 from .samples import LARGEST_SAMPLE, sample_elements, sample_entries
 from .source import PastEnd, Progress, no_progress
 from .space import Use, nearly_full, shrunk, use_of
@@ -130,13 +131,10 @@ def inspect(
     >>> found.kind, found.length, found.depth, found.value_sizes
     ('map', 100, 3, (0, 99))
     """
-    image = what if isinstance(what, Image) else open_image(what, progress)
-    try:
+    with held_still(what), contextlib.ExitStack() as opened:
+        image = what if isinstance(what, Image) else opened.enter_context(open_image(what, progress))
         with guessing():
             return _report(image, deep, types or {}, progress)
-    finally:
-        if image is not what:
-            image.close()
 
 
 def _report(image: Image, deep: bool | None, types: Types, progress: Progress) -> Report:
@@ -397,7 +395,8 @@ def check(
     """Every broken rule of the manager and of every structure; an empty list is a sound memory. O(n). Never writes.
 
     The order of keys whose type is not given is checked if nearly all keys keep one of the usual orders. `tell` hears
-    of each finding as it is made. Raises `Unreadable`.
+    of each finding as it is made. A memory that is open for reading is checked in a transaction. Raises `Unreadable`, and
+    `MemoryInUse` if the writer committed so much meanwhile that the state is gone.
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
     >>> memory = StableMemory()
@@ -405,7 +404,6 @@ def check(
     >>> check(memory)
     []
     """
-    image = what if isinstance(what, Image) else open_image(what, progress)
     findings: list[Finding] = []
 
     def note(finding: Finding) -> None:
@@ -413,13 +411,11 @@ def check(
         if tell is not None:
             tell(finding)
 
-    try:
+    with held_still(what), contextlib.ExitStack() as opened:
+        image = what if isinstance(what, Image) else opened.enter_context(open_image(what, progress))
         _check_image(image, note, progress)
         for part in image.parts.values():
             check_part(part, note, types or {}, progress)
-    finally:
-        if image is not what:
-            image.close()
     return findings
 
 
