@@ -10,13 +10,15 @@ import pytest
 
 from stable_structures import MemoryInUse, MemoryManager, StableBTreeMap, StableMemory, u64
 from stable_structures.inspect import check, diff, inspect, open_image
+from stable_structures.inspect.formats import survey
 
 Pair = tuple[StableBTreeMap[u64, u64], StableMemory]
 
 
 @pytest.fixture(params=["normal", "full"])
-def live(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pair]:
-    """A map of a writer, and a reader of its file."""
+def live(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
+    """A map of a writer, and a reader of its file; what is looked at takes many steps."""
+    monkeypatch.setattr(survey, "_STEP", 16)
     path = tmp_path / "live.bin"
     with StableMemory.open(path, durability=request.param, log_limit=1) as writer, StableMemory.open(path, "r") as reader:
         entries = StableBTreeMap[u64, u64](MemoryManager(writer).get(3))
@@ -54,9 +56,12 @@ def test_inspect_sees_one_commit(live: Pair) -> None:
     assert found.memories[0].length == 3000
 
 
-def test_diff_sees_one_commit_of_both(live: Pair) -> None:
+def test_diff_sees_one_commit(live: Pair) -> None:
     entries, reader = live
-    assert not any(part.changes for part in diff(reader, reader, progress=rewriting(entries)))
+    before = reader.read(0, reader.nbytes)
+    assert not any(part.changes for part in diff(before, reader, progress=rewriting(entries)))
+    entries[1] = 7
+    assert any(part.changes for part in diff(before, reader))
 
 
 def test_a_state_that_is_gone_is_an_error(live: Pair) -> None:
