@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
-from .errors import Closed, CorruptMemory, IncompatibleType
+from .errors import Closed, CorruptMemory, IncompatibleType, StableError
 from .inspect.fit import open_image as open_looking
 from .inspect.formats.layout import Damage
 from .inspect.guessed import Sides, types_of
@@ -18,6 +18,7 @@ from .memory.cached import CachedMemory
 from .structures.btreemap import StableBTreeMap
 from .structures.btreeset import StableBTreeSet
 from .structures.cell import StableCell
+from .structures.html import table
 from .structures.log import StableLog
 from .structures.minheap import StableMinHeap
 from .structures.vec import StableVec
@@ -25,6 +26,7 @@ from .structures.vec import StableVec
 if TYPE_CHECKING:
     from .inspect.image import Image as Looking
     from .memory.memory import Memory, NativeMemory
+    from .partitions import By, Partition
 
     Structure: TypeAlias = (
         StableBTreeMap[Any, Any] | StableBTreeSet[Any] | StableVec[Any] | StableMinHeap[Any] | StableLog[Any] | StableCell[Any]
@@ -187,6 +189,18 @@ class Image:
     def __iter__(self) -> Iterator[Id]:
         return iter(self.memories)
 
+    def partitions(self, memory: int | str | None, count: int, *, by: By | None = None) -> list[Partition]:
+        """Return about `count` parts of a structure that other processes read, each by itself (docs/data-out.md#partitions).
+
+        `by`: "chunks" is a map as it lies, each part read from end to end; "keys" is a map in order, with bounds from the upper
+        levels of its tree; "rows" are ranges of a vec, heap or log. All parts together have each entry once. Their count may be less
+        by keys, if the map is small. O(count) by keys and rows, O(free chunks) by chunks. Raises `Unreadable` for an image
+        without a name, `CorruptMemory`, and `ValueError` for what a structure is not divided by.
+        """
+        from .partitions import partitions  # noqa: PLC0415 - most images are read whole
+
+        return partitions(self, self._part(memory).id, count, by)
+
     def _part(self, memory: int | str | None) -> Part:
         if self._closed:
             raise Closed(f"{self.name}: the image is closed; open it again")
@@ -247,8 +261,30 @@ class Image:
             raise TypeError(f"{self!r} cannot be pickled: it is an image of a memory in this process; save it as a file, and open that")
         return Image, (self._given, self._files, self._options)
 
+    def _repr_html_(self) -> str:
+        """Return a table for notebooks: the memories, with names, structures, types and lengths. O(memories)."""
+        if self._closed:
+            return table(repr(self), [], [])
+        rows = []
+        for part in self._looking.parts.values():
+            if part.is_structure:
+                types = str(self.types(part.id)) if part.id in self else ""
+                rows.append(["" if part.id is None else part.id, part.told.name or "", types, _length(self, part.id)])
+            else:
+                rows.append(["" if part.id is None else part.id, part.told.name or "", part.recognition.title, ""])
+        return table(f"{self.name}: {self.title}", ["memory", "name", "holds", "entries"], rows, "? marks a guess; a schema says it")
+
     def __repr__(self) -> str:
         return f"<Image {self.name}: {self.title}{', closed' if self._closed else ''}>"
+
+
+def _length(image: Image, memory: Id) -> str:
+    """Return how many entries a memory has, or what is wrong with it."""
+    try:
+        found = image[memory]
+        return "1" if isinstance(found, StableCell) else f"{len(found):,}"
+    except (StableError, ValueError) as error:
+        return f"{type(error).__name__}: {error}"
 
 
 class _Read:

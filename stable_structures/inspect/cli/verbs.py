@@ -26,6 +26,7 @@ from ..formats.layout import Damage, Finding
 from ..formats.recognise import STRUCTURES
 from ..guessed import first_schema
 from ..image import Image, Part, SchemaFiles, Types, images_in
+from ..parts import write_parts
 from ..repair.salvage import repair
 from ..report import check, inspect
 from ..rewrite.folder import notes_of
@@ -338,7 +339,7 @@ def _add_dump(verbs: Any) -> None:
         "Print the entries of one memory. With given types, or with --raw, load turns them into the same bytes again.",
         "dump stable_memory.bin --memory 3 --key-type principal --value-type cbor --limit 10",
     )
-    _file(parser)
+    _several(parser)
     _types(parser)
     parser.add_argument("--from", dest="start", metavar="K", help="begin with this key (or index)")
     parser.add_argument("--to", dest="stop", metavar="K", help="end before this key (or index)")
@@ -356,10 +357,13 @@ def _add_dump(verbs: Any) -> None:
         action="store_true",
         help="write a map's entries as they lie, not in the order of their keys; the file is read from end to end (Parquet always)",
     )
-    _out(parser, "a file; without it, to the standard output", required=False)
+    _out(parser, "a file; a folder for several FILEs, or if it ends with a slash; without it, to the standard output", required=False)
 
 
 def _dump(arguments: argparse.Namespace) -> int:
+    if len(arguments.file) > 1 or (arguments.out or "").endswith("/"):
+        return _dump_parts(arguments)
+    arguments.file = arguments.file[0]
     if arguments.format == "sqlite" or (arguments.format is None and Path(arguments.out or "").suffix in sqlite.SUFFIXES):
         return _dump_database(arguments)
     gone: list[Damage] = []
@@ -390,6 +394,29 @@ def _dump(arguments: argparse.Namespace) -> int:
     for damage in gone[:_MOST_SAID]:
         complain(f"passed over: {damage}")
     return DAMAGED if gone else code
+
+
+def _dump_parts(arguments: argparse.Namespace) -> int:
+    """Write all structures of the images into a folder of Parquet files."""
+    if arguments.out is None or arguments.format not in (None, "parquet"):
+        raise Unreadable("several FILEs become a folder of Parquet files: give -o FOLDER/, and no other --format")
+    chosen = (arguments.memory, arguments.key_type, arguments.value_type, arguments.start, arguments.stop, arguments.limit)
+    if any(one is not None for one in chosen) or arguments.raw or arguments.safe_csv:
+        raise Unreadable("a folder takes all of every structure, by its schema: leave the other options out, or dump one memory")
+    gone: list[Damage] = []
+    skipped: list[str] = []
+
+    def skip(name: str, error: BaseException) -> None:
+        skipped.append(name)
+        complain(f"{name}: left out: {error}")
+
+    names = [path for given in arguments.file for path in images_in(given)]
+    note, left_out = (gone.append, skip) if arguments.keep_going else (None, None)
+    made = write_parts(names, arguments.out.rstrip("/"), files=_files(arguments), note=note, skipped=left_out)
+    for damage in gone[:_MOST_SAID]:
+        complain(f"passed over: {damage}")
+    _summary(arguments).line(f"{arguments.out}: {len(made)} files, {sum(one['rows'] for one in made):,} rows")
+    return DAMAGED if gone or skipped else SOUND
 
 
 def _dump_database(arguments: argparse.Namespace) -> int:

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many memories of many images as one folder of Parquet files, for DuckDB, Polars and Dask.
+
+    OUT/ ledger-users.parquet  ledger-3.parquet  orders-0.parquet  ...      one for each structure
+         manifest.json                                                     which file is of which memory, its types and rows
+
+Each has the columns `canister` and `memory` behind its own, so that one query can take them all. The folder gets its name when all of
+it is written, or never.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import weakref
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from ..errors import StableError
+from . import parquet
+from .dump import Note, table
+from .fit import open_image
+from .formats.layout import Damage
+from .image import Image, Part, SchemaFiles
+from .missing import require_whole
+from .rewrite.folder import _discard, _sync, _taken, _unwritable
+from .source import Unreadable
+from .writing import NewFile
+
+MANIFEST: Final = "manifest.json"
+_ODD: Final = re.compile(r"[^\w.-]+")
+_ENDS: Final = (".gz", ".zst", ".bin", ".img", ".raw")
+
+
+def write_parts(
+    names: Iterable[str],
+    out: str | Path,
+    *,
+    files: SchemaFiles | None = None,
+    note: Note | None = None,
+    skipped: Callable[[str, BaseException], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Write every structure of some images into a new folder; return what the manifest says of each file. O(size).
+
+    An image that cannot be read is left out and reported to `skipped`, damaged entries to `note`. Raises `Unreadable`, and
+    without these `Damage`: then nothing is written.
+    """
+    folder = Path(out)
+    if os.path.lexists(folder):
+        raise _taken(folder)
+    made = folder.with_name(f".{folder.name[:40]}-{secrets.token_hex(6)}.part")
+    owner = _Owner()
+    remove = weakref.finalize(owner, _discard, made, os.getpid())
+    try:
+        made.mkdir()
+        found = _Writer(made, files, note).write(names, skipped)
+        if not found:
+            raise Unreadable(f"{folder}: nothing in these images has entries")
+        (made / MANIFEST).write_text(json.dumps({"parts": found}, indent=2), encoding="utf-8")
+        _sync(made)
+        made.rename(folder)
+        _sync(folder.parent)
+    except OSError as error:
+        if isinstance(error, StableError):
+            raise
+        raise _unwritable(folder, error) from None
+    finally:
+        remove()
+    return found
+
+
+class _Owner:
+    """Lives as long as a folder is not complete."""
+
+
+class _Writer:
+    """Writes the files of a folder."""
+
+    def __init__(self, folder: Path, files: SchemaFiles | None, note: Note | None) -> None:
+        self.folder, self.files, self.note = folder, files, note
+        self.taken: set[str] = set()
+
+    def write(self, names: Iterable[str], skipped: Callable[[str, BaseException], None] | None) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        for name in names:
+            try:
+                found += self._image(name)
+            except (Unreadable, Damage) as error:
+                if skipped is None:
+                    raise
+                skipped(name, error)
+        return found
+
+    def _image(self, name: str) -> list[dict[str, Any]]:
+        with open_image(name, files=self.files) as image:
+            if self.note is None:
+                require_whole(image)
+            canister = self._canister(name)
+            return [self._part(image, part, canister) for part in image.parts.values() if part.is_structure]
+
+    def _canister(self, name: str) -> str:
+        """Return what the name of an image says of its canister; each has another one."""
+        base = name.rstrip("/").rpartition("/")[2]
+        while base.endswith(_ENDS):
+            base = base[: base.rindex(".")]
+        chosen, number = base or "image", 1
+        while chosen in self.taken:
+            number += 1
+            chosen = f"{base}_{number}"
+        self.taken.add(chosen)
+        return chosen
+
+    def _part(self, image: Image, part: Part, canister: str) -> dict[str, Any]:
+        memory = part.told.name or ("image" if part.id is None else str(part.id))
+        file = self._file(f"{_ODD.sub('_', canister)}-{_ODD.sub('_', memory)}")
+        rows = table(part, unordered=True, note=self.note)
+        with NewFile(self.folder / file, in_order=True) as new:
+            constants = {"canister": canister, "memory": memory}
+            count = parquet.write(rows.names, (rows.key, rows.value), rows.rows, new.file, rows.columns, constants=constants)
+            new.keep()
+        types = {side: None if reading is None else reading.label for side, reading in (("key", rows.key), ("value", rows.value))}
+        about = {"file": file, "source": image.name, "canister": canister, "memory": memory, "id": part.id}
+        return {**about, "structure": part.word.removesuffix(" index"), **types, "rows": count}
+
+    def _file(self, base: str) -> str:
+        chosen, number = base, 1
+        while (self.folder / f"{chosen}.parquet").exists():
+            number += 1
+            chosen = f"{base}_{number}"
+        return f"{chosen}.parquet"
