@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
-from .errors import Closed, CorruptMemory, IncompatibleType
+from .errors import Closed, CorruptMemory, IncompatibleType, StableError
 from .inspect.fit import open_image as open_looking
 from .inspect.formats.layout import Damage
 from .inspect.guessed import Sides, types_of
@@ -18,6 +18,7 @@ from .memory.cached import CachedMemory
 from .structures.btreemap import StableBTreeMap
 from .structures.btreeset import StableBTreeSet
 from .structures.cell import StableCell
+from .structures.html import table
 from .structures.log import StableLog
 from .structures.minheap import StableMinHeap
 from .structures.vec import StableVec
@@ -260,8 +261,30 @@ class Image:
             raise TypeError(f"{self!r} cannot be pickled: it is an image of a memory in this process; save it as a file, and open that")
         return Image, (self._given, self._files, self._options)
 
+    def _repr_html_(self) -> str:
+        """Return a table for notebooks: the memories, with names, structures, types and lengths. O(memories)."""
+        if self._closed:
+            return table(repr(self), [], [])
+        rows = []
+        for part in self._looking.parts.values():
+            if part.is_structure:
+                types = str(self.types(part.id)) if part.id in self else ""
+                rows.append(["" if part.id is None else part.id, part.told.name or "", types, _length(self, part.id)])
+            else:
+                rows.append(["" if part.id is None else part.id, part.told.name or "", part.recognition.title, ""])
+        return table(f"{self.name}: {self.title}", ["memory", "name", "holds", "entries"], rows, "? marks a guess; a schema says it")
+
     def __repr__(self) -> str:
         return f"<Image {self.name}: {self.title}{', closed' if self._closed else ''}>"
+
+
+def _length(image: Image, memory: Id) -> str:
+    """Return how many entries a memory has, or what is wrong with it."""
+    try:
+        found = image[memory]
+        return "1" if isinstance(found, StableCell) else f"{len(found):,}"
+    except (StableError, ValueError) as error:
+        return f"{type(error).__name__}: {error}"
 
 
 class _Read:

@@ -124,6 +124,7 @@ struct ss_root {
     const char *closed_because; /* the rule of SS_CLOSED, if it was not the user who closed it */
     bool behind_writer;         /* another handle writes the file that this one reads, and may have committed more than is shown */
     bool writing;               /* between ss_enter_write and ss_leave_write */
+    bool takes_back;            /* the storage restores whatever a failing operation has changed, so undo scopes need not */
     /* Counts what makes cached knowledge stale: rollbacks and raw writes. */
     uint64_t epoch;
     /* Moves with every operation that may have changed anything on this root: a cheap hint for iterators. */

@@ -22,7 +22,7 @@ void ss_undo_begin(ss_memory *memory) {
     root->undo.active = true;
     root->undo.used = 0;
     root->undo.pages = root->pages;
-    root->watch |= SS_WATCH_UNDO;
+    if (!root->takes_back) root->watch |= SS_WATCH_UNDO;
 }
 
 int ss_undo_begin_many(ss_memory *memory) {

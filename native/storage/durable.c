@@ -171,11 +171,13 @@ static bool is_free_of_readers(ss_file *file, uint32_t patience) {
     return true;
 }
 
-/* Readers that stay do not stop the writer: the log goes on, up to a length at which they lose what they read. */
+/* Readers that stay do not stop the writer: the log goes on, up to a length at which they lose what they read. Those who were
+ * asked may be gone at any commit from then on, so each of them looks; few wait. */
 static int checkpoint_without_waiting(ss_file *file) {
-    bool is_too_long = file->wal.position > file->kept_bytes;
-    if (is_too_long) ask_to_leave(file);
-    if (!is_free_of_readers(file, is_too_long ? LEAVE_PATIENCE_MS : CHECKPOINT_PATIENCE_MS)) return SS_LOCKED;
+    bool is_due = file->wal.position > file->checkpoint_at, is_too_long = file->wal.position > file->kept_bytes;
+    if (is_due && is_too_long) ask_to_leave(file);
+    uint32_t patience = !is_due ? 0 : is_too_long ? LEAVE_PATIENCE_MS : CHECKPOINT_PATIENCE_MS;
+    if (!is_free_of_readers(file, patience)) return SS_LOCKED;
     int status = is_full(file) ? SS_OK : sync_log(file);
     return status == SS_OK ? apply(file, CHECKPOINT_PATIENCE_MS) : status;
 }
@@ -187,7 +189,9 @@ static int checkpoint_in_commit(ss_file *file) {
     file->committing = false;
     if (status == SS_COMMIT_UNKNOWN) return status;
     if (status == SS_OK) status = empty_log(file);
-    if (status != SS_OK) file->checkpoint_at = file->wal.position + file->checkpoint_bytes / 4;
+    if (status != SS_OK && file->wal.position > file->checkpoint_at) {
+        file->checkpoint_at = file->wal.position + file->checkpoint_bytes / 4;
+    }
     return SS_OK;
 }
 
@@ -282,7 +286,7 @@ static int durable_commit(void *self, const ss_change *changes, size_t count) {
     }
     file->private_blocks += count;
     if (is_full(file) && !file->exclusive) (void)apply(file, 0);
-    return file->wal.position > file->checkpoint_at ? checkpoint_in_commit(file) : SS_OK;
+    return file->wal.position > file->checkpoint_at || file->asks_to_leave ? checkpoint_in_commit(file) : SS_OK;
 }
 
 /* ---- growth ---- */

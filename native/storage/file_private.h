@@ -50,6 +50,7 @@ typedef struct ss_file {
     bool shown_is_old;       /* a change since would have another time of modification */
     bool cannot_settle;      /* a reader's: putting what the log has into the file failed */
     bool is_kept;            /* a reader's: a writer keeps the file an image */
+    bool began_while_asked;  /* a reader's: LOCK_LEAVE was held when its transaction began */
     bool is_expired;         /* a reader's: its transaction had to give up the state that it began with */
     bool has_records;        /* a reader's: records of the log lie over what the file shows, and writable copies under them */
     uint64_t log_pages;      /* of the memory after these records */

@@ -325,6 +325,7 @@ static int start(struct journal *journal, enum state state) {
     journal->by_lines = true;
     journal->pages = journal->root->pages;
     journal->root->watch |= SS_WATCH_STORAGE;
+    journal->root->takes_back = state == OPERATION;
     return SS_OK;
 }
 
@@ -339,6 +340,7 @@ static void finish(struct journal *journal) {
     if (journal->held != NULL) journal->held->state = SS_ENDED;
     journal->held = NULL;
     journal->root->watch &= ~(unsigned)SS_WATCH_STORAGE;
+    journal->root->takes_back = false;
     journal->root->guarded = journal->backing != NULL && journal->backing->read_begin != NULL;
     if (was != TRANSACTION) return;
     journal->root->watch &= ~(unsigned)SS_WATCH_FRESH; /* nobody asks after a transaction */
@@ -369,11 +371,21 @@ static int compare_changes(const void *a, const void *b) {
     return (one->block > other->block) - (one->block < other->block);
 }
 
+/* The few of a single operation are nearly in order. */
+static void insert_in_order(ss_change *changes, size_t count) {
+    for (size_t i = 1; i < count; i++) {
+        ss_change change = changes[i];
+        size_t to = i;
+        for (; to > 0 && changes[to - 1].block > change.block; to--) changes[to] = changes[to - 1];
+        changes[to] = change;
+    }
+}
+
 static void sort_changes(struct journal *journal) {
-    for (size_t i = 1; i < journal->count; i++) {
-        if (journal->changes[i - 1].block < journal->changes[i].block) continue;
+    if (journal->count <= BY_LINES_MAX) {
+        insert_in_order(journal->changes, journal->count);
+    } else {
         qsort(journal->changes, journal->count, sizeof *journal->changes, compare_changes);
-        return;
     }
 }
 
@@ -513,8 +525,7 @@ static int begin_transaction(ss_root *root) {
     if (status != SS_OK) return status;
     struct journal *journal = root->storage;
     if (journal->state == TRANSACTION) return nested();
-    bool begins = journal->backing != NULL && journal->backing->begin != NULL && !root->read_only;
-    if (begins) status = journal->backing->begin(journal->file);
+    if (journal->backing != NULL && journal->backing->begin != NULL) status = journal->backing->begin(journal->file);
     if (status == SS_OK) status = ss_root_begin_scope(root);
     if (status == SS_OK) status = start(journal, TRANSACTION);
     if (status != SS_OK) return status;

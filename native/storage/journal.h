@@ -31,7 +31,7 @@ typedef struct ss_change {
 typedef struct ss_backing_ops {
     /* Outside a transaction each public operation is one of its own. */
     bool logged;
-    /* Before the first change of an operation or transaction: is all as we left it? */
+    /* Before the first change of an operation, and at the beginning of a transaction: is all as we left it? */
     int (*begin)(void *self);
     /* As in ss_storage_ops. */
     int (*grow)(void *self, uint64_t old_pages, uint64_t new_pages);

@@ -237,11 +237,24 @@ static void reader_end(void *self) {
     ss_file_unlock(file, LOCK_READ);
 }
 
+static int reader_begin_transaction(void *self) {
+    ss_file *file = self;
+    file->began_while_asked = ss_file_is_locked(file, LOCK_LEAVE);
+    return SS_OK;
+}
+
+/* The writer goes on asking until its next commit. Who began meanwhile was not meant, unless a commit came since: else no
+ * transaction could last while the writer does nothing. */
+static bool is_asked_to_leave(ss_file *file) {
+    if (!ss_file_is_locked(file, LOCK_LEAVE)) return false;
+    return !file->began_while_asked || ss_wal_follow_is_behind(&file->follower);
+}
+
 /* A transaction keeps the writer from changing the file, whose log keeps all commits meanwhile. Once that is too long, the
  * writer asks for the lock, and who comes back to the transaction does not find its state any more. */
 static int reader_on(void *self) {
     ss_file *file = self;
-    if (!file->is_expired && ss_file_is_time_to_check(file) && ss_file_is_locked(file, LOCK_LEAVE)) {
+    if (!file->is_expired && ss_file_is_time_to_check(file) && is_asked_to_leave(file)) {
         file->is_expired = true;
         file->root->epoch++;
         ss_file_unlock(file, LOCK_READ);
@@ -254,6 +267,7 @@ static int reader_on(void *self) {
 }
 
 const ss_backing_ops ss_reader_ops = {
+    .begin = reader_begin_transaction,
     .read_begin = reader_begin,
     .read_on = reader_on,
     .read_end = reader_end,

@@ -266,11 +266,13 @@ static uint64_t put_pieces(ss_wal *wal, uint8_t *base, const ss_wal_piece *piece
     return length;
 }
 
-static uint64_t sum_parts(const ss_wal *wal, size_t parts) {
+/* The sum of all parts, into the first, which has 0 there. */
+static void put_sum(ss_wal *wal, size_t parts) {
     ss_checksum sum;
     ss_checksum_begin(&sum, wal->previous);
     for (size_t i = 0; i < parts; i++) ss_checksum_add(&sum, wal->parts[i].iov_base, wal->parts[i].iov_len);
-    return ss_checksum_end(&sum);
+    wal->next_sum = ss_checksum_end(&sum);
+    ss_put64(wal->header + RECORD_SUM, wal->next_sum);
 }
 
 static void put_record(ss_wal *wal, size_t pieces, uint64_t length, uint64_t pages, unsigned flags) {
@@ -314,10 +316,17 @@ static int write_parts(ss_wal *wal, size_t parts) {
     return error == 0 ? ss_vfs_write_all(wal->location->vfs, wal->file, wal->parts, parts, wal->position) : error;
 }
 
-static int write_or_store(ss_wal *wal, size_t parts) {
+/* A record that is stored gets its sum where it lies, in one piece; until then it is none. */
+static int write_or_store(ss_wal *wal, size_t parts, uint64_t length) {
     bool can = ss_window_shows(&wal->window, wal->location->vfs, wal->file, wal->next_position, wal->size);
-    if (!can) return write_parts(wal, parts);
+    if (!can) {
+        put_sum(wal, parts);
+        return write_parts(wal, parts);
+    }
+    uint8_t *record = wal->window.bytes + wal->position;
     store_parts(wal, parts);
+    wal->next_sum = ss_checksum_of(record, (size_t)length, wal->previous);
+    ss_put64(record + RECORD_SUM, wal->next_sum);
     return 0;
 }
 
@@ -333,6 +342,7 @@ static int write_past_cache(ss_wal *wal, size_t parts, uint64_t whole) {
 static int write_blocks(ss_wal *wal, size_t parts) {
     static uint8_t zeros[BLOCK];
     uint64_t whole = wal->next_position - wal->position, length = 0;
+    put_sum(wal, parts);
     if (whole <= SHORT_RECORD && !wal->direct_io_unsupported) {
         int error = write_past_cache(wal, parts, whole);
         if (error != EINVAL && error != EOPNOTSUPP) return error;
@@ -352,12 +362,11 @@ int ss_wal_append(ss_wal *wal, uint8_t *base, const ss_wal_piece *pieces, size_t
     uint64_t length = put_pieces(wal, base, pieces, count);
     put_record(wal, count, length, pages, full ? FLAG_ALWAYS | FLAG_SYNCED : FLAG_ALWAYS);
     wal->parts[0] = (struct iovec){wal->header, (size_t)ss_wal_header_bytes(count)};
-    wal->next_sum = sum_parts(wal, count + 1);
-    wal->next_position = ss_round_up(wal->position + wal->parts[0].iov_len + length, full ? BLOCK : PACKING);
+    length += wal->parts[0].iov_len;
+    wal->next_position = ss_round_up(wal->position + length, full ? BLOCK : PACKING);
     wal->next_pages = pages;
-    ss_put64(wal->header + RECORD_SUM, wal->next_sum);
     prepare_blocks(wal, wal->next_position);
-    int error = full ? write_blocks(wal, count + 1) : write_or_store(wal, count + 1);
+    int error = full ? write_blocks(wal, count + 1) : write_or_store(wal, count + 1, length);
     if (error == 0) return SS_OK;
     status = ss_vfs_failure(error, "writing a commit to the log", wal->position);
     if (status == SS_OUT_OF_MEMORY) wal->disk_full = true;

@@ -88,6 +88,18 @@ static bool may_have_more(const ss_wal *wal) {
     return begins_record(wal, wal->position) || (block != wal->position && begins_record(wal, block));
 }
 
+bool ss_wal_follow_is_behind(const ss_wal_follower *follower) {
+    ss_vfs_status status;
+    ss_wal now = *follower->wal;
+    const ss_vfs *vfs = now.location->vfs;
+    bool same = false, has_last = false;
+    if (now.file == NO_FILE || follower->from_start || vfs->status(vfs->self, now.file, &status) != 0 || status.links == 0) return true;
+    now.size = status.size;
+    if (is_same_generation(&now, &same) != SS_OK || !same) return true;
+    (void)has_last_record(follower, &has_last);
+    return !has_last || may_have_more(&now);
+}
+
 struct put {
     const struct ss_wal_reader *reader;
     const struct ss_wal_record *record;

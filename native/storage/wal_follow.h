@@ -36,6 +36,8 @@ typedef struct ss_wal_image {
 /* Puts the records that came since the last call into the image. *moved: it, or what is known of the log, has changed.
  * SS_ABSENT if there is no log. O(1 + bytes of the new records). */
 int ss_wal_follow(ss_wal_follower *follower, const ss_wal_image *image, bool *moved);
+/* Whether the log has more than the last call put into the image, or is another one by now. O(1). */
+bool ss_wal_follow_is_behind(const ss_wal_follower *follower);
 /* Closes the log. */
 void ss_wal_follow_end(ss_wal_follower *follower);
 

@@ -280,22 +280,24 @@ int ss_btree_check_locked(ss_btree *tree, ss_report report, void *self) {
     return check_all(tree, report, self, NULL);
 }
 
-/* A sound map is found sound while others read; a report is made with the lock held, since it may run code of the user. */
-static int check_beside_others(ss_btree *tree, bool *sound) {
-    ss_btree_reading reading;
-    int status = ss_btree_begin_long_read(tree, UINT64_MAX, &reading);
-    if (status != SS_OK) return status;
-    *sound = check_all(reading.tree, NULL, NULL, NULL) == SS_OK;
-    ss_btree_end_long_read(&reading);
-    return SS_OK;
+/* With the lock held, which it gives up: whether the map is sound, found out while others read. */
+static bool is_sound(ss_btree_reading *reading) {
+    bool sound = check_all(reading->tree, NULL, NULL, NULL) == SS_OK;
+    ss_btree_end_long_read(reading);
+    return sound;
 }
 
+/* A report is made with the lock held, since it may run code of the user. */
 int ss_btree_check(ss_btree *tree, ss_report report, void *self) {
-    bool sound = false;
-    int status = tree == NULL || tree->companion_ops != NULL ? SS_OK : check_beside_others(tree, &sound);
-    if (status != SS_OK || sound) return status;
-    status = ss_btree_begin_read(tree);
+    ss_btree_reading reading;
+    int status = ss_btree_begin_read(tree);
     if (status != SS_OK) return status;
+    ss_btree_share_read(tree, tree->companion_ops == NULL ? UINT64_MAX : 0, &reading);
+    if (reading.shared) {
+        if (is_sound(&reading)) return SS_OK;
+        status = ss_btree_begin_read(tree);
+        if (status != SS_OK) return status;
+    }
     status = ss_btree_check_locked(tree, report, self);
     if (status == SS_OK && tree->companion_ops != NULL) status = tree->companion_ops->check(tree->companion, report, self);
     ss_leave_read(tree->handle.memory);

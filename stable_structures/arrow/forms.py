@@ -5,7 +5,7 @@ r"""Of each storable type, which Arrow type it is, and how encodings become an a
 | type | Arrow |
 |---|---|
 | u8 to u64, i8 to i64, f32, f64, bool, str | the same |
-| u128, i128 | decimal128(38, 0); decimal256(39, 0) or fixed_size_binary(16) if asked for |
+| u128, i128 | decimal128(38, 0); decimal256(39, 0), string or fixed_size_binary(16) if asked for |
 | bytes, Blob; Array(n) | binary; fixed_size_binary(n) |
 | Principal | string; binary if asked for |
 | T \\| None | T with nulls |
@@ -28,10 +28,11 @@ import pyarrow as pa
 
 from ..encodings.columns import Encoded, Octets
 from ..encodings.json_form import json_text, to_json
-from ..errors import BoundExceeded, IncompatibleType
+from ..errors import BoundExceeded, CorruptMemory, IncompatibleType
 from ..principal import Principal
 from ..storable import Codec
 from ..storable.compound import OptionCodec, RowCodec
+from ..storable.moments import DateCodec, DatetimeCodec, DecimalCodec, UuidCodec
 from ..storable.octets import Array, PrincipalCodec, StrCodec
 from ..storable.scalars import BoolCodec, FloatCodec, IntCodec, UnitCodec
 from ..storable.structs import StructCodec
@@ -57,7 +58,7 @@ class Choices:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; write one of {', '.join(map(repr, known))}")
 
 
-_KNOWN: Final = {"principals": ("text", "binary"), "wide": ("decimal", "decimal256", "binary"), "messages": ("json", "binary")}
+_KNOWN: Final = {"principals": ("text", "binary"), "wide": ("decimal", "decimal256", "binary", "text"), "messages": ("json", "binary")}
 USUAL: Final = Choices()
 
 
@@ -67,6 +68,8 @@ class Form:
     nullable: bool = False
     exact: bool = True
     """Whether every sound encoding leads to a value that leads back to it."""
+    sure: bool = False
+    """Whether what `decode` makes of a column always leads back to it."""
     one_way: str = ""
     """Why the column cannot be turned into values again; empty if it can."""
     said: ClassVar[bytes] = b""
@@ -165,8 +168,15 @@ def to_numpy(array: Any) -> Any:
     return array.to_numpy(zero_copy_only=False)
 
 
+def of_numbers(numbers: Any) -> Any:
+    """Return an array of numpy as one of Arrow. O(1): `pa.array` would import pandas, of 45 MiB."""
+    return pa.Array.from_buffers(pa.from_numpy_dtype(numbers.dtype), len(numbers), [None, pa.py_buffer(np.ascontiguousarray(numbers))])
+
+
 class NumberForm(FixedForm):
     """Integers of up to 8 bytes, and floats."""
+
+    sure = True
 
     def __init__(self, codec: IntCodec | FloatCodec) -> None:
         assert codec.native_dtype is not None  # noqa: S101 - asked by the caller
@@ -175,10 +185,10 @@ class NumberForm(FixedForm):
         self._dtype: Any = codec.dtype
 
     def decode(self, column: Encoded) -> Any:
-        return pa.array(column.numbers) if column.numbers is not None else super().decode(column)
+        return of_numbers(column.numbers) if column.numbers is not None else super().decode(column)
 
     def from_rows(self, rows: Octets) -> Any:
-        return pa.array(self.codec._unpack(rows.view(self._dtype)[:, 0]))
+        return of_numbers(self.codec._unpack(rows.view(self._dtype)[:, 0]))
 
     def to_rows(self, array: Any) -> Octets:
         numbers = to_numpy(self._cast(array, pa.types.is_integer(array.type)) if self._is_int else array)
@@ -189,11 +199,14 @@ class NumberForm(FixedForm):
 class BoolForm(FixedForm):
     """bool."""
 
+    sure = True
+
     def __init__(self, codec: BoolCodec) -> None:
         super().__init__(codec, pa.bool_())
 
     def from_rows(self, rows: Octets) -> Any:
-        return pa.array(self.codec._unpack(rows[:, 0]))
+        bits = np.packbits(self.codec._unpack(rows[:, 0]), bitorder="little")
+        return pa.Array.from_buffers(self.type, len(rows), [None, pa.py_buffer(bits)])
 
     def to_rows(self, array: Any) -> Octets:
         return self.codec.encode_array(to_numpy(self._cast(array, allowed=False))).reshape(len(array), 1)
@@ -236,7 +249,7 @@ class WideForm(FixedForm):
         if wrong.any():
             raise BoundExceeded(
                 f"Arrow: {self.codec.name} at row {int(np.argmax(wrong))} has more than {_DIGITS} digits, and decimal128 holds {_DIGITS}; "
-                "give wide='binary', or wide='decimal256' for readers that know it"
+                "give wide='text' or 'binary', or 'decimal256' for readers that know it"
             )
 
     def to_rows(self, array: Any) -> Octets:
@@ -268,6 +281,27 @@ class WideForm(FixedForm):
         return self.codec.decode(item) if isinstance(item, bytes) else int(item)
 
 
+class DigitsForm(Form):
+    """Integers of 16 bytes as text."""
+
+    def __init__(self, codec: IntCodec) -> None:
+        super().__init__(codec, pa.string())
+
+    def encode(self, array: Any) -> Encoded:
+        if not is_text(array.type):
+            self._refuse(array)
+        return super().encode(array)
+
+    def to_py(self, value: Any) -> Any:
+        return str(value)
+
+    def from_py(self, item: Any) -> Any:
+        try:
+            return int(item)
+        except ValueError:
+            raise IncompatibleType(f"expected decimal digits for {self.codec.name}, got {item[:50]!r}") from None
+
+
 def fixed_binary(rows: Octets, width: int) -> Any:
     """Return rows of bytes as an array. O(n)."""
     return pa.Array.from_buffers(pa.binary(width), len(rows), [None, pa.py_buffer(np.ascontiguousarray(rows))])
@@ -281,6 +315,8 @@ def rows_of_binary(array: Any, width: int) -> Octets:
 
 class FixedBytesForm(FixedForm):
     """Array(n)."""
+
+    sure = True
 
     def __init__(self, codec: Array) -> None:
         super().__init__(codec, pa.binary(codec.bound.max_size))
@@ -339,6 +375,8 @@ class BytesForm(Form):
 class TextForm(Form):
     """str."""
 
+    sure = True
+
     def __init__(self, codec: StrCodec) -> None:
         super().__init__(codec, pa.string())
 
@@ -384,6 +422,61 @@ class PrincipalForm(Form):
             return Principal.from_text(item) if isinstance(item, str) else Principal(item)
         except ValueError as error:
             raise IncompatibleType(f"Principal: {error}") from None
+
+
+class TimeForm(FixedForm):
+    """datetime and date: their numbers, without the bias."""
+
+    def __init__(self, codec: DatetimeCodec | DateCodec, type_: Any, size: int) -> None:
+        super().__init__(codec, type_)
+        self._stored, self._native = np.dtype(f">u{size}"), np.dtype(f"<u{size}")
+        self._top = self._native.type(1 << (8 * size - 1))
+
+    def from_rows(self, rows: Octets) -> Any:
+        for place in self._ends(rows):
+            self.codec.decode(rows[place].tobytes())  # the least and the greatest lie in the years 1 to 9999, so all do
+        numbers = rows.view(self._stored)[:, 0].astype(self._native) ^ self._top
+        return pa.Array.from_buffers(self.type, len(rows), [None, pa.py_buffer(numbers)])
+
+    def _ends(self, rows: Octets) -> tuple[int, ...]:
+        numbers = rows.view(self._stored)[:, 0]
+        return (int(numbers.argmin()), int(numbers.argmax())) if len(rows) else ()
+
+    def to_rows(self, array: Any) -> Octets:
+        found = self._cast(array, pa.types.is_temporal(array.type) and getattr(array.type, "tz", None) is not None)
+        numbers = np.frombuffer(found.buffers()[1] or b"", self._native)[found.offset : found.offset + len(found)] ^ self._top
+        rows: Octets = numbers.astype(self._stored).view(np.uint8).reshape(len(found), self.width)
+        for place in self._ends(rows):
+            self._require_year(rows[place].tobytes())
+        return rows
+
+    def _require_year(self, data: bytes) -> None:
+        try:
+            self.codec.decode(data)
+        except CorruptMemory:
+            raise BoundExceeded(f"{self.codec.name} holds the years 1 to 9999; the column has others") from None
+
+
+class SpelledForm(Form):
+    """UUID and Decimal, as text."""
+
+    def __init__(self, codec: UuidCodec | DecimalCodec) -> None:
+        super().__init__(codec, pa.string())
+        self._from_text = codec.from_text
+
+    def encode(self, array: Any) -> Encoded:
+        if not is_text(array.type):
+            self._refuse(array)
+        return super().encode(array)
+
+    def to_py(self, value: Any) -> Any:
+        return str(value)
+
+    def from_py(self, item: Any) -> Any:
+        try:
+            return self._from_text(item)
+        except ValueError as error:
+            raise IncompatibleType(f"{self.codec.name}: {error}") from None
 
 
 class UnitForm(Form):
@@ -472,7 +565,7 @@ class FixedRowForm(FixedForm):
     def __init__(self, codec: RowCodec[Any], parts: dict[str, FixedForm]) -> None:
         super().__init__(codec, pa.struct([form.field(name, nullable=True) for name, form in parts.items()]))
         self.parts = parts
-        self.exact = all(form.exact for form in parts.values())
+        self.exact, self.sure = (all(getattr(form, name) for form in parts.values()) for name in ("exact", "sure"))
 
     def from_rows(self, rows: Octets) -> Any:
         arrays, at = [], 0
@@ -536,10 +629,8 @@ class JsonForm(Form):
     def to_py(self, value: Any) -> Any:
         return json_text(to_json(value)).encode("utf-8", "backslashreplace").decode()
 
-    def encode(self, array: Any) -> Encoded:
-        if is_binary(array.type):
-            return EncodedForm(self.codec).encode(array)
-        return super().encode(array)
+    def from_py(self, item: Any) -> Any:  # noqa: ARG002 - none can be made of it
+        raise IncompatibleType(f"{self.codec.name}: {self.one_way}")
 
 
 class EncodedForm(BytesForm):

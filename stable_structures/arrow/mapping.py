@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any, Final
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ from ..storable import Codec
 from ..storable.candid import Basilisk, Candid
 from ..storable.cbor import CborCodec
 from ..storable.compound import OptionCodec, ReverseCodec, RowCodec
+from ..storable.moments import DateCodec, DatetimeCodec, DecimalCodec, UuidCodec
 from ..storable.octets import Array, Blob, BytesCodec, PrincipalCodec, StrCodec
 from ..storable.records import Record
 from ..storable.scalars import BoolCodec, FloatCodec, IntCodec, UnitCodec
@@ -20,6 +22,7 @@ from .forms import (
     BoolForm,
     BytesForm,
     Choices,
+    DigitsForm,
     EncodedForm,
     FixedBytesForm,
     FixedForm,
@@ -30,7 +33,9 @@ from .forms import (
     OptionForm,
     PrincipalForm,
     RowForm,
+    SpelledForm,
     TextForm,
+    TimeForm,
     UnitForm,
     WideForm,
     is_binary,
@@ -52,8 +57,8 @@ def form_like(codec: Codec[Any], type_: Any) -> Form:
     usual = form_of(codec)
     if _are_alike(usual.type, type_):
         return usual
-    other = form_of(codec, Choices(messages="binary"))
-    return other if _are_alike(other.type, type_) else usual
+    others = [form_of(codec, Choices(*choice)) for choice in product(("text", "binary"), ("decimal", "text", "binary"), ("json", "binary"))]
+    return next((other for other in others if _are_alike(other.type, type_)), usual)
 
 
 def _are_alike(a: Any, b: Any) -> bool:
@@ -62,12 +67,16 @@ def _are_alike(a: Any, b: Any) -> bool:
         return {field.name for field in a} == {field.name for field in b} and all(
             _are_alike(field.type, b.field(field.name).type) for field in a
         )
+    if pa.types.is_nested(a) and pa.types.is_nested(b) and a.num_fields == b.num_fields == 1:  # lists
+        return _are_alike(a.field(0).type, b.field(0).type)
     kinds = [(is_text(one), is_binary(one)) for one in (a, b)]
     return kinds[0] == kinds[1] if any(map(any, kinds)) else pa.types.is_nested(a) == pa.types.is_nested(b)
 
 
 def _of_int(codec: Any, choices: Choices) -> Form:
-    return NumberForm(codec) if codec.dtype is not None else WideForm(codec, choices.wide)
+    if codec.dtype is not None:
+        return NumberForm(codec)
+    return DigitsForm(codec) if choices.wide == "text" else WideForm(codec, choices.wide)
 
 
 def _of_option(codec: Any, choices: Choices) -> Form:
@@ -104,6 +113,10 @@ _FORMS: Final[dict[type[Codec[Any]], Callable[[Any, Choices], Form]]] = {
     Blob: lambda codec, _: BytesForm(codec),
     Array: _of_array,
     PrincipalCodec: lambda codec, choices: PrincipalForm(codec, choices.principals),
+    DatetimeCodec: lambda codec, _: TimeForm(codec, pa.timestamp("us", "UTC"), 8),
+    DateCodec: lambda codec, _: TimeForm(codec, pa.date32(), 4),
+    UuidCodec: lambda codec, _: SpelledForm(codec),
+    DecimalCodec: lambda codec, _: SpelledForm(codec),
     UnitCodec: lambda codec, _: UnitForm(codec),
     OptionCodec: _of_option,
     RowCodec: _of_row,

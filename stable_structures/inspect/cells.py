@@ -24,8 +24,9 @@ import cbor2
 
 from ..encodings.json_form import json_text, to_json
 from ..errors import StableError
-from ..storable import Codec, OptionCodec, ReverseCodec, Tuple2Codec, Tuple3Codec
+from ..storable import Codec, OptionCodec, ReverseCodec
 from ..storable.cbor import CborCodec
+from ..storable.moments import DateCodec, DatetimeCodec, DecimalCodec, UuidCodec
 from ..storable.octets import PrincipalCodec, StrCodec
 from ..storable.scalars import BoolCodec, FloatCodec, IntCodec, UnitCodec
 from .values import RAW, Reading, from_json, is_octets
@@ -57,17 +58,6 @@ def _is_faithful(codec: Codec[Any]) -> bool:
     if isinstance(codec, ReverseCodec):
         return _is_faithful(codec.part)
     return isinstance(codec, (IntCodec, BoolCodec, StrCodec, PrincipalCodec, UnitCodec)) or is_octets(codec)
-
-
-def leaves_open(codec: Codec[Any]) -> bool:
-    """Return whether a value may have several encodings, or several values one form, though nothing is damaged."""
-    if isinstance(codec, ReverseCodec):
-        return leaves_open(codec.part)
-    if isinstance(codec, OptionCodec):
-        return is_optional(codec.part) or isinstance(codec.part, UnitCodec) or leaves_open(codec.part)
-    if isinstance(codec, (Tuple2Codec, Tuple3Codec)):
-        return any(isinstance(innermost(part), FloatCodec) or leaves_open(part) for part in codec.fields.values())
-    return not (_is_faithful(codec) or isinstance(codec, FloatCodec))
 
 
 def cell_of(reading: Reading, form: Callable[[Any], Any], back: Callable[[Codec[Any], Any], Any]) -> Cell:
@@ -199,7 +189,7 @@ def from_csv(codec: Codec[Any], text: str) -> Any:
         return None
     if isinstance(inner, StrCodec):
         return _unquoted(text) if is_optional(codec) and text[0] == '"' else text
-    if _is_faithful(inner) or isinstance(inner, FloatCodec):
+    if _is_faithful(inner) or isinstance(inner, (DatetimeCodec, DateCodec, UuidCodec, DecimalCodec, FloatCodec)):
         return from_json(inner, text)
     found = _json_of(text)
     return from_json(codec, text if found is _NO_JSON else found)
@@ -212,48 +202,41 @@ def _unquoted(text: str) -> str:
 
 # ---- Parquet ----
 
-_ARROW_FLOATS: Final = {4: "float32", 8: "float64"}
 _GUESSED_ARROW: Final = {"u8": "uint8", "u16": "uint16", "u32": "uint32", "u64": "uint64", "f32": "float32", "f64": "float64"}
 
 
-def arrow_type(reading: Reading) -> str:
-    """Return the type of a column, by the type of its values: `string` where Arrow has none like it."""
-    if reading.codec is None:
-        return _GUESSED_ARROW.get(reading.name, "string")
-    inner = innermost(reading.codec)
-    if isinstance(inner, BoolCodec):
-        return "bool_"
-    if is_octets(inner):
-        return "binary"
-    if isinstance(inner, FloatCodec):
-        return _ARROW_FLOATS[inner.bound.max_size or 8]
-    if isinstance(inner, IntCodec) and inner.dtype is not None:
-        return str(inner.native_dtype)
-    return "string"
+def guessed_arrow_type(reading: Reading) -> str:
+    """Return the type of a column of guesses: `string` where they are not numbers."""
+    return _GUESSED_ARROW.get(reading.name, "string")
+
+
+def guessed_arrow_cell(reading: Reading) -> Cell:
+    """For Parquet, where the type is a guess: its value as a number or as text, and always the bytes."""
+    kind = guessed_arrow_type(reading)
+
+    def form(value: Any) -> Any:
+        if kind == "string":
+            return None if value is None else _scalar(to_json(value)).encode("utf-8", "backslashreplace").decode()
+        return None if isinstance(value, bytes) else value
+
+    return cell_of(reading, form, from_json)
 
 
 def is_native(codec: Codec[Any]) -> bool:
-    """Return whether values of a type are in Parquet as what they are; others are there as JSON."""
+    """Return whether the values of a type are in Parquet what they are in JSON, or bytes."""
     inner = innermost(codec)
     narrow = isinstance(inner, IntCodec) and inner.dtype is not None
     return narrow or isinstance(inner, (BoolCodec, StrCodec, PrincipalCodec, FloatCodec)) or is_octets(inner)
 
 
-def arrow_cell(reading: Reading) -> Cell:
-    """For Parquet."""
-    kind, native = arrow_type(reading), reading.codec is not None and is_native(reading.codec)
-
-    def form(value: Any) -> Any:
-        if kind == "string":
-            return None if value is None else str(value) if native else _scalar(to_json(value)).encode("utf-8", "backslashreplace").decode()
-        return None if isinstance(value, bytes) and kind != "binary" else value
-
-    return cell_of(reading, form, from_arrow)
-
-
 def from_arrow(codec: Codec[Any], value: Any) -> Any:
-    """Return the value of a cell of Parquet, by its type. O(size)."""
-    if value is None or is_native(codec) or not isinstance(value, str):
+    """Return the value of a cell of Parquet, by its type: as its Arrow type has it, or as JSON. O(size)."""
+    if value is None or isinstance(value, (int, float)) or is_native(codec):
         return from_json(codec, value)
-    found = _json_of(value)
-    return from_json(codec, value if found is _NO_JSON else found)
+    if isinstance(value, str):
+        found = _json_of(value)
+        return from_json(codec, value if found is _NO_JSON else found)
+    from ..arrow.forms import Choices  # noqa: PLC0415 - an extra, which whoever read a value of Arrow has
+    from ..arrow.mapping import form_of  # noqa: PLC0415 - an extra, which whoever read a value of Arrow has
+
+    return form_of(codec, Choices(wide="text")).from_py(value)

@@ -32,9 +32,13 @@ class Side:
     data: bytes
     ends: Ends
     first: int | None = None
+    numbers: list[int] | None = None
+    """Those numbers, if they do not follow each other."""
 
     def items(self) -> list[Any]:
         """Return each by itself. O(n)."""
+        if self.numbers is not None:
+            return self.numbers
         if self.first is not None:
             return list(range(self.first, self.first + len(self.ends)))
         ends = self.ends.tolist()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Dumps as Parquet: the types of its columns come from the types of keys and values, whatever the first rows hold.
 
-Integers of 8 to 64 bits, floats, bools, text, bytes and principals (as text) are what they are, None is null; anything
-else is JSON in a column of text. If that does not lead back to the bytes, they stand in a column `key_bytes` or
-`value_bytes`.
+A type that is given is in Parquet what it is in Arrow (stable_structures/arrow/), so tuples and records are structs. A guess is
+a number or text. What does not lead back to the bytes has these beside it, in a column `key_bytes` or `value_bytes`; there is
+one where the type is a guess, and where a type has values that its column cannot hold or several encodings of one.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from typing import IO, Any, Final
 
 import numpy as np
 
-from ..storable.octets import StrCodec
-from .cells import Cell, arrow_cell, arrow_type, leaves_open
+from ..encodings.columns import Encoded
+from ..encodings.json_form import json_text
+from ..errors import StableError
+from .cells import Cell, guessed_arrow_cell, guessed_arrow_type, json_cell
 from .columns import Columns, Side
 from .source import Unreadable
 from .values import RAW, Reading
 
 _BATCH: Final = 4096
 _BATCH_BYTES: Final = 16 << 20
-_MOST_TEXT: Final = 1 << 31
 
 
 def _modules() -> tuple[Any, Any]:
@@ -35,56 +36,94 @@ def _modules() -> tuple[Any, Any]:
 
 
 class _Column:
-    """Values on their way into a column, and the bytes beside them."""
+    """Keys or values on their way into columns: their values, and the bytes beside them."""
 
     def __init__(self, name: str, reading: Reading | None) -> None:
         self.name, self.reading = name, reading
-        self.values: list[Any] = []
-        self.exact: list[bytes | None] = []
-        self.cell: Cell = (lambda index: (index, None)) if reading is None else arrow_cell(reading)
-        self.has_bytes = reading is not None and (reading.codec is None or leaves_open(reading.codec))
+        codec = None if reading is None else reading.codec
+        self.form: Any = None
+        if codec is not None:
+            from ..arrow.forms import Choices  # noqa: PLC0415 - they need pyarrow
+            from ..arrow.mapping import form_of  # noqa: PLC0415 - they need pyarrow
+
+            self.form = form_of(codec, Choices(wide="text"))  # a dump holds every number
+        self.has_bytes = reading is not None and (self.form is None or not self.form.exact)
 
     def fields(self, pa: Any) -> list[Any]:
-        """Of the schema."""
-        kind = "int64" if self.reading is None else arrow_type(self.reading)
-        found = [] if self.reading is RAW else [pa.field(self.name, getattr(pa, kind)())]
+        """Return the fields of the schema."""
+        if self.reading is None:
+            return [pa.field(self.name, pa.int64())]
+        found = [] if self.reading is RAW else [self._value_field(pa, self.reading)]
         return found + [pa.field(f"{self.name}_bytes", pa.binary())] * self.has_bytes
 
-    def add(self, data: Any, row: int) -> None:
-        """Add one more value. Raises `Unreadable` if the column cannot hold it."""
-        value, exact = self.cell(data)
-        if exact is not None and not self.has_bytes:
-            name = "" if self.reading is None else self.reading.name
-            raise Unreadable(
-                f"Parquet: the {self.name} of entry {row} is not a value of {name}, or is encoded in another way than its type: "
-                f"{data[:20].hex()}...; give another type, --raw, or --format jsonl"
-            )
-        self.values.append(value)
-        self.exact.append(exact)
+    def _value_field(self, pa: Any, reading: Reading) -> Any:
+        if self.form is None:
+            return pa.field(self.name, getattr(pa, guessed_arrow_type(reading))())
+        return self.form.field(self.name, nullable=self.has_bytes)
 
-    def array(self, pa: Any, side: Side) -> Any | None:
-        """Return numbers or text as an array at once; None if that cannot be."""
-        codec = None if self.reading is None else self.reading.codec
-        numbers = side.array(codec)
-        if numbers is not None:
-            kind, buffer = pa.from_numpy_dtype(numbers.dtype), pa.py_buffer(np.ascontiguousarray(numbers))
-            return pa.Array.from_buffers(kind, len(numbers), [None, buffer])  # pa.array would import pandas: 45 MiB
-        if not isinstance(codec, StrCodec) or len(side.data) >= _MOST_TEXT:
+    def arrays(self, pa: Any, side: Side, row: int) -> list[Any]:
+        """Return the arrays of a batch that begins with this row. Raises `Unreadable` if a value has no place."""
+        if self.reading is None or side.first is not None:
+            return [pa.array(side.items(), pa.int64())]
+        if self.reading is RAW:
+            return [pa.array(side.items(), pa.binary())]
+        if self.form is None:
+            made = [guessed_arrow_cell(self.reading)(data) for data in side.items()]
+            values = pa.array([value for value, _ in made], getattr(pa, guessed_arrow_type(self.reading))())
+            return [values, pa.array([exact for _, exact in made], pa.binary())]
+        column = Encoded(np.frombuffer(side.data, np.uint8), len(side.ends), ends=side.ends)
+        found = self._at_once(column)
+        if found is not None:
+            return [found] + [pa.nulls(len(found), pa.binary())] * self.has_bytes
+        return self._one_by_one(pa, self.reading, side.items(), row)
+
+    def _at_once(self, column: Encoded) -> Any | None:
+        """Return the values of a batch if all of them lead back to their bytes."""
+        if self.form.one_way:
             return None
-        ends = np.concatenate((np.zeros(1, np.int32), side.ends.astype(np.int32)))
-        made = pa.StringArray.from_buffers(len(side.ends), pa.py_buffer(ends), pa.py_buffer(side.data))
         try:
-            made.validate(full=True)  # that it is UTF-8
-        except pa.ArrowInvalid:
+            made = self.form.decode(column)
+            if self.form.sure:
+                return made
+            again = self.form.encode(made)
+        except _NO_VALUE:
             return None
-        return made
+        same = np.array_equal(again.all_ends(), column.all_ends()) and np.array_equal(again.data, column.data)
+        return made if same else None
 
-    def take(self, pa: Any) -> list[Any]:
-        """Return the arrays of a batch."""
-        made = [self.values] * (self.reading is not RAW) + [self.exact] * self.has_bytes
-        arrays = [pa.array(values, field.type) for values, field in zip(made, self.fields(pa), strict=True)]
-        self.values, self.exact = [], []
-        return arrays
+    def _one_by_one(self, pa: Any, reading: Reading, pieces: list[bytes], row: int) -> list[Any]:
+        cell = json_cell(reading) if self.form.said == b"json" else None
+        values, exact = [], []
+        for place, data in enumerate(pieces):
+            value, kept = self._json(cell, data) if cell is not None else self._value(reading, data)
+            if kept is not None and not self.has_bytes:
+                raise Unreadable(
+                    f"Parquet: the {self.name} of entry {row + place} is not a value of {reading.name}, or is encoded in another way "
+                    f"than its type: {data[:20].hex()}...; give another type, --raw, or --format jsonl"
+                )
+            values.append(value)
+            exact.append(kept)
+        return [pa.array(values, self.form.type)] + [pa.array(exact, pa.binary())] * self.has_bytes
+
+    @staticmethod
+    def _json(cell: Cell, data: bytes) -> tuple[Any, bytes | None]:
+        value, kept = cell(data)
+        return json_text(value).encode("utf-8", "backslashreplace").decode(), kept
+
+    def _value(self, reading: Reading, data: bytes) -> tuple[Any, bytes | None]:
+        """Return what stands for one value, and its bytes if that does not lead back to them."""
+        value, decoded = reading.attempt(data)
+        if not decoded:
+            return None, data
+        try:
+            array = self.form.of_values([value])
+            leads_back = self.form.encode(array).pieces() == [data]
+        except _NO_VALUE:
+            return None, data
+        return array[0].as_py(), None if leads_back else data
+
+
+_NO_VALUE: Final = (StableError, ValueError, TypeError, ArithmeticError, LookupError, RecursionError)
 
 
 def write(  # noqa: PLR0913 - what a file is made of
@@ -103,58 +142,47 @@ def write(  # noqa: PLR0913 - what a file is made of
     """
     pa, pq = _modules()
     columns = [_Column(name, reading) for name, reading in zip(names, readings, strict=True)]
-    said = [pa.field(name, pa.string()) for name in constants or {}]
-    schema = pa.schema([field for column in columns for field in column.fields(pa)] + said)
+    said = {name: pa.scalar(text) for name, text in (constants or {}).items()}
+    fields = [field for column in columns for field in column.fields(pa)]
+    schema = pa.schema(fields + [pa.field(name, pa.string()) for name in said])
+    count = 0
     try:
         texts = [field.name for field in schema if pa.types.is_string(field.type)]  # numbers and bytes seldom repeat
         with pq.ParquetWriter(out, schema, use_dictionary=texts or False) as writer:
-            sheet = _Sheet(pa, writer, columns, schema, list((constants or {}).values()))
-            if batches is None or any(column.has_bytes for column in columns):
-                sheet.write_rows(rows)
-            else:
-                for batch in batches:
-                    sheet.write_columns(batch)
-            return sheet.count
+            for batch in _batches_of_rows(rows) if batches is None else batches:
+                sides = zip(columns, (batch.keys, batch.values), strict=True)
+                arrays = [array for column, side in sides for array in column.arrays(pa, side, count)]
+                arrays += [pa.repeat(text, len(arrays[0])) for text in said.values()]
+                writer.write_batch(pa.record_batch(arrays, schema=schema))
+                count += len(batch.keys.ends)
     except pa.ArrowException as error:
         raise Unreadable(f"Parquet: {error}; give another --format") from None
+    return count
 
 
-class _Sheet:
-    """A file that is being written."""
+def _batches_of_rows(rows: Iterator[tuple[Any, bytes]]) -> Iterator[Columns]:
+    """Join rows into columns of bounded size."""
+    kept: list[tuple[Any, bytes]] = []
+    size = 0
+    for row in rows:
+        kept.append(row)
+        size += len(row[1])
+        if len(kept) == _BATCH or size > _BATCH_BYTES:
+            yield _joined(kept)
+            kept, size = [], 0
+    if kept:
+        yield _joined(kept)
 
-    def __init__(self, pa: Any, writer: Any, columns: list[_Column], schema: Any, constants: list[str]) -> None:
-        self.pa, self.writer, self.columns, self.schema, self.constants = pa, writer, columns, schema, constants
-        self.count = 0
-        """Rows so far."""
 
-    def write_rows(self, rows: Iterator[tuple[Any, bytes]]) -> None:
-        """Write rows one by one, a batch at a time."""
-        size = 0
-        for row in rows:
-            for column, data in zip(self.columns, row, strict=True):
-                column.add(data, self.count)
-            self.count, size = self.count + 1, size + len(row[1])
-            if self.count % _BATCH == 0 or size > _BATCH_BYTES:
-                self._write_batch()
-                size = 0
-        self._write_batch()
+def _joined(rows: list[tuple[Any, bytes]]) -> Columns:
+    firsts, seconds = zip(*rows, strict=True)
+    return Columns(_side(firsts), _side(seconds))
 
-    def _write_batch(self) -> None:
-        arrays = [array for column in self.columns for array in column.take(self.pa)]
-        self._emit(arrays)
 
-    def _emit(self, arrays: list[Any]) -> None:
-        said = [self.pa.repeat(self.pa.scalar(text), len(arrays[0])) for text in self.constants]
-        self.writer.write_batch(self.pa.record_batch([*arrays, *said], schema=self.schema))
-
-    def write_columns(self, batch: Columns) -> None:
-        """Write some rows at once, or one by one if a column cannot be made of its bytes as they are."""
-        arrays = [column.array(self.pa, side) for column, side in zip(self.columns, (batch.keys, batch.values), strict=True)]
-        if any(array is None for array in arrays):
-            self.write_rows(batch.rows())
-            return
-        self._emit(arrays)
-        self.count += len(batch.keys.ends)
+def _side(items: Sequence[Any]) -> Side:
+    if not isinstance(items[0], bytes):
+        return Side(b"", np.zeros(len(items), np.uint64), items[0], numbers=list(items))
+    return Side(b"".join(items), np.cumsum(np.fromiter(map(len, items), np.uint64, len(items)), dtype=np.uint64))
 
 
 def read(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

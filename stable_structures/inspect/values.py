@@ -22,6 +22,7 @@ from ..errors import IncompatibleType, StableError
 from ..principal import Principal
 from ..storable import Candid, Codec
 from ..storable.compound import OptionCodec, ReverseCodec, RowCodec
+from ..storable.moments import DateCodec, DatetimeCodec, DecimalCodec, UuidCodec
 from ..storable.octets import Array, Blob, BytesCodec, PrincipalCodec
 from ..storable.records import Record
 from ..storable.scalars import BoolCodec, FloatCodec, IntCodec
@@ -237,7 +238,7 @@ def from_json(codec: Codec[Any], value: Any) -> Any:
     return _plain_from_json(codec, value)
 
 
-def _plain_from_json(codec: Codec[Any], value: Any) -> Any:
+def _plain_from_json(codec: Codec[Any], value: Any) -> Any:  # noqa: PLR0911 - one for each kind of type
     if isinstance(value, str):
         if isinstance(codec, PrincipalCodec):
             return Principal.from_text(value)
@@ -249,7 +250,12 @@ def _plain_from_json(codec: Codec[Any], value: Any) -> Any:
             return unhex(value)
         if isinstance(codec, IntCodec):
             return int(value)
+        if isinstance(codec, _MOMENTS):
+            return codec.from_text(value)
     return value
+
+
+_MOMENTS: Final = (DatetimeCodec, DateCodec, UuidCodec, DecimalCodec)
 
 
 def is_octets(codec: Codec[Any]) -> bool:

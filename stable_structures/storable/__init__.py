@@ -6,6 +6,7 @@ Types are plain annotations, so that checkers see `int`, `str` and `bytes`; at r
     scalars.py      u8..u128, i8..i128, f32, f64, bool, None
     octets.py       str, bytes, Blob, Array, Principal
     compound.py     T | None, Reverse, tuples          structs.py   classes, @storable dataclasses
+    moments.py      datetime, date, UUID, Decimal
     records.py      numpy records                      cbor.py candid.py   CBOR; what CDKs write
     base.py         what a codec is                    bound.py order.py   sizes, and comparing encoded keys
     resolve.py      annotation -> codec                parse.py     text -> codec

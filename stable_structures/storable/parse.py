@@ -23,6 +23,7 @@ from .annotations import Cbor
 from .base import Codec
 from .candid import BASILISK, CANDID, Candid, candid_of
 from .compound import OptionCodec, ReverseCodec
+from .moments import MOMENTS
 from .octets import BYTES, PRINCIPAL, STR, Array, Blob
 from .records import Record
 from .resolve import codec
@@ -41,6 +42,7 @@ _NAMES: Final[dict[str, Codec[Any]]] = {
     "principal": PRINCIPAL,
     "cbor": codec(Cbor),
     "candid": CANDID,
+    **{name.name.lower(): name for name in MOMENTS.values()},
     "basilisk": BASILISK,
     # Candid's
     **{f"nat{bits}": codec(getattr(scalars, f"u{bits}")) for bits in (8, 16, 32, 64)},

@@ -29,6 +29,7 @@ from ..principal import Principal
 from .base import Codec, T
 from .compound import OptionCodec, Tuple2Codec, Tuple3Codec
 from .lifetimes import kept_for
+from .moments import MOMENTS
 from .octets import BYTES, PRINCIPAL, STR
 from .scalars import BOOL, UNIT
 from .structs import CODEC_ATTRIBUTE, PROTOCOL, ClassCodec, StructCodec, missing_attributes
@@ -43,12 +44,14 @@ _PLAIN: Final[dict[Any, Codec[Any]]] = {
     None: UNIT,
     type(None): UNIT,
     Principal: PRINCIPAL,
+    **MOMENTS,
 }
 
 _MEMBERS: Final = "to_bytes(self), from_bytes(data) and BOUND"
 
 _CHOICES: Final = (
-    "u8 u16 u32 u64 u128, i8 i16 i32 i64 i128, f32 f64, bool, str, bytes, None, Principal, Blob(max_size), Array(size), tuple[A, B], "
+    "u8 u16 u32 u64 u128, i8 i16 i32 i64 i128, f32 f64, bool, str, bytes, None, Principal, datetime, date, UUID, Decimal, "
+    "Blob(max_size), Array(size), tuple[A, B], "
     "tuple[A, B, C], T | None, Reverse[T], Cbor[T], Record(dtype), a dataclass with @storable, "
     f"or a class with {_MEMBERS}"
 )

@@ -19,7 +19,7 @@ from .number_forms import REFUSED, Argument, map_forms
 from .tree import ABSENT, COPY_BATCH, KEYS, VALUES, Tree, TreeIterator, contains
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     import numpy.typing as npt
 
@@ -496,6 +496,9 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         except CorruptMemory as error:
             self._tell_apart(error)
             raise
+
+    def _shown(self) -> Iterator[Sequence[Any]]:
+        return iter(self.items())
 
     def _arrow_insert(self, columns: list[Encoded]) -> int:
         return self.insert_many(*columns)

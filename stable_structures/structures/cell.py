@@ -62,6 +62,9 @@ class StableCell(Structure, Generic[T]):
     def __init__(self, memory: Memory, default: T) -> None:
         self._begin(INIT, memory, default)
 
+    def _shown(self) -> Iterator[Sequence[Any]]:
+        return iter([[self.get()]])
+
     @classmethod
     def new(cls, memory: Memory, default: T) -> Self:
         """Create a cell with this value; **overwrites** whatever the memory holds. O(size). Raises as the constructor does.

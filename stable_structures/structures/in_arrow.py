@@ -35,7 +35,10 @@ def is_arrow_column(given: Any) -> bool:
 
 def is_arrow_table(given: Any) -> bool:
     """Return whether it is a table that Arrow can read, of pyarrow, Polars, DuckDB, pandas and so on. O(1)."""
-    return hasattr(type(given), "__arrow_c_stream__") and not isinstance(given, InArrow) and bool(arrow("this table").is_table(given))
+    if isinstance(given, InArrow) or not hasattr(type(given), "__arrow_c_stream__"):
+        return False
+    known = type(given).__module__.partition(".")[0] == "pyarrow" or hasattr(given, "columns")  # a Series of pandas is iterated
+    return known and bool(arrow("this table").is_table(given))
 
 
 class InArrow:
@@ -77,7 +80,7 @@ class InArrow:
         """Return the entries as a `pyarrow.Table`; of a map from key `start` up to, without it, `stop`; of others by index. O(n).
 
         The types of the columns come from the types of keys and values (docs/data-out.md#types). `principals` may be "text" or
-        "binary", `wide` (integers of 128 bits) "decimal" (38 digits), "decimal256" or "binary", and `messages` (Candid, CBOR and
+        "binary", `wide` (integers of 128 bits) "decimal" (38 digits), "decimal256", "text" or "binary", and `messages` (Candid, CBOR and
         Basilisk of no given shape) "json" or "binary", their encodings, which come back whole.
 
         Raises `MissingExtra` without pyarrow, `BoundExceeded` for a value that its Arrow type cannot hold.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
@@ -12,6 +13,7 @@ from ..memory.memory import Memory
 from ..memory.stored import Stored
 from ..storable import Codec, codec
 from ..storable.lifetimes import kept_for
+from .html import FIRST, table
 from .misfit import LOOKED_AT, is_damage, misfit, tried
 
 if TYPE_CHECKING:
@@ -178,6 +180,26 @@ class Structure(Stored):
     def _absorb(self, batch: list[Any]) -> None:
         """Add one of those batches."""
         raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        """Return a table for notebooks: the first entries, the types and the sizes. O(log n)."""
+        try:
+            rows = [*islice(self._shown(), FIRST + 1)]
+            count, used = self._count(), self.bytes_used()
+        except Exception as error:  # noqa: BLE001 - a notebook shows an error in the place of the table
+            return table(repr(self), ["error"], [[f"{type(error).__name__}: {error}"]])
+        more = f", the first {FIRST} shown" if len(rows) > FIRST else ""
+        under = f"{count:,} entries{more}; {used.live:,} bytes used of {used.reserved:,}"
+        return table(type(self).__name__, self._shown_names(), rows[:FIRST], under)
+
+    def _shown_names(self) -> list[str]:
+        """Return the names of the columns, with their types."""
+        names = ("key", "value") if len(self._codecs) > 1 else ("value",)
+        return [f"{name}: {codec.name}" for name, codec in zip(names, self._codecs, strict=True)]
+
+    def _shown(self) -> Iterator[Sequence[Any]]:
+        """Return the entries as rows of a table."""
+        return ([value] for value in self)  # type: ignore[attr-defined]
 
     def is_empty(self) -> bool:
         """Return whether there is nothing in it. O(1).

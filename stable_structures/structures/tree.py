@@ -377,7 +377,10 @@ class Tree(InArrow, Structure):
         cursor = self._cursor(from_, start, to, stop)
         sizes = [codec.bound.max_size if codec.bound.is_fixed_size else None for codec in self._codecs]
         while True:
-            batch = self._fixed_batch(cursor, rows) if all(sizes) else self._any_batch(cursor, rows, nbytes)
+            if all(sizes):
+                batch = self._fixed_batch(cursor, max(1, min(rows, nbytes // sum(size or 0 for size in sizes))))
+            else:
+                batch = self._any_batch(cursor, rows, nbytes)
             if not batch[0].count:
                 return
             yield batch[: len(self._codecs)]

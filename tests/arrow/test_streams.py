@@ -93,6 +93,9 @@ def test_batches_are_bounded_and_of_one_moment():
     reader = made.arrow_reader()
     first = reader.read_next_batch()
     assert first.nbytes < 9 << 20
+    large = StableBTreeMap[u64, Array(1_000_000)](StableMemory())
+    large.update({i: bytes(1_000_000) for i in range(20)})
+    assert [batch.num_rows for batch in large.arrow_reader()] == [8, 8, 4]
     made[1000] = b""
     with pytest.raises(RuntimeError, match="changed"):
         reader.read_next_batch()

@@ -103,3 +103,12 @@ def test_our_bytes_are_those_of_the_crate_after_each_operation(tmp_path):
     compared = {digest["what"] for digest in found["digests"] if "Rust crate" in digest["sides"]}
     assert {"map u64 → u64: remove", "map bytes 32 → 128, managed: remove", "set u64: remove", "vec u64: set"} <= compared
     assert {"heap u64: pop", "log of 128 bytes: append", "cell u64: set"} <= compared
+
+
+def test_the_inspector_is_measured(tmp_path):
+    words = [sys.executable, "-m", "benches.inspector", "--rows", "600", "--rounds", "1", "--folder", str(tmp_path)]
+    done = subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True)
+    rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert len(rows) == 12
+    assert all(float(seconds) > 0 for _, seconds, _ in rows[1:])
+    assert list(tmp_path.iterdir()) == []

@@ -265,6 +265,39 @@ static void a_reader_that_stays_too_long_is_told_so(void) {
     remove_file();
 }
 
+static void stay_too_long(ss_memory *writer, ss_memory *reader) {
+    CHECK_EQ(ss_transaction_begin(reader), SS_OK);
+    (void)commit_bytes(writer, 5 << 20);
+    usleep(10000);
+    CHECK_EQ(has(reader, 0, "as it was"), SS_TRANSACTION);
+    CHECK_EQ(ss_transaction_rollback(reader), SS_OK);
+}
+
+/* The writer goes on asking until its next commit, and there may be none. */
+static void those_who_begin_after_one_that_stayed_may_stay(void) {
+    ss_memory *writer = open_small_writer(), *reader = open_reader();
+    CHECK_EQ(grow(writer, 2), SS_OK);
+    stay_too_long(writer, reader);
+    CHECK_EQ(put(writer, 70000, "seen"), SS_OK);
+    CHECK(size_of("followed-wal") <= 2 << 20); /* the first commit after it has emptied the log */
+    stay_too_long(writer, reader);
+    CHECK_EQ(ss_transaction_begin(reader), SS_OK);
+    for (unsigned i = 0; i < 3; i++) {
+        usleep(10000);
+        CHECK_EQ(has(reader, 70000, "seen"), 1);
+    }
+    CHECK_EQ(put(writer, 70000, "left"), SS_OK); /* it cannot empty the log, and these readers were asked now */
+    usleep(10000);
+    CHECK_EQ(has(reader, 70000, "seen"), SS_TRANSACTION);
+    CHECK_EQ(put(writer, 70004, "!"), SS_OK);
+    CHECK(size_of("followed-wal") <= 2 << 20);
+    CHECK_EQ(ss_transaction_rollback(reader), SS_OK);
+    CHECK_EQ(has(reader, 70000, "left!"), 1);
+    ss_memory_release(reader);
+    ss_memory_release(writer);
+    remove_file();
+}
+
 /* What iterators compare stays while nothing is committed. */
 static void an_image_that_stays_is_known_to_stay(void) {
     ss_memory *writer = open_writer(SS_DURABLE_NORMAL), *reader = open_reader();
@@ -292,6 +325,7 @@ int main(void) {
     an_image_that_stays_is_known_to_stay();
     a_reader_that_stays_does_not_stop_the_writer();
     a_reader_that_stays_too_long_is_told_so();
+    those_who_begin_after_one_that_stayed_may_stay();
     remove_directory();
     return check_summary();
 }

@@ -285,8 +285,8 @@ class MapReader:
             except PastEnd:
                 return None
             chunk = u64(header, 8)
-            if header[:4] != b"CHK\x01" or chunk == 0:
-                return count if header[:4] == b"CHK\x01" else None
+            if header[:4] != CHUNK_BEGINS or chunk == 0:
+                return count if header[:4] == CHUNK_BEGINS else None
             count += 1
         return None
 
