@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from .encodings.columns import Encoded
 from .errors import CorruptMemory
-from .inspect.formats.layout import CHUNK_HEADER, FIRST_CHUNK, Damage
+from .inspect.formats.layout import CHUNK_BEGINS, CHUNK_HEADER, FIRST_CHUNK, NODE_MAGIC, Damage
 from .inspect.formats.maps import MapReader
 from .inspect.formats.survey import batches
 from .inspect.guessed import Sides, types_of
@@ -37,8 +37,9 @@ _HEADERS: Final = 8 << 20
 _BATCH: Final = 4 << 20
 _FINER: Final = 8
 """So many separators for each part: they are keys of the tree, and its subtrees have unlike sizes."""
-_CHUNK: Final = np.frombuffer(b"CHK\x01\x01", np.uint8)
-_NODE: Final = np.frombuffer(b"BTN", np.uint8)
+_CHUNK: Final = np.frombuffer(CHUNK_BEGINS + b"\x01", np.uint8)
+"""A chunk that is in use."""
+_NODE: Final = np.frombuffer(NODE_MAGIC, np.uint8)
 _MOST_LEVELS: Final = 32
 
 
@@ -150,7 +151,7 @@ def _nodes(reader: MapReader, start: int, stop: int) -> Iterator[npt.NDArray[np.
         at = FIRST_CHUNK + first * stride
         data = reader.source.read(at, min(count * stride, reader.source.nbytes - at))
         rows = np.frombuffer(data.ljust(count * stride, b"\0"), np.uint8).reshape(count, stride)
-        found = (rows[:, : len(_CHUNK)] == _CHUNK).all(1) & (rows[:, CHUNK_HEADER : CHUNK_HEADER + 3] == _NODE).all(1)
+        found = (rows[:, : len(_CHUNK)] == _CHUNK).all(1) & (rows[:, CHUNK_HEADER : CHUNK_HEADER + len(_NODE)] == _NODE).all(1)
         chunks = np.flatnonzero(found).astype(np.uint64) + np.uint64(first)
         if len(chunks):
             yield chunks

@@ -250,6 +250,8 @@ def _last_element(reader: SequenceReader) -> list[bytes]:
     """Return the last element that can be read, if there are several and their order means something."""
     if reader.readable() < _FIRST or reader.kind == "heap":
         return []
+    if not reader.source.is_at_hand(reader.address(reader.readable() - 1), 1):  # far away it would cost a request
+        return []
     try:
         return [reader.element(reader.readable() - 1)]
     except Damage:
@@ -316,7 +318,8 @@ def _describe_map(found: Contents, part: Part, reader: MapReader, deep: bool | N
     key_reading = read_as(reader.key, keys, part.names)
     found.key_type = key_reading.label if keys else None
     found.first = _first_entries(reader, key_reading, value_reading)
-    last = reader.last_key() if reader.length > 1 else None
+    is_near = found.whole or not reader.source.is_far  # far away the way to it costs some requests
+    last = reader.last_key() if reader.length > 1 and is_near else None
     found.last = [] if last is None else _shown(reader, [last], key_reading, value_reading)
     found.key_sizes, found.value_sizes = stats.key_sizes, stats.value_sizes
     found.key_bound = _bound(layout.key_fixed, layout.key_max)

@@ -38,7 +38,8 @@ def use_of(part: Part, reader: MapReader | SequenceReader | None, bucket_bytes: 
     whole = len(part.buckets) * bucket_bytes if part.id is not None else part.source.nbytes
     used, free = part.source.nbytes if part.kind != "zeros" else 0, 0
     if isinstance(reader, MapReader):
-        free_chunks = reader.free_chunks(_MOST_FREE) if free_chunks is None else free_chunks
+        if free_chunks is None and not reader.source.is_far:  # far away each may cost a request
+            free_chunks = reader.free_chunks(_MOST_FREE)
         used = FIRST_CHUNK + reader.allocated * reader.space.stride
         free = -1 if free_chunks is None else free_chunks * reader.space.stride
     elif isinstance(reader, LogReader):

@@ -9,6 +9,7 @@ import gzip
 import io
 import json
 import re
+import shutil
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from functools import cache
@@ -108,7 +109,7 @@ def bare_file(out: Path) -> Path:
 def no_verb_ends_with_0(path: Path, folder: Path, memory: int | None, codes: set[int] | None = None) -> None:
     out = folder / f"out-{path.name}"
     for old in folder.glob(f"{out.stem}.*"):
-        old.unlink()
+        shutil.rmtree(old) if old.is_dir() else old.unlink()  # of a snapshot, repair writes a snapshot
     for verb, arguments in verbs(path, out, memory).items():
         code, said, errors = run(*verb.split(" -")[0].split(), *arguments)
         if verb == "import --into" and memory is None:
