@@ -347,7 +347,7 @@ static int collect(ss_cursor *cursor, int part, ss_span span, enum form form, ui
         return ss_fail(SS_CORRUPT, "a fixed-size key or value has its size", 0, span.size, fixed_size);
     }
     if (form == NUMBERS) {
-        number = ss_get_be(span.at, (size_t)fixed_size);
+        number = ss_get_be(span.at, (uint32_t)fixed_size);
     } else {
         uint8_t *room = row_room(&cursor->bytes[part], (size_t)span.size);
         if (room == NULL) return SS_NO_HEAP;
@@ -436,7 +436,7 @@ static int collect_parts(ss_cursor *cursor, int part, const uint8_t *from, uint3
     if (room == NULL) return SS_NO_HEAP;
     for (uint32_t i = 0; i < n; i++, from += stride) {
         if (form == NUMBERS) {
-            ss_put64(room + (size_t)8 * i, ss_get_be(from, size));
+            ss_put64(room + (size_t)8 * i, ss_get_be(from, (uint32_t)size));
         } else {
             memcpy(room + i * size, from, size);
         }
