@@ -137,6 +137,7 @@ class BothEnds(Iterator[T], Generic[T]):
             self._forget_locked()
 
     def _forget_locked(self) -> None:
+        self._settle()  # what a loop has left of its batch was fetched before the change, too
         before, self._torn = self._torn, True
         self._batch = 1
         for back, items in enumerate(self._ends):
@@ -144,6 +145,7 @@ class BothEnds(Iterator[T], Generic[T]):
             dropped = _drain(items)
             if dropped + count:
                 self._give_back(dropped + count, back=bool(back))
+                self._at_end = False
             if count:
                 self._pass_over(count, back=not back)
         self._torn = before

@@ -42,7 +42,8 @@ def test_the_way_of_a_key_has_at_most_ten_steps():
 
 
 def test_the_method_of_the_drawing_is_the_one_that_runs():
-    assert Path(inspect.getsourcefile(StableBTreeMap[u64, str].__setitem__)) == HOPS[0][1]
+    runs = Path(inspect.getsourcefile(StableBTreeMap[u64, str].__setitem__))  # the package may be installed elsewhere
+    assert runs.parts[-3:] == HOPS[0][1].parts[-3:]
 
 
 @pytest.mark.parametrize(("name", "path"), HOPS[1:-1])

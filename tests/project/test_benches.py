@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The runner of the benchmarks works, at sizes at which it measures nothing; with cargo, our bytes are those of the crate."""
 
+import importlib
 import json
 import shutil
 import subprocess
@@ -10,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from benches import crate, program
-from benches.measure import Results
-from benches.work import QUICK
-
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def part(monkeypatch):
+    """A function that imports a module of benches/; behind the rest, so that it meets the same package as the test."""
+    monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT)])
+    return lambda name: importlib.import_module(f"benches.{name}")
 
 
 def bench(out, *options):
@@ -44,10 +48,11 @@ def test_a_quick_run_leaves_a_table_numbers_and_plots(tmp_path):
     assert (tmp_path / "work.svg").exists()
 
 
-def test_a_side_that_finds_something_else_does_not_count(tmp_path, monkeypatch):
+def test_a_side_that_finds_something_else_does_not_count(tmp_path, monkeypatch, part):
+    program = part("program")
     monkeypatch.setattr(program.Ours, "scan", lambda _: 1.0)
-    results, said = Results(), []
-    program.measure(replace(QUICK, rounds=1), tmp_path, "cpu", results, said.append)
+    results, said = part("measure").Results(), []
+    program.measure(replace(part("work").QUICK, rounds=1), tmp_path, "cpu", results, said.append)
     assert results.failures
     assert "scan found different things" in results.failures[0]
     assert not results.times
@@ -75,7 +80,8 @@ def test_hashes_of_a_map_are_measured_against_their_aims(tmp_path):
     assert "## Certified map" in (tmp_path / "results.md").read_text(encoding="utf-8")
 
 
-def test_the_version_of_the_crate_stands_in_one_place():
+def test_the_version_of_the_crate_stands_in_one_place(part):
+    crate = part("crate")
     locked = (crate.SOURCE / "Cargo.lock").read_text(encoding="utf-8")
     assert f'name = "ic-stable-structures"\nversion = "{crate.version()}"\n' in locked
     others = [path for path in (ROOT / "benches").rglob("*.py") if crate.version() in path.read_text(encoding="utf-8")]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
 import threading
 from collections import deque
 from typing import Any
@@ -162,3 +164,41 @@ def test_a_child_of_a_fork_can_go_on():
         os._exit(0 if [key for key, _ in loop] == list(range(1, 300)) else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert len(list(loop)) == 299
+
+
+def near_ends(rand: random.Random, left: deque[int]) -> int:
+    """A key that comes soon, from either end: only there can an item be old that was fetched ahead."""
+    return rand.choice([*itertools.islice(left, 4), *itertools.islice(reversed(left), 4)])
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("in_loop", [False, True])
+def test_values_that_are_overwritten_just_before_their_turn_are_seen(packed, reverse, in_loop):
+    rand = random.Random(f"{packed} {reverse} {in_loop}")
+    for _ in range(60):
+        held = {key: key for key in range(rand.choice([1, 2, 3, 5, 17, 40, 200, 333]))}
+        tree = StableBTreeMap[u64, u64].from_sorted(StableMemory(), held, held.values()) if packed else map_of(held)
+        it = tree.range(reverse=reverse)
+        loop = iter(it) if in_loop else it
+        left = deque(reversed(held) if reverse else held)
+        while left:
+            way = rand.choice(["loop", "loop", "next", "back", "skip"])
+            if way == "skip":
+                skipped = min(2, len(left))
+                assert it.skip(2) == skipped
+                for _ in range(skipped):
+                    left.popleft()
+            else:
+                key = left.pop() if way == "back" else left.popleft()
+                assert (it.next_back() if way == "back" else next(loop if way == "loop" else it)) == (key, held[key])
+            for _ in range(rand.choice([0, 0, 1, 3]) if left else 0):
+                key = near_ends(rand, left)
+                tree[key] = held[key] = rand.randrange(10**6)
+        assert next(loop, None) is None
+
+
+def map_of(held: dict[int, int]) -> StableBTreeMap[int, int]:
+    made = StableBTreeMap[u64, u64](StableMemory())
+    made.update(held)
+    return made
