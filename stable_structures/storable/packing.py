@@ -42,8 +42,8 @@ class Field(NamedTuple):
     code: str
     types: frozenset[type]
     """Classes of values that are packed to the bytes of their encoding, or raise."""
-    length: int = 0
-    """Of bytes: how many there must be, since `struct` would pad them."""
+    length: int | None = None
+    """Of bytes: how many there must be, since `struct` would pad or cut them; None for numbers."""
     flipped: bool = False
     """Whether the top bit of the first byte is stored flipped."""
 
@@ -397,7 +397,7 @@ _PACKERS: Final = {2: _packer_of_two, 3: _packer_of_three}
 
 def packer_of(layout: struct.Struct, fields: Sequence[Field]) -> Callable[[Any], bytes | None]:
     """Return a function that packs fields, given as a sequence; it returns None for others than these."""
-    exact = [(index, field.length) for index, field in enumerate(fields) if field.length]
+    exact = [(index, field.length) for index, field in enumerate(fields) if field.length is not None]
     return _PACKERS.get(len(fields), _packer_of_any)(layout.pack, [field.types for field in fields], exact)
 
 

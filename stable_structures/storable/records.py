@@ -201,7 +201,7 @@ class _Packing:
             return self.pack
         types = {"f": FLOAT_TYPES, "b": frozenset({bool}), "V": frozenset({bytes})}
         fields = [self._dtype[name] for name in self._dtype.names or ()]
-        known = [Field("", types.get(field.kind, WHOLE_TYPES), field.itemsize if field.kind == "V" else 0) for field in fields]
+        known = [Field("", types.get(field.kind, WHOLE_TYPES), field.itemsize if field.kind == "V" else None) for field in fields]
         return packer_of(self._layout, known)
 
     def pack(self, value: tuple[Any, ...]) -> bytes | None:

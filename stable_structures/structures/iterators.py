@@ -249,7 +249,10 @@ class BothEnds(Iterator[T], Generic[T]):
                         self._put_back(raw, back=back)
                         break
                     yield raw if finish is None else self._finished(raw)
-                if not (self._at_end and generation[0] == seen) or own or other or self._quick[not back] is not None:
+                held = self._quick[back]  # looked at before `own`, into which `_settle` puts it
+                if not (self._at_end and generation[0] == seen and (held is rest or held is None)):
+                    continue  # also if another loop over this iterator fetched the last batch
+                if own or other or self._quick[not back] is not None:
                     continue
                 self._used_up = True
             if self._used_up:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stable_structures import MemoryManager, StableBTreeMap, StableBTreeSet, StableLog, StableMemory, StableVec, f64, u32, u64
+from stable_structures import MemoryManager, StableBTreeMap, StableBTreeSet, StableLog, StableMemory, StableVec, f64, i64, u32, u64
 
 VALUES: dict[str, tuple[Any, Any]] = {
     "number": (u64, lambda n: n),
@@ -196,6 +196,39 @@ def test_values_that_are_overwritten_just_before_their_turn_are_seen(packed, rev
                 key = near_ends(rand, left)
                 tree[key] = held[key] = rand.randrange(10**6)
         assert next(loop, None) is None
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("what", ["range", "keys_range", "values_range", "set", "vec"])
+def test_loops_that_share_an_iterator_get_each_item_once(what, reverse):
+    rand = random.Random(f"{what} {reverse}")
+    for _ in range(60):
+        count = rand.choice([0, 1, 2, 5, 15, 16, 17, 40, 48, 60, 130, 300])
+        it, items = shared_iterator(what, count, reverse)
+        loops = [iter(it) for _ in range(rand.choice([2, 3]))]
+        left = deque(reversed(items) if reverse else items)
+        loop, stays = it, rand.choice([0.3, 0.95])
+        while left:
+            if rand.random() > stays:
+                loop = rand.choice([*loops, it])
+            assert next(loop, None) == left.popleft(), (count, len(left))
+        assert [next(loop, None) for loop in loops] == [None] * len(loops)
+
+
+def shared_iterator(what: str, count: int, reverse: bool) -> tuple[Any, list[Any]]:
+    numbers = range(count)
+    if what == "vec":
+        vec = StableVec[u64](StableMemory())
+        vec.extend(numbers)
+        return reversed(vec) if reverse else vec.iter(), list(numbers)
+    if what == "set":
+        members = StableBTreeSet[u64](StableMemory())
+        members.update(numbers)
+        return members.range(reverse=reverse), list(numbers)
+    items = {"range": [(n, -n) for n in numbers], "keys_range": list(numbers), "values_range": [-n for n in numbers]}[what]
+    pairs = StableBTreeMap[u64, i64](StableMemory())
+    pairs.update({n: -n for n in numbers})
+    return getattr(pairs, what)(reverse=reverse), items
 
 
 def map_of(held: dict[int, int]) -> StableBTreeMap[int, int]:
