@@ -374,6 +374,7 @@ class Tree(InArrow, Structure):
 
     def _arrow_batches(self, start: Any, stop: Any, rows: int, nbytes: int) -> Iterator[list[Encoded]]:
         from_, to = end_kinds(start, stop, (True, False))
+        changes = self._changes()
         cursor = self._cursor(from_, start, to, stop)
         sizes = [codec.bound.max_size if codec.bound.is_fixed_size else None for codec in self._codecs]
         while True:
@@ -383,6 +384,8 @@ class Tree(InArrow, Structure):
                 batch = self._any_batch(cursor, rows, nbytes)
             if not batch[0].count:
                 return
+            if self._changes() != changes:  # a cursor goes on after a value was overwritten, and a table is of one moment
+                raise RuntimeError(f"{self!r} changed while it was read; {native.CHANGED_HINT}")
             yield batch[: len(self._codecs)]
 
     def _fixed_batch(self, cursor: Any, most: int) -> list[Encoded]:

@@ -100,6 +100,11 @@ def test_batches_are_bounded_and_of_one_moment():
     with pytest.raises(RuntimeError, match="changed"):
         reader.read_next_batch()
     assert sum(batch.num_rows for batch in made.arrow_reader()) == 301
+    reader = made.arrow_reader()
+    reader.read_next_batch()
+    made[299] = b"y" * 100000  # of the same size, in its place
+    with pytest.raises(RuntimeError, match="changed"):
+        reader.read_all()
 
 
 def test_names_in_a_snapshot_are_names_of_fields():
