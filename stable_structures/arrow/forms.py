@@ -121,6 +121,9 @@ class Form:
             at = array.is_null().index(pa.scalar(True)).as_py()
             raise IncompatibleType(f"{self.codec.name} has no null, and row {at} of the column is null; fill it, or filter it out")
 
+    def check(self, array: Any) -> None:
+        """Refuse a column that the value-by-value way would round or cut: `to_pylist` loses types. O(size)."""
+
     def _cast(self, array: Any, allowed: bool) -> Any:
         """Return an array of the type of this form, without loss."""
         if array.type == self.type:
@@ -154,6 +157,10 @@ class FixedForm(Form):
         self._require_values(array)
         return Encoded.of_rows(self.to_rows(array))
 
+    def check(self, array: Any) -> None:
+        if array.null_count < len(array):
+            self.to_rows(array.drop_null())
+
     def from_rows(self, rows: Octets) -> Any:
         """Return the values of rows, whose bytes lie together in each. O(n)."""
         raise NotImplementedError
@@ -161,6 +168,11 @@ class FixedForm(Form):
     def to_rows(self, array: Any) -> Octets:
         """Return the rows of an array. O(n)."""
         raise NotImplementedError
+
+
+def _plain(array: Any) -> Any:
+    """Return an array without a dictionary."""
+    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
 
 
 def to_numpy(array: Any) -> Any:
@@ -191,7 +203,8 @@ class NumberForm(FixedForm):
         return of_numbers(self.codec._unpack(rows.view(self._dtype)[:, 0]))
 
     def to_rows(self, array: Any) -> Octets:
-        numbers = to_numpy(self._cast(array, pa.types.is_integer(array.type)) if self._is_int else array)
+        is_int = pa.types.is_integer(array.type)
+        numbers = to_numpy(self._cast(array, is_int) if self._is_int or is_int else array)  # a float takes integers that it says exactly
         packed: Octets = self.codec.encode_array(numbers)
         return packed.reshape(len(array), self.width)
 
@@ -296,10 +309,9 @@ class DigitsForm(Form):
         return str(value)
 
     def from_py(self, item: Any) -> Any:
-        try:
-            return int(item)
-        except ValueError:
-            raise IncompatibleType(f"expected decimal digits for {self.codec.name}, got {item[:50]!r}") from None
+        if not (item.isascii() and item.removeprefix("-").isdigit()):  # int() takes more: spaces, underscores, other digits
+            raise IncompatibleType(f"expected decimal digits for {self.codec.name}, got {item[:50]!r}")
+        return int(item)
 
 
 def fixed_binary(rows: Octets, width: int) -> Any:
@@ -513,6 +525,9 @@ class OptionForm(Form):
     def from_py(self, item: Any) -> Any:
         return None if item is None else self.part.from_py(item)
 
+    def check(self, array: Any) -> None:
+        self.part.check(array)
+
     def decode(self, column: Encoded) -> Any:
         ends = column.all_ends()
         sizes = np.diff(ends, prepend=np.uint64(0))
@@ -555,8 +570,14 @@ class RowForm(Form):
         return _row_from_py(self, item)
 
     def encode(self, array: Any) -> Encoded:
-        _require_struct(self, array)
+        self.check(array)
         return super().encode(array)
+
+    def check(self, array: Any) -> None:
+        _require_struct(self, array)
+        there = array.drop_null() if array.null_count else array
+        for name, form in self.parts.items():
+            form.check(_plain(there.field(there.type.get_field_index(name))))  # the offset of the whole is in it
 
 
 class FixedRowForm(FixedForm):
@@ -595,6 +616,8 @@ def _require_struct(form: RowForm | FixedRowForm, array: Any) -> None:
     if not pa.types.is_struct(array.type):
         form._refuse(array)
     names = {field.name for field in array.type}
+    if len(names) < array.type.num_fields:
+        raise IncompatibleType(f"{form.codec.name}: the struct has two fields of one name; its fields are {', '.join(form.parts)}")
     missing = [name for name in form.parts if name not in names]
     more = sorted(names - set(form.parts))
     if missing or more:

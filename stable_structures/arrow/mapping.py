@@ -64,7 +64,7 @@ def form_like(codec: Codec[Any], type_: Any) -> Form:
 def _are_alike(a: Any, b: Any) -> bool:
     """Return whether a column of one type may be meant as one of the other: texts, bytes, and structs of them."""
     if pa.types.is_struct(a) and pa.types.is_struct(b):
-        return {field.name for field in a} == {field.name for field in b} and all(
+        return sorted(field.name for field in a) == sorted(field.name for field in b) and all(
             _are_alike(field.type, b.field(field.name).type) for field in a
         )
     if pa.types.is_nested(a) and pa.types.is_nested(b) and a.num_fields == b.num_fields == 1:  # lists

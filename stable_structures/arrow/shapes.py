@@ -21,11 +21,12 @@ import pyarrow as pa
 from ..encodings.candid.types import NAT8, Func, Opt, Primitive, Service, Type, Variant, Vec, resolve
 from ..encodings.candid.types import Record as CandidRecord
 from ..encodings.columns import Octets
+from ..errors import BoundExceeded, IncompatibleType
 from ..principal import Principal
 from ..storable import Codec
 from ..storable.candid import Candid
 from ..storable.cbor import CborCodec
-from .forms import Choices, EncodedForm, FixedForm, Form, fixed_binary, rows_of_binary, to_numpy
+from .forms import Choices, EncodedForm, FixedForm, Form, fixed_binary, is_binary, rows_of_binary, to_numpy
 
 Convert = Callable[[Any], Any]
 _DIGITS: Final = 38
@@ -83,6 +84,20 @@ def shape_form(codec: Codec[Any], choices: Choices) -> Form | None:
 
 
 # ---- parts that Candid and CBOR share ----
+
+
+def _whole(item: Any) -> int:
+    """Return a number of Arrow as an integer; refuse a fraction, which `int` cuts off."""
+    if isinstance(item, bool) or int(item) != item:
+        raise BoundExceeded(f"expected an integer, got {item}; round it first")
+    return int(item)
+
+
+def _real(item: Any) -> Any:
+    """Return a number of Arrow for a float; refuse an integer that no float says exactly."""
+    if isinstance(item, int) and float(item) != item:
+        raise BoundExceeded(f"the float nearest to {item} is {float(item):.0f}; cast the column if that will do")
+    return item
 
 
 def _list(item: Shape) -> Shape:
@@ -167,12 +182,12 @@ def _of_primitive(found: Primitive, choices: Choices) -> Shape:
     if found.name in ("null", "reserved"):
         return Shape(pa.null(), nullable=True)
     if found.name in ("nat", "int"):
-        return Shape(pa.decimal128(_DIGITS, 0), None, int)
+        return Shape(pa.decimal128(_DIGITS, 0), None, _whole)
     if found.name == "principal":
         return _principal(choices)
     if found.name not in _CANDID:
         raise NoShape(found.name)
-    return Shape(_CANDID[found.name])
+    return Shape(_CANDID[found.name], None, _real if found.name.startswith("float") else None)
 
 
 def _of_record(found: CandidRecord, choices: Choices, depth: int) -> Shape:
@@ -206,7 +221,7 @@ def _of_variant(found: Variant, choices: Choices, depth: int) -> Shape:
 _PLAIN: Final[dict[Any, Shape]] = {
     bool: Shape(pa.bool_()),
     int: Shape(pa.int64()),
-    float: Shape(pa.float64(), float),
+    float: Shape(pa.float64(), float, _real),
     str: Shape(pa.string()),
     bytes: Shape(pa.binary()),
     type(None): Shape(pa.null(), nullable=True),
@@ -306,10 +321,11 @@ class RecordForm(FixedForm):
 
     def to_rows(self, array: Any) -> Octets:
         """Return the rows of an array. O(n)."""
-        if array.type != self.type:
-            array = array.cast(self.type)
         made = np.zeros(len(array), self._dtype)
-        _into_numpy(made, array)
+        try:
+            _into_numpy(made, array, self.type, self.codec.name)
+        except pa.ArrowException as error:
+            raise BoundExceeded(f"{self.codec.name} cannot hold this column of {array.type}: {error}") from None
         return self.codec.encode_array(made).reshape(len(array), self.width)
 
     def to_py(self, value: Any) -> Any:
@@ -319,7 +335,7 @@ class RecordForm(FixedForm):
     def from_py(self, item: Any) -> Any:
         """Return a scalar again."""
         made = np.zeros(1, self._dtype)
-        _into_numpy(made, pa.array([item], self.type))
+        _into_numpy(made, pa.array([item], self.type), self.type, self.codec.name)
         return made[0]
 
 
@@ -369,21 +385,59 @@ def _of_numpy(values: Any, type_: Any) -> Any:
     return pa.array(values.tolist() if pa.types.is_binary(type_) else np.ascontiguousarray(values), type_)
 
 
-def _into_numpy(room: Any, array: Any) -> None:
-    """Fill an array of numpy, field by field."""
-    type_ = array.type
+def _into_numpy(room: Any, array: Any, type_: Any, name: str) -> None:
+    """Fill an array of numpy, field by field, with what is meant as one of `type_`. Raises `IncompatibleType`, `BoundExceeded`."""
+    if array.null_count:
+        raise IncompatibleType(f"{name} has no null, and a row of the column is null; fill it, or filter it out")
     if pa.types.is_struct(type_):
-        for place, field in enumerate(type_):
-            _into_numpy(room[field.name], array.field(place))
+        names = [field.name for field in type_]
+        if not pa.types.is_struct(array.type) or sorted(field.name for field in array.type) != sorted(names):
+            raise IncompatibleType(f"{name}: expected a struct of {', '.join(names)}, got {array.type}")
+        for field in type_:
+            place = array.type.get_field_index(field.name)
+            _into_numpy(room[field.name], array.field(place), field.type, f"{name}.{field.name}")
     elif pa.types.is_fixed_size_list(type_):
+        if not (pa.types.is_list(array.type) or pa.types.is_large_list(array.type) or pa.types.is_fixed_size_list(array.type)):
+            raise _unlike(array, type_, name)
         flat = np.empty((len(array) * type_.list_size, *room.shape[2:]), room.dtype)
-        _into_numpy(flat, array.flatten())
+        _into_numpy(flat, array.cast(pa.list_(array.type.value_type, type_.list_size)).flatten(), type_.value_type, name)
         room[...] = flat.reshape(room.shape)
-    elif pa.types.is_timestamp(type_) or pa.types.is_duration(type_):
-        room[...] = to_numpy(array.view(pa.int64())).view(room.dtype)
-    elif pa.types.is_fixed_size_binary(type_):
-        room[...] = np.ascontiguousarray(rows_of_binary(array, type_.byte_width)).reshape(-1).view(room.dtype)
-    elif pa.types.is_binary(type_):
-        room[...] = array.to_pylist()
     else:
-        room[...] = to_numpy(array)
+        room[...] = _leaf(room.dtype, _cast(array, type_, name), name)
+
+
+def _leaf(dtype: Any, array: Any, name: str) -> Any:
+    """Return what is assigned to a field without parts."""
+    type_ = array.type
+    if pa.types.is_timestamp(type_) or pa.types.is_duration(type_):
+        return to_numpy(array.view(pa.int64())).view(dtype)
+    if pa.types.is_fixed_size_binary(type_):
+        return np.ascontiguousarray(rows_of_binary(array, type_.byte_width)).reshape(-1).view(dtype)
+    if pa.types.is_binary(type_):
+        found = array.to_pylist()
+        if any(len(data) > dtype.itemsize for data in found):
+            raise BoundExceeded(f"{name} holds {dtype.itemsize} bytes, got {max(map(len, found))}; cut them first")
+        return found
+    return to_numpy(array)
+
+
+def _cast(array: Any, type_: Any, name: str) -> Any:
+    """Return an array of a type that says the same values. Raises `IncompatibleType`, and what pyarrow raises."""
+    given = array.type
+    if given == type_:
+        return array
+    is_int, is_float = pa.types.is_integer(given), pa.types.is_floating(given)
+    allowed = (
+        (pa.types.is_integer(type_) and is_int)
+        or (pa.types.is_floating(type_) and (is_int or (is_float and given.bit_width <= type_.bit_width)))
+        or (pa.types.is_timestamp(type_) and pa.types.is_timestamp(given) and given.tz is None)
+        or (pa.types.is_duration(type_) and pa.types.is_duration(given))
+        or (is_binary(type_) and is_binary(given))
+    )
+    if not allowed:
+        raise _unlike(array, type_, name)
+    return array.cast(type_)
+
+
+def _unlike(array: Any, type_: Any, name: str) -> IncompatibleType:
+    return IncompatibleType(f"{name}: expected a column of {type_}, got {array.type}; cast it first")

@@ -39,6 +39,8 @@ from .writing import NewFile, is_stream
 
 SUFFIXES: Final = (".sqlite", ".sqlite3", ".db")
 _CATALOGUE: Final = "memories"
+_INDEX: Final = " by key"
+"""What the name of an index ends with; tables and indexes share one space of names."""
 _BATCH: Final = 4096
 _MOST: Final = 2**63
 
@@ -75,12 +77,13 @@ def write_database(  # noqa: PLR0913 - keyword-only choices
         raise image.unreadable("nothing in it has entries")
     with NewFile(path) as new:
         made: dict[str, int] = {}
+        names = _names([part for part in parts if part.is_structure])
         with _database(str(new.temporary)) as database:
             _create(database, _CATALOGUE, ["memory INTEGER", "name TEXT", "structure TEXT", "key TEXT", "value TEXT", "entries INTEGER"])
             for part in parts:
                 if part.is_structure:
                     rows = table(part, types, raw=raw, note=note)
-                    made[_name(part, made)] = _fill(database, _name(part, made), part, rows)
+                    made[names[part.id]] = _fill(database, names[part.id], part, rows)
                 else:
                     _insert(database, _CATALOGUE, [(part.id, None, part.recognition.title, None, None, None)])
         new.keep()
@@ -101,12 +104,17 @@ def _database(path: str) -> Iterator[sqlite3.Connection]:
         raise Unreadable(f"SQLite: {error}; give another --format") from None
 
 
-def _name(part: Part, taken: dict[str, int]) -> str:
-    name = part.told.name or ("image" if part.id is None else f"memory_{part.id}")
-    used = {one.lower() for one in (*taken, _CATALOGUE)}
-    if name.lower().startswith("sqlite_") or name.lower() in used or "\0" in name:
-        name = f"memory_{part.id}"
-    return name
+def _names(parts: list[Part]) -> dict[int | None, str]:
+    """Return the name of each table: what the schema gives, unless SQLite or another table needs that name. Case does not count."""
+    made = {part.id: "image" if part.id is None else f"memory_{part.id}" for part in parts}
+    taken = {_CATALOGUE, *made.values()}
+    for part in parts:
+        told = part.told.name or ""
+        own = told.lower() == made[part.id]
+        if told and not own and told.lower() not in taken and not told.lower().startswith("sqlite_") and not told.lower().endswith(_INDEX):
+            made[part.id] = told
+            taken.add(told.lower())
+    return made
 
 
 def _quoted(name: str) -> str:
@@ -136,7 +144,7 @@ def _fill(database: sqlite3.Connection, name: str, part: Part, rows: Table) -> i
             batch = []
     _insert(database, name, batch)
     if rows.key is not None and rows.key is not RAW:
-        index = _quoted(f"{name} by key")
+        index = _quoted(name + _INDEX)
         database.execute(f"CREATE INDEX {index} ON {_quoted(name)} (key)")
     key, value = (None if reading is None else reading.label for reading in (rows.key, rows.value))
     _insert(database, _CATALOGUE, [(part.id, name, part.word.removesuffix(" index"), key, value, count)])

@@ -247,6 +247,13 @@ def test_numbers_too_long_for_decimals_are_refused_with_the_way_out():
         (tuple[u8, u8, u8], pa.array([{"f0": 1, "f1": 2, "f2": None}]), "null"),
         (Principal, pa.array(["x"]), "Principal"),
         (None, pa.array([1]), "null"),
+        (f64, pa.array([2**53 + 1]), "f64 cannot hold"),
+        (tuple[f64, u32], pa.array([{"f0": 2**53 + 1, "f1": 1}]), "f64 cannot hold"),
+        (tuple[u8, u8], pa.StructArray.from_arrays([pa.array([1])] * 3, ["f0", "f1", "f0"]), "two fields of one name"),
+        (Candid("nat"), pa.array([1.5]), "expected an integer"),
+        (Candid("vec int"), pa.array([[Decimal("1.5")]]), "expected an integer"),
+        (Candid("record { a : nat }"), pa.array([{"a": True}]), "expected an integer"),
+        (Candid("float64"), pa.array([2**53 + 1]), "nearest to 9007199254740993"),
     ],
     ids=str,
 )
@@ -258,7 +265,88 @@ def test_columns_that_do_not_fit_are_refused_and_nothing_is_written(tp, column, 
     assert len(log) == 0
 
 
+@pytest.mark.parametrize(
+    ("tp", "column", "what"),
+    [
+        (u128, pa.array([1.5]), "expected a column of decimal128"),
+        (u128, pa.array([Decimal("1.5")]), "data loss"),
+        (u128 | None, pa.array([Decimal("1.5")]), "data loss"),
+        (u128, pa.array(["1_0"]), "decimal digits"),
+        (u8, pa.array([True]), "expected a column of uint8"),
+        (u8, pa.array([True]).dictionary_encode(), "expected a column of uint8"),
+        (f32, pa.array([0.1]), "float32"),
+        (f64, pa.array([2**53 + 1]), "f64 cannot hold"),
+        (dt.datetime, pa.array([1], pa.timestamp("ns", "UTC")), "lose data"),
+        (dt.datetime, pa.array([1], pa.timestamp("us")), "expected a column of timestamp"),
+    ],
+    ids=str,
+)
+def test_a_part_of_a_row_is_neither_rounded_nor_cut(tp, column, what):
+    """Rows without a fixed size go value by value, where Python would convert."""
+    row = pa.StructArray.from_arrays([column, pa.array(["a"]), pa.nulls(1)], ["f0", "f1", "f2"])
+    outer = pa.StructArray.from_arrays([row, pa.array(["a"]), pa.nulls(1)], ["f0", "f1", "f2"])
+    inner = tuple[tp, str, None]
+    for of, array in ((inner, row), (inner | None, row), (tuple[inner, str, None], outer)):
+        log = log_of(of, [])
+        with pytest.raises((IncompatibleType, BoundExceeded)) as caught:
+            log.extend(array)
+        assert what in str(caught.value)
+        assert len(log) == 0
+
+
+def test_what_lies_behind_a_null_row_does_not_count():
+    parts = [pa.array([Decimal("1.5"), Decimal("2.0")]), pa.array(["a", "b"]), pa.nulls(2)]
+    rows = pa.StructArray.from_arrays(parts, ["f0", "f1", "f2"], mask=pa.array([True, False]))
+    assert list(log_of(tuple[u128, str, None] | None, rows)) == [None, (2, "b", None)]
+    assert list(log_of(tuple[u128, str, None], rows.slice(1))) == [(2, "b", None)]
+
+
+FIELDS = {
+    "a": pa.array([1, 2], pa.uint32()),
+    "b": pa.array([0.5, 0.25], pa.float32()),
+    "c": pa.array([1, 2], pa.timestamp("us")),
+    "s": pa.array([b"ab", b"cd"]),
+    "l": pa.array([[1, 2], [3, 4]], pa.list_(pa.uint16(), 2)),
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        *[({name: None}, "expected a struct of a, b, c, s, l") for name in FIELDS],
+        *[({name: pa.array([None, *column.to_pylist()[1:]], column.type)}, "has no null") for name, column in FIELDS.items()],
+        ({"z": pa.array([1, 2])}, "expected a struct"),
+        ({"a": pa.array([-1, 1])}, "not in range"),
+        ({"a": pa.array([1.0, 2.0])}, "expected a column of uint32"),
+        ({"b": pa.array([0.1, 0.2])}, "expected a column of float"),
+        ({"b": pa.array([2**24 + 1, 1])}, "not in range"),
+        ({"c": pa.array([1, 2], pa.timestamp("us", "Europe/Berlin"))}, "expected a column of timestamp"),
+        ({"c": pa.array([1, 2], pa.timestamp("ns"))}, "lose data"),
+        ({"s": pa.array([b"abcde", b""])}, "holds 4 bytes, got 5"),
+        ({"s": pa.array([1.0, 2.0])}, "expected a column of binary"),
+        ({"l": pa.array([[1, None], [3, 4]], pa.list_(pa.uint16(), 2))}, "has no null"),
+        ({"l": pa.array([[1], [3, 4]])}, "cannot hold"),
+        ({"l": pa.array([1, 2])}, "expected a column of fixed_size_list"),
+    ],
+    ids=str,
+)
+def test_a_record_lacks_nothing_and_changes_nothing(changed, what):
+    record = Record(np.dtype([("a", "<u4"), ("b", "<f4"), ("c", "M8[us]"), ("s", "S4"), ("l", "<u2", (2,))]))
+
+    def struct(fields):
+        return pa.StructArray.from_arrays(list(fields.values()), list(fields))
+
+    swapped = log_of(record, struct(dict(reversed(FIELDS.items()))).slice(1))
+    assert codec(record).encode(swapped[0]) == codec(record).encode(log_of(record, struct(FIELDS))[1])
+    log = log_of(record, [])
+    with pytest.raises((IncompatibleType, BoundExceeded)) as caught:
+        log.extend(struct({name: column for name, column in {**FIELDS, **changed}.items() if column is not None}))
+    assert what in str(caught.value)
+    assert len(log) == 0
+
+
 def test_wider_columns_are_taken_if_their_values_fit():
+    assert list(log_of(f64, pa.array([2**53, -3]))) == [2.0**53, -3.0]
     assert list(log_of(u8, pa.array([1, 2], pa.int64()))) == [1, 2]
     assert list(log_of(f64, pa.array([1.5], pa.float32()))) == [1.5]
     assert list(log_of(str, pa.array(["a", "b"], pa.large_string()))) == ["a", "b"]

@@ -71,6 +71,29 @@ def write_all(folder: Path, tmp_path: Path) -> dict[str, Path]:
     return {name: tmp_path / name for name in ("shrunk", "repaired", "imported", "loaded")}
 
 
+@pytest.mark.parametrize("out", ["OUT", "wasm_chunk_store/OUT", "../snapshot/OUT", "../link/OUT"])
+def test_it_is_not_made_inside_the_snapshot(tmp_path, out):
+    folder = snapshot(tmp_path, make_icp)
+    (tmp_path / "link").symlink_to(folder)
+    before = content(folder)
+    with pytest.raises(Unreadable, match="the snapshot's own folder"):
+        shrink(folder, folder / out)
+    assert content(folder) == before
+    assert not list(tmp_path.rglob(".*.part"))
+
+
+def test_a_symbolic_link_becomes_the_file_that_it_leads_to(tmp_path):
+    folder = snapshot(tmp_path, make_icp)
+    (folder / "wasm_module.bin").unlink(missing_ok=True)
+    (tmp_path / "module").write_bytes(b"\0asm shared")
+    (folder / "wasm_module.bin").symlink_to("../module")
+    (tmp_path / "elsewhere" / "deep").mkdir(parents=True)
+    shrink(folder, tmp_path / "elsewhere" / "deep" / "OUT")
+    made = tmp_path / "elsewhere" / "deep" / "OUT" / "wasm_module.bin"
+    assert made.read_bytes() == b"\0asm shared"
+    assert not made.is_symlink()
+
+
 @MAKERS
 def test_every_verb_makes_a_folder_of_a_folder(tmp_path, make):
     folder = snapshot(tmp_path, make)

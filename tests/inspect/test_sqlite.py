@@ -102,6 +102,31 @@ def test_every_memory_is_a_table(tmp_path):
         load(out, tmp_path / "no.bin", key=parse_type("u64"))
 
 
+@pytest.mark.parametrize(
+    ("names", "tables"),
+    [
+        ({1: "users", 2: "users by key"}, ["users", "memory_2", "memory_3"]),
+        ({1: "memory_2"}, ["memory_1", "memory_2", "memory_3"]),
+        ({1: "MEMORY_3", 2: "memory_1"}, ["memory_1", "memory_2", "memory_3"]),
+        ({1: "memory_2", 2: "memories"}, ["memory_1", "memory_2", "memory_3"]),
+        ({1: "a", 2: "A", 3: "memory_3"}, ["a", "memory_2", "memory_3"]),
+    ],
+)
+def test_names_that_meet_leave_every_memory_its_table(tmp_path, names, tables):
+    memory = StableMemory()
+    manager = MemoryManager(memory, bucket_pages=1)
+    for id_ in (1, 2, 3):
+        StableBTreeMap[u64, str](manager.get(id_)).update({id_: "x"})
+    (tmp_path / "image.bin").write_bytes(read(memory))
+    texts = [f'[memories.{id_}]\nname = "{name}"\n' for id_, name in names.items()]
+    (tmp_path / "memories.toml").write_text("".join(texts))
+    done = command.run(["dump", tmp_path / "image.bin", "-o", tmp_path / "all.sqlite"])
+    assert done.returncode == 0, done.stderr
+    assert rows(tmp_path / "all.sqlite", "SELECT name FROM memories WHERE name IS NOT NULL ORDER BY memory") == [(one,) for one in tables]
+    counted = [rows(tmp_path / "all.sqlite", f'SELECT count(*) FROM "{one}"') for one in tables]  # noqa: S608 - names of this test
+    assert counted == [[(1,)]] * 3
+
+
 def test_what_sqlite_does_not_keep_stands_beside_as_bytes(tmp_path):
     memory = StableMemory()
     StableVec[parse_type("f64")](memory).extend([1.5, -0.0, math.inf, math.nan])

@@ -57,7 +57,7 @@ def image_output(out: str | Path, image: Image) -> ImageFile:
 class SnapshotFile(ImageFile):
     """The stable memory in a new folder of a snapshot. Without `keep` nothing is left.
 
-    Raises `Unreadable` if the folder is there already or cannot be made.
+    Raises `Unreadable` if the folder is there already, lies in the snapshot's, or cannot be made.
     """
 
     def __init__(self, out: str | Path, snapshot: Snapshot) -> None:
@@ -70,6 +70,8 @@ class SnapshotFile(ImageFile):
         self._is_juno = snapshot.tool == "Juno"
         if os.path.lexists(self.folder):
             raise _taken(self.folder)
+        if self.folder.parent.resolve().is_relative_to(self._from.resolve()):
+            raise Unreadable(f"{self.folder}: it lies in the snapshot's own folder, which is not changed; give OUT a place beside it")
         made = self.folder.with_name(f".{self.folder.name[:40]}-{secrets.token_hex(6)}.part")
         self._remove_folder = weakref.finalize(self, _discard, made, os.getpid())
         try:
@@ -189,7 +191,7 @@ def _take(source: str | Path, target: str | Path) -> str:
     if _clone(source, target):
         return str(target)
     try:
-        os.link(source, target, follow_symlinks=True)
+        os.link(Path(source).resolve(), target)  # link() itself does not follow a symbolic link, which may lead nowhere from there
     except OSError:
         shutil.copyfile(source, target)
     return str(target)
