@@ -145,7 +145,7 @@ class RowCodec(Codec[T]):
             self._refuse_dtype(array, "; pass a structured array with these names in this order")
         packed = np.empty(len(array), self.dtype)
         for name, part in self.fields.items():
-            packed[name] = part._pack(array[name])
+            packed[name] = part._pack(part._as_column(array[name]))
         return packed
 
     def _unpack(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -107,6 +107,9 @@ def test_arrays_of_other_dtypes_are_taken_where_nothing_is_lost(tp, array):
         (str, np.array(["x"]), IncompatibleType, "str has no numpy form.*pass the values one by one"),
         (u128, [1], IncompatibleType, "u128 has no numpy form"),
         (tuple[u8, u8], np.zeros(1, "u1"), IncompatibleType, "pass a structured array with these names in this order"),
+        (tuple[u8, u8], np.zeros(1, [("f0", "u1", (1,)), ("f1", "u1")]), IncompatibleType, r"for u8, got uint8 of shape \(1, 1\)"),
+        (tuple[u8, u8], np.zeros(3, [("f0", "u1"), ("f1", "u1", (3,))]), IncompatibleType, r"for u8, got uint8 of shape \(3, 3\)"),
+        (tuple[u8, Array(2)], np.zeros(3, [("f0", "u1"), ("f1", "u1", (3,))]), IncompatibleType, r"for Array\(2\), got uint8 of shape"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(tp, array, error, message):
@@ -129,6 +132,12 @@ def test_byte_arrays_cross_in_three_shapes():
         assert bytes(tp.encode_array(array)) == b"abc\0\0\0"
     assert tp.native_dtype == np.dtype("V3")
     assert [item.tobytes() for item in tp.decode_array(b"abcdef")] == [b"abc", b"def"]
+
+
+def test_a_field_of_bytes_may_be_an_array_of_bytes():
+    rows = np.array([(1, [97, 98, 99]), (2, [100, 101, 102])], [("f0", "u1"), ("f1", "u1", (3,))])
+    assert bytes(codec(tuple[u8, Array(3)]).encode_array(rows)) == b"\x01abc\x02def"
+    assert bytes(codec(tuple[u8, Array(3)]).encode_array(rows[::-1])) == b"\x02def\x01abc"
 
 
 def test_tuples_and_dataclasses_of_fixed_parts_cross_as_structured_arrays():
