@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self, TypeAlias
@@ -192,13 +192,17 @@ def held_still(*given: object) -> Iterator[None]:
     What is read in many steps would otherwise be of many commits, and look damaged.
     """
     with contextlib.ExitStack() as stack:
-        for one in given:
-            source = one.source if isinstance(one, Image) else one
-            memory = source.memory() if isinstance(source, MemorySource) else source
-            if isinstance(memory, NativeMemory) and native.is_read_only(memory._handle):
-                with contextlib.suppress(MemoryInUse):
-                    stack.enter_context(memory.transaction())
+        _hold_still(stack, given)
         yield
+
+
+def _hold_still(stack: contextlib.ExitStack, given: Iterable[object]) -> None:
+    for one in given:
+        source = one.source if isinstance(one, Image) else one
+        memory = source.memory() if isinstance(source, MemorySource) else source
+        if isinstance(memory, NativeMemory) and native.is_read_only(memory._handle):
+            with contextlib.suppress(MemoryInUse):
+                stack.enter_context(memory.transaction())
 
 
 def open_unchecked(

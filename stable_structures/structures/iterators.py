@@ -226,17 +226,20 @@ class BothEnds(Iterator[T], Generic[T]):
 
     def _take_more(self, *, back: bool) -> Any:
         """Return the next item if none is fetched yet, or if another thread took it."""
-        own, other = self._ends[back], self._ends[not back]
         with self._own_lock():
-            while not self._used_up:
-                self.validate()
-                self._settle()
-                if not (own or self._more(back=back) or other):
-                    break
-                with contextlib.suppress(IndexError):  # another thread may take fetched items without the lock
-                    return own.popleft() if own else self._cross(back=back)
-            self._used_up = True
-            raise StopIteration
+            return self._take_locked(back=back)
+
+    def _take_locked(self, *, back: bool) -> Any:
+        own, other = self._ends[back], self._ends[not back]
+        while not self._used_up:
+            self.validate()
+            self._settle()
+            if not (own or self._more(back=back) or other):
+                break
+            with contextlib.suppress(IndexError):  # another thread may take fetched items without the lock
+                return own.popleft() if own else self._cross(back=back)
+        self._used_up = True
+        raise StopIteration
 
     def _walk(self, *, back: bool) -> Iterator[T]:
         own, other, generation = self._ends[back], self._ends[not back], self._generation

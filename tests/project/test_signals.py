@@ -16,11 +16,14 @@ import stable_structures
 
 ROOT = Path(stable_structures.__file__).parent
 
-# Their blocks only close a file or a buffer, which does so itself when nothing refers to it any more.
+# Their blocks only close a file or a buffer, which does so itself when nothing refers to it any more, or end a display.
 HARMLESS = {
+    "_Writer._image",
     "_machine",
     "_unwinding_signals",
     "_diff",
+    "drained",
+    "inspect_fleet",
     "to_dict",
     "unzip",
     "repair",

@@ -31,7 +31,7 @@ from ...errors import StableError
 from ...memory.memory import PAGE_SIZE
 from ..formats.snapshot import METADATA, Snapshot
 from ..image import Image
-from ..source import BLOCK, Unreadable
+from ..source import Unreadable
 from ..writing import is_stream
 from .build import ImageFile
 
@@ -179,11 +179,8 @@ def _juno_data(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sha256(path: Path) -> str:
-    total = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            total.update(block)
-    return total.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _take(source: str | Path, target: str | Path) -> str:
