@@ -283,7 +283,7 @@ def images_in(path: str) -> list[str]:
             str(one) for one in sorted(folder.iterdir()) if not (one.name.startswith(".") or one.suffix in _NO_IMAGES or one.is_symlink())
         ]
     except OSError as error:
-        raise Unreadable(f"{path}: cannot be read: {error.strerror}") from None
+        raise Unreadable(f"{path}: cannot be read: {error.strerror}") from error
     logs = {f"{one}-wal" for one in found}
     inner = [each for one in found if one not in logs for each in (_images_below(one) if Path(one).is_dir() else [one])]
     if not inner:
@@ -296,10 +296,11 @@ def _may_be_image(path: Path) -> bool:
 
 
 def _images_below(folder: str) -> list[str]:
+    """Return what is in a folder inside; one that cannot be read is named itself, so that whoever opens it says so."""
     try:
         return images_in(folder)
-    except Unreadable:
-        return []
+    except Unreadable as error:
+        return [folder] if isinstance(error.__cause__, OSError) else []
 
 
 def _open_path(path: Path, progress: Progress) -> Image:

@@ -9,11 +9,13 @@ import pty
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from stable_structures import MemoryManager, StableBTreeMap, StableLog, StableMemory, u64
 from stable_structures.inspect.fleet import survey
+from stable_structures.inspect.image import images_in
 
 from ..support import command
 from ..support.inspect_images import make_dfx, make_icp, make_juno, read
@@ -142,3 +144,18 @@ def test_progress_is_for_terminals_only(fleet):
     assert done.returncode == 0
     assert b"canisters" in seen
     assert len(out.splitlines()) == 5
+
+
+def test_a_folder_that_may_not_be_read_is_a_line_too(tmp_path, monkeypatch):
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "other.bin").write_bytes(b"x")
+    iterdir = Path.iterdir
+
+    def refuse(path):  # tests run as root, who may read everything
+        if path.name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert images_in(str(tmp_path)) == [str(tmp_path / "closed"), str(tmp_path / "other.bin")]
