@@ -328,7 +328,6 @@ FIELDS = {
         ({"l": pa.array([[1], [3, 4]])}, "cannot hold"),
         ({"l": pa.array([1, 2])}, "expected a column of fixed_size_list"),
     ],
-    ids=str,
 )
 def test_a_record_lacks_nothing_and_changes_nothing(changed, what):
     record = Record(np.dtype([("a", "<u4"), ("b", "<f4"), ("c", "M8[us]"), ("s", "S4"), ("l", "<u2", (2,))]))
