@@ -76,17 +76,22 @@ def write_database(  # noqa: PLR0913 - keyword-only choices
     if not any(part.is_structure for part in parts):
         raise image.unreadable("nothing in it has entries")
     with NewFile(path) as new:
-        made: dict[str, int] = {}
-        names = _names([part for part in parts if part.is_structure])
         with _database(str(new.temporary)) as database:
-            _create(database, _CATALOGUE, ["memory INTEGER", "name TEXT", "structure TEXT", "key TEXT", "value TEXT", "entries INTEGER"])
-            for part in parts:
-                if part.is_structure:
-                    rows = table(part, types, raw=raw, note=note)
-                    made[names[part.id]] = _fill(database, names[part.id], part, rows)
-                else:
-                    _insert(database, _CATALOGUE, [(part.id, None, part.recognition.title, None, None, None)])
+            made = _fill_all(database, parts, lambda part: table(part, types, raw=raw, note=note))
         new.keep()
+    return made
+
+
+def _fill_all(database: sqlite3.Connection, parts: list[Part], rows_of: Callable[[Part], Table]) -> dict[str, int]:
+    """Make a table of each part, and the one that says what they are; return the rows of each."""
+    made: dict[str, int] = {}
+    names = _names([part for part in parts if part.is_structure])
+    _create(database, _CATALOGUE, ["memory INTEGER", "name TEXT", "structure TEXT", "key TEXT", "value TEXT", "entries INTEGER"])
+    for part in parts:
+        if part.is_structure:
+            made[names[part.id]] = _fill(database, names[part.id], part, rows_of(part))
+        else:
+            _insert(database, _CATALOGUE, [(part.id, None, part.recognition.title, None, None, None)])
     return made
 
 
