@@ -294,10 +294,10 @@ class WideForm(FixedForm):
         return self.codec.decode(item) if isinstance(item, bytes) else int(item)
 
 
-class DigitsForm(Form):
-    """Integers of 16 bytes as text."""
+class WrittenForm(Form):
+    """Values that are not text, and that Arrow holds as text."""
 
-    def __init__(self, codec: IntCodec) -> None:
+    def __init__(self, codec: Any) -> None:
         super().__init__(codec, pa.string())
 
     def encode(self, array: Any) -> Encoded:
@@ -307,6 +307,10 @@ class DigitsForm(Form):
 
     def to_py(self, value: Any) -> Any:
         return str(value)
+
+
+class DigitsForm(WrittenForm):
+    """Integers of 16 bytes as text."""
 
     def from_py(self, item: Any) -> Any:
         if not (item.isascii() and item.removeprefix("-").isdigit()):  # int() takes more: spaces, underscores, other digits
@@ -469,20 +473,12 @@ class TimeForm(FixedForm):
             raise BoundExceeded(f"{self.codec.name} holds the years 1 to 9999; the column has others") from None
 
 
-class SpelledForm(Form):
+class SpelledForm(WrittenForm):
     """UUID and Decimal, as text."""
 
     def __init__(self, codec: UuidCodec | DecimalCodec) -> None:
-        super().__init__(codec, pa.string())
+        super().__init__(codec)
         self._from_text = codec.from_text
-
-    def encode(self, array: Any) -> Encoded:
-        if not is_text(array.type):
-            self._refuse(array)
-        return super().encode(array)
-
-    def to_py(self, value: Any) -> Any:
-        return str(value)
 
     def from_py(self, item: Any) -> Any:
         try:

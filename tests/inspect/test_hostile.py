@@ -301,14 +301,14 @@ def bomb(path: Path, block: bytes, count: int) -> Path:
 
 
 def test_a_gzip_bomb_is_refused_with_a_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr("stable_structures.inspect.formats.gzipped._MOST_DATA", 1 << 24)
+    monkeypatch.setattr("stable_structures.inspect.formats.unnamed._MOST_DATA", 1 << 24)
     path = bomb(tmp_path / "bomb.gz", b"x" * (1 << 20), 64)
     with pytest.raises(Unreadable, match=r"unpacks to more than .* bytes of data"):
         unzip(path)
 
 
 def test_a_gzip_of_more_zeros_than_a_memory_has_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("stable_structures.inspect.formats.gzipped._MOST_UNPACKED", 1 << 24)
+    monkeypatch.setattr("stable_structures.inspect.formats.unnamed.MOST", 1 << 24)
     path = bomb(tmp_path / "bomb.gz", bytes(1 << 20), 64)
     with pytest.raises(Unreadable, match="unpacks to more than"):
         unzip(path)

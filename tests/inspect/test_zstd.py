@@ -91,7 +91,7 @@ def test_what_follows_the_last_frame_is_said(tail, image, tmp_path):
 
 
 def test_bombs_and_large_windows_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("stable_structures.inspect.formats.zstd._MOST_DATA", 1 << 22)
+    monkeypatch.setattr("stable_structures.inspect.formats.unnamed._MOST_DATA", 1 << 22)
     path = tmp_path / "bomb.zst"
     path.write_bytes(packed(b"x" * (64 << 20)))
     with pytest.raises(Unreadable, match=r"unpacks to more than .* bytes of data, which no zstd file of a memory does"):

@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Final, NoReturn, Self
 
-from ..source import BLOCK, FileSource, Unreadable, any_set
+from ..source import BLOCK, FileSource, Progress, Source, Unreadable, any_set
 from .layout import Finding
 
 _GRAIN: Final = 4 << 10
 MOST: Final = 500 << 30
 """As much as a stable memory can have."""
+_MOST_DATA: Final = 1 << 30
 
 
 class Unnamed:
@@ -53,39 +54,81 @@ class Unnamed:
         self._file.close()
 
 
-class Packed(Protocol):
-    """A stream that is unpacked: what it is called, and what is wrong with it."""
+class BrokenStream(Exception):
+    """A packed stream cannot be read further."""
+
+
+class Packed:
+    """A stream that is unpacked, up to its first error: what it is called, how far it was read, and what is wrong with it."""
 
     word: str
+    format: str
     cut_off: str
     """What rules begin with that say that it ends too early."""
-    problems: list[Finding]
-    is_nothing: bool
-    """Whether nothing can be unpacked, though it is not cut off there."""
-    at: int
+    most_ratio: int
+    """A stream that unpacks to a GiB of data, and to more than this many times its size, is not a memory."""
+
+    def __init__(self, packed: Source, tell: Callable[[int], None]) -> None:
+        self.packed, self.tell = packed, tell
+        self.at = 0
+        self.problems: list[Finding] = []
+        self.is_nothing = False
+        """Whether nothing can be unpacked, though it is not cut off there."""
+        self.some = False
+        """Whether anything was unpacked."""
 
     def unpacked(self) -> Iterator[bytes]:
-        """Return its content, up to its first error."""
+        """Return the content. Ends at the first error, and notes it."""
+        try:
+            yield from self.parts()
+        except BrokenStream:
+            return
+
+    def parts(self) -> Iterator[bytes]:
+        """Return the content; raise `BrokenStream` at the first error, which is noted."""
+        raise NotImplementedError
+
+    def note(self, rule: str, found: int | str, expected: int | str) -> None:
+        """Note that a rule is broken here."""
+        self.problems.append(Finding(None, self.format, rule, self.at, self.at, found, expected))
+
+    def fail(self, rule: str, found: int | str, expected: int | str) -> NoReturn:
+        """Note a broken rule that ends the stream."""
+        self.note(rule, found, expected)
+        self.is_nothing = not self.some and not rule.startswith(self.cut_off)
+        raise BrokenStream
 
 
-def unpacked(stream: Packed, path: str | Path, most: int, most_data: int) -> FileSource:
-    """Return the content of a stream, as far as it can be unpacked, with what is wrong with it in `problems`. O(size).
+def unpack(kind: type[Packed], what: str | Path | Source, progress: Progress, name: str) -> FileSource:
+    """Unpack a stream, which messages call `name`, and close it, to a temporary file without a name, with holes for zeros. O(size).
 
-    Raises `Unreadable` if it is nothing of its kind, or unpacks to more than `most` bytes, or to more than `most_data` that are not zero.
+    What is wrong with it stands in the source's `problems`. Raises `Unreadable` if nothing of it can be unpacked, or if it unpacks to
+    more than a memory can be, or to far more data than it has itself.
     """
-    too_much = f", which no {stream.word} of a memory does; unpack it by itself if it is one"
-    with Unnamed(path, most, most_data, ("it unpacks to", too_much)) as out:
-        for data in stream.unpacked():
-            out.write(data)
-        if stream.is_nothing:
-            first = stream.problems[0]
-            raise Unreadable(f"{path}: cannot be read: {first.rule}: found {first.found} at byte {stream.at}")
-        source = out.source()
+    with what if isinstance(what, Source) else FileSource(what) as packed:
+        stream = kind(packed, lambda done: progress("unpacking", done, packed.nbytes))
+        path = packed.path if isinstance(packed, FileSource) else name
+        source = _content(stream, path, max(_MOST_DATA, kind.most_ratio * packed.nbytes))
     source.problems += stream.problems
     if stream.problems:
         early = any(one.rule.startswith(stream.cut_off) for one in stream.problems)
         source.notes.append(f"the {stream.word} {'ends too early' if early else 'is damaged'}; what it holds up to there is shown")
     return source
+
+
+def _content(stream: Packed, path: str | Path, most_data: int) -> FileSource:
+    too_much = f", which no {stream.word} of a memory does; unpack it by itself if it is one"
+    with Unnamed(path, MOST, most_data, ("it unpacks to", too_much)) as out:
+        _write_all(out, stream.unpacked())
+        if stream.is_nothing:
+            first = stream.problems[0]
+            raise Unreadable(f"{path}: cannot be read: {first.rule}: found {first.found} at byte {stream.at}")
+        return out.source()
+
+
+def _write_all(out: Unnamed, pieces: Iterable[bytes]) -> None:
+    for data in pieces:
+        out.write(data)
 
 
 def drained(descriptor: int, name: str) -> FileSource:
@@ -94,8 +137,7 @@ def drained(descriptor: int, name: str) -> FileSource:
         raise Unreadable(f"{name}: it is a terminal; give a file, or let a program write into the pipe")
     with Unnamed(name) as out:
         try:
-            while data := os.read(descriptor, BLOCK):
-                out.write(data)
+            _write_all(out, iter(lambda: os.read(descriptor, BLOCK), b""))
         except OSError as error:
             if isinstance(error, Unreadable):
                 raise

@@ -11,22 +11,18 @@ A few bytes of a block can unpack to 128 KiB, so little is fed at once; and a wi
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from ..source import FileSource, Progress, Source, Unreadable, no_progress
-from .layout import Finding
-from .unnamed import MOST, unpacked
+from .unnamed import Packed, unpack
 
 MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _SKIPPED: Final = b"\x2a\x4d\x18"
 _SKIPPED_HEADER: Final = 8
 _FED: Final = 1 << 10
 _MOST_WINDOW_LOG: Final = 27
-_MOST_DATA: Final = 1 << 30
-_MOST_RATIO: Final = 1000
-"""As of a gzip; zstd packs repetitions better."""
 _CUT_OFF: Final = "a zstd file is not cut off"
 _ZSTD_IN_PYTHON: Final = (3, 14)
 
@@ -37,15 +33,8 @@ def is_zstd(head: bytes) -> bool:
 
 
 def unzstd(what: str | Path | Source, progress: Progress = no_progress, name: str = "") -> FileSource:
-    """Unpack a zstd file, which messages call `name`, and close it, to a temporary file without a name. O(size).
-
-    What is wrong with it stands in the source's `problems`. Raises `Unreadable` without the extra `zstd`, if nothing of it can
-    be unpacked, or if it unpacks to more than a memory can be, or to far more data than it has itself.
-    """
-    with what if isinstance(what, Source) else FileSource(what) as packed:
-        reader = _Reader(packed, lambda done: progress("unpacking", done, packed.nbytes))
-        most_data = max(_MOST_DATA, _MOST_RATIO * packed.nbytes)
-        return unpacked(reader, packed.path if isinstance(packed, FileSource) else name, MOST, most_data)
+    """Unpack a zstd file as `unpack` does. O(size). Raises `Unreadable`, also without the extra `zstd`."""
+    return unpack(_Zstd, what, progress, name)
 
 
 def _library() -> tuple[Any, type[Exception]]:
@@ -62,34 +51,22 @@ def _library() -> tuple[Any, type[Exception]]:
     return lambda: zstandard.ZstdDecompressor(max_window_size=1 << _MOST_WINDOW_LOG).decompressobj(), zstandard.ZstdError
 
 
-class _Broken(Exception):
-    """The stream cannot be read further."""
-
-
-class _Reader:
+class _Zstd(Packed):
     """The frames, in order, up to the first that is not whole."""
 
-    word, cut_off = "zstd file", _CUT_OFF
+    word, format, cut_off, most_ratio = "zstd file", "zstd", _CUT_OFF, 1000  # it packs repetitions better than gzip does
 
-    def __init__(self, packed: Source, tell: Any) -> None:
-        self.packed, self.tell = packed, tell
-        self.at = 0
-        self.problems: list[Finding] = []
-        self.is_nothing = False
-        self._some = False
+    def __init__(self, packed: Source, tell: Callable[[int], None]) -> None:
+        super().__init__(packed, tell)
         self._new, self._error = _library()
 
-    def unpacked(self) -> Iterator[bytes]:
-        """Return the content of the frames. Ends at the first error, and notes it."""
-        try:
-            while self._follows():
-                head = self.packed.read(self.at, min(_SKIPPED_HEADER, self.packed.nbytes - self.at))
-                if head[:4] == MAGIC:
-                    yield from self._frame()
-                else:
-                    self._skip(head)
-        except _Broken:
-            return
+    def parts(self) -> Iterator[bytes]:
+        while self._follows():
+            head = self.packed.read(self.at, min(_SKIPPED_HEADER, self.packed.nbytes - self.at))
+            if head[:4] == MAGIC:
+                yield from self._frame()
+            else:
+                self._skip(head)
 
     def _follows(self) -> bool:
         """Return whether another frame begins here. Zeros up to the end are padding."""
@@ -97,21 +74,15 @@ class _Reader:
         if left == 0 or (self.at and self.packed.is_zero(self.at)):
             return False
         head = self.packed.read(self.at, min(left, 4))
-        if is_zstd(head):
-            return True
-        if self.at and MAGIC.startswith(head):
-            self._fail(f"{_CUT_OFF} (it ends inside a header)", f"{left} bytes", "a frame")
-        self._fail("nothing follows the last frame of a zstd file", f"{left:,} bytes: {head.hex()}...", "the end, or another frame")
-        return False
-
-    def _fail(self, rule: str, found: int | str, expected: int | str) -> None:
-        self.problems.append(Finding(None, "zstd", rule, self.at, self.at, found, expected))
-        self.is_nothing = not self._some and not rule.startswith(_CUT_OFF)
-        raise _Broken
+        if self.at and not is_zstd(head) and MAGIC.startswith(head):
+            self.fail(f"{_CUT_OFF} (it ends inside a header)", f"{left} bytes", "a frame")
+        if not is_zstd(head):
+            self.fail("nothing follows the last frame of a zstd file", f"{left:,} bytes: {head.hex()}...", "the end, or another frame")
+        return True
 
     def _skip(self, head: bytes) -> None:
         if len(head) < _SKIPPED_HEADER or self.at + _SKIPPED_HEADER + int.from_bytes(head[4:], "little") > self.packed.nbytes:
-            self._fail(f"{_CUT_OFF} (it ends inside a skippable frame)", f"{self.packed.nbytes} bytes", "more")
+            self.fail(f"{_CUT_OFF} (it ends inside a skippable frame)", f"{self.packed.nbytes} bytes", "more")
         self.at += _SKIPPED_HEADER + int.from_bytes(head[4:], "little")
 
     def _frame(self) -> Iterator[bytes]:
@@ -119,12 +90,12 @@ class _Reader:
         while not stream.eof:
             fed = self.packed.read(self.at, min(_FED, self.packed.nbytes - self.at))
             if not fed:
-                self._fail(f"{_CUT_OFF} (it ends inside its data)", f"{self.at} bytes", "more")
+                self.fail(f"{_CUT_OFF} (it ends inside its data)", f"{self.at} bytes", "more")
             try:
                 data = stream.decompress(fed)
             except self._error as error:
-                self._fail(f"the data of a zstd file can be unpacked ({error})", self.at, "")
+                self.fail(f"the data of a zstd file can be unpacked ({error})", self.at, "")
             self.at += len(fed) - len(stream.unused_data)
-            self._some = self._some or bool(data)
+            self.some = self.some or bool(data)
             yield data
             self.tell(self.at)
