@@ -12,8 +12,8 @@ import pytest
 
 from stable_structures import _native as native
 from stable_structures.canister import Canister
-from stable_structures.canister.canister import START_TIME
 from stable_structures.canister import message as messages
+from stable_structures.canister.canister import START_TIME
 from stable_structures.canister.modules import one_at_a_time
 from stable_structures.deployment import Deployment
 from stable_structures.principal import Principal
@@ -154,13 +154,13 @@ class Stopper:
     def __init__(self, module, number):
         self.file, self.left = module.__file__, number
 
-    def __call__(self, frame, event, _):
+    def __call__(self, frame, *_):
         if frame.f_code.co_filename == self.file:
             frame.f_trace_opcodes = True
             return self.count
         return None
 
-    def count(self, frame, event, _):
+    def count(self, _frame, event, _):
         if event == "opcode":
             self.left -= 1
             if self.left == 0:

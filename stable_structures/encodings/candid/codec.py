@@ -559,7 +559,7 @@ def _get_primitive(reader: _Reader, found: Primitive, wanted: Type) -> Any:
         raise CandidError("a value of the type empty")
     else:
         value = None
-    fits = wanted is found or isinstance(wanted, Primitive) and (wanted.name == name or (name, wanted.name) == ("nat", "int"))
+    fits = wanted is found or (isinstance(wanted, Primitive) and (wanted.name == name or (name, wanted.name) == ("nat", "int")))
     if not fits and not (name == "principal" and isinstance(wanted, Service)):
         raise _Misfit(f"expected {type_text(wanted)}, the message has {name}")
     return value
