@@ -21,7 +21,7 @@ from ..errors import IncompatibleType
 from ..inspect.rewrite.build import ImageFile
 from ..memory.manager import MemoryManager
 from ..memory.memory import Memory, StableMemory
-from ..storable import Array, Blob, Codec, codec, i64, u8, u32, u64
+from ..storable import Array, Blob, Codec, codec, i64, parse_type, u8, u32, u64
 from ..structures.btreemap import StableBTreeMap
 from ..structures.btreeset import StableBTreeSet
 from ..structures.cell import StableCell
@@ -29,20 +29,16 @@ from ..structures.log import StableLog
 from ..structures.vec import StableVec
 from .containers import Container, Contents, LogType, TableType, VecType
 from .encodings import (
+    SCALARS,
     BoxType,
     CandidMessage,
     CandidType,
-    Char,
     Custom,
-    IntType,
     Items,
-    NatType,
-    Octets,
     Option,
     Record,
     Text,
     Type,
-    Unit,
     Variants,
 )
 from .findings import Finding, NotOwned
@@ -95,25 +91,12 @@ def target(tp: Type) -> Target:
             return make(tp)
     if isinstance(tp, Container) or (isinstance(tp, CandidType) and not isinstance(tp, CandidMessage)):
         raise IncompatibleType(f"{tp.name} cannot be migrated here: only whole keys, elements and values of containers can be containers")
-    return Target(_SIMPLE[tp.name] if tp.name in _SIMPLE else codec(_plain_name(tp)), _as_is)
-
-
-def _plain_name(tp: Type) -> Any:
-    from ..storable import parse_type  # noqa: PLC0415 - only names that both crates share come here
-
-    return parse_type(tp.name.lower())
-
-
-_SIMPLE: Final[dict[str, Any]] = {"usize": u64, "isize": i64}
-
-
-def _octets(tp: Any) -> Target:
-    size = tp.size(4)
-    return Target(Array(size), _as_is)
+    stored = _BY_NAME.get(tp.name) or (parse_type(tp.name.lower()) if tp.name in SCALARS else Array(tp.size(4)))
+    return stored if isinstance(stored, Target) else Target(stored, _as_is)
 
 
 def _items(tp: Items) -> Target:
-    if isinstance(tp.part, Char):
+    if tp.part.name == "char":
         return Target(Array(4 * tp.count), lambda value: b"".join(ord(one).to_bytes(4, "little") for one in value))
     return Target(Array(tp.count), lambda value: bytes(one & 255 for one in value))
 
@@ -180,18 +163,23 @@ def _custom(tp: Custom) -> Target:
 
 _TARGETS: Final[tuple[tuple[type[Type], Callable[[Any], Target]], ...]] = (
     (Items, _items),
-    (Octets, _octets),
     (Option, _option),
     (Record, _record),
     (Variants, _variants),
     (Custom, _custom),
-    (Unit, lambda _: Target(None, _as_is)),
-    (Char, lambda _: Target(u32, ord)),
-    (NatType, lambda _: Target(Array(_BIG), lambda value: value.to_bytes(_BIG, "big"))),
-    (IntType, lambda _: Target(Array(_BIG), lambda value: (value + (1 << 255)).to_bytes(_BIG, "big"))),
     (Text, lambda tp: Target(str if tp.text else bytes, _as_is)),
     (CandidMessage, lambda _: Target(bytes, _as_is)),
 )
+
+_BY_NAME: Final[dict[str, Target]] = {
+    "()": Target(None, _as_is),
+    "usize": Target(u64, _as_is),
+    "isize": Target(i64, _as_is),
+    "char": Target(u32, ord),
+    "Nat": Target(Array(_BIG), lambda value: value.to_bytes(_BIG, "big")),
+    "Int": Target(Array(_BIG), lambda value: (value + (1 << 255)).to_bytes(_BIG, "big")),
+}
+"""Scalars that both crates do not share, or not by this name."""
 
 
 # ---- containers ----
