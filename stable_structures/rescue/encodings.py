@@ -136,7 +136,7 @@ def _integer(name: str, size: int | None) -> Scalar:
 
 
 def _float(name: str, layout: struct.Struct) -> Scalar:
-    """Return a type whose values are told apart by their bytes: a NaN equals nothing."""
+    """Return a type whose values are distinguished by their bytes: a NaN equals nothing."""
     return Scalar(name, layout.size, lambda data: layout.unpack(data)[0], rank=layout.pack)
 
 
