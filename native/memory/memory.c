@@ -131,7 +131,7 @@ static inline int lock_root(ss_root *root, bool deaf) {
     return SS_OK;
 }
 
-/* Whether there is something to tell; whoever hears it has to ask for the next one. */
+/* Whether there is something to report; who hears it has to ask for the next one. */
 static bool takes_alarm(ss_root *root) {
     if (!root->alarmed && root->epoch == root->heard) return false;
     root->listening = root->alarmed = false;
@@ -146,7 +146,7 @@ static inline void unlock_root(ss_root *root) {
     if (SS_UNLIKELY(alarm)) ss_sound_alarm();
 }
 
-/* A change of this operation's own, such as of a file that is open for reading, is told to those who listened before. */
+/* A change of this operation's own, such as of a file that is open for reading, is one for those who listened before. */
 void ss_root_listen(ss_root *root) {
     root->alarmed = root->listening && (root->alarmed || root->epoch != root->heard);
     root->listening = true;

@@ -131,7 +131,7 @@ struct ss_root {
     uint64_t epoch;
     /* Moves with every operation that may have changed anything on this root: a cheap hint for iterators. */
     uint64_t generation;
-    /* M7: somebody wants to hear of changes; there is one to tell of; the epoch that they know of. */
+    /* M7: somebody wants to hear of changes; there is one to report; the epoch that they know of. */
     bool listening, alarmed;
     uint64_t heard;
     uint64_t pages, max_pages;

@@ -135,7 +135,7 @@ def test_a_set_tells_its_loops_too():
 
 @pytest.mark.parametrize("seed", range(4))
 def test_loops_beside_one_another_each_see_what_is_set(seed):
-    """Several loops over two maps, in any order, while keys get values: each gives the value of the moment, once."""
+    """Several loops over two maps, in any order, while keys get values: each returns the value of the moment, once."""
     rand = random.Random(seed)
     places = [Place(), Place()]
     held = [{key: key // 2 for key in range(0, 2 * COUNT, 2)} for _ in places]
@@ -168,7 +168,7 @@ class Alarm(Exception):
 
 
 def test_signal_handlers_that_raise_leave_no_loop_with_old_values():
-    """The handler uses the map itself and raises, at any step of ours, also while a change is told to the loops."""
+    """The handler uses the map itself and raises, at any step of ours, also while the loops hear of a change."""
     tree, rand = Place().tree, random.Random(5)
     held, rings, ringing = dict(tree.items()), [0], [False]
 
