@@ -70,7 +70,7 @@ static int look_read(void *self, int file, void *to, size_t length, uint64_t off
     return 0;
 }
 
-/* ---- the functions, of a log that is no file here ---- */
+/* ---- the functions, of a log whose bytes are given ---- */
 
 static int held_open(void *self, int directory, const char *name, unsigned flags, unsigned permissions, int *file) {
     (void)self, (void)directory, (void)name, (void)flags, (void)permissions;

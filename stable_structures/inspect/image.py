@@ -342,17 +342,14 @@ def _open_far(place: RemotePlace, progress: Progress) -> Source:
     unpack = _unpacker(source)
     if unpack is not None:
         return unpack(source, progress, str(place))
-    log = place.parent / f"{place.name}-wal"
-    try:
-        has_log = log.exists() and log.object().fetch(0, min(len(LOG_MAGIC), log.object().nbytes)) == LOG_MAGIC
-    except Unreadable:  # a server that refuses what it does not have
-        has_log = False
-    return _with_far_log(source, place, log) if has_log else source
+    return _with_far_log(source, place, place.parent / f"{place.name}-wal")
 
 
 def _with_far_log(source: RemoteSource, place: RemotePlace, log: RemotePlace) -> RemoteSource:
     """Return the object as the log beside it makes it, as `_with_log` does for a file."""
     try:
+        if not log.is_offered() or log.object().fetch(0, min(len(LOG_MAGIC), log.object().nbytes)) != LOG_MAGIC:
+            return source
         found = read_far_log(log, source.nbytes)
     except Unreadable as error:
         _without_log(source, log.name, error)
