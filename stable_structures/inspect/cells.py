@@ -174,6 +174,20 @@ def bytes_of_csv(text: str) -> bytes | None:
     return bytes.fromhex(text[len(_ENCODED) + 2 :]) if _IS_ENCODED.fullmatch(text) else None
 
 
+def any_begins(texts: list[str], start: str) -> bool:
+    """Return whether a text begins with `start`; it may also say so of one that has it behind a zero. O(size).
+
+    >>> any_begins(["a", "'=1"], "'"), any_begins(["don't"], "'")
+    (True, False)
+    """
+    return f"\0{start}" in "\0" + "\0".join(texts)
+
+
+def any_encoded(texts: list[str]) -> bool:
+    """Return whether a cell of CSV says encoded bytes, or may do so. O(size)."""
+    return any_begins(texts, f"{_ENCODED}0x")
+
+
 def from_csv(codec: Codec[Any], text: str) -> Any:
     """Return the value of a cell of CSV, by its type. O(size). Raises `IncompatibleType`, or what the type does.
 
