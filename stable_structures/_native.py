@@ -875,6 +875,13 @@ def open_log(path: str) -> Any:
     return ffi.gc(out[0], lib.ss_wal_contents_free)
 
 
+def log_of(data: bytes) -> Any:
+    """Return a handle over the content of a log that was read elsewhere, parsed as in recovery."""
+    out = ffi.new("ss_wal_contents **")
+    check(lib.ss_wal_contents_of(ffi.from_buffer(data), len(data), out), "reading a log")
+    return ffi.gc(out[0], lib.ss_wal_contents_free)
+
+
 def log_spans(log: Any) -> npt.NDArray[np.uint64]:
     """Return the records of a log, oldest first: for each its offset in the memory, its length and its offset in the log."""
     count = int(log.span_count)

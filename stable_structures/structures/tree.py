@@ -375,7 +375,7 @@ class Tree(InArrow, Structure):
 
     def _arrow_batches(self, start: Any, stop: Any, rows: int, nbytes: int) -> Iterator[list[Encoded]]:
         from_, to = end_kinds(start, stop, (True, False))
-        changes = self._changes()
+        changes, length, found = self._changes(), len(self), 0
         cursor = self._cursor(from_, start, to, stop)
         sizes = [codec.bound.max_size if codec.bound.is_fixed_size else None for codec in self._codecs]
         while True:
@@ -384,10 +384,20 @@ class Tree(InArrow, Structure):
             else:
                 batch = self._any_batch(cursor, rows, nbytes)
             if not batch[0].count:
+                if start is None and stop is None:
+                    self._require_all(found, length, changes)
                 return
+            found += batch[0].count
             if self._changes() != changes:  # a cursor goes on after a value was overwritten, and a table is of one moment
                 raise RuntimeError(f"{self!r} changed while it was read; {native.CHANGED_HINT}")
             yield batch[: len(self._codecs)]
+
+    def _require_all(self, found: int, length: int, changes: int) -> None:
+        """Raise `CorruptMemory` if a whole tree had more or fewer entries than it counts, and was not changed meanwhile."""
+        if found != length and self._changes() == changes:
+            raise CorruptMemory(
+                f"{self!r}: its nodes have {found:,} entries, its header says {length:,}; run check() to see what is damaged"
+            )
 
     def _fixed_batch(self, cursor: Any, most: int) -> list[Encoded]:
         """Return the next entries, all of one size: rows of bytes, and numbers as numbers."""
