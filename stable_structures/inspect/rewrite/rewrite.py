@@ -170,7 +170,7 @@ def shrink(  # noqa: PLR0913 - keyword-only choices
     True
     """
     with open_image(what, progress, files) as image, image_output(out, image) as file:
-        if not any(part.is_structure for part in image.parts.values()) and image.manager is None:
+        if not _has_structures(image) and image.manager is None:
             raise image.unreadable("only a manager and the crate's structures can be shrunk")
         if not keep_going:
             require_whole(image)
@@ -183,6 +183,10 @@ def shrink(  # noqa: PLR0913 - keyword-only choices
         _require_smaller(image, file)
         file.keep()
         return Rewritten(image.source.nbytes, file.size() * PAGE_SIZE, moved)
+
+
+def _has_structures(image: Image) -> bool:
+    return any(part.is_structure for part in image.parts.values())
 
 
 def _require_smaller(image: Image, file: ImageFile) -> None:
