@@ -14,7 +14,7 @@ from functools import cache
 
 from . import __version__, commands, tour
 from .inspect.cli import verbs as cli
-from .inspect.cli.guard import SOUND, Parser, complain, prepare_streams, settled
+from .inspect.cli.guard import SOUND, Help, Parser, complain, prepare_streams, settled
 from .rescue import command as rescue
 
 OVERVIEW = """\
@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
         prog="stable-structures",
         description="Create, inspect, check, compare and repair memories of the Internet Computer's stable structures.",
         epilog="example:\n  stable-structures tour\n  stable-structures VERB --help",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Help,
     )
     made.add_argument("--version", action="version", version=f"stable-structures {__version__}")
     verbs = made.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True)

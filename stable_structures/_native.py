@@ -1130,11 +1130,12 @@ class Pack:
         return None if lib.ss_pack_end(self._pack, root, chunks) != 0 else (int(root[0]), int(chunks[0]))
 
 
-def measure_pack(form: Mapping[str, int], ends: npt.NDArray[np.uint64]) -> tuple[int, int]:
-    """Chunks and nodes of a packed map; `ends` are sums of the sizes of its entries, from 0 on."""
+def measure_pack(form: Mapping[str, int], ends: npt.NDArray[np.uint64] | int) -> tuple[int, int]:
+    """Chunks and nodes of a packed map; `ends` are sums of the sizes of its entries, from 0 on, or how many of no bytes there are."""
     chunks, nodes = ffi.new("uint64_t *"), ffi.new("uint64_t *")
     given = ffi.new("ss_pack_form *", dict(form))
-    check(lib.ss_pack_measure(given, ffi.from_buffer(_U64S, ends), len(ends) - 1, chunks, nodes), "packing a map")
+    sums, count = (ffi.NULL, ends) if isinstance(ends, int) else (ffi.from_buffer(_U64S, ends), len(ends) - 1)
+    check(lib.ss_pack_measure(given, sums, count, chunks, nodes), "packing a map")
     return int(chunks[0]), int(nodes[0])
 
 

@@ -76,6 +76,11 @@ static uint64_t chunks_of(uint64_t page, uint64_t run) {
     return run <= page ? 1 : 1 + divide_up(run - page, page - OVERFLOW_HEADER);
 }
 
+/* Bytes of the next entries. */
+static uint64_t bytes_of(const measure *m, uint64_t count) {
+    return m->ends == NULL ? 0 : m->ends[m->at + count] - m->ends[m->at];
+}
+
 static void measure_node(measure *m, uint64_t count, uint64_t size, uint64_t children) {
     uint64_t field = m->form->key_fixed == SS_NOT_FIXED ? 2 * SIZE_FIELD : SIZE_FIELD;
     m->chunks += chunks_of(m->form->page, NODE_HEADER + children * CHILD_SIZE + count * field + size);
@@ -85,7 +90,7 @@ static void measure_node(measure *m, uint64_t count, uint64_t size, uint64_t chi
 /* Recursion as deep as the tree. */
 static void measure_subtree(measure *m, uint32_t height, uint64_t count, uint64_t fewest) {
     if (height == 0) {
-        measure_node(m, count, m->ends[m->at + count] - m->ends[m->at], 0);
+        measure_node(m, count, bytes_of(m, count), 0);
         m->at += count;
         return;
     }
@@ -93,7 +98,7 @@ static void measure_subtree(measure *m, uint32_t height, uint64_t count, uint64_
     for (uint64_t i = 0; i < parts; i++) {
         measure_subtree(m, height - 1, rest / parts + (i < rest % parts), SS_MINIMUM + 1);
         if (i + 1 == parts) break;
-        separators += m->ends[m->at + 1] - m->ends[m->at];
+        separators += bytes_of(m, 1);
         m->at++;
     }
     measure_node(m, parts - 1, separators, parts);

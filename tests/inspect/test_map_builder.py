@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stable_structures import Array, Blob, StableBTreeMap, StableMemory, u32
 from stable_structures.inspect import check, open_image
+from stable_structures.inspect.rewrite import build
 from stable_structures.inspect.rewrite.build import MapBuilder, Output, form_of, in_batches
 from stable_structures.storable import codec
 
@@ -63,3 +65,23 @@ def test_both_builders_make_sound_maps_of_the_same_entries(types, count, size):
             one[key_of(key, 10_000 + i)] = value_of(value, i, size)
     packed.check()
     assert list(packed.items()) == list(built.items())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    key_fixed=st.none() | st.integers(0, 40),
+    largest=st.integers(0, 200),
+    page=st.integers(128, 4096),
+    sizes=st.lists(st.integers(0, 200), min_size=1, max_size=400),
+)
+def test_where_no_full_node_overflows_full_nodes_are_best(key_fixed, largest, page, sizes):
+    form = build.MapForm(2, page, build.UNBOUNDED_MARK, page, key_fixed)
+    ends = np.concatenate(([0], np.cumsum([min(size, largest) for size in sizes]))).astype(np.uint64)
+    if build.fits_always(form, largest):
+        assert build.best_filling(form, ends) == (build.FULL, build.full_chunks(form, len(sizes)))
+
+
+def test_fits_always_is_true_for_numbers_and_false_for_long_texts():
+    form = build.MapForm(2, 1024, build.UNBOUNDED_MARK, 1024, 8)
+    assert build.fits_always(form, 16)
+    assert not build.fits_always(form, 100)

@@ -11,6 +11,7 @@ import argparse
 import os
 import signal
 import sys
+import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -121,6 +122,16 @@ def _unwinding_signals() -> Iterator[None]:
 
 def _stop(number: int, _frame: FrameType | None) -> None:
     raise Stopped(signal.Signals(number).name)
+
+
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Help that keeps the lines of examples, and folds sentences that are wider than the terminal."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines = text.splitlines()
+        return "\n".join(
+            line if line.startswith(" ") or len(line) <= width else textwrap.fill(line, width, initial_indent=indent) for line in lines
+        )
 
 
 class Parser(argparse.ArgumentParser):

@@ -24,16 +24,16 @@ _LONGEST_TITLE: Final = 60
 
 def report(found: Report, printer: Printer, *, details: bool) -> None:
     """`inspect`: what it is, how its bytes are used, a table of the memories; with `details`, or of a single one, all about each."""
-    printer.line(f"{found.name}: {found.title}{'' if found.certain else ' (a guess)'}", "bold")
+    printer.folded(f"{found.name}: {found.title}{'' if found.certain else ' (a guess)'}", style="bold")
     _use(found, printer)
     if found.snapshot is not None:
         printer.line(f"a snapshot of {found.snapshot['tool']}, {found.snapshot['state']}")
         _facts({name: value for name, value in found.snapshot.items() if name not in ("tool", "state")}, printer)
     _facts({name: value for name, value in found.facts.items() if value not in (0, None) and name not in _IN_WORDS}, printer)
     for text in found.notes:
-        printer.line(f"note: {text}", "yellow")
+        printer.folded(f"note: {text}", style="yellow")
     for text in found.damage:
-        printer.line(f"damage: {text}", "red")
+        printer.folded(f"damage: {text}", style="red")
     is_shown = found.bucket_map is not None or (bool(found.memories) and found.memories[0].length is not None)
     if found.memories and is_shown:
         printer.line()
@@ -238,13 +238,13 @@ def salvage(rows: list[Salvage], printer: Printer) -> None:
     for one in rows:
         where = one.kind if one.memory is None else f"memory {one.memory}"
         for text in one.lost[:_MOST_LISTED]:
-            printer.line(f"{where}: lost: {text}", "red")
+            printer.folded(f"{where}: lost: {text}", style="red")
         if len(one.lost) > _MOST_LISTED:
-            printer.line(f"{where}: and {len(one.lost) - _MOST_LISTED} more; --json has all", "red")
+            printer.folded(f"{where}: and {len(one.lost) - _MOST_LISTED} more; --json has all", style="red")
         for text in one.notes[:_MOST_LISTED]:
-            printer.line(f"{where}: {text}", "yellow")
+            printer.folded(f"{where}: {text}", style="yellow")
         if len(one.notes) > _MOST_LISTED:
-            printer.line(f"{where}: and {len(one.notes) - _MOST_LISTED} more; --json has all", "yellow")
+            printer.folded(f"{where}: and {len(one.notes) - _MOST_LISTED} more; --json has all", style="yellow")
 
 
 def differences(rows: list[PartDiff], printer: Printer, limit: int) -> None:

@@ -77,11 +77,14 @@ class Printer:
         else:
             self.write(f"{text}\n")
 
-    def folded(self, text: str, room: int) -> None:
-        """One line, in as many as it takes where it is wider than the terminal, COLUMNS or `room`."""
-        indent = " " * (len(text) - len(text.lstrip()))
-        for line in _folded(text.lstrip(), max(_LEAST, (self.width or room) - len(indent))):
-            self.line(indent + line)
+    def folded(self, text: str, room: int | None = None, style: str = "") -> None:
+        """One line, in as many as it takes where it is wider than the terminal, COLUMNS or `room`; without all these one."""
+        indent, width = " " * (len(text) - len(text.lstrip())), self.width or room
+        if width is None:
+            self.line(text, style)
+            return
+        for line in _folded(clean(text.lstrip()), max(_LEAST, width - len(indent))):
+            self.line(indent + line, style)
 
     def write(self, text: str) -> None:
         """Text as it is."""

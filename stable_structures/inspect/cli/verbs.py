@@ -39,7 +39,7 @@ from ..values import Reading, shorten
 from ..writing import is_standard_output, is_stream, output
 from . import completion, show
 from .fleet import inspect_fleet
-from .guard import DAMAGED, SOUND, TROUBLE, TROUBLES, complain, guarded, trouble
+from .guard import DAMAGED, SOUND, TROUBLE, TROUBLES, Help, complain, guarded, trouble
 from .text import Printer, ProgressBar, human, silence
 
 _KNOWN: Final = (*STRUCTURES, "manager", "sqlite", "empty", "zeros", "ic-stable-memory")
@@ -64,7 +64,7 @@ def _verb(verbs: Any, name: str, run: Callable[[argparse.Namespace], int], summa
         help=summary,
         description=summary,
         epilog=f"example:\n  stable-structures {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Help,
     )
     parser.set_defaults(run=lambda arguments: guarded(run, arguments))
     return parser
@@ -331,14 +331,14 @@ def _findings(arguments: argparse.Namespace, image: Image, bar: ProgressBar) -> 
 def _show_findings(arguments: argparse.Namespace, findings: list[Finding], title: str, notes: list[str], code: int) -> None:
     printer = Printer()
     for text in notes:
-        printer.line(f"note: {text}", "yellow")
+        printer.folded(f"note: {text}", style="yellow")
     if code == TROUBLE:
-        printer.line(f"{title}: there are no rules to check")
+        printer.folded(f"{title}: there are no rules to check")
     elif code == SOUND:
-        printer.line(f"{title}: sound", "green")
+        printer.folded(f"{title}: sound", style="green")
     else:
         show.findings(findings[: arguments.limit], printer)
-        printer.line(f"{title}: damaged, {len(findings)} broken rules", "red")
+        printer.folded(f"{title}: damaged, {len(findings)} broken rules", style="red")
 
 
 # ---- dump and get ----

@@ -25,12 +25,14 @@ from ..formats.layout import (
     ALLOCATOR_AT,
     ALLOCATOR_BEGINS,
     CAPACITY,
+    CHILD,
     CHUNK_BEGINS,
     CHUNK_HEADER,
     FIRST_CHUNK,
     LENGTH_AT,
     MAP_MAGIC,
     MINIMUM,
+    NODE_HEADER,
     U32,
     U64,
     UNBOUNDED_MARK,
@@ -153,6 +155,17 @@ def pages_of(form: MapForm, chunks: int) -> int:
 Filling = tuple[int, int]
 """The most entries that a leaf and an internal node shall have."""
 FULL: Final[Filling] = (CAPACITY, CAPACITY)
+
+
+def fits_always(form: MapForm, largest: int) -> bool:
+    """Return whether a full node of entries of `largest` bytes has no overflow page. O(1)."""
+    sizes = 2 * U32.size if form.key_fixed is None else U32.size
+    return NODE_HEADER + (CAPACITY + 1) * CHILD + CAPACITY * (sizes + largest) <= form.page
+
+
+def full_chunks(form: MapForm, count: int) -> int:
+    """Return how many chunks a map of full nodes has, none of which has overflow pages. O(count)."""
+    return native.measure_pack(_numbers(form, FULL), count)[0]
 
 
 def best_filling(form: MapForm, ends: Column) -> tuple[Filling, int]:

@@ -29,13 +29,27 @@ from ..fit import open_image, require_all_fit
 from ..formats.layout import LOG_DATA_AT, TABLES_SIZE, Damage
 from ..formats.maps import MapReader
 from ..formats.sequences import LogReader
-from ..formats.survey import MapSurvey, batches
+from ..formats.survey import MapStats, MapSurvey, batches
 from ..image import Image, Part, SchemaFiles, Types
 from ..jobs import Task, allowed, is_large, is_worth_it, results
 from ..missing import require_whole
 from ..source import FileSource, MemorySource, NotWhole, Progress, Unreadable, no_progress
 from .batches import NO_VALUE, Batch, Column, Row
-from .build import FULL, FileMemory, ImageFile, MapBuilder, Output, best_filling, copy, form_of, pages_of
+from .build import (
+    FULL,
+    FileMemory,
+    Filling,
+    ImageFile,
+    MapBuilder,
+    MapForm,
+    Output,
+    best_filling,
+    copy,
+    fits_always,
+    form_of,
+    full_chunks,
+    pages_of,
+)
 from .folder import image_output
 from .loading import reader_of
 
@@ -237,7 +251,7 @@ class _Shrinker:
         layout_1 = 0 < stats.layout_1_nodes == sum(stats.nodes_by_depth)
         form, filling = form_of(reader, layout_1=layout_1), FULL
         if not layout_1:
-            filling, chunks = best_filling(form, _ends(reader))
+            filling, chunks = _filling(reader, form, stats)
             # Where nothing is gained, nothing is done: how keys are laid out may be a guess, which a few entries do not prove.
             is_worth_it = chunks <= reader.allocated and reader.layout.certain
             if not is_worth_it and pages_of(form, chunks) >= part.source.nbytes // PAGE_SIZE:
@@ -251,13 +265,27 @@ class _Shrinker:
             raise problem
 
 
-def _ends(reader: MapReader) -> npt.NDArray[np.uint64]:
-    """Return sums of the sizes of entries, from 0 on. O(n)."""
-    found, end = [np.zeros(1, np.uint64)], np.uint64(0)
-    for _, keys, _, values, _, _ in batches(reader, _refuse, keys_only=True):
-        found.append(keys + values + end)
-        end = found[-1][-1]
-    return np.concatenate(found)
+def _filling(reader: MapReader, form: MapForm, stats: MapStats) -> tuple[Filling, int]:
+    """Return the filling of nodes that needs the fewest chunks, and how many."""
+    largest = sum(most for _, most in (stats.key_sizes or (0, 0), stats.value_sizes or (0, 0)))
+    if fits_always(form, largest):
+        return FULL, full_chunks(form, reader.length)
+    with _ends(reader) as ends:
+        return best_filling(form, ends)
+
+
+@contextmanager
+def _ends(reader: MapReader) -> Iterator[npt.NDArray[np.uint64]]:
+    """Provide sums of the sizes of entries, from 0 on; in a file, since of a large map they are large. O(n)."""
+    with TemporaryFile(prefix="stable-structures-") as file:
+        end = np.uint64(0)
+        file.write(end.tobytes())
+        for _, keys, _, values, _, _ in batches(reader, _refuse, keys_only=True):
+            ends = keys + values + end
+            file.write(ends.tobytes())
+            end = ends[-1] if len(ends) else end
+        file.flush()
+        yield np.memmap(file, np.uint64, "r")
 
 
 def _refuse(damage: Damage) -> None:
