@@ -22,6 +22,7 @@ import re
 import resource
 import select
 import selectors
+import shlex
 import signal
 import socket
 import subprocess
@@ -159,6 +160,17 @@ def python(code: str, *arguments: object, check: bool = True, **options: Any) ->
 def run_pytest(*arguments: str, **options: Any) -> subprocess.CompletedProcess[Any]:
     """As `subprocess.run` of `python -m pytest ARGUMENTS`, with pytest and its plugins imported already."""
     return run(arguments, code=PYTEST, server="pytest", **options)
+
+
+def in_shell(commands: str, cwd: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """As `subprocess.run` of a shell, in which `python -m stable_structures` is a process of the server; any other `python` is its own."""
+    client = shlex.join([sys.executable, "-IS", str(Path(__file__).with_name("command_client.py")), str(_server("verbs").fileno())])
+    python = (
+        f'python() {{ if [ "${{1:-}} ${{2:-}}" = "-m stable_structures" ]; then {client} "${{@:3}}"; else command python "$@"; fi; }}\n'
+    )
+    words = ["bash", "-euo", "pipefail", "-c", python + commands]
+    server = [_server("verbs").fileno()]
+    return subprocess.run(words, cwd=cwd, env=env, pass_fds=server, capture_output=True, text=True, check=False)
 
 
 @cache
