@@ -59,6 +59,8 @@ class Part:
     names: Mapping[int, str] = field(default_factory=dict, repr=False, compare=False)
     """Names of Candid's fields by their hashes."""
     _word: str | None = field(default=None, init=False, repr=False, compare=False)
+    _untyped: MapReader | None = field(default=None, init=False, repr=False, compare=False)
+    """Of a map, the first reader whose types were inferred, which takes longer than all else about a small one."""
 
     @property
     def kind(self) -> str:
@@ -79,9 +81,14 @@ class Part:
 
     def _is_set(self) -> bool:
         try:
-            return MapReader(self.source).is_set
+            return self._as_map().is_set
         except (Damage, Unreadable):  # of a file that was closed, too
             return False
+
+    def _as_map(self) -> MapReader:
+        if self._untyped is None:
+            self._untyped = MapReader(self.source)
+        return self._untyped.again()
 
     @property
     def label(self) -> str:
@@ -97,7 +104,7 @@ class Part:
     def open(self, key: Codec[Any] | None = None, value: Codec[Any] | None = None) -> Reader:
         """Return a reader of the structure. Raises `Damage` if its header leads nowhere, and `Unreadable` if there is no structure."""
         if self.kind == "map":
-            return MapReader(self.source, key, value)
+            return self._as_map() if key is None and value is None else MapReader(self.source, key, value)
         if self.kind in ("vec", "heap"):
             return SlotReader(self.source, self.kind, value or key)
         if self.kind == "cell":
