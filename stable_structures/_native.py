@@ -575,6 +575,9 @@ def ss_python_grow(self: Any, pages: int, old: Any) -> int:
 def ss_python_read(self: Any, offset: int, to: Any, length: int) -> int:
     """Read from a foreign memory."""
     data = ffi.from_handle(self).read(offset, length)
+    if type(data) is bytes and len(data) == length:  # nearly always
+        ffi.memmove(to, data, length)
+        return 0
     problem = f"read({offset}, {length}) of a memory written in Python returned {{}}; it must return {length} bytes, or raise"
     try:
         view = memoryview(data)
