@@ -10,9 +10,7 @@ import pytest
 
 from stable_structures import MemoryInUse, MemoryManager, StableBTreeMap, StableMemory, u64
 from stable_structures.inspect import check, diff, inspect, open_image
-from stable_structures.inspect.formats import maps, survey
-from stable_structures.inspect.formats.inference import infer_layout
-from stable_structures.inspect.formats.layout import Damage
+from stable_structures.inspect.formats import survey
 
 Pair = tuple[StableBTreeMap[u64, u64], StableMemory]
 
@@ -77,27 +75,3 @@ def test_a_state_that_is_gone_is_an_error(live: Pair) -> None:
     with pytest.raises(MemoryInUse, match="begin a new one"):
         check(reader, progress=flood)
     assert check(reader) == []
-
-
-def test_what_a_maps_types_may_be_is_inferred_once_and_anew_when_the_map_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    inferred: list[object] = []
-
-    def counted(*given: object) -> object:
-        inferred.append(given)
-        return infer_layout(*given)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(maps, "infer_layout", counted)
-    memory = StableMemory()
-    numbers = StableBTreeMap[u64, str](memory)
-    numbers.update({i: f"user {i}" for i in range(1000)})
-    image = open_image(memory)
-    part = image.part(None)
-    first, second = part.open(), part.open()
-    assert (part.word, len(inferred)) == ("map", 1)
-    assert first is not second
-    first.problems.append(Damage("of the first reader", 0, 0, 0))
-    assert second.problems == part.open().problems == []
-    numbers.insert(5000, "one more")
-    third = part.open()
-    assert isinstance(third, maps.MapReader)
-    assert (third.length, len(list(third.entries())), len(inferred)) == (1001, 1001, 2)

@@ -8,8 +8,7 @@ allocator (52..100) -> free list -> free chunks -> end of the list   or from the
 from __future__ import annotations
 
 from collections.abc import Iterator
-from copy import copy
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from ...storable import Codec
 from ..source import PastEnd, Progress, Source, no_progress
@@ -70,7 +69,6 @@ class MapReader:
             header = source.read(0, FIRST_CHUNK)
         except PastEnd:
             raise Damage("a map has a header of 100 bytes", 0, source.nbytes, FIRST_CHUNK) from None
-        self._begins = header
         self.header = header[:MAP_HEADER]
         self.allocator = header[ALLOCATOR_AT:]
         self.problems: list[Damage] = []
@@ -85,18 +83,6 @@ class MapReader:
                 )
             )
         self._infer()
-
-    def again(self) -> Self:
-        """Return another reader of the same map: what was inferred stays as long as the header says the same."""
-        try:
-            same = self.source.read(0, FIRST_CHUNK) == self._begins
-        except PastEnd:
-            same = False
-        if not same:
-            return type(self)(self.source, self.key, self.value)
-        made = copy(self)
-        made.problems = self.problems.copy()
-        return made
 
     # ---- the header ----
 
