@@ -51,6 +51,7 @@ class Process:
         self,
         words: Sequence[object],
         *,
+        stdin: int | None = None,
         stdout: IO[Any] | int = subprocess.PIPE,
         stderr: IO[Any] | int = subprocess.PIPE,
         env: Mapping[str, str] | None = None,
@@ -62,7 +63,7 @@ class Process:
         self.returncode: int | None = None
         self._pipes: dict[int, int] = {}
         """Our end of each pipe, and the stream that it is: 1 or 2."""
-        theirs = [os.open(os.devnull, os.O_RDONLY), self._given(1, stdout), self._given(2, stderr)]
+        theirs = [os.open(os.devnull, os.O_RDONLY) if stdin is None else os.dup(stdin), self._given(1, stdout), self._given(2, stderr)]
         ours, reports = socket.socketpair()
         self._reports = ours.makefile("r")
         ours.close()
@@ -147,6 +148,23 @@ def run(words: Sequence[object], *, text: bool = True, timeout: float = 120, **o
             encoding = (options.get("env") or {}).get("PYTHONIOENCODING", "utf-8").partition(":")[0]
             found = tuple(re.sub("\r\n?", "\n", data.decode(encoding)) for data in found)
         return subprocess.CompletedProcess([*COMMAND, *map(str, words)], process.wait(), *found)
+
+
+def run_given(words: Sequence[object], given: bytes, **options: Any) -> subprocess.CompletedProcess[Any]:
+    """As `run`, with `given` in a pipe as its standard input."""
+    reader, writer = os.pipe()
+
+    def write() -> None:
+        with contextlib.suppress(BrokenPipeError), os.fdopen(writer, "wb") as pipe:
+            pipe.write(given)
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    try:
+        return run(words, stdin=reader, **options)
+    finally:
+        os.close(reader)
+        writing.join()
 
 
 def python(code: str, *arguments: object, check: bool = True, **options: Any) -> subprocess.CompletedProcess[Any]:
