@@ -15,6 +15,8 @@
  */
 #include <stdlib.h>
 
+#include "memory/allocator.h"
+#include "structures/btree.h"
 #include "structures/survey_internal.h"
 #include "structures/survey_order.h"
 
@@ -428,6 +430,17 @@ static int walk_free(ss_map_survey *s, uint64_t *end, ss_survey_note *note) {
     return ss_seen_wrong(note, SS_RULE_FREE_CIRCLE, chunk, s->space.chunks, s->space.chunks);
 }
 
+/* What the headers of the map and its allocator count. */
+static int check_counts(ss_map_survey *s) {
+    uint64_t length = s->space.frame.length, allocated = s->space.frame.allocated, entries = s->stats.entries;
+    uint64_t used = s->stats.nodes + s->stats.overflow_pages;
+    int status = SS_OK;
+    if (!s->stats.sound) return entries > length ? tell(s, SS_RULE_LENGTH_LEAST, SS_BTREE_LENGTH_AT, length, entries) : SS_OK;
+    if (entries != length) status = tell(s, SS_RULE_LENGTH, SS_BTREE_LENGTH_AT, length, entries);
+    if (status != SS_OK || allocated == used) return status;
+    return tell(s, SS_RULE_ALLOCATED_COUNT, SS_ALLOCATOR_OFFSET + SS_ALLOCATOR_COUNT_AT, allocated, used);
+}
+
 /* Every chunk below the end of the free list was reached, and none behind it. */
 static int check_reached(ss_map_survey *s, uint64_t below) {
     int status = SS_OK;
@@ -456,7 +469,9 @@ int ss_map_survey_free_list(ss_map_survey *s) {
 }
 
 int ss_map_survey_chunks(ss_map_survey *s) {
-    int status = ss_map_survey_free_list(s);
+    int status = check_counts(s);
+    if (status != SS_OK || (s->space.frame.root == SS_NULL && s->space.chunks == 0)) return status;
+    status = ss_map_survey_free_list(s);
     if (status != SS_OK || s->stats.end_of_chunks == 0) return status;
     return check_reached(s, (s->stats.end_of_chunks - SS_FIRST_CHUNK) / s->space.stride);
 }
