@@ -391,7 +391,8 @@ class LogReader(SequenceReader):
     def __init__(self, index: Source, data: Source | None, value: Codec[Any] | None = None) -> None:
         super().__init__(index, "log index", value)
         self.length, self.data = int(self.head.count), data
-        self.problems += [] if data is None else head_of(data, "log data")[1]
+        self.data_problems = [] if data is None else head_of(data, "log data")[1]
+        self.problems += self.data_problems
 
     def readable(self) -> int:
         """As many as there are ends inside the index."""
