@@ -112,6 +112,10 @@ class Report:
         """Return whether anything that was looked at is damaged or missing."""
         return bool(self.damage) or any(one.damaged for one in self.memories)
 
+    def wrong(self) -> list[str]:
+        """Return all that is damaged or missing, as texts."""
+        return [*self.damage, *(text for one in self.memories if one.damaged for text in one.notes)]
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self) | {"damaged": self.damaged}
