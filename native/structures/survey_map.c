@@ -23,6 +23,10 @@
 #define NO_KEY UINT32_MAX
 #define ROOT_PARENT 0
 
+/* Nodes ahead for which memory is fetched: of the parent, and of its keys. */
+#define FAR_AHEAD 8
+#define NEAR_AHEAD 4
+
 typedef struct item {
     uint64_t address;
     uint32_t parent, child;
@@ -108,7 +112,7 @@ static int mark(ss_map_survey *s, uint64_t address, unsigned as, ss_survey_note 
 
 /* ---- slices ---- */
 
-static item *items_of(slice *l) {
+static item *items_of(const slice *l) {
     return (item *)(void *)l->items.at;
 }
 
@@ -155,6 +159,17 @@ static bounds bounds_of(const slice *l, const item *one) {
     found.high = key_at(l, &at, &found.high_size);
     found.high_address = one->child == above.last ? above.high_address : above.address;
     return found;
+}
+
+/* Items lie in the order of their addresses, so those of one parent are far apart: what bounds the next ones is fetched meanwhile. */
+static void prefetch_bounds(const slice *l) {
+    uint64_t count = item_count(l);
+    if (l->next + FAR_AHEAD < count) __builtin_prefetch(l->parents.at + (size_t)items_of(l)[l->next + FAR_AHEAD].parent * sizeof(parent));
+    if (l->next + NEAR_AHEAD >= count) return;
+    parent above;
+    memcpy(&above, l->parents.at + (size_t)items_of(l)[l->next + NEAR_AHEAD].parent * sizeof above, sizeof above);
+    __builtin_prefetch(l->keys.at + above.keys_at);
+    __builtin_prefetch(l->keys.at + above.keys_at + 64);
 }
 
 static int by_address(const void *a, const void *b) {
@@ -335,6 +350,7 @@ static int read_node(ss_map_survey *s, uint64_t address, ss_survey_note *note) {
 
 static int visit(ss_map_survey *s, slice *here, slice *below) {
     item one = items_of(here)[here->next++];
+    prefetch_bounds(here);
     bounds around = bounds_of(here, &one);
     ss_survey_note note;
     int status = read_node(s, one.address, &note);
