@@ -63,8 +63,8 @@ class Partition:
     (4, 1000, (0, 'user 0'))
     """
 
-    opened: Callable[[], Image]
-    """Opens the image again, by its name."""
+    opened: Callable[[], Image] = field(repr=False)
+    """Opens the image again, by its name; may hold credentials."""
     memory: int | None
     by: By
     number: int
