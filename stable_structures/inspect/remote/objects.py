@@ -34,6 +34,13 @@ class RemoteObject:
     def __init__(self, name: str) -> None:
         self.name = shown(name)
         self.notes: list[str] = []
+        self._version: dict[str, Any] = {}
+        """What tells one version of the object from another; empty if nothing does."""
+
+    @property
+    def version(self) -> dict[str, Any]:
+        """Return what tells one version of the object from another; empty if nothing does."""
+        return self._version
 
     def fetch(self, offset: int, length: int) -> bytes:
         """Return exactly `length` bytes from `offset` on: one request. Raises `Unreadable`, also if the object has changed."""
