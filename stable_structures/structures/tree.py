@@ -14,7 +14,7 @@ from ..errors import CorruptMemory
 from ..memory.stored import INIT
 from .bulk import Column, numbered, raw_room
 from .in_arrow import InArrow
-from .iterators import BothEnds
+from .iterators import Batches
 from .misfit import is_damage, misfit
 from .number_forms import REFUSED, Argument
 from .structure import Structure
@@ -42,11 +42,12 @@ _LAST_BATCH: Final = 1024
 _LARGEST_CHUNK: Final = 1 << 20
 _BATCH_BYTES: Final = 256 * 1024
 _CORRUPT: Final[int] = native.call.SS_CORRUPT
+_ALARM: Final[int] = native.call.SS_WANT_ALARM
 ABSENT: Final[int] = native.call.SS_ABSENT
 contains: Final = native.call.ss_btree_contains_bytes
 
 
-class TreeIterator(BothEnds[T]):
+class TreeIterator(Batches[T]):
     """An iterator over a range of a map or set from both ends, with `next_back()` and `skip(n)`.
 
     It is lazy, holds no lock, and raises `RuntimeError` if the map has changed since the iterator was created. As with a dict,
@@ -84,11 +85,11 @@ class TreeIterator(BothEnds[T]):
             return None
         spec, batch = self._spec, self._batch
         self._torn = True
-        size = _next_entries(self._cursor[0], batch, _BATCH_BYTES, spec.want, back)
+        size = _next_entries(self._cursor[0], batch, _BATCH_BYTES, spec.want | _ALARM, back)
         if size == _CORRUPT and spec.careful is not None:
             self._spec = spec = spec.careful
             self._finish = spec.finish
-            size = _next_entries(self._cursor[0], batch, _BATCH_BYTES, spec.want, back)
+            size = _next_entries(self._cursor[0], batch, _BATCH_BYTES, spec.want | _ALARM, back)
         try:
             if size < 0:
                 self._torn = False
