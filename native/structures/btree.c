@@ -15,6 +15,8 @@
  *  B2  An internal node's child i holds the keys between its entries i - 1 and i.
  *  B3  Every allocated chunk is a node or an overflow page that is reached once from the root.
  *  B4  The order of all writes is the crate's; it fixes which chunk each node gets, and so every byte.
+ *  B5  A lookup remembers its node (ss_hint). A change begins there only if nothing was written to the root since and the key is found
+ *      in it again; it then does what the way from the root would have done.
  *
  * Insertion splits full nodes on the way down, removal (btree_remove.c) refills nodes at the minimum, so neither ever
  * goes back up. The node at hand has room for an entry (insertion) or can lose one (removal) unless it is the root.
