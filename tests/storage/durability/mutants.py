@@ -234,7 +234,7 @@ MUTANTS = {
         ((READER, "*unsettled = !file->is_kept && ss_wal_exists(&file->location);", "*unsettled = false;"),),
         test="test_damage",
     ),
-    "a reader goes on in a log that began anew": Mutant(
+    "a reader goes on in a log that was emptied": Mutant(
         (
             (
                 FOLLOW,
