@@ -26,10 +26,9 @@ from ..encodings.json_form import json_text, to_json
 from ..errors import StableError
 from ..storable import Codec, OptionCodec, ReverseCodec
 from ..storable.cbor import CborCodec
-from ..storable.moments import DateCodec, DatetimeCodec, DecimalCodec, UuidCodec
 from ..storable.octets import PrincipalCodec, StrCodec
 from ..storable.scalars import BoolCodec, FloatCodec, IntCodec, UnitCodec
-from .values import RAW, Reading, from_json, is_octets
+from .values import MOMENTS, RAW, Reading, from_json, is_octets
 
 _ENCODED: Final = "encoded:"
 _IS_ENCODED: Final = re.compile(r"encoded:0x(?:[0-9a-fA-F]{2})*")
@@ -203,7 +202,7 @@ def from_csv(codec: Codec[Any], text: str) -> Any:
         return None
     if isinstance(inner, StrCodec):
         return _unquoted(text) if is_optional(codec) and text[0] == '"' else text
-    if _is_faithful(inner) or isinstance(inner, (DatetimeCodec, DateCodec, UuidCodec, DecimalCodec, FloatCodec)):
+    if _is_faithful(inner) or isinstance(inner, (*MOMENTS, FloatCodec)):
         return from_json(inner, text)
     found = _json_of(text)
     return from_json(codec, text if found is _NO_JSON else found)
@@ -245,7 +244,8 @@ def is_native(codec: Codec[Any]) -> bool:
 
 def from_arrow(codec: Codec[Any], value: Any) -> Any:
     """Return the value of a cell of Parquet, by its type: as its Arrow type has it, or as JSON. O(size)."""
-    if value is None or isinstance(value, (int, float)) or is_native(codec):
+    is_own_text = isinstance(value, str) and isinstance(innermost(codec), MOMENTS)
+    if value is None or isinstance(value, (int, float)) or is_own_text or is_native(codec):
         return from_json(codec, value)
     if isinstance(value, str):
         found = _json_of(value)
