@@ -772,10 +772,27 @@ def exported_column(function: Any, handle: Any, start: int, stop: int, length: i
 
 def _cut(data: bytes, start: int, ends: Sequence[int]) -> list[bytes]:
     """Return the pieces of data[start:] that end where `ends` says."""
+    if len(ends) >= _TOGETHER and ends[0] * len(ends) == ends[-1] > 0 and ends == [*range(ends[0], ends[-1] + 1, ends[0])]:
+        return _cut_evenly(data, start, ends[0], len(ends))
     pieces, begin = [], start
     for end in ends:
         pieces.append(data[begin : start + end])
         begin = start + end
+    return pieces
+
+
+_TOGETHER: Final = 64
+"""So many pieces of one size one call of `struct` takes apart, in half of the time that slices take."""
+
+
+def _cut_evenly(data: bytes, start: int, size: int, count: int) -> list[bytes]:
+    """Return `count` pieces of data[start:], each of `size` bytes."""
+    pieces: list[bytes] = []
+    rest = start + (count - count % _TOGETHER) * size
+    form = f"{size}s" * _TOGETHER
+    for at in range(start, rest, _TOGETHER * size):
+        pieces += struct.unpack_from(form, data, at)
+    pieces += [data[at : at + size] for at in range(rest, start + count * size, size)]
     return pieces
 
 
