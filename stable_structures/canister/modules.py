@@ -3,8 +3,9 @@
 
 A canister's modules are its heap: its own files and third-party pure-Python packages are imported again at each install
 and upgrade. Shared with the test are the standard library, packages with extension modules (which cannot be imported
-twice), this library, the test tools, and the server of the page. Python's import works on one table, `sys.modules`. While a program runs, the table
-contains its modules instead of the test's; afterwards the table is as before. One program at a time runs in a process.
+twice), this library, the test tools, and the server of the page. Python's import works on one table, `sys.modules`. While a
+program runs, the table contains its modules instead of the test's; afterwards the table is as before. One program at a time
+runs in a process.
 """
 
 from __future__ import annotations
