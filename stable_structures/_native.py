@@ -12,6 +12,7 @@ be a second place to look for a pointer that outlives its owner.
 
 from __future__ import annotations
 
+import collections
 import errno
 import functools
 import operator
@@ -153,6 +154,24 @@ def ss_python_compare_task(number: int) -> int:
 def _set_hooks() -> None:
     lib.ss_set_hooks(lib.ss_python_poll, lib.ss_python_compare_task, threading.main_thread().ident)
 
+
+# ---- what loops have read ahead ----
+
+
+loops: Final[dict[int, Callable[[], object]]] = {}
+"""For each loop that goes through what it has read ahead, by its `id`: puts the rest of it back, and runs no step of Python."""
+
+
+class _Calls:
+    """Each time it is iterated over, it calls all of them."""
+
+    __iter__ = functools.partial(map, operator.call, loops.values())
+
+
+# The operation that made the change has its result still to hand over: a step of Python could run a signal handler here, which may use
+# the core and raise. So all of this is done by functions of the interpreter.
+ffi.def_extern(name="ss_python_alarm")(functools.partial(collections.deque(maxlen=0).extend, _Calls()))
+lib.ss_set_alarm(lib.ss_python_alarm)
 
 _set_hooks()
 os.register_at_fork(after_in_child=_set_hooks)
@@ -853,6 +872,13 @@ def open_log(path: str) -> Any:
     name = path_bytes(path)
     if check(lib.ss_wal_contents_new(name, out), path) == lib.SS_ABSENT:
         return None
+    return ffi.gc(out[0], lib.ss_wal_contents_free)
+
+
+def log_of(data: bytes) -> Any:
+    """Return a handle over the content of a log that was read elsewhere, parsed as in recovery."""
+    out = ffi.new("ss_wal_contents **")
+    check(lib.ss_wal_contents_of(ffi.from_buffer(data), len(data), out), "reading a log")
     return ffi.gc(out[0], lib.ss_wal_contents_free)
 
 

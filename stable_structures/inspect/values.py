@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import partial
 from typing import Any, Final
 
@@ -250,12 +251,15 @@ def _plain_from_json(codec: Codec[Any], value: Any) -> Any:  # noqa: PLR0911 - o
             return unhex(value)
         if isinstance(codec, IntCodec):
             return int(value)
-        if isinstance(codec, _MOMENTS):
+        if isinstance(codec, MOMENTS):
             return codec.from_text(value)
+    elif isinstance(codec, DecimalCodec) and type(value) is int:
+        return Decimal(value)
     return value
 
 
-_MOMENTS: Final = (DatetimeCodec, DateCodec, UuidCodec, DecimalCodec)
+MOMENTS: Final = (DatetimeCodec, DateCodec, UuidCodec, DecimalCodec)
+"""Types whose values JSON, CSV and tables say as text of their own."""
 
 
 def is_octets(codec: Codec[Any]) -> bool:
@@ -284,8 +288,10 @@ def from_text(codec: Codec[Any], text: str) -> Any:
         value = json.loads(text)
     except (ValueError, RecursionError):
         value = text
-    if is_octets(codec):
+    if is_octets(codec) or isinstance(codec, MOMENTS):
         value = text
+    elif value is not None and isinstance(codec, (OptionCodec, ReverseCodec)):
+        return from_text(codec.part, text)
     try:
         made = from_json(codec, value)
         codec.encode(made)

@@ -35,7 +35,7 @@ from ..schema import NO_SCHEMA, MemoryType, read_schema, type_of
 from ..schema import STRUCTURES as STRUCTURE_WORDS
 from ..source import Unreadable
 from ..values import Reading, shorten
-from ..writing import is_standard_output, output
+from ..writing import is_standard_output, is_stream, output
 from . import completion, show
 from .fleet import inspect_fleet
 from .guard import DAMAGED, SOUND, TROUBLE, TROUBLES, complain, guarded, trouble
@@ -398,7 +398,7 @@ def _dump(arguments: argparse.Namespace) -> int:
 
 def _dump_parts(arguments: argparse.Namespace) -> int:
     """Write all structures of the images into a folder of Parquet files."""
-    if arguments.out is None or arguments.format not in (None, "parquet"):
+    if arguments.out is None or is_stream(arguments.out) or arguments.format not in (None, "parquet"):
         raise Unreadable("several FILEs become a folder of Parquet files: give -o FOLDER/, and no other --format")
     chosen = (arguments.memory, arguments.key_type, arguments.value_type, arguments.start, arguments.stop, arguments.limit)
     if any(one is not None for one in chosen) or arguments.raw or arguments.safe_csv:
@@ -671,6 +671,7 @@ def _add_map(verbs: Any) -> None:
     _file(parser)
     _types(parser)
     _keep_going(parser)
+    parser.add_argument("--format", choices=("html", "png", "svg"), help="default: by the name of OUT; html for the standard output")
     _out(parser, "map.html (zoomable, one file), map.svg or map.png (these two need matplotlib)")
 
 
@@ -679,9 +680,10 @@ def _map(arguments: argparse.Namespace) -> int:
 
     with _opened(arguments) as (image, bar):
         _only(image, arguments.memory)
-        draw(image, arguments.out, types=_told(arguments, image), progress=bar)
+        draw(image, arguments.out, form=arguments.format, types=_told(arguments, image), progress=bar)
         code = _whole(image, None, keep_going=arguments.keep_going)
-    Printer().line(f"{arguments.out}: {human(Path(arguments.out).stat().st_size)}")
+    if not is_stream(arguments.out):
+        Printer().line(f"{arguments.out}: {human(Path(arguments.out).stat().st_size)}")
     return code
 
 

@@ -20,7 +20,7 @@ from ...storable.order import OrderKind
 from ..encoding import encoding_in_core, require
 from ..source import Progress, no_progress
 from .inference import ORDERS, InferredOrder
-from .layout import ALLOCATOR_AT, CHUNK_BEGINS, FIRST_CHUNK, NODE_MAGIC, OVERFLOW_MAGIC, Damage
+from .layout import ALLOCATOR_AT, CHUNK_BEGINS, CHUNK_COUNT_AT, FIRST_CHUNK, NODE_MAGIC, OVERFLOW_MAGIC, Damage
 
 if TYPE_CHECKING:
     from .maps import MapReader
@@ -33,6 +33,7 @@ _ROOM: Final = 96 << 20
 """Bytes for nodes of one level that are to be read, where a tree is larger than the cache."""
 _STEP: Final = 1 << 14
 _BATCH: Final = 4 << 20
+_CHUNKS_AT_ONCE: Final = 1 << 20
 _FEW: Final = 0.02
 """An order that fewer neighbours than this share break is the map's order, and those are damage."""
 
@@ -195,9 +196,8 @@ class MapSurvey:
     def nodes(self) -> Iterator[npt.NDArray[np.uint64]]:
         """Numbers of the chunks in which nodes were reached, ascending, some at a time. After `run`."""
         assert self._walk is not None  # noqa: S101 - asked by the caller
-        step = 1 << 20
-        for first in range(0, self.reader.space.chunks, step):
-            marks = self._walk.reached(first, min(step, self.reader.space.chunks - first))
+        for first in range(0, self.reader.space.chunks, _CHUNKS_AT_ONCE):
+            marks = self._walk.reached(first, min(_CHUNKS_AT_ONCE, self.reader.space.chunks - first))
             found = np.flatnonzero(marks == _core.SS_REACHED_NODE).astype(np.uint64) + np.uint64(first)
             if len(found):
                 yield found
@@ -365,8 +365,8 @@ class _Disorder:
         return _Disorder(self.equal, self.equal, self.equal_pairs, self.equal_pairs)
 
 
-def end_of_chunks(reader: MapReader) -> int:
-    """Return how many chunks lie before the end of the free list. O(free chunks). Raises `Damage`."""
+def _free_list(reader: MapReader) -> tuple[int, native.MapSurvey]:
+    """Return how many chunks lie before the end of the free list, and a survey that has seen the free ones."""
     memory = reader.source.memory()
     frame = frame_of(reader)
     frame.root = 0
@@ -376,7 +376,29 @@ def end_of_chunks(reader: MapReader) -> int:
         reader.source.fail(walk.status)
     for note in walk.new_notes():
         raise damage_of(note)
-    return (end - FIRST_CHUNK) // reader.space.stride
+    return (end - FIRST_CHUNK) // reader.space.stride, walk
+
+
+def end_of_chunks(reader: MapReader) -> int:
+    """Return how many chunks lie before the end of the free list. O(free chunks). Raises `Damage`."""
+    return _free_list(reader)[0]
+
+
+def ranges_of_chunks(reader: MapReader, count: int) -> list[tuple[int, int, int]]:
+    """Return `count` ranges of a map's chunks: first, end, and how many of them the free list leaves in use. O(chunks).
+
+    Raises `Damage`, also if these are not as many as the allocator counts.
+    """
+    end, walk = _free_list(reader)
+    found = []
+    for number in range(count):
+        first, stop = end * number // count, end * (number + 1) // count
+        steps = range(first, stop, _CHUNKS_AT_ONCE)
+        free = sum(np.count_nonzero(walk.reached(at, min(_CHUNKS_AT_ONCE, stop - at)) == _core.SS_REACHED_FREE) for at in steps)
+        found.append((first, stop, stop - first - int(free)))
+    if (used := sum(one for *_, one in found)) != reader.allocated:
+        raise Damage("the number of allocated chunks counts them", ALLOCATOR_AT + CHUNK_COUNT_AT, reader.allocated, used)
+    return found
 
 
 # ---- entries ----

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..source import Unreadable
-from .objects import Absent, RemoteObject, unreadable
+from .objects import Absent, Refused, RemoteObject, unreadable
 
 FIRST: Final = 256 << 10
 """Bytes that opening asks for: a block of the cache."""
@@ -25,7 +25,7 @@ TIMEOUT: float = 30.0
 _TRIES: Final = 3
 _PAUSE: Final = 0.2
 """Seconds before the second try; the third waits twice as long."""
-_WHOLE, _PART, _NO_RANGE, _MANY, _SERVER_ERRORS = 200, 206, 416, 429, 500
+_WHOLE, _PART, _CLIENT_ERRORS, _TIMED_OUT, _NO_RANGE, _MANY, _SERVER_ERRORS = 200, 206, 400, 408, 416, 429, 500
 _GONE: Final = (404, 410)
 _REFUSED: Final = (401, 403, 407)
 
@@ -137,13 +137,14 @@ class HttpObject(RemoteObject):
         if status in _GONE:
             raise Absent(f"{self.name}: not found (HTTP {status}); is the name right?")
         if status in _REFUSED:
-            raise Unreadable(f"{self.name}: access is refused (HTTP {status}); a link may have expired, or credentials are missing")
+            raise Refused(f"{self.name}: access is refused (HTTP {status}); a link may have expired, or credentials are missing")
         if status == _NO_RANGE and offset > 0:
             raise self.changed(f"{self.nbytes:,} bytes", f"at most {offset:,} bytes")
         if status == _WHOLE and (offset > 0 or len(answer.body) != int(answer.headers.get("Content-Length", -1))):
             raise self._no_ranges(status)
         if status not in (_WHOLE, _PART, _NO_RANGE):
-            raise Unreadable(f"{self.name}: the server answers with HTTP {status}; try again later")
+            kind = Refused if _CLIENT_ERRORS <= status < _SERVER_ERRORS and status not in (_TIMED_OUT, _MANY) else Unreadable
+            raise kind(f"{self.name}: the server answers with HTTP {status}; try again later")
         if encoding != "identity":
             raise Unreadable(f"{self.name}: the server sends it encoded ({encoding}), which leaves no places to read at; download it")
         return answer

@@ -21,6 +21,10 @@ class Absent(Unreadable, FileNotFoundError):
     """The object does not exist."""
 
 
+class Refused(Unreadable):
+    """The server does not give it, whether it exists or not: credentials, or what a signed link does not cover."""
+
+
 class RemoteObject:
     """The bytes of an object. `nbytes` is its size, `notes` what a user should know of it."""
 
@@ -73,7 +77,7 @@ def unreadable(name: str, error: BaseException) -> Unreadable:
         return Absent(f"{name}: not found; is the name right?")
     if isinstance(error, PermissionError) or "Credential" in kind:
         why = "access is refused or needs credentials; set them as fsspec reads them (for S3: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
-        return Unreadable(f"{name}: cannot be read: {why}")
+        return Refused(f"{name}: cannot be read: {why}")
     if kind == "FileExpired":
         return Unreadable(f"{name}: it changed while it was read; start again")
     if isinstance(error, TimeoutError) or "Timeout" in kind:

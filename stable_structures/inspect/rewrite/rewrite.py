@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import StableError
 from ...memory.manager import MemoryManager
 from ...memory.memory import PAGE_SIZE, Memory, StableMemory
 from ...storable import Codec
@@ -31,9 +31,10 @@ from ..formats.survey import MapSurvey, batches
 from ..image import Image, Part, SchemaFiles, Types
 from ..missing import require_whole
 from ..source import MemorySource, NotWhole, Progress, Unreadable, no_progress
+from .batches import NO_VALUE, Batch, Column, Row
 from .build import FULL, ImageFile, MapBuilder, Output, best_filling, copy, form_of, pages_of
 from .folder import image_output
-from .loading import Column, Row, Rows, rows_of
+from .loading import reader_of
 
 DEFAULT_BUCKET: Final = 128
 _MAP: Final[Any] = StableBTreeMap
@@ -114,7 +115,7 @@ def shrink(  # noqa: PLR0913 - keyword-only choices
     True
     """
     with open_image(what, progress, files) as image, image_output(out, image) as file:
-        if not any(part.is_structure for part in image.parts.values()) and image.manager is None:
+        if not _has_structures(image) and image.manager is None:
             raise image.unreadable("only a manager and the crate's structures can be shrunk")
         if not keep_going:
             require_whole(image)
@@ -127,6 +128,10 @@ def shrink(  # noqa: PLR0913 - keyword-only choices
         _require_smaller(image, file)
         file.keep()
         return Rewritten(image.source.nbytes, file.size() * PAGE_SIZE, moved)
+
+
+def _has_structures(image: Image) -> bool:
+    return any(part.is_structure for part in image.parts.values())
 
 
 def _require_smaller(image: Image, file: ImageFile) -> None:
@@ -291,23 +296,34 @@ def load(  # noqa: PLR0913 - keyword-only choices
     2
     """
     path = Path(dump)
-    rows, back = rows_of(path, form or path.suffix.removeprefix("."))
+    read, back = reader_of(path, form or path.suffix.removeprefix("."))
     with nullcontext() if into is None else open_image(into, progress) as image:
-        base, targets = _targets(image, structure, memory, bucket_pages)
         sides = Column("key", key, back), Column("value", value or (None if structure == "map" else key), back)
         with ImageFile(out) if image is None else image_output(out, image) as file:
-            count = _load_into(_Filler(structure, *sides, targets), rows(path), path, progress)
-            if image is None or image.manager is None or memory is None:
-                copy(MemorySource(base), file)
-            else:
-                _replace(image, dict(zip(range(memory, memory + 2), targets, strict=False)), file)
+            place = file.temporary if image is None else None
+            with _on_disk(place) as base:
+                targets = _targets(image, base, structure, memory, bucket_pages)
+                count = _load_into(_Filler(structure, *sides, targets), read(path), path, progress)
+                if image is not None and image.manager is not None and memory is not None:
+                    _replace(image, dict(zip(range(memory, memory + 2), targets, strict=False)), file)
+                elif place is None:
+                    copy(MemorySource(base), file)
             file.keep()
     return count
 
 
-def _targets(image: Image | None, structure: str, memory: int | None, bucket_pages: int) -> tuple[StableMemory, list[Memory]]:
-    """Return the memory that is made, and those of the structure in it."""
-    count, base = 2 if structure == "log" else 1, StableMemory()
+@contextmanager
+def _on_disk(place: Path | None) -> Iterator[StableMemory]:
+    """Provide a new memory in this empty file, or in a temporary one: what is loaded may be larger than the machine's memory."""
+    with nullcontext() if place is not None else TemporaryDirectory(prefix="stable-structures-") as folder:
+        path = place or Path(folder or "") / "image.bin"
+        with StableMemory.open(path, "r+", "none") as memory:
+            yield memory
+
+
+def _targets(image: Image | None, base: StableMemory, structure: str, memory: int | None, bucket_pages: int) -> list[Memory]:
+    """Return the memories of the structure that is made in `base`."""
+    count = 2 if structure == "log" else 1
     if image is not None:
         require_whole(image)
         if (image.manager is None) != (memory is None) and image.source.nbytes:
@@ -316,10 +332,10 @@ def _targets(image: Image | None, structure: str, memory: int | None, bucket_pag
             bucket_pages = image.manager.bucket_pages
     if memory is not None:
         manager = MemoryManager(base, bucket_pages=bucket_pages)
-        return base, [manager.get(memory + i) for i in range(count)]
+        return [manager.get(memory + i) for i in range(count)]
     if count > 1:
         raise Unreadable("a log needs two memories: give --memory ID; its data go into the next one")
-    return base, [base]
+    return [base]
 
 
 def _replace(image: Image, made: Mapping[int, Memory], out: ImageFile) -> None:
@@ -333,19 +349,27 @@ def _replace(image: Image, made: Mapping[int, Memory], out: ImageFile) -> None:
     rewrite(image, out, fill, extra=tuple(made))
 
 
-def _load_into(filler: _Filler, rows: Rows, path: Path, progress: Progress) -> int:
+def _load_into(filler: _Filler, batches: Iterable[Batch], path: Path, progress: Progress) -> int:
     count = 0
-    for where, row in rows:
+    for batch in batches:
+        added = filler.add_many(batch)
+        count += _add_each(filler, batch, path) if added is None else added
+        progress("loading", count, 0)
+    if filler.target is None:
+        raise Unreadable(f"{path}: no entry, and a cell has one value")
+    return count
+
+
+def _add_each(filler: _Filler, batch: Batch, path: Path) -> int:
+    """Add the rows of a batch one by one; return how many."""
+    count = 0
+    for where, row in batch.rows():
         try:
             filler.add(row)
-        except (StableError, KeyError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError) as error:
+        except NO_VALUE as error:
             words = f"there is no {error}" if isinstance(error, KeyError) else error
             raise Unreadable(f"{path}, {where}: {words}") from None
         count += 1
-        if count % 1024 == 0:
-            progress("loading", count, 0)
-    if filler.target is None:
-        raise Unreadable(f"{path}: no entry, and a cell has one value")
     return count
 
 
@@ -364,6 +388,30 @@ class _Filler:
             raise Unreadable(f"{structure!r} is not a structure; write map, set, vec, heap, log or cell")
         if structure != "cell":
             self.target = self.kind(*memories)
+
+    def add_many(self, batch: Batch) -> int | None:
+        """Add all rows of a batch at once; return how many. None, and nothing is added, if they are to be added one by one."""
+        if batch.columns is None or self.structure == "cell":
+            return None
+        try:
+            sides = [side.encoded_many(batch.columns) for side in self._sides]
+            if any(side is None for side in sides):
+                return None
+            self._bulk(*sides)
+        except NO_VALUE:
+            return None
+        return sides[0].count if sides[0] is not None else None
+
+    @property
+    def _sides(self) -> list[Column]:
+        return [self.key, self.value] if self.structure == "map" else [self.key if self.structure == "set" else self.value]
+
+    @property
+    def _bulk(self) -> Callable[..., object]:
+        target = self.target
+        if self.structure in ("map", "set"):
+            return target.insert_many  # type: ignore[no-any-return]
+        return target.push_many if self.structure == "heap" else target.extend  # type: ignore[no-any-return]
 
     def add(self, row: Row) -> None:
         """One row."""
