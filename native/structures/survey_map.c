@@ -166,6 +166,16 @@ static void clear_slice(slice *l) {
     l->items.size = l->parents.size = l->keys.size = l->next = 0;
 }
 
+/* A survey may live on for what it found; a large tree's slices would be most of its memory. */
+static void free_slices(ss_map_survey *s) {
+    for (size_t i = 0; i < sizeof s->slices / sizeof s->slices[0]; i++) {
+        free(s->slices[i].items.at);
+        free(s->slices[i].parents.at);
+        free(s->slices[i].keys.at);
+        s->slices[i] = (slice){0};
+    }
+}
+
 static uint64_t room_of(const slice *l) {
     return l->items.size + l->parents.size + l->keys.size;
 }
@@ -348,6 +358,17 @@ static int visit(ss_map_survey *s, slice *here, slice *below) {
 
 /* ---- the tree ---- */
 
+/* Whether the slice below may have more. All slices share the room, and so does what sorting the last one takes. One of leaves gets
+ * all that is left, others the half, so that the levels below them have some. */
+static bool has_room(const ss_map_survey *s) {
+    const slice *below = &s->slices[s->depth + 1];
+    uint64_t above = 0;
+    for (uint32_t i = 0; i <= s->depth; i++) above += room_of(&s->slices[i]);
+    uint64_t left = s->room > above ? s->room - above : 0;
+    if (s->depth + 1 != s->leaf_depth) left /= 2;
+    return room_of(below) + below->items.size < left;
+}
+
 int ss_map_survey_step(ss_map_survey *s, uint64_t nodes) {
     int status = ss_enter_read(s->space.memory);
     if (status != SS_OK) return status;
@@ -355,7 +376,7 @@ int ss_map_survey_step(ss_map_survey *s, uint64_t nodes) {
     while (nodes > 0 && status == SS_OK) {
         slice *here = &s->slices[s->depth], *below = &s->slices[s->depth + 1];
         bool more = here->next < item_count(here);
-        if (more && (item_count(below) == 0 || room_of(below) < s->room)) {
+        if (more && (item_count(below) == 0 || has_room(s))) {
             status = visit(s, here, below);
             nodes--;
         } else if (item_count(below) > 0) {
@@ -369,6 +390,7 @@ int ss_map_survey_step(ss_map_survey *s, uint64_t nodes) {
                 s->depth--;
         }
     }
+    if (status == SS_ABSENT) free_slices(s);
     ss_leave_shared(s->space.memory, shared);
     return status;
 }
@@ -511,11 +533,7 @@ int ss_map_survey_new(ss_memory *memory, const ss_map_frame *frame, const ss_ord
 
 void ss_map_survey_free(ss_map_survey *s) {
     if (s == NULL) return;
-    for (size_t i = 0; i < sizeof s->slices / sizeof s->slices[0]; i++) {
-        free(s->slices[i].items.at);
-        free(s->slices[i].parents.at);
-        free(s->slices[i].keys.at);
-    }
+    free_slices(s);
     ss_seen_node_free(&s->node);
     free(s->notes.list);
     free(s->disorder.list);

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -37,6 +38,7 @@ from .formats.maps import MapReader
 from .formats.nodes import Node
 from .formats.sequences import CellReader, LogReader, SequenceReader, SlotReader
 from .image import Image, Part, Types, held_still
+from .jobs import Task, allowed, results
 from .merge import Difference, differences
 from .report import readings
 from .source import BLOCK, Progress, Source, no_progress
@@ -90,10 +92,12 @@ def diff(
     *,
     types: Types | None = None,
     progress: Progress = no_progress,
+    jobs: int = 1,
 ) -> list[PartDiff]:
     """Return the differences from `a` to `b`, memory by memory; also those that are the same, with nothing in them.
 
-    O(size) comparing, and O(changed chunks) reading of entries. Raises `Unreadable`.
+    O(size) comparing, and O(changed chunks) reading of entries. `jobs` processes compare memories at once (jobs.py). Raises
+    `Unreadable`.
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
     >>> memory = StableMemory()
@@ -109,8 +113,24 @@ def diff(
         for part in (*first.parts.values(), *second.parts.values()):
             require_fit(part, types or {})
         ids = sorted({*first.parts, *second.parts}, key=lambda i: -1 if i is None else i)
+        pairs = [(first.parts.get(i), second.parts.get(i)) for i in ids]
+        tasks = [Task(_weight(*pair), partial(_diff_part, i, *pair, types or {})) for i, pair in zip(ids, pairs, strict=True)]
         with guessing():
-            return [_diff_part(i, first.parts.get(i), second.parts.get(i), types or {}, progress) for i in ids]
+            found = list(results(tasks, allowed(jobs, first.source, second.source), progress))
+            for one, pair in zip(found, pairs, strict=True):
+                _say_how_to_read(one, *pair, types or {})
+            return found
+
+
+def _weight(a: Part | None, b: Part | None) -> int:
+    return sum(part.source.nbytes for part in (a, b) if part is not None)
+
+
+def _say_how_to_read(found: PartDiff, a: Part | None, b: Part | None, types: Types) -> None:
+    """Set how the changed entries are read: by the given types, or by a guess at those of the memory that has entries."""
+    part = a if b is None or (a is not None and not found.lengths[1]) else b
+    if found.changes and part is not None:
+        found.key, found.value = readings(part, types)
 
 
 def _diff_part(memory: int | None, a: Part | None, b: Part | None, types: Types, progress: Progress) -> PartDiff:
@@ -155,8 +175,6 @@ def _compare(found: PartDiff, a: Part, b: Part, types: Types, progress: Progress
         found.changes = list(_map_changes(one, two, ranges))
     elif isinstance(one, SequenceReader) and isinstance(two, SequenceReader):
         found.changes = list(_sequence_changes(one, two, ranges, progress))
-    if found.changes:
-        found.key, found.value = readings(b if two.length else a, types)
 
 
 def _one_sided(found: PartDiff, a: Part | None, b: Part | None, types: Types) -> None:
@@ -165,7 +183,6 @@ def _one_sided(found: PartDiff, a: Part | None, b: Part | None, types: Types) ->
         return
     reader = part.open(*part.types(types))
     found.lengths = (reader.length, None) if part is a else (None, reader.length)
-    found.key, found.value = readings(part, types)
     for key, value in _entries(reader):
         found.changes.append(Change(key, value, None) if part is a else Change(key, None, value))
 

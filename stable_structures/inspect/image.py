@@ -354,6 +354,7 @@ def _with_far_log(source: RemoteSource, place: RemotePlace, log: RemotePlace) ->
     except Unreadable as error:
         _without_log(source, log.name, error)
         return source
+    source.is_memory = found.damage is None and not found.records
     if not _is_applied(source, found):
         return source
     logged = RemoteSource(LoggedObject(place.object(), found))
@@ -461,7 +462,7 @@ def _say_applied(logged: Source, source: Source, log: WalContents) -> None:
 def _image(name: str, source: Source, snapshot: Snapshot | None) -> Image:
     recognition = recognise(source)
     image = Image(name, source, recognition, snapshot, notes=list(source.notes))
-    if source.nbytes == 0 and snapshot is None and isinstance(source, FileSource) and not source.is_memory:
+    if source.nbytes == 0 and snapshot is None and isinstance(source, (FileSource, RemoteSource)) and not source.is_memory:
         image.recognition = recognition = Recognition(
             "empty", "a file of 0 bytes: a memory without pages, or all of it is lost", certain=False
         )

@@ -35,6 +35,11 @@ def _modules() -> tuple[Any, Any]:
     return pa, pq
 
 
+def require() -> None:
+    """Import what this needs, once for all processes. Raises `Unreadable` if it is not installed."""
+    _modules()
+
+
 class _Column:
     """Keys or values on their way into columns: their values, and the bytes beside them."""
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,7 @@ from .formats.recognise import STRUCTURES
 from .formats.sequences import CellReader, LogReader, SequenceReader, SlotReader
 from .formats.survey import MapStats, first_keys
 from .image import Image, Part, Types, held_still
+from .jobs import Task, allowed, is_worth_it, results
 from .samples import LARGEST_SAMPLE, sample_elements, sample_entries
 from .source import PastEnd, Progress, no_progress
 from .space import Use, nearly_full, shrunk, use_of
@@ -394,12 +396,14 @@ def check(
     types: Types | None = None,
     progress: Progress = no_progress,
     tell: Callable[[Finding], None] | None = None,
+    jobs: int = 1,
 ) -> list[Finding]:
     """Every broken rule of the manager and of every structure; an empty list is a sound memory. O(n). Never writes.
 
     The order of keys whose type is not given is checked if nearly all keys keep one of the usual orders. `tell` hears
-    of each finding as it is made. A memory that is open for reading is checked in a transaction. Raises `Unreadable`, and
-    `MemoryInUse` if the writer committed so much meanwhile that the state is gone.
+    of each finding as it is made. `jobs` processes look at memories at once (jobs.py). A memory that is open for reading is
+    checked in a transaction. Raises `Unreadable`, and `MemoryInUse` if the writer committed so much meanwhile that the state is
+    gone.
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
     >>> memory = StableMemory()
@@ -417,9 +421,21 @@ def check(
     with held_still(what), contextlib.ExitStack() as opened:
         image = what if isinstance(what, Image) else opened.enter_context(open_image(what, progress))
         _check_image(image, note, progress)
-        for part in image.parts.values():
-            check_part(part, note, types or {}, progress)
+        parts = list(image.parts.values())
+        if not is_worth_it([part.source.nbytes for part in parts], jobs := allowed(jobs, image.source)):
+            for part in parts:
+                check_part(part, note, types or {}, progress)
+            return findings
+        for found in results([Task(part.source.nbytes, partial(_found_in, part, types or {})) for part in parts], jobs, progress):
+            for finding in found:
+                note(finding)
     return findings
+
+
+def _found_in(part: Part, types: Types, progress: Progress) -> list[Finding]:
+    found: list[Finding] = []
+    check_part(part, found.append, types, progress)
+    return found
 
 
 def _check_image(image: Image, note: Callable[[Finding], None], progress: Progress) -> None:

@@ -98,6 +98,8 @@ class Source:
         """Return the address in the file or outermost memory."""
         return offset
 
+    version: object = None
+    """What tells one version of it from another; None where nothing does: a copy of a file has another time."""
     cheap_bytes: int = 48 << 20
     """A structure of so many bytes may be read in any order: it fits the cache, or lies in memory."""
     block_bytes: int = BLOCK

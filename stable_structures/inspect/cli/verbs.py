@@ -26,6 +26,7 @@ from ..formats.layout import Damage, Finding
 from ..formats.recognise import STRUCTURES
 from ..guessed import first_schema
 from ..image import Image, Part, SchemaFiles, Types, images_in
+from ..jobs import cores
 from ..parts import write_parts
 from ..repair.salvage import repair
 from ..report import check, inspect
@@ -145,6 +146,17 @@ def _type(text: str) -> Codec[Any]:
 def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of 0 or more")
+    return int(text)
+
+
+def _jobs(parser: argparse.ArgumentParser) -> None:
+    text = "processes that work at once, a memory each, from two memories of 32 MiB on (default: all cores; 1: none but this one)"
+    parser.add_argument("--jobs", type=_positive, default=None, metavar="N", help=text)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 1 or more")
     return int(text)
 
 
@@ -279,6 +291,7 @@ def _add_check(verbs: Any) -> None:
     parser.add_argument("--json", action="store_true", help="for programs; of several files a list")
     parser.add_argument("--limit", type=_count, metavar="N", help="show at most N broken rules of a file; all are counted")
     parser.add_argument("--integrity", action="store_true", help="let SQLite check its databases in memories, by a temporary copy")
+    _jobs(parser)
     _types(parser)
 
 
@@ -306,9 +319,9 @@ def _check_one(arguments: argparse.Namespace) -> tuple[int, Any]:
 def _findings(arguments: argparse.Namespace, image: Image, bar: ProgressBar) -> list[Finding]:
     """Return, if the types do not fit, the rules broken whatever the types are; raise `Misfit` if there are none."""
     try:
-        return check(image, types=_told(arguments, image), progress=bar)
+        return check(image, types=_told(arguments, image), progress=bar, jobs=arguments.jobs or cores())
     except Misfit as error:
-        findings = check(image, progress=bar)
+        findings = check(image, progress=bar, jobs=arguments.jobs or cores())
         if not findings:
             raise
         complain(str(error))
@@ -357,6 +370,7 @@ def _add_dump(verbs: Any) -> None:
         action="store_true",
         help="write a map's entries as they lie, not in the order of their keys; the file is read from end to end (Parquet always)",
     )
+    _jobs(parser)
     _out(parser, "a file; a folder for several FILEs, or if it ends with a slash; without it, to the standard output", required=False)
 
 
@@ -412,7 +426,8 @@ def _dump_parts(arguments: argparse.Namespace) -> int:
 
     names = [path for given in arguments.file for path in images_in(given)]
     note, left_out = (gone.append, skip) if arguments.keep_going else (None, None)
-    made = write_parts(names, arguments.out.rstrip("/"), files=_files(arguments), note=note, skipped=left_out)
+    jobs = arguments.jobs or cores()
+    made = write_parts(names, arguments.out.rstrip("/"), files=_files(arguments), note=note, skipped=left_out, jobs=jobs)
     for damage in gone[:_MOST_SAID]:
         complain(f"passed over: {damage}")
     _summary(arguments).line(f"{arguments.out}: {len(made)} files, {sum(one['rows'] for one in made):,} rows")
@@ -635,6 +650,7 @@ def _add_diff(verbs: Any) -> None:
         help="show at most N entries of each memory; all are counted (default: 20, with --json all)",
     )
     _keep_going(parser)
+    _jobs(parser)
 
 
 def _diff(arguments: argparse.Namespace) -> int:
@@ -644,7 +660,8 @@ def _diff(arguments: argparse.Namespace) -> int:
         for image in (a, b):
             if image.recognition.kind == "manager" and memory is not None and memory in image.parts:
                 _only(image, memory)
-        found = diff(a, b, types={memory: (arguments.key_type, arguments.value_type)}, progress=bar)
+        types: Types = {memory: (arguments.key_type, arguments.value_type)}
+        found = diff(a, b, types=types, progress=bar, jobs=arguments.jobs or cores())
         code = max(_whole(image, None, keep_going=arguments.keep_going) for image in (a, b))
     if arguments.json:
         _print_json([to_dict(one, _readable, arguments.limit) for one in found])
@@ -701,12 +718,14 @@ def _add_repair(verbs: Any) -> None:
     _file(parser)
     _types(parser)
     parser.add_argument("--json", action="store_true", help="for programs")
+    _jobs(parser)
     _out(parser, "the image to write (of a snapshot: a folder, unless OUT ends in .bin); FILE is never changed")
 
 
 def _repair(arguments: argparse.Namespace) -> int:
     with ProgressBar() as bar:
-        done = repair(arguments.file, arguments.out, types=_types_by_id(arguments), files=_files(arguments), progress=bar)
+        types, jobs = _types_by_id(arguments), arguments.jobs or cores()
+        done = repair(arguments.file, arguments.out, types=types, files=_files(arguments), progress=bar, jobs=jobs)
     if arguments.json:
         _print_json([{**asdict(one), "missing": one.missing} for one in done], _summary(arguments))
     else:
@@ -728,6 +747,7 @@ def _add_shrink(verbs: Any) -> None:
         help="other buckets than before; smaller ones waste less (the crate keeps what it finds)",
     )
     _keep_going(parser)
+    _jobs(parser)
     _out(parser, "the image to write (of a snapshot: a folder, unless OUT ends in .bin); FILE is never changed")
 
 
@@ -741,6 +761,7 @@ def _shrink(arguments: argparse.Namespace) -> int:
             bucket_pages=arguments.bucket_pages,
             keep_going=arguments.keep_going,
             progress=bar,
+            jobs=arguments.jobs or cores(),
         )
     printer = _summary(arguments)
     show.moved(done.memories, printer)

@@ -29,8 +29,8 @@ Note = Callable[[Damage], None]
 _core: Final = native.call
 LIMIT: Final = 10_000
 """Broken rules of one structure that are listed; more are counted."""
-_ROOM: Final = 96 << 20
-"""Bytes for nodes of one level that are to be read, where a tree is larger than the cache."""
+_ROOM: Final = 104 << 20
+"""Bytes for nodes that are to be read, where a tree is larger than the cache: those of a map of 700 MiB at once."""
 _STEP: Final = 1 << 14
 _BATCH: Final = 4 << 20
 _CHUNKS_AT_ONCE: Final = 1 << 20

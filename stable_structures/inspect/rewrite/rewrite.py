@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, Final
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,10 +31,11 @@ from ..formats.maps import MapReader
 from ..formats.sequences import LogReader
 from ..formats.survey import MapSurvey, batches
 from ..image import Image, Part, SchemaFiles, Types
+from ..jobs import Task, allowed, is_large, is_worth_it, results
 from ..missing import require_whole
-from ..source import MemorySource, NotWhole, Progress, Unreadable, no_progress
+from ..source import FileSource, MemorySource, NotWhole, Progress, Unreadable, no_progress
 from .batches import NO_VALUE, Batch, Column, Row
-from .build import FULL, ImageFile, MapBuilder, Output, best_filling, copy, form_of, pages_of
+from .build import FULL, FileMemory, ImageFile, MapBuilder, Output, best_filling, copy, form_of, pages_of
 from .folder import image_output
 from .loading import reader_of
 
@@ -61,17 +64,68 @@ class Rewritten:
     memories: list[Moved] = field(default_factory=list)
 
 
-Fill = Callable[[Part, Memory], str]
-"""Writes a memory again; returns a note."""
+T = TypeVar("T")
+Fill: TypeAlias = Callable[[Part, Memory, Progress], T]
+"""Writes a memory again; returns what is to be said of it."""
 
 
-def rewrite(image: Image, out: ImageFile, fill: Fill, bucket_pages: int | None = None, extra: tuple[int, ...] = ()) -> list[Moved]:
-    """Every memory of an image into a fresh one, one after the other."""
+def rewrite(  # noqa: PLR0913 - keyword-only choices
+    image: Image,
+    out: ImageFile,
+    fill: Fill[T],
+    bucket_pages: int | None = None,
+    *,
+    extra: tuple[int, ...] = (),
+    jobs: int = 1,
+    progress: Progress = no_progress,
+) -> list[tuple[Moved, T]]:
+    """Write every memory of an image into a fresh one, one after the other.
+
+    With `jobs`, other processes write large structures into temporary files, from which they are copied.
+    """
     if image.manager is None:
-        return [_moved(part, out, fill) for part in image.parts.values()]
+        return [_moved(part, out, fill(part, out, progress)) for part in image.parts.values()]
     manager = MemoryManager(out, bucket_pages=bucket_pages or image.manager.bucket_pages)
     ids = sorted({part.id for part in image.parts.values() if part.id is not None} | set(extra))
-    return [_moved(image.parts.get(memory, _absent(memory)), manager.get(memory), fill) for memory in ids]
+    places = [(image.parts.get(memory, _absent(memory)), manager.get(memory)) for memory in ids]
+    if not is_worth_it([_weight(part) for part, _ in places], jobs := allowed(jobs, image.source)):
+        return [_moved(part, memory, fill(part, memory, progress)) for part, memory in places]
+    return _by_others(places, fill, out, jobs, progress)
+
+
+def _weight(part: Part) -> int:
+    return part.source.nbytes if part.is_structure else 0
+
+
+def _by_others(
+    places: Sequence[tuple[Part, Memory]], fill: Fill[T], out: ImageFile, jobs: int, progress: Progress
+) -> list[tuple[Moved, T]]:
+    """Let processes fill files for the large structures."""
+    folder = None if out.temporary is None else out.temporary.parent
+    with ExitStack() as stack:
+        tasks: list[Task[tuple[int | None, T]]] = []
+        for part, memory in places:
+            if not is_large(_weight(part)):
+                tasks.append(Task(-1, partial(_fill_here, fill, part, memory)))
+            else:
+                file = stack.enter_context(TemporaryFile(dir=folder, prefix=".stable-structures-"))
+                tasks.append(Task(_weight(part), partial(_fill_file, fill, part, file.fileno())))
+        found = []
+        for (part, memory), (file_number, said) in zip(places, results(tasks, jobs, progress), strict=True):
+            if file_number is not None:
+                with FileSource(f"/proc/self/fd/{file_number}") as source:
+                    copy(source, memory)
+            found.append(_moved(part, memory, said))
+    return found
+
+
+def _fill_here(fill: Fill[T], part: Part, memory: Memory, progress: Progress) -> tuple[None, T]:
+    return None, fill(part, memory, progress)
+
+
+def _fill_file(fill: Fill[T], part: Part, descriptor: int, progress: Progress) -> tuple[int, T]:
+    os.ftruncate(descriptor, 0)  # it may be the second try
+    return descriptor, fill(part, FileMemory(descriptor), progress)
 
 
 def _absent(memory: int) -> Part:
@@ -79,9 +133,9 @@ def _absent(memory: int) -> Part:
     return Part(memory, source, open_image(b"").recognition, 0)
 
 
-def _moved(part: Part, memory: Memory, fill: Fill) -> Moved:
-    note = fill(part, memory)
-    return Moved(part.id, part.word, part.source.nbytes, memory.size() * PAGE_SIZE, note)
+def _moved(part: Part, memory: Memory, said: T) -> tuple[Moved, T]:
+    note = said if isinstance(said, str) else ""
+    return Moved(part.id, part.word, part.source.nbytes, memory.size() * PAGE_SIZE, note), said
 
 
 # ---- shrink ----
@@ -96,6 +150,7 @@ def shrink(  # noqa: PLR0913 - keyword-only choices
     bucket_pages: int | None = None,
     keep_going: bool = False,
     progress: Progress = no_progress,
+    jobs: int = 1,
 ) -> Rewritten:
     """Write a memory compactly: maps packed, rows cut off behind their last element, buckets of nobody left out. O(n).
 
@@ -103,7 +158,7 @@ def shrink(  # noqa: PLR0913 - keyword-only choices
     that would become larger by packing: the result is never larger than what it was made from. Raises `Unreadable` if
     there is nothing to shrink, and `NotWhole`, which is one, where something is damaged or cut off: then nothing is
     written. With `keep_going` what is damaged is copied as it is. Of a snapshot's folder a folder is made (rewrite/folder.py),
-    unless `out` ends in .bin.
+    unless `out` ends in .bin. `jobs` processes pack memories at once (jobs.py).
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
     >>> memory = StableMemory()
@@ -120,9 +175,9 @@ def shrink(  # noqa: PLR0913 - keyword-only choices
         if not keep_going:
             require_whole(image)
             require_all_fit(image, types or {})
-        fill = _Shrinker(types or {}, progress, keep_going=keep_going).fill
+        fill = _Shrinker(types or {}, keep_going=keep_going).fill
         try:
-            moved = rewrite(image, file, fill, bucket_pages)
+            moved = [one for one, _ in rewrite(image, file, fill, bucket_pages, jobs=jobs, progress=progress)]
         except Damage as damage:
             raise NotWhole(f"{image.name}: damaged: {damage}; run check to see all of it, and repair for what can be saved") from None
         _require_smaller(image, file)
@@ -142,22 +197,21 @@ def _require_smaller(image: Image, file: ImageFile) -> None:
 
 
 class _Shrinker:
-    def __init__(self, types: Types, progress: Progress, *, keep_going: bool) -> None:
+    def __init__(self, types: Types, *, keep_going: bool) -> None:
         self.types = types
-        self.progress = progress
         self.keep_going = keep_going
 
-    def fill(self, part: Part, memory: Memory) -> str:
+    def fill(self, part: Part, memory: Memory, progress: Progress) -> str:
         """One memory of the new image. Nothing is written to it before all that is read for it was found to be sound."""
         try:
-            return self._fill(part, memory)
+            return self._fill(part, memory, progress)
         except Damage as damage:
             if not self.keep_going:
                 raise
             copy(part.source, memory)
             return f"damaged, copied as it is: {damage}"
 
-    def _fill(self, part: Part, memory: Memory) -> str:
+    def _fill(self, part: Part, memory: Memory, progress: Progress) -> str:
         if part.kind == "log data" and part.index is not None:
             reader = part.index.open()
             if isinstance(reader, LogReader):
@@ -167,19 +221,19 @@ class _Shrinker:
         if not part.is_structure:
             copy(part.source, memory)
             return "" if part.kind in ("empty", "log data") else "copied as it is"
-        return self._structure(part, memory)
+        return self._structure(part, memory, progress)
 
-    def _structure(self, part: Part, memory: Memory) -> str:
+    def _structure(self, part: Part, memory: Memory, progress: Progress) -> str:
         reader = part.open(*part.types(self.types))
         self._sound(reader.problems)
         if isinstance(reader, MapReader):
-            return self._pack(reader, part, memory)
+            return self._pack(reader, part, memory, progress)
         reader.check(_refuse)
         copy(part.source, memory, reader.live())
         return ""
 
-    def _pack(self, reader: MapReader, part: Part, memory: Memory) -> str:
-        stats = MapSurvey(reader, _refuse, self.progress).run()
+    def _pack(self, reader: MapReader, part: Part, memory: Memory, progress: Progress) -> str:
+        stats = MapSurvey(reader, _refuse, progress).run()
         layout_1 = 0 < stats.layout_1_nodes == sum(stats.nodes_by_depth)
         form, filling = form_of(reader, layout_1=layout_1), FULL
         if not layout_1:
@@ -248,11 +302,11 @@ def import_part(  # noqa: PLR0913 - keyword-only choices
         if given.source.nbytes == 0 and not keep_going:
             raise Unreadable(f"{given.name}: {given.recognition.title}; there is nothing to import, unless with --keep-going")
 
-        def fill(part: Part, to: Memory) -> str:
+        def fill(part: Part, to: Memory, _: Progress) -> str:
             copy(given.source if part.id == memory else part.source, to)
             return "imported" if part.id == memory else ""
 
-        moved = rewrite(image, file, fill, image.manager.bucket_pages, extra=(memory,))
+        moved = [one for one, _ in rewrite(image, file, fill, image.manager.bucket_pages, extra=(memory,))]
         file.keep()
         return moved
 
@@ -341,7 +395,7 @@ def _targets(image: Image | None, base: StableMemory, structure: str, memory: in
 def _replace(image: Image, made: Mapping[int, Memory], out: ImageFile) -> None:
     """Write an image with other contents of some memories."""
 
-    def fill(part: Part, to: Memory) -> str:
+    def fill(part: Part, to: Memory, _: Progress) -> str:
         found = made.get(-1 if part.id is None else part.id)
         copy(part.source if found is None else MemorySource(found), to)
         return ""
