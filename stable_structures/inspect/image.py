@@ -279,9 +279,7 @@ def images_in(path: str) -> list[str]:
     if not folder.is_dir() or (folder / METADATA).exists():
         return [path]
     try:
-        found = [
-            str(one) for one in sorted(folder.iterdir()) if not (one.name.startswith(".") or one.suffix in _NO_IMAGES or one.is_symlink())
-        ]
+        found = [str(one) for one in sorted(folder.iterdir()) if _may_be_image(one)]
     except OSError as error:
         raise Unreadable(f"{path}: cannot be read: {error.strerror}") from error
     logs = {f"{one}-wal" for one in found}
@@ -296,11 +294,11 @@ def _may_be_image(path: Path) -> bool:
 
 
 def _images_below(folder: str) -> list[str]:
-    """Return what is in a folder inside; one that cannot be read is named itself, so that whoever opens it says so."""
+    """Return what is in a folder inside; one that cannot be read, or is empty, is named itself, so that whoever opens it says so."""
     try:
         return images_in(folder)
     except Unreadable as error:
-        return [folder] if isinstance(error.__cause__, OSError) else []
+        return [folder] if isinstance(error.__cause__, OSError) or not any(Path(folder).iterdir()) else []
 
 
 def _open_path(path: Path, progress: Progress) -> Image:
@@ -426,6 +424,7 @@ def _with_log(source: FileSource, path: Path) -> FileSource:
         return source
     source.close()
     logged = LoggedSource(source.path, log)
+    logged.was_written = source.was_written
     _say_applied(logged, source, log)
     return logged
 
