@@ -10,6 +10,7 @@ entry once. What damage hides is noticed where it can be:
 
     each part     by chunks: a chunk is a node, an overflow page or free, and as many are in use as the free list leaves
                   by rows: as many elements as there are indexes
+    each part     the image is of the version that was divided, as far as it tells
     the last one  that this process reads: all have together as many entries as the structure counts
 """
 
@@ -63,8 +64,8 @@ class Partition:
     (4, 1000, (0, 'user 0'))
     """
 
-    opened: Callable[[], Image]
-    """Opens the image again, by its name."""
+    opened: Callable[[], Image] = field(repr=False)
+    """Opens the image again, by its name; may hold credentials."""
     memory: int | None
     by: By
     number: int
@@ -76,6 +77,7 @@ class Partition:
     """Entries of the whole structure, as it counts them: what all parts have together."""
     _in_use: int = field(default=0, repr=False)
     """By chunks: how many of them are in use."""
+    _version: object = field(default=None, repr=False)
     _tally: _Tally | None = field(default=None, repr=False, compare=False)
 
     def __iter__(self) -> Iterator[Any]:
@@ -112,6 +114,8 @@ class Partition:
     def _columns(self, image: Image) -> Iterator[Sequence[Encoded]]:
         """Return the encoded columns, a batch at a time. Raises `CorruptMemory`."""
         label, count = f"{image.name}: {image._part(self.memory).label}", 0
+        if image._looking.source.version != self._version or len(image[self.memory]) != self.length:  # type: ignore[arg-type]
+            raise Unreadable(f"{label}: it is another version than the one that was divided; make the parts again")
         try:
             for columns in self._read(image):
                 count += columns[0].count
@@ -240,9 +244,10 @@ def partitions(image: Image, memory: int | None, count: int, by: By | None) -> l
         raise Unreadable(f"{image.name}: only an image with a name has partitions, since others are to open it; save it as a file")
     kind_of_image, arguments = image.__reduce__()
     opened = partial(kind_of_image, *arguments)
-    tally, length = _tally(secrets.token_hex(8), len(bounds)), len(structure)
+    tally, length, version = _tally(secrets.token_hex(8), len(bounds)), len(structure), image._looking.source.version
     return [
-        Partition(opened, memory, by, number, start, stop, length, in_use, tally) for number, (start, stop, in_use) in enumerate(bounds)
+        Partition(opened, memory, by, number, start, stop, length, in_use, version, tally)
+        for number, (start, stop, in_use) in enumerate(bounds)
     ]
 
 

@@ -263,6 +263,19 @@ def test_an_error_names_the_map_and_what_is_missing(damageable):
         [list(part) for part in image.partitions("users", 3)]
 
 
+def test_parts_are_of_the_version_that_was_divided(tmp_path):
+    path = tmp_path / "image.bin"
+    with StableMemory.open(path) as memory:
+        StableBTreeMap[u64, u64](memory).update({i: i for i in range(1000)})
+    with open_image(path) as image:
+        parts = image.partitions(None, 3, by="keys")
+    with StableMemory.open(path) as memory:
+        StableBTreeMap[u64, u64](memory)[2000] = 1
+    for part in parts:
+        with pytest.raises(Unreadable, match="make the parts again"):
+            part.to_arrow()
+
+
 def test_a_vec_that_is_cut_off_is_no_short_part(tmp_path):
     memory = StableMemory()
     StableVec[u64](memory).extend(range(30_000))

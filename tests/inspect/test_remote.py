@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import os
@@ -414,6 +415,71 @@ def test_a_server_that_does_not_answer(served, monkeypatch):
     files.delay = 0.5
     with pytest.raises(Unreadable, match="in time"):
         open_image(url)
+
+
+def sends(status, body=b"", times=1, **headers):
+    """An answer of a server that is up to something."""
+
+    def answer(handler):
+        handler.close_connection = True
+        handler.send_response(status)
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        with contextlib.suppress(OSError):  # the other side has seen enough
+            for _ in range(times):
+                handler.wfile.write(body)
+
+    return answer
+
+
+def part(total):
+    return sends(206, bytes(1 << 18), Content_Range=f"bytes 0-262143/{total}", Content_Length=str(1 << 18), ETag='"a"')
+
+
+ATTACKS = {
+    **{f"a size of {total}"[:30]: part(total) for total in (0, 5, -1, "*", 2**50, 2**63, 2**64, 10**30, "9" * 5000, "\u0663")},
+    "an endless whole": sends(200, bytes(1 << 16), 10_000),
+    "an endless part": sends(206, bytes(1 << 16), 10_000, Content_Range="bytes 0-262143/1000000000"),
+    "a bomb": sends(206, gzip.compress(bytes(1 << 26)), Content_Encoding="gzip", Content_Range="bytes 0-262143/300000000"),
+    "a circle": sends(302, Location="/image.bin?token=SECRET", Content_Length="0"),
+    "a way to a file": sends(302, Location="file:///etc/passwd?SECRET", Content_Length="0"),
+    "a way to nobody": sends(302, Location="http://ada:SECRET@127.0.0.1:9/x?sig=SECRET", Content_Length="0"),
+    "a way to nothing": sends(302, Location="http://[bad/?SECRET", Content_Length="0"),
+    "no length": sends(206, b"x", Content_Length="abc", Content_Range="bytes 0-9/10"),
+    "no content": sends(204),
+    "many parts": sends(206, b"x" * 10, Content_Type="multipart/byteranges; boundary=x", Content_Length="10"),
+    "a long header": sends(206, X="y" * 20_000),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_hostile_server_gets_an_error_without_secrets(attack):
+    with serving() as (url, files):
+        files.put("/image.bin", b"x")
+        files.answer = ATTACKS[attack]
+        with pytest.raises(Unreadable) as refusal:
+            open_image(url.replace("://", "://ada:SECRET@") + "/image.bin?sig=SECRET")
+    assert "SECRET" not in str(refusal.value)
+    assert str(refusal.value).startswith(f"{url}/image.bin: ")
+    assert "\n" not in str(refusal.value)
+
+
+def test_no_message_and_no_part_shows_secrets(served):
+    url, files = served
+    with stable_structures.open_image(f"{url}?sig=SECRET", storage_options={"headers": {"Authorization": "SECRET"}}) as image:
+        parts = image.partitions(0, 2)
+        assert "SECRET" not in f"{image!r} {image.notes} {parts!r} {image[0]!r} {image._repr_html_()}"
+    files.put("/image.bin", files.content["/image.bin"], "two")
+    with pytest.raises(Unreadable, match="another version than the one that was divided") as refusal:
+        list(parts[0])
+    assert "SECRET" not in str(refusal.value)
+
+
+def test_nothing_at_all_is_not_an_empty_memory():
+    with serving() as (url, files):
+        files.put("/empty.bin", b"")
+        assert command.run(["inspect", f"{url}/empty.bin"]).returncode == 2
 
 
 def test_nobody_listens():

@@ -30,6 +30,7 @@ class Files:
         self.refused = 0  # the status for every name without a query
         self.failing = {}  # path -> status
         self.page = None  # what it sends for every name that it does not have
+        self.answer = None  # called with the handler instead of its own answer, for the names that it has
         self.before = None  # called with the number of requests before each answer
 
     def put(self, path, data, etag="one"):
@@ -67,6 +68,9 @@ class _Handler(BaseHTTPRequestHandler):
             files.before(files.count)
         time.sleep(files.delay)
         data = files.content.get(path, files.page)
+        if files.answer is not None and data is not None:
+            files.answer(self)
+            return
         status = files.statuses.pop(0) if files.statuses else 404 if data is None else 200
         status = files.failing.get(path, files.refused if files.refused and "?" not in self.path else status)
         if status != 200:

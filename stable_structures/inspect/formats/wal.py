@@ -121,6 +121,7 @@ class LoggedObject(RemoteObject):
         super().__init__(found.name)
         self.notes += found.notes
         self.log, self._object = log, found
+        self._version = {**found.version, "log": (int(log.handle.generation), log.records)}
         self.nbytes = max(found.nbytes, log.pages * PAGE_SIZE)
 
     def fetch(self, offset: int, length: int) -> bytes:

@@ -11,11 +11,13 @@ taken from such a server too.
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from typing import Any, Final
 
 from ..source import Unreadable
+from .names import without_secrets
 from .objects import Absent, Refused, RemoteObject, unreadable
 
 FIRST: Final = 256 << 10
@@ -26,6 +28,7 @@ _TRIES: Final = 3
 _PAUSE: Final = 0.2
 """Seconds before the second try; the third waits twice as long."""
 _WHOLE, _PART, _CLIENT_ERRORS, _TIMED_OUT, _NO_RANGE, _MANY, _SERVER_ERRORS = 200, 206, 400, 408, 416, 429, 500
+_SPAN: Final = re.compile(r"bytes ([0-9]{1,19})-[0-9]{1,19}/([0-9]{1,19})")
 _GONE: Final = (404, 410)
 _REFUSED: Final = (401, 403, 407)
 
@@ -45,10 +48,8 @@ class _Answer:
 
     def span(self) -> tuple[int, int] | None:
         """Return where the body begins and how large the object is; None if the server does not say."""
-        unit, _, rest = self.headers.get("Content-Range", "").partition(" ")
-        span, _, total = rest.partition("/")
-        start = span.partition("-")[0]
-        return (int(start), int(total)) if unit == "bytes" and start.isdecimal() and total.isdecimal() else None
+        found = _SPAN.fullmatch(self.headers.get("Content-Range", ""))
+        return None if found is None else (int(found[1]), int(found[2]))
 
 
 class HttpObject(RemoteObject):
@@ -72,7 +73,7 @@ class HttpObject(RemoteObject):
         span = answer.span()
         if span is None or span[0] != 0:
             raise Unreadable(f"{self.name}: the server does not say how large it is (Content-Range); download the file")
-        return span[1]
+        return self.sized(span[1])
 
     def fetch(self, offset: int, length: int) -> bytes:
         """Return the bytes."""
@@ -117,9 +118,8 @@ class HttpObject(RemoteObject):
 
     def _broken(self, error: Exception) -> Unreadable:
         cut = "the transfer was cut off" if "Payload" in type(error).__name__ else "the connection failed"
-        return Unreadable(
-            f"{self.name}: {cut}, {_TRIES} times ({str(error) or type(error).__name__}); try again, or look at the connection"
-        )
+        words = without_secrets(str(error)) or type(error).__name__
+        return Unreadable(f"{self.name}: {cut}, {_TRIES} times ({words}); try again, or look at the connection")
 
     async def _get(self, offset: int, length: int) -> _Answer:
         options = {**self._system.kwargs}
