@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from ..encodings.leb128 import U64_BYTES, TooLong, unsigned
 from .blocks import Blocks
 from .findings import Broken
 
@@ -41,15 +42,11 @@ class _Cursor:
         return int.from_bytes(self.data[self.at - 8 : self.at], "little")
 
     def count(self) -> int:
-        value = shift = 0
-        while True:
-            if self.at >= len(self.data) or shift > 63:  # noqa: PLR2004 - a count has 64 bits
-                raise Broken("a count of the saved allocator cannot be", self.pointer)
-            byte = self.data[self.at]
-            value |= (byte & 127) << shift
-            self.at, shift = self.at + 1, shift + 7
-            if byte < 128:  # noqa: PLR2004 - LEB128
-                return value
+        try:
+            value, self.at = unsigned(self.data, self.at, U64_BYTES)
+        except (IndexError, TooLong):
+            raise Broken("a count of the saved allocator cannot be", self.pointer) from None
+        return value
 
 
 def find_saved(blocks: Blocks) -> Saved | None:

@@ -30,6 +30,9 @@ REFUSED: Final = (IncompatibleType, BoundExceeded)
 
 _ABSENT: Final[int] = native.call.SS_ABSENT
 _BOUND_EXCEEDED: Final[int] = native.call.SS_BOUND_EXCEEDED
+UNSOUND: Final = (TypeError, UnicodeError)
+"""What the quick functions of a codec raise for what its type refuses."""
+UNREADABLE: Final = (CorruptMemory, *UNSOUND)
 _UNFIT: Final = (*REFUSED, OverflowError)
 
 Methods = dict[str, Any]
@@ -38,7 +41,21 @@ Methods = dict[str, Any]
 class Argument:
     """How the keys or the values of a structure cross to C: as numbers, or as their encodings."""
 
-    __slots__ = ("bias", "codec", "decode", "direct", "encode", "is_number", "layout", "limit", "plain", "restore", "width")
+    __slots__ = (
+        "bias",
+        "codec",
+        "decode",
+        "direct",
+        "encode",
+        "is_number",
+        "layout",
+        "limit",
+        "plain",
+        "quick_encode",
+        "quick_restore",
+        "restore",
+        "width",
+    )
 
     def __init__(self, codec: Codec[Any], lane: Lane | None = None) -> None:
         lane = lane or codec.lane
@@ -48,6 +65,10 @@ class Argument:
         """The class of values that are their own encoding, or None."""
         self.restore = None if codec.as_is else codec.decode
         """Makes a value of its encoding; None if it is that already."""
+        self.quick_encode, quick_restore = codec.quick or (codec.encode, codec.decode)
+        """As `encode`, but may raise UNSOUND for what the type refuses: then `encode` says why. A Python frame less for text."""
+        self.quick_restore = None if codec.as_is else quick_restore
+        """As `restore`, in the same way."""
         self.is_number = isinstance(lane, IntLane)
         self.layout = None if self.is_number else codec.layout
         """How encodings of one size are decoded many at a time; None if they cross as numbers, or one by one."""
@@ -276,11 +297,11 @@ def get_u64_bytes(self: Any, key: Any, default: Any = None) -> Any:
     except OverflowError:
         self._key.refuse(key)
     if size >= 0:
-        restore = self._restore_value
+        restore, data = self._restore_value, result(size)
         try:
-            return restore(result(size)) if restore else result(size)
-        except CorruptMemory as error:
-            self._tell_apart(error)
+            return restore(data) if restore else data
+        except UNREADABLE as error:
+            self._unreadable(error, data)
             raise
     return default if size == NO_VALUE else self._fail(size, "get")
 
@@ -294,11 +315,11 @@ def getitem_u64_bytes(self: Any, key: Any) -> Any:
     except OverflowError:
         self._key.refuse(key)
     if size >= 0:
-        restore = self._restore_value
+        restore, data = self._restore_value, result(size)
         try:
-            return restore(result(size)) if restore else result(size)
-        except CorruptMemory as error:
-            self._tell_apart(error)
+            return restore(data) if restore else data
+        except UNREADABLE as error:
+            self._unreadable(error, data)
             raise
     if size == NO_VALUE:
         raise KeyError(key)
@@ -324,7 +345,7 @@ def insert_u64_bytes(self: Any, key: Any, value: Any) -> Any:
         return restore(old) if restore else old
     except BaseException as error:  # the bytes that were there are put back
         _set_u64_bytes(self._handle, number, old, len(old))
-        self._tell_apart(error)
+        self._unreadable(error, old)
         raise
 
 
@@ -333,13 +354,16 @@ def setitem_u64_bytes(self: Any, key: Any, value: Any) -> None:
     if type(key) is not self._direct_key:
         number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
     data = value
-    if type(value) is not self._plain_value:
-        encode = self._encode_value
-        data = encode(value)
     try:
+        if type(value) is not self._plain_value:
+            encode = self._quick_encode_value
+            data = encode(value)
         status: int = _set_u64_bytes(self._handle, number, data, len(data))
     except OverflowError:
         self._key.refuse(key)
+    except UNSOUND:
+        self._unsound(key, value)
+        raise
     if status < 0:
         self._fail(status, "insert")
 
@@ -359,7 +383,7 @@ def remove_u64_bytes(self: Any, key: Any, default: Any = None) -> Any:
         return restore(old) if restore else old
     except BaseException as error:  # the bytes that were there are put back
         _set_u64_bytes(self._handle, number, old, len(old))
-        self._tell_apart(error)
+        self._unreadable(error, old)
         raise
 
 

@@ -10,13 +10,13 @@ import numpy as np
 
 from .. import _native as native
 from ..encodings.columns import Encoded
-from ..errors import CorruptMemory
+from ..errors import CorruptMemory, StableError
 from ..memory.stored import INIT
 from .bulk import Column, numbered, raw_room
 from .in_arrow import InArrow
 from .iterators import BothEnds
 from .misfit import is_damage, misfit
-from .number_forms import REFUSED, Argument
+from .number_forms import REFUSED, UNSOUND, Argument
 from .structure import Structure
 
 if TYPE_CHECKING:
@@ -222,6 +222,21 @@ class Tree(InArrow, Structure):
         if status == native.call.SS_OK:
             super()._tell_apart(error)
 
+    def _unreadable(self, error: BaseException, data: bytes) -> None:
+        """Raise a better error than `error` for bytes that are not a value, if there is one."""
+        if self._value.codec.quick and isinstance(error, UNSOUND):
+            self._made(self._value.decode, data)
+        self._tell_apart(error)
+
+    def _unsound(self, key: Any, value: Any) -> None:
+        """Raise the error of the type if a quick function refused the key or the value."""
+        for argument, given in ((self._key, key), (self._value, value)):
+            if argument.codec.quick:
+                try:
+                    argument.encode(given)
+                except StableError as error:
+                    raise error from None
+
     def _sample(self, most: int) -> Iterable[Sequence[bytes]]:
         cursor = native.new_cursor(self._handle, _FROM_FIRST, b"", _TO_LAST, b"")
         size = native.check(_next_entries(cursor[0], most, _LARGEST_CHUNK, KEYS | VALUES, 0), "iteration")
@@ -235,7 +250,8 @@ class Tree(InArrow, Structure):
         # An attribute of the object is found faster than one of its class.
         key, value = self._key, self._value
         self._encode_key, self._plain_key, self._direct_key, self._key_bias = key.encode, key.plain, key.direct, key.bias
-        self._encode_value, self._plain_value, self._restore_value = value.encode, value.plain, value.restore
+        self._encode_value, self._plain_value, self._restore_value = value.encode, value.plain, value.quick_restore
+        self._quick_encode_key, self._quick_encode_value = key.quick_encode, value.quick_encode
         self._direct_value, self._value_bias, self._limit = value.direct, value.bias, value.limit
 
     @classmethod

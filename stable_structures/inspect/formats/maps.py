@@ -28,6 +28,7 @@ from .layout import (
     LENGTH_AT,
     MAP_HEADER,
     MAP_MAGIC,
+    NEXT_FREE_AT,
     ROOT_AT,
     SECOND_AT,
     UNBOUNDED_MARK,
@@ -284,7 +285,7 @@ class MapReader:
                 header = self.source.read(chunk, CHUNK_HEADER)
             except PastEnd:
                 return None
-            chunk = u64(header, 8)
+            chunk = u64(header, NEXT_FREE_AT)
             if header[:4] != CHUNK_BEGINS or chunk == 0:
                 return count if header[:4] == CHUNK_BEGINS else None
             count += 1
