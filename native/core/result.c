@@ -22,9 +22,9 @@ typedef struct large_buffer {
 
 /* The latest result lies at the level before `first.next`; one that was dropped leaves its level to the next. A ring: a result
  * that nobody drops is overwritten by the eighth after it. */
-static _Thread_local ss_result_first first;         /* small results at level 0 */
-static _Thread_local uint8_t small[LEVELS][SMALL];  /* at the levels above */
-static _Thread_local large_buffer *large;           /* one for each level; NULL until the first is needed */
+static _Thread_local ss_result_first first;        /* small results at level 0 */
+static _Thread_local uint8_t small[LEVELS][SMALL]; /* at the levels above */
+static _Thread_local large_buffer *large;          /* one for each level; NULL until the first is needed */
 static _Thread_local const uint8_t *answers[LEVELS];
 static _Thread_local bool made; /* room at the latest level, by a call that has not ended yet */
 

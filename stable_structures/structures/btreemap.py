@@ -15,7 +15,8 @@ from ..encodings.columns import Encoded
 from ..errors import CorruptMemory
 from .entry import Entry
 from .in_arrow import is_arrow_table
-from .number_forms import REFUSED, UNREADABLE, UNSOUND, Argument, map_forms
+from .number_forms import UNREADABLE, UNSOUND, Argument, map_forms
+from .short_forms import REFUSED
 from .tree import ABSENT, COPY_BATCH, KEYS, VALUES, Tree, TreeIterator, contains
 
 if TYPE_CHECKING:

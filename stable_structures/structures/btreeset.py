@@ -18,7 +18,8 @@ from ..encodings.columns import Encoded
 from ..errors import IncompatibleType
 from ..storable import codec
 from .in_arrow import is_arrow_table
-from .number_forms import REFUSED, Argument, set_forms
+from .number_forms import Argument, set_forms
+from .short_forms import REFUSED
 from .tree import ABSENT, COPY_BATCH, KEYS, Tree, TreeIterator, contains
 
 if TYPE_CHECKING:

@@ -20,20 +20,16 @@ from typing import Any, Final, NoReturn
 
 from .. import _native as native
 from .._native import ASK, NO_NUMBER, NO_VALUE, result, result_number
-from ..errors import BoundExceeded, CorruptMemory, IncompatibleType
+from ..errors import CorruptMemory
 from ..storable import Codec, IntLane, Lane
 from .indices import LIMIT, bounded
-from .short_forms import ENCODED, SIGNED, UNSIGNED, refuse_either
-
-REFUSED: Final = (IncompatibleType, BoundExceeded)
-"""What a type raises for a value that it cannot hold: such a key is not there."""
+from .short_forms import ENCODED, SIGNED, UNFIT, UNSIGNED, in_u, refuse_either
 
 _ABSENT: Final[int] = native.call.SS_ABSENT
 _BOUND_EXCEEDED: Final[int] = native.call.SS_BOUND_EXCEEDED
 UNSOUND: Final = (TypeError, UnicodeError)
 """What the quick functions of a codec raise for what its type refuses."""
 UNREADABLE: Final = (CorruptMemory, *UNSOUND)
-_UNFIT: Final = (*REFUSED, OverflowError)
 
 Methods = dict[str, Any]
 
@@ -135,7 +131,7 @@ def in_u64(self: Any, key: Any) -> bool:
         if type(key) is not self._direct_key:
             number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
         status: int = _contains_u64(self._handle, number)
-    except _UNFIT:
+    except UNFIT:
         return False
     if status < 0:
         self._fail(status, "in")
@@ -168,9 +164,15 @@ def remove_u64(self: Any, key: Any) -> bool:
     return self._key.fail(size, "remove", key, self) if size < 0 else True
 
 
+def _in(keys: Argument) -> Any:
+    return in_u64 if keys.bias else in_u
+
+
 def set_forms(keys: Argument) -> Methods:
     """Return the methods of a set of numbers; none for other sets."""
-    return {"contains": contains_u64, "__contains__": in_u64, "insert": insert_u64, "remove": remove_u64} if keys.is_number else {}
+    if not keys.is_number:
+        return {}
+    return {"contains": contains_u64, "__contains__": _in(keys), "insert": insert_u64, "remove": remove_u64}
 
 
 # ---- maps of numbers to numbers ----
@@ -531,13 +533,17 @@ _FORMS_BI: Final[Methods] = {
     "_take": remove_bytes_u64,
     "__delitem__": delitem_bytes_u64,
 }
-_KEY_FORMS: Final[Methods] = {"contains_key": contains_key_u64, "__contains__": in_u64}
 
 
 def map_forms(keys: Argument, values: Argument) -> Methods:
     """Return the methods of a map with numbers as keys or values; none for other maps."""
     if keys.is_number:
-        return {**_KEY_FORMS, **(_FORMS_II if values.is_number else _FORMS_IB), **_short_forms(keys, values)}
+        return {
+            "contains_key": contains_key_u64,
+            "__contains__": _in(keys),
+            **(_FORMS_II if values.is_number else _FORMS_IB),
+            **_short_forms(keys, values),
+        }
     return {**_FORMS_BI, **_short_forms(keys, values)} if values.is_number else {}
 
 

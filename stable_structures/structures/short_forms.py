@@ -12,7 +12,14 @@ from typing import Any, Final, NoReturn
 
 from .. import _native as native
 from .._native import ASK, NO_NUMBER
+from ..errors import BoundExceeded, IncompatibleType
 
+REFUSED: Final = (IncompatibleType, BoundExceeded)
+"""What a type raises for a value that it cannot hold: such a key is not there."""
+UNFIT: Final = (*REFUSED, OverflowError)
+"""The same, and what cffi raises for a number that does not fit 64 bits."""
+_ABSENT: Final[int] = native.call.SS_ABSENT
+_contains_u64: Final = native.call.ss_btree_contains_u64
 _get_u64_u64: Final = native.call.ss_btree_get_u64_u64
 _insert_u64_u64: Final = native.call.ss_btree_insert_u64_u64
 _set_u64_u64: Final = native.call.ss_btree_set_u64_u64
@@ -26,6 +33,19 @@ def refuse_either(self: Any, key: Any, value: Any) -> NoReturn:
     self._key.encode(key)
     self._value.refuse(value)
     raise AssertionError  # that never comes back
+
+
+# ---- unsigned keys ----
+
+
+def in_u(self: Any, key: Any) -> bool:
+    try:
+        status: int = _contains_u64(self._handle, key if type(key) is int else self._key.whole(key))
+    except UNFIT:
+        return False
+    if status < 0:
+        self._fail(status, "in")
+    return status != _ABSENT
 
 
 # ---- unsigned to unsigned ----

@@ -16,7 +16,8 @@ from .bulk import Column, numbered, raw_room
 from .in_arrow import InArrow
 from .iterators import BothEnds
 from .misfit import is_damage, misfit
-from .number_forms import REFUSED, UNSOUND, Argument
+from .number_forms import UNSOUND, Argument
+from .short_forms import REFUSED
 from .structure import Structure
 
 if TYPE_CHECKING:
@@ -275,11 +276,15 @@ class Tree(InArrow, Structure):
         """Return whether the key is present; False for a key that its type cannot hold. O(log n)."""
         data: Any = key
         if type(key) is not self._plain_key:
-            encode = self._encode_key
+            encode = self._quick_encode_key
             try:
                 data = encode(key)
             except REFUSED:
                 return False
+            except UNSOUND:
+                if self._key.codec.quick:
+                    return False
+                raise
         status: int = contains(self._handle, data, len(data))
         if status < 0:
             self._fail(status, "in")
