@@ -17,7 +17,7 @@ from .entry import Entry
 from .in_arrow import is_arrow_table
 from .number_forms import UNREADABLE, UNSOUND, Argument, map_forms
 from .short_forms import REFUSED
-from .tree import ABSENT, COPY_BATCH, KEYS, VALUES, Tree, TreeIterator, contains
+from .tree import COPY_BATCH, KEYS, OK, VALUES, Tree, TreeIterator, contains
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -269,9 +269,9 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
             encode = self._encode_key
             data = encode(key)
         status: int = contains(self._handle, data, len(data))
-        if status < 0:
-            self._fail(status, "contains_key")
-        return status != ABSENT
+        if status == OK:
+            return True
+        return False if status > OK else self._fail(status, "contains_key")
 
     def entry(self, key: K) -> Entry[K, V]:
         """Return the key as an entry, to read and then change with one descent. Extension: not in the crate. O(log n).

@@ -20,7 +20,7 @@ from ..storable import codec
 from .in_arrow import is_arrow_table
 from .number_forms import Argument, set_forms
 from .short_forms import REFUSED
-from .tree import ABSENT, COPY_BATCH, KEYS, Tree, TreeIterator, contains
+from .tree import COPY_BATCH, KEYS, OK, Tree, TreeIterator, contains
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,9 +135,9 @@ class StableBTreeSet(Tree, MutableSet[K]):
             encode = self._encode_key
             data = encode(key)
         status: int = contains(self._handle, data, len(data))
-        if status < 0:
-            self._fail(status, "contains")
-        return status != ABSENT
+        if status == OK:
+            return True
+        return False if status > OK else self._fail(status, "contains")
 
     def add(self, key: K) -> None:
         """Insert an element. O(log n). Raises as `insert`.

@@ -23,9 +23,9 @@ from .._native import ASK, NO_NUMBER, NO_VALUE, result, result_number
 from ..errors import CorruptMemory
 from ..storable import Codec, IntLane, Lane
 from .indices import LIMIT, bounded
-from .short_forms import ENCODED, SIGNED, UNFIT, UNSIGNED, in_u, refuse_either
+from .short_forms import ENCODED, PLAIN, SIGNED, UNFIT, UNSIGNED, in_u, refuse_either
 
-_ABSENT: Final[int] = native.call.SS_ABSENT
+_OK: Final[int] = native.call.SS_OK
 _BOUND_EXCEEDED: Final[int] = native.call.SS_BOUND_EXCEEDED
 UNSOUND: Final = (TypeError, UnicodeError)
 """What the quick functions of a codec raise for what its type refuses."""
@@ -107,9 +107,9 @@ def contains_key_u64(self: Any, key: Any) -> bool:
         status: int = _contains_u64(self._handle, number)
     except OverflowError:
         self._key.refuse(key)
-    if status < 0:
-        self._fail(status, "contains_key")
-    return status != _ABSENT
+    if status == _OK:
+        return True
+    return False if status > _OK else self._fail(status, "contains_key")
 
 
 def contains_u64(self: Any, key: Any) -> bool:
@@ -120,9 +120,9 @@ def contains_u64(self: Any, key: Any) -> bool:
         status: int = _contains_u64(self._handle, number)
     except OverflowError:
         self._key.refuse(key)
-    if status < 0:
-        self._fail(status, "contains")
-    return status != _ABSENT
+    if status == _OK:
+        return True
+    return False if status > _OK else self._fail(status, "contains")
 
 
 def in_u64(self: Any, key: Any) -> bool:
@@ -133,9 +133,9 @@ def in_u64(self: Any, key: Any) -> bool:
         status: int = _contains_u64(self._handle, number)
     except UNFIT:
         return False
-    if status < 0:
-        self._fail(status, "in")
-    return status != _ABSENT
+    if status == _OK:
+        return True
+    return False if status > _OK else self._fail(status, "in")
 
 
 def insert_u64(self: Any, key: Any) -> bool:
@@ -536,7 +536,7 @@ _FORMS_BI: Final[Methods] = {
 
 
 def map_forms(keys: Argument, values: Argument) -> Methods:
-    """Return the methods of a map with numbers as keys or values; none for other maps."""
+    """Return the methods of a map of numbers or plain bytes that take the place of the general ones."""
     if keys.is_number:
         return {
             "contains_key": contains_key_u64,
@@ -544,7 +544,9 @@ def map_forms(keys: Argument, values: Argument) -> Methods:
             **(_FORMS_II if values.is_number else _FORMS_IB),
             **_short_forms(keys, values),
         }
-    return {**_FORMS_BI, **_short_forms(keys, values)} if values.is_number else {}
+    if values.is_number:
+        return {**_FORMS_BI, **_short_forms(keys, values)}
+    return PLAIN if keys.plain and values.plain else {}
 
 
 def _short_forms(keys: Argument, values: Argument) -> Methods:

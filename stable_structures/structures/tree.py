@@ -43,7 +43,8 @@ _LAST_BATCH: Final = 1024
 _LARGEST_CHUNK: Final = 1 << 20
 _BATCH_BYTES: Final = 256 * 1024
 _CORRUPT: Final[int] = native.call.SS_CORRUPT
-ABSENT: Final[int] = native.call.SS_ABSENT
+OK: Final[int] = native.call.SS_OK
+_ABSENT: Final[int] = native.call.SS_ABSENT
 contains: Final = native.call.ss_btree_contains_bytes
 
 
@@ -71,7 +72,7 @@ class TreeIterator(BothEnds[T]):
         return f"<{type(self).__name__} over {self._tree!r}{backwards}>"
 
     def _demand_unchanged(self) -> bool:
-        overwritten = native.check(native.call.ss_cursor_valid(self._cursor[0]), "iteration") == ABSENT
+        overwritten = native.check(native.call.ss_cursor_valid(self._cursor[0]), "iteration") == _ABSENT
         return overwritten and self._spec.values != 0
 
     def _pass_over(self, n: int, *, back: bool) -> int:
@@ -286,9 +287,9 @@ class Tree(InArrow, Structure):
                     return False
                 raise
         status: int = contains(self._handle, data, len(data))
-        if status < 0:
-            self._fail(status, "in")
-        return status != ABSENT
+        if status == OK:
+            return True
+        return False if status > OK else self._fail(status, "in")
 
     def __len__(self) -> int:
         """Return the number of entries. O(1)."""
