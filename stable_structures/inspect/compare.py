@@ -146,8 +146,8 @@ def _compare(found: PartDiff, a: Part, b: Part, types: Types, progress: Progress
     if a.kind != b.kind or not a.is_structure:
         found.ranges = list(changed(a.source, b.source, progress)) if not a.index else []
         return
-    told = next((side.types(types) for side in (a, b) if side.types(types) != (None, None)), (None, None))
-    one, two = a.open(*told), b.open(*told)
+    given = next((side.types(types) for side in (a, b) if side.types(types) != (None, None)), (None, None))
+    one, two = a.open(*given), b.open(*given)
     found.lengths = one.length, two.length
     are_maps = isinstance(one, MapReader) and isinstance(two, MapReader)
     ranges = list(islice(changed(a.source, b.source, progress), _MOST_RANGES + 1 if are_maps else None))

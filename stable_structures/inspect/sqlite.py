@@ -114,11 +114,11 @@ def _names(parts: list[Part]) -> dict[int | None, str]:
     made = {part.id: "image" if part.id is None else f"memory_{part.id}" for part in parts}
     taken = {_CATALOGUE, *made.values()}
     for part in parts:
-        told = part.told.name or ""
-        own = told.lower() == made[part.id]
-        if told and not own and told.lower() not in taken and not told.lower().startswith("sqlite_") and not told.lower().endswith(_INDEX):
-            made[part.id] = told
-            taken.add(told.lower())
+        named = part.told.name or ""
+        own = named.lower() == made[part.id]
+        if named and not own and named.lower() not in taken and not named.lower().startswith("sqlite_") and not named.lower().endswith(_INDEX):
+            made[part.id] = named
+            taken.add(named.lower())
     return made
 
 
