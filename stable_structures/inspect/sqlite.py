@@ -114,11 +114,11 @@ def _names(parts: list[Part]) -> dict[int | None, str]:
     made = {part.id: "image" if part.id is None else f"memory_{part.id}" for part in parts}
     taken = {_CATALOGUE, *made.values()}
     for part in parts:
-        named = part.told.name or ""
-        own = named.lower() == made[part.id]
-        if named and not own and named.lower() not in taken and not named.lower().startswith("sqlite_") and not named.lower().endswith(_INDEX):
-            made[part.id] = named
-            taken.add(named.lower())
+        name = part.told.name or ""
+        own = name.lower() == made[part.id]
+        if name and not own and name.lower() not in taken and not name.lower().startswith("sqlite_") and not name.lower().endswith(_INDEX):
+            made[part.id] = name
+            taken.add(name.lower())
     return made
 
 
