@@ -101,9 +101,10 @@ class StableBTreeSet(Tree, MutableSet[K]):
             encode = self._encode_key
             data = encode(key)
         size = _insert(self._handle, data, len(data), b"", 0)
-        if size == NO_VALUE:
-            return True
-        return self._key.fail(size, "insert", key, self) if size < 0 else False
+        if size < 0:
+            return True if size == NO_VALUE else self._key.fail(size, "insert", key, self)
+        result(size)
+        return False
 
     def remove(self, key: K) -> bool:  # type: ignore[override]
         """Remove an element; return whether it was present, as in the crate (no error if it was not). O(log n).
@@ -121,7 +122,10 @@ class StableBTreeSet(Tree, MutableSet[K]):
         size = _remove(self._handle, data, len(data))
         if size == NO_VALUE:
             return False
-        return self._key.fail(size, "remove", key, self) if size < 0 else True
+        if size < 0:
+            self._key.fail(size, "remove", key, self)
+        result(size)
+        return True
 
     def contains(self, key: K) -> bool:
         """Return whether an element is present. O(log n). Unlike `key in s`, it raises `IncompatibleType` or `BoundExceeded`.

@@ -96,6 +96,7 @@ class Argument:
 
 _contains_u64: Final = native.call.ss_btree_contains_u64
 _insert_u64_bytes: Final = native.call.ss_btree_insert_u64_bytes
+_set_u64_bytes: Final = native.call.ss_btree_set_u64_bytes
 _remove_u64_bytes: Final = native.call.ss_btree_remove_u64_bytes
 
 
@@ -146,9 +147,10 @@ def insert_u64(self: Any, key: Any) -> bool:
         size: int = _insert_u64_bytes(self._handle, number, b"", 0)
     except OverflowError:
         self._key.refuse(key)
-    if size == NO_VALUE:
-        return True
-    return self._key.fail(size, "insert", key, self) if size < 0 else False
+    if size < 0:
+        return True if size == NO_VALUE else self._key.fail(size, "insert", key, self)
+    result(size)
+    return False
 
 
 def remove_u64(self: Any, key: Any) -> bool:
@@ -161,7 +163,10 @@ def remove_u64(self: Any, key: Any) -> bool:
         self._key.refuse(key)
     if size == NO_VALUE:
         return False
-    return self._key.fail(size, "remove", key, self) if size < 0 else True
+    if size < 0:
+        self._key.fail(size, "remove", key, self)
+    result(size)
+    return True
 
 
 def _in(keys: Argument) -> Any:
@@ -286,7 +291,6 @@ def delitem_u64_u64(self: Any, key: Any) -> None:
 # ---- maps of numbers to anything ----
 
 _get_u64_bytes: Final = native.call.ss_btree_get_u64_bytes
-_set_u64_bytes: Final = native.call.ss_btree_set_u64_bytes
 _drop: Final = native.call.ss_result_drop
 
 
