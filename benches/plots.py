@@ -29,6 +29,7 @@ PLAIN: Final[dict[str, Any]] = {"color": "#888888", "linestyle": ":"}
 SETTINGS: Final[Any] = {"svg.hashsalt": "benches", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 WIDTH: Final = 4.2
 HEIGHT: Final = 3.4
+_DECADE: Final = 10
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ def _picture(results: Results, sweep: Sweep, out: Path) -> Picture:
 
 
 def _panel(axes: Axes, results: Results, sweep: Sweep, operation: str) -> None:
+    from matplotlib.ticker import NullLocator  # noqa: PLC0415 - an extra
+
     lines: dict[str, list[Times]] = {}
     for times in results.times.values():
         if (times.group, times.operation, times.sweep) == (sweep.title, operation, True):
@@ -102,3 +105,6 @@ def _panel(axes: Axes, results: Results, sweep: Sweep, operation: str) -> None:
         axes.fill_between(sizes, [min(p.ns) for p in points], [max(p.ns) for p in points], color=style["color"], alpha=0.12, linewidth=0)
     axes.set(xscale="log", yscale="log", title=operation)
     axes.grid(visible=True, which="major", alpha=0.3)
+    for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+        if high > _DECADE * low:  # between powers of ten matplotlib writes no numbers then, and marks alone take half the time
+            axis.set_minor_locator(NullLocator())

@@ -6,24 +6,31 @@
     rows      a vec, heap or log: the elements from one index up to another.
 
 A part knows the name of the image and its bounds, so it can be pickled; whoever reads it opens the image. All parts together have each
-entry once. A part of chunks believes what the chunks say of themselves, which is so in a sound map: check a damaged one first.
+entry once. What damage hides is noticed where it can be:
+
+    each part     by chunks: a chunk is a node, an overflow page or free, and as many are in use as the free list leaves
+                  by rows: as many elements as there are indexes
+    each part     the image is of the version that was divided, as far as it tells
+    the last one  that this process reads: all have together as many entries as the structure counts
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
 
 from .encodings.columns import Encoded
 from .errors import CorruptMemory
-from .inspect.formats.layout import CHUNK_BEGINS, CHUNK_HEADER, FIRST_CHUNK, NODE_MAGIC, Damage
+from .inspect.formats.layout import ALLOCATED_AT, CHUNK_BEGINS, CHUNK_HEADER, FIRST_CHUNK, NODE_MAGIC, OVERFLOW_MAGIC, Damage
 from .inspect.formats.maps import MapReader
-from .inspect.formats.survey import batches
+from .inspect.formats.survey import batches, ranges_of_chunks
 from .inspect.guessed import Sides, types_of
 from .inspect.source import Unreadable
 from .storable import Codec
@@ -37,10 +44,9 @@ _HEADERS: Final = 8 << 20
 _BATCH: Final = 4 << 20
 _FINER: Final = 8
 """So many separators for each part: they are keys of the tree, and its subtrees have unlike sizes."""
-_CHUNK: Final = np.frombuffer(CHUNK_BEGINS + b"\x01", np.uint8)
-"""A chunk that is in use."""
-_NODE: Final = np.frombuffer(NODE_MAGIC, np.uint8)
+_CHUNK, _NODE, _PAGE = (np.frombuffer(magic, np.uint8) for magic in (CHUNK_BEGINS, NODE_MAGIC, OVERFLOW_MAGIC))
 _MOST_LEVELS: Final = 32
+_CHECK: Final = "run check to see what is damaged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +64,8 @@ class Partition:
     (4, 1000, (0, 'user 0'))
     """
 
-    opened: Callable[[], Image]
-    """Opens the image again, by its name."""
+    opened: Callable[[], Image] = field(repr=False)
+    """Opens the image again, by its name; may hold credentials."""
     memory: int | None
     by: By
     number: int
@@ -67,6 +73,12 @@ class Partition:
     """A number of a chunk or element, or an encoded key; None is the beginning."""
     stop: Any = None
     """None is the end."""
+    length: int = 0
+    """Entries of the whole structure, as it counts them: what all parts have together."""
+    _in_use: int = field(default=0, repr=False)
+    """By chunks: how many of them are in use."""
+    _version: object = field(default=None, repr=False)
+    _tally: _Tally | None = field(default=None, repr=False, compare=False)
 
     def __iter__(self) -> Iterator[Any]:
         """Iterate over its entries: (key, value) of a map, elements of the others. O(entries), in bounded memory."""
@@ -101,27 +113,63 @@ class Partition:
 
     def _columns(self, image: Image) -> Iterator[Sequence[Encoded]]:
         """Return the encoded columns, a batch at a time. Raises `CorruptMemory`."""
-        structure: Any = image[self.memory]
-        if self.by != "chunks":
-            start, stop = self.start, self.stop
-            if self.by == "keys":
-                key = next(iter(structure._arrow_columns().values()))
-                start, stop = (None if end is None else key.decode(end) for end in (start, stop))
-            yield from structure._arrow_batches(start, stop, 1 << 16, _BATCH)
-            return
+        label, count = f"{image.name}: {image._part(self.memory).label}", 0
+        if image._looking.source.version != self._version or len(image[self.memory]) != self.length:  # type: ignore[arg-type]
+            raise Unreadable(f"{label}: it is another version than the one that was divided; make the parts again")
         try:
-            yield from self._of_chunks(image, len(structure._arrow_columns()))
+            for columns in self._read(image):
+                count += columns[0].count
+                yield columns
         except Damage as damage:
-            raise CorruptMemory(f"{image.name}: {damage}; run check to see all of it") from None
+            raise CorruptMemory(f"{label}: {damage}; {_CHECK}") from None
+        if self.by == "rows" and count != self.stop - self.start:
+            raise CorruptMemory(f"{label}: it has {count:,} of the elements {self.start:,} to {self.stop:,}; {_CHECK}")
+        found = None if self._tally is None else self._tally.add(self.number, count)
+        if found is not None and found != self.length:
+            raise CorruptMemory(f"{label}: its parts have {found:,} entries together, and it counts {self.length:,}; {_CHECK}")
+
+    def _read(self, image: Image) -> Iterator[Sequence[Encoded]]:
+        structure: Any = image[self.memory]
+        columns = structure._arrow_columns()
+        if self.by == "chunks":
+            yield from self._of_chunks(image, len(columns))
+            return
+        start, stop = self.start, self.stop
+        if self.by == "keys":
+            key = next(iter(columns.values()))
+            start, stop = (None if end is None else key.decode(end) for end in (start, stop))
+        yield from structure._arrow_batches(start, stop, 1 << 16, _BATCH)
 
     def _of_chunks(self, image: Image, sides: int) -> Iterator[Sequence[Encoded]]:
-        part = image._part(self.memory)
-        types = types_of(part)
-        reader = _map_of(image, self.memory, types)
-        for chunks in _nodes(reader, self.start, self.stop):
+        reader = _map_of(image, self.memory, types_of(image._part(self.memory)))
+        for chunks in _nodes(reader, self.start, self.stop, self._in_use):
             for keys, key_ends, values, value_ends, *_ in batches(reader, _raise, chunks=chunks, keys_only=sides == 1):
                 columns = [(keys, key_ends), (values, value_ends)][:sides]
                 yield [Encoded(np.frombuffer(data, np.uint8), len(ends), ends=ends) for data, ends in columns]
+
+
+class _Tally:
+    """How many entries each part had that was read to its end in this process."""
+
+    def __init__(self, token: str, parts: int) -> None:
+        self.token, self.parts = token, parts
+        self._counts: dict[int, int] = {}
+
+    def add(self, number: int, count: int) -> int | None:
+        """Note the entries of a part; return those of all parts once they are known."""
+        self._counts[number] = count
+        return sum(self._counts.values()) if len(self._counts) == self.parts else None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Support `pickle`: parts that come back to one process have one tally."""
+        return _tally, (self.token, self.parts)
+
+
+_tallies: Final[WeakValueDictionary[str, _Tally]] = WeakValueDictionary()
+
+
+def _tally(token: str, parts: int) -> _Tally:
+    return _tallies.setdefault(token, _Tally(token, parts))
 
 
 def _values(codec: Codec[Any], column: Encoded) -> list[Any]:
@@ -142,19 +190,35 @@ def _map_of(image: Image, memory: int | None, types: Sides) -> MapReader:
     return reader
 
 
-def _nodes(reader: MapReader, start: int, stop: int) -> Iterator[npt.NDArray[np.uint64]]:
-    """Return the numbers of the chunks that have nodes, ascending, some at a time. O(bytes of the chunks)."""
-    stride = reader.space.stride
+def _nodes(reader: MapReader, start: int, stop: int, in_use: int) -> Iterator[npt.NDArray[np.uint64]]:
+    """Return the numbers of the chunks that have nodes, ascending, some at a time. O(bytes of the chunks).
+
+    Raises `Damage` for a chunk that is neither a node nor an overflow page nor free, and if others than `in_use` chunks are in use.
+    """
+    stride, found = reader.space.stride, 0
     step = max(1, _HEADERS // stride)
     for first in range(start, stop, step):
         count = min(step, stop - first)
         at = FIRST_CHUNK + first * stride
-        data = reader.source.read(at, min(count * stride, reader.source.nbytes - at))
+        data = reader.source.read(at, max(0, min(count * stride, reader.source.nbytes - at)))
         rows = np.frombuffer(data.ljust(count * stride, b"\0"), np.uint8).reshape(count, stride)
-        found = (rows[:, : len(_CHUNK)] == _CHUNK).all(1) & (rows[:, CHUNK_HEADER : CHUNK_HEADER + len(_NODE)] == _NODE).all(1)
-        chunks = np.flatnonzero(found).astype(np.uint64) + np.uint64(first)
-        if len(chunks):
-            yield chunks
+        used, nodes, odd = _states(rows)
+        if odd.any():
+            raise Damage("a chunk is a node, an overflow page or free", at + int(np.argmax(odd)) * stride)
+        found += int(np.count_nonzero(used))
+        if nodes.any():
+            yield np.flatnonzero(nodes).astype(np.uint64) + np.uint64(first)
+    if found != in_use:
+        raise Damage("every chunk is in the tree or on the free list", FIRST_CHUNK + start * stride, found, in_use)
+
+
+def _states(rows: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Return which chunks are in use, which of them are nodes, and which are nothing that a chunk may be."""
+    begun = (rows[:, : len(_CHUNK)] == _CHUNK).all(1)
+    content = rows[:, CHUNK_HEADER : CHUNK_HEADER + len(_NODE)]
+    used, free = begun & (rows[:, ALLOCATED_AT] == 1), begun & (rows[:, ALLOCATED_AT] == 0)
+    nodes, pages = used & (content == _NODE).all(1), used & (content == _PAGE).all(1)
+    return used, nodes, ~(free | nodes | pages)
 
 
 # ---- making them ----
@@ -171,31 +235,37 @@ def partitions(image: Image, memory: int | None, count: int, by: By | None) -> l
     by = by or usual
     if by not in (("chunks", "keys") if usual == "chunks" else ("rows",)):
         raise ValueError(f"a {kind} is divided by {'chunks or keys' if usual == 'chunks' else 'rows'}, not by {by}")
+    structure: Any = image[memory]
     try:
         bounds = _bounds(image, memory, count, by)
     except Damage as damage:
-        raise CorruptMemory(f"{image.name}: {damage}; run check to see all of it") from None
+        raise CorruptMemory(f"{image.name}: {image._part(memory).label}: {damage}; {_CHECK}") from None
     if image._is_running or isinstance(image._given, bytes):
         raise Unreadable(f"{image.name}: only an image with a name has partitions, since others are to open it; save it as a file")
     kind_of_image, arguments = image.__reduce__()
     opened = partial(kind_of_image, *arguments)
-    return [Partition(opened, memory, by, number, *ends) for number, ends in enumerate(bounds)]
+    tally, length, version = _tally(secrets.token_hex(8), len(bounds)), len(structure), image._looking.source.version
+    return [
+        Partition(opened, memory, by, number, start, stop, length, in_use, version, tally)
+        for number, (start, stop, in_use) in enumerate(bounds)
+    ]
 
 
-def _bounds(image: Image, memory: int | None, count: int, by: By) -> list[tuple[Any, Any]]:
+def _bounds(image: Image, memory: int | None, count: int, by: By) -> list[tuple[Any, Any, int]]:
+    """Return where each part begins and ends, and how many chunks in it are in use."""
     if by == "rows":
         structure: Any = image[memory]
         return _ranges(len(structure), count)
     reader = _map_of(image, memory, types_of(image._part(memory)))
     if by == "chunks":
-        return _ranges(reader.end_of_chunks() if reader.root else 0, count)
+        return ranges_of_chunks(reader, count) if reader.root else _ranges(0, count)
     separators = _separators(reader, _FINER * count)
     ends = [separators[len(separators) * i // count] for i in range(1, count)] if len(separators) >= count else separators
-    return list(zip([None, *ends], [*ends, None], strict=True))
+    return [(low, high, 0) for low, high in zip([None, *ends], [*ends, None], strict=True)]
 
 
-def _ranges(total: int, count: int) -> list[tuple[Any, Any]]:
-    return [(total * i // count, total * (i + 1) // count) for i in range(count)]
+def _ranges(total: int, count: int) -> list[tuple[Any, Any, int]]:
+    return [(total * i // count, total * (i + 1) // count, 0) for i in range(count)]
 
 
 def _separators(reader: MapReader, wanted: int) -> list[bytes]:

@@ -15,9 +15,9 @@
 #include <time.h>
 
 #include "memory/access.h"
+#include "memory/memory.h"
 #include "structures/btree.h"
 #include "structures/heap.h"
-#include "memory/memory.h"
 #include "structures/vec.h"
 
 #if defined(__has_include)

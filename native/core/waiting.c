@@ -12,6 +12,7 @@
 
 static ss_poll poll_hook;
 static ss_compare_task task_hook;
+static ss_alarm alarm_hook;
 static _Atomic(uint64_t) signal_thread;
 static _Thread_local bool impatient_thread;
 
@@ -40,6 +41,14 @@ int ss_compare_running_task(uint64_t task) {
     int result = task_hook(task);
     (void)ss_set_impatient(before);
     return result >= 0 ? result : callback_failed();
+}
+
+void ss_set_alarm(ss_alarm alarm) {
+    alarm_hook = alarm;
+}
+
+void ss_sound_alarm(void) {
+    if (alarm_hook != NULL) alarm_hook();
 }
 
 bool ss_set_impatient(bool impatient) {

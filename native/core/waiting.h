@@ -29,6 +29,10 @@ void ss_set_hooks(ss_poll poll, ss_compare_task compare, uint64_t thread);
 int ss_poll_signals(void);
 /* One of enum ss_task, or a status. */
 int ss_compare_running_task(uint64_t task);
+/* Forgets what the binding has read ahead; it must touch neither results nor failures, and run no signal handler. */
+typedef void (*ss_alarm)(void);
+void ss_set_alarm(ss_alarm alarm);
+void ss_sound_alarm(void);
 
 /* An impatient thread does not wait: who would have to gets SS_ABSENT, or the failure of no patience. What it was before. */
 bool ss_set_impatient(bool impatient);

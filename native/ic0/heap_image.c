@@ -22,6 +22,8 @@
 /* So many pages stay private after a commit or a rollback: to copy them is cheaper than the faults of dropping them, and messages tend
  * to change the same pages. With more of them all are dropped. */
 #define KEPT_PRIVATE 128
+/* A private page that so many messages in a row have left alone is dropped: by then its comparisons cost as much as a fault. */
+#define IDLE_MESSAGES 8
 
 struct ss_heap_image {
     uint8_t *base;
@@ -35,6 +37,7 @@ struct ss_heap_image {
     uint8_t *lower;   /* the user's file, read only; NULL without one */
     uint64_t lower_size;
     uint8_t *owned; /* over a file: a byte for each chunk that has moved to the image */
+    uint8_t *idle;  /* of a mapped heap: for each private page how many messages have left it alone */
     atomic_int references;
 };
 
@@ -186,6 +189,7 @@ static void destroy(ss_heap_image *heap) {
     ss_pages_release(heap->lower, heap->lower_size);
     if (heap->file >= 0) close(heap->file);
     free(heap->owned);
+    free(heap->idle);
     free(heap);
 }
 
@@ -209,6 +213,7 @@ int ss_heap_image_new(uint64_t max, uint64_t reserved, int kind, ss_heap_image *
         status = ss_fail(SS_OUT_OF_MEMORY, "address space for a heap: none to be had", 0, reserved, 0);
     }
     if (status == SS_OK) status = make_image(heap);
+    if (status == SS_OK && mapped && (heap->idle = calloc(max / OS_PAGE, 1)) == NULL) status = SS_NO_HEAP;
     if (status != SS_OK) {
         destroy(heap);
         return status;
@@ -322,10 +327,24 @@ static int own_chunks(ss_heap_image *heap, uint64_t at, uint64_t length) {
     return SS_OK;
 }
 
+/* Whether a message has left a private page as it was. Notes it, and drops a page that is seldom written. */
+static bool is_idle(ss_heap_image *heap, uint64_t page, const uint8_t *committed) {
+    uint8_t *idle = &heap->idle[page / OS_PAGE];
+    if (memcmp(heap->base + page, committed, OS_PAGE) != 0) {
+        *idle = 0;
+        return false;
+    }
+    if (++*idle >= IDLE_MESSAGES) {
+        *idle = 0;
+        ss_pages_forget(heap->base + page, OS_PAGE);
+    }
+    return true;
+}
+
 /* Copies the pages of a run that differ. */
 static void copy_changed(ss_heap_image *heap, uint64_t at, uint64_t length) {
     for (uint64_t page = at; page < at + length; page += OS_PAGE) {
-        if (memcmp(heap->image + page, heap->base + page, OS_PAGE) == 0) continue;
+        if (is_idle(heap, page, heap->image + page)) continue;
         memcpy(heap->image + page, heap->base + page, OS_PAGE);
         heap->changed++;
     }
@@ -399,7 +418,7 @@ static int restore_run(ss_heap_image *heap, uint64_t at, uint64_t length) {
     for (uint64_t page = at; page < at + length; page += OS_PAGE) {
         bool below = heap->owned != NULL && !heap->owned[page / CHUNK] && page < heap->lower_size;
         const uint8_t *from = (below ? heap->lower : heap->image) + page;
-        if (memcmp(heap->base + page, from, OS_PAGE) != 0) memcpy(heap->base + page, from, OS_PAGE);
+        if (!is_idle(heap, page, from)) memcpy(heap->base + page, from, OS_PAGE);
     }
     return SS_OK;
 }

@@ -131,9 +131,26 @@ static inline int lock_root(ss_root *root, bool deaf) {
     return SS_OK;
 }
 
+/* Whether there is something to report; who hears it has to ask for the next one. */
+static bool takes_alarm(ss_root *root) {
+    if (!root->alarmed && root->epoch == root->heard) return false;
+    root->listening = root->alarmed = false;
+    root->generation++;
+    return true;
+}
+
 static inline void unlock_root(ss_root *root) {
+    bool alarm = SS_UNLIKELY(root->listening) && takes_alarm(root);
     atomic_store_explicit(&root->holder, NULL, memory_order_relaxed);
     pthread_mutex_unlock(&root->mutex);
+    if (SS_UNLIKELY(alarm)) ss_sound_alarm();
+}
+
+/* A change of this operation's own, such as of a file that is open for reading, is one for those who listened before. */
+void ss_root_listen(ss_root *root) {
+    root->alarmed = root->listening && (root->alarmed || root->epoch != root->heard);
+    root->listening = true;
+    root->heard = root->epoch;
 }
 
 int ss_root_lock(ss_root *root, bool deaf) {
@@ -340,6 +357,7 @@ static int close_root(ss_root *root, bool last, bool deaf) {
         root->epoch++;
         root->generation++;
     }
+    if (deaf) root->listening = false; /* nobody is left, and the binding may be gone */
     unlock_root(root);
     return status;
 }

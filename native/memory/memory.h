@@ -16,6 +16,8 @@
  *      the size of a flat root. A foreign root that fails in that too is restored before its next operation.
  *  M6  Where long reads let others in (ss_share_read), nobody changes a byte, the size, the mapping or the tables of a
  *      memory until they have ended; and they touch nothing that belongs to a handle, and run no code of the user.
+ *  M7  The binding may hand out what it has read ahead without looking at the memory again, once it has said so
+ *      (ss_root_listen): when the lock is given up after a change, and before the operation returns, the alarm tells it.
  */
 #ifndef SS_MEMORY_H
 #define SS_MEMORY_H
@@ -129,6 +131,9 @@ struct ss_root {
     uint64_t epoch;
     /* Moves with every operation that may have changed anything on this root: a cheap hint for iterators. */
     uint64_t generation;
+    /* M7: somebody wants to hear of changes; there is one to report; the epoch that they know of. */
+    bool listening, alarmed;
+    uint64_t heard;
     uint64_t pages, max_pages;
     uint8_t *base;         /* flat: first byte; the reservation is `reserved` bytes */
     uint64_t reserved;     /* bytes of address space from base on */
@@ -209,6 +214,8 @@ int ss_enter_alone(ss_memory *memory);
 bool ss_share_read(ss_memory *memory);
 /* Ends a read: `shared` is what ss_share_read said. */
 void ss_leave_shared(ss_memory *memory, bool shared);
+/* With the lock held: from now on the binding hears of the next change of epoch, and of what sets `alarmed` (M7). */
+void ss_root_listen(ss_root *root);
 /* For a second memory on a root whose lock is held: what ss_enter_read does beside locking. */
 int ss_memory_refresh(ss_memory *memory);
 int ss_enter_write(ss_memory *memory);

@@ -97,6 +97,18 @@ void ss_handle_changed(ss_handle *handle, enum ss_change_kind what) {
         *run = (ss_run){.start = what == SS_CHANGE_ENTRIES ? before + 1 : before, .epoch = epoch, .writer = writer};
     }
     if (what == SS_CHANGE_POSITIONS) run->moved = before + 1;
+    if (SS_LIKELY(handle->listening == SS_LISTENS_NOT)) return;
+    if (handle->listening == SS_LISTENS_TO_ENTRIES && what != SS_CHANGE_ENTRIES && handle->listener == writer) return;
+    handle->listening = SS_LISTENS_NOT;
+    handle->memory->root->alarmed = true;
+}
+
+void ss_handle_listen(ss_handle *handle, enum ss_listening what) {
+    const void *thread = this_thread(handle);
+    if (handle->listening == SS_LISTENS_NOT) handle->listener = thread;
+    if (handle->listener != thread) handle->listener = NULL;
+    if (what > handle->listening) handle->listening = what;
+    ss_root_listen(handle->memory->root);
 }
 
 int ss_handle_still(const ss_handle *handle, uint64_t *known) {
@@ -115,6 +127,7 @@ int ss_handle_detach(ss_handle *handle) {
     if (status != SS_OK) return status;
     handle->detached = true;
     handle->memory->root->generation++; /* iterators are to look again */
+    handle->memory->root->alarmed = true;
     ss_leave_read(handle->memory);
     ss_memory_drop_lease(handle->memory, handle);
     return SS_OK;

@@ -35,12 +35,21 @@ typedef struct ss_run {
     const void *writer; /* identity of the thread */
 } ss_run;
 
+/* Of which changes the binding wants to hear next (M7). */
+enum ss_listening {
+    SS_LISTENS_NOT = 0,
+    SS_LISTENS_TO_ENTRIES = 1, /* not of what the listener itself does to values */
+    SS_LISTENS_TO_ALL = 2
+};
+
 typedef struct ss_handle {
     ss_memory *memory;
     uint64_t changes; /* counts the operations that changed the structure */
     ss_run run;       /* of maps, whose iterators bear overwritten values */
     bool detached;    /* given up: every operation returns SS_CLOSED */
     bool writing;     /* while opening: the lock was taken for writing */
+    enum ss_listening listening;
+    const void *listener; /* identity of the thread, unless there are several */
 } ss_handle;
 
 /* Opening: takes the lock (for writing if the mode may create and the memory allows it), leases the memory and keeps
@@ -61,6 +70,8 @@ int ss_handle_enter_write(ss_handle *handle);
 uint64_t ss_handle_changes(const ss_handle *handle);
 /* Counts a change. */
 void ss_handle_changed(ss_handle *handle, enum ss_change_kind what);
+/* With the lock held: the binding hears of the next such change (M7). */
+void ss_handle_listen(ss_handle *handle, enum ss_listening what);
 /* For iterators, which know the structure as it was at `*known`. SS_OK if it is as it was; SS_ABSENT if this thread has
  * overwritten values since, and no entry came or went (then *known is made again); else SS_CHANGED. */
 int ss_handle_still(const ss_handle *handle, uint64_t *known);

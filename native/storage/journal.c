@@ -356,6 +356,7 @@ static void roll_back(struct journal *journal) {
     }
     if (root->pages > journal->pages) ss_root_shrink(root, journal->pages);
     root->epoch++;
+    root->generation++;
     finish(journal);
 }
 
@@ -711,6 +712,7 @@ int ss_memory_shrink(ss_memory *memory, uint64_t pages) {
     status = may_shrink(memory->root, pages);
     if (status == SS_OK && pages < memory->root->pages) ss_root_shrink(memory->root, pages);
     if (status == SS_OK) memory->root->epoch++;
+    if (status == SS_OK) memory->root->generation++;
     ss_leave_read(memory);
     return status;
 }

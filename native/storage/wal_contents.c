@@ -70,6 +70,26 @@ static int look_read(void *self, int file, void *to, size_t length, uint64_t off
     return 0;
 }
 
+/* ---- the functions, of a log whose bytes are given ---- */
+
+static int held_open(void *self, int directory, const char *name, unsigned flags, unsigned permissions, int *file) {
+    (void)self, (void)directory, (void)name, (void)flags, (void)permissions;
+    *file = 0;
+    return 0;
+}
+
+static int held_close(void *self, int file) {
+    (void)self, (void)file;
+    return 0;
+}
+
+static int held_status(void *self, int file, ss_vfs_status *status) {
+    const looked_at *look = self;
+    (void)file;
+    *status = (ss_vfs_status){.size = look->size, .links = 1, .regular = true};
+    return 0;
+}
+
 /* ---- reading ---- */
 
 static int add_span(void *self, uint64_t offset, uint64_t length, uint64_t at) {
@@ -99,10 +119,16 @@ static int find_records(looked_at *look) {
     return status == SS_WAL_CORRUPT ? SS_OK : status;
 }
 
-static int open_names(looked_at *look, const char *path) {
+static looked_at *new_look(void) {
+    looked_at *look = calloc(1, sizeof *look);
+    if (look == NULL) return NULL;
     look->vfs = (ss_vfs){.self = look, .open = look_open, .close = look_close, .status = look_status, .read = look_read};
     look->location = (ss_wal_location){.vfs = &look->vfs, .directory = -1};
     ss_wal_init(&look->wal, &look->location);
+    return look;
+}
+
+static int open_names(looked_at *look, const char *path) {
     const char *slash = strrchr(path, '/');
     look->name = strdup(slash == NULL ? path : slash + 1);
     look->directory = slash == NULL ? strdup(".") : strndup(path, (size_t)(slash - path) + 1);
@@ -112,11 +138,18 @@ static int open_names(looked_at *look, const char *path) {
     return error == 0 ? SS_OK : ss_fail(SS_SYSTEM, "opening the directory of a log", 0, (uint64_t)error, 0);
 }
 
-int ss_wal_contents_new(const char *path, ss_wal_contents **out) {
-    *out = NULL;
-    looked_at *look = calloc(1, sizeof *look);
-    if (look == NULL) return ss_fail(SS_NO_HEAP, "what a log holds", 0, sizeof *look, 0);
-    int status = open_names(look, path);
+static int keep_bytes(looked_at *look, const void *bytes, uint64_t size) {
+    look->vfs.open = held_open, look->vfs.close = held_close, look->vfs.status = held_status;
+    look->name = strdup("log");
+    look->bytes = size < SIZE_MAX ? malloc((size_t)size + 1) : NULL;
+    if (look->name == NULL || look->bytes == NULL) return ss_fail(SS_NO_HEAP, "the bytes of a log", 0, size, 0);
+    if (size > 0) memcpy(look->bytes, bytes, (size_t)size);
+    look->size = size;
+    look->location.name = look->name;
+    return SS_OK;
+}
+
+static int finish(looked_at *look, int status, ss_wal_contents **out) {
     if (status == SS_OK) status = find_records(look);
     if (look->location.directory >= 0) ss_vfs_system.close(ss_vfs_system.self, look->location.directory);
     if (status == SS_OK)
@@ -124,6 +157,20 @@ int ss_wal_contents_new(const char *path, ss_wal_contents **out) {
     else
         ss_wal_contents_free(&look->contents);
     return status;
+}
+
+int ss_wal_contents_new(const char *path, ss_wal_contents **out) {
+    *out = NULL;
+    looked_at *look = new_look();
+    if (look == NULL) return ss_fail(SS_NO_HEAP, "what a log holds", 0, sizeof *look, 0);
+    return finish(look, open_names(look, path), out);
+}
+
+int ss_wal_contents_of(const void *bytes, uint64_t size, ss_wal_contents **out) {
+    *out = NULL;
+    looked_at *look = new_look();
+    if (look == NULL) return ss_fail(SS_NO_HEAP, "what a log holds", 0, sizeof *look, 0);
+    return finish(look, keep_bytes(look, bytes, size), out);
 }
 
 void ss_wal_contents_free(ss_wal_contents *contents) {

@@ -27,6 +27,8 @@ typedef struct ss_wal_contents {
  * moment; of a longer one, a writer may overwrite what is read later. SS_ABSENT if there is none, SS_SYSTEM or SS_NO_HEAP
  * where it cannot be read; SS_OK else, also where it is damaged. */
 int ss_wal_contents_new(const char *path, ss_wal_contents **out);
+/* The same of a log that was read elsewhere, which is copied. */
+int ss_wal_contents_of(const void *bytes, uint64_t size, ss_wal_contents **out);
 void ss_wal_contents_free(ss_wal_contents *contents);
 /* SS_WAL_CORRUPT where recovery would refuse these records for a file of so many bytes. */
 int ss_wal_contents_fit(const ss_wal_contents *contents, uint64_t file_bytes);

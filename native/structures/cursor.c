@@ -617,6 +617,9 @@ int64_t ss_cursor_next(ss_cursor *cursor, uint64_t most, uint64_t most_bytes, in
     if (status == SS_OK && taken > 0) status = remember(cursor, back != 0);
     if (status == SS_OK) status = hand_over(cursor, taken, &size);
     if (status != SS_OK) go_back(cursor, &before);
+    if (want & SS_WANT_ALARM) {
+        ss_handle_listen(&cursor->tree->handle, want & SS_WANT_VALUES ? SS_LISTENS_TO_ALL : SS_LISTENS_TO_ENTRIES);
+    }
     ss_leave_read(cursor->tree->handle.memory);
     return ss_result_size(status, size);
 }

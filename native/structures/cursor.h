@@ -33,7 +33,8 @@ enum ss_want {
     SS_WANT_KEY_NUMBERS = 4,
     SS_WANT_VALUE_NUMBERS = 8,
     SS_WANT_KEY_ROWS = 16,
-    SS_WANT_VALUE_ROWS = 32
+    SS_WANT_VALUE_ROWS = 32,
+    SS_WANT_ALARM = 64 /* and to hear of the next change (ss_handle_listen) */
 };
 
 /* Encoded ends; `start` and `stop` are copied. Keys outside the bound of their type are allowed as ends. O(log n). */

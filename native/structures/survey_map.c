@@ -15,11 +15,17 @@
  */
 #include <stdlib.h>
 
+#include "memory/allocator.h"
+#include "structures/btree.h"
 #include "structures/survey_internal.h"
 #include "structures/survey_order.h"
 
 #define NO_KEY UINT32_MAX
 #define ROOT_PARENT 0
+
+/* Nodes ahead for which memory is fetched: of the parent, and of its keys. */
+#define FAR_AHEAD 8
+#define NEAR_AHEAD 4
 
 typedef struct item {
     uint64_t address;
@@ -106,7 +112,7 @@ static int mark(ss_map_survey *s, uint64_t address, unsigned as, ss_survey_note 
 
 /* ---- slices ---- */
 
-static item *items_of(slice *l) {
+static item *items_of(const slice *l) {
     return (item *)(void *)l->items.at;
 }
 
@@ -155,6 +161,17 @@ static bounds bounds_of(const slice *l, const item *one) {
     return found;
 }
 
+/* Items lie in the order of their addresses, so those of one parent are far apart: what bounds the next ones is fetched meanwhile. */
+static void prefetch_bounds(const slice *l) {
+    uint64_t count = item_count(l);
+    if (l->next + FAR_AHEAD < count) __builtin_prefetch(l->parents.at + (size_t)items_of(l)[l->next + FAR_AHEAD].parent * sizeof(parent));
+    if (l->next + NEAR_AHEAD >= count) return;
+    parent above;
+    memcpy(&above, l->parents.at + (size_t)items_of(l)[l->next + NEAR_AHEAD].parent * sizeof above, sizeof above);
+    __builtin_prefetch(l->keys.at + above.keys_at);
+    __builtin_prefetch(l->keys.at + above.keys_at + 64);
+}
+
 static int by_address(const void *a, const void *b) {
     const item *x = a, *y = b;
     if (x->address != y->address) return (x->address > y->address) - (x->address < y->address);
@@ -164,6 +181,16 @@ static int by_address(const void *a, const void *b) {
 
 static void clear_slice(slice *l) {
     l->items.size = l->parents.size = l->keys.size = l->next = 0;
+}
+
+/* A survey may live on for what it found; a large tree's slices would be most of its memory. */
+static void free_slices(ss_map_survey *s) {
+    for (size_t i = 0; i < sizeof s->slices / sizeof s->slices[0]; i++) {
+        free(s->slices[i].items.at);
+        free(s->slices[i].parents.at);
+        free(s->slices[i].keys.at);
+        s->slices[i] = (slice){0};
+    }
 }
 
 static uint64_t room_of(const slice *l) {
@@ -333,6 +360,7 @@ static int read_node(ss_map_survey *s, uint64_t address, ss_survey_note *note) {
 
 static int visit(ss_map_survey *s, slice *here, slice *below) {
     item one = items_of(here)[here->next++];
+    prefetch_bounds(here);
     bounds around = bounds_of(here, &one);
     ss_survey_note note;
     int status = read_node(s, one.address, &note);
@@ -348,6 +376,17 @@ static int visit(ss_map_survey *s, slice *here, slice *below) {
 
 /* ---- the tree ---- */
 
+/* Whether the slice below may have more. All slices share the room, and so does what sorting the last one takes. One of leaves gets
+ * all that is left, others the half, so that the levels below them have some. */
+static bool has_room(const ss_map_survey *s) {
+    const slice *below = &s->slices[s->depth + 1];
+    uint64_t above = 0;
+    for (uint32_t i = 0; i <= s->depth; i++) above += room_of(&s->slices[i]);
+    uint64_t left = s->room > above ? s->room - above : 0;
+    if (s->depth + 1 != s->leaf_depth) left /= 2;
+    return room_of(below) + below->items.size < left;
+}
+
 int ss_map_survey_step(ss_map_survey *s, uint64_t nodes) {
     int status = ss_enter_read(s->space.memory);
     if (status != SS_OK) return status;
@@ -355,7 +394,7 @@ int ss_map_survey_step(ss_map_survey *s, uint64_t nodes) {
     while (nodes > 0 && status == SS_OK) {
         slice *here = &s->slices[s->depth], *below = &s->slices[s->depth + 1];
         bool more = here->next < item_count(here);
-        if (more && (item_count(below) == 0 || room_of(below) < s->room)) {
+        if (more && (item_count(below) == 0 || has_room(s))) {
             status = visit(s, here, below);
             nodes--;
         } else if (item_count(below) > 0) {
@@ -369,6 +408,7 @@ int ss_map_survey_step(ss_map_survey *s, uint64_t nodes) {
                 s->depth--;
         }
     }
+    if (status == SS_ABSENT) free_slices(s);
     ss_leave_shared(s->space.memory, shared);
     return status;
 }
@@ -428,6 +468,17 @@ static int walk_free(ss_map_survey *s, uint64_t *end, ss_survey_note *note) {
     return ss_seen_wrong(note, SS_RULE_FREE_CIRCLE, chunk, s->space.chunks, s->space.chunks);
 }
 
+/* What the headers of the map and its allocator count. */
+static int check_counts(ss_map_survey *s) {
+    uint64_t length = s->space.frame.length, allocated = s->space.frame.allocated, entries = s->stats.entries;
+    uint64_t used = s->stats.nodes + s->stats.overflow_pages;
+    int status = SS_OK;
+    if (!s->stats.sound) return entries > length ? tell(s, SS_RULE_LENGTH_LEAST, SS_BTREE_LENGTH_AT, length, entries) : SS_OK;
+    if (entries != length) status = tell(s, SS_RULE_LENGTH, SS_BTREE_LENGTH_AT, length, entries);
+    if (status != SS_OK || allocated == used) return status;
+    return tell(s, SS_RULE_ALLOCATED_COUNT, SS_ALLOCATOR_OFFSET + SS_ALLOCATOR_COUNT_AT, allocated, used);
+}
+
 /* Every chunk below the end of the free list was reached, and none behind it. */
 static int check_reached(ss_map_survey *s, uint64_t below) {
     int status = SS_OK;
@@ -456,7 +507,9 @@ int ss_map_survey_free_list(ss_map_survey *s) {
 }
 
 int ss_map_survey_chunks(ss_map_survey *s) {
-    int status = ss_map_survey_free_list(s);
+    int status = check_counts(s);
+    if (status != SS_OK || (s->space.frame.root == SS_NULL && s->space.chunks == 0)) return status;
+    status = ss_map_survey_free_list(s);
     if (status != SS_OK || s->stats.end_of_chunks == 0) return status;
     return check_reached(s, (s->stats.end_of_chunks - SS_FIRST_CHUNK) / s->space.stride);
 }
@@ -511,11 +564,7 @@ int ss_map_survey_new(ss_memory *memory, const ss_map_frame *frame, const ss_ord
 
 void ss_map_survey_free(ss_map_survey *s) {
     if (s == NULL) return;
-    for (size_t i = 0; i < sizeof s->slices / sizeof s->slices[0]; i++) {
-        free(s->slices[i].items.at);
-        free(s->slices[i].parents.at);
-        free(s->slices[i].keys.at);
-    }
+    free_slices(s);
     ss_seen_node_free(&s->node);
     free(s->notes.list);
     free(s->disorder.list);

@@ -67,9 +67,11 @@ class Limits:
         return self.instructions_update if kind.keeps_changes else self.instructions_query
 
 
-@dataclass
+@dataclass(slots=True)
 class _State:
     """What a trap restores besides the stable memory, and the version that follows if there is no trap."""
+
+    keeps_changes: bool
 
     next_version: int
     certified_data: bytes
@@ -77,10 +79,6 @@ class _State:
     global_timer: int
     program: Program | None
     restore_program: Callable[[], None]
-
-
-class _Discard(BaseException):
-    """Ends a query and discards its changes."""
 
 
 def _nothing() -> None:
@@ -102,10 +100,11 @@ class Execution:
 
     # ---- all or nothing ----
 
-    def _state(self) -> _State:
-        canister, program = self.canister, self.canister.program
+    def _state(self, kind: Kind, counts: bool) -> _State:
+        canister, program, keeps = self.canister, self.canister.program, kind.keeps_changes
         restore = _nothing if program is None else program.image(canister.heap)
-        return _State(canister.version, canister.certified_data, canister.cycles, canister.global_timer, program, restore)
+        next_version = canister.version + counts
+        return _State(keeps, next_version, canister.certified_data, canister.cycles, canister.global_timer, program, restore)
 
     def _restore(self, state: _State) -> None:
         canister = self.canister
@@ -123,19 +122,18 @@ class Execution:
         """
         try:
             one_at_a_time(lambda: self._all_or_nothing(kind, body, counts))
-        except _Discard:
-            pass
         except Trap as error:
             cause = _cause(error)
             raise self._trapped(error) from (None if cause is error else cause)
 
     def _all_or_nothing(self, kind: Kind, body: Callable[[], None], counts: bool) -> None:
-        state, transaction, settled = self._state(), self.canister.memory.transaction(), False
-        state.next_version += counts
+        state, transaction, settled = self._state(kind, counts), self.canister.memory.transaction(), False
         try:
             try:
                 with transaction:
                     self._inside(kind, body)
+                    if not state.keeps_changes:
+                        self._discard(transaction)
             except BaseException as error:
                 _forget_locals(_cause(error))
                 raise
@@ -149,7 +147,7 @@ class Execution:
 
     def _settle_program(self, state: _State, transaction: Transaction) -> None:
         """Commit or restore the program and its heap, as the stable memory was. Doing it twice does no harm."""
-        if not was_committed(transaction):
+        if not (state.keeps_changes and was_committed(transaction)):
             self._restore(state)
             return
         self.canister.version = state.next_version
@@ -158,16 +156,21 @@ class Execution:
 
     def _inside(self, kind: Kind, body: Callable[[], None]) -> None:
         """Run inside the transaction. If it fails, structures opened in it do not count: their memories have their earlier owners."""
-        memory = self.canister.memory
         try:
             body()
             self._check_limits(kind)
-            if not kind.keeps_changes:
-                raise _Discard  # noqa: TRY301 - it ends the transaction
         except BaseException:
-            if self.canister.heap != "keep":
-                atomic.forget_leases(memory)
+            self._forget_leases()
             raise
+
+    def _discard(self, transaction: Transaction) -> None:
+        """Undo the changes of a query, at the end of its transaction's block."""
+        self._forget_leases()
+        transaction.rollback()
+
+    def _forget_leases(self) -> None:
+        if self.canister.heap != "keep":
+            atomic.forget_leases(self.canister.memory)
 
     def _trapped(self, trap: Trap) -> Trapped:
         """Return the trap as the test sees it, and log it."""

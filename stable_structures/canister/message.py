@@ -39,10 +39,11 @@ class Kind(enum.Enum):
     CLEANUP = "cleanup"
     START = "start"
 
-    @property
-    def keeps_changes(self) -> bool:
-        """Return whether the changes of the entry point stay; queries and inspect_message never keep anything."""
-        return self not in (Kind.QUERY, Kind.COMPOSITE_QUERY, Kind.INSPECT)
+    def __init__(self, text: str) -> None:
+        self.keeps_changes = text not in ("query", "composite query", "inspect message")
+        """Whether the changes of the entry point stay; queries and inspect_message never keep anything."""
+
+    __hash__ = object.__hash__  # that of Enum is a Python function
 
 
 _CALLBACKS: Final = {Kind.REPLY, Kind.REJECT}
@@ -72,7 +73,7 @@ ALLOWED: Final[dict[str, set[Kind]]] = {
 """Where a system call is allowed; those that are not listed are allowed everywhere."""
 
 
-@dataclass(repr=False)
+@dataclass(repr=False, slots=True)
 class Reply:
     """The reply to a call: a value, or a rejection."""
 
@@ -89,7 +90,7 @@ Outcome: TypeAlias = Reply | Rejected
 """How a call ended: a reply of the canister, or a rejection of the platform."""
 
 
-@dataclass(repr=False)
+@dataclass(repr=False, slots=True)
 class CallContext:
     """A call that is not answered yet; it spans all the messages that it takes."""
 
@@ -120,7 +121,7 @@ class CallContext:
         return f"<CallContext of {self.method}{reprlib.repr(self.args)} by {self.caller}>"
 
 
-@dataclass(repr=False)
+@dataclass(repr=False, slots=True)
 class Message:
     """One execution of an entry point."""
 

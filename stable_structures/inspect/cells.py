@@ -26,10 +26,9 @@ from ..encodings.json_form import json_text, to_json
 from ..errors import StableError
 from ..storable import Codec, OptionCodec, ReverseCodec
 from ..storable.cbor import CborCodec
-from ..storable.moments import DateCodec, DatetimeCodec, DecimalCodec, UuidCodec
 from ..storable.octets import PrincipalCodec, StrCodec
 from ..storable.scalars import BoolCodec, FloatCodec, IntCodec, UnitCodec
-from .values import RAW, Reading, from_json, is_octets
+from .values import MOMENTS, RAW, Reading, from_json, is_octets
 
 _ENCODED: Final = "encoded:"
 _IS_ENCODED: Final = re.compile(r"encoded:0x(?:[0-9a-fA-F]{2})*")
@@ -175,6 +174,20 @@ def bytes_of_csv(text: str) -> bytes | None:
     return bytes.fromhex(text[len(_ENCODED) + 2 :]) if _IS_ENCODED.fullmatch(text) else None
 
 
+def any_begins(texts: list[str], start: str) -> bool:
+    """Return whether a text begins with `start`; it may also say so of one that has it behind a zero. O(size).
+
+    >>> any_begins(["a", "'=1"], "'"), any_begins(["don't"], "'")
+    (True, False)
+    """
+    return f"\0{start}" in "\0" + "\0".join(texts)
+
+
+def any_encoded(texts: list[str]) -> bool:
+    """Return whether a cell of CSV says encoded bytes, or may do so. O(size)."""
+    return any_begins(texts, f"{_ENCODED}0x")
+
+
 def from_csv(codec: Codec[Any], text: str) -> Any:
     """Return the value of a cell of CSV, by its type. O(size). Raises `IncompatibleType`, or what the type does.
 
@@ -189,7 +202,7 @@ def from_csv(codec: Codec[Any], text: str) -> Any:
         return None
     if isinstance(inner, StrCodec):
         return _unquoted(text) if is_optional(codec) and text[0] == '"' else text
-    if _is_faithful(inner) or isinstance(inner, (DatetimeCodec, DateCodec, UuidCodec, DecimalCodec, FloatCodec)):
+    if _is_faithful(inner) or isinstance(inner, (*MOMENTS, FloatCodec)):
         return from_json(inner, text)
     found = _json_of(text)
     return from_json(codec, text if found is _NO_JSON else found)
@@ -231,7 +244,8 @@ def is_native(codec: Codec[Any]) -> bool:
 
 def from_arrow(codec: Codec[Any], value: Any) -> Any:
     """Return the value of a cell of Parquet, by its type: as its Arrow type has it, or as JSON. O(size)."""
-    if value is None or isinstance(value, (int, float)) or is_native(codec):
+    is_own_text = isinstance(value, str) and isinstance(innermost(codec), MOMENTS)
+    if value is None or isinstance(value, (int, float)) or is_own_text or is_native(codec):
         return from_json(codec, value)
     if isinstance(value, str):
         found = _json_of(value)

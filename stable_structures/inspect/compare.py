@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -37,6 +38,7 @@ from .formats.maps import MapReader
 from .formats.nodes import Node
 from .formats.sequences import CellReader, LogReader, SequenceReader, SlotReader
 from .image import Image, Part, Types, held_still
+from .jobs import Task, allowed, results
 from .merge import Difference, differences
 from .report import readings
 from .source import BLOCK, Progress, Source, no_progress
@@ -46,6 +48,7 @@ _GRAIN: Final = 512
 _MOST_RANGES: Final = 10_000
 _MOST_TOUCHED: Final = 20_000
 """Of changed ranges and chunks of a map. Beyond that all entries are read, in order."""
+_OTHER_LAYOUT: Final = "the same entries, laid out in another way"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +80,14 @@ class PartDiff:
     key: Reading = RAW
     value: Reading = RAW
     notes: list[str] = field(default_factory=list)
+    is_by_entry: bool = False
+    """Whether entries were compared: then sizes and places of bytes are layout, and no difference."""
 
     @property
     def same(self) -> bool:
         """Return whether there is no difference that means something."""
-        return self.kinds[0] == self.kinds[1] and self.sizes[0] == self.sizes[1] and not self.changes and not self.ranges
+        is_content_same = self.is_by_entry or self.sizes[0] == self.sizes[1]
+        return self.kinds[0] == self.kinds[1] and is_content_same and not self.changes and not self.ranges
 
 
 def diff(
@@ -90,10 +96,12 @@ def diff(
     *,
     types: Types | None = None,
     progress: Progress = no_progress,
+    jobs: int = 1,
 ) -> list[PartDiff]:
     """Return the differences from `a` to `b`, memory by memory; also those that are the same, with nothing in them.
 
-    O(size) comparing, and O(changed chunks) reading of entries. Raises `Unreadable`.
+    O(size) comparing, and O(changed chunks) reading of entries. `jobs` processes compare memories at once (jobs.py). Raises
+    `Unreadable`.
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
     >>> memory = StableMemory()
@@ -109,8 +117,24 @@ def diff(
         for part in (*first.parts.values(), *second.parts.values()):
             require_fit(part, types or {})
         ids = sorted({*first.parts, *second.parts}, key=lambda i: -1 if i is None else i)
+        pairs = [(first.parts.get(i), second.parts.get(i)) for i in ids]
+        tasks = [Task(_weight(*pair), partial(_diff_part, i, *pair, types or {})) for i, pair in zip(ids, pairs, strict=True)]
         with guessing():
-            return [_diff_part(i, first.parts.get(i), second.parts.get(i), types or {}, progress) for i in ids]
+            found = list(results(tasks, allowed(jobs, first.source, second.source), progress))
+            for one, pair in zip(found, pairs, strict=True):
+                _say_how_to_read(one, *pair, types or {})
+            return found
+
+
+def _weight(a: Part | None, b: Part | None) -> int:
+    return sum(part.source.nbytes for part in (a, b) if part is not None)
+
+
+def _say_how_to_read(found: PartDiff, a: Part | None, b: Part | None, types: Types) -> None:
+    """Set how the changed entries are read: by the given types, or by a guess at those of the memory that has entries."""
+    part = a if b is None or (a is not None and not found.lengths[1]) else b
+    if found.changes and part is not None:
+        found.key, found.value = readings(part, types)
 
 
 def _diff_part(memory: int | None, a: Part | None, b: Part | None, types: Types, progress: Progress) -> PartDiff:
@@ -124,7 +148,7 @@ def _diff_part(memory: int | None, a: Part | None, b: Part | None, types: Types,
     except Damage as damage:
         found.notes.append(f"damaged: {damage}")
         if a is not None and b is not None:
-            found.changes, found.ranges = [], list(changed(a.source, b.source, progress))
+            found.changes, found.ranges, found.is_by_entry = [], list(changed(a.source, b.source, progress)), False
     found.kinds = _words(found.kinds, found.lengths, a, b)
     for part, which in ((a, "before"), (b, "after")):
         if part is not None and part.source.nbytes < part.pages * PAGE_SIZE:
@@ -144,7 +168,8 @@ def _words(
 
 def _compare(found: PartDiff, a: Part, b: Part, types: Types, progress: Progress) -> None:
     if a.kind != b.kind or not a.is_structure:
-        found.ranges = list(changed(a.source, b.source, progress)) if not a.index else []
+        found.is_by_entry = bool(a.index and b.index)  # its entries are those of the index
+        found.ranges = [] if a.index else list(changed(a.source, b.source, progress))
         return
     given = next((side.types(types) for side in (a, b) if side.types(types) != (None, None)), (None, None))
     one, two = a.open(*given), b.open(*given)
@@ -155,8 +180,9 @@ def _compare(found: PartDiff, a: Part, b: Part, types: Types, progress: Progress
         found.changes = list(_map_changes(one, two, ranges))
     elif isinstance(one, SequenceReader) and isinstance(two, SequenceReader):
         found.changes = list(_sequence_changes(one, two, ranges, progress))
-    if found.changes:
-        found.key, found.value = readings(b if two.length else a, types)
+    found.is_by_entry = True
+    if not found.changes and (ranges or found.sizes[0] != found.sizes[1]):
+        found.notes.append(_OTHER_LAYOUT)
 
 
 def _one_sided(found: PartDiff, a: Part | None, b: Part | None, types: Types) -> None:
@@ -165,7 +191,6 @@ def _one_sided(found: PartDiff, a: Part | None, b: Part | None, types: Types) ->
         return
     reader = part.open(*part.types(types))
     found.lengths = (reader.length, None) if part is a else (None, reader.length)
-    found.key, found.value = readings(part, types)
     for key, value in _entries(reader):
         found.changes.append(Change(key, value, None) if part is a else Change(key, None, value))
 

@@ -29,7 +29,7 @@ from .formats.recognise import STRUCTURES, Recognition, recognise
 from .formats.sequences import CellReader, LogReader, SequenceReader, SlotReader
 from .formats.snapshot import METADATA, STABLE_NAMES, Snapshot, is_of_snapshot, open_snapshot
 from .formats.unnamed import drained
-from .formats.wal import LOG_MAGIC, LoggedSource, read_log
+from .formats.wal import LOG_MAGIC, LoggedObject, LoggedSource, WalContents, read_far_log, read_log
 from .formats.zstd import is_zstd, unzstd
 from .remote.objects import Absent
 from .remote.place import Place, RemotePlace, place_of
@@ -279,9 +279,7 @@ def images_in(path: str) -> list[str]:
     if not folder.is_dir() or (folder / METADATA).exists():
         return [path]
     try:
-        found = [
-            str(one) for one in sorted(folder.iterdir()) if not (one.name.startswith(".") or one.suffix in _NO_IMAGES or one.is_symlink())
-        ]
+        found = [str(one) for one in sorted(folder.iterdir()) if _may_be_image(one)]
     except OSError as error:
         raise Unreadable(f"{path}: cannot be read: {error.strerror}") from error
     logs = {f"{one}-wal" for one in found}
@@ -296,11 +294,11 @@ def _may_be_image(path: Path) -> bool:
 
 
 def _images_below(folder: str) -> list[str]:
-    """Return what is in a folder inside; one that cannot be read is named itself, so that whoever opens it says so."""
+    """Return what is in a folder inside; one that cannot be read, or is empty, is named itself, so that whoever opens it says so."""
     try:
         return images_in(folder)
     except Unreadable as error:
-        return [folder] if isinstance(error.__cause__, OSError) else []
+        return [folder] if isinstance(error.__cause__, OSError) or not any(Path(folder).iterdir()) else []
 
 
 def _open_path(path: Path, progress: Progress) -> Image:
@@ -342,15 +340,24 @@ def _open_far(place: RemotePlace, progress: Progress) -> Source:
     unpack = _unpacker(source)
     if unpack is not None:
         return unpack(source, progress, str(place))
-    log = place.parent / f"{place.name}-wal"
+    return _with_far_log(source, place, place.parent / f"{place.name}-wal")
+
+
+def _with_far_log(source: RemoteSource, place: RemotePlace, log: RemotePlace) -> RemoteSource:
+    """Return the object as the log beside it makes it, as `_with_log` does for a file."""
     try:
-        has_log = log.exists() and log.object().fetch(0, min(len(LOG_MAGIC), log.object().nbytes)) == LOG_MAGIC
-    except Unreadable:  # a server that refuses what it does not have
-        has_log = False
-    if has_log:
-        rule = "the log beside an image is read with it; here it is not: download both"
-        source.problems.append(Finding(None, "log", rule, 0, 0, log.name, ""))
-    return source
+        if not log.is_offered() or log.object().fetch(0, min(len(LOG_MAGIC), log.object().nbytes)) != LOG_MAGIC:
+            return source
+        found = read_far_log(log, source.nbytes)
+    except Unreadable as error:
+        _without_log(source, log.name, error)
+        return source
+    source.is_memory = found.damage is None and not found.records
+    if not _is_applied(source, found):
+        return source
+    logged = RemoteSource(LoggedObject(place.object(), found))
+    _say_applied(logged, source, found)
+    return logged
 
 
 def _open_folder(folder: Place, progress: Progress) -> Image:
@@ -405,39 +412,56 @@ def log_beside(path: Path) -> Path | None:
 
 def _with_log(source: FileSource, path: Path) -> FileSource:
     """Return the file as the log beside it makes it, if that is known; neither is written."""
-    beside = f"{path.name} lies beside it: a program has the memory open, or ended without closing it"
     try:
         log = read_log(path, source)
     except Unreadable as error:
-        source.problems.append(Finding(None, "log", f"the log beside a file can be read ({error})", 0, 0, "unreadable", ""))
-        source.notes.append(f"{beside}; it cannot be read ({error}), and this is the file alone")
+        _without_log(source, path.name, error)
         return source
     if log is None:
         return source
-    if log.damage is not None:
-        source.problems.append(log.damage)
-        rule = log.damage.rule.removeprefix(f"{path.name}: ")
-        source.notes.append(f"{path.name} is damaged behind its record {log.records}, and opening the memory will be refused: {rule}")
-    elif not log.records:
-        source.notes.append(f"{beside}; it holds no changes, all is in the file")
-        source.is_memory = True
-    if not log.records:
-        return source
-    if not log.is_of_file:
-        pages = f"{log.base_pages} to {log.pages} pages"
-        source.notes.append(f"{path.name} lies beside it, but is not of this file ({pages}), and this is the file alone")
+    source.is_memory = log.damage is None and not log.records
+    if not _is_applied(source, log):
         return source
     source.close()
     logged = LoggedSource(source.path, log)
-    logged.problems += source.problems
-    logged.notes += [*source.notes, f"{beside}; shown is what was committed, {log.records} records of the log over the file"]
+    logged.was_written = source.was_written
+    _say_applied(logged, source, log)
     return logged
+
+
+_BESIDE: Final = "lies beside it: a program has the memory open, or ended without closing it"
+
+
+def _without_log(source: Source, name: str, error: Unreadable) -> None:
+    source.problems.append(Finding(None, "log", f"the log beside a file can be read ({error})", 0, 0, "unreadable", ""))
+    source.notes.append(f"{name} {_BESIDE}; it cannot be read ({error}), and this is the file alone")
+
+
+def _is_applied(source: Source, log: WalContents) -> bool:
+    """Return whether the records of a log are to be laid over a source; say of it what is wrong with the log, or why not."""
+    name = log.path.name
+    if log.damage is not None:
+        source.problems.append(log.damage)
+        rule = log.damage.rule.removeprefix(f"{name}: ")
+        source.notes.append(f"{name} is damaged behind its record {log.records}, and opening the memory will be refused: {rule}")
+    elif not log.records:
+        source.notes.append(f"{name} {_BESIDE}; it holds no changes, all is in the file")
+    if log.records and not log.is_of_file:
+        pages = f"{log.base_pages} to {log.pages} pages"
+        source.notes.append(f"{name} lies beside it, but is not of this file ({pages}), and this is the file alone")
+    return log.is_of_file
+
+
+def _say_applied(logged: Source, source: Source, log: WalContents) -> None:
+    logged.problems += source.problems
+    applied = f"{log.path.name} {_BESIDE}; shown is what was committed, {log.records} records of the log over the file"
+    logged.notes = [*source.notes, applied]
 
 
 def _image(name: str, source: Source, snapshot: Snapshot | None) -> Image:
     recognition = recognise(source)
     image = Image(name, source, recognition, snapshot, notes=list(source.notes))
-    if source.nbytes == 0 and snapshot is None and isinstance(source, FileSource) and not source.is_memory:
+    if source.nbytes == 0 and snapshot is None and isinstance(source, (FileSource, RemoteSource)) and not source.is_memory:
         image.recognition = recognition = Recognition(
             "empty", "a file of 0 bytes: a memory without pages, or all of it is lost", certain=False
         )

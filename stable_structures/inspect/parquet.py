@@ -35,6 +35,11 @@ def _modules() -> tuple[Any, Any]:
     return pa, pq
 
 
+def require() -> None:
+    """Import what this needs, once for all processes. Raises `Unreadable` if it is not installed."""
+    _modules()
+
+
 class _Column:
     """Keys or values on their way into columns: their values, and the bytes beside them."""
 
@@ -185,15 +190,11 @@ def _side(items: Sequence[Any]) -> Side:
     return Side(b"".join(items), np.cumsum(np.fromiter(map(len, items), np.uint64, len(items)), dtype=np.uint64))
 
 
-def read(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Return the rows of a file, with their numbers from 1. O(n), a batch at a time. Raises `Unreadable`."""
+def batches_of(path: Path, place: Path) -> Iterator[Any]:
+    """Return the rows of a dump, whose bytes are in the file `place`, some at a time, as record batches. O(n). Raises `Unreadable`."""
     pa, pq = _modules()
-    number = 0
     try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(_BATCH):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield number, row
+        with pq.ParquetFile(place) as file:
+            yield from file.iter_batches(_BATCH)
     except (pa.ArrowException, OSError) as error:
         raise Unreadable(f"{path}: cannot be read as Parquet: {error}") from None

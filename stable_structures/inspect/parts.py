@@ -25,9 +25,10 @@ from .dump import Note, table
 from .fit import open_image
 from .formats.layout import Damage
 from .image import Image, Part, SchemaFiles
+from .jobs import Task, allowed, results
 from .missing import require_whole
 from .rewrite.folder import _discard, _sync, _taken, _unwritable
-from .source import Unreadable
+from .source import Progress, Unreadable, no_progress
 from .writing import NewFile
 
 MANIFEST: Final = "manifest.json"
@@ -35,18 +36,19 @@ _ODD: Final = re.compile(r"[^\w.-]+")
 _ENDS: Final = (".gz", ".zst", ".bin", ".img", ".raw")
 
 
-def write_parts(
+def write_parts(  # noqa: PLR0913 - keyword-only choices
     names: Iterable[str],
     out: str | Path,
     *,
     files: SchemaFiles | None = None,
     note: Note | None = None,
     skipped: Callable[[str, BaseException], None] | None = None,
+    jobs: int = 1,
 ) -> list[dict[str, Any]]:
     """Write every structure of some images into a new folder; return what the manifest says of each file. O(size).
 
-    An image that cannot be read is left out and reported to `skipped`, damaged entries to `note`. Raises `Unreadable`, and
-    without these `Damage`: then nothing is written.
+    `jobs` processes write files at once (jobs.py). An image that cannot be read is left out and reported to `skipped`, damaged
+    entries to `note`. Raises `Unreadable`, and without these `Damage`: then nothing is written.
     """
     folder = Path(out)
     if os.path.lexists(folder):
@@ -56,7 +58,7 @@ def write_parts(
     remove = weakref.finalize(owner, _discard, made, os.getpid())
     try:
         made.mkdir()
-        found = _Writer(made, files, note).write(names, skipped)
+        found = _Writer(made, files, note, jobs).write(names, skipped)
         if not found:
             raise Unreadable(f"{folder}: nothing in these images has entries")
         (made / MANIFEST).write_text(json.dumps({"parts": found}, indent=2), encoding="utf-8")
@@ -79,9 +81,10 @@ class _Owner:
 class _Writer:
     """Writes the files of a folder."""
 
-    def __init__(self, folder: Path, files: SchemaFiles | None, note: Note | None) -> None:
-        self.folder, self.files, self.note = folder, files, note
+    def __init__(self, folder: Path, files: SchemaFiles | None, note: Note | None, jobs: int) -> None:
+        self.folder, self.files, self.note, self.jobs = folder, files, note, jobs
         self.taken: set[str] = set()
+        self.used: set[str] = set()
 
     def write(self, names: Iterable[str], skipped: Callable[[str, BaseException], None] | None) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
@@ -99,7 +102,14 @@ class _Writer:
             if self.note is None:
                 require_whole(image)
             canister = self._canister(name)
-            return [self._part(image, part, canister) for part in image.parts.values() if part.is_structure]
+            parts = [part for part in image.parts.values() if part.is_structure]
+            parquet.require()
+            tasks = [Task(part.source.nbytes, self._task(image, part, canister)) for part in parts]
+            found = []
+            for said, damages in results(tasks, allowed(self.jobs, image.source), no_progress):
+                found.append(said)
+                self._tell(damages)
+            return found
 
     def _canister(self, name: str) -> str:
         """Return what the name of an image says of its canister; each has another one."""
@@ -113,21 +123,31 @@ class _Writer:
         self.taken.add(chosen)
         return chosen
 
-    def _part(self, image: Image, part: Part, canister: str) -> dict[str, Any]:
+    def _tell(self, damages: list[Damage]) -> None:
+        for damage in damages:
+            if self.note is not None:
+                self.note(damage)
+
+    def _task(self, image: Image, part: Part, canister: str) -> Callable[[Progress], tuple[dict[str, Any], list[Damage]]]:
         memory = part.told.name or ("image" if part.id is None else str(part.id))
         file = self._file(f"{_ODD.sub('_', canister)}-{_ODD.sub('_', memory)}")
-        rows = table(part, unordered=True, note=self.note)
+        return lambda _: self._part(image, part, canister, memory, file)
+
+    def _part(self, image: Image, part: Part, canister: str, memory: str, file: str) -> tuple[dict[str, Any], list[Damage]]:
+        gone: list[Damage] = []
+        rows = table(part, unordered=True, note=None if self.note is None else gone.append)
         with NewFile(self.folder / file, in_order=True) as new:
             constants = {"canister": canister, "memory": memory}
             count = parquet.write(rows.names, (rows.key, rows.value), rows.rows, new.file, rows.columns, constants=constants)
             new.keep()
         types = {side: None if reading is None else reading.label for side, reading in (("key", rows.key), ("value", rows.value))}
         about = {"file": file, "source": image.name, "canister": canister, "memory": memory, "id": part.id}
-        return {**about, "structure": part.word.removesuffix(" index"), **types, "rows": count}
+        return {**about, "structure": part.word.removesuffix(" index"), **types, "rows": count}, gone
 
     def _file(self, base: str) -> str:
         chosen, number = base, 1
-        while (self.folder / f"{chosen}.parquet").exists():
+        while chosen in self.used:
             number += 1
             chosen = f"{base}_{number}"
+        self.used.add(chosen)
         return f"{chosen}.parquet"

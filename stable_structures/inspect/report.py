@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,7 @@ from .formats.recognise import STRUCTURES
 from .formats.sequences import CellReader, LogReader, SequenceReader, SlotReader
 from .formats.survey import MapStats, first_keys
 from .image import Image, Part, Types, held_still
+from .jobs import Task, allowed, is_worth_it, results
 from .samples import LARGEST_SAMPLE, sample_elements, sample_entries
 from .source import PastEnd, Progress, no_progress
 from .space import Use, nearly_full, shrunk, use_of
@@ -30,8 +32,8 @@ _SMALL: Final = 20_000
 """Nodes of a map that is walked without being asked: a tenth of a second or two."""
 _SMALL_FAR: Final = 4 << 20
 """Bytes of a map on another machine that is walked without being asked: a request or two."""
-_TELL_EVERY: Final = 4096
 _FIRST: Final = 2
+_MOST_NOTES: Final = 3
 
 
 @dataclass(slots=True)
@@ -111,6 +113,10 @@ class Report:
     def damaged(self) -> bool:
         """Return whether anything that was looked at is damaged or missing."""
         return bool(self.damage) or any(one.damaged for one in self.memories)
+
+    def wrong(self) -> list[str]:
+        """Return all that is damaged or missing, as texts."""
+        return [*self.damage, *(text for one in self.memories if one.damaged for text in one.notes)]
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -225,9 +231,6 @@ def _describe(found: Contents, part: Part, reader: MapReader | SequenceReader, d
     if isinstance(reader, MapReader):
         _describe_map(found, part, reader, deep, progress)
         return
-    problems = [*reader.problems, *(reader.data_problems if isinstance(reader, LogReader) else ())]
-    found.notes += [str(problem) for problem in problems]
-    found.damaged = found.damaged or bool(problems)
     found.length = reader.length
     found.live = found.allocated = reader.live()
     samples = sample_elements(reader)
@@ -235,8 +238,10 @@ def _describe(found: Contents, part: Part, reader: MapReader | SequenceReader, d
     found.first = [reading.read(data) for _, data in islice(reader.elements(0, _FIRST, note=_ignore), _FIRST) if _is_shown(data)]
     found.last = [reading.read(data) for data in _last_element(reader) if _is_shown(data)]
     found.whole = reader.readable() <= len(samples) or (isinstance(reader, SlotReader) and reader.fixed)
-    if deep and not found.whole:
-        _walk_row(found, reader, progress)
+    problems: list[Damage] = []
+    if deep:
+        found.value_sizes, found.whole = reader.check(problems.append, progress) or found.value_sizes, True
+    _note_problems(found, problems if deep else reader.problems)
     if isinstance(reader, SlotReader):
         found.value_bound = f"= {reader.max_size}" if reader.fixed else f"<= {reader.max_size}"
     elif isinstance(reader, LogReader) and part.data is not None:
@@ -256,15 +261,6 @@ def _last_element(reader: SequenceReader) -> list[bytes]:
         return [reader.element(reader.readable() - 1)]
     except Damage:
         return []
-
-
-def _walk_row(found: Contents, reader: SequenceReader, progress: Progress) -> None:
-    """Return the sizes of all readable elements."""
-    for index, data in reader.elements(note=_ignore):
-        found.value_sizes = sizes_with(found.value_sizes, len(data), len(data))
-        if index % _TELL_EVERY == 0:
-            progress("walking the elements", index, reader.length)
-    found.whole = True
 
 
 def _describe_values(found: Contents, codec: Codec[Any] | None, samples: list[bytes], names: Mapping[int, str]) -> Reading:
@@ -309,10 +305,7 @@ def _describe_map(found: Contents, part: Part, reader: MapReader, deep: bool | N
     found.layout = f"layout {reader.version}, pages of {reader.page} bytes"
     found.whole = deep if deep is not None else _is_small(reader)
     stats, problems = _walk(reader, progress) if found.whole else (_sampled(reader), list(reader.problems))
-    found.notes += [str(problem) for problem in problems[:3]]
-    found.damaged = found.damaged or bool(problems)
-    if len(problems) > 3:  # noqa: PLR2004 - said by the format
-        found.notes.append(f"{len(problems) - 3} more; run check")
+    _note_problems(found, problems)
     keys, values = sample_entries(reader)
     value_reading = _describe_values(found, reader.value, values, part.names)
     key_reading = read_as(reader.key, keys, part.names)
@@ -328,6 +321,13 @@ def _describe_map(found: Contents, part: Part, reader: MapReader, deep: bool | N
     _describe_space(found, reader, stats)
     if stats.value_sizes == (0, 0) or (not stats.entries and reader.is_set):
         found.title, found.facts["set"] = "a set, or a map of units", True
+
+
+def _note_problems(found: Contents, problems: list[Damage]) -> None:
+    found.notes += [str(problem) for problem in problems[:_MOST_NOTES]]
+    found.damaged = found.damaged or bool(problems)
+    if len(problems) > _MOST_NOTES:
+        found.notes.append(f"{len(problems) - _MOST_NOTES} more; run check")
 
 
 def _is_small(reader: MapReader) -> bool:
@@ -394,12 +394,14 @@ def check(
     types: Types | None = None,
     progress: Progress = no_progress,
     tell: Callable[[Finding], None] | None = None,
+    jobs: int = 1,
 ) -> list[Finding]:
     """Every broken rule of the manager and of every structure; an empty list is a sound memory. O(n). Never writes.
 
     The order of keys whose type is not given is checked if nearly all keys keep one of the usual orders. `tell` hears
-    of each finding as it is made. A memory that is open for reading is checked in a transaction. Raises `Unreadable`, and
-    `MemoryInUse` if the writer committed so much meanwhile that the state is gone.
+    of each finding as it is made. `jobs` processes look at memories at once (jobs.py). A memory that is open for reading is
+    checked in a transaction. Raises `Unreadable`, and `MemoryInUse` if the writer committed so much meanwhile that the state is
+    gone.
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
     >>> memory = StableMemory()
@@ -417,9 +419,21 @@ def check(
     with held_still(what), contextlib.ExitStack() as opened:
         image = what if isinstance(what, Image) else opened.enter_context(open_image(what, progress))
         _check_image(image, note, progress)
-        for part in image.parts.values():
-            check_part(part, note, types or {}, progress)
+        parts = list(image.parts.values())
+        if not is_worth_it([part.source.nbytes for part in parts], jobs := allowed(jobs, image.source)):
+            for part in parts:
+                check_part(part, note, types or {}, progress)
+            return findings
+        for found in results([Task(part.source.nbytes, partial(_found_in, part, types or {})) for part in parts], jobs, progress):
+            for finding in found:
+                note(finding)
     return findings
+
+
+def _found_in(part: Part, types: Types, progress: Progress) -> list[Finding]:
+    found: list[Finding] = []
+    check_part(part, found.append, types, progress)
+    return found
 
 
 def _check_image(image: Image, note: Callable[[Finding], None], progress: Progress) -> None:

@@ -19,6 +19,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from ..encodings.candid.types import Type, parse_interface
@@ -107,7 +108,8 @@ def type_of(text: str, named: Mapping[str, Type] | None = None) -> Codec[Any]:
 def find_schema(path: Place) -> Place | None:
     """Return the schema that belongs to an image, or to a folder: memories.toml in it or beside it."""
     beside = (path if path.is_dir() else path.parent) / SCHEMA
-    return beside if beside.is_file() else None
+    is_there = beside.is_file() if isinstance(beside, Path) else beside.is_offered()
+    return beside if is_there else None
 
 
 def read_schema(path: str | Place, *, given: bool = True, did: str | Place | None = None) -> Schema:

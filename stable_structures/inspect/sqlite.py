@@ -42,6 +42,8 @@ _CATALOGUE: Final = "memories"
 _INDEX: Final = " by key"
 """What the name of an index ends with; tables and indexes share one space of names."""
 _BATCH: Final = 4096
+_AT_ONCE: Final = 1024
+"""Rows that are read at once."""
 _MOST: Final = 2**63
 
 
@@ -240,8 +242,8 @@ def from_sqlite(codec: Codec[Any], value: Any) -> Any:
     return from_arrow(codec, value)
 
 
-def read(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Return the rows of the only table of memories in a dump, with their numbers from 1. O(n). Raises `Unreadable`."""
+def read(path: Path) -> Iterator[tuple[list[str], list[Any]]]:
+    """Return the rows of the only table of memories in a dump, some at a time, with the names of its columns. O(n). Raises `Unreadable`."""
     if not path.is_file():
         raise Unreadable(f"{path}: cannot be read: there is no such file")
     try:
@@ -251,8 +253,8 @@ def read(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 raise Unreadable(f"{path}: it has {len(names)} tables of memories, and one is loaded; dump that memory alone (--memory ID)")
             found = database.execute(f"SELECT * FROM {_quoted(names[0])}")  # noqa: S608 - a quoted name
             columns = [one[0] for one in found.description]
-            for number, row in enumerate(found, 1):
-                yield number, dict(zip(columns, row, strict=True))
+            while rows := found.fetchmany(_AT_ONCE):
+                yield columns, rows
     except sqlite3.Error as error:
         raise Unreadable(f"{path}: not a dump as SQLite: {error}") from None
 

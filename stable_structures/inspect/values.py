@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import partial
 from typing import Any, Final
 
@@ -31,7 +32,6 @@ from .budget import guessing, is_modest, require_modest_cbor
 
 _PRINTABLE: Final = 0.9
 _NUMBER_SIZES: Final = {1: "u8", 2: "u16", 4: "u32", 8: "u64", 16: "u128"}
-_LARGEST_EXACT: Final = 2**53
 _LOOKED_AT: Final = 1 << 16
 _BYTES_AS_ITEM: Final = 64
 """Bytes of text whose reading costs as much as a number among many."""
@@ -250,12 +250,15 @@ def _plain_from_json(codec: Codec[Any], value: Any) -> Any:  # noqa: PLR0911 - o
             return unhex(value)
         if isinstance(codec, IntCodec):
             return int(value)
-        if isinstance(codec, _MOMENTS):
+        if isinstance(codec, MOMENTS):
             return codec.from_text(value)
+    elif isinstance(codec, DecimalCodec) and type(value) is int:
+        return Decimal(value)
     return value
 
 
-_MOMENTS: Final = (DatetimeCodec, DateCodec, UuidCodec, DecimalCodec)
+MOMENTS: Final = (DatetimeCodec, DateCodec, UuidCodec, DecimalCodec)
+"""Types whose values JSON, CSV and tables say as text of their own."""
 
 
 def is_octets(codec: Codec[Any]) -> bool:
@@ -284,8 +287,10 @@ def from_text(codec: Codec[Any], text: str) -> Any:
         value = json.loads(text)
     except (ValueError, RecursionError):
         value = text
-    if is_octets(codec):
+    if is_octets(codec) or isinstance(codec, MOMENTS):
         value = text
+    elif value is not None and isinstance(codec, (OptionCodec, ReverseCodec)):
+        return from_text(codec.part, text)
     try:
         made = from_json(codec, value)
         codec.encode(made)
@@ -301,8 +306,3 @@ def shorten(value: Any, most: int = 60) -> str:
     text = value[: most + 1] if isinstance(value, str) else json.dumps(to_json(value), ensure_ascii=False)[: 2 * most + 8]
     text = "".join(letter if letter.isprintable() else "\N{MIDDLE DOT}" for letter in text)
     return text if len(text) <= most else f"{text[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
-
-
-def is_exact(number: int) -> bool:
-    """Return whether JavaScript reads the number as it is."""
-    return abs(number) <= _LARGEST_EXACT

@@ -76,6 +76,11 @@ class NewFile:
         name: Path | None = self._state.get("name")
         return name
 
+    @property
+    def is_terminal(self) -> bool:
+        """Whether somebody reads the bytes as they are, and a terminal obeys them. O(1)."""
+        return self._stream is not None and self._stream.isatty()
+
     def keep(self) -> None:
         """Give the file its name, once all of it is on the disk. O(size). Raises `Unreadable` if another has the name by now."""
         self.file.flush()
@@ -95,7 +100,7 @@ class NewFile:
                     file.close()
         _remove(self._state)
         self._discard.detach()
-        quiet = isinstance(error, BrokenPipeError) and self.file is self._stream
+        quiet = isinstance(error, BrokenPipeError) and self._stream is not None
         if isinstance(error, OSError) and not isinstance(error, StableError) and not quiet:
             raise _unwritable(self.path, error) from None
 

@@ -22,51 +22,24 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from ..errors import IncompatibleType
-from ..storable import Codec, codec
+from ..storable import Array, codec
 from .containers import LogType, TableType, VecType
-from .encodings import (
-    Bool,
-    BoxType,
-    CandidType,
-    Char,
-    Float,
-    IntType,
-    Items,
-    NatType,
-    Number,
-    Octets,
-    Option,
-    PrincipalType,
-    Record,
-    Text,
-    Type,
-    Unit,
-    Variants,
-)
+from .encodings import SCALARS, BoxType, CandidType, Option, Record, Text, Type, Variants, array_of
 from .trees import TreeType
 
 K = TypeVar("K")
 V = TypeVar("V")
 _MOST_PARTS: Final = 6
 
-usize: Final = Number("usize", 0, signed=False)
-isize: Final = Number("isize", 0, signed=True)
-char: Final = Char("char")
-Nat: Final = NatType("Nat")
-Int: Final = IntType("Int")
+usize: Final = SCALARS["usize"]
+isize: Final = SCALARS["isize"]
+char: Final = SCALARS["char"]
+Nat: Final = SCALARS["Nat"]
+Int: Final = SCALARS["Int"]
 Candid: Final = CandidType("Candid")
 STRING: Final = Text("String", text=True)
 BYTES: Final = Text("Vec<u8>", text=False)
-UNIT: Final = Unit("()")
-
-SCALARS: Final[dict[str, Type]] = {
-    **{f"u{8 * size}": Number(f"u{8 * size}", size, signed=False) for size in (1, 2, 4, 8, 16)},
-    **{f"i{8 * size}": Number(f"i{8 * size}", size, signed=True) for size in (1, 2, 4, 8, 16)},
-    "f32": Float("f32", "<f"),
-    "f64": Float("f64", "<d"),
-    "bool": Bool("bool"),
-    "principal": PrincipalType("Principal"),
-}
+UNIT: Final = SCALARS["()"]
 
 if TYPE_CHECKING:
 
@@ -107,20 +80,15 @@ else:
             return self.name
 
     SBox = _Form("SBox", 1, lambda tp: BoxType(resolve(tp)))
+    ArrayOf = _Form("ArrayOf", 2, lambda tp, count: array_of(resolve(tp), count))
     SVec = _Form("SVec", 1, lambda tp: VecType(_part(tp)))
     SLog = _Form("SLog", 1, lambda tp: LogType(_part(tp)))
-    SHashSet = _Form("SHashSet", 1, lambda tp: TableType(_part(tp), None))
+    SHashSet = _Form("SHashSet", 1, lambda key: TableType(_part(key), None))
     SHashMap = _Form("SHashMap", 2, lambda key, value: TableType(_part(key), _part(value)))
-    SBTreeSet = _Form("SBTreeSet", 1, lambda tp: TreeType(_part(tp), None))
+    SBTreeSet = _Form("SBTreeSet", 1, lambda key: TreeType(_part(key), None))
     SBTreeMap = _Form("SBTreeMap", 2, lambda key, value: TreeType(_part(key), _part(value)))
-    SCertifiedBTreeSet = _Form("SCertifiedBTreeSet", 1, lambda tp: TreeType(_part(tp), None, certified=True))
+    SCertifiedBTreeSet = _Form("SCertifiedBTreeSet", 1, lambda key: TreeType(_part(key), None, certified=True))
     SCertifiedBTreeMap = _Form("SCertifiedBTreeMap", 2, lambda key, value: TreeType(_part(key), _part(value), certified=True))
-    ArrayOf = _Form("ArrayOf", 2, lambda tp, count: array_of(resolve(tp), count))
-
-
-def array_of(part: Type, count: int) -> Type:
-    """Return [T; N]. Raises `IncompatibleType` for an element that the crate cannot encode."""
-    return Octets(count) if part.name == "u8" else Items(part, count)
 
 
 def _part(tp: Any) -> Type:
@@ -154,16 +122,16 @@ def resolve(tp: Any) -> Type:
 
 
 def _scalar(tp: Any) -> Type:
+    """Return the type of the same name as our codec of an annotation, if the crate has one."""
     try:
-        name = codec(tp).name if not isinstance(tp, Codec) else tp.name
+        made = codec(tp)
     except IncompatibleType as error:
         raise IncompatibleType(f"{error}; of ic-stable-memory: docs/rescue.md#types") from None
-    found = SCALARS.get(name.lower())
-    if found is None and name.startswith("Array("):
-        found = Octets(int(name[6:-1]))
-    if found is None:
-        raise IncompatibleType(f"{name} is not a type of ic-stable-memory; see docs/rescue.md#types")
-    return found
+    if isinstance(made, Array):
+        return array_of(SCALARS["u8"], made.bound.max_size or 0)
+    if made.name not in SCALARS:
+        raise IncompatibleType(f"{made.name} is not a type of ic-stable-memory; see docs/rescue.md#types")
+    return SCALARS[made.name]
 
 
 def tuple_of(parts: list[Type]) -> Record:

@@ -53,6 +53,17 @@ def padded(size: int) -> int:
     return max(_LEAST, -(-size // 8) * 8)
 
 
+def block_end(at: int, word: int, end: int) -> int:
+    """Return where the block with this size word ends, or 0 if a memory of `end` bytes cannot have it. O(1).
+
+    >>> block_end(8, ALLOCATED | 16, 65536), block_end(8, 12, 65536)
+    (40, 0)
+    """
+    size = word & ~ALLOCATED
+    stop = at + size + _WORDS
+    return stop if size >= _LEAST and size % 8 == 0 and stop <= end else 0
+
+
 class Blocks:
     """The blocks of an image by address: 17 bytes of memory each. O(blocks), and O(bytes) across damage."""
 
@@ -116,9 +127,7 @@ class Blocks:
 
     def _end_by_front(self, at: int) -> int:
         """Return where the block ends by its front word, or 0 if that is not possible."""
-        size = self._word(at) & ~ALLOCATED
-        stop = at + size + _WORDS
-        return stop if size >= _LEAST and size % 8 == 0 and stop <= self.end else 0
+        return block_end(at, self._word(at), self.end)
 
     def _is_sound(self, at: int) -> int:
         stop = self._end_by_front(at)

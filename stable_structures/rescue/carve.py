@@ -17,7 +17,7 @@ from .containers import Contents, LogContents, LogType, Slots, TableType, VecCon
 from .encodings import Type
 from .findings import Broken, Fault, Finding, Findings
 from .ownership import Claims, Heap
-from .trees import CAPACITY, INTERNAL, LEAF, Node, TreeType, make_contents
+from .trees import CAPACITY, INTERNAL, LEAF, Node, TreeContents, TreeType
 
 _SECTOR: Final = 24
 _ENOUGH: Final = 4
@@ -111,15 +111,10 @@ class Carver:
         if not node.is_leaf:
             return bool(node.keys) and len(set(node.children)) > 1
         try:
-            keys = [kind.key.decode(key, self._heap) for key in node.keys]
-            if kind.value is not None:
-                for value in node.values:
-                    kind.value.decode(value, self._heap)
+            entries = [kind.entry(key, value, self._heap) for key, value in zip(node.keys, node.values, strict=True)]
         except Broken:
             return False
-        if not kind.key.ordered:
-            return True
-        ranks = [kind.key.rank(key) for key in keys]
+        ranks = [kind.key.rank(kind.key_of(entry)) for entry in entries] if kind.key.ordered else []
         return all(a < b for a, b in pairwise(ranks))
 
     def _tree(self, kind: TreeType, group: _Group, nodes: dict[int, Node]) -> Found:
@@ -133,11 +128,11 @@ class Carver:
             if not self._blocks.owned[index]:
                 claims.note("a node is not reached from the root", other, Fault.STALE_STACK)
                 self._blocks.owned[index] = 1
-                if nodes[other].is_leaf:
-                    _own_entries(kind, nodes[other], self._claims(kind, other, Findings()))
+                for key, value in zip(nodes[other].keys, nodes[other].values, strict=False):  # inner nodes have no values
+                    kind.own_entry(key, value, self._claims(kind, other, Findings()))
         for one in own:
             self._findings.note(one)
-        return Found(kind, root, make_contents(kind, self._heap, group.roots, group.orphans), text="" if claims.sound else "damaged")
+        return Found(kind, root, TreeContents(kind, self._heap, group.roots, None, group.orphans), text="" if claims.sound else "damaged")
 
     # ---- logs ----
 
@@ -236,9 +231,7 @@ class Carver:
         good, occupied = 0, slots.occupied()
         for i in occupied:
             try:
-                key = kind.key.decode(slots.key(i), self._heap)
-                if kind.value is not None:
-                    kind.value.decode(slots.value(i), self._heap)
+                key = kind.key_of(kind.entry(*slots.entry(i), self._heap))
             except Broken:
                 return 0.0
             home = kind.home(key, slots.capacity, self._width)
@@ -270,13 +263,6 @@ class Carver:
 
     def _is_overwritten(self, at: int) -> bool:
         return any(one.address == at and one.text.startswith("the size words between") for one in self._findings)
-
-
-def _own_entries(kind: TreeType, node: Node, claims: Claims) -> None:
-    for i, key in enumerate(node.keys):
-        kind.key.own(key, claims)
-        if kind.value is not None:
-            kind.value.own(node.values[i], claims)
 
 
 def _doubled(first: int, most: int) -> Iterator[int]:

@@ -50,12 +50,16 @@ def _rescue(arguments: argparse.Namespace) -> int:
         if arguments.out is not None:
             done = migrate(image, arguments.out, schema.roots, force=arguments.force, bucket_pages=arguments.bucket_pages)
         if arguments.json:
-            printer.write(json.dumps(_as_dict(image, findings, notes, done), indent=2) + "\n")
+            printer.write(json.dumps(_as_dict(image, findings, notes, done), indent=2, default=_plain) + "\n")
         else:
             _show_migrated(done, printer)
         if arguments.out is not None and not done:
             return complain(f"{arguments.file}: nothing of the schema is in it")
-        return DAMAGED if findings or any(one.lost for one in done) else SOUND
+        return DAMAGED if findings or _is_lost(done) else SOUND
+
+
+def _is_lost(done: list[Migrated]) -> bool:
+    return any(one.lost for one in done)
 
 
 def _show_image(image: IsmImage, findings: list[Finding], notes: list[Finding], printer: Printer) -> None:
@@ -83,23 +87,20 @@ def _show_migrated(done: list[Migrated], printer: Printer) -> None:
             printer.line(f"  {finding}", "red")
 
 
-def _as_dict(image: IsmImage, findings: list[Finding], notes: list[Finding], done: list[Migrated]) -> dict[str, Any]:
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: plain(one) for key, one in value.items()}
-        if isinstance(value, list):
-            return [plain(one) for one in value]
-        return value.value if isinstance(value, Fault) else value
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, Fault) else asdict(value)
 
+
+def _as_dict(image: IsmImage, findings: list[Finding], notes: list[Finding], done: list[Migrated]) -> dict[str, Any]:
     return {
         "saved": image.saved,
         "width": image.width,
         "blocks": len(image.blocks),
         "owned": image.owned,
-        "faults": [fault.value for fault in image.faults()],
-        "findings": [plain(asdict(one)) for one in findings],
-        "notes": [plain(asdict(one)) for one in notes],
-        "migrated": [plain(asdict(one)) for one in done],
+        "faults": image.faults(),
+        "findings": findings,
+        "notes": notes,
+        "migrated": done,
     }
 
 

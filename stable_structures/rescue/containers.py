@@ -13,8 +13,9 @@ from itertools import pairwise
 from typing import Any, Final
 
 from .blocks import EMPTY, SLACK, Bytes, padded
-from .encodings import Owner, Space, Type
+from .encodings import Type
 from .findings import Broken, Fault
+from .ownership import Claims, Heap
 
 Note = Callable[[Broken], None] | None
 
@@ -44,7 +45,7 @@ def tell(note: Note, error: Broken) -> None:
 class Contents:
     """What a container holds. Iteration raises `Broken`, a `CorruptMemory`, at damage; `entries(note)` goes on."""
 
-    def __init__(self, kind: Container, space: Space, length: int | None) -> None:
+    def __init__(self, kind: Container, space: Heap, length: int | None) -> None:
         self.kind, self.space, self.length = kind, space, length
 
     def __len__(self) -> int:
@@ -63,28 +64,66 @@ class Contents:
         return f"<{self.kind.name} of {'unknown length' if self.length is None else self.length}>"
 
 
+class Container(Type):
+    """A type whose values lie in blocks of their own."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.ordered = self.hashable = False
+
+    def decode(self, data: bytes, space: Heap) -> Contents:
+        raise NotImplementedError
+
+    @staticmethod
+    def header(data: bytes, width: int) -> tuple[int, int, int]:
+        """Return pointer, length and capacity, as a vec or hash table begins with them."""
+        return word(data, 0), word(data, 8, width), word(data, 8 + width, width)
+
+
+class Keyed(Container):
+    """A map, or a set: then `value` is None. Its entries are pairs, or keys."""
+
+    def __init__(self, form: str, key: Type, value: Type | None) -> None:
+        super().__init__(f"{form}Set<{key.name}>" if value is None else f"{form}Map<{key.name}, {value.name}>")
+        self.key, self.value = key, value
+
+    def sizes(self, width: int) -> tuple[int, int]:
+        """Return bytes of a key and of a value."""
+        return self.key.size(width), self.value.size(width) if self.value else 0
+
+    def entry(self, key: bytes, value: bytes, space: Heap) -> Any:
+        """Return the entry with these encodings. Raises `Broken`."""
+        made = self.key.decode(key, space)
+        return made if self.value is None else (made, self.value.decode(value, space))
+
+    def key_of(self, entry: Any) -> Any:
+        """Return the key of an entry."""
+        return entry if self.value is None else entry[0]
+
+    def own_entry(self, key: bytes, value: bytes, owner: Claims) -> None:
+        """Claim the blocks of an entry, and note what is wrong with it."""
+        self.key.own(key, owner)
+        if self.value is not None:
+            self.value.own(value, owner)
+
+
 class Mapping(Contents):
-    """A map: iteration gives keys, `items()` gives pairs."""
+    """What a map or set holds. Iteration gives keys, `items()` and `to_dict()` the pairs of a map."""
+
+    def __init__(self, kind: Keyed, space: Heap, length: int | None) -> None:
+        super().__init__(kind, space, length)
+        self.keyed = kind
 
     def items(self) -> Iterator[tuple[Any, Any]]:
         """Return pairs in the order of the structure. O(n)."""
         return self.entries()
 
     def __iter__(self) -> Iterator[Any]:
-        return (key for key, _ in self.entries())
+        return map(self.keyed.key_of, self.entries())
 
     def to_dict(self) -> dict[Any, Any]:
         """Return all pairs. O(n)."""
         return dict(self.entries())
-
-
-class Container(Type):
-    """A type whose values lie in blocks of their own."""
-
-    ordered = hashable = False
-
-    def decode(self, data: bytes, space: Space) -> Contents:
-        raise NotImplementedError
 
 
 # ---- SVec ----
@@ -100,28 +139,26 @@ class VecType(Container):
     def size(self, width: int) -> int:
         return 8 + 2 * width
 
-    def decode(self, data: bytes, space: Space) -> VecContents:
-        return VecContents(self, space, word(data, 0), word(data, 8, space.width))
+    def decode(self, data: bytes, space: Heap) -> VecContents:
+        return VecContents(self, space, *self.header(data, space.width)[:2])
 
-    def own(self, data: bytes, owner: Owner) -> None:
-        width = owner.space.width
-        pointer, length, capacity = word(data, 0), word(data, 8, width), word(data, 8 + width, width)
+    def own(self, data: bytes, owner: Claims) -> None:
+        pointer, length, capacity = self.header(data, owner.space.width)
         if pointer == EMPTY:
             if length:
                 owner.note(f"a vec of {length} elements without a block", 0)
             return
-        need = capacity * self.part.size(width)
-        content = self._claim(pointer, need, owner)
+        size = self.part.size(owner.space.width)
+        content = self._claim(pointer, capacity * size, owner)
         if content is None:
             return
         if length > capacity:
             owner.note(f"a vec of {length} elements has capacity {capacity}", pointer, None if capacity else Fault.VEC_CAPACITY)
-        size = self.part.size(width)
         for i in range(min(length, len(content) // size) if size else 0):
             self.part.own(content[i * size : (i + 1) * size], owner)
 
     @staticmethod
-    def _claim(pointer: int, need: int, owner: Owner) -> bytes | None:
+    def _claim(pointer: int, need: int, owner: Claims) -> bytes | None:
         """Return the block, also of a vec whose capacity was doubled in vain."""
         index = owner.space.blocks.index(pointer)
         size = owner.space.blocks.size(index) if index >= 0 else need
@@ -134,7 +171,7 @@ class VecType(Container):
 class VecContents(Contents):
     """The elements, by number; a vec whose capacity passed its block is read past it, as the crate does."""
 
-    def __init__(self, kind: VecType, space: Space, pointer: int, length: int | None, most: int = 0) -> None:
+    def __init__(self, kind: VecType, space: Heap, pointer: int, length: int | None, most: int = 0) -> None:
         super().__init__(kind, space, length)
         self._part, self._pointer = kind.part, pointer
         self._readable = most if length is None else length
@@ -181,11 +218,11 @@ class LogType(Container):
     def size(self, width: int) -> int:
         return 48 + width
 
-    def decode(self, data: bytes, space: Space) -> LogContents:
+    def decode(self, data: bytes, space: Heap) -> LogContents:
         length, first, current, _, _, last = (word(data, 8 * i) for i in range(6))
         return LogContents(self, space, length, (first, current), last)
 
-    def own(self, data: bytes, owner: Owner) -> None:
+    def own(self, data: bytes, owner: Claims) -> None:
         length, first, current, offset, _, last = (word(data, 8 * i) for i in range(6))
         if any(data[48:]):
             owner.note("the last bytes of a log's header are not zero", 0)
@@ -203,7 +240,7 @@ class LogType(Container):
         if any(after != 2 * before for before, after in pairwise(capacities)):
             owner.note("a sector is not twice as large as the one before it", current, Fault.LOG_CAPACITIES, ownership=False)
 
-    def _own_sectors(self, first: int, current: int, last: int, owner: Owner) -> tuple[bytes, list[int]] | None:
+    def _own_sectors(self, first: int, current: int, last: int, owner: Claims) -> tuple[bytes, list[int]] | None:
         """Return the content of the current sector, and the capacities of all; None if the chain is broken, which is noted."""
         size, blocks = self.part.size(owner.space.width), owner.space.blocks
         before, at, capacities = EMPTY, first, list[int]()
@@ -240,7 +277,7 @@ def _end_problems(content: bytes, lengths: tuple[int, int], offsets: tuple[int, 
 class LogContents(Contents):
     """The elements, first to last, by the links and capacities of the sectors. `ends` are the first and the current one."""
 
-    def __init__(self, kind: LogType, space: Space, length: int | None, ends: tuple[int, int], last: int) -> None:
+    def __init__(self, kind: LogType, space: Heap, length: int | None, ends: tuple[int, int], last: int) -> None:
         super().__init__(kind, space, length)
         self._part = kind.part
         self._first, self._current = ends
@@ -274,35 +311,28 @@ class LogContents(Contents):
 # ---- SHashMap, SHashSet ----
 
 
-class TableType(Container):
+class TableType(Keyed):
     """SHashMap<K, V>, and SHashSet<K> without values: pointer · length · capacity.
 
     Content of the block: capacity * (flag (1) · key), capacity * value. Flags: 0 empty, 255 occupied.
     """
 
     def __init__(self, key: Type, value: Type | None) -> None:
-        super().__init__(f"SHashSet<{key.name}>" if value is None else f"SHashMap<{key.name}, {value.name}>")
-        self.key, self.value = key, value
+        super().__init__("SHash", key, value)
 
     def size(self, width: int) -> int:
         return 8 + 2 * width
-
-    def sizes(self, width: int) -> tuple[int, int]:
-        """Return bytes of a key and of a value."""
-        return self.key.size(width), self.value.size(width) if self.value else 0
 
     def slot(self, width: int) -> int:
         """Return bytes of flag, key and value."""
         return 1 + sum(self.sizes(width))
 
-    def decode(self, data: bytes, space: Space) -> TableContents | TableKeys:
-        width = space.width
-        made = TableKeys if self.value is None else TableContents
-        return made(self, space, word(data, 0), word(data, 8, width), word(data, 8 + width, width))
+    def decode(self, data: bytes, space: Heap) -> TableContents:
+        return TableContents(self, space, *self.header(data, space.width))
 
-    def own(self, data: bytes, owner: Owner) -> None:
+    def own(self, data: bytes, owner: Claims) -> None:
         width = owner.space.width
-        pointer, length, capacity = word(data, 0), word(data, 8, width), word(data, 8 + width, width)
+        pointer, length, capacity = self.header(data, width)
         if capacity == 1:
             owner.note("a table of capacity 1", max(0, pointer) if pointer != EMPTY else 0, Fault.DEAD_TABLE, ownership=False)
         if pointer == EMPTY:
@@ -313,23 +343,21 @@ class TableType(Container):
         if content is not None and capacity:
             self._own_slots(Slots(content, capacity, *self.sizes(width)), length, owner, pointer)
 
-    def _own_slots(self, slots: Slots, length: int, owner: Owner, pointer: int) -> None:
+    def _own_slots(self, slots: Slots, length: int, owner: Claims, pointer: int) -> None:
         if not slots.flags_are_sound():
             owner.note("a slot's flag is neither 0 nor 255", pointer)
         occupied = slots.occupied()
         for i in occupied:
-            self.key.own(slots.key(i), owner)
-            if self.value:
-                self.value.own(slots.value(i), owner)
+            self.own_entry(*slots.entry(i), owner)
         if len(occupied) != length:
             owner.note(f"a hash table of {length} entries has {len(occupied)} occupied slots", pointer)
         self._check_places(slots, occupied, owner, pointer)
 
-    def _check_places(self, slots: Slots, occupied: list[int], owner: Owner, pointer: int) -> None:
+    def _check_places(self, slots: Slots, occupied: list[int], owner: Claims, pointer: int) -> None:
         lost, distance = 0, 0
         for i in occupied:
             try:
-                home = self.home(self.key.decode(slots.key(i), owner.space), slots.capacity, owner.space.width)
+                home = self.home(self.key.decode(slots.entry(i)[0], owner.space), slots.capacity, owner.space.width)
             except Broken:
                 continue
             if home is None:
@@ -373,15 +401,10 @@ class Slots:
         """Return the numbers of the slots with entries."""
         return [i for i, flag in enumerate(self._flags) if flag]
 
-    def key(self, index: int) -> bytes:
-        """Return the encoding of a key."""
-        start = index * (1 + self._key) + 1
-        return self._content[start : start + self._key]
-
-    def value(self, index: int) -> bytes:
-        """Return the encoding of a value."""
-        start = self.capacity * (1 + self._key) + index * self._value
-        return self._content[start : start + self._value]
+    def entry(self, index: int) -> tuple[bytes, bytes]:
+        """Return the encodings of a key and its value."""
+        key, value = index * (1 + self._key) + 1, self.capacity * (1 + self._key) + index * self._value
+        return self._content[key : key + self._key], self._content[value : value + self._value]
 
     def reaches(self, home: int, index: int) -> bool:
         """Return whether no empty slot lies between the home slot and the entry."""
@@ -393,7 +416,7 @@ class Slots:
 class TableContents(Mapping):
     """The entries, in the order of slots. Of a key that is there twice, the one that lookups find."""
 
-    def __init__(self, kind: TableType, space: Space, pointer: int, length: int | None, capacity: int) -> None:
+    def __init__(self, kind: TableType, space: Heap, pointer: int, length: int | None, capacity: int) -> None:
         super().__init__(kind, space, length)
         self._kind, self._pointer, self._capacity = kind, pointer, capacity
 
@@ -412,7 +435,7 @@ class TableContents(Mapping):
                     note(twice[i])
                 continue
             try:
-                yield self._entry(slots, i)
+                yield self._kind.entry(*slots.entry(i), self.space)
             except Broken as error:
                 tell(note, error)
 
@@ -422,17 +445,13 @@ class TableContents(Mapping):
             raise Broken(f"a table of capacity {self._capacity} in a block of {len(content)} bytes", self._pointer)
         return Slots(content, self._capacity, *self._kind.sizes(self.space.width))
 
-    def _entry(self, slots: Slots, index: int) -> Any:
-        assert self._kind.value is not None  # noqa: S101 - TableKeys is for those
-        return self._kind.key.decode(slots.key(index), self.space), self._kind.value.decode(slots.value(index), self.space)
-
     def _twice(self, slots: Slots) -> dict[int, Broken]:
         """Return the slots whose key another slot has too, nearer to where the search for it begins. O(n)."""
         nearest: dict[Hashable, tuple[int, int]] = {}
         found: dict[int, Broken] = {}
         for i in slots.occupied():
             try:
-                key = self._kind.key.decode(slots.key(i), self.space)
+                key = self._kind.key.decode(slots.entry(i)[0], self.space)
             except Broken:
                 continue
             home = self._kind.home(key, self._capacity, self.space.width)
@@ -444,13 +463,3 @@ class TableContents(Mapping):
                     f"key {key!r} is in two slots; kept is what lookups find", self._pointer, Fault.BROKEN_CHAINS
                 )
         return found
-
-
-class TableKeys(TableContents):
-    """The keys of a set. Iteration and entries are the same."""
-
-    def __iter__(self) -> Iterator[Any]:
-        return self.entries()
-
-    def _entry(self, slots: Slots, index: int) -> Any:
-        return self._kind.key.decode(slots.key(index), self.space)

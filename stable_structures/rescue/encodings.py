@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Final, Protocol
+from itertools import accumulate, pairwise
+from typing import Any, Final
 
 from ..encodings.candid.codec import CandidError
 from ..encodings.candid.untyped import read_message
 from ..encodings.limits import TooMuch
 from ..errors import IncompatibleType
 from ..principal import Principal
-from .blocks import Blocks
-from .findings import Broken, Fault
+from .findings import Broken
+from .ownership import Claims, Heap
 from .zwohash import Hash
 
 _SURROGATES: Final = range(0xD800, 0xE000)
@@ -28,51 +29,25 @@ _PRINCIPAL: Final = 29
 _BIG: Final = 32
 
 
-class Space(Protocol):
-    """What values that hold pointers are read from."""
-
-    width: int
-    blocks: Blocks
-
-    def content(self, pointer: int) -> bytes:
-        """Return the content of the allocated block at an address. Raises `Broken`."""
-        ...
-
-
-class Owner(Protocol):
-    """What collects the blocks that a structure owns, and what is wrong with it."""
-
-    space: Space
-
-    def claim(self, pointer: int, need: int, *, exact: bool = True, fault: Fault | None = None) -> bytes | None:
-        """Return the content of a block that is owned from now on, or None if it cannot be; that is noted."""
-        ...
-
-    def note(self, text: str, address: int, fault: Fault | None = None, *, ownership: bool = True) -> None:
-        """Note what is wrong."""
-        ...
-
-
 class Type:
-    """One type of the crate. Types of the same name are the same type."""
+    """One type of the crate. Types of the same name are the same type. It is ordered and hashable if its parts are."""
 
-    ordered = True
-    """Whether values have Rust's `Ord`, as far as we know it."""
-    hashable = True
-    """Whether the crate's hash of values is known."""
-
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *parts: Type) -> None:
         self.name = name
+        self.ordered: bool = all(part.ordered for part in parts)
+        """Whether values have Rust's `Ord`, as far as we know it."""
+        self.hashable: bool = all(part.hashable for part in parts)
+        """Whether the crate's hash of values is known."""
 
     def size(self, width: int) -> int:
         """Return bytes of the fixed encoding. Raises `IncompatibleType` if there is none."""
         raise IncompatibleType(f"{self.name} has no fixed size of {width}-byte words: the crate stores it in a box, so write SBox[...]")
 
-    def decode(self, data: bytes, space: Space) -> Any:
+    def decode(self, data: bytes, space: Heap) -> Any:
         """Return the value of a fixed encoding. Raises `Broken`."""
         raise NotImplementedError
 
-    def load(self, content: bytes, space: Space) -> Any:
+    def load(self, content: bytes, space: Heap) -> Any:
         """Return the value at the start of a box's content. Raises `Broken`."""
         size = self.size(space.width)
         if len(content) < size:
@@ -87,14 +62,14 @@ class Type:
         """Return whether it has a fixed encoding."""
         return True
 
-    def own(self, data: bytes, owner: Owner) -> None:
+    def own(self, data: bytes, owner: Claims) -> None:
         """Claim the blocks of a value, and note what is wrong with it."""
         try:
             self.decode(data, owner.space)
         except Broken as error:
             owner.note(error.rule, error.address or 0, error.fault)
 
-    def own_boxed(self, content: bytes, owner: Owner) -> None:
+    def own_boxed(self, content: bytes, owner: Claims) -> None:
         """Own what the content of a box refers to."""
         self.own(content[: self.size(owner.space.width)], owner)
 
@@ -121,318 +96,265 @@ class Type:
         return self.name
 
 
-class Number(Type):
-    """An integer: little-endian, two's complement; size 0 is that of a pointer (usize, isize)."""
+# ---- values without parts ----
 
-    def __init__(self, name: str, size: int, *, signed: bool) -> None:
+
+class Scalar(Type):
+    """A value of `size` bytes (0: of a pointer), read by `read`. Without `feed` neither its hash nor its order is known."""
+
+    def __init__(
+        self,
+        name: str,
+        size: int | None,
+        read: Callable[[bytes], Any],
+        feed: Callable[[Any, Hash], None] | None = None,
+        rank: Callable[[Any], Any] | None = None,
+    ) -> None:
         super().__init__(name)
-        self._size, self.signed = size, signed
+        self._size, self._read, self._feed, self._rank = size, read, feed, rank
+        self.ordered = self.hashable = feed is not None
 
     def size(self, width: int) -> int:
-        return self._size or width
+        return width if self._size is None else self._size
 
-    def decode(self, data: bytes, space: Space) -> int:
-        return int.from_bytes(data, "little", signed=self.signed)
-
-    def feed(self, value: int, into: Hash) -> None:
-        into.number(value, self._size or into.width)
-
-
-class Float(Type):
-    """f32 or f64."""
-
-    ordered = hashable = False
-
-    def __init__(self, name: str, layout: str) -> None:
-        super().__init__(name)
-        self._layout = struct.Struct(layout)
-
-    def size(self, width: int) -> int:
-        return self._layout.size
-
-    def decode(self, data: bytes, space: Space) -> float:
-        return float(self._layout.unpack(data)[0])
-
-    def identity(self, value: float) -> Hashable:
-        return self._layout.pack(value)
-
-
-class Bool(Type):
-    """One byte, 0 or 1."""
-
-    def size(self, width: int) -> int:
-        return 1
-
-    def decode(self, data: bytes, space: Space) -> bool:
-        if data[0] > 1:
-            raise Broken(f"a bool of {data[0]}")
-        return bool(data[0])
-
-    def feed(self, value: bool, into: Hash) -> None:
-        into.word(value)
-
-
-class Char(Type):
-    """A code point in 4 bytes."""
-
-    def size(self, width: int) -> int:
-        return 4
-
-    def decode(self, data: bytes, space: Space) -> str:
-        code = int.from_bytes(data, "little")
-        if code >= _MOST_CHAR or code in _SURROGATES:
-            raise Broken(f"a char of {code:#x}")
-        return chr(code)
-
-    def feed(self, value: str, into: Hash) -> None:
-        into.word(ord(value))
-
-
-class Unit(Type):
-    """No bytes."""
-
-    def size(self, width: int) -> int:
-        return 0
-
-    def decode(self, data: bytes, space: Space) -> None:
-        return None
-
-    def feed(self, value: None, into: Hash) -> None:
-        return
-
-    def rank(self, value: None) -> int:
-        return 0
-
-
-class Octets(Type):
-    """[u8; N]."""
-
-    def __init__(self, count: int) -> None:
-        super().__init__(f"[u8; {count}]")
-        self._count = count
-
-    def size(self, width: int) -> int:
-        return self._count
-
-    def decode(self, data: bytes, space: Space) -> bytes:
-        return bytes(data)
-
-    def feed(self, value: bytes, into: Hash) -> None:
-        into.word(len(value))
-        into.octets(value)
-
-
-class Items(Type):
-    """[i8; N], [bool; N] and [char; N]: tuples here. Other arrays cannot be encoded by the crate, or it has no such type."""
-
-    hashable = False
-
-    def __init__(self, part: Type, count: int) -> None:
-        super().__init__(f"[{part.name}; {count}]")
-        if part.name not in ("i8", "bool", "char"):
-            raise IncompatibleType(
-                f"{self.name}: the crate cannot encode it (it panics), so no image holds one; it has arrays of u8, i8, bool, char"
-            )
-        self.part, self.count = part, count
-
-    def size(self, width: int) -> int:
-        return self.count * self.part.size(width)
-
-    def decode(self, data: bytes, space: Space) -> tuple[Any, ...]:
-        size = self.part.size(space.width)
-        return tuple(self.part.decode(data[at : at + size], space) for at in range(0, len(data), size))
-
-
-class Option(Type):
-    """1 and the value, or 0 and zeros. A value that can be None itself is a tuple of one: Some(None) is `(None,)`."""
-
-    def __init__(self, part: Type) -> None:
-        super().__init__(f"Option<{part.name}>")
-        self.part = part
-        self.ordered, self.hashable = part.ordered, part.hashable
-        self.wraps = isinstance(part, (Option, Unit))
-
-    def size(self, width: int) -> int:
-        return 1 + self.part.size(width)
-
-    def _is_some(self, data: bytes) -> bool:
-        if data[0] > 1 or (not data[0] and any(data)):
-            raise Broken(f"an option that begins with {data[0]}" if data[0] > 1 else "an empty option with a value")
-        return bool(data[0])
-
-    def decode(self, data: bytes, space: Space) -> Any:
-        if not self._is_some(data):
-            return None
-        value = self.part.decode(data[1:], space)
-        return (value,) if self.wraps else value
-
-    def inner(self, value: Any) -> Any:
-        """Return the value in an option that is not None."""
-        return value[0] if self.wraps else value
-
-    def own(self, data: bytes, owner: Owner) -> None:
-        try:
-            if self._is_some(data):
-                self.part.own(data[1:], owner)
-        except Broken as error:
-            owner.note(error.rule, 0)
+    def decode(self, data: bytes, space: Heap) -> Any:
+        return self._read(data)
 
     def feed(self, value: Any, into: Hash) -> None:
-        into.word(value is not None)
-        if value is not None:
-            self.part.feed(self.inner(value), into)
+        if self._feed is not None:
+            self._feed(value, into)
 
     def rank(self, value: Any) -> Any:
-        return (0,) if value is None else (1, self.part.rank(self.inner(value)))
+        return value if self._rank is None else self._rank(value)
 
 
-class Record(Type):
-    """Parts in order, without padding: a tuple, or a derived struct that `make` builds of the values."""
+def _integer(name: str, size: int | None) -> Scalar:
+    signed = name.startswith("i")
+    return Scalar(
+        name, size, lambda data: int.from_bytes(data, "little", signed=signed), lambda value, into: into.number(value, size or into.width)
+    )
+
+
+def _float(name: str, layout: struct.Struct) -> Scalar:
+    """Return a type whose values are distinguished by their bytes: a NaN equals nothing."""
+    return Scalar(name, layout.size, lambda data: layout.unpack(data)[0], rank=layout.pack)
+
+
+def _read_bool(data: bytes) -> bool:
+    if data[0] > 1:
+        raise Broken(f"a bool of {data[0]}")
+    return bool(data[0])
+
+
+def _read_char(data: bytes) -> str:
+    code = int.from_bytes(data, "little")
+    if code >= _MOST_CHAR or code in _SURROGATES:
+        raise Broken(f"a char of {code:#x}")
+    return chr(code)
+
+
+def _read_principal(data: bytes) -> Principal:
+    if data[0] > _PRINCIPAL or any(data[1 + data[0] :]):
+        raise Broken(f"a principal of {data[0]} bytes" if data[0] > _PRINCIPAL else "bytes behind a principal")
+    return Principal(bytes(data[1 : 1 + data[0]]))
+
+
+def _feed_principal(value: Principal, into: Hash) -> None:
+    raw = bytes(value)
+    into.word(len(raw))
+    _feed_octets(raw.ljust(_PRINCIPAL, b"\0"), into)
+
+
+def _feed_octets(value: bytes, into: Hash) -> None:
+    into.word(len(value))
+    into.octets(value)
+
+
+def _feed_nat(value: int, into: Hash) -> None:
+    words = -(-value.bit_length() // (8 * into.width))
+    into.word(words)
+    into.octets(value.to_bytes(words * into.width, "little"))
+
+
+def _read_int(data: bytes) -> int:
+    """Read a sign (0 plus, 1 minus, 2 zero) and a magnitude in 31 bytes."""
+    sign, magnitude = data[0], int.from_bytes(data[1:], "little")
+    if sign > 2 or (sign == 2) != (magnitude == 0):  # noqa: PLR2004 - the sign of zero
+        raise Broken(f"an int of sign {sign} and magnitude {magnitude}")
+    return -magnitude if sign == 1 else magnitude
+
+
+def _feed_int(value: int, into: Hash) -> None:
+    into.word(0 if value < 0 else 1 + (value > 0))
+    if value:
+        _feed_nat(abs(value), into)
+
+
+SCALARS: Final[dict[str, Type]] = {
+    made.name: made
+    for made in (
+        *(_integer(f"{sign}{8 * size}", size) for sign in "ui" for size in (1, 2, 4, 8, 16)),
+        _integer("usize", None),
+        _integer("isize", None),
+        _float("f32", struct.Struct("<f")),
+        _float("f64", struct.Struct("<d")),
+        Scalar("bool", 1, _read_bool, lambda value, into: into.word(value)),
+        Scalar("char", 4, _read_char, lambda value, into: into.word(ord(value))),
+        Scalar("()", 0, lambda _: None, lambda *_: None, rank=lambda _: 0),
+        # Ordered by length first, as Rust's derived order is.
+        Scalar("Principal", 1 + _PRINCIPAL, _read_principal, _feed_principal, lambda value: (len(bytes(value)), bytes(value))),
+        Scalar("Nat", _BIG, lambda data: int.from_bytes(data, "little"), _feed_nat),
+        Scalar("Int", _BIG, _read_int, _feed_int),
+    )
+}
+"""All scalars but arrays, by their names in Rust."""
+
+
+def array_of(part: Type, count: int) -> Type:
+    """Return [T; N]. Raises `IncompatibleType` for an element that the crate cannot encode."""
+    return Scalar(f"[u8; {count}]", count, bytes, _feed_octets) if part == SCALARS["u8"] else Items(part, count)
+
+
+# ---- values of parts ----
+
+
+class Compound(Type):
+    """A value that has others in it; the crate writes them one after the other, without padding."""
+
+    def split(self, data: bytes, width: int) -> list[tuple[Type, bytes]]:
+        """Return each part with its bytes. Raises `Broken`."""
+        raise NotImplementedError
+
+    def build(self, values: list[Any]) -> Any:
+        """Return the value of what its parts hold."""
+        raise NotImplementedError
+
+    def parts_of(self, value: Any) -> tuple[tuple[int, ...], list[tuple[Type, Any]]]:
+        """Return the words that hash and order begin with, and each part with its value."""
+        raise NotImplementedError
+
+    def decode(self, data: bytes, space: Heap) -> Any:
+        return self.build([part.decode(piece, space) for part, piece in self.split(data, space.width)])
+
+    def own(self, data: bytes, owner: Claims) -> None:
+        try:
+            pieces = self.split(data, owner.space.width)
+        except Broken as error:
+            owner.note(error.rule, 0)
+        else:
+            for part, piece in pieces:
+                part.own(piece, owner)
+
+    def feed(self, value: Any, into: Hash) -> None:
+        words, parts = self.parts_of(value)
+        for word in words:
+            into.word(word)
+        for part, one in parts:
+            part.feed(one, into)
+
+    def rank(self, value: Any) -> Any:
+        words, parts = self.parts_of(value)
+        return (*words, *(part.rank(one) for part, one in parts))
+
+
+class Record(Compound):
+    """Parts in order: a tuple, or a derived struct that `make` builds of the values."""
 
     def __init__(self, name: str, parts: Sequence[Type], make: Callable[..., Any] | None, names: Sequence[str] = ()) -> None:
-        super().__init__(name)
+        super().__init__(name, *parts)
         self.parts, self.make, self.names = list(parts), make, list(names)
-        self.ordered = all(part.ordered for part in parts)
-        self.hashable = all(part.hashable for part in parts)
 
     def size(self, width: int) -> int:
         return sum(part.size(width) for part in self.parts)
 
     def split(self, data: bytes, width: int) -> list[tuple[Type, bytes]]:
-        """Return each part with its bytes."""
-        found, at = [], 0
-        for part in self.parts:
-            stop = at + part.size(width)
-            found.append((part, data[at:stop]))
-            at = stop
-        return found
+        ends = [0, *accumulate(part.size(width) for part in self.parts)]
+        return [(part, data[start:end]) for part, (start, end) in zip(self.parts, pairwise(ends), strict=True)]
 
-    def decode(self, data: bytes, space: Space) -> Any:
-        values = tuple(part.decode(piece, space) for part, piece in self.split(data, space.width))
-        return values if self.make is None else self.make(*values)
-
-    def own(self, data: bytes, owner: Owner) -> None:
-        for part, piece in self.split(data, owner.space.width):
-            part.own(piece, owner)
+    def build(self, values: list[Any]) -> Any:
+        return tuple(values) if self.make is None else self.make(*values)
 
     def values(self, value: Any) -> Sequence[Any]:
         """Return the values of the parts."""
         return [getattr(value, name) for name in self.names] if self.names else value if self.make is None else ()
 
-    def feed(self, value: Any, into: Hash) -> None:
-        for part, one in zip(self.parts, self.values(value), strict=True):
-            part.feed(one, into)
-
-    def rank(self, value: Any) -> Any:
-        return tuple(part.rank(one) for part, one in zip(self.parts, self.values(value), strict=True))
+    def parts_of(self, value: Any) -> tuple[tuple[int, ...], list[tuple[Type, Any]]]:
+        return (), list(zip(self.parts, self.values(value), strict=True))
 
 
-class Variants(Type):
+class Items(Record):
+    """[i8; N], [bool; N] and [char; N]: tuples here. Other arrays cannot be encoded by the crate, or it has no such type."""
+
+    def __init__(self, part: Type, count: int) -> None:
+        super().__init__(f"[{part.name}; {count}]", [part] * count, None)
+        if part.name not in ("i8", "bool", "char"):
+            raise IncompatibleType(
+                f"{self.name}: the crate cannot encode it (it panics), so no image holds one; it has arrays of u8, i8, bool, char"
+            )
+        self.part, self.count, self.hashable = part, count, False
+
+
+class Option(Compound):
+    """1 and the value, or 0 and zeros. A value that can be None itself is a tuple of one: Some(None) is `(None,)`."""
+
+    def __init__(self, part: Type) -> None:
+        super().__init__(f"Option<{part.name}>", part)
+        self.part = part
+        self.wraps = isinstance(part, Option) or part == SCALARS["()"]
+
+    def size(self, width: int) -> int:
+        return 1 + self.part.size(width)
+
+    def split(self, data: bytes, width: int) -> list[tuple[Type, bytes]]:
+        if data[0] > 1 or (not data[0] and any(data)):
+            raise Broken(f"an option that begins with {data[0]}" if data[0] > 1 else "an empty option with a value")
+        return [(self.part, data[1:])] if data[0] else []
+
+    def build(self, values: list[Any]) -> Any:
+        return None if not values else tuple(values) if self.wraps else values[0]
+
+    def inner(self, value: Any) -> Any:
+        """Return the value in an option that is not None."""
+        return value[0] if self.wraps else value
+
+    def parts_of(self, value: Any) -> tuple[tuple[int, ...], list[tuple[Type, Any]]]:
+        return (value is not None,), [] if value is None else [(self.part, self.inner(value))]
+
+
+class Variants(Compound):
     """A derived enum: the index of the variant, its fields, zeros. `index` finds the variant of a value."""
 
     def __init__(self, name: str, variants: Sequence[Record], index: Callable[[Any], int]) -> None:
-        super().__init__(name)
+        super().__init__(name, *variants)
         self.variants, self.index = list(variants), index
-        self.ordered = all(one.ordered for one in variants)
-        self.hashable = all(one.hashable for one in variants)
 
     def size(self, width: int) -> int:
         return 1 + max((one.size(width) for one in self.variants), default=0)
 
-    def _variant(self, data: bytes, width: int) -> tuple[Record, bytes]:
+    def split(self, data: bytes, width: int) -> list[tuple[Type, bytes]]:
         if data[0] >= len(self.variants):
             raise Broken(f"variant {data[0]} of {self.name}, which has {len(self.variants)}")
         variant = self.variants[data[0]]
         stop = 1 + variant.size(width)
         if any(data[stop:]):
             raise Broken(f"bytes behind a variant of {self.name}")
-        return variant, data[1:stop]
+        return [(variant, data[1:stop])]
 
-    def decode(self, data: bytes, space: Space) -> Any:
-        variant, piece = self._variant(data, space.width)
-        return variant.decode(piece, space)
+    def build(self, values: list[Any]) -> Any:
+        return values[0]
 
-    def own(self, data: bytes, owner: Owner) -> None:
-        try:
-            variant, piece = self._variant(data, owner.space.width)
-        except Broken as error:
-            owner.note(error.rule, 0)
-        else:
-            variant.own(piece, owner)
-
-    def feed(self, value: Any, into: Hash) -> None:
+    def parts_of(self, value: Any) -> tuple[tuple[int, ...], list[tuple[Type, Any]]]:
         index = self.index(value)
-        into.word(index)
-        self.variants[index].feed(value, into)
-
-    def rank(self, value: Any) -> Any:
-        index = self.index(value)
-        return index, self.variants[index].rank(value)
+        return (index,), [(self.variants[index], value)]
 
 
-class PrincipalType(Type):
-    """Length, bytes, zeros: 30 bytes. Ordered by length first, as Rust's derived order is."""
-
-    def size(self, width: int) -> int:
-        return 1 + _PRINCIPAL
-
-    def decode(self, data: bytes, space: Space) -> Principal:
-        if data[0] > _PRINCIPAL or any(data[1 + data[0] :]):
-            raise Broken(f"a principal of {data[0]} bytes" if data[0] > _PRINCIPAL else "bytes behind a principal")
-        return Principal(bytes(data[1 : 1 + data[0]]))
-
-    def feed(self, value: Principal, into: Hash) -> None:
-        raw = bytes(value)
-        into.word(len(raw))
-        into.word(_PRINCIPAL)
-        into.octets(raw.ljust(_PRINCIPAL, b"\0"))
-
-    def rank(self, value: Principal) -> Any:
-        raw = bytes(value)
-        return len(raw), raw
-
-
-def _feed_magnitude(value: int, into: Hash) -> None:
-    words = -(-value.bit_length() // (8 * into.width))
-    into.word(words)
-    into.octets(value.to_bytes(words * into.width, "little"))
-
-
-class NatType(Type):
-    """A magnitude in 32 bytes."""
-
-    def size(self, width: int) -> int:
-        return _BIG
-
-    def decode(self, data: bytes, space: Space) -> int:
-        return int.from_bytes(data, "little")
-
-    def feed(self, value: int, into: Hash) -> None:
-        _feed_magnitude(value, into)
-
-
-class IntType(Type):
-    """Sign (0 plus, 1 minus, 2 zero), magnitude in 31 bytes."""
-
-    def size(self, width: int) -> int:
-        return _BIG
-
-    def decode(self, data: bytes, space: Space) -> int:
-        sign, magnitude = data[0], int.from_bytes(data[1:], "little")
-        if sign > 2 or (sign == 2) != (magnitude == 0):  # noqa: PLR2004 - the sign of zero
-            raise Broken(f"an int of sign {sign} and magnitude {magnitude}")
-        return -magnitude if sign == 1 else magnitude
-
-    def feed(self, value: int, into: Hash) -> None:
-        into.word(0 if value < 0 else 1 + (value > 0))
-        if value:
-            _feed_magnitude(abs(value), into)
+# ---- what lives in boxes ----
 
 
 class Boxed(Type):
     """A type that lives in boxes only: its length is in its bytes."""
 
-    def decode(self, data: bytes, space: Space) -> Any:
+    def decode(self, data: bytes, space: Heap) -> Any:
         raise IncompatibleType(f"{self.name} has no fixed encoding: write SBox[...]")
 
     def is_fixed(self) -> bool:
@@ -441,7 +363,7 @@ class Boxed(Type):
     def least(self, width: int) -> int:
         return 0
 
-    def own_boxed(self, content: bytes, owner: Owner) -> None:
+    def own_boxed(self, content: bytes, owner: Claims) -> None:
         try:
             self.load(content, owner.space)
         except Broken as error:
@@ -458,7 +380,7 @@ class Text(Boxed):
     def least(self, width: int) -> int:
         return width
 
-    def load(self, content: bytes, space: Space) -> str | bytes:
+    def load(self, content: bytes, space: Heap) -> str | bytes:
         start = space.width
         stop = start + int.from_bytes(content[:start], "little")
         if stop > len(content):
@@ -476,14 +398,15 @@ class Text(Boxed):
             into.octets(value.encode())
             into.word(0xFF)
         else:
-            into.word(len(value))
-            into.octets(value)
+            _feed_octets(value, into)
 
 
 class CandidType(Boxed):
     """A derived `CandidAsDynSizeBytes`: a Candid message of one value. Names of fields are hashes, as in the message."""
 
-    ordered = hashable = False
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.ordered = self.hashable = False
 
     def message(self, content: bytes) -> tuple[Any, bytes]:
         """Return the value and its message, without what is stale behind it."""
@@ -495,7 +418,7 @@ class CandidType(Boxed):
             raise Broken(f"a Candid message of {len(values)} values, not of one")
         return values[0], content[:length]
 
-    def load(self, content: bytes, space: Space) -> Any:
+    def load(self, content: bytes, space: Heap) -> Any:
         return self.message(bytes(content))[0]
 
     def identity(self, value: Any) -> Hashable:
@@ -505,7 +428,7 @@ class CandidType(Boxed):
 class CandidMessage(CandidType):
     """The same, as the message itself: bytes, which a reader that knows the type decodes."""
 
-    def load(self, content: bytes, space: Space) -> bytes:
+    def load(self, content: bytes, space: Heap) -> bytes:
         return self.message(bytes(content))[1]
 
 
@@ -520,14 +443,12 @@ class Custom(Type):
     23.0
     """
 
-    hashable = False
-
     def __init__(
         self, name: str, decode: Callable[[bytes], Any], *, size: int | None = None, rank: Callable[[Any], Any] | None = None
     ) -> None:
         super().__init__(name)
         self._decode, self._size, self._rank = decode, size, rank
-        self.ordered = rank is not None
+        self.ordered, self.hashable = rank is not None, False
 
     def size(self, width: int) -> int:
         return super().size(width) if self._size is None else self._size
@@ -538,16 +459,16 @@ class Custom(Type):
     def least(self, width: int) -> int:
         return self._size or 0
 
-    def decode(self, data: bytes, space: Space | None) -> Any:
+    def decode(self, data: bytes, space: Heap | None) -> Any:
         try:
             return self._decode(bytes(data))
         except (ValueError, LookupError, ArithmeticError, struct.error) as error:
             raise Broken(f"not a {self.name}: {error}") from error
 
-    def load(self, content: bytes, space: Space) -> Any:
+    def load(self, content: bytes, space: Heap) -> Any:
         return self.decode(content if self._size is None else content[: self._size], space)
 
-    def own_boxed(self, content: bytes, owner: Owner) -> None:
+    def own_boxed(self, content: bytes, owner: Claims) -> None:
         self.own(content if self._size is None else content[: self._size], owner)
 
     def rank(self, value: Any) -> Any:
@@ -561,17 +482,16 @@ class BoxType(Type):
     """SBox<T>: the pointer of a block with the encoding at its start. Equality, order and hash are those of the content."""
 
     def __init__(self, inner: Type) -> None:
-        super().__init__(f"SBox<{inner.name}>")
+        super().__init__(f"SBox<{inner.name}>", inner)
         self.inner = inner
-        self.ordered, self.hashable = inner.ordered, inner.hashable
 
     def size(self, width: int) -> int:
         return 8
 
-    def decode(self, data: bytes, space: Space) -> Any:
+    def decode(self, data: bytes, space: Heap) -> Any:
         return self.inner.load(space.content(int.from_bytes(data, "little")), space)
 
-    def own(self, data: bytes, owner: Owner) -> None:
+    def own(self, data: bytes, owner: Claims) -> None:
         content = owner.claim(int.from_bytes(data, "little"), self.inner.least(owner.space.width), exact=self.inner.is_fixed())
         if content is not None:
             self.inner.own_boxed(content, owner)

@@ -21,34 +21,29 @@ from ..errors import IncompatibleType
 from ..inspect.rewrite.build import ImageFile
 from ..memory.manager import MemoryManager
 from ..memory.memory import Memory, StableMemory
-from ..storable import Array, Blob, Codec, codec, i64, u8, u32, u64
+from ..storable import Array, Blob, Codec, codec, i64, parse_type, u8, u32, u64
 from ..structures.btreemap import StableBTreeMap
 from ..structures.btreeset import StableBTreeSet
 from ..structures.cell import StableCell
 from ..structures.log import StableLog
 from ..structures.vec import StableVec
-from .containers import Container, Contents, LogType, TableType, VecType
+from .containers import Container, Contents, Keyed, LogType, VecType
 from .encodings import (
+    SCALARS,
     BoxType,
     CandidMessage,
     CandidType,
-    Char,
     Custom,
-    IntType,
     Items,
-    NatType,
-    Octets,
     Option,
     Record,
     Text,
     Type,
-    Unit,
     Variants,
 )
 from .findings import Finding, NotOwned
 from .image import IsmImage
 from .schema import Root, SchemaError
-from .trees import TreeType
 
 _BATCH: Final = 1024
 _MOST_PARTS: Final = 3
@@ -95,25 +90,12 @@ def target(tp: Type) -> Target:
             return make(tp)
     if isinstance(tp, Container) or (isinstance(tp, CandidType) and not isinstance(tp, CandidMessage)):
         raise IncompatibleType(f"{tp.name} cannot be migrated here: only whole keys, elements and values of containers can be containers")
-    return Target(_SIMPLE[tp.name] if tp.name in _SIMPLE else codec(_plain_name(tp)), _as_is)
-
-
-def _plain_name(tp: Type) -> Any:
-    from ..storable import parse_type  # noqa: PLC0415 - only names that both crates share come here
-
-    return parse_type(tp.name.lower())
-
-
-_SIMPLE: Final[dict[str, Any]] = {"usize": u64, "isize": i64}
-
-
-def _octets(tp: Any) -> Target:
-    size = tp.size(4)
-    return Target(Array(size), _as_is)
+    stored = _BY_NAME.get(tp.name) or (parse_type(tp.name.lower()) if tp.name in SCALARS else Array(tp.size(4)))
+    return stored if isinstance(stored, Target) else Target(stored, _as_is)
 
 
 def _items(tp: Items) -> Target:
-    if isinstance(tp.part, Char):
+    if tp.part.name == "char":
         return Target(Array(4 * tp.count), lambda value: b"".join(ord(one).to_bytes(4, "little") for one in value))
     return Target(Array(tp.count), lambda value: bytes(one & 255 for one in value))
 
@@ -180,49 +162,53 @@ def _custom(tp: Custom) -> Target:
 
 _TARGETS: Final[tuple[tuple[type[Type], Callable[[Any], Target]], ...]] = (
     (Items, _items),
-    (Octets, _octets),
     (Option, _option),
     (Record, _record),
     (Variants, _variants),
     (Custom, _custom),
-    (Unit, lambda _: Target(None, _as_is)),
-    (Char, lambda _: Target(u32, ord)),
-    (NatType, lambda _: Target(Array(_BIG), lambda value: value.to_bytes(_BIG, "big"))),
-    (IntType, lambda _: Target(Array(_BIG), lambda value: (value + (1 << 255)).to_bytes(_BIG, "big"))),
     (Text, lambda tp: Target(str if tp.text else bytes, _as_is)),
     (CandidMessage, lambda _: Target(bytes, _as_is)),
 )
+
+_BY_NAME: Final[dict[str, Target]] = {
+    "()": Target(None, _as_is),
+    "usize": Target(u64, _as_is),
+    "isize": Target(i64, _as_is),
+    "char": Target(u32, ord),
+    "Nat": Target(Array(_BIG), lambda value: value.to_bytes(_BIG, "big")),
+    "Int": Target(Array(_BIG), lambda value: (value + (1 << 255)).to_bytes(_BIG, "big")),
+}
+"""Scalars that both crates do not share, or not by this name."""
 
 
 # ---- containers ----
 
 
-def _inner(tp: Type) -> Type:
+def _inner(tp: Type | None) -> Type | None:
     return _inner(tp.inner) if isinstance(tp, BoxType) else tp
 
 
 @dataclass(slots=True)
 class Plan:
-    """How one key is written: the parts of its keys, the value (None: a set), and how entries become rows."""
+    """How one key is written: the parts of its keys, the value (None: a set), and how entries become rows of both."""
 
     keys: list[Target]
     value: Target | None
-    rows: Callable[[Iterable[Any]], Iterator[tuple[tuple[Any, ...], Any]]]
+    rows: Callable[[Iterable[Any]], Iterable[tuple[tuple[Any, ...], Any]]]
 
 
 def plan(tp: Type) -> Plan:
     """Return the rows of a container, containers in it included. O(parts). Raises `IncompatibleType`."""
     if isinstance(tp, (VecType, LogType)):
         return _plan_of(Target(u64, _as_is), tp.part, enumerate)
-    assert isinstance(tp, (TreeType, TableType))  # noqa: S101 - there are no others
-    key = target(tp.key)
-    return _plan_of(key, tp.value, _as_is) if tp.value is not None else Plan([key], None, lambda keys: (((one,), None) for one in keys))
+    assert isinstance(tp, Keyed)  # noqa: S101 - there are no others
+    return _plan_of(target(tp.key), tp.value, _as_is if tp.value else lambda keys: ((one, None) for one in keys))
 
 
-def _plan_of(key: Target, value: Type, pairs: Callable[[Iterable[Any]], Iterable[tuple[Any, Any]]]) -> Plan:
+def _plan_of(key: Target, value: Type | None, pairs: Callable[[Iterable[Any]], Iterable[tuple[Any, Any]]]) -> Plan:
     inner = _inner(value)
     if not isinstance(inner, Container):
-        return Plan([key], target(value), lambda entries: (((k,), v) for k, v in pairs(entries)))
+        return Plan([key], target(value) if value else None, lambda entries: (((k,), v) for k, v in pairs(entries)))
     below = plan(inner)
 
     def rows(entries: Iterable[Any]) -> Iterator[tuple[tuple[Any, ...], Any]]:
@@ -231,6 +217,41 @@ def _plan_of(key: Target, value: Type, pairs: Callable[[Iterable[Any]], Iterable
                 yield (k, *keys), v
 
     return Plan([key, *below.keys], below.value, rows)
+
+
+@dataclass(slots=True)
+class Form:
+    """The structure of one key, how many memories it takes, and how it takes many entries (None: it is made of one)."""
+
+    structure: Any
+    memories: int
+    add: Callable[[Any, list[Any]], Any] | None
+    rows: Callable[[Iterable[Any]], Iterable[Any]]
+
+
+def form_of(tp: Type) -> Form:
+    """Return what becomes of a key of this type. O(parts). Raises `IncompatibleType`."""
+    if not isinstance(tp, Container):
+        one = target(tp)
+        return Form(StableCell[one.type], 1, None, lambda entries: map(one.convert, entries))  # type: ignore[name-defined]
+    if isinstance(tp, (VecType, LogType)) and not isinstance(_inner(tp.part), Container):
+        part = target(tp.part)
+        bounded = isinstance(tp, VecType) and codec(part.type).bound.max_size is not None
+        structure: Any = StableVec[part.type] if bounded else StableLog[part.type]  # type: ignore[name-defined]
+        return Form(structure, 1 if bounded else 2, lambda into, batch: into.extend(batch), lambda entries: map(part.convert, entries))
+    return _tree_form(plan(tp))
+
+
+def _tree_form(how: Plan) -> Form:
+    keys, value = tuple_target(how.keys), how.value
+    if value is None:
+        structure: Any = StableBTreeSet[keys.type]  # type: ignore[name-defined]
+        return Form(structure, 1, lambda into, batch: into.insert_many([keys.convert(k) for k, _ in batch]), how.rows)
+
+    def add(into: Any, batch: list[Any]) -> None:
+        into.insert_many([keys.convert(k) for k, _ in batch], [value.convert(v) for _, v in batch])
+
+    return Form(StableBTreeMap[keys.type, value.type], 1, add, how.rows)  # type: ignore[name-defined]
 
 
 def _batches(rows: Iterable[Any]) -> Iterator[list[Any]]:
@@ -249,10 +270,7 @@ class Migration:
     def prepare(self) -> None:
         """Raise `NotOwned` if the ownership check fails and nobody insists, and `IncompatibleType` for what has no counterpart."""
         for root in self._roots.values():
-            if isinstance(root.type, Container):
-                plan(root.type)
-            else:
-                target(root.type)
+            form_of(root.type)
         taken = [root.memory for root in self._roots.values() if root.memory is not None]
         if len(set(taken)) != len(taken):
             raise SchemaError("two keys have the same memory; give each its own")
@@ -279,22 +297,27 @@ class Migration:
     def _has(self, key: int) -> bool:
         return key in self._image.keys()  # noqa: SIM118 - a list
 
-    def _memory(self, root: Root) -> int:
-        return next(self._free) if root.memory is None else root.memory
-
     def _key(self, key: int, root: Root, manager: MemoryManager) -> Migrated:
-        number = self._memory(root)
-        made = Migrated(key, root.type.name, "", [number])
-        lost: list[Finding] = []
-        entries: Iterable[Any]
-        if self._image.check() or not self._image.saved:
-            entries = self._salvaged(key, lost)
-        else:
-            contents = self._image[key]
-            entries = contents.entries() if isinstance(contents, Contents) else [contents]
-        self._write(root.type, entries, made, manager)
-        made.lost = lost
+        form = form_of(root.type)
+        numbers = [next(self._free) if root.memory is None else root.memory, *(next(self._free) for _ in range(1, form.memories))]
+        made = Migrated(key, root.type.name, form.structure.__name__.partition("[")[0], numbers)
+        rows, memories = form.rows(self._entries(key, made.lost)), [manager.get(number) for number in numbers]
+        if form.add is None:
+            for value in rows:
+                form.structure(*memories, value)
+                made.entries += 1
+            return made
+        structure = form.structure(*memories)
+        for batch in _batches(rows):
+            form.add(structure, batch)
+        made.entries = len(structure)
         return made
+
+    def _entries(self, key: int, lost: list[Finding]) -> Iterable[Any]:
+        if self._image.check() or not self._image.saved:
+            return self._salvaged(key, lost)
+        contents = self._image[key]
+        return contents.entries() if isinstance(contents, Contents) else [contents]
 
     def _salvaged(self, key: int, lost: list[Finding]) -> Iterable[Any]:
         try:
@@ -302,48 +325,6 @@ class Migration:
         except KeyError as error:
             lost.append(Finding(f"key {key}", str(error.args[0]), 0))
             return ()
-
-    def _write(self, tp: Type, entries: Iterable[Any], made: Migrated, manager: MemoryManager) -> None:
-        memory = manager.get(made.memories[0])
-        if not isinstance(tp, Container):
-            made.structure = "StableCell"
-            for value in entries:
-                one = target(tp)
-                StableCell[one.type](memory, one.convert(value))  # type: ignore[name-defined]
-                made.entries += 1
-        elif isinstance(tp, (VecType, LogType)) and not isinstance(_inner(tp.part), Container):
-            self._write_sequence(tp, entries, made, manager)
-        else:
-            self._write_tree(plan(tp), entries, made, memory)
-
-    def _write_sequence(self, tp: VecType | LogType, entries: Iterable[Any], made: Migrated, manager: MemoryManager) -> None:
-        part = target(tp.part)
-        memory = manager.get(made.memories[0])
-        structure: Any
-        if isinstance(tp, VecType) and codec(part.type).bound.max_size is not None:
-            structure = StableVec[part.type](memory)  # type: ignore[name-defined]
-        else:
-            made.memories.append(next(self._free))
-            structure = StableLog[part.type](memory, manager.get(made.memories[1]))  # type: ignore[name-defined]
-        made.structure = type(structure).__name__.partition("[")[0]
-        for batch in _batches(map(part.convert, entries)):
-            structure.extend(batch)
-            made.entries += len(batch)
-
-    @staticmethod
-    def _write_tree(how: Plan, entries: Iterable[Any], made: Migrated, memory: Memory) -> None:
-        keys = tuple_target(how.keys)
-        structure: Any
-        if how.value is None:
-            made.structure, structure = "StableBTreeSet", StableBTreeSet[keys.type](memory)  # type: ignore[name-defined]
-        else:
-            made.structure, structure = "StableBTreeMap", StableBTreeMap[keys.type, how.value.type](memory)  # type: ignore[name-defined]
-        for batch in _batches(how.rows(entries)):
-            columns = [[keys.convert(row[0]) for row in batch]]
-            if how.value is not None:
-                columns.append([how.value.convert(row[1]) for row in batch])
-            structure.insert_many(*columns)
-        made.entries = len(structure)
 
 
 def migrate(

@@ -11,7 +11,6 @@ from collections import Counter
 from typing import Final
 
 from .blocks import EMPTY, SLACK, Blocks, padded
-from .encodings import Space
 from .findings import Broken, Fault, Finding, Findings
 
 _MANY: Final = 8
@@ -35,7 +34,7 @@ class Heap:
 class Claims:
     """What one structure owns, and what is wrong with it."""
 
-    def __init__(self, space: Space, label: str, findings: Findings) -> None:
+    def __init__(self, space: Heap, label: str, findings: Findings) -> None:
         self.space, self.label, self.findings = space, label, findings
         self.sound = True
         self._slacks: dict[int, Counter[int]] = {}

@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from ..encodings.leb128 import U64_BYTES, TooLong, unsigned
+from ..encodings.candid.codec import CandidError
+from ..encodings.candid.codec import decode as decode_message
 from .blocks import Blocks
 from .findings import Broken
 
@@ -31,24 +32,6 @@ class Saved:
     """The pointer of the box under each key of the custom data."""
 
 
-class _Cursor:
-    def __init__(self, data: bytes, at: int, pointer: int) -> None:
-        self.data, self.at, self.pointer = data, at, pointer
-
-    def word(self) -> int:
-        if self.at + 8 > len(self.data):
-            raise Broken("the saved allocator is cut off", self.pointer)
-        self.at += 8
-        return int.from_bytes(self.data[self.at - 8 : self.at], "little")
-
-    def count(self) -> int:
-        try:
-            value, self.at = unsigned(self.data, self.at, U64_BYTES)
-        except (IndexError, TooLong):
-            raise Broken("a count of the saved allocator cannot be", self.pointer) from None
-        return value
-
-
 def find_saved(blocks: Blocks) -> Saved | None:
     """Return the saved allocator that the word at 0 leads to; None if the canister ran on since. Raises `Broken` for a damaged one.
 
@@ -68,17 +51,15 @@ def find_saved(blocks: Blocks) -> Saved | None:
 
 def decode(data: bytes, pointer: int = 0) -> Saved:
     """Return the value of an encoding; trailing bytes are allowed. O(size). Raises `Broken`."""
-    cursor = _Cursor(data, len(PREFIX), pointer)
-    made = Saved(pointer, cursor.word(), cursor.word(), cursor.word(), cursor.word())
-    for _ in range(cursor.count()):
-        size = cursor.word()
-        for _ in range(cursor.count()):
-            at, own = cursor.word(), cursor.word()
-            made.free += {(at, size), (at, own)}  # both if they differ: then one of them is not among the blocks
-    made.free.sort()
-    for _ in range(cursor.count()):
-        key = cursor.word()
-        if key in made.roots:
-            raise Broken(f"key {key} is there twice", pointer)
-        made.roots[key] = cursor.word()
+    try:
+        (told,) = decode_message(data)
+    except CandidError as error:
+        raise Broken(f"the saved allocator: {error}", pointer) from None
+    *numbers, lists, pairs = told.values()
+    made = Saved(pointer, *numbers)
+    made.roots = dict(pairs)
+    if len(made.roots) < len(pairs):
+        raise Broken("the saved allocator has a key twice", pointer)
+    # A block is there with both sizes if they differ: then one of them is not among the blocks.
+    made.free = sorted({(at, each) for size, blocks in lists for at, own in map(dict.values, blocks) for each in (size, own)})
     return made

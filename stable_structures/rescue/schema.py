@@ -6,65 +6,45 @@ type   = name | name '<' type, ... '>' | '(' type, ... ')' | '[' type ';' number
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from ..errors import IncompatibleType, StableError
-from .annotations import (
-    BYTES,
-    SCALARS,
-    STRING,
-    UNIT,
-    Int,
-    Nat,
-    SBox,
-    SBTreeMap,
-    SBTreeSet,
-    SCertifiedBTreeMap,
-    SCertifiedBTreeSet,
-    SHashMap,
-    SHashSet,
-    SLog,
-    SVec,
-    array_of,
-    char,
-    enum_of,
-    isize,
-    tuple_of,
-    usize,
-)
-from .encodings import CandidMessage, Custom, Option, Record, Type
+from ..inspect.remote.place import place_of
+from ..inspect.schema import LARGEST_ID, read_text
+from ..inspect.source import Unreadable
+from ..storable.parse import tree_of
+from . import annotations as spelled
+from .annotations import BYTES, STRING, enum_of, resolve, tuple_of
+from .encodings import SCALARS, CandidMessage, Custom, Option, Record, Type, array_of
 
-_TOKEN: Final = re.compile(r"\s*([A-Za-z_]\w*|\d+|[<>()\[\],;])")
-_GENERIC: Final[dict[str, Any]] = {
-    "SBox": SBox,
-    "SVec": SVec,
-    "SLog": SLog,
-    "SHashMap": SHashMap,
-    "SHashSet": SHashSet,
-    "SBTreeMap": SBTreeMap,
-    "SBTreeSet": SBTreeSet,
-    "SCertifiedBTreeMap": SCertifiedBTreeMap,
-    "SCertifiedBTreeSet": SCertifiedBTreeSet,
-}
+_ARRAY: Final = re.compile(r"\[([^\[\];]*);([^\[\];]*)\]")
+_UNIT: Final = re.compile(r"\(\s*\)")
+_CONTAINERS: Final = (
+    "SBox",
+    "SVec",
+    "SLog",
+    "SHashMap",
+    "SHashSet",
+    "SBTreeMap",
+    "SBTreeSet",
+    "SCertifiedBTreeMap",
+    "SCertifiedBTreeSet",
+)
 _NAMED: Final[dict[str, Type]] = {
-    **{name: made for name, made in SCALARS.items() if name != "principal"},
-    "Principal": SCALARS["principal"],
+    **SCALARS,
+    "unit": SCALARS["()"],
     "String": STRING,
-    "usize": usize,
-    "isize": isize,
-    "char": char,
-    "Nat": Nat,
-    "Int": Int,
     "Candid": CandidMessage("Candid"),
     "Raw": Custom("Raw", bytes),
 }
 _MOST_DEPTH: Final = 32
-_FIRST: Final = 0
+_SQUARE: Final = str.maketrans("[]", "<>")
 
 
 class SchemaError(StableError, ValueError):
@@ -95,9 +75,9 @@ class Schema:
 def read_schema(path: str | Path) -> Schema:
     """Return the schema in a TOML file. Raises `SchemaError`, which says what is wrong with it."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SchemaError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        text = read_text(place_of(path))
+    except Unreadable as error:
+        raise SchemaError(str(error)) from None
     return parse_schema(text, str(path))
 
 
@@ -109,13 +89,13 @@ def parse_schema(text: str, name: str = "schema") -> Schema:
     """
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise SchemaError(f"{name}: not TOML: {error}") from None
     if data.get("width") not in (4, 8):
         raise SchemaError(f"{name}: write width = 4 for an image of a canister, width = 8 for one of a 64-bit host; it is not guessed")
     unknown = sorted(data.keys() - {"width", "types", "keys"})
     if unknown:
-        raise SchemaError(f"{name}: {unknown[_FIRST]!r} is not known; a schema has width, [types.NAME] and [keys.NUMBER]")
+        raise SchemaError(f"{name}: {unknown[0]!r} is not known; a schema has width, [types.NAME] and [keys.NUMBER]")
     names = _Names(_table(data.get("types", {}), name, "types"), name)
     made = Schema(data["width"])
     for key, root in _table(data.get("keys", {}), name, "keys").items():
@@ -141,8 +121,8 @@ def _root(root: Any, names: _Names, where: str) -> Root:
     if not isinstance(root, dict) or not isinstance(root.get("type"), str) or root.keys() - {"type", "memory"}:
         raise SchemaError(f'{where}: write type = "...", and memory = NUMBER if the new image is to have it in a memory of your choice')
     memory = root.get("memory")
-    if memory is not None and (not isinstance(memory, int) or not 0 <= memory < 255):  # noqa: PLR2004 - ids of a manager
-        raise SchemaError(f"{where}: memory is a number from 0 to 254")
+    if memory is not None and (not isinstance(memory, int) or not 0 <= memory <= LARGEST_ID):
+        raise SchemaError(f"{where}: memory is a number from 0 to {LARGEST_ID}")
     return Root(names.parse(root["type"], where), memory)
 
 
@@ -156,21 +136,28 @@ class _Names:
 
     def parse(self, text: str, where: str) -> Type:
         """Return the type of a text. Raises `SchemaError`."""
-        tokens, at = [], 0
-        text = text.rstrip()
-        while at < len(text):
-            found = _TOKEN.match(text, at)
-            if found is None:
-                raise SchemaError(f"{where}: {text!r}: {text[at]!r} at {at} is not part of a type")
-            tokens.append(found[1])
-            at = found.end()
         try:
-            parser = _Parser(tokens, self, where)
-            made = parser.type(0)
-            parser.end()
+            return self._type(tree_of(_plain(text)), where, 0)
         except IncompatibleType as error:
             raise SchemaError(f"{where}: {text!r}: {error}") from None
-        return made
+        except SchemaError:
+            raise
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            said = str(getattr(error, "msg", None) or error).translate(_SQUARE)
+            raise SchemaError(f"{where}: {text[:100]!r} is not a type: {said}; write for example SBTreeMap<u64, SBox<String>>") from None
+
+    def _type(self, node: ast.expr, where: str, depth: int) -> Type:
+        if depth > _MOST_DEPTH:
+            raise SchemaError(f"{where}: more than {_MOST_DEPTH} types in each other")
+        match node:
+            case ast.Name(id=name):
+                return _NAMED.get(name) or self.named(name, where)
+            case ast.Subscript(value=ast.Name(id="array"), slice=ast.Tuple(elts=[part, ast.Constant(value=int(count))])):
+                return array_of(self._type(part, where, depth + 1), count)
+            case ast.Subscript(value=ast.Name(id=name), slice=inner):
+                parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
+                return _generic(name, [self._type(part, where, depth + 1) for part in parts], where)
+        raise ValueError(f"{ast.unparse(node)!r} in it")
 
     def named(self, name: str, where: str) -> Type:
         """Return a defined struct or enum."""
@@ -208,72 +195,20 @@ class _Names:
         return Record(name, types, cls, list(parts))
 
 
-class _Parser:
-    """One text of a type."""
+def _plain(text: str) -> str:
+    """Return the text of a type with Rust's tuples and arrays as `tuple<...>` and `array<T, N>`."""
+    return _ARRAY.sub(r"array<\1,\2>", _UNIT.sub("unit", text)).replace("(", "tuple<").replace(")", ">")
 
-    def __init__(self, tokens: list[str], names: _Names, where: str) -> None:
-        self._tokens, self._names, self._where = tokens, names, where
-        self._at = 0
 
-    def _next(self) -> str:
-        self._at += 1
-        return self._tokens[self._at - 1] if self._at <= len(self._tokens) else ""
-
-    def _peek(self) -> str:
-        return self._tokens[self._at] if self._at < len(self._tokens) else ""
-
-    def _fail(self, wanted: str) -> SchemaError:
-        return SchemaError(f"{self._where}: {' '.join(self._tokens)!r}: {wanted} is missing, or something else is in its place")
-
-    def _expect(self, token: str) -> None:
-        if self._next() != token:
-            raise self._fail(repr(token))
-
-    def end(self) -> None:
-        """Raise if anything is left."""
-        if self._peek():
-            raise self._fail("an end")
-
-    def _list(self, closing: str, depth: int) -> Iterator[Type]:
-        while self._peek() != closing:
-            yield self.type(depth)
-            if self._peek() != closing:
-                self._expect(",")
-        self._expect(closing)
-
-    def type(self, depth: int) -> Type:
-        """Return the next type."""
-        if depth > _MOST_DEPTH:
-            raise SchemaError(f"{self._where}: more than {_MOST_DEPTH} types in each other")
-        first = self._next()
-        if first == "(":
-            parts = list(self._list(")", depth + 1))
-            return tuple_of(parts) if parts else UNIT
-        if first == "[":
-            return self._array(depth)
-        if self._peek() == "<":
-            self._expect("<")
-            return self._generic(first, list(self._list(">", depth + 1)))
-        if not first or not first[0].isalpha():
-            raise self._fail("a type")
-        return _NAMED.get(first) or self._names.named(first, self._where)
-
-    def _array(self, depth: int) -> Type:
-        part = self.type(depth + 1)
-        self._expect(";")
-        count = self._next()
-        if not count.isdecimal():
-            raise self._fail("a number")
-        self._expect("]")
-        return array_of(part, int(count))
-
-    def _generic(self, name: str, args: list[Type]) -> Type:
-        if name == "Vec" and [arg.name for arg in args] == ["u8"]:
-            return BYTES
-        if name == "Option" and len(args) == 1:
-            args[0].size(4)
-            return Option(args[0])
-        if name not in _GENERIC:
-            raise SchemaError(f"{self._where}: {name}<...> is not known; the crate has {', '.join(_GENERIC)}, Option and Vec<u8>")
-        made: Type = _GENERIC[name][tuple(args)]
-        return made
+def _generic(name: str, args: list[Type], where: str) -> Type:
+    """Return the type of `name<args>`. Raises `SchemaError`."""
+    if name == "tuple":
+        return tuple_of(args)
+    if name == "Vec" and args == [SCALARS["u8"]]:
+        return BYTES
+    if name == "Option" and len(args) == 1:
+        args[0].size(4)
+        return Option(args[0])
+    if name not in _CONTAINERS:
+        raise SchemaError(f"{where}: {name}<...> is not known; the crate has {', '.join(_CONTAINERS)}, Option and Vec<u8>")
+    return resolve(getattr(spelled, name)[tuple(args)])

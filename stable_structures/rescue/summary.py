@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from .blocks import ALLOCATED, FIRST, Blocks, Bytes
+from .blocks import FIRST, Blocks, Bytes, block_end
 from .findings import MOST, Broken
 from .saved import PREFIX, Saved, find_saved
 
@@ -61,10 +61,9 @@ def _begins_with_blocks(source: Bytes) -> bool:
     """Return whether the first blocks have two equal size words; a few of them, or all that there are."""
     at, seen = FIRST, 0
     while seen < _FEW and at + _LEAST_IMAGE // 2 <= source.nbytes:
-        word = int.from_bytes(source.read(at, 8), "little")
-        size = word & ~ALLOCATED
-        stop = at + size + 16
-        if size < 16 or size % 8 or stop > source.nbytes or source.read(stop - 8, 8) != source.read(at, 8):  # noqa: PLR2004 - least size
+        front = source.read(at, 8)
+        stop = block_end(at, int.from_bytes(front, "little"), source.nbytes)
+        if not stop or source.read(stop - 8, 8) != front:
             return False
         at, seen = stop, seen + 1
     return seen == _FEW or (seen > 0 and at == source.nbytes)
@@ -74,9 +73,9 @@ def _ends_agree(source: Bytes) -> bool:
     """Return whether the first block ends where the last one begins, whatever lies between them: one size word of each says so."""
     if source.nbytes < _LEAST_IMAGE or source.nbytes % 8:
         return False
-    first = int.from_bytes(source.read(FIRST, 8), "little") & ~ALLOCATED
-    last = int.from_bytes(source.read(source.nbytes - 8, 8), "little") & ~ALLOCATED
-    return first >= 16 and last >= 16 and FIRST + first + 16 == source.nbytes - last - 16  # noqa: PLR2004 - least size
+    first, last = (int.from_bytes(source.read(at, 8), "little") for at in (FIRST, source.nbytes - 8))
+    stop = block_end(FIRST, first, source.nbytes)
+    return stop > 0 and block_end(stop, last, source.nbytes) == source.nbytes
 
 
 def _leads_to_allocator(source: Bytes) -> bool:

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from .blocks import EMPTY
-from .containers import Container, Contents, Mapping, Note, tell, word
-from .encodings import Owner, Space, Type
+from .containers import Keyed, Mapping, Note, tell, word
+from .encodings import Type
 from .findings import Broken, Fault
+from .ownership import Claims, Heap
 
 LEAF: Final = 255
 INTERNAL: Final = 127
@@ -44,31 +45,20 @@ class Node:
     next: int = 0
 
 
-class TreeType(Container):
+class TreeType(Keyed):
     """A tree; `value` is None for a set. The object: root pointer or EMPTY · length (8)."""
 
     def __init__(self, key: Type, value: Type | None, *, certified: bool = False) -> None:
-        prefix = "SCertified" if certified else "S"
-        super().__init__(f"{prefix}BTreeSet<{key.name}>" if value is None else f"{prefix}BTreeMap<{key.name}, {value.name}>")
-        self.key, self.value, self.certified = key, value, certified
+        super().__init__("SCertifiedBTree" if certified else "SBTree", key, value)
+        self.certified = certified
 
     def size(self, width: int) -> int:
         return 16
 
-    def key_size(self, width: int) -> int:
-        """Return bytes of a key."""
-        return self.key.size(width)
-
-    def value_size(self, width: int) -> int:
-        """Return bytes of a value."""
-        return self.value.size(width) if self.value else 0
-
     def node_size(self, width: int, *, is_leaf: bool) -> int:
         """Return bytes of a node."""
-        tail = _HASH if self.certified else 0
-        if is_leaf:
-            return 17 + width + CAPACITY * (self.key_size(width) + self.value_size(width)) + tail
-        return 1 + width + 8 * (CAPACITY + 1) + CAPACITY * self.key_size(width) + tail
+        (key, value), tail = self.sizes(width), _HASH if self.certified else 0
+        return tail + width + (17 + CAPACITY * (key + value) if is_leaf else 1 + 8 * (CAPACITY + 1) + CAPACITY * key)
 
     def parse(self, content: bytes, pointer: int, width: int) -> Node:
         """Return a node from the content of its block. Raises `Broken`."""
@@ -81,7 +71,7 @@ class TreeType(Container):
         if count > CAPACITY:
             raise Broken(f"a node of {count} keys", pointer)
         at = 17 + width if is_leaf else 1 + width + 8 * (CAPACITY + 1)
-        size, rest = self.key_size(width), self.value_size(width)
+        size, rest = self.sizes(width)
         keys = [content[at + i * size : at + (i + 1) * size] for i in range(count)]
         if not is_leaf:
             return Node(pointer, is_leaf, keys, [], [word(content, 1 + width + 8 * i) for i in range(count + 1)])
@@ -89,16 +79,15 @@ class TreeType(Container):
         values = [content[at + i * rest : at + (i + 1) * rest] for i in range(count)]
         return Node(pointer, is_leaf, keys, values, [], word(content, 1), word(content, 9))
 
-    def node(self, space: Space, pointer: int) -> Node:
+    def node(self, space: Heap, pointer: int) -> Node:
         """Return the node at an address. Raises `Broken`."""
         return self.parse(space.content(pointer), pointer, space.width)
 
-    def decode(self, data: bytes, space: Space) -> TreeContents | TreeKeys:
-        made = TreeKeys if self.value is None else TreeContents
+    def decode(self, data: bytes, space: Heap) -> TreeContents:
         root = word(data, 0)
-        return made(self, space, [] if root == EMPTY else [root], word(data, 8))
+        return TreeContents(self, space, [] if root == EMPTY else [root], word(data, 8))
 
-    def own(self, data: bytes, owner: Owner) -> None:
+    def own(self, data: bytes, owner: Claims) -> None:
         root, length = word(data, 0), word(data, 8)
         if root == EMPTY:
             if length:
@@ -106,7 +95,7 @@ class TreeType(Container):
             return
         self.own_tree(root, length, owner)
 
-    def own_tree(self, root: int, length: int | None, owner: Owner) -> None:
+    def own_tree(self, root: int, length: int | None, owner: Claims) -> None:
         """Own everything below a root, and check the rules R1 to R4."""
         walk = _Walk(self, owner)
         walk.node(root, 0)
@@ -116,7 +105,7 @@ class TreeType(Container):
 class _Walk:
     """One pass over a tree in order, each node once."""
 
-    def __init__(self, kind: TreeType, owner: Owner) -> None:
+    def __init__(self, kind: TreeType, owner: Claims) -> None:
         self.kind, self.owner = kind, owner
         self.width = owner.space.width
         self.count = 0
@@ -170,11 +159,9 @@ class _Walk:
             self._bad(f"the chain of leaves goes from {before.pointer} to {before.next}, the tree to {node.pointer}", node.pointer)
         self.skipped += node.previous != (0 if before is None else before.pointer)
         self.count += len(node.keys)
-        for i, key in enumerate(node.keys):
-            self.kind.key.own(key, self.owner)
+        for key, value in zip(node.keys, node.values, strict=True):
+            self.kind.own_entry(key, value, self.owner)
             self._check_order(key, node.pointer)
-            if self.kind.value:
-                self.kind.value.own(node.values[i], self.owner)
 
     def _check_order(self, key: bytes, pointer: int) -> None:
         if not self.kind.key.ordered:
@@ -204,27 +191,20 @@ class TreeContents(Mapping):
     and orphans. Of a key that is there twice the first one is kept.
     """
 
-    def __init__(self, kind: TreeType, space: Space, roots: list[int], length: int | None, orphans: list[int] | None = None) -> None:
+    def __init__(self, kind: TreeType, space: Heap, roots: list[int], length: int | None, orphans: list[int] | None = None) -> None:
         super().__init__(kind, space, length)
         self._kind, self._roots, self._orphans = kind, roots, orphans or []
 
     def entries(self, note: Note = None) -> Iterator[Any]:
         for leaf in self._chain() if note is None else self._all_leaves(note):
-            for i, key in enumerate(leaf.keys):
+            for key, value in zip(leaf.keys, leaf.values, strict=True):
                 try:
-                    made = self._entry(key, leaf.values[i])
+                    made = self._kind.entry(key, value, self.space)
                 except Broken as error:
                     tell(note, error)
                     continue
                 if note is None or self._is_new(made, leaf, note):
                     yield made
-
-    def _entry(self, key: bytes, value: bytes) -> Any:
-        assert self._kind.value is not None  # noqa: S101 - TreeKeys is for those
-        return self._kind.key.decode(key, self.space), self._kind.value.decode(value, self.space)
-
-    def _key(self, entry: Any) -> Any:
-        return entry[0]
 
     def _chain(self) -> Iterator[Node]:
         if not self._roots:
@@ -265,29 +245,11 @@ class TreeContents(Mapping):
                 yield node
 
     def _is_new(self, made: Any, leaf: Node, note: Note) -> bool:
-        identity = self._kind.key.identity(self._key(made))
+        key = self._kind.key_of(made)
+        identity = self._kind.key.identity(key)
         if identity not in self._known:
             self._known[identity] = leaf.pointer
             return True
         other = self._known[identity]
-        tell(note, Broken(f"key {self._key(made)!r} is in the leaf at {other} too; that one is kept", leaf.pointer, Fault.STALE_STACK))
+        tell(note, Broken(f"key {key!r} is in the leaf at {other} too; that one is kept", leaf.pointer, Fault.STALE_STACK))
         return False
-
-
-class TreeKeys(TreeContents):
-    """The keys of a set, in order."""
-
-    def __iter__(self) -> Iterator[Any]:
-        return self.entries()
-
-    def _entry(self, key: bytes, value: bytes) -> Any:
-        return self._kind.key.decode(key, self.space)
-
-    def _key(self, entry: Any) -> Any:
-        return entry
-
-
-def make_contents(kind: TreeType, space: Space, roots: list[int], orphans: list[int]) -> Contents:
-    """Return the contents of a tree that was found without its object. Its length is not known before it is read."""
-    made = TreeKeys if kind.value is None else TreeContents
-    return made(kind, space, roots, None, orphans)

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 WHOLE_TYPES: Final = frozenset({int, *(np.dtype(char).type for char in "bhilqBHILQ")})
 """What `struct` takes as an integer, and so do the types of this library. A bool is another value."""
-FLOAT_TYPES: Final = frozenset({float, np.float64, np.float32, np.float16, *WHOLE_TYPES})
+FLOAT_TYPES: Final = frozenset({float, np.float64, np.float32, np.float16})
+"""An integer is not among them: `struct` would round it."""
 
 _LONGEST: Final = 2**31
 _TOP_BIT: Final = b"\x80"

@@ -78,7 +78,7 @@ def parse_type(text: str, named: Mapping[str, Type] | None = None) -> Codec[Any]
     """
     try:
         plain, messages = _without_candid(text, named)
-        return _type_of(_tree(plain), messages)
+        return _type_of(tree_of(plain), messages)
     except IncompatibleType:
         raise
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -116,8 +116,14 @@ def _end_of_angles(text: str, start: int) -> int:
     raise ValueError("candid< is not closed with >")
 
 
-def _tree(text: str) -> ast.expr:
-    """Return the text as a Python expression: outside quotes, angle brackets become square ones."""
+def tree_of(text: str) -> ast.expr:
+    """Return the text of a type as a Python expression: outside quotes, angle brackets become square ones. O(length).
+
+    Raises `SyntaxError`, `ValueError`, `RecursionError` or `MemoryError` for a text that is none.
+
+    >>> ast.unparse(tree_of("tuple<u8, vec<u8>>"))
+    'tuple[u8, vec[u8]]'
+    """
     parts = _QUOTED.split(text.strip())
     parts[::2] = [part.translate(_ANGLES) for part in parts[::2]]
     return ast.parse("".join(parts), mode="eval").body

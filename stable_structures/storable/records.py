@@ -15,7 +15,7 @@ from ..errors import BoundExceeded, IncompatibleType
 from .base import Codec, Data, DType, python_order, refuse_masked, shown
 from .bound import Bounded
 from .packing import FLOAT_TYPES, WHOLE_TYPES, Field, Layout, packer_of
-from .scalars import FLOAT_KEY_PROBLEM
+from .scalars import FLOAT_KEY_PROBLEM, rounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -118,7 +118,18 @@ class Record(Codec["np.void"]):
     def _pack(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         if array.dtype.names != self._dtype.names or not np.can_cast(array.dtype, self._dtype):
             self._refuse_dtype(array, "; array.astype(dtype) converts it if you accept the loss")
+        self._require_exact(array, self._dtype)
         return self._without_gaps(array.astype(self._dtype))
+
+    def _require_exact(self, array: npt.NDArray[Any], dtype: DType) -> None:
+        """Raise `BoundExceeded` for an integer that a float field would round: numpy calls that a safe cast."""
+        for name in dtype.names or ():
+            self._require_exact(array[name], dtype[name].base)
+        if dtype.kind in "fc" and (wrong := rounded(array)).any():
+            number = int(array[wrong][0])
+            raise BoundExceeded(
+                f"{self.name} cannot hold {number} in a field of {dtype} exactly; use an integer field, or array.astype(float)"
+            )
 
     def _unpack(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         if self._texts:
@@ -163,7 +174,7 @@ class _Packing:
     _TYPES: Final[dict[str, tuple[type, ...]]] = {
         "i": (int, np.integer),
         "u": (int, np.integer),
-        "f": (float, int, np.float64, np.float32, np.float16, np.integer),
+        "f": (float, np.float64, np.float32, np.float16),
         "b": (bool,),
         "S": (bytes,),
         "V": (bytes,),
@@ -290,12 +301,14 @@ def _comparable(value: Any) -> Any:
 
 
 def _same(stored: Any, given: Any) -> bool:
-    """Return whether the stored value equals the given one: floats may have been rounded, nothing else may change."""
+    """Return whether the stored value equals the given one: floats of floats may have been rounded, nothing else may change."""
     if isinstance(stored, (tuple, list)):
         items = _comparable(given)
         return isinstance(items, (tuple, list)) and len(items) == len(stored) and all(map(_same, stored, items))
     if isinstance(given, (np.datetime64, np.timedelta64)):
         return True
+    if isinstance(given, (int, np.integer)):
+        return bool(stored == int(given))
     if isinstance(stored, (float, complex)):
         number = complex(given) if isinstance(given, np.number | np.bool_ | np.ndarray) else given
         return isinstance(number, (int, float, complex)) and cmath.isinf(stored) == (not isinstance(number, int) and cmath.isinf(number))

@@ -7,7 +7,7 @@
 |---|---|
 | u8 u16 u32 u64 u128 | big-endian |
 | i8 i16 i32 i64 i128 | big-endian of value + 2**(bits-1), so that bytes keep the order; extension: not in the crate |
-| f32 f64 | big-endian IEEE 754 |
+| f32 f64 | big-endian IEEE 754; an integer only if it is said exactly |
 | bool | 0 or 1 |
 | None | no bytes; its bound is 0 bytes and, as in the crate, not fixed |
 """
@@ -34,6 +34,8 @@ FLOAT_KEY_PROBLEM = (
     "floats have no total order, because NaN is neither less than nor equal to anything; "
     "use an integer (a scaled u64 or i64), or keep floats as values, in a StableVec or in a StableMinHeap"
 )
+_WIDEST_WHOLE, _DIGITS = 8, 53
+"""Bytes of the integers of numpy that an f64 may round, and the bits that it keeps."""
 UNIT_KEY_PROBLEM = "it has only one value, so there is nothing to order; use a StableCell for a single value, or a key such as u64"
 
 
@@ -155,8 +157,25 @@ class _WideCodec(IntCodec):
         return int.from_bytes(data, "big") - self._bias
 
 
+def rounded(array: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Return which integers an f64 does not say exactly. O(n).
+
+    >>> rounded(np.array([2**53, 2**53 + 1, -(2**62)])).tolist()
+    [False, True, False]
+    """
+    if array.dtype.kind not in "iu" or array.dtype.itemsize < _WIDEST_WHOLE:
+        return np.zeros(array.shape, np.bool_)
+    negative, sizes = array < 0, array.astype(np.uint64)
+    sizes = np.where(negative, ~sizes + np.uint64(1), sizes)
+    lowest_bit = sizes & (~sizes + np.uint64(1))
+    return (sizes >> np.uint64(_DIGITS)) >= np.maximum(lowest_bit, np.uint64(1))
+
+
 class FloatCodec(Codec[float]):
-    """Floats of 4 or 8 bytes; f32 rounds to the nearest, as a cast in C does. Not usable as keys: their order is partial."""
+    """Floats of 4 or 8 bytes. Not usable as keys: their order is partial.
+
+    f32 rounds a float to the nearest, as a cast in C does. Neither rounds an integer, whose digits are often a name or an amount.
+    """
 
     key_problem = FLOAT_KEY_PROBLEM
 
@@ -179,12 +198,25 @@ class FloatCodec(Codec[float]):
         return type(self), (8 * self._size,)
 
     def encode(self, value: SupportsFloat) -> bytes:
-        if type(value) is not float:
-            refuse_masked(value, self.name)  # numpy would turn it into NaN
+        if type(value) is float:
+            return self._packed(value)
+        refuse_masked(value, self.name)  # numpy would turn it into NaN
+        data = self._packed(value)
+        if isinstance(value, (int, np.integer)):
+            self._require_exact(int(value), data)
+        return data
+
+    def _packed(self, value: Any) -> bytes:
         try:
             return self._pack_float(value)
         except (struct.error, OverflowError, TypeError):
             self._refuse(value)
+
+    def _require_exact(self, number: int, data: bytes, where: str = "") -> None:
+        held = self._unpack_float(data)[0]
+        if held != number:
+            hint = "pass float(value) if it may be rounded, or use an integer type"
+            raise BoundExceeded(f"{self.name} cannot hold {number}{where}: it would become {int(held)}; {hint}")
 
     def decode(self, data: Data) -> float:
         try:
@@ -203,6 +235,10 @@ class FloatCodec(Codec[float]):
     def _pack(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         if array.dtype.kind not in "biuf" or not np.can_cast(array.dtype, self._native):
             self._refuse_dtype(array, f"; array.astype({str(self.native_dtype)!r}) converts it if you accept rounding")
+        wrong = rounded(array)
+        if wrong.any():
+            index = int(np.argmax(wrong))
+            self._require_exact(int(array[index]), self._packed(int(array[index])), f" at index {index}")
         return array.astype(self.dtype)
 
     def _unpack(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:

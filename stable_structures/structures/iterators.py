@@ -6,17 +6,21 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import threading
+from _thread import RLock
 from collections import deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, SupportsIndex, TypeVar
+from functools import partial
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, SupportsIndex, TypeVar
 
+from .. import _native as native
 from ..errors import CorruptMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 T = TypeVar("T")
+_TORN: Final = "an exception, perhaps from a signal handler, interrupted a step of the iterator; create a new iterator"
 
 
 class _Process:
@@ -55,7 +59,7 @@ class BothEnds(Iterator[T], Generic[T]):
         self._torn = False
         """Items were taken from the structure but are not in `_ends`: an exception came in between."""
         self._process = _Process.number
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._quick: list[Iterable[Any] | None] = [None, None]
         """The rest of the last batch of each end, if a loop goes through it; `_settle` puts it where others find it."""
 
@@ -190,13 +194,13 @@ class BothEnds(Iterator[T], Generic[T]):
     def _fetched(self, *, back: bool) -> Iterable[Any] | None:
         """Fetch as `_fetch` does; the caller stores the items, and then says that none is missing."""
         if self._torn:
-            raise RuntimeError("an exception, perhaps from a signal handler, interrupted a step of the iterator; create a new iterator")
+            raise RuntimeError(_TORN)
         return self._fetch(back=back)
 
-    def _own_lock(self) -> threading.RLock:
+    def _own_lock(self) -> RLock:
         """Return the lock; in the child of a fork a new one, because a thread that does not exist there may have held it."""
         if self._process != _Process.number:
-            self._lock, self._process = threading.RLock(), _Process.number
+            self._lock, self._process = RLock(), _Process.number
         return self._lock
 
     def _finished(self, raw: Any) -> T:
@@ -285,6 +289,58 @@ class BothEnds(Iterator[T], Generic[T]):
         with self._own_lock():
             self._settle()
             self._ends[back].appendleft(raw)
+
+
+class Batches(BothEnds[T]):
+    """An iterator whose loops go through whole batches: no step of Python for an item.
+
+    A batch is fetched with a request that the core says when the structure changes. At that moment, inside the operation that changes
+    it, what a loop has not used yet is put into `_ends` (`native.loops`), so the loop comes back for a batch and finds the change.
+    """
+
+    def __iter__(self) -> Iterator[T]:  # noqa: PYI034 - it goes on where this one is
+        # A thread that shares the loop may end it while another one fetches, so what calls `_next_batch` must not need itself afterwards.
+        return chain.from_iterable(map(self._next_batch, repeat(self._reverse)))
+
+    def __del__(self) -> None:
+        native.loops.pop(id(self), None)
+
+    def _next_batch(self, back: int) -> Iterable[T]:
+        """Return items for a loop, at least one; raise `StopIteration` at the end."""
+        with self._own_lock():
+            while True:
+                seen = self._generation[0]
+                self.validate()
+                self._settle()
+                rest = self._rest(back=bool(back))
+                if rest is None:
+                    continue
+                self._quick[back] = rest
+                native.loops[id(self)] = partial(self._ends[back].extend, rest)
+                self._torn = False
+                if self._generation[0] == seen:  # else the alarm may have come too early for this batch
+                    return rest if self._finish is None else map(self._finished, rest)
+
+    def _rest(self, *, back: bool) -> Iterator[Any] | None:
+        """Take items for a loop: those that others have left one by one. None if another thread has just taken those."""
+        own, other = self._ends[back], self._ends[not back]
+        if not own and not self._used_up:
+            items = self._fetched(back=back)
+            if items is not None:
+                return iter(items)
+            self._torn = False
+        if self._used_up or not (own or other):
+            self._used_up = True
+            native.loops.pop(id(self), None)
+            raise StopIteration
+        if self._torn:
+            raise RuntimeError(_TORN)
+        self._torn = True
+        try:
+            return iter((own.popleft() if own else self._cross(back=back),))
+        except IndexError:
+            self._torn = False
+            return None
 
 
 def _drain(items: deque[Any]) -> int:

@@ -14,7 +14,7 @@ from ..errors import CorruptMemory, StableError
 from ..memory.stored import INIT
 from .bulk import Column, numbered, raw_room
 from .in_arrow import InArrow
-from .iterators import BothEnds
+from .iterators import Batches
 from .misfit import is_damage, misfit
 from .number_forms import UNSOUND, Argument
 from .short_forms import REFUSED
@@ -45,10 +45,11 @@ _BATCH_BYTES: Final = 256 * 1024
 _CORRUPT: Final[int] = native.call.SS_CORRUPT
 OK: Final[int] = native.call.SS_OK
 _ABSENT: Final[int] = native.call.SS_ABSENT
+_ALARM: Final[int] = native.call.SS_WANT_ALARM
 contains: Final = native.call.ss_btree_contains_bytes
 
 
-class TreeIterator(BothEnds[T]):
+class TreeIterator(Batches[T]):
     """An iterator over a range of a map or set from both ends, with `next_back()` and `skip(n)`.
 
     It is lazy, holds no lock, and raises `RuntimeError` if the map has changed since the iterator was created. As with a dict,
@@ -86,11 +87,11 @@ class TreeIterator(BothEnds[T]):
             return None
         spec, batch = self._spec, self._batch
         self._torn = True
-        size = _next_entries(self._cursor[0], batch, _BATCH_BYTES, spec.want, back)
+        size = _next_entries(self._cursor[0], batch, _BATCH_BYTES, spec.want | _ALARM, back)
         if size == _CORRUPT and spec.careful is not None:
             self._spec = spec = spec.careful
             self._finish = spec.finish
-            size = _next_entries(self._cursor[0], batch, _BATCH_BYTES, spec.want, back)
+            size = _next_entries(self._cursor[0], batch, _BATCH_BYTES, spec.want | _ALARM, back)
         try:
             if size < 0:
                 self._torn = False
@@ -396,7 +397,7 @@ class Tree(InArrow, Structure):
 
     def _arrow_batches(self, start: Any, stop: Any, rows: int, nbytes: int) -> Iterator[list[Encoded]]:
         from_, to = end_kinds(start, stop, (True, False))
-        changes = self._changes()
+        changes, length, found = self._changes(), len(self), 0
         cursor = self._cursor(from_, start, to, stop)
         sizes = [codec.bound.max_size if codec.bound.is_fixed_size else None for codec in self._codecs]
         while True:
@@ -405,10 +406,20 @@ class Tree(InArrow, Structure):
             else:
                 batch = self._any_batch(cursor, rows, nbytes)
             if not batch[0].count:
+                if start is None and stop is None:
+                    self._require_all(found, length, changes)
                 return
+            found += batch[0].count
             if self._changes() != changes:  # a cursor goes on after a value was overwritten, and a table is of one moment
                 raise RuntimeError(f"{self!r} changed while it was read; {native.CHANGED_HINT}")
             yield batch[: len(self._codecs)]
+
+    def _require_all(self, found: int, length: int, changes: int) -> None:
+        """Raise `CorruptMemory` if a whole tree had more or fewer entries than it counts, and was not changed meanwhile."""
+        if found != length and self._changes() == changes:
+            raise CorruptMemory(
+                f"{self!r}: its nodes have {found:,} entries, its header says {length:,}; run check() to see what is damaged"
+            )
 
     def _fixed_batch(self, cursor: Any, most: int) -> list[Encoded]:
         """Return the next entries, all of one size: rows of bytes, and numbers as numbers."""

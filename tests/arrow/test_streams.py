@@ -144,3 +144,34 @@ print(list(v))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("[1]\n", "")
+
+
+def every_structure():
+    heap, log = StableMinHeap[u64](StableMemory()), StableLog[str](StableMemory(), StableMemory())
+    vec, elements, numbers = StableVec[u64](StableMemory()), StableBTreeSet[str](StableMemory()), StableBTreeMap[u64, str](StableMemory())
+    heap.push_many([2**64 - 1, 3])
+    log.extend(["a", "b"])
+    vec.extend([2**64 - 1, 3])
+    elements.update(["a", "b"])
+    numbers.update({2**64 - 1: "a", 3: "b"})
+    return [heap, log, vec, elements, numbers]
+
+
+ENGINES = {
+    "pyarrow": lambda engine, m: engine.table(m).to_pydict(),
+    "polars": lambda engine, m: engine.from_dataframe(m).to_dict(as_series=False),
+    "polars of a reader": lambda engine, m: engine.DataFrame(m.arrow_reader()).to_dict(as_series=False),
+    "duckdb": lambda engine, m: engine.sql("from m").to_arrow_table().to_pydict(),  # noqa: ARG005 - by its name
+    "pandas": lambda engine, m: engine.DataFrame.from_arrow(m).to_dict("list"),
+}
+
+
+@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("made", every_structure(), ids=lambda one: type(one).__name__)
+def test_every_engine_takes_every_structure_in_one_line(name, made):
+    engine = pytest.importorskip(name.partition(" ")[0])
+    if name == "pandas" and not hasattr(engine.DataFrame, "from_arrow"):
+        pytest.skip("of pandas 3 on")
+    if name == "polars" and int(engine.__version__.partition(".")[0]) < 2:
+        pytest.skip("of Polars 2 on")
+    assert ENGINES[name](engine, made) == made.to_arrow().to_pydict()

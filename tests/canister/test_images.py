@@ -6,14 +6,14 @@ from __future__ import annotations
 import errno
 import os
 import random
-import subprocess
-import sys
 import types
 
 import pytest
 
 from stable_structures import StableMemory
 from stable_structures.canister import plugin
+
+from ..support import command
 
 TESTS = """
 import pytest
@@ -57,9 +57,8 @@ def run(tmp_path):
     def pytest_in(*args, tests=None):
         if tests:
             (tmp_path / "test_it.py").write_text(tests)
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore", *args]
-        done = subprocess.run(
-            command, cwd=tmp_path, env={**os.environ, "PYTEST_ADDOPTS": ""}, capture_output=True, text=True, check=False, timeout=120
+        done = command.run_pytest(
+            "-q", "-p", "no:cacheprovider", "-W", "ignore", *args, cwd=tmp_path, env={**os.environ, "PYTEST_ADDOPTS": ""}
         )
         assert "INTERNALERROR" not in done.stdout + done.stderr, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout

@@ -13,8 +13,10 @@ import pytest
 from stable_structures import _native as native
 from stable_structures.canister import Canister
 from stable_structures.canister import message as messages
+from stable_structures.canister.canister import START_TIME
 from stable_structures.canister.modules import one_at_a_time
 from stable_structures.deployment import Deployment
+from stable_structures.principal import Principal
 
 PYTHON = """
 import canister_text_helper
@@ -89,6 +91,22 @@ def is_free():
     return not thread.is_alive()
 
 
+# Replies with its argument, its caller, the controllers and the certificate.
+ECHO = """(module (import "ic0" "msg_reply" (func $reply)) (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+  (import "ic0" "msg_arg_data_size" (func $size (result i32))) (import "ic0" "msg_arg_data_copy" (func $copy (param i32 i32 i32)))
+  (import "ic0" "msg_caller_size" (func $size2 (result i32))) (import "ic0" "msg_caller_copy" (func $copy2 (param i32 i32 i32)))
+  (import "ic0" "is_controller" (func $is (param i32 i32) (result i32))) (import "ic0" "time" (func $time (result i64)))
+  (import "ic0" "data_certificate_size" (func $size3 (result i32))) (import "ic0" "data_certificate_copy" (func $copy3 (param i32 i32 i32)))
+  (memory 1)
+  (func (export "canister_query echo") (local $n i32)
+    (call $copy (i32.const 0) (i32.const 0) (local.tee $n (call $size))) (call $append (i32.const 0) (local.get $n))
+    (call $copy2 (i32.const 0) (i32.const 0) (local.tee $n (call $size2))) (call $append (i32.const 0) (local.get $n))
+    (i32.store8 (i32.const 0) (call $is (i32.const 0) (local.get $n))) (call $append (i32.const 0) (i32.const 1))
+    (i64.store (i32.const 0) (call $time)) (call $append (i32.const 0) (i32.const 8))
+    (call $copy3 (i32.const 0) (i32.const 0) (local.tee $n (call $size3))) (call $append (i32.const 0) (local.get $n))
+    (call $reply)))"""
+
+
 def counts_of_wasm(canister):
     """Counted in the stable memory, on the heap and in a global."""
     heap, number = struct.unpack("<QQ", canister.query_raw("get"))
@@ -128,6 +146,59 @@ def measure(action):
     begin = time.perf_counter()
     action()
     return time.perf_counter() - begin
+
+
+class Stopper:
+    """Raises before the n-th step of Python in the functions of one module, as a signal handler may."""
+
+    def __init__(self, module, number):
+        self.file, self.left = module.__file__, number
+
+    def __call__(self, frame, *_):
+        if frame.f_code.co_filename == self.file:
+            frame.f_trace_opcodes = True
+            return self.count
+        return None
+
+    def count(self, _frame, event, _):
+        if event == "opcode":
+            self.left -= 1
+            if self.left == 0:
+                raise Alarm
+        return self.count
+
+    def stops(self, action):
+        """Whether the action has so many steps."""
+        before = sys.gettrace()
+        try:
+            sys.settrace(self)
+            action()
+        except Alarm:
+            pass
+        finally:
+            sys.settrace(before)
+        return self.left <= 0
+
+
+def test_the_input_of_a_message_is_its_own_after_one_that_was_cut_short(canister):
+    wasmtime = pytest.importorskip("wasmtime")
+    from stable_structures.canister.wasm import message as filled  # noqa: PLC0415 - needs wasmtime
+
+    made = canister(bytes(wasmtime.wat2wasm(ECHO)))
+
+    def echo(number):
+        who = Principal(bytes([4 + number, 1, 1]))
+        made.controllers, made.time = [who] if number else [], START_TIME + number
+        made.data_certificate = b"certificate %d" % number
+        reply = made.query_raw("echo", b"DIDL argument %d" % number, caller=who)
+        assert reply == b"DIDL argument %d" % number + bytes(who) + bytes([number]) + struct.pack("<Q", made.time) + made.data_certificate
+
+    echo(0)
+    steps = 1
+    while Stopper(filled, steps).stops(lambda: echo(1)):
+        echo(0)
+        steps += 1
+    assert steps > 300
 
 
 @pytest.mark.parametrize("kind", ["mapped", "copying"])

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import functools
 import os
-import subprocess
-import sys
 import traceback
 
 import pytest
 
 from stable_structures.canister import Canister, Rejected, SourceError, Trapped, Unsupported
+
+from ..support import command
 
 PLAIN = """
 from stable_structures.canister import composite_query, ic, query, update
@@ -143,8 +143,8 @@ def test_pytest_shows_a_trap_in_a_few_lines(style, tmp_path):
     forms = {name: source for name, source in FORMS.items() if name != "kybra"}
     (tmp_path / "test_it.py").write_text(TESTS.format(forms=forms))
     (tmp_path / "shop.py").write_text(PLAIN)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore", f"--tb={style}", "test_it.py"]
-    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTEST_ADDOPTS": ""}, capture_output=True, text=True, check=False)
+    words = ["-q", "-p", "no:cacheprovider", "-W", "ignore", f"--tb={style}", "test_it.py"]
+    done = command.run_pytest(*words, cwd=tmp_path, env={**os.environ, "PYTEST_ADDOPTS": ""})
     assert "5 failed" in done.stdout, done.stdout
     reports = done.stdout.partition("= FAILURES =")[2].partition("= short test summary")[0]
     assert f"canister{os.sep}execution.py" not in reports

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 import pytest
 
 from stable_structures import MemoryManager, StableBTreeMap, StableBTreeSet, StableMemory, StableVec, u64
 from stable_structures.canister import plugin
+
+from ..support import command
 
 COUNTER = """
 from stable_structures.canister import ic, update
@@ -54,11 +54,9 @@ def run(tmp_path):
     (tmp_path / "test_it.py").write_text(TESTS)
 
     def pytest_in(*args):
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *args]
-        environment = {**os.environ, "PYTEST_ADDOPTS": ""}
         if not any(point.name == "stable_structures" for point in _entry_points()):
-            command += ["-p", "stable_structures.canister.plugin"]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+            args += ("-p", "stable_structures.canister.plugin")
+        return command.run_pytest("-q", "-p", "no:cacheprovider", *args, cwd=tmp_path, env={**os.environ, "PYTEST_ADDOPTS": ""})
 
     return pytest_in
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from ..support import command
+
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
@@ -49,27 +51,27 @@ def in_our_environment(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("command", each("bash run"))
-def test_commands_marked_as_runnable_succeed(command, tmp_path):
-    in_our_environment([shutil.which("bash"), "-euo", "pipefail", "-c", command], tmp_path)
+@pytest.mark.parametrize("block", each("bash run"))
+def test_commands_marked_as_runnable_succeed(block, tmp_path):
+    in_our_environment([shutil.which("bash"), "-euo", "pipefail", "-c", block], tmp_path)
 
 
 def test_the_order_book_goes_on_where_it_stopped(tmp_path):
-    command = [sys.executable, str(EXAMPLES / "order_book.py"), "book.bin"]
-    assert in_our_environment(command, tmp_path) == "traded 6; waiting: 1 asks, 0 bids; trades so far: 2\n"
-    assert "trades so far: 5" in in_our_environment(command, tmp_path)
+    again = [sys.executable, str(EXAMPLES / "order_book.py"), "book.bin"]
+    assert in_our_environment(again, tmp_path) == "traded 6; waiting: 1 asks, 0 bids; trades so far: 2\n"
+    assert "trades so far: 5" in in_our_environment(again, tmp_path)
 
 
 def test_the_canister_of_the_examples_passes_its_tests(tmp_path):
     shutil.copytree(EXAMPLES / "counter", tmp_path / "counter", ignore=shutil.ignore_patterns("__pycache__"))
-    assert "3 passed" in in_our_environment([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "counter"], tmp_path)
+    assert "3 passed" in command.run_pytest("-q", "-p", "no:cacheprovider", "counter", cwd=tmp_path).stdout
 
 
 @pytest.mark.parametrize(("name", "count"), [("rust_counter", 4), ("motoko_counter", 3)])
 def test_the_wasm_canisters_of_the_examples_pass_their_tests(name, count, tmp_path):
     pytest.importorskip("wasmtime")
     shutil.copytree(EXAMPLES / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    assert f"{count} passed" in in_our_environment([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", name], tmp_path)
+    assert f"{count} passed" in command.run_pytest("-q", "-p", "no:cacheprovider", name, cwd=tmp_path).stdout
 
 
 def test_a_snapshot_is_rescued(tmp_path):

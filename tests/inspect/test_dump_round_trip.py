@@ -9,6 +9,8 @@ import math
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +30,17 @@ from stable_structures import (
     StableMinHeap,
     StableVec,
 )
+from stable_structures.encodings.json_form import to_json
+from stable_structures.errors import IncompatibleType
 from stable_structures.inspect import Unreadable, open_image
 from stable_structures.inspect.dump import OUTPUTS, table, write
 from stable_structures.inspect.encoding import Encoded
 from stable_structures.inspect.formats.layout import Damage
 from stable_structures.inspect.rewrite.rewrite import load
+from stable_structures.inspect.values import from_json, from_text
 from stable_structures.storable import Codec, OptionCodec, Record, ReverseCodec, Tuple2Codec, Tuple3Codec, parse_type
 from stable_structures.storable.cbor import CborCodec
+from stable_structures.storable.moments import DateCodec, DatetimeCodec, DecimalCodec, UuidCodec
 from stable_structures.storable.octets import PrincipalCodec, StrCodec
 from stable_structures.storable.scalars import BoolCodec, FloatCodec, IntCodec, UnitCodec
 
@@ -69,7 +75,7 @@ def cbor() -> st.SearchStrategy[bytes]:
     return st.sampled_from(CBOR) | st.builds(lambda value, canonical: cbor2.dumps(value, canonical=canonical), values, st.booleans())
 
 
-def encodings(codec: Codec[Any]) -> st.SearchStrategy[bytes]:
+def encodings(codec: Codec[Any]) -> st.SearchStrategy[bytes]:  # noqa: PLR0911 - one for each kind of type
     """Bytes that are a value of the type, among them such as no value of Python's leads back to."""
     if isinstance(codec, OptionCodec):
         some = encodings(codec.part).map(lambda data: data + b"\1")
@@ -79,6 +85,8 @@ def encodings(codec: Codec[Any]) -> st.SearchStrategy[bytes]:
         return parts.map(
             lambda datas: codec.encode(tuple(part.decode(one) for part, one in zip(codec.fields.values(), datas, strict=True)))
         )
+    if isinstance(codec, MOMENTS):
+        return MOMENTS_OF[type(codec)].map(codec.encode)
     if isinstance(codec, IntCodec):
         return (st.integers(codec.minimum, codec.maximum) | st.sampled_from([codec.minimum, codec.maximum])).map(codec.encode)
     special = {StrCodec: texts().map(str.encode), CborCodec: cbor(), BoolCodec: st.sampled_from([b"\0", b"\1"]), UnitCodec: st.just(b"")}
@@ -95,8 +103,21 @@ def encodings(codec: Codec[Any]) -> st.SearchStrategy[bytes]:
     return st.binary(min_size=most if codec.bound.is_fixed_size else 0, max_size=8 if most is None else most)
 
 
+MOMENTS_OF: dict[type, st.SearchStrategy[Any]] = {
+    DatetimeCodec: st.datetimes(timezones=st.just(UTC))
+    | st.sampled_from([datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC), datetime(1970, 1, 1, tzinfo=UTC)]),
+    DateCodec: st.dates(),
+    UuidCodec: st.uuids(),
+    DecimalCodec: st.decimals(allow_nan=False)
+    | st.sampled_from(
+        list(map(Decimal, ("0", "-0.0", "1E+20", "1E-7", "-1.50", "1E+99999", "-1E-99999", "Infinity", "-Infinity", "9" * 60)))
+    ),
+}
+MOMENTS = tuple(MOMENTS_OF)
+OF_MOMENTS = ["datetime", "date", "UUID", "Decimal"]
 INTEGERS = [f"{sign}{bits}" for sign in "ui" for bits in (8, 16, 32, 64, 128)]
 KEYS = [*INTEGERS, "bool", "string", "bytes", "blob<5>", "array<3>", "principal", "reverse<i16>", "option<string>", "tuple<u8, blob<3>>"]
+KEYS += [*OF_MOMENTS, "reverse<date>", "tuple<datetime, UUID>"]
 FIXED = [
     *INTEGERS,
     "f32",
@@ -108,6 +129,7 @@ FIXED = [
     "option<blob<2>>",
     "tuple<i8, bool>",
     "tuple<u8, blob<3>, f32>",
+    *("datetime", "date", "UUID", "option<date>"),
 ]
 VALUES = [
     *dict.fromkeys([*KEYS, *FIXED]),
@@ -121,6 +143,7 @@ VALUES = [
         "option<option<blob<3>>>",
         "option<principal>",
     ),
+    *("option<datetime>", "option<Decimal>", "tuple<date, Decimal, u8>", "tuple<u8, UUID, option<date>>", "option<option<UUID>>"),
     *("option<tuple<option<blob<2>>, u8>>", "tuple<string, cbor, string>", "tuple<u8, option<string>, f64>", "reverse<option<string>>"),
     "Record([('a', '<u4'), ('b', 'S3'), ('c', '<f4')])",
 ]
@@ -225,6 +248,22 @@ def test_every_type_comes_back(name, form, tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("type")
     for way in ways(form):
         comes_back("log", memory, (None, codec), folder, form, **way)
+
+
+@pytest.mark.parametrize("name", [*OF_MOMENTS, "reverse<Decimal>", "option<Decimal>", "option<date>"])
+@settings(max_examples=20)
+@given(data=st.data())
+def test_a_key_is_given_as_a_dump_shows_it(name, data):
+    codec = parse_type(name)
+    value = codec.decode(data.draw(encodings(codec)))
+    assert from_text(codec, "null" if value is None else str(to_json(value))) == value
+
+
+def test_a_number_without_a_point_is_a_decimal_too():
+    assert from_json(parse_type("Decimal"), 5) == Decimal(5)
+    assert from_text(parse_type("Decimal"), "5") == Decimal(5)
+    with pytest.raises(IncompatibleType):
+        parse_type("Decimal").encode(from_json(parse_type("Decimal"), 5.5))
 
 
 # ---- what is in the files ----

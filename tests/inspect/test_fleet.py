@@ -158,4 +158,16 @@ def test_a_folder_that_may_not_be_read_is_a_line_too(tmp_path, monkeypatch):
         return iterdir(path)
 
     monkeypatch.setattr(Path, "iterdir", refuse)
-    assert images_in(str(tmp_path)) == [str(tmp_path / "closed"), str(tmp_path / "other.bin")]
+    assert images_in(str(tmp_path)) == [str(tmp_path / one) for one in ("closed", "empty", "other.bin")]
+
+
+def test_an_empty_folder_is_a_line_too(fleet):
+    (fleet / "a download that failed").mkdir()
+    (fleet / "texts").mkdir()
+    (fleet / "texts" / "readme.md").write_text("what these are")
+    code, out, _ = run(fleet)
+    assert code == 2
+    [line] = [line for line in out.splitlines() if "a download that failed" in line]
+    assert "unreadable" in line
+    assert "texts" not in out
+    assert "4 canisters, 3 sound" in out

@@ -14,8 +14,11 @@ import pytest
 
 from stable_structures import PAGE_SIZE, CorruptMemory, StableMemory, WalCorrupt
 from stable_structures.inspect import check, inspect, open_image
+from stable_structures.inspect.image import Image
 
 from ..support import command
+
+fsspec = pytest.importorskip("fsspec", reason="the extra 'remote' is not installed")
 
 # Writes to a file and ends without closing it; now and then it makes the commits durable, so that records begin at blocks.
 WRITER = """
@@ -96,7 +99,24 @@ def agree(folder: Path, data: bytes, log: bytes) -> bool:
     if wanted is not None:
         assert shown == wanted
     assert (path.read_bytes(), path.with_name("seen.bin-wal").read_bytes()) == (data, log)
+    if log.startswith(b"SMWALv01"):  # what else lies there may be a server's page for what it does not have
+        agree_from_afar(data, log, shown, image)
     return wanted is not None
+
+
+def agree_from_afar(data: bytes, log: bytes, shown: bytes, near: Image) -> None:
+    """The same file and log on another machine are the same memory, with the same problems."""
+    elsewhere = fsspec.filesystem("memory")
+    elsewhere.pipe({"/logs/seen.bin": data, "/logs/seen.bin-wal": log})
+    try:
+        with open_image("memory://logs/seen.bin") as image:
+            assert image.source.read(0, image.source.nbytes) == shown
+            assert image.problems == near.problems
+            assert image.notes == near.notes
+            memory = image.source.memory()
+            assert memory.read(0, len(shown)) == shown
+    finally:
+        elsewhere.rm("/logs", recursive=True)
 
 
 def test_of_random_logs_the_inspector_says_what_the_core_does(seed, tmp_path):

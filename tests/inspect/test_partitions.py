@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stable_structures import (
+    CorruptMemory,
     MemoryManager,
     StableBTreeMap,
     StableBTreeSet,
@@ -23,9 +24,12 @@ from stable_structures import (
     open_image,
     u64,
 )
+from stable_structures.errors import StableError
 from stable_structures.inspect import Unreadable
+from stable_structures.inspect.dump import table
+from stable_structures.inspect.formats.layout import Damage
 
-from ..support.inspect_images import OLD, old, read, types_of
+from ..support.inspect_images import OLD, meanings, old, read, types_of
 
 pyarrow = pytest.importorskip("pyarrow", reason="the extra 'arrow' is not installed")
 
@@ -188,3 +192,97 @@ def test_two_workers_of_dask_distributed_read_what_one_process_reads(ten_parts):
         frame = read_map(ten_parts, 0, npartitions=10).compute()
     assert dict(zip(frame["key"].tolist(), frame["value"].tolist(), strict=True)) == whole
     assert len(frame) == len(whole)
+
+
+# ---- damage: never silently short ----
+
+
+WAYS = {
+    "chunks": lambda image: sum(len(list(part)) for part in image.partitions(3, 3, by="chunks")),
+    "keys": lambda image: sum(len(list(part)) for part in image.partitions(3, 3, by="keys")),
+    "pickled": lambda image: sum(len(list(pickle.loads(pickle.dumps(part)))) for part in image.partitions(3, 3)),  # noqa: S301 - our own
+    "Arrow": lambda image: image[3].to_arrow().num_rows,
+    "dump": lambda image: sum(1 for _ in table(image._part(3)).rows),
+    "unordered dump": lambda image: sum(1 for _ in table(image._part(3), unordered=True).rows),
+}
+
+
+@pytest.fixture(scope="module")
+def damageable(tmp_path_factory):
+    memory, expected = grown((u64, str), range(300), range(40, 90), lambda key: "x" * (key * 37 % 1500))
+    folder = tmp_path_factory.mktemp("damage")
+    (folder / "memories.toml").write_text('[memories.3]\nname = "users"\nkey = "u64"\nvalue = "string"\n')
+    data = read(memory)
+    return folder / "image.bin", data, len(expected), [one for one in meanings(data) if "manager" not in one.kind]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_damage_is_an_error_or_changes_no_number_of_entries(damageable, way):
+    path, data, count, places = damageable
+    order, kinds = random.Random(way), {}
+    for place in places:
+        kinds.setdefault(place.kind, []).append(place)
+    refused = 0
+    for kind, found in kinds.items():
+        for place in order.sample(found, min(len(found), 5)):
+            damaged = bytearray(data)
+            damaged[order.randrange(place.start, place.stop)] ^= 1 << order.randrange(8)
+            path.write_bytes(damaged)
+            try:
+                with open_image(path) as image:
+                    assert WAYS[way](image) == count, (kind, place)
+            except (StableError, Damage, KeyError):
+                refused += 1
+    assert refused > len(kinds) / 2
+
+
+def test_an_error_names_the_map_and_what_is_missing(damageable):
+    path, data, count, places = damageable
+    damaged = bytearray(data)
+    length = next(place for place in places if place.kind == "map: length")
+    damaged[length.start] ^= 1
+    path.write_bytes(damaged)
+    with open_image(path) as image:
+        parts = image.partitions("users", 3)
+        assert [part.length for part in parts] == [count ^ 1] * 3
+        read_ = [len(list(part)) for part in parts[:2]]
+        with pytest.raises(
+            CorruptMemory, match=rf"memory 3 'users', map: its parts have {count} entries together, and it counts {count ^ 1}"
+        ):
+            list(parts[2])
+        assert sum(read_) < count
+        assert [len(list(pickle.loads(pickle.dumps(part)))) for part in image.partitions("users", 3)[:2]] == read_  # noqa: S301 - our own
+    chunk = next(place for place in places if place.kind.startswith("node"))
+    damaged = bytearray(data)
+    damaged[chunk.start - 16] ^= 0xFF
+    path.write_bytes(damaged)
+    with (
+        open_image(path) as image,
+        pytest.raises(CorruptMemory, match="memory 3 'users', map: a chunk is a node, an overflow page or free"),
+    ):
+        [list(part) for part in image.partitions("users", 3)]
+
+
+def test_parts_are_of_the_version_that_was_divided(tmp_path):
+    path = tmp_path / "image.bin"
+    with StableMemory.open(path) as memory:
+        StableBTreeMap[u64, u64](memory).update({i: i for i in range(1000)})
+    with open_image(path) as image:
+        parts = image.partitions(None, 3, by="keys")
+    with StableMemory.open(path) as memory:
+        StableBTreeMap[u64, u64](memory)[2000] = 1
+    for part in parts:
+        with pytest.raises(Unreadable, match="make the parts again"):
+            part.to_arrow()
+
+
+def test_a_vec_that_is_cut_off_is_no_short_part(tmp_path):
+    memory = StableMemory()
+    StableVec[u64](memory).extend(range(30_000))
+    path = saved(tmp_path, memory)
+    with open_image(path) as image:
+        parts = image.partitions(None, 3)
+    path.write_bytes(path.read_bytes()[:65536])
+    for part in parts:
+        with pytest.raises(CorruptMemory):
+            list(part)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import os
@@ -13,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
+import stable_structures
 from stable_structures import Cbor, MemoryManager, StableBTreeMap, StableCell, StableLog, StableMemory, StableVec, u64
-from stable_structures.inspect import Unreadable, check, diff, export, get, inspect, open_image, table, write
-from stable_structures.inspect.remote import http
+from stable_structures.inspect import Unreadable, check, diff, export, get, inspect, open_image, shrink, table, write
+from stable_structures.inspect.remote import http, place
 from stable_structures.inspect.remote.names import is_remote, shown
 from stable_structures.inspect.remote.source import RemoteSource
 
@@ -173,15 +175,81 @@ def test_a_gzip_is_read_once_from_end_to_end(image):
         assert len(set(firsts)) == len(firsts)
 
 
-def test_a_log_beside_it_is_said(served):
+def left_behind(folder, count):
+    """File and log of a program that was killed, and what they are together."""
+    path = folder / "left.bin"
+    code = (
+        "import os, sys; from stable_structures import StableBTreeMap, StableMemory, u64\n"
+        f"users = StableBTreeMap[u64, str](StableMemory.open({str(path)!r}))\n"
+        f"users.update({{i: f'user {{i}}' for i in range({count})}}); users[7] = 'Ada'\n"
+        "os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    return path.read_bytes(), path.with_name("left.bin-wal").read_bytes()
+
+
+def test_a_log_beside_it_is_applied(tmp_path):
+    data, log = left_behind(tmp_path, 5000)
+    with serving() as (url, files):
+        files.put("/left.bin", data)
+        files.put("/left.bin-wal", log)
+        assert check(f"{url}/left.bin") == check(tmp_path / "left.bin") == []
+        with stable_structures.open_image(f"{url}/left.bin") as image:
+            assert len(image[None]) == 5000
+            assert image[None][7] == "Ada"
+            assert "shown is what was committed" in "".join(image.notes)
+            assert sorted(key for part in image.partitions(None, 3) for key, _ in part) == list(range(5000))
+        files.put("/left.bin-wal", b"<html>not found</html>")  # a server that has a page for everything
+        with open_image(f"{url}/left.bin") as opened:
+            assert opened.source.nbytes == len(data)
+            assert not any("wal" in note for note in opened.notes)
+
+
+def test_a_log_that_is_too_large_to_be_applied_is_a_problem(tmp_path, monkeypatch):
+    data, log = left_behind(tmp_path, 500)
+    monkeypatch.setattr(place, "_LARGEST", len(log) - 1)
+    with serving() as (url, files):
+        files.put("/left.bin", data)
+        files.put("/left.bin-wal", log)
+        with open_image(f"{url}/left.bin") as opened:
+            assert [one.rule for one in opened.problems if "too many to be read at once" in one.rule]
+            assert any("left.bin-wal" in note for note in opened.notes)
+        with pytest.raises(Unreadable, match=r"left\.bin"):
+            shrink(f"{url}/left.bin", tmp_path / "small.bin")
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 405, 409])
+def test_a_link_that_covers_one_name_alone(served, status):
+    """What lies beside it by its name, a schema or a log, is not offered, and that is no error."""
     url, files = served
-    files.put("/image.bin-wal", b"SMWALv01" + bytes(4088))
+    files.refused = status
+    files.put("/memories.toml", b"no TOML")
+    files.put("/image.bin-wal", b"SMWALv01")
+    with open_image(f"{url}?X-Signature=abc") as opened:
+        assert opened.problems == []
+    with pytest.raises(Unreadable, match=f"HTTP {status}"):
+        open_image(url)
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 503])
+def test_a_busy_server_hides_no_log(served, status):
+    url, files = served
+    files.failing = {"/image.bin-wal": status}
     with open_image(url) as opened:
-        assert any("log" in one.rule for one in opened.problems)
+        assert [one.structure for one in opened.problems] == ["log"]
     assert command.run(["check", url]).returncode == 1
-    files.put("/image.bin-wal", b"<html>not found</html>")  # a server that has a page for everything
+    files.failing = {"/memories.toml": status}
+    with pytest.raises(Unreadable, match=f"HTTP {status}"):
+        open_image(url)
+
+
+def test_a_server_with_a_page_for_every_name(served):
+    url, files = served
+    files.page = b"<!doctype html>\n<title>Not found</title>" + b" " * (1 << 19)
     with open_image(url) as opened:
         assert opened.problems == []
+    with pytest.raises(Unreadable, match=r"not TOML|not a snapshot|no JSON|page"):
+        open_image(url.replace("/image.bin", "/folder/"))
 
 
 def test_empty_and_small_objects():
@@ -247,7 +315,7 @@ def test_absent_and_refused(served):
     url, files = served
     with pytest.raises(Unreadable, match="not found"):
         open_image(url + "x")
-    files.statuses = [403]
+    files.failing = {"/image.bin": 403}
     with pytest.raises(Unreadable, match="refused"):
         open_image(url)
 
@@ -347,6 +415,71 @@ def test_a_server_that_does_not_answer(served, monkeypatch):
     files.delay = 0.5
     with pytest.raises(Unreadable, match="in time"):
         open_image(url)
+
+
+def sends(status, body=b"", times=1, **headers):
+    """An answer of a server that is up to something."""
+
+    def answer(handler):
+        handler.close_connection = True
+        handler.send_response(status)
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        with contextlib.suppress(OSError):  # the other side has seen enough
+            for _ in range(times):
+                handler.wfile.write(body)
+
+    return answer
+
+
+def part(total):
+    return sends(206, bytes(1 << 18), Content_Range=f"bytes 0-262143/{total}", Content_Length=str(1 << 18), ETag='"a"')
+
+
+ATTACKS = {
+    **{f"a size of {total}"[:30]: part(total) for total in (0, 5, -1, "*", 2**50, 2**63, 2**64, 10**30, "9" * 5000, "\u0663")},
+    "an endless whole": sends(200, bytes(1 << 16), 10_000),
+    "an endless part": sends(206, bytes(1 << 16), 10_000, Content_Range="bytes 0-262143/1000000000"),
+    "a bomb": sends(206, gzip.compress(bytes(1 << 26)), Content_Encoding="gzip", Content_Range="bytes 0-262143/300000000"),
+    "a circle": sends(302, Location="/image.bin?token=SECRET", Content_Length="0"),
+    "a way to a file": sends(302, Location="file:///etc/passwd?SECRET", Content_Length="0"),
+    "a way to nobody": sends(302, Location="http://ada:SECRET@127.0.0.1:9/x?sig=SECRET", Content_Length="0"),
+    "a way to nothing": sends(302, Location="http://[bad/?SECRET", Content_Length="0"),
+    "no length": sends(206, b"x", Content_Length="abc", Content_Range="bytes 0-9/10"),
+    "no content": sends(204),
+    "many parts": sends(206, b"x" * 10, Content_Type="multipart/byteranges; boundary=x", Content_Length="10"),
+    "a long header": sends(206, X="y" * 20_000),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_hostile_server_gets_an_error_without_secrets(attack):
+    with serving() as (url, files):
+        files.put("/image.bin", b"x")
+        files.answer = ATTACKS[attack]
+        with pytest.raises(Unreadable) as refusal:
+            open_image(url.replace("://", "://ada:SECRET@") + "/image.bin?sig=SECRET")
+    assert "SECRET" not in str(refusal.value)
+    assert str(refusal.value).startswith(f"{url}/image.bin: ")
+    assert "\n" not in str(refusal.value)
+
+
+def test_no_message_and_no_part_shows_secrets(served):
+    url, files = served
+    with stable_structures.open_image(f"{url}?sig=SECRET", storage_options={"headers": {"Authorization": "SECRET"}}) as image:
+        parts = image.partitions(0, 2)
+        assert "SECRET" not in f"{image!r} {image.notes} {parts!r} {image[0]!r} {image._repr_html_()}"
+    files.put("/image.bin", files.content["/image.bin"], "two")
+    with pytest.raises(Unreadable, match="another version than the one that was divided") as refusal:
+        list(parts[0])
+    assert "SECRET" not in str(refusal.value)
+
+
+def test_nothing_at_all_is_not_an_empty_memory():
+    with serving() as (url, files):
+        files.put("/empty.bin", b"")
+        assert command.run(["inspect", f"{url}/empty.bin"]).returncode == 2
 
 
 def test_nobody_listens():

@@ -7,13 +7,14 @@ import math
 import sqlite3
 import struct
 from contextlib import closing
+from datetime import UTC
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stable_structures import MemoryManager, Principal, StableBTreeMap, StableBTreeSet, StableLog, StableMemory, StableVec, u64
-from stable_structures.inspect import Unreadable, check, inspect, load, open_image
+from stable_structures.inspect import Unreadable, check, inspect, load, open_image, table
 from stable_structures.inspect.formats.sqlite import find_database
 from stable_structures.inspect.sqlite import export_database, integrity, write_database
 from stable_structures.storable import parse_type
@@ -45,6 +46,13 @@ VALUES = {
     "principal": st.binary(max_size=29).map(Principal),
     "tuple<u64,i32>": st.tuples(INTEGERS["u64"], st.integers(-9, 9)),
     "tuple<f64,bool>": st.tuples(st.floats(), st.booleans()),
+    "datetime": st.datetimes(timezones=st.just(UTC)),
+    "date": st.dates(),
+    "UUID": st.uuids(),
+    "Decimal": st.decimals(allow_nan=False),
+    "option<datetime>": st.none() | st.datetimes(timezones=st.just(UTC)),
+    "option<Decimal>": st.none() | st.decimals(allow_nan=False),
+    "tuple<date,UUID>": st.tuples(st.dates(), st.uuids()),
     "option<u64>": INTEGERS["u64"],
     "option<vec<u8>>": st.none() | st.binary(max_size=9),
     "option<string>": st.none() | st.text(),
@@ -53,6 +61,24 @@ VALUES = {
         st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.text() | st.binary() | st.floats(), st.lists, max_leaves=4
     ),
 }
+
+
+KEYS = ["u64", "i64", "u128", "bool", "string", "vec<u8>", "principal", "datetime", "date", "UUID", "Decimal"]
+
+
+@pytest.mark.parametrize("name", KEYS)
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data())
+def test_every_key_comes_back(tmp_path_factory, name, data):
+    folder, codec = tmp_path_factory.mktemp("sqlite"), parse_type(name)
+    memory = StableMemory()
+    kept = StableBTreeMap[codec, u64](memory)
+    kept.update({key: i for i, key in enumerate(data.draw(st.lists(VALUES[name], min_size=1, max_size=20)))})
+    types = {None: (codec, parse_type("u64"))}
+    write_database(open_image(memory), folder / "dump.sqlite", types)
+    load(folder / "dump.sqlite", folder / "back.bin", key=codec, value=parse_type("u64"))
+    with open_image(memory) as before, open_image(folder / "back.bin") as after:
+        assert list(table(before.part(None), raw=True).rows) == list(table(after.part(None), raw=True).rows)
 
 
 @pytest.mark.parametrize("name", VALUES)

@@ -5,7 +5,10 @@ import dataclasses
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from stable_structures import StableBTreeMap, StableMemory, StableVec
 from stable_structures.errors import BoundExceeded, CorruptMemory, IncompatibleType
 from stable_structures.principal import Principal
 from stable_structures.storable import (
@@ -166,3 +169,75 @@ def test_damaged_arrays_are_found():
         codec(bool).decode_array(b"\0\2")
     with pytest.raises(CorruptMemory, match="whole items of 2 bytes, found 3 bytes"):
         codec(u16).decode_array(b"abc")
+
+
+# ---- numbers: exactly, or refused ----
+
+NUMBERS = [u8, u16, u32, u64, u128, i8, i16, i32, i64, i128, f32, f64, bool]
+DTYPES = ["?", *"bhilqBHILQ", "e", "f", "d"]
+EDGES = [sign * (2**bits + more) for bits in (0, 7, 8, 11, 15, 16, 24, 31, 32, 53, 54, 63, 64) for more in (-1, 0, 1) for sign in (1, -1)]
+
+
+def numbers():
+    return st.sampled_from(EDGES) | st.integers(-(2**65), 2**65) | st.booleans() | st.sampled_from([0.0, -0.5, 0.1, 1e300, 2.0**53, 255.0])
+
+
+def is_kept(tp, given, found):
+    """An integer or bool is what it was; a float too, or rounded to an f32."""
+    if isinstance(given, float) and tp is f32:
+        return found == np.float32(given)
+    return found == given
+
+
+def stored(tp, values, array):
+    """What is stored of numbers in each of the ways that there are: a value, a row, many at once, fields of records."""
+    made, row, vec = codec(tp), codec(tuple[tp, u8]), StableVec[tp](StableMemory())
+    one = values[0] if array is None else array[0]
+    yield lambda: [made.decode(made.encode(one))]
+    yield lambda: [row.decode(row.encode((one, 1)))[0]]
+    yield lambda: vec.extend(values if array is None else array) or list(vec)
+    if made.dtype is None or tp is bool:
+        return
+    record = Record([("f0", made.native_dtype), ("f1", "u1")])
+    yield lambda: [record.decode(record.encode((one, 1)))["f0"].item()]
+    if array is not None:
+        pairs = np.array([(item, 1) for item in array], [("f0", array.dtype), ("f1", "u1")])
+        yield lambda: [row.decode(data)[0] for data in split(row.encode_array(pairs), row)]
+        yield lambda: list(record.decode_array(record.encode_array(pairs))["f0"].tolist())
+
+
+@pytest.mark.parametrize("tp", NUMBERS)
+@settings(max_examples=100)
+@given(values=st.lists(numbers(), min_size=1, max_size=3), dtype=st.sampled_from([None, *DTYPES]))
+def test_a_number_is_stored_exactly_or_refused(tp, values, dtype):
+    with np.errstate(over="ignore", invalid="ignore"):
+        try:
+            array = None if dtype is None else np.array(values, dtype)
+        except OverflowError:
+            return
+        values = values if array is None else array.tolist()
+        for way in stored(tp, values, array):
+            try:
+                found = way()
+            except (BoundExceeded, IncompatibleType):
+                continue
+            assert all(is_kept(tp, one, other) for one, other in zip(values, found, strict=False))
+
+
+def split(data, made):
+    size = made.bound.max_size
+    return [bytes(data[at : at + size]) for at in range(0, len(data), size)]
+
+
+def test_what_a_float_would_round_is_said_with_its_place():
+    with pytest.raises(BoundExceeded, match=r"f64 cannot hold 9007199254740993 at index 1: it would become 9007199254740992; pass float"):
+        codec(f64).encode_array(np.array([1, 2**53 + 1]))
+    prices = StableBTreeMap[u64, f64](StableMemory())
+    for given_ in ([1, 2**53 + 1], np.array([1, 2**53 + 1]), np.array([1, 2**64 - 1], np.uint64)):
+        with pytest.raises(BoundExceeded, match="f64 cannot hold"):
+            prices.insert_many([1, 2], given_)
+    with pytest.raises(BoundExceeded, match="f64 cannot hold"):
+        prices[1] = np.int64(2**53 + 1)
+    assert len(prices) == 0
+    prices.insert_many([1, 2], np.array([2**62, -(2**63)]))
+    assert dict(prices) == {1: 2.0**62, 2: -(2.0**63)}

@@ -26,6 +26,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -39,6 +40,7 @@ COMMAND = [sys.executable, "-m", "stable_structures"]
 REQUEST = 1 << 20
 IMPORTED_LATE = ("matplotlib.figure", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "pyarrow.parquet", "shtab")
 """What verbs import when they need it."""
+PYTEST = "import sys, pytest; sys.path.insert(0, ''); sys.exit(pytest.main(sys.argv[1:]))"
 
 
 class Process:
@@ -54,6 +56,7 @@ class Process:
         cwd: Path | None = None,
         limits: Mapping[int, int] | None = None,
         code: str | None = None,
+        server: str = "verbs",
     ) -> None:
         self.returncode: int | None = None
         self._pipes: dict[int, int] = {}
@@ -69,7 +72,7 @@ class Process:
             "limits": list((limits or {}).items()),
             "code": code,
         }
-        socket.send_fds(_server(), [json.dumps(request).encode()], [*theirs, reports.fileno()])
+        socket.send_fds(_server(server), [json.dumps(request).encode()], [*theirs, reports.fileno()])
         reports.close()
         for descriptor in theirs:
             os.close(descriptor)
@@ -153,11 +156,16 @@ def python(code: str, *arguments: object, check: bool = True, **options: Any) ->
     return done
 
 
+def run_pytest(*arguments: str, **options: Any) -> subprocess.CompletedProcess[Any]:
+    """As `subprocess.run` of `python -m pytest ARGUMENTS`, with pytest and its plugins imported already."""
+    return run(arguments, code=PYTEST, server="pytest", **options)
+
+
 @cache
-def _server() -> socket.socket:
+def _server(kind: str) -> socket.socket:
     """Of this process, as long as it lives."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    command = [sys.executable, "-P", __file__, str(theirs.fileno())]
+    command = [sys.executable, "-P", __file__, str(theirs.fileno()), kind]
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # a process with threads should not fork
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
     process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment, **quiet)
@@ -268,13 +276,29 @@ def end(code: int) -> NoReturn:
     os._exit(code)
 
 
-if __name__ == "__main__":
-    from stable_structures.__main__ import main, parser
+def import_pytest() -> None:
+    """pytest and its plugins, by a run without a test: it wants to be the one that imports them."""
+    import pytest  # noqa: PLC0415 - not for verbs
 
+    os.environ.pop("PYTEST_ADDOPTS", None)
+    with tempfile.TemporaryDirectory() as empty:
+        pytest.main(["-p", "no:cacheprovider", f"--rootdir={empty}", f"--config-file={os.devnull}", empty])
+
+
+def import_verbs() -> None:
     for module in IMPORTED_LATE:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
     parser()
+
+
+if __name__ == "__main__":
+    if sys.argv[2] == "pytest":
+        import_pytest()
+    else:
+        from stable_structures.__main__ import main, parser
+
+        import_verbs()
     gc.collect()
     gc.freeze()
     try:

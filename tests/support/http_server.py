@@ -27,6 +27,10 @@ class Files:
         self.delay = 0.0
         self.encoding = None
         self.wrong_start = 0
+        self.refused = 0  # the status for every name without a query
+        self.failing = {}  # path -> status
+        self.page = None  # what it sends for every name that it does not have
+        self.answer = None  # called with the handler instead of its own answer, for the names that it has
         self.before = None  # called with the number of requests before each answer
 
     def put(self, path, data, etag="one"):
@@ -63,8 +67,12 @@ class _Handler(BaseHTTPRequestHandler):
         if files.before is not None:
             files.before(files.count)
         time.sleep(files.delay)
-        data = files.content.get(path)
+        data = files.content.get(path, files.page)
+        if files.answer is not None and data is not None:
+            files.answer(self)
+            return
         status = files.statuses.pop(0) if files.statuses else 404 if data is None else 200
+        status = files.failing.get(path, files.refused if files.refused and "?" not in self.path else status)
         if status != 200:
             files.requests.append((self.command, path, 0, 0))
             self.send_response(status)
@@ -90,7 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
         files.requests.append((self.command, path, first, length))
         self.send_header("Content-Length", str(length))
         if files.validators:
-            self.send_header("ETag", files.etags[path])
+            self.send_header("ETag", files.etags.get(path, '"page"'))
         if files.encoding:
             self.send_header("Content-Encoding", files.encoding)
         self.end_headers()

@@ -44,6 +44,27 @@ static void leave_behind(int durability) {
     memset(file_bytes, 0, sizeof file_bytes);
 }
 
+/* A log that was read elsewhere says the same as the file. */
+static void bytes_say_the_same(const ss_wal_contents *of_file) {
+    static uint8_t bytes[sizeof log_bytes], a[BYTES], b[BYTES];
+    size_t size = read_whole("m-wal", bytes, sizeof bytes);
+    ss_wal_contents *contents = NULL;
+    CHECK_EQ(ss_wal_contents_of(bytes, size, &contents), SS_OK);
+    memset(bytes, 0, sizeof bytes); /* it has a copy */
+    CHECK_EQ(contents->damage.status, of_file->damage.status);
+    CHECK_EQ(contents->damage.address, of_file->damage.address);
+    CHECK_EQ(contents->pages, of_file->pages);
+    CHECK_EQ(contents->span_count, of_file->span_count);
+    for (uint64_t i = 0; i < of_file->span_count; i++) {
+        const ss_wal_span *span = &contents->spans[i];
+        CHECK(memcmp(span, &of_file->spans[i], sizeof *span) == 0);
+        CHECK_EQ(ss_wal_contents_read(contents, span->at, a, span->length), SS_OK);
+        CHECK_EQ(ss_wal_contents_read(of_file, span->at, b, span->length), SS_OK);
+        CHECK(memcmp(a, b, span->length) == 0);
+    }
+    ss_wal_contents_free(contents);
+}
+
 /* The memory by the spans of the log, over zeros; returns whether recovery would take it. */
 static bool show(uint8_t *to, uint64_t size) {
     ss_wal_contents *contents = NULL;
@@ -56,6 +77,8 @@ static bool show(uint8_t *to, uint64_t size) {
         CHECK_EQ(ss_wal_contents_read(contents, span->at, to + span->offset, span->length), SS_OK);
     }
     CHECK_EQ(ss_wal_contents_read(contents, log_size, to, 1), SS_SYSTEM);
+    static unsigned calls;
+    if (calls++ % 16 == 0) bytes_say_the_same(contents);
     ss_wal_contents_free(contents);
     return takes;
 }
@@ -111,6 +134,9 @@ static void what_is_no_log_is_told(void) {
     CHECK(mkdir(path_of("folder"), 0700) == 0);
     CHECK_EQ(ss_wal_contents_new(path_of("folder"), &contents), SS_OK);
     CHECK_EQ(contents->damage.status, SS_WAL_CORRUPT);
+    ss_wal_contents_free(contents);
+    CHECK_EQ(ss_wal_contents_of("", 0, &contents), SS_OK);
+    CHECK_EQ(contents->span_count, 0);
     ss_wal_contents_free(contents);
     write_whole("short", log_bytes, 100);
     CHECK_EQ(ss_wal_contents_new(path_of("short"), &contents), SS_OK);

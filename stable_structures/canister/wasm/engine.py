@@ -271,6 +271,7 @@ class Instance:
         self.compiled = compiled
         self.heap = heap
         self.handle: Any = None
+        self._trap, self._error, self._result = native.out_addresses(1), native.out_addresses(1), native.out_numbers(1)
         self.make()
 
     def make(self) -> None:
@@ -278,6 +279,7 @@ class Instance:
         self._store = wasmtime.Store(self.compiled.engine)
         self._context = self._store._context()
         self._functions: dict[str, Any] = {}
+        self._addresses: dict[str, int] = {}
         made, trap = bindings.wasmtime_instance_t(), ctypes.POINTER(bindings.wasm_trap_t)()
         native.call.ss_ic0_next_heap(self.heap.handle)
         error = bindings.wasmtime_instance_pre_instantiate(self.compiled.prepared, self._context, ctypes.byref(made), ctypes.byref(trap))
@@ -306,15 +308,16 @@ class Instance:
             raise KeyError(name)
         return item
 
-    def function(self, name: str) -> Any:
-        """Return an exported function."""
-        found = self._functions.get(name)
+    def function(self, name: str) -> int:
+        """Return the address of an exported function, to run it."""
+        found = self._addresses.get(name)
         if found is None:
-            found = self._functions[name] = self._export(name).of.func
+            self._functions[name] = function = self._export(name).of.func
+            found = self._addresses[name] = ctypes.addressof(function)
         return found
 
-    def table_function(self, index: int) -> Any:
-        """Return a function of the table. Raises `MachineTrap` if there is none."""
+    def table_function(self, index: int) -> int:
+        """Return the address of a function of the table, until the next call. Raises `MachineTrap` if there is none."""
         value = bindings.wasmtime_val_t()
         if "ss table" not in self.compiled.exports:
             raise MachineTrap(502, "table out of bounds")
@@ -327,7 +330,8 @@ class Instance:
         found = bindings.wasmtime_func_t.from_buffer_copy(value.of.funcref)
         if not self._is_callback(found):
             raise MachineTrap(502, "function signature mismatch")
-        return found
+        self._functions[""] = found
+        return ctypes.addressof(found)
 
     def _is_callback(self, function: Any) -> bool:
         """Return whether it takes an address and returns nothing; its calls are not checked again."""
@@ -373,12 +377,11 @@ class Instance:
 
     # ---- running ----
 
-    def run(self, function: Any, message: Any, environment: int | None = None) -> int:
-        """Run a function with a message of the core. Raises `MachineTrap`."""
-        trap, error, result = native.out_addresses(1), native.out_addresses(1), native.out_numbers(1)
-        place, has = ctypes.addressof(function), environment is not None
-        if not native.call.ss_ic0_run(message, self.handle, place, has, environment or 0, trap, error, result):
-            return int(result[0])
+    def run(self, function: int, message: Any, environment: int | None = None) -> int:
+        """Run the function at an address with a message of the core. Raises `MachineTrap`."""
+        trap, error = self._trap, self._error
+        if not _run(message, self.handle, function, environment is not None, environment or 0, trap, error, self._result):
+            return int(self._result[0])
         raise self._trapped(message, int(trap[0]), int(error[0]))
 
     def _trapped(self, message: Any, trap: int, error: int) -> BaseException:
@@ -402,6 +405,7 @@ class Instance:
         return MachineTrap(502, _MACHINE_TRAPS.get(kind) or _OTHER_TRAPS.get(kind, "unknown"))
 
 
+_run: Final = native.call.ss_ic0_run
 _V128: Final = 4
 
 

@@ -17,6 +17,7 @@ _KINDS: Final = {
 }
 _VARIABLE: Final = "STABLE_STRUCTURES_HEAP"
 _STEP: Final = 1 << 20
+_size: Final = native.call.ss_heap_image_size
 
 
 class Heap:
@@ -44,7 +45,8 @@ class Heap:
     @property
     def size(self) -> int:
         """Bytes."""
-        return int(native.call.ss_heap_image_size(self.handle))
+        size: int = _size(self.handle)
+        return size
 
     @property
     def reserved(self) -> int:

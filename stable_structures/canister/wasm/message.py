@@ -26,6 +26,7 @@ _CALL: Final = struct.Struct("<14Q")
 _STATUS: Final = {"running": 1, "stopping": 2, "stopped": 3}
 _BEST_EFFORT: Final = 300
 _NANOSECONDS: Final = 1_000_000_000
+_UNKNOWN: Final = object()
 
 _MODES: Final = {
     Kind.START: _lib.SS_IC0_START,
@@ -98,79 +99,110 @@ class Messenger:
         self.canister = canister
         self.handle = native.owned(_lib.ss_ic0_new_message(), _lib.ss_ic0_free_message)
         self.handle.is64 = is64
-        self._given: dict[int, bytes | None] = {}
         self._size = native.out_numbers(1)
         self._memory: Any = None
-        self._caller: Principal | None = None
-        self._settings: Any = None
-        self._was_busy = True
-        self._certificate: bytes | None = None
+        self._forget()
         self._set(_lib.SS_IC0_SELF, bytes(canister.id))
         prices = Prices(call_base=Prices.call_base + is64 * 40_000_000_000)
         for name, value in vars(prices).items():
             setattr(self.handle.prices, name, value)
 
+    def _forget(self) -> None:
+        """Forget what the message in the core contains."""
+        self._entry: Any = None
+        self._argument: bytes | None = None
+        self._names: Any = None
+        self._settings: Any = None
+        self._was_busy = True
+        self._certificate: Any = _UNKNOWN
+        self._whole = True
+        """Whether all of the above is in the core, which it may not be after an error or a signal handler that raised."""
+
     def _set(self, which: int, data: bytes) -> None:
-        """Set an input; copy nothing if it is the same as last time."""
-        if self._given.get(which) != data:
-            native.check(_lib.ss_ic0_set_input(self.handle, which, data, len(data)), "message")
-            self._given[which] = data
+        native.check(_lib.ss_ic0_set_input(self.handle, which, data, len(data)), "message")
 
     def fill(self, message: Message, heap: Heap, limit: int, reply: Reply | None = None) -> Any:
-        """Fill the message. O(bytes of the inputs)."""
+        """Fill the message; what is as in the one before stays. O(bytes of the inputs)."""
         handle, canister, context = self.handle, self.canister, message.context
         _lib.ss_ic0_clear(handle)
-        kind = message.kind
+        if not self._whole:
+            self._forget()
+        self._whole = False
+        self._memory = memory = canister.memory
+        handle.stable, handle.heap = memory._handle, heap.handle
+        version = canister.version if message.version is None else message.version
+        composite, before = context.composite, context.instructions
+        entry = (message.kind, context.replicated, composite, message.time, context.deadline, version, canister.status, limit, before)
+        if entry != self._entry:
+            self._fill_entry(message, version, limit)
+            self._entry = entry
+        answered = context.reply is not None
+        handle.answered, handle.timer = answered, canister.global_timer
+        cycles, available = canister.cycles, 0 if answered else context.cycles
+        handle.balance_low, handle.balance_high = cycles & _LOW, cycles >> 64
+        handle.available_low, handle.available_high = available & _LOW, available >> 64
+        self._fill_bytes(message, reply)
+        self._whole = True
+        return handle
+
+    def _fill_entry(self, message: Message, version: int, limit: int) -> None:
+        handle, kind, context = self.handle, message.kind, message.context
         handle.mode = mode_of(kind, context)
-        if self._memory is not canister.memory:
-            self._memory = canister.memory
-        handle.stable, handle.heap = self._memory._handle, heap.handle
-        handle.time, handle.deadline, handle.timer = message.time, context.deadline, canister.global_timer
-        handle.version = canister.version if message.version is None else message.version
-        handle.status = _STATUS[canister.status]
+        handle.time, handle.deadline, handle.version = message.time, context.deadline, version
+        handle.status = _STATUS[self.canister.status]
         handle.instruction_limit, handle.instructions_before = limit, context.instructions
         handle.reply_limit = (3 if kind is Kind.QUERY and not context.replicated else 2) * _MIB
-        handle.answered = context.reply is not None
-        handle.balance_low, handle.balance_high = canister.cycles & _LOW, canister.cycles >> 64
-        handle.available_low, handle.available_high = (0, 0) if context.reply is not None else (context.cycles & _LOW, context.cycles >> 64)
-        handle.refunded_low, handle.refunded_high = message.refunded & _LOW, message.refunded >> 64
-        self._fill_bytes(message, reply)
-        return handle
 
     def _fill_bytes(self, message: Message, reply: Reply | None) -> None:
         canister, context, rejection = self.canister, message.context, message.rejection
         argument = context.args[0] if context.args else b""
         if reply is not None:
             argument = b"" if reply.rejected else reply.value
-        self._set(_lib.SS_IC0_ARGUMENT, argument)
-        if context.caller != self._caller:
-            self._caller = context.caller
-            self._set(_lib.SS_IC0_CALLER, bytes(context.caller))
-        self._set(_lib.SS_IC0_METHOD, context.method.encode())
-        self._set(_lib.SS_IC0_REJECT_MESSAGE, b"" if rejection is None else rejection.message.encode())
-        self.handle.reject_code = 0 if rejection is None else int(rejection.code)
-        settings = (tuple(canister.controllers), dict(canister.env), canister.root_key, canister.subnet)
+        if argument != self._argument:
+            self._set(_lib.SS_IC0_ARGUMENT, argument)
+            self._argument = bytes(argument)
+        names = (context.caller, context.method, rejection, message.refunded)
+        if names != self._names:
+            self._fill_names(*names)
+            self._names = names
+        settings = (canister.controllers, canister.env, canister.root_key, canister.subnet)
         if settings != self._settings:
-            self._settings = settings
-            self._set(_lib.SS_IC0_CONTROLLERS, b"".join(bytes((len(one),)) + one for one in map(bytes, canister.controllers)))
-            self._set(_lib.SS_IC0_ENVIRONMENT, _variables(canister.env))
-            self._set(_lib.SS_IC0_ROOT_KEY, canister.root_key)
-            self._set(_lib.SS_IC0_SUBNET, bytes(canister.subnet))
-        busy = [(bytes(one), count) for one, count in canister.under_way.items() if count > 0]
-        if busy or self._was_busy:
-            native.check(_lib.ss_ic0_set_input(self.handle, _lib.SS_IC0_UNDER_WAY, *_sized(_under_way(busy))), "message")
-        self._was_busy = bool(busy) or message.kind not in (Kind.QUERY, Kind.INSPECT)  # there the message itself counts its calls
+            self._fill_settings(*settings)
+            self._settings = ([*canister.controllers], dict(canister.env), *settings[2:])  # of lists that may change, copies
+        under_way = canister.under_way
+        if under_way or self._was_busy:
+            self._fill_under_way(under_way)
+        if message.kind is not Kind.QUERY and message.kind is not Kind.INSPECT:
+            self._was_busy = True  # there the message itself counts its calls
         self._fill_certificate(message)
+
+    def _fill_names(self, caller: Principal, method: str, rejection: Reply | None, refunded: int) -> None:
+        handle = self.handle
+        self._set(_lib.SS_IC0_CALLER, bytes(caller))
+        self._set(_lib.SS_IC0_METHOD, method.encode())
+        self._set(_lib.SS_IC0_REJECT_MESSAGE, b"" if rejection is None else rejection.message.encode())
+        handle.reject_code = 0 if rejection is None else int(rejection.code)
+        handle.refunded_low, handle.refunded_high = refunded & _LOW, refunded >> 64
+
+    def _fill_settings(self, controllers: list[Principal], env: dict[str, str], root_key: bytes, subnet: Principal) -> None:
+        self._set(_lib.SS_IC0_CONTROLLERS, b"".join(bytes((len(one),)) + one for one in map(bytes, controllers)))
+        self._set(_lib.SS_IC0_ENVIRONMENT, _variables(env))
+        self._set(_lib.SS_IC0_ROOT_KEY, root_key)
+        self._set(_lib.SS_IC0_SUBNET, bytes(subnet))
+
+    def _fill_under_way(self, under_way: dict[Principal, int]) -> None:
+        busy = [(bytes(one), count) for one, count in under_way.items() if count > 0]
+        self._set(_lib.SS_IC0_UNDER_WAY, _under_way(busy))
+        self._was_busy = bool(busy)
 
     def _fill_certificate(self, message: Message) -> None:
         """Set the certificate, which only a query from outside has, before its first call."""
-        context = message.context
-        shown = message.kind in (Kind.QUERY, Kind.COMPOSITE_QUERY) and not context.replicated and not context.by_canister
+        context, kind = message.context, message.kind
+        shown = (kind is Kind.QUERY or kind is Kind.COMPOSITE_QUERY) and not context.replicated and not context.by_canister
         data = self.canister.data_certificate if shown else None
-        if data == self._certificate:
-            return
-        self._certificate = data
-        native.check(_lib.ss_ic0_set_certificate(self.handle, native.NULL if data is None else data, len(data or b"")), "message")
+        if data != self._certificate:
+            native.check(_lib.ss_ic0_set_certificate(self.handle, native.NULL if data is None else data, len(data or b"")), "message")
+            self._certificate = data
 
     # ---- its effects ----
 
@@ -219,10 +251,6 @@ class Messenger:
             cycles = head[10] | head[11] << 64
             method = parts[1].decode("utf-8", "replace")
             yield WireCall(Principal(parts[0]), method, (parts[2],), cycles, raw=True, deadline=deadline), head[3:10]
-
-
-def _sized(data: bytes) -> tuple[bytes, int]:
-    return data, len(data)
 
 
 def _under_way(busy: list[tuple[bytes, int]]) -> bytes:

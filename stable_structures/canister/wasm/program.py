@@ -110,6 +110,7 @@ class WasmProgram:
         self.manager: MemoryManager | None = None
         self.compiled: Compiled = compile_module(code.module)
         self.methods = {name: Method(name, _METHODS[kind], _no_function) for name, kind in code.module.methods().items()}
+        self._entries = {name: f"canister_{kind} {name}" for name, kind in code.module.methods().items()}
         self.instance: Instance
         self._kept = kept
         self._messenger = Messenger(canister, is64=code.module.is64)
@@ -268,8 +269,7 @@ class WasmProgram:
 
     def enter(self, method: Method, message: Message) -> None:
         """Run a method."""
-        kind = next(name for name, one in _METHODS.items() if one is method.kind)
-        self._run(f"canister_{kind} {method.name}", message)
+        self._run_function(self.instance.function(self._entries[method.name]), message)
 
     def run_callback(self, index: int, environment: int, message: Message, reply: Reply | None) -> None:
         """Run a function of the table."""
@@ -282,7 +282,7 @@ class WasmProgram:
     def _run(self, export: str, message: Message) -> None:
         self._run_function(self.instance.function(export), message)
 
-    def _run_function(self, function: Any, message: Message, environment: int | None = None, reply: Reply | None = None) -> None:
+    def _run_function(self, function: int, message: Message, environment: int | None = None, reply: Reply | None = None) -> None:
         canister, context = message.canister, message.context
         had_reply = context.reply is not None
         limit = canister.limits.instructions(message.kind)

@@ -88,8 +88,10 @@ def install_argument(interface: Interface | None, arg: Any) -> bytes:
 
 def _filled(args: Sequence[Any], types: Sequence[Type]) -> Sequence[Any]:
     """Add None for options at the end that were left out."""
+    if len(args) >= len(types):
+        return args
     missing = types[len(args) :]
-    return [*args, *(None for _ in missing)] if missing and all(map(has_none, missing)) else args
+    return [*args, *(None for _ in missing)] if all(map(has_none, missing)) else args
 
 
 def answer(interface: Interface | None, method: str, data: bytes) -> Any:

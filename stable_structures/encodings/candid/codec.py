@@ -114,6 +114,12 @@ def _header(types: tuple[Type, ...]) -> bytes:
     return _Table().header(types)
 
 
+@functools.lru_cache(maxsize=1024)
+def _primitive_header(types: tuple[Type, ...]) -> bytes | None:
+    """Return how a message of these types begins; None if one of them is not primitive."""
+    return _header(types) if all(type(one) is Primitive for one in types) else None
+
+
 def encode(values: Sequence[Any], types: Sequence[Type]) -> bytes:
     """Return a message of these values. O(size). Raises `TypeError` and `OverflowError` for a value that is not of its type."""
     if len(values) != len(types):
@@ -122,7 +128,10 @@ def encode(values: Sequence[Any], types: Sequence[Type]) -> bytes:
     out = [_header(tuple(types))]
     for number, (value, given) in enumerate(zip(values, types, strict=True), 1):
         try:
-            _put(out.append, value, given, 0)
+            if type(given) is Primitive:
+                out.append(_primitive(value, given))
+            else:
+                _put(out.append, value, given, 0)
         except (TypeError, OverflowError) as error:
             raise type(error)(f"argument {number}: {error}") from None
     return b"".join(out)
@@ -165,6 +174,8 @@ def _put(put: Put, value: Any, given: Type, depth: int) -> None:
 
 def _primitive(value: Any, given: Primitive) -> bytes:
     name = given.name
+    if name in FIXED:
+        return _number(value, name, given)
     if name in ("null", "reserved"):
         if value is not None and name == "null":
             raise _wrong(value, given)
@@ -266,6 +277,8 @@ def _put_variant(put: Put, value: Any, given: Variant, depth: int) -> None:
 
 
 class _Reader:
+    __slots__ = ("at", "data", "empty")
+
     def __init__(self, data: bytes, at: int) -> None:
         self.data = data
         self.at = at
@@ -371,11 +384,11 @@ def decode(data: bytes, types: Sequence[Type] | None = None, *, names: Mapping[i
     if not data.startswith(MAGIC):
         raise CandidError(f"these {len(data)} bytes are not Candid: they do not begin with DIDL")
     try:
-        if types is not None and all(type(one) is Primitive for one in types):
-            head = _header(tuple(types))
-            if data.startswith(head):  # as in most replies
-                reader = _Reader(data, len(head))
-                return _to_the_end(reader, [_get_primitive(reader, one, one) for one in types if isinstance(one, Primitive)], whole=whole)
+        head = None if types is None else _primitive_header(tuple(types))
+        if types is not None and head is not None and data.startswith(head):  # as in most replies
+            reader = _Reader(data, len(head))
+            values = [_get_primitive(reader, one, one) for one in types if type(one) is Primitive]
+            return _to_the_end(reader, values, whole=whole)
         reader = _Reader(data, len(MAGIC))
         given = _given(reader, names)
         return _to_the_end(reader, _values(reader, given, given if types is None else types), whole=whole)
@@ -515,7 +528,7 @@ def _get_primitive(reader: _Reader, found: Primitive, wanted: Type) -> Any:
         raise CandidError("a value of the type empty")
     else:
         value = None
-    fits = isinstance(wanted, Primitive) and (wanted.name == name or (name, wanted.name) == ("nat", "int"))
+    fits = wanted is found or (isinstance(wanted, Primitive) and (wanted.name == name or (name, wanted.name) == ("nat", "int")))
     if not fits and not (name == "principal" and isinstance(wanted, Service)):
         raise _Misfit(f"expected {type_text(wanted)}, the message has {name}")
     return value

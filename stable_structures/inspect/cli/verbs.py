@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The verbs that look into memories, for `stable-structures` and `python -m stable_structures`: thin, over this package.
 
-Exit codes: 0 sound, done, the same; 1 damaged, entries lost, different, absent; 2 not recognised, unreadable, wrong use.
+Exit codes: 0 sound, done, the same; 1 damaged, entries lost, different, absent; 2 not recognised, unreadable, wrong use; 3 changed while
+it was read.
 """
 
 from __future__ import annotations
@@ -26,19 +27,21 @@ from ..formats.layout import Damage, Finding
 from ..formats.recognise import STRUCTURES
 from ..guessed import first_schema
 from ..image import Image, Part, SchemaFiles, Types, images_in
+from ..jobs import cores
 from ..parts import write_parts
 from ..repair.salvage import repair
-from ..report import check, inspect
+from ..report import Report, check, inspect
 from ..rewrite.folder import notes_of
 from ..rewrite.rewrite import DEFAULT_BUCKET, import_part, load, shrink
 from ..schema import NO_SCHEMA, MemoryType, read_schema, type_of
 from ..schema import STRUCTURES as STRUCTURE_WORDS
 from ..source import Unreadable
+from ..steady import CHANGED_TEXT, Look, may_have_changed, steady
 from ..values import Reading, shorten
-from ..writing import is_standard_output, output
+from ..writing import is_standard_output, is_stream, output
 from . import completion, show
 from .fleet import inspect_fleet
-from .guard import DAMAGED, SOUND, TROUBLE, TROUBLES, complain, guarded, trouble
+from .guard import CHANGED, DAMAGED, SOUND, TROUBLE, TROUBLES, complain, guarded, trouble
 from .text import Printer, ProgressBar, human, silence
 
 _KNOWN: Final = (*STRUCTURES, "manager", "sqlite", "empty", "zeros", "ic-stable-memory")
@@ -148,6 +151,17 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _jobs(parser: argparse.ArgumentParser) -> None:
+    text = "processes that work at once, a memory each, from two memories of 32 MiB on (default: all cores; 1: none but this one)"
+    parser.add_argument("--jobs", type=_positive, default=None, metavar="N", help=text)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 1 or more")
+    return int(text)
+
+
 def _out(parser: argparse.ArgumentParser, text: str, *, required: bool = True) -> None:
     parser.add_argument("-o", "--out", metavar="OUT", type=_output, required=required, help=f"{text}; - is the standard output")
 
@@ -249,19 +263,27 @@ def _inspect(arguments: argparse.Namespace) -> int:
 
 
 def _inspect_one(arguments: argparse.Namespace, heading: bool) -> tuple[int, Any]:
-    with _opened(arguments) as (image, bar):
-        _only(image, arguments.memory)
-        if arguments.out is not None:
-            with output(arguments.out) as out:
-                out.write(first_schema(image).encode())
-        report = inspect(image, deep=arguments.deep or None, types=_told(arguments, image), progress=bar)
-    code = DAMAGED if report.damaged else TROUBLE if report.kind == "unknown" or _is_nothing(image) else SOUND
+    (code, report), is_changing = steady(lambda: _inspected(arguments))
+    if is_changing:
+        code, report.damage = CHANGED, [CHANGED_TEXT]
     if not arguments.json:
         printer = Printer()
         if heading:
             printer.line()
         show.report(report, printer, details=arguments.deep or arguments.memory is not None)
     return code, report.to_dict()
+
+
+def _inspected(arguments: argparse.Namespace) -> Look[tuple[int, Report]]:
+    with _opened(arguments) as (image, bar):
+        _only(image, arguments.memory)
+        if arguments.out is not None:
+            with output(arguments.out) as out:
+                out.write(first_schema(image).encode())
+        report = inspect(image, deep=arguments.deep or None, types=_told(arguments, image), progress=bar)
+        changed = may_have_changed(image) and arguments.out is None
+    code = DAMAGED if report.damaged else TROUBLE if report.kind == "unknown" or _is_nothing(image) else SOUND
+    return Look((code, report), report.wrong(), changed)
 
 
 # ---- check ----
@@ -272,13 +294,15 @@ def _add_check(verbs: Any) -> None:
         verbs,
         "check",
         _check,
-        "Check every rule of the manager and of every structure. Exit code 0: sound, 1: damaged, 2: not recognised or unreadable.",
+        "Check every rule of the manager and of every structure. Exit code 0: sound, 1: damaged, 2: not recognised or unreadable, "
+        "3: changed while it was read.",
         "check stable_memory.bin",
     )
     _several(parser)
     parser.add_argument("--json", action="store_true", help="for programs; of several files a list")
     parser.add_argument("--limit", type=_count, metavar="N", help="show at most N broken rules of a file; all are counted")
     parser.add_argument("--integrity", action="store_true", help="let SQLite check its databases in memories, by a temporary copy")
+    _jobs(parser)
     _types(parser)
 
 
@@ -287,28 +311,33 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _check_one(arguments: argparse.Namespace) -> tuple[int, Any]:
+    (image, findings), is_changing = steady(lambda: _checked(arguments))
+    known = image.recognition.kind in _KNOWN and not _is_nothing(image)
+    code = CHANGED if is_changing else DAMAGED if findings else SOUND if known else TROUBLE
+    title, notes = image.recognition.title, image.notes
+    if not arguments.json:
+        _show_findings(arguments, findings, f"{image.name}: {title}", notes, code)
+    result = {SOUND: "sound", DAMAGED: "damaged", TROUBLE: "not recognised", CHANGED: "changed while it was read"}[code]
+    shown = [] if is_changing else [asdict(one) for one in findings[: arguments.limit]]
+    return code, {"file": image.name, "result": result, "what": title, "count": len(findings), "notes": notes, "violations": shown}
+
+
+def _checked(arguments: argparse.Namespace) -> Look[tuple[Image, list[Finding]]]:
     with _opened(arguments) as (image, bar):
         _only(image, arguments.memory)
         findings = _findings(arguments, image, bar)
         if arguments.integrity:
             for part in image.parts.values():
                 sqlite.check_integrity(part, lambda damage, part=part: findings.append(part.finding(damage)))  # type: ignore[misc]
-        known = image.recognition.kind in _KNOWN and not _is_nothing(image)
-        title, notes = image.recognition.title, image.notes
-    code = DAMAGED if findings else SOUND if known else TROUBLE
-    if not arguments.json:
-        _show_findings(arguments, findings, f"{image.name}: {title}", notes, code)
-    result = {SOUND: "sound", DAMAGED: "damaged", TROUBLE: "not recognised"}[code]
-    shown = [asdict(one) for one in findings[: arguments.limit]]
-    return code, {"file": image.name, "result": result, "what": title, "count": len(findings), "notes": notes, "violations": shown}
+        return Look((image, findings), [str(one) for one in findings], may_have_changed(image))
 
 
 def _findings(arguments: argparse.Namespace, image: Image, bar: ProgressBar) -> list[Finding]:
     """Return, if the types do not fit, the rules broken whatever the types are; raise `Misfit` if there are none."""
     try:
-        return check(image, types=_told(arguments, image), progress=bar)
+        return check(image, types=_told(arguments, image), progress=bar, jobs=arguments.jobs or cores())
     except Misfit as error:
-        findings = check(image, progress=bar)
+        findings = check(image, progress=bar, jobs=arguments.jobs or cores())
         if not findings:
             raise
         complain(str(error))
@@ -321,6 +350,8 @@ def _show_findings(arguments: argparse.Namespace, findings: list[Finding], title
         printer.line(f"note: {text}", "yellow")
     if code == TROUBLE:
         printer.line(f"{title}: there are no rules to check")
+    elif code == CHANGED:
+        printer.line(f"{title}: {CHANGED_TEXT}", "yellow")
     elif code == SOUND:
         printer.line(f"{title}: sound", "green")
     else:
@@ -357,6 +388,7 @@ def _add_dump(verbs: Any) -> None:
         action="store_true",
         help="write a map's entries as they lie, not in the order of their keys; the file is read from end to end (Parquet always)",
     )
+    _jobs(parser)
     _out(parser, "a file; a folder for several FILEs, or if it ends with a slash; without it, to the standard output", required=False)
 
 
@@ -398,7 +430,7 @@ def _dump(arguments: argparse.Namespace) -> int:
 
 def _dump_parts(arguments: argparse.Namespace) -> int:
     """Write all structures of the images into a folder of Parquet files."""
-    if arguments.out is None or arguments.format not in (None, "parquet"):
+    if arguments.out is None or is_stream(arguments.out) or arguments.format not in (None, "parquet"):
         raise Unreadable("several FILEs become a folder of Parquet files: give -o FOLDER/, and no other --format")
     chosen = (arguments.memory, arguments.key_type, arguments.value_type, arguments.start, arguments.stop, arguments.limit)
     if any(one is not None for one in chosen) or arguments.raw or arguments.safe_csv:
@@ -412,7 +444,8 @@ def _dump_parts(arguments: argparse.Namespace) -> int:
 
     names = [path for given in arguments.file for path in images_in(given)]
     note, left_out = (gone.append, skip) if arguments.keep_going else (None, None)
-    made = write_parts(names, arguments.out.rstrip("/"), files=_files(arguments), note=note, skipped=left_out)
+    jobs = arguments.jobs or cores()
+    made = write_parts(names, arguments.out.rstrip("/"), files=_files(arguments), note=note, skipped=left_out, jobs=jobs)
     for damage in gone[:_MOST_SAID]:
         complain(f"passed over: {damage}")
     _summary(arguments).line(f"{arguments.out}: {len(made)} files, {sum(one['rows'] for one in made):,} rows")
@@ -635,6 +668,7 @@ def _add_diff(verbs: Any) -> None:
         help="show at most N entries of each memory; all are counted (default: 20, with --json all)",
     )
     _keep_going(parser)
+    _jobs(parser)
 
 
 def _diff(arguments: argparse.Namespace) -> int:
@@ -644,7 +678,8 @@ def _diff(arguments: argparse.Namespace) -> int:
         for image in (a, b):
             if image.recognition.kind == "manager" and memory is not None and memory in image.parts:
                 _only(image, memory)
-        found = diff(a, b, types={memory: (arguments.key_type, arguments.value_type)}, progress=bar)
+        types: Types = {memory: (arguments.key_type, arguments.value_type)}
+        found = diff(a, b, types=types, progress=bar, jobs=arguments.jobs or cores())
         code = max(_whole(image, None, keep_going=arguments.keep_going) for image in (a, b))
     if arguments.json:
         _print_json([to_dict(one, _readable, arguments.limit) for one in found])
@@ -671,6 +706,7 @@ def _add_map(verbs: Any) -> None:
     _file(parser)
     _types(parser)
     _keep_going(parser)
+    parser.add_argument("--format", choices=("html", "png", "svg"), help="default: by the name of OUT; html for the standard output")
     _out(parser, "map.html (zoomable, one file), map.svg or map.png (these two need matplotlib)")
 
 
@@ -679,9 +715,10 @@ def _map(arguments: argparse.Namespace) -> int:
 
     with _opened(arguments) as (image, bar):
         _only(image, arguments.memory)
-        draw(image, arguments.out, types=_told(arguments, image), progress=bar)
+        draw(image, arguments.out, form=arguments.format, types=_told(arguments, image), progress=bar)
         code = _whole(image, None, keep_going=arguments.keep_going)
-    Printer().line(f"{arguments.out}: {human(Path(arguments.out).stat().st_size)}")
+    if not is_stream(arguments.out):
+        Printer().line(f"{arguments.out}: {human(Path(arguments.out).stat().st_size)}")
     return code
 
 
@@ -699,12 +736,14 @@ def _add_repair(verbs: Any) -> None:
     _file(parser)
     _types(parser)
     parser.add_argument("--json", action="store_true", help="for programs")
+    _jobs(parser)
     _out(parser, "the image to write (of a snapshot: a folder, unless OUT ends in .bin); FILE is never changed")
 
 
 def _repair(arguments: argparse.Namespace) -> int:
     with ProgressBar() as bar:
-        done = repair(arguments.file, arguments.out, types=_types_by_id(arguments), files=_files(arguments), progress=bar)
+        types, jobs = _types_by_id(arguments), arguments.jobs or cores()
+        done = repair(arguments.file, arguments.out, types=types, files=_files(arguments), progress=bar, jobs=jobs)
     if arguments.json:
         _print_json([{**asdict(one), "missing": one.missing} for one in done], _summary(arguments))
     else:
@@ -726,6 +765,7 @@ def _add_shrink(verbs: Any) -> None:
         help="other buckets than before; smaller ones waste less (the crate keeps what it finds)",
     )
     _keep_going(parser)
+    _jobs(parser)
     _out(parser, "the image to write (of a snapshot: a folder, unless OUT ends in .bin); FILE is never changed")
 
 
@@ -739,6 +779,7 @@ def _shrink(arguments: argparse.Namespace) -> int:
             bucket_pages=arguments.bucket_pages,
             keep_going=arguments.keep_going,
             progress=bar,
+            jobs=arguments.jobs or cores(),
         )
     printer = _summary(arguments)
     show.moved(done.memories, printer)

@@ -10,10 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cmp_to_key, partial
+from functools import cmp_to_key, lru_cache
 from itertools import pairwise
 from operator import ge, le
 from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
 
 from ...encodings.candid.codec import CandidError
 from ...encodings.candid.untyped import decode
@@ -29,7 +32,8 @@ _MISS: Final = 300
 
 _FEW_PAGES: Final = 32
 """Overflow pages of a node that are read at once; longer chains hold large values, which no trial needs to read."""
-_SIZE: Final[Callable[[bytes], int]] = partial(int.from_bytes, byteorder="little")
+Numbers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +130,27 @@ def layout_of(key: Codec[Any] | None, value: Codec[Any] | None, base: NodeLayout
     return layout
 
 
-def candidates(total: int | None) -> Iterable[NodeLayout]:
-    """Every layout that keys may have in a map whose largest key and value have `total` bytes together."""
+@dataclass(frozen=True, slots=True)
+class _Candidates:
+    """Every layout that is tried: the first one is that of keys of any size.
+
+    With each, the one size of its keys (of the first: 0) and its largest value.
+    """
+
+    layouts: tuple[NodeLayout, ...]
+    sizes: Numbers
+    largest: Numbers
+
+
+@lru_cache(maxsize=16)
+def _candidates(total: int | None) -> _Candidates:
+    """Return every layout that keys may have in a map whose largest key and value have `total` bytes together."""
     limit = UNBOUNDED_MARK if total is None else total
-    yield NodeLayout(None, limit, limit, certain=False)
     sizes = list(range(min(limit, _LARGEST_FIXED) + 1))
-    for size in sizes + [limit] * (total is not None and limit > _LARGEST_FIXED):
-        yield NodeLayout(size, size, limit if total is None else limit - size, certain=False)
+    sizes += [limit] * (total is not None and limit > _LARGEST_FIXED)
+    largest = [limit if total is None else limit - size for size in sizes]
+    fixed = [NodeLayout(size, size, most, certain=False) for size, most in zip(sizes, largest, strict=True)]
+    return _Candidates((NodeLayout(None, limit, limit, certain=False), *fixed), np.array([0, *sizes]), np.array([limit, *largest]))
 
 
 def infer_layout(space: Space, sample: Sequence[int], total: int | None) -> NodeLayout:
@@ -141,49 +159,60 @@ def infer_layout(space: Space, sample: Sequence[int], total: int | None) -> Node
     Hundreds of layouts are tried on each node. What their values speak for is found for all of them; the order of the
     keys, which can only speak against a layout, just for those that may be the best.
     """
-    left = [_Tried(layout) for layout in candidates(total)]
+    race = _Race(_candidates(total))
     for address in sample:
-        if len(left) == 1:
+        if len(race.left) == 1:
             break
-        trial = _Trial(space, address)
-        scores = [trial.score(one.layout) for one in left]
-        if all(score is None for score in scores):
-            continue
-        for one, score in zip(left, scores, strict=True):
-            one.add(trial, score)
-        most = max(one.good for one in left)
-        left = [one for one in left if 2 * (one.good + 1) >= most]  # the right one may miss a node that is damaged
-    return _best(left).layout
+        race.add(_Trial(space, address))
+    return race.best()
 
 
-class _Tried:
-    """A layout, the nodes that it fits, and its score: at first without the order of the keys."""
+class _Race:
+    """What each layout has scored, at first without the order of the keys; those that cannot be the best any more are left out."""
 
-    def __init__(self, layout: NodeLayout) -> None:
-        self.layout, self.good = layout, 0
-        self.score = _PRIOR if layout.key_fixed in _USUAL else _PRIOR_OF_ANY if layout.key_fixed is None else 0
-        self._trials: list[_Trial] = []
+    def __init__(self, candidates: _Candidates) -> None:
+        self._candidates = candidates
+        self._layouts = candidates.layouts
+        self.left: Numbers = np.arange(len(self._layouts))
+        """Places of those that may be the best, ascending."""
+        self._good = np.zeros(len(self._layouts), np.int64)
+        """How many nodes each one fits."""
+        self._score = np.array(
+            [_PRIOR if one.key_fixed in _USUAL else _PRIOR_OF_ANY if one.key_fixed is None else 0 for one in self._layouts], np.int64
+        )
+        self._trials: list[tuple[_Trial, Flags]] = []
+        """Each node that was tried, and for each place whether it fits."""
 
-    def add(self, trial: _Trial, score: int | None) -> None:
-        if score is not None:
-            self.score += score + _MISS
-            self.good += 1
-            self._trials.append(trial)
+    def add(self, trial: _Trial) -> None:
+        left = self.left
+        fits, scores = trial.scores(self._candidates, left)
+        if not fits.any():
+            return
+        self._score[left] += np.where(fits, scores + _MISS, 0)
+        self._good[left] += fits
+        self._trials.append((trial, self._spread(fits)))
+        good = self._good[left]
+        self.left = left[2 * (good + 1) >= good.max()]  # the right one may miss a node that is damaged
 
-    def with_order(self) -> int:
-        return self.score - _DISORDER * sum(trial.disorder(self.layout) for trial in self._trials)
+    def _spread(self, fits: Flags) -> Flags:
+        spread = np.zeros(len(self._layouts), np.bool_)
+        spread[self.left] = fits
+        return spread
 
+    def best(self) -> NodeLayout:
+        """Return the layout with the highest score, the first one of several."""
+        best, found = -math.inf, int(self.left[0])
+        for place in sorted(self.left.tolist(), key=lambda place: -self._score[place]):
+            if self._score[place] < best:
+                break
+            score = self._with_order(place)
+            if score > best or (place < found and score == best):
+                best, found = score, place
+        return self._layouts[found]
 
-def _best(left: Sequence[_Tried]) -> _Tried:
-    """Return the layout with the highest score, the first one of several."""
-    best, found = -math.inf, (0, left[0])
-    for place, one in sorted(enumerate(left), key=lambda pair: -pair[1].score):
-        if one.score < best:
-            break
-        score = one.with_order()
-        if score > best or (place < found[0] and score == best):
-            best, found = score, (place, one)
-    return found[1]
+    def _with_order(self, place: int) -> int:
+        disorder = sum(trial.disorder(self._layouts[place]) for trial, fits in self._trials if fits[place])
+        return int(self._score[place]) - _DISORDER * disorder
 
 
 class _Trial:
@@ -191,41 +220,52 @@ class _Trial:
 
     def __init__(self, space: Space, address: int) -> None:
         self._space, self._address = space, address
-        self.score: Callable[[NodeLayout], int | None]
-        """What the values speak for a layout, less the disorder that `disorder` does not count; None if it does not fit."""
         self._run: bytes | None = None
+        self._fits: bool | None = None
+        """Where all layouts are the same to it: whether it fits."""
         try:
             space.check_chunk(address)
             self._first = space.read(address, space.page)
             node = space.node(address, NodeLayout(), whole=self._first[3] == 1, first=self._first)
             if node.version == 1:
-                self.score = lambda _: 0
+                self._fits = True
                 return
             self._run = node.run.whole(_FEW_PAGES)
         except Damage:  # a chain that breaks does not end where the entries end, in any layout
-            self.score = lambda _: None
+            self._fits = False
             return
         self._at, self._count = node.end, self._first[5] | self._first[6] << 8
-        self.score = self._slow_score if self._run is None else self._fast_score
         if self._run is not None:
-            self._zeros_at = len(self._run.rstrip(b"\0"))
             self._least = len(self._run) - (space.page - OVERFLOW_HEADER if node.run.pages else space.page)
 
-    def _fast_score(self, layout: NodeLayout) -> int | None:
-        """For a node in a run of few pages and keys of one size, nearly all trials."""
-        if layout.key_fixed is None or self._run is None:
-            return self._slow_score(layout)
-        run, at, score, most = self._run, self._at + self._count * layout.key_fixed, 0, layout.value_max
-        for left in range(self._count, 0, -1):
-            if at >= self._zeros_at:  # no value has a byte from here on
-                at, score = at + 4 * left, score + _ZERO * left
-                break
-            size = _SIZE(run[at : at + 4])
-            if size > most or at + 4 > len(run):
-                return None
-            score += _NONZERO if size else _ZERO
-            at += 4 + size
-        return score if self._least < at <= len(run) else None
+    def scores(self, candidates: _Candidates, places: Numbers) -> tuple[Flags, Numbers]:
+        """Return of the layouts at these places which ones fit, and what the values speak for each that does.
+
+        That is less the disorder that `disorder` does not count.
+        """
+        if self._fits is not None:
+            return np.full(len(places), self._fits), np.zeros(len(places), np.int64)
+        slow = np.flatnonzero(places == 0)  # the layout of keys of any size
+        if self._run is not None:
+            fits, scores = self._scores_in(self._run, candidates.sizes[places], candidates.largest[places])
+        else:
+            slow, fits, scores = np.arange(len(places)), np.zeros(len(places), np.bool_), np.zeros(len(places), np.int64)
+        for i in slow:
+            score = self._slow_score(candidates.layouts[places[i]])
+            fits[i], scores[i] = score is not None, score or 0
+        return fits, scores
+
+    def _scores_in(self, run: bytes, sizes: Numbers, largest: Numbers) -> tuple[Flags, Numbers]:
+        """For a node in a run of few pages and keys of one size, nearly all trials: all layouts go from value to value together."""
+        every = np.ndarray(len(run) + 1, "<u4", run + bytes(4), strides=(1,))  # the number at each byte
+        at, fits, nonzero = self._at + self._count * sizes, np.ones(len(sizes), np.bool_), np.zeros(len(sizes), np.int64)
+        for _ in range(self._count):
+            size = every[np.minimum(at, len(run))]  # whoever is past the end stays there
+            fits &= size <= largest
+            nonzero += size > 0
+            at = np.minimum(at, len(run)) + size + 4
+        fits &= (at > self._least) & (at <= len(run))
+        return fits, _ZERO * self._count + (_NONZERO - _ZERO) * nonzero
 
     def _slow_score(self, layout: NodeLayout) -> int | None:
         try:
@@ -251,4 +291,11 @@ class _Trial:
 def infer_order(nodes: Iterable[Node]) -> InferredOrder:
     """Return the order that most neighbours in these nodes keep; bytes where several do. O(keys)."""
     lists = [node.keys for node in nodes]
-    return min(ORDERS, key=lambda order: sum(map(order.broken, lists)))
+    least, found = math.inf, ORDERS[0]
+    for order in ORDERS:
+        broken = sum(map(order.broken, lists))
+        if broken < least:
+            least, found = broken, order
+        if not least:
+            break  # no later one is better
+    return found

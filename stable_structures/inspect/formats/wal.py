@@ -16,6 +16,8 @@ from typing import Any, Final
 from ... import _native as native
 from ...memory.cached import CachedFile
 from ...memory.memory import PAGE_SIZE, NativeMemory
+from ..remote.objects import RemoteObject
+from ..remote.place import Place, RemotePlace
 from ..source import CACHE, FileSource, Unreadable
 from .layout import Finding
 
@@ -41,7 +43,7 @@ class WalContents:
     log is not of this file.
     """
 
-    def __init__(self, path: Path, handle: Any, file_bytes: int) -> None:
+    def __init__(self, path: Place, handle: Any, file_bytes: int) -> None:
         self.path, self.handle = path, handle
         self.records, self.base_pages, self.pages = int(handle.records), int(handle.base_pages), int(handle.pages)
         """The last of them is the size of the memory after the last record."""
@@ -65,6 +67,19 @@ class WalContents:
             return native.log_read(self.handle, at, length)
         except OSError as error:
             raise Unreadable(f"{self.path}: cannot be read: {error.strerror}") from None
+
+    def laid_over(self, data: bytes, offset: int) -> bytes:
+        """Return bytes of the file from `offset` on with what the log holds of them. O(bytes + pieces). Raises `Unreadable`."""
+        blocks, pieces = range(offset // _BLOCK, -(-(offset + len(data)) // _BLOCK)), self.pieces
+        mine = [block for block in blocks if block in pieces] if len(blocks) < len(pieces) else sorted(pieces.keys() & set(blocks))
+        if not mine:
+            return data
+        made = bytearray(data)
+        for piece in (one for block in mine for one in pieces[block]):
+            start, stop = max(piece.start, offset), min(piece.stop, offset + len(data))
+            if start < stop:
+                made[start - offset : stop - offset] = self.read(piece.at + start - piece.start, stop - start)
+        return bytes(made)
 
     def _lay(self, piece: _Piece) -> None:
         for block in range(piece.start // _BLOCK, -(-piece.stop // _BLOCK)):
@@ -90,6 +105,36 @@ def read_log(path: Path, file: FileSource) -> WalContents | None:
     return None
 
 
+def read_far_log(place: RemotePlace, file_bytes: int) -> WalContents:
+    """Return what a log on another machine holds for an image of so many bytes. O(length). Raises `Unreadable`, also if it is large."""
+    data = place.read_bytes()
+    try:
+        return WalContents(place, native.log_of(data), file_bytes)
+    except (OSError, MemoryError) as error:
+        raise Unreadable(f"{place}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+class LoggedObject(RemoteObject):
+    """An object on another machine, with the pieces of the log beside it over it. The log is in memory."""
+
+    def __init__(self, found: RemoteObject, log: WalContents) -> None:
+        super().__init__(found.name)
+        self.notes += found.notes
+        self.log, self._object = log, found
+        self._version = {**found.version, "log": (int(log.handle.generation), log.records)}
+        self.nbytes = max(found.nbytes, log.pages * PAGE_SIZE)
+
+    def fetch(self, offset: int, length: int) -> bytes:
+        """Return the bytes as the last commit left them."""
+        there = max(0, min(length, self._object.nbytes - offset))
+        data = self._object.fetch(offset, there) if there else b""
+        return self.log.laid_over(data + bytes(length - there), offset)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._object.close()
+
+
 class LoggedSource(FileSource):
     """The memory as its last commit left it: the file, with the pieces of the log over it."""
 
@@ -105,19 +150,7 @@ class LoggedSource(FileSource):
     def _read(self, offset: int, length: int) -> bytes:
         there = max(0, min(length, self._file_bytes - offset))
         data = (super()._read(offset, there) if there else b"") + bytes(length - there)
-        blocks = range(offset // _BLOCK, -(-(offset + length) // _BLOCK))
-        pieces = self.log.pieces
-        mine = [block for block in blocks if block in pieces] if len(blocks) < len(pieces) else sorted(pieces.keys() & set(blocks))
-        return self._patched(data, offset, mine) if mine else data
-
-    def _patched(self, data: bytes, offset: int, blocks: list[int]) -> bytes:
-        made = bytearray(data)
-        for block in blocks:
-            for piece in self.log.pieces[block]:
-                start, stop = max(piece.start, offset), min(piece.stop, offset + len(data))
-                if start < stop:
-                    made[start - offset : stop - offset] = self.log.read(piece.at + start - piece.start, stop - start)
-        return bytes(made)
+        return self.log.laid_over(data, offset)
 
     def extents(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """Those of the file, and the blocks in the log."""

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ..cli.text import human
 from ..image import Image, Types
 from ..source import Progress, Unreadable, no_progress
-from ..writing import NewFile
+from ..writing import NewFile, is_stream
 from .scene import COLOURS, NAMES, Scene, What, owner_colours, read_scene
 
 OUTPUTS: Final = ("html", "png", "svg")
@@ -23,8 +23,10 @@ _LEAST_CELL: Final = 16
 _NOBODY: Final = "#fb7185"
 
 
-def draw(image: Image, out: str | Path, *, types: Types | None = None, progress: Progress = no_progress) -> Scene:
-    """Draw a memory to a file whose name ends in .html, .png or .svg. O(size of what is in it). Raises `Unreadable`.
+def draw(image: Image, out: str | Path, *, form: str | None = None, types: Types | None = None, progress: Progress = no_progress) -> Scene:
+    """Draw a memory to a file, in the `form` html, png or svg; by itself as its name ends. O(size of what is in it). Raises `Unreadable`.
+
+    A pipe or device, whose name says nothing, gets html.
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
     >>> memory = StableMemory()
@@ -37,13 +39,15 @@ def draw(image: Image, out: str | Path, *, types: Types | None = None, progress:
     [1, 2, 16]
     """
     path = Path(out)
-    form = path.suffix.removeprefix(".").lower()
+    form = form or path.suffix.removeprefix(".").lower() or ("html" if is_stream(out) else "")
     if form not in OUTPUTS:
-        raise Unreadable(f"{out}: the name says the format: end it in .html, .png or .svg")
+        raise Unreadable(f"{out}: the name says the format: end it in .html, .png or .svg, or give --format")
     if image.source.nbytes == 0:
         raise image.unreadable("there is nothing to draw")
     figure = None if form == "html" else _pyplot()
     with NewFile(path) as new:
+        if form == "png" and new.is_terminal:
+            raise Unreadable("png is not for a terminal; give -o OUT, or --format html")
         scene = read_scene(image, types=types, progress=progress)
         if figure is None:
             new.file.write(page(scene).encode())

@@ -17,7 +17,7 @@ from ...memory.memory import PAGE_SIZE
 from ..formats.layout import FIRST_CHUNK, Damage
 from ..formats.maps import NODE, OVERFLOW, UNUSED, MapReader
 from ..formats.sequences import LogReader, SequenceReader, SlotReader
-from ..formats.survey import MapSurvey
+from ..formats.survey import MapStats, MapSurvey
 from ..image import Image, Part, Types
 from ..report import readings
 from ..source import Progress, no_progress
@@ -28,6 +28,7 @@ Column = npt.NDArray[np.int64]
 _MOST_CHUNKS: Final = 1 << 21
 _MOST_LABELS: Final = 20_000
 _MOST_ENDS: Final = 20_000
+_MOST_NOTES: Final = 20
 
 
 class What(IntEnum):
@@ -307,7 +308,8 @@ def _read_part(part: Part, bucket_bytes: int, types: Types, progress: Progress) 
             scene.length = reader.length
             scene.use = use_of(part, reader, bucket_bytes)
             if isinstance(reader, MapReader):
-                _read_map(scene, part, reader, types, progress)
+                stats = _read_map(scene, part, reader, types, progress)
+                scene.use = use_of(part, reader, bucket_bytes, stats.free_chunks)
             else:
                 _read_row(scene, reader)
         elif part.kind == "log data" and part.index is not None:
@@ -340,7 +342,7 @@ def _read_log_data(scene: MemoryScene, part: Part) -> None:
             scene.ends = [end for _, column in reader.ends() for end in column.tolist()]
 
 
-def _read_map(scene: MemoryScene, part: Part, reader: MapReader, types: Types, progress: Progress) -> None:
+def _read_map(scene: MemoryScene, part: Part, reader: MapReader, types: Types, progress: Progress) -> MapStats:
     problems = list[Damage]()
     scene.stride = reader.space.stride
     survey = MapSurvey(reader, problems.append, progress, draw=True)
@@ -353,9 +355,12 @@ def _read_map(scene: MemoryScene, part: Part, reader: MapReader, types: Types, p
     what[leaves != 0] = What.LEAF
     scene.what, scene.header = what, FIRST_CHUNK
     scene.nodes_by_depth, scene.fills = stats.nodes_by_depth, stats.fill
-    scene.notes += [str(problem) for problem in problems[:20]]
+    scene.notes += [str(problem) for problem in problems[:_MOST_NOTES]]
+    if len(problems) > _MOST_NOTES:
+        scene.notes.append(f"{len(problems) - _MOST_NOTES:,} more; run check")
     scene.labels = _labels(part, reader, np.flatnonzero(reached == NODE)[:_MOST_LABELS], types)
     _group(scene)
+    return stats
 
 
 def _end(reader: MapReader, chunks: int) -> int:

@@ -11,12 +11,14 @@ taken from such a server too.
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from typing import Any, Final
 
 from ..source import Unreadable
-from .objects import Absent, RemoteObject, unreadable
+from .names import without_secrets
+from .objects import Absent, Refused, RemoteObject, unreadable
 
 FIRST: Final = 256 << 10
 """Bytes that opening asks for: a block of the cache."""
@@ -25,7 +27,8 @@ TIMEOUT: float = 30.0
 _TRIES: Final = 3
 _PAUSE: Final = 0.2
 """Seconds before the second try; the third waits twice as long."""
-_WHOLE, _PART, _NO_RANGE, _MANY, _SERVER_ERRORS = 200, 206, 416, 429, 500
+_WHOLE, _PART, _CLIENT_ERRORS, _TIMED_OUT, _NO_RANGE, _MANY, _SERVER_ERRORS = 200, 206, 400, 408, 416, 429, 500
+_SPAN: Final = re.compile(r"bytes ([0-9]{1,19})-[0-9]{1,19}/([0-9]{1,19})")
 _GONE: Final = (404, 410)
 _REFUSED: Final = (401, 403, 407)
 
@@ -45,10 +48,8 @@ class _Answer:
 
     def span(self) -> tuple[int, int] | None:
         """Return where the body begins and how large the object is; None if the server does not say."""
-        unit, _, rest = self.headers.get("Content-Range", "").partition(" ")
-        span, _, total = rest.partition("/")
-        start = span.partition("-")[0]
-        return (int(start), int(total)) if unit == "bytes" and start.isdecimal() and total.isdecimal() else None
+        found = _SPAN.fullmatch(self.headers.get("Content-Range", ""))
+        return None if found is None else (int(found[1]), int(found[2]))
 
 
 class HttpObject(RemoteObject):
@@ -72,7 +73,7 @@ class HttpObject(RemoteObject):
         span = answer.span()
         if span is None or span[0] != 0:
             raise Unreadable(f"{self.name}: the server does not say how large it is (Content-Range); download the file")
-        return span[1]
+        return self.sized(span[1])
 
     def fetch(self, offset: int, length: int) -> bytes:
         """Return the bytes."""
@@ -117,9 +118,8 @@ class HttpObject(RemoteObject):
 
     def _broken(self, error: Exception) -> Unreadable:
         cut = "the transfer was cut off" if "Payload" in type(error).__name__ else "the connection failed"
-        return Unreadable(
-            f"{self.name}: {cut}, {_TRIES} times ({str(error) or type(error).__name__}); try again, or look at the connection"
-        )
+        words = without_secrets(str(error)) or type(error).__name__
+        return Unreadable(f"{self.name}: {cut}, {_TRIES} times ({words}); try again, or look at the connection")
 
     async def _get(self, offset: int, length: int) -> _Answer:
         options = {**self._system.kwargs}
@@ -137,13 +137,14 @@ class HttpObject(RemoteObject):
         if status in _GONE:
             raise Absent(f"{self.name}: not found (HTTP {status}); is the name right?")
         if status in _REFUSED:
-            raise Unreadable(f"{self.name}: access is refused (HTTP {status}); a link may have expired, or credentials are missing")
+            raise Refused(f"{self.name}: access is refused (HTTP {status}); a link may have expired, or credentials are missing")
         if status == _NO_RANGE and offset > 0:
             raise self.changed(f"{self.nbytes:,} bytes", f"at most {offset:,} bytes")
         if status == _WHOLE and (offset > 0 or len(answer.body) != int(answer.headers.get("Content-Length", -1))):
             raise self._no_ranges(status)
         if status not in (_WHOLE, _PART, _NO_RANGE):
-            raise Unreadable(f"{self.name}: the server answers with HTTP {status}; try again later")
+            kind = Refused if _CLIENT_ERRORS <= status < _SERVER_ERRORS and status not in (_TIMED_OUT, _MANY) else Unreadable
+            raise kind(f"{self.name}: the server answers with HTTP {status}; try again later")
         if encoding != "identity":
             raise Unreadable(f"{self.name}: the server sends it encoded ({encoding}), which leaves no places to read at; download it")
         return answer

@@ -14,7 +14,8 @@ from urllib.parse import unquote
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?:://|::)")
 _FILE: Final = "file://"
 _HTTP: Final = ("http://", "https://")
-_USER: Final = re.compile(r"(?<=://)[^/?#@]*@")
+_USER: Final = re.compile(r"(?<=://)[^/?#\s]*@")
+_QUERY: Final = re.compile(r"""(?<=[^\s'"<>()])\?[^\s'"<>()]+""")
 
 
 def is_remote(what: Any) -> bool:
@@ -49,3 +50,12 @@ def shown(name: str) -> str:
     'https://host/image.bin'
     """
     return _USER.sub("", split_query(name)[0])
+
+
+def without_secrets(text: str) -> str:
+    """Return what another library says, on one line, without the passwords and queries of the names in it. O(size).
+
+    >>> without_secrets("cannot connect to https://ada:secret@host/image.bin?signature=abc (refused)")
+    'cannot connect to https://host/image.bin (refused)'
+    """
+    return " ".join(_QUERY.sub("", _USER.sub("", text)).split())

@@ -9,16 +9,21 @@ whether the object is still the one that was opened.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import Any, Final
 
 from ..source import Unreadable
-from .names import shown
+from .names import shown, without_secrets
 
+_LARGEST: Final = 4 << 40
 MISSING = "names on other machines need fsspec: pip install 'stable-structures[remote]'"
 
 
 class Absent(Unreadable, FileNotFoundError):
     """The object does not exist."""
+
+
+class Refused(Unreadable):
+    """The server does not give it, whether it exists or not: credentials, or what a signed link does not cover."""
 
 
 class RemoteObject:
@@ -29,6 +34,13 @@ class RemoteObject:
     def __init__(self, name: str) -> None:
         self.name = shown(name)
         self.notes: list[str] = []
+        self._version: dict[str, Any] = {}
+        """What tells one version of the object from another; empty if nothing does."""
+
+    @property
+    def version(self) -> dict[str, Any]:
+        """Return what tells one version of the object from another; empty if nothing does."""
+        return self._version
 
     def fetch(self, offset: int, length: int) -> bytes:
         """Return exactly `length` bytes from `offset` on: one request. Raises `Unreadable`, also if the object has changed."""
@@ -37,12 +49,20 @@ class RemoteObject:
     def close(self) -> None:
         """Let go of connections that are of this object alone."""
 
+    def sized(self, nbytes: int) -> int:
+        """Return the size that a server tells. Raises `Unreadable` if no image is so large: a cache has a table of its blocks."""
+        if nbytes > _LARGEST:
+            raise Unreadable(f"{self.name}: the server says that it has {nbytes:,} bytes, and no image has more than {_LARGEST >> 40} TiB")
+        return nbytes
+
     def changed(self, before: object, after: object) -> Unreadable:
         """Return the error for an object that is not the one that was opened."""
         return Unreadable(f"{self.name}: it changed while it was read (from {before} to {after}); start again")
 
     def short(self, offset: int, length: int, found: int) -> Unreadable:
         """Return the error for an answer that ends too early."""
+        if found > length:
+            return Unreadable(f"{self.name}: the server sent more than the {length:,} bytes that were asked for; is there a proxy between?")
         return Unreadable(
             f"{self.name}: the transfer was cut off: {found:,} of the {length:,} bytes from {offset:,} on came; start again, "
             "or look at the connection"
@@ -58,9 +78,11 @@ def file_system(name: str, options: dict[str, Any]) -> tuple[Any, str]:
     try:
         system, path = url_to_fs(name, **options)
     except ImportError as error:
-        raise Unreadable(f"{shown(name)}: {error}; {MISSING}, and for others than HTTP and S3 the package of that system") from None
+        raise Unreadable(
+            f"{shown(name)}: {without_secrets(str(error))}; {MISSING}, and for others than HTTP and S3 the package of that system"
+        ) from None
     except (ValueError, TypeError) as error:
-        raise Unreadable(f"{shown(name)}: cannot be opened: {error}") from None
+        raise Unreadable(f"{shown(name)}: cannot be opened: {without_secrets(str(error))}") from None
     return system, str(path)
 
 
@@ -73,12 +95,13 @@ def unreadable(name: str, error: BaseException) -> Unreadable:
         return Absent(f"{name}: not found; is the name right?")
     if isinstance(error, PermissionError) or "Credential" in kind:
         why = "access is refused or needs credentials; set them as fsspec reads them (for S3: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
-        return Unreadable(f"{name}: cannot be read: {why}")
+        return Refused(f"{name}: cannot be read: {why}")
     if kind == "FileExpired":
         return Unreadable(f"{name}: it changed while it was read; start again")
     if isinstance(error, TimeoutError) or "Timeout" in kind:
         return Unreadable(f"{name}: the server did not answer in time; try again, or look at the connection")
-    return Unreadable(f"{name}: cannot be read: {str(error) or kind}")
+    circle = "the server leads from one name to the next without end" if "TooManyRedirects" in kind else ""
+    return Unreadable(f"{name}: cannot be read: {circle or without_secrets(str(error)) or kind}")
 
 
 class FsspecObject(RemoteObject):
@@ -96,7 +119,7 @@ class FsspecObject(RemoteObject):
             raise Absent(f"{self.name}: a folder, and not one of a snapshot: metadata.json is not in it")
         if not isinstance(found.get("size"), int):
             raise Unreadable(f"{self.name}: its size is not known, so it cannot be read in parts; download it")
-        self.nbytes = int(found["size"])
+        self.nbytes = self.sized(int(found["size"]))
         self._version = _version_of(found)
         self._is_kept_by_server = False
 
@@ -146,8 +169,3 @@ def _version_of(found: dict[str, Any]) -> dict[str, Any]:
     """Return what tells one version of an object from another."""
     names = ("size", "ETag", "etag", "md5Hash", "generation", "VersionId", "mtime", "LastModified", "last_modified", "created", "ino")
     return {name: found[name] for name in names if found.get(name) is not None}
-
-
-def no_object(name: str) -> NoReturn:
-    """Raise the error for a name that leads to nothing."""
-    raise Absent(f"{shown(name)}: not found; is the name right?")

@@ -11,9 +11,11 @@ from typing import Any, Final, TypeAlias
 from ..source import Unreadable
 from .http import HttpObject
 from .names import is_http, is_remote, local_path, shown, split_query
-from .objects import Absent, FsspecObject, RemoteObject, file_system
+from .objects import Absent, FsspecObject, Refused, RemoteObject, file_system
 
 _LARGEST: Final = 64 << 20
+_PAGE: Final = b"<"
+"""How a page begins, and neither a schema nor a log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,17 @@ class RemotePlace:
         return True
 
     is_file = exists
+
+    def is_offered(self) -> bool:
+        """Return whether there is such an object and it may be read. O(1). Raises `Unreadable` if nobody can tell.
+
+        For what belongs to another object by its name alone: a link with a signature covers one name, and some servers have a page
+        for every name.
+        """
+        try:
+            return self.exists() and self.object().fetch(0, min(1, self.object().nbytes)) != _PAGE
+        except Refused:
+            return False
 
     def is_dir(self) -> bool:
         """Return whether the name says that it is a folder. O(1)."""

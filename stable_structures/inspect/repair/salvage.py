@@ -51,19 +51,20 @@ from .sequences import save_log_data, save_row
 from .tables import mend_tables
 
 
-def repair(
+def repair(  # noqa: PLR0913 - keyword-only choices
     what: str | Path | Memory,
     out: str | Path,
     *,
     types: Types | None = None,
     files: SchemaFiles | None = None,
     progress: Progress = no_progress,
+    jobs: int = 1,
 ) -> list[Salvage]:
     """Save every readable entry into a new image, and report what was lost, memory by memory. O(size). Never changes `what`.
 
     If the order of a map's keys cannot be told, entries of nodes that nothing leads to are lost unless the type of
     the keys is given. Raises `Unreadable`, also if the crate did not write the memory, and `Misfit`,
-    which is one, where the types are other ones than it has.
+    which is one, where the types are other ones than it has. `jobs` processes save memories at once (jobs.py).
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
     >>> memory = StableMemory()
@@ -83,8 +84,7 @@ def repair(
             reasons = "; ".join(image.recognition.damage)
             raise image.unreadable(f"{f'({reasons}) ' if reasons else ''}nothing to save by its structure")
         cut: dict[int | None, Finding] = {problem.memory: problem for problem in missing.find(image) if problem.memory is not None}
-        salvager = _Salvager(types or {}, done, progress, cut)
-        rewrite(image, file, salvager.fill)
+        done += [one for _, one in rewrite(image, file, _Salvager(types or {}, cut).fill, jobs=jobs, progress=progress)]
         file.keep()
         return done
 
@@ -109,23 +109,24 @@ def _mended(image: Image, types: Types) -> list[Salvage]:
 
 
 class _Salvager:
-    def __init__(self, types: Types, done: list[Salvage], progress: Progress, cut: dict[int | None, Finding]) -> None:
-        self.types, self.done, self.progress, self.cut = types, done, progress, cut
+    def __init__(self, types: Types, cut: dict[int | None, Finding]) -> None:
+        self.types, self.cut = types, cut
 
-    def fill(self, part: Part, memory: Memory) -> str:
+    def fill(self, part: Part, memory: Memory, progress: Progress) -> Salvage:
         """One memory of the new image."""
         key, value = part.types(self.types)
         result = Salvage(part.id, part.word, None)
-        self.done.append(result)
         if part.id in self.cut:
             result.lose(missing.problem_text(self.cut[part.id]))
         try:
-            self._fill(part, memory, result, key, value)
+            self._fill(part, memory, result, (key, value), progress)
         except Damage as damage:
             result.lost.append(f"everything: {damage}")
-        return ""
+        return result
 
-    def _fill(self, part: Part, memory: Memory, result: Salvage, key: Codec[Any] | None, value: Codec[Any] | None) -> None:
+    def _fill(
+        self, part: Part, memory: Memory, result: Salvage, told: tuple[Codec[Any] | None, Codec[Any] | None], progress: Progress
+    ) -> None:
         if part.index is not None:
             log = part.index.open(*part.index.types(self.types))
             if isinstance(log, LogReader):
@@ -135,9 +136,9 @@ class _Salvager:
             copy(part.source, memory)
             result.notes.append("copied as it is")
             return
-        reader = part.open(key, value)
+        reader = part.open(*told)
         if isinstance(reader, MapReader):
-            MapSalvage(reader, result, self.progress).run(memory)
+            MapSalvage(reader, result, progress).run(memory)
         elif _is_sound(part, self.types):
             result.expected = result.kept = reader.length
             copy(part.source, memory, reader.live())

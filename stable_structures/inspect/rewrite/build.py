@@ -48,16 +48,12 @@ _NOWHERE: Final = np.zeros(0, np.uint64)
 _NO_NUMBER: Final = np.zeros(0, np.uint8)
 
 
-class ImageFile(NewFile):
-    """A new file as a memory. It has a temporary name until `keep`; without `keep`, nothing is left behind.
+class FileMemory:
+    """An empty file as a memory."""
 
-    Raises `Unreadable` if the file already exists or cannot be created.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        super().__init__(path)
+    def __init__(self, descriptor: int) -> None:
         self._pages = 0
-        self._fd = self.file.fileno()
+        self._fd = descriptor
 
     def size(self) -> int:
         """Return the size in pages."""
@@ -85,6 +81,17 @@ class ImageFile(NewFile):
         while view:
             done = os.pwrite(self._fd, view, offset)
             view, offset = view[done:], offset + done
+
+
+class ImageFile(NewFile, FileMemory):
+    """A new file as a memory. It has a temporary name until `keep`; without `keep`, nothing is left behind.
+
+    Raises `Unreadable` if the file already exists or cannot be created.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        NewFile.__init__(self, path)
+        FileMemory.__init__(self, self.file.fileno())
 
 
 class Output:

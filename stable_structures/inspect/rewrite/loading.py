@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads dumps: rows of JSON lines, CSV, a CBOR sequence or Parquet, and the encoded bytes of the keys and values in them.
+"""Reads dumps: rows of JSON lines, CSV, a CBOR sequence or Parquet, some at a time (batches.py).
 
 A dump may come from anybody. What is not a dump is refused with the file and the line or entry, and so is what would be
 taken for something else than it was.
@@ -9,76 +9,85 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from io import BufferedReader
+from functools import partial
+from io import BufferedReader, FileIO
+from itertools import islice, repeat
+from operator import itemgetter
 from pathlib import Path
-from typing import IO, Any, Final, TypeAlias
+from tempfile import NamedTemporaryFile
+from typing import Any, Final, TypeAlias
 
 import cbor2
 
 from ...encodings.limits import TooMuch
-from ...storable import Codec, codec
 from .. import parquet, sqlite
-from ..cells import bytes_of_csv, from_arrow, from_csv
+from ..cells import any_encoded, bytes_of_csv, from_arrow, from_csv
 from ..source import Unreadable
-from ..values import from_json, unhex
-
-Row: TypeAlias = dict[str, Any]
-Rows: TypeAlias = Iterator[tuple[str, Row]]
-"""Rows by the names of their columns, each with where it stands."""
+from ..values import from_json
+from .batches import Back, Batch, Row, Rows
 
 OUTPUTS: Final = ("jsonl", "csv", "cbor", "parquet")
-_BYTES: Final = codec(bytes)
 _BOM: Final = b"\xef\xbb\xbf"
 _OTHER_MARKS: Final = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _PAIR, _WITH_MORE = 2, 3
+_BLOCK: Final = 1 << 18
+"""Bytes of lines or items that are read at once."""
+_BUFFER: Final = 1 << 16
+_JSON_SPACE: Final = b" \t\r\n"
 
 
-def rows_of(path: Path, form: str) -> tuple[Callable[[Path], Rows], Callable[[Codec[Any], Any], Any]]:
-    """Return the rows of a dump, and what makes a value of what stands in them. Raises `Unreadable` for an unknown format."""
+Reader: TypeAlias = Callable[[Path], Iterator[Batch]]
+
+
+def reader_of(path: Path, form: str) -> tuple[Reader, Back]:
+    """Return what reads a dump, and what makes a value of what stands in it. Raises `Unreadable` for an unknown format."""
     if form not in _READERS:
         raise Unreadable(f"{path}: {form!r} is not a format that can be loaded; give --format jsonl, csv, cbor or parquet")
     return _READERS[form]
 
 
-class Column:
-    """Keys or values: the encoded bytes of what stands in a row."""
+class _Counted(FileIO):
+    """Counts the bytes that are read, for a pipe too."""
 
-    def __init__(self, name: str, codec: Codec[Any] | None, back: Callable[[Codec[Any], Any], Any]) -> None:
-        self.name, self.told, self.back = name, codec is not None, back
-        self.codec = codec or _BYTES
+    count = 0
 
-    def encoded(self, row: Row) -> bytes:
-        """Return the bytes where the row has them, since what stands beside them may be a guess; else those of the value.
+    def readinto(self, buffer: Any, /) -> int | None:
+        read = super().readinto(buffer)
+        self.count += read or 0
+        return read
 
-        O(size). Raises `StableError`, or `ValueError`, `TypeError` or `KeyError`, if that is not a value of the type.
-        """
-        exact = row.get(f"{self.name}_bytes")
-        if exact is not None and exact != "":
-            data = exact if isinstance(exact, bytes) else unhex(str(exact))
-            self.codec.decode(data)
-            return data
-        found = row[self.name]
-        if not self.told and isinstance(found, str) and not found.startswith("0x"):
-            raise ValueError(f"the type of the {self.name} is not known; give --{self.name}-type TYPE, or dump with --raw")
-        return self.codec.encode(self.back(self.codec, found))
+
+_File: TypeAlias = "BufferedReader[_Counted]"
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BufferedReader]:
+def _opened(path: Path) -> Iterator[_File]:
     try:
-        file = path.open("rb")
+        file = BufferedReader(_Counted(path), min(_BLOCK, _BUFFER))
     except (OSError, ValueError) as error:
         raise Unreadable(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     with file:
         yield file
 
 
-def _lines(path: Path, file: IO[bytes]) -> Iterator[str]:
-    """Return the lines of a file in UTF-8, with their ends; a byte order mark before the first is left out."""
-    for number, line in enumerate(file, 1):
+# ---- lines ----
+
+
+def _blocks(file: _File) -> Iterator[tuple[int, list[bytes]]]:
+    """Return some lines at a time, with the number of the first."""
+    number = 1
+    while lines := file.readlines(_BLOCK):
+        yield number, lines
+        number += len(lines)
+
+
+def _texts(path: Path, lines: Iterable[bytes], first: int) -> Iterator[str]:
+    """Return lines in UTF-8, with their ends; a byte order mark before the first of the file is left out."""
+    for number, line in enumerate(lines, first):
         try:
             yield (line.removeprefix(_BOM) if number == 1 else line).decode()
         except UnicodeDecodeError as error:
@@ -89,18 +98,48 @@ def _lines(path: Path, file: IO[bytes]) -> Iterator[str]:
             ) from None
 
 
-def _read_jsonl(path: Path) -> Rows:
+# ---- JSON lines ----
+
+
+def _read_jsonl(path: Path) -> Iterator[Batch]:
     with _opened(path) as file:
-        for number, line in enumerate(_lines(path, file), 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise Unreadable(f"{path}, line {number}: no JSON: {error}") from None
-            if not isinstance(row, dict):
-                raise Unreadable(f"{path}, line {number}: an object with key and value is wanted, found {str(row)[:40]}")
-            yield f"line {number}", row
+        for first, lines in _blocks(file):
+            yield Batch(partial(_json_rows, path, lines, first), _json_columns(lines))
+
+
+def _json_rows(path: Path, lines: list[bytes], first: int) -> Rows:
+    for number, line in enumerate(_texts(path, lines, first), first):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise Unreadable(f"{path}, line {number}: no JSON: {error}") from None
+        if not isinstance(row, dict):
+            raise Unreadable(f"{path}, line {number}: an object with key and value is wanted, found {str(row)[:40]}")
+        yield f"line {number}", row
+
+
+_scan: Final[Any] = getattr(json.JSONDecoder(), "scan_once")  # noqa: B009 - no type knows it
+
+
+def _json_columns(lines: list[bytes]) -> Mapping[str, list[Any]] | None:
+    """Return the values of objects that all have the same names; None if a line is none of them."""
+    try:
+        texts = list(filter(None, map(bytes.decode, map(bytes.strip, lines, repeat(_JSON_SPACE)))))
+        found = [*map(_scan, texts, repeat(0))]  # it ends early where one is no JSON
+    except (ValueError, RecursionError):
+        return None
+    if len(found) < len(texts) or not found:
+        return None
+    rows, ends = zip(*found, strict=True)
+    if set(map(type, rows)) != {dict} or list(ends) != list(map(len, texts)) or len(set(map(tuple, rows))) > 1:
+        return None
+    names = tuple(rows[0])
+    return {name: list(map(itemgetter(name), rows)) for name in names}
+
+
+# ---- CSV ----
 
 
 @contextmanager
@@ -113,23 +152,72 @@ def _long_fields() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def _read_csv(path: Path) -> Rows:
+def _read_csv(path: Path) -> Iterator[Batch]:
     with _opened(path) as file, _long_fields():
-        reader = csv.reader(_lines(path, file), strict=True)
         names: list[str] | None = None
-        start = 1
-        while True:
-            try:
-                fields = next(reader, None)
-            except csv.Error as error:
-                raise Unreadable(f"{path}, line {reader.line_num}: no CSV: {_csv_words(error)}") from None
-            if fields is None:
-                return
+        for first, lines, found in _records(file):
             if names is None:
-                names = _names(path, fields)
-            elif fields:
-                yield f"line {start}", _csv_row(path, start, names, fields)
-            start = reader.line_num + 1
+                names = _names(path, next(_csv_fields(path, lines, first))[1])
+            columns = None if found is None else _csv_columns(names, found[first == 1 :])
+            yield Batch(partial(_csv_rows, path, names, lines, first), columns)
+
+
+def _records(file: _File) -> Iterator[tuple[int, list[bytes], list[list[str]] | None]]:
+    """Return some lines at a time that end where a row ends, with the number of the first and their fields.
+
+    The fields are None where something is no CSV; the lines then are those that it stands in, or all that are left.
+    """
+    number = 1
+    while lines := file.readlines(_BLOCK):
+        found = _fields_of(lines)
+        while found is _INSIDE and (more := file.readlines(sum(map(len, lines)))):
+            lines.extend(more)
+            found = _fields_of(lines)
+        yield number, lines, None if found is _INSIDE else found
+        number += len(lines)
+
+
+_INSIDE: Final[list[list[str]]] = []
+"""Of lines that end inside of quotes."""
+
+
+def _fields_of(lines: list[bytes]) -> list[list[str]] | None:
+    try:
+        return list(csv.reader(map(bytes.decode, lines), strict=True))
+    except csv.Error as error:
+        return _INSIDE if "unexpected end" in str(error) else None
+    except UnicodeDecodeError:
+        return None
+
+
+def _csv_columns(names: list[str], found: list[list[str]]) -> Mapping[str, list[Any]] | None:
+    """Return the texts of columns; None if a row has more or fewer of them, or says encoded bytes."""
+    rows = list(filter(None, found))
+    if set(map(len, rows)) != {len(names)}:
+        return None
+    columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+    return None if any(map(any_encoded, columns.values())) else columns
+
+
+def _csv_fields(path: Path, lines: list[bytes], first: int) -> Iterator[tuple[int, list[str]]]:
+    """Iterate over rows, each with the number of its first line."""
+    reader = csv.reader(_texts(path, lines, first), strict=True)
+    start = first
+    while True:
+        try:
+            fields = next(reader, None)
+        except csv.Error as error:
+            raise Unreadable(f"{path}, line {first + reader.line_num - 1}: no CSV: {_csv_words(error)}") from None
+        if fields is None:
+            return
+        yield start, fields
+        start = first + reader.line_num
+
+
+def _csv_rows(path: Path, names: list[str], lines: list[bytes], first: int) -> Rows:
+    for line, fields in islice(_csv_fields(path, lines, first), first == 1, None):
+        if fields:
+            yield f"line {line}", _csv_row(path, line, names, fields)
 
 
 def _csv_words(error: csv.Error) -> str:
@@ -156,15 +244,49 @@ def _csv_row(path: Path, line: int, names: list[str], fields: list[str]) -> Row:
     return row
 
 
-def _read_cbor(path: Path) -> Rows:
+# ---- CBOR ----
+
+
+def _read_cbor(path: Path) -> Iterator[Batch]:
     with _opened(path) as file:
-        decoder, number = cbor2.CBORDecoder(file, semantic_decoders=_UNSHARED), 0
+        decoder, first = cbor2.CBORDecoder(file, semantic_decoders=_UNSHARED), 1
         while file.peek(1):
-            number += 1
-            try:
-                yield f"item {number}", _cbor_row(decoder.decode())
-            except _NO_ITEM as error:
-                raise Unreadable(f"{path}, item {number}: no array of key and value: {error}") from None
+            items: list[Any] = []
+            fault = _take_items(decoder, file, items)
+            yield Batch(partial(_cbor_rows, path, items, first), _cbor_columns(items))
+            first += len(items)
+            if fault is not None:
+                raise _no_item(path, first, fault)
+
+
+def _take_items(decoder: cbor2.CBORDecoder, file: _File, items: list[Any]) -> BaseException | None:
+    """Take some items; return what is wrong with the next one."""
+    stop = file.raw.count + _BLOCK
+    try:
+        while file.peek(1) and file.raw.count < stop:
+            items.append(decoder.decode())
+    except _NO_ITEM as error:
+        return error
+    return None
+
+
+def _no_item(path: Path, number: int, error: BaseException) -> Unreadable:
+    return Unreadable(f"{path}, item {number}: no array of key and value: {error}")
+
+
+def _cbor_rows(path: Path, items: list[Any], first: int) -> Rows:
+    for number, item in enumerate(items, first):
+        try:
+            yield f"item {number}", _cbor_row(item)
+        except _NO_ITEM as error:
+            raise _no_item(path, number, error) from None
+
+
+def _cbor_columns(items: list[Any]) -> Mapping[str, list[Any]] | None:
+    if set(map(type, items)) != {list} or set(map(len, items)) != {_PAIR}:
+        return None
+    keys, values = map(list, zip(*items, strict=True))
+    return {"key": keys, "index": keys, "value": values}
 
 
 _NO_ITEM: Final = (cbor2.CBORError, ArithmeticError, AttributeError, EOFError, LookupError, RecursionError, TypeError, ValueError)
@@ -189,18 +311,46 @@ def _cbor_row(item: Any) -> Row:
     return row | {name: data for name, data in more.items() if isinstance(data, bytes)}
 
 
-def _read_parquet(path: Path) -> Rows:
-    with _opened(path):
-        for number, row in parquet.read(path):
-            yield f"entry {number}", row
+# ---- Parquet, SQLite ----
 
 
-def _read_sqlite(path: Path) -> Rows:
-    for number, row in sqlite.read(path):
-        yield f"row {number}", row
+def _read_parquet(path: Path) -> Iterator[Batch]:
+    with _opened(path) as file, _seekable(path, file) as place:
+        first = 1
+        for batch in parquet.batches_of(path, place):
+            yield Batch(partial(_numbered, "entry", first, batch.to_pylist), dict(zip(batch.schema.names, batch.columns, strict=True)))
+            first += batch.num_rows
 
 
-_READERS: Final[dict[str, tuple[Callable[[Path], Rows], Callable[[Codec[Any], Any], Any]]]] = {
+@contextmanager
+def _seekable(path: Path, file: _File) -> Iterator[Path]:
+    """Provide the name of a file with the same bytes: Parquet is read from its end, which a pipe does not have."""
+    if file.seekable():
+        yield path
+        return
+    with NamedTemporaryFile(prefix="stable-structures-") as kept:
+        shutil.copyfileobj(file, kept)
+        kept.flush()
+        yield Path(kept.name)
+
+
+def _read_sqlite(path: Path) -> Iterator[Batch]:
+    first = 1
+    for names, rows in sqlite.read(path):
+        columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+        yield Batch(partial(_numbered, "row", first, partial(_named, names, rows)), columns)
+        first += len(rows)
+
+
+def _named(names: list[str], rows: list[Any]) -> list[Row]:
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def _numbered(word: str, first: int, rows: Callable[[], list[Row]]) -> Rows:
+    return ((f"{word} {number}", row) for number, row in enumerate(rows(), first))
+
+
+_READERS: Final[dict[str, tuple[Reader, Back]]] = {
     "jsonl": (_read_jsonl, from_json),
     "json": (_read_jsonl, from_json),
     "csv": (_read_csv, from_csv),

@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import StableError
 from ...memory.manager import MemoryManager
 from ...memory.memory import PAGE_SIZE, Memory, StableMemory
 from ...storable import Codec
@@ -29,11 +31,13 @@ from ..formats.maps import MapReader
 from ..formats.sequences import LogReader
 from ..formats.survey import MapSurvey, batches
 from ..image import Image, Part, SchemaFiles, Types
+from ..jobs import Task, allowed, is_large, is_worth_it, results
 from ..missing import require_whole
-from ..source import MemorySource, NotWhole, Progress, Unreadable, no_progress
-from .build import FULL, ImageFile, MapBuilder, Output, best_filling, copy, form_of, pages_of
+from ..source import FileSource, MemorySource, NotWhole, Progress, Unreadable, no_progress
+from .batches import NO_VALUE, Batch, Column, Row
+from .build import FULL, FileMemory, ImageFile, MapBuilder, Output, best_filling, copy, form_of, pages_of
 from .folder import image_output
-from .loading import Column, Row, Rows, rows_of
+from .loading import reader_of
 
 DEFAULT_BUCKET: Final = 128
 _MAP: Final[Any] = StableBTreeMap
@@ -60,17 +64,68 @@ class Rewritten:
     memories: list[Moved] = field(default_factory=list)
 
 
-Fill = Callable[[Part, Memory], str]
-"""Writes a memory again; returns a note."""
+T = TypeVar("T")
+Fill: TypeAlias = Callable[[Part, Memory, Progress], T]
+"""Writes a memory again; returns what is to be said of it."""
 
 
-def rewrite(image: Image, out: ImageFile, fill: Fill, bucket_pages: int | None = None, extra: tuple[int, ...] = ()) -> list[Moved]:
-    """Every memory of an image into a fresh one, one after the other."""
+def rewrite(  # noqa: PLR0913 - keyword-only choices
+    image: Image,
+    out: ImageFile,
+    fill: Fill[T],
+    bucket_pages: int | None = None,
+    *,
+    extra: tuple[int, ...] = (),
+    jobs: int = 1,
+    progress: Progress = no_progress,
+) -> list[tuple[Moved, T]]:
+    """Write every memory of an image into a fresh one, one after the other.
+
+    With `jobs`, other processes write large structures into temporary files, from which they are copied.
+    """
     if image.manager is None:
-        return [_moved(part, out, fill) for part in image.parts.values()]
+        return [_moved(part, out, fill(part, out, progress)) for part in image.parts.values()]
     manager = MemoryManager(out, bucket_pages=bucket_pages or image.manager.bucket_pages)
     ids = sorted({part.id for part in image.parts.values() if part.id is not None} | set(extra))
-    return [_moved(image.parts.get(memory, _absent(memory)), manager.get(memory), fill) for memory in ids]
+    places = [(image.parts.get(memory, _absent(memory)), manager.get(memory)) for memory in ids]
+    if not is_worth_it([_weight(part) for part, _ in places], jobs := allowed(jobs, image.source)):
+        return [_moved(part, memory, fill(part, memory, progress)) for part, memory in places]
+    return _by_others(places, fill, out, jobs, progress)
+
+
+def _weight(part: Part) -> int:
+    return part.source.nbytes if part.is_structure else 0
+
+
+def _by_others(
+    places: Sequence[tuple[Part, Memory]], fill: Fill[T], out: ImageFile, jobs: int, progress: Progress
+) -> list[tuple[Moved, T]]:
+    """Let processes fill files for the large structures."""
+    folder = None if out.temporary is None else out.temporary.parent
+    with ExitStack() as stack:
+        tasks: list[Task[tuple[int | None, T]]] = []
+        for part, memory in places:
+            if not is_large(_weight(part)):
+                tasks.append(Task(-1, partial(_fill_here, fill, part, memory)))
+            else:
+                file = stack.enter_context(TemporaryFile(dir=folder, prefix=".stable-structures-"))
+                tasks.append(Task(_weight(part), partial(_fill_file, fill, part, file.fileno())))
+        found = []
+        for (part, memory), (file_number, said) in zip(places, results(tasks, jobs, progress), strict=True):
+            if file_number is not None:
+                with FileSource(f"/proc/self/fd/{file_number}") as source:
+                    copy(source, memory)
+            found.append(_moved(part, memory, said))
+    return found
+
+
+def _fill_here(fill: Fill[T], part: Part, memory: Memory, progress: Progress) -> tuple[None, T]:
+    return None, fill(part, memory, progress)
+
+
+def _fill_file(fill: Fill[T], part: Part, descriptor: int, progress: Progress) -> tuple[int, T]:
+    os.ftruncate(descriptor, 0)  # it may be the second try
+    return descriptor, fill(part, FileMemory(descriptor), progress)
 
 
 def _absent(memory: int) -> Part:
@@ -78,9 +133,9 @@ def _absent(memory: int) -> Part:
     return Part(memory, source, open_image(b"").recognition, 0)
 
 
-def _moved(part: Part, memory: Memory, fill: Fill) -> Moved:
-    note = fill(part, memory)
-    return Moved(part.id, part.word, part.source.nbytes, memory.size() * PAGE_SIZE, note)
+def _moved(part: Part, memory: Memory, said: T) -> tuple[Moved, T]:
+    note = said if isinstance(said, str) else ""
+    return Moved(part.id, part.word, part.source.nbytes, memory.size() * PAGE_SIZE, note), said
 
 
 # ---- shrink ----
@@ -95,6 +150,7 @@ def shrink(  # noqa: PLR0913 - keyword-only choices
     bucket_pages: int | None = None,
     keep_going: bool = False,
     progress: Progress = no_progress,
+    jobs: int = 1,
 ) -> Rewritten:
     """Write a memory compactly: maps packed, rows cut off behind their last element, buckets of nobody left out. O(n).
 
@@ -102,7 +158,7 @@ def shrink(  # noqa: PLR0913 - keyword-only choices
     that would become larger by packing: the result is never larger than what it was made from. Raises `Unreadable` if
     there is nothing to shrink, and `NotWhole`, which is one, where something is damaged or cut off: then nothing is
     written. With `keep_going` what is damaged is copied as it is. Of a snapshot's folder a folder is made (rewrite/folder.py),
-    unless `out` ends in .bin.
+    unless `out` ends in .bin. `jobs` processes pack memories at once (jobs.py).
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
     >>> memory = StableMemory()
@@ -114,19 +170,23 @@ def shrink(  # noqa: PLR0913 - keyword-only choices
     True
     """
     with open_image(what, progress, files) as image, image_output(out, image) as file:
-        if not any(part.is_structure for part in image.parts.values()) and image.manager is None:
+        if not _has_structures(image) and image.manager is None:
             raise image.unreadable("only a manager and the crate's structures can be shrunk")
         if not keep_going:
             require_whole(image)
             require_all_fit(image, types or {})
-        fill = _Shrinker(types or {}, progress, keep_going=keep_going).fill
+        fill = _Shrinker(types or {}, keep_going=keep_going).fill
         try:
-            moved = rewrite(image, file, fill, bucket_pages)
+            moved = [one for one, _ in rewrite(image, file, fill, bucket_pages, jobs=jobs, progress=progress)]
         except Damage as damage:
             raise NotWhole(f"{image.name}: damaged: {damage}; run check to see all of it, and repair for what can be saved") from None
         _require_smaller(image, file)
         file.keep()
         return Rewritten(image.source.nbytes, file.size() * PAGE_SIZE, moved)
+
+
+def _has_structures(image: Image) -> bool:
+    return any(part.is_structure for part in image.parts.values())
 
 
 def _require_smaller(image: Image, file: ImageFile) -> None:
@@ -137,22 +197,21 @@ def _require_smaller(image: Image, file: ImageFile) -> None:
 
 
 class _Shrinker:
-    def __init__(self, types: Types, progress: Progress, *, keep_going: bool) -> None:
+    def __init__(self, types: Types, *, keep_going: bool) -> None:
         self.types = types
-        self.progress = progress
         self.keep_going = keep_going
 
-    def fill(self, part: Part, memory: Memory) -> str:
+    def fill(self, part: Part, memory: Memory, progress: Progress) -> str:
         """One memory of the new image. Nothing is written to it before all that is read for it was found to be sound."""
         try:
-            return self._fill(part, memory)
+            return self._fill(part, memory, progress)
         except Damage as damage:
             if not self.keep_going:
                 raise
             copy(part.source, memory)
             return f"damaged, copied as it is: {damage}"
 
-    def _fill(self, part: Part, memory: Memory) -> str:
+    def _fill(self, part: Part, memory: Memory, progress: Progress) -> str:
         if part.kind == "log data" and part.index is not None:
             reader = part.index.open()
             if isinstance(reader, LogReader):
@@ -162,19 +221,19 @@ class _Shrinker:
         if not part.is_structure:
             copy(part.source, memory)
             return "" if part.kind in ("empty", "log data") else "copied as it is"
-        return self._structure(part, memory)
+        return self._structure(part, memory, progress)
 
-    def _structure(self, part: Part, memory: Memory) -> str:
+    def _structure(self, part: Part, memory: Memory, progress: Progress) -> str:
         reader = part.open(*part.types(self.types))
         self._sound(reader.problems)
         if isinstance(reader, MapReader):
-            return self._pack(reader, part, memory)
+            return self._pack(reader, part, memory, progress)
         reader.check(_refuse)
         copy(part.source, memory, reader.live())
         return ""
 
-    def _pack(self, reader: MapReader, part: Part, memory: Memory) -> str:
-        stats = MapSurvey(reader, _refuse, self.progress).run()
+    def _pack(self, reader: MapReader, part: Part, memory: Memory, progress: Progress) -> str:
+        stats = MapSurvey(reader, _refuse, progress).run()
         layout_1 = 0 < stats.layout_1_nodes == sum(stats.nodes_by_depth)
         form, filling = form_of(reader, layout_1=layout_1), FULL
         if not layout_1:
@@ -243,11 +302,11 @@ def import_part(  # noqa: PLR0913 - keyword-only choices
         if given.source.nbytes == 0 and not keep_going:
             raise Unreadable(f"{given.name}: {given.recognition.title}; there is nothing to import, unless with --keep-going")
 
-        def fill(part: Part, to: Memory) -> str:
+        def fill(part: Part, to: Memory, _: Progress) -> str:
             copy(given.source if part.id == memory else part.source, to)
             return "imported" if part.id == memory else ""
 
-        moved = rewrite(image, file, fill, image.manager.bucket_pages, extra=(memory,))
+        moved = [one for one, _ in rewrite(image, file, fill, image.manager.bucket_pages, extra=(memory,))]
         file.keep()
         return moved
 
@@ -291,23 +350,34 @@ def load(  # noqa: PLR0913 - keyword-only choices
     2
     """
     path = Path(dump)
-    rows, back = rows_of(path, form or path.suffix.removeprefix("."))
+    read, back = reader_of(path, form or path.suffix.removeprefix("."))
     with nullcontext() if into is None else open_image(into, progress) as image:
-        base, targets = _targets(image, structure, memory, bucket_pages)
         sides = Column("key", key, back), Column("value", value or (None if structure == "map" else key), back)
         with ImageFile(out) if image is None else image_output(out, image) as file:
-            count = _load_into(_Filler(structure, *sides, targets), rows(path), path, progress)
-            if image is None or image.manager is None or memory is None:
-                copy(MemorySource(base), file)
-            else:
-                _replace(image, dict(zip(range(memory, memory + 2), targets, strict=False)), file)
+            place = file.temporary if image is None else None
+            with _on_disk(place) as base:
+                targets = _targets(image, base, structure, memory, bucket_pages)
+                count = _load_into(_Filler(structure, *sides, targets), read(path), path, progress)
+                if image is not None and image.manager is not None and memory is not None:
+                    _replace(image, dict(zip(range(memory, memory + 2), targets, strict=False)), file)
+                elif place is None:
+                    copy(MemorySource(base), file)
             file.keep()
     return count
 
 
-def _targets(image: Image | None, structure: str, memory: int | None, bucket_pages: int) -> tuple[StableMemory, list[Memory]]:
-    """Return the memory that is made, and those of the structure in it."""
-    count, base = 2 if structure == "log" else 1, StableMemory()
+@contextmanager
+def _on_disk(place: Path | None) -> Iterator[StableMemory]:
+    """Provide a new memory in this empty file, or in a temporary one: what is loaded may be larger than the machine's memory."""
+    with nullcontext() if place is not None else TemporaryDirectory(prefix="stable-structures-") as folder:
+        path = place or Path(folder or "") / "image.bin"
+        with StableMemory.open(path, "r+", "none") as memory:
+            yield memory
+
+
+def _targets(image: Image | None, base: StableMemory, structure: str, memory: int | None, bucket_pages: int) -> list[Memory]:
+    """Return the memories of the structure that is made in `base`."""
+    count = 2 if structure == "log" else 1
     if image is not None:
         require_whole(image)
         if (image.manager is None) != (memory is None) and image.source.nbytes:
@@ -316,16 +386,16 @@ def _targets(image: Image | None, structure: str, memory: int | None, bucket_pag
             bucket_pages = image.manager.bucket_pages
     if memory is not None:
         manager = MemoryManager(base, bucket_pages=bucket_pages)
-        return base, [manager.get(memory + i) for i in range(count)]
+        return [manager.get(memory + i) for i in range(count)]
     if count > 1:
         raise Unreadable("a log needs two memories: give --memory ID; its data go into the next one")
-    return base, [base]
+    return [base]
 
 
 def _replace(image: Image, made: Mapping[int, Memory], out: ImageFile) -> None:
     """Write an image with other contents of some memories."""
 
-    def fill(part: Part, to: Memory) -> str:
+    def fill(part: Part, to: Memory, _: Progress) -> str:
         found = made.get(-1 if part.id is None else part.id)
         copy(part.source if found is None else MemorySource(found), to)
         return ""
@@ -333,19 +403,27 @@ def _replace(image: Image, made: Mapping[int, Memory], out: ImageFile) -> None:
     rewrite(image, out, fill, extra=tuple(made))
 
 
-def _load_into(filler: _Filler, rows: Rows, path: Path, progress: Progress) -> int:
+def _load_into(filler: _Filler, batches: Iterable[Batch], path: Path, progress: Progress) -> int:
     count = 0
-    for where, row in rows:
+    for batch in batches:
+        added = filler.add_many(batch)
+        count += _add_each(filler, batch, path) if added is None else added
+        progress("loading", count, 0)
+    if filler.target is None:
+        raise Unreadable(f"{path}: no entry, and a cell has one value")
+    return count
+
+
+def _add_each(filler: _Filler, batch: Batch, path: Path) -> int:
+    """Add the rows of a batch one by one; return how many."""
+    count = 0
+    for where, row in batch.rows():
         try:
             filler.add(row)
-        except (StableError, KeyError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError) as error:
+        except NO_VALUE as error:
             words = f"there is no {error}" if isinstance(error, KeyError) else error
             raise Unreadable(f"{path}, {where}: {words}") from None
         count += 1
-        if count % 1024 == 0:
-            progress("loading", count, 0)
-    if filler.target is None:
-        raise Unreadable(f"{path}: no entry, and a cell has one value")
     return count
 
 
@@ -364,6 +442,30 @@ class _Filler:
             raise Unreadable(f"{structure!r} is not a structure; write map, set, vec, heap, log or cell")
         if structure != "cell":
             self.target = self.kind(*memories)
+
+    def add_many(self, batch: Batch) -> int | None:
+        """Add all rows of a batch at once; return how many. None, and nothing is added, if they are to be added one by one."""
+        if batch.columns is None or self.structure == "cell":
+            return None
+        try:
+            sides = [side.encoded_many(batch.columns) for side in self._sides]
+            if any(side is None for side in sides):
+                return None
+            self._bulk(*sides)
+        except NO_VALUE:
+            return None
+        return sides[0].count if sides[0] is not None else None
+
+    @property
+    def _sides(self) -> list[Column]:
+        return [self.key, self.value] if self.structure == "map" else [self.key if self.structure == "set" else self.value]
+
+    @property
+    def _bulk(self) -> Callable[..., object]:
+        target = self.target
+        if self.structure in ("map", "set"):
+            return target.insert_many  # type: ignore[no-any-return]
+        return target.push_many if self.structure == "heap" else target.extend  # type: ignore[no-any-return]
 
     def add(self, row: Row) -> None:
         """One row."""

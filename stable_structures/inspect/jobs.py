@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Work on several memories of an image at once, each in a process of its own.
+
+    the verb --fork--> child: one memory, read from the image that is open already
+        ^                 |
+        '--- result <-----'   through a pipe; the verb takes the results in the order of the memories
+
+So what a verb writes is the same with any number of processes. A child writes nothing but its result, and files that the verb
+opened for it. It ignores Ctrl+C, since the verb stops its children whatever ends itself; a child whose verb was killed ends at its next
+report of progress, or when it cannot give its result. A task that raises is run once more by the verb itself, which then
+raises: the words of an error do not depend on the number of processes either.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import selectors
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, Generic, NoReturn, TypeVar
+
+from ..errors import StableError
+from .source import MemorySource, Progress, Source
+
+LEAST: Final = 32 << 20
+"""Bytes of a memory from which on it is worth a process: starting one takes some hundredths of a second."""
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+T = TypeVar("T")
+
+
+class ProcessLost(StableError, OSError):
+    """A process that worked for a verb was killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task(Generic[T]):
+    """What is to be done with a memory of `size` bytes; `run` gets what it is to report progress to."""
+
+    size: int
+    run: Callable[[Progress], T]
+
+
+def cores() -> int:
+    """Return how many processes a verb may use by itself: as many as the cores that this one may use. O(1)."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
+
+
+def allowed(jobs: int, *sources: Source) -> int:
+    """Return how many processes may read these: one, of what is on another machine, or is a running memory. O(1)."""
+    return 1 if any(source.is_far or isinstance(source, MemorySource) for source in sources) else jobs
+
+
+def is_large(size: int) -> bool:
+    """Return whether a memory is worth a process. O(1)."""
+    return size >= LEAST
+
+
+def is_worth_it(sizes: Iterable[int], jobs: int) -> bool:
+    """Return whether there are processes for tasks of these sizes. O(tasks)."""
+    return jobs > 1 and sum(map(is_large, sizes)) > 1 and sys.platform == "linux"
+
+
+def results(tasks: Sequence[Task[T]], jobs: int, progress: Progress) -> Iterator[T]:
+    """Return the results of tasks in their order, each when it is there; `jobs` of them run at once.
+
+    There are processes only if two tasks are of `LEAST` bytes, and on Linux: elsewhere a fork may end in a library's threads.
+
+    >>> list(results([Task(1, lambda _: "a"), Task(2, lambda _: "b")], 4, lambda *_: None))
+    ['a', 'b']
+    """
+    if not is_worth_it([task.size for task in tasks], jobs):
+        yield from (task.run(progress) for task in tasks)
+        return
+    large = [number for number, task in enumerate(tasks) if is_large(task.size)]
+    pool = _Pool(tasks, sorted(large, key=lambda number: -tasks[number].size), jobs)
+    try:
+        for number, task in enumerate(tasks):
+            progress("memories", number, len(tasks))
+            yield pool.result(number) if is_large(task.size) else task.run(progress)
+    finally:
+        pool.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class _Child:
+    number: int
+    pid: int
+    pipe: int
+
+
+class _Pool(Generic[T]):
+    """The children that are running, and what others found."""
+
+    def __init__(self, tasks: Sequence[Task[T]], order: list[int], jobs: int) -> None:
+        self._tasks, self._waiting, self._jobs = tasks, order, jobs
+        self._running: dict[int, _Child] = {}
+        self._found: dict[int, tuple[T] | None] = {}
+
+    def result(self, number: int) -> T:
+        """Return the result of a task."""
+        while number not in self._found:
+            self._start()
+            self._collect()
+        found = self._found.pop(number)
+        return self._tasks[number].run(_no_progress) if found is None else found[0]
+
+    def stop(self) -> None:
+        """End all children."""
+        for child in self._running.values():
+            with suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGKILL)
+        for child in list(self._running.values()):
+            self._end(child)
+
+    def _start(self) -> None:
+        while self._waiting and len(self._running) < self._jobs:
+            number = self._waiting.pop(0)
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # a child has none of our handlers, and is ours at once
+            try:
+                child = self._fork(number, before)
+                self._running[child.number] = child
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _fork(self, number: int, mask: set[Any]) -> _Child:
+        read, write = os.pipe()
+        parent, pid = os.getpid(), os.fork()
+        if pid == 0:
+            _work(self._tasks[number], write, parent, mask, [read, *(child.pipe for child in self._running.values())])
+        os.close(write)
+        return _Child(number, pid, read)
+
+    def _collect(self) -> None:
+        """Wait for a child to give its result."""
+        with selectors.DefaultSelector() as selector:
+            for child in self._running.values():
+                selector.register(child.pipe, selectors.EVENT_READ, child)
+            for key, _ in selector.select():
+                self._take(key.data)
+
+    def _take(self, child: _Child) -> None:
+        with open(child.pipe, "rb", closefd=False) as pipe:
+            data = pipe.read()
+        status = self._end(child)
+        if status != 0 or not data:
+            raise ProcessLost(f"a process that worked for this one was ended by the system (status {status}); try --jobs 1")
+        self._found[child.number] = pickle.loads(data)  # noqa: S301 - our own
+
+    def _end(self, child: _Child) -> int:
+        _, status = os.waitpid(child.pid, 0)
+        del self._running[child.number]
+        os.close(child.pipe)
+        return os.waitstatus_to_exitcode(status)
+
+
+def _no_progress(_what: str, _done: int, _total: int) -> None:
+    """Other processes are still at work."""
+
+
+def _work(task: Task[Any], pipe: int, parent: int, mask: set[Any], others: list[int]) -> NoReturn:
+    """Run a task in a child, and end it without anything that the verb does at its own end."""
+    status = 1
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in _SIGNALS[1:]:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for descriptor in others:
+            os.close(descriptor)
+        _give(pipe, _result(task, parent))
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _result(task: Task[Any], parent: int) -> bytes:
+    def progress(_what: str, _done: int, _total: int) -> None:
+        if os.getppid() != parent:
+            os._exit(1)
+
+    try:
+        return pickle.dumps((task.run(progress),))
+    except BaseException:  # noqa: BLE001 - the verb runs it again, and raises it where it can be told
+        return pickle.dumps(None)
+
+
+def _give(pipe: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(pipe, view) :]

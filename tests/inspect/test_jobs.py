@@ -1,0 +1,228 @@
+"""`--jobs`: the same bytes and words whatever the number of processes, and nothing left of them, whatever ends the verb."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stable_structures import MemoryManager, StableBTreeMap, StableBTreeSet, StableLog, StableMemory, StableVec, u64
+from stable_structures.inspect import NotWhole, Unreadable, check, diff, jobs, repair, shrink
+from stable_structures.inspect.cli import verbs
+from stable_structures.inspect.parts import write_parts
+from stable_structures.inspect.source import no_progress
+
+from ..support.inspect_images import read
+
+pytestmark = [
+    pytest.mark.usefixtures("without_fsync"),
+    pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is one process"),
+]
+SCHEMA = "".join(
+    f'[memories.{memory}]\nstructure = "{structure}"\n{types}\n'
+    for memory, structure, types in (
+        (0, "map", 'key = "u64"\nvalue = "string"'),
+        (1, "vec", 'value = "u64"'),
+        (2, "set", 'key = "u64"'),
+        (3, "log", 'value = "string"'),
+        (9, "map", 'key = "u64"\nvalue = "string"'),
+    )
+)
+
+
+def made(path: Path, *, changed: bool = False, damaged: bool = False) -> Path:
+    memory, order = StableMemory(), random.Random(3)
+    manager = MemoryManager(memory, bucket_pages=1)
+    for number in (0, 9):
+        users = StableBTreeMap[u64, str](manager.get(number))
+        for key in order.sample(range(5000), 2000):
+            users[key] = "x" * (key % 97)
+        for key in order.sample(sorted(users), 700 + changed):
+            del users[key]
+    StableVec[u64](manager.get(1)).extend(range(20_000 + changed))
+    StableBTreeSet[u64](manager.get(2)).insert_many(order.sample(range(10**6), 4000))
+    StableLog[str](manager.get(3), manager.get(4)).extend(map(str, range(5000)))
+    data = bytearray(read(memory))
+    for at in [at for at in range(65536, len(data), 4096) if data[at + 7 : at + 10] == b"BTN"][:9] if damaged else ():
+        data[at + 7 : at + 10] = b"XXX"
+    if damaged:
+        nodes = [at for at in range(len(data)) if data[at : at + 4] == b"BTN\x02"]
+        for at in nodes[5:400:60]:
+            data[at] = 0
+    path.write_bytes(data)
+    return path
+
+
+@pytest.fixture(params=["sound", "damaged"])
+def image(request, tmp_path) -> Path:
+    return made(tmp_path / "image.bin", damaged=request.param == "damaged")
+
+
+@pytest.fixture(autouse=True)
+def _small_is_large(monkeypatch):
+    monkeypatch.setattr(jobs, "LEAST", 1)
+
+
+def outcome(run: Any) -> Any:
+    try:
+        return run()
+    except (Unreadable, OSError) as error:
+        return type(error), str(error)
+
+
+def tree(path: Path) -> Any:
+    if path.is_dir():
+        return {one.name: one.read_bytes() for one in path.iterdir()}
+    return path.read_bytes() if path.exists() else None
+
+
+@pytest.fixture
+def forks(monkeypatch) -> list[int]:
+    """The children that were started."""
+    found: list[int] = []
+    fork = os.fork
+
+    def counted() -> int:
+        found.append(fork())
+        return found[-1]
+
+    monkeypatch.setattr(os, "fork", counted)
+    return found
+
+
+@pytest.mark.parametrize("verb", ["check", "diff", "shrink", "repair", "dump"])
+def test_the_number_of_processes_changes_nothing(verb, image, tmp_path, forks):
+    other, found = made(tmp_path / "other.bin", changed=True), []
+    (tmp_path / "memories.toml").write_text(SCHEMA)
+    for number in (1, 2, 3, 64):
+        out = tmp_path / f"out{number}" / "x.bin"
+        out.parent.mkdir()
+        runs: dict[str, Any] = {
+            "check": lambda n=number: check(image, jobs=n),
+            "diff": lambda n=number: [(one, one.key.label, one.value.label) for one in diff(image, other, jobs=n)],
+            "shrink": lambda n=number, o=out: shrink(image, o, jobs=n),
+            "repair": lambda n=number, o=out: repair(image, o, jobs=n),
+            "dump": lambda n=number, o=out: write_parts([str(image)], o, jobs=n, note=[].append),
+        }
+        said = outcome(runs[verb])
+        assert [one.name for one in out.parent.iterdir()] in (["x.bin"], [])
+        found.append((str(said).replace(str(out.parent), ""), tree(out)))
+        assert not children()
+        assert bool(forks) is (number > 1) or isinstance(said, tuple)
+        forks.clear()
+    assert all(one == found[0] for one in found[1:])
+
+
+def children() -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+
+
+def test_a_damaged_memory_is_said_as_one_process_says_it(tmp_path):
+    image = made(tmp_path / "image.bin", damaged=True)
+    said = []
+    for number in (1, 2):
+        with pytest.raises(NotWhole) as error:
+            shrink(image, tmp_path / "out.bin", jobs=number)
+        said.append(str(error.value))
+    assert said[0] == said[1]
+    assert [one.name for one in tmp_path.iterdir()] == ["image.bin"]
+
+
+@pytest.mark.parametrize("status", ["kill", "exit"])
+def test_a_process_that_is_killed_is_said_and_the_others_end(status):
+    def die(_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGKILL) if status == "kill" else os._exit(3)
+
+    tasks = [jobs.Task(1, lambda _: time.sleep(60)), jobs.Task(2, die), jobs.Task(1, lambda _: None)]
+    before = time.monotonic()
+    with pytest.raises(jobs.ProcessLost, match="--jobs 1"):
+        list(jobs.results(tasks, 2, no_progress))
+    assert time.monotonic() - before < 30
+    assert not children()
+
+
+def test_results_come_in_order_and_few_run_at_once(tmp_path):
+    def run(number: int) -> int:
+        (tmp_path / f"{number}").touch()
+        time.sleep(0.02)
+        seen = len(list(tmp_path.iterdir()))
+        (tmp_path / f"{number}").unlink()
+        return seen
+
+    tasks = [jobs.Task(number % 5 + 1, lambda _, n=number: (n, run(n), "x" * 200_000)) for number in range(12)]
+    found = list(jobs.results(tasks, 3, no_progress))
+    assert [number for number, _, _ in found] == list(range(12))
+    assert max(seen for _, seen, _ in found) <= 3
+
+
+def test_small_memories_start_no_process(monkeypatch):
+    monkeypatch.setattr(jobs, "LEAST", 10)
+    monkeypatch.setattr(os, "fork", lambda: pytest.fail("a process"))
+    tasks = [jobs.Task(size, lambda _, s=size: s) for size in (9, 1, 100)]
+    assert list(jobs.results(tasks, 8, no_progress)) == [9, 1, 100]
+    assert list(jobs.results(tasks[2:] * 2, 1, no_progress)) == [100, 100]
+
+
+SCRIPT = """
+import sys, time
+from stable_structures.inspect import jobs, report
+from stable_structures.__main__ import main
+jobs.LEAST = 1
+def slow(part, note, types, progress):
+    for _ in range(600):
+        progress("", 0, 0)
+        time.sleep(0.1)
+report.check_part = slow
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def group(leader: int) -> list[int]:
+    """The processes of a group."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[2]) == leader and fields[0] != "Z":
+            found.append(int(path.parent.name))
+    return found
+
+
+@pytest.mark.parametrize("how", ["ctrl+c", "term", "kill"])
+def test_no_process_is_left_whatever_ends_the_verb(how, tmp_path):
+    image = made(tmp_path / "image.bin")
+    words = [sys.executable, "-c", SCRIPT, "check", str(image), "--jobs", "3"]
+    with subprocess.Popen(words, start_new_session=True, stderr=subprocess.PIPE) as process:
+        end = time.monotonic() + 60
+        while len(group(process.pid)) < 4 and time.monotonic() < end:
+            time.sleep(0.05)
+        assert len(group(process.pid)) == 4
+        if how == "ctrl+c":
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        else:
+            process.send_signal(signal.SIGTERM if how == "term" else signal.SIGKILL)
+        process.wait(30)
+        assert process.returncode == (-signal.SIGKILL if how == "kill" else verbs.TROUBLE)
+        while group(process.pid) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert not group(process.pid)
+        lines = process.stderr.read().decode().splitlines()  # type: ignore[union-attr]
+        assert len(lines) == (0 if how == "kill" else 1), lines
+
+
+def test_the_option_takes_numbers_from_1_on(capsys):
+    from stable_structures.__main__ import main  # noqa: PLC0415 - the command
+
+    for word in ("0", "-1", "x"):
+        with pytest.raises(SystemExit):
+            main(["check", "x.bin", "--jobs", word])
+        assert "1 or more" in capsys.readouterr().err or word == "-1"
