@@ -121,14 +121,14 @@ def read_schema(path: str | Place, *, given: bool = True, did: str | Place | Non
     try:
         if path.stat().st_size > _LARGEST:
             raise Unreadable(f"{path}: {path.stat().st_size:,} bytes are too many for a schema")
-        content = tomllib.loads(path.read_bytes().decode())
+        told = tomllib.loads(path.read_bytes().decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Unreadable(f"{path}: not TOML: {error}; mend it, or move it away") from None
     except OSError as error:
         if isinstance(error, Unreadable):
             raise
         raise Unreadable(f"{path}: cannot be read: {error.strerror}") from None
-    return _Reader(path, place_of(did) if did is not None else None).schema(content, given=given)
+    return _Reader(path, place_of(did) if did is not None else None).schema(told, given=given)
 
 
 def interface_types(did: Place | None) -> dict[str, Type]:
@@ -162,13 +162,13 @@ class _Reader:
         """Return the error for a key."""
         return Unreadable(f"{self.path}: {key}: {what}")
 
-    def schema(self, content: dict[str, Any], *, given: bool) -> Schema:
-        self._require_known(content, _TOP, "")
-        own = self._file(content, "did")
+    def schema(self, told: dict[str, Any], *, given: bool) -> Schema:
+        self._require_known(told, _TOP, "")
+        own = self._file(told, "did")
         self.did = self.did or own
-        words = self._file(content, "words")
-        memories = [self._memory(None, "image", content["image"])] if "image" in content else []
-        tables = content.get("memories", {})
+        words = self._file(told, "words")
+        memories = [self._memory(None, "image", told["image"])] if "image" in told else []
+        tables = told.get("memories", {})
         if not isinstance(tables, dict):
             raise self.wrong("memories", "write one table for each memory, as in [memories.0]")
         memories += [self._memory(self._id(text), f"memories.{text}", table) for text, table in tables.items()]
@@ -187,8 +187,8 @@ class _Reader:
             if names.count(name) > 1:
                 raise self.wrong("name", f"{name!r} is given to {names.count(name)} memories; give each its own")
 
-    def _file(self, content: dict[str, Any], key: str) -> Place | None:
-        value = content.get(key)
+    def _file(self, told: dict[str, Any], key: str) -> Place | None:
+        value = told.get(key)
         if value is None:
             return None
         if not isinstance(value, str):
@@ -271,8 +271,8 @@ def schema_text(rows: Iterable[Row], did: str | None = None) -> str:
 
 def _said(row: Row) -> Iterable[tuple[str, Any]]:
     memory = row.memory
-    entries = {"name": memory.name, "structure": memory.structure, "key": row.key, "value": row.value, "data": memory.data}
-    return ((name, text) for name, text in entries.items() if text is not None)
+    told = {"name": memory.name, "structure": memory.structure, "key": row.key, "value": row.value, "data": memory.data}
+    return ((name, text) for name, text in told.items() if text is not None)
 
 
 def _toml(value: str | int) -> str:

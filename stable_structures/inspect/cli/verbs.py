@@ -168,22 +168,22 @@ def _out(parser: argparse.ArgumentParser, text: str, *, required: bool = True) -
 
 def _types_by_id(arguments: argparse.Namespace) -> Types:
     """Return the given types, by the id of the memory, for verbs that open the image themselves."""
-    given = arguments.key_type, arguments.value_type
+    told = arguments.key_type, arguments.value_type
     memory = arguments.memory
     if isinstance(memory, str):
         with open_image(arguments.file, files=_files(arguments)) as image:
             memory = image.part(memory).id
-    return {} if given == (None, None) else {memory: given}
+    return {} if told == (None, None) else {memory: told}
 
 
 def _told(arguments: argparse.Namespace, image: Image) -> Types:
     """Return the given types, by memory. Raises `Misfit` if they are not those of the memory, unless the options say to keep going."""
     if arguments.key_type is None and arguments.value_type is None:
         return {}
-    given: Types = {image.part(arguments.memory).id: (arguments.key_type, arguments.value_type)}
+    told: Types = {image.part(arguments.memory).id: (arguments.key_type, arguments.value_type)}
     if not getattr(arguments, "keep_going", False):
-        require_all_fit(image, given)
-    return given
+        require_all_fit(image, told)
+    return told
 
 
 @contextmanager
@@ -466,8 +466,8 @@ def _dump_database(arguments: argparse.Namespace) -> int:
         note = gone.append if arguments.keep_going else None
         if code != SOUND:
             return complain("nothing was written; --keep-going goes on without the rest", code)
-        types = _told(arguments, image)
-        made = sqlite.write_database(image, arguments.out, types, memory=part.id if part else None, only=only, note=note, raw=arguments.raw)
+        told = _told(arguments, image)
+        made = sqlite.write_database(image, arguments.out, told, memory=part.id if part else None, only=only, note=note, raw=arguments.raw)
     for damage in gone[:_MOST_SAID]:
         complain(f"passed over: {damage}")
     for name, count in made.items():
@@ -559,15 +559,15 @@ def _add_load(verbs: Any) -> None:
 
 
 def _load(arguments: argparse.Namespace) -> int:
-    memory = _told_of_schema(arguments)
+    told = _told_of_schema(arguments)
     with ProgressBar() as bar:
         count = load(
             arguments.dump,
             arguments.out,
-            structure=arguments.structure or memory.structure or "map",
-            key=arguments.key_type or memory.key,
-            value=arguments.value_type or memory.value,
-            memory=memory.id,
+            structure=arguments.structure or told.structure or "map",
+            key=arguments.key_type or told.key,
+            value=arguments.value_type or told.value,
+            memory=told.id,
             bucket_pages=arguments.bucket_pages,
             form=arguments.format,
             into=arguments.into,
