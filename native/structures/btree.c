@@ -15,6 +15,8 @@
  *  B2  An internal node's child i holds the keys between its entries i - 1 and i.
  *  B3  Every allocated chunk is a node or an overflow page that is reached once from the root.
  *  B4  The order of all writes is the crate's; it fixes which chunk each node gets, and so every byte.
+ *  B5  A lookup remembers its node (ss_hint). A change begins there only if nothing was written to the root since and the key is found
+ *      in it again; it then does what the way from the root would have done.
  *
  * Insertion splits full nodes on the way down, removal (btree_remove.c) refills nodes at the minimum, so neither ever
  * goes back up. The node at hand has room for an entry (insertion) or can lose one (removal) unless it is the root.
@@ -214,8 +216,8 @@ int ss_btree_find_locked(ss_btree *tree, ss_span key, ss_node *node, uint32_t *i
     return tree->root == SS_NULL ? SS_ABSENT : find_from(tree, tree->root, key, node, index);
 }
 
-/* Goes down by probes as far as they lead; *address is where they ended. */
-static enum ss_probe_result probe_down(ss_btree *tree, ss_span key, ss_probe *probe, uint64_t *address) {
+/* Goes down by probes as far as they lead; *address is where they ended, *full says that a node above it was full. */
+static enum ss_probe_result probe_down(ss_btree *tree, ss_span key, ss_probe *probe, uint64_t *address, bool *full) {
     ss_probe_key probed = ss_probe_key_of(&tree->space, key);
     for (int depth = 0; depth < SS_DEPTH; depth++) {
         const uint8_t *page = ss_probe_page(&tree->space, *address);
@@ -223,20 +225,25 @@ static enum ss_probe_result probe_down(ss_btree *tree, ss_span key, ss_probe *pr
         ss_probe_prefetch(page);
         enum ss_probe_result result = ss_probe_node(&tree->space, page, &probed, false, probe);
         if (result != SS_PROBE_CHILD) return result;
+        *full |= probe->count == SS_CAPACITY;
         *address = probe->child;
     }
     return SS_PROBE_HARD;
 }
 
-int ss_btree_value_locked(ss_btree *tree, ss_span key, bool wanted, uint64_t *address, ss_span *value) {
+/* !*split: an insertion of this key splits no node. */
+static inline int find_value(ss_btree *tree, ss_span key, bool wanted, uint64_t *address, ss_span *value, bool *split) {
     ss_node node;
     ss_probe probe;
     uint32_t index;
     *address = tree->root;
+    *split = true;
     if (*address == SS_NULL) return SS_ABSENT;
     if (SS_LIKELY(ss_probe_possible(&tree->space))) {
-        enum ss_probe_result result = probe_down(tree, key, &probe, address);
+        bool full = false;
+        enum ss_probe_result result = probe_down(tree, key, &probe, address, &full);
         if (result == SS_PROBE_ABSENT) return SS_ABSENT;
+        *split = full || result != SS_PROBE_FOUND;
         if (result == SS_PROBE_FOUND && (!wanted || ss_probe_value(&tree->space, &probe, value))) return SS_OK;
     }
     int status = find_from(tree, *address, key, &node, &index);
@@ -245,12 +252,20 @@ int ss_btree_value_locked(ss_btree *tree, ss_span key, bool wanted, uint64_t *ad
     return ss_node_value(&tree->space, &node, index, value);
 }
 
-/* Replies with the value of the key. */
+int ss_btree_value_locked(ss_btree *tree, ss_span key, bool wanted, uint64_t *address, ss_span *value) {
+    bool split;
+    return find_value(tree, key, wanted, address, value, &split);
+}
+
+/* Replies with the value of the key, and remembers where it is. */
 static int look_up(ss_btree *tree, ss_span key) {
     ss_span value;
     uint64_t address;
-    bool wanted = tree->output->kind != SS_OUTPUT_NONE;
-    int status = ss_btree_value_locked(tree, key, wanted, &address, &value);
+    bool wanted = tree->output->kind != SS_OUTPUT_NONE, split;
+    int status = find_value(tree, key, wanted, &address, &value, &split);
+    if (status == SS_OK && !split) {
+        tree->hint = (ss_hint){address, tree->handle.memory->root->generation, ss_handle_changes(&tree->handle)};
+    }
     return status == SS_OK && wanted ? output_value(tree, address, value) : status;
 }
 
@@ -505,6 +520,26 @@ int ss_btree_get(ss_btree *tree, ss_span key, ss_output *output) {
     return end_read(tree, status);
 }
 
+/* Whether the key is where the last lookup found one: then its node is opened. For the first step of a change. */
+static bool is_at_hint(ss_btree *tree, ss_span key, ss_node *node, uint32_t *index) {
+    const ss_hint *hint = &tree->hint;
+    if (hint->address == SS_NULL || hint->generation != tree->handle.memory->root->generation) return false;
+    if (hint->changes != ss_handle_changes(&tree->handle)) return false;
+    ss_probe probe;
+    ss_probe_key probed = ss_probe_key_of(&tree->space, key);
+    const uint8_t *page = ss_probe_page(&tree->space, hint->address);
+    if (page == NULL || ss_probe_node(&tree->space, page, &probed, false, &probe) != SS_PROBE_FOUND) return false;
+    *index = probe.index;
+    return ss_node_open_for_change(&tree->space, hint->address, node) == SS_OK;
+}
+
+static int insert_first(ss_btree *tree, ss_span key, ss_span value) {
+    ss_node node;
+    uint32_t index;
+    if (!is_at_hint(tree, key, &node, &index)) return ss_btree_insert_locked(tree, key, value);
+    return ss_btree_touched(tree, key, replace_value(tree, &node, index, value));
+}
+
 int ss_btree_insert(ss_btree *tree, ss_span key, ss_span value, ss_output *output) {
     int status = ss_btree_begin_write(tree);
     if (status != SS_OK) return status;
@@ -512,7 +547,7 @@ int ss_btree_insert(ss_btree *tree, ss_span key, ss_span value, ss_output *outpu
     /* Item assignment may overwrite values under an iterator, as in a dict; an insertion that answers may not. */
     if (output->kind == SS_OUTPUT_NONE) tree->change = SS_CHANGE_VALUES; /* unless it does more */
     status = ss_btree_check_bounds(tree, key, value);
-    if (status == SS_OK) status = ss_btree_insert_locked(tree, key, value);
+    if (status == SS_OK) status = insert_first(tree, key, value);
     return end_write(tree, status);
 }
 

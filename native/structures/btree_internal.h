@@ -32,6 +32,13 @@ typedef struct ss_companion_ops {
     void (*free)(void *self);
 } ss_companion_ops;
 
+/* The node where the last lookup found its key, for a change of that key: with no full node above it, an insertion that finds its key
+ * there splits nothing. Good as long as nothing at all was written to the root, and the key is looked for again. */
+typedef struct ss_hint {
+    uint64_t address; /* SS_NULL: none */
+    uint64_t generation, changes;
+} ss_hint;
+
 struct ss_btree {
     ss_handle handle; /* first: the owner of the lease */
     ss_order order;
@@ -40,6 +47,7 @@ struct ss_btree {
     uint32_t key_int, value_int; /* size of the number if it crosses as one, else 0 */
     /* The header as read at the beginning of the running operation. */
     uint64_t root, length;
+    ss_hint hint;
     uint64_t seen_pages, seen_page_size;   /* what space.most_pages was computed from */
     ss_output *output;                     /* of the running operation */
     enum ss_change_kind change;            /* what the running operation did so far */

@@ -34,6 +34,7 @@ class Entry(Generic[K, V]):
         self.key: Final = key
         self._encoded = tree._key.codec.encode(key)
         self._position = native.new_position()
+        self._seen = tree._generation[0]
         raw = self._located()
         self._known = native.position_changes(self._position), raw
         """Changes of the map, and the encoded value that the key had at that number or later."""
@@ -135,8 +136,11 @@ class Entry(Generic[K, V]):
         >>> m.entry(1).update(lambda hits: hits + 1, default=0), m.entry(1).update(lambda hits: hits + 1)
         (1, 2)
         """
+        # What another thread does in between, the core notices: the value is no more the one that is expected.
+        known = self._map._generation[0] == self._seen
         for _ in range(_TRIES):
-            raw = self._fresh()
+            raw = self._known[1] if known else self._fresh()
+            known = False
             if raw is None and default is _MISSING:
                 raise KeyError(self.key)
             new = function(default if raw is None else self._decoded(raw))

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import threading
+from _thread import RLock
 from collections import deque
 from collections.abc import Iterator
 from functools import partial
@@ -59,7 +59,7 @@ class BothEnds(Iterator[T], Generic[T]):
         self._torn = False
         """Items were taken from the structure but are not in `_ends`: an exception came in between."""
         self._process = _Process.number
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._quick: list[Iterable[Any] | None] = [None, None]
         """The rest of the last batch of each end, if a loop goes through it; `_settle` puts it where others find it."""
 
@@ -197,10 +197,10 @@ class BothEnds(Iterator[T], Generic[T]):
             raise RuntimeError(_TORN)
         return self._fetch(back=back)
 
-    def _own_lock(self) -> threading.RLock:
+    def _own_lock(self) -> RLock:
         """Return the lock; in the child of a fork a new one, because a thread that does not exist there may have held it."""
         if self._process != _Process.number:
-            self._lock, self._process = threading.RLock(), _Process.number
+            self._lock, self._process = RLock(), _Process.number
         return self._lock
 
     def _finished(self, raw: Any) -> T:

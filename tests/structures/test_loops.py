@@ -235,3 +235,17 @@ def map_of(held: dict[int, int]) -> StableBTreeMap[int, int]:
     made = StableBTreeMap[u64, u64](StableMemory())
     made.update(held)
     return made
+
+
+@pytest.mark.parametrize("sizes", [[0], [1], [32], [5, 5, 5, 5, 6], [0, 9]])
+@pytest.mark.parametrize("count", [1, 63, 64, 65, 128, 1200])
+def test_pieces_of_one_size_and_of_many_come_apart_alike(sizes, count):
+    rand = random.Random(f"{sizes} {count}")
+    held = {rand.randbytes(8): rand.randbytes(rand.choice(sizes)) for _ in range(count)}
+    tree = StableBTreeMap[bytes, bytes](StableMemory())
+    tree.update(held)
+    assert list(tree.items()) == sorted(held.items())
+    assert tree.get_many(list(held)) == list(held.values())
+    log = StableLog[bytes](StableMemory(), StableMemory())
+    log.extend(held.values())
+    assert log[:] == list(log) == list(held.values())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-WAL, LOG, DURABLE, FILE, READER = "wal.c", "wal_read.c", "durable.c", "file.c", "reader.c"
+WAL, LOG, DURABLE, FILE, READER, FOLLOW = "wal.c", "wal_read.c", "durable.c", "file.c", "reader.c", "wal_follow.c"
 
 
 @dataclass(frozen=True)
@@ -233,6 +233,25 @@ MUTANTS = {
     "a reader takes a damaged log for none": Mutant(
         ((READER, "*unsettled = !file->is_kept && ss_wal_exists(&file->location);", "*unsettled = false;"),),
         test="test_damage",
+    ),
+    "a reader goes on in a log that was emptied": Mutant(
+        (
+            (
+                FOLLOW,
+                "    int status = is_same_generation(follower->wal, same);\n    return",
+                "    int status = SS_OK;\n    *same = true;\n    return",
+            ),
+        ),
+        test="test_follow",
+    ),
+    "a reader keeps a record that was taken back": Mutant(
+        ((FOLLOW, "has_last_record(follower, same) : status;", "SS_OK : status;\n    (void)has_last_record;"),), test="test_follow"
+    ),
+    "a reader puts over the file what the file has": Mutant(
+        ((FOLLOW, "    if (record->flags & FLAG_SYNCED) return SS_OK;\n", ""),), test="test_follow"
+    ),
+    "a reader looks for the next record behind the last one only": Mutant(
+        ((FOLLOW, " || (block != wal->position && begins_record(wal, block))", " || block == 1"),), test="test_follow"
     ),
     "a handle goes on after a sync that failed": Mutant(((FILE, "file->root->closed = true;", ""),), test="test_damage"),
     "records that follow a hole are looked for at blocks only": Mutant(

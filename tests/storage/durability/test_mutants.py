@@ -39,7 +39,7 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     tree = tmp_path_factory.mktemp("objects")
     sources = [path for room in ("core", "memory", "storage") for path in sorted((NATIVE / room).glob("*.c"))]
     compiled = {}
-    for source in [*sources, TESTS / "storage" / "test_crash.c", TESTS / "storage" / "test_damage.c"]:
+    for source in [*sources, *(TESTS / "storage" / f"{name}.c" for name in ("test_crash", "test_damage", "test_follow"))]:
         compiled[source.name] = tree / f"{source.stem}.o"
         subprocess.run([*COMPILER, *INCLUDES, "-c", source, "-o", compiled[source.name]], check=True)
     return compiled
