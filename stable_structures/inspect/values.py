@@ -32,7 +32,6 @@ from .budget import guessing, is_modest, require_modest_cbor
 
 _PRINTABLE: Final = 0.9
 _NUMBER_SIZES: Final = {1: "u8", 2: "u16", 4: "u32", 8: "u64", 16: "u128"}
-_LARGEST_EXACT: Final = 2**53
 _LOOKED_AT: Final = 1 << 16
 _BYTES_AS_ITEM: Final = 64
 """Bytes of text whose reading costs as much as a number among many."""
@@ -307,8 +306,3 @@ def shorten(value: Any, most: int = 60) -> str:
     text = value[: most + 1] if isinstance(value, str) else json.dumps(to_json(value), ensure_ascii=False)[: 2 * most + 8]
     text = "".join(letter if letter.isprintable() else "\N{MIDDLE DOT}" for letter in text)
     return text if len(text) <= most else f"{text[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
-
-
-def is_exact(number: int) -> bool:
-    """Return whether JavaScript reads the number as it is."""
-    return abs(number) <= _LARGEST_EXACT
