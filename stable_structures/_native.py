@@ -583,6 +583,9 @@ def view(handle: Any, offset: int, length: int | None) -> npt.NDArray[np.uint8]:
 def ss_python_size(self: Any, pages: Any) -> int:
     """Size of a foreign memory."""
     found = ffi.from_handle(self).size()
+    if type(found) is int and found >= 0:  # nearly always: to ask a protocol takes longer than all else here
+        pages[0] = found
+        return 0
     problem = f"size() of a memory written in Python returned {found!r}; it must return the number of pages"
     if not isinstance(found, SupportsIndex):
         raise TypeError(problem)
@@ -596,7 +599,7 @@ def ss_python_size(self: Any, pages: Any) -> int:
 def ss_python_grow(self: Any, pages: int, old: Any) -> int:
     """Grow a foreign memory."""
     before = ffi.from_handle(self).grow(pages)
-    if not isinstance(before, SupportsIndex):
+    if type(before) is not int and not isinstance(before, SupportsIndex):
         raise TypeError(f"grow({pages}) of a memory written in Python returned {before!r}; it must return the pages before, or -1")
     before = operator.index(before)
     if before < 0:
@@ -609,6 +612,9 @@ def ss_python_grow(self: Any, pages: int, old: Any) -> int:
 def ss_python_read(self: Any, offset: int, to: Any, length: int) -> int:
     """Read from a foreign memory."""
     data = ffi.from_handle(self).read(offset, length)
+    if type(data) is bytes and len(data) == length:  # nearly always
+        ffi.memmove(to, data, length)
+        return 0
     problem = f"read({offset}, {length}) of a memory written in Python returned {{}}; it must return {length} bytes, or raise"
     try:
         view = memoryview(data)

@@ -116,10 +116,9 @@ def test_several_folders_and_files(fleet, tmp_path):
 def test_buckets_that_run_out_are_a_warning(tmp_path):
     memory = StableMemory()
     MemoryManager(memory, bucket_pages=1).get(0).grow(27_000)
-    data = read(memory)
     with (tmp_path / "full.bin").open("wb") as out:
-        out.write(data[:65536])
-        out.truncate(len(data))
+        out.write(memory.read(0, 65536))
+        out.truncate(memory.nbytes)
     [line] = survey([str(tmp_path / "full.bin")])
     assert any("27,000 of 32,768 buckets" in text for text in line.warnings)
 
