@@ -47,9 +47,9 @@ ASK: Final[int] = lib.SS_ASK
 ANY_LENGTH: Final[int] = lib.SS_ANY_LENGTH
 
 _LARGE: Final = 1 << 20
-_NUMBERS, _CURSOR, _POSITION = ffi.typeof("uint64_t *"), ffi.typeof("ss_cursor **"), ffi.typeof("ss_position *")
+_CURSOR, _POSITION = ffi.typeof("ss_cursor **"), ffi.typeof("ss_position *")
 # Looked up once, for the hot paths.
-_unpack, _cast, _answer, _latest, _drop = ffi.unpack, ffi.cast, lib.ss_result, lib.ss_result_chars, lib.ss_result_drop
+_unpack, _latest, _drop = ffi.unpack, lib.ss_result_chars, lib.ss_result_drop
 _IN_THE_WAY: Final = (lib.SS_ABSENT, lib.SS_OTHER_TASK, lib.SS_LOCKED)
 _open_cursor, _free_cursor = lib.ss_cursor_open, lib.ss_cursor_free_at
 _gc, _release, _partial = ffi.gc, ffi.release, functools.partial
@@ -243,7 +243,7 @@ def check(status: int, operation: str) -> int:
 
 def result_number(operation: str, failed: Callable[..., NoReturn] = fail, *given: Any) -> int:
     """Return the result of a function that returned ASK: a number that looks like a signal, or raise its error by `failed`."""
-    answer = result(lib.SS_ASKED_SIZE)
+    answer = _fetched(lib.SS_ASKED_SIZE)
     status = int.from_bytes(answer[:8], "little", signed=True)
     if status < 0:
         failed(status, operation, *given)
@@ -255,8 +255,26 @@ def number(answer: int, operation: str) -> int:
     return int(answer) if answer < ASK else result_number(operation)
 
 
+_ELSEWHERE: Final[int] = lib.SS_ELSEWHERE
+_first = lib.ss_result_offer()
+_at_hand, _waiting = ffi.buffer(_first.bytes), memoryview(ffi.buffer(ffi.addressof(_first, "next")))
+
+
 def result(size: int) -> bytes:
-    """Return the bytes that the last call of this thread produced."""
+    """Return the bytes that the last call of this thread produced; `size` is what the call returned (native/core/result.h).
+
+    The usual result is copied from its place and dropped without a call, which would cost twice as much. If a signal handler
+    raises between the call and this copy, the place stays taken: later results are right, and cost a call again.
+    """
+    if size < _ELSEWHERE:
+        data: bytes = _at_hand[:size]
+        _waiting[0] = 0
+        return data
+    return _fetched(size - _ELSEWHERE)
+
+
+def _fetched(size: int) -> bytes:
+    """Return and drop the latest result, wherever it is."""
     data: bytes = _unpack(_latest(), size)
     _drop()
     return data
@@ -713,11 +731,6 @@ def manager_sizes(handle: Any) -> Sequence[int]:
 # ---- sequences ----
 
 
-def numbers(at: Any, count: int) -> Sequence[int]:
-    """Return `count` 8-byte numbers."""
-    return _unpack(_cast(_NUMBERS, at), count) if count else []
-
-
 def new_cursor(tree: Any, from_: int, low: bytes, to: int, high: bytes) -> Any:
     """Return a cursor over the range of a map: the location where the core stores it, which owns it (see `new_handle`)."""
     cursor = _gc(ffi.new(_CURSOR), _free_cursor)
@@ -759,9 +772,8 @@ _unpack_head: Final = struct.Struct("<QQ8x").unpack_from
 
 def entry_columns(size: int) -> tuple[Any, Any, Any, Any]:
     """Split a result of entries into the bytes of keys, their ends, the bytes of values, their ends, as arrays. O(size)."""
-    whole = np.frombuffer(bytes(ffi.buffer(_answer(), size)), np.uint8)
-    _drop()
-    numbers = whole[: size & -8].view(np.uint64)
+    whole = np.frombuffer(result(size), np.uint8)
+    numbers = whole[: len(whole) & -8].view(np.uint64)
     count, key_bytes = int(numbers[0]), int(numbers[1])
     data = whole[8 * (3 + 2 * count) :]
     return data[:key_bytes], numbers[3 : 3 + count], data[key_bytes:], numbers[3 + count : 3 + 2 * count]
@@ -880,10 +892,8 @@ def flags(array: npt.NDArray[Any]) -> Any:
 
 def pieces(size: int, count: int) -> list[bytes]:
     """Split a result of `count` 8-byte ends and the bytes after them."""
-    at = lib.ss_result()
-    ends, data = numbers(at, count), ffi.buffer(at + 8 * count, size - 8 * count)[:]
-    lib.ss_result_drop()
-    return _cut(data, 0, ends)
+    data, middle = result(size), 8 * count
+    return _cut(data, middle, memoryview(data)[:middle].cast("Q").tolist())
 
 
 # ---- the log beside a file, read only ----

@@ -171,8 +171,8 @@ def _compare(found: PartDiff, a: Part, b: Part, types: Types, progress: Progress
         found.is_by_entry = bool(a.index and b.index)  # its entries are those of the index
         found.ranges = [] if a.index else list(changed(a.source, b.source, progress))
         return
-    told = next((side.types(types) for side in (a, b) if side.types(types) != (None, None)), (None, None))
-    one, two = a.open(*told), b.open(*told)
+    given = next((side.types(types) for side in (a, b) if side.types(types) != (None, None)), (None, None))
+    one, two = a.open(*given), b.open(*given)
     found.lengths = one.length, two.length
     are_maps = isinstance(one, MapReader) and isinstance(two, MapReader)
     ranges = list(islice(changed(a.source, b.source, progress), _MOST_RANGES + 1 if are_maps else None))

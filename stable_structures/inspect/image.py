@@ -33,7 +33,7 @@ from .formats.unnamed import drained
 from .formats.wal import LOG_MAGIC, LoggedObject, LoggedSource, WalContents, read_far_log, read_log
 from .formats.zstd import is_zstd, unzstd
 from .remote.objects import Absent
-from .remote.place import Place, RemotePlace, place_of
+from .remote.place import Place, RemotePlace, place_of, read_beside
 from .remote.source import RemoteSource
 from .schema import NO_SCHEMA, NOTHING_TOLD, MemoryType, Schema, find_schema, read_schema, read_text
 from .source import BytesSource, FileSource, MemorySource, NotWhole, PastEnd, Progress, Source, Unreadable, no_progress
@@ -264,7 +264,7 @@ def _names_of_module(snapshot: Snapshot | None) -> Mapping[int, str]:
     if snapshot is None or snapshot.module is None:
         return NO_NAMES
     try:
-        return names_of_sections(custom_sections(snapshot.module.read_bytes()))
+        return names_of_sections(custom_sections(read_beside(snapshot.module)))
     except (SourceError, OSError, MemoryError) as error:
         snapshot.notes.append(f"{snapshot.module.name}: no names of Candid fields can be taken from it: {error}")
         return NO_NAMES

@@ -292,6 +292,21 @@ def _unreadable(path: object, error: BaseException) -> Unreadable:
     return Unreadable(f"{path}: cannot be read: {reason}")
 
 
+def read_small(path: str | Path, most: int) -> bytes:
+    """Return all of a small file that lies beside an image, perhaps by somebody else's hand: no device, no pipe, no more than `most` bytes.
+
+    O(size). Raises `Unreadable`, and `FileNotFoundError`.
+    """
+    with FileSource(path) if Path(path).exists() else _absent(path) as source:
+        if source.nbytes > most:
+            raise Unreadable(f"{path}: {source.nbytes:,} bytes are too many for what it should be")
+        return source.read(0, source.nbytes)
+
+
+def _absent(path: str | Path) -> NoReturn:
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+
+
 class MemorySource(Source):
     """A running memory, as it is at each read; its size is the one it had at the start."""
 

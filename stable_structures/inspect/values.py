@@ -155,23 +155,23 @@ def guess(samples: Sequence[bytes], names: Mapping[int, str] = NO_NAMES) -> Read
 
 def _likely(samples: Sequence[bytes]) -> Iterator[Reading]:
     """Return the types to try, in order."""
-    told = [data for data in samples if data]
+    not_empty = [data for data in samples if data]
     sizes = {len(data) for data in samples}
-    if not told:
+    if not not_empty:
         yield Reading("unit", _unit) if samples else RAW
-    elif sizes == {8} or (len(sizes) == 1 and sizes <= {1, 2, 4}) or (sizes == {16} and not _fits(_GUESSES[0], told)):
-        yield _number_guess(sizes.pop(), told)
+    elif sizes == {8} or (len(sizes) == 1 and sizes <= {1, 2, 4}) or (sizes == {16} and not _fits(_GUESSES[0], not_empty)):
+        yield _number_guess(sizes.pop(), not_empty)
     else:
         yield from _GUESSES
 
 
 def _fits(reading: Reading, samples: Sequence[bytes]) -> bool:
     """Return whether all samples decode; empty ones do not count."""
-    told = [data for data in samples if data] or samples
-    if reading.name == "Basilisk" and all(len(data) == 1 for data in told):
+    shown = [data for data in samples if data] or samples
+    if reading.name == "Basilisk" and all(len(data) == 1 for data in shown):
         return False
     with guessing() as budget:
-        for data in told:
+        for data in shown:
             with budget.spending():
                 fits = budget.left > 0 and reading.attempt(data)[1]
             if not fits:

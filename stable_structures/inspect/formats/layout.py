@@ -63,6 +63,7 @@ CHUNK_COUNT_AT: Final[int] = _core.SS_ALLOCATOR_COUNT_AT
 FIRST_CHUNK: Final[int] = _core.SS_FIRST_CHUNK
 CHUNK_HEADER: Final[int] = _core.SS_CHUNK_HEADER
 ALLOCATED_AT: Final[int] = _core.SS_CHUNK_ALLOCATED_AT
+NEXT_FREE_AT: Final[int] = _core.SS_CHUNK_NEXT_AT
 CAPACITY: Final[int] = _core.SS_CAPACITY
 MINIMUM: Final[int] = _core.SS_MINIMUM
 DEPTH: Final[int] = _core.SS_DEPTH

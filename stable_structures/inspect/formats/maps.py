@@ -22,6 +22,7 @@ from .layout import (
     FIRST_AT,
     FIRST_CHUNK,
     LEAST_PAGE,
+    NEXT_FREE_AT,
     UNBOUNDED_MARK,
     Damage,
     bounds_of_page,
@@ -249,7 +250,7 @@ class MapReader:
                 header = self.source.read(chunk, CHUNK_HEADER)
             except PastEnd:
                 return None
-            chunk = u64(header, 8)
+            chunk = u64(header, NEXT_FREE_AT)
             if header[:4] != CHUNK_BEGINS or chunk == 0:
                 return count if header[:4] == CHUNK_BEGINS else None
             count += 1

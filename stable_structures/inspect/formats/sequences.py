@@ -157,9 +157,9 @@ class SlotReader(SequenceReader):
         bound = None if self.value is None else self.value.bound
         if bound is None or bound.max_size is None or (bound.max_size, bound.is_fixed_size) == (self.max_size, self.fixed):
             return None
-        told = copy(self)
-        told._lay_out(bound.max_size, fixed=bound.is_fixed_size)
-        return told
+        typed = copy(self)
+        typed._lay_out(bound.max_size, fixed=bound.is_fixed_size)
+        return typed
 
     def has_sizes_of_type(self) -> bool:
         """Return whether the header says the bound of the type."""
@@ -292,14 +292,14 @@ class SlotReader(SequenceReader):
         """Return the order of the type, or those that are tried."""
         if self.value is None:
             return _HEAP_ORDERS
-        codec, told = self.value, order_of(self.value)
+        codec, order_of_type = self.value, order_of(self.value)
 
         def ascends(a: bytes, b: bytes) -> bool:
             try:  # undecodable elements are reported already
                 codec.decode(a), codec.decode(b)
             except ValueError:
                 return False
-            return told.ascends(a, b)
+            return order_of_type.ascends(a, b)
 
         return (InferredOrder(codec.name, ascends, certain=True),)
 
