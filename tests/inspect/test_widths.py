@@ -1,4 +1,4 @@
-"""What verbs print fits the columns that COLUMNS says, where it is not a table that cannot."""
+"""What verbs report, and their help, fits the columns that COLUMNS says."""
 
 from __future__ import annotations
 
