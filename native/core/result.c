@@ -87,6 +87,17 @@ void ss_result_drop(void) {
     top = (top + LEVELS - 1) % LEVELS;
 }
 
+ss_result_mark ss_result_hold(void) {
+    ss_result_mark mark = {.top = top, .made = made};
+    made = false;
+    return mark;
+}
+
+void ss_result_resume(ss_result_mark mark) {
+    top = mark.top;
+    made = mark.made;
+}
+
 uint64_t ss_result_signal(int status, uint64_t value) {
     if (status == SS_ABSENT) return SS_NO_NUMBER;
     uint8_t *room = ss_result_buffer(SS_ASKED_SIZE);
