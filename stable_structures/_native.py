@@ -48,9 +48,9 @@ ASK: Final[int] = lib.SS_ASK
 ANY_LENGTH: Final[int] = lib.SS_ANY_LENGTH
 
 _LARGE: Final = 1 << 20
-_NUMBERS, _CURSOR, _POSITION = ffi.typeof("uint64_t *"), ffi.typeof("ss_cursor **"), ffi.typeof("ss_position *")
+_CURSOR, _POSITION = ffi.typeof("ss_cursor **"), ffi.typeof("ss_position *")
 # Looked up once, for the hot paths.
-_unpack, _cast, _answer, _latest, _drop = ffi.unpack, ffi.cast, lib.ss_result, lib.ss_result_chars, lib.ss_result_drop
+_unpack, _latest, _drop = ffi.unpack, lib.ss_result_chars, lib.ss_result_drop
 _IN_THE_WAY: Final = (lib.SS_ABSENT, lib.SS_OTHER_TASK, lib.SS_LOCKED)
 _open_cursor, _free_cursor = lib.ss_cursor_open, lib.ss_cursor_free_at
 _gc, _release, _partial = ffi.gc, ffi.release, functools.partial
@@ -256,7 +256,7 @@ def check(status: int, operation: str) -> int:
 
 def result_number(operation: str, failed: Callable[..., NoReturn] = fail, *given: Any) -> int:
     """Return the result of a function that returned ASK: a number that looks like a signal, or raise its error by `failed`."""
-    answer = result(lib.SS_ASKED_SIZE)
+    answer = _fetched(lib.SS_ASKED_SIZE)
     status = int.from_bytes(answer[:8], "little", signed=True)
     if status < 0:
         failed(status, operation, *given)
@@ -268,8 +268,26 @@ def number(answer: int, operation: str) -> int:
     return int(answer) if answer < ASK else result_number(operation)
 
 
+_ELSEWHERE: Final[int] = lib.SS_ELSEWHERE
+_first = lib.ss_result_offer()
+_at_hand, _waiting = ffi.buffer(_first.bytes), memoryview(ffi.buffer(ffi.addressof(_first, "next")))
+
+
 def result(size: int) -> bytes:
-    """Return the bytes that the last call of this thread produced."""
+    """Return the bytes that the last call of this thread produced; `size` is what the call returned (native/core/result.h).
+
+    The usual result is copied from its place and dropped without a call, which would cost twice as much. If a signal handler
+    raises between the call and this copy, the place stays taken: later results are right, and cost a call again.
+    """
+    if size < _ELSEWHERE:
+        data: bytes = _at_hand[:size]
+        _waiting[0] = 0
+        return data
+    return _fetched(size - _ELSEWHERE)
+
+
+def _fetched(size: int) -> bytes:
+    """Return and drop the latest result, wherever it is."""
     data: bytes = _unpack(_latest(), size)
     _drop()
     return data
@@ -578,6 +596,9 @@ def view(handle: Any, offset: int, length: int | None) -> npt.NDArray[np.uint8]:
 def ss_python_size(self: Any, pages: Any) -> int:
     """Size of a foreign memory."""
     found = ffi.from_handle(self).size()
+    if type(found) is int and found >= 0:  # nearly always: to ask a protocol takes longer than all else here
+        pages[0] = found
+        return 0
     problem = f"size() of a memory written in Python returned {found!r}; it must return the number of pages"
     if not isinstance(found, SupportsIndex):
         raise TypeError(problem)
@@ -591,7 +612,7 @@ def ss_python_size(self: Any, pages: Any) -> int:
 def ss_python_grow(self: Any, pages: int, old: Any) -> int:
     """Grow a foreign memory."""
     before = ffi.from_handle(self).grow(pages)
-    if not isinstance(before, SupportsIndex):
+    if type(before) is not int and not isinstance(before, SupportsIndex):
         raise TypeError(f"grow({pages}) of a memory written in Python returned {before!r}; it must return the pages before, or -1")
     before = operator.index(before)
     if before < 0:
@@ -604,6 +625,9 @@ def ss_python_grow(self: Any, pages: int, old: Any) -> int:
 def ss_python_read(self: Any, offset: int, to: Any, length: int) -> int:
     """Read from a foreign memory."""
     data = ffi.from_handle(self).read(offset, length)
+    if type(data) is bytes and len(data) == length:  # nearly always
+        ffi.memmove(to, data, length)
+        return 0
     problem = f"read({offset}, {length}) of a memory written in Python returned {{}}; it must return {length} bytes, or raise"
     try:
         view = memoryview(data)
@@ -720,11 +744,6 @@ def manager_sizes(handle: Any) -> Sequence[int]:
 # ---- sequences ----
 
 
-def numbers(at: Any, count: int) -> Sequence[int]:
-    """Return `count` 8-byte numbers."""
-    return _unpack(_cast(_NUMBERS, at), count) if count else []
-
-
 def new_cursor(tree: Any, from_: int, low: bytes, to: int, high: bytes) -> Any:
     """Return a cursor over the range of a map: the location where the core stores it, which owns it (see `new_handle`)."""
     cursor = _gc(ffi.new(_CURSOR), _free_cursor)
@@ -766,9 +785,8 @@ _unpack_head: Final = struct.Struct("<QQ8x").unpack_from
 
 def entry_columns(size: int) -> tuple[Any, Any, Any, Any]:
     """Split a result of entries into the bytes of keys, their ends, the bytes of values, their ends, as arrays. O(size)."""
-    whole = np.frombuffer(bytes(ffi.buffer(_answer(), size)), np.uint8)
-    _drop()
-    numbers = whole[: size & -8].view(np.uint64)
+    whole = np.frombuffer(result(size), np.uint8)
+    numbers = whole[: len(whole) & -8].view(np.uint64)
     count, key_bytes = int(numbers[0]), int(numbers[1])
     data = whole[8 * (3 + 2 * count) :]
     return data[:key_bytes], numbers[3 : 3 + count], data[key_bytes:], numbers[3 + count : 3 + 2 * count]
@@ -887,10 +905,8 @@ def flags(array: npt.NDArray[Any]) -> Any:
 
 def pieces(size: int, count: int) -> list[bytes]:
     """Split a result of `count` 8-byte ends and the bytes after them."""
-    at = lib.ss_result()
-    ends, data = numbers(at, count), ffi.buffer(at + 8 * count, size - 8 * count)[:]
-    lib.ss_result_drop()
-    return _cut(data, 0, ends)
+    data, middle = result(size), 8 * count
+    return _cut(data, middle, memoryview(data)[:middle].cast("Q").tolist())
 
 
 # ---- the log beside a file, read only ----
@@ -1012,11 +1028,6 @@ def _notes(notes: Any, first: int = 0) -> list[Note]:
     return found
 
 
-def slots_frame(numbers: Mapping[str, int]) -> Any:
-    """Return a `ss_slots_frame` of these numbers."""
-    return ffi.new("ss_slots_frame *", dict(numbers))
-
-
 def map_frame(numbers: Mapping[str, int]) -> Any:
     """Return a `ss_map_frame` of these numbers."""
     return ffi.new("ss_map_frame *", dict(numbers))
@@ -1080,30 +1091,70 @@ class MapSurvey:
         return found
 
 
-class SlotsSurvey:
-    """A survey of a vec or heap (native/structures/survey.h), step by step."""
+class ElementsSurvey:
+    """A survey of a vec or heap, or of a log (native/structures/survey.h), step by step."""
 
-    def __init__(self, memory: Any, frame: Any, codec: Codec[Any] | None, limit: int) -> None:
-        out = ffi.new("ss_slots_survey **")
-        order = None if codec is None else KeyOrder(codec)
-        terms, count = (NULL, 0) if order is None else (order.terms, order.count)
-        self.status = lib.ss_slots_survey_new(memory, frame, terms, count, limit, out)
-        self._survey = ffi.gc(out[0], lib.ss_slots_survey_free)
+    def __init__(self, word: str, *given: Any) -> None:
+        out = ffi.new(f"ss_{word}_survey **")
+        self._functions = {name: getattr(lib, f"ss_{word}_survey_{name}") for name in ("step", "notes", "stats")}
+        self.status = getattr(lib, f"ss_{word}_survey_new")(*given, out)
+        self._survey = ffi.gc(out[0], getattr(lib, f"ss_{word}_survey_free"))
 
-    def step(self, slots: int) -> bool:
-        """Visit slots; return whether there are more. An error is left in `status`."""
-        self.status = lib.ss_slots_survey_step(self._survey, slots)
+    def step(self, elements: int) -> bool:
+        """Visit elements; return whether there are more. An error is left in `status`."""
+        self.status = self._functions["step"](self._survey, elements)
         return bool(self.status == 0)
 
     def notes(self) -> tuple[list[Note], int]:
-        """Return what is wrong with elements, as far as it is kept, and how much of it there is."""
-        notes = lib.ss_slots_survey_notes(self._survey)
+        """Return what is wrong, as far as it is kept, and how much of it there is."""
+        notes = self._functions["notes"](self._survey)
         return _notes(notes), int(notes.count)
 
+    def sizes(self) -> tuple[int, int] | None:
+        """Return the least and the greatest size of the elements that could be read; None without any."""
+        stats = self._functions["stats"](self._survey)
+        return (int(stats.least), int(stats.most)) if stats.count else None
+
     def disorder(self) -> tuple[list[Note], int]:
-        """Return the elements that are less than their parents, as far as they are kept, and how many there are."""
+        """Return the elements of a heap that are less than their parents, as far as they are kept, and how many there are."""
         notes = lib.ss_slots_survey_disorder(self._survey)
         return _notes(notes), int(notes.count)
+
+
+def slots_survey(memory: Any, numbers: Mapping[str, int], codec: Codec[Any] | None, limit: int) -> ElementsSurvey:
+    """Return a survey of slots by a `ss_slots_frame` of these numbers, and by the order of a type."""
+    order = None if codec is None else KeyOrder(codec)
+    terms, count = (NULL, 0) if order is None else (order.terms, order.count)
+    return ElementsSurvey("slots", memory, ffi.new("ss_slots_frame *", dict(numbers)), terms, count, limit)
+
+
+def log_survey(index: Any, data: Any, numbers: Mapping[str, int], limit: int) -> ElementsSurvey:
+    """Return a survey of a log by a `ss_log_frame` of these numbers; without data, only of its index."""
+    return ElementsSurvey("log", index, NULL if data is None else data, ffi.new("ss_log_frame *", dict(numbers)), limit)
+
+
+def survey_value(memory: Any, address: int, size: int, encoding: int) -> tuple[int, bool]:
+    """Return a status, and whether a value is encoded like that."""
+    found = ffi.new("bool *")
+    return lib.ss_survey_value(memory, address, size, encoding, found), bool(found[0])
+
+
+def survey_head(kind: int, data: bytes, nbytes: int) -> tuple[Any, list[Note]]:
+    """Return the `ss_seen_head` of a structure's first bytes, or None if it has none, and what is wrong with it."""
+    return _surveyed("ss_seen_head *", lambda found, notes: lib.ss_survey_head(kind, data, len(data), nbytes, found, notes))
+
+
+def survey_manager(tables: bytes, nbytes: int) -> tuple[Any, list[Note]]:
+    """Return the `struct ss_manager_stats` of a manager's tables, and what is wrong with them; None if nothing else can be said."""
+    return _surveyed("struct ss_manager_stats *", lambda found, notes: lib.ss_survey_manager(tables, nbytes, found, notes))
+
+
+def _surveyed(kind: str, survey: Callable[[Any, Any], int]) -> tuple[Any, list[Note]]:
+    found, notes = ffi.new(kind), ffi.gc(lib.ss_survey_notes_new(1 << 17), lib.ss_survey_notes_free)
+    status = survey(found, notes) if notes != NULL else lib.SS_NO_HEAP
+    if status not in (lib.SS_OK, lib.SS_CORRUPT):
+        fail(status, "a survey")
+    return found if status == lib.SS_OK else None, _notes(notes)
 
 
 class Entries:

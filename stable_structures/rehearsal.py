@@ -235,7 +235,8 @@ def _measure(found: Rehearsal, canister: Canister, pages: int, heap: int) -> Non
     found.instructions = {_HOOKS[kind]: count for kind, count in canister.last_instructions.items() if kind in _HOOKS}
     found.instruction_limit = canister.limits.instructions_install
     found.stable_pages, found.heap_bytes = (pages, canister.memory.size()), (heap, canister.heap_size)
-    found.changed_bytes, found.changed_limit = canister.last_changed, canister.limits.dirty_install
+    found.changed_bytes = canister.last_changes.get(Kind.POST_UPGRADE, 0)  # not those of timers that run at once
+    found.changed_limit = canister.limits.dirty_install
 
 
 def _compare(found: Rehearsal, canister: Canister, open_state: Callable[[], Canister], old: Interface | None) -> None:
@@ -338,10 +339,11 @@ def _only_bytes(method: str, values: Sequence[Any]) -> bytes:
 
 
 def _make_call(canister: Canister, text: str, method: str, values: list[Any]) -> Answer:
+    canister.call_instructions = 0
     try:
-        return Answer(text, call_text(canister, method, values), None, canister.instructions)
+        return Answer(text, call_text(canister, method, values), None, canister.call_instructions)
     except (Rejected, TypeError, OverflowError) as error:
-        return Answer(text, None, str(error), canister.instructions)
+        return Answer(text, None, str(error), canister.call_instructions)
 
 
 # ---- as text ----
@@ -367,6 +369,16 @@ def _counts(one: inspector.PartDiff) -> dict[str, int]:
     return found
 
 
+def _what_changed(one: inspector.PartDiff) -> str:
+    counts = [f"{count} {what}" for what, count in _counts(one).items() if count]
+    before, after = one.sizes
+    if not before:
+        return ", ".join([f"new, {after:,} bytes", *counts])
+    if not counts and not one.ranges:
+        return f"{before:,} -> {after:,} bytes"
+    return ", ".join(counts) or f"{len(one.ranges)} ranges of bytes changed"
+
+
 def _lines(found: Rehearsal) -> Iterable[str]:
     yield f"rehearsal on {found.snapshot}: " + ("the upgrade succeeds" if found.failure is None else "THE UPGRADE FAILS")
     if found.failure is not None:
@@ -386,8 +398,7 @@ def _lines(found: Rehearsal) -> Iterable[str]:
 def _result_lines(found: Rehearsal) -> Iterable[str]:
     changed = [one for one in found.differences if not one.same]
     for one in changed:
-        counts = ", ".join(f"{count} {what}" for what, count in _counts(one).items() if count)
-        yield f"  {_place(one):15} {one.kinds[1] or one.kinds[0]}: {counts or f'{len(one.ranges)} ranges of bytes changed'}"
+        yield f"  {_place(one):15} {one.kinds[1] or one.kinds[0]}: {_what_changed(one)}"
     if found.differences and not changed:
         yield "  structures      nothing changed"
     yield "  check           " + ("sound" if not found.damage else f"{len(found.damage)} BROKEN RULES: {found.damage[0]}")

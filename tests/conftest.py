@@ -46,6 +46,14 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.freeze()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _only_its_own_garbage(request: pytest.FixtureRequest) -> None:
+    """In a file of tests that collect garbage, what is there before is left out of each collection: what other tests imported and keep."""
+    if "gc" in vars(request.module):
+        gc.collect()
+        gc.freeze()
+
+
 def pytest_report_header(config: pytest.Config) -> str:
     return f"random tests: --seed={config.option.seed} --duration={config.option.duration:g}"
 

@@ -2,6 +2,7 @@
 #include "core/result.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +11,7 @@
 
 /* A buffer larger than this is given back before the next result that uses it. */
 #define KEPT ((size_t)1 << 20)
-#define SMALL 512
+#define SMALL SS_RESULT_FIRST
 /* Answers that can wait to be dropped at once. */
 #define LEVELS 8
 
@@ -19,13 +20,20 @@ typedef struct large_buffer {
     size_t room;
 } large_buffer;
 
-/* The latest result lies at `top`; one that was dropped leaves its level to the next. A ring: an result that nobody drops is
- * overwritten by the eighth after it. */
-static _Thread_local uint8_t small[LEVELS][SMALL];
-static _Thread_local large_buffer *large; /* one for each level; NULL until the first is needed */
+/* The latest result lies at the level before `first.next`; one that was dropped leaves its level to the next. A ring: a result
+ * that nobody drops is overwritten by the eighth after it. */
+static _Thread_local ss_result_first first;        /* small results at level 0 */
+static _Thread_local uint8_t small[LEVELS][SMALL]; /* at the levels above */
+static _Thread_local large_buffer *large;          /* one for each level; NULL until the first is needed */
 static _Thread_local const uint8_t *answers[LEVELS];
-static _Thread_local unsigned top;
-static _Thread_local bool made; /* room at `top`, by a call that has not ended yet */
+static _Thread_local bool made; /* room at the latest level, by a call that has not ended yet */
+
+/* That of the thread which asked for it; NULL until one does. */
+static _Atomic(ss_result_first *) offered;
+
+static unsigned latest(void) {
+    return (first.next + LEVELS - 1u) % LEVELS;
+}
 
 static pthread_key_t at_exit;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -62,21 +70,26 @@ static uint8_t *large_room(unsigned level, size_t size) {
     return buffer->bytes;
 }
 
+static uint8_t *small_room(unsigned level) {
+    return level == 0 ? first.bytes : small[level];
+}
+
 uint8_t *ss_result_buffer(size_t size) {
-    unsigned level = made ? top : (top + 1) % LEVELS;
-    uint8_t *bytes = SS_LIKELY(size <= SMALL) ? small[level] : large_room(level, size);
+    unsigned level = made ? latest() : first.next;
+    uint8_t *bytes = SS_LIKELY(size <= SMALL) ? small_room(level) : large_room(level, size);
     if (bytes == NULL) {
         ss_fail(SS_NO_HEAP, "room for a value", 0, size, 0);
         return NULL;
     }
     answers[level] = bytes;
-    top = level;
+    first.next = (uint8_t)((level + 1) % LEVELS);
     made = true;
     return bytes;
 }
 
 const uint8_t *ss_result(void) {
-    return answers[top] == NULL ? small[top] : answers[top];
+    unsigned level = latest();
+    return answers[level] == NULL ? small_room(level) : answers[level];
 }
 
 const char *ss_result_chars(void) {
@@ -84,7 +97,19 @@ const char *ss_result_chars(void) {
 }
 
 void ss_result_drop(void) {
-    top = (top + LEVELS - 1) % LEVELS;
+    first.next = (uint8_t)latest();
+}
+
+ss_result_first *ss_result_offer(void) {
+    atomic_store(&offered, &first);
+    return &first;
+}
+
+/* The size of the latest result, as the caller gets it. */
+static int64_t size_and_place(uint64_t size) {
+    const ss_result_first *place = atomic_load_explicit(&offered, memory_order_relaxed);
+    bool at_hand = place == NULL || (place == &first && first.next == 1 && answers[0] == first.bytes);
+    return SS_LIKELY(at_hand) ? (int64_t)size : (int64_t)(size + SS_ELSEWHERE);
 }
 
 ss_result_mark ss_result_hold(void) {
@@ -116,9 +141,10 @@ uint64_t ss_last_number(void) {
 }
 
 int64_t ss_result_size(int status, uint64_t size) {
-    if (made && status != SS_OK) ss_result_drop();
+    bool bytes = made;
     made = false;
-    if (SS_LIKELY(status == SS_OK)) return (int64_t)size;
+    if (SS_LIKELY(status == SS_OK)) return bytes ? size_and_place(size) : (int64_t)size;
+    if (bytes) ss_result_drop();
     return status == SS_ABSENT ? SS_NO_VALUE : status;
 }
 

@@ -5,6 +5,9 @@
  * value, another negative number is a status.
  * Before the caller has copied its result, a signal handler or a finalizer may run on the same thread and make calls of
  * its own. So answers stack: after ss_result_drop() the one before the latest is the latest again.
+ * Two calls for each result would cost Python more than the operation. So the thread that asked for it (ss_result_offer) finds
+ * its usual results, those that are small and that no other waits below, always in the same place. It copies one from there, and
+ * drops it by setting `next` to 0. From then on the size of every other result is returned with SS_ELSEWHERE added.
  * A function that returns a number returns it, or SS_NO_NUMBER if there is none, or SS_ASK: then it answers
  * with SS_ASKED_SIZE bytes too, a status and the number, each in 8 bytes little-endian. The status is negative, or SS_OK
  * where the number happens to be one of the two.
@@ -24,6 +27,15 @@
 #define SS_NO_NUMBER UINT64_MAX
 #define SS_ASK (UINT64_MAX - 1)
 #define SS_ASKED_SIZE 16
+/* More than any size. */
+#define SS_ELSEWHERE (INT64_C(1) << 56)
+#define SS_RESULT_FIRST 512
+
+/* The first of a thread's results that wait to be dropped. */
+typedef struct ss_result_first {
+    uint8_t bytes[SS_RESULT_FIRST];
+    uint8_t next; /* the level of the next result: 0 if none waits, 1 if this one does */
+} ss_result_first;
 
 /* Room for `size` bytes in a buffer of this thread; NULL (failure recorded) where the process has no memory left. */
 uint8_t *ss_result_buffer(size_t size);
@@ -31,6 +43,8 @@ const uint8_t *ss_result(void);
 /* The same for cffi, which makes bytes of chars only. */
 const char *ss_result_chars(void);
 void ss_result_drop(void);
+/* From now on this thread takes its usual results from here. */
+ss_result_first *ss_result_offer(void);
 
 /* Around a hook that may make calls of its own while an operation ends: its result stays the latest. */
 typedef struct ss_result_mark {

@@ -6,6 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __linux__
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include "core/error.h"
 #include "ic0/ic0_private.h"
@@ -323,6 +328,15 @@ uint64_t ss_ic0_used(ss_ic0_message *m) {
 /* Wasm may use 5 MiB of the thread's stack, and the engine and the host need some too. */
 #define STACK_NEEDED (UINT64_C(6) << 20)
 
+#ifdef __linux__
+/* The first thread's stack grows up to a limit of the process. glibc counts that in; musl tells only how far it has grown. */
+static uintptr_t end_of_first_stack(uintptr_t lowest, size_t size) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_STACK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return size < STACK_NEEDED ? 0 : lowest;
+    return limit.rlim_cur > size ? lowest + size - limit.rlim_cur : lowest;
+}
+#endif
+
 /* The lowest address of this thread's stack; 0 if the system does not tell. */
 static uintptr_t stack_end(void) {
     static _Thread_local uintptr_t known;
@@ -332,6 +346,7 @@ static uintptr_t stack_end(void) {
     size_t size = 0;
     if (known == 0 && pthread_getattr_np(pthread_self(), &attributes) == 0) {
         if (pthread_attr_getstack(&attributes, &lowest, &size) == 0) known = (uintptr_t)lowest;
+        if (known != 0 && syscall(SYS_gettid) == getpid()) known = end_of_first_stack(known, size);
         pthread_attr_destroy(&attributes);
     }
 #endif

@@ -331,10 +331,7 @@ int ss_btree_check_bounds(const ss_btree *tree, ss_span key, ss_span value) {
 
 static int replace_value(ss_btree *tree, ss_node *node, uint32_t index, ss_span value) {
     int status = ss_btree_output(tree, node, index);
-    if (status != SS_OK) return status;
-    ss_entry entry = {.value = value};
-    ss_edit edit = {.at = index, .drop = 1, .add = 1, .entries = &entry, .keep_keys = true};
-    return ss_node_edit(&tree->space, node, &edit);
+    return status == SS_OK ? ss_node_replace_value(&tree->space, node, index, value) : status;
 }
 
 static int insert_in_leaf(ss_btree *tree, ss_node *leaf, uint32_t index, const ss_entry *entry) {

@@ -695,6 +695,22 @@ int ss_node_edit(ss_space *space, ss_node *node, const ss_edit *edit) {
     return edit_v2(space, node, edit);
 }
 
+/* Usually a value is replaced by one of the same size, in the first page: then nothing moves, and only its bytes are announced. */
+int ss_node_replace_value(ss_space *space, ss_node *node, uint32_t index, ss_span value) {
+    uint64_t at, size;
+    int status = value_span(space, node, index, &at, &size);
+    if (status != SS_OK) return status;
+    if (node->version == 1 || size != value.size || size == 0 || at + size > space->page_size) {
+        ss_entry entry = {.value = value};
+        ss_edit edit = {.at = index, .drop = 1, .add = 1, .entries = &entry, .keep_keys = true};
+        return ss_node_edit(space, node, &edit);
+    }
+    status = ss_pin_change(space->memory, &node->page, at, size);
+    if (status != SS_OK) return status;
+    memcpy(node->page.bytes + at, value.at, (size_t)size);
+    return ss_pin_changed(space->memory, &node->page, at, size);
+}
+
 /* ---- new nodes, freed nodes ---- */
 
 int ss_node_take(ss_space *space, uint64_t *address) {

@@ -88,6 +88,8 @@ int ss_node_copy_children(ss_space *space, ss_node *node, uint32_t at, uint32_t 
 
 /* Applies the edit; allocates or frees overflow pages as docs/format.md#b-tree-map says. Begins an undo scope where it does so. */
 int ss_node_edit(ss_space *space, ss_node *node, const ss_edit *edit);
+/* Gives entry `index` another value. As ss_node_edit. */
+int ss_node_replace_value(ss_space *space, ss_node *node, uint32_t index, ss_span value);
 /* Allocates a chunk for a node; it must be filled by ss_node_fill before anything reads it. */
 int ss_node_take(ss_space *space, uint64_t *address);
 /* Chunks that ss_node_fill takes for so many entries, whose keys and values have so many bytes together. */

@@ -8,43 +8,67 @@
 #ifndef SS_SURVEY_H
 #define SS_SURVEY_H
 
+#include "memory/manager.h"
 #include "memory/memory.h"
 #include "structures/order.h"
 
 /* Rules, by the thing that `address` is of; `found` and `expected` are what the format's words call so. */
 enum ss_survey_rule {
-    SS_RULE_GRID,           /* a chunk's address lies on the grid of chunks */
-    SS_RULE_CHUNK_INSIDE,   /* a chunk lies inside the memory */
-    SS_RULE_INSIDE,         /* an address lies inside the memory */
-    SS_RULE_CHUNK_MAGIC,    /* a chunk begins with CHK and version 1; the bytes are `a` */
-    SS_RULE_ALLOCATED,      /* a chunk that is reached from the tree is allocated */
-    SS_RULE_NODE_MAGIC,     /* a node begins with BTN */
-    SS_RULE_LAYOUT,         /* a node's layout version is known */
-    SS_RULE_LEAF,           /* a node is a leaf (0) or internal (1) */
-    SS_RULE_COUNT,          /* a node has 1 to 11 entries */
-    SS_RULE_SLOT_KEY,       /* a key fits its slot (layout 1) */
-    SS_RULE_SLOT_VALUE,     /* a value fits its slot (layout 1) */
-    SS_RULE_RUN_INSIDE,     /* a node's run lies inside the memory */
-    SS_RULE_CHAIN_SHORT,    /* a node's chain has the pages that its entries need */
-    SS_RULE_CHAIN_LONG,     /* a node's chain has no more pages than its entries need */
-    SS_RULE_OVERFLOW_MAGIC, /* an overflow page begins with NOF */
-    SS_RULE_CHAIN_CIRCLE,   /* a node's chain has no cycle */
-    SS_RULE_KEY_SIZE,       /* a key fits its type */
-    SS_RULE_VALUE_SIZE,     /* a value fits its type */
-    SS_RULE_DEPTH,          /* a tree has fewer than 32 levels */
-    SS_RULE_ONCE,           /* every chunk is reached once */
-    SS_RULE_MINIMUM,        /* a node has at least 5 entries */
-    SS_RULE_LEAF_DEPTH,     /* all leaves have one depth */
-    SS_RULE_KEY_ENCODING,   /* a key is encoded as its type; `found` is the number of the entry */
-    SS_RULE_VALUE_ENCODING, /* a value is */
-    SS_RULE_ORDER,          /* keys ascend strictly: `b` comes behind `a` in the tree; found is 1 where they are equal */
-    SS_RULE_FREE_MAGIC,     /* a chunk of the free list begins with CHK and version 1 */
-    SS_RULE_FREE_ALLOCATED, /* a chunk of the free list is not allocated */
-    SS_RULE_FREE_CIRCLE,    /* the free list has no cycle */
-    SS_RULE_LOST,           /* every chunk is in the tree or on the free list; found: its number */
-    SS_RULE_BEHIND_END,     /* the free list ends behind the last chunk; found: its number */
-    SS_RULE_ELEMENT_SIZE,   /* an element fits its slot; `address` is that of its slot */
-    SS_RULE_HEAP            /* no element of a heap is less than its parent; found: its number */
+    SS_RULE_GRID,            /* a chunk's address lies on the grid of chunks */
+    SS_RULE_CHUNK_INSIDE,    /* a chunk lies inside the memory */
+    SS_RULE_INSIDE,          /* an address lies inside the memory */
+    SS_RULE_CHUNK_MAGIC,     /* a chunk begins with CHK and version 1; the bytes are `a` */
+    SS_RULE_ALLOCATED,       /* a chunk that is reached from the tree is allocated */
+    SS_RULE_NODE_MAGIC,      /* a node begins with BTN */
+    SS_RULE_LAYOUT,          /* a node's layout version is known */
+    SS_RULE_LEAF,            /* a node is a leaf (0) or internal (1) */
+    SS_RULE_COUNT,           /* a node has 1 to 11 entries */
+    SS_RULE_SLOT_KEY,        /* a key fits its slot (layout 1) */
+    SS_RULE_SLOT_VALUE,      /* a value fits its slot (layout 1) */
+    SS_RULE_RUN_INSIDE,      /* a node's run lies inside the memory */
+    SS_RULE_CHAIN_SHORT,     /* a node's chain has the pages that its entries need */
+    SS_RULE_CHAIN_LONG,      /* a node's chain has no more pages than its entries need */
+    SS_RULE_OVERFLOW_MAGIC,  /* an overflow page begins with NOF */
+    SS_RULE_CHAIN_CIRCLE,    /* a node's chain has no cycle */
+    SS_RULE_KEY_SIZE,        /* a key fits its type */
+    SS_RULE_VALUE_SIZE,      /* a value fits its type */
+    SS_RULE_DEPTH,           /* a tree has fewer than 32 levels */
+    SS_RULE_ONCE,            /* every chunk is reached once */
+    SS_RULE_MINIMUM,         /* a node has at least 5 entries */
+    SS_RULE_LEAF_DEPTH,      /* all leaves have one depth */
+    SS_RULE_KEY_ENCODING,    /* a key is encoded as its type; `found` is the number of the entry */
+    SS_RULE_VALUE_ENCODING,  /* a value is */
+    SS_RULE_ORDER,           /* keys ascend strictly: `b` comes behind `a` in the tree; found is 1 where they are equal */
+    SS_RULE_FREE_MAGIC,      /* a chunk of the free list begins with CHK and version 1 */
+    SS_RULE_FREE_ALLOCATED,  /* a chunk of the free list is not allocated */
+    SS_RULE_FREE_CIRCLE,     /* the free list has no cycle */
+    SS_RULE_LOST,            /* every chunk is in the tree or on the free list; found: its number */
+    SS_RULE_BEHIND_END,      /* the free list ends behind the last chunk; found: its number */
+    SS_RULE_LENGTH,          /* a map's length counts its entries */
+    SS_RULE_LENGTH_LEAST,    /* it does, though parts of the tree were left out: there are at least so many */
+    SS_RULE_ALLOCATED_COUNT, /* the number of allocated chunks counts them */
+    SS_RULE_ELEMENT_SIZE,    /* an element fits its slot; `address` is that of its slot */
+    SS_RULE_HEAP,            /* no element of a heap is less than its parent; found: its number */
+    SS_RULE_ENDS_ASCEND,     /* the ends of a log's entries ascend; expected: the one before */
+    SS_RULE_ENTRY_INSIDE,    /* an entry lies inside the data memory */
+    /* headers */
+    SS_RULE_HEADER,          /* a structure has its header: found and expected are bytes; nothing else can be said of it */
+    SS_RULE_MAGIC,           /* a structure begins with its magic; the bytes are `a`, those of the magic `b` */
+    SS_RULE_VERSION,         /* its version is known */
+    SS_RULE_FIXED_FLAG,      /* the fixed-size flag is 0 or 1 */
+    SS_RULE_ALLOCATOR_MAGIC, /* the allocator begins with BTA and version 1 */
+    SS_RULE_CHUNK_SIZE,      /* the allocator's chunks have the map's page size */
+    SS_RULE_VALUE_INSIDE,    /* the value of a cell lies inside the memory; expected: what there is room for */
+    SS_RULE_ENDS_INSIDE,     /* the ends of all entries lie inside the index; expected: how many there is room for */
+    /* the manager's tables */
+    SS_RULE_BUCKET_SIZE,      /* the bucket size is not 0; nothing else can be said */
+    SS_RULE_BUCKET_COUNT,     /* number of allocated buckets; nothing else can be said */
+    SS_RULE_MANAGER_MAGIC,    /* it begins with MGR and version 1 */
+    SS_RULE_RESERVED,         /* the reserved bytes are zero; the first that is not */
+    SS_RULE_NEVER_ALLOCATED,  /* a bucket that was never allocated has no owner */
+    SS_RULE_OWNER,            /* an allocated bucket belongs to a memory */
+    SS_RULE_BUCKET_INSIDE,    /* a bucket in use ends inside the memory */
+    SS_RULE_BUCKETS_OF_MEMORY /* a memory owns as many buckets as its size needs */
 };
 
 #define SS_NOTE_BYTES 40
@@ -61,6 +85,10 @@ typedef struct ss_survey_notes {
     ss_survey_note *list;
     uint64_t kept, room, limit, count;
 } ss_survey_notes;
+
+/* For at most `limit` notes; NULL without memory for it. Free with ss_survey_notes_free. */
+ss_survey_notes *ss_survey_notes_new(uint64_t limit);
+void ss_survey_notes_free(ss_survey_notes *notes);
 
 /* Orders of encoded keys that a survey can hold them against. */
 enum ss_seen_order {
@@ -92,9 +120,42 @@ typedef struct ss_map_frame {
     uint64_t key_max, value_max;
     uint64_t value_fixed; /* or SS_NOT_FIXED */
     uint64_t root, free_head;
+    uint64_t length, allocated; /* entries and chunks, as the headers count them */
     int32_t order, key_encoding, value_encoding;
     int32_t reserved;
 } ss_map_frame;
+
+/* ---- headers ---- */
+
+enum ss_seen_kind { SS_SEEN_MAP, SS_SEEN_VEC, SS_SEEN_HEAP, SS_SEEN_CELL, SS_SEEN_LOG_INDEX, SS_SEEN_LOG_DATA };
+
+/* What the header of a structure says, whatever it says. */
+typedef struct ss_seen_head {
+    uint64_t version;
+    uint64_t count;              /* elements of a vec or heap, entries of a log or map */
+    uint64_t size, flag;         /* of a vec or heap: the largest element, and whether all have that size; of a cell: its value's size */
+    uint64_t key_max, value_max; /* of a map; both UINT32_MAX where it is unbounded */
+    uint64_t page, derived;      /* bytes of a chunk, and whether they follow from the largest key and value */
+    uint64_t root, allocated, free_head, chunk_size; /* the last as the allocator says it */
+} ss_seen_head;
+
+/* Of the first `size` bytes of a memory of `nbytes`, all of them or as many as any header has. SS_CORRUPT where it has no header: that
+ * is the only note then. SS_NO_HEAP. */
+int ss_survey_head(enum ss_seen_kind kind, const uint8_t *bytes, uint64_t size, uint64_t nbytes, ss_seen_head *head,
+                   ss_survey_notes *notes);
+
+/* ---- the manager ---- */
+
+struct ss_manager_stats {
+    uint64_t owned[SS_MANAGER_MEMORIES + 1]; /* buckets of each memory, and of nobody */
+    uint64_t needed[SS_MANAGER_MEMORIES];    /* buckets that its size takes */
+    uint64_t there[SS_MANAGER_MEMORIES];     /* bytes of each memory that can be read: up to the first bucket that is cut off */
+    uint64_t cut[SS_MANAGER_MEMORIES];       /* bytes of each memory that are behind the end */
+};
+
+/* Of the SS_MANAGER_TABLES_SIZE bytes of tables at the start of a memory of `nbytes`. SS_CORRUPT where the numbers of its header let
+ * nothing else be said: that is the only note then. SS_NO_HEAP. O(buckets). */
+int ss_survey_manager(const uint8_t *tables, uint64_t nbytes, struct ss_manager_stats *stats, ss_survey_notes *notes);
 
 /* ---- maps: the whole tree and all chunks ---- */
 
@@ -127,7 +188,7 @@ void ss_map_survey_draw(ss_map_survey *survey, uint8_t *depths, uint8_t *fills, 
 int ss_map_survey_step(ss_map_survey *survey, uint64_t nodes);
 /* Walks the free list up to its end. O(free chunks). */
 int ss_map_survey_free_list(ss_map_survey *survey);
-/* After the tree: the free list, then every chunk. O(chunks). */
+/* After the tree: what the headers count, the free list, then every chunk. O(chunks). */
 int ss_map_survey_chunks(ss_map_survey *survey);
 const struct ss_map_stats *ss_map_survey_stats(const ss_map_survey *survey);
 const ss_survey_notes *ss_map_survey_notes(const ss_map_survey *survey);
@@ -159,11 +220,19 @@ int ss_entries_next(ss_entries *entries, uint64_t bytes, ss_entries_batch *batch
 /* What could not be read so far. */
 const ss_survey_notes *ss_entries_notes(const ss_entries *entries);
 
+/* ---- elements ---- */
+
+/* Of those that could be read. */
+struct ss_elements_stats {
+    uint64_t count, least, most; /* how many, and their sizes; least is UINT64_MAX while there are none */
+};
+
+/* Whether a value of `size` bytes at `address`, which are there, is encoded as enum ss_seen_encoding says, in *is. O(size). */
+int ss_survey_value(ss_memory *memory, uint64_t address, uint64_t size, int encoding, bool *is);
+
 /* ---- vecs and heaps ---- */
 
 typedef struct ss_slots_survey ss_slots_survey;
-
-#define SS_MOST_SURVEYED_SLOT (UINT64_C(1) << 20)
 
 /* Where the slots lie: all `count` of them inside of `bytes`, the last one perhaps only in part (the rest is taken as zeros). A heap has an
  * order (enum ss_seen_order), a vec SS_SEEN_ANY. */
@@ -174,7 +243,7 @@ typedef struct ss_slots_frame {
     int32_t order, encoding;
 } ss_slots_frame;
 
-/* As for a map; SS_ARGUMENT for slots that do not lie inside, or are larger than SS_MOST_SURVEYED_SLOT. */
+/* As for a map; SS_ARGUMENT for slots that do not lie inside. Of large slots only what must be looked at is read. */
 int ss_slots_survey_new(ss_memory *memory, const ss_slots_frame *frame, const ss_order_term *terms, uint32_t term_count, uint64_t limit,
                         ss_slots_survey **out);
 void ss_slots_survey_free(ss_slots_survey *survey);
@@ -184,5 +253,25 @@ int ss_slots_survey_step(ss_slots_survey *survey, uint64_t slots);
 const ss_survey_notes *ss_slots_survey_notes(const ss_slots_survey *survey);
 /* SS_RULE_HEAP: `found` is the number of the element, `expected` that of its parent. */
 const ss_survey_notes *ss_slots_survey_disorder(const ss_slots_survey *survey);
+const struct ss_elements_stats *ss_slots_survey_stats(const ss_slots_survey *survey);
+
+/* ---- logs ---- */
+
+typedef struct ss_log_survey ss_log_survey;
+
+/* `count` ends lie inside of `index_bytes`. Entries have from `least` to `most` bytes, unless the encoding is SS_ENCODED_ANY. */
+typedef struct ss_log_frame {
+    uint64_t index_bytes, data_bytes, count, least, most;
+    int32_t encoding, reserved;
+} ss_log_frame;
+
+/* As for a map; SS_ARGUMENT for ends that do not lie inside. `data` may be NULL: then only the ends are held against each other. */
+int ss_log_survey_new(ss_memory *index, ss_memory *data, const ss_log_frame *frame, uint64_t limit, ss_log_survey **out);
+void ss_log_survey_free(ss_log_survey *survey);
+/* Visits some entries: SS_OK if more are left, SS_ABSENT at the end, or an error. O(entries and their bytes that are looked at). */
+int ss_log_survey_step(ss_log_survey *survey, uint64_t entries);
+/* SS_RULE_ENDS_ASCEND, SS_RULE_ENTRY_INSIDE, and SS_RULE_VALUE_ENCODING (`found` is the number of the entry). */
+const ss_survey_notes *ss_log_survey_notes(const ss_log_survey *survey);
+const struct ss_elements_stats *ss_log_survey_stats(const ss_log_survey *survey);
 
 #endif

@@ -57,4 +57,11 @@ int ss_seen_wrong(ss_survey_note *note, int rule, uint64_t address, uint64_t fou
 int ss_seen_wrong_bytes(ss_survey_note *note, int rule, uint64_t address, const uint8_t *bytes, uint32_t size);
 int ss_notes_add(ss_survey_notes *notes, const ss_survey_note *note);
 
+/* One more element that could be read. */
+static inline void ss_elements_count(struct ss_elements_stats *stats, uint64_t size) {
+    stats->count++;
+    if (size < stats->least) stats->least = size;
+    if (size > stats->most) stats->most = size;
+}
+
 #endif

@@ -15,11 +15,17 @@
  */
 #include <stdlib.h>
 
+#include "memory/allocator.h"
+#include "structures/btree.h"
 #include "structures/survey_internal.h"
 #include "structures/survey_order.h"
 
 #define NO_KEY UINT32_MAX
 #define ROOT_PARENT 0
+
+/* Nodes ahead for which memory is fetched: of the parent, and of its keys. */
+#define FAR_AHEAD 8
+#define NEAR_AHEAD 4
 
 typedef struct item {
     uint64_t address;
@@ -106,7 +112,7 @@ static int mark(ss_map_survey *s, uint64_t address, unsigned as, ss_survey_note 
 
 /* ---- slices ---- */
 
-static item *items_of(slice *l) {
+static item *items_of(const slice *l) {
     return (item *)(void *)l->items.at;
 }
 
@@ -153,6 +159,17 @@ static bounds bounds_of(const slice *l, const item *one) {
     found.high = key_at(l, &at, &found.high_size);
     found.high_address = one->child == above.last ? above.high_address : above.address;
     return found;
+}
+
+/* Items lie in the order of their addresses, so those of one parent are far apart: what bounds the next ones is fetched meanwhile. */
+static void prefetch_bounds(const slice *l) {
+    uint64_t count = item_count(l);
+    if (l->next + FAR_AHEAD < count) __builtin_prefetch(l->parents.at + (size_t)items_of(l)[l->next + FAR_AHEAD].parent * sizeof(parent));
+    if (l->next + NEAR_AHEAD >= count) return;
+    parent above;
+    memcpy(&above, l->parents.at + (size_t)items_of(l)[l->next + NEAR_AHEAD].parent * sizeof above, sizeof above);
+    __builtin_prefetch(l->keys.at + above.keys_at);
+    __builtin_prefetch(l->keys.at + above.keys_at + 64);
 }
 
 static int by_address(const void *a, const void *b) {
@@ -343,6 +360,7 @@ static int read_node(ss_map_survey *s, uint64_t address, ss_survey_note *note) {
 
 static int visit(ss_map_survey *s, slice *here, slice *below) {
     item one = items_of(here)[here->next++];
+    prefetch_bounds(here);
     bounds around = bounds_of(here, &one);
     ss_survey_note note;
     int status = read_node(s, one.address, &note);
@@ -450,6 +468,17 @@ static int walk_free(ss_map_survey *s, uint64_t *end, ss_survey_note *note) {
     return ss_seen_wrong(note, SS_RULE_FREE_CIRCLE, chunk, s->space.chunks, s->space.chunks);
 }
 
+/* What the headers of the map and its allocator count. */
+static int check_counts(ss_map_survey *s) {
+    uint64_t length = s->space.frame.length, allocated = s->space.frame.allocated, entries = s->stats.entries;
+    uint64_t used = s->stats.nodes + s->stats.overflow_pages;
+    int status = SS_OK;
+    if (!s->stats.sound) return entries > length ? tell(s, SS_RULE_LENGTH_LEAST, SS_BTREE_LENGTH_AT, length, entries) : SS_OK;
+    if (entries != length) status = tell(s, SS_RULE_LENGTH, SS_BTREE_LENGTH_AT, length, entries);
+    if (status != SS_OK || allocated == used) return status;
+    return tell(s, SS_RULE_ALLOCATED_COUNT, SS_ALLOCATOR_OFFSET + SS_ALLOCATOR_COUNT_AT, allocated, used);
+}
+
 /* Every chunk below the end of the free list was reached, and none behind it. */
 static int check_reached(ss_map_survey *s, uint64_t below) {
     int status = SS_OK;
@@ -478,7 +507,9 @@ int ss_map_survey_free_list(ss_map_survey *s) {
 }
 
 int ss_map_survey_chunks(ss_map_survey *s) {
-    int status = ss_map_survey_free_list(s);
+    int status = check_counts(s);
+    if (status != SS_OK || (s->space.frame.root == SS_NULL && s->space.chunks == 0)) return status;
+    status = ss_map_survey_free_list(s);
     if (status != SS_OK || s->stats.end_of_chunks == 0) return status;
     return check_reached(s, (s->stats.end_of_chunks - SS_FIRST_CHUNK) / s->space.stride);
 }

@@ -74,6 +74,18 @@ int ss_notes_add(ss_survey_notes *notes, const ss_survey_note *note) {
     return SS_OK;
 }
 
+ss_survey_notes *ss_survey_notes_new(uint64_t limit) {
+    ss_survey_notes *notes = calloc(1, sizeof *notes);
+    if (notes != NULL) notes->limit = limit;
+    return notes;
+}
+
+void ss_survey_notes_free(ss_survey_notes *notes) {
+    if (notes == NULL) return;
+    free(notes->list);
+    free(notes);
+}
+
 /* ---- chunks ---- */
 
 int ss_seen_index(const ss_seen_space *space, uint64_t address, uint64_t *index, ss_survey_note *note) {

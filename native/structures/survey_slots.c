@@ -4,6 +4,7 @@
  *    slot     size (0, 1, 2 or 4 bytes, little-endian) | element | anything up to the slot's end
  *    windows  elements:  ... i .......      parents:  ... (i - 1) / 2 ...
  *
+ * A slot that is larger than a window is one for itself; of it the size is read, and the element if it must be looked at.
  * An element whose size or encoding is wrong is noted once, and is compared with nothing. */
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,7 @@
 
 /* Some slots as they lie in the memory. */
 typedef struct window {
-    uint8_t *at;
+    ss_seen_bytes bytes;
     uint64_t first, count;
 } window;
 
@@ -27,28 +28,49 @@ struct ss_slots_survey {
     uint64_t in_window; /* slots */
     uint64_t next;
     window elements, parents;
+    struct ss_elements_stats stats;
     ss_survey_notes notes, disorder;
 };
-
-/* The slot of an element that there is; NULL after an error of reading. */
-static const uint8_t *slot_of(ss_slots_survey *s, window *w, uint64_t index, int *status) {
-    const ss_slots_frame *f = &s->frame;
-    if (index < w->first || index - w->first >= w->count) {
-        uint64_t count = f->count - index < s->in_window ? f->count - index : s->in_window, address = f->first + index * f->slot;
-        uint64_t size = count * f->slot, inside = f->bytes - address < size ? f->bytes - address : size;
-        memset(w->at + inside, 0, (size_t)(size - inside)); /* the last slot may end behind the memory */
-        *status = ss_memory_read(s->memory, address, w->at, inside);
-        w->first = index, w->count = *status == SS_OK ? count : 0;
-        if (*status != SS_OK) return NULL;
-    }
-    return w->at + (index - w->first) * f->slot;
-}
 
 static uint64_t size_of(const ss_slots_frame *f, const uint8_t *slot) {
     uint64_t size = 0;
     if (f->size_bytes == 0) return f->max_size;
     for (uint64_t i = 0; i < f->size_bytes; i++) size |= (uint64_t)slot[i] << (8 * i);
     return size;
+}
+
+/* Whether anybody looks into elements, or only at their sizes. */
+static bool looks_into(const ss_slots_frame *f) {
+    return f->order != SS_SEEN_ANY || f->encoding == SS_ENCODED_UTF8 || f->encoding == SS_ENCODED_BOOL;
+}
+
+/* Zeros are behind the memory: the last slot may end there. */
+static int fill(ss_slots_survey *s, window *w, uint64_t address, uint64_t size) {
+    uint64_t left = s->frame.bytes - address, inside = left < size ? left : size;
+    int status = ss_seen_reserve(&w->bytes, size);
+    if (status != SS_OK) return status;
+    memset(w->bytes.at + inside, 0, (size_t)(size - inside));
+    return ss_memory_read(s->memory, address, w->bytes.at, inside);
+}
+
+static int fill_large(ss_slots_survey *s, window *w, uint64_t address) {
+    const ss_slots_frame *f = &s->frame;
+    int status = fill(s, w, address, f->size_bytes);
+    if (status != SS_OK || !looks_into(f)) return status;
+    uint64_t size = size_of(f, w->bytes.at);
+    return size > f->max_size ? SS_OK : fill(s, w, address, f->size_bytes + size);
+}
+
+/* The slot of an element that there is; NULL after an error of reading. */
+static const uint8_t *slot_of(ss_slots_survey *s, window *w, uint64_t index, int *status) {
+    const ss_slots_frame *f = &s->frame;
+    if (index < w->first || index - w->first >= w->count) {
+        uint64_t count = f->count - index < s->in_window ? f->count - index : s->in_window, address = f->first + index * f->slot;
+        *status = f->slot > WINDOW_BYTES ? fill_large(s, w, address) : fill(s, w, address, count * f->slot);
+        w->first = index, w->count = *status == SS_OK ? count : 0;
+        if (*status != SS_OK) return NULL;
+    }
+    return w->bytes.at + (index - w->first) * f->slot;
 }
 
 static int note(ss_survey_notes *notes, int rule, uint64_t address, uint64_t found, uint64_t expected) {
@@ -66,6 +88,7 @@ static int check_element(ss_slots_survey *s, uint64_t index, const uint8_t *slot
     const ss_slots_frame *f = &s->frame;
     uint64_t size = size_of(f, slot), address = f->first + index * f->slot;
     if (size > f->max_size) return note(&s->notes, SS_RULE_ELEMENT_SIZE, address, size, f->max_size);
+    ss_elements_count(&s->stats, size);
     if (!ss_seen_is_encoded(f->encoding, slot + f->size_bytes, size)) return note(&s->notes, SS_RULE_VALUE_ENCODING, address, index, 0);
     return SS_OK;
 }
@@ -105,8 +128,8 @@ int ss_slots_survey_step(ss_slots_survey *s, uint64_t slots) {
 
 static bool is_frame(const ss_slots_frame *f) {
     bool is_size = f->size_bytes == 0 || f->size_bytes == 1 || f->size_bytes == 2 || f->size_bytes == 4;
-    return is_size && f->slot > 0 && f->slot <= SS_MOST_SURVEYED_SLOT && f->max_size <= f->slot && f->slot - f->max_size == f->size_bytes &&
-           f->first <= f->bytes && (f->count == 0 || f->count - 1 <= (f->bytes - f->first) / f->slot);
+    return is_size && f->slot > 0 && f->max_size <= f->slot && f->slot - f->max_size == f->size_bytes && f->first <= f->bytes &&
+           (f->count == 0 || f->count - 1 <= (f->bytes - f->first) / f->slot);
 }
 
 int ss_slots_survey_new(ss_memory *memory, const ss_slots_frame *frame, const ss_order_term *terms, uint32_t term_count, uint64_t limit,
@@ -119,10 +142,9 @@ int ss_slots_survey_new(ss_memory *memory, const ss_slots_frame *frame, const ss
     s->memory = memory, s->frame = *frame;
     s->in_window = frame->slot < WINDOW_BYTES ? WINDOW_BYTES / frame->slot : 1;
     s->notes.limit = s->disorder.limit = limit;
-    s->elements.at = malloc((size_t)(s->in_window * frame->slot));
-    s->parents.at = malloc((size_t)(s->in_window * frame->slot));
-    int status = SS_OK;
-    if (s->elements.at == NULL || s->parents.at == NULL) status = ss_fail(SS_NO_HEAP, "windows of a survey", 0, frame->slot, 0);
+    s->stats.least = UINT64_MAX;
+    int status = ss_seen_reserve(&s->elements.bytes, 1); /* a window may have no bytes, but lies somewhere */
+    if (status == SS_OK) status = ss_seen_reserve(&s->parents.bytes, 1);
     if (status == SS_OK && frame->order == SS_SEEN_TERMS) status = ss_order_init(&s->terms, terms, term_count, NULL, NULL);
     if (status == SS_OK)
         *out = s;
@@ -133,8 +155,8 @@ int ss_slots_survey_new(ss_memory *memory, const ss_slots_frame *frame, const ss
 
 void ss_slots_survey_free(ss_slots_survey *s) {
     if (s == NULL) return;
-    free(s->elements.at);
-    free(s->parents.at);
+    free(s->elements.bytes.at);
+    free(s->parents.bytes.at);
     free(s->notes.list);
     free(s->disorder.list);
     ss_memory_release(s->memory);
@@ -147,4 +169,8 @@ const ss_survey_notes *ss_slots_survey_notes(const ss_slots_survey *s) {
 
 const ss_survey_notes *ss_slots_survey_disorder(const ss_slots_survey *s) {
     return &s->disorder;
+}
+
+const struct ss_elements_stats *ss_slots_survey_stats(const ss_slots_survey *s) {
+    return &s->stats;
 }

@@ -118,8 +118,12 @@ class Canister:
         self.root_key = b"root key of the test"
         self.instructions = 0
         """Instructions that the last message of a Wasm program used."""
+        self.call_instructions = 0
+        """Instructions of all messages of the last call from outside (Wasm)."""
         self.last_changed = 0
         """Bytes of stable memory that the last message changed, in blocks of 4 KiB."""
+        self.last_changes: dict[Kind, int] = {}
+        """The same for the last message of each kind; an upgrade is one of kind POST_UPGRADE, with all its hooks."""
         self.last_instructions: dict[Kind, int] = {}
         """Instructions that the last message of each kind used (Wasm)."""
         self._snapshots: list[weakref.ref[Snapshot]] = []
@@ -482,6 +486,7 @@ class Canister:
         """Run a call of the test to its end; return its reply. Raises `Rejected` if it was rejected."""
         program = self._ready()
         outcome = self._execution.run(kind, context, lambda message: program.enter(found, message))
+        self.call_instructions = context.instructions
         if context.replicated:
             self._run_due_timers()
         if isinstance(outcome, Rejected):
@@ -525,6 +530,7 @@ class Canister:
         execution = self._execution
         message = execution.message(Kind.INSPECT, context)
         execution.atomic(Kind.INSPECT, lambda: execution.running(message, program.inspect))
+        context.instructions = 0  # the call itself begins afterwards
         if not message.accepted:
             raise Rejected(ErrorCode.REJECTED_MESSAGE, "Canister rejected the message")
 

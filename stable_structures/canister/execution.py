@@ -180,7 +180,7 @@ class Execution:
     def _check_limits(self, kind: Kind) -> None:
         canister, limits = self.canister, self.canister.limits
         limit = limits.dirty(kind)
-        canister.last_changed = atomic.changed_bytes(canister.memory)
+        canister.last_changed = canister.last_changes[kind] = atomic.changed_bytes(canister.memory)
         if canister.last_changed > limit:
             raise Trap(
                 ErrorCode.MEMORY_ACCESS_LIMIT,

@@ -3,8 +3,9 @@
 
 A canister's modules are its heap: its own files and third-party pure-Python packages are imported again at each install
 and upgrade. Shared with the test are the standard library, packages with extension modules (which cannot be imported
-twice), this library, and the test tools. Python's import works on one table, `sys.modules`. While a program runs, the table
-contains its modules instead of the test's; afterwards the table is as before. One program at a time runs in a process.
+twice), this library, the test tools, and the server of the page. Python's import works on one table, `sys.modules`. While a
+program runs, the table contains its modules instead of the test's; afterwards the table is as before. One program at a time
+runs in a process.
 """
 
 from __future__ import annotations
@@ -32,6 +33,16 @@ _SHARED_TOOLS: Final = frozenset(
         "hypothesis",
         "_hypothesis_pytestplugin",
         "coverage",
+        # The page of a canister: its server imports parts of these in other threads, while a canister runs.
+        "starlette",
+        "uvicorn",
+        "anyio",
+        "click",
+        "h11",
+        "idna",
+        "typing_extensions",
+        "httpx",
+        "httpcore",
     }
 )
 _EXTENSIONS: Final = (*importlib.machinery.EXTENSION_SUFFIXES, ".pyd")
@@ -124,7 +135,7 @@ class Modules:
 
 def _private() -> dict[str, ModuleType]:
     """Return the modules in the table that are not shared."""
-    return {name: module for name, module in sys.modules.items() if not is_shared(name)}
+    return {name: module for name, module in list(sys.modules.items()) if not is_shared(name)}
 
 
 class _PutBack:

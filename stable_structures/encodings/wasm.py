@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from ..errors import SourceError
+from .leb128 import U64_BYTES, TooLong, unsigned
 
 MAGIC: Final = b"\0asm"
 GZIP: Final = b"\x1f\x8b\x08"
@@ -22,7 +23,6 @@ HEADER: Final = b"\0asm\x01\0\0\0"
 CUSTOM: Final = 0
 
 _MOST_UNPACKED: Final = 100 << 20
-_LAST_BITS: Final = 70
 
 
 class Reader:
@@ -40,16 +40,11 @@ class Reader:
 
     def number(self) -> int:
         """Read an unsigned LEB128 number."""
-        result = shift = 0
-        while True:
-            byte = self.data[self.at]
-            self.at += 1
-            result |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return result
-            if shift > _LAST_BITS:
-                raise IndexError("a number of more than ten bytes")
+        try:
+            result, self.at = unsigned(self.data, self.at, U64_BYTES)
+        except TooLong as error:
+            raise IndexError(str(error)) from None
+        return result
 
     def numbers(self, count: int) -> Iterable[int]:
         """Read `count` numbers. Fast if each is one byte, as for the types of most functions."""

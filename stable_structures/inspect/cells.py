@@ -114,13 +114,13 @@ def csv_cell(reading: Reading, *, safe: bool, plain: bool) -> Cell:
     form, safe = _text_form(codec), safe and not _is_number(codec)
     cell = cell_of(reading, lambda value: _guarded(form(value), safe=safe), from_csv)
 
-    def told(data: bytes) -> tuple[Any, bytes | None]:
+    def convert(data: bytes) -> tuple[Any, bytes | None]:
         text, exact = cell(data)
         if exact is not None or _IS_ENCODED.fullmatch(text) or (plain and not text.isprintable()):
             return f"{_ENCODED}0x{data.hex()}", None
         return text, None
 
-    return told
+    return convert
 
 
 def _guessed(value: Any, *, plain: bool) -> str:

@@ -48,6 +48,7 @@ _GRAIN: Final = 512
 _MOST_RANGES: Final = 10_000
 _MOST_TOUCHED: Final = 20_000
 """Of changed ranges and chunks of a map. Beyond that all entries are read, in order."""
+_OTHER_LAYOUT: Final = "the same entries, laid out in another way"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +80,14 @@ class PartDiff:
     key: Reading = RAW
     value: Reading = RAW
     notes: list[str] = field(default_factory=list)
+    is_by_entry: bool = False
+    """Whether entries were compared: then sizes and places of bytes are layout, and no difference."""
 
     @property
     def same(self) -> bool:
         """Return whether there is no difference that means something."""
-        return self.kinds[0] == self.kinds[1] and self.sizes[0] == self.sizes[1] and not self.changes and not self.ranges
+        is_content_same = self.is_by_entry or self.sizes[0] == self.sizes[1]
+        return self.kinds[0] == self.kinds[1] and is_content_same and not self.changes and not self.ranges
 
 
 def diff(
@@ -144,7 +148,7 @@ def _diff_part(memory: int | None, a: Part | None, b: Part | None, types: Types,
     except Damage as damage:
         found.notes.append(f"damaged: {damage}")
         if a is not None and b is not None:
-            found.changes, found.ranges = [], list(changed(a.source, b.source, progress))
+            found.changes, found.ranges, found.is_by_entry = [], list(changed(a.source, b.source, progress)), False
     found.kinds = _words(found.kinds, found.lengths, a, b)
     for part, which in ((a, "before"), (b, "after")):
         if part is not None and part.source.nbytes < part.pages * PAGE_SIZE:
@@ -164,10 +168,11 @@ def _words(
 
 def _compare(found: PartDiff, a: Part, b: Part, types: Types, progress: Progress) -> None:
     if a.kind != b.kind or not a.is_structure:
-        found.ranges = list(changed(a.source, b.source, progress)) if not a.index else []
+        found.is_by_entry = bool(a.index and b.index)  # its entries are those of the index
+        found.ranges = [] if a.index else list(changed(a.source, b.source, progress))
         return
-    told = next((side.types(types) for side in (a, b) if side.types(types) != (None, None)), (None, None))
-    one, two = a.open(*told), b.open(*told)
+    given = next((side.types(types) for side in (a, b) if side.types(types) != (None, None)), (None, None))
+    one, two = a.open(*given), b.open(*given)
     found.lengths = one.length, two.length
     are_maps = isinstance(one, MapReader) and isinstance(two, MapReader)
     ranges = list(islice(changed(a.source, b.source, progress), _MOST_RANGES + 1 if are_maps else None))
@@ -175,6 +180,9 @@ def _compare(found: PartDiff, a: Part, b: Part, types: Types, progress: Progress
         found.changes = list(_map_changes(one, two, ranges))
     elif isinstance(one, SequenceReader) and isinstance(two, SequenceReader):
         found.changes = list(_sequence_changes(one, two, ranges, progress))
+    found.is_by_entry = True
+    if not found.changes and (ranges or found.sizes[0] != found.sizes[1]):
+        found.notes.append(_OTHER_LAYOUT)
 
 
 def _one_sided(found: PartDiff, a: Part | None, b: Part | None, types: Types) -> None:

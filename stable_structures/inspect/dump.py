@@ -78,15 +78,15 @@ def table(  # noqa: PLR0913 - keyword-only choices
     if note is None:
         require_fit(part, types)
     key, value = (RAW, RAW) if raw else (strict(reading, note) for reading in readings(part, types))
-    told, other = part.types(types)
-    reader = part.open(told, other)
+    key_type, value_type = part.types(types)
+    reader = part.open(key_type, value_type)
     columns = None
     if (start, stop, limit) == (None, None, None) and not raw:
         columns = columns_of(reader, note or _raise, unordered=unordered)
     if unordered and columns is not None and isinstance(reader, MapReader):
         return Table(("key", "value"), key, value, (row for one in columns for row in one.rows()), columns)
     if isinstance(reader, MapReader):
-        rows = _map_rows(reader, encoded(start, told, key), encoded(stop, told, key), note)
+        rows = _map_rows(reader, encoded(start, key_type, key), encoded(stop, key_type, key), note)
         return Table(("key", "value"), key, value, islice(rows, limit), columns)
     first, last = (None if end is None else _index(end) for end in (start, stop))
     return Table(("index", "value"), None, value, islice(_sequence_rows(reader, first or 0, last, note), limit), columns)

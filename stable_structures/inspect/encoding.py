@@ -87,9 +87,17 @@ def encoding_in_core(codec: Codec[Any] | None) -> int | None:
     return int(_core.SS_ENCODED_UTF8) if isinstance(codec, StrCodec) else None
 
 
-def takes_all_bytes(codec: Codec[Any]) -> bool:
-    """Return whether all bytes that have the size of the type are the encoding of a value."""
-    return isinstance(codec, _ALL_VALUES)
+def sizes_of(codec: Codec[Any] | None) -> tuple[int, int]:
+    """Return the least and the greatest size of an encoding; without a type, and of one without a bound, any size.
+
+    >>> from ..storable import parse_type
+    >>> sizes_of(parse_type("u64")), sizes_of(parse_type("blob<9>"))
+    ((8, 8), (0, 9))
+    """
+    most = None if codec is None else codec.bound.max_size
+    if codec is None or most is None:
+        return 0, 2**64 - 1
+    return (most if codec.bound.is_fixed_size else 0), most
 
 
 @lru_cache(maxsize=256)

@@ -77,25 +77,25 @@ def _settle(image: Image) -> None:
     """Compare the schema with the memories: one that was given must fit; one that was found is passed over where it does not."""
     if not image.schema.memories or _is_damaged(image):
         return
-    for memory, told in image.schema.memories.items():
+    for memory, entry in image.schema.memories.items():
         part = image.parts.get(memory)
         if part is None:
-            image.notes.append(f"{image.schema.path}: {told.label}: the image has no such memory")
+            image.notes.append(f"{image.schema.path}: {entry.label}: the image has no such memory")
             continue
-        reason = _other_structure(part) or misfit(part, *told.types)
+        reason = _other_structure(part) or misfit(part, *entry.types)
         if reason is None:
             continue
         if image.schema.given:
-            raise Misfit(f"{image.schema.path}: {told.label}: {reason}; correct the schema")
-        image.notes.append(f"{image.schema.path}: {told.label} is passed over: {reason}")
+            raise Misfit(f"{image.schema.path}: {entry.label}: {reason}; correct the schema")
+        image.notes.append(f"{image.schema.path}: {entry.label} is passed over: {reason}")
         part.told = replace(part.told, key=None, value=None, structure=None)
 
 
 def _other_structure(part: Part) -> str | None:
-    told, kind = part.told.structure, part.kind.removesuffix(" index")
-    if told is None or not part.is_structure or told == kind or (told == "set" and kind == "map"):
+    given, kind = part.told.structure, part.kind.removesuffix(" index")
+    if given is None or not part.is_structure or given == kind or (given == "set" and kind == "map"):
         return None
-    return f"it was given as a {told}, and it is a {kind}"
+    return f"it was given as a {given}, and it is a {kind}"
 
 
 def require_fit(part: Part, types: Types, *, lenient: bool = False) -> None:
@@ -114,8 +114,8 @@ def require_all_fit(image: Image, types: Types, *, lenient: bool = False) -> Non
     If the manager's tables are damaged, nobody knows what a memory holds, or (`lenient`) whether it is there.
     """
     damaged = _is_damaged(image)
-    for memory, told in types.items():
-        if told != (None, None) and not (lenient and damaged):
+    for memory, given in types.items():
+        if given != (None, None) and not (lenient and damaged):
             part = image.part(memory)
             if not damaged:
                 require_fit(part, types, lenient=lenient)
@@ -206,8 +206,8 @@ def _of_map(free: MapReader, part: Part, key: Codec[Any] | None, value: Codec[An
     nodes = _nodes(free, free.layout)
     if not nodes or len(nodes) < len(free.sample):
         return None
-    told = part.open(key, value)
-    by_type = _nodes(told, told.layout) if isinstance(told, MapReader) else []
+    typed = part.open(key, value)
+    by_type = _nodes(typed, typed.layout) if isinstance(typed, MapReader) else []
     keys, values = _sides(nodes, key, value)
     if len(by_type) < len(nodes):
         reason = _layout_reason(free, key) or keys.reason() or values.reason()
@@ -247,10 +247,10 @@ def _order_reason(nodes: Sequence[Node], key: Codec[Any] | None) -> str | None:
     """Keys that keep a usual order without exception, and not the type's."""
     if key is None:
         return None
-    told = order_of(key)
+    order_of_type = order_of(key)
     lists = [node.keys for node in nodes]
     pairs = sum(len(keys) - 1 for keys in lists)
-    broken = sum(map(told.broken, lists))
+    broken = sum(map(order_of_type.broken, lists))
     kept = next((order for order in ORDERS if not any(map(order.broken, lists))), None)
     if not broken or kept is None or pairs < _ENOUGH:
         return None
@@ -296,10 +296,10 @@ def _has_other_bound(free: object, value: Codec[Any] | None) -> bool:
 
 def _lies_as_header_says(free: SlotReader, value: Codec[Any]) -> bool:
     """Between the two ends that the elements can have there is something exactly where the farther end is right."""
-    told = SlotReader(free.source, free.kind, value).as_told()
-    if told is None:
+    typed = SlotReader(free.source, free.kind, value).as_told()
+    if typed is None:
         return True  # of an unbounded type there are no vecs and heaps
-    ends = free.least_bytes(), told.least_bytes()
+    ends = free.least_bytes(), typed.least_bytes()
     between = any(any(data) for _, data in free.source.blocks(min(ends), min(max(ends), free.source.nbytes)))
     return between == (ends[0] > ends[1]) or ends[0] == ends[1]
 
@@ -309,8 +309,8 @@ def _heap_reason(free: SequenceReader, value: Codec[Any]) -> str | None:
     if not isinstance(free, SlotReader) or free.kind != "heap":
         return None
     head = [data for _, data in islice(free.elements(), 4 * _ENOUGH)]
-    told, tried = order_of(value), (order for order in free.heap_orders())
-    broken = _below_parents(head, told)
+    order_of_type, tried = order_of(value), (order for order in free.heap_orders())
+    broken = _below_parents(head, order_of_type)
     kept = next((order for order in tried if not _below_parents(head, order)), None)
     if not broken or kept is None or len(head) <= _ENOUGH:
         return None

@@ -12,12 +12,13 @@ from typing import Any, Final
 from ..errors import StableError
 from .fit import open_image
 from .formats.layout import Damage
-from .image import SchemaFiles
+from .image import Image, SchemaFiles
 from .missing import UNFINISHED
 from .report import Report, inspect
 from .source import NotWhole
+from .steady import CHANGED_TEXT, Look, may_have_changed, steady
 
-SOUND, DAMAGED, UNREADABLE, UNKNOWN = "sound", "damaged", "unreadable", "not recognised"
+SOUND, DAMAGED, UNREADABLE, UNKNOWN, CHANGED = "sound", "damaged", "unreadable", "not recognised", "changed while read"
 _NO_IMAGE: Final = (Damage, StableError, OSError, ValueError, TypeError, MemoryError, RecursionError)
 _FULL: Final = 0.8
 """Of a manager's buckets: from here on it is a warning."""
@@ -29,7 +30,7 @@ class Line:
 
     file: str
     result: str
-    """sound (as far as was looked), damaged, unreadable, or not recognised"""
+    """sound (as far as was looked), damaged, unreadable, not recognised, or changed while read"""
     size: int | None = None
     used: int | None = None
     structures: dict[str, int] = field(default_factory=dict)
@@ -57,19 +58,25 @@ def survey(names: Iterable[str], files: SchemaFiles | None = None, now: datetime
 
 def _line(name: str, files: SchemaFiles | None, now: datetime) -> Line:
     try:
-        with open_image(name, files=files) as image:
-            report = inspect(image)
-            empty = image.recognition.kind == "empty" and not image.recognition.certain
-            taken_at = None if image.snapshot is None else image.snapshot.taken_at
+        (image, report), is_changing = steady(lambda: _look(name, files))
     except _NO_IMAGE as error:
         found = DAMAGED if isinstance(error, (NotWhole, Damage)) else UNREADABLE
         return Line(name, found, warnings=[str(error) or type(error).__name__])
-    result = DAMAGED if report.damaged else UNKNOWN if report.kind == "unknown" or empty else SOUND
+    empty = image.recognition.kind == "empty" and not image.recognition.certain
+    taken_at = None if image.snapshot is None else image.snapshot.taken_at
+    is_unknown = report.kind == "unknown" or empty
+    result = CHANGED if is_changing else DAMAGED if report.damaged else UNKNOWN if is_unknown else SOUND
     line = Line(name, result, report.nbytes, report.used, *_content(report))
     if taken_at is not None:
         line.taken_at, line.age_seconds = taken_at.isoformat(timespec="seconds"), int((now - taken_at).total_seconds())
-    line.warnings = _warnings(report)
+    line.warnings = [CHANGED_TEXT] if is_changing else _warnings(report)
     return line
+
+
+def _look(name: str, files: SchemaFiles | None) -> Look[tuple[Image, Report]]:
+    with open_image(name, files=files) as image:
+        report = inspect(image)
+        return Look((image, report), report.wrong(), may_have_changed(image))
 
 
 def _content(report: Report) -> tuple[dict[str, int], int | None]:

@@ -91,11 +91,11 @@ class AsSeen(Codec[bytes]):
 
 def _in_order(key: Codec[Any], order: InferredOrder, keys: list[bytes]) -> Codec[Any]:
     """Return a guess at the type of keys if it orders them as the map does, else their bytes in the order that was seen."""
-    told = order_of(key)
+    order_of_type = order_of(key)
     if order.name == "bytes" and key.order.kind is OrderKind.BYTES:
         return key
     try:
-        same = all(told.ascends(a, b) == order.ascends(a, b) for a, b in pairwise(keys))
+        same = all(order_of_type.ascends(a, b) == order.ascends(a, b) for a, b in pairwise(keys))
     except TypeError:
         same = False
     return key if same else AsSeen(BYTES if key.bound.max_size is None else key, order)
@@ -153,16 +153,16 @@ def _row_of(part: Part) -> Row:
     if not part.is_structure:
         where = "log data: its index is in another memory" if part.index is not None else part.recognition.title
         return Row(MemoryType(part.id, part.told.name), comments=(where,))
-    told = MemoryType(part.id, part.told.name, word, data=None if part.data is None else part.data.id)
+    memory = MemoryType(part.id, part.told.name, word, data=None if part.data is None else part.data.id)
     try:
         sides = types_of(part, exact_candid=True)
     except Damage as damage:
-        return Row(told, comments=(f"damaged: {damage}",))
+        return Row(memory, comments=(f"damaged: {damage}",))
     guesses = tuple(name for name, guessed in zip(("key", "value"), sides.guessed, strict=True) if guessed)
     key, value = sides.key, None if word == "set" else sides.value
     if isinstance(key, AsSeen):
-        return Row(told, None, _text(value), guesses, (f"key = ... is not known: the keys are not ordered as {key.name}",))
-    return Row(told, _text(key), _text(value), guesses)
+        return Row(memory, None, _text(value), guesses, (f"key = ... is not known: the keys are not ordered as {key.name}",))
+    return Row(memory, _text(key), _text(value), guesses)
 
 
 def _text(codec: Codec[Any] | None) -> str | None:

@@ -7,6 +7,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self, TypeAlias
@@ -21,7 +22,7 @@ from ..storable import Codec
 from . import missing
 from .formats.gzipped import MAGIC as GZIP
 from .formats.gzipped import unzip
-from .formats.layout import Damage, Finding
+from .formats.layout import FIRST_CHUNK, Damage, Finding
 from .formats.managed import Manager, read_manager
 from .formats.maps import MapReader
 from .formats.motoko import stable_variables
@@ -32,10 +33,10 @@ from .formats.unnamed import drained
 from .formats.wal import LOG_MAGIC, LoggedObject, LoggedSource, WalContents, read_far_log, read_log
 from .formats.zstd import is_zstd, unzstd
 from .remote.objects import Absent
-from .remote.place import Place, RemotePlace, place_of
+from .remote.place import Place, RemotePlace, place_of, read_beside
 from .remote.source import RemoteSource
 from .schema import NO_SCHEMA, NOTHING_TOLD, MemoryType, Schema, find_schema, read_schema, read_text
-from .source import BytesSource, FileSource, MemorySource, NotWhole, Progress, Source, Unreadable, no_progress
+from .source import BytesSource, FileSource, MemorySource, NotWhole, PastEnd, Progress, Source, Unreadable, no_progress
 from .writing import descriptor_of
 
 Reader: TypeAlias = MapReader | SequenceReader
@@ -59,6 +60,10 @@ class Part:
     names: Mapping[int, str] = field(default_factory=dict, repr=False, compare=False)
     """Names of Candid's fields by their hashes."""
     _word: str | None = field(default=None, init=False, repr=False, compare=False)
+    _untyped: MapReader | None = field(default=None, init=False, repr=False, compare=False)
+    """Of a map, the first reader whose types were inferred, which takes longer than all else about a small one."""
+    _begins: bytes = field(default=b"", init=False, repr=False, compare=False)
+    """The header that it read."""
 
     @property
     def kind(self) -> str:
@@ -79,9 +84,21 @@ class Part:
 
     def _is_set(self) -> bool:
         try:
-            return MapReader(self.source).is_set
+            return self._as_map().is_set
         except (Damage, Unreadable):  # of a file that was closed, too
             return False
+
+    def _as_map(self) -> MapReader:
+        """Return a reader of its own for each caller: what was inferred stays as long as the header of the map says the same."""
+        try:
+            begins = self.source.read(0, FIRST_CHUNK)
+        except PastEnd:
+            begins = b""
+        if self._untyped is None or begins != self._begins:
+            self._untyped, self._begins = MapReader(self.source), begins
+        made = copy(self._untyped)
+        made.problems = made.problems.copy()
+        return made
 
     @property
     def label(self) -> str:
@@ -97,7 +114,7 @@ class Part:
     def open(self, key: Codec[Any] | None = None, value: Codec[Any] | None = None) -> Reader:
         """Return a reader of the structure. Raises `Damage` if its header leads nowhere, and `Unreadable` if there is no structure."""
         if self.kind == "map":
-            return MapReader(self.source, key, value)
+            return self._as_map() if key is None and value is None else MapReader(self.source, key, value)
         if self.kind in ("vec", "heap"):
             return SlotReader(self.source, self.kind, value or key)
         if self.kind == "cell":
@@ -247,7 +264,7 @@ def _names_of_module(snapshot: Snapshot | None) -> Mapping[int, str]:
     if snapshot is None or snapshot.module is None:
         return NO_NAMES
     try:
-        return names_of_sections(custom_sections(snapshot.module.read_bytes()))
+        return names_of_sections(custom_sections(read_beside(snapshot.module)))
     except (SourceError, OSError, MemoryError) as error:
         snapshot.notes.append(f"{snapshot.module.name}: no names of Candid fields can be taken from it: {error}")
         return NO_NAMES
@@ -279,9 +296,7 @@ def images_in(path: str) -> list[str]:
     if not folder.is_dir() or (folder / METADATA).exists():
         return [path]
     try:
-        found = [
-            str(one) for one in sorted(folder.iterdir()) if not (one.name.startswith(".") or one.suffix in _NO_IMAGES or one.is_symlink())
-        ]
+        found = [str(one) for one in sorted(folder.iterdir()) if _may_be_image(one)]
     except OSError as error:
         raise Unreadable(f"{path}: cannot be read: {error.strerror}") from error
     logs = {f"{one}-wal" for one in found}
@@ -296,11 +311,11 @@ def _may_be_image(path: Path) -> bool:
 
 
 def _images_below(folder: str) -> list[str]:
-    """Return what is in a folder inside; one that cannot be read is named itself, so that whoever opens it says so."""
+    """Return what is in a folder inside; one that cannot be read, or is empty, is named itself, so that whoever opens it says so."""
     try:
         return images_in(folder)
     except Unreadable as error:
-        return [folder] if isinstance(error.__cause__, OSError) else []
+        return [folder] if isinstance(error.__cause__, OSError) or not any(Path(folder).iterdir()) else []
 
 
 def _open_path(path: Path, progress: Progress) -> Image:
@@ -426,6 +441,7 @@ def _with_log(source: FileSource, path: Path) -> FileSource:
         return source
     source.close()
     logged = LoggedSource(source.path, log)
+    logged.was_written = source.was_written
     _say_applied(logged, source, log)
     return logged
 

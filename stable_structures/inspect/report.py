@@ -32,8 +32,8 @@ _SMALL: Final = 20_000
 """Nodes of a map that is walked without being asked: a tenth of a second or two."""
 _SMALL_FAR: Final = 4 << 20
 """Bytes of a map on another machine that is walked without being asked: a request or two."""
-_TELL_EVERY: Final = 4096
 _FIRST: Final = 2
+_MOST_NOTES: Final = 3
 
 
 @dataclass(slots=True)
@@ -113,6 +113,10 @@ class Report:
     def damaged(self) -> bool:
         """Return whether anything that was looked at is damaged or missing."""
         return bool(self.damage) or any(one.damaged for one in self.memories)
+
+    def wrong(self) -> list[str]:
+        """Return all that is damaged or missing, as texts."""
+        return [*self.damage, *(text for one in self.memories if one.damaged for text in one.notes)]
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -227,9 +231,6 @@ def _describe(found: Contents, part: Part, reader: MapReader | SequenceReader, d
     if isinstance(reader, MapReader):
         _describe_map(found, part, reader, deep, progress)
         return
-    problems = [*reader.problems, *(reader.data_problems if isinstance(reader, LogReader) else ())]
-    found.notes += [str(problem) for problem in problems]
-    found.damaged = found.damaged or bool(problems)
     found.length = reader.length
     found.live = found.allocated = reader.live()
     samples = sample_elements(reader)
@@ -237,8 +238,10 @@ def _describe(found: Contents, part: Part, reader: MapReader | SequenceReader, d
     found.first = [reading.read(data) for _, data in islice(reader.elements(0, _FIRST, note=_ignore), _FIRST) if _is_shown(data)]
     found.last = [reading.read(data) for data in _last_element(reader) if _is_shown(data)]
     found.whole = reader.readable() <= len(samples) or (isinstance(reader, SlotReader) and reader.fixed)
-    if deep and not found.whole:
-        _walk_row(found, reader, progress)
+    problems: list[Damage] = []
+    if deep:
+        found.value_sizes, found.whole = reader.check(problems.append, progress) or found.value_sizes, True
+    _note_problems(found, problems if deep else reader.problems)
     if isinstance(reader, SlotReader):
         found.value_bound = f"= {reader.max_size}" if reader.fixed else f"<= {reader.max_size}"
     elif isinstance(reader, LogReader) and part.data is not None:
@@ -258,15 +261,6 @@ def _last_element(reader: SequenceReader) -> list[bytes]:
         return [reader.element(reader.readable() - 1)]
     except Damage:
         return []
-
-
-def _walk_row(found: Contents, reader: SequenceReader, progress: Progress) -> None:
-    """Return the sizes of all readable elements."""
-    for index, data in reader.elements(note=_ignore):
-        found.value_sizes = sizes_with(found.value_sizes, len(data), len(data))
-        if index % _TELL_EVERY == 0:
-            progress("walking the elements", index, reader.length)
-    found.whole = True
 
 
 def _describe_values(found: Contents, codec: Codec[Any] | None, samples: list[bytes], names: Mapping[int, str]) -> Reading:
@@ -311,10 +305,7 @@ def _describe_map(found: Contents, part: Part, reader: MapReader, deep: bool | N
     found.layout = f"layout {reader.version}, pages of {reader.page} bytes"
     found.whole = deep if deep is not None else _is_small(reader)
     stats, problems = _walk(reader, progress) if found.whole else (_sampled(reader), list(reader.problems))
-    found.notes += [str(problem) for problem in problems[:3]]
-    found.damaged = found.damaged or bool(problems)
-    if len(problems) > 3:  # noqa: PLR2004 - said by the format
-        found.notes.append(f"{len(problems) - 3} more; run check")
+    _note_problems(found, problems)
     keys, values = sample_entries(reader)
     value_reading = _describe_values(found, reader.value, values, part.names)
     key_reading = read_as(reader.key, keys, part.names)
@@ -330,6 +321,13 @@ def _describe_map(found: Contents, part: Part, reader: MapReader, deep: bool | N
     _describe_space(found, reader, stats)
     if stats.value_sizes == (0, 0) or (not stats.entries and reader.is_set):
         found.title, found.facts["set"] = "a set, or a map of units", True
+
+
+def _note_problems(found: Contents, problems: list[Damage]) -> None:
+    found.notes += [str(problem) for problem in problems[:_MOST_NOTES]]
+    found.damaged = found.damaged or bool(problems)
+    if len(problems) > _MOST_NOTES:
+        found.notes.append(f"{len(problems) - _MOST_NOTES} more; run check")
 
 
 def _is_small(reader: MapReader) -> bool:

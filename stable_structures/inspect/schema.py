@@ -26,12 +26,13 @@ from ..encodings.candid.types import Type, parse_interface
 from ..errors import IncompatibleType, SourceError
 from ..storable import Codec, parse_type
 from .remote.names import is_remote
-from .remote.place import Place, place_of
+from .remote.place import Place, place_of, read_beside
 from .source import Unreadable
 
 SCHEMA: Final = "memories.toml"
 STRUCTURES: Final = ("map", "set", "vec", "heap", "log", "cell")
 LARGEST_ID: Final = 254
+_LONG: Final = 10
 _LARGEST: Final = 4 << 20
 _TOP: Final = ("did", "words", "image", "memories")
 _KEYS: Final = ("name", "structure", "key", "value", "data")
@@ -121,7 +122,7 @@ def read_schema(path: str | Place, *, given: bool = True, did: str | Place | Non
     try:
         if path.stat().st_size > _LARGEST:
             raise Unreadable(f"{path}: {path.stat().st_size:,} bytes are too many for a schema")
-        told = tomllib.loads(path.read_bytes().decode())
+        told = tomllib.loads(read_beside(path).decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Unreadable(f"{path}: not TOML: {error}; mend it, or move it away") from None
     except OSError as error:
@@ -144,7 +145,7 @@ def interface_types(did: Place | None) -> dict[str, Type]:
 def read_text(path: Place) -> str:
     """Return the text of a file. Raises `Unreadable`."""
     try:
-        return path.read_bytes().decode()
+        return read_beside(path).decode()
     except Unreadable:
         raise
     except (OSError, UnicodeDecodeError) as error:
@@ -196,8 +197,8 @@ class _Reader:
         return place_of(value) if is_remote(value) else self.path.parent / value
 
     def _id(self, text: str) -> int:
-        number = int(text) if text.isascii() and text.isdecimal() else LARGEST_ID + 1
-        if number > LARGEST_ID:
+        number = int(text) if text.isascii() and text.isdecimal() and len(text) < _LONG else LARGEST_ID + 1
+        if number > LARGEST_ID or str(number) != text:  # 00 would be 0 a second time
             raise self.wrong(f"memories.{text}", f"expected the id of a memory, 0 to {LARGEST_ID}; an image of one structure has [image]")
         return number
 

@@ -188,6 +188,9 @@ class FileSource(Source):
             self.close()
             raise Unreadable(f"{path}: not a regular file; give an image, a gzip of one, or the folder of a snapshot")
         super().__init__(found.st_size)
+        self._first_state = _state(found)
+        self.was_written = False
+        """Whether a program had it open for writing when it was asked."""
         self._memory: NativeMemory | None = None
         self.cheap_bytes = CACHE - (8 << 20)
 
@@ -240,7 +243,13 @@ class FileSource(Source):
             found = fcntl.fcntl(self._fd, fcntl.F_OFD_GETLK, asked)
         except OSError:
             return False
-        return bool(_LOCK.unpack(found)[0] != fcntl.F_UNLCK)
+        is_written = bool(_LOCK.unpack(found)[0] != fcntl.F_UNLCK)
+        self.was_written = self.was_written or is_written
+        return is_written
+
+    def has_changed(self) -> bool:
+        """Return whether a program has it open for writing now, or changed it since it was opened here, as far as the system tells."""
+        return self.is_written() or _state(os.fstat(self._fd)) != self._first_state
 
     def extents(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """Return the file's data as the file system tells it; all of it where it cannot."""
@@ -274,9 +283,28 @@ class FileSource(Source):
         )
 
 
+def _state(found: os.stat_result) -> tuple[int, int]:
+    return found.st_size, found.st_mtime_ns
+
+
 def _unreadable(path: object, error: BaseException) -> Unreadable:
     reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
     return Unreadable(f"{path}: cannot be read: {reason}")
+
+
+def read_small(path: str | Path, most: int) -> bytes:
+    """Return all of a small file that lies beside an image, perhaps by somebody else's hand: no device, no pipe, no more than `most` bytes.
+
+    O(size). Raises `Unreadable`, and `FileNotFoundError`.
+    """
+    with FileSource(path) if Path(path).exists() else _absent(path) as source:
+        if source.nbytes > most:
+            raise Unreadable(f"{path}: {source.nbytes:,} bytes are too many for what it should be")
+        return source.read(0, source.nbytes)
+
+
+def _absent(path: str | Path) -> NoReturn:
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
 
 
 class MemorySource(Source):

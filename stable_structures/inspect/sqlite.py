@@ -116,11 +116,11 @@ def _names(parts: list[Part]) -> dict[int | None, str]:
     made = {part.id: "image" if part.id is None else f"memory_{part.id}" for part in parts}
     taken = {_CATALOGUE, *made.values()}
     for part in parts:
-        told = part.told.name or ""
-        own = told.lower() == made[part.id]
-        if told and not own and told.lower() not in taken and not told.lower().startswith("sqlite_") and not told.lower().endswith(_INDEX):
-            made[part.id] = told
-            taken.add(told.lower())
+        name = part.told.name or ""
+        own = name.lower() == made[part.id]
+        if name and not own and name.lower() not in taken and not name.lower().startswith("sqlite_") and not name.lower().endswith(_INDEX):
+            made[part.id] = name
+            taken.add(name.lower())
     return made
 
 

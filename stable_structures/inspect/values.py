@@ -32,7 +32,6 @@ from .budget import guessing, is_modest, require_modest_cbor
 
 _PRINTABLE: Final = 0.9
 _NUMBER_SIZES: Final = {1: "u8", 2: "u16", 4: "u32", 8: "u64", 16: "u128"}
-_LARGEST_EXACT: Final = 2**53
 _LOOKED_AT: Final = 1 << 16
 _BYTES_AS_ITEM: Final = 64
 """Bytes of text whose reading costs as much as a number among many."""
@@ -156,23 +155,23 @@ def guess(samples: Sequence[bytes], names: Mapping[int, str] = NO_NAMES) -> Read
 
 def _likely(samples: Sequence[bytes]) -> Iterator[Reading]:
     """Return the types to try, in order."""
-    told = [data for data in samples if data]
+    not_empty = [data for data in samples if data]
     sizes = {len(data) for data in samples}
-    if not told:
+    if not not_empty:
         yield Reading("unit", _unit) if samples else RAW
-    elif sizes == {8} or (len(sizes) == 1 and sizes <= {1, 2, 4}) or (sizes == {16} and not _fits(_GUESSES[0], told)):
-        yield _number_guess(sizes.pop(), told)
+    elif sizes == {8} or (len(sizes) == 1 and sizes <= {1, 2, 4}) or (sizes == {16} and not _fits(_GUESSES[0], not_empty)):
+        yield _number_guess(sizes.pop(), not_empty)
     else:
         yield from _GUESSES
 
 
 def _fits(reading: Reading, samples: Sequence[bytes]) -> bool:
     """Return whether all samples decode; empty ones do not count."""
-    told = [data for data in samples if data] or samples
-    if reading.name == "Basilisk" and all(len(data) == 1 for data in told):
+    shown = [data for data in samples if data] or samples
+    if reading.name == "Basilisk" and all(len(data) == 1 for data in shown):
         return False
     with guessing() as budget:
-        for data in told:
+        for data in shown:
             with budget.spending():
                 fits = budget.left > 0 and reading.attempt(data)[1]
             if not fits:
@@ -307,8 +306,3 @@ def shorten(value: Any, most: int = 60) -> str:
     text = value[: most + 1] if isinstance(value, str) else json.dumps(to_json(value), ensure_ascii=False)[: 2 * most + 8]
     text = "".join(letter if letter.isprintable() else "\N{MIDDLE DOT}" for letter in text)
     return text if len(text) <= most else f"{text[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
-
-
-def is_exact(number: int) -> bool:
-    """Return whether JavaScript reads the number as it is."""
-    return abs(number) <= _LARGEST_EXACT

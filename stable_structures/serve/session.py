@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..canister import Canister, ErrorCode, Rejected, SourceError, Trapped
+from ..canister.execution import INSTALLS
 from ..canister.folder import STABLE
 from ..canister.message import Kind
 from ..canister.program import Program as PythonProgram
@@ -398,14 +399,14 @@ def _module_of(name: str, data: bytes, did: str | None) -> Module:
 
 def _run(canister: Canister, method: str, values: list[Any], *, query: bool, caller: str | None, cycles: int) -> dict[str, Any]:  # noqa: PLR0913 - each by its name
     before, balance = len(canister.logs), canister.cycles
-    canister.instructions = 0
+    canister.call_instructions = 0
     begun = time.perf_counter()
     found = _outcome(lambda: call_text(canister, method, values, query=query, caller=caller, cycles=cycles))
     return {
         **found,
         "ms": _since(begun),
         "query": query,
-        "instructions": canister.instructions if canister.module_hash is not None else None,
+        "instructions": canister.call_instructions if canister.module_hash is not None else None,
         "limit": canister.limits.instructions(Kind.QUERY if query else Kind.UPDATE),
         "cycles": str(canister.cycles - balance),
         "logs": _log_lines(canister.logs[before:]),
@@ -460,7 +461,8 @@ def _upgraded(canister: Canister, module: Module, argument: Any, given: dict[str
 
 
 def _hooks_of(canister: Canister) -> int | None:
-    return sum(canister.last_instructions.values()) if canister.module_hash is not None else None
+    counts = canister.last_instructions.items()
+    return sum(count for kind, count in counts if kind in INSTALLS) if canister.module_hash is not None else None
 
 
 def _report(found: Rehearsal) -> dict[str, Any]:

@@ -60,6 +60,8 @@ class Codec(Generic[T]):
     native_dtype: DType | None = None
     as_is: bool = False
     """Whether any `bytes` are a value, and their own encoding."""
+    quick: tuple[Callable[[Any], bytes], Callable[[bytes], Any]] | None = None
+    """Functions of C that encode and decode what is sound, and raise TypeError or UnicodeError for what the type refuses; or None."""
     key_problem: str = ""
     """Why the type cannot be a key of a map or set; empty if it can."""
     heap_problem: str = ""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 class StrCodec(Codec[str]):
     """Text as UTF-8. Python orders text by code points, which is the order of the bytes."""
 
+    quick = (str.encode, bytes.decode)
+
     def __init__(self) -> None:
         super().__init__("str", Unbounded, leaf(OrderKind.BYTES, Unbounded))
 

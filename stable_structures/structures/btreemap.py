@@ -15,8 +15,9 @@ from ..encodings.columns import Encoded
 from ..errors import CorruptMemory
 from .entry import Entry
 from .in_arrow import is_arrow_table
-from .number_forms import REFUSED, Argument, map_forms
-from .tree import ABSENT, COPY_BATCH, KEYS, VALUES, Tree, TreeIterator, contains
+from .number_forms import UNREADABLE, UNSOUND, Argument, map_forms
+from .short_forms import REFUSED
+from .tree import COPY_BATCH, KEYS, OK, VALUES, Tree, TreeIterator, contains
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -129,11 +130,12 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
             data = encode(key)
         size = _get(self._handle, data, len(data))
         if size >= 0:
+            found: Any = result(size)
             restore = self._restore_value
             try:
-                return restore(result(size)) if restore else result(size)
-            except CorruptMemory as error:
-                self._tell_apart(error)
+                return restore(found) if restore else found
+            except UNREADABLE as error:
+                self._unreadable(error, found)
                 raise
         return default if size == NO_VALUE else self._fail(size, "get")
 
@@ -164,7 +166,7 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
             return restore(old) if restore else old  # type: ignore[no-any-return]
         except BaseException as error:  # the core has restored the previous bytes
             _put(self._handle, key_data, len(key_data), old, len(old))
-            self._tell_apart(error)
+            self._unreadable(error, old)
             raise
 
     @overload
@@ -193,7 +195,7 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
             return restore(old) if restore else old
         except BaseException as error:  # the core has restored the previous bytes
             _put(self._handle, data, len(data), old, len(old))
-            self._tell_apart(error)
+            self._unreadable(error, old)
             raise
 
     _take = remove  # stays this method if a class overrides `remove`
@@ -206,12 +208,12 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
             data = encode(key)
         size = _get(self._handle, data, len(data))
         if size >= 0:
-            restore = self._restore_value
             found: Any = result(size)
+            restore = self._restore_value
             try:
                 return restore(found) if restore else found  # type: ignore[no-any-return]
-            except CorruptMemory as error:
-                self._tell_apart(error)
+            except UNREADABLE as error:
+                self._unreadable(error, found)
                 raise
         if size == NO_VALUE:
             raise KeyError(key)
@@ -223,13 +225,17 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         `m[key] += 1` is two operations, a read and a write; if other threads write meanwhile, use `m.entry(key).update(...)`.
         """
         key_data: Any = key
-        if type(key) is not self._plain_key:
-            encode = self._encode_key
-            key_data = encode(key)
         data: Any = value
-        if type(value) is not self._plain_value:
-            encode = self._encode_value
-            data = encode(value)
+        try:
+            if type(key) is not self._plain_key:
+                encode = self._quick_encode_key
+                key_data = encode(key)
+            if type(value) is not self._plain_value:
+                encode = self._quick_encode_value
+                data = encode(value)
+        except UNSOUND:
+            self._unsound(key, value)
+            raise
         status = _put(self._handle, key_data, len(key_data), data, len(data))
         if status < 0:
             self._fail(status, "insert")
@@ -263,9 +269,9 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
             encode = self._encode_key
             data = encode(key)
         status: int = contains(self._handle, data, len(data))
-        if status < 0:
-            self._fail(status, "contains_key")
-        return status != ABSENT
+        if status == OK:
+            return True
+        return False if status > OK else self._fail(status, "contains_key")
 
     def entry(self, key: K) -> Entry[K, V]:
         """Return the key as an entry, to read and then change with one descent. Extension: not in the crate. O(log n).

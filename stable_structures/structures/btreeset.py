@@ -18,8 +18,9 @@ from ..encodings.columns import Encoded
 from ..errors import IncompatibleType
 from ..storable import codec
 from .in_arrow import is_arrow_table
-from .number_forms import REFUSED, Argument, set_forms
-from .tree import ABSENT, COPY_BATCH, KEYS, Tree, TreeIterator, contains
+from .number_forms import Argument, set_forms
+from .short_forms import REFUSED
+from .tree import COPY_BATCH, KEYS, OK, Tree, TreeIterator, contains
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,9 +101,10 @@ class StableBTreeSet(Tree, MutableSet[K]):
             encode = self._encode_key
             data = encode(key)
         size = _insert(self._handle, data, len(data), b"", 0)
-        if size == NO_VALUE:
-            return True
-        return self._key.fail(size, "insert", key, self) if size < 0 else False
+        if size < 0:
+            return True if size == NO_VALUE else self._key.fail(size, "insert", key, self)
+        result(size)
+        return False
 
     def remove(self, key: K) -> bool:  # type: ignore[override]
         """Remove an element; return whether it was present, as in the crate (no error if it was not). O(log n).
@@ -120,7 +122,10 @@ class StableBTreeSet(Tree, MutableSet[K]):
         size = _remove(self._handle, data, len(data))
         if size == NO_VALUE:
             return False
-        return self._key.fail(size, "remove", key, self) if size < 0 else True
+        if size < 0:
+            self._key.fail(size, "remove", key, self)
+        result(size)
+        return True
 
     def contains(self, key: K) -> bool:
         """Return whether an element is present. O(log n). Unlike `key in s`, it raises `IncompatibleType` or `BoundExceeded`.
@@ -134,9 +139,9 @@ class StableBTreeSet(Tree, MutableSet[K]):
             encode = self._encode_key
             data = encode(key)
         status: int = contains(self._handle, data, len(data))
-        if status < 0:
-            self._fail(status, "contains")
-        return status != ABSENT
+        if status == OK:
+            return True
+        return False if status > OK else self._fail(status, "contains")
 
     def add(self, key: K) -> None:
         """Insert an element. O(log n). Raises as `insert`.

@@ -20,17 +20,16 @@ from typing import Any, Final, NoReturn
 
 from .. import _native as native
 from .._native import ASK, NO_NUMBER, NO_VALUE, result, result_number
-from ..errors import BoundExceeded, CorruptMemory, IncompatibleType
+from ..errors import CorruptMemory
 from ..storable import Codec, IntLane, Lane
 from .indices import LIMIT, bounded
-from .short_forms import ENCODED, SIGNED, UNSIGNED, refuse_either
+from .short_forms import ENCODED, PLAIN, SIGNED, UNFIT, UNSIGNED, in_u, refuse_either
 
-REFUSED: Final = (IncompatibleType, BoundExceeded)
-"""What a type raises for a value that it cannot hold: such a key is not there."""
-
-_ABSENT: Final[int] = native.call.SS_ABSENT
+_OK: Final[int] = native.call.SS_OK
 _BOUND_EXCEEDED: Final[int] = native.call.SS_BOUND_EXCEEDED
-_UNFIT: Final = (*REFUSED, OverflowError)
+UNSOUND: Final = (TypeError, UnicodeError)
+"""What the quick functions of a codec raise for what its type refuses."""
+UNREADABLE: Final = (CorruptMemory, *UNSOUND)
 
 Methods = dict[str, Any]
 
@@ -38,7 +37,21 @@ Methods = dict[str, Any]
 class Argument:
     """How the keys or the values of a structure cross to C: as numbers, or as their encodings."""
 
-    __slots__ = ("bias", "codec", "decode", "direct", "encode", "is_number", "layout", "limit", "plain", "restore", "width")
+    __slots__ = (
+        "bias",
+        "codec",
+        "decode",
+        "direct",
+        "encode",
+        "is_number",
+        "layout",
+        "limit",
+        "plain",
+        "quick_encode",
+        "quick_restore",
+        "restore",
+        "width",
+    )
 
     def __init__(self, codec: Codec[Any], lane: Lane | None = None) -> None:
         lane = lane or codec.lane
@@ -48,6 +61,10 @@ class Argument:
         """The class of values that are their own encoding, or None."""
         self.restore = None if codec.as_is else codec.decode
         """Makes a value of its encoding; None if it is that already."""
+        self.quick_encode, quick_restore = codec.quick or (codec.encode, codec.decode)
+        """As `encode`, but may raise UNSOUND for what the type refuses: then `encode` says why. A Python frame less for text."""
+        self.quick_restore = None if codec.as_is else quick_restore
+        """As `restore`, in the same way."""
         self.is_number = isinstance(lane, IntLane)
         self.layout = None if self.is_number else codec.layout
         """How encodings of one size are decoded many at a time; None if they cross as numbers, or one by one."""
@@ -79,6 +96,7 @@ class Argument:
 
 _contains_u64: Final = native.call.ss_btree_contains_u64
 _insert_u64_bytes: Final = native.call.ss_btree_insert_u64_bytes
+_set_u64_bytes: Final = native.call.ss_btree_set_u64_bytes
 _remove_u64_bytes: Final = native.call.ss_btree_remove_u64_bytes
 
 
@@ -90,9 +108,9 @@ def contains_key_u64(self: Any, key: Any) -> bool:
         status: int = _contains_u64(self._handle, number)
     except OverflowError:
         self._key.refuse(key)
-    if status < 0:
-        self._fail(status, "contains_key")
-    return status != _ABSENT
+    if status == _OK:
+        return True
+    return False if status > _OK else self._fail(status, "contains_key")
 
 
 def contains_u64(self: Any, key: Any) -> bool:
@@ -103,9 +121,9 @@ def contains_u64(self: Any, key: Any) -> bool:
         status: int = _contains_u64(self._handle, number)
     except OverflowError:
         self._key.refuse(key)
-    if status < 0:
-        self._fail(status, "contains")
-    return status != _ABSENT
+    if status == _OK:
+        return True
+    return False if status > _OK else self._fail(status, "contains")
 
 
 def in_u64(self: Any, key: Any) -> bool:
@@ -114,11 +132,11 @@ def in_u64(self: Any, key: Any) -> bool:
         if type(key) is not self._direct_key:
             number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
         status: int = _contains_u64(self._handle, number)
-    except _UNFIT:
+    except UNFIT:
         return False
-    if status < 0:
-        self._fail(status, "in")
-    return status != _ABSENT
+    if status == _OK:
+        return True
+    return False if status > _OK else self._fail(status, "in")
 
 
 def insert_u64(self: Any, key: Any) -> bool:
@@ -129,9 +147,10 @@ def insert_u64(self: Any, key: Any) -> bool:
         size: int = _insert_u64_bytes(self._handle, number, b"", 0)
     except OverflowError:
         self._key.refuse(key)
-    if size == NO_VALUE:
-        return True
-    return self._key.fail(size, "insert", key, self) if size < 0 else False
+    if size < 0:
+        return True if size == NO_VALUE else self._key.fail(size, "insert", key, self)
+    result(size)
+    return False
 
 
 def remove_u64(self: Any, key: Any) -> bool:
@@ -144,12 +163,21 @@ def remove_u64(self: Any, key: Any) -> bool:
         self._key.refuse(key)
     if size == NO_VALUE:
         return False
-    return self._key.fail(size, "remove", key, self) if size < 0 else True
+    if size < 0:
+        self._key.fail(size, "remove", key, self)
+    result(size)
+    return True
+
+
+def _in(keys: Argument) -> Any:
+    return in_u64 if keys.bias else in_u
 
 
 def set_forms(keys: Argument) -> Methods:
     """Return the methods of a set of numbers; none for other sets."""
-    return {"contains": contains_u64, "__contains__": in_u64, "insert": insert_u64, "remove": remove_u64} if keys.is_number else {}
+    if not keys.is_number:
+        return {}
+    return {"contains": contains_u64, "__contains__": _in(keys), "insert": insert_u64, "remove": remove_u64}
 
 
 # ---- maps of numbers to numbers ----
@@ -263,7 +291,6 @@ def delitem_u64_u64(self: Any, key: Any) -> None:
 # ---- maps of numbers to anything ----
 
 _get_u64_bytes: Final = native.call.ss_btree_get_u64_bytes
-_set_u64_bytes: Final = native.call.ss_btree_set_u64_bytes
 _drop: Final = native.call.ss_result_drop
 
 
@@ -276,11 +303,11 @@ def get_u64_bytes(self: Any, key: Any, default: Any = None) -> Any:
     except OverflowError:
         self._key.refuse(key)
     if size >= 0:
-        restore = self._restore_value
+        restore, data = self._restore_value, result(size)
         try:
-            return restore(result(size)) if restore else result(size)
-        except CorruptMemory as error:
-            self._tell_apart(error)
+            return restore(data) if restore else data
+        except UNREADABLE as error:
+            self._unreadable(error, data)
             raise
     return default if size == NO_VALUE else self._fail(size, "get")
 
@@ -294,11 +321,11 @@ def getitem_u64_bytes(self: Any, key: Any) -> Any:
     except OverflowError:
         self._key.refuse(key)
     if size >= 0:
-        restore = self._restore_value
+        restore, data = self._restore_value, result(size)
         try:
-            return restore(result(size)) if restore else result(size)
-        except CorruptMemory as error:
-            self._tell_apart(error)
+            return restore(data) if restore else data
+        except UNREADABLE as error:
+            self._unreadable(error, data)
             raise
     if size == NO_VALUE:
         raise KeyError(key)
@@ -324,7 +351,7 @@ def insert_u64_bytes(self: Any, key: Any, value: Any) -> Any:
         return restore(old) if restore else old
     except BaseException as error:  # the bytes that were there are put back
         _set_u64_bytes(self._handle, number, old, len(old))
-        self._tell_apart(error)
+        self._unreadable(error, old)
         raise
 
 
@@ -333,13 +360,16 @@ def setitem_u64_bytes(self: Any, key: Any, value: Any) -> None:
     if type(key) is not self._direct_key:
         number = (key if type(key) is int else self._key.whole(key)) + self._key_bias
     data = value
-    if type(value) is not self._plain_value:
-        encode = self._encode_value
-        data = encode(value)
     try:
+        if type(value) is not self._plain_value:
+            encode = self._quick_encode_value
+            data = encode(value)
         status: int = _set_u64_bytes(self._handle, number, data, len(data))
     except OverflowError:
         self._key.refuse(key)
+    except UNSOUND:
+        self._unsound(key, value)
+        raise
     if status < 0:
         self._fail(status, "insert")
 
@@ -359,7 +389,7 @@ def remove_u64_bytes(self: Any, key: Any, default: Any = None) -> Any:
         return restore(old) if restore else old
     except BaseException as error:  # the bytes that were there are put back
         _set_u64_bytes(self._handle, number, old, len(old))
-        self._tell_apart(error)
+        self._unreadable(error, old)
         raise
 
 
@@ -507,14 +537,20 @@ _FORMS_BI: Final[Methods] = {
     "_take": remove_bytes_u64,
     "__delitem__": delitem_bytes_u64,
 }
-_KEY_FORMS: Final[Methods] = {"contains_key": contains_key_u64, "__contains__": in_u64}
 
 
 def map_forms(keys: Argument, values: Argument) -> Methods:
-    """Return the methods of a map with numbers as keys or values; none for other maps."""
+    """Return the methods of a map of numbers or plain bytes that take the place of the general ones."""
     if keys.is_number:
-        return {**_KEY_FORMS, **(_FORMS_II if values.is_number else _FORMS_IB), **_short_forms(keys, values)}
-    return {**_FORMS_BI, **_short_forms(keys, values)} if values.is_number else {}
+        return {
+            "contains_key": contains_key_u64,
+            "__contains__": _in(keys),
+            **(_FORMS_II if values.is_number else _FORMS_IB),
+            **_short_forms(keys, values),
+        }
+    if values.is_number:
+        return {**_FORMS_BI, **_short_forms(keys, values)}
+    return PLAIN if keys.plain and values.plain else {}
 
 
 def _short_forms(keys: Argument, values: Argument) -> Methods:

@@ -3,7 +3,7 @@
 """Shorter forms of the most frequent methods of maps, for the most frequent types: they leave out what a type does not need.
 
 `number_forms` chooses among them. Letters at the end of a name say what key and value are: `u` an unsigned number,
-`s` a signed one, `e` something else that is not its own encoding, such as `str`.
+`s` a signed one, `p` plain bytes, `e` something else, such as `str`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,21 @@ from typing import Any, Final, NoReturn
 
 from .. import _native as native
 from .._native import ASK, NO_NUMBER
+from ..errors import BoundExceeded, IncompatibleType
 
+REFUSED: Final = (IncompatibleType, BoundExceeded)
+"""What a type raises for a value that it cannot hold: such a key is not there."""
+UNFIT: Final = (*REFUSED, OverflowError)
+"""The same, and what cffi raises for a number that does not fit 64 bits."""
+_OK: Final[int] = native.call.SS_OK
+_contains_u64: Final = native.call.ss_btree_contains_u64
 _get_u64_u64: Final = native.call.ss_btree_get_u64_u64
 _insert_u64_u64: Final = native.call.ss_btree_insert_u64_u64
 _set_u64_u64: Final = native.call.ss_btree_set_u64_u64
 _get_bytes_u64: Final = native.call.ss_btree_get_bytes_u64
 _insert_bytes_u64: Final = native.call.ss_btree_insert_bytes_u64
 _set_bytes_u64: Final = native.call.ss_btree_set_bytes_u64
+_set_bytes_bytes: Final = native.call.ss_btree_set_bytes_bytes
 
 
 def refuse_either(self: Any, key: Any, value: Any) -> NoReturn:
@@ -26,6 +34,19 @@ def refuse_either(self: Any, key: Any, value: Any) -> NoReturn:
     self._key.encode(key)
     self._value.refuse(value)
     raise AssertionError  # that never comes back
+
+
+# ---- unsigned keys ----
+
+
+def in_u(self: Any, key: Any) -> bool:
+    try:
+        status: int = _contains_u64(self._handle, key if type(key) is int else self._key.whole(key))
+    except UNFIT:
+        return False
+    if status == _OK:
+        return True
+    return False if status > _OK else self._fail(status, "in")
 
 
 # ---- unsigned to unsigned ----
@@ -188,6 +209,17 @@ def setitem_eu(self: Any, key: Any, value: Any) -> None:
         self._fail(status, "insert")
 
 
+# ---- bytes to bytes ----
+
+
+def setitem_pp(self: Any, key: Any, value: Any) -> None:
+    key_data = key if type(key) is bytes else self._encode_key(key)
+    data = value if type(value) is bytes else self._encode_value(value)
+    status: int = _set_bytes_bytes(self._handle, key_data, len(key_data), data, len(data))
+    if status < 0:
+        self._fail(status, "insert")
+
+
 UNSIGNED: Final[dict[str, Any]] = {
     "get": get_uu,
     "__getitem__": getitem_uu,
@@ -206,3 +238,4 @@ ENCODED: Final[dict[str, Any]] = {
     "insert": insert_eu,
     "__setitem__": setitem_eu,
 }
+PLAIN: Final[dict[str, Any]] = {"__setitem__": setitem_pp}

@@ -10,13 +10,14 @@ import numpy as np
 
 from .. import _native as native
 from ..encodings.columns import Encoded
-from ..errors import CorruptMemory
+from ..errors import CorruptMemory, StableError
 from ..memory.stored import INIT
 from .bulk import Column, numbered, raw_room
 from .in_arrow import InArrow
 from .iterators import Batches
 from .misfit import is_damage, misfit
-from .number_forms import REFUSED, Argument
+from .number_forms import UNSOUND, Argument
+from .short_forms import REFUSED
 from .structure import Structure
 
 if TYPE_CHECKING:
@@ -42,8 +43,9 @@ _LAST_BATCH: Final = 1024
 _LARGEST_CHUNK: Final = 1 << 20
 _BATCH_BYTES: Final = 256 * 1024
 _CORRUPT: Final[int] = native.call.SS_CORRUPT
+OK: Final[int] = native.call.SS_OK
+_ABSENT: Final[int] = native.call.SS_ABSENT
 _ALARM: Final[int] = native.call.SS_WANT_ALARM
-ABSENT: Final[int] = native.call.SS_ABSENT
 contains: Final = native.call.ss_btree_contains_bytes
 
 
@@ -71,7 +73,7 @@ class TreeIterator(Batches[T]):
         return f"<{type(self).__name__} over {self._tree!r}{backwards}>"
 
     def _demand_unchanged(self) -> bool:
-        overwritten = native.check(native.call.ss_cursor_valid(self._cursor[0]), "iteration") == ABSENT
+        overwritten = native.check(native.call.ss_cursor_valid(self._cursor[0]), "iteration") == _ABSENT
         return overwritten and self._spec.values != 0
 
     def _pass_over(self, n: int, *, back: bool) -> int:
@@ -223,6 +225,21 @@ class Tree(InArrow, Structure):
         if status == native.call.SS_OK:
             super()._tell_apart(error)
 
+    def _unreadable(self, error: BaseException, data: bytes) -> None:
+        """Raise a better error than `error` for bytes that are not a value, if there is one."""
+        if self._value.codec.quick and isinstance(error, UNSOUND):
+            self._made(self._value.decode, data)
+        self._tell_apart(error)
+
+    def _unsound(self, key: Any, value: Any) -> None:
+        """Raise the error of the type if a quick function refused the key or the value."""
+        for argument, given in ((self._key, key), (self._value, value)):
+            if argument.codec.quick:
+                try:
+                    argument.encode(given)
+                except StableError as error:
+                    raise error from None
+
     def _sample(self, most: int) -> Iterable[Sequence[bytes]]:
         cursor = native.new_cursor(self._handle, _FROM_FIRST, b"", _TO_LAST, b"")
         size = native.check(_next_entries(cursor[0], most, _LARGEST_CHUNK, KEYS | VALUES, 0), "iteration")
@@ -236,7 +253,8 @@ class Tree(InArrow, Structure):
         # An attribute of the object is found faster than one of its class.
         key, value = self._key, self._value
         self._encode_key, self._plain_key, self._direct_key, self._key_bias = key.encode, key.plain, key.direct, key.bias
-        self._encode_value, self._plain_value, self._restore_value = value.encode, value.plain, value.restore
+        self._encode_value, self._plain_value, self._restore_value = value.encode, value.plain, value.quick_restore
+        self._quick_encode_key, self._quick_encode_value = key.quick_encode, value.quick_encode
         self._direct_value, self._value_bias, self._limit = value.direct, value.bias, value.limit
 
     @classmethod
@@ -260,15 +278,19 @@ class Tree(InArrow, Structure):
         """Return whether the key is present; False for a key that its type cannot hold. O(log n)."""
         data: Any = key
         if type(key) is not self._plain_key:
-            encode = self._encode_key
+            encode = self._quick_encode_key
             try:
                 data = encode(key)
             except REFUSED:
                 return False
+            except UNSOUND:
+                if self._key.codec.quick:
+                    return False
+                raise
         status: int = contains(self._handle, data, len(data))
-        if status < 0:
-            self._fail(status, "in")
-        return status != ABSENT
+        if status == OK:
+            return True
+        return False if status > OK else self._fail(status, "in")
 
     def __len__(self) -> int:
         """Return the number of entries. O(1)."""

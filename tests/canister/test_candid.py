@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stable_structures import Principal
+from stable_structures import IncompatibleType, Principal
 from stable_structures.canister import SourceError, Unsupported
 from stable_structures.encodings.candid.codec import CandidError, decode, encode, encode_untyped
 from stable_structures.encodings.candid.subtype import incompatible
 from stable_structures.encodings.candid.text import fit_all, parse_values, show_values
 from stable_structures.encodings.candid.types import Interface, Some, parse_interface, parse_types, type_text
+from stable_structures.storable import parse_type
 
 NUMBERS = {"nat8": (0, 2**8), "nat16": (0, 2**16), "nat32": (0, 2**32), "nat64": (0, 2**64), "int8": (-(2**7), 2**7)}
 NUMBERS |= {
@@ -257,3 +258,17 @@ def test_an_interface_keeps_its_text():
         "nat",
         "func (nat, blob) -> (text) query",
     )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("record { a : text; a : nat }", "variant { a; a }", "variant { a : text; a : nat }", "record { 97 : nat; a : text }"),
+        *("record { text; 0 : nat }", "record { bkzdivbp : text; qaskyvcl : nat8 }", "opt vec variant { bkzdivbp; qaskyvcl }"),
+    ],
+)
+def test_two_fields_of_one_hash_are_refused(text):
+    with pytest.raises(SourceError, match="have the hash"):
+        parse_types(f"({text})")
+    with pytest.raises(IncompatibleType, match="have the hash"):
+        parse_type(f"candid<{text}>")

@@ -5,13 +5,18 @@ from __future__ import annotations
 
 import builtins
 import importlib
+import itertools
 import os
+import re
 import sys
+import threading
 import types
+from importlib import metadata
 
 import pytest
 
 from stable_structures.canister import Canister, SourceError, Trapped, Unsupported
+from stable_structures.canister.modules import is_shared
 
 HEAD = "from stable_structures.canister import query, update\n"
 
@@ -227,3 +232,44 @@ def test_system_calls_outside_a_canister_say_where_they_work():
 
     with pytest.raises(Unsupported, match=r"ic0\.time only works inside a canister"):
         ic.time()
+
+
+def test_other_threads_may_import_meanwhile(tmp_path):
+    (tmp_path / "main.py").write_text(HEAD + "n = 0\n@update\ndef inc():\n    global n\n    n += 1\n    return n\n")
+    done = threading.Event()
+
+    def import_modules():
+        for number in itertools.cycle(range(500)):
+            sys.modules[f"json.of_threads_{number}"] = types.ModuleType("made")
+            if number == 499:
+                for each in range(500):
+                    sys.modules.pop(f"json.of_threads_{each}", None)
+                if done.is_set():
+                    return
+
+    thread, interval = threading.Thread(target=import_modules), sys.getswitchinterval()
+    made = Canister.install(tmp_path / "main.py")
+    sys.setswitchinterval(1e-6)
+    thread.start()
+    try:
+        assert [made.call("inc") for _ in range(200)] == list(range(1, 201))
+        made.upgrade(tmp_path / "main.py")
+    finally:
+        done.set()
+        thread.join()
+        sys.setswitchinterval(interval)
+
+
+def test_what_serves_the_page_is_shared():
+    """Its threads import parts of it late; a package whose modules are out of the table cannot be imported from."""
+    waiting, seen = ["starlette", "uvicorn"], set()
+    while waiting:
+        name = re.match(r"[\w.-]+", waiting.pop())[0].lower()
+        try:
+            further = metadata.requires(name) or []
+        except metadata.PackageNotFoundError:  # for other Pythons or systems
+            continue
+        waiting += [one for one in further if "extra" not in one and name not in seen]
+        seen.add(name)
+    assert {"starlette", "uvicorn", "anyio"} <= seen
+    assert [name for name in seen if not is_shared(name.replace("-", "_"))] == []

@@ -9,11 +9,12 @@ import pytest
 from stable_structures import StableBTreeMap, u64
 from stable_structures.__main__ import main
 from stable_structures.canister import Canister, Limits, SourceError
+from stable_structures.inspect.compare import Change, PartDiff
 from stable_structures.rehearsal import rehearse
 
 wasmtime = pytest.importorskip("wasmtime")
 BUILT = Path(__file__).parent / "wasm"
-LEDGER, HOOKS = BUILT / "ledger.wasm.gz", BUILT / "hooks.wasm.gz"
+LEDGER, HOOKS, CALLER = BUILT / "ledger.wasm.gz", BUILT / "hooks.wasm.gz", BUILT / "caller.wasm.gz"
 MOTOKO = Path(__file__).parents[2] / "examples" / "motoko_counter"
 
 
@@ -61,6 +62,46 @@ def test_a_hook_that_traps_is_named(hooks):
     skipped = rehearse(hooks, HOOKS, skip_pre_upgrade=True)
     assert skipped.failure.startswith("post_upgrade: IC0503")
     assert found.canister.query("state") == {"notes": ["x"], "upgrades": 0}
+
+
+def test_what_timers_do_after_the_upgrade_is_not_what_the_upgrade_changed(ledger):
+    """A timer of delay 0, which post_upgrade sets as Rust canisters do, runs at once."""
+    text = """(module (import "ic0" "stable64_write" (func $write (param i64 i64 i64))) (import "ic0" "time" (func $time (result i64)))
+      (import "ic0" "global_timer_set" (func $set (param i64) (result i64))) (memory 1)
+      (func (export "canister_post_upgrade") (call $write (i64.const 100000) (i64.const 8) (i64.const 1)) (drop (call $set (call $time))))
+      (func (export "canister_global_timer")))"""
+    found = rehearse(ledger, bytes(wasmtime.wat2wasm(text)))
+    assert found.changed_bytes == 4096
+    assert "4,096 bytes changed of 8,589,934,592" in str(found)
+
+
+def test_the_instructions_of_a_call_are_those_of_its_messages_and_of_no_timer(canister):
+    made = canister(CALLER)
+    made.call("work", 1000)
+    alone = made.call_instructions
+    assert alone == made.instructions > 10000
+    made.call("remind", 0, "a timer that is due at once")
+    assert made.query("log") == ["a timer that is due at once"]
+    made.call("random")
+    assert made.call_instructions > made.instructions > 0  # the last message was the callback
+    made.call("work", 1000)
+    assert made.call_instructions == made.instructions
+
+
+@pytest.mark.parametrize(
+    ("part", "line"),
+    [
+        (PartDiff(10, (None, "unknown"), (0, 65536)), "memory 10       unknown: new, 65,536 bytes"),
+        (PartDiff(1, (None, "map"), (0, 65536), changes=[Change(1, None, 2)]), "memory 1        map: new, 65,536 bytes, 1 added"),
+        (PartDiff(2, ("vec", "vec"), (65536, 131072)), "memory 2        vec: 65,536 -> 131,072 bytes"),
+        (PartDiff(3, ("unknown", "unknown"), (65536, 65536), ranges=[(1, 2)]), "memory 3        unknown: 1 ranges of bytes changed"),
+        (PartDiff(4, ("map", "map"), (65536, 65536), changes=[Change(1, 2, 3)]), "memory 4        map: 1 changed"),
+    ],
+)
+def test_each_sort_of_difference_has_its_line(ledger, part, line):
+    found = rehearse(ledger, LEDGER)
+    found.differences = [part]
+    assert f"\n  {line}\n" in str(found)
 
 
 def test_what_changed_in_the_stable_memory_is_told(tmp_path, canister):

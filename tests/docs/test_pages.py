@@ -32,7 +32,7 @@ def blocks(info: str, page: Path) -> list[tuple[int, str]]:
 
 
 def each(info: str):
-    return [pytest.param(text, id=f"{page.name}:{line + 1}") for page in PAGES for line, text in blocks(info, page)]
+    return [pytest.param(page, text, id=f"{page.name}:{line + 1}") for page in PAGES for line, text in blocks(info, page)]
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks("python", page)], ids=lambda page: page.name)
@@ -44,16 +44,23 @@ def test_python_examples_run_in_order(page, tmp_path, monkeypatch):
         exec(compile("\n" * line + source, page, "exec"), namespace)  # noqa: S102
 
 
+def our_environment() -> dict[str, str]:
+    return {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+
+
 def in_our_environment(command: list[str], folder: Path) -> str:
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    done = subprocess.run(command, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder, env=our_environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-@pytest.mark.parametrize("block", each("bash run"))
-def test_commands_marked_as_runnable_succeed(block, tmp_path):
-    in_our_environment([shutil.which("bash"), "-euo", "pipefail", "-c", block], tmp_path)
+@pytest.mark.parametrize(("page", "block"), each("bash run"))
+def test_commands_marked_as_runnable_succeed(page, block, tmp_path):
+    if page == README:  # what is tried first: every interpreter is one that starts
+        in_our_environment([shutil.which("bash"), "-euo", "pipefail", "-c", block], tmp_path)
+        return
+    done = command.in_shell(block, tmp_path, our_environment())
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_order_book_goes_on_where_it_stopped(tmp_path):

@@ -116,10 +116,9 @@ def test_several_folders_and_files(fleet, tmp_path):
 def test_buckets_that_run_out_are_a_warning(tmp_path):
     memory = StableMemory()
     MemoryManager(memory, bucket_pages=1).get(0).grow(27_000)
-    data = read(memory)
     with (tmp_path / "full.bin").open("wb") as out:
-        out.write(data[:65536])
-        out.truncate(len(data))
+        out.write(memory.read(0, 65536))
+        out.truncate(memory.nbytes)
     [line] = survey([str(tmp_path / "full.bin")])
     assert any("27,000 of 32,768 buckets" in text for text in line.warnings)
 
@@ -158,4 +157,16 @@ def test_a_folder_that_may_not_be_read_is_a_line_too(tmp_path, monkeypatch):
         return iterdir(path)
 
     monkeypatch.setattr(Path, "iterdir", refuse)
-    assert images_in(str(tmp_path)) == [str(tmp_path / "closed"), str(tmp_path / "other.bin")]
+    assert images_in(str(tmp_path)) == [str(tmp_path / one) for one in ("closed", "empty", "other.bin")]
+
+
+def test_an_empty_folder_is_a_line_too(fleet):
+    (fleet / "a download that failed").mkdir()
+    (fleet / "texts").mkdir()
+    (fleet / "texts" / "readme.md").write_text("what these are")
+    code, out, _ = run(fleet)
+    assert code == 2
+    [line] = [line for line in out.splitlines() if "a download that failed" in line]
+    assert "unreadable" in line
+    assert "texts" not in out
+    assert "4 canisters, 3 sound" in out

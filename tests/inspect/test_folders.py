@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -11,6 +12,8 @@ import struct
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from stable_structures import MemoryManager, StableBTreeMap, StableMemory, StableVec, codec, u64
 from stable_structures.canister import Canister
@@ -280,3 +283,63 @@ def test_variables_of_a_classical_actor_are_shown_by_name(tmp_path):
         assert facts["types of stable variables"]["best"] in (best, "opt record { points : nat; who : text }")
     (tmp_path / "image.bin").write_bytes(first[:10] + b"\xff" * 20 + first[30:])
     assert "cannot be decoded" in command.run(["inspect", tmp_path / "image.bin"]).stdout
+
+
+# ---- folders by somebody else's hand ----
+
+LIES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["..", "../x", "/etc/passwd", "9" * 5000])
+)
+TREES = st.recursive(LIES, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["filename", "size", "a"]), inner))
+
+
+def places_in(tree, at=()):
+    yield at
+    if isinstance(tree, dict):
+        for key, inner in tree.items():
+            yield from places_in(inner, (*at, key))
+
+
+def with_lie(tree, at, lie):
+    return lie if not at else {**tree, at[0]: with_lie(tree[at[0]], at[1:], lie)}
+
+
+@MAKERS
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data())
+def test_metadata_that_lie_are_an_error_or_a_note(tmp_path, make, data):
+    folder = tmp_path / "snapshot"
+    if not folder.exists():
+        make(folder, IMAGE)
+        (tmp_path / "true.json").write_bytes((folder / "metadata.json").read_bytes())
+    told = json.loads((tmp_path / "true.json").read_bytes())
+    (folder / "metadata.json").write_text(json.dumps(with_lie(told, data.draw(st.sampled_from(list(places_in(told)))), data.draw(TREES))))
+    with contextlib.suppress(Unreadable):
+        with open_image(folder) as opened:
+            assert opened.source.nbytes in (0, len(IMAGE))
+        inspect(folder)
+
+
+@pytest.mark.parametrize("name", ["metadata.json", "wasm_module.bin", "memories.toml", "did"])
+@pytest.mark.parametrize("what", ["/dev/zero", "pipe", "folder"])
+def test_devices_and_pipes_in_a_folder_are_not_read(tmp_path, name, what):
+    folder = snapshot(tmp_path, make_dfx)
+    place = folder / ("odd" if name == "did" else name)
+    place.unlink(missing_ok=True)
+    if name == "did":
+        (folder / "memories.toml").write_text('did = "odd"\n[memories.0]\nkey = "u64"\nvalue = "candid<A>"\n')
+    if what == "pipe":
+        os.mkfifo(place)
+    elif what == "folder":
+        place.mkdir()
+    else:
+        place.symlink_to(what)
+    done = command.run(["inspect", folder], timeout=30)
+    assert done.returncode in (0, 2), done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 2 or name in ("wasm_module.bin", "memories.toml")

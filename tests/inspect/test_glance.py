@@ -29,6 +29,7 @@ from stable_structures.inspect import check, inspect, open_image, shrink
 from stable_structures.inspect.cli.text import Printer
 from stable_structures.inspect.formats.layout import BUCKETS
 
+from ..support import command
 from ..support.inspect_images import make_dfx, read
 from .test_cut import DAMAGED, SOUND, TROUBLE, run
 
@@ -248,9 +249,10 @@ def test_a_hyphen_is_the_standard_input_and_output(packed, path, tmp_path):
     data = gzip.compress(path.read_bytes(), 1) if packed else path.read_bytes()
 
     def piped(*words: object, given: bytes = data) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
-            [sys.executable, "-m", "stable_structures", *map(str, words)], input=given, capture_output=True, check=False, timeout=60
-        )
+        if not packed:
+            return command.run_given(words, given, text=False)
+        started = [sys.executable, "-m", "stable_structures", *map(str, words)]
+        return subprocess.run(started, input=given, capture_output=True, check=False, timeout=60)
 
     done = piped("check", "-")
     assert (done.returncode, done.stderr) == (SOUND, b"")

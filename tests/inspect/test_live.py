@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from stable_structures import MemoryInUse, MemoryManager, StableBTreeMap, StableMemory, u64
-from stable_structures.inspect import check, diff, inspect, open_image
+from stable_structures.inspect import check, diff, inspect, open_image, steady
+from stable_structures.inspect.cli.guard import CHANGED, DAMAGED, SOUND
 from stable_structures.inspect.formats import survey
+
+from ..support import command
+from .test_cut import run
 
 Pair = tuple[StableBTreeMap[u64, u64], StableMemory]
 
@@ -62,6 +68,81 @@ def test_diff_sees_one_commit(live: Pair) -> None:
     assert not any(part.changes for part in diff(before, reader, progress=rewriting(entries)))
     entries[1] = 7
     assert any(part.changes for part in diff(before, reader))
+
+
+# ---- the command line, beside a writer ----
+
+AT = 65_536 + 116  # of the first node
+
+
+def spoil(path: Path, number: int) -> None:
+    """The first byte of the first node, as another commit may leave it between two reads."""
+    with path.open("r+b") as file:
+        file.seek(AT)
+        file.write(bytes([number]))
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Iterator[Path]:
+    """A file at rest that a program has open for writing."""
+    path = tmp_path / "written.bin"
+    with StableMemory.open(path) as memory:
+        StableBTreeMap[u64, u64](MemoryManager(memory, bucket_pages=1).get(3)).update((number, number) for number in range(30))
+    with StableMemory.open(path):
+        yield path
+
+
+@pytest.mark.parametrize("verb", [["check"], ["inspect", "--deep"], ["inspect", "--summary"]])
+def test_what_is_sound_when_it_is_read_again_is_sound(written: Path, monkeypatch: pytest.MonkeyPatch, verb: list[str]) -> None:
+    sound = written.read_bytes()
+    spoil(written, 1)
+    monkeypatch.setattr(steady.time, "sleep", lambda _: written.write_bytes(sound))
+    code, out, _ = run(*verb, written)
+    assert code == SOUND, out
+
+
+@pytest.mark.parametrize("verb", [["check"], ["inspect", "--deep"], ["inspect", "--summary"], ["check", "--json"]])
+def test_what_is_wrong_in_another_way_each_time_has_no_verdict(written: Path, monkeypatch: pytest.MonkeyPatch, verb: list[str]) -> None:
+    sound, counted = written.read_bytes(), count(1)
+
+    def another(_: float) -> None:
+        written.write_bytes(sound)
+        spoil(written, next(counted))
+
+    another(0)
+    monkeypatch.setattr(steady.time, "sleep", another)
+    code, out, _ = run(*verb, written)
+    assert code == CHANGED, out
+    assert "changed while" in out
+    assert "damaged, " not in out
+
+
+@pytest.mark.parametrize("verb", ["check", "inspect"])
+def test_what_is_wrong_in_the_same_way_twice_is_damaged(written: Path, verb: str) -> None:
+    spoil(written, 1)
+    code, out, _ = run(verb, written)
+    assert code == DAMAGED
+    assert "changed while" not in out
+
+
+def test_a_check_beside_a_busy_writer_never_says_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "busy.bin"
+    with StableMemory.open(path, log_limit=1) as memory:
+        entries = StableBTreeMap[u64, u64](MemoryManager(memory, bucket_pages=1).get(3))
+        step, stop = rewriting(entries), threading.Event()
+
+        def write() -> None:
+            while not stop.is_set():
+                step()
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            codes = [command.run(["check", str(path)]).returncode for _ in range(6)]
+        finally:
+            stop.set()
+            writer.join()
+    assert set(codes) <= {SOUND, CHANGED}
 
 
 def test_a_state_that_is_gone_is_an_error(live: Pair) -> None:

@@ -233,3 +233,10 @@ def test_bytes_of_a_bound_and_keys_of_an_unknown_order_keep_the_schema_true(tmp_
         (tmp_path / "memories.toml").write_text(first_schema(found))
     with open_image(path, files=SchemaFiles(tmp_path / "memories.toml")) as found:
         assert check(found) == []
+
+
+@pytest.mark.parametrize("number", ["00", "007", "1_0", "9" * 5000])
+def test_an_id_is_written_in_one_way(tmp_path, number):
+    (tmp_path / "memories.toml").write_text(f'[memories.0]\nname = "a"\n[memories.{number}]\nname = "b"\n')
+    with pytest.raises(Unreadable, match="expected the id of a memory"):
+        read_schema(tmp_path / "memories.toml")

@@ -8,6 +8,7 @@ file system of its own. Mounting one takes rights; where they lack, these tests 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import resource
 import shutil
@@ -48,7 +49,8 @@ def mounted(directory: Path, image: Path, kind: str) -> bool:
     if kind == "tmpfs":
         commands = [["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(directory)]]
     else:
-        image.write_bytes(bytes(12 * MIB))
+        image.touch()
+        os.truncate(image, 12 * MIB)
         commands = [["mkfs.ext4", "-q", "-b", kind.removeprefix("ext4-"), str(image)], ["mount", "-o", "loop", str(image), str(directory)]]
     try:
         return all(subprocess.run(command, capture_output=True, check=False, timeout=30).returncode == 0 for command in commands)
@@ -101,15 +103,20 @@ def fill(directory: Path, left: int = 0) -> None:
         (directory / "left").unlink()
 
 
+@functools.cache
+def blocks(image: bytes) -> dict[int, bytes]:
+    """Those that are not zeros, by their offsets."""
+    every = ((at, image[at : at + 4096]) for at in range(0, len(image), 4096))
+    return {at: block for at, block in every if block.count(0) < len(block)}
+
+
 def sparse(path: Path, image: bytes) -> None:
     """The image with holes in place of zeros."""
     with path.open("wb") as file:
         file.truncate(len(image))
-        for at in range(0, len(image), 4096):
-            block = image[at : at + 4096]
-            if block.count(0) < len(block):
-                file.seek(at)
-                file.write(block)
+        for at, block in blocks(image).items():
+            file.seek(at)
+            file.write(block)
 
 
 class Structures:

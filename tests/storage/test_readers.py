@@ -71,7 +71,8 @@ def numbers_of_a_killed(writer: subprocess.Popen[str], after: float) -> tuple[in
     found = int(writer.stdout.readline())
     time.sleep(after)
     writer.send_signal(signal.SIGKILL)
-    out, err = writer.communicate()
+    with writer:  # communicate() would lose the lines that readline() has read ahead
+        out, err = writer.stdout.read(), writer.stderr.read()
     assert not err, err
     *lines, _ = out.split("\n")  # the last one may be torn
     return found, int(lines[-1]) if lines else found

@@ -22,6 +22,7 @@ import re
 import resource
 import select
 import selectors
+import shlex
 import signal
 import socket
 import subprocess
@@ -50,6 +51,7 @@ class Process:
         self,
         words: Sequence[object],
         *,
+        stdin: int | None = None,
         stdout: IO[Any] | int = subprocess.PIPE,
         stderr: IO[Any] | int = subprocess.PIPE,
         env: Mapping[str, str] | None = None,
@@ -61,7 +63,7 @@ class Process:
         self.returncode: int | None = None
         self._pipes: dict[int, int] = {}
         """Our end of each pipe, and the stream that it is: 1 or 2."""
-        theirs = [os.open(os.devnull, os.O_RDONLY), self._given(1, stdout), self._given(2, stderr)]
+        theirs = [os.open(os.devnull, os.O_RDONLY) if stdin is None else os.dup(stdin), self._given(1, stdout), self._given(2, stderr)]
         ours, reports = socket.socketpair()
         self._reports = ours.makefile("r")
         ours.close()
@@ -148,6 +150,23 @@ def run(words: Sequence[object], *, text: bool = True, timeout: float = 120, **o
         return subprocess.CompletedProcess([*COMMAND, *map(str, words)], process.wait(), *found)
 
 
+def run_given(words: Sequence[object], given: bytes, **options: Any) -> subprocess.CompletedProcess[Any]:
+    """As `run`, with `given` in a pipe as its standard input."""
+    reader, writer = os.pipe()
+
+    def write() -> None:
+        with contextlib.suppress(BrokenPipeError), os.fdopen(writer, "wb") as pipe:
+            pipe.write(given)
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    try:
+        return run(words, stdin=reader, **options)
+    finally:
+        os.close(reader)
+        writing.join()
+
+
 def python(code: str, *arguments: object, check: bool = True, **options: Any) -> subprocess.CompletedProcess[Any]:
     """As `subprocess.run` of `python -c CODE ARGUMENTS`, with the package imported already."""
     done = run(arguments, code=code, **options)
@@ -159,6 +178,17 @@ def python(code: str, *arguments: object, check: bool = True, **options: Any) ->
 def run_pytest(*arguments: str, **options: Any) -> subprocess.CompletedProcess[Any]:
     """As `subprocess.run` of `python -m pytest ARGUMENTS`, with pytest and its plugins imported already."""
     return run(arguments, code=PYTEST, server="pytest", **options)
+
+
+def in_shell(commands: str, cwd: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """As `subprocess.run` of a shell, in which `python -m stable_structures` is a process of the server; any other `python` is its own."""
+    client = shlex.join([sys.executable, "-IS", str(Path(__file__).with_name("command_client.py")), str(_server("verbs").fileno())])
+    python = (
+        f'python() {{ if [ "${{1:-}} ${{2:-}}" = "-m stable_structures" ]; then {client} "${{@:3}}"; else command python "$@"; fi; }}\n'
+    )
+    words = ["bash", "-euo", "pipefail", "-c", python + commands]
+    server = [_server("verbs").fileno()]
+    return subprocess.run(words, cwd=cwd, env=env, pass_fds=server, capture_output=True, text=True, check=False)
 
 
 @cache

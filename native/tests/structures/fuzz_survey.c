@@ -98,6 +98,8 @@ static ss_map_frame frame_of(const base *b, const uint8_t *bytes, uint64_t size)
                           .value_fixed = kind->value.fixed ? kind->value.max_size : SS_NOT_FIXED,
                           .root = ss_get64(bytes + 12),
                           .free_head = ss_get64(bytes + 76),
+                          .length = ss_get64(bytes + 20),
+                          .allocated = ss_get64(bytes + 68),
                           .order = SS_SEEN_TERMS,
                           .key_encoding = SS_ENCODED_SIZE,
                           .value_encoding = SS_ENCODED_SIZE};

@@ -99,7 +99,7 @@ static void frames_that_cannot_be_are_refused(void) {
         if (i == 3) f.first = BYTES + 1;
         if (i == 4) f.count = BYTES;
         if (i == 5) f.count = UINT64_MAX;
-        if (i == 6) f.slot = SS_MOST_SURVEYED_SLOT + 1, f.max_size = SS_MOST_SURVEYED_SLOT;
+        if (i == 6) f.slot = 2 * BYTES, f.max_size = 2 * BYTES - 1, f.count = 2;
         CHECK_EQ(ss_slots_survey_new(memory, &f, NULL, 0, LIMIT, &survey), SS_ARGUMENT);
         CHECK(survey == NULL);
     }

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ...encodings.candid.codec import sleb, uleb
+from ...encodings.leb128 import sleb, uleb
 from ...encodings.wasm import Reader, sections
 from .binary import GLOBAL, MEMORY, TABLE, Module
 

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from ...errors import Unsupported
 from ...principal import Principal
+from ..leb128 import signed, sleb, uleb, unsigned
 from .types import (
     NAT8,
     NULL,
@@ -64,30 +65,6 @@ FIXED: Final = {
 
 class CandidError(ValueError):
     """A value that is not of its type, or bytes that are not Candid."""
-
-
-def uleb(number: int) -> bytes:
-    """Return an unsigned LEB128 number of any size."""
-    if number < 128:
-        return bytes((number,))
-    out = bytearray()
-    while number >= 128:
-        out.append(number & 127 | 128)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-def sleb(number: int) -> bytes:
-    """Return a signed LEB128 number of any size."""
-    out = bytearray()
-    while True:
-        byte = number & 127
-        number >>= 7
-        if (number == 0 and not byte & 64) or (number == -1 and byte & 64):
-            out.append(byte)
-            return bytes(out)
-        out.append(byte | 128)
 
 
 # ---- encoding ----
@@ -319,24 +296,16 @@ class _Reader:
         return self.data[self.at - size : self.at]
 
     def uleb(self) -> int:
-        result = shift = 0
-        while True:
-            byte = self.data[self.at]
+        byte = self.data[self.at]
+        if byte < 128:  # as most are
             self.at += 1
-            result |= (byte & 127) << shift
-            if byte < 128:
-                return result
-            shift += 7
+            return byte
+        result, self.at = unsigned(self.data, self.at)
+        return result
 
     def sleb(self) -> int:
-        result = shift = 0
-        while True:
-            byte = self.data[self.at]
-            self.at += 1
-            result |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return result - (1 << shift) if byte & 64 else result
+        result, self.at = signed(self.data, self.at)
+        return result
 
     def count(self) -> int:
         """Return how many items follow; for items without bytes the number is limited, to more than any test needs."""

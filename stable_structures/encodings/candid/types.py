@@ -381,7 +381,15 @@ class _Parser:
             found.append(one)
             if not self.accept(";") and not self.accept(",") and self.now.text != "}":
                 raise self.wrong("expected ';' or '}'")
-        return tuple(sorted(found))
+        return self._by_hash(found)
+
+    def _by_hash(self, fields: list[Field]) -> tuple[Field, ...]:
+        known: dict[int, str] = {}
+        for one in fields:
+            if one.number in known:
+                raise self.wrong(f"the fields {known[one.number]!r} and {one.name!r} are one: both have the hash {one.number}; rename one")
+            known[one.number] = one.name
+        return tuple(sorted(fields))
 
 
 def parse_interface(text: str) -> Interface:

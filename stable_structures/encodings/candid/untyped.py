@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ...principal import Principal
+from ..leb128 import TooLong, signed, unsigned
 from ..limits import MOST_DEPTH, MOST_ITEMS, TooMuch, count_items, require_moderate
 from .codec import FIXED, FUNC, MAGIC, OPT, RECORD, SERVICE, VARIANT, VEC, CandidError
 from .types import PRIMITIVES
@@ -56,22 +57,19 @@ class _Message:
         return self.data[self.at - size : self.at]
 
     def leb(self) -> int:
-        return self._number()[0]
+        return self._number(unsigned)
 
     def sleb(self) -> int:
-        result, shift = self._number()
-        return result - (1 << shift) if result >> (shift - 1) else result
+        return self._number(signed)
 
-    def _number(self) -> tuple[int, int]:
-        """Read a number in groups of seven bits; return it and how many bits they have."""
-        result = shift = 0
-        while shift <= 7 * _MOST_DIGITS:
-            byte = self.take(1)[0]
-            result |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return result, shift
-        raise CandidTooLarge(f"a number of more than {_MOST_DIGITS} bytes")
+    def _number(self, read: Callable[[bytes, int, int], tuple[int, int]]) -> int:
+        try:
+            result, self.at = read(self.data, self.at, _MOST_DIGITS)
+        except IndexError:
+            raise CandidError(f"ends at byte {len(self.data)}, inside a number that begins at {self.at}") from None
+        except TooLong as error:
+            raise CandidTooLarge(str(error)) from None
+        return result
 
     def spend(self, items: int = 1) -> None:
         self.left -= items

@@ -7,12 +7,13 @@ import json
 from typing import Final
 
 from ...encodings.json_form import to_json
+from ..fleet import CHANGED as IS_CHANGED
 from ..fleet import DAMAGED as IS_DAMAGED
 from ..fleet import SOUND as IS_SOUND
 from ..fleet import Line, survey
 from ..image import SchemaFiles
 from ..values import shorten
-from .guard import DAMAGED, SOUND, TROUBLE
+from .guard import CHANGED, DAMAGED, SOUND, TROUBLE
 from .text import Printer, ProgressBar, human
 
 _COLUMNS: Final = ("canister", "result", "size", "used", "structures", "age", "warnings")
@@ -36,7 +37,7 @@ def inspect_fleet(names: list[str], files: SchemaFiles, *, as_json: bool) -> int
 
 
 def _code(line: Line) -> int:
-    return SOUND if line.result == IS_SOUND else DAMAGED if line.result == IS_DAMAGED else TROUBLE
+    return {IS_SOUND: SOUND, IS_DAMAGED: DAMAGED, IS_CHANGED: CHANGED}.get(line.result, TROUBLE)
 
 
 def _row(line: Line) -> tuple[object, ...]:

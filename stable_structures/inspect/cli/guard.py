@@ -2,7 +2,7 @@
 """What every verb runs in: errors and signals become one line and an exit code, whatever the output is connected to.
 
 Exit codes: 0 sound, done, the same; 1 damaged, entries lost, different, absent; 2 not recognised, unreadable, wrong use,
-stopped. A pipe that its reader closed ends a verb quietly, with the code that it has come to.
+stopped; 3 changed while it was read. A pipe that its reader closed ends a verb quietly, with the code that it has come to.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..source import NotWhole
 from ..writing import is_stream
 from .text import silence
 
-SOUND, DAMAGED, TROUBLE = 0, 1, 2
+SOUND, DAMAGED, TROUBLE, CHANGED = 0, 1, 2, 3
 _SIGNALS: Final = ("SIGTERM", "SIGHUP")
 
 

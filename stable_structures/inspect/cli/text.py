@@ -13,8 +13,6 @@ from itertools import zip_longest
 from types import TracebackType
 from typing import IO, Any, Final, Self
 
-from ..source import Progress
-
 _STEP: Final = 1024
 _GAP: Final = 2
 """Between two columns of a table."""
@@ -205,8 +203,3 @@ class ProgressBar(AbstractContextManager["ProgressBar"]):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         if self._bar is not None:
             self._bar.stop()
-
-
-def as_progress(bar: ProgressBar) -> Progress:
-    """For functions that take one."""
-    return bar

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The verbs that look into memories, for `stable-structures` and `python -m stable_structures`: thin, over this package.
 
-Exit codes: 0 sound, done, the same; 1 damaged, entries lost, different, absent; 2 not recognised, unreadable, wrong use.
+Exit codes: 0 sound, done, the same; 1 damaged, entries lost, different, absent; 2 not recognised, unreadable, wrong use; 3 changed while
+it was read.
 """
 
 from __future__ import annotations
@@ -29,17 +30,18 @@ from ..image import Image, Part, SchemaFiles, Types, images_in
 from ..jobs import cores
 from ..parts import write_parts
 from ..repair.salvage import repair
-from ..report import check, inspect
+from ..report import Report, check, inspect
 from ..rewrite.folder import notes_of
 from ..rewrite.rewrite import DEFAULT_BUCKET, import_part, load, shrink
 from ..schema import NO_SCHEMA, MemoryType, read_schema, type_of
 from ..schema import STRUCTURES as STRUCTURE_WORDS
 from ..source import Unreadable
+from ..steady import CHANGED_TEXT, Look, may_have_changed, steady
 from ..values import Reading, shorten
 from ..writing import is_standard_output, is_stream, output
 from . import completion, show
 from .fleet import inspect_fleet
-from .guard import DAMAGED, SOUND, TROUBLE, TROUBLES, complain, guarded, trouble
+from .guard import CHANGED, DAMAGED, SOUND, TROUBLE, TROUBLES, complain, guarded, trouble
 from .text import Printer, ProgressBar, human, silence
 
 _KNOWN: Final = (*STRUCTURES, "manager", "sqlite", "empty", "zeros", "ic-stable-memory")
@@ -261,19 +263,27 @@ def _inspect(arguments: argparse.Namespace) -> int:
 
 
 def _inspect_one(arguments: argparse.Namespace, heading: bool) -> tuple[int, Any]:
-    with _opened(arguments) as (image, bar):
-        _only(image, arguments.memory)
-        if arguments.out is not None:
-            with output(arguments.out) as out:
-                out.write(first_schema(image).encode())
-        report = inspect(image, deep=arguments.deep or None, types=_told(arguments, image), progress=bar)
-    code = DAMAGED if report.damaged else TROUBLE if report.kind == "unknown" or _is_nothing(image) else SOUND
+    (code, report), is_changing = steady(lambda: _inspected(arguments))
+    if is_changing:
+        code, report.damage = CHANGED, [CHANGED_TEXT]
     if not arguments.json:
         printer = Printer()
         if heading:
             printer.line()
         show.report(report, printer, details=arguments.deep or arguments.memory is not None)
     return code, report.to_dict()
+
+
+def _inspected(arguments: argparse.Namespace) -> Look[tuple[int, Report]]:
+    with _opened(arguments) as (image, bar):
+        _only(image, arguments.memory)
+        if arguments.out is not None:
+            with output(arguments.out) as out:
+                out.write(first_schema(image).encode())
+        report = inspect(image, deep=arguments.deep or None, types=_told(arguments, image), progress=bar)
+        changed = may_have_changed(image) and arguments.out is None
+    code = DAMAGED if report.damaged else TROUBLE if report.kind == "unknown" or _is_nothing(image) else SOUND
+    return Look((code, report), report.wrong(), changed)
 
 
 # ---- check ----
@@ -284,7 +294,8 @@ def _add_check(verbs: Any) -> None:
         verbs,
         "check",
         _check,
-        "Check every rule of the manager and of every structure. Exit code 0: sound, 1: damaged, 2: not recognised or unreadable.",
+        "Check every rule of the manager and of every structure. Exit code 0: sound, 1: damaged, 2: not recognised or unreadable, "
+        "3: changed while it was read.",
         "check stable_memory.bin",
     )
     _several(parser)
@@ -300,20 +311,25 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _check_one(arguments: argparse.Namespace) -> tuple[int, Any]:
+    (image, findings), is_changing = steady(lambda: _checked(arguments))
+    known = image.recognition.kind in _KNOWN and not _is_nothing(image)
+    code = CHANGED if is_changing else DAMAGED if findings else SOUND if known else TROUBLE
+    title, notes = image.recognition.title, image.notes
+    if not arguments.json:
+        _show_findings(arguments, findings, f"{image.name}: {title}", notes, code)
+    result = {SOUND: "sound", DAMAGED: "damaged", TROUBLE: "not recognised", CHANGED: "changed while it was read"}[code]
+    shown = [] if is_changing else [asdict(one) for one in findings[: arguments.limit]]
+    return code, {"file": image.name, "result": result, "what": title, "count": len(findings), "notes": notes, "violations": shown}
+
+
+def _checked(arguments: argparse.Namespace) -> Look[tuple[Image, list[Finding]]]:
     with _opened(arguments) as (image, bar):
         _only(image, arguments.memory)
         findings = _findings(arguments, image, bar)
         if arguments.integrity:
             for part in image.parts.values():
                 sqlite.check_integrity(part, lambda damage, part=part: findings.append(part.finding(damage)))  # type: ignore[misc]
-        known = image.recognition.kind in _KNOWN and not _is_nothing(image)
-        title, notes = image.recognition.title, image.notes
-    code = DAMAGED if findings else SOUND if known else TROUBLE
-    if not arguments.json:
-        _show_findings(arguments, findings, f"{image.name}: {title}", notes, code)
-    result = {SOUND: "sound", DAMAGED: "damaged", TROUBLE: "not recognised"}[code]
-    shown = [asdict(one) for one in findings[: arguments.limit]]
-    return code, {"file": image.name, "result": result, "what": title, "count": len(findings), "notes": notes, "violations": shown}
+        return Look((image, findings), [str(one) for one in findings], may_have_changed(image))
 
 
 def _findings(arguments: argparse.Namespace, image: Image, bar: ProgressBar) -> list[Finding]:
@@ -334,6 +350,8 @@ def _show_findings(arguments: argparse.Namespace, findings: list[Finding], title
         printer.line(f"note: {text}", "yellow")
     if code == TROUBLE:
         printer.line(f"{title}: there are no rules to check")
+    elif code == CHANGED:
+        printer.line(f"{title}: {CHANGED_TEXT}", "yellow")
     elif code == SOUND:
         printer.line(f"{title}: sound", "green")
     else:

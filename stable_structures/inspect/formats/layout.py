@@ -55,23 +55,19 @@ OWNERS_AT: Final[int] = _core.SS_MANAGER_OWNERS_AT
 TABLES_SIZE: Final[int] = _core.SS_MANAGER_TABLES_SIZE
 
 # the map, its allocator and chunks
-MAP_HEADER: Final[int] = _core.SS_BTREE_HEADER
 FIRST_AT: Final[int] = _core.SS_BTREE_FIRST_AT
-SECOND_AT: Final[int] = _core.SS_BTREE_SECOND_AT
 ROOT_AT: Final[int] = _core.SS_BTREE_ROOT_AT
 LENGTH_AT: Final[int] = _core.SS_BTREE_LENGTH_AT
 ALLOCATOR_AT: Final[int] = _core.SS_ALLOCATOR_OFFSET
-CHUNK_SIZE_AT: Final[int] = _core.SS_ALLOCATOR_SIZE_AT
 CHUNK_COUNT_AT: Final[int] = _core.SS_ALLOCATOR_COUNT_AT
-FREE_HEAD_AT: Final[int] = _core.SS_ALLOCATOR_HEAD_AT
 FIRST_CHUNK: Final[int] = _core.SS_FIRST_CHUNK
 CHUNK_HEADER: Final[int] = _core.SS_CHUNK_HEADER
 ALLOCATED_AT: Final[int] = _core.SS_CHUNK_ALLOCATED_AT
+NEXT_FREE_AT: Final[int] = _core.SS_CHUNK_NEXT_AT
 CAPACITY: Final[int] = _core.SS_CAPACITY
 MINIMUM: Final[int] = _core.SS_MINIMUM
 DEPTH: Final[int] = _core.SS_DEPTH
 LEAST_PAGE: Final[int] = _core.SS_LEAST_PAGE
-DEFAULT_PAGE: Final[int] = _core.SS_BTREE_DEFAULT_PAGE
 UNBOUNDED_MARK: Final[int] = _core.SS_BTREE_PAGE_SIZE_MARK
 
 # nodes
@@ -89,10 +85,7 @@ SIZE: Final[int] = _core.SIZE_FIELD
 SLOTS_AT: Final[int] = _core.SS_SLOTS_START
 SLOT_COUNT_AT: Final[int] = _core.SS_SLOTS_LENGTH_AT
 SLOT_SIZE_AT: Final[int] = _core.SS_SLOTS_MAX_SIZE_AT
-SLOT_FIXED_AT: Final[int] = _core.SS_SLOTS_FIXED_AT
-CELL_SIZE_AT: Final[int] = _core.SS_CELL_LENGTH_AT
 CELL_AT: Final[int] = _core.SS_CELL_VALUE_AT
-LOG_COUNT_AT: Final[int] = _core.SS_LOG_COUNT_AT
 LOG_ENDS_AT: Final[int] = _core.SS_LOG_ENDS_AT
 LOG_DATA_AT: Final[int] = _core.SS_LOG_ENTRIES_AT
 

@@ -15,31 +15,22 @@ from ..source import PastEnd, Progress, Source, no_progress
 from .inference import infer_layout, infer_order, layout_of, order_of
 from .layout import (
     ALLOCATOR_AT,
-    ALLOCATOR_BEGINS,
     CHUNK_BEGINS,
     CHUNK_COUNT_AT,
     CHUNK_HEADER,
-    CHUNK_SIZE_AT,
     DEPTH,
     FIRST_AT,
     FIRST_CHUNK,
-    FREE_HEAD_AT,
     LEAST_PAGE,
-    LENGTH_AT,
-    MAP_HEADER,
-    MAP_MAGIC,
-    ROOT_AT,
-    SECOND_AT,
+    NEXT_FREE_AT,
     UNBOUNDED_MARK,
-    VERSION_AT,
     Damage,
     bounds_of_page,
-    derived_size,
-    u32,
     u64,
 )
 from .nodes import Node, NodeLayout, Space
-from .survey import MapStats, MapSurvey, Note, batches, end_of_chunks, entries_of
+from .rules import Note, head_of
+from .survey import MapStats, MapSurvey, batches, end_of_chunks, entries_of
 
 NODE: Final = 1
 OVERFLOW: Final = 2
@@ -65,15 +56,9 @@ class MapReader:
     def __init__(self, source: Source, key: Codec[Any] | None = None, value: Codec[Any] | None = None) -> None:
         self.source = source
         self.key, self.value = key, value
-        try:
-            header = source.read(0, FIRST_CHUNK)
-        except PastEnd:
-            raise Damage("a map has a header of 100 bytes", 0, source.nbytes, FIRST_CHUNK) from None
-        self.header = header[:MAP_HEADER]
-        self.allocator = header[ALLOCATOR_AT:]
-        self.problems: list[Damage] = []
+        head, self.problems = head_of(source, "map")
         """What is wrong with the header, and did not keep it from being read."""
-        self._read_header()
+        self._take_header(head)
         self.space = Space(source, self.page, *((self.max_key, self.max_value) if self.derived else (0, 0)))
         if self.least_bytes() > source.nbytes:
             most = (source.nbytes - FIRST_CHUNK) // self.space.stride
@@ -86,35 +71,16 @@ class MapReader:
 
     # ---- the header ----
 
-    def _read_header(self) -> None:
-        header = self.header
-        if header[:3] != MAP_MAGIC:
-            self.problems.append(Damage("a map begins with BTR", 0, header[:3].hex(), MAP_MAGIC.hex()))
-        self.version = header[VERSION_AT]
-        if self.version not in (1, 2):
-            self.problems.append(Damage("version of a map is 1 or 2", VERSION_AT, self.version, 2))
-        first, second = u32(header, FIRST_AT), u32(header, SECOND_AT)
-        self.derived = self.version == 1 or second != UNBOUNDED_MARK
-        self.max_key, self.max_value = (first, second) if self.derived else (UNBOUNDED_MARK, UNBOUNDED_MARK)
-        self.page = derived_size(first, second) if self.derived else first
-        self.root, self.length = u64(header, ROOT_AT), u64(header, LENGTH_AT)
-        self.allocated, self.free_head = u64(self.allocator, CHUNK_COUNT_AT), u64(self.allocator, FREE_HEAD_AT)
-        self._check_allocator_header()
-        if self.page < LEAST_PAGE:
-            raise Damage("a map's page size is at least 128", FIRST_AT, self.page, LEAST_PAGE)
-
-    def _check_allocator_header(self) -> None:
-        allocator, size = self.allocator, u64(self.allocator, CHUNK_SIZE_AT)
-        if allocator[:4] != ALLOCATOR_BEGINS:
-            self.problems.append(
-                Damage("the allocator begins with BTA and version 1", ALLOCATOR_AT, allocator[:4].hex(), ALLOCATOR_BEGINS.hex())
-            )
-        if size == self.page:
-            return
-        self.problems.append(Damage("the allocator's chunks have the map's page size", ALLOCATOR_AT + CHUNK_SIZE_AT, size, self.page))
-        if LEAST_PAGE <= size < 2**32 and self._fits_chunks(size) and not self._fits_chunks(self.page):
+    def _take_header(self, head: Any) -> None:
+        self.version, self.derived = int(head.version), bool(head.derived)
+        self.max_key, self.max_value, self.page = int(head.key_max), int(head.value_max), int(head.page)
+        self.root, self.length = int(head.root), int(head.count)
+        self.allocated, self.free_head, size = int(head.allocated), int(head.free_head), int(head.chunk_size)
+        if size != self.page and LEAST_PAGE <= size < 2**32 and self._fits_chunks(size) and not self._fits_chunks(self.page):
             self.page, self.derived = size, False
             self.max_key = self.max_value = UNBOUNDED_MARK
+        if self.page < LEAST_PAGE:
+            raise Damage("a map's page size is at least 128", FIRST_AT, self.page, LEAST_PAGE)
 
     def _fits_chunks(self, page: int) -> bool:
         """Return whether the second chunk lies where this page size puts it."""
@@ -284,7 +250,7 @@ class MapReader:
                 header = self.source.read(chunk, CHUNK_HEADER)
             except PastEnd:
                 return None
-            chunk = u64(header, 8)
+            chunk = u64(header, NEXT_FREE_AT)
             if header[:4] != CHUNK_BEGINS or chunk == 0:
                 return count if header[:4] == CHUNK_BEGINS else None
             count += 1

@@ -37,7 +37,6 @@ from .sqlite import find_database
 STRUCTURES: Final = frozenset(MAGICS.values()) - {"manager"}
 _HEAD: Final = 4096
 _END: Final = 64
-_LEAST_DUMP: Final = 16
 _SAVED: Final = 16 << 20
 _LOOKED_AT: Final = 64 << 20
 _LOOKED_AT_FAR: Final = 1 << 20

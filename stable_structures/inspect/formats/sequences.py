@@ -5,35 +5,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from copy import copy
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from ... import _native as native
 from ...storable import Codec
 from ...storable.order import OrderKind
-from ..encoding import encoding_in_core, require, takes_all_bytes
+from ..encoding import encoding_in_core, require, sizes_of
 from ..source import BLOCK, PastEnd, Progress, Source, no_progress
 from .inference import InferredOrder, order_of
-from .layout import (
-    BEGINS,
-    CELL_AT,
-    CELL_SIZE_AT,
-    LOG_COUNT_AT,
-    LOG_DATA_AT,
-    LOG_ENDS_AT,
-    SLOT_COUNT_AT,
-    SLOT_FIXED_AT,
-    SLOT_SIZE_AT,
-    SLOTS_AT,
-    VERSION_AT,
-    Damage,
-    u32,
-    u64,
-)
-from .survey import LIMIT, SEEN
+from .layout import CELL_AT, LOG_DATA_AT, LOG_ENDS_AT, SLOT_COUNT_AT, SLOT_SIZE_AT, SLOTS_AT, Damage, u64
+from .rules import LIMIT, Note, damage_of, head_of, tell_more
+from .survey import SEEN
 
-Note = Callable[[Damage], None]
+Sizes: TypeAlias = tuple[int, int] | None
+"""The least and the greatest size of some elements; None without any."""
 _core: Final = native.call
 _STEP: Final = 1 << 16
 _ONE_BYTE, _TWO_BYTES = 255, 65_535
@@ -52,25 +39,14 @@ def _read(source: Source, at: int, length: int, rule: str) -> bytes:
         raise Damage(rule, at, source.nbytes, at + length) from None
 
 
-def _check_magic(source: Source, kind: str, problems: list[Damage]) -> None:
-    magic = _read(source, 0, 4, f"a {kind} has a header")
-    wanted = BEGINS[kind][:3]
-    if magic[:3] != wanted:
-        problems.append(Damage(f"a {kind} begins with {wanted.decode()}", 0, magic[:3].hex(), wanted.hex()))
-    if magic[VERSION_AT] != 1:
-        problems.append(Damage(f"version of a {kind} is 1", VERSION_AT, magic[VERSION_AT], 1))
-
-
 class SequenceReader:
     """Elements by number. `problems` are what is wrong with the header."""
 
-    kind: str
     length: int
 
-    def __init__(self, source: Source, value: Codec[Any] | None = None) -> None:
-        self.source = source
-        self.value = value
-        self.problems: list[Damage] = []
+    def __init__(self, source: Source, kind: str, value: Codec[Any] | None = None) -> None:
+        self.source, self.kind, self.value = source, kind, value
+        self.head, self.problems = head_of(source, kind)
 
     def element(self, index: int) -> bytes:
         """Return the bytes of an element. O(size). Raises `Damage`."""
@@ -92,9 +68,40 @@ class SequenceReader:
         """Return how many elements lie inside the memory."""
         raise NotImplementedError
 
-    def check(self, note: Note, progress: Progress = no_progress) -> None:
-        """Report every broken rule. O(n)."""
+    def check(self, note: Note, progress: Progress = no_progress) -> Sizes:
+        """Report every broken rule, of each kind 10,000 at most; return the sizes of the elements that can be read. O(n)."""
+        for problem in self.problems:
+            note(problem)
+        sizes = self._survey(note, progress)
+        if self.value is not None and not self.is_for_core():
+            self._decode_each(note, progress)
+        return sizes
+
+    def _survey(self, note: Note, progress: Progress) -> Sizes:
+        """Let the core look at every element."""
         raise NotImplementedError
+
+    def _run(self, survey: native.ElementsSurvey, progress: Progress) -> native.ElementsSurvey:
+        done = 0
+        while survey.step(_STEP):
+            done += _STEP
+            progress("walking the elements", done, self.length)
+        if survey.status < 0:
+            self.source.fail(survey.status)
+        return survey
+
+    def _tell(self, survey: native.ElementsSurvey, note: Note) -> None:
+        notes, count = survey.notes()
+        for one in notes:
+            if one[0] == _core.SS_RULE_VALUE_ENCODING:
+                self._decode(one[2], self.element(one[2]), note)
+            else:
+                note(damage_of(one, self.kind))
+        tell_more(note, count, len(notes), "elements are wrong")
+
+    def is_for_core(self) -> bool:
+        """Return whether the core can hold the elements against their type; else only Python can."""
+        return encoding_in_core(self.value) is not None
 
     def live(self) -> int:
         """Bytes up to the end of the last element."""
@@ -104,18 +111,12 @@ class SequenceReader:
         """Return how many bytes the structure has by its header."""
         raise NotImplementedError
 
-    def decode_each(self, note: Note, progress: Progress) -> None:
-        """Check every element against the given type."""
-        if self.value is None or (takes_all_bytes(self.value) and self.has_sizes_of_type()):
-            return
+    def _decode_each(self, note: Note, progress: Progress) -> None:
+        """Check every element against the given type, which the core does not know."""
         for index, data in self.elements(note=lambda _: None):
             self._decode(index, data, note)
             if index % 4096 == 0:
                 progress("decoding", index, self.length)
-
-    def has_sizes_of_type(self) -> bool:
-        """Return whether every element that can be read has a size that the type has."""
-        return self.value is not None and self.value.bound.max_size is None
 
     def _decode(self, index: int, data: bytes, note: Note) -> None:
         try:
@@ -140,14 +141,9 @@ class SlotReader(SequenceReader):
     """A vec or a heap: a header and slots of one size."""
 
     def __init__(self, source: Source, kind: str, value: Codec[Any] | None = None) -> None:
-        super().__init__(source, value)
-        self.kind = kind
-        _check_magic(source, kind, self.problems)
-        header = _read(source, 0, SLOTS_AT, f"a {kind} has a header of 64 bytes")
-        self.length, self.max_size, flag = u64(header, SLOT_COUNT_AT), u32(header, SLOT_SIZE_AT), header[SLOT_FIXED_AT]
-        if flag > 1:
-            self.problems.append(Damage("the fixed-size flag is 0 or 1", SLOT_FIXED_AT, flag, 1))
-        self._lay_out(self.max_size, fixed=flag != 0)
+        super().__init__(source, kind, value)
+        self.length = int(self.head.count)
+        self._lay_out(int(self.head.size), fixed=self.head.flag != 0)
         self._check_length()
         self._check_type()
 
@@ -161,12 +157,12 @@ class SlotReader(SequenceReader):
         bound = None if self.value is None else self.value.bound
         if bound is None or bound.max_size is None or (bound.max_size, bound.is_fixed_size) == (self.max_size, self.fixed):
             return None
-        told = copy(self)
-        told._lay_out(bound.max_size, fixed=bound.is_fixed_size)
-        return told
+        typed = copy(self)
+        typed._lay_out(bound.max_size, fixed=bound.is_fixed_size)
+        return typed
 
     def has_sizes_of_type(self) -> bool:
-        """By the header."""
+        """Return whether the header says the bound of the type."""
         bound = None if self.value is None else self.value.bound
         return bound is not None and (bound.max_size, bound.is_fixed_size) == (self.max_size, self.fixed)
 
@@ -251,73 +247,44 @@ class SlotReader(SequenceReader):
         """Header and slots in use."""
         return min(SLOTS_AT + self.readable() * self.slot, self.source.nbytes)
 
-    def check(self, note: Note, progress: Progress = no_progress) -> None:
-        """Sizes of all elements, their encodings if the type is given, and the order of a heap; of each 10,000 notes at most. O(n)."""
-        for problem in self.problems:
-            note(problem)
-        if self.is_for_core():
-            self._survey(note, progress)
-            return
-        if not self.fixed and self.slot:
-            self._check_sizes(note, progress)
-        self.decode_each(note, progress)
-        if self.kind == "heap":
-            self._judge_heap(note, lambda order: self._broken(order, progress))
-
     def is_for_core(self) -> bool:
-        """Return whether the core can hold the elements against their type; else only Python can."""
-        if not 0 < self.slot <= _core.SS_MOST_SURVEYED_SLOT:
-            return False
+        """As SequenceReader; a type of another bound than the header's is Python's, and so is an order that the core does not know."""
         codec = self.value
         if codec is None:
-            return True
+            return self.slot > 0
         is_ordered = self.kind != "heap" or codec.order.kind is not OrderKind.PYTHON
-        return is_ordered and self.has_sizes_of_type() and encoding_in_core(codec) is not None
+        return self.slot > 0 and is_ordered and self.has_sizes_of_type() and super().is_for_core()
 
-    def _survey(self, note: Note, progress: Progress) -> None:
+    def check(self, note: Note, progress: Progress = no_progress) -> Sizes:
+        """As SequenceReader; of a heap the order, too."""
+        sizes = super().check(note, progress)
+        if self.kind == "heap" and not self.is_for_core():
+            self._judge_heap(note, lambda order: self._broken(order, progress))
+        return sizes
+
+    def _survey(self, note: Note, progress: Progress) -> Sizes:
         """Let the core look at every element, and of a heap at each of the orders that it may have."""
-        survey = self._surveyed(self.heap_orders()[0] if self.kind == "heap" else None, progress)
-        notes, count = survey.notes()
-        for rule, address, found, expected, *_ in notes:
-            if rule == _core.SS_RULE_ELEMENT_SIZE:
-                note(Damage("an element fits its slot", address, found, expected))
-            else:
-                self._decode(found, self.element(found), note)
-        if count > len(notes):
-            note(Damage(f"{count - len(notes):,} more elements are wrong than are listed", 0, count, 0))
-        if self.kind == "heap":
-            first = self.heap_orders()[0].name
-            self._judge_heap(note, lambda order: (survey if order.name == first else self._surveyed(order, progress)).disorder())
+        if not self.slot:
+            return (0, 0) if self.readable() else None
+        is_heap = self.kind == "heap" and self.is_for_core()
+        first = self.heap_orders()[0] if is_heap else None
+        survey = self._surveyed(first, progress)
+        self._tell(survey, note)
+        if first is not None:
+            self._judge_heap(note, lambda order: (survey if order.name == first.name else self._surveyed(order, progress)).disorder())
+        return survey.sizes()
 
-    def _surveyed(self, order: InferredOrder | None, progress: Progress) -> native.SlotsSurvey:
+    def _surveyed(self, order: InferredOrder | None, progress: Progress) -> native.ElementsSurvey:
         """Return the core's survey, by an order of a heap. Raises `Unreadable`."""
         codec = self.value if order is not None and order.certain else None
         kind = _core.SS_SEEN_ANY if order is None else _core.SS_SEEN_TERMS if codec is not None else SEEN[order.name]
+        encoding = encoding_in_core(self.value) if self.is_for_core() else None
         numbers = {
             "bytes": self.source.nbytes, "first": SLOTS_AT, "count": self.readable(), "slot": self.slot, "size_bytes": self.size_bytes,
-            "max_size": self.max_size, "order": kind, "encoding": encoding_in_core(self.value) or 0,
+            "max_size": self.max_size, "order": kind, "encoding": encoding or 0,
         }  # fmt: skip
         memory = self.source.memory()  # alive while the core reads
-        survey = native.SlotsSurvey(memory._handle, native.slots_frame(numbers), codec, LIMIT)
-        done = 0
-        while survey.step(_STEP):
-            done += _STEP
-            progress("walking the elements", done, self.length)
-        if survey.status < 0:
-            self.source.fail(survey.status)
-        return survey
-
-    def _check_sizes(self, note: Note, progress: Progress) -> None:
-        step, total = max(1, BLOCK // self.slot), self.readable()
-        for first in range(0, total, step):
-            count = min(step, total - first)
-            block = np.frombuffer(self._slots(first, count), np.uint8).reshape(count, self.slot)
-            sizes = np.zeros((count, 4), np.uint8)
-            sizes[:, : self.size_bytes] = block[:, : self.size_bytes]
-            column = sizes.view("<u4")[:, 0]
-            for i in np.flatnonzero(column > self.max_size).tolist():
-                note(Damage("an element fits its slot", self.address(first + i), int(column[i]), self.max_size))
-            progress("walking the slots", first, total)
+        return self._run(native.slots_survey(memory._handle, numbers, codec, LIMIT), progress)
 
     # ---- the heap ----
 
@@ -325,14 +292,14 @@ class SlotReader(SequenceReader):
         """Return the order of the type, or those that are tried."""
         if self.value is None:
             return _HEAP_ORDERS
-        codec, told = self.value, order_of(self.value)
+        codec, order_of_type = self.value, order_of(self.value)
 
         def ascends(a: bytes, b: bytes) -> bool:
             try:  # undecodable elements are reported already
                 codec.decode(a), codec.decode(b)
             except ValueError:
                 return False
-            return told.ascends(a, b)
+            return order_of_type.ascends(a, b)
 
         return (InferredOrder(codec.name, ascends, certain=True),)
 
@@ -353,8 +320,7 @@ class SlotReader(SequenceReader):
         rule = f"no element of a heap is less than its parent{hint}"
         for _, address, child, parent, *_ in broken:
             note(Damage(rule, address, f"element {child}", f"element {parent}"))
-        if count > len(broken):
-            note(Damage(f"{count - len(broken):,} more elements are less than their parents than are listed", 0, count, 0))
+        tell_more(note, count, len(broken), "elements are less than their parents")
 
     def _broken(self, order: InferredOrder, progress: Progress) -> tuple[list[Any], int]:
         """Return the elements that are less than their parents, as the core notes them, and how many.
@@ -379,15 +345,11 @@ class SlotReader(SequenceReader):
 class CellReader(SequenceReader):
     """A cell: one value."""
 
-    kind = "cell"
     length = 1
 
     def __init__(self, source: Source, value: Codec[Any] | None = None) -> None:
-        super().__init__(source, value)
-        _check_magic(source, "cell", self.problems)
-        self.size = u32(_read(source, 0, CELL_AT, "a cell has a header of 8 bytes"), CELL_SIZE_AT)
-        if CELL_AT + self.size > source.nbytes:
-            self.problems.append(Damage("the value of a cell lies inside the memory", CELL_SIZE_AT, self.size, source.nbytes - CELL_AT))
+        super().__init__(source, "cell", value)
+        self.size = int(self.head.size)
 
     def readable(self) -> int:
         """1, or 0 where the value does not lie inside the memory."""
@@ -409,30 +371,28 @@ class CellReader(SequenceReader):
         """Header and value."""
         return min(CELL_AT + self.size, self.source.nbytes)
 
-    def check(self, note: Note, progress: Progress = no_progress) -> None:
-        """Check the header, and the encoding if the type is given."""
-        for problem in self.problems:
-            note(problem)
-        self.decode_each(note, progress)
+    def _survey(self, note: Note, progress: Progress) -> Sizes:  # noqa: ARG002 - one value
+        if not self.readable():
+            return None
+        if self.value is not None and self.is_for_core():
+            memory = self.source.memory()
+            status, is_value = native.survey_value(memory._handle, CELL_AT, self.size, encoding_in_core(self.value) or 0)
+            if status < 0:
+                self.source.fail(status)
+            least, most = sizes_of(self.value)
+            if not is_value or not least <= self.size <= most:
+                self._decode(0, self.element(0), note)
+        return self.size, self.size
 
 
 class LogReader(SequenceReader):
     """A log: its index, and its data if they are known (`data` None: only sizes can be told)."""
 
-    kind = "log index"
-
     def __init__(self, index: Source, data: Source | None, value: Codec[Any] | None = None) -> None:
-        super().__init__(index, value)
-        self.data = data
-        _check_magic(index, "log index", self.problems)
-        header = _read(index, 0, LOG_ENDS_AT, "a log index has a header of 40 bytes")
-        self.length = u64(header, LOG_COUNT_AT)
-        room = (index.nbytes - LOG_ENDS_AT) // 8
-        if self.length > room:
-            self.problems.append(Damage("the ends of all entries lie inside the index", LOG_COUNT_AT, self.length, f"at most {room}"))
-        self.data_problems: list[Damage] = []
-        if data is not None:
-            _check_magic(data, "log data", self.data_problems)
+        super().__init__(index, "log index", value)
+        self.length, self.data = int(self.head.count), data
+        self.data_problems = [] if data is None else head_of(data, "log data")[1]
+        self.problems += self.data_problems
 
     def readable(self) -> int:
         """As many as there are ends inside the index."""
@@ -482,19 +442,18 @@ class LogReader(SequenceReader):
         count = self.readable()
         return 0 if self.data is None else min(LOG_DATA_AT + (self.end(count - 1) if count else 0), self.data.nbytes)
 
-    def check(self, note: Note, progress: Progress = no_progress) -> None:
-        """Check that the ends ascend inside the data, and the encodings if the type is given."""
-        for problem in self.problems + self.data_problems:
-            note(problem)
-        before = 0
-        for first, ends in self.ends():
-            previous = np.concatenate(([np.uint64(before)], ends[:-1]))
-            for i in np.flatnonzero(ends < previous).tolist():
-                note(Damage("the ends of entries ascend", self.address(first + i), int(ends[i]), f"at least {int(previous[i])}"))
-            if self.data is not None:
-                for i in np.flatnonzero(ends > np.uint64(self.room())).tolist():
-                    note(Damage("an entry lies inside the data memory", self.address(first + i), int(ends[i]), f"at most {self.room()}"))
-            before = int(ends[-1])
-            progress("walking the index", first, self.length)
-        if self.data is not None:
-            self.decode_each(note, progress)
+    def is_for_core(self) -> bool:
+        """As SequenceReader; without data there is nothing to hold against a type."""
+        return self.data is None or super().is_for_core()
+
+    def _survey(self, note: Note, progress: Progress) -> Sizes:
+        least, most = sizes_of(self.value)
+        encoding = encoding_in_core(self.value) if self.data is not None else None
+        numbers = {
+            "index_bytes": self.source.nbytes, "data_bytes": 0 if self.data is None else self.data.nbytes, "count": self.readable(),
+            "least": least, "most": most, "encoding": encoding or 0,
+        }  # fmt: skip
+        index, data = self.source.memory(), None if self.data is None else self.data.memory()
+        survey = self._run(native.log_survey(index._handle, None if data is None else data._handle, numbers, LIMIT), progress)
+        self._tell(survey, note)
+        return survey.sizes()

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from ..remote.place import Place, place_of
+from ..remote.place import Place, place_of, read_beside
 from ..source import Unreadable
 
 METADATA: Final = "metadata.json"
@@ -67,7 +67,10 @@ def open_snapshot(folder: str | Place) -> Snapshot:
     folder = place_of(folder)
     given = _load(folder / METADATA)
     if "snapshotId" in given or "data" in given:
-        return _juno(folder, given)
+        try:
+            return _juno(folder, given)
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise Unreadable(f"{folder / METADATA}: not the metadata of a snapshot of Juno: {error}; download it again") from None
     size = _number(given, "stable_memory_size", folder)
     path = folder / "stable_memory.bin"
     snapshot = Snapshot(folder, "dfx or icp-cli", given, path if path.exists() else None, size, "complete")
@@ -94,7 +97,10 @@ def _juno(folder: Place, given: dict[str, Any]) -> Snapshot:
     name = stable.get("filename", "stable.bin") if isinstance(stable, dict) else None
     declared = _get(metadata, "stable_memory_size")
     size = int(declared if declared is not None else stable.get("size", 0) if isinstance(stable, dict) else 0)
-    path = folder / Path(str(name)).name if name else None
+    name = Path(str(name)).name if name else None
+    if size < 0 or name in ("", "..", METADATA):
+        raise ValueError(f"a stable memory of {size:,} bytes, in {name!r}")
+    path = folder / name if name else None
     snapshot = Snapshot(folder, "Juno", metadata, path if path is not None and path.exists() else None, size, "complete")
     _judge(snapshot)
     return snapshot
@@ -137,7 +143,7 @@ def _load(path: Place) -> dict[str, Any]:
     try:
         if path.stat().st_size > _LARGEST_METADATA:
             raise Unreadable(f"{path}: {path.stat().st_size:,} bytes are too many for metadata; is this the folder of a snapshot?")
-        found = json.loads(path.read_bytes())
+        found = json.loads(read_beside(path))
     except FileNotFoundError:
         raise Unreadable(
             f"{path.parent}: a folder without {METADATA} is not a snapshot; give an image or the folder of a snapshot"

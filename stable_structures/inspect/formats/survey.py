@@ -7,7 +7,7 @@ an order that was a guess is judged, and types that only Python knows are held a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,15 +20,13 @@ from ...storable.order import OrderKind
 from ..encoding import encoding_in_core, require
 from ..source import Progress, no_progress
 from .inference import ORDERS, InferredOrder
-from .layout import ALLOCATOR_AT, CHUNK_BEGINS, CHUNK_COUNT_AT, FIRST_CHUNK, NODE_MAGIC, OVERFLOW_MAGIC, Damage
+from .layout import ALLOCATOR_AT, CHUNK_COUNT_AT, FIRST_CHUNK, Damage
+from .rules import LIMIT, Note, damage_of
 
 if TYPE_CHECKING:
     from .maps import MapReader
 
-Note = Callable[[Damage], None]
 _core: Final = native.call
-LIMIT: Final = 10_000
-"""Broken rules of one structure that are listed; more are counted."""
 _ROOM: Final = 104 << 20
 """Bytes for nodes that are to be read, where a tree is larger than the cache: those of a map of 700 MiB at once."""
 _STEP: Final = 1 << 14
@@ -45,7 +43,6 @@ SEEN: Final = {
     "pair of a blob and a number": _core.SS_SEEN_PAIR,
 }
 """Orders that are inferred, as the core knows them."""
-_CHUNK: Final = CHUNK_BEGINS.hex()
 
 
 @dataclass(slots=True)
@@ -70,57 +67,6 @@ class MapStats:
     """Whether every node was looked at, or a sample."""
 
 
-# ---- rules ----
-
-
-@dataclass(frozen=True, slots=True)
-class _Words:
-    rule: str
-    found: str = "number"
-    """What a note's numbers mean: a number, an end (it is added to the address), or bytes that are not those expected."""
-    expected: str | None = None
-
-
-_RULES: Final[dict[int, _Words]] = {
-    _core.SS_RULE_GRID: _Words("a chunk's address lies on the grid of chunks"),
-    _core.SS_RULE_CHUNK_INSIDE: _Words("a chunk lies inside the memory", "end"),
-    _core.SS_RULE_INSIDE: _Words("an address lies inside the memory", "end"),
-    _core.SS_RULE_CHUNK_MAGIC: _Words("a chunk begins with CHK and version 1", "bytes", _CHUNK),
-    _core.SS_RULE_ALLOCATED: _Words("a chunk that is reached from the tree is allocated"),
-    _core.SS_RULE_NODE_MAGIC: _Words("a node begins with BTN", "bytes", NODE_MAGIC.hex()),
-    _core.SS_RULE_LAYOUT: _Words("a node's layout version is known"),
-    _core.SS_RULE_LEAF: _Words("a node is a leaf (0) or internal (1)"),
-    _core.SS_RULE_COUNT: _Words("a node has 1 to 11 entries"),
-    _core.SS_RULE_SLOT_KEY: _Words("a key fits its slot"),
-    _core.SS_RULE_SLOT_VALUE: _Words("a value fits its slot"),
-    _core.SS_RULE_RUN_INSIDE: _Words("a node's run lies inside the memory"),
-    _core.SS_RULE_CHAIN_SHORT: _Words("a node's chain has the pages that its entries need"),
-    _core.SS_RULE_CHAIN_LONG: _Words("a node's chain has no more pages than its entries need"),
-    _core.SS_RULE_OVERFLOW_MAGIC: _Words("an overflow page begins with NOF", "bytes", OVERFLOW_MAGIC.hex()),
-    _core.SS_RULE_CHAIN_CIRCLE: _Words("a node's chain has no cycle"),
-    _core.SS_RULE_KEY_SIZE: _Words("a key fits its type"),
-    _core.SS_RULE_VALUE_SIZE: _Words("a value fits its type"),
-    _core.SS_RULE_DEPTH: _Words("a tree has fewer than 32 levels"),
-    _core.SS_RULE_ONCE: _Words("every chunk is reached once"),
-    _core.SS_RULE_MINIMUM: _Words("a node has at least 5 entries"),
-    _core.SS_RULE_LEAF_DEPTH: _Words("all leaves have one depth"),
-    _core.SS_RULE_FREE_MAGIC: _Words("a chunk begins with CHK and version 1", "bytes", _CHUNK),
-    _core.SS_RULE_FREE_ALLOCATED: _Words("a chunk of the free list is not allocated"),
-    _core.SS_RULE_FREE_CIRCLE: _Words("the free list has no cycle"),
-    _core.SS_RULE_LOST: _Words("every chunk is in the tree or on the free list"),
-    _core.SS_RULE_BEHIND_END: _Words("the free list ends behind the last chunk"),
-}
-
-
-def damage_of(note: native.Note) -> Damage:
-    """Return a note of numbers in words."""
-    rule, address, found, expected, data, *_ = note
-    words = _RULES[rule]
-    if words.found == "bytes":
-        return Damage(words.rule, address, data.hex(), words.expected or "")
-    return Damage(words.rule, address, address + found if words.found == "end" else found, expected)
-
-
 def shown_key(key: bytes, most: int = 40, size: int | None = None) -> str:
     """Return a key in hexadecimal, cut where it is long; `size` if these are only its first bytes."""
     size = len(key) if size is None else size
@@ -138,7 +84,8 @@ def frame_of(reader: MapReader, order: int | None = None) -> Any:
         {
             "bytes": reader.source.nbytes, "page": space.page, "slot_key": space.slot_key, "slot_value": space.slot_value,
             "key_fixed": fixed[0], "key_max": layout.key_max, "value_max": layout.value_max, "value_fixed": fixed[1],
-            "root": reader.root, "free_head": reader.free_head, "order": _core.SS_SEEN_ANY if order is None else order,
+            "root": reader.root, "free_head": reader.free_head, "length": reader.length, "allocated": reader.allocated,
+            "order": _core.SS_SEEN_ANY if order is None else order,
             "key_encoding": encoding_in_core(reader.key) or 0, "value_encoding": encoding_in_core(reader.value) or 0,
         }
     )  # fmt: skip
@@ -171,17 +118,15 @@ class MapSurvey:
         self._walk: native.MapSurvey | None = None
 
     def run(self) -> MapStats:
-        """Return the tree, the order of its keys, then the chunks. Raises `Unreadable`. O(n)."""
+        """Survey the tree, the order of its keys, then the chunks. Raises `Unreadable`. O(n)."""
         reader = self.reader
         in_core = _order_in_core(reader.order, reader.key)
         walk = self._walk = self._walked(in_core)
         self._count(walk.stats())
         self._check_encodings()
         self._judge_order(walk, in_core)
-        self._check_counts()
-        if reader.root or reader.space.chunks:
-            walk.chunks()
-            self._require(walk.status)
+        walk.chunks()
+        self._require(walk.status)
         self._tell(walk)
         self.left_out += walk.left_out()
         found = walk.stats()
@@ -247,16 +192,6 @@ class MapSurvey:
         if stats.entries:
             stats.key_sizes = int(found.key_least), int(found.key_most)
             stats.value_sizes = int(found.value_least), int(found.value_most)
-
-    def _check_counts(self) -> None:
-        reader, stats = self.reader, self.stats
-        if stats.entries != reader.length and self.sound:
-            self.note(Damage("a map's length counts its entries", 20, reader.length, stats.entries))
-        elif not self.sound and stats.entries > reader.length:
-            self.note(Damage("a map's length counts its entries", 20, reader.length, f"at least {stats.entries}"))
-        used = sum(stats.nodes_by_depth) + stats.overflow_pages
-        if reader.allocated != used and self.sound:
-            self.note(Damage("the number of allocated chunks counts them", ALLOCATOR_AT + 16, reader.allocated, used))
 
     # ---- encodings ----
 

@@ -9,7 +9,7 @@ whether the object is still the one that was opened.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from ..source import Unreadable
 from .names import shown, without_secrets
@@ -169,8 +169,3 @@ def _version_of(found: dict[str, Any]) -> dict[str, Any]:
     """Return what tells one version of an object from another."""
     names = ("size", "ETag", "etag", "md5Hash", "generation", "VersionId", "mtime", "LastModified", "last_modified", "created", "ino")
     return {name: found[name] for name in names if found.get(name) is not None}
-
-
-def no_object(name: str) -> NoReturn:
-    """Raise the error for a name that leads to nothing."""
-    raise Absent(f"{shown(name)}: not found; is the name right?")

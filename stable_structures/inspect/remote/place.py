@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from ..source import Unreadable
+from ..source import Unreadable, read_small
 from .http import HttpObject
 from .names import is_http, is_remote, local_path, shown, split_query
 from .objects import Absent, FsspecObject, Refused, RemoteObject, file_system
@@ -107,6 +107,11 @@ class RemotePlace:
 
 Place: TypeAlias = Path | RemotePlace
 """A name here, or on another machine."""
+
+
+def read_beside(place: Place, most: int = _LARGEST) -> bytes:
+    """Return all of a small file, here or on another machine. O(size). Raises `Unreadable`, `FileNotFoundError` if it is absent."""
+    return read_small(place, most) if isinstance(place, Path) else place.read_bytes()
 
 
 def place_of(name: str | Place, options: Mapping[str, Any] | None = None) -> Place:

@@ -107,8 +107,8 @@ def _last_used(source: Source, start: int) -> int:
 
 def _as_it_fits(reader: SlotReader) -> SlotReader:
     """Choose the bound of the header or that of the given type: the one by which more elements are values."""
-    told = reader.as_told()
-    return reader if told is None or _values(told) < _values(reader) else told
+    typed = reader.as_told()
+    return reader if typed is None or _values(typed) < _values(reader) else typed
 
 
 def _values(reader: SlotReader) -> int:

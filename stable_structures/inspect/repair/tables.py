@@ -15,8 +15,9 @@ from typing import Final
 
 from ...memory.memory import PAGE_SIZE
 from ..formats.layout import BUCKETS, FREE, MEMORIES, Damage, Finding
-from ..formats.managed import ENDS_INSIDE, Manager, read_tables
+from ..formats.managed import Manager, read_tables
 from ..formats.recognise import STRUCTURES
+from ..formats.rules import ENDS_INSIDE
 from ..image import Image, Part, Types, parts_of
 from ..report import check_part
 from ..source import no_progress
@@ -108,7 +109,7 @@ def _mend_owners(manager: Manager, types: Types, notes: list[str]) -> Manager:
 
 def _missing(manager: Manager) -> dict[int, int]:
     """Return how many buckets each memory has too few, or too many (negative)."""
-    return {memory: manager.needed(memory) - manager.owners.count(memory, 0, manager.allocated) for memory in range(MEMORIES)}
+    return {memory: manager.needed(memory) - manager.owned(memory) for memory in range(MEMORIES)}
 
 
 def _with_unowned(manager: Manager) -> Manager:
@@ -175,7 +176,7 @@ def _mend_sizes(manager: Manager, notes: list[str]) -> Manager:
     """Replace a size that its buckets contradict by the size of the buckets."""
     sizes = list(manager.sizes)
     for memory in range(MEMORIES):
-        owned = manager.owners.count(memory, 0, manager.allocated)
+        owned = manager.owned(memory)
         if manager.needed(memory) != owned:
             sizes[memory] = owned * manager.bucket_pages
             notes.append(f"memory {memory} said to have {manager.sizes[memory]} pages; its {owned} buckets have {sizes[memory]}")
