@@ -113,13 +113,13 @@ static int64_t size_and_place(uint64_t size) {
 }
 
 ss_result_mark ss_result_hold(void) {
-    ss_result_mark mark = {.top = top, .made = made};
+    ss_result_mark mark = {.next = first.next, .made = made};
     made = false;
     return mark;
 }
 
 void ss_result_resume(ss_result_mark mark) {
-    top = mark.top;
+    first.next = mark.next;
     made = mark.made;
 }
 

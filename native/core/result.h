@@ -48,7 +48,7 @@ ss_result_first *ss_result_offer(void);
 
 /* Around a hook that may make calls of its own while an operation ends: its result stays the latest. */
 typedef struct ss_result_mark {
-    unsigned top;
+    uint8_t next;
     bool made;
 } ss_result_mark;
 ss_result_mark ss_result_hold(void);
