@@ -15,6 +15,7 @@ from __future__ import annotations
 import collections
 import errno
 import functools
+import itertools
 import operator
 import os
 import struct
@@ -162,10 +163,22 @@ loops: Final[dict[int, Callable[[], object]]] = {}
 """For each loop that goes through what it has read ahead, by its `id`: puts the rest of it back, and runs no step of Python."""
 
 
+class _Loops:
+    """Iterated over, it yields one list of all of them: a collection of garbage meanwhile may end some."""
+
+    __iter__ = staticmethod(functools.partial(map, list, (loops.values(),)))
+
+
+class _EachLoop:
+    """Iterated over, it yields each of that list."""
+
+    __iter__ = staticmethod(functools.partial(itertools.chain.from_iterable, _Loops()))
+
+
 class _Calls:
     """Each time it is iterated over, it calls all of them."""
 
-    __iter__ = functools.partial(map, operator.call, loops.values())
+    __iter__ = staticmethod(functools.partial(map, operator.call, _EachLoop()))
 
 
 # The operation that made the change has its result still to hand over: a step of Python could run a signal handler here, which may use

@@ -112,6 +112,17 @@ static int64_t size_and_place(uint64_t size) {
     return SS_LIKELY(at_hand) ? (int64_t)size : (int64_t)(size + SS_ELSEWHERE);
 }
 
+ss_result_mark ss_result_hold(void) {
+    ss_result_mark mark = {.next = first.next, .made = made};
+    made = false;
+    return mark;
+}
+
+void ss_result_resume(ss_result_mark mark) {
+    first.next = mark.next;
+    made = mark.made;
+}
+
 uint64_t ss_result_signal(int status, uint64_t value) {
     if (status == SS_ABSENT) return SS_NO_NUMBER;
     uint8_t *room = ss_result_buffer(SS_ASKED_SIZE);

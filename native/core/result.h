@@ -46,6 +46,14 @@ void ss_result_drop(void);
 /* From now on this thread takes its usual results from here. */
 ss_result_first *ss_result_offer(void);
 
+/* Around a hook that may make calls of its own while an operation ends: its result stays the latest. */
+typedef struct ss_result_mark {
+    uint8_t next;
+    bool made;
+} ss_result_mark;
+ss_result_mark ss_result_hold(void);
+void ss_result_resume(ss_result_mark mark);
+
 /* What is left of ss_result_number where the result is not a usual one. */
 uint64_t ss_result_signal(int status, uint64_t value);
 /* Ends a function that returns a number: `value` with SS_OK, none with SS_ABSENT, else an error. */

@@ -7,6 +7,7 @@
 
 #include "core/bytes.h"
 #include "core/error.h"
+#include "core/result.h"
 
 /* ---- what the binding does while we wait ---- */
 
@@ -47,8 +48,16 @@ void ss_set_alarm(ss_alarm alarm) {
     alarm_hook = alarm;
 }
 
+/* It runs no code of the user, but what it makes room for may start a collection of garbage, and that runs finalizers. */
 void ss_sound_alarm(void) {
-    if (alarm_hook != NULL) alarm_hook();
+    if (alarm_hook == NULL) return;
+    bool before = ss_set_impatient(false);
+    ss_result_mark result = ss_result_hold();
+    struct ss_failure failure = *ss_last_failure();
+    alarm_hook();
+    ss_record_failure(failure.status, failure.rule, failure.address, failure.number, failure.limit);
+    ss_result_resume(result);
+    (void)ss_set_impatient(before);
 }
 
 bool ss_set_impatient(bool impatient) {

@@ -29,7 +29,7 @@ void ss_set_hooks(ss_poll poll, ss_compare_task compare, uint64_t thread);
 int ss_poll_signals(void);
 /* One of enum ss_task, or a status. */
 int ss_compare_running_task(uint64_t task);
-/* Forgets what the binding has read ahead; it must touch neither results nor failures, and run no signal handler. */
+/* Forgets what the binding has read ahead, while an operation has its result still to hand over: it must run no signal handler. */
 typedef void (*ss_alarm)(void);
 void ss_set_alarm(ss_alarm alarm);
 void ss_sound_alarm(void);

@@ -219,6 +219,64 @@ def overwritten(tree: StableBTreeMap[int, int], key: int, old: int, new: int) ->
             return now
 
 
+class Litter:
+    """Garbage whose finalizer uses maps: it fails in one, and gets an answer from another."""
+
+    def __init__(self, tree: StableBTreeMap[int, str]) -> None:
+        self.me, self.tree, self.loop = self, tree, iter(tree.items())
+        next(self.loop)
+
+    def __del__(self) -> None:
+        with contextlib.suppress(KeyError, RuntimeError):
+            del self.tree[10**6]
+        assert self.tree[1] == "other"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_garbage_that_is_collected_while_loops_hear_of_a_change_disturbs_nothing(seed, monkeypatch):
+    """Its finalizers end loops, and make calls of their own while the operation that made the change has its result still to return."""
+    found = []
+    monkeypatch.setattr("sys.unraisablehook", lambda error: found.append(error.exc_value))
+    other = StableBTreeMap[u64, str](StableMemory())
+    other.insert_many(range(30), ["other"] * 30)
+    tree = StableBTreeMap[u64, str](StableMemory())
+    tree.insert_many(range(100), ["old"] * 100)
+    random.seed(seed)
+    collections: list[str] = []
+    during = [False]
+    gc.collect()
+    watch = lambda phase, _: collections.append(phase) if during[0] else None  # noqa: E731
+    gc.callbacks.append(watch)
+    thresholds = gc.get_threshold()
+    try:
+        gc.disable()
+        loops = [iter(tree.items()) for _ in range(4)]
+        for _ in range(8):
+            Litter(other)
+        loops += [iter(tree.items()) for _ in range(4)]
+        for loop in loops:
+            assert next(loop) == (0, "old")
+        kept = [(number, seed) for number in range(5000)]  # so that pairs are not made of what lies ready
+        gc.set_threshold(gc.get_count()[0] + random.randrange(2, 40), 1000, 1000)
+        gc.enable()
+        during[0] = True
+        before = tree.insert(99, "new")
+        during[0] = False
+        gc.set_threshold(*thresholds)
+        assert before == "old"
+        for loop in loops:
+            with pytest.raises(RuntimeError, match="changed"):
+                next(loop)
+        assert collections
+        assert len(kept) == 5000
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.callbacks.remove(watch)
+        gc.enable()
+    gc.collect()
+    assert found == []
+
+
 def test_threads_that_share_a_loop_get_each_item_once():
     tree = StableBTreeMap[u64, u64](StableMemory())
     tree.insert_many(range(30_000), range(30_000))
