@@ -11,7 +11,9 @@ from stable_structures import _native
 
 
 @pytest.fixture(autouse=True)
-def no_result_waits() -> Iterator[None]:
+def no_result_waits(request: pytest.FixtureRequest) -> Iterator[None]:
     before = int(_native._waiting[0])
     yield
-    assert int(_native._waiting[0]) == before
+    if request.node.get_closest_marker("interrupted") is None:
+        assert int(_native._waiting[0]) == before
+    _native._waiting[0] = before

@@ -167,6 +167,7 @@ class Alarm(Exception):
     """Of a signal handler."""
 
 
+@pytest.mark.interrupted
 def test_signal_handlers_that_raise_leave_no_loop_with_old_values():
     """The handler uses the map itself and raises, at any step of ours, also while the loops hear of a change."""
     tree, rand = Place().tree, random.Random(5)
