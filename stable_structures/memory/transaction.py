@@ -274,6 +274,8 @@ class Transaction:
         grip = _grip_of(self)
         try:
             status = _ABSENT if grip is None else end(grip.held)
+            if status == 0 and grip is not None:
+                _by_hand.discard(grip)
         finally:
             del grip
         if status == _ABSENT:
