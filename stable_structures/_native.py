@@ -311,6 +311,16 @@ def new_handle(kind: str, opened: Callable[[Any], int], release: Any, operation:
         raise
 
 
+def unseen() -> Any:
+    """Return room for one object that the collector of garbage does not see in there (arrays take no part in it).
+
+    If objects that refer to one another are garbage together, the collector first runs all finalizers, and those of cffi release
+    their handles, in any order. A `__del__` of the user that still uses a structure would meet freed memory. So every object that
+    keeps a handle of its own keeps it here too: the handle is then no garbage before its object is gone.
+    """
+    return np.empty(1, object)
+
+
 def magic(name: str) -> bytes:
     """Return the three bytes with which a part of the format begins, by their name in magics.h."""
     found: bytes = ffi.string(getattr(lib, name))
@@ -744,11 +754,15 @@ def manager_sizes(handle: Any) -> Sequence[int]:
 # ---- sequences ----
 
 
-def new_cursor(tree: Any, from_: int, low: bytes, to: int, high: bytes) -> Any:
-    """Return a cursor over the range of a map: the location where the core stores it, which owns it (see `new_handle`)."""
-    cursor = _gc(ffi.new(_CURSOR), _free_cursor)
+def new_cursor(tree: Any, from_: int, low: bytes, to: int, high: bytes) -> tuple[Any, Any]:
+    """Return a cursor over the range of a map: the location where the core stores it, once as its owner (see `new_handle`).
+
+    An iterator keeps the location itself too. If it is garbage, that holds NULL once the owner has released the cursor (see `unseen`).
+    """
+    place = ffi.new(_CURSOR)
+    cursor = _gc(place, _free_cursor)
     check(_open_cursor(tree, from_, low, len(low), to, high, len(high), cursor), "iteration")
-    return cursor
+    return cursor, place
 
 
 Form = int | Callable[[bytes], list[Any]]

@@ -535,13 +535,20 @@ static int begin_still(ss_cursor *cursor, uint64_t *known, bool *stale) {
     return status;
 }
 
+/* NULL is what ss_cursor_free_at leaves: the binding's finalizers run in any order, and one of them may use an iterator. */
+static int freed(void) {
+    return ss_fail(SS_CLOSED, "the iterator", 0, 0, 0);
+}
+
 static int begin(ss_cursor *cursor) {
+    if (SS_UNLIKELY(cursor == NULL)) return freed();
     bool stale;
     uint64_t known = cursor->changes;
     return begin_still(cursor, &known, &stale);
 }
 
 int ss_cursor_valid(ss_cursor *cursor) {
+    if (SS_UNLIKELY(cursor == NULL)) return freed();
     bool stale;
     int status = begin_still(cursor, &cursor->changes, &stale);
     if (status != SS_OK) return status;

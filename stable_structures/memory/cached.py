@@ -70,6 +70,7 @@ class CachedFile(CachedMemory):
     def __init__(self, fd: int, file_bytes: int, log: Any = None, nbytes: int | None = None, *, cache: int = CACHE_BYTES) -> None:
         self._log = log
         self._handle = native.new_cached_file(fd, file_bytes, log, file_bytes if nbytes is None else nbytes, cache)
+        self._keep_unseen()
 
 
 class Pieces(NativeMemory):
@@ -78,3 +79,4 @@ class Pieces(NativeMemory):
     def __init__(self, base: NativeMemory, offsets: Any, bucket_bytes: int, nbytes: int) -> None:
         self._base = base
         self._handle = native.new_pieces(base._handle, offsets, bucket_bytes, nbytes)
+        self._keep_unseen()

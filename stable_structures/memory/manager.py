@@ -44,6 +44,7 @@ class VirtualMemory(NativeMemory):
         self.id = number
         self.manager = manager
         self._handle = handle
+        self._keep_unseen()
 
     def __repr__(self) -> str:
         return f"<VirtualMemory {self.id} of {self.manager!r}>"

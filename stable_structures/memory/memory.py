@@ -97,6 +97,11 @@ class NativeMemory:
     """A memory of the C core. Do not create it directly: see `StableMemory`, `RestrictedMemory` and `MemoryManager.get`."""
 
     _handle: Any
+    _unseen: Any = None
+
+    def _keep_unseen(self) -> None:
+        self._unseen = native.unseen()
+        self._unseen[0] = self._handle
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         """Refuse `copy` and `pickle`: a second object on the same bytes would not be a copy."""
@@ -314,6 +319,7 @@ class StableMemory(NativeMemory):
             native.call.ss_memory_release_at,
             f"StableMemory(max_pages={max_pages})",
         )
+        self._keep_unseen()
 
     @classmethod
     def open(  # noqa: PLR0913 - keywords, as for Python's open
@@ -378,9 +384,10 @@ class StableMemory(NativeMemory):
             self.path, self.mode, self.durability = _path(path), mode, durability
             self._handle = native.open_file(self.path, options)
             native.check(native.call.ss_memory_set_patience(self._handle, options["patience"]), "open")
+            self._keep_unseen()
             _files.add(self)
         except BaseException:  # a signal handler may raise anywhere; otherwise the traceback would keep the file open
-            self._handle = None
+            self._handle = self._unseen = None
             raise
         return self
 
@@ -455,6 +462,7 @@ class RestrictedMemory(NativeMemory):
             native.call.ss_memory_release_at,
             f"RestrictedMemory({pages})",
         )
+        self._keep_unseen()
 
     def __repr__(self) -> str:
         return f"RestrictedMemory({self.memory!r}, {self.pages})"

@@ -48,6 +48,7 @@ class Stored:
     _instead_of_memory: ClassVar[str] = "pass a separate memory, such as manager.get(1), or the one that into_memory() releases"
 
     _handle: Any
+    _unseen: Any = None
     memory: Memory
     """The memory that it was opened on."""
 
@@ -81,10 +82,12 @@ class Stored:
     def _begin(self, mode: int, memory: Memory, *args: Any) -> Self:
         """Start as `_start` does, all or nothing: a signal handler may raise anywhere, and a kept traceback must not keep the memory."""
         before = getattr(self, self._held_in, None)  # not by __dict__: creating that would slow down every method
+        unseen = self._unseen
         try:
             self._start(mode, memory, *args)
         except BaseException:
             setattr(self, self._held_in, before)
+            self._unseen = unseen
             if before is None:
                 _alive.pop(id(self), None)
             raise
@@ -108,6 +111,8 @@ class Stored:
         release = getattr(native.call, f"ss_{self._c_name}_free_at")
         in_core = lambda out: opened(under._handle, out)  # noqa: E731
         setattr(self, self._held_in, native.new_handle(f"ss_{self._c_name}", in_core, release, type(self).__name__))
+        self._unseen = native.unseen()
+        self._unseen[0] = getattr(self, self._held_in)
         _alive[id(self)] = self
 
     def check(self) -> None:

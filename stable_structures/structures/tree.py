@@ -57,10 +57,10 @@ class TreeIterator(Batches[T]):
     iterator then returns those. Each step is O(1) on average, creating one is O(log n).
     """
 
-    def __init__(self, tree: Tree, cursor: Any, want: int, *, reverse: bool, batch: int = _FIRST_BATCH) -> None:
+    def __init__(self, tree: Tree, cursor: tuple[Any, Any], want: int, *, reverse: bool, batch: int = _FIRST_BATCH) -> None:
         spec = tree._specs[want]
         self._tree = tree
-        self._cursor = cursor
+        self._owner, self._cursor = cursor
         self._batch = batch
         self._spec = spec
         super().__init__(tree._generation, spec.finish, reverse=reverse)
@@ -241,7 +241,7 @@ class Tree(InArrow, Structure):
                     raise error from None
 
     def _sample(self, most: int) -> Iterable[Sequence[bytes]]:
-        cursor = native.new_cursor(self._handle, _FROM_FIRST, b"", _TO_LAST, b"")
+        cursor, _ = native.new_cursor(self._handle, _FROM_FIRST, b"", _TO_LAST, b"")
         size = native.check(_next_entries(cursor[0], most, _LARGEST_CHUNK, KEYS | VALUES, 0), "iteration")
         keys, values = native.entries(size, keys=1, values=1)
         return zip(keys, values, strict=True) if len(self._codecs) > 1 else zip(keys, strict=True)
@@ -326,7 +326,7 @@ class Tree(InArrow, Structure):
         self._checked(native.call.ss_btree_remove_many(self._handle, column, count, native.flags(found)), "remove_many")
         return found
 
-    def _cursor(self, from_: int, start: Any, to: int, stop: Any) -> Any:
+    def _cursor(self, from_: int, start: Any, to: int, stop: Any) -> tuple[Any, Any]:
         encode = self._encode_key
         # None is a key if the type is an Option; the kinds say which ends count.
         low = b"" if from_ == _FROM_FIRST else encode(start)
@@ -370,7 +370,7 @@ class Tree(InArrow, Structure):
     def _export(self, start: Any, stop: Any, inclusive: tuple[bool, bool], columns: Sequence[Column[Any]]) -> list[npt.NDArray[Any]]:
         """Return the keys of a range, and values if there are two columns, as arrays."""
         from_, to = end_kinds(start, stop, inclusive)
-        cursor = self._cursor(from_, start, to, stop)
+        cursor, _ = self._cursor(from_, start, to, stop)
         whole = start is None and stop is None
         size = len(self) if whole else _LAST_BATCH
         chunks = [self._exported(cursor, size, columns)]
@@ -398,7 +398,7 @@ class Tree(InArrow, Structure):
     def _arrow_batches(self, start: Any, stop: Any, rows: int, nbytes: int) -> Iterator[list[Encoded]]:
         from_, to = end_kinds(start, stop, (True, False))
         changes, length, found = self._changes(), len(self), 0
-        cursor = self._cursor(from_, start, to, stop)
+        cursor, _ = self._cursor(from_, start, to, stop)
         sizes = [codec.bound.max_size if codec.bound.is_fixed_size else None for codec in self._codecs]
         while True:
             if all(sizes):
