@@ -200,7 +200,7 @@ class MemoryManager(Stored):
             if held:
                 numbers = ", ".join(map(str, held))
                 raise MemoryInUse(f"into_memory: memory {numbers} of the manager is in use; drop it and the structures on it first")
-            self._live = None  # another thread may be inside a call; it keeps the handle until the call ends
+            self._live = self._unseen = None  # another thread may be inside a call; it keeps the handle until the call ends
         return self.memory
 
     def __repr__(self) -> str:

@@ -6,13 +6,13 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import weakref
 from _thread import RLock
 from collections import deque
 from collections.abc import Iterator
 from functools import partial
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, SupportsIndex, TypeVar
+from weakref import ref
 
 from .. import _native as native
 from ..errors import CorruptMemory
@@ -292,21 +292,12 @@ class BothEnds(Iterator[T], Generic[T]):
             self._ends[back].appendleft(raw)
 
 
-class _PutBack(partial[None]):
-    """Puts the rest of a loop's batch back."""
-
-    end: weakref.ref[object]
-    """Ends its place in `native.loops` with the loop; in a `__del__` the exception of a signal handler would be lost."""
-
-
 class Batches(BothEnds[T]):
     """An iterator whose loops go through whole batches: no step of Python for an item.
 
     A batch is fetched with a request that the core says when the structure changes. At that moment, inside the operation that changes
     it, what a loop has not used yet is put into `_ends` (`native.loops`), so the loop comes back for a batch and finds the change.
     """
-
-    _end: weakref.ref[object] | None = None
 
     def __iter__(self) -> Iterator[T]:  # noqa: PYI034 - it goes on where this one is
         # A thread that shares the loop may end it while another one fetches, so what calls `_next_batch` must not need itself afterwards.
@@ -323,17 +314,10 @@ class Batches(BothEnds[T]):
                 if rest is None:
                     continue
                 self._quick[back] = rest
-                native.loops[id(self)] = self._heard_by(rest, back=bool(back))
+                native.loops[ref(self, native.loops.pop)] = partial(self._ends[back].extend, rest)
                 self._torn = False
                 if self._generation[0] == seen:  # else the alarm may have come too early for this batch
                     return rest if self._finish is None else map(self._finished, rest)
-
-    def _heard_by(self, rest: Iterator[Any], *, back: bool) -> _PutBack:
-        call = _PutBack(self._ends[back].extend, rest)
-        if self._end is None:
-            self._end = weakref.ref(self, partial(native.loops.pop, id(self)))  # which is called with the reference as a default
-        call.end = self._end
-        return call
 
     def _rest(self, *, back: bool) -> Iterator[Any] | None:
         """Take items for a loop: those that others have left one by one. None if another thread has just taken those."""
@@ -345,7 +329,7 @@ class Batches(BothEnds[T]):
             self._torn = False
         if self._used_up or not (own or other):
             self._used_up = True
-            native.loops.pop(id(self), None)
+            native.loops.pop(ref(self), None)
             raise StopIteration
         if self._torn:
             raise RuntimeError(_TORN)
