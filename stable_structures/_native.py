@@ -159,8 +159,12 @@ def _set_hooks() -> None:
 # ---- what loops have read ahead ----
 
 
-loops: Final[dict[int, Callable[[], object]]] = {}
-"""For each loop that goes through what it has read ahead, by its `id`: puts the rest of it back, and runs no step of Python."""
+loops: Final[dict[weakref.ref[Any], Callable[[], object]]] = {}
+"""For each loop that goes through what it has read ahead: puts the rest of it back, and runs no step of Python.
+
+The weak reference to the loop calls `loops.pop` when the loop is gone. A finalizer in Python could be interrupted by a signal handler,
+whose exception the interpreter would only print: Ctrl-C without effect.
+"""
 
 
 class _Loops:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, SupportsIndex, TypeVar
+from weakref import ref
 
 from .. import _native as native
 from ..errors import CorruptMemory
@@ -302,9 +303,6 @@ class Batches(BothEnds[T]):
         # A thread that shares the loop may end it while another one fetches, so what calls `_next_batch` must not need itself afterwards.
         return chain.from_iterable(map(self._next_batch, repeat(self._reverse)))
 
-    def __del__(self) -> None:
-        native.loops.pop(id(self), None)
-
     def _next_batch(self, back: int) -> Iterable[T]:
         """Return items for a loop, at least one; raise `StopIteration` at the end."""
         with self._own_lock():
@@ -316,7 +314,7 @@ class Batches(BothEnds[T]):
                 if rest is None:
                     continue
                 self._quick[back] = rest
-                native.loops[id(self)] = partial(self._ends[back].extend, rest)
+                native.loops[ref(self, native.loops.pop)] = partial(self._ends[back].extend, rest)
                 self._torn = False
                 if self._generation[0] == seen:  # else the alarm may have come too early for this batch
                     return rest if self._finish is None else map(self._finished, rest)
@@ -331,7 +329,7 @@ class Batches(BothEnds[T]):
             self._torn = False
         if self._used_up or not (own or other):
             self._used_up = True
-            native.loops.pop(id(self), None)
+            native.loops.pop(ref(self), None)
             raise StopIteration
         if self._torn:
             raise RuntimeError(_TORN)

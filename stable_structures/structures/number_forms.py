@@ -23,10 +23,9 @@ from .._native import ASK, NO_NUMBER, NO_VALUE, result, result_number
 from ..errors import CorruptMemory
 from ..storable import Codec, IntLane, Lane
 from .indices import LIMIT, bounded
-from .short_forms import ENCODED, PLAIN, SIGNED, UNFIT, UNSIGNED, in_u, refuse_either
+from .short_forms import BOUND_EXCEEDED, ENCODED, PLAIN, SIGNED, UNFIT, UNSIGNED, in_u, refuse_either
 
 _OK: Final[int] = native.call.SS_OK
-_BOUND_EXCEEDED: Final[int] = native.call.SS_BOUND_EXCEEDED
 UNSOUND: Final = (TypeError, UnicodeError)
 """What the quick functions of a codec raise for what its type refuses."""
 UNREADABLE: Final = (CorruptMemory, *UNSOUND)
@@ -86,7 +85,7 @@ class Argument:
 
     def fail(self, status: int, operation: str, value: Any, owner: Any) -> NoReturn:
         """Raise the error for a status of C; if the value is out of its bound, the error of the type."""
-        if status == _BOUND_EXCEEDED:
+        if status == BOUND_EXCEEDED:
             self.encode(value)
         owner._fail(status, operation)
         raise AssertionError  # that never comes back
@@ -136,7 +135,7 @@ def in_u64(self: Any, key: Any) -> bool:
         return False
     if status == _OK:
         return True
-    return False if status > _OK else self._fail(status, "in")
+    return False if status > _OK or status == BOUND_EXCEEDED else self._fail(status, "in")
 
 
 def insert_u64(self: Any, key: Any) -> bool:
@@ -364,12 +363,13 @@ def setitem_u64_bytes(self: Any, key: Any, value: Any) -> None:
         if type(value) is not self._plain_value:
             encode = self._quick_encode_value
             data = encode(value)
-        status: int = _set_u64_bytes(self._handle, number, data, len(data))
-    except OverflowError:
-        self._key.refuse(key)
     except UNSOUND:
         self._unsound(key, value)
         raise
+    try:  # only this: a type of the user's may raise the same
+        status: int = _set_u64_bytes(self._handle, number, data, len(data))
+    except OverflowError:
+        self._key.refuse(key)
     if status < 0:
         self._fail(status, "insert")
 

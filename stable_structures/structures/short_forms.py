@@ -18,6 +18,7 @@ REFUSED: Final = (IncompatibleType, BoundExceeded)
 """What a type raises for a value that it cannot hold: such a key is not there."""
 UNFIT: Final = (*REFUSED, OverflowError)
 """The same, and what cffi raises for a number that does not fit 64 bits."""
+BOUND_EXCEEDED: Final[int] = native.call.SS_BOUND_EXCEEDED
 _OK: Final[int] = native.call.SS_OK
 _contains_u64: Final = native.call.ss_btree_contains_u64
 _get_u64_u64: Final = native.call.ss_btree_get_u64_u64
@@ -46,7 +47,7 @@ def in_u(self: Any, key: Any) -> bool:
         return False
     if status == _OK:
         return True
-    return False if status > _OK else self._fail(status, "in")
+    return False if status > _OK or status == BOUND_EXCEEDED else self._fail(status, "in")
 
 
 # ---- unsigned to unsigned ----

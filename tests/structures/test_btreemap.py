@@ -29,14 +29,20 @@ from stable_structures import (
     Principal,
     Reverse,
     StableBTreeMap,
+    StableBTreeSet,
     StableMemory,
+    codec,
     f64,
+    i8,
     i16,
+    i32,
     i64,
+    i128,
     u8,
     u16,
     u32,
     u64,
+    u128,
 )
 from stable_structures.storable import parse_type
 
@@ -331,6 +337,46 @@ def test_a_map_equals_a_dict_with_its_entries():
     assert tree.keys() & {3, 4} == {3}
     assert tree.items() >= {(1, 10)}
     assert 30 in tree.values()
+
+
+@pytest.mark.parametrize("key_type", [u8, u16, u32, u64, u128, i8, i16, i32, i64, i128], ids=lambda kind: codec(kind).name)
+def test_a_number_that_its_type_cannot_hold_is_not_there(key_type: Any):
+    bits = int(codec(key_type).name[1:])
+    low, high = (0, 2**bits) if codec(key_type).name[0] == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1))
+    trees = [StableBTreeMap[key_type, values](StableMemory()) for values in (u64, str, bytes)]
+    for tree in (*trees, StableBTreeSet[key_type](StableMemory())):
+        tree.update(
+            (low, high - 1)
+            if isinstance(tree, StableBTreeSet)
+            else dict.fromkeys((low, high - 1), 5 if tree is trees[0] else b"" if tree is trees[2] else "")
+        )
+        assert low in tree
+        assert high - 1 in tree
+        for number in (low - 1, high, 2**64, -(2**64), 2**200):
+            assert number not in tree
+
+
+def test_an_overflow_in_a_type_of_the_user_is_its_own():
+    class Short:
+        BOUND = Bounded(max_size=2, is_fixed_size=True)
+
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def to_bytes(self) -> bytes:
+            return self.number.to_bytes(2, "big")
+
+        @classmethod
+        def from_bytes(cls, data: bytes) -> Short:
+            return cls(int.from_bytes(data, "big"))
+
+    for keys in (u64, str):
+        tree = StableBTreeMap[keys, Short](StableMemory())
+        key = 1 if keys is u64 else "a"
+        for use in (tree.__setitem__, tree.insert):
+            with pytest.raises(OverflowError, match="too big to convert"):
+                use(key, Short(70_000))
+        assert len(tree) == 0
 
 
 def test_what_cannot_be_a_key_is_not_there():

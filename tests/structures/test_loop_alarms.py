@@ -8,6 +8,7 @@ import gc
 import pickle
 import random
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -306,6 +307,20 @@ def test_a_loop_that_is_left_is_forgotten():
             break
     assert all(count == COUNT for count in (len(list(tree)), len(list(tree.items()))))
     assert len(native.loops) == before
+
+
+def test_no_step_of_python_ends_a_loop():
+    """A signal handler that raises in a finalizer would raise into nothing."""
+    tree = Place().tree
+    loop = iter(tree)
+    assert next(loop) == 0
+    called: list[str] = []
+    sys.setprofile(lambda frame, event, _: called.append(frame.f_code.co_name) if event == "call" else None)
+    try:
+        del loop
+    finally:
+        sys.setprofile(None)
+    assert called == []
 
 
 def test_a_loop_is_not_pickled():
