@@ -24,6 +24,8 @@ from .values import RAW, Reading
 
 _BATCH: Final = 4096
 _BATCH_BYTES: Final = 16 << 20
+_STREAM: Final = 1 << 20
+"""Bytes of a column that are read at once. Else a whole row group is, which may be all of a file that others wrote."""
 
 
 def _modules() -> tuple[Any, Any]:
@@ -194,7 +196,7 @@ def batches_of(path: Path, place: Path) -> Iterator[Any]:
     """Return the rows of a dump, whose bytes are in the file `place`, some at a time, as record batches. O(n). Raises `Unreadable`."""
     pa, pq = _modules()
     try:
-        with pq.ParquetFile(place) as file:
+        with pq.ParquetFile(place, buffer_size=_STREAM, pre_buffer=False) as file:
             yield from file.iter_batches(_BATCH)
     except (pa.ArrowException, OSError) as error:
         raise Unreadable(f"{path}: cannot be read as Parquet: {error}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from stable_structures import MemoryManager, StableBTreeMap, StableBTreeSet, StableLog, StableMemory, StableMinHeap, StableVec, codec, u64
-from stable_structures.inspect import Unreadable, open_image
+from stable_structures.inspect import Unreadable, open_image, parquet
 from stable_structures.inspect.dump import OUTPUTS, table, write
 from stable_structures.inspect.rewrite import loading, rewrite
 from stable_structures.storable import parse_type
@@ -194,3 +195,16 @@ def test_the_line_is_said_however_far_it_is_in_the_file(form, tmp_path):
     with pytest.raises(Unreadable, match=f"line {43_211 + len(head)}: "):
         rewrite.load(path, tmp_path / "out.bin", key=codec(u64), value=codec(str))
     assert not (tmp_path / "out.bin").exists()
+
+
+def test_a_large_row_group_of_parquet_is_read_piece_by_piece(tmp_path):
+    path, size, count = tmp_path / "one.parquet", 4096, 8192
+    values = [random.Random(i).randbytes(size) for i in range(64)] * (count // 64)
+    table = pa.table({"key": pa.array(range(count), pa.uint64()), "value": values})
+    pq.write_table(table, path, row_group_size=count, use_dictionary=False, compression="none")
+    del table, values
+    before, most, rows = pa.total_allocated_bytes(), 0, 0
+    for batch in parquet.batches_of(path, path):
+        most, rows = max(most, pa.total_allocated_bytes() - before - batch.nbytes), rows + batch.num_rows
+    assert rows == count
+    assert most < size * count // 2
