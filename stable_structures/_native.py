@@ -199,6 +199,9 @@ def _thread_name(ident: int) -> str:
     return f"thread {names[0]!r}" if names else f"thread {ident}"
 
 
+_ERRNOS: Final = 256
+
+
 def _message(status: int, operation: str, hints: Mapping[int, str] = _HINTS) -> str:
     failure = lib.ss_last_failure()
     text = ffi.string(lib.ss_status_text(status)).decode()
@@ -212,7 +215,10 @@ def _message(status: int, operation: str, hints: Mapping[int, str] = _HINTS) -> 
         held_by = failure.address if status == lib.SS_TRANSACTION else 0
         facts = [f"held by {_thread_name(held_by)}"] if held_by else []
         facts += [f"at byte {failure.address:#x}"] if not held_by and (failure.address or status == lib.SS_CORRUPT) else []
-        facts += [f"{failure.number} against {failure.limit}"] if failure.number or failure.limit else []
+        if status == lib.SS_OUT_OF_MEMORY and 0 < failure.number < _ERRNOS and not failure.limit:
+            facts.append(os.strerror(failure.number))  # a full disk (ss_vfs_failure)
+        elif failure.number or failure.limit:
+            facts.append(f"{failure.number} against {failure.limit}")
         text += ": " + ", ".join(facts) if facts else ""
     return f"{operation}: {text}; {hint}" if hint else f"{operation}: {text}"
 

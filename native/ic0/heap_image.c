@@ -213,7 +213,8 @@ int ss_heap_image_new(uint64_t max, uint64_t reserved, int kind, ss_heap_image *
         status = ss_fail(SS_OUT_OF_MEMORY, "address space for a heap: none to be had", 0, reserved, 0);
     }
     if (status == SS_OK) status = make_image(heap);
-    if (status == SS_OK && mapped && (heap->idle = calloc(max / OS_PAGE, 1)) == NULL) status = SS_NO_HEAP;
+    if (mapped) heap->idle = calloc(max / OS_PAGE, 1);
+    if (status == SS_OK && mapped && heap->idle == NULL) status = ss_fail(SS_NO_HEAP, "notes on a heap", 0, max, 0);
     if (status != SS_OK) {
         destroy(heap);
         return status;

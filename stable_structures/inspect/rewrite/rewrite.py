@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from ...errors import OutOfMemory
 from ...memory.manager import MemoryManager
 from ...memory.memory import PAGE_SIZE, Memory, StableMemory
 from ...storable import Codec
@@ -383,7 +384,7 @@ def load(  # noqa: PLR0913 - keyword-only choices
         sides = Column("key", key, back), Column("value", value or (None if structure == "map" else key), back)
         with ImageFile(out) if image is None else image_output(out, image) as file:
             place = file.temporary if image is None else None
-            with _on_disk(place) as base:
+            with _on_disk(place, out) as base:
                 targets = _targets(image, base, structure, memory, bucket_pages)
                 count = _load_into(_Filler(structure, *sides, targets), read(path), path, progress)
                 if image is not None and image.manager is not None and memory is not None:
@@ -395,12 +396,15 @@ def load(  # noqa: PLR0913 - keyword-only choices
 
 
 @contextmanager
-def _on_disk(place: Path | None) -> Iterator[StableMemory]:
+def _on_disk(place: Path | None, out: str | os.PathLike[str]) -> Iterator[StableMemory]:
     """Provide a new memory in this empty file, or in a temporary one: what is loaded may be larger than the machine's memory."""
     with nullcontext() if place is not None else TemporaryDirectory(prefix="stable-structures-") as folder:
         path = place or Path(folder or "") / "image.bin"
-        with StableMemory.open(path, "r+", "none") as memory:
-            yield memory
+        try:
+            with StableMemory.open(path, "r+", "none") as memory:
+                yield memory
+        except OutOfMemory as error:
+            raise Unreadable(f"{os.fspath(out)}: cannot be written: {error}") from error
 
 
 def _targets(image: Image | None, base: StableMemory, structure: str, memory: int | None, bucket_pages: int) -> list[Memory]:
