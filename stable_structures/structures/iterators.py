@@ -63,6 +63,8 @@ class BothEnds(Iterator[T], Generic[T]):
         self._lock = RLock()
         self._quick: list[Iterable[Any] | None] = [None, None]
         """The rest of the last batch of each end, if a loop goes through it; `_settle` puts it where others find it."""
+        self._first = [False, False]
+        """Whether that rest is the first of the items that the end has left, not what follows them."""
 
     def __iter__(self) -> Iterator[T]:  # noqa: PYI034 - a generator, for the speed of a plain loop; it goes on where this one is
         return self._walk(back=self._reverse)
@@ -109,8 +111,13 @@ class BothEnds(Iterator[T], Generic[T]):
         """Put what a loop has left of its batches where the other methods look; the loop goes on with that. O(batch)."""
         for back, rest in enumerate(self._quick):
             if rest is not None:
-                self._ends[back].extend(rest)  # one step of the interpreter; after it the loop has nothing left
+                self._returning(back)(rest)  # one step of the interpreter; after it the loop has nothing left
                 self._quick[back] = None
+
+    def _returning(self, back: int) -> Callable[[Iterable[Any]], None]:
+        """Return what puts the rest of an end's batch back in its place."""
+        items = self._ends[back]
+        return items.extendleft if self._first[back] else items.extend
 
     def _skip(self, n: int) -> int:
         self._settle()
@@ -314,7 +321,7 @@ class Batches(BothEnds[T]):
                 if rest is None:
                     continue
                 self._quick[back] = rest
-                native.loops[ref(self, native.loops.pop)] = partial(self._ends[back].extend, rest)
+                native.loops[ref(self, native.loops.pop)] = partial(self._returning(back), rest)
                 self._torn = False
                 if self._generation[0] == seen:  # else the alarm may have come too early for this batch
                     return rest if self._finish is None else map(self._finished, rest)
@@ -323,6 +330,7 @@ class Batches(BothEnds[T]):
         """Take items for a loop: those that others have left one by one. None if another thread has just taken those."""
         own, other = self._ends[back], self._ends[not back]
         if not own and not self._used_up:
+            self._first[back] = False
             items = self._fetched(back=back)
             if items is not None:
                 return iter(items)
@@ -333,7 +341,7 @@ class Batches(BothEnds[T]):
             raise StopIteration
         if self._torn:
             raise RuntimeError(_TORN)
-        self._torn = True
+        self._torn = self._first[back] = True
         try:
             return iter((own.popleft() if own else self._cross(back=back),))
         except IndexError:
