@@ -17,7 +17,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -26,7 +25,7 @@ from typing import IO, Any, Final
 
 from .canister import Canister, SourceError
 from .canister.atomic import begin_with
-from .canister.folder import State, memory_parts, read_folder, write_folder
+from .canister.folder import State, memory_parts, read_folder, remove_folder, write_folder
 from .canister.wasm.service import did_text
 from .errors import Locked
 from .principal import Principal
@@ -238,7 +237,7 @@ class _Lock:
 
 def _remove_left(folder: Path) -> None:
     for left in folder.parent.glob(f".{folder.name}.new*"):
-        shutil.rmtree(left, ignore_errors=True)
+        remove_folder(left)
 
 
 class _States:

@@ -12,11 +12,11 @@ is written under another name beside its target, and moved there when it is comp
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -219,15 +219,39 @@ def write_folder(path: str | os.PathLike[str], state: State, extra: dict[str, st
         sync_folder(made)
         replace_folder(made, target)
     except BaseException:
-        shutil.rmtree(made, ignore_errors=True)
+        remove_folder(made)
         raise
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder of ours with all that is in it, as far as the system lets us.
+
+    Not by `shutil.rmtree`: if a signal handler raises in it, it closes a descriptor twice, and that error hides the handler's.
+    """
+    if not path.is_dir() or path.is_symlink():
+        _quietly(path.unlink)
+        return
+    for inner in _inside(path):
+        remove_folder(inner)
+    _quietly(path.rmdir)
+
+
+def _quietly(remove: Callable[[], None]) -> None:
+    with contextlib.suppress(OSError):
+        remove()
+
+
+def _inside(folder: Path) -> list[Path]:
+    with contextlib.suppress(OSError):
+        return list(folder.iterdir())
+    return []
 
 
 def replace_folder(made: Path, target: Path) -> None:
     """Replace a folder by another one."""
     if target.exists():
         exchange(made, target)
-        shutil.rmtree(made, ignore_errors=True)
+        remove_folder(made)
     else:
         made.rename(target)
     sync_folder(target.parent)
@@ -237,7 +261,7 @@ def exchange(one: Path, other: Path) -> None:
     """Exchange two folders in one step if the system can, otherwise in two, each of which may be the last before a crash."""
     if not exchange_paths(str(one), str(other)):
         aside = other.with_name(other.name + ".old")
-        shutil.rmtree(aside, ignore_errors=True)
+        remove_folder(aside)
         other.rename(aside)
         one.rename(other)
         aside.rename(one)
