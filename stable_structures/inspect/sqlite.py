@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any, Final
@@ -242,18 +242,22 @@ def from_sqlite(codec: Codec[Any], value: Any) -> Any:
     return from_arrow(codec, value)
 
 
+def _firsts(rows: Iterable[tuple[Any, ...]]) -> list[Any]:
+    return [row[0] for row in rows]
+
+
 def read(path: Path) -> Iterator[tuple[list[str], list[Any]]]:
     """Return the rows of the only table of memories in a dump, some at a time, with the names of its columns. O(n). Raises `Unreadable`."""
     if not path.is_file():
         raise Unreadable(f"{path}: cannot be read: there is no such file")
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
-            names = [name for (name,) in database.execute("SELECT name FROM memories WHERE name IS NOT NULL")]
+            names = _firsts(database.execute("SELECT name FROM memories WHERE name IS NOT NULL"))
             if len(names) != 1:
                 raise Unreadable(f"{path}: it has {len(names)} tables of memories, and one is loaded; dump that memory alone (--memory ID)")
             found = database.execute(f"SELECT * FROM {_quoted(names[0])}")  # noqa: S608 - a quoted name
-            columns = [one[0] for one in found.description]
-            while rows := found.fetchmany(_AT_ONCE):
+            columns = _firsts(found.description)
+            for rows in iter(lambda: found.fetchmany(_AT_ONCE), []):
                 yield columns, rows
     except sqlite3.Error as error:
         raise Unreadable(f"{path}: not a dump as SQLite: {error}") from None

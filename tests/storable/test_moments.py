@@ -31,6 +31,8 @@ def test_values_come_back_and_have_one_encoding(pair):
     tp, value, _ = pair
     data = codec(tp).encode(value)
     again = codec(tp).decode(data)
+    if tp is dt.datetime:  # Python calls a time that a zone has twice unequal to every time of another zone
+        value = value.astimezone(dt.UTC)
     assert again == value
     assert codec(tp).encode(again) == data
 
