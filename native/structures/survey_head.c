@@ -83,12 +83,12 @@ static int survey_index(const uint8_t *bytes, uint64_t nbytes, ss_seen_head *hea
 
 /* A1 as far as the header shows it. */
 static int survey_allocator(const uint8_t *bytes, ss_seen_head *head, ss_survey_notes *notes) {
-    static const uint8_t begins[BEGINNING] = SS_ALLOCATOR_MAGIC "\1";
+    static const uint8_t begins[] = SS_ALLOCATOR_MAGIC "\1";
     const uint8_t *at = bytes + SS_ALLOCATOR_OFFSET;
     head->chunk_size = ss_get64(at + SS_ALLOCATOR_SIZE_AT);
     head->allocated = ss_get64(at + SS_ALLOCATOR_COUNT_AT);
     head->free_head = ss_get64(at + SS_ALLOCATOR_HEAD_AT);
-    int status = check_magic(notes, SS_RULE_ALLOCATOR_MAGIC, SS_ALLOCATOR_OFFSET, at, begins, sizeof begins);
+    int status = check_magic(notes, SS_RULE_ALLOCATOR_MAGIC, SS_ALLOCATOR_OFFSET, at, begins, BEGINNING);
     if (status != SS_OK) return status;
     bool fits = head->chunk_size == head->page;
     return tell_unless(fits, notes, SS_RULE_CHUNK_SIZE, SS_ALLOCATOR_OFFSET + SS_ALLOCATOR_SIZE_AT, head->chunk_size, head->page);
@@ -163,8 +163,8 @@ static int survey_numbers(const tables *t, ss_survey_notes *notes) {
 }
 
 static int survey_beginning(const tables *t, ss_survey_notes *notes) {
-    static const uint8_t begins[BEGINNING] = SS_MANAGER_MAGIC "\1";
-    int status = check_magic(notes, SS_RULE_MANAGER_MAGIC, 0, t->bytes, begins, sizeof begins);
+    static const uint8_t begins[] = SS_MANAGER_MAGIC "\1";
+    int status = check_magic(notes, SS_RULE_MANAGER_MAGIC, 0, t->bytes, begins, BEGINNING);
     for (uint64_t at = SS_MANAGER_RESERVED_AT; at < SS_MANAGER_SIZES_AT && status == SS_OK; at++) {
         if (t->bytes[at] != 0) return tell(notes, SS_RULE_RESERVED, at, t->bytes[at], 0);
     }

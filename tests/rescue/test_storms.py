@@ -27,7 +27,9 @@ def look(storm):
         if not [finding for finding in image.check() if finding.ownership]:
             assert read_back(image[0]) == wanted
             return True
-        assert image.faults(), image.check()
+        # A write through a stale path can hit the pointer to the structure itself: then nothing is left that shows which fault it was.
+        lost = any(finding.text == "a pointer leads to no block" for finding in image.check())
+        assert image.faults() or lost, image.check()
         entries = list(image.salvage(0, []))
         keys = [entry[0] if isinstance(entry, tuple) else entry for entry in entries]
         assert storm.is_list or len(set(keys)) == len(keys)
