@@ -19,9 +19,8 @@ KINDS = [
 ]  # fmt: skip
 
 
-def look(storm):
+def look(storm, data, types):
     """Whether the image is whole. What comes out of it is what the structure holds, or a part of it, each entry once."""
-    data, types = storm.saved_image()
     wanted = storm.expected()[0]
     with open_ism(data, types) as image:
         if not [finding for finding in image.check() if finding.ownership]:
@@ -36,6 +35,15 @@ def look(storm):
         return False
 
 
+def is_refused(storm, rng, *, absent):
+    """Do one operation; return whether it got no memory."""
+    try:
+        storm.step(rng, absent=absent)
+    except OutOfMemory:
+        return True
+    return False
+
+
 def run(name, seed, count):
     """Operate until the crate would trap; look at every tenth moment."""
     rng = random.Random(seed)
@@ -43,14 +51,13 @@ def run(name, seed, count):
     absent, refused, whole, cut = rng.random() < 0.5, False, 0, 0
     for number in range(count):
         try:
-            storm.step(rng, absent=absent)
-        except OutOfMemory:
-            refused = True
+            refused |= is_refused(storm, rng, absent=absent)
+            saved = storm.saved_image() if number % 10 == 0 else None
         except (IndexError, KeyError, ValueError):  # the crate traps here, which only its faults lead to
             assert absent or refused
             break
-        if number % 10 == 0:
-            sound = look(storm)
+        if saved is not None:
+            sound = look(storm, *saved)
             whole, cut = whole + sound, cut + (not sound)
     return whole, cut
 
