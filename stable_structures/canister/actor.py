@@ -166,7 +166,7 @@ class PlainAdapter(CdkAdapter):
 
 def _upgrade_hooks(program: Program) -> list[UpgradeHooks]:
     """Return the hooks that are globals of the program's modules. It must be active."""
-    modules = [module for name, module in list(sys.modules.items()) if program.modules.owns(name)]
+    modules = [module for name, module in sys.modules.copy().items() if program.modules.owns(name)]
     found = [item for module in modules for item in vars(module).values() if isinstance(item, UpgradeHooks)]
     return list({id(item): item for item in found}.values())
 

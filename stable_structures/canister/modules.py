@@ -134,8 +134,8 @@ class Modules:
 
 
 def _private() -> dict[str, ModuleType]:
-    """Return the modules in the table that are not shared."""
-    return {name: module for name, module in list(sys.modules.items()) if not is_shared(name)}
+    """Return the modules in the table that are not shared. Only copy() is of one moment: list() may let another thread import."""
+    return {name: module for name, module in sys.modules.copy().items() if not is_shared(name)}
 
 
 class _PutBack:

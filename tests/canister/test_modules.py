@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import builtins
+import gc
 import importlib
 import itertools
 import os
@@ -247,9 +248,10 @@ def test_other_threads_may_import_meanwhile(tmp_path):
                 if done.is_set():
                     return
 
-    thread, interval = threading.Thread(target=import_modules), sys.getswitchinterval()
+    thread, interval, threshold = threading.Thread(target=import_modules), sys.getswitchinterval(), gc.get_threshold()
     made = Canister.install(tmp_path / "main.py")
     sys.setswitchinterval(1e-6)
+    gc.set_threshold(5)  # a collection in the midst of list(table.items()) lets the other thread run
     thread.start()
     try:
         assert [made.call("inc") for _ in range(200)] == list(range(1, 201))
@@ -257,6 +259,7 @@ def test_other_threads_may_import_meanwhile(tmp_path):
     finally:
         done.set()
         thread.join()
+        gc.set_threshold(*threshold)
         sys.setswitchinterval(interval)
 
 
