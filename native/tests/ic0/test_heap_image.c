@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Heaps that can be put back: both kinds against a plain copy, growth, copies, forks, heaps over a file. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -143,10 +144,9 @@ static void write_file(const char *path, uint64_t pages) {
 /* Whether the process has a page of its own there: present or swapped, and not of the file. */
 static int is_private(const uint8_t *page) {
     uint64_t entry = 0;
-    FILE *pagemap = fopen("/proc/self/pagemap", "rb");
-    CHECK(pagemap != NULL && fseeko(pagemap, (off_t)((uintptr_t)page / 4096 * 8), SEEK_SET) == 0);
-    CHECK_EQ(fread(&entry, 1, sizeof entry, pagemap), sizeof entry);
-    fclose(pagemap);
+    int pagemap = open("/proc/self/pagemap", O_RDONLY); /* not fopen: a file of whole entries, and musl reads ahead in odd sizes */
+    CHECK_EQ(pread(pagemap, &entry, sizeof entry, (off_t)((uintptr_t)page / 4096 * 8)), sizeof entry);
+    close(pagemap);
     return (entry >> 62) != 0 && (entry >> 61 & 1) == 0;
 }
 
