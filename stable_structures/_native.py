@@ -1066,7 +1066,7 @@ class MapSurvey:
         terms, count = (NULL, 0) if order is None else (order.terms, order.count)
         self.status = lib.ss_map_survey_new(memory, frame, terms, count, limit, room, out)
         self._survey = ffi.gc(out[0], lib.ss_map_survey_free)
-        self._told = 0
+        self._reported = 0
         self.columns: tuple[npt.NDArray[np.uint8], ...] = ()
 
     def draw(self, chunks: int) -> None:
@@ -1095,8 +1095,8 @@ class MapSurvey:
     def new_notes(self) -> list[Note]:
         """Those that were added since the last time."""
         notes = lib.ss_map_survey_notes(self._survey)
-        found = _notes(notes, self._told)
-        self._told += len(found)
+        found = _notes(notes, self._reported)
+        self._reported += len(found)
         return found
 
     def left_out(self) -> int:
@@ -1191,7 +1191,7 @@ class Entries:
         self._entries = ffi.gc(out[0], lib.ss_entries_free)
         self._batch = ffi.new("ss_entries_batch *")
         self._keys_only = keys_only
-        self._told = 0
+        self._reported = 0
 
     def next(self, nbytes: int) -> Batch | None:
         """Return a copy of the next one; None at the end, or if `status` is an error."""
@@ -1207,8 +1207,8 @@ class Entries:
 
     def new_notes(self) -> list[Note]:
         """Return what could not be read since the last call."""
-        found = _notes(lib.ss_entries_notes(self._entries), self._told)
-        self._told += len(found)
+        found = _notes(lib.ss_entries_notes(self._entries), self._reported)
+        self._reported += len(found)
         return found
 
 

@@ -37,7 +37,7 @@ class Sides(NamedTuple):
     key: Codec[Any] | None
     value: Codec[Any] | None
     guessed: tuple[bool, bool] = (False, False)
-    """Which of them nobody told."""
+    """Which of them are guesses."""
 
 
 def types_of(part: Part, given: Sides | None = None, *, exact_candid: bool = False) -> Sides:
@@ -45,7 +45,7 @@ def types_of(part: Part, given: Sides | None = None, *, exact_candid: bool = Fal
 
     `exact_candid`: with the type that all messages of the sample have. Raises `Damage`, and `Unreadable` if there is no structure.
     """
-    key, value = part.told.types if given is None else given[:2]
+    key, value = part.given.types if given is None else given[:2]
     reader = part.open(key, value)
     with guessing():
         if isinstance(reader, MapReader):
@@ -152,8 +152,8 @@ def _row_of(part: Part) -> Row:
     word = part.word.removesuffix(" index")
     if not part.is_structure:
         where = "log data: its index is in another memory" if part.index is not None else part.recognition.title
-        return Row(MemoryType(part.id, part.told.name), comments=(where,))
-    memory = MemoryType(part.id, part.told.name, word, data=None if part.data is None else part.data.id)
+        return Row(MemoryType(part.id, part.given.name), comments=(where,))
+    memory = MemoryType(part.id, part.given.name, word, data=None if part.data is None else part.data.id)
     try:
         sides = types_of(part, exact_candid=True)
     except Damage as damage:

@@ -185,7 +185,7 @@ def _result(task: Task[Any], parent: int) -> bytes:
 
     try:
         return pickle.dumps((task.run(progress),))
-    except BaseException:  # noqa: BLE001 - the verb runs it again, and raises it where it can be told
+    except BaseException:  # noqa: BLE001 - the verb runs it again, and raises it where it can be reported
         return pickle.dumps(None)
 
 

@@ -83,3 +83,13 @@ def test_words_of_a_private_dialect_are_avoided(path):
 )
 def test_the_words_are_found(line):
     assert any(re.search(word, line) for word in AVOID)
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if path.is_relative_to(ROOT / "stable_structures")], ids=lambda path: path.name)
+def test_names_of_the_package_use_the_same_words(path):
+    found = [
+        f"line {token.start[0]}: {token.string}: write given, listed, reported"
+        for token in tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline)
+        if token.type == tokenize.NAME and "told" in token.string.lower().split("_")
+    ]
+    assert found == []

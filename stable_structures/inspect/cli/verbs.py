@@ -17,29 +17,26 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from ...encodings.json_form import json_text, to_json
-from ...errors import StableError
-from ...storable import Codec
 from .. import missing, sqlite
 from ..compare import diff, to_dict
 from ..dump import OUTPUTS, export, get, table, write
-from ..fit import Misfit, open_image, require_all_fit
+from ..fit import Misfit, open_image
 from ..formats.layout import Damage, Finding
 from ..formats.recognise import STRUCTURES
 from ..guessed import first_schema
-from ..image import Image, Part, SchemaFiles, Types, images_in
+from ..image import Image, Part, Types, images_in
 from ..jobs import cores
 from ..parts import write_parts
 from ..repair.salvage import repair
 from ..report import Report, check, inspect
 from ..rewrite.folder import notes_of
 from ..rewrite.rewrite import DEFAULT_BUCKET, import_part, load, shrink
-from ..schema import NO_SCHEMA, MemoryType, read_schema, type_of
 from ..schema import STRUCTURES as STRUCTURE_WORDS
 from ..source import Unreadable
 from ..steady import CHANGED_TEXT, Look, may_have_changed, steady
 from ..values import Reading, shorten
 from ..writing import is_standard_output, is_stream, output
-from . import completion, show
+from . import completion, options, show
 from .fleet import inspect_fleet
 from .guard import CHANGED, DAMAGED, SOUND, TROUBLE, TROUBLES, Help, complain, guarded, trouble
 from .text import Printer, ProgressBar, human, silence
@@ -47,9 +44,6 @@ from .text import Printer, ProgressBar, human, silence
 _KNOWN: Final = (*STRUCTURES, "manager", "sqlite", "empty", "zeros", "ic-stable-memory")
 _MOST_SAID: Final = 20
 _BINARY: Final = ("cbor", "parquet")
-_FILE_HELP: Final = (
-    "an image, a gzip or zstd file of one, or the folder of a snapshot (dfx, icp-cli, Juno); here, or as https://... or s3://..."
-)
 
 
 def add_verbs(verbs: Any) -> None:
@@ -72,24 +66,7 @@ def _verb(verbs: Any, name: str, run: Callable[[argparse.Namespace], int], summa
     return parser
 
 
-# ---- arguments that several verbs have ----
-
-
-def _file(parser: argparse.ArgumentParser, name: str = "file", text: str = _FILE_HELP) -> None:
-    parser.add_argument(name, metavar=name.upper(), type=_input, help=f"{text}; - is the standard input")
-
-
-def _several(parser: argparse.ArgumentParser) -> None:
-    text = f"{_FILE_HELP}; of another folder, everything in it; - is the standard input"
-    parser.add_argument("file", metavar="FILE", nargs="+", type=_input, help=text)
-
-
-def _input(text: str) -> str:
-    return "/dev/stdin" if text == "-" else text
-
-
-def _output(text: str) -> str:
-    return "/dev/stdout" if text == "-" else text
+# ---- what several verbs do ----
 
 
 def _each(arguments: argparse.Namespace, one: Callable[[argparse.Namespace, bool], tuple[int, Any]]) -> int:
@@ -111,84 +88,9 @@ def _each(arguments: argparse.Namespace, one: Callable[[argparse.Namespace, bool
     return max(codes)
 
 
-def _types(parser: argparse.ArgumentParser) -> None:
-    _memory(parser, "the virtual memory: its id, 0 to 254, or its name in the schema (without it: all, or the only one)")
-    parser.add_argument(
-        "--key-type",
-        type=_type,
-        metavar="TYPE",
-        help="type of the keys: u64, string, 'blob<29>', principal, 'tuple<u32,bool>'...",
-    )
-    parser.add_argument("--value-type", type=_type, metavar="TYPE", help="type of the values, or of a vec's, log's or cell's elements")
-
-
-def _memory(parser: argparse.ArgumentParser, text: str) -> None:
-    parser.add_argument("--memory", type=_id_or_name, metavar="ID", help=text)
-    parser.add_argument("--schema", metavar="FILE", help="names and types of the memories (default: memories.toml beside FILE)")
-    parser.add_argument("--did", metavar="FILE", help="an interface with the names of Candid's fields")
-    parser.add_argument("--words", metavar="FILE", help="a text with more names of Candid's fields")
-
-
-def _id_or_name(text: str) -> int | str:
-    return int(text) if text.isascii() and text.isdecimal() else text
-
-
-def _files(arguments: argparse.Namespace) -> SchemaFiles:
-    """Return the files that say what is in an image."""
-    return SchemaFiles(arguments.schema, arguments.did, arguments.words)
-
-
-def _type(text: str) -> Codec[Any]:
-    try:
-        return type_of(text)
-    except (StableError, TypeError, ValueError) as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 0 or more")
-    return int(text)
-
-
-def _jobs(parser: argparse.ArgumentParser) -> None:
-    text = "processes that work at once, a memory each, from two memories of 32 MiB on (default: all cores; 1: none but this one)"
-    parser.add_argument("--jobs", type=_positive, default=None, metavar="N", help=text)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 1 or more")
-    return int(text)
-
-
-def _out(parser: argparse.ArgumentParser, text: str, *, required: bool = True) -> None:
-    parser.add_argument("-o", "--out", metavar="OUT", type=_output, required=required, help=f"{text}; - is the standard output")
-
-
-def _types_by_id(arguments: argparse.Namespace) -> Types:
-    """Return the given types, by the id of the memory, for verbs that open the image themselves."""
-    told = arguments.key_type, arguments.value_type
-    memory = arguments.memory
-    if isinstance(memory, str):
-        with open_image(arguments.file, files=_files(arguments)) as image:
-            memory = image.part(memory).id
-    return {} if told == (None, None) else {memory: told}
-
-
-def _told(arguments: argparse.Namespace, image: Image) -> Types:
-    """Return the given types, by memory. Raises `Misfit` if they are not those of the memory, unless the options say to keep going."""
-    if arguments.key_type is None and arguments.value_type is None:
-        return {}
-    told: Types = {image.part(arguments.memory).id: (arguments.key_type, arguments.value_type)}
-    if not getattr(arguments, "keep_going", False):
-        require_all_fit(image, told)
-    return told
-
-
 @contextmanager
 def _opened(arguments: argparse.Namespace) -> Iterator[tuple[Image, ProgressBar]]:
-    with ProgressBar() as bar, open_image(arguments.file, bar, _files(arguments)) as image:
+    with ProgressBar() as bar, open_image(arguments.file, bar, options.schema_files(arguments)) as image:
         yield image, bar
 
 
@@ -198,10 +100,6 @@ def _only(image: Image, memory: int | str | None) -> None:
         part = image.part(memory)
         image.parts = {one.id: one for one in (part.index, part, part.data) if one is not None}
         image.problems = [problem for problem in image.problems if problem.memory is None or problem.memory in image.parts]
-
-
-def _keep_going(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--keep-going", action="store_true", help="go on where FILE is cut off or damaged, with what is there")
 
 
 def _whole(image: Image, part: Part | None, *, keep_going: bool) -> int:
@@ -241,14 +139,14 @@ def _say_folder(arguments: argparse.Namespace) -> None:
 def _add_inspect(verbs: Any) -> None:
     summary = "Say what a memory is, and what is in it. Exit code 1: something that was looked at is damaged or missing."
     parser = _verb(verbs, "inspect", _inspect, summary, "inspect stable_memory.bin")
-    _several(parser)
+    options.add_files(parser)
     parser.add_argument("--deep", action="store_true", help="walk everything, however large, and show all about each memory")
     parser.add_argument("--json", action="store_true", help="for programs; of several files a list, with --summary a line each")
     text = "one line for each FILE, as for a folder of snapshots: size, use, structures, age, warnings"
     parser.add_argument("--summary", action="store_true", help=text)
     text = "write a first schema of the memories of one file; guesses are marked"
-    parser.add_argument("--write-schema", dest="out", metavar="OUT", type=_output, help=text)
-    _types(parser)
+    parser.add_argument("--write-schema", dest="out", metavar="OUT", type=options.output_path, help=text)
+    options.add_types(parser)
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
@@ -258,7 +156,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
     if arguments.summary or not detailed:
         names = [path for given in arguments.file for path in images_in(given)]
         if arguments.summary or names != arguments.file:
-            return inspect_fleet(names, _files(arguments), as_json=arguments.json)
+            return inspect_fleet(names, options.schema_files(arguments), as_json=arguments.json)
     return _each(arguments, _inspect_one)
 
 
@@ -280,7 +178,7 @@ def _inspected(arguments: argparse.Namespace) -> Look[tuple[int, Report]]:
         if arguments.out is not None:
             with output(arguments.out) as out:
                 out.write(first_schema(image).encode())
-        report = inspect(image, deep=arguments.deep or None, types=_told(arguments, image), progress=bar)
+        report = inspect(image, deep=arguments.deep or None, types=options.given_types(arguments, image), progress=bar)
         changed = may_have_changed(image) and arguments.out is None
     code = DAMAGED if report.damaged else TROUBLE if report.kind == "unknown" or _is_nothing(image) else SOUND
     return Look((code, report), report.wrong(), changed)
@@ -298,12 +196,12 @@ def _add_check(verbs: Any) -> None:
         "3: changed while it was read.",
         "check stable_memory.bin",
     )
-    _several(parser)
+    options.add_files(parser)
     parser.add_argument("--json", action="store_true", help="for programs; of several files a list")
-    parser.add_argument("--limit", type=_count, metavar="N", help="show at most N broken rules of a file; all are counted")
+    parser.add_argument("--limit", type=options.count, metavar="N", help="show at most N broken rules of a file; all are counted")
     parser.add_argument("--integrity", action="store_true", help="let SQLite check its databases in memories, by a temporary copy")
-    _jobs(parser)
-    _types(parser)
+    options.add_jobs(parser)
+    options.add_types(parser)
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -335,7 +233,7 @@ def _checked(arguments: argparse.Namespace) -> Look[tuple[Image, list[Finding]]]
 def _findings(arguments: argparse.Namespace, image: Image, bar: ProgressBar) -> list[Finding]:
     """Return, if the types do not fit, the rules broken whatever the types are; raise `Misfit` if there are none."""
     try:
-        return check(image, types=_told(arguments, image), progress=bar, jobs=arguments.jobs or cores())
+        return check(image, types=options.given_types(arguments, image), progress=bar, jobs=arguments.jobs or cores())
     except Misfit as error:
         findings = check(image, progress=bar, jobs=arguments.jobs or cores())
         if not findings:
@@ -370,11 +268,11 @@ def _add_dump(verbs: Any) -> None:
         "Print the entries of one memory. With given types, or with --raw, load turns them into the same bytes again.",
         "dump stable_memory.bin --memory 3 --key-type principal --value-type cbor --limit 10",
     )
-    _several(parser)
-    _types(parser)
+    options.add_files(parser)
+    options.add_types(parser)
     parser.add_argument("--from", dest="start", metavar="K", help="begin with this key (or index)")
     parser.add_argument("--to", dest="stop", metavar="K", help="end before this key (or index)")
-    parser.add_argument("--limit", type=_count, metavar="N", help="at most N entries")
+    parser.add_argument("--limit", type=options.count, metavar="N", help="at most N entries")
     parser.add_argument("--format", choices=(*OUTPUTS, "sqlite"), help="default: by the name of OUT, else jsonl; sqlite takes all memories")
     parser.add_argument("--raw", action="store_true", help="encoded bytes, undecoded")
     parser.add_argument("--keep-going", action="store_true", help="pass over what is damaged or cut off, and say so at the end")
@@ -388,8 +286,10 @@ def _add_dump(verbs: Any) -> None:
         action="store_true",
         help="write a map's entries as they lie, not in the order of their keys; the file is read from end to end (Parquet always)",
     )
-    _jobs(parser)
-    _out(parser, "a file; a folder for several FILEs, or if it ends with a slash; without it, to the standard output", required=False)
+    options.add_jobs(parser)
+    options.add_out(
+        parser, "a file; a folder for several FILEs, or if it ends with a slash; without it, to the standard output", required=False
+    )
 
 
 def _dump(arguments: argparse.Namespace) -> int:
@@ -405,7 +305,7 @@ def _dump(arguments: argparse.Namespace) -> int:
         form = arguments.format or (suffix if suffix in OUTPUTS else "jsonl")
         rows = table(
             part,
-            _told(arguments, image),
+            options.given_types(arguments, image),
             start=arguments.start,
             stop=arguments.stop,
             limit=arguments.limit,
@@ -445,7 +345,7 @@ def _dump_parts(arguments: argparse.Namespace) -> int:
     names = [path for given in arguments.file for path in images_in(given)]
     note, left_out = (gone.append, skip) if arguments.keep_going else (None, None)
     jobs = arguments.jobs or cores()
-    made = write_parts(names, arguments.out.rstrip("/"), files=_files(arguments), note=note, skipped=left_out, jobs=jobs)
+    made = write_parts(names, arguments.out.rstrip("/"), files=options.schema_files(arguments), note=note, skipped=left_out, jobs=jobs)
     for damage in gone[:_MOST_SAID]:
         complain(f"passed over: {damage}")
     _summary(arguments).line(f"{arguments.out}: {len(made)} files, {sum(one['rows'] for one in made):,} rows")
@@ -466,8 +366,8 @@ def _dump_database(arguments: argparse.Namespace) -> int:
         note = gone.append if arguments.keep_going else None
         if code != SOUND:
             return complain("nothing was written; --keep-going goes on without the rest", code)
-        told = _told(arguments, image)
-        made = sqlite.write_database(image, arguments.out, told, memory=part.id if part else None, only=only, note=note, raw=arguments.raw)
+        types = options.given_types(arguments, image)
+        made = sqlite.write_database(image, arguments.out, types, memory=part.id if part else None, only=only, note=note, raw=arguments.raw)
     for damage in gone[:_MOST_SAID]:
         complain(f"passed over: {damage}")
     for name, count in made.items():
@@ -490,19 +390,19 @@ def _add_get(verbs: Any) -> None:
     parser = _verb(
         verbs, "get", _get, "Print one entry, by its key or index.", "get stable_memory.bin --memory 3 --key alice --key-type string"
     )
-    _file(parser)
-    _types(parser)
+    options.add_file(parser)
+    options.add_types(parser)
     parser.add_argument(
         "--key", required=True, metavar="K", help="the key as text, a number, JSON, or bytes as 0x6162; of a vec, heap or log, the index"
     )
     parser.add_argument("--raw", action="store_true", help="the encoded bytes as they are")
-    _keep_going(parser)
+    options.add_keep_going(parser)
 
 
 def _get(arguments: argparse.Namespace) -> int:
     with _opened(arguments) as (image, _):
         part = image.part(arguments.memory)
-        found = get(part, arguments.key, _told(arguments, image))
+        found = get(part, arguments.key, options.given_types(arguments, image))
         code, label = _whole(image, part, keep_going=arguments.keep_going), part.label
     if found is None:
         return complain(f"{label}: there is no {shorten(arguments.key)}", DAMAGED)
@@ -545,29 +445,29 @@ def _add_load(verbs: Any) -> None:
         "Build an image from a dump, with the bytes that the crate would write.",
         "load users.jsonl --key-type u64 --value-type string --memory 0 -o image.bin",
     )
-    _file(parser, "dump", "a dump: JSON lines, CSV, a CBOR sequence or Parquet")
-    _types(parser)
+    options.add_file(parser, "dump", "a dump: JSON lines, CSV, a CBOR sequence or Parquet")
+    options.add_types(parser)
     parser.add_argument("--structure", choices=STRUCTURE_WORDS, help="what to make (default: as the schema says, else map)")
     parser.add_argument("--format", choices=(*OUTPUTS, "sqlite"), help="default: by the name of the dump")
     parser.add_argument(
-        "--bucket-pages", type=_count, default=DEFAULT_BUCKET, metavar="N", help="of the manager, with --memory (default: 128)"
+        "--bucket-pages", type=options.count, default=DEFAULT_BUCKET, metavar="N", help="of the manager, with --memory (default: 128)"
     )
     parser.add_argument(
         "--into", metavar="FILE", help="an image or a snapshot's folder whose other memories are kept (without it: a new image)"
     )
-    _out(parser, "the image to write; a folder, if --into is a snapshot's and OUT does not end in .bin")
+    options.add_out(parser, "the image to write; a folder, if --into is a snapshot's and OUT does not end in .bin")
 
 
 def _load(arguments: argparse.Namespace) -> int:
-    told = _told_of_schema(arguments)
+    in_schema = options.memory_in_schema(arguments)
     with ProgressBar() as bar:
         count = load(
             arguments.dump,
             arguments.out,
-            structure=arguments.structure or told.structure or "map",
-            key=arguments.key_type or told.key,
-            value=arguments.value_type or told.value,
-            memory=told.id,
+            structure=arguments.structure or in_schema.structure or "map",
+            key=arguments.key_type or in_schema.key,
+            value=arguments.value_type or in_schema.value,
+            memory=in_schema.id,
             bucket_pages=arguments.bucket_pages,
             form=arguments.format,
             into=arguments.into,
@@ -578,26 +478,14 @@ def _load(arguments: argparse.Namespace) -> int:
     return SOUND
 
 
-def _told_of_schema(arguments: argparse.Namespace) -> MemoryType:
-    """Return what the schema says of the memory that is to be made."""
-    memory = arguments.memory
-    schema = NO_SCHEMA if arguments.schema is None else read_schema(arguments.schema, did=arguments.did)
-    if not isinstance(memory, str):
-        return schema.of(memory)
-    try:
-        return schema.of(schema.id_of(memory))
-    except KeyError:
-        raise Unreadable(f"memory {memory!r} not found; give its id, or --schema with a file that names it") from None
-
-
 def _add_export(verbs: Any) -> None:
     parser = _verb(
         verbs, "export", _export, "Write one virtual memory as a file of its own.", "export stable_memory.bin --memory 3 -o users.bin"
     )
-    _file(parser)
-    _memory(parser, "the virtual memory: its id, or its name in the schema")
-    _keep_going(parser)
-    _out(parser, "the file to write; a SQLite database in the memory alone, if OUT ends in .sqlite, .sqlite3 or .db")
+    options.add_file(parser)
+    options.add_memory(parser, "the virtual memory: its id, or its name in the schema")
+    options.add_keep_going(parser)
+    options.add_out(parser, "the file to write; a SQLite database in the memory alone, if OUT ends in .sqlite, .sqlite3 or .db")
 
 
 def _export(arguments: argparse.Namespace) -> int:
@@ -621,12 +509,14 @@ def _add_import(verbs: Any) -> None:
         "Put a file into an image, as one of its virtual memories.",
         "import users.bin --memory 3 --into stable_memory.bin -o changed.bin",
     )
-    _file(parser, "part", "the memory, as export writes it")
+    options.add_file(parser, "part", "the memory, as export writes it")
     parser.add_argument("--memory", type=int, required=True, metavar="ID", help="the id that it gets; what has it is replaced")
-    parser.add_argument("--into", metavar="FILE", type=_input, help="the image whose other memories are kept (without it: a new one)")
-    parser.add_argument("--bucket-pages", type=_count, default=DEFAULT_BUCKET, metavar="N", help="of a new image (default: 128)")
-    _keep_going(parser)
-    _out(parser, "the image to write")
+    parser.add_argument(
+        "--into", metavar="FILE", type=options.input_path, help="the image whose other memories are kept (without it: a new one)"
+    )
+    parser.add_argument("--bucket-pages", type=options.count, default=DEFAULT_BUCKET, metavar="N", help="of a new image (default: 128)")
+    options.add_keep_going(parser)
+    options.add_out(parser, "the image to write")
 
 
 def _import(arguments: argparse.Namespace) -> int:
@@ -656,23 +546,23 @@ def _add_diff(verbs: Any) -> None:
         "Show what is different between two memories. Exit code 0: nothing, 1: something, 2: trouble.",
         "diff before.bin after.bin",
     )
-    _file(parser, "a")
-    _file(parser, "b")
-    _types(parser)
+    options.add_file(parser, "a")
+    options.add_file(parser, "b")
+    options.add_types(parser)
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument(
         "--limit",
-        type=_count,
+        type=options.count,
         default=None,
         metavar="N",
         help="show at most N entries of each memory; all are counted (default: 20, with --json all)",
     )
-    _keep_going(parser)
-    _jobs(parser)
+    options.add_keep_going(parser)
+    options.add_jobs(parser)
 
 
 def _diff(arguments: argparse.Namespace) -> int:
-    files = _files(arguments)
+    files = options.schema_files(arguments)
     with ProgressBar() as bar, open_image(arguments.a, bar, files) as a, open_image(arguments.b, bar, files) as b:
         memory = a.part(arguments.memory).id if isinstance(arguments.memory, str) else arguments.memory
         for image in (a, b):
@@ -703,11 +593,11 @@ def _add_map(verbs: Any) -> None:
         "Draw a memory: buckets by owner, pages by fill, nodes by depth, free and stale space.",
         "map stable_memory.bin -o map.html",
     )
-    _file(parser)
-    _types(parser)
-    _keep_going(parser)
+    options.add_file(parser)
+    options.add_types(parser)
+    options.add_keep_going(parser)
     parser.add_argument("--format", choices=("html", "png", "svg"), help="default: by the name of OUT; html for the standard output")
-    _out(parser, "map.html (zoomable, one file), map.svg or map.png (these two need matplotlib)")
+    options.add_out(parser, "map.html (zoomable, one file), map.svg or map.png (these two need matplotlib)")
 
 
 def _map(arguments: argparse.Namespace) -> int:
@@ -715,7 +605,7 @@ def _map(arguments: argparse.Namespace) -> int:
 
     with _opened(arguments) as (image, bar):
         _only(image, arguments.memory)
-        draw(image, arguments.out, form=arguments.format, types=_told(arguments, image), progress=bar)
+        draw(image, arguments.out, form=arguments.format, types=options.given_types(arguments, image), progress=bar)
         code = _whole(image, None, keep_going=arguments.keep_going)
     if not is_stream(arguments.out):
         Printer().line(f"{arguments.out}: {human(Path(arguments.out).stat().st_size)}")
@@ -733,17 +623,17 @@ def _add_repair(verbs: Any) -> None:
         "Save every readable entry into a new image. Exit code 0: nothing was lost, 1: something was, 2: trouble.",
         "repair damaged.bin -o saved.bin",
     )
-    _file(parser)
-    _types(parser)
+    options.add_file(parser)
+    options.add_types(parser)
     parser.add_argument("--json", action="store_true", help="for programs")
-    _jobs(parser)
-    _out(parser, "the image to write (of a snapshot: a folder, unless OUT ends in .bin); FILE is never changed")
+    options.add_jobs(parser)
+    options.add_out(parser, "the image to write (of a snapshot: a folder, unless OUT ends in .bin); FILE is never changed")
 
 
 def _repair(arguments: argparse.Namespace) -> int:
     with ProgressBar() as bar:
-        types, jobs = _types_by_id(arguments), arguments.jobs or cores()
-        done = repair(arguments.file, arguments.out, types=types, files=_files(arguments), progress=bar, jobs=jobs)
+        types, jobs = options.types_by_id(arguments), arguments.jobs or cores()
+        done = repair(arguments.file, arguments.out, types=types, files=options.schema_files(arguments), progress=bar, jobs=jobs)
     if arguments.json:
         _print_json([{**asdict(one), "missing": one.missing} for one in done], _summary(arguments))
     else:
@@ -756,17 +646,17 @@ def _add_shrink(verbs: Any) -> None:
     parser = _verb(
         verbs, "shrink", _shrink, "Write a memory compactly; the crate reads it as before.", "shrink stable_memory.bin -o small.bin"
     )
-    _file(parser)
-    _types(parser)
+    options.add_file(parser)
+    options.add_types(parser)
     parser.add_argument(
         "--bucket-pages",
-        type=_count,
+        type=options.count,
         metavar="N",
         help="other buckets than before; smaller ones waste less (the crate keeps what it finds)",
     )
-    _keep_going(parser)
-    _jobs(parser)
-    _out(parser, "the image to write (of a snapshot: a folder, unless OUT ends in .bin); FILE is never changed")
+    options.add_keep_going(parser)
+    options.add_jobs(parser)
+    options.add_out(parser, "the image to write (of a snapshot: a folder, unless OUT ends in .bin); FILE is never changed")
 
 
 def _shrink(arguments: argparse.Namespace) -> int:
@@ -774,8 +664,8 @@ def _shrink(arguments: argparse.Namespace) -> int:
         done = shrink(
             arguments.file,
             arguments.out,
-            types=_types_by_id(arguments),
-            files=_files(arguments),
+            types=options.types_by_id(arguments),
+            files=options.schema_files(arguments),
             bucket_pages=arguments.bucket_pages,
             keep_going=arguments.keep_going,
             progress=bar,

@@ -386,7 +386,7 @@ class CellReader(SequenceReader):
 
 
 class LogReader(SequenceReader):
-    """A log: its index, and its data if they are known (`data` None: only sizes can be told)."""
+    """A log: its index, and its data if they are known (`data` None: only sizes are known)."""
 
     def __init__(self, index: Source, data: Source | None, value: Codec[Any] | None = None) -> None:
         super().__init__(index, "log index", value)
