@@ -216,7 +216,7 @@ def _message(status: int, operation: str, hints: Mapping[int, str] = _HINTS) -> 
         facts = [f"held by {_thread_name(held_by)}"] if held_by else []
         facts += [f"at byte {failure.address:#x}"] if not held_by and (failure.address or status == lib.SS_CORRUPT) else []
         if status == lib.SS_OUT_OF_MEMORY and 0 < failure.number < _ERRNOS and not failure.limit:
-            facts.append(os.strerror(failure.number))  # a full disk (ss_vfs_failure)
+            facts.append(os.strerror(failure.number))  # a full disk (ss_fail_errno)
         elif failure.number or failure.limit:
             facts.append(f"{failure.number} against {failure.limit}")
         text += ": " + ", ".join(facts) if facts else ""
