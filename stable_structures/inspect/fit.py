@@ -296,7 +296,7 @@ def _has_other_bound(free: object, value: Codec[Any] | None) -> bool:
 
 def _lies_as_header_says(free: SlotReader, value: Codec[Any]) -> bool:
     """Between the two ends that the elements can have there is something exactly where the farther end is right."""
-    typed = SlotReader(free.source, free.kind, value).as_told()
+    typed = SlotReader(free.source, free.kind, value).as_given()
     if typed is None:
         return True  # of an unbounded type there are no vecs and heaps
     ends = free.least_bytes(), typed.least_bytes()
