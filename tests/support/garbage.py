@@ -41,7 +41,9 @@ print("sound")
 
 
 def survives(program: str, path: Path, **env: str) -> None:
-    """Run a program that defines `fill(bag)`, `tie(user)`, which makes them one piece of garbage, and `use(user, turn)`, which appends to `seen`."""
+    """Run a program that defines `fill(bag)`, `tie(user)`, which makes them one piece of garbage, and `use(user, turn)`, which
+    appends to `seen`.
+    """
     command = [sys.executable, "-c", _START + program + _END, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **env})
     assert done.returncode == 0, done.stderr[-2000:]
