@@ -33,7 +33,7 @@ def ledger(tmp_path, shell):
 
 
 def occupied(kind, place):
-    """Put something at a place that is no snapshot."""
+    """Put something other than a snapshot at a place."""
     if kind == "file":
         place.write_text("precious")
     elif kind == "folder":
@@ -228,7 +228,7 @@ def test_bytes_that_are_no_source(shell, tmp_path):
         assert not (tmp_path / str(number)).exists()
 
 
-def test_a_python_canister_is_no_snapshot_to_rehearse(shell, tmp_path, capsys):
+def test_a_python_canister_cannot_be_rehearsed(shell, tmp_path, capsys):
     (tmp_path / "counter.py").write_text(ACTOR)
     shell("deploy", tmp_path / "counter.py", tmp_path / "c")
     assert main(["rehearse", str(tmp_path / "c"), str(LEDGER)]) == 2
