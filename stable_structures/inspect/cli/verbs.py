@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from ...encodings.json_form import json_text, to_json
-from ...errors import StableError
-from ...storable import Codec
 from .. import missing, sqlite
 from ..compare import diff, to_dict
 from ..dump import OUTPUTS, export, get, table, write
@@ -26,14 +24,13 @@ from ..fit import Misfit, open_image, require_all_fit
 from ..formats.layout import Damage, Finding
 from ..formats.recognise import STRUCTURES
 from ..guessed import first_schema
-from ..image import Image, Part, SchemaFiles, Types, images_in
+from ..image import Image, Part, Types, images_in
 from ..jobs import cores
 from ..parts import write_parts
 from ..repair.salvage import repair
 from ..report import Report, check, inspect
 from ..rewrite.folder import notes_of
 from ..rewrite.rewrite import DEFAULT_BUCKET, import_part, load, shrink
-from ..schema import NO_SCHEMA, MemoryType, read_schema, type_of
 from ..schema import STRUCTURES as STRUCTURE_WORDS
 from ..source import Unreadable
 from ..steady import CHANGED_TEXT, Look, may_have_changed, steady
@@ -41,6 +38,7 @@ from ..values import Reading, shorten
 from ..writing import is_standard_output, is_stream, output
 from . import completion, show
 from .fleet import inspect_fleet
+from .given import files_of, id_or_name, settle_types, told_of_new, type_option, types_of_new
 from .guard import CHANGED, DAMAGED, SOUND, TROUBLE, TROUBLES, Help, complain, guarded, trouble
 from .text import Printer, ProgressBar, human, silence
 
@@ -50,6 +48,7 @@ _BINARY: Final = ("cbor", "parquet")
 _FILE_HELP: Final = (
     "an image, a gzip or zstd file of one, or the folder of a snapshot (dfx, icp-cli, Juno); here, or as https://... or s3://..."
 )
+_SCHEMA_HELP: Final = "names and types of the memories (default: memories.toml beside FILE)"
 
 
 def add_verbs(verbs: Any) -> None:
@@ -68,7 +67,12 @@ def _verb(verbs: Any, name: str, run: Callable[[argparse.Namespace], int], summa
         epilog=f"example:\n  stable-structures {example}",
         formatter_class=Help,
     )
-    parser.set_defaults(run=lambda arguments: guarded(run, arguments))
+
+    def typed(arguments: argparse.Namespace) -> int:
+        settle_types(arguments)
+        return run(arguments)
+
+    parser.set_defaults(run=lambda arguments: guarded(typed, arguments))
     return parser
 
 
@@ -115,34 +119,20 @@ def _types(parser: argparse.ArgumentParser) -> None:
     _memory(parser, "the virtual memory: its id, 0 to 254, or its name in the schema (without it: all, or the only one)")
     parser.add_argument(
         "--key-type",
-        type=_type,
+        type=type_option,
         metavar="TYPE",
         help="type of the keys: u64, string, 'blob<29>', principal, 'tuple<u32,bool>'...",
     )
-    parser.add_argument("--value-type", type=_type, metavar="TYPE", help="type of the values, or of a vec's, log's or cell's elements")
+    parser.add_argument(
+        "--value-type", type=type_option, metavar="TYPE", help="type of the values, or of a vec's, log's or cell's elements"
+    )
 
 
 def _memory(parser: argparse.ArgumentParser, text: str) -> None:
-    parser.add_argument("--memory", type=_id_or_name, metavar="ID", help=text)
-    parser.add_argument("--schema", metavar="FILE", help="names and types of the memories (default: memories.toml beside FILE)")
+    parser.add_argument("--memory", type=id_or_name, metavar="ID", help=text)
+    parser.add_argument("--schema", metavar="FILE", help=_SCHEMA_HELP)
     parser.add_argument("--did", metavar="FILE", help="an interface with the names of Candid's fields")
     parser.add_argument("--words", metavar="FILE", help="a text with more names of Candid's fields")
-
-
-def _id_or_name(text: str) -> int | str:
-    return int(text) if text.isascii() and text.isdecimal() else text
-
-
-def _files(arguments: argparse.Namespace) -> SchemaFiles:
-    """Return the files that say what is in an image."""
-    return SchemaFiles(arguments.schema, arguments.did, arguments.words)
-
-
-def _type(text: str) -> Codec[Any]:
-    try:
-        return type_of(text)
-    except (StableError, TypeError, ValueError) as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _count(text: str) -> int:
@@ -171,7 +161,7 @@ def _types_by_id(arguments: argparse.Namespace) -> Types:
     told = arguments.key_type, arguments.value_type
     memory = arguments.memory
     if isinstance(memory, str):
-        with open_image(arguments.file, files=_files(arguments)) as image:
+        with open_image(arguments.file, files=files_of(arguments)) as image:
             memory = image.part(memory).id
     return {} if told == (None, None) else {memory: told}
 
@@ -188,7 +178,7 @@ def _told(arguments: argparse.Namespace, image: Image) -> Types:
 
 @contextmanager
 def _opened(arguments: argparse.Namespace) -> Iterator[tuple[Image, ProgressBar]]:
-    with ProgressBar() as bar, open_image(arguments.file, bar, _files(arguments)) as image:
+    with ProgressBar() as bar, open_image(arguments.file, bar, files_of(arguments)) as image:
         yield image, bar
 
 
@@ -258,7 +248,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
     if arguments.summary or not detailed:
         names = [path for given in arguments.file for path in images_in(given)]
         if arguments.summary or names != arguments.file:
-            return inspect_fleet(names, _files(arguments), as_json=arguments.json)
+            return inspect_fleet(names, files_of(arguments), as_json=arguments.json)
     return _each(arguments, _inspect_one)
 
 
@@ -445,7 +435,7 @@ def _dump_parts(arguments: argparse.Namespace) -> int:
     names = [path for given in arguments.file for path in images_in(given)]
     note, left_out = (gone.append, skip) if arguments.keep_going else (None, None)
     jobs = arguments.jobs or cores()
-    made = write_parts(names, arguments.out.rstrip("/"), files=_files(arguments), note=note, skipped=left_out, jobs=jobs)
+    made = write_parts(names, arguments.out.rstrip("/"), files=files_of(arguments), note=note, skipped=left_out, jobs=jobs)
     for damage in gone[:_MOST_SAID]:
         complain(f"passed over: {damage}")
     _summary(arguments).line(f"{arguments.out}: {len(made)} files, {sum(one['rows'] for one in made):,} rows")
@@ -559,14 +549,15 @@ def _add_load(verbs: Any) -> None:
 
 
 def _load(arguments: argparse.Namespace) -> int:
-    told = _told_of_schema(arguments)
+    told = told_of_new(arguments)
+    key, value = types_of_new(arguments, told)
     with ProgressBar() as bar:
         count = load(
             arguments.dump,
             arguments.out,
             structure=arguments.structure or told.structure or "map",
-            key=arguments.key_type or told.key,
-            value=arguments.value_type or told.value,
+            key=key,
+            value=value,
             memory=told.id,
             bucket_pages=arguments.bucket_pages,
             form=arguments.format,
@@ -576,18 +567,6 @@ def _load(arguments: argparse.Namespace) -> int:
     _summary(arguments).line(f"{arguments.out}: {count} entries")
     _say_folder(arguments)
     return SOUND
-
-
-def _told_of_schema(arguments: argparse.Namespace) -> MemoryType:
-    """Return what the schema says of the memory that is to be made."""
-    memory = arguments.memory
-    schema = NO_SCHEMA if arguments.schema is None else read_schema(arguments.schema, did=arguments.did)
-    if not isinstance(memory, str):
-        return schema.of(memory)
-    try:
-        return schema.of(schema.id_of(memory))
-    except KeyError:
-        raise Unreadable(f"memory {memory!r} not found; give its id, or --schema with a file that names it") from None
 
 
 def _add_export(verbs: Any) -> None:
@@ -622,7 +601,9 @@ def _add_import(verbs: Any) -> None:
         "import users.bin --memory 3 --into stable_memory.bin -o changed.bin",
     )
     _file(parser, "part", "the memory, as export writes it")
-    parser.add_argument("--memory", type=int, required=True, metavar="ID", help="the id that it gets; what has it is replaced")
+    text = "the id that it gets, or its name in the schema; what has it is replaced"
+    parser.add_argument("--memory", type=id_or_name, required=True, metavar="ID", help=text)
+    parser.add_argument("--schema", metavar="FILE", help=_SCHEMA_HELP)
     parser.add_argument("--into", metavar="FILE", type=_input, help="the image whose other memories are kept (without it: a new one)")
     parser.add_argument("--bucket-pages", type=_count, default=DEFAULT_BUCKET, metavar="N", help="of a new image (default: 128)")
     _keep_going(parser)
@@ -630,10 +611,13 @@ def _add_import(verbs: Any) -> None:
 
 
 def _import(arguments: argparse.Namespace) -> int:
+    memory = told_of_new(arguments).id
+    if memory is None:
+        raise Unreadable(f"memory {arguments.memory!r} is the whole image in the schema; give the id of a virtual memory")
     with ProgressBar() as bar:
         moved = import_part(
             arguments.part,
-            arguments.memory,
+            memory,
             arguments.out,
             into=arguments.into,
             bucket_pages=arguments.bucket_pages,
@@ -672,7 +656,7 @@ def _add_diff(verbs: Any) -> None:
 
 
 def _diff(arguments: argparse.Namespace) -> int:
-    files = _files(arguments)
+    files = files_of(arguments)
     with ProgressBar() as bar, open_image(arguments.a, bar, files) as a, open_image(arguments.b, bar, files) as b:
         memory = a.part(arguments.memory).id if isinstance(arguments.memory, str) else arguments.memory
         for image in (a, b):
@@ -743,7 +727,7 @@ def _add_repair(verbs: Any) -> None:
 def _repair(arguments: argparse.Namespace) -> int:
     with ProgressBar() as bar:
         types, jobs = _types_by_id(arguments), arguments.jobs or cores()
-        done = repair(arguments.file, arguments.out, types=types, files=_files(arguments), progress=bar, jobs=jobs)
+        done = repair(arguments.file, arguments.out, types=types, files=files_of(arguments), progress=bar, jobs=jobs)
     if arguments.json:
         _print_json([{**asdict(one), "missing": one.missing} for one in done], _summary(arguments))
     else:
@@ -775,7 +759,7 @@ def _shrink(arguments: argparse.Namespace) -> int:
             arguments.file,
             arguments.out,
             types=_types_by_id(arguments),
-            files=_files(arguments),
+            files=files_of(arguments),
             bucket_pages=arguments.bucket_pages,
             keep_going=arguments.keep_going,
             progress=bar,
