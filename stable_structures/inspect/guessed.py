@@ -25,7 +25,7 @@ from .formats.sequences import SequenceReader, SlotReader
 from .image import Image, Part
 from .samples import sample_elements, sample_entries
 from .schema import MemoryType, Row, schema_text
-from .values import Reading, guess
+from .values import Reading, guess, named
 
 _NAMES: Final = {"text": "str", "JSON": "str", "Principal": "principal", "CBOR": "cbor", "Basilisk": "basilisk", "unit": "unit"}
 _NUMBERS: Final = ("u8", "u16", "u32", "u64", "u128", "f32", "f64")
@@ -45,7 +45,8 @@ def types_of(part: Part, given: Sides | None = None, *, exact_candid: bool = Fal
 
     `exact_candid`: with the type that all messages of the sample have. Raises `Damage`, and `Unreadable` if there is no structure.
     """
-    key, value = part.given.types if given is None else given[:2]
+    sides = part.given.types if given is None else given[:2]
+    key, value = (None if one is None else named(one, part.names) for one in sides)
     reader = part.open(key, value)
     with guessing():
         if isinstance(reader, MapReader):
@@ -159,6 +160,8 @@ def _row_of(part: Part) -> Row:
     except Damage as damage:
         return Row(memory, comments=(f"damaged: {damage}",))
     guesses = tuple(name for name, guessed in zip(("key", "value"), sides.guessed, strict=True) if guessed)
+    if guesses and getattr(part.open(), "length", 1) == 0:
+        return Row(memory, _text(part.given.key), _text(part.given.value), comments=("empty: nobody can guess its types",))
     key, value = sides.key, None if word == "set" else sides.value
     if isinstance(key, AsSeen):
         return Row(memory, None, _text(value), guesses, (f"key = ... is not known: the keys are not ordered as {key.name}",))

@@ -77,7 +77,9 @@ class Part:
 
     @property
     def word(self) -> str:
-        """Return the kind as people say it: a map without values is a set."""
+        """Return the kind as people say it: a map without values is a set, unless the schema says which of the two it is."""
+        if self.kind == "map" and self.given.structure in ("map", "set"):
+            return self.given.structure
         if self._word is None:
             self._word = "set" if self.kind == "map" and self._is_set() else self.kind
         return self._word
@@ -109,7 +111,8 @@ class Part:
     def types(self, types: Types) -> tuple[Codec[Any] | None, Codec[Any] | None]:
         """Return the types of keys and values: each as given, else as the schema says; None if neither does."""
         key, value = types.get(self.id, (None, None))
-        return key or self.given.key, value or self.given.value
+        given_key, given_value = self.given.types
+        return key or given_key, value or given_value
 
     def open(self, key: Codec[Any] | None = None, value: Codec[Any] | None = None) -> Reader:
         """Return a reader of the structure. Raises `Damage` if its header leads nowhere, and `Unreadable` if there is no structure."""
@@ -236,7 +239,7 @@ def open_unchecked(
     else:
         assert not isinstance(what, (str, Path))  # noqa: S101 - asked above
         image = _image("memory", BytesSource(what) if isinstance(what, bytes) else MemorySource(what), None)
-    image.names = _names(schema, image.snapshot, None if files is None else files.words)
+    image.names = names_of(schema, image.snapshot, None if files is None else files.words)
     _tell(image, schema)
     if image.recognition.kind == "motoko-dump":
         image.recognition.facts |= stable_variables(image.source, image.names)
@@ -252,7 +255,7 @@ def _schema_of(path: Place | None, files: SchemaFiles) -> Schema:
     return read_schema(beside, given=False, did=files.did)
 
 
-def _names(schema: Schema, snapshot: Snapshot | None, words: str | Path | None) -> Names:
+def names_of(schema: Schema, snapshot: Snapshot | None, words: str | Path | None) -> Names:
     """Return the names that fields may have. Raises `Unreadable` for an interface or words that cannot be read."""
     texts = [None if path is None else read_text(place_of(path)) for path in (schema.did, words or schema.words)]
     did, more = ((lambda text=text: {} if text is None else names_in(text)) for text in texts)

@@ -38,6 +38,7 @@ from ..values import Reading, shorten
 from ..writing import is_standard_output, is_stream, output
 from . import completion, options, show
 from .fleet import inspect_fleet
+from .given import files_of, given_types, id_or_name, new_memory, settle_types, types_by_id, types_of_new
 from .guard import CHANGED, DAMAGED, SOUND, TROUBLE, TROUBLES, Help, complain, guarded, trouble
 from .text import Printer, ProgressBar, human, silence
 
@@ -62,7 +63,12 @@ def _verb(verbs: Any, name: str, run: Callable[[argparse.Namespace], int], summa
         epilog=f"example:\n  stable-structures {example}",
         formatter_class=Help,
     )
-    parser.set_defaults(run=lambda arguments: guarded(run, arguments))
+
+    def typed(arguments: argparse.Namespace) -> int:
+        settle_types(arguments)
+        return run(arguments)
+
+    parser.set_defaults(run=lambda arguments: guarded(typed, arguments))
     return parser
 
 
@@ -90,7 +96,7 @@ def _each(arguments: argparse.Namespace, one: Callable[[argparse.Namespace, bool
 
 @contextmanager
 def _opened(arguments: argparse.Namespace) -> Iterator[tuple[Image, ProgressBar]]:
-    with ProgressBar() as bar, open_image(arguments.file, bar, options.schema_files(arguments)) as image:
+    with ProgressBar() as bar, open_image(arguments.file, bar, files_of(arguments)) as image:
         yield image, bar
 
 
@@ -156,7 +162,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
     if arguments.summary or not detailed:
         names = [path for given in arguments.file for path in images_in(given)]
         if arguments.summary or names != arguments.file:
-            return inspect_fleet(names, options.schema_files(arguments), as_json=arguments.json)
+            return inspect_fleet(names, files_of(arguments), as_json=arguments.json)
     return _each(arguments, _inspect_one)
 
 
@@ -178,7 +184,7 @@ def _inspected(arguments: argparse.Namespace) -> Look[tuple[int, Report]]:
         if arguments.out is not None:
             with output(arguments.out) as out:
                 out.write(first_schema(image).encode())
-        report = inspect(image, deep=arguments.deep or None, types=options.given_types(arguments, image), progress=bar)
+        report = inspect(image, deep=arguments.deep or None, types=given_types(arguments, image), progress=bar)
         changed = may_have_changed(image) and arguments.out is None
     code = DAMAGED if report.damaged else TROUBLE if report.kind == "unknown" or _is_nothing(image) else SOUND
     return Look((code, report), report.wrong(), changed)
@@ -233,7 +239,7 @@ def _checked(arguments: argparse.Namespace) -> Look[tuple[Image, list[Finding]]]
 def _findings(arguments: argparse.Namespace, image: Image, bar: ProgressBar) -> list[Finding]:
     """Return, if the types do not fit, the rules broken whatever the types are; raise `Misfit` if there are none."""
     try:
-        return check(image, types=options.given_types(arguments, image), progress=bar, jobs=arguments.jobs or cores())
+        return check(image, types=given_types(arguments, image), progress=bar, jobs=arguments.jobs or cores())
     except Misfit as error:
         findings = check(image, progress=bar, jobs=arguments.jobs or cores())
         if not findings:
@@ -305,7 +311,7 @@ def _dump(arguments: argparse.Namespace) -> int:
         form = arguments.format or (suffix if suffix in OUTPUTS else "jsonl")
         rows = table(
             part,
-            options.given_types(arguments, image),
+            given_types(arguments, image),
             start=arguments.start,
             stop=arguments.stop,
             limit=arguments.limit,
@@ -345,7 +351,7 @@ def _dump_parts(arguments: argparse.Namespace) -> int:
     names = [path for given in arguments.file for path in images_in(given)]
     note, left_out = (gone.append, skip) if arguments.keep_going else (None, None)
     jobs = arguments.jobs or cores()
-    made = write_parts(names, arguments.out.rstrip("/"), files=options.schema_files(arguments), note=note, skipped=left_out, jobs=jobs)
+    made = write_parts(names, arguments.out.rstrip("/"), files=files_of(arguments), note=note, skipped=left_out, jobs=jobs)
     for damage in gone[:_MOST_SAID]:
         complain(f"passed over: {damage}")
     _summary(arguments).line(f"{arguments.out}: {len(made)} files, {sum(one['rows'] for one in made):,} rows")
@@ -366,7 +372,7 @@ def _dump_database(arguments: argparse.Namespace) -> int:
         note = gone.append if arguments.keep_going else None
         if code != SOUND:
             return complain("nothing was written; --keep-going goes on without the rest", code)
-        types = options.given_types(arguments, image)
+        types = given_types(arguments, image)
         made = sqlite.write_database(image, arguments.out, types, memory=part.id if part else None, only=only, note=note, raw=arguments.raw)
     for damage in gone[:_MOST_SAID]:
         complain(f"passed over: {damage}")
@@ -402,7 +408,7 @@ def _add_get(verbs: Any) -> None:
 def _get(arguments: argparse.Namespace) -> int:
     with _opened(arguments) as (image, _):
         part = image.part(arguments.memory)
-        found = get(part, arguments.key, options.given_types(arguments, image))
+        found = get(part, arguments.key, given_types(arguments, image))
         code, label = _whole(image, part, keep_going=arguments.keep_going), part.label
     if found is None:
         return complain(f"{label}: there is no {shorten(arguments.key)}", DAMAGED)
@@ -459,15 +465,16 @@ def _add_load(verbs: Any) -> None:
 
 
 def _load(arguments: argparse.Namespace) -> int:
-    in_schema = options.memory_in_schema(arguments)
+    memory = new_memory(arguments)
+    key, value = types_of_new(arguments, memory)
     with ProgressBar() as bar:
         count = load(
             arguments.dump,
             arguments.out,
-            structure=arguments.structure or in_schema.structure or "map",
-            key=arguments.key_type or in_schema.key,
-            value=arguments.value_type or in_schema.value,
-            memory=in_schema.id,
+            structure=arguments.structure or memory.structure or "map",
+            key=key,
+            value=value,
+            memory=memory.id,
             bucket_pages=arguments.bucket_pages,
             form=arguments.format,
             into=arguments.into,
@@ -510,7 +517,9 @@ def _add_import(verbs: Any) -> None:
         "import users.bin --memory 3 --into stable_memory.bin -o changed.bin",
     )
     options.add_file(parser, "part", "the memory, as export writes it")
-    parser.add_argument("--memory", type=int, required=True, metavar="ID", help="the id that it gets; what has it is replaced")
+    text = "the id that it gets, or its name in the schema; what has it is replaced"
+    parser.add_argument("--memory", type=id_or_name, required=True, metavar="ID", help=text)
+    parser.add_argument("--schema", metavar="FILE", help=options.SCHEMA_HELP)
     parser.add_argument(
         "--into", metavar="FILE", type=options.input_path, help="the image whose other memories are kept (without it: a new one)"
     )
@@ -520,10 +529,13 @@ def _add_import(verbs: Any) -> None:
 
 
 def _import(arguments: argparse.Namespace) -> int:
+    memory = new_memory(arguments).id
+    if memory is None:
+        raise Unreadable(f"memory {arguments.memory!r} is the whole image in the schema; give the id of a virtual memory")
     with ProgressBar() as bar:
         moved = import_part(
             arguments.part,
-            arguments.memory,
+            memory,
             arguments.out,
             into=arguments.into,
             bucket_pages=arguments.bucket_pages,
@@ -562,7 +574,7 @@ def _add_diff(verbs: Any) -> None:
 
 
 def _diff(arguments: argparse.Namespace) -> int:
-    files = options.schema_files(arguments)
+    files = files_of(arguments)
     with ProgressBar() as bar, open_image(arguments.a, bar, files) as a, open_image(arguments.b, bar, files) as b:
         memory = a.part(arguments.memory).id if isinstance(arguments.memory, str) else arguments.memory
         for image in (a, b):
@@ -605,7 +617,7 @@ def _map(arguments: argparse.Namespace) -> int:
 
     with _opened(arguments) as (image, bar):
         _only(image, arguments.memory)
-        draw(image, arguments.out, form=arguments.format, types=options.given_types(arguments, image), progress=bar)
+        draw(image, arguments.out, form=arguments.format, types=given_types(arguments, image), progress=bar)
         code = _whole(image, None, keep_going=arguments.keep_going)
     if not is_stream(arguments.out):
         Printer().line(f"{arguments.out}: {human(Path(arguments.out).stat().st_size)}")
@@ -632,8 +644,8 @@ def _add_repair(verbs: Any) -> None:
 
 def _repair(arguments: argparse.Namespace) -> int:
     with ProgressBar() as bar:
-        types, jobs = options.types_by_id(arguments), arguments.jobs or cores()
-        done = repair(arguments.file, arguments.out, types=types, files=options.schema_files(arguments), progress=bar, jobs=jobs)
+        types, jobs = types_by_id(arguments), arguments.jobs or cores()
+        done = repair(arguments.file, arguments.out, types=types, files=files_of(arguments), progress=bar, jobs=jobs)
     if arguments.json:
         _print_json([{**asdict(one), "missing": one.missing} for one in done], _summary(arguments))
     else:
@@ -664,8 +676,8 @@ def _shrink(arguments: argparse.Namespace) -> int:
         done = shrink(
             arguments.file,
             arguments.out,
-            types=options.types_by_id(arguments),
-            files=options.schema_files(arguments),
+            types=types_by_id(arguments),
+            files=files_of(arguments),
             bucket_pages=arguments.bucket_pages,
             keep_going=arguments.keep_going,
             progress=bar,
