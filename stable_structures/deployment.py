@@ -25,9 +25,10 @@ from typing import IO, Any, Final
 
 from .canister import Canister, SourceError
 from .canister.atomic import begin_with
-from .canister.folder import State, memory_parts, read_folder, remove_folder, write_folder
+from .canister.folder import State, memory_parts, read_folder, write_folder
 from .canister.wasm.service import did_text
 from .errors import Locked
+from .memory.folders import remove_folder
 from .principal import Principal
 
 FACTS: Final = "canister.json"

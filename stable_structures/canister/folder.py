@@ -12,16 +12,16 @@ is written under another name beside its target, and moved there when it is comp
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from ..errors import SourceError
+from ..memory.folders import remove_folder, sync_folder
 from ..memory.memory import PAGE_SIZE, NativeMemory
 from .atomic import exchange_paths
 
@@ -223,30 +223,6 @@ def write_folder(path: str | os.PathLike[str], state: State, extra: dict[str, st
         raise
 
 
-def remove_folder(path: Path) -> None:
-    """Remove a folder of ours with all that is in it, as far as the system lets us.
-
-    Not by `shutil.rmtree`: if a signal handler raises in it, it closes a descriptor twice, and that error hides the handler's.
-    """
-    if not path.is_dir() or path.is_symlink():
-        _quietly(path.unlink)
-        return
-    for inner in _inside(path):
-        remove_folder(inner)
-    _quietly(path.rmdir)
-
-
-def _quietly(remove: Callable[[], None]) -> None:
-    with contextlib.suppress(OSError):
-        remove()
-
-
-def _inside(folder: Path) -> list[Path]:
-    with contextlib.suppress(OSError):
-        return list(folder.iterdir())
-    return []
-
-
 def replace_folder(made: Path, target: Path) -> None:
     """Replace a folder by another one."""
     if target.exists():
@@ -265,15 +241,6 @@ def exchange(one: Path, other: Path) -> None:
         other.rename(aside)
         one.rename(other)
         aside.rename(one)
-
-
-def sync_folder(path: Path) -> None:
-    """Write the names in a folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _write(path: Path, size: int, parts: Iterable[tuple[int, bytes]]) -> None:
