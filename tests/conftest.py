@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 import os
 import secrets
+import sys
 from collections.abc import Generator
 
 import pytest
@@ -27,6 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.pop("COLUMNS", None)  # xdist says 80 in its processes; what is printed must not depend on how tests are run
+    sys._getframe().f_trace_opcodes = True  # Python 3.12 reports steps only to traces that begin after some frame asked for them
     if config.option.seed is None:
         config.option.seed = secrets.randbits(32)
 

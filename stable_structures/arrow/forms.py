@@ -21,10 +21,13 @@ Types of one size are converted column by column, in numpy; the others value by 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, ClassVar, Final, NoReturn
+from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ..encodings.columns import Encoded, Octets
 from ..encodings.json_form import json_text, to_json
@@ -32,15 +35,17 @@ from ..errors import BoundExceeded, CorruptMemory, IncompatibleType
 from ..principal import Principal
 from ..storable import Codec
 from ..storable.compound import OptionCodec, RowCodec
-from ..storable.moments import DateCodec, DatetimeCodec, DecimalCodec, UuidCodec
+from ..storable.moments import DateCodec, DatetimeCodec
 from ..storable.octets import Array, PrincipalCodec, StrCodec
 from ..storable.scalars import BoolCodec, FloatCodec, IntCodec, UnitCodec
 from ..storable.structs import StructCodec
 
 _MOST_TEXT: Final = 2**31 - 1
+_UUID: Final = 16
 TYPE: Final = b"stable_structures.type"
 FORM: Final = b"stable_structures.form"
 _DIGITS: Final = 38
+_VIEWS: Final = {"string_view": pa.large_string(), "binary_view": pa.large_binary()}
 _LIMIT: Final = divmod(10**_DIGITS, 2**64)
 
 
@@ -170,9 +175,29 @@ class FixedForm(Form):
         raise NotImplementedError
 
 
-def _plain(array: Any) -> Any:
-    """Return an array without a dictionary."""
-    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+def plain_type(type_: Any) -> Any:
+    """Return the type of the values behind a dictionary, runs, or a name that Arrow gives to another type."""
+    while True:
+        if pa.types.is_dictionary(type_) or pa.types.is_run_end_encoded(type_):
+            type_ = type_.value_type
+        elif isinstance(type_, pa.BaseExtensionType):
+            type_ = type_.storage_type
+        else:
+            return type_
+
+
+def plain(array: Any) -> Any:
+    """Return an array whose values lie in it: behind no dictionary, in no runs, under no other name. O(size)."""
+    if isinstance(array.type, pa.BaseExtensionType):
+        return plain(array.storage)
+    if pa.types.is_run_end_encoded(array.type):
+        return plain(pc.run_end_decode(array))
+    if not pa.types.is_dictionary(array.type):
+        return array
+    values = plain(array.dictionary)
+    if str(values.type) in _VIEWS:  # Arrow takes nothing out of views
+        values = values.cast(_VIEWS[str(values.type)])
+    return pa.DictionaryArray.from_arrays(array.indices, values).dictionary_decode()
 
 
 def to_numpy(array: Any) -> Any:
@@ -301,9 +326,16 @@ class WrittenForm(Form):
         super().__init__(codec, pa.string())
 
     def encode(self, array: Any) -> Encoded:
-        if not is_text(array.type):
-            self._refuse(array)
+        self.check(array)
         return super().encode(array)
+
+    def check(self, array: Any) -> None:
+        if not self.takes(array.type):
+            self._refuse(array)
+
+    def takes(self, type_: Any) -> bool:
+        """Return whether `from_py` understands the values of an Arrow type."""
+        return is_text(type_)
 
     def to_py(self, value: Any) -> Any:
         return str(value)
@@ -414,21 +446,20 @@ class TextForm(Form):
         return Encoded(data[int(offsets[0]) : int(offsets[-1])], len(found), ends=offsets[1:] - offsets[0])
 
 
-class PrincipalForm(Form):
+class PrincipalForm(WrittenForm):
     """Principals, as text or as their bytes."""
 
     def __init__(self, codec: PrincipalCodec, choice: str) -> None:
-        super().__init__(codec, pa.string() if choice == "text" else pa.binary())
+        super().__init__(codec)
         self._as_text = choice == "text"
+        self.type = pa.string() if self._as_text else pa.binary()
 
     def decode(self, column: Encoded) -> Any:
         made = {data: self.to_py(self.codec.decode(data)) for data in set(column.pieces())}
         return pa.array([made[data] for data in column.pieces()], self.type)
 
-    def encode(self, array: Any) -> Encoded:
-        if not is_binary(array.type) and not is_text(array.type):
-            self._refuse(array)
-        return super().encode(array)
+    def takes(self, type_: Any) -> bool:
+        return is_text(type_) or is_binary(type_)
 
     def to_py(self, value: Any) -> Any:
         return str(value) if self._as_text else value.bytes
@@ -473,18 +504,32 @@ class TimeForm(FixedForm):
             raise BoundExceeded(f"{self.codec.name} holds the years 1 to 9999; the column has others") from None
 
 
-class SpelledForm(WrittenForm):
-    """UUID and Decimal, as text."""
+class UuidForm(WrittenForm):
+    """UUID, as text; taken as 16 bytes, too."""
 
-    def __init__(self, codec: UuidCodec | DecimalCodec) -> None:
-        super().__init__(codec)
-        self._from_text = codec.from_text
+    def takes(self, type_: Any) -> bool:
+        return is_text(type_) or type_ == pa.binary(_UUID)
+
+    def from_py(self, item: Any) -> Any:
+        if isinstance(item, UUID):  # of Arrow's own type, in a struct
+            return item
+        try:
+            return UUID(item) if isinstance(item, str) else UUID(bytes=item)
+        except ValueError as error:
+            raise IncompatibleType(f"UUID: {error}") from None
+
+
+class DecimalForm(WrittenForm):
+    """Decimal, as text; taken as a decimal or an integer of Arrow, too."""
+
+    def takes(self, type_: Any) -> bool:
+        return is_text(type_) or pa.types.is_decimal(type_) or pa.types.is_integer(type_)
 
     def from_py(self, item: Any) -> Any:
         try:
-            return self._from_text(item)
+            return self.codec.from_text(item) if isinstance(item, str) else Decimal(item)  # type: ignore[attr-defined]
         except ValueError as error:
-            raise IncompatibleType(f"{self.codec.name}: {error}") from None
+            raise IncompatibleType(f"Decimal: {error}") from None
 
 
 class UnitForm(Form):
@@ -544,9 +589,11 @@ class OptionForm(Form):
     def encode(self, array: Any) -> Encoded:
         if not array.null_count:
             return Encoded.of([data + b"\x01" for data in self.part.encode(array).pieces()])
+        none = self.codec.encode(None)
+        if array.null_count == len(array):
+            return Encoded.of([none] * len(array))
         valid = ~to_numpy(array.is_null())
         inner = iter(self.part.encode(array.drop_null()).pieces())
-        none = self.codec.encode(None)
         return Encoded.of([next(inner) + b"\x01" if there else none for there in valid.tolist()])
 
 
@@ -573,7 +620,7 @@ class RowForm(Form):
         _require_struct(self, array)
         there = array.drop_null() if array.null_count else array
         for name, form in self.parts.items():
-            form.check(_plain(there.field(there.type.get_field_index(name))))  # the offset of the whole is in it
+            form.check(plain(there.field(there.type.get_field_index(name))))  # the offset of the whole is in it
 
 
 class FixedRowForm(FixedForm):
@@ -595,7 +642,7 @@ class FixedRowForm(FixedForm):
         _require_struct(self, array)
         rows, at = np.empty((len(array), self.width), np.uint8), 0
         for name, form in self.parts.items():
-            part = array.field(array.type.get_field_index(name))  # the offset of the whole is in it
+            part = plain(array.field(array.type.get_field_index(name)))  # the offset of the whole is in it
             form._require_values(part)
             rows[:, at : at + form.width] = form.to_rows(part)
             at += form.width

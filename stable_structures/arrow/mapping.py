@@ -22,6 +22,7 @@ from .forms import (
     BoolForm,
     BytesForm,
     Choices,
+    DecimalForm,
     DigitsForm,
     EncodedForm,
     FixedBytesForm,
@@ -33,13 +34,14 @@ from .forms import (
     OptionForm,
     PrincipalForm,
     RowForm,
-    SpelledForm,
     TextForm,
     TimeForm,
     UnitForm,
+    UuidForm,
     WideForm,
     is_binary,
     is_text,
+    plain_type,
 )
 from .shapes import record_form, shape_form
 
@@ -63,6 +65,7 @@ def form_like(codec: Codec[Any], type_: Any) -> Form:
 
 def _are_alike(a: Any, b: Any) -> bool:
     """Return whether a column of one type may be meant as one of the other: texts, bytes, and structs of them."""
+    b = plain_type(b)
     if pa.types.is_struct(a) and pa.types.is_struct(b):
         return sorted(field.name for field in a) == sorted(field.name for field in b) and all(
             _are_alike(field.type, b.field(field.name).type) for field in a
@@ -115,8 +118,8 @@ _FORMS: Final[dict[type[Codec[Any]], Callable[[Any, Choices], Form]]] = {
     PrincipalCodec: lambda codec, choices: PrincipalForm(codec, choices.principals),
     DatetimeCodec: lambda codec, _: TimeForm(codec, pa.timestamp("us", "UTC"), 8),
     DateCodec: lambda codec, _: TimeForm(codec, pa.date32(), 4),
-    UuidCodec: lambda codec, _: SpelledForm(codec),
-    DecimalCodec: lambda codec, _: SpelledForm(codec),
+    UuidCodec: lambda codec, _: UuidForm(codec),
+    DecimalCodec: lambda codec, _: DecimalForm(codec),
     UnitCodec: lambda codec, _: UnitForm(codec),
     OptionCodec: _of_option,
     RowCodec: _of_row,

@@ -26,7 +26,7 @@ from ..principal import Principal
 from ..storable import Codec
 from ..storable.candid import Candid
 from ..storable.cbor import CborCodec
-from .forms import Choices, EncodedForm, FixedForm, Form, fixed_binary, is_binary, rows_of_binary, to_numpy
+from .forms import Choices, EncodedForm, FixedForm, Form, fixed_binary, is_binary, plain, rows_of_binary, to_numpy
 
 Convert = Callable[[Any], Any]
 _DIGITS: Final = 38
@@ -387,6 +387,7 @@ def _of_numpy(values: Any, type_: Any) -> Any:
 
 def _into_numpy(room: Any, array: Any, type_: Any, name: str) -> None:
     """Fill an array of numpy, field by field, with what is meant as one of `type_`. Raises `IncompatibleType`, `BoundExceeded`."""
+    array = plain(array)
     if array.null_count:
         raise IncompatibleType(f"{name} has no null, and a row of the column is null; fill it, or filter it out")
     if pa.types.is_struct(type_):

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
 import pyarrow as pa
@@ -11,7 +11,7 @@ import pyarrow as pa
 from ..encodings.columns import Encoded
 from ..errors import IncompatibleType
 from ..storable import Codec
-from .forms import USUAL, Choices, Form
+from .forms import USUAL, Choices, Form, plain
 from .mapping import form_like, form_of
 
 Columns: TypeAlias = dict[str, Codec[Any]]
@@ -56,20 +56,37 @@ def is_table(given: Any) -> bool:
 
 def batches_of(given: Any, columns: Columns) -> Iterator[list[Encoded]]:
     """Iterate over the batches of a table as encoded columns. O(size). Raises `IncompatibleType`, `BoundExceeded`."""
-    source = pa.RecordBatchReader.from_stream(given) if not isinstance(given, (pa.Table, pa.RecordBatch, pa.RecordBatchReader)) else given
+    known = isinstance(given, (pa.Table, pa.RecordBatch, pa.RecordBatchReader))
+    source = given if known else _taken(pa.RecordBatchReader.from_stream, given)
     if isinstance(source, pa.RecordBatch):
         source = pa.Table.from_batches([source])
     places = _places(source.schema.names, list(columns))
     made = [form_like(codec, source.schema.field(place).type) for codec, place in zip(columns.values(), places, strict=True)]
     for batch in source.to_batches() if isinstance(source, pa.Table) else source:
-        yield [form.encode(_plain(batch.column(place))) for form, place in zip(made, places, strict=True)]
+        yield [_encoded(form, batch.column(place)) for form, place in zip(made, places, strict=True)]
+
+
+def _taken(take: Callable[[Any], Any], given: Any) -> Any:
+    """Return what another library gives as Arrow. Raises `IncompatibleType` for types that are its own."""
+    try:
+        return take(given)
+    except pa.ArrowException as error:
+        raise IncompatibleType(f"Arrow has no such columns as this {type(given).__name__} has: {error}; cast them first") from None
+
+
+def _encoded(form: Form, array: Any) -> Encoded:
+    """Return the encodings of an array. Raises `IncompatibleType` for whatever Arrow itself cannot convert."""
+    try:
+        return form.encode(plain(array))
+    except pa.ArrowException as error:
+        raise IncompatibleType(f"{form.codec.name}: a column of {array.type} cannot be taken: {error}; cast it first") from None
 
 
 def _places(names: list[str], wanted: list[str]) -> list[int]:
-    """Return where the wanted columns are: by their names, or all in this order."""
+    """Return where the wanted columns are: by their names, or all in this order if no name is one of them."""
     if all(names.count(name) == 1 for name in wanted):
         return [names.index(name) for name in wanted]
-    if len(names) == len(wanted):
+    if len(names) == len(wanted) and (len(names) == 1 or not {name.lower() for name in names} & set(wanted)):
         return list(range(len(wanted)))
     raise IncompatibleType(f"expected a table with the columns {', '.join(wanted)}, got {', '.join(names)}; select and rename them first")
 
@@ -83,17 +100,12 @@ def joined(batches: list[list[Encoded]], columns: int) -> list[Encoded]:
 
 def column_of(given: Any, codec: Codec[Any]) -> Encoded:
     """Return a column of Arrow as encodings. O(size). Raises `IncompatibleType`, `BoundExceeded`."""
-    array = given if isinstance(given, (pa.Array, pa.ChunkedArray)) else pa.chunked_array(given)
+    array = given if isinstance(given, (pa.Array, pa.ChunkedArray)) else _taken(pa.chunked_array, given)
     form = form_like(codec, array.type)
     chunks = array.chunks if isinstance(array, pa.ChunkedArray) else [array]
-    return Encoded.joined([form.encode(_plain(chunk)) for chunk in chunks]) if chunks else Encoded.of([])
+    return Encoded.joined([_encoded(form, chunk) for chunk in chunks]) if chunks else Encoded.of([])
 
 
 def is_column(given: Any) -> bool:
     """Return whether it is a column of Arrow or of Polars, and not a table. O(1)."""
     return isinstance(given, (pa.Array, pa.ChunkedArray)) or (type(given).__name__ == "Series" and hasattr(given, "__arrow_c_stream__"))
-
-
-def _plain(array: Any) -> Any:
-    """Return an array without a dictionary."""
-    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array

@@ -25,7 +25,7 @@ from .formats.sequences import SequenceReader, SlotReader
 from .image import Image, Part
 from .samples import sample_elements, sample_entries
 from .schema import MemoryType, Row, schema_text
-from .values import Reading, guess
+from .values import Reading, guess, named
 
 _NAMES: Final = {"text": "str", "JSON": "str", "Principal": "principal", "CBOR": "cbor", "Basilisk": "basilisk", "unit": "unit"}
 _NUMBERS: Final = ("u8", "u16", "u32", "u64", "u128", "f32", "f64")
@@ -45,7 +45,8 @@ def types_of(part: Part, given: Sides | None = None, *, exact_candid: bool = Fal
 
     `exact_candid`: with the type that all messages of the sample have. Raises `Damage`, and `Unreadable` if there is no structure.
     """
-    key, value = part.told.types if given is None else given[:2]
+    told = part.told.types if given is None else given[:2]
+    key, value = (None if one is None else named(one, part.names) for one in told)
     reader = part.open(key, value)
     with guessing():
         if isinstance(reader, MapReader):

@@ -236,7 +236,7 @@ def open_unchecked(
     else:
         assert not isinstance(what, (str, Path))  # noqa: S101 - asked above
         image = _image("memory", BytesSource(what) if isinstance(what, bytes) else MemorySource(what), None)
-    image.names = _names(schema, image.snapshot, None if files is None else files.words)
+    image.names = names_of(schema, image.snapshot, None if files is None else files.words)
     _tell(image, schema)
     if image.recognition.kind == "motoko-dump":
         image.recognition.facts |= stable_variables(image.source, image.names)
@@ -252,7 +252,7 @@ def _schema_of(path: Place | None, files: SchemaFiles) -> Schema:
     return read_schema(beside, given=False, did=files.did)
 
 
-def _names(schema: Schema, snapshot: Snapshot | None, words: str | Path | None) -> Names:
+def names_of(schema: Schema, snapshot: Snapshot | None, words: str | Path | None) -> Names:
     """Return the names that fields may have. Raises `Unreadable` for an interface or words that cannot be read."""
     texts = [None if path is None else read_text(place_of(path)) for path in (schema.did, words or schema.words)]
     did, more = ((lambda text=text: {} if text is None else names_in(text)) for text in texts)

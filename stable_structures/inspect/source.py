@@ -14,7 +14,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, NoReturn, Self, SupportsIndex, TypeAlias
+from typing import Any, Final, NoReturn, Self, SupportsIndex, TypeAlias
 
 import numpy as np
 
@@ -170,6 +170,21 @@ class BytesSource(Source):
         return self._data[offset : offset + length]
 
 
+class _Descriptor:
+    """Closes a file once: when it is asked to, or when nobody holds it any more."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def close(self) -> None:
+        """Close the file."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    __del__ = close
+
+
 class FileSource(Source):
     """A regular file, read only and without a lock."""
 
@@ -178,8 +193,10 @@ class FileSource(Source):
         self.is_memory = False
         """Whether a log beside it says that it is one, even without pages."""
         self._fd = -1
+        self._unseen: Any = None
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            self._unseen = native.unseen(_Descriptor(self._fd))
             found = os.fstat(self._fd)
         except (OSError, ValueError) as error:
             self.close()
@@ -269,13 +286,9 @@ class FileSource(Source):
 
     def close(self) -> None:
         """Close the file."""
-        self._memory = None
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._fd = -1
-
-    def __del__(self) -> None:
-        self.close()
+        self._memory, self._fd = None, -1
+        if self._unseen is not None:
+            self._unseen[0].close()
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         """For `copy` and `pickle`: two objects would close one file."""

@@ -68,10 +68,19 @@ class Reading:
 _FLAT: Final = frozenset({int, str, bytes, float, bool, type(None), Principal})
 
 
+def named(codec: Codec[Any], names: Mapping[int, str]) -> Codec[Any]:
+    """Return a type whose fields of Candid have these names, if only their hashes are known. O(parts)."""
+    if isinstance(codec, Candid):
+        return codec.with_names(names)
+    if isinstance(codec, OptionCodec):
+        part = named(codec.part, names)
+        return codec if part is codec.part else OptionCodec(part)
+    return codec
+
+
 def reading_of(codec: Codec[Any], names: Mapping[int, str] = NO_NAMES) -> Reading:
     """Read by a given type; `names` are those of Candid's fields where the type does not say them."""
-    if isinstance(codec, Candid):
-        codec = codec.with_names(names)
+    codec = named(codec, names)
     return Reading(codec.name, codec.decode, certain=True, codec=codec)
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from ..encodings.basilisk import BasiliskError, Reader, encoded
 from ..encodings.candid.codec import NO_NAMES, CandidError, decode, encode, encode_untyped
-from ..encodings.candid.types import NAT8, Opt, Primitive, Record, Type, Vec, parse_types, resolve, type_text
+from ..encodings.candid.types import NAT8, Opt, Primitive, Record, Type, Vec, parse_types, resolve, type_text, with_names
 from ..encodings.limits import TooMuch
 from ..errors import BoundExceeded, IncompatibleType, SourceError, Unsupported
 from ..principal import Principal
@@ -97,8 +97,11 @@ class Candid(Codec[Any]):
             return None
 
     def with_names(self, names: Mapping[int, str]) -> Candid:
-        """Return the same type with these names of fields; a type that was given has its own."""
-        return Candid(names=names) if self.types is None and names else self
+        """Return the same type with these names for fields that have none of their own, only a hash. O(parts)."""
+        if self.types is None:
+            return Candid(names=names) if names else self
+        types = tuple(with_names(one, names) for one in self.types)
+        return self if types == self.types else Candid(types)
 
 
 def _types_of(text: str, types: Mapping[str, Type] | None) -> tuple[Type, ...]:

@@ -2,15 +2,17 @@
 """Turn the text of a type into its codec, for trace headers and the command line.
 
     type   = name | name '<' type, ... '>' | name '[' type, ... ']' | name '(' literal ')' | '(' type, ... ')' | type '|' None
-           | 'opt' type | 'candid' '<' a type in Candid's own notation '>'
+           | '[u8;' number ']' | 'opt' type | 'candid' '<' a type in Candid's own notation '>' | 'Cbor' '[' of Python's own types ']'
 
-Names are the crate's (`vec<u8>`, `string`, `unit`, `option<T>`, `tuple<A,B>`, `blob<N>`), Python's or Candid's (`nat64`, `text`,
-`vec nat8`, `opt T`), in upper or lower case. A record or variant of Candid is stored as a message: `candid<record { name : text }>`.
+Names are the crate's (`vec<u8>`, `string`, `unit`, `option<T>`, `tuple<A,B>`, `blob<N>`, with or without a path such as
+`std::cmp::`), Python's or Candid's (`nat64`, `text`, `vec nat8`, `opt T`), in upper or lower case. A record or variant of
+Candid is stored as a message: `candid<record { name : text }>`.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 import types
 from collections.abc import Callable, Mapping
@@ -18,6 +20,7 @@ from typing import Any, Final
 
 from ..encodings.candid.types import Type
 from ..errors import IncompatibleType
+from ..principal import Principal
 from . import scalars
 from .annotations import Cbor
 from .base import Codec
@@ -56,9 +59,12 @@ _NAMES: Final[dict[str, Codec[Any]]] = {
 _ANGLES: Final = str.maketrans("<>", "[]")
 _QUOTED: Final = re.compile(r"('[^']*'|\"[^\"]*\")")
 _CANDID: Final = re.compile(r"\bcandid\s*<", re.IGNORECASE)
+_CANDID_CALL: Final = re.compile(r"\bcandid\s*\(\s*('[^']*'|\"[^\"]*\")\s*\)", re.IGNORECASE)
 _CANDID_MARK: Final = re.compile(r'"(?:[^"\\]|\\.)*"|->|[<>]')
 _OPT: Final = re.compile(r"\bopt\s+(?=\S)", re.IGNORECASE)
 _VEC_NAT8: Final = re.compile(r"\bvec\s+nat8\b", re.IGNORECASE)
+_ARRAY: Final = re.compile(r"\[\s*u8\s*;\s*([0-9]+)\s*\]", re.IGNORECASE)
+_PATH: Final = re.compile(r"\b(?:[A-Za-z_]\w*::)+(?=[A-Za-z_])")
 _MESSAGE: Final = re.compile(r"\s*(?:(?:record|variant|service)\s*\{|vec\s+\w|func\s*\(|(?:nat|reserved|empty)\s*\Z)", re.IGNORECASE)
 _MAX_TEXT: Final = 4096
 
@@ -81,7 +87,7 @@ def parse_type(text: str, named: Mapping[str, Type] | None = None) -> Codec[Any]
         return _type_of(tree_of(plain), messages)
     except IncompatibleType:
         raise
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         raise IncompatibleType(f"invalid type {text[:100]!r}: {error}; write for example u64, string, blob<29>, tuple<u32,bool>") from None
 
 
@@ -93,6 +99,7 @@ def _without_candid(text: str, named: Mapping[str, Type] | None) -> tuple[str, M
     """Return the text with a name in the place of each `candid<...>`, whose content is not in the grammar of the rest."""
     if len(text) > _MAX_TEXT:
         raise ValueError(f"it has {len(text)} characters, at most {_MAX_TEXT}")
+    text = _CANDID_CALL.sub(lambda found: f"candid<{found[1][1:-1]}>", text)
     out, at, messages = [], 0, dict[str, Codec[Any]]()
     while (found := _CANDID.search(text, at)) is not None:
         end = _end_of_angles(text, found.end())
@@ -100,7 +107,9 @@ def _without_candid(text: str, named: Mapping[str, Type] | None) -> tuple[str, M
         messages[name] = Candid(text[found.end() : end - 1], types=named) if named else candid_of(text[found.end() : end - 1])
         out += [text[at : found.start()], name]
         at = end
-    plain = _VEC_NAT8.sub("bytes", "".join([*out, text[at:]]))
+    plain = "".join([*out, text[at:]])
+    for spelling, ours in ((_VEC_NAT8, "bytes"), (_ARRAY, r"array<\1>"), (_PATH, "")):
+        plain = spelling.sub(ours, plain)
     if _MESSAGE.match(plain):
         raise ValueError(f"it is a type of Candid that is stored as a message: write candid<{plain.strip()}>")
     return _OPT.sub("~", plain), messages
@@ -143,6 +152,8 @@ def _type_of(node: ast.expr, messages: Messages) -> Codec[Any]:
             | ast.UnaryOp(op=ast.Invert(), operand=part)
         ):
             found = OptionCodec(_type_of(part, messages))
+        case ast.Call(func=ast.Name(id=name), args=[], keywords=[]) if name.lower() in ("candid", "basilisk"):
+            found = _NAMES[name.lower()]
         case ast.Subscript(value=ast.Name(id=name), slice=inner) | ast.Call(func=ast.Name(id=name), args=[inner], keywords=[]):
             found = _applied(name.lower(), inner, messages)
         case _:
@@ -158,10 +169,40 @@ def _applied(name: str, inner: ast.expr, messages: Messages) -> Codec[Any] | Non
         return _LITERAL[name](ast.literal_eval(inner))
     if name == "tuple":
         return _tuple_of(inner.elts if isinstance(inner, ast.Tuple) else [inner], messages)
+    if name == "cbor":
+        return _cbor_of(inner, messages)
     if name == "annotated" and isinstance(inner, ast.Tuple):
         return _type_of(inner.elts[-1], messages)
     part = _type_of(inner, messages) if name in _WRAPPERS else None
     return None if part is None else _WRAPPERS[name](part)
+
+
+def _cbor_of(node: ast.expr, messages: Messages) -> Codec[Any]:
+    """Return the codec of values as CBOR; storable types such as u64 say nothing of how CBOR has them."""
+    try:
+        return codec(Cbor[_annotation(node)])  # type: ignore[misc] # a type at run time
+    except ValueError:
+        with contextlib.suppress(ValueError):
+            _type_of(node, messages)
+            return _NAMES["cbor"]
+        raise
+
+
+def _annotation(node: ast.expr) -> Any:
+    """Return the annotation of a value of CBOR: one of Python's containers or scalars."""
+    match node:
+        case ast.Name(id=name) if name in _IN_CBOR:
+            return _IN_CBOR[name]
+        case ast.Constant(value=value) if value is None or value is ...:
+            return value
+        case ast.Subscript(value=ast.Name(id="list" | "dict" | "tuple" as name), slice=inner):
+            parts = inner.elts if isinstance(inner, ast.Tuple) else [inner]
+            if name == "tuple" or len(parts) == _PARTS[name]:
+                return types.GenericAlias(_IN_CBOR[name], tuple(map(_annotation, parts)))
+        case ast.BinOp(op=ast.BitOr(), left=a, right=b):
+            left, right = _annotation(a), _annotation(b)
+            return left if left == right else left | right
+    raise ValueError(f"Cbor cannot be said to be {ast.unparse(node)}; write Cbor alone, or for example Cbor[dict[str, int]]")
 
 
 def _tuple_of(nodes: list[ast.expr], messages: Messages) -> Codec[Any]:
@@ -181,5 +222,6 @@ _WRAPPERS: Final[dict[str, Callable[[Codec[Any]], Codec[Any]]]] = {
     "optional": OptionCodec,
     "reverse": ReverseCodec,
     "vec": _vec_of,
-    "cbor": lambda _: _NAMES["cbor"],
 }
+_PARTS: Final = {"list": 1, "dict": 2}
+_IN_CBOR: Final[dict[str, Any]] = {one.__name__: one for one in (bool, int, float, str, bytes, list, tuple, dict, Principal)}

@@ -251,7 +251,7 @@ def test_other_threads_may_import_meanwhile(tmp_path):
     thread, interval, threshold = threading.Thread(target=import_modules), sys.getswitchinterval(), gc.get_threshold()
     made = Canister.install(tmp_path / "main.py")
     sys.setswitchinterval(1e-6)
-    gc.set_threshold(5)  # a collection in the midst of list(table.items()) lets the other thread run
+    gc.set_threshold(5)  # a garbage collection during list(table.items()) lets the other thread run
     thread.start()
     try:
         assert [made.call("inc") for _ in range(200)] == list(range(1, 201))

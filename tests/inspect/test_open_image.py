@@ -26,6 +26,7 @@ from stable_structures import (
 from stable_structures.inspect import Unreadable
 
 from ..inspect.test_schema import WHOLE, fill, principal
+from ..support.garbage import survives
 
 
 @pytest.fixture
@@ -135,3 +136,31 @@ def test_a_log_whose_data_is_said_by_the_schema(tmp_path):
     (tmp_path / "memories.toml").write_text('[memories.1]\nname = "log"\nstructure = "log"\nvalue = "u8"\ndata = 9')
     with open_image(path) as image:
         assert list(image["log"]) == [1, 2, 3]
+
+
+GARBAGE = """
+with StableMemory.open(path) as memory:
+    StableBTreeMap[u64, str](memory).insert_many(range(3000), map(str, range(3000)))
+writer = StableMemory.open(path)
+StableBTreeMap[u64, str](writer)[1] = "of the log"
+
+def fill(bag):
+    bag.image = open_image(path)
+    bag.map = bag.image[None]
+    bag.loop = iter(bag.map.items())
+    assert next(bag.loop)
+
+def tie(user): user.image.user = user
+
+def use(user, turn):
+    assert user.map[1] == "of the log" and user.map[2999] == "2999"
+    user.map.check()
+    seen.append(sum(1 for _ in user.map))
+    try: next(user.loop)
+    except (StopIteration, Closed, RuntimeError): pass
+"""
+
+
+def test_finalizers_may_use_an_image_that_is_garbage_with_them(tmp_path):
+    """Neither the file nor the log over it is closed by its own finalizer while another one reads."""
+    survives(GARBAGE, tmp_path / "state.bin")

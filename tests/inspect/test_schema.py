@@ -12,6 +12,7 @@ from stable_structures import (
     Blob,
     Candid,
     Cbor,
+    IncompatibleType,
     MemoryManager,
     Principal,
     StableBTreeMap,
@@ -21,11 +22,13 @@ from stable_structures import (
     StableMemory,
     StableMinHeap,
     StableVec,
+    codec,
     f64,
     u8,
     u32,
     u64,
 )
+from stable_structures import open_image as open_structures
 from stable_structures.encodings.wasm import HEADER
 from stable_structures.inspect import Misfit, SchemaFiles, Unreadable, check, inspect, open_image
 from stable_structures.inspect.guessed import first_schema
@@ -168,13 +171,89 @@ def test_a_wrong_schema_is_an_error_with_file_key_and_what_to_do(tmp_path, text,
     [
         ("nat64", "u64"), ("int32", "i32"), ("float64", "f64"), ("text", "string"), ("blob", "vec<u8>"), ("vec nat8", "bytes"),
         ("opt text", "option<string>"), ("tuple<opt nat8, blob, None>", "tuple[u8 | None, bytes, None]"), ("blob<29>", "Blob(29)"),
-        ("CANDID<opt blob>", "candid<opt vec nat8>"), ("null", "unit"),
+        ("CANDID<opt blob>", "candid<opt vec nat8>"), ("null", "unit"), ("[u8; 20]", "Array(20)"), ("Option<[u8;4]>", "Array(4) | None"),
+        ("candid::Principal", "principal"), ("std::cmp::Reverse<std::string::String>", "Reverse[str]"), ("Candid()", "candid"),
+        ("Candid('opt blob')", "candid<opt vec nat8>"), ("Basilisk()", "basilisk"),
+        ("cbor<dict<str, list<int | None>>>", "Cbor[dict[str, list[int | None]]]"),
     ],
 )  # fmt: skip
 def test_types_are_spelled_as_in_the_crate_in_python_and_in_candid(tmp_path, text, same):
     path = tmp_path / "memories.toml"
     path.write_text(f'[image]\nvalue = "{text}"')
     assert read_schema(path).of(None).value == parse_type(same)
+
+
+@pytest.mark.parametrize(
+    "tp",
+    [Cbor, Cbor[dict], Cbor[dict[str, list[int | None]]], Cbor[tuple[int, ...]], Candid(), Candid(USER)],
+    ids=str,
+)
+def test_the_name_of_a_type_is_its_spelling(tp):
+    assert parse_type(codec(tp).name) == codec(tp)
+
+
+@pytest.mark.parametrize(
+    "text", ["Cbor[Foo]", "Cbor[dict[str]]", "Cbor[int[str]]", "Cbor[1]", "Cbor[... | int]", "[u16; 4]", "[u8; -1]", "a::"]
+)
+def test_a_type_that_is_none_is_refused_with_examples(text):
+    with pytest.raises(IncompatibleType, match="write for example"):
+        parse_type(text)
+
+
+def test_fields_known_by_hashes_get_their_names_from_the_interface(image, tmp_path):
+    """A first schema knows hashes alone: whatever says names later names its fields, too, in each verb and back into an image."""
+    first, did = tmp_path / "first.toml", tmp_path / "x.did"
+    did.write_text(DID)
+    assert verb("inspect", image, "--write-schema", first)[0] == 0
+    named = ("--schema", first, "--did", did, "--memory", 0)
+    dumped = lines(verb("dump", image, *named)[1])
+    assert dumped[3]["value"] == {"age": 3, "name": "user 3"}
+    assert "age : nat8; name : text" in verb("inspect", image, "--json", *named)[1]
+    with open_structures(image, schema=first, did=did) as opened:
+        assert opened[0][principal(3)] == {"age": 3, "name": "user 3"}
+        assert str(opened[0].to_arrow().schema.field("value").type) == "struct<age: uint8, name: string>"
+    out = tmp_path / "users.jsonl"
+    assert verb("dump", image, *named, "-o", out)[0] == 0
+    assert verb("load", out, *named, "-o", tmp_path / "loaded.bin")[0] == 0
+    assert verb("diff", image, tmp_path / "loaded.bin", "--memory", 0)[0] == 0
+    code, _, error = verb("load", out, "--schema", first, "--memory", 0, "-o", tmp_path / "unnamed.bin")
+    assert (code, "got the field 'age'" in error) == (2, True)
+
+
+def test_names_reach_a_message_of_unknown_type_in_the_schema(image, tmp_path):
+    (tmp_path / "memories.toml").write_text('[memories.0]\nkey = "principal"\nvalue = "candid"\n[memories.1]\nvalue = "opt candid<nat>"\n')
+    did = tmp_path / "x.did"
+    did.write_text(DID)
+    with open_structures(image, did=did) as opened:
+        assert opened[0][principal(3)] == {"age": 3, "name": "user 3"}
+
+
+def test_an_option_may_name_a_type_of_the_interface(image, tmp_path):
+    did = tmp_path / "x.did"
+    did.write_text(DID)
+    types = ("--memory", 0, "--key-type", "principal", "--value-type", "candid<User>")
+    assert lines(verb("dump", image, *types, "--did", did)[1])[3]["value"] == {"age": 3, "name": "user 3"}
+    (tmp_path / "memories.toml").write_text('did = "x.did"')
+    assert lines(verb("dump", image, *types)[1])[3]["value"] == {"age": 3, "name": "user 3"}
+    (tmp_path / "memories.toml").unlink()
+    for text in ("candid<User>", "candid<User", "candid<nat", "candidate"):
+        code, _, error = verb("dump", image, "--memory", 0, "--value-type", text)
+        assert (code, "--value-type" in error) == (2, True)
+
+
+def test_load_and_import_know_the_schema_of_the_image_that_they_go_into(image, tmp_path):
+    (tmp_path / "memories.toml").write_text(WHOLE)
+    out, part = tmp_path / "users.jsonl", tmp_path / "part.bin"
+    assert verb("dump", image, "--memory", "users", "-o", out)[0] == 0
+    assert verb("load", out, "--memory", "users", "--into", image, "-o", tmp_path / "loaded.bin")[0] == 0
+    assert verb("diff", image, tmp_path / "loaded.bin")[0] == 0
+    assert verb("export", image, "--memory", "points", "-o", part)[0] == 0
+    assert verb("import", part, "--memory", "points", "--into", image, "-o", tmp_path / "same.bin")[0] == 0
+    assert verb("diff", image, tmp_path / "same.bin")[0] == 0
+    assert verb("import", part, "--memory", "pints", "--into", image, "-o", tmp_path / "none.bin")[0] == 2
+    assert not (tmp_path / "none.bin").exists()
+    (tmp_path / "memories.toml").write_text('[image]\nname = "all"')
+    assert verb("import", part, "--memory", "all", "--into", image, "-o", tmp_path / "none.bin")[0] == 2
 
 
 def test_the_first_schema_is_read_back_and_fits(image, tmp_path):

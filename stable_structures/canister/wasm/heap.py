@@ -25,6 +25,7 @@ class Heap:
 
     def __init__(self, handle: Any) -> None:
         self.handle = handle
+        self._unseen = native.unseen(handle)
 
     @classmethod
     def new(cls, limit: int, reserved: int, kind: Kind | None = None) -> Heap:

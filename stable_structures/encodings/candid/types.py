@@ -155,6 +155,26 @@ def hash_name(name: str) -> int:
     return number
 
 
+def with_names(given: Type, names: Mapping[int, str]) -> Type:
+    """Return a type in which fields that are known by their hashes alone have names. O(parts)."""
+    if isinstance(given, (Opt, Vec)):
+        return type(given)(with_names(given.item, names))
+    if not isinstance(given, (Record, Variant)):
+        return given
+    inner = [one._replace(type=with_names(one.type, names)) for one in given.fields]
+    if isinstance(given, Record) and given.is_tuple:
+        return Record(tuple(inner))
+    return type(given)(tuple(one._replace(name=_known(one, names)) for one in inner))
+
+
+def _known(one: Field, names: Mapping[int, str]) -> str:
+    return (names.get(one.number) or one.name) if _is_hash(one) else one.name
+
+
+def _is_hash(one: Field) -> bool:
+    return one.name in (str(one.number), f"_{one.number}")
+
+
 def make_field(name: str, given: Type) -> Field:
     """Return a field by its name; `_5_` and a plain number stand for the hash itself."""
     if name.isdecimal():
@@ -451,7 +471,7 @@ _KEYWORDS: Final = frozenset(
 
 def field_label(given: Field) -> str:
     """Return the name of a field in Candid syntax: quoted if it must be; its number if no name is known."""
-    if given.name in (str(given.number), f"_{given.number}"):
+    if _is_hash(given):
         return str(given.number)
     return given.name if _WORD.match(given.name) and given.name not in _KEYWORDS else quoted(given.name)
 

@@ -21,8 +21,9 @@ from ..parts import write_parts
 from ..source import Unreadable
 from ..values import shorten
 from ..writing import OUTPUTS, is_stream, output
+from .given import files_of
 from .guard import DAMAGED, SOUND, complain
-from .opened import MOST_SAID, files_of, given_types, opened, summary, whole
+from .opened import MOST_SAID, given_types, opened, summary, whole
 from .text import Printer, human, silence
 
 _BINARY = ("cbor", "parquet")

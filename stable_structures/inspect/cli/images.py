@@ -16,13 +16,13 @@ from ..image import Types
 from ..jobs import usual
 from ..repair.salvage import repair
 from ..rewrite.rewrite import import_part, load, shrink
-from ..schema import NO_SCHEMA, MemoryType, read_schema
 from ..source import Unreadable
 from ..values import Reading
 from ..writing import is_stream
 from . import show
+from .given import files_of, told_of_new, types_of_new
 from .guard import DAMAGED, SOUND
-from .opened import files_of, given_types, keep_only, opened, print_json, say_folder, summary, types_by_id, whole
+from .opened import given_types, keep_only, opened, print_json, say_folder, summary, types_by_id, whole
 from .text import Printer, ProgressBar, human
 
 
@@ -30,14 +30,15 @@ def load_dump(arguments: argparse.Namespace) -> int:
     """Run `load`."""
     if arguments.is_alone:
         parquet.be_lean()
-    told = _told_of_schema(arguments)
+    told = told_of_new(arguments)
+    key, value = types_of_new(arguments, told)
     with ProgressBar() as bar:
         count = load(
             arguments.dump,
             arguments.out,
             structure=arguments.structure or told.structure or "map",
-            key=arguments.key_type or told.key,
-            value=arguments.value_type or told.value,
+            key=key,
+            value=value,
             memory=told.id,
             bucket_pages=arguments.bucket_pages,
             form=arguments.format,
@@ -49,24 +50,15 @@ def load_dump(arguments: argparse.Namespace) -> int:
     return SOUND
 
 
-def _told_of_schema(arguments: argparse.Namespace) -> MemoryType:
-    """Return what the schema says of the memory that is to be made."""
-    memory = arguments.memory
-    schema = NO_SCHEMA if arguments.schema is None else read_schema(arguments.schema, did=arguments.did)
-    if not isinstance(memory, str):
-        return schema.of(memory)
-    try:
-        return schema.of(schema.id_of(memory))
-    except KeyError:
-        raise Unreadable(f"memory {memory!r} not found; give its id, or --schema with a file that names it") from None
-
-
 def import_memory(arguments: argparse.Namespace) -> int:
     """Run `import`."""
+    memory = told_of_new(arguments).id
+    if memory is None:
+        raise Unreadable(f"memory {arguments.memory!r} is the whole image in the schema; give the id of a virtual memory")
     with ProgressBar() as bar:
         moved = import_part(
             arguments.part,
-            arguments.memory,
+            memory,
             arguments.out,
             into=arguments.into,
             bucket_pages=arguments.bucket_pages,

@@ -18,8 +18,9 @@ from ..steady import CHANGED_TEXT, Look, may_have_changed, steady
 from ..writing import output
 from . import show
 from .fleet import inspect_fleet
+from .given import files_of
 from .guard import CHANGED, DAMAGED, SOUND, TROUBLE, complain
-from .opened import each, files_of, given_types, is_nothing, keep_only, opened
+from .opened import each, given_types, is_nothing, keep_only, opened
 from .text import Printer, ProgressBar
 
 _KNOWN: Final = (*STRUCTURES, "manager", "sqlite", "empty", "zeros", "ic-stable-memory")

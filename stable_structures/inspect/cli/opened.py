@@ -14,8 +14,9 @@ from typing import Any, Final
 from ...encodings.json_form import to_json
 from .. import missing
 from ..fit import open_image, require_all_fit
-from ..image import Image, Part, SchemaFiles, Types, images_in
+from ..image import Image, Part, Types, images_in
 from ..writing import is_standard_output
+from .given import files_of
 from .guard import DAMAGED, SOUND, TROUBLES, complain, trouble
 from .text import Printer, ProgressBar
 
@@ -74,11 +75,6 @@ def keep_only(image: Image, memory: int | str | None) -> None:
         part = image.part(memory)
         image.parts = {one.id: one for one in (part.index, part, part.data) if one is not None}
         image.problems = [problem for problem in image.problems if problem.memory is None or problem.memory in image.parts]
-
-
-def files_of(arguments: argparse.Namespace) -> SchemaFiles:
-    """Return the files that say what is in an image."""
-    return SchemaFiles(arguments.schema, arguments.did, arguments.words)
 
 
 def whole(image: Image, part: Part | None, *, keep_going: bool) -> int:

@@ -11,21 +11,19 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-from ...errors import StableError
 from ...memory.manager import DEFAULT_BUCKET_PAGES
-from ...storable import Codec
 from ..formats.layout import KINDS
 from ..writing import OUTPUTS
 from . import completion
 from .guard import SOUND, Help, guarded
 from .text import Printer
 
-Run: TypeAlias = Callable[[argparse.Namespace], int]
 _FILE_HELP: Final = (
     "an image, a gzip or zstd file of one, or the folder of a snapshot (dfx, icp-cli, Juno); here, or as https://... or s3://..."
 )
+_SCHEMA_HELP: Final = "names and types of the memories (default: memories.toml beside FILE)"
 
 
 def add_verbs(verbs: Any) -> None:
@@ -44,15 +42,22 @@ def _verb(verbs: Any, name: str, run: str, summary: str, example: str) -> argpar
         epilog=f"example:\n  stable-structures {example}",
         formatter_class=Help,
     )
-    parser.set_defaults(run=lambda arguments: guarded(_imported(run), arguments))
+
+    def typed(arguments: argparse.Namespace) -> int:
+        if any(isinstance(getattr(arguments, side, None), str) for side in ("key_type", "value_type")):
+            _imported("given.settle_types")(arguments)
+        code: int = _imported(run)(arguments)
+        return code
+
+    parser.set_defaults(run=lambda arguments: guarded(typed, arguments))
     return parser
 
 
-def _imported(name: str) -> Run:
+def _imported(name: str) -> Callable[..., Any]:
     """Return a function of this package by the name of its module and its own."""
     module, _, function = name.partition(".")
-    run: Run = getattr(import_module(f"{__package__}.{module}"), function)
-    return run
+    found: Callable[..., Any] = getattr(import_module(f"{__package__}.{module}"), function)
+    return found
 
 
 # ---- arguments that several verbs have ----
@@ -88,22 +93,18 @@ def _types(parser: argparse.ArgumentParser) -> None:
 
 def _memory(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument("--memory", type=_id_or_name, metavar="ID", help=text)
-    parser.add_argument("--schema", metavar="FILE", help="names and types of the memories (default: memories.toml beside FILE)")
+    parser.add_argument("--schema", metavar="FILE", help=_SCHEMA_HELP)
     parser.add_argument("--did", metavar="FILE", help="an interface with the names of Candid's fields")
     parser.add_argument("--words", metavar="FILE", help="a text with more names of Candid's fields")
 
 
 def _id_or_name(text: str) -> int | str:
+    """Return the id of a memory, or its name in the schema."""
     return int(text) if text.isascii() and text.isdecimal() else text
 
 
-def _type(text: str) -> Codec[Any]:
-    from ..schema import type_of  # noqa: PLC0415 - the command line starts quickly without
-
-    try:
-        return type_of(text)
-    except (StableError, TypeError, ValueError) as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+def _type(text: str) -> Any:
+    return _imported("given.type_option")(text)
 
 
 def _count(text: str) -> int:
@@ -264,7 +265,9 @@ def _add_import(verbs: Any) -> None:
         "import users.bin --memory 3 --into stable_memory.bin -o changed.bin",
     )
     _file(parser, "part", "the memory, as export writes it")
-    parser.add_argument("--memory", type=int, required=True, metavar="ID", help="the id that it gets; what has it is replaced")
+    text = "the id that it gets, or its name in the schema; what has it is replaced"
+    parser.add_argument("--memory", type=_id_or_name, required=True, metavar="ID", help=text)
+    parser.add_argument("--schema", metavar="FILE", help=_SCHEMA_HELP)
     parser.add_argument("--into", metavar="FILE", type=_input, help="the image whose other memories are kept (without it: a new one)")
     parser.add_argument("--bucket-pages", type=_count, default=DEFAULT_BUCKET_PAGES, metavar="N", help="of a new image (default: 128)")
     _keep_going(parser)
