@@ -118,7 +118,7 @@ def _add_rehearse(verbs: Any) -> None:
     parser.add_argument(
         "--call", action="append", default=[], metavar="CALL", help="""a call to make afterwards, such as 'balance("ada")'"""
     )
-    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="keep the result as a snapshot in this folder")
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="keep the result as a snapshot in this new folder")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.set_defaults(run=_guarded(_rehearse))
 
@@ -221,7 +221,8 @@ def _call(arguments: argparse.Namespace) -> int:
     values = parse_values(arguments.arguments)
     deployment = Deployment(arguments.folder, did=arguments.did)
     with deployment.read() if query else deployment.write() as canister:
-        _say(call_text(canister, arguments.method, values, query=query, caller=arguments.caller))
+        answer = call_text(canister, arguments.method, values, query=query, caller=arguments.caller)
+    _say(answer)  # when it is saved
     return 0
 
 
@@ -230,7 +231,8 @@ def _set_status(arguments: argparse.Namespace) -> int:
 
     with Deployment(arguments.folder).write() as canister:
         (canister.stop if arguments.action == "stop" else canister.start)()
-        _say(canister.status)
+        status = canister.status
+    _say(status)
     return 0
 
 
@@ -246,7 +248,8 @@ def _upgrade(arguments: argparse.Namespace) -> int:
             did=arguments.did,
             wasm_memory_persistence=arguments.wasm_memory_persistence,
         )
-        _say(f"upgraded to version {canister.version}")
+        version = canister.version
+    _say(f"upgraded to version {version}")
     return 0
 
 

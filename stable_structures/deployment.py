@@ -25,16 +25,15 @@ from typing import IO, Any, Final
 
 from .canister import Canister, SourceError
 from .canister.atomic import begin_with
-from .canister.folder import State, memory_parts, read_folder, write_folder
+from .canister.folder import METADATA, MODULE, State, memory_parts, read_folder, settle, write_folder
+from .canister.source import decoded, is_wasm
 from .canister.wasm.service import did_text
 from .errors import Locked
-from .memory.folders import remove_folder
-from .principal import Principal
+from .principal import InvalidPrincipal, Principal
 
 FACTS: Final = "canister.json"
 _MOST_LOGS: Final = 1000
 _NANOSECONDS: Final = 1_000_000_000
-_WASM: Final = (b"\0asm", b"\x1f\x8b\x08")
 
 
 def _beside(folder: Path, ending: str) -> Path:
@@ -78,7 +77,7 @@ class Deployment:
     """
 
     def __init__(self, folder: str | Path, *, did: str | Path | None = None, patience: float = 60) -> None:
-        self.folder = Path(folder).absolute()
+        self.folder = Path(os.path.realpath(folder))  # one lock for a folder, whatever name it is given by
         self.patience = patience
         self.did = did_text(did)
 
@@ -129,7 +128,7 @@ class Deployment:
         facts = self._facts()
         given = read_folder(self.folder)
         principal, controllers = Principal.from_text(facts["id"]), facts["controllers"]
-        if given.module.startswith(_WASM):
+        if is_wasm(given.module):
             canister = Canister.from_snapshot(
                 self.folder, id=principal, controllers=controllers, did=facts.get("did") if self.did is None else self.did
             )
@@ -139,31 +138,25 @@ class Deployment:
                 begin_with(canister.memory, str(given.stable), given.stable_pages)
             canister.version, canister.certified_data = given.version, given.certified_data
         canister.time, canister.cycles, canister.env = max(canister.time, facts["time"]), facts["cycles"], dict(facts["env"])
-        if not given.module.startswith(_WASM):
-            canister.resume(given.module.decode())
+        if not is_wasm(given.module):
+            canister.resume(_saved_text(given.module, self.folder / MODULE))
         canister.logs[:] = facts["logs"]
         canister.status = facts["status"]
         return canister
 
     def _facts(self) -> dict[str, Any]:
+        path = self.folder / FACTS
         try:
-            found = json.loads((self.folder / FACTS).read_text(encoding="utf-8"))
+            found = json.loads(path.read_bytes())
         except FileNotFoundError:
-            if (self.folder / "metadata.json").is_file():
-                return {
-                    "id": str(_new_principal()),
-                    "controllers": [],
-                    "time": 0,
-                    "cycles": 10**13,
-                    "env": {},
-                    "logs": [],
-                    "status": "running",
-                }
+            if (self.folder / METADATA).is_file():
+                return _new_facts()
             raise SourceError(
                 f"{self.folder}: no canister found; create one with: stable-structures canister deploy MODULE {self.folder}"
             ) from None
-        except ValueError as error:
-            raise SourceError(f"{self.folder / FACTS}: invalid JSON: {error}") from None
+        except (ValueError, RecursionError) as error:
+            raise SourceError(f"{path}: invalid JSON: {error}; {_REPLACE}") from None
+        _check_facts(path, found)
         return dict(found)
 
     # ---- saving ----
@@ -190,6 +183,68 @@ class Deployment:
         elif canister.module_hash is not None and (text := canister.candid) is not None:
             facts["did"] = text
         write_folder(self.folder, state, {FACTS: json.dumps(facts, indent=2)})
+
+
+# ---- what canister.json says ----
+
+_REPLACE: Final = "restore the file, or remove it: then the canister has a new identity"
+_STATUSES: Final = ("running", "stopping", "stopped")
+
+
+def _new_facts() -> dict[str, Any]:
+    """Return those of a snapshot without the file."""
+    return {
+        "id": str(_new_principal()),
+        "controllers": [],
+        "time": 0,
+        "cycles": 10**13,
+        "env": {},
+        "logs": [],
+        "status": _STATUSES[0],
+    }
+
+
+def _is_principal(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and bool(Principal.from_text(value))
+    except InvalidPrincipal:
+        return False
+
+
+def _is_number(value: Any, bits: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**bits
+
+
+def _are_all(kind: Callable[[Any], bool], values: Any) -> bool:
+    return isinstance(values, list) and all(map(kind, values))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+_RULES: Final[dict[str, Callable[[Any], bool]]] = {
+    "id": _is_principal,
+    "controllers": lambda value: _are_all(_is_principal, value),
+    "time": lambda value: _is_number(value, 64),
+    "cycles": lambda value: _is_number(value, 128),
+    "env": lambda value: isinstance(value, dict) and _are_all(_is_text, list(value.values())),
+    "logs": lambda value: _are_all(_is_text, value),
+    "status": lambda value: value in _STATUSES,
+}
+
+
+def _check_facts(path: Path, found: Any) -> None:
+    """Raise `SourceError` for the first fact that is missing or is not what `save` writes."""
+    if not isinstance(found, dict):
+        raise SourceError(f"{path}: the JSON does not describe a canister; {_REPLACE}")
+    for name, fits in _RULES.items():
+        if name not in found:
+            raise SourceError(f"{path}: {name!r} is missing; {_REPLACE}")
+        if not fits(found[name]):
+            raise SourceError(f"{path}: {name!r} is {found[name]!r:.80}, which no canister has; {_REPLACE}")
+    if not isinstance(found.get("did", ""), str):
+        raise SourceError(f"{path}: 'did' is not a text; {_REPLACE}")
 
 
 # ---- the blocks of `with` ----
@@ -219,7 +274,7 @@ class _Lock:
         _wait_for(self._file, self.folder, fcntl.LOCK_SH if self.shared else fcntl.LOCK_EX, self.patience)
         if not self.shared:
             _note_writer(self._file, str(os.getpid()))
-            _remove_left(self.folder)
+            settle(self.folder)
 
     def release(self) -> None:
         """Give the lock back. Doing it twice does no harm."""
@@ -234,11 +289,6 @@ class _Lock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
-
-
-def _remove_left(folder: Path) -> None:
-    for left in folder.parent.glob(f".{folder.name}.new*"):
-        remove_folder(left)
 
 
 class _States:
@@ -317,9 +367,17 @@ def as_source(source: str | Path) -> Any:
     if not path.is_file():
         raise SourceError(f"{path}: file not found; pass a .wasm, .wasm.gz or .py file")
     if path.suffix == ".py":
-        text = path.read_text(encoding="utf-8")
+        text = decoded(path.read_bytes(), path)
         return text if "\n" in text else text + "\n"
     return path
+
+
+def _saved_text(source: bytes, path: Path) -> str:
+    """Return source as `save` writes it: in UTF-8, even if its first line names the encoding that it was in."""
+    try:
+        return source.decode()
+    except UnicodeDecodeError:
+        raise SourceError(f"{path}: this is neither a Wasm module nor Python source as it is saved here; restore the file") from None
 
 
 def _python_state(canister: Canister) -> State:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from . import inspect as inspector
 from .canister import Canister, Limits, Rejected, SourceError, Trapped, Unsupported
+from .canister.folder import check_is_new
 from .canister.message import Kind
 from .canister.source import wasm_of
 from .encodings.candid.codec import decode, encode, infer
@@ -147,11 +148,11 @@ def rehearse(  # noqa: PLR0913 - each by its name
 ) -> Rehearsal:
     r"""Upgrade the canister of a snapshot folder to another module, in this process, and report what happened.
 
-    `calls` are made afterwards, as text: `balance("ada")`. `save` is a folder for the snapshot of the result. The snapshot itself
-    is never changed. O(what the hooks do + stable memory that is not zero).
+    `calls` are made afterwards, as text: `balance("ada")`. `save` is a new folder for the snapshot of the result. The snapshot
+    itself is never changed. O(what the hooks do + stable memory that is not zero).
 
-    Raises `SourceError` for an invalid snapshot, module or call, `Unsupported` without the extra `wasm`. An upgrade that fails
-    raises nothing: the report says so.
+    Raises `SourceError` for an invalid snapshot, module or call, and if something is in the folder `save` already; `Unsupported`
+    without the extra `wasm`. An upgrade that fails raises nothing: the report says so.
 
     >>> from stable_structures.rehearsal import rehearse
     >>> found = rehearse("snapshot", "new.wasm", calls=['balance("ada")'])  # doctest: +SKIP
@@ -183,6 +184,8 @@ def rehearse_state(  # noqa: PLR0913 - each by its name
     save: str | os.PathLike[str] | None = None,
 ) -> Rehearsal:
     """Rehearse as `rehearse` does, on a canister that `open_state` makes: a new one with the same state each time it is called."""
+    if save is not None:
+        check_is_new(save)
     canister = open_state()
     wanted = [_parse_call(one) for one in calls]
     old = _interface(canister)

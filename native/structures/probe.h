@@ -58,7 +58,7 @@ static inline bool ss_probe_open(ss_probe *probe, const uint8_t *page) {
 /* With `many` lookups at once it compares with as many keys as a node can have: bit i of `less` says that key i is less,
  * the first bit that is not set is the place. A loop up to the count is shorter, but its end is guessed wrong half of the
  * time; one lookup that waits for memory has the time to guess again, many that overlap their waits have not. */
-static inline bool ss_probe_ints(ss_probe *probe, uint32_t size, uint64_t key, bool many) {
+static SS_ALWAYS_INLINE bool ss_probe_ints(ss_probe *probe, uint32_t size, uint64_t key, bool many) {
     const uint8_t *keys = probe->page + probe->keys_at;
     uint32_t less = 0, below = 0;
     if (many) {
@@ -71,17 +71,18 @@ static inline bool ss_probe_ints(ss_probe *probe, uint32_t size, uint64_t key, b
     return probe->index < probe->count && ss_get_be(keys + (size_t)probe->index * size, size) == key;
 }
 
-/* Keys of any size in the order of their bytes; the first that is not less ends the search. */
-static inline enum ss_probe_result ss_probe_bytes(const ss_space *space, ss_probe *probe, ss_span key) {
-    uint64_t at = probe->keys_at, size = space->key_size;
-    for (probe->index = 0; probe->index < probe->count; probe->index++) {
+/* Keys of any size in the order of their bytes; the first that is not less ends the search, and *index says where. */
+static inline enum ss_probe_result ss_probe_bytes(const ss_space *space, const uint8_t *page, uint64_t at, uint32_t count, ss_span key,
+                                                  uint32_t *index) {
+    uint64_t size = space->key_size;
+    for (*index = 0; *index < count; ++*index) {
         if (!space->fixed_key) {
             if (at + SIZE_FIELD > space->page_size) return SS_PROBE_HARD;
-            size = ss_get32(probe->page + at);
+            size = ss_get32(page + at);
             at += SIZE_FIELD;
         }
         if (at + size > space->page_size) return SS_PROBE_HARD;
-        int result = ss_compare_bytes(probe->page + at, size, key.at, key.size);
+        int result = ss_compare_bytes(page + at, size, key.at, key.size);
         if (result == SS_EQUAL) return SS_PROBE_FOUND;
         if (result == SS_GREATER) return SS_PROBE_ABSENT;
         at += size;
@@ -89,9 +90,17 @@ static inline enum ss_probe_result ss_probe_bytes(const ss_space *space, ss_prob
     return SS_PROBE_ABSENT;
 }
 
-static inline enum ss_probe_result ss_probe_search(const ss_space *space, ss_probe *probe, const ss_probe_key *key, bool many) {
+/* Not by way of the probe itself, which can stay in registers then. */
+static inline enum ss_probe_result ss_probe_search_bytes(const ss_space *space, ss_probe *probe, ss_span key) {
+    uint32_t index;
+    enum ss_probe_result result = ss_probe_bytes(space, probe->page, probe->keys_at, probe->count, key, &index);
+    probe->index = index;
+    return result;
+}
+
+static SS_ALWAYS_INLINE enum ss_probe_result ss_probe_search(const ss_space *space, ss_probe *probe, const ss_probe_key *key, bool many) {
     uint32_t size = space->order->int_size;
-    if (size == 0) return ss_probe_bytes(space, probe, key->span);
+    if (size == 0) return ss_probe_search_bytes(space, probe, key->span);
     if (SS_UNLIKELY(probe->keys_at + (uint64_t)SS_CAPACITY * size > space->page_size)) return SS_PROBE_HARD;
     bool found = size == 8   ? ss_probe_ints(probe, 8, key->number, many)
                  : size == 4 ? ss_probe_ints(probe, 4, key->number, many)
@@ -112,8 +121,8 @@ static inline void ss_probe_prefetch_overflow(const ss_space *space, const ss_pr
 
 /* Looks for the key in the node whose page this is. SS_PROBE_CHILD: it can only be below probe->child. `many`: this is one
  * of several lookups at once. */
-static inline enum ss_probe_result ss_probe_node(const ss_space *space, const uint8_t *page, const ss_probe_key *key, bool many,
-                                                 ss_probe *probe) {
+static SS_ALWAYS_INLINE enum ss_probe_result ss_probe_node(const ss_space *space, const uint8_t *page, const ss_probe_key *key, bool many,
+                                                           ss_probe *probe) {
     if (SS_UNLIKELY(!ss_probe_open(probe, page))) return SS_PROBE_HARD;
     ss_probe_prefetch_overflow(space, probe);
     enum ss_probe_result result = ss_probe_search(space, probe, key, many);
@@ -146,7 +155,7 @@ static inline bool ss_probe_values_at(const ss_space *space, const ss_probe *pro
 
 /* The value of entry probe->index, where it lies in the page; false if node.c must find it. Before it walks the sizes
  * of values it asks for the lines where they lie if all are as large as the first. */
-static inline bool ss_probe_value(const ss_space *space, const ss_probe *probe, ss_span *value) {
+static SS_ALWAYS_INLINE bool ss_probe_value(const ss_space *space, const ss_probe *probe, ss_span *value) {
     uint64_t at, size;
     if (!ss_probe_values_at(space, probe, &at)) return false;
     if (space->fixed_value) {

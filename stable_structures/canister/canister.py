@@ -758,9 +758,11 @@ class Canister:
     def save_snapshot(self, folder: str | os.PathLike[str]) -> None:
         """Write a snapshot as dfx downloads it; `from_snapshot` and dfx can load it. An existing one is replaced.
 
-        The folder is complete at any time: all of the old snapshot, or all of the new one. O(bytes that are not zero).
+        The folder is complete at any time: all of the old snapshot, or all of the new one. Other files in it stay. O(bytes that
+        are not zero).
 
-        Raises `Rejected` (IC0537) for an empty canister, `Unsupported` for one in Python, whose heap has no byte form.
+        Raises `Rejected` (IC0537) for an empty canister, `Unsupported` for one in Python, whose heap has no byte form, `SourceError`
+        for a folder that holds something else than a snapshot.
         """
         self._check_idle()
         if self._program is None:

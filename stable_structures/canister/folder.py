@@ -7,13 +7,20 @@
     stable_memory.bin   the stable memory; absent if it is empty
 
 Reading copies nothing: heap and stable memory read the files directly, which are never written and must not change. A folder
-is written under another name beside its target, and moved there when it is complete.
+is written under another name beside its target, and moved there when it is complete:
+
+    .NAME.new-xxxxxxxx  the new one, until it is complete
+    .NAME.old-xxxxxxxx  the old one, for a moment, where the system cannot exchange two folders
+
+Only a snapshot is replaced, and other files in its folder stay.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,7 +28,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import SourceError
-from ..memory.folders import remove_folder, sync_folder
+from ..memory.folders import inside, remove_folder, sync_folder
 from ..memory.memory import PAGE_SIZE, NativeMemory
 from .atomic import exchange_paths
 
@@ -32,6 +39,7 @@ _PROGRESS: Final = ".download_progress.json"
 _LARGEST_METADATA: Final = 64 << 20
 _STEP: Final = 1 << 20
 _KINDS: Final = ("i32", "i64", "f32", "f64", "v128")
+_OF_SNAPSHOTS: Final = {METADATA, MODULE, HEAP, STABLE, _PROGRESS, *(name for _, name in _JUNO.values())}
 
 
 @dataclass
@@ -199,13 +207,14 @@ class State:
 
 
 def write_folder(path: str | os.PathLike[str], state: State, extra: dict[str, str] | None = None) -> None:
-    """Write a folder, all or nothing; replaces an existing one. `extra` are additional text files. O(bytes that are not zero).
+    """Write a folder, all or nothing; replaces the snapshot in it. `extra` are additional text files. O(bytes that are not zero).
 
-    After a power loss there is either the old or the new one.
+    After a power loss there is either the old or the new one. Raises `SourceError` if something else than a snapshot is there.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))
+    _check_replaceable(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=f".{target.name}.new", dir=target.parent))
+    made = _beside(target, "new")
     try:
         _write(made / MODULE, len(state.module), [(0, state.module)])
         _write(made / HEAP, state.heap_size, state.heap)
@@ -216,11 +225,62 @@ def write_folder(path: str | os.PathLike[str], state: State, extra: dict[str, st
         text = json.dumps(_metadata_of(state), indent=2)
         _write(made / METADATA, len(text.encode()), [(0, text.encode())])
         made.chmod(0o755)
+        _carry_over(target, made)
         sync_folder(made)
         replace_folder(made, target)
     except BaseException:
         remove_folder(made)
         raise
+
+
+def check_is_new(path: str | os.PathLike[str]) -> None:
+    """Raise `SourceError` if a path is neither free nor an empty folder. O(1)."""
+    if os.path.lexists(path) and not (os.path.isdir(path) and not os.listdir(path)):  # noqa: PTH112, PTH208 - of any path
+        raise SourceError(f"{path}: it is there already; give a new or empty folder, or remove it")
+
+
+def _check_replaceable(target: Path) -> None:
+    if not (target / METADATA).is_file():
+        check_is_new(target)
+
+
+def _carry_over(old: Path, new: Path) -> None:
+    """Keep what somebody put beside a snapshot, such as a schema: as links, so that it is in both folders until one is removed."""
+    for entry in inside(old):
+        if entry.name not in _OF_SNAPSHOTS and not os.path.lexists(new / entry.name):
+            _link(entry, new / entry.name)
+
+
+def _link(entry: Path, new: Path) -> None:
+    if entry.is_dir() and not entry.is_symlink():
+        new.mkdir()
+        for inner in entry.iterdir():
+            _link(inner, new / inner.name)
+        return
+    try:
+        os.link(entry, new, follow_symlinks=False)
+    except OSError:  # a file system without links
+        shutil.copy2(entry, new, follow_symlinks=False)
+
+
+def _beside(target: Path, kind: str) -> Path:
+    return Path(tempfile.mkdtemp(prefix=f".{target.name}.{kind}-", dir=target.parent))
+
+
+def settle(target: Path) -> None:
+    """Remove what a killed writer left beside a folder; put the folder back if the writer had moved it away. The caller holds its lock."""
+    for old in _left(target, "old"):
+        if target.exists():
+            remove_folder(old)
+        else:
+            old.rename(target)
+    for new in _left(target, "new"):
+        remove_folder(new)
+
+
+def _left(target: Path, kind: str) -> list[Path]:
+    ours = re.compile(re.escape(f".{target.name}.{kind}-") + "[a-z0-9_]{8}")
+    return [entry for entry in inside(target.parent) if ours.fullmatch(entry.name)]
 
 
 def replace_folder(made: Path, target: Path) -> None:
@@ -236,8 +296,7 @@ def replace_folder(made: Path, target: Path) -> None:
 def exchange(one: Path, other: Path) -> None:
     """Exchange two folders in one step if the system can, otherwise in two, each of which may be the last before a crash."""
     if not exchange_paths(str(one), str(other)):
-        aside = other.with_name(other.name + ".old")
-        remove_folder(aside)
+        aside = _beside(other, "old")
         other.rename(aside)
         one.rename(other)
         aside.rename(one)

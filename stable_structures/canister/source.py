@@ -33,6 +33,19 @@ _BYTE_ORDER_MARK: Final = "\ufeff"
 _numbers: Final = itertools.count(1)
 
 
+def is_wasm(data: bytes) -> bool:
+    """Return whether bytes begin as a Wasm module does, plain or gzipped."""
+    return data.startswith((b"\0asm", b"\x1f\x8b"))
+
+
+def decoded(source: bytes, place: str | Path) -> str:
+    """Return Python source as Python decodes it: byte order mark, coding cookie, ends of lines. Raises `SourceError`."""
+    try:
+        return importlib.util.decode_source(source)
+    except (SyntaxError, ValueError, LookupError) as error:
+        raise SourceError(f"{place}: this is not Python source: {error}") from None
+
+
 def wasm_of(source: Source) -> tuple[bytes, Path | None] | None:
     """Return the bytes of a Wasm module, and its file; None for Python source. Raises `SourceError` if the file does not exist."""
     if isinstance(source, (bytes, bytearray, memoryview)):

@@ -82,7 +82,8 @@ def _settle(image: Image) -> None:
         if part is None:
             image.notes.append(f"{image.schema.path}: {entry.label}: the image has no such memory")
             continue
-        reason = _other_structure(part) or misfit(part, *entry.types)
+        types = entry.types if entry.key is not None else (None, entry.value)  # a set's only entry may look like one of a map
+        reason = _other_structure(part) or misfit(part, *types)
         if reason is None:
             continue
         if image.schema.given:

@@ -160,6 +160,8 @@ def _row_of(part: Part) -> Row:
     except Damage as damage:
         return Row(memory, comments=(f"damaged: {damage}",))
     guesses = tuple(name for name, guessed in zip(("key", "value"), sides.guessed, strict=True) if guessed)
+    if guesses and getattr(part.open(), "length", 1) == 0:
+        return Row(memory, _text(part.told.key), _text(part.told.value), comments=("empty: nobody can guess its types",))
     key, value = sides.key, None if word == "set" else sides.value
     if isinstance(key, AsSeen):
         return Row(memory, None, _text(value), guesses, (f"key = ... is not known: the keys are not ordered as {key.name}",))

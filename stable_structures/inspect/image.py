@@ -77,7 +77,9 @@ class Part:
 
     @property
     def word(self) -> str:
-        """Return the kind as people say it: a map without values is a set."""
+        """Return the kind as people say it: a map without values is a set, unless the schema says which of the two it is."""
+        if self.kind == "map" and self.told.structure in ("map", "set"):
+            return self.told.structure
         if self._word is None:
             self._word = "set" if self.kind == "map" and self._is_set() else self.kind
         return self._word
@@ -109,7 +111,8 @@ class Part:
     def types(self, types: Types) -> tuple[Codec[Any] | None, Codec[Any] | None]:
         """Return the types of keys and values: each as given, else as the schema says; None if neither does."""
         key, value = types.get(self.id, (None, None))
-        return key or self.told.key, value or self.told.value
+        told_key, told_value = self.told.types
+        return key or told_key, value or told_value
 
     def open(self, key: Codec[Any] | None = None, value: Codec[Any] | None = None) -> Reader:
         """Return a reader of the structure. Raises `Damage` if its header leads nowhere, and `Unreadable` if there is no structure."""

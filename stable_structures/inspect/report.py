@@ -319,7 +319,8 @@ def _describe_map(found: Contents, part: Part, reader: MapReader, deep: bool | N
     found.value_bound = _bound(layout.value_fixed, layout.value_max)
     found.key_order = reader.order.name if reader.order.certain else f"{reader.order.name}?"
     _describe_space(found, reader, stats)
-    if stats.value_sizes == (0, 0) or (not stats.entries and reader.is_set):
+    is_set = stats.value_sizes == (0, 0) or (not stats.entries and reader.is_set)
+    if part.told.structure == "set" or (is_set and part.told.structure != "map"):
         found.title, found.facts["set"] = "a set, or a map of units", True
 
 

@@ -23,6 +23,7 @@ from typing import Any, Final
 from ..encodings.candid.types import Type, parse_interface
 from ..errors import IncompatibleType, SourceError
 from ..storable import Codec, parse_type
+from ..storable.scalars import UNIT
 from .formats.layout import KINDS
 from .remote.names import is_remote
 from .remote.place import Place, place_of, read_beside
@@ -51,8 +52,8 @@ class MemoryType:
 
     @property
     def types(self) -> tuple[Codec[Any] | None, Codec[Any] | None]:
-        """Return the types of keys and of values or elements."""
-        return self.key, self.value
+        """Return the types of keys and of values or elements: a set has the empty value that the crate stores."""
+        return self.key, UNIT if self.structure == "set" else self.value
 
     @property
     def label(self) -> str:

@@ -17,7 +17,7 @@ def remove_folder(path: Path) -> None:
     if not path.is_dir() or path.is_symlink():
         _quietly(path.unlink)
         return
-    for inner in _inside(path):
+    for inner in inside(path):
         remove_folder(inner)
     _quietly(path.rmdir)
 
@@ -36,7 +36,8 @@ def _quietly(remove: Callable[[], None]) -> None:
         remove()
 
 
-def _inside(folder: Path) -> list[Path]:
+def inside(folder: Path) -> list[Path]:
+    """Return what is in a folder; nothing where the system does not let us look. O(names)."""
     with suppress(OSError):
         return list(folder.iterdir())
     return []

@@ -22,6 +22,7 @@ from ..canister.execution import INSTALLS
 from ..canister.folder import STABLE
 from ..canister.message import Kind
 from ..canister.program import Program as PythonProgram
+from ..canister.source import decoded, is_wasm
 from ..canister.wasm.program import WasmProgram, read_code
 from ..deployment import Deployment
 from ..encodings.candid.codec import CandidError
@@ -383,15 +384,12 @@ def _init_argument(given: Any, module: Module) -> Any:
 
 
 def _module_of(name: str, data: bytes, did: str | None) -> Module:
-    if data.startswith((b"\0asm", b"\x1f\x8b")):
+    if is_wasm(data):
         interface = read_code(data, did).interface()
         return Module(name, data, data, () if interface is None else interface.init)
     if not name.endswith(".py"):
         raise SourceError(f"{name}: this is neither a Wasm module (.wasm, .wasm.gz) nor Python source (.py)")
-    try:
-        return Module(name, data, data.decode() + "\n", ())
-    except UnicodeDecodeError:
-        raise SourceError(f"{name}: this Python source is not UTF-8") from None
+    return Module(name, data, decoded(data, name) + "\n", ())
 
 
 # ---- what came of it ----

@@ -20,6 +20,7 @@ from ..installed import Program as Installed
 from ..message import CallContext, Kind, Message, Reply
 from ..modules import one_at_a_time
 from ..program import program_numbers
+from ..source import is_wasm
 from . import service
 from .binary import Module, read_module
 from .engine import Compiled, Instance, MachineTrap, compile_module, heap_for, new_heap
@@ -356,6 +357,10 @@ class WasmProgram:
 
 def program_of_folder(canister: Canister, folder: Folder, did: Any = None) -> WasmProgram:
     """Return the program of a snapshot. Raises `SourceError` if module and metadata do not match."""
+    if not is_wasm(folder.module):
+        raise SourceError(
+            f"{folder.path}: its module is not Wasm; a canister in Python is upgraded with: stable-structures canister upgrade"
+        )
     made = WasmProgram(canister, read_code(folder.module, did))
     module = made.code.module
     if module.has_memory and folder.heap_size < module.minimum * 65536:
