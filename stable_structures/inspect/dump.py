@@ -28,9 +28,8 @@ from .missing import require_part
 from .report import readings
 from .source import BLOCK, Unreadable
 from .values import RAW, Reading, from_text, unhex
-from .writing import NewFile
+from .writing import OUTPUTS, NewFile
 
-OUTPUTS: Final = ("jsonl", "csv", "cbor", "parquet")
 """What `dump` writes."""
 
 Note = Callable[[Damage], None]

@@ -14,9 +14,7 @@ data = 2                     of a log: the memory with its data, if it is not th
 
 from __future__ import annotations
 
-import difflib
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,12 +24,12 @@ from ..encodings.candid.types import Type, parse_interface
 from ..errors import IncompatibleType, SourceError
 from ..storable import Codec, parse_type
 from ..storable.scalars import UNIT
+from .formats.layout import KINDS
 from .remote.names import is_remote
 from .remote.place import Place, place_of, read_beside
 from .source import Unreadable
 
 SCHEMA: Final = "memories.toml"
-STRUCTURES: Final = ("map", "set", "vec", "heap", "log", "cell")
 LARGEST_ID: Final = 254
 _LONG: Final = 10
 _LARGEST: Final = 4 << 20
@@ -119,6 +117,8 @@ def read_schema(path: str | Place, *, given: bool = True, did: str | Place | Non
 
     Raises `Unreadable`, with the file, the key and what to do, for a file that is not one.
     """
+    import tomllib  # noqa: PLC0415 - few images have a schema, and all start quicker without
+
     path = place_of(path)
     try:
         if path.stat().st_size > _LARGEST:
@@ -178,6 +178,8 @@ class _Reader:
         return Schema({memory.id: memory for memory in memories}, self.did, words, self.path, given)
 
     def _require_known(self, table: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
+        import difflib  # noqa: PLC0415 - as above
+
         for key in table:
             if key not in known:
                 near = difflib.get_close_matches(key, known, 1)
@@ -211,8 +213,8 @@ class _Reader:
             if not isinstance(table.get(key, ""), str):
                 raise self.wrong(f"{where}.{key}", f"expected a text in quotes, got {table[key]!r}")
         structure, name, data = table.get("structure"), table.get("name"), table.get("data")
-        if structure is not None and structure not in STRUCTURES:
-            raise self.wrong(f"{where}.structure", f"{structure!r} is not a structure; write one of {', '.join(STRUCTURES)}")
+        if structure is not None and structure not in KINDS:
+            raise self.wrong(f"{where}.structure", f"{structure!r} is not a structure; write one of {', '.join(KINDS)}")
         if name is not None and not _NAME.fullmatch(name):
             raise self.wrong(f"{where}.name", f"{name!r} cannot be a name; write 1 to 200 printable letters")
         if data is not None and (not isinstance(data, int) or isinstance(data, bool) or not 0 <= data <= LARGEST_ID):

@@ -34,11 +34,12 @@ from stable_structures import (
 from stable_structures.encodings.json_form import to_json
 from stable_structures.errors import IncompatibleType
 from stable_structures.inspect import Unreadable, open_image
-from stable_structures.inspect.dump import OUTPUTS, table, write
+from stable_structures.inspect.dump import table, write
 from stable_structures.inspect.encoding import Encoded
 from stable_structures.inspect.formats.layout import Damage
 from stable_structures.inspect.rewrite.rewrite import load
 from stable_structures.inspect.values import from_json, from_text
+from stable_structures.inspect.writing import OUTPUTS
 from stable_structures.storable import Codec, OptionCodec, Record, ReverseCodec, Tuple2Codec, Tuple3Codec, parse_type
 from stable_structures.storable.cbor import CborCodec
 from stable_structures.storable.moments import DateCodec, DatetimeCodec, DecimalCodec, UuidCodec

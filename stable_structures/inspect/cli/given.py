@@ -9,17 +9,11 @@ from typing import Any
 
 from ...errors import IncompatibleType, StableError
 from ...storable import Codec
-from ..fit import open_image, require_all_fit
-from ..image import Image, SchemaFiles, Types, names_of
+from ..image import SchemaFiles, names_of
 from ..remote.place import Place, place_of
 from ..schema import NO_SCHEMA, MemoryType, Schema, find_schema, interface_types, read_schema, type_of
 from ..source import Unreadable
 from ..values import named
-
-
-def id_or_name(text: str) -> int | str:
-    """Return the id of a memory, or its name in the schema."""
-    return int(text) if text.isascii() and text.isdecimal() else text
 
 
 def type_option(text: str) -> Codec[Any] | str:
@@ -75,31 +69,11 @@ def new_memory(arguments: argparse.Namespace) -> MemoryType:
         raise Unreadable(f"memory {memory!r} not found; give its id, or --schema with a file that names it") from None
 
 
-def types_of_new(arguments: argparse.Namespace, memory: MemoryType) -> tuple[Codec[Any] | None, Codec[Any] | None]:
+def types_of_new(arguments: argparse.Namespace, made: MemoryType) -> tuple[Codec[Any] | None, Codec[Any] | None]:
     """Return the types of keys and of values of the memory that is to be made, with the names that `dump` writes."""
     schema = _schema(arguments, arguments.into)
     if schema.did is None and arguments.did is not None:
         schema = Schema(did=place_of(arguments.did))
     names = names_of(schema, None, arguments.words)
-    sides = arguments.key_type or memory.key, arguments.value_type or memory.value
+    sides = arguments.key_type or made.key, arguments.value_type or made.value
     return tuple(None if one is None else named(one, names) for one in sides)  # type: ignore[return-value] # two
-
-
-def types_by_id(arguments: argparse.Namespace) -> Types:
-    """Return the given types, by the id of the memory, for verbs that open the image themselves."""
-    types = arguments.key_type, arguments.value_type
-    memory = arguments.memory
-    if isinstance(memory, str):
-        with open_image(arguments.file, files=files_of(arguments)) as image:
-            memory = image.part(memory).id
-    return {} if types == (None, None) else {memory: types}
-
-
-def given_types(arguments: argparse.Namespace, image: Image) -> Types:
-    """Return the given types, by memory. Raises `Misfit` if they are not those of the memory, unless the options say to keep going."""
-    if arguments.key_type is None and arguments.value_type is None:
-        return {}
-    types: Types = {image.part(arguments.memory).id: (arguments.key_type, arguments.value_type)}
-    if not getattr(arguments, "keep_going", False):
-        require_all_fit(image, types)
-    return types

@@ -35,6 +35,9 @@ MAGICS: Final[dict[bytes, str]] = {
 }
 """First three bytes of each structure, and the word for it."""
 
+KINDS: Final = ("map", "set", "vec", "heap", "log", "cell")
+"""What a schema and the command line call the structures."""
+
 BEGINS: Final[dict[str, bytes]] = {kind: magic + b"\x01" for magic, kind in MAGICS.items()}
 """First four bytes of each structure with layout version 1."""
 
