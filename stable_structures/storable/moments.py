@@ -20,6 +20,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
+from ..errors import BoundExceeded
 from .base import Codec, Data
 from .bound import Bounded, Unbounded
 from .order import OrderKind, leaf
@@ -50,8 +51,10 @@ class DatetimeCodec(Codec[dt.datetime]):
     def encode(self, value: Any) -> bytes:
         if not isinstance(value, dt.datetime) or value.utcoffset() is None:
             self._wrong_type(value, "a datetime with a time zone; set its tzinfo, as in datetime.now(UTC)")
-        number: int = (value - _EPOCH) // _MICROSECOND + _BIAS_64
-        return number.to_bytes(8, "big")
+        number: int = (value - _EPOCH) // _MICROSECOND
+        if not _FIRST <= number <= _LAST:
+            raise BoundExceeded(f"datetime cannot hold {value}: in UTC it is not in the years 1 to 9999; move it by its offset first")
+        return (number + _BIAS_64).to_bytes(8, "big")
 
     def decode(self, data: Data) -> dt.datetime:
         number = int.from_bytes(data, "big") - _BIAS_64

@@ -256,6 +256,46 @@ def test_load_and_import_know_the_schema_of_the_image_that_they_go_into(image, t
     assert verb("import", part, "--memory", "all", "--into", image, "-o", tmp_path / "none.bin")[0] == 2
 
 
+@pytest.mark.parametrize(("structure", "kind"), [("set", StableBTreeSet), ("map", StableBTreeMap)])
+@pytest.mark.parametrize("keys", [[], [principal(1)], [Principal(b"\1")], [principal(i) for i in range(20)]], ids=len)
+def test_the_schema_says_whether_it_is_a_set_or_a_map_of_units(tmp_path, structure, kind, keys):
+    """In an image both look the same, and an empty one or a single entry like a map of something else."""
+    memory = StableMemory()
+    StableBTreeSet[Principal](memory).update(keys)
+    image, schema = tmp_path / "x.bin", tmp_path / "memories.toml"
+    image.write_bytes(memory.read(0, memory.nbytes))
+    schema.write_text(f'[image]\nstructure = "{structure}"\nkey = "principal"\n')
+    with open_structures(image) as opened:
+        assert isinstance(opened[None], kind)
+        assert opened.types().structure == structure
+        assert list(opened[None]) == keys
+    found = json.loads(verb("inspect", image, "--json")[1])["memories"][0]
+    assert bool(found["facts"].get("set")) == (structure == "set")
+    assert verb("check", image)[0] == 0
+
+
+def test_a_map_with_values_is_not_a_set(image, tmp_path):
+    schema = tmp_path / "wrong.toml"
+    schema.write_text('[memories.0]\nstructure = "set"\nkey = "principal"')
+    code, _, error = verb("check", image, "--schema", schema)
+    assert (code, "it does not fit" in error) == (2, True)
+
+
+def test_the_first_schema_says_nothing_of_the_types_of_what_is_empty(tmp_path):
+    memory = StableMemory()
+    manager = MemoryManager(memory, bucket_pages=1)
+    StableBTreeMap[u64, str](manager.get(0))
+    StableBTreeSet[str](manager.get(1))
+    StableLog[str](manager.get(2), manager.get(3))
+    with open_image(memory.read(0, memory.nbytes)) as found:
+        text = first_schema(found)
+    assert text.count("empty: nobody can guess its types") == 3
+    assert "a guess" not in text.replace("marked as guesses", "")
+    path = tmp_path / "memories.toml"
+    path.write_text(text)
+    assert set(read_schema(path).memories) == {0, 1, 2, 3}
+
+
 def test_the_first_schema_is_read_back_and_fits(image, tmp_path):
     with open_image(image) as found:
         text = first_schema(found)
@@ -263,7 +303,7 @@ def test_the_first_schema_is_read_back_and_fits(image, tmp_path):
     path = tmp_path / "first.toml"
     path.write_text(text)
     with open_image(image, files=SchemaFiles(path)) as found:
-        assert [part.told.structure for part in found.parts.values()] == ["map", "vec", "log", None, "set", "cell", "heap", "map"]
+        assert [part.given.structure for part in found.parts.values()] == ["map", "vec", "log", None, "set", "cell", "heap", "map"]
         assert not found.notes
     assert verb("inspect", image, "--write-schema", tmp_path / "again.toml")[0] == 0
     assert (tmp_path / "again.toml").read_text() == text

@@ -7,10 +7,10 @@ import uuid
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stable_structures import BoundExceeded, CorruptMemory, IncompatibleType, StableBTreeMap, StableMemory, codec, u64
+from stable_structures import BoundExceeded, CorruptMemory, IncompatibleType, StableBTreeMap, StableBTreeSet, StableMemory, codec, u64
 from stable_structures.storable import parse_type
 
 MOMENTS = st.datetimes(timezones=st.timezones() | st.just(dt.UTC), allow_imaginary=False).filter(lambda value: 2 < value.year < 9998)
@@ -92,3 +92,29 @@ def test_what_has_no_order_or_another_type_is_refused(tp, value):
 def test_their_names_are_types_as_text(name):
     assert parse_type(name).name == name
     assert parse_type(f"option<{name.lower()}>").name == f"{name} | None"
+
+
+ZONES = st.builds(lambda minutes: dt.timezone(dt.timedelta(minutes=minutes)), st.integers(-1439, 1439))
+EDGES = [dt.datetime.min, dt.datetime.min + dt.timedelta(hours=5), dt.datetime.max - dt.timedelta(hours=5), dt.datetime.max]  # noqa: DTZ901
+
+
+@settings(deadline=None)
+@given(st.datetimes(timezones=ZONES) | st.builds(lambda moment, zone: moment.replace(tzinfo=zone), st.sampled_from(EDGES), ZONES))
+def test_a_moment_that_is_stored_can_be_read(moment):
+    """In UTC it may be in the year 0 or 10,000, which no datetime is: then it is refused, not written."""
+    there = StableBTreeSet[dt.datetime](StableMemory())
+    if _is_in_range(moment):
+        there.add(moment)
+        assert list(there) == [moment]
+        return
+    with pytest.raises(BoundExceeded, match="in UTC"):
+        there.add(moment)
+    assert not there
+
+
+def _is_in_range(moment):
+    try:
+        moment.astimezone(dt.UTC)
+    except OverflowError:
+        return False
+    return True
