@@ -54,9 +54,10 @@ def in_u(self: Any, key: Any) -> bool:
 
 
 def get_uu(self: Any, key: Any, default: Any = None) -> Any:
-    number = key if type(key) is int else self._key.whole(key)
+    if type(key) is not int:
+        key = self._key.whole(key)
     try:
-        found: int = _get_u64_u64(self._handle, number)
+        found: int = _get_u64_u64(self._handle, key)
     except OverflowError:
         self._key.refuse(key)
     if found < ASK:
@@ -66,10 +67,19 @@ def get_uu(self: Any, key: Any, default: Any = None) -> Any:
     return self._result_number("get")
 
 
-def getitem_uu(self: Any, key: Any) -> Any:
-    number = key if type(key) is int else self._key.whole(key)
+def _getitem_whole(self: Any, key: Any) -> Any:
+    number = self._key.whole(key)
     try:
-        found: int = _get_u64_u64(self._handle, number)
+        return getitem_uu(self, number)
+    except KeyError:
+        raise KeyError(key) from None  # as it was given
+
+
+def getitem_uu(self: Any, key: Any) -> Any:
+    if type(key) is not int:
+        return _getitem_whole(self, key)
+    try:
+        found: int = _get_u64_u64(self._handle, key)
     except OverflowError:
         self._key.refuse(key)
     if found < ASK:
@@ -80,10 +90,12 @@ def getitem_uu(self: Any, key: Any) -> Any:
 
 
 def insert_uu(self: Any, key: Any, value: Any) -> Any:
-    number = key if type(key) is int else self._key.whole(key)
-    number_value = value if type(value) is int else self._value.whole(value)
+    if type(key) is not int:
+        key = self._key.whole(key)
+    if type(value) is not int:
+        value = self._value.whole(value)
     try:
-        old: int = _insert_u64_u64(self._handle, number, number_value)
+        old: int = _insert_u64_u64(self._handle, key, value)
     except OverflowError:
         refuse_either(self, key, value)
     if old < ASK:
@@ -94,10 +106,12 @@ def insert_uu(self: Any, key: Any, value: Any) -> Any:
 
 
 def setitem_uu(self: Any, key: Any, value: Any) -> None:
-    number = key if type(key) is int else self._key.whole(key)
-    number_value = value if type(value) is int else self._value.whole(value)
+    if type(key) is not int:
+        key = self._key.whole(key)
+    if type(value) is not int:
+        value = self._value.whole(value)
     try:
-        status: int = _set_u64_u64(self._handle, number, number_value)
+        status: int = _set_u64_u64(self._handle, key, value)
     except OverflowError:
         refuse_either(self, key, value)
     if status < 0:
@@ -186,9 +200,10 @@ def getitem_eu(self: Any, key: Any) -> Any:
 def insert_eu(self: Any, key: Any, value: Any) -> Any:
     encode = self._encode_key
     data = encode(key)
-    number_value = value if type(value) is int else self._value.whole(value)
+    if type(value) is not int:
+        value = self._value.whole(value)
     try:
-        old: int = _insert_bytes_u64(self._handle, data, len(data), number_value)
+        old: int = _insert_bytes_u64(self._handle, data, len(data), value)
     except OverflowError:
         self._value.refuse(value)
     if old < ASK:
@@ -201,9 +216,10 @@ def insert_eu(self: Any, key: Any, value: Any) -> Any:
 def setitem_eu(self: Any, key: Any, value: Any) -> None:
     encode = self._encode_key
     data = encode(key)
-    number_value = value if type(value) is int else self._value.whole(value)
+    if type(value) is not int:
+        value = self._value.whole(value)
     try:
-        status: int = _set_bytes_u64(self._handle, data, len(data), number_value)
+        status: int = _set_bytes_u64(self._handle, data, len(data), value)
     except OverflowError:
         self._value.refuse(value)
     if status < 0:
