@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         raise SystemExit(settled(SOUND)) from None
     except OSError as error:
-        raise SystemExit(settled(complain(f"cannot write the output: {error.strerror or error}"), told=True)) from None
+        raise SystemExit(settled(complain(f"cannot write the output: {error.strerror or error}"), reported=True)) from None
     return int(given.run(given))
 
 

@@ -299,8 +299,8 @@ static void draw_node(ss_map_survey *s) {
     draw(s, s->fills, node->address, share(left, page));
     left -= left < page ? left : page;
     for (uint64_t i = 0; i < node->page_count; i++) {
-        uint64_t used = left < page - OVERFLOW_HEADER ? left : page - OVERFLOW_HEADER;
-        draw(s, s->fills, ss_seen_page(node, i), share(used + OVERFLOW_HEADER, page));
+        uint64_t used = left < page - SS_OVERFLOW_HEADER ? left : page - SS_OVERFLOW_HEADER;
+        draw(s, s->fills, ss_seen_page(node, i), share(used + SS_OVERFLOW_HEADER, page));
         left -= used;
     }
 }

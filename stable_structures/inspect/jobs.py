@@ -196,7 +196,7 @@ def _end_with(parent: int) -> None:
 def _result(task: Task[Any]) -> bytes:
     try:
         return pickle.dumps((task.run(_no_progress),))
-    except BaseException:  # noqa: BLE001 - the verb runs it again, and raises it where it can be told
+    except BaseException:  # noqa: BLE001 - the verb runs it again, and raises it where it can be reported
         return pickle.dumps(None)
 
 

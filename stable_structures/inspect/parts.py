@@ -105,7 +105,7 @@ class _Writer:
                 self.note(damage)
 
     def _task(self, image: Image, part: Part, canister: str) -> Callable[[Progress], tuple[dict[str, Any], list[Damage]]]:
-        memory = part.told.name or ("image" if part.id is None else str(part.id))
+        memory = part.given.name or ("image" if part.id is None else str(part.id))
         file = self._file(f"{_ODD.sub('_', canister)}-{_ODD.sub('_', memory)}")
         return lambda _: self._part(image, part, canister, memory, file)
 

@@ -106,8 +106,8 @@ def _dump_database(arguments: argparse.Namespace) -> int:
         note = gone.append if arguments.keep_going else None
         if code != SOUND:
             return complain("nothing was written; --keep-going goes on without the rest", code)
-        told = given_types(arguments, image)
-        made = sqlite.write_database(image, arguments.out, told, memory=part.id if part else None, only=only, note=note, raw=arguments.raw)
+        types = given_types(arguments, image)
+        made = sqlite.write_database(image, arguments.out, types, memory=part.id if part else None, only=only, note=note, raw=arguments.raw)
     for damage in gone[:MOST_SAID]:
         complain(f"passed over: {damage}")
     for name, count in made.items():

@@ -20,7 +20,7 @@ from ..source import Unreadable
 from ..values import Reading
 from ..writing import is_stream
 from . import show
-from .given import files_of, told_of_new, types_of_new
+from .given import files_of, new_memory, types_of_new
 from .guard import DAMAGED, SOUND
 from .opened import given_types, keep_only, opened, print_json, say_folder, summary, types_by_id, whole
 from .text import Printer, ProgressBar, human
@@ -30,16 +30,16 @@ def load_dump(arguments: argparse.Namespace) -> int:
     """Run `load`."""
     if arguments.is_alone:
         parquet.be_lean()
-    told = told_of_new(arguments)
-    key, value = types_of_new(arguments, told)
+    made = new_memory(arguments)
+    key, value = types_of_new(arguments, made)
     with ProgressBar() as bar:
         count = load(
             arguments.dump,
             arguments.out,
-            structure=arguments.structure or told.structure or "map",
+            structure=arguments.structure or made.structure or "map",
             key=key,
             value=value,
-            memory=told.id,
+            memory=made.id,
             bucket_pages=arguments.bucket_pages,
             form=arguments.format,
             into=arguments.into,
@@ -52,7 +52,7 @@ def load_dump(arguments: argparse.Namespace) -> int:
 
 def import_memory(arguments: argparse.Namespace) -> int:
     """Run `import`."""
-    memory = told_of_new(arguments).id
+    memory = new_memory(arguments).id
     if memory is None:
         raise Unreadable(f"memory {arguments.memory!r} is the whole image in the schema; give the id of a virtual memory")
     with ProgressBar() as bar:

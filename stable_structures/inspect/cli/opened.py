@@ -44,22 +44,22 @@ def each(arguments: argparse.Namespace, one: Callable[[argparse.Namespace, bool]
 
 def types_by_id(arguments: argparse.Namespace) -> Types:
     """Return the given types, by the id of the memory, for verbs that open the image themselves."""
-    told = arguments.key_type, arguments.value_type
+    types = arguments.key_type, arguments.value_type
     memory = arguments.memory
     if isinstance(memory, str):
         with open_image(arguments.file, files=files_of(arguments)) as image:
             memory = image.part(memory).id
-    return {} if told == (None, None) else {memory: told}
+    return {} if types == (None, None) else {memory: types}
 
 
 def given_types(arguments: argparse.Namespace, image: Image) -> Types:
     """Return the given types, by memory. Raises `Misfit` if they are not those of the memory, unless the options say to keep going."""
     if arguments.key_type is None and arguments.value_type is None:
         return {}
-    told: Types = {image.part(arguments.memory).id: (arguments.key_type, arguments.value_type)}
+    types: Types = {image.part(arguments.memory).id: (arguments.key_type, arguments.value_type)}
     if not getattr(arguments, "keep_going", False):
-        require_all_fit(image, told)
-    return told
+        require_all_fit(image, types)
+    return types
 
 
 @contextmanager

@@ -111,7 +111,7 @@ class MapSurvey:
         self.stats = MapStats()
         self.sound = True
         self.left_out = 0
-        """Broken rules beyond those that were told."""
+        """Broken rules beyond those that were reported."""
         self._memory = reader.source.memory()
         self._group = group
         self._disorder: list[Damage] = []
