@@ -216,7 +216,7 @@ def _message(status: int, operation: str, hints: Mapping[int, str] = _HINTS) -> 
         facts = [f"held by {_thread_name(held_by)}"] if held_by else []
         facts += [f"at byte {failure.address:#x}"] if not held_by and (failure.address or status == lib.SS_CORRUPT) else []
         if status == lib.SS_OUT_OF_MEMORY and 0 < failure.number < _ERRNOS and not failure.limit:
-            facts.append(os.strerror(failure.number))  # a full disk (ss_vfs_failure)
+            facts.append(os.strerror(failure.number))  # a full disk (ss_fail_errno)
         elif failure.number or failure.limit:
             facts.append(f"{failure.number} against {failure.limit}")
         text += ": " + ", ".join(facts) if facts else ""
@@ -1070,7 +1070,7 @@ class MapSurvey:
         self.status = lib.ss_map_survey_new(memory, frame, terms, count, limit, room, out)
         self._survey = ffi.gc(out[0], lib.ss_map_survey_free)
         self._unseen = unseen(self._survey)
-        self._told = 0
+        self._reported = 0
         self.columns: tuple[npt.NDArray[np.uint8], ...] = ()
 
     def draw(self, chunks: int) -> None:
@@ -1099,8 +1099,8 @@ class MapSurvey:
     def new_notes(self) -> list[Note]:
         """Those that were added since the last time."""
         notes = lib.ss_map_survey_notes(self._survey)
-        found = _notes(notes, self._told)
-        self._told += len(found)
+        found = _notes(notes, self._reported)
+        self._reported += len(found)
         return found
 
     def left_out(self) -> int:
@@ -1197,7 +1197,7 @@ class Entries:
         self._unseen = unseen(self._entries)
         self._batch = ffi.new("ss_entries_batch *")
         self._keys_only = keys_only
-        self._told = 0
+        self._reported = 0
 
     def next(self, nbytes: int) -> Batch | None:
         """Return a copy of the next one; None at the end, or if `status` is an error."""
@@ -1213,8 +1213,8 @@ class Entries:
 
     def new_notes(self) -> list[Note]:
         """Return what could not be read since the last call."""
-        found = _notes(lib.ss_entries_notes(self._entries), self._told)
-        self._told += len(found)
+        found = _notes(lib.ss_entries_notes(self._entries), self._reported)
+        self._reported += len(found)
         return found
 
 

@@ -47,11 +47,11 @@ static inline void ss_probe_prefetch(const uint8_t *page) {
 
 static inline bool ss_probe_open(ss_probe *probe, const uint8_t *page) {
     uint64_t head = ss_get64(page);
-    uint32_t type = (uint32_t)(head >> (8 * NODE_TYPE_AT) & 0xFF);
+    uint32_t type = (uint32_t)(head >> (8 * SS_NODE_TYPE_AT) & 0xFF);
     probe->page = page;
-    probe->count = (uint32_t)(head >> (8 * NODE_COUNT_AT) & 0xFFFF);
+    probe->count = (uint32_t)(head >> (8 * SS_NODE_COUNT_AT) & 0xFFFF);
     probe->leaf = type == 0;
-    probe->keys_at = NODE_HEADER + (type == 0 ? 0 : (uint64_t)CHILD_SIZE * (probe->count + 1));
+    probe->keys_at = SS_NODE_HEADER + (type == 0 ? 0 : (uint64_t)SS_CHILD_SIZE * (probe->count + 1));
     return (uint32_t)head == SS_PROBE_MAGIC && type <= 1 && probe->count - 1 < SS_CAPACITY;
 }
 
@@ -77,9 +77,9 @@ static inline enum ss_probe_result ss_probe_bytes(const ss_space *space, const u
     uint64_t size = space->key_size;
     for (*index = 0; *index < count; ++*index) {
         if (!space->fixed_key) {
-            if (at + SIZE_FIELD > space->page_size) return SS_PROBE_HARD;
+            if (at + SS_SIZE_FIELD > space->page_size) return SS_PROBE_HARD;
             size = ss_get32(page + at);
-            at += SIZE_FIELD;
+            at += SS_SIZE_FIELD;
         }
         if (at + size > space->page_size) return SS_PROBE_HARD;
         int result = ss_compare_bytes(page + at, size, key.at, key.size);
@@ -111,7 +111,7 @@ static SS_ALWAYS_INLINE enum ss_probe_result ss_probe_search(const ss_space *spa
 /* The values at the end of a long leaf lie in its overflow page: asks for that while the keys are searched. */
 static inline void ss_probe_prefetch_overflow(const ss_space *space, const ss_probe *probe) {
     if (!probe->leaf) return;
-    uint64_t overflow = ss_get64(probe->page + NODE_OVERFLOW_AT);
+    uint64_t overflow = ss_get64(probe->page + SS_NODE_OVERFLOW_AT);
     if (SS_LIKELY(overflow == SS_NULL)) return;
     const uint8_t *page = ss_probe_page(space, overflow);
     for (uint64_t at = 0; page != NULL && at < space->page_size && at < 16 * SS_PROBE_LINE; at += SS_PROBE_LINE) {
@@ -127,13 +127,13 @@ static SS_ALWAYS_INLINE enum ss_probe_result ss_probe_node(const ss_space *space
     ss_probe_prefetch_overflow(space, probe);
     enum ss_probe_result result = ss_probe_search(space, probe, key, many);
     if (result != SS_PROBE_ABSENT || probe->leaf) return result;
-    probe->child = ss_get64(page + NODE_HEADER + (size_t)probe->index * CHILD_SIZE);
+    probe->child = ss_get64(page + SS_NODE_HEADER + (size_t)probe->index * SS_CHILD_SIZE);
     return SS_PROBE_CHILD;
 }
 
 /* The size field at `at`, where it lies in the page. */
 static inline bool ss_probe_size(const ss_space *space, const ss_probe *probe, uint64_t at, uint64_t *size) {
-    if (SS_UNLIKELY(at > space->page_size - SIZE_FIELD)) return false;
+    if (SS_UNLIKELY(at > space->page_size - SS_SIZE_FIELD)) return false;
     *size = ss_get32(probe->page + at);
     return true;
 }
@@ -148,7 +148,7 @@ static inline bool ss_probe_values_at(const ss_space *space, const ss_probe *pro
     for (uint32_t i = 0; i < probe->count; i++) {
         uint64_t size;
         if (!ss_probe_size(space, probe, *at, &size)) return false;
-        *at += SIZE_FIELD + size;
+        *at += SS_SIZE_FIELD + size;
     }
     return true;
 }
@@ -159,21 +159,21 @@ static SS_ALWAYS_INLINE bool ss_probe_value(const ss_space *space, const ss_prob
     uint64_t at, size;
     if (!ss_probe_values_at(space, probe, &at)) return false;
     if (space->fixed_value) {
-        at += probe->index * (SIZE_FIELD + (uint64_t)space->value_size);
+        at += probe->index * (SS_SIZE_FIELD + (uint64_t)space->value_size);
         if (!ss_probe_size(space, probe, at, &size) || size != space->value_size) return false;
     } else {
         if (!ss_probe_size(space, probe, at, &size)) return false;
         for (uint64_t i = 1, next = at; i <= probe->index && next < space->page_size; i++) {
-            next += SIZE_FIELD + size;
+            next += SS_SIZE_FIELD + size;
             __builtin_prefetch(probe->page + (next < space->page_size ? next : at));
         }
         for (uint32_t i = 0; i < probe->index; i++) {
-            at += SIZE_FIELD + size;
+            at += SS_SIZE_FIELD + size;
             if (!ss_probe_size(space, probe, at, &size)) return false;
         }
     }
-    *value = (ss_span){probe->page + at + SIZE_FIELD, size};
-    return at + SIZE_FIELD + size <= space->page_size;
+    *value = (ss_span){probe->page + at + SS_SIZE_FIELD, size};
+    return at + SS_SIZE_FIELD + size <= space->page_size;
 }
 
 /* Whether probes can serve a map with this order at all. */

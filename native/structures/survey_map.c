@@ -257,8 +257,8 @@ static void draw_node(ss_map_survey *s) {
     s->fills[index] = share(left, page);
     left -= left < page ? left : page;
     for (uint64_t i = 0; i < node->page_count; i++) {
-        uint64_t used = left < page - OVERFLOW_HEADER ? left : page - OVERFLOW_HEADER;
-        s->fills[number_of(s, ss_seen_page(node, i))] = share(used + OVERFLOW_HEADER, page);
+        uint64_t used = left < page - SS_OVERFLOW_HEADER ? left : page - SS_OVERFLOW_HEADER;
+        s->fills[number_of(s, ss_seen_page(node, i))] = share(used + SS_OVERFLOW_HEADER, page);
         left -= used;
     }
 }

@@ -724,7 +724,7 @@ def cell_get(self: Any) -> Any:
     if number < self._limit:
         return number
     # Bytes that are not such a number: the type says so.
-    return number - self._bias if number < ASK else self._told()
+    return number - self._bias if number < ASK else self._get_or_raise()
 
 
 def cell_set(self: Any, value: Any) -> Any:

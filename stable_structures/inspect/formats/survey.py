@@ -17,6 +17,7 @@ import numpy.typing as npt
 from ... import _native as native
 from ...storable import Codec
 from ...storable.order import OrderKind
+from ..allowance import share
 from ..encoding import encoding_in_core, require
 from ..source import Progress, no_progress
 from .inference import ORDERS, InferredOrder
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from .maps import MapReader
 
 _core: Final = native.call
-_ROOM: Final = 104 << 20
-"""Bytes for nodes that are to be read, where a tree is larger than the cache: those of a map of 700 MiB at once."""
 _STEP: Final = 1 << 14
 _BATCH: Final = 4 << 20
 _CHUNKS_AT_ONCE: Final = 1 << 20
@@ -111,7 +110,7 @@ class MapSurvey:
         self.stats = MapStats()
         self.sound = True
         self.left_out = 0
-        """Broken rules beyond those that were told."""
+        """Broken rules beyond those that were reported."""
         self._memory = reader.source.memory()
         self._draws = draw
         self._disorder: list[Damage] = []
@@ -154,7 +153,7 @@ class MapSurvey:
         reader = self.reader
         reader.source.bring(reader.least_bytes())
         codec = reader.key if order == _core.SS_SEEN_TERMS else None
-        room = _ROOM if reader.source.nbytes > self._memory_is_cheap() else 0
+        room = share().slices if reader.source.nbytes > reader.source.cheap_bytes else 0
         walk = native.MapSurvey(self._memory._handle, frame_of(reader, order), codec, LIMIT, room)
         self._require(walk.status)
         if self._draws and not silent:
@@ -167,9 +166,6 @@ class MapSurvey:
         if not silent:
             self._tell(walk)
         return walk
-
-    def _memory_is_cheap(self) -> int:
-        return self.reader.source.cheap_bytes
 
     def _require(self, status: int) -> None:
         if status < 0:

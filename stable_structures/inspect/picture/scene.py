@@ -142,7 +142,7 @@ class MemoryScene:
     nodes_by_depth: list[int] = field(default_factory=list)
     fills: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    told: str | None = None
+    given: str | None = None
     """Its name in the schema."""
     length: int | None = None
     use: Use = field(default_factory=lambda: Use(0, 0, 0))
@@ -279,7 +279,7 @@ def _memory_dict(one: MemoryScene) -> dict[str, Any]:
         for name in ("id", "kind", "title", "nbytes", "header", "live", "slot", "stride", "group", "labels", "ends")
     }
     more = {"nodesByDepth": one.nodes_by_depth, "fills": one.fills, "notes": one.notes, "name": one.name}
-    more |= {"told": one.told, "length": one.length, "use": asdict(one.use)}
+    more |= {"given": one.given, "length": one.length, "use": asdict(one.use)}
     return plain | more | {name: _base64(getattr(one, name)) for name in ("what", "depth", "fill")}
 
 
@@ -301,7 +301,7 @@ def read_scene(image: Image, *, types: Types | None = None, progress: Progress =
 
 def _read_part(part: Part, bucket_bytes: int, types: Types, progress: Progress) -> MemoryScene:
     scene = MemoryScene(part.id, part.word, part.recognition.title, part.source.nbytes)
-    scene.told, scene.use = part.told.name, use_of(part, None, bucket_bytes)
+    scene.given, scene.use = part.given.name, use_of(part, None, bucket_bytes)
     try:
         if part.is_structure:
             reader = part.open(*part.types(types))
