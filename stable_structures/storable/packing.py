@@ -390,7 +390,7 @@ def _packer_of_three(pack: _Pack, fields: Sequence[Field], otherwise: _Otherwise
 
 
 def _packer_of_any(pack: _Pack, fields: Sequence[Field], otherwise: _Otherwise) -> Callable[[Any], Any]:
-    """Return a function that packs fields, given as a tuple, and gives what is not a tuple of such to `otherwise`."""
+    """Return a function that packs fields, given as a tuple; what is not a tuple of such goes to `otherwise`."""
     usual, types, exact = tuple(_usual(fields)), [field.types for field in fields], _exact(fields)
 
     def is_known(classes: tuple[type, ...]) -> bool:
