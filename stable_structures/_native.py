@@ -280,7 +280,8 @@ def number(answer: int, operation: str) -> int:
 
 _ELSEWHERE: Final[int] = lib.SS_ELSEWHERE
 _first = lib.ss_result_offer()
-_at_hand, _waiting = ffi.buffer(_first.bytes), memoryview(ffi.buffer(ffi.addressof(_first, "next")))
+at_hand, waiting = ffi.buffer(_first.bytes), memoryview(ffi.buffer(ffi.addressof(_first, "next")))
+"""Where the usual result lies, and whether it does: `waiting[0] = 0` drops it (see `result`)."""
 
 
 def result(size: int) -> bytes:
@@ -290,8 +291,8 @@ def result(size: int) -> bytes:
     raises between the call and this copy, the place stays taken: later results are right, and cost a call again.
     """
     if size < _ELSEWHERE:
-        data: bytes = _at_hand[:size]
-        _waiting[0] = 0
+        data: bytes = at_hand[:size]
+        waiting[0] = 0
         return data
     return _fetched(size - _ELSEWHERE)
 
