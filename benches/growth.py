@@ -111,7 +111,7 @@ class Growth:
         keys, many = keys_of(some).tolist(), keys_of(self.rng.integers(self.entries, size=STEP, dtype=np.uint64))
         assert [held[key] for key in keys[:1000]] == some[:1000].tolist()
         self.measure(kind + "get, one by one", lambda: sum(held.get(key) is not None for key in keys))
-        self.measure(kind + "get_many", lambda: int(np.count_nonzero(held.get_many(many)[1])))
+        self.measure(kind + "get_many", lambda: int(np.count_nonzero(np.asarray(held.get_many(many)[1]))))
 
     def read(self, held: StableBTreeMap[int, int]) -> None:
         self.look_up(held)

@@ -280,7 +280,8 @@ def number(answer: int, operation: str) -> int:
 
 _ELSEWHERE: Final[int] = lib.SS_ELSEWHERE
 _first = lib.ss_result_offer()
-_at_hand, _waiting = ffi.buffer(_first.bytes), memoryview(ffi.buffer(ffi.addressof(_first, "next")))
+at_hand, waiting = ffi.buffer(_first.bytes), memoryview(ffi.buffer(ffi.addressof(_first, "next")))
+"""Where the usual result lies, and whether it does: `waiting[0] = 0` drops it (see `result`)."""
 
 
 def result(size: int) -> bytes:
@@ -290,8 +291,8 @@ def result(size: int) -> bytes:
     raises between the call and this copy, the place stays taken: later results are right, and cost a call again.
     """
     if size < _ELSEWHERE:
-        data: bytes = _at_hand[:size]
-        _waiting[0] = 0
+        data: bytes = at_hand[:size]
+        waiting[0] = 0
         return data
     return _fetched(size - _ELSEWHERE)
 
@@ -1072,10 +1073,10 @@ class MapSurvey:
         self._reported = 0
         self.columns: tuple[npt.NDArray[np.uint8], ...] = ()
 
-    def draw(self, chunks: int) -> None:
-        """From here on depth, fill and leaves are filled in by number of the chunk: `columns`."""
-        self.columns = tuple(np.zeros(chunks, np.uint8) for _ in range(3))
-        lib.ss_map_survey_draw(self._survey, *(ffi.from_buffer(_U8S, column) for column in self.columns))
+    def draw(self, chunks: int, group: int) -> None:
+        """From here on depth, fill and kind are filled in by number of the chunk: `columns`, in which `group` chunks share a byte."""
+        self.columns = tuple(np.zeros(chunks // group + 1, np.uint8) for _ in range(3))
+        lib.ss_map_survey_draw(self._survey, *(ffi.from_buffer(_U8S, column) for column in self.columns), group)
 
     def step(self, nodes: int) -> bool:
         """Visits nodes; whether there are more. An error is left in `status`."""
