@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -79,6 +80,14 @@ def uncollected() -> Iterator[None]:
         yield
     finally:
         gc.enable()
+
+
+def leave_out_imports(names: Iterable[str]) -> None:
+    """Import modules, and keep them out of the collections to come, which would search them each time."""
+    for name in names:
+        import_module(name)
+    gc.collect()
+    gc.freeze()
 
 
 def turns(sides: Sequence[Side], number: int) -> list[Side]:

@@ -34,7 +34,7 @@ import stable_structures as ss
 from stable_structures.storable import Record
 
 from .contestant import CLOCKS, WrongResult
-from .measure import Results, Say, Times, turns, uncollected
+from .measure import Results, Say, Times, leave_out_imports, turns, uncollected
 from .work import PICK_SEED, Numbers, Sizes, run, splitmix
 
 TITLE: Final = "a program's work"
@@ -514,6 +514,7 @@ def measure(sizes: Sizes, disk: Path, clock: str, results: Results, say: Say) ->
             kinds.append(kind)
         else:
             say(f"Without {kind.name}: {kind.needs} is not installed")
+    leave_out_imports(kind.needs for kind in kinds if kind.needs)
     try:
         for number in range(sizes.rounds):
             _round(data, turns(kinds, number), disk, clock, partial(_note, results, data))

@@ -21,7 +21,7 @@ import stable_structures as ss
 from . import ours
 from .contestant import Contestant, WrongResult
 from .measure import Results, Say, Times, compare_entries, turns, uncollected
-from .work import Batch, Sizes, run
+from .work import FULL, Batch, Sizes, run
 
 TITLE: Final = "transactions"
 FILLED: Final = 10_000
@@ -34,7 +34,7 @@ ROUNDS: Final = 3
 SINGLE_PART: Final = 20
 """So many times as many single operations as commits."""
 DIRTY_BLOCKS: Final = 10
-ROLLBACK_PAGES: Final = (100, 10_000)
+ROLLBACK_PAGES: Final = FULL.rollbacks
 TRACED: Final = (20, 40)
 
 
@@ -182,7 +182,7 @@ def run_transactions(sizes: Sizes, parent: Path, results: Results, say: Say) -> 
     OnDisk.parent = parent
     DurableRun("full", (OurFile, OurExclusiveFile, SqliteFile, LmdbFile), MANY, sizes, results).run(say)
     DurableRun("normal", (OurFile, SqliteFile), (), sizes, results).run(say)
-    for pages in ROLLBACK_PAGES:
+    for pages in sizes.rollbacks:
         _rollback(pages, sizes, results)
         say(f"rollback of {DIRTY_BLOCKS} blocks in {pages:,} pages: {results.times[rollback_key(pages)].median / 1000:.1f} µs")
 

@@ -36,6 +36,8 @@ class Sizes:
     least: int = 20_000
     """Operations of a sweep for one time, so that the clock's own part is small."""
     commits: int = 200
+    rollbacks: tuple[int, ...] = (100, 10_000)
+    """Pages of the memories in which a transaction is rolled back."""
     inserts: int = 100_000
     """By a canister in one message."""
     rehearsed: int = 1_000_000
@@ -59,6 +61,7 @@ QUICK: Final = Sizes(
     sweep=(100, 1_000),
     least=200,
     commits=2,
+    rollbacks=(100,),
     inserts=1_000,
     rehearsed=1_000,
     work=400,

@@ -15,7 +15,6 @@ from functools import cache
 from . import __version__, commands, tour
 from .inspect.cli import verbs as cli
 from .inspect.cli.guard import SOUND, Help, Parser, complain, prepare_streams, settled
-from .rescue import command as rescue
 
 OVERVIEW = """\
 stable-structures: what happens to a canister's data
@@ -32,7 +31,7 @@ stable-structures: what happens to a canister's data
 usage: stable-structures VERB ...   (VERB --help says more, with an example)
 """
 
-_ADD_VERBS = (tour.add_verbs, cli.add_verbs, commands.add_verbs, rescue.add_verbs)
+_ADD_VERBS = (tour.add_verbs, cli.add_verbs, commands.add_verbs)
 
 
 @cache
@@ -58,13 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         made = parser()
         if not (sys.argv[1:] if arguments is None else arguments):
             made.exit(2, OVERVIEW)  # for a script, a missing verb is wrong use
-        given = made.parse_args(arguments, argparse.Namespace(parser=made))
+        given = made.parse_args(arguments, argparse.Namespace(parser=made, is_alone=arguments is None))
     except SystemExit as end:  # --help, --version, wrong use
         raise SystemExit(settled(end.code if isinstance(end.code, int) else 0)) from None
     except BrokenPipeError:
         raise SystemExit(settled(SOUND)) from None
     except OSError as error:
-        raise SystemExit(settled(complain(f"cannot write the output: {error.strerror or error}"), told=True)) from None
+        raise SystemExit(settled(complain(f"cannot write the output: {error.strerror or error}"), reported=True)) from None
     return int(given.run(given))
 
 

@@ -216,7 +216,7 @@ def _message(status: int, operation: str, hints: Mapping[int, str] = _HINTS) -> 
         facts = [f"held by {_thread_name(held_by)}"] if held_by else []
         facts += [f"at byte {failure.address:#x}"] if not held_by and (failure.address or status == lib.SS_CORRUPT) else []
         if status == lib.SS_OUT_OF_MEMORY and 0 < failure.number < _ERRNOS and not failure.limit:
-            facts.append(os.strerror(failure.number))  # a full disk (ss_vfs_failure)
+            facts.append(os.strerror(failure.number))  # a full disk (ss_fail_errno)
         elif failure.number or failure.limit:
             facts.append(f"{failure.number} against {failure.limit}")
         text += ": " + ", ".join(facts) if facts else ""
@@ -280,7 +280,8 @@ def number(answer: int, operation: str) -> int:
 
 _ELSEWHERE: Final[int] = lib.SS_ELSEWHERE
 _first = lib.ss_result_offer()
-_at_hand, _waiting = ffi.buffer(_first.bytes), memoryview(ffi.buffer(ffi.addressof(_first, "next")))
+at_hand, waiting = ffi.buffer(_first.bytes), memoryview(ffi.buffer(ffi.addressof(_first, "next")))
+"""Where the usual result lies, and whether it does: `waiting[0] = 0` drops it (see `result`)."""
 
 
 def result(size: int) -> bytes:
@@ -290,8 +291,8 @@ def result(size: int) -> bytes:
     raises between the call and this copy, the place stays taken: later results are right, and cost a call again.
     """
     if size < _ELSEWHERE:
-        data: bytes = _at_hand[:size]
-        _waiting[0] = 0
+        data: bytes = at_hand[:size]
+        waiting[0] = 0
         return data
     return _fetched(size - _ELSEWHERE)
 
@@ -1069,13 +1070,13 @@ class MapSurvey:
         self.status = lib.ss_map_survey_new(memory, frame, terms, count, limit, room, out)
         self._survey = ffi.gc(out[0], lib.ss_map_survey_free)
         self._unseen = unseen(self._survey)
-        self._told = 0
+        self._reported = 0
         self.columns: tuple[npt.NDArray[np.uint8], ...] = ()
 
-    def draw(self, chunks: int) -> None:
-        """From here on depth, fill and leaves are filled in by number of the chunk: `columns`."""
-        self.columns = tuple(np.zeros(chunks, np.uint8) for _ in range(3))
-        lib.ss_map_survey_draw(self._survey, *(ffi.from_buffer(_U8S, column) for column in self.columns))
+    def draw(self, chunks: int, group: int) -> None:
+        """From here on depth, fill and kind are filled in by number of the chunk: `columns`, in which `group` chunks share a byte."""
+        self.columns = tuple(np.zeros(chunks // group + 1, np.uint8) for _ in range(3))
+        lib.ss_map_survey_draw(self._survey, *(ffi.from_buffer(_U8S, column) for column in self.columns), group)
 
     def step(self, nodes: int) -> bool:
         """Visits nodes; whether there are more. An error is left in `status`."""
@@ -1098,8 +1099,8 @@ class MapSurvey:
     def new_notes(self) -> list[Note]:
         """Those that were added since the last time."""
         notes = lib.ss_map_survey_notes(self._survey)
-        found = _notes(notes, self._told)
-        self._told += len(found)
+        found = _notes(notes, self._reported)
+        self._reported += len(found)
         return found
 
     def left_out(self) -> int:
@@ -1196,7 +1197,7 @@ class Entries:
         self._unseen = unseen(self._entries)
         self._batch = ffi.new("ss_entries_batch *")
         self._keys_only = keys_only
-        self._told = 0
+        self._reported = 0
 
     def next(self, nbytes: int) -> Batch | None:
         """Return a copy of the next one; None at the end, or if `status` is an error."""
@@ -1212,8 +1213,8 @@ class Entries:
 
     def new_notes(self) -> list[Note]:
         """Return what could not be read since the last call."""
-        found = _notes(lib.ss_entries_notes(self._entries), self._told)
-        self._told += len(found)
+        found = _notes(lib.ss_entries_notes(self._entries), self._reported)
+        self._reported += len(found)
         return found
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The verbs `rehearse` and `canister`: an upgrade rehearsed on a snapshot, and a canister stored in a folder."""
+"""The verbs `rehearse`, `canister` and `rescue`: an upgrade tried on a snapshot, a canister in a folder, images of another crate."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ Run = Callable[[argparse.Namespace], int]
 def add_verbs(verbs: Any) -> None:
     """Add the verbs to the command line."""
     _add_rehearse(verbs)
+    _add_rescue(verbs)
     parser = verbs.add_parser(
         "canister",
         help="a canister in a folder: deploy, call, query, stop, start, upgrade, status, logs, serve",
@@ -120,6 +121,30 @@ def _add_rehearse(verbs: Any) -> None:
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="keep the result as a snapshot in this new folder")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.set_defaults(run=_guarded(_rehearse))
+
+
+def _add_rescue(verbs: Any) -> None:
+    summary = "Check an image of the other crate, ic-stable-memory, and migrate it into structures of this one."
+    parser = verbs.add_parser(
+        "rescue",
+        help=summary,
+        description=f"{summary} Exit code 0: sound, 1: damaged or something was lost, 2: refused, unreadable, wrong use.",
+        epilog="example:\n  stable-structures rescue stable_memory.bin --schema ism.toml -o new.bin",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("file", metavar="FILE", help="an image, a gzip of one, or the folder of a snapshot; it is never changed")
+    parser.add_argument("--schema", required=True, metavar="TOML", help="the pointer width and the types by key")
+    parser.add_argument("-o", "--out", metavar="OUT", help="the image to write; without it, FILE is only checked")
+    parser.add_argument("--force", action="store_true", help="migrate what can be read although the ownership check fails")
+    parser.add_argument("--bucket-pages", type=int, metavar="N", help="pages of a bucket of the new image (default: 128)")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.set_defaults(run=lambda arguments: guarded(_rescue, arguments))
+
+
+def _rescue(arguments: argparse.Namespace) -> int:
+    from .rescue.command import rescue  # noqa: PLC0415 - as above
+
+    return rescue(arguments)
 
 
 def _guarded(run: Run) -> Run:

@@ -106,7 +106,7 @@ class Memories(Mapping[Any, "Structure"]):
     def names(self) -> dict[str, Id]:
         """Return the ids of the memories that have names in the schema. O(memories)."""
         parts = self._image._looking.parts
-        return {name: memory for memory in self._ids() if (name := parts[memory].told.name) is not None}
+        return {name: memory for memory in self._ids() if (name := parts[memory].given.name) is not None}
 
     def __repr__(self) -> str:
         return f"<memories of {self._image!r}>"
@@ -227,8 +227,8 @@ class Image:
         except IncompatibleType as error:
             if not any(sides.guessed):
                 raise
-            told = f"its types cannot be guessed from what is in it ({error})"
-            raise Unreadable(f"{self.name}: {part.label}: {told}; give them in a schema") from None
+            unknown = f"its types cannot be guessed from what is in it ({error})"
+            raise Unreadable(f"{self.name}: {part.label}: {unknown}; give them in a schema") from None
         return opened
 
     def _memory(self, part: Part) -> NativeMemory:
@@ -269,9 +269,9 @@ class Image:
         for part in self._looking.parts.values():
             if part.is_structure:
                 types = str(self.types(part.id)) if part.id in self else ""
-                rows.append(["" if part.id is None else part.id, part.told.name or "", types, _length(self, part.id)])
+                rows.append(["" if part.id is None else part.id, part.given.name or "", types, _length(self, part.id)])
             else:
-                rows.append(["" if part.id is None else part.id, part.told.name or "", part.recognition.title, ""])
+                rows.append(["" if part.id is None else part.id, part.given.name or "", part.recognition.title, ""])
         return table(f"{self.name}: {self.title}", ["memory", "name", "holds", "entries"], rows, "? marks a guess; a schema says it")
 
     def __repr__(self) -> str:

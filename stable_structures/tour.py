@@ -13,7 +13,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from .inspect import draw, open_image
 from .inspect.cli.guard import guarded
 from .inspect.cli.text import Printer, human
 from .memory.manager import MemoryManager
@@ -123,6 +122,8 @@ def _show(path: Path, printer: Printer) -> int:
 
 
 def _draw(path: Path, printer: Printer) -> None:
+    from .inspect import draw, open_image  # noqa: PLC0415 - the command line starts quickly without
+
     page = path.with_suffix(".html")
     with open_image(path) as image:
         draw(image, page)

@@ -15,6 +15,8 @@ _Static_assert(sizeof(void *) == 8, "stable_structures needs a 64-bit address sp
 
 #define SS_LIKELY(x) __builtin_expect(!!(x), 1)
 #define SS_UNLIKELY(x) __builtin_expect(!!(x), 0)
+/* For what is on the way of every lookup: a call, and results that go through memory, would cost more than the step. */
+#define SS_ALWAYS_INLINE inline __attribute__((always_inline))
 
 static inline uint16_t ss_get16(const uint8_t *p) {
     uint16_t v;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/error.h"
 
+#include <errno.h>
 #include <stddef.h>
 
 static _Thread_local struct ss_failure last_failure;
@@ -37,6 +38,11 @@ static const struct {
 
 void ss_record_failure(int status, const char *rule, uint64_t address, uint64_t number, uint64_t limit) {
     last_failure = (struct ss_failure){status, rule, address, number, limit};
+}
+
+int ss_fail_errno(int error, const char *rule, uint64_t address) {
+    int full = error == ENOSPC || error == EDQUOT || error == EFBIG;
+    return ss_fail(full ? SS_OUT_OF_MEMORY : SS_SYSTEM, rule, address, (uint64_t)error, 0);
 }
 
 const struct ss_failure *ss_last_failure(void) {

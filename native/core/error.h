@@ -55,6 +55,10 @@ static inline int ss_fail(int status, const char *rule, uint64_t address, uint64
     return status;
 }
 
+/* Records what the system refused and returns the status: SS_OUT_OF_MEMORY if the disk, the quota or the file is full, else
+ * SS_SYSTEM. The only place that turns an errno into a status. */
+int ss_fail_errno(int error, const char *rule, uint64_t address);
+
 /* The last failure of this thread; valid until its next failing call. */
 const struct ss_failure *ss_last_failure(void);
 

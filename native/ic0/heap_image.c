@@ -130,7 +130,7 @@ static int read_pagemap(ss_heap_image *heap, int pagemap, run_function run) {
     for (uint64_t first = 0; first < pages; first += AT_ONCE) {
         uint64_t count = pages - first < AT_ONCE ? pages - first : AT_ONCE;
         if (pread(pagemap, entries, count * 8, (off_t)((start + first) * 8)) != (ssize_t)(count * 8)) {
-            return ss_fail(SS_SYSTEM, "the pages of the process cannot be read", 0, (uint64_t)errno, 0);
+            return ss_fail_errno(errno, "the pages of the process cannot be read", 0);
         }
         int status = walk_entries(heap, entries, first, count, run);
         if (status != SS_OK) return status;
@@ -141,7 +141,7 @@ static int read_pagemap(ss_heap_image *heap, int pagemap, run_function run) {
 /* The scan may stop half way where the kernel lacks it (nothing done then), or because `run` failed. */
 static int each_private_run(ss_heap_image *heap, run_function run) {
     int pagemap = open_pagemap();
-    if (pagemap < 0) return ss_fail(SS_SYSTEM, "the pages of the process cannot be read", 0, (uint64_t)errno, 0);
+    if (pagemap < 0) return ss_fail_errno(errno, "the pages of the process cannot be read", 0);
     int status = scan(heap, pagemap, run);
     return status == SS_SYSTEM ? read_pagemap(heap, pagemap, run) : status;
 }
@@ -208,7 +208,7 @@ int ss_heap_image_new(uint64_t max, uint64_t reserved, int kind, ss_heap_image *
     heap->file = mapped ? new_file() : -1;
     heap->base = ss_pages_reserve(reserved);
     int status = SS_OK;
-    if (mapped && heap->file < 0) status = ss_fail(SS_SYSTEM, "a file in memory for a heap", 0, (uint64_t)errno, 0);
+    if (mapped && heap->file < 0) status = ss_fail_errno(errno, "a file in memory for a heap", 0);
     if (status == SS_OK && heap->base == NULL) {
         status = ss_fail(SS_OUT_OF_MEMORY, "address space for a heap: none to be had", 0, reserved, 0);
     }
@@ -291,7 +291,7 @@ static int own_image(ss_heap_image *heap) {
     unsigned now = atomic_load(&forks);
     if (heap->file < 0 || heap->forks == now) return SS_OK;
     int file = new_file();
-    if (file < 0) return ss_fail(SS_SYSTEM, "a file in memory for a heap", 0, (uint64_t)errno, 0);
+    if (file < 0) return ss_fail_errno(errno, "a file in memory for a heap", 0);
     uint8_t *image = NULL;
     if (ftruncate(file, (off_t)heap->mapped) == 0) image = ss_pages_of_file(file, heap->max, SS_PAGES_SHARED);
     if (image == NULL) {
@@ -464,7 +464,7 @@ static int copy_file(ss_heap_image *heap, int file, uint64_t size) {
     for (uint64_t at = 0; at < size;) {
         ssize_t got = pread(file, heap->base + at, size - at < (1u << 30) ? size - at : (1u << 30), (off_t)at);
         if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) return ss_fail(SS_SYSTEM, "the file of a heap cannot be read", at, got == 0 ? EIO : (uint64_t)errno, 0);
+        if (got <= 0) return ss_fail_errno(got == 0 ? EIO : errno, "the file of a heap cannot be read", at);
         at += (uint64_t)got;
     }
     return ss_heap_image_commit(heap);
@@ -486,7 +486,7 @@ static int stand_on(ss_heap_image *heap, int file, uint64_t size) {
 int ss_heap_image_load(ss_heap_image *heap, const char *path, uint64_t size) {
     if (heap->size != 0) return ss_fail(SS_ARGUMENT, "only an empty heap begins with a file", 0, heap->size, 0);
     int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (file < 0) return ss_fail(SS_SYSTEM, "the file of a heap cannot be opened", 0, (uint64_t)errno, 0);
+    if (file < 0) return ss_fail_errno(errno, "the file of a heap cannot be opened", 0);
     struct stat about;
     int status = fstat(file, &about) == 0 && (uint64_t)about.st_size >= size
                      ? SS_OK

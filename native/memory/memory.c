@@ -102,11 +102,13 @@ void ss_root_zero(ss_root *root, uint64_t first, uint64_t end) {
     if (!ss_pages_renew(at, length)) memset(at, 0, length);
 }
 
-/* Its address names the calling thread. */
-static _Thread_local char thread_mark;
+/* Names the calling thread. (The address of a variable of the thread would do as well, and cost a call of the loader each time.) */
+static inline const void *this_thread(void) {
+    return (const void *)(uintptr_t)ss_thread_name();
+}
 
 bool ss_root_is_mine(const ss_root *root) {
-    return atomic_load_explicit(&root->holder, memory_order_relaxed) == &thread_mark;
+    return atomic_load_explicit(&root->holder, memory_order_relaxed) == this_thread();
 }
 
 /* A lock that the thread which forked holds it holds in the child too: it is in the middle of an operation. */
@@ -124,10 +126,10 @@ void ss_root_forked(ss_root *root, const char *because) {
 static inline int lock_root(ss_root *root, bool deaf) {
     if (ss_root_is_mine(root)) return ss_fail(SS_REENTRANT, NULL, 0, 0, 0);
     if (SS_UNLIKELY(pthread_mutex_trylock(&root->mutex) != 0)) {
-        int status = ss_lock_slowly(&root->mutex, &root->holder, &thread_mark, deaf);
+        int status = ss_lock_slowly(&root->mutex, &root->holder, this_thread(), deaf);
         if (status != SS_OK) return status;
     }
-    atomic_store_explicit(&root->holder, &thread_mark, memory_order_relaxed);
+    atomic_store_explicit(&root->holder, this_thread(), memory_order_relaxed);
     return SS_OK;
 }
 
@@ -139,11 +141,22 @@ static bool takes_alarm(ss_root *root) {
     return true;
 }
 
-static inline void unlock_root(ss_root *root) {
-    bool alarm = SS_UNLIKELY(root->listening) && takes_alarm(root);
+static inline void give_up_lock(ss_root *root) {
     atomic_store_explicit(&root->holder, NULL, memory_order_relaxed);
     pthread_mutex_unlock(&root->mutex);
-    if (SS_UNLIKELY(alarm)) ss_sound_alarm();
+}
+
+static __attribute__((noinline)) void unlock_with_alarm(ss_root *root) {
+    give_up_lock(root);
+    ss_sound_alarm();
+}
+
+static inline void unlock_root(ss_root *root) {
+    if (SS_UNLIKELY(root->listening) && takes_alarm(root)) {
+        unlock_with_alarm(root);
+    } else {
+        give_up_lock(root);
+    }
 }
 
 /* A change of this operation's own, such as of a file that is open for reading, is one for those who listened before. */
@@ -164,7 +177,7 @@ void ss_root_unlock(ss_root *root) {
 int ss_root_wait(ss_root *root, pthread_cond_t *condition, const struct timespec *until) {
     atomic_store_explicit(&root->holder, NULL, memory_order_relaxed);
     int error = pthread_cond_timedwait(condition, &root->mutex, until);
-    atomic_store_explicit(&root->holder, &thread_mark, memory_order_relaxed);
+    atomic_store_explicit(&root->holder, this_thread(), memory_order_relaxed);
     return error;
 }
 
@@ -519,7 +532,7 @@ static uint64_t locate(const ss_memory *memory, uint64_t offset, uint64_t *lengt
     return offset;
 }
 
-int ss_memory_size(const ss_memory *memory, uint64_t *pages) {
+int ss_memory_size_mapped(const ss_memory *memory, uint64_t *pages) {
     if (memory->base == NULL) return ss_root_pages(memory->root, pages);
     if (memory->kind == SS_VIRTUAL) {
         *pages = memory->bytes / SS_PAGE_SIZE;

@@ -256,7 +256,14 @@ void ss_memory_forget_leases(ss_memory *memory);
 
 /* ---- the four operations (lock held) ---- */
 
-int ss_memory_size(const ss_memory *memory, uint64_t *pages);
+int ss_memory_size_mapped(const ss_memory *memory, uint64_t *pages);
+
+static inline int ss_memory_size(const ss_memory *memory, uint64_t *pages) {
+    if (SS_UNLIKELY(memory->kind != SS_FLAT)) return ss_memory_size_mapped(memory, pages);
+    *pages = memory->root->pages;
+    return SS_OK;
+}
+
 /* Whether nobody changes it by this root: a file that is open for reading, a cache. Needs no lock. */
 bool ss_memory_is_read_only(const ss_memory *memory);
 /* That bytes [offset, offset + length) exist: SS_OUT_OF_BOUNDS else. */

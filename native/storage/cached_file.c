@@ -27,7 +27,7 @@ static int read_file(const source *s, uint64_t offset, uint64_t length, uint8_t 
         size_t most = length < (UINT64_C(1) << 30) ? (size_t)length : (size_t)1 << 30;
         ssize_t done = pread(s->file, to, most, (off_t)offset);
         if (done < 0 && errno == EINTR) continue;
-        if (done < 0) return ss_fail(SS_SYSTEM, "reading the file", offset, (uint64_t)errno, 0);
+        if (done < 0) return ss_fail_errno(errno, "reading the file", offset);
         if (done == 0) return ss_fail(SS_SYSTEM, "the file became shorter while it was read", offset, (uint64_t)EIO, s->file_bytes);
         to += done, offset += (uint64_t)done, length -= (uint64_t)done;
     }
@@ -139,7 +139,7 @@ int ss_memory_new_cached_file(int file, uint64_t file_bytes, const ss_wal_conten
     source *s = calloc(1, sizeof *s);
     if (s == NULL) return ss_fail(SS_NO_HEAP, "a file to look at", 0, sizeof *s, 0);
     *s = (source){fcntl(file, F_DUPFD_CLOEXEC, 0), file_bytes, bytes, log, NULL, 0};
-    int status = s->file < 0 ? ss_fail(SS_SYSTEM, "opening the file", 0, (uint64_t)errno, 0) : sort_spans(s);
+    int status = s->file < 0 ? ss_fail_errno(errno, "opening the file", 0) : sort_spans(s);
     if (status != SS_OK) {
         free_source(s);
         return status;

@@ -53,7 +53,7 @@ static void unlock_after_change(ss_file *file) {
 static int extend_to(ss_file *file, uint64_t pages) {
     if (file->file_pages >= pages) return SS_OK;
     int error = ss_vfs_resize(file->vfs, file->main, pages * SS_PAGE_SIZE);
-    if (error != 0) return ss_vfs_failure(error, "making the file longer", file->file_pages * SS_PAGE_SIZE);
+    if (error != 0) return ss_fail_errno(error, "making the file longer", file->file_pages * SS_PAGE_SIZE);
     file->file_pages = pages;
     return SS_OK;
 }
@@ -73,7 +73,7 @@ static int64_t write_run(ss_file *file, const uint64_t *blocks, size_t count) {
     while (run < count && blocks[run] == blocks[run - 1] + 1) run++;
     uint64_t offset = blocks[0] * SS_BLOCK_SIZE;
     int error = ss_vfs_write_bytes(file->vfs, file->main, file->root->base + offset, run * SS_BLOCK_SIZE, offset);
-    if (error != 0) return ss_vfs_failure(error, "writing committed blocks to the file", offset);
+    if (error != 0) return ss_fail_errno(error, "writing committed blocks to the file", offset);
     for (size_t i = 0; i < run; i++) ss_block_bits_set(&file->written, blocks[i]);
     return (int64_t)run;
 }
@@ -302,7 +302,7 @@ static int durable_grow(void *self, uint64_t old_pages, uint64_t new_pages) {
             /* Some of it may have been taken; what an earlier growth of this transaction took must stay. */
             if (file->reserved_pages == file->file_pages) (void)ss_vfs_resize(file->vfs, file->main, file->file_pages * SS_PAGE_SIZE);
             file->wal.disk_full = true;
-            return ss_vfs_failure(error, "disk space for a growing file", file->reserved_pages * SS_PAGE_SIZE);
+            return ss_fail_errno(error, "disk space for a growing file", file->reserved_pages * SS_PAGE_SIZE);
         }
         file->reserved_pages = new_pages;
     }
@@ -325,7 +325,7 @@ static int put_log_into_file(ss_file *file) {
         file->file_pages = file->wal.pages;
         status = ss_wal_replay(&file->wal, file->main);
     } else {
-        status = ss_vfs_failure(error, "making the file longer", file->file_pages * SS_PAGE_SIZE);
+        status = ss_fail_errno(error, "making the file longer", file->file_pages * SS_PAGE_SIZE);
     }
     unlock_after_change(file);
     return status;
@@ -335,7 +335,7 @@ static int put_log_into_file(ss_file *file) {
 static int check_plain_file(ss_file *file, uint64_t size) {
     if (size % SS_PAGE_SIZE != 0) return ss_file_check_size(file, size);
     int error = ss_vfs_resize(file->vfs, file->main, size);
-    return error == 0 ? SS_OK : ss_vfs_failure(error, "setting the size of the file", size);
+    return error == 0 ? SS_OK : ss_fail_errno(error, "setting the size of the file", size);
 }
 
 /* After success there is a log of our own, and all that it holds is in the file too. `found` says whether there was one
@@ -355,7 +355,7 @@ static int recover(ss_file *file, bool makes, bool *found) {
     if (!*found && makes) {
         /* The records of a log are changes of a file that is durable; who wrote it last may not have cared. */
         int error = ss_vfs_sync(file->vfs, file->main);
-        if (error != 0) return ss_vfs_failure(error, "making the file durable", 0);
+        if (error != 0) return ss_fail_errno(error, "making the file durable", 0);
     }
     if (!*found && !makes) return ss_wal_delete_temporary(&file->location);
     status = ss_wal_renew(&file->wal, file->file_pages);
@@ -367,7 +367,7 @@ int ss_durable_settle(ss_file *file) {
     int status = recover(file, false, &found);
     if (status != SS_OK || !found) return status;
     int error = ss_vfs_sync(file->vfs, file->main);
-    if (error != 0) return ss_vfs_failure(error, "making the file durable", 0);
+    if (error != 0) return ss_fail_errno(error, "making the file durable", 0);
     /* Should the deletion get lost, the log that comes back is empty. */
     if (file->wal.sequence > 0) status = ss_wal_reset(&file->wal, file->file_pages);
     return status == SS_OK ? ss_wal_delete(&file->wal) : status;

@@ -136,14 +136,14 @@ bool ss_file_is_locked(ss_file *file, enum ss_file_lock lock) {
 int ss_file_lock_failure(int error, const char *rule) {
     if (error == ECANCELED) return ss_fail(SS_CALLBACK, "a signal handler raised", 0, 0, 0);
     if (error == EAGAIN) return ss_fail(SS_LOCKED, rule, 0, 0, 0);
-    return ss_vfs_failure(error, "locks of open files, which the file system must have", 0);
+    return ss_fail_errno(error, "locks of open files, which the file system must have", 0);
 }
 
 /* ---- what the file is now ---- */
 
 int ss_file_status(ss_file *file, ss_vfs_status *status) {
     int error = file->vfs->status(file->vfs->self, file->main, status);
-    return error == 0 ? SS_OK : ss_vfs_failure(error, "state of the file", 0);
+    return error == 0 ? SS_OK : ss_fail_errno(error, "state of the file", 0);
 }
 
 int ss_file_check_size(ss_file *file, uint64_t size) {
@@ -159,7 +159,7 @@ int ss_file_check_size(ss_file *file, uint64_t size) {
 static int check_log(ss_file *file) {
     ss_vfs_status now;
     int error = file->vfs->status(file->vfs->self, file->wal.file, &now);
-    if (error != 0) return ss_vfs_failure(error, "state of the log", 0);
+    if (error != 0) return ss_fail_errno(error, "state of the log", 0);
     if (now.size >= file->wal.window.shown) return SS_OK;
     return ss_file_die(file, SS_CLOSED, "the log was cut by another program: open the file again", now.size, file->wal.window.shown);
 }
@@ -183,7 +183,7 @@ static int load_pages(ss_file *file, uint64_t offset, uint64_t length) {
     int status = ss_root_commit(file->root, offset + length);
     if (status != SS_OK) return status;
     int error = ss_vfs_read_all(file->vfs, file->main, file->root->base + offset, (size_t)length, offset);
-    return error == 0 ? SS_OK : ss_vfs_failure(error, "reading the file", offset);
+    return error == 0 ? SS_OK : ss_fail_errno(error, "reading the file", offset);
 }
 
 int ss_file_map(ss_file *file, uint64_t first, uint64_t end, int kind) {
@@ -194,7 +194,7 @@ int ss_file_map(ss_file *file, uint64_t first, uint64_t end, int kind) {
         status = load_pages(file, offset, length);
     } else {
         int error = file->vfs->map(file->vfs->self, file->main, file->root->base + offset, offset, length, kind);
-        if (error != 0) status = ss_vfs_failure(error, "mapping of the file", offset);
+        if (error != 0) status = ss_fail_errno(error, "mapping of the file", offset);
     }
     if (status == SS_OK) file->mapped_pages = end;
     return status;
@@ -308,7 +308,7 @@ int ss_file_open_failure(int error) {
                        : error == EISDIR ? "a memory file is not a directory"
                        : error == EEXIST ? "mode x: the file must not exist"
                                          : "opening the file";
-    return ss_fail(SS_SYSTEM, rule, 0, (uint64_t)error, 0);
+    return ss_fail_errno(error, rule, 0);
 }
 
 /* Another process may create or delete the file between the two attempts, so it goes round a few times. */
@@ -362,7 +362,7 @@ int ss_file_open_names(ss_file *file, const char *path) {
     int error = file->vfs->open_directory(file->vfs->self, file->directory_path, &file->directory);
     if (error != 0) {
         file->directory = SS_NO_FILE;
-        return ss_fail(SS_SYSTEM, "opening the directory of the file", 0, (uint64_t)error, 0);
+        return ss_fail_errno(error, "opening the directory of the file", 0);
     }
     file->location.vfs = file->vfs;
     file->location.directory = file->directory;

@@ -12,7 +12,7 @@
 static int no_room(int error, uint64_t address) {
     static const char rule[] = "disk space for a hole of the file";
     if (error == ENOMEM) return ss_fail(SS_OUT_OF_MEMORY, rule, address, ENOMEM, 0); /* too many mappings */
-    return ss_vfs_failure(error, rule, address);
+    return ss_fail_errno(error, rule, address);
 }
 
 int ss_holes_find(ss_holes *holes, const ss_vfs *vfs, int file, uint64_t pages, uint64_t unit) {
@@ -43,7 +43,7 @@ static int copy_rest(const ss_vfs *vfs, int file, uint8_t *base, uint64_t from, 
     for (uint64_t at = from, begin, end; at < size; at = end) {
         if (!ss_vfs_hole(vfs, file, at, size, &begin, &end)) begin = end = size;
         int error = ss_vfs_read_all(vfs, file, base + at, (size_t)(begin - at), at);
-        if (error != 0) return ss_fail(SS_SYSTEM, "reading the file", at, (uint64_t)error, 0);
+        if (error != 0) return ss_fail_errno(error, "reading the file", at);
     }
     return SS_OK;
 }

@@ -13,10 +13,10 @@
 /* Maps the file over the pages, which exist already. */
 static int map_over(ss_root *root, int file, uint64_t bytes) {
     struct stat about;
-    if (fstat(file, &about) != 0) return ss_fail(SS_SYSTEM, "the file of an image", 0, (uint64_t)errno, 0);
+    if (fstat(file, &about) != 0) return ss_fail_errno(errno, "the file of an image", 0);
     if ((uint64_t)about.st_size < bytes) return ss_fail(SS_SYSTEM, "the file of an image is short", (uint64_t)about.st_size, EIO, bytes);
     if (!ss_pages_map(root->base, file, 0, bytes)) {
-        return ss_fail(SS_SYSTEM, "the file of an image cannot be mapped", 0, (uint64_t)errno, bytes);
+        return ss_fail_errno(errno, "the file of an image cannot be mapped", 0);
     }
     return SS_OK;
 }
@@ -40,7 +40,7 @@ int ss_memory_begin_with(ss_memory *memory, const char *path, uint64_t pages) {
     int status = ss_memory_shrink(memory, (uint64_t)now);
     if (status != SS_OK) return status;
     int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (file < 0) return ss_fail(SS_SYSTEM, "the file of an image cannot be opened", 0, (uint64_t)errno, 0);
+    if (file < 0) return ss_fail_errno(errno, "the file of an image cannot be opened", 0);
     status = ss_enter_write(memory);
     if (status == SS_OK) status = ss_leave_write(memory, begin_with(memory, file, pages));
     close(file);

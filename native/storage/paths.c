@@ -27,5 +27,5 @@ static int exchange(const char *one, const char *other) {
 int ss_exchange_paths(const char *one, const char *other) {
     if (exchange(one, other) == 0) return SS_OK;
     if (errno == ENOSYS || errno == EINVAL || errno == ENOTSUP) return SS_ABSENT;
-    return ss_fail(SS_SYSTEM, "two folders cannot be exchanged", 0, (uint64_t)errno, 0);
+    return ss_fail_errno(errno, "two folders cannot be exchanged", 0);
 }

@@ -32,7 +32,7 @@ static int shared_grow(void *self, uint64_t old_pages, uint64_t new_pages) {
     if (file->file_pages > old_pages) error = ss_vfs_resize(file->vfs, file->main, old_size);
     if (error == 0) file->file_pages = old_pages;
     if (error == 0) error = extend_file(file, old_size, new_pages * SS_PAGE_SIZE);
-    if (error != 0) return ss_vfs_failure(error, "disk space for a growing file", old_size);
+    if (error != 0) return ss_fail_errno(error, "disk space for a growing file", old_size);
     int status = ss_file_map(file, old_pages, new_pages, SS_MAP_SHARED);
     if (status != SS_OK) {
         (void)ss_vfs_resize(file->vfs, file->main, old_size);

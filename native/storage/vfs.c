@@ -442,8 +442,3 @@ int ss_vfs_unlink(const ss_vfs *vfs, int directory, const char *name) {
     } while (error == EINTR);
     return error == ENOENT ? 0 : error;
 }
-
-int ss_vfs_failure(int error, const char *rule, uint64_t address) {
-    bool full = error == ENOSPC || error == EDQUOT || error == EFBIG;
-    return ss_fail(full ? SS_OUT_OF_MEMORY : SS_SYSTEM, rule, address, (uint64_t)error, 0);
-}

@@ -102,7 +102,4 @@ int ss_vfs_rename(const ss_vfs *vfs, int directory, const char *from, const char
 /* 0 also if there is no such name. */
 int ss_vfs_unlink(const ss_vfs *vfs, int directory, const char *name);
 
-/* Records an errno of these functions: SS_OUT_OF_MEMORY if the disk, the quota or the file is full, else SS_SYSTEM. */
-int ss_vfs_failure(int error, const char *rule, uint64_t address);
-
 #endif

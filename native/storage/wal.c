@@ -66,7 +66,7 @@ void ss_wal_close(ss_wal *wal) {
 
 static int new_salt(ss_wal *wal) {
     int error = wal->location->vfs->random(wal->location->vfs->self, &wal->salt, sizeof wal->salt);
-    return error == 0 ? SS_OK : ss_vfs_failure(error, "random number for a log", 0);
+    return error == 0 ? SS_OK : ss_fail_errno(error, "random number for a log", 0);
 }
 
 /* Makes `block` the header of the wal's generation and salt, and the log empty. */
@@ -97,7 +97,7 @@ static int set_direct(ss_wal *wal, bool is_direct) {
 static int write_log(ss_wal *wal, const void *from, uint64_t length, uint64_t at) {
     int error = set_direct(wal, false);
     if (error == 0) error = ss_vfs_write_bytes(wal->location->vfs, wal->file, from, (size_t)length, at);
-    return error == 0 ? SS_OK : ss_vfs_failure(error, "writing the log", at);
+    return error == 0 ? SS_OK : ss_fail_errno(error, "writing the log", at);
 }
 
 /* Writes the record that reader->header describes to the end of `to`, as one of its generation. */
@@ -143,7 +143,7 @@ static int fill_log(ss_wal *wal) {
     wal->size = ss_round_up(wal->position > wal->location->bytes ? wal->position : wal->location->bytes, BLOCK);
     /* The last record may end before its position, and then nothing follows that would bring the file to its size. */
     int error = ss_vfs_resize(wal->location->vfs, wal->file, wal->size);
-    int status = error == 0 ? SS_OK : ss_vfs_failure(error, "making the log longer", wal->position);
+    int status = error == 0 ? SS_OK : ss_fail_errno(error, "making the log longer", wal->position);
     for (uint64_t at = wal->position; status == SS_OK && at < wal->size;) {
         uint64_t length = wal->size - at < sizeof zeros ? wal->size - at : sizeof zeros;
         status = write_log(wal, zeros, length, at);
@@ -164,12 +164,12 @@ static int fill_new_log(const ss_wal *from, ss_wal *to) {
 static int put_in_place(const ss_wal_location *location) {
     int error = ss_vfs_rename(location->vfs, location->directory, location->temporary, location->name);
     if (error == 0) error = ss_vfs_sync_directory(location->vfs, location->directory);
-    return error == 0 ? SS_OK : ss_vfs_failure(error, "putting the log in its place", 0);
+    return error == 0 ? SS_OK : ss_fail_errno(error, "putting the log in its place", 0);
 }
 
 int ss_wal_delete_temporary(const ss_wal_location *location) {
     int error = ss_vfs_unlink(location->vfs, location->directory, location->temporary);
-    return error == 0 ? SS_OK : ss_vfs_failure(error, "deleting what the making of a log left", 0);
+    return error == 0 ? SS_OK : ss_fail_errno(error, "deleting what the making of a log left", 0);
 }
 
 int ss_wal_renew(ss_wal *wal, uint64_t base_pages) {
@@ -184,7 +184,7 @@ int ss_wal_renew(ss_wal *wal, uint64_t base_pages) {
     if (status != SS_OK) return status;
     int error = ss_vfs_open(location->vfs, location->directory, location->temporary, SS_OPEN_WRITE | SS_OPEN_CREATE, location->permissions,
                             &made.file);
-    if (error != 0) return ss_vfs_failure(error, "creating the log", 0);
+    if (error != 0) return ss_fail_errno(error, "creating the log", 0);
     status = fill_new_log(wal, &made);
     if (status == SS_OK) status = put_in_place(location);
     if (status != SS_OK) {
@@ -214,7 +214,7 @@ static int replay_piece(void *self, uint64_t offset, uint64_t length, uint64_t a
         status = ss_wal_read(reader, reader->buffer, part, at + done);
         if (status != SS_OK) return status;
         int error = ss_vfs_write_bytes(reader->wal->location->vfs, replay->main_file, reader->buffer, (size_t)part, offset + done);
-        if (error != 0) status = ss_vfs_failure(error, "writing what the log holds to the file", offset + done);
+        if (error != 0) status = ss_fail_errno(error, "writing what the log holds to the file", offset + done);
         done += part;
     }
     return status;
@@ -368,7 +368,7 @@ int ss_wal_append(ss_wal *wal, uint8_t *base, const ss_wal_piece *pieces, size_t
     prepare_blocks(wal, wal->next_position);
     int error = full ? write_blocks(wal, count + 1) : write_or_store(wal, count + 1, length);
     if (error == 0) return SS_OK;
-    status = ss_vfs_failure(error, "writing a commit to the log", wal->position);
+    status = ss_fail_errno(error, "writing a commit to the log", wal->position);
     if (status == SS_OUT_OF_MEMORY) wal->disk_full = true;
     return status;
 }
@@ -404,7 +404,7 @@ void ss_wal_accept(ss_wal *wal) {
 
 int ss_wal_sync(ss_wal *wal) {
     int error = ss_vfs_sync(wal->location->vfs, wal->file);
-    if (error != 0) return ss_vfs_failure(error, "making the log durable", 0);
+    if (error != 0) return ss_fail_errno(error, "making the log durable", 0);
     wal->window.is_stale = true;
     wal->position = ss_round_up(wal->position, BLOCK);
     return SS_OK;
@@ -435,5 +435,5 @@ int ss_wal_delete(ss_wal *wal) {
     ss_wal_close_file(location, &wal->file);
     int error = ss_vfs_unlink(location->vfs, location->directory, location->name);
     if (error == 0) error = ss_vfs_sync_directory(location->vfs, location->directory);
-    return error == 0 ? SS_OK : ss_vfs_failure(error, "deleting the empty log", 0);
+    return error == 0 ? SS_OK : ss_fail_errno(error, "deleting the empty log", 0);
 }

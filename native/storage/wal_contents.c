@@ -135,7 +135,7 @@ static int open_names(looked_at *look, const char *path) {
     if (look->name == NULL || look->directory == NULL) return ss_fail(SS_NO_HEAP, "names of a log", 0, strlen(path), 0);
     look->location.name = look->name;
     int error = ss_vfs_system.open_directory(ss_vfs_system.self, look->directory, &look->location.directory);
-    return error == 0 ? SS_OK : ss_fail(SS_SYSTEM, "opening the directory of a log", 0, (uint64_t)error, 0);
+    return error == 0 ? SS_OK : ss_fail_errno(error, "opening the directory of a log", 0);
 }
 
 static int keep_bytes(looked_at *look, const void *bytes, uint64_t size) {
@@ -191,5 +191,5 @@ int ss_wal_contents_fit(const ss_wal_contents *contents, uint64_t file_bytes) {
 int ss_wal_contents_read(const ss_wal_contents *contents, uint64_t at, void *to, uint64_t length) {
     const looked_at *look = (const looked_at *)contents;
     int error = ss_vfs_read_all(&look->vfs, look->wal.file, to, (size_t)length, at);
-    return error == 0 ? SS_OK : ss_fail(SS_SYSTEM, "reading the log", at, (uint64_t)error, 0);
+    return error == 0 ? SS_OK : ss_fail_errno(error, "reading the log", at);
 }

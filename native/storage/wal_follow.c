@@ -30,7 +30,7 @@ static int keep_log_open(ss_wal_follower *follower) {
     ss_vfs_status now;
     if (wal->file != NO_FILE) {
         int error = wal->location->vfs->status(wal->location->vfs->self, wal->file, &now);
-        if (error != 0) return ss_vfs_failure(error, "state of the log", 0);
+        if (error != 0) return ss_fail_errno(error, "state of the log", 0);
         wal->size = now.size;
         if (now.links > 0) return SS_OK;
         close_log(follower);

@@ -49,7 +49,7 @@ static void take_header(ss_wal *wal, const uint8_t *block) {
 int ss_wal_size_of(const ss_wal_location *location, int file, uint64_t *size) {
     ss_vfs_status status;
     int error = location->vfs->status(location->vfs->self, file, &status);
-    if (error != 0) return ss_vfs_failure(error, "state of the log", 0);
+    if (error != 0) return ss_fail_errno(error, "state of the log", 0);
     if (!status.regular) return ss_fail(SS_WAL_CORRUPT, "a log is a regular file", 0, 0, 0);
     *size = status.size;
     return SS_OK;
@@ -67,7 +67,7 @@ int ss_wal_read_header(ss_wal *wal, uint64_t size) {
     uint8_t blocks[RECORDS_AT];
     if (size < sizeof blocks) return ss_fail(SS_WAL_CORRUPT, "a log has two header blocks", 0, size, sizeof blocks);
     int error = ss_vfs_read_all(wal->location->vfs, wal->file, blocks, sizeof blocks, 0);
-    if (error != 0) return ss_vfs_failure(error, "reading the log", 0);
+    if (error != 0) return ss_fail_errno(error, "reading the log", 0);
     const uint8_t *even = is_header(blocks) ? blocks : NULL;
     const uint8_t *odd = is_header(blocks + BLOCK) ? blocks + BLOCK : NULL;
     if (even == NULL && odd == NULL) return ss_fail(SS_WAL_CORRUPT, "one of the two headers of a log is valid", 0, 0, 0);
@@ -83,8 +83,8 @@ int ss_wal_open(ss_wal *wal, uint64_t *size) {
     int error = ss_vfs_open(location->vfs, location->directory, location->name, 0, 0, &wal->file);
     if (error != 0) wal->file = NO_FILE;
     if (error == ENOENT) return SS_ABSENT;
-    if (error == ELOOP) return ss_fail(SS_SYSTEM, "a log is not a symbolic link", 0, (uint64_t)error, 0);
-    if (error != 0) return ss_vfs_failure(error, "opening the log", 0);
+    if (error == ELOOP) return ss_fail_errno(error, "a log is not a symbolic link", 0);
+    if (error != 0) return ss_fail_errno(error, "opening the log", 0);
     int status = ss_wal_size_of(location, wal->file, size);
     wal->size = *size;
     return status == SS_OK ? ss_wal_read_header(wal, *size) : status;
@@ -104,7 +104,7 @@ void ss_wal_reader_end(struct ss_wal_reader *reader) {
 
 int ss_wal_read(const struct ss_wal_reader *reader, void *to, uint64_t length, uint64_t at) {
     int error = ss_vfs_read_all(reader->wal->location->vfs, reader->wal->file, to, (size_t)length, at);
-    return error == 0 ? SS_OK : ss_vfs_failure(error, "reading the log", at);
+    return error == 0 ? SS_OK : ss_fail_errno(error, "reading the log", at);
 }
 
 int ss_wal_header_room(uint8_t **header, size_t *room, uint64_t size) {

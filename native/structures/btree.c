@@ -216,8 +216,8 @@ int ss_btree_find_locked(ss_btree *tree, ss_span key, ss_node *node, uint32_t *i
     return tree->root == SS_NULL ? SS_ABSENT : find_from(tree, tree->root, key, node, index);
 }
 
-/* Goes down by probes as far as they lead; *address is where they ended, *full says that a node above it was full. */
-static enum ss_probe_result probe_down(ss_btree *tree, ss_span key, ss_probe *probe, uint64_t *address, bool *full) {
+/* Goes down by probes as far as they lead; *address is where they ended, *most the entries of the fullest node above it. */
+static SS_ALWAYS_INLINE enum ss_probe_result probe_down(ss_btree *tree, ss_span key, ss_probe *probe, uint64_t *address, uint32_t *most) {
     ss_probe_key probed = ss_probe_key_of(&tree->space, key);
     for (int depth = 0; depth < SS_DEPTH; depth++) {
         const uint8_t *page = ss_probe_page(&tree->space, *address);
@@ -225,14 +225,14 @@ static enum ss_probe_result probe_down(ss_btree *tree, ss_span key, ss_probe *pr
         ss_probe_prefetch(page);
         enum ss_probe_result result = ss_probe_node(&tree->space, page, &probed, false, probe);
         if (result != SS_PROBE_CHILD) return result;
-        *full |= probe->count == SS_CAPACITY;
+        *most = probe->count > *most ? probe->count : *most;
         *address = probe->child;
     }
     return SS_PROBE_HARD;
 }
 
 /* !*split: an insertion of this key splits no node. */
-static inline int find_value(ss_btree *tree, ss_span key, bool wanted, uint64_t *address, ss_span *value, bool *split) {
+static SS_ALWAYS_INLINE int find_value(ss_btree *tree, ss_span key, bool wanted, uint64_t *address, ss_span *value, bool *split) {
     ss_node node;
     ss_probe probe;
     uint32_t index;
@@ -240,10 +240,10 @@ static inline int find_value(ss_btree *tree, ss_span key, bool wanted, uint64_t 
     *split = true;
     if (*address == SS_NULL) return SS_ABSENT;
     if (SS_LIKELY(ss_probe_possible(&tree->space))) {
-        bool full = false;
-        enum ss_probe_result result = probe_down(tree, key, &probe, address, &full);
+        uint32_t most = 0;
+        enum ss_probe_result result = probe_down(tree, key, &probe, address, &most);
         if (result == SS_PROBE_ABSENT) return SS_ABSENT;
-        *split = full || result != SS_PROBE_FOUND;
+        *split = most == SS_CAPACITY || result != SS_PROBE_FOUND;
         if (result == SS_PROBE_FOUND && (!wanted || ss_probe_value(&tree->space, &probe, value))) return SS_OK;
     }
     int status = find_from(tree, *address, key, &node, &index);

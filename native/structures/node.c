@@ -16,7 +16,7 @@
 
 /* Address in the memory of the pointer to overflow page `index` (0 is the first). */
 static uint64_t link_address(const ss_node *node, uint32_t index) {
-    return index == 0 ? node->address + NODE_OVERFLOW_AT : node->overflow_address[index - 1] + OVERFLOW_NEXT_AT;
+    return index == 0 ? node->address + SS_NODE_OVERFLOW_AT : node->overflow_address[index - 1] + SS_OVERFLOW_NEXT_AT;
 }
 
 static int add_page(ss_space *space, ss_node *node, uint64_t address) {
@@ -44,8 +44,8 @@ static int add_page(ss_space *space, ss_node *node, uint64_t address) {
 /* The page that follows the last known one in the chain; NULL at its end. */
 static uint64_t next_page(const ss_node *node) {
     if (node->version == 1) return SS_NULL;
-    if (node->overflow_count == 0) return ss_get64(node->page.bytes + NODE_OVERFLOW_AT);
-    return ss_get64(node->overflow[node->overflow_count - 1].bytes + OVERFLOW_NEXT_AT);
+    if (node->overflow_count == 0) return ss_get64(node->page.bytes + SS_NODE_OVERFLOW_AT);
+    return ss_get64(node->overflow[node->overflow_count - 1].bytes + SS_OVERFLOW_NEXT_AT);
 }
 
 /* One step along the chain. */
@@ -64,7 +64,7 @@ static int follow(ss_space *space, ss_node *node) {
 /* Overflow pages of a run of `end` bytes (N2). */
 static uint64_t pages_for(const ss_space *space, uint64_t end) {
     if (end <= space->page_size) return 0;
-    uint64_t data = space->page_size - OVERFLOW_HEADER;
+    uint64_t data = space->page_size - SS_OVERFLOW_HEADER;
     return (end - space->page_size + data - 1) / data;
 }
 
@@ -88,8 +88,8 @@ static ss_pin *piece(const ss_space *space, ss_node *node, uint64_t offset, uint
         *inside = offset;
         left = space->page_size - offset;
     } else {
-        uint64_t data = space->page_size - OVERFLOW_HEADER, index = (offset - space->page_size) / data;
-        *inside = OVERFLOW_HEADER + (offset - space->page_size) % data;
+        uint64_t data = space->page_size - SS_OVERFLOW_HEADER, index = (offset - space->page_size) / data;
+        *inside = SS_OVERFLOW_HEADER + (offset - space->page_size) % data;
         left = space->page_size - *inside;
         pin = &node->overflow[index];
     }
@@ -133,14 +133,14 @@ static int read_run(ss_space *space, ss_node *node, uint64_t offset, uint64_t le
 }
 
 static int read_size(ss_space *space, ss_node *node, uint64_t offset, uint64_t *size) {
-    if (SS_LIKELY(offset <= space->page_size - SIZE_FIELD)) {
+    if (SS_LIKELY(offset <= space->page_size - SS_SIZE_FIELD)) {
         *size = ss_get32(node->page.bytes + offset);
         return SS_OK;
     }
-    uint8_t bytes[SIZE_FIELD];
-    int status = reach(space, node, offset + SIZE_FIELD);
+    uint8_t bytes[SS_SIZE_FIELD];
+    int status = reach(space, node, offset + SS_SIZE_FIELD);
     if (status != SS_OK) return status;
-    copy_out(space, node, offset, SIZE_FIELD, bytes);
+    copy_out(space, node, offset, SS_SIZE_FIELD, bytes);
     *size = ss_get32(bytes);
     return SS_OK;
 }
@@ -175,7 +175,7 @@ static int move_up(ss_space *space, ss_node *node, uint64_t to, uint64_t from, u
         uint64_t one = 1, from_inside, to_inside;
         const ss_pin *source = piece(space, node, from + length - 1, &from_inside, &one);
         ss_pin *target = piece(space, node, to + length - 1, &to_inside, &one);
-        uint64_t from_head = source == &node->page ? 0 : OVERFLOW_HEADER, to_head = target == &node->page ? 0 : OVERFLOW_HEADER;
+        uint64_t from_head = source == &node->page ? 0 : SS_OVERFLOW_HEADER, to_head = target == &node->page ? 0 : SS_OVERFLOW_HEADER;
         uint64_t run = from_inside - from_head + 1;
         if (to_inside - to_head + 1 < run) run = to_inside - to_head + 1;
         if (length < run) run = length;
@@ -211,12 +211,12 @@ static int read_header(const ss_space *space, ss_node *node) {
     const uint8_t *at = node->page.bytes;
     if (memcmp(at, SS_NODE_MAGIC, SS_MAGIC_SIZE) != 0) return bad_node(node, "a node begins with BTN", 0, 0);
     node->version = at[SS_VERSION_AT];
-    node->count = ss_get16(at + NODE_COUNT_AT);
-    node->leaf = at[NODE_TYPE_AT] == 0;
+    node->count = ss_get16(at + SS_NODE_COUNT_AT);
+    node->leaf = at[SS_NODE_TYPE_AT] == 0;
     if (node->version == 0 || node->version > 2) return bad_node(node, "a node has layout version 1 or 2", node->version, 2);
-    if (at[NODE_TYPE_AT] > 1) return bad_node(node, "a node is a leaf (0) or internal (1)", at[NODE_TYPE_AT], 1);
+    if (at[SS_NODE_TYPE_AT] > 1) return bad_node(node, "a node is a leaf (0) or internal (1)", at[SS_NODE_TYPE_AT], 1);
     if (node->count == 0 || node->count > SS_CAPACITY) return bad_node(node, "a node has 1 to 11 entries", node->count, SS_CAPACITY);
-    node->children_at = NODE_HEADER;
+    node->children_at = SS_NODE_HEADER;
     if (node->version == 2) return SS_OK;
     if (!space->derived) return bad_node(node, "a layout 1 node lies in a map whose header has its sizes", 1, 2);
     node->children_at = ss_node_v1_children_at(space, node->count);
@@ -238,14 +238,14 @@ int ss_node_open_for_change(ss_space *space, uint64_t address, ss_node *node) {
     int status = ss_node_open(space, address, node);
     if (status != SS_OK) return status;
     const uint8_t *chunk = ss_memory_direct(space->memory, address - SS_CHUNK_HEADER, SS_CHUNK_HEADER);
-    if (SS_LIKELY(chunk != NULL && ss_get64(chunk) == ALLOCATED_CHUNK)) return SS_OK;
+    if (SS_LIKELY(chunk != NULL && ss_get64(chunk) == SS_ALLOCATED_CHUNK)) return SS_OK;
     return ss_chunk_check(space->memory, space->page_size, address);
 }
 
 /* ---- where keys and values lie ---- */
 
 static uint64_t keys_at(const ss_node *node) {
-    return NODE_HEADER + (node->leaf ? 0 : (uint64_t)CHILD_SIZE * (node->count + 1));
+    return SS_NODE_HEADER + (node->leaf ? 0 : (uint64_t)SS_CHILD_SIZE * (node->count + 1));
 }
 
 static int lay_out_keys(ss_space *space, ss_node *node) {
@@ -256,7 +256,7 @@ static int lay_out_keys(ss_space *space, ss_node *node) {
         if (!space->fixed_key) {
             int status = read_size(space, node, at, &size);
             if (status != SS_OK) return status;
-            size += SIZE_FIELD;
+            size += SS_SIZE_FIELD;
         }
         at += size;
     }
@@ -274,7 +274,7 @@ static int lay_out(ss_space *space, ss_node *node) {
     for (uint32_t i = 0; status == SS_OK && i < node->count; i++) {
         node->value_at[i] = at;
         status = read_size(space, node, at, &size);
-        at += SIZE_FIELD + size;
+        at += SS_SIZE_FIELD + size;
     }
     if (status != SS_OK) return status;
     node->value_at[node->count] = at;
@@ -288,7 +288,7 @@ static int key_span(ss_space *space, ss_node *node, uint64_t at, uint64_t *begin
     *size = space->key_size;
     if (space->fixed_key && node->version == 2) return SS_OK;
     int status = read_size(space, node, at, size);
-    *begin = at + SIZE_FIELD;
+    *begin = at + SS_SIZE_FIELD;
     if (status != SS_OK) return status;
     if (node->version == 1 && *size > space->v1_key) return bad_node(node, "a key fits its slot", *size, space->v1_key);
     if (space->fixed_key && *size != space->key_size) return bad_node(node, "a fixed-size key has its size", *size, space->key_size);
@@ -299,7 +299,7 @@ int ss_node_key(ss_space *space, ss_node *node, uint32_t index, ss_span *key) {
     int status = SS_OK;
     uint64_t at, size;
     if (node->version == 1) {
-        at = NODE_V1_HEADER + index * ss_node_v1_stride(space);
+        at = SS_NODE_V1_HEADER + index * ss_node_v1_stride(space);
     } else if (space->fixed_key) {
         at = keys_at(node) + (uint64_t)index * space->key_size;
     } else {
@@ -321,7 +321,7 @@ static int find_value(ss_space *space, ss_node *node, uint32_t index, uint64_t *
     }
     if (status != SS_OK) return status;
     if (space->fixed_value) {
-        uint64_t guess = *at + index * (SIZE_FIELD + (uint64_t)space->value_size);
+        uint64_t guess = *at + index * (SS_SIZE_FIELD + (uint64_t)space->value_size);
         status = read_size(space, node, guess, size);
         if (status == SS_OK && *size == space->value_size) {
             *at = guess;
@@ -333,24 +333,24 @@ static int find_value(ss_space *space, ss_node *node, uint32_t index, uint64_t *
     for (uint32_t i = 0;; i++) {
         status = read_size(space, node, *at, size);
         if (status != SS_OK || i == index) return status;
-        *at += SIZE_FIELD + *size;
+        *at += SS_SIZE_FIELD + *size;
     }
 }
 
 static int value_span(ss_space *space, ss_node *node, uint32_t index, uint64_t *at, uint64_t *size) {
     int status;
     if (node->version == 1) {
-        *at = NODE_V1_HEADER + index * ss_node_v1_stride(space) + SIZE_FIELD + space->v1_key;
+        *at = SS_NODE_V1_HEADER + index * ss_node_v1_stride(space) + SS_SIZE_FIELD + space->v1_key;
         status = read_size(space, node, *at, size);
         if (status == SS_OK && *size > space->v1_value) status = bad_node(node, "a value fits its slot", *size, space->v1_value);
     } else if (node->laid_out) {
         *at = node->value_at[index];
-        *size = node->value_at[index + 1] - *at - SIZE_FIELD;
+        *size = node->value_at[index + 1] - *at - SS_SIZE_FIELD;
         status = SS_OK;
     } else {
         status = find_value(space, node, index, at, size);
     }
-    *at += SIZE_FIELD;
+    *at += SS_SIZE_FIELD;
     return status;
 }
 
@@ -367,7 +367,7 @@ int ss_node_value_size(ss_space *space, ss_node *node, uint32_t index, uint64_t 
 
 int ss_node_child(ss_space *space, ss_node *node, uint32_t index, uint64_t *child) {
     ss_span span = {NULL, 0};
-    int status = read_run(space, node, node->children_at + (uint64_t)index * CHILD_SIZE, CHILD_SIZE, &span);
+    int status = read_run(space, node, node->children_at + (uint64_t)index * SS_CHILD_SIZE, SS_CHILD_SIZE, &span);
     if (status == SS_OK) *child = ss_get64(span.at);
     return status;
 }
@@ -460,18 +460,18 @@ int ss_node_copy_children(ss_space *space, ss_node *node, uint32_t at, uint32_t 
 /* ---- overflow pages ---- */
 
 static int write_link(ss_space *space, ss_node *node, uint32_t index, uint64_t address) {
-    uint8_t bytes[CHILD_SIZE];
+    uint8_t bytes[SS_CHILD_SIZE];
     ss_pin *pin = index == 0 ? &node->page : &node->overflow[index - 1];
-    uint64_t at = index == 0 ? NODE_OVERFLOW_AT : OVERFLOW_NEXT_AT;
+    uint64_t at = index == 0 ? SS_NODE_OVERFLOW_AT : SS_OVERFLOW_NEXT_AT;
     ss_put64(bytes, address);
-    int status = ss_pin_change(space->memory, pin, at, CHILD_SIZE);
+    int status = ss_pin_change(space->memory, pin, at, SS_CHILD_SIZE);
     if (status != SS_OK) return status;
-    memcpy(pin->bytes + at, bytes, CHILD_SIZE);
-    return ss_pin_changed(space->memory, pin, at, CHILD_SIZE);
+    memcpy(pin->bytes + at, bytes, SS_CHILD_SIZE);
+    return ss_pin_changed(space->memory, pin, at, SS_CHILD_SIZE);
 }
 
 static int extend_chain(ss_space *space, ss_node *node, uint64_t pages) {
-    static const uint8_t fresh[OVERFLOW_HEADER] = SS_OVERFLOW_MAGIC;
+    static const uint8_t fresh[SS_OVERFLOW_HEADER] = SS_OVERFLOW_MAGIC;
     while (node->overflow_count < pages) {
         uint64_t address;
         int status = ss_allocator_take(space->memory, space->page_size, &address);
@@ -514,23 +514,23 @@ typedef struct splice {
 enum { SPLICES = 3 };
 
 static uint64_t key_field(const ss_space *space) {
-    return space->fixed_key ? 0 : SIZE_FIELD;
+    return space->fixed_key ? 0 : SS_SIZE_FIELD;
 }
 
 static void plan_splices(const ss_space *space, const ss_node *node, const ss_edit *edit, splice plan[SPLICES]) {
     uint64_t keys = 0, values = 0;
     for (uint32_t i = 0; i < edit->add; i++) {
         keys += key_field(space) + edit->entries[i].key.size;
-        values += SIZE_FIELD + edit->entries[i].value.size;
+        values += SS_SIZE_FIELD + edit->entries[i].value.size;
     }
     uint32_t end = edit->at + edit->drop;
     uint64_t dropped_keys = node->key_at[end] - node->key_at[edit->at];
-    plan[0] = (splice){node->children_at + (uint64_t)edit->child_at * CHILD_SIZE, (uint64_t)edit->child_drop * CHILD_SIZE,
-                       (uint64_t)edit->child_add * CHILD_SIZE};
+    plan[0] = (splice){node->children_at + (uint64_t)edit->child_at * SS_CHILD_SIZE, (uint64_t)edit->child_drop * SS_CHILD_SIZE,
+                       (uint64_t)edit->child_add * SS_CHILD_SIZE};
     plan[1] = (splice){node->key_at[edit->at], dropped_keys, keys};
     plan[2] = (splice){node->value_at[edit->at], node->value_at[end] - node->value_at[edit->at], values};
     if (edit->keep_keys) plan[1] = (splice){node->key_at[end], 0, 0};
-    if (node->leaf) plan[0] = (splice){NODE_HEADER, 0, 0};
+    if (node->leaf) plan[0] = (splice){SS_NODE_HEADER, 0, 0};
 }
 
 /* The parts of the run behind each splice: where they lie and where they go. */
@@ -566,10 +566,10 @@ static int move_parts(ss_space *space, ss_node *node, const parts *moved) {
 static int put_sized(ss_space *space, ss_node *node, uint64_t *at, ss_span span, bool with_size) {
     int status = SS_OK;
     if (with_size) {
-        uint8_t size[SIZE_FIELD];
+        uint8_t size[SS_SIZE_FIELD];
         ss_put32(size, (uint32_t)span.size);
-        status = put_run(space, node, *at, size, SIZE_FIELD);
-        *at += SIZE_FIELD;
+        status = put_run(space, node, *at, size, SS_SIZE_FIELD);
+        *at += SS_SIZE_FIELD;
     }
     if (status == SS_OK) status = put_run(space, node, *at, span.at, span.size);
     *at += span.size;
@@ -577,9 +577,9 @@ static int put_sized(ss_space *space, ss_node *node, uint64_t *at, ss_span span,
 }
 
 static int put_children(ss_space *space, ss_node *node, uint64_t at, const uint64_t *children, uint32_t count) {
-    uint8_t bytes[SS_CHILDREN * CHILD_SIZE];
-    for (uint32_t i = 0; i < count; i++) ss_put64(bytes + (size_t)i * CHILD_SIZE, children[i]);
-    return put_run(space, node, at, bytes, (uint64_t)count * CHILD_SIZE);
+    uint8_t bytes[SS_CHILDREN * SS_CHILD_SIZE];
+    for (uint32_t i = 0; i < count; i++) ss_put64(bytes + (size_t)i * SS_CHILD_SIZE, children[i]);
+    return put_run(space, node, at, bytes, (uint64_t)count * SS_CHILD_SIZE);
 }
 
 static int put_keys(ss_space *space, ss_node *node, uint64_t at, const ss_entry *entries, uint32_t count) {
@@ -598,10 +598,10 @@ static int put_count(ss_space *space, ss_node *node, uint32_t count) {
     uint8_t bytes[2];
     node->count = count;
     ss_put16(bytes, (uint16_t)count);
-    int status = ss_pin_change(space->memory, &node->page, NODE_COUNT_AT, sizeof bytes);
+    int status = ss_pin_change(space->memory, &node->page, SS_NODE_COUNT_AT, sizeof bytes);
     if (status != SS_OK) return status;
-    memcpy(node->page.bytes + NODE_COUNT_AT, bytes, sizeof bytes);
-    return ss_pin_changed(space->memory, &node->page, NODE_COUNT_AT, sizeof bytes);
+    memcpy(node->page.bytes + SS_NODE_COUNT_AT, bytes, sizeof bytes);
+    return ss_pin_changed(space->memory, &node->page, SS_NODE_COUNT_AT, sizeof bytes);
 }
 
 /* Fills the gaps that move_parts left. */
@@ -614,7 +614,7 @@ static int fill_gaps(ss_space *space, ss_node *node, const splice plan[SPLICES],
 static uint8_t *lay_bytes(uint8_t *to, ss_span span, bool with_size) {
     if (with_size) {
         ss_put32(to, (uint32_t)span.size);
-        to += SIZE_FIELD;
+        to += SS_SIZE_FIELD;
     }
     memcpy(to, span.at, (size_t)span.size);
     return to + span.size;
@@ -624,7 +624,7 @@ static uint8_t *lay_bytes(uint8_t *to, ss_span span, bool with_size) {
 static int edit_in_page(ss_space *space, ss_node *node, const splice plan[SPLICES], const ss_edit *edit, uint64_t end, uint64_t new_end) {
     parts moved = plan_parts(plan, end);
     uint8_t *run = node->page.bytes;
-    int status = ss_pin_change(space->memory, &node->page, NODE_COUNT_AT, (end > new_end ? end : new_end) - NODE_COUNT_AT);
+    int status = ss_pin_change(space->memory, &node->page, SS_NODE_COUNT_AT, (end > new_end ? end : new_end) - SS_NODE_COUNT_AT);
     if (status != SS_OK) return status;
     for (int i = SPLICES; i-- > 0;) {
         if (moved.to[i] > moved.from[i]) memmove(run + moved.to[i], run + moved.from[i], (size_t)moved.length[i]);
@@ -633,13 +633,13 @@ static int edit_in_page(ss_space *space, ss_node *node, const splice plan[SPLICE
         if (moved.to[i] < moved.from[i]) memmove(run + moved.to[i], run + moved.from[i], (size_t)moved.length[i]);
     }
     uint8_t *children = run + plan[0].at, *keys = run + moved.to[1] - plan[1].add, *values = run + moved.to[2] - plan[2].add;
-    for (uint32_t i = 0; i < edit->child_add && !node->leaf; i++) ss_put64(children + (size_t)i * CHILD_SIZE, edit->children[i]);
+    for (uint32_t i = 0; i < edit->child_add && !node->leaf; i++) ss_put64(children + (size_t)i * SS_CHILD_SIZE, edit->children[i]);
     for (uint32_t i = 0; i < edit->add; i++) {
         if (!edit->keep_keys) keys = lay_bytes(keys, edit->entries[i].key, !space->fixed_key);
         values = lay_bytes(values, edit->entries[i].value, true);
     }
     node->count += edit->add - edit->drop;
-    ss_put16(run + NODE_COUNT_AT, (uint16_t)node->count);
+    ss_put16(run + SS_NODE_COUNT_AT, (uint16_t)node->count);
     node->laid_out = node->keys_laid_out = false;
     return SS_OK;
 }
@@ -718,24 +718,24 @@ int ss_node_take(ss_space *space, uint64_t *address) {
 }
 
 uint64_t ss_node_chunks(const ss_space *space, bool leaf, uint64_t count, uint64_t bytes) {
-    uint64_t children = leaf ? 0 : (count + 1) * CHILD_SIZE;
-    return 1 + pages_for(space, NODE_HEADER + children + count * (key_field(space) + SIZE_FIELD) + bytes);
+    uint64_t children = leaf ? 0 : (count + 1) * SS_CHILD_SIZE;
+    return 1 + pages_for(space, SS_NODE_HEADER + children + count * (key_field(space) + SS_SIZE_FIELD) + bytes);
 }
 
 int ss_node_fill(ss_space *space, uint64_t address, bool leaf, const ss_entry *entries, uint32_t count, const uint64_t *children) {
-    uint8_t header[NODE_HEADER] = SS_NODE_MAGIC;
+    uint8_t header[SS_NODE_HEADER] = SS_NODE_MAGIC;
     header[SS_VERSION_AT] = 2;
-    header[NODE_TYPE_AT] = !leaf;
-    ss_put16(header + NODE_COUNT_AT, (uint16_t)count);
-    ss_node node = {.address = address, .version = 2, .leaf = leaf, .count = count, .children_at = NODE_HEADER};
+    header[SS_NODE_TYPE_AT] = !leaf;
+    ss_put16(header + SS_NODE_COUNT_AT, (uint16_t)count);
+    ss_node node = {.address = address, .version = 2, .leaf = leaf, .count = count, .children_at = SS_NODE_HEADER};
     int status = ss_pin_range(space->memory, address, space->page_size, &space->scratch, &node.page);
     if (status == SS_OK) status = put_run(space, &node, 0, header, sizeof header);
     uint64_t keys = keys_at(&node), values = keys;
     for (uint32_t i = 0; i < count; i++) values += key_field(space) + entries[i].key.size;
     uint64_t end = values;
-    for (uint32_t i = 0; i < count; i++) end += SIZE_FIELD + entries[i].value.size;
+    for (uint32_t i = 0; i < count; i++) end += SS_SIZE_FIELD + entries[i].value.size;
     if (status == SS_OK) status = extend_chain(space, &node, pages_for(space, end));
-    if (status == SS_OK && !leaf) status = put_children(space, &node, NODE_HEADER, children, count + 1);
+    if (status == SS_OK && !leaf) status = put_children(space, &node, SS_NODE_HEADER, children, count + 1);
     if (status == SS_OK) status = put_keys(space, &node, keys, entries, count);
     return status == SS_OK ? put_values(space, &node, values, entries, count) : status;
 }

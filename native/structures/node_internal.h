@@ -8,7 +8,7 @@
 
 /* Bytes of a slot of layout 1. */
 static inline uint64_t ss_node_v1_stride(const ss_space *space) {
-    return 2 * (uint64_t)SIZE_FIELD + space->v1_key + space->v1_value;
+    return 2 * (uint64_t)SS_SIZE_FIELD + space->v1_key + space->v1_value;
 }
 
 /* ---- node_v1.c ---- */

@@ -21,23 +21,23 @@
 #include "structures/node.h"
 
 enum {
-    NODE_TYPE_AT = 4,
-    NODE_COUNT_AT = 5,
-    NODE_V1_HEADER = 7,
-    NODE_OVERFLOW_AT = 7,
-    NODE_HEADER = 15,
-    OVERFLOW_NEXT_AT = 3,
-    OVERFLOW_HEADER = 11,
-    CHILD_SIZE = 8,
-    SIZE_FIELD = 4
+    SS_NODE_TYPE_AT = 4,
+    SS_NODE_COUNT_AT = 5,
+    SS_NODE_V1_HEADER = 7,
+    SS_NODE_OVERFLOW_AT = 7,
+    SS_NODE_HEADER = 15,
+    SS_OVERFLOW_NEXT_AT = 3,
+    SS_OVERFLOW_HEADER = 11,
+    SS_CHILD_SIZE = 8,
+    SS_SIZE_FIELD = 4
 };
 
 /* The header of an allocated chunk, whatever its next, as a little-endian number. */
-#define ALLOCATED_CHUNK ((UINT64_C(1) << (8 * SS_CHUNK_ALLOCATED_AT)) | ss_magic_number(SS_CHUNK_MAGIC, 1))
+#define SS_ALLOCATED_CHUNK ((UINT64_C(1) << (8 * SS_CHUNK_ALLOCATED_AT)) | ss_magic_number(SS_CHUNK_MAGIC, 1))
 
 /* Bytes of a layout-1 node with the largest key and value: the page size of a map whose header has no page size. */
 static inline uint64_t ss_node_v1_size(uint64_t key, uint64_t value) {
-    return NODE_V1_HEADER + SS_CAPACITY * (2 * SIZE_FIELD + key + value) + SS_CHILDREN * CHILD_SIZE;
+    return SS_NODE_V1_HEADER + SS_CAPACITY * (2 * SS_SIZE_FIELD + key + value) + SS_CHILDREN * SS_CHILD_SIZE;
 }
 
 #endif

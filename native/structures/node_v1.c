@@ -5,20 +5,20 @@
 #include "structures/node_internal.h"
 
 uint64_t ss_node_v1_children_at(const ss_space *space, uint32_t count) {
-    return NODE_V1_HEADER + count * ss_node_v1_stride(space);
+    return SS_NODE_V1_HEADER + count * ss_node_v1_stride(space);
 }
 
 int ss_node_v1_lay_out(const ss_space *space, ss_node *node) {
     for (uint32_t i = 0; i <= node->count; i++) {
-        node->key_at[i] = NODE_V1_HEADER + i * ss_node_v1_stride(space);
-        node->value_at[i] = node->key_at[i] + SIZE_FIELD + space->v1_key;
+        node->key_at[i] = SS_NODE_V1_HEADER + i * ss_node_v1_stride(space);
+        node->value_at[i] = node->key_at[i] + SS_SIZE_FIELD + space->v1_key;
     }
     node->laid_out = true;
     return SS_OK;
 }
 
 static int put_slot(ss_space *space, ss_node *node, uint32_t index, const ss_entry *entry) {
-    uint64_t at = NODE_V1_HEADER + index * ss_node_v1_stride(space), value_at = at + SIZE_FIELD + space->v1_key;
+    uint64_t at = SS_NODE_V1_HEADER + index * ss_node_v1_stride(space), value_at = at + SS_SIZE_FIELD + space->v1_key;
     if (entry->key.size > space->v1_key || entry->value.size > space->v1_value) {
         return ss_fail(SS_BOUND_EXCEEDED, "an entry fits the slots of a version 1 map", node->address,
                        entry->key.size > space->v1_key ? entry->key.size : entry->value.size,

@@ -73,7 +73,7 @@ typedef struct measure {
 } measure;
 
 static uint64_t chunks_of(uint64_t page, uint64_t run) {
-    return run <= page ? 1 : 1 + divide_up(run - page, page - OVERFLOW_HEADER);
+    return run <= page ? 1 : 1 + divide_up(run - page, page - SS_OVERFLOW_HEADER);
 }
 
 /* Bytes of the next entries. */
@@ -82,8 +82,8 @@ static uint64_t bytes_of(const measure *m, uint64_t count) {
 }
 
 static void measure_node(measure *m, uint64_t count, uint64_t size, uint64_t children) {
-    uint64_t field = m->form->key_fixed == SS_NOT_FIXED ? 2 * SIZE_FIELD : SIZE_FIELD;
-    m->chunks += chunks_of(m->form->page, NODE_HEADER + children * CHILD_SIZE + count * field + size);
+    uint64_t field = m->form->key_fixed == SS_NOT_FIXED ? 2 * SS_SIZE_FIELD : SS_SIZE_FIELD;
+    m->chunks += chunks_of(m->form->page, SS_NODE_HEADER + children * SS_CHILD_SIZE + count * field + size);
     m->nodes++;
 }
 
@@ -135,7 +135,7 @@ static uint8_t *add_chunks(ss_pack *pack, uint64_t count) {
     if (ss_seen_reserve(&pack->made, count * stride) != SS_OK) return NULL;
     uint8_t *at = pack->made.at + pack->made.size;
     memset(at, 0, (size_t)(count * stride));
-    for (uint64_t i = 0; i < count; i++) ss_put64(at + i * stride, ALLOCATED_CHUNK);
+    for (uint64_t i = 0; i < count; i++) ss_put64(at + i * stride, SS_ALLOCATED_CHUNK);
     pack->made.size += count * stride;
     pack->chunks += count;
     return at;
@@ -148,10 +148,10 @@ typedef struct pen {
 } pen;
 
 static void put(pen *p, const uint8_t *from, uint64_t size) {
-    uint64_t room = p->page - OVERFLOW_HEADER;
+    uint64_t room = p->page - SS_OVERFLOW_HEADER;
     while (size > 0) {
         uint64_t index = p->offset < p->page ? 0 : (p->offset - p->page) / room + 1;
-        uint64_t inside = index == 0 ? p->offset : OVERFLOW_HEADER + (p->offset - p->page) % room;
+        uint64_t inside = index == 0 ? p->offset : SS_OVERFLOW_HEADER + (p->offset - p->page) % room;
         uint64_t run = p->page - inside < size ? p->page - inside : size;
         memcpy(p->at + index * (p->page + SS_CHUNK_HEADER) + SS_CHUNK_HEADER + inside, from, (size_t)run);
         p->offset += run, from += run, size -= run;
@@ -169,25 +169,25 @@ static void put_children(pen *p, const frame *f) {
 /* The heads of overflow pages: each leads to the next chunk, the last one nowhere. */
 static void link_pages(const ss_pack *pack, uint8_t *at, uint64_t first, uint64_t count) {
     uint64_t stride = pack->form.page + SS_CHUNK_HEADER;
-    if (count > 1) ss_put64(at + SS_CHUNK_HEADER + NODE_OVERFLOW_AT, address_of(pack, first + 1));
+    if (count > 1) ss_put64(at + SS_CHUNK_HEADER + SS_NODE_OVERFLOW_AT, address_of(pack, first + 1));
     for (uint64_t i = 1; i < count; i++) {
         uint8_t *page = at + i * stride + SS_CHUNK_HEADER;
         memcpy(page, SS_OVERFLOW_MAGIC, SS_MAGIC_SIZE);
-        if (i + 1 < count) ss_put64(page + OVERFLOW_NEXT_AT, address_of(pack, first + i + 1));
+        if (i + 1 < count) ss_put64(page + SS_OVERFLOW_NEXT_AT, address_of(pack, first + i + 1));
     }
 }
 
 static int write_node(ss_pack *pack, const frame *f, uint64_t *address) {
-    uint64_t head = pack->form.layout_1 ? NODE_V1_HEADER : NODE_HEADER,
-             run = head + CHILD_SIZE * f->child_count + f->keys.size + f->values.size;
+    uint64_t head = pack->form.layout_1 ? SS_NODE_V1_HEADER : SS_NODE_HEADER,
+             run = head + SS_CHILD_SIZE * f->child_count + f->keys.size + f->values.size;
     uint64_t first = pack->chunks, count = pack->form.layout_1 ? 1 : chunks_of(pack->form.page, run);
     uint8_t *at = add_chunks(pack, count);
     if (at == NULL) return SS_NO_HEAP;
     uint8_t *node = at + SS_CHUNK_HEADER;
     memcpy(node, SS_NODE_MAGIC, SS_MAGIC_SIZE);
     node[SS_VERSION_AT] = pack->form.layout_1 ? 1 : 2;
-    node[NODE_TYPE_AT] = f->child_count > 0;
-    ss_put16(node + NODE_COUNT_AT, (uint16_t)f->count);
+    node[SS_NODE_TYPE_AT] = f->child_count > 0;
+    ss_put16(node + SS_NODE_COUNT_AT, (uint16_t)f->count);
     pen p = {at, pack->form.page, head};
     if (!pack->form.layout_1) {
         link_pages(pack, at, first, count);

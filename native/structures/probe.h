@@ -47,18 +47,18 @@ static inline void ss_probe_prefetch(const uint8_t *page) {
 
 static inline bool ss_probe_open(ss_probe *probe, const uint8_t *page) {
     uint64_t head = ss_get64(page);
-    uint32_t type = (uint32_t)(head >> (8 * NODE_TYPE_AT) & 0xFF);
+    uint32_t type = (uint32_t)(head >> (8 * SS_NODE_TYPE_AT) & 0xFF);
     probe->page = page;
-    probe->count = (uint32_t)(head >> (8 * NODE_COUNT_AT) & 0xFFFF);
+    probe->count = (uint32_t)(head >> (8 * SS_NODE_COUNT_AT) & 0xFFFF);
     probe->leaf = type == 0;
-    probe->keys_at = NODE_HEADER + (type == 0 ? 0 : (uint64_t)CHILD_SIZE * (probe->count + 1));
+    probe->keys_at = SS_NODE_HEADER + (type == 0 ? 0 : (uint64_t)SS_CHILD_SIZE * (probe->count + 1));
     return (uint32_t)head == SS_PROBE_MAGIC && type <= 1 && probe->count - 1 < SS_CAPACITY;
 }
 
 /* With `many` lookups at once it compares with as many keys as a node can have: bit i of `less` says that key i is less,
  * the first bit that is not set is the place. A loop up to the count is shorter, but its end is guessed wrong half of the
  * time; one lookup that waits for memory has the time to guess again, many that overlap their waits have not. */
-static inline bool ss_probe_ints(ss_probe *probe, uint32_t size, uint64_t key, bool many) {
+static SS_ALWAYS_INLINE bool ss_probe_ints(ss_probe *probe, uint32_t size, uint64_t key, bool many) {
     const uint8_t *keys = probe->page + probe->keys_at;
     uint32_t less = 0, below = 0;
     if (many) {
@@ -71,17 +71,18 @@ static inline bool ss_probe_ints(ss_probe *probe, uint32_t size, uint64_t key, b
     return probe->index < probe->count && ss_get_be(keys + (size_t)probe->index * size, size) == key;
 }
 
-/* Keys of any size in the order of their bytes; the first that is not less ends the search. */
-static inline enum ss_probe_result ss_probe_bytes(const ss_space *space, ss_probe *probe, ss_span key) {
-    uint64_t at = probe->keys_at, size = space->key_size;
-    for (probe->index = 0; probe->index < probe->count; probe->index++) {
+/* Keys of any size in the order of their bytes; the first that is not less ends the search, and *index says where. */
+static inline enum ss_probe_result ss_probe_bytes(const ss_space *space, const uint8_t *page, uint64_t at, uint32_t count, ss_span key,
+                                                  uint32_t *index) {
+    uint64_t size = space->key_size;
+    for (*index = 0; *index < count; ++*index) {
         if (!space->fixed_key) {
-            if (at + SIZE_FIELD > space->page_size) return SS_PROBE_HARD;
-            size = ss_get32(probe->page + at);
-            at += SIZE_FIELD;
+            if (at + SS_SIZE_FIELD > space->page_size) return SS_PROBE_HARD;
+            size = ss_get32(page + at);
+            at += SS_SIZE_FIELD;
         }
         if (at + size > space->page_size) return SS_PROBE_HARD;
-        int result = ss_compare_bytes(probe->page + at, size, key.at, key.size);
+        int result = ss_compare_bytes(page + at, size, key.at, key.size);
         if (result == SS_EQUAL) return SS_PROBE_FOUND;
         if (result == SS_GREATER) return SS_PROBE_ABSENT;
         at += size;
@@ -89,9 +90,17 @@ static inline enum ss_probe_result ss_probe_bytes(const ss_space *space, ss_prob
     return SS_PROBE_ABSENT;
 }
 
-static inline enum ss_probe_result ss_probe_search(const ss_space *space, ss_probe *probe, const ss_probe_key *key, bool many) {
+/* Not by way of the probe itself, which can stay in registers then. */
+static inline enum ss_probe_result ss_probe_search_bytes(const ss_space *space, ss_probe *probe, ss_span key) {
+    uint32_t index;
+    enum ss_probe_result result = ss_probe_bytes(space, probe->page, probe->keys_at, probe->count, key, &index);
+    probe->index = index;
+    return result;
+}
+
+static SS_ALWAYS_INLINE enum ss_probe_result ss_probe_search(const ss_space *space, ss_probe *probe, const ss_probe_key *key, bool many) {
     uint32_t size = space->order->int_size;
-    if (size == 0) return ss_probe_bytes(space, probe, key->span);
+    if (size == 0) return ss_probe_search_bytes(space, probe, key->span);
     if (SS_UNLIKELY(probe->keys_at + (uint64_t)SS_CAPACITY * size > space->page_size)) return SS_PROBE_HARD;
     bool found = size == 8   ? ss_probe_ints(probe, 8, key->number, many)
                  : size == 4 ? ss_probe_ints(probe, 4, key->number, many)
@@ -102,7 +111,7 @@ static inline enum ss_probe_result ss_probe_search(const ss_space *space, ss_pro
 /* The values at the end of a long leaf lie in its overflow page: asks for that while the keys are searched. */
 static inline void ss_probe_prefetch_overflow(const ss_space *space, const ss_probe *probe) {
     if (!probe->leaf) return;
-    uint64_t overflow = ss_get64(probe->page + NODE_OVERFLOW_AT);
+    uint64_t overflow = ss_get64(probe->page + SS_NODE_OVERFLOW_AT);
     if (SS_LIKELY(overflow == SS_NULL)) return;
     const uint8_t *page = ss_probe_page(space, overflow);
     for (uint64_t at = 0; page != NULL && at < space->page_size && at < 16 * SS_PROBE_LINE; at += SS_PROBE_LINE) {
@@ -112,19 +121,19 @@ static inline void ss_probe_prefetch_overflow(const ss_space *space, const ss_pr
 
 /* Looks for the key in the node whose page this is. SS_PROBE_CHILD: it can only be below probe->child. `many`: this is one
  * of several lookups at once. */
-static inline enum ss_probe_result ss_probe_node(const ss_space *space, const uint8_t *page, const ss_probe_key *key, bool many,
-                                                 ss_probe *probe) {
+static SS_ALWAYS_INLINE enum ss_probe_result ss_probe_node(const ss_space *space, const uint8_t *page, const ss_probe_key *key, bool many,
+                                                           ss_probe *probe) {
     if (SS_UNLIKELY(!ss_probe_open(probe, page))) return SS_PROBE_HARD;
     ss_probe_prefetch_overflow(space, probe);
     enum ss_probe_result result = ss_probe_search(space, probe, key, many);
     if (result != SS_PROBE_ABSENT || probe->leaf) return result;
-    probe->child = ss_get64(page + NODE_HEADER + (size_t)probe->index * CHILD_SIZE);
+    probe->child = ss_get64(page + SS_NODE_HEADER + (size_t)probe->index * SS_CHILD_SIZE);
     return SS_PROBE_CHILD;
 }
 
 /* The size field at `at`, where it lies in the page. */
 static inline bool ss_probe_size(const ss_space *space, const ss_probe *probe, uint64_t at, uint64_t *size) {
-    if (SS_UNLIKELY(at > space->page_size - SIZE_FIELD)) return false;
+    if (SS_UNLIKELY(at > space->page_size - SS_SIZE_FIELD)) return false;
     *size = ss_get32(probe->page + at);
     return true;
 }
@@ -139,32 +148,32 @@ static inline bool ss_probe_values_at(const ss_space *space, const ss_probe *pro
     for (uint32_t i = 0; i < probe->count; i++) {
         uint64_t size;
         if (!ss_probe_size(space, probe, *at, &size)) return false;
-        *at += SIZE_FIELD + size;
+        *at += SS_SIZE_FIELD + size;
     }
     return true;
 }
 
 /* The value of entry probe->index, where it lies in the page; false if node.c must find it. Before it walks the sizes
  * of values it asks for the lines where they lie if all are as large as the first. */
-static inline bool ss_probe_value(const ss_space *space, const ss_probe *probe, ss_span *value) {
+static SS_ALWAYS_INLINE bool ss_probe_value(const ss_space *space, const ss_probe *probe, ss_span *value) {
     uint64_t at, size;
     if (!ss_probe_values_at(space, probe, &at)) return false;
     if (space->fixed_value) {
-        at += probe->index * (SIZE_FIELD + (uint64_t)space->value_size);
+        at += probe->index * (SS_SIZE_FIELD + (uint64_t)space->value_size);
         if (!ss_probe_size(space, probe, at, &size) || size != space->value_size) return false;
     } else {
         if (!ss_probe_size(space, probe, at, &size)) return false;
         for (uint64_t i = 1, next = at; i <= probe->index && next < space->page_size; i++) {
-            next += SIZE_FIELD + size;
+            next += SS_SIZE_FIELD + size;
             __builtin_prefetch(probe->page + (next < space->page_size ? next : at));
         }
         for (uint32_t i = 0; i < probe->index; i++) {
-            at += SIZE_FIELD + size;
+            at += SS_SIZE_FIELD + size;
             if (!ss_probe_size(space, probe, at, &size)) return false;
         }
     }
-    *value = (ss_span){probe->page + at + SIZE_FIELD, size};
-    return at + SIZE_FIELD + size <= space->page_size;
+    *value = (ss_span){probe->page + at + SS_SIZE_FIELD, size};
+    return at + SS_SIZE_FIELD + size <= space->page_size;
 }
 
 /* Whether probes can serve a map with this order at all. */

@@ -135,7 +135,7 @@ uint64_t ss_seen_page(const ss_seen_node *node, uint64_t index) {
 /* The next overflow page becomes known. */
 static int step(ss_seen_space *space, ss_seen_node *node, ss_survey_note *note) {
     uint64_t at = node->following, index;
-    uint8_t bytes[SS_CHUNK_HEADER + OVERFLOW_HEADER];
+    uint8_t bytes[SS_CHUNK_HEADER + SS_OVERFLOW_HEADER];
     if (space->steps_left == 0) return ss_seen_wrong(note, SS_RULE_ONCE, at, SS_REACHED_OVERFLOW, SS_REACHED_OVERFLOW);
     space->steps_left--;
     int status = ss_seen_index(space, at, &index, note);
@@ -153,7 +153,7 @@ static int step(ss_seen_space *space, ss_seen_node *node, ss_survey_note *note) 
     status = ss_seen_reserve(&node->chain, 8);
     if (status != SS_OK) return status;
     ss_put64(node->chain.at + node->page_count++ * 8, at);
-    node->following = ss_get64(data + OVERFLOW_NEXT_AT);
+    node->following = ss_get64(data + SS_OVERFLOW_NEXT_AT);
     return SS_OK;
 }
 
@@ -172,7 +172,7 @@ static int reach(ss_seen_space *space, ss_seen_node *node, uint64_t offset, uint
     uint64_t page = space->frame.page, end = offset + length;
     if (end <= page) return SS_OK;
     if (length > space->frame.bytes) return ss_seen_wrong(note, SS_RULE_RUN_INSIDE, node->address, length, space->frame.bytes);
-    uint64_t inside = offset > page ? offset - page : 0, room = page - OVERFLOW_HEADER;
+    uint64_t inside = offset > page ? offset - page : 0, room = page - SS_OVERFLOW_HEADER;
     if (end - page <= inside) return SS_OK;
     int status = SS_OK;
     for (uint64_t i = inside / room; i <= (end - page - 1) / room && status == SS_OK; i++) status = reach_page(space, node, i, note);
@@ -180,7 +180,7 @@ static int reach(ss_seen_space *space, ss_seen_node *node, uint64_t offset, uint
 }
 
 int ss_seen_node_copy(ss_seen_space *space, ss_seen_node *node, uint64_t offset, uint64_t length, uint8_t *to) {
-    uint64_t page = space->frame.page, room = page - OVERFLOW_HEADER;
+    uint64_t page = space->frame.page, room = page - SS_OVERFLOW_HEADER;
     while (length > 0) {
         uint64_t run;
         if (offset < page) {
@@ -189,7 +189,7 @@ int ss_seen_node_copy(ss_seen_space *space, ss_seen_node *node, uint64_t offset,
         } else {
             uint64_t index = (offset - page) / room, inside = (offset - page) % room;
             run = room - inside < length ? room - inside : length;
-            int status = ss_memory_read(space->memory, ss_seen_page(node, index) + OVERFLOW_HEADER + inside, to, run);
+            int status = ss_memory_read(space->memory, ss_seen_page(node, index) + SS_OVERFLOW_HEADER + inside, to, run);
             if (status != SS_OK) return status;
         }
         to += run, offset += run, length -= run;
@@ -279,7 +279,7 @@ static int read_values(ss_seen_space *space, ss_seen_node *node, uint64_t *at, s
 
 /* The chain ends where the entries end. */
 static int finish(ss_seen_space *space, ss_seen_node *node, ss_survey_note *note) {
-    uint64_t page = space->frame.page, room = page - OVERFLOW_HEADER;
+    uint64_t page = space->frame.page, room = page - SS_OVERFLOW_HEADER;
     uint64_t needed = node->end <= page ? 0 : (node->end - page + room - 1) / room;
     int status = needed > 0 ? reach_page(space, node, needed - 1, note) : SS_OK;
     if (status != SS_OK) return status;
@@ -290,49 +290,49 @@ static int finish(ss_seen_space *space, ss_seen_node *node, ss_survey_note *note
 /* ---- layouts ---- */
 
 static int check_node(const ss_map_frame *frame, uint64_t address, const uint8_t *page, ss_survey_note *note) {
-    uint32_t version = page[SS_VERSION_AT], type = page[NODE_TYPE_AT], count = ss_get16(page + NODE_COUNT_AT);
+    uint32_t version = page[SS_VERSION_AT], type = page[SS_NODE_TYPE_AT], count = ss_get16(page + SS_NODE_COUNT_AT);
     bool begins = memcmp(page, SS_NODE_MAGIC, SS_MAGIC_SIZE) == 0;
     if (!begins) return ss_seen_wrong_bytes(note, SS_RULE_NODE_MAGIC, address, page, SS_MAGIC_SIZE);
     bool known = version == 2 || (version == 1 && (frame->slot_value != 0 || frame->slot_key != 0));
     if (!known) return ss_seen_wrong(note, SS_RULE_LAYOUT, address + SS_VERSION_AT, version, 2);
-    if (type > 1) return ss_seen_wrong(note, SS_RULE_LEAF, address + NODE_TYPE_AT, type, 1);
+    if (type > 1) return ss_seen_wrong(note, SS_RULE_LEAF, address + SS_NODE_TYPE_AT, type, 1);
     bool fits = count >= 1 && count <= SS_CAPACITY;
-    return fits ? SS_OK : ss_seen_wrong(note, SS_RULE_COUNT, address + NODE_COUNT_AT, count, SS_CAPACITY);
+    return fits ? SS_OK : ss_seen_wrong(note, SS_RULE_COUNT, address + SS_NODE_COUNT_AT, count, SS_CAPACITY);
 }
 
 static void read_children(ss_seen_node *node, const uint8_t *at) {
-    for (uint32_t i = 0; i <= node->count; i++) node->children[i] = ss_get64(at + (size_t)i * CHILD_SIZE);
+    for (uint32_t i = 0; i <= node->count; i++) node->children[i] = ss_get64(at + (size_t)i * SS_CHILD_SIZE);
 }
 
 /* Slots of the largest sizes, children behind them: a page of a map that has such nodes holds 11 of them. */
 static int read_slots(ss_seen_space *space, ss_seen_node *node, ss_survey_note *note) {
     const ss_map_frame *frame = &space->frame;
-    uint64_t slot = 2 * SIZE_FIELD + frame->slot_key + frame->slot_value, at = NODE_V1_HEADER;
+    uint64_t slot = 2 * SS_SIZE_FIELD + frame->slot_key + frame->slot_value, at = SS_NODE_V1_HEADER;
     for (uint32_t i = 0; i < node->count; i++, at += slot) {
         const uint8_t *bytes = page_of(node) + at;
-        uint64_t key = ss_get32(bytes), value = ss_get32(bytes + SIZE_FIELD + frame->slot_key);
+        uint64_t key = ss_get32(bytes), value = ss_get32(bytes + SS_SIZE_FIELD + frame->slot_key);
         if (key > frame->slot_key) return ss_seen_wrong(note, SS_RULE_SLOT_KEY, node->address + at, key, frame->slot_key);
         if (value > frame->slot_value) {
-            return ss_seen_wrong(note, SS_RULE_SLOT_VALUE, node->address + at + SIZE_FIELD + frame->slot_key, value, frame->slot_value);
+            return ss_seen_wrong(note, SS_RULE_SLOT_VALUE, node->address + at + SS_SIZE_FIELD + frame->slot_key, value, frame->slot_value);
         }
-        node->keys[i] = bytes + SIZE_FIELD;
+        node->keys[i] = bytes + SS_SIZE_FIELD;
         node->key_sizes[i] = key;
-        node->value_at[i] = at + 2 * SIZE_FIELD + frame->slot_key;
+        node->value_at[i] = at + 2 * SS_SIZE_FIELD + frame->slot_key;
         node->value_sizes[i] = value;
     }
     node->end = at;
     if (node->leaf) return SS_OK;
     read_children(node, page_of(node) + at);
-    node->end += CHILD_SIZE * ((uint64_t)node->count + 1);
+    node->end += SS_CHILD_SIZE * ((uint64_t)node->count + 1);
     return SS_OK;
 }
 
 static int read_packed(ss_seen_space *space, ss_seen_node *node, ss_survey_note *note) {
-    uint64_t at = NODE_HEADER;
-    node->following = ss_get64(page_of(node) + NODE_OVERFLOW_AT);
+    uint64_t at = SS_NODE_HEADER;
+    node->following = ss_get64(page_of(node) + SS_NODE_OVERFLOW_AT);
     if (!node->leaf) {
         read_children(node, page_of(node) + at);
-        at += CHILD_SIZE * ((uint64_t)node->count + 1);
+        at += SS_CHILD_SIZE * ((uint64_t)node->count + 1);
     }
     int status = read_keys(space, node, &at, note);
     if (status == SS_OK) status = read_values(space, node, &at, note);
@@ -349,8 +349,8 @@ int ss_seen_node_read(ss_seen_space *space, uint64_t address, ss_seen_node *node
     const uint8_t *page = page_of(node);
     node->address = address;
     node->version = page[SS_VERSION_AT];
-    node->leaf = page[NODE_TYPE_AT] == 0;
-    node->count = ss_get16(page + NODE_COUNT_AT);
+    node->leaf = page[SS_NODE_TYPE_AT] == 0;
+    node->count = ss_get16(page + SS_NODE_COUNT_AT);
     node->page_count = node->following = node->apart.size = 0;
     return node->version == 1 ? read_slots(space, node, note) : read_packed(space, node, note);
 }

@@ -17,18 +17,18 @@ Only a snapshot is replaced, and other files in its folder stay.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from ..errors import SourceError
+from ..memory.folders import inside, remove_folder, sync_folder
 from ..memory.memory import PAGE_SIZE, NativeMemory
 from .atomic import exchange_paths
 
@@ -246,7 +246,7 @@ def _check_replaceable(target: Path) -> None:
 
 def _carry_over(old: Path, new: Path) -> None:
     """Keep what somebody put beside a snapshot, such as a schema: as links, so that it is in both folders until one is removed."""
-    for entry in _inside(old):
+    for entry in inside(old):
         if entry.name not in _OF_SNAPSHOTS and not os.path.lexists(new / entry.name):
             _link(entry, new / entry.name)
 
@@ -280,31 +280,7 @@ def settle(target: Path) -> None:
 
 def _left(target: Path, kind: str) -> list[Path]:
     ours = re.compile(re.escape(f".{target.name}.{kind}-") + "[a-z0-9_]{8}")
-    return [entry for entry in _inside(target.parent) if ours.fullmatch(entry.name)]
-
-
-def remove_folder(path: Path) -> None:
-    """Remove a folder of ours with all that is in it, as far as the system lets us.
-
-    Not by `shutil.rmtree`: if a signal handler raises in it, it closes a descriptor twice, and that error hides the handler's.
-    """
-    if not path.is_dir() or path.is_symlink():
-        _quietly(path.unlink)
-        return
-    for inner in _inside(path):
-        remove_folder(inner)
-    _quietly(path.rmdir)
-
-
-def _quietly(remove: Callable[[], None]) -> None:
-    with contextlib.suppress(OSError):
-        remove()
-
-
-def _inside(folder: Path) -> list[Path]:
-    with contextlib.suppress(OSError):
-        return list(folder.iterdir())
-    return []
+    return [entry for entry in inside(target.parent) if ours.fullmatch(entry.name)]
 
 
 def replace_folder(made: Path, target: Path) -> None:
@@ -324,15 +300,6 @@ def exchange(one: Path, other: Path) -> None:
         other.rename(aside)
         one.rename(other)
         aside.rename(one)
-
-
-def sync_folder(path: Path) -> None:
-    """Write the names in a folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _write(path: Path, size: int, parts: Iterable[tuple[int, bytes]]) -> None:

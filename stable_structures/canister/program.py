@@ -12,9 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from ..encodings.candid.codec import MAGIC, decode, encode_untyped
+from ..encodings.candid.codec import decode
 from ..errors import SourceError, StableError, Unsupported
 from . import calls, system
+from .annotations import encoded_reply
 from .calls import Call, Task
 from .cdk import Finder
 from .errors import Trap, called_trap, violation
@@ -130,11 +131,8 @@ class CdkAdapter:
         return tuple(decode(data))
 
     def to_raw(self, method: Method, value: Any) -> bytes:
-        """Return the Candid of a method's reply, with inferred types; bytes that are already a message stay."""
-        del method
-        if isinstance(value, bytes) and value.startswith(MAGIC):
-            return value
-        return encode_untyped(() if value is None else (value,))
+        """Return the Candid of a method's reply, typed by its annotation or else by the value; bytes that are already a message stay."""
+        return encoded_reply(method.function, value)
 
 
 def describe(error: BaseException) -> str:

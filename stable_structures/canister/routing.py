@@ -52,7 +52,7 @@ def _handled(handler: calls.Handler, call: Call) -> Reply:
         answer = handler(*private_copy(call.values()))
     except Rejected as error:
         return calls.rejection_of(error)
-    return Reply(call.packed(private_copy(answer)))
+    return Reply(call.packed(handler, private_copy(answer)))
 
 
 def _unknown(call: Call) -> Reply:

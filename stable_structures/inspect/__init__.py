@@ -5,19 +5,53 @@
 - formats/: readers of everything that a memory can hold; basilisk.py, values.py, encoding.py, budget.py: encoded values
 - report.py: `inspect` and `check`; dump.py, cells.py, parquet.py: entries; compare.py: `diff`; writing.py: whole files or none
 - rewrite/: `shrink`, `load`, `import_part`; repair/: `repair`; picture/: `draw`; cli/: the verbs
+- jobs.py, allowance.py: several processes, and the memory that they share
 """
 
-from .compare import Change, PartDiff, diff
-from .dump import Table, export, get, table, write
-from .fit import Misfit, open_image
-from .formats.layout import Finding
-from .image import Image, Part, SchemaFiles
-from .picture.picture import draw
-from .repair.losses import Salvage
-from .repair.salvage import repair
-from .report import Contents, Report, check, inspect
-from .rewrite.rewrite import Moved, Rewritten, import_part, load, shrink
-from .source import NotWhole, Unreadable
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+from typing import Final as _Final
+
+if _TYPE_CHECKING:
+    from .compare import Change, PartDiff, diff
+    from .dump import Table, export, get, table, write
+    from .fit import Misfit, open_image
+    from .formats.layout import Finding
+    from .image import Image, Part, SchemaFiles
+    from .picture.picture import draw
+    from .repair.losses import Salvage
+    from .repair.salvage import repair
+    from .report import Contents, Report, check, inspect
+    from .rewrite.rewrite import Moved, Rewritten, import_part, load, shrink
+    from .source import NotWhole, Unreadable
+
+_import_module(f"{__name__}.repair")
+del globals()["repair"]  # the name is that of the function: a package is bound to its name only once, when it is imported
+
+_NAMES: _Final = {
+    "compare": ("Change", "PartDiff", "diff"),
+    "dump": ("Table", "export", "get", "table", "write"),
+    "fit": ("Misfit", "open_image"),
+    "formats.layout": ("Finding",),
+    "image": ("Image", "Part", "SchemaFiles"),
+    "picture.picture": ("draw",),
+    "repair.losses": ("Salvage",),
+    "repair.salvage": ("repair",),
+    "report": ("Contents", "Report", "check", "inspect"),
+    "rewrite.rewrite": ("Moved", "Rewritten", "import_part", "load", "shrink"),
+    "source": ("NotWhole", "Unreadable"),
+}
+_MODULES: _Final = {name: module for module, names in _NAMES.items() for name in names}
+
+
+def __getattr__(name: str) -> _Any:
+    """Import what is asked for: all of it takes as long as half of what the command line needs."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(_import_module(f".{_MODULES[name]}", __name__), name)
+    return found
+
 
 __all__ = [
     "Change",

@@ -44,6 +44,13 @@ class Side:
         ends = self.ends.tolist()
         return [self.data[low:high] for low, high in zip([0, *ends], ends, strict=False)]
 
+    def split(self, count: int) -> Iterator[Side]:
+        """Iterate over the same in pieces of at most so many. O(n)."""
+        for first in range(0, len(self.ends), count):
+            low = int(self.ends[first - 1]) if first else 0
+            ends = self.ends[first : first + count] - np.uint64(low)
+            yield Side(self.data[low : low + int(ends[-1])], ends)
+
     def array(self, codec: Codec[Any] | None) -> npt.NDArray[Any] | None:
         """Return numbers as an array; None if some are not numbers, or one is NaN. O(n)."""
         if self.first is not None:

@@ -28,9 +28,8 @@ from .missing import require_part
 from .report import readings
 from .source import BLOCK, Unreadable
 from .values import RAW, Reading, from_text, unhex
-from .writing import NewFile
+from .writing import OUTPUTS, NewFile
 
-OUTPUTS: Final = ("jsonl", "csv", "cbor", "parquet")
 """What `dump` writes."""
 
 Note = Callable[[Damage], None]
@@ -251,7 +250,7 @@ def _said(name: str, reading: Reading) -> Callable[[bytes], dict[str, Any]]:
 def _write_csv(rows: Table, out: IO[bytes], *, safe: bool, plain: bool) -> int:
     readings_ = [(name, reading) for name, reading in zip(rows.names, (rows.key, rows.value), strict=True)]
     shown = [name for name, reading in readings_ if reading is not RAW]
-    exact = [f"{name}_bytes" for name, reading in readings_ if reading is not None and not _is_told(reading)]
+    exact = [f"{name}_bytes" for name, reading in readings_ if reading is not None and not _is_given(reading)]
     out.write(",".join(shown + exact).encode() + b"\n")
     cells = [None if reading is None else csv_cell(reading, safe=safe, plain=plain) for _, reading in readings_]
     if rows.columns is not None and not exact and not safe and not plain:
@@ -279,7 +278,7 @@ def _write_csv_rows(rows: Iterator[tuple[Any, bytes]], cells: list[Cell | None],
     return count
 
 
-def _is_told(reading: Reading) -> bool:
+def _is_given(reading: Reading) -> bool:
     return reading.codec is not None
 
 

@@ -89,11 +89,11 @@ def _settle(image: Image) -> None:
         if image.schema.given:
             raise Misfit(f"{image.schema.path}: {entry.label}: {reason}; correct the schema")
         image.notes.append(f"{image.schema.path}: {entry.label} is passed over: {reason}")
-        part.told = replace(part.told, key=None, value=None, structure=None)
+        part.given = replace(part.given, key=None, value=None, structure=None)
 
 
 def _other_structure(part: Part) -> str | None:
-    given, kind = part.told.structure, part.kind.removesuffix(" index")
+    given, kind = part.given.structure, part.kind.removesuffix(" index")
     if given is None or not part.is_structure or given == kind or (given == "set" and kind == "map"):
         return None
     return f"it was given as a {given}, and it is a {kind}"
@@ -297,7 +297,7 @@ def _has_other_bound(free: object, value: Codec[Any] | None) -> bool:
 
 def _lies_as_header_says(free: SlotReader, value: Codec[Any]) -> bool:
     """Between the two ends that the elements can have there is something exactly where the farther end is right."""
-    typed = SlotReader(free.source, free.kind, value).as_told()
+    typed = SlotReader(free.source, free.kind, value).as_given()
     if typed is None:
         return True  # of an unbounded type there are no vecs and heaps
     ends = free.least_bytes(), typed.least_bytes()

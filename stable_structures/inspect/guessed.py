@@ -37,7 +37,7 @@ class Sides(NamedTuple):
     key: Codec[Any] | None
     value: Codec[Any] | None
     guessed: tuple[bool, bool] = (False, False)
-    """Which of them nobody told."""
+    """Which of them are guesses."""
 
 
 def types_of(part: Part, given: Sides | None = None, *, exact_candid: bool = False) -> Sides:
@@ -45,8 +45,8 @@ def types_of(part: Part, given: Sides | None = None, *, exact_candid: bool = Fal
 
     `exact_candid`: with the type that all messages of the sample have. Raises `Damage`, and `Unreadable` if there is no structure.
     """
-    told = part.told.types if given is None else given[:2]
-    key, value = (None if one is None else named(one, part.names) for one in told)
+    sides = part.given.types if given is None else given[:2]
+    key, value = (None if one is None else named(one, part.names) for one in sides)
     reader = part.open(key, value)
     with guessing():
         if isinstance(reader, MapReader):
@@ -153,15 +153,15 @@ def _row_of(part: Part) -> Row:
     word = part.word.removesuffix(" index")
     if not part.is_structure:
         where = "log data: its index is in another memory" if part.index is not None else part.recognition.title
-        return Row(MemoryType(part.id, part.told.name), comments=(where,))
-    memory = MemoryType(part.id, part.told.name, word, data=None if part.data is None else part.data.id)
+        return Row(MemoryType(part.id, part.given.name), comments=(where,))
+    memory = MemoryType(part.id, part.given.name, word, data=None if part.data is None else part.data.id)
     try:
         sides = types_of(part, exact_candid=True)
     except Damage as damage:
         return Row(memory, comments=(f"damaged: {damage}",))
     guesses = tuple(name for name, guessed in zip(("key", "value"), sides.guessed, strict=True) if guessed)
     if guesses and getattr(part.open(), "length", 1) == 0:
-        return Row(memory, _text(part.told.key), _text(part.told.value), comments=("empty: nobody can guess its types",))
+        return Row(memory, _text(part.given.key), _text(part.given.value), comments=("empty: nobody can guess its types",))
     key, value = sides.key, None if word == "set" else sides.value
     if isinstance(key, AsSeen):
         return Row(memory, None, _text(value), guesses, (f"key = ... is not known: the keys are not ordered as {key.name}",))

@@ -35,7 +35,7 @@ from .formats.zstd import is_zstd, unzstd
 from .remote.objects import Absent
 from .remote.place import Place, RemotePlace, place_of, read_beside
 from .remote.source import RemoteSource
-from .schema import NO_SCHEMA, NOTHING_TOLD, MemoryType, Schema, find_schema, read_schema, read_text
+from .schema import NO_SCHEMA, NOTHING_GIVEN, MemoryType, Schema, find_schema, read_schema, read_text
 from .source import BytesSource, FileSource, MemorySource, NotWhole, PastEnd, Progress, Source, Unreadable, no_progress
 from .writing import descriptor_of
 
@@ -55,7 +55,7 @@ class Part:
     """Of a log's index: the memory with its data."""
     index: Part | None = None
     """Of a log's data: the memory with its index."""
-    told: MemoryType = NOTHING_TOLD
+    given: MemoryType = NOTHING_GIVEN
     """What the schema says of it."""
     names: Mapping[int, str] = field(default_factory=dict, repr=False, compare=False)
     """Names of Candid's fields by their hashes."""
@@ -78,8 +78,8 @@ class Part:
     @property
     def word(self) -> str:
         """Return the kind as people say it: a map without values is a set, unless the schema says which of the two it is."""
-        if self.kind == "map" and self.told.structure in ("map", "set"):
-            return self.told.structure
+        if self.kind == "map" and self.given.structure in ("map", "set"):
+            return self.given.structure
         if self._word is None:
             self._word = "set" if self.kind == "map" and self._is_set() else self.kind
         return self._word
@@ -105,14 +105,14 @@ class Part:
     @property
     def label(self) -> str:
         """For messages."""
-        named = "" if self.told.name is None else f" {self.told.name!r}"
+        named = "" if self.given.name is None else f" {self.given.name!r}"
         return f"{self.word}{named}" if self.id is None else f"memory {self.id}{named}, {self.word}"
 
     def types(self, types: Types) -> tuple[Codec[Any] | None, Codec[Any] | None]:
         """Return the types of keys and values: each as given, else as the schema says; None if neither does."""
         key, value = types.get(self.id, (None, None))
-        told_key, told_value = self.told.types
-        return key or told_key, value or told_value
+        given_key, given_value = self.given.types
+        return key or given_key, value or given_value
 
     def open(self, key: Codec[Any] | None = None, value: Codec[Any] | None = None) -> Reader:
         """Return a reader of the structure. Raises `Damage` if its header leads nowhere, and `Unreadable` if there is no structure."""
@@ -277,8 +277,8 @@ def _tell(image: Image, schema: Schema) -> None:
     """Set what the schema says of each memory."""
     image.schema = schema
     for part in image.parts.values():
-        part.told, part.names = schema.of(part.id), image.names
-        data = None if part.told.data is None else image.parts.get(part.told.data)
+        part.given, part.names = schema.of(part.id), image.names
+        data = None if part.given.data is None else image.parts.get(part.given.data)
         if part.kind == "log index" and data is not None:
             for old in (part.data, data.index):
                 if old is not None:

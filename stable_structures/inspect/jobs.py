@@ -6,13 +6,15 @@
         '--- result <-----'   through a pipe; the verb takes the results in the order of the memories
 
 So what a verb writes is the same with any number of processes. A child writes nothing but its result, and files that the verb
-opened for it. It ignores Ctrl+C, since the verb stops its children whatever ends itself; a child whose verb was killed ends at its next
-report of progress, or when it cannot give its result. A task that raises is run once more by the verb itself, which then
-raises: the words of an error do not depend on the number of processes either.
+opened for it. It ignores Ctrl+C, since the verb stops its children whatever ends itself; the system kills a child whose verb was
+killed. A task that raises is run once more by the verb itself, which then raises: the words of an error do not depend on the number
+of processes either. All processes together have one budget of memory (allowance.py).
 """
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import pickle
 import selectors
@@ -24,10 +26,13 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, NoReturn, TypeVar
 
 from ..errors import StableError
+from .allowance import most_processes, share_among
 from .source import MemorySource, Progress, Source
 
 LEAST: Final = 32 << 20
 """Bytes of a memory from which on it is worth a process: starting one takes some hundredths of a second."""
+_END_WITH_PARENT: Final = 1
+"""Linux's PR_SET_PDEATHSIG."""
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 T = TypeVar("T")
@@ -45,9 +50,9 @@ class Task(Generic[T]):
     run: Callable[[Progress], T]
 
 
-def cores() -> int:
-    """Return how many processes a verb may use by itself: as many as the cores that this one may use. O(1)."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
+def usual(*, arrow: bool = False) -> int:
+    """Return how many processes a verb uses by itself: as many as there are cores and the budget has room for. O(cores)."""
+    return most_processes(len(os.sched_getaffinity(0)), arrow=arrow) if sys.platform == "linux" else 1
 
 
 def allowed(jobs: int, *sources: Source) -> int:
@@ -97,7 +102,7 @@ class _Pool(Generic[T]):
     """The children that are running, and what others found."""
 
     def __init__(self, tasks: Sequence[Task[T]], order: list[int], jobs: int) -> None:
-        self._tasks, self._waiting, self._jobs = tasks, order, jobs
+        self._tasks, self._waiting, self._jobs = tasks, order, min(jobs, len(order))
         self._running: dict[int, _Child] = {}
         self._found: dict[int, tuple[T] | None] = {}
 
@@ -131,6 +136,7 @@ class _Pool(Generic[T]):
         read, write = os.pipe()
         parent, pid = os.getpid(), os.fork()
         if pid == 0:
+            share_among(self._jobs)
             _work(self._tasks[number], write, parent, mask, [read, *(child.pipe for child in self._running.values())])
         os.close(write)
         return _Child(number, pid, read)
@@ -170,22 +176,27 @@ def _work(task: Task[Any], pipe: int, parent: int, mask: set[Any], others: list[
         for number in _SIGNALS[1:]:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        gc.freeze()  # what is the verb's is not searched: that would copy all of its pages
+        _end_with(parent)
         for descriptor in others:
             os.close(descriptor)
-        _give(pipe, _result(task, parent))
+        _give(pipe, _result(task))
         status = 0
     finally:
         os._exit(status)
 
 
-def _result(task: Task[Any], parent: int) -> bytes:
-    def progress(_what: str, _done: int, _total: int) -> None:
-        if os.getppid() != parent:
-            os._exit(1)
+def _end_with(parent: int) -> None:
+    """Let the system kill this process when its parent ends, whatever ends that."""
+    ctypes.CDLL(None).prctl(_END_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
 
+
+def _result(task: Task[Any]) -> bytes:
     try:
-        return pickle.dumps((task.run(progress),))
-    except BaseException:  # noqa: BLE001 - the verb runs it again, and raises it where it can be told
+        return pickle.dumps((task.run(_no_progress),))
+    except BaseException:  # noqa: BLE001 - the verb runs it again, and raises it where it can be reported
         return pickle.dumps(None)
 
 

@@ -11,15 +11,11 @@ it is written, or never.
 from __future__ import annotations
 
 import json
-import os
 import re
-import secrets
-import weakref
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import StableError
 from . import parquet
 from .dump import Note, table
 from .fit import open_image
@@ -27,9 +23,8 @@ from .formats.layout import Damage
 from .image import Image, Part, SchemaFiles
 from .jobs import Task, allowed, results
 from .missing import require_whole
-from .rewrite.folder import _discard, _sync, _taken, _unwritable
 from .source import Progress, Unreadable, no_progress
-from .writing import NewFile
+from .writing import NewFile, NewFolder
 
 MANIFEST: Final = "manifest.json"
 _ODD: Final = re.compile(r"[^\w.-]+")
@@ -50,32 +45,13 @@ def write_parts(  # noqa: PLR0913 - keyword-only choices
     `jobs` processes write files at once (jobs.py). An image that cannot be read is left out and reported to `skipped`, damaged
     entries to `note`. Raises `Unreadable`, and without these `Damage`: then nothing is written.
     """
-    folder = Path(out)
-    if os.path.lexists(folder):
-        raise _taken(folder)
-    made = folder.with_name(f".{folder.name[:40]}-{secrets.token_hex(6)}.part")
-    owner = _Owner()
-    remove = weakref.finalize(owner, _discard, made, os.getpid())
-    try:
-        made.mkdir()
-        found = _Writer(made, files, note, jobs).write(names, skipped)
+    with NewFolder(out) as new:
+        found = _Writer(new.made, files, note, jobs).write(names, skipped)
         if not found:
-            raise Unreadable(f"{folder}: nothing in these images has entries")
-        (made / MANIFEST).write_text(json.dumps({"parts": found}, indent=2), encoding="utf-8")
-        _sync(made)
-        made.rename(folder)
-        _sync(folder.parent)
-    except OSError as error:
-        if isinstance(error, StableError):
-            raise
-        raise _unwritable(folder, error) from None
-    finally:
-        remove()
+            raise Unreadable(f"{new.path}: nothing in these images has entries")
+        (new.made / MANIFEST).write_text(json.dumps({"parts": found}, indent=2), encoding="utf-8")
+        new.keep()
     return found
-
-
-class _Owner:
-    """Lives as long as a folder is not complete."""
 
 
 class _Writer:
@@ -129,7 +105,7 @@ class _Writer:
                 self.note(damage)
 
     def _task(self, image: Image, part: Part, canister: str) -> Callable[[Progress], tuple[dict[str, Any], list[Damage]]]:
-        memory = part.told.name or ("image" if part.id is None else str(part.id))
+        memory = part.given.name or ("image" if part.id is None else str(part.id))
         file = self._file(f"{_ODD.sub('_', canister)}-{_ODD.sub('_', memory)}")
         return lambda _: self._part(image, part, canister, memory, file)
 

@@ -198,7 +198,7 @@ def _contents(image: Image, part: Part, deep: bool | None, types: Types, progres
     """One memory of an image."""
     bucket_bytes = 0 if image.manager is None else image.manager.bucket_bytes
     found = Contents(part.id, part.kind, part.recognition.title, part.pages, len(part.buckets) if part.id is not None else None)
-    found.name, found.reserved = part.told.name, part.source.nbytes
+    found.name, found.reserved = part.given.name, part.source.nbytes
     found.facts = dict(part.recognition.facts) if part.kind not in STRUCTURES else {}
     found.notes += part.recognition.damage
     if part.source.nbytes < part.pages * PAGE_SIZE:
@@ -320,7 +320,7 @@ def _describe_map(found: Contents, part: Part, reader: MapReader, deep: bool | N
     found.key_order = reader.order.name if reader.order.certain else f"{reader.order.name}?"
     _describe_space(found, reader, stats)
     is_set = stats.value_sizes == (0, 0) or (not stats.entries and reader.is_set)
-    if part.told.structure == "set" or (is_set and part.told.structure != "map"):
+    if part.given.structure == "set" or (is_set and part.given.structure != "map"):
         found.title, found.facts["set"] = "a set, or a map of units", True
 
 

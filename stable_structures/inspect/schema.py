@@ -14,9 +14,7 @@ data = 2                     of a log: the memory with its data, if it is not th
 
 from __future__ import annotations
 
-import difflib
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,12 +24,12 @@ from ..encodings.candid.types import Type, parse_interface
 from ..errors import IncompatibleType, SourceError
 from ..storable import Codec, parse_type
 from ..storable.scalars import UNIT
+from .formats.layout import KINDS
 from .remote.names import is_remote
 from .remote.place import Place, place_of, read_beside
 from .source import Unreadable
 
 SCHEMA: Final = "memories.toml"
-STRUCTURES: Final = ("map", "set", "vec", "heap", "log", "cell")
 LARGEST_ID: Final = 254
 _LONG: Final = 10
 _LARGEST: Final = 4 << 20
@@ -91,7 +89,7 @@ class Schema:
         return self.memories.get(memory) or MemoryType(memory)
 
 
-NOTHING_TOLD: Final = MemoryType(None)
+NOTHING_GIVEN: Final = MemoryType(None)
 NO_SCHEMA: Final = Schema()
 
 
@@ -119,18 +117,20 @@ def read_schema(path: str | Place, *, given: bool = True, did: str | Place | Non
 
     Raises `Unreadable`, with the file, the key and what to do, for a file that is not one.
     """
+    import tomllib  # noqa: PLC0415 - few images have a schema, and all start quicker without
+
     path = place_of(path)
     try:
         if path.stat().st_size > _LARGEST:
             raise Unreadable(f"{path}: {path.stat().st_size:,} bytes are too many for a schema")
-        told = tomllib.loads(read_beside(path).decode())
+        document = tomllib.loads(read_beside(path).decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Unreadable(f"{path}: not TOML: {error}; mend it, or move it away") from None
     except OSError as error:
         if isinstance(error, Unreadable):
             raise
         raise Unreadable(f"{path}: cannot be read: {error.strerror}") from None
-    return _Reader(path, place_of(did) if did is not None else None).schema(told, given=given)
+    return _Reader(path, place_of(did) if did is not None else None).schema(document, given=given)
 
 
 def interface_types(did: Place | None) -> dict[str, Type]:
@@ -164,13 +164,13 @@ class _Reader:
         """Return the error for a key."""
         return Unreadable(f"{self.path}: {key}: {what}")
 
-    def schema(self, told: dict[str, Any], *, given: bool) -> Schema:
-        self._require_known(told, _TOP, "")
-        own = self._file(told, "did")
+    def schema(self, document: dict[str, Any], *, given: bool) -> Schema:
+        self._require_known(document, _TOP, "")
+        own = self._file(document, "did")
         self.did = self.did or own
-        words = self._file(told, "words")
-        memories = [self._memory(None, "image", told["image"])] if "image" in told else []
-        tables = told.get("memories", {})
+        words = self._file(document, "words")
+        memories = [self._memory(None, "image", document["image"])] if "image" in document else []
+        tables = document.get("memories", {})
         if not isinstance(tables, dict):
             raise self.wrong("memories", "write one table for each memory, as in [memories.0]")
         memories += [self._memory(self._id(text), f"memories.{text}", table) for text, table in tables.items()]
@@ -178,6 +178,8 @@ class _Reader:
         return Schema({memory.id: memory for memory in memories}, self.did, words, self.path, given)
 
     def _require_known(self, table: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
+        import difflib  # noqa: PLC0415 - as above
+
         for key in table:
             if key not in known:
                 near = difflib.get_close_matches(key, known, 1)
@@ -189,8 +191,8 @@ class _Reader:
             if names.count(name) > 1:
                 raise self.wrong("name", f"{name!r} is given to {names.count(name)} memories; give each its own")
 
-    def _file(self, told: dict[str, Any], key: str) -> Place | None:
-        value = told.get(key)
+    def _file(self, document: dict[str, Any], key: str) -> Place | None:
+        value = document.get(key)
         if value is None:
             return None
         if not isinstance(value, str):
@@ -211,8 +213,8 @@ class _Reader:
             if not isinstance(table.get(key, ""), str):
                 raise self.wrong(f"{where}.{key}", f"expected a text in quotes, got {table[key]!r}")
         structure, name, data = table.get("structure"), table.get("name"), table.get("data")
-        if structure is not None and structure not in STRUCTURES:
-            raise self.wrong(f"{where}.structure", f"{structure!r} is not a structure; write one of {', '.join(STRUCTURES)}")
+        if structure is not None and structure not in KINDS:
+            raise self.wrong(f"{where}.structure", f"{structure!r} is not a structure; write one of {', '.join(KINDS)}")
         if name is not None and not _NAME.fullmatch(name):
             raise self.wrong(f"{where}.name", f"{name!r} cannot be a name; write 1 to 200 printable letters")
         if data is not None and (not isinstance(data, int) or isinstance(data, bool) or not 0 <= data <= LARGEST_ID):
@@ -273,8 +275,8 @@ def schema_text(rows: Iterable[Row], did: str | None = None) -> str:
 
 def _said(row: Row) -> Iterable[tuple[str, Any]]:
     memory = row.memory
-    told = {"name": memory.name, "structure": memory.structure, "key": row.key, "value": row.value, "data": memory.data}
-    return ((name, text) for name, text in told.items() if text is not None)
+    fields = {"name": memory.name, "structure": memory.structure, "key": row.key, "value": row.value, "data": memory.data}
+    return ((name, text) for name, text in fields.items() if text is not None)
 
 
 def _toml(value: str | int) -> str:

@@ -11,7 +11,6 @@ import errno
 import fcntl
 import os
 import stat
-import struct
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,15 +22,13 @@ from .. import _native as native
 from ..errors import StableError
 from ..memory.cached import CachedFile, CachedMemory, Pieces
 from ..memory.memory import PAGE_SIZE, Memory, NativeMemory, StableMemory
+from .allowance import share
+from .beside import LOCK
 from .formats.layout import Finding
 
 BLOCK: Final = 1 << 20
 """Bytes that are read at once where a whole range is read."""
-CACHE: Final = 32 << 20
-"""Bytes of a file that are kept. A larger cache makes no verb faster: what does not fit is read in the order of its addresses."""
 
-_LOCK: Final = struct.Struct("hhqqi")
-"""The system's `struct flock`: type, whence, start, length, process."""
 _WRITER_LOCK: Final = 1 << 62
 """The byte that a writer of a memory file locks (native/file_private.h)."""
 
@@ -100,12 +97,15 @@ class Source:
 
     version: object = None
     """What tells one version of it from another; None where nothing does: a copy of a file has another time."""
-    cheap_bytes: int = 48 << 20
-    """A structure of so many bytes may be read in any order: it fits the cache, or lies in memory."""
     block_bytes: int = BLOCK
     """Bytes that are read at once where a whole range is read."""
     is_far: bool = False
     """Whether each read of what is not in the cache costs a request to another machine."""
+
+    @property
+    def cheap_bytes(self) -> int:
+        """Return how large a structure may be that is read in any order: it fits the cache, or lies in memory. O(1)."""
+        return share().cache * 3 // 4
 
     def is_at_hand(self, offset: int, length: int) -> bool:  # noqa: ARG002 - a file is near everywhere
         """Return whether bytes can be read without a request to another machine. O(length)."""
@@ -120,7 +120,7 @@ class Source:
 
     def memory(self) -> NativeMemory:
         """Return the same bytes as a memory of the core, for surveys. Its size is rounded up to whole pages, with zeros."""
-        return CachedMemory(_Fetched(self), self.nbytes)
+        return CachedMemory(_Fetched(self), self.nbytes, cache=share().cache)
 
     def fail(self, status: int) -> NoReturn:
         """Raise the exception for an error of the core on that memory."""
@@ -209,16 +209,17 @@ class FileSource(Source):
         self.was_written = False
         """Whether a program had it open for writing when it was asked."""
         self._memory: NativeMemory | None = None
-        self.cheap_bytes = CACHE - (8 << 20)
+        self._cache = 0
 
     def memory(self) -> NativeMemory:
-        """Return the file through a cache, which lives as long as the source."""
-        if self._memory is None:
-            self._memory = self._cached()
+        """Return the file through a cache, which lives as long as the source, or until a process may have less than its parent had."""
+        if self._memory is None or self._cache != share().cache:
+            self._cache = share().cache
+            self._memory = self._cached(self._cache)
         return self._memory
 
-    def _cached(self) -> NativeMemory:
-        return CachedFile(self._fd, self.nbytes, cache=CACHE)
+    def _cached(self, cache: int) -> NativeMemory:
+        return CachedFile(self._fd, self.nbytes, cache=cache)
 
     def fail(self, status: int) -> NoReturn:
         """Raise `Unreadable` for what the system says."""
@@ -255,12 +256,12 @@ class FileSource(Source):
         """Return whether a program has the file open as a memory for writing, as far as the system tells. Takes no lock."""
         if sys.platform != "linux":
             return False
-        asked = _LOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, _WRITER_LOCK, 1, 0)
+        asked = LOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, _WRITER_LOCK, 1, 0)
         try:
             found = fcntl.fcntl(self._fd, fcntl.F_OFD_GETLK, asked)
         except OSError:
             return False
-        is_written = bool(_LOCK.unpack(found)[0] != fcntl.F_UNLCK)
+        is_written = bool(LOCK.unpack(found)[0] != fcntl.F_UNLCK)
         self.was_written = self.was_written or is_written
         return is_written
 
@@ -326,8 +327,11 @@ class MemorySource(Source):
     def __init__(self, memory: Memory) -> None:
         super().__init__(memory.size() * PAGE_SIZE)
         self._memory = memory
-        if isinstance(memory, StableMemory):
-            self.cheap_bytes = self.nbytes
+
+    @property
+    def cheap_bytes(self) -> int:
+        """All of it, unless it is written in Python."""
+        return self.nbytes if isinstance(self._memory, StableMemory) else super().cheap_bytes
 
     def memory(self) -> NativeMemory:
         """Return the running memory itself, or one that is written in Python through a cache of its own."""
@@ -343,7 +347,12 @@ class VirtualSource(Source):
     def __init__(self, base: Source, buckets: list[int], bucket_bytes: int, nbytes: int) -> None:
         super().__init__(nbytes)
         self._base, self._buckets, self._bucket_bytes = base, buckets, bucket_bytes
-        self.cheap_bytes, self.block_bytes, self.is_far = base.cheap_bytes, base.block_bytes, base.is_far
+        self.block_bytes, self.is_far = base.block_bytes, base.is_far
+
+    @property
+    def cheap_bytes(self) -> int:
+        """As the base says it."""
+        return self._base.cheap_bytes
 
     def is_at_hand(self, offset: int, length: int) -> bool:
         """Return whether the base has it at hand."""

@@ -116,7 +116,7 @@ def _names(parts: list[Part]) -> dict[int | None, str]:
     made = {part.id: "image" if part.id is None else f"memory_{part.id}" for part in parts}
     taken = {_CATALOGUE, *made.values()}
     for part in parts:
-        name = part.told.name or ""
+        name = part.given.name or ""
         own = name.lower() == made[part.id]
         if name and not own and name.lower() not in taken and not name.lower().startswith("sqlite_") and not name.lower().endswith(_INDEX):
             made[part.id] = name

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """New files, for every verb that writes one: a file gets its name when all of it is there, or never.
 
-Until then it lies beside its place under a name of its own, `.NAME-xxxxxxxxxxxx.part`, which errors and signals remove.
-Only a process that is killed outright leaves that name behind, and never a part of a file under the name that was asked for.
+Until then it lies beside its place under a name of its own, which errors and signals remove. Only a process that is killed
+outright leaves that name behind (beside.py), and never a part of a file under the name that was asked for.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 import stat
 import tempfile
 import weakref
@@ -21,8 +20,12 @@ from types import TracebackType
 from typing import IO, Any, Final, Self
 
 from ..errors import StableError
+from ..memory.folders import remove_folder, sync_folder
+from .beside import hold, name_beside, remove_leftovers
 from .source import BLOCK, Unreadable
 
+OUTPUTS: Final = ("jsonl", "csv", "cbor", "parquet")
+"""Formats of entries that `dump` writes and `load` reads."""
 _DESCRIPTOR: Final = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")
 _STANDARD: Final = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 _NO_LINKS: Final = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
@@ -56,18 +59,22 @@ class NewFile:
             self.file = self._open(in_order=in_order)
         except (OSError, ValueError) as error:
             _remove(self._state)
-            raise _unwritable(path, error) from None
+            raise unwritable(path, error) from None
 
     def _open(self, *, in_order: bool) -> IO[bytes]:
         if self._stream is not None:
             return self._stream if in_order else tempfile.TemporaryFile(prefix="stable-structures-")
-        name = self.path.with_name(f".{self.path.name[:40]}-{secrets.token_hex(6)}.part")
-        self._state["name"] = name
+        remove_leftovers(self.path)
+        name = self._state["name"] = name_beside(self.path)
         try:
             descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         except OSError:
             self._state["name"] = None  # not made, or not ours
             raise
+        hold(descriptor)
+        if not os.fstat(descriptor).st_nlink:  # another verb took it for a leftover before it was held
+            os.close(descriptor)
+            return self._open(in_order=in_order)
         return os.fdopen(descriptor, "w+b", buffering=BLOCK)
 
     @property
@@ -102,7 +109,54 @@ class NewFile:
         self._discard.detach()
         quiet = isinstance(error, BrokenPipeError) and self._stream is not None
         if isinstance(error, OSError) and not isinstance(error, StableError) and not quiet:
-            raise _unwritable(self.path, error) from None
+            raise unwritable(self.path, error) from None
+
+
+class NewFolder:
+    """A new folder to fill: it is `made`, and gets its name by `keep`; without it nothing is left.
+
+    O(1). Raises `Unreadable` if something is there already or it cannot be made.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with NewFolder(f"{folder}/parts") as out:
+    ...         _ = (out.made / "users.txt").write_text("Ada")
+    ...         out.keep()
+    ...     os.listdir(f"{folder}/parts")
+    ['users.txt']
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if os.path.lexists(self.path):
+            raise _taken(self.path)
+        remove_leftovers(self.path)
+        self.made = name_beside(self.path)
+        self._state: dict[str, Any] = {"process": os.getpid(), "name": self.made}
+        self._discard = weakref.finalize(self, _remove, self._state)
+        try:
+            self.made.mkdir()
+            self._state["descriptor"] = os.open(self.made, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            self._discard()
+            raise unwritable(self.path, error) from None
+        hold(self._state["descriptor"])
+
+    def keep(self) -> None:
+        """Give the folder its name, once the names in it are on the disk. O(1). Raises `Unreadable` if another has the name by now."""
+        try:
+            _sync(self.made)
+            if os.path.lexists(self.path):
+                raise _taken(self.path)
+            self.made.rename(self.path)
+            _sync(self.path.parent)
+        except OSError as error:
+            raise unwritable(self.path, error) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._discard()
 
 
 @contextmanager
@@ -166,7 +220,8 @@ def _taken(path: object) -> Unreadable:
     return Unreadable(f"{path}: it is there already; give another name, or remove it")
 
 
-def _unwritable(path: object, error: BaseException) -> Unreadable:
+def unwritable(path: object, error: BaseException) -> Unreadable:
+    """Return what to raise if a path cannot be written; the error itself if it says so already. O(1)."""
     if isinstance(error, Unreadable):
         return error
     return Unreadable(f"{path}: cannot be written: {(error.strerror if isinstance(error, OSError) else None) or error}")
@@ -184,12 +239,12 @@ def _name(temporary: Path, path: Path) -> None:
         if os.path.lexists(path):
             raise _taken(path) from None
         temporary.rename(path)
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
     with suppress(OSError):  # not every file system syncs folders
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(folder)
 
 
 def _pour(file: IO[bytes], stream: IO[bytes]) -> None:
@@ -200,9 +255,10 @@ def _pour(file: IO[bytes], stream: IO[bytes]) -> None:
 
 
 def _remove(state: dict[str, Any]) -> None:
-    """Remove the temporary name, if there is one still; a child of a fork leaves its parent's alone."""
+    """Remove what has the temporary name still; a child of a fork leaves its parent's alone."""
+    if (descriptor := state.pop("descriptor", None)) is not None:
+        os.close(descriptor)
     name = state.get("name")
     if name is not None and state["process"] == os.getpid():
-        with suppress(FileNotFoundError):
-            name.unlink()
+        remove_folder(name)
         state["name"] = None

@@ -9,37 +9,19 @@ import sys
 from dataclasses import asdict
 from typing import Any, Final
 
-from ..inspect.cli.guard import DAMAGED, SOUND, complain, guarded
+from ..inspect.cli.guard import DAMAGED, SOUND, complain
 from ..inspect.cli.text import Printer
 from ..inspect.writing import is_standard_output
 from .findings import Fault, Finding
 from .image import IsmImage, open_ism
 from .migrate import Migrated, migrate
-from .schema import Schema, read_schema
+from .schema import read_schema
 
 _SHOWN: Final = 20
 
 
-def add_verbs(verbs: Any) -> None:
-    """Add it to the command line."""
-    summary = "Check an image of the other crate, ic-stable-memory, and migrate it into structures of this one."
-    parser = verbs.add_parser(
-        "rescue",
-        help=summary,
-        description=f"{summary} Exit code 0: sound, 1: damaged or something was lost, 2: refused, unreadable, wrong use.",
-        epilog="example:\n  stable-structures rescue stable_memory.bin --schema ism.toml -o new.bin",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("file", metavar="FILE", help="an image, a gzip of one, or the folder of a snapshot; it is never changed")
-    parser.add_argument("--schema", required=True, metavar="TOML", help="the pointer width and the types by key")
-    parser.add_argument("-o", "--out", metavar="OUT", help="the image to write; without it, FILE is only checked")
-    parser.add_argument("--force", action="store_true", help="migrate what can be read although the ownership check fails")
-    parser.add_argument("--bucket-pages", type=int, metavar="N", help="pages of a bucket of the new image (default: 128)")
-    parser.add_argument("--json", action="store_true", help="for programs")
-    parser.set_defaults(run=lambda arguments: guarded(_rescue, arguments))
-
-
-def _rescue(arguments: argparse.Namespace) -> int:
+def rescue(arguments: argparse.Namespace) -> int:
+    """Run `rescue`."""
     schema = read_schema(arguments.schema)
     with open_ism(arguments.file, schema.types, width=schema.width) as image:
         findings, notes = image.check(), image.notes
@@ -102,6 +84,3 @@ def _as_dict(image: IsmImage, findings: list[Finding], notes: list[Finding], don
         "notes": notes,
         "migrated": done,
     }
-
-
-__all__ = ["Schema", "add_verbs"]

@@ -303,7 +303,7 @@ class LogContents(Contents):
         while at != EMPTY:
             try:
                 if at in seen:
-                    raise Broken("the sectors of a log form a circle", at)  # noqa: TRY301 - told like the others
+                    raise Broken("the sectors of a log form a circle", at)  # noqa: TRY301 - reported like the others
                 content = self.space.content(at)
             except Broken as error:
                 tell(note, error)

@@ -52,10 +52,10 @@ def find_saved(blocks: Blocks) -> Saved | None:
 def decode(data: bytes, pointer: int = 0) -> Saved:
     """Return the value of an encoding; trailing bytes are allowed. O(size). Raises `Broken`."""
     try:
-        (told,) = decode_message(data)
+        (message,) = decode_message(data)
     except CandidError as error:
         raise Broken(f"the saved allocator: {error}", pointer) from None
-    *numbers, lists, pairs = told.values()
+    *numbers, lists, pairs = message.values()
     made = Saved(pointer, *numbers)
     made.roots = dict(pairs)
     if len(made.roots) < len(pairs):

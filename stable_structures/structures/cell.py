@@ -165,7 +165,7 @@ class StableCell(Structure, Generic[T]):
         if status < 0:
             self._argument.fail(status, "set", value, self)
 
-    def _told(self) -> T:
+    def _get_or_raise(self) -> T:
         """Return the value if the core's number is a status, or raise its error."""
         native.call.ss_result_drop()
         data = native.result(native.check(native.call.ss_cell_get(self._handle), "get"))

@@ -23,7 +23,7 @@ from .._native import ASK, NO_NUMBER, NO_VALUE, result, result_number
 from ..errors import CorruptMemory
 from ..storable import Codec, IntLane, Lane
 from .indices import LIMIT, bounded
-from .short_forms import BOUND_EXCEEDED, ENCODED, PLAIN, SIGNED, UNFIT, UNSIGNED, in_u, refuse_either
+from .short_forms import BOUND_EXCEEDED, ENCODED, PLAIN, ROWS, SIGNED, UNFIT, UNSIGNED, in_u, refuse_either
 
 _OK: Final[int] = native.call.SS_OK
 UNSOUND: Final = (TypeError, UnicodeError)
@@ -556,6 +556,8 @@ def map_forms(keys: Argument, values: Argument) -> Methods:
 def _short_forms(keys: Argument, values: Argument) -> Methods:
     if keys.is_number and values.is_number and bool(keys.bias) == bool(values.bias):
         return SIGNED if keys.bias else UNSIGNED
+    if keys.is_number and not keys.bias and values.layout and values.layout.read:
+        return ROWS
     return ENCODED if values.is_number and not (keys.is_number or keys.plain or values.bias) else {}
 
 
@@ -722,7 +724,7 @@ def cell_get(self: Any) -> Any:
     if number < self._limit:
         return number
     # Bytes that are not such a number: the type says so.
-    return number - self._bias if number < ASK else self._told()
+    return number - self._bias if number < ASK else self._get_or_raise()
 
 
 def cell_set(self: Any, value: Any) -> Any:

@@ -3,7 +3,7 @@
 """Shorter forms of the most frequent methods of maps, for the most frequent types: they leave out what a type does not need.
 
 `number_forms` chooses among them. Letters at the end of a name say what key and value are: `u` an unsigned number,
-`s` a signed one, `p` plain bytes, `e` something else, such as `str`.
+`s` a signed one, `p` plain bytes, `r` a row of fields of fixed size, `e` something else, such as `str`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, Final, NoReturn
 
 from .. import _native as native
-from .._native import ASK, NO_NUMBER
+from .._native import ASK, NO_NUMBER, NO_VALUE, at_hand, waiting
 from ..errors import BoundExceeded, IncompatibleType
 
 REFUSED: Final = (IncompatibleType, BoundExceeded)
@@ -24,6 +24,8 @@ _contains_u64: Final = native.call.ss_btree_contains_u64
 _get_u64_u64: Final = native.call.ss_btree_get_u64_u64
 _insert_u64_u64: Final = native.call.ss_btree_insert_u64_u64
 _set_u64_u64: Final = native.call.ss_btree_set_u64_u64
+_get_u64_bytes: Final = native.call.ss_btree_get_u64_bytes
+_set_u64_bytes: Final = native.call.ss_btree_set_u64_bytes
 _get_bytes_u64: Final = native.call.ss_btree_get_bytes_u64
 _insert_bytes_u64: Final = native.call.ss_btree_insert_bytes_u64
 _set_bytes_u64: Final = native.call.ss_btree_set_bytes_u64
@@ -54,9 +56,10 @@ def in_u(self: Any, key: Any) -> bool:
 
 
 def get_uu(self: Any, key: Any, default: Any = None) -> Any:
-    number = key if type(key) is int else self._key.whole(key)
+    if type(key) is not int:
+        key = self._key.whole(key)
     try:
-        found: int = _get_u64_u64(self._handle, number)
+        found: int = _get_u64_u64(self._handle, key)
     except OverflowError:
         self._key.refuse(key)
     if found < ASK:
@@ -66,10 +69,19 @@ def get_uu(self: Any, key: Any, default: Any = None) -> Any:
     return self._result_number("get")
 
 
-def getitem_uu(self: Any, key: Any) -> Any:
-    number = key if type(key) is int else self._key.whole(key)
+def _getitem_whole(self: Any, key: Any) -> Any:
+    number = self._key.whole(key)
     try:
-        found: int = _get_u64_u64(self._handle, number)
+        return getitem_uu(self, number)
+    except KeyError:
+        raise KeyError(key) from None  # as it was given
+
+
+def getitem_uu(self: Any, key: Any) -> Any:
+    if type(key) is not int:
+        return _getitem_whole(self, key)
+    try:
+        found: int = _get_u64_u64(self._handle, key)
     except OverflowError:
         self._key.refuse(key)
     if found < ASK:
@@ -80,10 +92,12 @@ def getitem_uu(self: Any, key: Any) -> Any:
 
 
 def insert_uu(self: Any, key: Any, value: Any) -> Any:
-    number = key if type(key) is int else self._key.whole(key)
-    number_value = value if type(value) is int else self._value.whole(value)
+    if type(key) is not int:
+        key = self._key.whole(key)
+    if type(value) is not int:
+        value = self._value.whole(value)
     try:
-        old: int = _insert_u64_u64(self._handle, number, number_value)
+        old: int = _insert_u64_u64(self._handle, key, value)
     except OverflowError:
         refuse_either(self, key, value)
     if old < ASK:
@@ -94,10 +108,12 @@ def insert_uu(self: Any, key: Any, value: Any) -> Any:
 
 
 def setitem_uu(self: Any, key: Any, value: Any) -> None:
-    number = key if type(key) is int else self._key.whole(key)
-    number_value = value if type(value) is int else self._value.whole(value)
+    if type(key) is not int:
+        key = self._key.whole(key)
+    if type(value) is not int:
+        value = self._value.whole(value)
     try:
-        status: int = _set_u64_u64(self._handle, number, number_value)
+        status: int = _set_u64_u64(self._handle, key, value)
     except OverflowError:
         refuse_either(self, key, value)
     if status < 0:
@@ -158,6 +174,57 @@ def setitem_ss(self: Any, key: Any, value: Any) -> None:
         self._fail(status, "insert")
 
 
+# ---- unsigned to rows ----
+#
+# A usual result is read where the core has put it, and dropped as `_native.result` does.
+
+
+def get_ur(self: Any, key: Any, default: Any = None) -> Any:
+    if type(key) is not int:
+        key = self._key.whole(key)
+    try:
+        size: int = _get_u64_bytes(self._handle, key)
+    except OverflowError:
+        self._key.refuse(key)
+    if size == self._row_size:
+        row = self._read_row(at_hand)
+        waiting[0] = 0
+        return row
+    if size >= 0:
+        return self._restored(size)
+    return default if size == NO_VALUE else self._fail(size, "get")
+
+
+def getitem_ur(self: Any, key: Any) -> Any:
+    number = key if type(key) is int else self._key.whole(key)
+    try:
+        size: int = _get_u64_bytes(self._handle, number)
+    except OverflowError:
+        self._key.refuse(key)
+    if size == self._row_size:
+        row = self._read_row(at_hand)
+        waiting[0] = 0
+        return row
+    if size >= 0:
+        return self._restored(size)
+    if size == NO_VALUE:
+        raise KeyError(key)
+    return self._fail(size, "get")
+
+
+def setitem_ur(self: Any, key: Any, value: Any) -> None:
+    if type(key) is not int:
+        key = self._key.whole(key)
+    encode = self._encode_value
+    data = encode(value)
+    try:  # only this: a type of the user's may raise the same
+        status: int = _set_u64_bytes(self._handle, key, data, len(data))
+    except OverflowError:
+        self._key.refuse(key)
+    if status < 0:
+        self._fail(status, "insert")
+
+
 # ---- anything to unsigned ----
 
 
@@ -186,9 +253,10 @@ def getitem_eu(self: Any, key: Any) -> Any:
 def insert_eu(self: Any, key: Any, value: Any) -> Any:
     encode = self._encode_key
     data = encode(key)
-    number_value = value if type(value) is int else self._value.whole(value)
+    if type(value) is not int:
+        value = self._value.whole(value)
     try:
-        old: int = _insert_bytes_u64(self._handle, data, len(data), number_value)
+        old: int = _insert_bytes_u64(self._handle, data, len(data), value)
     except OverflowError:
         self._value.refuse(value)
     if old < ASK:
@@ -201,9 +269,10 @@ def insert_eu(self: Any, key: Any, value: Any) -> Any:
 def setitem_eu(self: Any, key: Any, value: Any) -> None:
     encode = self._encode_key
     data = encode(key)
-    number_value = value if type(value) is int else self._value.whole(value)
+    if type(value) is not int:
+        value = self._value.whole(value)
     try:
-        status: int = _set_bytes_u64(self._handle, data, len(data), number_value)
+        status: int = _set_bytes_u64(self._handle, data, len(data), value)
     except OverflowError:
         self._value.refuse(value)
     if status < 0:
@@ -233,6 +302,7 @@ SIGNED: Final[dict[str, Any]] = {
     "insert": insert_ss,
     "__setitem__": setitem_ss,
 }
+ROWS: Final[dict[str, Any]] = {"get": get_ur, "__getitem__": getitem_ur, "__setitem__": setitem_ur}
 ENCODED: Final[dict[str, Any]] = {
     "get": get_eu,
     "__getitem__": getitem_eu,

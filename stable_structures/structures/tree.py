@@ -16,7 +16,7 @@ from .bulk import Column, numbered, raw_room
 from .in_arrow import InArrow
 from .iterators import Batches
 from .misfit import is_damage, misfit
-from .number_forms import UNSOUND, Argument
+from .number_forms import UNREADABLE, UNSOUND, Argument
 from .short_forms import REFUSED
 from .structure import Structure
 
@@ -231,6 +231,15 @@ class Tree(InArrow, Structure):
             self._made(self._value.decode, data)
         self._tell_apart(error)
 
+    def _restored(self, size: int) -> Any:
+        """Return the value whose encoding is the result of the core, of this size."""
+        restore, data = self._restore_value, native.result(size)
+        try:
+            return restore(data) if restore else data
+        except UNREADABLE as error:
+            self._unreadable(error, data)
+            raise
+
     def _unsound(self, key: Any, value: Any) -> None:
         """Raise the error of the type if a quick function refused the key or the value."""
         for argument, given in ((self._key, key), (self._value, value)):
@@ -256,6 +265,8 @@ class Tree(InArrow, Structure):
         self._encode_value, self._plain_value, self._restore_value = value.encode, value.plain, value.quick_restore
         self._quick_encode_key, self._quick_encode_value = key.quick_encode, value.quick_encode
         self._direct_value, self._value_bias, self._limit = value.direct, value.bias, value.limit
+        self._row_size = value.layout.size if value.layout else None
+        self._read_row = value.layout.read if value.layout else None
 
     @classmethod
     def _open_tree(cls, memory: Any, mode: int, out: Any) -> int:

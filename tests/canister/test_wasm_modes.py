@@ -52,53 +52,51 @@ def functions():
     return {native.text(call.ss_ic0_name(i)): native.text(call.ss_ic0_types(i)) for i in range(call.ss_ic0_count())}
 
 
-def module(name, types, where, callee=None):
-    """A canister that calls the function in one entry point, with zeros."""
-    params, results = types.split(">")
+ENTRIES = ("", "start", "init", "pre", "update", "query", "composite", "reply", "reject", "cleanup", "inspect", "heartbeat")
+
+
+def module(name, callee, entry=""):
+    """A canister that calls the function, with zeros, in the entry point that `set` chose; at first in `entry`."""
+    params, results = functions()[name].split(">")
     kinds = {"I": "i32", "i": "i32", "l": "i64"}
     signature = "".join(f" (param {kinds[one]})" for one in params) + "".join(f" (result {kinds[one]})" for one in results)
-    zeros = " ".join(f"({kinds[one]}.const 0)" for one in params)
-    ask = f"(call $asked {zeros})" + " (drop)" * len(results)
+    ask = f"(call $asked {' '.join(f'({kinds[one]}.const 0)' for one in params)})" + " (drop)" * len(results)
     others = {
         "msg_reply": "(func $reply)",
         "msg_reject": "(func $refuse (param i32 i32))",
+        "msg_arg_data_copy": "(func $argument (param i32 i32 i32))",
+        "accept_message": "(func $accept)",
         "call_new": "(func $new (param i32 i32 i32 i32 i32 i32 i32 i32))",
         "call_on_cleanup": "(func $cleanup (param i32 i32))",
         "call_perform": "(func $perform (result i32))",
-        "canister_self_copy": "(func $self (param i32 i32 i32))",
-        "canister_self_size": "(func $size (result i32))",
     }
     imports = "".join(f'(import "ic0" "{one}" {text})' for one, text in others.items())
-    bodies = dict.fromkeys(("init", "pre", "post", "u", "rq", "cq", "f", "t", "s"), "")
-    bodies |= {"ry": "(call $reply)", "rt": "(call $reply)", "clean": ""}
-    bodies[where] = ask + bodies[where] if where not in ("u", "rq", "cq") else ask
-    trap = "(unreachable)" if where == "clean" else ""
-    begin = "(call $self (i32.const 0) (i32.const 0) (call $size))"
-    make = (
-        "(call $new (i32.const 0) (call $size) (i32.const 100) (i32.const {size}) (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0))"
-    )
-    make += "(call $cleanup (i32.const 2) (i32.const 0)) (drop (call $perform))"
-    ident = "".join(f"\\{byte:02x}" for byte in callee or b"")
-    if callee is not None:
-        begin, make = "", make.replace("(call $size)", f"(i32.const {len(callee)})")
-    start = "(func $begin " + bodies["s"] + ") (start $begin)" if where == "s" else ""
-    inspect = f'(func (export "canister_inspect_message") {bodies["f"]})' if where == "f" else ""
+
+    def here(entry, then=ask):
+        return f"(if (i32.eq (global.get $entry) (i32.const {ENTRIES.index(entry)})) (then {then}))"
+
+    def call(method, size):
+        return f"""(call $new (i32.const 0) (i32.const {len(callee)}) (i32.const {method}) (i32.const {size})
+          (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0)) (call $cleanup (i32.const 2) (i32.const 0)) (drop (call $perform))"""
+
     text = f"""(module {imports} (import "ic0" "{name}" (func $asked{signature}))
-      (memory 1) (data (i32.const 0) "{ident}") (data (i32.const 100) "echo") (data (i32.const 110) "no")
-      (table 3 funcref) (elem (i32.const 0) $ry $rt $clean) {start} {inspect}
-      (func $ry (param i32) {bodies["ry"]} {trap}) (func $rt (param i32) {bodies["rt"]}) (func $clean (param i32) {bodies["clean"]})
-      (func (export "canister_init") {bodies["init"]}) (func (export "canister_pre_upgrade") {bodies["pre"]})
-      (func (export "canister_post_upgrade") {bodies["post"]}) (func (export "canister_heartbeat") {bodies["t"]})
-      (func (export "canister_query echo") (call $reply))
-      (func (export "canister_query no") (call $refuse (i32.const 0) (i32.const 0)))
-      (func (export "canister_update u") {bodies["u"]} (call $reply))
-      (func (export "canister_query q") {bodies["rq"]} (call $reply))
-      (func (export "canister_composite_query cq") {bodies["cq"]} (call $reply))
-      (func (export "canister_update reply") {begin} {make.format(size=4)})
-      (func (export "canister_update reject") {begin} (i32.store16 (i32.const 100) (i32.load16_u (i32.const 110))) {make.format(size=2)})
-      (func (export "canister_composite_query creply") {begin} {make.format(size=4)})
-      (func (export "canister_composite_query creject") {begin}
-        (i32.store16 (i32.const 100) (i32.load16_u (i32.const 110))) {make.format(size=2)}))"""
+      (memory 1) (data (i32.const 0) "{"".join(f"{chr(92)}{byte:02x}" for byte in callee)}")
+      (data (i32.const 100) "echo") (data (i32.const 110) "no") (global $entry (mut i32) (i32.const {ENTRIES.index(entry)}))
+      (table 3 funcref) (elem (i32.const 0) $ry $rt $clean) (start $begin)
+      (func $begin {here("start")})
+      (func $ry (param i32) {here("reply")} (call $reply) {here("cleanup", "(unreachable)")})
+      (func $rt (param i32) {here("reject")} (call $reply)) (func $clean (param i32) {here("cleanup")})
+      (func (export "canister_init") {here("init")}) (func (export "canister_pre_upgrade") {here("pre")})
+      (func (export "canister_post_upgrade")) (func (export "canister_heartbeat") {here("heartbeat")})
+      (func (export "canister_inspect_message") {here("inspect")} (call $accept))
+      (func (export "canister_update set")
+        (call $argument (i32.const 200) (i32.const 0) (i32.const 1)) (global.set $entry (i32.load8_u (i32.const 200))) (call $reply))
+      (func (export "canister_update u") {here("update")} (call $reply))
+      (func (export "canister_query q") {here("query")} (call $reply))
+      (func (export "canister_composite_query cq") {here("composite")} (call $reply))
+      (func (export "canister_update reply") {call(100, 4)}) (func (export "canister_update reject") {call(110, 2)})
+      (func (export "canister_composite_query creply") {call(100, 4)})
+      (func (export "canister_composite_query creject") {call(110, 2)}))"""
     return bytes(wasmtime.wat2wasm(text))
 
 
@@ -112,54 +110,75 @@ def said(action, canister=None):
     return "".join(map(str, answer)) + "".join(log) if isinstance(answer, list) else "".join(log)
 
 
-ENTRIES = {
-    "s": ("s", None, "start"),
+MODES_AT = {
+    "s": ("start", None, "start"),
     "I": ("init", None, "init"),
     "G": ("pre", lambda one: one.upgrade(), "pre upgrade"),
-    "U": ("u", lambda one: one.call_raw("u"), "update"),
-    "RQ": ("rq", lambda one: one.call_raw("q"), "replicated query"),
-    "NRQ": ("rq", lambda one: one.query_raw("q"), "non replicated query"),
-    "CQ": ("cq", lambda one: one.query_raw("cq"), "composite query"),
-    "Ry": ("ry", lambda one: one.call_raw("reply"), "reply callback"),
-    "Rt": ("rt", lambda one: one.call_raw("reject"), "reject callback"),
-    "C": ("clean", lambda one: one.call_raw("reply"), "cleanup"),
-    "F": ("f", lambda one: one.call_raw("u"), "inspect message"),
-    "T": ("t", lambda one: one.advance_time(1), "system task"),
+    "U": ("update", lambda one: one.call_raw("u"), "update"),
+    "RQ": ("query", lambda one: one.call_raw("q"), "replicated query"),
+    "NRQ": ("query", lambda one: one.query_raw("q"), "non replicated query"),
+    "CQ": ("composite", lambda one: one.query_raw("cq"), "composite query"),
+    "Ry": ("reply", lambda one: one.call_raw("reply"), "reply callback"),
+    "Rt": ("reject", lambda one: one.call_raw("reject"), "reject callback"),
+    "C": ("cleanup", lambda one: one.call_raw("reply"), "cleanup"),
+    "F": ("inspect", lambda one: one.call_raw("u"), "inspect message"),
+    "T": ("heartbeat", lambda one: one.advance_time(1), "system task"),
 }
 COMPOSITE = {
-    "CRy": ("ry", "creply", "composite reply callback"),
-    "CRt": ("rt", "creject", "composite reject callback"),
-    "CC": ("clean", "creply", "composite cleanup"),
+    "CRy": ("reply", "creply", "composite reply callback"),
+    "CRt": ("reject", "creject", "composite reject callback"),
+    "CC": ("cleanup", "creply", "composite cleanup"),
 }
+CALLEE = """(module (import "ic0" "msg_reply" (func $reply)) (import "ic0" "msg_reject" (func $refuse (param i32 i32))) (memory 1)
+  (func (export "canister_query echo") (call $reply)) (func (export "canister_query no") (call $refuse (i32.const 0) (i32.const 0))))"""
+
+
+@pytest.fixture(scope="module")
+def callee():
+    return Canister.install(bytes(wasmtime.wat2wasm(CALLEE)))
+
+
+@pytest.fixture(scope="module", params=sorted(MODES))
+def asking(request, callee):
+    """A function, and the module that calls it: once for both tests, since compiling it takes longer than they do."""
+    return request.param, module(request.param, bytes(callee.id))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_is_kept():
+    """Hundreds of modules that no one needs again would take the places of others in the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STABLE_STRUCTURES_CACHE", "")
+        yield
+
+
+def installed(data, entry):
+    made = Canister.install(data)
+    made.call_raw("set", bytes([ENTRIES.index(entry)]))
+    return made
+
+
+def check(name, mode, shown, text):
+    refused = f'"ic0_{name}" cannot be executed in {shown} mode' in text
+    assert refused == (mode not in MODES[name]), (mode, text)
 
 
 def test_the_list_of_functions_is_complete():
     assert set(functions()) == set(MODES)
 
 
-@pytest.mark.parametrize("name", sorted(MODES))
-def test_a_function_is_allowed_in_its_modes_only(name):
-    types = functions()[name]
-    for mode, (where, action, shown) in ENTRIES.items():
-        data = module(name, types, where)
-        made = []
-        text = said(lambda data=data, made=made: made.append(Canister.install(data)) or "")
-        if action is not None:
-            assert made, (mode, text)
-            text = said(lambda action=action, made=made: action(made[0]), made[0])
-        refused = f'"ic0_{name}" cannot be executed in {shown} mode' in text
-        assert refused == (mode not in MODES[name]), (mode, text)
+def test_a_function_is_allowed_in_its_modes_only(asking, callee):
+    name, data = asking
+    for mode, (entry, action, shown) in MODES_AT.items():
+        if action is None:
+            check(name, mode, shown, said(lambda entry=entry: Canister.install(module(name, bytes(callee.id), entry)) and ""))
+        else:
+            one = installed(data, entry)
+            check(name, mode, shown, said(lambda action=action, one=one: action(one), one))
 
 
-CALLEE = """(module (import "ic0" "msg_reply" (func $reply)) (import "ic0" "msg_reject" (func $refuse (param i32 i32))) (memory 1)
-  (func (export "canister_query echo") (call $reply)) (func (export "canister_query no") (call $refuse (i32.const 0) (i32.const 0))))"""
-
-
-@pytest.mark.parametrize("name", sorted(MODES))
-def test_a_function_is_allowed_in_composite_callbacks_only_where_it_may(name):
-    callee = Canister.install(bytes(wasmtime.wat2wasm(CALLEE)))
-    for mode, (where, method, shown) in COMPOSITE.items():
-        one = Canister.install(module(name, functions()[name], where, bytes(callee.id)))
-        text = said(lambda one=one, method=method: one.query_raw(method), one)
-        refused = f'"ic0_{name}" cannot be executed in {shown} mode' in text
-        assert refused == (mode not in MODES[name]), (mode, text)
+def test_a_function_is_allowed_in_composite_callbacks_only_where_it_may(asking):
+    name, data = asking
+    for mode, (entry, method, shown) in COMPOSITE.items():
+        one = installed(data, entry)
+        check(name, mode, shown, said(lambda one=one, method=method: one.query_raw(method), one))

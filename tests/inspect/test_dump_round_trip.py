@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,12 @@ from stable_structures import (
 from stable_structures.encodings.json_form import to_json
 from stable_structures.errors import IncompatibleType
 from stable_structures.inspect import Unreadable, open_image
-from stable_structures.inspect.dump import OUTPUTS, table, write
+from stable_structures.inspect.dump import table, write
 from stable_structures.inspect.encoding import Encoded
 from stable_structures.inspect.formats.layout import Damage
 from stable_structures.inspect.rewrite.rewrite import load
 from stable_structures.inspect.values import from_json, from_text
+from stable_structures.inspect.writing import OUTPUTS
 from stable_structures.storable import Codec, OptionCodec, Record, ReverseCodec, Tuple2Codec, Tuple3Codec, parse_type
 from stable_structures.storable.cbor import CborCodec
 from stable_structures.storable.moments import DateCodec, DatetimeCodec, DecimalCodec, UuidCodec
@@ -64,10 +66,12 @@ CBOR = [
 ]
 
 
+@cache
 def texts() -> st.SearchStrategy[str]:
     return st.sampled_from(TEXTS) | st.text(max_size=8) | st.builds("".join, st.lists(st.sampled_from(TEXTS), max_size=3))
 
 
+@cache
 def cbor() -> st.SearchStrategy[bytes]:
     leaves = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | texts() | st.binary(max_size=4)
     keys = texts() | st.integers(0, 9) | st.binary(max_size=2)
@@ -75,6 +79,7 @@ def cbor() -> st.SearchStrategy[bytes]:
     return st.sampled_from(CBOR) | st.builds(lambda value, canonical: cbor2.dumps(value, canonical=canonical), values, st.booleans())
 
 
+@cache
 def encodings(codec: Codec[Any]) -> st.SearchStrategy[bytes]:  # noqa: PLR0911 - one for each kind of type
     """Bytes that are a value of the type, among them such as no value of Python's leads back to."""
     if isinstance(codec, OptionCodec):

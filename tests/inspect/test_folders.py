@@ -19,7 +19,7 @@ from stable_structures import MemoryManager, StableBTreeMap, StableMemory, Stabl
 from stable_structures.canister import Canister
 from stable_structures.encodings.candid.codec import encode
 from stable_structures.encodings.candid.types import parse_interface
-from stable_structures.inspect import Unreadable, check, diff, import_part, inspect, load, open_image, repair, shrink
+from stable_structures.inspect import Unreadable, check, diff, import_part, inspect, load, open_image, repair, shrink, writing
 from stable_structures.inspect.rewrite import folder as folders
 
 from ..support import command
@@ -173,14 +173,14 @@ def test_where_neither_clones_nor_links_are(tmp_path, monkeypatch):
     assert (tmp_path / "out" / "wasm_memory.bin").stat().st_ino != (folder / "wasm_memory.bin").stat().st_ino
 
 
-@pytest.mark.parametrize("at", ["_take", "_sha256", "_sync"])
-def test_all_or_nothing(tmp_path, monkeypatch, at):
+@pytest.mark.parametrize(("module", "at"), [(folders, "_take"), (folders, "_sha256"), (writing, "_sync")])
+def test_all_or_nothing(tmp_path, monkeypatch, module, at):
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     folder = snapshot(tmp_path, make_juno)
     before = sorted(path.name for path in tmp_path.iterdir())
-    monkeypatch.setattr(folders, at, fail)
+    monkeypatch.setattr(module, at, fail)
     with pytest.raises(Unreadable, match="No space left"):
         shrink(folder, tmp_path / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == before

@@ -17,10 +17,11 @@ from stable_structures import MemoryManager, StableBTreeMap, StableLog, StableMe
 from stable_structures.encodings.candid import untyped as candid
 from stable_structures.encodings.json_form import to_json
 from stable_structures.inspect import Unreadable, basilisk, budget, inspect, open_image
-from stable_structures.inspect.dump import OUTPUTS, get, table, write
+from stable_structures.inspect.dump import get, table, write
 from stable_structures.inspect.formats.gzipped import unzip
 from stable_structures.inspect.rewrite.rewrite import load
 from stable_structures.inspect.values import guess, reading_of, shorten
+from stable_structures.inspect.writing import OUTPUTS
 from stable_structures.storable import parse_type
 
 from ..support import command

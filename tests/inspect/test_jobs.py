@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -15,9 +16,10 @@ import pytest
 
 from stable_structures import MemoryManager, StableBTreeMap, StableBTreeSet, StableLog, StableMemory, StableVec, u64
 from stable_structures.inspect import NotWhole, Unreadable, check, diff, jobs, repair, shrink
-from stable_structures.inspect.cli import verbs
+from stable_structures.inspect.cli import guard
 from stable_structures.inspect.parts import write_parts
 from stable_structures.inspect.source import no_progress
+from stable_structures.inspect.writing import NewFile
 
 from ..support.inspect_images import read
 
@@ -212,12 +214,64 @@ def test_no_process_is_left_whatever_ends_the_verb(how, tmp_path):
         else:
             process.send_signal(signal.SIGTERM if how == "term" else signal.SIGKILL)
         process.wait(30)
-        assert process.returncode == (-signal.SIGKILL if how == "kill" else verbs.TROUBLE)
+        assert process.returncode == (-signal.SIGKILL if how == "kill" else guard.TROUBLE)
         while group(process.pid) and time.monotonic() < end:
             time.sleep(0.05)
         assert not group(process.pid)
         lines = process.stderr.read().decode().splitlines()  # type: ignore[union-attr]
         assert len(lines) == (0 if how == "kill" else 1), lines
+
+
+KILLED = """
+import os, signal, sys
+from stable_structures.inspect import jobs, parts, writing
+from stable_structures.inspect.rewrite import build
+from stable_structures.__main__ import main
+jobs.LEAST = 1
+def die(*_):
+    os.kill(os.getppid() if os.getpid() != FIRST else FIRST, signal.SIGKILL)
+    signal.pause()
+FIRST = os.getpid()
+if sys.argv[1] == "dump":
+    parts._Writer._part = die
+else:
+    build.MapBuilder.build = die
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def killed(words: list[str]) -> None:
+    """Run a verb that is killed outright while it writes, and wait for its children to end."""
+    with subprocess.Popen([sys.executable, "-c", KILLED, *words], start_new_session=True, stderr=subprocess.DEVNULL) as process:
+        assert process.wait(60) == -signal.SIGKILL
+        end = time.monotonic() + 30
+        while group(process.pid) and time.monotonic() < end:
+            time.sleep(0.02)
+        assert not group(process.pid)
+
+
+@pytest.mark.parametrize("count", ["1", "3"])
+@pytest.mark.parametrize("verb", ["shrink", "repair", "dump"])
+def test_what_a_killed_verb_left_is_replaced_by_the_next_one(verb, count, tmp_path):
+    image, name = made(tmp_path / "image.bin"), "out" + "/" * (verb == "dump")
+    (tmp_path / "memories.toml").write_text(SCHEMA)
+    out = tmp_path / "made"
+    out.mkdir()
+    words = [verb, str(image), "-o", f"{out}/{name}"]
+    killed([*words, "--jobs", count])
+    left = [one.name for one in out.iterdir()]
+    assert len(left) == 1
+    assert re.fullmatch(r"\.out-[0-9a-f]{12}\.part", left[0])
+    other = out / ".other-0123456789ab.part"
+    other.write_bytes(b"")
+    with NewFile(out / "out") as running:  # what another verb makes at this moment is not taken for a leftover
+        assert running.temporary is not None
+        running.file.write(b"x")
+        assert left[0] not in {one.name for one in out.iterdir()}
+        assert running.temporary.exists()
+        assert subprocess.run([sys.executable, "-m", "stable_structures", *words], check=False, capture_output=True).returncode == 0
+        assert running.temporary.exists()
+    assert sorted(one.name for one in out.iterdir()) == [other.name, "out"]
 
 
 def test_the_option_takes_numbers_from_1_on(capsys):

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from stable_structures import MemoryManager, StableBTreeMap, StableBTreeSet, StableLog, StableMemory, StableMinHeap, StableVec, codec, u64
 from stable_structures.inspect import Unreadable, open_image, parquet
-from stable_structures.inspect.dump import OUTPUTS, table, write
+from stable_structures.inspect.dump import table, write
 from stable_structures.inspect.rewrite import loading, rewrite
+from stable_structures.inspect.writing import OUTPUTS
 from stable_structures.storable import parse_type
 
 pytestmark = pytest.mark.usefixtures("without_fsync")

@@ -303,7 +303,7 @@ def test_the_first_schema_is_read_back_and_fits(image, tmp_path):
     path = tmp_path / "first.toml"
     path.write_text(text)
     with open_image(image, files=SchemaFiles(path)) as found:
-        assert [part.told.structure for part in found.parts.values()] == ["map", "vec", "log", None, "set", "cell", "heap", "map"]
+        assert [part.given.structure for part in found.parts.values()] == ["map", "vec", "log", None, "set", "cell", "heap", "map"]
         assert not found.notes
     assert verb("inspect", image, "--write-schema", tmp_path / "again.toml")[0] == 0
     assert (tmp_path / "again.toml").read_text() == text

@@ -72,9 +72,12 @@ def test_the_core_finds_what_python_finds(kind, name):
         data = image(kind, name, count, rng)
         assert findings(data, kind, told, in_core=True) == []
         assert findings(data, kind, None, in_core=True) == findings(data, kind, None, in_core=False)
-        for _ in range(5):
+        for turn in range(5):
             broken = damaged(data, rng, 64 + count * slot + 8)
-            for value in (told, None, codec(u64)):
+            values = (told, None, codec(u64))
+            if int.from_bytes(broken[4:12], "little") > 1000:  # Python takes long for them: they take turns
+                values = values[turn % 3 :][:1]
+            for value in values:
                 assert findings(broken, kind, value, in_core=True) == findings(broken, kind, value, in_core=False)
 
 

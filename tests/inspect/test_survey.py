@@ -34,6 +34,7 @@ from stable_structures import (
     u64,
 )
 from stable_structures.inspect import open_image
+from stable_structures.inspect.allowance import Share
 from stable_structures.inspect.formats import survey
 from stable_structures.inspect.formats.layout import Damage
 from stable_structures.inspect.formats.managed import read_manager
@@ -249,14 +250,14 @@ def test_a_survey_finds_what_the_walk_found_at_length(seed, duration):
 
 def bytes_read(path: Path, cache: int, room: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
     """How often a file is asked by a check, and for how many bytes."""
-    monkeypatch.setattr(survey, "_ROOM", room)
+    monkeypatch.setattr(survey, "share", lambda: Share(cache, room))
     with open_image(path) as image, path.open("rb") as file:
         nbytes = image.source.nbytes
         memory = CachedFile(file.fileno(), nbytes, cache=cache)
         reader = image.part(None).open()
         assert isinstance(reader, MapReader)
         monkeypatch.setattr(reader.source, "memory", lambda: memory)
-        reader.source.cheap_bytes = 0 if room else nbytes
+        monkeypatch.setattr(type(reader.source), "cheap_bytes", 0 if room else nbytes)
         found: list[Damage] = []
         assert reader.check(found.append).entries == reader.length
         assert found == []

@@ -80,6 +80,14 @@ def test_hashes_of_a_map_are_measured_against_their_aims(tmp_path):
     assert "## Certified map" in (tmp_path / "results.md").read_text(encoding="utf-8")
 
 
+def test_growth_is_measured(tmp_path):
+    words = [sys.executable, "-m", "benches.growth", "--entries", "2e3", "--beside", "1e3", "--folder", str(tmp_path)]
+    rows = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert len(rows) == 2 + 13
+    assert {cell.strip() for cell in rows[2].split("|")} > {"insert_many", "ns an entry"}
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_version_of_the_crate_stands_in_one_place(part):
     crate = part("crate")
     locked = (crate.SOURCE / "Cargo.lock").read_text(encoding="utf-8")

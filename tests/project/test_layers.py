@@ -159,3 +159,11 @@ def test_only_the_border_touches_cffi():
 def test_the_core_does_not_know_python():
     for path in NATIVE.rglob("*.[ch]"):
         assert "Python.h" not in path.read_text(encoding="utf-8"), path
+
+
+def test_an_errno_becomes_a_status_in_one_place():
+    """Elsewhere a full disk would be one more failure of the system."""
+    for path in NATIVE.glob("*/*.c"):
+        if path.parent.name in C_LAYERS and path.name != "error.c":
+            found = re.findall(r"ss_fail\(SS_SYSTEM,[^;]*\b(?:errno|error)\b[^;]*;", path.read_text(encoding="utf-8"))
+            assert found == [], path

@@ -79,6 +79,15 @@ def test_every_part_of_ci_runs_in_a_workflow_or_in_the_whole():
     assert PARTS - whole - nightly == set()
 
 
+def test_addresses_are_the_crates_until_the_project_has_its_own():
+    urls = PROJECT["project"]["urls"]
+    ours = {label: address for label, address in urls.items() if not label.startswith("Rust crate")}
+    assert {label for label in urls if label not in ours} == {"Rust crate", "Rust crate: source", "Rust crate: documentation"}
+    assert all(re.fullmatch(r"https://\S+stable-structures\S*", address) for address in urls.values())
+    assert all(len(label) <= 32 for label in urls)  # PyPI takes no longer ones
+    assert not ours or ours.keys() >= {"Repository", "Documentation", "Issues"}  # docs/versions.md: all of them at once
+
+
 def test_dependabot_watches_every_folder_that_names_versions():
     there = {
         "github-actions": ["."],

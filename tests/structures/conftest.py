@@ -12,8 +12,8 @@ from stable_structures import _native
 
 @pytest.fixture(autouse=True)
 def no_result_waits(request: pytest.FixtureRequest) -> Iterator[None]:
-    before = int(_native._waiting[0])
+    before = int(_native.waiting[0])
     yield
     if request.node.get_closest_marker("interrupted") is None:
-        assert int(_native._waiting[0]) == before
-    _native._waiting[0] = before
+        assert int(_native.waiting[0]) == before
+    _native.waiting[0] = before

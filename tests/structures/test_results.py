@@ -11,9 +11,13 @@ import signal
 import sys
 import threading
 import time
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, Any
 
-from stable_structures import StableBTreeMap, StableLog, StableMemory, _native, u64
+import numpy as np
+import pytest
+
+from stable_structures import Array, StableBTreeMap, StableLog, StableMemory, _native, codec, f64, i16, u32, u64
 
 SIZES = (0, 1, 7, 511, 512, 513, 5000)
 
@@ -127,3 +131,35 @@ def test_of_a_log_and_in_bulk() -> None:
     assert [log[number] for number in range(30)] == log[:] == [text_of(number) for number in range(30)]
     held = texts()
     assert held.get_many([3, 9999, 4]) == [text_of(3), None, text_of(4)]
+
+
+ROWS: dict[str, tuple[Any, Any]] = {
+    "three fields": (tuple[f64, u32, Annotated[bytes, Array(12)]], lambda n: (n / 4, n, b"%012d" % n)),
+    "two fields": (tuple[u32, u64], lambda n: (n, 1 << 60 | n)),
+    "flipped": (tuple[i16, u64], lambda n: (-n, n)),
+    "long": (tuple[u32, Annotated[bytes, Array(600)]], lambda n: (n, b"%0600d" % n)),
+}
+
+
+@pytest.mark.parametrize("form", ROWS)
+def test_a_row_is_read_wherever_its_bytes_lie(form: str) -> None:
+    """In the usual place, behind a result that nobody has taken yet, and in another thread."""
+    kind, row_of = ROWS[form]
+    held = StableBTreeMap[u64, kind](StableMemory())
+    held.update({number: row_of(number) for number in range(200)})
+
+    def look() -> None:
+        for number in range(200):
+            keys = (number, np.uint64(number), np.int16(number))
+            assert [held[key] for key in keys] == [held.get(key) for key in keys] == [row_of(number)] * 3
+        assert (held.get(200), held.get(np.int16(1000), "none")) == (None, "none")
+        with pytest.raises(KeyError, match="200"):
+            held[200]
+
+    look()
+    waiting = _native.call.ss_btree_get_u64_bytes(held._handle, 3)
+    look()
+    assert _native.result(waiting) == codec(kind).encode(row_of(3))
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(look).result()
+    look()

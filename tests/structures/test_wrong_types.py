@@ -6,6 +6,7 @@ import contextlib
 import itertools
 from typing import Any
 
+import numpy as np
 import pytest
 
 from stable_structures import (
@@ -209,3 +210,16 @@ def test_a_cut_map_is_damaged():
     for types in ((u64, str), (str, str), (u64, u64)):
         with pytest.raises(CorruptMemory):
             StableBTreeMap[types](memory).check()
+
+
+@pytest.mark.parametrize("key", [np.uint64(5), np.int64(5), np.uint8(5)], ids=repr)
+def test_a_missing_key_is_named_as_it_was_given(key: Any) -> None:
+    """A key that is no `int` goes another way through the methods: what it finds is the same, and the error shows the key itself."""
+    held = StableBTreeMap[u64, u64](StableMemory())
+    for use in (lambda: held[key], lambda: held.__delitem__(key)):
+        with pytest.raises(KeyError) as caught:
+            use()
+        assert caught.value.args[0] is key
+        assert caught.value.__cause__ is None
+    held[key] = np.uint16(7)
+    assert (held[key], held.get(key), held.insert(key, np.int8(8)), held[5]) == (7, 7, 7, 8)

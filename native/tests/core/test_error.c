@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "core/error.h"
@@ -20,8 +22,17 @@ static void the_last_failure_is_what_was_recorded(void) {
     CHECK(failure->address == 1 && failure->number == 2 && failure->limit == 3);
 }
 
+static void a_full_disk_is_one_status_and_all_else_another(void) {
+    for (int error = 1; error < 134; error++) {
+        bool full = error == ENOSPC || error == EDQUOT || error == EFBIG;
+        CHECK_EQ(ss_fail_errno(error, "a rule", 7), full ? SS_OUT_OF_MEMORY : SS_SYSTEM);
+        CHECK(ss_last_failure()->number == (uint64_t)error && ss_last_failure()->address == 7 && ss_last_failure()->limit == 0);
+    }
+}
+
 int main(void) {
     every_status_has_a_text();
     the_last_failure_is_what_was_recorded();
+    a_full_disk_is_one_status_and_all_else_another();
     return check_summary();
 }

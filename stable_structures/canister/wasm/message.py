@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from ... import _native as native
-from ...encodings.candid.codec import MAGIC, decode, encode_untyped
+from ...encodings.candid.codec import MAGIC, decode
 from ...principal import Principal
-from ..calls import Call
+from ..annotations import encoded_reply
+from ..calls import Call, Handler
 from ..errors import ErrorCode, RejectCode, Trap, called_trap, wasm_trap
 from ..message import CallContext, Kind, Message, Reply
 
@@ -85,11 +86,9 @@ class WireCall(Call):
             return (data,) if data else ()
         return tuple(decode(data))
 
-    def packed(self, value: Any) -> bytes:
-        """Return a handler's reply as a message; bytes that already are one stay."""
-        if isinstance(value, bytes) and value.startswith(MAGIC):
-            return value
-        return encode_untyped(() if value is None else (value,))
+    def packed(self, handler: Handler, value: Any) -> bytes:
+        """Return a handler's reply as a message, typed by its annotation or else by the value; bytes that already are one stay."""
+        return encoded_reply(handler, value)
 
 
 class Messenger:

@@ -16,11 +16,6 @@ from ..source import Unreadable
 from ..values import named
 
 
-def id_or_name(text: str) -> int | str:
-    """Return the id of a memory, or its name in the schema."""
-    return int(text) if text.isascii() and text.isdecimal() else text
-
-
 def type_option(text: str) -> Codec[Any] | str:
     """Return the type that an option says; the text itself if it may name types of Candid that --did defines (`settle_types`)."""
     try:
@@ -63,7 +58,7 @@ def _schema(arguments: argparse.Namespace, beside: object) -> Schema:
     return NO_SCHEMA if found is None else read_schema(found, given=False, did=did)
 
 
-def told_of_new(arguments: argparse.Namespace) -> MemoryType:
+def new_memory(arguments: argparse.Namespace) -> MemoryType:
     """Return what the schema says of the memory that is to be made: the schema that is given, else that of the image it goes into."""
     memory, schema = arguments.memory, _schema(arguments, arguments.into)
     if not isinstance(memory, str):
@@ -74,11 +69,11 @@ def told_of_new(arguments: argparse.Namespace) -> MemoryType:
         raise Unreadable(f"memory {memory!r} not found; give its id, or --schema with a file that names it") from None
 
 
-def types_of_new(arguments: argparse.Namespace, told: MemoryType) -> tuple[Codec[Any] | None, Codec[Any] | None]:
+def types_of_new(arguments: argparse.Namespace, made: MemoryType) -> tuple[Codec[Any] | None, Codec[Any] | None]:
     """Return the types of keys and of values of the memory that is to be made, with the names that `dump` writes."""
     schema = _schema(arguments, arguments.into)
     if schema.did is None and arguments.did is not None:
         schema = Schema(did=place_of(arguments.did))
     names = names_of(schema, None, arguments.words)
-    sides = arguments.key_type or told.key, arguments.value_type or told.value
+    sides = arguments.key_type or made.key, arguments.value_type or made.value
     return tuple(None if one is None else named(one, names) for one in sides)  # type: ignore[return-value] # two

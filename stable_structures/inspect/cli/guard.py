@@ -44,9 +44,9 @@ def guarded(run: Callable[[argparse.Namespace], int], arguments: argparse.Namesp
         code = SOUND
     except KeyboardInterrupt as stop:
         word = f"stopped by {stop}" if isinstance(stop, Stopped) else "interrupted"
-        return settled(complain(f"{word}{_what_is_left(out, fresh=fresh)}"), told=True)
+        return settled(complain(f"{word}{_what_is_left(out, fresh=fresh)}"), reported=True)
     except TROUBLES as error:
-        return settled(trouble(error), told=True)
+        return settled(trouble(error), reported=True)
     return settled(code)
 
 
@@ -68,10 +68,10 @@ def _what_is_left(out: str | None, *, fresh: bool) -> str:
     return f"; {out} was written" if fresh and os.path.lexists(out) else "; nothing was written"
 
 
-def settled(code: int, *, told: bool = False) -> int:
+def settled(code: int, *, reported: bool = False) -> int:
     """Return the exit code after what was printed has arrived: that of an error if it cannot. Python itself would end with 120.
 
-    with `told`, an error line was already printed, and one is enough.
+    with `reported`, an error line was already printed, and one is enough.
     """
     try:
         sys.stdout.flush()
@@ -79,7 +79,7 @@ def settled(code: int, *, told: bool = False) -> int:
         silence(sys.stdout)
     except (OSError, ValueError) as error:
         silence(sys.stdout)
-        return code if told else complain(f"the output cannot be written: {getattr(error, 'strerror', None) or error}")
+        return code if reported else complain(f"the output cannot be written: {getattr(error, 'strerror', None) or error}")
     return code
 
 

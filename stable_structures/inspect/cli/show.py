@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ...memory.memory import PAGE_SIZE
-from ..compare import PartDiff
-from ..formats.layout import Finding
-from ..repair.losses import Salvage
-from ..report import Contents, Report
-from ..rewrite.rewrite import Moved
 from ..values import shorten
 from .text import Printer, human
+
+if TYPE_CHECKING:
+    from ..compare import PartDiff
+    from ..formats.layout import Finding
+    from ..repair.losses import Salvage
+    from ..report import Contents, Report
+    from ..rewrite.rewrite import Moved
 
 _MOST_BUCKETS: Final = 400
 _MOST_LISTED: Final = 20

@@ -103,7 +103,7 @@ ORDERS: Final[tuple[InferredOrder, ...]] = (
     InferredOrder("pair of a blob and a number", _padded_pair),
     InferredOrder("Candid value", _candid),
 )
-"""Orders that are tried where the type of the keys is not told, the likeliest first."""
+"""Orders that are tried if the type of the keys is not given, the likeliest first."""
 
 
 def order_of(codec: Codec[Any]) -> InferredOrder:

@@ -35,6 +35,9 @@ MAGICS: Final[dict[bytes, str]] = {
 }
 """First three bytes of each structure, and the word for it."""
 
+KINDS: Final = ("map", "set", "vec", "heap", "log", "cell")
+"""What a schema and the command line call the structures."""
+
 BEGINS: Final[dict[str, bytes]] = {kind: magic + b"\x01" for magic, kind in MAGICS.items()}
 """First four bytes of each structure with layout version 1."""
 
@@ -71,15 +74,15 @@ LEAST_PAGE: Final[int] = _core.SS_LEAST_PAGE
 UNBOUNDED_MARK: Final[int] = _core.SS_BTREE_PAGE_SIZE_MARK
 
 # nodes
-TYPE_AT: Final[int] = _core.NODE_TYPE_AT
-COUNT_AT: Final[int] = _core.NODE_COUNT_AT
-OVERFLOW_AT: Final[int] = _core.NODE_OVERFLOW_AT
-NODE_HEADER: Final[int] = _core.NODE_HEADER
-SLOTS_OF_NODE_AT: Final[int] = _core.NODE_V1_HEADER
-NEXT_OVERFLOW_AT: Final[int] = _core.OVERFLOW_NEXT_AT
-OVERFLOW_HEADER: Final[int] = _core.OVERFLOW_HEADER
-CHILD: Final[int] = _core.CHILD_SIZE
-SIZE: Final[int] = _core.SIZE_FIELD
+TYPE_AT: Final[int] = _core.SS_NODE_TYPE_AT
+COUNT_AT: Final[int] = _core.SS_NODE_COUNT_AT
+OVERFLOW_AT: Final[int] = _core.SS_NODE_OVERFLOW_AT
+NODE_HEADER: Final[int] = _core.SS_NODE_HEADER
+SLOTS_OF_NODE_AT: Final[int] = _core.SS_NODE_V1_HEADER
+NEXT_OVERFLOW_AT: Final[int] = _core.SS_OVERFLOW_NEXT_AT
+OVERFLOW_HEADER: Final[int] = _core.SS_OVERFLOW_HEADER
+CHILD: Final[int] = _core.SS_CHILD_SIZE
+SIZE: Final[int] = _core.SS_SIZE_FIELD
 
 # vec and heap, cell, log
 SLOTS_AT: Final[int] = _core.SS_SLOTS_START

@@ -121,7 +121,7 @@ def head_of(source: Source, kind: str) -> tuple[Any, list[Damage]]:
     return head, problems
 
 
-def tell_more(note: Note, count: int, told: int, what: str) -> None:
+def tell_more(note: Note, count: int, listed: int, what: str) -> None:
     """Say how many broken rules are not listed, if there are any."""
-    if count > told:
-        note(Damage(f"{count - told:,} more {what} than are listed", 0, count, 0))
+    if count > listed:
+        note(Damage(f"{count - listed:,} more {what} than are listed", 0, count, 0))

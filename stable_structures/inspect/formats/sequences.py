@@ -152,7 +152,7 @@ class SlotReader(SequenceReader):
         self.size_bytes = 0 if fixed else 1 if max_size <= _ONE_BYTE else 2 if max_size <= _TWO_BYTES else 4
         self.slot = self.size_bytes + max_size
 
-    def as_told(self) -> SlotReader | None:
+    def as_given(self) -> SlotReader | None:
         """Return the same slots by the bound of the given type; None if the header says the same, or there is none."""
         bound = None if self.value is None else self.value.bound
         if bound is None or bound.max_size is None or (bound.max_size, bound.is_fixed_size) == (self.max_size, self.fixed):
@@ -386,7 +386,7 @@ class CellReader(SequenceReader):
 
 
 class LogReader(SequenceReader):
-    """A log: its index, and its data if they are known (`data` None: only sizes can be told)."""
+    """A log: its index, and its data if they are known (`data` None: only sizes are known)."""
 
     def __init__(self, index: Source, data: Source | None, value: Codec[Any] | None = None) -> None:
         super().__init__(index, "log index", value)

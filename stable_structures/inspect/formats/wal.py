@@ -18,7 +18,7 @@ from ...memory.cached import CachedFile
 from ...memory.memory import PAGE_SIZE, NativeMemory
 from ..remote.objects import RemoteObject
 from ..remote.place import Place, RemotePlace
-from ..source import CACHE, FileSource, Unreadable
+from ..source import FileSource, Unreadable
 from .layout import Finding
 
 LOG_MAGIC: Final = b"SMWALv01"
@@ -145,8 +145,8 @@ class LoggedSource(FileSource):
         self._file_bytes = self.nbytes
         self.nbytes = max(self.nbytes, log.pages * PAGE_SIZE)
 
-    def _cached(self) -> NativeMemory:
-        return CachedFile(self._fd, self._file_bytes, self.log.handle, self.nbytes, cache=CACHE)
+    def _cached(self, cache: int) -> NativeMemory:
+        return CachedFile(self._fd, self._file_bytes, self.log.handle, self.nbytes, cache=cache)
 
     def _read(self, offset: int, length: int) -> bytes:
         there = max(0, min(length, self._file_bytes - offset))

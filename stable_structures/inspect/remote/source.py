@@ -29,7 +29,6 @@ class RemoteSource(Source):
 
     is_far = True
     block_bytes = _AT_ONCE
-    cheap_bytes = _CACHE - (16 << 20)
 
     def __init__(self, found: RemoteObject) -> None:
         super().__init__(found.nbytes)
@@ -38,6 +37,11 @@ class RemoteSource(Source):
         """Whether a log beside it says that it is one, even without pages."""
         self._cached = CachedMemory(found, found.nbytes, cache=_CACHE)
         self.notes += found.notes
+
+    @property
+    def cheap_bytes(self) -> int:
+        """A structure that fits the cache of its own."""
+        return _CACHE - (16 << 20)
 
     def memory(self) -> NativeMemory:
         """Return the object through the cache."""

@@ -62,7 +62,7 @@ def repair(  # noqa: PLR0913 - keyword-only choices
 ) -> list[Salvage]:
     """Save every readable entry into a new image, and report what was lost, memory by memory. O(size). Never changes `what`.
 
-    If the order of a map's keys cannot be told, entries of nodes that nothing leads to are lost unless the type of
+    If the order of a map's keys is not known, entries of nodes that nothing leads to are lost unless the type of
     the keys is given. Raises `Unreadable`, also if the crate did not write the memory, and `Misfit`,
     which is one, where the types are other ones than it has. `jobs` processes save memories at once (jobs.py).
 
@@ -125,7 +125,7 @@ class _Salvager:
         return result
 
     def _fill(
-        self, part: Part, memory: Memory, result: Salvage, told: tuple[Codec[Any] | None, Codec[Any] | None], progress: Progress
+        self, part: Part, memory: Memory, result: Salvage, types: tuple[Codec[Any] | None, Codec[Any] | None], progress: Progress
     ) -> None:
         if part.index is not None:
             log = part.index.open(*part.index.types(self.types))
@@ -136,7 +136,7 @@ class _Salvager:
             copy(part.source, memory)
             result.notes.append("copied as it is")
             return
-        reader = part.open(*told)
+        reader = part.open(*types)
         if isinstance(reader, MapReader):
             MapSalvage(reader, result, progress).run(memory)
         elif _is_sound(part, self.types):

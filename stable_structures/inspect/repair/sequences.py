@@ -107,7 +107,7 @@ def _last_used(source: Source, start: int) -> int:
 
 def _as_it_fits(reader: SlotReader) -> SlotReader:
     """Choose the bound of the header or that of the given type: the one by which more elements are values."""
-    typed = reader.as_told()
+    typed = reader.as_given()
     return reader if typed is None or _values(typed) < _values(reader) else typed
 
 

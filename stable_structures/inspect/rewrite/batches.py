@@ -49,7 +49,7 @@ class Column:
     """Keys or values: the encoded bytes of what stands in a row."""
 
     def __init__(self, name: str, codec: Codec[Any] | None, back: Back) -> None:
-        self.name, self.told, self.back = name, codec is not None, back
+        self.name, self.typed, self.back = name, codec is not None, back
         self.codec = codec or _BYTES
         self._many = _many(self.codec, back)
 
@@ -64,7 +64,7 @@ class Column:
             self.codec.decode(data)
             return data
         found = row[self.name]
-        if not self.told and isinstance(found, str) and not found.startswith("0x"):
+        if not self.typed and isinstance(found, str) and not found.startswith("0x"):
             raise ValueError(f"the type of the {self.name} is not known; give --{self.name}-type TYPE, or dump with --raw")
         return self.codec.encode(self.back(self.codec, found))
 
@@ -77,7 +77,7 @@ class Column:
             if missing < len(found):
                 return None if missing else self._exact(found)
         items = columns.get(self.name)
-        if items is None or not self.told:
+        if items is None or not self.typed:
             return None
         return self._of_arrow(items) if is_arrow_column(items) else self._many(items)
 

@@ -7,7 +7,7 @@
        v          v                v                    v                v               v
     OUT/      metadata.json  stable_memory.bin  wasm_module.bin  wasm_memory.bin  wasm_chunk_store/
 
-The new folder lies beside its place under a name of its own, `.NAME-xxxxxxxxxxxx.part`, until all of it is on the disk.
+The new folder lies beside its place under a name of its own (beside.py) until all of it is on the disk.
 
 A heap that was running knows where its structures lay. It goes on with another layout only after an upgrade, whose code opens
 them again, and whose `pre_upgrade` must not write to the old places: hence `HEAP_NOTE`.
@@ -19,9 +19,7 @@ import fcntl
 import hashlib
 import json
 import os
-import secrets
 import shutil
-import weakref
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -32,7 +30,7 @@ from ...memory.memory import PAGE_SIZE
 from ..formats.snapshot import METADATA, Snapshot
 from ..image import Image
 from ..source import Unreadable
-from ..writing import is_stream
+from ..writing import NewFolder, is_stream, unwritable
 from .build import ImageFile
 
 HEAP_NOTE: Final = (
@@ -61,25 +59,18 @@ class SnapshotFile(ImageFile):
     """
 
     def __init__(self, out: str | Path, snapshot: Snapshot) -> None:
-        self.folder = Path(out)
         if not isinstance(snapshot.folder, Path):
             raise Unreadable(
                 f"{snapshot.folder}: a folder is made of one on this machine; download it, or give OUT a name that ends in .bin"
             )
         self._from, self._given = snapshot.folder, _metadata(snapshot.folder / METADATA)
         self._is_juno = snapshot.tool == "Juno"
-        if os.path.lexists(self.folder):
-            raise _taken(self.folder)
+        self.folder = Path(out)
         if self.folder.parent.resolve().is_relative_to(self._from.resolve()):
             raise Unreadable(f"{self.folder}: it lies in the snapshot's own folder, which is not changed; give OUT a place beside it")
-        made = self.folder.with_name(f".{self.folder.name[:40]}-{secrets.token_hex(6)}.part")
-        self._remove_folder = weakref.finalize(self, _discard, made, os.getpid())
-        try:
-            made.mkdir()
-        except OSError as error:
-            raise _unwritable(self.folder, error) from None
-        self._made = made
-        super().__init__(made / self._stable_name())
+        self._new = NewFolder(out)
+        self._made = self._new.made
+        super().__init__(self._made / self._stable_name())
 
     def _stable_name(self) -> str:
         if not self._is_juno:
@@ -96,15 +87,11 @@ class SnapshotFile(ImageFile):
                 self.path.unlink()
             self._take_others()
             self._write_metadata()
-            _sync(self._made)
-            if os.path.lexists(self.folder):
-                raise _taken(self.folder)
-            self._made.rename(self.folder)
-            _sync(self.folder.parent)
+            self._new.keep()
         except OSError as error:
             if isinstance(error, StableError):
                 raise
-            raise _unwritable(self.folder, error) from None
+            raise unwritable(self.folder, error) from None
 
     def _forget_temporary(self) -> None:
         """Remove the name that the stable memory had until now; it would be in the folder that is kept."""
@@ -146,7 +133,7 @@ class SnapshotFile(ImageFile):
         try:
             super().__exit__(kind, error, traceback)
         finally:
-            self._remove_folder()
+            self._new.__exit__(kind, error, traceback)
 
 
 def notes_of(folder: Path) -> list[str]:
@@ -158,12 +145,6 @@ def notes_of(folder: Path) -> list[str]:
         if isinstance(size, int) and found < size:
             notes.append(f"{name} has {found:,} of {size:,} bytes, as in the folder that this one was made of: it cannot be uploaded")
     return [*notes, HEAP_NOTE]
-
-
-def _discard(made: Path, process: int) -> None:
-    """Remove what was not kept; what was has another name by now. A child of a fork leaves its parent's alone."""
-    if os.getpid() == process:
-        shutil.rmtree(made, ignore_errors=True)
 
 
 def _metadata(path: Path) -> dict[str, Any]:
@@ -202,20 +183,3 @@ def _clone(source: str | Path, target: str | Path) -> bool:
             Path(target).unlink()
             return False
     return True
-
-
-def _sync(folder: Path) -> None:
-    with suppress(OSError):  # not every file system syncs folders
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _taken(path: Path) -> Unreadable:
-    return Unreadable(f"{path}: it is there already; give another name, or remove it")
-
-
-def _unwritable(path: Path, error: OSError) -> Unreadable:
-    return Unreadable(f"{path}: cannot be written: {error.strerror or error}")

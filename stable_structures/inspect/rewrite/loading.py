@@ -30,7 +30,6 @@ from ..source import Unreadable
 from ..values import from_json
 from .batches import Back, Batch, Row, Rows
 
-OUTPUTS: Final = ("jsonl", "csv", "cbor", "parquet")
 _BOM: Final = b"\xef\xbb\xbf"
 _OTHER_MARKS: Final = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _PAIR, _WITH_MORE = 2, 3

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import OutOfMemory
-from ...memory.manager import MemoryManager
+from ...memory.manager import DEFAULT_BUCKET_PAGES, MemoryManager
 from ...memory.memory import PAGE_SIZE, Memory, StableMemory
 from ...storable import Codec
 from ...structures.btreemap import StableBTreeMap
@@ -54,7 +54,6 @@ from .build import (
 from .folder import image_output
 from .loading import reader_of
 
-DEFAULT_BUCKET: Final = 128
 _MAP: Final[Any] = StableBTreeMap
 _KINDS: Final[dict[str, Any]] = {"set": StableBTreeSet, "vec": StableVec, "heap": StableMinHeap, "log": StableLog, "cell": StableCell}
 
@@ -302,7 +301,7 @@ def import_part(  # noqa: PLR0913 - keyword-only choices
     out: str | Path,
     *,
     into: str | Path | None = None,
-    bucket_pages: int = DEFAULT_BUCKET,
+    bucket_pages: int = DEFAULT_BUCKET_PAGES,
     keep_going: bool = False,
     progress: Progress = no_progress,
 ) -> list[Moved]:
@@ -359,7 +358,7 @@ def load(  # noqa: PLR0913 - keyword-only choices
     key: Codec[Any] | None = None,
     value: Codec[Any] | None = None,
     memory: int | None = None,
-    bucket_pages: int = DEFAULT_BUCKET,
+    bucket_pages: int = DEFAULT_BUCKET_PAGES,
     form: str | None = None,
     into: str | Path | None = None,
     progress: Progress = no_progress,

@@ -93,8 +93,8 @@ MUTANTS = {
         (
             (
                 WAL,
-                '    if (error == 0) error = ss_vfs_sync_directory(location->vfs, location->directory);\n    return error == 0 ? SS_OK : ss_vfs_failure(error, "putting',
-                '    return error == 0 ? SS_OK : ss_vfs_failure(error, "putting',
+                '    if (error == 0) error = ss_vfs_sync_directory(location->vfs, location->directory);\n    return error == 0 ? SS_OK : ss_fail_errno(error, "putting',
+                '    return error == 0 ? SS_OK : ss_fail_errno(error, "putting',
             ),
         ),
     ),
@@ -161,7 +161,7 @@ MUTANTS = {
         (
             (
                 DURABLE,
-                '    int error = ss_vfs_sync(file->vfs, file->main);\n    if (error != 0) return ss_vfs_failure(error, "making the file durable", 0);\n    /* Should',
+                '    int error = ss_vfs_sync(file->vfs, file->main);\n    if (error != 0) return ss_fail_errno(error, "making the file durable", 0);\n    /* Should',
                 "    /* Should",
             ),
         ),
@@ -276,7 +276,7 @@ EQUIVALENT = {
             (
                 DURABLE,
                 "        status = ss_wal_replay(&file->wal, file->main);\n",
-                '        status = ss_wal_replay(&file->wal, file->main);\n        if (status == SS_OK && ss_vfs_sync(file->vfs, file->main) != 0) status = ss_vfs_failure(5, "sync", 0);\n',
+                '        status = ss_wal_replay(&file->wal, file->main);\n        if (status == SS_OK && ss_vfs_sync(file->vfs, file->main) != 0) status = ss_fail_errno(5, "sync", 0);\n',
             ),
         ),
     ),

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`inspect` and `check` on the command line."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from typing import Any, Final
+
+from ..fit import Misfit
+from ..formats.layout import Finding
+from ..formats.recognise import STRUCTURES
+from ..image import Image, images_in
+from ..jobs import usual
+from ..report import Report, check, inspect
+from ..source import Unreadable
+from ..steady import CHANGED_TEXT, Look, may_have_changed, steady
+from ..writing import output
+from . import show
+from .fleet import inspect_fleet
+from .given import files_of
+from .guard import CHANGED, DAMAGED, SOUND, TROUBLE, complain
+from .opened import each, given_types, is_nothing, keep_only, opened
+from .text import Printer, ProgressBar
+
+_KNOWN: Final = (*STRUCTURES, "manager", "sqlite", "empty", "zeros", "ic-stable-memory")
+
+
+def inspect_files(arguments: argparse.Namespace) -> int:
+    """Run `inspect`."""
+    if arguments.out is not None and len(arguments.file) > 1:
+        raise Unreadable("--write-schema is for one FILE; give one, or leave it out")
+    detailed = arguments.deep or arguments.memory is not None or arguments.out is not None
+    if arguments.summary or not detailed:
+        names = [path for given in arguments.file for path in images_in(given)]
+        if arguments.summary or names != arguments.file:
+            return inspect_fleet(names, files_of(arguments), as_json=arguments.json)
+    return each(arguments, _inspect_one)
+
+
+def _inspect_one(arguments: argparse.Namespace, heading: bool) -> tuple[int, Any]:
+    (code, report), is_changing = steady(lambda: _inspected(arguments))
+    if is_changing:
+        code, report.damage = CHANGED, [CHANGED_TEXT]
+    if not arguments.json:
+        printer = Printer()
+        if heading:
+            printer.line()
+        show.report(report, printer, details=arguments.deep or arguments.memory is not None)
+    return code, report.to_dict()
+
+
+def _inspected(arguments: argparse.Namespace) -> Look[tuple[int, Report]]:
+    with opened(arguments) as (image, bar):
+        keep_only(image, arguments.memory)
+        if arguments.out is not None:
+            from ..guessed import first_schema  # noqa: PLC0415 - inspect starts quickly without
+
+            with output(arguments.out) as out:
+                out.write(first_schema(image).encode())
+        report = inspect(image, deep=arguments.deep or None, types=given_types(arguments, image), progress=bar)
+        changed = may_have_changed(image) and arguments.out is None
+    code = DAMAGED if report.damaged else TROUBLE if report.kind == "unknown" or is_nothing(image) else SOUND
+    return Look((code, report), report.wrong(), changed)
+
+
+def check_files(arguments: argparse.Namespace) -> int:
+    """Run `check`."""
+    return each(arguments, lambda one, _: _check_one(one))
+
+
+def _check_one(arguments: argparse.Namespace) -> tuple[int, Any]:
+    (image, findings), is_changing = steady(lambda: _checked(arguments))
+    known = image.recognition.kind in _KNOWN and not is_nothing(image)
+    code = CHANGED if is_changing else DAMAGED if findings else SOUND if known else TROUBLE
+    title, notes = image.recognition.title, image.notes
+    if not arguments.json:
+        _show_findings(arguments, findings, f"{image.name}: {title}", notes, code)
+    result = {SOUND: "sound", DAMAGED: "damaged", TROUBLE: "not recognised", CHANGED: "changed while it was read"}[code]
+    shown = [] if is_changing else [asdict(one) for one in findings[: arguments.limit]]
+    return code, {"file": image.name, "result": result, "what": title, "count": len(findings), "notes": notes, "violations": shown}
+
+
+def _checked(arguments: argparse.Namespace) -> Look[tuple[Image, list[Finding]]]:
+    with opened(arguments) as (image, bar):
+        keep_only(image, arguments.memory)
+        findings = _findings(arguments, image, bar)
+        if arguments.integrity:
+            from .. import sqlite  # noqa: PLC0415 - check starts quickly without
+
+            for part in image.parts.values():
+                sqlite.check_integrity(part, lambda damage, part=part: findings.append(part.finding(damage)))  # type: ignore[misc]
+        return Look((image, findings), [str(one) for one in findings], may_have_changed(image))
+
+
+def _findings(arguments: argparse.Namespace, image: Image, bar: ProgressBar) -> list[Finding]:
+    """Return, if the types do not fit, the rules broken whatever the types are; raise `Misfit` if there are none."""
+    try:
+        return check(image, types=given_types(arguments, image), progress=bar, jobs=arguments.jobs or usual())
+    except Misfit as error:
+        findings = check(image, progress=bar, jobs=arguments.jobs or usual())
+        if not findings:
+            raise
+        complain(str(error))
+        return findings
+
+
+def _show_findings(arguments: argparse.Namespace, findings: list[Finding], title: str, notes: list[str], code: int) -> None:
+    printer = Printer()
+    for text in notes:
+        printer.folded(f"note: {text}", style="yellow")
+    if code == TROUBLE:
+        printer.folded(f"{title}: there are no rules to check")
+    elif code == CHANGED:
+        printer.folded(f"{title}: {CHANGED_TEXT}", style="yellow")
+    elif code == SOUND:
+        printer.folded(f"{title}: sound", style="green")
+    else:
+        show.findings(findings[: arguments.limit], printer)
+        printer.folded(f"{title}: damaged, {len(findings)} broken rules", style="red")
