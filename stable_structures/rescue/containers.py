@@ -50,7 +50,7 @@ def pieces(data: bytes, size: int, count: int) -> Iterator[bytes]:
 
 
 def read_each(encoded: Iterable[T], read: Callable[[T], Any], note: Note) -> Iterator[Any]:
-    """Iterate over what `read` makes of each; what is broken is told to `note`, and left out."""
+    """Iterate over what `read` makes of each; what is broken goes to `note`, and is left out."""
     for one in encoded:
         try:
             made = read(one)
