@@ -1073,10 +1073,10 @@ class MapSurvey:
         self._reported = 0
         self.columns: tuple[npt.NDArray[np.uint8], ...] = ()
 
-    def draw(self, chunks: int) -> None:
-        """From here on depth, fill and leaves are filled in by number of the chunk: `columns`."""
-        self.columns = tuple(np.zeros(chunks, np.uint8) for _ in range(3))
-        lib.ss_map_survey_draw(self._survey, *(ffi.from_buffer(_U8S, column) for column in self.columns))
+    def draw(self, chunks: int, group: int) -> None:
+        """From here on depth, fill and kind are filled in by number of the chunk: `columns`, in which `group` chunks share a byte."""
+        self.columns = tuple(np.zeros(chunks // group + 1, np.uint8) for _ in range(3))
+        lib.ss_map_survey_draw(self._survey, *(ffi.from_buffer(_U8S, column) for column in self.columns), group)
 
     def step(self, nodes: int) -> bool:
         """Visits nodes; whether there are more. An error is left in `status`."""

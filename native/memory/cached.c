@@ -7,7 +7,7 @@
  *
  *  K1  A block in a slot has the bytes that the source gave when it was fetched; the rest of the last block is zeros.
  *  K2  A fetch that fails leaves no block half filled: blocks enter slot_of after their bytes are there.
- *  K3  Memory is that of the slots in use, the table and one buffer for reading ahead; never more.
+ *  K3  Memory is that of the slots in use, the table and, of a far source, one buffer for reading ahead; never more.
  *
  * Slots are taken over by the clock algorithm. How many blocks one request asks for:
  *
@@ -55,10 +55,16 @@ typedef struct cached {
     uint32_t slot_count, slots_used, hand;
     sequence sequences[SEQUENCES]; /* of a near source the first one only */
     uint64_t data_begin, data_end; /* the last range of data that the source told */
-    uint8_t *ahead;
+    uint8_t *ahead;                /* of a far source */
     touched touched[TOUCHED];
     struct ss_cached_usage usage;
 } cached;
+
+static int ask(cached *c, uint64_t offset, uint64_t length, uint8_t *to) {
+    c->usage.requests++;
+    c->usage.bytes += length;
+    return c->source.fetch(c->source.self, offset, length, to);
+}
 
 /* ---- slots ---- */
 
@@ -86,11 +92,14 @@ static uint64_t block_bytes(const cached *c, uint64_t block) {
     return left < SS_CACHE_BLOCK ? left : SS_CACHE_BLOCK;
 }
 
+/* Fills a slot with the bytes `from` has, or (NULL) the source. */
 static int keep_block(cached *c, uint64_t block, const uint8_t *from) {
     uint32_t at = take_slot(c);
     if (at == NOWHERE) return ss_fail(SS_NO_HEAP, "a block of a cache", block * SS_CACHE_BLOCK, SS_CACHE_BLOCK, 0);
     uint64_t size = block_bytes(c, block);
-    memcpy(c->data[at], from, (size_t)size);
+    int status = from == NULL ? ask(c, block * SS_CACHE_BLOCK, size, c->data[at]) : SS_OK;
+    if (status != SS_OK) return status;
+    if (from != NULL) memcpy(c->data[at], from, (size_t)size);
     memset(c->data[at] + size, 0, (size_t)(SS_CACHE_BLOCK - size));
     c->slots[at] = (slot){block, true};
     c->slot_of[block] = at;
@@ -160,18 +169,28 @@ static bool skip_hole(cached *c, uint64_t block, uint64_t *count) {
     return true;
 }
 
-static int fetch(cached *c, uint64_t block, uint64_t wanted) {
-    sequence *s = sequence_of(c, block);
-    uint64_t count = c->source.is_near ? run_near(c, block) : run_far(c, s, block, wanted), at = block * SS_CACHE_BLOCK;
-    if (skip_hole(c, block, &count)) return SS_OK;
-    uint64_t length = count * SS_CACHE_BLOCK < c->bytes - at ? count * SS_CACHE_BLOCK : c->bytes - at;
-    int status = c->source.fetch(c->source.self, at, length, c->ahead);
-    c->usage.requests++;
-    c->usage.bytes += length;
+/* Each into its slot. They are as many as there are slots at most, so none takes over the slot of another. */
+static int fetch_near(cached *c, uint64_t block, uint64_t count) {
+    int status = SS_OK;
+    for (uint64_t i = 0; i < count && status == SS_OK; i++) status = keep_block(c, block + i, NULL);
+    return status;
+}
+
+static int fetch_far(cached *c, uint64_t block, uint64_t count) {
+    uint64_t at = block * SS_CACHE_BLOCK, length = count * SS_CACHE_BLOCK < c->bytes - at ? count * SS_CACHE_BLOCK : c->bytes - at;
+    int status = ask(c, at, length, c->ahead);
     /* The one that was asked for last: it is not taken over by one of those that were not. */
     for (uint64_t i = count; i-- > 0 && status == SS_OK;) {
         if (c->slot_of[block + i] == NOWHERE) status = keep_block(c, block + i, c->ahead + i * SS_CACHE_BLOCK);
     }
+    return status;
+}
+
+static int fetch(cached *c, uint64_t block, uint64_t wanted) {
+    sequence *s = sequence_of(c, block);
+    uint64_t count = c->source.is_near ? run_near(c, block) : run_far(c, s, block, wanted);
+    if (skip_hole(c, block, &count)) return SS_OK;
+    int status = c->source.is_near ? fetch_near(c, block, count) : fetch_far(c, block, count);
     *s = (sequence){status == SS_OK ? block + count : UINT64_MAX, count, c->usage.requests, s->went_on};
     return status;
 }
@@ -185,12 +204,6 @@ static bool is_stray(cached *c, uint64_t block, uint64_t offset, uint64_t length
     if (t->count++ < STRAYS) return true;
     t->count = 0;
     return false;
-}
-
-static int fetch_stray(cached *c, uint64_t offset, uint64_t length, uint8_t *to) {
-    c->usage.requests++;
-    c->usage.bytes += length;
-    return c->source.fetch(c->source.self, offset, length, to);
 }
 
 /* ---- the memory ---- */
@@ -222,7 +235,7 @@ static int cached_read(void *self, uint64_t offset, void *to, uint64_t length) {
         if (run > length) run = length;
         bool missing = c->slot_of[block] == NOWHERE, stray = missing && is_stray(c, block, offset, run);
         uint64_t wanted = (inside + length + SS_CACHE_BLOCK - 1) / SS_CACHE_BLOCK;
-        int status = stray ? fetch_stray(c, offset, run, next) : missing ? fetch(c, block, wanted) : SS_OK;
+        int status = stray ? ask(c, offset, run, next) : missing ? fetch(c, block, wanted) : SS_OK;
         if (status != SS_OK) return status;
         if (!stray) copy_cached(c, c->slot_of[block], inside, run, next);
         next += run, offset += run, length -= run;
@@ -267,12 +280,12 @@ static cached *new_cached(ss_cached_source source, uint64_t bytes, uint64_t cach
     if (slots > ZEROS - 1) slots = ZEROS - 1;
     c->slot_count = (uint32_t)slots;
     for (uint32_t i = 0; i < SEQUENCES; i++) c->sequences[i].next = UINT64_MAX;
-    uint64_t most = source.is_near ? SS_CACHE_AHEAD : SS_CACHE_FAR, ahead = slots < most ? slots : most;
+    uint64_t ahead = slots < SS_CACHE_FAR ? slots : SS_CACHE_FAR;
     c->slot_of = malloc((size_t)(c->blocks + 1) * sizeof *c->slot_of);
     c->data = calloc(c->slot_count, sizeof *c->data);
     c->slots = calloc(c->slot_count, sizeof *c->slots);
-    c->ahead = malloc((size_t)(ahead * SS_CACHE_BLOCK));
-    if (c->slot_of == NULL || c->data == NULL || c->slots == NULL || c->ahead == NULL) {
+    c->ahead = source.is_near ? NULL : malloc((size_t)(ahead * SS_CACHE_BLOCK));
+    if (c->slot_of == NULL || c->data == NULL || c->slots == NULL || (c->ahead == NULL && !source.is_near)) {
         c->source.free = NULL;
         free_cached(c);
         return NULL;

@@ -182,8 +182,10 @@ struct ss_map_stats {
 int ss_map_survey_new(ss_memory *memory, const ss_map_frame *frame, const ss_order_term *terms, uint32_t term_count, uint64_t limit,
                       uint64_t room, ss_map_survey **out);
 void ss_map_survey_free(ss_map_survey *survey);
-/* Columns of chunks + 1 bytes that a survey fills by number of the chunk, for pictures; each may be NULL. Before the first step. */
-void ss_map_survey_draw(ss_map_survey *survey, uint8_t *depths, uint8_t *fills, uint8_t *leaves);
+/* Columns of chunks / group + 1 bytes that a survey fills by number of the chunk, for pictures; each may be NULL. Of `group` chunks that
+ * share a byte it has the largest: depth, share of the page that is filled, kind (1 leaf, 2 internal node, or not read). Before the first
+ * step. */
+void ss_map_survey_draw(ss_map_survey *survey, uint8_t *depths, uint8_t *fills, uint8_t *kinds, uint64_t group);
 /* Visits some nodes of the tree: SS_OK if more are left, SS_ABSENT at the end, or an error. O(nodes). */
 int ss_map_survey_step(ss_map_survey *survey, uint64_t nodes);
 /* Walks the free list up to its end. O(free chunks). */

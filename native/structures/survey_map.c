@@ -59,7 +59,8 @@ struct ss_map_survey {
     uint32_t depth;
     uint64_t leaf_depth;
     ss_seen_node node;
-    uint8_t *depths, *fills, *leaves;
+    uint8_t *depths, *fills, *kinds;
+    uint64_t group; /* chunks that share a byte of them */
 };
 
 /* ---- notes ---- */
@@ -172,11 +173,46 @@ static void prefetch_bounds(const slice *l) {
     __builtin_prefetch(l->keys.at + above.keys_at + 64);
 }
 
-static int by_address(const void *a, const void *b) {
-    const item *x = a, *y = b;
-    if (x->address != y->address) return (x->address > y->address) - (x->address < y->address);
-    if (x->parent != y->parent) return (x->parent > y->parent) - (x->parent < y->parent);
-    return (x->child > y->child) - (x->child < y->child);
+#define DIGIT_BITS 11
+#define DIGITS (64 / DIGIT_BITS + 1)
+
+static unsigned digit_of(const item *one, unsigned digit) {
+    return (unsigned)(one->address >> (digit * DIGIT_BITS)) & ((1U << DIGIT_BITS) - 1);
+}
+
+/* How many items come before those with each value of a digit; false if all items have one value. */
+static bool places_of(const item *items, uint64_t count, unsigned digit, uint64_t *places) {
+    memset(places, 0, sizeof *places << DIGIT_BITS);
+    for (uint64_t i = 0; i < count; i++) places[digit_of(&items[i], digit)]++;
+    if (places[digit_of(&items[0], digit)] == count) return false;
+    uint64_t before = 0;
+    for (size_t i = 0; i < (size_t)1 << DIGIT_BITS; i++) {
+        uint64_t here = places[i];
+        places[i] = before;
+        before += here;
+    }
+    return true;
+}
+
+/* Sorts the items by address, digit by digit from the last on. Those of one address stay in the order of parents and children. */
+static int sort_items(slice *l) {
+    uint64_t count = item_count(l), places[1 << DIGIT_BITS];
+    ss_seen_bytes sorted = {0};
+    int status = ss_seen_reserve(&sorted, l->items.size);
+    if (status != SS_OK) return status;
+    sorted.size = l->items.size;
+    for (unsigned digit = 0; digit < DIGITS; digit++) {
+        const item *items = items_of(l);
+        if (!places_of(items, count, digit, places)) continue;
+        for (uint64_t i = 0; i < count; i++) {
+            memcpy(sorted.at + places[digit_of(&items[i], digit)]++ * sizeof(item), &items[i], sizeof(item));
+        }
+        ss_seen_bytes before = l->items;
+        l->items = sorted;
+        sorted = before;
+    }
+    free(sorted.at);
+    return SS_OK;
 }
 
 static void clear_slice(slice *l) {
@@ -248,17 +284,23 @@ static uint64_t number_of(const ss_map_survey *s, uint64_t address) {
     return (address - SS_FIRST_CHUNK - SS_CHUNK_HEADER) / s->space.stride;
 }
 
+static void draw(const ss_map_survey *s, uint8_t *column, uint64_t address, uint8_t value) {
+    if (column == NULL) return;
+    uint8_t *at = &column[number_of(s, address) / s->group];
+    if (*at < value) *at = value;
+}
+
 static void draw_node(ss_map_survey *s) {
     const ss_seen_node *node = &s->node;
-    uint64_t page = s->space.frame.page, index = number_of(s, node->address), left = node->end;
-    if (s->depths != NULL) s->depths[index] = (uint8_t)s->depth;
-    if (s->leaves != NULL) s->leaves[index] = node->leaf;
+    uint64_t page = s->space.frame.page, left = node->end;
+    draw(s, s->depths, node->address, (uint8_t)s->depth);
+    draw(s, s->kinds, node->address, node->leaf ? 1 : 2);
     if (s->fills == NULL) return;
-    s->fills[index] = share(left, page);
+    draw(s, s->fills, node->address, share(left, page));
     left -= left < page ? left : page;
     for (uint64_t i = 0; i < node->page_count; i++) {
         uint64_t used = left < page - SS_OVERFLOW_HEADER ? left : page - SS_OVERFLOW_HEADER;
-        s->fills[number_of(s, ss_seen_page(node, i))] = share(used + SS_OVERFLOW_HEADER, page);
+        draw(s, s->fills, ss_seen_page(node, i), share(used + SS_OVERFLOW_HEADER, page));
         left -= used;
     }
 }
@@ -355,7 +397,10 @@ static int leave_out(ss_map_survey *s, const bounds *around, const ss_survey_not
 static int read_node(ss_map_survey *s, uint64_t address, ss_survey_note *note) {
     if (s->depth == SS_DEPTHS) return ss_seen_wrong(note, SS_RULE_DEPTH, address, s->depth, SS_DEPTHS);
     int status = mark(s, address, SS_REACHED_NODE, note);
-    return status == SS_OK ? ss_seen_node_read(&s->space, address, &s->node, note) : status;
+    if (status != SS_OK) return status;
+    status = ss_seen_node_read(&s->space, address, &s->node, note);
+    if (status == SS_CORRUPT) draw(s, s->kinds, address, 2);
+    return status;
 }
 
 static int visit(ss_map_survey *s, slice *here, slice *below) {
@@ -398,7 +443,7 @@ int ss_map_survey_step(ss_map_survey *s, uint64_t nodes) {
             status = visit(s, here, below);
             nodes--;
         } else if (item_count(below) > 0) {
-            if (s->room > 0) qsort(below->items.at, (size_t)item_count(below), sizeof(item), by_address);
+            if (s->room > 0) status = sort_items(below);
             s->depth++;
         } else {
             clear_slice(here);
@@ -573,8 +618,8 @@ void ss_map_survey_free(ss_map_survey *s) {
     free(s);
 }
 
-void ss_map_survey_draw(ss_map_survey *s, uint8_t *depths, uint8_t *fills, uint8_t *leaves) {
-    s->depths = depths, s->fills = fills, s->leaves = leaves;
+void ss_map_survey_draw(ss_map_survey *s, uint8_t *depths, uint8_t *fills, uint8_t *kinds, uint64_t group) {
+    s->depths = depths, s->fills = fills, s->kinds = kinds, s->group = group;
 }
 
 const struct ss_map_stats *ss_map_survey_stats(const ss_map_survey *s) {

@@ -15,6 +15,7 @@ import pytest
 
 from stable_structures import PAGE_SIZE, MemoryManager, StableBTreeMap, StableCell, StableLog, StableMemory, StableVec, u64
 from stable_structures.inspect import Unreadable, open_image
+from stable_structures.inspect.picture import scene
 from stable_structures.inspect.picture.picture import cells, draw, page
 from stable_structures.inspect.picture.scene import COLOURS, Scene, What, read_scene
 
@@ -309,3 +310,24 @@ def test_the_page_works_wide_and_narrow_dark_and_light_by_mouse_and_keys(columns
     assert found["walked"] == [*range(1, 8), 7]
     assert not found["owned"]
     assert found["scripts"] == 3
+
+
+def test_large_maps_are_drawn_in_groups_whose_chunks_are_those_of_the_whole(monkeypatch):
+    """Of each group the greatest of what, depth and fill; and no column has more than as many as a page may have."""
+    memory = StableMemory()
+    users = StableBTreeMap[u64, bytes](memory)
+    users.update({key: bytes(key % 3000) for key in range(2000)})
+    for key in range(0, 2000, 3):
+        del users[key]
+    with open_image(memory) as image:
+        whole = read_scene(image).memories[0]
+        assert whole.group == 1
+        for most in (len(whole.what) - 1, 37, 5, 1):
+            monkeypatch.setattr(scene, "_MOST_CHUNKS", most)
+            some = read_scene(image).memories[0]
+            assert len(some.what) <= most
+            assert not some.labels
+            for name in ("what", "depth", "fill"):
+                column = getattr(whole, name)
+                padded = np.pad(column, (0, len(some.what) * some.group - len(column)))
+                assert np.array_equal(getattr(some, name), padded.reshape(-1, some.group).max(axis=1)), name

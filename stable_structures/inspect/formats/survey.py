@@ -103,7 +103,8 @@ def _order_in_core(order: InferredOrder, key: Codec[Any] | None) -> int | None:
 class MapSurvey:
     """One survey of everything in a map. `stats` are complete after `run`."""
 
-    def __init__(self, reader: MapReader, note: Note, progress: Progress = no_progress, *, draw: bool = False) -> None:
+    def __init__(self, reader: MapReader, note: Note, progress: Progress = no_progress, *, group: int = 0) -> None:
+        """With a `group` it fills columns for a picture, in which so many chunks share a byte."""
         self.reader = reader
         self.note = note
         self.progress = progress
@@ -112,7 +113,7 @@ class MapSurvey:
         self.left_out = 0
         """Broken rules beyond those that were reported."""
         self._memory = reader.source.memory()
-        self._draws = draw
+        self._group = group
         self._disorder: list[Damage] = []
         self._walk: native.MapSurvey | None = None
 
@@ -133,15 +134,20 @@ class MapSurvey:
         return self.stats
 
     def columns(self) -> tuple[npt.NDArray[np.uint8], ...]:
-        """By number of the chunk: what it was reached as, depth, fill in 255ths, whether it is a leaf. After `run` with `draw`."""
+        """By number of the chunk: depth, fill in 255ths, and 1 for a leaf, 2 for an internal node. After `run` with a `group`."""
         assert self._walk is not None  # noqa: S101 - asked by the caller
-        return self._walk.reached(0, self.reader.space.chunks + 1), *self._walk.columns
+        return self._walk.columns
+
+    def marks(self, multiple: int = 1) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
+        """Iterate over what chunks were reached as, a multiple of so many at a time, with the number of the first. After `run`."""
+        assert self._walk is not None  # noqa: S101 - asked by the caller
+        step = max(1, _CHUNKS_AT_ONCE // multiple) * multiple
+        for first in range(0, self.reader.space.chunks, step):
+            yield first, self._walk.reached(first, min(step, self.reader.space.chunks - first))
 
     def nodes(self) -> Iterator[npt.NDArray[np.uint64]]:
         """Numbers of the chunks in which nodes were reached, ascending, some at a time. After `run`."""
-        assert self._walk is not None  # noqa: S101 - asked by the caller
-        for first in range(0, self.reader.space.chunks, _CHUNKS_AT_ONCE):
-            marks = self._walk.reached(first, min(_CHUNKS_AT_ONCE, self.reader.space.chunks - first))
+        for first, marks in self.marks():
             found = np.flatnonzero(marks == _core.SS_REACHED_NODE).astype(np.uint64) + np.uint64(first)
             if len(found):
                 yield found
@@ -156,8 +162,8 @@ class MapSurvey:
         room = share().slices if reader.source.nbytes > reader.source.cheap_bytes else 0
         walk = native.MapSurvey(self._memory._handle, frame_of(reader, order), codec, LIMIT, room)
         self._require(walk.status)
-        if self._draws and not silent:
-            walk.draw(reader.space.chunks + 1)
+        if self._group and not silent:
+            walk.draw(reader.space.chunks, self._group)
         while walk.step(_STEP):
             if not silent:
                 self._tell(walk)

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -47,6 +49,12 @@ class What(IntEnum):
     UNOWNED = 10
     LOST = 11
 
+
+_INTERNAL: Final = 2
+_NOTHING: Final = np.zeros(0, np.uint8)
+_MEANINGS: Final = np.zeros(4, np.uint8)
+"""Of each mark of a survey."""
+_MEANINGS[[0, NODE, OVERFLOW, UNUSED]] = What.UNUSED, What.LEAF, What.OVERFLOW, What.FREE
 
 NAMES: Final[dict[What, str]] = {
     What.OUTSIDE: "behind the last bucket",
@@ -344,37 +352,49 @@ def _read_log_data(scene: MemoryScene, part: Part) -> None:
 
 def _read_map(scene: MemoryScene, part: Part, reader: MapReader, types: Types, progress: Progress) -> MapStats:
     problems = list[Damage]()
-    scene.stride = reader.space.stride
-    survey = MapSurvey(reader, problems.append, progress, draw=True)
+    end, scene.stride = _end(reader), reader.space.stride
+    scene.group = max(1, -(-(end or reader.space.chunks) // _MOST_CHUNKS))
+    survey = MapSurvey(reader, problems.append, progress, group=scene.group)
     stats = survey.run()
-    reached, scene.depth, scene.fill, leaves = survey.columns()
-    what = np.full(len(reached), What.UNUSED, np.uint8)
-    what[: _end(reader, len(reached))] = What.LOST
-    for mark, meaning in ((NODE, What.INTERNAL), (OVERFLOW, What.OVERFLOW), (UNUSED, What.FREE)):
-        what[reached == mark] = meaning
-    what[leaves != 0] = What.LEAF
-    scene.what, scene.header = what, FIRST_CHUNK
-    scene.nodes_by_depth, scene.fills = stats.nodes_by_depth, stats.fill
+    scene.what = np.concatenate([_NOTHING, *(_what(marks, max(0, end - first), scene.group) for first, marks in survey.marks(scene.group))])
+    scene.depth, scene.fill, kinds = (column[: len(scene.what)] for column in survey.columns())
+    internal = kinds == _INTERNAL
+    scene.what[internal] = np.maximum(scene.what[internal], np.uint8(What.INTERNAL))
+    scene.header, scene.nodes_by_depth, scene.fills = FIRST_CHUNK, stats.nodes_by_depth, stats.fill
     scene.notes += [str(problem) for problem in problems[:_MOST_NOTES]]
     if len(problems) > _MOST_NOTES:
         scene.notes.append(f"{len(problems) - _MOST_NOTES:,} more; run check")
-    scene.labels = _labels(part, reader, np.flatnonzero(reached == NODE)[:_MOST_LABELS], types)
-    _group(scene)
+    if scene.group == 1:
+        numbers = (number for some in survey.nodes() for number in some.tolist())
+        scene.labels = _labels(part, reader, islice(numbers, _MOST_LABELS), types)
+    _cut_unused(scene)
     return stats
 
 
-def _end(reader: MapReader, chunks: int) -> int:
+def _what(marks: npt.NDArray[np.uint8], below: int, group: int) -> npt.NDArray[np.uint8]:
+    """Return what chunks are, by what they were reached as, as if all nodes were leaves: the greatest of each group."""
+    what = _MEANINGS[marks]
+    what[:below][marks[:below] == 0] = What.LOST
+    if group == 1:
+        return what
+    rows = -(-len(what) // group)
+    found: npt.NDArray[np.uint8] = np.pad(what, (0, rows * group - len(what))).reshape(rows, group).max(axis=1)
+    return found
+
+
+def _end(reader: MapReader) -> int:
+    """Return the number of chunks before the end of the free list; 0 if that is damaged."""
     try:
-        return min(reader.end_of_chunks(), chunks)
+        return min(reader.end_of_chunks(), reader.space.chunks)
     except Damage:
         return 0
 
 
-def _labels(part: Part, reader: MapReader, chunks: Column, types: Types) -> dict[int, str]:
+def _labels(part: Part, reader: MapReader, chunks: Iterable[int], types: Types) -> dict[int, str]:
     """Return what is said of nodes, by number of the chunk."""
     key, _ = readings(part, types)
     found = {}
-    for index in chunks.tolist():
+    for index in chunks:
         with suppress(Damage):
             node = reader.space.node(reader.space.address(index), reader.layout)
             first, last = (shorten(to_json(key.read(node.keys[i])), 40) for i in (0, -1))
@@ -382,16 +402,8 @@ def _labels(part: Part, reader: MapReader, chunks: Column, types: Types) -> dict
     return found
 
 
-def _group(scene: MemoryScene) -> None:
-    """Without the unused end; several chunks as one where they are too many to send: the greatest of what, depth and fill."""
+def _cut_unused(scene: MemoryScene) -> None:
+    """Cut off the unused end."""
     used = np.flatnonzero(scene.what != What.UNUSED)
     end = int(used[-1]) + 1 if len(used) else 0
     scene.what, scene.depth, scene.fill = scene.what[:end], scene.depth[:end], scene.fill[:end]
-    group = -(-len(scene.what) // _MOST_CHUNKS)
-    if group <= 1:
-        return
-    rows = -(-len(scene.what) // group)
-    for name in ("what", "depth", "fill"):
-        column = getattr(scene, name)
-        setattr(scene, name, np.pad(column, (0, rows * group - len(column))).reshape(rows, group).max(axis=1))
-    scene.group, scene.labels = group, {}
