@@ -215,6 +215,8 @@ def rehearse_state(  # noqa: PLR0913 - each by its name
 
 def _interface(canister: Canister) -> Interface | None:
     """Return the interface of a canister; None if it is not known or is invalid."""
+    if canister.module_hash is None:  # Python needs no wasmtime
+        return None
     from .canister.wasm.program import WasmProgram  # noqa: PLC0415 - wasmtime is for those who use it
 
     program = canister.program

@@ -97,4 +97,16 @@ static inline bool ss_output_column_store(const ss_output_column *column, uint64
     return true;
 }
 
+/* The same from place i on for `count` encodings of that size, each `stride` bytes behind the one before. */
+static inline void ss_output_column_store_run(const ss_output_column *column, uint64_t i, const uint8_t *bytes, uint64_t stride,
+                                              uint32_t count) {
+    uint8_t *at = column->data + i * column->size;
+    uint64_t bias = column->bias;
+    if (column->native && column->size == 8) { /* as most are; what the loop does then is known before it begins */
+        for (uint32_t k = 0; k < count; k++, at += 8, bytes += stride) ss_put64(at, ss_get_be(bytes, 8) ^ bias);
+        return;
+    }
+    for (uint32_t k = 0; k < count; k++, bytes += stride) (void)ss_output_column_store(column, i + k, bytes, column->size);
+}
+
 #endif

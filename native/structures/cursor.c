@@ -684,10 +684,8 @@ static bool export_run(const ss_space *space, const ss_node *node, uint32_t firs
     const uint8_t *value = NULL, *key = run_in_place(space, node, first, n, &value);
     if (key == NULL) return false;
     if ((keys != NULL && keys->size != space->key_size) || (values != NULL && values->size != space->value_size)) return false;
-    for (uint32_t k = 0; k < n; k++, key += space->key_size, value += 4 + (size_t)space->value_size) {
-        if (keys != NULL) ss_output_column_store(keys, i + k, key, space->key_size);
-        if (values != NULL) ss_output_column_store(values, i + k, value + 4, space->value_size);
-    }
+    if (keys != NULL) ss_output_column_store_run(keys, i, key, space->key_size, n);
+    if (values != NULL) ss_output_column_store_run(values, i, value + 4, 4 + (uint64_t)space->value_size, n);
     return true;
 }
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import SourceError, Unsupported
-from .session import Session
 
 HOST: Final = "127.0.0.1"
 _GRACE: Final = 5
@@ -27,6 +26,7 @@ def serve(folder: Path, say: Callable[[str], None], *, port: int = 0, did: Path 
     except ImportError as error:
         raise Unsupported("canister serve needs starlette and uvicorn: pip install 'stable-structures[serve]'") from error
     from .app import make_app  # noqa: PLC0415 - needs the extra too
+    from .session import Session  # noqa: PLC0415 - and wasmtime
 
     session, token = Session(folder, did=did), secrets.token_urlsafe(24)
     with _listening(port) as listener:

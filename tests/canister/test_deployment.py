@@ -4,6 +4,8 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -255,3 +257,32 @@ def test_a_closed_pipe_and_a_full_output_end_every_verb_as_they_should(verb, unb
     silent = verb == ["logs"]  # there are none
     assert (done.returncode, len(done.stderr.splitlines())) == ((0, 0) if silent else (2, 1))
     assert silent or b"the output cannot be written: No space left on device" in done.stderr
+
+
+WITHOUT = """
+import sys
+sys.modules.update(dict.fromkeys(("wasmtime", "icp_candid", "starlette", "uvicorn")))
+from stable_structures.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_python_in_a_folder_needs_no_extra(tmp_path):
+    """Every verb but serve, which names what to install; a Wasm module names the other extra."""
+
+    def run(*words):
+        done = subprocess.run(
+            [sys.executable, "-c", WITHOUT, "canister", *words], capture_output=True, text=True, cwd=tmp_path, check=False
+        )
+        return done.stdout.strip() if done.returncode == 0 else f"{done.returncode}: {done.stderr.strip()}"
+
+    (tmp_path / "actor.py").write_text(ACTOR)
+    assert run("deploy", "actor.py", "c").endswith("-cai")
+    assert [run("call", "c", "inc", "()") for _ in range(2)] == ["(1 : nat)", "(2 : nat)"]
+    assert run("query", "c", "get") == "(2 : nat)"
+    assert (run("stop", "c"), run("upgrade", "c", "actor.py"), run("start", "c")) == ("stopped", "upgraded to version 6", "running")
+    assert run("call", "c", "inc", "()") == "(3 : nat)"
+    assert "status:               running" in run("status", "c")
+    assert run("logs", "c") == ""
+    assert run("serve", "c") == "2: canister serve needs starlette and uvicorn: pip install 'stable-structures[serve]'"
+    assert "pip install 'stable-structures[wasm]'" in run("deploy", str(BUILT / "ledger.wasm.gz"), "w")
