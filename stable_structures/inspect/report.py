@@ -437,6 +437,25 @@ def _found_in(part: Part, types: Types, progress: Progress) -> list[Finding]:
     return found
 
 
+def unchecked(image: Image, *, integrity: bool = False) -> list[str]:
+    """Return what `check` has no rules for, a sentence each. `integrity`: SQLite looked at its databases. O(memories)."""
+    return [f"{_whose(part)}{text}" for part in image.parts.values() if (text := _unchecked(part, integrity=integrity))]
+
+
+def _whose(part: Part) -> str:
+    return "" if part.id is None else f"memory {part.id}: "
+
+
+def _unchecked(part: Part, *, integrity: bool) -> str:
+    if part.kind in (*STRUCTURES, "manager", "empty", "zeros"):
+        return ""
+    if part.kind == "sqlite":
+        return "" if integrity else "of the SQLite database only the header was checked; --integrity checks all of it"
+    if part.kind == "ic-stable-memory":
+        return "only the blocks were checked; stable-structures rescue checks the structures in them, by their types (docs/rescue.md)"
+    return f"{part.recognition.title}; nothing of it was checked"
+
+
 def _check_image(image: Image, note: Callable[[Finding], None], progress: Progress) -> None:
     for problem in image.problems:
         note(problem)

@@ -12,7 +12,7 @@ from ..formats.layout import Finding
 from ..formats.recognise import STRUCTURES
 from ..image import Image, images_in
 from ..jobs import usual
-from ..report import Report, check, inspect
+from ..report import Report, check, inspect, unchecked
 from ..source import Unreadable
 from ..steady import CHANGED_TEXT, Look, may_have_changed, steady
 from ..writing import output
@@ -74,11 +74,13 @@ def _check_one(arguments: argparse.Namespace) -> tuple[int, Any]:
     known = image.recognition.kind in _KNOWN and not is_nothing(image)
     code = CHANGED if is_changing else DAMAGED if findings else SOUND if known else TROUBLE
     title, notes = image.recognition.title, image.notes
+    unseen = unchecked(image, integrity=arguments.integrity) if known else []
     if not arguments.json:
-        _show_findings(arguments, findings, f"{image.name}: {title}", notes, code)
+        _show_findings(arguments, findings, f"{image.name}: {title}", [*notes, *unseen], code, partly=bool(unseen))
     result = {SOUND: "sound", DAMAGED: "damaged", TROUBLE: "not recognised", CHANGED: "changed while it was read"}[code]
     shown = [] if is_changing else [asdict(one) for one in findings[: arguments.limit]]
-    return code, {"file": image.name, "result": result, "what": title, "count": len(findings), "notes": notes, "violations": shown}
+    found = {"file": image.name, "result": result, "what": title, "count": len(findings), "notes": notes}
+    return code, {**found, "unchecked": unseen, "violations": shown}
 
 
 def _checked(arguments: argparse.Namespace) -> Look[tuple[Image, list[Finding]]]:
@@ -105,7 +107,7 @@ def _findings(arguments: argparse.Namespace, image: Image, bar: ProgressBar) -> 
         return findings
 
 
-def _show_findings(arguments: argparse.Namespace, findings: list[Finding], title: str, notes: list[str], code: int) -> None:
+def _show_findings(arguments: argparse.Namespace, findings: list[Finding], title: str, notes: list[str], code: int, *, partly: bool) -> None:
     printer = Printer()
     for text in notes:
         printer.folded(f"note: {text}", style="yellow")
@@ -114,7 +116,7 @@ def _show_findings(arguments: argparse.Namespace, findings: list[Finding], title
     elif code == CHANGED:
         printer.folded(f"{title}: {CHANGED_TEXT}", style="yellow")
     elif code == SOUND:
-        printer.folded(f"{title}: sound", style="green")
+        printer.folded(f"{title}: sound, but not all of it was checked" if partly else f"{title}: sound", style="yellow" if partly else "green")
     else:
         show.findings(findings[: arguments.limit], printer)
         printer.folded(f"{title}: damaged, {len(findings)} broken rules", style="red")
