@@ -322,16 +322,14 @@ def new_handle(kind: str, opened: Callable[[Any], int], release: Any, operation:
         raise
 
 
-def unseen(held: Any) -> Any:
-    """Return an array that holds an object, which the collector of garbage does not see in there (arrays take no part in it).
+def unseen() -> Any:
+    """Return room for one object that the collector of garbage does not see in there (arrays take no part in it).
 
     If objects that refer to one another are garbage together, the collector first runs all finalizers, and those of cffi release
     their handles, in any order. A `__del__` of the user that still uses a structure would meet freed memory. So every object that
     keeps a handle of its own keeps it here too: the handle is then no garbage before its object is gone.
     """
-    room = np.empty(1, object)
-    room[0] = held
-    return room
+    return np.empty(1, object)  # empty, because a frame of this function that held the handle could outlive it in a traceback
 
 
 def magic(name: str) -> bytes:
@@ -1069,7 +1067,8 @@ class MapSurvey:
         terms, count = (NULL, 0) if order is None else (order.terms, order.count)
         self.status = lib.ss_map_survey_new(memory, frame, terms, count, limit, room, out)
         self._survey = ffi.gc(out[0], lib.ss_map_survey_free)
-        self._unseen = unseen(self._survey)
+        self._unseen = unseen()
+        self._unseen[0] = self._survey
         self._reported = 0
         self.columns: tuple[npt.NDArray[np.uint8], ...] = ()
 
@@ -1127,7 +1126,8 @@ class ElementsSurvey:
         self._functions = {name: getattr(lib, f"ss_{word}_survey_{name}") for name in ("step", "notes", "stats")}
         self.status = getattr(lib, f"ss_{word}_survey_new")(*given, out)
         self._survey = ffi.gc(out[0], getattr(lib, f"ss_{word}_survey_free"))
-        self._unseen = unseen(self._survey)
+        self._unseen = unseen()
+        self._unseen[0] = self._survey
 
     def step(self, elements: int) -> bool:
         """Visit elements; return whether there are more. An error is left in `status`."""
@@ -1194,7 +1194,8 @@ class Entries:
         given = NULL if chunks is None else ffi.from_buffer(_U64S, chunks if len(chunks) else np.zeros(1, np.uint64))
         self.status = lib.ss_entries_new(memory, frame, given, 0 if chunks is None else len(chunks), keys_only, out)
         self._entries = ffi.gc(out[0], lib.ss_entries_free)
-        self._unseen = unseen(self._entries)
+        self._unseen = unseen()
+        self._unseen[0] = self._entries
         self._batch = ffi.new("ss_entries_batch *")
         self._keys_only = keys_only
         self._reported = 0
@@ -1225,7 +1226,8 @@ class Pack:
         out = ffi.new("ss_pack **")
         check(lib.ss_pack_new(ffi.new("ss_pack_form *", dict(form)), count, out), "packing a map")
         self._pack = ffi.gc(out[0], lib.ss_pack_free)
-        self._unseen = unseen(self._pack)
+        self._unseen = unseen()
+        self._unseen[0] = self._pack
 
     def feed(self, batch: Batch) -> bytes:
         """Return the chunks that the next entries complete. Raises `ValueError` for more entries than there were to be."""

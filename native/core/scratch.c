@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "core/bytes.h"
 #include "core/error.h"
 
 struct ss_scratch_block {
@@ -30,7 +31,7 @@ void *ss_scratch_take(ss_scratch *scratch, size_t size) {
         ss_fail(SS_NO_HEAP, "working storage for an operation", 0, size, SIZE_MAX / 2);
         return NULL;
     }
-    size_t rounded = (size + 15) & ~(size_t)15;
+    size_t rounded = (size_t)ss_round_up(size, 16);
     if (scratch->block == NULL || scratch->block->size - scratch->used < rounded) {
         if (add_block(scratch, rounded) == NULL) return NULL;
     }

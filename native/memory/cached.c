@@ -363,7 +363,7 @@ int ss_memory_new_pieces(ss_memory *base, const uint64_t *offsets, uint64_t coun
     (*out)->buckets = kept;
     (*out)->bucket_count = count;
     (*out)->bucket_bytes = bucket_bytes;
-    (*out)->bytes = (bytes + SS_PAGE_SIZE - 1) / SS_PAGE_SIZE * SS_PAGE_SIZE;
+    (*out)->bytes = ss_round_up(bytes, SS_PAGE_SIZE);
     (*out)->seen = base->root->epoch;
     return SS_OK;
 }

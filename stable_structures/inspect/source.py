@@ -14,7 +14,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, NoReturn, Self, SupportsIndex, TypeAlias
+from typing import Final, NoReturn, Self, SupportsIndex, TypeAlias
 
 import numpy as np
 
@@ -171,10 +171,15 @@ class BytesSource(Source):
 
 
 class _Descriptor:
-    """Closes a file once: when it is asked to, or when nobody holds it any more."""
+    """A file that is closed once: when it is asked to, or when nobody holds it any more."""
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
+    def __init__(self) -> None:
+        self._fd = -1
+
+    def open(self, path: str | Path) -> int:
+        """Open a file for reading."""
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        return self._fd
 
     def close(self) -> None:
         """Close the file."""
@@ -193,10 +198,10 @@ class FileSource(Source):
         self.is_memory = False
         """Whether a log beside it says that it is one, even without pages."""
         self._fd = -1
-        self._unseen: Any = None
+        self._unseen = native.unseen()
+        self._unseen[0] = _Descriptor()
         try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-            self._unseen = native.unseen(_Descriptor(self._fd))
+            self._fd = self._unseen[0].open(path)
             found = os.fstat(self._fd)
         except (OSError, ValueError) as error:
             self.close()
@@ -287,8 +292,7 @@ class FileSource(Source):
     def close(self) -> None:
         """Close the file."""
         self._memory, self._fd = None, -1
-        if self._unseen is not None:
-            self._unseen[0].close()
+        self._unseen[0].close()
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         """For `copy` and `pickle`: two objects would close one file."""

@@ -100,7 +100,8 @@ class NativeMemory:
     _unseen: Any = None
 
     def _keep_unseen(self) -> None:
-        self._unseen = native.unseen(self._handle)
+        self._unseen = native.unseen()
+        self._unseen[0] = self._handle
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         """Refuse `copy` and `pickle`: a second object on the same bytes would not be a copy."""

@@ -111,7 +111,8 @@ class Stored:
         release = getattr(native.call, f"ss_{self._c_name}_free_at")
         in_core = lambda out: opened(under._handle, out)  # noqa: E731
         setattr(self, self._held_in, native.new_handle(f"ss_{self._c_name}", in_core, release, type(self).__name__))
-        self._unseen = native.unseen(getattr(self, self._held_in))
+        self._unseen = native.unseen()
+        self._unseen[0] = getattr(self, self._held_in)
         _alive[id(self)] = self
 
     def check(self) -> None:

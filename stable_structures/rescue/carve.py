@@ -13,13 +13,12 @@ from itertools import pairwise
 from typing import Any, Final
 
 from .blocks import EMPTY, SLACK, Blocks
-from .containers import Contents, LogContents, LogType, Slots, TableType, VecContents, VecType, fits, word
+from .containers import SECTOR, Contents, LogContents, LogType, Slots, TableType, VecContents, VecType, fits, pieces, word
 from .encodings import Type
 from .findings import Broken, Fault, Finding, Findings
 from .ownership import Claims, Heap
 from .trees import CAPACITY, INTERNAL, LEAF, Node, TreeContents, TreeType
 
-_SECTOR: Final = 24
 _ENOUGH: Final = 4
 """Entries of a hash table whose places are no chance."""
 _SERIES: Final = [7, 13]
@@ -139,10 +138,10 @@ class Carver:
     def _logs(self, kind: LogType) -> Iterable[Found]:
         size = kind.part.size(self._width)
         sectors: dict[int, tuple[int, int, int]] = {}
-        for index in self._unowned(_SECTOR):
-            head = self._blocks.content(index, _SECTOR)
+        for index in self._unowned(SECTOR):
+            head = self._blocks.content(index, SECTOR)
             before, after, capacity = word(head, 0), word(head, 8), word(head, 16)
-            if capacity > 1 and fits(self._blocks.size(index), _SECTOR + capacity * size):
+            if capacity > 1 and fits(self._blocks.size(index), SECTOR + capacity * size):
                 sectors[self._blocks.starts[index]] = before, after, capacity
         for first, (before, _, _) in sectors.items():
             if before == EMPTY:
@@ -161,7 +160,7 @@ class Carver:
         found = Found(kind, chain[0], contents, certain=len(chain) > 1)
 
         def fill() -> None:
-            contents.last = self._own_leading(kind.part, chain[-1] + 8 + _SECTOR, capacities[-1])
+            contents.last = self._own_leading(kind.part, chain[-1] + 8 + SECTOR, capacities[-1])
             found.text = f"the length is from {full} to {full + capacities[-1]}; {contents.last} elements of the last sector can be read"
 
         self._uncertain.append(fill)
@@ -178,9 +177,9 @@ class Carver:
         source = self._blocks.source
         data = source.read(at, max(0, min(most * size, source.nbytes - at) // size * size))
         filled = -(-len(data.rstrip(b"\0")) // size)
-        for i in range(filled):
+        for i, piece in enumerate(pieces(data, size, filled)):
             claims = Claims(self._heap, "", Findings())
-            part.own(data[i * size : (i + 1) * size], claims)
+            part.own(piece, claims)
             if not claims.sound:
                 return i
         return filled

@@ -8,9 +8,9 @@ A handle iterates over what the crate's own forward iteration gives. `entries(no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
-from itertools import pairwise
-from typing import Any, Final
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from itertools import pairwise, repeat
+from typing import Any, Final, TypeVar
 
 from .blocks import EMPTY, SLACK, Bytes, padded
 from .encodings import Type
@@ -18,8 +18,10 @@ from .findings import Broken, Fault
 from .ownership import Claims, Heap
 
 Note = Callable[[Broken], None] | None
+T = TypeVar("T")
 
-_SECTOR: Final = 24
+SECTOR: Final = 24
+"""Bytes before the elements of a log's sector: the sectors before and after it, its capacity."""
 _OCCUPIED: Final = 255
 _TRUSTED: Final = 6
 """Entries of a hash table from which on their places tell whether the hash is the right one."""
@@ -40,6 +42,22 @@ def tell(note: Note, error: Broken) -> None:
     if note is None:
         raise error
     note(error)
+
+
+def pieces(data: bytes, size: int, count: int) -> Iterator[bytes]:
+    """Return the encodings of elements of one size, which lie one after the other."""
+    return (data[at : at + size] for at in range(0, count * size, size)) if size else repeat(b"", count)
+
+
+def read_each(encoded: Iterable[T], read: Callable[[T], Any], note: Note) -> Iterator[Any]:
+    """Iterate over what `read` makes of each; what is broken goes to `note`, and is left out."""
+    for one in encoded:
+        try:
+            made = read(one)
+        except Broken as error:
+            tell(note, error)
+        else:
+            yield made
 
 
 class Contents:
@@ -154,8 +172,8 @@ class VecType(Container):
             return
         if length > capacity:
             owner.note(f"a vec of {length} elements has capacity {capacity}", pointer, None if capacity else Fault.VEC_CAPACITY)
-        for i in range(min(length, len(content) // size) if size else 0):
-            self.part.own(content[i * size : (i + 1) * size], owner)
+        for piece in pieces(content, size, min(length, len(content) // size) if size else 0):
+            self.part.own(piece, owner)
 
     @staticmethod
     def _claim(pointer: int, need: int, owner: Claims) -> bytes | None:
@@ -196,11 +214,7 @@ class VecContents(Contents):
         if readable > source.nbytes:
             tell(note, Broken(f"{readable} elements of no size cannot be", self._pointer))
             return
-        for index in range(readable):
-            try:
-                yield self._element(index, size)
-            except Broken as error:
-                tell(note, error)
+        yield from read_each(range(readable), lambda index: self._element(index, size), note)
         if readable < self._readable:
             tell(note, Broken(f"elements {readable} to {self._readable} lie outside of the memory", self._pointer))
 
@@ -246,8 +260,8 @@ class LogType(Container):
         before, at, capacities = EMPTY, first, list[int]()
         while True:
             index = blocks.index(at)
-            capacity = word(blocks.content(index, _SECTOR), 16) if index >= 0 else 0
-            content = owner.claim(at, _SECTOR + capacity * size)
+            capacity = word(blocks.content(index, SECTOR), 16) if index >= 0 else 0
+            content = owner.claim(at, SECTOR + capacity * size)
             if content is None:
                 return None
             if word(content, 0) != before:
@@ -256,8 +270,8 @@ class LogType(Container):
             if count > capacity:
                 owner.note(f"a sector of capacity {capacity} holds {count} elements", at)
                 return None
-            for i in range(count):
-                self.part.own(content[_SECTOR + i * size : _SECTOR + (i + 1) * size], owner)
+            for piece in pieces(content[SECTOR:], size, count):
+                self.part.own(piece, owner)
             capacities.append(capacity)
             if at == current:
                 return content, capacities
@@ -296,15 +310,11 @@ class LogContents(Contents):
                 return
             seen.add(at)
             count = self.last if at == self._current else word(content, 16)
-            room = (len(content) - _SECTOR) // size if size else count
+            room = (len(content) - SECTOR) // size if size else count
             if count > room or count > self.space.blocks.end:
                 tell(note, Broken(f"a sector of {room} elements says {count}", at))
                 count = min(room, self.space.blocks.end)
-            for i in range(count):
-                try:
-                    yield self._part.decode(content[_SECTOR + i * size : _SECTOR + (i + 1) * size], self.space)
-                except Broken as error:
-                    tell(note, error)
+            yield from read_each(pieces(content[SECTOR:], size, count), lambda data: self._part.decode(data, self.space), note)
             at = EMPTY if at == self._current else word(content, 8)
 
 
@@ -429,15 +439,11 @@ class TableContents(Mapping):
             tell(note, error)
             return
         twice = self._twice(slots)
-        for i in slots.occupied():
-            if i in twice:
-                if note is not None:
-                    note(twice[i])
-                continue
-            try:
-                yield self._kind.entry(*slots.entry(i), self.space)
-            except Broken as error:
-                tell(note, error)
+        if note is not None:
+            for known in twice.values():
+                note(known)
+        once = (slots.entry(i) for i in slots.occupied() if i not in twice)
+        yield from read_each(once, lambda entry: self._kind.entry(*entry, self.space), note)
 
     def _slots(self) -> Slots:
         content = self.space.content(self._pointer)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from .blocks import EMPTY
-from .containers import Keyed, Mapping, Note, tell, word
+from .containers import Keyed, Mapping, Note, read_each, tell, word
 from .encodings import Type
 from .findings import Broken, Fault
 from .ownership import Claims, Heap
@@ -197,12 +197,8 @@ class TreeContents(Mapping):
 
     def entries(self, note: Note = None) -> Iterator[Any]:
         for leaf in self._chain() if note is None else self._all_leaves(note):
-            for key, value in zip(leaf.keys, leaf.values, strict=True):
-                try:
-                    made = self._kind.entry(key, value, self.space)
-                except Broken as error:
-                    tell(note, error)
-                    continue
+            encoded = zip(leaf.keys, leaf.values, strict=True)
+            for made in read_each(encoded, lambda pair: self._kind.entry(*pair, self.space), note):
                 if note is None or self._is_new(made, leaf, note):
                     yield made
 

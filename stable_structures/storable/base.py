@@ -41,6 +41,7 @@ class BytesLane:
 
 
 Lane: TypeAlias = IntLane | BytesLane
+"""How the values of a type can cross to C (`Codec.lane`). How those of one structure do is its `Argument`."""
 BYTES_LANE: Final = BytesLane()
 
 

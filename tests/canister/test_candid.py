@@ -272,3 +272,18 @@ def test_two_fields_of_one_hash_are_refused(text):
         parse_types(f"({text})")
     with pytest.raises(IncompatibleType, match="have the hash"):
         parse_type(f"candid<{text}>")
+
+
+def test_an_interface_that_is_cut_off_says_where():
+    """At every byte: either a whole interface, or an error with the line, which calls the end by its name."""
+    text = 'type A = record { a : opt nat; "b c" : vec text };\nservice : (A, x : nat) -> { f : (A, y : text) -> (variant { x; y }) query }'
+    errors = []
+    for length in range(len(text)):
+        try:
+            parse_interface(text[:length])
+        except SourceError as error:
+            errors.append(str(error))
+    assert all(one.startswith(("Candid, line 1: ", "Candid, line 2: ")) or "does not define the type" in one for one in errors)
+    for cut in ("service", "service : {", "service : (", "service : { f : (", "type", "type A =", "type A = record {", "type A = opt"):
+        with pytest.raises(SourceError, match=r"^Candid, line 1: expected .*, got 'the end'$"):
+            parse_interface(cut)

@@ -161,6 +161,12 @@ def test_the_core_does_not_know_python():
         assert "Python.h" not in path.read_text(encoding="utf-8"), path
 
 
+def test_rounding_up_stands_in_one_place():
+    spelled = re.compile(r"\+ (\w+) - 1\) / \1 \* \1\b|\+ \d+\) & ~")
+    places = {path.name for path in NATIVE.glob("*/*.[ch]") if path.parent.name in C_LAYERS and spelled.search(path.read_text("utf-8"))}
+    assert places == {"bytes.h"}
+
+
 def test_an_errno_becomes_a_status_in_one_place():
     """Elsewhere a full disk would be one more failure of the system."""
     for path in NATIVE.glob("*/*.c"):

@@ -300,7 +300,8 @@ class Instance:
             self.handle = native.owned(found, native.call.ss_ic0_free_instance)
         else:
             native.call.ss_ic0_rebind_instance(self.handle, context, *places)
-        self._unseen = native.unseen((self.compiled, self._store, self.handle))
+        self._unseen = native.unseen()
+        self._unseen[0] = (self.compiled, self._store, self.handle)
 
     def _export(self, name: str) -> Any:
         item, text = bindings.wasmtime_extern_t(), name.encode()

@@ -25,7 +25,8 @@ class Heap:
 
     def __init__(self, handle: Any) -> None:
         self.handle = handle
-        self._unseen = native.unseen(handle)
+        self._unseen = native.unseen()
+        self._unseen[0] = handle
 
     @classmethod
     def new(cls, limit: int, reserved: int, kind: Kind | None = None) -> Heap:

@@ -97,7 +97,8 @@ class Messenger:
     def __init__(self, canister: Canister, *, is64: bool) -> None:
         self.canister = canister
         self.handle = native.owned(_lib.ss_ic0_new_message(), _lib.ss_ic0_free_message)
-        self._unseen = native.unseen(self.handle)
+        self._unseen = native.unseen()
+        self._unseen[0] = self.handle
         self.handle.is64 = is64
         self._size = native.out_numbers(1)
         self._memory: Any = None

@@ -262,6 +262,7 @@ def quoted(text: str) -> str:
 class _Parser:
     def __init__(self, source: str) -> None:
         self._tokens = list(_tokens(source))
+        self._tokens.append(self._tokens[-1])  # an end to return from
         self._at = 0
         self.types: dict[str, Type] = {}
 
@@ -269,9 +270,13 @@ class _Parser:
     def now(self) -> _Token:
         return self._tokens[self._at]
 
+    @property
+    def following(self) -> _Token:
+        return self._tokens[min(self._at + 1, len(self._tokens) - 1)]
+
     def next(self) -> _Token:
         token = self.now
-        self._at += 1
+        self._at = min(self._at + 1, len(self._tokens) - 1)  # after the end there is still the end
         return token
 
     def accept(self, text: str) -> bool:
@@ -351,7 +356,7 @@ class _Parser:
         found: list[Type] = []
         while not self.accept(")"):
             names.append("")
-            if self._tokens[self._at + 1].text == ":":
+            if self.following.text == ":":
                 name = self.next()
                 names[-1] = unquote(name.text) if name.kind == "text" else name.text
                 self.expect(":")
@@ -388,7 +393,7 @@ class _Parser:
         found: list[Field] = []
         following = 0
         while not self.accept("}"):
-            named = self._tokens[self._at + 1].text == ":"
+            named = self.following.text == ":"
             if named or tags:
                 token = self.next()
                 name = unquote(token.text) if token.kind == "text" else str(int(token.text, 0)) if token.kind == "number" else token.text

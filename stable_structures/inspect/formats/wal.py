@@ -45,7 +45,8 @@ class WalContents:
 
     def __init__(self, path: Place, handle: Any, file_bytes: int) -> None:
         self.path, self.handle = path, handle
-        self._unseen = native.unseen(handle)
+        self._unseen = native.unseen()
+        self._unseen[0] = handle
         self.records, self.base_pages, self.pages = int(handle.records), int(handle.base_pages), int(handle.pages)
         """The last of them is the size of the memory after the last record."""
         self.damage: Finding | None = None

@@ -356,7 +356,9 @@ def _read_map(scene: MemoryScene, part: Part, reader: MapReader, types: Types, p
     scene.group = max(1, -(-(end or reader.space.chunks) // _MOST_CHUNKS))
     survey = MapSurvey(reader, problems.append, progress, group=scene.group)
     stats = survey.run()
-    scene.what = np.concatenate([_NOTHING, *(_what(marks, max(0, end - first), scene.group) for first, marks in survey.marks(scene.group))])
+    used = max(end, *(first + int(np.flatnonzero(marks)[-1]) + 1 for first, marks in survey.marks() if marks.any()), 0)
+    pieces = (_what(marks, max(0, end - first), scene.group) for first, marks in survey.marks(scene.group) if first < used)
+    scene.what = np.concatenate([_NOTHING, *pieces])
     scene.depth, scene.fill, kinds = (column[: len(scene.what)] for column in survey.columns())
     internal = kinds == _INTERNAL
     scene.what[internal] = np.maximum(scene.what[internal], np.uint8(What.INTERNAL))
