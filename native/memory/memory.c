@@ -104,7 +104,7 @@ void ss_root_zero(ss_root *root, uint64_t first, uint64_t end) {
 
 /* Names the calling thread. (The address of a variable of the thread would do as well, and cost a call of the loader each time.) */
 static inline const void *this_thread(void) {
-    return (const void *)(uintptr_t)ss_thread_name();
+    return (const void *)(uintptr_t)pthread_self();
 }
 
 bool ss_root_is_mine(const ss_root *root) {
