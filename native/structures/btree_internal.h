@@ -143,4 +143,23 @@ int ss_btree_fit_locked(ss_btree *tree, struct ss_fit *fit);
 /* That a chain of parent and child, or two siblings, are different nodes. */
 int ss_btree_distinct(const ss_node *one, const ss_node *other);
 
+/* ---- opening (btree_open.c) ---- */
+
+/* What a map is opened with. */
+typedef struct ss_btree_types {
+    const ss_order_term *terms;
+    uint32_t term_count;
+    ss_order_callback callback;
+    void *self; /* of the callback */
+    ss_bound key, value;
+} ss_btree_types;
+
+/* Opens something else under the same lock. */
+typedef int (*ss_btree_beside)(ss_btree *tree, void *self);
+
+/* As ss_btree_open, and then `beside`: both, or nothing is changed. */
+int ss_btree_open_with(ss_memory *memory, int mode, const ss_btree_types *types, ss_btree_beside beside, void *self, ss_btree **out);
+/* Opens a second map on a root that `first` has locked. */
+int ss_btree_open_beside(const ss_btree *first, ss_memory *memory, int mode, const ss_btree_types *types, ss_btree **out);
+
 #endif

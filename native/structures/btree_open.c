@@ -114,32 +114,80 @@ static void set_types(ss_btree *tree, ss_memory *memory, ss_bound key, ss_bound 
     tree->space.value_size = value.fixed ? (uint32_t)value.max_size : 0;
 }
 
-int ss_btree_open(ss_memory *memory, int mode, const ss_order_term *terms, uint32_t term_count, ss_order_callback callback, void *self,
-                  ss_bound key, ss_bound value, ss_btree **out) {
-    *out = NULL;
-    int status = check_bound(key);
-    if (status == SS_OK) status = check_bound(value);
+static int new_tree(ss_memory *memory, const ss_btree_types *types, ss_btree **out) {
+    int status = check_bound(types->key);
+    if (status == SS_OK) status = check_bound(types->value);
     if (status != SS_OK) return status;
     ss_btree *tree = calloc(1, sizeof *tree);
     if (tree == NULL) return ss_fail(SS_NO_HEAP, "a map's handle", 0, sizeof *tree, 0);
-    status = ss_order_init(&tree->order, terms, term_count, callback, self);
-    if (status == SS_OK) status = ss_handle_begin(&tree->handle, memory, mode);
-    if (status == SS_OK) {
-        set_types(tree, memory, key, value);
-        status = ss_handle_end(&tree->handle, open_map(tree, mode));
-    }
+    status = ss_order_init(&tree->order, types->terms, types->term_count, types->callback, types->self);
     if (status != SS_OK) {
-        ss_scratch_free(&tree->space.scratch);
         free(tree);
         return status;
     }
+    set_types(tree, memory, types->key, types->value);
     *out = tree;
     return SS_OK;
 }
 
+static void drop_companion(ss_btree *tree) {
+    if (tree->companion_ops != NULL) tree->companion_ops->free(tree->companion);
+}
+
+/* Without its handle. */
+static void drop_tree(ss_btree *tree) {
+    drop_companion(tree);
+    ss_scratch_free(&tree->space.scratch);
+    free(tree);
+}
+
+static int open_both(ss_btree *tree, int mode, ss_btree_beside beside, void *self) {
+    if (beside == NULL) return open_map(tree, mode);
+    int status = tree->handle.writing ? ss_undo_begin_many(tree->handle.memory) : SS_OK;
+    if (status == SS_OK) status = open_map(tree, mode);
+    return status == SS_OK ? beside(tree, self) : status;
+}
+
+int ss_btree_open_with(ss_memory *memory, int mode, const ss_btree_types *types, ss_btree_beside beside, void *self, ss_btree **out) {
+    ss_btree *tree;
+    *out = NULL;
+    int status = new_tree(memory, types, &tree);
+    if (status != SS_OK) return status;
+    status = ss_handle_begin(&tree->handle, memory, mode);
+    if (status == SS_OK) status = ss_handle_end(&tree->handle, open_both(tree, mode, beside, self));
+    if (status == SS_OK)
+        *out = tree;
+    else
+        drop_tree(tree);
+    return status;
+}
+
+int ss_btree_open_beside(const ss_btree *first, ss_memory *memory, int mode, const ss_btree_types *types, ss_btree **out) {
+    ss_btree *tree;
+    *out = NULL;
+    int status = new_tree(memory, types, &tree);
+    if (status != SS_OK) return status;
+    status = ss_handle_begin_beside(&tree->handle, memory, &first->handle);
+    if (status == SS_OK) {
+        status = open_map(tree, mode);
+        if (status != SS_OK) ss_handle_free(&tree->handle);
+    }
+    if (status == SS_OK)
+        *out = tree;
+    else
+        drop_tree(tree);
+    return status;
+}
+
+int ss_btree_open(ss_memory *memory, int mode, const ss_order_term *terms, uint32_t term_count, ss_order_callback callback, void *self,
+                  ss_bound key, ss_bound value, ss_btree **out) {
+    ss_btree_types types = {terms, term_count, callback, self, key, value};
+    return ss_btree_open_with(memory, mode, &types, NULL, NULL, out);
+}
+
 void ss_btree_free(ss_btree *tree) {
     if (tree == NULL) return;
-    if (tree->companion_ops != NULL) tree->companion_ops->free(tree->companion);
+    drop_companion(tree);
     ss_handle_free(&tree->handle);
     ss_scratch_free(&tree->space.scratch);
     free(tree);

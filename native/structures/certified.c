@@ -444,7 +444,8 @@ static int open_hashes(ss_hashes *c, ss_memory *memory, int mode) {
     ss_bound key = {.max_size = most == SS_UNBOUNDED ? SS_UNBOUNDED : most + SS_POSITION_SIZE},
              value = {.max_size = SS_RECORD_SIZE, .fixed = 1};
     bytes.max_size = key.max_size;
-    return ss_btree_open(memory, mode, &bytes, 1, NULL, NULL, key, value, &c->hashes);
+    ss_btree_types types = {.terms = &bytes, .term_count = 1, .key = key, .value = value};
+    return ss_btree_open_beside(c->map, memory, mode, &types, &c->hashes);
 }
 
 /* Whether there are hashes, and that they count the entries of the map. */
@@ -465,31 +466,29 @@ static int first_hashes(ss_hashes *c) {
 
 static int settle_in(ss_hashes *c, int mode) {
     bool found = false;
-    int status = ss_btree_begin_read(c->map);
-    if (status != SS_OK) return status;
-    status = look_for_hashes(c, &found);
-    ss_leave_read(c->map->handle.memory);
+    int status = look_for_hashes(c, &found);
     if (status != SS_OK || found) return status;
     if (mode == SS_LOAD) return ss_fail(SS_CORRUPT, "the map of hashes has the edge of everything", 0, 0, 0);
-    status = ss_btree_begin_write(c->map);
-    if (status != SS_OK) return status;
-    status = ss_undo_begin_many(c->map->handle.memory);
-    if (status == SS_OK) status = first_hashes(c);
-    return ss_leave_write(c->map->handle.memory, status);
+    return c->map->handle.writing ? first_hashes(c) : ss_fail(SS_READ_ONLY, "there are no hashes yet", 0, 0, 0);
 }
 
-int ss_certified_attach(ss_btree *map, ss_memory *hashes, int mode) {
-    if (map == NULL) return ss_fail(SS_CLOSED, "no map", 0, 0, 0);
-    if (map->companion_ops != NULL) return ss_fail(SS_ARGUMENT, "a map has its hashes once", 0, 0, 0);
+typedef struct place {
+    ss_memory *memory;
+    int mode;
+} place;
+
+/* With the lock of the map: what it opens is what the map gets beside it, or nothing. */
+static int put_beside(ss_btree *map, void *self) {
+    const place *hashes = self;
     if (map->order.terms[0].kind != SS_ORDER_BYTES) return ss_fail(SS_INCOMPATIBLE, "keys with hashes are ordered by their bytes", 0, 0, 0);
-    if (hashes->root != map->handle.memory->root) {
+    if (hashes->memory->root != map->handle.memory->root) {
         return ss_fail(SS_ARGUMENT, "a map and its hashes lie in memories of one manager", 0, 0, 0);
     }
     ss_hashes *c = calloc(1, sizeof *c);
     if (c == NULL) return ss_fail(SS_NO_HEAP, "hashes of a map", 0, sizeof *c, 0);
     c->map = map;
-    int status = open_hashes(c, hashes, mode);
-    if (status == SS_OK) status = settle_in(c, mode);
+    int status = open_hashes(c, hashes->memory, hashes->mode);
+    if (status == SS_OK) status = settle_in(c, hashes->mode);
     if (status != SS_OK) {
         companion_free(c);
         return status;
@@ -497,6 +496,43 @@ int ss_certified_attach(ss_btree *map, ss_memory *hashes, int mode) {
     map->companion = c;
     map->companion_ops = &companion_ops;
     return SS_OK;
+}
+
+int ss_certified_open(ss_memory *memory, ss_memory *hashes, int mode, const ss_order_term *terms, uint32_t term_count,
+                      ss_order_callback callback, void *self, ss_bound key, ss_bound value, ss_btree **out) {
+    ss_btree_types types = {terms, term_count, callback, self, key, value};
+    place beside = {hashes, mode};
+    return ss_btree_open_with(memory, mode, &types, put_beside, &beside, out);
+}
+
+/* Takes the lock, for writing if there may be hashes to write. */
+static int begin_attach(ss_btree *map, int mode) {
+    map->handle.writing = mode != SS_LOAD;
+    int status = map->handle.writing ? ss_btree_begin_write(map) : ss_btree_begin_read(map);
+    if (status != SS_READ_ONLY || mode == SS_NEW) return status;
+    map->handle.writing = false;
+    return ss_btree_begin_read(map);
+}
+
+static int end_attach(ss_btree *map, int status) {
+    if (map->handle.writing) {
+        status = ss_leave_write(map->handle.memory, status);
+    } else {
+        ss_leave_read(map->handle.memory);
+    }
+    if (status == SS_OK || map->companion_ops == NULL) return status;
+    map->companion_ops = NULL;
+    companion_free(map->companion);
+    return status;
+}
+
+int ss_certified_attach(ss_btree *map, ss_memory *hashes, int mode) {
+    if (map == NULL) return ss_fail(SS_CLOSED, "no map", 0, 0, 0);
+    if (map->companion_ops != NULL) return ss_fail(SS_ARGUMENT, "a map has its hashes once", 0, 0, 0);
+    int status = begin_attach(map, mode);
+    if (status != SS_OK) return status;
+    if (map->handle.writing) status = ss_undo_begin_many(map->handle.memory);
+    return end_attach(map, status == SS_OK ? put_beside(map, &(place){hashes, mode}) : status);
 }
 
 int ss_hashes_of(ss_btree *map, ss_hashes **c) {

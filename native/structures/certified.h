@@ -10,9 +10,13 @@
 /* Subtrees of so many entries have no record of their own: their hashes are computed from the entries. */
 #define SS_CERTIFIED_BUCKET 8
 
+/* Opens a map and its hashes, which lie in memories on one root: both, or nothing is changed. As ss_btree_open and ss_certified_attach. */
+int ss_certified_open(ss_memory *memory, ss_memory *hashes, int mode, const ss_order_term *terms, uint32_t term_count,
+                      ss_order_callback callback, void *self, ss_bound key, ss_bound value, ss_btree **out);
+
 /* Puts hashes beside an open map: from `hashes`, a memory on the same root. SS_INIT: those that are there, or new ones of every entry of
  * the map (O(n)); SS_NEW: new ones over what is there. SS_CORRUPT if they are not of this map. The order of the keys must be that of their
- * bytes. On a failure the map has none. */
+ * bytes. On a failure the map has none, and nothing is changed. */
 int ss_certified_attach(ss_btree *map, ss_memory *hashes, int mode);
 
 /* Result: the root hash. O(1). */

@@ -540,8 +540,8 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
         """Create a packed map in `memory` from strictly ascending keys. Extension: not in the crate. O(n), at the speed of memory.
 
         The nodes are full, so the map is smaller and its bytes differ from those of insertions; nothing else differs.
-        **Overwrites** whatever the memory held. Raises `ValueError` if keys do not ascend or the number of values differs; the
-        memory then holds an empty map.
+        **Overwrites** whatever the memory held. Raises `ValueError` if keys do not ascend or the number of values differs, and
+        `OutOfMemory`; the memory then holds an empty map.
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u64
         >>> m = StableBTreeMap[u64, str].from_sorted(StableMemory(), range(100), map(str, range(100)))

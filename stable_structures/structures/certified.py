@@ -75,11 +75,16 @@ class CertifiedMap(StableBTreeMap[K, V]):
         hashes = args[0]
         under = native_memory(hashes)
         _require_two(native_memory(memory)._handle, under._handle)  # before anything is overwritten
-        super()._start(LOAD if mode == _REHASH else mode, memory)
-        status = native.call.ss_certified_attach(self._handle, under._handle, NEW if mode == _REHASH else mode)
-        native.check(status, type(self).__name__)
         self.hashes = hashes
         self._native_hashes = under
+        super()._start(mode, memory)
+        if mode == _REHASH:
+            native.check(native.call.ss_certified_attach(self._handle, under._handle, NEW), type(self).__name__)
+
+    def _open_tree(self, memory: Any, mode: int, out: Any) -> int:
+        if mode == _REHASH:
+            return super()._open_tree(memory, LOAD, out)
+        return int(native.call.ss_certified_open(memory, self._native_hashes._handle, mode, *self._given_types(), out))
 
     @classmethod
     def rehash(cls, memory: Memory, hashes: Memory) -> Self:

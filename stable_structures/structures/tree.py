@@ -268,11 +268,14 @@ class Tree(InArrow, Structure):
         self._row_size = value.layout.size if value.layout else None
         self._read_row = value.layout.read if value.layout else None
 
+    def _open_tree(self, memory: Any, mode: int, out: Any) -> int:
+        return int(native.call.ss_btree_open(memory, mode, *self._given_types(), out))
+
     @classmethod
-    def _open_tree(cls, memory: Any, mode: int, out: Any) -> int:
+    def _given_types(cls) -> list[Any]:
         order = cls._order
         bounds = [native.bound(codec) for codec in (cls._key.codec, cls._value.codec)]
-        return int(native.call.ss_btree_open(memory, mode, order.terms, order.count, order.callback, order.anchor, *bounds, out))
+        return [order.terms, order.count, order.callback, order.anchor, *bounds]
 
     @classmethod
     def _check_types(cls, codecs: tuple[Codec[Any], ...]) -> None:
