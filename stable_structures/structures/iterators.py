@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from functools import partial
 from itertools import chain, repeat
-from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, SupportsIndex, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, SupportsIndex, TypeVar, cast
 from weakref import ref
 
 from .. import _native as native
@@ -299,6 +299,15 @@ class BothEnds(Iterator[T], Generic[T]):
             self._ends[back].appendleft(raw)
 
 
+class _Loop(chain[T]):
+    """What a loop goes through: as quick as `chain`, and it says of what it is."""
+
+    of: BothEnds[T]
+
+    def __repr__(self) -> str:
+        return repr(self.of)
+
+
 class Batches(BothEnds[T]):
     """An iterator whose loops go through whole batches: no step of Python for an item.
 
@@ -308,7 +317,9 @@ class Batches(BothEnds[T]):
 
     def __iter__(self) -> Iterator[T]:  # noqa: PYI034 - it goes on where this one is
         # A thread that shares the loop may end it while another one fetches, so what calls `_next_batch` must not need itself afterwards.
-        return chain.from_iterable(map(self._next_batch, repeat(self._reverse)))
+        loop = cast("_Loop[T]", _Loop.from_iterable(map(self._next_batch, repeat(self._reverse))))
+        loop.of = self
+        return loop
 
     def _next_batch(self, back: int) -> Iterable[T]:
         """Return items for a loop, at least one; raise `StopIteration` at the end."""

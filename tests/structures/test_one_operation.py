@@ -675,6 +675,8 @@ def test_iterators_say_what_they_walk():
     tree[1] = "a"
     assert repr(tree.range()) == "<TreeIterator over <StableBTreeMap[u64, str] of 1 entries>>"
     assert repr(tree.range(reverse=True)) == "<TreeIterator over <StableBTreeMap[u64, str] of 1 entries>, backwards>"
+    assert repr(iter(tree)) == repr(iter(tree.items())) == repr(tree.range())
+    assert repr(reversed(tree)) == repr(tree.range(reverse=True))
     assert repr(vec.iter()) == "<SequenceIterator over <StableVec[u64] of 0 values>>"
     walk = tree.range()
     tree.into_memory()

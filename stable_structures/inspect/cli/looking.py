@@ -107,7 +107,9 @@ def _findings(arguments: argparse.Namespace, image: Image, bar: ProgressBar) -> 
         return findings
 
 
-def _show_findings(arguments: argparse.Namespace, findings: list[Finding], title: str, notes: list[str], code: int, *, partly: bool) -> None:
+def _show_findings(
+    arguments: argparse.Namespace, findings: list[Finding], title: str, notes: list[str], code: int, *, partly: bool
+) -> None:
     printer = Printer()
     for text in notes:
         printer.folded(f"note: {text}", style="yellow")
@@ -116,7 +118,9 @@ def _show_findings(arguments: argparse.Namespace, findings: list[Finding], title
     elif code == CHANGED:
         printer.folded(f"{title}: {CHANGED_TEXT}", style="yellow")
     elif code == SOUND:
-        printer.folded(f"{title}: sound, but not all of it was checked" if partly else f"{title}: sound", style="yellow" if partly else "green")
+        printer.folded(
+            f"{title}: sound, but not all of it was checked" if partly else f"{title}: sound", style="yellow" if partly else "green"
+        )
     else:
         show.findings(findings[: arguments.limit], printer)
         printer.folded(f"{title}: damaged, {len(findings)} broken rules", style="red")
