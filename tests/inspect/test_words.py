@@ -162,3 +162,18 @@ def test_buckets_that_would_make_it_larger_are_refused(tmp_path):
     assert run("shrink", path, "--bucket-pages", 1, "-o", tmp_path / "b.bin")[0] == SOUND
     assert (tmp_path / "b.bin").stat().st_size <= len(managed())
     assert (tmp_path / "b.bin").stat().st_size >= PAGE_SIZE
+
+
+def test_a_verdict_says_what_was_not_checked(tmp_path):
+    path = tmp_path / "image.bin"
+    with StableMemory.open(path) as memory:
+        manager = MemoryManager(memory, bucket_pages=1)
+        StableBTreeMap[u64, str](manager.get(0))[1] = "a"
+        manager.get(5).grow(1)
+        manager.get(5).write(0, b"something else")
+    code, text = run("check", path)
+    assert code == 0
+    assert "memory 5: not recognised; nothing of it was checked" in text
+    assert text.endswith("sound, but not all of it was checked\n")
+    assert run("check", path, "--memory", "0")[1].endswith("virtual memories: sound\n")
+    assert json.loads(run("check", path, "--json")[1])["unchecked"] == ["memory 5: not recognised; nothing of it was checked"]

@@ -76,7 +76,8 @@ def _check_one(arguments: argparse.Namespace) -> tuple[int, Any]:
     title, notes = image.recognition.title, image.notes
     unseen = unchecked(image, integrity=arguments.integrity) if known else []
     if not arguments.json:
-        _show_findings(arguments, findings, f"{image.name}: {title}", [*notes, *unseen], code, partly=bool(unseen))
+        sound = "sound, but not all of it was checked" if unseen else "sound"
+        _show_findings(arguments, findings, f"{image.name}: {title}", [*notes, *unseen], (code, sound))
     result = {SOUND: "sound", DAMAGED: "damaged", TROUBLE: "not recognised", CHANGED: "changed while it was read"}[code]
     shown = [] if is_changing else [asdict(one) for one in findings[: arguments.limit]]
     found = {"file": image.name, "result": result, "what": title, "count": len(findings), "notes": notes}
@@ -107,10 +108,8 @@ def _findings(arguments: argparse.Namespace, image: Image, bar: ProgressBar) -> 
         return findings
 
 
-def _show_findings(
-    arguments: argparse.Namespace, findings: list[Finding], title: str, notes: list[str], code: int, *, partly: bool
-) -> None:
-    printer = Printer()
+def _show_findings(arguments: argparse.Namespace, findings: list[Finding], title: str, notes: list[str], verdict: tuple[int, str]) -> None:
+    printer, (code, sound) = Printer(), verdict
     for text in notes:
         printer.folded(f"note: {text}", style="yellow")
     if code == TROUBLE:
@@ -118,9 +117,7 @@ def _show_findings(
     elif code == CHANGED:
         printer.folded(f"{title}: {CHANGED_TEXT}", style="yellow")
     elif code == SOUND:
-        printer.folded(
-            f"{title}: sound, but not all of it was checked" if partly else f"{title}: sound", style="yellow" if partly else "green"
-        )
+        printer.folded(f"{title}: {sound}", style="green" if sound == "sound" else "yellow")
     else:
         show.findings(findings[: arguments.limit], printer)
         printer.folded(f"{title}: damaged, {len(findings)} broken rules", style="red")
