@@ -438,22 +438,23 @@ def _found_in(part: Part, types: Types, progress: Progress) -> list[Finding]:
 
 
 def unchecked(image: Image, *, integrity: bool = False) -> list[str]:
-    """Return what `check` has no rules for, a sentence each. `integrity`: SQLite looked at its databases. O(memories)."""
-    return [f"{_whose(part)}{text}" for part in image.parts.values() if (text := _unchecked(part, integrity=integrity))]
+    """Return what `check` has no rules for, a phrase each. `integrity`: SQLite looked at its databases. O(memories)."""
+    return [f"{_whose(part)} ({text})" for part in image.parts.values() if (text := _unchecked(part, integrity=integrity))]
 
 
 def _whose(part: Part) -> str:
-    return "" if part.id is None else f"memory {part.id}: "
+    return "its content" if part.id is None else f"memory {part.id}"
 
 
 def _unchecked(part: Part, *, integrity: bool) -> str:
-    if part.kind in (*STRUCTURES, "manager", "empty", "zeros"):
+    found = part.recognition
+    if part.kind in (*STRUCTURES, "manager", "empty", "zeros") or "payload" in found.facts:  # a payload was decoded
         return ""
     if part.kind == "sqlite":
-        return "" if integrity else "of the SQLite database only the header was checked; --integrity checks all of it"
+        return "" if integrity else "SQLite: only its header was, --integrity checks all"
     if part.kind == "ic-stable-memory":
-        return "only the blocks were checked; stable-structures rescue checks the structures in them, by their types (docs/rescue.md)"
-    return f"{part.recognition.title}; nothing of it was checked"
+        return "only the blocks were; stable-structures rescue checks the structures in them"
+    return found.title
 
 
 def _check_image(image: Image, note: Callable[[Finding], None], progress: Progress) -> None:

@@ -76,8 +76,8 @@ def _check_one(arguments: argparse.Namespace) -> tuple[int, Any]:
     title, notes = image.recognition.title, image.notes
     unseen = unchecked(image, integrity=arguments.integrity) if known else []
     if not arguments.json:
-        sound = "sound, but not all of it was checked" if unseen else "sound"
-        _show_findings(arguments, findings, f"{image.name}: {title}", [*notes, *unseen], (code, sound))
+        sound = "; not checked: ".join(["sound", *([", ".join(unseen)] if unseen else [])])
+        _show_findings(arguments, findings, f"{image.name}: {title}", notes, (code, sound))
     result = {SOUND: "sound", DAMAGED: "damaged", TROUBLE: "not recognised", CHANGED: "changed while it was read"}[code]
     shown = [] if is_changing else [asdict(one) for one in findings[: arguments.limit]]
     found = {"file": image.name, "result": result, "what": title, "count": len(findings), "notes": notes}
