@@ -169,11 +169,11 @@ static bool skip_hole(cached *c, uint64_t block, uint64_t *count) {
     return true;
 }
 
-/* Each into its slot. They are as many as there are slots at most, so none takes over the slot of another. */
+/* Each into its slot. None takes over the slot of another, unless the process has no memory left for as many slots as there were to be. */
 static int fetch_near(cached *c, uint64_t block, uint64_t count) {
     int status = SS_OK;
     for (uint64_t i = 0; i < count && status == SS_OK; i++) status = keep_block(c, block + i, NULL);
-    return status;
+    return status == SS_OK && c->slot_of[block] == NOWHERE ? keep_block(c, block, NULL) : status;
 }
 
 static int fetch_far(cached *c, uint64_t block, uint64_t count) {

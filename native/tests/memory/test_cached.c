@@ -8,6 +8,30 @@
 #include "structures/btree.h"
 #include "support/memories.h"
 
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *at, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *at, size_t size);
+
+static long blocks_left = -1; /* allocations of a block that still succeed; -1: all */
+
+void *__wrap_malloc(size_t size) {
+    if (size != SS_CACHE_BLOCK || blocks_left < 0) return __real_malloc(size);
+    if (blocks_left == 0) return NULL;
+    blocks_left--;
+    return __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size) {
+    return __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *at, size_t size) {
+    return __real_realloc(at, size);
+}
+
 enum { BLOCKS = 40 };
 #define BYTES (BLOCKS * SS_CACHE_BLOCK - 70000)
 
@@ -167,6 +191,26 @@ static void test_a_failure_leaves_nothing_behind(void) {
     free(g.bytes);
 }
 
+/* Without room for all the blocks that it reads ahead, a cache makes do with fewer; the block that was asked for is among them. */
+static void test_a_cache_that_gets_less_memory_is_smaller(void) {
+    uint8_t got[20000]; /* so much is not read by itself */
+    for (long blocks = 0; blocks < 12; blocks++) {
+        given g = make_given();
+        g.is_near = true;
+        g.hole_first = g.hole_end = BYTES;
+        ss_memory *memory = open_given(&g, SS_CACHE_DEFAULT);
+        blocks_left = blocks;
+        for (uint64_t at = 0; at + sizeof got <= BYTES; at += sizeof got) {
+            int status = ss_access_read(memory, at, got, sizeof got);
+            CHECK(status == SS_OK || (status == SS_NO_HEAP && blocks == 0)); /* pieces at the end of a block need no room */
+            CHECK(status != SS_OK || memcmp(got, g.bytes + at, sizeof got) == 0);
+        }
+        blocks_left = -1;
+        ss_memory_release(memory);
+        free(g.bytes);
+    }
+}
+
 static void test_a_file_that_is_cut_is_an_error(void) {
     char name[] = "/tmp/ss-cached-XXXXXX";
     uint8_t got[100], bytes[4096] = {7};
@@ -226,6 +270,7 @@ int main(void) {
     test_each_block_is_read_once_in_large_pieces();
     test_a_far_source_is_asked_seldom();
     test_a_failure_leaves_nothing_behind();
+    test_a_cache_that_gets_less_memory_is_smaller();
     test_a_file_that_is_cut_is_an_error();
     test_a_map_opens_on_it();
     return check_summary();
