@@ -15,6 +15,7 @@ from __future__ import annotations
 import collections
 import errno
 import functools
+import gc
 import itertools
 import operator
 import os
@@ -512,7 +513,13 @@ def open_file(path: str, options: dict[str, int]) -> Any:
     name = path_bytes(path)
     given = ffi.new("ss_file_options *", {"path": name, **options})
     operation = f"StableMemory.open({path!r})"
-    return new_handle("ss_memory", lambda out: lib.ss_file_open_with(given, out), lib.ss_memory_release_at, operation, _FILE_HINTS)
+    opened = lambda out: lib.ss_file_open_with(given, out)  # noqa: E731
+    try:
+        return new_handle("ss_memory", opened, lib.ss_memory_release_at, operation, _FILE_HINTS)
+    except errors.OutOfMemory:
+        if gc.collect() == 0:  # memories that are garbage together hold their address space until then
+            raise
+    return new_handle("ss_memory", opened, lib.ss_memory_release_at, operation, _FILE_HINTS)
 
 
 def settle(function: Any, handle: Any, operation: str) -> None:

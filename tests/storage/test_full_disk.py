@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import os
 import resource
 import shutil
@@ -437,6 +438,22 @@ def test_a_limit_of_the_size_of_files_is_a_full_disk(tmp_path, image, durability
     sparse(path, image)
     survives(write_past_the_limit, path, durability)
     assert path.read_bytes()[40 * PAGE_SIZE :][:6] == b"inside"
+
+
+def test_memories_that_are_garbage_leave_address_space_for_a_large_file(tmp_path):
+    path = tmp_path / "state.bin"
+    with path.open("wb") as file:
+        file.truncate(400 << 30)
+    gc.disable()
+    try:
+        for _ in range(400):  # 47 bits have room for 262
+            held: list[object] = [StableMemory()]
+            held.append(held)
+        del held
+        with StableMemory.open(path, "r") as memory:
+            assert memory.size() == (400 << 30) // 65_536
+    finally:
+        gc.enable()
 
 
 def test_a_sparse_file_of_400_gib_opens_at_once_and_stays_sparse(tmp_path):
