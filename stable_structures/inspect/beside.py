@@ -47,9 +47,13 @@ def remove_leftovers(path: Path) -> None:
     if sys.platform != "linux":
         return
     left = re.compile(re.escape(_begin(path)) + f"[0-9a-f]{{{_LETTERS}}}\\.part")
-    with suppress(OSError):
-        for one in path.parent.iterdir():
-            if left.fullmatch(one.name) and not _is_held(one):
+    try:
+        there = list(path.parent.iterdir())
+    except OSError:
+        return
+    for one in there:
+        if left.fullmatch(one.name) and not _is_held(one):
+            with suppress(OSError):
                 remove_folder(one)
 
 

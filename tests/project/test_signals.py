@@ -22,7 +22,7 @@ HARMLESS = {
     "_Writer._image",
     "_machine",
     "_unwinding_signals",
-    "_diff",
+    "diff_images",
     "drained",
     "inspect_fleet",
     "to_dict",
