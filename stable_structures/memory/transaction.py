@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import weakref
-from sys import modules
+from sys import getrefcount, modules
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeAlias, TypeVar, overload
 
 from .. import _native as native
@@ -271,18 +271,23 @@ class Transaction:
 
     def _finish(self, operation: str, end: Callable[[Any], int]) -> None:
         """End the transaction inside its block; the block keeps the grip until the block ends."""
-        grip = _grip_of(self)
+        block = self._block
+        grip = None if block is None or block.number != self._number else block.grip()  # as in __enter__
         try:
             status = _ABSENT if grip is None else end(grip.held)
-            if status == 0 and grip is not None:
+            if status == 0 and block is not None and grip in _by_hand:
                 _by_hand.discard(grip)
+                if getrefcount(grip) <= 2:  # noqa: PLR2004 - nobody has it as `__exit__`, to end a block with it: it may serve another one
+                    block.number += 1
+                    block.idle.append(grip)
         finally:
             del grip
         if status == _ABSENT:
             raise MemoryInUse(f"{operation}: {self!r}; it has already ended, or never began")
         if _by_hand or turns.queues:
             settled()
-        native.check(status, operation)
+        if status < 0:
+            native.fail(status, operation)
 
     def __repr__(self) -> str:
         return f"<Transaction on {self._memory!r}, {'open' if _is_open(self) else 'not open'}>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gc
 import pickle
@@ -26,6 +27,7 @@ from stable_structures import (
     StableBTreeMap,
     StableBTreeSet,
     StableCell,
+    StableError,
     StableLog,
     StableMemory,
     StableMinHeap,
@@ -635,3 +637,42 @@ def test_what_is_no_buffer_is_not_written(data):
         memory.write(0, data)
     with pytest.raises(TypeError, match="write takes bytes or another buffer"):
         Writer(memory).write(data)
+
+
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+@pytest.mark.parametrize("when", ["before", "inside", "after"])
+def test_a_transaction_that_was_begun_by_hand_ends_no_other_one(end, when):
+    """What its `__exit__` holds is not given to another transaction, which a late call of it would end."""
+    memory = StableMemory()
+    memory.grow(1)
+    first = memory.transaction()
+    leave = first.__exit__ if when == "before" else None
+    first.__enter__()
+    memory.write(0, b"first")
+    if when == "inside":
+        leave = first.__exit__
+    getattr(first, end)()
+    kept = memory.read(0, 5)
+    assert kept == (b"first" if end == "commit" else bytes(5))
+    second = memory.transaction()
+    second.__enter__()
+    memory.write(0, b"other")
+    with contextlib.suppress(StableError):
+        (first.__exit__ if leave is None else leave)(None, None, None)
+    assert memory.read(0, 5) == b"other"
+    second.rollback()
+    assert memory.read(0, 5) == kept
+
+
+def test_transactions_that_are_begun_by_hand_use_their_room_again():
+    memory = StableMemory()
+    memory.grow(1)
+    grips = set()
+    for number in range(200):
+        transaction = memory.transaction()
+        transaction.__enter__()
+        grips.add(id(transaction._block))
+        memory.write(0, bytes([number]))
+        (transaction.commit if number % 2 else transaction.rollback)()
+        assert memory.read(0, 1) == bytes([number if number % 2 else max(0, number - 1)])
+    assert len(grips) == 1
