@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import weakref
-from sys import getrefcount, modules
+from sys import modules
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeAlias, TypeVar, overload
 
 from .. import _native as native
@@ -47,7 +47,7 @@ class _Done:
 class _Block:
     """A block that is open, or the next one to open. It does not keep its grip alive."""
 
-    __slots__ = ("answer", "committed", "grip", "idle", "number")
+    __slots__ = ("answer", "committed", "grip", "idle", "lent", "number")
 
     def __init__(self, answer: _Done | None, idle: list[Grip]) -> None:
         self.answer = answer
@@ -57,6 +57,8 @@ class _Block:
         self.committed = 0
         """The number of the last block that was committed at its end."""
         self.grip: Callable[[], Grip | None] = lambda: None
+        self.lent = False
+        """Whether its grip was read as `__exit__` while its transaction was open."""
 
 
 class Grip(functools.partial[Any]):
@@ -130,6 +132,7 @@ class _Exit(Generic[R_co]):
         if transaction._block is not None:
             grip = _grip_of(transaction)
             if grip is not None and native.is_open(grip.held):
+                grip.block.lent = True
                 return grip
         grip = None
         try:  # noqa: SIM105 - suppress() would cost as much as all the rest
@@ -277,7 +280,7 @@ class Transaction:
             status = _ABSENT if grip is None else end(grip.held)
             if status == 0 and block is not None and grip in _by_hand:
                 _by_hand.discard(grip)
-                if getrefcount(grip) <= 2:  # noqa: PLR2004 - nobody has it as `__exit__`, to end a block with it: it may serve another one
+                if not block.lent:  # else somebody may end a block with it: it must not serve another one
                     block.number += 1
                     block.idle.append(grip)
         finally:
