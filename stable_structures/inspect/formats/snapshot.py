@@ -159,12 +159,15 @@ def _load(path: Place) -> dict[str, Any]:
     return found
 
 
+_MOST_DIGITS: Final = 40
+
+
 def _get(metadata: dict[str, Any], name: str) -> Any:
     """Return a value; Juno writes large numbers as {"__bigint__": "..."}."""
     value = metadata.get(name)
     if isinstance(value, dict) and "__bigint__" in value:
         value = value["__bigint__"]
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
+    return int(value) if isinstance(value, str) and value.isdecimal() and len(value) <= _MOST_DIGITS else value
 
 
 def _number(metadata: dict[str, Any], name: str, folder: Place) -> int:
