@@ -25,6 +25,7 @@ from .encodings.candid.subtype import incompatible
 from .encodings.candid.text import fit_all, parse_values, show_values
 from .encodings.candid.types import Interface, Some
 from .encodings.motoko import NotRead, Signature, changes, read_signature
+from .inspect.report import soundness, unchecked
 
 if TYPE_CHECKING:
     from .canister.given import Persistence
@@ -65,6 +66,8 @@ class Rehearsal:
     """What changed in each structure of the stable memory."""
     damage: list[inspector.Finding] = field(default_factory=list)
     """Broken rules of the stable memory after the upgrade."""
+    unchecked: list[str] = field(default_factory=list)
+    """What the check has no rules for, a phrase each: such a memory is not recognised, or holds the bytes of another library."""
     damage_before: int = 0
     """How many rules were broken before the upgrade; determined only if the result is damaged."""
     candid: list[str] | None = None
@@ -121,6 +124,7 @@ class Rehearsal:
             "heap_bytes": list(self.heap_bytes),
             "differences": [{"memory": one.memory, "kinds": list(one.kinds), **_counts(one)} for one in differences],
             "damage": [str(one) for one in self.damage],
+            "unchecked": self.unchecked,
             "damage_before": self.damage_before,
             "candid": self.candid,
             "stable_types": self.stable_types,
@@ -250,7 +254,8 @@ def _compare(found: Rehearsal, canister: Canister, open_state: Callable[[], Cani
     after = _image_of(canister)
     if after is None:
         return
-    found.damage = inspector.check(after)
+    with inspector.open_image(after) as image:
+        found.damage, found.unchecked = inspector.check(image), unchecked(image)
     if found.stable_pages[0]:
         before = open_state()
         try:
@@ -406,7 +411,8 @@ def _result_lines(found: Rehearsal) -> Iterable[str]:
         yield f"  {_place(one):15} {one.kinds[1] or one.kinds[0]}: {_what_changed(one)}"
     if found.differences and not changed:
         yield "  structures      nothing changed"
-    yield "  check           " + ("sound" if not found.damage else f"{len(found.damage)} BROKEN RULES: {found.damage[0]}")
+    broken = f"{len(found.damage)} BROKEN RULES: {found.damage[0]}" if found.damage else ""
+    yield f"  check           {broken or soundness(found.unchecked)}"
     if found.candid is not None:
         yield "  Candid          " + ("callers are not affected" if not found.candid else f"{len(found.candid)} methods are not compatible")
     for answer in found.calls:

@@ -17,6 +17,7 @@ Only a snapshot is replaced, and other files in its folder stay.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -27,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from ..encodings.limits import whole_number
 from ..errors import SourceError
 from ..memory.folders import inside, remove_folder, sync_folder
 from ..memory.memory import PAGE_SIZE, NativeMemory
@@ -72,7 +74,7 @@ def read_folder(path: str | os.PathLike[str]) -> Folder:
         raise SourceError(f"{folder}: the download is not finished ({_PROGRESS} exists); resume it")
     known = given["metadata"] if "metadata" in given and isinstance(given["metadata"], dict) else given
     known = {_snake(name): _plain(value) for name, value in known.items()}
-    sizes = {name: _size(folder, known, key) for name, key in _SIZES.items()}
+    sizes = {name: _number(folder, known, key) for name, key in _SIZES.items()}
     paths = {name: _file(folder / names[name], sizes[name]) for name in (MODULE, HEAP, STABLE)}
     module = paths[MODULE]
     if module is None:
@@ -86,11 +88,11 @@ def read_folder(path: str | os.PathLike[str]) -> Folder:
         sizes[HEAP],
         paths[STABLE],
         sizes[STABLE] // PAGE_SIZE,
-        [_global(one, folder) for one in known.get("globals") or []],
+        _globals(known.get("globals"), folder),
         _bytes(known.get("certified_data"), folder),
-        int(known.get("canister_version") or 0),
-        int(known.get("taken_at_timestamp") or 0),
-        _timer(known.get("global_timer")),
+        _number(folder, known, "canister_version", missing=0),
+        _number(folder, known, "taken_at_timestamp", missing=0),
+        _timer(known.get("global_timer"), folder),
     )
 
 
@@ -133,49 +135,64 @@ def _snake(name: str) -> str:
 def _plain(value: Any) -> Any:
     """Return a value; Juno writes large numbers and bytes as objects with one key."""
     if isinstance(value, dict) and "__bigint__" in value:
-        return int(value["__bigint__"])
+        return whole_number(value["__bigint__"])
     if isinstance(value, dict) and "__uint8array__" in value:
         return value["__uint8array__"]
     return value
 
 
-def _size(folder: Path, known: dict[str, Any], key: str) -> int:
-    value = known.get(key)
-    value = int(value) if isinstance(value, str) and value.isdecimal() else value
-    if not isinstance(value, int) or value < 0:
-        raise SourceError(f"{folder / METADATA}: {key} is {value!r}; this is not a snapshot's metadata")
+def _number(folder: Path, known: dict[str, Any], key: str, missing: int | None = None) -> int:
+    """Return a number of the metadata; `missing` if they do not have it, where that may be."""
+    value = whole_number(known.get(key))
+    value = missing if value is None else value
+    if not isinstance(value, int) or not 0 <= value < 1 << 64:
+        raise SourceError(f"{folder / METADATA}: {key} is {_shown(value)}; this is not a snapshot's metadata")
     return value
+
+
+def _shown(value: object) -> str:
+    return f"{value!r:.80}"
 
 
 def _file(path: Path, size: int) -> Path | None:
     if size == 0:
         return None
-    found = path.stat().st_size if path.is_file() else 0
+    try:
+        found = path.stat().st_size if path.is_file() else 0
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{path}: cannot read it: {getattr(error, 'strerror', None) or error}") from None
     if found < size:
         raise SourceError(f"{path}: it has {found} of {size} bytes: the download stopped too early; download it again, or use --resume")
     return path
 
 
 def _bytes(value: Any, folder: Path) -> bytes:
-    try:
-        return bytes(value or [])
-    except (TypeError, ValueError):
-        raise SourceError(f"{folder / METADATA}: certified_data is not bytes; download the snapshot again") from None
+    with contextlib.suppress(TypeError, ValueError):
+        if value is None or isinstance(value, list):
+            return bytes(value or [])
+    raise SourceError(f"{folder / METADATA}: certified_data is not bytes; download the snapshot again")
+
+
+def _globals(values: Any, folder: Path) -> list[tuple[int, int | float]]:
+    if values is None or isinstance(values, list):
+        return [_global(one, folder) for one in values or []]
+    raise SourceError(f"{folder / METADATA}: globals are {_shown(values)}, not a list; download the snapshot again")
 
 
 def _global(value: Any, folder: Path) -> tuple[int, int | float]:
-    if isinstance(value, dict) and len(value) == 1:
-        ((kind, number),) = value.items()
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
+        ((kind, number),) = value.items() if isinstance(value, dict) else [("", None)]
         kind, number = kind.lower(), _plain(number)
         if kind == "v128" and isinstance(number, list):
             number = sum(digit << 32 * place for place, digit in enumerate(number))
         if kind in _KINDS and isinstance(number, (int, float)):
             return _KINDS.index(kind), float(number) if kind.startswith("f") else int(number)
-    raise SourceError(f"{folder / METADATA}: invalid value {value!r} of a global; download the snapshot again")
+    raise SourceError(f"{folder / METADATA}: invalid value {_shown(value)} of a global; download the snapshot again")
 
 
-def _timer(value: Any) -> int:
-    return int(_plain(value["active"])) if isinstance(value, dict) and "active" in value else 0
+def _timer(value: Any, folder: Path) -> int:
+    active = _plain(value["active"]) if isinstance(value, dict) and "active" in value else 0
+    return _number(folder, {"global_timer": active}, "global_timer")
 
 
 # ---- writing ----

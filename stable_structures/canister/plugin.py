@@ -102,13 +102,15 @@ def beside(source: Source, folder: Path) -> Source:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Keep the memories of a test that failed, before its fixtures close them."""
+    """Keep the memories of a test that failed, before its fixtures close them; after that, pytest's item holds none of them."""
     report = yield
     folder: str | None = item.config.getoption("--stable-memory-dir")  # as text, so that it can be sent to workers of xdist
     if call.when != "teardown" and report.failed and folder is not None:
         lines = list(_keep_images(item, Path(folder)))
         if lines:
             report.sections.append(("stable memory", "\n".join(lines)))
+    if call.when == "teardown":  # items live as long as the session, and each memory takes address space
+        item.stash.setdefault(_USED, []).clear()
     return report
 
 

@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 MOST_BYTES: Final = 4 << 20
 """Of a value that is guessed at."""
 MOST_DEPTH: Final = 100
 MOST_ITEMS: Final = 200_000
+_WHOLE: Final = re.compile(r"-?[0-9]{1,40}")
+"""More digits than any number of the platform; `int` takes no more than 4,300 of them."""
 
 
 class TooMuch(ValueError):
@@ -50,3 +53,12 @@ def require_moderate(data: bytes) -> None:
     """Raise `TooMuch` for more bytes than are guessed at."""
     if len(data) > MOST_BYTES:
         raise TooMuch(f"{len(data):,} bytes; at most {MOST_BYTES:,} are guessed at")
+
+
+def whole_number(value: Any) -> Any:
+    """Return the number that a text is, or the value itself if it is none.
+
+    >>> whole_number("-12"), whole_number("1_0"), whole_number("9" * 41) == "9" * 41, whole_number(None)
+    (-12, '1_0', True, None)
+    """
+    return int(value) if isinstance(value, str) and _WHOLE.fullmatch(value) else value

@@ -30,8 +30,6 @@ from .source import BLOCK, Unreadable
 from .values import RAW, Reading, from_text, unhex
 from .writing import OUTPUTS, NewFile
 
-"""What `dump` writes."""
-
 Note = Callable[[Damage], None]
 _SHOWN: Final = 24
 

@@ -39,7 +39,7 @@ def _of_snapshot(image: Image) -> Iterator[Finding]:
 def _of_pages(image: Image) -> Iterator[Finding]:
     """Whole ones, that is. What is not recognised need not be a memory, unless a log says that it is one."""
     size, found = image.source.nbytes, image.recognition
-    if size % PAGE_SIZE and (getattr(image.source, "is_memory", False) or (found.kind != "unknown" and found.certain)):
+    if size % PAGE_SIZE and (image.source.is_memory or (found.kind != "unknown" and found.certain)):
         yield Finding(None, found.kind, "a memory has whole pages", size, -1, size, f"a multiple of {PAGE_SIZE}")
 
 

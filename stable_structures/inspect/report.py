@@ -397,7 +397,9 @@ def check(
     tell: Callable[[Finding], None] | None = None,
     jobs: int = 1,
 ) -> list[Finding]:
-    """Every broken rule of the manager and of every structure; an empty list is a sound memory. O(n). Never writes.
+    """Return every broken rule of the manager and of every structure; none is the verdict "sound". O(n). Never writes.
+
+    Content that has no rules is not looked at (docs/inspect.md#check).
 
     The order of keys whose type is not given is checked if nearly all keys keep one of the usual orders. `tell` hears
     of each finding as it is made. `jobs` processes look at memories at once (jobs.py). A memory that is open for reading is
@@ -442,6 +444,15 @@ def unchecked(image: Image, *, integrity: bool = False) -> list[str]:
     return [f"{_whose(part)} ({text})" for part in image.parts.values() if (text := _unchecked(part, integrity=integrity))]
 
 
+def soundness(unseen: list[str]) -> str:
+    """Return the verdict of a `check` that found nothing, in words, with what it has no rules for.
+
+    >>> soundness([]), soundness(["memory 5 (not recognised)"])
+    ('sound', 'sound; not checked: memory 5 (not recognised)')
+    """
+    return f"sound; not checked: {', '.join(unseen)}" if unseen else "sound"
+
+
 def _whose(part: Part) -> str:
     return "its content" if part.id is None else f"memory {part.id}"
 
@@ -451,9 +462,9 @@ def _unchecked(part: Part, *, integrity: bool) -> str:
     if part.kind in (*STRUCTURES, "manager", "empty", "zeros") or "payload" in found.facts:  # a payload was decoded
         return ""
     if part.kind == "sqlite":
-        return "" if integrity else "SQLite: only its header was, --integrity checks all"
+        return "" if integrity else "SQLite, but for its header; --integrity checks all of it"
     if part.kind == "ic-stable-memory":
-        return "only the blocks were; stable-structures rescue checks the structures in them"
+        return "all but the blocks; stable-structures rescue checks the structures in them"
     return found.title
 
 

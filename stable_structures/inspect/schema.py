@@ -124,7 +124,7 @@ def read_schema(path: str | Place, *, given: bool = True, did: str | Place | Non
         if path.stat().st_size > _LARGEST:
             raise Unreadable(f"{path}: {path.stat().st_size:,} bytes are too many for a schema")
         document = tomllib.loads(read_beside(path).decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise Unreadable(f"{path}: not TOML: {error}; mend it, or move it away") from None
     except OSError as error:
         if isinstance(error, Unreadable):

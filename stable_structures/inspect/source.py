@@ -57,6 +57,8 @@ class Source:
 
     nbytes: int
     """Bytes in all."""
+    is_memory: bool = False
+    """Whether a log beside the file says that it is a memory, even without pages."""
 
     def __init__(self, nbytes: int) -> None:
         self.nbytes = nbytes
@@ -195,8 +197,6 @@ class FileSource(Source):
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.is_memory = False
-        """Whether a log beside it says that it is one, even without pages."""
         self._fd = -1
         self._unseen = native.unseen()
         self._unseen[0] = _Descriptor()

@@ -130,16 +130,26 @@ class NewFolder:
         if os.path.lexists(self.path):
             raise _taken(self.path)
         remove_leftovers(self.path)
-        self.made = name_beside(self.path)
-        self._state: dict[str, Any] = {"process": os.getpid(), "name": self.made}
+        self._state: dict[str, Any] = {"process": os.getpid()}
         self._discard = weakref.finalize(self, _remove, self._state)
         try:
-            self.made.mkdir()
-            self._state["descriptor"] = os.open(self.made, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self.made = self._make()
         except OSError as error:
             self._discard()
             raise unwritable(self.path, error) from None
-        hold(self._state["descriptor"])
+
+    def _make(self) -> Path:
+        while True:
+            made = self._state["name"] = name_beside(self.path)
+            made.mkdir()
+            try:
+                descriptor = self._state["descriptor"] = os.open(made, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except FileNotFoundError:  # another verb took it for a leftover before it was held
+                continue
+            hold(descriptor)
+            if os.path.lexists(made):
+                return made
+            os.close(self._state.pop("descriptor"))
 
     def keep(self) -> None:
         """Give the folder its name, once the names in it are on the disk. O(1). Raises `Unreadable` if another has the name by now."""

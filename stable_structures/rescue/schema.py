@@ -89,7 +89,7 @@ def parse_schema(text: str, name: str = "schema") -> Schema:
     """
     try:
         data = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise SchemaError(f"{name}: not TOML: {error}") from None
     if data.get("width") not in (4, 8):
         raise SchemaError(f"{name}: write width = 4 for an image of a canister, width = 8 for one of a 64-bit host; it is not guessed")

@@ -10,8 +10,6 @@ from typing import Any, NamedTuple
 from ..canister.annotations import candid_type, hints_of
 from ..encodings.candid.types import Type
 
-__all__ = ["Parameter", "candid_type", "parameters"]
-
 
 class Parameter(NamedTuple):
     """A parameter of a method. `type` is None if its annotation says nothing that Candid knows."""

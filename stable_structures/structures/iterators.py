@@ -300,12 +300,14 @@ class BothEnds(Iterator[T], Generic[T]):
 
 
 class _Loop(chain[T]):
-    """What a loop goes through: as quick as `chain`, and it says of what it is."""
+    """What a loop goes through: as quick as `chain`, and it says of what it is, while it is not at its end."""
 
-    of: BothEnds[T]
+    of: Callable[[], BothEnds[T] | None]
+    """A weak reference: a loop at its end keeps nothing, as `chain` does."""
 
     def __repr__(self) -> str:
-        return repr(self.of)
+        iterator = self.of()
+        return super().__repr__() if iterator is None else repr(iterator)
 
 
 class Batches(BothEnds[T]):
@@ -318,7 +320,7 @@ class Batches(BothEnds[T]):
     def __iter__(self) -> Iterator[T]:  # noqa: PYI034 - it goes on where this one is
         # A thread that shares the loop may end it while another one fetches, so what calls `_next_batch` must not need itself afterwards.
         loop = cast("_Loop[T]", _Loop.from_iterable(map(self._next_batch, repeat(self._reverse))))
-        loop.of = self
+        loop.of = ref(self)
         return loop
 
     def _next_batch(self, back: int) -> Iterable[T]:

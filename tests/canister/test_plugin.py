@@ -80,6 +80,26 @@ def test_fixtures_images_and_differences(run, tmp_path):
         assert line in done.stdout
 
 
+LEAKS = """
+import gc, weakref
+kept = []
+
+def test_one(canister, stable_memory):
+    counter = canister("counter.py")
+    kept.extend(map(weakref.ref, (stable_memory, counter, counter.memory)))
+
+def test_after_it():
+    gc.collect()
+    assert [one() for one in kept] == [None] * 3
+"""
+
+
+def test_pytest_keeps_no_memory_after_its_test(run, tmp_path):
+    (tmp_path / "test_it.py").write_text(LEAKS)
+    done = run()
+    assert "2 passed" in done.stdout, done.stdout
+
+
 def test_no_images_unless_asked(run, tmp_path):
     assert "1 failed" in run("-k", "test_fails").stdout
     assert not (tmp_path / "images").exists()

@@ -118,8 +118,13 @@ def test_what_changed_in_the_stable_memory_is_told(tmp_path, canister):
     assert "BROKEN RULES" in str(broken)
     lost = rehearse(tmp_path / "s", bytes(wasmtime.wat2wasm(text.format(at=0))))  # the name of the manager
     assert "was a manager" in str(lost.warnings) or "was a map" in str(lost.warnings)
+    assert not lost.damage
+    assert lost.unchecked == ["its content (not recognised)"]
+    assert "check           sound; not checked: its content (not recognised)\n" in f"{lost}\n"
+    assert lost.to_dict()["unchecked"] == lost.unchecked
     quiet = rehearse(tmp_path / "s", LEDGER)
     assert all(one.same for one in quiet.differences)
+    assert quiet.unchecked == []
 
 
 def test_entries_that_an_upgrade_changes_are_counted(tmp_path, canister):

@@ -1,6 +1,8 @@
 """Snapshots in folders: what is written can be read, in the forms of dfx, icp-cli and Juno, and the folder is never changed."""
 
+import contextlib
 import json
+import re
 import time
 from pathlib import Path
 
@@ -8,6 +10,8 @@ import pytest
 
 from stable_structures import StableBTreeMap, u64
 from stable_structures.canister import Canister, Rejected, SourceError, Trapped, Unsupported
+
+from ..support.lies import LIES, places_in, with_lie
 
 pytest.importorskip("wasmtime")
 BUILT = Path(__file__).parent / "wasm"
@@ -102,12 +106,34 @@ def test_the_forms_of_icp_cli_and_juno(canister, tmp_path):
     camel |= {"stableMemorySize": {"__bigint__": str(known["stable_memory_size"])}, "certifiedData": {"__uint8array__": [1, 2]}}
     camel |= {"globals": [{kind: {"__bigint__": str(value)}} for one in known["globals"] for kind, value in one.items()]}
     camel |= {"canisterVersion": {"__bigint__": "7"}, "takenAtTimestamp": {"__bigint__": "5"}}
-    for old, new in (("wasm_module.bin", "wasm-code.bin"), ("wasm_memory.bin", "heap.bin"), ("stable_memory.bin", "stable.bin")):
-        (folder / old).rename(folder / new)
-    given = {"snapshotId": "0x1", "data": {"stableMemory": {"filename": "stable.bin"}}, "metadata": camel}
-    (folder / "metadata.json").write_text(json.dumps(given))
+    as_juno(folder, camel)
     juno = Canister.from_snapshot(folder)
     assert (juno.query("balance", "ada"), juno.version, juno.certified_data) == (5, 7, b"\1\2")
+
+
+def as_juno(folder, metadata):
+    """Make a folder of dfx one of Juno, with metadata in Juno's spelling."""
+    for old, new in (("wasm_module.bin", "wasm-code.bin"), ("wasm_memory.bin", "heap.bin"), ("stable_memory.bin", "stable.bin")):
+        (folder / old).rename(folder / new)
+    given = {"snapshotId": "0x1", "data": {"stableMemory": {"filename": "stable.bin"}}, "metadata": metadata}
+    (folder / "metadata.json").write_text(json.dumps(given))
+
+
+@pytest.mark.parametrize("tool", ["dfx", "Juno"])
+def test_each_value_of_the_metadata_may_be_anything(canister, tmp_path, tool):
+    folder = tmp_path / "s"
+    one = canister(BUILT / "ledger.wasm.gz")
+    one.call("deposit", "ada", 5)
+    one.save_snapshot(folder)
+    if tool == "Juno":
+        known = json.loads((folder / "metadata.json").read_text())
+        as_juno(folder, {re.sub(r"_(\w)", lambda found: found[1].upper(), name): value for name, value in known.items()})
+    told = json.loads((folder / "metadata.json").read_text())
+    for place in places_in(told):
+        for lie in LIES:
+            (folder / "metadata.json").write_text(json.dumps(with_lie(told, place, lie)))
+            with contextlib.suppress(SourceError, Rejected, Unsupported):
+                Canister.from_snapshot(folder).close()
 
 
 def test_what_is_not_whole_says_so(canister, tmp_path):

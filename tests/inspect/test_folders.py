@@ -24,6 +24,7 @@ from stable_structures.inspect.rewrite import folder as folders
 
 from ..support import command
 from ..support.inspect_images import make_dfx, make_icp, make_juno, read
+from ..support.lies import LIES, places_in, with_lie
 
 pytestmark = pytest.mark.usefixtures("without_fsync")
 WASM = Path(__file__).parents[1] / "canister" / "wasm"
@@ -287,26 +288,10 @@ def test_variables_of_a_classical_actor_are_shown_by_name(tmp_path):
 
 # ---- folders by somebody else's hand ----
 
-LIES = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=5)
-    | st.sampled_from(["..", "../x", "/etc/passwd", "9" * 5000])
+TREES = st.recursive(
+    st.sampled_from(LIES) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["filename", "size", "a"]), inner),
 )
-TREES = st.recursive(LIES, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["filename", "size", "a"]), inner))
-
-
-def places_in(tree, at=()):
-    yield at
-    if isinstance(tree, dict):
-        for key, inner in tree.items():
-            yield from places_in(inner, (*at, key))
-
-
-def with_lie(tree, at, lie):
-    return lie if not at else {**tree, at[0]: with_lie(tree[at[0]], at[1:], lie)}
 
 
 @MAKERS
@@ -318,7 +303,21 @@ def test_metadata_that_lie_are_an_error_or_a_note(tmp_path, make, data):
         make(folder, IMAGE)
         (tmp_path / "true.json").write_bytes((folder / "metadata.json").read_bytes())
     told = json.loads((tmp_path / "true.json").read_bytes())
-    (folder / "metadata.json").write_text(json.dumps(with_lie(told, data.draw(st.sampled_from(list(places_in(told)))), data.draw(TREES))))
+    look_at_lie(folder, with_lie(told, data.draw(st.sampled_from(list(places_in(told)))), data.draw(TREES)))
+
+
+@MAKERS
+def test_each_number_of_the_metadata_may_be_anything(tmp_path, make):
+    folder = make(tmp_path / "snapshot", IMAGE)
+    told = json.loads((folder / "metadata.json").read_bytes())
+    for place in places_in(told):
+        for lie in LIES:
+            look_at_lie(folder, with_lie(told, place, lie))
+
+
+def look_at_lie(folder, metadata):
+    """Open and inspect a folder: it is an image, as long as it is or empty, or an error of ours."""
+    (folder / "metadata.json").write_text(json.dumps(metadata))
     with contextlib.suppress(Unreadable):
         with open_image(folder) as opened:
             assert opened.source.nbytes in (0, len(IMAGE))

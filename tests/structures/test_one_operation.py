@@ -678,6 +678,9 @@ def test_iterators_say_what_they_walk():
     assert repr(iter(tree)) == repr(iter(tree.items())) == repr(tree.range())
     assert repr(reversed(tree)) == repr(tree.range(reverse=True))
     assert repr(vec.iter()) == "<SequenceIterator over <StableVec[u64] of 0 values>>"
+    loop = iter(tree)
+    assert list(loop) == [1]
+    assert repr(loop).startswith("<stable_structures.structures.iterators._Loop object")  # it keeps nothing at its end
     walk = tree.range()
     tree.into_memory()
     assert repr(walk) == "<TreeIterator over <StableBTreeMap[u64, str], Closed>>"

@@ -12,7 +12,7 @@ from ..formats.layout import Finding
 from ..formats.recognise import STRUCTURES
 from ..image import Image, images_in
 from ..jobs import usual
-from ..report import Report, check, inspect, unchecked
+from ..report import Report, check, inspect, soundness, unchecked
 from ..source import Unreadable
 from ..steady import CHANGED_TEXT, Look, may_have_changed, steady
 from ..writing import output
@@ -76,8 +76,7 @@ def _check_one(arguments: argparse.Namespace) -> tuple[int, Any]:
     title, notes = image.recognition.title, image.notes
     unseen = unchecked(image, integrity=arguments.integrity) if known else []
     if not arguments.json:
-        sound = "; not checked: ".join(["sound", *([", ".join(unseen)] if unseen else [])])
-        _show_findings(arguments, findings, f"{image.name}: {title}", notes, (code, sound))
+        _show_findings(arguments, findings, f"{image.name}: {title}", notes, (code, soundness(unseen)))
     result = {SOUND: "sound", DAMAGED: "damaged", TROUBLE: "not recognised", CHANGED: "changed while it was read"}[code]
     shown = [] if is_changing else [asdict(one) for one in findings[: arguments.limit]]
     found = {"file": image.name, "result": result, "what": title, "count": len(findings), "notes": notes}

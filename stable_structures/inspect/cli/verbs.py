@@ -13,6 +13,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Final
 
+from ...encodings.limits import whole_number
 from ...memory.manager import DEFAULT_BUCKET_PAGES
 from ..formats.layout import KINDS
 from ..writing import OUTPUTS
@@ -100,7 +101,8 @@ def _memory(parser: argparse.ArgumentParser, text: str) -> None:
 
 def _id_or_name(text: str) -> int | str:
     """Return the id of a memory, or its name in the schema."""
-    return int(text) if text.isascii() and text.isdecimal() else text
+    number = whole_number(text)
+    return number if isinstance(number, int) and number >= 0 else text
 
 
 def _type(text: str) -> Any:
@@ -108,9 +110,18 @@ def _type(text: str) -> Any:
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 0 or more")
-    return int(text)
+    return _at_least(0, text)
+
+
+def _positive(text: str) -> int:
+    return _at_least(1, text)
+
+
+def _at_least(least: int, text: str) -> int:
+    number = whole_number(text)
+    if not isinstance(number, int) or number < least:
+        raise argparse.ArgumentTypeError(f"{text!r:.80} is not a number of {least} or more")
+    return number
 
 
 def _jobs(parser: argparse.ArgumentParser) -> None:
@@ -118,12 +129,6 @@ def _jobs(parser: argparse.ArgumentParser) -> None:
         "processes that work at once, a memory each, from two memories of 32 MiB on (default: as cores and 200 MiB allow; 1: only this one)"
     )
     parser.add_argument("--jobs", type=_positive, default=None, metavar="N", help=text)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 1 or more")
-    return int(text)
 
 
 def _out(parser: argparse.ArgumentParser, text: str, *, required: bool = True) -> None:

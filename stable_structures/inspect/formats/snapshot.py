@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from ...encodings.limits import whole_number
 from ..remote.place import Place, place_of, read_beside
 from ..source import Unreadable
 
@@ -159,15 +160,12 @@ def _load(path: Place) -> dict[str, Any]:
     return found
 
 
-_MOST_DIGITS: Final = 40
-
-
 def _get(metadata: dict[str, Any], name: str) -> Any:
     """Return a value; Juno writes large numbers as {"__bigint__": "..."}."""
     value = metadata.get(name)
     if isinstance(value, dict) and "__bigint__" in value:
         value = value["__bigint__"]
-    return int(value) if isinstance(value, str) and value.isdecimal() and len(value) <= _MOST_DIGITS else value
+    return whole_number(value)
 
 
 def _number(metadata: dict[str, Any], name: str, folder: Place) -> int:

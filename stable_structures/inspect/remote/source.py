@@ -33,8 +33,6 @@ class RemoteSource(Source):
     def __init__(self, found: RemoteObject) -> None:
         super().__init__(found.nbytes)
         self._object, self.version = found, {"bytes": found.nbytes, **found.version}
-        self.is_memory = False
-        """Whether a log beside it says that it is one, even without pages."""
         self._cached = CachedMemory(found, found.nbytes, cache=_CACHE)
         self.notes += found.notes
 
