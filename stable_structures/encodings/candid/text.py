@@ -223,7 +223,7 @@ def _blob(data: bytes) -> str:
 
 
 def _label(name: str) -> str:
-    return name if _WORD.match(name) or name.isdecimal() else quoted(name)
+    return name if _WORD.match(name) or (name.isascii() and name.isdecimal()) else quoted(name)
 
 
 def show_value(value: Any, given: Type) -> str:  # noqa: PLR0911 - one for each sort of type

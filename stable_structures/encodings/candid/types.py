@@ -177,7 +177,7 @@ def _is_hash(one: Field) -> bool:
 
 def make_field(name: str, given: Type) -> Field:
     """Return a field by its name; `_5_` and a plain number stand for the hash itself."""
-    if name.isdecimal():
+    if name.isascii() and name.isdecimal():
         return Field(int(name), name, given)
     return Field(hash_name(name), name, given)
 
@@ -208,16 +208,16 @@ class _Token(NamedTuple):
 
 
 def _tokens(source: str) -> Iterator[_Token]:
-    at = 0
+    at, line = 0, 1
     while at < len(source):
         found = _TOKENS.match(source, at)
-        line = source.count("\n", 0, at) + 1
         if found is None:
             raise SourceError(f"Candid, line {line}: invalid Candid {source[at : at + 20]!r}")
         if found.lastgroup:
             yield _Token(found.lastgroup, found[0], line)
+        line += found[0].count("\n")
         at = found.end()
-    yield _Token("end", "", source.count("\n") + 1)
+    yield _Token("end", "", line)
 
 
 def unquote(text: str) -> str:
