@@ -80,6 +80,7 @@ class MemoryManager(Stored):
 
     _c_name: ClassVar[str] = "manager"
     _held_in: ClassVar[str] = "_live"
+    _opened_on = (*Stored._opened_on, "_lock", "_memories")
     _instead_of_memory: ClassVar[str] = "pass one of its memories, such as manager.get(0)"
     _live: Any
 

@@ -266,7 +266,8 @@ class StableBTreeSet(Tree, MutableSet[K]):
     def to_numpy(self, start: K | None = None, stop: K | None = None, *, inclusive: tuple[bool, bool] = (True, False)) -> npt.NDArray[Any]:
         """Return the elements of a range in order, as a new array. O(n), at the speed of memory.
 
-        Raises `IncompatibleType` if numpy cannot hold them, `RuntimeError` if another thread changes the set meanwhile.
+        Raises `IncompatibleType` if numpy cannot hold them, `RuntimeError` if another thread changes the set meanwhile, `CorruptMemory`
+        as for a map.
 
         >>> from stable_structures import StableBTreeSet, StableMemory, i16
         >>> s = StableBTreeSet[i16](StableMemory())
