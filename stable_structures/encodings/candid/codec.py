@@ -141,12 +141,23 @@ Put = Callable[[bytes], None]
 
 
 def _wrong(value: Any, given: Type) -> TypeError:
-    shown = repr(value)
-    return TypeError(f"expected {type_text(given)}, got {type(value).__name__} {shown if len(shown) < 80 else shown[:77] + '...'}")
+    return TypeError(f"expected {type_text(given)}, got {type(value).__name__} {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    """Return a value as an error shows it: Python refuses to write integers of more than 4,300 digits."""
+    try:
+        shown = repr(value)
+    except (ValueError, RecursionError):
+        return "<more digits or levels than Python writes>"
+    return shown if len(shown) < 80 else shown[:77] + "..."
 
 
 def _text(value: str) -> bytes:
-    data = value.encode()
+    try:
+        data = value.encode()
+    except UnicodeEncodeError:
+        raise TypeError(f"expected text, got half a character (a surrogate) in {_shown(value)}") from None
     return uleb(len(data)) + data
 
 
@@ -202,14 +213,14 @@ def _number(value: Any, name: str, given: Primitive) -> bytes:
         return sleb(int(value))
     if name == "nat":
         if value < 0:
-            raise OverflowError(f"expected nat, got the negative number {value}")
+            raise OverflowError(f"expected nat, got the negative number {_shown(value)}")
         return uleb(int(value))
     try:
         data = FIXED[name].pack(value)
     except (struct.error, OverflowError):
-        raise OverflowError(f"expected {name}, got {value}, which is out of its range") from None
+        raise OverflowError(f"expected {name}, got {_shown(value)}, which is out of its range") from None
     if isinstance(value, int) and FIXED[name].unpack(data)[0] != value:  # only a float may be rounded
-        raise OverflowError(f"expected {name}, got {value}, which it does not say exactly; pass float(value) if it may be rounded")
+        raise OverflowError(f"expected {name}, got {_shown(value)}, which it does not say exactly; pass float(value) if it may be rounded")
     return data
 
 
@@ -645,7 +656,7 @@ def infer(value: Any) -> Type:
     if isinstance(value, (dict, tuple)):
         pairs = value.items() if isinstance(value, dict) else ((str(place), item) for place, item in enumerate(value))
         return Record(tuple(sorted(_field(str(name), infer(item)) for name, item in pairs)))
-    raise Unsupported(f"the Candid type of {type(value).__name__} {value!r} is ambiguous: annotate the method, or reply with Candid bytes")
+    raise Unsupported(f"the Candid type of {type(value).__name__} {_shown(value)} is ambiguous: annotate the method, or reply with Candid bytes")
 
 
 def _field(name: str, given: Type) -> Field:

@@ -13,6 +13,7 @@ null           None                      service       Principal
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -240,12 +241,19 @@ def _unquote_bytes(text: str) -> bytes:
             at += 2
         elif text[at + 1] == "u":
             end = text.index("}", at)
-            out += chr(int(text[at + 3 : end].replace("_", ""), 16)).encode()
+            out += _character(text[at + 3 : end]).encode()
             at = end + 1
         else:
             out.append(int(text[at + 1 : at + 3], 16))
             at += 3
     return bytes(out)
+
+
+def _character(digits: str) -> str:
+    number = int(digits.replace("_", ""), 16)
+    if number > sys.maxunicode:
+        raise ValueError(f"\\u{{{digits:.20}}} is not a character")
+    return chr(number)
 
 
 unquote_bytes = _unquote_bytes
