@@ -316,7 +316,10 @@ def test_each_number_of_the_metadata_may_be_anything(tmp_path, make):
             look_at_lie(folder, with_lie(told, place, lie), len(page))
 
 
-def look_at_lie(folder, metadata, size=len(IMAGE)):
+SIZE = len(IMAGE)
+
+
+def look_at_lie(folder, metadata, size=SIZE):
     """Open and inspect a folder: it is an image, as long as it is or empty, or an error of ours."""
     (folder / "metadata.json").write_text(json.dumps(metadata))
     with contextlib.suppress(Unreadable):
