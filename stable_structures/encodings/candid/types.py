@@ -486,7 +486,16 @@ def field_label(given: Field) -> str:
     """Return the name of a field in Candid syntax: quoted if it must be; its number if no name is known."""
     if _is_hash(given):
         return str(given.number)
-    return given.name if _WORD.match(given.name) and given.name not in _KEYWORDS else quoted(given.name)
+    return name_text(given.name)
+
+
+def name_text(name: str) -> str:
+    """Return a name in Candid syntax, quoted if it must be. O(length).
+
+    >>> name_text("age"), name_text("query"), name_text("naïve")
+    ('age', '"query"', '"naïve"')
+    """
+    return name if _WORD.match(name) and name not in _KEYWORDS else quoted(name)
 
 
 def function_text(given: Func) -> str:
