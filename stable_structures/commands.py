@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .inspect.cli.guard import guarded
+from .inspect.cli.text import clean
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -45,8 +46,12 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _say(text: object) -> None:
-    """Print one line of the result."""
-    sys.stdout.write(f"{text}\n")
+    """Print the lines of a result. Whatever a canister said or is called in them, a terminal obeys none of it."""
+    sys.stdout.write(f"{_clean_lines(text)}\n")
+
+
+def _clean_lines(text: object) -> str:
+    return "\n".join(map(clean, str(text).split("\n")))
 
 
 def _action(actions: Any, name: str, text: str, run: Run, folder: str = "folder") -> argparse.ArgumentParser:
@@ -159,20 +164,20 @@ def _guarded(run: Run) -> Run:
         try:
             return run(arguments)
         except Rejected as error:
-            sys.stderr.write(f"{error}\n")
+            sys.stderr.write(f"{_clean_lines(error)}\n")
             return 1
         except BrokenPipeError:
             raise
         except (SourceError, Unsupported, OSError, TypeError, OverflowError) as error:
             full = isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None
-            sys.stderr.write(f"the output cannot be written: {error.strerror}\n" if full else f"{error}\n")  # type: ignore[union-attr]
+            sys.stderr.write(f"the output cannot be written: {error.strerror}\n" if full else f"{_clean_lines(error)}\n")  # type: ignore[union-attr]
             return 2
 
     return lambda arguments: guarded(refused, arguments)
 
 
 def _argument(text: str | None, module: Path, did: Path | None) -> Any:
-    """Return the argument of install or upgrade as Candid text: values for the types of the module's interface."""
+    """Return the argument of install or upgrade, given as Candid text: values of the types of the module's interface."""
     if text is None:
         return None
     from .encodings.candid.text import fit_all, parse_values  # noqa: PLC0415 - as above

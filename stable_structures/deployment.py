@@ -26,7 +26,7 @@ from typing import IO, Any, Final
 from .canister import Canister, SourceError
 from .canister.atomic import begin_with
 from .canister.folder import METADATA, MODULE, State, memory_parts, read_folder, settle, write_folder
-from .canister.source import decoded, is_wasm
+from .canister.source import WASM_ENDINGS, decoded, is_wasm
 from .canister.wasm.service import did_text
 from .errors import Locked
 from .principal import InvalidPrincipal, Principal
@@ -34,6 +34,10 @@ from .principal import InvalidPrincipal, Principal
 FACTS: Final = "canister.json"
 _MOST_LOGS: Final = 1000
 _NANOSECONDS: Final = 1_000_000_000
+
+
+def _no_canister(folder: Path) -> SourceError:
+    return SourceError(f"{folder}: no canister found; create one with: stable-structures canister deploy MODULE {folder}")
 
 
 def _beside(folder: Path, ending: str) -> Path:
@@ -111,7 +115,7 @@ class Deployment:
 
     def deploy(self, source: str | Path, arg: Any = None, *, did: str | Path | None = None) -> Canister:
         """Install a module into a new folder. Raises `SourceError` if there is a canister already, `Trapped` for its init."""
-        with _Lock(self.folder, shared=False, patience=self.patience):
+        with _Lock(self.folder, shared=False, patience=self.patience, creates=True):
             if self.folder.exists() and any(self.folder.iterdir()):
                 raise SourceError(f"{self.folder}: the folder is not empty; upgrade its canister, or choose another folder")
             canister = Canister(id=_new_principal())
@@ -151,9 +155,7 @@ class Deployment:
         except FileNotFoundError:
             if (self.folder / METADATA).is_file():
                 return _new_facts()
-            raise SourceError(
-                f"{self.folder}: no canister found; create one with: stable-structures canister deploy MODULE {self.folder}"
-            ) from None
+            raise _no_canister(self.folder) from None
         except (ValueError, RecursionError) as error:
             raise SourceError(f"{path}: invalid JSON: {error}; {_REPLACE}") from None
         _check_facts(path, found)
@@ -223,12 +225,27 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def _is_environment(value: Any) -> bool:
+    """Return whether it is names and values that have bytes: JSON can write half a character (a surrogate), which has none."""
+    if not isinstance(value, dict):
+        return False
+    try:
+        return all(isinstance(one, str) and one.encode() is not None for one in (*value, *value.values()))
+    except UnicodeEncodeError:
+        return False
+
+
+def _is_interface(value: Any) -> bool:
+    """Return whether it is the text of an interface, which has a brace, and not the path of a file that would be read."""
+    return isinstance(value, str) and "{" in value
+
+
 _RULES: Final[dict[str, Callable[[Any], bool]]] = {
     "id": _is_principal,
     "controllers": lambda value: _are_all(_is_principal, value),
     "time": lambda value: _is_number(value, 64),
     "cycles": lambda value: _is_number(value, 128),
-    "env": lambda value: isinstance(value, dict) and _are_all(_is_text, list(value.values())),
+    "env": _is_environment,
     "logs": lambda value: _are_all(_is_text, value),
     "status": lambda value: value in _STATUSES,
 }
@@ -243,8 +260,8 @@ def _check_facts(path: Path, found: Any) -> None:
             raise SourceError(f"{path}: {name!r} is missing; {_REPLACE}")
         if not fits(found[name]):
             raise SourceError(f"{path}: {name!r} is {found[name]!r:.80}, which no canister has; {_REPLACE}")
-    if not isinstance(found.get("did", ""), str):
-        raise SourceError(f"{path}: 'did' is not a text; {_REPLACE}")
+    if "did" in found and not _is_interface(found["did"]):
+        raise SourceError(f"{path}: 'did' is not the text of a Candid interface; {_REPLACE}")
 
 
 # ---- the blocks of `with` ----
@@ -253,12 +270,14 @@ def _check_facts(path: Path, found: Any) -> None:
 class _Lock:
     """The lock of a folder: others wait. A writer removes what a killed one left behind. Raises `Locked` after `patience` seconds.
 
+    Only `creates` makes the lock of a folder that was never one of a canister: whoever mistypes a name leaves no files behind.
+
     A class and no generator: a signal handler may raise between any two steps of Python, and what it interrupts is undone by `__exit__`,
     or, if that did not begin, with the objects, whose file is the lock.
     """
 
-    def __init__(self, folder: Path, *, shared: bool, patience: float) -> None:
-        self.folder, self.shared, self.patience = folder, shared, patience
+    def __init__(self, folder: Path, *, shared: bool, patience: float, creates: bool = False) -> None:
+        self.folder, self.shared, self.patience, self.creates = folder, shared, patience, creates
         self._file: IO[str] | None = None
 
     def __enter__(self) -> None:
@@ -269,8 +288,12 @@ class _Lock:
             raise
 
     def _take(self) -> None:
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        self._file = _beside(self.folder, "lock").open("a+", encoding="utf-8")
+        path = _beside(self.folder, "lock")
+        if self.creates:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+        elif not (self.folder.exists() or path.exists()):  # a folder whose writer was killed may be gone for a moment; its lock stays
+            raise _no_canister(self.folder)
+        self._file = path.open("a+", encoding="utf-8")
         _wait_for(self._file, self.folder, fcntl.LOCK_SH if self.shared else fcntl.LOCK_EX, self.patience)
         if not self.shared:
             _note_writer(self._file, str(os.getpid()))
@@ -366,10 +389,12 @@ def as_source(source: str | Path) -> Any:
     path = Path(source)
     if not path.is_file():
         raise SourceError(f"{path}: file not found; pass a .wasm, .wasm.gz or .py file")
-    if path.suffix == ".py":
-        text = decoded(path.read_bytes(), path)
-        return text if "\n" in text else text + "\n"
-    return path
+    if path.name.endswith(WASM_ENDINGS):
+        return path
+    if path.suffix != ".py":
+        raise SourceError(f"{path}: this is neither .wasm, .wasm.gz nor .py by its name; rename the file")
+    text = decoded(path.read_bytes(), path)
+    return text if "\n" in text else text + "\n"
 
 
 def _saved_text(source: bytes, path: Path) -> str:

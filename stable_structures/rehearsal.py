@@ -20,7 +20,7 @@ from .canister import Canister, Limits, Rejected, SourceError, Trapped, Unsuppor
 from .canister.folder import check_is_new
 from .canister.message import Kind
 from .canister.source import wasm_of
-from .encodings.candid.codec import decode, encode, infer
+from .encodings.candid.codec import CandidError, decode, encode, infer
 from .encodings.candid.subtype import incompatible
 from .encodings.candid.text import fit_all, parse_values, show_values
 from .encodings.candid.types import Interface, Some
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from .canister.source import Source
 
 _HOOKS: Final = {Kind.PRE_UPGRADE: "pre_upgrade", Kind.START: "start", Kind.POST_UPGRADE: "post_upgrade"}
+_TRAP: Final = "[TRAP]: "
+"""How a trap begins in a canister's log, as on the platform."""
 _WARNING_SHARE: Final = 0.8
 _PAGE: Final = 65536
 _CALL: Final = re.compile(r"\s*(?P<name>[^\s(]+|\"[^\"]*\")\s*(?P<values>\(.*\))?\s*\Z", re.DOTALL)
@@ -76,6 +78,10 @@ class Rehearsal:
     """Stable variables of Motoko that are gone or have another type."""
     heap_dropped: bool = False
     """Whether the old module keeps its variables on its heap, and the upgrade replaces that."""
+    timer_traps: list[str] = field(default_factory=list)
+    """Traps of timers that the new code set for the moment after the upgrade: each is undone, and the upgrade stays."""
+    untried: str | None = None
+    """Why what the new code began after the upgrade (timers that are due at once) could not be run to its end."""
     calls: list[Answer] = field(default_factory=list)
     logs: list[str] = field(default_factory=list)
     canister: Canister | None = None
@@ -105,6 +111,9 @@ class Rehearsal:
                 "the stable variables of this Motoko canister are on its heap, and all of them are lost: its memory is replaced; "
                 "keep it (--wasm-memory-persistence keep)"
             )
+        found += [f"a timer that the new code set trapped right after the upgrade: {line}" for line in self.timer_traps]
+        if self.untried is not None:
+            found.append(f"what the new code began after the upgrade could not be tried: {self.untried}")
         if self.damage_before:
             found.append(f"the stable memory had {self.damage_before} broken rules before the upgrade")
         return found
@@ -152,8 +161,8 @@ def rehearse(  # noqa: PLR0913 - each by its name
 ) -> Rehearsal:
     r"""Upgrade the canister of a snapshot folder to another module, in this process, and report what happened.
 
-    `calls` are made afterwards, as text: `balance("ada")`. `save` is a new folder for the snapshot of the result. The snapshot
-    itself is never changed. O(what the hooks do + stable memory that is not zero).
+    `calls` are made afterwards, as text: `balance("ada")`. `save` is a new folder for the snapshot of the result, with what the calls
+    changed. The snapshot itself is never changed. O(what the hooks do + stable memory that is not zero).
 
     Raises `SourceError` for an invalid snapshot, module or call, and if something is in the folder `save` already; `Unsupported`
     without the extra `wasm`. An upgrade that fails raises nothing: the report says so.
@@ -197,14 +206,20 @@ def rehearse_state(  # noqa: PLR0913 - each by its name
     pages, heap, variables = canister.memory.size(), canister.heap_size, _signature(_code(canister))
     drops_heap = wasm_memory_persistence == "replace" and _keeps_variables_on_heap(canister)
     canister.last_instructions = {}
+    program, logged = canister.program, len(canister.logs)
     try:
         canister.upgrade(source, arg, skip_pre_upgrade=skip_pre_upgrade, wasm_memory_persistence=wasm_memory_persistence, did=did)
     except Rejected as error:
         found.failure = _failure(canister, error)
+    except Unsupported as error:
+        if canister.program is program:  # the harness cannot run the upgrade itself
+            raise
+        found.untried = str(error)
     _measure(found, canister, pages, heap)
     if variables is not None and (after := _signature_of(source)) is not None:
         found.stable_types = changes(variables, after)
     if found.failure is None:
+        found.timer_traps = [line.removeprefix(_TRAP) for line in canister.logs[logged:] if line.startswith(_TRAP)]
         _compare(found, canister, open_state, old)
         found.heap_dropped = drops_heap
         found.calls = [_make_call(canister, *one) for one in wanted]
@@ -352,7 +367,7 @@ def _make_call(canister: Canister, text: str, method: str, values: list[Any]) ->
     canister.call_instructions = 0
     try:
         return Answer(text, call_text(canister, method, values), None, canister.call_instructions)
-    except (Rejected, TypeError, OverflowError) as error:
+    except (Rejected, CandidError, Unsupported, TypeError, OverflowError) as error:
         return Answer(text, None, str(error), canister.call_instructions)
 
 

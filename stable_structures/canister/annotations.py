@@ -35,14 +35,15 @@ _NUMBERS: Final = {
 }
 """Of the codecs that stand in annotations such as `u64`."""
 _DEEPEST: Final = 8
-_OF_ANNOTATIONS: Final = (NameError, AttributeError, TypeError, ValueError, LookupError, ArithmeticError, SyntaxError, ImportError)
+ANNOTATION_ERRORS: Final = (NameError, AttributeError, TypeError, ValueError, LookupError, ArithmeticError, SyntaxError, ImportError)
+"""What the evaluation of annotations may raise, and no signal handler."""
 
 
 def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
     """Return the annotations; text is evaluated if possible."""
     try:
         return typing.get_type_hints(function, include_extras=True)
-    except _OF_ANNOTATIONS:  # not what a signal handler raises
+    except ANNOTATION_ERRORS:
         return dict(getattr(function, "__annotations__", {}))
 
 
@@ -104,7 +105,7 @@ def encoded_reply(function: Callable[..., Any], value: Any) -> bytes:
         return value
     declared = candid_type(hints_of(function).get("return", Any)) if getattr(function, "__annotations__", None) else None
     if declared is not None and declared != NULL:
-        with contextlib.suppress(TypeError, OverflowError, LookupError):
+        with contextlib.suppress(TypeError, ValueError, OverflowError, LookupError):  # it is not of the declared type
             return encode([value], [_fitted(declared, [value])])
     return encode_untyped(() if value is None else (value,))
 

@@ -52,6 +52,7 @@ H = TypeVar("H", bound=calls.Handler)
 START_TIME: Final = 1_620_328_630_000_000_000
 """The time at which a canister's clock begins, in nanoseconds: 6 May 2021, as in the platform's own test server."""
 _NANOSECONDS: Final = 1_000_000_000
+_LAST_TIME: Final = 2**64 - 1
 _MOST_ROUNDS: Final = 1000
 _MANAGER_MAGIC: Final = native.magic("SS_MANAGER_MAGIC")
 
@@ -625,8 +626,10 @@ class Canister:
         ([], 10)
         """
         self._check_idle()
-        if seconds < 0 or rounds < 1:
+        if not seconds >= 0 or rounds < 1:  # so that a NaN is refused too
             raise ValueError(f"advance_time: expected seconds of 0 or more and at least one round, got {seconds} seconds in {rounds}")
+        if seconds > (_LAST_TIME - self.time) / _NANOSECONDS:
+            raise ValueError(f"advance_time: {seconds} seconds are more than the clock has left: it counts nanoseconds in 64 bits")
         trapped: list[Trapped] = []
         start, span = self.time, round(seconds * _NANOSECONDS)
         for number in range(1, rounds + 1):

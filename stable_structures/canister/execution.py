@@ -349,6 +349,7 @@ class Execution:
         kind = Kind.REJECT if reply.rejected else Kind.REPLY
         program = self.canister.program
         if program is None or not callback.belongs_to(program):
+            self.canister.cycles += refund
             context.error = Trapped(
                 ErrorCode.TRAPPED, "Canister trapped: the code that waited for this answer was replaced while it waited"
             )

@@ -39,6 +39,8 @@ MODULE, HEAP, STABLE = "wasm_module.bin", "wasm_memory.bin", "stable_memory.bin"
 _JUNO: Final = {MODULE: ("wasmModule", "wasm-code.bin"), HEAP: ("heap", "heap.bin"), STABLE: ("stableMemory", "stable.bin")}
 _PROGRESS: Final = ".download_progress.json"
 _LARGEST_METADATA: Final = 64 << 20
+_LARGEST_MODULE: Final = 128 << 20
+"""More than the 100 MiB of a module that the platform installs, packed or not."""
 _STEP: Final = 1 << 20
 _KINDS: Final = ("i32", "i64", "f32", "f64", "v128")
 _OF_SNAPSHOTS: Final = {METADATA, MODULE, HEAP, STABLE, _PROGRESS, *(name for _, name in _JUNO.values())}
@@ -83,7 +85,7 @@ def read_folder(path: str | os.PathLike[str]) -> Folder:
         raise SourceError(f"{folder / METADATA}: sizes of memories must be whole pages of {PAGE_SIZE} bytes; download the snapshot again")
     return Folder(
         folder,
-        module.read_bytes()[: sizes[MODULE]],
+        _read_module(module, sizes[MODULE]),
         paths[HEAP],
         sizes[HEAP],
         paths[STABLE],
@@ -166,6 +168,16 @@ def _file(path: Path, size: int) -> Path | None:
     return path
 
 
+def _read_module(path: Path, size: int) -> bytes:
+    if size > _LARGEST_MODULE:
+        raise SourceError(f"{path}: a module of {size} bytes is larger than any that the platform installs; is this a snapshot folder?")
+    try:
+        with path.open("rb") as file:
+            return file.read(size)
+    except OSError as error:
+        raise SourceError(f"{path}: cannot read it: {error.strerror}") from None
+
+
 def _bytes(value: Any, folder: Path) -> bytes:
     with contextlib.suppress(TypeError, ValueError):
         if value is None or isinstance(value, list):
@@ -185,7 +197,7 @@ def _global(value: Any, folder: Path) -> tuple[int, int | float]:
         kind, number = kind.lower(), _plain(number)
         if kind == "v128" and isinstance(number, list):
             number = sum(digit << 32 * place for place, digit in enumerate(number))
-        if kind in _KINDS and isinstance(number, (int, float)):
+        if kind in _KINDS and isinstance(number, (int, float)) and not (kind == "v128" and int(number) >> 128):
             return _KINDS.index(kind), float(number) if kind.startswith("f") else int(number)
     raise SourceError(f"{folder / METADATA}: invalid value {_shown(value)} of a global; download the snapshot again")
 
@@ -314,8 +326,15 @@ def exchange(one: Path, other: Path) -> None:
     """Exchange two folders in one step if the system can, otherwise in two, each of which may be the last before a crash."""
     if not exchange_paths(str(one), str(other)):
         aside = _beside(other, "old")
-        other.rename(aside)
-        one.rename(other)
+        try:
+            other.rename(aside)
+            one.rename(other)
+        except BaseException:
+            if other.exists():
+                remove_folder(aside)
+            else:
+                aside.rename(other)
+            raise
         aside.rename(one)
 
 

@@ -146,7 +146,7 @@ class _PutBack:
         self.host = host
         self.path, self.writes = list(sys.path), sys.dont_write_bytecode
         self.begun = False
-        """Return whether only the program's modules are in place."""
+        """Whether only the program's modules are in place."""
         self._found: dict[str, ModuleType] = {}
 
     def __call__(self) -> None:

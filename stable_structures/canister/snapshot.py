@@ -10,6 +10,7 @@ from ..memory.memory import PAGE_SIZE
 from . import atomic
 
 if TYPE_CHECKING:
+    from ..memory.memory import NativeMemory
     from .canister import Canister
     from .installed import Program
 
@@ -27,7 +28,7 @@ class Snapshot:
         self._owner = canister.id
         self._memory = canister.memory
         self._program = program.snapshot()
-        self._content = {number: page for number in range(self.pages) if (page := _page(canister, number)) != _ZEROS}
+        self._content = {number: page for number in range(self.pages) if (page := _page(canister.memory, number)) != _ZEROS}
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         """Refuse `copy` and `pickle`: it holds the program's own objects."""
@@ -47,12 +48,12 @@ class Snapshot:
         """Restore everything (for `Canister.load_snapshot`)."""
         if canister.id != self._owner:
             raise ValueError(f"the snapshot was taken of canister {self._owner}, not of {canister.id}; pass its image to Canister.install")
+        self._load_memory()
         canister.memory = self._memory
-        self._load_memory(canister)
         canister.put_program(self._program())
         canister.certified_data = self.certified_data
 
-    def _load_memory(self, canister: Canister) -> None:
+    def _load_memory(self) -> None:
         memory = self._memory
         size = memory.size()
         if size > self.pages:
@@ -66,9 +67,9 @@ class Snapshot:
             memory.grow(self.pages - size)
         for number in range(self.pages):
             page = self._content.get(number, _ZEROS)
-            if _page(canister, number) != page:
+            if _page(memory, number) != page:
                 memory.write(number * PAGE_SIZE, page)
 
 
-def _page(canister: Canister, number: int) -> bytes:
-    return canister.memory.read(number * PAGE_SIZE, PAGE_SIZE)
+def _page(memory: NativeMemory, number: int) -> bytes:
+    return memory.read(number * PAGE_SIZE, PAGE_SIZE)

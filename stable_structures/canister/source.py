@@ -24,7 +24,7 @@ from .modules import TEXT_MODULE, is_shared
 Source: TypeAlias = str | os.PathLike[str] | ModuleType | bytes
 """The argument of `install` and `upgrade`: Python source, or a Wasm module as a file or as bytes."""
 
-_WASM_ENDINGS: Final = (".wasm", ".wasm.gz")
+WASM_ENDINGS: Final = (".wasm", ".wasm.gz")
 
 _PROJECT_FILES: Final = ("dfx.json", "icp.yaml")
 _NEAR: Final = 3
@@ -50,15 +50,15 @@ def wasm_of(source: Source) -> tuple[bytes, Path | None] | None:
     """Return the bytes of a Wasm module, and its file; None for Python source. Raises `SourceError` if the file does not exist."""
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source), None
-    if not isinstance(source, (str, os.PathLike)) or not os.fspath(source).endswith(_WASM_ENDINGS) or "\n" in os.fspath(source):
+    if not isinstance(source, (str, os.PathLike)) or not os.fspath(source).endswith(WASM_ENDINGS) or "\n" in os.fspath(source):
         return None
     path = Path(source)
     try:
         return path.read_bytes(), path.resolve()
     except FileNotFoundError:
-        raise SourceError(f"{path}: file not found; build the canister first, or pass the path of its .wasm") from None
-    except OSError as error:
-        raise SourceError(f"{path}: cannot read it: {error.strerror}") from None
+        raise SourceError(f"{_short(str(path))}: file not found; build the canister first, or pass the path of its .wasm") from None
+    except (OSError, ValueError) as error:  # also a null character, or one that no name can have
+        raise SourceError(f"{_short(str(path))}: cannot read it: {getattr(error, 'strerror', None) or error}") from None
 
 
 @dataclass(frozen=True)

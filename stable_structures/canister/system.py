@@ -27,6 +27,8 @@ _LIMIT_32: Final = 2**32
 _TOO_LARGE: Final = "32 bit stable memory api used on a memory larger than 4GB"
 _OUT_OF_BOUNDS: Final = "stable memory out of bounds"
 _MAX_CERTIFIED: Final = 32
+_SHOWN_BITS: Final = 256
+"""Of a number in an error: Python refuses to write one of more than 4,300 digits."""
 _NANOSECONDS: Final = 1_000_000_000
 
 
@@ -40,7 +42,7 @@ def _number(value: object, bits: int, what: str) -> int:
     """Return an argument for a system call; one that does not fit raises a Python error, as in the CDKs."""
     number = operator.index(value)  # type: ignore[arg-type]
     if not 0 <= number < 2**bits:
-        raise OverflowError(f"{what} must be 0 to {2**bits - 1}, got {number}")
+        raise OverflowError(f"{what} must be 0 to {2**bits - 1}, got {number if number.bit_length() <= _SHOWN_BITS else 'a larger one'}")
     return number
 
 

@@ -10,11 +10,26 @@ from __future__ import annotations
 import copy
 import types
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, Union, get_origin, get_type_hints, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Generic,
+    Literal,
+    NewType,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+    overload,
+)
 
 from ..errors import IncompatibleType, StableError
 from ..storable import Cbor, codec
 from ..upgrade import backup, restore
+from .annotations import ANNOTATION_ERRORS
 
 if TYPE_CHECKING:
     from ..memory.memory import NativeMemory
@@ -87,7 +102,7 @@ class StableVariable(Generic[T]):
 def _hints(cls: type) -> dict[str, Any]:
     try:
         return get_type_hints(cls)
-    except (NameError, TypeError):
+    except ANNOTATION_ERRORS:
         return {}
 
 
@@ -177,19 +192,27 @@ def _as_declared(variable: StableVariable[Any], value: Any) -> Any:
 
 
 def _fits(value: Any, declared: Any) -> bool:
-    """Return whether a value is of a declared type: exactly (True is not an int); unions by members, generics by origin."""
-    members = getattr(declared, "__args__", ()) if _is_union(declared) else (declared,)
-    for member in members:
-        plain = getattr(member, "__origin__", member)
-        if plain is Any or ((plain is None or plain is type(None)) and value is None):
-            return True
-        if isinstance(plain, type) and (type(value) is plain or (isinstance(value, plain) and plain not in (int, float))):
-            return True
-    return False
+    """Return whether a value is of a declared type, as far as a type can tell: exactly for numbers (True is not an int)."""
+    origin = get_origin(declared)
+    if isinstance(declared, NewType):
+        return _fits(value, declared.__supertype__)
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, member) for member in get_args(declared))
+    if origin is Literal:
+        return any(type(value) is type(one) and value == one for one in get_args(declared))
+    if declared is None:
+        return value is None
+    return _is_instance(value, dict if is_typeddict(declared) else origin or declared)
 
 
-def _is_union(declared: Any) -> bool:
-    return get_origin(declared) in (Union, types.UnionType)
+def _is_instance(value: Any, cls: Any) -> bool:
+    """Return whether a value is of a class; of anything else (Any, a protocol), Python cannot tell, so it is."""
+    if cls in (int, float):
+        return type(value) is cls
+    try:
+        return isinstance(value, cls)
+    except TypeError:
+        return True
 
 
 def _changed(variable: StableVariable[Any], value: Any) -> ChangedType:

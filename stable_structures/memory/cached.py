@@ -51,6 +51,7 @@ class CachedMemory(NativeMemory):
 
     def __init__(self, source: Fetching, nbytes: int, *, cache: int = CACHE_BYTES) -> None:
         self._handle, self._anchor = native.new_cached(source, nbytes, cache)
+        self._keep_unseen()
 
     def usage(self) -> tuple[int, int]:
         """How often the source was asked, and for how many bytes in all. O(1)."""

@@ -51,7 +51,7 @@ class VirtualMemory(NativeMemory):
 
 
 def _forked() -> None:
-    """Replace all locks in the child of a fork: a thread that does not exist in the child may have held one."""
+    """Replace the locks of all managers in the child of a fork: a thread that does not exist in the child may have held one."""
     for stored in alive():
         if isinstance(stored, MemoryManager):
             stored._lock = threading.RLock()
@@ -80,6 +80,7 @@ class MemoryManager(Stored):
 
     _c_name: ClassVar[str] = "manager"
     _held_in: ClassVar[str] = "_live"
+    _opened_on = (*Stored._opened_on, "_lock", "_memories")
     _instead_of_memory: ClassVar[str] = "pass one of its memories, such as manager.get(0)"
     _live: Any
 

@@ -9,6 +9,7 @@ import functools
 import math
 import operator
 import os
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Protocol, Self, SupportsIndex, TypeAlias, runtime_checkable
 
@@ -58,6 +59,7 @@ Mode: TypeAlias = Literal["r", "r+", "x"]
 Durability: TypeAlias = Literal["none", "normal", "full"]
 
 _MODES: Final = {"r": native.call.SS_FILE_READ, "r+": native.call.SS_FILE_WRITE, "x": native.call.SS_FILE_CREATE}
+_PERMISSIONS: Final = 0o10000
 _DURABILITIES: Final = {
     "none": native.call.SS_DURABLE_NONE,
     "normal": native.call.SS_DURABLE_NORMAL,
@@ -83,6 +85,13 @@ def _milliseconds(seconds: float) -> int:
     if not 0 <= seconds < math.inf:
         raise ValueError(f"patience must be 0 seconds or more, got {seconds}")
     return min(max(1, round(seconds * 1000)), 2**32 - 1)
+
+
+def _permissions(value: int) -> int:
+    number = operator.index(value)
+    if not 0 <= number < _PERMISSIONS:
+        raise ValueError(f"permissions must be 0 to 0o7777, got {number:#o}; for example 0o600")
+    return number
 
 
 def _count(value: int, what: str) -> int:
@@ -356,7 +365,8 @@ class StableMemory(NativeMemory):
 
         O(1), or O(bytes in the log) after a crash. Raises `OSError` (`FileNotFoundError`, `FileExistsError`, ...), `Locked`,
         `CorruptMemory` for a size that is not a multiple of a page, `WalCorrupt`, `OutOfMemory` for a file of more than
-        `max_pages`, `ReadOnly` if a log holds commits but the file is not writable.
+        `max_pages`, `ReadOnly` if a log holds commits but the file is not writable,
+        `ValueError` for a mode, durability, patience or permissions that cannot be.
 
         >>> import tempfile
         >>> directory = tempfile.TemporaryDirectory()
@@ -374,7 +384,7 @@ class StableMemory(NativeMemory):
             "durability": _choice(durability, _DURABILITIES, "durability"),
             "max_pages": _count(max_pages, "max_pages"),
             "patience": _milliseconds(patience),
-            "permissions": _count(permissions, "permissions"),
+            "permissions": _permissions(permissions),
             "exclusive": exclusive,
             "load": load,
             "kept_bytes": max(1, _count(log_limit, "log_limit")),
@@ -450,15 +460,16 @@ class RestrictedMemory(NativeMemory):
     """
 
     def __init__(self, memory: Memory, pages: range) -> None:
-        if getattr(pages, "step", None) != 1 or pages.start < 0:  # only a range has a step
+        if not isinstance(pages, range) or pages.step != 1 or pages.start < 0:  # type: ignore[redundant-expr] # of other types, too
             raise ValueError(f"RestrictedMemory: invalid range of pages {pages}; use range(first, end) with 0 <= first <= end")
         self.memory = memory
         self.pages = pages
+        first, end = (min(page, 2**64 - 1) for page in (pages.start, pages.stop))
         base = native_memory(memory)
         self._base = base
         self._handle = native.new_handle(
             "ss_memory",
-            lambda out: native.call.ss_memory_new_restricted(base._handle, pages.start, max(pages.start, pages.stop), out),
+            lambda out: native.call.ss_memory_new_restricted(base._handle, first, max(first, end), out),
             native.call.ss_memory_release_at,
             f"RestrictedMemory({pages})",
         )
@@ -474,9 +485,22 @@ class _ForeignMemory(NativeMemory):
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
         self._handle, self._anchor = native.new_foreign(memory)
+        self._keep_unseen()
 
 
-_foreign: weakref.WeakValueDictionary[int, _ForeignMemory] = weakref.WeakValueDictionary()
+class _Wrappers:
+    """The one wrapper of each memory written in Python: with two of them, two structures on one memory would not know of each other."""
+
+    known: Final[weakref.WeakValueDictionary[int, _ForeignMemory]] = weakref.WeakValueDictionary()
+    lock = threading.RLock()  # reentrant: a finalizer or signal handler may open a structure in the middle
+
+
+def _forked() -> None:
+    """Replace the lock in the child of a fork: a thread that does not exist in the child may have held it."""
+    _Wrappers.lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 def native_memory(memory: Memory) -> NativeMemory:
@@ -497,7 +521,8 @@ def native_memory(memory: Memory) -> NativeMemory:
             f"a memory needs size, grow, read and write; {type(memory).__name__} lacks {', '.join(missing)}. "
             "Use StableMemory() or StableMemory.open(path)"
         )
-    wrapper = _foreign.get(id(memory))
-    if wrapper is None:
-        wrapper = _foreign[id(memory)] = _ForeignMemory(memory)
-    return wrapper
+    with _Wrappers.lock:
+        wrapper = _Wrappers.known.get(id(memory))
+        if wrapper is None:
+            wrapper = _Wrappers.known[id(memory)] = _ForeignMemory(memory)
+        return wrapper

@@ -45,6 +45,8 @@ class Stored:
     _c_name: ClassVar[str]
     _held_in: ClassVar[str] = "_handle"
     """The attribute that holds the only reference to the handle."""
+    _opened_on: ClassVar[tuple[str, ...]] = ("memory", "_native_memory", "_unseen")
+    """The other attributes that say on what it is open."""
     _instead_of_memory: ClassVar[str] = "pass a separate memory, such as manager.get(1), or the one that into_memory() releases"
 
     _handle: Any
@@ -80,15 +82,18 @@ class Stored:
         return cls.__new__(cls)._begin(mode, memory, *args)
 
     def _begin(self, mode: int, memory: Memory, *args: Any) -> Self:
-        """Start as `_start` does, all or nothing: a signal handler may raise anywhere, and a kept traceback must not keep the memory."""
-        before = getattr(self, self._held_in, None)  # not by __dict__: creating that would slow down every method
-        unseen = self._unseen
+        """Start as `_start` does, all or nothing: a signal handler may raise anywhere, and a kept traceback must not keep the memory.
+
+        An object may be open already: somebody calls its `__init__` a second time.
+        """
+        names = (self._held_in, *self._opened_on)
+        before = [getattr(self, name, None) for name in names]  # not by __dict__: creating that would slow down every method
         try:
             self._start(mode, memory, *args)
         except BaseException:
-            setattr(self, self._held_in, before)
-            self._unseen = unseen
-            if before is None:
+            for name, value in zip(names, before, strict=True):
+                setattr(self, name, value)
+            if before[0] is None:
                 _alive.pop(id(self), None)
             raise
         return self

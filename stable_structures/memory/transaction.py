@@ -7,6 +7,10 @@ and rolls it back when it is destroyed. While a block is open, the only referenc
 statement: the grip is the very object that the statement calls at the end of the block. If that call is cut short before
 its first step, the reference goes, and the transaction with it. Frames that a traceback may keep must hold no reference,
 so functions here delete their variable of it.
+
+A generator or coroutine may be garbage inside its block, in a circle. The collector then clears weak references to the grip, and
+runs the destructor of what it holds before the block has seen `GeneratorExit`. So the grip keeps that where the collector does
+not look (`native.unseen`), and the block finds it there.
 """
 
 from __future__ import annotations
@@ -47,7 +51,7 @@ class _Done:
 class _Block:
     """A block that is open, or the next one to open. It does not keep its grip alive."""
 
-    __slots__ = ("answer", "committed", "grip", "idle", "lent", "number")
+    __slots__ = ("answer", "committed", "grip", "idle", "lent", "number", "unseen")
 
     def __init__(self, answer: _Done | None, idle: list[Grip]) -> None:
         self.answer = answer
@@ -57,6 +61,9 @@ class _Block:
         self.committed = 0
         """The number of the last block that was committed at its end."""
         self.grip: Callable[[], Grip | None] = lambda: None
+        """Returns its grip; None if that is gone, or garbage together with the block's generator."""
+        self.unseen: Any = None
+        """Holds a weak reference to the room in which the grip keeps the transaction. The collector clears none that it does not see."""
         self.lent = False
         """Whether its grip was read as `__exit__` while its transaction was open."""
 
@@ -66,6 +73,7 @@ class Grip(functools.partial[Any]):
 
     block: _Block
     held: Any
+    unseen: Any
 
 
 # Grips of blocks that have ended, for reuse. Creating one costs as much as a transaction.
@@ -81,7 +89,9 @@ def _new_grip(answer: _Done | None, idle: list[Grip]) -> Grip:
     grip = Grip(_leave, block)
     try:
         grip.block, grip.held = block, native.new_transaction()
-        block.grip = weakref.ref(grip)
+        grip.unseen, block.unseen = native.unseen(), native.unseen()
+        grip.unseen[0] = grip.held
+        block.grip, block.unseen[0] = weakref.ref(grip), weakref.ref(grip.unseen)
         return grip
     finally:
         del grip
@@ -90,25 +100,28 @@ def _new_grip(answer: _Done | None, idle: list[Grip]) -> Grip:
 def _leave(block: _Block, kind: type[BaseException] | None, _error: object, _traceback: object) -> _Done | None:
     """End a block. Only its grip calls this, so the grip still exists; it has no other owner."""
     grip: Any = None
+    held: Any = None
     try:
         grip = block.grip()
+        held = block.unseen[0]()[0] if grip is None else grip.held
         if kind is not None:
-            _drop(grip.held)
-        elif (status := _commit(grip.held)) < 0:
+            _drop(held)
+        elif (status := _commit(held)) < 0:
             native.fail(status, "commit")
     except BaseException:
-        if grip is not None:
-            if native.call.ss_held_was_committed(grip.held):
+        if held is not None:
+            if native.call.ss_held_was_committed(held):
                 block.committed = block.number
-            _drop(grip.held)
+            _drop(held)
         raise
     else:
         if kind is None:
             block.committed = block.number
         block.number += 1
-        block.idle.append(grip)
+        if grip is not None:
+            block.idle.append(grip)
     finally:
-        grip = None
+        grip = held = None
     if _by_hand or turns.queues:
         settled()
     return block.answer

@@ -10,6 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from ..errors import MemoryInUse
+from ..tasks import NO_TASK, has_ended, running
 
 if TYPE_CHECKING:
     import asyncio
@@ -19,7 +20,7 @@ _LOOK: Final = 0.02
 """How often the first in the queue polls, in seconds: not every end of a transaction is reported."""
 
 queues: Final[dict[int, deque[_Waiter]]] = {}
-"""The waiting tasks, by root; an empty queue has no entry."""
+"""The waiting tasks, by root. A queue that is empty has an entry only if an exception came in between."""
 
 
 class _Lock:
@@ -41,8 +42,13 @@ class _Waiter:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._task = running()
         self._called = False
         self._pause: asyncio.Future[None] | None = None
+
+    def is_over(self) -> bool:
+        """Return whether it can wait no more: an exception between two steps, such as Ctrl-C, may have ended its task in `_go`."""
+        return self._loop.is_closed() or (self._task > NO_TASK and has_ended(self._task))
 
     def call(self) -> None:
         """End its pause, or the next one. May be called from any thread."""
@@ -70,8 +76,21 @@ def ended() -> None:
     """Wake the first of each queue, because a transaction has ended. O(queues)."""
     if queues:
         with _Lock.held:
-            for queue in queues.values():
-                queue[0].call()
+            for queue in list(queues.values()):
+                _call_first(queue)
+
+
+def _call_first(queue: deque[_Waiter]) -> None:
+    if (first := _first_of(queue)) is not None:
+        first.call()
+
+
+def _first_of(queue: deque[_Waiter]) -> _Waiter | None:
+    """Return the first that still waits; forget those before it. None if nobody does."""
+    with _Lock.held:
+        while queue and queue[0].is_over():
+            queue.popleft()
+        return queue[0] if queue else None
 
 
 def _join(root: int, waiter: _Waiter) -> deque[_Waiter]:
@@ -83,12 +102,13 @@ def _join(root: int, waiter: _Waiter) -> deque[_Waiter]:
 
 def _go(root: int, waiter: _Waiter) -> None:
     with _Lock.held:
-        queue = queues[root]
-        queue.remove(waiter)
+        queue = queues.get(root, deque())
+        with contextlib.suppress(ValueError):  # it is over already
+            queue.remove(waiter)
         if queue:
-            queue[0].call()
+            _call_first(queue)
         else:
-            del queues[root]
+            queues.pop(root, None)
 
 
 async def in_turn(root: int, begin: Callable[[], bool], patience: float, loop: asyncio.AbstractEventLoop) -> None:
@@ -98,17 +118,17 @@ async def in_turn(root: int, begin: Callable[[], bool], patience: float, loop: a
     waiter = _Waiter(loop)
     queue = _join(root, waiter)
     try:
-        await _first(queue, waiter, begin, patience, loop)
+        await _until_begun(queue, waiter, begin, patience, loop)
     finally:
         _go(root, waiter)
 
 
-async def _first(
+async def _until_begun(
     queue: deque[_Waiter], waiter: _Waiter, begin: Callable[[], bool], patience: float, loop: asyncio.AbstractEventLoop
 ) -> None:
     """Wait until the waiter is the first of the queue and can begin."""
     until = loop.time() + patience
-    while not (queue[0] is waiter and begin()):
+    while not (_first_of(queue) is waiter and begin()):
         left = until - loop.time()
         if left <= 0:
             raise MemoryInUse(

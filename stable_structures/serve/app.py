@@ -72,6 +72,17 @@ def make_app(session: Session, token: str, hosts: tuple[str, ...]) -> Starlette:
     return app
 
 
+class _Answer(JSONResponse):
+    """JSON in ASCII: a log, a folder's name or an error may hold half a character (a surrogate), which UTF-8 does not have."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _plain(text: str, status: int) -> Response:
+    return PlainTextResponse(text.encode("utf-8", "backslashreplace"), status)
+
+
 class _Guard:
     """Lets pass who may ask (rules 1 to 3 above), and gives every answer the headers that a browser needs."""
 
@@ -138,7 +149,7 @@ class _Requests:
 
     async def _json(self, work: Callable[..., Any], *args: Any) -> Response:
         try:
-            return JSONResponse(await self._run(work, *args))
+            return _Answer(await self._run(work, *args))
         except Exception as error:  # noqa: BLE001 - whatever it is, the page shows it and the server goes on
             return _failed(error)
 
@@ -155,13 +166,13 @@ class _Requests:
         try:
             text = await self._run(self._session.picture, nonce)
         except Exception as error:  # noqa: BLE001 - as above
-            return PlainTextResponse(str(error), _status_of(error))
+            return _plain(str(error), _status_of(error))
         return HTMLResponse(text, headers={"Content-Security-Policy": _policy(nonce)})
 
     async def revision(self, request: Request) -> Response:
         """Whether somebody changed the canister. Answered at once, also while a message runs."""
         del request
-        return JSONResponse({"revision": self._session.revision()})
+        return _Answer({"revision": self._session.revision()})
 
     def get(self, work: Callable[[], Any]) -> Callable[[Request], Any]:
         """Handle a request without a body."""
@@ -181,13 +192,13 @@ class _Requests:
             except ClientDisconnect:
                 return PlainTextResponse("", 400)
             if body is None:
-                return JSONResponse({"error": f"the request is larger than {largest:,} bytes"}, 413)
+                return _Answer({"error": f"the request is larger than {largest:,} bytes"}, 413)
             try:
                 given = json.loads(body)
             except (ValueError, RecursionError):
-                return JSONResponse({"error": "the request is not JSON"}, 400)
+                return _Answer({"error": "the request is not JSON"}, 400)
             if not isinstance(given, dict):
-                return JSONResponse({"error": "the request is not a JSON object"}, 400)
+                return _Answer({"error": "the request is not a JSON object"}, 400)
             return await self._json(work, given)
 
         return answer
@@ -216,7 +227,7 @@ def _status_of(error: Exception) -> int:
 
 def _failed(error: Exception) -> Response:
     text = str(error) if isinstance(error, (StableError, TypeError, OverflowError, OSError)) else f"{type(error).__name__}: {error}"
-    return JSONResponse({"error": text[:20_000]}, _status_of(error))
+    return _Answer({"error": text[:20_000]}, _status_of(error))
 
 
 def _policy(nonce: str) -> str:

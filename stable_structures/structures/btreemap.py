@@ -70,6 +70,10 @@ class MapValues(_View, ValuesView[V]):
 
     _want = VALUES
 
+    def __contains__(self, value: object) -> bool:
+        """Return whether some key has the value. O(n): without a lookup for each key, as the inherited method makes."""
+        return any(found is value or found == value for found in self)
+
 
 class MapItems(_View, ItemsView[K, V]):
     """The entries of a map, in the order of their keys."""
@@ -523,8 +527,8 @@ class StableBTreeMap(Tree, MutableMapping[K, V]):
     ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return the entries of a range as two arrays: keys in order, and their values. O(n), at the speed of memory.
 
-        Raises `IncompatibleType` if numpy cannot hold the keys or the values, and `RuntimeError` if another thread
-        changes the map meanwhile.
+        Raises `IncompatibleType` if numpy cannot hold the keys or the values, `RuntimeError` if another thread
+        changes the map meanwhile, and `CorruptMemory`, also if the whole map has not as many entries as its header says.
 
         >>> from stable_structures import StableBTreeMap, StableMemory, i16, f64
         >>> m = StableBTreeMap[i16, f64](StableMemory())

@@ -266,7 +266,8 @@ class StableBTreeSet(Tree, MutableSet[K]):
     def to_numpy(self, start: K | None = None, stop: K | None = None, *, inclusive: tuple[bool, bool] = (True, False)) -> npt.NDArray[Any]:
         """Return the elements of a range in order, as a new array. O(n), at the speed of memory.
 
-        Raises `IncompatibleType` if numpy cannot hold them, `RuntimeError` if another thread changes the set meanwhile.
+        Raises `IncompatibleType` if numpy cannot hold them, `RuntimeError` if another thread changes the set meanwhile, `CorruptMemory`
+        as for a map.
 
         >>> from stable_structures import StableBTreeSet, StableMemory, i16
         >>> s = StableBTreeSet[i16](StableMemory())
@@ -458,6 +459,14 @@ class StableBTreeSet(Tree, MutableSet[K]):
             return False
         return True
 
+    def _of_those_it_can_hold(self, use: Callable[[Any], R], values: Iterable[Any]) -> R:
+        """Return the result of `use` on values, without those that the set cannot hold: they are not in it."""
+        given: Any = values if isinstance(values, StableBTreeSet) else _elements(values)
+        try:
+            return use(given)
+        except REFUSED:
+            return use([value for value in _elements(given) if self._can_hold(value)])
+
     def _steady(self, look: Callable[[_Ordered[K]], R]) -> R:
         """Return the result of `look`, whose operations see this set at one moment; if others keep changing it, they see a copy."""
         for _ in range(_TRIES):
@@ -551,11 +560,12 @@ class StableBTreeSet(Tree, MutableSet[K]):
         if other is self:
             self.clear()
         else:
-            self.remove_many(_elements(other))
+            self._of_those_it_can_hold(self.remove_many, other)
         return self
 
     def __iand__(self, other: Iterable[Any]) -> Self:
-        column, count = self._keys_column.take(_elements(self._ordered(other)))
+        values = self._of_those_it_can_hold(self._ordered, other)
+        column, count = self._keys_column.take(_elements(values))
         self._checked(native.call.ss_btree_retain_many(self._handle, column, count), "&=")
         return self
 

@@ -53,6 +53,8 @@ class CertifiedMap(StableBTreeMap[K, V]):
     hashes: Memory
     """The memory of the hashes."""
 
+    _opened_on = (*StableBTreeMap._opened_on, "hashes", "_native_hashes")
+
     if not TYPE_CHECKING:
 
         def __init__(self, memory: Memory, hashes: Memory) -> None:
@@ -159,9 +161,14 @@ class CertifiedMap(StableBTreeMap[K, V]):
         """
         data = self._key.encode(key)
         call = native.call
-        size = call.ss_certified_witness_range(self._handle, call.SS_FROM, data, len(data), call.SS_UPTO, data, len(data))
-        proof = result(self._checked(size, "witness_absence"))
-        if key in self:
+        while True:
+            changes = self._changes()
+            size = call.ss_certified_witness_range(self._handle, call.SS_FROM, data, len(data), call.SS_UPTO, data, len(data))
+            proof = result(self._checked(size, "witness_absence"))
+            is_there = key in self
+            if self._changes() == changes:  # else another thread may have removed the key after the proof that it is there
+                break
+        if is_there:
             raise ValueError(f"witness_absence: key {key!r} is there; witness() proves what it has")
         return proof
 

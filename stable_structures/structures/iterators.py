@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import os
 import sys
 from _thread import RLock
@@ -91,8 +92,8 @@ class BothEnds(Iterator[T], Generic[T]):
     def skip(self, n: int) -> int:
         """Skip up to `n` items without decoding them; return how many were skipped.
 
-        O(1) in a vec, heap or log, else O(n), but much cheaper than iterating. Raises `RuntimeError`, `Closed`, and `ValueError`
-        for a negative `n`.
+        O(1) in a vec, heap or log, else O(n), but much cheaper than iterating. Raises `RuntimeError`, `Closed`, `ValueError`
+        for a negative `n`, and `TypeError` for what is not an integer.
 
         >>> from stable_structures import StableBTreeMap, StableMemory, u8
         >>> m = StableBTreeMap[u8, u8](StableMemory())
@@ -101,6 +102,7 @@ class BothEnds(Iterator[T], Generic[T]):
         >>> it.skip(2), next(it), it.skip(5)
         (2, (3, 30), 0)
         """
+        n = operator.index(n)
         if n < 0:
             raise ValueError(f"skip: the number of items must not be negative, got {n}")
         self._validate()

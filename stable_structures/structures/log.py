@@ -56,6 +56,8 @@ class StableLog(IndexedSequence[T]):
     _hot = ("append", "get", "__getitem__", "__len__")
     _lookups = native.call.ss_log_get, native.call.ss_log_item
 
+    _opened_on = (*IndexedSequence._opened_on, "data_memory", "_native_data")
+
     data_memory: Memory
     """The memory of the entries; `memory` is the index memory."""
 

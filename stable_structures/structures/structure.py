@@ -41,6 +41,7 @@ class Structure(Stored):
     _codecs: ClassVar[tuple[Codec[Any], ...]] = ()
     _special: ClassVar[dict[tuple[type, tuple[Codec[Any], ...]], type[Any]]] = {}
     _generation: memoryview
+    _opened_on = (*Stored._opened_on, "_generation")
 
     @classmethod
     def _specialise(cls, types: Any) -> type[Self]:
@@ -164,7 +165,7 @@ class Structure(Stored):
         >>> new[1]
         b'abcd'
         """
-        if type(self).__mro__[1] is not type(target).__mro__[1] or target is self:
+        if (self._c_name, len(self._codecs)) != (target._c_name, len(target._codecs)) or target is self:  # map and set are B-trees
             raise IncompatibleType(f"copy_into: the target of a {type(self).__name__} must be of the same kind, got {target!r}")
         done, total = 0, self._count()
         for batch in self._batches():

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, TypeVar
 
 import numpy as np
@@ -385,18 +386,28 @@ class Tree(InArrow, Structure):
         """Return the keys of a range, and values if there are two columns, as arrays."""
         from_, to = end_kinds(start, stop, inclusive)
         cursor, _ = self._cursor(from_, start, to, stop)
-        whole = start is None and stop is None
-        size = len(self) if whole else _LAST_BATCH
-        chunks = [self._exported(cursor, size, columns)]
-        while not whole and len(chunks[-1][0]) == size:
-            size = min(2 * size, _LARGEST_CHUNK)
-            chunks.append(self._exported(cursor, size, columns))
-        joined = [parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in zip(*chunks, strict=True)]
+        joined = self._exported_all(cursor, columns) if start is None and stop is None else self._exported_range(cursor, columns)
         try:
             return [column.give(array) for column, array in zip(columns, joined, strict=True)]
         except CorruptMemory as error:
             self._tell_apart(error)
             raise
+
+    def _exported_all(self, cursor: Any, columns: Sequence[Column[Any]]) -> list[npt.NDArray[Any]]:
+        """Return all entries, in arrays that are made once. Raises `CorruptMemory` if there are not as many as the header says."""
+        changes, length = self._changes(), len(self)
+        arrays = self._exported(cursor, min(length, self._native_memory.nbytes), columns)  # each entry has a byte
+        more = self._checked(native.call.ss_cursor_skip(cursor[0], sys.maxsize, False), "to_numpy")
+        self._require_all(len(arrays[0]) + more, length, changes)
+        return arrays
+
+    def _exported_range(self, cursor: Any, columns: Sequence[Column[Any]]) -> list[npt.NDArray[Any]]:
+        size = _LAST_BATCH
+        chunks = [self._exported(cursor, size, columns)]
+        while len(chunks[-1][0]) == size:
+            size = min(2 * size, _LARGEST_CHUNK)
+            chunks.append(self._exported(cursor, size, columns))
+        return [parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in zip(*chunks, strict=True)]
 
     def _exported(self, cursor: Any, size: int, columns: Sequence[Column[Any]]) -> list[npt.NDArray[Any]]:
         """Return the next entries, at most `size`, in arrays that `Column.give` makes the user's."""

@@ -455,3 +455,19 @@ def test_a_foreign_memory_keeps_both():
             foreign.failing = []
             break
     assert_same(m, {**model, b"new": b"x"})
+
+
+def test_a_proof_of_absence_is_made_again_if_the_key_was_removed_after_it():
+    class Raced(CertifiedMap[u64, u64]):
+        def __contains__(self, key: object) -> bool:
+            there = super().__contains__(key)
+            if there:
+                self.remove(key)  # as another thread may
+            return False
+
+    manager = MemoryManager(StableMemory())
+    tree = Raced(manager.get(0), manager.get(1))
+    tree.update({1: 1, 2: 2, 3: 3})
+    proof = hashtree.HashTree.from_cbor(tree.witness_absence(2))
+    assert proof.lookup((2).to_bytes(8, "big")).status is hashtree.Status.ABSENT
+    assert proof.root_hash == tree.root_hash()

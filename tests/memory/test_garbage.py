@@ -3,16 +3,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import subprocess
 import sys
 import textwrap
+from typing import TYPE_CHECKING
 
 import pytest
+
+from stable_structures import StableBTreeMap, StableMemory, u64
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 PROGRAM = """
 import gc, sys
 from stable_structures import *
 from stable_structures import Closed, u64
+from stable_structures.memory.cached import CachedMemory
 
 kind, path, seen = *sys.argv[1:], []
 
@@ -30,6 +39,15 @@ def memory():
     if kind == "restricted": return RestrictedMemory(StableMemory(), range(1, 1000))
     return Own() if kind == "python" else StableMemory()
 
+def looked_at():
+    class Source:
+        def fetch(self, offset, length): return stored.read(offset, length)
+    source = Source()
+    return source, CachedMemory(source, stored.nbytes)
+
+stored = StableMemory()
+StableVec[u64](stored).push(7)
+
 class User:
     def __del__(self):
         self.map[1] = "last"
@@ -40,6 +58,7 @@ class User:
         for use in (lambda: next(self.loop), lambda: next(self.iterator), lambda: self.iterator.next_back(), lambda: self.iterator.skip(1)):
             try: use()
             except (RuntimeError, StopIteration, Closed): pass
+        assert self.part.grow(1) == 0 and self.cached.size() == 1 and self.cached.read(0, 3) == b"SVC"
         seen.append((dict(self.map), len(self.log), len(self.vec), self.cell.get(), self.heap.peek(), self.other.id))
         if order % 2: kept.append(self.map)
 
@@ -49,6 +68,9 @@ def fill(user):
     user.map[1] = "first"
     user.loop, user.iterator = iter(user.map.items()), user.map.range()
     next(user.loop)
+    user.under = Own()
+    user.part = RestrictedMemory(user.under, range(1, 9))
+    user.source, user.cached = looked_at()
     user.manager = MemoryManager(StableMemory())
     user.other = user.manager.get(9)
     user.log = StableLog[u64](user.manager.get(0), user.manager.get(1))
@@ -66,8 +88,8 @@ for turn in range(4 if kind == "file" else 60):
     bag = Bag()
     fill(bag)
     user = user or User()
-    user.me = user
     user.__dict__.update(bag.__dict__)
+    user.me = user.source.user = user.under.user = user
     del user, bag
     gc.collect()
     if kept: kept.pop()[5] = "revived"
@@ -87,3 +109,61 @@ def test_finalizers_may_use_what_is_garbage_with_them(kind, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.startswith("sound")
     assert done.stderr == ""
+
+
+class Circle:
+    """Holds a generator or coroutine that holds it."""
+
+    held: object
+
+
+def blocks_of(memory: StableMemory, tree: StableBTreeMap[u64, u64], circle: Circle) -> dict[str, Callable[[], object]]:
+    def generator(_circle: Circle) -> Iterator[None]:
+        with memory.transaction():
+            tree[1] = 1
+            try:
+                yield
+            finally:
+                tree[2] = 2
+
+    async def coroutine(_circle: Circle) -> None:
+        async with memory.transaction():
+            tree[1] = 1
+            try:
+                await asyncio.Event().wait()
+            finally:
+                tree[2] = 2
+
+    def in_loop() -> object:
+        loop = asyncio.new_event_loop()
+        task = loop.create_task(coroutine(circle))
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+        task._log_destroy_pending = False
+        return task
+
+    def by_hand() -> object:
+        made = generator(circle)
+        next(made)
+        return made
+
+    return {"generator": by_hand, "coroutine": in_loop}
+
+
+@pytest.mark.parametrize("kind", ["generator", "coroutine"])
+def test_a_block_that_is_garbage_is_rolled_back_after_its_end(kind, monkeypatch):
+    """Not before: what it does on its way out is a part of it."""
+    problems = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda found: problems.append(found.exc_value))
+    memory = StableMemory()
+    tree = StableBTreeMap[u64, u64](memory)
+    for _ in range(5):
+        circle = Circle()
+        circle.held = blocks_of(memory, tree, circle)[kind]()
+        del circle
+        gc.collect()
+        assert not problems
+        assert dict(tree) == ({} if kind == "generator" else {2: 2})  # a task has ended before its coroutine is closed
+        with memory.transaction():
+            tree[3] = 3
+        tree.clear()

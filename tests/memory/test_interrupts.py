@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dis
 import gc
@@ -532,3 +533,28 @@ def test_a_backup_that_is_cut_short_leaves_the_memory_free(bell, monkeypatch):
         backup(memory, [3])
         assert restore(memory) == [3]
     gc.collect()
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_exception_before_any_step_of_a_turn_stands_in_nobodys_way():
+    memory = StableMemory()
+    tree = StableBTreeMap[u64, u64](memory)
+
+    async def change(key: int) -> None:
+        async with memory.transaction():
+            await asyncio.sleep(0)
+            tree[key] = key
+
+    async def several() -> None:
+        await asyncio.gather(change(1), change(2), change(3))
+
+    def turns() -> None:
+        asyncio.run(several())
+
+    def verify(error: BaseException | None) -> None:
+        assert not has_transaction(memory), error
+        asyncio.run(asyncio.wait_for(change(4), 2))
+        with memory.transaction():  # its end wakes those who wait
+            tree[5] = 5
+
+    assert each_step(turns, verify) > 60

@@ -399,3 +399,35 @@ def test_what_cannot_be_served_says_so(tmp_path, capsys, monkeypatch):
 def test_a_session_needs_a_canister(tmp_path):
     with pytest.raises(SourceError):
         Session(tmp_path / "none")
+
+
+HALVES = """
+from stable_structures.canister import ic, query, update
+HALF = chr(0xD800)
+@update
+def log():
+    ic.debug_print("half", HALF)
+    return HALF
+@update
+def trap():
+    raise ValueError(HALF)
+"""
+
+
+def test_half_a_character_in_what_a_canister_says_is_shown(tmp_path):
+    (tmp_path / "halves.py").write_text(HALVES)
+    folder = tmp_path / "c\udcff"  # a name that is not UTF-8
+    try:
+        Deployment(folder).deploy(tmp_path / "halves.py")
+    except OSError:
+        pytest.skip("a file system that wants UTF-8")
+    page = Page(Session(folder))
+    assert page.call("log")["kind"] == "answer"
+    assert page.call("trap")["message"].endswith("ValueError: \ud800")
+    state = page.client.get("/api/state", headers=page.headers)
+    assert (state.status_code, state.json()["logs"][0]) == (200, "half \ud800")
+    assert page.client.get("/picture", params={"token": TOKEN}).status_code == 400
+    refused = page.client.post(
+        "/api/module", content=b'{"name": "\\ud800", "data": ""}', headers=page.headers | {"Content-Type": "application/json"}
+    )
+    assert (refused.status_code, "neither a Wasm module" in refused.json()["error"]) == (400, True)

@@ -18,6 +18,7 @@ from stable_structures import (
     IncompatibleType,
     MemoryManager,
     StableBTreeMap,
+    StableBTreeSet,
     StableMemory,
     UnsupportedVersion,
     u8,
@@ -432,3 +433,20 @@ def test_repairing_what_was_damaged_makes_a_live_map_sound_again():
     memory.write(0, image[:PAGE_SIZE])
     tree.check()
     assert tree == entries
+
+
+@pytest.mark.parametrize("said", [0, 1, 499, 501, 2**20, 2**40, 2**61])
+@pytest.mark.parametrize("kind", [StableBTreeMap[u64, u64], StableBTreeSet[u64]])
+def test_whole_arrays_are_not_of_another_length_than_the_header_says(kind, said):
+    """A slice of an array would hide the entries that are missing."""
+    memory = StableMemory()
+    tree = kind.from_sorted(memory, *[range(500)] * len(kind._codecs))
+    tree.into_memory()
+    at = memory.read(0, 64).index((500).to_bytes(8, "little"))
+    memory.write(at, said.to_bytes(8, "little"))
+    tree = kind.load(memory)
+    with pytest.raises(CorruptMemory, match=f"have 500 entries, its header says {said:,}"):
+        tree.to_numpy()
+    tree.into_memory()
+    memory.write(at, (500).to_bytes(8, "little"))
+    assert len(kind.load(memory).to_numpy(stop=400)[-1 if kind._codecs[1:] else slice(None)]) == 400

@@ -15,6 +15,7 @@ import pytest
 
 from stable_structures import (
     Closed,
+    MemoryInUse,
     MemoryManager,
     StableBTreeMap,
     StableBTreeSet,
@@ -26,6 +27,8 @@ from stable_structures import (
     Unbounded,
     u64,
 )
+
+from ..support.memories import ListMemory
 
 THREADS = 8
 
@@ -311,3 +314,26 @@ def test_a_signal_handler_that_uses_a_structure_leaves_other_answers_alone(size)
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert set(handled) == {b"WRONG" * 10}
+
+
+def test_threads_that_open_a_memory_written_in_python_do_not_get_two_structures():
+    """The memory has one wrapper, whoever asks for it first."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(300):
+            memory, opened, barrier = ListMemory(), [], threading.Barrier(2)
+
+            def open_it(memory=memory, opened=opened, barrier=barrier) -> None:
+                barrier.wait()
+                with contextlib.suppress(MemoryInUse):
+                    opened.append(StableVec[u64](memory))
+
+            threads = [threading.Thread(target=open_it) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert len(opened) == 1
+    finally:
+        sys.setswitchinterval(before)

@@ -27,6 +27,8 @@ from stable_structures import (
     ReadOnly,
     Record,
     Reverse,
+    StableBTreeMap,
+    StableBTreeSet,
     StableMemory,
     StableMinHeap,
     StableVec,
@@ -554,6 +556,34 @@ def test_copying_into_a_larger_type():
     assert steps == [(2, 2)]
     with pytest.raises(IncompatibleType, match="of the same kind"):
         old.copy_into(StableMinHeap[u8](StableMemory()))
+
+
+class Counts(StableVec[u8]):
+    """A class of the user's."""
+
+
+@pytest.mark.parametrize(("kind", "other"), [(Counts, StableVec[u64]), (StableVec[u8], Counts), (Counts, Counts)])
+def test_copying_between_a_class_and_one_that_derives_from_it(kind, other):
+    old, new = kind(StableMemory()), other(StableMemory())
+    old.extend([1, 2])
+    old.copy_into(new)
+    assert list(new) == [1, 2]
+
+
+def test_a_map_is_not_copied_into_a_set():
+    tree, keys = StableBTreeMap[u8, u8](StableMemory()), StableBTreeSet[u8](StableMemory())
+    for one, other in ((tree, keys), (keys, tree), (tree, tree)):
+        with pytest.raises(IncompatibleType, match="of the same kind"):
+            one.copy_into(other)
+
+
+@pytest.mark.parametrize("n", [1.5, "2", None])
+def test_only_whole_items_are_skipped(n):
+    """Or the place of the iterator would be no index any more."""
+    iterator = vec_of(1, 2, 3).iter()
+    with pytest.raises(TypeError):
+        iterator.skip(n)
+    assert list(iterator) == [1, 2, 3]
 
 
 # ---- faults ----

@@ -12,7 +12,7 @@ import importlib
 import sys
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
 
@@ -178,7 +178,7 @@ class _Builder:
             return self.build(args[0])
         if origin in (typing.Union, types.UnionType):
             return self._optional(annotation, args)
-        if origin is list:
+        if origin is list and args:
             return self._vector(self.build(args[0]))
         if origin is tuple:
             return self._tuple([self.build(arg) for arg in args])
@@ -200,6 +200,8 @@ class _Builder:
             return eval(text, dict(self._names))  # noqa: S307 - the canister's own annotation
         except NameError as error:
             raise IncompatibleType(f"{text!r} refers to an undefined type: {error}") from error
+        except SyntaxError as error:
+            raise IncompatibleType(f"{text!r} is not the name of a type: {error.msg}") from error
 
     def _optional(self, annotation: Any, args: tuple[Any, ...]) -> CandidType:
         members = [arg for arg in args if arg is not type(None)]
@@ -362,7 +364,7 @@ def _scalar_of(annotation: Any) -> ScalarMeta | None:
     """Return the scalar type that an annotation means, if it means one."""
     if isinstance(annotation, ScalarMeta):
         return annotation
-    if annotation in _PLAIN:
+    if isinstance(annotation, Hashable) and annotation in _PLAIN:
         return SCALARS[_PLAIN[annotation]]
     if isinstance(annotation, type) and issubclass(annotation, CdkPrincipal):
         return SCALARS["principal"]

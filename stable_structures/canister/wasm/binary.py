@@ -270,11 +270,12 @@ def _check_exports(module: Module) -> None:
         prefix = name.partition(" ")[0].removeprefix("canister_")
         if name not in _HOOKS and not (" " in name and prefix in METHOD_KINDS):
             raise invalid(f"it exports {name!r}, which is not an entry point of the platform")
-        if export.kind != FUNCTION or _type_of(module, export.number) != b"\x60\0\0":
+        if export.kind != FUNCTION or type_of(module, export.number) != b"\x60\0\0":
             raise invalid(f"its export {name!r} must be a function without arguments and results")
 
 
-def _type_of(module: Module, function: int) -> bytes:
+def type_of(module: Module, function: int) -> bytes:
+    """Return the type of a function, encoded. Raises `Rejected` (IC0505) for a number that no function has."""
     try:
         return module.types[module.functions[function]]
     except IndexError:

@@ -22,7 +22,7 @@ from ..modules import one_at_a_time
 from ..program import program_numbers
 from ..source import is_wasm
 from . import service
-from .binary import Module, read_module
+from .binary import FUNCTION, Module, read_module, type_of
 from .engine import Compiled, Instance, MachineTrap, compile_module, heap_for, new_heap
 from .heap import Heap
 from .message import Messenger, trap_of
@@ -38,7 +38,7 @@ _ONE_WAY: Final = (2**32 - 1, 2**64 - 1)
 _MOST_CANDID: Final = 4 << 20
 _MOST_INTERFACES: Final = 64
 _interfaces: Final[dict[tuple[bytes, str | None], Interface | None]] = {}
-"""Code of modules that were read before, by their hash and arguments."""
+"""Interfaces that were determined before, by the hash of the module and the text of its `did`."""
 
 
 def _no_function() -> None:
@@ -72,7 +72,7 @@ class WasmCode:
     def _ask(self) -> str | None:
         """Return the result of ic-cdk's `get_candid_pointer`, on a temporary instance, because it allocates."""
         export = self.module.exports.get("get_candid_pointer")
-        if export is None or export.kind or self.module.types[self.module.functions[export.number]] != b"\x60\0\1\x7f":
+        if export is None or export.kind != FUNCTION or type_of(self.module, export.number) != b"\x60\0\1\x7f":
             return None
         heap = new_heap(is64=self.module.is64)
         instance = Instance(compile_module(self.module), heap)
@@ -347,7 +347,7 @@ class WasmProgram:
         return due, lambda message: self._run("canister_global_timer", message)
 
     def heartbeat(self) -> Callable[[Message], None] | None:
-        """canister_heartbeat."""
+        """Return a function that runs canister_heartbeat; None if it is not exported."""
         return self.exported("canister_heartbeat")
 
     def exported(self, name: str) -> Callable[[Message], None] | None:
@@ -403,7 +403,7 @@ class _Callback:
             program.run_callback(*self.on_cleanup, message, None)
 
     def belongs_to(self, program: Installed) -> bool:
-        """Return a callback is a number of the table: after an upgrade it is the new program's."""
+        """Return True for any Wasm program: a callback is a number of the table, after an upgrade one of the new program's table."""
         return isinstance(program, WasmProgram)
 
     def run(self, message: Message, reply: Reply) -> None:

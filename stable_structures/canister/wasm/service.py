@@ -19,25 +19,38 @@ _HOW: Final = (
 
 
 def did_text(did: str | os.PathLike[str] | None) -> str | None:
-    """Return the text of `did=`: a file, or the text itself. Raises `SourceError` if the file does not exist."""
+    """Return the text of `did=`: a file, or the text itself, which has a brace. O(size).
+
+    Raises `SourceError` for a file that is missing or cannot be read.
+    """
     if did is None:
         return None
     text = os.fspath(did)
     if "{" in text:
         return text
-    path = Path(text)
-    if not path.is_file():
-        raise SourceError(f"{path}: file not found; pass the .did file of the canister, or its text")
-    return path.read_text(encoding="utf-8")
+    try:
+        return Path(text).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SourceError(f"{text:.200}: file not found; pass the .did file of the canister, or its text") from None
+    except (OSError, ValueError) as error:
+        raise _unreadable(text, error) from None
 
 
 def did_beside(path: Path | None) -> str | None:
-    """Return the text of the .did file beside a module."""
+    """Return the text of the .did file beside a module; None if there is none. O(size). Raises `SourceError` if it cannot be read."""
     if path is None:
         return None
     name = path.name.removesuffix(".gz").removesuffix(".wasm")
     beside = path.with_name(name + ".did")
-    return beside.read_text(encoding="utf-8") if beside.is_file() else None
+    try:
+        return beside.read_text(encoding="utf-8") if beside.is_file() else None
+    except (OSError, ValueError) as error:
+        raise _unreadable(str(beside), error) from None
+
+
+def _unreadable(path: str, error: Exception) -> SourceError:
+    """Return the error of a .did file that cannot be read, or whose bytes are not UTF-8."""
+    return SourceError(f"{path:.200}: cannot read it as a Candid interface: {getattr(error, 'strerror', None) or error}")
 
 
 def find_interface(module: Module, did: str | None, ask: Callable[[], str | None]) -> Interface | None:
