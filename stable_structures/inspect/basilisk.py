@@ -3,17 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from ..encodings.basilisk import BasiliskError, Reader
 from ..encodings.limits import MOST_DEPTH, MOST_ITEMS, TooMuch, count_items, require_moderate
 from ..principal import Principal
+from .budget import LARGE, MOST_ODD_KEYS
 
 __all__ = ["BasiliskError", "decode"]
-
-_LARGE: Final = 2**61 - 1
-_MOST_LARGE_KEYS: Final = 1000
-"""Keys whose hashes their writer can choose; many of them make a dict slow."""
 
 
 def decode(data: bytes) -> Any:
@@ -34,6 +31,6 @@ def decode(data: bytes) -> Any:
 
 
 def _check_keys(keys: list[Any]) -> None:
-    large = sum(isinstance(key, tuple) or (isinstance(key, (int, float)) and abs(key) >= _LARGE) for key in keys)
-    if large > _MOST_LARGE_KEYS:
-        raise TooMuch(f"more than {_MOST_LARGE_KEYS} keys that are neither text nor usual numbers")
+    large = sum(isinstance(key, tuple) or (isinstance(key, (int, float)) and abs(key) >= LARGE) for key in keys)
+    if large > MOST_ODD_KEYS:
+        raise TooMuch(f"more than {MOST_ODD_KEYS} keys that are neither text nor usual numbers")

@@ -22,8 +22,9 @@ MOST_LOOKED_AT: Final = 3_000_000
 """Items of values, for choosing among the guesses in a run: some seconds."""
 
 _SHOWN_DEPTH: Final = 150
-_MOST_ODD_KEYS: Final = 1000
-_LARGE: Final = 2**61 - 1
+MOST_ODD_KEYS: Final = 1000
+"""Keys whose hashes their writer can choose; many of them make a dict slow."""
+LARGE: Final = 2**61 - 1
 """From here on whoever writes integers chooses their hashes."""
 _HEAVY_TAGS: Final = frozenset({5, 25, 28, 29, 35, 36, 256})
 """What few bytes make much of: binary exponents, shared texts and values, regular expressions, mail."""
@@ -212,8 +213,8 @@ class _Scan:
         """Keys whose hashes their writer can choose make a dict slow: text and bytes are not among them, nor are usual numbers."""
         if not self.hashed[-1] or (self.hashed[-1] == 2 and self.left[-1] % 2 == 0):
             return
-        if major in (2, 3) or (major < 2 and number < _LARGE):
+        if major in (2, 3) or (major < 2 and number < LARGE):
             return
         self.odd_keys += 1
-        if self.odd_keys > _MOST_ODD_KEYS:
-            self._refuse(f"more than {_MOST_ODD_KEYS} keys that are neither text nor usual numbers")
+        if self.odd_keys > MOST_ODD_KEYS:
+            self._refuse(f"more than {MOST_ODD_KEYS} keys that are neither text nor usual numbers")

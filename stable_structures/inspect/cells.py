@@ -33,7 +33,7 @@ from .values import MOMENTS, RAW, Reading, from_json, is_octets
 _ENCODED: Final = "encoded:"
 _IS_ENCODED: Final = re.compile(r"encoded:0x(?:[0-9a-fA-F]{2})*")
 _FORMULA: Final = re.compile(r"'*[=+\-@\t\r]")
-_NO_VALUE: Final = (StableError, ValueError, TypeError, ArithmeticError, LookupError, RecursionError)
+NO_VALUE: Final = (StableError, ValueError, TypeError, ArithmeticError, LookupError, RecursionError)
 """What making a value of something else raises."""
 
 Cell: TypeAlias = Callable[[bytes], tuple[Any, bytes | None]]
@@ -78,7 +78,7 @@ def cell_of(reading: Reading, form: Callable[[Any], Any], back: Callable[[Codec[
 def _leads_back(codec: Codec[Any], said: Any, back: Callable[[Codec[Any], Any], Any], data: bytes) -> bool:
     try:
         return codec.encode(back(codec, said)) == data
-    except _NO_VALUE:
+    except NO_VALUE:
         return False
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,14 +13,13 @@ import numpy.typing as npt
 from ..storable import Codec
 from ..storable.octets import StrCodec
 from ..storable.scalars import FloatCodec, IntCodec
-from .formats.layout import Damage
 from .formats.maps import MapReader
+from .formats.rules import Note
 from .formats.sequences import SequenceReader, SlotReader
 from .formats.survey import MapSurvey, batches
 from .source import BLOCK
 
 Ends = npt.NDArray[np.uint64]
-Note = Callable[[Damage], None]
 _SPECIAL: Final = b"\"',\r\n"
 """Letters that make a text stand otherwise in CSV than it is."""
 

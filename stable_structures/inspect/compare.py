@@ -219,7 +219,7 @@ def changed(a: Source, b: Source, progress: Progress = no_progress) -> Iterator[
 
 
 def _places(a: Source, b: Source) -> list[int]:
-    """Iterate over the offsets of the blocks in which either has data."""
+    """Return the offsets of the blocks in which either has data."""
     found: set[int] = set()
     for source in (a, b):
         for low, high in source.extents(0, source.nbytes):

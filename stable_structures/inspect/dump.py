@@ -22,7 +22,7 @@ from .columns import Columns, columns_of
 from .fit import require_fit
 from .formats.layout import Damage
 from .formats.maps import MapReader
-from .formats.sequences import SequenceReader
+from .formats.rules import Note, refuse
 from .image import Part, Types
 from .missing import require_part
 from .report import readings
@@ -30,7 +30,6 @@ from .source import BLOCK, Unreadable
 from .values import RAW, Reading, from_text, unhex
 from .writing import OUTPUTS, NewFile
 
-Note = Callable[[Damage], None]
 _SHOWN: Final = 24
 
 
@@ -79,18 +78,14 @@ def table(  # noqa: PLR0913 - keyword-only choices
     reader = part.open(key_type, value_type)
     columns = None
     if (start, stop, limit) == (None, None, None) and not raw:
-        columns = columns_of(reader, note or _raise, unordered=unordered)
+        columns = columns_of(reader, note or refuse, unordered=unordered)
     if unordered and columns is not None and isinstance(reader, MapReader):
         return Table(("key", "value"), key, value, (row for one in columns for row in one.rows()), columns)
     if isinstance(reader, MapReader):
         rows = _map_rows(reader, encoded(start, key_type, key), encoded(stop, key_type, key), note)
         return Table(("key", "value"), key, value, islice(rows, limit), columns)
     first, last = (None if end is None else _index(end) for end in (start, stop))
-    return Table(("index", "value"), None, value, islice(_sequence_rows(reader, first or 0, last, note), limit), columns)
-
-
-def _raise(damage: Damage) -> None:
-    raise damage
+    return Table(("index", "value"), None, value, islice(reader.elements(first or 0, last, note), limit), columns)
 
 
 def strict(reading: Reading, note: Note | None = None) -> Reading:
@@ -122,10 +117,6 @@ def _map_rows(reader: MapReader, low: bytes | None, high: bytes | None, note: No
             if note is None:
                 raise
             note(damage)
-
-
-def _sequence_rows(reader: SequenceReader, first: int, last: int | None, note: Note | None) -> Iterator[tuple[int, bytes]]:
-    yield from reader.elements(first, last, note)
 
 
 def _index(text: Any) -> int:
@@ -246,11 +237,11 @@ def _said(name: str, reading: Reading) -> Callable[[bytes], dict[str, Any]]:
 
 
 def _write_csv(rows: Table, out: IO[bytes], *, safe: bool, plain: bool) -> int:
-    readings_ = [(name, reading) for name, reading in zip(rows.names, (rows.key, rows.value), strict=True)]
-    shown = [name for name, reading in readings_ if reading is not RAW]
-    exact = [f"{name}_bytes" for name, reading in readings_ if reading is not None and not _is_given(reading)]
+    sides = [(name, reading) for name, reading in zip(rows.names, (rows.key, rows.value), strict=True)]
+    shown = [name for name, reading in sides if reading is not RAW]
+    exact = [f"{name}_bytes" for name, reading in sides if reading is not None and reading.codec is None]
     out.write(",".join(shown + exact).encode() + b"\n")
-    cells = [None if reading is None else csv_cell(reading, safe=safe, plain=plain) for _, reading in readings_]
+    cells = [None if reading is None else csv_cell(reading, safe=safe, plain=plain) for _, reading in sides]
     if rows.columns is not None and not exact and not safe and not plain:
         return sum(_write_csv_columns(rows, one, cells, out) for one in rows.columns)
     return _write_csv_rows(rows.rows, cells, out)
@@ -274,10 +265,6 @@ def _write_csv_rows(rows: Iterator[tuple[Any, bytes]], cells: list[Cell | None],
         out.write(",".join(map(_field, fields)).encode("utf-8", "backslashreplace") + b"\n")
         count += 1
     return count
-
-
-def _is_given(reading: Reading) -> bool:
-    return reading.codec is not None
 
 
 _QUOTED: Final = re.compile('[",\r\n]')

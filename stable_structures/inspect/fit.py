@@ -28,7 +28,7 @@ from .encoding import require
 from .formats.inference import ORDERS, InferredOrder, order_of
 from .formats.layout import Damage
 from .formats.maps import MapReader, sizes_with
-from .formats.nodes import Node, NodeLayout
+from .formats.nodes import Node
 from .formats.sequences import SequenceReader, SlotReader
 from .image import Image, Part, SchemaFiles, Types, open_unchecked
 from .samples import sample_elements
@@ -213,11 +213,11 @@ def _said(sides: Sequence[_Side], reason: str) -> str:
 
 
 def _of_map(free: MapReader, part: Part, key: Codec[Any] | None, value: Codec[Any] | None) -> str | None:
-    nodes = _nodes(free, free.layout)
+    nodes = list(free.sampled())
     if not nodes or len(nodes) < len(free.sample):
         return None
     typed = part.open(key, value)
-    by_type = _nodes(typed, typed.layout) if isinstance(typed, MapReader) else []
+    by_type = list(typed.sampled()) if isinstance(typed, MapReader) else []
     keys, values = _sides(nodes, key, value)
     if len(by_type) < len(nodes):
         reason = _layout_reason(free, key) or keys.reason() or values.reason()
@@ -231,16 +231,6 @@ def _sides(nodes: Sequence[Node], key: Codec[Any] | None, value: Codec[Any] | No
     keys = [data for node in nodes for data in node.keys]
     values = [node.value(i) for node in nodes for i in range(len(node.keys)) if node.values[i][1] <= _LARGEST]
     return _Side("keys", key, keys), _Side("values", value, values)
-
-
-def _nodes(reader: MapReader, layout: NodeLayout) -> list[Node]:
-    found = []
-    for address in reader.sample:
-        try:
-            found.append(reader.space.node(address, layout))
-        except Damage:
-            continue
-    return found
 
 
 def _layout_reason(free: MapReader, key: Codec[Any] | None) -> str | None:
@@ -299,9 +289,7 @@ def _bound_reason(free: SequenceReader, value: Codec[Any] | None) -> str | None:
 
 
 def _has_other_bound(free: object, value: Codec[Any] | None) -> bool:
-    if not isinstance(free, SlotReader) or value is None:
-        return False
-    return (value.bound.max_size, value.bound.is_fixed_size) != (free.max_size, free.fixed)
+    return isinstance(free, SlotReader) and value is not None and not free.has_bound_of(value)
 
 
 def _lies_as_header_says(free: SlotReader, value: Codec[Any]) -> bool:
@@ -315,7 +303,7 @@ def _lies_as_header_says(free: SlotReader, value: Codec[Any]) -> bool:
 
 
 def _heap_reason(free: SequenceReader, value: Codec[Any]) -> str | None:
-    """Return whether it is a heap by one of the usual orders, but not by the type's."""
+    """Return why it is a heap by one of the usual orders, but not by the type's."""
     if not isinstance(free, SlotReader) or free.kind != "heap":
         return None
     head = [data for _, data in islice(free.elements(), 4 * _ENOUGH)]

@@ -9,17 +9,15 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from ..errors import StableError
 from .fit import open_image
 from .formats.layout import Damage
 from .image import Image, SchemaFiles
 from .missing import UNFINISHED
 from .report import Report, inspect
-from .source import NotWhole
+from .source import TROUBLES, NotWhole
 from .steady import CHANGED_TEXT, Look, may_have_changed, steady
 
 SOUND, DAMAGED, UNREADABLE, UNKNOWN, CHANGED = "sound", "damaged", "unreadable", "not recognised", "changed while read"
-_NO_IMAGE: Final = (Damage, StableError, OSError, ValueError, TypeError, MemoryError, RecursionError)
 _FULL: Final = 0.8
 """Of a manager's buckets: from here on it is a warning."""
 
@@ -59,7 +57,7 @@ def survey(names: Iterable[str], files: SchemaFiles | None = None, now: datetime
 def _line(name: str, files: SchemaFiles | None, now: datetime) -> Line:
     try:
         (image, report), is_changing = steady(lambda: _look(name, files))
-    except _NO_IMAGE as error:
+    except TROUBLES as error:
         found = DAMAGED if isinstance(error, (NotWhole, Damage)) else UNREADABLE
         return Line(name, found, warnings=[str(error) or type(error).__name__])
     empty = image.recognition.kind == "empty" and not image.recognition.certain

@@ -27,7 +27,7 @@ from typing import Any, Final, Generic, NoReturn, TypeVar
 
 from ..errors import StableError
 from .allowance import most_processes, share_among
-from .source import MemorySource, Progress, Source
+from .source import MemorySource, Progress, Source, no_progress
 
 LEAST: Final = 32 << 20
 """Bytes of a memory from which on it is worth a process: starting one takes some hundredths of a second."""
@@ -112,7 +112,7 @@ class _Pool(Generic[T]):
             self._start()
             self._collect()
         found = self._found.pop(number)
-        return self._tasks[number].run(_no_progress) if found is None else found[0]
+        return self._tasks[number].run(no_progress) if found is None else found[0]
 
     def stop(self) -> None:
         """End all children."""
@@ -164,10 +164,6 @@ class _Pool(Generic[T]):
         return os.waitstatus_to_exitcode(status)
 
 
-def _no_progress(_what: str, _done: int, _total: int) -> None:
-    """Other processes are still at work."""
-
-
 def _work(task: Task[Any], pipe: int, parent: int, mask: set[Any], others: list[int]) -> NoReturn:
     """Run a task in a child, and end it without anything that the verb does at its own end."""
     status = 1
@@ -195,7 +191,7 @@ def _end_with(parent: int) -> None:
 
 def _result(task: Task[Any]) -> bytes:
     try:
-        return pickle.dumps((task.run(_no_progress),))
+        return pickle.dumps((task.run(no_progress),))
     except BaseException:  # noqa: BLE001 - the verb runs it again, and raises it where it can be reported
         return pickle.dumps(None)
 

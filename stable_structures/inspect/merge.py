@@ -12,8 +12,8 @@ from typing import Final
 
 import numpy as np
 
-from .formats.layout import Damage
 from .formats.maps import MapReader
+from .formats.rules import refuse
 from .formats.survey import batches
 
 Difference = tuple[bytes, bytes | None, bytes | None]
@@ -41,15 +41,11 @@ def differences(a: MapReader, b: MapReader) -> list[Difference]:
     return changed + [(key, None, value) for key, value in new.items()]
 
 
-def _refuse(damage: Damage) -> None:
-    raise damage
-
-
 class _Stream:
     """The entries of a map: a batch at hand, and a place in it."""
 
     def __init__(self, reader: MapReader) -> None:
-        self._batches = batches(reader, _refuse)
+        self._batches = batches(reader, refuse)
         self.at = self.count = 0
 
     def fill(self) -> bool:

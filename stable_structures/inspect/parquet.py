@@ -18,8 +18,7 @@ import numpy as np
 
 from ..encodings.columns import Encoded
 from ..encodings.json_form import json_text
-from ..errors import StableError
-from .cells import Cell, guessed_arrow_cell, guessed_arrow_type, json_cell
+from .cells import NO_VALUE, Cell, guessed_arrow_cell, guessed_arrow_type, json_cell
 from .columns import Columns, Side
 from .source import Unreadable
 from .values import RAW, Reading
@@ -120,7 +119,7 @@ class _Column:
             if self.form.sure:
                 return made
             again = self.form.encode(made)
-        except _NO_VALUE:
+        except NO_VALUE:
             return None
         same = np.array_equal(again.all_ends(), column.all_ends()) and np.array_equal(again.data, column.data)
         return made if same else None
@@ -152,12 +151,9 @@ class _Column:
         try:
             array = self.form.of_values([value])
             leads_back = self.form.encode(array).pieces() == [data]
-        except _NO_VALUE:
+        except NO_VALUE:
             return None, data
         return array[0].as_py(), None if leads_back else data
-
-
-_NO_VALUE: Final = (StableError, ValueError, TypeError, ArithmeticError, LookupError, RecursionError)
 
 
 def write(  # noqa: PLR0913 - what a file is made of

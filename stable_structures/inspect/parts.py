@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from . import parquet
-from .dump import Note, table
+from .dump import table
 from .fit import open_image
 from .formats.layout import Damage
+from .formats.rules import Note
 from .image import Image, Part, SchemaFiles
 from .jobs import Task, allowed, results
 from .missing import require_whole

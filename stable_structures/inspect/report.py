@@ -19,7 +19,7 @@ from .fit import open_image
 from .formats.layout import BUCKETS, CAPACITY, FREE, UNBOUNDED_MARK, Damage, Finding
 from .formats.maps import MapReader, sizes_with
 from .formats.recognise import STRUCTURES
-from .formats.rules import head_of
+from .formats.rules import head_of, ignore
 from .formats.sequences import CellReader, LogReader, SequenceReader, SlotReader
 from .formats.survey import MapStats, first_keys
 from .image import Image, Part, Types, held_still
@@ -241,7 +241,7 @@ def _describe(found: Contents, part: Part, reader: MapReader | SequenceReader, d
     found.live = found.allocated = reader.live()
     samples = sample_elements(reader)
     reading = _describe_values(found, reader.value, samples, part.names)
-    found.first = [reading.read(data) for _, data in islice(reader.elements(0, _FIRST, note=_ignore), _FIRST) if _is_shown(data)]
+    found.first = [reading.read(data) for _, data in islice(reader.elements(0, _FIRST, note=ignore), _FIRST) if _is_shown(data)]
     found.last = [reading.read(data) for data in _last_element(reader) if _is_shown(data)]
     found.whole = reader.readable() <= len(samples) or (isinstance(reader, SlotReader) and reader.fixed)
     problems: list[Damage] = []
@@ -299,10 +299,6 @@ def _shown(reader: MapReader, places: list[tuple[int, int]], key: Reading, value
             continue
         found.append([key.read(node.keys[i]), shown])
     return found
-
-
-def _ignore(_damage: Damage) -> None:
-    """Somebody else tells it."""
 
 
 def _describe_map(found: Contents, part: Part, reader: MapReader, deep: bool | None, progress: Progress) -> None:
@@ -366,11 +362,7 @@ def _walk(reader: MapReader, progress: Progress) -> tuple[MapStats, list[Damage]
 def _sampled(reader: MapReader) -> MapStats:
     stats = MapStats(whole=False)
     stats.nodes_by_depth = [0]
-    for address in reader.sample:
-        try:
-            node = reader.space.node(address, reader.layout)
-        except Damage:
-            continue
+    for node in reader.sampled():
         stats.nodes_by_depth[0] += 1
         stats.entries += len(node.keys)
         for key, (_, size) in zip(node.keys, node.values, strict=True):

@@ -24,7 +24,7 @@ from ..memory.cached import CachedFile, CachedMemory, Pieces
 from ..memory.memory import PAGE_SIZE, Memory, NativeMemory, StableMemory
 from .allowance import share
 from .beside import LOCK
-from .formats.layout import Finding
+from .formats.layout import Damage, Finding
 
 BLOCK: Final = 1 << 20
 """Bytes that are read at once where a whole range is read."""
@@ -33,7 +33,7 @@ _WRITER_LOCK: Final = 1 << 62
 """The byte that a writer of a memory file locks (native/file_private.h)."""
 
 Progress: TypeAlias = Callable[[str, int, int], None]
-"""SchemaFiles what is being done, how much of it is done, and how much there is."""
+"""Is told what is being done, how much of it is done, and how much there is."""
 
 
 def no_progress(_what: str, _done: int, _total: int) -> None:
@@ -50,6 +50,10 @@ class NotWhole(Unreadable):
 
 class PastEnd(StableError, IndexError):
     """An address outside of the memory, found in the memory."""
+
+
+TROUBLES: Final = (Damage, StableError, OSError, ValueError, TypeError, MemoryError, RecursionError)
+"""What looking at an image may raise."""
 
 
 class Source:
@@ -71,6 +75,9 @@ class Source:
         if offset < 0 or length < 0 or offset + length > self.nbytes:
             raise PastEnd(f"bytes {offset} to {offset + length} of a memory of {self.nbytes} bytes")
         return self._read(offset, length)
+
+    fetch = read
+    """As the core asks for bytes."""
 
     def head(self, length: int) -> bytes:
         """Return the first bytes: `length` of them, or as many as there are."""
@@ -122,7 +129,7 @@ class Source:
 
     def memory(self) -> NativeMemory:
         """Return the same bytes as a memory of the core, for surveys. Its size is rounded up to whole pages, with zeros."""
-        return CachedMemory(_Fetched(self), self.nbytes, cache=share().cache)
+        return CachedMemory(self, self.nbytes, cache=share().cache)
 
     def fail(self, status: int) -> NoReturn:
         """Raise the exception for an error of the core on that memory."""
@@ -139,17 +146,6 @@ class Source:
 
     def _read(self, offset: int, length: int) -> bytes:
         raise NotImplementedError
-
-
-class _Fetched:
-    """A source as the core asks it."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-
-    def fetch(self, offset: int, length: int) -> bytes:
-        """Return the bytes."""
-        return self._source.read(offset, length)
 
 
 def any_set(data: bytes) -> bool:

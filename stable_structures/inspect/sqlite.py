@@ -29,8 +29,9 @@ from ..storable import Codec
 from ..storable.octets import PrincipalCodec, StrCodec
 from ..storable.scalars import BoolCodec, FloatCodec, IntCodec
 from .cells import Cell, cell_of, from_arrow, innermost, is_native
-from .dump import Note, Table, table
+from .dump import Table, table
 from .formats.layout import Damage
+from .formats.rules import Note
 from .formats.sqlite import Database, find_database
 from .image import Image, Part, Types
 from .source import Unreadable

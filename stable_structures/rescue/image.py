@@ -16,7 +16,7 @@ from .annotations import resolve
 from .blocks import Blocks
 from .carve import Carver, Found
 from .encodings import BoxType, Type
-from .findings import Broken, Fault, Finding, Findings, NotOwned
+from .findings import MOST, Broken, Fault, Finding, Findings, NotOwned
 from .ownership import Claims, Heap
 from .saved import Saved, find_saved
 
@@ -131,7 +131,7 @@ class IsmImage:
         return self._found.get(key, [])
 
     def chosen(self, key: int) -> Found:
-        """Return the structures that a key of the types stands for, of an image that was not saved. O(n), once.
+        """Return the structure that a key of the types stands for, of an image that was not saved. O(n), once.
 
         Keys of the same type stand for the structures of that type in the order of their addresses. Raises `KeyError` if
         there are not as many.
@@ -286,7 +286,7 @@ class IsmImage:
         gone = Findings() if lost is None else lost
 
         def note(error: Broken) -> None:
-            if len(gone) < 1000:  # noqa: PLR2004 - as documented
+            if len(gone) < MOST:
                 gone.append(Finding(f"key {key}", error.rule, error.address or 0, error.fault))
 
         entries = getattr(contents, "entries", None)

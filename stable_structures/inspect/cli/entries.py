@@ -23,7 +23,7 @@ from ..values import shorten
 from ..writing import OUTPUTS, is_stream, output
 from .given import files_of
 from .guard import DAMAGED, SOUND, complain
-from .opened import MOST_SAID, given_types, opened, summary, whole
+from .opened import given_types, opened, say_passed_over, summary, whole
 from .text import Printer, human, silence
 
 _BINARY = ("cbor", "parquet")
@@ -63,8 +63,7 @@ def dump_entries(arguments: argparse.Namespace) -> int:
                 raise
             silence(sys.stdout)
         code = whole(image, part, keep_going=arguments.keep_going)
-    for damage in gone[:MOST_SAID]:
-        complain(f"passed over: {damage}")
+    say_passed_over(gone)
     return DAMAGED if gone else code
 
 
@@ -86,8 +85,7 @@ def _dump_parts(arguments: argparse.Namespace) -> int:
     note, left_out = (gone.append, skip) if arguments.keep_going else (None, None)
     jobs = arguments.jobs or usual(arrow=True)
     made = write_parts(names, arguments.out.rstrip("/"), files=files_of(arguments), note=note, skipped=left_out, jobs=jobs)
-    for damage in gone[:MOST_SAID]:
-        complain(f"passed over: {damage}")
+    say_passed_over(gone)
     summary(arguments).line(f"{arguments.out}: {len(made)} files, {sum(one['rows'] for one in made):,} rows")
     return DAMAGED if gone or skipped else SOUND
 
@@ -108,8 +106,7 @@ def _dump_database(arguments: argparse.Namespace) -> int:
             return complain("nothing was written; --keep-going goes on without the rest", code)
         types = given_types(arguments, image)
         made = sqlite.write_database(image, arguments.out, types, memory=part.id if part else None, only=only, note=note, raw=arguments.raw)
-    for damage in gone[:MOST_SAID]:
-        complain(f"passed over: {damage}")
+    say_passed_over(gone)
     for name, count in made.items():
         summary(arguments).line(f"{arguments.out}: {name}, {count} rows")
     return DAMAGED if gone else SOUND

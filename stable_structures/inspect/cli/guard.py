@@ -19,9 +19,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from ...errors import StableError
 from ..formats.layout import Damage
-from ..source import NotWhole
+from ..source import TROUBLES, NotWhole
 from ..writing import is_stream
 from .text import silence
 
@@ -50,10 +49,6 @@ def guarded(run: Callable[[argparse.Namespace], int], arguments: argparse.Namesp
     return settled(code)
 
 
-TROUBLES: Final = (Damage, StableError, OSError, ValueError, TypeError, MemoryError, RecursionError)
-"""What a verb may raise."""
-
-
 def trouble(error: BaseException) -> int:
     """Say an error in one line; return its exit code."""
     if isinstance(error, Damage):
@@ -62,7 +57,7 @@ def trouble(error: BaseException) -> int:
 
 
 def _what_is_left(out: str | None, *, fresh: bool) -> str:
-    """Give a file its name when it is complete; if that never happens, nothing is written."""
+    """Say whether the file was written: it gets its name when it is complete, or never."""
     if out is None or is_stream(out):
         return ""
     return f"; {out} was written" if fresh and os.path.lexists(out) else "; nothing was written"
@@ -71,7 +66,7 @@ def _what_is_left(out: str | None, *, fresh: bool) -> str:
 def settled(code: int, *, reported: bool = False) -> int:
     """Return the exit code after what was printed has arrived: that of an error if it cannot. Python itself would end with 120.
 
-    with `reported`, an error line was already printed, and one is enough.
+    With `reported`, an error line was already printed, and one is enough.
     """
     try:
         sys.stdout.flush()
@@ -92,7 +87,7 @@ def complain(text: str, code: int = TROUBLE) -> int:
 
 
 def prepare_streams() -> None:
-    """Return streams that accept every text: what their encoding lacks is written as an escape, and if there is none, nowhere."""
+    """Make the streams accept every text: what their encoding lacks is written as an escape, and if there is none, nowhere."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:

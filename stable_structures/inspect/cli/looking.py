@@ -96,7 +96,7 @@ def _checked(arguments: argparse.Namespace) -> Look[tuple[Image, list[Finding]]]
 
 
 def _findings(arguments: argparse.Namespace, image: Image, bar: ProgressBar) -> list[Finding]:
-    """Return, if the types do not fit, the rules broken whatever the types are; raise `Misfit` if there are none."""
+    """Return the broken rules; if the types do not fit, those broken whatever the types are. Raises `Misfit` if there are none of these."""
     try:
         return check(image, types=given_types(arguments, image), progress=bar, jobs=arguments.jobs or usual())
     except Misfit as error:

@@ -14,13 +14,15 @@ from typing import Any, Final
 from ...encodings.json_form import to_json
 from .. import missing
 from ..fit import open_image, require_all_fit
+from ..formats.layout import Damage
 from ..image import Image, Part, Types, images_in
+from ..source import TROUBLES
 from ..writing import is_standard_output
 from .given import files_of
-from .guard import DAMAGED, SOUND, TROUBLES, complain, trouble
+from .guard import DAMAGED, SOUND, complain, trouble
 from .text import Printer, ProgressBar
 
-MOST_SAID: Final = 20
+_MOST_SAID: Final = 20
 
 
 def each(arguments: argparse.Namespace, one: Callable[[argparse.Namespace, bool], tuple[int, Any]]) -> int:
@@ -80,11 +82,17 @@ def keep_only(image: Image, memory: int | str | None) -> None:
 def whole(image: Image, part: Part | None, *, keep_going: bool) -> int:
     """Return the exit code for what is missing of an image, or of one memory of it; it is said on the error stream."""
     found = missing.of_image(image) if part is None else missing.of_part(image, part)
-    for problem in found[:MOST_SAID]:
+    for problem in found[:_MOST_SAID]:
         complain(f"{image.name}: {missing.problem_text(problem)}")
     if not found and is_nothing(image) and not keep_going:
         return complain(f"{image.name}: {image.recognition.title}; --keep-going takes it as empty")
     return DAMAGED if found and not keep_going else SOUND
+
+
+def say_passed_over(gone: list[Damage]) -> None:
+    """Say what was left out because it is damaged."""
+    for damage in gone[:_MOST_SAID]:
+        complain(f"passed over: {damage}")
 
 
 def is_nothing(image: Image) -> bool:

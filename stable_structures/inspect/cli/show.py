@@ -177,7 +177,7 @@ def _hints(found: Report, printer: Printer, *, details: bool) -> None:
 
 
 def _buckets(found: Report, printer: Printer) -> None:
-    """Return runs of buckets with one owner: 0-3: memory 0, ..."""
+    """Show runs of buckets with one owner: 0-3: memory 0, ..."""
     assert found.bucket_map is not None  # noqa: S101 - asked by the caller
     shown = {one.memory for one in found.memories}
     runs, at = [], 0

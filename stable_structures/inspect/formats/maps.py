@@ -29,12 +29,9 @@ from .layout import (
     u64,
 )
 from .nodes import Node, NodeLayout, Space
-from .rules import Note, head_of
+from .rules import Note, head_of, ignore, refuse
 from .survey import MapStats, MapSurvey, batches, end_of_chunks, entries_of
 
-NODE: Final = 1
-OVERFLOW: Final = 2
-UNUSED: Final = 3
 _SAMPLE: Final = 24
 _SCAN: Final = 4096
 _FEW: Final = 8
@@ -96,12 +93,12 @@ class MapReader:
         """Return whether it has no values: by the header, or by what is in it. A map of units looks the same."""
         if self.derived:
             return self.max_value == 0
-        if self.length == 0 or any(size for node in self._sampled() for _, size in node.values):
+        if self.length == 0 or any(size for node in self.sampled() for _, size in node.values):
             return False
         if self.allocated > _SCAN:
             return bool(self.sample)
         self.source.bring(self.least_bytes())
-        ends = [int(batch[3][-1]) for batch in batches(self, _ignore, keys_only=True)]
+        ends = [int(batch[3][-1]) for batch in batches(self, ignore, keys_only=True)]
         return bool(ends) and not any(ends)
 
     # ---- what is not in the header ----
@@ -117,7 +114,7 @@ class MapReader:
             most = found.key_fixed if found.key_fixed is not None else min(base.key_max, found.key_max)
             base = NodeLayout(found.key_fixed, most, min(base.value_max, found.value_max), certain=False)
         self.layout = layout_of(self.key, self.value, base)
-        self.order = order_of(self.key) if self.key is not None else infer_order(self._sampled())
+        self.order = order_of(self.key) if self.key is not None else infer_order(self.sampled())
 
     def _sample(self) -> list[int]:
         """Return the addresses of some nodes: from the root breadth first; where that meets damage, from the chunks too.
@@ -169,7 +166,8 @@ class MapReader:
                 if limit == 0:
                     return
 
-    def _sampled(self) -> Iterator[Node]:
+    def sampled(self) -> Iterator[Node]:
+        """Iterate over the nodes of the sample that can be read."""
         for address in self.sample:
             try:
                 yield self.space.node(address, self.layout)
@@ -183,7 +181,7 @@ class MapReader:
 
         Unreadable parts are reported to `note` and left out; without `note` they raise `Damage`.
         """
-        for batch in batches(self, note or _raise):
+        for batch in batches(self, note or refuse):
             yield from ((key, value) for _, _, key, value in entries_of(batch))
 
     def _enter(self, address: int, depth: int, note: Note, left: list[int]) -> Node | None:
@@ -203,7 +201,7 @@ class MapReader:
         """Return the value of an encoded key. O(log n). Raises `Damage`."""
         address, depth = self.root, 0
         while address:
-            node = self._enter(address, depth, _raise, [DEPTH])
+            node = self._enter(address, depth, refuse, [DEPTH])
             assert node is not None  # noqa: S101 - asked by the caller
             if key in node.keys:
                 return node.value(node.keys.index(key))
@@ -216,7 +214,7 @@ class MapReader:
     def entries_between(self, low: bytes | None, high: bytes | None, note: Note | None = None) -> Iterator[tuple[Node, int]]:
         """Entries from `low` (with it) to `high` (without it), in order. O(log n + entries)."""
         if self.root:
-            yield from self._between(self.root, 0, (low, high), note or _raise, [self.space.chunks])
+            yield from self._between(self.root, 0, (low, high), note or refuse, [self.space.chunks])
 
     def _between(
         self, address: int, depth: int, ends: tuple[bytes | None, bytes | None], note: Note, left: list[int]
@@ -261,7 +259,7 @@ class MapReader:
         return next(self._from_right(self.root, 0, [4 * DEPTH]), None) if self.root else None
 
     def _from_right(self, address: int, depth: int, left: list[int]) -> Iterator[tuple[int, int]]:
-        node = self._enter(address, depth, _ignore, left)
+        node = self._enter(address, depth, ignore, left)
         if node is None:
             return
         for i in range(len(node.keys), -1, -1):
@@ -274,7 +272,7 @@ class MapReader:
         """Return the levels from the root to the leftmost leaf. O(log n)."""
         address, levels = self.root, 0
         while address and levels < DEPTH:
-            node = self._enter(address, levels, _ignore, [DEPTH])
+            node = self._enter(address, levels, ignore, [DEPTH])
             if node is None:
                 break
             address, levels = (0 if node.leaf else node.children[0]), levels + 1
@@ -289,11 +287,3 @@ class MapReader:
         if survey.left_out:
             note(Damage(f"{survey.left_out:,} more rules are broken than are listed", 0, survey.left_out, 0))
         return stats
-
-
-def _raise(damage: Damage) -> None:
-    raise damage
-
-
-def _ignore(_damage: Damage) -> None:
-    """Somebody else tells it."""

@@ -14,6 +14,8 @@ from .layout import ALLOCATOR_BEGINS, CHUNK_BEGINS, FIRST_CHUNK, NODE_MAGIC, OVE
 Note: TypeAlias = Callable[[Damage], None]
 LIMIT: Final = 10_000
 """Broken rules of one structure that are listed; more are counted."""
+FEW: Final = 0.02
+"""An order that fewer neighbours than this share break is that of a map or heap, and those are damage."""
 
 _core: Final = native.call
 _KINDS: Final[dict[str, int]] = {
@@ -119,6 +121,15 @@ def head_of(source: Source, kind: str) -> tuple[Any, list[Damage]]:
     if head is None:
         raise problems[0]
     return head, problems
+
+
+def refuse(damage: Damage) -> None:
+    """Raise what is told: for whoever cannot go on without what is damaged."""
+    raise damage
+
+
+def ignore(_damage: Damage) -> None:
+    """Pass over what is told: somebody else tells it."""
 
 
 def tell_more(note: Note, count: int, listed: int, what: str) -> None:

@@ -14,9 +14,9 @@ from ...storable import Codec
 from ...storable.order import OrderKind
 from ..encoding import encoding_in_core, require, sizes_of
 from ..source import BLOCK, PastEnd, Progress, Source, no_progress
-from .inference import InferredOrder, order_of
+from .inference import ORDERS, InferredOrder, order_of
 from .layout import CELL_AT, LOG_DATA_AT, LOG_ENDS_AT, SLOT_COUNT_AT, SLOT_SIZE_AT, SLOTS_AT, Damage, u64
-from .rules import LIMIT, Note, damage_of, head_of, tell_more
+from .rules import FEW, LIMIT, Note, damage_of, head_of, ignore, tell_more
 from .survey import SEEN
 
 Sizes: TypeAlias = tuple[int, int] | None
@@ -24,12 +24,8 @@ Sizes: TypeAlias = tuple[int, int] | None
 _core: Final = native.call
 _STEP: Final = 1 << 16
 _ONE_BYTE, _TWO_BYTES = 255, 65_535
-_FEW: Final = 0.02
-_HEAP_ORDERS: Final = (
-    InferredOrder("bytes", lambda a, b: a < b),
-    InferredOrder("reversed bytes", lambda a, b: a > b),
-    InferredOrder("length, then bytes", lambda a, b: (len(a), a) < (len(b), b)),
-)
+_HEAP_ORDERS: Final = (ORDERS[0], ORDERS[2], ORDERS[1])
+"""Bytes, reversed bytes, length and then bytes."""
 
 
 def _read(source: Source, at: int, length: int, rule: str) -> bytes:
@@ -113,7 +109,7 @@ class SequenceReader:
 
     def _decode_each(self, note: Note, progress: Progress) -> None:
         """Check every element against the given type, which the core does not know."""
-        for index, data in self.elements(note=lambda _: None):
+        for index, data in self.elements(note=ignore):
             self._decode(index, data, note)
             if index % 4096 == 0:
                 progress("decoding", index, self.length)
@@ -154,17 +150,15 @@ class SlotReader(SequenceReader):
 
     def as_given(self) -> SlotReader | None:
         """Return the same slots by the bound of the given type; None if the header says the same, or there is none."""
-        bound = None if self.value is None else self.value.bound
-        if bound is None or bound.max_size is None or (bound.max_size, bound.is_fixed_size) == (self.max_size, self.fixed):
+        if self.value is None or self.value.bound.max_size is None or self.has_bound_of(self.value):
             return None
         typed = copy(self)
-        typed._lay_out(bound.max_size, fixed=bound.is_fixed_size)
+        typed._lay_out(self.value.bound.max_size, fixed=self.value.bound.is_fixed_size)
         return typed
 
-    def has_sizes_of_type(self) -> bool:
-        """Return whether the header says the bound of the type."""
-        bound = None if self.value is None else self.value.bound
-        return bound is not None and (bound.max_size, bound.is_fixed_size) == (self.max_size, self.fixed)
+    def has_bound_of(self, codec: Codec[Any]) -> bool:
+        """Return whether the header says the bound of a type."""
+        return (codec.bound.max_size, codec.bound.is_fixed_size) == (self.max_size, self.fixed)
 
     def packed(self, data: bytes) -> bytes:
         """Return the slot of an element: its size, if any, and its bytes, with zeros behind them."""
@@ -195,12 +189,9 @@ class SlotReader(SequenceReader):
         return _read(self.source, at, inside, "a slot lies inside the memory").ljust(size, b"\0")
 
     def _check_type(self) -> None:
-        if self.value is None:
-            return
-        bound = self.value.bound
-        if bound.max_size != self.max_size or bound.is_fixed_size != self.fixed:
+        if self.value is not None and not self.has_bound_of(self.value):
             found = f"largest {self.max_size} bytes{', of one size' if self.fixed else ''}"
-            self.problems.append(Damage("the header says the bound of the element type", SLOT_SIZE_AT, found, repr(bound)))
+            self.problems.append(Damage("the header says the bound of the element type", SLOT_SIZE_AT, found, repr(self.value.bound)))
 
     def readable(self) -> int:
         """As many as there are slots inside the memory, and no more than the length."""
@@ -253,7 +244,7 @@ class SlotReader(SequenceReader):
         if codec is None:
             return self.slot > 0
         is_ordered = self.kind != "heap" or codec.order.kind is not OrderKind.PYTHON
-        return self.slot > 0 and is_ordered and self.has_sizes_of_type() and super().is_for_core()
+        return self.slot > 0 and is_ordered and self.has_bound_of(codec) and super().is_for_core()
 
     def check(self, note: Note, progress: Progress = no_progress) -> Sizes:
         """As SequenceReader; of a heap the order, too."""
@@ -314,7 +305,7 @@ class SlotReader(SequenceReader):
                 return
         assert best is not None  # noqa: S101 - there is an order
         order, broken, count = best
-        if not order.certain and count > max(2, _FEW * self.length):
+        if not order.certain and count > max(2, FEW * self.length):
             return  # an order that is not known: inspect says so
         hint = "" if order.certain else f" (by {order.name}, a guess)"
         rule = f"no element of a heap is less than its parent{hint}"
@@ -327,8 +318,8 @@ class SlotReader(SequenceReader):
 
         Two readings side by side: children, and parents at half the pace.
         """
-        children = self.elements(note=lambda _: None)
-        parents = self.elements(note=lambda _: None)
+        children = self.elements(note=ignore)
+        parents = self.elements(note=ignore)
         found: list[Any] = []
         place, parent = -1, b""
         next(children, None)

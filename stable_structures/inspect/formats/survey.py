@@ -22,7 +22,7 @@ from ..encoding import encoding_in_core, require
 from ..source import Progress, no_progress
 from .inference import ORDERS, InferredOrder
 from .layout import ALLOCATOR_AT, CHUNK_COUNT_AT, FIRST_CHUNK, Damage
-from .rules import LIMIT, Note, damage_of
+from .rules import FEW, LIMIT, Note, damage_of
 
 if TYPE_CHECKING:
     from .maps import MapReader
@@ -31,8 +31,6 @@ _core: Final = native.call
 _STEP: Final = 1 << 14
 _BATCH: Final = 4 << 20
 _CHUNKS_AT_ONCE: Final = 1 << 20
-_FEW: Final = 0.02
-"""An order that fewer neighbours than this share break is the map's order, and those are damage."""
 
 SEEN: Final = {
     "bytes": _core.SS_SEEN_BYTES,
@@ -233,7 +231,7 @@ class MapSurvey:
             return
         if not reader.order.certain:
             found = self._best_order(found)
-            if found.count > max(2, _FEW * max(0, self.stats.entries - 1)):
+            if found.count > max(2, FEW * max(0, self.stats.entries - 1)):
                 found = found.equal_only()
                 reader.order = InferredOrder("unknown", lambda a, b: a != b)
         hint = "" if reader.order.certain else f" (by {reader.order.name}, a guess)"

@@ -14,10 +14,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from ... import _native as native
 from ...encodings.json_form import to_json
 from ...memory.memory import PAGE_SIZE
-from ..formats.layout import FIRST_CHUNK, Damage
-from ..formats.maps import NODE, OVERFLOW, UNUSED, MapReader
+from ..formats.layout import CELL_AT, FIRST_CHUNK, LOG_DATA_AT, LOG_ENDS_AT, SLOTS_AT, Damage
+from ..formats.maps import MapReader
 from ..formats.sequences import LogReader, SequenceReader, SlotReader
 from ..formats.survey import MapStats, MapSurvey
 from ..image import Image, Part, Types
@@ -50,11 +51,12 @@ class What(IntEnum):
     LOST = 11
 
 
+_core: Final = native.call
 _INTERNAL: Final = 2
 _NOTHING: Final = np.zeros(0, np.uint8)
 _MEANINGS: Final = np.zeros(4, np.uint8)
 """Of each mark of a survey."""
-_MEANINGS[[0, NODE, OVERFLOW, UNUSED]] = What.UNUSED, What.LEAF, What.OVERFLOW, What.FREE
+_MEANINGS[[0, _core.SS_REACHED_NODE, _core.SS_REACHED_OVERFLOW, _core.SS_REACHED_FREE]] = What.UNUSED, What.LEAF, What.OVERFLOW, What.FREE
 
 NAMES: Final[dict[What, str]] = {
     What.OUTSIDE: "behind the last bucket",
@@ -141,9 +143,9 @@ class MemoryScene:
     slot: int = 0
     stride: int = 0
     group: int = 1
-    what: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
-    depth: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
-    fill: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    what: npt.NDArray[np.uint8] = field(default_factory=lambda: _NOTHING)
+    depth: npt.NDArray[np.uint8] = field(default_factory=lambda: _NOTHING)
+    fill: npt.NDArray[np.uint8] = field(default_factory=lambda: _NOTHING)
     """Of each node, the share of its page that means something, in 255ths."""
     labels: dict[int, str] = field(default_factory=dict)
     ends: list[int] = field(default_factory=list)
@@ -334,18 +336,18 @@ def _read_part(part: Part, bucket_bytes: int, types: Types, progress: Progress) 
 def _read_row(scene: MemoryScene, reader: SequenceReader) -> None:
     scene.live = reader.live()
     if isinstance(reader, SlotReader):
-        scene.header, scene.slot = 64, reader.slot
+        scene.header, scene.slot = SLOTS_AT, reader.slot
     elif isinstance(reader, LogReader):
-        scene.header, scene.slot = 40, 8
+        scene.header, scene.slot = LOG_ENDS_AT, 8
     else:
-        scene.header = 8
+        scene.header = CELL_AT
 
 
 def _read_log_data(scene: MemoryScene, part: Part) -> None:
     assert part.index is not None  # noqa: S101 - asked by the caller
     reader = part.index.open()
     if isinstance(reader, LogReader):
-        scene.header, scene.live = 32, reader.live_data()
+        scene.header, scene.live = LOG_DATA_AT, reader.live_data()
         if reader.readable() <= _MOST_ENDS:
             scene.ends = [end for _, column in reader.ends() for end in column.tolist()]
 

@@ -38,6 +38,7 @@ from ..formats.layout import (
 )
 from ..formats.maps import MapReader
 from ..formats.nodes import Node, Run, read_entries
+from ..formats.rules import ignore, refuse
 from ..formats.sequences import LogReader
 from ..formats.survey import MapStats, MapSurvey, batches, shown_key
 from ..image import Image, Part, SchemaFiles, Types
@@ -96,7 +97,7 @@ def _cut_off(image: Image) -> list[Salvage]:
 
 
 def _mended(image: Image, types: Types) -> list[Salvage]:
-    """Return the image with its tables mended, and what was wrong with them."""
+    """Mend the tables of the image; return what was wrong with them."""
     if image.recognition.kind != "manager":
         return []
     broken: list[Damage] = []
@@ -197,7 +198,7 @@ class MapSalvage:
         """Write a sound map, whose entries are encoded as the given types are."""
         reader = self.reader
         form = form_of(reader, layout_1=0 < stats.layout_1_nodes == sum(stats.nodes_by_depth))
-        MapBuilder(form, Output(memory)).build(batches(reader, _refuse), reader.length)
+        MapBuilder(form, Output(memory)).build(batches(reader, refuse), reader.length)
         self.result.expected = self.result.kept = reader.length
 
     # ---- the tree ----
@@ -271,7 +272,7 @@ class MapSalvage:
         if not node.leaf:
             at += CHILD * (count + 1)
             node.children = tuple(u64(first, NODE_HEADER + CHILD * i) for i in range(count + 1)) if at <= len(first) else ()
-        read_entries(node, at, count, self.reader.layout, keep=lambda _: None)
+        read_entries(node, at, count, self.reader.layout, keep=ignore)
         return node
 
     def _mark_chain(self, node: Node) -> None:
@@ -315,12 +316,7 @@ class MapSalvage:
     def _order_known(self) -> bool:
         """Return whether a guess counts: the sample has to support it."""
         order = self.reader.order
-        return order.certain or all(order.broken(keys) <= 1 for keys in self._sampled_keys())
-
-    def _sampled_keys(self) -> Iterator[list[bytes]]:
-        for address in self.reader.sample:
-            with suppress(Damage):
-                yield self.space.node(address, self.reader.layout).keys
+        return order.certain or all(order.broken(node.keys) <= 1 for node in self.reader.sampled())
 
     def _merged(self, tree: Iterator[Entry]) -> Iterator[Entry]:
         """Tree and strays in order, each key once: what the tree has comes first."""
@@ -385,7 +381,3 @@ def _exact(codec: Codec[Any] | None, data: bytes) -> bytes:
 
 def _words(problem: Exception) -> str:
     return "it was behind the damage" if isinstance(problem, IndexError) else str(problem)
-
-
-def _refuse(damage: Damage) -> None:
-    raise damage

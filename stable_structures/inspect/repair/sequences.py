@@ -87,7 +87,7 @@ def _each(reader: SequenceReader) -> Iterator[Element]:
 
 
 def _cut(reader: SequenceReader, start: int, width: int, result: Salvage) -> None:
-    """Return the real length: if the header says more than fits, zeros up to the end of the memory are not elements."""
+    """Correct the length: if the header says more than fits, zeros up to the end of the memory are not elements."""
     if not width or reader.length <= reader.readable():
         return
     reader.length = -(-(_last_used(reader.source, start) - start) // width)

@@ -29,6 +29,7 @@ from ..encoding import Encoded
 from ..fit import open_image, require_all_fit
 from ..formats.layout import LOG_DATA_AT, TABLES_SIZE, Damage
 from ..formats.maps import MapReader
+from ..formats.rules import refuse
 from ..formats.sequences import LogReader
 from ..formats.survey import MapStats, MapSurvey, batches
 from ..image import Image, Part, SchemaFiles, Types
@@ -242,12 +243,12 @@ class _Shrinker:
         self._sound(reader.problems)
         if isinstance(reader, MapReader):
             return self._pack(reader, part, memory, progress)
-        reader.check(_refuse)
+        reader.check(refuse)
         copy(part.source, memory, reader.live())
         return ""
 
     def _pack(self, reader: MapReader, part: Part, memory: Memory, progress: Progress) -> str:
-        stats = MapSurvey(reader, _refuse, progress).run()
+        stats = MapSurvey(reader, refuse, progress).run()
         layout_1 = 0 < stats.layout_1_nodes == sum(stats.nodes_by_depth)
         form, filling = form_of(reader, layout_1=layout_1), FULL
         if not layout_1:
@@ -257,7 +258,7 @@ class _Shrinker:
             if not is_worth_it and pages_of(form, chunks) >= part.source.nbytes // PAGE_SIZE:
                 copy(part.source, memory)
                 return "copied as it is, since packing it would not make it smaller"
-        MapBuilder(form, Output(memory), filling).build(batches(reader, _refuse), reader.length)
+        MapBuilder(form, Output(memory), filling).build(batches(reader, refuse), reader.length)
         return "packed"
 
     def _sound(self, problems: list[Damage]) -> None:
@@ -280,16 +281,12 @@ def _ends(reader: MapReader) -> Iterator[npt.NDArray[np.uint64]]:
     with TemporaryFile(prefix="stable-structures-") as file:
         end = np.uint64(0)
         file.write(end.tobytes())
-        for _, keys, _, values, _, _ in batches(reader, _refuse, keys_only=True):
+        for _, keys, _, values, _, _ in batches(reader, refuse, keys_only=True):
             ends = keys + values + end
             file.write(ends.tobytes())
             end = ends[-1] if len(ends) else end
         file.flush()
         yield np.memmap(file, np.uint64, "r")
-
-
-def _refuse(damage: Damage) -> None:
-    raise damage
 
 
 # ---- import ----
@@ -305,7 +302,7 @@ def import_part(  # noqa: PLR0913 - keyword-only choices
     keep_going: bool = False,
     progress: Progress = no_progress,
 ) -> list[Moved]:
-    """Return an image with one virtual memory more, or replaced, from a file; the others are those of `into`. O(size).
+    """Write an image with one virtual memory more, or replaced, from a file; the others are those of `into`. O(size).
 
     Raises `Unreadable`, and `NotWhole`, which is one, where either is damaged or cut off; with `keep_going` what is there
     is taken as it is. Where `into` is a snapshot's folder, so is `out`, unless it ends in .bin.
@@ -363,7 +360,7 @@ def load(  # noqa: PLR0913 - keyword-only choices
     into: str | Path | None = None,
     progress: Progress = no_progress,
 ) -> int:
-    r"""Return an image from a dump (JSON lines, CSV, CBOR sequence, Parquet): a structure of these types, in a manager if `memory` is set.
+    r"""Make an image of a dump (JSON lines, CSV, CBOR sequence, Parquet): a structure of these types, in a manager if `memory` is set.
 
     Returns the number of entries. The bytes are those of inserting the entries one by one, and keys and values are encoded
     as they were where the dump is one of `write`. With `into`, an image or a snapshot's folder, the other memories are its:
