@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Looking into a memory: what it is, what is in it, whether it is sound. Nothing here changes what it looks at.
 
-- source.py, image.py: the bytes, and the memories in them; missing.py, fit.py: what lacks, what does not fit
-- formats/: readers of everything that a memory can hold; basilisk.py, values.py, encoding.py, budget.py: encoded values
-- report.py: `inspect` and `check`; dump.py, cells.py, parquet.py: entries; compare.py: `diff`; writing.py: whole files or none
+- source.py, image.py, opening.py: the bytes, the memories in them, and how a name becomes both; missing.py: what is cut off
+- formats/: readers of everything that a memory can hold
+- report.py, space.py: `inspect` and `check`; compare.py, merge.py: `diff`; steady.py: a file that is being written; fleet.py: many files
+- schema.py, guessed.py: the types that a memory has; fit.py: whether given ones are those of the content
+- values.py: encoded bytes as values, by a type or a guess; budget.py: how much a guess may cost; basilisk.py: one of them
+- encoding.py: whether encoded bytes are what a type writes; samples.py: the bytes that are guessed at
+- dump.py: entries as rows; cells.py: how a row says a value; columns.py: many rows at once; and parquet.py, sqlite.py, parts.py
+- writing.py, beside.py: whole files or none
 - rewrite/: `shrink`, `load`, `import_part`; repair/: `repair`; picture/: `draw`; cli/: the verbs
 - jobs.py, allowance.py: several processes, and the memory that they share
 """

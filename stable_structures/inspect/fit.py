@@ -30,7 +30,8 @@ from .formats.layout import Damage
 from .formats.maps import MapReader, sizes_with
 from .formats.nodes import Node
 from .formats.sequences import SequenceReader, SlotReader
-from .image import Image, Part, SchemaFiles, Types, open_unchecked
+from .image import Image, Part, SchemaFiles, Types
+from .opening import open_unchecked
 from .samples import sample_elements
 from .source import Progress, Unreadable, no_progress
 from .values import guess

@@ -223,3 +223,16 @@ def batches_of(path: Path, place: Path) -> Iterator[Any]:
             yield from file.iter_batches(_BATCH)
     except (pa.ArrowException, OSError) as error:
         raise Unreadable(f"{path}: cannot be read as Parquet: {error}") from None
+
+
+def rows_of(path: Path, batch: Any, first: int) -> list[dict[str, Any]]:
+    """Return a record batch as rows, the first with this number. O(n).
+
+    Raises `Unreadable` for a value that Python lacks, as a date in the year 100,000.
+    """
+    pa, _ = _modules()
+    try:
+        found: list[dict[str, Any]] = batch.to_pylist()
+    except (pa.ArrowException, *NO_VALUE) as error:
+        raise Unreadable(f"{path}, entries {first} to {first + batch.num_rows - 1}: a value cannot be read: {error}") from None
+    return found

@@ -15,7 +15,7 @@ import pytest
 
 from stable_structures import MemoryManager, StableBTreeMap, StableLog, StableMemory, u64
 from stable_structures.inspect.fleet import survey
-from stable_structures.inspect.image import images_in
+from stable_structures.inspect.opening import images_in
 
 from ..support import command
 from ..support.inspect_images import make_dfx, make_icp, make_juno, read

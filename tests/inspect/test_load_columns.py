@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from stable_structures import MemoryManager, StableBTreeMap, StableBTreeSet, StableLog, StableMemory, StableMinHeap, StableVec, codec, u64
-from stable_structures.inspect import Unreadable, open_image, parquet
+from stable_structures.inspect import Unreadable, load, open_image, parquet
 from stable_structures.inspect.dump import table, write
 from stable_structures.inspect.rewrite import loading, rewrite
 from stable_structures.inspect.writing import OUTPUTS
@@ -209,3 +209,14 @@ def test_a_large_row_group_of_parquet_is_read_piece_by_piece(tmp_path):
         most, rows = max(most, pa.total_allocated_bytes() - before - batch.nbytes), rows + batch.num_rows
     assert rows == count
     assert most < size * count // 2
+
+
+@pytest.mark.parametrize("kind", ["date32", "timestamp", "zone", "time"])
+@pytest.mark.parametrize("value", ["u64", "datetime", "cbor", None])
+def test_a_moment_of_parquet_that_python_has_not_is_refused(tmp_path, kind, value):
+    types = {"date32": pa.date32(), "timestamp": pa.timestamp("us"), "zone": pa.timestamp("us", "No/Where"), "time": pa.time64("us")}
+    column = pa.array([2**31 - 1 if kind == "date32" else 2**62], types[kind])
+    pq.write_table(pa.table({"key": pa.array([1], pa.uint64()), "value": column}), tmp_path / "a.parquet")
+    with pytest.raises(Unreadable, match="a\\.parquet, entr"):
+        load(tmp_path / "a.parquet", tmp_path / "out.bin", key=parse_type("u64"), value=None if value is None else parse_type(value))
+    assert not (tmp_path / "out.bin").exists()

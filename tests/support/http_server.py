@@ -109,11 +109,11 @@ class _Handler(BaseHTTPRequestHandler):
         files = self.server.files
         part = data[first : first + length] if isinstance(data, bytes) else data.read(first, length)
         if files.cut_after is not None and length > files.cut_after:
+            files.cuts += 1  # before the other side can know of it
             self.wfile.write(part[: files.cut_after])
             self.wfile.flush()
             self.close_connection = True
             self.connection.shutdown(2)
-            files.cuts += 1
             return
         try:
             self.wfile.write(part)

@@ -15,8 +15,9 @@ from ...encodings.json_form import json_text, to_json
 from .. import parquet, sqlite
 from ..dump import export, get, table, write
 from ..formats.layout import Damage
-from ..image import Part, images_in
+from ..image import Part
 from ..jobs import usual
+from ..opening import images_in
 from ..parts import write_parts
 from ..source import Unreadable
 from ..values import shorten

@@ -9,7 +9,8 @@ from typing import Any
 
 from ...errors import IncompatibleType, StableError
 from ...storable import Codec
-from ..image import SchemaFiles, names_of
+from ..image import SchemaFiles
+from ..opening import names_of
 from ..remote.place import Place, place_of
 from ..schema import NO_SCHEMA, MemoryType, Schema, find_schema, interface_types, read_schema, type_of
 from ..source import Unreadable

@@ -10,8 +10,9 @@ from typing import Any, Final
 from ..fit import Misfit
 from ..formats.layout import Finding
 from ..formats.recognise import STRUCTURES
-from ..image import Image, images_in
+from ..image import Image
 from ..jobs import usual
+from ..opening import images_in
 from ..report import Report, check, inspect, soundness, unchecked
 from ..source import Unreadable
 from ..steady import CHANGED_TEXT, Look, may_have_changed, steady

@@ -15,7 +15,8 @@ from ...encodings.json_form import to_json
 from .. import missing
 from ..fit import open_image, require_all_fit
 from ..formats.layout import Damage
-from ..image import Image, Part, Types, images_in
+from ..image import Image, Part, Types
+from ..opening import images_in
 from ..source import TROUBLES
 from ..writing import is_standard_output
 from .given import files_of

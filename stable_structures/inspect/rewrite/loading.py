@@ -317,7 +317,8 @@ def _read_parquet(path: Path) -> Iterator[Batch]:
     with _opened(path) as file, _seekable(path, file) as place:
         first = 1
         for batch in parquet.batches_of(path, place):
-            yield Batch(partial(_numbered, "entry", first, batch.to_pylist), dict(zip(batch.schema.names, batch.columns, strict=True)))
+            rows = partial(parquet.rows_of, path, batch, first)
+            yield Batch(partial(_numbered, "entry", first, rows), dict(zip(batch.schema.names, batch.columns, strict=True)))
             first += batch.num_rows
 
 
