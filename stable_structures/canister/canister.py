@@ -245,10 +245,11 @@ class Canister:
         code = program.code if source is None else self._read(source, did)
         by = self.controllers[0] if caller is None else principal_of(caller)
         if memory is not None:
-            self._replace(self._stable_memory(memory), lambda: self._install(code, Kind.POST_UPGRADE, arg, by))
+            self._replace(self._stable_memory(memory), lambda: self._exchange_code(code, Kind.POST_UPGRADE, arg, by))
         else:
             keep = keeps_heap(program.code, code, wasm_memory_persistence)
-            self._install(code, Kind.POST_UPGRADE, arg, by, pre_upgrade=not skip_pre_upgrade, keep=keep)
+            self._exchange_code(code, Kind.POST_UPGRADE, arg, by, pre_upgrade=not skip_pre_upgrade, keep=keep)
+        self._run_due_timers()
         return self.last_upgrade
 
     @without_our_frames
@@ -269,10 +270,11 @@ class Canister:
         by = self.controllers[0] if caller is None else principal_of(caller)
         certified, self.certified_data = self.certified_data, b""
         try:
-            self._replace(self._stable_memory(None), lambda: self._install(code, Kind.INIT, arg, by))
+            self._replace(self._stable_memory(None), lambda: self._exchange_code(code, Kind.INIT, arg, by))
         except BaseException:
             self.certified_data = certified
             raise
+        self._run_due_timers()
 
     @without_our_frames
     def uninstall(self, *, caller: Principal | str | None = None) -> None:
@@ -320,7 +322,12 @@ class Canister:
         if program is not None:
             program.close()
 
-    def _install(  # noqa: PLR0913 - each by its name
+    def _install(self, code: Code | WasmCode, kind: Kind, arg: Any, caller: Principal) -> None:
+        """Install, then run what the new code began with delay 0."""
+        self._exchange_code(code, kind, arg, caller)
+        self._run_due_timers()
+
+    def _exchange_code(  # noqa: PLR0913 - each by its name
         self,
         code: Code | WasmCode,
         kind: Kind,
@@ -330,6 +337,7 @@ class Canister:
         pre_upgrade: bool = False,
         keep: bool = False,
     ) -> None:
+        """Run the hooks of an install or upgrade and put the new program in place, all or nothing."""
         self._check_idle()
         execution, old = self._execution, self._program
         kept_by: Any = old
@@ -355,7 +363,6 @@ class Canister:
         self._retire(left_open)
         if old is not None:
             old.close()
-        self._run_due_timers()
 
     def _retire(self, structures: list[weakref.ref[Structure]]) -> None:
         """Close what the old program left open, so that nobody writes through it; but not while a snapshot may restore it."""
@@ -452,7 +459,7 @@ class Canister:
         program = self._ready()
         found = method_or_reject(program, method, query=kind is Kind.QUERY)
         call = calls.Call(self.id, method, (bytes(arg),), raw=True)
-        context.found, context.args = found, program.receive(call, found)
+        context.found, context.args = found, _received(program, call, found)
         if kind is Kind.UPDATE:
             self._inspect(program, context)
         reply = self._answer(found, found.kind if kind is Kind.QUERY or found.kind is Kind.QUERY else kind, context)
@@ -504,13 +511,9 @@ class Canister:
         try:
             program = self._ready()
             found = method_or_reject(program, call.method, query=query)
-            context.found, context.args = found, program.receive(call, found)
+            context.found, context.args = found, _received(program, call, found)
         except Rejected as error:
             respond(calls.rejection_of(error), context.cycles)
-            return
-        except CandidError as error:
-            trap = Rejected(ErrorCode.CALLED_TRAP, f"Canister called `ic0.trap` with message: the arguments cannot be decoded: {error}")
-            respond(calls.rejection_of(trap), context.cycles)
             return
 
         def answered(outcome: Outcome) -> None:
@@ -900,3 +903,12 @@ class Canister:
     def __repr__(self) -> str:
         name = "empty" if self._program is None else self._program.name
         return f"<Canister {self.id} {name}, {self.status}, version {self.version}>"
+
+
+def _received(program: Program, call: calls.Call, found: Method) -> tuple[Any, ...]:
+    """Return the arguments of a call as the program gets them. Raises `Trapped` for a message that it cannot decode."""
+    try:
+        return program.receive(call, found)
+    except CandidError as error:
+        text = f"Canister called `ic0.trap` with message: the arguments cannot be decoded: {error}"
+        raise Trapped(ErrorCode.CALLED_TRAP, text) from None

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from stable_structures import StableMemory, deployment
+from stable_structures import MemoryManager, StableBTreeMap, StableMemory, deployment
 from stable_structures.__main__ import main
-from stable_structures.canister import Canister, Rejected, SourceError, Trapped, Unsupported, folder
+from stable_structures.canister import Canister, Rejected, SourceError, Trapped, Unsupported, folder, management
+from stable_structures.encodings.candid.codec import encode
 from stable_structures.encodings.candid.text import parse_values
+from stable_structures.encodings.candid.types import NAT8, Vec
 from stable_structures.rehearsal import call_text, rehearse
+from stable_structures.storable import Blob
 
 from .test_deployment import ACTOR, shell
 
@@ -166,7 +169,12 @@ def test_a_reply_that_is_not_candid_is_a_failed_call_of_a_rehearsal(data, size, 
     assert "say() -> FAILED" in str(found)
 
 
-def timer(body):
+ASKS = "(call $new {0} {0} {0} (i32.const 12) {0} {0} {0} {0}) (drop (call $perform))".format("(i32.const 0)")
+"""Calls the management canister's http_request."""
+
+
+def timer(body, hook="canister_post_upgrade"):
+    """Return a module that sets a timer in a hook, and what the timer does."""
     return bytes(
         wasmtime.wat2wasm(
             f"""(module
@@ -174,7 +182,7 @@ def timer(body):
             (import "ic0" "call_new" (func $new (param i32 i32 i32 i32 i32 i32 i32 i32)))
             (import "ic0" "call_perform" (func $perform (result i32)))
             (memory 1) (data (i32.const 0) "http_request")
-            (func (export "canister_post_upgrade") (drop (call $set (i64.const 1))))
+            (func (export "{hook}") (drop (call $set (i64.const 1))))
             (func (export "canister_query say"))
             (func (export "canister_global_timer") {body}))"""
         )
@@ -186,8 +194,7 @@ def test_what_begins_after_an_upgrade_is_in_the_verdict(tmp_path):
     trapped = rehearse(place, timer("(unreachable)"))
     assert trapped.ok
     assert trapped.warnings == ["a timer that the new code set trapped right after the upgrade: Canister trapped: unreachable"]
-    zeros = " ".join(["(i32.const 0)"] * 4)
-    asks = rehearse(place, timer(f"(call $new (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 12) {zeros}) (drop (call $perform))"))
+    asks = rehearse(place, timer(ASKS))
     assert asks.ok
     assert len(asks.warnings) == 1
     assert "could not be tried: the management canister's http_request" in asks.warnings[0]
@@ -381,3 +388,96 @@ def test_a_reader_waits_for_the_lock_of_a_folder_that_was_moved_away(tmp_path):
     place.rename(tmp_path / ".c.old-abcdefgh")  # where a writer was killed that cannot exchange folders in one step
     with made.write() as canister:
         assert canister.call("inc") == 1
+
+
+# ---- messages ----
+
+HEADS = {
+    "plain": "from stable_structures.canister import query\n",
+    "kybra": "from kybra import nat, query\n",
+    "basilisk": "from basilisk import nat, query\n",
+}
+MESSAGES = [
+    b"",
+    b"junk",
+    b"DIDL",
+    b"DIDL\0\1\x7d",
+    b"DIDL\xff\xff\xff\xff\x0f",  # 2**32 - 1 types
+    b"DIDL\1\x6d\x7f\1\0\xff\xff\xff\xff\x0f",  # as many items of null, in ten bytes
+]
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+@pytest.mark.parametrize("form", HEADS)
+def test_arguments_that_are_no_message_trap(form, message):
+    pytest.importorskip("icp_candid")
+    kind = "int" if form == "plain" else "nat"
+    asked = Canister.install(HEADS[form] + f"@query\ndef q(a: {kind}) -> {kind}: return a\n")
+    with pytest.raises(Trapped, match="the arguments cannot be decoded"):
+        asked.query_raw("q", message)
+    with pytest.raises(Trapped, match="the arguments cannot be decoded"):
+        asked.call_raw("q", message)
+
+
+def test_a_kybra_map_in_a_memory_that_somebody_else_wrote():
+    pytest.importorskip("icp_candid")
+    memory = StableMemory()
+    written = StableBTreeMap[Blob(50), Blob(50)](MemoryManager(memory).get(1))
+    for number, message in enumerate(MESSAGES):
+        written.insert(encode([bytes([number])], [Vec(NAT8)]), message)
+    written.into_memory()
+    source = (
+        "from kybra import StableBTreeMap, blob, nat, null, query, Vec\n"
+        "odd = StableBTreeMap[blob, Vec[null]](memory_id=1, max_key_size=50, max_value_size=50)\n"
+        "@query\ndef get(number: nat) -> nat: return len(odd.get(bytes([number])))\n"
+    )
+    canister = Canister.install(source, memory=memory)
+    for number in range(len(MESSAGES)):
+        with pytest.raises(Trapped, match="bytes are not a vec null"):
+            canister.query("get", number)
+
+
+@pytest.fixture
+def owner():
+    """A canister that creates and installs others."""
+    pytest.importorskip("icp_candid")
+    return Canister.install(
+        "from kybra import *\n@update\ndef go(name: text, m: blob) -> Async[text]:\n"
+        "    r = yield ic.call_raw(Principal.management_canister(), name, m, 0)\n    return r.Err or ''\n"
+    )
+
+
+def manage(owner, method, given):
+    return owner.call("go", method, encode([given], management.interface().methods[method].args))
+
+
+@pytest.mark.parametrize("module", [b"", b"junk", b"\x1f\x8bjunk", b"\0asm\1\0\0\0\1\5"])
+def test_bytes_that_are_no_module_are_a_rejection_for_the_one_who_installs_them(owner, module):
+    manage(owner, "provisional_create_canister_with_cycles", {"settings": None, "amount": None, "specified_id": None})
+    (child,) = owner.children
+    given = {"mode": {"install": None}, "canister_id": child, "wasm_module": module, "arg": b""}
+    assert "IC0505" in manage(owner, "install_code", given)
+
+
+def test_an_argument_of_any_bytes_and_more_cycles_than_a_balance_holds(owner):
+    amount = {"settings": None, "amount": 2**200, "specified_id": None}
+    assert manage(owner, "provisional_create_canister_with_cycles", amount) == ""
+    (child,) = owner.children
+    given = {"mode": {"install": None}, "canister_id": child, "wasm_module": says("DIDL", 4), "arg": b"not Candid"}
+    assert manage(owner, "install_code", given) == ""
+    assert owner.children[child].call_raw("take") == b""
+    assert owner.children[child].cycles == 2**128 - 1
+
+
+@pytest.mark.parametrize("way", ["reinstall", "upgrade", "upgrade with a memory"])
+def test_what_a_timer_cannot_do_does_not_undo_an_install(way):
+    canister = Canister.install(says("DIDL", 4), did=DID)
+    begin = {
+        "reinstall": lambda: canister.reinstall(timer(ASKS, "canister_init")),
+        "upgrade": lambda: canister.upgrade(timer(ASKS)),
+        "upgrade with a memory": lambda: canister.upgrade(timer(ASKS), memory=bytes(65536)),
+    }
+    with pytest.raises(Unsupported, match="http_request"):
+        begin[way]()
+    assert list(canister.program.methods) == ["say"]
+    assert (canister.version, canister.memory.size()) == (3, int(way == "upgrade with a memory"))  # the timer's message counts too
