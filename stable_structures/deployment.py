@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from .canister import Canister, SourceError
-from .canister.atomic import begin_with
+from .canister.core import begin_with
 from .canister.folder import METADATA, MODULE, State, memory_parts, read_folder, settle, write_folder
 from .canister.source import WASM_ENDINGS, decoded, is_wasm
 from .canister.wasm.service import did_text

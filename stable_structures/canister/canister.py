@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NoReturn, Self, SupportsIndex, TypeVar
 
-from .. import _native as native
 from ..encodings.candid.codec import EMPTY, CandidError
 from ..errors import Unsupported
 from ..memory.memory import PAGE_SIZE, NativeMemory, RestrictedMemory, StableMemory
 from ..memory.stored import alive
 from ..principal import Principal
 from ..structures.structure import Structure
-from . import atomic, calls
+from . import calls, core
 from . import message as messages
 from .actor import PLAIN
 from .errors import ErrorCode, Rejected, Trapped
@@ -54,7 +53,6 @@ START_TIME: Final = 1_620_328_630_000_000_000
 _NANOSECONDS: Final = 1_000_000_000
 _LAST_TIME: Final = 2**64 - 1
 _MOST_ROUNDS: Final = 1000
-_MANAGER_MAGIC: Final = native.magic("SS_MANAGER_MAGIC")
 
 
 class Canister:
@@ -375,14 +373,14 @@ class Canister:
 
     def _structures(self) -> list[weakref.ref[Structure]]:
         """Return the structures that are open on the stable memory. O(structures of the process)."""
-        found = [item for item in alive() if isinstance(item, Structure) and atomic.same_memory(item._native_memory, self.memory)]
+        found = [item for item in alive() if isinstance(item, Structure) and core.same_memory(item._native_memory, self.memory)]
         return [weakref.ref(item) for item in found]
 
     def put_program(self, program: Program | None) -> None:
         """Make a program the running one (for the harness)."""
         self._program = program
         if program is not None:
-            atomic.use_by(self.memory, program.number)
+            core.use_by(self.memory, program.number)
 
     @without_our_frames
     def reimport(self) -> None:
@@ -754,7 +752,7 @@ class Canister:
         self = cls(id=id, controllers=controllers, limits=limits, env=env)
         program = program_of_folder(self, given, did)
         if given.stable is not None:
-            atomic.begin_with(self.memory, str(given.stable), given.stable_pages)
+            core.begin_with(self.memory, str(given.stable), given.stable_pages)
         self.put_program(program)
         self.certified_data, self.version = given.certified_data, given.version
         self.time = max(self.time, given.taken_at)
@@ -830,7 +828,7 @@ class Canister:
         program = self._program
         if program is not None and program.manager is not None:
             return program.manager
-        if not self.memory.size() or self.memory.read(0, len(_MANAGER_MAGIC)) != _MANAGER_MAGIC:
+        if not core.holds_manager(self.memory):
             raise LookupError("the stable memory holds no manager; the program has not created one yet")
         return self.program_manager()
 

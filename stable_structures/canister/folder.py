@@ -32,7 +32,7 @@ from ..encodings.limits import whole_number
 from ..errors import SourceError
 from ..memory.folders import inside, remove_folder, sync_folder
 from ..memory.memory import PAGE_SIZE, NativeMemory
-from .atomic import exchange_paths
+from .core import exchange_paths
 
 METADATA: Final = "metadata.json"
 MODULE, HEAP, STABLE = "wasm_module.bin", "wasm_memory.bin", "stable_memory.bin"

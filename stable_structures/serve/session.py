@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..canister import Canister, ErrorCode, Rejected, SourceError, Trapped
-from ..canister.execution import INSTALLS
 from ..canister.folder import STABLE
-from ..canister.message import Kind
+from ..canister.message import INSTALLS, Kind
 from ..canister.program import Program as PythonProgram
 from ..canister.source import decoded, is_wasm
 from ..canister.wasm.program import WasmProgram, read_code

@@ -459,6 +459,14 @@ class StableBTreeSet(Tree, MutableSet[K]):
             return False
         return True
 
+    def _of_those_it_can_hold(self, use: Callable[[Any], R], values: Iterable[Any]) -> R:
+        """Return the result of `use` on values, without those that the set cannot hold: they are not in it."""
+        given: Any = values if isinstance(values, StableBTreeSet) else _elements(values)
+        try:
+            return use(given)
+        except REFUSED:
+            return use([value for value in _elements(given) if self._can_hold(value)])
+
     def _steady(self, look: Callable[[_Ordered[K]], R]) -> R:
         """Return the result of `look`, whose operations see this set at one moment; if others keep changing it, they see a copy."""
         for _ in range(_TRIES):
@@ -552,11 +560,12 @@ class StableBTreeSet(Tree, MutableSet[K]):
         if other is self:
             self.clear()
         else:
-            self.remove_many(_elements(other))
+            self._of_those_it_can_hold(self.remove_many, other)
         return self
 
     def __iand__(self, other: Iterable[Any]) -> Self:
-        column, count = self._keys_column.take(_elements(self._ordered(other)))
+        values = self._of_those_it_can_hold(self._ordered, other)
+        column, count = self._keys_column.take(_elements(values))
         self._checked(native.call.ss_btree_retain_many(self._handle, column, count), "&=")
         return self
 

@@ -308,19 +308,23 @@ def test_metadata_that_lie_are_an_error_or_a_note(tmp_path, make, data):
 
 @MAKERS
 def test_each_number_of_the_metadata_may_be_anything(tmp_path, make):
-    folder = make(tmp_path / "snapshot", IMAGE)
+    page = IMAGE[:PAGE]  # a manager that is cut off, which is quickly opened
+    folder = make(tmp_path / "snapshot", page)
     told = json.loads((folder / "metadata.json").read_bytes())
     for place in places_in(told):
         for lie in LIES:
-            look_at_lie(folder, with_lie(told, place, lie))
+            look_at_lie(folder, with_lie(told, place, lie), len(page))
 
 
-def look_at_lie(folder, metadata):
+SIZE = len(IMAGE)
+
+
+def look_at_lie(folder, metadata, size=SIZE):
     """Open and inspect a folder: it is an image, as long as it is or empty, or an error of ours."""
     (folder / "metadata.json").write_text(json.dumps(metadata))
     with contextlib.suppress(Unreadable):
         with open_image(folder) as opened:
-            assert opened.source.nbytes in (0, len(IMAGE))
+            assert opened.source.nbytes in (0, size)
         inspect(folder)
 
 

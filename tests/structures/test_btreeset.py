@@ -470,3 +470,21 @@ def test_threads_share_a_set():
         thread.join()
     tree.check()
     assert tree == {n for n in range(1200) if n % 3}
+
+
+@pytest.mark.parametrize("strange", ["a", -1, 2**64, None, 1.5])
+def test_in_place_operators_leave_out_what_cannot_be_in_it(strange):
+    """As `-` and `&`, and as Python's own sets do."""
+    for other in ({1, strange}, [1, strange], iter([strange, 1])):
+        tree = set_of(1, 2)
+        tree -= other
+        assert list(tree) == [2]
+    tree = set_of(1, 2)
+    tree &= {1, strange}
+    assert list(tree) == [1]
+    words = StableBTreeSet[str](StableMemory())
+    words.update(["a"])
+    tree -= words
+    assert list(tree) == [1]
+    tree &= words
+    assert list(tree) == []

@@ -18,6 +18,7 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
 import re
 import resource
 import select
@@ -40,7 +41,8 @@ from typing import IO, Any, NoReturn, Self
 COMMAND = [sys.executable, "-m", "stable_structures"]
 REQUEST = 1 << 20
 IMPORTED_LATE = ("matplotlib.figure", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "pyarrow.parquet", "shtab")
-"""What verbs import when they need it."""
+"""What verbs import of other projects when they need it; of this one, all that is not there for pytest or a cluster."""
+NOT_OF_VERBS = ("stable_structures.__main__", "stable_structures.canister.plugin", "stable_structures.dask")
 PYTEST = "import sys, pytest; sys.path.insert(0, ''); sys.exit(pytest.main(sys.argv[1:]))"
 
 
@@ -316,9 +318,10 @@ def import_pytest() -> None:
 
 
 def import_verbs() -> None:
-    for module in IMPORTED_LATE:
+    ours = (module.name for module in pkgutil.walk_packages(stable_structures.__path__, "stable_structures."))
+    for name in (*IMPORTED_LATE, *(name for name in ours if name not in NOT_OF_VERBS)):
         with contextlib.suppress(ImportError):
-            importlib.import_module(module)
+            importlib.import_module(name)
     parser()
 
 
@@ -326,6 +329,7 @@ if __name__ == "__main__":
     if sys.argv[2] == "pytest":
         import_pytest()
     else:
+        import stable_structures
         from stable_structures.__main__ import main, parser
 
         import_verbs()

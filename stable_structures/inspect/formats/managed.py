@@ -64,7 +64,8 @@ class Manager:
 
     def ids(self) -> list[int]:
         """Memories that have pages or buckets."""
-        return [i for i in range(MEMORIES) if self.sizes[i] or self.owned(i)]
+        owned = self.survey()[0].owned
+        return [i for i, pages in enumerate(self.sizes) if pages or owned[i]]
 
     def buckets(self, memory: int) -> list[int]:
         """Return the buckets of a memory, in its order. O(allocated)."""
