@@ -641,7 +641,8 @@ def infer(value: Any) -> Type:
     if isinstance(value, (dict, tuple)):
         pairs = value.items() if isinstance(value, dict) else ((str(place), item) for place, item in enumerate(value))
         return Record(tuple(sorted(_field(str(name), infer(item)) for name, item in pairs)))
-    raise Unsupported(f"the Candid type of {type(value).__name__} {_shown(value)} is ambiguous: annotate the method, or reply with Candid bytes")
+    what = f"{type(value).__name__} {_shown(value)}"
+    raise Unsupported(f"the Candid type of {what} is ambiguous: annotate the method, or reply with Candid bytes")
 
 
 def _field(name: str, given: Type) -> Field:
