@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The border to the C core: the only module that imports `ffi` and `lib`.
 
-Functions of the core are used by their C names (`native.lib_name(...)` is spelled `native.call.ss_vec_push(...)`); hot
-paths bind them once. Every status passes through `check` or `fail`, the one place that turns it into an exception.
+Other modules call functions of the core by their C names, as in `native.call.ss_vec_push(...)`; hot paths bind them once. Every
+status passes through `check` or `fail`, the one place that turns it into an exception.
 When the last reference to a handle goes, cffi releases it. The core counts references between handles, so the order of
 release does not matter.
 
@@ -201,6 +201,7 @@ def _thread_name(ident: int) -> str:
 
 
 _ERRNOS: Final = 256
+"""Above every errno: a larger number beside OUT_OF_MEMORY is one of pages or bytes."""
 
 
 def _message(status: int, operation: str, hints: Mapping[int, str] = _HINTS) -> str:
@@ -656,7 +657,13 @@ def ss_python_read(self: Any, offset: int, to: Any, length: int) -> int:
     if type(data) is bytes and len(data) == length:  # nearly always
         ffi.memmove(to, data, length)
         return 0
-    problem = f"read({offset}, {length}) of a memory written in Python returned {{}}; it must return {length} bytes, or raise"
+    _copy(data, to, length, f"read({offset}, {length}) of a memory written in Python")
+    return 0
+
+
+def _copy(data: Any, to: Any, length: int, what: str) -> None:
+    """Copy what a user's method returned, if it is `length` bytes."""
+    problem = f"{what} returned {{}}; it must return {length} bytes, or raise"
     try:
         view = memoryview(data)
     except TypeError:
@@ -665,7 +672,6 @@ def ss_python_read(self: Any, offset: int, to: Any, length: int) -> int:
         if view.nbytes != length:
             raise ValueError(problem.format(f"{view.nbytes} bytes"))
         ffi.memmove(to, view if view.c_contiguous else view.tobytes(), length)
-    return 0
 
 
 @ffi.def_extern(onerror=_keep, error=lib.SS_CALLBACK)  # type: ignore[untyped-decorator]
@@ -769,7 +775,7 @@ def manager_sizes(handle: Any) -> Sequence[int]:
     return ffi.unpack(sizes, lib.SS_MANAGER_MEMORIES)
 
 
-# ---- sequences ----
+# ---- entries of maps, elements of sequences ----
 
 
 def new_cursor(tree: Any, from_: int, low: bytes, to: int, high: bytes) -> tuple[Any, Any]:
@@ -907,6 +913,9 @@ def replace_at(handle: Any, position: Any, key: bytes, old: bytes | None, value:
 
 # ---- columns ----
 
+_alive: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+"""For each column the buffers that it points into, which live as long."""
+
 
 def column(data: Any, ends: npt.NDArray[np.uint64] | None, size: int, *, native: bool, bias: int = 0, of: Any = None) -> Any:  # noqa: PLR0913
     """Return items for the core: `data` is a contiguous array or bytes, `ends` where each item ends, or None for items of `size`.
@@ -987,9 +996,6 @@ def log_damage(log: Any, file_bytes: int) -> tuple[str, int, int, int] | None:
     return rule, int(failure.address), int(failure.number), int(failure.limit)
 
 
-_alive: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
-
-
 # ---- memories that are looked at, and surveys of what is in them ----
 
 _U64S, _U8S = "uint64_t[]", "uint8_t[]"
@@ -998,10 +1004,7 @@ _U64S, _U8S = "uint64_t[]", "uint8_t[]"
 @ffi.def_extern(onerror=_keep, error=lib.SS_CALLBACK)  # type: ignore[untyped-decorator]
 def ss_python_fetch(self: Any, offset: int, length: int, to: Any) -> int:
     """Bytes of a source that is written in Python."""
-    data = ffi.from_handle(self).fetch(offset, length)
-    if len(data) != length:
-        raise ValueError(f"fetch({offset}, {length}) gave {len(data)} bytes; it must give {length}, or raise")
-    ffi.memmove(to, data, length)
+    _copy(ffi.from_handle(self).fetch(offset, length), to, length, f"fetch({offset}, {length})")
     return 0
 
 
@@ -1261,6 +1264,5 @@ def measure_pack(form: Mapping[str, int], ends: npt.NDArray[np.uint64] | int) ->
 
 
 NOT_FIXED: Final[int] = lib.SS_NOT_FIXED
-Ends = "npt.NDArray[np.uint64]"
 Batch = tuple[bytes, "npt.NDArray[np.uint64]", bytes, "npt.NDArray[np.uint64]", "npt.NDArray[np.uint64]", "npt.NDArray[np.uint8]"]
 """Keys, their ends, values, their ends, the node of each entry, its number in it."""

@@ -22,7 +22,9 @@ def read_map(  # noqa: PLR0913 - keyword-only choices
     did: str | Path | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Return the structure in a memory as a `dask.dataframe.DataFrame` with the columns `key` and `value`, or `value`. O(upper levels).
+    """Return the structure in a memory as a `dask.dataframe.DataFrame` with the columns `key` and `value`, or `value`.
+
+    Costs as `Image.partitions`, which divides it.
 
     Workers read the image by its name, each its own part, so the name must lead there from all of them: a shared folder, or
     `s3://...`. The other arguments are those of `open_image` and `Image.partitions`. Raises `MissingExtra` without Dask or pyarrow.

@@ -16,7 +16,8 @@ one holds, or does not hold: labels stand in the order of their bytes, and two l
 
 Signatures of certificates (BLS) are out of scope: verify with an agent that the root hash is the one that the subnet has signed.
 
-Nothing here recurses, so that a hostile tree cannot exhaust the stack, and `HashTree.from_cbor` bounds depth, size and nodes.
+Nothing here recurses into a tree, so that a hostile one cannot exhaust the stack, and `HashTree.from_cbor` bounds depth, size and nodes.
+Only `from_mapping` recurses, into the caller's mappings.
 """
 
 from __future__ import annotations
@@ -452,7 +453,6 @@ def _lookup_here(tree: HashTree) -> Lookup:
 
 
 def _show_path(tree: HashTree, path: Iterable[Label], shown: dict[int, bool]) -> None:
-    last: HashTree | None = None
     for label in map(_as_bytes, path):
         status, place, forest = _find(label, tree)
         if status is Status.UNKNOWN:
@@ -461,10 +461,20 @@ def _show_path(tree: HashTree, path: Iterable[Label], shown: dict[int, bool]) ->
             for one in forest[max(place - 1, 0) : place + 1]:
                 shown.setdefault(id(one), one.kind is Kind.LEAF)
             return
-        last = forest[place]
-        shown.setdefault(id(last), False)
-        tree = last.children[0]
+        shown.setdefault(id(forest[place]), False)
+        tree = forest[place].children[0]
+    _require_whole(tree, "witness: a part of what the path leads to")
     shown[id(tree)] = True
+
+
+def _require_whole(tree: HashTree, what: str) -> None:
+    """Raise `HashTreeError` if a part of a tree is pruned. O(n)."""
+    pending = [tree]
+    while pending:
+        tree = pending.pop()
+        if tree.kind is Kind.PRUNED:
+            raise HashTreeError(f"{what} is pruned already")
+        pending += tree.children
 
 
 def _show_range(tree: HashTree, start: bytes | None, stop: bytes | None, shown: dict[int, bool]) -> None:
@@ -480,6 +490,7 @@ def _show_range(tree: HashTree, start: bytes | None, stop: bytes | None, shown: 
             raise HashTreeError("witness_range: a part of the range is pruned already")
         shown.setdefault(id(one), False)
     for one in forest[first:end]:
+        _require_whole(one, "witness_range: a part of the range")
         shown[id(one)] = True
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from .errors import StableError
@@ -22,6 +23,8 @@ _GROUP: Final = 5
 _TEXT_LENGTH: Final = 63
 """Characters of the text of the longest principal: 53 of base32 and 10 dashes."""
 
+
+_LETTERS: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz234567-")
 
 _Bytes: TypeAlias = bytes  # inside Principal, `bytes` is its property
 
@@ -179,6 +182,8 @@ class Principal:
 
 
 _set_raw = vars(Principal)["_raw"].__set__  # bypasses the guard of __setattr__
+raw_of: Final[Callable[[Principal], bytes]] = vars(Principal)["_raw"].__get__
+"""Returns the raw bytes of a principal, and of nothing else that has `bytes`, as a UUID has: raises `TypeError`."""
 
 
 def _as_bytes(raw: object) -> bytes:
@@ -199,7 +204,7 @@ def _decoded(text: str, lower: str) -> bytes:
             f"invalid principal {text[:20]!r}...: {len(lower)} characters, at most {_TEXT_LENGTH}; check what was pasted"
         )
     plain = lower.replace("-", "").upper()
-    strange = sorted(set(plain) - set("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"))
+    strange = sorted(set(text) - _LETTERS)  # of the text itself: the sign of kelvin is a k in lower case
     if strange:
         raise InvalidPrincipal(f"invalid principal {text!r}: it contains {''.join(strange)!r}; use only a-z, 2-7 and dashes")
     try:

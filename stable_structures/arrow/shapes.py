@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import enum
+import math
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ def shape_form(codec: Codec[Any], choices: Choices) -> Form | None:
 
 def _whole(item: Any) -> int:
     """Return a number of Arrow as an integer; refuse a fraction, which `int` cuts off."""
-    if isinstance(item, bool) or int(item) != item:
+    if isinstance(item, bool) or not math.isfinite(item) or int(item) != item:
         raise BoundExceeded(f"expected an integer, got {item}; round it first")
     return int(item)
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+_SHORT: Final = 64
+"""Bytes of a number that is put together byte by byte, which takes the square of their count."""
 U64_BYTES: Final = 10
 """What a number of 64 bits needs at most."""
 
@@ -20,26 +22,37 @@ class TooLong(ValueError):
 
 
 def unsigned(data: Sequence[int], at: int, most: int | None = None) -> tuple[int, int]:
-    r"""Return the unsigned number at an offset, and where it ends. O(its bytes).
+    r"""Return the unsigned number at an offset, and where it ends. O(its bytes); their square if `most` is given.
 
     Raises `IndexError` if it is cut off, and `TooLong` if it has more than `most` bytes.
 
     >>> unsigned(b"\xe5\x8e\x26", 0)
     (624485, 3)
     """
-    result = shift = 0
-    while most is None or shift < 7 * most:
+    result, shift, start = 0, 0, at
+    last = 7 * (_SHORT if most is None else most)
+    while shift < last:
         byte = data[at]
         at += 1
         result |= (byte & 127) << shift
         if byte < 128:
             return result, at
         shift += 7
+    if most is None:
+        return _long(data, start, at)
     raise TooLong(f"a number of more than {most} bytes")
 
 
+def _long(data: Sequence[int], start: int, at: int) -> tuple[int, int]:
+    """Return as `unsigned`, by its binary digits, for a number that goes on at `at`."""
+    while data[at] >= 128:
+        at += 1
+    digits = "".join([f"{byte & 127:07b}" for byte in reversed(data[start : at + 1])])
+    return int(digits, 2), at + 1
+
+
 def signed(data: Sequence[int], at: int, most: int | None = None) -> tuple[int, int]:
-    r"""Return the signed number at an offset, and where it ends. O(its bytes). Raises as `unsigned`.
+    r"""Return the signed number at an offset, and where it ends. Costs and raises as `unsigned`.
 
     >>> signed(b"\xc0\xbb\x78", 0)
     (-123456, 3)
@@ -49,7 +62,7 @@ def signed(data: Sequence[int], at: int, most: int | None = None) -> tuple[int, 
 
 
 def uleb(number: int) -> bytes:
-    """Return an unsigned number of any size as LEB128. O(its bytes).
+    """Return an unsigned number of any size as LEB128. O(its bytes^2), which counts from thousands of them on.
 
     >>> uleb(624485).hex()
     'e58e26'
@@ -65,7 +78,7 @@ def uleb(number: int) -> bytes:
 
 
 def sleb(number: int) -> bytes:
-    """Return a signed number of any size as LEB128. O(its bytes).
+    """Return a signed number of any size as LEB128. O(its bytes^2), as `uleb`.
 
     >>> sleb(-123456).hex()
     'c0bb78'

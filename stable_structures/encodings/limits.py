@@ -35,9 +35,10 @@ _METER: Final[ContextVar[Meter | None]] = ContextVar("meter", default=None)
 @contextmanager
 def metered() -> Iterator[Meter]:
     """Count the items that are looked at in the block: what it costs, the same on every machine."""
-    token = _METER.set(Meter())
+    meter = Meter()
+    token = _METER.set(meter)
     try:
-        yield _METER.get() or Meter()
+        yield meter
     finally:
         _METER.reset(token)
 

@@ -83,13 +83,13 @@ def _settle(image: Image) -> None:
             image.notes.append(f"{image.schema.path}: {entry.label}: the image has no such memory")
             continue
         types = entry.types if entry.key is not None else (None, entry.value)  # a set's only entry may look like one of a map
-        reason = _other_structure(part) or misfit(part, *types)
+        reason = _other_structure(part) or _other_data(image, part) or misfit(part, *types)
         if reason is None:
             continue
         if image.schema.given:
             raise Misfit(f"{image.schema.path}: {entry.label}: {reason}; correct the schema")
         image.notes.append(f"{image.schema.path}: {entry.label} is passed over: {reason}")
-        part.given = replace(part.given, key=None, value=None, structure=None)
+        part.given = replace(part.given, key=None, value=None, structure=None, data=None)
 
 
 def _other_structure(part: Part) -> str | None:
@@ -97,6 +97,15 @@ def _other_structure(part: Part) -> str | None:
     if given is None or not part.is_structure or given == kind or (given == "set" and kind == "map"):
         return None
     return f"it was given as a {given}, and it is a {kind}"
+
+
+def _other_data(image: Image, part: Part) -> str | None:
+    """Return why the memory that is given for the data of a log cannot have them."""
+    memory = part.given.data
+    data = image.parts.get(memory)
+    if memory is None or part.kind != "log index" or (data is not None and data.may_be_log_data):
+        return None
+    return f"its data were given as memory {memory}, and that is {'not there' if data is None else f'a {data.word}'}"
 
 
 def require_fit(part: Part, types: Types, *, lenient: bool = False) -> None:

@@ -76,6 +76,11 @@ class Part:
         return self.kind in STRUCTURES and self.kind != "log data"
 
     @property
+    def may_be_log_data(self) -> bool:
+        """Return whether a schema may say that the data of a log are in it: they are, or their header is damaged."""
+        return self.kind == "log data" or self.kind not in STRUCTURES
+
+    @property
     def word(self) -> str:
         """Return the kind as people say it: a map without values is a set, unless the schema says which of the two it is."""
         if self.kind == "map" and self.given.structure in ("map", "set"):
@@ -279,7 +284,7 @@ def _tell(image: Image, schema: Schema) -> None:
     for part in image.parts.values():
         part.given, part.names = schema.of(part.id), image.names
         data = None if part.given.data is None else image.parts.get(part.given.data)
-        if part.kind == "log index" and data is not None:
+        if part.kind == "log index" and data is not None and data.may_be_log_data:
             for old in (part.data, data.index):
                 if old is not None:
                     old.index = old.data = None

@@ -19,6 +19,7 @@ from .fit import open_image
 from .formats.layout import BUCKETS, CAPACITY, FREE, UNBOUNDED_MARK, Damage, Finding
 from .formats.maps import MapReader, sizes_with
 from .formats.recognise import STRUCTURES
+from .formats.rules import head_of
 from .formats.sequences import CellReader, LogReader, SequenceReader, SlotReader
 from .formats.survey import MapStats, first_keys
 from .image import Image, Part, Types, held_still
@@ -34,6 +35,11 @@ _SMALL_FAR: Final = 4 << 20
 """Bytes of a map on another machine that is walked without being asked: a request or two."""
 _FIRST: Final = 2
 _MOST_NOTES: Final = 3
+_HALVES: Final = {
+    "log index": "the entries of a log, whose data are another memory",
+    "log data": "the entries of a log, whose index is another memory",
+}
+"""What cannot be checked of a memory of a log that is a file of its own."""
 
 
 @dataclass(slots=True)
@@ -459,6 +465,8 @@ def _whose(part: Part) -> str:
 
 def _unchecked(part: Part, *, integrity: bool) -> str:
     found = part.recognition
+    if part.id is None and part.kind in _HALVES:
+        return _HALVES[part.kind]
     if part.kind in (*STRUCTURES, "manager", "empty", "zeros") or "payload" in found.facts:  # a payload was decoded
         return ""
     if part.kind == "sqlite":
@@ -487,14 +495,14 @@ def check_part(part: Part, note: Callable[[Finding], None], types: Types, progre
     def tell(damage: Damage) -> None:
         note(part.finding(damage))
 
-    if part.kind == "log data" and part.index is None and part.id is not None:
-        tell(Damage("the data of a log have an index", 0, "none", "a log index in another memory"))
     if part.kind == "sqlite" and part.id is not None:
         for text in part.recognition.damage:
             tell(Damage(text, 0))
-    if not part.is_structure:
-        return
     try:
+        if part.kind == "log data" and part.index is None:
+            _check_log_data(part, tell)
+        if not part.is_structure:
+            return
         reader = part.open(*part.types(types))
         reader.check(tell, progress)
         if isinstance(reader, LogReader) and reader.data is None and part.id is not None and reader.length:
@@ -503,3 +511,11 @@ def check_part(part: Part, note: Callable[[Finding], None], types: Types, progre
         tell(damage)
     except PastEnd as error:
         tell(Damage("an address lies inside the memory", 0, str(error), part.source.nbytes))
+
+
+def _check_log_data(part: Part, tell: Callable[[Damage], None]) -> None:
+    """Of the data of a log without its index, nobody can tell more than whether they begin as they should."""
+    if part.id is not None:
+        tell(Damage("the data of a log have an index", 0, "none", "a log index in another memory"))
+    for problem in head_of(part.source, "log data")[1]:
+        tell(problem)

@@ -253,6 +253,8 @@ def read(path: Path) -> Iterator[tuple[list[str], list[Any]]]:
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
             names = _firsts(database.execute("SELECT name FROM memories WHERE name IS NOT NULL"))
+            if not all(isinstance(name, str) for name in names):
+                raise Unreadable(f"{path}: not a dump as SQLite: its table of memories has names that are no text")
             if len(names) != 1:
                 raise Unreadable(f"{path}: it has {len(names)} tables of memories, and one is loaded; dump that memory alone (--memory ID)")
             found = database.execute(f"SELECT * FROM {_quoted(names[0])}")  # noqa: S608 - a quoted name

@@ -51,7 +51,7 @@ class VirtualMemory(NativeMemory):
 
 
 def _forked() -> None:
-    """Replace all locks in the child of a fork: a thread that does not exist in the child may have held one."""
+    """Replace the locks of all managers in the child of a fork: a thread that does not exist in the child may have held one."""
     for stored in alive():
         if isinstance(stored, MemoryManager):
             stored._lock = threading.RLock()

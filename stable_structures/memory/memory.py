@@ -59,6 +59,7 @@ Mode: TypeAlias = Literal["r", "r+", "x"]
 Durability: TypeAlias = Literal["none", "normal", "full"]
 
 _MODES: Final = {"r": native.call.SS_FILE_READ, "r+": native.call.SS_FILE_WRITE, "x": native.call.SS_FILE_CREATE}
+_PERMISSIONS: Final = 0o10000
 _DURABILITIES: Final = {
     "none": native.call.SS_DURABLE_NONE,
     "normal": native.call.SS_DURABLE_NORMAL,
@@ -84,6 +85,13 @@ def _milliseconds(seconds: float) -> int:
     if not 0 <= seconds < math.inf:
         raise ValueError(f"patience must be 0 seconds or more, got {seconds}")
     return min(max(1, round(seconds * 1000)), 2**32 - 1)
+
+
+def _permissions(value: int) -> int:
+    number = operator.index(value)
+    if not 0 <= number < _PERMISSIONS:
+        raise ValueError(f"permissions must be 0 to 0o7777, got {number:#o}; for example 0o600")
+    return number
 
 
 def _count(value: int, what: str) -> int:
@@ -357,7 +365,8 @@ class StableMemory(NativeMemory):
 
         O(1), or O(bytes in the log) after a crash. Raises `OSError` (`FileNotFoundError`, `FileExistsError`, ...), `Locked`,
         `CorruptMemory` for a size that is not a multiple of a page, `WalCorrupt`, `OutOfMemory` for a file of more than
-        `max_pages`, `ReadOnly` if a log holds commits but the file is not writable.
+        `max_pages`, `ReadOnly` if a log holds commits but the file is not writable,
+        `ValueError` for a mode, durability, patience or permissions that cannot be.
 
         >>> import tempfile
         >>> directory = tempfile.TemporaryDirectory()
@@ -375,7 +384,7 @@ class StableMemory(NativeMemory):
             "durability": _choice(durability, _DURABILITIES, "durability"),
             "max_pages": _count(max_pages, "max_pages"),
             "patience": _milliseconds(patience),
-            "permissions": _count(permissions, "permissions"),
+            "permissions": _permissions(permissions),
             "exclusive": exclusive,
             "load": load,
             "kept_bytes": max(1, _count(log_limit, "log_limit")),

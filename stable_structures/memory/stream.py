@@ -187,7 +187,8 @@ class Writer(_Stream):
     def write(self, data: Any, /) -> int:
         """Write all bytes of a buffer, growing the memory by the fewest pages if needed; return their number. O(bytes).
 
-        Raises `OutOfMemory` if the memory cannot grow (nothing is written then), `ReadOnly`, `Closed`.
+        Raises `OutOfMemory` if the memory cannot grow (nothing is written then), `ReadOnly`, `Closed`, and `IncompatibleType` for what
+        is not a contiguous buffer, such as text.
 
         >>> from stable_structures import StableMemory, Writer
         >>> memory = StableMemory()

@@ -267,7 +267,7 @@ class LogType(Container):
             if word(content, 0) != before:
                 owner.note("the link back of a sector does not lead to the sector before it", at)
             count = last if at == current else capacity
-            if count > capacity:
+            if count > capacity or count > blocks.end:  # of elements of no size, blocks have room for any number
                 owner.note(f"a sector of capacity {capacity} holds {count} elements", at)
                 return None
             for piece in pieces(content[SECTOR:], size, count):

@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 
 from ..errors import IncompatibleType
 from ..inspect.fit import open_image
+from ..inspect.missing import problem_text
 from ..inspect.source import Source
 from ..memory.memory import Memory
 from .annotations import resolve
@@ -47,8 +48,16 @@ def open_ism(
     """
     if width not in WIDTHS:
         raise IncompatibleType(f"the pointer width is 4 (a canister) or 8 (a 64-bit host), not {width}")
+    contents = {key: _content_type(tp) for key, tp in types.items()}
     opened = open_image(source)
-    return IsmImage(opened.source, {key: _content_type(tp) for key, tp in types.items()}, width, saved, unchecked=unchecked)
+    try:
+        image = IsmImage(opened.source, contents, width, saved, unchecked=unchecked)
+    except BaseException:
+        opened.close()
+        raise
+    for problem in opened.problems:
+        image.lacks(problem_text(problem), problem.address)
+    return image
 
 
 def _content_type(tp: Any) -> Type:
@@ -79,6 +88,10 @@ class IsmImage:
     def close(self) -> None:
         """Close the file."""
         self._source.close()
+
+    def lacks(self, text: str, address: int) -> None:
+        """Take in what is missing of the file itself: the ownership check fails for it, whatever is in the blocks that are left."""
+        self._findings.note(Finding("", text, address))
 
     def _find_saved(self) -> Saved | None:
         try:

@@ -269,8 +269,10 @@ class Migration:
 
     def prepare(self) -> None:
         """Raise `NotOwned` if the ownership check fails and nobody insists, and `IncompatibleType` for what has no counterpart."""
-        for root in self._roots.values():
-            form_of(root.type)
+        forms = {key: form_of(root.type) for key, root in self._roots.items()}
+        needed = sum(form.memories for key, form in forms.items() if self._has(key) or self._roots[key].memory is not None)
+        if needed > _MEMORIES:
+            raise SchemaError(f"these keys take {needed} memories, and a manager has {_MEMORIES}; migrate some of them into another image")
         taken = [root.memory for root in self._roots.values() if root.memory is not None]
         if len(set(taken)) != len(taken):
             raise SchemaError("two keys have the same memory; give each its own")

@@ -24,6 +24,7 @@ from .annotations import BYTES, STRING, enum_of, resolve, tuple_of
 from .encodings import SCALARS, CandidMessage, Custom, Option, Record, Type, array_of
 
 _ARRAY: Final = re.compile(r"\[([^\[\];]*);([^\[\];]*)\]")
+_KEY: Final = re.compile("0|[1-9][0-9]{0,19}")
 _UNIT: Final = re.compile(r"\(\s*\)")
 _CONTAINERS: Final = (
     "SBox",
@@ -91,7 +92,7 @@ def parse_schema(text: str, name: str = "schema") -> Schema:
         data = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise SchemaError(f"{name}: not TOML: {error}") from None
-    if data.get("width") not in (4, 8):
+    if type(data.get("width")) is not int or data["width"] not in (4, 8):
         raise SchemaError(f"{name}: write width = 4 for an image of a canister, width = 8 for one of a 64-bit host; it is not guessed")
     unknown = sorted(data.keys() - {"width", "types", "keys"})
     if unknown:
@@ -112,8 +113,8 @@ def _table(value: Any, name: str, where: str) -> dict[str, Any]:
 
 
 def _number(key: str, name: str) -> int:
-    if not key.isdecimal():
-        raise SchemaError(f"{name}: keys.{key}: a key of store_custom_data is a number")
+    if not _KEY.fullmatch(key):  # 01 would be 1 a second time
+        raise SchemaError(f"{name}: keys.{key[:40]}: a key of store_custom_data is a number")
     return int(key)
 
 
@@ -121,7 +122,7 @@ def _root(root: Any, names: _Names, where: str) -> Root:
     if not isinstance(root, dict) or not isinstance(root.get("type"), str) or root.keys() - {"type", "memory"}:
         raise SchemaError(f'{where}: write type = "...", and memory = NUMBER if the new image is to have it in a memory of your choice')
     memory = root.get("memory")
-    if memory is not None and (not isinstance(memory, int) or not 0 <= memory <= LARGEST_ID):
+    if memory is not None and (type(memory) is not int or not 0 <= memory <= LARGEST_ID):
         raise SchemaError(f"{where}: memory is a number from 0 to {LARGEST_ID}")
     return Root(names.parse(root["type"], where), memory)
 

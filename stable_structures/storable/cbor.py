@@ -75,7 +75,7 @@ class CborCodec(Codec[Any]):
 
     def __init__(self, target: Any = Any) -> None:
         name = "Cbor" if target is Any else f"Cbor[{getattr(target, '__qualname__', None) if isinstance(target, type) else target}]"
-        super().__init__(name, Unbounded, python_order(Unbounded), target)
+        super().__init__(name, Unbounded, python_order(Unbounded), name, target)  # A | B equals B | A, but here the first that fits counts
         self.target = target
         """The type of the values, as far as it is said."""
         self._restore = restorer(target)

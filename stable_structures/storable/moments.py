@@ -43,7 +43,7 @@ def _fixed(size: int) -> Bounded:
 
 
 class DatetimeCodec(Codec[dt.datetime]):
-    """Moments with a time zone, to the microsecond."""
+    """Moments with a time zone, to the microsecond; nothing is rounded."""
 
     def __init__(self) -> None:
         super().__init__("datetime", _fixed(8), leaf(OrderKind.BYTES, _fixed(8)))
@@ -51,6 +51,8 @@ class DatetimeCodec(Codec[dt.datetime]):
     def encode(self, value: Any) -> bytes:
         if not isinstance(value, dt.datetime) or value.utcoffset() is None:
             self._wrong_type(value, "a datetime with a time zone; set its tzinfo, as in datetime.now(UTC)")
+        if getattr(value, "nanosecond", 0):  # of pandas
+            raise BoundExceeded(f"datetime holds microseconds, and {value} has nanoseconds; round it first, as with value.floor('us')")
         number: int = (value - _EPOCH) // _MICROSECOND
         if not _FIRST <= number <= _LAST:
             raise BoundExceeded(f"datetime cannot hold {value}: in UTC it is not in the years 1 to 9999; move it by its offset first")

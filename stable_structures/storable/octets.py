@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import numpy as np
 
 from ..errors import BoundExceeded, IncompatibleType
-from ..principal import MAX_LENGTH, Principal
+from ..principal import MAX_LENGTH, Principal, raw_of
 from .base import Codec, Data, refuse_masked, shown
 from .bound import Bounded, Unbounded
 from .order import OrderKind, leaf
@@ -157,8 +157,8 @@ class PrincipalCodec(Codec[Principal]):
 
     def encode(self, value: Principal) -> bytes:
         try:
-            return value.bytes
-        except AttributeError:
+            return raw_of(value)
+        except TypeError:
             self._refuse(value)
 
     def decode(self, data: Data) -> Principal:

@@ -7,7 +7,7 @@
 |---|---|
 | u8 u16 u32 u64 u128 | big-endian |
 | i8 i16 i32 i64 i128 | big-endian of value + 2**(bits-1), so that bytes keep the order; extension: not in the crate |
-| f32 f64 | big-endian IEEE 754; an integer only if it is said exactly |
+| f32 f64 | big-endian IEEE 754; an integer, Decimal or Fraction only if it is said exactly |
 | bool | 0 or 1 |
 | None | no bytes; its bound is 0 bytes and, as in the crate, not fixed |
 """
@@ -17,6 +17,8 @@ from __future__ import annotations
 import functools
 import operator
 import struct
+from decimal import Decimal
+from numbers import Rational
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, SupportsFloat
 
 import numpy as np
@@ -36,6 +38,8 @@ FLOAT_KEY_PROBLEM = (
 )
 _WIDEST_WHOLE, _DIGITS = 8, 53
 """Bytes of the integers of numpy that an f64 may round, and the bits that it keeps."""
+_EXACT = (int, np.integer, Decimal, Rational) + ((np.longdouble,) if np.longdouble is not np.float64 else ())
+"""Numbers that a float may only hold if it says exactly the same."""
 UNIT_KEY_PROBLEM = "it has only one value, so there is nothing to order; use a StableCell for a single value, or a key such as u64"
 
 
@@ -174,7 +178,8 @@ def rounded(array: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
 class FloatCodec(Codec[float]):
     """Floats of 4 or 8 bytes. Not usable as keys: their order is partial.
 
-    f32 rounds a float to the nearest, as a cast in C does. Neither rounds an integer, whose digits are often a name or an amount.
+    f32 rounds a float to the nearest, as a cast in C does. Neither rounds an integer, whose digits are often a name or an amount,
+    nor a Decimal or Fraction, whose users do not want floats.
     """
 
     key_problem = FLOAT_KEY_PROBLEM
@@ -202,8 +207,8 @@ class FloatCodec(Codec[float]):
             return self._packed(value)
         refuse_masked(value, self.name)  # numpy would turn it into NaN
         data = self._packed(value)
-        if isinstance(value, (int, np.integer)):
-            self._require_exact(int(value), data)
+        if isinstance(value, _EXACT):
+            self._require_exact(int(value) if isinstance(value, np.integer) else value, data)
         return data
 
     def _packed(self, value: Any) -> bytes:
@@ -212,11 +217,12 @@ class FloatCodec(Codec[float]):
         except (struct.error, OverflowError, TypeError):
             self._refuse(value)
 
-    def _require_exact(self, number: int, data: bytes, where: str = "") -> None:
+    def _require_exact(self, number: Any, data: bytes, where: str = "") -> None:
         held = self._unpack_float(data)[0]
-        if held != number:
+        if held != number and number == number:  # noqa: PLR0124 - NaN is not
             hint = "pass float(value) if it may be rounded, or use an integer type"
-            raise BoundExceeded(f"{self.name} cannot hold {number}{where}: it would become {int(held)}; {hint}")
+            became = int(held) if isinstance(number, int) else held
+            raise BoundExceeded(f"{self.name} cannot hold {number}{where}: it would become {became}; {hint}")
 
     def decode(self, data: Data) -> float:
         try:

@@ -70,6 +70,10 @@ class MapValues(_View, ValuesView[V]):
 
     _want = VALUES
 
+    def __contains__(self, value: object) -> bool:
+        """Return whether some key has the value. O(n): without a lookup for each key, as the inherited method makes."""
+        return any(found is value or found == value for found in self)
+
 
 class MapItems(_View, ItemsView[K, V]):
     """The entries of a map, in the order of their keys."""

@@ -58,7 +58,8 @@ class StableBTreeSet(Tree, MutableSet[K]):
     Elements are ordered as their type says; every operation on one element is O(log n). The bytes are those of the crate's
     `BTreeSet`. Operations have the crate's names, so `remove` returns whether the element was present; it is also a
     `MutableSet`. `|`, `&`, `-` and `^` return Python sets; `union`, `intersection`, `difference` and
-    `symmetric_difference` are lazy and in order.
+    `symmetric_difference` are lazy and in order. `|=`, `&=`, `-=`, `^=`, `discard` and the named methods raise for a value that the type
+    cannot hold, unlike those of a Python set; `in` and the other operators accept it: it is not there.
 
     Creating one raises `BadMagic` if the memory holds something else, `MemoryInUse` if another live structure uses it,
     `UnsupportedVersion`, `CorruptMemory`, `OutOfMemory`, and `IncompatibleType` if the existing elements have another type.

@@ -8,6 +8,8 @@ import reprlib
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from ..principal import Principal
+
 FIRST: Final = 10
 """Rows that are shown."""
 _MOST: Final = 80
@@ -21,7 +23,7 @@ _short.maxlevel, _short.maxdict, _short.maxlist, _short.maxtuple, _short.maxlong
 
 def cell_text(value: Any) -> str:
     """Return a value as short text, in which whatever is not printable is escaped. O(what is shown)."""
-    text = str(value) if type(value).__name__ == "Principal" else value if isinstance(value, str) else _short.repr(value)
+    text = str(value) if isinstance(value, Principal) else value if isinstance(value, str) else _short.repr(value)
     text = text[: _MOST + 1]
     text = "".join(letter if letter.isprintable() else "\N{MIDDLE DOT}" for letter in text)
     return text if len(text) <= _MOST else f"{text[: _MOST - 1]}\N{HORIZONTAL ELLIPSIS}"

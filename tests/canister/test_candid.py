@@ -287,3 +287,13 @@ def test_an_interface_that_is_cut_off_says_where():
     for cut in ("service", "service : {", "service : (", "service : { f : (", "type", "type A =", "type A = record {", "type A = opt"):
         with pytest.raises(SourceError, match=r"^Candid, line 1: expected .*, got 'the end'$"):
             parse_interface(cut)
+
+
+@pytest.mark.parametrize("name", ["query", "opt", "record", "naïve", "a b", "٣", "service"])
+def test_names_that_are_no_plain_words_are_quoted_in_values_as_in_types(name):
+    """Or other tools do not read them."""
+    for kind, value in (("record", {name: 5}), ("variant", {name: 5})):
+        (tp,) = parse_types(f'({kind} {{ "{name}" : nat8 }})')
+        shown = show_values([value], [tp])
+        assert f'"{name}" = 5' in shown
+        assert decode(encode(fit_all(parse_values(shown), [tp]), [tp]), [tp]) == [value]

@@ -212,6 +212,17 @@ def test_what_is_pruned_cannot_be_proven_again():
         proof.witness_range("b")
 
 
+def test_a_proof_of_what_is_pruned_below_its_label_is_refused():
+    tree = from_mapping({"a": b"1", "b": {"c": b"2", "d": b"3"}, "e": b"4"})
+    beside = tree.witness_range("b", "e")  # shows that a and e are there, without what they hold
+    partly = tree.witness(["b", "c"])
+    refused = [lambda: beside.witness("a"), lambda: beside.witness_range("a", "b"), lambda: partly.witness("b"), lambda: partly.witness(())]
+    for make in refused:
+        with pytest.raises(HashTreeError, match="pruned already"):
+            make()
+    assert partly.witness(["b", "c"]) == partly
+
+
 @given(st.lists(st.binary(max_size=3), min_size=2, max_size=2, unique=True))
 def test_labels_part_where_their_order_is_decided(pair):
     low, high = sorted(pair)

@@ -11,6 +11,7 @@ import pytest
 
 from stable_structures import PAGE_SIZE, Blob, MemoryManager, StableBTreeMap, StableLog, StableMemory, StableVec, u64
 from stable_structures.inspect import Unreadable, check, inspect, open_image
+from stable_structures.inspect.report import soundness, unchecked
 from stable_structures.rescue.saved import PREFIX
 
 from ..support.inspect_images import fuller, golden, make_dfx, make_gzip, make_icp, make_juno, traces
@@ -251,3 +252,37 @@ def test_a_log_beside_the_file_that_is_none_is_said(tmp_path):
     path.write_bytes(IMAGE)
     (tmp_path / "state.bin-wal").write_bytes(b"x")
     assert "state.bin-wal" in " ".join(inspect(path).notes)
+
+
+@pytest.mark.parametrize(
+    "begins", [b"MOREGION", b"MGR\1", b"MGX\1", b"BTR\1", b"SVC\1", b"GLI\1", b"GLD\1", b"IIC\0", b"IIPS", b"ICSQLITE"]
+)
+def test_a_file_that_ends_inside_its_header_is_looked_at(begins):
+    for length in range(1, 160):
+        for filler in (b"\0", b"\xff"):
+            data = begins[:length].ljust(length, filler)
+            try:
+                check(data)
+                inspect(data, deep=True)
+            except Unreadable:
+                continue
+
+
+@pytest.fixture(scope="module")
+def halves() -> list[bytes]:
+    """The index of a log and its data, each as `export` writes it."""
+    memory = StableMemory()
+    manager = MemoryManager(memory)
+    StableLog[str](manager.get(0), manager.get(1)).extend([f"event {i}" for i in range(20)])
+    return [open_image(memory).part(i).source.read(0, PAGE_SIZE) for i in range(2)]
+
+
+def test_half_of_a_log_is_not_called_sound(halves):
+    for data, word in zip(halves, ("whose data", "whose index"), strict=True):
+        assert check(data) == []
+        assert word in soundness(unchecked(open_image(data)))
+
+
+def test_the_header_of_log_data_without_their_index_is_checked(halves):
+    damaged = halves[1][:3] + b"\x09" + halves[1][4:]
+    assert [one.rule for one in check(damaged)] == ["version of a log data is 1"]

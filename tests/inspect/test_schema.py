@@ -359,3 +359,20 @@ def test_an_id_is_written_in_one_way(tmp_path, number):
     (tmp_path / "memories.toml").write_text(f'[memories.0]\nname = "a"\n[memories.{number}]\nname = "b"\n')
     with pytest.raises(Unreadable, match="expected the id of a memory"):
         read_schema(tmp_path / "memories.toml")
+
+
+@pytest.mark.parametrize("memory", [2, 9])
+def test_data_of_a_log_that_are_in_no_such_memory_are_a_wrong_schema_not_damage(tmp_path, memory):
+    image = StableMemory()
+    manager = MemoryManager(image)
+    StableLog[str](manager.get(0), manager.get(1)).append("one")
+    StableBTreeMap[u64, u64](manager.get(2)).insert(1, 1)
+    path, schema = tmp_path / "x.bin", tmp_path / "memories.toml"
+    path.write_bytes(image.read(0, image.nbytes))
+    schema.write_text(f'[memories.0]\nstructure = "log"\ndata = {memory}\n')
+    with open_image(path) as found:
+        assert check(found) == []
+        assert any(f"memory {memory}" in note and "passed over" in note for note in found.notes)
+        assert found.part(0).data is found.part(1)
+    with pytest.raises(Misfit, match=f"memory {memory}"):
+        open_image(path, files=SchemaFiles(schema))

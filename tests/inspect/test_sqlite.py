@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stable_structures import MemoryManager, Principal, StableBTreeMap, StableBTreeSet, StableLog, StableMemory, StableVec, u64
+from stable_structures import MemoryManager, Principal, StableBTreeMap, StableBTreeSet, StableLog, StableMemory, StableVec, codec, u64
 from stable_structures.inspect import Unreadable, check, inspect, load, open_image, table
 from stable_structures.inspect.formats.sqlite import find_database
 from stable_structures.inspect.sqlite import export_database, integrity, write_database
@@ -298,3 +298,15 @@ def test_ranges_of_zeros_read_as_zeros(database):
     damaged = bytearray(with_superblock(database, [(3, 5)]))
     damaged[164] ^= 1
     assert "checksum of the superblock" in find_database(open_image(bytes(damaged)).source).problems[0]
+
+
+@pytest.mark.parametrize("name", [7, b"\xff"])
+def test_a_database_of_others_with_a_table_of_that_name_is_refused(tmp_path, name):
+    path = tmp_path / "other.sqlite"
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE memories (name)")
+        other.execute("INSERT INTO memories VALUES (?)", (name,))
+        other.commit()
+    with pytest.raises(Unreadable, match="not a dump"):
+        load(path, tmp_path / "out.bin", key=codec(u64), value=codec(u64))
+    assert not (tmp_path / "out.bin").exists()

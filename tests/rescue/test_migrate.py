@@ -27,10 +27,11 @@ from stable_structures import (
     u64,
 )
 from stable_structures.inspect import check, inspect
-from stable_structures.rescue import NotOwned, Root, SchemaError, migrate, open_ism, parse_schema, read_schema
+from stable_structures.rescue import NotOwned, Root, SchemaError, SLog, migrate, open_ism, parse_schema, read_schema
 from stable_structures.rescue.migrate import target
 
 from ..support.ism_crate import Space
+from ..support.ism_damage import moments
 from ..support.ism_traces import GOLDEN, NOTE, Replay, annotation
 
 SCHEMA = """
@@ -244,6 +245,10 @@ def test_structs_and_enums_of_a_schema():
         ("width = 4\n[keys.1]\ntype = 'SVec<u8>()'", "not a type"),
         ("width = 4\n[keys.1]\ntype = '" + "(" * 5000 + "'", "not a type"),
         ("width = 4\nwide = 1", "wide"),
+        ("width = 4.0\n[keys.1]\ntype = 'u8'", "width = 4"),
+        ("width = 4\n[keys.1]\ntype = 'u8'\n[keys.01]\ntype = 'u16'", "keys.01"),
+        ("width = 4\n[keys." + "9" * 5000 + "]\ntype = 'u8'", "number"),
+        ("width = 4\n[keys.1]\ntype = 'u8'\nmemory = true", "254"),
     ],
 )
 def test_a_schema_that_cannot_be_used_says_why(text, said):
@@ -260,3 +265,11 @@ def test_files_and_memories_that_cannot_be(tmp_path):
         migrate(image, StableMemory(), roots)
     with pytest.raises(IncompatibleType, match="cannot be migrated"):
         target(parse_schema('width = 4\n[keys.1]\ntype = "Option<SVec<u8>>"').types[1])
+
+
+def test_more_keys_than_a_manager_has_memories_are_refused_before_anything_is_written():
+    image = open_ism(moments("log_u64")[1][0], dict.fromkeys(range(256), SLog[u64]))
+    memory = StableMemory()
+    with pytest.raises(SchemaError, match="512 memories"):
+        migrate(image, memory)
+    assert memory.size() == 0

@@ -74,7 +74,7 @@ def text_of(data: bytes) -> str:
         ("aaaaa-ab", "it ends in bits that belong to no byte; write 'aaaaa-aa'"),
         ("2vxsx-fa1", "it contains '1'; use only a-z, 2-7 and dashes"),
         ("2vxsx fae", "it contains ' '"),
-        ("2vxsx-faé", "it contains 'É'"),
+        ("2vxsx-faé", "it contains 'é'"),
         ("", "0 bytes, fewer than the checksum of 4"),
         ("aaaa", "2 bytes, fewer than the checksum"),
         ("aaaaa-a", "|do not make whole bytes|fewer"),

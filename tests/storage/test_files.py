@@ -604,3 +604,10 @@ def test_an_error_of_the_system_whose_number_a_signal_handler_covered_is_still_o
     with pytest.raises(OSError, match="checkpoint") as caught:
         native.fail(native.call.SS_SYSTEM, "checkpoint")
     assert caught.value.errno == errno.EIO
+
+
+@pytest.mark.parametrize("permissions", [-1, 0o10000, 2**40])
+def test_permissions_that_cannot_be(permissions, tmp_path):
+    with pytest.raises(ValueError, match="permissions must be 0 to 0o7777"):
+        StableMemory.open(tmp_path / "m", permissions=permissions)
+    assert not list(tmp_path.iterdir())

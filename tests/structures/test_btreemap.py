@@ -666,3 +666,11 @@ def test_skip_takes_any_count():
 def test_the_ends_of_a_range_are_two(inclusive):
     with pytest.raises(TypeError, match="each end"):
         StableBTreeMap[u64, u64](StableMemory()).range(1, 3, inclusive=inclusive)
+
+
+def test_whether_a_value_is_there_takes_no_lookup_for_each_key(monkeypatch):
+    tree = StableBTreeMap[u64, str](StableMemory())
+    tree.update({1: "a", 2: "b"})
+    monkeypatch.setattr(type(tree), "__getitem__", None)
+    assert "b" in tree.values()
+    assert "c" not in tree.values()

@@ -470,3 +470,18 @@ def test_threads_share_a_set():
         thread.join()
     tree.check()
     assert tree == {n for n in range(1200) if n % 3}
+
+
+@pytest.mark.parametrize("strange", ["a", -1, 2**64, None, 1.5])
+def test_operators_that_change_a_set_refuse_what_the_others_take_for_absent(strange):
+    tree = set_of(1, 2)
+    assert tree - {1, strange} == {2}
+    assert tree & {1, strange} == {1}
+    assert tree | {strange} == {1, 2, strange}
+    assert strange not in tree
+    for use in (tree.__isub__, tree.__iand__, tree.__ior__, tree.__ixor__):
+        with pytest.raises((BoundExceeded, IncompatibleType)):
+            use({1, strange})
+    with pytest.raises((BoundExceeded, IncompatibleType)):
+        tree.discard(strange)
+    assert list(tree) == [1, 2]

@@ -216,9 +216,12 @@ def _number(value: Any, name: str, given: Primitive) -> bytes:
             raise OverflowError(f"expected nat, got the negative number {_shown(value)}")
         return uleb(int(value))
     try:
-        return FIXED[name].pack(value)
+        data = FIXED[name].pack(value)
     except (struct.error, OverflowError):
         raise OverflowError(f"expected {name}, got {_shown(value)}, which is out of its range") from None
+    if isinstance(value, int) and FIXED[name].unpack(data)[0] != value:  # only a float may be rounded
+        raise OverflowError(f"expected {name}, got {_shown(value)}, which it does not say exactly; pass float(value) if it may be rounded")
+    return data
 
 
 def _principal(value: Any, given: Type) -> bytes:
@@ -246,7 +249,10 @@ def _put_opt(put: Put, value: Any, given: Opt, depth: int) -> None:
 
 def _put_vec(put: Put, value: Any, given: Vec, depth: int) -> None:
     if isinstance(value, (bytes, bytearray, memoryview)) and resolve(given.item) == NAT8:
-        put(uleb(len(value)) + bytes(value))
+        data = bytes(value)
+        if len(data) != len(value):  # of items that are not bytes
+            raise _wrong(value, given)
+        put(uleb(len(data)) + data)
         return
     if not isinstance(value, (list, tuple)):
         raise _wrong(value, given)
@@ -322,10 +328,18 @@ class _Reader:
         """Return how many items follow; for items without bytes the number is limited, to more than any test needs."""
         count = self.uleb()
         if count > len(self.data) - self.at:
-            self.empty += count
-            if self.empty > _MOST_EMPTY:
-                raise CandidError(f"{count} items are announced, but only {len(self.data) - self.at} bytes follow")
+            self._spend(count, f"{count} items are announced, but only {len(self.data) - self.at} bytes follow")
         return count
+
+    def passed(self, start: int) -> None:
+        """Count a value that began at `start` if it has no bytes: records of such records are many values in a short message."""
+        if self.at == start:
+            self._spend(1, "it has more values without bytes than are read")
+
+    def _spend(self, items: int, problem: str) -> None:
+        self.empty += items
+        if self.empty > _MOST_EMPTY + len(self.data):
+            raise CandidError(problem)
 
 
 NO_NAMES: Final[Mapping[int, str]] = {}
@@ -593,6 +607,7 @@ def _get_record(reader: _Reader, found: Record, wanted: Any, depth: int) -> Any:
             problem, value = error, None
             reader.at = start
             _get(reader, one.type, one.type, depth + 1)
+        reader.passed(start)
         if target is not None:
             values[target.name] = value
     for one in wanted.fields:
@@ -646,7 +661,7 @@ def infer(value: Any) -> Type:
 
 
 def _field(name: str, given: Type) -> Field:
-    return Field(int(name) if name.isdecimal() else hash_name(name), name, given)
+    return Field(int(name) if name.isascii() and name.isdecimal() else hash_name(name), name, given)
 
 
 def encode_untyped(values: Sequence[Any]) -> bytes:

@@ -9,7 +9,24 @@ from typing import Any, Final, NamedTuple
 
 from ...errors import SourceError
 from ...principal import Principal
-from .types import NAT8, Func, Opt, Primitive, Record, Service, Some, Type, Variant, Vec, quoted, resolve, type_text, unquote, unquote_bytes
+from .types import (
+    NAT8,
+    Func,
+    Opt,
+    Primitive,
+    Record,
+    Service,
+    Some,
+    Type,
+    Variant,
+    Vec,
+    name_text,
+    quoted,
+    resolve,
+    type_text,
+    unquote,
+    unquote_bytes,
+)
 
 _TOKENS: Final = re.compile(
     r"""\s+|//[^\n]*|(?P<text>"(?:[^"\\]|\\.)*")|(?P<number>[+-]?(?:0x[0-9a-fA-F_]+|[0-9][0-9_]*(?:\.[0-9_]*)?(?:[eE][+-]?[0-9]+)?|inf|nan))"""
@@ -215,15 +232,13 @@ def fit_all(values: Sequence[Any], types: Sequence[Type]) -> list[Any]:
 
 # ---- values as text ----
 
-_WORD: Final = re.compile(r"[A-Za-z_]\w*\Z")
-
 
 def _blob(data: bytes) -> str:
     return 'blob "' + "".join(chr(one) if 32 <= one < 127 and one not in b'"\\' else f"\\{one:02x}" for one in data) + '"'  # noqa: PLR2004
 
 
 def _label(name: str) -> str:
-    return name if _WORD.match(name) or name.isdecimal() else quoted(name)
+    return name if name.isascii() and name.isdecimal() else name_text(name)
 
 
 def show_value(value: Any, given: Type) -> str:  # noqa: PLR0911 - one for each sort of type

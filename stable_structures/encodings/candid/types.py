@@ -178,7 +178,7 @@ def _is_hash(one: Field) -> bool:
 
 def make_field(name: str, given: Type) -> Field:
     """Return a field by its name; `_5_` and a plain number stand for the hash itself."""
-    if name.isdecimal():
+    if name.isascii() and name.isdecimal():
         return Field(int(name), name, given)
     return Field(hash_name(name), name, given)
 
@@ -209,16 +209,16 @@ class _Token(NamedTuple):
 
 
 def _tokens(source: str) -> Iterator[_Token]:
-    at = 0
+    at, line = 0, 1
     while at < len(source):
         found = _TOKENS.match(source, at)
-        line = source.count("\n", 0, at) + 1
         if found is None:
             raise SourceError(f"Candid, line {line}: invalid Candid {source[at : at + 20]!r}")
         if found.lastgroup:
             yield _Token(found.lastgroup, found[0], line)
+        line += found[0].count("\n")
         at = found.end()
-    yield _Token("end", "", source.count("\n") + 1)
+    yield _Token("end", "", line)
 
 
 def unquote(text: str) -> str:
@@ -486,7 +486,16 @@ def field_label(given: Field) -> str:
     """Return the name of a field in Candid syntax: quoted if it must be; its number if no name is known."""
     if _is_hash(given):
         return str(given.number)
-    return given.name if _WORD.match(given.name) and given.name not in _KEYWORDS else quoted(given.name)
+    return name_text(given.name)
+
+
+def name_text(name: str) -> str:
+    """Return a name in Candid syntax, quoted if it must be. O(length).
+
+    >>> name_text("age"), name_text("query"), name_text("naïve")
+    ('age', '"query"', '"naïve"')
+    """
+    return name if _WORD.match(name) and name not in _KEYWORDS else quoted(name)
 
 
 def function_text(given: Func) -> str:

@@ -26,6 +26,7 @@ from .layout import (
     FIRST_CHUNK,
     MAGICS,
     MANAGER_MAGIC,
+    RESERVED_AT,
     VERSION_AT,
     VERSIONS,
     u16,
@@ -84,6 +85,7 @@ def _tail(source: Source) -> bytes:
 def _manager(source: Source, head: bytes) -> Recognition | None:
     if head[:3] != MANAGER_MAGIC:
         return None
+    head = head.ljust(RESERVED_AT, b"\0")
     found = Recognition("manager", "a memory manager with virtual memories", {"layout version": head[VERSION_AT]})
     allocated, pages = u16(head, ALLOCATED_BUCKETS_AT), u16(head, BUCKET_PAGES_AT)
     found.facts |= {"buckets": allocated, "bucket pages": pages}
@@ -132,7 +134,7 @@ def _regions(source: Source, head: bytes) -> Recognition | None:
     between = head[:4] == bytes(4) and head[4:8] == b"GION" and _tail(source)[-8:-4] == b"MORE"
     if head[:8] != b"MOREGION" and not between:
         return None
-    head = source.head(_BLOCK_TABLE + 11 * _BLOCKS)
+    head = source.head(_BLOCK_TABLE + 11 * _BLOCKS).ljust(_BLOCK_TABLE, b"\0")
     facts: dict[str, Any] = {
         "version": u32(head, 8),
         "pages per block": int.from_bytes(head[12:14], "little"),
@@ -228,7 +230,7 @@ def _stable_save(source: Source, head: bytes) -> Recognition | None:
 
 def _internet_identity(_source: Source, head: bytes) -> Recognition | None:
     if head[:3] == b"IIC":
-        return Recognition("internet-identity", "the storage of Internet Identity", {"version": head[3]})
+        return Recognition("internet-identity", "the storage of Internet Identity", {"version": head[3] if len(head) > 3 else None})
     return Recognition("internet-identity", "the persistent state of Internet Identity") if head[:4] == b"IIPS" else None
 
 
