@@ -182,9 +182,17 @@ class Deployment:
         }
         if did is not None:
             facts["did"] = did
-        elif canister.module_hash is not None and (text := canister.candid) is not None:
+        elif canister.module_hash is not None and (text := _interface_of(canister)) is not None:
             facts["did"] = text
         write_folder(self.folder, state, {FACTS: json.dumps(facts, indent=2)})
+
+
+def _interface_of(canister: Canister) -> str | None:
+    """Return the text of the interface in a module; None if it has none, or an invalid one: the state is saved all the same."""
+    try:
+        return canister.candid
+    except SourceError:
+        return None
 
 
 # ---- what canister.json says ----

@@ -13,7 +13,7 @@ from stable_structures.canister import Canister, Rejected, SourceError, Trapped,
 from stable_structures.encodings.candid.codec import encode
 from stable_structures.encodings.candid.text import parse_values
 from stable_structures.encodings.candid.types import NAT8, Vec
-from stable_structures.rehearsal import call_text, rehearse
+from stable_structures.rehearsal import call_text, rehearse, rehearse_state
 from stable_structures.storable import Blob
 
 from .test_deployment import ACTOR, shell
@@ -481,3 +481,86 @@ def test_what_a_timer_cannot_do_does_not_undo_an_install(way):
         begin[way]()
     assert list(canister.program.methods) == ["say"]
     assert (canister.version, canister.memory.size()) == (3, int(way == "upgrade with a memory"))  # the timer's message counts too
+
+
+@pytest.mark.parametrize("kind", ["i32", "i64"])
+def test_a_global_that_its_type_cannot_hold(kind, tmp_path):
+    module = bytes(wasmtime.wat2wasm(f'(module (memory 1) (global (mut {kind}) ({kind}.const 0)) (func (export "canister_query q")))'))
+    place = snapshot_of(module, tmp_path / "s")
+    facts = json.loads((place / "metadata.json").read_text())
+    bits = int(kind[1:])
+    for number in (1 << bits, -(1 << bits - 1) - 1, 1.5, 10**30):
+        (place / "metadata.json").write_text(json.dumps(facts | {"globals": [{kind: number}]}))
+        with pytest.raises(SourceError, match=r"invalid value .* of a global"):
+            Canister.from_snapshot(place)
+    for number in ((1 << bits) - 1, -(1 << bits - 1), 0):
+        (place / "metadata.json").write_text(json.dumps(facts | {"globals": [{kind: number}]}))
+        Canister.from_snapshot(place).close()
+
+
+@pytest.mark.parametrize("content", ["{}", '{"name": "a project"}', '{"metadata": {}}', "no JSON", "[1]"])
+def test_a_folder_of_another_program_is_not_replaced(content, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "metadata.json").write_text(content)
+    with pytest.raises(SourceError, match="it is there already"):
+        snapshot_of(says("DIDL", 4), tmp_path / "other")
+    assert [(one.name, one.read_text()) for one in (tmp_path / "other").iterdir()] == [("metadata.json", content)]
+
+
+def test_metadata_that_are_a_pipe_are_not_waited_for(tmp_path):
+    (tmp_path / "s").mkdir()
+    os.mkfifo(tmp_path / "s" / "metadata.json")
+    with pytest.raises(SourceError, match="not a regular file"):
+        Canister.from_snapshot(tmp_path / "s")
+
+
+def test_no_text_of_a_canister_looks_like_a_line_of_the_report(tmp_path):
+    text = "no\\0a  check           sound"
+    module = f"""(module (import "ic0" "trap" (func $trap (param i32 i32))) (memory 1) (data (i32.const 0) "{text}")
+      (func (export "canister_post_upgrade") (call $trap (i32.const 0) (i32.const 27))))""".replace("\\\\", "\\")
+    found = rehearse(snapshot_of(says("DIDL", 4), tmp_path / "s"), bytes(wasmtime.wat2wasm(module)))
+    assert "no\n  check" in found.failure
+    assert not [line for line in str(found).splitlines() if line.startswith("  check")]
+    assert "      |   check           sound" in str(found)
+
+
+def test_an_upgrade_that_fails_has_not_the_changes_of_a_message_before(tmp_path):
+    writes = """(module (import "ic0" "stable64_grow" (func $grow (param i64) (result i64)))
+      (import "ic0" "stable64_write" (func $write (param i64 i64 i64))) (memory 1) (data (i32.const 0) "abc")
+      (func $post (export "canister_post_upgrade")
+        (drop (call $grow (i64.const 1))) (call $write (i64.const 0) (i64.const 0) (i64.const 3)))
+      (func (export "canister_query q")))"""
+    place = snapshot_of(says("DIDL", 4), tmp_path / "s")
+    state = Canister.from_snapshot(place)
+    state.upgrade(bytes(wasmtime.wat2wasm(writes)))
+    fails = bytes(wasmtime.wat2wasm('(module (func (export "canister_post_upgrade") unreachable))'))
+    found = rehearse_state(lambda: state, place, fails)
+    assert found.failure
+    assert found.changed_bytes == 0
+
+
+def test_an_interface_that_is_invalid_keeps_no_message_from_being_saved(tmp_path, shell):
+    module = bytes(wasmtime.wat2wasm('(module (memory 1) (func (export "canister_query q")) (func (export "canister_update u")))'))
+    name, text = b"icp:public candid:service", b"service : { q"
+    section = bytes([len(name)]) + name + text
+    (tmp_path / "odd.wasm").write_bytes(module + b"\0" + bytes([len(section)]) + section)
+    shell("deploy", tmp_path / "odd.wasm", tmp_path / "c")
+    shell("stop", tmp_path / "c")
+    assert "stopped" in shell("status", tmp_path / "c")
+
+
+def test_a_timer_without_an_interval_runs_once_a_round():
+    source = """
+from stable_structures.canister import ic, init, query
+ticks = 0
+def tick():
+    global ticks
+    ticks += 1
+@init
+def begin(): ic.set_timer_interval(0, tick)
+@query
+def count(): return ticks
+"""
+    with Canister.install(source) as canister:
+        canister.advance_time(10)
+        assert canister.query("count") == 11  # at once, and ten times
