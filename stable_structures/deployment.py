@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from .canister import Canister, SourceError
-from .canister.atomic import begin_with
+from .canister.core import begin_with
 from .canister.folder import METADATA, MODULE, State, memory_parts, read_folder, settle, write_folder
 from .canister.source import WASM_ENDINGS, decoded, is_wasm
 from .canister.wasm.service import did_text
@@ -182,9 +182,17 @@ class Deployment:
         }
         if did is not None:
             facts["did"] = did
-        elif canister.module_hash is not None and (text := canister.candid) is not None:
+        elif canister.module_hash is not None and (text := _interface_of(canister)) is not None:
             facts["did"] = text
         write_folder(self.folder, state, {FACTS: json.dumps(facts, indent=2)})
+
+
+def _interface_of(canister: Canister) -> str | None:
+    """Return the text of the interface in a module; None if it has none, or an invalid one: the state is saved all the same."""
+    try:
+        return canister.candid
+    except SourceError:
+        return None
 
 
 # ---- what canister.json says ----

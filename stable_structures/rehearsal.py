@@ -36,6 +36,8 @@ _TRAP: Final = "[TRAP]: "
 """How a trap begins in a canister's log, as on the platform."""
 _WARNING_SHARE: Final = 0.8
 _PAGE: Final = 65536
+_GOES_ON: Final = "\n      | "
+"""Between the lines of a text that a canister wrote, so that none of them looks like one of the report."""
 _CALL: Final = re.compile(r"\s*(?P<name>[^\s(]+|\"[^\"]*\")\s*(?P<values>\(.*\))?\s*\Z", re.DOTALL)
 
 
@@ -144,7 +146,7 @@ class Rehearsal:
         }
 
     def __str__(self) -> str:
-        return "\n".join(_lines(self))
+        return "\n".join(line.replace("\n", _GOES_ON) for line in _lines(self))
 
 
 def rehearse(  # noqa: PLR0913 - each by its name
@@ -205,7 +207,7 @@ def rehearse_state(  # noqa: PLR0913 - each by its name
     found = Rehearsal(name, canister=canister)
     pages, heap, variables = canister.memory.size(), canister.heap_size, _signature(_code(canister))
     drops_heap = wasm_memory_persistence == "replace" and _keeps_variables_on_heap(canister)
-    canister.last_instructions = {}
+    canister.last_instructions, canister.last_changes = {}, {}
     program, logged = canister.program, len(canister.logs)
     try:
         canister.upgrade(source, arg, skip_pre_upgrade=skip_pre_upgrade, wasm_memory_persistence=wasm_memory_persistence, did=did)

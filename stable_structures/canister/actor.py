@@ -7,10 +7,10 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, overload
 
-from .. import _native as native
 from ..errors import SourceError
 from ..memory.memory import native_memory
 from ..upgrade import UpgradeHooks
+from . import core
 from . import message as messages
 from .message import Kind
 from .program import MARK, CdkAdapter, Program, mark
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 Guard = Callable[[], Any]
-
-_MAGIC: Final = native.magic("SS_MANAGER_MAGIC")
 
 
 class Actor:
@@ -155,11 +153,9 @@ class PlainAdapter(CdkAdapter):
             save(program.actor, _memory_of(program))
 
     def _load(self, program: Program) -> UpgradeReport | None:
-        memory = messages.current().canister.memory
-        has_manager = memory.size() > 0 and memory.read(0, len(_MAGIC)) == _MAGIC
         if program.actor is None:
             return None
-        if not has_manager:
+        if not core.holds_manager(messages.current().canister.memory):
             return UpgradeReport(new=tuple(variables_of(program.actor)))
         return load(program.actor, _memory_of(program))
 
@@ -181,7 +177,7 @@ def _is_actor_of(item: object, program: Program) -> bool:
 def _memory_of(program: Program) -> NativeMemory:
     canister = messages.current().canister
     memory = canister.memory
-    if memory.size() and memory.read(0, len(_MAGIC)) != _MAGIC:
+    if memory.size() and not core.holds_manager(memory):
         raise SourceError(
             "stable variables need a manager, and the stable memory holds something else: "
             "keep the structures in ic.manager().get(id), not in ic.memory()"

@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NoReturn, Self, SupportsIndex, TypeVar
 
-from .. import _native as native
 from ..encodings.candid.codec import EMPTY, CandidError
 from ..errors import Unsupported
 from ..memory.memory import PAGE_SIZE, NativeMemory, RestrictedMemory, StableMemory
 from ..memory.stored import alive
 from ..principal import Principal
 from ..structures.structure import Structure
-from . import atomic, calls
+from . import calls, core
 from . import message as messages
 from .actor import PLAIN
 from .errors import ErrorCode, Rejected, Trapped
@@ -54,7 +53,6 @@ START_TIME: Final = 1_620_328_630_000_000_000
 _NANOSECONDS: Final = 1_000_000_000
 _LAST_TIME: Final = 2**64 - 1
 _MOST_ROUNDS: Final = 1000
-_MANAGER_MAGIC: Final = native.magic("SS_MANAGER_MAGIC")
 
 
 class Canister:
@@ -245,10 +243,11 @@ class Canister:
         code = program.code if source is None else self._read(source, did)
         by = self.controllers[0] if caller is None else principal_of(caller)
         if memory is not None:
-            self._replace(self._stable_memory(memory), lambda: self._install(code, Kind.POST_UPGRADE, arg, by))
+            self._replace(self._stable_memory(memory), lambda: self._exchange_code(code, Kind.POST_UPGRADE, arg, by))
         else:
             keep = keeps_heap(program.code, code, wasm_memory_persistence)
-            self._install(code, Kind.POST_UPGRADE, arg, by, pre_upgrade=not skip_pre_upgrade, keep=keep)
+            self._exchange_code(code, Kind.POST_UPGRADE, arg, by, pre_upgrade=not skip_pre_upgrade, keep=keep)
+        self._run_due_timers()
         return self.last_upgrade
 
     @without_our_frames
@@ -269,10 +268,11 @@ class Canister:
         by = self.controllers[0] if caller is None else principal_of(caller)
         certified, self.certified_data = self.certified_data, b""
         try:
-            self._replace(self._stable_memory(None), lambda: self._install(code, Kind.INIT, arg, by))
+            self._replace(self._stable_memory(None), lambda: self._exchange_code(code, Kind.INIT, arg, by))
         except BaseException:
             self.certified_data = certified
             raise
+        self._run_due_timers()
 
     @without_our_frames
     def uninstall(self, *, caller: Principal | str | None = None) -> None:
@@ -320,7 +320,12 @@ class Canister:
         if program is not None:
             program.close()
 
-    def _install(  # noqa: PLR0913 - each by its name
+    def _install(self, code: Code | WasmCode, kind: Kind, arg: Any, caller: Principal) -> None:
+        """Install, then run what the new code began with delay 0."""
+        self._exchange_code(code, kind, arg, caller)
+        self._run_due_timers()
+
+    def _exchange_code(  # noqa: PLR0913 - each by its name
         self,
         code: Code | WasmCode,
         kind: Kind,
@@ -330,6 +335,7 @@ class Canister:
         pre_upgrade: bool = False,
         keep: bool = False,
     ) -> None:
+        """Run the hooks of an install or upgrade and put the new program in place, all or nothing."""
         self._check_idle()
         execution, old = self._execution, self._program
         kept_by: Any = old
@@ -355,7 +361,6 @@ class Canister:
         self._retire(left_open)
         if old is not None:
             old.close()
-        self._run_due_timers()
 
     def _retire(self, structures: list[weakref.ref[Structure]]) -> None:
         """Close what the old program left open, so that nobody writes through it; but not while a snapshot may restore it."""
@@ -368,14 +373,14 @@ class Canister:
 
     def _structures(self) -> list[weakref.ref[Structure]]:
         """Return the structures that are open on the stable memory. O(structures of the process)."""
-        found = [item for item in alive() if isinstance(item, Structure) and atomic.same_memory(item._native_memory, self.memory)]
+        found = [item for item in alive() if isinstance(item, Structure) and core.same_memory(item._native_memory, self.memory)]
         return [weakref.ref(item) for item in found]
 
     def put_program(self, program: Program | None) -> None:
         """Make a program the running one (for the harness)."""
         self._program = program
         if program is not None:
-            atomic.use_by(self.memory, program.number)
+            core.use_by(self.memory, program.number)
 
     @without_our_frames
     def reimport(self) -> None:
@@ -452,7 +457,7 @@ class Canister:
         program = self._ready()
         found = method_or_reject(program, method, query=kind is Kind.QUERY)
         call = calls.Call(self.id, method, (bytes(arg),), raw=True)
-        context.found, context.args = found, program.receive(call, found)
+        context.found, context.args = found, _received(program, call, found)
         if kind is Kind.UPDATE:
             self._inspect(program, context)
         reply = self._answer(found, found.kind if kind is Kind.QUERY or found.kind is Kind.QUERY else kind, context)
@@ -504,13 +509,9 @@ class Canister:
         try:
             program = self._ready()
             found = method_or_reject(program, call.method, query=query)
-            context.found, context.args = found, program.receive(call, found)
+            context.found, context.args = found, _received(program, call, found)
         except Rejected as error:
             respond(calls.rejection_of(error), context.cycles)
-            return
-        except CandidError as error:
-            trap = Rejected(ErrorCode.CALLED_TRAP, f"Canister called `ic0.trap` with message: the arguments cannot be decoded: {error}")
-            respond(calls.rejection_of(trap), context.cycles)
             return
 
         def answered(outcome: Outcome) -> None:
@@ -751,7 +752,7 @@ class Canister:
         self = cls(id=id, controllers=controllers, limits=limits, env=env)
         program = program_of_folder(self, given, did)
         if given.stable is not None:
-            atomic.begin_with(self.memory, str(given.stable), given.stable_pages)
+            core.begin_with(self.memory, str(given.stable), given.stable_pages)
         self.put_program(program)
         self.certified_data, self.version = given.certified_data, given.version
         self.time = max(self.time, given.taken_at)
@@ -827,7 +828,7 @@ class Canister:
         program = self._program
         if program is not None and program.manager is not None:
             return program.manager
-        if not self.memory.size() or self.memory.read(0, len(_MANAGER_MAGIC)) != _MANAGER_MAGIC:
+        if not core.holds_manager(self.memory):
             raise LookupError("the stable memory holds no manager; the program has not created one yet")
         return self.program_manager()
 
@@ -900,3 +901,12 @@ class Canister:
     def __repr__(self) -> str:
         name = "empty" if self._program is None else self._program.name
         return f"<Canister {self.id} {name}, {self.status}, version {self.version}>"
+
+
+def _received(program: Program, call: calls.Call, found: Method) -> tuple[Any, ...]:
+    """Return the arguments of a call as the program gets them. Raises `Trapped` for a message that it cannot decode."""
+    try:
+        return program.receive(call, found)
+    except CandidError as error:
+        text = f"Canister called `ic0.trap` with message: the arguments cannot be decoded: {error}"
+        raise Trapped(ErrorCode.CALLED_TRAP, text) from None

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import SourceError, Unsupported
 from ..memory.transaction import Transaction, was_committed
-from . import atomic
+from . import core
 from . import message as messages
 from .errors import ErrorCode, Rejected, Trap, Trapped
 from .installed import Callback, Method, Pending, Program
-from .message import CallContext, Kind, Message, Outcome, Reply
+from .message import INSTALLS, CallContext, Kind, Message, Outcome, Reply
 from .modules import one_at_a_time
 from .queue import current_queue, with_queue
 from .routing import deliver
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from .canister import Canister
 
 _GIB: Final = 2**30
-INSTALLS: Final = (Kind.INIT, Kind.PRE_UPGRADE, Kind.POST_UPGRADE, Kind.START)
 
 
 @dataclass(frozen=True)
@@ -170,7 +169,7 @@ class Execution:
 
     def _forget_leases(self) -> None:
         if self.canister.heap != "keep":
-            atomic.forget_leases(self.canister.memory)
+            core.forget_leases(self.canister.memory)
 
     def _trapped(self, trap: Trap) -> Trapped:
         """Return the trap as the test sees it, and log it."""
@@ -180,7 +179,7 @@ class Execution:
     def _check_limits(self, kind: Kind) -> None:
         canister, limits = self.canister, self.canister.limits
         limit = limits.dirty(kind)
-        canister.last_changed = canister.last_changes[kind] = atomic.changed_bytes(canister.memory)
+        canister.last_changed = canister.last_changes[kind] = core.changed_bytes(canister.memory)
         if canister.last_changed > limit:
             raise Trap(
                 ErrorCode.MEMORY_ACCESS_LIMIT,

@@ -22,6 +22,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from ..encodings.limits import whole_number
 from ..errors import SourceError
 from ..memory.folders import inside, remove_folder, sync_folder
 from ..memory.memory import PAGE_SIZE, NativeMemory
-from .atomic import exchange_paths
+from .core import exchange_paths
 
 METADATA: Final = "metadata.json"
 MODULE, HEAP, STABLE = "wasm_module.bin", "wasm_memory.bin", "stable_memory.bin"
@@ -43,6 +44,8 @@ _LARGEST_MODULE: Final = 128 << 20
 """More than the 100 MiB of a module that the platform installs, packed or not."""
 _STEP: Final = 1 << 20
 _KINDS: Final = ("i32", "i64", "f32", "f64", "v128")
+_RANGES: Final = {"i32": range(-(1 << 31), 1 << 32), "i64": range(-(1 << 63), 1 << 64), "v128": range(1 << 128)}
+"""What a global of integers holds, with or without a sign."""
 _OF_SNAPSHOTS: Final = {METADATA, MODULE, HEAP, STABLE, _PROGRESS, *(name for _, name in _JUNO.values())}
 
 
@@ -104,18 +107,21 @@ _SIZES: Final = {MODULE: "wasm_module_size", HEAP: "wasm_memory_size", STABLE: "
 def _metadata(folder: Path) -> dict[str, Any]:
     path = folder / METADATA
     try:
-        if path.stat().st_size > _LARGEST_METADATA:
-            raise SourceError(f"{path}: {path.stat().st_size} bytes are too many for metadata; is this a snapshot folder?")
-        found = json.loads(path.read_bytes())
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # a pipe would have to be waited for
+            raise SourceError(f"{path}: this is not a regular file; pass the folder that dfx, icp or juno downloaded")
+        if found.st_size > _LARGEST_METADATA:
+            raise SourceError(f"{path}: {found.st_size} bytes are too many for metadata; is this a snapshot folder?")
+        given = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise SourceError(f"{folder}: not a snapshot: {METADATA} not found; pass the folder that dfx, icp or juno downloaded") from None
     except OSError as error:
         raise SourceError(f"{path}: cannot read it: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise SourceError(f"{path}: invalid JSON: {error}; download the snapshot again") from None
-    if not isinstance(found, dict):
+    if not isinstance(given, dict):
         raise SourceError(f"{path}: the JSON is not a snapshot's metadata; download it again")
-    return found
+    return given
 
 
 def _names(given: dict[str, Any]) -> dict[str, str]:
@@ -197,8 +203,10 @@ def _global(value: Any, folder: Path) -> tuple[int, int | float]:
         kind, number = kind.lower(), _plain(number)
         if kind == "v128" and isinstance(number, list):
             number = sum(digit << 32 * place for place, digit in enumerate(number))
-        if kind in _KINDS and isinstance(number, (int, float)) and not (kind == "v128" and int(number) >> 128):
-            return _KINDS.index(kind), float(number) if kind.startswith("f") else int(number)
+        if kind in _RANGES and isinstance(number, int) and number in _RANGES[kind]:
+            return _KINDS.index(kind), number
+        if kind.startswith("f") and kind in _KINDS and isinstance(number, (int, float)):
+            return _KINDS.index(kind), float(number)
     raise SourceError(f"{folder / METADATA}: invalid value {_shown(value)} of a global; download the snapshot again")
 
 
@@ -269,8 +277,17 @@ def check_is_new(path: str | os.PathLike[str]) -> None:
 
 
 def _check_replaceable(target: Path) -> None:
-    if not (target / METADATA).is_file():
+    if not _is_snapshot(target):
         check_is_new(target)
+
+
+def _is_snapshot(folder: Path) -> bool:
+    """Return whether a folder is one; other programs have files of that name too."""
+    try:
+        given = _metadata(folder)
+    except SourceError:
+        return False
+    return _SIZES[MODULE] in given or {"data", "metadata"} <= given.keys()
 
 
 def _carry_over(old: Path, new: Path) -> None:

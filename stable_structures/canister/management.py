@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..encodings.candid.codec import CandidError, decode, encode
 from ..encodings.candid.types import Interface, parse_interface
+from ..errors import SourceError
 from . import calls
 from .errors import ErrorCode, Rejected, Trapped
 from .message import Reply
@@ -172,7 +173,9 @@ def _update_settings(request: _Request, given: dict[str, Any]) -> tuple[Any, ...
 def _install(request: _Request, given: dict[str, Any]) -> tuple[Any, ...]:
     target = request.target(given)
     ((mode, options),) = given["mode"].items()
-    module, arg = given["wasm_module"], given["arg"] or None
+    from .wasm.service import Raw  # noqa: PLC0415 - for those who use Wasm
+
+    module, arg = given["wasm_module"], Raw(given["arg"])
     by = request.sender.id if request.sender.id in target.controllers else None
     try:
         if mode == "upgrade":
@@ -186,6 +189,8 @@ def _install(request: _Request, given: dict[str, Any]) -> tuple[Any, ...]:
             target.install_code(module, arg, caller=by)
     except Trapped as error:
         raise Rejected(error.error_code, f"Error from Canister {target.id}: {error.message}") from None
+    except SourceError as error:  # of bytes that are no module
+        raise Rejected(ErrorCode.INVALID_WASM, f"Error from Canister {target.id}: Canister's Wasm module is not valid: {error}") from None
     return ()
 
 

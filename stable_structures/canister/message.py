@@ -48,9 +48,12 @@ class Kind(enum.Enum):
 
 _CALLBACKS: Final = {Kind.REPLY, Kind.REJECT}
 _TASKS: Final = {Kind.TIMER, Kind.HEARTBEAT}
-_INSTALLS: Final = {Kind.INIT, Kind.PRE_UPGRADE, Kind.POST_UPGRADE}
+LIFECYCLE: Final = (Kind.INIT, Kind.PRE_UPGRADE, Kind.POST_UPGRADE)
+"""The hooks of an install or upgrade."""
+INSTALLS: Final = (*LIFECYCLE, Kind.START)
+"""All that runs in an install or upgrade, with one limit for all of it."""
 _QUERIES: Final = {Kind.QUERY, Kind.COMPOSITE_QUERY}
-_CHANGES: Final = {*_INSTALLS, Kind.UPDATE, *_CALLBACKS, *_TASKS}
+_CHANGES: Final = {*LIFECYCLE, Kind.UPDATE, *_CALLBACKS, *_TASKS}
 _SETS_TIMERS: Final = {*_CHANGES, Kind.CLEANUP}
 _ANSWERS: Final = {Kind.UPDATE, *_QUERIES, *_CALLBACKS}
 

@@ -22,7 +22,7 @@ from .errors import Trap, called_trap, violation
 from .heap import HeapImage, heap_size
 from .installed import HeapMode, Method, Pending
 from .installed import Program as Installed
-from .message import CallContext, Kind, Message, Reply
+from .message import INSTALLS, CallContext, Kind, Message, Reply
 from .modules import Modules
 from .routing import private_copy
 
@@ -41,7 +41,6 @@ METHODS: Final[dict[str, Kind]] = {"query": Kind.QUERY, "update": Kind.UPDATE, "
 HOOKS: Final = ("init", "pre_upgrade", "post_upgrade", "heartbeat", "inspect_message")
 
 _LIFECYCLE: Final = {Kind.INIT: "init", Kind.PRE_UPGRADE: "pre_upgrade", Kind.POST_UPGRADE: "post_upgrade"}
-_INSTALLS: Final = (*_LIFECYCLE, Kind.START)
 
 program_numbers: Final = itertools.count(1)
 """Numbers all programs, Python or Wasm: a memory records by it which program uses it."""
@@ -423,7 +422,7 @@ class Program:
             self.tasks.discard(task)
             message.context.value = step.value
             return
-        if message.kind in (Kind.QUERY, *_INSTALLS, Kind.INSPECT):
+        if message.kind in (Kind.QUERY, *INSTALLS, Kind.INSPECT):
             message.raise_trap(refuse_call(message))
         system.pay(message, step.call)
         self.tasks.add(task)

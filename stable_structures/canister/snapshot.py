@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, SupportsIndex
 
 from ..errors import StableError, Unsupported
 from ..memory.memory import PAGE_SIZE
-from . import atomic
+from . import core
 
 if TYPE_CHECKING:
     from ..memory.memory import NativeMemory
@@ -58,7 +58,7 @@ class Snapshot:
         size = memory.size()
         if size > self.pages:
             try:
-                atomic.shrink(memory, self.pages)
+                core.shrink(memory, self.pages)
             except StableError as error:
                 raise Unsupported(f"load_snapshot: stable memory has {size} pages, the snapshot {self.pages}: {error}") from error
             except ValueError as error:

@@ -268,8 +268,8 @@ def set_timer(delay: float, function: Callable[[], Any]) -> int:
 
 
 def set_timer_interval(interval: float, function: Callable[[], Any]) -> int:
-    """Run a function every `interval` seconds."""
-    return _add_timer(interval, function, max(1, round(interval * _NANOSECONDS)))
+    """Run a function every `interval` seconds; with 0, once a round of the platform, which takes about a second."""
+    return _add_timer(interval, function, round(interval * _NANOSECONDS) or _NANOSECONDS)
 
 
 def _add_timer(delay: float, function: Callable[[], Any], interval: int) -> int:

@@ -8,9 +8,12 @@ A handle iterates over what the crate's own forward iteration gives. `entries(no
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from itertools import pairwise, repeat
 from typing import Any, Final, TypeVar
+
+import numpy as np
 
 from .blocks import EMPTY, SLACK, Bytes, padded
 from .encodings import Type
@@ -402,6 +405,7 @@ class Slots:
         self.capacity, self._key, self._value = capacity, key, value
         self._content = content
         self._flags = content[: capacity * (1 + key) : 1 + key]
+        self._empty: list[int] = np.flatnonzero(np.frombuffer(self._flags, np.uint8) == 0).tolist()
 
     def flags_are_sound(self) -> bool:
         """Return whether each is 0 or 255."""
@@ -417,10 +421,11 @@ class Slots:
         return self._content[key : key + self._key], self._content[value : value + self._value]
 
     def reaches(self, home: int, index: int) -> bool:
-        """Return whether no empty slot lies between the home slot and the entry."""
-        if home <= index:
-            return 0 not in self._flags[home:index]
-        return 0 not in self._flags[home:] and 0 not in self._flags[:index]
+        """Return whether no empty slot lies between the home slot and the entry; behind the last slot comes the first. O(log slots)."""
+        if not self._empty:
+            return True
+        nearest = self._empty[bisect_left(self._empty, index) - 1]
+        return (index - home) % self.capacity < (index - nearest) % self.capacity
 
 
 class TableContents(Mapping):

@@ -10,7 +10,8 @@ from typing import Final
 from ..errors import CorruptMemory
 
 MOST: Final = 1000
-"""Findings that are kept; more are counted only, so that a hostile image does not fill the memory."""
+"""Findings that are kept, of those that make the ownership check fail and of the others; more are counted only, so that a hostile
+image does not fill the memory."""
 
 
 class Fault(enum.Enum):
@@ -76,12 +77,16 @@ class Broken(CorruptMemory):
 
 
 class Findings(list[Finding]):
-    """The first findings, and how many there were."""
+    """The first findings, and how many there were: so many harmless ones hide none that is not."""
 
-    total = 0
+    def __init__(self) -> None:
+        super().__init__()
+        self.ownership = self.others = 0
+        """How many there were that make the ownership check fail, and that do not."""
 
     def note(self, finding: Finding) -> None:
         """Add a finding."""
-        self.total += 1
-        if len(self) < MOST:
+        self.ownership += finding.ownership
+        self.others += not finding.ownership
+        if (self.ownership if finding.ownership else self.others) <= MOST:
             self.append(finding)

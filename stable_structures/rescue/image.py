@@ -65,6 +65,10 @@ def _content_type(tp: Any) -> Type:
     return made.inner if isinstance(made, BoxType) else made
 
 
+def _is_harmless(one: Finding) -> bool:
+    return not one.ownership and one.fault in (Fault.STALE_PREVIOUS, Fault.LOG_CAPACITIES, Fault.DEAD_TABLE)
+
+
 class IsmImage:
     """What `open_ism` returns: contents by key, `check`, `faults`. A context manager that closes the file."""
 
@@ -77,6 +81,7 @@ class IsmImage:
         self._heap = Heap(self.blocks, width)
         self._saved: Saved | None = None if saved is False else self._find_saved()
         self._found: dict[int, list[Found]] = {}
+        self._is_whole = True
         self._checked = False
 
     def __enter__(self) -> Self:
@@ -91,6 +96,7 @@ class IsmImage:
 
     def lacks(self, text: str, address: int) -> None:
         """Take in what is missing of the file itself: the ownership check fails for it, whatever is in the blocks that are left."""
+        self._is_whole = False
         self._findings.note(Finding("", text, address))
 
     def _find_saved(self) -> Saved | None:
@@ -118,6 +124,9 @@ class IsmImage:
         Raises `KeyError` for a key that is not there or has no type, and `NotOwned` if the ownership check fails.
         """
         self._require_owned()
+        return self._contents(key)
+
+    def _contents(self, key: int) -> Any:
         if self._saved is None:
             return self.chosen(key).contents
         if key not in self._saved.roots or key not in self.types:
@@ -153,7 +162,7 @@ class IsmImage:
         if self.unchecked or self.owned:
             return
         broken = [str(one) for one in self._findings if one.ownership]
-        said = "; ".join(broken[:_SAID]) + (f"; and {self._findings.total - _SAID} more" if len(broken) > _SAID else "")
+        said = "; ".join(broken[:_SAID]) + (f"; and {self._findings.ownership - _SAID:,} more" if len(broken) > _SAID else "")
         raise NotOwned(
             f"the ownership check of the image fails, so its types or its pointer width ({self.width}) are other ones, or it is "
             f"damaged: {said}. Mend the types, or read what there is with unchecked=True (--force){self._other_width()}"
@@ -161,16 +170,17 @@ class IsmImage:
 
     def _other_width(self) -> str:
         other = WIDTHS[self.width == WIDTHS[0]]
-        if self._saved is None or not IsmImage(self._source, self.types, other, None, unchecked=True).owned:
+        if self._saved is None or not self._is_whole or not IsmImage(self._source, self.types, other, None, unchecked=True).owned:
             return ""
         return f". With width={other} the check succeeds"
 
     # ---- the check ----
 
     def check(self) -> list[Finding]:
-        """Return every broken rule, at most 1,000: blocks, free lists, ownership, structures. O(n), once.
+        """Return every broken rule, at most 1,000 that make the ownership check fail and as many others. O(n), once.
 
-        What the crate leaves behind without harm (`Fault.STALE_PREVIOUS`, `LOG_CAPACITIES`, `DEAD_TABLE`) is in `notes`.
+        They are of blocks, free lists, ownership and structures. What the crate leaves behind without harm
+        (`Fault.STALE_PREVIOUS`, `LOG_CAPACITIES`, `DEAD_TABLE`) is in `notes`.
         """
         self._check_once()
         return list(self._findings)
@@ -185,7 +195,7 @@ class IsmImage:
     def owned(self) -> bool:
         """Return whether the ownership check succeeds: contents are what the types say. O(n), once."""
         self._check_once()
-        return not any(one.ownership for one in self._findings)
+        return not self._findings.ownership
 
     def faults(self) -> list[Fault]:
         """Return the known faults of the crate that show in the image, harmless ones included. O(n), once."""
@@ -202,9 +212,8 @@ class IsmImage:
         else:
             self._check_saved(self._saved)
         self._name_overwritten()
-        harmless = {Fault.STALE_PREVIOUS, Fault.LOG_CAPACITIES, Fault.DEAD_TABLE}
-        self._notes += [one for one in self._findings if one.fault in harmless and not one.ownership]
-        self._findings[:] = [one for one in self._findings if one not in self._notes]
+        self._notes += [one for one in self._findings if _is_harmless(one)]
+        self._findings[:] = [one for one in self._findings if not _is_harmless(one)]
 
     def _check_saved(self, saved: Saved) -> None:
         self._check_lists(saved)
@@ -224,7 +233,7 @@ class IsmImage:
             self._note_unowned()
 
     def _note_unowned(self) -> None:
-        fault = None if any(one.ownership for one in self._findings) else Fault.LEAKED_BLOCK
+        fault = None if self._findings.ownership else Fault.LEAKED_BLOCK
         for index in self.blocks.allocated():
             if not self.blocks.owned[index]:
                 text = f"an allocated block of {self.blocks.size(index)} bytes is owned by nothing"
@@ -273,16 +282,12 @@ class IsmImage:
         Damaged trees are read from all their leaves. What cannot be read is appended to `lost`, at most 1,000 findings.
         """
         self._check_once()
-        kept = self.unchecked
-        self.unchecked = True
         try:
-            contents = self[key]
+            contents = self._contents(key)
         except Broken as error:
             if lost is not None:
                 lost.append(Finding(f"key {key}", error.rule, error.address or 0, error.fault))
             return iter(())
-        finally:
-            self.unchecked = kept
         gone = Findings() if lost is None else lost
 
         def note(error: Broken) -> None:

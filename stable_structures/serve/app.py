@@ -41,6 +41,8 @@ except ImportError as error:
 LARGEST_BODY: Final = 4 << 20
 LARGEST_UPLOAD: Final = LARGEST_MODULE * 4 // 3 + (1 << 20)
 _STACK: Final = 16 << 20
+_LONGEST_LENGTH: Final = 20
+"""Digits of a request's length; Python reads no more than 4,300."""
 _SCRIPTS: Final = ("values.js", "answer.js", "map.js", "upgrade.js", "main.js")
 _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -207,7 +209,7 @@ class _Requests:
 async def _body(request: Request, largest: int) -> bytes | None:
     """Return the body; None if it is too large, which is detected before reading all of it."""
     length = request.headers.get("content-length", "0")
-    if not length.isdecimal() or int(length) > largest:
+    if not length.isdecimal() or len(length) > _LONGEST_LENGTH or int(length) > largest:
         return None
     found = bytearray()
     async for piece in request.stream():

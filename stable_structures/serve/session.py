@@ -8,7 +8,6 @@ back. So the shell and the page work on one canister at the same time, and a pro
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import time
 from collections.abc import Iterator
@@ -18,9 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..canister import Canister, ErrorCode, Rejected, SourceError, Trapped
-from ..canister.execution import INSTALLS
 from ..canister.folder import STABLE
-from ..canister.message import Kind
+from ..canister.message import INSTALLS, Kind
 from ..canister.program import Program as PythonProgram
 from ..canister.source import decoded, is_wasm
 from ..canister.wasm.program import WasmProgram, read_code
@@ -31,6 +29,7 @@ from ..errors import StableError
 from ..inspect import open_image
 from ..inspect.picture.picture import page as picture_page
 from ..inspect.picture.scene import Scene, read_scene
+from ..inspect.report import soundness
 from ..rehearsal import Rehearsal, call_text, rehearse_state
 from .changes import NOTHING, Changes, compare, image_of
 from .forms import InvalidInput, Types, comments, read_all
@@ -180,7 +179,7 @@ class Session:
         name, did = _text(given, "name"), _text(given, "did", "") or None
         try:
             data = base64.b64decode(_text(given, "data"), validate=True)
-        except binascii.Error as error:
+        except ValueError as error:  # binascii.Error is one, and there is another for what is not ASCII
             raise SourceError(f"the module is not base64: {error}") from None
         if len(data) > LARGEST_MODULE:
             raise SourceError(f"{name}: {len(data):,} bytes are more than a module may have ({LARGEST_MODULE:,})")
@@ -467,5 +466,5 @@ def _report(found: Rehearsal) -> dict[str, Any]:
     report = found.to_dict()
     for one in report["calls"]:
         one.update({name: None if one[name] is None else _cut(one[name]) for name in ("answer", "error")})
-    report["logs"] = _log_lines(found.logs)
+    report["logs"], report["check"] = _log_lines(found.logs), soundness(found.unchecked)
     return report | {"text": _cut(str(found)), "counted": found.canister is not None and found.canister.module_hash is not None}

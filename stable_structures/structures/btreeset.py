@@ -58,7 +58,8 @@ class StableBTreeSet(Tree, MutableSet[K]):
     Elements are ordered as their type says; every operation on one element is O(log n). The bytes are those of the crate's
     `BTreeSet`. Operations have the crate's names, so `remove` returns whether the element was present; it is also a
     `MutableSet`. `|`, `&`, `-` and `^` return Python sets; `union`, `intersection`, `difference` and
-    `symmetric_difference` are lazy and in order.
+    `symmetric_difference` are lazy and in order. `|=`, `&=`, `-=`, `^=`, `discard` and the named methods raise for a value that the type
+    cannot hold, unlike those of a Python set; `in` and the other operators accept it: it is not there.
 
     Creating one raises `BadMagic` if the memory holds something else, `MemoryInUse` if another live structure uses it,
     `UnsupportedVersion`, `CorruptMemory`, `OutOfMemory`, and `IncompatibleType` if the existing elements have another type.
@@ -459,14 +460,6 @@ class StableBTreeSet(Tree, MutableSet[K]):
             return False
         return True
 
-    def _of_those_it_can_hold(self, use: Callable[[Any], R], values: Iterable[Any]) -> R:
-        """Return the result of `use` on values, without those that the set cannot hold: they are not in it."""
-        given: Any = values if isinstance(values, StableBTreeSet) else _elements(values)
-        try:
-            return use(given)
-        except REFUSED:
-            return use([value for value in _elements(given) if self._can_hold(value)])
-
     def _steady(self, look: Callable[[_Ordered[K]], R]) -> R:
         """Return the result of `look`, whose operations see this set at one moment; if others keep changing it, they see a copy."""
         for _ in range(_TRIES):
@@ -560,12 +553,11 @@ class StableBTreeSet(Tree, MutableSet[K]):
         if other is self:
             self.clear()
         else:
-            self._of_those_it_can_hold(self.remove_many, other)
+            self.remove_many(_elements(other))
         return self
 
     def __iand__(self, other: Iterable[Any]) -> Self:
-        values = self._of_those_it_can_hold(self._ordered, other)
-        column, count = self._keys_column.take(_elements(values))
+        column, count = self._keys_column.take(_elements(self._ordered(other)))
         self._checked(native.call.ss_btree_retain_many(self._handle, column, count), "&=")
         return self
 

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from stable_structures import StableMemory, deployment
+from stable_structures import MemoryManager, StableBTreeMap, StableMemory, deployment
 from stable_structures.__main__ import main
-from stable_structures.canister import Canister, Rejected, SourceError, Trapped, Unsupported, folder
+from stable_structures.canister import Canister, Rejected, SourceError, Trapped, Unsupported, folder, management
+from stable_structures.encodings.candid.codec import encode
 from stable_structures.encodings.candid.text import parse_values
-from stable_structures.rehearsal import call_text, rehearse
+from stable_structures.encodings.candid.types import NAT8, Vec
+from stable_structures.rehearsal import call_text, rehearse, rehearse_state
+from stable_structures.storable import Blob
 
 from .test_deployment import ACTOR, shell
 
@@ -166,7 +169,12 @@ def test_a_reply_that_is_not_candid_is_a_failed_call_of_a_rehearsal(data, size, 
     assert "say() -> FAILED" in str(found)
 
 
-def timer(body):
+ASKS = "(call $new {0} {0} {0} (i32.const 12) {0} {0} {0} {0}) (drop (call $perform))".format("(i32.const 0)")
+"""Calls the management canister's http_request."""
+
+
+def timer(body, hook="canister_post_upgrade"):
+    """Return a module that sets a timer in a hook, and what the timer does."""
     return bytes(
         wasmtime.wat2wasm(
             f"""(module
@@ -174,7 +182,7 @@ def timer(body):
             (import "ic0" "call_new" (func $new (param i32 i32 i32 i32 i32 i32 i32 i32)))
             (import "ic0" "call_perform" (func $perform (result i32)))
             (memory 1) (data (i32.const 0) "http_request")
-            (func (export "canister_post_upgrade") (drop (call $set (i64.const 1))))
+            (func (export "{hook}") (drop (call $set (i64.const 1))))
             (func (export "canister_query say"))
             (func (export "canister_global_timer") {body}))"""
         )
@@ -186,8 +194,7 @@ def test_what_begins_after_an_upgrade_is_in_the_verdict(tmp_path):
     trapped = rehearse(place, timer("(unreachable)"))
     assert trapped.ok
     assert trapped.warnings == ["a timer that the new code set trapped right after the upgrade: Canister trapped: unreachable"]
-    zeros = " ".join(["(i32.const 0)"] * 4)
-    asks = rehearse(place, timer(f"(call $new (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 12) {zeros}) (drop (call $perform))"))
+    asks = rehearse(place, timer(ASKS))
     assert asks.ok
     assert len(asks.warnings) == 1
     assert "could not be tried: the management canister's http_request" in asks.warnings[0]
@@ -381,3 +388,179 @@ def test_a_reader_waits_for_the_lock_of_a_folder_that_was_moved_away(tmp_path):
     place.rename(tmp_path / ".c.old-abcdefgh")  # where a writer was killed that cannot exchange folders in one step
     with made.write() as canister:
         assert canister.call("inc") == 1
+
+
+# ---- messages ----
+
+HEADS = {
+    "plain": "from stable_structures.canister import query\n",
+    "kybra": "from kybra import nat, query\n",
+    "basilisk": "from basilisk import nat, query\n",
+}
+MESSAGES = [
+    b"",
+    b"junk",
+    b"DIDL",
+    b"DIDL\0\1\x7d",
+    b"DIDL\xff\xff\xff\xff\x0f",  # 2**32 - 1 types
+    b"DIDL\1\x6d\x7f\1\0\xff\xff\xff\xff\x0f",  # as many items of null, in ten bytes
+]
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+@pytest.mark.parametrize("form", HEADS)
+def test_arguments_that_are_no_message_trap(form, message):
+    pytest.importorskip("icp_candid")
+    kind = "int" if form == "plain" else "nat"
+    asked = Canister.install(HEADS[form] + f"@query\ndef q(a: {kind}) -> {kind}: return a\n")
+    with pytest.raises(Trapped, match="the arguments cannot be decoded"):
+        asked.query_raw("q", message)
+    with pytest.raises(Trapped, match="the arguments cannot be decoded"):
+        asked.call_raw("q", message)
+
+
+def test_a_kybra_map_in_a_memory_that_somebody_else_wrote():
+    pytest.importorskip("icp_candid")
+    memory = StableMemory()
+    written = StableBTreeMap[Blob(50), Blob(50)](MemoryManager(memory).get(1))
+    for number, message in enumerate(MESSAGES):
+        written.insert(encode([bytes([number])], [Vec(NAT8)]), message)
+    written.into_memory()
+    source = (
+        "from kybra import StableBTreeMap, blob, nat, null, query, Vec\n"
+        "odd = StableBTreeMap[blob, Vec[null]](memory_id=1, max_key_size=50, max_value_size=50)\n"
+        "@query\ndef get(number: nat) -> nat: return len(odd.get(bytes([number])))\n"
+    )
+    canister = Canister.install(source, memory=memory)
+    for number in range(len(MESSAGES)):
+        with pytest.raises(Trapped, match="bytes are not a vec null"):
+            canister.query("get", number)
+
+
+@pytest.fixture
+def owner():
+    """A canister that creates and installs others."""
+    pytest.importorskip("icp_candid")
+    return Canister.install(
+        "from kybra import *\n@update\ndef go(name: text, m: blob) -> Async[text]:\n"
+        "    r = yield ic.call_raw(Principal.management_canister(), name, m, 0)\n    return r.Err or ''\n"
+    )
+
+
+def manage(owner, method, given):
+    return owner.call("go", method, encode([given], management.interface().methods[method].args))
+
+
+@pytest.mark.parametrize("module", [b"", b"junk", b"\x1f\x8bjunk", b"\0asm\1\0\0\0\1\5"])
+def test_bytes_that_are_no_module_are_a_rejection_for_the_one_who_installs_them(owner, module):
+    manage(owner, "provisional_create_canister_with_cycles", {"settings": None, "amount": None, "specified_id": None})
+    (child,) = owner.children
+    given = {"mode": {"install": None}, "canister_id": child, "wasm_module": module, "arg": b""}
+    assert "IC0505" in manage(owner, "install_code", given)
+
+
+def test_an_argument_of_any_bytes_and_more_cycles_than_a_balance_holds(owner):
+    amount = {"settings": None, "amount": 2**200, "specified_id": None}
+    assert manage(owner, "provisional_create_canister_with_cycles", amount) == ""
+    (child,) = owner.children
+    given = {"mode": {"install": None}, "canister_id": child, "wasm_module": says("DIDL", 4), "arg": b"not Candid"}
+    assert manage(owner, "install_code", given) == ""
+    assert owner.children[child].call_raw("take") == b""
+    assert owner.children[child].cycles == 2**128 - 1
+
+
+@pytest.mark.parametrize("way", ["reinstall", "upgrade", "upgrade with a memory"])
+def test_what_a_timer_cannot_do_does_not_undo_an_install(way):
+    canister = Canister.install(says("DIDL", 4), did=DID)
+    begin = {
+        "reinstall": lambda: canister.reinstall(timer(ASKS, "canister_init")),
+        "upgrade": lambda: canister.upgrade(timer(ASKS)),
+        "upgrade with a memory": lambda: canister.upgrade(timer(ASKS), memory=bytes(65536)),
+    }
+    with pytest.raises(Unsupported, match="http_request"):
+        begin[way]()
+    assert list(canister.program.methods) == ["say"]
+    assert (canister.version, canister.memory.size()) == (3, int(way == "upgrade with a memory"))  # the timer's message counts too
+
+
+@pytest.mark.parametrize("kind", ["i32", "i64"])
+def test_a_global_that_its_type_cannot_hold(kind, tmp_path):
+    module = bytes(wasmtime.wat2wasm(f'(module (memory 1) (global (mut {kind}) ({kind}.const 0)) (func (export "canister_query q")))'))
+    place = snapshot_of(module, tmp_path / "s")
+    facts = json.loads((place / "metadata.json").read_text())
+    bits = int(kind[1:])
+    for number in (1 << bits, -(1 << bits - 1) - 1, 1.5, 10**30):
+        (place / "metadata.json").write_text(json.dumps(facts | {"globals": [{kind: number}]}))
+        with pytest.raises(SourceError, match=r"invalid value .* of a global"):
+            Canister.from_snapshot(place)
+    for number in ((1 << bits) - 1, -(1 << bits - 1), 0):
+        (place / "metadata.json").write_text(json.dumps(facts | {"globals": [{kind: number}]}))
+        Canister.from_snapshot(place).close()
+
+
+@pytest.mark.parametrize("content", ["{}", '{"name": "a project"}', '{"metadata": {}}', "no JSON", "[1]"])
+def test_a_folder_of_another_program_is_not_replaced(content, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "metadata.json").write_text(content)
+    with pytest.raises(SourceError, match="it is there already"):
+        snapshot_of(says("DIDL", 4), tmp_path / "other")
+    assert [(one.name, one.read_text()) for one in (tmp_path / "other").iterdir()] == [("metadata.json", content)]
+
+
+def test_metadata_that_are_a_pipe_are_not_waited_for(tmp_path):
+    (tmp_path / "s").mkdir()
+    os.mkfifo(tmp_path / "s" / "metadata.json")
+    with pytest.raises(SourceError, match="not a regular file"):
+        Canister.from_snapshot(tmp_path / "s")
+
+
+def test_no_text_of_a_canister_looks_like_a_line_of_the_report(tmp_path):
+    text = "no\\0a  check           sound"
+    module = f"""(module (import "ic0" "trap" (func $trap (param i32 i32))) (memory 1) (data (i32.const 0) "{text}")
+      (func (export "canister_post_upgrade") (call $trap (i32.const 0) (i32.const 27))))""".replace("\\\\", "\\")
+    found = rehearse(snapshot_of(says("DIDL", 4), tmp_path / "s"), bytes(wasmtime.wat2wasm(module)))
+    assert "no\n  check" in found.failure
+    assert not [line for line in str(found).splitlines() if line.startswith("  check")]
+    assert "      |   check           sound" in str(found)
+
+
+def test_an_upgrade_that_fails_has_not_the_changes_of_a_message_before(tmp_path):
+    writes = """(module (import "ic0" "stable64_grow" (func $grow (param i64) (result i64)))
+      (import "ic0" "stable64_write" (func $write (param i64 i64 i64))) (memory 1) (data (i32.const 0) "abc")
+      (func $post (export "canister_post_upgrade")
+        (drop (call $grow (i64.const 1))) (call $write (i64.const 0) (i64.const 0) (i64.const 3)))
+      (func (export "canister_query q")))"""
+    place = snapshot_of(says("DIDL", 4), tmp_path / "s")
+    state = Canister.from_snapshot(place)
+    state.upgrade(bytes(wasmtime.wat2wasm(writes)))
+    fails = bytes(wasmtime.wat2wasm('(module (func (export "canister_post_upgrade") unreachable))'))
+    found = rehearse_state(lambda: state, place, fails)
+    assert found.failure
+    assert found.changed_bytes == 0
+
+
+def test_an_interface_that_is_invalid_keeps_no_message_from_being_saved(tmp_path, shell):
+    module = bytes(wasmtime.wat2wasm('(module (memory 1) (func (export "canister_query q")) (func (export "canister_update u")))'))
+    name, text = b"icp:public candid:service", b"service : { q"
+    section = bytes([len(name)]) + name + text
+    (tmp_path / "odd.wasm").write_bytes(module + b"\0" + bytes([len(section)]) + section)
+    shell("deploy", tmp_path / "odd.wasm", tmp_path / "c")
+    shell("stop", tmp_path / "c")
+    assert "stopped" in shell("status", tmp_path / "c")
+
+
+def test_a_timer_without_an_interval_runs_once_a_round():
+    source = """
+from stable_structures.canister import ic, init, query
+ticks = 0
+def tick():
+    global ticks
+    ticks += 1
+@init
+def begin(): ic.set_timer_interval(0, tick)
+@query
+def count(): return ticks
+"""
+    with Canister.install(source) as canister:
+        canister.advance_time(10)
+        assert canister.query("count") == 11  # at once, and ten times

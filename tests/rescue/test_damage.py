@@ -10,10 +10,11 @@ import tracemalloc
 
 import pytest
 
-from stable_structures import CorruptMemory, StableMemory
-from stable_structures.rescue import NotOwned, SLog, migrate, open_ism
+from stable_structures import CorruptMemory, StableMemory, u64
+from stable_structures.rescue import Fault, NotOwned, SHashSet, SLog, SVec, migrate, open_ism
 from stable_structures.rescue.blocks import EMPTY
-from stable_structures.rescue.findings import Findings
+from stable_structures.rescue.containers import Slots
+from stable_structures.rescue.findings import MOST, Findings
 from stable_structures.rescue.ownership import Claims
 
 from ..support.ism_crate import Allocator
@@ -113,3 +114,64 @@ def test_elements_of_no_size_are_as_many_as_a_memory_can_have():
     claims = Claims(image._heap, "log", Findings())
     image.types[0].own(log, claims)
     assert not claims.sound
+
+
+def dead_tables(count, bad=()):
+    """A vec of tables that can never grow, which is harmless, and at some places of pointers that lead to no block."""
+    crate = Allocator()
+    crate.roots[1] = crate.allocate(16)
+    rows = crate.allocate(16 * count)
+    crate.write(crate.roots[1] + 8, rows.to_bytes(8, "little") + count.to_bytes(4, "little") * 2)
+    dead = EMPTY.to_bytes(8, "little") + (0).to_bytes(4, "little") + (1).to_bytes(4, "little")
+    lost = (12345).to_bytes(8, "little") + dead[8:]
+    crate.write(rows + 8, b"".join(lost if place in bad else dead for place in range(count)))
+    crate.pre_upgrade()
+    return bytes(crate.mem)
+
+
+@pytest.mark.parametrize("count", [MOST - 1, MOST, MOST + 1, 2 * MOST])
+@pytest.mark.parametrize("place", ["first", "middle", "last"])
+def test_any_number_of_harmless_findings_hides_no_other(count, place, tmp_path):
+    bad = {"first": 0, "middle": count // 2, "last": count - 1}[place]
+    with open_ism(dead_tables(count), {1: SVec[SHashSet[u64]]}) as sound:
+        assert sound.owned
+        assert sound.check() == []
+        assert sound.faults() == [Fault.DEAD_TABLE]
+    with open_ism(dead_tables(count, {bad}), {1: SVec[SHashSet[u64]]}) as damaged_one:
+        assert not damaged_one.owned
+        assert len(damaged_one.check()) == 1
+        with pytest.raises(NotOwned, match="leads to no block"):
+            _ = damaged_one[1]
+        with pytest.raises(NotOwned):
+            migrate(damaged_one, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_findings_that_are_not_shown_are_counted():
+    with open_ism(dead_tables(2 * MOST, set(range(10))), {1: SVec[SHashSet[u64]]}) as image:
+        assert len(image.check()) == 10
+        with pytest.raises(NotOwned, match="; and 7 more"):
+            _ = image[1]
+    with open_ism(dead_tables(2 * MOST, set(range(MOST + 5))), {1: SVec[SHashSet[u64]]}) as image:
+        assert len(image.check()) == MOST
+        with pytest.raises(NotOwned, match="; and 1,002 more"):
+            _ = image[1]
+
+
+def test_a_slot_is_reached_as_the_crate_searches():
+    rng = random.Random(5)
+    for _ in range(300):
+        capacity = rng.randrange(1, 12)
+        flags = bytes(rng.choice([0, 255, 255]) for _ in range(capacity))
+        slots = Slots(flags, capacity, 0, 0)
+        for home in range(capacity):
+            for index in slots.occupied():
+                way = range(home, index if index >= home else index + capacity)
+                assert slots.reaches(home, index) == all(flags[step % capacity] for step in way), (flags, home, index)
+
+
+def test_a_hostile_table_takes_linear_time():
+    slots = Slots(b"\xff" * 1_000_000, 1_000_000, 0, 0)
+    start = time.process_time()
+    assert all(slots.reaches((index + 1) % slots.capacity, index) for index in range(0, slots.capacity, 10))
+    assert time.process_time() - start < SECONDS

@@ -326,7 +326,11 @@ def test_malformed_requests_are_answered(page):
     assert all(page.post("call", **body).status_code == 400 for body in bad)
     assert page.call("inc", "1")["kind"] == "invalid"
     assert page.post("status", action="burn").status_code == 400
-    assert page.post("module", name="x.wasm", data="!").status_code == 400
+    for data in ("!", "\u00e9", "\u0663"):
+        assert page.post("module", name="x.wasm", data=data).status_code == 400
+    kind = {**page.headers, "Content-Type": "application/json"}
+    for length in ("1" * 5000, "-1", "1_0"):
+        assert page.client.post("/api/call", content=b"{}", headers={**kind, "Content-Length": length}).status_code == 413
     for name, data in (("x.wasm", b"\0asm"), ("x.txt", b"text"), ("x.py", b"\xff"), ("x.wasm.gz", b"\x1f\x8b")):
         assert page.post("module", name=name, data=base64.b64encode(data).decode()).status_code == 400, name
     assert page.call("inc")["text"] == "(1 : nat)"

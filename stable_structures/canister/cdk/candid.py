@@ -16,6 +16,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
 
+from ...encodings.candid.codec import CandidError
+from ...encodings.candid.codec import decode as check_message
 from ...errors import CorruptMemory, IncompatibleType, Unsupported
 from ...storable.blame import raise_of_moment
 from .kinds import CdkPrincipal, FuncTuple, Marked, Signature
@@ -115,8 +117,7 @@ class CandidType:
     def decode(self, data: bytes) -> Any:
         """Return the value of a message. O(size). Raises `CorruptMemory` if it is not of this type."""
         try:
-            values = icp().decode(bytes(data), [self.wire])
-            return self.outward(values[0]["value"])
+            return self.outward(_decoded(data, [self.wire])[0])
         except Exception as error:
             raise_of_moment(error)
             raise CorruptMemory(
@@ -125,8 +126,23 @@ class CandidType:
 
 
 def decode_values(data: bytes) -> list[Any]:
-    """Return the values of a Candid message of any types, as icp-py-core returns them."""
-    return [value["value"] for value in icp().decode(bytes(data))]
+    """Return the values of a Candid message of any types, as icp-py-core returns them. O(size). Raises `CandidError`."""
+    return _decoded(data, None)
+
+
+def _decoded(data: bytes, wires: list[Any] | None) -> list[Any]:
+    """Return the values of a message as icp-py-core reads them, typed by the message or by these types. O(size). Raises `CandidError`.
+
+    Our own decoder looks at it first: icp-py-core believes every count in a message, and a few bytes would take all memory.
+    """
+    data = bytes(data)
+    check_message(data)
+    try:
+        found = icp().decode(data) if wires is None else icp().decode(data, wires)
+    except Exception as error:
+        raise_of_moment(error)
+        raise CandidError(f"the message of {len(data)} bytes is not of the types that the method takes: {error}") from error
+    return [value["value"] for value in found]
 
 
 def candid_type(annotation: Any, names: dict[str, Any] | None = None) -> CandidType:
@@ -161,8 +177,9 @@ class _Builder:
 
     def build(self, annotation: Any) -> CandidType:
         """Return the type of an annotation."""
-        if isinstance(annotation, (str, typing.ForwardRef)):
-            annotation = self._named(annotation)
+        if isinstance(annotation, typing.ForwardRef):
+            annotation = annotation.__forward_arg__
+        annotation = _evaluated(annotation, self._names)
         scalar = _scalar_of(annotation)
         if scalar is not None:
             return _scalar(scalar)
@@ -193,15 +210,6 @@ class _Builder:
         results = [] if signature.result is None else [self.build(signature.result).wire]
         wire = kinds.Func(args, results, [] if signature.mode == "update" else [signature.mode])
         return CandidType("func", wire, _raw_reference, lambda value: (CdkPrincipal(value[0].bytes), value[1]), _compare_references)
-
-    def _named(self, annotation: Any) -> Any:
-        text = annotation if isinstance(annotation, str) else annotation.__forward_arg__
-        try:
-            return eval(text, dict(self._names))  # noqa: S307 - the canister's own annotation
-        except NameError as error:
-            raise IncompatibleType(f"{text!r} refers to an undefined type: {error}") from error
-        except SyntaxError as error:
-            raise IncompatibleType(f"{text!r} is not the name of a type: {error.msg}") from error
 
     def _optional(self, annotation: Any, args: tuple[Any, ...]) -> CandidType:
         members = [arg for arg in args if arg is not type(None)]
@@ -463,16 +471,24 @@ def _annotations(function: Callable[..., Any]) -> tuple[list[Any], Any, dict[str
     return [_plain(hints[name]) for name in names], _plain(hints.get("return")), plain.__globals__
 
 
-def _evaluated(hint: Any, names: dict[str, Any]) -> Any:
-    return eval(hint, names) if isinstance(hint, str) else hint  # noqa: S307 - the canister's own annotation
+def _evaluated(annotation: Any, names: dict[str, Any]) -> Any:
+    """Return what a text annotation stands for, another one as it is. Raises `IncompatibleType`."""
+    if not isinstance(annotation, str):
+        return annotation
+    try:
+        return eval(annotation, dict(names))  # noqa: S307 - the canister's own annotation
+    except NameError as error:
+        raise IncompatibleType(f"{annotation!r} refers to an undefined type: {error}") from error
+    except SyntaxError as error:
+        raise IncompatibleType(f"{annotation!r} is not the name of a type: {error.msg}") from error
 
 
 def decode_arguments(function: Callable[..., Any], data: bytes) -> tuple[Any, ...]:
-    """Return the arguments of a method from a Candid message, typed by its annotations."""
+    """Return the arguments of a method from a Candid message, typed by its annotations. Raises `CandidError`, `IncompatibleType`."""
     parameters, _, names = _annotations(function)
     kinds = [candid_type(parameter, names) for parameter in parameters]
-    values = icp().decode(bytes(data), [kind.wire for kind in kinds]) if kinds else []
-    return tuple(kind.outward(value["value"]) for kind, value in zip(kinds, values, strict=True))
+    values = _decoded(data, [kind.wire for kind in kinds]) if kinds else []
+    return tuple(kind.outward(value) for kind, value in zip(kinds, values, strict=True))
 
 
 def encode_answer(function: Callable[..., Any], value: Any) -> bytes:

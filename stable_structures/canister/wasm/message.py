@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _lib: Final = native.call
 _LOW: Final = 2**64 - 1
 _MIB: Final = 1 << 20
+_MOST_CYCLES: Final = 2**128 - 1
+"""Of a balance, as on the platform: what is given beyond that is lost."""
 _CALL: Final = struct.Struct("<14Q")
 _STATUS: Final = {"running": 1, "stopping": 2, "stopped": 3}
 _BEST_EFFORT: Final = 300
@@ -139,7 +141,7 @@ class Messenger:
             self._entry = entry
         answered = context.reply is not None
         handle.answered, handle.timer = answered, canister.global_timer
-        cycles, available = canister.cycles, 0 if answered else context.cycles
+        cycles, available = min(canister.cycles, _MOST_CYCLES), 0 if answered else context.cycles
         handle.balance_low, handle.balance_high = cycles & _LOW, cycles >> 64
         handle.available_low, handle.available_high = available & _LOW, available >> 64
         self._fill_bytes(message, reply)

@@ -17,7 +17,7 @@ from ..errors import Trap, wasm_trap
 from ..folder import Folder, State, memory_parts
 from ..installed import HeapMode, Method, Pending
 from ..installed import Program as Installed
-from ..message import CallContext, Kind, Message, Reply
+from ..message import INSTALLS, CallContext, Kind, Message, Reply
 from ..modules import one_at_a_time
 from ..program import program_numbers
 from ..source import is_wasm
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 _HOOKS: Final = {Kind.INIT: "canister_init", Kind.PRE_UPGRADE: "canister_pre_upgrade", Kind.POST_UPGRADE: "canister_post_upgrade"}
 _METHODS: Final = {"update": Kind.UPDATE, "query": Kind.QUERY, "composite_query": Kind.COMPOSITE_QUERY}
-_INSTALLS: Final = (*_HOOKS, Kind.START)
 _ONE_WAY: Final = (2**32 - 1, 2**64 - 1)
 _MOST_CANDID: Final = 4 << 20
 _MOST_INTERFACES: Final = 64
@@ -287,7 +286,7 @@ class WasmProgram:
         canister, context = message.canister, message.context
         had_reply = context.reply is not None
         limit = canister.limits.instructions(message.kind)
-        if message.kind in _INSTALLS:  # one limit for all hooks of an upgrade
+        if message.kind in INSTALLS:  # one limit for all hooks of an upgrade
             limit = max(0, limit - context.instructions)
         handle = self._messenger.fill(message, self.instance.heap, limit, reply)
         try:

@@ -70,9 +70,13 @@ def find_interface(module: Module, did: str | None, ask: Callable[[], str | None
     return interface
 
 
+class Raw(bytes):
+    """An argument that is passed on as it is, whether it is Candid or not."""
+
+
 def is_message(value: Any) -> bool:
-    """Return whether a value is a Candid message already."""
-    return isinstance(value, (bytes, bytearray, memoryview)) and bytes(value[:4]) == MAGIC
+    """Return whether a value is a message already, and no value to encode."""
+    return isinstance(value, Raw) or (isinstance(value, (bytes, bytearray, memoryview)) and bytes(value[:4]) == MAGIC)
 
 
 def arguments(interface: Interface | None, method: str, args: Sequence[Any]) -> bytes:

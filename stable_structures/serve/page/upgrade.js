@@ -90,7 +90,7 @@ class Upgrade {
     if (found.counted) row("Heap", `${human(found.heap_bytes[0])} → ${human(found.heap_bytes[1])}`);
     if (!found.failure) {
       for (const one of found.differences) row(one.memory === null ? "Stable memory" : `Memory ${one.memory}`, `${one.kinds[1] || one.kinds[0]}: ${["added", "removed", "changed"].filter(what => one[what]).map(what => `${one[what].toLocaleString("en")} ${what}`).join(", ") || "other bytes"}`);
-      row("Check", damaged ? `${found.damage.length} broken rules` : "sound");
+      row("Check", damaged ? `${found.damage.length} broken rules` : found.check);
       if (found.candid) row("Candid", found.candid.length ? `${found.candid.length} methods are not compatible` : "callers can go on");
       for (const one of found.calls) row(one.call, one.error === null ? one.answer : `failed: ${one.error}`);
     }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory operations that only the harness needs: replacing one program by another, and the size of a transaction."""
+"""What only the harness asks of the core: the memory of one program given to another, the size of a transaction, folders exchanged."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ..memory.memory import NativeMemory
 
 BLOCK_SIZE: Final[int] = native.call.SS_BLOCK_SIZE
+_MANAGER_MAGIC: Final = native.magic("SS_MANAGER_MAGIC")
 
 
 def forget_leases(memory: NativeMemory) -> None:
@@ -45,6 +46,11 @@ def begin_with(memory: NativeMemory, path: str, pages: int) -> None:
 def exchange_paths(one: str, other: str) -> bool:
     """Exchange two folders in one step; False if the system cannot. Raises `OSError`."""
     return not native.check(native.call.ss_exchange_paths(native.path_bytes(one), native.path_bytes(other)), f"{one} and {other}")
+
+
+def holds_manager(memory: NativeMemory) -> bool:
+    """Return whether a memory begins as a memory manager does. O(1)."""
+    return memory.size() > 0 and memory.read(0, len(_MANAGER_MAGIC)) == _MANAGER_MAGIC
 
 
 def same_memory(one: NativeMemory, other: NativeMemory) -> bool:
