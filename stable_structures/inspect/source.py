@@ -33,7 +33,7 @@ _WRITER_LOCK: Final = 1 << 62
 """The byte that a writer of a memory file locks (native/file_private.h)."""
 
 Progress: TypeAlias = Callable[[str, int, int], None]
-"""Is told what is being done, how much of it is done, and how much there is."""
+"""Hears what is being done, how much of it is done, and how much there is."""
 
 
 def no_progress(_what: str, _done: int, _total: int) -> None:

@@ -124,12 +124,12 @@ def head_of(source: Source, kind: str) -> tuple[Any, list[Damage]]:
 
 
 def refuse(damage: Damage) -> None:
-    """Raise what is told: for whoever cannot go on without what is damaged."""
+    """Raise what is reported: for whoever cannot go on without what is damaged."""
     raise damage
 
 
 def ignore(_damage: Damage) -> None:
-    """Pass over what is told: somebody else tells it."""
+    """Pass over what is reported: somebody else reports it."""
 
 
 def tell_more(note: Note, count: int, listed: int, what: str) -> None:
