@@ -27,7 +27,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    os.environ.pop("COLUMNS", None)  # xdist says 80 in its processes; what is printed must not depend on how tests are run
+    # xdist says 80 in its processes, and readline, behind Python's back, in one of its own; what is printed must not depend on that.
+    os.environ.pop("COLUMNS", None)
+    os.unsetenv("COLUMNS")
     sys._getframe().f_trace_opcodes = True  # Python 3.12 reports steps only to traces that begin after some frame asked for them
     if config.option.seed is None:
         config.option.seed = secrets.randbits(32)
