@@ -88,9 +88,13 @@ def _call_first(queue: deque[_Waiter]) -> None:
 def _first_of(queue: deque[_Waiter]) -> _Waiter | None:
     """Return the first that still waits; forget those before it. None if nobody does."""
     with _Lock.held:
-        while queue and queue[0].is_over():
-            queue.popleft()
-        return queue[0] if queue else None
+        return _forget_over(queue)
+
+
+def _forget_over(queue: deque[_Waiter]) -> _Waiter | None:
+    while queue and queue[0].is_over():
+        queue.popleft()
+    return queue[0] if queue else None
 
 
 def _join(root: int, waiter: _Waiter) -> deque[_Waiter]:
