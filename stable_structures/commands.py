@@ -277,7 +277,7 @@ def _status(arguments: argparse.Namespace) -> int:
         return 0
     for name, value in facts.items():
         if value is not None:
-            _say(f"{name + ':':22}{', '.join(value) if isinstance(value, list) else value}")
+            _say(clean(f"{name + ':':22}{', '.join(value) if isinstance(value, list) else value}"))  # one line, whatever a method is called
     return 0
 
 

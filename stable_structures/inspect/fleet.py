@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from .fit import open_image
 from .formats.layout import Damage
@@ -18,8 +18,6 @@ from .source import TROUBLES, NotWhole
 from .steady import CHANGED_TEXT, Look, may_have_changed, steady
 
 SOUND, DAMAGED, UNREADABLE, UNKNOWN, CHANGED = "sound", "damaged", "unreadable", "not recognised", "changed while read"
-_FULL: Final = 0.8
-"""Of a manager's buckets: from here on it is a warning."""
 
 
 @dataclass(slots=True)
@@ -94,7 +92,4 @@ def _warnings(report: Report) -> list[str]:
         where = "" if one.memory is None else f"memory {one.memory}: "
         found += [f"{where}{text}" for text in one.notes if one.damaged]
         found += [f"{where}{one.lost_chunks:,} chunks that nothing leads to"] if one.lost_chunks else []
-    buckets, most = len(report.bucket_map or ()), report.most_buckets
-    if most and buckets >= _FULL * most:
-        found.append(f"{buckets:,} of {most:,} buckets are given out")
     return [*dict.fromkeys([*found, *report.notes])]

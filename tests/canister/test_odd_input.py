@@ -91,7 +91,7 @@ def test_source_with_another_ending_is_refused(verb, name, tmp_path, shell):
 
 
 def test_a_terminal_obeys_no_canister(tmp_path, shell):
-    module = bytes(wasmtime.wat2wasm('(module (func (export "canister_query \\1b[31m\\u{202e}")))'))
+    module = bytes(wasmtime.wat2wasm('(module (func (export "canister_query \\1b[31m\\u{202e}\\0astatus: stopped")))'))
     (tmp_path / "evil.wasm").write_bytes(module)
     shell("deploy", tmp_path / "evil.wasm", tmp_path / "c")
     said = [
@@ -100,6 +100,7 @@ def test_a_terminal_obeys_no_canister(tmp_path, shell):
         shell("upgrade", tmp_path / "c", tmp_path / "\x1b[2J.py"),
     ]
     assert "[31m" in said[0]
+    assert [line for line in said[0].splitlines() if line.startswith("status:")] == ["status:               running"]
     assert "[2J" in said[1]
     assert not set("".join(said)) & set("\x1b\u202e")
 

@@ -174,6 +174,7 @@ def test_a_manager_that_is_nearly_full_is_said(tmp_path):
         assert code == SOUND
         assert f"{buckets:,} of 32,768 buckets of 1 page" in out
         assert ("buckets are given out (" in out) == is_warned
+        assert run("inspect", "--summary", path)[1].count("buckets are given out") == is_warned
 
 
 # ---- a guess is good enough ----
