@@ -35,6 +35,7 @@ typedef struct array_memory {
     uint8_t *bytes;
     uint64_t pages, max_pages;
     int64_t fail_at; /* the call that fails, counted down; negative: none does */
+    uint64_t read;   /* bytes, of all reads */
 } array_memory;
 
 static inline int array_fails(array_memory *array) {
@@ -68,6 +69,7 @@ static inline int array_place(array_memory *array, uint64_t offset, uint64_t len
 static inline int array_read(void *self, uint64_t offset, void *to, uint64_t length) {
     array_memory *array = self;
     int status = array_place(array, offset, length);
+    array->read += length;
     if (status == SS_OK) memcpy(to, array->bytes + offset, length);
     return status;
 }
