@@ -123,6 +123,9 @@ def test_the_inspector_is_measured(tmp_path):
     words = [sys.executable, "-m", "benches.inspector", "--rows", "600", "--rounds", "1", "--folder", str(tmp_path)]
     done = subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True)
     rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
-    assert len(rows) == 12
-    assert all(float(seconds) > 0 for _, seconds, _ in rows[1:])
+    work, aims = [row for row in rows if len(row) == 3], [row for row in rows if len(row) == 4]
+    assert len(work) == 12
+    assert all(float(seconds) > 0 for _, seconds, _ in work[1:])
+    assert len(aims) == 9
+    assert all(row[3] in ("yes |", "no |") for row in aims[1:])
     assert list(tmp_path.iterdir()) == []

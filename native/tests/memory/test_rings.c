@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Two threads, each of which holds the memory that the other one waits for, as key comparisons in Python can bring about:
- * one of them is told, in whatever the other one waits.
+ * one of them gets an error, in whatever kind of wait the other one is.
  *
  *   asks     has the near memory, waits for the far one
  *   answers  has the far memory while that wait goes on, then wants the near one
