@@ -119,6 +119,7 @@ class Deployment:
             if self.folder.exists() and any(self.folder.iterdir()):
                 raise SourceError(f"{self.folder}: the folder is not empty; upgrade its canister, or choose another folder")
             canister = Canister(id=_new_principal())
+            canister.is_in_folder = True
             canister.time = max(canister.time, time.time_ns())
             canister.install_code(as_source(source), arg, did=did)
             self.save(canister)
@@ -141,6 +142,7 @@ class Deployment:
             if given.stable is not None:
                 begin_with(canister.memory, str(given.stable), given.stable_pages)
             canister.version, canister.certified_data = given.version, given.certified_data
+        canister.is_in_folder = True
         canister.time, canister.cycles, canister.env = max(canister.time, facts["time"]), facts["cycles"], dict(facts["env"])
         if not is_wasm(given.module):
             canister.resume(_saved_text(given.module, self.folder / MODULE))

@@ -106,6 +106,8 @@ class Canister:
         """When the timer of a Wasm program is due, in nanoseconds; 0 for none."""
         self.last_upgrade: UpgradeReport | None = None
         self.handlers: dict[tuple[Principal, str], calls.Handler] = {}
+        self.is_in_folder = False
+        """Whether a folder keeps it: no test can register functions there, so calls that the harness does not have are rejected."""
         self._program: Program | None = None
         self._empty_timers = Timers()
         self._execution = Execution(self)

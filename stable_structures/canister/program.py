@@ -51,14 +51,21 @@ class Mark:
     """What a decorator records about a function."""
 
     role: str
-    guard: Callable[..., Any] | None = None
+    guard: Callable[..., Any] | None
+    owner: int
+    """The function's `id`: `functools.wraps` copies the marks of another one, which a mark of the wrapper's own replaces."""
 
 
 def mark(function: F, role: str, guard: Callable[..., Any] | None = None) -> F:
-    """Mark a function as a method or hook; return the function itself."""
+    """Mark a function as a method or hook; return the function itself. One function may be several hooks, but only one method."""
     if not callable(function):
         raise TypeError(f"@{role} must be written above a function, got {type(function).__name__}")
-    setattr(function, MARK, Mark(role, guard))
+    marks = [one for one in getattr(function, MARK, ()) if one.owner == id(function) and one.role != role]
+    for other in marks:
+        if role in METHODS or other.role in METHODS:
+            name = getattr(function, "__name__", type(function).__name__)
+            raise TypeError(f"{name} is @{role} and @{other.role}: a method is one of them; write two functions")
+    setattr(function, MARK, (*marks, Mark(role, guard, id(function))))
     return function
 
 
@@ -278,8 +285,12 @@ class Program:
             adapter.start(self)
 
     def export(self, name: str, function: Callable[..., Any]) -> None:
-        """Export a function that has a mark."""
-        marked: Mark = getattr(function, MARK)
+        """Export a function that has marks."""
+        marks: tuple[Mark, ...] = getattr(function, MARK)
+        for marked in marks:
+            self._export_as(name, function, marked)
+
+    def _export_as(self, name: str, function: Callable[..., Any], marked: Mark) -> None:
         if marked.role in METHODS:
             self.methods[name] = Method(name, METHODS[marked.role], function, marked.guard)
             return

@@ -43,7 +43,7 @@ def deliver(sender: Canister, call: Call, respond: Respond, *, query: bool) -> N
     elif call.principal == Principal.management_canister() and management.offers(call):
         management.receive(sender, call, respond)
     else:
-        respond(_unknown(call), call.cycles)
+        respond(_unknown(sender, call), call.cycles)
 
 
 def _handled(handler: calls.Handler, call: Call) -> Reply:
@@ -55,11 +55,12 @@ def _handled(handler: calls.Handler, call: Call) -> Reply:
     return Reply(call.packed(handler, private_copy(answer)))
 
 
-def _unknown(call: Call) -> Reply:
-    if call.principal == Principal.management_canister():
-        raise Unsupported(
-            f"the management canister's {call.method}: the harness does not have it; "
-            f"register one with canister.register('aaaaa-aa', {call.method!r}, function)"
-        )
-    text = f"{ErrorCode.CANISTER_NOT_FOUND}: Canister {call.principal} not found"
-    return Reply(rejected=True, code=RejectCode.DESTINATION_INVALID, message=text)
+def _unknown(sender: Canister, call: Call) -> Reply:
+    if call.principal != Principal.management_canister():
+        text = f"{ErrorCode.CANISTER_NOT_FOUND}: Canister {call.principal} not found"
+        return Reply(rejected=True, code=RejectCode.DESTINATION_INVALID, message=text)
+    missing = f"the management canister's {call.method}: the harness does not have it"
+    if sender.is_in_folder:
+        text = f"{missing}, and a canister in a folder has no network; answer the call in a test, with Canister.register"
+        return Reply(rejected=True, code=RejectCode.SYS_FATAL, message=text)
+    raise Unsupported(f"{missing}; register one with canister.register('aaaaa-aa', {call.method!r}, function)")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from stable_structures.__main__ import main
-from stable_structures.canister import SourceError
+from stable_structures.canister import Canister, SourceError, Unsupported
 from stable_structures.deployment import Deployment
 from stable_structures.inspect import check
 
@@ -286,3 +286,71 @@ def test_python_in_a_folder_needs_no_extra(tmp_path):
     assert run("logs", "c") == ""
     assert run("serve", "c") == "2: canister serve needs starlette and uvicorn: pip install 'stable-structures[serve]'"
     assert "pip install 'stable-structures[wasm]'" in run("deploy", str(BUILT / "ledger.wasm.gz"), "w")
+
+
+# ---- calls into the network ----
+
+ASKS = """
+from stable_structures.canister import ic, init, post_upgrade, update
+async def ask():
+    await ic.call("aaaaa-aa", "http_request", {"url": "https://example.org"})
+@init
+def begin():
+    ic.set_timer(0, ask)
+@post_upgrade
+def go_on():
+    ic.set_timer(0, ask)
+@update
+def go():
+    return 1
+@update
+async def wait():
+    try:
+        return await ic.call("aaaaa-aa", METHOD)
+    except Exception as error:
+        return str(error)
+"""
+ASKS_IN_WASM = """(module
+ (import "ic0" "call_new" (func $new (param i32 i32 i32 i32 i32 i32 i32 i32)))
+ (import "ic0" "call_perform" (func $perform (result i32)))
+ (import "ic0" "global_timer_set" (func $timer (param i64) (result i64)))
+ (import "ic0" "trap" (func $trap (param i32 i32)))
+ (import "ic0" "msg_reject_msg_copy" (func $copy (param i32 i32 i32)))
+ (import "ic0" "msg_reject_msg_size" (func $size (result i32)))
+ (import "ic0" "msg_reply" (func $reply))
+ (memory (export "memory") 1)
+ (data (i32.const 8) "http_request")
+ (table funcref (elem $refused))
+ (func $refused (param i32)
+   (call $copy (i32.const 64) (i32.const 0) (call $size))
+   (call $trap (i32.const 64) (call $size)))
+ (func $begin (drop (call $timer (i64.const 1))))
+ (export "canister_init" (func $begin))
+ (export "canister_post_upgrade" (func $begin))
+ (func (export "canister_global_timer")
+   (call $new (i32.const 0) (i32.const 0) (i32.const 8) (i32.const 12) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
+   (drop (call $perform)))
+ (func (export "canister_update go") (call $reply)))"""
+
+
+@pytest.mark.parametrize("language", ["Python", "Wasm"])
+def test_a_timer_that_wants_the_network_keeps_no_command_from_its_folder(language, tmp_path, shell):
+    wasmtime = pytest.importorskip("wasmtime")
+    module, folder = tmp_path / f"asks.{'py' if language == 'Python' else 'wasm'}", tmp_path / "c"
+    module.write_bytes(ASKS.replace("METHOD", repr("any")).encode() if language == "Python" else wasmtime.wat2wasm(ASKS_IN_WASM))
+    shell("deploy", module, folder)
+    for command_ in (("call", folder, "go"), ("stop", folder), ("start", folder), ("upgrade", folder, module), ("call", folder, "go")):
+        assert not shell(*command_).startswith(("1:", "2:")), command_
+    assert shell("logs", folder).count("http_request: the harness does not have it") >= 2
+    assert "a canister in a folder has no network" in shell("logs", folder)
+
+
+@pytest.mark.parametrize("method", ["http_request", "bitcoin_get_balance", "no_such_method", ""])
+def test_what_the_management_canister_lacks_here_is_rejected_in_a_folder_and_an_error_in_a_test(method, tmp_path, shell):
+    source = ASKS.replace("METHOD", repr(method))
+    (tmp_path / "asks.py").write_text(source)
+    shell("deploy", tmp_path / "asks.py", tmp_path / "c")
+    assert f"the management canister's {method}: the harness does not have it" in shell("call", tmp_path / "c", "wait")
+    canister = Canister.install(source)
+    with pytest.raises(Unsupported, match="register one with"):
+        canister.call("wait")

@@ -164,12 +164,78 @@ def test_a_canister_file_may_be_called_like_a_module_of_the_standard_library(tmp
         ("x = 1\n", "exports nothing"),
         (HEAD + "from stable_structures.canister import *\nclass A(Actor): pass\nclass B(Actor): pass\n", "actors A, B"),
         (HEAD + "from stable_structures.canister import *\n@init\ndef a(): pass\n@init\ndef b(): pass\n", "two functions are @init"),
+        (
+            HEAD + "from stable_structures.canister import *\n@init\n@post_upgrade\ndef a(): pass\n@post_upgrade\ndef b(): pass\n",
+            "two functions",
+        ),
+        (HEAD + "@query\n@update\ndef a(): pass\n", "a is @query and @update: a method is one of them"),
+        (
+            HEAD + "from stable_structures.canister import init\n@update\n@init\ndef a(): pass\n",
+            "a is @update and @init: a method is one of them",
+        ),
+        (
+            HEAD + "from stable_structures.canister import init\n@init\n@query(guard=lambda: None)\ndef a(): pass\n",
+            "a is @init and @query: a method is one of them",
+        ),
     ],
-    ids=["path", "module", "number", "class", "syntax", "nothing", "actors", "hooks"],
+    ids=[
+        "path",
+        "module",
+        "number",
+        "class",
+        "syntax",
+        "nothing",
+        "actors",
+        "hooks",
+        "hook twice",
+        "methods",
+        "method, hook",
+        "hook, method",
+    ],
 )
 def test_what_is_no_canister_is_refused_and_says_why(source, problem):
     with pytest.raises((SourceError, Trapped), match=problem):
         Canister.install(source)
+
+
+@pytest.mark.parametrize("head", ["stable_structures.canister", "basilisk", "kybra"])
+@pytest.mark.parametrize("order", ["@init\n@post_upgrade\n", "@post_upgrade\n@init\n", "@init\n@post_upgrade\n@init\n"])
+def test_one_function_may_be_several_hooks(head, order):
+    source = f"from {head} import init, post_upgrade, update\nran = []\n{order}def begin() -> None:\n    ran.append(1)\n"
+    source += (
+        "@update\ndef count() -> int:\n    return len(ran)\n"
+        if head.startswith("stable")
+        else (f"from {head} import nat64\n@update\ndef count() -> nat64:\n    return len(ran)\n")
+    )
+    canister = Canister.install(source)
+    assert canister.call("count") == 1
+    canister.upgrade(source)
+    assert canister.call("count") == 1
+
+
+@pytest.mark.parametrize("role", ["query", "update"])
+def test_a_wrapper_has_the_marks_of_what_it_wraps_or_its_own(role):
+    source = (
+        HEAD
+        + f"""
+import functools
+def logged(function):
+    @functools.wraps(function)
+    def wrapper(*args):
+        return function(*args), "logged"
+    return wrapper
+@logged
+@query
+def inside(): return 1
+@{role}
+@logged
+@query
+def outside(): return 2
+"""
+    )
+    canister = Canister.install(source)
+    assert canister.query("inside") == (1, "logged")
+    assert (canister.query if role == "query" else canister.call)("outside") == (2, "logged")
 
 
 def test_an_empty_folder_says_what_it_lacks(tmp_path):
