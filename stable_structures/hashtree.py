@@ -497,8 +497,8 @@ def _show_range(tree: HashTree, start: bytes | None, stop: bytes | None, shown: 
 def _pruned_to(tree: HashTree, shown: Mapping[int, bool]) -> HashTree:
     def make(node: HashTree, below: list[HashTree]) -> HashTree:
         """Return the node, whose subtrees exist already; pruned if it shows nothing."""
-        if node.kind is Kind.EMPTY:
-            return node
+        if node.kind is Kind.EMPTY or (node.kind is Kind.FORK and all(child.kind is Kind.EMPTY for child in below)):
+            return node  # pruned it could hide a label; and a hash is longer than two empty trees
         if id(node) not in shown and all(child.kind is Kind.PRUNED or child.kind is Kind.EMPTY for child in below):
             return pruned(node.root_hash)
         return HashTree(node.kind, node.content, tuple(below), node.root_hash)
@@ -610,10 +610,7 @@ class _Reader:
 
     def _content(self) -> bytes:
         size = self._head(_BYTES)
-        begin, self._at = self._at, self._at + size
-        if self._at > len(self._data):
-            raise self._bad(f"the bytes end inside a byte string of {size}")
-        return self._data[begin : self._at]
+        return self._take(size, f"a byte string of {size}")
 
     def _head(self, major: int) -> int:
         """Return the number in the head of an item of this major type."""
@@ -625,11 +622,14 @@ class _Reader:
         self._at += 1
         if first & 31 < 24:  # noqa: PLR2004 - the number itself
             return first & 31
-        size = 1 << (first & 31) - 24
-        begin, self._at = self._at, self._at + size
-        if self._at > len(self._data):
-            raise self._bad("the bytes end inside a number")
-        return int.from_bytes(self._data[begin : self._at], "big")
+        return int.from_bytes(self._take(1 << (first & 31) - 24, "a number"), "big")
+
+    def _take(self, size: int, what: str) -> bytes:
+        begin = self._at
+        if size > len(self._data) - begin:
+            raise self._bad(f"the bytes end inside {what}")
+        self._at += size
+        return self._data[begin : self._at]
 
     def _bad(self, why: str) -> HashTreeError:
         return HashTreeError(f"from_cbor: byte {self._at}: {why}")

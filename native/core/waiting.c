@@ -178,7 +178,8 @@ struct waiter {
     struct waiter *next;
     const void *mark;
     _Atomic(const void *) *holder; /* of the lock that it waits for, which it keeps alive */
-    uint64_t number;               /* the later, the larger */
+    bool deaf;                     /* its wait cannot fail */
+    uint64_t number;               /* the later, the larger; 0 for the deaf */
 };
 
 static pthread_mutex_t waiters_mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -187,7 +188,8 @@ static uint64_t last_number;
 
 static void list_waiter(struct waiter *waiter) {
     pthread_mutex_lock(&waiters_mutex);
-    waiter->number = ++last_number;
+    last_number++;
+    waiter->number = waiter->deaf ? 0 : last_number;
     waiter->next = waiters;
     waiters = waiter;
     pthread_mutex_unlock(&waiters_mutex);
@@ -209,8 +211,8 @@ static const struct waiter *waiter_of(const void *mark) {
     return waiter;
 }
 
-/* Whether `me` waits, over others, for itself, and came last of them. Whoever is in such a ring stays there, so one of
- * them finds it. */
+/* Whether `me` waits, over others, for itself, and came last of those that can give up. Whoever is in such a ring stays
+ * there, so one of them finds it. */
 static bool closes_ring(const struct waiter *me) {
     pthread_mutex_lock(&waiters_mutex);
     const struct waiter *next = me;
@@ -238,8 +240,27 @@ static bool lock_within(pthread_mutex_t *mutex, uint64_t milliseconds) {
 #endif
 }
 
+static int lock_deaf(pthread_mutex_t *mutex, _Atomic(const void *) *holder, const void *mark) {
+    struct waiter me = {.mark = mark, .holder = holder, .deaf = true};
+    list_waiter(&me);
+    int error = pthread_mutex_lock(mutex);
+    unlist_waiter(&me);
+    return error == 0 ? SS_OK : SS_REENTRANT;
+}
+
+int ss_wait_unlocked(pthread_cond_t *condition, pthread_mutex_t *mutex, const struct timespec *until, _Atomic(const void *) *holder,
+                     const void *mark) {
+    struct waiter me = {.mark = mark, .holder = holder, .deaf = true};
+    list_waiter(&me);
+    atomic_store_explicit(holder, NULL, memory_order_relaxed);
+    int error = pthread_cond_timedwait(condition, mutex, until);
+    atomic_store_explicit(holder, mark, memory_order_relaxed);
+    unlist_waiter(&me);
+    return error;
+}
+
 int ss_lock_slowly(pthread_mutex_t *mutex, _Atomic(const void *) *holder, const void *mark, bool deaf) {
-    if (deaf) return pthread_mutex_lock(mutex) == 0 ? SS_OK : SS_REENTRANT;
+    if (deaf) return lock_deaf(mutex, holder, mark);
     if (ss_is_impatient()) return SS_ABSENT;
     struct waiter me = {.mark = mark, .holder = holder};
     list_waiter(&me);

@@ -62,8 +62,12 @@ struct timespec ss_after(uint64_t milliseconds);
 /* ---- locks that another thread holds ---- */
 
 /* Locks a mutex whose holder's mark is at *holder. SS_REENTRANT where it never comes free: a ring of threads, each of which
- * holds (in a callback) what the next one waits for; the one that came last gets it. `deaf`: asks no binding, never fails. */
+ * holds (in a callback) what the next one waits for; the one that came last gets it. `deaf`: asks no binding, never fails; in a
+ * ring the others give up. */
 int ss_lock_slowly(pthread_mutex_t *mutex, _Atomic(const void *) *holder, const void *mark, bool deaf);
+/* Gives such a mutex up, waits for the condition, and locks it again as the deaf do; an errno, as pthread_cond_timedwait. */
+int ss_wait_unlocked(pthread_cond_t *condition, pthread_mutex_t *mutex, const struct timespec *until, _Atomic(const void *) *holder,
+                     const void *mark);
 /* In the child of a fork: nobody else waits. */
 void ss_waiting_forked(void);
 

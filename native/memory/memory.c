@@ -175,10 +175,7 @@ void ss_root_unlock(ss_root *root) {
 }
 
 int ss_root_wait(ss_root *root, pthread_cond_t *condition, const struct timespec *until) {
-    atomic_store_explicit(&root->holder, NULL, memory_order_relaxed);
-    int error = pthread_cond_timedwait(condition, &root->mutex, until);
-    atomic_store_explicit(&root->holder, this_thread(), memory_order_relaxed);
-    return error;
+    return ss_wait_unlocked(condition, &root->mutex, until, &root->holder, this_thread());
 }
 
 /* ---- reads that let others in ---- */

@@ -25,7 +25,7 @@ int ss_file_die(ss_file *file, int status, const char *rule, uint64_t number, ui
 static pthread_mutex_t open_files_mutex = PTHREAD_MUTEX_INITIALIZER;
 static ss_file *open_files;
 
-void ss_file_close_descriptors(ss_file *file) {
+static void close_descriptors(ss_file *file) {
     int *all[] = {&file->wal.file, &file->main, &file->directory, &file->locks};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         if (*all[i] != SS_NO_FILE) file->vfs->close(file->vfs->self, *all[i]);
@@ -59,7 +59,7 @@ static void keep_stores_here(ss_file *file) {
 static void after_fork_in_child(void) {
     for (ss_file *file = open_files; file != NULL; file = file->next) {
         keep_stores_here(file);
-        ss_file_close_descriptors(file);
+        close_descriptors(file); /* and unlocks nothing: the locks are the parent's */
         ss_root_forked(file->root, "the file was opened before this process was forked: open it again here");
     }
     pthread_mutex_unlock(&open_files_mutex);
@@ -103,6 +103,14 @@ static int try_lock(ss_file *file, enum ss_file_lock lock, int kind) {
 
 void ss_file_unlock(ss_file *file, enum ss_file_lock lock) {
     (void)try_lock(file, lock, SS_UNLOCK);
+}
+
+/* Unlocks first: where another thread is just starting a program, that has copies of the descriptors for a moment, and the locks
+ * of an open file end with the last one. */
+void ss_file_close_descriptors(ss_file *file) {
+    int error = file->locks != SS_NO_FILE ? EINTR : 0;
+    while (error == EINTR) error = file->vfs->lock(file->vfs->self, file->locks, LOCK_WRITER, LOCK_LEAVE + 1, SS_UNLOCK);
+    close_descriptors(file);
 }
 
 /* Lets the binding look about where the last time is long ago; whoever commits cannot be stopped, and goes without the lock. */
@@ -247,10 +255,6 @@ int ss_file_close_plain(void *self) {
 int ss_file_shut(void *self) {
     ss_file *file = self;
     ss_file_unlist(file);
-    if (file->opened && file->mode != SS_FILE_READ && file->locks != SS_NO_FILE) {
-        ss_file_unlock(file, LOCK_READY);
-        ss_file_unlock(file, LOCK_WRITER);
-    }
     ss_file_close_descriptors(file);
     return SS_OK;
 }

@@ -110,6 +110,7 @@ int ss_file_check_name(ss_file *file);
 /* In the list of open files, whose descriptors a child of a fork closes. */
 void ss_file_list(ss_file *file);
 void ss_file_unlist(ss_file *file);
+/* Ends the locks, then closes. */
 void ss_file_close_descriptors(ss_file *file);
 /* Before the file is shut: views of it get memory of their own. SS_IN_USE where they cannot, and the file is to stay
  * open. `is_same`: the file holds what the memory holds. */

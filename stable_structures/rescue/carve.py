@@ -28,7 +28,7 @@ while _SERIES[-1] < 1 << 40:
 
 @dataclass(slots=True)
 class Found:
-    """A structure that was found in the blocks. If it is not `certain`, `text` says what is not known."""
+    """A structure that was found in the blocks; `text` says what is not known of it, and it is not `certain` if chance can look like it."""
 
     type: Type
     pointer: int

@@ -90,7 +90,7 @@ class Container(Type):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self.ordered = self.hashable = False
+        self.ordered = self.hashable = self.widthless = False
 
     def decode(self, data: bytes, space: Heap) -> Contents:
         raise NotImplementedError
@@ -230,7 +230,7 @@ class LogType(Container):
 
     def __init__(self, part: Type) -> None:
         super().__init__(f"SLog<{part.name}>")
-        self.part = part
+        self.part, self.widthless = part, part.widthless
 
     def size(self, width: int) -> int:
         return 48 + width

@@ -38,6 +38,8 @@ class Type:
         """Whether values have Rust's `Ord`, as far as we know it."""
         self.hashable: bool = all(part.hashable for part in parts)
         """Whether the crate's hash of values is known."""
+        self.widthless: bool = all(part.widthless for part in parts)
+        """Whether values are the same bytes for both pointer widths."""
 
     def size(self, width: int) -> int:
         """Return bytes of the fixed encoding. Raises `IncompatibleType` if there is none."""
@@ -113,6 +115,7 @@ class Scalar(Type):
         super().__init__(name)
         self._size, self._read, self._feed, self._rank = size, read, feed, rank
         self.ordered = self.hashable = feed is not None
+        self.widthless = size is not None
 
     def size(self, width: int) -> int:
         return width if self._size is None else self._size
@@ -375,7 +378,7 @@ class Text(Boxed):
 
     def __init__(self, name: str, *, text: bool) -> None:
         super().__init__(name)
-        self.text = text
+        self.text, self.widthless = text, False
 
     def least(self, width: int) -> int:
         return width

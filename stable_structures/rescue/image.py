@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -67,6 +67,16 @@ def _content_type(tp: Any) -> Type:
 
 def _is_harmless(one: Finding) -> bool:
     return not one.ownership and one.fault in (Fault.STALE_PREVIOUS, Fault.LOG_CAPACITIES, Fault.DEAD_TABLE)
+
+
+def note_into(lost: list[Finding], key: int) -> Callable[[Broken], None]:
+    """Return what appends findings under a key to a list, at most 1,000."""
+
+    def note(error: Broken) -> None:
+        if len(lost) < MOST:
+            lost.append(Finding(f"key {key}", error.rule, error.address or 0, error.fault))
+
+    return note
 
 
 class IsmImage:
@@ -282,17 +292,11 @@ class IsmImage:
         Damaged trees are read from all their leaves. What cannot be read is appended to `lost`, at most 1,000 findings.
         """
         self._check_once()
+        note = note_into([] if lost is None else lost, key)
         try:
             contents = self._contents(key)
         except Broken as error:
-            if lost is not None:
-                lost.append(Finding(f"key {key}", error.rule, error.address or 0, error.fault))
+            note(error)
             return iter(())
-        gone = Findings() if lost is None else lost
-
-        def note(error: Broken) -> None:
-            if len(gone) < MOST:
-                gone.append(Finding(f"key {key}", error.rule, error.address or 0, error.fault))
-
         entries = getattr(contents, "entries", None)
         return iter([contents]) if entries is None else entries(note)

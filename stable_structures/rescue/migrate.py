@@ -27,7 +27,7 @@ from ..structures.btreeset import StableBTreeSet
 from ..structures.cell import StableCell
 from ..structures.log import StableLog
 from ..structures.vec import StableVec
-from .containers import Container, Contents, Keyed, LogType, VecType
+from .containers import Container, Contents, Keyed, LogType, Note, VecType
 from .encodings import (
     SCALARS,
     BoxType,
@@ -42,7 +42,7 @@ from .encodings import (
     Variants,
 )
 from .findings import Finding, NotOwned
-from .image import IsmImage
+from .image import IsmImage, note_into
 from .schema import Root, SchemaError
 
 _BATCH: Final = 1024
@@ -194,7 +194,8 @@ class Plan:
 
     keys: list[Target]
     value: Target | None
-    rows: Callable[[Iterable[Any]], Iterable[tuple[tuple[Any, ...], Any]]]
+    rows: Callable[[Iterable[Any], Note], Iterable[tuple[tuple[Any, ...], Any]]]
+    """Of the entries; what is broken in a container that is one of them goes to the note."""
 
 
 def plan(tp: Type) -> Plan:
@@ -208,12 +209,12 @@ def plan(tp: Type) -> Plan:
 def _plan_of(key: Target, value: Type | None, pairs: Callable[[Iterable[Any]], Iterable[tuple[Any, Any]]]) -> Plan:
     inner = _inner(value)
     if not isinstance(inner, Container):
-        return Plan([key], target(value) if value else None, lambda entries: (((k,), v) for k, v in pairs(entries)))
+        return Plan([key], target(value) if value else None, lambda entries, _: (((k,), v) for k, v in pairs(entries)))
     below = plan(inner)
 
-    def rows(entries: Iterable[Any]) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    def rows(entries: Iterable[Any], note: Note) -> Iterator[tuple[tuple[Any, ...], Any]]:
         for k, contents in pairs(entries):
-            for keys, v in below.rows(contents.entries()):
+            for keys, v in below.rows(contents.entries(note), note):
                 yield (k, *keys), v
 
     return Plan([key, *below.keys], below.value, rows)
@@ -226,19 +227,19 @@ class Form:
     structure: Any
     memories: int
     add: Callable[[Any, list[Any]], Any] | None
-    rows: Callable[[Iterable[Any]], Iterable[Any]]
+    rows: Callable[[Iterable[Any], Note], Iterable[Any]]
 
 
 def form_of(tp: Type) -> Form:
     """Return what becomes of a key of this type. O(parts). Raises `IncompatibleType`."""
     if not isinstance(tp, Container):
         one = target(tp)
-        return Form(StableCell[one.type], 1, None, lambda entries: map(one.convert, entries))  # type: ignore[name-defined]
+        return Form(StableCell[one.type], 1, None, lambda entries, _: map(one.convert, entries))  # type: ignore[name-defined]
     if isinstance(tp, (VecType, LogType)) and not isinstance(_inner(tp.part), Container):
         part = target(tp.part)
         bounded = isinstance(tp, VecType) and codec(part.type).bound.max_size is not None
         structure: Any = StableVec[part.type] if bounded else StableLog[part.type]  # type: ignore[name-defined]
-        return Form(structure, 1 if bounded else 2, lambda into, batch: into.extend(batch), lambda entries: map(part.convert, entries))
+        return Form(structure, 1 if bounded else 2, lambda into, batch: into.extend(batch), lambda entries, _: map(part.convert, entries))
     return _tree_form(plan(tp))
 
 
@@ -289,7 +290,7 @@ class Migration:
                 found = self._image.chosen(key)
             except KeyError as error:
                 raise NotOwned(f"key {error.args[0]}; or migrate what there is with force=True (--force)") from None
-            if not found.certain:
+            if found.text:  # of a log, too, of which is certain that it is one
                 raise NotOwned(f"key {key}: the image was not saved, so {found.text}; to take that, give force=True (--force)")
 
     def run(self, manager: MemoryManager) -> list[Migrated]:
@@ -303,7 +304,8 @@ class Migration:
         form = form_of(root.type)
         numbers = [next(self._free) if root.memory is None else root.memory, *(next(self._free) for _ in range(1, form.memories))]
         made = Migrated(key, root.type.name, form.structure.__name__.partition("[")[0], numbers)
-        rows, memories = form.rows(self._entries(key, made.lost)), [manager.get(number) for number in numbers]
+        entries, note = self._entries(key, made.lost)
+        rows, memories = form.rows(entries, note), [manager.get(number) for number in numbers]
         if form.add is None:
             for value in rows:
                 form.structure(*memories, value)
@@ -315,11 +317,12 @@ class Migration:
         made.entries = len(structure)
         return made
 
-    def _entries(self, key: int, lost: list[Finding]) -> Iterable[Any]:
+    def _entries(self, key: int, lost: list[Finding]) -> tuple[Iterable[Any], Note]:
+        """Return the entries under a key, and what takes in what is broken in the containers among them."""
         if self._image.check() or not self._image.saved:
-            return self._salvaged(key, lost)
+            return self._salvaged(key, lost), note_into(lost, key)
         contents = self._image[key]
-        return contents.entries() if isinstance(contents, Contents) else [contents]
+        return contents.entries() if isinstance(contents, Contents) else [contents], None
 
     def _salvaged(self, key: int, lost: list[Finding]) -> Iterable[Any]:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -27,12 +28,12 @@ from stable_structures import (
     u64,
 )
 from stable_structures.inspect import check, inspect
-from stable_structures.rescue import NotOwned, Root, SchemaError, SLog, migrate, open_ism, parse_schema, read_schema
+from stable_structures.rescue import NotOwned, Root, SBox, SchemaError, SHashMap, SLog, SVec, migrate, open_ism, parse_schema, read_schema
 from stable_structures.rescue.migrate import target
 
-from ..support.ism_crate import Space
+from ..support.ism_crate import Allocator, Log, Space, Table, Vec
 from ..support.ism_damage import moments
-from ..support.ism_traces import GOLDEN, NOTE, Replay, annotation
+from ..support.ism_traces import GOLDEN, NOTE, Replay, annotation, element
 
 SCHEMA = """
 width = 4
@@ -273,3 +274,51 @@ def test_more_keys_than_a_manager_has_memories_are_refused_before_anything_is_wr
     with pytest.raises(SchemaError, match="512 memories"):
         migrate(image, memory)
     assert memory.size() == 0
+
+
+def nested(kind, entries, broken):
+    """A map of containers of boxes, in which some boxes lead to no block."""
+    crate, text, number = Allocator(), element(SBox[str]), element(u64)
+    form = Vec if kind is SVec else Log
+    table = Table(crate, number, SimpleNamespace(n=len(form(crate, text).header())))
+    for key in range(entries):
+        inner = form(crate, text)
+        for i in range(5):
+            inner.push((1).to_bytes(8, "little") if (key, i) in broken else text.make(crate, f"*{key + 1}.{i}"))
+        table.insert(key.to_bytes(8, "little"), inner.header())
+    crate.roots[0] = crate.allocate(len(table.header()))
+    crate.write(crate.roots[0] + 8, table.header())
+    crate.pre_upgrade()
+    return open_ism(bytes(crate.mem), {0: SHashMap[u64, kind[SBox[str]]]})
+
+
+@pytest.mark.parametrize("kind", [SVec, SLog])
+def test_damage_in_a_container_in_a_container_loses_only_what_is_damaged(kind):
+    broken = {(2, 1), (2, 4), (5, 0)}
+    with pytest.raises(NotOwned):
+        migrate(nested(kind, 7, broken), StableMemory())
+    memory = StableMemory()
+    (done,) = migrate(nested(kind, 7, broken), memory, force=True)
+    assert (done.entries, len(done.lost)) == (35 - 3, 3)
+    stored = StableBTreeMap[tuple[u64, u64], str](MemoryManager(memory).get(0))
+    texts = [text for _, text in stored.items()]
+    assert texts == [element(SBox[str]).value_of(f"*{k + 1}.{i}") for k in range(7) for i in range(5) if (k, i) not in broken]
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 12, 40])
+@pytest.mark.parametrize("kind", [SVec, SLog])
+def test_a_length_that_is_not_in_the_image_is_never_taken_without_force(kind, count):
+    """Elements that were popped lie where the last ones do, and nothing tells which are which."""
+    crate, part = Allocator(), element(u64)
+    made = (Vec if kind is SVec else Log)(crate, part)
+    for i in range(count + 3):
+        made.push((i + 1).to_bytes(8, "little"))
+    for _ in range(3):
+        made.pop()
+    image = open_ism(bytes(crate.mem), {0: kind[u64]})
+    memory = StableMemory()
+    with pytest.raises(NotOwned, match="length"):
+        migrate(image, memory)
+    assert memory.size() == 0
+    (done,) = migrate(image, StableMemory(), force=True)
+    assert done.entries >= count
