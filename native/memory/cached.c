@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The cache: blocks of 256 KiB of the source, in slots.
  *
- *   slot_of     by number of the block: NOWHERE, ZEROS (a hole of the source, which has no slot), or a slot
+ *   table       by number of the block: NOWHERE, ZEROS (a hole of the source, which has no slot), or a slot; each inverted, so that
+ *               memory which nobody has touched says NOWHERE: the table of a hostile size costs nothing
  *   blocks      slot 0 | slot 1 | ...               as many as the cache may have
  *   slots       the block that lies in each, and whether it was used since the hand passed
  *
  *  K1  A block in a slot has the bytes that the source gave when it was fetched; the rest of the last block is zeros.
- *  K2  A fetch that fails leaves no block half filled: blocks enter slot_of after their bytes are there.
+ *  K2  A fetch that fails leaves no block half filled: blocks enter the table after their bytes are there.
  *  K3  Memory is that of the slots in use, the table and, of a far source, one buffer for reading ahead; never more.
  *
  * Slots are taken over by the clock algorithm. How many blocks one request asks for:
@@ -49,7 +50,7 @@ typedef struct sequence {
 typedef struct cached {
     ss_cached_source source;
     uint64_t bytes, blocks; /* of the source */
-    uint32_t *slot_of;
+    uint32_t *table;
     uint8_t **data; /* of each slot, allocated when it is first needed */
     slot *slots;
     uint32_t slot_count, slots_used, hand;
@@ -68,9 +69,18 @@ static int ask(cached *c, uint64_t offset, uint64_t length, uint8_t *to) {
 
 /* ---- slots ---- */
 
+static uint32_t slot_of(const cached *c, uint64_t block) {
+    return ~c->table[block];
+}
+
+static void set_slot(cached *c, uint64_t block, uint32_t at) {
+    c->table[block] = ~at;
+}
+
 /* A slot to fill: a new one, or the one that was not used for longest. It is in no block's entry. */
 static uint32_t take_slot(cached *c) {
     if (c->slots_used < c->slot_count) {
+        c->slots[c->slots_used].block = UINT64_MAX;
         c->data[c->slots_used] = malloc((size_t)SS_CACHE_BLOCK);
         if (c->data[c->slots_used] != NULL) return c->slots_used++;
         if (c->slots_used == 0) return NOWHERE;
@@ -82,7 +92,7 @@ static uint32_t take_slot(cached *c) {
     }
     uint32_t taken = c->hand;
     c->hand = (c->hand + 1) % c->slot_count;
-    if (c->slots[taken].block != UINT64_MAX) c->slot_of[c->slots[taken].block] = NOWHERE;
+    if (c->slots[taken].block != UINT64_MAX) set_slot(c, c->slots[taken].block, NOWHERE);
     c->slots[taken].block = UINT64_MAX;
     return taken;
 }
@@ -102,7 +112,7 @@ static int keep_block(cached *c, uint64_t block, const uint8_t *from) {
     if (from != NULL) memcpy(c->data[at], from, (size_t)size);
     memset(c->data[at] + size, 0, (size_t)(SS_CACHE_BLOCK - size));
     c->slots[at] = (slot){block, true};
-    c->slot_of[block] = at;
+    set_slot(c, block, at);
     return SS_OK;
 }
 
@@ -111,7 +121,7 @@ static int keep_block(cached *c, uint64_t block, const uint8_t *from) {
 static uint64_t run_near(const cached *c, uint64_t block) {
     uint64_t most = block == c->sequences[0].next ? SS_CACHE_AHEAD : 1, count = 1;
     if (most > c->slot_count) most = c->slot_count;
-    while (count < most && block + count < c->blocks && c->slot_of[block + count] == NOWHERE) count++;
+    while (count < most && block + count < c->blocks && slot_of(c, block + count) == NOWHERE) count++;
     return count;
 }
 
@@ -152,7 +162,7 @@ static uint64_t run_far(const cached *c, const sequence *s, uint64_t block, uint
     if (most > SS_CACHE_FAR) most = SS_CACHE_FAR;
     if (most > c->slot_count) most = c->slot_count;
     if (most > c->blocks - block) most = c->blocks - block;
-    while (most > 1 && c->slot_of[block + most - 1] != NOWHERE) most--;
+    while (most > 1 && slot_of(c, block + most - 1) != NOWHERE) most--;
     return most;
 }
 
@@ -165,15 +175,18 @@ static bool skip_hole(cached *c, uint64_t block, uint64_t *count) {
     uint64_t first = begin == UINT64_MAX ? c->blocks : begin / SS_CACHE_BLOCK;
     if (begin <= at || first <= block) return false;
     *count = first < block + *count ? first - block : *count;
-    for (uint64_t i = 0; i < *count; i++) c->slot_of[block + i] = ZEROS;
+    for (uint64_t i = 0; i < *count; i++) set_slot(c, block + i, ZEROS);
     return true;
 }
 
-/* Each into its slot. None takes over the slot of another, unless the process has no memory left for as many slots as there were to be. */
+/* Each into its slot. None takes over the slot of another, unless the process has no memory left for as many slots as there were to be.
+ * Those behind the first were not asked for: whoever asks hears what is wrong with them. */
 static int fetch_near(cached *c, uint64_t block, uint64_t count) {
-    int status = SS_OK;
-    for (uint64_t i = 0; i < count && status == SS_OK; i++) status = keep_block(c, block + i, NULL);
-    return status == SS_OK && c->slot_of[block] == NOWHERE ? keep_block(c, block, NULL) : status;
+    int status = keep_block(c, block, NULL);
+    for (uint64_t i = 1; i < count && status == SS_OK; i++) {
+        if (keep_block(c, block + i, NULL) != SS_OK) break;
+    }
+    return status == SS_OK && slot_of(c, block) == NOWHERE ? keep_block(c, block, NULL) : status;
 }
 
 static int fetch_far(cached *c, uint64_t block, uint64_t count) {
@@ -181,7 +194,7 @@ static int fetch_far(cached *c, uint64_t block, uint64_t count) {
     int status = ask(c, at, length, c->ahead);
     /* The one that was asked for last: it is not taken over by one of those that were not. */
     for (uint64_t i = count; i-- > 0 && status == SS_OK;) {
-        if (c->slot_of[block + i] == NOWHERE) status = keep_block(c, block + i, c->ahead + i * SS_CACHE_BLOCK);
+        if (slot_of(c, block + i) == NOWHERE) status = keep_block(c, block + i, c->ahead + i * SS_CACHE_BLOCK);
     }
     return status;
 }
@@ -233,11 +246,11 @@ static int cached_read(void *self, uint64_t offset, void *to, uint64_t length) {
     for (uint8_t *next = to; length > 0;) {
         uint64_t block = offset / SS_CACHE_BLOCK, inside = offset % SS_CACHE_BLOCK, run = SS_CACHE_BLOCK - inside;
         if (run > length) run = length;
-        bool missing = c->slot_of[block] == NOWHERE, stray = missing && is_stray(c, block, offset, run);
+        bool missing = slot_of(c, block) == NOWHERE, stray = missing && is_stray(c, block, offset, run);
         uint64_t wanted = (inside + length + SS_CACHE_BLOCK - 1) / SS_CACHE_BLOCK;
         int status = stray ? ask(c, offset, run, next) : missing ? fetch(c, block, wanted) : SS_OK;
         if (status != SS_OK) return status;
-        if (!stray) copy_cached(c, c->slot_of[block], inside, run, next);
+        if (!stray) copy_cached(c, slot_of(c, block), inside, run, next);
         next += run, offset += run, length -= run;
     }
     return SS_OK;
@@ -262,7 +275,7 @@ static void free_cached(void *self) {
     for (uint32_t i = 0; i < c->slots_used; i++) free(c->data[i]);
     free((void *)c->data);
     free(c->slots);
-    free(c->slot_of);
+    free(c->table);
     free(c->ahead);
     free(c);
 }
@@ -281,16 +294,15 @@ static cached *new_cached(ss_cached_source source, uint64_t bytes, uint64_t cach
     c->slot_count = (uint32_t)slots;
     for (uint32_t i = 0; i < SEQUENCES; i++) c->sequences[i].next = UINT64_MAX;
     uint64_t ahead = slots < SS_CACHE_FAR ? slots : SS_CACHE_FAR;
-    c->slot_of = malloc((size_t)(c->blocks + 1) * sizeof *c->slot_of);
+    c->table = calloc((size_t)c->blocks + 1, sizeof *c->table);
     c->data = calloc(c->slot_count, sizeof *c->data);
     c->slots = calloc(c->slot_count, sizeof *c->slots);
     c->ahead = source.is_near ? NULL : malloc((size_t)(ahead * SS_CACHE_BLOCK));
-    if (c->slot_of == NULL || c->data == NULL || c->slots == NULL || (c->ahead == NULL && !source.is_near)) {
+    if (c->table == NULL || c->data == NULL || c->slots == NULL || (c->ahead == NULL && !source.is_near)) {
         c->source.free = NULL;
         free_cached(c);
         return NULL;
     }
-    memset(c->slot_of, 0xFF, (size_t)(c->blocks + 1) * sizeof *c->slot_of);
     return c;
 }
 
@@ -323,7 +335,7 @@ bool ss_cached_has(ss_memory *memory, uint64_t offset, uint64_t length) {
     const cached *c = memory->root->storage;
     uint64_t block = offset / SS_CACHE_BLOCK, end = length == 0 ? block : (offset + length - 1) / SS_CACHE_BLOCK + 1;
     bool has = offset <= c->bytes && length <= c->bytes - offset;
-    for (; has && block < end; block++) has = c->slot_of[block] != NOWHERE;
+    for (; has && block < end; block++) has = slot_of(c, block) != NOWHERE;
     ss_root_unlock(memory->root);
     return has;
 }

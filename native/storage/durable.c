@@ -348,8 +348,9 @@ static int recover(ss_file *file, bool makes, bool *found) {
     /* A file that the log cannot belong to is left alone. */
     if (status == SS_OK && *found) status = ss_wal_check_file(&file->wal, now.size);
     if (status == SS_OK && file->wal.sequence == 0) status = check_plain_file(file, now.size);
-    /* A file that cannot be opened gets no log. */
+    /* A file that cannot be opened gets no log, and none of what a log has. */
     if (status == SS_OK && !*found && makes) status = ss_file_check_size(file, now.size);
+    if (status == SS_OK && file->wal.sequence > 0) status = ss_file_check_size(file, file->wal.pages * SS_PAGE_SIZE);
     if (status != SS_OK) return status;
     file->file_pages = now.size / SS_PAGE_SIZE;
     if (!*found && makes) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The cached memory: every byte is the source's, whatever fits the cache; holes are not read; failures leave nothing behind. */
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "memory/cached.h"
@@ -38,13 +39,15 @@ enum { BLOCKS = 40 };
 typedef struct given {
     uint8_t *bytes;
     uint64_t fetched, fail_after; /* requests that still succeed */
+    uint64_t fail_from;           /* bytes from there on are refused; 0: none */
     uint64_t hole_first, hole_end;
     bool freed, is_near;
 } given;
 
 static int fetch_given(void *self, uint64_t offset, uint64_t length, void *to) {
     given *g = self;
-    if (g->fail_after == 0) return ss_fail(SS_SYSTEM, "refused", offset, 5, 0);
+    bool refused = g->fail_after == 0 || (g->fail_from != 0 && offset + length > g->fail_from);
+    if (refused) return ss_fail(SS_SYSTEM, "refused", offset, 5, 0);
     g->fail_after--;
     CHECK(offset < BYTES && length <= BYTES - offset && length > 0);
     memcpy(to, g->bytes + offset, length);
@@ -191,6 +194,50 @@ static void test_a_failure_leaves_nothing_behind(void) {
     free(g.bytes);
 }
 
+/* What was read ahead nobody asked for. */
+static void test_a_failure_ahead_is_none_of_the_reader(void) {
+    uint8_t got[20000];
+    for (int block = 1; block < 12; block++) {
+        given g = make_given();
+        g.is_near = true;
+        g.hole_first = g.hole_end = BYTES;
+        g.fail_from = (uint64_t)block * SS_CACHE_BLOCK;
+        ss_memory *memory = open_given(&g, SS_CACHE_DEFAULT);
+        for (uint64_t at = 0; at + sizeof got <= BYTES; at += sizeof got) {
+            bool good = at + sizeof got <= g.fail_from;
+            CHECK_EQ(ss_access_read(memory, at, got, sizeof got), good ? SS_OK : SS_SYSTEM);
+            CHECK(!good || memcmp(got, g.bytes + at, sizeof got) == 0);
+        }
+        ss_memory_release(memory);
+        free(g.bytes);
+    }
+}
+
+static long peak_kib(void) {
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+#ifdef __APPLE__
+    return usage.ru_maxrss / 1024;
+#else
+    return usage.ru_maxrss;
+#endif
+}
+
+/* A file may say that it has 64 TiB, and its log more. */
+static void test_a_size_costs_nothing_by_itself(void) {
+    long before = peak_kib();
+    given g = make_given();
+    g.hole_first = g.hole_end = BYTES;
+    ss_memory *memory;
+    ss_cached_source source = {&g, fetch_given, data_given, free_given, true};
+    CHECK_EQ(ss_memory_new_cached(source, UINT64_C(1) << 46, SS_CACHE_DEFAULT, &memory), SS_OK);
+    uint8_t got[20000];
+    CHECK_EQ(ss_access_read(memory, 0, got, sizeof got), SS_OK);
+    ss_memory_release(memory);
+    free(g.bytes);
+    CHECK(peak_kib() - before < 400000); /* of a table of 1 GiB; a sanitizer has its notes on it */
+}
+
 /* Without room for all the blocks that it reads ahead, a cache makes do with fewer; the block that was asked for is among them. */
 static void test_a_cache_that_gets_less_memory_is_smaller(void) {
     uint8_t got[20000]; /* so much is not read by itself */
@@ -270,6 +317,8 @@ int main(void) {
     test_each_block_is_read_once_in_large_pieces();
     test_a_far_source_is_asked_seldom();
     test_a_failure_leaves_nothing_behind();
+    test_a_failure_ahead_is_none_of_the_reader();
+    test_a_size_costs_nothing_by_itself();
     test_a_cache_that_gets_less_memory_is_smaller();
     test_a_file_that_is_cut_is_an_error();
     test_a_map_opens_on_it();

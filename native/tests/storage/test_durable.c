@@ -410,6 +410,31 @@ static void a_loaded_file_is_as_a_mapped_one(void) {
     ss_memory_release(memory);
 }
 
+static void grow_and_stay(const char *name) {
+    ss_memory *memory = must_open(name, SS_FILE_WRITE, SS_DURABLE_NORMAL);
+    CHECK_EQ(grow(memory, 1), SS_OK);
+    CHECK_EQ(ss_memory_checkpoint(memory), SS_OK);
+    CHECK_EQ(grow(memory, 5), SS_OK);
+    CHECK_EQ(put(memory, 5 * 65536, "committed"), SS_OK);
+}
+
+static void a_log_of_more_than_the_limit_changes_nothing(void) {
+    ss_memory *memory;
+    in_killed_child(grow_and_stay, "limit");
+    off_t log = size_of("limit-wal");
+    for (int mode = SS_FILE_READ; mode <= SS_FILE_WRITE; mode++) {
+        for (int durability = SS_DURABLE_NONE; durability <= SS_DURABLE_FULL; durability++) {
+            CHECK_EQ(ss_file_open(path_of("limit"), mode, durability, 5, &memory), SS_OUT_OF_MEMORY);
+            CHECK_EQ(ss_last_failure()->number, 6);
+            CHECK_EQ(size_of("limit"), 65536);
+            CHECK_EQ(size_of("limit-wal"), log);
+        }
+    }
+    memory = must_open("limit", SS_FILE_READ, 0);
+    CHECK_EQ(has(memory, 5 * 65536, "committed"), 1);
+    ss_memory_release(memory);
+}
+
 /* What closes nothing is as a descriptor that a program has a copy of while it is being started. */
 static int close_later(void *self, int file) {
     (void)self, (void)file;
@@ -792,6 +817,7 @@ int main(void) {
     a_child_of_a_fork_has_no_file();
     a_stopped_writer_keeps_nobody_waiting_for_ever();
     a_loaded_file_is_as_a_mapped_one();
+    a_log_of_more_than_the_limit_changes_nothing();
     locks_end_though_descriptors_have_copies();
     a_small_commit_is_one_write_and_one_sync();
     commits_without_a_window_are_found_too();
