@@ -12,7 +12,7 @@ from collections.abc import Generator
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Numpy's import starts a thread on each core, which waits in a loop for work that no test has: in hundreds of processes an eighth of their time.
+# Numpy's import starts a thread on each core, which waits in a loop for work that no test has: an eighth of the time of short processes.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # Random examples in CI as well: the blob that a failure prints repeats it. No deadline: a sanitizer or a busy machine is no failure.
