@@ -26,4 +26,6 @@ def rescue(damaged: Path, rescued: Path) -> int:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(f"usage: {__doc__.splitlines()[-1]}")
     sys.exit(min(rescue(Path(sys.argv[1]), Path(sys.argv[2])), 1))

@@ -74,17 +74,24 @@ static uint8_t *small_room(unsigned level) {
     return level == 0 ? first.bytes : small[level];
 }
 
-uint8_t *ss_result_buffer(size_t size) {
-    unsigned level = made ? latest() : first.next;
-    uint8_t *bytes = SS_LIKELY(size <= SMALL) ? small_room(level) : large_room(level, size);
-    if (bytes == NULL) {
-        ss_fail(SS_NO_HEAP, "room for a value", 0, size, 0);
-        return NULL;
-    }
+/* The level of the result that is being made. */
+static inline unsigned level_at_hand(void) {
+    return made ? latest() : first.next;
+}
+
+static inline uint8_t *take_level(unsigned level, uint8_t *bytes) {
     answers[level] = bytes;
     first.next = (uint8_t)((level + 1) % LEVELS);
     made = true;
     return bytes;
+}
+
+uint8_t *ss_result_buffer(size_t size) {
+    unsigned level = level_at_hand();
+    uint8_t *bytes = SS_LIKELY(size <= SMALL) ? small_room(level) : large_room(level, size);
+    if (bytes != NULL) return take_level(level, bytes);
+    ss_fail(SS_NO_HEAP, "room for a value", 0, size, 0);
+    return NULL;
 }
 
 const uint8_t *ss_result(void) {
@@ -152,17 +159,32 @@ uint8_t *ss_result_builder_reserve(ss_result_builder *builder, bool waits, uint6
     builder->size = size;
     if (SS_LIKELY(!waits)) return ss_result_buffer((size_t)size);
     free(builder->copy);
-    builder->copy = malloc(size == 0 ? 1 : (size_t)size);
+    builder->copy = buffers_of_thread() == NULL ? NULL : malloc(size == 0 ? 1 : (size_t)size);
     if (builder->copy == NULL) ss_fail(SS_NO_HEAP, "a result", 0, size, 0);
     return builder->copy;
 }
 
+/* A large copy becomes the buffer itself. So this cannot fail: the operation has ended, and what it took out is nowhere else. */
+static void hand_over(ss_result_builder *builder) {
+    size_t size = (size_t)builder->size;
+    if (size <= SMALL) {
+        memcpy(ss_result_buffer(size), builder->copy, size);
+        free(builder->copy);
+        return;
+    }
+    unsigned level = level_at_hand();
+    free(large[level].bytes);
+    large[level] = (large_buffer){builder->copy, size};
+    (void)take_level(level, builder->copy);
+}
+
 int64_t ss_result_finish(ss_result_builder *builder, int status) {
     if (SS_UNLIKELY(builder->copy != NULL)) {
-        uint8_t *buffer = status == SS_OK ? ss_result_buffer((size_t)builder->size) : NULL;
-        if (status == SS_OK && buffer == NULL) status = SS_NO_HEAP;
-        if (buffer != NULL) memcpy(buffer, builder->copy, (size_t)builder->size);
-        free(builder->copy);
+        if (status == SS_OK) {
+            hand_over(builder);
+        } else {
+            free(builder->copy);
+        }
         builder->copy = NULL;
     }
     return ss_result_size(status, builder->size);

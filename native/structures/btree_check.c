@@ -9,6 +9,9 @@
 
 #include "structures/btree_internal.h"
 
+/* How often the pages of all chunks may be followed before a walk is given up. */
+#define FOLLOWED_PER_CHUNK 16
+
 typedef struct walk {
     ss_btree *tree;
     ss_check check;
@@ -16,10 +19,12 @@ typedef struct walk {
     uint8_t *reached; /* one byte per chunk: 1 from the tree, 2 from the free list */
     int leaf_depth;   /* -1 until the first leaf */
     uint64_t entries;
-    uint64_t allocated;                     /* chunks reached from the tree */
-    ss_span before;                         /* the last key so far, in `kept`; `at` is NULL if there was none */
-    uint64_t sized_keys, ascents, descents; /* with `fit` only: of neighbours by their bytes */
-    struct ss_fit *fit;                     /* NULL: entries are held against their types; else only their sizes are noted */
+    uint64_t allocated;         /* chunks reached from the tree */
+    uint64_t followed;          /* overflow pages of all nodes, those that nodes share counted for each */
+    ss_span before;             /* the last key so far, in `kept`; `at` is NULL if there was none */
+    uint64_t sized_keys;        /* with `fit` only */
+    bool ascending, descending; /* with `fit` only: all neighbours so far, by their bytes */
+    struct ss_fit *fit;         /* NULL: entries are held against their types; else only their sizes are noted */
     uint8_t *kept;
     size_t room;
 } walk;
@@ -53,19 +58,21 @@ static int check_size(ss_bound bound, uint64_t size, const char *rule, uint64_t 
     return good ? SS_OK : broken(rule, address, size, bound.max_size);
 }
 
-static void note_order(walk *w, ss_span low, ss_span high) {
-    int difference = memcmp(low.at, high.at, (size_t)(low.size < high.size ? low.size : high.size));
-    w->ascents += difference < 0 || (difference == 0 && low.size < high.size);
-    w->descents += difference > 0 || (difference == 0 && low.size > high.size);
+/* Whether what is read as keys of a fixed size are some. The zeros behind a node's bytes read as values without bytes, so
+ * nearly any map is sound with keys that are large enough; but these keep no order. A map is tried with
+ * many sizes, so this is no step at the end. */
+static int check_fixed_order(walk *w, ss_span low, ss_span high, uint64_t address) {
+    int result = ss_compare_bytes(low.at, low.size, high.at, high.size);
+    w->ascending = w->ascending && result == SS_LESS;
+    w->descending = w->descending && result == SS_GREATER;
+    bool in_order = w->ascending || w->descending || !w->fit->key_fixed || !w->fit->order_demanded;
+    return in_order ? SS_OK : broken("keys ascend or descend by their bytes", address, 0, 0);
 }
 
 static int check_order(walk *w, ss_span low, ss_span high, uint64_t address) {
     int result;
     if (low.at == NULL) return SS_OK;
-    if (w->fit != NULL) {
-        note_order(w, low, high);
-        return SS_OK;
-    }
+    if (w->fit != NULL) return check_fixed_order(w, low, high, address);
     int status = ss_order_compare(&w->tree->order, low.at, low.size, high.at, high.size, &result);
     if (status != SS_OK) return status;
     return result == SS_LESS ? SS_OK : broken("keys ascend strictly", address, 0, 0);
@@ -149,15 +156,22 @@ static int check_shape(walk *w, ss_node *node, int depth) {
     return note(w, broken("all leaves have one depth", node->address, (uint64_t)depth, (uint64_t)w->leaf_depth));
 }
 
+/* Marks the pages of a chain. Behind one that was reached before so were all others. */
+static int mark_chain(walk *w, const ss_node *node) {
+    for (uint32_t i = 0; i < node->overflow_count; i++) {
+        int status = mark(w, node->overflow_address[i], 1);
+        if (status != SS_OK) return note(w, status);
+        w->allocated++;
+    }
+    return SS_OK;
+}
+
 /* The node's own chunk and its chain. */
 static int check_chunks(walk *w, ss_node *node) {
     int status = note(w, ss_chunk_check(w->tree->space.memory, w->tree->space.page_size, node->address));
     if (status == SS_OK) status = ss_node_check_chain(&w->tree->space, node);
-    for (uint32_t i = 0; status == SS_OK && i < node->overflow_count; i++) {
-        status = note(w, mark(w, node->overflow_address[i], 1));
-        w->allocated++;
-    }
-    return status;
+    w->followed += node->overflow_count;
+    return status == SS_OK ? mark_chain(w, node) : status;
 }
 
 /* ---- the tree ---- */
@@ -189,8 +203,15 @@ static int walk_node(walk *w, uint64_t address, int depth) {
     return node.leaf ? check_leaf(w, &node, keys) : walk_children(w, &node, depth, keys);
 }
 
+/* Hostile nodes may share a long chain, which is followed for each of them. Of a sound map it is as many pages as there are chunks, at
+ * most. */
+static bool followed_too_many(const walk *w) {
+    return w->followed > FOLLOWED_PER_CHUNK * w->chunks;
+}
+
 /* What cannot be read of a subtree is one violation; the walk goes on beside it. */
 static int walk_subtree(walk *w, uint64_t address, int depth) {
+    if (followed_too_many(w)) return SS_OK; /* such nodes were noted */
     if (depth == SS_DEPTH) return note(w, broken("a tree has fewer than 32 levels", address, SS_DEPTH, SS_DEPTH));
     ss_scratch_mark here = ss_scratch_at(&w->tree->space.scratch);
     int status = walk_node(w, address, depth);
@@ -246,31 +267,24 @@ static int check_allocator(walk *w) {
 static int walk_map(walk *w) {
     ss_btree *tree = w->tree;
     int status = tree->root == SS_NULL ? SS_OK : walk_subtree(w, tree->root, 0);
+    /* Then not all was counted. */
+    if (followed_too_many(w)) return status;
     if (status == SS_OK && w->entries != tree->length) {
-        status = note(w, broken("a map's length counts its entries", 20, tree->length, w->entries));
+        status = note(w, broken("a map's length counts its entries", SS_BTREE_LENGTH_AT, tree->length, w->entries));
     }
     return status == SS_OK ? check_allocator(w) : status;
 }
 
-/* Whether what was read as keys of a fixed size are some. The zeros behind a node's bytes read as values without bytes, so
- * nearly any map is sound with keys that are large enough; but these keep no order. */
-static int check_fixed_keys(const walk *w) {
-    const struct ss_fit *fit = w->fit;
-    if (2 * w->sized_keys > fit->entries)
-        return broken("keys of a fixed size have no size fields", w->tree->root, w->sized_keys, fit->entries);
-    bool in_order = w->ascents + 1 == fit->entries || w->descents + 1 == fit->entries;
-    return in_order || !fit->order_demanded ? SS_OK
-                                            : broken("keys ascend or descend by their bytes", w->tree->root, w->descents, w->ascents);
-}
-
 static int check_all(ss_btree *tree, ss_report report, void *self, struct ss_fit *fit) {
-    walk w = {.tree = tree, .check = {report, self, {0}}, .leaf_depth = -1, .fit = fit};
+    walk w = {.tree = tree, .check = {report, self, {0}}, .leaf_depth = -1, .ascending = true, .descending = true, .fit = fit};
     /* The last chunk of the free list may have no more than its header inside the memory. */
     w.chunks = tree->seen_pages * SS_PAGE_SIZE / (SS_CHUNK_HEADER + tree->space.page_size) + 1;
     w.reached = calloc((size_t)w.chunks, 1);
     int status = w.reached == NULL ? ss_fail(SS_NO_HEAP, "marks of a check", 0, w.chunks, 0) : walk_map(&w);
     status = ss_check_end(&w.check, status);
-    if (status == SS_OK && fit != NULL && fit->key_fixed) status = check_fixed_keys(&w);
+    if (status == SS_OK && fit != NULL && fit->key_fixed && 2 * w.sized_keys > fit->entries) {
+        status = broken("keys of a fixed size have no size fields", tree->root, w.sized_keys, fit->entries);
+    }
     free(w.reached);
     free(w.kept);
     return status;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A binary heap with the least element first.
  *
- * Lanes and answers as in vec.h. Elements are ordered by terms (order.h); two that have no order are not less than each
+ * What crosses, and how, is as in vec.h. Elements are ordered by terms (order.h); two that have no order are not less than each
  * other. Where the user's own comparison fails, the heap is unchanged.
  */
 #ifndef SS_HEAP_H

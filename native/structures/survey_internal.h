@@ -15,6 +15,11 @@ typedef struct ss_seen_space {
     uint64_t steps_left; /* along chains, of all nodes: ends what chains of hostile nodes share */
 } ss_seen_space;
 
+/* Steps that the chains of all nodes may take together; sound ones have as many as there are chunks, at most. */
+static inline uint64_t ss_seen_steps(const ss_seen_space *space) {
+    return space->chunks * 16 + 1024;
+}
+
 /* SS_ARGUMENT if no map can lie like this. */
 int ss_seen_check_frame(const ss_map_frame *frame);
 void ss_seen_space_init(ss_seen_space *space, ss_memory *memory, const ss_map_frame *frame);

@@ -20,8 +20,9 @@
 #include "structures/survey_internal.h"
 #include "structures/survey_order.h"
 
-#define NO_KEY UINT32_MAX
 #define ROOT_PARENT 0
+/* Nodes that are read to find the depth of the leaves. */
+#define LEAF_TRIES 256
 
 /* Nodes ahead for which memory is fetched: of the parent, and of its keys. */
 #define FAR_AHEAD 8
@@ -35,7 +36,8 @@ typedef struct item {
 typedef struct parent {
     uint64_t keys_at;               /* in the slice's keys: 4 bytes of size and the key, for each */
     uint64_t address, high_address; /* of the nodes that have its keys, and the last bound */
-    uint64_t last;                  /* number of the last child */
+    uint32_t last;                  /* number of the last child */
+    bool has_low, has_high;         /* else the first, or last, of the keys is none: the tree ends there */
 } parent;
 
 typedef struct slice {
@@ -130,20 +132,18 @@ static int add_item(slice *l, uint64_t address, uint32_t above, uint32_t child) 
 }
 
 static int add_key(slice *l, const uint8_t *key, uint64_t size) {
-    uint64_t bytes = key == NULL ? 0 : size;
-    int status = ss_seen_reserve(&l->keys, 4 + bytes);
+    int status = ss_seen_reserve(&l->keys, SS_SIZE_FIELD + size);
     if (status != SS_OK) return status;
-    ss_put32(l->keys.at + l->keys.size, key == NULL ? NO_KEY : (uint32_t)size);
-    if (bytes > 0) memcpy(l->keys.at + l->keys.size + 4, key, (size_t)bytes);
-    l->keys.size += 4 + bytes;
+    ss_put32(l->keys.at + l->keys.size, (uint32_t)size);
+    if (size > 0) memcpy(l->keys.at + l->keys.size + SS_SIZE_FIELD, key, (size_t)size);
+    l->keys.size += SS_SIZE_FIELD + size;
     return SS_OK;
 }
 
 static const uint8_t *key_at(const slice *l, uint64_t *at, uint64_t *size) {
-    uint32_t bytes = ss_get32(l->keys.at + *at);
-    const uint8_t *key = bytes == NO_KEY ? NULL : l->keys.at + *at + 4;
-    *size = bytes == NO_KEY ? 0 : bytes;
-    *at += 4 + *size;
+    const uint8_t *key = l->keys.at + *at + SS_SIZE_FIELD;
+    *size = ss_get32(l->keys.at + *at);
+    *at += SS_SIZE_FIELD + *size;
     return key;
 }
 
@@ -159,6 +159,8 @@ static bounds bounds_of(const slice *l, const item *one) {
     for (uint32_t i = 0; i <= one->child; i++) found.low = key_at(l, &at, &found.low_size);
     found.high = key_at(l, &at, &found.high_size);
     found.high_address = one->child == above.last ? above.high_address : above.address;
+    if (one->child == 0 && !above.has_low) found.low = NULL;
+    if (one->child == above.last && !above.has_high) found.high = NULL;
     return found;
 }
 
@@ -239,7 +241,7 @@ static int add_children(ss_map_survey *s, slice *l, const bounds *around) {
     uint32_t above = parent_count(l);
     int status = ss_seen_reserve(&l->parents, sizeof(parent));
     if (status != SS_OK) return status;
-    parent made = {l->keys.size, node->address, around->high_address, node->count};
+    parent made = {l->keys.size, node->address, around->high_address, node->count, around->low != NULL, around->high != NULL};
     memcpy(l->parents.at + l->parents.size, &made, sizeof made);
     l->parents.size += sizeof made;
     status = add_key(l, around->low, around->low_size);
@@ -458,11 +460,13 @@ int ss_map_survey_step(ss_map_survey *s, uint64_t nodes) {
     return status;
 }
 
-/* The depth of the first leaf in the order of the keys that can be read, if it is soon found: that of all leaves. */
+/* The depth of the first leaf in the order of the keys that can be read, if it is soon found: that of all leaves. Nodes may lead to each
+ * other in a circle: no more are read than there are chunks, however large these are. */
 static uint64_t find_leaf(ss_map_survey *s, uint64_t address, uint64_t depth, uint32_t *tries) {
     ss_survey_note note;
     uint64_t children[SS_CHILDREN];
-    if (depth == SS_DEPTHS || *tries == 0 || (*tries)-- == 0) return UINT64_MAX;
+    if (depth == SS_DEPTHS || *tries == 0) return UINT64_MAX;
+    --*tries;
     if (ss_seen_node_read(&s->space, address, &s->node, &note) != SS_OK) return UINT64_MAX;
     if (s->node.leaf) return depth;
     uint32_t count = s->node.count;
@@ -568,9 +572,9 @@ static int begin(ss_map_survey *s) {
     int status = ss_enter_read(s->space.memory);
     if (status != SS_OK) return status;
     bool shared = ss_share_read(s->space.memory);
-    uint32_t tries = 256;
+    uint32_t tries = s->space.chunks < LEAF_TRIES ? (uint32_t)s->space.chunks : LEAF_TRIES;
     s->leaf_depth = find_leaf(s, s->space.frame.root, 0, &tries);
-    s->space.steps_left = s->space.chunks * 16 + 1024;
+    s->space.steps_left = ss_seen_steps(&s->space);
     ss_leave_shared(s->space.memory, shared);
     status = ss_seen_reserve(&top->parents, sizeof(parent));
     if (status != SS_OK) return status;

@@ -9,11 +9,8 @@
 
 #include "structures/survey_internal.h"
 
-/* Sound chains have as many steps as there are chunks, at most. */
-#define STEPS_PER_CHUNK 16
-
 int ss_seen_check_frame(const ss_map_frame *frame) {
-    uint64_t most = UINT32_MAX, derived = 7 + SS_CAPACITY * (8 + frame->slot_key + frame->slot_value) + 8 * SS_CHILDREN;
+    uint64_t most = UINT32_MAX, derived = ss_node_v1_size(frame->slot_key, frame->slot_value);
     bool sizes = frame->slot_key <= most && frame->slot_value <= most && (frame->key_fixed == SS_NOT_FIXED || frame->key_fixed <= most);
     bool has_slots = frame->slot_key != 0 || frame->slot_value != 0;
     bool fits = sizes && frame->page >= SS_LEAST_PAGE && frame->page <= UINT64_C(1) << 40 && (!has_slots || frame->page >= derived);
@@ -24,7 +21,7 @@ void ss_seen_space_init(ss_seen_space *space, ss_memory *memory, const ss_map_fr
     *space = (ss_seen_space){.memory = memory, .frame = *frame, .stride = frame->page + SS_CHUNK_HEADER};
     uint64_t least = SS_FIRST_CHUNK + SS_CHUNK_HEADER;
     space->chunks = frame->bytes < least ? 0 : (frame->bytes - least) / space->stride + 1;
-    space->steps_left = space->chunks * STEPS_PER_CHUNK + 1024;
+    space->steps_left = ss_seen_steps(space);
 }
 
 int ss_seen_reserve(ss_seen_bytes *bytes, uint64_t more) {

@@ -18,6 +18,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from copy import copy
 from typing import Final, Protocol
 
 import numpy as np
@@ -76,6 +77,12 @@ class Blocks:
         self._window = (0, b"")
         self._walk(tell)
         self.owned = bytearray(len(self.starts))
+
+    def unowned(self) -> Blocks:
+        """Return the same blocks, of which nothing is owned. O(blocks)."""
+        made = copy(self)
+        made.owned = bytearray(len(self))
+        return made
 
     # ---- looking up ----
 

@@ -6,7 +6,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from dataclasses import asdict
+from itertools import islice
 from typing import Any, Final
 
 from ..inspect.cli.guard import DAMAGED, SOUND, complain
@@ -51,13 +53,18 @@ def _show_image(image: IsmImage, findings: list[Finding], notes: list[Finding], 
         for key in image.keys():  # noqa: SIM118 - a list
             for found in image.found(key):
                 printer.line(f"  key {key}: {found.type.name} at byte {found.pointer}{'; ' + found.text if found.text else ''}")
-    for one in findings[:_SHOWN]:
-        printer.line(f"  {one}", "red")
-    if len(findings) > _SHOWN:
-        printer.line(f"  and {len(findings) - _SHOWN} more")
-    for one in notes[:_SHOWN]:
-        printer.line(f"  note: {one}", "yellow")
+    _show_findings(findings, printer)
+    _show_findings(notes, printer, "note: ", "yellow")
     printer.line("ownership check: succeeds" if image.owned else "ownership check: FAILS", "green" if image.owned else "red")
+
+
+def _show_findings(findings: list[Finding], printer: Printer, title: str = "", style: str = "red") -> None:
+    """Print each finding once, however often it was made."""
+    counts = Counter(map(str, findings))
+    for text, count in islice(counts.items(), _SHOWN):
+        printer.line(f"  {title}{text}{f' ({count} times)' if count > 1 else ''}", style)
+    if len(counts) > _SHOWN:
+        printer.line(f"  {title}and {len(counts) - _SHOWN} more", style)
 
 
 def _show_migrated(done: list[Migrated], printer: Printer) -> None:
@@ -65,8 +72,7 @@ def _show_migrated(done: list[Migrated], printer: Printer) -> None:
         memories = " and ".join(map(str, one.memories))
         lost = f", {len(one.lost)} lost or there twice" if one.lost else ""
         printer.line(f"key {one.key}, {one.source}: {one.entries} entries in {one.structure}, memory {memories}{lost}")
-        for finding in one.lost[:_SHOWN]:
-            printer.line(f"  {finding}", "red")
+        _show_findings(one.lost, printer)
 
 
 def _plain(value: Any) -> Any:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from itertools import pairwise, repeat
+from dataclasses import fields, is_dataclass
+from itertools import pairwise, repeat, zip_longest
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -61,6 +62,21 @@ def read_each(encoded: Iterable[T], read: Callable[[T], Any], note: Note) -> Ite
             tell(note, error)
         else:
             yield made
+
+
+def is_alike(one: Any, other: Any) -> bool:
+    """Return whether two values hold the same, what is in containers included. O(n)."""
+    if isinstance(one, Contents) and isinstance(other, Contents):
+        return all(is_alike(*pair) for pair in zip_longest(one.entries(_pass_over), other.entries(_pass_over), fillvalue=_pass_over))
+    if is_dataclass(one) and type(one) is type(other):
+        return all(is_alike(getattr(one, field.name), getattr(other, field.name)) for field in fields(one))
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        return len(one) == len(other) and all(map(is_alike, one, other))
+    return repr(one) == repr(other)  # a NaN, too
+
+
+def _pass_over(_: Broken) -> None:
+    """Take in what is broken, and do nothing."""
 
 
 class Contents:
@@ -353,7 +369,9 @@ class TableType(Keyed):
                 owner.note(f"a hash table of {length} entries without a block", 0)
             return
         content = owner.claim(pointer, capacity * self.slot(width))
-        if content is not None and capacity:
+        if content is not None and length > capacity:
+            owner.note(f"a hash table of {length} entries has capacity {capacity}", pointer)
+        elif content is not None and capacity:
             self._own_slots(Slots(content, capacity, *self.sizes(width)), length, owner, pointer)
 
     def _own_slots(self, slots: Slots, length: int, owner: Claims, pointer: int) -> None:

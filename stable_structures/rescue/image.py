@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -15,10 +16,12 @@ from ..memory.memory import Memory
 from .annotations import resolve
 from .blocks import Blocks
 from .carve import Carver, Found
+from .containers import LogType, is_alike
 from .encodings import BoxType, Type
 from .findings import MOST, Broken, Fault, Finding, Findings, NotOwned
 from .ownership import Claims, Heap
 from .saved import Saved, find_saved
+from .trees import TreeType
 
 _SHOWN: Final = 5
 _SAID: Final = 3
@@ -34,7 +37,8 @@ def open_ism(
     `SBox<SBTreeMap<u64, u64>>` (the box itself may be written, too). An image that was not saved by `pre_upgrade` has no
     keys: then the types say what to look for.
 
-    `width` is the size of a Rust `usize` in bytes: 4 in every canister, 8 in images of a 64-bit host. It is not guessed.
+    `width` is the size of a Rust `usize` in bytes: 4 in every canister, so by default, and 8 in images of a 64-bit host. No image
+    says which, and it is not guessed: an image of the other width is refused, and the error names that width if it fits.
     `saved=False` ignores a saved allocator. Contents are refused with `NotOwned` if the ownership check fails, unless
     `unchecked`.
 
@@ -66,7 +70,7 @@ def _content_type(tp: Any) -> Type:
 
 
 def _is_harmless(one: Finding) -> bool:
-    return not one.ownership and one.fault in (Fault.STALE_PREVIOUS, Fault.LOG_CAPACITIES, Fault.DEAD_TABLE)
+    return not one.ownership and one.fault in (None, Fault.STALE_PREVIOUS, Fault.LOG_CAPACITIES, Fault.DEAD_TABLE)
 
 
 def note_into(lost: list[Finding], key: int) -> Callable[[Broken], None]:
@@ -88,11 +92,13 @@ class IsmImage:
         self._findings = Findings()
         self._notes: list[Finding] = []
         self.blocks = Blocks(source, lambda at, text: self._findings.note(Finding("", text, at)))
+        self._of_blocks = list(self._findings)
         self._heap = Heap(self.blocks, width)
         self._saved: Saved | None = None if saved is False else self._find_saved()
         self._found: dict[int, list[Found]] = {}
         self._is_whole = True
         self._checked = False
+        self._compares_widths = not all(tp.widthless for tp in types.values())
 
     def __enter__(self) -> Self:
         return self
@@ -175,14 +181,46 @@ class IsmImage:
         said = "; ".join(broken[:_SAID]) + (f"; and {self._findings.ownership - _SAID:,} more" if len(broken) > _SAID else "")
         raise NotOwned(
             f"the ownership check of the image fails, so its types or its pointer width ({self.width}) are other ones, or it is "
-            f"damaged: {said}. Mend the types, or read what there is with unchecked=True (--force){self._other_width()}"
+            f"damaged: {said}. Mend the types, or read what there is with unchecked=True (--force){self._hint()}"
         )
 
-    def _other_width(self) -> str:
-        other = WIDTHS[self.width == WIDTHS[0]]
-        if self._saved is None or not self._is_whole or not IsmImage(self._source, self.types, other, None, unchecked=True).owned:
-            return ""
-        return f". With width={other} the check succeeds"
+    def _hint(self) -> str:
+        other = self._with_other_width()
+        return f". With width={other.width} the check succeeds" if self._saved and self._is_whole and other.owned else ""
+
+    # ---- the other width ----
+
+    def _with_other_width(self) -> IsmImage:
+        """Return the same image, read with the other pointer width."""
+        made = copy(self)
+        made.width, made.unchecked, made.blocks = WIDTHS[self.width == WIDTHS[0]], True, self.blocks.unowned()
+        made._heap, made._findings, made._notes, made._found = Heap(made.blocks, made.width), Findings(), [], {}
+        made._checked = made._compares_widths = False
+        for one in self._of_blocks:
+            made._findings.note(one)
+        return made
+
+    def _compare_widths(self) -> None:
+        """Refuse width 4 for an image that width 8 explains as well, with other contents.
+
+        A small one of a 64-bit host can look like one of a canister, with its numbers shifted by four bytes. One of a canister
+        hardly ever looks like one of a 64-bit host: four bytes of its numbers are lengths there.
+        """
+        if self.width != WIDTHS[0] or self._findings.ownership or not self._compares_widths:
+            return
+        other = self._with_other_width()
+        if self._saved is None:  # vecs are never certain, and a table is not without its hashes, which the width changes
+            other.types = {key: tp for key, tp in self.types.items() if isinstance(tp, (TreeType, LogType))}
+        if other.owned and not all(is_alike(*pair) for key in other.types for pair in self._pairs(other, key)):
+            text = f"the image fits width={other.width}, too, and other contents come out: it is hardly one of a canister"
+            self._findings.note(Finding("", text, 0))
+
+    def _pairs(self, other: IsmImage, key: int) -> Iterable[tuple[Any, Any]]:
+        """Return what both find under a key, in the same places."""
+        if self._saved is None:
+            places = {one.pointer: one.contents for one in self._found.get(key, [])}
+            return [(places[one.pointer], one.contents) for one in other._found.get(key, []) if one.pointer in places]
+        return [(self._contents(key), other._contents(key))] if key in self._saved.roots else []
 
     # ---- the check ----
 
@@ -190,14 +228,14 @@ class IsmImage:
         """Return every broken rule, at most 1,000 that make the ownership check fail and as many others. O(n), once.
 
         They are of blocks, free lists, ownership and structures. What the crate leaves behind without harm
-        (`Fault.STALE_PREVIOUS`, `LOG_CAPACITIES`, `DEAD_TABLE`) is in `notes`.
+        (`Fault.STALE_PREVIOUS`, `LOG_CAPACITIES`, `DEAD_TABLE`) is in `notes`, and so is what may be chance.
         """
         self._check_once()
         return list(self._findings)
 
     @property
     def notes(self) -> list[Finding]:
-        """Return what is known to be wrong without harm. O(n), once."""
+        """Return what is known to be wrong without harm, and what may be chance, or a sign of another type. O(n), once."""
         self._check_once()
         return list(self._notes)
 
@@ -222,6 +260,7 @@ class IsmImage:
         else:
             self._check_saved(self._saved)
         self._name_overwritten()
+        self._compare_widths()
         self._notes += [one for one in self._findings if _is_harmless(one)]
         self._findings[:] = [one for one in self._findings if not _is_harmless(one)]
 
@@ -274,7 +313,9 @@ class IsmImage:
         if wiped:
             self._notes.append(Finding("", f"one free block lies over {wiped} old ones", 8, Fault.WIPED, ownership=False))
         if left:
-            text = f"{left} allocated blocks belong to no structure that was found: vecs and boxes whose roots are lost, or other types"
+            text = (
+                f"allocated blocks that belong to no structure that was found: {left} (vecs and boxes whose roots are lost, or other types)"
+            )
             self._notes.append(Finding("", text, 0, ownership=False))
 
     def _name_overwritten(self) -> None:

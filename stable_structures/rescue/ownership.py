@@ -13,8 +13,8 @@ from typing import Final
 from .blocks import EMPTY, SLACK, Blocks, padded
 from .findings import Broken, Fault, Finding, Findings
 
-_MANY: Final = 8
-"""Blocks of one kind that are all too large by the same few bytes: more is no chance."""
+_MANY: Final = 3
+"""Blocks of one size of which most are too large: as many are no chance. Of right types one in fifty is."""
 
 
 class Heap:
@@ -66,8 +66,12 @@ class Claims:
         return None
 
     def finish(self) -> None:
-        """Refuse a type whose blocks are all too large by the same amount."""
+        """Refuse a type most of whose blocks are too large. Of a few blocks only say it: that can be chance."""
+        large = total = 0
         for need, slacks in self._slacks.items():
-            (slack, count), *others = slacks.most_common()
-            if slack and count >= _MANY and not others:
-                self.note(f"all {count} blocks for {need} bytes have {slack} more: another type", 0)
+            own = slacks.total() - slacks[0]
+            large, total = large + own, total + slacks.total()
+            if own >= _MANY and 2 * own > slacks.total():
+                self.note(f"{own} of {slacks.total()} blocks for {need} bytes are larger: another type", 0)
+        if self.sound and 2 * large >= total > 0:
+            self.note(f"blocks larger than its type needs: {large} of {total}, by chance, or it is another type", 0, ownership=False)

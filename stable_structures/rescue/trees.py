@@ -181,7 +181,7 @@ class _Walk:
         if length is not None and self.count != length and self._whole:
             self._bad(f"a tree of {length} entries has {self.count}", root)
         if self.skipped:
-            self.owner.note(f"{self.skipped} leaves have a wrong link back", root, Fault.STALE_PREVIOUS, ownership=False)
+            self.owner.note(f"leaves with a wrong link back: {self.skipped}", root, Fault.STALE_PREVIOUS, ownership=False)
 
 
 class TreeContents(Mapping):

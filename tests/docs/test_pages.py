@@ -103,6 +103,13 @@ open("damaged.bin", "wb").write(data)
     assert re.search(r"99\d entries saved", done.stdout), done.stdout
 
 
+@pytest.mark.parametrize("arguments", [[], ["damaged.bin"], ["damaged.bin", "rescued.bin", "more"]])
+def test_the_example_says_how_it_is_called(arguments, tmp_path):
+    command = [sys.executable, str(EXAMPLES / "rescue_snapshot.py"), *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "usage: python rescue_snapshot.py stable_memory.bin rescued.bin\n")
+
+
 @pytest.mark.parametrize(("name", "page"), [("install", README), ("test", README), ("develop", CONTRIBUTING)])
 def test_the_commands_that_ci_takes_from_a_page_are_there(name, page):
     assert len(blocks(f"bash {name}", page)) == 1

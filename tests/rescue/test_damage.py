@@ -11,6 +11,7 @@ import tracemalloc
 import pytest
 
 from stable_structures import CorruptMemory, StableMemory, u64
+from stable_structures.__main__ import main
 from stable_structures.rescue import Fault, NotOwned, SHashSet, SLog, SVec, migrate, open_ism
 from stable_structures.rescue.blocks import EMPTY
 from stable_structures.rescue.containers import Slots
@@ -145,6 +146,15 @@ def test_any_number_of_harmless_findings_hides_no_other(count, place, tmp_path):
         with pytest.raises(NotOwned):
             migrate(damaged_one, tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_same_finding_is_shown_once(tmp_path, capsys):
+    (tmp_path / "image.bin").write_bytes(dead_tables(40, {3, 5}))
+    (tmp_path / "ism.toml").write_text('width = 4\n[keys.1]\ntype = "SVec<SHashSet<u64>>"\n', encoding="utf-8")
+    assert main(["rescue", str(tmp_path / "image.bin"), "--schema", str(tmp_path / "ism.toml")]) == 1
+    shown = [line for line in capsys.readouterr().out.splitlines() if ", byte " in line]
+    assert len(shown) == len(set(shown)) == 3
+    assert sorted(line.rpartition(" (")[2] for line in shown) == ["2 times)", "2 times)", "38 times)"]
 
 
 def test_the_findings_that_are_not_shown_are_counted():

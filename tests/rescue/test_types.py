@@ -30,9 +30,11 @@ from stable_structures.rescue import (
     usize,
 )
 from stable_structures.rescue.annotations import resolve
+from stable_structures.rescue.containers import is_alike
 
+from ..support import ism_crate
 from ..support.ism_crate import Allocator, Space
-from ..support.ism_traces import GOLDEN, A, B, C, Replay, St, annotation
+from ..support.ism_traces import GOLDEN, A, B, C, Replay, St, annotation, element
 
 
 class Color(enum.Enum):
@@ -242,3 +244,75 @@ def test_a_table_that_can_never_grow_is_named():
     crate.pre_upgrade()
     image = open_ism(bytes(crate.mem), {1: SHashMap[u64, u64]})
     assert (image.check(), image.faults(), image[1].to_dict()) == ([], [Fault.DEAD_TABLE], {})
+
+
+# ---- images of another width or type that are small ----
+
+
+@pytest.mark.parametrize("name", [name for name in PLAIN if name != "nest"])
+def test_a_small_image_of_a_64_bit_host_is_not_read_as_one_of_a_canister(name, monkeypatch):
+    """With four bytes less for a length the numbers behind it shift; a block rounded up to 8 bytes does not tell."""
+    monkeypatch.setattr(ism_crate, "W", 8)
+    monkeypatch.setattr(ism_crate.Space, "width", 8)
+    trace, own = Replay(GOLDEN / f"{name}.trace.gz"), annotation(name)
+    for count, _ in enumerate(trace.play()):
+        if count > 12:
+            break
+        data = trace.saved_image()[0]
+        right = open_ism(data, {0: own}, width=8)
+        assert right.check() == []
+        wrong = open_ism(data, {0: own})
+        assert not wrong.owned or is_alike(wrong[0], right[0])
+
+
+def test_a_width_that_fits_is_refused_if_the_other_one_gives_other_contents():
+    crate = Allocator()
+    crate.roots[0] = crate.allocate(12)
+    crate.write(crate.roots[0] + 8, (4).to_bytes(8, "little") + b"four")
+    crate.pre_upgrade()
+    image = open_ism(bytes(crate.mem), {0: bytes})
+    with pytest.raises(NotOwned, match="fits width=8, too"):
+        image[0]
+    assert open_ism(bytes(crate.mem), {0: bytes}, width=8)[0] == b"four"
+    assert open_ism(bytes(crate.mem), {0: bytes}, unchecked=True)[0] == bytes(4)
+
+
+def tree(count, key, value, *, churn):
+    """A saved tree; `churn` leaves a hole into which a block fits that is a little larger than it needs."""
+    crate = Allocator()
+    made = ism_crate.Tree(crate, element(key), element(value))
+    hole = crate.allocate(made.leaf_size + 16) if churn else 0
+    crate.roots[1] = crate.allocate(16)
+    if churn:
+        crate.deallocate(hole)
+    for number in range(count):
+        made.insert((number * 7919).to_bytes(made.key.n, "little"), bytes([number % 200 + 1]) * made.value.n)
+    crate.roots[0] = crate.allocate(len(made.header()))
+    crate.write(crate.roots[0] + 8, made.header())
+    crate.pre_upgrade()
+    return bytes(crate.mem)
+
+
+SMALLER = [(SBTreeMap[i64, u8], (i64, u8), SBTreeSet[i64]), (SBTreeMap[u32, u16], (u32, u16), SBTreeMap[u32, u8])]
+
+
+@pytest.mark.parametrize(("own", "parts", "other"), SMALLER)
+@pytest.mark.parametrize("churn", [False, True])
+@pytest.mark.parametrize("count", [60, 300])
+def test_a_type_that_is_a_little_smaller_is_refused(own, parts, other, churn, count):
+    """Also if some of its blocks are larger by other amounts."""
+    data = tree(count, *parts, churn=churn)
+    assert open_ism(data, {0: own, 1: u64}).check() == []
+    assert any("another type" in one.text for one in open_ism(data, {0: other, 1: u64}).check() if one.ownership)
+
+
+@pytest.mark.parametrize(("own", "parts", "other"), SMALLER)
+def test_of_few_blocks_it_is_said_that_they_are_large(own, parts, other):
+    data = tree(10, *parts, churn=False)
+    assert open_ism(data, {0: own, 1: u64}).notes == []
+    assert [one.text for one in open_ism(data, {0: other, 1: u64}).notes] == [
+        "blocks larger than its type needs: 1 of 2, by chance, or it is another type"
+    ]
+    by_chance = open_ism(tree(10, *parts, churn=True), {0: own, 1: u64})
+    assert (by_chance.check(), len(by_chance[0].to_dict())) == ([], 10)
+    assert "by chance" in by_chance.notes[0].text

@@ -2,36 +2,8 @@
 /* Maps against a sorted array of entries, in every kind of memory; and with everything failing that can fail. */
 #include "memory/allocator.h"
 #include "support/check.h"
+#include "support/failing_heap.h"
 #include "support/map_twin.h"
-
-/* ---- a heap that runs out ---- */
-
-static long allocations_left = -1;
-
-static bool heap_is_empty(void) {
-    return allocations_left >= 0 && allocations_left-- == 0;
-}
-
-#ifdef __linux__
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-
-void *__wrap_malloc(size_t size) {
-    return heap_is_empty() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t count, size_t size) {
-    return heap_is_empty() ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *old, size_t size) {
-    return heap_is_empty() ? NULL : __real_realloc(old, size);
-}
-#endif
 
 static void a_map_answers_as_its_twin_in_every_memory(void) {
     for (size_t kind = 0; kind < MAP_KINDS; kind++) {

@@ -35,6 +35,7 @@ typedef struct array_memory {
     uint8_t *bytes;
     uint64_t pages, max_pages;
     int64_t fail_at; /* the call that fails, counted down; negative: none does */
+    uint64_t read;   /* bytes, of all reads */
 } array_memory;
 
 static inline int array_fails(array_memory *array) {
@@ -51,9 +52,11 @@ static inline int array_size(void *self, uint64_t *pages) {
 static inline int array_grow(void *self, uint64_t pages, uint64_t *old) {
     array_memory *array = self;
     if (array_fails(array) || pages > array->max_pages - array->pages) return ss_fail(SS_OUT_OF_MEMORY, "array", 0, 0, 0);
-    *old = array->pages;
     uint64_t bytes = (array->pages + pages) * SS_PAGE_SIZE;
-    array->bytes = realloc(array->bytes, bytes == 0 ? 1 : bytes);
+    uint8_t *more = realloc(array->bytes, bytes == 0 ? 1 : bytes);
+    if (more == NULL) return ss_fail(SS_NO_HEAP, "array", 0, bytes, 0);
+    *old = array->pages;
+    array->bytes = more;
     memset(array->bytes + array->pages * SS_PAGE_SIZE, 0, pages * SS_PAGE_SIZE);
     array->pages += pages;
     return SS_OK;
@@ -68,6 +71,7 @@ static inline int array_place(array_memory *array, uint64_t offset, uint64_t len
 static inline int array_read(void *self, uint64_t offset, void *to, uint64_t length) {
     array_memory *array = self;
     int status = array_place(array, offset, length);
+    array->read += length;
     if (status == SS_OK) memcpy(to, array->bytes + offset, length);
     return status;
 }

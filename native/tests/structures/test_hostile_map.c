@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Maps that were made to keep a reader busy: nodes that lead to each other in circles, a chain that all nodes share, nodes that can be read
+ * as keys of many sizes. Opening, checking and surveying them reads the memory a few times, and reports no more than it has chunks. */
+#include "structures/btree.h"
+#include "structures/node_layout.h"
+#include "structures/survey.h"
+#include "support/memories.h"
+
+enum { MOST_NODES = 300, CHILDREN = SS_CHILDREN };
+
+/* ---- images ---- */
+
+typedef struct hostile {
+    array_memory array;
+    uint64_t page, chunks;
+} hostile;
+
+static hostile hostile_new(uint64_t page, uint64_t room) {
+    uint64_t size = ss_round_up(SS_FIRST_CHUNK + room * (page + SS_CHUNK_HEADER) + SS_CHUNK_HEADER, SS_PAGE_SIZE),
+             pages = size / SS_PAGE_SIZE;
+    return (hostile){.array = {calloc(1, size), pages, pages, -1, 0}, .page = page};
+}
+
+static uint64_t address_of(const hostile *map, uint64_t chunk) {
+    return SS_FIRST_CHUNK + chunk * (map->page + SS_CHUNK_HEADER) + SS_CHUNK_HEADER;
+}
+
+static uint64_t size_of(const hostile *map) {
+    return map->array.pages * SS_PAGE_SIZE;
+}
+
+static uint8_t *add_chunk(hostile *map) {
+    uint8_t *at = map->array.bytes + address_of(map, map->chunks++);
+    ss_put64(at - SS_CHUNK_HEADER, SS_ALLOCATED_CHUNK);
+    return at;
+}
+
+/* A full node without anything behind its header; its children begin at SS_NODE_HEADER. */
+static uint8_t *add_node(hostile *map, bool leaf) {
+    uint8_t *at = add_chunk(map);
+    memcpy(at, leaf ? SS_NODE_MAGIC "\2\0\13" : SS_NODE_MAGIC "\2\1\13", 6);
+    return at;
+}
+
+/* 12 internal nodes with 12 children each, the chunks from `first` on, and a root above them. The address of the root. */
+static uint64_t add_levels(hostile *map, uint64_t first) {
+    uint64_t inner = map->chunks;
+    for (uint64_t i = 0; i <= CHILDREN; i++) {
+        uint64_t below = i < CHILDREN ? first + CHILDREN * i : inner;
+        uint8_t *node = add_node(map, false);
+        for (uint64_t child = 0; child < CHILDREN; child++) ss_put64(node + SS_NODE_HEADER + 8 * child, address_of(map, below + child));
+    }
+    return address_of(map, map->chunks - 1);
+}
+
+static void write_headers(hostile *map, uint64_t root) {
+    uint8_t *at = map->array.bytes, *allocator = at + SS_ALLOCATOR_OFFSET;
+    memcpy(at, SS_MAP_MAGIC "\2", 4);
+    ss_put32(at + SS_BTREE_FIRST_AT, (uint32_t)map->page);
+    ss_put32(at + SS_BTREE_SECOND_AT, SS_BTREE_PAGE_SIZE_MARK);
+    ss_put64(at + SS_BTREE_ROOT_AT, root);
+    memcpy(allocator, SS_ALLOCATOR_MAGIC "\1", 4);
+    ss_put64(allocator + SS_ALLOCATOR_SIZE_AT, map->page);
+    ss_put64(allocator + SS_ALLOCATOR_COUNT_AT, map->chunks);
+    ss_put64(allocator + SS_ALLOCATOR_HEAD_AT, address_of(map, map->chunks) - SS_CHUNK_HEADER);
+}
+
+static ss_memory *memory_of(hostile *map) {
+    ss_memory *memory;
+    CHECK_EQ(ss_memory_new_foreign(&array_ops, &map->array, &memory), SS_OK);
+    return memory;
+}
+
+static int open_bytes(ss_memory *memory, ss_btree **out) {
+    const ss_order_term bytes = {SS_ORDER_BYTES, 0, SS_UNBOUNDED, {-1, -1, -1}, 0};
+    const ss_bound none = {SS_UNBOUNDED, 0, 0};
+    return ss_btree_open(memory, SS_LOAD, &bytes, 1, NULL, NULL, none, none, out);
+}
+
+/* ---- circles ---- */
+
+static void survey(hostile *map, uint64_t room) {
+    ss_memory *memory = memory_of(map);
+    ss_map_survey *made;
+    ss_map_frame frame = {.bytes = size_of(map),
+                          .page = map->page,
+                          .key_fixed = SS_NOT_FIXED,
+                          .value_fixed = SS_NOT_FIXED,
+                          .key_max = UINT32_MAX,
+                          .value_max = UINT32_MAX,
+                          .root = address_of(map, 0),
+                          .order = SS_SEEN_BYTES};
+    if (!CHECK_EQ(ss_map_survey_new(memory, &frame, NULL, 0, 10, room, &made), SS_OK)) return;
+    while (ss_map_survey_step(made, 10) == SS_OK) continue;
+    CHECK(ss_map_survey_notes(made)->count > 0);
+    CHECK(ss_map_survey_stats(made)->nodes <= ss_map_survey_stats(made)->chunks);
+    ss_map_survey_free(made);
+    ss_memory_release(memory);
+}
+
+/* Once to find the depth of a leaf, and once for the survey; the last chunk may be cut off. */
+static void circles_are_surveyed_soon(uint64_t page, uint64_t nodes, uint64_t room) {
+    hostile map = hostile_new(page, nodes);
+    for (uint64_t i = 0; i < nodes; i++) {
+        uint8_t *node = add_node(&map, false);
+        for (uint64_t child = 0; child < CHILDREN; child++) {
+            ss_put64(node + SS_NODE_HEADER + 8 * child, address_of(&map, random_below(nodes)));
+        }
+    }
+    survey(&map, room);
+    CHECK(map.array.read <= 2 * (size_of(&map) + page + SS_CHUNK_HEADER));
+    free(map.array.bytes);
+}
+
+static void all_circles_are_surveyed_soon(void) {
+    static const uint64_t pages[] = {128, 1024, 60000, 1000000};
+    for (size_t i = 0; i < sizeof pages / sizeof pages[0]; i++) {
+        for (uint64_t nodes = 1; nodes <= MOST_NODES && nodes * pages[i] < 10000000; nodes = nodes * 3 + 1) {
+            circles_are_surveyed_soon(pages[i], nodes, 0);
+            circles_are_surveyed_soon(pages[i], nodes, 1 << 20);
+        }
+    }
+}
+
+/* ---- layouts ---- */
+
+/* Zeros are keys of any fixed size and values without bytes; the root has no keys with sizes, and the last leaf is none. */
+static void zeros_are_read_in_few_layouts(void) {
+    hostile map = hostile_new(4200, 200);
+    ss_btree *tree;
+    for (int i = 0; i < CHILDREN * CHILDREN; i++) memcpy(add_node(&map, true), i + 1 < CHILDREN * CHILDREN ? SS_NODE_MAGIC : "???", 3);
+    uint64_t root = add_levels(&map, 0);
+    memset(map.array.bytes + root + SS_NODE_HEADER + 8 * CHILDREN, 0xff, 4);
+    write_headers(&map, root);
+    ss_memory *memory = memory_of(&map);
+    CHECK_EQ(open_bytes(memory, &tree), SS_CORRUPT);
+    /* Of each of them the root, and of few of them more. */
+    CHECK(map.array.read <= 2 * map.page * map.page + 10 * size_of(&map));
+    ss_memory_release(memory);
+    free(map.array.bytes);
+}
+
+/* ---- a chain ---- */
+
+static void count_report(void *self, const struct ss_failure *violation) {
+    (void)violation;
+    ++*(uint64_t *)self;
+}
+
+/* Each leaf has one long value, in the pages of all others. `ends`: the chain ends where the values end. */
+static void a_shared_chain_is_followed_a_few_times(uint64_t pages, bool ends) {
+    hostile map = hostile_new(256, pages + 200);
+    ss_btree *tree;
+    uint64_t head = SS_NODE_HEADER + (uint64_t)SS_CAPACITY * 2 * SS_SIZE_FIELD, reports = 0;
+    for (uint64_t i = 0; i < pages; i++) {
+        uint8_t *page = add_chunk(&map);
+        memcpy(page, SS_OVERFLOW_MAGIC, SS_MAGIC_SIZE);
+        ss_put64(page + SS_OVERFLOW_NEXT_AT, i + 1 < pages || !ends ? address_of(&map, (i + 1) % pages) : 0);
+    }
+    for (int i = 0; i < CHILDREN * CHILDREN; i++) {
+        uint8_t *leaf = add_node(&map, true);
+        ss_put64(leaf + SS_NODE_OVERFLOW_AT, address_of(&map, 0));
+        ss_put32(leaf + head - SS_SIZE_FIELD, (uint32_t)(map.page + pages * (map.page - SS_OVERFLOW_HEADER) - head));
+    }
+    write_headers(&map, add_levels(&map, pages));
+    ss_memory *memory = memory_of(&map);
+    if (!CHECK_EQ(open_bytes(memory, &tree), SS_OK)) return;
+    map.array.read = 0;
+    CHECK_EQ(ss_btree_check(tree, count_report, &reports), SS_CORRUPT);
+    CHECK(reports > 0 && reports <= 3 * map.chunks);
+    CHECK(map.array.read <= 100 * size_of(&map));
+    ss_btree_free(tree);
+    ss_memory_release(memory);
+    free(map.array.bytes);
+}
+
+int main(void) {
+    all_circles_are_surveyed_soon();
+    zeros_are_read_in_few_layouts();
+    a_shared_chain_is_followed_a_few_times(3000, true);
+    a_shared_chain_is_followed_a_few_times(3000, false);
+    return check_summary();
+}
