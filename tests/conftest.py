@@ -12,6 +12,9 @@ from collections.abc import Generator
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Numpy's import starts a thread on each core, which waits in a loop for work that no test has: an eighth of the time of short processes.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 # Random examples in CI as well: the blob that a failure prints repeats it. No deadline: a sanitizer or a busy machine is no failure.
 settings.register_profile("ci", derandomize=False, print_blob=True, deadline=None, max_examples=50)
 settings.register_profile(

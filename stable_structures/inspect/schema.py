@@ -6,7 +6,7 @@ words = "words.txt"          more names, one after the other
 
 [memories.0]                 by id; [image] instead if the image is one bare structure
 name = "users"
-structure = "map"            map, set, vec, heap, log or cell
+structure = "map"            map, set, vec, heap, log or cell; or as the crate says it, BTreeMap, or Python, StableBTreeMap
 key = "principal"            of a map or set
 value = "candid<User>"       of a map, or of the elements
 data = 2                     of a log: the memory with its data, if it is not the one that is found
@@ -24,7 +24,7 @@ from ..encodings.candid.types import Type, parse_interface
 from ..errors import IncompatibleType, SourceError
 from ..storable import Codec, parse_type
 from ..storable.scalars import UNIT
-from .formats.layout import KINDS
+from .formats.layout import KINDS, kind_called
 from .remote.names import is_remote
 from .remote.place import Place, place_of, read_beside
 from .source import Unreadable
@@ -184,7 +184,7 @@ class _Reader:
             if key not in known:
                 near = difflib.get_close_matches(key, known, 1)
                 meant = f"do you mean {near[0]}? " if near else ""
-                raise self.wrong(f"{where}{key}", f"unknown; {meant}There are {', '.join(known)}")
+                raise self.wrong(f"{where}{key}", f"unknown; {meant}write one of {', '.join(known)}")
 
     def _require_different(self, names: list[str]) -> None:
         for name in names:
@@ -213,6 +213,7 @@ class _Reader:
             if not isinstance(table.get(key, ""), str):
                 raise self.wrong(f"{where}.{key}", f"expected a text in quotes, got {table[key]!r}")
         structure, name, data = table.get("structure"), table.get("name"), table.get("data")
+        structure = None if structure is None else kind_called(structure)
         if structure is not None and structure not in KINDS:
             raise self.wrong(f"{where}.structure", f"{structure!r} is not a structure; write one of {', '.join(KINDS)}")
         if name is not None and not _NAME.fullmatch(name):

@@ -274,6 +274,26 @@ def test_the_schema_says_whether_it_is_a_set_or_a_map_of_units(tmp_path, structu
     assert verb("check", image)[0] == 0
 
 
+@pytest.mark.parametrize("spelled", ["{}", "Stable{}", "kind"])
+def test_structures_are_spelled_as_in_the_crate_in_python_and_here(spelled, tmp_path):
+    names = {"BTreeMap": "map", "BTreeSet": "set", "Vec": "vec", "MinHeap": "heap", "Log": "log", "Cell": "cell"}
+    for name, kind in names.items():
+        word = kind if spelled == "kind" else spelled.format(name)
+        path = tmp_path / "memories.toml"
+        path.write_text(f'[memories.0]\nstructure = "{word}"\n')
+        assert read_schema(path).of(0).structure == kind
+        dump, out = tmp_path / "dump.jsonl", tmp_path / f"{word}.bin"
+        dump.write_text('{"key": 1, "value": 2}\n' if kind == "map" else '{"key": 1}\n' if kind == "set" else '{"value": 1}\n')
+        types = ["--key-type", "u64"] * (kind in ("map", "set")) + ["--value-type", "u64"] * (kind != "set")
+        assert verb("load", dump, "--memory", "3", "--structure", word, *types, "-o", out)[:1] == (0,), word
+        found = json.loads(verb("inspect", out, "--json")[1])["memories"][0]
+        assert found["kind"] in (kind, f"{kind} index", "map" if kind == "set" else kind)
+    for unknown in ("Stable", "StableMap", "btree", "Queue", ""):
+        path.write_text(f'[memories.0]\nstructure = "{unknown}"\n')
+        with pytest.raises(Unreadable, match="is not a structure; write one of map, set"):
+            read_schema(path)
+
+
 def test_a_map_with_values_is_not_a_set(image, tmp_path):
     schema = tmp_path / "wrong.toml"
     schema.write_text('[memories.0]\nstructure = "set"\nkey = "principal"')

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from ...encodings.limits import whole_number
 from ...memory.manager import DEFAULT_BUCKET_PAGES
-from ..formats.layout import KINDS
+from ..formats.layout import KINDS, kind_called
 from ..writing import OUTPUTS
 from . import completion
 from .guard import SOUND, Help, guarded
@@ -238,7 +238,7 @@ def _add_load(verbs: Any) -> None:
     )
     _file(parser, "dump", "a dump: JSON lines, CSV, a CBOR sequence or Parquet")
     _types(parser)
-    parser.add_argument("--structure", choices=KINDS, help="what to make (default: as the schema says, else map)")
+    parser.add_argument("--structure", type=kind_called, choices=KINDS, help="what to make (default: as the schema says, else map)")
     parser.add_argument("--format", choices=(*OUTPUTS, "sqlite"), help="default: by the name of the dump")
     parser.add_argument(
         "--bucket-pages", type=_count, default=DEFAULT_BUCKET_PAGES, metavar="N", help="of the manager, with --memory (default: 128)"

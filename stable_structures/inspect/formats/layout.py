@@ -37,6 +37,17 @@ MAGICS: Final[dict[bytes, str]] = {
 
 KINDS: Final = ("map", "set", "vec", "heap", "log", "cell")
 """What a schema and the command line call the structures."""
+_CRATE_NAMES: Final = {"BTreeMap": "map", "BTreeSet": "set", "Vec": "vec", "MinHeap": "heap", "Log": "log", "Cell": "cell"}
+
+
+def kind_called(text: str) -> str:
+    """Return one of `KINDS` for a structure in our spelling, the crate's or the package's; any other text as it is.
+
+    >>> kind_called("map"), kind_called("BTreeMap"), kind_called("StableBTreeMap"), kind_called("queue")
+    ('map', 'map', 'map', 'queue')
+    """
+    return _CRATE_NAMES.get(text.removeprefix("Stable"), text)
+
 
 BEGINS: Final[dict[str, bytes]] = {kind: magic + b"\x01" for magic, kind in MAGICS.items()}
 """First four bytes of each structure with layout version 1."""
