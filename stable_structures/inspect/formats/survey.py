@@ -31,6 +31,10 @@ _core: Final = native.call
 _STEP: Final = 1 << 14
 _BATCH: Final = 4 << 20
 _CHUNKS_AT_ONCE: Final = 1 << 20
+_REQUEST: Final = 1 << 19
+"""Bytes that come in the time that a request for the node of one entry takes, about."""
+_ENTRY: Final = 16
+"""Bytes of an entry, at least, mostly."""
 
 SEEN: Final = {
     "bytes": _core.SS_SEEN_BYTES,
@@ -339,10 +343,16 @@ def ranges_of_chunks(reader: MapReader, count: int) -> list[tuple[int, int, int]
 # ---- entries ----
 
 
+def first_entries(reader: MapReader, note: Note | None, count: int) -> Iterator[native.Batch]:
+    """Return the batches of the first entries of a map, when so many of them are wanted, or all that there are."""
+    is_whole = count > reader.least_bytes() // _REQUEST
+    return batches(reader, note, nbytes=max(1, min(_BATCH, count * _ENTRY)), whole=is_whole)
+
+
 def first_keys(reader: MapReader, count: int) -> list[tuple[int, int, bytes]]:
     """Return the least keys that can be read, with the address of the node of each and its number there. O(log n + count)."""
     found: list[tuple[int, int, bytes]] = []
-    for batch in batches(reader, None, keys_only=True, nbytes=1):
+    for batch in batches(reader, None, keys_only=True, nbytes=1, whole=False):
         found += [(node, number, key) for node, number, key, _ in entries_of(batch)]
         if len(found) >= count:
             break
@@ -350,13 +360,20 @@ def first_keys(reader: MapReader, count: int) -> list[tuple[int, int, bytes]]:
 
 
 def batches(
-    reader: MapReader, note: Note | None, *, chunks: npt.NDArray[np.uint64] | None = None, keys_only: bool = False, nbytes: int = _BATCH
+    reader: MapReader,
+    note: Note | None,
+    *,
+    chunks: npt.NDArray[np.uint64] | None = None,
+    keys_only: bool = False,
+    nbytes: int = _BATCH,
+    whole: bool = True,
 ) -> Iterator[native.Batch]:
     """All entries in the order of the keys, or (`chunks`) node by node, in columns. O(n), one node of each level in memory.
 
-    Unreadable parts are reported to `note` and left out. Raises `Unreadable`.
+    Unreadable parts are reported to `note` and left out. With `whole=False` only some of the first are wanted: what is far away
+    is fetched as it is needed, and `nbytes` should be few. Raises `Unreadable`.
     """
-    if nbytes > 1:
+    if whole:
         reader.source.bring(reader.least_bytes())
     memory = reader.source.memory()
     feed = native.Entries(memory._handle, frame_of(reader), chunks, keys_only=keys_only)
