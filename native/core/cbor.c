@@ -124,8 +124,11 @@ static int end_indefinite(ss_cbor *walk) {
     return finish(walk, in->size);
 }
 
+/* Simple values below 32 have one byte; two bytes for one of them are not well-formed (RFC 8949, 3.3). */
 static int simple(ss_cbor *walk) {
-    return walk->info == INDEFINITE ? end_indefinite(walk) : finish(walk, 1);
+    if (walk->info == INDEFINITE) return end_indefinite(walk);
+    bool fits = walk->info != 24 || walk->argument >= 32;
+    return fits ? finish(walk, 1) : broken(walk, "a simple value of two bytes is at least 32", walk->argument, 32);
 }
 
 /* The head of an item is read. */

@@ -106,7 +106,7 @@ typedef struct ss_undo {
 } ss_undo;
 
 /* SS_WATCH_FRESH: no byte was written since the memory was made or opened; the first write, and the end of a transaction,
- * take it away. */
+ * take it away, and so must whoever puts bytes there in another way. */
 enum ss_watch { SS_WATCH_UNDO = 1, SS_WATCH_STORAGE = 2, SS_WATCH_ROOM = 4, SS_WATCH_FRESH = 8 };
 
 /* How a fork finds the lock of a root. */

@@ -35,21 +35,6 @@ static bool is_full(const ss_file *file) {
 
 /* ---- from memory to the file ---- */
 
-/* In one call where nobody reads; else the gate first, which lets no new readers in while those inside finish. */
-static int lock_for_change(ss_file *file, uint32_t patience) {
-    int error = ss_file_lock(file, LOCK_GATE_AND_READ, SS_LOCK_EXCLUSIVE, 0);
-    if (error == EAGAIN && patience > 0) {
-        error = ss_file_lock(file, LOCK_GATE, SS_LOCK_EXCLUSIVE, patience);
-        if (error == 0) error = ss_file_lock(file, LOCK_READ, SS_LOCK_EXCLUSIVE, patience);
-        if (error != 0) ss_file_unlock(file, LOCK_GATE);
-    }
-    return error == 0 ? SS_OK : ss_file_lock_failure(error, "readers keep the file from being changed");
-}
-
-static void unlock_after_change(ss_file *file) {
-    ss_file_unlock(file, LOCK_GATE_AND_READ);
-}
-
 static int extend_to(ss_file *file, uint64_t pages) {
     if (file->file_pages >= pages) return SS_OK;
     int error = ss_vfs_resize(file->vfs, file->main, pages * SS_PAGE_SIZE);
@@ -102,10 +87,10 @@ static bool is_applied(const ss_file *file) {
 /* After a failure the blocks stay pending: the log has them. Readers are kept out until the file is an image again. */
 static int apply(ss_file *file, uint32_t patience) {
     if (is_applied(file)) return SS_OK;
-    int status = file->half_changed ? SS_OK : lock_for_change(file, patience);
+    int status = file->half_changed ? SS_OK : ss_file_lock_for_change(file, patience);
     if (status != SS_OK) return status;
     status = write_pending(file);
-    if (!file->half_changed) unlock_after_change(file);
+    if (!file->half_changed) ss_file_unlock_after_change(file);
     return status;
 }
 
@@ -166,8 +151,8 @@ static int checkpoint(ss_file *file, uint32_t patience) {
 /* Whether the file could be changed now. A sync costs more than finding out. */
 static bool is_free_of_readers(ss_file *file, uint32_t patience) {
     if (file->half_changed || is_applied(file)) return true;
-    if (lock_for_change(file, patience) != SS_OK) return false;
-    unlock_after_change(file);
+    if (ss_file_lock_for_change(file, patience) != SS_OK) return false;
+    ss_file_unlock_after_change(file);
     return true;
 }
 
@@ -318,7 +303,7 @@ static void durable_shrink(void *self, uint64_t old_pages, uint64_t new_pages) {
 
 /* Sets even a size that the file seems to have: after a sync that failed, the disk may not have it. */
 static int put_log_into_file(ss_file *file) {
-    int status = lock_for_change(file, ss_memory_patience(file->root));
+    int status = ss_file_lock_for_change(file, ss_memory_patience(file->root));
     if (status != SS_OK) return status;
     int error = ss_vfs_resize(file->vfs, file->main, file->wal.pages * SS_PAGE_SIZE);
     if (error == 0) {
@@ -327,7 +312,7 @@ static int put_log_into_file(ss_file *file) {
     } else {
         status = ss_fail_errno(error, "making the file longer", file->file_pages * SS_PAGE_SIZE);
     }
-    unlock_after_change(file);
+    ss_file_unlock_after_change(file);
     return status;
 }
 

@@ -147,6 +147,20 @@ int ss_file_lock_failure(int error, const char *rule) {
     return ss_fail_errno(error, "locks of open files, which the file system must have", 0);
 }
 
+int ss_file_lock_for_change(ss_file *file, uint32_t patience) {
+    int error = ss_file_lock(file, LOCK_GATE_AND_READ, SS_LOCK_EXCLUSIVE, 0);
+    if (error == EAGAIN && patience > 0) {
+        error = ss_file_lock(file, LOCK_GATE, SS_LOCK_EXCLUSIVE, patience);
+        if (error == 0) error = ss_file_lock(file, LOCK_READ, SS_LOCK_EXCLUSIVE, patience);
+        if (error != 0) ss_file_unlock(file, LOCK_GATE);
+    }
+    return error == 0 ? SS_OK : ss_file_lock_failure(error, "readers keep the file from being changed");
+}
+
+void ss_file_unlock_after_change(ss_file *file) {
+    ss_file_unlock(file, LOCK_GATE_AND_READ);
+}
+
 /* ---- what the file is now ---- */
 
 int ss_file_status(ss_file *file, ss_vfs_status *status) {

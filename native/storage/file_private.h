@@ -39,7 +39,7 @@ typedef struct ss_file {
     char *directory_path, *name, *log_name, *temporary_name;
     int directory, main;
     int locks;             /* the file once more: a mapping keeps what it maps open, and the locks must end before the mapping does */
-    uint64_t file_pages;   /* size of the file */
+    uint64_t file_pages;   /* size of the file; without a log it may be more than that of the memory (shared.c) */
     uint64_t mapped_pages; /* of the root, that show the file */
     ss_holes holes;
     bool covers;             /* the holes of its mapping */
@@ -85,6 +85,10 @@ int ss_file_die(ss_file *file, int status, const char *rule, uint64_t number, ui
 int ss_file_lock(ss_file *file, enum ss_file_lock lock, int kind, uint32_t patience);
 void ss_file_unlock(ss_file *file, enum ss_file_lock lock);
 bool ss_file_is_locked(ss_file *file, enum ss_file_lock lock);
+/* LOCK_GATE and LOCK_READ, exclusively. In one call where nobody reads; else the gate first, which lets no new readers in while
+ * those inside finish. */
+int ss_file_lock_for_change(ss_file *file, uint32_t patience);
+void ss_file_unlock_after_change(ss_file *file);
 int ss_file_lock_failure(int error, const char *rule);
 int ss_file_status(ss_file *file, ss_vfs_status *status);
 /* That a file of so many bytes can be this memory. */

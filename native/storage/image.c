@@ -18,6 +18,7 @@ static int map_over(ss_root *root, int file, uint64_t bytes) {
     if (!ss_pages_map(root->base, file, 0, bytes)) {
         return ss_fail_errno(errno, "the file of an image cannot be mapped", 0);
     }
+    root->watch &= ~(unsigned)SS_WATCH_FRESH;
     return SS_OK;
 }
 

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files without a log (durability none): the mapping is the file, and every store is a change of the file. */
+/* Files without a log (durability none): the mapping is the file, and every store is a change of the file.
+ *
+ * A rollback makes such a file shorter. A reader in another process may be looking at the pages that go, and a page that its file
+ * does not have any more would end it: so the file is cut only while nobody reads. Until then it stays as long as it was, with zeros.
+ */
 #include <errno.h>
 
 #include "storage/file_private.h"
@@ -24,30 +28,61 @@ static int extend_file(ss_file *file, uint64_t from, uint64_t end) {
     return error;
 }
 
-static int shared_grow(void *self, uint64_t old_pages, uint64_t new_pages) {
-    ss_file *file = self;
-    uint64_t old_size = old_pages * SS_PAGE_SIZE;
-    int error = 0;
-    /* Left by a shrink that could not cut the file. */
-    if (file->file_pages > old_pages) error = ss_vfs_resize(file->vfs, file->main, old_size);
-    if (error == 0) file->file_pages = old_pages;
-    if (error == 0) error = extend_file(file, old_size, new_pages * SS_PAGE_SIZE);
-    if (error != 0) return ss_fail_errno(error, "disk space for a growing file", old_size);
-    int status = ss_file_map(file, old_pages, new_pages, SS_MAP_SHARED);
-    if (status != SS_OK) {
-        (void)ss_vfs_resize(file->vfs, file->main, old_size);
-        return status;
-    }
-    file->file_pages = new_pages;
-    return SS_OK;
+static bool nobody_reads(ss_file *file) {
+    return ss_file_lock(file, LOCK_GATE_AND_READ, SS_LOCK_EXCLUSIVE, 0) == 0;
 }
 
-/* The pages that go become private zeros first, so that a view of them does not fault when the file is cut. */
+static int cut_and_unlock(ss_file *file, uint64_t pages) {
+    int error = ss_vfs_resize(file->vfs, file->main, pages * SS_PAGE_SIZE);
+    if (error == 0) file->file_pages = pages;
+    ss_file_unlock_after_change(file);
+    return error;
+}
+
+static void try_to_cut(ss_file *file, uint64_t pages) {
+    if (file->file_pages > pages && nobody_reads(file)) (void)cut_and_unlock(file, pages);
+}
+
+static int shared_begin(void *self) {
+    ss_file *file = self;
+    int status = ss_file_check_now_and_then(file);
+    if (status == SS_OK) try_to_cut(file, file->root->pages);
+    return status;
+}
+
+static int shared_grow(void *self, uint64_t old_pages, uint64_t new_pages) {
+    ss_file *file = self;
+    uint64_t size = file->file_pages * SS_PAGE_SIZE;
+    int error = file->file_pages < new_pages ? extend_file(file, size, new_pages * SS_PAGE_SIZE) : 0;
+    if (error != 0) return ss_fail_errno(error, "disk space for a growing file", size);
+    if (file->file_pages < new_pages) file->file_pages = new_pages;
+    int status = ss_file_map(file, old_pages, new_pages, SS_MAP_SHARED);
+    if (status != SS_OK) try_to_cut(file, old_pages);
+    return status;
+}
+
+/* The pages that go become private zeros first, so that a view of them does not fault when the file is cut. Those that the file keeps
+ * are zeros when they come back. */
 static void shared_shrink(void *self, uint64_t old_pages, uint64_t new_pages) {
     ss_file *file = self;
+    uint64_t from = new_pages * SS_PAGE_SIZE, end = old_pages * SS_PAGE_SIZE;
+    bool cuts = nobody_reads(file);
+    if (!cuts) memset(file->root->base + from, 0, end - from);
     ss_root_zero(file->root, new_pages, old_pages);
     file->mapped_pages = new_pages;
-    if (ss_vfs_resize(file->vfs, file->main, new_pages * SS_PAGE_SIZE) == 0) file->file_pages = new_pages;
+    if (cuts && cut_and_unlock(file, new_pages) != 0) (void)write_zeros(file, from, end);
+}
+
+/* Waits for readers that stay, as the end of every file does; if they stay longer, the file keeps its pages of zeros. */
+static int shared_close(void *self) {
+    ss_file *file = self;
+    bool longer = file->opened && !file->root->closed && file->file_pages > file->root->pages;
+    int status = longer ? ss_file_lock_for_change(file, ss_memory_patience(file->root)) : SS_OK;
+    if (longer && status == SS_OK) (void)cut_and_unlock(file, file->root->pages);
+    struct ss_failure reason = *ss_last_failure();
+    int closed = ss_file_close_plain(file);
+    if (closed != SS_OK || status == SS_OK) return closed;
+    return ss_fail(reason.status, reason.rule, reason.address, reason.number, reason.limit);
 }
 
 static int shared_make_room(void *self, uint64_t offset, uint64_t length) {
@@ -64,14 +99,14 @@ static int shared_sync(void *self) {
 }
 
 const ss_backing_ops ss_shared_ops = {
-    .begin = ss_file_check_now_and_then,
+    .begin = shared_begin,
     .grow = shared_grow,
     .shrink = shared_shrink,
     .make_room = shared_make_room,
     .data_after = ss_file_data_after,
     .sync = shared_sync,
     .checkpoint = shared_sync,
-    .close = ss_file_close_plain,
+    .close = shared_close,
     .free = ss_file_free,
 };
 

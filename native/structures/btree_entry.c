@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Looking and then changing with one way down (crate users ask for it; ours). */
+/* Looking and then changing with one way down: an extension, which the crate does not have. */
 #include "structures/btree_internal.h"
 
 /* Goes down to the key. The position is direct where an insertion would change one node only: the entry is there, or every
@@ -9,8 +9,7 @@ static int locate(ss_btree *tree, ss_span key, ss_node *node, ss_position *posit
     bool found = false, room = true;
     *position = (ss_position){.changes = ss_handle_changes(&tree->handle)};
     for (int depth = 0; address != SS_NULL; depth++) {
-        int status = depth == SS_DEPTH ? ss_fail(SS_CORRUPT, "a tree has fewer than 32 levels", tree->root, SS_DEPTH, SS_DEPTH)
-                                       : ss_node_open(&tree->space, address, node);
+        int status = depth == SS_DEPTH ? ss_btree_too_deep(tree) : ss_node_open(&tree->space, address, node);
         if (status == SS_OK) status = ss_node_search(&tree->space, node, key, &position->index, &found);
         if (status != SS_OK) return status;
         room = room && node->count < SS_CAPACITY;
@@ -54,14 +53,18 @@ static int check_expected(ss_btree *tree, const ss_position *position, ss_span k
     return value.size == old.size && (old.size == 0 || memcmp(value.at, old.at, (size_t)old.size) == 0) ? SS_OK : SS_ABSENT;
 }
 
+/* That the node, whose bytes somebody may have written over, still has this place: of an entry, or for one in a leaf. */
+static int check_place(const ss_node *node, const ss_position *position) {
+    bool fits = position->found ? position->index < node->count : node->leaf && position->index <= node->count;
+    return fits ? SS_OK : ss_fail(SS_CORRUPT, "a path leads to an entry", node->address, position->index, node->count);
+}
+
 static int set_at(ss_btree *tree, const ss_position *position, const ss_entry *entry) {
     ss_node node;
     if (position->changes != ss_handle_changes(&tree->handle) || !position->direct)
         return ss_btree_insert_locked(tree, entry->key, entry->value);
     int status = ss_node_open_for_change(&tree->space, position->address, &node);
-    if (status == SS_OK && position->index > node.count) {
-        return ss_fail(SS_CORRUPT, "a path leads to an entry", node.address, position->index, node.count);
-    }
+    if (status == SS_OK) status = check_place(&node, position);
     if (status == SS_OK) status = ss_btree_change_at(tree, &node, position->index, position->found != 0, entry);
     return ss_btree_touched(tree, entry->key, status);
 }

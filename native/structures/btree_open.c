@@ -78,7 +78,7 @@ static int has_map(const ss_btree *tree, bool *found) {
     int status = ss_memory_size(tree->handle.memory, &pages);
     if (status != SS_OK || pages == 0) return status;
     status = ss_memory_read(tree->handle.memory, 0, magic, sizeof magic);
-    *found = memcmp(magic, SS_MAP_MAGIC, sizeof magic) == 0;
+    *found = status == SS_OK && memcmp(magic, SS_MAP_MAGIC, sizeof magic) == 0;
     return status;
 }
 

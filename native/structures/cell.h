@@ -11,7 +11,7 @@ enum { SS_CELL_LENGTH_AT = 4, SS_CELL_VALUE_AT = 8 };
 typedef struct ss_cell ss_cell;
 
 /* Opens the cell; if there is none yet, or with SS_NEW, it is made with the value `bytes`. A memory that holds
- * something else becomes a cell too (SS_INIT), as in the crate. Free with ss_cell_free. */
+ * something else becomes a cell only with SS_INIT_OVERWRITE, as in the crate, or SS_NEW. Free with ss_cell_free. */
 int ss_cell_open(ss_memory *memory, int mode, const uint8_t *bytes, uint64_t size, ss_cell **out);
 void ss_cell_free(ss_cell *cell);
 void ss_cell_free_at(ss_cell **at);

@@ -14,8 +14,8 @@ enum { SS_LOG_COUNT_AT = 32, SS_LOG_ENDS_AT = 40, SS_LOG_ENTRIES_AT = 32 };
 
 typedef struct ss_log ss_log;
 
-/* Opens the log. With SS_INIT a data memory that is empty or holds something else gets a new log, and the index memory
- * with it, as in the crate. Free with ss_log_free. */
+/* Opens the log. A data memory that is empty gets a new log, and the index memory with it; one that holds something else does only with
+ * SS_INIT_OVERWRITE, as in the crate, or SS_NEW. Free with ss_log_free. */
 int ss_log_open(ss_memory *index, ss_memory *data, int mode, ss_log **out);
 void ss_log_free(ss_log *log);
 void ss_log_free_at(ss_log **at);

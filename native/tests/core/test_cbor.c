@@ -49,6 +49,7 @@ static void well_formed_items_are_taken(void) {
          4, 0},
         {"\xc1\x00", 2, 0},
         {"\xf9\x00\x00", 3, 0},
+        {"\xf8\x20", 2, 0},
         {"\xf8\xff", 2, 0},
         {"\xd8\x1c\x81\xd8\x1d\x00", 6, 1}, /* contains itself */
         {"\xd8\x1d\x05", 3, 0},             /* stands for nothing: the decoder says so */
@@ -70,6 +71,18 @@ static void well_formed_items_are_taken(void) {
     };
     for (size_t i = 0; i < sizeof items / sizeof items[0]; i++) {
         CHECK_EQ(check_all((const uint8_t *)items[i].bytes, items[i].size), items[i].status);
+    }
+}
+
+/* Of all first bytes and all second ones: RFC 8949, 3 and 3.3. */
+static void every_head_of_a_simple_value_is_known(void) {
+    for (unsigned first = 0xe0; first <= 0xff; first++) {
+        for (unsigned second = 0; second <= 0xff; second++) {
+            uint8_t bytes[9] = {(uint8_t)first, (uint8_t)second};
+            unsigned info = first & 31;
+            bool well_formed = info < 24 || (info == 24 && second >= 32) || (info > 24 && info <= 27);
+            CHECK_EQ(check_all(bytes, sizeof bytes), well_formed ? 0 : SS_CORRUPT);
+        }
     }
 }
 
@@ -114,6 +127,7 @@ static void random_bytes_give_an_answer(void) {
 
 int main(void) {
     well_formed_items_are_taken();
+    every_head_of_a_simple_value_is_known();
     depth_is_limited();
     references_are_counted();
     random_bytes_give_an_answer();

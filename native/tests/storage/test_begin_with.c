@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "memory/access.h"
+#include "memory/contents.h"
 #include "storage/image.h"
 #include "storage/journal.h"
 #include "storage/paths.h"
@@ -58,6 +59,23 @@ static void changes_stay_in_the_memory(void) {
     fclose(file);
 }
 
+/* Nobody wrote to it, and yet it is not empty, whatever it begins with. */
+static void what_the_file_holds_counts_as_written(void) {
+    ss_memory *memory;
+    char other[] = "/tmp/ss_zeros_XXXXXX";
+    int file = mkstemp(other);
+    CHECK_EQ(pwrite(file, "precious", 8, 2 * SS_PAGE_SIZE - 8), 8);
+    close(file);
+    CHECK_EQ(ss_memory_new_flat(100, &memory), SS_OK);
+    CHECK_EQ(ss_memory_begin_with(memory, other, 2), SS_OK);
+    CHECK_EQ(ss_enter_read(memory), SS_OK);
+    CHECK_EQ(ss_contents_demand_empty(memory), SS_BAD_MAGIC);
+    CHECK_EQ(ss_last_failure()->address, 2 * SS_PAGE_SIZE - 8);
+    ss_leave_read(memory);
+    ss_memory_release(memory);
+    remove(other);
+}
+
 static void what_cannot_begin_so_is_refused(void) {
     ss_memory *memory, *part;
     CHECK_EQ(ss_memory_new_flat(100, &memory), SS_OK);
@@ -94,6 +112,7 @@ static void two_files_are_exchanged(void) {
 int main(void) {
     write_file();
     changes_stay_in_the_memory();
+    what_the_file_holds_counts_as_written();
     what_cannot_begin_so_is_refused();
     two_files_are_exchanged();
     remove(path);

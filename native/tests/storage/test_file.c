@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "memory/access.h"
 #include "support/files.h"
 
 static int open_file(const char *name, int mode, ss_memory **out) {
@@ -245,6 +246,74 @@ static void rollback_takes_growth_back(void) {
     ss_memory_release(memory);
 }
 
+/* Reads the last bytes of the file for as long as it is asked to, in operations that see its size as it is then. */
+static void read_the_end(const char *name, int goes_on) {
+    ss_memory *memory = must_open(name, SS_FILE_READ);
+    while (read(goes_on, &(char){0}, 1) < 0) {
+        CHECK_EQ(ss_enter_read(memory), SS_OK);
+        uint64_t end = memory->root->pages * SS_PAGE_SIZE;
+        for (int i = 0; i < 100; i++) CHECK_EQ(ss_memory_read(memory, end - 1, &(char){0}, 1), SS_OK);
+        ss_leave_read(memory);
+    }
+    ss_memory_release(memory);
+    _exit(check_failed != 0);
+}
+
+static void grow_and_roll_back(ss_memory *memory) {
+    CHECK_EQ(ss_transaction_begin(memory), SS_OK);
+    CHECK_EQ(grow(memory, 3), SS_OK);
+    CHECK_EQ(put(memory, 4 * 65536 - 5, "above"), SS_OK);
+    CHECK_EQ(ss_transaction_rollback(memory), SS_OK);
+    CHECK_EQ(memory->root->pages, 1);
+}
+
+static void a_rollback_does_not_end_who_reads_what_goes(void) {
+    int goes_on[2], status = -1;
+    ss_memory *memory = must_open("under", SS_FILE_WRITE);
+    CHECK_EQ(grow(memory, 1), SS_OK);
+    CHECK(pipe(goes_on) == 0 && fcntl(goes_on[0], F_SETFL, O_NONBLOCK) == 0);
+    pid_t child = fork();
+    if (child == 0) {
+        close(goes_on[1]);
+        ss_memory_release(memory);
+        read_the_end("under", goes_on[0]);
+    }
+    for (int i = 0; i < 3000; i++) grow_and_roll_back(memory);
+    close(goes_on[1]);
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    ss_memory_release(memory);
+    CHECK_EQ(size_of("under"), 65536);
+}
+
+/* What it keeps are zeros, and they are cut off when the reader is gone: by the next change or the close. */
+static void a_file_that_a_reader_holds_is_cut_later(void) {
+    enum { CLOSES, GROWS, STAYS, WRITES, ENDS };
+    for (int end = 0; end < ENDS; end++) {
+        ss_file_options options = {.path = path_of("held"), .mode = SS_FILE_CREATE, .max_pages = 100, .patience = 30};
+        uint8_t above[5] = "above";
+        ss_memory *memory;
+        CHECK_EQ(ss_file_open_with(&options, &memory), SS_OK);
+        CHECK_EQ(grow(memory, 1), SS_OK);
+        ss_memory *reader = must_open("held", SS_FILE_READ);
+        CHECK_EQ(ss_transaction_begin(reader), SS_OK);
+        grow_and_roll_back(memory);
+        CHECK_EQ(size_of("held"), 4 * 65536);
+        if (end == GROWS) {
+            CHECK_EQ(grow(memory, 3), SS_OK);
+            CHECK_EQ(ss_access_read(memory, 4 * 65536 - 5, above, 5), SS_OK);
+            CHECK(memcmp(above, "\0\0\0\0\0", 5) == 0);
+        }
+        if (end != STAYS) CHECK_EQ(ss_transaction_rollback(reader), SS_OK);
+        if (end == WRITES) CHECK_EQ(put(memory, 0, "x"), SS_OK);
+        if (end == WRITES) CHECK_EQ(size_of("held"), 65536);
+        CHECK_EQ(ss_memory_close(memory), end == STAYS ? SS_LOCKED : SS_OK);
+        CHECK_EQ(size_of("held"), (end == GROWS || end == STAYS ? 4 : 1) * 65536);
+        ss_memory_release(memory);
+        ss_memory_release(reader);
+        CHECK(unlink(path_of("held")) == 0);
+    }
+}
+
 static void a_relative_path_is_found_again_after_a_change_of_directory(void) {
     char here[256];
     CHECK(getcwd(here, sizeof here) != NULL && chdir(files_directory) == 0);
@@ -270,6 +339,8 @@ int main(void) {
     a_child_of_a_fork_has_no_file();
     the_lock_goes_with_its_process_though_a_child_lives_on();
     rollback_takes_growth_back();
+    a_rollback_does_not_end_who_reads_what_goes();
+    a_file_that_a_reader_holds_is_cut_later();
     a_relative_path_is_found_again_after_a_change_of_directory();
     remove_directory();
     return check_summary();

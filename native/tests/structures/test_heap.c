@@ -3,6 +3,7 @@
 
 #include "core/result.h"
 #include "structures/heap.h"
+#include "structures/slots.h"
 #include "support/check.h"
 #include "support/memories.h"
 
@@ -481,6 +482,29 @@ static void an_element_that_cannot_be_compared_is_corrupt(void) {
     place_close(&place);
 }
 
+/* They take no room, so a header may count any number of them: no operation looks at each. */
+static void elements_without_bytes_are_of_any_number(void) {
+    const ss_order_term term = PLAIN(0, 1);
+    const uint64_t most = INT64_MAX;
+    struct place place;
+    struct ss_usage usage;
+    ss_heap *heap;
+    uint8_t length[8];
+    place_open(&place, FLAT, 10);
+    CHECK_EQ(ss_heap_open(place.memory, SS_INIT, 0, 1, &term, 1, NULL, NULL, &heap), SS_OK);
+    ss_put64(length, most);
+    CHECK_EQ(ss_access_write(place.memory, SS_SLOTS_LENGTH_AT, length, sizeof length), SS_OK);
+    CHECK_EQ(ss_heap_length(heap), INT64_MAX);
+    CHECK_EQ(ss_heap_check(heap, NULL, NULL), SS_OK);
+    CHECK_EQ(ss_heap_push(heap, length, 0), SS_OUT_OF_MEMORY);
+    CHECK_EQ(ss_heap_pop(heap), 0);
+    CHECK_EQ(ss_heap_push(heap, length, 0), SS_OK);
+    CHECK_EQ(ss_heap_usage(heap, &usage), SS_OK);
+    CHECK_EQ(usage.live, SS_SLOTS_START);
+    ss_heap_free(heap);
+    place_close(&place);
+}
+
 /* ---- life ---- */
 
 static void other_memories_and_orders_are_refused(void) {
@@ -510,6 +534,7 @@ static void other_memories_and_orders_are_refused(void) {
 }
 
 int main(void) {
+    elements_without_bytes_are_of_any_number();
     for (int kind = 0; kind < KINDS; kind++) {
         for (uint64_t i = 0; i < COUNT(types); i++) a_heap_writes_what_the_format_says(kind, &types[i]);
         for (uint64_t i = 0; i < 4; i++) integers_come_out_in_order(kind, &types[i]);

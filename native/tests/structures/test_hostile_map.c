@@ -2,6 +2,7 @@
 /* Maps that were made to keep a reader busy: nodes that lead to each other in circles, a chain that all nodes share, nodes that can be read
  * as keys of many sizes. Opening, checking and surveying them reads the memory a few times, and reports no more than it has chunks. */
 #include "structures/btree.h"
+#include "structures/cursor.h"
 #include "structures/node_layout.h"
 #include "structures/survey.h"
 #include "support/memories.h"
@@ -147,6 +148,25 @@ static void count_report(void *self, const struct ss_failure *violation) {
     ++*(uint64_t *)self;
 }
 
+static void walks_show_no_more_than_the_memory_has(ss_btree *tree, uint64_t bytes) {
+    enum { WANTED = SS_WANT_KEYS | SS_WANT_VALUES, SOME = 100000 };
+    CHECK_EQ(ss_btree_entries(tree, WANTED), SS_CORRUPT);
+    for (int back = 0; back < 2; back++) {
+        ss_cursor *cursor;
+        uint64_t shown = 0;
+        int64_t size = 1;
+        CHECK_EQ(ss_cursor_open(tree, SS_FROM_FIRST, NULL, 0, SS_TO_LAST, NULL, 0, &cursor), SS_OK);
+        while (size > 0 && shown <= 2 * bytes) {
+            size = ss_cursor_next(cursor, 5, SOME, WANTED, back);
+            if (size > 0) shown += ss_get64(ss_result() + 8) + ss_get64(ss_result() + 16);
+            if (size > 0) ss_result_drop();
+        }
+        CHECK_EQ(size, SS_CORRUPT);
+        CHECK(shown <= bytes);
+        ss_cursor_free(cursor);
+    }
+}
+
 /* Each leaf has one long value, in the pages of all others. `ends`: the chain ends where the values end. */
 static void a_shared_chain_is_followed_a_few_times(uint64_t pages, bool ends) {
     hostile map = hostile_new(256, pages + 200);
@@ -169,12 +189,42 @@ static void a_shared_chain_is_followed_a_few_times(uint64_t pages, bool ends) {
     CHECK_EQ(ss_btree_check(tree, count_report, &reports), SS_CORRUPT);
     CHECK(reports > 0 && reports <= 3 * map.chunks);
     CHECK(map.array.read <= 100 * size_of(&map));
+    walks_show_no_more_than_the_memory_has(tree, size_of(&map));
     ss_btree_free(tree);
     ss_memory_release(memory);
     free(map.array.bytes);
 }
 
+/* A loop that overwrites values may be shown more bytes than the memory ever has, one after the other. */
+static void values_that_are_overwritten_meanwhile_may_be_more(void) {
+    enum { ENTRIES = 40, SMALL = 30000, LARGE = 60000 };
+    const ss_order_term term = {SS_ORDER_BYTES, 0, SS_UNBOUNDED, {-1, -1, -1}, 0};
+    const ss_bound none = {SS_UNBOUNDED, 0, 0};
+    static uint8_t value[LARGE];
+    ss_memory *memory;
+    ss_btree *tree;
+    ss_cursor *cursor;
+    uint64_t shown = 0;
+    CHECK_EQ(ss_memory_new_flat(100, &memory), SS_OK);
+    CHECK_EQ(ss_btree_open(memory, SS_NEW, &term, 1, NULL, NULL, none, none, &tree), SS_OK);
+    for (uint8_t key = 0; key < ENTRIES; key++) CHECK(ss_btree_set_bytes_bytes(tree, &key, 1, value, SMALL) >= 0);
+    CHECK_EQ(ss_cursor_open(tree, SS_FROM_FIRST, NULL, 0, SS_TO_LAST, NULL, 0, &cursor), SS_OK);
+    for (uint8_t key = 0; key < ENTRIES; key++) {
+        uint8_t next = key + 1;
+        CHECK(ss_cursor_next(cursor, 1, UINT64_MAX, SS_WANT_VALUES, 0) > 0);
+        shown += ss_get64(ss_result() + 16);
+        ss_result_drop();
+        CHECK(ss_btree_set_bytes_bytes(tree, &key, 1, value, 0) >= 0);
+        if (next < ENTRIES) CHECK(ss_btree_set_bytes_bytes(tree, &next, 1, value, LARGE) >= 0);
+    }
+    CHECK(shown > (uint64_t)ss_access_size(memory) * SS_PAGE_SIZE);
+    ss_cursor_free(cursor);
+    ss_btree_free(tree);
+    ss_memory_release(memory);
+}
+
 int main(void) {
+    values_that_are_overwritten_meanwhile_may_be_more();
     all_circles_are_surveyed_soon();
     zeros_are_read_in_few_layouts();
     a_shared_chain_is_followed_a_few_times(3000, true);

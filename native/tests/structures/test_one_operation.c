@@ -62,6 +62,34 @@ static void test_expected(ss_memory *memory) {
     ss_btree_free(tree);
 }
 
+/* Of a leaf of 11 entries: the header says fewer of them, or that it is no leaf, since the position was made. Writes to a virtual memory do
+ * not count as changes of the map. */
+static void test_a_position_of_a_node_that_was_written_over(ss_memory *root) {
+    const ss_order_term term = {.kind = SS_ORDER_BYTES, .max_size = SS_UNBOUNDED, .part = {-1, -1, -1}};
+    const ss_bound any = {SS_UNBOUNDED, 0, 0};
+    enum { FULL = 11, LEAST = 8 };
+    for (uint8_t number = 0; number <= FULL; number++) {
+        for (uint8_t count = 1; count <= 2 * FULL; count++) {
+            ss_manager *manager;
+            ss_memory *memory;
+            ss_btree *tree;
+            ss_position position;
+            uint8_t key = number, header[3] = {count > FULL, (uint8_t)(count > FULL ? count - FULL : count), 0}, value[LEAST + FULL] = {0};
+            require(ss_manager_open(root, SS_NEW, 1, &manager) == SS_OK && ss_manager_get(manager, 0, &memory) == SS_OK, "a memory");
+            require(ss_btree_open(memory, SS_NEW, &term, 1, NULL, NULL, any, any, &tree) == SS_OK, "a map");
+            for (uint8_t n = number == FULL; n < FULL; n++) CHECK(ss_btree_set_bytes_bytes(tree, &n, 1, value, LEAST) >= 0);
+            CHECK_EQ(ss_btree_locate(tree, &key, 1, &position), number < FULL ? LEAST : SS_NO_VALUE);
+            CHECK_EQ(ss_access_write(memory, position.address + 4, header, sizeof header), SS_OK);
+            bool there = number < FULL ? position.index < header[1] : header[0] == 0 && position.index <= header[1];
+            uint64_t result = ss_btree_set_at(tree, &position, &key, 1, value, LEAST + number, SS_EXPECT_ANYTHING, NULL, 0);
+            CHECK(there || (result == SS_ASK && ss_last_status() == SS_CORRUPT));
+            ss_btree_free(tree);
+            ss_memory_release(memory);
+            ss_manager_free(manager);
+        }
+    }
+}
+
 static void test_toggle_and_retain(ss_memory *memory) {
     ss_btree *tree = open_numbers(memory);
     uint64_t room[MOST], values[MOST];
@@ -166,6 +194,7 @@ int main(void) {
     for (int i = 0; i < 3; i++) require(ss_memory_new_flat(200, &memories[i]) == SS_OK, "a memory");
     test_get_or_insert(memories[0]);
     test_expected(memories[0]);
+    test_a_position_of_a_node_that_was_written_over(memories[1]);
     test_toggle_and_retain(memories[0]);
     for (uint64_t seed = 0; seed < 40; seed++) test_overwriting_under_a_cursor(memories[0], seed);
     test_indices_from_the_end(memories[0], memories[1], memories[2]);
