@@ -346,13 +346,13 @@ def ranges_of_chunks(reader: MapReader, count: int) -> list[tuple[int, int, int]
 def first_entries(reader: MapReader, note: Note | None, count: int) -> Iterator[native.Batch]:
     """Return the batches of the first entries of a map, when so many of them are wanted, or all that there are."""
     is_whole = count > reader.least_bytes() // _REQUEST
-    return batches(reader, note, nbytes=max(1, min(_BATCH, count * _ENTRY)), whole=is_whole)
+    return batches(reader, note, nbytes=_BATCH if is_whole else max(1, min(_BATCH - 1, count * _ENTRY)))
 
 
 def first_keys(reader: MapReader, count: int) -> list[tuple[int, int, bytes]]:
     """Return the least keys that can be read, with the address of the node of each and its number there. O(log n + count)."""
     found: list[tuple[int, int, bytes]] = []
-    for batch in batches(reader, None, keys_only=True, nbytes=1, whole=False):
+    for batch in batches(reader, None, keys_only=True, nbytes=1):
         found += [(node, number, key) for node, number, key, _ in entries_of(batch)]
         if len(found) >= count:
             break
@@ -360,20 +360,14 @@ def first_keys(reader: MapReader, count: int) -> list[tuple[int, int, bytes]]:
 
 
 def batches(
-    reader: MapReader,
-    note: Note | None,
-    *,
-    chunks: npt.NDArray[np.uint64] | None = None,
-    keys_only: bool = False,
-    nbytes: int = _BATCH,
-    whole: bool = True,
+    reader: MapReader, note: Note | None, *, chunks: npt.NDArray[np.uint64] | None = None, keys_only: bool = False, nbytes: int = _BATCH
 ) -> Iterator[native.Batch]:
     """All entries in the order of the keys, or (`chunks`) node by node, in columns. O(n), one node of each level in memory.
 
-    Unreadable parts are reported to `note` and left out. With `whole=False` only some of the first are wanted: what is far away
-    is fetched as it is needed, and `nbytes` should be few. Raises `Unreadable`.
+    Unreadable parts are reported to `note` and left out. Fewer `nbytes` are for those who want only some of the first: then what
+    is far away is fetched as it is needed. Raises `Unreadable`.
     """
-    if whole:
+    if nbytes >= _BATCH:
         reader.source.bring(reader.least_bytes())
     memory = reader.source.memory()
     feed = native.Entries(memory._handle, frame_of(reader), chunks, keys_only=keys_only)
