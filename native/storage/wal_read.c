@@ -48,7 +48,7 @@ static void take_header(ss_wal *wal, const uint8_t *block) {
 
 int ss_wal_size_of(const ss_wal_location *location, int file, uint64_t *size) {
     ss_vfs_status status;
-    int error = location->vfs->status(location->vfs->self, file, &status);
+    int error = ss_vfs_status_of(location->vfs, file, &status);
     if (error != 0) return ss_fail_errno(error, "state of the log", 0);
     if (!status.regular) return ss_fail(SS_WAL_CORRUPT, "a log is a regular file", 0, 0, 0);
     *size = status.size;
