@@ -490,5 +490,5 @@ int ss_vfs_unlink(const ss_vfs *vfs, int directory, const char *name) {
     do {
         error = vfs->unlink(vfs->self, directory, name);
     } while (error == EINTR);
-    return error == ENOENT ? 0 : error;
+    return ss_vfs_is_absent(error) ? 0 : error;
 }

@@ -9,6 +9,7 @@
 #ifndef SS_VFS_H
 #define SS_VFS_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -109,6 +110,10 @@ int ss_vfs_open_directory(const ss_vfs *vfs, const char *path, int *directory);
 int ss_vfs_open(const ss_vfs *vfs, int directory, const char *name, unsigned flags, unsigned permissions, int *file);
 int ss_vfs_sync_directory(const ss_vfs *vfs, int directory);
 int ss_vfs_rename(const ss_vfs *vfs, int directory, const char *from, const char *to);
+/* Whether a call failed because there is no such name, or can be none: that of a log is longer than that of its file. */
+static inline bool ss_vfs_is_absent(int error) {
+    return error == ENOENT || error == ENAMETOOLONG;
+}
 /* 0 also if there is no such name. */
 int ss_vfs_unlink(const ss_vfs *vfs, int directory, const char *name);
 

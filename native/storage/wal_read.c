@@ -82,7 +82,7 @@ int ss_wal_open(ss_wal *wal, uint64_t *size) {
     const ss_wal_location *location = wal->location;
     int error = ss_vfs_open(location->vfs, location->directory, location->name, 0, 0, &wal->file);
     if (error != 0) wal->file = NO_FILE;
-    if (error == ENOENT) return SS_ABSENT;
+    if (ss_vfs_is_absent(error)) return SS_ABSENT;
     if (error == ELOOP) return ss_fail_errno(error, "a log is not a symbolic link", 0);
     if (error != 0) return ss_fail_errno(error, "opening the log", 0);
     int status = ss_wal_size_of(location, wal->file, size);
@@ -310,7 +310,7 @@ int ss_wal_check_file(const ss_wal *wal, uint64_t size) {
 bool ss_wal_exists(const ss_wal_location *location) {
     int file, error = ss_vfs_open(location->vfs, location->directory, location->name, 0, 0, &file);
     if (error == 0) ss_wal_close_file(location, &file);
-    return error != ENOENT;
+    return !ss_vfs_is_absent(error);
 }
 
 int ss_wal_has_records(const ss_wal_location *location, bool *has) {
