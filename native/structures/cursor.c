@@ -43,8 +43,8 @@ struct ss_cursor {
 
 /* ---- paths ---- */
 
-static int push(path *at, uint64_t node, uint32_t index) {
-    if (at->depth == SS_DEPTH) return ss_fail(SS_CORRUPT, "a tree has fewer than 32 levels", node, SS_DEPTH, SS_DEPTH);
+static int push(const ss_btree *tree, path *at, uint64_t node, uint32_t index) {
+    if (at->depth == ss_btree_levels(tree)) return ss_btree_too_deep(tree);
     at->node[at->depth] = node;
     at->index[at->depth] = index;
     at->depth++;
@@ -57,7 +57,7 @@ static int descend(ss_btree *tree, path *at, uint64_t address, bool last) {
         ss_node node;
         int status = ss_node_open(&tree->space, address, &node);
         if (status != SS_OK) return status;
-        status = push(at, address, node.leaf ? (last ? node.count - 1 : 0) : (last ? node.count : 0));
+        status = push(tree, at, address, node.leaf ? (last ? node.count - 1 : 0) : (last ? node.count : 0));
         if (status != SS_OK || node.leaf) return status;
         status = ss_node_child(&tree->space, &node, last ? node.count : 0, &address);
         if (status != SS_OK) return status;
@@ -169,7 +169,7 @@ static int seek(ss_btree *tree, path *at, ss_span key, bool after) {
         bool found = false;
         int status = ss_node_open(&tree->space, address, &node);
         if (status == SS_OK) status = ss_node_search(&tree->space, &node, key, &index, &found);
-        if (status == SS_OK) status = push(at, address, index);
+        if (status == SS_OK) status = push(tree, at, address, index);
         if (status != SS_OK) return status;
         if (found) return after ? step(tree, at, &node, false) : SS_OK;
         if (node.leaf) return index < node.count ? SS_OK : climb(tree, at, false);

@@ -72,10 +72,10 @@ static ss_memory *memory_of(hostile *map) {
     return memory;
 }
 
-static int open_bytes(ss_memory *memory, ss_btree **out) {
+static int open_bytes(ss_memory *memory, int mode, ss_btree **out) {
     const ss_order_term bytes = {SS_ORDER_BYTES, 0, SS_UNBOUNDED, {-1, -1, -1}, 0};
     const ss_bound none = {SS_UNBOUNDED, 0, 0};
-    return ss_btree_open(memory, SS_LOAD, &bytes, 1, NULL, NULL, none, none, out);
+    return ss_btree_open(memory, mode, &bytes, 1, NULL, NULL, none, none, out);
 }
 
 /* ---- circles ---- */
@@ -123,6 +123,60 @@ static void all_circles_are_surveyed_soon(void) {
     }
 }
 
+static int64_t operation(ss_btree *tree, int which) {
+    const uint8_t key[] = {1};
+    struct ss_fit fit;
+    ss_cursor *cursor;
+    ss_position position;
+    switch (which) {
+        case 0:
+            return ss_btree_get_bytes_bytes(tree, key, 1);
+        case 1:
+            return ss_btree_first(tree);
+        case 2:
+            return ss_btree_last(tree);
+        case 3:
+            return ss_cursor_open(tree, SS_FROM, key, 1, SS_BEFORE, key, 1, &cursor);
+        case 4:
+            return ss_btree_locate(tree, key, 1, &position);
+        case 5:
+            return ss_btree_set_bytes_bytes(tree, key, 1, key, 1);
+        case 6:
+            return ss_btree_remove_bytes_bytes(tree, key, 1);
+        case 7:
+            return ss_btree_pop_last(tree);
+        case 8:
+            return ss_btree_check(tree, NULL, NULL);
+        default:
+            return ss_btree_fit(tree, &fit);
+    }
+}
+
+enum { OPERATIONS = 10 };
+
+/* A node that leads to itself, and one that leads there, in a memory whose pages are read each time: a way down has no more nodes than
+ * there are, and wrong types are looked for in few of them. */
+static void large_circles_are_left_soon(uint64_t page, uint64_t nodes) {
+    hostile map = hostile_new(page, nodes);
+    ss_btree *tree;
+    for (uint64_t i = 0; i < nodes; i++) {
+        uint8_t *node = add_node(&map, false);
+        for (uint64_t child = 0; child < CHILDREN; child++) ss_put64(node + SS_NODE_HEADER + 8 * child, address_of(&map, (i + 1) % nodes));
+    }
+    write_headers(&map, address_of(&map, 0));
+    ss_memory *memory = memory_of(&map);
+    if (!CHECK_EQ(open_bytes(memory, SS_LOAD, &tree), SS_OK)) return;
+    for (int which = 0; which < OPERATIONS; which++) {
+        map.array.read = 0;
+        CHECK_EQ(operation(tree, which), SS_CORRUPT);
+        if (which + 1 < OPERATIONS) CHECK(map.array.read <= 4 * size_of(&map));
+        CHECK(map.array.read <= 40 * size_of(&map) + (300 << 20));
+    }
+    ss_btree_free(tree);
+    ss_memory_release(memory);
+    free(map.array.bytes);
+}
+
 /* ---- layouts ---- */
 
 /* Zeros are keys of any fixed size and values without bytes; the root has no keys with sizes, and the last leaf is none. */
@@ -134,7 +188,7 @@ static void zeros_are_read_in_few_layouts(void) {
     memset(map.array.bytes + root + SS_NODE_HEADER + 8 * CHILDREN, 0xff, 4);
     write_headers(&map, root);
     ss_memory *memory = memory_of(&map);
-    CHECK_EQ(open_bytes(memory, &tree), SS_CORRUPT);
+    CHECK_EQ(open_bytes(memory, SS_LOAD, &tree), SS_CORRUPT);
     /* Of each of them the root, and of few of them more. */
     CHECK(map.array.read <= 2 * map.page * map.page + 10 * size_of(&map));
     ss_memory_release(memory);
@@ -184,7 +238,7 @@ static void a_shared_chain_is_followed_a_few_times(uint64_t pages, bool ends) {
     }
     write_headers(&map, add_levels(&map, pages));
     ss_memory *memory = memory_of(&map);
-    if (!CHECK_EQ(open_bytes(memory, &tree), SS_OK)) return;
+    if (!CHECK_EQ(open_bytes(memory, SS_LOAD, &tree), SS_OK)) return;
     map.array.read = 0;
     CHECK_EQ(ss_btree_check(tree, count_report, &reports), SS_CORRUPT);
     CHECK(reports > 0 && reports <= 3 * map.chunks);
@@ -198,15 +252,13 @@ static void a_shared_chain_is_followed_a_few_times(uint64_t pages, bool ends) {
 /* A loop that overwrites values may be shown more bytes than the memory ever has, one after the other. */
 static void values_that_are_overwritten_meanwhile_may_be_more(void) {
     enum { ENTRIES = 40, SMALL = 30000, LARGE = 60000 };
-    const ss_order_term term = {SS_ORDER_BYTES, 0, SS_UNBOUNDED, {-1, -1, -1}, 0};
-    const ss_bound none = {SS_UNBOUNDED, 0, 0};
     static uint8_t value[LARGE];
     ss_memory *memory;
     ss_btree *tree;
     ss_cursor *cursor;
     uint64_t shown = 0;
     CHECK_EQ(ss_memory_new_flat(100, &memory), SS_OK);
-    CHECK_EQ(ss_btree_open(memory, SS_NEW, &term, 1, NULL, NULL, none, none, &tree), SS_OK);
+    CHECK_EQ(open_bytes(memory, SS_NEW, &tree), SS_OK);
     for (uint8_t key = 0; key < ENTRIES; key++) CHECK(ss_btree_set_bytes_bytes(tree, &key, 1, value, SMALL) >= 0);
     CHECK_EQ(ss_cursor_open(tree, SS_FROM_FIRST, NULL, 0, SS_TO_LAST, NULL, 0, &cursor), SS_OK);
     for (uint8_t key = 0; key < ENTRIES; key++) {
@@ -226,6 +278,7 @@ static void values_that_are_overwritten_meanwhile_may_be_more(void) {
 int main(void) {
     values_that_are_overwritten_meanwhile_may_be_more();
     all_circles_are_surveyed_soon();
+    for (uint64_t nodes = 1; nodes <= 3; nodes++) large_circles_are_left_soon(1000000, nodes);
     zeros_are_read_in_few_layouts();
     a_shared_chain_is_followed_a_few_times(3000, true);
     a_shared_chain_is_followed_a_few_times(3000, false);
