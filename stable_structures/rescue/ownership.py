@@ -41,6 +41,7 @@ class Claims:
         self.sound = True
         self._slacks: dict[int, Counter[int]] = {}
         self._nodes = set[int]()
+        self._large = 0
 
     def note(self, text: str, address: int, fault: Fault | None = None, *, ownership: bool = True) -> None:
         """Note what is wrong with the structure."""
@@ -66,7 +67,9 @@ class Claims:
             if fault is Fault.STALE_STACK:  # the fault of trees
                 self._nodes.add(need)
             if exact:
-                self._slacks.setdefault(need, Counter())[blocks.size(index) - padded(need)] += 1
+                slack = blocks.size(index) - padded(need)
+                self._slacks.setdefault(need, Counter())[slack] += 1
+                self._large = pointer if slack else self._large
             return blocks.content(index)
         return None
 
@@ -77,9 +80,11 @@ class Claims:
             own = slacks.total() - slacks[0]
             large, total = large + own, total + slacks.total()
             if self._is_no_chance(need, own, slacks):
-                self.note(f"{own} of {slacks.total()} blocks for {need} bytes are larger: another type", 0)
+                self.note(f"{own} of {slacks.total()} blocks for {need} bytes are larger: another type", self._large)
         if self.sound and 2 * large >= total > 0:
-            self.note(f"blocks larger than its type needs: {large} of {total}, by chance, or it is another type", 0, ownership=False)
+            self.note(
+                f"blocks larger than its type needs: {large} of {total}, by chance, or it is another type", self._large, ownership=False
+            )
 
     def _is_no_chance(self, need: int, large: int, slacks: Counter[int]) -> bool:
         if need in self._nodes:

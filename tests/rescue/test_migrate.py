@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
@@ -94,6 +95,18 @@ def test_a_canister_by_the_command_line(canister, tmp_path):
         assert dict(StableBTreeMap[u64, u64](manager.get(7)).items()) == canister[6]
         assert set(StableBTreeSet[u64](manager.get(8))) == canister[7]
         assert StableCell[str](manager.get(9), "").value == NOTE == canister[8]
+
+
+def test_from_a_pipe_into_a_pipe(tmp_path):
+    (tmp_path / "ism.toml").write_text(SCHEMA, encoding="utf-8")
+    command = [sys.executable, "-m", "stable_structures", "rescue", "-", "--schema", "ism.toml", "-o", "-"]
+    image = gzip.decompress((GOLDEN / "canister.bin.gz").read_bytes())
+    done = subprocess.run(command, input=image, capture_output=True, check=False, timeout=120, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert b"ownership check: succeeds" in done.stderr
+    assert names(tmp_path) == ["ism.toml"]
+    (tmp_path / "new.bin").write_bytes(done.stdout)
+    assert check(tmp_path / "new.bin") == []
 
 
 def test_nothing_is_written_if_the_ownership_check_fails(tmp_path):

@@ -9,6 +9,7 @@ from functools import cache
 import pytest
 
 from stable_structures import Array, IncompatibleType, Principal, f32, f64, i8, i16, i32, i64, i128, u8, u16, u32, u64, u128
+from stable_structures.inspect import check, inspect
 from stable_structures.rescue import (
     ArrayOf,
     Candid,
@@ -335,3 +336,25 @@ def test_blocks_that_vary_are_chance_where_they_are_not_nodes(vecs):
     crate.pre_upgrade()
     image = open_ism(bytes(crate.mem), {0: SHashMap[u64, SVec[u64]], **dict.fromkeys(range(1, vecs + 1), u64)})
     assert image.check() == []
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_small_images_of_a_canister_that_were_not_saved_are_its_own(name):
+    """With the other width a short log has nothing in it: that is no other content."""
+    trace = Replay(GOLDEN / f"{name}.trace.gz")
+    for count, _ in enumerate(trace.play()):
+        if count > 12:
+            break
+        assert open_ism(bytes(trace.a.mem), {0: annotation(name)}, saved=False).check() == []
+
+
+@pytest.mark.parametrize("size", [16, 76, 80, 160, 200])
+def test_a_block_with_the_stale_beginning_of_an_allocator_is_no_damage(size):
+    """It was allocated again where `pre_upgrade` had written, and nothing is in it yet."""
+    crate = Allocator()
+    crate.pre_upgrade()
+    crate.post_upgrade()
+    crate.allocate(size)
+    assert not open_ism(bytes(crate.mem), {}).saved
+    assert check(bytes(crate.mem)) == []
+    assert inspect(bytes(crate.mem)).kind == "ic-stable-memory"
