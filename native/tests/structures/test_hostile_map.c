@@ -64,7 +64,7 @@ static void put_numbers(uint8_t *keys, uint64_t first, uint64_t step) {
     }
 }
 
-/* Gives a tree of full nodes, whose leaves begin at chunk `first`, ascending keys. */
+/* Writes ascending keys into a tree of full nodes, whose leaves begin at chunk `first`. */
 static void number_keys(hostile *map, uint64_t first) {
     uint64_t leaves = CHILDREN * CHILDREN, inner = SS_NODE_HEADER + 8 * CHILDREN;
     uint8_t *at = map->array.bytes;
