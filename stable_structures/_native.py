@@ -49,6 +49,8 @@ ASK: Final[int] = lib.SS_ASK
 ANY_LENGTH: Final[int] = lib.SS_ANY_LENGTH
 
 _LARGE: Final = 1 << 20
+_MOST_PAGES: Final = (1 << 64) // PAGE_SIZE - 1
+"""More have bytes that no 64-bit address reaches."""
 _CURSOR, _POSITION = ffi.typeof("ss_cursor **"), ffi.typeof("ss_position *")
 # Looked up once, for the hot paths.
 _unpack, _latest, _drop = ffi.unpack, lib.ss_result_chars, lib.ss_result_drop
@@ -625,25 +627,32 @@ def view(handle: Any, offset: int, length: int | None) -> npt.NDArray[np.uint8]:
 def ss_python_size(self: Any, pages: Any) -> int:
     """Size of a foreign memory."""
     found = ffi.from_handle(self).size()
-    if type(found) is int and found >= 0:  # nearly always: to ask a protocol takes longer than all else here
+    if type(found) is int and 0 <= found <= _MOST_PAGES:  # nearly always: to ask a protocol takes longer than all else here
         pages[0] = found
         return 0
     problem = f"size() of a memory written in Python returned {found!r}; it must return the number of pages"
-    if not isinstance(found, SupportsIndex):
-        raise TypeError(problem)
-    if operator.index(found) < 0:
+    number = _pages_of(found, problem)
+    if number < 0:
         raise OverflowError(problem)
-    pages[0] = operator.index(found)
+    pages[0] = number
     return 0
+
+
+def _pages_of(found: Any, problem: str) -> int:
+    """Return what a user's method says of pages, if it is a number for which there are addresses."""
+    if type(found) is not int and not isinstance(found, SupportsIndex):
+        raise TypeError(problem)
+    number = operator.index(found)
+    if number > _MOST_PAGES:
+        raise OverflowError(f"{problem}, at most {_MOST_PAGES:,}")
+    return number
 
 
 @ffi.def_extern(onerror=_keep, error=lib.SS_CALLBACK)  # type: ignore[untyped-decorator]
 def ss_python_grow(self: Any, pages: int, old: Any) -> int:
     """Grow a foreign memory."""
     before = ffi.from_handle(self).grow(pages)
-    if type(before) is not int and not isinstance(before, SupportsIndex):
-        raise TypeError(f"grow({pages}) of a memory written in Python returned {before!r}; it must return the pages before, or -1")
-    before = operator.index(before)
+    before = _pages_of(before, f"grow({pages}) of a memory written in Python returned {before!r}; it must return the pages before, or -1")
     if before < 0:
         return int(lib.SS_OUT_OF_MEMORY)
     old[0] = before
@@ -1248,19 +1257,19 @@ class Pack:
         size = int(lib.ss_pack_take(self._pack, at))
         return bytes(ffi.buffer(at[0], size)) if size else b""
 
+    def measure(self, sums: npt.NDArray[np.uint64] | int) -> None:
+        """Take sums of the sizes of the next entries in place of them, from any number on, or how many entries of no bytes there are."""
+        given, count = (ffi.NULL, sums) if isinstance(sums, int) else (ffi.from_buffer(_U64S, sums), len(sums) - 1)
+        check(lib.ss_pack_measure(self._pack, count, given), "packing a map")
+
+    def nodes(self) -> int:
+        """Return how many nodes are complete."""
+        return int(lib.ss_pack_nodes(self._pack))
+
     def end(self) -> tuple[int, int] | None:
         """Return the address of the root, and how many chunks there are; None if entries are missing."""
         root, chunks = ffi.new("uint64_t *"), ffi.new("uint64_t *")
         return None if lib.ss_pack_end(self._pack, root, chunks) != 0 else (int(root[0]), int(chunks[0]))
-
-
-def measure_pack(form: Mapping[str, int], ends: npt.NDArray[np.uint64] | int) -> tuple[int, int]:
-    """Chunks and nodes of a packed map; `ends` are sums of the sizes of its entries, from 0 on, or how many of no bytes there are."""
-    chunks, nodes = ffi.new("uint64_t *"), ffi.new("uint64_t *")
-    given = ffi.new("ss_pack_form *", dict(form))
-    sums, count = (ffi.NULL, ends) if isinstance(ends, int) else (ffi.from_buffer(_U64S, ends), len(ends) - 1)
-    check(lib.ss_pack_measure(given, sums, count, chunks, nodes), "packing a map")
-    return int(chunks[0]), int(nodes[0])
 
 
 NOT_FIXED: Final[int] = lib.SS_NOT_FIXED

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .inspect.cli.guard import guarded
+from .inspect.cli.guard import guarded, input_path, output_path
 from .inspect.cli.text import clean
 
 Run = Callable[[argparse.Namespace], int]
@@ -137,9 +137,11 @@ def _add_rescue(verbs: Any) -> None:
         epilog="example:\n  stable-structures rescue stable_memory.bin --schema ism.toml -o new.bin",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("file", metavar="FILE", help="an image, a gzip of one, or the folder of a snapshot; it is never changed")
+    text = "an image, a gzip of one, or the folder of a snapshot; it is never changed; - is the standard input"
+    parser.add_argument("file", metavar="FILE", type=input_path, help=text)
     parser.add_argument("--schema", required=True, metavar="TOML", help="the pointer width and the types by key")
-    parser.add_argument("-o", "--out", metavar="OUT", help="the image to write; without it, FILE is only checked")
+    text = "the image to write; without it, FILE is only checked; - is the standard output"
+    parser.add_argument("-o", "--out", metavar="OUT", type=output_path, help=text)
     parser.add_argument("--force", action="store_true", help="migrate what can be read although the ownership check fails")
     parser.add_argument("--bucket-pages", type=int, metavar="N", help="pages of a bucket of the new image (default: 128)")
     parser.add_argument("--json", action="store_true", help="for programs")

@@ -199,7 +199,7 @@ int ss_heap_image_new(uint64_t max, uint64_t reserved, int kind, ss_heap_image *
     }
     pthread_once(&watch_forks, begin_watching);
     ss_heap_image *heap = calloc(1, sizeof *heap);
-    if (heap == NULL) return SS_NO_HEAP;
+    if (heap == NULL) return ss_fail(SS_NO_HEAP, "a heap", 0, sizeof *heap, 0);
     heap->max = max;
     heap->reserved = reserved;
     atomic_init(&heap->references, 1);
@@ -307,14 +307,24 @@ static int own_image(ss_heap_image *heap) {
     return SS_OK;
 }
 
+/* A part of base stands on the image. */
+static int map_image(ss_heap_image *heap, uint64_t at, uint64_t length) {
+    bool mapped = map_private(heap, at, length, heap->file);
+    return mapped ? SS_OK : ss_fail(SS_OUT_OF_MEMORY, "a mapping of the heap", 0, at, length);
+}
+
+static uint64_t chunk_length(const ss_heap_image *heap, uint64_t at) {
+    return heap->mapped - at < CHUNK ? heap->mapped - at : CHUNK;
+}
+
 /* After own_image: base stands on the new image, except where it stands on the user's file. The private pages were kept before. */
 static int remap(ss_heap_image *heap) {
-    if (heap->owned == NULL) return map_private(heap, 0, heap->mapped, heap->file) ? SS_OK : SS_OUT_OF_MEMORY;
-    for (uint64_t at = 0; at < heap->mapped; at += CHUNK) {
-        uint64_t length = heap->mapped - at < CHUNK ? heap->mapped - at : CHUNK;
-        if (heap->owned[at / CHUNK] && !map_private(heap, at, length, heap->file)) return SS_OUT_OF_MEMORY;
+    if (heap->owned == NULL) return map_image(heap, 0, heap->mapped);
+    int status = SS_OK;
+    for (uint64_t at = 0; status == SS_OK && at < heap->mapped; at += CHUNK) {
+        if (heap->owned[at / CHUNK]) status = map_image(heap, at, chunk_length(heap, at));
     }
-    return SS_OK;
+    return status;
 }
 
 /* Moves the chunks of a range from the user's file to the image. The pages that base has of its own stay for keep_run. */
@@ -361,8 +371,8 @@ static int keep_run(ss_heap_image *heap, uint64_t at, uint64_t length) {
 static int remap_moved(ss_heap_image *heap) {
     for (uint64_t at = 0; at < heap->mapped; at += CHUNK) {
         if (heap->owned[at / CHUNK] != 2) continue;
-        uint64_t length = heap->mapped - at < CHUNK ? heap->mapped - at : CHUNK;
-        if (!map_private(heap, at, length, heap->file)) return ss_fail(SS_OUT_OF_MEMORY, "a mapping of the heap", 0, at, length);
+        int status = map_image(heap, at, chunk_length(heap, at));
+        if (status != SS_OK) return status;
         heap->owned[at / CHUNK] = 1;
     }
     return SS_OK;

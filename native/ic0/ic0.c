@@ -230,7 +230,8 @@ void ss_ic0_free_message(ss_ic0_message *message) {
 int ss_ic0_set_input(ss_ic0_message *message, int which, const void *data, uint64_t size) {
     if (which < 0 || which >= SS_IC0_INPUTS) return ss_fail(SS_ARGUMENT, "an input of a message", 0, (uint64_t)which, SS_IC0_INPUTS);
     message->input[which].size = 0;
-    return ss_ic0_append(&message->input[which], data, size) ? SS_OK : SS_NO_HEAP;
+    bool taken = ss_ic0_append(&message->input[which], data, size);
+    return taken ? SS_OK : ss_fail(SS_NO_HEAP, "an input of a message", 0, size, 0);
 }
 
 int ss_ic0_set_certificate(ss_ic0_message *message, const void *data, uint64_t size) {

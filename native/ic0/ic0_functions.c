@@ -424,7 +424,8 @@ static uint8_t *under_way(ss_ic0_message *m, uint32_t *count) {
     *count = 0;
     for (uint64_t i = 0; i < all->size; i += 5 + (uint64_t)all->data[i]) {
         uint8_t *number = all->data + i + 1 + all->data[i];
-        if (all->data[i] != m->callee.size || memcmp(all->data + i + 1, m->callee.data, m->callee.size) != 0) continue;
+        if (all->data[i] != m->callee.size) continue;
+        if (m->callee.size > 0 && memcmp(all->data + i + 1, m->callee.data, m->callee.size) != 0) continue;
         memcpy(count, number, sizeof *count);
         return number;
     }

@@ -283,7 +283,7 @@ static int durable_grow(void *self, uint64_t old_pages, uint64_t new_pages) {
     (void)old_pages;
     if (new_pages > file->reserved_pages) {
         int error = ss_vfs_reserve(file->vfs, file->main, file->reserved_pages * SS_PAGE_SIZE, new_pages * SS_PAGE_SIZE);
-        if (error != 0 && error != EOPNOTSUPP && error != ENOSYS) {
+        if (error != 0 && error != EOPNOTSUPP) {
             /* Some of it may have been taken; what an earlier growth of this transaction took must stay. */
             if (file->reserved_pages == file->file_pages) (void)ss_vfs_resize(file->vfs, file->main, file->file_pages * SS_PAGE_SIZE);
             file->wal.disk_full = true;

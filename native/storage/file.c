@@ -94,11 +94,7 @@ void ss_file_unlist(ss_file *file) {
 
 static int try_lock(ss_file *file, enum ss_file_lock lock, int kind) {
     bool both = lock == LOCK_GATE_AND_READ;
-    int error;
-    do {
-        error = file->vfs->lock(file->vfs->self, file->locks, both ? LOCK_GATE : lock, both ? 2 : 1, kind);
-    } while (error == EINTR);
-    return error;
+    return ss_vfs_lock(file->vfs, file->locks, both ? LOCK_GATE : lock, both ? 2 : 1, kind);
 }
 
 void ss_file_unlock(ss_file *file, enum ss_file_lock lock) {
@@ -108,8 +104,7 @@ void ss_file_unlock(ss_file *file, enum ss_file_lock lock) {
 /* Unlocks first: where another thread is just starting a program, that has copies of the descriptors for a moment, and the locks
  * of an open file end with the last one. */
 void ss_file_close_descriptors(ss_file *file) {
-    int error = file->locks != SS_NO_FILE ? EINTR : 0;
-    while (error == EINTR) error = file->vfs->lock(file->vfs->self, file->locks, LOCK_WRITER, LOCK_LEAVE + 1, SS_UNLOCK);
+    if (file->locks != SS_NO_FILE) (void)ss_vfs_lock(file->vfs, file->locks, LOCK_WRITER, LOCK_LEAVE + 1, SS_UNLOCK);
     close_descriptors(file);
 }
 
@@ -138,7 +133,7 @@ int ss_file_lock(ss_file *file, enum ss_file_lock lock, int kind, uint32_t patie
 
 bool ss_file_is_locked(ss_file *file, enum ss_file_lock lock) {
     bool held = false;
-    return file->vfs->locked(file->vfs->self, file->locks, (unsigned)lock, &held) == 0 && held;
+    return ss_vfs_locked(file->vfs, file->locks, (unsigned)lock, &held) == 0 && held;
 }
 
 int ss_file_lock_failure(int error, const char *rule) {
@@ -164,7 +159,7 @@ void ss_file_unlock_after_change(ss_file *file) {
 /* ---- what the file is now ---- */
 
 int ss_file_status(ss_file *file, ss_vfs_status *status) {
-    int error = file->vfs->status(file->vfs->self, file->main, status);
+    int error = ss_vfs_status_of(file->vfs, file->main, status);
     return error == 0 ? SS_OK : ss_fail_errno(error, "state of the file", 0);
 }
 
@@ -180,7 +175,7 @@ int ss_file_check_size(ss_file *file, uint64_t size) {
 
 static int check_log(ss_file *file) {
     ss_vfs_status now;
-    int error = file->vfs->status(file->vfs->self, file->wal.file, &now);
+    int error = ss_vfs_status_of(file->vfs, file->wal.file, &now);
     if (error != 0) return ss_fail_errno(error, "state of the log", 0);
     if (now.size >= file->wal.window.shown) return SS_OK;
     return ss_file_die(file, SS_CLOSED, "the log was cut by another program: open the file again", now.size, file->wal.window.shown);
@@ -215,7 +210,7 @@ int ss_file_map(ss_file *file, uint64_t first, uint64_t end, int kind) {
     if (file->load || file->vfs->map == NULL) {
         status = load_pages(file, offset, length);
     } else {
-        int error = file->vfs->map(file->vfs->self, file->main, file->root->base + offset, offset, length, kind);
+        int error = ss_vfs_map(file->vfs, file->main, file->root->base + offset, offset, length, kind);
         if (error != 0) status = ss_fail_errno(error, "mapping of the file", offset);
     }
     if (status == SS_OK) file->mapped_pages = end;
@@ -276,8 +271,8 @@ int ss_file_shut(void *self) {
 uint64_t ss_file_data_after(void *self, uint64_t offset) {
     ss_file *file = self;
     uint64_t at = offset;
-    if (file->main == SS_NO_FILE || file->vfs->data_after == NULL) return offset;
-    return file->vfs->data_after(file->vfs->self, file->main, offset, &at) == 0 ? at : offset;
+    if (file->main == SS_NO_FILE) return offset;
+    return ss_vfs_data_after(file->vfs, file->main, offset, &at) == 0 ? at : offset;
 }
 
 void ss_file_free(void *self) {
@@ -359,7 +354,7 @@ int ss_file_open_locks(ss_file *file) {
     if (!opened.regular) return ss_fail(SS_CORRUPT, "a memory file is a regular file", 0, 0, 0);
     unsigned access = file->mode == SS_FILE_READ ? 0 : SS_OPEN_WRITE;
     int error = ss_vfs_open(file->vfs, file->location.directory, file->name, access, 0, &file->locks);
-    if (error == 0) error = file->vfs->status(file->vfs->self, file->locks, &again);
+    if (error == 0) error = ss_vfs_status_of(file->vfs, file->locks, &again);
     file->location.inode = opened.inode;
     file->location.permissions = opened.permissions;
     file->covers = file->vfs->loads_take_space != NULL && file->vfs->loads_take_space(file->vfs->self, file->main);
@@ -370,14 +365,14 @@ int ss_file_check_name(ss_file *file) {
     ss_vfs_status opened, named;
     int status = ss_file_status(file, &opened);
     if (status != SS_OK) return status;
-    int error = file->vfs->status_at(file->vfs->self, file->location.directory, file->name, &named);
+    int error = ss_vfs_status_at(file->vfs, file->location.directory, file->name, &named);
     return error == 0 ? check_same(&opened, &named) : ss_file_open_failure(error);
 }
 
 int ss_file_open_names(ss_file *file, const char *path) {
     int status = split_path(file, path);
     if (status != SS_OK) return status;
-    int error = file->vfs->open_directory(file->vfs->self, file->directory_path, &file->directory);
+    int error = ss_vfs_open_directory(file->vfs, file->directory_path, &file->directory);
     if (error != 0) {
         file->directory = SS_NO_FILE;
         return ss_fail_errno(error, "opening the directory of the file", 0);

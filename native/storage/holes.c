@@ -77,7 +77,7 @@ static int write_again(const ss_vfs *vfs, int file, uint64_t from, uint64_t end)
 
 static int fill_hole(const ss_vfs *vfs, int file, uint64_t begin, uint64_t end) {
     int error = ss_vfs_reserve(vfs, file, begin, end);
-    if (error == EOPNOTSUPP || error == ENOSYS) error = write_again(vfs, file, begin, end);
+    if (error == EOPNOTSUPP) error = write_again(vfs, file, begin, end);
     return error == 0 ? SS_OK : no_room(error, begin);
 }
 
@@ -88,7 +88,7 @@ static int fill_unit(const ss_holes *holes, const ss_vfs *vfs, int file, uint64_
         status = fill_hole(vfs, file, hole, data);
     }
     if (status != SS_OK || holes->covered == NULL) return status;
-    int error = vfs->map(vfs->self, file, holes->covered + from, from, size - from, SS_MAP_SHARED);
+    int error = ss_vfs_map(vfs, file, holes->covered + from, from, size - from, SS_MAP_SHARED);
     return error == 0 ? SS_OK : no_room(error, from);
 }
 

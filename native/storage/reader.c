@@ -78,8 +78,7 @@ static int64_t age_of(int64_t modified) {
 /* 0: nobody knows. */
 static int64_t modified_at(ss_file *file) {
     int64_t modified = 0;
-    bool known = file->vfs->modified != NULL && file->vfs->modified(file->vfs->self, file->main, &modified) == 0;
-    return known ? modified : 0;
+    return ss_vfs_modified(file->vfs, file->main, &modified) == 0 ? modified : 0;
 }
 
 /* Whether the file is certainly as the last operation saw it, so that iterators may go on. With a writer about nothing

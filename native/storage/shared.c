@@ -93,7 +93,7 @@ static int shared_make_room(void *self, uint64_t offset, uint64_t length) {
 
 static int shared_sync(void *self) {
     ss_file *file = self;
-    int error = file->mapped_pages == 0 ? 0 : file->vfs->sync_map(file->vfs->self, file->root->base, file->mapped_pages * SS_PAGE_SIZE);
+    int error = file->mapped_pages == 0 ? 0 : ss_vfs_sync_map(file->vfs, file->root->base, file->mapped_pages * SS_PAGE_SIZE);
     if (error == 0) error = ss_vfs_sync(file->vfs, file->main);
     return error == 0 ? SS_OK : ss_file_die(file, SS_COMMIT_UNKNOWN, "the disk failed to store the file", (uint64_t)error, 0);
 }

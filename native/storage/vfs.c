@@ -400,11 +400,6 @@ int ss_vfs_write_bytes(const ss_vfs *vfs, int file, const void *from, size_t len
     return length == 0 ? 0 : ss_vfs_write_all(vfs, file, &part, 1, offset);
 }
 
-int ss_vfs_direct(const ss_vfs *vfs, int file, bool is_direct) {
-    if (vfs->direct == NULL) return EOPNOTSUPP;
-    RETRY(vfs->direct(vfs->self, file, is_direct));
-}
-
 int ss_vfs_sync(const ss_vfs *vfs, int file) {
     RETRY(vfs->sync(vfs->self, file));
 }
@@ -413,14 +408,69 @@ int ss_vfs_resize(const ss_vfs *vfs, int file, uint64_t size) {
     RETRY(vfs->resize(vfs->self, file, size));
 }
 
+int ss_vfs_status_of(const ss_vfs *vfs, int file, ss_vfs_status *status) {
+    RETRY(vfs->status(vfs->self, file, status));
+}
+
+int ss_vfs_status_at(const ss_vfs *vfs, int directory, const char *name, ss_vfs_status *status) {
+    RETRY(vfs->status_at(vfs->self, directory, name, status));
+}
+
+int ss_vfs_lock(const ss_vfs *vfs, int file, unsigned first, unsigned count, int kind) {
+    RETRY(vfs->lock(vfs->self, file, first, count, kind));
+}
+
+int ss_vfs_locked(const ss_vfs *vfs, int file, unsigned byte, bool *held) {
+    RETRY(vfs->locked(vfs->self, file, byte, held));
+}
+
+int ss_vfs_map(const ss_vfs *vfs, int file, void *at, uint64_t offset, uint64_t length, int kind) {
+    RETRY(vfs->map(vfs->self, file, at, offset, length, kind));
+}
+
+int ss_vfs_sync_map(const ss_vfs *vfs, void *at, uint64_t length) {
+    RETRY(vfs->sync_map(vfs->self, at, length));
+}
+
+int ss_vfs_random(const ss_vfs *vfs, void *to, size_t length) {
+    RETRY(vfs->random(vfs->self, to, length));
+}
+
+int ss_vfs_direct(const ss_vfs *vfs, int file, bool is_direct) {
+    if (vfs->direct == NULL) return EOPNOTSUPP;
+    RETRY(vfs->direct(vfs->self, file, is_direct));
+}
+
 int ss_vfs_reserve(const ss_vfs *vfs, int file, uint64_t from, uint64_t end) {
-    RETRY(vfs->reserve(vfs->self, file, from, end));
+    int error;
+    do {
+        error = vfs->reserve(vfs->self, file, from, end);
+    } while (error == EINTR);
+    return error == ENOSYS ? EOPNOTSUPP : error;
+}
+
+int ss_vfs_modified(const ss_vfs *vfs, int file, int64_t *nanoseconds) {
+    if (vfs->modified == NULL) return EOPNOTSUPP;
+    RETRY(vfs->modified(vfs->self, file, nanoseconds));
+}
+
+int ss_vfs_data_after(const ss_vfs *vfs, int file, uint64_t offset, uint64_t *at) {
+    if (vfs->data_after == NULL) return EOPNOTSUPP;
+    RETRY(vfs->data_after(vfs->self, file, offset, at));
+}
+
+static int find_hole(const ss_vfs *vfs, int file, uint64_t from, uint64_t *begin, uint64_t *end) {
+    RETRY(vfs->hole(vfs->self, file, from, begin, end));
 }
 
 bool ss_vfs_hole(const ss_vfs *vfs, int file, uint64_t from, uint64_t size, uint64_t *begin, uint64_t *end) {
-    if (from >= size || vfs->hole == NULL || vfs->hole(vfs->self, file, from, begin, end) != 0 || *begin >= size) return false;
+    if (from >= size || vfs->hole == NULL || find_hole(vfs, file, from, begin, end) != 0 || *begin >= size) return false;
     if (*end > size) *end = size;
     return *begin < *end;
+}
+
+int ss_vfs_open_directory(const ss_vfs *vfs, const char *path, int *directory) {
+    RETRY(vfs->open_directory(vfs->self, path, directory));
 }
 
 int ss_vfs_open(const ss_vfs *vfs, int directory, const char *name, unsigned flags, unsigned permissions, int *file) {
@@ -440,5 +490,5 @@ int ss_vfs_unlink(const ss_vfs *vfs, int directory, const char *name) {
     do {
         error = vfs->unlink(vfs->self, directory, name);
     } while (error == EINTR);
-    return error == ENOENT ? 0 : error;
+    return ss_vfs_is_absent(error) ? 0 : error;
 }

@@ -9,6 +9,7 @@
 #ifndef SS_VFS_H
 #define SS_VFS_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -89,16 +90,30 @@ extern const ss_vfs ss_vfs_system;
 int ss_vfs_read_all(const ss_vfs *vfs, int file, void *to, size_t length, uint64_t offset);
 int ss_vfs_write_all(const ss_vfs *vfs, int file, struct iovec *parts, size_t count, uint64_t offset);
 int ss_vfs_write_bytes(const ss_vfs *vfs, int file, const void *from, size_t length, uint64_t offset);
-/* EOPNOTSUPP also where the table has no such function. */
-int ss_vfs_direct(const ss_vfs *vfs, int file, bool is_direct);
 int ss_vfs_sync(const ss_vfs *vfs, int file);
 int ss_vfs_resize(const ss_vfs *vfs, int file, uint64_t size);
+int ss_vfs_status_of(const ss_vfs *vfs, int file, ss_vfs_status *status);
+int ss_vfs_status_at(const ss_vfs *vfs, int directory, const char *name, ss_vfs_status *status);
+int ss_vfs_lock(const ss_vfs *vfs, int file, unsigned first, unsigned count, int kind);
+int ss_vfs_locked(const ss_vfs *vfs, int file, unsigned byte, bool *held);
+int ss_vfs_map(const ss_vfs *vfs, int file, void *at, uint64_t offset, uint64_t length, int kind);
+int ss_vfs_sync_map(const ss_vfs *vfs, void *at, uint64_t length);
+int ss_vfs_random(const ss_vfs *vfs, void *to, size_t length);
+/* EOPNOTSUPP also where the table, or the system, has no such function. */
+int ss_vfs_direct(const ss_vfs *vfs, int file, bool is_direct);
 int ss_vfs_reserve(const ss_vfs *vfs, int file, uint64_t from, uint64_t end);
+int ss_vfs_modified(const ss_vfs *vfs, int file, int64_t *nanoseconds);
+int ss_vfs_data_after(const ss_vfs *vfs, int file, uint64_t offset, uint64_t *at);
 /* The first hole from `from` on and before `size`, cut there; false if there is none, or nobody knows. */
 bool ss_vfs_hole(const ss_vfs *vfs, int file, uint64_t from, uint64_t size, uint64_t *begin, uint64_t *end);
+int ss_vfs_open_directory(const ss_vfs *vfs, const char *path, int *directory);
 int ss_vfs_open(const ss_vfs *vfs, int directory, const char *name, unsigned flags, unsigned permissions, int *file);
 int ss_vfs_sync_directory(const ss_vfs *vfs, int directory);
 int ss_vfs_rename(const ss_vfs *vfs, int directory, const char *from, const char *to);
+/* Whether a call failed because there is no such name, or can be none: that of a log is longer than that of its file. */
+static inline bool ss_vfs_is_absent(int error) {
+    return error == ENOENT || error == ENAMETOOLONG;
+}
 /* 0 also if there is no such name. */
 int ss_vfs_unlink(const ss_vfs *vfs, int directory, const char *name);
 

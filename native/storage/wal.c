@@ -65,7 +65,7 @@ void ss_wal_close(ss_wal *wal) {
 /* ---- headers ---- */
 
 static int new_salt(ss_wal *wal) {
-    int error = wal->location->vfs->random(wal->location->vfs->self, &wal->salt, sizeof wal->salt);
+    int error = ss_vfs_random(wal->location->vfs, &wal->salt, sizeof wal->salt);
     return error == 0 ? SS_OK : ss_fail_errno(error, "random number for a log", 0);
 }
 

@@ -24,7 +24,7 @@ typedef struct looked_at {
 
 static int keep(looked_at *look, int file) {
     ss_vfs_status status;
-    int error = ss_vfs_system.status(ss_vfs_system.self, file, &status);
+    int error = ss_vfs_status_of(&ss_vfs_system, file, &status);
     if (error != 0 || !status.regular || status.size > MOST_KEPT) return error;
     look->bytes = malloc(status.size > 0 ? (size_t)status.size : 1);
     if (look->bytes == NULL) return ENOMEM;
@@ -134,7 +134,7 @@ static int open_names(looked_at *look, const char *path) {
     look->directory = slash == NULL ? strdup(".") : strndup(path, (size_t)(slash - path) + 1);
     if (look->name == NULL || look->directory == NULL) return ss_fail(SS_NO_HEAP, "names of a log", 0, strlen(path), 0);
     look->location.name = look->name;
-    int error = ss_vfs_system.open_directory(ss_vfs_system.self, look->directory, &look->location.directory);
+    int error = ss_vfs_open_directory(&ss_vfs_system, look->directory, &look->location.directory);
     return error == 0 ? SS_OK : ss_fail_errno(error, "opening the directory of a log", 0);
 }
 

@@ -29,7 +29,7 @@ static int keep_log_open(ss_wal_follower *follower) {
     ss_wal *wal = follower->wal;
     ss_vfs_status now;
     if (wal->file != NO_FILE) {
-        int error = wal->location->vfs->status(wal->location->vfs->self, wal->file, &now);
+        int error = ss_vfs_status_of(wal->location->vfs, wal->file, &now);
         if (error != 0) return ss_fail_errno(error, "state of the log", 0);
         wal->size = now.size;
         if (now.links > 0) return SS_OK;
@@ -93,7 +93,7 @@ bool ss_wal_follow_is_behind(const ss_wal_follower *follower) {
     ss_wal now = *follower->wal;
     const ss_vfs *vfs = now.location->vfs;
     bool same = false, has_last = false;
-    if (now.file == NO_FILE || follower->from_start || vfs->status(vfs->self, now.file, &status) != 0 || status.links == 0) return true;
+    if (now.file == NO_FILE || follower->from_start || ss_vfs_status_of(vfs, now.file, &status) != 0 || status.links == 0) return true;
     now.size = status.size;
     if (is_same_generation(&now, &same) != SS_OK || !same) return true;
     (void)has_last_record(follower, &has_last);

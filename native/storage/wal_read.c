@@ -48,7 +48,7 @@ static void take_header(ss_wal *wal, const uint8_t *block) {
 
 int ss_wal_size_of(const ss_wal_location *location, int file, uint64_t *size) {
     ss_vfs_status status;
-    int error = location->vfs->status(location->vfs->self, file, &status);
+    int error = ss_vfs_status_of(location->vfs, file, &status);
     if (error != 0) return ss_fail_errno(error, "state of the log", 0);
     if (!status.regular) return ss_fail(SS_WAL_CORRUPT, "a log is a regular file", 0, 0, 0);
     *size = status.size;
@@ -82,7 +82,7 @@ int ss_wal_open(ss_wal *wal, uint64_t *size) {
     const ss_wal_location *location = wal->location;
     int error = ss_vfs_open(location->vfs, location->directory, location->name, 0, 0, &wal->file);
     if (error != 0) wal->file = NO_FILE;
-    if (error == ENOENT) return SS_ABSENT;
+    if (ss_vfs_is_absent(error)) return SS_ABSENT;
     if (error == ELOOP) return ss_fail_errno(error, "a log is not a symbolic link", 0);
     if (error != 0) return ss_fail_errno(error, "opening the log", 0);
     int status = ss_wal_size_of(location, wal->file, size);
@@ -310,7 +310,7 @@ int ss_wal_check_file(const ss_wal *wal, uint64_t size) {
 bool ss_wal_exists(const ss_wal_location *location) {
     int file, error = ss_vfs_open(location->vfs, location->directory, location->name, 0, 0, &file);
     if (error == 0) ss_wal_close_file(location, &file);
-    return error != ENOENT;
+    return !ss_vfs_is_absent(error);
 }
 
 int ss_wal_has_records(const ss_wal_location *location, bool *has) {

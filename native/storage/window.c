@@ -32,7 +32,7 @@ bool ss_window_shows(ss_window *window, const ss_vfs *vfs, int file, uint64_t en
     uint64_t length = size / PAGE * PAGE;
     if (end > length || window->is_impossible) return false;
     window->is_impossible = (window->bytes == NULL && !can_store(window, vfs, file)) || !reserve(window, length) ||
-                            vfs->map(vfs->self, file, window->bytes, 0, length, SS_MAP_SHARED) != 0;
+                            ss_vfs_map(vfs, file, window->bytes, 0, length, SS_MAP_SHARED) != 0;
     window->shown = window->is_impossible ? 0 : length;
     window->is_stale = false;
     return !window->is_impossible;

@@ -194,12 +194,13 @@ int ss_btree_output(ss_btree *tree, ss_node *node, uint32_t index) {
 /* ---- descending ---- */
 
 int ss_btree_too_deep(const ss_btree *tree) {
+    if (ss_btree_levels(tree) < SS_DEPTH) return ss_fail(SS_CORRUPT, "every node is reached once", tree->root, 0, 0);
     return ss_fail(SS_CORRUPT, "a tree has fewer than 32 levels", tree->root, SS_DEPTH, SS_DEPTH);
 }
 
 /* The general way down, for every layout and order. */
 static int find_from(ss_btree *tree, uint64_t address, ss_span key, ss_node *node, uint32_t *index) {
-    for (int depth = 0; depth < SS_DEPTH; depth++) {
+    for (int depth = ss_btree_levels(tree); depth > 0; depth--) {
         bool found;
         int status = ss_node_open(&tree->space, address, node);
         if (status == SS_OK) status = ss_node_search(&tree->space, node, key, index, &found);
@@ -296,7 +297,7 @@ int ss_btree_probe_for_change(ss_btree *tree, ss_span key, uint32_t least, uint3
 }
 
 int ss_btree_find_end(ss_btree *tree, uint64_t address, bool last, ss_node *node, uint32_t *index) {
-    for (int depth = 0; depth < SS_DEPTH; depth++) {
+    for (int depth = ss_btree_levels(tree); depth > 0; depth--) {
         int status = ss_node_open(&tree->space, address, node);
         if (status != SS_OK) return status;
         *index = last ? node->count - 1 : 0;
@@ -430,7 +431,7 @@ static int split_down(ss_btree *tree, ss_span key, ss_node *node, uint32_t *inde
         if (status == SS_OK) status = choose_half(tree, node, sibling, index);
     }
     for (int depth = 0; status == SS_OK && !*found && !node->leaf; depth++) {
-        if (depth == SS_DEPTH) return ss_btree_too_deep(tree);
+        if (depth == ss_btree_levels(tree)) return ss_btree_too_deep(tree);
         status = descend_to_insert(tree, key, node, index, found);
     }
     return status;

@@ -20,6 +20,7 @@ typedef struct walk {
     int leaf_depth;   /* -1 until the first leaf */
     uint64_t entries;
     uint64_t allocated;         /* chunks reached from the tree */
+    uint64_t opened;            /* nodes */
     uint64_t followed;          /* overflow pages of all nodes, those that nodes share counted for each */
     ss_span before;             /* the last key so far, in `kept`; `at` is NULL if there was none */
     uint64_t sized_keys;        /* with `fit` only */
@@ -213,6 +214,7 @@ static bool followed_too_many(const walk *w) {
 static int walk_subtree(walk *w, uint64_t address, int depth) {
     if (followed_too_many(w)) return SS_OK; /* such nodes were noted */
     if (depth == SS_DEPTH) return note(w, broken("a tree has fewer than 32 levels", address, SS_DEPTH, SS_DEPTH));
+    w->opened++;
     ss_scratch_mark here = ss_scratch_at(&w->tree->space.scratch);
     int status = walk_node(w, address, depth);
     ss_scratch_rewind(&w->tree->space.scratch, here);
@@ -275,7 +277,8 @@ static int walk_map(walk *w) {
     return status == SS_OK ? check_allocator(w) : status;
 }
 
-static int check_all(ss_btree *tree, ss_report report, void *self, struct ss_fit *fit) {
+/* *pages (or NULL) is increased by the pages that were read. */
+static int check_all(ss_btree *tree, ss_report report, void *self, struct ss_fit *fit, uint64_t *pages) {
     walk w = {.tree = tree, .check = {report, self, {0}}, .leaf_depth = -1, .ascending = true, .descending = true, .fit = fit};
     /* The last chunk of the free list may have no more than its header inside the memory. */
     w.chunks = tree->seen_pages * SS_PAGE_SIZE / (SS_CHUNK_HEADER + tree->space.page_size) + 1;
@@ -285,18 +288,19 @@ static int check_all(ss_btree *tree, ss_report report, void *self, struct ss_fit
     if (status == SS_OK && fit != NULL && fit->key_fixed && 2 * w.sized_keys > fit->entries) {
         status = broken("keys of a fixed size have no size fields", tree->root, w.sized_keys, fit->entries);
     }
+    if (pages != NULL) *pages += w.opened + w.followed;
     free(w.reached);
     free(w.kept);
     return status;
 }
 
 int ss_btree_check_locked(ss_btree *tree, ss_report report, void *self) {
-    return check_all(tree, report, self, NULL);
+    return check_all(tree, report, self, NULL, NULL);
 }
 
 /* With the lock held, which it gives up: whether the map is sound, found out while others read. */
 static bool is_sound(ss_btree_reading *reading) {
-    bool sound = check_all(reading->tree, NULL, NULL, NULL) == SS_OK;
+    bool sound = check_all(reading->tree, NULL, NULL, NULL, NULL) == SS_OK;
     ss_btree_end_long_read(reading);
     return sound;
 }
@@ -323,33 +327,58 @@ int ss_btree_check(ss_btree *tree, ss_report report, void *self) {
 /* Keys of a fixed size have no size field, so they are read wrongly by any other type. No larger one is tried. */
 #define MOST_FIXED_KEY 4096
 
-/* The map with keys that are laid out like this, and of no type. Frees its own scratch at its end. */
-static int sound_as(const ss_btree *tree, bool fixed, uint32_t size, struct ss_fit *fit) {
-    ss_btree other = *tree;
-    ss_node root;
+/* A search reads no more than this, and the memory so many times: in pages that do not lie in one piece, each layout reads its nodes again.
+ */
+#define MOST_SEARCHED (UINT64_C(256) << 20)
+#define MOST_SEARCHES 16
+
+typedef struct search {
+    const ss_btree *tree;
+    ss_node root; /* opened once for all layouts, most of which fail there */
+    uint64_t pages_left;
+    struct ss_fit *fit;
+} search;
+
+/* The map with keys that are laid out like this, and of no type. SS_CORRUPT too where the search has read enough. */
+static int sound_as(search *s, bool fixed, uint32_t size) {
+    ss_btree other = *s->tree;
+    ss_node root = s->root;
+    uint64_t pages = 0;
     other.key = other.value = (ss_bound){.max_size = SS_UNBOUNDED};
     other.space.scratch = (ss_scratch){0};
     other.space.fixed_key = fixed;
     other.space.key_size = fixed ? size : 0;
     other.space.fixed_value = false;
-    *fit = (struct ss_fit){.key_fixed = fixed, .order_demanded = !tree->space.fixed_key || tree->space.key_size != size};
-    int status = ss_node_open(&other.space, other.root, &root);
-    /* Most layouts fail here. */
-    if (status == SS_OK) status = ss_node_check_chain(&other.space, &root);
+    bool is_own = s->tree->space.fixed_key && s->tree->space.key_size == size;
+    *s->fit = (struct ss_fit){.key_fixed = fixed, .order_demanded = !is_own};
+    int status = ss_node_check_chain(&other.space, &root);
+    pages += root.overflow_count;
     ss_scratch_reset(&other.space.scratch);
-    if (status == SS_OK) status = check_all(&other, NULL, NULL, fit);
+    if (status == SS_OK) status = check_all(&other, NULL, NULL, s->fit, &pages);
     ss_scratch_free(&other.space.scratch);
+    s->pages_left -= pages < s->pages_left ? pages : s->pages_left;
     return status;
 }
 
-/* Finds the layout of keys in which the whole map is sound; its own first. SS_CORRUPT if there is none. */
-static int find_layout(const ss_btree *tree, struct ss_fit *fit) {
-    const ss_space *space = &tree->space;
-    int status = sound_as(tree, space->fixed_key, space->key_size, fit);
-    if (status == SS_CORRUPT && space->fixed_key) status = sound_as(tree, false, 0, fit);
-    for (uint32_t size = 0; status == SS_CORRUPT && size <= MOST_FIXED_KEY && size < space->page_size; size++) {
-        status = sound_as(tree, true, size, fit);
+/* The layouts one after the other, the map's own first. */
+static int try_layouts(search *s) {
+    const ss_space *space = &s->tree->space;
+    int status = sound_as(s, space->fixed_key, space->key_size);
+    if (status == SS_CORRUPT && space->fixed_key) status = sound_as(s, false, 0);
+    for (uint32_t size = 0; status == SS_CORRUPT && s->pages_left > 0 && size <= MOST_FIXED_KEY && size < space->page_size; size++) {
+        status = sound_as(s, true, size);
     }
+    return status;
+}
+
+/* Finds the layout of keys in which the whole map is sound. SS_CORRUPT if there is none. */
+static int find_layout(const ss_btree *tree, struct ss_fit *fit) {
+    ss_space space = tree->space;
+    space.scratch = (ss_scratch){0};
+    search s = {.tree = tree, .fit = fit, .pages_left = MOST_SEARCHES * space.most_pages + MOST_SEARCHED / space.page_size + 1};
+    int status = ss_node_open(&space, tree->root, &s.root);
+    if (status == SS_OK) status = try_layouts(&s);
+    ss_scratch_free(&space.scratch);
     return status;
 }
 
@@ -382,7 +411,7 @@ int ss_btree_fit_locked(ss_btree *tree, struct ss_fit *fit) {
     int status = find_layout(tree, fit);
     if (status != SS_OK) return status;
     bool same_layout = fit->key_fixed == (int32_t)tree->space.fixed_key && (!fit->key_fixed || fit->key_most == tree->space.key_size);
-    status = same_layout ? check_all(tree, count_misfit, &found, NULL) : SS_CORRUPT;
+    status = same_layout ? check_all(tree, count_misfit, &found, NULL, NULL) : SS_CORRUPT;
     if (status != SS_CORRUPT || (same_layout && !are_other_types(&found, fit))) return status;
     return ss_fail(SS_INCOMPATIBLE,
                    "the map is sound, and its entries are not of the types that the map is opened with; largest key, and largest value",

@@ -9,7 +9,7 @@ static int locate(ss_btree *tree, ss_span key, ss_node *node, ss_position *posit
     bool found = false, room = true;
     *position = (ss_position){.changes = ss_handle_changes(&tree->handle)};
     for (int depth = 0; address != SS_NULL; depth++) {
-        int status = depth == SS_DEPTH ? ss_btree_too_deep(tree) : ss_node_open(&tree->space, address, node);
+        int status = depth == ss_btree_levels(tree) ? ss_btree_too_deep(tree) : ss_node_open(&tree->space, address, node);
         if (status == SS_OK) status = ss_node_search(&tree->space, node, key, &position->index, &found);
         if (status != SS_OK) return status;
         room = room && node->count < SS_CAPACITY;

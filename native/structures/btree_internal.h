@@ -97,7 +97,13 @@ int ss_btree_find_end(ss_btree *tree, uint64_t address, bool last, ss_node *node
  * Nothing is changed; if the way is not easy, the caller starts again with the general one, which splits or refills. */
 int ss_btree_probe_for_change(ss_btree *tree, ss_span key, uint32_t least, uint32_t most, ss_node *node, uint32_t *index, bool *found,
                               bool *easy);
-/* The error of a descent that does not end. */
+/* Levels that a way down may have: nodes that are each reached once are no more than the memory holds. A way through fewer large ones
+ * would take storage for each of them again and again. */
+static inline int ss_btree_levels(const ss_btree *tree) {
+    uint64_t most = tree->space.most_pages;
+    return most == 0 || most > SS_DEPTH ? SS_DEPTH : (int)most;
+}
+/* The error of a descent that does not end within them. */
 int ss_btree_too_deep(const ss_btree *tree);
 /* The value of a key if it is wanted, and the address of its node (lock held). SS_ABSENT if there is none. */
 int ss_btree_value_locked(ss_btree *tree, ss_span key, bool wanted, uint64_t *address, ss_span *value);

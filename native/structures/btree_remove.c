@@ -160,7 +160,7 @@ static int drop_from_leaf(ss_btree *tree, ss_node *leaf, uint32_t index) {
 static int take_end(ss_btree *tree, ss_node *node, bool last, ss_entry *taken) {
     for (int depth = 0; !node->leaf; depth++) {
         ss_node child;
-        if (depth == SS_DEPTH) return ss_btree_too_deep(tree);
+        if (depth == ss_btree_levels(tree)) return ss_btree_too_deep(tree);
         int status = prepare_child(tree, node, last ? node->count : 0, &child);
         if (status != SS_OK) return status;
         *node = child;
@@ -208,7 +208,7 @@ static int find_neighbours(ss_btree *tree, ss_span key, ss_span around[2]) {
     uint64_t address = tree->root;
     bool found = false;
     for (int depth = 0; !found; depth++) {
-        if (depth == SS_DEPTH) return ss_btree_too_deep(tree);
+        if (depth == ss_btree_levels(tree)) return ss_btree_too_deep(tree);
         int status = ss_node_open(&tree->space, address, &node);
         if (status == SS_OK) status = ss_node_search(&tree->space, &node, key, &index, &found);
         if (status == SS_OK && index > 0) status = ss_node_key(&tree->space, &node, index - 1, &around[0]);
@@ -265,7 +265,7 @@ static int remove_key(ss_btree *tree, ss_span key) {
         if (status == SS_OK) status = ss_node_search(&tree->space, &node, key, &index, &found);
     }
     for (int depth = 0; status == SS_OK && !node.leaf; depth++) {
-        if (depth == SS_DEPTH) return ss_btree_too_deep(tree);
+        if (depth == ss_btree_levels(tree)) return ss_btree_too_deep(tree);
         status = found ? remove_from_internal(tree, &node, &index, &done) : descend_to_remove(tree, key, &node, &index, &found);
         if (done) return status;
     }

@@ -7,7 +7,8 @@
  *  C2  What is left of the range are the entries from `front` to `back`, both included; `done` where nothing is left.
  *  C3  Paths are valid until nodes are split, and then found again by the keys of the two entries, `front_key` and `back_key`.
  *      Entries have not come or gone since the cursor was made; values may have been overwritten.
- *  C4  `left` is at least the number of entries that are left: a walk through a damaged tree ends too.
+ *  C4  `left` is at least the number of entries that are left, `left_bytes` at least their bytes: a walk through a damaged tree
+ *      ends too, and shows no more than the memory has.
  */
 #include "structures/cursor.h"
 
@@ -34,7 +35,7 @@ struct ss_cursor {
     uint64_t placed;      /* when the paths were valid */
     bool keys_lost;       /* the two keys may be those of other entries, after a failure */
     bool done, done_back; /* which end took the last entry */
-    uint64_t left;
+    uint64_t left, left_bytes;
     path front, back;
     row front_key, back_key;
     row numbers[2], bytes[2]; /* of keys and values; used within one call, kept for the next */
@@ -42,8 +43,8 @@ struct ss_cursor {
 
 /* ---- paths ---- */
 
-static int push(path *at, uint64_t node, uint32_t index) {
-    if (at->depth == SS_DEPTH) return ss_fail(SS_CORRUPT, "a tree has fewer than 32 levels", node, SS_DEPTH, SS_DEPTH);
+static int push(const ss_btree *tree, path *at, uint64_t node, uint32_t index) {
+    if (at->depth == ss_btree_levels(tree)) return ss_btree_too_deep(tree);
     at->node[at->depth] = node;
     at->index[at->depth] = index;
     at->depth++;
@@ -56,7 +57,7 @@ static int descend(ss_btree *tree, path *at, uint64_t address, bool last) {
         ss_node node;
         int status = ss_node_open(&tree->space, address, &node);
         if (status != SS_OK) return status;
-        status = push(at, address, node.leaf ? (last ? node.count - 1 : 0) : (last ? node.count : 0));
+        status = push(tree, at, address, node.leaf ? (last ? node.count - 1 : 0) : (last ? node.count : 0));
         if (status != SS_OK || node.leaf) return status;
         status = ss_node_child(&tree->space, &node, last ? node.count : 0, &address);
         if (status != SS_OK) return status;
@@ -120,9 +121,10 @@ static int compare_paths(const path *a, const path *b) {
 
 /* ---- a whole walk ---- */
 
-/* Shows the entries from the one that the path names on. */
+/* Shows the entries from the one that the path names on. Sound ones are no more than the pages have, and follow the chain of their node as
+ * often as it has entries. */
 static int walk_on(ss_btree *tree, path *at, int (*visit)(void *self, ss_node *node, uint32_t index), void *self) {
-    uint64_t left = SS_CAPACITY * tree->space.most_pages;
+    uint64_t left = SS_CAPACITY * tree->space.most_pages, pages_left = left;
     int status = SS_OK;
     while (status == SS_OK && at->depth > 0) {
         ss_node node;
@@ -133,7 +135,12 @@ static int walk_on(ss_btree *tree, path *at, int (*visit)(void *self, ss_node *n
         if (status == SS_OK && index >= node.count) status = ss_fail(SS_CORRUPT, "a path leads to an entry", address, index, node.count);
         if (status == SS_OK && left-- == 0) status = ss_fail(SS_CORRUPT, "every node is reached once", address, 0, 0);
         if (status == SS_OK) status = visit(self, &node, index);
-        if (status == SS_OK) status = step(tree, at, &node, false);
+        if (status == SS_OK && node.overflow_count > pages_left) {
+            status = ss_fail(SS_CORRUPT, "every chunk is reached once", address, node.overflow_count, pages_left);
+        }
+        if (status != SS_OK) return status;
+        pages_left -= node.overflow_count;
+        status = step(tree, at, &node, false);
     }
     return status;
 }
@@ -168,7 +175,7 @@ static int seek(ss_btree *tree, path *at, ss_span key, bool after) {
         bool found = false;
         int status = ss_node_open(&tree->space, address, &node);
         if (status == SS_OK) status = ss_node_search(&tree->space, &node, key, &index, &found);
-        if (status == SS_OK) status = push(at, address, index);
+        if (status == SS_OK) status = push(tree, at, address, index);
         if (status != SS_OK) return status;
         if (found) return after ? step(tree, at, &node, false) : SS_OK;
         if (node.leaf) return index < node.count ? SS_OK : climb(tree, at, false);
@@ -268,11 +275,18 @@ static int remember_both(ss_cursor *cursor) {
     return status == SS_OK ? remember(cursor, true) : status;
 }
 
+/* All entries may be left (C4), with other values than before. */
+static void count_bytes_anew(ss_cursor *cursor) {
+    uint64_t pages = cursor->tree->seen_pages;
+    cursor->left_bytes = pages > UINT64_MAX / SS_PAGE_SIZE ? UINT64_MAX : pages * SS_PAGE_SIZE;
+}
+
 static int set_range(ss_cursor *cursor, int from, ss_span start, int to, ss_span stop) {
     ss_btree *tree = cursor->tree;
     cursor->changes = cursor->placed = ss_handle_changes(&tree->handle);
     cursor->done = true;
     cursor->left = SS_CAPACITY * tree->space.most_pages;
+    count_bytes_anew(cursor);
     if (tree->root == SS_NULL) return SS_OK;
     int status = set_front(tree, &cursor->front, from, start);
     if (status == SS_OK) status = set_back(tree, &cursor->back, to, stop);
@@ -389,6 +403,7 @@ static void go_back(ss_cursor *cursor, const ss_cursor *before) {
     cursor->done = before->done;
     cursor->done_back = before->done_back;
     cursor->left = before->left;
+    cursor->left_bytes = before->left_bytes;
     cursor->front = before->front;
     cursor->back = before->back;
 }
@@ -478,13 +493,22 @@ static int pass_run(ss_cursor *cursor, uint32_t n, uint64_t address, uint64_t *t
     return SS_OK;
 }
 
+/* Counts what was collected since there were `before` bytes. */
+static int count_bytes(ss_cursor *cursor, uint64_t before, uint64_t address) {
+    uint64_t more = collected(cursor) - before;
+    if (SS_UNLIKELY(more > cursor->left_bytes))
+        return ss_fail(SS_CORRUPT, "every chunk is reached once", address, more, cursor->left_bytes);
+    cursor->left_bytes -= more;
+    return SS_OK;
+}
+
 /* Takes entries from one end. *taken counts them; want 0 passes over them. */
 static int take(ss_cursor *cursor, uint64_t most, uint64_t most_bytes, int want, bool back, uint64_t *taken) {
     ss_btree *tree = cursor->tree;
     path *end = back ? &cursor->back : &cursor->front;
     ss_node node = {.address = SS_NULL};
     for (*taken = 0; *taken < most && !cursor->done && collected(cursor) < most_bytes; (*taken)++) {
-        uint64_t address = end->node[end->depth - 1];
+        uint64_t address = end->node[end->depth - 1], before = collected(cursor);
         uint32_t run = 0, *index = &end->index[end->depth - 1];
         int status = SS_OK;
         if (node.address != address) {
@@ -496,6 +520,7 @@ static int take(ss_cursor *cursor, uint64_t most, uint64_t most_bytes, int want,
         }
         if (status == SS_OK && want != 0 && !back) status = collect_run(cursor, &node, most - *taken, want, &run);
         if (status == SS_OK && want != 0 && run == 0) status = collect_entry(cursor, &node, *index, want);
+        if (status == SS_OK) status = count_bytes(cursor, before, address);
         if (status == SS_OK && run > 1) status = pass_run(cursor, run - 1, address, taken); /* `advance` passes the last one */
         if (status == SS_OK) status = advance(cursor, &node, back);
         if (status != SS_OK) return status;
@@ -530,6 +555,7 @@ static int begin_still(ss_cursor *cursor, uint64_t *known, bool *stale) {
     if (status != SS_OK) return status;
     status = ss_handle_still(&cursor->tree->handle, known);
     *stale = status == SS_ABSENT;
+    if (*stale) count_bytes_anew(cursor);
     if (status == SS_ABSENT) status = cursor->tree->handle.run.moved > cursor->placed ? find_again(cursor) : SS_OK;
     if (status < 0) ss_leave_read(cursor->tree->handle.memory);
     return status;
@@ -575,6 +601,7 @@ static int give_back(ss_cursor *cursor, uint64_t n, bool back) {
     path *end = back ? &cursor->back : &cursor->front, *other = back ? &cursor->front : &cursor->back;
     if (n == 0) return SS_OK;
     cursor->left += n;
+    count_bytes_anew(cursor);
     if (cursor->done) {
         cursor->done = false;
         if (cursor->done_back == back)

@@ -143,6 +143,12 @@ class Message:
     def __repr__(self) -> str:
         return f"<Message: {self.kind.value} {self.context.method!r} of canister {self.canister.id}>"
 
+    @property
+    def data_certificate(self) -> bytes | None:
+        """The certificate, which only a query from outside has, before its first call."""
+        shown = self.kind in _QUERIES and not self.context.replicated and not self.context.by_canister
+        return self.canister.data_certificate if shown else None
+
     def allow(self, api: str) -> None:
         """Trap if this system call is not allowed in this kind of message."""
         kinds = ALLOWED.get(api)

@@ -82,7 +82,7 @@ def table(  # noqa: PLR0913 - keyword-only choices
     if unordered and columns is not None and isinstance(reader, MapReader):
         return Table(("key", "value"), key, value, (row for one in columns for row in one.rows()), columns)
     if isinstance(reader, MapReader):
-        rows = _map_rows(reader, encoded(start, key_type, key), encoded(stop, key_type, key), note)
+        rows = _map_rows(reader, (encoded(start, key_type, key), encoded(stop, key_type, key)), limit, note)
         return Table(("key", "value"), key, value, islice(rows, limit), columns)
     first, last = (None if end is None else _index(end) for end in (start, stop))
     return Table(("index", "value"), None, value, islice(reader.elements(first or 0, last, note), limit), columns)
@@ -106,11 +106,13 @@ def strict(reading: Reading, note: Note | None = None) -> Reading:
     return replace(reading, decode=decode)
 
 
-def _map_rows(reader: MapReader, low: bytes | None, high: bytes | None, note: Note | None) -> Iterator[tuple[bytes, bytes]]:
-    if low is None and high is None:
-        yield from reader.entries(note)
+def _map_rows(
+    reader: MapReader, ends: tuple[bytes | None, bytes | None], limit: int | None, note: Note | None
+) -> Iterator[tuple[bytes, bytes]]:
+    if ends == (None, None):
+        yield from reader.entries(note, limit)
         return
-    for node, i in reader.entries_between(low, high, note):
+    for node, i in reader.entries_between(*ends, note):
         try:
             yield node.keys[i], node.value(i)
         except Damage as damage:

@@ -218,8 +218,8 @@ class IsmImage:
     def _pairs(self, other: IsmImage, key: int) -> Iterable[tuple[Any, Any]]:
         """Return what both find under a key, in the same places."""
         if self._saved is None:
-            places = {one.pointer: one.contents for one in self._found.get(key, [])}
-            return [(places[one.pointer], one.contents) for one in other._found.get(key, []) if one.pointer in places]
+            places = {one.pointer: one.contents for one in self._found.get(key, []) if one.certain}
+            return [(places[one.pointer], one.contents) for one in other._found.get(key, []) if one.certain and one.pointer in places]
         return [(self._contents(key), other._contents(key))] if key in self._saved.roots else []
 
     # ---- the check ----

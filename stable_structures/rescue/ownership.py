@@ -13,8 +13,10 @@ from typing import Final
 from .blocks import EMPTY, SLACK, Blocks, padded
 from .findings import Broken, Fault, Finding, Findings
 
-_MANY: Final = 3
-"""Blocks of one size of which most are too large: as many are no chance. Of right types one in fifty is."""
+_MANY: Final = 8
+"""Blocks of one kind that are all too large by the same few bytes: more is no chance."""
+_MANY_NODES: Final = 3
+"""Nodes of a tree, likewise, if three quarters are too large by whatever: of right types hardly any is."""
 
 
 class Heap:
@@ -38,6 +40,8 @@ class Claims:
         self.space, self.label, self.findings = space, label, findings
         self.sound = True
         self._slacks: dict[int, Counter[int]] = {}
+        self._nodes = set[int]()
+        self._large = 0
 
     def note(self, text: str, address: int, fault: Fault | None = None, *, ownership: bool = True) -> None:
         """Note what is wrong with the structure."""
@@ -60,18 +64,29 @@ class Claims:
             self.note(f"a block of {blocks.size(index)} bytes, its type takes {need}: another type or width", pointer)
         else:
             blocks.owned[index] = 1
+            if fault is Fault.STALE_STACK:  # the fault of trees
+                self._nodes.add(need)
             if exact:
-                self._slacks.setdefault(need, Counter())[blocks.size(index) - padded(need)] += 1
+                slack = blocks.size(index) - padded(need)
+                self._slacks.setdefault(need, Counter())[slack] += 1
+                self._large = pointer if slack else self._large
             return blocks.content(index)
         return None
 
     def finish(self) -> None:
-        """Refuse a type most of whose blocks are too large. Of a few blocks only say it: that can be chance."""
+        """Refuse a type whose blocks are too large. Where that can be chance only say it."""
         large = total = 0
         for need, slacks in self._slacks.items():
             own = slacks.total() - slacks[0]
             large, total = large + own, total + slacks.total()
-            if own >= _MANY and 2 * own > slacks.total():
-                self.note(f"{own} of {slacks.total()} blocks for {need} bytes are larger: another type", 0)
+            if self._is_no_chance(need, own, slacks):
+                self.note(f"{own} of {slacks.total()} blocks for {need} bytes are larger: another type", self._large)
         if self.sound and 2 * large >= total > 0:
-            self.note(f"blocks larger than its type needs: {large} of {total}, by chance, or it is another type", 0, ownership=False)
+            self.note(
+                f"blocks larger than its type needs: {large} of {total}, by chance, or it is another type", self._large, ownership=False
+            )
+
+    def _is_no_chance(self, need: int, large: int, slacks: Counter[int]) -> bool:
+        if need in self._nodes:
+            return large >= _MANY_NODES and 4 * large > 3 * slacks.total()
+        return large >= _MANY and len(slacks) == 1

@@ -15,6 +15,8 @@ PREFIX: Final = bytes.fromhex(
     "4449444c076c06f4e0baf00478b794e9ee0878a9a0aca10b7893a7dfa30d78f9a1bbd20d01bdb9cad20e05"
     "6d026c02007801036d046c02eec3d50278c1c1cee204786d066c02007801780100"
 )
+_LEAST: Final = len(PREFIX) + 34 + 100
+"""Bytes of an encoding without blocks and keys, and 100 more, which `pre_upgrade` asks for."""
 
 
 @dataclass(slots=True)
@@ -43,6 +45,8 @@ def find_saved(blocks: Blocks) -> Saved | None:
     pointer = int.from_bytes(blocks.source.read(0, 8), "little")
     index = blocks.index(pointer)
     if index < 0 or not blocks.is_allocated(index) or blocks.content(index, len(PREFIX)) != PREFIX:
+        return None
+    if blocks.size(index) < _LEAST:  # allocated again, and not written yet
         return None
     made = decode(blocks.content(index), pointer)
     there = sum(blocks.is_allocated(root) for root in map(blocks.index, made.roots.values()) if root >= 0)

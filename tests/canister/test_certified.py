@@ -95,3 +95,28 @@ def test_an_upgrade_keeps_the_root_hash_without_computing_it():
     m = CertifiedMap[str, u64].load(manager.get(0), manager.get(1))
     assert m.root_hash() == canister.certified_data
     m.check()
+
+
+WHERE = """
+from stable_structures.canister import *
+seen = []
+@inspect_message
+def inspect(*args):
+    if ic.data_certificate() is None: ic.accept_message()
+@query
+def here(): return ic.data_certificate()
+@update
+def changing(): return ic.data_certificate()
+@update
+async def ask(other): return await ic.call(other, "here")
+@composite_query
+async def both(other): return ic.data_certificate(), await ic.call(other, "here"), ic.data_certificate()
+"""
+
+
+def test_only_a_query_from_outside_has_a_certificate_before_its_first_call():
+    """A replicated query has none, and a canister that is called from another one has none either."""
+    one, other = Canister.install(WHERE), Canister.install(WHERE)
+    assert one.query("here") == one.data_certificate
+    assert one.query("both", other.id) == (one.data_certificate, None, None)
+    assert [one.call("here"), one.call("changing"), one.call("ask", other.id)] == [None, None, None]

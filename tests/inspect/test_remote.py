@@ -292,6 +292,26 @@ def test_inspect_asks_seldom(large):
         assert not any(one.damaged for one in report.memories)
 
 
+@pytest.mark.parametrize("types", [{}, {"key": u64, "value": str}], ids=["guessed", "given"])
+def test_the_first_rows_cost_their_nodes_and_not_the_memory(large, types):
+    with serving() as (url, files):
+        files.put("/large.bin", large)
+        for limit in (0, 1, 3):
+            with open_image(f"{url}/large.bin") as opened:
+                assert len(list(table(opened.part(0), types, limit=limit).rows)) == limit
+            assert files.count <= 20
+            assert files.sent <= 6 << 20
+            files.forget()
+
+
+def test_a_limit_leaves_the_first_rows_as_they_are(large, tmp_path):
+    (tmp_path / "large.bin").write_bytes(large)
+    with open_image(tmp_path / "large.bin") as opened:
+        every = list(table(opened.part(0)).rows)
+        for limit in (0, 1, 2, 11, 100, 2_000, 59_999, 60_000, 60_001):
+            assert list(table(opened.part(0), limit=limit).rows) == every[:limit]
+
+
 def test_check_and_dumps_read_in_large_pieces(large):
     with serving() as (url, files):
         files.put("/large.bin", large)

@@ -9,6 +9,7 @@ from functools import cache
 import pytest
 
 from stable_structures import Array, IncompatibleType, Principal, f32, f64, i8, i16, i32, i64, i128, u8, u16, u32, u64, u128
+from stable_structures.inspect import check, inspect
 from stable_structures.rescue import (
     ArrayOf,
     Candid,
@@ -34,7 +35,7 @@ from stable_structures.rescue.containers import is_alike
 
 from ..support import ism_crate
 from ..support.ism_crate import Allocator, Space
-from ..support.ism_traces import GOLDEN, A, B, C, Replay, St, annotation, element
+from ..support.ism_traces import GOLDEN, A, B, C, Replay, St, SVecElement, annotation, element
 
 
 class Color(enum.Enum):
@@ -316,3 +317,44 @@ def test_of_few_blocks_it_is_said_that_they_are_large(own, parts, other):
     by_chance = open_ism(tree(10, *parts, churn=True), {0: own, 1: u64})
     assert (by_chance.check(), len(by_chance[0].to_dict())) == ([], 10)
     assert "by chance" in by_chance.notes[0].text
+
+
+@pytest.mark.parametrize("vecs", [5, 40])
+def test_blocks_that_vary_are_chance_where_they_are_not_nodes(vecs):
+    """Vecs in a map take whatever block was freed, if it is not larger by 32 bytes."""
+    crate = Allocator()
+    places = [(crate.allocate(40 + 8 * (number % 2)), crate.allocate(16)) for number in range(vecs)]
+    for hole, _ in places:
+        crate.deallocate(hole)
+    made = ism_crate.Table(crate, element(u64), SVecElement(), 97)
+    for number in range(vecs):
+        vec = ism_crate.Vec(crate, element(u64))
+        vec.push((number + 1).to_bytes(8, "little"))
+        made.insert(number.to_bytes(8, "little"), vec.header())
+    crate.roots = {0: crate.allocate(len(made.header())), **{key: fence for key, (_, fence) in enumerate(places, 1)}}
+    crate.write(crate.roots[0] + 8, made.header())
+    crate.pre_upgrade()
+    image = open_ism(bytes(crate.mem), {0: SHashMap[u64, SVec[u64]], **dict.fromkeys(range(1, vecs + 1), u64)})
+    assert image.check() == []
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_small_images_of_a_canister_that_were_not_saved_are_its_own(name):
+    """With the other width a short log has nothing in it: that is no other content."""
+    trace = Replay(GOLDEN / f"{name}.trace.gz")
+    for count, _ in enumerate(trace.play()):
+        if count > 12:
+            break
+        assert open_ism(bytes(trace.a.mem), {0: annotation(name)}, saved=False).check() == []
+
+
+@pytest.mark.parametrize("size", [16, 76, 80, 160, 200])
+def test_a_block_with_the_stale_beginning_of_an_allocator_is_no_damage(size):
+    """It was allocated again where `pre_upgrade` had written, and nothing is in it yet."""
+    crate = Allocator()
+    crate.pre_upgrade()
+    crate.post_upgrade()
+    crate.allocate(size)
+    assert not open_ism(bytes(crate.mem), {}).saved
+    assert check(bytes(crate.mem)) == []
+    assert inspect(bytes(crate.mem)).kind == "ic-stable-memory"

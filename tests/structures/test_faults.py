@@ -300,9 +300,14 @@ class Answering(ListMemory):
         ("size", None, TypeError),
         ("size", -1, OverflowError),
         ("size", "1", TypeError),
+        ("size", 2**48, OverflowError),
+        ("size", 2**63, OverflowError),
+        ("size", 2**64 - 5, OverflowError),
         ("size", 2**64, OverflowError),
         ("grow", None, TypeError),
         ("grow", "0", TypeError),
+        ("grow", 2**48, OverflowError),
+        ("grow", 2**64 - 5, OverflowError),
         ("grow", 2**64, OverflowError),
         ("read", lambda length: b"x" * (length - 1), ValueError),
         ("read", lambda length: b"x" * (length + 1), ValueError),
@@ -327,7 +332,20 @@ def test_a_memory_that_breaks_the_protocol_is_told_so(operation, answer, error):
     assert tree == {1: b"one"}
 
 
-@pytest.mark.parametrize("size", [0, 2**40, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("size", [2**48, 2**63, 2**64 - 1])
+def test_a_memory_larger_than_all_addresses_is_not_taken_for_empty(size):
+    memory = Answering()
+    memory.grow(1)
+    memory.write(100, b"precious")
+    memory.answers["size"] = size
+    before = bytes(memory.data)
+    for opened in (StableVec[u64], StableBTreeMap[u64, u64], MemoryManager):
+        with pytest.raises(OverflowError):
+            opened(memory)
+        assert memory.data == before
+
+
+@pytest.mark.parametrize("size", [0, 2**40, 2**47, 2**48 - 1])
 def test_a_memory_that_lies_about_its_size_gives_an_error(size):
     memory = Answering()
     tree = StableBTreeMap[u64, bytes](memory)

@@ -10,6 +10,27 @@
 
 #define PAGE UINT64_C(65536)
 
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *at, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *at, size_t size);
+
+static bool has_memory = true;
+
+void *__wrap_malloc(size_t size) {
+    return has_memory ? __real_malloc(size) : NULL;
+}
+
+void *__wrap_calloc(size_t count, size_t size) {
+    return has_memory ? __real_calloc(count, size) : NULL;
+}
+
+void *__wrap_realloc(void *at, size_t size) {
+    return has_memory ? __real_realloc(at, size) : NULL;
+}
+
 typedef union value {
     int32_t i32;
     int64_t i64;
@@ -237,6 +258,20 @@ static void too_large_a_reply(void) {
     CHECK(trapped != NULL);
 }
 
+/* The management canister is the principal of no bytes. */
+static void call_the_management_canister(void) {
+    value values[8] = {{.i64 = 0}, {.i64 = 0}, {.i64 = 20}, {.i64 = 4}, {.i64 = 1}, {.i64 = 2}, {.i64 = 3}, {.i64 = 4}};
+    for (int made = 0; made < 3; made++) {
+        for (int i = 0; i < links; i++) {
+            if (strcmp(linked[i].name, "call_new") == 0) trapped = linked[i].run(linked[i].data, NULL, values, 8);
+        }
+        CHECK_EQ(ask("call_perform", 0, 0, 0, 0), 0);
+    }
+    CHECK_EQ(m->input[SS_IC0_UNDER_WAY].size, 5);
+    CHECK_EQ(m->input[SS_IC0_UNDER_WAY].data[1], 3);
+    m->input[SS_IC0_UNDER_WAY].size = 0;
+}
+
 static void make_calls(void) {
     value values[8] = {{.i64 = 0}, {.i64 = 10}, {.i64 = 20}, {.i64 = 4}, {.i64 = 1}, {.i64 = 2}, {.i64 = 3}, {.i64 = 4}};
     int made = 0;
@@ -280,6 +315,19 @@ static void spend(void) {
     CHECK_EQ(ask("performance_counter", 0, 0, 0, 0), 500 + 100 + 100 + 1000 + 200);
 }
 
+static void a_failure_says_what_it_is(void) {
+    static uint8_t long_input[100000];
+    ss_heap_image *heap = NULL;
+    has_memory = false;
+    ss_fail(SS_CORRUPT, "of somebody else", 0, 0, 0);
+    CHECK_EQ(ss_ic0_set_input(m, SS_IC0_ARGUMENT, long_input, sizeof long_input), SS_NO_HEAP);
+    CHECK_EQ(ss_last_failure()->status, SS_NO_HEAP);
+    ss_fail(SS_CORRUPT, "of somebody else", 0, 0, 0);
+    CHECK_EQ(ss_heap_image_new(PAGE, PAGE, SS_HEAP_COPYING, &heap), SS_NO_HEAP);
+    CHECK_EQ(ss_last_failure()->status, SS_NO_HEAP);
+    has_memory = true;
+}
+
 int main(void) {
     uintptr_t functions[] = {(uintptr_t)mock_call,     (uintptr_t)mock_trap,   (uintptr_t)mock_error,   (uintptr_t)mock_define,
                              (uintptr_t)mock_functype, (uintptr_t)mock_delete, (uintptr_t)mock_valtype, (uintptr_t)mock_vector,
@@ -310,10 +358,14 @@ int main(void) {
     CHECK_EQ(run(SS_IC0_UPDATE, reply_twice), 1);
     CHECK_EQ(m->trap_code, 504);
     CHECK_EQ(run(SS_IC0_UPDATE, too_large_a_reply), 1);
+    CHECK_EQ(run(SS_IC0_UPDATE, call_the_management_canister), 0);
     calls_are_written_down_and_cycles_come_back();
     CHECK_EQ(run(SS_IC0_UPDATE, spend), 0);
     CHECK_EQ(m->instructions, 1900);
     no_argument_reaches_outside();
+#ifndef __APPLE__
+    a_failure_says_what_it_is();
+#endif
 
     ss_memory_release(m->stable);
     ss_heap_image_release(m->heap);

@@ -435,6 +435,27 @@ static void a_log_of_more_than_the_limit_changes_nothing(void) {
     ss_memory_release(memory);
 }
 
+/* The names of the log and of a log in the making are longer. */
+static void a_name_that_leaves_no_room_for_that_of_a_log_has_none(void) {
+    char name[256] = {0};
+    memset(name, 'n', 255);
+    for (size_t length = 245; length < 256; length++) {
+        name[length] = '\0';
+        ss_memory *memory = must_open(name, SS_FILE_WRITE, SS_DURABLE_NONE);
+        CHECK_EQ(grow(memory, 1), SS_OK);
+        ss_memory_release(memory);
+        memory = must_open(name, SS_FILE_READ, SS_DURABLE_NONE);
+        CHECK_EQ(memory->root->pages, 1);
+        ss_memory_release(memory);
+        bool fits = length + strlen("-wal.tmp") <= 255;
+        CHECK_EQ(open_as(name, SS_FILE_WRITE, SS_DURABLE_NORMAL, &memory), fits ? SS_OK : SS_SYSTEM);
+        if (!fits) CHECK_EQ(ss_last_failure()->number, ENAMETOOLONG);
+        ss_memory_release(memory);
+        CHECK(unlink(path_of(name)) == 0);
+        name[length] = 'n';
+    }
+}
+
 /* What closes nothing is as a descriptor that a program has a copy of while it is being started. */
 static int close_later(void *self, int file) {
     (void)self, (void)file;
@@ -818,6 +839,7 @@ int main(void) {
     a_stopped_writer_keeps_nobody_waiting_for_ever();
     a_loaded_file_is_as_a_mapped_one();
     a_log_of_more_than_the_limit_changes_nothing();
+    a_name_that_leaves_no_room_for_that_of_a_log_has_none();
     locks_end_though_descriptors_have_copies();
     a_small_commit_is_one_write_and_one_sync();
     commits_without_a_window_are_found_too();

@@ -29,7 +29,7 @@ static inline void remove_directory(void) {
 
 /* The last four paths stay. */
 static inline const char *path_of(const char *name) {
-    static char paths[4][256];
+    static char paths[4][512];
     static int next;
     char *path = paths[next++ % 4];
     snprintf(path, sizeof paths[0], "%s/%s", files_directory, name);

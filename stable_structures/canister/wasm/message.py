@@ -199,10 +199,7 @@ class Messenger:
         self._was_busy = bool(busy)
 
     def _fill_certificate(self, message: Message) -> None:
-        """Set the certificate, which only a query from outside has, before its first call."""
-        context, kind = message.context, message.kind
-        shown = (kind is Kind.QUERY or kind is Kind.COMPOSITE_QUERY) and not context.replicated and not context.by_canister
-        data = self.canister.data_certificate if shown else None
+        data = message.data_certificate
         if data != self._certificate:
             native.check(_lib.ss_ic0_set_certificate(self.handle, native.NULL if data is None else data, len(data or b"")), "message")
             self._certificate = data

@@ -32,6 +32,16 @@ class Stopped(KeyboardInterrupt):
     """A signal that ends the process; as Ctrl+C it unwinds, so that a file that is being written is removed."""
 
 
+def input_path(text: str) -> str:
+    """Return the path that an argument names; - is the standard input. O(1)."""
+    return "/dev/stdin" if text == "-" else text
+
+
+def output_path(text: str) -> str:
+    """Return the path that an argument names; - is the standard output. O(1)."""
+    return "/dev/stdout" if text == "-" else text
+
+
 def guarded(run: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
     """Return the exit code of a verb. Errors become one line on the error stream, a closed pipe ends it quietly."""
     out: str | None = getattr(arguments, "out", None)

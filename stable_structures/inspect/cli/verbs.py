@@ -18,7 +18,7 @@ from ...memory.manager import DEFAULT_BUCKET_PAGES
 from ..formats.layout import KINDS, kind_called
 from ..writing import OUTPUTS
 from . import completion
-from .guard import SOUND, Help, guarded
+from .guard import SOUND, Help, guarded, input_path, output_path
 from .text import Printer
 
 _FILE_HELP: Final = (
@@ -65,20 +65,12 @@ def _imported(name: str) -> Callable[..., Any]:
 
 
 def _file(parser: argparse.ArgumentParser, name: str = "file", text: str = _FILE_HELP) -> None:
-    parser.add_argument(name, metavar=name.upper(), type=_input, help=f"{text}; - is the standard input")
+    parser.add_argument(name, metavar=name.upper(), type=input_path, help=f"{text}; - is the standard input")
 
 
 def _several(parser: argparse.ArgumentParser) -> None:
     text = f"{_FILE_HELP}; of another folder, everything in it; - is the standard input"
-    parser.add_argument("file", metavar="FILE", nargs="+", type=_input, help=text)
-
-
-def _input(text: str) -> str:
-    return "/dev/stdin" if text == "-" else text
-
-
-def _output(text: str) -> str:
-    return "/dev/stdout" if text == "-" else text
+    parser.add_argument("file", metavar="FILE", nargs="+", type=input_path, help=text)
 
 
 def _types(parser: argparse.ArgumentParser) -> None:
@@ -132,7 +124,7 @@ def _jobs(parser: argparse.ArgumentParser) -> None:
 
 
 def _out(parser: argparse.ArgumentParser, text: str, *, required: bool = True) -> None:
-    parser.add_argument("-o", "--out", metavar="OUT", type=_output, required=required, help=f"{text}; - is the standard output")
+    parser.add_argument("-o", "--out", metavar="OUT", type=output_path, required=required, help=f"{text}; - is the standard output")
 
 
 def _keep_going(parser: argparse.ArgumentParser) -> None:
@@ -151,7 +143,7 @@ def _add_inspect(verbs: Any) -> None:
     text = "one line for each FILE, as for a folder of snapshots: size, use, structures, age, warnings"
     parser.add_argument("--summary", action="store_true", help=text)
     text = "write a first schema of the memories of one file; guesses are marked"
-    parser.add_argument("--write-schema", dest="out", metavar="OUT", type=_output, help=text)
+    parser.add_argument("--write-schema", dest="out", metavar="OUT", type=output_path, help=text)
     _types(parser)
 
 
@@ -275,7 +267,7 @@ def _add_import(verbs: Any) -> None:
     text = "the id that it gets, or its name in the schema; what has it is replaced"
     parser.add_argument("--memory", type=_id_or_name, required=True, metavar="ID", help=text)
     parser.add_argument("--schema", metavar="FILE", help=_SCHEMA_HELP)
-    parser.add_argument("--into", metavar="FILE", type=_input, help="the image whose other memories are kept (without it: a new one)")
+    parser.add_argument("--into", metavar="FILE", type=input_path, help="the image whose other memories are kept (without it: a new one)")
     parser.add_argument("--bucket-pages", type=_count, default=DEFAULT_BUCKET_PAGES, metavar="N", help="of a new image (default: 128)")
     _keep_going(parser)
     _out(parser, "the image to write")

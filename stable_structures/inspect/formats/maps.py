@@ -30,7 +30,7 @@ from .layout import (
 )
 from .nodes import Node, NodeLayout, Space
 from .rules import Note, head_of, ignore, refuse
-from .survey import MapStats, MapSurvey, batches, end_of_chunks, entries_of
+from .survey import MapStats, MapSurvey, batches, end_of_chunks, entries_of, first_entries
 
 _SAMPLE: Final = 24
 _SCAN: Final = 4096
@@ -176,12 +176,12 @@ class MapReader:
 
     # ---- walking ----
 
-    def entries(self, note: Note | None = None) -> Iterator[tuple[bytes, bytes]]:
-        """Every entry in order, as encoded bytes. O(n), one node of each level in memory.
+    def entries(self, note: Note | None = None, count: int | None = None) -> Iterator[tuple[bytes, bytes]]:
+        """Every entry in order, as encoded bytes; the caller takes `count` of them. O(n), one node of each level in memory.
 
         Unreadable parts are reported to `note` and left out; without `note` they raise `Damage`.
         """
-        for batch in batches(self, note or refuse):
+        for batch in batches(self, note or refuse) if count is None else first_entries(self, note or refuse, count):
             yield from ((key, value) for _, _, key, value in entries_of(batch))
 
     def _enter(self, address: int, depth: int, note: Note, left: list[int]) -> Node | None:

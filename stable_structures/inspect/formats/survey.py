@@ -31,6 +31,10 @@ _core: Final = native.call
 _STEP: Final = 1 << 14
 _BATCH: Final = 4 << 20
 _CHUNKS_AT_ONCE: Final = 1 << 20
+_REQUEST: Final = 1 << 19
+"""Bytes that come in the time that a request for the node of one entry takes, about."""
+_ENTRY: Final = 16
+"""Bytes of an entry, at least, mostly."""
 
 SEEN: Final = {
     "bytes": _core.SS_SEEN_BYTES,
@@ -339,6 +343,12 @@ def ranges_of_chunks(reader: MapReader, count: int) -> list[tuple[int, int, int]
 # ---- entries ----
 
 
+def first_entries(reader: MapReader, note: Note | None, count: int) -> Iterator[native.Batch]:
+    """Return the batches of the first entries of a map, when so many of them are wanted, or all that there are."""
+    is_whole = count > reader.least_bytes() // _REQUEST
+    return batches(reader, note, nbytes=_BATCH if is_whole else max(1, min(_BATCH - 1, count * _ENTRY)))
+
+
 def first_keys(reader: MapReader, count: int) -> list[tuple[int, int, bytes]]:
     """Return the least keys that can be read, with the address of the node of each and its number there. O(log n + count)."""
     found: list[tuple[int, int, bytes]] = []
@@ -354,9 +364,10 @@ def batches(
 ) -> Iterator[native.Batch]:
     """All entries in the order of the keys, or (`chunks`) node by node, in columns. O(n), one node of each level in memory.
 
-    Unreadable parts are reported to `note` and left out. Raises `Unreadable`.
+    Unreadable parts are reported to `note` and left out. Fewer `nbytes` are for those who want only some of the first: then what
+    is far away is fetched as it is needed. Raises `Unreadable`.
     """
-    if nbytes > 1:
+    if nbytes >= _BATCH:
         reader.source.bring(reader.least_bytes())
     memory = reader.source.memory()
     feed = native.Entries(memory._handle, frame_of(reader), chunks, keys_only=keys_only)
