@@ -1257,19 +1257,19 @@ class Pack:
         size = int(lib.ss_pack_take(self._pack, at))
         return bytes(ffi.buffer(at[0], size)) if size else b""
 
+    def measure(self, sums: npt.NDArray[np.uint64] | int) -> None:
+        """Take sums of the sizes of the next entries in place of them, from any number on, or how many entries of no bytes there are."""
+        given, count = (ffi.NULL, sums) if isinstance(sums, int) else (ffi.from_buffer(_U64S, sums), len(sums) - 1)
+        check(lib.ss_pack_measure(self._pack, count, given), "packing a map")
+
+    def nodes(self) -> int:
+        """Return how many nodes are complete."""
+        return int(lib.ss_pack_nodes(self._pack))
+
     def end(self) -> tuple[int, int] | None:
         """Return the address of the root, and how many chunks there are; None if entries are missing."""
         root, chunks = ffi.new("uint64_t *"), ffi.new("uint64_t *")
         return None if lib.ss_pack_end(self._pack, root, chunks) != 0 else (int(root[0]), int(chunks[0]))
-
-
-def measure_pack(form: Mapping[str, int], ends: npt.NDArray[np.uint64] | int) -> tuple[int, int]:
-    """Chunks and nodes of a packed map; `ends` are sums of the sizes of its entries, from 0 on, or how many of no bytes there are."""
-    chunks, nodes = ffi.new("uint64_t *"), ffi.new("uint64_t *")
-    given = ffi.new("ss_pack_form *", dict(form))
-    sums, count = (ffi.NULL, ends) if isinstance(ends, int) else (ffi.from_buffer(_U64S, ends), len(ends) - 1)
-    check(lib.ss_pack_measure(given, sums, count, chunks, nodes), "packing a map")
-    return int(chunks[0]), int(nodes[0])
 
 
 NOT_FIXED: Final[int] = lib.SS_NOT_FIXED

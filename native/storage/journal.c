@@ -592,7 +592,7 @@ int ss_transaction_rollback(ss_memory *memory) {
 
 /* ---- transactions that are held ---- */
 
-/* Of the pointers in all ss_held, with their numbers: one thread may end what another one is just ending, or has begun anew. */
+/* Of the pointers in all ss_held, with their numbers: one thread may end what another one is just ending, or has begun again. */
 static pthread_mutex_t held_mutex = PTHREAD_MUTEX_INITIALIZER;
 
 static void lock_held(void) {

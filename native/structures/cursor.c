@@ -121,9 +121,10 @@ static int compare_paths(const path *a, const path *b) {
 
 /* ---- a whole walk ---- */
 
-/* Shows the entries from the one that the path names on. */
+/* Shows the entries from the one that the path names on. Sound ones are no more than the pages have, and follow the chain of their node as
+ * often as it has entries. */
 static int walk_on(ss_btree *tree, path *at, int (*visit)(void *self, ss_node *node, uint32_t index), void *self) {
-    uint64_t left = SS_CAPACITY * tree->space.most_pages;
+    uint64_t left = SS_CAPACITY * tree->space.most_pages, pages_left = left;
     int status = SS_OK;
     while (status == SS_OK && at->depth > 0) {
         ss_node node;
@@ -134,7 +135,12 @@ static int walk_on(ss_btree *tree, path *at, int (*visit)(void *self, ss_node *n
         if (status == SS_OK && index >= node.count) status = ss_fail(SS_CORRUPT, "a path leads to an entry", address, index, node.count);
         if (status == SS_OK && left-- == 0) status = ss_fail(SS_CORRUPT, "every node is reached once", address, 0, 0);
         if (status == SS_OK) status = visit(self, &node, index);
-        if (status == SS_OK) status = step(tree, at, &node, false);
+        if (status == SS_OK && node.overflow_count > pages_left) {
+            status = ss_fail(SS_CORRUPT, "every chunk is reached once", address, node.overflow_count, pages_left);
+        }
+        if (status != SS_OK) return status;
+        pages_left -= node.overflow_count;
+        status = step(tree, at, &node, false);
     }
     return status;
 }

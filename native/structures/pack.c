@@ -25,8 +25,9 @@ typedef struct frame {
 struct ss_pack {
     ss_pack_form form;
     uint64_t left; /* entries that are to come */
-    uint64_t root, chunks;
+    uint64_t root, chunks, nodes;
     uint32_t height, top;       /* of the open frame, and of the root */
+    bool measures;              /* only sizes come, and nothing is written */
     bool separator;             /* the next entry separates two children */
     frame frames[SS_DEPTH + 1]; /* by height */
     ss_seen_bytes made;
@@ -64,44 +65,10 @@ static uint64_t parts_of(const ss_pack_form *form, uint64_t count, uint32_t heig
     return parts < fewest ? fewest : parts;
 }
 
-/* ---- measuring ---- */
-
-typedef struct measure {
-    const ss_pack_form *form;
-    const uint64_t *ends;
-    uint64_t at, chunks, nodes;
-} measure;
+/* ---- forms ---- */
 
 static uint64_t chunks_of(uint64_t page, uint64_t run) {
     return run <= page ? 1 : 1 + divide_up(run - page, page - SS_OVERFLOW_HEADER);
-}
-
-/* Bytes of the next entries. */
-static uint64_t bytes_of(const measure *m, uint64_t count) {
-    return m->ends == NULL ? 0 : m->ends[m->at + count] - m->ends[m->at];
-}
-
-static void measure_node(measure *m, uint64_t count, uint64_t size, uint64_t children) {
-    uint64_t field = m->form->key_fixed == SS_NOT_FIXED ? 2 * SS_SIZE_FIELD : SS_SIZE_FIELD;
-    m->chunks += chunks_of(m->form->page, SS_NODE_HEADER + children * SS_CHILD_SIZE + count * field + size);
-    m->nodes++;
-}
-
-/* Recursion as deep as the tree. */
-static void measure_subtree(measure *m, uint32_t height, uint64_t count, uint64_t fewest) {
-    if (height == 0) {
-        measure_node(m, count, bytes_of(m, count), 0);
-        m->at += count;
-        return;
-    }
-    uint64_t parts = parts_of(m->form, count, height, fewest), rest = count - (parts - 1), separators = 0;
-    for (uint64_t i = 0; i < parts; i++) {
-        measure_subtree(m, height - 1, rest / parts + (i < rest % parts), SS_MINIMUM + 1);
-        if (i + 1 == parts) break;
-        separators += bytes_of(m, 1);
-        m->at++;
-    }
-    measure_node(m, parts - 1, separators, parts);
 }
 
 static int check_form(const ss_pack_form *form) {
@@ -110,15 +77,6 @@ static int check_form(const ss_pack_form *form) {
     bool fits = fill && slots && form->page >= SS_LEAST_PAGE && form->page < UINT64_C(1) << 40 &&
                 (!form->layout_1 || form->page >= ss_node_v1_size(form->slot_key, form->slot_value));
     return fits ? SS_OK : ss_fail(SS_ARGUMENT, "the form of a packed map", 0, form->page, form->leaf);
-}
-
-int ss_pack_measure(const ss_pack_form *form, const uint64_t *ends, uint64_t count, uint64_t *chunks, uint64_t *nodes) {
-    int status = check_form(form);
-    measure m = {form, ends, 0, 0, 0};
-    if (status == SS_OK && count > 0) measure_subtree(&m, height_of(form, count), count, 2);
-    *chunks = m.chunks;
-    *nodes = m.nodes;
-    return status;
 }
 
 /* ---- chunks ---- */
@@ -181,6 +139,11 @@ static int write_node(ss_pack *pack, const frame *f, uint64_t *address) {
     uint64_t head = pack->form.layout_1 ? SS_NODE_V1_HEADER : SS_NODE_HEADER,
              run = head + SS_CHILD_SIZE * f->child_count + f->keys.size + f->values.size;
     uint64_t first = pack->chunks, count = pack->form.layout_1 ? 1 : chunks_of(pack->form.page, run);
+    pack->nodes++;
+    if (pack->measures) {
+        pack->chunks += count;
+        return SS_OK;
+    }
     uint8_t *at = add_chunks(pack, count);
     if (at == NULL) return SS_NO_HEAP;
     uint8_t *node = at + SS_CHUNK_HEADER;
@@ -263,12 +226,13 @@ static int close_node(ss_pack *pack) {
     }
 }
 
-static int feed_one(ss_pack *pack, const uint8_t *key, uint64_t key_size, const uint8_t *value, uint64_t value_size) {
-    frame *f = &pack->frames[pack->height];
-    if (pack->left == 0) return ss_fail(SS_ARGUMENT, "more entries than a packed map was said to have", 0, 0, 0);
-    pack->left--;
-    int status = add_entry(pack, f, key, key_size, value, value_size);
-    if (status != SS_OK) return status;
+static int too_many(void) {
+    return ss_fail(SS_ARGUMENT, "more entries than a packed map was said to have", 0, 0, 0);
+}
+
+/* After entries that the open node took: a separator is followed by the next child, and a node that has its share is complete. */
+static int go_on(ss_pack *pack) {
+    const frame *f = &pack->frames[pack->height];
     if (pack->separator) {
         pack->separator = false;
         open_subtree(pack, pack->height - 1, f->share + (f->child_count < f->more), SS_MINIMUM + 1);
@@ -277,9 +241,17 @@ static int feed_one(ss_pack *pack, const uint8_t *key, uint64_t key_size, const 
     return f->count == f->want ? close_node(pack) : SS_OK;
 }
 
+static int feed_one(ss_pack *pack, const uint8_t *key, uint64_t key_size, const uint8_t *value, uint64_t value_size) {
+    if (pack->left == 0) return too_many();
+    pack->left--;
+    int status = add_entry(pack, &pack->frames[pack->height], key, key_size, value, value_size);
+    return status == SS_OK ? go_on(pack) : status;
+}
+
 int ss_pack_feed(ss_pack *pack, uint64_t count, const uint8_t *keys, const uint64_t *key_ends, const uint8_t *values,
                  const uint64_t *value_ends) {
     uint64_t key = 0, value = 0;
+    if (pack->measures) return ss_fail(SS_ARGUMENT, "entries after sizes", 0, count, 0);
     for (uint64_t i = 0; i < count; i++) {
         if (key_ends[i] < key || value_ends[i] < value) return ss_fail(SS_ARGUMENT, "ends of a column ascend", 0, i, count);
         int status = feed_one(pack, keys + key, key_ends[i] - key, values + value, value_ends[i] - value);
@@ -288,6 +260,28 @@ int ss_pack_feed(ss_pack *pack, uint64_t count, const uint8_t *keys, const uint6
         value = value_ends[i];
     }
     return SS_OK;
+}
+
+int ss_pack_measure(ss_pack *pack, uint64_t count, const uint64_t *sums) {
+    uint64_t field = pack->form.key_fixed == SS_NOT_FIXED ? 2 * SS_SIZE_FIELD : SS_SIZE_FIELD;
+    if (pack->made.size > 0) return ss_fail(SS_ARGUMENT, "sizes after entries", 0, count, 0);
+    pack->measures = true;
+    for (uint64_t at = 0, take; at < count; at += take) {
+        frame *f = &pack->frames[pack->height];
+        uint64_t wanted = pack->separator ? 1 : f->want - f->count;
+        if (pack->left == 0) return too_many();
+        take = wanted < count - at ? wanted : count - at;
+        pack->left -= take;
+        f->count += take;
+        f->keys.size += take * field + (sums == NULL ? 0 : sums[at + take] - sums[at]);
+        int status = go_on(pack);
+        if (status != SS_OK) return status;
+    }
+    return SS_OK;
+}
+
+uint64_t ss_pack_nodes(const ss_pack *pack) {
+    return pack->nodes;
 }
 
 uint64_t ss_pack_take(ss_pack *pack, const uint8_t **bytes) {

@@ -22,9 +22,6 @@ typedef struct ss_pack_form {
     int32_t reserved;
 } ss_pack_form;
 
-/* Chunks and nodes of a map of `count` entries; `ends` are sums of the sizes of their keys and values, from 0 on. O(count). */
-int ss_pack_measure(const ss_pack_form *form, const uint64_t *ends, uint64_t count, uint64_t *chunks, uint64_t *nodes);
-
 /* A map of `count` entries. */
 int ss_pack_new(const ss_pack_form *form, uint64_t count, ss_pack **out);
 void ss_pack_free(ss_pack *pack);
@@ -32,6 +29,11 @@ void ss_pack_free(ss_pack *pack);
  * the form. */
 int ss_pack_feed(ss_pack *pack, uint64_t count, const uint8_t *keys, const uint64_t *key_ends, const uint8_t *values,
                  const uint64_t *value_ends);
+/* Only measures what the next entries would take, in place of all entries: `count + 1` sums of the sizes of their keys and values, from
+ * any number on; NULL for entries of no bytes. SS_ARGUMENT as above. O(nodes). */
+int ss_pack_measure(ss_pack *pack, uint64_t count, const uint64_t *sums);
+/* Nodes that are complete. */
+uint64_t ss_pack_nodes(const ss_pack *pack);
 /* Takes the chunks that were made: their bytes lie behind each other from the end of those before on, and are valid until the next
  * call. Their number of bytes. */
 uint64_t ss_pack_take(ss_pack *pack, const uint8_t **bytes);

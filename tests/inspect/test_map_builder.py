@@ -76,9 +76,47 @@ def test_both_builders_make_sound_maps_of_the_same_entries(types, count, size):
 )
 def test_where_no_full_node_overflows_full_nodes_are_best(key_fixed, largest, page, sizes):
     form = build.MapForm(2, page, build.UNBOUNDED_MARK, page, key_fixed)
-    ends = np.concatenate(([0], np.cumsum([min(size, largest) for size in sizes]))).astype(np.uint64)
-    if build.fits_always(form, largest):
-        assert build.best_filling(form, ends) == (build.FULL, build.full_chunks(form, len(sizes)))
+    with build.Sizes() as given:
+        given.add(np.array([min(size, largest) for size in sizes], np.uint64))
+        if build.fits_always(form, largest):
+            assert build.best_filling(form, given) == (build.FULL, build.full_chunks(form, len(sizes)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    key_fixed=st.none() | st.integers(0, 40),
+    page=st.integers(128, 1024),
+    sizes=st.lists(st.integers(0, 300), max_size=700),
+    filling=st.tuples(st.integers(5, 11), st.integers(5, 11)),
+    pieces=st.integers(1, 99),
+)
+def test_what_is_measured_by_sizes_is_what_is_written(key_fixed, page, sizes, filling, pieces):
+    form, memory = build.MapForm(2, page, build.UNBOUNDED_MARK, page, key_fixed), StableMemory()
+    key = bytes(key_fixed or 0)
+    with pytest.MonkeyPatch.context() as patch, build.Sizes() as given:
+        patch.setattr(build, "_SIZES", pieces)
+        for at in range(0, len(sizes), 50):
+            given.add(np.array(sizes[at : at + 50], np.uint64) + np.uint64(len(key)))
+        ((chunks, nodes),) = build._measured(form, [filling], given)
+    MapBuilder(form, Output(memory), filling).build(in_batches((key, bytes(size)) for size in sizes), len(sizes))
+    data = memory.read(0, memory.nbytes)
+    assert int.from_bytes(data[68:76], "little") == chunks
+    assert data.count(b"BTN\2") == nodes
+
+
+@pytest.mark.parametrize("entries_first", [True, False])
+def test_sizes_and_entries_do_not_mix(entries_first):
+    pack = build.native.Pack(build._numbers(build.MapForm(2, 256, build.UNBOUNDED_MARK, 256, None), build.FULL), 500)
+    steps = [lambda: [pack.feed(one) for one in in_batches([(b"k", b"v")] * 20)], lambda: pack.measure(20)]
+    steps[not entries_first]()
+    with pytest.raises(ValueError, match="packing a map"):
+        steps[entries_first]()
+
+
+def test_more_sizes_than_were_said_are_refused():
+    pack = build.native.Pack(build._numbers(build.MapForm(2, 256, build.UNBOUNDED_MARK, 256, None), build.FULL), 20)
+    with pytest.raises(ValueError, match="packing a map"):
+        pack.measure(21)
 
 
 def test_fits_always_is_true_for_numbers_and_false_for_long_texts():

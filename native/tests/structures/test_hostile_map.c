@@ -2,6 +2,7 @@
 /* Maps that were made to keep a reader busy: nodes that lead to each other in circles, a chain that all nodes share, nodes that can be read
  * as keys of many sizes. Opening, checking and surveying them reads the memory a few times, and reports no more than it has chunks. */
 #include "structures/btree.h"
+#include "structures/certified.h"
 #include "structures/cursor.h"
 #include "structures/node_layout.h"
 #include "structures/survey.h"
@@ -52,6 +53,26 @@ static uint64_t add_levels(hostile *map, uint64_t first) {
         for (uint64_t child = 0; child < CHILDREN; child++) ss_put64(node + SS_NODE_HEADER + 8 * child, address_of(map, below + child));
     }
     return address_of(map, map->chunks - 1);
+}
+
+enum { NUMBER_SIZE = 2, NUMBERS = SS_CAPACITY * (SS_SIZE_FIELD + NUMBER_SIZE) };
+
+static void put_numbers(uint8_t *keys, uint64_t first, uint64_t step) {
+    for (uint64_t i = 0; i < SS_CAPACITY; i++, keys += SS_SIZE_FIELD + NUMBER_SIZE) {
+        ss_put32(keys, NUMBER_SIZE);
+        ss_put_be(keys + SS_SIZE_FIELD, NUMBER_SIZE, first + i * step);
+    }
+}
+
+/* Writes ascending keys into a tree of full nodes, whose leaves begin at chunk `first`. */
+static void number_keys(hostile *map, uint64_t first) {
+    uint64_t leaves = CHILDREN * CHILDREN, inner = SS_NODE_HEADER + 8 * CHILDREN;
+    uint8_t *at = map->array.bytes;
+    for (uint64_t i = 0; i < leaves; i++) put_numbers(at + address_of(map, first + i) + SS_NODE_HEADER, i * CHILDREN, 1);
+    for (uint64_t i = 0; i < CHILDREN; i++) {
+        put_numbers(at + address_of(map, first + leaves + i) + inner, i * leaves + SS_CAPACITY, CHILDREN);
+    }
+    put_numbers(at + address_of(map, first + leaves + CHILDREN) + inner, leaves - 1, leaves);
 }
 
 static void write_headers(hostile *map, uint64_t root) {
@@ -221,11 +242,23 @@ static void walks_show_no_more_than_the_memory_has(ss_btree *tree, uint64_t byte
     }
 }
 
+/* Hashes of a map that has none yet are computed from all entries. */
+static void hashes_of_shared_values_are_refused(const hostile *map) {
+    const ss_order_term bytes = {SS_ORDER_BYTES, 0, SS_UNBOUNDED, {-1, -1, -1}, 0};
+    const ss_bound none = {SS_UNBOUNDED, 0, 0};
+    struct place place;
+    ss_btree *tree;
+    place_open(&place, BUCKETS, 100);
+    CHECK_EQ(ss_access_write_growing(place.memory, 0, map->array.bytes, size_of(map)), SS_OK);
+    CHECK_EQ(ss_certified_open(place.memory, place.other, SS_INIT, &bytes, 1, NULL, NULL, none, none, &tree), SS_CORRUPT);
+    place_close(&place);
+}
+
 /* Each leaf has one long value, in the pages of all others. `ends`: the chain ends where the values end. */
 static void a_shared_chain_is_followed_a_few_times(uint64_t pages, bool ends) {
     hostile map = hostile_new(256, pages + 200);
     ss_btree *tree;
-    uint64_t head = SS_NODE_HEADER + (uint64_t)SS_CAPACITY * 2 * SS_SIZE_FIELD, reports = 0;
+    uint64_t head = SS_NODE_HEADER + NUMBERS + (uint64_t)SS_CAPACITY * SS_SIZE_FIELD, reports = 0;
     for (uint64_t i = 0; i < pages; i++) {
         uint8_t *page = add_chunk(&map);
         memcpy(page, SS_OVERFLOW_MAGIC, SS_MAGIC_SIZE);
@@ -237,6 +270,7 @@ static void a_shared_chain_is_followed_a_few_times(uint64_t pages, bool ends) {
         ss_put32(leaf + head - SS_SIZE_FIELD, (uint32_t)(map.page + pages * (map.page - SS_OVERFLOW_HEADER) - head));
     }
     write_headers(&map, add_levels(&map, pages));
+    number_keys(&map, pages);
     ss_memory *memory = memory_of(&map);
     if (!CHECK_EQ(open_bytes(memory, SS_LOAD, &tree), SS_OK)) return;
     map.array.read = 0;
@@ -244,6 +278,7 @@ static void a_shared_chain_is_followed_a_few_times(uint64_t pages, bool ends) {
     CHECK(reports > 0 && reports <= 3 * map.chunks);
     CHECK(map.array.read <= 100 * size_of(&map));
     walks_show_no_more_than_the_memory_has(tree, size_of(&map));
+    hashes_of_shared_values_are_refused(&map);
     ss_btree_free(tree);
     ss_memory_release(memory);
     free(map.array.bytes);

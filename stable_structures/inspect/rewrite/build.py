@@ -46,6 +46,8 @@ Entry = tuple[bytes, bytes]
 Column = npt.NDArray[np.uint64]
 _BUFFER: Final = 1 << 20
 _SOME: Final = 4096
+_SIZES: Final = 1 << 18
+"""Sizes that are in memory at once."""
 _NOWHERE: Final = np.zeros(0, np.uint64)
 _NO_NUMBER: Final = np.zeros(0, np.uint8)
 
@@ -164,29 +166,78 @@ def fits_always(form: MapForm, largest: int) -> bool:
 
 
 def full_chunks(form: MapForm, count: int) -> int:
-    """Return how many chunks a map of full nodes has, none of which has overflow pages. O(count)."""
-    return native.measure_pack(_numbers(form, FULL), count)[0]
+    """Return how many chunks a map of full nodes has, none of which has overflow pages. O(nodes)."""
+    pack = native.Pack(_numbers(form, FULL), count)
+    pack.measure(count)
+    return _chunks(pack)
 
 
-def best_filling(form: MapForm, ends: Column) -> tuple[Filling, int]:
-    """Return the filling of nodes that needs the fewest chunks, and how many; `ends` are sums of the sizes of entries, from 0 on.
+def _chunks(pack: native.Pack) -> int:
+    end = pack.end()
+    assert end is not None  # noqa: S101 - as many sizes as were said
+    return end[1]
 
-    Full nodes are best unless they need overflow pages that less full ones do not. O(n) for each filling that is tried.
+
+class Sizes:
+    """Sizes of entries, in a file: of a large map they are large. Use it in a `with` statement.
+
+    >>> with Sizes() as sizes:
+    ...     sizes.add(np.array([3, 4], np.uint64))
+    ...     sizes.add(np.array([5], np.uint64))
+    ...     sizes.count, [sums.tolist() for sums in sizes.sums()]
+    (3, [[0, 3, 7, 12]])
     """
-    best = FULL
-    chunks, nodes = native.measure_pack(_numbers(form, best), ends)
+
+    def __init__(self) -> None:
+        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="stable-structures-")  # noqa: SIM115 - __exit__ closes it
+        self._end = np.zeros(1, np.uint64)
+        self._file.write(self._end.tobytes())
+        self.count = 0
+
+    def add(self, sizes: Column) -> None:
+        """Add the sizes of the next entries. O(entries)."""
+        sums = np.cumsum(sizes, dtype=np.uint64) + self._end
+        self._file.write(sums.tobytes())
+        self._end, self.count = sums[-1:] if len(sums) else self._end, self.count + len(sums)
+
+    def sums(self) -> Iterator[Column]:
+        """Iterate over their sums in pieces; each begins with the last one of the piece before it."""
+        for first in range(0, self.count, _SIZES):
+            self._file.seek(first * U64.size)
+            yield np.frombuffer(self._file.read((_SIZES + 1) * U64.size), np.uint64)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def best_filling(form: MapForm, sizes: Sizes) -> tuple[Filling, int]:
+    """Return the filling of nodes that needs the fewest chunks, and how many.
+
+    Full nodes are best unless they need overflow pages that less full ones do not. O(entries) at most three times.
+    """
+    ((chunks, nodes),) = _measured(form, [FULL], sizes)
+    best = FULL, chunks
     if chunks == nodes:
-        return best, chunks
-    for leaf in range(MINIMUM, CAPACITY):
-        best, chunks = _better(form, (leaf, CAPACITY), ends, (best, chunks))
-    for inner in range(MINIMUM, CAPACITY):
-        best, chunks = _better(form, (best[0], inner), ends, (best, chunks))
-    return best, chunks
+        return best
+    best = _better(form, [(leaf, CAPACITY) for leaf in range(MINIMUM, CAPACITY)], sizes, best)
+    return _better(form, [(best[0][0], inner) for inner in range(MINIMUM, CAPACITY)], sizes, best)
 
 
-def _better(form: MapForm, filling: Filling, ends: Column, best: tuple[Filling, int]) -> tuple[Filling, int]:
-    chunks, _ = native.measure_pack(_numbers(form, filling), ends)
-    return (filling, chunks) if chunks < best[1] else best
+def _better(form: MapForm, fillings: list[Filling], sizes: Sizes, best: tuple[Filling, int]) -> tuple[Filling, int]:
+    found = [(filling, chunks) for filling, (chunks, _) in zip(fillings, _measured(form, fillings, sizes), strict=True)]
+    return min([best, *found], key=lambda one: one[1])
+
+
+def _measured(form: MapForm, fillings: list[Filling], sizes: Sizes) -> list[tuple[int, int]]:
+    """Return the chunks and nodes of a map by each of the fillings."""
+    packs = [native.Pack(_numbers(form, filling), sizes.count) for filling in fillings]
+    for sums in sizes.sums():
+        for pack in packs:
+            pack.measure(sums)
+    return [(_chunks(pack), pack.nodes()) for pack in packs]
 
 
 def _numbers(form: MapForm, filling: Filling) -> dict[str, int]:

@@ -13,7 +13,6 @@ from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from ...errors import OutOfMemory
 from ...memory.manager import DEFAULT_BUCKET_PAGES, MemoryManager
@@ -45,6 +44,7 @@ from .build import (
     MapBuilder,
     MapForm,
     Output,
+    Sizes,
     best_filling,
     copy,
     fits_always,
@@ -271,22 +271,10 @@ def _filling(reader: MapReader, form: MapForm, stats: MapStats) -> tuple[Filling
     largest = sum(most for _, most in (stats.key_sizes or (0, 0), stats.value_sizes or (0, 0)))
     if fits_always(form, largest):
         return FULL, full_chunks(form, reader.length)
-    with _ends(reader) as ends:
-        return best_filling(form, ends)
-
-
-@contextmanager
-def _ends(reader: MapReader) -> Iterator[npt.NDArray[np.uint64]]:
-    """Provide sums of the sizes of entries, from 0 on; in a file, since of a large map they are large. O(n)."""
-    with TemporaryFile(prefix="stable-structures-") as file:
-        end = np.uint64(0)
-        file.write(end.tobytes())
+    with Sizes() as sizes:
         for _, keys, _, values, _, _ in batches(reader, refuse, keys_only=True):
-            ends = keys + values + end
-            file.write(ends.tobytes())
-            end = ends[-1] if len(ends) else end
-        file.flush()
-        yield np.memmap(file, np.uint64, "r")
+            sizes.add(np.diff(keys + values, prepend=np.uint64(0)))
+        return best_filling(form, sizes)
 
 
 # ---- import ----
