@@ -7,13 +7,14 @@ SVec                                         StableVec, or StableLog if elements
 SLog                                         StableLog (two memories)
 a container in a container                   StableBTreeMap, keys are tuples of both keys (of a vec, the number)
 any other value                              StableCell
+a struct or tuple with containers in it      each field by itself
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -261,17 +262,59 @@ def _batches(rows: Iterable[Any]) -> Iterator[list[Any]]:
         yield batch
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What becomes one structure: what is under a key, or a field of the struct there, if containers are in it."""
+
+    key: int
+    source: str
+    type: Type
+    memory: int | None
+    path: tuple[tuple[Record, int], ...] = ()
+
+    def of(self, value: Any) -> Any:
+        """Return the part of what is under the key."""
+        for record, number in self.path:
+            value = record.values(value)[number]
+        return value
+
+
+def parts_of(key: int, root: Root) -> list[Part]:
+    """Return the structures that a key becomes; the memory of the root is that of the first one. O(fields)."""
+    pending, found = [Part(key, "", root.type, root.memory)], list[Part]()
+    while pending:
+        part = pending.pop()
+        record = _inner(part.type)
+        if not (isinstance(record, Record) and _has_containers(record)):
+            found.append(replace(part, source=f"{part.source}, {part.type.name}" if part.path else part.type.name))
+            continue
+        for i, field_type in reversed(list(enumerate(record.parts))):
+            source = f"{part.source or record.name}.{record.names[i] if record.names else i}"
+            pending.append(Part(key, source, field_type, None if i else part.memory, (*part.path, (record, i))))
+    return found
+
+
+def _has_containers(tp: Type) -> bool:
+    inner = _inner(tp)
+    return isinstance(inner, Container) or (isinstance(inner, Record) and any(map(_has_containers, inner.parts)))
+
+
+def _entries_of(contents: Any, note: Note) -> Iterable[Any]:
+    return contents.entries(note) if isinstance(contents, Contents) else [contents]
+
+
 class Migration:
     """Writes the keys of an image into the memories of a manager."""
 
     def __init__(self, image: IsmImage, roots: dict[int, Root], *, force: bool = False) -> None:
         self._image, self._roots, self._force = image, roots, force
+        self._parts = [part for key, root in sorted(roots.items()) for part in parts_of(key, root)]
         self._free = iter(sorted(set(range(_MEMORIES)) - {root.memory for root in roots.values() if root.memory is not None}))
 
     def prepare(self) -> None:
         """Raise `NotOwned` if the ownership check fails and nobody insists, and `IncompatibleType` for what has no counterpart."""
-        forms = {key: form_of(root.type) for key, root in self._roots.items()}
-        needed = sum(form.memories for key, form in forms.items() if self._has(key) or self._roots[key].memory is not None)
+        forms = [(part, form_of(part.type)) for part in self._parts]
+        needed = sum(form.memories for part, form in forms if self._has(part.key) or part.memory is not None)
         if needed > _MEMORIES:
             raise SchemaError(f"these keys take {needed} memories, and a manager has {_MEMORIES}; migrate some of them into another image")
         taken = [root.memory for root in self._roots.values() if root.memory is not None]
@@ -295,16 +338,16 @@ class Migration:
 
     def run(self, manager: MemoryManager) -> list[Migrated]:
         """Write everything. O(n). Memory use does not grow with the number of entries of a sound image."""
-        return [self._key(key, root, manager) for key, root in sorted(self._roots.items()) if self._has(key)]
+        return [self._part(part, manager) for part in self._parts if self._has(part.key)]
 
     def _has(self, key: int) -> bool:
         return key in self._image.keys()  # noqa: SIM118 - a list
 
-    def _key(self, key: int, root: Root, manager: MemoryManager) -> Migrated:
-        form = form_of(root.type)
-        numbers = [next(self._free) if root.memory is None else root.memory, *(next(self._free) for _ in range(1, form.memories))]
-        made = Migrated(key, root.type.name, form.structure.__name__.partition("[")[0], numbers)
-        entries, note = self._entries(key, made.lost)
+    def _part(self, part: Part, manager: MemoryManager) -> Migrated:
+        form = form_of(part.type)
+        numbers = [next(self._free) if part.memory is None else part.memory, *(next(self._free) for _ in range(1, form.memories))]
+        made = Migrated(part.key, part.source, form.structure.__name__.partition("[")[0], numbers)
+        entries, note = self._entries(part, made.lost)
         rows, memories = form.rows(entries, note), [manager.get(number) for number in numbers]
         if form.add is None:
             for value in rows:
@@ -317,12 +360,12 @@ class Migration:
         made.entries = len(structure)
         return made
 
-    def _entries(self, key: int, lost: list[Finding]) -> tuple[Iterable[Any], Note]:
-        """Return the entries under a key, and what takes in what is broken in the containers among them."""
-        if self._image.check() or not self._image.saved:
-            return self._salvaged(key, lost), note_into(lost, key)
-        contents = self._image[key]
-        return contents.entries() if isinstance(contents, Contents) else [contents], None
+    def _entries(self, part: Part, lost: list[Finding]) -> tuple[Iterable[Any], Note]:
+        """Return the entries of a part, and what takes in what is broken in the containers among them."""
+        if not self._image.check() and self._image.saved:
+            return _entries_of(part.of(self._image[part.key]), None), None
+        note, found = note_into(lost, part.key), self._salvaged(part.key, lost)
+        return (chain.from_iterable(_entries_of(part.of(one), note) for one in found) if part.path else found), note
 
     def _salvaged(self, key: int, lost: list[Finding]) -> Iterable[Any]:
         try:

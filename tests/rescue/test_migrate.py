@@ -32,7 +32,7 @@ from stable_structures.inspect import check, inspect
 from stable_structures.rescue import NotOwned, Root, SBox, SchemaError, SHashMap, SLog, SVec, migrate, open_ism, parse_schema, read_schema
 from stable_structures.rescue.migrate import target
 
-from ..support.ism_crate import Allocator, Log, Space, Table, Vec
+from ..support.ism_crate import Allocator, Log, Space, Table, Tree, Vec
 from ..support.ism_damage import moments
 from ..support.ism_traces import GOLDEN, NOTE, Replay, annotation, element
 
@@ -335,3 +335,63 @@ def test_a_length_that_is_not_in_the_image_is_never_taken_without_force(kind, co
     assert memory.size() == 0
     (done,) = migrate(image, StableMemory(), force=True)
     assert done.entries >= count
+
+
+STATE = """
+width = 4
+[types.State]
+fields = { version = "u32", users = "SBTreeMap<u64, u64>", rest = "(SLog<u32>, SBox<Names>)" }
+[types.Names]
+fields = { all = "SVec<SBox<String>>", count = "u8" }
+[keys.0]
+type = "State"
+memory = 9
+[keys.1]
+type = "u64"
+"""
+
+
+def state(*, broken):
+    """A canister whose whole state is one struct; or one of its trees leads to no block."""
+    crate, text, number = Allocator(), element(SBox[str]), element(u64)
+    users, hist, names = Tree(crate, number, number), Log(crate, element(u32)), Vec(crate, text)
+    for i in range(40):
+        users.insert(i.to_bytes(8, "little"), (i * i).to_bytes(8, "little"))
+        hist.push(i.to_bytes(4, "little"))
+        names.push(text.make(crate, f"*{i}.3"))
+    boxed = crate.allocate(17)
+    crate.write(boxed + 8, names.header() + b"\x05")
+    tree = (1).to_bytes(8, "little") * 2 if broken else users.header()
+    data = (7).to_bytes(4, "little") + tree + hist.header() + boxed.to_bytes(8, "little")
+    crate.roots = {0: crate.allocate(len(data)), 1: crate.allocate(8)}
+    crate.write(crate.roots[0] + 8, data)
+    crate.write(crate.roots[1] + 8, (3).to_bytes(8, "little"))
+    crate.pre_upgrade()
+    schema = parse_schema(STATE)
+    return open_ism(bytes(crate.mem), schema.types), schema.roots
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_struct_of_containers_is_migrated_field_by_field(broken):
+    image, roots = state(broken=broken)
+    assert image.owned != broken
+    memory = StableMemory()
+    if broken:
+        with pytest.raises(NotOwned):
+            migrate(image, memory, roots)
+    done = migrate(image, memory, roots, force=broken)
+    assert [(one.key, one.source, one.memories) for one in done] == [
+        (0, "State.version, u32", [9]),
+        (0, "State.users, SBTreeMap<u64, u64>", [0]),
+        (0, "State.rest.0, SLog<u32>", [1, 2]),
+        (0, "State.rest.1.all, SVec<SBox<String>>", [3, 4]),
+        (0, "State.rest.1.count, u8", [5]),
+        (1, "u64", [6]),
+    ]
+    assert [bool(one.lost) for one in done] == [False, broken, False, False, False, False]
+    manager = MemoryManager(memory)
+    assert [StableCell[u32](manager.get(9), 0).value, StableCell[u8](manager.get(5), 0).value] == [7, 5]
+    assert dict(StableBTreeMap[u64, u64](manager.get(0)).items()) == ({} if broken else {i: i * i for i in range(40)})
+    assert list(StableLog[u32](manager.get(1), manager.get(2))) == list(range(40))
+    assert list(StableLog[str](manager.get(3), manager.get(4))) == [element(SBox[str]).value_of(f"*{i}.3") for i in range(40)]
+    assert check(memory) == []
