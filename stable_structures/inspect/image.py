@@ -15,10 +15,10 @@ from ..errors import MemoryInUse
 from ..memory.memory import PAGE_SIZE, NativeMemory
 from ..storable import Codec
 from . import missing
-from .formats.layout import FIRST_CHUNK, Damage, Finding
+from .formats.layout import FIRST_CHUNK, LOG_DATA_AT, VERSION_AT, Damage, Finding
 from .formats.managed import Manager
 from .formats.maps import MapReader
-from .formats.recognise import STRUCTURES, Recognition, recognise
+from .formats.recognise import STRUCTURES, Recognition, has_entries, recognise
 from .formats.sequences import CellReader, LogReader, SequenceReader, SlotReader
 from .formats.snapshot import Snapshot
 from .schema import NO_SCHEMA, NOTHING_GIVEN, MemoryType, Schema
@@ -250,6 +250,25 @@ def _pair_logs(parts: dict[int | None, Part]) -> None:
         if chosen is not None:
             del data[chosen.id]
             index.data, chosen.index = chosen, index
+    unknown = [part for part in parts.values() if part.kind == "unknown" or not part.recognition.certain]
+    for part in parts.values():
+        if (part.kind == "log index" and part.data is None) or (part.kind == "log data" and part.index is None):
+            _pair_by_content(part, unknown)
+
+
+def _pair_by_content(part: Part, unknown: list[Part]) -> None:
+    """Find the other half of a log whose magic is gone: the only memory with the rest of the header, and in which all entries lie."""
+    begun = [other for other in unknown if other.source.head(LOG_DATA_AT)[VERSION_AT:] == b"\1".ljust(LOG_DATA_AT - VERSION_AT, b"\0")]
+    pairs = [(part, other) if part.kind == "log index" else (other, part) for other in begun]
+    fitting = [(index, data) for index, data in pairs if has_entries(index.source) and _fits(index, data)]
+    if len(fitting) != 1:
+        return
+    index, data = fitting[0]
+    index.data, data.index = data, index
+    other, kind = (data, "log data") if part is index else (index, "log index")
+    damage = f"it begins with {other.source.head(VERSION_AT).hex()}, not as {kind} does"
+    other.recognition = Recognition(kind, f"a {kind}", damage=[damage])
+    unknown.remove(other)
 
 
 def _fits(index: Part, data: Part) -> bool:

@@ -419,7 +419,7 @@ def check(
 
     with held_still(what), contextlib.ExitStack() as opened:
         image = what if isinstance(what, Image) else opened.enter_context(open_image(what, progress))
-        _check_image(image, note, progress)
+        check_image(image, note, progress)
         parts = list(image.parts.values())
         if not is_worth_it([part.source.nbytes for part in parts], jobs := allowed(jobs, image.source)):
             for part in parts:
@@ -468,7 +468,8 @@ def _unchecked(part: Part, *, integrity: bool) -> str:
     return found.title
 
 
-def _check_image(image: Image, note: Callable[[Finding], None], progress: Progress) -> None:
+def check_image(image: Image, note: Callable[[Finding], None], progress: Progress) -> None:
+    """Every broken rule of the file and of the manager's tables."""
     for problem in image.problems:
         note(problem)
     found = image.recognition
@@ -496,13 +497,19 @@ def check_part(part: Part, note: Callable[[Finding], None], types: Types, progre
         if not part.is_structure:
             return
         reader = part.open(*part.types(types))
-        reader.check(tell, progress)
+        reader.check(lambda damage: note(_place(part, reader, damage).finding(damage)), progress)
         if isinstance(reader, LogReader) and reader.data is None and part.id is not None and reader.length:
             tell(Damage("the index of a log has its data", 0, "none", "log data in another memory"))
     except Damage as damage:
         tell(damage)
     except PastEnd as error:
         tell(Damage("an address lies inside the memory", 0, str(error), part.source.nbytes))
+
+
+def _place(part: Part, reader: MapReader | SequenceReader, damage: Damage) -> Part:
+    """Return the memory that a broken rule is in: of a log, that may be the one with its data."""
+    of_data = reader.data_problems if isinstance(reader, LogReader) else ()
+    return part.data if part.data is not None and any(damage is one for one in of_data) else part
 
 
 def _check_log_data(part: Part, tell: Callable[[Damage], None]) -> None:

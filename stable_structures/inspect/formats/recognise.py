@@ -24,9 +24,14 @@ from .layout import (
     BUCKETS,
     CHUNK_BEGINS,
     FIRST_CHUNK,
+    FREE,
+    LOG_ENDS_AT,
     MAGICS,
     MANAGER_MAGIC,
+    OWNERS_AT,
     RESERVED_AT,
+    SIZES_AT,
+    TABLES_SIZE,
     VERSION_AT,
     VERSIONS,
     u16,
@@ -43,6 +48,8 @@ _LOOKED_AT: Final = 64 << 20
 _LOOKED_AT_FAR: Final = 1 << 20
 _BLOCK_TABLE: Final = 34
 _BLOCKS: Final = 32_768
+_UNOWNED: Final = 64
+"""Entries of a manager's table that say nobody; fewer are no sign of one."""
 _MOTOKO_BLOCK: Final = 8 << 20
 _EOP_AT: Final = 0x480000
 _EOP: Final = "MOTOKO ORTHOGONAL PERSISTENCE 64".encode("utf-32-le")
@@ -116,11 +123,43 @@ def _nearly(source: Source, head: bytes) -> Recognition | None:
         for version in VERSIONS[kind]:
             whole = magic + bytes([version])
             if len(head) > 4 and sum(a == b for a, b in zip(head, whole, strict=False)) == 3:
+                if kind == "log index" and not _may_be_log_index(source):
+                    continue  # the data of a log, which begin with GLD
                 found = _manager(source, whole + head[4:]) or _structure(source, whole + head[4:])
                 if found is not None:
                     found.damage.append(f"it begins with {head[:4].hex()}, nearly as a {kind} does: {whole.hex()}")
                 return found
     return None
+
+
+def _may_be_log_index(source: Source) -> bool:
+    """Return whether there is room for as many entries as a log's index would count, and the last does not end before the first. O(1)."""
+    if source.nbytes < LOG_ENDS_AT:
+        return False
+    count = u64(source.read(LOG_ENDS_AT - 8, 8), 0)
+    if LOG_ENDS_AT + 8 * count > source.nbytes:
+        return False
+    first, last = (u64(source.read(LOG_ENDS_AT + 8 * i, 8), 0) if count else 0 for i in (0, count - 1))
+    return first <= last
+
+
+def has_entries(source: Source) -> bool:
+    """Return whether it may be the index of a log that is not empty, whatever it begins with. O(1)."""
+    return _may_be_log_index(source) and any(source.read(LOG_ENDS_AT - 8, 8))
+
+
+def _manager_without_magic(source: Source, head: bytes) -> Recognition | None:
+    """Return a manager whose first bytes are gone: behind the owners of its buckets, each entry of the table says nobody."""
+    if len(head) < _HEAD or any(head[RESERVED_AT:SIZES_AT]):
+        return None
+    allocated = u16(head, ALLOCATED_BUCKETS_AT)
+    owners = source.head(TABLES_SIZE)[OWNERS_AT:]
+    if len(owners) != BUCKETS or not 0 < allocated < BUCKETS - _UNOWNED or owners.count(FREE, allocated) != BUCKETS - allocated:
+        return None
+    found = _manager(source, MANAGER_MAGIC + b"\1" + head[VERSION_AT + 1 :])
+    if found is not None:
+        found.damage.append(f"it begins with {head[:4].hex()}, not with MGR and version 1")
+    return found
 
 
 def _map_without_magic(_source: Source, head: bytes) -> Recognition | None:
@@ -309,6 +348,7 @@ _RULES: Final[tuple[Callable[[Source, bytes], Recognition | None], ...]] = (
     _structure,
     _nearly,
     _map_without_magic,
+    _manager_without_magic,
     _sqlite,
     _stable_save,
     _internet_identity,

@@ -17,12 +17,12 @@ import numpy.typing as npt
 from ... import _native as native
 from ...encodings.json_form import to_json
 from ...memory.memory import PAGE_SIZE
-from ..formats.layout import CELL_AT, FIRST_CHUNK, LOG_DATA_AT, LOG_ENDS_AT, SLOTS_AT, Damage
+from ..formats.layout import CELL_AT, FIRST_CHUNK, LOG_DATA_AT, LOG_ENDS_AT, SLOTS_AT, Damage, Finding
 from ..formats.maps import MapReader
 from ..formats.sequences import LogReader, SequenceReader, SlotReader
 from ..formats.survey import MapStats, MapSurvey
 from ..image import Image, Part, Types
-from ..report import readings
+from ..report import check_image, check_part, readings
 from ..source import Progress, no_progress
 from ..space import Use, use_of
 from ..values import shorten
@@ -204,6 +204,8 @@ class Scene:
     bucket_bytes: int
     owners: npt.NDArray[np.uint8]
     memories: list[MemoryScene]
+    notes: list[str] = field(default_factory=list)
+    """What is wrong with the manager's tables, or with the file."""
 
     @property
     def use(self) -> Use:
@@ -279,6 +281,7 @@ class Scene:
             "darkColours": [DARK_COLOURS[what] for what in What],
             "ownerColours": owner_colours(len(self.memories)),
             "use": asdict(self.use),
+            "notes": self.notes,
             "memories": [_memory_dict(one) for one in self.memories],
         }
 
@@ -306,7 +309,25 @@ def read_scene(image: Image, *, types: Types | None = None, progress: Progress =
     bucket_bytes = 0 if manager is None else manager.bucket_bytes
     memories = [_read_part(part, bucket_bytes, types or {}, progress) for part in image.parts.values()]
     owners = np.frombuffer(b"" if manager is None else manager.owners[: manager.allocated], np.uint8)
-    return Scene(image.name, image.recognition.title, image.source.nbytes, bucket_bytes, owners, memories)
+    scene = Scene(image.name, image.recognition.title, image.source.nbytes, bucket_bytes, owners, memories)
+    _note_damage(scene, image, types or {}, progress)
+    return scene
+
+
+def _note_damage(scene: Scene, image: Image, types: Types, progress: Progress) -> None:
+    """Note what `check` finds, with the memory that it is in. Maps were surveyed already."""
+    notes: dict[int | None, list[str]] = {None: scene.notes} | {one.id: one.notes for one in scene.memories}
+
+    def note(found: Finding) -> None:
+        notes[found.memory].append(str(Damage(found.rule, found.address, found.found, found.expected)))
+
+    check_image(image, note, progress)
+    for part in image.parts.values():
+        if part.kind != "map":
+            check_part(part, note, types, progress)
+    for one in notes.values():
+        if len(one) > _MOST_NOTES + 1:
+            one[_MOST_NOTES:] = [f"{len(one) - _MOST_NOTES:,} more; run check"]
 
 
 def _read_part(part: Part, bucket_bytes: int, types: Types, progress: Progress) -> MemoryScene:
@@ -328,7 +349,7 @@ def _read_part(part: Part, bucket_bytes: int, types: Types, progress: Progress) 
         else:
             scene.live = 0 if part.kind in ("zeros", "empty") else part.source.nbytes
     except Damage as damage:
-        scene.notes.append(str(damage))
+        scene.notes += [str(damage)] if part.kind == "map" else []  # what is wrong with others is noted later
         scene.live = part.source.nbytes
     return scene
 
@@ -365,9 +386,7 @@ def _read_map(scene: MemoryScene, part: Part, reader: MapReader, types: Types, p
     internal = kinds == _INTERNAL
     scene.what[internal] = np.maximum(scene.what[internal], np.uint8(What.INTERNAL))
     scene.header, scene.nodes_by_depth, scene.fills = FIRST_CHUNK, stats.nodes_by_depth, stats.fill
-    scene.notes += [str(problem) for problem in problems[:_MOST_NOTES]]
-    if len(problems) > _MOST_NOTES:
-        scene.notes.append(f"{len(problems) - _MOST_NOTES:,} more; run check")
+    scene.notes += map(str, [*reader.problems, *problems])
     if scene.group == 1:
         numbers = (number for some in survey.nodes() for number in some.tolist())
         scene.labels = _labels(part, reader, islice(numbers, _MOST_LABELS), types)
