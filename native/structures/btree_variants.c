@@ -113,7 +113,7 @@ int64_t ss_btree_remove_bytes_bytes(ss_btree *tree, const uint8_t *key, uint64_t
     return bytes_to_bytes(ss_btree_remove, tree, (ss_span){key, key_size});
 }
 
-/* ---- insertions, with and without an result ---- */
+/* ---- insertions, with and without a result ---- */
 
 static int insert_u64_u64(ss_btree *tree, uint64_t key, uint64_t value, ss_output *output) {
     part k, v;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One node of a B-tree, searched and edited where it lies (layouts 1 and 2; pictures in node.c).
+/* One node of a B-tree, searched and edited where it lies (layouts 1 and 2; pictures in node_layout.h).
  *
  * A node's bytes are one *run*: its first page, then the data parts of its overflow pages. Everything below addresses
  * the run; which page a byte is in, and whether that page lies in place or in the scratch, is settled in node.c.

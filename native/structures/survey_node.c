@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reads one node of a map without believing it (docs/format.md#b-tree-map, "Nodes"; pictures in node.c).
+/* Reads one node of a map without believing it (docs/format.md#b-tree-map, "Nodes"; pictures in node_layout.h).
  *
  *  V1  Nothing is read outside of a chunk that lies whole inside the memory.
  *  V2  A chain is followed at most once around all chunks, and all nodes together take no more steps than a multiple of them.
