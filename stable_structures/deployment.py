@@ -178,7 +178,7 @@ class Deployment:
             "status": canister.status,
             "controllers": [str(one) for one in canister.controllers],
             "cycles": canister.cycles,
-            "time": canister.time,
+            "time": min(canister.time, 2**63 - 1),
             "env": canister.env,
             "logs": canister.logs[-_MOST_LOGS:],
         }
@@ -253,7 +253,7 @@ def _is_interface(value: Any) -> bool:
 _RULES: Final[dict[str, Callable[[Any], bool]]] = {
     "id": _is_principal,
     "controllers": lambda value: _are_all(_is_principal, value),
-    "time": lambda value: _is_number(value, 64),
+    "time": lambda value: _is_number(value, 63),  # the clock goes on from there
     "cycles": lambda value: _is_number(value, 128),
     "env": _is_environment,
     "logs": lambda value: _are_all(_is_text, value),

@@ -38,8 +38,10 @@ static unsigned latest(void) {
 static pthread_key_t at_exit;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+/* The thread may ask again: destructors of others come later, and then this one does once more. */
 static void free_large(void *of) {
     large_buffer *buffers = of;
+    large = NULL;
     for (unsigned i = 0; i < LEVELS; i++) free(buffers[i].bytes);
     free(buffers);
 }

@@ -88,12 +88,15 @@ struct ss_life {
     atomic_bool ended;
 };
 
+static _Thread_local ss_life *life_of_thread;
 static pthread_key_t life_key;
 static bool has_life_key;
 static pthread_once_t life_once = PTHREAD_ONCE_INIT;
 
+/* A thread that asks in a destructor which comes later begins another one. */
 static void end_life(void *of) {
     ss_life *life = of;
+    life_of_thread = NULL;
     atomic_store(&life->ended, true);
     ss_life_release(life);
 }
@@ -113,10 +116,9 @@ static ss_life *new_life(void) {
 }
 
 ss_life *ss_life_of_thread(void) {
-    static _Thread_local ss_life *life;
-    if (life == NULL) life = new_life();
-    if (life != NULL) atomic_fetch_add(&life->references, 1);
-    return life;
+    if (life_of_thread == NULL) life_of_thread = new_life();
+    if (life_of_thread != NULL) atomic_fetch_add(&life_of_thread->references, 1);
+    return life_of_thread;
 }
 
 bool ss_life_has_ended(const ss_life *life) {

@@ -41,10 +41,10 @@ int ss_access_read(ss_memory *memory, uint64_t offset, void *to, uint64_t length
     return status;
 }
 
-/* Bytes under a live structure may have changed: what is known of a manager's tables is read again. A virtual memory's
- * bytes are never such tables of its own root. */
+/* Bytes under a live structure may have changed: what is known of a manager's tables is read again. Those of a virtual memory are
+ * such tables only where another manager stands on it. */
 static void note_raw_write(ss_memory *memory) {
-    if (memory->kind != SS_VIRTUAL) memory->root->epoch++;
+    if (memory->kind != SS_VIRTUAL || atomic_load(&memory->carries)) memory->root->epoch++;
 }
 
 int ss_access_write(ss_memory *memory, uint64_t offset, const void *from, uint64_t length) {

@@ -344,7 +344,9 @@ int ss_memory_new_restricted(ss_memory *base, uint64_t first, uint64_t end, ss_m
 
 int ss_memory_new_virtual(ss_memory *base, ss_memory **out) {
     *out = new_memory(SS_VIRTUAL, base->root, base);
-    return *out == NULL ? no_heap() : SS_OK;
+    if (*out == NULL) return no_heap();
+    for (ss_memory *below = base; below != NULL; below = below->base) atomic_store(&below->carries, true);
+    return SS_OK;
 }
 
 void ss_memory_retain(ss_memory *memory) {

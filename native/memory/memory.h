@@ -165,9 +165,10 @@ struct ss_memory {
     uint64_t bytes;    /* virtual: size in bytes, as in the manager's header */
     uint64_t *buckets; /* virtual: offset in the base of each bucket, in order */
     uint64_t bucket_count;
-    uint64_t seen;    /* virtual: the root's epoch when the fields above were read */
-    ss_lease *leases; /* live structures on it (roots and virtual memories) */
-    uint64_t program; /* leases of other programs than this one do not count */
+    uint64_t seen;       /* virtual: the root's epoch when the fields above were read */
+    ss_lease *leases;    /* live structures on it (roots and virtual memories) */
+    uint64_t program;    /* leases of other programs than this one do not count */
+    atomic_bool carries; /* virtual memories stand on it, or did: its bytes may be the tables that they know */
 };
 
 /* How the manager serves its virtual memories; set by manager.c, so that this layer looks down only. */

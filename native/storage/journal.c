@@ -592,11 +592,47 @@ int ss_transaction_rollback(ss_memory *memory) {
 
 /* ---- transactions that are held ---- */
 
-/* After the lock is given up: it may have been the last memory on the root. */
-static void let_go(ss_held *held) {
+/* Of the pointers in all ss_held, with their numbers: one thread may end what another one is just ending, or has begun again. */
+static pthread_mutex_t held_mutex = PTHREAD_MUTEX_INITIALIZER;
+
+static void lock_held(void) {
+    pthread_mutex_lock(&held_mutex);
+}
+
+static void unlock_held(void) {
+    pthread_mutex_unlock(&held_mutex);
+}
+
+static void watch_forks(void) {
+    pthread_atfork(lock_held, unlock_held, unlock_held);
+}
+
+/* What it holds, retained, and its number; NULL if it holds none. */
+static ss_memory *memory_of(ss_held *held, uint64_t *number) {
+    lock_held();
     ss_memory *memory = held->memory;
-    held->memory = NULL;
-    ss_memory_release(memory);
+    if (memory != NULL) ss_memory_retain(memory);
+    *number = held->number;
+    unlock_held();
+    return memory;
+}
+
+/* After the lock of the root is given up: this may have been the last memory on it. */
+static void let_go(ss_held *held, ss_memory *memory, uint64_t number) {
+    lock_held();
+    bool same = held->memory == memory && held->number == number;
+    if (same) held->memory = NULL;
+    unlock_held();
+    if (same) ss_memory_release(memory);
+}
+
+static void hold(ss_held *held, ss_memory *memory, uint64_t number) {
+    ss_memory_retain(memory);
+    lock_held();
+    held->memory = memory;
+    held->number = number;
+    unlock_held();
+    atomic_store(&held->state, SS_OPEN);
 }
 
 static int begin_held(ss_held *held, ss_memory *memory, uint64_t task) {
@@ -605,9 +641,7 @@ static int begin_held(ss_held *held, ss_memory *memory, uint64_t task) {
     status = begin_transaction(memory->root);
     if (status == SS_OK) {
         struct journal *journal = memory->root->storage;
-        ss_memory_retain(memory);
-        held->memory = memory;
-        atomic_store(&held->state, SS_OPEN);
+        hold(held, memory, journal->begun);
         journal->held = held;
         journal->task = task;
     }
@@ -620,8 +654,10 @@ int ss_held_begin(ss_held *held, ss_memory *memory) {
 }
 
 int ss_held_begin_for(ss_held *held, ss_memory *memory, uint64_t task, bool wait) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, watch_forks);
     if (ss_held_is_open(held)) return nested();
-    if (held->memory != NULL) let_go(held);
+    if (held->memory != NULL) let_go(held, held->memory, held->number);
     while (memory->base != NULL) memory = memory->base;
     bool before = ss_set_impatient(!wait);
     int status = begin_held(held, memory, task);
@@ -629,25 +665,27 @@ int ss_held_begin_for(ss_held *held, ss_memory *memory, uint64_t task, bool wait
     return status;
 }
 
+/* Whether the transaction that is open is the one of this number; the lock is held. */
+static bool is_held(const ss_held *held, const struct journal *journal, uint64_t number) {
+    return journal != NULL && journal->held == held && journal->begun == number;
+}
+
 /* How one ends that is not open any more. */
-static int ended(const ss_held *held) {
-    const ss_root *root = held->memory->root;
-    if (held->state == SS_ENDED || held->state == SS_COMMITTED) return SS_ABSENT;
+static int ended(const ss_held *held, const ss_root *root) {
+    if (held->state != SS_LOST) return SS_ABSENT;
     if (!root->closed) return ss_fail(SS_TRANSACTION, "the thread or task that began it has ended: it was rolled back", 0, 0, 0);
     return closed(root);
 }
 
-static int end_locked(ss_held *held, bool keep) {
-    ss_root *root = held->memory->root;
-    struct journal *journal = root->storage;
-    if (held->state != SS_OPEN) return ended(held);
+static int end_locked(ss_held *held, struct journal *journal, bool keep) {
     int status = SS_OK;
-    if (root->closed) {
+    if (journal->root->closed) {
         lose(journal);
-        status = ended(held);
+        status = ended(held, journal->root);
     } else if (keep) {
         status = commit_transaction(journal);
-        if (status == SS_OK) atomic_store(&held->state, SS_COMMITTED);
+        /* Unless somebody has begun the next one meanwhile. */
+        if (status == SS_OK) (void)atomic_compare_exchange_strong(&held->state, &(int){SS_ENDED}, SS_COMMITTED);
     } else {
         roll_back(journal);
     }
@@ -656,12 +694,17 @@ static int end_locked(ss_held *held, bool keep) {
 }
 
 static int end_held(ss_held *held, bool keep) {
-    if (held->memory == NULL) return SS_ABSENT;
-    int status = ss_root_lock(held->memory->root, false);
-    if (status != SS_OK) return status;
-    status = end_locked(held, keep);
-    ss_root_unlock(held->memory->root);
-    let_go(held);
+    uint64_t number;
+    ss_memory *memory = memory_of(held, &number);
+    if (memory == NULL) return SS_ABSENT;
+    ss_root *root = memory->root;
+    int status = ss_root_lock(root, false);
+    if (status == SS_OK) {
+        status = is_held(held, root->storage, number) ? end_locked(held, root->storage, keep) : ended(held, root);
+        ss_root_unlock(root);
+        let_go(held, memory, number);
+    }
+    ss_memory_release(memory);
     return status;
 }
 
@@ -674,18 +717,21 @@ int ss_held_rollback(ss_held *held) {
 }
 
 void ss_held_drop(ss_held *held) {
-    if (held->memory == NULL) return;
-    ss_root *root = held->memory->root;
+    uint64_t number;
+    ss_memory *memory = memory_of(held, &number);
+    if (memory == NULL) return;
+    ss_root *root = memory->root;
     bool mine = ss_root_is_mine(root);
     if (!mine) (void)ss_root_lock(root, true);
-    if (held->state == SS_OPEN) {
+    if (is_held(held, root->storage, number)) {
         struct journal *journal = root->storage;
         journal->held = NULL;
         journal->abandoned = true;
         if (!mine) leave(journal);
     }
     if (!mine) ss_root_unlock(root);
-    let_go(held);
+    let_go(held, memory, number);
+    ss_memory_release(memory);
 }
 
 bool ss_held_is_open(const ss_held *held) {

@@ -57,8 +57,9 @@ int ss_journal_attach(ss_root *root, const ss_backing_ops *backing, void *self, 
 
 /* What holds a transaction: one at a time. All zeros before its first use. */
 typedef struct ss_held {
-    ss_memory *memory; /* of the root, retained; NULL: it holds none */
-    atomic_int state;  /* of enum ss_held_state */
+    _Atomic(ss_memory *) memory; /* of the root, retained; NULL: it holds none */
+    uint64_t number;             /* of the transaction on that memory; it changes with the pointer */
+    atomic_int state;            /* of enum ss_held_state */
 } ss_held;
 /* ended: rolled back, or by way of the memory; lost: rolled back by somebody else */
 enum ss_held_state { SS_OPEN, SS_ENDED, SS_LOST, SS_COMMITTED };
@@ -68,7 +69,8 @@ int ss_held_begin(ss_held *held, ss_memory *memory);
 /* The same for a task of the thread, by its number, if it is not 0. SS_ABSENT if somebody is in the way and `wait`
  * is false. */
 int ss_held_begin_for(ss_held *held, ss_memory *memory, uint64_t task, bool wait);
-/* End it, from any thread. SS_ABSENT where it was ended already, SS_CLOSED or SS_TRANSACTION where it was lost. */
+/* End it, from any thread; of several that try at once one does. SS_ABSENT where it was ended already, SS_CLOSED or SS_TRANSACTION where it
+ * was lost. */
 int ss_held_commit(ss_held *held);
 int ss_held_rollback(ss_held *held);
 /* Rolls it back if it is open, and cannot fail; if this thread is in the middle of an operation, with its end. */

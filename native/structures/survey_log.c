@@ -5,6 +5,8 @@
  *    data    ... [ entry i )  ...          L3: end i lies inside
  *
  * An entry whose end is wrong is noted and not read; neither is the next one if its end is below the wrong one: that breaks L2 too.
+ * One that begins at a wrong end is read with others that lie in it. Sound ones share no bytes, so texts are read only until all of them
+ * together have so many times the bytes of the memory.
  */
 #include <stdlib.h>
 
@@ -14,11 +16,13 @@
 
 #define ENDS_AT_ONCE 8192
 #define VALUE_BYTES 4096
+#define TIMES_READ 16
 
 struct ss_log_survey {
     ss_memory *index, *data;
     ss_log_frame frame;
     uint64_t next, previous; /* the next entry, and where the one before it ends */
+    uint64_t left;           /* bytes of texts that may still be read */
     struct ss_elements_stats stats;
     ss_survey_notes notes;
     uint64_t first, count; /* of the ends that are at hand */
@@ -87,6 +91,10 @@ static int end_of(ss_log_survey *s, uint64_t index, uint64_t *end) {
 static int check_type(ss_log_survey *s, uint64_t index, uint64_t start, uint64_t size) {
     bool is = size >= s->frame.least && size <= s->frame.most;
     if (s->frame.encoding == SS_ENCODED_ANY) return SS_OK;
+    if (s->frame.encoding == SS_ENCODED_UTF8 && is) {
+        if (size > s->left) return SS_OK;
+        s->left -= size;
+    }
     int status = is ? survey_value(s->data, SS_LOG_ENTRIES_AT + start, size, s->frame.encoding, &is) : SS_OK;
     return status != SS_OK || is ? status : note(s, SS_RULE_VALUE_ENCODING, index, index, 0);
 }
@@ -153,6 +161,7 @@ int ss_log_survey_new(ss_memory *index, ss_memory *data, const ss_log_frame *fra
     if (data != NULL) ss_memory_retain(data);
     s->index = index, s->data = data, s->frame = *frame;
     s->notes.limit = limit;
+    s->left = frame->data_bytes > UINT64_MAX / TIMES_READ ? UINT64_MAX : frame->data_bytes * TIMES_READ;
     s->stats.least = UINT64_MAX;
     *out = s;
     return SS_OK;

@@ -2,7 +2,8 @@
 /* The survey of a map: its tree level by level, in slices, then its chunks.
  *
  *   slices[d]     nodes of level d that are to be visited: each an address, and which child of which parent it is
- *   parents       of a slice: keys that bound its nodes: low | key 0 | ... | key n-1 | high, so child i lies between two of them
+ *   parents       of a slice: key 0 | ... | key n-1 bound its nodes, so child i lies between two of them; the first and the last child have
+ *                 a bound that lies in a slice above, whose keys stay until this one is done
  *
  * Nodes of a slice are visited in ascending order of address. Their children become the next slice; when that has all the room it
  * may have, or the slice is done, it is visited, and only then the rest of the slice above. So a tree whose levels fit the room is
@@ -21,6 +22,7 @@
 #include "structures/survey_order.h"
 
 #define ROOT_PARENT 0
+#define NOWHERE UINT32_MAX
 /* Nodes that are read to find the depth of the leaves. */
 #define LEAF_TRIES 256
 
@@ -33,11 +35,17 @@ typedef struct item {
     uint32_t parent, child;
 } item;
 
+/* Where a key lies: 4 bytes of size and the key. */
+typedef struct key_place {
+    uint64_t at;    /* in the keys of a slice */
+    uint32_t slice; /* its number, or NOWHERE: the tree ends there */
+} key_place;
+
 typedef struct parent {
-    uint64_t keys_at;               /* in the slice's keys: 4 bytes of size and the key, for each */
+    uint64_t keys_at; /* in the slice's keys */
+    key_place low, high;
     uint64_t address, high_address; /* of the nodes that have its keys, and the last bound */
-    uint32_t last;                  /* number of the last child */
-    bool has_low, has_high;         /* else the first, or last, of the keys is none: the tree ends there */
+    uint64_t last;                  /* number of the last child */
 } parent;
 
 typedef struct slice {
@@ -46,7 +54,8 @@ typedef struct slice {
 } slice;
 
 typedef struct bounds {
-    const uint8_t *low, *high;
+    key_place low_place, high_place;
+    const uint8_t *low, *high; /* or NULL */
     uint64_t low_size, high_size, high_address;
 } bounds;
 
@@ -140,27 +149,34 @@ static int add_key(slice *l, const uint8_t *key, uint64_t size) {
     return SS_OK;
 }
 
-static const uint8_t *key_at(const slice *l, uint64_t *at, uint64_t *size) {
-    const uint8_t *key = l->keys.at + *at + SS_SIZE_FIELD;
-    *size = ss_get32(l->keys.at + *at);
-    *at += SS_SIZE_FIELD + *size;
-    return key;
-}
-
 static uint32_t parent_count(const slice *l) {
     return (uint32_t)(l->parents.size / sizeof(parent));
 }
 
-static bounds bounds_of(const slice *l, const item *one) {
+static const uint8_t *key_of(const ss_map_survey *s, key_place place, uint64_t *size) {
+    if (place.slice == NOWHERE) return NULL;
+    const uint8_t *field = s->slices[place.slice].keys.at + place.at;
+    *size = ss_get32(field);
+    return field + SS_SIZE_FIELD;
+}
+
+/* Of an item of the slice at hand. */
+static bounds bounds_of(const ss_map_survey *s, const item *one) {
+    const slice *l = &s->slices[s->depth];
     parent above;
     memcpy(&above, l->parents.at + (size_t)one->parent * sizeof above, sizeof above);
-    bounds found = {0};
-    uint64_t at = above.keys_at;
-    for (uint32_t i = 0; i <= one->child; i++) found.low = key_at(l, &at, &found.low_size);
-    found.high = key_at(l, &at, &found.high_size);
-    found.high_address = one->child == above.last ? above.high_address : above.address;
-    if (one->child == 0 && !above.has_low) found.low = NULL;
-    if (one->child == above.last && !above.has_high) found.high = NULL;
+    bounds found = {.low_place = above.low, .high_place = above.high, .high_address = above.high_address};
+    key_place key = {above.keys_at, s->depth};
+    for (uint32_t i = 0; i < one->child; i++) {
+        found.low_place = key;
+        key.at += SS_SIZE_FIELD + (uint64_t)ss_get32(l->keys.at + key.at);
+    }
+    if (one->child < above.last) {
+        found.high_place = key;
+        found.high_address = above.address;
+    }
+    found.low = key_of(s, found.low_place, &found.low_size);
+    found.high = key_of(s, found.high_place, &found.high_size);
     return found;
 }
 
@@ -235,18 +251,16 @@ static uint64_t room_of(const slice *l) {
     return l->items.size + l->parents.size + l->keys.size;
 }
 
-/* The children of the node, with what bounds them. */
+/* The children of the node, with the keys between them. */
 static int add_children(ss_map_survey *s, slice *l, const bounds *around) {
     const ss_seen_node *node = &s->node;
     uint32_t above = parent_count(l);
     int status = ss_seen_reserve(&l->parents, sizeof(parent));
     if (status != SS_OK) return status;
-    parent made = {l->keys.size, node->address, around->high_address, node->count, around->low != NULL, around->high != NULL};
+    parent made = {l->keys.size, around->low_place, around->high_place, node->address, around->high_address, node->count};
     memcpy(l->parents.at + l->parents.size, &made, sizeof made);
     l->parents.size += sizeof made;
-    status = add_key(l, around->low, around->low_size);
     for (uint32_t i = 0; i < node->count && status == SS_OK; i++) status = add_key(l, node->keys[i], node->key_sizes[i]);
-    if (status == SS_OK) status = add_key(l, around->high, around->high_size);
     for (uint32_t i = 0; i <= node->count && status == SS_OK; i++) status = add_item(l, node->children[i], above, i);
     return status;
 }
@@ -408,7 +422,7 @@ static int read_node(ss_map_survey *s, uint64_t address, ss_survey_note *note) {
 static int visit(ss_map_survey *s, slice *here, slice *below) {
     item one = items_of(here)[here->next++];
     prefetch_bounds(here);
-    bounds around = bounds_of(here, &one);
+    bounds around = bounds_of(s, &one);
     ss_survey_note note;
     int status = read_node(s, one.address, &note);
     if (status == SS_CORRUPT) return leave_out(s, &around, &note);
@@ -578,11 +592,10 @@ static int begin(ss_map_survey *s) {
     ss_leave_shared(s->space.memory, shared);
     status = ss_seen_reserve(&top->parents, sizeof(parent));
     if (status != SS_OK) return status;
-    memset(top->parents.at, 0, sizeof(parent));
-    top->parents.size = sizeof(parent);
-    status = add_key(top, NULL, 0);
-    if (status == SS_OK) status = add_key(top, NULL, 0);
-    return status == SS_OK ? add_item(top, s->space.frame.root, ROOT_PARENT, 0) : status;
+    parent none = {.low = {.slice = NOWHERE}, .high = {.slice = NOWHERE}};
+    memcpy(top->parents.at, &none, sizeof none);
+    top->parents.size = sizeof none;
+    return add_item(top, s->space.frame.root, ROOT_PARENT, 0);
 }
 
 int ss_map_survey_new(ss_memory *memory, const ss_map_frame *frame, const ss_order_term *terms, uint32_t term_count, uint64_t limit,

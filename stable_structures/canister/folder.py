@@ -43,6 +43,8 @@ _LARGEST_METADATA: Final = 64 << 20
 _LARGEST_MODULE: Final = 128 << 20
 """More than the 100 MiB of a module that the platform installs, packed or not."""
 _STEP: Final = 1 << 20
+_COUNTER: Final = 1 << 63
+"""What counts on from there fits its 64 bits, however long; a counter that comes so far stays there, so that its folder can be read."""
 _KINDS: Final = ("i32", "i64", "f32", "f64", "v128")
 _RANGES: Final = {"i32": range(-(1 << 31), 1 << 32), "i64": range(-(1 << 63), 1 << 64), "v128": range(1 << 128)}
 """What a global of integers holds, with or without a sign."""
@@ -95,8 +97,8 @@ def read_folder(path: str | os.PathLike[str]) -> Folder:
         sizes[STABLE] // PAGE_SIZE,
         _globals(known.get("globals"), folder),
         _bytes(known.get("certified_data"), folder),
-        _number(folder, known, "canister_version", missing=0),
-        _number(folder, known, "taken_at_timestamp", missing=0),
+        _number(folder, known, "canister_version", missing=0, limit=_COUNTER),
+        _number(folder, known, "taken_at_timestamp", missing=0, limit=_COUNTER),
         _timer(known.get("global_timer"), folder),
     )
 
@@ -149,11 +151,11 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _number(folder: Path, known: dict[str, Any], key: str, missing: int | None = None) -> int:
+def _number(folder: Path, known: dict[str, Any], key: str, missing: int | None = None, limit: int = 1 << 64) -> int:
     """Return a number of the metadata; `missing` if they do not have it, where that may be."""
     value = whole_number(known.get(key))
     value = missing if value is None else value
-    if not isinstance(value, int) or not 0 <= value < 1 << 64:
+    if not isinstance(value, int) or not 0 <= value < limit:
         raise SourceError(f"{folder / METADATA}: {key} is {_shown(value)}; this is not a snapshot's metadata")
     return value
 
@@ -368,13 +370,13 @@ def _write(path: Path, size: int, parts: Iterable[tuple[int, bytes]]) -> None:
 def _metadata_of(state: State) -> dict[str, Any]:
     return {
         "source": {"metadata_upload": None},
-        "taken_at_timestamp": state.taken_at,
+        "taken_at_timestamp": min(state.taken_at, _COUNTER - 1),
         "wasm_module_size": len(state.module),
         "globals": [{_KINDS[kind]: _digits(value) if _KINDS[kind] == "v128" else value} for kind, value in state.globals],
         "wasm_memory_size": state.heap_size,
         "stable_memory_size": state.stable_size,
         "wasm_chunk_store": [],
-        "canister_version": state.version,
+        "canister_version": min(state.version, _COUNTER - 1),
         "certified_data": list(state.certified_data),
         "global_timer": {"active": state.global_timer} if state.global_timer else "inactive",
         "on_low_wasm_memory_hook_status": "condition_not_satisfied",

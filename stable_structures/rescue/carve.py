@@ -20,7 +20,9 @@ from .ownership import Claims, Heap
 from .trees import CAPACITY, INTERNAL, LEAF, Node, TreeContents, TreeType
 
 _ENOUGH: Final = 4
-"""Entries of a hash table whose places are no chance."""
+"""Entries of a hash table that are no chance if all lie where lookups find them."""
+_MANY: Final = 16
+"""Entries of a hash table that are no chance if most lie there."""
 _SERIES: Final = [7, 13]
 while _SERIES[-1] < 1 << 40:
     _SERIES.append(2 * _SERIES[-1] - 1)
@@ -206,11 +208,12 @@ class Carver:
             capacity = self._capacity(kind, content)
             if capacity:
                 pointer = self._blocks.starts[index]
-                length = len(Slots(content, capacity, *kind.sizes(self._width)).occupied())
+                slots = Slots(content, capacity, *kind.sizes(self._width))
+                length = len(slots.occupied())
                 claims = self._claims(kind, pointer, self._findings)
                 header = pointer.to_bytes(8, "little") + b"".join(n.to_bytes(self._width, "little") for n in (length, capacity))
                 kind.own(header, claims)
-                certain = length >= _ENOUGH
+                certain = length >= _MANY or (length >= _ENOUGH and self._agreement(kind, slots) == 1)
                 text = "" if certain else f"only {length} entries: chance can look like that"
                 yield Found(kind, pointer, kind.decode(header, self._heap), certain, text)
 

@@ -288,6 +288,24 @@ def test_python_in_a_folder_needs_no_extra(tmp_path):
     assert "pip install 'stable-structures[wasm]'" in run("deploy", str(BUILT / "ledger.wasm.gz"), "w")
 
 
+# ---- counters ----
+
+
+@pytest.mark.parametrize(
+    ("file", "name"), [("metadata.json", "canister_version"), ("metadata.json", "taken_at_timestamp"), ("canister.json", "time")]
+)
+@pytest.mark.parametrize("value", [2**63 - 1, 2**63, 2**64 - 1])
+def test_what_counts_on_fits_its_bits_or_is_refused_and_the_folder_stays(file, name, value, tmp_path, shell):
+    folder = tmp_path / "c"
+    shell("deploy", BUILT / "counter1_eop.wasm", folder)
+    path = folder / file
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    for words in (("call", folder, "inc"), ("upgrade", folder, BUILT / "counter1_eop.wasm"), ("call", folder, "inc"), ("status", folder)):
+        before, said = {one.name: one.read_bytes() for one in folder.iterdir()}, shell(*words)
+        assert not said.startswith("2:") if value < 2**63 else said.startswith("2:") and name in said
+        assert value < 2**63 or {one.name: one.read_bytes() for one in folder.iterdir()} == before
+
+
 # ---- calls into the network ----
 
 ASKS = """

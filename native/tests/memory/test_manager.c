@@ -538,6 +538,30 @@ static void a_memory_has_one_structure(void) {
     ss_memory_release(base);
 }
 
+/* Whatever it stands on: what its memories know of the tables is read again. */
+static void a_raw_write_to_the_tables_is_noticed(void) {
+    enum { ON_FLAT, ON_VIRTUAL, ON_RESTRICTED, PLACES };
+    for (int place = 0; place < PLACES; place++) {
+        ss_memory *flat = new_flat(40), *raw = flat, *under = flat;
+        ss_manager *outer = place == ON_FLAT ? NULL : open_manager(flat, SS_INIT, 1);
+        if (place != ON_FLAT) raw = under = get(outer, 3);
+        if (place == ON_RESTRICTED) CHECK_EQ(ss_memory_new_restricted(raw, 0, 20, &under), SS_OK);
+        ss_manager *manager = open_manager(under, SS_INIT, 1);
+        ss_memory *memory = get(manager, 0);
+        CHECK_EQ(ss_access_grow(memory, 2), 0);
+        put64(raw, AT_SIZES, 1);
+        CHECK_EQ(ss_access_size(memory), 1);
+        put64(under, AT_SIZES, 2);
+        CHECK_EQ(ss_access_size(memory), 2);
+        ss_memory_release(memory);
+        ss_manager_free(manager);
+        if (under != raw) ss_memory_release(under);
+        if (raw != flat) ss_memory_release(raw);
+        ss_manager_free(outer);
+        ss_memory_release(flat);
+    }
+}
+
 static void a_manager_can_stand_on_a_virtual_memory(void) {
     ss_memory *base = new_flat(100);
     ss_manager *outer = open_manager(base, SS_INIT, 3);
@@ -634,6 +658,7 @@ int main(void) {
     after_a_close_everything_is_closed_and_can_be_freed();
     a_memory_has_one_structure();
     a_manager_can_stand_on_a_virtual_memory();
+    a_raw_write_to_the_tables_is_noticed();
     tables_and_usage_tell_what_is_there();
     threads_may_get_and_release_the_same_memory();
     return check_summary();

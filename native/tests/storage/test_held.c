@@ -46,6 +46,50 @@ static void one_ends_once(void) {
     ss_memory_release(memory);
 }
 
+static ss_held shared;
+static atomic_int committed, rolled_back;
+
+static void *commit_it(void *unused) {
+    int status = ss_held_commit(&shared);
+    CHECK(status == SS_OK || status == SS_ABSENT);
+    if (status == SS_OK) committed++;
+    return unused;
+}
+
+static void *roll_it_back(void *unused) {
+    int status = ss_held_rollback(&shared);
+    CHECK(status == SS_OK || status == SS_ABSENT);
+    if (status == SS_OK) rolled_back++;
+    return unused;
+}
+
+/* All wait for the lock, and get it one after the other; meanwhile the next transaction begins, on another memory. */
+static void of_many_that_end_one_at_once_one_does(void) {
+    ss_memory *memories[] = {new_memory(), new_memory()};
+    void *(*const ends[])(void *) = {commit_it, roll_it_back, commit_it};
+    pthread_t threads[3];
+    for (int round = 0; round < 1000; round++) {
+        ss_memory *memory = memories[round % 2];
+        CHECK_EQ(ss_held_begin(&shared, memory), SS_OK);
+        CHECK_EQ(put(memory, (uint8_t)(round % 200 + 1)), SS_OK);
+        CHECK_EQ(ss_enter_read(memory), SS_OK);
+        committed = rolled_back = 0;
+        for (int i = 0; i < 3; i++) CHECK_EQ(pthread_create(&threads[i], NULL, ends[i], NULL), 0);
+        usleep(100);
+        ss_leave_read(memory);
+        if (round % 3 == 0) {
+            while (ss_held_is_open(&shared)) usleep(10);
+            CHECK_EQ(ss_held_begin(&shared, memories[(round + 1) % 2]), SS_OK);
+        }
+        for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
+        CHECK(committed + rolled_back >= 1);
+        if (round % 3 != 0) CHECK(committed + rolled_back == 1 && !ss_held_is_open(&shared));
+        if (ss_held_is_open(&shared)) CHECK_EQ(ss_held_rollback(&shared), SS_OK);
+        CHECK_EQ(put(memory, 0), SS_OK);
+    }
+    for (int i = 0; i < 2; i++) ss_memory_release(memories[i]);
+}
+
 static void a_closed_memory_says_so(void) {
     ss_memory *memory = new_memory();
     ss_held held = {0};
@@ -237,6 +281,7 @@ static void a_child_closes_what_was_in_use_and_has_the_rest(void) {
 
 int main(void) {
     one_ends_once();
+    of_many_that_end_one_at_once_one_does();
     a_closed_memory_says_so();
     any_thread_ends_it();
     within_an_operation_it_ends_with_it();

@@ -6,6 +6,7 @@
 #include "structures/cursor.h"
 #include "structures/node_layout.h"
 #include "structures/survey.h"
+#include "support/failing_heap.h"
 #include "support/memories.h"
 
 enum { MOST_NODES = 300, CHILDREN = SS_CHILDREN };
@@ -142,6 +143,32 @@ static void all_circles_are_surveyed_soon(void) {
             circles_are_surveyed_soon(pages[i], nodes, 1 << 20);
         }
     }
+}
+
+/* The long key of the root bounds a chain of nodes of all levels: it is kept once, not for each of them. */
+static void a_long_key_is_kept_once(void) {
+    enum { LEVELS = 28, PAGE = 1000, PAGES = 3000 };
+    hostile map = hostile_new(PAGE, LEVELS + PAGES + 1);
+    uint64_t key = (uint64_t)PAGES * (PAGE - SS_OVERFLOW_HEADER), head = SS_NODE_HEADER + 2 * SS_CHILD_SIZE;
+    for (uint64_t i = 0; i < LEVELS; i++) {
+        uint8_t *node = add_chunk(&map);
+        memcpy(node, SS_NODE_MAGIC "\2\1\1", 6);
+        ss_put64(node + SS_NODE_HEADER + 8 * (i > 0), address_of(&map, i + 1));
+    }
+    for (uint64_t i = 0; i < PAGES; i++) {
+        uint8_t *page = add_chunk(&map);
+        memcpy(page, SS_OVERFLOW_MAGIC, SS_MAGIC_SIZE);
+        if (i + 1 < PAGES) ss_put64(page + SS_OVERFLOW_NEXT_AT, address_of(&map, LEVELS + i + 1));
+    }
+    uint8_t *root = map.array.bytes + address_of(&map, 0);
+    ss_put64(root + SS_NODE_OVERFLOW_AT, address_of(&map, LEVELS));
+    ss_put32(root + head, (uint32_t)(key + PAGE - head - 2 * SS_SIZE_FIELD));
+#ifdef __linux__
+    size_t before = bytes_asked;
+    survey(&map, 0);
+    CHECK(bytes_asked - before > key && bytes_asked - before <= 8 * key);
+#endif
+    free(map.array.bytes);
 }
 
 static int64_t operation(ss_btree *tree, int which) {
@@ -313,6 +340,7 @@ static void values_that_are_overwritten_meanwhile_may_be_more(void) {
 int main(void) {
     values_that_are_overwritten_meanwhile_may_be_more();
     all_circles_are_surveyed_soon();
+    a_long_key_is_kept_once();
     for (uint64_t nodes = 1; nodes <= 3; nodes++) large_circles_are_left_soon(1000000, nodes);
     zeros_are_read_in_few_layouts();
     a_shared_chain_is_followed_a_few_times(3000, true);

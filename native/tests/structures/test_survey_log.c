@@ -7,6 +7,7 @@
 #include "structures/log.h"
 #include "structures/survey.h"
 #include "support/check.h"
+#include "support/memories.h"
 
 #define PAGES 3
 #define BYTES (PAGES * SS_PAGE_SIZE)
@@ -111,6 +112,25 @@ static void texts_are_read_in_windows(void) {
 
 /* ---- the manager ---- */
 
+/* Ends that fall to `low` after each entry: all others begin there, and have the bytes of all of them. */
+static void texts_that_share_their_bytes_are_read_a_few_times(uint64_t count, uint64_t low) {
+    array_memory text = {calloc(1, BYTES), PAGES, PAGES, -1, 0};
+    ss_memory *index, *data;
+    ss_log_survey *survey;
+    ss_log_frame f = {.index_bytes = BYTES, .data_bytes = BYTES, .count = count, .most = UINT64_MAX, .encoding = SS_ENCODED_UTF8};
+    for (uint64_t i = 0; i < count; i++) ss_put64(bytes + SS_LOG_ENDS_AT + 8 * i, i % 2 == 0 ? BYTES - SS_LOG_ENTRIES_AT : low);
+    index = memory_of();
+    CHECK_EQ(ss_memory_new_foreign(&array_ops, &text, &data), SS_OK);
+    CHECK_EQ(ss_log_survey_new(index, data, &f, LIMIT, &survey), SS_OK);
+    while (ss_log_survey_step(survey, 100) == SS_OK) continue;
+    CHECK_EQ(ss_log_survey_notes(survey)->count, count / 2);
+    CHECK(text.read >= BYTES / 2 && text.read <= 17 * BYTES);
+    ss_log_survey_free(survey);
+    ss_memory_release(index);
+    ss_memory_release(data);
+    free(text.bytes);
+}
+
 static void fill_tables(uint64_t seed, uint64_t allocated) {
     memset(bytes, 0, SS_MANAGER_OWNERS_AT);
     memset(bytes + SS_MANAGER_OWNERS_AT, SS_MANAGER_FREE, SS_MANAGER_BUCKETS);
@@ -173,6 +193,7 @@ int main(void) {
     a_survey_says_what_a_loop_says();
     ends_that_do_not_lie_inside_are_refused();
     texts_are_read_in_windows();
+    for (uint64_t low = 0; low <= 2000; low += 1000) texts_that_share_their_bytes_are_read_a_few_times(1000, low);
     tables_that_the_manager_refuses_are_noted();
     headers_of_any_bytes_are_surveyed();
     return check_summary();

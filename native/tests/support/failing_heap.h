@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A heap that runs out: the n-th allocation fails. Only one source of a program may have this; the linker leads every call here (see
- * CMakeLists.txt), where it can. */
+/* A heap that runs out: the n-th allocation fails; and how much was asked of it. Only one source of a program may have this; the linker
+ * leads every call here (see CMakeLists.txt), where it can. */
 #ifndef SS_TEST_FAILING_HEAP_H
 #define SS_TEST_FAILING_HEAP_H
 
@@ -22,15 +22,21 @@ void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *old, size_t size);
 
+/* By all allocations so far. */
+static size_t bytes_asked;
+
 void *__wrap_malloc(size_t size) {
+    bytes_asked += size;
     return heap_is_empty() ? NULL : __real_malloc(size);
 }
 
 void *__wrap_calloc(size_t count, size_t size) {
+    bytes_asked += count * size;
     return heap_is_empty() ? NULL : __real_calloc(count, size);
 }
 
 void *__wrap_realloc(void *old, size_t size) {
+    bytes_asked += size;
     return heap_is_empty() ? NULL : __real_realloc(old, size);
 }
 #endif
