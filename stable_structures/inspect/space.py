@@ -66,7 +66,7 @@ def nearly_full(image: Image) -> str | None:
 def shrunk(image: Image, used: dict[int | None, int]) -> tuple[int | None, int] | None:
     """Return what `shrink` would make of an image: pages of a bucket (None without a manager), and bytes; None if it is not worth it.
 
-    About: maps are packed too, so that it may become less. O(memories).
+    At most: maps are packed too, so that it may become less. O(memories).
     """
     pages = [
         -(-(used[part.id] if part.is_structure or part.kind == "log data" else part.source.nbytes) // PAGE_SIZE)

@@ -170,8 +170,16 @@ def _likely(samples: Sequence[bytes]) -> Iterator[Reading]:
         yield Reading("unit", _unit) if samples else RAW
     elif sizes == {8} or (len(sizes) == 1 and sizes <= {1, 2, 4}) or (sizes == {16} and not _fits(_GUESSES[0], not_empty)):
         yield _number_guess(sizes.pop(), not_empty)
+    elif len(sizes) == 1 and _is_one_letter(not_empty):
+        yield from reversed(_GUESSES[-2:])
     else:
         yield from _GUESSES
+
+
+def _is_one_letter(samples: Sequence[bytes]) -> bool:
+    """Return whether all are texts that begin with the letter that CBOR has before a text of their length: `item-0001`, `item-0002`."""
+    letter = samples[0][0]
+    return len(set(samples)) > 1 and letter == 0x60 + len(samples[0]) - 1 <= 0x77 and all(data[0] == letter for data in samples)
 
 
 def _fits(reading: Reading, samples: Sequence[bytes]) -> bool:
@@ -193,7 +201,8 @@ def _number_guess(size: int, samples: Sequence[bytes]) -> Reading:
     if all(_fits(_GUESSES[-1], [data]) and data.isascii() and data.strip(b"\0") == data for data in samples) and size > 1:
         return _GUESSES[-1]
     codec_name = _NUMBER_SIZES[size]
-    if size in (4, 8) and all(_looks_like_float(data) for data in samples):
+    numbers = [data for data in samples if data.strip(b"\0")]
+    if size in (4, 8) and numbers and all(_looks_like_float(data) for data in numbers):
         return Reading(f"f{8 * size}", _FLOATS[size])
     if size == 16 and any(data[0] for data in samples):
         return RAW
@@ -210,7 +219,7 @@ _FLOATS: Final[dict[int, Callable[[bytes], Any]]] = {4: partial(_float, size=4),
 
 
 def _looks_like_float(data: bytes) -> bool:
-    """Return a number between a millionth and a million millions, or zero."""
+    """Return whether it is a number between a millionth and a million millions."""
     number = abs(float(np.frombuffer(data, f">f{len(data)}")[0]))
     return data[0] & 0x7F >= 0x38 and math.isfinite(number) and 1e-6 <= number <= 1e12
 

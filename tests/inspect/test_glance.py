@@ -85,6 +85,21 @@ def test_a_pipe_respects_columns(path, columns, monkeypatch):
     assert bool(folded) == (columns < 200)
 
 
+@pytest.mark.parametrize("columns", [40, 60, 80])
+@pytest.mark.parametrize("words", [(), ("--deep",), ("--memory", "0")])
+def test_no_line_is_wider_than_columns(path, columns, words, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert max(map(len, run("inspect", path, *words)[1].splitlines())) <= columns
+
+
+def test_details_fit_80_columns_in_a_pipe(tmp_path, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    memory = StableMemory()
+    StableBTreeMap[bytes, bytes](MemoryManager(memory).get(0)).update({bytes([i]) * 60: b"\xff" * 200 for i in range(200)})
+    (tmp_path / "a.bin").write_bytes(read(memory))
+    assert max(map(len, run("inspect", tmp_path / "a.bin", "--deep")[1].splitlines()[1:])) <= 80
+
+
 def test_details_are_shown_where_they_are_asked_for(path):
     assert "first: " not in run("inspect", path)[1]
     one, deep = run("inspect", path, "--memory", 0)[1], run("inspect", path, "--deep")[1]

@@ -58,16 +58,16 @@ def _use(found: Report, printer: Printer) -> None:
     if not found.nbytes or not found.is_all or (found.bucket_map is None and all(one.length is None for one in found.memories)):
         printer.line(f"{human(found.nbytes)}, {_counted(found.nbytes // PAGE_SIZE, 'page')}")
         return
-    printer.line(
+    printer.folded(
         f"{human(found.nbytes)}: {human(found.used)} used, {human(found.free_inside)} free inside, {human(found.never_used)} never used"
     )
     if found.shrunk is not None:
         option = "" if found.shrunk_bucket_pages is None else f" --bucket-pages {found.shrunk_bucket_pages}"
-        printer.line(f"shrink{option} would save {human(found.nbytes - found.shrunk)}: about {human(found.shrunk)} are left")
+        printer.folded(f"shrink{option} would save {human(found.nbytes - found.shrunk)} or more: at most {human(found.shrunk)} are left")
     if found.bucket_map is not None and found.most_buckets is not None and found.bucket_pages:
         most = human(found.most_buckets * found.bucket_pages * PAGE_SIZE)
         pages = _counted(found.bucket_pages, "page")
-        printer.line(f"{len(found.bucket_map):,} of {found.most_buckets:,} buckets of {pages}; all of them would be {most}")
+        printer.folded(f"{len(found.bucket_map):,} of {found.most_buckets:,} buckets of {pages}; all of them would be {most}")
 
 
 def _counted(count: int, word: str) -> str:
@@ -79,7 +79,7 @@ def _facts(facts: dict[str, Any], printer: Printer) -> None:
         if isinstance(value, dict):
             _facts({f"{name}, {inner}": item for inner, item in value.items()}, printer)
         else:
-            printer.line(f"  {name}: {shorten(value, 200)}")
+            printer.folded(f"  {name}: {shorten(value, 200)}", _COLUMNS)
 
 
 def _memories(memories: list[Contents], printer: Printer) -> None:
@@ -90,7 +90,7 @@ def _memories(memories: list[Contents], printer: Printer) -> None:
         if one.lost_chunks:
             printer.line(f"{where}{one.lost_chunks:,} chunks that nothing leads to", "yellow")
         for text in one.notes:
-            printer.line(f"{where}{text}", "yellow")
+            printer.folded(f"{where}{text}", style="yellow")
 
 
 def _memory_label(one: Contents) -> object:
@@ -142,7 +142,7 @@ def _details(one: Contents, printer: Printer) -> None:
     lines |= {"first": _entry(one.first[0], one) if one.first else None, "last": _entry(one.last[0], one) if one.last else None}
     for name, value in lines.items():
         if value is not None:
-            printer.line(f"  {name}: {shorten(value, 120)}")
+            printer.folded(f"  {name}: {shorten(value, 120)}", _COLUMNS)
 
 
 def _entry(found: Any, one: Contents) -> str:
@@ -173,7 +173,7 @@ def _hints(found: Report, printer: Printer, *, details: bool) -> None:
     if not shown and any(one.length is not None for one in found.memories):
         hints.append("more: --memory ID shows all about one, --deep walks and shows everything")
     for text in hints:
-        printer.line(text)
+        printer.folded(text)
 
 
 def _buckets(found: Report, printer: Printer) -> None:

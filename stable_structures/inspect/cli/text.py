@@ -102,7 +102,7 @@ class Printer:
         widths = _widths(columns, cells, self.width or room)
         if widths is None:
             for row in cells:
-                self.line(", ".join(f"{name} {cell}" for name, cell in zip(columns, row, strict=True) if cell))
+                self.folded(", ".join(f"{name} {cell}" for name, cell in zip(columns, row, strict=True) if cell))
             return
         for number, row in enumerate((list(columns), *cells)):
             for line in _folded_row(columns, row, widths):
