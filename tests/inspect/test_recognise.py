@@ -11,6 +11,7 @@ import pytest
 
 from stable_structures import PAGE_SIZE, Blob, MemoryManager, StableBTreeMap, StableLog, StableMemory, StableVec, u64
 from stable_structures.inspect import Unreadable, check, inspect, open_image
+from stable_structures.inspect.formats import recognise
 from stable_structures.inspect.report import soundness, unchecked
 from stable_structures.rescue.saved import PREFIX
 
@@ -286,3 +287,34 @@ def test_half_of_a_log_is_not_called_sound(halves):
 def test_the_header_of_log_data_without_their_index_is_checked(halves):
     damaged = halves[1][:3] + b"\x09" + halves[1][4:]
     assert [one.rule for one in check(damaged)] == ["version of a log data is 1"]
+
+
+@pytest.mark.parametrize("where", [None, 0, 3, 40, 599])
+def test_a_memory_of_zeros_in_many_pieces_is_looked_at_as_far_as_one_in_a_single_piece(where, tmp_path, monkeypatch):
+    """A full disk of zeros is no hole: what is looked at is bounded all the same; and one byte within that is no zero."""
+    memory = StableMemory()
+    manager = MemoryManager(memory, bucket_pages=1)
+    many, other = manager.get(0), manager.get(1)
+    for _ in range(600):
+        assert many.grow(1) >= 0
+        assert other.grow(1) >= 0
+    if where is not None:
+        many.write(where * PAGE_SIZE + 77, b"\1")
+    path = tmp_path / "zeros.bin"
+    path.write_bytes(memory.read(0, memory.nbytes))
+    monkeypatch.setattr(recognise, "_LOOKED_AT", 64 * PAGE_SIZE)
+    with open_image(path) as opened:
+        source, asked = opened.part(0).source, []
+        reads = source.read
+        monkeypatch.setattr(source, "read", lambda offset, length: asked.append(length) or reads(offset, length))
+        found = recognise.recognise(source)
+    assert sum(asked) <= 72 * PAGE_SIZE
+    assert (found.kind == "zeros") == (where in (None, 599))
+    assert found.kind != "zeros" or "as far as was looked (4 MiB of data)" in found.title
+
+
+def test_zeros_that_end_where_looking_ends_are_all_there_are(monkeypatch):
+    monkeypatch.setattr(recognise, "_LOOKED_AT", 2 * PAGE_SIZE)
+    for count in (1, 2):
+        assert "all zeros" in open_image(bytes(count * PAGE_SIZE)).recognition.title
+    assert "as far as was looked" in open_image(bytes(3_000 * PAGE_SIZE)).recognition.title

@@ -15,7 +15,7 @@ from ...encodings.candid.untyped import read_message
 from ...encodings.limits import TooMuch
 from ...memory.memory import PAGE_SIZE
 from ..budget import require_modest_cbor
-from ..source import Source
+from ..source import Source, any_set
 from .layout import (
     ALLOCATED_BUCKETS_AT,
     ALLOCATOR_AT,
@@ -276,15 +276,15 @@ def _internet_identity(_source: Source, head: bytes) -> Recognition | None:
 def _zeros(source: Source, head: bytes) -> Recognition | None:
     if any(head):
         return None
-    looked, extent = 0, next(source.extents(0, source.nbytes), None)
+    looked, whole = 0, True
     most, block = (_LOOKED_AT_FAR, _LOOKED_AT_FAR) if source.is_far else (_LOOKED_AT, None)
-    for _, data in source.blocks(*(extent or (0, 0)), block):
-        if any(data):
+    for offset, data in source.blocks(0, source.nbytes, block):
+        if any_set(data):
             return None
         looked += len(data)
         if looked >= most:
+            whole = offset + len(data) == source.nbytes
             break
-    whole = looked < most and (extent is None or source.is_zero(extent[1], None))
     said = "all zeros" if whole else f"zeros, as far as was looked ({looked >> 20} MiB of data)"
     return Recognition(
         "zeros",
