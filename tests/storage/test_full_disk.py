@@ -249,8 +249,9 @@ def write_until_full(file: Path, durability: str, path_name: str) -> None:
     failures, before = 0, 0
     for _ in range(80):
         if refused(memory, path):
-            assert before in {0, digest(memory)}
-            failures, before = failures + 1, digest(memory)
+            after = digest(memory)
+            assert before in {0, after}
+            failures, before = failures + 1, after
             on.check()
         else:
             before = 0
