@@ -116,7 +116,12 @@ def test_what_changed_in_the_stable_memory_is_told(tmp_path, canister):
     assert broken.damage
     assert (broken.failure, broken.changed_bytes, broken.candid) == (None, 4096, None)
     assert "BROKEN RULES" in str(broken)
-    lost = rehearse(tmp_path / "s", bytes(wasmtime.wat2wasm(text.format(at=0))))  # the name of the manager
+    nameless = rehearse(tmp_path / "s", bytes(wasmtime.wat2wasm(text.format(at=0))))  # the name of the manager
+    assert not nameless.ok
+    assert "BROKEN RULES" in str(nameless)
+    lost = rehearse(
+        tmp_path / "s", bytes(wasmtime.wat2wasm(text.format(at=0).replace("damage", "damage" * 6000).replace("6))", "36000))")))
+    )
     assert "was a manager" in str(lost.warnings) or "was a map" in str(lost.warnings)
     assert not lost.damage
     assert lost.unchecked == ["its content (not recognised)"]
