@@ -203,8 +203,8 @@ class IsmImage:
     def _compare_widths(self) -> None:
         """Refuse width 4 for an image that width 8 explains as well, with other contents.
 
-        A small one of a 64-bit host can look like one of a canister, with its numbers shifted by four bytes. One of a canister
-        hardly ever looks like one of a 64-bit host: four bytes of its numbers are lengths there.
+        A small one of a 64-bit host can look like one of a canister, with its numbers shifted by four bytes: four zeros of a length
+        become the first number. So one of a canister looks like one of a host only if it is small and begins with such zeros.
         """
         if self.width != WIDTHS[0] or self._findings.ownership or not self._compares_widths:
             return
@@ -212,7 +212,7 @@ class IsmImage:
         if self._saved is None:  # vecs are never certain, and a table is not without its hashes, which the width changes
             other.types = {key: tp for key, tp in self.types.items() if isinstance(tp, (TreeType, LogType))}
         if other.owned and not all(is_alike(*pair) for key in other.types for pair in self._pairs(other, key)):
-            text = f"the image fits width={other.width}, too, and other contents come out: it is hardly one of a canister"
+            text = f"the image fits width={other.width}, too, with other contents; if it is one of a canister, insist (salvage, or --force)"
             self._findings.note(Finding("", text, 0))
 
     def _pairs(self, other: IsmImage, key: int) -> Iterable[tuple[Any, Any]]:

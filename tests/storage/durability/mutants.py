@@ -61,7 +61,7 @@ MUTANTS = {
         (
             (
                 WAL,
-                "int error = wal->location->vfs->random(wal->location->vfs->self, &wal->salt, sizeof wal->salt);",
+                "int error = ss_vfs_random(wal->location->vfs, &wal->salt, sizeof wal->salt);",
                 "int error = 0;\n    wal->salt = 42;",
             ),
             (LOG, " || record->previous != wal->previous) return SS_ABSENT;", ") return SS_ABSENT;"),
