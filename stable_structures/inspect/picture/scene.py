@@ -316,7 +316,8 @@ def read_scene(image: Image, *, types: Types | None = None, progress: Progress =
 
 def _note_damage(scene: Scene, image: Image, types: Types, progress: Progress) -> None:
     """Note what `check` finds, with the memory that it is in. Maps were surveyed already."""
-    notes: dict[int | None, list[str]] = {None: scene.notes} | {one.id: one.notes for one in scene.memories}
+    notes: dict[int | None, list[str]] = {None: scene.notes}
+    notes.update((one.id, one.notes) for one in scene.memories)
 
     def note(found: Finding) -> None:
         notes[found.memory].append(str(Damage(found.rule, found.address, found.found, found.expected)))
