@@ -25,7 +25,7 @@ from typing import IO, Any, Final
 
 from .canister import Canister, SourceError
 from .canister.core import begin_with
-from .canister.folder import METADATA, MODULE, State, memory_parts, read_folder, settle, write_folder
+from .canister.folder import COUNTERS, METADATA, MODULE, State, memory_parts, read_folder, settle, write_folder
 from .canister.source import WASM_ENDINGS, decoded, is_wasm
 from .canister.wasm.service import did_text
 from .errors import Locked
@@ -178,7 +178,7 @@ class Deployment:
             "status": canister.status,
             "controllers": [str(one) for one in canister.controllers],
             "cycles": canister.cycles,
-            "time": min(canister.time, 2**63 - 1),
+            "time": min(canister.time, COUNTERS - 1),
             "env": canister.env,
             "logs": canister.logs[-_MOST_LOGS:],
         }
@@ -253,7 +253,7 @@ def _is_interface(value: Any) -> bool:
 _RULES: Final[dict[str, Callable[[Any], bool]]] = {
     "id": _is_principal,
     "controllers": lambda value: _are_all(_is_principal, value),
-    "time": lambda value: _is_number(value, 63),  # the clock goes on from there
+    "time": lambda value: _is_number(value, 64) and value < COUNTERS,
     "cycles": lambda value: _is_number(value, 128),
     "env": _is_environment,
     "logs": lambda value: _are_all(_is_text, value),

@@ -43,8 +43,8 @@ _LARGEST_METADATA: Final = 64 << 20
 _LARGEST_MODULE: Final = 128 << 20
 """More than the 100 MiB of a module that the platform installs, packed or not."""
 _STEP: Final = 1 << 20
-_COUNTER: Final = 1 << 63
-"""What counts on from there fits its 64 bits, however long; a counter that comes so far stays there, so that its folder can be read."""
+COUNTERS: Final = 1 << 63
+"""Versions and times of a folder are less, so that they fit 64 bits while they count on. What comes to it is saved as one less."""
 _KINDS: Final = ("i32", "i64", "f32", "f64", "v128")
 _RANGES: Final = {"i32": range(-(1 << 31), 1 << 32), "i64": range(-(1 << 63), 1 << 64), "v128": range(1 << 128)}
 """What a global of integers holds, with or without a sign."""
@@ -97,8 +97,8 @@ def read_folder(path: str | os.PathLike[str]) -> Folder:
         sizes[STABLE] // PAGE_SIZE,
         _globals(known.get("globals"), folder),
         _bytes(known.get("certified_data"), folder),
-        _number(folder, known, "canister_version", missing=0, limit=_COUNTER),
-        _number(folder, known, "taken_at_timestamp", missing=0, limit=_COUNTER),
+        _number(folder, known, "canister_version", missing=0, limit=COUNTERS),
+        _number(folder, known, "taken_at_timestamp", missing=0, limit=COUNTERS),
         _timer(known.get("global_timer"), folder),
     )
 
@@ -370,13 +370,13 @@ def _write(path: Path, size: int, parts: Iterable[tuple[int, bytes]]) -> None:
 def _metadata_of(state: State) -> dict[str, Any]:
     return {
         "source": {"metadata_upload": None},
-        "taken_at_timestamp": min(state.taken_at, _COUNTER - 1),
+        "taken_at_timestamp": min(state.taken_at, COUNTERS - 1),
         "wasm_module_size": len(state.module),
         "globals": [{_KINDS[kind]: _digits(value) if _KINDS[kind] == "v128" else value} for kind, value in state.globals],
         "wasm_memory_size": state.heap_size,
         "stable_memory_size": state.stable_size,
         "wasm_chunk_store": [],
-        "canister_version": min(state.version, _COUNTER - 1),
+        "canister_version": min(state.version, COUNTERS - 1),
         "certified_data": list(state.certified_data),
         "global_timer": {"active": state.global_timer} if state.global_timer else "inactive",
         "on_low_wasm_memory_hook_status": "condition_not_satisfied",

@@ -212,7 +212,7 @@ class IsmImage:
         if self._saved is None:  # vecs are never certain, and a table is not without its hashes, which the width changes
             other.types = {key: tp for key, tp in self.types.items() if isinstance(tp, (TreeType, LogType))}
         if other.owned and not all(is_alike(*pair) for key in other.types for pair in self._pairs(other, key)):
-            text = f"the image fits width={other.width}, too, with other contents; if it is one of a canister, insist (salvage, or --force)"
+            text = f"it fits width={other.width}, too, with other contents; if it is one of a canister, insist: unchecked=True (--force)"
             self._findings.note(Finding("", text, 0))
 
     def _pairs(self, other: IsmImage, key: int) -> Iterable[tuple[Any, Any]]:

@@ -177,7 +177,7 @@ class MapReader:
     # ---- walking ----
 
     def entries(self, note: Note | None = None, count: int | None = None) -> Iterator[tuple[bytes, bytes]]:
-        """Every entry in order, as encoded bytes; the caller takes `count` of them. O(n), one node of each level in memory.
+        """Every entry in order, as encoded bytes; `count` says that no more are wanted. O(n), one node of each level in memory.
 
         Unreadable parts are reported to `note` and left out; without `note` they raise `Damage`.
         """

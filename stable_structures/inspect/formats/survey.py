@@ -32,9 +32,9 @@ _STEP: Final = 1 << 14
 _BATCH: Final = 4 << 20
 _CHUNKS_AT_ONCE: Final = 1 << 20
 _REQUEST: Final = 1 << 19
-"""Bytes that come in the time that a request for the node of one entry takes, about."""
+"""About as many bytes come in the time of one request. A small entry far away costs one, for its node."""
 _ENTRY: Final = 16
-"""Bytes of an entry, at least, mostly."""
+"""Hardly an entry has fewer bytes."""
 
 SEEN: Final = {
     "bytes": _core.SS_SEEN_BYTES,
@@ -344,7 +344,7 @@ def ranges_of_chunks(reader: MapReader, count: int) -> list[tuple[int, int, int]
 
 
 def first_entries(reader: MapReader, note: Note | None, count: int) -> Iterator[native.Batch]:
-    """Return the batches of the first entries of a map, when so many of them are wanted, or all that there are."""
+    """Return batches of entries in order, of which only the first `count` are wanted: what others need is not fetched from far away."""
     is_whole = count > reader.least_bytes() // _REQUEST
     return batches(reader, note, nbytes=_BATCH if is_whole else max(1, min(_BATCH - 1, count * _ENTRY)))
 
