@@ -247,6 +247,10 @@ def _firsts(rows: Iterable[tuple[Any, ...]]) -> list[Any]:
     return [row[0] for row in rows]
 
 
+def _are_texts(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
 def read(path: Path) -> Iterator[tuple[list[str], list[Any]]]:
     """Return the rows of the only table of memories in a dump, some at a time, with the names of its columns. O(n). Raises `Unreadable`."""
     if not path.is_file():
@@ -254,7 +258,7 @@ def read(path: Path) -> Iterator[tuple[list[str], list[Any]]]:
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
             names = _firsts(database.execute("SELECT name FROM memories WHERE name IS NOT NULL"))
-            if not all(isinstance(name, str) for name in names):
+            if not _are_texts(names):
                 raise Unreadable(f"{path}: not a dump as SQLite: its table of memories has names that are no text")
             if len(names) != 1:
                 raise Unreadable(f"{path}: it has {len(names)} tables of memories, and one is loaded; dump that memory alone (--memory ID)")

@@ -328,18 +328,21 @@ class Batches(BothEnds[T]):
     def _next_batch(self, back: int) -> Iterable[T]:
         """Return items for a loop, at least one; raise `StopIteration` at the end."""
         with self._own_lock():
-            while True:
-                seen = self._generation[0]
-                self.validate()
-                self._settle()
-                rest = self._rest(back=bool(back))
-                if rest is None:
-                    continue
-                self._quick[back] = rest
-                native.loops[ref(self, native.loops.pop)] = partial(self._returning(back), rest)
-                self._torn = False
-                if self._generation[0] == seen:  # else the alarm may have come too early for this batch
-                    return rest if self._finish is None else map(self._finished, rest)
+            return self._next_batch_locked(back)
+
+    def _next_batch_locked(self, back: int) -> Iterable[T]:
+        while True:
+            seen = self._generation[0]
+            self.validate()
+            self._settle()
+            rest = self._rest(back=bool(back))
+            if rest is None:
+                continue
+            self._quick[back] = rest
+            native.loops[ref(self, native.loops.pop)] = partial(self._returning(back), rest)
+            self._torn = False
+            if self._generation[0] == seen:  # else the alarm may have come too early for this batch
+                return rest if self._finish is None else map(self._finished, rest)
 
     def _rest(self, *, back: bool) -> Iterator[Any] | None:
         """Take items for a loop: those that others have left one by one. None if another thread has just taken those."""
