@@ -137,6 +137,8 @@ class Image:
         self._opened: dict[Id, Structure] = {}
         self._memories: list[NativeMemory] = []
         self._closed = False
+        self._title: str | None = None
+        """What it was called when it was closed: what is in it can no longer be looked at."""
 
     @property
     def name(self) -> str:
@@ -146,7 +148,7 @@ class Image:
     @property
     def title(self) -> str:
         """Return what it is, in words. O(1)."""
-        return self._looking.recognition.title
+        return self._looking.title if self._title is None else self._title
 
     @property
     def notes(self) -> list[str]:
@@ -243,7 +245,7 @@ class Image:
 
     def close(self) -> None:
         """Close the file, and its structures, which raise `Closed` then. Closing twice is allowed. O(memories)."""
-        self._closed = True
+        self._title, self._closed = self.title, True
         self._opened.clear()
         while self._memories:
             self._memories.pop().close()
@@ -271,7 +273,7 @@ class Image:
                 types = str(self.types(part.id)) if part.id in self else ""
                 rows.append(["" if part.id is None else part.id, part.given.name or "", types, _length(self, part.id)])
             else:
-                rows.append(["" if part.id is None else part.id, part.given.name or "", part.recognition.title, ""])
+                rows.append(["" if part.id is None else part.id, part.given.name or "", part.title, ""])
         return table(f"{self.name}: {self.title}", ["memory", "name", "holds", "entries"], rows, "? marks a guess; a schema says it")
 
     def __repr__(self) -> str:

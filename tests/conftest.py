@@ -4,16 +4,22 @@
 from __future__ import annotations
 
 import gc
+import math
+import mmap
 import os
 import secrets
 import sys
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 # Numpy's import starts a thread on each core, which waits in a loop for work that no test has: an eighth of the time of short processes.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+MUCH_ADDRESS_SPACE = 16 << 40
+"""An eighth of what a process can have."""
 
 # Random examples in CI as well: the blob that a failure prints repeats it. No deadline: a sanitizer or a busy machine is no failure.
 settings.register_profile("ci", derandomize=False, print_blob=True, deadline=None, max_examples=50)
@@ -63,12 +69,21 @@ def pytest_collection() -> Generator[None, object, object]:
 def _only_its_own_garbage(request: pytest.FixtureRequest) -> None:
     """In a file of tests that collect garbage, what is there before is left out of each collection: what other tests imported and keep.
 
-    What was left out by the file before and is garbage by now is collected first: a memory takes address space until then.
+    What was left out by the files before and is garbage by now is collected too when it is much: a memory takes address space until then.
     """
     if "gc" in vars(request.module):
-        gc.unfreeze()
+        if _address_space() > MUCH_ADDRESS_SPACE:
+            gc.unfreeze()
         gc.collect()
         gc.freeze()
+
+
+def _address_space() -> float:
+    """Return the bytes of address space that this process has taken; without an end if the system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
+    except OSError:
+        return math.inf
 
 
 def pytest_report_header(config: pytest.Config) -> str:

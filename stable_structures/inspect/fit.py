@@ -62,7 +62,7 @@ def open_image(
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
     >>> memory = StableMemory()
     >>> _ = StableBTreeMap[u64, str](memory).insert(1, "one")
-    >>> open_image(memory).recognition.title
+    >>> open_image(memory).title
     'a bare map'
     """
     image = open_unchecked(what, progress, files, storage_options)

@@ -152,7 +152,7 @@ def first_schema(image: Image) -> str:
 def _row_of(part: Part) -> Row:
     word = part.word.removesuffix(" index")
     if not part.is_structure:
-        where = "log data: its index is in another memory" if part.index is not None else part.recognition.title
+        where = "log data: its index is in another memory" if part.index is not None else part.title
         return Row(MemoryType(part.id, part.given.name), comments=(where,))
     memory = MemoryType(part.id, part.given.name, word, data=None if part.data is None else part.data.id)
     try:

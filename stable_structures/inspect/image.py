@@ -46,7 +46,7 @@ class Part:
     """Names of Candid's fields by their hashes."""
     _word: str | None = field(default=None, init=False, repr=False, compare=False)
     _untyped: MapReader | None = field(default=None, init=False, repr=False, compare=False)
-    """Of a map, the first reader whose types were inferred, which takes longer than all else about a small one."""
+    """Of a map, the first reader without types; copies of it know what it has inferred."""
     _begins: bytes = field(default=b"", init=False, repr=False, compare=False)
     """The header that it read."""
 
@@ -93,6 +93,12 @@ class Part:
         return made
 
     @property
+    def title(self) -> str:
+        """Return what it is, for people; of a map, whether it is a set. O(1), but for the first time."""
+        title = self.recognition.title
+        return title.replace("map", "set") if self.word == "set" else title
+
+    @property
     def label(self) -> str:
         """For messages."""
         named = "" if self.given.name is None else f" {self.given.name!r}"
@@ -117,7 +123,7 @@ class Part:
         if self.kind == "log data" and self.index is not None:
             return self.index.open(key, value)
         kind = NotWhole if self.kind == "cut" else Unreadable
-        raise kind(f"{self.label}: {self.recognition.title}, no structure with entries")
+        raise kind(f"{self.label}: {self.title}, no structure with entries")
 
     def finding(self, damage: Damage) -> Finding:
         """Return a broken rule with all that is known of its place."""
@@ -153,9 +159,15 @@ class Image:
         """Close the file."""
         self.source.close()
 
+    @property
+    def title(self) -> str:
+        """Return what it is, for people. O(1), but for the first time, if it is a bare map."""
+        bare = self.parts.get(None)
+        return self.recognition.title if bare is None else bare.title
+
     def unreadable(self, why: str) -> Unreadable:
         """Return the error for an image that something cannot be done with: `NotWhole` if it may be for what is missing of it."""
-        said = f"{self.name}: {self.recognition.title}; {why}"
+        said = f"{self.name}: {self.title}; {why}"
         return NotWhole(f"{said} ({missing.said(self.problems)})") if self.problems else Unreadable(said)
 
     def part(self, memory: int | str | None) -> Part:

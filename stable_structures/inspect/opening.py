@@ -302,9 +302,6 @@ def _image(name: str, source: Source, snapshot: Snapshot | None) -> Image:
             image.parts |= parts_of(image.manager)
         except Damage as damage:
             recognition.damage.append(str(damage))
-    for part in image.parts.values():
-        if part.word == "set":
-            part.recognition.title = part.recognition.title.replace("map", "set")
     image.problems = missing.find(image)
     if source.nbytes == 0 and image.problems:
         image.recognition = Recognition("cut", "cut off: nothing of it is there")

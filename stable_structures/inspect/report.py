@@ -154,7 +154,7 @@ def _report(image: Image, deep: bool | None, types: Types, progress: Progress) -
     report = Report(
         image.name,
         found.kind,
-        found.title,
+        image.title,
         found.certain,
         image.source.nbytes,
         dict(found.facts),
@@ -203,7 +203,7 @@ def _snapshot_facts(image: Image) -> dict[str, Any] | None:
 def _contents(image: Image, part: Part, deep: bool | None, types: Types, progress: Progress) -> Contents:
     """One memory of an image."""
     bucket_bytes = 0 if image.manager is None else image.manager.bucket_bytes
-    found = Contents(part.id, part.kind, part.recognition.title, part.pages, len(part.buckets) if part.id is not None else None)
+    found = Contents(part.id, part.kind, part.title, part.pages, len(part.buckets) if part.id is not None else None)
     found.name, found.reserved = part.given.name, part.source.nbytes
     found.facts = dict(part.recognition.facts) if part.kind not in STRUCTURES else {}
     found.notes += part.recognition.damage

@@ -94,7 +94,7 @@ def _fill_all(database: sqlite3.Connection, parts: list[Part], rows_of: Callable
         if part.is_structure:
             made[names[part.id]] = _fill(database, names[part.id], part, rows_of(part))
         else:
-            _insert(database, _CATALOGUE, [(part.id, None, part.recognition.title, None, None, None)])
+            _insert(database, _CATALOGUE, [(part.id, None, part.title, None, None, None)])
     return made
 
 
@@ -278,7 +278,7 @@ def database_of(part: Part) -> Database:
     found = find_database(part.source)
     if found is None:
         raise Unreadable(
-            f"{part.label}: {part.recognition.title}, no SQLite database; give OUT a name that ends in .bin for the memory as it is"
+            f"{part.label}: {part.title}, no SQLite database; give OUT a name that ends in .bin for the memory as it is"
         )
     return found
 

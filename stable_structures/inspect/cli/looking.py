@@ -71,10 +71,10 @@ def check_files(arguments: argparse.Namespace) -> int:
 
 
 def _check_one(arguments: argparse.Namespace) -> tuple[int, Any]:
-    (image, findings), is_changing = steady(lambda: _checked(arguments))
+    (image, title, findings), is_changing = steady(lambda: _checked(arguments))
     known = image.recognition.kind in _KNOWN and not is_nothing(image)
     code = CHANGED if is_changing else DAMAGED if findings else SOUND if known else TROUBLE
-    title, notes = image.recognition.title, image.notes
+    notes = image.notes
     unseen = unchecked(image, integrity=arguments.integrity) if known else []
     if not arguments.json:
         _show_findings(arguments, findings, f"{image.name}: {title}", notes, (code, soundness(unseen)))
@@ -84,7 +84,7 @@ def _check_one(arguments: argparse.Namespace) -> tuple[int, Any]:
     return code, {**found, "unchecked": unseen, "violations": shown}
 
 
-def _checked(arguments: argparse.Namespace) -> Look[tuple[Image, list[Finding]]]:
+def _checked(arguments: argparse.Namespace) -> Look[tuple[Image, str, list[Finding]]]:
     with opened(arguments) as (image, bar):
         keep_only(image, arguments.memory)
         findings = _findings(arguments, image, bar)
@@ -93,7 +93,7 @@ def _checked(arguments: argparse.Namespace) -> Look[tuple[Image, list[Finding]]]
 
             for part in image.parts.values():
                 sqlite.check_integrity(part, lambda damage, part=part: findings.append(part.finding(damage)))  # type: ignore[misc]
-        return Look((image, findings), [str(one) for one in findings], may_have_changed(image))
+        return Look((image, image.title, findings), [str(one) for one in findings], may_have_changed(image))
 
 
 def _findings(arguments: argparse.Namespace, image: Image, bar: ProgressBar) -> list[Finding]:

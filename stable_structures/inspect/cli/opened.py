@@ -86,7 +86,7 @@ def whole(image: Image, part: Part | None, *, keep_going: bool) -> int:
     for problem in found[:_MOST_SAID]:
         complain(f"{image.name}: {missing.problem_text(problem)}")
     if not found and is_nothing(image) and not keep_going:
-        return complain(f"{image.name}: {image.recognition.title}; --keep-going takes it as empty")
+        return complain(f"{image.name}: {image.title}; --keep-going takes it as empty")
     return DAMAGED if found and not keep_going else SOUND
 
 

@@ -8,11 +8,12 @@ allocator (52..100) -> free list -> free chunks -> end of the list   or from the
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 from ...storable import Codec
 from ..source import PastEnd, Progress, Source, no_progress
-from .inference import infer_layout, infer_order, layout_of, order_of
+from .inference import InferredOrder, infer_layout, infer_order, layout_of, order_of
 from .layout import (
     ALLOCATOR_AT,
     CHUNK_BEGINS,
@@ -44,10 +45,20 @@ def sizes_with(sizes: tuple[int, int] | None, low: int, high: int) -> tuple[int,
     return (low, high) if sizes is None else (min(sizes[0], low), max(sizes[1], high))
 
 
+@dataclass(slots=True)
+class _Inferred:
+    """What the nodes say of a map, once for a reader and its copies: finding it takes longer than all else about a small map."""
+
+    sample: list[int] | None = None
+    layout: NodeLayout | None = None
+    order: InferredOrder | None = None
+
+
 class MapReader:
     """A map in a memory. Raises `Damage` if the header is such that nothing can be found.
 
-    Types may be given; what is not given is inferred from the nodes and marked as a guess (`layout.certain`, `order.certain`).
+    Types may be given; what is not given is inferred from the nodes when it is asked for, and marked as a guess
+    (`layout.certain`, `order.certain`). A copy of a reader knows what the reader does.
     """
 
     def __init__(self, source: Source, key: Codec[Any] | None = None, value: Codec[Any] | None = None) -> None:
@@ -64,7 +75,8 @@ class MapReader:
                     "the allocated chunks of a map lie inside the memory", ALLOCATOR_AT + CHUNK_COUNT_AT, self.allocated, f"at most {most}"
                 )
             )
-        self._infer()
+        self._inferred = _Inferred()
+        self._order: InferredOrder | None = None
 
     # ---- the header ----
 
@@ -103,18 +115,46 @@ class MapReader:
 
     # ---- what is not in the header ----
 
-    def _infer(self) -> None:
+    @property
+    def sample(self) -> list[int]:
+        """Return the addresses of some nodes. O(1), but for the first time."""
+        if self._inferred.sample is None:
+            self._inferred.sample = self._sample()
+        return self._inferred.sample
+
+    @property
+    def layout(self) -> NodeLayout:
+        """Return how nodes are read: by the types, or as fits the sample best. O(1), but for the first time: O(256 * nodes)."""
+        if self._inferred.layout is None:
+            self._inferred.layout = layout_of(self.key, self.value, self._base())
+        return self._inferred.layout
+
+    @property
+    def order(self) -> InferredOrder:
+        """Return the order of the keys: of their type, or one that the sample keeps; whoever finds a better one sets it."""
+        if self._order is None and self.key is not None:
+            self._order = order_of(self.key)
+        if self._order is not None:
+            return self._order
+        if self._inferred.order is None:
+            self._inferred.order = infer_order(self.sampled())
+        return self._inferred.order
+
+    @order.setter
+    def order(self, order: InferredOrder) -> None:
+        self._order = order
+
+    def _base(self) -> NodeLayout:
+        """Return the layout without the types."""
         total = bounds_of_page(self.page) if not self.derived else None
         base = NodeLayout(None, self.max_key, self.max_value, certain=False)
         if total is not None:
             base = NodeLayout(None, total, total, certain=False)
-        self.sample = self._sample()
-        if self.key is None:
-            found = infer_layout(self.space, self.sample, total)
-            most = found.key_fixed if found.key_fixed is not None else min(base.key_max, found.key_max)
-            base = NodeLayout(found.key_fixed, most, min(base.value_max, found.value_max), certain=False)
-        self.layout = layout_of(self.key, self.value, base)
-        self.order = order_of(self.key) if self.key is not None else infer_order(self.sampled())
+        if self.key is not None:
+            return base
+        found = infer_layout(self.space, self.sample, total)
+        most = found.key_fixed if found.key_fixed is not None else min(base.key_max, found.key_max)
+        return NodeLayout(found.key_fixed, most, min(base.value_max, found.value_max), certain=False)
 
     def _sample(self) -> list[int]:
         """Return the addresses of some nodes: from the root breadth first; where that meets damage, from the chunks too.

@@ -309,7 +309,7 @@ def read_scene(image: Image, *, types: Types | None = None, progress: Progress =
     bucket_bytes = 0 if manager is None else manager.bucket_bytes
     memories = [_read_part(part, bucket_bytes, types or {}, progress) for part in image.parts.values()]
     owners = np.frombuffer(b"" if manager is None else manager.owners[: manager.allocated], np.uint8)
-    scene = Scene(image.name, image.recognition.title, image.source.nbytes, bucket_bytes, owners, memories)
+    scene = Scene(image.name, image.title, image.source.nbytes, bucket_bytes, owners, memories)
     _note_damage(scene, image, types or {}, progress)
     return scene
 
@@ -332,7 +332,7 @@ def _note_damage(scene: Scene, image: Image, types: Types, progress: Progress) -
 
 
 def _read_part(part: Part, bucket_bytes: int, types: Types, progress: Progress) -> MemoryScene:
-    scene = MemoryScene(part.id, part.word, part.recognition.title, part.source.nbytes)
+    scene = MemoryScene(part.id, part.word, part.title, part.source.nbytes)
     scene.given, scene.use = part.given.name, use_of(part, None, bucket_bytes)
     try:
         if part.is_structure:

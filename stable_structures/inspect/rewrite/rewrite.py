@@ -313,7 +313,7 @@ def import_part(  # noqa: PLR0913 - keyword-only choices
         for one in () if keep_going else (given, image):
             require_whole(one)
         if given.source.nbytes == 0 and not keep_going:
-            raise Unreadable(f"{given.name}: {given.recognition.title}; there is nothing to import, unless with --keep-going")
+            raise Unreadable(f"{given.name}: {given.title}; there is nothing to import, unless with --keep-going")
 
         def fill(part: Part, to: Memory, _: Progress) -> str:
             copy(given.source if part.id == memory else part.source, to)
