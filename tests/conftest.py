@@ -21,18 +21,22 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 MUCH_ADDRESS_SPACE = 16 << 40
 """An eighth of what a process can have."""
 
-# Random examples in CI as well: the blob that a failure prints repeats it. No deadline: a sanitizer or a busy machine is no failure.
+# Other random examples each time, in CI as well: the blob that a failure prints repeats it. No deadline: a sanitizer or a busy
+# machine is no failure. Whoever changes something takes "quick", which looks at half of what CI does.
 settings.register_profile("ci", derandomize=False, print_blob=True, deadline=None, max_examples=50)
+settings.register_profile("quick", settings.get_profile("ci"), max_examples=25)
 settings.register_profile(
     "long", settings.get_profile("ci"), max_examples=10_000, stateful_step_count=200, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "quick")
+settings.load_profile(PROFILE)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("stable structures")
     group.addoption("--seed", type=int, default=None, help="seed of the random tests (default: another one each time)")
-    group.addoption("--duration", type=float, default=2.0, metavar="SECONDS", help="how long each stress test runs (default: 2)")
+    usual = 1.0 if PROFILE == "quick" else 2.0
+    group.addoption("--duration", type=float, default=usual, metavar="SECONDS", help=f"how long each stress test runs (default: {usual:g})")
 
 
 def pytest_configure(config: pytest.Config) -> None:
