@@ -277,9 +277,7 @@ def database_of(part: Part) -> Database:
     """Return the database in a memory. O(1). Raises `Unreadable` if there is none."""
     found = find_database(part.source)
     if found is None:
-        raise Unreadable(
-            f"{part.label}: {part.title}, no SQLite database; give OUT a name that ends in .bin for the memory as it is"
-        )
+        raise Unreadable(f"{part.label}: {part.title}, no SQLite database; give OUT a name that ends in .bin for the memory as it is")
     return found
 
 
