@@ -85,7 +85,7 @@ def _dump_parts(arguments: argparse.Namespace) -> int:
     names = all_images_in(arguments.file)
     note, left_out = (gone.append, skip) if arguments.keep_going else (None, None)
     jobs = arguments.jobs or usual(arrow=True)
-    made = write_parts(names, arguments.out.rstrip("/"), files=files_of(arguments), note=note, skipped=left_out, told=complain, jobs=jobs)
+    made = write_parts(names, arguments.out.rstrip("/"), files=files_of(arguments), note=note, skipped=left_out, report=complain, jobs=jobs)
     say_passed_over(gone)
     summary(arguments).line(f"{arguments.out}: {len(made)} files, {sum(one['rows'] for one in made):,} rows")
     return DAMAGED if gone or skipped else SOUND
