@@ -13,6 +13,7 @@ from .inspect.fit import open_image as open_looking
 from .inspect.formats.layout import Damage
 from .inspect.guessed import Sides, types_of
 from .inspect.image import Part, SchemaFiles
+from .inspect.remote.names import is_remote, local_path
 from .inspect.source import Source, Unreadable
 from .memory.cached import CachedMemory
 from .structures.btreemap import StableBTreeMap
@@ -132,8 +133,10 @@ class Image:
     def __init__(
         self, source: str | Path | Memory | bytes, files: SchemaFiles | None = None, storage_options: Mapping[str, Any] | None = None
     ) -> None:
-        self._given, self._files, self._options = source, files or SchemaFiles(), storage_options
-        self._looking: Looking = open_looking(source, files=self._files, storage_options=storage_options)
+        files = files or SchemaFiles()
+        self._given, self._options = _anywhere(source), storage_options
+        self._files = SchemaFiles(_anywhere(files.schema), _anywhere(files.did), _anywhere(files.words))
+        self._looking: Looking = open_looking(source, files=files, storage_options=storage_options)
         self._opened: dict[Id, Structure] = {}
         self._memories: list[NativeMemory] = []
         self._closed = False
@@ -287,6 +290,13 @@ def _length(image: Image, memory: Id) -> str:
         return "1" if isinstance(found, StableCell) else f"{len(found):,}"
     except (StableError, ValueError) as error:
         return f"{type(error).__name__}: {error}"
+
+
+def _anywhere(given: Any) -> Any:
+    """Return a name that leads to the same file from every working directory: copies of an image are opened in other processes. O(1)."""
+    if isinstance(given, str) and not is_remote(given):
+        given = Path(local_path(given))
+    return given.absolute() if isinstance(given, Path) else given
 
 
 class _Read:

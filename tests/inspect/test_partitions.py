@@ -6,6 +6,7 @@ from __future__ import annotations
 import pickle
 import random
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -192,6 +193,24 @@ def test_two_workers_of_dask_distributed_read_what_one_process_reads(ten_parts):
         frame = read_map(ten_parts, 0, npartitions=10).compute()
     assert dict(zip(frame["key"].tolist(), frame["value"].tolist(), strict=True)) == whole
     assert len(frame) == len(whole)
+
+
+@pytest.mark.parametrize("where", ["state.bin", "folder/state.bin"])
+def test_a_pickled_part_is_read_in_any_working_directory(tmp_path, monkeypatch, where):
+    folder = (tmp_path / where).parent
+    folder.mkdir(exist_ok=True)
+    with StableMemory.open(tmp_path / where) as memory:
+        StableBTreeMap[u64, str](MemoryManager(memory).get(0)).update({i: f"user {i}" for i in range(100)})
+    (tmp_path / "types.toml").write_text('[memories.0]\nname = "users"\nkey = "u64"\nvalue = "string"\n')
+    (tmp_path / "words.txt").write_text("name")
+    monkeypatch.chdir(tmp_path)
+    with open_image(where, schema="types.toml", words=Path("words.txt")) as image:
+        assert image.name == where
+        packed = pickle.dumps((image, image.partitions("users", 2)))
+    monkeypatch.chdir("/")
+    copy, parts = pickle.loads(packed)  # noqa: S301 - our own
+    with copy:
+        assert len(copy["users"]) == sum(len(list(part)) for part in parts) == 100
 
 
 # ---- damage: never silently short ----
