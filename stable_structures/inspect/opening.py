@@ -26,7 +26,6 @@ from .formats.unnamed import drained
 from .formats.wal import LOG_MAGIC, LoggedObject, LoggedSource, WalContents, read_far_log, read_log
 from .formats.zstd import is_zstd, unzstd
 from .image import Image, Part, SchemaFiles, parts_of
-from .remote.objects import Absent
 from .remote.place import Place, RemotePlace, place_of, read_beside
 from .remote.source import RemoteSource
 from .schema import Schema, find_schema, read_schema, read_text
@@ -42,6 +41,8 @@ def open_unchecked(
 ) -> Image:
     """Open as `fit.open_image`, without a look at whether the schema fits."""
     path = place_of(what, storage_options) if isinstance(what, (str, Path)) else None
+    if isinstance(path, RemotePlace):
+        path = _as_folder(path)
     schema = _schema_of(path, files or SchemaFiles())
     if path is not None:
         image = _open_path(path, progress) if isinstance(path, Path) else _open_remote(path, progress)
@@ -165,18 +166,23 @@ def _open_path(path: Path, progress: Progress) -> Image:
     return _image(str(path), _open_file(path, progress), None)
 
 
+def _as_folder(place: RemotePlace) -> RemotePlace:
+    """Return the name with a slash at its end, if there is no object of it, but the metadata of a snapshot below it; else as it is.
+
+    So whatever lies beside an image is looked for in the folder, as it is on this machine. O(1). Raises `Unreadable`.
+    """
+    if place.is_dir() or place.name == METADATA or place.exists():
+        return place
+    metadata = place / METADATA
+    return metadata.parent if metadata.exists() else place
+
+
 def _open_remote(place: RemotePlace, progress: Progress) -> Image:
-    """Open an object, or the folder of a snapshot: by its name, or if there are metadata in it and no object of its name."""
+    """Open an object, or the folder of a snapshot."""
     if place.is_dir():
         return _open_folder(place, progress)
     if place.name == METADATA or (place.name in STABLE_NAMES and is_of_snapshot(place)):
         return _open_folder(place.parent, progress)
-    try:
-        place.object()
-    except Absent:
-        if not (place / METADATA).exists():
-            raise
-        return _open_folder(place, progress)
     return _image(str(place), _open_far(place, progress), None)
 
 

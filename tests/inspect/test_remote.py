@@ -573,6 +573,20 @@ def test_a_folder_of_a_snapshot_in_any_file_system(image, tmp_path):
         memory.rm("/remote", recursive=True)
 
 
+def test_a_folders_schema_is_its_own_with_and_without_a_slash(image, tmp_path):
+    folder = make_dfx(tmp_path / "snapshot", image)
+    (folder / "memories.toml").write_text('[memories.0]\nname = "inner"\nkey = "u64"\nvalue = "string"\n')
+    memory = fsspec.filesystem("memory")
+    memory.put(str(folder), "/remote/snapshot", recursive=True)
+    memory.pipe("/remote/memories.toml", b'[memories.0]\nname = "outer"\n')
+    try:
+        for name in ("memory://remote/snapshot", "memory://remote/snapshot/", "memory://remote/snapshot/metadata.json"):
+            with open_image(name) as opened:
+                assert opened.parts[0].given.name == "inner", name
+    finally:
+        memory.rm("/remote", recursive=True)
+
+
 @pytest.fixture(scope="module")
 def s3():
     server = pytest.importorskip("moto.server", reason="moto[server] is not installed: there is no S3 to test with")
