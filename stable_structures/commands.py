@@ -117,7 +117,7 @@ def _add_rehearse(verbs: Any) -> None:
         "exit code: 0 the upgrade succeeds and the result is sound, 1 it does not, 2 wrong use or unreadable",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("snapshot", type=Path, help="the folder that dfx, icp or juno downloaded")
+    parser.add_argument("snapshot", help="the folder that dfx, icp or juno downloaded")
     parser.add_argument("module", type=Path, help="the new .wasm or .wasm.gz")
     _add_upgrade_options(parser)
     parser.add_argument(

@@ -25,6 +25,7 @@ from .encodings.candid.subtype import incompatible
 from .encodings.candid.text import fit_all, parse_values, show_values
 from .encodings.candid.types import Interface, Some
 from .encodings.motoko import NotRead, Signature, changes, read_signature
+from .inspect.remote.names import is_remote, shown
 from .inspect.report import soundness, unchecked
 
 if TYPE_CHECKING:
@@ -173,6 +174,8 @@ def rehearse(  # noqa: PLR0913 - each by its name
     >>> found = rehearse("snapshot", "new.wasm", calls=['balance("ada")'])  # doctest: +SKIP
     >>> assert found.ok, str(found)  # doctest: +SKIP
     """
+    if is_remote(snapshot):
+        raise SourceError(f"{shown(str(snapshot))}: rehearse runs the canister, so it needs the snapshot on this machine: download it")
     return rehearse_state(
         lambda: Canister.from_snapshot(snapshot, limits=limits),
         Path(snapshot),

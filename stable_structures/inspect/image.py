@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 from .. import _native as native
 from ..errors import MemoryInUse
@@ -25,6 +25,9 @@ from .schema import NO_SCHEMA, NOTHING_GIVEN, MemoryType, Schema
 from .source import MemorySource, NotWhole, PastEnd, Source, Unreadable
 
 Reader: TypeAlias = MapReader | SequenceReader
+
+
+_NOTHING_TO_DUMP: Final = ("log data", "empty", "zeros")
 
 
 @dataclass(slots=True)
@@ -164,6 +167,11 @@ class Image:
         """Return what it is, for people. O(1), but for the first time, if it is a bare map."""
         bare = self.parts.get(None)
         return self.recognition.title if bare is None else bare.title
+
+    def without_entries(self) -> list[str]:
+        """Return a phrase for each memory that a dump of all structures leaves out: SQLite, what is not recognised. O(memories)."""
+        parts = [part for part in self.parts.values() if not part.is_structure and part.kind not in _NOTHING_TO_DUMP]
+        return [f"{'' if part.id is None else f'memory {part.id}, '}{part.title}, is not in the dump" for part in parts]
 
     def unreadable(self, why: str) -> Unreadable:
         """Return the error for an image that something cannot be done with: `NotWhole` if it may be for what is missing of it."""

@@ -118,6 +118,22 @@ def images_in(path: str) -> list[str]:
     return inner
 
 
+def all_images_in(given: list[str]) -> list[str]:
+    """Return what there is to open in each of these. Where there are several, one without an image is named itself, as if it were one.
+
+    Whoever opens it says what is wrong with it, and goes on with the others. O(files). Raises `Unreadable` for a single one.
+    """
+    if len(given) == 1:
+        return images_in(given[0])
+    found: list[str] = []
+    for path in given:
+        try:
+            found += images_in(path)
+        except Unreadable:
+            found.append(path)
+    return found
+
+
 def _may_be_image(path: Path) -> bool:
     return not (path.name.startswith(".") or path.suffix in _NO_IMAGES or path.is_symlink())
 

@@ -39,15 +39,17 @@ def write_parts(  # noqa: PLR0913 - keyword-only choices
     files: SchemaFiles | None = None,
     note: Note | None = None,
     skipped: Callable[[str, BaseException], None] | None = None,
+    report: Callable[[str], object] | None = None,
     jobs: int = 1,
 ) -> list[dict[str, Any]]:
     """Write every structure of some images into a new folder; return what the manifest says of each file. O(size).
 
     `jobs` processes write files at once (jobs.py). An image that cannot be read is left out and reported to `skipped`, damaged
-    entries to `note`. Raises `Unreadable`, and without these `Damage`: then nothing is written.
+    entries to `note`; `report` gets a phrase for each memory that is no structure. Raises `Unreadable`, and without these `Damage`:
+    then nothing is written.
     """
     with NewFolder(out) as new:
-        found = _Writer(new.made, files, note, jobs).write(names, skipped)
+        found = _Writer(new.made, files, note, report, jobs).write(names, skipped)
         if not found:
             raise Unreadable(f"{new.path}: nothing in these images has entries")
         (new.made / MANIFEST).write_text(json.dumps({"parts": found}, indent=2), encoding="utf-8")
@@ -58,8 +60,10 @@ def write_parts(  # noqa: PLR0913 - keyword-only choices
 class _Writer:
     """Writes the files of a folder."""
 
-    def __init__(self, folder: Path, files: SchemaFiles | None, note: Note | None, jobs: int) -> None:
-        self.folder, self.files, self.note, self.jobs = folder, files, note, jobs
+    def __init__(
+        self, folder: Path, files: SchemaFiles | None, note: Note | None, report: Callable[[str], object] | None, jobs: int
+    ) -> None:
+        self.folder, self.files, self.note, self.report, self.jobs = folder, files, note, report, jobs
         self.taken: set[str] = set()
         self.used: set[str] = set()
 
@@ -86,6 +90,9 @@ class _Writer:
             for said, damages in results(tasks, allowed(self.jobs, image.source), no_progress):
                 found.append(said)
                 self._tell(damages)
+            if self.report is not None:
+                for text in image.without_entries():
+                    self.report(f"{image.name}: {text}")
             return found
 
     def _canister(self, name: str) -> str:

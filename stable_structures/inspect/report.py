@@ -261,7 +261,7 @@ def _last_element(reader: SequenceReader) -> list[bytes]:
     """Return the last element that can be read, if there are several and their order means something."""
     if reader.readable() < _FIRST or reader.kind == "heap":
         return []
-    if not reader.source.is_at_hand(reader.address(reader.readable() - 1), 1):  # far away it would cost a request
+    if not reader.is_at_hand(reader.readable() - 1):  # far away it would cost a request
         return []
     try:
         return [reader.element(reader.readable() - 1)]

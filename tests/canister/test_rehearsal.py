@@ -204,3 +204,11 @@ def test_the_command_line(ledger, hooks, tmp_path, capsys):
     assert main(["rehearse", str(ledger), str(tmp_path / "no.wasm")]) == 2
     assert main(["rehearse", str(ledger), str(LEDGER), "--arg", "(opt"]) == 2
     assert main(["rehearse", str(ledger), str(LEDGER), "--arg", "(opt 5)"]) == 0
+
+
+def test_a_snapshot_on_another_machine_is_to_be_downloaded(capsys):
+    assert main(["rehearse", "https://ada:secret@host/ledger/", str(LEDGER)]) == 2
+    error = capsys.readouterr().err
+    assert "https://host/ledger/: rehearse runs the canister, so it needs the snapshot on this machine: download it" in error
+    with pytest.raises(SourceError, match="download it"):
+        rehearse("s3://bucket/ledger", LEDGER)

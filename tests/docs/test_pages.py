@@ -6,16 +6,24 @@ And what the pages and the code refer to is there: files, anchors, commands that
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
 import re
+import shlex
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from stable_structures import MemoryManager, Principal, StableBTreeMap, StableMemory, u64
+
 from ..support import command
+from ..support.http_server import serving
+from ..support.inspect_images import make_dfx
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -52,6 +60,60 @@ def in_our_environment(command: list[str], folder: Path) -> str:
     done = subprocess.run(command, cwd=folder, env=our_environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+@pytest.fixture
+def readers_files(tmp_path, monkeypatch):
+    """Files for the names in the pages' commands: SNAPSHOT, snapshots/, users.csv; return names on other machines with those to take."""
+    monkeypatch.chdir(tmp_path)
+    memory = StableMemory()
+    manager = MemoryManager(memory, bucket_pages=1)
+    StableBTreeMap[Principal, u64](manager.get(0)).update({Principal(bytes([number])): number for number in range(9)})
+    StableBTreeMap[u64, str](manager.get(3)).update({number: f"user {number}" for number in range(100)})
+    image = memory.read(0, memory.nbytes)
+    for folder in (tmp_path / "SNAPSHOT", tmp_path / "snapshots" / "ledger", tmp_path / "snapshots" / "orders"):
+        folder.parent.mkdir(exist_ok=True)
+        make_dfx(folder, image)
+        (folder / "memories.toml").write_text('[memories.0]\nkey = "principal"\n[memories.3]\nname = "users"\nkey = "u64"\nvalue = "str"\n')
+    (tmp_path / "users.csv").write_text("key,value\n1,Ada\n2,Grace\n")
+    with serving() as (url, files):
+        for path in (tmp_path / "SNAPSHOT").iterdir():
+            files.put(f"/ledger/{path.name}", path.read_bytes())
+        yield {"https://host/snapshots": url, "s3://bucket": url}
+
+
+def run_line(line: str, places: dict[str, str]) -> bool:
+    """Run a line for a reader's own files; return whether it is one that can be run here."""
+    for name, place in places.items():
+        line = line.replace(name, place)
+    words = shlex.split(line, comments=True)
+    if words[:1] == ["stable-structures"]:
+        words = words[1 : words.index("|") if "|" in words else None]
+        words = [path for word in words for path in (sorted(glob.glob(word)) if "*" in word else [word])]  # noqa: PTH207 - as a shell does
+        done = command.run(words, cwd=Path.cwd())
+        assert done.returncode == 0, done.stdout + done.stderr
+    elif words[:2] == ["duckdb", "-c"]:
+        assert pytest.importorskip("duckdb").sql(words[2]).fetchall() == [("ledger", 100), ("orders", 100)]
+    elif words[:1] == ["sqlite3"]:
+        with contextlib.closing(sqlite3.connect(words[1])) as database:
+            assert len(database.execute(words[2]).fetchall()) == 100
+    elif line.startswith("polars."):
+        assert len(eval(line, {"polars": pytest.importorskip("polars")}).collect()) == 100  # noqa: S307 - a line of our pages
+    elif line.startswith("dask."):
+        pytest.importorskip("dask.dataframe")
+        assert len(eval(line, {"dask": sys.modules["dask"]})) == 200  # noqa: S307 - a line of our pages
+    else:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(("page", "block"), [one for one in each("text") if one.values[1].startswith("stable-structures ")])
+def test_commands_for_a_readers_own_files_succeed(page, block, readers_files):  # noqa: ARG001 - the page names the test
+    if "://" in block:
+        pytest.importorskip("aiohttp", reason="the extra 'remote' is not installed")
+    if "all/" in block or ".parquet" in block:
+        pytest.importorskip("pyarrow", reason="the extra 'parquet' is not installed")
+    assert sum(run_line(line, readers_files) for line in block.splitlines()) > 0
 
 
 @pytest.mark.parametrize(("page", "block"), each("bash run"))

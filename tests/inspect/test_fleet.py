@@ -170,3 +170,19 @@ def test_an_empty_folder_is_a_line_too(fleet):
     assert "unreadable" in line
     assert "texts" not in out
     assert "4 canisters, 3 sound" in out
+
+
+def test_an_empty_folder_among_several_names_does_not_stop_the_others(fleet, tmp_path):
+    (fleet / "empty").mkdir()
+    code, out, _ = run(*sorted(fleet.iterdir()), "--json", "--summary")
+    assert code == 2
+    found = {line["file"].rpartition("/")[2]: line["result"] for line in map(json.loads, out.splitlines())}
+    assert found == {"empty": "unreadable", "ledger": "sound", "orders": "sound", "users": "sound"}
+    code, out, error = run(*sorted(fleet.iterdir()))
+    assert (code, out.count("a memory manager"), error.count("a folder without metadata.json")) == (2, 3, 1)
+    code, out, _ = run(fleet / "empty", fleet)
+    assert (code, "4 canisters, 3 sound" in out) == (2, False)
+    assert "5 canisters, 3 sound" in out  # by its own name, and in the folder
+    done = command.run(["dump", fleet / "ledger", fleet / "empty", "--keep-going", "-o", f"{tmp_path}/parts/"])
+    assert (done.returncode, "3 files" in done.stdout, "empty: left out" in done.stderr) == (1, True, True)
+    assert "without an image or a snapshot" in run(fleet / "empty")[2]

@@ -69,3 +69,18 @@ def test_what_does_not_go_together_is_refused(canisters):
     both = ["dump", canisters / "ledger", canisters / "orders"]
     for words in ([], ["-o", "x/", "--format", "csv"], ["-o", "x/", "--memory", "0"], ["-o", "x/", "--limit", "3"]):
         assert command.run([*both, *words]).returncode == 2
+
+
+@pytest.mark.parametrize("out", ["parts/", "all.sqlite"])
+def test_what_is_no_structure_is_said(tmp_path, out):
+    memory = StableMemory()
+    manager = MemoryManager(memory, bucket_pages=1)
+    StableBTreeMap[u64, str](manager.get(0)).update({1: "Ada"})
+    StableLog[str](manager.get(1), manager.get(2)).extend(["a", "b"])
+    for number, content in ((3, b"nobody knows what this is"), (4, b"")):
+        manager.get(number).grow(1)
+        manager.get(number).write(0, content)
+    (tmp_path / "image.bin").write_bytes(read(memory))
+    done = command.run(["dump", tmp_path / "image.bin", "-o", f"{tmp_path}/{out}"])
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == f"stable-structures: {tmp_path}/image.bin: memory 3, not recognised, is not in the dump\n"

@@ -292,6 +292,18 @@ def test_inspect_asks_seldom(large):
         assert not any(one.damaged for one in report.memories)
 
 
+def test_the_last_entry_of_a_log_is_shown_only_if_it_costs_no_request():
+    memory = StableMemory()
+    manager = MemoryManager(memory)
+    StableLog[str](manager.get(0), manager.get(1)).extend([f"event {i:0100}" for i in range(20_000)])
+    with serving() as (url, files):
+        files.put("/log.bin", read(memory))
+        report = inspect(f"{url}/log.bin")
+        assert (report.memories[0].length, report.memories[0].last) == (20_000, [])
+        firsts = [first for _, path, first, _ in files.requests if path == "/log.bin"]
+        assert max(firsts) < (1 + 128 + 1) << 16  # headers and the first entries, and nothing from the end of the data
+
+
 @pytest.mark.parametrize("types", [{}, {"key": u64, "value": str}], ids=["guessed", "given"])
 def test_the_first_rows_cost_their_nodes_and_not_the_memory(large, types):
     with serving() as (url, files):

@@ -17,7 +17,7 @@ from ..dump import export, get, jobs_for, table, write
 from ..formats.layout import Damage
 from ..image import Part
 from ..jobs import usual
-from ..opening import images_in
+from ..opening import all_images_in
 from ..parts import write_parts
 from ..source import Unreadable
 from ..values import shorten
@@ -87,10 +87,10 @@ def _dump_parts(arguments: argparse.Namespace) -> int:
         skipped.append(name)
         complain(f"{name}: left out: {error}")
 
-    names = [path for given in arguments.file for path in images_in(given)]
+    names = all_images_in(arguments.file)
     note, left_out = (gone.append, skip) if arguments.keep_going else (None, None)
     jobs = arguments.jobs or usual(arrow=True)
-    made = write_parts(names, arguments.out.rstrip("/"), files=files_of(arguments), note=note, skipped=left_out, jobs=jobs)
+    made = write_parts(names, arguments.out.rstrip("/"), files=files_of(arguments), note=note, skipped=left_out, report=complain, jobs=jobs)
     say_passed_over(gone)
     summary(arguments).line(f"{arguments.out}: {len(made)} files, {sum(one['rows'] for one in made):,} rows")
     return DAMAGED if gone or skipped else SOUND
@@ -112,7 +112,10 @@ def _dump_database(arguments: argparse.Namespace) -> int:
             return complain("nothing was written; --keep-going goes on without the rest", code)
         types = given_types(arguments, image)
         made = sqlite.write_database(image, arguments.out, types, memory=part.id if part else None, only=only, note=note, raw=arguments.raw)
+        left_out = [] if only else image.without_entries()
     say_passed_over(gone)
+    for text in left_out:
+        complain(f"{arguments.file}: {text}")
     for name, count in made.items():
         summary(arguments).line(f"{arguments.out}: {name}, {count} rows")
     return DAMAGED if gone else SOUND

@@ -12,7 +12,7 @@ from ..formats.layout import Finding
 from ..formats.recognise import STRUCTURES
 from ..image import Image
 from ..jobs import usual
-from ..opening import images_in
+from ..opening import all_images_in
 from ..report import Report, check, inspect, soundness, unchecked
 from ..source import Unreadable
 from ..steady import CHANGED_TEXT, Look, may_have_changed, steady
@@ -33,7 +33,7 @@ def inspect_files(arguments: argparse.Namespace) -> int:
         raise Unreadable("--write-schema is for one FILE; give one, or leave it out")
     detailed = arguments.deep or arguments.memory is not None or arguments.out is not None
     if arguments.summary or not detailed:
-        names = [path for given in arguments.file for path in images_in(given)]
+        names = all_images_in(arguments.file)
         if arguments.summary or names != arguments.file:
             return inspect_fleet(names, files_of(arguments), as_json=arguments.json)
     return each(arguments, _inspect_one)

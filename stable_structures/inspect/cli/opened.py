@@ -16,7 +16,7 @@ from .. import missing
 from ..fit import open_image, require_all_fit
 from ..formats.layout import Damage
 from ..image import Image, Part, Types
-from ..opening import images_in
+from ..opening import all_images_in
 from ..source import TROUBLES
 from ..writing import is_standard_output
 from .given import files_of
@@ -28,7 +28,7 @@ _MOST_SAID: Final = 20
 
 def each(arguments: argparse.Namespace, one: Callable[[argparse.Namespace, bool], tuple[int, Any]]) -> int:
     """Run a verb on each file; return the exit code of the worst. `one` also gets whether others came before."""
-    paths = [path for given in arguments.file for path in images_in(given)]
+    paths = all_images_in(arguments.file)
     codes: list[int] = []
     found: list[Any] = []
     for path in paths:

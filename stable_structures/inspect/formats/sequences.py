@@ -132,6 +132,10 @@ class SequenceReader:
         """Return where an element is."""
         raise NotImplementedError
 
+    def is_at_hand(self, index: int) -> bool:
+        """Return whether the beginning of an element is read without a request to another machine. O(1)."""
+        return self.source.is_at_hand(self.address(index), 1)
+
 
 class SlotReader(SequenceReader):
     """A vec or a heap: a header and slots of one size."""
@@ -401,6 +405,13 @@ class LogReader(SequenceReader):
     def address(self, index: int) -> int:
         """Return the entry's end, in the index."""
         return LOG_ENDS_AT + 8 * index
+
+    def is_at_hand(self, index: int) -> bool:
+        """As SequenceReader: both the entry's ends, which are in the index, and its bytes, which are in the data."""
+        if self.data is None or not all(self.source.is_at_hand(self.address(one), 8) for one in (index - 1, index) if one >= 0):
+            return False
+        start = LOG_DATA_AT + self.end(index - 1)
+        return start >= self.data.nbytes or self.data.is_at_hand(start, 1)
 
     def element(self, index: int) -> bytes:
         """Return the bytes of an entry."""
