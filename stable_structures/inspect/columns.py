@@ -82,6 +82,13 @@ class Columns:
     keys: Side
     values: Side
 
+    def split(self, count: int) -> Iterator[Columns]:
+        """Iterate over the same in pieces of at most so many; indexes stay together. O(n)."""
+        if self.keys.first is not None or self.keys.numbers is not None or len(self.keys.ends) <= count:
+            yield self
+        else:
+            yield from map(Columns, self.keys.split(count), self.values.split(count))
+
     def rows(self) -> Iterator[tuple[Any, bytes]]:
         """Iterate over (key or index, value) as encoded bytes."""
         return zip(self.keys.items(), self.values.items(), strict=True)

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeAlias
 
 import cbor2
 
@@ -24,6 +24,7 @@ from .formats.layout import Damage
 from .formats.maps import MapReader
 from .formats.rules import Note, refuse
 from .image import Part, Types
+from .jobs import allowed, is_large, streamed
 from .missing import require_part
 from .report import readings
 from .source import BLOCK, Unreadable
@@ -31,6 +32,10 @@ from .values import RAW, Reading, from_text, unhex
 from .writing import OUTPUTS, NewFile
 
 _SHOWN: Final = 24
+_BATCH, _ROW = 4 << 20, 64
+"""Bytes of rows that a process makes texts of, and what a row counts beside its value."""
+_AT_ONCE: Final = 1 << 17
+"""Rows of columns that it does: their texts take ten times the room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,11 +196,20 @@ def get(part: Part, key: Any, types: Types | None = None) -> tuple[bytes, Readin
 # ---- formats ----
 
 
-def write(rows: Table, form: str, out: IO[bytes], *, safe_csv: bool = False, plain: bool = False) -> int:
+Batch: TypeAlias = "Columns | Iterable[tuple[Any, bytes]]"
+"""Some rows."""
+Lines: TypeAlias = Callable[[Batch], Iterator[tuple[int, bytes]]]
+"""Makes rows into what is written of them, with the number of rows: a row at a time, or many at once."""
+
+
+def write(  # noqa: PLR0913 - keyword-only choices
+    rows: Table, form: str, out: IO[bytes], *, safe_csv: bool = False, plain: bool = False, jobs: int = 1
+) -> int:
     r"""Write a table in one of `OUTPUTS`; return the number of rows. O(n), a batch at a time. Raises `Unreadable`.
 
     `load` makes the same bytes of it again. If a type is guessed, the encoded bytes stand beside the guess. In CSV,
     `safe_csv` marks texts that a spreadsheet would take for a formula, and `plain` writes what is not printable as bytes.
+    With `jobs`, so many processes make texts of batches at once; the table must then raise what is wrong with it (no `note`).
 
     >>> from stable_structures import StableBTreeMap, StableMemory, codec, u64
     >>> memory = StableMemory()
@@ -208,22 +222,77 @@ def write(rows: Table, form: str, out: IO[bytes], *, safe_csv: bool = False, pla
     >>> out.getvalue()
     b'key,value\n0,user 0\n1,user 1\n'
     """
+    if form == "parquet":
+        return parquet.write(rows.names, (rows.key, rows.value), rows.rows, out, rows.columns)
     if form == "csv":
-        return _write_csv(rows, out, safe=safe_csv, plain=plain)
-    if form not in _WRITERS:
+        header, lines, in_columns = _csv(rows, safe=safe_csv, plain=plain)
+        out.write(header)
+    elif form in _LINES:
+        lines, in_columns = _LINES[form](rows), jobs > 1
+    else:
         raise Unreadable(f"{form!r} is not a format; write one of {', '.join(OUTPUTS)}")
-    return _WRITERS[form](rows, out)
+    count = 0
+    for batch, made in streamed(_batches(rows, jobs, in_columns=in_columns), lambda batch: _joined(lines(batch)), jobs):
+        for number, data in lines(batch) if made is None else [made]:
+            out.write(data)
+            count += number
+    return count
 
 
-def _write_jsonl(rows: Table, out: IO[bytes]) -> int:
+def jobs_for(part: Part, jobs: int) -> int:
+    """Return how many processes make texts of a memory: one, of what is small, on another machine, or running. O(1)."""
+    sources = [one.source for one in (part, part.data) if one is not None]
+    return allowed(jobs, *sources) if is_large(sum(source.nbytes for source in sources)) else 1
+
+
+def _joined(made: Iterator[tuple[int, bytes]]) -> tuple[int, bytes]:
+    found = list(made)
+    return sum(count for count, _ in found), b"".join(data for _, data in found)
+
+
+def _batches(rows: Table, jobs: int, *, in_columns: bool) -> Iterator[Batch]:
+    """Return all rows: as they come, if one process writes them; else so many at once as are worth a process."""
+    if in_columns and rows.columns is not None:
+        yield from rows.columns if jobs == 1 else (piece for one in rows.columns for piece in one.split(_AT_ONCE))
+    elif jobs == 1:
+        yield rows.rows
+    else:
+        yield from _lists(rows.rows)
+
+
+def _lists(rows: Iterator[tuple[Any, bytes]]) -> Iterator[list[tuple[Any, bytes]]]:
+    """Iterate over some rows at a time; what they raise is raised behind those that came before it."""
+    batch, size = list[tuple[Any, bytes]](), 0
+    error: Exception | None = None
+    try:
+        for row in rows:
+            batch.append(row)
+            size += len(row[1]) + _ROW
+            if size >= _BATCH:
+                yield batch
+                batch, size = [], 0
+    except Exception as raised:  # noqa: BLE001 - raised later
+        error = raised
+    if batch:
+        yield batch
+    if error is not None:
+        raise error
+
+
+def _rows_of(batch: Batch) -> Iterable[tuple[Any, bytes]]:
+    return batch.rows() if isinstance(batch, Columns) else batch
+
+
+def _jsonl(rows: Table) -> Lines:
     """With the bytes beside what was guessed, or what the value does not lead back to, so that nothing is lost."""
     key, value = None if rows.key is None else _said("key", rows.key), _said("value", rows.value)
-    count = 0
-    for at, data in rows.rows:
-        line = ({"index": at} if key is None else key(at)) | value(data)
-        out.write(json_text(line).encode() + b"\n")
-        count += 1
-    return count
+
+    def lines(batch: Batch) -> Iterator[tuple[int, bytes]]:
+        for at, data in _rows_of(batch):
+            line = ({"index": at} if key is None else key(at)) | value(data)
+            yield 1, json_text(line).encode() + b"\n"
+
+    return lines
 
 
 def _said(name: str, reading: Reading) -> Callable[[bytes], dict[str, Any]]:
@@ -238,35 +307,38 @@ def _said(name: str, reading: Reading) -> Callable[[bytes], dict[str, Any]]:
     return said
 
 
-def _write_csv(rows: Table, out: IO[bytes], *, safe: bool, plain: bool) -> int:
+def _csv(rows: Table, *, safe: bool, plain: bool) -> tuple[bytes, Lines, bool]:
+    """Return the header, what makes lines, and whether it makes many at once of columns."""
     sides = [(name, reading) for name, reading in zip(rows.names, (rows.key, rows.value), strict=True)]
     shown = [name for name, reading in sides if reading is not RAW]
     exact = [f"{name}_bytes" for name, reading in sides if reading is not None and reading.codec is None]
-    out.write(",".join(shown + exact).encode() + b"\n")
     cells = [None if reading is None else csv_cell(reading, safe=safe, plain=plain) for _, reading in sides]
-    if rows.columns is not None and not exact and not safe and not plain:
-        return sum(_write_csv_columns(rows, one, cells, out) for one in rows.columns)
-    return _write_csv_rows(rows.rows, cells, out)
+    at_once = not exact and not safe and not plain
+
+    def lines(batch: Batch) -> Iterator[tuple[int, bytes]]:
+        made = _csv_columns(rows, batch) if at_once and isinstance(batch, Columns) else None
+        if made is not None:
+            yield made
+            return
+        for row in _rows_of(batch):
+            yield 1, _csv_row(row, cells)
+
+    return ",".join(shown + exact).encode() + b"\n", lines, at_once
 
 
-def _write_csv_columns(rows: Table, columns: Columns, cells: list[Cell | None], out: IO[bytes]) -> int:
-    """Write some rows at once if each stands as it is, else one by one."""
+def _csv_columns(rows: Table, columns: Columns) -> tuple[int, bytes] | None:
+    """Return some rows at once; None unless each stands there as it is."""
     keys, values = columns.keys.texts(rows.key.codec if rows.key else None), columns.values.texts(rows.value.codec)
     if keys is None or values is None:
-        return _write_csv_rows(columns.rows(), cells, out)
+        return None
     lines = [f"{key},{value}" for key, value in zip(keys, values, strict=True)]
-    out.write("\n".join([*lines, ""]).encode())
-    return len(lines)
+    return len(lines), "\n".join([*lines, ""]).encode()
 
 
-def _write_csv_rows(rows: Iterator[tuple[Any, bytes]], cells: list[Cell | None], out: IO[bytes]) -> int:
-    count = 0
-    for row in rows:
-        made = [(str(data), None) if cell is None else cell(data) for cell, data in zip(cells, row, strict=True)]
-        fields = [text for text, _ in made if text is not None] + [to_json(data) for _, data in made if data is not None]
-        out.write(",".join(map(_field, fields)).encode("utf-8", "backslashreplace") + b"\n")
-        count += 1
-    return count
+def _csv_row(row: tuple[Any, bytes], cells: list[Cell | None]) -> bytes:
+    made = [(str(data), None) if cell is None else cell(data) for cell, data in zip(cells, row, strict=True)]
+    fields = [text for text, _ in made if text is not None] + [to_json(data) for _, data in made if data is not None]
+    return ",".join(map(_field, fields)).encode("utf-8", "backslashreplace") + b"\n"
 
 
 _QUOTED: Final = re.compile('[",\r\n]')
@@ -277,29 +349,27 @@ def _field(text: str) -> str:
     return f'"{text.replace(chr(34), chr(34) * 2)}"' if _QUOTED.search(text) else text
 
 
-def _write_cbor(rows: Table, out: IO[bytes]) -> int:
+def _cbor(rows: Table) -> Lines:
     """One array [key, value] after the other (RFC 8742), with a map behind them where they are not all there is to say."""
     key, value = None if rows.key is None else cbor_cell(rows.key), cbor_cell(rows.value)
-    raw, count = rows.value is RAW, 0
-    for at, data in rows.rows:
-        first, first_exact = (cbor2.dumps(at), None) if key is None else key(at)
-        second, second_exact = value(data)
-        if raw:
-            more: dict[str, Any] = {"raw": True}
-            first, second = cbor2.dumps(at), cbor2.dumps(data)
-        else:
-            exact = {"key_bytes": first_exact, "value_bytes": second_exact}
-            more = {name: made for name, made in exact.items() if made is not None}
-        out.write(b"\x82" + first + second if not more else b"\x83" + first + second + cbor2.dumps(more))
-        count += 1
-    return count
+    raw = rows.value is RAW
+
+    def lines(batch: Batch) -> Iterator[tuple[int, bytes]]:
+        for at, data in _rows_of(batch):
+            first, first_exact = (cbor2.dumps(at), None) if key is None else key(at)
+            second, second_exact = value(data)
+            if raw:
+                more: dict[str, Any] = {"raw": True}
+                first, second = cbor2.dumps(at), cbor2.dumps(data)
+            else:
+                exact = {"key_bytes": first_exact, "value_bytes": second_exact}
+                more = {name: made for name, made in exact.items() if made is not None}
+            yield 1, b"\x82" + first + second if not more else b"\x83" + first + second + cbor2.dumps(more)
+
+    return lines
 
 
-_WRITERS: Final[dict[str, Callable[[Table, IO[bytes]], int]]] = {
-    "jsonl": _write_jsonl,
-    "cbor": _write_cbor,
-    "parquet": lambda rows, out: parquet.write(rows.names, (rows.key, rows.value), rows.rows, out, rows.columns),
-}
+_LINES: Final[dict[str, Callable[[Table], Lines]]] = {"jsonl": _jsonl, "cbor": _cbor}
 
 
 # ---- a whole virtual memory ----

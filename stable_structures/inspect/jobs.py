@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Work on several memories of an image at once, each in a process of its own.
+"""Work on several memories of an image at once, or on batches of one, each in a process of its own.
 
-    the verb --fork--> child: one memory, read from the image that is open already
+    the verb --fork--> child: one memory, read from the image that is open already (`results`), or a batch that is read (`streamed`)
         ^                 |
-        '--- result <-----'   through a pipe; the verb takes the results in the order of the memories
+        '--- result <-----'   through a pipe; the verb takes the results in their order
 
 So what a verb writes is the same with any number of processes. A child writes nothing but its result, and files that the verb
 opened for it. It ignores Ctrl+C, since the verb stops its children whatever ends itself; the system kills a child whose verb was
@@ -20,9 +20,11 @@ import pickle
 import selectors
 import signal
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Generic, NoReturn, TypeVar
 
 from ..errors import StableError
@@ -36,6 +38,7 @@ _END_WITH_PARENT: Final = 1
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 
 class ProcessLost(StableError, OSError):
@@ -91,6 +94,60 @@ def results(tasks: Sequence[Task[T]], jobs: int, progress: Progress) -> Iterator
         pool.stop()
 
 
+def streamed(items: Iterable[Item], run: Callable[[Item], T], jobs: int) -> Iterator[tuple[Item, T | None]]:
+    """Iterate over items, each with what `run` makes of it in a process of its own, `jobs` of them at once; in their order.
+
+    In place of a result there is None if `run` raised, and if `jobs` is 1: whoever asked does it, where it can be reported.
+    What `items` raise is raised after all that came before.
+
+    >>> [one for one in streamed("ab", str.upper, 2)]
+    [('a', 'A'), ('b', 'B')]
+    """
+    if jobs == 1 or sys.platform != "linux":
+        yield from ((item, None) for item in items)
+        return
+    children, waiting, source = _Children[T](jobs), deque[tuple[Item, _Child]](), _Deferred(items)
+
+    def finished() -> tuple[Item, T | None]:
+        item, child = waiting.popleft()
+        found = children.take(child)
+        return item, None if found is None else found[0]
+
+    try:
+        for number, item in enumerate(source):
+            waiting.append((item, children.start(number, Task(0, partial(_made, run, item)))))
+            if len(waiting) == jobs:
+                yield finished()
+        while waiting:
+            yield finished()
+        source.raise_it()
+    finally:
+        children.stop()
+
+
+def _made(run: Callable[[Item], T], item: Item, _progress: Progress) -> T:
+    return run(item)
+
+
+class _Deferred(Generic[Item]):
+    """What is iterated over, up to where it raises."""
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self._items = items
+        self._error: Exception | None = None
+
+    def __iter__(self) -> Iterator[Item]:
+        try:
+            yield from self._items
+        except Exception as error:  # noqa: BLE001 - raised later
+            self._error = error
+
+    def raise_it(self) -> None:
+        """Raise what ended it, if anything did."""
+        if self._error is not None:
+            raise self._error
+
+
 @dataclass(frozen=True, slots=True)
 class _Child:
     number: int
@@ -98,12 +155,61 @@ class _Child:
     pipe: int
 
 
+class _Children(Generic[T]):
+    """The processes that are running."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.running: dict[int, _Child] = {}
+
+    def start(self, number: int, task: Task[T]) -> _Child:
+        """Start a process for a task."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # a child has none of our handlers, and is ours at once
+        try:
+            child = self.running[number] = self._fork(number, task, before)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return child
+
+    def _fork(self, number: int, task: Task[T], mask: set[Any]) -> _Child:
+        read, write = os.pipe()
+        parent, pid = os.getpid(), os.fork()
+        if pid == 0:
+            share_among(self._most)
+            _work(task, write, parent, mask, [read, *(child.pipe for child in self.running.values())])
+        os.close(write)
+        return _Child(number, pid, read)
+
+    def take(self, child: _Child) -> tuple[T] | None:
+        """Return what a process found, once it has ended; None if it raised."""
+        with open(child.pipe, "rb", closefd=False) as pipe:
+            data = pipe.read()
+        status = self._end(child)
+        if status != 0 or not data:
+            raise ProcessLost(f"a process that worked for this one was ended by the system (status {status}); try --jobs 1")
+        return pickle.loads(data)  # type: ignore[no-any-return]  # noqa: S301 - our own
+
+    def stop(self) -> None:
+        """End all of them."""
+        for child in self.running.values():
+            with suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGKILL)
+        for child in list(self.running.values()):
+            self._end(child)
+
+    def _end(self, child: _Child) -> int:
+        _, status = os.waitpid(child.pid, 0)
+        del self.running[child.number]
+        os.close(child.pipe)
+        return os.waitstatus_to_exitcode(status)
+
+
 class _Pool(Generic[T]):
     """The children that are running, and what others found."""
 
     def __init__(self, tasks: Sequence[Task[T]], order: list[int], jobs: int) -> None:
         self._tasks, self._waiting, self._jobs = tasks, order, min(jobs, len(order))
-        self._running: dict[int, _Child] = {}
+        self._children = _Children[T](self._jobs)
         self._found: dict[int, tuple[T] | None] = {}
 
     def result(self, number: int) -> T:
@@ -116,52 +222,20 @@ class _Pool(Generic[T]):
 
     def stop(self) -> None:
         """End all children."""
-        for child in self._running.values():
-            with suppress(ProcessLookupError):
-                os.kill(child.pid, signal.SIGKILL)
-        for child in list(self._running.values()):
-            self._end(child)
+        self._children.stop()
 
     def _start(self) -> None:
-        while self._waiting and len(self._running) < self._jobs:
+        while self._waiting and len(self._children.running) < self._jobs:
             number = self._waiting.pop(0)
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # a child has none of our handlers, and is ours at once
-            try:
-                child = self._fork(number, before)
-                self._running[child.number] = child
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-    def _fork(self, number: int, mask: set[Any]) -> _Child:
-        read, write = os.pipe()
-        parent, pid = os.getpid(), os.fork()
-        if pid == 0:
-            share_among(self._jobs)
-            _work(self._tasks[number], write, parent, mask, [read, *(child.pipe for child in self._running.values())])
-        os.close(write)
-        return _Child(number, pid, read)
+            self._children.start(number, self._tasks[number])
 
     def _collect(self) -> None:
         """Wait for a child to give its result."""
         with selectors.DefaultSelector() as selector:
-            for child in self._running.values():
+            for child in self._children.running.values():
                 selector.register(child.pipe, selectors.EVENT_READ, child)
             for key, _ in selector.select():
-                self._take(key.data)
-
-    def _take(self, child: _Child) -> None:
-        with open(child.pipe, "rb", closefd=False) as pipe:
-            data = pipe.read()
-        status = self._end(child)
-        if status != 0 or not data:
-            raise ProcessLost(f"a process that worked for this one was ended by the system (status {status}); try --jobs 1")
-        self._found[child.number] = pickle.loads(data)  # noqa: S301 - our own
-
-    def _end(self, child: _Child) -> int:
-        _, status = os.waitpid(child.pid, 0)
-        del self._running[child.number]
-        os.close(child.pipe)
-        return os.waitstatus_to_exitcode(status)
+                self._found[key.data.number] = self._children.take(key.data)
 
 
 def _work(task: Task[Any], pipe: int, parent: int, mask: set[Any], others: list[int]) -> NoReturn:

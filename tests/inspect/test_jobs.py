@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import re
@@ -9,17 +10,20 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stable_structures import MemoryManager, StableBTreeMap, StableBTreeSet, StableLog, StableMemory, StableVec, u64
-from stable_structures.inspect import NotWhole, Unreadable, check, diff, jobs, repair, shrink
+from stable_structures.inspect import NotWhole, Unreadable, check, diff, dump, jobs, open_image, repair, shrink
 from stable_structures.inspect.cli import guard
+from stable_structures.inspect.formats.layout import Damage
 from stable_structures.inspect.parts import write_parts
 from stable_structures.inspect.source import no_progress
 from stable_structures.inspect.writing import NewFile
+from stable_structures.storable import parse_type
 
 from ..support.inspect_images import read
 
@@ -75,7 +79,7 @@ def _small_is_large(monkeypatch):
 def outcome(run: Any) -> Any:
     try:
         return run()
-    except (Unreadable, OSError) as error:
+    except (Unreadable, Damage, OSError) as error:
         return type(error), str(error)
 
 
@@ -171,6 +175,159 @@ def test_small_memories_start_no_process(monkeypatch):
     tasks = [jobs.Task(size, lambda _, s=size: s) for size in (9, 1, 100)]
     assert list(jobs.results(tasks, 8, no_progress)) == [9, 1, 100]
     assert list(jobs.results(tasks[2:] * 2, 1, no_progress)) == [100, 100]
+
+
+# ---- batches of one memory ----
+
+
+def test_what_is_streamed_comes_in_order_with_what_processes_made_of_it(tmp_path):
+    def run(number: int) -> tuple[int, int]:
+        (tmp_path / f"{number}").touch()
+        time.sleep(0.02 * (number % 3))
+        seen = len(list(tmp_path.iterdir()))
+        (tmp_path / f"{number}").unlink()
+        return number if number % 4 else 1 // 0, seen
+
+    others = children()
+    found = list(jobs.streamed(range(12), run, 3))
+    assert [number for number, _ in found] == list(range(12))
+    assert [number for number, one in found if one is None] == [0, 4, 8]
+    assert all(one is None or (one[0] == number and one[1] <= 6) for number, one in found)
+    assert [one for _, one in jobs.streamed(range(3), run, 1)] == [None] * 3
+    assert children() == others
+
+
+def test_what_cannot_be_read_is_raised_behind_what_came_before():
+    def items():
+        yield from range(5)
+        raise KeyError("gone")
+
+    def take() -> None:
+        for one in jobs.streamed(items(), str, 4):
+            found.append(one)  # noqa: PERF402 - what came before the error
+
+    others, found = children(), []
+    with pytest.raises(KeyError, match="gone"):
+        take()
+    assert found == [(number, str(number)) for number in range(5)]
+    assert children() == others
+
+
+def test_who_takes_no_more_leaves_no_process():
+    others = children()
+    streamed = jobs.streamed(range(9), lambda _: b"x" * 10**6, 3)
+    next(streamed)
+    streamed.close()
+    assert children() == others
+
+
+def test_a_process_that_is_killed_ends_what_is_streamed():
+    def run(number: int) -> None:
+        os.kill(os.getpid(), signal.SIGKILL) if number == 2 else time.sleep(0.1)
+
+    others, found = children(), []
+    with pytest.raises(jobs.ProcessLost, match="--jobs 1"):
+        found += jobs.streamed(range(9), run, 3)
+    assert children() == others
+
+
+TYPES = {0: ("u64", "string"), 1: (None, "u64"), 2: ("u64", None), 3: (None, "string"), 9: ("u64", "string")}
+ASKED: dict[str, tuple[int, dict[str, Any]]] = {
+    "map": (0, {}),
+    "map unordered": (0, {"unordered": True}),
+    "map raw": (0, {"raw": True}),
+    "part of a map": (9, {"start": "1000", "stop": "4000"}),
+    "vec": (1, {}),
+    "part of a vec": (1, {"start": 77, "stop": 5_000}),
+    "set": (2, {}),
+    "log": (3, {}),
+}
+
+
+@pytest.fixture
+def small_batches(monkeypatch) -> None:
+    monkeypatch.setattr(jobs, "LEAST", 1)
+    monkeypatch.setattr(dump, "_BATCH", 48 << 10)
+    monkeypatch.setattr(dump, "_AT_ONCE", 400)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    return made(tmp_path_factory.mktemp("whole") / "image.bin")
+
+
+def texts(image: Path, asked: str, form: str, number: int, *, guessed: bool = False, **options: Any) -> Any:
+    """What is written, and the error that ends it, if one does."""
+    memory, words = ASKED[asked]
+    out = io.BytesIO()
+    with open_image(image) as opened:
+        part = opened.part(memory)
+        types = {} if guessed else {memory: tuple(None if one is None else parse_type(one) for one in TYPES[memory])}
+        found = outcome(lambda: dump.write(dump.table(part, types, **words), form, out, jobs=dump.jobs_for(part, number), **options))
+    return found, out.getvalue()
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("form", ["csv", "jsonl", "cbor"])
+@pytest.mark.parametrize("asked", ASKED)
+def test_texts_are_the_same_whatever_the_number_of_processes(asked, form, whole, forks):
+    others = children()
+    for options in [{}, {"guessed": True}, *([{"safe_csv": True}, {"plain": True}] if form == "csv" else [])]:
+        alone = texts(whole, asked, form, 1, **options)
+        assert not forks
+        assert isinstance(alone[0], int)
+        assert texts(whole, asked, form, 3, **options) == alone
+        assert len(forks) > (1 if "vec" not in asked else 0)  # a vec comes in batches of 1 MiB
+        forks.clear()
+    assert children() == others
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("form", ["csv", "jsonl", "cbor"])
+@pytest.mark.parametrize(
+    "place", [*product(["map", "map unordered", "part of a map"], ["a value", "a node"]), ("log", "an entry")], ids=str
+)
+def test_damage_ends_texts_at_the_same_row(place, form, whole, tmp_path, forks):
+    asked, what = place
+    data = bytearray(whole.read_bytes())
+    with open_image(whole) as opened:
+        part = opened.part(ASKED[asked][0])
+        reader = part.open(*(None if one is None else parse_type(one) for one in TYPES[part.id]))
+        if asked == "log":
+            data[reader.data.physical(reader.end(3_000))] = 0xFF
+        elif what == "a node":
+            node = next(node for node, i in reader.entries_between((2500).to_bytes(8, "big"), None) if node.leaf)
+            data[part.source.physical(node.address)] = 0
+        else:
+            key = next(key for key, value in reader.entries() if key > (2500).to_bytes(8, "big") and len(value) > 20)
+            where = data.index(b"x" * len(reader.find(key)), part.source.physical(holder(reader, key)))
+            data[where] = 0xFF
+    image = tmp_path / "image.bin"
+    image.write_bytes(data)
+    alone = texts(image, asked, form, 1)
+    assert isinstance(alone[0], tuple), alone[0]
+    assert not forks
+    assert texts(image, asked, form, 3) == alone
+    assert forks or asked.startswith("map")  # all of a small map is one batch, which is read before anything is written
+
+
+def holder(reader: Any, key: bytes) -> int:
+    """The address of the node with the key."""
+    return next(node.address for node, i in reader.entries_between(key, None) if node.keys[i] == key)
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_a_closed_pipe_leaves_no_process(whole):
+    class Pipe(io.BytesIO):
+        def write(self, data: Any) -> int:
+            if self.tell() > 20_000:
+                raise BrokenPipeError
+            return super().write(data)
+
+    others = children()
+    with open_image(whole) as opened, pytest.raises(BrokenPipeError):
+        dump.write(dump.table(opened.part(0), {0: (parse_type("u64"), parse_type("string"))}), "jsonl", Pipe(), jobs=3)
+    assert children() == others
 
 
 SCRIPT = """

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from ...encodings.json_form import json_text, to_json
 from .. import parquet, sqlite
-from ..dump import export, get, table, write
+from ..dump import export, get, jobs_for, table, write
 from ..formats.layout import Damage
 from ..image import Part
 from ..jobs import usual
@@ -58,7 +58,7 @@ def dump_entries(arguments: argparse.Namespace) -> int:
             raise Unreadable(f"--safe-csv is for CSV, and this is {form}; give --format csv, or leave it out")
         try:
             with _rows_out(arguments.out, form) as (out, plain):
-                write(rows, form, out, safe_csv=arguments.safe_csv, plain=plain)
+                write(rows, form, out, safe_csv=arguments.safe_csv, plain=plain, jobs=_jobs(arguments, part))
         except BrokenPipeError:
             if not gone:
                 raise
@@ -66,6 +66,11 @@ def dump_entries(arguments: argparse.Namespace) -> int:
         code = whole(image, part, keep_going=arguments.keep_going)
     say_passed_over(gone)
     return DAMAGED if gone else code
+
+
+def _jobs(arguments: argparse.Namespace, part: Part) -> int:
+    """Return how many processes make texts; one, if damage is noted in the order in which it is met."""
+    return 1 if arguments.keep_going or arguments.limit is not None else jobs_for(part, arguments.jobs or usual())
 
 
 def _dump_parts(arguments: argparse.Namespace) -> int:

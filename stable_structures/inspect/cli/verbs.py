@@ -117,9 +117,7 @@ def _at_least(least: int, text: str) -> int:
 
 
 def _jobs(parser: argparse.ArgumentParser) -> None:
-    text = (
-        "processes that work at once, a memory each, from two memories of 32 MiB on (default: as cores and 200 MiB allow; 1: only this one)"
-    )
+    text = "processes that work at once, on memories of 32 MiB or more (default: as cores and 200 MiB allow; 1: only this one)"
     parser.add_argument("--jobs", type=_positive, default=None, metavar="N", help=text)
 
 
