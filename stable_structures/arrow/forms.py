@@ -102,7 +102,7 @@ class Form:
         try:
             return pa.array([self.to_py(value) for value in values], self.type)
         except (pa.ArrowException, OverflowError, ValueError, TypeError) as error:
-            raise BoundExceeded(f"Arrow: a value of {self.codec.name} is none of {self.type}: {error}; {_WAY_OUT}") from None
+            raise BoundExceeded(f"Arrow: a value of {self.codec.name} does not fit {self.type}: {error}; {_WAY_OUT}") from None
 
     def to_py(self, value: Any) -> Any:
         """Return a value as pyarrow takes it."""

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
 
 import pyarrow as pa
 
 from ..encodings.columns import Encoded
-from ..errors import IncompatibleType
+from ..errors import BoundExceeded, IncompatibleType
 from ..storable import Codec
 from .forms import USUAL, Choices, Form, plain
 from .mapping import form_like, form_of
@@ -19,6 +21,7 @@ Columns: TypeAlias = dict[str, Codec[Any]]
 MOST_ROWS: Final = 1 << 16
 MOST_BYTES: Final = 8 << 20
 """Of a batch, with its last value."""
+_ROW: Final = re.compile(r"\brow (\d+)\b")
 
 
 def forms(columns: Columns, choices: Choices = USUAL) -> dict[str, Form]:
@@ -37,11 +40,26 @@ def reader(columns: Columns, batches: Iterator[Sequence[Encoded]], choices: Choi
     fields = schema(made)
 
     def arrays() -> Iterator[Any]:
+        first = 0
         for batch in batches:
-            found = [form.decode(column) for form, column in zip(made.values(), batch, strict=True)]
+            with _rows_from(first):
+                found = [form.decode(column) for form, column in zip(made.values(), batch, strict=True)]
             yield pa.RecordBatch.from_arrays(found, schema=fields)
+            first += len(found[0])
 
     return pa.RecordBatchReader.from_batches(fields, arrays())
+
+
+@contextmanager
+def _rows_from(first: int) -> Iterator[None]:
+    """Count rows from the beginning of the whole, in errors about a batch whose first row is `first`."""
+    try:
+        yield
+    except (BoundExceeded, IncompatibleType) as error:
+        if not first:
+            raise
+        text = _ROW.sub(lambda found: f"row {int(found[1]) + first}", str(error), count=1)
+        raise type(error)(text) from None
 
 
 # ---- back ----
@@ -62,8 +80,12 @@ def batches_of(given: Any, columns: Columns) -> Iterator[list[Encoded]]:
         source = pa.Table.from_batches([source])
     places = _places(source.schema.names, list(columns))
     made = [form_like(codec, source.schema.field(place).type) for codec, place in zip(columns.values(), places, strict=True)]
+    first = 0
     for batch in source.to_batches() if isinstance(source, pa.Table) else source:
-        yield [_encoded(form, batch.column(place)) for form, place in zip(made, places, strict=True)]
+        with _rows_from(first):
+            found = [_encoded(form, batch.column(place)) for form, place in zip(made, places, strict=True)]
+        yield found
+        first += len(batch)
 
 
 def _taken(take: Callable[[Any], Any], given: Any) -> Any:
@@ -103,7 +125,12 @@ def column_of(given: Any, codec: Codec[Any]) -> Encoded:
     array = given if isinstance(given, (pa.Array, pa.ChunkedArray)) else _taken(pa.chunked_array, given)
     form = form_like(codec, array.type)
     chunks = array.chunks if isinstance(array, pa.ChunkedArray) else [array]
-    return Encoded.joined([_encoded(form, chunk) for chunk in chunks]) if chunks else Encoded.of([])
+    found, first = [], 0
+    for chunk in chunks:
+        with _rows_from(first):
+            found.append(_encoded(form, chunk))
+        first += len(chunk)
+    return Encoded.joined(found) if found else Encoded.of([])
 
 
 def is_column(given: Any) -> bool:

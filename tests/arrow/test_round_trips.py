@@ -368,3 +368,19 @@ def test_a_map_of_options_and_rows_comes_back():
     copy = tp(StableMemory())
     assert copy.insert_many(made.to_arrow()) == 3000
     assert copy == made
+
+
+def test_rows_in_errors_are_counted_from_the_beginning():
+    texts = pa.chunked_array([pa.array(["a"] * 1000), pa.array([], pa.string()), pa.array(["b", None])])
+    for column in (texts, pa.table({"value": texts}), pa.table({"value": texts}).to_reader()):
+        log = log_of(str, ["before"])
+        with pytest.raises(IncompatibleType, match="row 1001 of the column is null"):
+            log.extend(column)
+        assert list(log) == ["before"]
+    numbers = pa.chunked_array([pa.array([5] * 70, pa.int64()), pa.array([6, -1], pa.int64())])
+    with pytest.raises(BoundExceeded, match="the number at row 71;"):
+        log_of(u128, []).extend(numbers)
+    with pytest.raises(BoundExceeded, match="u128 at row 70001 has"):
+        log_of(u128, [1] * 70_001 + [10**38]).to_arrow()
+    with pytest.raises(BoundExceeded, match="does not fit decimal128"):
+        log_of(Candid("nat"), [10**50]).to_arrow()
