@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import IO, Any, Final, TypeAlias
 
@@ -36,6 +36,8 @@ _BATCH, _ROW = 4 << 20, 64
 """Bytes of rows that a process makes texts of, and what a row counts beside its value."""
 _AT_ONCE: Final = 1 << 17
 """Rows of columns that it does: their texts take ten times the room."""
+_AT_FIRST: Final = 1 << 14
+"""Whoever looks at the first rows alone does not wait for the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +255,8 @@ def _joined(made: Iterator[tuple[int, bytes]]) -> tuple[int, bytes]:
 def _batches(rows: Table, jobs: int, *, in_columns: bool) -> Iterator[Batch]:
     """Return all rows: as they come, if one process writes them; else so many at once as are worth a process."""
     if in_columns and rows.columns is not None:
-        yield from rows.columns if jobs == 1 else (piece for one in rows.columns for piece in one.split(_AT_ONCE))
+        sizes = chain([_AT_FIRST], repeat(_AT_ONCE))
+        yield from rows.columns if jobs == 1 else (piece for one, size in zip(rows.columns, sizes) for piece in one.split(size))
     elif jobs == 1:
         yield rows.rows
     else:

@@ -249,6 +249,7 @@ def small_batches(monkeypatch) -> None:
     monkeypatch.setattr(jobs, "LEAST", 1)
     monkeypatch.setattr(dump, "_BATCH", 48 << 10)
     monkeypatch.setattr(dump, "_AT_ONCE", 400)
+    monkeypatch.setattr(dump, "_AT_FIRST", 200)
 
 
 @pytest.fixture(scope="module")
