@@ -256,7 +256,9 @@ def _batches(rows: Table, jobs: int, *, in_columns: bool) -> Iterator[Batch]:
     """Return all rows: as they come, if one process writes them; else so many at once as are worth a process."""
     if in_columns and rows.columns is not None:
         sizes = chain([_AT_FIRST], repeat(_AT_ONCE))
-        yield from rows.columns if jobs == 1 else (piece for one, size in zip(rows.columns, sizes) for piece in one.split(size))
+        yield from (
+            rows.columns if jobs == 1 else (piece for one, size in zip(rows.columns, sizes, strict=False) for piece in one.split(size))
+        )
     elif jobs == 1:
         yield rows.rows
     else:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import random
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,6 +28,7 @@ from stable_structures import (
     u32,
     u64,
 )
+from stable_structures.__main__ import main
 from stable_structures.inspect import Unreadable, check, inspect, open_image
 from stable_structures.inspect.compare import diff
 from stable_structures.inspect.dump import export, get, table, write
@@ -351,6 +353,64 @@ def test_one_damaged_byte_of_the_managers_table_costs_nothing(name, seed, tmp_pa
         assert all(not one.changes for one in diff(data_memory(data), out, types=types) if one.memory in types), place
         assert check(out, types=types) == [], place
         out.unlink()
+
+
+def test_a_bucket_of_another_is_found_beside_sizes_that_cannot_be(tmp_path):
+    """No memory lacks more buckets than there are to spare: whatever says so does not hide the one that went astray."""
+    data, types = golden("canister_bucket128")[0], types_of("canister_bucket128")
+    for wrong in ({595: b"n", 933: b"F"}, {40 + 8 * 69 + 5: b"\1", 2080 + 4000: b"\7"}):
+        for bucket, owner in ((2, b"\1"), (0, b"\3"), (5, b"\4")):
+            memory, out = Patched(data, {2080 + bucket: owner, **wrong}), tmp_path / "out.bin"
+            results = repair(memory, out, types=types)
+            assert all(one.whole for one in results), results
+            assert all(not one.changes for one in diff(data_memory(data), out, types=types) if one.memory in types)
+            assert check(out, types=types) == []
+            out.unlink()
+
+
+@pytest.mark.parametrize("name", ["canister_bucket16", "canister_bucket128"])
+def test_without_types_a_bucket_is_never_given_to_another_memory_without_a_word(name, tmp_path):
+    data = golden(name)[0]
+    allocated = int.from_bytes(data[4:6], "little")
+    owners = data[2080 : 2080 + allocated]
+    cases = [(bucket, owner) for bucket in range(allocated) for owner in sorted(set(owners)) if owner != owners[bucket]]
+    unsure = 0
+    for bucket, owner in cases[:: max(1, len(cases) // 12)]:
+        results = repair(Patched(data, {2080 + bucket: bytes([owner])}), tmp_path / "out.bin")
+        if all(one.whole for one in results):
+            assert all(not one.changes for one in diff(data_memory(data), tmp_path / "out.bin", types=types_of(name))), (bucket, owner)
+        else:
+            unsure += 1
+            assert any("give the types" in text for one in results for text in one.lost), results
+        (tmp_path / "out.bin").unlink()
+    assert unsure < len(cases)
+
+
+def test_a_bucket_that_is_not_found_is_a_loss(tmp_path):
+    """Two memories lack one each, and two have one too many: nothing says which is whose."""
+    data, types = golden("canister_bucket128")[0], types_of("canister_bucket128")
+    memory = Patched(data, {2080 + 2: b"\1", 2080 + 4: b"\0"})
+    found = next(one for one in repair(memory, tmp_path / "out.bin", types=types) if one.kind == "manager")
+    assert [re.search(r"memory (\d+) lacks 1 of its buckets", text)[1] for text in found.lost] == ["2", "4"]
+    assert not found.whole
+
+
+@pytest.mark.parametrize("half", ["index", "data"])
+def test_half_of_a_log_is_a_loss(half, tmp_path, capsys):
+    memory = StableMemory()
+    manager = MemoryManager(memory, bucket_pages=1)
+    StableVec[u64](manager.get(0)).extend(range(9))
+    StableLog[str](manager.get(3), manager.get(4)).extend(["a", "b"])
+    manager.get(3 if half == "index" else 4).write(0, bytes(64))
+    path = tmp_path / "half.bin"
+    path.write_bytes(read(memory))
+    results = {one.memory: one for one in repair(path, tmp_path / "out.bin")}
+    mine = results[4 if half == "index" else 3]
+    assert len(mine.lost) == 1
+    assert f"the {half} of the log" in mine.lost[0]
+    assert results[0].whole
+    assert main(["repair", str(path), "-o", str(tmp_path / "again.bin")]) == 1
+    assert f"the {half} of the log" in " ".join("".join(capsys.readouterr()).split())
 
 
 def test_what_is_nothing_of_the_crate_is_not_repaired(tmp_path):

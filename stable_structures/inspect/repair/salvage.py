@@ -104,9 +104,12 @@ def _mended(image: Image, types: Types) -> list[Salvage]:
     if image.manager is not None:
         image.manager.check(broken.append)
     table = Salvage(None, "manager", None)
-    for text in (*map(str, broken), *mend_tables(image, types)):
+    notes, lost = mend_tables(image, types)
+    for text in (*map(str, broken), *notes):
         table.note(text)
-    return [table] if table.notes else []
+    for text in lost:
+        table.lose(text)
+    return [table] if table.notes or lost else []
 
 
 class _Salvager:
@@ -136,6 +139,8 @@ class _Salvager:
         if not part.is_structure:
             copy(part.source, memory)
             result.notes.append("copied as it is")
+            if part.kind == "log data":
+                result.lose("every entry: the index of the log is in no memory")
             return
         reader = part.open(*types)
         if isinstance(reader, MapReader):

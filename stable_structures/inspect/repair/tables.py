@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Final
 
 from ...memory.memory import PAGE_SIZE
@@ -26,19 +26,20 @@ _MOST_TRIED: Final = 4096
 _DEFAULT_PAGES: Final = 128
 
 
-def mend_tables(image: Image, types: Types) -> list[str]:
-    """Give the image its most likely tables, and return what is different. O(buckets), or O(size) where a bucket moved."""
+def mend_tables(image: Image, types: Types) -> tuple[list[str], list[str]]:
+    """Give the image its most likely tables; return what is different, and what is lost. O(buckets), or O(size) where a bucket moved."""
     try:
         manager = read_tables(image.source)
     except Damage:
-        return []
-    notes: list[str] = []
+        return [], []
+    notes, lost = list[str](), list[str]()
     manager = _mend_counts(manager, notes)
     if manager.bucket_pages:
-        manager = _mend_owners(manager, types, notes)
+        manager = _mend_owners(manager, types, notes, lost)
+        lost += _lost(manager)
         manager = _widened(_mend_sizes(manager, notes), types)
         image.manager, image.parts = manager, parts_of(manager)
-    return notes
+    return notes, lost
 
 
 # ---- how many buckets, and how large ----
@@ -94,14 +95,14 @@ def _structures(parts: dict[int | None, Part]) -> int:
 # ---- who owns which ----
 
 
-def _mend_owners(manager: Manager, types: Types, notes: list[str]) -> Manager:
+def _mend_owners(manager: Manager, types: Types, notes: list[str], lost: list[str]) -> Manager:
     """Return the buckets that one memory lacks: those of nobody, or one that another has too many."""
     moved = _with_unowned(manager)
-    missing = _missing(moved)
-    losers = [memory for memory, count in missing.items() if count > 0]
+    missing, spare = _missing(moved), _spare(moved)
+    losers = [memory for memory, count in missing.items() if 0 < count <= spare]
     winners = [memory for memory, count in missing.items() if count < 0]
-    if len(losers) == len(winners) == 1 and missing[losers[0]] == -missing[winners[0]] == 1 and not moved.unowned():
-        moved = _moved_back(manager, winners[0], losers[0], types, notes)
+    if len(losers) == len(winners) == spare == 1 and not moved.unowned():
+        moved = _moved_back(manager, winners[0], losers[0], types, notes, lost)
     for bucket, (said, meant) in enumerate(zip(manager.owners, moved.owners, strict=True)):
         notes += [f"bucket {bucket} was marked as of {said}; by the sizes of the memories it is of {meant}"] if said != meant else []
     return moved
@@ -112,10 +113,25 @@ def _missing(manager: Manager) -> dict[int, int]:
     return {memory: manager.needed(memory) - manager.owned(memory) for memory in range(MEMORIES)}
 
 
+def _spare(manager: Manager) -> int:
+    """Return how many buckets are of nobody, or more than their memory needs: no memory can lack more; if it says so, its size is wrong."""
+    return len(manager.unowned()) - sum(count for count in _missing(manager).values() if count < 0)
+
+
+def _lost(manager: Manager) -> list[str]:
+    """Return which memories lack buckets that may be some of those to spare."""
+    spare = _spare(manager)
+    return [
+        f"by its size, memory {memory} lacks {count} of its buckets; which of those of others, or of nobody, is not known"
+        for memory, count in _missing(manager).items()
+        if 0 < count <= spare
+    ]
+
+
 def _with_unowned(manager: Manager) -> Manager:
     """Give the buckets of nobody to the one memory that lacks as many."""
     unowned = manager.unowned()
-    losers = {memory: count for memory, count in _missing(manager).items() if count > 0} if unowned else {}
+    losers = {memory: count for memory, count in _missing(manager).items() if 0 < count <= len(unowned)} if unowned else {}
     return _given(manager, unowned, *losers) if list(losers.values()) == [len(unowned)] else manager
 
 
@@ -126,20 +142,33 @@ def _given(manager: Manager, buckets: list[int], memory: int) -> Manager:
     return replace(manager, owners=bytes(owners))
 
 
-def _moved_back(manager: Manager, winner: int, loser: int, types: Types, notes: list[str]) -> Manager:
-    """One bucket of the winner is the loser's: that with which both are soundest."""
-    best, least, as_good = manager, (-1, 0), list[int]()
+def _moved_back(  # noqa: PLR0913, PLR0917 - two lists to fill
+    manager: Manager, winner: int, loser: int, types: Types, notes: list[str], lost: list[str]
+) -> Manager:
+    """One bucket of the winner is the loser's: that with which both are soundest.
+
+    Without their types, structures may have changed places, and nobody would know: if others are as good, that is a loss.
+    """
+    least, as_good = (-1, 0), list[int]()
     for bucket in manager.buckets(winner)[:_MOST_TRIED]:
-        tried = _given(manager, [bucket], loser)
-        parts = parts_of(tried)
+        parts = parts_of(_given(manager, [bucket], loser))
         doubt = _findings(parts, (winner, loser), types, least[0] + 1), -_structures(parts)
         if least[0] < 0 or doubt < least:
-            best, least, as_good = tried, doubt, []
+            least, as_good = doubt, [bucket]
         elif doubt == least:
             as_good.append(bucket)
-    if as_good:
-        notes.append(f"it may also be bucket {' or '.join(map(str, as_good[:9]))}: give the types of memories {winner} and {loser}")
-    return best
+    best = min(as_good, key=lambda bucket: _descents(_given(manager, [bucket], loser).owners))
+    if len(as_good) > 1:
+        others, given = " or ".join(str(bucket) for bucket in as_good[:9] if bucket != best), {winner, loser} <= types.keys()
+        hint = "" if given else f": give the types of memories {winner} and {loser}"
+        (notes if given else lost).append(f"bucket {best} was given to memory {loser}; it may also be bucket {others}{hint}")
+    return _given(manager, [best], loser)
+
+
+def _descents(owners: bytes) -> int:
+    """Return how often a memory that began later has a lower id: canisters mostly begin theirs in the order of the ids."""
+    firsts = list(dict.fromkeys(owners.rstrip(bytes([FREE]))))
+    return sum(a > b for a, b in pairwise(firsts))
 
 
 class _Enough(Exception):
