@@ -93,8 +93,10 @@ def test_the_page_tells_what_check_finds(what, offset, whole):
     with open_image(bytes(whole)) as opened:
         scene = read_scene(opened)
     told = {None: scene.notes} | {one.id: one.notes for one in scene.memories}
+    marked = {None: scene.faults} | {one.id: one.faults for one in scene.memories}
     findings = check(bytes(whole))
     assert findings or offset != 3  # the version
     for found in findings:
         assert any(note.startswith(found.rule) or "more; run check" in note for note in told[found.memory]), found
+        assert found.address < 0 or found.address in marked[found.memory] or len(marked[found.memory]) == 1000, found
     assert page(scene)

@@ -189,6 +189,35 @@ def test_under_the_pointer_are_address_owner_and_content(drawn, memory):
     assert wanted in tip or "internal node" in tip, tip
 
 
+@needs_browser
+def test_what_is_damaged_is_marked_where_it_is(tmp_path):
+    data, memory = bytearray(read(canister())), 0
+    with open_image(bytes(data)) as image:
+        part = image.parts[memory]
+        node = next(iter(part.open().entries_between(b"", None)))[0].address
+        address = part.source.physical(node)
+    data[address] ^= 0xFF
+    path = tmp_path / "map.html"
+    path.write_text(page(scene_of(bytes(data))), encoding="utf-8")
+    script = f"location.hash = '{address:#x}'; followLink(); cursor = null; drawNow(); const place = placeOf({address});"
+    script += "const ratio = view.width / view.clientWidth, context = view.getContext('2d');"
+    script += (
+        "const pixel = (x, y) => [...context.getImageData(Math.round(x * ratio), Math.round(y * ratio), 1, 1).data].slice(0, 3).join();"
+    )
+    script += "const ring = pixel(place.x, place.y - top_), beside = pixel(place.x + 8 * CELL, place.y - top_);"
+    script += f"document.title = JSON.stringify([ring, beside, describe({address}).at(-1), describe({address} + 64).at(-1)[0]]);"
+    dom = browse(path, "--dump-dom", script=script)
+    found = re.search("<title>(.*)</title>", dom)
+    assert found is not None
+    ring, beside, said, other = json.loads(html.unescape(found[1]))
+    assert ring == "185,28,28"  # --bad
+    assert beside != ring
+    assert said[0] == "damage"
+    assert "node" in said[1]
+    assert other == "content"
+    assert re.search(r"damage\s+how to use it", text_of(dom, "legend"))
+
+
 def nbytes(text: str) -> float:
     amount, unit = text.split()
     return float(amount) * {"B": 1, "KiB": 1024, "MiB": 1 << 20}[unit]

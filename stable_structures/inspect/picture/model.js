@@ -64,6 +64,13 @@ function readScene(scene) {
     return low < memory.lost.length && memory.lost[low] <= last;
   }
 
+  /* The first place from `first` to `last` at which something is broken, with what it is; `faults` are of a memory, or of the tables. */
+  function faultIn(faults, first, last) {
+    let low = 0, high = faults.length;
+    while (low < high) { const middle = (low + high) >> 1; if (faults[middle][0] < first) low = middle + 1; else high = middle; }
+    return low < faults.length && faults[low][0] <= last ? faults[low] : undefined;
+  }
+
   function content(found) {
     const { memory, chunk, what } = found;
     if (what === DATA && memory.slot) return `${memory.kind === "log index" ? "end of entry" : "element"} ${Math.floor((found.offset - memory.header) / memory.slot).toLocaleString("en")}`;
@@ -105,5 +112,5 @@ function readScene(scene) {
   /* Up to where a memory has been used: what comes after was reserved only. */
   const usedOf = memory => Math.min(memory.nbytes, memory.stride ? Math.max(memory.header, scene.firstChunk + memory.what.length * memory.stride * memory.group) : Math.max(memory.header, memory.live));
 
-  return { at, inside, losesAny, describe, addressOf, usedOf, modes, colours, owners };
+  return { at, inside, losesAny, faultIn, describe, addressOf, usedOf, modes, colours, owners };
 }

@@ -32,6 +32,7 @@ _MOST_CHUNKS: Final = 1 << 21
 _MOST_LABELS: Final = 20_000
 _MOST_ENDS: Final = 20_000
 _MOST_NOTES: Final = 20
+_MOST_FAULTS: Final = 1000
 
 
 class What(IntEnum):
@@ -152,6 +153,8 @@ class MemoryScene:
     nodes_by_depth: list[int] = field(default_factory=list)
     fills: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    faults: dict[int, str] = field(default_factory=dict)
+    """What is broken, by its offset: the first rule at each, `_MOST_FAULTS` in all."""
     given: str | None = None
     """Its name in the schema."""
     length: int | None = None
@@ -206,6 +209,8 @@ class Scene:
     memories: list[MemoryScene]
     notes: list[str] = field(default_factory=list)
     """What is wrong with the manager's tables, or with the file."""
+    faults: dict[int, str] = field(default_factory=dict)
+    """As of a memory, by address."""
 
     @property
     def use(self) -> Use:
@@ -282,6 +287,7 @@ class Scene:
             "ownerColours": owner_colours(len(self.memories)),
             "use": asdict(self.use),
             "notes": self.notes,
+            "faults": sorted(self.faults.items()),
             "memories": [_memory_dict(one) for one in self.memories],
         }
 
@@ -292,6 +298,7 @@ def _memory_dict(one: MemoryScene) -> dict[str, Any]:
         for name in ("id", "kind", "title", "nbytes", "header", "live", "slot", "stride", "group", "labels", "ends")
     }
     more = {"nodesByDepth": one.nodes_by_depth, "fills": one.fills, "notes": one.notes, "name": one.name}
+    more["faults"] = sorted(one.faults.items())
     more |= {"given": one.given, "length": one.length, "use": asdict(one.use)}
     return plain | more | {name: _base64(getattr(one, name)) for name in ("what", "depth", "fill")}
 
@@ -316,19 +323,26 @@ def read_scene(image: Image, *, types: Types | None = None, progress: Progress =
 
 def _note_damage(scene: Scene, image: Image, types: Types, progress: Progress) -> None:
     """Note what `check` finds, with the memory that it is in. Maps were surveyed already."""
-    notes: dict[int | None, list[str]] = {None: scene.notes}
-    notes.update((one.id, one.notes) for one in scene.memories)
+    places: dict[int | None, Scene | MemoryScene] = {None: scene}
+    places.update((one.id, one) for one in scene.memories)
 
     def note(found: Finding) -> None:
-        notes[found.memory].append(str(Damage(found.rule, found.address, found.found, found.expected)))
+        _note(places[found.memory], Damage(found.rule, found.address, found.found, found.expected))
 
     check_image(image, note, progress)
     for part in image.parts.values():
         if part.kind != "map":
             check_part(part, note, types, progress)
-    for one in notes.values():
+    for one in (place.notes for place in places.values()):
         if len(one) > _MOST_NOTES + 1:
             one[_MOST_NOTES:] = [f"{len(one) - _MOST_NOTES:,} more; run check"]
+
+
+def _note(place: Scene | MemoryScene, damage: Damage) -> None:
+    """Note what is broken, and where."""
+    place.notes.append(str(damage))
+    if damage.address >= 0 and len(place.faults) < _MOST_FAULTS:
+        place.faults.setdefault(damage.address, str(damage))
 
 
 def _read_part(part: Part, bucket_bytes: int, types: Types, progress: Progress) -> MemoryScene:
@@ -350,7 +364,8 @@ def _read_part(part: Part, bucket_bytes: int, types: Types, progress: Progress) 
         else:
             scene.live = 0 if part.kind in ("zeros", "empty") else part.source.nbytes
     except Damage as damage:
-        scene.notes += [str(damage)] if part.kind == "map" else []  # what is wrong with others is noted later
+        if part.kind == "map":  # what is wrong with others is noted later
+            _note(scene, damage)
         scene.live = part.source.nbytes
     return scene
 
@@ -387,7 +402,8 @@ def _read_map(scene: MemoryScene, part: Part, reader: MapReader, types: Types, p
     internal = kinds == _INTERNAL
     scene.what[internal] = np.maximum(scene.what[internal], np.uint8(What.INTERNAL))
     scene.header, scene.nodes_by_depth, scene.fills = FIRST_CHUNK, stats.nodes_by_depth, stats.fill
-    scene.notes += map(str, [*reader.problems, *problems])
+    for damage in [*reader.problems, *problems]:
+        _note(scene, damage)
     if scene.group == 1:
         numbers = (number for some in survey.nodes() for number in some.tolist())
         scene.labels = _labels(part, reader, islice(numbers, _MOST_LABELS), types)
