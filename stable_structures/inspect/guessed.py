@@ -60,7 +60,10 @@ def _of_map(part: Part, reader: MapReader, key: Codec[Any] | None, value: Codec[
     layout, guessed = reader.layout, (key is None, value is None)
     most_key, most_value = (reader.max_key, reader.max_value) if reader.derived else (None, None)
     if key is None:
-        key = _fitting(_codec(part, keys, exact_candid=exact_candid), layout.key_fixed, most_key, exact=layout.key_fixed is not None)
+        seen, has_sizes = _codec(part, keys, exact_candid=exact_candid), layout.key_fixed is None
+        if seen.key_problem:  # numbers that look like floats, or nothing at all
+            seen = BYTES
+        key = _fitting(_with_sizes(seen) if has_sizes else seen, layout.key_fixed, most_key, exact=not has_sizes)
         key = _in_order(key, reader.order, keys)
     if value is None:
         found = UNIT if part.word == "set" else _codec(part, values, exact_candid=exact_candid)
@@ -105,8 +108,14 @@ def _in_order(key: Codec[Any], order: InferredOrder, keys: list[bytes]) -> Codec
 def _of_elements(part: Part, reader: SequenceReader, *, exact_candid: bool) -> Codec[Any]:
     found = _codec(part, sample_elements(reader), exact_candid=exact_candid)
     if isinstance(reader, SlotReader):
+        found = found if reader.fixed else _with_sizes(found)
         return _fitting(found, reader.max_size if reader.fixed else None, reader.max_size, exact=reader.fixed)
     return found
+
+
+def _with_sizes(found: Codec[Any]) -> Codec[Any]:
+    """Return a type whose sizes are stored: bytes for those of a fixed size, since what was seen only happens to have one size."""
+    return BYTES if found.bound.is_fixed_size else found
 
 
 def _fitting(found: Codec[Any], fixed: int | None, most: int | None, *, exact: bool) -> Codec[Any]:

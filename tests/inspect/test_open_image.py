@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stable_structures import (
+    Array,
     Blob,
     Closed,
     MemoryManager,
@@ -19,11 +20,13 @@ from stable_structures import (
     StableLog,
     StableMemory,
     StableVec,
+    codec,
     open_image,
     u8,
     u64,
 )
 from stable_structures.inspect import Unreadable
+from stable_structures.inspect.guessed import Sides
 
 from ..inspect.test_schema import WHOLE, fill, principal
 from ..support.garbage import survives
@@ -115,13 +118,23 @@ def test_keys_of_any_type_are_found_by_what_the_image_shows_as_keys(key, entries
         assert [found[one] for one in shown] == list(found.values())
 
 
-def test_types_that_cannot_be_guessed_are_asked_for(tmp_path):
+@pytest.mark.parametrize(("tp", "key"), [(Principal, Principal(b"\0")), (Blob(3), b""), (Array(4), b"\x3f\x80\0\0"), (bytes, bytes(8))])
+def test_a_guess_at_keys_is_a_type_that_keys_can_have(tp, key):
+    memory = StableMemory()
+    StableBTreeMap[codec(tp), str](memory)[key] = "0"
+    with open_image(memory) as image:
+        assert len(list(image[None])) == 1
+
+
+def test_types_that_cannot_be_guessed_are_asked_for(tmp_path, monkeypatch):
     memory = StableMemory()
     StableBTreeMap[Principal, str](memory)[Principal(b"\0")] = "0"
     path = tmp_path / "x.bin"
     path.write_bytes(memory.read(0, memory.nbytes))
-    with open_image(path) as image, pytest.raises(Unreadable, match="give them in a schema"):
-        image[None]
+    with monkeypatch.context() as patch, open_image(path) as image:
+        patch.setattr("stable_structures.image.types_of", lambda _: Sides(codec(u64), codec(u64), (True, True)))
+        with pytest.raises(Unreadable, match="give them in a schema"):
+            image[None]
     (tmp_path / "memories.toml").write_text('[image]\nkey = "principal"\nvalue = "string"')
     with open_image(path) as image:
         assert image[None][Principal(b"\0")] == "0"

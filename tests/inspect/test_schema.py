@@ -374,6 +374,35 @@ def test_bytes_of_a_bound_and_keys_of_an_unknown_order_keep_the_schema_true(tmp_
         assert check(found) == []
 
 
+EIGHT = [number.to_bytes(8, "big") for number in range(60)]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda memory: StableBTreeMap[bytes, u64](memory).update(zip(EIGHT, range(60), strict=True)),
+        lambda memory: StableBTreeMap[codec(Blob(8)), u64](memory).update(zip(EIGHT, range(60), strict=True)),
+        lambda memory: StableBTreeSet[Principal](memory).update(map(Principal, EIGHT)),
+        lambda memory: StableVec[codec(Blob(8))](memory).extend(EIGHT),
+        lambda memory: StableMinHeap[codec(Blob(8))](memory).push_many(EIGHT),
+    ],
+    ids=["bytes", "blob", "set", "vec", "heap"],
+)
+def test_bytes_that_happen_to_be_of_one_size_are_not_guessed_as_numbers(made, tmp_path):
+    """Their sizes are stored, those of numbers are not."""
+    memory = StableMemory()
+    made(memory)
+    path = tmp_path / "x.bin"
+    path.write_bytes(memory.read(0, memory.nbytes))
+    with open_structures(path) as opened:
+        first = list(opened[None])
+        assert [item[0] if isinstance(item, tuple) else item for item in first] == EIGHT
+    with open_image(path) as found:
+        (tmp_path / "memories.toml").write_text(first_schema(found))
+    with open_image(path) as found:
+        assert (check(found), found.notes) == ([], [])
+
+
 @pytest.mark.parametrize("number", ["00", "007", "1_0", "9" * 5000])
 def test_an_id_is_written_in_one_way(tmp_path, number):
     (tmp_path / "memories.toml").write_text(f'[memories.0]\nname = "a"\n[memories.{number}]\nname = "b"\n')
