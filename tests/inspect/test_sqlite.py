@@ -20,6 +20,7 @@ from stable_structures.inspect.sqlite import export_database, integrity, write_d
 from stable_structures.storable import parse_type
 
 from ..support import command
+from ..support.any_type import TYPES
 from ..support.inspect_images import read
 
 pytestmark = pytest.mark.usefixtures("without_fsync")
@@ -93,6 +94,21 @@ def test_every_value_comes_back(tmp_path_factory, name, data):
     write_database(open_image(memory), folder / "dump.sqlite", types)
     load(folder / "dump.sqlite", folder / "back.bin", key=parse_type("u64"), value=codec)
     assert (folder / "back.bin").read_bytes() == read(memory)
+
+
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
+@given(data=st.data())
+def test_any_type_comes_back(tmp_path_factory, data):
+    tp, values = data.draw(TYPES)
+    folder, given_type, memory = tmp_path_factory.mktemp("sqlite"), codec(tp), StableMemory()
+    kept = StableBTreeMap[u64, given_type](memory)
+    kept.update(enumerate(data.draw(st.lists(values, max_size=6))))
+    types = {None: (codec(u64), given_type)}
+    write_database(open_image(memory), folder / "dump.sqlite", types)
+    load(folder / "dump.sqlite", folder / "back.bin", key=codec(u64), value=given_type)
+    with open_image(memory) as before, open_image(folder / "back.bin") as after:
+        assert list(table(before.part(None), raw=True).rows) == list(table(after.part(None), raw=True).rows)
 
 
 def test_every_memory_is_a_table(tmp_path):
