@@ -150,7 +150,7 @@ class Image:
 
     @property
     def title(self) -> str:
-        """Return what it is, in words. O(1)."""
+        """Return what it is, in words; of a closed image, as far as it was known. O(1), but for the first time, if it is a bare map."""
         return self._looking.title if self._title is None else self._title
 
     @property
@@ -248,7 +248,9 @@ class Image:
 
     def close(self) -> None:
         """Close the file, and its structures, which raise `Closed` then. Closing twice is allowed. O(memories)."""
-        self._title, self._closed = self.title, True
+        if self._closed:
+            return
+        self._title, self._closed = self._looking.known_title, True
         self._opened.clear()
         while self._memories:
             self._memories.pop().close()
@@ -296,7 +298,10 @@ def _anywhere(given: Any) -> Any:
     """Return a name that leads to the same file from every working directory: copies of an image are opened in other processes. O(1)."""
     if isinstance(given, str) and not is_remote(given):
         given = Path(local_path(given))
-    return given.absolute() if isinstance(given, Path) else given
+    try:
+        return given.absolute() if isinstance(given, Path) else given
+    except OSError:  # there is no working directory any more; opening it says so
+        return given
 
 
 class _Read:

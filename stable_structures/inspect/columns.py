@@ -46,9 +46,15 @@ class Side:
     def split(self, count: int) -> Iterator[Side]:
         """Iterate over the same in pieces of at most so many. O(n)."""
         for first in range(0, len(self.ends), count):
-            low = int(self.ends[first - 1]) if first else 0
-            ends = self.ends[first : first + count] - np.uint64(low)
-            yield Side(self.data[low : low + int(ends[-1])], ends)
+            stop = first + count
+            if self.numbers is not None:
+                yield Side(b"", self.ends[first:stop], numbers=self.numbers[first:stop])
+            elif self.first is not None:
+                yield Side(b"", self.ends[first:stop], self.first + first)
+            else:
+                low = int(self.ends[first - 1]) if first else 0
+                ends = self.ends[first:stop] - np.uint64(low)
+                yield Side(self.data[low : low + int(ends[-1])], ends)
 
     def array(self, codec: Codec[Any] | None) -> npt.NDArray[Any] | None:
         """Return numbers as an array; None if some are not numbers, or one is NaN. O(n)."""
@@ -82,12 +88,11 @@ class Columns:
     keys: Side
     values: Side
 
-    def split(self, count: int) -> Iterator[Columns]:
-        """Iterate over the same in pieces of at most so many; indexes stay together. O(n)."""
-        if self.keys.first is not None or self.keys.numbers is not None or len(self.keys.ends) <= count:
-            yield self
-        else:
-            yield from map(Columns, self.keys.split(count), self.values.split(count))
+    def split(self, count: int, nbytes: int) -> Iterator[Columns]:
+        """Iterate over the same in pieces of at most so many rows, and of about so many bytes. O(n)."""
+        total = len(self.keys.data) + len(self.values.data)
+        count = max(1, min(count, len(self.keys.ends) * nbytes // max(1, total)))
+        yield from map(Columns, self.keys.split(count), self.values.split(count))
 
     def rows(self) -> Iterator[tuple[Any, bytes]]:
         """Iterate over (key or index, value) as encoded bytes."""

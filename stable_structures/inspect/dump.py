@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import chain, islice, repeat
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final, TypeAlias
 
@@ -32,12 +32,8 @@ from .values import RAW, Reading, from_text, unhex
 from .writing import OUTPUTS, NewFile
 
 _SHOWN: Final = 24
-_BATCH, _ROW = 4 << 20, 64
-"""Bytes of rows that a process makes texts of, and what a row counts beside its value."""
-_AT_ONCE: Final = 1 << 17
-"""Rows of columns that it does: their texts take ten times the room."""
-_AT_FIRST: Final = 1 << 14
-"""Whoever looks at the first rows alone does not wait for the others."""
+_ROWS, _BYTES, _ROW = 1 << 16, 2 << 20, 64
+"""How many rows, of how many bytes, become texts at once, which take many times their room; and what a row counts beside its value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,10 +251,7 @@ def _joined(made: Iterator[tuple[int, bytes]]) -> tuple[int, bytes]:
 def _batches(rows: Table, jobs: int, *, in_columns: bool) -> Iterator[Batch]:
     """Return all rows: as they come, if one process writes them; else so many at once as are worth a process."""
     if in_columns and rows.columns is not None:
-        sizes = chain([_AT_FIRST], repeat(_AT_ONCE))
-        yield from (
-            rows.columns if jobs == 1 else (piece for one, size in zip(rows.columns, sizes, strict=False) for piece in one.split(size))
-        )
+        yield from (piece for one in rows.columns for piece in one.split(_ROWS, _BYTES))
     elif jobs == 1:
         yield rows.rows
     else:
@@ -273,7 +266,7 @@ def _lists(rows: Iterator[tuple[Any, bytes]]) -> Iterator[list[tuple[Any, bytes]
         for row in rows:
             batch.append(row)
             size += len(row[1]) + _ROW
-            if size >= _BATCH:
+            if size >= _BYTES or len(batch) == _ROWS:
                 yield batch
                 batch, size = [], 0
     except Exception as raised:  # noqa: BLE001 - raised later

@@ -84,7 +84,7 @@ def _settle(image: Image) -> None:
             image.notes.append(f"{image.schema.path}: {entry.label}: the image has no such memory")
             continue
         types = entry.types if entry.key is not None else (None, entry.value)  # a set's only entry may look like one of a map
-        reason = _other_structure(part) or _other_data(image, part) or misfit(part, *types)
+        reason = other_structure(part) or _other_data(image, part) or misfit(part, *types)
         if reason is None:
             continue
         if image.schema.given:
@@ -93,7 +93,8 @@ def _settle(image: Image) -> None:
         part.given = replace(part.given, key=None, value=None, structure=None, data=None)
 
 
-def _other_structure(part: Part) -> str | None:
+def other_structure(part: Part) -> str | None:
+    """Return why a memory is not the structure that the schema says."""
     given, kind = part.given.structure, part.kind.removesuffix(" index")
     if given is None or not part.is_structure or given == kind or (given == "set" and kind == "map"):
         return None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Self, TypeAlias
 
 from .. import _native as native
-from ..errors import MemoryInUse
+from ..errors import MemoryInUse, StableError
 from ..memory.memory import PAGE_SIZE, NativeMemory
 from ..storable import Codec
 from . import missing
@@ -73,15 +73,12 @@ class Part:
         """Return the kind as people say it: a map without values is a set, unless the schema says which of the two it is."""
         if self.kind == "map" and self.given.structure in ("map", "set"):
             return self.given.structure
-        if self._word is None:
-            self._word = "set" if self.kind == "map" and self._is_set() else self.kind
-        return self._word
-
-    def _is_set(self) -> bool:
-        try:
-            return self._as_map().is_set
-        except (Damage, Unreadable):  # of a file that was closed, too
-            return False
+        if self._word is None and self.kind == "map":
+            try:
+                self._word = "set" if self._as_map().is_set else "map"
+            except (Damage, StableError, OSError):  # of a file that was closed, too: then it is not known
+                return self.kind
+        return self._word or self.kind
 
     def _as_map(self) -> MapReader:
         """Return a reader of its own for each caller: what was inferred stays as long as the header of the map says the same."""
@@ -98,8 +95,16 @@ class Part:
     @property
     def title(self) -> str:
         """Return what it is, for people; of a map, whether it is a set. O(1), but for the first time."""
+        return self._titled(self.word)
+
+    @property
+    def known_title(self) -> str:
+        """Return `title`, as far as it is known without reading anything. O(1)."""
+        return self._titled(self.given.structure or self._word)
+
+    def _titled(self, word: str | None) -> str:
         title = self.recognition.title
-        return title.replace("map", "set") if self.word == "set" else title
+        return title.replace("map", "set") if self.kind == "map" and word == "set" else title
 
     @property
     def label(self) -> str:
@@ -168,6 +173,12 @@ class Image:
         bare = self.parts.get(None)
         return self.recognition.title if bare is None else bare.title
 
+    @property
+    def known_title(self) -> str:
+        """Return `title`, as far as it is known without reading anything. O(1)."""
+        bare = self.parts.get(None)
+        return self.recognition.title if bare is None else bare.known_title
+
     def without_entries(self) -> list[str]:
         """Return a phrase for each memory that a dump of all structures leaves out: SQLite, what is not recognised. O(memories)."""
         parts = [part for part in self.parts.values() if not part.is_structure and part.kind not in _NOTHING_TO_DUMP]
@@ -233,6 +244,32 @@ def _hold_still(stack: contextlib.ExitStack, given: Iterable[object]) -> None:
         if isinstance(memory, NativeMemory) and native.is_read_only(memory._handle):
             with contextlib.suppress(MemoryInUse):
                 stack.enter_context(memory.transaction())
+
+
+def tell(parts: Mapping[int | None, Part], schema: Schema, names: Mapping[int, str]) -> None:
+    """Set what the schema says of each memory."""
+    for part in parts.values():
+        part.given, part.names = schema.of(part.id), names
+    pair_as_given(parts)
+
+
+def tell_as(image: Image, parts: Mapping[int | None, Part]) -> None:
+    """Set of memories that other tables give what is said of those of the image."""
+    for part in parts.values():
+        before = image.parts.get(part.id)
+        part.given, part.names = image.schema.of(part.id) if before is None else before.given, image.names
+    pair_as_given(parts)
+
+
+def pair_as_given(parts: Mapping[int | None, Part]) -> None:
+    """Pair indexes of logs with the data that the schema gives them."""
+    for part in parts.values():
+        data = None if part.given.data is None else parts.get(part.given.data)
+        if part.kind == "log index" and data is not None and data.may_be_log_data:
+            for old in (part.data, data.index):
+                if old is not None:
+                    old.index = old.data = None
+            part.data, data.index = data, part
 
 
 def parts_of(manager: Manager) -> dict[int | None, Part]:

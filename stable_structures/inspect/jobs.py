@@ -29,7 +29,7 @@ from typing import Any, Final, Generic, NoReturn, TypeVar
 
 from ..errors import StableError
 from .allowance import most_processes, share_among
-from .source import MemorySource, Progress, Source, no_progress
+from .source import Progress, Source, no_progress
 
 LEAST: Final = 32 << 20
 """Bytes of a memory from which on it is worth a process: starting one takes some hundredths of a second."""
@@ -60,7 +60,7 @@ def usual(*, arrow: bool = False) -> int:
 
 def allowed(jobs: int, *sources: Source) -> int:
     """Return how many processes may read these: one, of what is on another machine, or is a running memory. O(1)."""
-    return 1 if any(source.is_far or isinstance(source, MemorySource) for source in sources) else jobs
+    return 1 if any(source.is_far or source.is_running for source in sources) else jobs
 
 
 def is_large(size: int) -> bool:
@@ -173,7 +173,12 @@ class _Children(Generic[T]):
 
     def _fork(self, number: int, task: Task[T], mask: set[Any]) -> _Child:
         read, write = os.pipe()
-        parent, pid = os.getpid(), os.fork()
+        try:
+            parent, pid = os.getpid(), os.fork()
+        except OSError:
+            os.close(read)
+            os.close(write)
+            raise
         if pid == 0:
             share_among(self._most)
             _work(task, write, parent, mask, [read, *(child.pipe for child in self.running.values())])

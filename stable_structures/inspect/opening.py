@@ -25,7 +25,7 @@ from .formats.snapshot import METADATA, STABLE_NAMES, Snapshot, is_of_snapshot, 
 from .formats.unnamed import drained
 from .formats.wal import LOG_MAGIC, LoggedObject, LoggedSource, WalContents, read_far_log, read_log
 from .formats.zstd import is_zstd, unzstd
-from .image import Image, Part, SchemaFiles, parts_of
+from .image import Image, Part, SchemaFiles, parts_of, tell
 from .remote.place import Place, RemotePlace, place_of, read_beside
 from .remote.source import RemoteSource
 from .schema import Schema, find_schema, read_schema, read_text
@@ -86,14 +86,7 @@ def _names_of_module(snapshot: Snapshot | None) -> Mapping[int, str]:
 def _tell(image: Image, schema: Schema) -> None:
     """Set what the schema says of each memory."""
     image.schema = schema
-    for part in image.parts.values():
-        part.given, part.names = schema.of(part.id), image.names
-        data = None if part.given.data is None else image.parts.get(part.given.data)
-        if part.kind == "log index" and data is not None and data.may_be_log_data:
-            for old in (part.data, data.index):
-                if old is not None:
-                    old.index = old.data = None
-            part.data, data.index = data, part
+    tell(image.parts, schema, image.names)
 
 
 _NO_IMAGES: Final = frozenset({".toml", ".did", ".txt", ".md", ".json", ".csv", ".jsonl", ".cbor", ".parquet", ".html", ".wasm"})

@@ -110,6 +110,8 @@ class Source:
     """Bytes that are read at once where a whole range is read."""
     is_far: bool = False
     """Whether each read of what is not in the cache costs a request to another machine."""
+    is_running: bool = False
+    """Whether it is a memory that the program goes on using."""
 
     @property
     def cheap_bytes(self) -> int:
@@ -326,7 +328,7 @@ class MemorySource(Source):
 
     def __init__(self, memory: Memory) -> None:
         super().__init__(memory.size() * PAGE_SIZE)
-        self._memory = memory
+        self._memory, self.is_running = memory, True
 
     @property
     def cheap_bytes(self) -> int:
@@ -347,7 +349,7 @@ class VirtualSource(Source):
     def __init__(self, base: Source, buckets: list[int], bucket_bytes: int, nbytes: int) -> None:
         super().__init__(nbytes)
         self._base, self._buckets, self._bucket_bytes = base, buckets, bucket_bytes
-        self.block_bytes, self.is_far = base.block_bytes, base.is_far
+        self.block_bytes, self.is_far, self.is_running = base.block_bytes, base.is_far, base.is_running
 
     @property
     def cheap_bytes(self) -> int:

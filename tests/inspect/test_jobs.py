@@ -19,6 +19,7 @@ import pytest
 from stable_structures import MemoryManager, StableBTreeMap, StableBTreeSet, StableLog, StableMemory, StableVec, u64
 from stable_structures.inspect import NotWhole, Unreadable, check, diff, dump, jobs, open_image, repair, shrink
 from stable_structures.inspect.cli import guard
+from stable_structures.inspect.formats import survey
 from stable_structures.inspect.formats.layout import Damage
 from stable_structures.inspect.parts import write_parts
 from stable_structures.inspect.source import no_progress
@@ -247,9 +248,9 @@ ASKED: dict[str, tuple[int, dict[str, Any]]] = {
 @pytest.fixture
 def small_batches(monkeypatch) -> None:
     monkeypatch.setattr(jobs, "LEAST", 1)
-    monkeypatch.setattr(dump, "_BATCH", 48 << 10)
-    monkeypatch.setattr(dump, "_AT_ONCE", 400)
-    monkeypatch.setattr(dump, "_AT_FIRST", 200)
+    monkeypatch.setattr(dump, "_BYTES", 16 << 10)
+    monkeypatch.setattr(dump, "_ROWS", 400)
+    monkeypatch.setitem(survey.batches.__kwdefaults__, "nbytes", 24 << 10)
 
 
 @pytest.fixture(scope="module")
@@ -278,7 +279,7 @@ def test_texts_are_the_same_whatever_the_number_of_processes(asked, form, whole,
         assert not forks
         assert isinstance(alone[0], int)
         assert texts(whole, asked, form, 3, **options) == alone
-        assert len(forks) > (1 if "vec" not in asked else 0)  # a vec comes in batches of 1 MiB
+        assert len(forks) > 1
         forks.clear()
     assert children() == others
 
@@ -309,7 +310,8 @@ def test_damage_ends_texts_at_the_same_row(place, form, whole, tmp_path, forks):
     assert isinstance(alone[0], tuple), alone[0]
     assert not forks
     assert texts(image, asked, form, 3) == alone
-    assert forks or asked.startswith("map")  # all of a small map is one batch, which is read before anything is written
+    assert forks or asked == "map unordered"  # all of it is looked at before anything is written
+    assert len(alone[1]) > 1000 or asked == "map unordered"
 
 
 def holder(reader: Any, key: bytes) -> int:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stable_structures import (
+    PAGE_SIZE,
     Array,
     Blob,
     Closed,
@@ -17,6 +18,7 @@ from stable_structures import (
     Principal,
     ReadOnly,
     StableBTreeMap,
+    StableBTreeSet,
     StableLog,
     StableMemory,
     StableVec,
@@ -27,6 +29,7 @@ from stable_structures import (
 )
 from stable_structures.inspect import Unreadable
 from stable_structures.inspect.guessed import Sides
+from stable_structures.inspect.source import Source
 
 from ..inspect.test_schema import WHOLE, fill, principal
 from ..support.garbage import survives
@@ -177,3 +180,26 @@ def use(user, turn):
 def test_finalizers_may_use_an_image_that_is_garbage_with_them(tmp_path):
     """Neither the file nor the log over it is closed by its own finalizer while another one reads."""
     survives(GARBAGE, tmp_path / "state.bin")
+
+
+def test_an_image_of_a_memory_that_is_closed_can_be_closed():
+    memory = StableMemory()
+    StableBTreeMap[u64, str](memory).update({1: "one"})
+    with open_image(memory) as image:
+        memory.close()
+    image.close()
+    assert repr(image) == "<Image memory: a bare map, closed>"
+
+
+def test_closing_reads_nothing(tmp_path, monkeypatch):
+    memory = StableMemory()
+    StableBTreeSet[u64](memory).update(range(9))
+    path = tmp_path / "set.bin"
+    path.write_bytes(memory.read(0, PAGE_SIZE * memory.size()))
+    with open_image(path) as image:
+        monkeypatch.setattr(Source, "read", lambda *_: pytest.fail("a read"))
+    monkeypatch.undo()
+    assert image.title == "a bare map"  # nobody has asked for more
+    with open_image(path) as image:
+        assert image.title == "a bare set"
+    assert image.title == "a bare set"

@@ -14,11 +14,12 @@ from itertools import chain, pairwise
 from typing import Final
 
 from ...memory.memory import PAGE_SIZE
+from ..fit import other_structure
 from ..formats.layout import BUCKETS, FREE, MEMORIES, Damage, Finding
 from ..formats.managed import Manager, read_tables
 from ..formats.recognise import STRUCTURES
 from ..formats.rules import ENDS_INSIDE
-from ..image import Image, Part, Types, parts_of
+from ..image import Image, Part, Types, parts_of, tell_as
 from ..report import check_part
 from ..source import no_progress
 
@@ -35,11 +36,18 @@ def mend_tables(image: Image, types: Types) -> tuple[list[str], list[str]]:
     notes, lost = list[str](), list[str]()
     manager = _mend_counts(manager, notes)
     if manager.bucket_pages:
-        manager = _mend_owners(manager, types, notes, lost)
+        manager = _mend_owners(image, manager, types, notes, lost)
         lost += _lost(manager)
-        manager = _widened(_mend_sizes(manager, notes), types)
-        image.manager, image.parts = manager, parts_of(manager)
+        manager = _widened(image, _mend_sizes(manager, notes), types)
+        image.manager, image.parts = manager, _parts(image, manager)
     return notes, lost
+
+
+def _parts(image: Image, manager: Manager) -> dict[int | None, Part]:
+    """Return the memories by other tables, with what the schema says of each."""
+    parts = parts_of(manager)
+    tell_as(image, parts)
+    return parts
 
 
 # ---- how many buckets, and how large ----
@@ -95,14 +103,14 @@ def _structures(parts: dict[int | None, Part]) -> int:
 # ---- who owns which ----
 
 
-def _mend_owners(manager: Manager, types: Types, notes: list[str], lost: list[str]) -> Manager:
+def _mend_owners(image: Image, manager: Manager, types: Types, notes: list[str], lost: list[str]) -> Manager:
     """Return the buckets that one memory lacks: those of nobody, or one that another has too many."""
     moved = _with_unowned(manager)
     missing, spare = _missing(moved), _spare(moved)
     losers = [memory for memory, count in missing.items() if 0 < count <= spare]
     winners = [memory for memory, count in missing.items() if count < 0]
     if len(losers) == len(winners) == spare == 1 and not moved.unowned():
-        moved = _moved_back(manager, winners[0], losers[0], types, notes, lost)
+        moved = _moved_back(image, manager, (winners[0], losers[0]), types, lost)
     for bucket, (said, meant) in enumerate(zip(manager.owners, moved.owners, strict=True)):
         notes += [f"bucket {bucket} was marked as of {said}; by the sizes of the memories it is of {meant}"] if said != meant else []
     return moved
@@ -142,26 +150,26 @@ def _given(manager: Manager, buckets: list[int], memory: int) -> Manager:
     return replace(manager, owners=bytes(owners))
 
 
-def _moved_back(  # noqa: PLR0913, PLR0917 - two lists to fill
-    manager: Manager, winner: int, loser: int, types: Types, notes: list[str], lost: list[str]
-) -> Manager:
-    """One bucket of the winner is the loser's: that with which both are soundest.
+def _moved_back(image: Image, manager: Manager, memories: tuple[int, int], types: Types, lost: list[str]) -> Manager:
+    """One bucket of the first memory is the other's: that with which both are soundest.
 
-    Without their types, structures may have changed places, and nobody would know: if others are as good, that is a loss.
+    If others are as good, structures may have changed places, and nobody would know: that is a loss.
     """
-    least, as_good = (-1, 0), list[int]()
+    (winner, loser), least, as_good = memories, (-1, 0), list[int]()
     for bucket in manager.buckets(winner)[:_MOST_TRIED]:
-        parts = parts_of(_given(manager, [bucket], loser))
-        doubt = _findings(parts, (winner, loser), types, least[0] + 1), -_structures(parts)
+        parts = _parts(image, _given(manager, [bucket], loser))
+        doubt = _findings(parts, memories, types, least[0] + 1), -_structures(parts)
         if least[0] < 0 or doubt < least:
             least, as_good = doubt, [bucket]
         elif doubt == least:
             as_good.append(bucket)
     best = min(as_good, key=lambda bucket: _descents(_given(manager, [bucket], loser).owners))
     if len(as_good) > 1:
-        others, given = " or ".join(str(bucket) for bucket in as_good[:9] if bucket != best), {winner, loser} <= types.keys()
-        hint = "" if given else f": give the types of memories {winner} and {loser}"
-        (notes if given else lost).append(f"bucket {best} was given to memory {loser}; it may also be bucket {others}{hint}")
+        others = " or ".join(str(bucket) for bucket in as_good[:9] if bucket != best)
+        parts = _parts(image, manager)
+        known = all(parts[one].given.structure and any(parts[one].types(types)) for one in memories if one in parts)
+        hint = "" if known else f": a schema with the structures and types of memories {winner} and {loser} may tell"
+        lost.append(f"bucket {best} was given to memory {loser}; it may also be bucket {others}{hint}")
     return _given(manager, [best], loser)
 
 
@@ -186,6 +194,8 @@ def _findings(parts: dict[int | None, Part], memories: tuple[int, ...], types: T
 
     try:
         for part in _with_their_logs(parts, memories):
+            if (reason := other_structure(part)) is not None:
+                note(part.finding(Damage(reason, 0, part.kind, str(part.given.structure))))
             check_part(part, note, types, no_progress)
     except _Enough:
         pass
@@ -212,9 +222,9 @@ def _mend_sizes(manager: Manager, notes: list[str]) -> Manager:
     return replace(manager, sizes=sizes)
 
 
-def _widened(manager: Manager, types: Types) -> Manager:
+def _widened(image: Image, manager: Manager, types: Types) -> Manager:
     """Extend a memory whose structure is damaged up to the end of its last bucket."""
-    parts, sizes = parts_of(manager), list(manager.sizes)
+    parts, sizes = _parts(image, manager), list(manager.sizes)
     for part in parts.values():
         if part.id is not None and part.is_structure and _findings(parts, (part.id,), types, 1):
             for one in filter(None, (part, part.data)):
