@@ -106,23 +106,29 @@ def streamed(items: Iterable[Item], run: Callable[[Item], T], jobs: int) -> Iter
     if jobs == 1 or sys.platform != "linux":
         yield from ((item, None) for item in items)
         return
-    children, waiting, source = _Children[T](jobs), deque[tuple[Item, _Child]](), _Deferred(items)
+    children = _Children[T](jobs)
+    try:
+        yield from _streamed(children, items, run, jobs)
+    finally:
+        children.stop()
+
+
+def _streamed(children: _Children[T], items: Iterable[Item], run: Callable[[Item], T], jobs: int) -> Iterator[tuple[Item, T | None]]:
+    """As `streamed`. A loop of its own function: in the block of a `finally`, a signal at its jump back would not get there."""
+    waiting, source = deque[tuple[Item, _Child]](), _Deferred(items)
 
     def finished() -> tuple[Item, T | None]:
         item, child = waiting.popleft()
         found = children.take(child)
         return item, None if found is None else found[0]
 
-    try:
-        for number, item in enumerate(source):
-            waiting.append((item, children.start(number, Task(0, partial(_made, run, item)))))
-            if len(waiting) == jobs:
-                yield finished()
-        while waiting:
+    for number, item in enumerate(source):
+        waiting.append((item, children.start(number, Task(0, partial(_made, run, item)))))
+        if len(waiting) == jobs:
             yield finished()
-        source.raise_it()
-    finally:
-        children.stop()
+    while waiting:
+        yield finished()
+    source.raise_it()
 
 
 def _made(run: Callable[[Item], T], item: Item, _progress: Progress) -> T:
