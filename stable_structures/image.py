@@ -141,7 +141,7 @@ class Image:
         self._memories: list[NativeMemory] = []
         self._closed = False
         self._title: str | None = None
-        """What it was called when it was closed: what is in it can no longer be looked at."""
+        """Its title when it was closed; afterwards nothing can be read."""
 
     @property
     def name(self) -> str:

@@ -33,7 +33,7 @@ from .writing import OUTPUTS, NewFile
 
 _SHOWN: Final = 24
 _ROWS, _BYTES, _ROW = 1 << 16, 2 << 20, 64
-"""How many rows, of how many bytes, become texts at once, which take many times their room; and what a row counts beside its value."""
+"""The most rows, and bytes, that are converted to text at once, since text takes many times as much memory; `_ROW` is added for each row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +207,7 @@ def write(  # noqa: PLR0913 - keyword-only choices
 
     `load` makes the same bytes of it again. If a type is guessed, the encoded bytes stand beside the guess. In CSV,
     `safe_csv` marks texts that a spreadsheet would take for a formula, and `plain` writes what is not printable as bytes.
-    With `jobs`, so many processes make texts of batches at once; the table must then raise what is wrong with it (no `note`).
+    With `jobs` above 1, that many processes convert batches at once; then the table must raise for damage (made without `note`).
 
     >>> from stable_structures import StableBTreeMap, StableMemory, codec, u64
     >>> memory = StableMemory()
@@ -238,7 +238,7 @@ def write(  # noqa: PLR0913 - keyword-only choices
 
 
 def jobs_for(part: Part, jobs: int) -> int:
-    """Return how many processes make texts of a memory: one, of what is small, on another machine, or running. O(1)."""
+    """Return how many processes convert the rows of a memory: one if it is small, on another machine, or a running memory. O(1)."""
     sources = [one.source for one in (part, part.data) if one is not None]
     return allowed(jobs, *sources) if is_large(sum(source.nbytes for source in sources)) else 1
 
@@ -249,7 +249,7 @@ def _joined(made: Iterator[tuple[int, bytes]]) -> tuple[int, bytes]:
 
 
 def _batches(rows: Table, jobs: int, *, in_columns: bool) -> Iterator[Batch]:
-    """Return all rows: as they come, if one process writes them; else so many at once as are worth a process."""
+    """Return all rows: as they come if one process writes them, else in batches large enough to be worth a process."""
     if in_columns and rows.columns is not None:
         yield from (piece for one in rows.columns for piece in one.split(_ROWS, _BYTES))
     elif jobs == 1:
@@ -259,7 +259,7 @@ def _batches(rows: Table, jobs: int, *, in_columns: bool) -> Iterator[Batch]:
 
 
 def _lists(rows: Iterator[tuple[Any, bytes]]) -> Iterator[list[tuple[Any, bytes]]]:
-    """Iterate over some rows at a time; what they raise is raised behind those that came before it."""
+    """Iterate over batches of rows. If reading fails, the rows before come first, then the error is raised."""
     batch, size = list[tuple[Any, bytes]](), 0
     error: Exception | None = None
     try:

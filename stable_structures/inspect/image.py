@@ -76,7 +76,7 @@ class Part:
         if self._word is None and self.kind == "map":
             try:
                 self._word = "set" if self._as_map().is_set else "map"
-            except (Damage, StableError, OSError):  # of a file that was closed, too: then it is not known
+            except (Damage, StableError, OSError):  # also of a closed file; then it stays unknown
                 return self.kind
         return self._word or self.kind
 
@@ -254,7 +254,7 @@ def tell(parts: Mapping[int | None, Part], schema: Schema, names: Mapping[int, s
 
 
 def tell_as(image: Image, parts: Mapping[int | None, Part]) -> None:
-    """Set of memories that other tables give what is said of those of the image."""
+    """Set what the schema says of memories by mended tables: the same as for those of the image."""
     for part in parts.values():
         before = image.parts.get(part.id)
         part.given, part.names = image.schema.of(part.id) if before is None else before.given, image.names

@@ -97,8 +97,8 @@ def results(tasks: Sequence[Task[T]], jobs: int, progress: Progress) -> Iterator
 def streamed(items: Iterable[Item], run: Callable[[Item], T], jobs: int) -> Iterator[tuple[Item, T | None]]:
     """Iterate over items, each with what `run` makes of it in a process of its own, `jobs` of them at once; in their order.
 
-    In place of a result there is None if `run` raised, and if `jobs` is 1: whoever asked does it, where it can be reported.
-    What `items` raise is raised after all that came before.
+    The result is None if `run` raised, or if `jobs` is 1: then the caller runs it itself, so that the error is raised where it can be
+    reported. If iterating over `items` raises, the items before come first.
 
     >>> [one for one in streamed("ab", str.upper, 2)]
     [('a', 'A'), ('b', 'B')]
@@ -114,7 +114,7 @@ def streamed(items: Iterable[Item], run: Callable[[Item], T], jobs: int) -> Iter
 
 
 def _streamed(children: _Children[T], items: Iterable[Item], run: Callable[[Item], T], jobs: int) -> Iterator[tuple[Item, T | None]]:
-    """As `streamed`. A loop of its own function: in the block of a `finally`, a signal at its jump back would not get there."""
+    """As `streamed`. The loop is a function of its own: inside `try: finally`, a signal at its jump back would skip the `finally`."""
     waiting, source = deque[tuple[Item, _Child]](), _Deferred(items)
 
     def finished() -> tuple[Item, T | None]:
@@ -136,7 +136,7 @@ def _made(run: Callable[[Item], T], item: Item, _progress: Progress) -> T:
 
 
 class _Deferred(Generic[Item]):
-    """What is iterated over, up to where it raises."""
+    """An iterable that ends where it would raise; `raise_it` raises that error later."""
 
     def __init__(self, items: Iterable[Item]) -> None:
         self._items = items

@@ -69,7 +69,7 @@ def dump_entries(arguments: argparse.Namespace) -> int:
 
 
 def _jobs(arguments: argparse.Namespace, part: Part) -> int:
-    """Return how many processes make texts; one, if damage is noted in the order in which it is met."""
+    """Return how many processes write the rows. One with --keep-going, which lists damage in the order of the rows, and with --limit."""
     return 1 if arguments.keep_going or arguments.limit is not None else jobs_for(part, arguments.jobs or usual())
 
 

@@ -122,15 +122,18 @@ def _missing(manager: Manager) -> dict[int, int]:
 
 
 def _spare(manager: Manager) -> int:
-    """Return how many buckets are of nobody, or more than their memory needs: no memory can lack more; if it says so, its size is wrong."""
+    """Return how many buckets have no owner, or one that does not need them.
+
+    No memory can have lost more than these: if its size says that it lacks more, the size is wrong.
+    """
     return len(manager.unowned()) - sum(count for count in _missing(manager).values() if count < 0)
 
 
 def _lost(manager: Manager) -> list[str]:
-    """Return which memories lack buckets that may be some of those to spare."""
+    """Return a sentence for each memory whose missing buckets may be among the spare ones."""
     spare = _spare(manager)
     return [
-        f"by its size, memory {memory} lacks {count} of its buckets; which of those of others, or of nobody, is not known"
+        f"memory {memory} lacks {count} of the buckets that its size needs; they may be among those of other memories, or of none"
         for memory, count in _missing(manager).items()
         if 0 < count <= spare
     ]
@@ -151,9 +154,9 @@ def _given(manager: Manager, buckets: list[int], memory: int) -> Manager:
 
 
 def _moved_back(image: Image, manager: Manager, memories: tuple[int, int], types: Types, lost: list[str]) -> Manager:
-    """One bucket of the first memory is the other's: that with which both are soundest.
+    """Return the tables after one bucket of the first memory was given to the second: the bucket with which both break the fewest rules.
 
-    If others are as good, structures may have changed places, and nobody would know: that is a loss.
+    If another bucket does as well, the two structures may have changed places. That is reported as a loss.
     """
     (winner, loser), least, as_good = memories, (-1, 0), list[int]()
     for bucket in manager.buckets(winner)[:_MOST_TRIED]:
@@ -174,7 +177,7 @@ def _moved_back(image: Image, manager: Manager, memories: tuple[int, int], types
 
 
 def _descents(owners: bytes) -> int:
-    """Return how often a memory that began later has a lower id: canisters mostly begin theirs in the order of the ids."""
+    """Return how often a memory whose first bucket is later has a lower id. Most canisters create memories in the order of their ids."""
     firsts = list(dict.fromkeys(owners.rstrip(bytes([FREE]))))
     return sum(a > b for a, b in pairwise(firsts))
 
