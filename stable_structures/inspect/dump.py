@@ -33,7 +33,7 @@ from .writing import OUTPUTS, NewFile
 
 _SHOWN: Final = 24
 _ROWS, _BYTES, _ROW = 1 << 16, 2 << 20, 64
-"""The most rows, and bytes, that are converted to text at once, since text takes many times as much memory; `_ROW` is added for each row."""
+"""Rows, and bytes, that are converted to text at once: text takes many times as much memory. A row counts `_ROW` bytes more."""
 
 
 @dataclass(frozen=True, slots=True)

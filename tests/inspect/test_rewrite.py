@@ -439,7 +439,7 @@ def test_a_bucket_that_is_not_found_is_a_loss(tmp_path):
     data, types = golden("canister_bucket128")[0], types_of("canister_bucket128")
     memory = Patched(data, {2080 + 2: b"\1", 2080 + 4: b"\0"})
     found = next(one for one in repair(memory, tmp_path / "out.bin", types=types) if one.kind == "manager")
-    assert [re.search(r"memory (\d+) lacks 1 of its buckets", text)[1] for text in found.lost] == ["2", "4"]
+    assert [re.search(r"memory (\d+) lacks 1 of the buckets", text)[1] for text in found.lost] == ["2", "4"]
     assert not found.whole
 
 
