@@ -211,11 +211,20 @@ static int64_t ask_it(setting *s) {
     return s->kind == LOG ? ask_log(s) : ss_cell_get(s->it.cell);
 }
 
-static int check_it(setting *s) {
+static int check_structure(setting *s) {
     if (s->kind <= VEC_OF_BLOBS) return ss_vec_check(s->it.vec, NULL, NULL);
     if (s->kind == HEAP) return ss_heap_check(s->it.heap, NULL, NULL);
     if (s->kind == MANAGER) return ss_manager_check(s->it.manager, NULL, NULL);
     return s->kind == LOG ? ss_log_check(s->it.log, NULL, NULL) : ss_cell_check(s->it.cell, NULL, NULL);
+}
+
+/* And the tables of the manager that it lies under: damage to the root can be there alone, and only growth reads all of them. */
+static int check_it(setting *s) {
+    int status = check_structure(s);
+    for (int i = 0; i < (s->one_root ? 1 : ROOTS) && status == SS_OK; i++) {
+        if (s->in[i].manager != NULL) status = ss_manager_check(s->in[i].manager, NULL, NULL);
+    }
+    return status;
 }
 
 /* ---- images ---- */
