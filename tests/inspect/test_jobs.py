@@ -238,8 +238,8 @@ ASKED: dict[str, tuple[int, dict[str, Any]]] = {
     "map unordered": (0, {"unordered": True}),
     "map raw": (0, {"raw": True}),
     "part of a map": (9, {"start": "1000", "stop": "4000"}),
-    "vec": (1, {}),
-    "part of a vec": (1, {"start": 77, "stop": 5_000}),
+    "vec": (1, {"start": 15_500}),
+    "part of a vec": (1, {"start": 77, "stop": 3_000}),
     "set": (2, {}),
     "log": (3, {}),
 }
@@ -248,9 +248,9 @@ ASKED: dict[str, tuple[int, dict[str, Any]]] = {
 @pytest.fixture
 def small_batches(monkeypatch) -> None:
     monkeypatch.setattr(jobs, "LEAST", 1)
-    monkeypatch.setattr(dump, "_BYTES", 16 << 10)
-    monkeypatch.setattr(dump, "_ROWS", 400)
-    monkeypatch.setitem(survey.batches.__kwdefaults__, "nbytes", 24 << 10)
+    monkeypatch.setattr(dump, "_BYTES", 32 << 10)
+    monkeypatch.setattr(dump, "_ROWS", 600)
+    monkeypatch.setitem(survey.batches.__kwdefaults__, "nbytes", 48 << 10)
 
 
 @pytest.fixture(scope="module")
