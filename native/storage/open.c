@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Opening a memory file (file.h): what the options ask for chooses between shared.c, reader.c and durable.c. */
+#include <errno.h>
 #include <stdlib.h>
 
+#include "core/waiting.h"
 #include "storage/file_private.h"
 
 #define DEFAULT_PERMISSIONS 0600u
@@ -11,8 +13,20 @@
 /* How long it gets while readers need the file as it was: then they are asked to end their transactions. */
 #define KEPT_BYTES (UINT64_C(256) << 20)
 
-static int open_as_writer(ss_file *file) {
+/* Whoever holds LOCK_WRITER without LOCK_READY is at work for a moment: a writer that opens, or a reader that puts into the file
+ * what a killed writer has in its log. That one must not look as if a second writer had the file. */
+static int lock_as_writer(ss_file *file) {
+    uint64_t until = ss_milliseconds() + ss_memory_patience(file->root);
     int error = ss_file_lock(file, LOCK_WRITER, SS_LOCK_EXCLUSIVE, 0);
+    while (error == EAGAIN && ss_milliseconds() < until && !ss_file_is_locked(file, LOCK_READY)) {
+        if (ss_poll_signals() != SS_OK) return ECANCELED;
+        error = ss_file_lock(file, LOCK_WRITER, SS_LOCK_EXCLUSIVE, SS_SLICE_MS);
+    }
+    return error;
+}
+
+static int open_as_writer(ss_file *file) {
+    int error = lock_as_writer(file);
     if (error != 0) return ss_file_lock_failure(error, "another handle has the file open for writing");
     int status = ss_file_check_name(file);
     if (status != SS_OK) return status;

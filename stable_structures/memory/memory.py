@@ -357,11 +357,12 @@ class StableMemory(NativeMemory):
         * "full": a commit is on the disk when it returns.
 
         While a file is open with a log, `NAME-wal` lies beside it and belongs to it. `patience` is how many seconds to wait
-        for other threads' transactions, for readers, and for a writer that is changing the file. `permissions` apply to a new
-        file, before the umask. `exclusive` (for "full") writes the file itself only at checkpoints: there are fewer writes, and
-        readers see only the checkpoints. `load` reads the file into memory instead of mapping it, so that a damaged disk raises
-        `OSError` at opening instead of killing the process later. `log_limit`, in bytes, is how long the log of this writer may
-        get because readers stay in their transactions; after that their next operation raises `MemoryInUse`.
+        for other threads' transactions, for readers, for a writer that is changing the file, and at opening for whoever is just
+        opening or recovering it. `permissions` apply to a new file, before the umask. `exclusive` (for "full") writes the file
+        itself only at checkpoints: there are fewer writes, and readers see only the checkpoints. `load` reads the file into memory
+        instead of mapping it, so that a damaged disk raises `OSError` at opening instead of killing the process later. `log_limit`,
+        in bytes, is how long the log of this writer may get because readers stay in their transactions; after that their next
+        operation raises `MemoryInUse`.
 
         O(1), or O(bytes in the log) after a crash. Raises `OSError` (`FileNotFoundError`, `FileExistsError`, ...), `Locked`,
         `CorruptMemory` for a size that is not a multiple of a page, `WalCorrupt`, `OutOfMemory` for a file of more than
@@ -383,7 +384,7 @@ class StableMemory(NativeMemory):
             "mode": _choice(mode, _MODES, "mode"),
             "durability": _choice(durability, _DURABILITIES, "durability"),
             "max_pages": _count(max_pages, "max_pages"),
-            "patience": _milliseconds(patience),
+            "patience": max(1, _milliseconds(patience)),  # 0 means the usual one there
             "permissions": _permissions(permissions),
             "exclusive": exclusive,
             "load": load,
@@ -393,7 +394,7 @@ class StableMemory(NativeMemory):
         try:
             self.path, self.mode, self.durability = _path(path), mode, durability
             self._handle = native.open_file(self.path, options)
-            native.check(native.call.ss_memory_set_patience(self._handle, options["patience"]), "open")
+            native.check(native.call.ss_memory_set_patience(self._handle, _milliseconds(patience)), "open")
             self._keep_unseen()
             _files.add(self)
         except BaseException:  # a signal handler may raise anywhere; otherwise the traceback would keep the file open

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
+import struct
 import subprocess
 import sys
 import textwrap
 import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -29,6 +34,7 @@ from stable_structures import (
 )
 from stable_structures import _native as native
 
+from ..support import command
 from ..support.memories import ListMemory
 
 DURABILITIES = ["none", "normal", "full"]
@@ -54,8 +60,7 @@ HEAD = "import os, signal, sys\nfrom stable_structures import *\npath = sys.argv
 
 def run(code: str, *arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Another process; the code has `path` and whatever it imports itself."""
-    command = [sys.executable, "-c", HEAD + textwrap.dedent(code), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=check, timeout=60)
+    return command.python(HEAD + textwrap.dedent(code), *arguments, check=check, timeout=60)
 
 
 # ---- one file ----
@@ -159,11 +164,11 @@ def test_a_file_that_is_not_closed_by_hand_is_at_rest_when_its_last_user_goes(pa
 
 
 def test_a_program_that_ends_without_closing_leaves_the_bare_image(path, durability):
-    run(
-        "m = StableMemory.open(path, durability=sys.argv[2]); s = StableBTreeMap[u64, u64](m); s[1] = 1; keep = [m, s]; keep.append(keep)",
-        path,
-        durability,
+    code = (
+        "m = StableMemory.open(path, durability=sys.argv[2]); s = StableBTreeMap[u64, u64](m); s[1] = 1; keep = [m, s]; keep.append(keep)"
     )
+    # An interpreter of its own: it is its end that matters.
+    subprocess.run([sys.executable, "-c", HEAD + code, path, durability], check=True, timeout=60)
     assert list(path.parent.iterdir()) == [path]
     with StableMemory.open(path, "r") as memory:
         assert StableBTreeMap[u64, u64](memory)[1] == 1
@@ -234,6 +239,67 @@ def test_a_second_writer_is_refused_here_and_elsewhere(path, durability):
         assert memory.grow(1) == 1
     with StableMemory.open(path, durability=durability) as memory:
         assert memory.size() == 2
+
+
+LOCKS = {"WRITER": 1 << 62, "READY": (1 << 62) + 1}
+"""The bytes that are locked (native/storage/vfs.c)."""
+
+
+@contextlib.contextmanager
+def held(path: Path, *names: str) -> Iterator[None]:
+    """Locks of the file, held as another handle holds them."""
+    fcntl = pytest.importorskip("fcntl")
+    if not hasattr(fcntl, "F_OFD_SETLK"):
+        pytest.skip("Python does not know locks of open files here")
+    with path.open("r+b") as file:
+        for name in names:
+            fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, LOCKS[name], 1, 0))
+        yield
+
+
+def test_whoever_opens_waits_for_one_that_is_just_opening_or_recovering(path, durability):
+    StableMemory.open(path).close()
+    with ThreadPoolExecutor(1) as pool:
+        with held(path, "WRITER"):
+            opening = pool.submit(StableMemory.open, path, durability=durability)
+            time.sleep(0.1)
+            assert not opening.done()
+        with opening.result() as memory:
+            assert memory.grow(1) == 0
+
+
+@pytest.mark.parametrize("patience", [0.0, 0.15])
+def test_that_wait_ends_with_its_patience(path, durability, patience):
+    StableMemory.open(path).close()
+    before = time.monotonic()
+    with held(path, "WRITER"), pytest.raises(Locked):
+        StableMemory.open(path, durability=durability, patience=patience)
+    assert patience <= time.monotonic() - before < 20
+
+
+def test_a_signal_ends_that_wait(path, durability):
+    StableMemory.open(path).close()
+
+    def give_up(*_: object) -> None:
+        raise InterruptedError
+
+    previous = signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        with held(path, "WRITER"), pytest.raises(InterruptedError):
+            StableMemory.open(path, durability=durability)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    StableMemory.open(path, durability=durability).close()
+
+
+def test_nobody_waits_for_a_writer_that_has_opened(path, durability):
+    StableMemory.open(path).close()
+    before = time.monotonic()
+    with held(path, "WRITER", "READY"), pytest.raises(Locked):
+        StableMemory.open(path, durability=durability, patience=100)
+    assert time.monotonic() - before < 50
 
 
 def test_what_readers_see(path, durability):

@@ -4,15 +4,14 @@
 from __future__ import annotations
 
 import random
-import signal
-import subprocess
-import sys
 import textwrap
 import time
 
 import pytest
 
 from stable_structures import MemoryInUse, StableBTreeMap, StableMemory, u64
+
+from ..support import command
 
 CELLS = 20
 HEAD = f"import os, sys, random\nfrom stable_structures import *\npath = sys.argv[1]\nCELLS = {CELLS}\n"
@@ -61,21 +60,20 @@ print(last)
 """
 
 
-def start(code: str, *arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", HEAD + textwrap.dedent(code), *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def start(code: str, *arguments: object) -> command.Process:
+    return command.Process(arguments, code=HEAD + textwrap.dedent(code))
 
 
-def numbers_of_a_killed(writer: subprocess.Popen[str], after: float) -> tuple[int, int]:
+def numbers_of_a_killed(writer: command.Process, after: float) -> tuple[int, int]:
     """Kills the writer so many seconds after its start; returns the numbers that it began and ended with."""
-    found = int(writer.stdout.readline())
+    found = writer.line()
     time.sleep(after)
-    writer.send_signal(signal.SIGKILL)
-    with writer:  # communicate() would lose the lines that readline() has read ahead
-        out, err = writer.stdout.read(), writer.stderr.read()
+    with writer:
+        writer.kill()
+        out, err = (data.decode() for data in writer.communicate())
     assert not err, err
     *lines, _ = out.split("\n")  # the last one may be torn
-    return found, int(lines[-1]) if lines else found
+    return int(found), int(lines[-1] if lines else found)
 
 
 @pytest.mark.parametrize("durability", ["normal", "full"])
@@ -85,7 +83,7 @@ def test_readers_see_committed_states_while_writers_are_killed(durability, tmp_p
     path = folder / "state.bin"
     path.touch()  # the readers are there before the first writer, and before its first checkpoint
     readers = [start(READER, path, end) for _ in range(2)]
-    assert [reader.stdout.readline() for reader in readers] == ["open\n"] * 2
+    assert [reader.line() for reader in readers] == ["open"] * 2
     acknowledged = 0
     for _ in range(3):
         found, last = numbers_of_a_killed(start(WRITER, path, rng.randrange(1000), durability), 0.05 + rng.random() * 0.3)
@@ -93,7 +91,8 @@ def test_readers_see_committed_states_while_writers_are_killed(durability, tmp_p
         acknowledged = last
     end.touch()
     for reader in readers:
-        out, err = reader.communicate(timeout=60)
+        with reader:
+            out, err = reader.communicate(timeout=60)
         assert reader.returncode == 0, err
         assert int(out) in range(acknowledged + 2)
     with StableMemory.open(path) as memory:

@@ -108,6 +108,14 @@ class Process:
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
 
+    def line(self) -> str:
+        """The next line of its output, read byte by byte: `communicate` gets all behind it."""
+        (out,) = (descriptor for descriptor, stream in self._pipes.items() if stream == 1)
+        found = b""
+        while not found.endswith(b"\n") and (more := os.read(out, 1)):
+            found += more
+        return found.decode().rstrip("\n")
+
     def communicate(self, timeout: float = 120) -> tuple[bytes, bytes]:
         """What it wrote to both streams until its end."""
         end, found = time.monotonic() + timeout, {1: b"", 2: b""}

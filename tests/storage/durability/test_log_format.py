@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from stable_structures import StableMemory
 
+from ...support import command
 from .log_reader import PAGE, read_log, replay, xxh64
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -47,8 +46,7 @@ def digest(data: bytes) -> str:
 
 
 def written(path: Path, durability: str, exclusive: bool, seed: int, count: int) -> list[str]:
-    command = [sys.executable, "-c", WRITER, str(path), durability, str(exclusive), str(seed), str(count)]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return command.python(WRITER, path, durability, exclusive, seed, count).stdout.split()
 
 
 def test_the_sum_is_the_specified_one():
