@@ -7,7 +7,6 @@ import os
 import random
 import re
 import signal
-import subprocess
 import sys
 import time
 from itertools import product
@@ -26,6 +25,7 @@ from stable_structures.inspect.source import no_progress
 from stable_structures.inspect.writing import NewFile
 from stable_structures.storable import parse_type
 
+from ..support import command
 from ..support.inspect_images import read
 
 pytestmark = [
@@ -334,7 +334,8 @@ def test_a_closed_pipe_leaves_no_process(whole):
 
 
 SCRIPT = """
-import sys, time
+import os, sys, time
+os.setsid()
 from stable_structures.inspect import jobs, report
 from stable_structures.__main__ import main
 jobs.LEAST = 1
@@ -363,8 +364,7 @@ def group(leader: int) -> list[int]:
 @pytest.mark.parametrize("how", ["ctrl+c", "term", "kill"])
 def test_no_process_is_left_whatever_ends_the_verb(how, tmp_path):
     image = made(tmp_path / "image.bin")
-    words = [sys.executable, "-c", SCRIPT, "check", str(image), "--jobs", "3"]
-    with subprocess.Popen(words, start_new_session=True, stderr=subprocess.PIPE) as process:
+    with command.Process(["check", image, "--jobs", "3"], code=SCRIPT) as process:
         end = time.monotonic() + 60
         while len(group(process.pid)) < 4 and time.monotonic() < end:
             time.sleep(0.05)
@@ -373,17 +373,18 @@ def test_no_process_is_left_whatever_ends_the_verb(how, tmp_path):
             os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         else:
             process.send_signal(signal.SIGTERM if how == "term" else signal.SIGKILL)
-        process.wait(30)
+        _, said = process.communicate(30)
         assert process.returncode == (-signal.SIGKILL if how == "kill" else guard.TROUBLE)
         while group(process.pid) and time.monotonic() < end:
             time.sleep(0.05)
         assert not group(process.pid)
-        lines = process.stderr.read().decode().splitlines()  # type: ignore[union-attr]
+        lines = said.decode().splitlines()
         assert len(lines) == (0 if how == "kill" else 1), lines
 
 
 KILLED = """
 import os, signal, sys
+os.setsid()
 from stable_structures.inspect import jobs, parts, writing
 from stable_structures.inspect.rewrite import build
 from stable_structures.__main__ import main
@@ -402,8 +403,9 @@ sys.exit(main(sys.argv[1:]))
 
 def killed(words: list[str]) -> None:
     """Run a verb that is killed outright while it writes, and wait for its children to end."""
-    with subprocess.Popen([sys.executable, "-c", KILLED, *words], start_new_session=True, stderr=subprocess.DEVNULL) as process:
-        assert process.wait(60) == -signal.SIGKILL
+    with command.Process(words, code=KILLED) as process:
+        process.communicate(60)
+        assert process.returncode == -signal.SIGKILL
         end = time.monotonic() + 30
         while group(process.pid) and time.monotonic() < end:
             time.sleep(0.02)
@@ -429,7 +431,7 @@ def test_what_a_killed_verb_left_is_replaced_by_the_next_one(verb, count, tmp_pa
         running.file.write(b"x")
         assert left[0] not in {one.name for one in out.iterdir()}
         assert running.temporary.exists()
-        assert subprocess.run([sys.executable, "-m", "stable_structures", *words], check=False, capture_output=True).returncode == 0
+        assert command.run(words).returncode == 0
         assert running.temporary.exists()
     assert sorted(one.name for one in out.iterdir()) == [other.name, "out"]
 
