@@ -50,15 +50,22 @@ def prose(path):
             yield from enumerate(found[0].split("\n"), text.count("\n", 0, found.start()) + 1)
     elif path.suffix == ".md":
         yield from enumerate(re.sub(r"```.*?```|`[^`\n]*`", lambda code: "\n" * code[0].count("\n"), text, flags=re.DOTALL).split("\n"), 1)
-    else:
-        # A comment stands in the text as it is, a text may be put together: only for the second all has to be parsed.
-        if ANY.search(text):
-            for token in tokenize.generate_tokens(io.StringIO(text).readline):
-                if token.type == tokenize.COMMENT:
-                    yield token.start[0], token.string
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
-                yield from enumerate(node.value.split("\n"), node.lineno)
+    elif may_have_one(text):
+        yield from prose_of_module(text)
+
+
+def may_have_one(text):
+    """Whether it is worth parsing: a comment stands in the text as it is, a text may be written in pieces and with escapes."""
+    return ANY.search(text) or ANY.search(re.sub(r"""\\\n|["']\s*\w?\w?["']""", "", text).replace("\\n", " ").replace("\\t", " "))
+
+
+def prose_of_module(text):
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+            yield from enumerate(node.value.split("\n"), node.lineno)
 
 
 @pytest.mark.parametrize("path", SOURCES + PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -86,6 +93,23 @@ def test_words_of_a_private_dialect_are_avoided(path):
 )
 def test_the_words_are_found(line):
     assert any(re.search(word, line) for word in AVOID)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "# it starts anew on a memory",
+        '"""Gives the one before."""',
+        'f("x is no "\n  "principal")',
+        "f('x is no '\n  f\"principal {x}\")",
+        'f("twice\\nanew, or\\tnot")',
+        'f("x is no \\\nprincipal")',
+    ],
+)
+def test_words_are_found_in_every_text_of_a_module(code, tmp_path):
+    path = tmp_path / "module.py"
+    path.write_text(code)
+    assert any(ANY.search(line) for _, line in prose(path))
 
 
 def test_names_of_the_package_use_the_same_words():
