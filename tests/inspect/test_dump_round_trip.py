@@ -54,6 +54,7 @@ pytestmark = pytest.mark.usefixtures("without_fsync")
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="an extra; the test extra brings it")
 
+EXAMPLES = settings().max_examples
 TEXTS = [
     *("", " ", "x", "[1]", "{}", '{"a": 1}', "null", "true", "1", "-5", "1e5", "NaN", "0x61", "0x", "0xzz", '"', '"a"', '""', "'", "'x"),
     *("=1", "+1", "-a", "@a", "\t1", "\r", "\r1", "a\rb", "a\nb", "\r\n", "\n", ",", "a,b", 'a"b', "'=1", "''=1", "'@", "'\t", "'\r"),
@@ -235,7 +236,7 @@ def test_a_map_comes_back(form, tmp_path_factory, data):
 
 @pytest.mark.parametrize("form", OUTPUTS)
 @pytest.mark.parametrize("structure", ["set", "vec", "heap", "log", "cell"])
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=EXAMPLES // 4, deadline=None)
 @given(data=st.data())
 def test_every_other_structure_comes_back(structure, form, tmp_path_factory, data):
     names = {"set": KEYS, "vec": FIXED, "heap": [*KEYS[:10], "f64", "blob<5>"], "log": VALUES, "cell": VALUES}[structure]
@@ -249,7 +250,7 @@ def test_every_other_structure_comes_back(structure, form, tmp_path_factory, dat
 
 @pytest.mark.parametrize("form", OUTPUTS)
 @pytest.mark.parametrize("name", VALUES)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=EXAMPLES // 6, deadline=None)
 @given(data=st.data())
 def test_every_type_comes_back(name, form, tmp_path_factory, data):
     codec = parse_type(name)
@@ -261,7 +262,7 @@ def test_every_type_comes_back(name, form, tmp_path_factory, data):
 
 @pytest.mark.parametrize("form", OUTPUTS)
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=EXAMPLES // 2, deadline=None)
 @given(data=st.data())
 def test_any_nested_type_comes_back_or_is_refused_with_a_sentence(form, tmp_path_factory, data):
     tp, values = data.draw(TYPES)

@@ -172,21 +172,36 @@ def text_of(dom: str, name: str) -> str:
     return html.unescape(re.sub(r"<[^>]+>", " ", whole[: whole.find("<script")]))
 
 
+def said_in_the_title(dom: str) -> Any:
+    """What a script has put into the title of the page as JSON."""
+    found = re.search("<title>(.*?)</title>", dom, re.DOTALL)
+    assert found is not None
+    return json.loads(html.unescape(found[1]))
+
+
+POINTED = {0: (150, "leaf"), 1: (150, "leaf"), 2: (100, "element 4"), 4: (100, "entry"), 5: (10, "elements, entries, value")}
+"""Of each memory an offset, and what stands there."""
+
+
 @needs_browser
-@pytest.mark.parametrize("memory", [0, 1, 2, 4, 5])
-def test_under_the_pointer_are_address_owner_and_content(drawn, memory):
+def test_under_the_pointer_are_address_owner_and_content(drawn):
     path, _ = drawn
     with open_image(canister()) as image:
-        address = image.parts[memory].source.physical(150 if memory < 2 else 100 if memory != 5 else 10)
-    script = f"location.hash = '{address:#x}'; followLink(); drawNow(); const place = placeOf({address});"
-    script += "const box = view.getBoundingClientRect();"
-    script += "const x = box.left + place.x + CELL / 2, y = box.top + place.y - top_ + CELL / 2;"
-    script += "view.dispatchEvent(new PointerEvent('pointermove', {clientX: x, clientY: y}));"
-    tip = text_of(browse(path, "--dump-dom", script=script), "tip")
-    wanted = {0: "leaf", 1: "leaf", 2: "element 4", 4: "entry", 5: "elements, entries, value"}[memory]
-    assert re.search(r"address\s+0x[0-9a-f]+", tip), tip
-    assert f"memory {memory}: " in tip, tip
-    assert wanted in tip or "internal node" in tip, tip
+        addresses = [image.parts[memory].source.physical(offset) for memory, (offset, _) in POINTED.items()]
+    script = f"""
+        const tips = {addresses}.map(address => {{
+            location.hash = '0x' + address.toString(16); followLink(); drawNow();
+            const place = placeOf(address), box = view.getBoundingClientRect();
+            const x = box.left + place.x + CELL / 2, y = box.top + place.y - top_ + CELL / 2;
+            view.dispatchEvent(new PointerEvent('pointermove', {{clientX: x, clientY: y}}));
+            return document.getElementById('tip').innerText;
+        }});
+        document.title = JSON.stringify(tips);"""
+    tips = said_in_the_title(browse(path, "--dump-dom", script=script))
+    for (memory, (_, wanted)), tip in zip(POINTED.items(), tips, strict=True):
+        assert re.search(r"address\s+0x[0-9a-f]+", tip), tip
+        assert f"memory {memory}: " in tip, tip
+        assert wanted in tip or "internal node" in tip, tip
 
 
 @needs_browser
@@ -207,9 +222,7 @@ def test_what_is_damaged_is_marked_where_it_is(tmp_path):
     script += "const ring = pixel(place.x, place.y - top_), beside = pixel(place.x + 8 * CELL, place.y - top_);"
     script += f"document.title = JSON.stringify([ring, beside, describe({address}).at(-1), describe({address} + 64).at(-1)[0]]);"
     dom = browse(path, "--dump-dom", script=script)
-    found = re.search("<title>(.*)</title>", dom)
-    assert found is not None
-    ring, beside, said, other = json.loads(html.unescape(found[1]))
+    ring, beside, said, other = said_in_the_title(dom)
     assert ring == "185,28,28"  # --bad
     assert beside != ring
     assert said[0] == "damage"

@@ -68,7 +68,7 @@ def test_the_core_finds_what_python_finds(kind, name):
     rng = random.Random(f"{kind} {name}")
     told = codec(TYPES[name][0])
     slot = 4 + (told.bound.max_size or 0)
-    for count in (0, 1, 3, 60 if name != "large" else 8):
+    for count in (0, 1, 3, 30 if name != "large" else 8):
         data = image(kind, name, count, rng)
         assert findings(data, kind, told, in_core=True) == []
         assert findings(data, kind, None, in_core=True) == findings(data, kind, None, in_core=False)

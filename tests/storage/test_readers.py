@@ -82,19 +82,18 @@ def test_readers_see_committed_states_while_writers_are_killed(durability, tmp_p
     folder.mkdir()
     path = folder / "state.bin"
     path.touch()  # the readers are there before the first writer, and before its first checkpoint
-    readers = [start(READER, path, end) for _ in range(2)]
-    assert [reader.line() for reader in readers] == ["open"] * 2
-    acknowledged = 0
-    for _ in range(3):
-        found, last = numbers_of_a_killed(start(WRITER, path, rng.randrange(1000), durability), 0.05 + rng.random() * 0.3)
-        assert found in (acknowledged, acknowledged + 1)
-        acknowledged = last
-    end.touch()
-    for reader in readers:
-        with reader:
+    with start(READER, path, end) as one, start(READER, path, end) as other:
+        readers, acknowledged = (one, other), 0
+        assert [reader.line() for reader in readers] == ["open"] * 2
+        for _ in range(3):
+            found, last = numbers_of_a_killed(start(WRITER, path, rng.randrange(1000), durability), 0.05 + rng.random() * 0.3)
+            assert found in (acknowledged, acknowledged + 1)
+            acknowledged = last
+        end.touch()
+        for reader in readers:
             out, err = reader.communicate(timeout=60)
-        assert reader.returncode == 0, err
-        assert int(out) in range(acknowledged + 2)
+            assert reader.returncode == 0, err
+            assert int(out) in range(acknowledged + 2)
     with StableMemory.open(path) as memory:
         assert StableBTreeMap[u64, u64].load(memory).get(0) in (acknowledged, acknowledged + 1)
     assert list(folder.iterdir()) == [path]
