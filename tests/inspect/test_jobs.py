@@ -286,12 +286,12 @@ def test_texts_are_the_same_whatever_the_number_of_processes(asked, form, whole,
 
 
 @pytest.fixture
-def smaller_batches(small_batches, monkeypatch) -> None:
+def smaller_batches(monkeypatch) -> None:
     """Damage in the middle has whole batches before it."""
     monkeypatch.setitem(survey.batches.__kwdefaults__, "nbytes", 48 << 10)
 
 
-@pytest.mark.usefixtures("smaller_batches")
+@pytest.mark.usefixtures("small_batches", "smaller_batches")
 @pytest.mark.parametrize("form", ["csv", "jsonl", "cbor"])
 @pytest.mark.parametrize(
     "place", [*product(["map", "map unordered", "part of a map"], ["a value", "a node"]), ("log", "an entry")], ids=str
