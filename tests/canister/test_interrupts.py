@@ -202,26 +202,26 @@ def test_the_input_of_a_message_is_its_own_after_one_that_was_cut_short(canister
 
 
 @pytest.mark.parametrize("kind", ["mapped", "copying"])
-def test_a_message_of_wasm_is_whole_or_nothing(kind, monkeypatch, canister):
+def test_a_message_of_wasm_is_whole_or_nothing(kind, monkeypatch, canister, duration):
     wasmtime = pytest.importorskip("wasmtime")
     monkeypatch.setenv("STABLE_STRUCTURES_HEAP", kind)
     made = canister(bytes(wasmtime.wat2wasm(WASM)))
-    cut = storm(made, lambda: made.call_raw("inc"), counts_of_wasm, time.monotonic() + 2, random.Random(1))
-    assert cut > 20
+    cut = storm(made, lambda: made.call_raw("inc"), counts_of_wasm, time.monotonic() + duration, random.Random(1))
+    assert cut > 10
 
 
-def test_a_message_of_python_is_whole_or_nothing(tmp_path):
+def test_a_message_of_python_is_whole_or_nothing(tmp_path, duration):
     (tmp_path / "canister_text_helper.py").write_text("here = 'the canister'\n")
     (tmp_path / "main.py").write_text(PYTHON)
     made = Canister.install(tmp_path / "main.py")
-    cut = storm(made, lambda: made.call("inc"), counts_of_python, time.monotonic() + 2, random.Random(2))
-    assert cut > 20
+    cut = storm(made, lambda: made.call("inc"), counts_of_python, time.monotonic() + duration, random.Random(2))
+    assert cut > 10
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("canister_text_helper")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a file that was opened and not yet entered closes itself
-def test_a_command_on_a_folder_is_whole_or_nothing(tmp_path):
+def test_a_command_on_a_folder_is_whole_or_nothing(tmp_path, duration):
     wasmtime = pytest.importorskip("wasmtime")
     (tmp_path / "one.wasm").write_bytes(bytes(wasmtime.wat2wasm(WASM)))
     Deployment(tmp_path / "c").deploy(tmp_path / "one.wasm")
@@ -236,12 +236,12 @@ def test_a_command_on_a_folder_is_whole_or_nothing(tmp_path):
             return number
 
     inc()
-    rng, span, until, cut = random.Random(3), min(measure(inc) for _ in range(5)) * 1.2, time.monotonic() + 2, 0
+    rng, span, until, cut = random.Random(3), min(measure(inc) for _ in range(5)) * 1.2, time.monotonic() + duration, 0
     while time.monotonic() < until:
         before = count()
         stopped = interrupted(inc, rng.random() * span + 1e-6) is not None
         cut += stopped
         assert count() - before in ((0, 1) if stopped else (1,))
     inc()
-    assert cut > 5
+    assert cut > 2
     assert {path.name for path in tmp_path.iterdir()} == {"c", ".c.lock", "one.wasm"}

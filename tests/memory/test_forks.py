@@ -217,7 +217,7 @@ def test_memories_in_python_too():
     assert list(vec) == [1]
 
 
-def test_forks_while_threads_work():
+def test_forks_while_threads_work(duration):
     """At any moment: whatever the child may use it can use, the rest says that it is closed, and nothing hangs."""
     memories = [StableMemory() for _ in range(4)]
     managers = [MemoryManager(memory, bucket_pages=1) for memory in memories]
@@ -250,7 +250,7 @@ def test_forks_while_threads_work():
         with pytest.raises(Closed, match="was closed"):
             len(trees[3])
 
-    until = time.monotonic() + 2
+    until = time.monotonic() + duration
     try:
         while time.monotonic() < until:
             in_child(child)

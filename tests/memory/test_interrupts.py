@@ -244,8 +244,8 @@ def storm(seed: int, path: Path, seconds: float) -> Storm:
     return rounds
 
 
-def test_alarms_leave_nothing_open(seed, tmp_path):
-    done = storm(seed, tmp_path / "state.bin", 3)
+def test_alarms_leave_nothing_open(seed, tmp_path, duration):
+    done = storm(seed, tmp_path / "state.bin", 1.5 * duration)
     assert done.cut > done.rounds / 20
 
 

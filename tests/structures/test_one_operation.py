@@ -347,11 +347,11 @@ def test_an_update_is_one_commit(tmp_path):
 # ---- whole views at one moment ----
 
 
-def test_what_is_there_all_the_time_is_found_all_the_time():
+def test_what_is_there_all_the_time_is_found_all_the_time(duration):
     """A value moves to and fro in a vec: at each moment it is there once."""
     vec = StableVec[u64](StableMemory())
     vec.extend([*range(1000, 1200), 7])
-    until = time.monotonic() + 1.5
+    until = time.monotonic() + 0.75 * duration
 
     def move(_: int) -> None:
         while time.monotonic() < until:
@@ -370,7 +370,7 @@ def test_what_is_there_all_the_time_is_found_all_the_time():
 
 
 @pytest.mark.parametrize("make", ["vec", "vec of text", "log"])
-def test_the_end_is_found_while_others_append_and_take(make):  # noqa: C901 - three kinds, each with its own ways
+def test_the_end_is_found_while_others_append_and_take(make, duration):  # noqa: C901 - three kinds, each with its own ways
     """Every value is its own index, so that a place from one moment and a value from another one show."""
     if make == "log":
         row: Any = StableLog[u64](StableMemory(), StableMemory())
@@ -381,7 +381,7 @@ def test_the_end_is_found_while_others_append_and_take(make):  # noqa: C901 - th
         push, pop = (lambda n: row.push(to(n))), row.pop
     for n in range(20):
         push(n)
-    until = time.monotonic() + 1.0
+    until = time.monotonic() + 0.5 * duration
 
     def change(_: int) -> None:
         while time.monotonic() < until:
@@ -409,10 +409,10 @@ def test_the_end_is_found_while_others_append_and_take(make):  # noqa: C901 - th
     together(change, *[look] * 3)
 
 
-def test_the_last_value_is_set_while_others_append_and_take():
+def test_the_last_value_is_set_while_others_append_and_take(duration):
     vec = StableVec[u64](StableMemory())
     vec.extend([0] * 20)
-    until = time.monotonic() + 1.0
+    until = time.monotonic() + 0.5 * duration
 
     def change(_: int) -> None:
         while time.monotonic() < until:
@@ -435,11 +435,11 @@ def test_the_last_value_is_set_while_others_append_and_take():
             vec[index]
 
 
-def test_sets_are_compared_as_they_are_at_one_moment():
+def test_sets_are_compared_as_they_are_at_one_moment(duration):
     """An element moves from one value to another with one operation: one of the two is there at each moment."""
     numbers = StableBTreeSet[u64](StableMemory())
     numbers.update(range(100))
-    until = time.monotonic() + 1.5
+    until = time.monotonic() + 0.75 * duration
 
     def change(_: int) -> None:
         while time.monotonic() < until:

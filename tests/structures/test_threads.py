@@ -179,8 +179,8 @@ def mix(seed: int, seconds: float) -> None:
     assert min(worker.steps for worker in workers) > 0
 
 
-def test_a_mix_of_threads_is_a_serial_order(seed):
-    mix(seed, 2.0)
+def test_a_mix_of_threads_is_a_serial_order(seed, duration):
+    mix(seed, duration)
 
 
 @pytest.mark.slow
