@@ -35,6 +35,7 @@ from stable_structures import (
 )
 
 from ..support.any_type import LEAVES, TYPES
+from ..support.examples import examples
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -95,7 +96,7 @@ def test_any_type_comes_back_from_arrow_and_parquet(data, wide, principals, bina
         assert entries(again) == entries(log)
 
 
-@settings(max_examples=5)
+@settings(max_examples=examples(5))
 @pytest.mark.parametrize(("tp", "values"), [pytest.param(*one, id=str(codec(one[0]).name)[:30]) for one in LEAVES])
 @given(st.data())
 def test_the_types_of_columns_do_not_depend_on_the_values(tp, values, data):

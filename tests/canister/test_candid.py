@@ -14,6 +14,8 @@ from stable_structures.encodings.candid.text import fit_all, parse_values, show_
 from stable_structures.encodings.candid.types import Interface, Some, parse_interface, parse_types, type_text
 from stable_structures.storable import parse_type
 
+from ..support.examples import examples
+
 NUMBERS = {"nat8": (0, 2**8), "nat16": (0, 2**16), "nat32": (0, 2**32), "nat64": (0, 2**64), "int8": (-(2**7), 2**7)}
 NUMBERS |= {
     "int16": (-(2**15), 2**15),
@@ -77,7 +79,7 @@ def primitive(name, rng):
     }[name]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(TYPES, max_size=3), st.integers(0, 2**32))
 def test_values_come_back(kinds, seed):
     types = parse_types("(" + ", ".join(kinds) + ")")
@@ -89,7 +91,7 @@ def test_values_come_back(kinds, seed):
     assert encode(fit_all(parse_values(shown), types), types) == data
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.lists(TYPES, max_size=2), st.integers(0, 2**32))
 def test_icp_py_core_reads_what_we_write_and_writes_what_we_read(kinds, seed):
     icp = pytest.importorskip("icp_candid")
@@ -169,7 +171,7 @@ def test_values_of_another_type_say_so(kind, value, said):
         encode([value], parse_types(f"({kind})"))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.binary(max_size=60))
 def test_bytes_that_are_no_message_are_refused(data):
     for given_data in (data, b"DIDL" + data):

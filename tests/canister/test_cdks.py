@@ -13,6 +13,8 @@ from stable_structures import PAGE_SIZE, Principal
 from stable_structures.canister import Canister, ErrorCode, Limits, Rejected, Trapped, Unsupported
 from stable_structures.canister.cdk import tagged
 
+from ..support.examples import examples
+
 # ---- Basilisk's structures ----
 
 STRUCTURES = """
@@ -142,7 +144,7 @@ class Twin:
         return self.h[0] if self.h else None
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(st.lists(st.tuples(operations, st.sampled_from(["do", "do", "do", "fail", "upgrade"])), max_size=25))
 def test_basilisk_structures_behave_like_plain_python_through_traps_and_upgrades(steps):
     with Canister.install(STRUCTURES) as canister:
@@ -358,7 +360,7 @@ def as_tuple(key):
     return key["first"], key["second"].encode()
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(st.lists(map_operations, max_size=25))
 def test_kybra_map_behaves_like_a_dict_in_rust_order(steps):
     with Canister.install(MAP) as canister:

@@ -32,6 +32,8 @@ from stable_structures import (
 )
 from stable_structures.hashtree import HashTree, Status
 
+from ..support.examples import examples
+
 Bytes = CertifiedMap[bytes, bytes]
 Numbers = CertifiedMap[u64, u64]
 
@@ -202,7 +204,7 @@ class Storm:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @given(st.randoms(use_true_random=True), st.integers(1, 60))
-@settings(max_examples=12)
+@settings(max_examples=examples(12))
 def test_every_operation_keeps_the_root_hash(shape, random_, operations):
     Storm(random_, shape).run(operations)
 

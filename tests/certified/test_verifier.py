@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from stable_structures import CertifiedMap, MemoryManager, StableMemory
 
+from ..support.examples import examples
 from ..support.witness_verifier import decoded, entries_between, lookup, root_of
 
 Bytes = CertifiedMap[bytes, bytes]
@@ -25,7 +26,7 @@ def made(entries):
 
 
 @given(st.dictionaries(KEYS, st.binary(max_size=40), max_size=60), KEYS)
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_a_value_or_its_absence_is_proven(entries, key):
     m = made(entries)
     for one in [key, *list(entries)[:5]]:
@@ -35,7 +36,7 @@ def test_a_value_or_its_absence_is_proven(entries, key):
 
 
 @given(st.dictionaries(KEYS, st.binary(max_size=40), max_size=60), KEYS, KEYS)
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_a_range_is_proven_with_nothing_left_out(entries, one, other):
     m, (start, stop) = made(entries), sorted((one, other))
     tree = decoded(m.witness_range(start, stop))

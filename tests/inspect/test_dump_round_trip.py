@@ -49,12 +49,12 @@ from stable_structures.storable.octets import PrincipalCodec, StrCodec
 from stable_structures.storable.scalars import BoolCodec, FloatCodec, IntCodec, UnitCodec
 
 from ..support.any_type import TYPES
+from ..support.examples import examples
 
 pytestmark = pytest.mark.usefixtures("without_fsync")
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="an extra; the test extra brings it")
 
-EXAMPLES = settings().max_examples
 TEXTS = [
     *("", " ", "x", "[1]", "{}", '{"a": 1}', "null", "true", "1", "-5", "1e5", "NaN", "0x61", "0x", "0xzz", '"', '"a"', '""', "'", "'x"),
     *("=1", "+1", "-a", "@a", "\t1", "\r", "\r1", "a\rb", "a\nb", "\r\n", "\n", ",", "a,b", 'a"b', "'=1", "''=1", "'@", "'\t", "'\r"),
@@ -222,7 +222,7 @@ def ways(form: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("form", OUTPUTS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(data=st.data())
 def test_a_map_comes_back(form, tmp_path_factory, data):
     key, value = parse_type(data.draw(st.sampled_from(KEYS))), parse_type(data.draw(st.sampled_from(VALUES)))
@@ -236,7 +236,7 @@ def test_a_map_comes_back(form, tmp_path_factory, data):
 
 @pytest.mark.parametrize("form", OUTPUTS)
 @pytest.mark.parametrize("structure", ["set", "vec", "heap", "log", "cell"])
-@settings(max_examples=EXAMPLES // 4, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(data=st.data())
 def test_every_other_structure_comes_back(structure, form, tmp_path_factory, data):
     names = {"set": KEYS, "vec": FIXED, "heap": [*KEYS[:10], "f64", "blob<5>"], "log": VALUES, "cell": VALUES}[structure]
@@ -250,7 +250,7 @@ def test_every_other_structure_comes_back(structure, form, tmp_path_factory, dat
 
 @pytest.mark.parametrize("form", OUTPUTS)
 @pytest.mark.parametrize("name", VALUES)
-@settings(max_examples=EXAMPLES // 6, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(data=st.data())
 def test_every_type_comes_back(name, form, tmp_path_factory, data):
     codec = parse_type(name)
@@ -262,7 +262,7 @@ def test_every_type_comes_back(name, form, tmp_path_factory, data):
 
 @pytest.mark.parametrize("form", OUTPUTS)
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
-@settings(max_examples=EXAMPLES // 2, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(data=st.data())
 def test_any_nested_type_comes_back_or_is_refused_with_a_sentence(form, tmp_path_factory, data):
     tp, values = data.draw(TYPES)
@@ -281,7 +281,7 @@ def test_any_nested_type_comes_back_or_is_refused_with_a_sentence(form, tmp_path
 
 
 @pytest.mark.parametrize("name", [*OF_MOMENTS, "reverse<Decimal>", "option<Decimal>", "option<date>"])
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(data=st.data())
 def test_a_key_is_given_as_a_dump_shows_it(name, data):
     codec = parse_type(name)

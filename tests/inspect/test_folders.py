@@ -23,6 +23,7 @@ from stable_structures.inspect import Unreadable, check, diff, import_part, insp
 from stable_structures.inspect.rewrite import folder as folders
 
 from ..support import command
+from ..support.examples import examples
 from ..support.inspect_images import make_dfx, make_icp, make_juno, read
 from ..support.lies import LIES, places_in, with_lie
 
@@ -295,7 +296,7 @@ TREES = st.recursive(
 
 
 @MAKERS
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
 def test_metadata_that_lie_are_an_error_or_a_note(tmp_path, make, data):
     folder = tmp_path / "snapshot"

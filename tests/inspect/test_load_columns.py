@@ -19,6 +19,8 @@ from stable_structures.inspect.rewrite import loading, rewrite
 from stable_structures.inspect.writing import OUTPUTS
 from stable_structures.storable import parse_type
 
+from ..support.examples import examples
+
 pytestmark = pytest.mark.usefixtures("without_fsync")
 
 pa = pytest.importorskip("pyarrow", reason="an extra; the test extra brings it")
@@ -72,7 +74,7 @@ def csv_text(rows: list[tuple[str, str, bool]], noise: list[tuple[int, str]]) ->
 NOISE = ["\n", "1\n", "1,2,3\n", 'a"b,c\n', '"a"b,c\n', "\r,x\n", '"open,1\n']
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     key=st.sampled_from([*TYPES[:5], "string", "bytes"]),
     value=st.sampled_from(TYPES),
@@ -96,7 +98,7 @@ LINES = [
 ]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     key=st.sampled_from([*TYPES[:5], "string", "bytes"]),
     value=st.sampled_from(TYPES),
@@ -117,7 +119,7 @@ def test_json_lines_are_read_as_row_by_row(key, value, rows, noise, block, tmp_p
 ODD: list[Any] = [1, [1], [1, 2, 3], [b"x", b"y", {"raw": True}], [1, 2, {}]]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     value=st.sampled_from(TYPES),
     rows=st.lists(st.sampled_from(ITEMS), max_size=12),

@@ -16,6 +16,7 @@ from stable_structures.inspect.rewrite import build
 from stable_structures.inspect.rewrite.build import MapBuilder, Output, form_of, in_batches
 from stable_structures.storable import codec
 
+from ..support.examples import examples
 from ..support.places import image
 
 pytestmark = pytest.mark.usefixtures("without_fsync")
@@ -41,7 +42,7 @@ def by_inspector(built: Any, types: tuple[Any, Any]) -> StableMemory:
 
 
 @pytest.mark.parametrize("types", TYPES, ids=str)
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=examples(25))
 @given(st.integers(0, 1800), st.integers(0, 250))
 @example(0, 0)
 @example(1, 9)
@@ -67,7 +68,7 @@ def test_both_builders_make_sound_maps_of_the_same_entries(types, count, size):
     assert list(packed.items()) == list(built.items())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     key_fixed=st.none() | st.integers(0, 40),
     largest=st.integers(0, 200),
@@ -82,7 +83,7 @@ def test_where_no_full_node_overflows_full_nodes_are_best(key_fixed, largest, pa
             assert build.best_filling(form, given) == (build.FULL, build.full_chunks(form, len(sizes)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     key_fixed=st.none() | st.integers(0, 40),
     page=st.integers(128, 1024),

@@ -32,6 +32,7 @@ from stable_structures.inspect.guessed import Sides
 from stable_structures.inspect.source import Source
 
 from ..inspect.test_schema import WHOLE, fill, principal
+from ..support.examples import examples
 from ..support.garbage import survives
 
 
@@ -106,7 +107,7 @@ def test_a_gzip_and_a_running_memory_are_images(path, tmp_path):
     assert list(running) == [1, 2, 3]
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(st.dictionaries(st.binary(max_size=12), st.text(min_size=1, max_size=12), min_size=12, max_size=60))
 @pytest.mark.parametrize("key", [bytes, Blob(12), Principal], ids=str)
 def test_keys_of_any_type_are_found_by_what_the_image_shows_as_keys(key, entries):

@@ -30,6 +30,7 @@ from stable_structures.inspect import Unreadable
 from stable_structures.inspect.dump import table
 from stable_structures.inspect.formats.layout import Damage
 
+from ..support.examples import examples
 from ..support.inspect_images import OLD, meanings, old, read, types_of
 
 pyarrow = pytest.importorskip("pyarrow", reason="the extra 'arrow' is not installed")
@@ -61,7 +62,7 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(4), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seed=st.integers(0, 2**32),
     size=st.integers(0, 600),

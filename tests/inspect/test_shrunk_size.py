@@ -13,6 +13,7 @@ from stable_structures import Array, Blob, MemoryManager, StableBTreeMap, Stable
 from stable_structures.inspect import check, inspect
 from stable_structures.inspect.rewrite.rewrite import shrink
 
+from ..support.examples import examples
 from ..support.places import filled
 
 pytestmark = pytest.mark.usefixtures("without_fsync")
@@ -49,7 +50,7 @@ def test_fixed_sizes(count, sizes, how, tmp_path):
     assert after <= before
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(st.sampled_from([bytes, Blob(60), Blob(400)]), st.integers(0, 300), st.integers(1, 300), st.integers(0, 2**32))
 def test_sizes_that_vary(tmp_path_factory, tp, count, most, seed):
     choice = np.random.default_rng(seed)

@@ -21,6 +21,7 @@ from stable_structures.storable import parse_type
 
 from ..support import command
 from ..support.any_type import TYPES
+from ..support.examples import examples
 from ..support.inspect_images import read
 
 pytestmark = pytest.mark.usefixtures("without_fsync")
@@ -68,7 +69,7 @@ KEYS = ["u64", "i64", "u128", "bool", "string", "vec<u8>", "principal", "datetim
 
 
 @pytest.mark.parametrize("name", KEYS)
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(12), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
 def test_every_key_comes_back(tmp_path_factory, name, data):
     folder, codec = tmp_path_factory.mktemp("sqlite"), parse_type(name)
@@ -83,7 +84,7 @@ def test_every_key_comes_back(tmp_path_factory, name, data):
 
 
 @pytest.mark.parametrize("name", VALUES)
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(12), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
 def test_every_value_comes_back(tmp_path_factory, name, data):
     folder, codec = tmp_path_factory.mktemp("sqlite"), parse_type(name)
@@ -97,7 +98,7 @@ def test_every_value_comes_back(tmp_path_factory, name, data):
 
 
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(data=st.data())
 def test_any_type_comes_back(tmp_path_factory, data):
     tp, values = data.draw(TYPES)

@@ -44,7 +44,9 @@ from stable_structures import (
 )
 from stable_structures.storable import Codec, Record
 
-FEWER = settings(deadline=None, max_examples=settings().max_examples // 2)  # each makes its own type
+from ..support.examples import examples
+
+FEWER = settings(deadline=None, max_examples=examples(25))  # each makes its own type
 LEAVES: list[Any] = [u8, u16, u32, u64, u128, i8, i16, i32, i64, i128, f32, f64, bool, Array(1), Array(12), Array(0), Reverse[u32]]
 LEAVES += [Reverse[i16], u8 | None, Record([("x", "u2"), ("y", "S3")])]
 TAILS: list[Any] = [*LEAVES, bytes, str, Blob(3), Principal, None, str | None]

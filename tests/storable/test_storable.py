@@ -56,6 +56,8 @@ from stable_structures.storable import (
     u128,
 )
 
+from ..support.examples import examples
+
 GOLDEN = Path(__file__).parents[1] / "golden"
 UNSIGNED = {8: u8, 16: u16, 32: u32, 64: u64, 128: u128}
 SIGNED = {8: i8, 16: i16, 32: i32, 64: i64, 128: i128}
@@ -283,7 +285,7 @@ def split_tuple3(order: Order, data: bytes) -> list[bytes]:
     return [*parts, data[at:]]
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.data(), CASES)
 def test_encodings_compare_as_their_values_do(data, case):
     a, b = data.draw(case.values), data.draw(case.values)
@@ -318,7 +320,7 @@ class Opposite:
     __hash__ = None
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.data(), KEY_CASES)
 def test_the_order_of_keys_is_the_one_of_the_crate(data, case):
     values = data.draw(st.lists(case.values, min_size=2, max_size=5))
@@ -426,7 +428,7 @@ FIELD_VALUES = {
 }
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.data(), st.permutations(sorted(FIELDS)), st.integers(1, 5))
 def test_dataclasses_are_ordered_as_tuples_of_their_fields(data, names, count):
     cls = storable(dataclasses.make_dataclass("Row", [(name, FIELDS[name]) for name in names[:count]]))

@@ -33,6 +33,8 @@ from stable_structures.storable import (
     u128,
 )
 
+from ..support.examples import examples
+
 POINT = np.dtype([("x", "<i4"), ("y", "<u2"), ("tag", "S3")])
 
 
@@ -207,7 +209,7 @@ def stored(tp, values, array):
 
 
 @pytest.mark.parametrize("tp", NUMBERS)
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(values=st.lists(numbers(), min_size=1, max_size=3), dtype=st.sampled_from([None, *DTYPES]))
 def test_a_number_is_stored_exactly_or_refused(tp, values, dtype):
     with np.errstate(over="ignore", invalid="ignore"):

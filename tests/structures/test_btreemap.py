@@ -47,6 +47,7 @@ from stable_structures import (
 from stable_structures.storable import parse_type
 
 from ..support.byte_model import ModelMap
+from ..support.examples import examples
 from ..support.golden_replay import GOLDEN, digest, parse_bytes, pattern, read_trace, show_bytes, traces
 from ..support.map_twins import MEMORIES, MapTwins
 
@@ -192,7 +193,7 @@ def test_map_is_its_twins(types):
     machine = type(f"Map_{types}", (MapMachine,), {"types": types})
     profile = settings()
     steps = max(25, profile.stateful_step_count // 2)
-    run_state_machine_as_test(machine, settings=settings(max_examples=max(10, profile.max_examples // 10), stateful_step_count=steps))
+    run_state_machine_as_test(machine, settings=settings(max_examples=examples(10), stateful_step_count=steps))
 
 
 # ---- the long run: many entries, few types; --seed and --duration ----

@@ -98,14 +98,14 @@ def test_increments_of_many_threads_all_arrive(kind, value):
 
     def work(number: int) -> None:
         shared = tree.entry(key(0))
-        for turn in range(300):
+        for turn in range(150):
             shared.update(incremented, default=to(0))
             tree.entry(key(turn % 5 + 1)).update(incremented, default=to(0))
             tree.setdefault(key(100 + turn), to(number))
 
     together(*[work] * THREADS)
-    assert tree[key(0)] == THREADS * 300
-    assert sum(tree[key(n)] for n in range(1, 6)) == THREADS * 300
+    assert tree[key(0)] == THREADS * 150
+    assert sum(tree[key(n)] for n in range(1, 6)) == THREADS * 150
     tree.check()
 
 

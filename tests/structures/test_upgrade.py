@@ -38,6 +38,7 @@ from stable_structures import (
 )
 from stable_structures.upgrade import backup, restore
 
+from ..support.examples import examples
 from ..support.memories import Boom, FailingMemory, ListMemory, Trigger
 
 KINDS = {
@@ -661,7 +662,7 @@ def test_what_hooks_cannot_have_as_memory():
         UpgradeHooks(bytearray())
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(st.lists(VALUES.filter(lambda value: value is not None), min_size=1, max_size=5))
 def test_upgrade_after_upgrade(states):
     memory = StableMemory()

@@ -10,12 +10,13 @@ from hypothesis import settings
 
 from stable_structures import PAGE_SIZE, MemoryManager, OutOfMemory, RestrictedMemory, StableMemory
 
+from .examples import examples
 from .memories import Boom, FailingMemory, ListMemory, Trigger
 
 PLACES = ["flat", "managed", "restricted", "python", "managed_python"]
 
 # Enough for what the machines do, on a machine that others use too; HYPOTHESIS_PROFILE=long for more.
-SHORT = settings(max_examples=max(10, settings().max_examples // 8), stateful_step_count=max(30, settings().stateful_step_count // 2))
+SHORT = settings(max_examples=examples(10), stateful_step_count=max(30, settings().stateful_step_count // 2))
 
 
 def image(memory: Any) -> bytes:
