@@ -238,7 +238,7 @@ ASKED: dict[str, tuple[int, dict[str, Any]]] = {
     "map unordered": (0, {"unordered": True}),
     "map raw": (0, {"raw": True}),
     "part of a map": (9, {"start": "1000", "stop": "4000"}),
-    "vec": (1, {"start": 15_500}),
+    "vec": (1, {"start": 16_700}),
     "part of a vec": (1, {"start": 77, "stop": 3_000}),
     "set": (2, {}),
     "log": (3, {}),

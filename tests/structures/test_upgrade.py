@@ -484,19 +484,19 @@ LIMITED = """
         return int(next(line for line in open("/proc/self/status") if line.startswith("VmData")).split()[1]) << 10
 
     STATES = {{
-        "records": lambda: [os.urandom(10_000) for _ in range(10_000)],
-        "one row of bytes": lambda: os.urandom(100_000_000),
-        "one text": lambda: "x" * 100_000_000,
-        "numbers": lambda: numpy.random.default_rng(1).integers(0, 2**63, 11_000_000).tolist(),
+        "records": lambda: [os.urandom(10_000) for _ in range(6_000)],
+        "one row of bytes": lambda: os.urandom(60_000_000),
+        "one text": lambda: "x" * 60_000_000,
+        "numbers": lambda: numpy.random.default_rng(1).integers(0, 2**63, 6_600_000).tolist(),
     }}
     state = STATES[{state!r}]()
     memory = StableMemory()
     backup(memory, {first})
-    image = 0 if memory.size() > 1500 else 100_100_000
-    limit = held() + image + 40_000_000
+    image = 0 if memory.size() > 900 else 60_060_000
+    limit = held() + image + 24_000_000
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     {work}
-    assert memory.size() > 1500
+    assert memory.size() > 900
     print("done")
 """
 
@@ -512,14 +512,14 @@ needs_vmdata = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="
 @needs_vmdata
 @pytest.mark.parametrize("first", ["None", "state"], ids=["on a new memory", "over an older one"])
 @pytest.mark.parametrize("state", ["records", "one row of bytes", "one text", pytest.param("numbers", marks=pytest.mark.slow)])
-def test_backing_up_100_megabytes_needs_no_other_100(state, first):
+def test_backing_up_60_megabytes_needs_no_other_60(state, first):
     result = limited(state, first, "backup(memory, state)")
     assert result.stdout == "done\n", result.stderr
 
 
 @needs_vmdata
 def test_the_limit_of_the_test_above_is_one():
-    result = limited("records", "None", "other = bytes(100_000_000); backup(memory, state)")
+    result = limited("records", "None", "other = bytes(60_000_000); backup(memory, state)")
     assert "OutOfMemory" in result.stderr
 
 

@@ -161,7 +161,7 @@ def write_until_full(file: Path, durability: str, path_name: str) -> None:
             on.check()
         else:
             before = 0
-        if failures > 3:
+        if failures > 1:
             break
     if path_name not in {"roll_back", "settle"}:
         assert failures
