@@ -262,30 +262,35 @@ def test_a_closed_pipe_and_a_full_output_end_every_verb_as_they_should(verb, unb
 WITHOUT = """
 import sys
 sys.modules.update(dict.fromkeys(("wasmtime", "icp_candid", "starlette", "uvicorn")))
+import contextlib, io, json
 from stable_structures.__main__ import main
-sys.exit(main(sys.argv[1:]))
+
+def said(words):
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        status = main(["canister", *words])
+    return out.getvalue().strip() if status == 0 else f"{status}: {err.getvalue().strip()}"
+
+print(json.dumps(list(map(said, json.loads(sys.argv[1])))))
 """
 
 
 def test_python_in_a_folder_needs_no_extra(tmp_path):
     """Every verb but serve, which names what to install; a Wasm module names the other extra."""
 
-    def run(*words):
-        done = subprocess.run(
-            [sys.executable, "-c", WITHOUT, "canister", *words], capture_output=True, text=True, cwd=tmp_path, check=False
-        )
-        return done.stdout.strip() if done.returncode == 0 else f"{done.returncode}: {done.stderr.strip()}"
-
     (tmp_path / "actor.py").write_text(ACTOR)
-    assert run("deploy", "actor.py", "c").endswith("-cai")
-    assert [run("call", "c", "inc", "()") for _ in range(2)] == ["(1 : nat)", "(2 : nat)"]
-    assert run("query", "c", "get") == "(2 : nat)"
-    assert (run("stop", "c"), run("upgrade", "c", "actor.py"), run("start", "c")) == ("stopped", "upgraded to version 6", "running")
-    assert run("call", "c", "inc", "()") == "(3 : nat)"
-    assert "status:               running" in run("status", "c")
-    assert run("logs", "c") == ""
-    assert run("serve", "c") == "2: canister serve needs starlette and uvicorn: pip install 'stable-structures[serve]'"
-    assert "pip install 'stable-structures[wasm]'" in run("deploy", str(BUILT / "ledger.wasm.gz"), "w")
+    inc, wasm = ("call", "c", "inc", "()"), str(BUILT / "ledger.wasm.gz")
+    asked = [("deploy", "actor.py", "c"), inc, inc, ("query", "c", "get"), ("stop", "c"), ("upgrade", "c", "actor.py"), ("start", "c"), inc]
+    asked += [("status", "c"), ("logs", "c"), ("serve", "c"), ("deploy", wasm, "w")]
+    words = [sys.executable, "-c", WITHOUT, json.dumps(asked)]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    deployed, *answers, status, logs, serve, refused = json.loads(done.stdout)
+    assert deployed.endswith("-cai")
+    assert answers == ["(1 : nat)", "(2 : nat)", "(2 : nat)", "stopped", "upgraded to version 6", "running", "(3 : nat)"]
+    assert "status:               running" in status
+    assert logs == ""
+    assert serve == "2: canister serve needs starlette and uvicorn: pip install 'stable-structures[serve]'"
+    assert "pip install 'stable-structures[wasm]'" in refused
 
 
 # ---- counters ----
