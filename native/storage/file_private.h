@@ -2,7 +2,8 @@
 /* For file.c, shared.c, durable.c, reader.c and open.c only: an open memory file.
  *
  *   locks of the file          exclusive                                       shared
- *   LOCK_WRITER                the life of a handle that writes
+ *   LOCK_WRITER                the life of a handle that writes; a reader that
+ *                              puts into the file what a killed one has left
  *   LOCK_READY                 from the end of the recovery to the close: the
  *                              file is an image, and a writer keeps it one
  *   LOCK_GATE                  no new readers                                  a reader on its way in
