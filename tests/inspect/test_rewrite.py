@@ -357,6 +357,22 @@ def test_one_damaged_byte_of_the_managers_table_costs_nothing(name, seed, tmp_pa
         out.unlink()
 
 
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("name", ["canister_bucket1", "canister_bucket16", "canister_bucket128"])
+def test_a_file_that_is_cut_off_is_not_taken_for_one_of_smaller_buckets(name, told, seed, tmp_path):
+    """Half a file has as many structures at half the distance: what is not in it is a loss, and nothing goes to another memory."""
+    data, types = golden(name)[0], types_of(name) if told else None
+    whole = {one.memory: one.kept for one in repair(data_memory(data), tmp_path / "whole.bin", types=types)}
+    allocated, pages = int.from_bytes(data[4:6], "little"), len(data) // PAGE_SIZE
+    fitting = range(1 + allocated, pages, allocated)
+    for number in {*random.Random(seed).sample(fitting, min(3, len(fitting))), pages // 2 + 1}:
+        results = repair(Patched(data, {}, pages=number), tmp_path / "out.bin", types=types)
+        assert not any("the size of a bucket said" in note for one in results for note in one.notes), number
+        assert any(one.lost for one in results), number
+        assert all(one.lost or one.kept == whole[one.memory] for one in results if one.kind != "manager"), number
+        (tmp_path / "out.bin").unlink()
+
+
 def test_a_bucket_of_another_is_found_beside_sizes_that_cannot_be(tmp_path):
     """No memory lacks more buckets than there are to spare: whatever says so does not hide the one that went astray."""
     data, types = golden("canister_bucket128")[0], types_of("canister_bucket128")

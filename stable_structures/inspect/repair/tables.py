@@ -54,11 +54,25 @@ def _parts(image: Image, manager: Manager) -> dict[int | None, Part]:
 
 
 def _mend_counts(manager: Manager, notes: list[str]) -> Manager:
-    best = min(_counts(manager), key=_doubt, default=manager)
+    best = _most_likely(manager)
     if best.allocated != manager.allocated:
         notes.append(f"the number of buckets said {manager.allocated}; by their owners there are {best.allocated}")
     if best.bucket_pages != manager.bucket_pages:
         notes.append(f"the size of a bucket said {manager.bucket_pages} pages; by the sizes of the memories it is {best.bucket_pages}")
+    return best
+
+
+def _most_likely(manager: Manager) -> Manager:
+    """Return the tables with their most likely numbers. That the file is cut off is more likely than a wrong number.
+
+    Not if there is a number with which the file is whole and each memory begins as well: half a file whose buckets are taken for half
+    as large has the same structures in it, but also memories that begin in the middle of a bucket.
+    """
+    best, (doubt, strangers, is_cut) = manager, _evidence(manager)
+    for other in _counts(manager):
+        its_doubt, its_strangers, cuts = _evidence(other)
+        if its_doubt < doubt or (its_doubt == doubt and is_cut and not cuts and its_strangers <= strangers):
+            best, doubt, strangers, is_cut = other, its_doubt, its_strangers, cuts
     return best
 
 
@@ -87,13 +101,17 @@ def _pages_of_sizes(manager: Manager, allocated: int) -> Iterator[int]:
             yield -(-manager.sizes[memory] // count)
 
 
-def _doubt(manager: Manager) -> int:
-    """Broken rules, less the structures that are where the tables lead. That the file is cut off is one broken rule."""
+def _evidence(manager: Manager) -> tuple[int, int, bool]:
+    """Return the broken rules less the structures that are where the tables lead, the memories that are no structure there, and a cut.
+
+    The last one is whether the file ends before a bucket in use does.
+    """
     found: list[Damage] = []
     manager = _with_unowned(manager)
     manager.check(found.append)
-    outside = sum(damage.rule == ENDS_INSIDE for damage in found)
-    return len(found) - max(0, outside - 1) - _structures(parts_of(manager))
+    outside, parts = sum(damage.rule == ENDS_INSIDE for damage in found), parts_of(manager)
+    strangers = sum(part.kind in ("zeros", "unknown") for part in parts.values())
+    return len(found) - outside - _structures(parts), strangers, outside > 0
 
 
 def _structures(parts: dict[int | None, Part]) -> int:
