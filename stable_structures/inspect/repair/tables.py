@@ -68,8 +68,12 @@ def _most_likely(manager: Manager) -> Manager:
     Not if there is a number with which the file is whole and each memory begins as well: half a file whose buckets are taken for half
     as large has the same structures in it, but also memories that begin in the middle of a bucket.
     """
-    best, (doubt, strangers, is_cut) = manager, _evidence(manager)
-    for other in _counts(manager):
+    possible = list(_counts(manager))
+    if not possible:
+        return manager
+    best = possible[0]
+    doubt, strangers, is_cut = _evidence(best)
+    for other in possible[1:]:
         its_doubt, its_strangers, cuts = _evidence(other)
         if its_doubt < doubt or (its_doubt == doubt and is_cut and not cuts and its_strangers <= strangers):
             best, doubt, strangers, is_cut = other, its_doubt, its_strangers, cuts
