@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A full disk under a file of holes: every write path says `OutOfMemory`, changes nothing and goes on when there is room again.
 
-A load or store that finds no disk space for a mapped hole ends the process, so each scenario runs in a child, on a small
-file system of its own. Mounting one takes rights; where they lack, these tests are skipped.
+A load or store that finds no disk space for a mapped hole ends the process, so each scenario runs in a process of its own, on
+a small file system that is emptied before each test. Mounting one takes rights; where they lack, these tests are skipped.
 """
 
 from __future__ import annotations

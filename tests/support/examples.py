@@ -2,10 +2,7 @@
 
 from hypothesis import settings
 
-IN_CI = 50
-"""Of a test that says nothing itself."""
-
 
 def examples(in_ci: int) -> int:
     """Return a number for `settings(max_examples=...)`: `in_ci` in CI, half of it for whoever works on the project, many in long runs."""
-    return max(1, in_ci * settings().max_examples // IN_CI)
+    return max(1, in_ci * settings().max_examples // settings.get_profile("ci").max_examples)

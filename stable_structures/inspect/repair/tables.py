@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain, pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 from ...memory.memory import PAGE_SIZE
 from ..fit import other_structure
@@ -62,21 +62,34 @@ def _mend_counts(manager: Manager, notes: list[str]) -> Manager:
     return best
 
 
-def _most_likely(manager: Manager) -> Manager:
-    """Return the tables with their most likely numbers. That the file is cut off is more likely than a wrong number.
+class _Evidence(NamedTuple):
+    """How well the numbers in a manager's header explain an image."""
 
-    Not if there is a number with which the file is whole and each memory begins as well: half a file whose buckets are taken for half
-    as large has the same structures in it, but also memories that begin in the middle of a bucket.
-    """
-    possible = list(_counts(manager))
-    if not possible:
-        return manager
-    best = possible[0]
-    doubt, strangers, is_cut = _evidence(best)
-    for other in possible[1:]:
-        its_doubt, its_strangers, cuts = _evidence(other)
-        if its_doubt < doubt or (its_doubt == doubt and is_cut and not cuts and its_strangers <= strangers):
-            best, doubt, strangers, is_cut = other, its_doubt, its_strangers, cuts
+    doubt: int
+    """Broken rules, less the structures that are found where the tables lead. A file that is cut off breaks no rule here."""
+    strangers: int
+    """Memories that do not begin with a structure."""
+    is_cut: bool
+    """Whether the file ends before a bucket in use does."""
+
+    def is_better_than(self, other: _Evidence) -> bool:
+        """Return whether these numbers are more likely. Among equals, a file that is cut off is more likely than a wrong number.
+
+        The exception: without a cut, no more memories begin with something else. In half a file, buckets of half the size lead to as
+        many structures, but every second memory begins in the middle of a bucket.
+        """
+        if self.doubt != other.doubt:
+            return self.doubt < other.doubt
+        return other.is_cut and not self.is_cut and self.strangers <= other.strangers
+
+
+def _most_likely(manager: Manager) -> Manager:
+    """Return the tables with the numbers that explain the image best."""
+    best, least = manager, None
+    for one in _counts(manager):
+        found = _evidence(one)
+        if least is None or found.is_better_than(least):
+            best, least = one, found
     return best
 
 
@@ -105,17 +118,13 @@ def _pages_of_sizes(manager: Manager, allocated: int) -> Iterator[int]:
             yield -(-manager.sizes[memory] // count)
 
 
-def _evidence(manager: Manager) -> tuple[int, int, bool]:
-    """Return the broken rules less the structures that are where the tables lead, the memories that are no structure there, and a cut.
-
-    The last one is whether the file ends before a bucket in use does.
-    """
+def _evidence(manager: Manager) -> _Evidence:
     found: list[Damage] = []
     manager = _with_unowned(manager)
     manager.check(found.append)
     outside, parts = sum(damage.rule == ENDS_INSIDE for damage in found), parts_of(manager)
     strangers = sum(part.kind in ("zeros", "unknown") for part in parts.values())
-    return len(found) - outside - _structures(parts), strangers, outside > 0
+    return _Evidence(len(found) - outside - _structures(parts), strangers, outside > 0)
 
 
 def _structures(parts: dict[int | None, Part]) -> int:
