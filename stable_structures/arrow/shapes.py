@@ -383,7 +383,22 @@ def _of_numpy(values: Any, type_: Any) -> Any:
         return pa.array(np.ascontiguousarray(values).view("<i8")).view(type_)
     if pa.types.is_fixed_size_binary(type_):
         return fixed_binary(np.ascontiguousarray(values).view(np.uint8).reshape(len(values), type_.byte_width), type_.byte_width)
-    return pa.array(values.tolist() if pa.types.is_binary(type_) else np.ascontiguousarray(values), type_)
+    return _of_padded(values) if pa.types.is_binary(type_) else pa.array(np.ascontiguousarray(values), type_)
+
+
+def _of_padded(values: Any) -> Any:
+    """Return bytes that numpy has padded with zeros (dtype S) as Arrow's, without the zeros at their ends. O(bytes)."""
+    count, width = len(values), values.dtype.itemsize
+    if not 0 < count * width < 2**31:  # offsets of Arrow have 32 bits
+        return pa.array(values.tolist(), pa.binary())
+    data, offsets = np.ascontiguousarray(values).view(np.uint8).reshape(count, width), np.zeros(count + 1, np.int32)
+    if data[:, -1].all():
+        offsets[:] = np.arange(0, (count + 1) * width, width)
+    else:
+        kept = np.logical_or.accumulate(data[:, ::-1] != 0, axis=1)[:, ::-1]
+        np.cumsum(kept.sum(axis=1), out=offsets[1:])
+        data = data[kept]
+    return pa.Array.from_buffers(pa.binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(data)])
 
 
 def _into_numpy(room: Any, array: Any, type_: Any, name: str) -> None:

@@ -31,6 +31,7 @@ from stable_structures import (
     u8,
     u16,
     u32,
+    u64,
     u128,
 )
 
@@ -274,3 +275,15 @@ def test_rows_in_errors_are_counted_from_the_beginning():
         log_of(u128, [1] * 70_001 + [10**38]).to_arrow()
     with pytest.raises(BoundExceeded, match="does not fit decimal128"):
         log_of(Candid("nat"), [10**50]).to_arrow()
+
+
+@given(st.integers(1, 5).flatmap(lambda width: st.tuples(st.just(width), st.lists(st.binary(max_size=width), max_size=6))))
+def test_padded_bytes_of_a_record_lose_the_zeros_at_their_ends_only(width_and_texts):
+    width, texts = width_and_texts
+    keys = np.arange(len(texts), dtype=np.uint64)
+    rows = np.array([(text,) for text in texts], [("text", f"S{width}")])
+    users = StableBTreeMap[u64, Record([("text", f"S{width}")])](StableMemory())
+    users.insert_many(keys, rows)
+    found = users.to_arrow()["value"].combine_chunks()
+    found.validate(full=True)
+    assert [row["text"] for row in found.to_pylist()] == [text.rstrip(b"\0") for text in texts]
