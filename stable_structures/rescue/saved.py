@@ -8,7 +8,7 @@ from typing import Final
 
 from ..encodings.candid.codec import CandidError
 from ..encodings.candid.codec import decode as decode_message
-from .blocks import Blocks
+from .blocks import ALLOCATED, Blocks, block_end
 from .findings import Broken
 
 PREFIX: Final = bytes.fromhex(
@@ -43,14 +43,23 @@ def find_saved(blocks: Blocks) -> Saved | None:
     if blocks.end < 16:  # noqa: PLR2004 - the word at 0 and one more
         return None
     pointer = int.from_bytes(blocks.source.read(0, 8), "little")
-    index = blocks.index(pointer)
-    if index < 0 or not blocks.is_allocated(index) or blocks.content(index, len(PREFIX)) != PREFIX:
+    size = _size(blocks, pointer)
+    if size < _LEAST or blocks.source.read(pointer + 8, len(PREFIX)) != PREFIX:  # a smaller one is allocated again, and not written yet
         return None
-    if blocks.size(index) < _LEAST:  # allocated again, and not written yet
-        return None
-    made = decode(blocks.content(index), pointer)
+    made = decode(blocks.source.read(pointer + 8, size), pointer)
     there = sum(blocks.is_allocated(root) for root in map(blocks.index, made.roots.values()) if root >= 0)
     return made if made.free == blocks.free() or 2 * there > len(made.roots) else None
+
+
+def _size(blocks: Blocks, pointer: int) -> int:
+    """Return bytes of the allocated block at an address, 0 for none; where blocks lie over each other, by its front word alone."""
+    index = blocks.index(pointer)
+    if index >= 0:
+        return blocks.size(index) if blocks.is_allocated(index) else 0
+    if not blocks.gaps or pointer + 8 > blocks.end:
+        return 0
+    word = int.from_bytes(blocks.source.read(pointer, 8), "little")
+    return word & ~ALLOCATED if word & ALLOCATED and block_end(pointer, word, blocks.end) else 0
 
 
 def decode(data: bytes, pointer: int = 0) -> Saved:
