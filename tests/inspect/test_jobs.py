@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import os
-import random
 import re
 import signal
 import sys
@@ -15,18 +13,14 @@ from typing import Any
 
 import pytest
 
-from stable_structures import MemoryManager, StableBTreeMap, StableBTreeSet, StableLog, StableMemory, StableVec, u64
-from stable_structures.inspect import NotWhole, Unreadable, check, diff, dump, jobs, open_image, repair, shrink
+from stable_structures.inspect import NotWhole, jobs, open_image, shrink
 from stable_structures.inspect.cli import guard
-from stable_structures.inspect.formats import survey
-from stable_structures.inspect.formats.layout import Damage
-from stable_structures.inspect.parts import write_parts
 from stable_structures.inspect.source import no_progress
 from stable_structures.inspect.writing import NewFile
 from stable_structures.storable import parse_type
 
-from ..support import command
-from ..support.inspect_images import read
+from ..support import command, jobs_runs
+from ..support.jobs_runs import ASKED, TYPES, children, made
 
 pytestmark = [
     pytest.mark.usefixtures("without_fsync"),
@@ -44,29 +38,6 @@ SCHEMA = "".join(
 )
 
 
-def made(path: Path, *, changed: bool = False, damaged: bool = False, numbers: int = 20_000) -> Path:
-    memory, order = StableMemory(), random.Random(3)
-    manager = MemoryManager(memory, bucket_pages=1)
-    for number in (0, 9):
-        users = StableBTreeMap[u64, str](manager.get(number))
-        for key in order.sample(range(5000), 2000):
-            users[key] = "x" * (key % 97)
-        for key in order.sample(sorted(users), 700 + changed):
-            del users[key]
-    StableVec[u64](manager.get(1)).extend(range(numbers + changed))
-    StableBTreeSet[u64](manager.get(2)).insert_many(order.sample(range(10**6), 4000))
-    StableLog[str](manager.get(3), manager.get(4)).extend(map(str, range(5000)))
-    data = bytearray(read(memory))
-    for at in [at for at in range(65536, len(data), 4096) if data[at + 7 : at + 10] == b"BTN"][:9] if damaged else ():
-        data[at + 7 : at + 10] = b"XXX"
-    if damaged:
-        nodes = [at for at in range(len(data)) if data[at : at + 4] == b"BTN\x02"]
-        for at in nodes[5:400:60]:
-            data[at] = 0
-    path.write_bytes(data)
-    return path
-
-
 @pytest.fixture(params=["sound", "damaged"])
 def image(request, tmp_path) -> Path:
     return made(tmp_path / "image.bin", damaged=request.param == "damaged")
@@ -77,59 +48,11 @@ def _small_is_large(monkeypatch):
     monkeypatch.setattr(jobs, "LEAST", 1)
 
 
-def outcome(run: Any) -> Any:
-    try:
-        return run()
-    except (Unreadable, Damage, OSError) as error:
-        return type(error), str(error)
-
-
-def tree(path: Path) -> Any:
-    if path.is_dir():
-        return {one.name: one.read_bytes() for one in path.iterdir()}
-    return path.read_bytes() if path.exists() else None
-
-
-@pytest.fixture
-def forks(monkeypatch) -> list[int]:
-    """The children that were started."""
-    found: list[int] = []
-    fork = os.fork
-
-    def counted() -> int:
-        found.append(fork())
-        return found[-1]
-
-    monkeypatch.setattr(os, "fork", counted)
-    return found
-
-
 @pytest.mark.parametrize("verb", ["check", "diff", "shrink", "repair", "dump"])
-def test_the_number_of_processes_changes_nothing(verb, image, tmp_path, forks):
-    other, found, others = made(tmp_path / "other.bin", changed=True), [], children()
+def test_the_number_of_processes_changes_nothing(verb, image, tmp_path):
+    other = made(tmp_path / "other.bin", changed=True)
     (tmp_path / "memories.toml").write_text(SCHEMA)
-    for number in (1, 2, 64):
-        out = tmp_path / f"out{number}" / "x.bin"
-        out.parent.mkdir()
-        runs: dict[str, Any] = {
-            "check": lambda n=number: check(image, jobs=n),
-            "diff": lambda n=number: [(one, one.key.label, one.value.label) for one in diff(image, other, jobs=n)],
-            "shrink": lambda n=number, o=out: shrink(image, o, jobs=n),
-            "repair": lambda n=number, o=out: repair(image, o, jobs=n),
-            "dump": lambda n=number, o=out: write_parts([str(image)], o, jobs=n, note=[].append),
-        }
-        said = outcome(runs[verb])
-        assert [one.name for one in out.parent.iterdir()] in (["x.bin"], [])
-        found.append((str(said).replace(str(out.parent), ""), tree(out)))
-        assert children() == others
-        assert bool(forks) is (number > 1) or isinstance(said, tuple)
-        forks.clear()
-    assert all(one == found[0] for one in found[1:])
-
-
-def children() -> list[int]:
-    """Those of this process; the server of forked verbs may be one."""
-    return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+    command.call(jobs_runs.compare_verbs, verb, image, other, tmp_path)
 
 
 def test_a_damaged_memory_is_said_as_one_process_says_it(tmp_path):
@@ -232,71 +155,22 @@ def test_a_process_that_is_killed_ends_what_is_streamed():
     assert children() == others
 
 
-TYPES = {0: ("u64", "string"), 1: (None, "u64"), 2: ("u64", None), 3: (None, "string"), 9: ("u64", "string")}
-ASKED: dict[str, tuple[int, dict[str, Any]]] = {
-    "map": (0, {}),
-    "map unordered": (0, {"unordered": True}),
-    "map raw": (0, {"raw": True}),
-    "part of a map": (9, {"start": "1000", "stop": "4000"}),
-    "vec": (1, {}),
-    "part of a vec": (1, {"start": 77, "stop": 3_000}),
-    "set": (2, {}),
-    "log": (3, {}),
-}
-
-
-@pytest.fixture
-def small_batches(monkeypatch) -> None:
-    monkeypatch.setattr(jobs, "LEAST", 1)
-    monkeypatch.setattr(dump, "_BYTES", 64 << 10)
-    monkeypatch.setattr(dump, "_ROWS", 1000)
-    monkeypatch.setitem(survey.batches.__kwdefaults__, "nbytes", 96 << 10)
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
     return made(tmp_path_factory.mktemp("whole") / "image.bin", numbers=4_000)
 
 
-def texts(image: Path, asked: str, form: str, number: int, *, guessed: bool = False, **options: Any) -> Any:
-    """What is written, and the error that ends it, if one does."""
-    memory, words = ASKED[asked]
-    out = io.BytesIO()
-    with open_image(image) as opened:
-        part = opened.part(memory)
-        types = {} if guessed else {memory: tuple(None if one is None else parse_type(one) for one in TYPES[memory])}
-        found = outcome(lambda: dump.write(dump.table(part, types, **words), form, out, jobs=dump.jobs_for(part, number), **options))
-    return found, out.getvalue()
-
-
-@pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("form", ["csv", "jsonl", "cbor"])
 @pytest.mark.parametrize("asked", ASKED)
-def test_texts_are_the_same_whatever_the_number_of_processes(asked, form, whole, forks):
-    others = children()
-    of_texts = [{"safe_csv": True}, {"plain": True}] if form == "csv" and asked in ("map", "map raw", "log") else []
-    for options in [{}, {"guessed": True}, *of_texts]:
-        alone = texts(whole, asked, form, 1, **options)
-        assert not forks
-        assert isinstance(alone[0], int)
-        assert texts(whole, asked, form, 3, **options) == alone
-        assert len(forks) > 1
-        forks.clear()
-    assert children() == others
+def test_texts_are_the_same_whatever_the_number_of_processes(asked, form, whole):
+    command.call(jobs_runs.compare_texts, whole, asked, form)
 
 
-@pytest.fixture
-def smaller_batches(monkeypatch) -> None:
-    """Damage in the middle has whole batches before it."""
-    monkeypatch.setitem(survey.batches.__kwdefaults__, "nbytes", 48 << 10)
-
-
-@pytest.mark.usefixtures("small_batches", "smaller_batches")
 @pytest.mark.parametrize("form", ["csv", "jsonl", "cbor"])
 @pytest.mark.parametrize(
     "place", [*product(["map", "map unordered", "part of a map"], ["a value", "a node"]), ("log", "an entry")], ids=str
 )
-def test_damage_ends_texts_at_the_same_row(place, form, whole, tmp_path, forks):
+def test_damage_ends_texts_at_the_same_row(place, form, whole, tmp_path):
     asked, what = place
     data = bytearray(whole.read_bytes())
     with open_image(whole) as opened:
@@ -313,12 +187,7 @@ def test_damage_ends_texts_at_the_same_row(place, form, whole, tmp_path, forks):
             data[where] = 0xFF
     image = tmp_path / "image.bin"
     image.write_bytes(data)
-    alone = texts(image, asked, form, 1)
-    assert isinstance(alone[0], tuple), alone[0]
-    assert not forks
-    assert texts(image, asked, form, 3) == alone
-    assert forks or asked == "map unordered"  # all of it is looked at before anything is written
-    assert len(alone[1]) > 1000 or asked == "map unordered"
+    command.call(jobs_runs.compare_damaged_texts, image, asked, form)
 
 
 def holder(reader: Any, key: bytes) -> int:
@@ -326,18 +195,8 @@ def holder(reader: Any, key: bytes) -> int:
     return next(node.address for node, i in reader.entries_between(key, None) if node.keys[i] == key)
 
 
-@pytest.mark.usefixtures("small_batches")
 def test_a_closed_pipe_leaves_no_process(whole):
-    class Pipe(io.BytesIO):
-        def write(self, data: Any) -> int:
-            if self.tell() > 20_000:
-                raise BrokenPipeError
-            return super().write(data)
-
-    others = children()
-    with open_image(whole) as opened, pytest.raises(BrokenPipeError):
-        dump.write(dump.table(opened.part(0), {0: (parse_type("u64"), parse_type("string"))}), "jsonl", Pipe(), jobs=3)
-    assert children() == others
+    command.call(jobs_runs.write_into_a_pipe_that_closes, whole)
 
 
 SCRIPT = """

@@ -21,7 +21,7 @@ KINDS = [
 
 
 def is_stray(findings):
-    """Whether a write through a stale path hit a pointer or the size words of blocks: then nothing may be left that shows which fault it was."""
+    """Whether a write through a stale path hit a pointer or the size words of blocks: nothing else may be left that shows the fault."""
     return any(finding.text == "a pointer leads to no block" or "size word" in finding.text for finding in findings)
 
 

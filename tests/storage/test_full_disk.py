@@ -10,14 +10,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
-import json
 import os
 import shutil
 import subprocess
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -72,16 +70,6 @@ def disk(request, disks) -> Path:
     return directory
 
 
-CALL = "import sys; sys.path.insert(0, sys.argv[1]); import full_disk; full_disk.call(*sys.argv[2:])"
-
-
-def survives(scenario: Callable[..., None], file: Path, *words: Any) -> None:
-    """Runs it in a process of its own, which must neither fail nor be killed."""
-    given = json.dumps([str(file), *words])
-    done = command.python(CALL, Path(full_disk.__file__).parent, scenario.__name__, given, check=False)
-    assert done.returncode == 0, (done.returncode, done.stderr)
-
-
 def fill(directory: Path, left: int = 0) -> None:
     """Takes all of the disk but `left` bytes."""
     if left:
@@ -128,7 +116,7 @@ def image() -> bytes:
 def test_each_write_path_on_a_full_disk(disk, image, durability, path):
     sparse(disk / "state.bin", image)
     fill(disk, MIB + 512 * 1024 if durability != "none" else 256 * 1024)
-    survives(full_disk.write_until_full, disk / "state.bin", durability, path)
+    command.call(full_disk.write_until_full, disk / "state.bin", durability, path)
 
 
 # ---- operations by themselves ----
@@ -138,21 +126,21 @@ def test_each_write_path_on_a_full_disk(disk, image, durability, path):
 def test_a_file_of_64_mib_of_holes(disk, durability):
     with (disk / "state.bin").open("wb") as file:
         file.truncate(64 * MIB)
-    survives(full_disk.write_holes, disk / "state.bin", durability)
+    command.call(full_disk.write_holes, disk / "state.bin", durability)
 
 
 @pytest.mark.parametrize("durability", ["none", "normal", "full"])
 def test_operations_outside_of_transactions(disk, image, durability):
     sparse(disk / "state.bin", image)
     fill(disk, 2 * MIB)
-    survives(full_disk.write_without_transactions, disk / "state.bin", durability)
+    command.call(full_disk.write_without_transactions, disk / "state.bin", durability)
 
 
 @pytest.mark.parametrize("durability", ["none", "normal", "full"])
 def test_an_insertion_that_finds_no_room_half_way_is_undone(disk, image, durability):
     sparse(disk / "state.bin", image)
     fill(disk, 2 * MIB)
-    survives(full_disk.insert_into_holes, disk / "state.bin", durability)
+    command.call(full_disk.insert_into_holes, disk / "state.bin", durability)
 
 
 # ---- readers, recovery ----
@@ -165,25 +153,25 @@ def test_reading_holes_takes_no_room(disk, image, mode, durability, load):
         pytest.skip("a file without a log is mapped")
     sparse(disk / "state.bin", image)
     fill(disk, MIB + 300_000 if mode == "r+" and durability != "none" else 0)
-    survives(full_disk.read_everything, disk / "state.bin", mode, durability, zlib.crc32(image), load)
+    command.call(full_disk.read_everything, disk / "state.bin", mode, durability, zlib.crc32(image), load)
 
 
 @pytest.mark.parametrize("durability", ["none", "normal", "full"])
 def test_a_reader_sees_holes_being_filled(disk, image, durability):
     sparse(disk / "state.bin", image)
-    survives(full_disk.watch, disk / "state.bin", durability)
+    command.call(full_disk.watch, disk / "state.bin", durability)
 
 
 @pytest.mark.parametrize("opened", ["none", "normal", "full"])
 @pytest.mark.parametrize("durability", ["normal", "full"])
 def test_recovery_on_a_full_disk(disk, image, durability, opened):
     sparse(disk / "state.bin", image)
-    survives(full_disk.commit_and_die, disk / "state.bin", durability)
+    command.call(full_disk.commit_and_die, disk / "state.bin", durability)
     fill(disk)
     for _ in range(2):
-        survives(full_disk.recover_full, disk / "state.bin", opened)
+        command.call(full_disk.recover_full, disk / "state.bin", opened)
     (disk / "ballast").unlink()
-    survives(full_disk.recover_with_room, disk / "state.bin", opened)
+    command.call(full_disk.recover_with_room, disk / "state.bin", opened)
 
 
 # ---- limits of the process ----
@@ -193,7 +181,7 @@ def test_recovery_on_a_full_disk(disk, image, durability, opened):
 def test_a_limit_of_the_size_of_files_is_a_full_disk(tmp_path, image, durability):
     path = tmp_path / "state.bin"
     sparse(path, image)
-    survives(full_disk.write_past_the_limit, path, durability)
+    command.call(full_disk.write_past_the_limit, path, durability)
     assert path.read_bytes()[40 * PAGE_SIZE :][:6] == b"inside"
 
 

@@ -31,7 +31,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from io import TextIOWrapper
 from pathlib import Path
@@ -43,6 +43,14 @@ REQUEST = 1 << 20
 IMPORTED_LATE = ("matplotlib.figure", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "pyarrow.parquet", "shtab")
 """What verbs import of other projects when they need it; of this one, all that is not there for pytest or a cluster."""
 NOT_OF_VERBS = ("stable_structures.__main__", "stable_structures.canister.plugin", "stable_structures.dask")
+CALL = """
+import importlib, json, sys
+from pathlib import Path
+folder, module, function, words = sys.argv[1:]
+sys.path.append(folder)
+words = json.loads(words, object_hook=lambda one: Path(one["path"]))
+getattr(importlib.import_module(module), function)(*words)
+"""
 PYTEST = "import sys, pytest; sys.path.insert(0, ''); sys.exit(pytest.main(sys.argv[1:]))"
 
 
@@ -183,6 +191,13 @@ def python(code: str, *arguments: object, check: bool = True, **options: Any) ->
     if check:
         assert done.returncode == 0, done.stderr
     return done
+
+
+def call(function: Callable[..., None], *words: object) -> None:
+    """Call a function of this folder, which must neither fail nor be killed, in a process of its own. Words cross as JSON, or as paths."""
+    given = json.dumps(words, default=lambda path: {"path": str(path)})
+    done = run([Path(__file__).parents[2], function.__module__, function.__name__, given], code=CALL)
+    assert done.returncode == 0, (done.returncode, done.stderr)
 
 
 def run_pytest(*arguments: str, **options: Any) -> subprocess.CompletedProcess[Any]:

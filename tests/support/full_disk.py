@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a process does on a full disk, for test_full_disk.py: functions that one which is forked from a small one calls by their names."""
+"""What a process does on a full disk, for test_full_disk.py: functions that run in a small one (`command.call`)."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import resource
 import zlib
@@ -273,9 +272,3 @@ def write_past_the_limit(file: Path, durability: Any) -> None:
                 raise AssertionError(offset)
         assert memory.grow(1) == -1
         memory.write(41 * PAGE_SIZE, b"inside")
-
-
-def call(scenario: str, given: str) -> None:
-    """Run a function of this file, with words that are given as JSON: the file first."""
-    file, *words = json.loads(given)
-    globals()[scenario](Path(file), *words)
