@@ -8,6 +8,7 @@ import math
 import mmap
 import os
 import secrets
+import signal
 import sys
 from collections.abc import Generator
 from pathlib import Path
@@ -43,6 +44,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # xdist says 80 in its processes, and readline, behind Python's back, in one of its own; what is printed must not depend on that.
     os.environ.pop("COLUMNS", None)
     os.unsetenv("COLUMNS")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a script that starts the tests in the background has it so
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     sys._getframe().f_trace_opcodes = True  # Python 3.12 reports steps only to traces that begin after some frame asked for them
     if config.option.seed is None:
         config.option.seed = secrets.randbits(32)

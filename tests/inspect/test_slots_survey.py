@@ -73,9 +73,10 @@ def test_the_core_finds_what_python_finds(kind, name):
         assert findings(data, kind, told, in_core=True) == []
         assert findings(data, kind, None, in_core=True) == findings(data, kind, None, in_core=False)
         for turn in range(5):
-            broken = damaged(data, rng, 64 + count * slot + 8)
+            there = data if turn == 0 else data[: 64 + (count + 1000) * slot]  # Python takes long for a page of elements
+            broken = damaged(there, rng, 64 + count * slot + 8)
             values = (told, None, codec(u64))
-            if int.from_bytes(broken[4:12], "little") > 1000:  # Python takes long for them: they take turns
+            if int.from_bytes(broken[4:12], "little") > 1000:  # they take turns
                 values = values[turn % 3 :][:1]
             for value in values:
                 assert findings(broken, kind, value, in_core=True) == findings(broken, kind, value, in_core=False)

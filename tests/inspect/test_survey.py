@@ -44,6 +44,7 @@ from stable_structures.inspect.image import Image, Part
 from stable_structures.inspect.source import Source
 from stable_structures.memory.cached import BLOCK_BYTES, CachedFile
 
+from ..support.examples import examples
 from ..support.inspect_images import Patched, read
 from ..support.python_sequences import Cell, Log, Sequence, Slots
 from ..support.python_tables import Tables, map_problems
@@ -234,7 +235,7 @@ def test_sound_images_have_the_same_statistics():
 
 
 def test_a_survey_finds_what_the_walk_found(seed):
-    assert compare_some(random.Random(seed), 300) > 0
+    assert compare_some(random.Random(seed), examples(300)) > 0
 
 
 @pytest.mark.slow
