@@ -51,11 +51,14 @@ def _words(value: Any) -> str:
         return f"<{type(value).__name__}>"
 
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def json_text(value: Any) -> str:
     r"""JSON on one line, in which whatever is not printable is escaped: a terminal obeys none of it. O(size).
 
     >>> print(json_text({"name": "Eve\u202e"}))
     {"name": "Eve\u202e"}
     """
-    text = json.dumps(value, ensure_ascii=False)
+    text = _encode(value)
     return text if text.isprintable() else "".join(letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in text)
