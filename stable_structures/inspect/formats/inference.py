@@ -224,8 +224,7 @@ class _Trial:
         self._fits: bool | None = None
         """Where all layouts are the same to it: whether it fits."""
         try:
-            space.check_chunk(address)
-            self._first = space.read(address, space.page)
+            self._first = space.checked(address, space.page)
             node = space.node(address, NodeLayout(), whole=self._first[3] == 1, first=self._first)
             if node.version == 1:
                 self._fits = True

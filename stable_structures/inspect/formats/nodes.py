@@ -114,8 +114,7 @@ class Run:
 
     def _step(self) -> None:
         at = self.following
-        self.space.check_chunk(at)
-        header = self.space.read(at, OVERFLOW_HEADER)
+        header = self.space.checked(at, OVERFLOW_HEADER)
         if header[:3] != OVERFLOW_MAGIC:
             raise Damage("an overflow page begins with NOF", at, header[:3].hex(), OVERFLOW_MAGIC.hex())
         if len(self.pages) > self.space.chunks:
@@ -173,10 +172,12 @@ class Space:
         """Return the address of the data of a chunk."""
         return FIRST_CHUNK + index * self.stride + CHUNK_HEADER
 
-    def check_chunk(self, address: int) -> None:
-        """Raise `Damage` unless the chunk at `address` is allocated and sound."""
+    def checked(self, address: int, length: int) -> bytes:
+        """Return the first bytes of the chunk at `address`. Raises `Damage` unless it is allocated and sound."""
         self.index(address)
-        _check_header(self.read(address - CHUNK_HEADER, CHUNK_HEADER), address)
+        both = self.read(address - CHUNK_HEADER, CHUNK_HEADER + length)
+        _check_header(both, address)
+        return both[CHUNK_HEADER:]
 
     def node(self, address: int, layout: NodeLayout, *, whole: bool = True, first: bytes | None = None) -> Node:
         """Return the node at `address`, with every rule on its own bytes checked. O(entries). Raises `Damage`.
@@ -184,10 +185,7 @@ class Space:
         With `whole=False` only the children and what is needed for the layout is there: keys and values are not parsed.
         """
         if first is None:
-            self.index(address)
-            both = self.read(address - CHUNK_HEADER, self.stride)
-            _check_header(both, address)
-            first = both[CHUNK_HEADER:]
+            first = self.checked(address, self.page)
         node = self._open(address, first)
         if node.version == 1:
             self._read_slots(node, whole=whole)
