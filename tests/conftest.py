@@ -12,9 +12,13 @@ import signal
 import sys
 from collections.abc import Generator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from .support.browser import Browser
 
 # Numpy's import starts a thread on each core, which waits in a loop for work that no test has: an eighth of the time of short processes.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -107,3 +111,13 @@ def seed(pytestconfig: pytest.Config) -> int:
 def duration(pytestconfig: pytest.Config) -> float:
     """The seconds for which a stress test goes on."""
     return pytestconfig.option.duration
+
+
+@pytest.fixture(scope="session")
+def browser() -> Generator[Browser]:
+    """One page of a headless browser for all tests of this process."""
+    from .support.browser import Browser  # noqa: PLC0415 - few need it
+
+    one = Browser()
+    yield one
+    one.close()

@@ -11,7 +11,7 @@ import pytest
 
 from stable_structures.deployment import Deployment
 
-from ..support.browser import Browser, needs_browser
+from ..support.browser import needs_browser
 
 pytest.importorskip("wasmtime")
 pytest.importorskip("starlette")
@@ -58,13 +58,6 @@ CONTRAST = r"""(() => {
     return [one.className || one.tagName, (a + 0.05) / (b + 0.05)];
   });
 })()"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    one = Browser()
-    yield one
-    one.close()
 
 
 @pytest.fixture
