@@ -1,8 +1,7 @@
 """The page in a real browser: the tutorial by clicks and by keys, traps, hostile canisters, dark and narrow."""
 
 import re
-import subprocess
-import sys
+import signal
 from pathlib import Path
 
 import matplotlib.image
@@ -11,6 +10,7 @@ import pytest
 
 from stable_structures.deployment import Deployment
 
+from ..support import command
 from ..support.browser import needs_browser
 
 pytest.importorskip("wasmtime")
@@ -67,9 +67,8 @@ def serve(tmp_path, browser):
     def begin(source, name="canister", arg=None, *more):
         folder = tmp_path / name
         Deployment(folder).deploy(source, arg)
-        words = [sys.executable, "-m", "stable_structures", "canister", "serve", str(folder), *map(str, more)]
-        processes.append(subprocess.Popen(words, stdout=subprocess.PIPE, text=True))
-        address = re.search(r"http://\S+", processes[-1].stdout.readline())[0]
+        processes.append(command.Process(["canister", "serve", folder, *more]))
+        address = re.search(r"http://\S+", processes[-1].line())[0]
         browser.look(1280, 860)
         browser.errors.clear()
         browser.open(address)
@@ -81,8 +80,9 @@ def serve(tmp_path, browser):
     errors = list(browser.errors)
     browser.open("about:blank")
     for process in processes:
-        process.terminate()
-        process.communicate(timeout=20)
+        with process:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(20)
     assert errors == []
 
 

@@ -40,7 +40,14 @@ from typing import IO, Any, NoReturn, Self
 
 COMMAND = [sys.executable, "-m", "stable_structures"]
 REQUEST = 1 << 20
-IMPORTED_LATE = ("matplotlib.figure", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "pyarrow.parquet", "shtab")
+IMPORTED_LATE = (
+    "matplotlib.figure",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.backends.backend_svg",
+    "pyarrow.parquet",
+    "shtab",
+    "uvicorn",
+)
 """What verbs import of other projects when they need it; of this one, all that is not there for pytest or a cluster."""
 NOT_OF_VERBS = ("stable_structures.__main__", "stable_structures.canister.plugin", "stable_structures.dask")
 CALL = """
