@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -32,6 +31,7 @@ from stable_structures.inspect import check, inspect
 from stable_structures.rescue import NotOwned, Root, SBox, SchemaError, SHashMap, SLog, SVec, migrate, open_ism, parse_schema, read_schema
 from stable_structures.rescue.migrate import target
 
+from ..support import command
 from ..support.ism_crate import Allocator, Log, Space, Table, Tree, Vec
 from ..support.ism_damage import moments
 from ..support.ism_traces import GOLDEN, NOTE, Replay, annotation, element
@@ -67,9 +67,7 @@ def canister():
 
 
 def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "stable_structures", *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120
-    )
+    return command.run(arguments)
 
 
 def names(folder):
@@ -99,9 +97,9 @@ def test_a_canister_by_the_command_line(canister, tmp_path):
 
 def test_from_a_pipe_into_a_pipe(tmp_path):
     (tmp_path / "ism.toml").write_text(SCHEMA, encoding="utf-8")
-    command = [sys.executable, "-m", "stable_structures", "rescue", "-", "--schema", "ism.toml", "-o", "-"]
+    words = [*command.COMMAND, "rescue", "-", "--schema", "ism.toml", "-o", "-"]
     image = gzip.decompress((GOLDEN / "canister.bin.gz").read_bytes())
-    done = subprocess.run(command, input=image, capture_output=True, check=False, timeout=120, cwd=tmp_path)
+    done = subprocess.run(words, input=image, capture_output=True, check=False, timeout=120, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert b"ownership check: succeeds" in done.stderr
     assert names(tmp_path) == ["ism.toml"]

@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,13 @@ def read_trace(name: str) -> tuple[dict[str, Any], list[str]]:
 # ---- the notation of bytes ----
 
 
+@cache
+def period(start: int) -> bytes:
+    return bytes((start + 31 * j) % 256 for j in range(256))
+
+
 def pattern(length: int, start: int) -> bytes:
-    period = bytes((start + 31 * j) % 256 for j in range(256))
-    return (period * (length // 256 + 1))[:length]
+    return (period(start) * (length // 256 + 1))[:length]
 
 
 def parse_bytes(text: str) -> bytes:
