@@ -52,7 +52,6 @@ TEXT_MODULE: Final = "canister_source_"
 
 _turn: Final = threading.RLock()
 """Held by the thread whose message runs."""
-_shared: Final[dict[str, bool]] = {}
 
 
 def one_at_a_time(body: Callable[[], None]) -> None:
@@ -88,16 +87,27 @@ def _is_shared_package(top: str) -> bool:
     return any(_has_extension(folder) for folder in spec.submodule_search_locations or ())
 
 
+class _Shared(dict[str, bool]):
+    """Whether each module is shared, by its name, asked once. The table of a test has thousands, and each message goes through them."""
+
+    def __missing__(self, name: str) -> bool:
+        top = name.partition(".")[0]
+        if top.startswith(TEXT_MODULE):  # each has its own name, so there is nothing to keep
+            return False
+        self[name] = known = self[top] if name != top else _is_shared_top(top)
+        return known
+
+
+def _is_shared_top(top: str) -> bool:
+    return top in _SHARED_TOOLS or top in sys.stdlib_module_names or top in sys.builtin_module_names or _is_shared_package(top)
+
+
+_shared: Final = _Shared()
+
+
 def is_shared(name: str) -> bool:
-    """Return whether the test and all canisters share a module. O(1) once its package is known."""
-    top = name.partition(".")[0]
-    if top.startswith(TEXT_MODULE):  # each has its own name, so there is nothing to cache
-        return False
-    known = _shared.get(top)
-    if known is None:
-        known = top in _SHARED_TOOLS or top in sys.stdlib_module_names or top in sys.builtin_module_names or _is_shared_package(top)
-        _shared[top] = known
-    return known
+    """Return whether the test and all canisters share a module. O(1) once it is known."""
+    return _shared[name]
 
 
 class Modules:
@@ -135,7 +145,7 @@ class Modules:
 
 def _private() -> dict[str, ModuleType]:
     """Return the modules in the table that are not shared. Only copy() is of one moment: list() may let another thread import."""
-    return {name: module for name, module in sys.modules.copy().items() if not is_shared(name)}
+    return {name: module for name, module in sys.modules.copy().items() if not _shared[name]}
 
 
 class _PutBack:
