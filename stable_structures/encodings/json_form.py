@@ -51,7 +51,7 @@ def _words(value: Any) -> str:
         return f"<{type(value).__name__}>"
 
 
-_encode = json.JSONEncoder(ensure_ascii=False).encode
+_encode: Final = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def json_text(value: Any) -> str:
