@@ -35,6 +35,7 @@ from .layout import (
     SIZE,
     SLOTS_OF_NODE_AT,
     TYPE_AT,
+    U32,
     UNBOUNDED_MARK,
     VERSION_AT,
     Damage,
@@ -103,6 +104,12 @@ class Run:
             parts.append(self.space.read(self.page(index) + OVERFLOW_HEADER + inside, take))
             at, left = at + take, left - take
         return b"".join(parts)
+
+    def size(self, at: int) -> int:
+        """Return the size of a key or value that stands at an offset. Raises `Damage` as `read` does."""
+        if at + SIZE <= len(self.first):
+            return int(U32.unpack_from(self.first, at)[0])
+        return u32(self.read(at, SIZE), 0)
 
     def page(self, index: int) -> int:
         """Return the address of an overflow page. Raises `Damage`."""
@@ -251,7 +258,7 @@ def read_entries(node: Node, at: int, count: int, layout: NodeLayout, *, keep: C
     try:
         at = _read_keys(node, at, count, layout)
         for _ in range(count):
-            size = u32(node.run.read(at, SIZE), 0)
+            size = node.run.size(at)
             if size > layout.value_max or (layout.value_fixed is not None and size != layout.value_fixed):
                 raise Damage("a value fits its type", node.address, size, layout.value_max)  # noqa: TRY301 - a broken rule, reported as all are
             if keep is not None:
@@ -272,7 +279,7 @@ def _read_keys(node: Node, at: int, count: int, layout: NodeLayout) -> int:
         node.keys += [keys[i : i + fixed] for i in range(0, count * fixed, fixed)] if fixed else [b""] * count
         return at + count * fixed
     for _ in range(count):
-        size = u32(run.read(at, SIZE), 0)
+        size = run.size(at)
         if size > layout.key_max:
             raise Damage("a key fits its type", node.address, size, layout.key_max)
         node.keys.append(run.read(at + SIZE, size))
