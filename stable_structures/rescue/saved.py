@@ -17,6 +17,9 @@ PREFIX: Final = bytes.fromhex(
 )
 _LEAST: Final = len(PREFIX) + 34 + 100
 """Bytes of an encoding without blocks and keys, and 100 more, which `pre_upgrade` asks for."""
+_OF_A_BLOCK: Final = 8 + 10 + 16
+_OF_GAPS: Final = 16 << 20
+"""Where blocks are lost. Size words may come from anybody: one block can claim to be the whole memory."""
 
 
 @dataclass(slots=True)
@@ -46,7 +49,7 @@ def find_saved(blocks: Blocks) -> Saved | None:
     size = _size(blocks, pointer)
     if size < _LEAST or blocks.source.read(pointer + 8, len(PREFIX)) != PREFIX:  # a smaller one is allocated again, and not written yet
         return None
-    made = decode(blocks.source.read(pointer + 8, size), pointer)
+    made = decode(blocks.source.read(pointer + 8, min(size, _most(blocks))), pointer)
     there = sum(blocks.is_allocated(root) for root in map(blocks.index, made.roots.values()) if root >= 0)
     return made if made.free == blocks.free() or 2 * there > len(made.roots) else None
 
@@ -60,6 +63,12 @@ def _size(blocks: Blocks, pointer: int) -> int:
         return 0
     word = int.from_bytes(blocks.source.read(pointer, 8), "little")
     return word & ~ALLOCATED if word & ALLOCATED and block_end(pointer, word, blocks.end) else 0
+
+
+def _most(blocks: Blocks) -> int:
+    """Return the most bytes that an encoding can need: a block is free, in a list of its own at worst, or the box under a key."""
+    lost = sum(stop - start for start, stop in blocks.gaps)
+    return _LEAST + _OF_A_BLOCK * len(blocks) + min(lost, _OF_GAPS)
 
 
 def decode(data: bytes, pointer: int = 0) -> Saved:

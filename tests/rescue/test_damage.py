@@ -17,6 +17,8 @@ from stable_structures.rescue.blocks import EMPTY
 from stable_structures.rescue.containers import Slots
 from stable_structures.rescue.findings import MOST, Findings
 from stable_structures.rescue.ownership import Claims
+from stable_structures.rescue.saved import PREFIX
+from stable_structures.rescue.summary import summary
 
 from ..support.ism_crate import Allocator
 from ..support.ism_damage import damaged, moments
@@ -76,6 +78,32 @@ def test_memory_is_bounded():
         assert tracemalloc.get_traced_memory()[1] < ALLOWED
     finally:
         tracemalloc.stop()
+
+
+class Sparse:
+    """Zeros but for a few bytes, of which nobody may ask for much at once."""
+
+    def __init__(self, nbytes, patches):
+        self.nbytes, self.patches = nbytes, patches
+
+    def read(self, offset, length):
+        assert length <= 32 << 20
+        found = bytearray(length)
+        for at, data in self.patches.items():
+            if offset <= at < offset + length:
+                found[at - offset : at - offset + len(data)] = data
+        return bytes(found[:length])
+
+
+@pytest.mark.parametrize(("nbytes", "at", "is_whole"), [(1 << 40, 8, True), (1 << 27, 8, False), (1 << 27, 4096, False)])
+def test_of_a_block_that_is_all_of_the_memory_no_more_is_read_than_a_saved_allocator_needs(nbytes, at, is_whole):
+    """Size words may come from anybody. Where the rear one is lost, or what lies before the block, the walk goes over all the rest."""
+    word = ((nbytes - at - 16) | 1 << 63).to_bytes(8, "little")
+    rear = {nbytes - 8: word} if is_whole else {}
+    made = summary(Sparse(nbytes, {0: at.to_bytes(8, "little"), at: word, at + 8: PREFIX, **rear}))
+    assert made is not None
+    assert made.facts["saved keys"] == []
+    assert bool(made.damage) is not is_whole
 
 
 def test_damage_is_migrated_or_refused_and_never_half():
