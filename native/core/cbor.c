@@ -89,14 +89,14 @@ static int enter(ss_cbor *walk, uint64_t items) {
 static int enter_many(ss_cbor *walk, uint64_t each) {
     uint64_t rest = walk->total - walk->offset;
     if (walk->info == INDEFINITE) return enter(walk, 0);
-    if (walk->argument > rest / each) return cut_off(walk, "as many items follow as an array or map is said to have", rest / each);
+    if (walk->argument > rest / each) return cut_off(walk, "as many items follow as the head of an array or map says", rest / each);
     return walk->argument == 0 ? finish(walk, 1) : enter(walk, walk->argument * each);
 }
 
 static int begin_string(ss_cbor *walk) {
     uint64_t rest = walk->total - walk->offset;
     if (walk->info == INDEFINITE) return enter(walk, 0);
-    if (walk->argument > rest) return cut_off(walk, "as many bytes follow as a string is said to have", rest);
+    if (walk->argument > rest) return cut_off(walk, "as many bytes follow as the head of a string says", rest);
     walk->skip = walk->argument;
     walk->in_string = true;
     return SS_OK;

@@ -227,7 +227,7 @@ static int close_node(ss_pack *pack) {
 }
 
 static int too_many(void) {
-    return ss_fail(SS_ARGUMENT, "more entries than a packed map was said to have", 0, 0, 0);
+    return ss_fail(SS_ARGUMENT, "more entries than were announced for a packed map", 0, 0, 0);
 }
 
 /* After entries that the open node took: a separator is followed by the next child, and a node that has its share is complete. */

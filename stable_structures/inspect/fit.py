@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,7 +31,7 @@ from .formats.nodes import Node
 from .formats.sequences import SequenceReader, SlotReader
 from .image import Image, Part, SchemaFiles, Types
 from .opening import open_unchecked
-from .samples import sample_elements
+from .samples import LARGEST_SAMPLE, sample_elements
 from .source import Progress, Unreadable, no_progress
 from .values import guess
 
@@ -277,7 +276,7 @@ def _unreadable(free: SequenceReader) -> Iterator[Damage]:
     count = free.readable()
     for index in {*range(min(count, _FIRST)), *range(0, count, max(1, count // _FIRST))}:
         try:
-            free.element(index)
+            free.size(index)
         except Damage as damage:
             yield damage
 
@@ -308,7 +307,10 @@ def _heap_reason(free: SequenceReader, value: Codec[Any]) -> str | None:
     """Return why it is a heap by one of the usual orders, but not by the type's."""
     if not isinstance(free, SlotReader) or free.kind != "heap":
         return None
-    head = [data for _, data in islice(free.elements(), 4 * _ENOUGH)]
+    count = min(4 * _ENOUGH, free.readable())
+    if any(free.size(index) > LARGEST_SAMPLE for index in range(count)):
+        return None
+    head = [data for _, data in free.elements(0, count)]
     order_of_type, tried = order_of(value), (order for order in free.heap_orders())
     broken = _below_parents(head, order_of_type)
     kept = next((order for order in tried if not _below_parents(head, order)), None)

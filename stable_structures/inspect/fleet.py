@@ -91,5 +91,5 @@ def _warnings(report: Report) -> list[str]:
     for one in report.memories:
         where = "" if one.memory is None else f"memory {one.memory}: "
         found += [f"{where}{text}" for text in one.notes if one.damaged]
-        found += [f"{where}{one.lost_chunks:,} chunks that nothing leads to"] if one.lost_chunks else []
+        found += [f"{where}{one.lost_chunks:,} orphaned chunks"] if one.lost_chunks else []
     return [*dict.fromkeys([*found, *report.notes])]

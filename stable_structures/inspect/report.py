@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +18,7 @@ from .fit import open_image
 from .formats.layout import BUCKETS, CAPACITY, FREE, UNBOUNDED_MARK, Damage, Finding
 from .formats.maps import MapReader, sizes_with
 from .formats.recognise import STRUCTURES
-from .formats.rules import head_of, ignore
+from .formats.rules import head_of
 from .formats.sequences import CellReader, LogReader, SequenceReader, SlotReader
 from .formats.survey import MapStats, first_keys
 from .image import Image, Part, Types, held_still
@@ -241,9 +240,11 @@ def _describe(found: Contents, part: Part, reader: MapReader | SequenceReader, d
     found.live = found.allocated = reader.live()
     samples = sample_elements(reader)
     reading = _describe_values(found, reader.value, samples, part.names)
-    found.first = [reading.read(data) for _, data in islice(reader.elements(0, _FIRST, note=ignore), _FIRST) if _is_shown(data)]
-    found.last = [reading.read(data) for data in _last_element(reader) if _is_shown(data)]
-    found.whole = reader.readable() <= len(samples) or (isinstance(reader, SlotReader) and reader.fixed)
+    if not samples and reader.readable():
+        _describe_large(found, reading, reader)
+    found.first = [reading.read(data) for data in _elements(reader, range(min(_FIRST, reader.readable())))]
+    found.last = [reading.read(data) for data in _last_element(reader)]
+    found.whole = reader.readable() <= max(1, len(samples)) or (isinstance(reader, SlotReader) and reader.fixed)
     problems: list[Damage] = []
     if deep:
         found.value_sizes, found.whole = reader.check(problems.append, progress) or found.value_sizes, True
@@ -263,10 +264,22 @@ def _last_element(reader: SequenceReader) -> list[bytes]:
         return []
     if not reader.is_at_hand(reader.readable() - 1):  # far away it would cost a request
         return []
-    try:
-        return [reader.element(reader.readable() - 1)]
-    except Damage:
-        return []
+    return list(_elements(reader, [reader.readable() - 1]))
+
+
+def _describe_large(found: Contents, reading: Reading, reader: SequenceReader) -> None:
+    """Say the size of the first element, where all are too large to be read."""
+    with contextlib.suppress(Damage):
+        size = reader.size(0)
+        found.value_type, found.value_sizes = reading.label, (size, size)
+
+
+def _elements(reader: SequenceReader, indices: Iterable[int]) -> Iterator[bytes]:
+    """Return those of these elements that can be read and are not too large for a line of a table."""
+    for index in indices:
+        with contextlib.suppress(Damage):
+            if reader.size(index) <= LARGEST_SAMPLE:
+                yield reader.element(index)
 
 
 def _describe_values(found: Contents, codec: Codec[Any] | None, samples: list[bytes], names: Mapping[int, str]) -> Reading:
@@ -275,11 +288,6 @@ def _describe_values(found: Contents, codec: Codec[Any] | None, samples: list[by
     for data in samples:
         found.value_sizes = sizes_with(found.value_sizes, len(data), len(data))
     return reading
-
-
-def _is_shown(data: bytes) -> bool:
-    """Larger ones are not decoded for a line of a table."""
-    return len(data) <= LARGEST_SAMPLE
 
 
 def _first_entries(reader: MapReader, key: Reading, value: Reading) -> list[Any]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Final
 
 from .formats.layout import Damage
@@ -12,6 +13,8 @@ from .formats.sequences import SequenceReader
 _SAMPLES: Final = 64
 LARGEST_SAMPLE: Final = 1 << 16
 """Larger ones are not decoded for a guess, or for a line of a table."""
+_LARGEST_ALONE: Final = 1 << 24
+"""What is decoded for a guess if there is no smaller one. A single element may have 4 GiB."""
 
 
 def sample_elements(reader: SequenceReader) -> list[bytes]:
@@ -20,12 +23,9 @@ def sample_elements(reader: SequenceReader) -> list[bytes]:
     step = max(1, count // _SAMPLES)
     samples: list[bytes] = []
     for index in range(0, count, step):
-        try:
-            data = reader.element(index)
-        except Damage:
-            continue
-        if len(data) <= LARGEST_SAMPLE or not samples:
-            samples.append(data)
+        with contextlib.suppress(Damage):
+            if reader.size(index) <= (LARGEST_SAMPLE if samples else _LARGEST_ALONE):
+                samples.append(reader.element(index))
     return samples
 
 

@@ -36,7 +36,7 @@ class NewFile:
     """A new file to write to: `file` is a binary file, for reading too. It gets its name by `keep`; without it nothing is left.
 
     A device or a pipe (`/dev/stdout`, a fifo) is written to instead: at once where `in_order` says that `file` is written
-    from front to back and not read, else by `keep`. O(1). Raises `Unreadable` if a file is there already or cannot be made.
+    from front to back and not read, else by `keep`. O(1). Raises `Unreadable` if a file already exists or cannot be made.
 
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with NewFile(f"{folder}/users.txt") as out:
@@ -115,7 +115,7 @@ class NewFile:
 class NewFolder:
     """A new folder to fill: it is `made`, and gets its name by `keep`; without it nothing is left.
 
-    O(1). Raises `Unreadable` if something is there already or it cannot be made.
+    O(1). Raises `Unreadable` if something already exists there or it cannot be made.
 
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with NewFolder(f"{folder}/parts") as out:
@@ -227,7 +227,7 @@ def _stream(path: str | Path) -> IO[bytes] | None:
 
 
 def _taken(path: object) -> Unreadable:
-    return Unreadable(f"{path}: it is there already; give another name, or remove it")
+    return Unreadable(f"{path}: file already exists; choose another name, or remove it")
 
 
 def unwritable(path: object, error: BaseException) -> Unreadable:

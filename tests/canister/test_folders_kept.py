@@ -54,7 +54,7 @@ KINDS = ("file", "folder", "dangling link", "link to a folder")
 def test_nothing_but_a_snapshot_is_replaced(kind, tmp_path, canister):
     occupied(kind, tmp_path / "out")
     before = files(tmp_path)
-    with pytest.raises(SourceError, match="it is there already; give a new or empty folder, or remove it"):
+    with pytest.raises(SourceError, match="file already exists; choose a new or empty folder, or remove it"):
         canister(LEDGER, (7,)).save_snapshot(tmp_path / "out")
     assert files(tmp_path) == before
 
@@ -70,8 +70,8 @@ def test_the_result_of_a_rehearsal_needs_a_new_folder(kind, ledger, tmp_path, ca
         occupied(kind, out)
     before = files(tmp_path)
     assert main(["rehearse", str(ledger), str(LEDGER), "--arg", "(null)", "-o", str(out)]) == 2
-    assert "it is there already" in capsys.readouterr().err
-    with pytest.raises(SourceError, match="it is there already"):
+    assert "file already exists" in capsys.readouterr().err
+    with pytest.raises(SourceError, match="file already exists"):
         rehearsal.rehearse(ledger, LEDGER, (None,), save=out)
     assert files(tmp_path) == before
 

@@ -503,7 +503,7 @@ def test_a_global_that_its_type_cannot_hold(kind, tmp_path):
 def test_a_folder_of_another_program_is_not_replaced(content, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "metadata.json").write_text(content)
-    with pytest.raises(SourceError, match="it is there already"):
+    with pytest.raises(SourceError, match="file already exists"):
         snapshot_of(says("DIDL", 4), tmp_path / "other")
     assert [(one.name, one.read_text()) for one in (tmp_path / "other").iterdir()] == [("metadata.json", content)]
 

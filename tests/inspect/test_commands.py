@@ -8,14 +8,16 @@ import pty
 import random
 import re
 import resource
+import struct
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stable_structures import PAGE_SIZE, MemoryManager, StableBTreeMap, StableMemory, StableVec, u64
+from stable_structures import PAGE_SIZE, MemoryManager, StableBTreeMap, StableLog, StableMemory, StableVec, u64
 from stable_structures.__main__ import main
 from stable_structures.inspect.rewrite.build import ImageFile
 
@@ -367,6 +369,51 @@ def test_ten_gibibytes_are_answered_in_200_mebibytes_without_reading_the_holes(w
     assert reads < 200 << 20
     for path in tmp_path.iterdir():
         assert path.stat().st_blocks * 512 < 100 << 20
+
+
+def bare(magic: bytes, *numbers: tuple[str, int]) -> dict[int, bytes]:
+    return {0: magic + b"\x01" + b"".join(struct.pack("<" + form, number) for form, number in numbers)}
+
+
+def log_of_one(path: Path, size: int) -> None:
+    """A log with an entry of so many zeros."""
+    with ImageFile(path) as file:
+        manager = MemoryManager(file, bucket_pages=1024)
+        StableLog[bytes](manager.get(0), manager.get(1)).append(b"x")
+        manager.get(1).grow(size // PAGE_SIZE + 1)
+        manager.get(0).write(40, size.to_bytes(8, "little"))
+        file.keep()
+
+
+LARGE = 0xF0000000
+ONE = {
+    "cell": bare(b"SCL", ("I", LARGE)),
+    "vec": bare(b"SVC", ("Q", 1), ("I", LARGE), ("B", 1)),
+    "vec of any size": bare(b"SVC", ("Q", 2), ("I", LARGE // 2), ("B", 0)),
+    "heap": bare(b"SMH", ("Q", 1), ("I", LARGE), ("B", 1)),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "verb"),
+    [
+        *product(["cell", "vec", "vec of any size", "log"], ["inspect", "inspect --deep", "check", "map -o OUT"]),
+        ("heap", "inspect"),  # the others compare elements, and have two of them at a time
+    ],
+)
+def test_an_element_of_gibibytes_is_not_read_to_be_shown(name, verb, tmp_path):
+    path = tmp_path / "image.bin"
+    if name == "log":
+        log_of_one(path, LARGE)
+    else:
+        with path.open("wb") as file:
+            file.truncate(5 << 30)
+            file.write(ONE[name][0])
+    first, *words = verb.replace("OUT", str(tmp_path / "map.html")).split()
+    done = run(first, path, *words, limits={resource.RLIMIT_AS: 2 << 30})
+    assert (done.returncode, done.stderr) == (0, "")
+    if verb == "inspect" and name in ("cell", "vec", "heap"):
+        assert f"elements: bytes, {LARGE} B" in done.stdout
 
 
 def test_zeros_of_ten_gibibytes_are_recognised_at_once(tmp_path):

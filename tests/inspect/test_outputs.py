@@ -209,7 +209,7 @@ def test_every_verb_writes_its_file_and_refuses_one_that_is_there(name, image, t
     assert made.stat().st_mode & 0o777 == 0o666 & ~umask()
     before = made.read_bytes()
     again = run(name, image, tmp_path / "out")
-    assert (again.returncode, b"it is there already" in again.stderr) == (2, True)
+    assert (again.returncode, b"file already exists" in again.stderr) == (2, True)
     assert (made.read_bytes(), names(tmp_path)) == (before, [made.name])
 
 
@@ -224,7 +224,7 @@ def test_a_link_that_leads_nowhere_is_refused(name, image, tmp_path):
     suffix = "".join(word.removeprefix("OUT") for word in WRITERS[name] if word.startswith("OUT"))
     (tmp_path / f"out{suffix}").symlink_to(tmp_path / "elsewhere")
     done = run(name, image, tmp_path / "out")
-    assert (done.returncode, b"it is there already" in done.stderr) == (2, True)
+    assert (done.returncode, b"file already exists" in done.stderr) == (2, True)
     assert names(tmp_path) == [f"out{suffix}"]
 
 
@@ -356,7 +356,7 @@ def test_what_comes_to_the_name_meanwhile_is_not_overwritten(tmp_path):
     with NewFile(tmp_path / "out") as new:
         new.file.write(b"ours")
         (tmp_path / "out").write_bytes(b"theirs")
-        with pytest.raises(Unreadable, match="it is there already"):
+        with pytest.raises(Unreadable, match="file already exists"):
             new.keep()
     assert (names(tmp_path), (tmp_path / "out").read_bytes()) == (["out"], b"theirs")
 
@@ -367,7 +367,7 @@ def test_a_file_system_without_hard_links(theirs, tmp_path, monkeypatch):
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(Path, "hardlink_to", refuse)
-    with pytest.raises(Unreadable, match="there already") if theirs else contextlib.nullcontext(), output(tmp_path / "out") as out:
+    with pytest.raises(Unreadable, match="file already exists") if theirs else contextlib.nullcontext(), output(tmp_path / "out") as out:
         out.write(b"ours")
         if theirs:
             (tmp_path / "out").write_bytes(b"theirs")

@@ -21,6 +21,12 @@ AVOID = {
     r"\b(made|begun|opened) if it is not there\b": "created if missing",
     r"\bOurs, not the crate's\b": "Extension: not in the crate",
     r"\bin the midst\b": "in the middle, interrupted",
+    r"\b(it|OUT|file|folder|something) is there already\b|\bgive another name\b": "already exists; choose another name",
+    r"\bnothing leads to any more\b": "orphaned",
+    r"\bsaid to have\b": "recorded",
+    r"\btakes a whole number\b": "expected an integer",
+    r"\bwithout being believed\b": "as untrusted input",
+    r"\bholds? (the writer|writers) off\b": "blocks",
 }
 # What a canister or a command says there is part of the example.
 QUOTED = {"told to fail", "pre_upgrade was told to fail"}
@@ -89,6 +95,12 @@ def test_words_of_a_private_dialect_are_avoided(path):
         "what the core is told",
         "it starts anew on a memory",
         "Ours, not the crate's.",
+        "out.bin: it is there already; give another name",
+        "nodes that nothing leads to any more",
+        "memory 3 said to have 5 pages",
+        "u64 takes a whole number",
+        "read without being believed",
+        "it holds the writer off",
     ],
 )
 def test_the_words_are_found(line):

@@ -88,7 +88,7 @@ def _memories(memories: list[Contents], printer: Printer) -> None:
     for one in memories:
         where = "" if one.memory is None else f"memory {one.memory}: "
         if one.lost_chunks:
-            printer.line(f"{where}{one.lost_chunks:,} chunks that nothing leads to", "yellow")
+            printer.line(f"{where}{one.lost_chunks:,} orphaned chunks", "yellow")
         for text in one.notes:
             printer.folded(f"{where}{text}", style="yellow")
 

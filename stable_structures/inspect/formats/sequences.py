@@ -24,6 +24,8 @@ Sizes: TypeAlias = tuple[int, int] | None
 _core: Final = native.call
 _STEP: Final = 1 << 16
 _ONE_BYTE, _TWO_BYTES = 255, 65_535
+_IN_CELL: Final = "the value of a cell lies inside the memory"
+_IN_SLOT: Final = "a slot lies inside the memory"
 _HEAP_ORDERS: Final = (ORDERS[0], ORDERS[2], ORDERS[1])
 """Bytes, reversed bytes, length and then bytes."""
 
@@ -43,6 +45,10 @@ class SequenceReader:
     def __init__(self, source: Source, kind: str, value: Codec[Any] | None = None) -> None:
         self.source, self.kind, self.value = source, kind, value
         self.head, self.problems = head_of(source, kind)
+
+    def size(self, index: int) -> int:
+        """Return how many bytes an element has, without reading them. O(1). Raises `Damage`, as `element` does."""
+        raise NotImplementedError
 
     def element(self, index: int) -> bytes:
         """Return the bytes of an element. O(size). Raises `Damage`."""
@@ -189,8 +195,8 @@ class SlotReader(SequenceReader):
         at, size = self.address(first), count * self.slot
         inside = min(size, max(self.source.nbytes - at, 0))
         if inside < size and self._room() < first + count:
-            raise Damage("a slot lies inside the memory", at, self.source.nbytes, at + size)
-        return _read(self.source, at, inside, "a slot lies inside the memory").ljust(size, b"\0")
+            raise Damage(_IN_SLOT, at, self.source.nbytes, at + size)
+        return _read(self.source, at, inside, _IN_SLOT).ljust(size, b"\0")
 
     def _check_type(self) -> None:
         if self.value is not None and not self.has_bound_of(self.value):
@@ -205,18 +211,27 @@ class SlotReader(SequenceReader):
         """Return the slot."""
         return SLOTS_AT + index * self.slot
 
+    def size(self, index: int) -> int:
+        """By the header, or as the slot says."""
+        at, size = self.address(index), self.max_size
+        if self.size_bytes:
+            size = int.from_bytes(_read(self.source, at, self.size_bytes, _IN_SLOT), "little")
+        if size > self.max_size:
+            raise Damage("an element fits its slot", at, size, self.max_size)
+        if at + self.size_bytes + size > self.source.nbytes:
+            raise Damage(_IN_SLOT, at, self.source.nbytes, at + self.slot)
+        return size
+
     def element(self, index: int) -> bytes:
         """Return the bytes of an element."""
-        slot = self._slots(index, 1)
-        if self.fixed:
-            return slot
-        size = int.from_bytes(slot[: self.size_bytes], "little")
-        if size > self.max_size:
-            raise Damage("an element fits its slot", self.address(index), size, self.max_size)
-        return slot[self.size_bytes : self.size_bytes + size]
+        size = self.size(index)
+        return self.source.read(self.address(index) + self.size_bytes, size)
 
     def elements(self, start: int = 0, stop: int | None = None, note: Note | None = None) -> Iterator[tuple[int, bytes]]:
-        """As SequenceReader, read in blocks."""
+        """As SequenceReader, read in blocks; each by itself where a block has no more."""
+        if self.slot > BLOCK:
+            yield from super().elements(start, stop, note)
+            return
         last = self.readable() if stop is None else min(stop, self.readable())
         step = max(1, BLOCK // max(1, self.slot))
         for first in range(start, last, step):
@@ -344,11 +359,17 @@ class CellReader(SequenceReader):
 
     def __init__(self, source: Source, value: Codec[Any] | None = None) -> None:
         super().__init__(source, "cell", value)
-        self.size = int(self.head.size)
+        self.nbytes = int(self.head.size)
 
     def readable(self) -> int:
         """1, or 0 where the value does not lie inside the memory."""
-        return int(CELL_AT + self.size <= self.source.nbytes)
+        return int(CELL_AT + self.nbytes <= self.source.nbytes)
+
+    def size(self, index: int) -> int:  # noqa: ARG002 - a sequence of one
+        """By the header."""
+        if not self.readable():
+            raise Damage(_IN_CELL, CELL_AT, self.source.nbytes, CELL_AT + self.nbytes)
+        return self.nbytes
 
     def address(self, index: int) -> int:  # noqa: ARG002 - a sequence of one
         """Behind the header."""
@@ -356,28 +377,28 @@ class CellReader(SequenceReader):
 
     def element(self, index: int) -> bytes:  # noqa: ARG002 - a sequence of one
         """Return the value."""
-        return _read(self.source, CELL_AT, self.size, "the value of a cell lies inside the memory")
+        return self.source.read(CELL_AT, self.size(0))
 
     def least_bytes(self) -> int:
         """Header and value."""
-        return CELL_AT + self.size
+        return CELL_AT + self.nbytes
 
     def live(self) -> int:
         """Header and value."""
-        return min(CELL_AT + self.size, self.source.nbytes)
+        return min(CELL_AT + self.nbytes, self.source.nbytes)
 
     def _survey(self, note: Note, progress: Progress) -> Sizes:  # noqa: ARG002 - one value
         if not self.readable():
             return None
         if self.value is not None and self.is_for_core():
             memory = self.source.memory()
-            status, is_value = native.survey_value(memory._handle, CELL_AT, self.size, encoding_in_core(self.value) or 0)
+            status, is_value = native.survey_value(memory._handle, CELL_AT, self.nbytes, encoding_in_core(self.value) or 0)
             if status < 0:
                 self.source.fail(status)
             least, most = sizes_of(self.value)
-            if not is_value or not least <= self.size <= most:
+            if not is_value or not least <= self.nbytes <= most:
                 self._decode(0, self.element(0), note)
-        return self.size, self.size
+        return self.nbytes, self.nbytes
 
 
 class LogReader(SequenceReader):
@@ -413,16 +434,24 @@ class LogReader(SequenceReader):
         start = LOG_DATA_AT + self.end(index - 1)
         return start >= self.data.nbytes or self.data.is_at_hand(start, 1)
 
+    def size(self, index: int) -> int:
+        """From end to end."""
+        start, stop = self._span(index)
+        return stop - start
+
     def element(self, index: int) -> bytes:
         """Return the bytes of an entry."""
-        return self._slice(index, self.end(index - 1), self.end(index))
+        start, stop = self._span(index)
+        assert self.data is not None  # noqa: S101 - or there was damage
+        return self.data.read(LOG_DATA_AT + start, stop - start)
 
-    def _slice(self, index: int, start: int, end: int) -> bytes:
+    def _span(self, index: int) -> tuple[int, int]:
+        start, end = self.end(index - 1), self.end(index)
         if start > end:
             raise Damage("the ends of entries ascend", self.address(index), end, f"at least {start}")
         if self.data is None or end > self.room():
             raise Damage("an entry lies inside the data memory", self.address(index), end, f"at most {self.room()}")
-        return self.data.read(LOG_DATA_AT + start, end - start)
+        return start, end
 
     def ends(self) -> Iterator[tuple[int, np.ndarray[Any, np.dtype[np.uint64]]]]:
         """All ends, in blocks: (number of the first, ends)."""

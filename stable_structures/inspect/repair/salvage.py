@@ -2,8 +2,8 @@
 """Saves what can be read of a damaged memory into a fresh one, and says what was lost.
 
 Of a map: every node that the tree leads to; then, where a part of the tree is gone, the nodes below it, which are still
-in allocated chunks that nothing leads to any more. Of a node that is damaged itself: the entries before the damage.
-Entries whose keys are out of order are put where they belong. Of a row: see sequences.py.
+in allocated chunks (orphaned nodes). Of a node that is damaged itself: the entries before the damage.
+Entries whose keys are out of order are put where they belong. Of a sequence: see sequences.py.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def repair(  # noqa: PLR0913 - keyword-only choices
 ) -> list[Salvage]:
     """Save every readable entry into a new image, and report what was lost, memory by memory. O(size). Never changes `what`.
 
-    If the order of a map's keys is not known, entries of nodes that nothing leads to are lost unless the type of
+    If the order of a map's keys is not known, entries of orphaned nodes are lost unless the type of
     the keys is given. Raises `Unreadable`, also if the crate did not write the memory, and `Misfit`,
     which is one, where the types are other ones than it has. `jobs` processes save memories at once (jobs.py).
 
@@ -338,7 +338,7 @@ class MapSalvage:
             else:
                 self.result.notes.append(f"a second entry with key {shown_key(entry[0])} was left out")
 
-    # ---- nodes that nothing leads to ----
+    # ---- orphaned nodes ----
 
     def _find_loose(self) -> None:
         """Entries of nodes in chunks that the tree did not lead to, and that are not free."""
@@ -355,10 +355,10 @@ class MapSalvage:
                 for i in range(len(node.keys)):
                     self.strays += self._entry(node, i)
         if found and known:
-            self.result.notes.append(f"{found} nodes that nothing leads to any more were saved")
+            self.result.notes.append(f"{found} orphaned nodes were recovered by scanning chunks")
         elif found:
             self._lose(
-                f"{found} nodes that nothing leads to: the order of the keys is not known, so their place is not; give --key-type TYPE"
+                f"{found} orphaned nodes: the order of the keys is not known, so their place is not; give --key-type TYPE"
             )
 
     def _end(self) -> int:

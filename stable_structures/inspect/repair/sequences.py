@@ -164,9 +164,9 @@ def _out_of_order(reader: SlotReader) -> bool:
 
 def _save_cell(reader: CellReader, memory: Memory, result: Salvage) -> None:
     """Save the value; if it is not of the type, leave the memory empty, so that the crate's `init` stores its default."""
-    size = min(reader.size, reader.source.nbytes - CELL_AT)
+    size = min(reader.nbytes, reader.source.nbytes - CELL_AT)
     data = reader.source.read(CELL_AT, size)
-    if size < reader.size:
+    if size < reader.nbytes:
         _cut_value(reader, size, result)
     if reader.value is not None:
         try:
@@ -174,7 +174,7 @@ def _save_cell(reader: CellReader, memory: Memory, result: Salvage) -> None:
         except ValueError as problem:
             result.lose(f"the value: {problem}; the memory is empty now, without --value-type TYPE its bytes are kept")
             return
-    result.kept = int(size == reader.size)
+    result.kept = int(size == reader.nbytes)
     out = Output(memory)
     out.write(0, BEGINS["cell"] + U32.pack(len(data)))
     out.write(CELL_AT, data)
@@ -182,7 +182,7 @@ def _save_cell(reader: CellReader, memory: Memory, result: Salvage) -> None:
 
 
 def _cut_value(reader: CellReader, size: int, result: Salvage) -> None:
-    result.lose(f"the value: its size of {reader.size} does not fit the memory; the {size} bytes that are there were kept")
+    result.lose(f"the value: its size of {reader.nbytes} does not fit the memory; the {size} bytes that are there were kept")
 
 
 # ---- log ----

@@ -252,7 +252,7 @@ def _mend_sizes(manager: Manager, notes: list[str]) -> Manager:
         owned = manager.owned(memory)
         if manager.needed(memory) != owned:
             sizes[memory] = owned * manager.bucket_pages
-            notes.append(f"memory {memory} said to have {manager.sizes[memory]} pages; its {owned} buckets have {sizes[memory]}")
+            notes.append(f"memory {memory} recorded {manager.sizes[memory]} pages; its {owned} buckets have {sizes[memory]}")
     return replace(manager, sizes=sizes)
 
 

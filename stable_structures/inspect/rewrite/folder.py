@@ -55,7 +55,7 @@ def image_output(out: str | Path, image: Image) -> ImageFile:
 class SnapshotFile(ImageFile):
     """The stable memory in a new folder of a snapshot. Without `keep` nothing is left.
 
-    Raises `Unreadable` if the folder is there already, lies in the snapshot's, or cannot be made.
+    Raises `Unreadable` if the folder already exists, lies in the snapshot's, or cannot be made.
     """
 
     def __init__(self, out: str | Path, snapshot: Snapshot) -> None:
