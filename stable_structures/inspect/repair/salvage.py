@@ -357,9 +357,7 @@ class MapSalvage:
         if found and known:
             self.result.notes.append(f"{found} orphaned nodes were recovered by scanning chunks")
         elif found:
-            self._lose(
-                f"{found} orphaned nodes: the order of the keys is not known, so their place is not; give --key-type TYPE"
-            )
+            self._lose(f"{found} orphaned nodes: the order of the keys is not known, so their place is not; give --key-type TYPE")
 
     def _end(self) -> int:
         """Return the chunks to search: those behind the end of the free list are stale; all if the list is damaged."""
