@@ -48,8 +48,10 @@ def pytest_configure(config: pytest.Config) -> None:
     # xdist says 80 in its processes, and readline, behind Python's back, in one of its own; what is printed must not depend on that.
     os.environ.pop("COLUMNS", None)
     os.unsetenv("COLUMNS")
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a script that starts the tests in the background has it so
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A script that starts the tests in the background, and nohup, have these ignored; processes of the tests would take that over.
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
     sys._getframe().f_trace_opcodes = True  # Python 3.12 reports steps only to traces that begin after some frame asked for them
     if config.option.seed is None:
         config.option.seed = secrets.randbits(32)

@@ -275,7 +275,7 @@ def write_folder(path: str | os.PathLike[str], state: State, extra: dict[str, st
 def check_is_new(path: str | os.PathLike[str]) -> None:
     """Raise `SourceError` if a path is neither free nor an empty folder. O(1)."""
     if os.path.lexists(path) and not (os.path.isdir(path) and not os.listdir(path)):  # noqa: PTH112, PTH208 - of any path
-        raise SourceError(f"{path}: file already exists; choose a new or empty folder, or remove it")
+        raise SourceError(f"{path}: folder or file already exists; choose a new or empty folder, or remove it")
 
 
 def _check_replaceable(target: Path) -> None:

@@ -18,6 +18,7 @@ PREFIX: Final = bytes.fromhex(
 _LEAST: Final = len(PREFIX) + 34 + 100
 """Bytes of an encoding without blocks and keys, and 100 more, which `pre_upgrade` asks for."""
 _OF_A_BLOCK: Final = 8 + 10 + 16
+"""A size and the length of its list, and the address and size of a block in it."""
 _OF_GAPS: Final = 16 << 20
 """Where blocks are lost. Size words may come from anybody: one block can claim to be the whole memory."""
 

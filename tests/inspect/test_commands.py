@@ -371,10 +371,6 @@ def test_ten_gibibytes_are_answered_in_200_mebibytes_without_reading_the_holes(w
         assert path.stat().st_blocks * 512 < 100 << 20
 
 
-def bare(magic: bytes, *numbers: tuple[str, int]) -> dict[int, bytes]:
-    return {0: magic + b"\x01" + b"".join(struct.pack("<" + form, number) for form, number in numbers)}
-
-
 def log_of_one(path: Path, size: int) -> None:
     """A log with an entry of so many zeros."""
     with ImageFile(path) as file:
@@ -387,10 +383,11 @@ def log_of_one(path: Path, size: int) -> None:
 
 LARGE = 0xF0000000
 ONE = {
-    "cell": bare(b"SCL", ("I", LARGE)),
-    "vec": bare(b"SVC", ("Q", 1), ("I", LARGE), ("B", 1)),
-    "vec of any size": bare(b"SVC", ("Q", 2), ("I", LARGE // 2), ("B", 0)),
-    "heap": bare(b"SMH", ("Q", 1), ("I", LARGE), ("B", 1)),
+    # headers of structures with one or two such elements, all zeros
+    "cell": b"SCL\x01" + struct.pack("<I", LARGE),
+    "vec": b"SVC\x01" + struct.pack("<QIB", 1, LARGE, 1),
+    "vec of any size": b"SVC\x01" + struct.pack("<QIB", 2, LARGE // 2, 0),
+    "heap": b"SMH\x01" + struct.pack("<QIB", 1, LARGE, 1),
 }
 
 
@@ -408,7 +405,7 @@ def test_an_element_of_gibibytes_is_not_read_to_be_shown(name, verb, tmp_path):
     else:
         with path.open("wb") as file:
             file.truncate(5 << 30)
-            file.write(ONE[name][0])
+            file.write(ONE[name])
     first, *words = verb.replace("OUT", str(tmp_path / "map.html")).split()
     done = run(first, path, *words, limits={resource.RLIMIT_AS: 2 << 30})
     assert (done.returncode, done.stderr) == (0, "")
