@@ -15,7 +15,7 @@ from ..storable.octets import StrCodec
 from ..storable.scalars import FloatCodec, IntCodec
 from .formats.maps import MapReader
 from .formats.rules import Note
-from .formats.sequences import SequenceReader, SlotReader
+from .formats.sequences import LogReader, SequenceReader, SlotReader
 from .formats.survey import MapSurvey, batches
 from .source import BLOCK
 
@@ -100,13 +100,15 @@ class Columns:
 
 
 def columns_of(reader: MapReader | SequenceReader, note: Note, *, unordered: bool = False) -> Iterator[Columns] | None:
-    """Return all entries in columns: of a map, and of a sequence whose elements have one size. None for others.
+    """Return all entries in columns: of a map, a log, and a sequence whose elements have one size. None for others.
 
     `unordered`: a map's entries as they lie, node by node, after a survey that tells which nodes the tree leads to: the
     memory is read twice from the beginning to the end, whatever its tree is like.
     """
     if isinstance(reader, MapReader):
         return _of_map(reader, note, unordered=unordered)
+    if isinstance(reader, LogReader):
+        return _of_log(reader, note)
     return _of_slots(reader) if isinstance(reader, SlotReader) and reader.fixed and reader.slot else None
 
 
@@ -123,6 +125,11 @@ def _of_map(reader: MapReader, note: Note, *, unordered: bool) -> Iterator[Colum
 def _sides(found: Iterator[Any]) -> Iterator[Columns]:
     for keys, key_ends, values, value_ends, *_ in found:
         yield Columns(Side(keys, key_ends), Side(values, value_ends))
+
+
+def _of_log(reader: LogReader, note: Note) -> Iterator[Columns]:
+    for first, data, ends in reader.stretches(note=note):
+        yield Columns(Side(b"", ends, first), Side(data, ends))
 
 
 def _of_slots(reader: SlotReader) -> Iterator[Columns]:

@@ -315,14 +315,27 @@ def _of_node(node: Node) -> Iterator[tuple[bytes, bytes]]:
 
 def _sequence_changes(a: SequenceReader, b: SequenceReader, ranges: list[tuple[int, int]], progress: Progress) -> Iterator[Change]:
     same = min(a.readable(), b.readable())
-    for index in _candidates(a, b, ranges, same, progress):
-        before, after = a.element(index), b.element(index)
-        if before != after:
-            yield Change(index, before, after)
+    for low, high in _runs(_candidates(a, b, ranges, same, progress)):
+        for (index, before), (_, after) in zip(a.elements(low, high), b.elements(low, high), strict=True):
+            if before != after:
+                yield Change(index, before, after)
     for index, data in a.elements(same):
         yield Change(index, data, None)
     for index, data in b.elements(same):
         yield Change(index, None, data)
+
+
+def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Join ascending numbers that follow each other: the first, and the one behind the last."""
+    low = high = -1
+    for number in numbers:
+        if number != high:
+            if high >= 0:
+                yield low, high
+            low = number
+        high = number + 1
+    if high >= 0:
+        yield low, high
 
 
 def _candidates(a: SequenceReader, b: SequenceReader, ranges: list[tuple[int, int]], same: int, progress: Progress) -> Iterable[int]:

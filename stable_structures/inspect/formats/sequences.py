@@ -21,11 +21,13 @@ from .survey import SEEN
 
 Sizes: TypeAlias = tuple[int, int] | None
 """The least and the greatest size of some elements; None without any."""
+Ends: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
 _core: Final = native.call
 _STEP: Final = 1 << 16
 _ONE_BYTE, _TWO_BYTES = 255, 65_535
 _IN_CELL: Final = "the value of a cell lies inside the memory"
 _IN_SLOT: Final = "a slot lies inside the memory"
+_ENDS_IN_INDEX: Final = "the ends of all entries lie inside the index"
 _HEAP_ORDERS: Final = (ORDERS[0], ORDERS[2], ORDERS[1])
 """Bytes, reversed bytes, length and then bytes."""
 
@@ -421,7 +423,7 @@ class LogReader(SequenceReader):
     def end(self, index: int) -> int:
         """Return the end of an entry; -1 is the start."""
         at = LOG_ENDS_AT + 8 * index
-        return 0 if index < 0 else u64(_read(self.source, at, 8, "the ends of all entries lie inside the index"), 0)
+        return 0 if index < 0 else u64(_read(self.source, at, 8, _ENDS_IN_INDEX), 0)
 
     def address(self, index: int) -> int:
         """Return the entry's end, in the index."""
@@ -445,6 +447,48 @@ class LogReader(SequenceReader):
         assert self.data is not None  # noqa: S101 - or there was damage
         return self.data.read(LOG_DATA_AT + start, stop - start)
 
+    def elements(self, start: int = 0, stop: int | None = None, note: Note | None = None) -> Iterator[tuple[int, bytes]]:
+        """As SequenceReader, read in blocks."""
+        for first, data, ends in self.stretches(start, stop, note):
+            low = 0
+            for index, high in enumerate(ends.tolist(), first):
+                yield index, data[low:high]
+                low = high
+
+    def stretches(self, start: int = 0, stop: int | None = None, note: Note | None = None) -> Iterator[tuple[int, bytes, Ends]]:
+        """Entries that follow each other: (number of the first, their bytes, the end of each therein), in order. O(n).
+
+        A stretch has a block of bytes at most, or one entry. Unreadable ones are reported to `note`, or raised.
+        """
+        last = self.readable() if stop is None else min(stop, self.readable())
+        for first in range(start, last, BLOCK // 8):
+            yield from self._stretches_in(first, min(last, first + BLOCK // 8), note)
+
+    def _stretches_in(self, first: int, last: int, note: Note | None) -> Iterator[tuple[int, bytes, Ends]]:
+        known = np.frombuffer(_read(self.source, self.address(first), 8 * (last - first), _ENDS_IN_INDEX), "<u8")
+        stops, starts = known.astype(np.uint64), np.concatenate((np.array([self.end(first - 1)], np.uint64), known[:-1]))
+        wrong = [*np.flatnonzero((starts > stops) | (stops > self.room()) | (self.data is None)).tolist(), len(stops)]
+        low = 0
+        for gap in wrong:
+            while low < gap:
+                fit = int(np.searchsorted(stops[low:gap], np.uint64(int(starts[low]) + BLOCK), "right"))
+                high, begin = low + max(fit, 1), int(starts[low])
+                assert self.data is not None  # noqa: S101 - or all are wrong
+                yield first + low, self.data.read(LOG_DATA_AT + begin, int(stops[high - 1]) - begin), stops[low:high] - starts[low]
+                low = high
+            if gap < len(stops):
+                self._lose(first + gap, note)
+            low = gap + 1
+
+    def _lose(self, index: int, note: Note | None) -> None:
+        """Say what is wrong with an entry."""
+        try:
+            self._span(index)
+        except Damage as damage:
+            if note is None:
+                raise
+            note(damage)
+
     def _span(self, index: int) -> tuple[int, int]:
         start, end = self.end(index - 1), self.end(index)
         if start > end:
@@ -453,7 +497,7 @@ class LogReader(SequenceReader):
             raise Damage("an entry lies inside the data memory", self.address(index), end, f"at most {self.room()}")
         return start, end
 
-    def ends(self) -> Iterator[tuple[int, np.ndarray[Any, np.dtype[np.uint64]]]]:
+    def ends(self) -> Iterator[tuple[int, Ends]]:
         """All ends, in blocks: (number of the first, ends)."""
         step, total = BLOCK // 8, self.readable()
         for first in range(0, total, step):
