@@ -31,6 +31,7 @@ import pyarrow.compute as pc
 
 from ..encodings.columns import Encoded, Octets
 from ..encodings.json_form import json_text, to_json
+from ..encodings.principals import principal_texts
 from ..errors import BoundExceeded, CorruptMemory, IncompatibleType
 from ..principal import Principal
 from ..storable import Codec
@@ -449,14 +450,16 @@ class TextForm(Form):
 class PrincipalForm(WrittenForm):
     """Principals, as text or as their bytes."""
 
+    sure = True
+
     def __init__(self, codec: PrincipalCodec, choice: str) -> None:
         super().__init__(codec)
         self._as_text = choice == "text"
         self.type = pa.string() if self._as_text else pa.binary()
 
     def decode(self, column: Encoded) -> Any:
-        made = {data: self.to_py(self.codec.decode(data)) for data in set(column.pieces())}
-        return pa.array([made[data] for data in column.pieces()], self.type)
+        texts = principal_texts(column) if self._as_text else None
+        return super().decode(column) if texts is None else pa.array(texts, self.type)
 
     def takes(self, type_: Any) -> bool:
         return is_text(type_) or is_binary(type_)

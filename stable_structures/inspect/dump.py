@@ -16,9 +16,10 @@ from ..encodings.json_form import json_text, to_json
 from ..memory.memory import PAGE_SIZE
 from ..principal import Principal
 from ..storable import Codec
+from ..storable.scalars import UNIT
 from . import parquet
 from .cells import Cell, cbor_cell, csv_cell, json_cell
-from .columns import Columns, columns_of
+from .columns import Columns, Side, columns_of
 from .fit import require_fit
 from .formats.layout import Damage
 from .formats.maps import MapReader
@@ -28,10 +29,12 @@ from .jobs import allowed, is_large, streamed
 from .missing import require_part
 from .report import readings
 from .source import BLOCK, Unreadable
-from .values import RAW, Reading, from_text, unhex
+from .texts import csv_texts, json_texts
+from .values import RAW, Reading, from_text, is_unit_guess, unhex
 from .writing import OUTPUTS, NewFile
 
 _SHOWN: Final = 24
+_NULL: Final = cbor2.dumps(None)
 _ROWS, _BYTES, _ROW = 1 << 16, 2 << 20, 64
 """Rows, and bytes, that are converted to text at once: text takes many times as much memory. A row counts `_ROW` bytes more."""
 
@@ -223,14 +226,14 @@ def write(  # noqa: PLR0913 - keyword-only choices
     if form == "parquet":
         return parquet.write(rows.names, (rows.key, rows.value), rows.rows, out, rows.columns)
     if form == "csv":
-        header, lines, in_columns = _csv(rows, safe=safe_csv, plain=plain)
-        out.write(header)
+        header, lines, at_once = _csv(rows, safe=safe_csv, plain=plain)
     elif form in _LINES:
-        lines, in_columns = _LINES[form](rows), jobs > 1
+        header, lines, at_once = _LINES[form](rows)
     else:
         raise Unreadable(f"{form!r} is not a format; write one of {', '.join(OUTPUTS)}")
+    out.write(header)
     count = 0
-    for batch, made in streamed(_batches(rows, jobs, in_columns=in_columns), lambda batch: _joined(lines(batch)), jobs):
+    for batch, made in streamed(_batches(rows, jobs, in_columns=at_once or jobs > 1), lambda batch: _joined(lines(batch)), jobs):
         for number, data in lines(batch) if made is None else [made]:
             out.write(data)
             count += number
@@ -281,16 +284,24 @@ def _rows_of(batch: Batch) -> Iterable[tuple[Any, bytes]]:
     return batch.rows() if isinstance(batch, Columns) else batch
 
 
-def _jsonl(rows: Table) -> Lines:
+def _jsonl(rows: Table) -> tuple[bytes, Lines, bool]:
     """With the bytes beside what was guessed, or what the value does not lead back to, so that nothing is lost."""
     key, value = None if rows.key is None else _said("key", rows.key), _said("value", rows.value)
 
-    def lines(batch: Batch) -> Iterator[tuple[int, bytes]]:
-        for at, data in _rows_of(batch):
-            line = ({"index": at} if key is None else key(at)) | value(data)
-            yield 1, json_text(line).encode() + b"\n"
+    def row(at: Any, data: bytes) -> bytes:
+        line = ({"index": at} if key is None else key(at)) | value(data)
+        return json_text(line).encode() + b"\n"
 
-    return lines
+    def whole(columns: Columns) -> Iterator[str] | None:
+        keys, values = _texts(columns, json_texts, rows)
+        end = ', "value_bytes": "0x"}' if is_unit_guess(rows.value) else "}"
+        return (
+            None
+            if keys is None or values is None
+            else (f'{{"{rows.names[0]}": {one}, "value": {other}{end}' for one, other in zip(keys, values, strict=True))
+        )
+
+    return b"", _lines(row, whole), _is_at_once(rows)
 
 
 def _said(name: str, reading: Reading) -> Callable[[bytes], dict[str, Any]]:
@@ -306,31 +317,47 @@ def _said(name: str, reading: Reading) -> Callable[[bytes], dict[str, Any]]:
 
 
 def _csv(rows: Table, *, safe: bool, plain: bool) -> tuple[bytes, Lines, bool]:
-    """Return the header, what makes lines, and whether it makes many at once of columns."""
+    """With a header; in cells that cannot say a value, its bytes."""
     sides = [(name, reading) for name, reading in zip(rows.names, (rows.key, rows.value), strict=True)]
     shown = [name for name, reading in sides if reading is not RAW]
     exact = [f"{name}_bytes" for name, reading in sides if reading is not None and reading.codec is None]
     cells = [None if reading is None else csv_cell(reading, safe=safe, plain=plain) for _, reading in sides]
-    at_once = not exact and not safe and not plain
+
+    def whole(columns: Columns) -> Iterator[str] | None:
+        keys, values = _texts(columns, csv_texts, rows)
+        end = ",0x" if is_unit_guess(rows.value) else ""
+        return None if keys is None or values is None else (f"{one},{other}{end}" for one, other in zip(keys, values, strict=True))
+
+    lines = _lines(lambda at, data: _csv_row((at, data), cells), whole)
+    return ",".join(shown + exact).encode() + b"\n", lines, _is_at_once(rows) and not safe and not plain
+
+
+# ---- many rows at once ----
+
+
+def _is_at_once(rows: Table) -> bool:
+    """Return whether texts.py may know how to write all rows."""
+    return (rows.key is None or rows.key.codec is not None) and (rows.value.codec is not None or is_unit_guess(rows.value))
+
+
+def _texts(columns: Columns, texts: Callable[[Codec[Any] | None, Side], list[str] | None], rows: Table) -> tuple[list[str] | None, ...]:
+    """Return keys and values as text, each None if it must be written value by value."""
+    keys = texts(rows.key.codec if rows.key else None, columns.keys)
+    return keys, None if keys is None else texts(UNIT if is_unit_guess(rows.value) else rows.value.codec, columns.values)
+
+
+def _lines(row: Callable[[Any, bytes], bytes], whole: Callable[[Columns], Iterable[str] | None]) -> Lines:
+    """Return what writes columns with `whole`, and what that cannot write row by row."""
 
     def lines(batch: Batch) -> Iterator[tuple[int, bytes]]:
-        made = _csv_columns(rows, batch) if at_once and isinstance(batch, Columns) else None
-        if made is not None:
-            yield made
+        made = whole(batch) if isinstance(batch, Columns) else None
+        if made is not None and isinstance(batch, Columns):
+            yield len(batch.keys.ends), "\n".join([*made, ""]).encode()
             return
-        for row in _rows_of(batch):
-            yield 1, _csv_row(row, cells)
+        for at, data in _rows_of(batch):
+            yield 1, row(at, data)
 
-    return ",".join(shown + exact).encode() + b"\n", lines, at_once
-
-
-def _csv_columns(rows: Table, columns: Columns) -> tuple[int, bytes] | None:
-    """Return some rows at once; None unless each stands there as it is."""
-    keys, values = columns.keys.texts(rows.key.codec if rows.key else None), columns.values.texts(rows.value.codec)
-    if keys is None or values is None:
-        return None
-    lines = [f"{key},{value}" for key, value in zip(keys, values, strict=True)]
-    return len(lines), "\n".join([*lines, ""]).encode()
+    return lines
 
 
 def _csv_row(row: tuple[Any, bytes], cells: list[Cell | None]) -> bytes:
@@ -347,7 +374,7 @@ def _field(text: str) -> str:
     return f'"{text.replace(chr(34), chr(34) * 2)}"' if _QUOTED.search(text) else text
 
 
-def _cbor(rows: Table) -> Lines:
+def _cbor(rows: Table) -> tuple[bytes, Lines, bool]:
     """One array [key, value] after the other (RFC 8742), with a map behind them where they are not all there is to say."""
     key, value = None if rows.key is None else cbor_cell(rows.key), cbor_cell(rows.value)
     raw = rows.value is RAW
@@ -362,12 +389,13 @@ def _cbor(rows: Table) -> Lines:
             else:
                 exact = {"key_bytes": first_exact, "value_bytes": second_exact}
                 more = {name: made for name, made in exact.items() if made is not None}
+                first, second = (_NULL if one is None else one for one in (first, second))
             yield 1, b"\x82" + first + second if not more else b"\x83" + first + second + cbor2.dumps(more)
 
-    return lines
+    return b"", lines, False
 
 
-_LINES: Final[dict[str, Callable[[Table], Lines]]] = {"jsonl": _jsonl, "cbor": _cbor}
+_LINES: Final[dict[str, Callable[[Table], tuple[bytes, Lines, bool]]]] = {"jsonl": _jsonl, "cbor": _cbor}
 
 
 # ---- a whole virtual memory ----

@@ -11,11 +11,15 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
+
 from .. import _native as native
 from ..errors import StableError
+from ..principal import MAX_LENGTH
 from ..storable import Codec, OptionCodec, ReverseCodec, Tuple2Codec, Tuple3Codec
 from ..storable.base import Data
-from ..storable.octets import BYTES, Array, Blob, BytesCodec, StrCodec
+from ..storable.octets import BYTES, Array, Blob, BytesCodec, PrincipalCodec, StrCodec
 from ..storable.scalars import BoolCodec, FloatCodec, IntCodec, UnitCodec
 
 _SMALL: Final = 64
@@ -69,6 +73,36 @@ def require(codec: Codec[Any], data: bytes) -> None:
     if made != data:
         at = next((i for i, (a, b) in enumerate(zip(made, data, strict=False)) if a != b), min(len(made), len(data)))
         raise ValueError(f"{codec.name}: the value is encoded in another way than the type encodes it, from byte {at} on")
+
+
+def is_flat(codec: Codec[Any]) -> bool:
+    """Return whether values are numbers, bools, bytes of one size or tuples of these: numpy reads them as the type does. O(parts)."""
+    if isinstance(codec, ReverseCodec):
+        return is_flat(codec.part)
+    if isinstance(codec, (Tuple2Codec, Tuple3Codec)):
+        return all(map(is_flat, codec.fields.values()))
+    return codec.dtype is not None and isinstance(codec, (IntCodec, FloatCodec, BoolCodec, Array))
+
+
+def are_exact(codec: Codec[Any] | None, data: bytes, ends: npt.NDArray[np.uint64]) -> bool:
+    r"""Return whether `require` is content with each of many encodings, which end at `ends`; if False, it may still be. O(size), in numpy.
+
+    >>> from ..storable import parse_type
+    >>> are_exact(parse_type("tuple<u8, bool>"), b"a\0b\1", np.array([2, 4], np.uint64))
+    True
+    """
+    if codec is None or not len(ends):
+        return True
+    sizes = np.diff(ends, prepend=np.uint64(0))
+    if isinstance(codec, PrincipalCodec):
+        return int(sizes.max()) <= MAX_LENGTH
+    if not is_flat(codec) or bool((sizes != codec.bound.max_size).any()):
+        return False
+    try:
+        codec.decode_array(data)
+    except StableError:
+        return False
+    return True
 
 
 def encoding_in_core(codec: Codec[Any] | None) -> int | None:

@@ -21,7 +21,7 @@ from ..encodings.json_form import json_text
 from .cells import NO_VALUE, Cell, guessed_arrow_cell, guessed_arrow_type, json_cell
 from .columns import Columns, Side
 from .source import Unreadable
-from .values import RAW, Reading
+from .values import RAW, Reading, is_unit_guess
 
 _BATCH: Final = 4096
 _BATCH_BYTES: Final = 16 << 20
@@ -105,6 +105,8 @@ class _Column:
     def _guessed(self, pa: Any, reading: Reading, side: Side) -> list[Any]:
         """Return the values of a batch as Arrow's, some at a time: as Python's they take twenty times as much."""
         cell, kind, found = guessed_arrow_cell(reading), getattr(pa, guessed_arrow_type(reading))(), []
+        if is_unit_guess(reading) and not side.data:
+            return [pa.nulls(len(side.ends), kind), pa.array([b""] * len(side.ends), pa.binary())]
         for some in side.split(_BATCH):
             values, exact = zip(*map(cell, some.items()), strict=True)
             found.append((pa.array(values, kind), pa.array(exact, pa.binary())))

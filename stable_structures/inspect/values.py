@@ -162,6 +162,11 @@ def guess(samples: Sequence[bytes], names: Mapping[int, str] = NO_NAMES) -> Read
         return next((_named(reading, samples, names) for reading in _likely(samples) if _fits(reading, samples)), RAW)
 
 
+def is_unit_guess(reading: Reading) -> bool:
+    """Return whether no value has a byte, as far as was looked: of a set whose values' type was not given."""
+    return reading.codec is None and reading.name == "unit"
+
+
 def _likely(samples: Sequence[bytes]) -> Iterator[Reading]:
     """Return the types to try, in order."""
     not_empty = [data for data in samples if data]

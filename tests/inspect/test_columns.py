@@ -7,11 +7,19 @@ import random
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stable_structures import StableBTreeMap, StableMemory, StableVec, codec, f64, i32, u16, u64
 from stable_structures.inspect import open_image
 from stable_structures.inspect.dump import table, write
+from stable_structures.inspect.encoding import Encoded, are_exact, require
+from stable_structures.storable import Codec, parse_type
+
+from ..support.examples import examples
+from .test_dump_round_trip import FIXED, KEYS, VALUES, encodings, made
 
 TEXTS = ["", "plain", 'comma, and "quote"', "line\nbreak", "'=1", "=1", "encoded:0x00", "Zürich", "x" * 3000]
 MAKE: dict[Any, Any] = {
@@ -62,3 +70,70 @@ def test_columns_of_a_vec_are_its_rows(value, seed):
     StableVec[value](memory).extend([MAKE[value](rng) for _ in range(3000)])
     rows, columns = both(memory, {None: (None, codec(value))}, "csv")
     assert rows == columns
+
+
+def placed(structure: str, tp: Codec[Any], datas: list[bytes]) -> tuple[StableMemory, int | None, tuple[Any, Any]]:
+    """Encodings in a structure: the memory, the number of the part, and the types of its keys and values."""
+    if structure != "map":
+        return made(structure, tp, datas), 3 if structure == "log" else None, (tp, None) if structure == "set" else (None, tp)
+    memory = StableMemory()
+    StableBTreeMap[u64, Encoded(tp)](memory).update(enumerate(datas))
+    return memory, None, (codec(u64), tp)
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "cbor"])
+@pytest.mark.parametrize("structure", ["map", "set", "vec", "log"])
+@settings(max_examples=examples(100), deadline=None)
+@given(data=st.data())
+def test_columns_of_any_type_are_the_rows_of_any_bytes(structure, form, data):
+    name = data.draw(st.sampled_from({"set": KEYS, "vec": FIXED}.get(structure, VALUES)))
+    tp = parse_type(name)
+    datas = data.draw(st.lists(encodings(tp), min_size=1, max_size=4))
+    memory, number, types = placed(structure, tp, datas)
+    image = open_image(memory)
+    given_types, guessed = {number: types}, {}
+    for known in (given_types, guessed):
+        found = [table(image.part(number), known) for _ in range(3)]
+        by_rows = written(replace(found[0], columns=None), form)
+        assert written(found[1], form) == by_rows
+        if found[2].columns is not None:
+            assert [row for one in found[2].columns for row in one.rows()] == list(found[2].rows)
+
+
+TAKEN_AT_ONCE = [
+    "u8",
+    "i64",
+    "f64",
+    "bool",
+    "string",
+    "bytes",
+    "blob<5>",
+    "array<3>",
+    "principal",
+    "tuple<i8, bool>",
+    "reverse<i16>",
+    "unit",
+]
+
+
+@pytest.mark.parametrize("name", [*TAKEN_AT_ONCE, "tuple<u32, array<2>, f64>", "tuple<tuple<u8, i16>, bool>"])
+def test_types_that_texts_know_are_not_written_value_by_value(name, monkeypatch):
+    tp = parse_type(name)
+    samples = {"string": b"ab", "principal": b"\4", "bytes": b"", "unit": b"", "tuple<i8, bool>": b"\1\1"}
+    some = samples.get(name, b"\1" * (tp.bound.max_size or 0))
+    memory, number, types = placed("log", tp, [some] * 100)
+    monkeypatch.setattr("stable_structures.inspect.dump._rows_of", lambda _: pytest.fail(f"{name} goes row by row"))
+    for form in ("csv", "jsonl"):
+        assert written(table(open_image(memory).part(number), {number: types}), form).count(b"\n") == 100 + (form == "csv")
+
+
+@pytest.mark.parametrize("name", ["tuple<i8, bool>", "tuple<u8, array<3>, f32>", "principal", "u16", "array<3>", "tuple<u8, blob<3>>"])
+@settings(max_examples=examples(60))
+@given(data=st.data())
+def test_what_is_exact_in_columns_is_exact(name, data):
+    tp = parse_type(name)
+    most = tp.bound.max_size or 0
+    pieces = data.draw(st.lists(encodings(tp) | st.binary(min_size=most, max_size=most) | st.binary(max_size=most + 1), max_size=4))
+    if are_exact(tp, b"".join(pieces), np.cumsum(list(map(len, pieces)), dtype=np.uint64)):
+        for one in pieces:
+            require(tp, one)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import random
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -258,6 +259,23 @@ def test_every_type_comes_back(name, form, tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("type")
     for way in ways(form):
         comes_back("log", memory, (None, codec), folder, form, **way)
+
+
+@pytest.mark.parametrize("form", OUTPUTS)
+@pytest.mark.parametrize("key", ["plain", "text"])
+@pytest.mark.parametrize("value", ["plain", "text", "number", "nothing"])
+def test_a_dump_of_guesses_comes_back(key, value, form, tmp_path, seed):
+    """Also where only one side has a guess: the other has nothing but its bytes."""
+    order = random.Random(f"{seed}{key}{value}{form}")
+    draw = {
+        "plain": lambda: order.randbytes(9) + b"\xff\xfe",
+        "text": lambda: b"user %d" % order.randrange(10 ** order.randrange(9)),
+        "number": lambda: order.randrange(10**6).to_bytes(8, "big"),
+        "nothing": bytes,
+    }
+    memory = StableMemory()
+    StableBTreeMap[bytes, bytes](memory).update({draw[key](): draw[value]() for _ in range(60)})
+    comes_back("map", memory, (None, None), tmp_path, form)
 
 
 @pytest.mark.parametrize("form", OUTPUTS)

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stable_structures.encodings.columns import Encoded
+from stable_structures.encodings.principals import principal_texts
 from stable_structures.errors import StableError
 from stable_structures.principal import InvalidPrincipal, Principal
 
@@ -132,3 +134,15 @@ def test_principals_are_values():
     for change in (lambda: setattr(principal, "_raw", b""), lambda: setattr(principal, "bytes", b""), lambda: delattr(principal, "_raw")):
         with pytest.raises(AttributeError, match="cannot be changed"):
             change()
+
+
+@given(st.lists(st.binary(max_size=29)))
+def test_many_texts_at_once_are_those_of_each(raws):
+    assert principal_texts(Encoded.of(raws)) == [Principal(raw).to_text() for raw in raws]
+
+
+def test_texts_of_each_length_and_of_many_batches():
+    raws = [bytes([size, 255 - number % 256] * 15)[:size] for number in range(1500) for size in range(30)]
+    assert principal_texts(Encoded.of(raws)) == [Principal(raw).to_text() for raw in raws]
+    assert principal_texts(Encoded.of([b"\1" * 10] * 40_000)) == [Principal(b"\1" * 10).to_text()] * 40_000
+    assert principal_texts(Encoded.of([b"ab", b"x" * 30])) is None

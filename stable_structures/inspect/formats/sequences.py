@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from copy import copy
+from itertools import chain
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from ... import _native as native
 from ...storable import Codec
 from ...storable.order import OrderKind
-from ..encoding import encoding_in_core, require, sizes_of
+from ..encoding import are_exact, encoding_in_core, require, sizes_of
 from ..source import BLOCK, PastEnd, Progress, Source, no_progress
 from .inference import ORDERS, InferredOrder, order_of
 from .layout import CELL_AT, LOG_DATA_AT, LOG_ENDS_AT, SLOT_COUNT_AT, SLOT_SIZE_AT, SLOTS_AT, Damage, u64
@@ -22,6 +23,8 @@ from .survey import SEEN
 Sizes: TypeAlias = tuple[int, int] | None
 """The least and the greatest size of some elements; None without any."""
 Ends: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
+Stretch: TypeAlias = tuple[int, bytes, Ends]
+"""Elements one behind the other: the number of the first, their bytes, and the end of each therein."""
 _core: Final = native.call
 _STEP: Final = 1 << 16
 _ONE_BYTE, _TWO_BYTES = 255, 65_535
@@ -37,6 +40,15 @@ def _read(source: Source, at: int, length: int, rule: str) -> bytes:
         return source.read(at, length)
     except PastEnd:
         raise Damage(rule, at, source.nbytes, at + length) from None
+
+
+def elements_of(stretch: Stretch) -> Iterator[tuple[int, bytes]]:
+    """Return the elements of a stretch with their numbers. O(n)."""
+    first, data, ends = stretch
+    low = 0
+    for index, high in enumerate(ends.tolist(), first):
+        yield index, data[low:high]
+        low = high
 
 
 class SequenceReader:
@@ -67,6 +79,22 @@ class SequenceReader:
                 note(damage)
                 continue
             yield index, data
+
+    def stretches(self, start: int = 0, stop: int | None = None, note: Note | None = None) -> Iterator[Stretch] | None:  # noqa: ARG002 - for some
+        """Elements one behind the other, in order; None if they are had by themselves only. O(n).
+
+        A stretch has a block of bytes at most, or one element. Unreadable ones are reported to `note`, or raised.
+        """
+        return None
+
+    def _lose(self, index: int, note: Note | None) -> None:
+        """Say what is wrong with an element."""
+        try:
+            self.size(index)
+        except Damage as damage:
+            if note is None:
+                raise
+            note(damage)
 
     def readable(self) -> int:
         """Return how many elements lie inside the memory."""
@@ -117,7 +145,16 @@ class SequenceReader:
 
     def _decode_each(self, note: Note, progress: Progress) -> None:
         """Check every element against the given type, which the core does not know."""
-        for index, data in self.elements(note=ignore):
+        stretches = self.stretches(note=ignore)
+        if stretches is None:
+            self._decode_these(self.elements(note=ignore), note, progress)
+            return
+        for one in stretches:
+            if not are_exact(self.value, one[1], one[2]):
+                self._decode_these(elements_of(one), note, progress)
+
+    def _decode_these(self, elements: Iterator[tuple[int, bytes]], note: Note, progress: Progress) -> None:
+        for index, data in elements:
             self._decode(index, data, note)
             if index % 4096 == 0:
                 progress("decoding", index, self.length)
@@ -231,24 +268,32 @@ class SlotReader(SequenceReader):
 
     def elements(self, start: int = 0, stop: int | None = None, note: Note | None = None) -> Iterator[tuple[int, bytes]]:
         """As SequenceReader, read in blocks; each by itself where a block has no more."""
-        if self.slot > BLOCK:
-            yield from super().elements(start, stop, note)
-            return
+        stretches = None if self.slot > BLOCK else self.stretches(start, stop, note)
+        return super().elements(start, stop, note) if stretches is None else chain.from_iterable(map(elements_of, stretches))
+
+    def stretches(self, start: int = 0, stop: int | None = None, note: Note | None = None) -> Iterator[Stretch] | None:
+        """As SequenceReader, without what lies between elements; None if they are too large for that, or have no bytes."""
         last = self.readable() if stop is None else min(stop, self.readable())
-        step = max(1, BLOCK // max(1, self.slot))
-        for first in range(start, last, step):
-            count = min(step, last - first)
-            block = self._slots(first, count)
-            for i in range(count):
-                slot = block[i * self.slot : (i + 1) * self.slot]
-                size = self.max_size if self.fixed else int.from_bytes(slot[: self.size_bytes], "little")
-                if size <= self.max_size:
-                    yield first + i, slot[self.size_bytes : self.size_bytes + size]
-                    continue
-                damage = Damage("an element fits its slot", self.address(first + i), size, self.max_size)
-                if note is None:
-                    raise damage
-                note(damage)
+        if not self.slot or (self.slot > BLOCK and not self.fixed):
+            return None
+        step = max(1, BLOCK // self.slot)
+        return chain.from_iterable(self._stretches_in(first, min(step, last - first), note) for first in range(start, last, step))
+
+    def _stretches_in(self, first: int, count: int, note: Note | None) -> Iterator[Stretch]:
+        block = self._slots(first, count)
+        if self.fixed:
+            yield first, block, np.arange(1, count + 1, dtype=np.uint64) * np.uint64(self.slot)
+            return
+        rows = np.frombuffer(block, np.uint8).reshape(count, self.slot)
+        sizes, held = rows[:, : self.size_bytes].copy().view(f"<u{self.size_bytes}")[:, 0].astype(np.uint64), rows[:, self.size_bytes :]
+        low = 0
+        for gap in [*np.flatnonzero(sizes > self.max_size).tolist(), count]:
+            if low < gap:
+                inside = np.arange(self.max_size) < sizes[low:gap, np.newaxis]
+                yield first + low, held[low:gap][inside].tobytes(), np.cumsum(sizes[low:gap], dtype=np.uint64)
+            if gap < count:
+                self._lose(first + gap, note)
+            low = gap + 1
 
     def least_bytes(self) -> int:
         """Header and as many slots as the length says; the last one may lie behind the end of the memory if its element does not."""
@@ -449,45 +494,29 @@ class LogReader(SequenceReader):
 
     def elements(self, start: int = 0, stop: int | None = None, note: Note | None = None) -> Iterator[tuple[int, bytes]]:
         """As SequenceReader, read in blocks."""
-        for first, data, ends in self.stretches(start, stop, note):
-            low = 0
-            for index, high in enumerate(ends.tolist(), first):
-                yield index, data[low:high]
-                low = high
+        stretches = self.stretches(start, stop, note)
+        return super().elements(start, stop, note) if stretches is None else chain.from_iterable(map(elements_of, stretches))
 
-    def stretches(self, start: int = 0, stop: int | None = None, note: Note | None = None) -> Iterator[tuple[int, bytes, Ends]]:
-        """Entries that follow each other: (number of the first, their bytes, the end of each therein), in order. O(n).
+    def stretches(self, start: int = 0, stop: int | None = None, note: Note | None = None) -> Iterator[Stretch] | None:
+        """As SequenceReader; None without data."""
+        if self.data is None:
+            return None
+        last, step = self.readable() if stop is None else min(stop, self.readable()), BLOCK // 8
+        return chain.from_iterable(self._stretches_in(self.data, at, min(last, at + step), note) for at in range(start, last, step))
 
-        A stretch has a block of bytes at most, or one entry. Unreadable ones are reported to `note`, or raised.
-        """
-        last = self.readable() if stop is None else min(stop, self.readable())
-        for first in range(start, last, BLOCK // 8):
-            yield from self._stretches_in(first, min(last, first + BLOCK // 8), note)
-
-    def _stretches_in(self, first: int, last: int, note: Note | None) -> Iterator[tuple[int, bytes, Ends]]:
-        known = np.frombuffer(_read(self.source, self.address(first), 8 * (last - first), _ENDS_IN_INDEX), "<u8")
-        stops, starts = known.astype(np.uint64), np.concatenate((np.array([self.end(first - 1)], np.uint64), known[:-1]))
-        wrong = [*np.flatnonzero((starts > stops) | (stops > self.room()) | (self.data is None)).tolist(), len(stops)]
-        low = 0
-        for gap in wrong:
+    def _stretches_in(self, data: Source, first: int, last: int, note: Note | None) -> Iterator[Stretch]:
+        known = np.frombuffer(_read(self.source, self.address(first), 8 * (last - first), _ENDS_IN_INDEX), "<u8").astype(np.uint64)
+        starts, low = np.concatenate((np.array([self.end(first - 1)], np.uint64), known[:-1])), 0
+        wrong = np.flatnonzero((starts > known) | (known > np.uint64(self.room()))).tolist()
+        for gap in [*wrong, len(known)]:
             while low < gap:
-                fit = int(np.searchsorted(stops[low:gap], np.uint64(int(starts[low]) + BLOCK), "right"))
-                high, begin = low + max(fit, 1), int(starts[low])
-                assert self.data is not None  # noqa: S101 - or all are wrong
-                yield first + low, self.data.read(LOG_DATA_AT + begin, int(stops[high - 1]) - begin), stops[low:high] - starts[low]
+                begin = int(starts[low])
+                high = low + max(1, int(np.searchsorted(known[low:gap], np.uint64(begin + BLOCK), "right")))
+                yield first + low, data.read(LOG_DATA_AT + begin, int(known[high - 1]) - begin), known[low:high] - starts[low]
                 low = high
-            if gap < len(stops):
+            if gap < len(known):
                 self._lose(first + gap, note)
             low = gap + 1
-
-    def _lose(self, index: int, note: Note | None) -> None:
-        """Say what is wrong with an entry."""
-        try:
-            self._span(index)
-        except Damage as damage:
-            if note is None:
-                raise
-            note(damage)
 
     def _span(self, index: int) -> tuple[int, int]:
         start, end = self.end(index - 1), self.end(index)

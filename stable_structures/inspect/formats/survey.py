@@ -18,7 +18,7 @@ from ... import _native as native
 from ...storable import Codec
 from ...storable.order import OrderKind
 from ..allowance import share
-from ..encoding import encoding_in_core, require
+from ..encoding import are_exact, encoding_in_core, require
 from ..source import Progress, no_progress
 from .inference import ORDERS, InferredOrder
 from .layout import ALLOCATOR_AT, CHUNK_COUNT_AT, FIRST_CHUNK, Damage
@@ -221,6 +221,8 @@ class MapSurvey:
         if key is None and value is None:
             return
         for batch in batches(reader, None, keys_only=value is None):
+            if are_exact(key, *batch[:2]) and are_exact(value, *batch[2:4]):
+                continue
             for at, number, data, other in entries_of(batch):
                 self._require_encoded("key", key, at, number, data)
                 self._require_encoded("value", value, at, number, other)

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many values at once as CSV and JSON lines say them, by the type that was given.
+
+Each function returns None unless all values of the column are what cells.py would write for them, without bytes beside; then
+the caller goes value by value. So nothing stands here that could be said in another way there.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ..encodings.columns import Encoded
+from ..encodings.principals import principal_texts
+from ..errors import StableError
+from ..storable import Codec, ReverseCodec
+from ..storable.octets import Blob, BytesCodec, PrincipalCodec, StrCodec
+from ..storable.scalars import UnitCodec
+from .columns import Side
+from .encoding import is_flat
+
+_NOT_IN_CSV: Final = re.compile("[\"',\r\n]|encoded:")
+_NOT_IN_JSON: Final = re.compile(r"[^ !#-\[\]-~]")
+
+
+def csv_texts(codec: Codec[Any] | None, side: Side) -> list[str] | None:
+    """Return the fields of CSV, quoted if they must be; those of numbers without a type if `side` has numbers. O(size)."""
+    if side.is_numbers:
+        return list(map(str, side.items()))
+    codec = _inner(codec)
+    if isinstance(codec, StrCodec):
+        return _ascii(side, _NOT_IN_CSV)
+    if isinstance(codec, UnitCodec):
+        return None if side.data else [""] * len(side.ends)
+    found = _quoteless(codec, side)
+    if found is not None:
+        return found
+    values = _flat(codec, side)
+    if values is None or values.dtype.names is None:
+        return None if values is None else _of_values(values, "{}")
+    rows = _of_values(values, '""{}""')
+    return None if rows is None else [f'"{row}"' for row in rows]
+
+
+def json_texts(codec: Codec[Any] | None, side: Side) -> list[str] | None:
+    """Return the values as JSON; numbers without a type if `side` has numbers. O(size)."""
+    if side.is_numbers:
+        return list(map(str, side.items()))
+    codec = _inner(codec)
+    if isinstance(codec, UnitCodec):
+        return None if side.data else ["null"] * len(side.ends)
+    found = _ascii(side, _NOT_IN_JSON) if isinstance(codec, StrCodec) else _quoteless(codec, side)
+    if found is not None:
+        return [f'"{text}"' for text in found]
+    values = _flat(codec, side)
+    return None if values is None else _of_values(values, '"{}"')
+
+
+def _inner(codec: Codec[Any] | None) -> Codec[Any] | None:
+    while isinstance(codec, ReverseCodec):
+        codec = codec.part
+    return codec
+
+
+def _ascii(side: Side, otherwise: re.Pattern[str]) -> list[str] | None:
+    """Return texts, if all are ASCII and have nothing that is written in another way."""
+    if not side.data.isascii():
+        return None
+    text = side.data.decode("ascii")
+    return None if otherwise.search(text) else [text[low:high] for low, high in side.spans()]
+
+
+def _quoteless(codec: Codec[Any] | None, side: Side) -> list[str] | None:
+    """Return texts of values that are not texts: they need no quotes in CSV, and nothing in them is escaped."""
+    if isinstance(codec, PrincipalCodec):
+        return principal_texts(Encoded(np.frombuffer(side.data, np.uint8), len(side.ends), ends=side.ends))
+    if not isinstance(codec, (BytesCodec, Blob)):
+        return None
+    spans, most = list(side.spans()), codec.bound.max_size
+    if most is not None and any(high - low > most for low, high in spans):
+        return None
+    digits = side.data.hex()
+    return [f"0x{digits[2 * low : 2 * high]}" for low, high in spans]
+
+
+def _flat(codec: Codec[Any] | None, side: Side) -> npt.NDArray[Any] | None:
+    if codec is None or not is_flat(codec) or not side.all_have(codec.bound.max_size or 0):
+        return None
+    try:
+        return codec.decode_array(side.data)
+    except StableError:
+        return None
+
+
+def _of_values(values: npt.NDArray[Any], quoted: str) -> list[str] | None:
+    """Return numbers, bools, bytes and rows of them as JSON, which has quotes around bytes as `quoted` says; None for what it lacks."""
+    if values.dtype.names is not None:
+        columns = [_of_values(values[name], quoted) for name in values.dtype.names]
+        there = [column for column in columns if column is not None]
+        return [f"[{', '.join(row)}]" for row in zip(*there, strict=True)] if len(there) == len(columns) else None
+    if values.dtype.kind == "f":
+        return list(map(repr, values.tolist())) if bool(np.isfinite(values).all()) else None
+    if values.dtype.kind == "b":
+        return ["true" if value else "false" for value in values.tolist()]
+    if values.dtype.kind == "V":
+        return [quoted.format(f"0x{value.hex()}") for value in values.tolist()]
+    return list(map(str, values.tolist()))
