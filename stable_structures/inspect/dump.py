@@ -295,13 +295,12 @@ def _jsonl(rows: Table) -> tuple[bytes, Lines, bool]:
     def whole(columns: Columns) -> Iterator[str] | None:
         keys, values = _texts(columns, json_texts, rows)
         end = ', "value_bytes": "0x"}' if is_unit_guess(rows.value) else "}"
-        return (
-            None
-            if keys is None or values is None
-            else (f'{{"{rows.names[0]}": {one}, "value": {other}{end}' for one, other in zip(keys, values, strict=True))
-        )
+        if keys is None or values is None:
+            return None
+        return (f'{{"{rows.names[0]}": {one}, "value": {other}{end}' for one, other in zip(keys, values, strict=True))
 
-    return b"", _lines(row, whole), _is_at_once(rows)
+    at_once = _is_at_once(rows)
+    return b"", _lines(row, whole if at_once else None), at_once
 
 
 def _said(name: str, reading: Reading) -> Callable[[bytes], dict[str, Any]]:
@@ -328,8 +327,9 @@ def _csv(rows: Table, *, safe: bool, plain: bool) -> tuple[bytes, Lines, bool]:
         end = ",0x" if is_unit_guess(rows.value) else ""
         return None if keys is None or values is None else (f"{one},{other}{end}" for one, other in zip(keys, values, strict=True))
 
-    lines = _lines(lambda at, data: _csv_row((at, data), cells), whole)
-    return ",".join(shown + exact).encode() + b"\n", lines, _is_at_once(rows) and not safe and not plain
+    at_once = _is_at_once(rows) and not safe and not plain
+    lines = _lines(lambda at, data: _csv_row((at, data), cells), whole if at_once else None)
+    return ",".join(shown + exact).encode() + b"\n", lines, at_once
 
 
 # ---- many rows at once ----
@@ -346,14 +346,15 @@ def _texts(columns: Columns, texts: Callable[[Codec[Any] | None, Side], list[str
     return keys, None if keys is None else texts(UNIT if is_unit_guess(rows.value) else rows.value.codec, columns.values)
 
 
-def _lines(row: Callable[[Any, bytes], bytes], whole: Callable[[Columns], Iterable[str] | None]) -> Lines:
+def _lines(row: Callable[[Any, bytes], bytes], whole: Callable[[Columns], Iterable[str] | None] | None) -> Lines:
     """Return what writes columns with `whole`, and what that cannot write row by row."""
 
     def lines(batch: Batch) -> Iterator[tuple[int, bytes]]:
-        made = whole(batch) if isinstance(batch, Columns) else None
-        if made is not None and isinstance(batch, Columns):
-            yield len(batch.keys.ends), "\n".join([*made, ""]).encode()
-            return
+        if whole is not None and isinstance(batch, Columns):
+            made = whole(batch)
+            if made is not None:
+                yield len(batch.keys.ends), "\n".join([*made, ""]).encode()
+                return
         for at, data in _rows_of(batch):
             yield 1, row(at, data)
 

@@ -100,6 +100,23 @@ def test_columns_of_any_type_are_the_rows_of_any_bytes(structure, form, data):
             assert [row for one in found[2].columns for row in one.rows()] == list(found[2].rows)
 
 
+@pytest.mark.parametrize("typed", [True, False], ids=["typed", "guessed"])
+@pytest.mark.parametrize("options", [{}, {"safe_csv": True}, {"plain": True}], ids=str)
+@pytest.mark.parametrize("form", ["csv", "jsonl", "cbor"])
+@pytest.mark.parametrize("structure", ["map", "log"])
+@pytest.mark.parametrize("texts", [TEXTS, ["=1", "-5", "@a", "\ta", "+x"], ["\x1b[2J", "a\tb", "\0"], ["plain", "x"]], ids=repr)
+def test_processes_write_what_one_writes(texts, structure, form, options, typed):
+    tp = parse_type("string")
+    memory, number, types = placed(structure, tp, [text.encode() for text in texts] * 20)
+
+    def made_by(jobs: int) -> bytes:
+        out = io.BytesIO()
+        write(table(open_image(memory).part(number), {number: types} if typed else {}), form, out, jobs=jobs, **options)
+        return out.getvalue()
+
+    assert made_by(2) == made_by(1)
+
+
 TAKEN_AT_ONCE = [
     "u8",
     "i64",

@@ -150,6 +150,7 @@ class SequenceReader:
             self._decode_these(self.elements(note=ignore), note, progress)
             return
         for one in stretches:
+            progress("decoding", one[0], self.length)
             if not are_exact(self.value, one[1], one[2]):
                 self._decode_these(elements_of(one), note, progress)
 
