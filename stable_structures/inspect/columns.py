@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..encodings.columns import Encoded, Ends
 from .formats.maps import MapReader
 from .formats.rules import Note
 from .formats.sequences import SequenceReader
 from .formats.survey import MapSurvey, batches
-
-Ends = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +34,10 @@ class Side:
             return list(range(self.first, self.first + len(self.ends)))
         return [self.data[low:high] for low, high in self.spans()]
 
+    def encoded(self) -> Encoded:
+        """Return the encodings as the other rooms take them. O(1)."""
+        return Encoded(np.frombuffer(self.data, np.uint8), len(self.ends), ends=self.ends)
+
     def split(self, count: int) -> Iterator[Side]:
         """Iterate over the same in pieces of at most so many. O(n)."""
         for first in range(0, len(self.ends), count):
@@ -50,8 +52,8 @@ class Side:
                 yield Side(self.data[low : low + int(ends[-1])], ends)
 
     @property
-    def is_numbers(self) -> bool:
-        """Whether these are numbers of elements, without a type."""
+    def has_indices(self) -> bool:
+        """Whether these are the indices of elements, which have no type."""
         return self.first is not None or self.numbers is not None
 
     def spans(self) -> Iterator[tuple[int, int]]:

@@ -12,9 +12,9 @@ from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from .. import _native as native
+from ..encodings.columns import Ends
 from ..errors import StableError
 from ..principal import MAX_LENGTH
 from ..storable import Codec, OptionCodec, ReverseCodec, Tuple2Codec, Tuple3Codec
@@ -84,8 +84,10 @@ def is_flat(codec: Codec[Any]) -> bool:
     return codec.dtype is not None and isinstance(codec, (IntCodec, FloatCodec, BoolCodec, Array))
 
 
-def are_exact(codec: Codec[Any] | None, data: bytes, ends: npt.NDArray[np.uint64]) -> bool:
-    r"""Return whether `require` is content with each of many encodings, which end at `ends`; if False, it may still be. O(size), in numpy.
+def are_exact(codec: Codec[Any] | None, data: bytes, ends: Ends) -> bool:
+    r"""Return whether `require` accepts each of many encodings, which end at `ends`. O(size), in numpy.
+
+    False says nothing: a type may be one that only `require` knows.
 
     >>> from ..storable import parse_type
     >>> are_exact(parse_type("tuple<u8, bool>"), b"a\0b\1", np.array([2, 4], np.uint64))

@@ -96,8 +96,7 @@ class _Column:
             return [pa.array(side.items(), pa.binary())]
         if self.form is None:
             return self._guessed(pa, self.reading, side)
-        column = Encoded(np.frombuffer(side.data, np.uint8), len(side.ends), ends=side.ends)
-        found = self._at_once(column)
+        found = self._at_once(side.encoded())
         if found is not None:
             return [found] + [pa.nulls(len(found), pa.binary())] * self.has_bytes
         return self._one_by_one(pa, self.reading, side.items(), row)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many values at once as CSV and JSON lines say them, by the type that was given.
 
-Each function returns None unless all values of the column are what cells.py would write for them, without bytes beside; then
-the caller goes value by value. So nothing stands here that could be said in another way there.
+Both functions return what cells.py writes for each value, faster. They return None if a value of the column has another form
+there (a text with quotes, a NaN, bytes that do not decode), or if the type is not known here: then the caller goes value by value.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ..encodings.columns import Encoded
 from ..encodings.principals import principal_texts
 from ..errors import StableError
 from ..storable import Codec, ReverseCodec
@@ -27,8 +26,8 @@ _NOT_IN_JSON: Final = re.compile(r"[^ !#-\[\]-~]")
 
 
 def csv_texts(codec: Codec[Any] | None, side: Side) -> list[str] | None:
-    """Return the fields of CSV, quoted if they must be; those of numbers without a type if `side` has numbers. O(size)."""
-    if side.is_numbers:
+    """Return the fields of CSV, in quotes if they need these; the indices if `side` has indices. O(size)."""
+    if side.has_indices:
         return list(map(str, side.items()))
     codec = _inner(codec)
     if isinstance(codec, StrCodec):
@@ -36,18 +35,22 @@ def csv_texts(codec: Codec[Any] | None, side: Side) -> list[str] | None:
     if isinstance(codec, UnitCodec):
         return None if side.data else [""] * len(side.ends)
     found = _quoteless(codec, side)
-    if found is not None:
-        return found
+    return _flat_csv(codec, side) if found is None else found
+
+
+def _flat_csv(codec: Codec[Any] | None, side: Side) -> list[str] | None:
     values = _flat(codec, side)
-    if values is None or values.dtype.names is None:
-        return None if values is None else _of_values(values, "{}")
+    if values is None:
+        return None
+    if values.dtype.names is None:
+        return _of_values(values, "{}")
     rows = _of_values(values, '""{}""')
     return None if rows is None else [f'"{row}"' for row in rows]
 
 
 def json_texts(codec: Codec[Any] | None, side: Side) -> list[str] | None:
-    """Return the values as JSON; numbers without a type if `side` has numbers. O(size)."""
-    if side.is_numbers:
+    """Return the values as JSON; the indices if `side` has indices. O(size)."""
+    if side.has_indices:
         return list(map(str, side.items()))
     codec = _inner(codec)
     if isinstance(codec, UnitCodec):
@@ -76,7 +79,7 @@ def _ascii(side: Side, otherwise: re.Pattern[str]) -> list[str] | None:
 def _quoteless(codec: Codec[Any] | None, side: Side) -> list[str] | None:
     """Return texts of values that are not texts: they need no quotes in CSV, and nothing in them is escaped."""
     if isinstance(codec, PrincipalCodec):
-        return principal_texts(Encoded(np.frombuffer(side.data, np.uint8), len(side.ends), ends=side.ends))
+        return principal_texts(side.encoded())
     if not isinstance(codec, (BytesCodec, Blob)):
         return None
     spans, most = list(side.spans()), codec.bound.max_size

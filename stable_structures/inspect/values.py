@@ -163,7 +163,7 @@ def guess(samples: Sequence[bytes], names: Mapping[int, str] = NO_NAMES) -> Read
 
 
 def is_unit_guess(reading: Reading) -> bool:
-    """Return whether no value has a byte, as far as was looked: of a set whose values' type was not given."""
+    """Return whether the guess is that no value has a byte, as of a set whose values' type was not given."""
     return reading.codec is None and reading.name == "unit"
 
 

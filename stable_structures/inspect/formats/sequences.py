@@ -11,18 +11,18 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from ... import _native as native
+from ...encodings.columns import Ends
 from ...storable import Codec
 from ...storable.order import OrderKind
 from ..encoding import are_exact, encoding_in_core, require, sizes_of
 from ..source import BLOCK, PastEnd, Progress, Source, no_progress
 from .inference import ORDERS, InferredOrder, order_of
 from .layout import CELL_AT, LOG_DATA_AT, LOG_ENDS_AT, SLOT_COUNT_AT, SLOT_SIZE_AT, SLOTS_AT, Damage, u64
-from .rules import FEW, LIMIT, Note, damage_of, head_of, ignore, tell_more
+from .rules import FEW, LIMIT, Note, damage_of, head_of, ignore, refuse, tell_more
 from .survey import SEEN
 
 Sizes: TypeAlias = tuple[int, int] | None
 """The least and the greatest size of some elements; None without any."""
-Ends: TypeAlias = np.ndarray[Any, np.dtype[np.uint64]]
 Stretch: TypeAlias = tuple[int, bytes, Ends]
 """Elements one behind the other: the number of the first, their bytes, and the end of each therein."""
 _core: Final = native.call
@@ -69,7 +69,12 @@ class SequenceReader:
         raise NotImplementedError
 
     def elements(self, start: int = 0, stop: int | None = None, note: Note | None = None) -> Iterator[tuple[int, bytes]]:
-        """Elements with their numbers, in order. Unreadable ones are reported to `note`, or raised."""
+        """Elements with their numbers, in order, read in blocks if they can be. Unreadable ones are reported to `note`, or raised."""
+        stretches = self.stretches(start, stop, note)
+        return self.one_by_one(start, stop, note) if stretches is None else chain.from_iterable(map(elements_of, stretches))
+
+    def one_by_one(self, start: int = 0, stop: int | None = None, note: Note | None = None) -> Iterator[tuple[int, bytes]]:
+        """As `elements`, with a read or more for each."""
         for index in range(start, self.readable() if stop is None else min(stop, self.readable())):
             try:
                 data = self.element(index)
@@ -80,21 +85,12 @@ class SequenceReader:
                 continue
             yield index, data
 
-    def stretches(self, start: int = 0, stop: int | None = None, note: Note | None = None) -> Iterator[Stretch] | None:  # noqa: ARG002 - for some
-        """Elements one behind the other, in order; None if they are had by themselves only. O(n).
+    def stretches(self, start: int = 0, stop: int | None = None, note: Note | None = None) -> Iterator[Stretch] | None:  # noqa: ARG002 - other rows need them
+        """Elements as they follow each other, in order; None if they can be read one by one only. O(n).
 
         A stretch has a block of bytes at most, or one element. Unreadable ones are reported to `note`, or raised.
         """
         return None
-
-    def _lose(self, index: int, note: Note | None) -> None:
-        """Say what is wrong with an element."""
-        try:
-            self.size(index)
-        except Damage as damage:
-            if note is None:
-                raise
-            note(damage)
 
     def readable(self) -> int:
         """Return how many elements lie inside the memory."""
@@ -257,23 +253,21 @@ class SlotReader(SequenceReader):
         if self.size_bytes:
             size = int.from_bytes(_read(self.source, at, self.size_bytes, _IN_SLOT), "little")
         if size > self.max_size:
-            raise Damage("an element fits its slot", at, size, self.max_size)
+            raise self._too_large(index, size)
         if at + self.size_bytes + size > self.source.nbytes:
             raise Damage(_IN_SLOT, at, self.source.nbytes, at + self.slot)
         return size
+
+    def _too_large(self, index: int, size: int) -> Damage:
+        return Damage("an element fits its slot", self.address(index), size, self.max_size)
 
     def element(self, index: int) -> bytes:
         """Return the bytes of an element."""
         size = self.size(index)
         return self.source.read(self.address(index) + self.size_bytes, size)
 
-    def elements(self, start: int = 0, stop: int | None = None, note: Note | None = None) -> Iterator[tuple[int, bytes]]:
-        """As SequenceReader, read in blocks; each by itself where a block has no more."""
-        stretches = None if self.slot > BLOCK else self.stretches(start, stop, note)
-        return super().elements(start, stop, note) if stretches is None else chain.from_iterable(map(elements_of, stretches))
-
     def stretches(self, start: int = 0, stop: int | None = None, note: Note | None = None) -> Iterator[Stretch] | None:
-        """As SequenceReader, without what lies between elements; None if they are too large for that, or have no bytes."""
+        """As SequenceReader; None if slots have no bytes, or if they are large and an element may use little of one."""
         last = self.readable() if stop is None else min(stop, self.readable())
         if not self.slot or (self.slot > BLOCK and not self.fixed):
             return None
@@ -293,7 +287,7 @@ class SlotReader(SequenceReader):
                 inside = np.arange(self.max_size) < sizes[low:gap, np.newaxis]
                 yield first + low, held[low:gap][inside].tobytes(), np.cumsum(sizes[low:gap], dtype=np.uint64)
             if gap < count:
-                self._lose(first + gap, note)
+                (note or refuse)(self._too_large(first + gap, int(sizes[gap])))
             low = gap + 1
 
     def least_bytes(self) -> int:
@@ -493,11 +487,6 @@ class LogReader(SequenceReader):
         assert self.data is not None  # noqa: S101 - or there was damage
         return self.data.read(LOG_DATA_AT + start, stop - start)
 
-    def elements(self, start: int = 0, stop: int | None = None, note: Note | None = None) -> Iterator[tuple[int, bytes]]:
-        """As SequenceReader, read in blocks."""
-        stretches = self.stretches(start, stop, note)
-        return super().elements(start, stop, note) if stretches is None else chain.from_iterable(map(elements_of, stretches))
-
     def stretches(self, start: int = 0, stop: int | None = None, note: Note | None = None) -> Iterator[Stretch] | None:
         """As SequenceReader; None without data."""
         if self.data is None:
@@ -516,16 +505,19 @@ class LogReader(SequenceReader):
                 yield first + low, data.read(LOG_DATA_AT + begin, int(known[high - 1]) - begin), known[low:high] - starts[low]
                 low = high
             if gap < len(known):
-                self._lose(first + gap, note)
+                (note or refuse)(self._outside(first + gap, int(starts[gap]), int(known[gap])))
             low = gap + 1
 
     def _span(self, index: int) -> tuple[int, int]:
         start, end = self.end(index - 1), self.end(index)
-        if start > end:
-            raise Damage("the ends of entries ascend", self.address(index), end, f"at least {start}")
-        if self.data is None or end > self.room():
-            raise Damage("an entry lies inside the data memory", self.address(index), end, f"at most {self.room()}")
+        if start > end or self.data is None or end > self.room():
+            raise self._outside(index, start, end)
         return start, end
+
+    def _outside(self, index: int, start: int, end: int) -> Damage:
+        if start > end:
+            return Damage("the ends of entries ascend", self.address(index), end, f"at least {start}")
+        return Damage("an entry lies inside the data memory", self.address(index), end, f"at most {self.room()}")
 
     def ends(self) -> Iterator[tuple[int, Ends]]:
         """All ends, in blocks: (number of the first, ends)."""
