@@ -105,7 +105,9 @@ def test_columns_of_any_type_are_the_rows_of_any_bytes(structure, form, data):
 @pytest.mark.parametrize("form", ["csv", "jsonl", "cbor"])
 @pytest.mark.parametrize("structure", ["map", "log"])
 @pytest.mark.parametrize("texts", [TEXTS, ["=1", "-5", "@a", "\ta", "+x"], ["\x1b[2J", "a\tb", "\0"], ["plain", "x"]], ids=repr)
-def test_processes_write_what_one_writes(texts, structure, form, options, typed):
+def test_batches_for_processes_are_written_as_by_one(texts, structure, form, options, typed, monkeypatch):
+    """Without the processes, which test_jobs.py has."""
+    monkeypatch.setattr("stable_structures.inspect.dump.streamed", lambda batches, convert, _: ((one, convert(one)) for one in batches))
     tp = parse_type("string")
     memory, number, types = placed(structure, tp, [text.encode() for text in texts] * 20)
 
