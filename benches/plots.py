@@ -40,8 +40,8 @@ class Picture:
     file: str
 
 
-def draw(results: Results, out: Path, note: Callable[[str], None]) -> list[Picture]:
-    """Write NAME.svg for each structure that was measured over sizes."""
+def draw(results: Results, out: Path, note: Callable[[str], None], most: int | None = None) -> list[Picture]:
+    """Write NAME.svg for each structure that was measured over sizes, or for at most so many, and work.svg."""
     try:
         import matplotlib as mpl  # noqa: PLC0415 - an extra
     except ImportError:
@@ -50,7 +50,8 @@ def draw(results: Results, out: Path, note: Callable[[str], None]) -> list[Pictu
     mpl.use("Agg")
     with mpl.rc_context(SETTINGS):
         titles = {(times.group, times.sweep) for times in results.times.values()}
-        found = [_picture(results, sweep, out) for sweep in SWEEPS if (sweep.title, True) in titles]
+        measured = [sweep for sweep in SWEEPS if (sweep.title, True) in titles]
+        found = [_picture(results, sweep, out) for sweep in measured[:most]]
         return [*found, _work(results, out)] if (program.TITLE, False) in titles else found
 
 

@@ -216,7 +216,7 @@ class Runner:
         out = self.options.out or (QUICK_OUT if self.options.quick else OUT)
         out.mkdir(parents=True, exist_ok=True)
         (out / "results.json").write_text(json.dumps(self.findings.as_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        pictures = plots.draw(self.findings.results, out, self.note)
+        pictures = plots.draw(self.findings.results, out, self.note, most=1 if self.options.quick else None)
         (out / "results.md").write_text(report.page(self.findings, pictures), encoding="utf-8")
         if self._is_whole() and not self.options.no_docs:
             for path, text in ((PERFORMANCE, report.short(self.findings)), (COST_MODEL, report.cost_model(self.findings))):
