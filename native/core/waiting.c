@@ -143,6 +143,11 @@ uint64_t ss_milliseconds(void) {
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+/* The clock is read in whole milliseconds, the present one has begun already; but who has no patience does not wait for its end. */
+uint64_t ss_deadline(uint32_t patience) {
+    return ss_milliseconds() + patience + (patience > 0);
+}
+
 int ss_condition_init(pthread_cond_t *condition) {
 #ifdef __APPLE__
     return pthread_cond_init(condition, NULL);

@@ -55,6 +55,7 @@ void ss_life_release(ss_life *life);         /* NULL is allowed */
 /* ---- time ---- */
 
 uint64_t ss_milliseconds(void);
+uint64_t ss_deadline(uint32_t patience); /* when so many milliseconds are over: never earlier, up to one later */
 /* A condition whose waits end by the clock of ss_after. */
 int ss_condition_init(pthread_cond_t *condition);
 struct timespec ss_after(uint64_t milliseconds);

@@ -121,7 +121,7 @@ static int look_about(const ss_file *file, bool interrupted, uint64_t *looked) {
 int ss_file_lock(ss_file *file, enum ss_file_lock lock, int kind, uint32_t patience) {
     int error = try_lock(file, lock, kind);
     if (error != EAGAIN || patience == 0) return error;
-    uint64_t looked = ss_milliseconds(), until = looked + patience;
+    uint64_t looked = ss_milliseconds(), until = ss_deadline(patience);
     for (long pause = 20000; error == EAGAIN && ss_milliseconds() < until; pause = pause < 2000000 ? pause * 2 : pause) {
         bool interrupted = nanosleep(&(struct timespec){.tv_nsec = pause}, NULL) != 0;
         int stop = look_about(file, interrupted, &looked);

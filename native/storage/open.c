@@ -16,11 +16,11 @@
 /* Whoever holds LOCK_WRITER without LOCK_READY is at work for a moment: a writer that opens, or a reader that puts into the file
  * what a killed writer has in its log. That one must not look as if a second writer had the file. */
 static int lock_as_writer(ss_file *file) {
-    uint64_t until = ss_milliseconds() + ss_memory_patience(file->root);
+    uint64_t until = ss_deadline(ss_memory_patience(file->root));
     int error = ss_file_lock(file, LOCK_WRITER, SS_LOCK_EXCLUSIVE, 0);
-    while (error == EAGAIN && ss_milliseconds() < until && !ss_file_is_locked(file, LOCK_READY)) {
+    for (uint64_t now; error == EAGAIN && (now = ss_milliseconds()) < until && !ss_file_is_locked(file, LOCK_READY);) {
         if (ss_poll_signals() != SS_OK) return ECANCELED;
-        error = ss_file_lock(file, LOCK_WRITER, SS_LOCK_EXCLUSIVE, SS_SLICE_MS);
+        error = ss_file_lock(file, LOCK_WRITER, SS_LOCK_EXCLUSIVE, until - now < SS_SLICE_MS ? (uint32_t)(until - now) : SS_SLICE_MS);
     }
     return error;
 }

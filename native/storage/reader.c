@@ -209,7 +209,7 @@ static int show_if_kept(ss_file *file, bool *unsettled) {
 
 static int reader_begin(void *self) {
     ss_file *file = self;
-    uint64_t until = ss_milliseconds() + ss_memory_patience(file->root);
+    uint64_t until = ss_deadline(ss_memory_patience(file->root));
     file->is_expired = false;
     for (bool unsettled = true;;) {
         int status = enter_as_reader(file);

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -241,7 +242,7 @@ def test_a_second_writer_is_refused_here_and_elsewhere(path, durability):
         assert memory.size() == 2
 
 
-LOCKS = {"WRITER": 1 << 62, "READY": (1 << 62) + 1}
+LOCKS = {name: (1 << 62) + number for number, name in enumerate(("WRITER", "READY", "GATE"))}
 """The bytes that are locked (native/storage/vfs.c)."""
 
 
@@ -275,6 +276,61 @@ def test_that_wait_ends_with_its_patience(path, durability, patience):
     with held(path, "WRITER"), pytest.raises(Locked):
         StableMemory.open(path, durability=durability, patience=patience)
     assert patience <= time.monotonic() - before < 20
+
+
+@contextlib.contextmanager
+def opening_as(mode, lock, path, patience):
+    StableMemory.open(path).close()
+    with held(path, lock):
+        yield lambda: StableMemory.open(path, mode, patience=patience).read(0, 0)
+
+
+@contextlib.contextmanager
+def putting_it_into_the_file(path, patience):
+    with StableMemory.open(path, patience=patience) as memory:
+        memory.grow(1)
+        with held(path, "GATE"):
+            yield memory.checkpoint
+
+
+@contextlib.contextmanager
+def taking_turns(path, patience):
+    begun, over = threading.Event(), threading.Event()
+    with StableMemory.open(path, patience=patience) as memory, ThreadPoolExecutor(1) as pool:
+
+        def keep_it():
+            with memory.transaction():
+                begun.set()
+                over.wait()
+
+        keeping = pool.submit(keep_it)
+        begun.wait()
+        yield memory.transaction().__enter__
+        over.set()
+        keeping.result()
+
+
+WAITS = {
+    "open to write": partial(opening_as, "r+", "WRITER"),
+    "read": partial(opening_as, "r", "GATE"),
+    "checkpoint": putting_it_into_the_file,
+    "begin": taking_turns,
+}
+
+
+@pytest.mark.parametrize("wait", WAITS)
+@pytest.mark.parametrize("patience", [0.001, 0.002, 0.017])
+def test_no_wait_ends_early_nor_lasts_for_another_slice(path, wait, patience):
+    """The core's clock counts whole milliseconds, the first of which has begun."""
+    took = []
+    with WAITS[wait](path, patience) as use:
+        for _ in range(int(1 / patience) // 10):
+            before = time.monotonic()
+            with pytest.raises((Locked, MemoryInUse)):
+                use()
+            took.append(time.monotonic() - before)
+    assert min(took) >= patience
+    assert min(took) < patience + 0.025  # half of what the core waits for at once
 
 
 def test_a_signal_ends_that_wait(path, durability):
