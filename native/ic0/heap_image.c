@@ -24,6 +24,8 @@
 #define KEPT_PRIVATE 128
 /* A private page that so many messages in a row have left alone is dropped: by then its comparisons cost as much as a fault. */
 #define IDLE_MESSAGES 8
+/* Of a chunk that is in the image, while base still stands on the file or image of before. */
+#define MOVED 2
 
 struct ss_heap_image {
     uint8_t *base;
@@ -36,7 +38,8 @@ struct ss_heap_image {
     unsigned forks;   /* how many forks the image has seen that it is alone after */
     uint8_t *lower;   /* the user's file, read only; NULL without one */
     uint64_t lower_size;
-    uint8_t *owned; /* over a file: a byte for each chunk that has moved to the image */
+    uint8_t *owned; /* over a file: for each chunk whether it has moved to the image: MOVED until its base stands there too */
+    bool detached;  /* a commit could not map the image into base, or not all of it: see attach */
     uint8_t *idle;  /* of a mapped heap: for each private page how many messages have left it alone */
     atomic_int references;
 };
@@ -286,6 +289,38 @@ int ss_heap_image_grow(ss_heap_image *heap, uint64_t size) {
 
 /* ---- commit and rollback ---- */
 
+static uint64_t chunk_length(const ss_heap_image *heap, uint64_t at) {
+    return heap->mapped - at < CHUNK ? heap->mapped - at : CHUNK;
+}
+
+/* Maps the image into base where that stands on another file: an image of before a fork, or the user's file. Base holds, or is to
+ * hold, the committed state: its private pages go.
+ *
+ * The system refuses it where the process has too many mappings. Then base is *detached*: its private pages are right, what lies
+ * under them may be old. So none of them is dropped until all is mapped. */
+static void attach(ss_heap_image *heap) {
+    bool attached = true;
+    for (uint64_t at = 0; heap->owned != NULL && at < heap->mapped; at += CHUNK) {
+        uint8_t *owned = &heap->owned[at / CHUNK];
+        if (*owned != MOVED) continue;
+        if (map_private(heap, at, chunk_length(heap, at), heap->file)) {
+            *owned = 1;
+        } else {
+            attached = false;
+        }
+    }
+    if (heap->owned == NULL && heap->mapped > 0) attached = map_private(heap, 0, heap->mapped, heap->file);
+    heap->detached = !attached;
+}
+
+/* After own_image: base stands on the image of before, except where it stands on the user's file. */
+static void detach(ss_heap_image *heap) {
+    heap->detached = true;
+    for (uint64_t chunk = 0; heap->owned != NULL && chunk < heap->max / CHUNK + 1; chunk++) {
+        if (heap->owned[chunk]) heap->owned[chunk] = MOVED;
+    }
+}
+
 /* W3: an image that another process may see is left to it. */
 static int own_image(ss_heap_image *heap) {
     unsigned now = atomic_load(&forks);
@@ -304,27 +339,8 @@ static int own_image(ss_heap_image *heap) {
     heap->file = file;
     heap->image = image;
     heap->forks = now;
+    detach(heap);
     return SS_OK;
-}
-
-/* A part of base stands on the image. */
-static int map_image(ss_heap_image *heap, uint64_t at, uint64_t length) {
-    bool mapped = map_private(heap, at, length, heap->file);
-    return mapped ? SS_OK : ss_fail(SS_OUT_OF_MEMORY, "a mapping of the heap", 0, at, length);
-}
-
-static uint64_t chunk_length(const ss_heap_image *heap, uint64_t at) {
-    return heap->mapped - at < CHUNK ? heap->mapped - at : CHUNK;
-}
-
-/* After own_image: base stands on the new image, except where it stands on the user's file. The private pages were kept before. */
-static int remap(ss_heap_image *heap) {
-    if (heap->owned == NULL) return map_image(heap, 0, heap->mapped);
-    int status = SS_OK;
-    for (uint64_t at = 0; status == SS_OK && at < heap->mapped; at += CHUNK) {
-        if (heap->owned[at / CHUNK]) status = map_image(heap, at, chunk_length(heap, at));
-    }
-    return status;
 }
 
 /* Moves the chunks of a range from the user's file to the image. The pages that base has of its own stay for keep_run. */
@@ -333,7 +349,8 @@ static int own_chunks(ss_heap_image *heap, uint64_t at, uint64_t length) {
         if (heap->owned[chunk]) continue;
         uint64_t start = chunk * CHUNK, end = start + CHUNK < heap->lower_size ? start + CHUNK : heap->lower_size;
         if (start < end) memcpy(heap->image + start, heap->lower + start, end - start);
-        heap->owned[chunk] = 2; /* its base is still of the file: remapped when all runs are kept */
+        heap->owned[chunk] = MOVED; /* base is attached when all runs are kept */
+        heap->detached = true;
     }
     return SS_OK;
 }
@@ -345,7 +362,7 @@ static bool is_idle(ss_heap_image *heap, uint64_t page, const uint8_t *committed
         *idle = 0;
         return false;
     }
-    if (++*idle >= IDLE_MESSAGES) {
+    if (++*idle >= IDLE_MESSAGES && !heap->detached) {
         *idle = 0;
         ss_pages_forget(heap->base + page, OS_PAGE);
     }
@@ -368,24 +385,14 @@ static int keep_run(ss_heap_image *heap, uint64_t at, uint64_t length) {
     return SS_OK;
 }
 
-static int remap_moved(ss_heap_image *heap) {
-    for (uint64_t at = 0; at < heap->mapped; at += CHUNK) {
-        if (heap->owned[at / CHUNK] != 2) continue;
-        int status = map_image(heap, at, chunk_length(heap, at));
-        if (status != SS_OK) return status;
-        heap->owned[at / CHUNK] = 1;
-    }
-    return SS_OK;
-}
-
+/* Once the first page is kept nothing fails any more: half a commit would be neither state. */
 static int commit_mapped(ss_heap_image *heap) {
-    bool alone = heap->forks == atomic_load(&forks);
     int status = own_image(heap);
     if (status == SS_OK) status = each_private_run(heap, keep_run);
-    if (status == SS_OK && heap->owned != NULL && heap->found > 0) status = remap_moved(heap);
-    if (status == SS_OK && !alone) status = remap(heap);
-    if (status == SS_OK && heap->found > KEPT_PRIVATE) ss_pages_forget(heap->base, heap->mapped);
-    return status;
+    if (status != SS_OK) return status;
+    if (heap->detached) attach(heap);
+    if (heap->found > KEPT_PRIVATE && !heap->detached) ss_pages_forget(heap->base, heap->mapped);
+    return SS_OK;
 }
 
 static void commit_copying(ss_heap_image *heap) {
@@ -408,9 +415,16 @@ int ss_heap_image_commit(ss_heap_image *heap) {
     return status;
 }
 
+/* The committed bytes of a page. */
+static const uint8_t *committed_page(const ss_heap_image *heap, uint64_t page) {
+    bool below = heap->owned != NULL && !heap->owned[page / CHUNK] && page < heap->lower_size;
+    return (below ? heap->lower : heap->image) + page;
+}
+
 static void restore_copying(ss_heap_image *heap) {
     for (uint64_t at = 0; at < heap->committed; at += OS_PAGE) {
-        if (memcmp(heap->base + at, heap->image + at, OS_PAGE) != 0) memcpy(heap->base + at, heap->image + at, OS_PAGE);
+        const uint8_t *from = committed_page(heap, at);
+        if (memcmp(heap->base + at, from, OS_PAGE) != 0) memcpy(heap->base + at, from, OS_PAGE);
     }
 }
 
@@ -427,8 +441,7 @@ static int restore_run(ss_heap_image *heap, uint64_t at, uint64_t length) {
     heap->found += length / OS_PAGE;
     if (heap->found > KEPT_PRIVATE) return SS_ABSENT;
     for (uint64_t page = at; page < at + length; page += OS_PAGE) {
-        bool below = heap->owned != NULL && !heap->owned[page / CHUNK] && page < heap->lower_size;
-        const uint8_t *from = (below ? heap->lower : heap->image) + page;
+        const uint8_t *from = committed_page(heap, page);
         if (!is_idle(heap, page, from)) memcpy(heap->base + page, from, OS_PAGE);
     }
     return SS_OK;
@@ -437,7 +450,11 @@ static int restore_run(ss_heap_image *heap, uint64_t at, uint64_t length) {
 static void restore_mapped(ss_heap_image *heap) {
     heap->found = 0;
     if (heap->mapped == 0 || each_private_run_if_cheap(heap, restore_run) == SS_OK) return;
-    ss_pages_forget(heap->base, heap->mapped);
+    if (heap->detached) {
+        restore_copying(heap);
+    } else {
+        ss_pages_forget(heap->base, heap->mapped);
+    }
 }
 
 int ss_heap_image_rollback(ss_heap_image *heap) {

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -231,6 +232,83 @@ static void a_file_is_begun_with_and_never_written(int kind) {
     remove(path);
 }
 
+#define MOST_MAPPINGS (UINT64_C(1) << 18)
+
+/* Takes all mappings that the process may still have; NULL if the system allows more than a test should take. */
+static uint8_t *take_mappings(void) {
+    size_t pages = 2 * MOST_MAPPINGS;
+    uint8_t *all = mmap(NULL, pages * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (all == MAP_FAILED) return NULL;
+    for (size_t page = 1; page < pages; page += 2) {
+        if (mprotect(all + page * 4096, 4096, PROT_READ) != 0) return all;
+    }
+    munmap(all, pages * 4096);
+    return NULL;
+}
+
+static void give_mappings_back(uint8_t *all) {
+    munmap(all, 2 * MOST_MAPPINGS * 4096);
+}
+
+/* In every second chunk of 256 KiB: between two that have moved one more needs no new mapping. */
+static void change_pages(ss_heap_image *heap, uint8_t *model, uint64_t size, uint64_t pages) {
+    for (uint64_t i = 0; i < pages; i++) {
+        uint64_t at = next_random() % size & ~(UINT64_C(1) << 18);
+        ss_heap_image_base(heap)[at] = model[at] = (uint8_t)next_random();
+    }
+}
+
+/* Commits and rollbacks of few and of many pages; the model is the committed state. Takes no memory: there may be none. */
+static void go_on_and_compare(ss_heap_image *heap, uint8_t *model, uint8_t *trial, uint64_t size) {
+    for (int round = 0; round < 60; round++) {
+        memcpy(trial, model, size);
+        change_pages(heap, trial, size, round % 5 == 4 ? 400 : 3);
+        if (round % 3 == 0) {
+            CHECK_EQ(ss_heap_image_rollback(heap), SS_OK);
+        } else {
+            CHECK_EQ(ss_heap_image_commit(heap), SS_OK);
+            memcpy(model, trial, size);
+        }
+        CHECK(memcmp(ss_heap_image_base(heap), model, size) == 0);
+    }
+}
+
+/* Over a file chunks move one by one, each a mapping of its own; with a fork before, all of base has to stand on another file. */
+static void a_commit_is_whole_where_no_mapping_is_left(bool over_file, bool forked) {
+    enum { PAGES = 60 };
+    uint64_t size = PAGES * WASM_PAGE;
+    char path[] = "/tmp/test_heap_image_mappings_XXXXXX";
+    close(mkstemp(path));
+    write_file(path, PAGES);
+    ss_heap_image *heap = new_heap(SS_HEAP_MAPPED, over_file ? 0 : PAGES);
+    if (over_file) CHECK_EQ(ss_heap_image_load(heap, path, size), SS_OK);
+    uint8_t *model = malloc(size), *trial = malloc(size);
+    memcpy(model, ss_heap_image_base(heap), size);
+    change_pages(heap, model, size, 1);
+    CHECK_EQ(ss_heap_image_commit(heap), SS_OK);
+    if (forked) {
+        pid_t child = fork();
+        if (child == 0) _exit(0);
+        CHECK_EQ(waitpid(child, NULL, 0), child);
+    }
+    change_pages(heap, model, size, 1);
+    uint8_t *mappings = take_mappings();
+    if (mappings != NULL) {
+        int status = ss_heap_image_commit(heap); /* a fork needs an image of its own, for which there is no mapping */
+        if (!forked) CHECK_EQ(status, SS_OK);
+        if (!forked) go_on_and_compare(heap, model, trial, size);
+        if (forked) CHECK(memcmp(ss_heap_image_base(heap), model, size) == 0);
+        give_mappings_back(mappings);
+    }
+    CHECK_EQ(ss_heap_image_commit(heap), SS_OK);
+    go_on_and_compare(heap, model, trial, size);
+    idle_pages_are_dropped(heap, 1, PAGES);
+    free(model);
+    free(trial);
+    ss_heap_image_release(heap);
+    remove(path);
+}
+
 int main(void) {
     for (int kind = SS_HEAP_MAPPED; kind <= SS_HEAP_COPYING; kind++) {
         if (kind == SS_HEAP_MAPPED && !ss_heap_image_can_map()) continue;
@@ -241,6 +319,9 @@ int main(void) {
         parent_and_child_are_apart(kind);
         a_file_is_begun_with_and_never_written(kind);
     }
-    if (ss_heap_image_can_map()) idle_pages_of_any_heap_are_dropped();
+    if (ss_heap_image_can_map()) {
+        idle_pages_of_any_heap_are_dropped();
+        for (int way = 0; way < 4; way++) a_commit_is_whole_where_no_mapping_is_left((way & 1) != 0, (way & 2) != 0);
+    }
     return check_summary();
 }
