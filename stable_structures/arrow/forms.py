@@ -31,11 +31,12 @@ import pyarrow.compute as pc
 
 from ..encodings.columns import Encoded, Octets
 from ..encodings.json_form import json_text, to_json
-from ..encodings.principals import principal_texts
-from ..errors import BoundExceeded, CorruptMemory, IncompatibleType
+from ..encodings.principals import principal_texts, principals_of
+from ..errors import BoundExceeded, CorruptMemory, IncompatibleType, StableError
 from ..principal import Principal
 from ..storable import Codec
-from ..storable.compound import OptionCodec, RowCodec
+from ..storable.columns import fit, tuples_of
+from ..storable.compound import OptionCodec, ReverseCodec, RowCodec, Tuple2Codec, Tuple3Codec
 from ..storable.moments import DateCodec, DatetimeCodec
 from ..storable.octets import Array, PrincipalCodec, StrCodec
 from ..storable.scalars import BoolCodec, FloatCodec, IntCodec, UnitCodec
@@ -402,6 +403,20 @@ def _offsets(column: Encoded) -> Any:
     return pa.py_buffer(ends)
 
 
+def _pieces_of(array: Any) -> Encoded | None:
+    """Return the texts or bytes of an array as they lie there; None if it has nulls or another layout. O(size)."""
+    if array.null_count or array.type not in _OFFSETS:
+        return None
+    if not len(array):
+        return Encoded.of([])
+    offsets = np.frombuffer(array.buffers()[1], _OFFSETS[array.type])[array.offset : array.offset + len(array) + 1].astype(np.uint64)
+    data = np.frombuffer(array.buffers()[2] or b"", np.uint8)
+    return Encoded(data[int(offsets[0]) : int(offsets[-1])], len(array), ends=offsets[1:] - offsets[0])
+
+
+_OFFSETS: Final = {pa.string(): np.int32, pa.binary(): np.int32, pa.large_string(): np.int64, pa.large_binary(): np.int64}
+
+
 class BytesForm(Form):
     """bytes, Blob, and Array(0): the data of the column as it is."""
 
@@ -410,15 +425,15 @@ class BytesForm(Form):
 
     def decode(self, column: Encoded) -> Any:
         most = self.codec.bound.max_size
-        sizes = np.diff(column.all_ends(), prepend=np.uint64(0))
-        if most is not None and column.count and int(sizes.max()) > most:
+        if most is not None and column.count and int(column.sizes().max()) > most:
             return super().decode(column)
         return pa.Array.from_buffers(self.type, column.count, [None, _offsets(column), pa.py_buffer(column.data)])
 
     def encode(self, array: Any) -> Encoded:
         if not is_binary(array.type) and not pa.types.is_null(array.type):
             self._refuse(array)
-        return super().encode(array)
+        found = _pieces_of(array)
+        return found if found is not None and fit(self.codec, found) else super().encode(array)
 
 
 class TextForm(Form):
@@ -440,11 +455,13 @@ class TextForm(Form):
     def encode(self, array: Any) -> Encoded:
         self._require_values(array)
         found = self._cast(array, is_text(array.type))
-        offsets = np.frombuffer(found.buffers()[1] or bytes(4), np.int32)[found.offset : found.offset + len(found) + 1].astype(np.uint64)
-        data = np.frombuffer(found.buffers()[2] or b"", np.uint8)
-        if not len(found):
-            return Encoded.of([])
-        return Encoded(data[int(offsets[0]) : int(offsets[-1])], len(found), ends=offsets[1:] - offsets[0])
+        try:
+            found.validate(full=True)  # readers of files do not look whether texts are UTF-8
+        except pa.ArrowInvalid as error:
+            raise IncompatibleType(f"str: the column is no text: {error}") from None
+        pieces = _pieces_of(found)
+        assert pieces is not None  # noqa: S101 - of its own type, and no null
+        return pieces
 
 
 class PrincipalForm(WrittenForm):
@@ -460,6 +477,12 @@ class PrincipalForm(WrittenForm):
     def decode(self, column: Encoded) -> Any:
         texts = principal_texts(column) if self._as_text else None
         return super().decode(column) if texts is None else pa.array(texts, self.type)
+
+    def encode(self, array: Any) -> Encoded:
+        found = _pieces_of(array)
+        if found is not None and is_text(array.type):
+            found = principals_of(found)
+        return found if found is not None and fit(self.codec, found) else super().encode(array)
 
     def takes(self, type_: Any) -> bool:
         return is_text(type_) or is_binary(type_)
@@ -573,8 +596,7 @@ class OptionForm(Form):
         self.part.check(array)
 
     def decode(self, column: Encoded) -> Any:
-        ends = column.all_ends()
-        sizes = np.diff(ends, prepend=np.uint64(0))
+        ends, sizes = column.all_ends(), column.sizes()
         if not column.count or not sizes.all():
             return super().decode(column)
         tags = column.data[ends - np.uint64(1)]
@@ -590,14 +612,11 @@ class OptionForm(Form):
         return found.take(pa.array(places, mask=~valid))
 
     def encode(self, array: Any) -> Encoded:
-        if not array.null_count:
-            return Encoded.of([data + b"\x01" for data in self.part.encode(array).pieces()])
-        none = self.codec.encode(None)
-        if array.null_count == len(array):
-            return Encoded.of([none] * len(array))
-        valid = ~to_numpy(array.is_null())
-        inner = iter(self.part.encode(array.drop_null()).pieces())
-        return Encoded.of([next(inner) + b"\x01" if there else none for there in valid.tolist()])
+        if array.null_count:
+            self.codec.encode(None)  # raises if the type has no None
+        there = ~to_numpy(array.is_null())
+        part = Encoded.of([]) if array.null_count and not there.any() else self.part.encode(array.drop_null())
+        return part.in_options(there)
 
 
 class RowForm(Form):
@@ -608,6 +627,7 @@ class RowForm(Form):
         self.parts = parts
         self.exact = all(form.exact and not isinstance(form.codec, FloatCodec) for form in parts.values())
         self.one_way = next((form.one_way for form in parts.values() if form.one_way), "")
+        self._in_columns = isinstance(codec, (Tuple2Codec, Tuple3Codec)) and not _has_floats(codec)
 
     def to_py(self, value: Any) -> Any:
         return _row_to_py(self, value)
@@ -617,13 +637,29 @@ class RowForm(Form):
 
     def encode(self, array: Any) -> Encoded:
         self.check(array)
-        return super().encode(array)
+        found = self._at_once(array) if self._in_columns and not array.null_count else None
+        return super().encode(array) if found is None else found
+
+    def _at_once(self, array: Any) -> Encoded | None:
+        """Return the encodings, made part by part; None if a part is refused: value by value says why."""
+        fields = [array.field(array.type.get_field_index(name)) for name in self.parts]
+        try:
+            columns = [form.encode(plain(field)) for form, field in zip(self.parts.values(), fields, strict=True)]
+        except StableError:
+            return None
+        return tuples_of(self.codec, columns)  # type: ignore[arg-type]
 
     def check(self, array: Any) -> None:
         _require_struct(self, array)
         there = array.drop_null() if array.null_count else array
         for name, form in self.parts.items():
             form.check(plain(there.field(there.type.get_field_index(name))))  # the offset of the whole is in it
+
+
+def _has_floats(codec: Codec[Any]) -> bool:
+    """Return whether a float is in it: value by value, that loses a signalling NaN, which must be noticed when a dump is made."""
+    parts = codec.fields.values() if isinstance(codec, RowCodec) else [codec.part] if isinstance(codec, (OptionCodec, ReverseCodec)) else []
+    return isinstance(codec, FloatCodec) or any(map(_has_floats, parts))
 
 
 class FixedRowForm(FixedForm):

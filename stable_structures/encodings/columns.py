@@ -53,9 +53,29 @@ class Encoded:
             return None
         return self.data.reshape(self.count, size)
 
+    def in_options(self, there: npt.NDArray[np.bool_]) -> Encoded:
+        r"""Return the encodings of options: None, or the next one of these if it is `there`. O(size).
+
+        >>> Encoded.of([b"a", b""]).in_options(np.array([True, False, True])).pieces()
+        [b'a\x01', b'\x00', b'\x01']
+        """
+        sizes = np.ones(len(there), np.uint64)
+        sizes[there] += self.sizes()
+        ends = np.cumsum(sizes, dtype=np.uint64)
+        is_tag = np.zeros(int(sizes.sum()), np.bool_)
+        is_tag[ends - np.uint64(1)] = True
+        data = np.empty(len(is_tag), np.uint8)
+        data[is_tag], data[~is_tag] = there, self.data
+        return Encoded(data, len(there), ends=ends)
+
     def all_ends(self) -> Ends:
         """Return where each ends. O(n)."""
         return np.arange(1, self.count + 1, dtype=np.uint64) * np.uint64(self.size) if self.ends is None else self.ends
+
+    def sizes(self) -> Ends:
+        """Return the size of each. O(n)."""
+        ends = self.all_ends()
+        return ends - np.concatenate((np.zeros(1, np.uint64), ends[:-1]))
 
     def pieces(self) -> list[bytes]:
         """Return each by itself. O(size)."""

@@ -19,7 +19,8 @@ from ..errors import StableError
 from ..principal import MAX_LENGTH
 from ..storable import Codec, OptionCodec, ReverseCodec, Tuple2Codec, Tuple3Codec
 from ..storable.base import Data
-from ..storable.octets import BYTES, Array, Blob, BytesCodec, PrincipalCodec, StrCodec
+from ..storable.columns import with_bytes
+from ..storable.octets import Array, Blob, BytesCodec, PrincipalCodec, StrCodec
 from ..storable.scalars import BoolCodec, FloatCodec, IntCodec, UnitCodec
 
 _SMALL: Final = 64
@@ -152,8 +153,7 @@ def _with_plain_parts(codec: Codec[Any]) -> Codec[Any]:
         part = _with_plain_parts(codec.part)
         if not isinstance(part, OptionCodec):  # Python has one None if Rust has two
             return OptionCodec(part)
-    most = codec.bound.max_size
-    return BYTES if most is None else Array(most) if codec.bound.is_fixed_size else Blob(most)
+    return with_bytes(codec)
 
 
 @lru_cache(maxsize=256)

@@ -13,17 +13,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
 from ...encodings.columns import Encoded
 from ...errors import StableError
 from ...storable import Codec, codec
-from ...storable.octets import StrCodec
-from ...storable.scalars import FloatCodec, IntCodec
 from ...structures.in_arrow import arrow, is_arrow_column
-from ..cells import any_begins, from_csv
 from ..values import unhex
+from .plain import encodings, is_known
 
 Row: TypeAlias = dict[str, Any]
 Rows: TypeAlias = Iterator[tuple[str, Row]]
@@ -95,55 +90,11 @@ class Column:
 
 
 def _many(codec: Codec[Any], back: Back) -> Callable[[list[Any]], Encoded]:
-    """Return what makes encodings of a list: numbers and texts at once, the rest value by value."""
-
-    def one_by_one(items: list[Any]) -> Encoded:
-        return Encoded.of(map(codec.encode, map(partial(back, codec), items)))
-
-    at_once = _at_once(codec)
-    if at_once is None:
-        return one_by_one
-    kind, make = at_once
+    """Return what makes encodings of a list: at once if all items have the usual form, else value by value."""
+    known = is_known(codec)
 
     def many(items: list[Any]) -> Encoded:
-        found: list[Any] | None = items
-        if back is from_csv:
-            found = _of_csv(kind, items)
-        if found is None or set(map(type, found)) != {kind}:
-            return one_by_one(items)
-        return make(found)
+        found = encodings(codec, back, items) if known else None
+        return Encoded.of(map(codec.encode, map(partial(back, codec), items))) if found is None else found
 
     return many
-
-
-def _of_csv(kind: type, texts: list[str]) -> list[Any] | None:
-    """Return what texts of CSV are, without the marks of formulas; None if some have these."""
-    if any_begins(texts, "'"):
-        return None
-    return texts if kind is str else list(map(kind, texts))
-
-
-def _at_once(codec: Codec[Any]) -> tuple[type, Callable[[list[Any]], Encoded]] | None:
-    if isinstance(codec, IntCodec) and codec.dtype is not None:
-        return int, partial(_whole, codec)
-    if isinstance(codec, FloatCodec) and codec.dtype is not None:
-        return float, partial(_floats, codec)
-    return (str, lambda items: Encoded.of(map(str.encode, items))) if isinstance(codec, StrCodec) else None
-
-
-def _whole(codec: Codec[Any], items: list[int]) -> Encoded:
-    return _of_array(codec, np.array(items, np.int64 if min(items) < 0 else np.uint64))
-
-
-def _floats(codec: Codec[Any], items: list[float]) -> Encoded:
-    given = np.array(items, np.float64)
-    with np.errstate(over="ignore"):
-        found = given.astype(codec.native_dtype)
-    if not np.array_equal(np.isinf(found), np.isinf(given)):
-        raise OverflowError(f"a number is too large for {codec.name}")
-    return _of_array(codec, found)
-
-
-def _of_array(codec: Codec[Any], array: npt.NDArray[Any]) -> Encoded:
-    assert codec.dtype is not None  # noqa: S101 - asked before
-    return Encoded(codec.encode_array(array), len(array), codec.dtype.itemsize)

@@ -25,7 +25,7 @@ import cbor2
 
 from ...encodings.limits import TooMuch
 from .. import parquet, sqlite
-from ..cells import any_encoded, bytes_of_csv, from_arrow, from_csv
+from ..cells import any_encoded, bytes_of_csv, from_arrow, from_csv, json_items
 from ..source import Unreadable
 from ..values import from_json
 from .batches import Back, Batch, Row, Rows
@@ -119,20 +119,14 @@ def _json_rows(path: Path, lines: list[bytes], first: int) -> Rows:
         yield f"line {number}", row
 
 
-_scan: Final[Any] = getattr(json.JSONDecoder(), "scan_once")  # noqa: B009 - no type knows it
-
-
 def _json_columns(lines: list[bytes]) -> Mapping[str, list[Any]] | None:
     """Return the values of objects that all have the same names; None if a line is none of them."""
     try:
         texts = list(filter(None, map(bytes.decode, map(bytes.strip, lines, repeat(_JSON_SPACE)))))
-        found = [*map(_scan, texts, repeat(0))]  # it ends early where one is no JSON
-    except (ValueError, RecursionError):
+    except UnicodeDecodeError:
         return None
-    if len(found) < len(texts) or not found:
-        return None
-    rows, ends = zip(*found, strict=True)
-    if set(map(type, rows)) != {dict} or list(ends) != list(map(len, texts)) or len(set(map(tuple, rows))) > 1:
+    rows = json_items(texts)
+    if rows is None or set(map(type, rows)) != {dict} or len(set(map(tuple, rows))) > 1:
         return None
     names = tuple(rows[0])
     return {name: list(map(itemgetter(name), rows)) for name in names}
@@ -282,10 +276,28 @@ def _cbor_rows(path: Path, items: list[Any], first: int) -> Rows:
 
 
 def _cbor_columns(items: list[Any]) -> Mapping[str, list[Any]] | None:
-    if set(map(type, items)) != {list} or set(map(len, items)) != {_PAIR}:
+    """Return keys and values, and the bytes beside them; None if an item is no such array, or only some are raw."""
+    if set(map(type, items)) != {list} or not set(map(len, items)) <= {_PAIR, _WITH_MORE}:
         return None
-    keys, values = map(list, zip(*items, strict=True))
-    return {"key": keys, "index": keys, "value": values}
+    keys, values = ([item[place] for item in items] for place in range(_PAIR))
+    if _WITH_MORE not in set(map(len, items)):
+        return {"key": keys, "index": keys, "value": values}
+    more = [item[_PAIR] if len(item) == _WITH_MORE else {} for item in items]
+    if set(map(type, more)) != {dict}:
+        return None
+    raw = [one.get("raw", False) for one in more]
+    if set(map(type, raw)) != {bool} or len(set(raw)) > 1:
+        return None
+    return {"key_bytes": keys, "index": keys, "value_bytes": values} if raw[0] else _cbor_beside(keys, values, more)
+
+
+def _cbor_beside(keys: list[Any], values: list[Any], more: list[dict[Any, Any]]) -> Mapping[str, list[Any]] | None:
+    names = {name for one in more for name, data in one.items() if isinstance(data, bytes)}
+    if names - {"key_bytes", "value_bytes"}:
+        return None
+    found = {name: [one.get(name) for one in more] for name in names}
+    beside = {name: [data if isinstance(data, bytes) else None for data in column] for name, column in found.items()}
+    return {"key": keys, "index": keys, "value": values, **beside}
 
 
 _NO_ITEM: Final = (cbor2.CBORError, ArithmeticError, AttributeError, EOFError, LookupError, RecursionError, TypeError, ValueError)
