@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from stable_structures import (
     Array,
+    Blob,
     BoundExceeded,
     Candid,
     IncompatibleType,
@@ -73,6 +74,28 @@ def through_parquet(table):
     return pq.read_table(out)
 
 
+@pytest.mark.parametrize(
+    ("tp", "values"),
+    [
+        (Principal, [Principal(bytes(size)) for size in range(30)]),
+        (Principal | None, [Principal(), None, Principal(b"\4")]),
+        (Blob(3), [b"abc", b"", b"a"]),
+        (tuple[Principal, u64], [(Principal(b"\4"), 7), (Principal(), 2**64 - 1)]),
+        (tuple[str | None, Blob(2), bool], [("a", b"", True), (None, b"xy", False)]),
+        (tuple[tuple[u8, Blob(2)], u128, str], [((1, b"x"), 2**100, "end"), ((2, b""), 0, "")]),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("principals", ["text", "binary"])
+@pytest.mark.parametrize("first", [0, 1])
+def test_texts_and_rows_of_them_come_back_in_columns(tp, values, principals, first):
+    """From the middle of an array, too."""
+    column = log_of(tp, values).to_arrow(principals=principals).column("value").combine_chunks()
+    again = log_of(tp, [])
+    again.extend(column.slice(first))
+    assert entries(again) == entries(log_of(tp, values[first:]))
+
+
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.data(), st.sampled_from(["decimal", "decimal256", "text", "binary"]), st.sampled_from(["text", "binary"]), st.booleans())
@@ -122,6 +145,12 @@ def test_numbers_too_long_for_decimals_are_refused_with_the_way_out():
         log_of(i128, [-(10**38)]).to_arrow()
 
 
+NO_TEXT = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(np.array([0, 1], np.int32)), pa.py_buffer(b"\xff")])
+HIDDEN = pa.StructArray.from_arrays(
+    [pa.array(["a", "b"]), pa.array(["aaaaa-aa"] * 2), pa.nulls(2)], ["f0", "f1", "f2"], mask=pa.array([True, False])
+)
+
+
 @pytest.mark.parametrize(
     ("tp", "column", "what"),
     [
@@ -136,7 +165,14 @@ def test_numbers_too_long_for_decimals_are_refused_with_the_way_out():
         (u128, pa.array([-1]), "cannot hold the number at row 0"),
         (tuple[u8, u8, u8], pa.array([{"f0": 1, "f1": 2}]), "lacks 'f2'"),
         (tuple[u8, u8, u8], pa.array([{"f0": 1, "f1": 2, "f2": None}]), "null"),
-        (Principal, pa.array(["x"]), "Principal"),
+        (Principal, pa.array(["x"]), "Principal: invalid principal 'x'"),
+        (Principal, pa.array(["aaaaa-aa", None]), "row 1 of the column is null"),
+        (Principal, pa.array([b"x" * 30]), "at most 29 bytes"),
+        (Blob(2), pa.array([b"a", b"abc"]), "at most 2 bytes"),
+        (str, NO_TEXT, "str: the column is no text"),
+        (tuple[Principal, u8], pa.array([{"f0": "x", "f1": 1}]), "Principal: invalid principal 'x'"),
+        (tuple[Principal, u8], pa.array([{"f0": "aaaaa-aa", "f1": 1}, {"f0": None, "f1": 1}]), "the part 'f0' of a row is null"),
+        (tuple[str, Principal, None], HIDDEN, "row 0 of the column is null"),
         (None, pa.array([1]), "null"),
         (f64, pa.array([2**53 + 1]), "f64 cannot hold"),
         (tuple[f64, u32], pa.array([{"f0": 2**53 + 1, "f1": 1}]), "f64 cannot hold"),

@@ -259,6 +259,7 @@ RAW = [
     {"raw": False},
     {"raw": 1},
     {"raw": None},
+    {"raw": [1]},
     {"value_bytes": b"a"},
     {"value_bytes": b""},
     {"value_bytes": "0x61"},
@@ -278,7 +279,8 @@ def test_what_stands_behind_a_pair_is_read_as_row_by_row(first, structure, value
     for second in (None, *RAW):
         rows = [[b"k", value] if more is None else [b"k%d" % number, value, more] for number, more in enumerate((first, second))]
         path.write_bytes(b"".join(map(cbor2.dumps, rows)))
-        is_as_row_by_row(path, monkeypatch, structure=structure, key=parse_type("bytes"), value=parse_type("blob<3>"))
+        for tp in ("blob<3>", "option<blob<3>>")[: 2 if structure == "map" else 1]:
+            is_as_row_by_row(path, monkeypatch, structure=structure, key=parse_type("bytes"), value=parse_type(tp))
 
 
 def test_bytes_behind_pairs_are_taken_in_columns():

@@ -295,8 +295,7 @@ def _cbor_beside(keys: list[Any], values: list[Any], more: list[dict[Any, Any]])
     names = {name for one in more for name, data in one.items() if isinstance(data, bytes)}
     if names - {"key_bytes", "value_bytes"}:
         return None
-    found = {name: [one.get(name) for one in more] for name in names}
-    beside = {name: [data if isinstance(data, bytes) else None for data in column] for name, column in found.items()}
+    beside = {name: [one.get(name) for one in more] for name in names}  # bytes beside something else go row by row
     return {"key": keys, "index": keys, "value": values, **beside}
 
 
