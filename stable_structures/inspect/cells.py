@@ -183,9 +183,10 @@ def json_items(texts: list[str]) -> list[Any] | None:
         found = [*map(_scan, texts, repeat(0))]  # it ends early if one is no JSON
     except (ValueError, RecursionError):
         return None
-    if [end for _, end in found] != list(map(len, texts)):
-        return None
-    return [item for item, _ in found]
+    if not found:
+        return None if texts else []
+    items, ends = zip(*found, strict=True)
+    return list(items) if list(ends) == list(map(len, texts)) else None
 
 
 def bytes_of_csv(text: str) -> bytes | None:

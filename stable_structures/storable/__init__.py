@@ -10,6 +10,7 @@ Types are plain annotations, so that checkers see `int`, `str` and `bytes`; at r
     records.py      numpy records                      cbor.py candid.py   CBOR; what CDKs write
     base.py         what a codec is                    bound.py order.py   sizes, and comparing encoded keys
     resolve.py      annotation -> codec                parse.py     text -> codec
+    columns.py      tuples from columns of their parts
 
 A codec turns one value into bytes and back. Bytes come from a memory that may be damaged, so `decode` returns a value or
 raises `CorruptMemory`, and nothing else.

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..encodings.columns import Encoded
+from ..encodings.columns import Encoded, Octets
 from .base import Codec
-from .compound import Tuple2Codec, Tuple3Codec
+from .compound import Tuple2Codec, Tuple3Codec, size_bytes
 from .octets import BYTES, Array, Blob
 
 
@@ -35,9 +35,24 @@ def tuples_of(codec: Tuple2Codec | Tuple3Codec, columns: Sequence[Encoded]) -> E
     >>> tuples_of(codec(tuple[u8, u8]), [Encoded.of([b"a", b"b"]), Encoded.of([b"c", b"d"])]).pieces()
     [b'ac', b'bd']
     """
-    rows = [column.rows(part.bound.max_size or 0) for part, column in zip(codec.fields.values(), columns, strict=True)]
-    there = [row for row in rows if row is not None]
-    if codec.bound.is_fixed_size and all(part.bound.is_fixed_size for part in codec.fields.values()) and len(there) == len(rows):
-        return Encoded.of_rows(np.concatenate(there, axis=1))
-    frame = type(codec)(*map(with_bytes, codec.fields.values()))
-    return Encoded.of(map(frame.encode, zip(*(column.pieces() for column in columns), strict=True)))
+    parts = list(zip(codec.fields.values(), columns, strict=True))
+    sized = [(part, column) for part, column in parts if not part.bound.is_fixed_size]
+    if (sized and not isinstance(codec, Tuple2Codec)) or not all(fit(part, column) for part, column in parts):
+        frame = type(codec)(*map(with_bytes, codec.fields.values()))
+        return Encoded.of(map(frame.encode, zip(*(column.pieces() for column in columns), strict=True)))
+    rows = [_padded(column, part.bound.max_size or 0) for part, column in parts]
+    return Encoded.of_rows(np.concatenate(rows + [_size_fields(column, part.bound.max_size or 0) for part, column in sized], axis=1))
+
+
+def _padded(column: Encoded, most: int) -> Octets:
+    """Return encodings as rows, each with zeros up to `most` bytes."""
+    found = column.rows(most)
+    if found is None:
+        found = np.zeros((column.count, most), np.uint8)
+        found[np.arange(most, dtype=np.uint64) < column.sizes()[:, np.newaxis]] = column.data
+    return found
+
+
+def _size_fields(column: Encoded, most: int) -> Octets:
+    width = size_bytes(most)
+    return column.sizes().astype(f">u{width}").view(np.uint8).reshape(column.count, width)
