@@ -25,6 +25,7 @@ import cbor2
 
 from ..encodings.json_form import json_text, to_json
 from ..errors import StableError
+from ..principal import Principal
 from ..storable import Codec, OptionCodec, ReverseCodec
 from ..storable.cbor import CborCodec
 from ..storable.octets import PrincipalCodec, StrCodec
@@ -265,6 +266,8 @@ def is_native(codec: Codec[Any]) -> bool:
 def from_arrow(codec: Codec[Any], value: Any) -> Any:
     """Return the value of a cell of Parquet, by its type: as its Arrow type has it, or as JSON. O(size)."""
     is_own_text = isinstance(value, str) and isinstance(innermost(codec), MOMENTS)
+    if isinstance(value, bytes) and isinstance(innermost(codec), PrincipalCodec):
+        return Principal(value)
     if value is None or isinstance(value, (int, float)) or is_own_text or is_native(codec):
         return from_json(codec, value)
     if isinstance(value, str):

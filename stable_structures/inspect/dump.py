@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import IO, Any, Final, TypeAlias
 
@@ -29,7 +29,7 @@ from .jobs import allowed, is_large, streamed
 from .missing import require_part
 from .report import readings
 from .source import BLOCK, Unreadable
-from .texts import csv_texts, json_texts
+from .texts import csv_texts, json_texts, plain_values
 from .values import RAW, Reading, from_text, is_unit_guess, unhex
 from .writing import OUTPUTS, NewFile
 
@@ -254,11 +254,16 @@ def _joined(made: Iterator[tuple[int, bytes]]) -> tuple[int, bytes]:
 def _batches(rows: Table, jobs: int, *, in_columns: bool) -> Iterator[Batch]:
     """Return all rows: as they come if one process writes them, else in batches large enough to be worth a process."""
     if in_columns and rows.columns is not None:
-        yield from (piece for one in rows.columns for piece in one.split(_ROWS, _BYTES))
+        yield from pieces_of(rows.columns)
     elif jobs == 1:
         yield rows.rows
     else:
         yield from _lists(rows.rows)
+
+
+def pieces_of(columns: Iterable[Columns]) -> Iterator[Columns]:
+    """Iterate over the same rows, in pieces that may be converted at once. O(size)."""
+    return (piece for one in columns for piece in one.split(_ROWS, _BYTES))
 
 
 def _lists(rows: Iterator[tuple[Any, bytes]]) -> Iterator[list[tuple[Any, bytes]]]:
@@ -292,14 +297,14 @@ def _jsonl(rows: Table) -> tuple[bytes, Lines, bool]:
         line = ({"index": at} if key is None else key(at)) | value(data)
         return json_text(line).encode() + b"\n"
 
-    def whole(columns: Columns) -> Iterator[str] | None:
-        keys, values = _texts(columns, json_texts, rows)
+    def whole(columns: Columns) -> bytes | None:
+        keys, values = _each(columns, json_texts, rows)
         end = ', "value_bytes": "0x"}' if is_unit_guess(rows.value) else "}"
         if keys is None or values is None:
             return None
-        return (f'{{"{rows.names[0]}": {one}, "value": {other}{end}' for one, other in zip(keys, values, strict=True))
+        return _text(f'{{"{rows.names[0]}": {one}, "value": {other}{end}' for one, other in zip(keys, values, strict=True))
 
-    at_once = _is_at_once(rows)
+    at_once = is_at_once(rows)
     return b"", _lines(row, whole if at_once else None), at_once
 
 
@@ -322,12 +327,12 @@ def _csv(rows: Table, *, safe: bool, plain: bool) -> tuple[bytes, Lines, bool]:
     exact = [f"{name}_bytes" for name, reading in sides if reading is not None and reading.codec is None]
     cells = [None if reading is None else csv_cell(reading, safe=safe, plain=plain) for _, reading in sides]
 
-    def whole(columns: Columns) -> Iterator[str] | None:
-        keys, values = _texts(columns, csv_texts, rows)
+    def whole(columns: Columns) -> bytes | None:
+        keys, values = _each(columns, csv_texts, rows)
         end = ",0x" if is_unit_guess(rows.value) else ""
-        return None if keys is None or values is None else (f"{one},{other}{end}" for one, other in zip(keys, values, strict=True))
+        return None if keys is None or values is None else _text(f"{one},{other}{end}" for one, other in zip(keys, values, strict=True))
 
-    at_once = _is_at_once(rows) and not safe and not plain
+    at_once = is_at_once(rows) and not safe and not plain
     lines = _lines(lambda at, data: _csv_row((at, data), cells), whole if at_once else None)
     return ",".join(shown + exact).encode() + b"\n", lines, at_once
 
@@ -335,25 +340,29 @@ def _csv(rows: Table, *, safe: bool, plain: bool) -> tuple[bytes, Lines, bool]:
 # ---- many rows at once ----
 
 
-def _is_at_once(rows: Table) -> bool:
+def is_at_once(rows: Table) -> bool:
     """Return whether texts.py may know how to write all rows."""
     return (rows.key is None or rows.key.codec is not None) and (rows.value.codec is not None or is_unit_guess(rows.value))
 
 
-def _texts(columns: Columns, texts: Callable[[Codec[Any] | None, Side], list[str] | None], rows: Table) -> tuple[list[str] | None, ...]:
-    """Return keys and values as text, each None if it must be written value by value."""
-    keys = texts(rows.key.codec if rows.key else None, columns.keys)
-    return keys, None if keys is None else texts(UNIT if is_unit_guess(rows.value) else rows.value.codec, columns.values)
+def _each(columns: Columns, form: Callable[[Codec[Any] | None, Side], list[Any] | None], rows: Table) -> tuple[list[Any] | None, ...]:
+    """Return what is written for keys and for values, each None if it must be written value by value."""
+    keys = form(rows.key.codec if rows.key else None, columns.keys)
+    return keys, None if keys is None else form(UNIT if is_unit_guess(rows.value) else rows.value.codec, columns.values)
 
 
-def _lines(row: Callable[[Any, bytes], bytes], whole: Callable[[Columns], Iterable[str] | None] | None) -> Lines:
+def _text(lines: Iterable[str]) -> bytes:
+    return "\n".join([*lines, ""]).encode()
+
+
+def _lines(row: Callable[[Any, bytes], bytes], whole: Callable[[Columns], bytes | None] | None) -> Lines:
     """Return what writes columns with `whole`, and what that cannot write row by row."""
 
     def lines(batch: Batch) -> Iterator[tuple[int, bytes]]:
         if whole is not None and isinstance(batch, Columns):
             made = whole(batch)
             if made is not None:
-                yield len(batch.keys.ends), "\n".join([*made, ""]).encode()
+                yield len(batch.keys.ends), made
                 return
         for at, data in _rows_of(batch):
             yield 1, row(at, data)
@@ -378,22 +387,32 @@ def _field(text: str) -> str:
 def _cbor(rows: Table) -> tuple[bytes, Lines, bool]:
     """One array [key, value] after the other (RFC 8742), with a map behind them where they are not all there is to say."""
     key, value = None if rows.key is None else cbor_cell(rows.key), cbor_cell(rows.value)
-    raw = rows.value is RAW
 
-    def lines(batch: Batch) -> Iterator[tuple[int, bytes]]:
-        for at, data in _rows_of(batch):
-            first, first_exact = (cbor2.dumps(at), None) if key is None else key(at)
-            second, second_exact = value(data)
-            if raw:
-                more: dict[str, Any] = {"raw": True}
-                first, second = cbor2.dumps(at), cbor2.dumps(data)
-            else:
-                exact = {"key_bytes": first_exact, "value_bytes": second_exact}
-                more = {name: made for name, made in exact.items() if made is not None}
-                first, second = (_NULL if one is None else one for one in (first, second))
-            yield 1, b"\x82" + first + second if not more else b"\x83" + first + second + cbor2.dumps(more)
+    def row(at: Any, data: bytes) -> bytes:
+        if rows.value is RAW:
+            return cbor2.dumps([at, data, {"raw": True}])
+        first, first_exact = (cbor2.dumps(at), None) if key is None else key(at)
+        second, second_exact = value(data)
+        exact = {"key_bytes": first_exact, "value_bytes": second_exact}
+        more = {name: made for name, made in exact.items() if made is not None}
+        first, second = (_NULL if one is None else one for one in (first, second))
+        return b"\x82" + first + second if not more else b"\x83" + first + second + cbor2.dumps(more)
 
-    return b"", lines, False
+    def whole(columns: Columns) -> bytes | None:
+        keys, values = _each(columns, plain_values, rows)
+        if keys is None or values is None:
+            return None
+        more = [repeat({"value_bytes": b""}, len(keys))] if is_unit_guess(rows.value) else []
+        return _items(list(zip(keys, values, *more, strict=True)))
+
+    at_once = is_at_once(rows)
+    return b"", _lines(row, whole if at_once else None), at_once
+
+
+def _items(rows: list[Any]) -> bytes:
+    """Return each as a CBOR item: those of an array, without its head."""
+    head = cbor2.dumps([None] * len(rows))
+    return cbor2.dumps(rows)[len(head) - len(rows) :]
 
 
 _LINES: Final[dict[str, Callable[[Table], tuple[bytes, Lines, bool]]]] = {"jsonl": _jsonl, "cbor": _cbor}

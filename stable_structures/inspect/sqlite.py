@@ -20,22 +20,27 @@ import sqlite3
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final
 
+import numpy as np
+
 from ..encodings.json_form import json_text, to_json
 from ..principal import Principal
-from ..storable import Codec
+from ..storable import Codec, Tuple2Codec, Tuple3Codec
 from ..storable.octets import PrincipalCodec, StrCodec
-from ..storable.scalars import BoolCodec, FloatCodec, IntCodec
+from ..storable.scalars import UNIT, BoolCodec, FloatCodec, IntCodec
 from .cells import Cell, cell_of, from_arrow, innermost, is_native
-from .dump import Table, table
+from .columns import Side
+from .dump import Table, is_at_once, pieces_of, table
 from .formats.layout import Damage
 from .formats.rules import Note
 from .formats.sqlite import Database, find_database
 from .image import Image, Part, Types
 from .source import Unreadable
-from .values import RAW, Reading, is_octets
+from .texts import json_texts, plain_values
+from .values import RAW, Reading, is_octets, is_unit_guess
 from .writing import NewFile, is_stream
 
 SUFFIXES: Final = (".sqlite", ".sqlite3", ".db")
@@ -143,20 +148,39 @@ def _insert(database: sqlite3.Connection, name: str, rows: Any) -> None:
 def _fill(database: sqlite3.Connection, name: str, part: Part, rows: Table) -> int:
     sides = [_Side(title, reading) for title, reading in zip(rows.names, (rows.key, rows.value), strict=True)]
     _create(database, name, [column for side in sides for column in side.columns()])
-    count, batch = 0, []
-    for row in rows.rows:
-        batch.append([cell for side, data in zip(sides, row, strict=True) for cell in side.cells(data, count)])
-        count += 1
-        if len(batch) == _BATCH:
-            _insert(database, name, batch)
-            batch = []
-    _insert(database, name, batch)
+    count = 0
+    for batch in _batches(rows, sides):
+        _insert(database, name, batch)
+        count += len(batch)
     if rows.key is not None and rows.key is not RAW:
         index = _quoted(name + _INDEX)
         database.execute(f"CREATE INDEX {index} ON {_quoted(name)} (key)")
     key, value = (None if reading is None else reading.label for reading in (rows.key, rows.value))
     _insert(database, _CATALOGUE, [(part.id, name, part.word.removesuffix(" index"), key, value, count)])
     return count
+
+
+def _batches(rows: Table, sides: list[_Side]) -> Iterator[list[Any]]:
+    """Return what stands in the columns of the table, some rows at a time."""
+    if rows.columns is None or not is_at_once(rows):
+        yield from _row_by_row(rows.rows, sides, 0)
+        return
+    count = 0
+    for columns in pieces_of(rows.columns):
+        key, value = sides
+        cells = [key.columns_of(columns.keys), value.columns_of(columns.values)]
+        there = [one for one in cells if one is not None]
+        if len(there) == len(cells):
+            yield list(zip(*(column for one in there for column in one), strict=True))
+        else:
+            yield from _row_by_row(columns.rows(), sides, count)
+        count += len(columns.keys.ends)
+
+
+def _row_by_row(rows: Iterable[tuple[Any, bytes]], sides: list[_Side], first: int) -> Iterator[list[Any]]:
+    numbered = enumerate(rows, first)
+    while some := list(islice(numbered, _BATCH)):
+        yield [[cell for side, data in zip(sides, row, strict=True) for cell in side.cells(data, number)] for number, row in some]
 
 
 class _Side:
@@ -184,6 +208,17 @@ class _Side:
             )
         return ([] if self.reading is RAW else [value]) + [exact] * self.has_bytes
 
+    def columns_of(self, side: Side) -> list[list[Any]] | None:
+        """Return the columns of many, as `cells` does; None if a value must be written by itself. O(size)."""
+        reading = self.reading
+        if reading is None:
+            return [side.items()]
+        is_unit = is_unit_guess(reading)
+        values = _many(UNIT if is_unit else reading.codec, side)
+        if values is None:
+            return None
+        return [values, *[[b"" if is_unit else None] * len(values)] * self.has_bytes]
+
 
 def _is_exact(codec: Codec[Any]) -> bool:
     """Return whether the column of a type says every value of it, one value for each form."""
@@ -209,6 +244,24 @@ def sqlite_cell(reading: Reading) -> Cell:
     """For SQLite."""
     as_json = reading.codec is not None and not is_native(reading.codec)
     return cell_of(reading, _json if as_json else _form, from_sqlite)
+
+
+def _many(codec: Codec[Any] | None, side: Side) -> list[Any] | None:
+    """Return what SQLite keeps of many values; None if one of them is kept in another way than its like. O(size)."""
+    inner = None if codec is None else innermost(codec)
+    if isinstance(inner, (Tuple2Codec, Tuple3Codec)):
+        return json_texts(codec, side)
+    values = plain_values(codec, side)
+    if values is None or (isinstance(inner, FloatCodec) and _has_negative_zero(values)):
+        return None
+    if isinstance(inner, BoolCodec):
+        return list(map(int, values))
+    return list(map(_form, values)) if isinstance(inner, IntCodec) and max(values, default=0) >= _MOST else values
+
+
+def _has_negative_zero(values: list[float]) -> bool:
+    array = np.array(values)
+    return bool((np.signbit(array) & (array == 0)).any())
 
 
 def _json(value: Any) -> str | None:

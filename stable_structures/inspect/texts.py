@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many values at once as CSV and JSON lines say them, by the type that was given.
+"""Many values at once as CSV, JSON lines, CBOR and SQLite say them, by the type that was given.
 
-Both functions return what cells.py writes for each value, faster. They return None if a value of the column has another form
+All functions return what cells.py writes for each value, faster. They return None if a value of the column has another form
 there (a text with quotes, a NaN, bytes that do not decode), or if the type is not known here: then the caller goes value by value.
 """
 
@@ -62,6 +62,41 @@ def json_texts(codec: Codec[Any] | None, side: Side) -> list[str] | None:
     return None if values is None else _of_values(values, '"{}"')
 
 
+def plain_values(codec: Codec[Any] | None, side: Side) -> list[Any] | None:
+    """Return the values as CBOR has them, principals as text; the indices if `side` has indices. O(size)."""
+    if side.has_indices:
+        return side.items()
+    codec = _inner(codec)
+    if isinstance(codec, UnitCodec):
+        return None if side.data else [None] * len(side.ends)
+    if isinstance(codec, StrCodec):
+        return _decoded(side)
+    if isinstance(codec, PrincipalCodec):
+        return principal_texts(side.encoded())
+    if isinstance(codec, (BytesCodec, Blob)):
+        return side.items() if _are_within(codec, side) else None
+    values = _flat(codec, side)
+    return values.tolist() if values is not None and _are_finite(values) else None
+
+
+def _decoded(side: Side) -> list[str] | None:
+    try:
+        return list(map(bytes.decode, side.items()))
+    except UnicodeDecodeError:
+        return None
+
+
+def _are_within(codec: BytesCodec | Blob, side: Side) -> bool:
+    most = codec.bound.max_size
+    return most is None or all(high - low <= most for low, high in side.spans())
+
+
+def _are_finite(values: npt.NDArray[Any]) -> bool:
+    if values.dtype.names is not None:
+        return all(_are_finite(values[name]) for name in values.dtype.names)
+    return values.dtype.kind != "f" or bool(np.isfinite(values).all())
+
+
 def _inner(codec: Codec[Any] | None) -> Codec[Any] | None:
     while isinstance(codec, ReverseCodec):
         codec = codec.part
@@ -82,11 +117,10 @@ def _quoteless(codec: Codec[Any] | None, side: Side) -> list[str] | None:
         return principal_texts(side.encoded())
     if not isinstance(codec, (BytesCodec, Blob)):
         return None
-    spans, most = list(side.spans()), codec.bound.max_size
-    if most is not None and any(high - low > most for low, high in spans):
+    if not _are_within(codec, side):
         return None
     digits = side.data.hex()
-    return [f"0x{digits[2 * low : 2 * high]}" for low, high in spans]
+    return [f"0x{digits[2 * low : 2 * high]}" for low, high in side.spans()]
 
 
 def _flat(codec: Codec[Any] | None, side: Side) -> npt.NDArray[Any] | None:

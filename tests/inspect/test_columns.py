@@ -1,9 +1,11 @@
-"""Dumps in columns are the dumps of the rows, byte for byte in CSV and value for value in Parquet."""
+"""Dumps in columns are the dumps of the rows: byte for byte, in Parquet value for value."""
 
 from __future__ import annotations
 
 import io
 import random
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stable_structures import StableBTreeMap, StableMemory, StableVec, codec, f64, i32, u16, u64
-from stable_structures.inspect import open_image
+from stable_structures.inspect import Unreadable, open_image, sqlite
 from stable_structures.inspect.dump import table, write
 from stable_structures.inspect.encoding import Encoded, are_exact, require
 from stable_structures.storable import Codec, parse_type
@@ -33,10 +35,22 @@ MAKE: dict[Any, Any] = {
 }
 
 
-def written(rows: Any, form: str) -> bytes:
+def written(rows: Any, form: str, part: Any = None) -> bytes:
+    if form == "sqlite":
+        return database_of(rows, part)
     out = io.BytesIO()
     write(rows, form, out)
     return out.getvalue()
+
+
+def database_of(rows: Any, part: Any) -> bytes:
+    """The bytes of the database, or what was refused."""
+    with closing(sqlite3.connect(":memory:")) as database:
+        try:
+            sqlite._fill_all(database, [part], lambda _: rows)
+        except Unreadable as refusal:
+            return str(refusal).encode()
+        return database.serialize()
 
 
 def both(memory: Any, types: Any, form: str, *, unordered: bool = False) -> tuple[bytes, bytes]:
@@ -81,7 +95,7 @@ def placed(structure: str, tp: Codec[Any], datas: list[bytes]) -> tuple[StableMe
     return memory, None, (codec(u64), tp)
 
 
-@pytest.mark.parametrize("form", ["csv", "jsonl", "cbor"])
+@pytest.mark.parametrize("form", ["csv", "jsonl", "cbor", "sqlite"])
 @pytest.mark.parametrize("structure", ["map", "set", "vec", "log"])
 @settings(max_examples=examples(100), deadline=None)
 @given(data=st.data())
@@ -94,8 +108,8 @@ def test_columns_of_any_type_are_the_rows_of_any_bytes(structure, form, data):
     given_types, guessed = {number: types}, {}
     for known in (given_types, guessed):
         found = [table(image.part(number), known) for _ in range(3)]
-        by_rows = written(replace(found[0], columns=None), form)
-        assert written(found[1], form) == by_rows
+        by_rows = written(replace(found[0], columns=None), form, image.part(number))
+        assert written(found[1], form, image.part(number)) == by_rows
         if found[2].columns is not None:
             assert [row for one in found[2].columns for row in one.rows()] == list(found[2].rows)
 
@@ -140,9 +154,14 @@ def test_types_that_texts_know_are_not_written_value_by_value(name, monkeypatch)
     samples = {"string": b"ab", "principal": b"\4", "bytes": b"", "unit": b"", "tuple<i8, bool>": b"\1\1"}
     some = samples.get(name, b"\1" * (tp.bound.max_size or 0))
     memory, number, types = placed("log", tp, [some] * 100)
-    monkeypatch.setattr("stable_structures.inspect.dump._rows_of", lambda _: pytest.fail(f"{name} goes row by row"))
-    for form in ("csv", "jsonl"):
-        assert written(table(open_image(memory).part(number), {number: types}), form).count(b"\n") == 100 + (form == "csv")
+    part = open_image(memory).part(number)
+    by_rows = {
+        form: written(replace(table(part, {number: types}), columns=None), form, part) for form in ("csv", "jsonl", "cbor", "sqlite")
+    }
+    for place in ("dump._rows_of", "sqlite._row_by_row"):
+        monkeypatch.setattr(f"stable_structures.inspect.{place}", lambda *_: pytest.fail(f"{name} goes row by row"))
+    assert {form: written(table(part, {number: types}), form, part) for form in by_rows} == by_rows
+    assert by_rows["jsonl"].count(b"\n") == 100
 
 
 @pytest.mark.parametrize("name", ["tuple<i8, bool>", "tuple<u8, array<3>, f32>", "principal", "u16", "array<3>", "tuple<u8, blob<3>>"])
@@ -155,3 +174,33 @@ def test_what_is_exact_in_columns_is_exact(name, data):
     if are_exact(tp, b"".join(pieces), np.cumsum(list(map(len, pieces)), dtype=np.uint64)):
         for one in pieces:
             require(tp, one)
+
+
+ODD_INTEGERS = [0, 2**63 - 1, 2**63, 2**64 - 1]
+ODD_FLOATS = [1.5, -0.0, float("inf"), float("nan"), 1e300, 5e-324]
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "cbor", "sqlite"])
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("u64", ODD_INTEGERS),
+        ("reverse<u64>", ODD_INTEGERS),
+        ("i64", [0, -1, 2**63 - 1, -(2**63)]),
+        ("f64", ODD_FLOATS),
+        ("reverse<f64>", ODD_FLOATS),
+        ("tuple<u64, f64>", [(n, x) for n in ODD_INTEGERS for x in ODD_FLOATS]),
+        ("reverse<tuple<u64, f64>>", [(2**64 - 1, -0.0), (1, 2.5)]),
+        ("bool", [True, False]),
+        ("string", ["", "a", "\0", "Zürich", "'", '"', "\ud7ff", "x" * 70000]),
+    ],
+)
+def test_odd_values_among_usual_ones(name, values, form):
+    """Each alone, which may go at once, and between others, which then may not."""
+    tp = parse_type(name)
+    usual = tp.encode(values[0])
+    for datas in [[tp.encode(value)] * 3 for value in values] + [[usual, tp.encode(value), usual] for value in values]:
+        memory, number, types = placed("log", tp, datas)
+        part = open_image(memory).part(number)
+        rows = table(part, {number: types})
+        assert written(rows, form, part) == written(replace(table(part, {number: types}), columns=None), form, part)
