@@ -306,6 +306,13 @@ def test_principals_of_parquet_are_read_as_row_by_row(name, text, type_, tmp_pat
     is_as_row_by_row(parquet(tmp_path / "a.parquet", column), monkeypatch, key=codec(u64), value=parse_type(name))
 
 
+@pytest.mark.parametrize("data", [b"", b"\4", bytes(29), bytes(30), None], ids=repr)
+@pytest.mark.parametrize("name", ["principal", "option<principal>", "reverse<principal>"])
+def test_principals_as_bytes_of_parquet_are_read_as_row_by_row(name, data, tmp_path, monkeypatch):
+    column = pa.array([b"\4", data, bytes(3)], pa.binary())
+    is_as_row_by_row(parquet(tmp_path / "a.parquet", column), monkeypatch, key=codec(u64), value=parse_type(name))
+
+
 @pytest.mark.parametrize("name", ["bytes", "blob<3>", "array<3>", "array<0>", "option<blob<3>>"])
 @pytest.mark.parametrize("last", [b"", b"ab", b"abc", b"abcd", None], ids=repr)
 def test_bytes_of_parquet_are_read_as_row_by_row(name, last, tmp_path, monkeypatch):

@@ -45,7 +45,7 @@ Reader: TypeAlias = Callable[[Path], Iterator[Batch]]
 def reader_of(path: Path, form: str) -> tuple[Reader, Back]:
     """Return what reads a dump, and what makes a value of what stands in it. Raises `Unreadable` for an unknown format."""
     if form not in _READERS:
-        raise Unreadable(f"{path}: {form!r} is not a format that can be loaded; give --format jsonl, csv, cbor or parquet")
+        raise Unreadable(f"{path}: {form!r} is not a format that can be loaded; give --format jsonl, csv, cbor, parquet or sqlite")
     return _READERS[form]
 
 
