@@ -102,6 +102,7 @@ class ReverseCodec(Codec[T]):
         self.decode = part.decode  # type: ignore[method-assign]
         self.encode_array = part.encode_array  # type: ignore[method-assign]
         self.decode_array = part.decode_array  # type: ignore[method-assign]
+        self._pack, self._unpack = part._pack, part._unpack  # type: ignore[method-assign]
         self.field, self.row, self.layout = part.field, part.row, part.layout
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -156,6 +156,7 @@ VALUES = [
     ),
     *("option<datetime>", "option<Decimal>", "tuple<date, Decimal, u8>", "tuple<u8, UUID, option<date>>", "option<option<UUID>>"),
     *("option<tuple<option<blob<2>>, u8>>", "tuple<string, cbor, string>", "tuple<u8, option<string>, f64>", "reverse<option<string>>"),
+    "reverse<tuple<u8, bool, reverse<i16>>>",
     "Record([('a', '<u4'), ('b', 'S3'), ('c', '<f4')])",
 ]
 

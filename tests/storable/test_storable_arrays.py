@@ -33,6 +33,7 @@ from stable_structures.storable import (
     u128,
 )
 
+from ..support.any_type import LEAVES, compounds
 from ..support.examples import examples
 
 POINT = np.dtype([("x", "<i4"), ("y", "<u2"), ("tag", "S3")])
@@ -243,3 +244,22 @@ def test_what_a_float_would_round_is_said_with_its_place():
     assert len(prices) == 0
     prices.insert_many([1, 2], np.array([2**62, -(2**63)]))
     assert dict(prices) == {1: 2.0**62, 2: -(2.0**63)}
+
+
+FIXED = st.recursive(st.sampled_from([leaf for leaf in LEAVES if codec(leaf[0]).dtype is not None]), compounds, max_leaves=6)
+
+
+@settings(max_examples=examples(300), deadline=None)
+@given(data=st.data())
+def test_arrays_of_any_type_have_the_bytes_of_their_items(data):
+    """Every type with a numpy form, however its parts are nested; on a memory as well."""
+    tp, values = data.draw(FIXED.filter(lambda one: codec(one[0]).dtype is not None))
+    made, items = codec(tp), data.draw(st.lists(values, min_size=1, max_size=3))
+    encoded = b"".join(map(made.encode, items))
+    array = made.decode_array(encoded)
+    assert array.dtype == made.native_dtype
+    assert bytes(made.encode_array(array)) == encoded
+    vec = StableVec[made](StableMemory())
+    vec.extend(array)
+    assert list(map(made.encode, vec)) == list(map(made.encode, items))
+    assert vec.to_numpy().tobytes() == array.tobytes()
