@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 from ..support import command
 from ..support.combinations import some_of
 
-ROOT = Path(__file__).parents[2]
+TESTS = Path(__file__).parents[1]
 
 
 class Case:
@@ -61,7 +63,7 @@ def test_without_parameters_all_are_tried(request):
     assert some_of([request.node], 1) == {request.node}
 
 
-TESTS = """
+TEST = """
 import pytest
 
 @pytest.mark.parametrize("a", range(10))
@@ -70,16 +72,24 @@ def test_it(a, b, seed, request):
     with open("ran", "a") as out:
         out.write(f"{seed} {a} {b}\\n")
 """
-SETTINGS = "[tool.pytest.ini_options]\naddopts = ['-m not slow and not fuzz']\ntestpaths = ['.']\nmarkers = ['slow', 'fuzz']\n"
+SETTINGS = """
+[tool.pytest.ini_options]
+addopts = ["--import-mode=importlib", "-m not slow and not fuzz"]
+testpaths = ["tests"]
+markers = ["slow", "fuzz"]
+"""
 
 
 def run(folder: Path, *words: str) -> tuple[str, list[list[str]]]:
-    """The seed that the header says, and of each case the seed and the parameters."""
+    """The seed that the header says, and of each case the seed and the parameters. A project with our settings and one test."""
+    (folder / "tests" / "support").mkdir(parents=True, exist_ok=True)
+    for name in ("conftest.py", "support/combinations.py"):
+        shutil.copy(TESTS / name, folder / "tests" / name)
     (folder / "pyproject.toml").write_text(SETTINGS, encoding="utf-8")
-    (folder / "test_it.py").write_text(TESTS, encoding="utf-8")
+    (folder / "tests" / "test_it.py").write_text(TEST, encoding="utf-8")
     (folder / "ran").unlink(missing_ok=True)
-    environment = {"PYTHONPATH": str(ROOT), "HYPOTHESIS_PROFILE": "quick"}
-    done = command.run_pytest("-p", "tests.conftest", "-p", "no:cacheprovider", *words, cwd=folder, env=environment)
+    environment = {**os.environ, "HYPOTHESIS_PROFILE": "quick"}
+    done = command.run_pytest("-p", "no:cacheprovider", *words, cwd=folder, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     found = re.search(r"--seed=(\d+)", done.stdout)
     assert found is not None
@@ -95,6 +105,6 @@ def test_every_process_of_a_run_has_the_seed_of_its_header(tmp_path):
     assert sorted(run(tmp_path, f"--seed={seed}")[1]) == sorted(ran)
 
 
-@pytest.mark.parametrize("words", [["--all-cases"], ["test_it.py"], ["-k", "it"], ["-m", "not slow"]], ids=str)
+@pytest.mark.parametrize("words", [["--all-cases"], ["tests/test_it.py"], ["-k", "it"], ["-m", "not slow"]], ids=str)
 def test_whoever_asks_for_tests_gets_all_cases(words, tmp_path):
     assert len(run(tmp_path, *words)[1]) == 90
