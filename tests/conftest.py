@@ -74,11 +74,14 @@ def pytest_configure_node(node: Any) -> None:
 def _is_quick_run_of_all(config: pytest.Config) -> bool:
     """Return whether nobody has said which tests are wanted, or how well."""
     option = config.option
-    of_before = [getattr(option, name, False) for name in ("lf", "failedfirst", "stepwise")]  # none without the cache of pytest
+    of_before = [
+        getattr(option, name, False) for name in ("lf", "failedfirst", "stepwise", "stepwise_skip")
+    ]  # none without the cache of pytest
     is_named = config.args_source != pytest.Config.ArgsSource.TESTPATHS or option.keyword or any(of_before)
     return PROFILE == "quick" and not is_named and f"-m{option.markexpr}" in config.getini("addopts")
 
 
+@pytest.hookimpl(trylast=True)  # a case that -m leaves out has tried no value
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """In a quick run of all tests, leave most combinations of parameters to CI and to the runs after this one."""
     if config.option.all_cases:

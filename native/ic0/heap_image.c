@@ -39,7 +39,7 @@ struct ss_heap_image {
     uint8_t *lower;   /* the user's file, read only; NULL without one */
     uint64_t lower_size;
     uint8_t *owned; /* over a file: for each chunk whether it has moved to the image: MOVED until its base stands there too */
-    bool detached;  /* a commit could not map the image into base, or not all of it: see attach */
+    bool detached;  /* base, or a part of it, does not stand on the image: see attach */
     uint8_t *idle;  /* of a mapped heap: for each private page how many messages have left it alone */
     atomic_int references;
 };
@@ -270,13 +270,20 @@ static bool map_private(ss_heap_image *heap, uint64_t at, uint64_t length, int f
     return ss_pages_map(heap->base + at, file, at, length);
 }
 
+/* Makes the file of the image at least so long. Never shorter: after a fork it may be the other process's, too, and larger there. */
+static bool extend_file(int file, uint64_t size) {
+    struct stat about;
+    if (fstat(file, &about) != 0) return false;
+    return (uint64_t)about.st_size >= size || ftruncate(file, (off_t)size) == 0;
+}
+
 int ss_heap_image_grow(ss_heap_image *heap, uint64_t size) {
     if (size > heap->max || size % OS_PAGE != 0) return ss_fail(SS_OUT_OF_MEMORY, "limit of the heap in bytes", 0, size, heap->max);
     if (size > heap->mapped) {
         uint64_t more = size - heap->mapped;
         bool grown;
         if (heap->file >= 0) {
-            grown = ftruncate(heap->file, (off_t)size) == 0 && map_private(heap, heap->mapped, more, heap->file);
+            grown = extend_file(heap->file, size) && map_private(heap, heap->mapped, more, heap->file);
         } else {
             grown = ss_pages_commit(heap->base + heap->mapped, more);
         }
@@ -385,7 +392,7 @@ static int keep_run(ss_heap_image *heap, uint64_t at, uint64_t length) {
     return SS_OK;
 }
 
-/* Once the first page is kept nothing fails any more: half a commit would be neither state. */
+/* Once the first page is kept, no lack of memory or of mappings makes it fail: half a commit would be neither state. */
 static int commit_mapped(ss_heap_image *heap) {
     int status = own_image(heap);
     if (status == SS_OK) status = each_private_run(heap, keep_run);

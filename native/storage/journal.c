@@ -90,7 +90,7 @@ static int turn_did_not_come(const struct journal *journal) {
 
 /* Waits longer and longer, but never so long that a signal goes unheard. */
 static int wait_for_end(struct journal *journal) {
-    uint64_t now = ss_milliseconds(), until = ss_deadline(journal->patience);
+    uint64_t until = ss_deadline(journal->patience), now = ss_milliseconds();
     int status = SS_OK;
     for (uint64_t slice = 1; status == SS_OK && is_foreign_transaction(journal);
          slice = 2 * slice < SS_SLICE_MS ? 2 * slice : SS_SLICE_MS) {

@@ -38,7 +38,7 @@ from ..storable import Codec
 from ..storable.columns import fit, tuples_of
 from ..storable.compound import OptionCodec, ReverseCodec, RowCodec, Tuple2Codec, Tuple3Codec
 from ..storable.moments import DateCodec, DatetimeCodec
-from ..storable.octets import Array, PrincipalCodec, StrCodec
+from ..storable.octets import Array, Blob, BytesCodec, PrincipalCodec, StrCodec
 from ..storable.scalars import BoolCodec, FloatCodec, IntCodec, UnitCodec
 from ..storable.structs import StructCodec
 
@@ -196,10 +196,12 @@ def plain(array: Any) -> Any:
         return plain(pc.run_end_decode(array))
     if not pa.types.is_dictionary(array.type):
         return array
-    values = plain(array.dictionary)
-    if str(values.type) in _VIEWS:  # Arrow takes nothing out of views
-        values = values.cast(_VIEWS[str(values.type)])
-    return pa.DictionaryArray.from_arrays(array.indices, values).dictionary_decode()
+    return pa.DictionaryArray.from_arrays(array.indices, _without_views(plain(array.dictionary))).dictionary_decode()
+
+
+def _without_views(array: Any) -> Any:
+    """Return an array whose values Arrow can select: of views it selects none."""
+    return array.cast(_VIEWS[str(array.type)]) if str(array.type) in _VIEWS else array
 
 
 def to_numpy(array: Any) -> Any:
@@ -615,19 +617,19 @@ class OptionForm(Form):
         if array.null_count:
             self.codec.encode(None)  # raises if the type has no None
         there = ~to_numpy(array.is_null())
-        part = Encoded.of([]) if array.null_count and not there.any() else self.part.encode(array.drop_null())
+        part = Encoded.of([]) if array.null_count and not there.any() else self.part.encode(_without_views(array).drop_null())
         return part.in_options(there)
 
 
 class RowForm(Form):
-    """Tuples and dataclasses of which some part has no fixed size: value by value."""
+    """Tuples and dataclasses of which some part has no fixed size: value by value, but for tuples of plain parts."""
 
     def __init__(self, codec: RowCodec[Any], parts: dict[str, Form]) -> None:
         super().__init__(codec, pa.struct([form.field(name, nullable=True) for name, form in parts.items()]))
         self.parts = parts
         self.exact = all(form.exact and not isinstance(form.codec, FloatCodec) for form in parts.values())
         self.one_way = next((form.one_way for form in parts.values() if form.one_way), "")
-        self._in_columns = isinstance(codec, (Tuple2Codec, Tuple3Codec)) and not _has_floats(codec)
+        self._in_columns = _is_plain(codec)
 
     def to_py(self, value: Any) -> Any:
         return _row_to_py(self, value)
@@ -645,7 +647,7 @@ class RowForm(Form):
         fields = [array.field(array.type.get_field_index(name)) for name in self.parts]
         try:
             columns = [form.encode(plain(field)) for form, field in zip(self.parts.values(), fields, strict=True)]
-        except StableError:
+        except (StableError, ValueError, pa.ArrowException):
             return None
         return tuples_of(self.codec, columns)  # type: ignore[arg-type]
 
@@ -656,10 +658,18 @@ class RowForm(Form):
             form.check(plain(there.field(there.type.get_field_index(name))))  # the offset of the whole is in it
 
 
-def _has_floats(codec: Codec[Any]) -> bool:
-    """Return whether a float is in it: value by value, that loses a signalling NaN, which must be noticed when a dump is made."""
-    parts = codec.fields.values() if isinstance(codec, RowCodec) else [codec.part] if isinstance(codec, (OptionCodec, ReverseCodec)) else []
-    return isinstance(codec, FloatCodec) or any(map(_has_floats, parts))
+_PLAIN: Final = (IntCodec, BoolCodec, StrCodec, BytesCodec, Blob, Array, PrincipalCodec, UnitCodec)
+
+
+def _is_plain(codec: Codec[Any]) -> bool:
+    """Return whether a column of a type, as part of a tuple, says just what its values say one by one.
+
+    A float does not: value by value, a signalling NaN is lost, which must be noticed when a dump is made. Nor do messages (CBOR,
+    Candid, classes of the user's): these are decoded and encoded again there, so that each value has one encoding.
+    """
+    if isinstance(codec, (OptionCodec, ReverseCodec)):
+        return _is_plain(codec.part)
+    return all(map(_is_plain, codec.fields.values())) if isinstance(codec, (Tuple2Codec, Tuple3Codec)) else isinstance(codec, _PLAIN)
 
 
 class FixedRowForm(FixedForm):

@@ -66,7 +66,7 @@ def test_without_parameters_all_are_tried(request):
 TEST = """
 import pytest
 
-@pytest.mark.parametrize("a", range(10))
+@pytest.mark.parametrize("a", [*range(10), *(pytest.param(n, marks=pytest.mark.slow) for n in range(20, 50))])
 @pytest.mark.parametrize("b", range(100, 109))
 def test_it(a, b, seed, request):
     with open("ran", "a") as out:
@@ -105,6 +105,8 @@ def test_every_process_of_a_run_has_the_seed_of_its_header(tmp_path):
     assert sorted(run(tmp_path, f"--seed={seed}")[1]) == sorted(ran)
 
 
-@pytest.mark.parametrize("words", [["--all-cases"], ["tests/test_it.py"], ["-k", "it"], ["-m", "not slow"]], ids=str)
+@pytest.mark.parametrize(
+    "words", [["--all-cases"], ["tests/test_it.py"], ["-k", "it"], ["-m", "not slow"], ["-p", "cacheprovider", "--sw-skip"]], ids=str
+)
 def test_whoever_asks_for_tests_gets_all_cases(words, tmp_path):
     assert len(run(tmp_path, *words)[1]) == 90

@@ -132,6 +132,31 @@ static void parent_and_child_are_apart(int kind) {
     ss_heap_image_release(heap);
 }
 
+/* The image of both is one file until a commit: the smaller heap must not make it short. */
+static void growth_after_a_fork_takes_nothing_away(int kind) {
+    ss_heap_image *heap = new_heap(kind, 3);
+    int done[2];
+    CHECK_EQ(pipe(done), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        char byte;
+        close(done[1]);
+        bool right = read(done[0], &byte, 1) == 1 && ss_heap_image_grow(heap, 5 * WASM_PAGE) == SS_OK;
+        for (uint64_t at = 0; at < 5 * WASM_PAGE; at += 4096) right = right && ss_heap_image_base(heap)[at] == 0;
+        _exit(right ? 0 : 1);
+    }
+    CHECK_EQ(ss_heap_image_grow(heap, 10 * WASM_PAGE), SS_OK);
+    ss_heap_image_base(heap)[8 * WASM_PAGE] = 8;
+    CHECK_EQ(write(done[1], "x", 1), 1);
+    int status = -1;
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    CHECK_EQ(status, 0);
+    for (uint64_t at = 0; at < 10 * WASM_PAGE; at += 4096) CHECK_EQ(ss_heap_image_base(heap)[at], at == 8 * WASM_PAGE ? 8 : 0);
+    close(done[0]);
+    close(done[1]);
+    ss_heap_image_release(heap);
+}
+
 static void write_file(const char *path, uint64_t pages) {
     FILE *file = fopen(path, "wb");
     uint8_t page[4096];
@@ -317,6 +342,7 @@ int main(void) {
         a_clone_is_apart(kind);
         limits_are_kept(kind);
         parent_and_child_are_apart(kind);
+        growth_after_a_fork_takes_nothing_away(kind);
         a_file_is_begun_with_and_never_written(kind);
     }
     if (ss_heap_image_can_map()) {

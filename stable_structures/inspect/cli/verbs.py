@@ -226,7 +226,7 @@ def _add_load(verbs: Any) -> None:
         "Build an image from a dump, with the bytes that the crate would write.",
         "load users.jsonl --key-type u64 --value-type string --memory 0 -o image.bin",
     )
-    _file(parser, "dump", "a dump: JSON lines, CSV, a CBOR sequence or Parquet")
+    _file(parser, "dump", "a dump: JSON lines, CSV, a CBOR sequence, Parquet or SQLite")
     _types(parser)
     parser.add_argument("--structure", type=kind_called, choices=KINDS, help="what to make (default: as the schema says, else map)")
     parser.add_argument("--format", choices=(*OUTPUTS, "sqlite"), help="default: by the name of the dump")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads dumps: rows of JSON lines, CSV, a CBOR sequence or Parquet, some at a time (batches.py).
+"""Reads dumps: rows of JSON lines, CSV, a CBOR sequence, Parquet or SQLite, some at a time (batches.py).
 
 A dump may come from anybody. What is not a dump is refused with the file and the line or entry, and so is what would be
 taken for something else than it was.
@@ -295,7 +295,8 @@ def _cbor_beside(keys: list[Any], values: list[Any], more: list[dict[Any, Any]])
     names = {name for one in more for name, data in one.items() if isinstance(data, bytes)}
     if names - {"key_bytes", "value_bytes"}:
         return None
-    beside = {name: [one.get(name) for one in more] for name in names}  # bytes beside something else go row by row
+    # A None among bytes: these columns are refused later, and the rows go one by one.
+    beside = {name: [one.get(name) for one in more] for name in names}
     return {"key": keys, "index": keys, "value": values, **beside}
 
 

@@ -348,7 +348,7 @@ def load(  # noqa: PLR0913 - keyword-only choices
     into: str | Path | None = None,
     progress: Progress = no_progress,
 ) -> int:
-    r"""Make an image of a dump (JSON lines, CSV, CBOR sequence, Parquet): a structure of these types, in a manager if `memory` is set.
+    r"""Make an image of a dump (JSON lines, CSV, CBOR, Parquet, SQLite): a structure of these types, in a manager if `memory` is set.
 
     Returns the number of entries. The bytes are those of inserting the entries one by one, and keys and values are encoded
     as they were where the dump is one of `write`. With `into`, an image or a snapshot's folder, the other memories are its:
