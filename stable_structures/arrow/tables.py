@@ -102,6 +102,8 @@ def _encoded(form: Form, array: Any) -> Encoded:
         return form.encode(plain(array))
     except pa.ArrowException as error:
         raise IncompatibleType(f"{form.codec.name}: a column of {array.type} cannot be taken: {error}; cast it first") from None
+    except UnicodeDecodeError as error:  # Arrow does not look into its texts
+        raise IncompatibleType(f"{form.codec.name}: a column of {array.type} has a text that is not UTF-8: {error}") from None
 
 
 def _places(names: list[str], wanted: list[str]) -> list[int]:

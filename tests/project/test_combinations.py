@@ -89,7 +89,7 @@ def run(folder: Path, *words: str) -> tuple[str, list[list[str]]]:
     (folder / "tests" / "test_it.py").write_text(TEST, encoding="utf-8")
     (folder / "ran").unlink(missing_ok=True)
     environment = {**os.environ, "HYPOTHESIS_PROFILE": "quick"}
-    done = command.run_pytest("-p", "no:cacheprovider", *words, cwd=folder, env=environment)
+    done = command.run_pytest(*words, cwd=folder, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     found = re.search(r"--seed=(\d+)", done.stdout)
     assert found is not None
@@ -105,8 +105,6 @@ def test_every_process_of_a_run_has_the_seed_of_its_header(tmp_path):
     assert sorted(run(tmp_path, f"--seed={seed}")[1]) == sorted(ran)
 
 
-@pytest.mark.parametrize(
-    "words", [["--all-cases"], ["tests/test_it.py"], ["-k", "it"], ["-m", "not slow"], ["-p", "cacheprovider", "--sw-skip"]], ids=str
-)
+@pytest.mark.parametrize("words", [["--all-cases"], ["tests/test_it.py"], ["-k", "it"], ["-m", "not slow"], ["--sw-skip"]], ids=str)
 def test_whoever_asks_for_tests_gets_all_cases(words, tmp_path):
     assert len(run(tmp_path, *words)[1]) == 90
