@@ -19,6 +19,9 @@
  *  T3   Rollback does no input or output (but that a file without a log is cut again where it had grown), allocates
  *       nothing and cannot fail. Its cost is that of the changed blocks.
  *  T4   While `by_lines`, there are at most BY_LINES_MAX changes; else each has all lines of its block.
+ *
+ * The file is long because these hold only between operations, while any function here is at work they do not: all that may
+ * see that state stands here.
  */
 #include "storage/journal.h"
 

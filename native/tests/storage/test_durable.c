@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files with a log on the real file system: commits, reopening, killed processes, readers, damaged logs. */
+/* Files with a log on the real file system: commits, reopening, killed processes, readers, damaged logs.
+ *
+ * The file is long because all of them begin with the same few files, as a writer, a killed writer or a disk leaves them. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
