@@ -29,8 +29,7 @@ MUCH_ADDRESS_SPACE = 16 << 40
 """An eighth of what a process can have."""
 
 # Other random examples each time, in CI as well: the blob that a failure prints repeats it. No deadline: a sanitizer or a busy
-# machine is no failure. Whoever changes something takes "quick", which looks at half of what CI does, and at less of the tests
-# with several parameters (support/combinations.py).
+# machine is no failure. Whoever changes something takes "quick", which looks at half of what CI does.
 settings.register_profile("ci", derandomize=False, print_blob=True, deadline=None, max_examples=50)
 settings.register_profile("quick", settings.get_profile("ci"), max_examples=25)
 settings.register_profile(
@@ -44,7 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("stable structures")
     group.addoption("--seed", type=int, default=None, help="seed of the random tests (default: another one each time)")
     usual = 1.0 if PROFILE == "quick" else 2.0
-    group.addoption("--all-cases", action="store_true", help="every combination of parameters, also in a quick run of all tests")
+    group.addoption("--some-cases", action="store_true", help="each value of each parameter, and a third of their combinations")
     group.addoption("--duration", type=float, default=usual, metavar="SECONDS", help=f"how long each stress test runs (default: {usual:g})")
 
 
@@ -58,33 +57,21 @@ def pytest_configure(config: pytest.Config) -> None:
             signal.signal(number, usual)
     sys._getframe().f_trace_opcodes = True  # Python 3.12 reports steps only to traces that begin after some frame asked for them
     if hasattr(config, "workerinput"):  # of xdist
-        config.option.seed, config.option.all_cases = config.workerinput["seed"], config.workerinput["all_cases"]
-        return
+        config.option.seed = config.workerinput["seed"]
     if config.option.seed is None:
         config.option.seed = secrets.randbits(32)
-    config.option.all_cases = config.option.all_cases or not _is_quick_run_of_all(config)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Give a worker of xdist what the header says of the run."""
-    node.workerinput |= {"seed": node.config.option.seed, "all_cases": node.config.option.all_cases}
-
-
-def _is_quick_run_of_all(config: pytest.Config) -> bool:
-    """Return whether nobody has said which tests are wanted, or how well."""
-    option = config.option
-    of_before = [
-        getattr(option, name, False) for name in ("lf", "failedfirst", "stepwise", "stepwise_skip")
-    ]  # none without the cache of pytest
-    is_named = config.args_source != pytest.Config.ArgsSource.TESTPATHS or option.keyword or any(of_before)
-    return PROFILE == "quick" and not is_named and f"-m{option.markexpr}" in config.getini("addopts")
+    """Give a worker of xdist the seed that the header says."""
+    node.workerinput["seed"] = node.config.option.seed
 
 
 @pytest.hookimpl(trylast=True)  # a case that -m leaves out has tried no value
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """In a quick run of all tests, leave most combinations of parameters to CI and to the runs after this one."""
-    if config.option.all_cases:
+    """With `--some-cases`, leave most combinations of parameters to CI and to the runs after this one."""
+    if not config.option.some_cases:
         return
     kept = some_of(items, config.option.seed)
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
@@ -134,8 +121,7 @@ def _address_space() -> float:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    cases = "all cases" if config.option.all_cases else "a third of the combinations of parameters (--all-cases: all)"
-    return f"random tests: --seed={config.option.seed} --duration={config.option.duration:g}, {cases}"
+    return f"random tests: --seed={config.option.seed} --duration={config.option.duration:g}"
 
 
 @pytest.fixture(scope="session")

@@ -168,7 +168,7 @@ def _batches(rows: Table, sides: list[_Side]) -> Iterator[list[Any]]:
     count = 0
     for columns in pieces_of(rows.columns):
         key, value = sides
-        cells = [key.columns_of(columns.keys), value.columns_of(columns.values)]
+        cells = [key.all_cells(columns.keys), value.all_cells(columns.values)]
         there = [one for one in cells if one is not None]
         if len(there) == len(cells):
             yield list(zip(*(column for one in there for column in one), strict=True))
@@ -208,8 +208,8 @@ class _Side:
             )
         return ([] if self.reading is RAW else [value]) + [exact] * self.has_bytes
 
-    def columns_of(self, side: Side) -> list[list[Any]] | None:
-        """Return the columns of many, as `cells` does; None if a value must be written by itself. O(size)."""
+    def all_cells(self, side: Side) -> list[list[Any]] | None:
+        """Return what `cells` does for each of many, column by column; None if a value must be written by itself. O(size)."""
         reading = self.reading
         if reading is None:
             return [side.items()]

@@ -1,11 +1,11 @@
-"""Which cases of tests with several parameters a quick run tries: each value of each parameter, and a third of their combinations.
+"""Which cases of tests with several parameters `--some-cases` tries: each value of each parameter, and a third of their combinations.
 
     @parametrize("form", F)          f1  f2  f3  f4
     @parametrize("type", T)    t1     x       .   .
                                t2     .   x   .   .     each row and each column has one; the rest of the third lies anywhere,
                                t3     .   .   x   x     in another place in each run
 
-A test with one parameter keeps all its cases. CI tries all combinations of all tests, and so does whoever names tests.
+A test with one parameter keeps all its cases. Without the option all cases are tried.
 """
 
 from __future__ import annotations

@@ -89,9 +89,8 @@ _FORMS: Final[dict[Callable[..., Any], Callable[[Codec[Any], Items], Items | Non
 
 
 def _of_json(codec: Codec[Any], items: Items) -> Encoded | None:
-    if isinstance(codec, IntCodec):
-        return _integers(codec, items) if items else Encoded.of([])
-    return _MAKERS[type(codec)](codec, items) if items else Encoded.of([])
+    make: Callable[[Any, Items], Encoded | None] = _integers if isinstance(codec, IntCodec) else _MAKERS[type(codec)]
+    return make(codec, items) if items else Encoded.of([])
 
 
 def _integers(codec: IntCodec, items: Items) -> Encoded | None:
