@@ -355,7 +355,7 @@ def system_calls(parent: Path, *, exclusive: bool) -> dict[str, float] | None:
 
 def _strace(strace: str, commits: int, parent: Path, *, exclusive: bool) -> dict[str, int]:
     own = [sys.executable, "-m", "benches", "--traced", f"{commits},{parent},{int(exclusive)}"]
-    command = [strace, "-f", "-e", "trace=write,writev,pwrite64,pwritev,pwritev2,fsync,fdatasync", *own]
+    command = [strace, "-f", "--seccomp-bpf", "-e", "trace=write,writev,pwrite64,pwritev,pwritev2,fsync,fdatasync", *own]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parent.parent)  # noqa: S603
     counts: dict[str, int] = {}
     for call in re.findall(r"^(?:\[pid +\d+\] )?(\w+)\(", done.stderr, re.MULTILINE):

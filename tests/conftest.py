@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from .support import command
 from .support.combinations import some_of
 
 if TYPE_CHECKING:
@@ -58,14 +59,16 @@ def pytest_configure(config: pytest.Config) -> None:
     sys._getframe().f_trace_opcodes = True  # Python 3.12 reports steps only to traces that begin after some frame asked for them
     if hasattr(config, "workerinput"):  # of xdist
         config.option.seed = config.workerinput["seed"]
+        command.share(Path(config.workerinput["servers"]))
     if config.option.seed is None:
         config.option.seed = secrets.randbits(32)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Give a worker of xdist the seed that the header says."""
+    """Give a worker of xdist the seed that the header says, and the processes that all workers share."""
     node.workerinput["seed"] = node.config.option.seed
+    node.workerinput["servers"] = str(command.servers())
 
 
 @pytest.hookimpl(trylast=True)  # a case that -m leaves out has tried no value

@@ -1,5 +1,7 @@
 """The command line, or a piece of Python, as a process of its own in milliseconds: a server with the package forks for each call.
 
+All processes of a test run share it: the one that starts the tests starts it, too, and it imports nothing until it is asked.
+
 What a caller gives as in `subprocess` is the process's own: streams, environment, limits. It runs `main` with the given
 words and ends as an interpreter ends, so its exit code, its signals and what it does to its streams are real. Only the start
 of an interpreter is not: `PYTHONIOENCODING` and `PYTHONUNBUFFERED` are applied by `take_streams`, as CPython does; and at the
@@ -24,6 +26,7 @@ import resource
 import select
 import selectors
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -223,68 +226,114 @@ def in_shell(commands: str, cwd: Path, env: Mapping[str, str]) -> subprocess.Com
     return subprocess.run(words, cwd=cwd, env=env, pass_fds=server, capture_output=True, text=True, check=False)
 
 
+_folder: Path | None = None
+"""With a socket for each server."""
+
+
+def servers() -> Path:
+    """The folder with the sockets of the servers; they live as long as the process that was the first to ask."""
+    if _folder is None:
+        share(Path(tempfile.mkdtemp(prefix="servers-")))
+        for kind in ("verbs", "pytest"):
+            _start(kind)
+        atexit.register(shutil.rmtree, _folder)
+    return _folder
+
+
+def share(folder: Path) -> None:
+    """Use the servers of another process."""
+    global _folder  # noqa: PLW0603 - of this process
+    _folder = folder
+
+
+def _start(kind: str) -> None:
+    """A server, which ends with its standard input."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as calls:
+        calls.bind(str(_folder / kind))
+        calls.listen()
+        command = [sys.executable, "-P", __file__, str(calls.fileno()), kind]
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # a process with threads should not fork
+        streams = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL}
+        process = subprocess.Popen(command, pass_fds=[calls.fileno()], env=environment, **streams)
+    atexit.register(process.communicate, timeout=60)
+
+
 @cache
 def _server(kind: str) -> socket.socket:
     """Of this process, as long as it lives."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    command = [sys.executable, "-P", __file__, str(theirs.fileno()), kind]
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # a process with threads should not fork
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-    process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment, **quiet)
-    theirs.close()
-
-    def end() -> None:
-        ours.close()
-        process.wait(timeout=60)
-
-    atexit.register(end)
+    ours = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.connect(str(servers() / kind))
+    atexit.register(ours.close)
     return ours
 
 
 # ---- the server ----
 
 
-def serve(requests: socket.socket) -> tuple[str | None, list[str]]:
-    """Return, in a process of its own, the code and the words of each request; report its number and, at its end, its status."""
-    ends, waking = socket.socketpair()
-    for one in (ends, waking):
-        one.setblocking(False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(waking.fileno())
-    running: dict[int, int] = {}
-    while True:
-        ready, _, _ = select.select([requests, ends], [], [])
-        if ends in ready:
-            ends.recv(1 << 10)
-            reap(running)
-        if requests not in ready:
-            continue
-        asked, descriptors, _, _ = socket.recv_fds(requests, REQUEST, 4)
+class Server:
+    """Forks for each request of any of its callers."""
+
+    def __init__(self, calls: socket.socket) -> None:
+        self.calls = calls
+        self._callers: list[socket.socket] = []
+        self._running: dict[int, int] = {}
+        """The processes, each with the stream that its caller reads."""
+        self._ends, self._waking = socket.socketpair()
+        for one in (self._ends, self._waking):
+            one.setblocking(False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._waking.fileno())
+
+    def serve(self) -> tuple[str | None, list[str]]:
+        """Return, in a process of its own, the code and the words of each request; report its number and, at its end, its status."""
+        while True:
+            ready, _, _ = select.select([self.calls, self._ends, sys.stdin, *self._callers], [], [])
+            if sys.stdin in ready:
+                os._exit(0)
+            if self._ends in ready:
+                self._ends.recv(1 << 10)
+                self._reap()
+            if self.calls in ready:
+                self._callers.append(self.calls.accept()[0])
+            for caller in ready:
+                if caller in self._callers and (request := self._answer(caller)):
+                    return request
+
+    def _answer(self, caller: socket.socket) -> tuple[str | None, list[str]] | None:
+        """In the new process, return what it has to do."""
+        asked, descriptors, _, _ = socket.recv_fds(caller, REQUEST, 4)
         if not asked:
-            os._exit(0)
+            self._callers.remove(caller)
+            caller.close()
+            return None
         *streams, reports = descriptors
         child = os.fork()
         if child == 0:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for one in (requests, ends, waking):
-                one.close()
-            for descriptor in (*running.values(), reports):
-                os.close(descriptor)
+            self._leave()
+            os.close(reports)
             return take_over(json.loads(asked), streams)
-        running[child] = reports
+        self._running[child] = reports
         report(reports, child)
         for descriptor in streams:
             os.close(descriptor)
+        return None
 
+    def _leave(self) -> None:
+        """In the new process: nothing of the server stays open."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for one in (self.calls, self._ends, self._waking, *self._callers):
+            one.close()
+        for descriptor in self._running.values():
+            os.close(descriptor)
 
-def reap(running: dict[int, int]) -> None:
-    """Report the status of each process that has ended."""
-    with contextlib.suppress(ChildProcessError):
-        while (found := os.waitpid(-1, os.WNOHANG))[0]:
-            reports = running.pop(found[0])
-            report(reports, found[1])
-            os.close(reports)
+    def _reap(self) -> None:
+        """Report the status of each process that has ended."""
+        with contextlib.suppress(ChildProcessError):
+            while (found := os.waitpid(-1, os.WNOHANG))[0]:
+                reports = self._running.pop(found[0])
+                report(reports, found[1])
+                os.close(reports)
 
 
 def report(reports: int, number: int) -> None:
@@ -356,6 +405,8 @@ def import_verbs() -> None:
 
 
 if __name__ == "__main__":
+    server = Server(socket.socket(fileno=int(sys.argv[1])))
+    select.select([server.calls, sys.stdin], [], [])  # nobody may ever ask
     if sys.argv[2] == "pytest":
         import_pytest()
     else:
@@ -366,7 +417,7 @@ if __name__ == "__main__":
     gc.collect()
     gc.freeze()
     try:
-        code = execute(*serve(socket.socket(fileno=int(sys.argv[1]))))
+        code = execute(*server.serve())
     except SystemExit as ended:
         if not isinstance(ended.code, int):
             raise
