@@ -18,6 +18,7 @@ import atexit
 import contextlib
 import gc
 import importlib
+import io
 import json
 import os
 import pkgutil
@@ -36,7 +37,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from io import TextIOWrapper
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, NoReturn, Self
@@ -361,7 +361,7 @@ def take_streams() -> None:
     for name, number in (("stdout", 1), ("stderr", 2)):
         raw: Any = open(number, "wb", buffering=0 if unbuffered else -1, closefd=False)  # noqa: SIM115 - for the rest of the process
         errors = "backslashreplace" if name == "stderr" else errors or "strict"
-        made = TextIOWrapper(raw, encoding or "utf-8", errors, "\n", name == "stderr" or os.isatty(number), unbuffered)
+        made = io.TextIOWrapper(raw, encoding or "utf-8", errors, "\n", name == "stderr" or os.isatty(number), unbuffered)
         setattr(sys, name, made)
         setattr(sys, f"__{name}__", made)
 
@@ -402,6 +402,17 @@ def import_verbs() -> None:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     parser()
+    with contextlib.suppress(ImportError):
+        look_for_fonts()
+
+
+def look_for_fonts() -> None:
+    """The first text of a process, and its first power of ten, take longer than a picture."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
+
+    figure = Figure()
+    figure.add_subplot(title="a").set(xscale="log")
+    figure.savefig(io.BytesIO(), format="png")
 
 
 if __name__ == "__main__":

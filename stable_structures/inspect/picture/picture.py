@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from importlib.resources import files
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +44,7 @@ def draw(image: Image, out: str | Path, *, form: str | None = None, types: Types
         raise Unreadable(f"{out}: the name says the format: end it in .html, .png or .svg, or give --format")
     if image.source.nbytes == 0:
         raise image.unreadable("there is nothing to draw")
-    figure = None if form == "html" else _pyplot()
+    figure = None if form == "html" else _empty_figure()
     with NewFile(path) as new:
         if form == "png" and new.is_terminal:
             raise Unreadable("png is not for a terminal; give -o OUT, or --format html")
@@ -52,7 +52,8 @@ def draw(image: Image, out: str | Path, *, form: str | None = None, types: Types
         if figure is None:
             new.file.write(page(scene).encode())
         else:
-            _figure(figure, scene, new.file, form)
+            _fill(figure, scene)
+            figure.savefig(new.file, format=form, metadata={"Date": None} if form == "svg" else None)
         new.keep()
     return scene
 
@@ -75,17 +76,14 @@ def model_script() -> str:
     return files(__package__).joinpath("model.js").read_text("utf-8")
 
 
-def _pyplot() -> Any:
+def _empty_figure() -> Any:
     try:
-        import matplotlib as mpl  # noqa: PLC0415 - an extra, or only this verb needs it
-
-        mpl.use("agg")
-        from matplotlib import pyplot  # noqa: ICN001, PLC0415 - one name
+        from matplotlib.figure import Figure  # noqa: PLC0415 - an extra, or only this verb needs it
     except ImportError:
         raise Unreadable(
             "PNG and SVG need matplotlib: pip install 'stable-structures[plot]'; a name that ends in .html needs nothing"
         ) from None
-    return pyplot
+    return Figure(figsize=(14, 10.5), dpi=110)
 
 
 # ---- cells ----
@@ -129,24 +127,16 @@ def _owner_image(memory: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
 # ---- matplotlib ----
 
 
-def _figure(plt: Any, scene: Scene, out: IO[bytes], form: str) -> None:
+def _fill(figure: Any, scene: Scene) -> None:
     what, memory, size = cells(scene)
-    figure = plt.figure(figsize=(14, 10.5), dpi=110)
-    try:
-        grid = figure.add_gridspec(
-            3, 3, height_ratios=(1.1, 3.2, 1.3), hspace=0.32, wspace=0.25, left=0.07, right=0.98, top=0.92, bottom=0.06
-        )
-        figure.suptitle(f"{_fitting(scene.name)}\n{scene.title}, {human(scene.nbytes)}", fontsize=12)
-        _panel(figure.add_subplot(grid[0, :2]), _owner_image(memory), size, "whose it is")
-        _panel(
-            figure.add_subplot(grid[1, :]), _rgb([COLOURS[kind] for kind in What])[what], size, f"what is in it; a cell is {human(size)}"
-        )
-        _legends(figure.add_subplot(grid[0, 2]), scene, set(np.unique(what).tolist()))
-        _depths(figure.add_subplot(grid[2, 0]), scene)
-        _fills(figure.add_subplot(grid[2, 1:]), scene)
-        figure.savefig(out, format=form, metadata={"Date": None} if form == "svg" else None)
-    finally:
-        plt.close(figure)
+    grid = figure.add_gridspec(3, 3, height_ratios=(1.1, 3.2, 1.3), hspace=0.32, wspace=0.25, left=0.07, right=0.98, top=0.92, bottom=0.06)
+    figure.suptitle(f"{_fitting(scene.name)}\n{scene.title}, {human(scene.nbytes)}", fontsize=12)
+    _panel(figure.add_subplot(grid[0, :2]), _owner_image(memory), size, "whose it is")
+    kinds = _rgb([COLOURS[kind] for kind in What])
+    _panel(figure.add_subplot(grid[1, :]), kinds[what], size, f"what is in it; a cell is {human(size)}")
+    _legends(figure.add_subplot(grid[0, 2]), scene, set(np.unique(what).tolist()))
+    _depths(figure.add_subplot(grid[2, 0]), scene)
+    _fills(figure.add_subplot(grid[2, 1:]), scene)
 
 
 def _fitting(name: str, most: int = 90) -> str:
