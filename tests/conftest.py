@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import compileall
 import gc
+import importlib.util
 import math
 import mmap
 import os
@@ -48,6 +50,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--duration", type=float, default=usual, metavar="SECONDS", help=f"how long each stress test runs (default: {usual:g})")
 
 
+def compile_once() -> None:
+    """Compile the package before there are other processes: each would do it for itself, with PYTHONDONTWRITEBYTECODE a hundred times."""
+    package = importlib.util.find_spec("stable_structures")
+    for folder in (package and package.submodule_search_locations) or ():
+        compileall.compile_dir(folder, quiet=2)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # xdist says 80 in its processes, and readline, behind Python's back, in one of its own; what is printed must not depend on that.
     os.environ.pop("COLUMNS", None)
@@ -60,6 +69,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):  # of xdist
         config.option.seed = config.workerinput["seed"]
         command.share(Path(config.workerinput["servers"]))
+    else:
+        compile_once()
     if config.option.seed is None:
         config.option.seed = secrets.randbits(32)
 
