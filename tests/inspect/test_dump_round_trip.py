@@ -159,6 +159,12 @@ VALUES = [
 ]
 
 
+@cache
+def some_of(codec: Codec[Any], most: int) -> st.SearchStrategy[list[bytes]]:
+    """Made once: to make it takes hypothesis longer than to draw from it."""
+    return st.lists(encodings(codec), min_size=1, max_size=most)
+
+
 def entries_of(what: Any, memory: int | None) -> list[tuple[Any, bytes]]:
     return list(table(open_image(what).part(memory), raw=True).rows)
 
@@ -248,7 +254,7 @@ def test_a_map_comes_back(form, quick_path, data):
 def test_every_other_structure_comes_back(structure, form, quick_path, data):
     names = {"set": KEYS, "vec": FIXED, "heap": [*KEYS[:10], "f64", "blob<5>"], "log": VALUES, "cell": VALUES}[structure]
     codec = parse_type(data.draw(st.sampled_from([name for name in names if structure != "heap" or name not in ("string", "bytes")])))
-    memory = made(structure, codec, data.draw(st.lists(encodings(codec), min_size=1, max_size=6)))
+    memory = made(structure, codec, data.draw(some_of(codec, 6)))
     told = (codec, None) if structure == "set" else (None, codec)
     comes_back(structure, memory, told, quick_path / f"dump.{form}", ways(form))
 
@@ -259,7 +265,7 @@ def test_every_other_structure_comes_back(structure, form, quick_path, data):
 @given(data=st.data())
 def test_every_type_comes_back(name, form, quick_path, data):
     codec = parse_type(name)
-    memory = made("log", codec, data.draw(st.lists(encodings(codec), min_size=1, max_size=8)))
+    memory = made("log", codec, data.draw(some_of(codec, 8)))
     comes_back("log", memory, (None, codec), quick_path / f"dump.{form}", ways(form))
 
 
