@@ -25,14 +25,15 @@ def without_fsync() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def _quick_folder() -> Iterator[Path]:
+def quick_folder() -> Iterator[Path]:
+    """A folder off the disk where that can be, for all tests of this process."""
     usable = IN_MEMORY.is_dir() and os.access(IN_MEMORY, os.W_OK)
     with tempfile.TemporaryDirectory(prefix="stable-structures-tests-", dir=IN_MEMORY if usable else None) as folder:
         yield Path(folder)
 
 
 @pytest.fixture
-def quick_path(_quick_folder: Path) -> Iterator[Path]:
+def quick_path(quick_folder: Path) -> Iterator[Path]:
     """Like `tmp_path`, off the disk where that can be: for tests that make thousands of small files, and are about what is in them."""
-    with tempfile.TemporaryDirectory(dir=_quick_folder) as folder:
+    with tempfile.TemporaryDirectory(dir=quick_folder) as folder:
         yield Path(folder)
