@@ -41,6 +41,8 @@ from typing import IO, Any, NoReturn, Self
 COMMAND = [sys.executable, "-m", "stable_structures"]
 REQUEST = 1 << 20
 IMPORTED_LATE = (
+    "aiohttp",
+    "fsspec.implementations.http",
     "matplotlib.figure",
     "matplotlib.backends.backend_agg",
     "matplotlib.backends.backend_svg",
