@@ -448,9 +448,14 @@ def read(handle: Any, offset: int, length: int) -> bytes:
         size = check(lib.ss_access_size(handle), "read") * PAGE_SIZE
         if offset + length > size:
             raise errors.OutOfBounds(f"read: {length} bytes at {offset:#x} of a memory of {size}; {_HINTS[lib.SS_OUT_OF_BOUNDS]}")
-    buffer = bytearray(length)
-    check(lib.ss_access_read(handle, offset, ffi.from_buffer(buffer), length), "read")
-    return bytes(buffer)
+    found = unfilled(length)
+    check(lib.ss_access_read(handle, offset, ffi.from_buffer(found), length), "read")
+    return bytes(found)
+
+
+def unfilled(length: int) -> bytes | bytearray:
+    """Return bytes for the core to fill, in place: nobody has seen them yet. A copy of what was read takes longer than the reading."""
+    return bytes(length) if length > 1 else bytearray(length)  # Python shares the shortest ones
 
 
 def _buffer(data: Any, operation: str, *, writable: bool) -> Any:
@@ -986,9 +991,9 @@ def log_spans(log: Any) -> npt.NDArray[np.uint64]:
 
 def log_read(log: Any, at: int, length: int) -> bytes:
     """Return bytes of a log."""
-    buffer = bytearray(length)
-    check(lib.ss_wal_contents_read(log, at, ffi.from_buffer(buffer), length), "reading a log")
-    return bytes(buffer)
+    found = unfilled(length)
+    check(lib.ss_wal_contents_read(log, at, ffi.from_buffer(found), length), "reading a log")
+    return bytes(found)
 
 
 def log_damage(log: Any, file_bytes: int) -> tuple[str, int, int, int] | None:

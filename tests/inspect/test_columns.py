@@ -7,6 +7,7 @@ import random
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from stable_structures.inspect.encoding import Encoded, are_exact, require
 from stable_structures.storable import Codec, parse_type
 
 from ..support.examples import examples
-from .test_dump_round_trip import FIXED, KEYS, VALUES, encodings, made
+from .test_dump_round_trip import FIXED, KEYS, VALUES, encodings, made, some_of
 
 TEXTS = ["", "plain", 'comma, and "quote"', "line\nbreak", "'=1", "=1", "encoded:0x00", "Zürich", "x" * 3000]
 MAKE: dict[Any, Any] = {
@@ -95,23 +96,27 @@ def placed(structure: str, tp: Codec[Any], datas: list[bytes]) -> tuple[StableMe
     return memory, None, (codec(u64), tp)
 
 
+@cache
+def names(structure: str) -> st.SearchStrategy[str]:
+    return st.sampled_from({"set": KEYS, "vec": FIXED}.get(structure, VALUES))
+
+
 @pytest.mark.parametrize("form", ["csv", "jsonl", "cbor", "sqlite"])
 @pytest.mark.parametrize("structure", ["map", "set", "vec", "log"])
 @settings(max_examples=examples(100), deadline=None)
 @given(data=st.data())
 def test_columns_of_any_type_are_the_rows_of_any_bytes(structure, form, data):
-    name = data.draw(st.sampled_from({"set": KEYS, "vec": FIXED}.get(structure, VALUES)))
-    tp = parse_type(name)
-    datas = data.draw(st.lists(encodings(tp), min_size=1, max_size=4))
+    tp = parse_type(data.draw(names(structure)))
+    datas = data.draw(some_of(tp, 4))
     memory, number, types = placed(structure, tp, datas)
-    image = open_image(memory)
+    part = open_image(memory).part(number)
     given_types, guessed = {number: types}, {}
     for known in (given_types, guessed):
-        found = [table(image.part(number), known) for _ in range(3)]
-        by_rows = written(replace(found[0], columns=None), form, image.part(number))
-        assert written(found[1], form, image.part(number)) == by_rows
-        if found[2].columns is not None:
-            assert [row for one in found[2].columns for row in one.rows()] == list(found[2].rows)
+        one, other = table(part, known), table(part, known)
+        rows = list(one.rows)
+        assert written(other, form, part) == written(replace(one, rows=iter(rows), columns=None), form, part)
+        if one.columns is not None:
+            assert [row for columns in one.columns for row in columns.rows()] == rows
 
 
 @pytest.mark.parametrize("typed", [True, False], ids=["typed", "guessed"])
@@ -164,13 +169,18 @@ def test_types_that_texts_know_are_not_written_value_by_value(name, monkeypatch)
     assert by_rows["jsonl"].count(b"\n") == 100
 
 
+@cache
+def encodings_and_others(tp: Codec[Any]) -> st.SearchStrategy[list[bytes]]:
+    most = tp.bound.max_size or 0
+    return st.lists(encodings(tp) | st.binary(min_size=most, max_size=most) | st.binary(max_size=most + 1), max_size=4)
+
+
 @pytest.mark.parametrize("name", ["tuple<i8, bool>", "tuple<u8, array<3>, f32>", "principal", "u16", "array<3>", "tuple<u8, blob<3>>"])
 @settings(max_examples=examples(60))
 @given(data=st.data())
 def test_what_is_exact_in_columns_is_exact(name, data):
     tp = parse_type(name)
-    most = tp.bound.max_size or 0
-    pieces = data.draw(st.lists(encodings(tp) | st.binary(min_size=most, max_size=most) | st.binary(max_size=most + 1), max_size=4))
+    pieces = data.draw(encodings_and_others(tp))
     if are_exact(tp, b"".join(pieces), np.cumsum(list(map(len, pieces)), dtype=np.uint64)):
         for one in pieces:
             require(tp, one)

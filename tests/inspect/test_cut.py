@@ -38,6 +38,8 @@ from ..support.inspect_images import make_dfx, make_icp, make_juno, read
 pytestmark = pytest.mark.usefixtures("without_fsync")
 
 SOUND, DAMAGED, TROUBLE = 0, 1, 2
+ENTRIES = 1000
+"""Of the canister's map: four pages."""
 
 
 def run(*arguments: Any) -> tuple[int, str, str]:
@@ -51,29 +53,30 @@ def run(*arguments: Any) -> tuple[int, str, str]:
 
 @cache
 def canister() -> bytes:
-    """Every structure under a manager with buckets of one page."""
+    """Every structure, as few pages as are several, under a manager with buckets of one page."""
     memory = StableMemory()
     manager = MemoryManager(memory, bucket_pages=1)
-    StableBTreeMap[u64, str](manager.get(3)).update({i: "x" * (i % 50) for i in range(1200)})
-    StableVec[u64](manager.get(5)).extend(range(20000))
+    StableBTreeMap[u64, str](manager.get(3)).update({i: "x" * (i % 50) for i in range(ENTRIES)})
+    StableVec[u64](manager.get(5)).extend(range(17000))
     StableBTreeSet[u64](manager.get(7)).insert_many(list(range(1500)))
     StableLog[str](manager.get(8), manager.get(9)).extend(["entry" * 20] * 700)
     StableCell[str](manager.get(10), "cell" * 20000)
-    StableMinHeap[u64](manager.get(11)).push_many(list(range(9000)))
+    StableMinHeap[u64](manager.get(11)).push_many(list(range(8300)))
     return read(memory)
 
 
 @cache
 def bare(kind: str) -> bytes:
+    """A structure of three pages or more: one of them, all but one and all are different then."""
     memory = StableMemory()
     if kind == "map":
-        StableBTreeMap[u64, str](memory).update({i: "x" * (i % 50) for i in range(3000)})
+        StableBTreeMap[u64, str](memory).update({i: "x" * (i % 50) for i in range(1500)})
     elif kind == "set":
-        StableBTreeSet[u64](memory).insert_many(list(range(6000)))
+        StableBTreeSet[u64](memory).insert_many(list(range(4000)))
     elif kind == "vec":
-        StableVec[u64](memory).extend(range(30000))
+        StableVec[u64](memory).extend(range(18000))
     elif kind == "heap":
-        StableMinHeap[u64](memory).push_many(list(range(30000)))
+        StableMinHeap[u64](memory).push_many(list(range(18000)))
     else:
         StableCell[bytes](memory, b"cell" * 50000)
     return read(memory)
@@ -176,10 +179,10 @@ def test_what_is_there_of_a_cut_image_is_read(tmp_path):
     path = tmp_path / "cut.bin"
     path.write_bytes(canister()[:-PAGE_SIZE])
     code, out, errors = run("dump", path, "--memory", 3, "--key-type", "u64", "--value-type", "string")
-    assert (code, len(out.splitlines())) == (DAMAGED, 1200)
+    assert (code, len(out.splitlines())) == (DAMAGED, ENTRIES)
     assert "memory" in errors or "manager" in errors
     code, out, errors = run("dump", path, "--memory", 3, "--key-type", "u64", "--value-type", "string", "--keep-going")
-    assert (code, len(out.splitlines())) == (SOUND, 1200)
+    assert (code, len(out.splitlines())) == (SOUND, ENTRIES)
     assert errors
 
 

@@ -260,15 +260,15 @@ def wound_one(rng: random.Random, tmp: Any) -> None:
         raise
 
 
-def test_damaged_images_give_answers_and_repair_gives_sound_ones(seed, tmp_path):
+def test_damaged_images_give_answers_and_repair_gives_sound_ones(seed, quick_path):
     rng = random.Random(seed)
     for _ in range(ROUNDS):
-        wound_one(rng, tmp_path)
+        wound_one(rng, quick_path)
 
 
 @pytest.mark.slow
-def test_damaged_images_give_answers_at_length(seed, duration, tmp_path):
+def test_damaged_images_give_answers_at_length(seed, duration, quick_path):
     rng, done = random.Random(seed), 0
     for done in rounds(duration, 1):  # noqa: B007 - told below
-        wound_one(rng, tmp_path)
+        wound_one(rng, quick_path)
     sys.stdout.write(f"\n{done + 1} damaged images: an answer by every command\n")

@@ -298,19 +298,19 @@ TREES = st.recursive(
 @MAKERS
 @settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
-def test_metadata_that_lie_are_an_error_or_a_note(tmp_path, make, data):
-    folder = tmp_path / "snapshot"
+def test_metadata_that_lie_are_an_error_or_a_note(quick_path, make, data):
+    folder = quick_path / "snapshot"
     if not folder.exists():
         make(folder, IMAGE)
-        (tmp_path / "true.json").write_bytes((folder / "metadata.json").read_bytes())
-    told = json.loads((tmp_path / "true.json").read_bytes())
+        (quick_path / "true.json").write_bytes((folder / "metadata.json").read_bytes())
+    told = json.loads((quick_path / "true.json").read_bytes())
     look_at_lie(folder, with_lie(told, data.draw(st.sampled_from(list(places_in(told)))), data.draw(TREES)), len(IMAGE))
 
 
 @MAKERS
-def test_each_number_of_the_metadata_may_be_anything(tmp_path, make):
+def test_each_number_of_the_metadata_may_be_anything(quick_path, make):
     page = IMAGE[:PAGE]  # a manager that is cut off, which is quickly opened
-    folder = make(tmp_path / "snapshot", page)
+    folder = make(quick_path / "snapshot", page)
     told = json.loads((folder / "metadata.json").read_bytes())
     for place in places_in(told):
         for lie in LIES:

@@ -212,9 +212,17 @@ def test_a_guessed_principal_finds_its_entry(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def damaged(path) -> Path:
-    other = path.with_name("other.bin")
-    data = bytearray(path.read_bytes())
+def small(tmp_path_factory) -> Path:
+    """Of 8 MiB: several blocks of what is read at once, and far more than a pipe holds."""
+    path = tmp_path_factory.mktemp("small") / "image.bin"
+    path.write_bytes(read(canister(16)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def damaged(small) -> Path:
+    other = small.with_name("other.bin")
+    data = bytearray(small.read_bytes())
     at = data.index(b"BTN\x02", PAGE_SIZE)
     data[at : at + 3] = b"XXX"
     other.write_bytes(data)
@@ -222,14 +230,14 @@ def damaged(path) -> Path:
 
 
 @pytest.mark.parametrize("verb", ["check", "inspect"])
-def test_several_files_have_a_heading_each_and_the_worst_exit_code(verb, path, damaged, tmp_path):
+def test_several_files_have_a_heading_each_and_the_worst_exit_code(verb, small, damaged, tmp_path):
     nothing = tmp_path / "nothing.txt"
     nothing.write_text("hello")
     for files, worst in (
-        ([path, path], SOUND),
-        ([path, damaged, path], DAMAGED),
-        ([nothing, path, damaged], TROUBLE),
-        ([tmp_path / "absent", path], TROUBLE),
+        ([small, small], SOUND),
+        ([small, damaged, small], DAMAGED),
+        ([nothing, small, damaged], TROUBLE),
+        ([tmp_path / "absent", small], TROUBLE),
     ):
         code, out, errors = run(verb, *files)
         assert code == worst
@@ -237,19 +245,19 @@ def test_several_files_have_a_heading_each_and_the_worst_exit_code(verb, path, d
             assert f"{file}: " in out + errors
         listed = json.loads(run(verb, *files, "--json")[1])
         assert len(listed) == len(files)
-    assert isinstance(json.loads(run(verb, path, "--json")[1]), dict)
+    assert isinstance(json.loads(run(verb, small, "--json")[1]), dict)
 
 
-def test_a_folder_is_everything_in_it(path, damaged, tmp_path):
+def test_a_folder_is_everything_in_it(small, damaged, tmp_path):
     folder = tmp_path / "canisters"
     make_dfx(tmp_path / "canisters", b"")
     (folder / "metadata.json").unlink()
     for name in ("wasm_module.bin", "wasm_memory.bin"):
         (folder / name).unlink()
-    (folder / "b.bin").write_bytes(path.read_bytes())
-    (folder / "a.bin.gz").write_bytes(gzip.compress(path.read_bytes(), 1))
+    (folder / "b.bin").write_bytes(small.read_bytes())
+    (folder / "a.bin.gz").write_bytes(gzip.compress(small.read_bytes(), 1))
     (folder / ".hidden").write_text("x")
-    make_dfx(folder / "c", path.read_bytes())
+    make_dfx(folder / "c", small.read_bytes())
     code, out, _ = run("check", folder)
     assert code == SOUND
     assert [line.split(": ")[0].removeprefix(f"{folder}/") for line in out.splitlines()] == ["a.bin.gz", "b.bin", "c"]
@@ -261,8 +269,8 @@ def test_a_folder_is_everything_in_it(path, damaged, tmp_path):
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_hyphen_is_the_standard_input_and_output(packed, path, tmp_path):
-    data = gzip.compress(path.read_bytes(), 1) if packed else path.read_bytes()
+def test_a_hyphen_is_the_standard_input_and_output(packed, small, tmp_path):
+    data = gzip.compress(small.read_bytes(), 1) if packed else small.read_bytes()
 
     def piped(*words: object, given: bytes = data) -> subprocess.CompletedProcess[bytes]:
         if not packed:
@@ -273,8 +281,8 @@ def test_a_hyphen_is_the_standard_input_and_output(packed, path, tmp_path):
     done = piped("check", "-")
     assert (done.returncode, done.stderr) == (SOUND, b"")
     assert done.stdout.startswith(b"standard input: ")
-    small = piped("shrink", "-", "--bucket-pages", 1, "-o", "-")
-    (tmp_path / "small.bin").write_bytes(small.stdout)
+    shrunk = piped("shrink", "-", "--bucket-pages", 1, "-o", "-")
+    (tmp_path / "small.bin").write_bytes(shrunk.stdout)
     assert check(tmp_path / "small.bin") == []
     if not packed:
         types = ("--key-type", "u64", "--value-type", "string")

@@ -85,8 +85,8 @@ NOISE = ["\n", "1\n", "1,2,3\n", 'a"b,c\n', '"a"b,c\n', "\r,x\n", '"open,1\n']
 @example(key="u64", value="string", rows=[("1", "a\nb\nc", False), ("x", "", False)], noise=[], block=1)
 @example(key="u64", value="f32", rows=[("1", "1e300", False)], noise=[], block=60)
 @example(key="u64", value="string", rows=[("1", "\x00'", False), ("2", "'=1", False)], noise=[], block=60)
-def test_csv_is_read_as_row_by_row(key, value, rows, noise, block, tmp_path, monkeypatch):  # noqa: PLR0913, PLR0917 - the cases
-    path = tmp_path / "dump.csv"
+def test_csv_is_read_as_row_by_row(key, value, rows, noise, block, quick_path, monkeypatch):  # noqa: PLR0913, PLR0917 - the cases
+    path = quick_path / "dump.csv"
     path.write_text(csv_text(rows, noise), newline="")
     monkeypatch.setattr(loading, "_BLOCK", block)
     is_as_row_by_row(path, monkeypatch, key=parse_type(key), value=parse_type(value))
@@ -106,11 +106,11 @@ LINES = [
     noise=st.lists(st.tuples(st.integers(0, 20), st.sampled_from(LINES)), max_size=2),
     block=st.integers(1, 100),
 )
-def test_json_lines_are_read_as_row_by_row(key, value, rows, noise, block, tmp_path, monkeypatch):  # noqa: PLR0913, PLR0917 - the cases
+def test_json_lines_are_read_as_row_by_row(key, value, rows, noise, block, quick_path, monkeypatch):  # noqa: PLR0913, PLR0917 - the cases
     lines = [json.dumps({"key": one, "value": two}) for one, two in rows]
     for place, line in noise:
         lines.insert(place % (len(lines) + 1), line)
-    path = tmp_path / "dump.jsonl"
+    path = quick_path / "dump.jsonl"
     path.write_text("".join(f"{line}\n" for line in lines))
     monkeypatch.setattr(loading, "_BLOCK", block)
     is_as_row_by_row(path, monkeypatch, key=parse_type(key), value=parse_type(value))
@@ -127,11 +127,11 @@ ODD: list[Any] = [1, [1], [1, 2, 3], [b"x", b"y", {"raw": True}], [1, 2, {}]]
     tail=st.sampled_from([b"", b"\x82", b"\xff"]),
     block=st.integers(1, 60),
 )
-def test_cbor_is_read_as_row_by_row(value, rows, noise, tail, block, tmp_path, monkeypatch):  # noqa: PLR0913, PLR0917 - the cases
+def test_cbor_is_read_as_row_by_row(value, rows, noise, tail, block, quick_path, monkeypatch):  # noqa: PLR0913, PLR0917 - the cases
     items: list[Any] = [[number, item] for number, item in enumerate(rows)]
     for place, item in noise:
         items.insert(place % (len(items) + 1), item)
-    path = tmp_path / "dump.cbor"
+    path = quick_path / "dump.cbor"
     path.write_bytes(b"".join(map(cbor2.dumps, items)) + tail)
     monkeypatch.setattr(loading, "_BLOCK", block)
     is_as_row_by_row(path, monkeypatch, key=codec(u64), value=parse_type(value))
@@ -153,18 +153,18 @@ BESIDE = [None, [None, None, None], [b"x", None, b"y"], [b"x", b"z", b"y"], [b"x
 
 @pytest.mark.parametrize("name", COLUMNS)
 @pytest.mark.parametrize("beside", BESIDE)
-def test_parquet_is_read_as_row_by_row(name, beside, tmp_path, monkeypatch):
+def test_parquet_is_read_as_row_by_row(name, beside, quick_path, monkeypatch):
     keys, key_type, values, value_type = COLUMNS[name]
     made = {"key": pa.array(keys, key_type), "value": pa.array(values, value_type)}
     if beside is not None:
         made["value_bytes"] = pa.array(beside, pa.binary())
-    pq.write_table(pa.table(made), tmp_path / "dump.parquet")
-    is_as_row_by_row(tmp_path / "dump.parquet", monkeypatch, key=codec(u64), value=codec(str))
+    pq.write_table(pa.table(made), quick_path / "dump.parquet")
+    is_as_row_by_row(quick_path / "dump.parquet", monkeypatch, key=codec(u64), value=codec(str))
 
 
 @pytest.mark.parametrize("form", OUTPUTS)
 @pytest.mark.parametrize("structure", ["map", "set", "vec", "heap", "log"])
-def test_nothing_is_loaded_one_by_one_where_types_are_given(structure, form, tmp_path, monkeypatch):
+def test_nothing_is_loaded_one_by_one_where_types_are_given(structure, form, quick_path, monkeypatch):
     memory = StableMemory()
     manager = MemoryManager(memory, bucket_pages=1)
     if structure == "map":
@@ -178,30 +178,30 @@ def test_nothing_is_loaded_one_by_one_where_types_are_given(structure, form, tmp
     types = (
         (codec(u64), parse_type("unit")) if structure == "set" else (codec(u64), codec(str)) if structure == "map" else (None, codec(u64))
     )
-    with (tmp_path / f"dump.{form}").open("wb") as out, open_image(memory) as image:
+    with (quick_path / f"dump.{form}").open("wb") as out, open_image(memory) as image:
         write(table(image.part(3), {3: types}), form, out)
     monkeypatch.setattr(rewrite._Filler, "add", lambda *_: pytest.fail("one by one"))
     done = rewrite.load(
-        tmp_path / f"dump.{form}", tmp_path / "out.bin", structure=structure, key=types[0], value=types[1], memory=3, bucket_pages=1
+        quick_path / f"dump.{form}", quick_path / "out.bin", structure=structure, key=types[0], value=types[1], memory=3, bucket_pages=1
     )
     assert done == 3000
-    assert (tmp_path / "out.bin").read_bytes() == memory.read(0, memory.nbytes)
+    assert (quick_path / "out.bin").read_bytes() == memory.read(0, memory.nbytes)
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
-def test_the_line_is_said_however_far_it_is_in_the_file(form, tmp_path):
+def test_the_line_is_said_however_far_it_is_in_the_file(form, quick_path):
     lines = [f"{i},text {i}" if form == "csv" else json.dumps({"key": i, "value": f"text {i}"}) for i in range(50_000)]
     lines[43_210] = "x,y" if form == "csv" else '{"key": "x", "value": "y"}'
     head = ["key,value"] if form == "csv" else []
-    path = tmp_path / f"dump.{form}"
+    path = quick_path / f"dump.{form}"
     path.write_text("\n".join(head + lines))
     with pytest.raises(Unreadable, match=f"line {43_211 + len(head)}: "):
-        rewrite.load(path, tmp_path / "out.bin", key=codec(u64), value=codec(str))
-    assert not (tmp_path / "out.bin").exists()
+        rewrite.load(path, quick_path / "out.bin", key=codec(u64), value=codec(str))
+    assert not (quick_path / "out.bin").exists()
 
 
-def test_a_large_row_group_of_parquet_is_read_piece_by_piece(tmp_path):
-    path, size, count = tmp_path / "one.parquet", 4096, 8192
+def test_a_large_row_group_of_parquet_is_read_piece_by_piece(quick_path):
+    path, size, count = quick_path / "one.parquet", 4096, 8192
     values = [random.Random(i).randbytes(size) for i in range(64)] * (count // 64)
     table = pa.table({"key": pa.array(range(count), pa.uint64()), "value": values})
     pq.write_table(table, path, row_group_size=count, use_dictionary=False, compression="none")
@@ -215,10 +215,10 @@ def test_a_large_row_group_of_parquet_is_read_piece_by_piece(tmp_path):
 
 @pytest.mark.parametrize("kind", ["date32", "timestamp", "zone", "time"])
 @pytest.mark.parametrize("value", ["u64", "datetime", "cbor", None])
-def test_a_moment_of_parquet_that_python_has_not_is_refused(tmp_path, kind, value):
+def test_a_moment_of_parquet_that_python_has_not_is_refused(quick_path, kind, value):
     types = {"date32": pa.date32(), "timestamp": pa.timestamp("us"), "zone": pa.timestamp("us", "No/Where"), "time": pa.time64("us")}
     column = pa.array([2**31 - 1 if kind == "date32" else 2**62], types[kind])
-    pq.write_table(pa.table({"key": pa.array([1], pa.uint64()), "value": column}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"key": pa.array([1], pa.uint64()), "value": column}), quick_path / "a.parquet")
     with pytest.raises(Unreadable, match="a\\.parquet, entr"):
-        load(tmp_path / "a.parquet", tmp_path / "out.bin", key=parse_type("u64"), value=None if value is None else parse_type(value))
-    assert not (tmp_path / "out.bin").exists()
+        load(quick_path / "a.parquet", quick_path / "out.bin", key=parse_type("u64"), value=None if value is None else parse_type(value))
+    assert not (quick_path / "out.bin").exists()

@@ -153,6 +153,18 @@ def test_buffers_that_cannot_be_used_are_refused():
     assert memory.read(0, 10) == bytes(10)
 
 
+@pytest.mark.parametrize("size", [0, 1, 2, 100, 3 << 20])
+def test_what_is_read_is_new_bytes_that_nothing_else_shares(size):
+    memory = StableMemory()
+    memory.grow(100)
+    memory.write(0, b"\xa5" * memory.nbytes)
+    first = memory.read(5, size)
+    memory.write(0, b"\x5a" * memory.nbytes)
+    assert (first, memory.read(5, size)) == (b"\xa5" * size, b"\x5a" * size)
+    assert bytes(size) == b"\0" * size
+    assert hash(first) == hash(b"\xa5" * size)
+
+
 def test_a_memory_can_be_written_from_a_view_of_itself():
     memory, data = flat(3), pattern(3 * PAGE_SIZE, 9)
     for source, target, length in ((0, 1, 100_000), (1, 0, 100_000), (0, 4096, 120_000), (5000, 17, 150_000), (7, 7, 1000)):

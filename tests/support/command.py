@@ -44,12 +44,16 @@ from typing import IO, Any, NoReturn, Self
 COMMAND = [sys.executable, "-m", "stable_structures"]
 REQUEST = 1 << 20
 IMPORTED_LATE = (
+    "aiohttp",
+    "fsspec.implementations.http",
     "matplotlib.figure",
     "matplotlib.backends.backend_agg",
     "matplotlib.backends.backend_svg",
+    "numpy.random",
+    "pandas",  # by pyarrow, when it makes the first table
     "pyarrow.parquet",
     "shtab",
-    "uvicorn",
+    "uvicorn.protocols.http.h11_impl",
 )
 """What verbs import of other projects when they need it; of this one, all that is not there for pytest or a cluster."""
 NOT_OF_VERBS = ("stable_structures.__main__", "stable_structures.canister.plugin", "stable_structures.dask")

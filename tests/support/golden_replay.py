@@ -323,11 +323,10 @@ class Canister:
 
     def reopen(self) -> None:
         """As an upgrade does it: all handles go, the bytes stay."""
-        image = self.memory.read(0, self.memory.nbytes)
-        self.memory.close()
-        self.memory = StableMemory()
-        self.memory.grow(len(image) // PAGE_SIZE)
-        self.memory.write(0, image)
+        before, self.memory = self.memory, StableMemory()
+        self.memory.grow(before.size())
+        self.memory.write(0, before.view())
+        before.close()
         self.open()
 
 
@@ -343,8 +342,11 @@ def split_types(types: str) -> list[str]:
     return parts
 
 
-def replay_canister(name: str) -> Iterator[Canister]:
-    """Plays a trace of a canister; yields it after each reopening and at the end."""
+def replay_canister(name: str, *, only_last_digest: bool = False) -> Iterator[Canister]:
+    """Plays a trace of a canister; yields it after each reopening and at the end.
+
+    With `only_last_digest` the memory is held against the trace at its end only, for who wants no more than the image.
+    """
     header, lines = read_trace(name)
     canister = Canister(header, StableMemory())
     canister.open()
@@ -356,7 +358,7 @@ def replay_canister(name: str) -> Iterator[Canister]:
         elif line.startswith("@"):
             identity, operation = line[1:].split(" ", 1)
             step(canister.players[int(identity)], operation, where, ())
-        else:
+        elif not only_last_digest or line is lines[-1]:
             step(next(iter(canister.players.values())), line, where, (canister.memory,))
     yield canister
 

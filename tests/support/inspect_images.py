@@ -31,10 +31,11 @@ def read(memory: Any) -> bytes:
 @cache
 def golden(name: str) -> tuple[bytes, ...]:
     """The memories at the end of a trace; of a canister, the managed one. A log has two."""
-    player = None
-    for player in golden_replay.replay_canister(name) if name.startswith("canister") else golden_replay.replay(name):  # noqa: B007
-        pass
-    return (read(player.memory),) if name.startswith("canister") else tuple(map(read, player.memories))
+    if name.startswith("canister"):
+        *_, canister = golden_replay.replay_canister(name, only_last_digest=True)
+        return (read(canister.memory),)
+    *_, player = golden_replay.replay(name)
+    return tuple(map(read, player.memories))
 
 
 @cache

@@ -8,6 +8,8 @@ from __future__ import annotations
 import io
 import os
 import random
+import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,12 @@ ASKED: dict[str, tuple[int, dict[str, Any]]] = {
 
 def made(path: Path, *, changed: bool = False, damaged: bool = False, numbers: int = 20_000) -> Path:
     """An image with a structure of each kind."""
+    path.write_bytes(image_of(changed, damaged, numbers))
+    return path
+
+
+@cache
+def image_of(changed: bool, damaged: bool, numbers: int) -> bytes:
     memory, order = StableMemory(), random.Random(3)
     manager = MemoryManager(memory, bucket_pages=1)
     for number in (0, 9):
@@ -49,12 +57,9 @@ def made(path: Path, *, changed: bool = False, damaged: bool = False, numbers: i
     data = bytearray(read(memory))
     for at in [at for at in range(65536, len(data), 4096) if data[at + 7 : at + 10] == b"BTN"][:9] if damaged else ():
         data[at + 7 : at + 10] = b"XXX"
-    if damaged:
-        nodes = [at for at in range(len(data)) if data[at : at + 4] == b"BTN\x02"]
-        for at in nodes[5:400:60]:
-            data[at] = 0
-    path.write_bytes(data)
-    return path
+    for node in [*re.finditer(rb"BTN\x02", data)][5:400:60] if damaged else ():
+        data[node.start()] = 0
+    return bytes(data)
 
 
 def outcome(run: Any) -> Any:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -27,11 +26,8 @@ def places_in(document: Any, at: Place = ()) -> Iterator[Place]:
 
 
 def with_lie(document: Any, place: Place, lie: Any) -> Any:
-    """Return a copy of a document with another value in one place."""
-    made = copy.deepcopy(document)
-    *way, last = place
-    inner = made
-    for key in way:
-        inner = inner[key]
-    inner[last] = lie
+    """Return a document with another value in one place; the given one stays as it is, and shares what is not on the way there."""
+    first, *rest = place
+    made = document.copy()
+    made[first] = with_lie(document[first], tuple(rest), lie) if rest else lie
     return made

@@ -79,10 +79,10 @@ class Heap:
 
     def read(self, offset: int, length: int) -> bytes:
         """Return bytes of it."""
-        buffer = bytearray(length)
-        with native.buffer(buffer) as target:
+        found = native.unfilled(length)
+        with native.buffer(found) as target:
             native.check(native.call.ss_heap_image_read(self.handle, offset, target, length), "heap")
-        return bytes(buffer)
+        return bytes(found)
 
     def write(self, offset: int, data: bytes) -> None:
         """Change bytes of it."""

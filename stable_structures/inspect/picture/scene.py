@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -98,6 +98,7 @@ DARK_COLOURS: Final[dict[What, str]] = COLOURS | {
     What.LOST: "#ef4444",
 }
 """On a dark page."""
+_Numbers: TypeAlias = npt.NDArray[np.float64]
 _FIRST_COLOURS: Final = (
     "#2563eb", "#f59e0b", "#22a35a", "#db2777", "#0ea5e9", "#84cc16", "#7c3aed", "#ea580c", "#14b8a6", "#a16207", "#be123c", "#4f46e5",
 )  # fmt: skip
@@ -109,9 +110,7 @@ def owner_colours(count: int) -> list[str]:
     >>> len(set(owner_colours(255))), owner_colours(3) == owner_colours(20)[:3]
     (255, True)
     """
-    hues = np.arange(0, 360, 7.5)
-    grid = [(light, chroma, hue) for light in (0.5, 0.6, 0.7, 0.8) for chroma in (0.07, 0.12, 0.17) for hue in hues]
-    tried = np.array([_srgb(*one) for one in grid])
+    tried = _srgb(*map(np.ravel, np.meshgrid([0.5, 0.6, 0.7, 0.8], [0.07, 0.12, 0.17], np.arange(0, 360, 7.5), indexing="ij")))
     found = [np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)], float) for colour in _FIRST_COLOURS]
     nearest = np.min([np.linalg.norm(tried - one, axis=1) for one in found], axis=0)
     while len(found) < count:
@@ -121,12 +120,12 @@ def owner_colours(count: int) -> list[str]:
     return ["#" + "".join(f"{int(part):02x}" for part in one) for one in found[:count]]
 
 
-def _srgb(light: float, chroma: float, hue: float) -> npt.NDArray[np.float64]:
-    """Return a colour of the space OKLCH, in which equal distances look equal, as red, green and blue up to 255."""
+def _srgb(light: _Numbers, chroma: _Numbers, hue: _Numbers) -> _Numbers:
+    """Return colours of the space OKLCH, in which equal distances look equal, as rows of red, green and blue up to 255."""
     a, b = chroma * np.cos(np.radians(hue)), chroma * np.sin(np.radians(hue))
     cones = np.array([light + 0.39634 * a + 0.21580 * b, light - 0.10556 * a - 0.06385 * b, light - 0.08948 * a - 1.29149 * b]) ** 3
     linear = np.array([[4.07674, -3.30771, 0.23097], [-1.26844, 2.60976, -0.34132], [-0.00420, -0.70342, 1.70761]]) @ cones
-    made: npt.NDArray[np.float64] = np.round(255 * np.clip(1.055 * np.clip(linear, 0, 1) ** (1 / 2.4) - 0.055, 0, 1))
+    made: _Numbers = np.round(255 * np.clip(1.055 * np.clip(linear, 0, 1) ** (1 / 2.4) - 0.055, 0, 1)).T
     return made
 
 

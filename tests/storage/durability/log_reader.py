@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 BLOCK, PAGE = 4096, 65536
@@ -17,26 +18,30 @@ def rotate(x: int, bits: int) -> int:
     return (x << bits | x >> (64 - bits)) & MASK
 
 
+def lane(value: int, words: Iterable[int]) -> int:
+    """One of the four lanes, through all its words; written out, since most of the time goes here."""
+    p1, p2, *_ = PRIMES
+    for word in words:
+        value = (value + word * p2) & MASK
+        value = (value << 31 | value >> 33) * p1 & MASK  # rotated
+    return value
+
+
 def xxh64(data: bytes, seed: int) -> int:
     p1, p2, p3, p4, p5 = PRIMES
-
-    def lane(value: int, word: int) -> int:
-        return rotate((value + word * p2) & MASK, 31) * p1 & MASK
-
-    at = 0
-    if len(data) >= 32:
-        lanes = [(seed + p1 + p2) & MASK, (seed + p2) & MASK, seed, (seed - p1) & MASK]
-        while at + 32 <= len(data):
-            lanes = [lane(*pair) for pair in zip(lanes, struct.unpack_from("<4Q", data, at), strict=True)]
-            at += 32
+    at = len(data) & ~31
+    if at:
+        words = struct.unpack_from(f"<{at // 8}Q", data)
+        starts = [(seed + p1 + p2) & MASK, (seed + p2) & MASK, seed, (seed - p1) & MASK]
+        lanes = [lane(start, words[i::4]) for i, start in enumerate(starts)]
         result = sum(map(rotate, lanes, (1, 7, 12, 18))) & MASK
         for value in lanes:
-            result = ((result ^ lane(0, value)) * p1 + p4) & MASK
+            result = ((result ^ lane(0, [value])) * p1 + p4) & MASK
     else:
         result = (seed + p5) & MASK
     result = (result + len(data)) & MASK
     while at + 8 <= len(data):
-        result = (rotate(result ^ lane(0, struct.unpack_from("<Q", data, at)[0]), 27) * p1 + p4) & MASK
+        result = (rotate(result ^ lane(0, struct.unpack_from("<Q", data, at)), 27) * p1 + p4) & MASK
         at += 8
     if at + 4 <= len(data):
         result = (rotate(result ^ struct.unpack_from("<I", data, at)[0] * p1 & MASK, 23) * p2 + p3) & MASK
