@@ -57,6 +57,7 @@ _unpack, _latest, _drop = ffi.unpack, lib.ss_result_chars, lib.ss_result_drop
 _IN_THE_WAY: Final = (lib.SS_ABSENT, lib.SS_OTHER_TASK, lib.SS_LOCKED)
 _open_cursor, _free_cursor = lib.ss_cursor_open, lib.ss_cursor_free_at
 _gc, _release, _partial = ffi.gc, ffi.release, functools.partial
+_object_of, _bytes_at, _move = ffi.from_handle, ffi.buffer, ffi.memmove
 # As the destructor of a handle, partial(_keeps, owner) only keeps its owner alive; it runs no step of Python.
 _keeps = operator.is_
 
@@ -630,8 +631,8 @@ def view(handle: Any, offset: int, length: int | None) -> npt.NDArray[np.uint8]:
 
 @ffi.def_extern(onerror=_keep, error=lib.SS_CALLBACK)  # type: ignore[untyped-decorator]
 def ss_python_size(self: Any, pages: Any) -> int:
-    """Size of a foreign memory."""
-    found = ffi.from_handle(self).size()
+    """Size of a foreign memory; asked once in an operation, and after each growth."""
+    found = _object_of(self).size()
     if type(found) is int and 0 <= found <= _MOST_PAGES:  # nearly always: to ask a protocol takes longer than all else here
         pages[0] = found
         return 0
@@ -656,7 +657,7 @@ def _pages_of(found: Any, problem: str) -> int:
 @ffi.def_extern(onerror=_keep, error=lib.SS_CALLBACK)  # type: ignore[untyped-decorator]
 def ss_python_grow(self: Any, pages: int, old: Any) -> int:
     """Grow a foreign memory."""
-    before = ffi.from_handle(self).grow(pages)
+    before = _object_of(self).grow(pages)
     before = _pages_of(before, f"grow({pages}) of a memory written in Python returned {before!r}; it must return the pages before, or -1")
     if before < 0:
         return int(lib.SS_OUT_OF_MEMORY)
@@ -667,9 +668,9 @@ def ss_python_grow(self: Any, pages: int, old: Any) -> int:
 @ffi.def_extern(onerror=_keep, error=lib.SS_CALLBACK)  # type: ignore[untyped-decorator]
 def ss_python_read(self: Any, offset: int, to: Any, length: int) -> int:
     """Read from a foreign memory."""
-    data = ffi.from_handle(self).read(offset, length)
+    data = _object_of(self).read(offset, length)
     if type(data) is bytes and len(data) == length:  # nearly always
-        ffi.memmove(to, data, length)
+        _move(to, data, length)
         return 0
     _copy(data, to, length, f"read({offset}, {length}) of a memory written in Python")
     return 0
@@ -691,7 +692,7 @@ def _copy(data: Any, to: Any, length: int, what: str) -> None:
 @ffi.def_extern(onerror=_keep, error=lib.SS_CALLBACK)  # type: ignore[untyped-decorator]
 def ss_python_write(self: Any, offset: int, data: Any, length: int) -> int:
     """Write to a foreign memory."""
-    ffi.from_handle(self).write(offset, ffi.buffer(data, length)[:])
+    _object_of(self).write(offset, _bytes_at(data, length)[:])
     return 0
 
 
@@ -737,7 +738,7 @@ class KeyOrder:
 @ffi.def_extern(onerror=_keep, error=lib.SS_CALLBACK)  # type: ignore[untyped-decorator]
 def ss_python_compare(self: Any, a: Any, a_size: int, b: Any, b_size: int, answer: Any) -> int:  # noqa: PLR0913, PLR0917 - the C type
     """Return a comparison of keys that only Python can do."""
-    compared = ffi.from_handle(self).compare(ffi.buffer(a, a_size)[:], ffi.buffer(b, b_size)[:])
+    compared = _object_of(self).compare(_bytes_at(a, a_size)[:], _bytes_at(b, b_size)[:])
     answer[0] = lib.SS_NO_ORDER if compared is None else compared
     return 0
 

@@ -5,8 +5,15 @@
 
 #include "memory/memory.h"
 
-static inline int ss_root_pages(const ss_root *root, uint64_t *pages) {
-    if (SS_UNLIKELY(root->foreign)) return root->foreign_ops->size(root->foreign_self, pages);
+static inline int ss_foreign_pages(ss_root *root, uint64_t *pages) {
+    int status = root->told ? SS_OK : root->foreign_ops->size(root->foreign_self, &root->told_pages);
+    root->told = status == SS_OK;
+    *pages = root->told_pages;
+    return status;
+}
+
+static inline int ss_root_pages(ss_root *root, uint64_t *pages) {
+    if (SS_UNLIKELY(root->foreign)) return ss_foreign_pages(root, pages);
     *pages = root->pages;
     return SS_OK;
 }

@@ -39,7 +39,7 @@ class Memory(Protocol):
     """
 
     def size(self) -> int:
-        """Pages."""
+        """Pages. Asked once in an operation, and again after each growth."""
         ...
 
     def grow(self, pages: int, /) -> int:

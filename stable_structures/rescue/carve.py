@@ -221,9 +221,9 @@ class Carver:
         """Return the capacity of a table with this content, by flags and hashes; 0 if it is not one, or holds nothing."""
         slot = kind.slot(self._width)
         possible = range(max(1, -(-(len(content) - 7 - SLACK) // slot)), len(content) // slot + 1)
-        best = (0.0, 0)
+        best, sizes = (0.0, 0), kind.sizes(self._width)
         for capacity in sorted(possible, key=lambda one: one not in _SERIES):
-            slots = Slots(content, capacity, *kind.sizes(self._width))
+            slots = Slots(content, capacity, *sizes)
             if fits(len(content), capacity * slot) and slots.flags_are_sound():
                 best = max(best, (self._agreement(kind, slots), capacity), key=lambda pair: pair[0])
         return best[1] if best[0] > 1 / 2 else 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import fields, is_dataclass
+from functools import cached_property
 from itertools import pairwise, repeat, zip_longest
 from typing import Any, Final, TypeVar
 
@@ -423,7 +424,11 @@ class Slots:
         self.capacity, self._key, self._value = capacity, key, value
         self._content = content
         self._flags = content[: capacity * (1 + key) : 1 + key]
-        self._empty: list[int] = np.flatnonzero(np.frombuffer(self._flags, np.uint8) == 0).tolist()
+
+    @cached_property
+    def _empty(self) -> list[int]:
+        found: list[int] = np.flatnonzero(np.frombuffer(self._flags, np.uint8) == 0).tolist()
+        return found
 
     def flags_are_sound(self) -> bool:
         """Return whether each is 0 or 255."""

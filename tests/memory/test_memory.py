@@ -414,6 +414,34 @@ def test_structures_on_memories_written_in_python_keep_all_that_they_need():
         assert tree[99] == pattern(99, 99)
 
 
+class Asked(ListMemory):
+    """Counts how often it is asked for its size; may grow by more pages than it was asked for."""
+
+    times, more = 0, 0
+
+    def size(self) -> int:
+        self.times += 1
+        return super().size()
+
+    def grow(self, pages: int, /) -> int:
+        return super().grow(pages + self.more)
+
+
+@pytest.mark.parametrize("more", [0, 3])
+def test_a_memory_written_in_python_says_its_size_once_in_an_operation_and_after_each_growth(more):
+    memory = Asked()
+    tree = StableBTreeMap[u64, bytes](memory)
+    memory.more = more
+    for i in range(300):
+        memory.times, before = 0, len(memory.data)
+        tree[i] = bytes(i * 10)
+        assert memory.times == 1 or len(memory.data) > before
+    assert {i: bytes(i * 10) for i in range(300)} == tree
+    memory.data.extend(bytes(PAGE_SIZE))  # by nobody's call: the next operation sees it
+    assert tree.memory.size() == len(memory.data) // PAGE_SIZE
+    tree.check()
+
+
 def test_objects_that_are_no_memories_are_refused_with_what_they_lack():
     for thing in (5, "memory", b"", object(), None):
         with pytest.raises(TypeError, match="lacks size, grow, read, write"):

@@ -9,13 +9,14 @@ from functools import cache
 import pytest
 
 from stable_structures import Array, IncompatibleType, Principal, f32, f64, i8, i16, i32, i64, i128, u8, u16, u32, u64, u128
-from stable_structures.inspect import check, inspect
+from stable_structures.inspect import check, inspect, open_image
 from stable_structures.rescue import (
     ArrayOf,
     Candid,
     Custom,
     Fault,
     Int,
+    IsmImage,
     Nat,
     NotOwned,
     SBox,
@@ -165,6 +166,17 @@ def fullest(name):
     return best[1]
 
 
+@cache
+def recognised(name):
+    """The same, opened once: which types and width are tried comes after that."""
+    return open_image(fullest(name)).source
+
+
+def tried(name, tp, width, *, saved=None):
+    """As `open_ism` of the fullest image."""
+    return IsmImage(recognised(name), {0: tp}, width, saved, unchecked=False)
+
+
 OTHERS = {tp.name: tp for tp in [*map(annotation, PLAIN), *map(resolve, (str, bytes, u64))]}
 
 
@@ -175,7 +187,7 @@ def test_wrong_types_and_widths_are_refused(name):
         for width in (4, 8):
             if (other == own and width == 4) or (name, other.name, width) in INDISTINGUISHABLE:
                 continue
-            image = open_ism(fullest(name), {0: other}, width=width)
+            image = tried(name, other, width)
             assert image.check()
             with pytest.raises(NotOwned, match="ownership"):
                 image[0]
@@ -214,7 +226,7 @@ def test_carving_finds_no_other_structure(name):
         for width in (4, 8):
             if (other == own and width == 4) or (name.startswith("log") and other.name in logs):
                 continue
-            image = open_ism(fullest(name), {0: other}, width=width, saved=False)
+            image = tried(name, other, width, saved=False)
             assert image.check() or not [found for found in image.found(0) if found.certain]
 
 
