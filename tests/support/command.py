@@ -50,10 +50,9 @@ IMPORTED_LATE = (
     "matplotlib.backends.backend_agg",
     "matplotlib.backends.backend_svg",
     "numpy.random",
-    "pandas",  # by pyarrow, when it makes the first table
     "pyarrow.parquet",
     "shtab",
-    "uvicorn.protocols.http.h11_impl",
+    "uvicorn",
 )
 """What verbs import of other projects when they need it; of this one, all that is not there for pytest or a cluster."""
 NOT_OF_VERBS = ("stable_structures.__main__", "stable_structures.canister.plugin", "stable_structures.dask")
