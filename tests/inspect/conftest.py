@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 
 IN_MEMORY = Path("/dev/shm")  # noqa: S108 - the folder that is made there has a name of its own
 """Where Linux keeps files in the machine's memory: to make and remove one takes a tenth of the time that it takes on a disk."""
+ENOUGH = 2 << 30
+"""Free bytes of it, for all processes of a run. A container often has 64 MiB in all."""
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +30,7 @@ def without_fsync() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def quick_folder() -> Iterator[Path]:
     """A folder off the disk where that can be, for all tests of this process."""
-    usable = IN_MEMORY.is_dir() and os.access(IN_MEMORY, os.W_OK)
+    usable = IN_MEMORY.is_dir() and os.access(IN_MEMORY, os.W_OK) and shutil.disk_usage(IN_MEMORY).free >= ENOUGH
     with tempfile.TemporaryDirectory(prefix="stable-structures-tests-", dir=IN_MEMORY if usable else None) as folder:
         yield Path(folder)
 
