@@ -15,7 +15,6 @@ where one remaining word of each neighbour says so, and is a gap otherwise.
 
 from __future__ import annotations
 
-import struct
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
@@ -30,7 +29,6 @@ ALLOCATED: Final = 1 << 63
 _WORDS: Final = 16
 _LEAST: Final = 16
 _SCAN: Final = 1 << 20
-_U64: Final = struct.Struct("<Q").unpack_from
 SLACK: Final = 24
 """Bytes that a block can have beyond what was asked for, since a smaller rest is not split off."""
 
@@ -125,13 +123,13 @@ class Blocks:
             start = at
             data = self.source.read(at, min(_SCAN, self.end - at))
             self._window = (start, data)
-        return int(_U64(data, at - start)[0])
+        return int.from_bytes(data[at - start : at - start + 8], "little")
 
     def _far_word(self, at: int) -> int:
         """Return a word that may lie far ahead: the window stays where it is."""
         start, data = self._window
         if start <= at <= start + len(data) - 8:
-            return int(_U64(data, at - start)[0])
+            return self._word(at)
         return int.from_bytes(self.source.read(at, 8), "little")
 
     def _end_by_front(self, at: int) -> int:
@@ -139,9 +137,8 @@ class Blocks:
         return block_end(at, self._word(at), self.end)
 
     def _is_sound(self, at: int) -> int:
-        word = self._word(at)
-        stop = block_end(at, word, self.end)
-        return stop if stop and self._far_word(stop - 8) == word else 0
+        stop = self._end_by_front(at)
+        return stop if stop and self._far_word(stop - 8) == self._word(at) else 0
 
     def _add(self, at: int, word: int) -> None:
         self.starts.append(at)

@@ -63,6 +63,15 @@ def test_damaged_images():
     campaign(random.Random(1), 300)
 
 
+@pytest.mark.parametrize("name", ["log_u64", "bt_u64_u64"])
+def test_images_that_end_inside_of_a_word(name):
+    data, types = moments(name)[1]
+    blocks = open_ism(data, types).blocks
+    for start in blocks.starts[:: max(1, len(blocks.starts) // 12)]:
+        for kept in range(1, 9):
+            look(data[: start + kept], types)
+
+
 @pytest.mark.fuzz
 def test_twenty_thousand_damaged_images():
     campaign(random.Random(2), 20_000)
