@@ -46,7 +46,7 @@ from stable_structures import (
 )
 from stable_structures.storable import parse_type
 
-from ..support.byte_model import ModelMap
+from ..support.byte_model import ModelMap, rank_of
 from ..support.examples import examples
 from ..support.golden_replay import GOLDEN, digest, parse_bytes, pattern, read_trace, show_bytes, traces
 from ..support.map_twins import MEMORIES, MapTwins
@@ -260,8 +260,8 @@ def test_long_random_run(types, seed, duration):
 
 def model_of_trace(header: dict[str, Any], image: bytes) -> ModelMap:
     key, value = parse_type(header["key"]), parse_type(header["value"])
-    compare = lambda a, b: key.compare(key.decode(a), key.decode(b))  # noqa: E731
-    return ModelMap((key.bound.max_size, key.bound.is_fixed_size), (value.bound.max_size, value.bound.is_fixed_size), compare, image)
+    bounds = [(one.bound.max_size, one.bound.is_fixed_size) for one in (key, value)]
+    return ModelMap(*bounds, rank_of(key), image)
 
 
 def model_step(model: ModelMap, line: str) -> None:

@@ -59,7 +59,7 @@ class Damaged:
         tree.check()
         self.image = bytearray(image_of(memory))
         bounds = [(c.bound.max_size, c.bound.is_fixed_size) for c in self.types]
-        self.model = ModelMap(bounds[0], bounds[1], lambda a, b: (a > b) - (a < b), bytes(self.image))
+        self.model = ModelMap(bounds[0], bounds[1], bytes, bytes(self.image))
 
     @property
     def root(self) -> Node:

@@ -7,8 +7,10 @@ changed there and saved again, as the text tells it; nothing is shared with the 
 from __future__ import annotations
 
 import functools
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 PAGE = 65536
 NULL = 0
@@ -94,15 +96,36 @@ class Node:
         return len(self.entries) >= MINIMUM
 
 
-class ModelMap:
-    """docs/format.md#b-tree-map. `key` and `value` are (max size or None, fixed); `compare` orders encoded keys."""
+Rank = Callable[[bytes], Any]
+"""What stands for an encoded key where keys are compared."""
 
-    def __init__(
-        self, key: tuple[int | None, bool], value: tuple[int | None, bool], compare: Callable[[bytes, bytes], int], image: bytes = b""
-    ) -> None:
+
+def rank_of(codec: Any) -> Rank:
+    """The order of a codec, which decodes a key once, however often it is compared."""
+    ordered = functools.cmp_to_key(lambda a, b: codec.compare(a, b) or 0)
+    return lambda key: ordered(codec.decode(key))
+
+
+def parts(data: bytes, at: int, count: int, fixed: int | None) -> tuple[list[bytes], int]:
+    """So many parts from a place on, of a fixed size or each behind its own, and where they end."""
+    found = []
+    for _ in range(count):
+        if fixed is None:
+            start = at + 4
+            at = start + int.from_bytes(data[at:start], "little")
+        else:
+            start, at = at, at + fixed
+        found.append(data[start:at])
+    return found, at
+
+
+class ModelMap:
+    """docs/format.md#b-tree-map. `key` and `value` are (max size or None, fixed)."""
+
+    def __init__(self, key: tuple[int | None, bool], value: tuple[int | None, bool], rank: Rank, image: bytes = b"") -> None:
         self.memory = ModelMemory()
         self.fixed_key = key[0] if key[1] else None
-        self.order = functools.cmp_to_key(compare)
+        self.rank = rank
         self.slots: tuple[int, int] | None = None
         self.fresh: set[int] = set()  # chunks that were allocated and not saved yet
         self.memory.data.extend(image)
@@ -157,18 +180,11 @@ class ModelMap:
         run = bytes(data[address : address + self.page])
         for page in self._overflow_pages(address):
             run += data[page + 11 : page + self.page]
-        at = 15
-
-        def take(size: int) -> bytes:
-            nonlocal at
-            at += size
-            return run[at - size : at]
-
-        if not node.leaf:
-            node.children = [int.from_bytes(take(8), "little") for _ in range(count + 1)]
-        sizes = lambda: int.from_bytes(take(4), "little")  # noqa: E731
-        keys = [take(sizes() if self.fixed_key is None else self.fixed_key) for _ in range(count)]
-        node.entries = [(key, take(sizes())) for key in keys]
+        children = 0 if node.leaf else count + 1
+        node.children = list(struct.unpack_from(f"<{children}Q", run, 15))
+        keys, at = parts(run, 15 + 8 * children, count, self.fixed_key)
+        values, _ = parts(run, at, count, None)
+        node.entries = list(zip(keys, values, strict=True))
         return node
 
     def _load_v1(self, node: Node, count: int) -> None:
@@ -239,10 +255,11 @@ class ModelMap:
         self.chunks.deallocate(node.address)
 
     def find(self, node: Node, key: bytes) -> tuple[bool, int]:
-        wanted = self.order(key)
+        wanted = self.rank(key)
         for i, (there, _) in enumerate(node.entries):
-            if not self.order(there) < wanted:
-                return self.order(there) == wanted, i
+            rank = self.rank(there)
+            if not rank < wanted:
+                return rank == wanted, i
         return False, len(node.entries)
 
     # ---- lookups ----

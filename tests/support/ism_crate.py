@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import insort
+from functools import lru_cache
 
 from stable_structures.rescue.zwohash import Hash
 
@@ -271,6 +272,7 @@ class Fixed:
         pass
 
 
+@lru_cache(maxsize=4096)
 def text_of(token, *, is_str):
     length, seed = map(int, token[1:].split("."))
     if is_str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +10,7 @@ import stable_structures
 from stable_structures import PAGE_SIZE, Memory, RestrictedMemory, StableBTreeMap, StableMemory
 from stable_structures.storable import Codec, codec
 
-from .byte_model import ModelMap
+from .byte_model import ModelMap, rank_of
 from .memories import ListMemory
 
 ABSENT = object()
@@ -51,36 +50,33 @@ class MapTwins:
         self.type = StableBTreeMap[self.key, self.value]
         self.map = self.type(self.memory)
         self.dict: dict[bytes, bytes] = {}
-        self.model = ModelMap(_bound(self.key), _bound(self.value), self._compare)
-        self._order = functools.cmp_to_key(self._compare)
+        self._rank = rank_of(self.key)
+        self.model = ModelMap(_bound(self.key), _bound(self.value), self._rank)
 
     def load(self, key: Codec[Any], value: Codec[Any], memory: Any, image: bytes) -> None:
         """Instead of a new map, the one that the memory holds; `image` is what lies in it."""
         self.key, self.value, self.memory, self.scattered = key, value, memory, None
         self.type = StableBTreeMap[key, value]
         self.map = self.type(memory)
-        self.model = ModelMap(_bound(key), _bound(value), self._compare, image)
-        self._order = functools.cmp_to_key(self._compare)
+        self._rank = rank_of(key)
+        self.model = ModelMap(_bound(key), _bound(value), self._rank, image)
         self.dict = dict(self.model.entries())
-
-    def _compare(self, a: bytes, b: bytes) -> int:
-        return self.key.compare(self.key.decode(a), self.key.decode(b)) or 0
 
     # ---- the twin in order ----
 
     def keys(self) -> list[bytes]:
-        return sorted(self.dict, key=self._order)
+        return sorted(self.dict, key=self._rank)
 
     def in_range(self, start: Any, stop: Any, inclusive: tuple[bool, bool]) -> list[bytes]:
         keys = self.keys()
-        ranks = [self._order(key) for key in keys]
-        low = 0 if start is None else (bisect_left if inclusive[0] else bisect_right)(ranks, self._order(self.key.encode(start)))
-        high = len(keys) if stop is None else (bisect_right if inclusive[1] else bisect_left)(ranks, self._order(self.key.encode(stop)))
+        ranks = [self._rank(key) for key in keys]
+        low = 0 if start is None else (bisect_left if inclusive[0] else bisect_right)(ranks, self._rank(self.key.encode(start)))
+        high = len(keys) if stop is None else (bisect_right if inclusive[1] else bisect_left)(ranks, self._rank(self.key.encode(stop)))
         return keys[low:high]
 
     def from_previous(self, bound: Any) -> list[bytes]:
         keys = self.keys()
-        return keys[max(bisect_left([self._order(key) for key in keys], self._order(self.key.encode(bound))) - 1, 0) :]
+        return keys[max(bisect_left([self._rank(key) for key in keys], self._rank(self.key.encode(bound))) - 1, 0) :]
 
     def pair(self, key: bytes) -> tuple[Any, Any]:
         return self.key.decode(key), self.value.decode(self.dict[key])
@@ -239,7 +235,7 @@ class MapTwins:
     def reopen(self) -> None:
         self.map.into_memory()
         self.map = self.type(self.memory)
-        self.model = ModelMap(_bound(self.key), _bound(self.value), self._compare, bytes(self.model.memory.data))
+        self.model = ModelMap(_bound(self.key), _bound(self.value), self._rank, bytes(self.model.memory.data))
 
     # ---- everything ----
 

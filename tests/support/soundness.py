@@ -13,7 +13,7 @@ from typing import Any
 from stable_structures import PAGE_SIZE, StableBTreeMap, StableCell, StableError, StableLog, StableMemory, StableVec
 from stable_structures.storable import Codec
 
-from .byte_model import ModelMap
+from .byte_model import ModelMap, rank_of
 
 Types = dict[int | None, tuple[Codec[Any] | None, Codec[Any] | None]]
 ROWS = {b"SVC": "vec", b"SMH": "heap"}
@@ -125,7 +125,7 @@ def is_map(data: bytes, key: Codec[Any], value: Codec[Any]) -> bool:
     if StableBTreeMap[key, value].load(memory_of(data)).violations():  # type: ignore[valid-type]
         return False
     bounds = [(codec.bound.max_size, codec.bound.is_fixed_size) for codec in (key, value)]
-    model = ModelMap(*bounds, lambda _a, _b: 0, data)
+    model = ModelMap(*bounds, rank_of(key), data)
     save_all(model, model.root)
     entries = model.entries()
     again = [(key.encode(key.decode(k)), value.encode(value.decode(v))) for k, v in entries]
