@@ -5,14 +5,14 @@ import gzip
 import os
 import random
 import struct
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
 
 from stable_structures.canister import Canister, ErrorCode, Limits, Rejected, SourceError, Trapped
+
+from ..support import command
 
 wasmtime = pytest.importorskip("wasmtime")
 BUILT = Path(__file__).parent / "wasm"
@@ -234,8 +234,7 @@ def test_machine_traps_with_faulthandler(when):
     enable = "faulthandler.enable()"
     lines += {"before": [enable, install], "after": [install, enable], "never": [install]}[when]
     lines += ["for name in ('oob', 'deep', 'div') * 2:", "    try: c.call_raw(name)", "    except Trapped as e: print(e.message)"]
-    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = command.python("\n".join(lines))
     assert done.stdout.count("heap out of bounds") == done.stdout.count("stack overflow") == 2
 
 

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
+
+from . import command
 
 _START = """
 import gc, sys
@@ -44,8 +44,6 @@ def survives(program: str, path: Path, **env: str) -> None:
     """Run a program that defines `fill(bag)`, `tie(user)`, which makes them one piece of garbage, and `use(user, turn)`, which
     appends to `seen`.
     """
-    command = [sys.executable, "-c", _START + program + _END, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **env})
-    assert done.returncode == 0, done.stderr[-2000:]
+    done = command.python(_START + program + _END, path, env={**os.environ, **env})
     assert done.stdout == "sound\n"
     assert done.stderr == ""
