@@ -59,10 +59,10 @@ USES: dict[str, Any] = {
 }
 
 
-def stored(name: str) -> StableMemory:
+def stored(name: str, most: int | None = None) -> StableMemory:
     key, value, entries = STORED[name]
     memory = StableMemory()
-    StableBTreeMap[key, value](memory).update(entries)
+    StableBTreeMap[key, value](memory).update(itertools.islice(entries.items(), most))
     return memory
 
 
@@ -188,9 +188,12 @@ def test_one_value_among_others_that_is_none_is_damaged():
 
 @pytest.mark.parametrize("name", ["u64 to str", "str to u64", "tuples", "u32 to u128"])
 def test_a_flipped_bit_is_told_as_damage_wherever_it_lies(name):
-    """Every bit of the headers of the first nodes, which all types read alike, and of sizes."""
+    """Every bit of the headers of the first nodes, which all types read alike, and of sizes.
+
+    Of 200 entries, on three levels of nodes, those of one node are so few that they do not make it look like other types.
+    """
     key, value, _ = STORED[name]
-    whole = image(stored(name))
+    whole = image(stored(name, 200))
     memory = filled(StableMemory(), whole)
     tree = StableBTreeMap[key, value](memory)
     for offset in [*range(12, 20), *range(1000, 1000 + 3 * 300)]:
