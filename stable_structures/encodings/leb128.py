@@ -13,6 +13,8 @@ from typing import Final
 
 _SHORT: Final = 64
 """Bytes of a number that is put together byte by byte, which takes the square of their count."""
+_DIGITS: Final = [f"{byte & 127:07b}" for byte in range(256)]
+"""The binary digits of the number that are in each byte."""
 U64_BYTES: Final = 10
 """What a number of 64 bits needs at most."""
 
@@ -47,7 +49,7 @@ def _long(data: Sequence[int], start: int, at: int) -> tuple[int, int]:
     """Return as `unsigned`, by its binary digits, for a number that goes on at `at`."""
     while data[at] >= 128:
         at += 1
-    digits = "".join([f"{byte & 127:07b}" for byte in reversed(data[start : at + 1])])
+    digits = "".join([_DIGITS[byte] for byte in reversed(data[start : at + 1])])
     return int(digits, 2), at + 1
 
 

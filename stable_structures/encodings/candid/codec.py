@@ -266,7 +266,7 @@ def _put_record(put: Put, value: Any, given: Record, depth: int) -> None:
         value = {str(place): item for place, item in enumerate(value)}
     if not isinstance(value, dict):
         raise _wrong(value, given)
-    unknown = set(value) - {one.name for one in given.fields} - {f"_{one.number}" for one in given.fields}
+    unknown = value.keys() - given.keys
     if unknown:
         raise TypeError(f"expected {type_text(given)}, got the field {min(map(str, unknown))!r}")
     for one in given.fields:
@@ -595,7 +595,7 @@ def _get_vec(reader: _Reader, found: Vec, wanted: Any, depth: int) -> Any:
 
 
 def _get_record(reader: _Reader, found: Record, wanted: Any, depth: int) -> Any:
-    fields = {one.number: one for one in wanted.fields}
+    fields = wanted.by_number
     values: dict[str, Any] = {}
     problem: _Misfit | None = None
     for one in found.fields:

@@ -16,6 +16,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from ...errors import SourceError
@@ -85,10 +86,20 @@ class Record:
 
     fields: tuple[Field, ...]
 
-    @property
+    @cached_property
     def is_tuple(self) -> bool:
-        """Return whether its fields are 0, 1, 2 and so on."""
+        """Return whether its fields are 0, 1, 2 and so on. O(fields), once."""
         return bool(self.fields) and all(one.number == place and one.name == str(place) for place, one in enumerate(self.fields))
+
+    @cached_property
+    def by_number(self) -> dict[int, Field]:
+        """Return its fields by their hashes. O(fields), once."""
+        return {one.number: one for one in self.fields}
+
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        """Return what its fields may be called in a dict: by their names, or by their hashes. O(fields), once."""
+        return frozenset(key for one in self.fields for key in (one.name, f"_{one.number}"))
 
 
 @dataclass(frozen=True)
