@@ -71,7 +71,7 @@ def scale_digest(name):
 def test_scale_a_and_a2_single_calls():
     memory = StableMemory()
     tree = StableBTreeMap[u64, u64](memory)
-    keys = list(splitmix(CASES["A"]["seed"], 1_000_000))
+    keys = splitmix(CASES["A"]["seed"], 1_000_000)
     insert, remove = tree.insert, tree.remove
     for i, key in enumerate(keys):
         insert(key, i)

@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import stable_structures
 from stable_structures import PAGE_SIZE, StableMemory
 from stable_structures.storable import Codec, parse_type
@@ -366,12 +368,10 @@ def replay_canister(name: str, *, only_last_digest: bool = False) -> Iterator[Ca
 # ---- the rule of scale.json ----
 
 
-def splitmix(seed: int, count: int) -> Iterator[int]:
-    mask = 2**64 - 1
-    state = seed
-    for _ in range(count):
-        state = (state + 0x9E3779B97F4A7C15) & mask
-        z = state
-        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
-        yield z ^ (z >> 31)
+def splitmix(seed: int, count: int) -> list[int]:
+    """The first numbers of SplitMix64."""
+    z = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    numbers: list[int] = (z ^ (z >> np.uint64(31))).tolist()
+    return numbers
