@@ -60,7 +60,7 @@ class Trigger:
         return self.seen == self.at or (self.lasting and self.fired)
 
     def count(self, kind: str) -> None:
-        if self.comes(kind):
+        if kind == self.kind and self.comes(kind):
             raise Boom(f"{kind} number {self.at}")
 
 
