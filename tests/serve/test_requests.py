@@ -1,9 +1,9 @@
 """The requests of the page: who may make them, what they answer, and what is on the disk afterwards."""
 
 import base64
-import multiprocessing
+import os
 import re
-import subprocess
+import signal
 import sys
 import urllib.request
 from pathlib import Path
@@ -14,6 +14,8 @@ from stable_structures.__main__ import main
 from stable_structures.deployment import Deployment
 from stable_structures.errors import Locked, SourceError
 from stable_structures.serve.session import LONGEST_ANSWER, Session
+
+from ..support import command
 
 pytest.importorskip("wasmtime")
 testclient = pytest.importorskip("starlette.testclient")
@@ -352,43 +354,43 @@ def test_requests_have_a_largest_size(page, monkeypatch):
 # ---- other commands ----
 
 
-def hold(folder, ready, done):
-    with Deployment(folder).write():
-        ready.set()
-        done.wait(30)
+HOLD = """
+import sys
+from stable_structures.deployment import Deployment
+with Deployment(sys.argv[1]).write():
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
 
 
 def test_a_command_that_waits_in_vain_says_for_whom(tmp_path):
     folder = tmp_path / "c"
     Deployment(folder).deploy(BUILT / "counter1_eop.wasm")
-    context = multiprocessing.get_context("spawn")
-    ready, done = context.Event(), context.Event()
-    other = context.Process(target=hold, args=(folder, ready, done))
-    other.start()
-    try:
-        assert ready.wait(60)
-        with pytest.raises(Locked, match=f"process {other.pid} is changing"), Deployment(folder, patience=0.1).write():
-            pass
-    finally:
-        done.set()
-        other.join(30)
+    reader, writer = os.pipe()
+    with command.Process([folder], code=HOLD, stdin=reader) as other:
+        os.close(reader)
+        try:
+            assert other.line() == "ready"
+            with pytest.raises(Locked, match=f"process {other.pid} is changing"), Deployment(folder, patience=0.1).write():
+                pass
+        finally:
+            os.close(writer)
     with Deployment(folder, patience=0.1).write() as canister:
         assert canister.call("inc") == 1
 
 
 def test_the_command_prints_an_address_that_answers(tmp_path):
     Deployment(tmp_path / "c").deploy(BUILT / "counter1_eop.wasm")
-    words = [sys.executable, "-m", "stable_structures", "canister", "serve", str(tmp_path / "c")]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+    with command.Process(["canister", "serve", tmp_path / "c"]) as process:
         try:
-            address = re.search(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{32}$", process.stdout.readline().strip())[0]
+            address = re.search(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{32}$", process.line())[0]
             with urllib.request.urlopen(address) as answer:  # noqa: S310 - our own
                 assert b"<h1" in answer.read()
             port = re.search(r":(\d+)/", address)[1]
             assert main(["canister", "serve", str(tmp_path / "c"), "--port", port]) == 2
         finally:
-            process.terminate()
-            process.wait(20)
+            process.send_signal(signal.SIGTERM)
+            process.communicate(20)
 
 
 def test_what_cannot_be_served_says_so(tmp_path, capsys, monkeypatch):
