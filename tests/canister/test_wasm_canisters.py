@@ -12,6 +12,8 @@ from stable_structures import MemoryManager, Principal, StableBTreeMap, StableCe
 from stable_structures.canister import Call, Canister, ErrorCode, Limits, Rejected, SourceError, Trapped, Unsupported, management
 from stable_structures.encodings.candid.codec import decode, encode
 
+from ..support import command
+
 pytest.importorskip("wasmtime")
 BUILT = Path(__file__).parent / "wasm"
 MOTOKO = ("eop", "classical")
@@ -403,8 +405,7 @@ def test_another_wasmtime_is_not_used():
 def test_collecting_tests_does_not_import_wasmtime(tmp_path):
     (tmp_path / "test_one.py").write_text("def test_one(canister): pass\n")
     (tmp_path / "conftest.py").write_text("import sys\ndef pytest_sessionfinish(): print('wasmtime:', 'wasmtime' in sys.modules)\n")
-    command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", str(tmp_path)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = command.run_pytest("-q", "-s", "-p", "no:cacheprovider", str(tmp_path), cwd=tmp_path)
     assert "1 passed" in done.stdout
     assert "wasmtime: False" in done.stdout
 
