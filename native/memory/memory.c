@@ -435,7 +435,7 @@ static inline int enter(ss_memory *memory, bool alone) {
     ss_root *root = memory->root;
     int status = lock_root(root, false);
     if (SS_UNLIKELY(status != SS_OK)) return status;
-    root->told = false;
+    root->size_known = false;
     if (SS_UNLIKELY(root->closed | root->guarded | (alone && is_shared(root)))) {
         status = alone ? enter_root_alone(root) : enter_special(root);
         if (status != SS_OK) {
@@ -623,7 +623,7 @@ int ss_memory_write(ss_memory *memory, uint64_t offset, const void *from, uint64
 }
 
 static int grow_foreign(ss_root *root, uint64_t pages, uint64_t *old) {
-    root->told = false;
+    root->size_known = false;
     return root->foreign_ops->grow(root->foreign_self, pages, old);
 }
 

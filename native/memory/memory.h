@@ -126,7 +126,7 @@ struct ss_root {
     const char *closed_because; /* the rule of SS_CLOSED, if it was not the user who closed it */
     bool behind_writer;         /* another handle writes the file that this one reads, and may have committed more than is shown */
     bool writing;               /* between ss_enter_write and ss_leave_write */
-    bool told;                  /* foreign: it said its size, told_pages, in this operation, and has not grown since */
+    bool size_known;            /* foreign: known_pages is what it said in this operation, and it has not grown since */
     bool takes_back;            /* the storage restores whatever a failing operation has changed, so undo scopes need not */
     /* Counts what makes cached knowledge stale: rollbacks and raw writes. */
     uint64_t epoch;
@@ -147,7 +147,7 @@ struct ss_root {
     void *storage;
     const ss_foreign_ops *foreign_ops;
     void *foreign_self;
-    uint64_t told_pages;
+    uint64_t known_pages;
     struct ss_root *next_root, **root_link; /* in the list of forks.c, like the next */
     enum ss_at_fork at_fork;
 };

@@ -6,9 +6,9 @@
 #include "memory/memory.h"
 
 static inline int ss_foreign_pages(ss_root *root, uint64_t *pages) {
-    int status = root->told ? SS_OK : root->foreign_ops->size(root->foreign_self, &root->told_pages);
-    root->told = status == SS_OK;
-    *pages = root->told_pages;
+    int status = root->size_known ? SS_OK : root->foreign_ops->size(root->foreign_self, &root->known_pages);
+    root->size_known = status == SS_OK;
+    *pages = root->known_pages;
     return status;
 }
 

@@ -83,7 +83,7 @@ markers = ["slow", "fuzz"]
 def run(folder: Path, *words: str) -> tuple[str, list[list[str]]]:
     """The seed that the header says, and of each case the seed and the parameters. A project with our settings and one test."""
     (folder / "tests" / "support").mkdir(parents=True, exist_ok=True)
-    for name in ("conftest.py", "support/combinations.py", "support/command.py"):
+    for name in ("conftest.py", *(f"support/{name}.py" for name in ("combinations", "command", "command_client", "command_server"))):
         shutil.copy(TESTS / name, folder / "tests" / name)
     (folder / "pyproject.toml").write_text(SETTINGS, encoding="utf-8")
     (folder / "tests" / "test_it.py").write_text(TEST, encoding="utf-8")

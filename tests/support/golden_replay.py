@@ -347,7 +347,7 @@ def split_types(types: str) -> list[str]:
 def replay_canister(name: str, *, only_last_digest: bool = False) -> Iterator[Canister]:
     """Plays a trace of a canister; yields it after each reopening and at the end.
 
-    With `only_last_digest` the memory is held against the trace at its end only, for who wants no more than the image.
+    With `only_last_digest`, the memory is compared with the trace only at its end: for callers that want nothing but the image.
     """
     header, lines = read_trace(name)
     canister = Canister(header, StableMemory())

@@ -142,12 +142,11 @@ def _mend_owners(image: Image, manager: Manager, types: Types, notes: list[str],
     winners = [memory for memory, count in missing.items() if count < 0]
     if len(losers) == len(winners) == spare == 1 and not moved.unowned():
         moved = _moved_back(image, manager, (winners[0], losers[0]), types, lost)
-    if moved is not manager:
-        owners = enumerate(zip(manager.owners, moved.owners, strict=True))
-        marked = [(bucket, said, meant) for bucket, (said, meant) in owners if said != meant]
-        notes += [
-            f"bucket {bucket} was marked as of {said}; by the sizes of the memories it is of {meant}" for bucket, said, meant in marked
-        ]
+    notes += [
+        f"bucket {bucket} was marked as of {said}; by the sizes of the memories it is of {meant}"
+        for bucket, (said, meant) in enumerate(zip(manager.owners, moved.owners, strict=True))
+        if said != meant
+    ]
     return moved
 
 
