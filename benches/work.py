@@ -66,6 +66,7 @@ QUICK: Final = Sizes(
     rehearsed=1_000,
     work=400,
     large_heap=16,
+    rounds=2,
 )
 
 PEERS_UP_TO: Final = 1_000_000

@@ -6,9 +6,11 @@ from __future__ import annotations
 import compileall
 import gc
 import importlib.util
+import itertools
 import math
 import mmap
 import os
+import re
 import secrets
 import signal
 import sys
@@ -136,6 +138,16 @@ def _address_space() -> float:
 
 def pytest_report_header(config: pytest.Config) -> str:
     return f"random tests: --seed={config.option.seed} --duration={config.option.duration:g}"
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of its own, as pytest's, which looks through all that there are before it makes another: of thousands, 2 ms each time."""
+    name = re.sub(r"\W", "_", request.node.name)[:30]
+    return tmp_path_factory.mktemp(f"{name}{next(_folders)}", numbered=False)
+
+
+_folders = itertools.count()
 
 
 @pytest.fixture(scope="session")

@@ -70,7 +70,7 @@ def imports(module):
         node = pending.pop()
         if only_types(node):
             continue
-        pending += ast.iter_child_nodes(node)
+        pending += [child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr)]  # none of which imports
         if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").startswith("stable_structures")):
             base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             target = ".".join([*base, *([node.module] if node.module else [])])
