@@ -15,7 +15,7 @@ from .image import Image, SchemaFiles
 from .missing import UNFINISHED
 from .report import Report, inspect
 from .source import TROUBLES, NotWhole
-from .steady import CHANGED_TEXT, Look, may_have_changed, steady
+from .steady import CHANGED_TEXT, Look, state_of, steady
 
 SOUND, DAMAGED, UNREADABLE, UNKNOWN, CHANGED = "sound", "damaged", "unreadable", "not recognised", "changed while read"
 
@@ -72,7 +72,8 @@ def _line(name: str, files: SchemaFiles | None, now: datetime) -> Line:
 def _look(name: str, files: SchemaFiles | None) -> Look[tuple[Image, Report]]:
     with open_image(name, files=files) as image:
         report = inspect(image)
-        return Look((image, report), report.wrong(), may_have_changed(image))
+        wrong = report.wrong()
+        return Look((image, report), wrong, state_of(image, wrong))
 
 
 def _content(report: Report) -> tuple[dict[str, int], int | None]:

@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A verdict on a file that a program may be writing: what looks damaged may only be of several commits, so it is looked at again."""
+"""A verdict on a file that a program may be writing: what looks damaged may only be of several commits, so it is looked at again.
+
+Nor is the same damage, seen twice, a verdict: a program that does the same all the time is often in the middle of the same. Only
+bytes that are the same before and after a look were also the same meanwhile.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from typing import Final, Generic, NamedTuple, TypeVar
+from zlib import crc32
 
 from .image import Image
-from .source import FileSource
+from .source import FileSource, Source, Unreadable
 
 T = TypeVar("T")
 _PAUSES: Final = (0.0, 0.05, 0.2, 0.5)
@@ -17,31 +22,46 @@ CHANGED_TEXT: Final = "changed while it was read, so there is no verdict: try ag
 
 
 class Look(NamedTuple, Generic[T]):
-    """One look at an image: what is shown of it, all that is wrong, and whether a program may have written to it meanwhile."""
+    """One look at an image: what is shown of it, all that is wrong, and, if a program may change that, what stands for its bytes."""
 
     shown: T
     wrong: list[str]
-    may_have_changed: bool
+    state: object = None
 
 
-def may_have_changed(image: Image) -> bool:
-    """Return whether somebody had the image's file open for writing, or changed it, since it was opened. O(1)."""
+def state_of(image: Image, wrong: list[str]) -> object:
+    """Return what is the same only for the same bytes; None if nothing is wrong, or nobody wrote to the image's file meanwhile.
+
+    O(bytes) if somebody may have.
+    """
     source = image.source
-    return isinstance(source, FileSource) and (source.was_written or source.has_changed())
+    if not wrong or not isinstance(source, FileSource) or not (source.was_written or source.has_changed()):
+        return None
+    try:
+        return _checksum(source)
+    except Unreadable:  # it has become shorter
+        return object()
+
+
+def _checksum(source: Source) -> tuple[int, int]:
+    found = 0
+    for offset, data in source.blocks():
+        found = crc32(data, crc32(b"%d" % offset, found))
+    return source.nbytes, found
 
 
 def steady(look: Callable[[], Look[T]]) -> tuple[T, bool]:
     """Return what is shown, and whether it changed so often that what is wrong with it means nothing.
 
-    A look that finds nothing wrong ends it, or two in a row that find the same wrong. One look, unless somebody writes.
+    A look that finds nothing wrong ends it, or one during which the bytes stayed the same. One look, unless somebody writes.
     """
     found = look()
     for pause in _PAUSES:
-        if not found.wrong or not found.may_have_changed:
+        if found.state is None:
             return found.shown, False
         time.sleep(pause)
         again = look()
-        if again.wrong == found.wrong:
+        if again.state == found.state and again.wrong == found.wrong:
             return again.shown, False
         found = again
-    return found.shown, bool(found.wrong) and found.may_have_changed
+    return found.shown, found.state is not None

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
 from stable_structures import MemoryInUse, MemoryManager, StableBTreeMap, StableMemory, u64
 from stable_structures.inspect import check, diff, inspect, open_image, steady
+from stable_structures.inspect.cli import looking
 from stable_structures.inspect.cli.guard import CHANGED, DAMAGED, SOUND
 from stable_structures.inspect.formats import survey
+from stable_structures.inspect.source import FileSource
 
 from ..support import command
 from .test_cut import run
@@ -117,6 +121,25 @@ def test_what_is_wrong_in_another_way_each_time_has_no_verdict(written: Path, mo
     assert "damaged, " not in out
 
 
+@pytest.mark.parametrize("verb", [["check"], ["inspect", "--deep"], ["inspect", "--summary"], ["check", "--json"]])
+def test_what_is_wrong_in_the_same_way_beside_other_changes_has_no_verdict(
+    written: Path, monkeypatch: pytest.MonkeyPatch, verb: list[str]
+) -> None:
+    """A program that goes on is often in the middle of the same: the first node is wrong each time, and what else is there differs."""
+    counted = count(1)
+
+    def go_on(_: float) -> None:
+        with written.open("r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            file.write(bytes([next(counted)]))
+
+    spoil(written, 1)
+    monkeypatch.setattr(steady.time, "sleep", go_on)
+    code, out, _ = run(*verb, written)
+    assert code == CHANGED, out
+    assert "damaged, " not in out
+
+
 @pytest.mark.parametrize("verb", ["check", "inspect"])
 def test_what_is_wrong_in_the_same_way_twice_is_damaged(written: Path, verb: str) -> None:
     spoil(written, 1)
@@ -125,11 +148,11 @@ def test_what_is_wrong_in_the_same_way_twice_is_damaged(written: Path, verb: str
     assert "changed while" not in out
 
 
-def test_a_check_beside_a_busy_writer_never_says_damaged(tmp_path: Path) -> None:
+@pytest.mark.parametrize("durability", ["none", "normal", "full"])
+def test_a_check_beside_a_busy_writer_never_says_damaged(tmp_path: Path, durability: Literal["none", "normal", "full"]) -> None:
     path = tmp_path / "busy.bin"
-    with StableMemory.open(path, log_limit=1) as memory:
-        entries = StableBTreeMap[u64, u64](MemoryManager(memory, bucket_pages=1).get(3))
-        step, stop = rewriting(entries), threading.Event()
+    with StableMemory.open(path, durability=durability, **limits(durability)) as memory:
+        step, stop = rewriting(StableBTreeMap[u64, u64](MemoryManager(memory, bucket_pages=1).get(3))), threading.Event()
 
         def write() -> None:
             while not stop.is_set():
@@ -138,11 +161,34 @@ def test_a_check_beside_a_busy_writer_never_says_damaged(tmp_path: Path) -> None
         writer = threading.Thread(target=write)
         writer.start()
         try:
-            codes = [command.run(["check", str(path)]).returncode for _ in range(6)]
+            codes = [command.run(["check", str(path)]).returncode for _ in range(2)]
         finally:
             stop.set()
             writer.join()
     assert set(codes) <= {SOUND, CHANGED}
+
+
+def limits(durability: str) -> dict[str, int]:
+    return {} if durability == "none" else {"log_limit": 1}
+
+
+@pytest.mark.parametrize("durability", ["none", "normal", "full"])
+def test_a_writer_that_rests_after_three_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durability: Any) -> None:
+    """It commits before each read, so that without a log what a look sees is of several commits."""
+    path, read, look, looks = tmp_path / "busy.bin", FileSource._read, looking._checked, list[Any]()
+
+    def looked(arguments: Any) -> Any:
+        looks.append(look(arguments))
+        return looks[-1]
+
+    with StableMemory.open(path, durability=durability, **limits(durability)) as memory:
+        step = rewriting(StableBTreeMap[u64, u64](MemoryManager(memory, bucket_pages=1).get(3)))
+        step()
+        monkeypatch.setattr(looking, "_checked", looked)
+        monkeypatch.setattr(FileSource, "_read", lambda *given: (step() if len(looks) < 3 else None) or read(*given))
+        code, out, _ = run("check", path)
+    assert code == SOUND, out
+    assert [bool(look.wrong) for look in looks] == [True, True, True, False] if durability == "none" else [False]
 
 
 def test_a_state_that_is_gone_is_an_error(live: Pair) -> None:

@@ -15,7 +15,7 @@ from ..jobs import usual
 from ..opening import all_images_in
 from ..report import Report, check, inspect, soundness, unchecked
 from ..source import Unreadable
-from ..steady import CHANGED_TEXT, Look, may_have_changed, steady
+from ..steady import CHANGED_TEXT, Look, state_of, steady
 from ..writing import output
 from . import show
 from .fleet import inspect_fleet
@@ -60,9 +60,10 @@ def _inspected(arguments: argparse.Namespace) -> Look[tuple[int, Report]]:
             with output(arguments.out) as out:
                 out.write(first_schema(image).encode())
         report = inspect(image, deep=arguments.deep or None, types=given_types(arguments, image), progress=bar)
-        changed = may_have_changed(image) and arguments.out is None
+        wrong = report.wrong()
+        state = state_of(image, wrong) if arguments.out is None else None
     code = DAMAGED if report.damaged else TROUBLE if report.kind == "unknown" or is_nothing(image) else SOUND
-    return Look((code, report), report.wrong(), changed)
+    return Look((code, report), wrong, state)
 
 
 def check_files(arguments: argparse.Namespace) -> int:
@@ -93,7 +94,8 @@ def _checked(arguments: argparse.Namespace) -> Look[tuple[Image, str, list[Findi
 
             for part in image.parts.values():
                 sqlite.check_integrity(part, lambda damage, part=part: findings.append(part.finding(damage)))  # type: ignore[misc]
-        return Look((image, image.title, findings), [str(one) for one in findings], may_have_changed(image))
+        wrong = [str(one) for one in findings]
+        return Look((image, image.title, findings), wrong, state_of(image, wrong))
 
 
 def _findings(arguments: argparse.Namespace, image: Image, bar: ProgressBar) -> list[Finding]:
