@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from ..errors import MemoryInUse
 from ..memory.memory import PAGE_SIZE, Memory
 from ..storable import Codec
 from . import missing
@@ -26,6 +28,7 @@ from .jobs import Task, allowed, is_worth_it, results
 from .samples import LARGEST_SAMPLE, sample_elements, sample_entries
 from .source import PastEnd, Progress, no_progress
 from .space import Use, nearly_full, shrunk, use_of
+from .steady import CHANGED_TEXT, Look, state_of, steady
 from .values import Reading, read_as
 
 _SMALL: Final = 20_000
@@ -133,7 +136,8 @@ def inspect(
 ) -> Report:
     """Return what a memory holds. O(1) in its size unless `deep`, which walks everything.
 
-    By itself it walks what is small. Guesses at types end in a question mark. Raises `Unreadable`.
+    By itself it walks what is small. Guesses at types end in a question mark. If a file that is being written looks damaged
+    and never holds still, that is all that `damage` says. Raises `Unreadable`.
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
     >>> memory = StableMemory()
@@ -142,10 +146,20 @@ def inspect(
     >>> found.kind, found.length, found.depth, found.value_sizes
     ('map', 100, 3, (0, 99))
     """
-    with held_still(what), contextlib.ExitStack() as opened:
-        image = what if isinstance(what, Image) else opened.enter_context(open_image(what, progress))
-        with guessing():
-            return _report(image, deep, types or {}, progress)
+    if isinstance(what, Image):
+        with held_still(what), guessing():
+            return _report(what, deep, types or {}, progress)
+
+    def look() -> Look[Report]:
+        with open_image(what, progress) as image, guessing():
+            found = _report(image, deep, types or {}, progress)
+            return Look(found, wrong := found.wrong(), state_of(image, wrong))
+
+    with held_still(what):
+        report, is_changing = steady(look)
+    if is_changing:
+        report.damage = [CHANGED_TEXT]
+    return report
 
 
 def _report(image: Image, deep: bool | None, types: Types, progress: Progress) -> Report:
@@ -408,9 +422,9 @@ def check(
     Content that has no rules is not looked at (docs/inspect.md#check).
 
     The order of keys whose type is not given is checked if nearly all keys keep one of the usual orders. `tell` hears
-    of each finding as it is made. `jobs` processes look at memories at once (jobs.py). A memory that is open for reading is
-    checked in a transaction. Raises `Unreadable`, and `MemoryInUse` if the writer committed so much meanwhile that the state is
-    gone.
+    of each finding: of an open image as it is made, else at the end. `jobs` processes look at memories at once (jobs.py).
+    A memory that is open for reading is checked in a transaction. Raises `Unreadable`, and `MemoryInUse` if the writer
+    committed so much meanwhile that the state is gone, or if a file that is being written looked damaged and never held still.
 
     >>> from stable_structures import StableBTreeMap, StableMemory, u64
     >>> memory = StableMemory()
@@ -418,24 +432,41 @@ def check(
     >>> check(memory)
     []
     """
+    if isinstance(what, Image):
+        with held_still(what):
+            return _broken_rules(what, types or {}, progress, tell or (lambda _: None), jobs)
+
+    def look() -> Look[list[Finding]]:
+        with open_image(what, progress) as image:
+            found = _broken_rules(image, types or {}, progress, lambda _: None, jobs)
+            return Look(found, wrong := [str(one) for one in found], state_of(image, wrong))
+
+    with held_still(what):
+        findings, is_changing = steady(look)
+    if is_changing:
+        raise MemoryInUse(f"{what}: {CHANGED_TEXT}")
+    if tell is not None:
+        deque(map(tell, findings), 0)
+    return findings
+
+
+def _broken_rules(image: Image, types: Types, progress: Progress, tell: Callable[[Finding], None], jobs: int) -> list[Finding]:
+    """Return every broken rule; `tell` hears of each as it is made."""
     findings: list[Finding] = []
 
     def note(finding: Finding) -> None:
         findings.append(finding)
-        if tell is not None:
-            tell(finding)
+        tell(finding)
 
-    with held_still(what), contextlib.ExitStack() as opened:
-        image = what if isinstance(what, Image) else opened.enter_context(open_image(what, progress))
-        check_image(image, note, progress)
-        parts = list(image.parts.values())
-        if not is_worth_it([part.source.nbytes for part in parts], jobs := allowed(jobs, image.source)):
-            for part in parts:
-                check_part(part, note, types or {}, progress)
-            return findings
-        for found in results([Task(part.source.nbytes, partial(_found_in, part, types or {})) for part in parts], jobs, progress):
-            for finding in found:
-                note(finding)
+    check_image(image, note, progress)
+    parts = list(image.parts.values())
+    if not is_worth_it([part.source.nbytes for part in parts], jobs := allowed(jobs, image.source)):
+        for part in parts:
+            check_part(part, note, types, progress)
+        return findings
+    for found in results([Task(part.source.nbytes, partial(_found_in, part, types)) for part in parts], jobs, progress):
+        for finding in found:
+            note(finding)
     return findings
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A verdict on a file that a program may be writing: what looks damaged may only be of several commits, so it is looked at again.
 
-Nor is the same damage, seen twice, a verdict: a program that does the same all the time is often in the middle of the same. Only
-bytes that are the same before and after a look were also the same meanwhile.
+Nor is the same damage, seen twice, a verdict: a program that does the same all the time is often in the middle of the same. And
+bytes that stay the same for a moment may be those of a program that waits for a processor in the middle of a change.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from .image import Image
 from .source import FileSource, Source, Unreadable
 
 T = TypeVar("T")
-_PAUSES: Final = (0.0, 0.05, 0.2, 0.5)
+_PAUSES: Final = (0.05, 0.2, 0.8, 0.8)
 """Seconds before each further look."""
+_STILL: Final = 1.0
+"""Seconds for which bytes stay the same if nobody is changing them; a busy machine lets a program wait for a tenth of that."""
 CHANGED_TEXT: Final = "changed while it was read, so there is no verdict: try again, or inspect a copy"
 
 
@@ -53,15 +55,16 @@ def _checksum(source: Source) -> tuple[int, int]:
 def steady(look: Callable[[], Look[T]]) -> tuple[T, bool]:
     """Return what is shown, and whether it changed so often that what is wrong with it means nothing.
 
-    A look that finds nothing wrong ends it, or one during which the bytes stayed the same. One look, unless somebody writes.
+    A look that finds nothing wrong ends it, or bytes that stay the same for a second. One look, unless somebody writes.
     """
-    found = look()
+    found, still = look(), 0.0
     for pause in _PAUSES:
         if found.state is None:
             return found.shown, False
         time.sleep(pause)
         again = look()
-        if again.state == found.state and again.wrong == found.wrong:
-            return again.shown, False
+        still = still + pause if again.state == found.state and again.wrong == found.wrong else 0.0
         found = again
+        if still >= _STILL:
+            return found.shown, False
     return found.shown, found.state is not None

@@ -17,6 +17,7 @@ from stable_structures.inspect import check, diff, inspect, open_image, steady
 from stable_structures.inspect.cli import looking
 from stable_structures.inspect.cli.guard import CHANGED, DAMAGED, SOUND
 from stable_structures.inspect.formats import survey
+from stable_structures.inspect.formats.layout import Finding
 from stable_structures.inspect.source import FileSource
 
 from ..support import command
@@ -126,6 +127,15 @@ def test_what_is_wrong_in_the_same_way_beside_other_changes_has_no_verdict(
     written: Path, monkeypatch: pytest.MonkeyPatch, verb: list[str]
 ) -> None:
     """A program that goes on is often in the middle of the same: the first node is wrong each time, and what else is there differs."""
+    spoil(written, 1)
+    monkeypatch.setattr(steady.time, "sleep", going_on(written))
+    code, out, _ = run(*verb, written)
+    assert code == CHANGED, out
+    assert "damaged, " not in out
+
+
+def going_on(written: Path) -> Callable[[float], None]:
+    """What changes the last byte each time."""
     counted = count(1)
 
     def go_on(_: float) -> None:
@@ -133,19 +143,36 @@ def test_what_is_wrong_in_the_same_way_beside_other_changes_has_no_verdict(
             file.seek(-1, os.SEEK_END)
             file.write(bytes([next(counted)]))
 
+    return go_on
+
+
+def test_python_is_told_the_same(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = written.read_bytes()
     spoil(written, 1)
-    monkeypatch.setattr(steady.time, "sleep", go_on)
-    code, out, _ = run(*verb, written)
-    assert code == CHANGED, out
-    assert "damaged, " not in out
+    monkeypatch.setattr(steady.time, "sleep", lambda _: None)
+    wrong, heard = check(written), list[Finding]()
+    assert wrong
+    assert check(written, tell=heard.append) == heard == wrong
+    assert inspect(written).damaged
+    monkeypatch.setattr(steady.time, "sleep", going_on(written))
+    with pytest.raises(MemoryInUse, match="changed while it was read"):
+        check(written)
+    assert inspect(written).damage == [steady.CHANGED_TEXT]
+    monkeypatch.setattr(steady.time, "sleep", lambda _: written.write_bytes(sound))
+    assert check(written) == []
+    spoil(written, 1)
+    assert not inspect(written).damaged
 
 
 @pytest.mark.parametrize("verb", ["check", "inspect"])
-def test_what_is_wrong_in_the_same_way_twice_is_damaged(written: Path, verb: str) -> None:
+def test_what_stays_wrong_in_the_same_way_is_damaged(written: Path, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    waited = list[float]()
+    monkeypatch.setattr(steady.time, "sleep", waited.append)
     spoil(written, 1)
     code, out, _ = run(verb, written)
     assert code == DAMAGED
     assert "changed while" not in out
+    assert sum(waited) >= 1
 
 
 @pytest.mark.parametrize("durability", ["none", "normal", "full"])
@@ -161,7 +188,7 @@ def test_a_check_beside_a_busy_writer_never_says_damaged(tmp_path: Path, durabil
         writer = threading.Thread(target=write)
         writer.start()
         try:
-            codes = [command.run(["check", str(path)]).returncode for _ in range(2)]
+            codes = [command.run(["check", str(path)]).returncode for _ in range(1 if durability == "none" else 2)]
         finally:
             stop.set()
             writer.join()
