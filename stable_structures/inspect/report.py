@@ -315,6 +315,8 @@ def _shown(reader: MapReader, places: list[tuple[int, int]], key: Reading, value
     for address, i in places:
         try:
             node = reader.space.node(address, reader.layout)
+            if i >= min(len(node.keys), len(node.values)):  # somebody wrote to it since it was found
+                continue
             size = node.values[i][1]
             shown = value.read(node.value(i)) if size <= LARGEST_SAMPLE else f"({size:,} bytes)"
         except Damage:

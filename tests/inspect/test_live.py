@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from random import Random
 from typing import Any, Literal
 
 import pytest
@@ -15,10 +16,11 @@ import pytest
 from stable_structures import MemoryInUse, MemoryManager, StableBTreeMap, StableMemory, u64
 from stable_structures.inspect import check, diff, inspect, open_image, steady
 from stable_structures.inspect.cli import looking
-from stable_structures.inspect.cli.guard import CHANGED, DAMAGED, SOUND
+from stable_structures.inspect.cli.guard import CHANGED, DAMAGED, SOUND, TROUBLE
 from stable_structures.inspect.formats import survey
 from stable_structures.inspect.formats.layout import Finding
 from stable_structures.inspect.source import FileSource
+from stable_structures.memory.cached import CachedMemory
 
 from ..support import command
 from .test_cut import run
@@ -175,6 +177,24 @@ def test_what_stays_wrong_in_the_same_way_is_damaged(written: Path, monkeypatch:
     assert sum(waited) >= 1
 
 
+@pytest.mark.parametrize("verb", [["check"], ["inspect", "--deep"], ["inspect", "--summary"]])
+def test_what_is_wrong_while_a_program_stands_still_for_a_moment_has_no_verdict(
+    written: Path, monkeypatch: pytest.MonkeyPatch, verb: list[str]
+) -> None:
+    """It is in the middle of an operation, and other programs have the processors, for longer than some looks take."""
+    now = [0.0]
+
+    def stand_still(seconds: float) -> None:
+        now[0] += seconds
+        spoil(written, 1 + int(now[0] / 0.9))
+
+    spoil(written, 1)
+    monkeypatch.setattr(steady.time, "sleep", stand_still)
+    code, out, _ = run(*verb, written)
+    assert code == CHANGED, out
+    assert "damaged, " not in out
+
+
 @pytest.mark.parametrize("durability", ["none", "normal", "full"])
 def test_a_check_beside_a_busy_writer_never_says_damaged(tmp_path: Path, durability: Literal["none", "normal", "full"]) -> None:
     path = tmp_path / "busy.bin"
@@ -193,6 +213,38 @@ def test_a_check_beside_a_busy_writer_never_says_damaged(tmp_path: Path, durabil
             stop.set()
             writer.join()
     assert set(codes) <= {SOUND, CHANGED}
+
+
+VERBS = ["check", "inspect", "inspect --deep", "inspect --summary", "dump --memory 3", "get --memory 3 --key 7", "repair", "map"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("seed", range(3))
+def test_reads_of_different_moments_end_with_a_verdict_or_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, seed: int
+) -> None:
+    """Whatever a read finds need not be there at the next one: a node has other entries, or none."""
+    moments, random, path = states(), Random(seed), tmp_path / "busy.bin"
+    path.write_bytes(moments[0])
+    monkeypatch.setattr(FileSource, "_read", lambda _, offset, length: random.choice(moments)[offset : offset + length])
+    monkeypatch.setattr(FileSource, "memory", lambda source: CachedMemory(source, source.nbytes, cache=1 << 16))
+    out = ["-o", tmp_path / "out"] if verb in ("repair", "map") else []
+    code, _, errors = run(*verb.split(), path, *out)
+    assert code in (SOUND, DAMAGED, TROUBLE, CHANGED)
+    assert "Traceback" not in errors
+
+
+def states() -> list[bytes]:
+    """A map with many entries and few, in trees of different heights, at places that change."""
+    memory = StableMemory()
+    entries = StableBTreeMap[u64, u64](MemoryManager(memory, bucket_pages=1).get(3))
+    return [moment(memory, entries, length) for length in (3000, 5, 200, 12, 900, 0, 40)]
+
+
+def moment(memory: StableMemory, entries: StableBTreeMap[u64, u64], length: int) -> bytes:
+    entries.clear()
+    entries.update((number * length % 997, number) for number in range(length))
+    return memory.read(0, memory.nbytes)
 
 
 def limits(durability: str) -> dict[str, int]:
