@@ -92,6 +92,10 @@ class Carver:
         for group in _groups(nodes):
             yield self._tree(kind, group, nodes)
 
+    def loose_leaves(self, kind: TreeType) -> list[int]:
+        """Return the leaves with entries that nothing owns, by address. O(blocks)."""
+        return sorted(at for at, node in self._nodes(kind).items() if node.is_leaf and node.keys)
+
     def _nodes(self, kind: TreeType) -> dict[int, Node]:
         """Return the blocks that can be nodes, by address, without those whose links lead to no node."""
         found: dict[int, Node] = {}
@@ -209,12 +213,12 @@ class Carver:
             if capacity:
                 pointer = self._blocks.starts[index]
                 slots = Slots(content, capacity, *kind.sizes(self._width))
-                length = len(slots.occupied())
+                length, different = len(slots.occupied()), self._different(kind, slots)
                 claims = self._claims(kind, pointer, self._findings)
                 header = pointer.to_bytes(8, "little") + b"".join(n.to_bytes(self._width, "little") for n in (length, capacity))
                 kind.own(header, claims)
-                certain = length >= _MANY or (length >= _ENOUGH and self._agreement(kind, slots) == 1)
-                text = "" if certain else f"only {length} entries: chance can look like that"
+                certain = different >= _MANY or (different >= _ENOUGH and self._agreement(kind, slots) == 1)
+                text = "" if certain else f"only {different} entries: chance can look like that"
                 yield Found(kind, pointer, kind.decode(header, self._heap), certain, text)
 
     def _capacity(self, kind: TableType, content: bytes) -> int:
@@ -229,7 +233,10 @@ class Carver:
         return best[1] if best[0] > 1 / 2 else 0
 
     def _agreement(self, kind: TableType, slots: Slots) -> float:
-        """Return the share of entries that lie where lookups find them; 0 if an entry is not one, or the hash would be chance."""
+        """Return the share of entries that lie where lookups find them; 0 if an entry is not one, or the hash would be chance.
+
+        Or if most have a key that another has, too.
+        """
         good, occupied = 0, slots.occupied()
         for i in occupied:
             try:
@@ -238,7 +245,11 @@ class Carver:
                 return 0.0
             home = kind.home(key, slots.capacity, self._width)
             good += home is None or slots.reaches(home, i)
-        return good / len(occupied) if occupied else 0.0
+        return good / len(occupied) if 2 * self._different(kind, slots) > len(occupied) else 0.0
+
+    def _different(self, kind: TableType, slots: Slots) -> int:
+        """Return how many keys there are."""
+        return len(slots.occupied()) - len(kind.twice(kind.places(slots, self._heap), slots.capacity))
 
     # ---- vecs ----
 

@@ -13,12 +13,13 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from functools import cached_property
 from itertools import pairwise, repeat, zip_longest
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
 
+from ..errors import IncompatibleType
 from .blocks import EMPTY, SLACK, Bytes, padded
-from .encodings import Type
+from .encodings import Type, is_float
 from .findings import Broken, Fault
 from .ownership import Claims, Heap
 
@@ -124,6 +125,10 @@ class Keyed(Container):
     def __init__(self, form: str, key: Type, value: Type | None) -> None:
         super().__init__(f"{form}Set<{key.name}>" if value is None else f"{form}Map<{key.name}, {value.name}>")
         self.key, self.value = key, value
+        if is_float(key):
+            raise IncompatibleType(
+                f"{self.name}: {key} cannot be a key: Rust's floats have neither an order nor a hash, so no image has one"
+            )
 
     def sizes(self, width: int) -> tuple[int, int]:
         """Return bytes of a key and of a value."""
@@ -341,6 +346,10 @@ class LogContents(Contents):
 # ---- SHashMap, SHashSet ----
 
 
+Placed: TypeAlias = tuple[int, Any, int | None]
+"""A slot, its key, and the slot at which the search for that begins; None if the hash of its type is not known."""
+
+
 class TableType(Keyed):
     """SHashMap<K, V>, and SHashSet<K> without values: pointer · length · capacity.
 
@@ -386,16 +395,11 @@ class TableType(Keyed):
         self._check_places(slots, occupied, owner, pointer)
 
     def _check_places(self, slots: Slots, occupied: list[int], owner: Claims, pointer: int) -> None:
-        lost, distance = 0, 0
-        for i in occupied:
-            try:
-                home = self.home(self.key.decode(slots.entry(i)[0], owner.space), slots.capacity, owner.space.width)
-            except Broken:
-                continue
-            if home is None:
-                return
-            distance += (i - home) % slots.capacity
-            lost += not slots.reaches(home, i)
+        placed = list(self.places(slots, owner.space))
+        self._check_twice(placed, slots.capacity, owner, pointer)
+        homes = [(i, home) for i, _, home in placed if home is not None]
+        distance = sum((i - home) % slots.capacity for i, home in homes)
+        lost = sum(not slots.reaches(home, i) for i, home in homes)
         if len(occupied) >= _TRUSTED and distance > len(occupied) * slots.capacity / 4:
             owner.note("the keys do not lie where their hashes put them: they are of another type, or the width is the other one", pointer)
         elif lost:
@@ -405,6 +409,35 @@ class TableType(Keyed):
                 Fault.BROKEN_CHAINS,
                 ownership=False,
             )
+
+    def _check_twice(self, placed: list[Placed], capacity: int, owner: Claims, pointer: int) -> None:
+        """Note keys in two slots. The crate's fault leaves few of them; keys of a wrong type can have the same value for the most part."""
+        again = len(self.twice(placed, capacity))
+        if again:
+            text = f"{again} of {len(placed)} slots have a key that another slot has, too; lookups find only one of them"
+            owner.note(text, pointer, Fault.BROKEN_CHAINS, ownership=2 * again > len(placed))
+
+    def places(self, slots: Slots, space: Heap) -> Iterator[Placed]:
+        """Iterate over the slots whose keys can be read."""
+        for i in slots.occupied():
+            try:
+                key = self.key.decode(slots.entry(i)[0], space)
+            except Broken:
+                continue
+            yield i, key, self.home(key, slots.capacity, space.width)
+
+    def twice(self, placed: Iterable[Placed], capacity: int) -> dict[int, Any]:
+        """Return the slots whose key another slot has too, nearer to where the search for it begins, with these keys. O(n)."""
+        nearest: dict[Hashable, tuple[int, int]] = {}
+        found: dict[int, Any] = {}
+        for i, key, home in placed:
+            here = (i if home is None else (i - home) % capacity, i)
+            identity = self.key.identity(key)
+            known = nearest.setdefault(identity, here)
+            if known != here:
+                nearest[identity] = min(known, here)
+                found[max(known, here)[1]] = key
+        return found
 
     def home(self, key: Any, capacity: int, width: int) -> int | None:
         """Return the slot at which the search for a key begins; None if the type's hash is not known."""
@@ -466,10 +499,9 @@ class TableContents(Mapping):
         except Broken as error:
             tell(note, error)
             return
-        twice = self._twice(slots)
-        if note is not None:
-            for known in twice.values():
-                note(known)
+        twice = self._kind.twice(self._kind.places(slots, self.space), self._capacity)
+        for key in twice.values() if note is not None else ():
+            tell(note, Broken(f"key {key!r} is in two slots; kept is what lookups find", self._pointer, Fault.BROKEN_CHAINS))
         once = (slots.entry(i) for i in slots.occupied() if i not in twice)
         yield from read_each(once, lambda entry: self._kind.entry(*entry, self.space), note)
 
@@ -478,22 +510,3 @@ class TableContents(Mapping):
         if self._capacity * self._kind.slot(self.space.width) > len(content):
             raise Broken(f"a table of capacity {self._capacity} in a block of {len(content)} bytes", self._pointer)
         return Slots(content, self._capacity, *self._kind.sizes(self.space.width))
-
-    def _twice(self, slots: Slots) -> dict[int, Broken]:
-        """Return the slots whose key another slot has too, nearer to where the search for it begins. O(n)."""
-        nearest: dict[Hashable, tuple[int, int]] = {}
-        found: dict[int, Broken] = {}
-        for i in slots.occupied():
-            try:
-                key = self._kind.key.decode(slots.entry(i)[0], self.space)
-            except Broken:
-                continue
-            home = self._kind.home(key, self._capacity, self.space.width)
-            here = (i if home is None else (i - home) % self._capacity, i)
-            known = nearest.setdefault(self._kind.key.identity(key), here)
-            if known != here:
-                nearest[self._kind.key.identity(key)] = min(known, here)
-                found[max(known, here)[1]] = Broken(
-                    f"key {key!r} is in two slots; kept is what lookups find", self._pointer, Fault.BROKEN_CHAINS
-                )
-        return found

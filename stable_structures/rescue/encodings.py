@@ -507,3 +507,17 @@ class BoxType(Type):
 
     def identity(self, value: Any) -> Hashable:
         return self.inner.identity(value)
+
+
+def is_float(tp: Type) -> bool:
+    """Return whether Rust has neither `Ord` nor `Hash` for a type since it is a float, or a box, option or tuple of one. O(parts).
+
+    A struct or an enum of the user's may have its own.
+    """
+    if isinstance(tp, BoxType):
+        return is_float(tp.inner)
+    if isinstance(tp, Option):
+        return is_float(tp.part)
+    if isinstance(tp, Record) and tp.make is None:
+        return any(map(is_float, tp.parts))
+    return tp.name in ("f32", "f64")

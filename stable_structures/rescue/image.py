@@ -21,7 +21,7 @@ from .encodings import BoxType, Type
 from .findings import MOST, Broken, Fault, Finding, Findings, NotOwned
 from .ownership import Claims, Heap
 from .saved import Saved, find_saved
-from .trees import TreeType
+from .trees import TreeContents, TreeType, has_trees
 
 _SHOWN: Final = 5
 _SAID: Final = 3
@@ -339,5 +339,19 @@ class IsmImage:
         except Broken as error:
             note(error)
             return iter(())
+        if self._saved is not None and self._findings.ownership and isinstance(contents, TreeContents):
+            contents = self._with_loose_leaves(key, contents, note)
         entries = getattr(contents, "entries", None)
         return iter([contents]) if entries is None else entries(note)
+
+    def _with_loose_leaves(self, key: int, contents: TreeContents, note: Callable[[Broken], None]) -> TreeContents:
+        """Return a tree with the leaves that its nodes have lost. They say of no tree that they are its: there must not be another one."""
+        if not any(one.structure == f"key {key}" and one.ownership for one in self._findings):
+            return contents
+        leaves = Carver(self._heap, Findings()).loose_leaves(contents.kind)  # type: ignore[arg-type]
+        others = {*self.keys(), *self.types} - {key}
+        only = not any(other not in self.types or has_trees(self.types[other]) for other in others)
+        text = "what the tree does not have is taken from it" if only else "it may be of this tree or of another one, and is left out"
+        for leaf in leaves:
+            note(Broken(f"a leaf that no node leads to; {text}", leaf, Fault.STALE_STACK))
+        return contents.with_leaves(leaves) if only else contents

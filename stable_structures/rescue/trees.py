@@ -184,6 +184,12 @@ class _Walk:
             self.owner.note(f"leaves with a wrong link back: {self.skipped}", root, Fault.STALE_PREVIOUS, ownership=False)
 
 
+def has_trees(tp: Type) -> bool:
+    """Return whether a value of a type can have a tree in it. O(parts)."""
+    parts = [part for found in vars(tp).values() for part in (found if isinstance(found, (list, tuple)) else (found,))]
+    return isinstance(tp, TreeType) or any(has_trees(part) for part in parts if isinstance(part, Type))
+
+
 class TreeContents(Mapping):
     """The entries of a tree, in order: by the chain of leaves from the leftmost one.
 
@@ -195,12 +201,28 @@ class TreeContents(Mapping):
         super().__init__(kind, space, length)
         self._kind, self._roots, self._orphans = kind, roots, orphans or []
 
+    def with_leaves(self, leaves: list[int]) -> TreeContents:
+        """Return the same with leaves that no node leads to."""
+        return TreeContents(self._kind, self.space, self._roots, self.length, [*self._orphans, *leaves])
+
     def entries(self, note: Note = None) -> Iterator[Any]:
-        for leaf in self._chain() if note is None else self._all_leaves(note):
+        return self._read(self._chain(), None) if note is None else self._salvaged(note)
+
+    def _read(self, leaves: Iterator[Node], note: Note) -> Iterator[Any]:
+        for leaf in leaves:
             encoded = zip(leaf.keys, leaf.values, strict=True)
             for made in read_each(encoded, lambda pair: self._kind.entry(*pair, self.space), note):
                 if note is None or self._is_new(made, leaf, note):
                     yield made
+
+    def _salvaged(self, note: Note) -> Iterator[Any]:
+        count = 0
+        for made in self._read(self._all_leaves(note), note):
+            count += 1
+            yield made
+        if self.length is not None and count != self.length:
+            text = f"the tree says that it has {self.length} entries, and {count} are there"
+            tell(note, Broken(text, self._roots[0] if self._roots else 0, Fault.STALE_STACK))
 
     def _chain(self) -> Iterator[Node]:
         if not self._roots:
