@@ -8,6 +8,7 @@ import json
 import random
 import re
 from collections.abc import Iterator
+from functools import partial
 from itertools import zip_longest
 from typing import Any
 
@@ -602,6 +603,30 @@ def test_all_structures_load(tmp_path):
     path.write_text("".join(json.dumps({"value": f"line {i}"}) + "\n" for i in range(5)))
     load(path, tmp_path / "log.bin", structure="log", value=parse_type("string"), memory=2)
     assert list(log_in(MemoryManager(opened(tmp_path / "log.bin")))) == [f"line {i}" for i in range(5)]
+
+
+def test_a_loaded_log_takes_the_place_of_no_other_memory(tmp_path):
+    """A log takes two memories: the second must be free, or hold the data of the log that is replaced."""
+    memory = StableMemory()
+    manager = MemoryManager(memory, bucket_pages=1)
+    log_in(manager).append("old")
+    StableVec[u64](manager.get(8)).extend(range(9))
+    manager.get(20).grow(1)
+    (tmp_path / "image.bin").write_bytes(read(memory))
+    (tmp_path / "log.jsonl").write_text('{"value": "new"}\n')
+    for place in (0, 2, 7, 19, 1):
+        out = tmp_path / f"{place}.bin"
+        made = partial(
+            load, tmp_path / "log.jsonl", out, structure="log", value=parse_type("string"), memory=place, into=tmp_path / "image.bin"
+        )
+        if place + 1 in (2, 8):
+            with pytest.raises(Unreadable, match=f"into memory {place + 1}, which holds a (log|vec)"):
+                made()
+            assert not out.exists()
+        else:
+            made()
+            changed = {one.memory for one in diff(read(memory), out) if not one.same}
+            assert changed <= {place, place + 1}
 
 
 def test_csv_and_cbor_say_the_same():
