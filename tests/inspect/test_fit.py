@@ -26,6 +26,7 @@ from stable_structures import (
 )
 from stable_structures.inspect import Unreadable, get, open_image, table
 from stable_structures.inspect.fit import misfit
+from stable_structures.inspect.formats.layout import LOG_ENDS_AT
 from stable_structures.storable import parse_type
 
 from ..support.inspect_images import read
@@ -224,3 +225,13 @@ def test_a_bound_that_the_bytes_contradict_is_damage_and_another_one_is_another_
     damaged.write(12, b"\x09")
     found = [misfit(open_image(memory).part(None), None, parse_type("blob<4>")) for memory in (damaged, other)]
     assert [one is None for one in found] == [True, False]
+
+
+def test_entries_between_ends_that_are_damaged_do_not_speak_against_a_type():
+    """An end that is wrong costs its own entry and gives the next one another size: no size of such a log says anything of the type."""
+    memory = StableMemory()
+    manager = MemoryManager(memory, bucket_pages=1)
+    StableLog[u64](manager.get(0), manager.get(1)).extend(range(60))
+    for i in range(5, 60, 4):
+        manager.get(0).write(LOG_ENDS_AT + 8 * i, bytes(8))
+    assert misfit(open_image(memory).part(0), None, TOLD["u64"]) is None
