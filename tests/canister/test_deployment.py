@@ -157,6 +157,33 @@ def test_nothing_that_is_in_a_folder_is_replaced_by_a_new_canister(tmp_path, nam
     assert [path for path in folder.rglob("*") if path.is_file()] == [folder / name]
 
 
+def test_a_change_of_an_older_state_is_not_made(tmp_path):
+    """Whoever saw a revision writes on that one or not at all."""
+    (tmp_path / "actor.py").write_text(ACTOR)
+    deployment = Deployment(tmp_path / "c")
+    deployment.deploy(tmp_path / "actor.py")
+    seen = deployment.revision()
+    with deployment.write_if(seen) as canister:
+        assert canister.call("inc") == 1
+    newer = deployment.revision()
+    assert newer != seen
+    with deployment.write_if(seen) as canister:
+        assert canister is None
+    assert deployment.revision() == newer
+    with deployment.read() as canister:
+        assert canister.query("get") == 1
+
+
+def test_the_last_thousand_lines_of_the_log_are_kept(tmp_path):
+    (tmp_path / "actor.py").write_text(ACTOR)
+    deployment = Deployment(tmp_path / "c")
+    deployment.deploy(tmp_path / "actor.py")
+    with deployment.write() as canister:
+        canister.logs[:] = [f"line {i}" for i in range(1005)]
+    with deployment.read() as canister:
+        assert canister.logs == [f"line {i}" for i in range(5, 1005)]
+
+
 def test_an_interface_can_be_given_later(shell, tmp_path):
     folder = tmp_path / "w"
     shell("deploy", BUILT / "edges.wasm", folder)
