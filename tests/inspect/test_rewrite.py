@@ -38,13 +38,14 @@ from stable_structures.inspect import Unreadable, check, inspect, open_image
 from stable_structures.inspect.compare import diff
 from stable_structures.inspect.dump import export, get, table, write
 from stable_structures.inspect.formats import sequences
-from stable_structures.inspect.formats.layout import LENGTH_AT
+from stable_structures.inspect.formats.layout import LENGTH_AT, LOG_ENDS_AT
 from stable_structures.inspect.formats.maps import MapReader
 from stable_structures.inspect.formats.nodes import Node
 from stable_structures.inspect.formats.survey import batches, entries_of
 from stable_structures.inspect.image import SchemaFiles
 from stable_structures.inspect.repair.salvage import repair
 from stable_structures.inspect.rewrite.rewrite import import_part, load, shrink
+from stable_structures.inspect.source import NotWhole
 from stable_structures.storable import parse_type
 
 from ..support import golden_replay
@@ -281,6 +282,39 @@ def test_a_row_whose_header_is_damaged_is_saved(patch, tmp_path):
     repair(Patched(data, patch), tmp_path / "out.bin", types=types)
     assert list(vec(opened(tmp_path / "out.bin"))) == pairs
     assert check(tmp_path / "out.bin", types=types) == []
+
+
+def test_an_end_that_is_too_small_costs_no_entry_before_it(tmp_path):
+    """It contradicts the end before it, which the end behind it bears out."""
+    memory = StableMemory()
+    manager = MemoryManager(memory, bucket_pages=1)
+    log_in(manager).extend(f"line {i}" for i in range(10))
+    manager.get(2).write(LOG_ENDS_AT + 8 * 5, bytes(8))
+    repair(data_memory(read(memory)), tmp_path / "out.bin", types={2: (None, parse_type("string"))})
+    assert list(log_in(MemoryManager(opened(tmp_path / "out.bin")))) == ["" if i in (5, 6) else f"line {i}" for i in range(10)]
+
+
+def test_a_key_that_is_there_twice_is_saved_once(tmp_path):
+    """A damaged key that reads as its neighbour: the saved map keeps the rules, and the report says that there was another."""
+    memory = StableMemory()
+    StableBTreeMap[u64, u64](memory).update({i: i + 1000 for i in range(100)})
+    one, two, three = (i.to_bytes(8, "big") for i in (1, 2, 3))
+    data = read(memory).replace(one + two + three, one + three + three)
+    (result,) = repair(data_memory(data), tmp_path / "out.bin", types={None: (parse_type("u64"), parse_type("u64"))})
+    assert check(tmp_path / "out.bin") == []
+    keys = [key for key, _ in entries(tmp_path / "out.bin")]
+    assert keys == sorted({i.to_bytes(8, "big") for i in range(100) if i != 2})
+    assert (result.kept, result.missing) == (99, 1)
+    assert any("second entry" in note for note in result.notes)
+
+
+def test_entries_are_not_loaded_into_half_an_image(tmp_path):
+    (tmp_path / "half.bin").write_bytes(golden("canister_bucket16")[0][: 20 * PAGE_SIZE])
+    (tmp_path / "dump.csv").write_text("key,value\n1,2\n")
+    types = {"key": parse_type("u64"), "value": parse_type("u64")}
+    with pytest.raises(NotWhole):
+        load(tmp_path / "dump.csv", tmp_path / "out.bin", memory=200, into=tmp_path / "half.bin", **types)
+    assert not (tmp_path / "out.bin").exists()
 
 
 def test_entries_of_a_log_that_are_no_text_are_lost(tmp_path):
