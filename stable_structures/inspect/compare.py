@@ -169,7 +169,7 @@ def _words(
 def _compare(found: PartDiff, a: Part, b: Part, types: Types, progress: Progress) -> None:
     if a.kind != b.kind or not a.is_structure:
         found.is_by_entry = bool(a.index and b.index)  # its entries are those of the index
-        found.ranges = [] if a.index else list(changed(a.source, b.source, progress))
+        found.ranges = [] if found.is_by_entry else list(changed(a.source, b.source, progress))
         return
     given = next((side.types(types) for side in (a, b) if side.types(types) != (None, None)), (None, None))
     one, two = a.open(*given), b.open(*given)
@@ -252,13 +252,18 @@ def _map_changes(a: MapReader, b: MapReader, ranges: list[tuple[int, int]]) -> I
 
 
 def _in_changed_chunks(a: MapReader, b: MapReader, ranges: list[tuple[int, int]]) -> list[Difference] | None:
-    """Return changes by the chunks that are different; None if these are so many that reading everything in order is faster."""
+    """Return changes by the chunks that are different; None if these are so many that reading everything in order is faster.
+
+    None, too, if the lengths of the maps say another number of entries.
+    """
     ends = a.end_of_chunks(), b.end_of_chunks()
     changed_bytes = sum(high - low for low, high in ranges) + (max(ends) - min(ends)) * a.space.stride
     if len(ranges) > _MOST_RANGES or changed_bytes // a.space.stride + len(ranges) > _MOST_TOUCHED:
         return None
     touched = _touched(ranges, a.space.stride, max(ends)) | set(range(min(ends), max(ends)))
     one, two = dict(_entries_in(a, touched, ends[0])), dict(_entries_in(b, touched, ends[1]))
+    if len(two) - len(one) != b.length - a.length:
+        return None  # a chunk that is damaged may look like one without entries: reading all by the tree says what is wrong
     return [(key, one.get(key), two.get(key)) for key in {**one, **two} if one.get(key) != two.get(key)]
 
 
@@ -343,7 +348,8 @@ def _candidates(a: SequenceReader, b: SequenceReader, ranges: list[tuple[int, in
     if isinstance(a, CellReader):
         return range(same)
     if isinstance(a, SlotReader) and isinstance(b, SlotReader):
-        return _slots_in(ranges, a.slot, same) if a.slot == b.slot else range(same)
+        is_laid_out_the_same = (a.slot, a.fixed) == (b.slot, b.fixed)  # else the same bytes are other elements
+        return _slots_in(ranges, a.slot, same) if is_laid_out_the_same else range(same)
     if isinstance(a, LogReader) and isinstance(b, LogReader) and a.data is not None and b.data is not None:
         return _log_candidates(a, b, same, progress)
     return ()
@@ -362,15 +368,15 @@ def _log_candidates(a: LogReader, b: LogReader, same: int, progress: Progress) -
     assert a.data is not None  # noqa: S101 - asked by the caller
     assert b.data is not None  # noqa: S101 - asked by the caller
     ranges = [(low - LOG_DATA_AT, high - LOG_DATA_AT) for low, high in changed(a.data, b.data, progress)]
-    before = 0
+    before = 0, 0
     for (first, one), (_, two) in zip(a.ends(), b.ends(), strict=False):
         count = min(len(one), len(two), same - first)
-        marked = one[:count] != two[:count]
-        starts = np.concatenate(([np.uint64(before)], one[: count - 1])) if count else one[:0]
+        starts, others = (np.concatenate(([np.uint64(last)], ends[: count - 1])) for last, ends in zip(before, (one, two), strict=True))
+        marked = (starts != others) | (one[:count] != two[:count])
         for low, high in ranges:
             marked |= (starts < np.uint64(max(high, 0))) & (one[:count] > np.uint64(max(low, 0)))
         yield from (first + np.flatnonzero(marked)).tolist()
-        before = int(one[-1])
+        before = int(one[-1]), int(two[-1])
 
 
 # ---- for programs ----

@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from .formats.layout import LENGTH_AT, Damage
 from .formats.maps import MapReader
 from .formats.rules import refuse
 from .formats.survey import batches
@@ -45,8 +46,8 @@ class _Stream:
     """The entries of a map: a batch at hand, and a place in it."""
 
     def __init__(self, reader: MapReader) -> None:
-        self._batches = batches(reader, refuse)
-        self.at = self.count = 0
+        self._batches, self._length = batches(reader, refuse), reader.length
+        self.at = self.count = self._met = 0
 
     def fill(self) -> bool:
         """Return whether there is an entry at hand; take the next batch if there is none."""
@@ -54,11 +55,14 @@ class _Stream:
             return True
         batch = next(self._batches, None)
         if batch is None:
+            if self._met != self._length:
+                raise Damage("a map's length counts its entries", LENGTH_AT, self._length, self._met)
             return False
         self._keys, key_ends, self._values, value_ends, *_ = batch
         self._key_ends, self._value_ends = (np.concatenate((np.zeros(1, np.uint64), ends)) for ends in (key_ends, value_ends))
         self._key_bytes, self._value_bytes = np.frombuffer(self._keys, np.uint8), np.frombuffer(self._values, np.uint8)
         self.at, self.count = 0, len(key_ends)
+        self._met += self.count
         return True
 
     def left(self) -> int:

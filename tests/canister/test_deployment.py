@@ -144,6 +144,46 @@ def test_what_is_wrong_says_so(shell, tmp_path):
         main(["canister"])
 
 
+@pytest.mark.parametrize("name", ["metadata.json", "notes.txt", ".hidden", "inner/file"])
+def test_nothing_that_is_in_a_folder_is_replaced_by_a_new_canister(tmp_path, name):
+    """Neither a snapshot without canister.json nor what has nothing to do with canisters."""
+    folder = tmp_path / "c"
+    (folder / name).parent.mkdir(parents=True)
+    (folder / name).write_text("mine")
+    (tmp_path / "actor.py").write_text(ACTOR)
+    with pytest.raises(SourceError, match="the folder is not empty"):
+        Deployment(folder).deploy(tmp_path / "actor.py")
+    assert (folder / name).read_text() == "mine"
+    assert [path for path in folder.rglob("*") if path.is_file()] == [folder / name]
+
+
+def test_a_change_of_an_older_state_is_not_made(tmp_path):
+    """Whoever saw a revision writes on that one or not at all."""
+    (tmp_path / "actor.py").write_text(ACTOR)
+    deployment = Deployment(tmp_path / "c")
+    deployment.deploy(tmp_path / "actor.py")
+    seen = deployment.revision()
+    with deployment.write_if(seen) as canister:
+        assert canister.call("inc") == 1
+    newer = deployment.revision()
+    assert newer != seen
+    with deployment.write_if(seen) as canister:
+        assert canister is None
+    assert deployment.revision() == newer
+    with deployment.read() as canister:
+        assert canister.query("get") == 1
+
+
+def test_the_last_thousand_lines_of_the_log_are_kept(tmp_path):
+    (tmp_path / "actor.py").write_text(ACTOR)
+    deployment = Deployment(tmp_path / "c")
+    deployment.deploy(tmp_path / "actor.py")
+    with deployment.write() as canister:
+        canister.logs[:] = [f"line {i}" for i in range(1005)]
+    with deployment.read() as canister:
+        assert canister.logs == [f"line {i}" for i in range(5, 1005)]
+
+
 def test_an_interface_can_be_given_later(shell, tmp_path):
     folder = tmp_path / "w"
     shell("deploy", BUILT / "edges.wasm", folder)
@@ -159,6 +199,8 @@ def test_a_snapshot_of_dfx_is_a_canister(shell, tmp_path, canister):
     one.call("inc")
     one.save_snapshot(tmp_path / "s")
     assert not (tmp_path / "s" / "canister.json").exists()
+    with Deployment(tmp_path / "s").read() as read:
+        assert read.time == one.time  # of the snapshot: no clock goes back
     assert shell("call", tmp_path / "s", "inc") == "(2 : nat)"
     assert shell("call", tmp_path / "s", "inc") == "(3 : nat)"
 

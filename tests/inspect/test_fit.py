@@ -10,19 +10,23 @@ from typing import Any
 import pytest
 
 from stable_structures import (
+    Blob,
     IncompatibleType,
     MemoryManager,
     Principal,
+    Reverse,
     StableBTreeMap,
     StableCell,
     StableLog,
     StableMemory,
     StableMinHeap,
     StableVec,
+    u8,
     u64,
 )
 from stable_structures.inspect import Unreadable, get, open_image, table
 from stable_structures.inspect.fit import misfit
+from stable_structures.inspect.formats.layout import LOG_ENDS_AT
 from stable_structures.storable import parse_type
 
 from ..support.inspect_images import read
@@ -195,3 +199,39 @@ def test_damage_is_not_called_another_type(tmp_path):
         code, out, errors = run("check", path, "--key-type", "u64", "--value-type", value)
         assert (code, "a node begins with BTN" in out) == (DAMAGED, True)
         assert ("does not fit" in errors) == (value == "u64")
+
+
+@pytest.mark.parametrize(("count", "is_misfit"), [(0, False), (2, False), (3, True), (30, True)])
+def test_a_minority_that_is_no_value_is_another_type_if_something_else_reads_all(count, is_misfit):
+    """All have the size of the type: numbers that mostly are 0 and 1 would otherwise be called damaged bools."""
+    memory = StableMemory()
+    StableVec[u8](memory).extend([7 if i < count else i % 2 for i in range(60)])
+    assert (misfit(open_image(memory).part(None), None, TOLD["bool"]) is not None) == is_misfit
+
+
+@pytest.mark.parametrize(("count", "is_misfit"), [(2, False), (8, False), (9, True), (11, True)])
+def test_a_few_neighbours_in_another_order_may_be_damage(count, is_misfit):
+    """Keys that descend are of another type only where so many do that it is not by chance."""
+    memory = StableMemory()
+    StableBTreeMap[Reverse[u64], u64](memory).update({i: i for i in range(count)})
+    assert (misfit(open_image(memory).part(None), TOLD["u64"], None) is not None) == is_misfit
+
+
+def test_a_bound_that_the_bytes_contradict_is_damage_and_another_one_is_another_type():
+    """Slots that lie as the given type says, under a header that says larger ones, were written with that type."""
+    damaged, other = StableMemory(), StableMemory()
+    for memory, size in ((damaged, 4), (other, 9)):
+        StableVec[Blob(size)](memory).extend([b"abcd"] * 100)
+    damaged.write(12, b"\x09")
+    found = [misfit(open_image(memory).part(None), None, parse_type("blob<4>")) for memory in (damaged, other)]
+    assert [one is None for one in found] == [True, False]
+
+
+def test_entries_between_ends_that_are_damaged_do_not_speak_against_a_type():
+    """An end that is wrong costs its own entry and gives the next one another size: no size of such a log says anything of the type."""
+    memory = StableMemory()
+    manager = MemoryManager(memory, bucket_pages=1)
+    StableLog[u64](manager.get(0), manager.get(1)).extend(range(60))
+    for i in range(5, 60, 4):
+        manager.get(0).write(LOG_ENDS_AT + 8 * i, bytes(8))
+    assert misfit(open_image(memory).part(0), None, TOLD["u64"]) is None

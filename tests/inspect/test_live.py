@@ -195,6 +195,42 @@ def test_what_is_wrong_while_a_program_stands_still_for_a_moment_has_no_verdict(
     assert "damaged, " not in out
 
 
+def test_bytes_that_came_back_between_two_looks_are_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are the same after both looks, but what was wrong was not: in between they were others."""
+    monkeypatch.setattr(steady.time, "sleep", lambda _: None)
+    looks = (steady.Look(number, [f"rule {number}"], "the same") for number in count())
+    assert steady.steady(lambda: next(looks))[1]
+    looks = (steady.Look(number, [f"rule {number // 2}"], "the same") for number in count(1))  # the second and the third agree
+    assert steady.steady(lambda: next(looks)) == (3, False)
+
+
+def test_the_state_of_a_file_is_that_of_its_bytes_and_of_their_places(tmp_path: Path) -> None:
+    """A sum of what stands in a file with holes is not enough: a page may move."""
+    path, found = tmp_path / "image.bin", set()
+    for place in range(3):
+        with path.open("wb") as file:
+            file.seek(place << 21)
+            file.write(b"page" * 1024)
+            file.truncate(3 << 21)
+        with open_image(path) as image:
+            image.source.was_written = True
+            found.add(steady.state_of(image, ["wrong"]))
+    assert len(found) == 3
+
+
+def test_a_file_that_is_written_after_it_was_opened_has_a_state(tmp_path: Path) -> None:
+    """Nobody had it open for writing when it was opened, so only the change itself says that somebody writes."""
+    path = tmp_path / "image.bin"
+    with StableMemory.open(path) as memory:
+        StableBTreeMap[u64, u64](MemoryManager(memory, bucket_pages=1).get(3))[1] = 1
+    with open_image(path) as image:
+        assert steady.state_of(image, ["wrong"]) is None
+        with path.open("ab") as file:
+            file.write(bytes(65_536))
+        assert steady.state_of(image, ["wrong"]) is not None
+        assert steady.state_of(image, []) is None
+
+
 @pytest.mark.parametrize("durability", ["none", "normal", "full"])
 def test_a_check_beside_a_busy_writer_never_says_damaged(tmp_path: Path, durability: Literal["none", "normal", "full"]) -> None:
     path = tmp_path / "busy.bin"

@@ -11,7 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stable_structures import Array, Blob, StableBTreeMap, StableMemory, u32
-from stable_structures.inspect import check, open_image
+from stable_structures.inspect import Unreadable, check, open_image
+from stable_structures.inspect.formats.layout import Damage
 from stable_structures.inspect.rewrite import build
 from stable_structures.inspect.rewrite.build import MapBuilder, Output, form_of, in_batches
 from stable_structures.storable import codec
@@ -124,3 +125,23 @@ def test_fits_always_is_true_for_numbers_and_false_for_long_texts():
     form = build.MapForm(2, 1024, build.UNBOUNDED_MARK, 1024, 8)
     assert build.fits_always(form, 16)
     assert not build.fits_always(form, 100)
+
+
+def test_an_output_that_cannot_grow_says_so():
+    with pytest.raises(Unreadable, match="does not fit the new image"):
+        Output(StableMemory(max_pages=1)).reach(65_537)
+
+
+@pytest.mark.parametrize("count", [9, 10, 11, 30])
+def test_a_map_is_built_of_as_many_entries_as_were_said_or_not_at_all(count):
+    """A header would count others than there are."""
+    entries = [(i.to_bytes(4, "big"), b"value") for i in range(10)]
+    source = StableMemory()
+    StableBTreeMap[u32, bytes](source)
+    form, memory = form_of(open_image(source).part(None).open(codec(u32), codec(bytes)), layout_1=False), StableMemory()
+    if count == 10:
+        MapBuilder(form, Output(memory)).build(in_batches(entries), count)
+        assert check(memory) == []
+        return
+    with pytest.raises(Damage, match="a map's length counts its entries"):
+        MapBuilder(form, Output(memory)).build(in_batches(entries), count)

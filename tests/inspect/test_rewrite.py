@@ -8,6 +8,8 @@ import json
 import random
 import re
 from collections.abc import Iterator
+from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 import cbor2
@@ -15,6 +17,8 @@ import pytest
 
 from stable_structures import (
     PAGE_SIZE,
+    Array,
+    Blob,
     Cbor,
     MemoryManager,
     Principal,
@@ -25,6 +29,7 @@ from stable_structures import (
     StableMemory,
     StableMinHeap,
     StableVec,
+    codec,
     u32,
     u64,
 )
@@ -32,12 +37,15 @@ from stable_structures.__main__ import main
 from stable_structures.inspect import Unreadable, check, inspect, open_image
 from stable_structures.inspect.compare import diff
 from stable_structures.inspect.dump import export, get, table, write
+from stable_structures.inspect.formats import sequences
+from stable_structures.inspect.formats.layout import LENGTH_AT, LOG_ENDS_AT
 from stable_structures.inspect.formats.maps import MapReader
 from stable_structures.inspect.formats.nodes import Node
 from stable_structures.inspect.formats.survey import batches, entries_of
 from stable_structures.inspect.image import SchemaFiles
 from stable_structures.inspect.repair.salvage import repair
 from stable_structures.inspect.rewrite.rewrite import import_part, load, shrink
+from stable_structures.inspect.source import NotWhole
 from stable_structures.storable import parse_type
 
 from ..support import golden_replay
@@ -274,6 +282,39 @@ def test_a_row_whose_header_is_damaged_is_saved(patch, tmp_path):
     repair(Patched(data, patch), tmp_path / "out.bin", types=types)
     assert list(vec(opened(tmp_path / "out.bin"))) == pairs
     assert check(tmp_path / "out.bin", types=types) == []
+
+
+def test_an_end_that_is_too_small_costs_no_entry_before_it(tmp_path):
+    """It contradicts the end before it, which the end behind it bears out."""
+    memory = StableMemory()
+    manager = MemoryManager(memory, bucket_pages=1)
+    log_in(manager).extend(f"line {i}" for i in range(10))
+    manager.get(2).write(LOG_ENDS_AT + 8 * 5, bytes(8))
+    repair(data_memory(read(memory)), tmp_path / "out.bin", types={2: (None, parse_type("string"))})
+    assert list(log_in(MemoryManager(opened(tmp_path / "out.bin")))) == ["" if i in (5, 6) else f"line {i}" for i in range(10)]
+
+
+def test_a_key_that_is_there_twice_is_saved_once(tmp_path):
+    """A damaged key that reads as its neighbour: the saved map keeps the rules, and the report says that there was another."""
+    memory = StableMemory()
+    StableBTreeMap[u64, u64](memory).update({i: i + 1000 for i in range(100)})
+    one, two, three = (i.to_bytes(8, "big") for i in (1, 2, 3))
+    data = read(memory).replace(one + two + three, one + three + three)
+    (result,) = repair(data_memory(data), tmp_path / "out.bin", types={None: (parse_type("u64"), parse_type("u64"))})
+    assert check(tmp_path / "out.bin") == []
+    keys = [key for key, _ in entries(tmp_path / "out.bin")]
+    assert keys == sorted({i.to_bytes(8, "big") for i in range(100) if i != 2})
+    assert (result.kept, result.missing) == (99, 1)
+    assert any("second entry" in note for note in result.notes)
+
+
+def test_entries_are_not_loaded_into_half_an_image(tmp_path):
+    (tmp_path / "half.bin").write_bytes(golden("canister_bucket16")[0][: 20 * PAGE_SIZE])
+    (tmp_path / "dump.csv").write_text("key,value\n1,2\n")
+    types = {"key": parse_type("u64"), "value": parse_type("u64")}
+    with pytest.raises(NotWhole):
+        load(tmp_path / "dump.csv", tmp_path / "out.bin", memory=200, into=tmp_path / "half.bin", **types)
+    assert not (tmp_path / "out.bin").exists()
 
 
 def test_entries_of_a_log_that_are_no_text_are_lost(tmp_path):
@@ -598,6 +639,30 @@ def test_all_structures_load(tmp_path):
     assert list(log_in(MemoryManager(opened(tmp_path / "log.bin")))) == [f"line {i}" for i in range(5)]
 
 
+def test_a_loaded_log_takes_the_place_of_no_other_memory(tmp_path):
+    """A log takes two memories: the second must be free, or hold the data of the log that is replaced."""
+    memory = StableMemory()
+    manager = MemoryManager(memory, bucket_pages=1)
+    log_in(manager).append("old")
+    StableVec[u64](manager.get(8)).extend(range(9))
+    manager.get(20).grow(1)
+    (tmp_path / "image.bin").write_bytes(read(memory))
+    (tmp_path / "log.jsonl").write_text('{"value": "new"}\n')
+    for place in (0, 2, 7, 19, 1):
+        out = tmp_path / f"{place}.bin"
+        made = partial(
+            load, tmp_path / "log.jsonl", out, structure="log", value=parse_type("string"), memory=place, into=tmp_path / "image.bin"
+        )
+        if place + 1 in (2, 8):
+            with pytest.raises(Unreadable, match=f"into memory {place + 1}, which holds a (log|vec)"):
+                made()
+            assert not out.exists()
+        else:
+            made()
+            changed = {one.memory for one in diff(read(memory), out) if not one.same}
+            assert changed <= {place, place + 1}
+
+
 def test_csv_and_cbor_say_the_same():
     types = {None: (parse_type("string"), parse_type("u128"))}
     data = golden("btreemap_string_u128")[0]
@@ -725,3 +790,96 @@ def test_diff_of_rows_and_of_unknown_bytes():
     assert [(change.what, change.key) for change in found[0].changes] == [("changed", 17), ("added", 300)]
     assert [(change.what, change.key, change.after) for change in found[2].changes] == [("added", 300, b"one more")]
     assert found[9].ranges == [(4608, 5120)]
+
+
+def test_diff_of_logs_is_that_of_their_entries(seed, monkeypatch):
+    """Also where the same bytes are cut into other entries, so that an entry begins elsewhere and ends where it did."""
+    monkeypatch.setattr(sequences, "BLOCK", 3 * 8)  # three ends at once
+    rng = random.Random(seed)
+    for _ in range(10):
+        logs, memories = [], []
+        for _ in range(2):
+            manager = MemoryManager(StableMemory(), bucket_pages=1)
+            logs.append(["a" * rng.randrange(3) + "b" * (rng.random() < 0.1) for _ in range(rng.randrange(9))])
+            log_in(manager).extend(logs[-1])
+            memories.append(manager.memory)
+        places = [(i, a, b) for i, (a, b) in enumerate(zip_longest(*logs)) if a != b]
+        found = next((one.changes for one in diff(*memories) if one.memory == 2), [])
+        said = [(one.key, *(None if data is None else data.decode() for data in (one.before, one.after))) for one in found]
+        assert said == places
+
+
+def test_diff_of_vecs_is_that_of_their_elements(seed):
+    rng = random.Random(seed)
+    for of_type in (u64, Array(5), Array(512), Array(700), Blob(300)):
+        memories = [StableMemory(), StableMemory()]
+        vecs = [StableVec[of_type](memory) for memory in memories]
+        size = 8 if of_type is u64 else codec(of_type).bound.max_size
+        make = lambda of_type=of_type, size=size: rng.randrange(2) if of_type is u64 else bytes([rng.randrange(2)]) * size  # noqa: E731
+        for vec in vecs:
+            vec.extend(make() for _ in range(rng.randrange(400)))
+        wanted = [(i, a, b) for i, (a, b) in enumerate(zip_longest(*vecs)) if a != b]
+        read = lambda data, of_type=of_type: None if data is None else codec(of_type).decode(data)  # noqa: E731
+        assert [(one.key, read(one.before), read(one.after)) for one in diff(*memories)[0].changes] == wanted
+
+
+def test_diff_of_rows_whose_slots_have_one_size_and_another_form():
+    """Five bytes each, and four with their size before them, are slots of the same bytes and other elements."""
+    memories = [StableMemory(), StableMemory()]
+    for memory, of_type, element in zip(memories, (Array(5), Blob(4)), (b"\4abcd", b"abcd"), strict=True):
+        StableVec[of_type](memory).extend([element] * 200)
+    (found,) = diff(*memories)
+    assert [(one.before, one.after) for one in found.changes] == [(b"\4abcd", b"abcd")] * 200
+
+
+def test_diff_of_the_data_of_a_log_whose_index_is_gone_is_that_of_their_bytes():
+    """On either side: without both indexes there are no entries that would say what is different."""
+    memories = [StableMemory(), StableMemory()]
+    for memory, text in zip(memories, ("one", "two"), strict=True):
+        log_in(MemoryManager(memory, bucket_pages=1)).append(text)
+    MemoryManager(memories[1]).get(2).write(0, bytes(64))
+    for pair in (memories, memories[::-1]):
+        found = {one.memory: one for one in diff(*pair)}
+        assert found[3].ranges == [(0, 512)]
+
+
+def test_what_is_damaged_is_never_the_same_and_its_bytes_are_compared():
+    memories = [StableMemory(), StableMemory()]
+    for memory in memories:
+        StableVec[Blob(4)](memory).extend([b"abcd"] * 500)
+    memories[1].write(64 + 5 * 300, b"\xff")  # a size above the largest
+    for pair in (memories, memories[::-1]):
+        (found,) = diff(*pair)
+        assert (found.same, found.changes, found.ranges) == (False, [], [(1536, 2048)])
+        assert found.notes[0].startswith("damaged: ")
+
+
+@pytest.mark.parametrize("damage", [(0, b"XXX"), (4, b"\x09"), (-16, b"XXXX"), (-12, b"\0")], ids=["node", "count", "chunk", "flag"])
+def test_entries_of_a_damaged_node_are_not_called_removed(damage):
+    """Bytes that no longer look like a node may be damage: only what the tree leads to, and can be read, is a difference."""
+    memories = [StableMemory(), StableMemory()]
+    for memory in memories:
+        StableBTreeMap[u64, u64](memory).update({i: i for i in range(500)})
+    at, data = damage
+    memories[1].write(reader(memories[1]).space.address(20) + at, data)
+    for pair in (memories, memories[::-1]):
+        (found,) = diff(*pair)
+        assert (found.same, found.changes, found.is_by_entry) == (False, [], False)
+        assert found.notes[0].startswith("damaged: ")
+
+
+def test_a_damaged_length_is_no_other_layout():
+    memories = [StableMemory(), StableMemory()]
+    for memory in memories:
+        StableBTreeMap[u64, u64](memory).update({i: i for i in range(50)})
+    memories[1].write(LENGTH_AT, b"\x31")
+    assert [one.same for one in diff(*memories)] == [False]
+
+
+def test_a_memory_of_unknown_bytes_that_grew_is_not_the_same():
+    memories = [StableMemory(), StableMemory()]
+    for pages, memory in enumerate(memories, 1):
+        memory.grow(pages)
+        memory.write(9, b"unknown")
+    (found,) = diff(*memories)
+    assert (found.same, found.ranges) == (False, [])

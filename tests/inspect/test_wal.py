@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stable_structures import PAGE_SIZE, MemoryManager, StableBTreeMap, StableMemory, u64
+from stable_structures import PAGE_SIZE, MemoryManager, StableBTreeMap, StableMemory, WalCorrupt, u64
 from stable_structures.inspect import check, diff, inspect, open_image, shrink
 from stable_structures.inspect.source import Source
 
@@ -119,6 +119,33 @@ def test_any_byte_of_the_log_may_be_damaged(seed, tmp_path):
         whole.records, kept = whole.records[:records], whole.records
         assert shown == replay(files["state.bin"], whole)
         whole.records = kept
+
+
+def test_a_log_that_opening_refuses_is_a_finding(seed, tmp_path):
+    """Also where the records before the damage are shown over the file: what opening will refuse is never called sound."""
+    folder = tmp_path / "left"
+    folder.mkdir()
+    path, refused = folder / "state.bin", False
+    log = left_behind(path, "full", seed)["state.bin-wal"]
+    end = len(log.rstrip(b"\0"))
+    places = iter(random.Random(seed).sample(range(8192 + (end - 8192) // 4, 8192 + (end - 8192) // 2), 40))
+    while not refused:  # not every byte belongs to a record
+        at = next(places)
+        (folder / "state.bin-wal").write_bytes(log[:at] + bytes([log[at] ^ 0x40]) + log[at + 1 :])
+        try:
+            recovered(tmp_path / str(at), contents(folder))
+        except WalCorrupt:
+            refused = True
+    assert any("state.bin-wal" in str(one.rule) for one in check(path))
+
+
+def test_a_log_is_looked_for_beside_the_file_that_a_link_leads_to(seed, tmp_path):
+    folder = tmp_path / "left"
+    folder.mkdir()
+    files = left_behind(folder / "state.bin", "normal", seed)
+    (tmp_path / "link.bin").symlink_to(folder / "state.bin")
+    with open_image(tmp_path / "link.bin") as image:
+        assert image.source.read(0, image.source.nbytes) == replay(files["state.bin"], read_log(files["state.bin-wal"]))
 
 
 @pytest.mark.parametrize(("field", "number"), [(0, 2**60), (8, 2**60), (8, 0)])

@@ -122,6 +122,31 @@ def test_async_with_serves_in_order_and_loses_nothing(memory, tree):
     assert tree[0] == 100
 
 
+def test_who_waits_is_overtaken_neither_by_a_later_task_nor_by_the_holder_again(memory):
+    """Whoever asks at the moment in which the transaction ends would find the memory free, were it not for the queue."""
+    order = []
+
+    async def holder(inside: asyncio.Event) -> None:
+        async with memory.transaction():
+            inside.set()
+            for _ in range(5):
+                await asyncio.sleep(0)
+        async with memory.transaction():  # without a step of the loop in between
+            order.append("holder")
+
+    async def other(name: str, inside: asyncio.Event) -> None:
+        await inside.wait()
+        async with memory.transaction():
+            order.append(name)
+
+    async def main() -> None:
+        inside = asyncio.Event()
+        await asyncio.gather(holder(inside), *(other(name, inside) for name in "abc"))
+
+    asyncio.run(main())
+    assert order == ["a", "b", "c", "holder"]
+
+
 def test_waiting_does_not_block_the_loop(memory, tree):
     ticks = 0
 

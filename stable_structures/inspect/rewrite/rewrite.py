@@ -353,7 +353,7 @@ def load(  # noqa: PLR0913 - keyword-only choices
     Returns the number of entries. The bytes are those of inserting the entries one by one, and keys and values are encoded
     as they were where the dump is one of `write`. With `into`, an image or a snapshot's folder, the other memories are its:
     then `out` is the same with this one replaced. O(n log n). Raises `Unreadable` for a dump that cannot be read or
-    entries that do not fit, naming the line.
+    entries that do not fit, naming the line, and for a log whose data would take the place of another memory.
 
     >>> from stable_structures import codec, u64
     >>> from tempfile import TemporaryDirectory
@@ -400,12 +400,26 @@ def _targets(image: Image | None, base: StableMemory, structure: str, memory: in
             raise image.unreadable("give --memory ID for an image with a manager, and leave it out for one without")
         if image.manager is not None:
             bucket_pages = image.manager.bucket_pages
+            _require_room(image, memory, count)
     if memory is not None:
         manager = MemoryManager(base, bucket_pages=bucket_pages)
         return [manager.get(memory + i) for i in range(count)]
     if count > 1:
         raise Unreadable("a log needs two memories: give --memory ID; its data go into the next one")
     return [base]
+
+
+def _require_room(image: Image, memory: int | None, count: int) -> None:
+    """Raise `Unreadable` if the second memory of a log would take the place of what is not the data of the log that it replaces."""
+    for number in range(memory + 1, memory + count) if memory is not None else ():
+        part = image.parts.get(number)
+        if part is not None and part.kind not in ("empty", "zeros") and not _is_data_of(part, image.parts.get(memory or 0)):
+            raise image.unreadable(f"a log's data go into memory {number}, which holds a {part.word}; give --memory ID of two free ones")
+
+
+def _is_data_of(part: Part, index: Part | None) -> bool:
+    """Return whether these are the data of a log; data of nobody count where there is something that can have been their index."""
+    return part.kind == "log data" and index is not None and (part.index is None or part.index.id == index.id)
 
 
 def _replace(image: Image, made: Mapping[int, Memory], out: ImageFile) -> None:
