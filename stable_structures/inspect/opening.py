@@ -268,7 +268,7 @@ def _with_log(source: FileSource, path: Path) -> FileSource:
         return source
     source.close()
     logged = LoggedSource(source.path, log)
-    logged.was_written = source.was_written
+    logged.begin_with(source)  # the log was read in between
     _say_applied(logged, source, log)
     return logged
 

@@ -48,6 +48,10 @@ class NotWhole(Unreadable):
     """What was given is cut off or damaged, and to go on would hide it."""
 
 
+class Shorter(Unreadable):
+    """A file became shorter while it was read: at another moment it can be."""
+
+
 class PastEnd(StableError, IndexError):
     """An address outside of the memory, found in the memory."""
 
@@ -234,8 +238,8 @@ class FileSource(Source):
             raise self._cut(at)
         raise _unreadable(self.path, OSError(number, os.strerror(number)))
 
-    def _cut(self, at: int) -> Unreadable:
-        return Unreadable(f"{self.path}: it became shorter while it was read (byte {at} of {self.nbytes}); start again")
+    def _cut(self, at: int) -> Shorter:
+        return Shorter(f"{self.path}: it became shorter while it was read (byte {at} of {self.nbytes}); start again")
 
     def _read(self, offset: int, length: int) -> bytes:
         try:
@@ -271,6 +275,10 @@ class FileSource(Source):
     def has_changed(self) -> bool:
         """Return whether a program has it open for writing now, or changed it since it was opened here, as far as the system tells."""
         return self.is_written() or _state(os.fstat(self._fd)) != self._first_state
+
+    def begin_with(self, earlier: FileSource) -> None:
+        """Take for a change also what happened to the file since another source of it was opened."""
+        self.was_written, self._first_state = earlier.was_written, earlier._first_state
 
     def extents(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """Return the file's data as the file system tells it; all of it where it cannot."""

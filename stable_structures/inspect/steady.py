@@ -13,7 +13,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 from zlib import crc32
 
 from .image import Image
-from .source import FileSource, Source, Unreadable
+from .source import FileSource, Shorter, Source, Unreadable
 
 T = TypeVar("T")
 _PAUSES: Final = (0.05, 0.2, 0.8, 0.8)
@@ -52,17 +52,27 @@ def _checksum(source: Source) -> tuple[int, int]:
     return source.nbytes, found
 
 
+def _whole(look: Callable[[], Look[T]]) -> Look[T]:
+    """Look again if the file became shorter meanwhile: a writer without a log that rolls back cuts off what it had added."""
+    for pause in _PAUSES:
+        try:
+            return look()
+        except Shorter:
+            time.sleep(pause)
+    return look()
+
+
 def steady(look: Callable[[], Look[T]]) -> tuple[T, bool]:
     """Return what is shown, and whether it changed so often that what is wrong with it means nothing.
 
     A look that finds nothing wrong ends it, or bytes that stay the same for a second. One look, unless somebody writes.
     """
-    found, still = look(), 0.0
+    found, still = _whole(look), 0.0
     for pause in _PAUSES:
         if found.state is None:
             return found.shown, False
         time.sleep(pause)
-        again = look()
+        again = _whole(look)
         still = still + pause if again.state == found.state and again.wrong == found.wrong else 0.0
         found = again
         if still >= _STILL:
