@@ -19,7 +19,7 @@ import numpy as np
 
 from ..memory.memory import PAGE_SIZE, Memory
 from .budget import guessing
-from .fit import open_image, require_fit
+from .fit import as_it_is, open_image, require_fit
 from .formats.layout import (
     ALLOCATED_AT,
     CHUNK_BEGINS,
@@ -113,7 +113,7 @@ def diff(
     [('changed', b'Ada')]
     """
     with held_still(a, b), ExitStack() as opened:
-        first, second = (one if isinstance(one, Image) else opened.enter_context(open_image(one, progress)) for one in (a, b))
+        first, second = (as_it_is(one) if isinstance(one, Image) else opened.enter_context(open_image(one, progress)) for one in (a, b))
         for part in (*first.parts.values(), *second.parts.values()):
             require_fit(part, types or {})
         ids = sorted({*first.parts, *second.parts}, key=lambda i: -1 if i is None else i)

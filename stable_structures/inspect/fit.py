@@ -29,10 +29,10 @@ from .formats.layout import Damage
 from .formats.maps import MapReader, sizes_with
 from .formats.nodes import Node
 from .formats.sequences import SequenceReader, SlotReader
-from .image import Image, Part, SchemaFiles, Types
+from .image import Image, Part, SchemaFiles, Types, is_written_by_others, tell_as
 from .opening import open_unchecked
 from .samples import LARGEST_SAMPLE, sample_elements
-from .source import Progress, Unreadable, no_progress
+from .source import MemorySource, Progress, Unreadable, no_progress
 from .values import guess
 
 _FEW, _FEW_OF_MANY = 2, 0.02
@@ -71,6 +71,22 @@ def open_image(
         image.close()
         raise
     return image
+
+
+def as_it_is(image: Image) -> Image:
+    """Return an image of a running memory that others write as it is at this moment, with the same memories; any other one itself.
+
+    Where its memories lie, and how long they are, is of the commit that it was opened at, and what is in them would be of another.
+    """
+    memory = image.source.memory() if isinstance(image.source, MemorySource) else None
+    if memory is None or not is_written_by_others(memory):
+        return image
+    now = open_unchecked(memory)
+    now.name, now.schema, now.names = image.name, image.schema, image.names
+    tell_as(image, now.parts)
+    if image.manager is not None and len(image.parts) < len(image.manager.ids()):
+        now.parts = {memory: part for memory, part in now.parts.items() if memory in image.parts}
+    return now
 
 
 def _settle(image: Image) -> None:

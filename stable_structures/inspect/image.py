@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias, TypeGuard
 
 from .. import _native as native
 from ..errors import MemoryInUse, StableError
@@ -237,11 +237,16 @@ def held_still(*given: object) -> Iterator[None]:
         yield
 
 
+def is_written_by_others(memory: object) -> TypeGuard[NativeMemory]:
+    """Return whether it is a memory that is open for reading, whose file others may write. O(1)."""
+    return isinstance(memory, NativeMemory) and native.is_read_only(memory._handle)
+
+
 def _hold_still(stack: contextlib.ExitStack, given: Iterable[object]) -> None:
     for one in given:
         source = one.source if isinstance(one, Image) else one
         memory = source.memory() if isinstance(source, MemorySource) else source
-        if isinstance(memory, NativeMemory) and native.is_read_only(memory._handle):
+        if is_written_by_others(memory):
             with contextlib.suppress(MemoryInUse):
                 stack.enter_context(memory.transaction())
 

@@ -16,7 +16,7 @@ from ..memory.memory import PAGE_SIZE, Memory
 from ..storable import Codec
 from . import missing
 from .budget import guessing
-from .fit import open_image
+from .fit import as_it_is, open_image
 from .formats.layout import BUCKETS, CAPACITY, FREE, UNBOUNDED_MARK, Damage, Finding
 from .formats.maps import MapReader, sizes_with
 from .formats.recognise import STRUCTURES
@@ -148,7 +148,7 @@ def inspect(
     """
     if isinstance(what, Image):
         with held_still(what), guessing():
-            return _report(what, deep, types or {}, progress)
+            return _report(as_it_is(what), deep, types or {}, progress)
 
     def look() -> Look[Report]:
         with open_image(what, progress) as image, guessing():
@@ -436,7 +436,7 @@ def check(
     """
     if isinstance(what, Image):
         with held_still(what):
-            return _broken_rules(what, types or {}, progress, tell or (lambda _: None), jobs)
+            return _broken_rules(as_it_is(what), types or {}, progress, tell or (lambda _: None), jobs)
 
     def look() -> Look[list[Finding]]:
         with open_image(what, progress) as image:

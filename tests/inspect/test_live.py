@@ -70,6 +70,19 @@ def test_inspect_sees_one_commit(live: Pair) -> None:
     assert found.memories[0].length == 3000
 
 
+def test_an_image_that_was_opened_before_sees_one_commit(live: Pair) -> None:
+    """Not where the memories lay when it was opened, with what is in them now."""
+    entries, reader = live
+    with open_image(reader) as image:
+        while inspect(reader).memories[0].reserved <= image.parts[3].source.nbytes:
+            entries.update((number, number) for number in range(len(entries), 2 * len(entries)))
+        assert check(image) == []
+        found = inspect(image, deep=True)
+        assert not found.damaged
+        assert found.memories[0].length == len(entries)
+        assert not any(part.changes for part in diff(image, reader.read(0, reader.nbytes)))
+
+
 def test_diff_sees_one_commit(live: Pair) -> None:
     entries, reader = live
     before = reader.read(0, reader.nbytes)
