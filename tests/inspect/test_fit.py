@@ -228,7 +228,7 @@ def test_a_bound_that_the_bytes_contradict_is_damage_and_another_one_is_another_
 
 
 def test_entries_between_ends_that_are_damaged_do_not_speak_against_a_type():
-    """An end that is wrong costs its own entry and gives the next one another size: no size of such a log says anything of the type."""
+    """An end that is wrong costs its own entry and changes the size of the next one: no size of such a log says anything of the type."""
     memory = StableMemory()
     manager = MemoryManager(memory, bucket_pages=1)
     StableLog[u64](manager.get(0), manager.get(1)).extend(range(60))
