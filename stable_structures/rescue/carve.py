@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from .blocks import EMPTY, SLACK, Blocks
-from .containers import SECTOR, Contents, LogContents, LogType, Slots, TableType, VecContents, VecType, fits, pieces, word
+from .containers import SECTOR, TABLE_CAPACITIES, Contents, LogContents, LogType, Slots, TableType, VecContents, VecType, fits, pieces, word
 from .encodings import Type
 from .findings import Broken, Fault, Finding, Findings
 from .ownership import Claims, Heap
@@ -23,9 +23,6 @@ _ENOUGH: Final = 4
 """Entries of a hash table that are no chance if all lie where lookups find them."""
 _MANY: Final = 16
 """Entries of a hash table that are no chance if most lie there."""
-_SERIES: Final = [7, 13]
-while _SERIES[-1] < 1 << 40:
-    _SERIES.append(2 * _SERIES[-1] - 1)
 
 
 @dataclass(slots=True)
@@ -226,7 +223,7 @@ class Carver:
         slot = kind.slot(self._width)
         possible = range(max(1, -(-(len(content) - 7 - SLACK) // slot)), len(content) // slot + 1)
         best, sizes = (0.0, 0), kind.sizes(self._width)
-        for capacity in sorted(possible, key=lambda one: one not in _SERIES):
+        for capacity in sorted(possible, key=lambda one: one not in TABLE_CAPACITIES):
             slots = Slots(content, capacity, *sizes)
             if fits(len(content), capacity * slot) and slots.flags_are_sound():
                 best = max(best, (self._agreement(kind, slots), capacity), key=lambda pair: pair[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import enum
 from functools import cache
+from random import Random
 
 import pytest
 
@@ -37,7 +38,8 @@ from stable_structures.rescue.containers import is_alike
 
 from ..support import ism_crate
 from ..support.ism_crate import Allocator, Space
-from ..support.ism_traces import GOLDEN, A, B, C, Replay, St, SVecElement, annotation, element
+from ..support.ism_storm import Storm
+from ..support.ism_traces import GOLDEN, A, B, C, Replay, St, SVecElement, annotation, element, structure
 
 
 class Color(enum.Enum):
@@ -240,6 +242,24 @@ def test_the_same_bytes_in_several_places_are_no_table(other):
         assert not [found for found in image.found(0) if found.certain]
         if count == 40:
             break
+
+
+@pytest.mark.parametrize(("name", "other"), [("hm_u64_u64", "SVec<(u64,u64,u8)>"), ("hs_u32", "SVec<(u32,u8)>")])
+def test_a_hash_table_that_is_read_as_a_vec_has_a_note(name, other):
+    """Both have one block, of any bytes; only the capacity tells them apart."""
+    storm = Storm(name, 0)
+    storm.things[""], rng = structure(storm.a, name), Random(1)
+    for _ in range(60):
+        storm.step(rng, absent=False)
+    data, own = storm.saved_image()
+    image = open_ism(data, parse_schema(f'width=4\n[keys.0]\ntype="{other}"\n').types)
+    assert image.check() == []
+    assert "is one that hash tables have" in image.notes[0].text
+    assert open_ism(data, own).notes == []
+    vec = Replay(GOLDEN / "vec_u64.trace.gz")
+    for _ in vec.play():
+        pass
+    assert open_ism(*vec.saved_image()).notes == []
 
 
 @pytest.mark.parametrize("key", ["f64", "f32", "(f32,u8)", "Option<f64>", "SBox<f32>"])
