@@ -13,7 +13,21 @@ from itertools import pairwise
 from typing import Any, Final
 
 from .blocks import EMPTY, SLACK, Blocks
-from .containers import SECTOR, TABLE_CAPACITIES, Contents, LogContents, LogType, Slots, TableType, VecContents, VecType, fits, pieces, word
+from .containers import (
+    SECTOR,
+    TABLE_CAPACITIES,
+    Contents,
+    LogContents,
+    LogType,
+    Placed,
+    Slots,
+    TableType,
+    VecContents,
+    VecType,
+    fits,
+    pieces,
+    word,
+)
 from .encodings import Type
 from .findings import Broken, Fault, Finding, Findings
 from .ownership import Claims, Heap
@@ -210,7 +224,8 @@ class Carver:
             if capacity:
                 pointer = self._blocks.starts[index]
                 slots = Slots(content, capacity, *kind.sizes(self._width))
-                length, different = len(slots.occupied()), self._different(kind, slots)
+                length = len(slots.occupied())
+                different = length - len(kind.twice(kind.places(slots, self._heap), capacity))
                 claims = self._claims(kind, pointer, self._findings)
                 header = pointer.to_bytes(8, "little") + b"".join(n.to_bytes(self._width, "little") for n in (length, capacity))
                 kind.own(header, claims)
@@ -234,19 +249,16 @@ class Carver:
 
         Or if most have a key that another has, too.
         """
-        good, occupied = 0, slots.occupied()
-        for i in occupied:
+        good, placed = 0, list[Placed]()
+        for i in slots.occupied():
             try:
                 key = kind.key_of(kind.entry(*slots.entry(i), self._heap))
             except Broken:
                 return 0.0
             home = kind.home(key, slots.capacity, self._width)
+            placed.append((i, key, home))
             good += home is None or slots.reaches(home, i)
-        return good / len(occupied) if 2 * self._different(kind, slots) > len(occupied) else 0.0
-
-    def _different(self, kind: TableType, slots: Slots) -> int:
-        """Return how many keys there are."""
-        return len(slots.occupied()) - len(kind.twice(kind.places(slots, self._heap), slots.capacity))
+        return good / len(placed) if 2 * len(kind.twice(placed, slots.capacity)) < len(placed) else 0.0
 
     # ---- vecs ----
 

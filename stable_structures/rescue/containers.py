@@ -33,7 +33,7 @@ _TRUSTED: Final = 6
 """Entries of a hash table from which on their places tell whether the hash is the right one."""
 
 TABLE_CAPACITIES: Final = [7, 13]
-"""What a hash table has, and grows to."""
+"""Of a hash table for which the program asked for no capacity: the first one, and those that it grows to."""
 while TABLE_CAPACITIES[-1] < 1 << 40:
     TABLE_CAPACITIES.append(2 * TABLE_CAPACITIES[-1] - 1)
 
@@ -202,8 +202,9 @@ class VecType(Container):
             return
         if length > capacity:
             owner.note(f"a vec of {length} elements has capacity {capacity}", pointer, None if capacity else Fault.VEC_CAPACITY)
-        if capacity in TABLE_CAPACITIES:  # a vec's doubles, from 4 or what the program asked for
-            owner.note(f"its capacity of {capacity} is one that hash tables have: by chance, or it is one", pointer, ownership=False)
+        if capacity in TABLE_CAPACITIES:  # that of a vec is 4, or what the program asked for, and doubles
+            text = f"a vec of capacity {capacity}, which hash tables have: the program asked for it, or it is a hash table"
+            owner.note(text, pointer, ownership=False)
         for piece in pieces(content, size, min(length, len(content) // size) if size else 0):
             self.part.own(piece, owner)
 

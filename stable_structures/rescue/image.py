@@ -345,13 +345,17 @@ class IsmImage:
         return iter([contents]) if entries is None else entries(note)
 
     def _with_loose_leaves(self, key: int, contents: TreeContents, note: Callable[[Broken], None]) -> TreeContents:
-        """Return a tree with the leaves that its nodes have lost. They say of no tree that they are its: there must not be another one."""
+        """Return a damaged tree with the leaves that its nodes have lost, if there is no other tree whose they can be."""
         if not any(one.structure == f"key {key}" and one.ownership for one in self._findings):
             return contents
-        leaves = Carver(self._heap, Findings()).loose_leaves(contents.kind)  # type: ignore[arg-type]
-        others = {*self.keys(), *self.types} - {key}
-        only = not any(other not in self.types or has_trees(self.types[other]) for other in others)
-        text = "what the tree does not have is taken from it" if only else "it may be of this tree or of another one, and is left out"
+        leaves = Carver(self._heap, Findings()).loose_leaves(contents.tree)
+        is_only = self._is_only_tree(key, contents.tree)
+        text = "what the tree does not have is taken from it" if is_only else "it may be of this tree or of another one, and is left out"
         for leaf in leaves:
             note(Broken(f"a leaf that no node leads to; {text}", leaf, Fault.STALE_STACK))
-        return contents.with_leaves(leaves) if only else contents
+        return contents.with_leaves(leaves) if is_only else contents
+
+    def _is_only_tree(self, key: int, tree: TreeType) -> bool:
+        """Return whether the image has no other tree, neither under another key nor in the entries of this one."""
+        others = [self.types.get(other) for other in {*self.keys(), *self.types} - {key}]
+        return all(tp is not None and not has_trees(tp) for tp in [*others, tree.key]) and not (tree.value and has_trees(tree.value))

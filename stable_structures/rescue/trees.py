@@ -201,6 +201,11 @@ class TreeContents(Mapping):
         super().__init__(kind, space, length)
         self._kind, self._roots, self._orphans = kind, roots, orphans or []
 
+    @property
+    def tree(self) -> TreeType:
+        """Return its type."""
+        return self._kind
+
     def with_leaves(self, leaves: list[int]) -> TreeContents:
         """Return the same with leaves that no node leads to."""
         return TreeContents(self._kind, self.space, self._roots, self.length, [*self._orphans, *leaves])

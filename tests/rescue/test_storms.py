@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import time
 
@@ -98,24 +97,22 @@ def test_a_saved_allocator_under_other_blocks():
         assert len(lost) == len(wanted) - len(entries) + 2  # of the tree, one node, and how many entries it says to have
 
 
-@pytest.mark.parametrize("name", ["bt_u64_u64", "bs_u32", "bt_boxstr_u64"])
-def test_a_saved_image_gives_at_least_what_its_blocks_give(name):
+def test_a_saved_image_gives_at_least_what_its_blocks_give():
     """Leaves that a stale path has cut off are in no node, but they are there."""
-    rng, cut = random.Random(7), 0
-    for _ in range(4):
-        storm = Storm(name, 0)
-        for _ in range(rng.randrange(300, 700)):
-            with contextlib.suppress(IndexError, KeyError, ValueError):
-                storm.step(rng, absent=True)
+    rng, storm, cut = random.Random(1271), Storm("bt_u64_u64", 0), 0
+    for step in range(2101):
+        storm.step(rng, absent=True)
+        if step < 1800 or step % 25:
+            continue
         image, types = storm.saved_image()
-        wanted = set(storm.expected()[0])
+        wanted, lost = set(storm.expected()[0]), []
         with open_ism(image, types) as saved, open_ism(image, types, saved=False, unchecked=True) as running:
-            lost = []
             found = keys(saved.salvage(0, lost))
-            cut += bool(wanted - found)
-            assert not wanted - found or lost
-            assert len(wanted - found) <= len(wanted - {key for one in running.found(0) for key in keys(one.contents.entries(lost.append))})
-    assert cut < 4
+            carved = {key for one in running.found(0) for key in keys(one.contents.entries([].append))}
+        assert found >= wanted & carved
+        assert found >= wanted or lost
+        cut += any("no node leads to" in one.text for one in lost)
+    assert cut
 
 
 def keys(entries):

@@ -35,6 +35,7 @@ from stable_structures.rescue import (
 )
 from stable_structures.rescue.annotations import resolve
 from stable_structures.rescue.containers import is_alike
+from stable_structures.rescue.trees import has_trees
 
 from ..support import ism_crate
 from ..support.ism_crate import Allocator, Space
@@ -254,12 +255,23 @@ def test_a_hash_table_that_is_read_as_a_vec_has_a_note(name, other):
     data, own = storm.saved_image()
     image = open_ism(data, parse_schema(f'width=4\n[keys.0]\ntype="{other}"\n').types)
     assert image.check() == []
-    assert "is one that hash tables have" in image.notes[0].text
+    assert "which hash tables have" in image.notes[0].text
     assert open_ism(data, own).notes == []
     vec = Replay(GOLDEN / "vec_u64.trace.gz")
     for _ in vec.play():
         pass
     assert open_ism(*vec.saved_image()).notes == []
+
+
+@pytest.mark.parametrize(
+    "form", ["SVec<{}>", "SLog<{}>", "SHashMap<u8,{}>", "SBTreeMap<u8,{}>", "SBox<{}>", "Option<{}>", "(u8,{})", "State", "Either"]
+)
+def test_a_tree_is_seen_wherever_it_is_in_a_type(form):
+    """A leaf that no node leads to is given to a tree only if there is no other one."""
+    for inner, has_one in (("SBTreeSet<u64>", True), ("SCertifiedBTreeMap<u64,u64>", True), ("SHashSet<u64>", False)):
+        types = f'[types.State]\nfields={{a="u8",b="{inner}"}}\n[types.Either]\nvariants={{A=[],B=["{inner}"]}}\n'
+        schema = parse_schema(f'width=4\n{types}[keys.0]\ntype="{form.format(inner)}"\n')
+        assert has_trees(schema.types[0]) == (has_one or form.startswith("SBTree"))
 
 
 @pytest.mark.parametrize("key", ["f64", "f32", "(f32,u8)", "Option<f64>", "SBox<f32>"])

@@ -400,8 +400,9 @@ def _targets(image: Image | None, base: StableMemory, structure: str, memory: in
             raise image.unreadable("give --memory ID for an image with a manager, and leave it out for one without")
         if image.manager is not None:
             bucket_pages = image.manager.bucket_pages
-            _require_room(image, memory, count)
     if memory is not None:
+        if image is not None and count > 1:
+            _require_room(image, memory)
         manager = MemoryManager(base, bucket_pages=bucket_pages)
         return [manager.get(memory + i) for i in range(count)]
     if count > 1:
@@ -409,12 +410,14 @@ def _targets(image: Image | None, base: StableMemory, structure: str, memory: in
     return [base]
 
 
-def _require_room(image: Image, memory: int | None, count: int) -> None:
-    """Raise `Unreadable` if the second memory of a log would take the place of what is not the data of the log that it replaces."""
-    for number in range(memory + 1, memory + count) if memory is not None else ():
-        part = image.parts.get(number)
-        if part is not None and part.kind not in ("empty", "zeros") and not _is_data_of(part, image.parts.get(memory or 0)):
-            raise image.unreadable(f"a log's data go into memory {number}, which holds a {part.word}; give --memory ID of two free ones")
+def _require_room(image: Image, memory: int) -> None:
+    """Raise `Unreadable` if the data of a log would take the place of what is not the data of the log that it replaces."""
+    part = image.parts.get(memory + 1)
+    if part is not None and part.kind not in ("empty", "zeros") and not _is_data_of(part, image.parts.get(memory)):
+        raise image.unreadable(
+            f"the data of a log in memory {memory} go into memory {memory + 1}, which holds a {part.word}; "
+            "give --memory ID of a free memory, with another free one behind it"
+        )
 
 
 def _is_data_of(part: Part, index: Part | None) -> bool:
